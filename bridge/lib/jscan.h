@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* A strict one-pass JSON scanner (RFC 8259) for the hot path: it validates and yields spans; it allocates nothing.
+ *
+ * The text is checked whole: UTF-8, escapes, numbers, depth (JSCAN_DEPTH), no trailing bytes, no BOM. Spans point into the text.
+ * Elsewhere (configuration, admin) jansson is used; its names are why these begin with jscan. */
+#pragma once
+#include "bridge/lib/buf.h"
+#include "bridge/lib/err.h"
+#include "bridge/lib/str.h"
+
+enum { JSCAN_DEPTH = 256 };
+enum jscan_type { JSCAN_NONE, JSCAN_NULL, JSCAN_FALSE, JSCAN_TRUE, JSCAN_NUMBER, JSCAN_STRING, JSCAN_ARRAY, JSCAN_OBJECT };
+
+struct jscan_value {
+    enum jscan_type type;        /* JSCAN_NONE: absent */
+    struct str raw;             /* the value's own bytes, a string with its quotes */
+};
+
+struct jscan_member {
+    struct str name;            /* raw, without quotes, escapes as written */
+    struct jscan_value value;
+};
+
+/* Is `text` one JSON value? On false, *e names the byte offset and the cause. */
+bool jscan_check(struct str text, struct jscan_value *out, struct err *e);
+/* Checks the whole text, which must be an object, and writes its first `room` members in order; returns how many members it
+ * has (may be more than room), or -1 with *e set. */
+int jscan_object(struct str text, struct jscan_member *out, size_t room, struct err *e);
+/* Walks the elements of an array that was checked before: *at starts as array.raw.at; false at the end. */
+bool jscan_next(struct jscan_value array, const char **at, struct jscan_value *element);
+/* The member of that name in a checked object (compared unescaped; the last one of equals), JSCAN_NONE when absent. */
+struct jscan_value jscan_member(struct jscan_value object, struct str name);
+/* RFC 6901 pointer ("" or "/a/0/b") into a checked value; JSCAN_NONE when it leads nowhere. */
+struct jscan_value jscan_pointer(struct jscan_value root, struct str pointer);
+/* Appends the unescaped content of a checked string value (with quotes). */
+void jscan_unescape(struct buf *out, struct str quoted);
+/* Appends `s` as a JSON string with quotes. s must be UTF-8; bytes that are not become U+FFFD. */
+void jscan_add_string(struct buf *out, struct str s);
