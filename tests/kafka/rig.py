@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: MIT
+"""A real, single-node Apache Kafka for tests: fetched once, started on free loopback ports with a data folder of its own.
+
+    with rig.Kafka() as kafka:          # started and ready
+        kafka.servers                   # "127.0.0.1:21234"
+        kafka.pause(); kafka.resume()   # SIGSTOP, SIGCONT
+        kafka.kill(); kafka.start()     # kill -9, then the same data on the same ports
+
+Everything about one broker stands in <dir>/rig.json, so a different process (the command line `rig`) can act on it too.
+Only processes that this module started are signalled: by pid, after a look at their command line."""
+import base64
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+import uuid
+
+HERE = pathlib.Path(__file__).resolve().parent
+BUILD = pathlib.Path(os.environ.get("AQUEDUCT_KAFKA_BUILD", HERE.parent.parent / "build" / "kafka"))
+
+# A restart after kill -9 takes 4 s instead of 12 with the session and quorum times below.
+PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={dir}/data
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+broker.session.timeout.ms=1500
+broker.heartbeat.interval.ms=300
+controller.quorum.fetch.timeout.ms=1000
+controller.quorum.election.timeout.ms=500
+log.cleaner.dedupe.buffer.size=8388608
+"""
+
+
+class RigError(Exception):
+    pass
+
+
+def jars():
+    """The folder with the broker's jars; fetched with maven the first time, by one process at a time."""
+    folder = BUILD / "jars"
+    wanted = (HERE / "pom.xml").read_text()
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with open(BUILD / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        stamp = folder / "pom.xml"
+        if stamp.exists() and stamp.read_text() == wanted:
+            return folder
+        shutil.rmtree(folder, ignore_errors=True)
+        command = ["mvn", "-q", "-B", "-f", str(HERE / "pom.xml"), "dependency:copy-dependencies",
+                   f"-DoutputDirectory={folder}", "-DincludeScope=runtime"]
+        for attempt in range(3):        # a registry may have a bad moment
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            if done.returncode == 0:
+                break
+            time.sleep(2 << attempt)
+        else:
+            raise RigError(f"maven could not fetch Kafka:\n{done.stdout[-3000:]}")
+        stamp.write_text(wanted)
+    return folder
+
+
+def free_port():
+    """A port that nobody listens on and that the kernel does not hand out to clients, so it is still free after a restart."""
+    low = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for _ in range(200):
+        port = random.randint(10000, max(low - 1, 10999))
+        with contextlib.closing(socket.socket()) as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
+    raise RigError("no free port found")
+
+
+def answers(port):
+    """Does the broker answer a Metadata request (version 1, all topics) that names at least one broker?"""
+    body = struct.pack(">hhih3si", 3, 1, 7, 3, b"rig", -1)
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as s:
+            s.sendall(struct.pack(">i", len(body)) + body)
+            answer = b""
+            while len(answer) < 12:
+                more = s.recv(4096)
+                if not more:
+                    return False
+                answer += more
+            return struct.unpack(">i", answer[8:12])[0] > 0
+    except OSError:
+        return False
+
+
+class Kafka:
+    """One broker. `Kafka()` makes a fresh data folder; `Kafka(dir=...)` takes up one that is there."""
+
+    def __init__(self, dir=None, properties=None, heap="384m"):
+        if dir and (pathlib.Path(dir) / "rig.json").exists():
+            self.dir = pathlib.Path(dir).resolve()
+            known = json.loads((self.dir / "rig.json").read_text())
+            self.port, self.controller, self.pid, self.heap = (known[k] for k in ("port", "controller", "pid", "heap"))
+            return
+        if dir:
+            self.dir = pathlib.Path(dir).resolve()
+            self.dir.mkdir(parents=True, exist_ok=True)
+        else:
+            (BUILD / "run").mkdir(parents=True, exist_ok=True)
+            self.dir = pathlib.Path(tempfile.mkdtemp(prefix="kafka-", dir=BUILD / "run"))
+        self.heap, self.pid = heap, 0
+        self.port, self.controller = free_port(), free_port()
+        extra = "".join(f"{k}={v}\n" for k, v in (properties or {}).items())
+        (self.dir / "server.properties").write_text(
+            PROPERTIES.format(port=self.port, controller=self.controller, dir=self.dir) + extra)
+        self._save()
+        try:
+            self._java("kafka.tools.StorageTool", "format", "-t", base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="),
+                       "-c", str(self.dir / "server.properties"))
+        except RigError:
+            shutil.rmtree(self.dir, ignore_errors=True)
+            raise
+
+    @property
+    def servers(self):
+        return f"127.0.0.1:{self.port}"
+
+    def start(self, timeout=90, orphan=False):
+        """Starts it on its data and ports, and waits until it answers. Unless it is to be an orphan, it dies with this process."""
+        if self.alive():
+            raise RigError(f"{self.dir} is running already (pid {self.pid})")
+        with open(self.dir / "broker.log", "ab") as log:
+            command = [] if orphan else ["setpriv", "--pdeathsig", "KILL"]
+            command += self._command("kafka.Kafka", str(self.dir / "server.properties"))
+            process = subprocess.Popen(command, start_new_session=True,
+                                       stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        self.pid = process.pid
+        self._save()
+        end = time.monotonic() + timeout
+        while not answers(self.port):
+            if process.poll() is not None or time.monotonic() > end:
+                self.kill()
+                raise RigError(f"Kafka did not start; {self.dir}/broker.log ends:\n{self.log()[-3000:]}")
+            time.sleep(0.1)
+        return self
+
+    def stop(self, timeout=60):
+        """An orderly stop; the data stays."""
+        self.resume()
+        self._signal(signal.SIGTERM)
+        if not self._gone(timeout):
+            self.kill()
+
+    def kill(self):
+        self._signal(signal.SIGKILL)
+        if not self._gone(30):
+            raise RigError(f"pid {self.pid} outlives SIGKILL")
+
+    def pause(self):
+        self._signal(signal.SIGSTOP)
+
+    def resume(self):
+        self._signal(signal.SIGCONT)
+
+    def restart(self, orphan=False):
+        self.kill()
+        self.start(orphan=orphan)
+
+    def remove(self):
+        """Kills it (nobody needs the data any more) and removes its folder."""
+        self.kill()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def log(self):
+        return (self.dir / "broker.log").read_text(errors="replace") if (self.dir / "broker.log").exists() else ""
+
+    def alive(self):
+        """Is the process there and ours (its command line names our folder), and not a zombie?"""
+        self._reap()
+        try:
+            mine = str(self.dir / "server.properties").encode() in pathlib.Path(f"/proc/{self.pid}/cmdline").read_bytes()
+            return self.pid > 0 and mine
+        except OSError:
+            return False
+
+    def __enter__(self):
+        try:
+            return self if self.alive() else self.start()
+        except RigError:
+            self.remove()
+            raise
+
+    def __exit__(self, *_):
+        self.remove()
+
+    def _command(self, *arguments):
+        return ["java", "-Xms128m", f"-Xmx{self.heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+                f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}", "-cp", f"{jars()}/*", *arguments]
+
+    def _java(self, *arguments):
+        done = subprocess.run(self._command(*arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode != 0:
+            raise RigError(f"{arguments[0]} failed:\n{done.stdout[-3000:]}")
+
+    def _save(self):
+        known = {"servers": self.servers, "port": self.port, "controller": self.controller, "pid": self.pid, "heap": self.heap}
+        (self.dir / "rig.json.new").write_text(json.dumps(known))
+        os.replace(self.dir / "rig.json.new", self.dir / "rig.json")
+
+    def _load_pid(self):
+        """Another process may have restarted it meanwhile."""
+        with contextlib.suppress(OSError):
+            self.pid = json.loads((self.dir / "rig.json").read_text())["pid"]
+
+    def _reap(self):
+        with contextlib.suppress(OSError):
+            if self.pid > 0:
+                os.waitpid(self.pid, os.WNOHANG)
+
+    def _signal(self, number):
+        self._load_pid()
+        if self.alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def _gone(self, timeout):
+        end = time.monotonic() + timeout
+        while self.alive():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.02)
+        return True
