@@ -23,6 +23,7 @@
 struct source {
     const struct source_ops *ops;
     const char *id;             /* name in the YAML; prefix of logs and metrics */
+    bool draining;              /* the core sets it (on the source's thread) when it begins to stop: room stays 0 from now on */
 };
 
 /* A piece of the source's own durable state: what it must remember to go on where it stood (a cursor, a row's version). */
@@ -74,6 +75,7 @@ struct source_ops {
 struct sink {
     const struct sink_ops *ops;
     const char *id;
+    const struct strings *topics;   /* what the core feeds it; set before open() */
 };
 
 /* One event on its way to a sink. Everything is borrowed and stays valid until its result is returned (for a broadcast sink:
