@@ -16,16 +16,16 @@ struct note {
 };
 
 struct mailbox {
-    pthread_mutex_t lock;   /* guards notes, count, cap */
+    pthread_mutex_t lock;   /* guards notes, head, count, cap */
     struct note *notes;
-    size_t count, cap;
+    size_t head, count, cap;
     int wake_fd;            /* eventfd; not owned */
 };
 
 void mailbox_open(struct mailbox *m, int wake_fd);
 void mailbox_close(struct mailbox *m);
 void mailbox_put(struct mailbox *m, uint64_t tag, int32_t code, const char *why);      /* any thread; why may be NULL */
-size_t mailbox_take(struct mailbox *m, struct note *out, size_t room);                 /* the taker; oldest first; 0 = empty */
+size_t mailbox_take(struct mailbox *m, struct note *out, size_t room);                 /* the taker; oldest first; wakes itself again if some are left */
 
 int  wake_new(void);                    /* an eventfd, non-blocking, close-on-exec; aborts when there is none to be had */
 void wake_up(int wake_fd);              /* any thread, and signal handlers */

@@ -39,6 +39,12 @@ static inline bool str_ends(struct str s, struct str suffix)
     return s.n >= suffix.n && (suffix.n == 0 || memcmp(s.at + s.n - suffix.n, suffix.at, suffix.n) == 0);
 }
 
+/* s without its first n bytes; n <= s.n. */
+static inline struct str str_from(struct str s, size_t n)
+{
+    return (struct str){ s.at + n, s.n - n };
+}
+
 bool str_eq_nocase(struct str a, struct str b);                 /* ASCII letters only */
 bool str_starts_nocase(struct str s, struct str prefix);
 struct str str_trim(struct str s);                              /* without leading and trailing space and tab */
@@ -49,6 +55,8 @@ bool str_cut(struct str *rest, char sep, struct str *piece);
 bool str_to_u64(struct str s, uint64_t *out);
 bool str_to_i64(struct str s, int64_t *out);                    /* an optional leading '-' */
 bool str_is_utf8(struct str s);                                 /* well-formed UTF-8 (RFC 3629), NUL allowed */
+/* Bytes of the well-formed UTF-8 character that s begins with; 0 when there is none. */
+size_t str_utf8_length(struct str s);
 char *str_dup(struct str s);                                    /* NUL-terminated copy, free() it; aborts when memory is out */
 /* The name nearest to `word` among `names` (NULL-terminated), or NULL when none is near: for "did you mean". */
 const char *str_nearest(struct str word, const char *const *names);

@@ -14,11 +14,12 @@ struct watermark {
     int64_t *offsets;       /* ring */
     bool *finished;
     size_t cap, head, count;
-    int64_t position;       /* -1 until something finished */
+    int64_t after;          /* position + 1, so that {0} means "nothing finished yet" */
 };
 
 void watermark_begin(struct watermark *w, int64_t offset);      /* offset > every offset begun before (CHECKed) */
 void watermark_finish(struct watermark *w, int64_t offset);     /* begun and not yet finished (CHECKed) */
-static inline int64_t watermark_position(const struct watermark *w) { return w->position; }
+/* -1 until something finished. */
+static inline int64_t watermark_position(const struct watermark *w) { return w->after - 1; }
 static inline size_t watermark_open(const struct watermark *w) { return w->count; }
 void watermark_free(struct watermark *w);                       /* {0} and ready for use again */

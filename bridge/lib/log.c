@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* Writes a log line as logfmt or JSON in one write(). */
+#include "bridge/lib/log.h"
+#include <inttypes.h>
+#include <unistd.h>
+#include "bridge/lib/buf.h"
+#include "bridge/lib/clock.h"
+#include "bridge/lib/jscan.h"
+
+enum { VALUE_BYTES = 512, FIELDS = 32, LINE_BYTES = 256 * 1024 };     /* so that the longest line fits, each byte escaped */
+
+static enum log_level least_level = LOG_INFO;      /* both written before other threads start */
+static bool as_json;
+static const char *const level_names[] = { "debug", "info", "warn", "error" };
+
+void log_setup(enum log_level least, bool json)
+{
+    least_level = least;
+    as_json = json;
+}
+
+bool log_level_of(const char *name, enum log_level *out)
+{
+    for (size_t i = 0; i < sizeof level_names / sizeof *level_names; i++) {
+        if (strcmp(name, level_names[i]) != 0)
+            continue;
+        *out = (enum log_level)i;
+        return true;
+    }
+    return false;
+}
+
+/* At most VALUE_BYTES, and not in the middle of a character. */
+static struct str cut(struct str s)
+{
+    if (s.n <= VALUE_BYTES)
+        return s;
+    s.n = VALUE_BYTES;
+    for (int i = 0; i < 3 && ((unsigned char)s.at[s.n] & 0xc0) == 0x80; i++)
+        s.n--;
+    return s;
+}
+
+static bool needs_quotes(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.at[i] <= ' ' || s.at[i] >= 0x7f || s.at[i] == '"' || s.at[i] == '=' || s.at[i] == '\\')
+            return true;
+    return s.n == 0;
+}
+
+static void add_key(struct buf *line, const char *key)
+{
+    if (as_json)
+        buf_printf(line, "%s\"%s\":", line->n > 0 ? "," : "{", key);
+    else
+        buf_printf(line, "%s%s=", line->n > 0 ? " " : "", key);
+}
+
+/* Quoted values of logfmt are written as JSON strings, too. */
+static void add_text(struct buf *line, const char *key, struct str text)
+{
+    text = cut(text);
+    add_key(line, key);
+    if (as_json || needs_quotes(text))
+        jscan_add_string(line, text);
+    else
+        buf_add_str(line, text);
+}
+
+void log_write(enum log_level level, const char *msg, const struct log_field *fields)
+{
+    if (level < least_level)
+        return;
+    char time[CLOCK_TEXT];
+    clock_text(clock_wall_ms(), time);
+    struct buf line = buf_new(LINE_BYTES);
+    add_text(&line, "level", str_of(level_names[level]));
+    add_text(&line, "time", str_of(time));
+    add_text(&line, "msg", str_of(msg));
+    for (size_t i = 0; i < FIELDS && fields[i].key; i++) {
+        if (fields[i].kind == LOG_KIND_STR) {
+            add_text(&line, fields[i].key, fields[i].text);
+            continue;
+        }
+        add_key(&line, fields[i].key);
+        buf_printf(&line, "%" PRId64, fields[i].number);
+    }
+    buf_add_c(&line, as_json ? "}\n" : "\n");
+    ssize_t written = write(STDERR_FILENO, line.at, line.n);
+    (void)written;      /* there is nowhere to say that the log is broken */
+    buf_free(&line);
+}
