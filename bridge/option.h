@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "bridge/lib/clock.h"
+#include "bridge/lib/err.h"
 
 struct bytes     { int64_t n; };                            /* 64KiB 1MiB 500B */
 struct strings   { char **at; size_t count; };
@@ -49,3 +50,8 @@ struct option {
 /* A row for a struct inside the struct. */
 #define OPTION_GROUP(T, field, rows, ...) \
     { .key = #field, .type = OPT_GROUP, .offset = offsetof(T, field), .of = (rows), __VA_ARGS__ }
+
+/* Fills obj (zeroed) from the preset of that name: a file when it holds a '/' or ends in .yaml; else <name>.yaml in the folder
+ * AQUEDUCT_PRESETS, then among the presets installed beside the program, then among those compiled into it. Its strings live
+ * until exit. On false, *e names the place. Main thread. */
+bool preset_load(const char *name, const struct option *rows, void *obj, struct err *e);
