@@ -11,6 +11,8 @@
  *   <prefix>redrive.<sink>       `aqueduct dead redrive` origin
  */
 #pragma once
+#include "bridge/lib/clock.h"
+#include "bridge/record.h"
 
 #define TRAIL_PREFIX    "aqueduct-"
 #define TRAIL_SINK      "aqueduct-sink"         /* id of the sink that gave up */
@@ -32,3 +34,23 @@
 #define TOPIC_STATE       "state"
 #define TOPIC_RETRY       "retry."
 #define TOPIC_REDRIVE     "redrive."
+
+/* What is known of a record's way so far. */
+struct trail {
+    unsigned attempts;
+    int64_t first_ms;               /* wall clock of the first attempt; 0: none yet */
+    int64_t due_ms;                 /* wall clock; 0: now */
+};
+
+/* Reads the trail of a record of a retry topic; what is missing or broken counts as zero. */
+struct trail trail_read(const struct record *r);
+
+/* A copy of `r` for another topic with the header pairs of `add` (name, value, ..., NULL; pairs without a value are left out) as its
+ * new trail, and its origin: the one it carries, or else its own place. The view borrows r and the pairs; free with trail_free. */
+struct moved {
+    struct record record;
+    struct header *headers;
+    char partition[24], offset[24], timestamp[24];
+};
+void trail_move(struct moved *m, const struct record *r, const char *topic, const char *const *add);
+void trail_free(struct moved *m);

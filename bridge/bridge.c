@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: MIT */
+/* The supervisor: start order, threads, signals, stop order. */
+#include "bridge/bridge.h"
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+#include "bridge/admin.h"
+#include "bridge/delivery.h"
+#include "bridge/intake.h"
+#include "bridge/lib/log.h"
+#include "bridge/lib/mailbox.h"
+#include "bridge/lib/mem.h"
+#include "bridge/trail.h"
+
+enum {
+    START_AGAIN_MS = 2000,          /* between attempts to reach a Kafka that does not answer yet */
+    TURN_MS = 1000,                 /* longest wait of a sink's turn */
+    LOOK_MS = 500,                  /* how often main looks at the broker's health */
+    ONCE_MS = 30000,                /* longest wait of bridge_publish_once */
+};
+
+struct worker {                     /* one thread: a source's or a sink's */
+    pthread_t thread;
+    bool running;
+    struct intake *intake;          /* one of the two */
+    struct delivery *delivery;
+    struct duration drain;
+};
+
+struct bridge {
+    const struct config *config;
+    struct broker *broker;
+    struct router *router;
+    struct admin *admin;
+    struct worker *workers;         /* sinks first, then sources */
+    size_t worker_count;
+    int signal_fd;
+    bool started;
+    char not_ready[sizeof ((struct err *)0)->text];     /* why the start is not through; main thread only */
+};
+
+/* ---- threads ---- */
+
+static void *run_intake(void *ctx)
+{
+    struct worker *w = ctx;
+    while (intake_step(w->intake))
+        continue;
+    return NULL;
+}
+
+static void *run_delivery(void *ctx)
+{
+    struct worker *w = ctx;
+    while (delivery_step(w->delivery, (struct duration){ TURN_MS }))
+        continue;
+    delivery_drain(w->delivery, w->drain);
+    return NULL;
+}
+
+static bool worker_start(struct worker *w, struct err *e)
+{
+    int code = pthread_create(&w->thread, NULL, w->intake ? run_intake : run_delivery, w);
+    w->running = code == 0;
+    return w->running || err_set(e, "cannot start a thread: %s", strerror(code));
+}
+
+/* ---- start ---- */
+
+static bool topic_make(struct bridge *b, const struct topic_config *wanted, struct err *e)
+{
+    return broker_topic(b->broker, wanted, e);
+}
+
+static bool own_topic(void *ctx, const char *name, struct err *e)
+{
+    return topic_make(ctx, &(struct topic_config){ .name = (char *)(uintptr_t)name, .partitions = 1 }, e);
+}
+
+static bool is_listed(const struct config *c, const char *name)
+{
+    const struct topic_config *topics = c->topics.at;
+    for (size_t i = 0; i < c->topics.count; i++)
+        if (strcmp(topics[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static bool topics_open(struct bridge *b, struct err *e)
+{
+    const struct config *c = b->config;
+    const struct topic_config *topics = c->topics.at;
+    const struct route_config *routes = c->routes.at;
+    char name[300];
+    for (size_t i = 0; i < c->topics.count; i++)
+        if (!topic_make(b, &topics[i], e))
+            return false;
+    for (size_t i = 0; i < c->routes.count; i++)
+        if (!is_listed(c, routes[i].topic) && !own_topic(b, routes[i].topic, e))
+            return false;
+    snprintf(name, sizeof name, "%s%s", c->broker.prefix, TOPIC_DEAD_LETTER);
+    if (!own_topic(b, name, e))
+        return false;
+    for (size_t i = 0; i < c->sink_count; i++)
+        if (!delivery_topics(&c->sinks[i], c->broker.prefix, own_topic, b, e))
+            return false;
+    return true;
+}
+
+static bool workers_open(struct bridge *b, struct err *e)
+{
+    const struct config *c = b->config;
+    b->workers = mem_alloc((c->sink_count + c->source_count + 1) * sizeof *b->workers);
+    for (size_t i = 0; i < c->sink_count; i++) {
+        struct worker *w = &b->workers[b->worker_count++];
+        w->drain = c->drain;
+        w->delivery = delivery_new(&c->sinks[i], &c->broker, b->broker, e);
+        if (!w->delivery)
+            return false;
+    }
+    for (size_t i = 0; i < c->source_count; i++) {
+        struct worker *w = &b->workers[b->worker_count++];
+        w->intake = intake_new(&c->sources[i], c, b->broker, b->router, e);
+        if (!w->intake)
+            return false;
+    }
+    return true;
+}
+
+static bool start(struct bridge *b, struct err *e)
+{
+    if (!topics_open(b, e) || !workers_open(b, e))
+        return false;
+    for (size_t i = 0; i < b->worker_count; i++)
+        if (!worker_start(&b->workers[i], e))
+            return false;
+    b->started = true;
+    b->not_ready[0] = '\0';
+    LOG(INFO, "running", LOG_INT("sources", b->config->source_count), LOG_INT("sinks", b->config->sink_count), LOG_C("broker", b->config->broker.type));
+    return true;
+}
+
+/* ---- stop ---- */
+
+static struct timespec deadline(int64_t ms)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    t.tv_sec += (time_t)(ms / 1000);
+    t.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (t.tv_nsec >= 1000000000) {
+        t.tv_sec++;
+        t.tv_nsec -= 1000000000;
+    }
+    return t;
+}
+
+static void worker_stop(struct worker *w)
+{
+    if (w->intake)
+        intake_stop(w->intake);
+    else
+        delivery_stop(w->delivery);
+}
+
+static void worker_abandon(struct worker *w)
+{
+    if (w->intake)
+        intake_abandon(w->intake);
+    else
+        delivery_abandon(w->delivery);
+}
+
+/* Stops the sources or the sinks; all of them share the time until `end`. A thread that does not come back even when told to
+ * abandon its work is in a library that hangs: then the process leaves, which loses nothing. */
+static void stop_workers(struct bridge *b, bool sources, int64_t end_ms)
+{
+    for (size_t i = 0; i < b->worker_count; i++)
+        if (b->workers[i].running && sources == (b->workers[i].intake != NULL))
+            worker_stop(&b->workers[i]);
+    for (size_t i = 0; i < b->worker_count; i++) {
+        struct worker *w = &b->workers[i];
+        if (!w->running || sources != (w->intake != NULL))
+            continue;
+        int64_t left = end_ms - clock_mono_ms();
+        struct timespec until = deadline(left > 0 ? left : 0);
+        if (pthread_timedjoin_np(w->thread, NULL, &until) != 0) {
+            LOG(WARN, "the drain deadline passed; what is left is delivered after the next start", LOG_C("part", sources ? "source" : "sink"));
+            worker_abandon(w);
+            until = deadline(5000);
+            if (pthread_timedjoin_np(w->thread, NULL, &until) != 0) {
+                LOG(ERROR, "a thread does not end; leaving", LOG_C("part", sources ? "source" : "sink"));
+                _exit(1);
+            }
+        }
+        w->running = false;
+    }
+}
+
+static void workers_free(struct bridge *b)
+{
+    for (size_t i = b->worker_count; i-- > 0;) {
+        intake_free(b->workers[i].intake);
+        delivery_free(b->workers[i].delivery);
+    }
+    free(b->workers);
+    b->workers = NULL;
+    b->worker_count = 0;
+}
+
+static void *leave_on_second_signal(void *ctx)
+{
+    const struct bridge *b = ctx;
+    struct signalfd_siginfo info;
+    if (read(b->signal_fd, &info, sizeof info) > 0) {
+        LOG(WARN, "second signal: leaving at once", LOG_INT("signal", info.ssi_signo));
+        _exit(1);
+    }
+    return NULL;
+}
+
+static void stop(struct bridge *b)
+{
+    pthread_t second;
+    bool watched = pthread_create(&second, NULL, leave_on_second_signal, b) == 0;
+    int64_t end = clock_mono_ms() + b->config->drain.ms;
+    stop_workers(b, true, end);
+    stop_workers(b, false, end);
+    if (b->broker) {
+        int64_t left = end - clock_mono_ms();
+        broker_flush(b->broker, (struct duration){ left > 0 ? left : 0 });
+    }
+    workers_free(b);
+    if (watched) {
+        pthread_cancel(second);
+        pthread_join(second, NULL);
+    }
+}
+
+/* ---- main thread ---- */
+
+static bool is_ready(void *ctx, struct err *why)
+{
+    struct bridge *b = ctx;
+    if (!b->started)
+        return err_set(why, "%s", b->not_ready);
+    return broker_ready(b->broker, why);
+}
+
+static int signals_open(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &set, SFD_CLOEXEC);
+}
+
+/* Reads a pending signal; 0 when there is none. */
+static int signal_take(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    int n = sigtimedwait(&set, NULL, &(struct timespec){ 0 });
+    return n > 0 ? n : 0;
+}
+
+/* With Kafka the start is tried until the cluster answers; everything else that fails is for a person to mend. */
+static bool start_or_wait(struct bridge *b, int64_t *again_ms)
+{
+    struct err e = { "" };
+    if (clock_mono_ms() < *again_ms)
+        return true;
+    if (start(b, &e))
+        return true;
+    snprintf(b->not_ready, sizeof b->not_ready, "%s", e.text);
+    LOG(ERROR, "cannot start", LOG_C("reason", e.text));
+    for (size_t i = 0; i < b->worker_count; i++)
+        if (b->workers[i].running)
+            return false;
+    workers_free(b);
+    struct err why;
+    if (strcmp(b->config->broker.type, "kafka") != 0 || broker_ready(b->broker, &why))
+        return false;
+    *again_ms = clock_mono_ms() + START_AGAIN_MS;
+    return true;
+}
+
+static int run(struct bridge *b)
+{
+    int64_t again_ms = 0;
+    for (;;) {
+        if (!b->started && !start_or_wait(b, &again_ms))
+            return 1;
+        admin_run(b->admin, b->signal_fd, LOOK_MS);
+        int sig = signal_take();
+        if (sig) {
+            LOG(INFO, "stopping", LOG_INT("signal", sig), LOG_INT("drain_ms", b->config->drain.ms));
+            return 0;
+        }
+        if (broker_failed(b->broker)) {
+            struct err why = { "" };
+            broker_ready(b->broker, &why);
+            LOG(ERROR, "the broker failed for good: nothing more is acknowledged; start again when it is mended", LOG_C("reason", why.text));
+            return 1;
+        }
+    }
+}
+
+int bridge_main(const struct config *config)
+{
+    struct bridge b = { .config = config, .not_ready = "starting" };
+    struct err e = { "" };
+    int code = 1;
+    enum log_level level = LOG_INFO;
+    log_level_of(config->log.level, &level);
+    log_setup(level, strcmp(config->log.format, "json") == 0);
+    b.signal_fd = signals_open();
+    b.broker = broker_open(&config->broker, &e);
+    if (b.broker)
+        b.admin = admin_new(config, is_ready, &b, &e);
+    if (b.admin) {
+        admin_broker(b.admin, b.broker);
+        b.router = router_new(config);
+        code = run(&b);
+        stop(&b);
+    } else
+        LOG(ERROR, "cannot start", LOG_C("reason", e.text));
+    admin_free(b.admin);
+    router_free(b.router);
+    broker_close(b.broker);
+    close(b.signal_fd);
+    if (code == 0)
+        LOG(INFO, "stopped", LOG_INT("code", code));
+    return code;
+}
+
+/* ---- one record from the command line ---- */
+
+struct once {
+    struct mailbox box;
+    int wake_fd;
+};
+
+static void on_once(void *ctx, uint64_t tag, enum outcome o, const char *why)
+{
+    struct once *once = ctx;
+    mailbox_put(&once->box, tag, o, why);
+}
+
+static bool publish_directly(const struct config *config, const struct record *r, struct err *e)
+{
+    struct once once = { .wake_fd = wake_new() };
+    struct note note = { 0 };
+    struct broker *broker = broker_open(&config->broker, e);
+    if (!broker) {
+        close(once.wake_fd);
+        return false;
+    }
+    mailbox_open(&once.box, once.wake_fd);
+    broker_publish(broker, &(struct publication){ .records = r, .record_count = 1, .done = on_once, .ctx = &once });
+    broker_flush(broker, (struct duration){ ONCE_MS });
+    broker_close(broker);           /* whatever was not done by now is reported as unavailable */
+    bool stored = mailbox_take(&once.box, &note, 1) == 1 && note.code == OUTCOME_STORED;
+    mailbox_close(&once.box);
+    close(once.wake_fd);
+    return stored || err_set(e, "not stored: %s", note.why[0] ? note.why : "no answer in time");
+}
+
+bool bridge_publish_once(const struct config *config, const struct record *r, struct err *e)
+{
+    bool nobody;
+    if (control_publish(config, r, &nobody, e))
+        return true;
+    return nobody && publish_directly(config, r, e);
+}

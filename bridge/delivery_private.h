@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/* What delivery.c (window and verdicts) and delivery_move.c (dead letters and retry topics) share. Nobody else includes it. */
+#pragma once
+#include <stdatomic.h>
+#include "bridge/delivery.h"
+#include "bridge/lib/mailbox.h"
+#include "bridge/lib/timers.h"
+#include "bridge/lib/watermark.h"
+
+struct part {                       /* a partition we read */
+    struct part *next;
+    struct place place;             /* owns the topic's name */
+    struct str topic;
+    bool own;                       /* a retry or redrive topic: its records passed the filter before */
+    struct watermark done;
+    int64_t committed, newest;      /* -1: none yet */
+    size_t parked;
+};
+
+enum entry_state {
+    ENTRY_FREE,
+    ENTRY_READY,                    /* in the ready queue */
+    ENTRY_BEHIND,                   /* order: key; waits for an earlier one of its key */
+    ENTRY_FLYING,                   /* the sink has it */
+    ENTRY_WAITING,                  /* for its next attempt; a timer is set */
+    ENTRY_PARKED,                   /* came from a retry topic too early; outside the window; a timer is set */
+    ENTRY_STORING,                  /* its dead letter or retry record is being published (or will be again: a timer) */
+};
+
+struct entry {                      /* a record between poll and done */
+    uint32_t index, generation;
+    enum entry_state state;
+    struct entry *next;             /* in a queue */
+    struct entry *chain;            /* in its bucket of keys */
+    uint64_t key_hash;
+    bool chained;
+    struct record *record;
+    const struct event *event;      /* NULL: the record is no event */
+    struct part *part;              /* NULL: its partition was taken away */
+    unsigned attempts;
+    int64_t first_ms, last_ms;      /* wall clock */
+    struct result last;
+    const char *dead_class;         /* ENTRY_STORING: becomes a dead letter of this class; NULL: goes to a retry topic */
+    int64_t retry_wait_ms;
+    unsigned store_attempts;
+};
+
+struct queue {
+    struct entry *first, *last;
+};
+
+struct retry_topic {
+    int64_t wait_ms;
+    char *topic;
+};
+
+struct delivery_counters {
+    struct metric *consumed, *delivered, *dead, *filtered, *moved, *released, *attempts, *retries, *pending;
+};
+
+struct delivery {
+    struct sink *s;
+    const struct sink_config *config;
+    struct broker *broker;
+    struct consumer *consumer;
+    int wake_fd;
+    struct mailbox stored;          /* notes of the broker about what we publish */
+    atomic_bool stopping, abandoned;
+    bool stopped;                   /* stopping, as this turn sees it */
+    bool open;
+
+    struct part *parts, *last_part;
+    struct entry **entries;
+    size_t entry_cap;
+    uint32_t *free;
+    size_t free_count;
+    struct queue ready;
+    size_t window_used, parked, flying, storing;
+    struct entry **chains;          /* order: key; NULL otherwise */
+    size_t chain_mask;
+    struct timers timers;
+    bool failing, poll_failed;
+    int64_t poll_after_ms;
+
+    char *group, *dead_letter_topic, *redrive_topic;
+    struct retry_topic *retries;    /* by rising wait */
+    size_t retry_count;
+    struct delivery_counters count;
+};
+
+uint64_t entry_tag(const struct entry *en);
+/* The entry is done for: counts it, moves its partition's watermark, gives everything back. */
+void entry_finish(struct delivery *d, struct entry *en, struct metric *counter);
+
+/* delivery_move.c */
+void moves_open(struct delivery *d, const struct broker_config *names);
+void moves_close(struct delivery *d);
+bool moves_is_retry(const struct delivery *d, struct str topic);
+/* Starts moving the entry; its end comes through moves_done. */
+void moves_dead_letter(struct delivery *d, struct entry *en, const char *dead_class);
+void moves_retry(struct delivery *d, struct entry *en, int64_t wait_ms);
+void moves_again(struct delivery *d, struct entry *en);     /* its publication failed a while ago */
+void moves_done(struct delivery *d, struct entry *en, enum outcome o, const char *why);
+const char *reason_text(enum reason r);
