@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: MIT */
+/* The source `http`: webhooks and CloudEvents come in by POST; 2xx means that the event is stored.
+ *
+ *   request --verify--> events --queue--> read() hands them to the core --> settle() --> 202, 422 or 503
+ *                                \-- not settled within `wait`: 503, "send it again"; the id makes the repeat harmless */
+#include <stdio.h>
+#include <stdlib.h>
+#include "bridge/connector.h"
+#include "bridge/lib/jscan.h"
+#include "bridge/lib/log.h"
+#include "bridge/lib/mem.h"
+#include "connectors/http/path.h"
+#include "connectors/http/pending.h"
+
+enum { ANSWER_BYTES = 32 * 1024, LOG_LINES_A_SECOND = 20, RETRY_SOON = 1, RETRY_LATER = 5 };
+
+struct http_source {
+    struct source base;
+    struct http_server_options server_options;
+    struct duration wait;
+    int64_t max_pending;
+    struct bytes max_pending_bytes;
+    struct list path_options;           /* of struct http_path */
+    /* from here on: not options */
+    struct http_server *server;
+    struct path *paths;
+    size_t path_count;
+    struct pendings pendings;
+    struct buf answer;
+    bool stopping;
+    int64_t log_second, log_lines, log_left_out;
+};
+
+#define SERVER_OPTION(field, ...) \
+    { .key = #field, .type = OPTION_TYPE(((struct http_source *)0)->server_options.field), \
+      .offset = offsetof(struct http_source, server_options.field), __VA_ARGS__ }
+
+static const struct option http_options[] = {
+    SERVER_OPTION(listen, .fallback = "127.0.0.1:8080", .doc = "Address to listen on: 127.0.0.1:8080, [::]:8080 or unix:/path."),
+    SERVER_OPTION(tls_certificate, .doc = "PEM file with the certificate chain; with tls_key: HTTPS."),
+    SERVER_OPTION(tls_key, .doc = "PEM file with the certificate's key."),
+    SERVER_OPTION(max_body, .fallback = "1MiB", .min = 1, .max = EVENT_DATA_BYTES, .doc = "Longest body; beyond: 413."),
+    SERVER_OPTION(max_head, .fallback = "32KiB", .min = 1024, .max = 1 << 20, .doc = "Longest request line and headers together; beyond: 431."),
+    SERVER_OPTION(max_connections, .fallback = "10000", .min = 1, .max = 1000000, .doc = "Most connections; beyond: 503."),
+    SERVER_OPTION(head_timeout, .fallback = "10s", .min = 1, .max = 3600000, .doc = "Longest time for a request's head; then 408."),
+    SERVER_OPTION(body_timeout, .fallback = "30s", .min = 1, .max = 3600000, .doc = "Longest time for a request's body; then 408."),
+    SERVER_OPTION(idle_timeout, .fallback = "60s", .min = 1, .max = 86400000, .doc = "An idle connection is closed after this."),
+    OPTION(struct http_source, wait, .fallback = "10s", .min = 1, .max = 3600000,
+           .doc = "Longest time a sender waits until its event is stored; then 503 and it sends again."),
+    OPTION(struct http_source, max_pending, .fallback = "10000", .min = 1, .max = 1000000,
+           .doc = "Most events that are taken and not stored yet; beyond: 503 at once."),
+    OPTION(struct http_source, max_pending_bytes, .fallback = "32MiB", .min = 1024, .max = (int64_t)1 << 34,
+           .doc = "Most bytes of such events."),
+    { .key = "paths", .type = OPT_LIST, .offset = offsetof(struct http_source, path_options), .required = true,
+      .of = http_path_rows, .of_size = sizeof(struct http_path), .min = 1, .max = 1000,
+      .doc = "The paths that senders may post to." },
+    { 0 },
+};
+
+/* ---- answers ---- */
+
+/* One line per request that was not taken, but never more than the log can bear. */
+static void note(struct http_source *s, const struct path *p, struct str peer, int status, const char *why)
+{
+    int64_t second = clock_mono_ms() / 1000;
+    if (second != s->log_second) {
+        if (s->log_left_out)
+            LOG(INFO, "more requests refused", LOG_C("source", s->base.id), LOG_INT("lines_left_out", s->log_left_out));
+        s->log_second = second;
+        s->log_lines = s->log_left_out = 0;
+    }
+    if (++s->log_lines > LOG_LINES_A_SECOND) {
+        s->log_left_out++;
+        return;
+    }
+    LOG(INFO, "request refused", LOG_C("source", s->base.id), LOG_STR("path", p ? p->name : STR("")), LOG_STR("peer", peer),
+        LOG_INT("status", status), LOG_C("why", why));
+}
+
+/* Few statuses and few paths, so asking by name is cheap enough for what is not a success; successes are asked for once. */
+static struct metric *request_counter(const struct http_source *s, const struct path *p, int status)
+{
+    char text[12];
+    snprintf(text, sizeof text, "%d", status);
+    return metric_counter("aqueduct_http_requests_total", "Requests answered",
+                          LABELS("source", s->base.id, "path", p ? p->o->path : "", "status", text));
+}
+
+static void count(struct http_source *s, const struct path *p, int status)
+{
+    metric_add(status == 202 && p ? p->accepted : request_counter(s, p, status), 1);
+}
+
+static void reply(struct http_source *s, uint64_t request, const struct path *p, int status, const char *content_type, int retry_after)
+{
+    struct header headers[4];
+    size_t n = 0;
+    headers[n++] = (struct header){ STR("Content-Type"), str_of(content_type) };
+    char seconds[12];
+    if (retry_after) {
+        snprintf(seconds, sizeof seconds, "%d", retry_after);
+        headers[n++] = (struct header){ STR("Retry-After"), str_of(seconds) };
+    }
+    if (status == 405)
+        headers[n++] = (struct header){ STR("Allow"), STR("POST") };
+    if (status == 401)
+        headers[n++] = (struct header){ STR("WWW-Authenticate"), STR("Bearer") };
+    if (status == 415)
+        headers[n++] = (struct header){ STR("Accept-Encoding"), STR("identity") };
+    http_server_reply(s->server, request, status, headers, n, buf_str(&s->answer));
+    count(s, p, status);
+}
+
+/* RFC 9457. The caller may have more members; it closes the object. */
+static void begin_problem(struct http_source *s, int status, const char *detail)
+{
+    buf_reset(&s->answer);
+    buf_printf(&s->answer, "{\"title\":\"%s\",\"status\":%d,\"detail\":", http_status_text(status), status);
+    jscan_add_string(&s->answer, str_of(detail));
+}
+
+static void reply_problem(struct http_source *s, uint64_t request, const struct path *p, int status, const char *detail, int retry_after)
+{
+    begin_problem(s, status, detail);
+    buf_add_char(&s->answer, '}');
+    reply(s, request, p, status, "application/problem+json", retry_after);
+}
+
+static void refuse(struct http_source *s, const struct http_request *r, const struct path *p, int status, const char *detail)
+{
+    note(s, p, r->peer, status, detail);
+    reply_problem(s, r->id, p, status, detail, status == 503 ? RETRY_SOON : 0);
+}
+
+/* ---- requests ---- */
+
+static struct path *path_of(struct http_source *s, struct str name)
+{
+    for (size_t i = 0; i < s->path_count; i++)
+        if (str_eq(s->paths[i].name, name))
+            return &s->paths[i];
+    return NULL;
+}
+
+/* The sender hears the same for every cause; the log and the metric know better. */
+static bool verified(struct http_source *s, struct path *p, const struct http_request *r)
+{
+    enum refusal no = verifier_check(p->verifier, r);
+    if (no == REFUSAL_NONE)
+        return true;
+    metric_add(p->refused[no], 1);
+    note(s, p, r->peer, 401, refusal_text(no));
+    reply_problem(s, r->id, p, 401, "the request could not be verified", 0);
+    return false;
+}
+
+static bool has_room(struct http_source *s, struct path *p, const struct http_request *r, size_t events)
+{
+    if (s->stopping) {
+        refuse(s, r, p, 503, "shutting down; send it again later");
+        return false;
+    }
+    if (!pendings_fit(&s->pendings, events, r->body.n)) {
+        refuse(s, r, p, 503, "too much is waiting to be stored; send it again later");
+        return false;
+    }
+    return true;
+}
+
+static bool http_head(void *ctx, const struct http_request *r, int64_t *max_body)
+{
+    struct http_source *s = ctx;
+    (void)max_body;
+    struct path *p = path_of(s, r->path);
+    if (!p)
+        refuse(s, r, NULL, 404, "there is nothing at this path");
+    else if (!str_eq(r->method, STR("POST")))
+        refuse(s, r, p, 405, "events are sent by POST");
+    else
+        return (!verifier_by_head(p->verifier) || verified(s, p, r)) && has_room(s, p, r, 1);
+    return false;
+}
+
+static void take(struct http_source *s, struct path *p, const struct http_request *r, const struct event *const *events, int n)
+{
+    struct pending *x = pendings_begin(&s->pendings, r->id, events, (size_t)n, path_is_batch(p, r));
+    x->path = p;
+    x->began_us = clock_mono_us();
+}
+
+static void http_request(void *ctx, const struct http_request *r)
+{
+    struct http_source *s = ctx;
+    struct path *p = path_of(s, r->path);
+    const struct event *events[HTTP_BATCH];
+    struct err e;
+    int status = 0;
+    if (!verifier_by_head(p->verifier) && !verified(s, p, r))
+        return;
+    int n = path_events(p, r, events, &status, &e);
+    if (n < 0) {
+        refuse(s, r, p, status, e.text);
+        return;
+    }
+    if (n == 0) {
+        buf_reset(&s->answer);
+        buf_add_c(&s->answer, "{\"accepted\":0}");
+        reply(s, r->id, p, 202, "application/json", 0);
+        return;
+    }
+    bool too_many = n > s->max_pending;
+    if (too_many)
+        refuse(s, r, p, 413, "the batch has more events than max_pending allows; send smaller ones");
+    if (!too_many && has_room(s, p, r, (size_t)n)) {
+        take(s, p, r, events, n);
+        return;
+    }
+    for (int i = 0; i < n; i++)
+        event_unref(events[i]);
+}
+
+/* ---- outcomes ---- */
+
+static void answer_stored(struct http_source *s, const struct pending *x)
+{
+    buf_reset(&s->answer);
+    if (x->batch) {
+        buf_printf(&s->answer, "{\"accepted\":%u}", x->count);
+    } else {
+        buf_add_c(&s->answer, "{\"id\":");
+        jscan_add_string(&s->answer, x->event->id);
+        buf_add_char(&s->answer, '}');
+    }
+    reply(s, x->request, x->path, 202, "application/json", 0);
+}
+
+static void answer_invalid(struct http_source *s, const struct pending *x, const char *why)
+{
+    char detail[160];
+    snprintf(detail, sizeof detail, "%s", why && *why ? why : "the event is invalid");
+    if (x->batch)
+        snprintf(detail, sizeof detail, "%u of %u events cannot be taken, the others are stored", x->refused, x->count);
+    note(s, x->path, STR("-"), 422, detail);
+    begin_problem(s, 422, detail);
+    if (x->batch)
+        buf_printf(&s->answer, ",\"accepted\":%u,\"invalid\":[%.*s]", x->count - x->refused, STR_ARG(buf_str(&x->details)));
+    buf_add_char(&s->answer, '}');
+    reply(s, x->request, x->path, 422, "application/problem+json", 0);
+}
+
+static void answer_unavailable(struct http_source *s, const struct pending *x, const char *detail)
+{
+    note(s, x->path, STR("-"), 503, detail);
+    reply_problem(s, x->request, x->path, 503, detail, RETRY_LATER);
+}
+
+static void observe(const struct pending *x)
+{
+    metric_observe_us(x->path->seconds, clock_mono_us() - x->began_us);
+}
+
+static void http_settle(struct source *base, uint64_t tag, enum outcome o, const char *why)
+{
+    struct http_source *s = (struct http_source *)base;
+    struct pending *x = pendings_settle(&s->pendings, tag, o, why);
+    if (!x)
+        return;
+    if (!x->answered) {
+        observe(x);
+        if (x->unavailable)
+            answer_unavailable(s, x, "the event could not be stored now; send it again");
+        else if (x->refused)
+            answer_invalid(s, x, why);
+        else
+            answer_stored(s, x);
+    }
+    pendings_end(&s->pendings, x);
+}
+
+/* Requests that waited too long; returns how long until the next one has. */
+static int64_t expire(struct http_source *s)
+{
+    struct pending *x;
+    int64_t now = clock_mono_us();
+    while ((x = pendings_oldest(&s->pendings))) {
+        int64_t left_ms = s->wait.ms - (now - x->began_us) / 1000;
+        if (left_ms > 0)
+            return left_ms;
+        observe(x);
+        answer_unavailable(s, x, "not stored in time, it may still be; send it again with the same id");
+        pendings_answered(&s->pendings, x);
+    }
+    return INT32_MAX;
+}
+
+/* What the core has not taken by now it will not take any more: the senders hear it at once. */
+static void stop(struct http_source *s)
+{
+    struct emission left[16];
+    size_t n;
+    s->stopping = true;
+    http_server_stop_accepting(s->server);
+    while ((n = pendings_take(&s->pendings, left, 16)))
+        for (size_t i = 0; i < n; i++) {
+            event_unref(left[i].event);
+            http_settle(&s->base, left[i].tag, OUTCOME_UNAVAILABLE, NULL);
+        }
+}
+
+/* ---- the source ---- */
+
+static int http_read(struct source *base, int wake_fd, struct emission *out, size_t room, struct err *e)
+{
+    struct http_source *s = (struct http_source *)base;
+    (void)e;
+    if (base->draining && !s->stopping)
+        stop(s);
+    int64_t wait = expire(s);
+    if (s->pendings.queued && room)
+        wait = 0;
+    http_server_run(s->server, wake_fd, (int)wait);
+    return (int)pendings_take(&s->pendings, out, room);
+}
+
+static bool open_paths(struct http_source *s, struct err *e)
+{
+    const struct http_path *options = s->path_options.at;
+    if (s->path_options.count == 0)
+        return err_set(e, "paths: there is none, so nothing could come in");
+    s->paths = mem_alloc(s->path_options.count * sizeof *s->paths);
+    for (size_t i = 0; i < s->path_options.count; i++) {
+        struct path *p = &s->paths[s->path_count++];
+        if (!path_open(p, &options[i], s->base.id, e))
+            return err_prefix(e, "paths: %.100s", options[i].path ? options[i].path : "");
+        p->accepted = request_counter(s, p, 202);
+        if (path_of(s, p->name) != p)
+            return err_set(e, "paths: %.100s is there twice", options[i].path);
+    }
+    return true;
+}
+
+static void http_close(struct source *base)
+{
+    struct http_source *s = (struct http_source *)base;
+    if (s->server) {
+        for (struct pending *x; (x = pendings_oldest(&s->pendings)); pendings_answered(&s->pendings, x))
+            reply_problem(s, x->request, x->path, 503, "shutting down; send it again", RETRY_LATER);
+        http_server_run(s->server, -1, 0);
+    }
+    http_server_free(s->server);
+    s->server = NULL;
+    pendings_close(&s->pendings);
+    for (size_t i = 0; i < s->path_count; i++)
+        path_close(&s->paths[i]);
+    free(s->paths);
+    buf_free(&s->answer);
+}
+
+static bool http_open(struct source *base, struct err *e)
+{
+    struct http_source *s = (struct http_source *)base;
+    s->answer = buf_new(ANSWER_BYTES);
+    if (s->max_pending_bytes.n < s->server_options.max_body.n)
+        return err_set(e, "max_pending_bytes is less than max_body, so that a long body could never be taken");
+    pendings_open(&s->pendings, (size_t)s->max_pending, (size_t)s->max_pending_bytes.n);
+    struct http_events events = { .head = http_head, .request = http_request, .ctx = s };
+    if (open_paths(s, e))
+        s->server = http_server_new(&s->server_options, &events, e);
+    if (!s->server) {
+        http_close(base);
+        return false;
+    }
+    LOG(INFO, "listening", LOG_C("source", base->id), LOG_C("address", s->server_options.listen), LOG_INT("port", http_server_port(s->server)));
+    return true;
+}
+
+const struct source_ops http_source = {
+    .type = "http",
+    .doc = "Takes webhooks and CloudEvents by HTTP POST and answers 2xx when they are stored.",
+    .size = sizeof(struct http_source),
+    .options = http_options,
+    .dedupe = true,
+    .open = http_open,
+    .read = http_read,
+    .settle = http_settle,
+    .close = http_close,
+};

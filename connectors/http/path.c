@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/* Turns the requests of one path into events. */
+#include "connectors/http/path.h"
+#include <stdlib.h>
+#include "bridge/lib/clock.h"
+#include "bridge/lib/crypto.h"
+#include "bridge/lib/jscan.h"
+#include "bridge/lib/mem.h"
+
+enum { TYPE_BYTES = 256, TRACEPARENT = 55, TRACESTATE = 512 };
+
+const struct option http_path_rows[] = {
+    OPTION(struct http_path, path, .required = true, .doc = "Path that senders post to, for example /v1/github."),
+    OPTION_GROUP(struct http_path, verify, http_verify_rows, .required = true, .doc = "How requests are verified before anything is read from them."),
+    OPTION(struct http_path, type,
+           .doc = "Event type of bodies that are no CloudEvents; default webhook.received, with scheme github github."),
+    OPTION(struct http_path, type_header,
+           .doc = "Header whose value is put behind the type and a dot; with scheme github X-GitHub-Event, so that a push is github.push."),
+    OPTION(struct http_path, source, .doc = "CloudEvents source of such events; default /http/<name of the source><path>."),
+    OPTION(struct http_path, id_header,
+           .doc = "Header with the sender's id, by which repeats are known; default by scheme (webhook-id, X-GitHub-Delivery), else Idempotency-Key."),
+    OPTION(struct http_path, cloudevents, .fallback = "true", .doc = "Whether CloudEvents (binary, structured, batch) are taken as they are."),
+    { 0 },
+};
+
+static bool set(const char *s)
+{
+    return s && *s;
+}
+
+static bool check_options(const struct http_path *o, struct err *e)
+{
+    if (!set(o->path) || o->path[0] != '/')
+        return err_set(e, "path must begin with /");
+    for (const char *c = o->path; *c; c++)
+        if (*c <= ' ' || *c > '~' || *c == '?' || *c == '#')
+            return err_set(e, "path is compared as it is sent: no spaces, ?, # or characters beyond ASCII");
+    return true;
+}
+
+static void open_metrics(struct path *p, const char *source_id)
+{
+    for (int i = REFUSAL_MISSING; i < REFUSAL_COUNT; i++)
+        p->refused[i] = metric_counter("aqueduct_http_refused_total", "Requests whose signature or token was refused",
+                                       LABELS("source", source_id, "path", p->o->path, "reason", refusal_text((enum refusal)i)));
+    p->seconds = metric_histogram("aqueduct_http_request_seconds", "From a whole request to its answer",
+                                  LABELS("source", source_id, "path", p->o->path));
+}
+
+bool path_open(struct path *p, const struct http_path *o, const char *source_id, struct err *e)
+{
+    p->o = o;
+    if (!check_options(o, e))
+        return false;
+    p->verifier = verifier_new(&o->verify, e);
+    if (!p->verifier)
+        return false;
+    bool github = str_eq(str_of(o->verify.scheme), STR("github"));
+    p->name = str_of(o->path);
+    p->type = set(o->type) ? str_of(o->type) : github ? STR("github") : STR("webhook.received");
+    p->type_header = set(o->type_header) ? o->type_header : github ? "X-GitHub-Event" : NULL;
+    struct buf source = buf_new(EVENT_ATTRIBUTE_BYTES);
+    if (set(o->source))
+        buf_add_c(&source, o->source);
+    else
+        buf_printf(&source, "/http/%s%s", source_id, o->path);
+    if (source.failed || p->type.n > TYPE_BYTES) {
+        buf_free(&source);
+        return err_set(e, "source or type is too long");
+    }
+    p->source = buf_str(&source);       /* path_close frees it */
+    open_metrics(p, source_id);
+    return true;
+}
+
+void path_close(struct path *p)
+{
+    verifier_free(p->verifier);
+    free((void *)(uintptr_t)p->source.at);
+}
+
+static int refuse(int *status, int code)
+{
+    *status = code;
+    return -1;
+}
+
+static bool is_cloudevents(const struct path *p, struct str content_type)
+{
+    return p->o->cloudevents && str_starts_nocase(content_type, STR("application/cloudevents"));
+}
+
+static bool is_batch(struct str content_type)
+{
+    return str_starts_nocase(content_type, STR("application/cloudevents-batch"));
+}
+
+bool path_is_batch(const struct path *p, const struct http_request *r)
+{
+    struct str type = http_header(r, "content-type", NULL);
+    return is_cloudevents(p, type) && is_batch(type);
+}
+
+/* What follows the first ';' does not matter: JSON is UTF-8. */
+static bool is_json_format(struct str content_type)
+{
+    struct str rest = content_type, media;
+    str_cut(&rest, ';', &media);
+    media = str_trim(media);
+    struct str json = STR("+json");
+    return media.n > json.n && str_eq_nocase((struct str){ media.at + media.n - json.n, json.n }, json);
+}
+
+static bool check_data(struct str content_type, struct str data, struct err *e)
+{
+    if (!event_type_is_json(content_type) || jscan_check(data, NULL, e))
+        return true;
+    err_prefix(e, "the body is not valid JSON");
+    return false;
+}
+
+/* traceparent and tracestate of the request, when they look right: they never spoil an event. */
+static size_t trace_headers(const struct http_request *r, struct header out[2])
+{
+    struct str parent = http_header(r, "traceparent", NULL);
+    if (parent.n != TRACEPARENT)
+        return 0;
+    for (size_t i = 0; i < parent.n; i++)
+        if (!strchr("0123456789abcdef-", parent.at[i]) || !parent.at[i])
+            return 0;
+    out[0] = (struct header){ STR("traceparent"), parent };
+    struct str state = http_header(r, "tracestate", NULL);
+    if (state.n == 0 || state.n > TRACESTATE || !str_is_utf8(state))
+        return 1;
+    out[1] = (struct header){ STR("tracestate"), state };
+    return 2;
+}
+
+/* Gives a CloudEvent what its sender left out: the time, and the trace that the request belongs to. Takes ev over. */
+static const struct event *complete(const struct event *ev, const struct http_request *r, struct err *e)
+{
+    struct header extensions[EVENT_ATTRIBUTES];
+    size_t traces = 0;
+    bool traced = event_attribute(ev, STR("traceparent")).at || event_attribute(ev, STR("tracestate")).at;
+    if (!traced && ev->extension_count + 2 <= EVENT_ATTRIBUTES)
+        traces = trace_headers(r, extensions);
+    if (ev->time.at && traces == 0)
+        return ev;
+    for (size_t i = 0; i < ev->extension_count; i++)
+        extensions[traces + i] = ev->extensions[i];
+    struct event f = *ev;
+    f.extensions = extensions;
+    f.extension_count = traces + ev->extension_count;
+    char now[CLOCK_TEXT];
+    if (!f.time.at) {
+        clock_text(clock_wall_ms(), now);
+        f.time = str_of(now);
+    }
+    const struct event *full = event_new(&f, e);
+    event_unref(ev);
+    return full;
+}
+
+static int batch_events(const struct http_request *r, const struct event *out[HTTP_BATCH], int *status, struct err *e)
+{
+    int n = event_from_json_batch(r->body, out, HTTP_BATCH, e);
+    if (n < 0)
+        return refuse(status, 400);
+    for (int i = 0; i < n; i++) {
+        out[i] = complete(out[i], r, e);
+        if (out[i])
+            continue;
+        for (int j = 0; j < n; j++)
+            event_unref(out[j]);        /* out[i] is NULL */
+        return refuse(status, 400);
+    }
+    return n;
+}
+
+static int cloud_event(const struct http_request *r, struct str content_type, bool binary, const struct event **out, int *status, struct err *e)
+{
+    if (binary && r->body.n && !check_data(content_type, r->body, e))
+        return refuse(status, 400);
+    *out = event_from_http(r->headers, r->header_count, r->body, e);
+    if (*out)
+        *out = complete(*out, r, e);
+    return *out ? 1 : refuse(status, 400);
+}
+
+/* "<type>.<value of the type header>": what is no letter, digit, '.', '_' or '-' there becomes '_', a '/' becomes '.'. */
+static struct str event_type(const struct path *p, const struct http_request *r, char out[2 * TYPE_BYTES])
+{
+    struct str value = p->type_header ? http_header(r, p->type_header, NULL) : STR_ABSENT;
+    if (value.n == 0)
+        return p->type;
+    size_t n = p->type.n;
+    memcpy(out, p->type.at, n);
+    out[n++] = '.';
+    for (size_t i = 0; i < value.n && n < 2 * TYPE_BYTES; i++) {
+        char c = value.at[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+        out[n++] = plain ? c : c == '/' ? '.' : '_';
+    }
+    return (struct str){ out, n };
+}
+
+/* The sender's own id, so that a repeat has the same; absent when it gave none. */
+static struct str sender_id(const struct path *p, const struct http_request *r)
+{
+    struct str id = set(p->o->id_header) ? http_header(r, p->o->id_header, NULL) : verifier_id(p->verifier, r);
+    if (id.n)
+        return id;
+    id = http_header(r, "Idempotency-Key", NULL);       /* a quoted string by the draft, often sent bare */
+    if (id.n >= 2 && id.at[0] == '"' && id.at[id.n - 1] == '"')
+        id = (struct str){ id.at + 1, id.n - 2 };
+    return id;
+}
+
+static int wrapped_event(const struct path *p, const struct http_request *r, struct str content_type, const struct event **out, int *status, struct err *e)
+{
+    if (!check_data(content_type, r->body, e))
+        return refuse(status, 400);
+    char type[2 * TYPE_BYTES], now[CLOCK_TEXT], random[UUID_TEXT];
+    struct header trace[2];
+    clock_text(clock_wall_ms(), now);
+    struct event f = {
+        .id = sender_id(p, r), .source = p->source, .type = event_type(p, r, type), .time = str_of(now),
+        .datacontenttype = content_type.n ? content_type : STR("application/json"),
+        .extensions = trace, .extension_count = trace_headers(r, trace), .data = r->body,
+    };
+    if (f.id.n == 0) {
+        uuid_random(random);
+        f.id = str_of(random);
+    }
+    *out = event_new(&f, e);
+    return *out ? 1 : refuse(status, 400);
+}
+
+static int unsupported(int *status, struct err *e, const char *why)
+{
+    err_set(e, "%s", why);
+    return refuse(status, 415);
+}
+
+int path_events(const struct path *p, const struct http_request *r, const struct event *out[HTTP_BATCH], int *status, struct err *e)
+{
+    size_t types = 0, versions = 0;
+    struct str type = http_header(r, "content-type", &types);
+    struct str encoding = http_header(r, "content-encoding", NULL);
+    if (types > 1) {
+        err_set(e, "there is more than one Content-Type");
+        return refuse(status, 400);
+    }
+    if (encoding.n && !str_eq_nocase(encoding, STR("identity")))
+        return unsupported(status, e, "the body is compressed; send it without Content-Encoding");
+    bool structured = is_cloudevents(p, type);
+    if (structured && !is_json_format(type))
+        return unsupported(status, e, "CloudEvents are taken as application/cloudevents+json or application/cloudevents-batch+json");
+    http_header(r, "ce-specversion", &versions);
+    bool binary = !structured && p->o->cloudevents && versions > 0;
+    if (r->body.n == 0 && !binary) {
+        err_set(e, "the body is empty");
+        return refuse(status, 400);
+    }
+    if (structured && is_batch(type))
+        return batch_events(r, out, status, e);
+    if (structured || binary)
+        return cloud_event(r, type, binary, out, status, e);
+    return wrapped_event(p, r, type, out, status, e);
+}
