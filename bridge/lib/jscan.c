@@ -1,58 +1,483 @@
 /* SPDX-License-Identifier: MIT */
-/* The JSON scanner. */
+/* The JSON scanner: a recursive descent over the bytes, with runs of plain string bytes taken sixteen at a time. */
 #include "bridge/lib/jscan.h"
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
-/* Bytes of s that stand in a JSON string as they are, from the front. Also escaped are DEL and the C1 controls (as U+0080 to
- * U+009F begin with 0xc2), because log lines are written by this and shown on terminals. */
-static size_t plain(struct str s)
+struct scan {
+    const char *start, *end;
+    const char *bad, *why;      /* where and why it failed */
+};
+
+static const char *fail(struct scan *s, const char *at, const char *why)
 {
-    size_t n = 0;
-    while (n < s.n) {
-        unsigned char c = (unsigned char)s.at[n];
-        if (c >= 0x80) {
-            size_t length = str_utf8_length(str_from(s, n));
-            if (length == 0 || (c == 0xc2 && (unsigned char)s.at[n + 1] < 0xa0))
-                return n;
-            n += length;
-            continue;
-        }
-        if (c < 0x20 || c == '"' || c == '\\' || c == 0x7f)
-            return n;
-        n++;
-    }
-    return n;
+    s->bad = at;
+    s->why = why;
+    return NULL;
 }
 
-/* Writes the character that plain() stopped at; returns how many bytes of s it was. */
-static size_t add_escaped(struct buf *out, struct str s)
+/* The next byte, or NUL (which JSON has no use for) at the end. */
+static char peek(const struct scan *s, const char *p)
 {
-    unsigned char c = (unsigned char)s.at[0];
-    size_t length = str_utf8_length(s);
-    static const char letters[] = { ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r' };
+    return p < s->end ? *p : '\0';
+}
+
+static const char *skip_blank(const struct scan *s, const char *p)
+{
+    while (p < s->end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'))
+        p++;
+    return p;
+}
+
+/* The first byte at or behind p that is not plain ASCII of a string: quote, backslash, control or beyond ASCII. */
+static const char *plain_run(const char *p, const char *end)
+{
+#ifdef __SSE2__
+    const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\'), space = _mm_set1_epi8(' ');
+    for (; end - p >= 16; p += 16) {
+        __m128i bytes = _mm_loadu_si128((const void *)p);
+        __m128i special = _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash));
+        special = _mm_or_si128(special, _mm_cmplt_epi8(bytes, space));      /* signed: beyond ASCII is below, too */
+        int mask = _mm_movemask_epi8(special);
+        if (mask)
+            return p + __builtin_ctz((unsigned)mask);
+    }
+#endif
+    while (p < end && (signed char)*p >= ' ' && *p != '"' && *p != '\\')
+        p++;
+    return p;
+}
+
+/* The value of four hex digits at p, or -1. */
+static int hex4(const char *p, const char *end)
+{
+    int value = 0;
+    if (end - p < 4)
+        return -1;
+    for (int i = 0; i < 4; i++) {
+        char c = p[i];
+        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        if (digit < 0)
+            return -1;
+        value = value << 4 | digit;
+    }
+    return value;
+}
+
+/* The character of a \u escape (or of the two of a surrogate pair) at p; moves *p behind it. -1 when there is none. */
+static int32_t unicode_escape(const char **p, const char *end)
+{
+    int unit = hex4(*p + 2, end);
+    if (unit < 0 || (unit >= 0xdc00 && unit <= 0xdfff))
+        return -1;
+    *p += 6;
+    if (unit < 0xd800 || unit > 0xdbff)
+        return unit;
+    int low = end - *p >= 2 && (*p)[0] == '\\' && (*p)[1] == 'u' ? hex4(*p + 2, end) : -1;
+    if (low < 0xdc00 || low > 0xdfff)
+        return -1;
+    *p += 6;
+    return 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
+}
+
+static const char *scan_escape(struct scan *s, const char *p)
+{
+    const char *at = p;
+    char c = peek(s, p + 1);
+    if (c == 'u')
+        return unicode_escape(&p, s->end) >= 0 ? p : fail(s, at, "a \\u escape that is not a character");
+    if (c == '\0' || !strchr("\"\\/bfnrt", c))
+        return fail(s, at, "an unknown escape in a string");
+    return p + 2;
+}
+
+/* From behind the opening quote to behind the closing one. */
+static const char *scan_string(struct scan *s, const char *p)
+{
+    while (p) {
+        p = plain_run(p, s->end);
+        unsigned char c = (unsigned char)peek(s, p);
+        if (c == '"')
+            return p + 1;
+        if (p == s->end)
+            return fail(s, p, "a string without an end");
+        if (c < 0x20)
+            return fail(s, p, "a control character in a string");
+        if (c == '\\') {
+            p = scan_escape(s, p);
+            continue;
+        }
+        size_t length = str_utf8_length((struct str){ p, (size_t)(s->end - p) });
+        p = length > 0 ? p + length : fail(s, p, "bytes that are not UTF-8");
+    }
+    return NULL;
+}
+
+static const char *scan_digits(struct scan *s, const char *p)
+{
+    const char *first = p;
+    while (p < s->end && *p >= '0' && *p <= '9')
+        p++;
+    return p > first ? p : fail(s, p, "a digit was expected");
+}
+
+static const char *scan_number(struct scan *s, const char *p)
+{
+    if (*p == '-')
+        p++;
+    p = peek(s, p) == '0' ? p + 1 : scan_digits(s, p);
+    if (p && peek(s, p) == '.')
+        p = scan_digits(s, p + 1);
+    if (!p || (peek(s, p) != 'e' && peek(s, p) != 'E'))
+        return p;
+    p++;
+    if (peek(s, p) == '+' || peek(s, p) == '-')
+        p++;
+    return scan_digits(s, p);
+}
+
+static const char *scan_word(struct scan *s, const char *p, struct str word)
+{
+    if (!str_starts((struct str){ p, (size_t)(s->end - p) }, word))
+        return fail(s, p, "a value was expected");
+    return p + word.n;
+}
+
+static const char *scan_value(struct scan *s, const char *p, int depth);
+
+/* One step in an array or object. *at stands at the opening bracket or at what followed the last item; it is moved to what
+ * follows this item, or behind the closing bracket. */
+enum step { STEP_ITEM, STEP_END, STEP_BAD };
+
+static enum step step_to_item(const struct scan *s, const char **at, char open, char close)
+{
+    char c = **at;
+    if (c != close)
+        *at = skip_blank(s, *at + 1);
+    if (c == close || (c == open && peek(s, *at) == close)) {
+        ++*at;
+        return STEP_END;
+    }
+    return STEP_ITEM;
+}
+
+static enum step step_past_item(struct scan *s, const char **at, const char *end, char close)
+{
+    if (!end)
+        return STEP_BAD;
+    *at = skip_blank(s, end);
+    char c = peek(s, *at);
+    if (c == ',' || c == close)
+        return STEP_ITEM;
+    fail(s, *at, close == '}' ? "a comma or } was expected" : "a comma or ] was expected");
+    return STEP_BAD;
+}
+
+static enum jscan_type type_of(char first)
+{
+    switch (first) {
+    case '{': return JSCAN_OBJECT;
+    case '[': return JSCAN_ARRAY;
+    case '"': return JSCAN_STRING;
+    case 'n': return JSCAN_NULL;
+    case 't': return JSCAN_TRUE;
+    case 'f': return JSCAN_FALSE;
+    }
+    return JSCAN_NUMBER;
+}
+
+static struct jscan_value value_of(const char *at, const char *end)
+{
+    return (struct jscan_value){ type_of(*at), { at, (size_t)(end - at) } };
+}
+
+static enum step step_element(struct scan *s, const char **at, int depth, struct jscan_value *out)
+{
+    enum step step = step_to_item(s, at, '[', ']');
+    if (step != STEP_ITEM)
+        return step;
+    const char *value = *at, *end = scan_value(s, value, depth);
+    step = step_past_item(s, at, end, ']');
+    if (step == STEP_ITEM && out)
+        *out = value_of(value, end);
+    return step;
+}
+
+static enum step step_member(struct scan *s, const char **at, int depth, struct jscan_member *out)
+{
+    enum step step = step_to_item(s, at, '{', '}');
+    if (step != STEP_ITEM)
+        return step;
+    const char *name = *at;
+    const char *p = peek(s, name) == '"' ? scan_string(s, name + 1) : fail(s, name, "a member's name in quotes was expected");
+    if (!p)
+        return STEP_BAD;
+    const char *colon = skip_blank(s, p);
+    if (peek(s, colon) != ':') {
+        fail(s, colon, "a colon was expected");
+        return STEP_BAD;
+    }
+    const char *value = skip_blank(s, colon + 1), *end = scan_value(s, value, depth);
+    step = step_past_item(s, at, end, '}');
+    if (step == STEP_ITEM && out)
+        *out = (struct jscan_member){ { name + 1, (size_t)(p - name - 2) }, value_of(value, end) };
+    return step;
+}
+
+static const char *scan_array(struct scan *s, const char *p, int depth)
+{
+    enum step step;
+    while ((step = step_element(s, &p, depth, NULL)) == STEP_ITEM)
+        ;
+    return step == STEP_END ? p : NULL;
+}
+
+static const char *scan_object(struct scan *s, const char *p, int depth)
+{
+    enum step step;
+    while ((step = step_member(s, &p, depth, NULL)) == STEP_ITEM)
+        ;
+    return step == STEP_END ? p : NULL;
+}
+
+/* `depth`: how many arrays and objects may still be opened. */
+static const char *scan_value(struct scan *s, const char *p, int depth)
+{
+    char c = peek(s, p);
+    if (c == '"')
+        return scan_string(s, p + 1);
+    if ((c >= '0' && c <= '9') || c == '-')
+        return scan_number(s, p);
+    if (c == '{' || c == '[') {
+        if (depth == 0)
+            return fail(s, p, "nested too deep");
+        return c == '{' ? scan_object(s, p, depth - 1) : scan_array(s, p, depth - 1);
+    }
+    return scan_word(s, p, c == 't' ? STR("true") : c == 'f' ? STR("false") : STR("null"));
+}
+
+static struct scan scan_of(struct str text)
+{
+    return (struct scan){ .start = text.at, .end = text.at + text.n };
+}
+
+static bool explain(const struct scan *s, struct err *e)
+{
+    return err_set(e, "not JSON: byte %zu: %s", (size_t)(s->bad - s->start), s->why);
+}
+
+/* The text's first byte that is not blank; NULL with *e when there is none. */
+static const char *begin(struct scan *s, struct str text, struct err *e)
+{
+    if (!text.at)
+        text = STR("");
+    *s = scan_of(text);
+    const char *p = skip_blank(s, text.at);
+    if (p < s->end && !str_starts(text, STR("\xef\xbb\xbf")))
+        return p;
+    fail(s, p, p == s->end ? "there is nothing" : "a byte order mark is not allowed");
+    explain(s, e);
+    return NULL;
+}
+
+/* Only blanks may follow the value that ended at p (NULL: it was broken). */
+static bool finish(struct scan *s, const char *p, struct err *e)
+{
+    if (p) {
+        p = skip_blank(s, p);
+        if (p == s->end)
+            return true;
+        fail(s, p, "something follows the value");
+    }
+    return explain(s, e);
+}
+
+bool jscan_check(struct str text, struct jscan_value *out, struct err *e)
+{
+    struct scan s;
+    const char *p = begin(&s, text, e);
+    if (!p)
+        return false;
+    const char *end = scan_value(&s, p, JSCAN_DEPTH);
+    if (!finish(&s, end, e))
+        return false;
+    *out = value_of(p, end);
+    return true;
+}
+
+int jscan_object(struct str text, struct jscan_member *out, size_t room, struct err *e)
+{
+    struct scan s;
+    const char *p = begin(&s, text, e);
+    if (!p)
+        return -1;
+    if (*p != '{') {
+        const char *end = scan_value(&s, p, JSCAN_DEPTH);
+        if (finish(&s, end, e))
+            err_set(e, "JSON, but not an object");
+        return -1;
+    }
+    size_t count = 0;
+    enum step step;
+    while ((step = step_member(&s, &p, JSCAN_DEPTH - 1, count < room ? &out[count] : NULL)) == STEP_ITEM)
+        count++;
+    return finish(&s, step == STEP_END ? p : NULL, e) ? (int)count : -1;
+}
+
+bool jscan_next(struct jscan_value array, const char **at, struct jscan_value *element)
+{
+    struct scan s = scan_of(array.raw);
+    if (array.type != JSCAN_ARRAY)
+        return false;
+    return step_element(&s, at, JSCAN_DEPTH, element) == STEP_ITEM;
+}
+
+/* Does the name, with its escapes, say `name`? */
+static bool name_is(struct str raw, struct str name)
+{
+    if (raw.n == name.n)
+        return str_eq(raw, name) && !memchr(raw.at, '\\', raw.n);
+    if (raw.n < name.n || !memchr(raw.at, '\\', raw.n))
+        return false;
+    struct buf plain = buf_new(raw.n);
+    jscan_unescape(&plain, (struct str){ raw.at - 1, raw.n + 2 });
+    bool same = str_eq(buf_str(&plain), name);
+    buf_free(&plain);
+    return same;
+}
+
+struct jscan_value jscan_member(struct jscan_value object, struct str name)
+{
+    struct jscan_value found = { 0 };
+    struct jscan_member member;
+    if (object.type != JSCAN_OBJECT)
+        return found;
+    struct scan s = scan_of(object.raw);
+    const char *at = object.raw.at;
+    while (step_member(&s, &at, JSCAN_DEPTH, &member) == STEP_ITEM)
+        if (name_is(member.name, name))
+            found = member.value;
+    return found;
+}
+
+static struct jscan_value element_at(struct jscan_value array, struct str index)
+{
+    uint64_t wanted;
+    struct jscan_value element;
+    const char *at = array.raw.at;
+    if (!str_to_u64(index, &wanted) || (index.n > 1 && index.at[0] == '0'))
+        return (struct jscan_value){ 0 };
+    while (jscan_next(array, &at, &element))
+        if (wanted-- == 0)
+            return element;
+    return (struct jscan_value){ 0 };
+}
+
+/* One reference token of a pointer, ~0 and ~1 resolved; false when it has another ~. */
+static bool pointer_token(struct str raw, struct buf *out)
+{
+    for (size_t i = 0; i < raw.n; i++) {
+        char c = raw.at[i];
+        if (c == '~') {
+            char code = ++i < raw.n ? raw.at[i] : '\0';
+            if (code != '0' && code != '1')
+                return false;
+            c = code == '0' ? '~' : '/';
+        }
+        buf_add_char(out, c);
+    }
+    return true;
+}
+
+struct jscan_value jscan_pointer(struct jscan_value root, struct str pointer)
+{
+    struct str token, rest = pointer;
+    struct buf name = buf_new(pointer.n);
+    if (pointer.n == 0)
+        return root;
+    str_cut(&rest, '/', &token);
+    if (token.n > 0)            /* it must begin with a slash */
+        return (struct jscan_value){ 0 };
+    while (root.type != JSCAN_NONE && str_cut(&rest, '/', &token)) {
+        buf_reset(&name);
+        if (!pointer_token(token, &name))
+            root = (struct jscan_value){ 0 };
+        else if (root.type == JSCAN_ARRAY)
+            root = element_at(root, buf_str(&name));
+        else
+            root = jscan_member(root, buf_str(&name));
+    }
+    buf_free(&name);
+    return root;
+}
+
+static void add_utf8(struct buf *out, int32_t c)
+{
+    char bytes[4];
+    size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    static const unsigned char lead[] = { 0, 0, 0xc0, 0xe0, 0xf0 };
+    for (size_t i = n - 1; i > 0; i--, c >>= 6)
+        bytes[i] = (char)(0x80 | (c & 0x3f));
+    bytes[0] = (char)(lead[n] | c);
+    buf_add(out, bytes, n);
+}
+
+void jscan_unescape(struct buf *out, struct str quoted)
+{
+    const char *p = quoted.at + 1, *end = quoted.at + quoted.n - 1;
+    while (p < end) {
+        const char *run = memchr(p, '\\', (size_t)(end - p));
+        if (!run)
+            run = end;
+        buf_add(out, p, (size_t)(run - p));
+        p = run;
+        if (p == end)
+            break;
+        if (p[1] == 'u') {
+            add_utf8(out, unicode_escape(&p, end));
+            continue;
+        }
+        static const char letters[] = "bfnrt", meant[] = "\b\f\n\r\t";
+        const char *letter = strchr(letters, p[1]);
+        buf_add_char(out, letter ? meant[letter - letters] : p[1]);
+        p += 2;
+    }
+}
+
+/* Writes as an escape the character at p, which is not plain, or as it is when it is a character beyond ASCII. The controls
+ * U+0080 to U+009F (0xc2 0x80 to 0x9f) are escaped because log lines are written by this and shown on terminals. */
+static const char *add_special(struct buf *out, const char *p, const char *end)
+{
+    unsigned char c = (unsigned char)*p;
+    size_t length = str_utf8_length((struct str){ p, (size_t)(end - p) });
+    static const char letters[] = "bfnrt", meant[] = "\b\f\n\r\t";
+    const char *letter = c > 0 ? strchr(meant, c) : NULL;
     if (length == 0) {
         buf_add_c(out, "\xef\xbf\xbd");
-        return 1;
+        return p + 1;
     }
-    if (length > 1)
-        buf_printf(out, "\\u%04x", (unsigned)(unsigned char)s.at[1]);     /* 0xc2 c is U+00c */
+    if (c == 0xc2 && (unsigned char)p[1] < 0xa0)
+        buf_printf(out, "\\u%04x", (unsigned)(unsigned char)p[1]);
+    else if (length > 1)
+        buf_add(out, p, length);
     else if (c == '"' || c == '\\')
         buf_add(out, (const char[]){ '\\', (char)c }, 2);
-    else if (c < sizeof letters && letters[c])
-        buf_add(out, (const char[]){ '\\', letters[c] }, 2);
+    else if (letter)
+        buf_add(out, (const char[]){ '\\', letters[letter - meant] }, 2);
     else
         buf_printf(out, "\\u%04x", (unsigned)c);
-    return length;
+    return p + length;
 }
 
 void jscan_add_string(struct buf *out, struct str s)
 {
+    const char *p = s.at ? s.at : "", *end = p + s.n;
     buf_add_char(out, '"');
-    while (s.n > 0) {
-        size_t n = plain(s);
-        buf_add(out, s.at, n);
-        s = str_from(s, n);
-        if (s.n > 0)
-            s = str_from(s, add_escaped(out, s));
+    while (p < end) {
+        const char *run = plain_run(p, end);
+        buf_add(out, p, (size_t)(run - p));
+        p = run < end ? add_special(out, run, end) : end;
     }
     buf_add_char(out, '"');
 }
