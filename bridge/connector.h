@@ -81,7 +81,7 @@ struct sink {
 /* One event on its way to a sink. Everything is borrowed and stays valid until its result is returned (for a broadcast sink:
  * until send() returns). */
 struct message {
-    const struct event *event;
+    const struct event *event;      /* NULL only for a dead_letters sink, when the record is no event */
     const struct record *record;    /* as it stands in the topic: place, key, all headers */
     unsigned attempt;               /* 1 for the first */
     uint64_t tag;

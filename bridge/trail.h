@@ -7,7 +7,8 @@
  *   topic                        written by              carries
  *   <prefix>retry.<sink>.<wait>  delivery                attempts, first, due, origin
  *   <prefix>dead-letter          delivery, intake        sink (or source), attempts, first, last, status, class, reason, origin
- *   <prefix>dead-letter          `aqueduct dead redrive` sink, state: redriven, origin; the event's headers, no value: "no longer dead"
+ *   <prefix>dead-letter          `aqueduct dead redrive` sink, state: redriven, last, origin; the event's headers, no value: "no longer dead
+ *                                                     since that last attempt" (a later failure of the same event stays dead)
  *   <prefix>redrive.<sink>       `aqueduct dead redrive` origin
  */
 #pragma once

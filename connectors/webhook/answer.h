@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* What a receiver's answer means: pure functions from status, headers and libcurl's code to the verdict.
+ *
+ *   2xx                        delivered
+ *   410                        reject: the receiver wants no more of it
+ *   any other status, 3xx too  retry, with the patience that Retry-After asks for
+ *   no whole answer            retry: connection, time-out, TLS, an answer that breaks off (even behind a 2xx: it may be a
+ *                              proxy's; a repeat has the same id)
+ */
+#pragma once
+#include <curl/curl.h>
+#include "bridge/connector.h"
+
+enum { ANSWER_EXCERPT = 60 };       /* most characters of the answer's body that a person gets to see */
+
+/* One attempt's end, as libcurl tells it. */
+struct answer {
+    CURLcode code;
+    int status;                     /* 0: none came */
+    bool cut;                       /* we stopped reading a body that was too long: as good as a whole answer */
+    struct str body;                /* its beginning */
+    struct str retry_after;         /* absent when not sent */
+    long os_errno;                  /* of a failed connection; 0 unknown */
+    long tls_verify;                /* X509_V_...; 0 fine */
+    struct duration timeout, connect_timeout;       /* as configured, for the text */
+};
+
+/* Fills everything of `out` but the tag. */
+void answer_judge(const struct answer *a, struct result *out);
+/* Retry-After: seconds or an HTTP date; at most a day, never negative; 0 when it is neither. */
+struct duration answer_patience(struct str retry_after, int64_t wall_ms);

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/* Drives libcurl transfers by epoll with as few system calls as can be. */
+#include "connectors/webhook/multi.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "bridge/lib/mem.h"
+
+enum { EVENTS_PER_WAIT = 256 };
+
+static struct multi_socket *socket_of(struct multi *m, int fd)
+{
+    CHECK(fd >= 0);
+    if ((size_t)fd >= m->socket_count) {
+        size_t count = ((size_t)fd + 1) * 2;
+        m->sockets = mem_grow(m->sockets, count, sizeof *m->sockets);
+        memset(m->sockets + m->socket_count, 0, (count - m->socket_count) * sizeof *m->sockets);
+        m->socket_count = count;
+    }
+    return &m->sockets[fd];
+}
+
+static void forget(struct multi *m, int fd)
+{
+    epoll_ctl(m->epoll, EPOLL_CTL_DEL, fd, NULL);
+    socket_of(m, fd)->known = 0;
+}
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *unused)
+{
+    (void)easy, (void)unused;
+    struct multi *m = ctx;
+    struct multi_socket *s = socket_of(m, fd);
+    s->wanted = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
+    if (what == CURL_POLL_REMOVE) {
+        s->wanted = 0;
+        if (!s->ours && s->known)       /* the resolver's own pipe: closed behind our back right after this call */
+            forget(m, fd);
+        return 0;
+    }
+    if (s->noted || s->wanted == s->known)
+        return 0;
+    if (m->changed_count == m->changed_cap) {
+        m->changed_cap = m->changed_cap ? 2 * m->changed_cap : 64;
+        m->changed = mem_grow(m->changed, m->changed_cap, sizeof *m->changed);
+    }
+    m->changed[m->changed_count++] = fd;
+    s->noted = true;
+    return 0;
+}
+
+static int on_timer(CURLM *curl, long timeout_ms, void *ctx)
+{
+    (void)curl;
+    struct multi *m = ctx;
+    m->due_us = timeout_ms < 0 ? INT64_MAX : clock_mono_us() + timeout_ms * 1000;
+    return 0;
+}
+
+static curl_socket_t on_open(void *ctx, curlsocktype purpose, struct curl_sockaddr *a)
+{
+    (void)purpose;
+    struct multi *m = ctx;
+    int fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+    if (fd < 0)
+        return CURL_SOCKET_BAD;
+    bool noted = socket_of(m, fd)->noted;       /* by an earlier socket of that number */
+    *socket_of(m, fd) = (struct multi_socket){ .ours = true, .noted = noted };
+    return fd;
+}
+
+static int on_close(void *ctx, curl_socket_t fd)
+{
+    struct multi *m = ctx;
+    bool noted = socket_of(m, fd)->noted;
+    *socket_of(m, fd) = (struct multi_socket){ .noted = noted };
+    return close(fd);                           /* which takes it out of epoll as well */
+}
+
+bool multi_open(struct multi *m, struct err *e)
+{
+    *m = (struct multi){ .epoll = epoll_create1(EPOLL_CLOEXEC), .wake_fd = -1, .due_us = INT64_MAX };
+    if (m->epoll < 0)
+        return err_set(e, "epoll: %s", strerror(errno));
+    m->curl = curl_multi_init();
+    CHECK(m->curl);
+    curl_multi_setopt(m->curl, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(m->curl, CURLMOPT_SOCKETDATA, m);
+    curl_multi_setopt(m->curl, CURLMOPT_TIMERFUNCTION, on_timer);
+    curl_multi_setopt(m->curl, CURLMOPT_TIMERDATA, m);
+    curl_multi_setopt(m->curl, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
+    return true;
+}
+
+void multi_adopt(struct multi *m, CURL *easy)
+{
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, m);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, m);
+}
+
+/* Tells epoll about what changed since the last wait, and only that. */
+static void apply_changes(struct multi *m)
+{
+    for (size_t i = 0; i < m->changed_count; i++) {
+        int fd = m->changed[i];
+        struct multi_socket *s = socket_of(m, fd);
+        s->noted = false;
+        if (s->wanted == 0 || s->wanted == s->known)
+            continue;
+        struct epoll_event ev = { .events = s->wanted, .data.fd = fd };
+        if (epoll_ctl(m->epoll, s->known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &ev) == 0)
+            s->known = s->wanted;
+    }
+    m->changed_count = 0;
+}
+
+static void watch_wake_fd(struct multi *m, int wake_fd)
+{
+    if (m->wake_fd == wake_fd)
+        return;
+    if (m->wake_fd >= 0)
+        epoll_ctl(m->epoll, EPOLL_CTL_DEL, m->wake_fd, NULL);
+    struct epoll_event ev = { .events = EPOLLIN, .data.fd = wake_fd };
+    CHECK(wake_fd < 0 || epoll_ctl(m->epoll, EPOLL_CTL_ADD, wake_fd, &ev) == 0);
+    m->wake_fd = wake_fd;
+}
+
+static void run_timers(struct multi *m)
+{
+    int running;
+    for (int turns = 0; turns < 8 && clock_mono_us() >= m->due_us; turns++) {     /* it often wants to be called again at once */
+        m->due_us = INT64_MAX;
+        curl_multi_socket_action(m->curl, CURL_SOCKET_TIMEOUT, 0, &running);
+    }
+}
+
+static int wait_ms(const struct multi *m, struct duration wait)
+{
+    if (m->due_us == INT64_MAX)
+        return (int)(wait.ms > INT32_MAX ? INT32_MAX : wait.ms);
+    int64_t left_us = m->due_us - clock_mono_us();
+    int64_t ms = left_us <= 0 ? 0 : (left_us + 999) / 1000;
+    ms = ms < wait.ms ? ms : wait.ms;
+    return (int)(ms > INT32_MAX ? INT32_MAX : ms);
+}
+
+bool multi_run(struct multi *m, int wake_fd, struct duration wait)
+{
+    watch_wake_fd(m, wake_fd);
+    run_timers(m);
+    apply_changes(m);
+    struct epoll_event events[EVENTS_PER_WAIT];
+    int n = epoll_wait(m->epoll, events, EVENTS_PER_WAIT, wait_ms(m, wait));
+    bool woken = false;
+    for (int i = 0; i < n; i++) {
+        int fd = events[i].data.fd, running;
+        if (fd == m->wake_fd) {
+            woken = true;
+            continue;
+        }
+        if (socket_of(m, fd)->wanted == 0) {    /* an idle connection speaks: libcurl finds out when it wants to reuse it */
+            forget(m, fd);
+            continue;
+        }
+        int what = (events[i].events & EPOLLIN ? CURL_CSELECT_IN : 0) | (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+                   (events[i].events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
+        curl_multi_socket_action(m->curl, fd, what, &running);
+    }
+    run_timers(m);
+    return woken;
+}
+
+CURL *multi_done(struct multi *m, CURLcode *code)
+{
+    int left;
+    for (CURLMsg *msg; (msg = curl_multi_info_read(m->curl, &left));) {
+        if (msg->msg != CURLMSG_DONE)
+            continue;
+        CURL *easy = msg->easy_handle;
+        *code = msg->data.result;
+        curl_multi_remove_handle(m->curl, easy);
+        return easy;
+    }
+    return NULL;
+}
+
+void multi_close(struct multi *m)
+{
+    if (m->curl) {
+        curl_multi_cleanup(m->curl);
+        close(m->epoll);
+    }
+    free(m->sockets);
+    free(m->changed);
+    *m = (struct multi){ 0 };
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/* Builds and signs webhook requests. */
+#include "connectors/webhook/request.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "bridge/lib/mem.h"
+
+enum {
+    BODY_BYTES = 128 << 20,         /* the largest data as base64, with room for the attributes */
+    HEADER_BYTES = 256 << 10,
+    ID_OWN = 16,                    /* shortest event id that stands for itself */
+    KEEP_BYTES = 256 << 10,         /* buffers above this are given back */
+    KEY_LEAST = 24, KEY_MOST = 512, /* bytes of a key; Standard Webhooks: 24 to 64 */
+};
+
+static bool is_token_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+static bool is_id_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+}
+
+struct str request_id(const struct event *ev, char out[REQUEST_ID + 1])
+{
+    size_t n = 0;
+    while (n < ev->id.n && n < REQUEST_ID && is_id_char(ev->id.at[n]))
+        n++;
+    if (n == ev->id.n && n >= ID_OWN)
+        return ev->id;
+    uuid_of((const struct str[]){ ev->source, ev->id }, 2, out);
+    return str_of(out);
+}
+
+bool request_header_ok(const char *name, const char *value, struct err *e)
+{
+    static const char *const ours[] = { "host", "content-length", "content-type", "transfer-encoding", "connection", "expect", "te",
+        "trailer", "upgrade", "keep-alive", "traceparent", NULL };
+    struct str n = str_of(name);
+    if (n.n == 0 || n.n > 128)
+        return err_set(e, "headers: a name has 1 to 128 characters");
+    for (size_t i = 0; i < n.n; i++)
+        if (!is_token_char(name[i]))
+            return err_set(e, "headers: \"%s\" is not the name of a header", name);
+    for (size_t i = 0; ours[i]; i++)
+        if (str_eq_nocase(n, str_of(ours[i])))
+            return err_set(e, "headers: %s is set by the bridge", name);
+    if (str_starts_nocase(n, STR("webhook-")) || str_starts_nocase(n, STR("ce-")) || str_starts_nocase(n, STR("proxy-")))
+        return err_set(e, "headers: %s is set by the bridge", name);
+    if (!*value || strlen(value) > 4096)
+        return err_set(e, "headers: the value of %s must have 1 to 4096 characters", name);
+    for (const char *c = value; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            return err_set(e, "headers: the value of %s has a control character", name);
+    return true;
+}
+
+struct hmac *request_key(const char *secret, struct err *e)
+{
+    struct str text = str_of(secret ? secret : "");
+    struct buf key = buf_new(KEY_MOST);
+    bool ok = true;
+    if (!str_starts(text, STR("whsec_")))
+        buf_add_str(&key, text);
+    else
+        ok = base64_decode(&key, (struct str){ text.at + 6, text.n - 6 });
+    struct hmac *h = NULL;
+    if (!ok)
+        err_set(e, "what follows whsec_ is not base64");
+    else if (key.failed || key.n < KEY_LEAST)
+        err_set(e, "a key needs %d to %d bytes", KEY_LEAST, KEY_MOST);
+    else
+        h = hmac_new(buf_str(&key));
+    if (key.at)
+        crypto_wipe(key.at, key.cap);
+    buf_free(&key);
+    return h;
+}
+
+/* Ends the header line that was just written to r->text. */
+static void end_line(struct request *r)
+{
+    buf_add_char(&r->text, '\0');
+    r->line_count++;
+}
+
+static void add_attribute(struct request *r, struct str name, struct str value)
+{
+    if (!value.at)
+        return;
+    buf_add(&r->text, "ce-", 3);
+    buf_add_str(&r->text, name);
+    buf_add(&r->text, ": ", 2);
+    event_http_encode(&r->text, value);
+    end_line(r);
+}
+
+/* CloudEvents HTTP binding 3.1: attributes as headers, the data as it is. */
+static void add_binary(struct request *r, const struct event *ev)
+{
+    add_attribute(r, STR("specversion"), STR("1.0"));
+    add_attribute(r, STR("id"), ev->id);
+    add_attribute(r, STR("source"), ev->source);
+    add_attribute(r, STR("type"), ev->type);
+    add_attribute(r, STR("subject"), ev->subject);
+    add_attribute(r, STR("time"), ev->time);
+    add_attribute(r, STR("dataschema"), ev->dataschema);
+    for (size_t i = 0; i < ev->extension_count; i++)
+        add_attribute(r, ev->extensions[i].name, ev->extensions[i].value);
+    buf_add_c(&r->text, "Content-Type:");       /* empty: libcurl leaves out its own */
+    if (ev->datacontenttype.at) {
+        buf_add_char(&r->text, ' ');
+        buf_add_str(&r->text, ev->datacontenttype);
+    }
+    end_line(r);
+}
+
+static void add_signature(struct request *r, const struct signer *s, const struct event *ev, int64_t wall_ms)
+{
+    char id_room[REQUEST_ID + 1], prefix[REQUEST_ID + 32];
+    struct str id = request_id(ev, id_room);
+    long long now = (long long)(wall_ms / 1000);
+    buf_printf(&r->text, "webhook-id: %.*s", STR_ARG(id));
+    end_line(r);
+    buf_printf(&r->text, "webhook-timestamp: %lld", now);
+    end_line(r);
+    if (s->key_count == 0)
+        return;
+    int n = snprintf(prefix, sizeof prefix, "%.*s.%lld.", STR_ARG(id), now);
+    buf_add_c(&r->text, "webhook-signature:");
+    for (size_t i = 0; i < s->key_count; i++) {
+        unsigned char mac[SHA256_BYTES];
+        hmac_sign(s->keys[i], (const struct str[]){ { prefix, (size_t)n }, r->body }, 2, mac);
+        buf_add(&r->text, " v1,", 4);
+        base64_add(&r->text, (struct str){ (const char *)mac, sizeof mac });
+    }
+    end_line(r);
+}
+
+/* The lines as a list in libcurl's form, without an allocation per line. */
+static void link_lines(struct request *r)
+{
+    if (r->line_count > r->line_cap) {
+        r->line_cap = r->line_count + 16;
+        r->lines = mem_grow(r->lines, r->line_cap, sizeof *r->lines);
+    }
+    char *at = r->text.at;
+    for (size_t i = 0; i < r->line_count; i++) {
+        r->lines[i] = (struct curl_slist){ .data = at, .next = i + 1 < r->line_count ? &r->lines[i + 1] : NULL };
+        at += strlen(at) + 1;
+    }
+}
+
+bool request_build(struct request *r, const struct signer *s, const struct event *ev, int64_t wall_ms, struct err *e)
+{
+    r->json.max = BODY_BYTES;
+    r->text.max = HEADER_BYTES;
+    buf_reset(&r->json);
+    buf_reset(&r->text);
+    r->line_count = 0;
+    if (s->binary) {
+        r->body = ev->data.at ? ev->data : STR("");
+        add_binary(r, ev);
+    } else {
+        event_to_json(ev, &r->json);
+        if (r->json.failed)
+            return err_set(e, "the event is too large for a structured body (%d MiB)", BODY_BYTES >> 20);
+        r->body = buf_str(&r->json);
+        buf_add_c(&r->text, "Content-Type: application/cloudevents+json");
+        end_line(r);
+    }
+    add_signature(r, s, ev, wall_ms);
+    struct str trace = event_attribute(ev, STR("traceparent"));
+    if (trace.at) {
+        buf_add_c(&r->text, "traceparent: ");
+        event_http_encode(&r->text, trace);
+        end_line(r);
+    }
+    for (size_t i = 0; i < s->headers->count; i++) {
+        buf_printf(&r->text, "%s: %s", s->headers->at[i].key, s->headers->at[i].value);
+        end_line(r);
+    }
+    buf_add_c(&r->text, "Accept:");     /* libcurl's own two are not wanted */
+    end_line(r);
+    buf_add_c(&r->text, "Expect:");
+    end_line(r);
+    if (r->text.failed)
+        return err_set(e, "the attributes are too large for HTTP headers (%d KiB): body: structured takes them", HEADER_BYTES >> 10);
+    link_lines(r);
+    return true;
+}
+
+static void trim(struct buf *b)
+{
+    if (b->cap > KEEP_BYTES)
+        buf_free(b);
+}
+
+void request_trim(struct request *r)
+{
+    trim(&r->json);
+    trim(&r->text);
+}
+
+void request_free(struct request *r)
+{
+    buf_free(&r->json);
+    buf_free(&r->text);
+    free(r->lines);
+}
