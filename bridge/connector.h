@@ -60,6 +60,9 @@ struct source_ops {
     bool dedupe;
     /* One pair of the state stored earlier, before open(); main thread. May be NULL for a source without state. */
     bool (*restore)(struct source *s, struct str key, struct str value, bool ahead, struct err *e);
+    /* Looks at the options for what the rows cannot say (a preset that does not exist); opens and keeps nothing; main thread.
+     * Called by config_load, so also by `aqueduct check`. May be NULL. */
+    bool (*check)(const struct source *s, struct err *e);
     bool (*open)(struct source *s, struct err *e);
     /* Waits for input; writes at most `room` emissions to out. Returns how many, 0 when woken or idle, -1 with *e set (the core
      * logs it once, backs off and calls again). room == 0 means "no new work": backpressure while running, draining while
@@ -117,6 +120,7 @@ struct sink_ops {
     bool broadcast;
     /* true: fed from the dead-letter topic instead of `topics` (dead_letter). Its failures are retried for ever. */
     bool dead_letters;
+    bool (*check)(const struct sink *s, struct err *e);     /* as for a source; may be NULL */
     bool (*open)(struct sink *s, struct err *e);
     /* Begins delivering. Never blocks, never refuses (the core respects the window). */
     void (*send)(struct sink *s, const struct message *m);
