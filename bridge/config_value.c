@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* Durations and sizes: from text to numbers and back. */
+#include <inttypes.h>
+#include <stdio.h>
+#include "bridge/config_private.h"
+
+struct unit {
+    const char *name;
+    int64_t n;
+};
+
+static const struct unit durations[] = { { "d", 86400000 }, { "h", 3600000 }, { "m", 60000 }, { "s", 1000 }, { "ms", 1 }, { 0 } };
+static const struct unit sizes[] = { { "TiB", INT64_C(1) << 40 }, { "GiB", 1 << 30 }, { "MiB", 1 << 20 }, { "KiB", 1 << 10 }, { "B", 1 }, { 0 } };
+
+static bool parse(struct str text, const struct unit *units, int64_t *out)
+{
+    size_t digits = 0;
+    while (digits < text.n && text.at[digits] >= '0' && text.at[digits] <= '9')
+        digits++;
+    int64_t number;
+    if (!str_to_i64((struct str){ text.at, digits }, &number))
+        return false;
+    struct str name = { text.at + digits, text.n - digits };
+    for (const struct unit *u = units; u->name; u++)
+        if (str_eq(name, str_of(u->name)))
+            return !__builtin_mul_overflow(number, u->n, out);
+    return false;
+}
+
+static const char *format(int64_t n, const struct unit *units, char out[VALUE_TEXT])
+{
+    for (const struct unit *u = units; u->name; u++)
+        if (n % u->n == 0) {
+            snprintf(out, VALUE_TEXT, "%" PRId64 "%s", n / u->n, u->name);
+            break;
+        }
+    return out;
+}
+
+static bool plain_number(struct str text, int64_t *out)
+{
+    uint64_t n;
+    if (!str_to_u64(text, &n) || n > INT64_MAX)
+        return false;
+    *out = (int64_t)n;
+    return true;
+}
+
+bool value_duration(struct str text, int64_t *ms)
+{
+    if (str_eq(text, STR("0"))) {
+        *ms = 0;
+        return true;
+    }
+    return parse(text, durations, ms);
+}
+
+bool value_bytes(struct str text, int64_t *n)
+{
+    return plain_number(text, n) || parse(text, sizes, n);
+}
+
+const char *value_duration_text(int64_t ms, char out[VALUE_TEXT])
+{
+    return ms == 0 ? "0" : format(ms, durations, out);
+}
+
+const char *value_bytes_text(int64_t n, char out[VALUE_TEXT])
+{
+    return n == 0 ? "0" : format(n, sizes, out);
+}
