@@ -567,6 +567,7 @@ struct delivery *delivery_new(const struct sink_config *sink, const struct broke
             d->chain_mask = d->chain_mask * 2 + 1;
         d->chains = mem_alloc((d->chain_mask + 1) * sizeof *d->chains);
     }
+    d->s->topics = &d->config->topics;
     d->open = d->s->ops->open(d->s, e);
     if (d->open && consumer_start(d, e))
         return d;

@@ -322,19 +322,33 @@ static int http_read(struct source *base, int wake_fd, struct emission *out, siz
     return (int)pendings_take(&s->pendings, out, room);
 }
 
+static bool http_check(const struct source *base, struct err *e)
+{
+    const struct http_source *s = (const struct http_source *)base;
+    const struct http_path *paths = s->path_options.at;
+    if (s->max_pending_bytes.n < s->server_options.max_body.n)
+        return err_set(e, "max_pending_bytes is less than max_body, so that a long body could never be taken");
+    if (s->path_options.count == 0)
+        return err_set(e, "paths: there is none, so nothing could come in");
+    for (size_t i = 0; i < s->path_options.count; i++) {
+        if (!path_check(&paths[i], e))
+            return err_prefix(e, "paths: %.100s", paths[i].path ? paths[i].path : "");
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(paths[k].path, paths[i].path) == 0)
+                return err_set(e, "paths: %.100s is there twice", paths[i].path);
+    }
+    return true;
+}
+
 static bool open_paths(struct http_source *s, struct err *e)
 {
     const struct http_path *options = s->path_options.at;
-    if (s->path_options.count == 0)
-        return err_set(e, "paths: there is none, so nothing could come in");
     s->paths = mem_alloc(s->path_options.count * sizeof *s->paths);
     for (size_t i = 0; i < s->path_options.count; i++) {
         struct path *p = &s->paths[s->path_count++];
         if (!path_open(p, &options[i], s->base.id, e))
-            return err_prefix(e, "paths: %.100s", options[i].path ? options[i].path : "");
+            return err_prefix(e, "paths: %.100s", options[i].path);
         p->accepted = request_counter(s, p, 202);
-        if (path_of(s, p->name) != p)
-            return err_set(e, "paths: %.100s is there twice", options[i].path);
     }
     return true;
 }
@@ -359,9 +373,9 @@ static void http_close(struct source *base)
 static bool http_open(struct source *base, struct err *e)
 {
     struct http_source *s = (struct http_source *)base;
+    if (!http_check(base, e))
+        return false;
     s->answer = buf_new(ANSWER_BYTES);
-    if (s->max_pending_bytes.n < s->server_options.max_body.n)
-        return err_set(e, "max_pending_bytes is less than max_body, so that a long body could never be taken");
     pendings_open(&s->pendings, (size_t)s->max_pending, (size_t)s->max_pending_bytes.n);
     struct http_events events = { .head = http_head, .request = http_request, .ctx = s };
     if (open_paths(s, e))
@@ -380,6 +394,7 @@ const struct source_ops http_source = {
     .size = sizeof(struct http_source),
     .options = http_options,
     .dedupe = true,
+    .check = http_check,
     .open = http_open,
     .read = http_read,
     .settle = http_settle,

@@ -28,7 +28,7 @@ static bool set(const char *s)
     return s && *s;
 }
 
-static bool check_options(const struct http_path *o, struct err *e)
+static bool check_name(const struct http_path *o, struct err *e)
 {
     if (!set(o->path) || o->path[0] != '/')
         return err_set(e, "path must begin with /");
@@ -36,6 +36,19 @@ static bool check_options(const struct http_path *o, struct err *e)
         if (*c <= ' ' || *c > '~' || *c == '?' || *c == '#')
             return err_set(e, "path is compared as it is sent: no spaces, ?, # or characters beyond ASCII");
     return true;
+}
+
+bool path_check(const struct http_path *o, struct err *e)
+{
+    if (!check_name(o, e))
+        return false;
+    if (set(o->type) && strlen(o->type) > TYPE_BYTES)
+        return err_set(e, "type is longer than %d bytes", TYPE_BYTES);
+    if (set(o->source) && strlen(o->source) > EVENT_ATTRIBUTE_BYTES)
+        return err_set(e, "source is longer than %d bytes", EVENT_ATTRIBUTE_BYTES);
+    struct verifier *v = verifier_new(&o->verify, e);
+    verifier_free(v);
+    return v;
 }
 
 static void open_metrics(struct path *p, const char *source_id)
@@ -50,8 +63,6 @@ static void open_metrics(struct path *p, const char *source_id)
 bool path_open(struct path *p, const struct http_path *o, const char *source_id, struct err *e)
 {
     p->o = o;
-    if (!check_options(o, e))
-        return false;
     p->verifier = verifier_new(&o->verify, e);
     if (!p->verifier)
         return false;
@@ -59,16 +70,14 @@ bool path_open(struct path *p, const struct http_path *o, const char *source_id,
     p->name = str_of(o->path);
     p->type = set(o->type) ? str_of(o->type) : github ? STR("github") : STR("webhook.received");
     p->type_header = set(o->type_header) ? o->type_header : github ? "X-GitHub-Event" : NULL;
-    struct buf source = buf_new(EVENT_ATTRIBUTE_BYTES);
+    struct buf source = buf_new(2 * EVENT_ATTRIBUTE_BYTES);
     if (set(o->source))
         buf_add_c(&source, o->source);
     else
         buf_printf(&source, "/http/%s%s", source_id, o->path);
-    if (source.failed || p->type.n > TYPE_BYTES) {
-        buf_free(&source);
-        return err_set(e, "source or type is too long");
-    }
     p->source = buf_str(&source);       /* path_close frees it */
+    if (source.failed)
+        return err_set(e, "the path is too long");
     open_metrics(p, source_id);
     return true;
 }
@@ -76,7 +85,7 @@ bool path_open(struct path *p, const struct http_path *o, const char *source_id,
 void path_close(struct path *p)
 {
     verifier_free(p->verifier);
-    free((void *)(uintptr_t)p->source.at);
+    free((void *)(uintptr_t)p->source.at);      /* ours; str is for borrowing, hence const */
 }
 
 static int refuse(int *status, int code)

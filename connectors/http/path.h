@@ -32,6 +32,8 @@ struct path {
     struct metric *seconds;
 };
 
+/* Do the options go together? */
+bool path_check(const struct http_path *o, struct err *e);
 /* *p was zeroed; on false it needs path_close like after success. */
 bool path_open(struct path *p, const struct http_path *o, const char *source_id, struct err *e);
 void path_close(struct path *p);

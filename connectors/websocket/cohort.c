@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/* Cohorts: one ring of wire bytes, many positions in it. */
+#include "connectors/websocket/cohort.h"
+#include <stdlib.h>
+#include "bridge/lib/mem.h"
+
+struct cohort *cohort_new(struct subscription *s, size_t ring_size, struct delivered *d, struct err *e)
+{
+    struct cohort *c = mem_alloc(sizeof *c);
+    if (!ring_open(&c->ring, ring_size, e)) {
+        free(c);
+        return NULL;
+    }
+    c->subscription = *s;
+    *s = (struct subscription){ 0 };
+    c->delivered = d;
+    c->added_ms = clock_mono_ms();
+    return c;
+}
+
+void cohort_free(struct cohort *c)
+{
+    CHECK(c->count == 0);
+    ring_close(&c->ring);
+    subscription_free(&c->subscription);
+    free(c->listeners);
+    free(c);
+}
+
+void cohort_join(struct cohort *c, struct listener *l)
+{
+    if (c->count == c->cap) {
+        c->cap = c->cap ? 2 * c->cap : 4;
+        c->listeners = mem_grow(c->listeners, c->cap, sizeof *c->listeners);
+    }
+    l->cohort = c;
+    l->index = c->count;
+    l->position = c->ring.head;
+    l->frames = c->frames;
+    c->listeners[c->count++] = l;
+}
+
+/* When all are level the ring can start over. */
+static void rewind_if_level(struct cohort *c)
+{
+    if (c->dirty || c->blocked)
+        return;
+    ring_rewind(&c->ring);
+    c->low = c->ring.head;
+}
+
+void cohort_leave(struct listener *l)
+{
+    struct cohort *c = l->cohort;
+    if (!c)
+        return;
+    c->listeners[l->index] = c->listeners[--c->count];
+    c->listeners[l->index]->index = l->index;
+    if (l->blocked)
+        c->blocked--;
+    l->cohort = NULL;
+    rewind_if_level(c);
+}
+
+void listener_close(struct listener *l, int code, const char *text, const char *reason)
+{
+    l->reason = reason;
+    cohort_leave(l);
+    http_stream_close(l->stream, code, text);
+}
+
+static void set_blocked(struct listener *l, bool blocked)
+{
+    if (l->blocked == blocked)
+        return;
+    l->blocked = blocked;
+    if (blocked)
+        l->cohort->blocked++;
+    else
+        l->cohort->blocked--;
+}
+
+/* One write for all that is pending. The head is always the end of a frame. */
+static void push(struct listener *l)
+{
+    struct cohort *c = l->cohort;
+    size_t pending = (size_t)(c->ring.head - l->position);
+    long taken = http_stream_write(l->stream, ring_bytes(&c->ring, l->position), pending, true);
+    if (taken < 0) {            /* gone: closed() follows, until then it is left alone */
+        set_blocked(l, true);
+        return;
+    }
+    l->position += (uint64_t)taken;
+    c->delivered->bytes += taken;
+    set_blocked(l, (size_t)taken < pending);
+    if (l->blocked)
+        return;
+    c->delivered->frames += (int64_t)(c->frames - l->frames);
+    l->frames = c->frames;
+}
+
+void cohort_flush(struct cohort *c)
+{
+    for (uint32_t i = c->count; i-- > 0;) {     /* from the end: a listener that leaves is replaced by one that was served */
+        struct listener *l = c->listeners[i];
+        if (!l->blocked && l->position < c->ring.head)
+            push(l);
+    }
+    c->dirty = false;
+    rewind_if_level(c);
+}
+
+void cohort_writable(struct listener *l)
+{
+    struct cohort *c = l->cohort;
+    if (!c || !l->blocked)
+        return;
+    push(l);
+    rewind_if_level(c);
+}
+
+/* Room for n more bytes: what can still be sent is sent, and who is a whole ring behind even then has to go. */
+static void make_room(struct cohort *c, size_t n)
+{
+    cohort_flush(c);
+    uint64_t low = c->ring.head;
+    for (uint32_t i = c->count; i-- > 0;) {
+        struct listener *l = c->listeners[i];
+        if (c->ring.head + n - l->position > c->ring.size)
+            listener_close(l, 1013, "too slow", "slow");
+        else if (l->position < low)
+            low = l->position;
+    }
+    c->low = low;
+}
+
+static void add(struct cohort *c, struct str bytes)
+{
+    if (c->ring.head + bytes.n - c->low > c->ring.size)
+        make_room(c, bytes.n);
+    ring_add(&c->ring, bytes);
+    c->dirty = true;
+    c->added_ms = clock_mono_ms();
+}
+
+bool cohort_add(struct cohort *c, struct str frame)
+{
+    if (frame.n > c->ring.size)
+        return false;
+    add(c, frame);
+    c->frames++;
+    return true;
+}
+
+void cohort_comment(struct cohort *c, struct str bytes)
+{
+    add(c, bytes);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* The ring of bytes, mapped twice. */
+#include "connectors/websocket/ring.h"
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "bridge/lib/mem.h"
+
+enum { KEEP_BYTES = 256 * 1024 };       /* a rewound ring keeps this much memory */
+
+/* Both halves show the same pages of one unnamed file. */
+static char *map_twice(size_t size)
+{
+    int fd = memfd_create("aqueduct-ring", MFD_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    char *at = MAP_FAILED;
+    if (ftruncate(fd, (off_t)size) == 0)
+        at = mmap(NULL, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    bool good = at != MAP_FAILED;
+    for (int half = 0; good && half < 2; half++)
+        good = mmap(at + (size_t)half * size, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) != MAP_FAILED;
+    int why = errno;
+    close(fd);
+    if (!good && at != MAP_FAILED)
+        munmap(at, 2 * size);
+    errno = why;
+    return good ? at : NULL;
+}
+
+bool ring_open(struct ring *r, size_t least_size, struct err *e)
+{
+    *r = (struct ring){ .size = (size_t)sysconf(_SC_PAGESIZE) };
+    while (r->size < least_size)
+        r->size *= 2;
+    r->at = map_twice(r->size);
+    return r->at || err_set(e, "no memory for a buffer of %zu bytes: %s", r->size, strerror(errno));
+}
+
+void ring_close(struct ring *r)
+{
+    if (r->at)
+        munmap(r->at, 2 * r->size);
+    r->at = NULL;
+}
+
+void ring_add(struct ring *r, struct str bytes)
+{
+    CHECK(bytes.n <= r->size);
+    size_t offset = (size_t)((r->head - r->origin) & (r->size - 1));
+    memcpy(r->at + offset, bytes.at, bytes.n);
+    r->head += bytes.n;
+    if (offset + bytes.n > r->touched)
+        r->touched = offset + bytes.n;
+}
+
+void ring_rewind(struct ring *r)
+{
+    r->origin = r->head;
+    if (r->touched > KEEP_BYTES) {
+        madvise(r->at, r->size, MADV_REMOVE);
+        r->touched = 0;
+    }
+}

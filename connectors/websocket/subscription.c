@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/* Parses a listener's query into topics and a filter. */
+#include "connectors/websocket/subscription.h"
+#include <stdlib.h>
+#include "bridge/lib/crypto.h"
+#include "bridge/lib/mem.h"
+
+enum { VALUE_BYTES = 32 * 1024, NAME_BYTES = 32, TOPICS = 256, KEY_BYTES = 256 * 1024 };
+
+/* Percent-decoding as in application/x-www-form-urlencoded: + is a space. */
+static bool decode(struct str s, struct buf *out)
+{
+    buf_reset(out);
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.at[i] != '%') {
+            buf_add_char(out, s.at[i] == '+' ? ' ' : s.at[i]);
+            continue;
+        }
+        if (i + 2 >= s.n || !hex_decode(out, (struct str){ s.at + i + 1, 2 }))
+            return false;
+        i += 2;
+    }
+    return !out->failed && str_is_utf8(buf_str(out)) && !memchr(buf_str(out).at, '\0', out->n);
+}
+
+bool query_value(struct str query, struct str name, struct buf *out)
+{
+    struct str pair, key;
+    while (str_cut(&query, '&', &pair)) {
+        str_cut(&pair, '=', &key);
+        if (str_eq(key, name))
+            return pair.at && decode(pair, out);
+    }
+    return false;
+}
+
+struct parsing {
+    struct subscription *s;
+    const struct strings *known;
+    bool token_ok;
+    json_t *conditions;         /* all of them must hold */
+    struct err *e;
+};
+
+static bool is_known(const struct strings *known, struct str topic)
+{
+    if (!known || known->count == 0)
+        return true;
+    for (size_t i = 0; i < known->count; i++)
+        if (str_eq(str_of(known->at[i]), topic))
+            return true;
+    return false;
+}
+
+static bool add_topics(struct parsing *p, struct str list)
+{
+    struct strings *t = &p->s->topics;
+    struct str one;
+    while (str_cut(&list, ',', &one)) {
+        if (one.n == 0)
+            return err_set(p->e, "topics: there is an empty name");
+        if (!is_known(p->known, one))
+            return err_set(p->e, "topics: \"%.*s\" is not served here", (int)(one.n < 100 ? one.n : 100), one.at);
+        if (t->count == TOPICS)
+            return err_set(p->e, "topics: more than %d", TOPICS);
+        for (size_t i = 0; i < t->count; i++)
+            if (str_eq(str_of(t->at[i]), one))
+                return err_set(p->e, "topics: \"%.100s\" is there twice", t->at[i]);
+        t->at = mem_grow(t->at, t->count + 1, sizeof *t->at);
+        t->at[t->count++] = str_dup(one);
+    }
+    return true;
+}
+
+static void add_attribute(struct parsing *p, const char *attribute, struct str value)
+{
+    bool prefix = value.n && value.at[value.n - 1] == '*';
+    size_t n = prefix ? value.n - 1 : value.n;
+    if (prefix && n == 0)
+        return;                 /* anything */
+    json_array_append_new(p->conditions, json_pack("{s:{s:s%}}", prefix ? "prefix" : "exact", attribute, value.at, n));
+}
+
+static bool add_filter(struct parsing *p, struct str text)
+{
+    json_error_t at;
+    json_t *json = json_loadb(text.at, text.n, JSON_REJECT_DUPLICATES, &at);
+    if (!json)
+        return err_set(p->e, "filter: not JSON at character %d: %s", at.position, at.text);
+    bool array = json_is_array(json);
+    if (array)
+        json_array_extend(p->conditions, json);
+    else
+        json_array_append(p->conditions, json);
+    json_decref(json);
+    return true;
+}
+
+static bool add_parameter(struct parsing *p, struct str name, struct str value)
+{
+    if (str_eq(name, STR("token")) && p->token_ok)
+        return true;
+    if (value.n == 0)
+        return err_set(p->e, "parameter \"%.*s\" has no value", STR_ARG(name));
+    if (str_eq(name, STR("topics")))
+        return add_topics(p, value);
+    if (str_eq(name, STR("filter")))
+        return add_filter(p, value);
+    static const char *const attributes[] = { "type", "subject", "source" };
+    for (size_t i = 0; i < sizeof attributes / sizeof *attributes; i++)
+        if (str_eq(name, str_of(attributes[i]))) {
+            add_attribute(p, attributes[i], value);
+            return true;
+        }
+    static const char *const names[] = { "topics", "type", "subject", "source", "filter", NULL };
+    const char *near = str_nearest(name, names);
+    return err_set(p->e, "parameter \"%.*s\" is unknown%s%s; there are topics, type, subject, source and filter", STR_ARG(name),
+                   near ? ", meant is perhaps " : "", near ? near : "");
+}
+
+static bool has_name(struct str query, struct str name)
+{
+    struct str pair, key;
+    while (str_cut(&query, '&', &pair)) {
+        str_cut(&pair, '=', &key);
+        if (str_eq(key, name))
+            return true;
+    }
+    return false;
+}
+
+static bool add_parameters(struct parsing *p, struct str query, struct buf *value)
+{
+    struct str rest = query, pair, name;
+    while (str_cut(&rest, '&', &pair)) {
+        if (pair.n == 0)
+            continue;
+        str_cut(&pair, '=', &name);
+        struct str shown = { name.at, name.n < NAME_BYTES ? name.n : NAME_BYTES };
+        if (!str_is_utf8(shown))
+            return err_set(p->e, "a parameter's name is not text");
+        if (rest.at && has_name(rest, name))
+            return err_set(p->e, "parameter \"%.*s\" is there twice", STR_ARG(shown));
+        if (!decode(pair, value))
+            return err_set(p->e, "parameter \"%.*s\" is not percent-encoded UTF-8", STR_ARG(shown));
+        if (!add_parameter(p, name.n > NAME_BYTES ? shown : name, buf_str(value)))
+            return false;
+    }
+    return true;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool finish(struct parsing *p)
+{
+    struct subscription *s = p->s;
+    if (json_array_size(p->conditions) > 0) {
+        s->filter = filter_new(p->conditions, p->e);
+        if (!s->filter)
+            return err_prefix(p->e, "filter");
+    }
+    if (s->topics.count)
+        qsort(s->topics.at, s->topics.count, sizeof *s->topics.at, by_name);
+    struct buf key = buf_new(KEY_BYTES);
+    buf_add_c(&key, s->sse ? "sse\n" : "websocket\n");
+    for (size_t i = 0; i < s->topics.count; i++)
+        buf_printf(&key, "%s,", s->topics.at[i]);
+    buf_add_char(&key, '\n');
+    if (s->filter) {
+        char *text = filter_text(s->filter);
+        buf_add_c(&key, text);
+        free(text);
+    }
+    s->key = key.failed ? NULL : str_dup(buf_str(&key));
+    buf_free(&key);
+    return s->key || err_set(p->e, "the subscription is too long");
+}
+
+bool subscription_parse(struct subscription *s, struct str query, bool sse, const struct strings *known, bool token_ok, struct err *e)
+{
+    *s = (struct subscription){ .sse = sse };
+    struct parsing p = { .s = s, .known = known, .token_ok = token_ok, .conditions = json_array(), .e = e };
+    struct buf value = buf_new(VALUE_BYTES);
+    bool good = add_parameters(&p, query, &value) && finish(&p);
+    buf_free(&value);
+    json_decref(p.conditions);
+    if (!good)
+        subscription_free(s);
+    return good;
+}
+
+void subscription_free(struct subscription *s)
+{
+    for (size_t i = 0; i < s->topics.count; i++)
+        free(s->topics.at[i]);
+    free(s->topics.at);
+    filter_free(s->filter);
+    free(s->key);
+    *s = (struct subscription){ 0 };
+}
+
+bool subscription_match(const struct subscription *s, struct str topic, const struct event *ev)
+{
+    bool wanted = s->topics.count == 0;
+    for (size_t i = 0; i < s->topics.count && !wanted; i++)
+        wanted = str_eq(str_of(s->topics.at[i]), topic);
+    return wanted && filter_match(s->filter, ev);
+}
