@@ -46,7 +46,8 @@ struct http_events {
     void *ctx;
 };
 
-struct http_server_options {        /* rows to include in a connector's table as OPTION_GROUP or copy: http_server_rows */
+struct http_server_options {        /* rows to include in a connector's table as OPTION_GROUP or copy: http_server_rows; sizes and
+                                     * times that are 0 (but for ping and stream_idle) get the rows' defaults */
     char *listen;                   /* "127.0.0.1:8080", "[::]:8080", "unix:/path"; port 0: any free one */
     char *tls_certificate, *tls_key;    /* PEM files; both or none */
     struct bytes max_head;          /* request line and headers together: 431 */
@@ -63,7 +64,8 @@ struct http_server_options {        /* rows to include in a connector's table as
 struct http_server *http_server_new(const struct http_server_options *o, const struct http_events *events, struct err *e);
 int http_server_port(const struct http_server *s);              /* the bound TCP port */
 int http_server_fd(const struct http_server *s);                /* readable when http_server_run has something to do; for nesting in a poll */
-/* Serves for at most wait_ms (-1: no limit); returns soon after wake_fd is readable. */
+/* One round: waits at most wait_ms (-1: no limit) for something to do, does it (all callbacks come from here) and returns; also
+ * soon after wake_fd is readable. */
 void http_server_run(struct http_server *s, int wake_fd, int wait_ms);
 /* Stops accepting; connections that wait for nothing are closed, the others after their answer. */
 void http_server_stop_accepting(struct http_server *s);

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* Listening sockets: addresses in text, TCP and unix. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "bridge/net/conn.h"
+
+enum { BACKLOG = 4096 };
+
+union address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    struct sockaddr_un local;
+};
+
+static bool is_local(const char *address)
+{
+    return strncmp(address, "unix:", 5) == 0;
+}
+
+/* "127.0.0.1:8080" or "[::1]:8080": the length of the address, or 0 with *e set. */
+static socklen_t parse_tcp(const char *text, union address *out, struct err *e)
+{
+    const char *shape = "an address: write 127.0.0.1:8080, [::1]:8080 or unix:/path";
+    const char *colon = strrchr(text, ':');
+    char host[INET6_ADDRSTRLEN + 2];
+    size_t n = colon ? (size_t)(colon - text) : 0;
+    if (n == 0 || n >= sizeof host)
+        return err_set(e, "\"%s\" is not %s", text, shape);
+    memcpy(host, text, n);
+    host[n] = 0;
+    uint64_t port;
+    if (!str_to_u64(str_of(colon + 1), &port) || port > UINT16_MAX)
+        return err_set(e, "\"%s\" is not an address: the port must be 0 to 65535", text);
+    memset(out, 0, sizeof *out);
+    if (host[0] == '[' && host[n - 1] == ']') {
+        host[n - 1] = 0;
+        out->v6.sin6_family = AF_INET6;
+        out->v6.sin6_port = htons((uint16_t)port);
+        if (inet_pton(AF_INET6, host + 1, &out->v6.sin6_addr) == 1)
+            return sizeof out->v6;
+    } else {
+        out->v4.sin_family = AF_INET;
+        out->v4.sin_port = htons((uint16_t)port);
+        if (inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, &out->v4.sin_addr) == 1)
+            return sizeof out->v4;
+    }
+    return err_set(e, "\"%s\" is not %s", text, shape);
+}
+
+static socklen_t parse_local(const char *text, union address *out, struct err *e)
+{
+    size_t n = strlen(text + 5);
+    if (n == 0 || n >= sizeof out->local.sun_path)
+        return err_set(e, "\"%s\" is not an address: a socket's path has 1 to %zu bytes", text, sizeof out->local.sun_path - 1);
+    memset(out, 0, sizeof *out);
+    out->local.sun_family = AF_UNIX;
+    memcpy(out->local.sun_path, text + 5, n);
+    return sizeof out->local;
+}
+
+/* A socket file that nobody answers at was left behind by a dead process: removed. Anything else stays. */
+static void remove_stale(const union address *a)
+{
+    struct stat st;
+    if (lstat(a->local.sun_path, &st) != 0 || !S_ISSOCK(st.st_mode))
+        return;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    if (connect(fd, &a->any, sizeof a->local) != 0 && errno == ECONNREFUSED)
+        unlink(a->local.sun_path);
+    close(fd);
+}
+
+static bool bind_local(int fd, const union address *a, socklen_t n)
+{
+    remove_stale(a);
+    mode_t before = umask(0177);
+    int bound = bind(fd, &a->any, n);
+    int why = errno;
+    umask(before);
+    errno = why;
+    return bound == 0;
+}
+
+static bool bind_tcp(int fd, const union address *a, socklen_t n)
+{
+    /* Accepted connections inherit TCP_NODELAY. */
+    int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return bind(fd, &a->any, n) == 0;
+}
+
+int listen_open(const char *address, int *port, struct err *e)
+{
+    union address a;
+    bool local = is_local(address);
+    socklen_t n = local ? parse_local(address, &a, e) : parse_tcp(address, &a, e);
+    if (n == 0)
+        return -1;
+    int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || !(local ? bind_local(fd, &a, n) : bind_tcp(fd, &a, n)) || listen(fd, BACKLOG) != 0) {
+        err_set(e, "cannot listen on %s: %s", address, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    n = sizeof a;
+    getsockname(fd, &a.any, &n);
+    *port = local ? 0 : ntohs(a.any.sa_family == AF_INET ? a.v4.sin_port : a.v6.sin6_port);
+    return fd;
+}
+
+void listen_close(int fd, const char *address)
+{
+    close(fd);
+    if (is_local(address))
+        unlink(address + 5);
+}
+
+int listen_accept(int fd, char peer[CONN_PEER])
+{
+    union address a;
+    socklen_t n = sizeof a;
+    int taken = accept4(fd, &a.any, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (taken < 0)
+        return -1;
+    char text[INET6_ADDRSTRLEN] = "";
+    if (a.any.sa_family == AF_INET && inet_ntop(AF_INET, &a.v4.sin_addr, text, sizeof text))
+        snprintf(peer, CONN_PEER, "%s:%d", text, ntohs(a.v4.sin_port));
+    else if (a.any.sa_family == AF_INET6 && inet_ntop(AF_INET6, &a.v6.sin6_addr, text, sizeof text))
+        snprintf(peer, CONN_PEER, "[%s]:%d", text, ntohs(a.v6.sin6_port));
+    else
+        snprintf(peer, CONN_PEER, "unix");
+    return taken;
+}
