@@ -86,3 +86,4 @@ bool config_fill(const char *file, struct str yaml, const struct option *rows, v
 void config_schema(FILE *out);
 /* The options of one connector or section as text for `aqueduct help <name>`; false when there is no such thing. */
 bool config_help(const char *name, FILE *out);
+const char *const *config_help_names(void);     /* what there is help about; ends with NULL */

@@ -62,32 +62,13 @@ static bool is_scalar(struct fill *f, const struct node *n, const struct where *
     return false;
 }
 
-static void limits_text(const struct option *row, char least[VALUE_TEXT], char most[VALUE_TEXT])
-{
-    if (row->type == OPT_DURATION) {
-        snprintf(least, VALUE_TEXT, "%s", value_duration_text(row->min, (char[VALUE_TEXT]){ 0 }));
-        snprintf(most, VALUE_TEXT, "%s", value_duration_text(row->max, (char[VALUE_TEXT]){ 0 }));
-    } else if (row->type == OPT_BYTES) {
-        snprintf(least, VALUE_TEXT, "%s", value_bytes_text(row->min, (char[VALUE_TEXT]){ 0 }));
-        snprintf(most, VALUE_TEXT, "%s", value_bytes_text(row->max, (char[VALUE_TEXT]){ 0 }));
-    } else {
-        snprintf(least, VALUE_TEXT, "%" PRId64, row->min);
-        snprintf(most, VALUE_TEXT, "%" PRId64, row->max);
-    }
-}
-
-/* Is the number within the row's range? max below min means no upper end. */
+/* Is the number within the row's range? */
 static bool in_range(struct fill *f, const struct option *row, const struct node *n, double value, const struct where *at)
 {
-    bool open = row->max <= row->min;
-    if (value >= (double)row->min && (open || value <= (double)row->max))
+    char range[RANGE_TEXT];
+    if (value >= (double)row->min && (value_open_range(row) || value <= (double)row->max))
         return true;
-    char least[VALUE_TEXT], most[VALUE_TEXT];
-    limits_text(row, least, most);
-    if (open)
-        problem_at(f->out, n, at, "%.*s is out of range: must be at least %s", SHOWN(n->written), least);
-    else
-        problem_at(f->out, n, at, "%.*s is out of range: must be from %s to %s", SHOWN(n->written), least, most);
+    problem_at(f->out, n, at, "%.*s is out of range: must be %s", SHOWN(n->written), value_range(row, range));
     return false;
 }
 
@@ -186,14 +167,11 @@ static bool is_list(struct fill *f, const struct option *row, const struct node 
         problem_at(f->out, n, at, "must be a list ([a, b]), not %s", kind_name(n));
         return false;
     }
+    char range[RANGE_TEXT];
     int64_t count = (int64_t)n->count;
-    bool open = row->max <= row->min;
-    if (count >= row->min && (open || count <= row->max))
+    if (count >= row->min && (value_open_range(row) || count <= row->max))
         return true;
-    if (open)
-        problem_at(f->out, n, at, "has %" PRId64 " entries: must have at least %" PRId64, count, row->min);
-    else
-        problem_at(f->out, n, at, "has %" PRId64 " entries: must have from %" PRId64 " to %" PRId64, count, row->min, row->max);
+    problem_at(f->out, n, at, "has %" PRId64 " entries: must be %s", count, value_range(row, range));
     return false;
 }
 

@@ -75,9 +75,10 @@ size_t shown_length(struct str s);
 
 bool value_duration(struct str text, int64_t *ms);
 bool value_bytes(struct str text, int64_t *n);
-enum { VALUE_TEXT = 32 };
-const char *value_duration_text(int64_t ms, char out[VALUE_TEXT]);      /* 90s, 2m, 7d: the largest unit that fits exactly */
-const char *value_bytes_text(int64_t n, char out[VALUE_TEXT]);
+enum { VALUE_TEXT = 32, RANGE_TEXT = 80 };
+/* A row's range (of numbers, or of a list's length) as text: "from 100ms to 10m", "at least 1". */
+const char *value_range(const struct option *row, char out[RANGE_TEXT]);
+bool value_open_range(const struct option *row);        /* no upper end: max is not above min */
 
 /* ---- filling ---- */
 

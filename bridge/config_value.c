@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Durations and sizes: from text to numbers and back. */
+/* Durations, sizes and ranges: from text to numbers and back. */
 #include <inttypes.h>
 #include <stdio.h>
 #include "bridge/config_private.h"
@@ -60,12 +60,40 @@ bool value_bytes(struct str text, int64_t *n)
     return plain_number(text, n) || parse(text, sizes, n);
 }
 
-const char *value_duration_text(int64_t ms, char out[VALUE_TEXT])
+static const char *duration_text(int64_t ms, char out[VALUE_TEXT])
 {
     return ms == 0 ? "0" : format(ms, durations, out);
 }
 
-const char *value_bytes_text(int64_t n, char out[VALUE_TEXT])
+static const char *bytes_text(int64_t n, char out[VALUE_TEXT])
 {
     return n == 0 ? "0" : format(n, sizes, out);
+}
+
+bool value_open_range(const struct option *row)
+{
+    return row->max <= row->min;
+}
+
+static void limit_text(const struct option *row, int64_t limit, char out[VALUE_TEXT])
+{
+    char text[VALUE_TEXT];
+    if (row->type == OPT_DURATION)
+        snprintf(out, VALUE_TEXT, "%s", duration_text(limit, text));
+    else if (row->type == OPT_BYTES)
+        snprintf(out, VALUE_TEXT, "%s", bytes_text(limit, text));
+    else
+        snprintf(out, VALUE_TEXT, "%" PRId64, limit);
+}
+
+const char *value_range(const struct option *row, char out[RANGE_TEXT])
+{
+    char least[VALUE_TEXT], most[VALUE_TEXT];
+    limit_text(row, row->min, least);
+    limit_text(row, row->max, most);
+    if (value_open_range(row))
+        snprintf(out, RANGE_TEXT, "at least %s", least);
+    else
+        snprintf(out, RANGE_TEXT, "from %s to %s", least, most);
+    return out;
 }
