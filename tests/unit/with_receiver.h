@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* A tiny HTTP receiver on a thread of its own, which behaves as the request's path says.
+ *
+ *   /status/503             answers with that status
+ *   /after/TEXT             429 with `Retry-After: TEXT` ('_' stands for a space)
+ *   /gone                   410 with a body that has control characters
+ *   /reset                  reads the request, then resets the connection
+ *   /close                  reads the request, then closes it
+ *   /hang                   never answers
+ *   /slow                   a header, one byte at a time, without end
+ *   /endless                200 and a body without end
+ *   /continue               100 Continue again and again
+ *   /short                  200 with a Content-Length that the body does not reach
+ *   /once                   204, and closes the connection without a word soon after
+ *   /redirect               302 to /status/204
+ *   /garbage                bytes that are no HTTP */
+#pragma once
+#include <pthread.h>
+#include <stdatomic.h>
+#include "bridge/lib/buf.h"
+
+enum { RECEIVER_CONNECTIONS = 256 };
+
+struct receiver {
+    int listen_fd, port;
+    atomic_bool stop;
+    atomic_int requests, connections;
+    pthread_t thread;
+    pthread_mutex_t lock;       /* guards last_head, last_body */
+    struct buf last_head, last_body;
+};
+
+void receiver_open(struct receiver *r);
+void receiver_close(struct receiver *r);
+/* The value of a header of the last request, free() it; NULL when it had none. */
+char *receiver_header(struct receiver *r, const char *name);
+/* The body of the last request, free() it; NUL-terminated. */
+char *receiver_body(struct receiver *r, size_t *n);
