@@ -523,7 +523,7 @@ static void count_open(struct delivery *d)
         .dead = metric_counter("aqueduct_sink_dead_total", "Events given up: their dead letter is stored.", id),
         .filtered = metric_counter("aqueduct_sink_filtered_total", "Events the sink's filter left out.", id),
         .moved = metric_counter("aqueduct_sink_moved_total", "Events moved to a retry topic, from which they are consumed again.", id),
-        .released = metric_counter("aqueduct_sink_released_total", "Records left to another member of the group.", id),
+        .released = metric_counter("aqueduct_sink_released_total", "Records left to another member of the group, or to the next start.", id),
         .attempts = metric_counter("aqueduct_sink_attempts_total", "Attempts to deliver.", id),
         .retries = metric_counter("aqueduct_sink_retries_total", "Attempts that failed and may be repeated.", id),
         .pending = metric_gauge("aqueduct_sink_pending", "Records consumed and not finished.", id),
@@ -638,8 +638,10 @@ void delivery_free(struct delivery *d)
     if (d->open)
         d->s->ops->close(d->s);
     for (size_t i = 0; i < d->entry_cap; i++) {
-        if (d->entries[i]->state != ENTRY_FREE)
+        if (d->entries[i]->state != ENTRY_FREE) {
+            metric_add(d->count.released, 1);
             entry_drop(d, d->entries[i]);
+        }
         free(d->entries[i]);
     }
     while (d->parts)

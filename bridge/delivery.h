@@ -16,7 +16,7 @@
  * A parked record came from a retry topic before its time: it waits outside the window and its partition is held, so that a due
  * retry does not wait behind one that is not due, and the sink's other topics go on.
  *
- * Counters: consumed = delivered + dead + filtered + moved (to a retry topic) + released (to another member) + pending.
+ * Counters: consumed = delivered + dead + filtered + moved (to a retry topic) + released (to another member or the next start) + pending.
  *
  * Threads: delivery_new and delivery_free on the main thread, the steps on the sink's own; delivery_stop, delivery_abandon anywhere. */
 #pragma once

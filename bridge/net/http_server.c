@@ -233,6 +233,11 @@ int http_server_port(const struct http_server *s)
     return s->port;
 }
 
+int http_server_fd(const struct http_server *s)
+{
+    return loop_fd(s->loop);
+}
+
 static int round_wait(const struct http_server *s, int wait_ms)
 {
     if (s->later_first)

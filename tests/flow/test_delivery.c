@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of a record at a sink, played on the in-memory broker with a fake clock. */
+#include "with_flow.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include "bridge/delivery.h"
+#include "bridge/lib/clock.h"
+#include "bridge/metrics.h"
+#include "bridge/trail.h"
+
+static struct flow flow;
+static struct script_sink sink;
+static struct sink_config config;
+static struct delivery *d;
+static struct duration waits[8];
+static char *topic_names[] = { "in" };
+static char id[32];
+static struct record *found[4];
+
+static bool make_topic(void *ctx, const char *topic, struct err *e)
+{
+    (void)ctx;
+    (void)e;
+    flow_topic(&flow, topic, 1);
+    return true;
+}
+
+static void start(void)
+{
+    struct err e = { "" };
+    config.sink = &sink.base;
+    assert_true(delivery_topics(&config, flow.names.prefix, make_topic, NULL, &e));
+    d = delivery_new(&config, &flow.names, &flow.broker, &e);
+    if (!d)
+        fail_msg("%s", e.text);
+}
+
+/* Ends the delivery as a stop does and begins another one of the same group. */
+static void restart(void)
+{
+    delivery_free(d);
+    script_sink_init(&sink, id);
+    start();
+}
+
+static void retry_list(size_t n, const int64_t *ms)
+{
+    for (size_t i = 0; i < n; i++)
+        waits[i].ms = ms[i];
+    config.retry = (struct durations){ waits, n };
+}
+
+static int setup(void **state)
+{
+    static int number;              /* counters live as long as the process, so each test has its own sink name */
+    (void)state;
+    clock_fake(1000000, 1700000000000);
+    flow_open(&flow);
+    flow_topic(&flow, "in", 1);
+    flow_topic(&flow, "aq.dead-letter", 1);
+    snprintf(id, sizeof id, "s%d", number++);
+    sink.base.ops = NULL;
+    script_sink_init(&sink, id);
+    config = (struct sink_config){ .topics = { topic_names, 1 }, .retry_memory = { 30000 }, .window = 256, .order = "none", .start = "earliest" };
+    retry_list(2, (const int64_t[]){ 1000, 5000 });
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    delivery_free(d);
+    d = NULL;
+    flow_close(&flow);
+    return 0;
+}
+
+static void turn(int times)
+{
+    for (int i = 0; i < times; i++) {
+        assert_true(delivery_step(d, (struct duration){ 0 }));
+        broker_flush(flow.inner, (struct duration){ 10000 });
+    }
+}
+
+static int64_t count(const char *what)
+{
+    char name[64];
+    snprintf(name, sizeof name, "aqueduct_sink_%s_total", what);
+    return flow_count(name, "sink", id);
+}
+
+static void reconciles(void)
+{
+    int64_t pending = metric_value(metric_gauge("aqueduct_sink_pending", "", LABELS("sink", id)));
+    assert_int_equal(count("consumed"), count("delivered") + count("dead") + count("filtered") + count("moved") + count("released") + pending);
+}
+
+static enum verdict always_503(const struct sent *sent, struct result *r)
+{
+    (void)sent;
+    *r = (struct result){ .status = 503, .reason = REASON_REFUSED, .why = "503 Service Unavailable" };
+    return VERDICT_RETRY;
+}
+
+static enum verdict silent(const struct sent *sent, struct result *r)
+{
+    (void)sent;
+    (void)r;
+    return 0;
+}
+
+static enum verdict rejected(const struct sent *sent, struct result *r)
+{
+    (void)sent;
+    *r = (struct result){ .status = 410, .reason = REASON_REFUSED, .why = "410 Gone" };
+    return VERDICT_REJECT;
+}
+
+static enum verdict patient_at_first(const struct sent *sent, struct result *r)
+{
+    if (sent->attempt > 1)
+        return VERDICT_DELIVERED;
+    *r = (struct result){ .status = 429, .retry_after = { 20000 }, .why = "429" };
+    return VERDICT_RETRY;
+}
+
+static void delivers_once_and_goes_on_after_a_restart(void **state)
+{
+    (void)state;
+    flow_event(&flow, "in", "a", "k");
+    flow_event(&flow, "in", "b", "k");
+    start();
+    turn(3);
+    assert_int_equal(sink.count, 2);
+    assert_string_equal(sink.sent[0].id, "a");
+    assert_string_equal(sink.sent[1].id, "b");
+    assert_int_equal(sink.sent[0].attempt, 1);
+    flow_event(&flow, "in", "c", "k");
+    restart();
+    turn(3);
+    assert_int_equal(sink.count, 1);
+    assert_string_equal(sink.sent[0].id, "c");
+    reconciles();
+}
+
+static void retries_by_the_schedule_then_makes_a_dead_letter(void **state)
+{
+    (void)state;
+    sink.verdict = always_503;
+    flow_event(&flow, "in", "a", "k1");
+    start();
+    turn(2);
+    assert_int_equal(sink.count, 1);
+    clock_fake_advance(999);
+    turn(2);
+    assert_int_equal(sink.count, 1);
+    clock_fake_advance(1);
+    turn(2);
+    assert_int_equal(sink.count, 2);
+    assert_int_equal(sink.sent[1].attempt, 2);
+    clock_fake_advance(5000);
+    turn(3);
+    assert_int_equal(sink.count, 3);
+
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 2), 1);
+    flow_expect_header(found[0], TRAIL_SINK, id);
+    flow_expect_header(found[0], TRAIL_ATTEMPTS, "3");
+    flow_expect_header(found[0], TRAIL_FIRST, "2023-11-14T22:13:20.000Z");
+    flow_expect_header(found[0], TRAIL_LAST, "2023-11-14T22:13:26.000Z");
+    flow_expect_header(found[0], TRAIL_STATUS, "503");
+    flow_expect_header(found[0], TRAIL_CLASS, "refused");
+    flow_expect_header(found[0], TRAIL_REASON, "503 Service Unavailable");
+    flow_expect_header(found[0], TRAIL_TOPIC, "in");
+    flow_expect_header(found[0], TRAIL_OFFSET, "0");
+    flow_expect_header(found[0], "ce_id", "a");
+    assert_true(str_eq(found[0]->key, STR("k1")));
+    assert_true(str_eq(found[0]->value, STR("{\"n\":1}")));
+    record_free(found[0]);
+    assert_int_equal(count("dead"), 1);
+    reconciles();
+    restart();
+    turn(3);
+    assert_int_equal(sink.count, 0);
+}
+
+static void a_rejected_event_is_dead_at_once(void **state)
+{
+    (void)state;
+    sink.verdict = rejected;
+    flow_event(&flow, "in", "a", NULL);
+    start();
+    turn(3);
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 2), 1);
+    flow_expect_header(found[0], TRAIL_ATTEMPTS, "1");
+    assert_null(found[0]->key.at);
+    record_free(found[0]);
+    reconciles();
+}
+
+static void a_dead_letter_that_cannot_be_stored_is_never_dropped(void **state)
+{
+    (void)state;
+    sink.verdict = rejected;
+    flow_event(&flow, "in", "a", NULL);
+    start();
+    flow.weather = REFUSE;
+    turn(4);
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 2), 0);
+    assert_int_equal(count("dead"), 0);
+    reconciles();
+    clock_fake_advance(1000);
+    turn(2);
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 2), 0);
+    flow.weather = CLEAR;
+    clock_fake_advance(1000);
+    turn(3);
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 2), 1);
+    record_free(found[0]);
+    assert_int_equal(count("dead"), 1);
+    reconciles();
+}
+
+static void the_offset_waits_for_the_dead_letter(void **state)
+{
+    (void)state;
+    sink.verdict = rejected;
+    flow_event(&flow, "in", "a", NULL);
+    start();
+    flow.weather = REFUSE;
+    turn(4);
+    restart();                      /* nothing was stored, so it must come again */
+    flow.weather = CLEAR;
+    turn(3);
+    assert_int_equal(sink.count, 1);
+    assert_string_equal(sink.sent[0].id, "a");
+}
+
+static void a_long_wait_goes_through_its_retry_topic(void **state)
+{
+    (void)state;
+    char topic[64];
+    retry_list(2, (const int64_t[]){ 120000, 3600000 });
+    sink.verdict = always_503;
+    flow_event(&flow, "in", "a", "k");
+    start();
+    turn(4);
+    assert_int_equal(sink.count, 1);
+    assert_int_equal(count("moved"), 1);
+    snprintf(topic, sizeof topic, "aq.retry.%s.2m", id);
+    assert_int_equal(flow_read(&flow, topic, found, 2), 1);
+    flow_expect_header(found[0], TRAIL_ATTEMPTS, "1");
+    flow_expect_header(found[0], TRAIL_DUE, "1700000120000");
+    record_free(found[0]);
+
+    sink.verdict = NULL;
+    flow_event(&flow, "in", "b", "k");      /* others go on meanwhile */
+    turn(3);
+    assert_int_equal(sink.count, 2);
+    assert_string_equal(sink.sent[1].id, "b");
+
+    restart();                              /* a restart forgets nothing */
+    sink.verdict = always_503;
+    turn(4);
+    assert_int_equal(sink.count, 0);
+    clock_fake_advance(119999);
+    turn(3);
+    assert_int_equal(sink.count, 0);
+    clock_fake_advance(1);
+    turn(4);
+    assert_int_equal(sink.count, 1);
+    assert_string_equal(sink.sent[0].id, "a");
+    assert_int_equal(sink.sent[0].attempt, 2);
+
+    sink.verdict = NULL;
+    clock_fake_advance(3600000);
+    turn(6);
+    assert_int_equal(sink.count, 2);
+    assert_int_equal(sink.sent[1].attempt, 3);
+    assert_int_equal(count("delivered"), 2);
+    reconciles();
+}
+
+static void a_due_retry_does_not_wait_for_one_that_is_not(void **state)
+{
+    (void)state;
+    retry_list(2, (const int64_t[]){ 60000, 120000 });
+    config.window = 2;
+    sink.verdict = always_503;
+    for (int i = 0; i < 6; i++)             /* six that wait, in a window of two */
+        flow_event(&flow, "in", "abcdef" + i, NULL);
+    start();
+    turn(20);
+    assert_int_equal(sink.count, 6);
+    sink.verdict = NULL;
+    flow_event(&flow, "in", "fresh", NULL);
+    turn(4);
+    assert_int_equal(sink.count, 7);
+    clock_fake_advance(60000);
+    turn(20);
+    assert_int_equal(sink.count, 13);
+    reconciles();
+}
+
+static void retry_after_is_respected(void **state)
+{
+    (void)state;
+    sink.verdict = patient_at_first;
+    flow_event(&flow, "in", "a", NULL);
+    start();
+    turn(2);
+    clock_fake_advance(19999);
+    turn(2);
+    assert_int_equal(sink.count, 1);
+    clock_fake_advance(1);
+    turn(2);
+    assert_int_equal(sink.count, 2);
+}
+
+static void only_the_contiguous_prefix_is_committed(void **state)
+{
+    (void)state;
+    sink.verdict = silent;
+    flow_event(&flow, "in", "a", NULL);
+    flow_event(&flow, "in", "b", NULL);
+    flow_event(&flow, "in", "c", NULL);
+    start();
+    turn(2);
+    script_answer(&sink, 1, VERDICT_DELIVERED);
+    script_answer(&sink, 2, VERDICT_DELIVERED);
+    turn(2);
+    restart();
+    sink.verdict = NULL;
+    turn(2);
+    assert_int_equal(sink.count, 3);        /* a was open: all three come again */
+    restart();
+    turn(2);
+    assert_int_equal(sink.count, 0);
+}
+
+static void the_window_bounds_what_is_in_flight(void **state)
+{
+    (void)state;
+    char name[16];
+    config.window = 4;
+    sink.verdict = silent;
+    for (int i = 0; i < 20; i++) {
+        snprintf(name, sizeof name, "e%d", i);
+        flow_event(&flow, "in", name, NULL);
+    }
+    start();
+    turn(5);
+    assert_int_equal(sink.count, 4);
+    for (size_t i = 0; i < 20; i++) {
+        script_answer(&sink, i, VERDICT_DELIVERED);
+        turn(2);
+    }
+    assert_int_equal(sink.count, 20);
+    assert_int_equal(sink.most_flying, 4);
+    reconciles();
+}
+
+static void order_by_key_sends_one_of_a_key_at_a_time(void **state)
+{
+    (void)state;
+    config.order = "key";
+    sink.verdict = silent;
+    flow_event(&flow, "in", "a1", "a");
+    flow_event(&flow, "in", "a2", "a");
+    flow_event(&flow, "in", "b1", "b");
+    flow_event(&flow, "in", "n1", NULL);
+    flow_event(&flow, "in", "a3", "a");
+    flow_event(&flow, "in", "n2", NULL);
+    start();
+    turn(3);
+    assert_int_equal(sink.count, 4);
+    assert_string_equal(sink.sent[0].id, "a1");
+    assert_string_equal(sink.sent[1].id, "b1");
+    assert_string_equal(sink.sent[2].id, "n1");
+    assert_string_equal(sink.sent[3].id, "n2");
+    script_answer(&sink, 0, VERDICT_RETRY);     /* a failing key waits, through all of its attempts */
+    turn(2);
+    assert_int_equal(sink.count, 4);
+    clock_fake_advance(1000);
+    turn(2);
+    assert_int_equal(sink.count, 5);
+    assert_string_equal(sink.sent[4].id, "a1");
+    script_answer(&sink, 4, VERDICT_DELIVERED);
+    turn(2);
+    assert_int_equal(sink.count, 6);
+    assert_string_equal(sink.sent[5].id, "a2");
+    script_answer(&sink, 5, VERDICT_REJECT);
+    turn(4);
+    assert_int_equal(sink.count, 7);
+    assert_string_equal(sink.sent[6].id, "a3");
+    reconciles();
+}
+
+static void the_filter_leaves_out_and_counts(void **state)
+{
+    (void)state;
+    struct err e = { "" };
+    json_t *j = json_pack("{s:{s:s}}", "exact", "type", "something.else");
+    config.filter = filter_new(j, &e);
+    assert_non_null(config.filter);
+    flow_event(&flow, "in", "a", NULL);
+    start();
+    turn(3);
+    assert_int_equal(sink.count, 0);
+    assert_int_equal(count("filtered"), 1);
+    reconciles();
+    restart();
+    turn(2);
+    assert_int_equal(count("consumed"), 1);     /* committed: not read again */
+    filter_free(config.filter);
+    json_decref(j);
+}
+
+static void a_record_that_is_no_event_becomes_a_dead_letter(void **state)
+{
+    (void)state;
+    const struct header h = { STR("x"), STR("y") };
+    flow_raw(&flow, &(struct record){ .topic = STR("in"), .partition = -1, .key = STR("k"), .value = STR("hello"), .headers = &h, .header_count = 1 });
+    flow_event(&flow, "in", "b", NULL);
+    start();
+    turn(3);
+    assert_int_equal(sink.count, 1);
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 2), 1);
+    flow_expect_header(found[0], TRAIL_CLASS, "poison");
+    flow_expect_header(found[0], "x", "y");
+    assert_true(str_eq(found[0]->value, STR("hello")));
+    record_free(found[0]);
+    reconciles();
+}
+
+static void a_redriven_event_comes_back_to_this_sink(void **state)
+{
+    (void)state;
+    char topic[64];
+    snprintf(topic, sizeof topic, "aq.redrive.%s", id);
+    start();
+    flow_event(&flow, topic, "a", "k");
+    turn(3);
+    assert_int_equal(sink.count, 1);
+    assert_string_equal(sink.sent[0].id, "a");
+    assert_int_equal(sink.sent[0].attempt, 1);
+}
+
+static void a_stop_finishes_what_is_in_flight_and_sends_no_more(void **state)
+{
+    (void)state;
+    config.window = 1;
+    sink.verdict = silent;
+    flow_event(&flow, "in", "a", NULL);
+    flow_event(&flow, "in", "b", NULL);
+    start();
+    turn(2);
+    delivery_stop(d);
+    turn(2);
+    script_answer(&sink, 0, VERDICT_DELIVERED);
+    while (delivery_step(d, (struct duration){ 0 }))
+        continue;
+    assert_int_equal(sink.count, 1);
+    config.window = 256;
+    restart();
+    turn(2);
+    assert_int_equal(sink.count, 1);
+    assert_string_equal(sink.sent[0].id, "b");
+}
+
+static void a_broadcast_sink_gets_what_comes_from_now_on(void **state)
+{
+    (void)state;
+    flow_event(&flow, "in", "before", NULL);
+    sink.base.ops = &script_broadcast_ops;
+    start();
+    flow_event(&flow, "in", "a", NULL);
+    flow_event(&flow, "in", "b", NULL);
+    turn(3);
+    assert_int_equal(sink.count, 2);
+    assert_string_equal(sink.sent[0].id, "a");
+    assert_string_equal(sink.sent[1].id, "b");
+}
+
+#define flow_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        flow_test(delivers_once_and_goes_on_after_a_restart),
+        flow_test(retries_by_the_schedule_then_makes_a_dead_letter),
+        flow_test(a_rejected_event_is_dead_at_once),
+        flow_test(a_dead_letter_that_cannot_be_stored_is_never_dropped),
+        flow_test(the_offset_waits_for_the_dead_letter),
+        flow_test(a_long_wait_goes_through_its_retry_topic),
+        flow_test(a_due_retry_does_not_wait_for_one_that_is_not),
+        flow_test(retry_after_is_respected),
+        flow_test(only_the_contiguous_prefix_is_committed),
+        flow_test(the_window_bounds_what_is_in_flight),
+        flow_test(order_by_key_sends_one_of_a_key_at_a_time),
+        flow_test(the_filter_leaves_out_and_counts),
+        flow_test(a_record_that_is_no_event_becomes_a_dead_letter),
+        flow_test(a_redriven_event_comes_back_to_this_sink),
+        flow_test(a_stop_finishes_what_is_in_flight_and_sends_no_more),
+        flow_test(a_broadcast_sink_gets_what_comes_from_now_on),
+    };
+    return cmocka_run_group_tests_name("delivery", tests, NULL, NULL);
+}

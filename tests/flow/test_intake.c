@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: MIT */
+/* The way of an event from a source to the broker and back as a settlement, played on the in-memory broker. */
+#include "with_flow.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include "bridge/intake.h"
+#include "bridge/lib/clock.h"
+#include "bridge/metrics.h"
+#include "bridge/trail.h"
+
+static struct flow flow;
+static struct script_source source;
+static struct source_config config;
+static struct config bridge;
+static struct route_config routes[3];
+static struct router *router;
+static struct intake *in;
+static char id[32];
+static struct record *found[8];
+
+static void start(const struct source_ops *ops)
+{
+    struct err e = { "" };
+    script_source_init(&source, id, ops);
+    config.source = &source.base;
+    router = router_new(&bridge);
+    in = intake_new(&config, &bridge, &flow.broker, router, &e);
+    if (!in)
+        fail_msg("%s", e.text);
+}
+
+static void end(void)
+{
+    intake_free(in);
+    router_free(router);
+    in = NULL;
+    router = NULL;
+}
+
+static int setup(void **state)
+{
+    static int number;
+    (void)state;
+    clock_fake(1000000, 1700000000000);
+    flow_open(&flow);
+    flow_topic(&flow, "out", 1);
+    flow_topic(&flow, "all", 1);
+    flow_topic(&flow, "aq.dead-letter", 1);
+    snprintf(id, sizeof id, "i%d", number++);
+    struct err e = { "" };
+    json_t *j = json_pack("{s:{s:s}}", "prefix", "type", "t.");
+    routes[0] = (struct route_config){ .filter = filter_new(j, &e), .topic = "out", .encoding = "binary", .also = true };
+    routes[1] = (struct route_config){ .filter = filter_new(j, &e), .topic = "all", .encoding = "structured" };
+    json_decref(j);
+    bridge = (struct config){ .broker = flow.names, .routes = { routes, 2 }, .unrouted = "error" };
+    config = (struct source_config){ .in_flight = 8, .dedupe_size = 4 };
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    end();
+    filter_free(routes[0].filter);
+    filter_free(routes[1].filter);
+    flow_close(&flow);
+    return 0;
+}
+
+static void turn(int times)
+{
+    for (int i = 0; i < times; i++) {
+        assert_true(intake_step(in));
+        broker_flush(flow.inner, (struct duration){ 10000 });
+    }
+}
+
+static int64_t count(const char *what)
+{
+    char name[64];
+    snprintf(name, sizeof name, "aqueduct_source_%s_total", what);
+    return flow_count(name, "source", id);
+}
+
+static int64_t refused(const char *reason)
+{
+    return metric_value(metric_counter("aqueduct_source_refused_total", "", LABELS("source", id, "reason", reason)));
+}
+
+static void reconciles(void)
+{
+    int64_t pending = metric_value(metric_gauge("aqueduct_source_pending", "", LABELS("source", id)));
+    assert_int_equal(count("received"), count("stored") + refused("unavailable") + refused("unrouted") + refused("dropped") + pending);
+}
+
+static void an_event_reaches_every_topic_that_takes_it(void **state)
+{
+    (void)state;
+    start(&script_source_unordered);
+    script_emit(&source, "a", "t.one", 7);
+    turn(2);
+    assert_int_equal(source.settled_count, 1);
+    assert_int_equal(source.settled[0].tag, 7);
+    assert_int_equal(source.settled[0].outcome, OUTCOME_STORED);
+    assert_int_equal(flow_read(&flow, "out", found, 8), 1);
+    flow_expect_header(found[0], "ce_id", "a");
+    assert_true(str_eq(found[0]->key, STR("thing/1")));
+    record_free(found[0]);
+    assert_int_equal(flow_read(&flow, "all", found, 8), 1);
+    flow_expect_header(found[0], "content-type", "application/cloudevents+json; charset=UTF-8");
+    const struct event *ev = event_from_record(found[0], NULL);
+    assert_non_null(ev);
+    assert_true(str_eq(ev->id, STR("a")));
+    event_unref(ev);
+    record_free(found[0]);
+    reconciles();
+}
+
+static void nothing_is_settled_before_the_broker_says_so(void **state)
+{
+    (void)state;
+    start(&script_source_unordered);
+    flow.weather = HOLD;
+    script_emit(&source, "a", "t.one", 1);
+    turn(3);
+    assert_int_equal(source.settled_count, 0);
+    reconciles();
+    flow_release(&flow);
+    turn(1);
+    assert_int_equal(source.settled_count, 1);
+    reconciles();
+}
+
+static void a_refusal_reaches_an_unordered_source(void **state)
+{
+    (void)state;
+    start(&script_source_unordered);
+    flow.weather = REFUSE;
+    script_emit(&source, "a", "t.one", 1);
+    turn(2);
+    assert_int_equal(source.settled[0].outcome, OUTCOME_UNAVAILABLE);
+    assert_string_equal(source.settled[0].why, "refused by the test");
+    flow.weather = CLEAR;               /* it was not remembered as stored */
+    script_emit(&source, "a", "t.one", 2);
+    turn(2);
+    assert_int_equal(source.settled[1].outcome, OUTCOME_STORED);
+    assert_int_equal(count("repeats"), 0);
+    assert_int_equal(flow_read(&flow, "out", found, 8), 1);
+    record_free(found[0]);
+    reconciles();
+}
+
+static void no_route_is_invalid_or_dropped_as_configured(void **state)
+{
+    (void)state;
+    start(&script_source_unordered);
+    script_emit(&source, "a", "other", 1);
+    turn(1);
+    assert_int_equal(source.settled[0].outcome, OUTCOME_INVALID);
+    assert_int_equal(refused("unrouted"), 1);
+    reconciles();
+    end();
+    bridge.unrouted = "drop";
+    start(&script_source_unordered);
+    script_emit(&source, "b", "other", 1);
+    turn(1);
+    assert_int_equal(source.settled[0].outcome, OUTCOME_STORED);
+    assert_int_equal(refused("dropped"), 1);
+    assert_int_equal(count("stored"), 0);
+    reconciles();
+}
+
+static void an_ordered_event_without_a_route_becomes_a_dead_letter(void **state)
+{
+    (void)state;
+    start(&script_source_ordered);
+    script_emit(&source, "a", "other", 1);
+    script_emit(&source, "b", "t.one", 2);
+    turn(2);
+    assert_int_equal(source.settled_count, 2);
+    assert_int_equal(source.settled[0].outcome, OUTCOME_INVALID);
+    assert_int_equal(source.settled[1].outcome, OUTCOME_STORED);
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 8), 1);
+    flow_expect_header(found[0], TRAIL_SOURCE, id);
+    flow_expect_header(found[0], TRAIL_CLASS, "unrouted");
+    flow_expect_header(found[0], "ce_id", "a");
+    record_free(found[0]);
+    reconciles();
+}
+
+static void an_ordered_batch_is_published_until_it_is_stored(void **state)
+{
+    (void)state;
+    const struct change change = { .key = STR("cursor"), .value = STR("5") };
+    start(&script_source_ordered);
+    flow.weather = REFUSE;
+    script_emit(&source, "a", "t.one", 1);
+    source.emissions[0].changes = &change;
+    source.emissions[0].change_count = 1;
+    script_emit(&source, "b", "t.one", 2);
+    turn(2);
+    for (int i = 0; i < 5; i++) {
+        clock_fake_advance(5000);
+        turn(2);
+    }
+    assert_int_equal(source.settled_count, 0);
+    assert_true(count("retries") >= 3);
+    end();
+    start(&script_source_ordered);          /* as after a crash: the state did not move */
+    assert_int_equal(source.state_count, 0);
+    flow.weather = REFUSE;
+    script_emit(&source, "a", "t.one", 1);
+    source.emissions[0].changes = &change;
+    source.emissions[0].change_count = 1;
+    turn(2);
+    flow.weather = CLEAR;
+    clock_fake_advance(5000);
+    turn(3);
+    assert_int_equal(source.settled_count, 1);
+    end();
+    start(&script_source_ordered);
+    assert_int_equal(source.state_count, 1);
+    assert_string_equal(source.state[0].key, "cursor");
+    assert_string_equal(source.state[0].value, "5");
+}
+
+static void an_ordered_source_has_one_batch_on_its_way(void **state)
+{
+    (void)state;
+    start(&script_source_ordered);
+    flow.weather = HOLD;
+    script_emit(&source, "a", "t.one", 1);
+    turn(1);
+    script_emit(&source, "b", "t.one", 2);
+    flow.weather = CLEAR;
+    assert_int_equal(source.taken, 1);
+    broker_flush(flow.inner, (struct duration){ 10000 });
+    assert_int_equal(source.taken, 1);
+    flow_release(&flow);
+    turn(3);
+    assert_int_equal(source.settled_count, 2);
+    assert_int_equal(source.settled[0].tag, 1);
+    assert_int_equal(source.settled[1].tag, 2);
+}
+
+static void a_repeat_is_settled_and_not_published_twice(void **state)
+{
+    (void)state;
+    start(&script_source_unordered);
+    script_emit(&source, "a", "t.one", 1);
+    turn(2);
+    script_emit(&source, "a", "t.one", 2);
+    turn(2);
+    assert_int_equal(source.settled_count, 2);
+    assert_int_equal(source.settled[1].outcome, OUTCOME_STORED);
+    assert_int_equal(count("repeats"), 1);
+    assert_int_equal(flow_read(&flow, "out", found, 8), 1);
+    record_free(found[0]);
+    end();
+    start(&script_source_unordered);        /* the memory comes back from the log */
+    script_emit(&source, "a", "t.one", 3);
+    turn(2);
+    assert_int_equal(source.settled[0].outcome, OUTCOME_STORED);
+    assert_int_equal(flow_read(&flow, "out", found, 8), 1);
+    record_free(found[0]);
+    reconciles();
+}
+
+static void a_concurrent_repeat_waits_for_the_first_outcome(void **state)
+{
+    (void)state;
+    start(&script_source_unordered);
+    flow.weather = HOLD;
+    script_emit(&source, "a", "t.one", 1);
+    script_emit(&source, "a", "t.one", 2);
+    script_emit(&source, "a", "t.one", 3);
+    turn(2);
+    assert_int_equal(source.settled_count, 0);
+    flow_release(&flow);
+    turn(2);
+    assert_int_equal(source.settled_count, 3);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(source.settled[i].outcome, OUTCOME_STORED);
+    assert_int_equal(flow_read(&flow, "out", found, 8), 1);
+    record_free(found[0]);
+    reconciles();
+}
+
+static void the_memory_forgets_the_oldest(void **state)
+{
+    (void)state;
+    start(&script_source_unordered);        /* remembers four */
+    script_emit(&source, "a", "t.one", 1);
+    script_emit(&source, "b", "t.one", 2);
+    script_emit(&source, "c", "t.one", 3);
+    script_emit(&source, "d", "t.one", 4);
+    script_emit(&source, "e", "t.one", 5);
+    turn(3);
+    script_emit(&source, "a", "t.one", 6);
+    script_emit(&source, "e", "t.one", 7);
+    turn(3);
+    assert_int_equal(source.settled_count, 7);
+    assert_int_equal(count("repeats"), 1);
+    assert_int_equal(flow_read(&flow, "out", found, 8), 6);
+    for (int i = 0; i < 6; i++)
+        record_free(found[i]);
+}
+
+static void in_flight_is_bounded(void **state)
+{
+    (void)state;
+    char name[8];
+    start(&script_source_unordered);        /* eight in flight */
+    flow.weather = HOLD;
+    for (int i = 0; i < 20; i++) {
+        snprintf(name, sizeof name, "%d", i);
+        script_emit(&source, name, "t.one", (uint64_t)i);
+    }
+    turn(4);
+    assert_int_equal(source.taken, 8);
+    assert_int_equal(source.last_room, 0);
+    flow_release(&flow);
+    turn(8);
+    assert_int_equal(source.settled_count, 20);
+    reconciles();
+}
+
+static void a_stop_settles_what_is_on_its_way_and_reads_no_more(void **state)
+{
+    (void)state;
+    start(&script_source_unordered);
+    flow.weather = HOLD;
+    script_emit(&source, "a", "t.one", 1);
+    turn(1);
+    script_emit(&source, "b", "t.one", 2);
+    intake_stop(in);
+    turn(1);
+    assert_true(source.base.draining);
+    flow_release(&flow);
+    while (intake_step(in))
+        continue;
+    assert_int_equal(source.settled_count, 1);
+    assert_int_equal(source.taken, 1);
+    event_unref(source.emissions[1].event);
+}
+
+#define flow_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        flow_test(an_event_reaches_every_topic_that_takes_it),
+        flow_test(nothing_is_settled_before_the_broker_says_so),
+        flow_test(a_refusal_reaches_an_unordered_source),
+        flow_test(no_route_is_invalid_or_dropped_as_configured),
+        flow_test(an_ordered_event_without_a_route_becomes_a_dead_letter),
+        flow_test(an_ordered_batch_is_published_until_it_is_stored),
+        flow_test(an_ordered_source_has_one_batch_on_its_way),
+        flow_test(a_repeat_is_settled_and_not_published_twice),
+        flow_test(a_concurrent_repeat_waits_for_the_first_outcome),
+        flow_test(the_memory_forgets_the_oldest),
+        flow_test(in_flight_is_bounded),
+        flow_test(a_stop_settles_what_is_on_its_way_and_reads_no_more),
+    };
+    return cmocka_run_group_tests_name("intake", tests, NULL, NULL);
+}
