@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Chooses the broker by its type and hands every call on to it; the rows of the `broker:` section. */
-#include <string.h>
 #include "bridge/broker.h"
+#include <stdlib.h>
+#include <string.h>
 
 const struct option broker_options[] = {
     OPTION(struct broker_config, type, .fallback = "local", .choices = "local|kafka",
@@ -36,7 +37,33 @@ struct broker *broker_open(const struct broker_config *config, struct err *e)
 }
 
 bool broker_topic(struct broker *b, const struct topic_config *topic, struct err *e) { return b->ops->topic(b, topic, e); }
-void broker_publish(struct broker *b, const struct publication *p) { b->ops->publish(b, p); }
+
+#ifdef AQUEDUCT_HOOKS
+static void say_nothing(void *ctx, uint64_t tag, enum outcome o, const char *why) { (void)ctx, (void)tag, (void)o, (void)why; }
+
+/* The mistake that the ledger test must catch: AQUEDUCT_WRONG=ack-at-enqueue acknowledges before anything is stored. */
+static bool publish_wrongly(struct broker *b, const struct publication *p)
+{
+    const char *wrong = getenv("AQUEDUCT_WRONG");
+    if (!wrong || strcmp(wrong, "ack-at-enqueue") != 0)
+        return false;
+    struct publication silent = *p;
+    silent.done = say_nothing;
+    b->ops->publish(b, &silent);
+    p->done(p->ctx, p->tag, OUTCOME_STORED, "");
+    return true;
+}
+#endif
+
+void broker_publish(struct broker *b, const struct publication *p)
+{
+#ifdef AQUEDUCT_HOOKS
+    if (publish_wrongly(b, p))
+        return;
+#endif
+    b->ops->publish(b, p);
+}
+
 bool broker_flush(struct broker *b, struct duration limit) { return b->ops->flush(b, limit); }
 bool broker_ready(struct broker *b, struct err *why) { return b->ops->ready(b, why); }
 bool broker_failed(struct broker *b) { return b->ops->failed(b); }
