@@ -179,9 +179,7 @@ static size_t edits(struct str a, struct str b)
 const char *str_nearest(struct str word, const char *const *names)
 {
     const char *nearest = NULL;
-    size_t limit = word.n / 3 + 1;      /* a third of the word may be wrong, but never all of it */
-    if (limit >= word.n)
-        limit = word.n > 0 ? word.n - 1 : 0;
+    size_t limit = (word.n + 1) / 3;    /* edits that a person may have made */
     if (word.n > NEAREST_LONGEST)
         return NULL;
     for (; *names; names++) {
