@@ -203,20 +203,34 @@ static void fill_by_name(struct fill *f, struct config *c, const struct node *ro
         fill_sink(f, c, &n->at[i], &at);
 }
 
+/* An error of a connector that begins with one of its keys ("url: ...", "secrets[1]: ...") is put at that key. */
+static void connector_problem(struct problems *out, const struct node *n, const struct where *at, const char *text)
+{
+    size_t word = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_");
+    const char *colon = strstr(text, ": ");
+    char key[64];
+    snprintf(key, sizeof key, "%.*s", (int)(word < sizeof key ? word : 0), text);
+    const struct node *value = colon && (text[word] == ':' || text[word] == '[') ? node_get(n, key) : NULL;
+    if (value)
+        problem_at(out, value, &(struct where){ at, { text, (size_t)(colon - text) }, 0 }, "%s", colon + 2);
+    else
+        problem_at(out, n, at, "%s", text);
+}
+
 /* What only the connectors know about their options. */
 static void check_connectors(const struct config *c, const struct node *root, struct problems *out)
 {
     struct err e;
     struct where sources = { .key = STR("sources") }, sinks = { .key = STR("sinks") };
     for (size_t i = 0; i < c->source_count; i++) {
-        struct source *s = c->sources[i].source;
+        const struct source *s = c->sources[i].source;
         if (s->ops->check && !s->ops->check(s, &e))
-            problem_at(out, node_get(node_get(root, "sources"), s->id), &(struct where){ &sources, str_of(s->id), 0 }, "%s", e.text);
+            connector_problem(out, node_get(node_get(root, "sources"), s->id), &(struct where){ &sources, str_of(s->id), 0 }, e.text);
     }
     for (size_t i = 0; i < c->sink_count; i++) {
-        struct sink *s = c->sinks[i].sink;
+        const struct sink *s = c->sinks[i].sink;
         if (s->ops->check && !s->ops->check(s, &e))
-            problem_at(out, node_get(node_get(root, "sinks"), s->id), &(struct where){ &sinks, str_of(s->id), 0 }, "%s", e.text);
+            connector_problem(out, node_get(node_get(root, "sinks"), s->id), &(struct where){ &sinks, str_of(s->id), 0 }, e.text);
     }
 }
 

@@ -62,6 +62,8 @@ static const struct option all_rows[] = {
 static bool check_preset(const struct source *s, struct err *e)
 {
     const struct all_source *all = (const struct all_source *)s;
+    if (all->fast && all->tags.count == 3)
+        return err_set(e, "tags[2]: is too much when fast");
     return !all->preset || strcmp(all->preset, "known") == 0 || err_set(e, "there is no preset \"%s\"", all->preset);
 }
 
@@ -274,7 +276,7 @@ static const struct bad { const char *yaml, *want; } bad[] = {
     { "topics: {aqueduct.x: }\n" END, "a.yaml:1:10: topics.aqueduct.x: begins with aqueduct., which the bridge keeps for its own topics (broker.prefix)\n" },
     { "routes: [{topic: t, key: Data}]\nsources: {s: {type: all}}\n", "a.yaml:1:26: routes[0].key: \"Data\" is not the name of an attribute (a-z and 0-9, at most 20), for example subject\n" },
     { "routes: [{topic: t}, {topic: u}]\nsources: {s: {type: all}}\n", "a.yaml:1:22: routes[1]: is never reached: a route before it takes every event (`also: true` there lets them go on)\n" },
-    { "routes: [{topic: t, filter: {exat: {type: x}}}]\nsources: {s: {type: all}}\n", "a.yaml:1:29: routes[0].filter: FILTER\n" },
+    { "routes: [{topic: t, filter: {exat: {type: x}}}]\nsources: {s: {type: all}}\n", "a.yaml:1:29: routes[0].filter: exat: no such dialect, did you mean exact?\n" },
     { "routes: [{topic: t, encoding: json}]\nsources: {s: {type: all}}\n", "a.yaml:1:31: routes[0].encoding: \"json\" is not one of binary, structured\n" },
     { "routes: [{topic: chats}]\nsinks: {w: {type: web, url: u, topics: [chat]}}\n", "a.yaml:2:41: sinks.w.topics[0]: no route fills the topic \"chat\" and topics: does not list it (did you mean chats?)\n" },
     { "routes: [{topic: t}]\nsinks: {w: {type: web, url: u, topics: [t, t]}}\n", "a.yaml:2:44: sinks.w.topics[1]: \"t\" is listed twice\n" },
@@ -293,6 +295,7 @@ static const struct bad { const char *yaml, *want; } bad[] = {
     { "sources: {a: {type: all, listen: \":80\"}}\nadmin: {listen: \":80\"}\n" END, "a.yaml:2:17: admin.listen: :80 is taken by sources.a\n" },
     { SRC "    listen: 127.0.0.1:9464\n" END, "a.yaml:1:1: admin.listen: 127.0.0.1:9464 is taken by sources.s\n" },
     { SRC "    preset: unknown\n" END, "a.yaml:3:5: sources.s: there is no preset \"unknown\"\n" },
+    { SRC "    tags: [a, b, c]\n" END, "a.yaml:4:11: sources.s.tags[2]: is too much when fast\n" },
 };
 
 /* Are the problems of a.yaml exactly these? Says so if not, so that one run shows all that is different. */
