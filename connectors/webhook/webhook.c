@@ -288,6 +288,30 @@ static bool check_ca_file(const struct webhook *w, struct err *e)
     return ok || err_set(e, "ca_file: %s cannot be read as PEM certificates", w->ca_file);
 }
 
+static bool check_options(struct webhook *w, struct err *e)
+{
+    bool ok = check_url(w, e) && load_keys(w, e) && check_ca_file(w, e);
+    for (size_t i = 0; ok && i < w->headers.count; i++)
+        ok = request_header_ok(w->headers.at[i].key, w->headers.at[i].value, e);
+    return ok;
+}
+
+static void free_options(struct webhook *w)
+{
+    curl_url_cleanup(w->target);
+    for (size_t i = 0; i < w->signer.key_count; i++)
+        hmac_free(w->signer.keys[i]);
+    free(w->signer.keys);
+}
+
+static bool webhook_check(const struct sink *s, struct err *e)
+{
+    struct webhook probe = *(const struct webhook *)s;      /* nothing of it is open yet */
+    bool ok = check_options(&probe, e);
+    free_options(&probe);
+    return ok;
+}
+
 static void webhook_close(struct sink *s)
 {
     struct webhook *w = (struct webhook *)s;
@@ -300,10 +324,7 @@ static void webhook_close(struct sink *s)
         request_free(&t->request);
     }
     multi_close(&w->multi);
-    curl_url_cleanup(w->target);
-    for (size_t i = 0; i < w->signer.key_count; i++)
-        hmac_free(w->signer.keys[i]);
-    free(w->signer.keys);
+    free_options(w);
     free(w->transfers);
     free(w->waiting);
     curl_global_cleanup();
@@ -322,10 +343,7 @@ static bool webhook_open(struct sink *s, struct err *e)
 {
     struct webhook *w = (struct webhook *)s;
     CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
-    bool ok = check_url(w, e) && load_keys(w, e) && check_ca_file(w, e);
-    for (size_t i = 0; ok && i < w->headers.count; i++)
-        ok = request_header_ok(w->headers.at[i].key, w->headers.at[i].value, e);
-    if (!ok || !multi_open(&w->multi, e)) {
+    if (!check_options(w, e) || !multi_open(&w->multi, e)) {
         webhook_close(s);
         return false;
     }
@@ -348,6 +366,7 @@ const struct sink_ops webhook_sink = {
     .doc = "Posts events to a URL, signed by the Standard Webhooks scheme.",
     .size = sizeof(struct webhook),
     .options = options,
+    .check = webhook_check,
     .open = webhook_open,
     .send = webhook_send,
     .work = webhook_work,

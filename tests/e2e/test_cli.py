@@ -181,6 +181,12 @@ def test_secrets_are_not_printed(run):
     assert "hunter2" not in done.stderr
 
 
+def test_what_only_connectors_know(run):
+    write(run, "bridge.yaml", GOOD.replace("http://127.0.0.1:9/", "ftp://127.0.0.1:9/"))
+    done = run("check")
+    assert (done.returncode, done.stderr) == (1, 'bridge.yaml:8:47: sinks.crm.url: must begin with http:// or https://\n')
+
+
 def test_unknown_preset(run):
     write(run, "bridge.yaml", "sources: {app: {type: sqlite, path: app.db, preset: anythinglm}}\nroutes: [{topic: t}]\n")
     done = run("check")
