@@ -122,7 +122,8 @@ static bool is_json_format(struct str content_type)
 
 static bool check_data(struct str content_type, struct str data, struct err *e)
 {
-    if (!event_type_is_json(content_type) || jscan_check(data, NULL, e))
+    struct jscan_value value;
+    if (!event_type_is_json(content_type) || jscan_check(data, &value, e))
         return true;
     err_prefix(e, "the body is not valid JSON");
     return false;
