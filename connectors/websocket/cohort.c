@@ -86,8 +86,8 @@ static void push(struct listener *l)
     struct cohort *c = l->cohort;
     size_t pending = (size_t)(c->ring.head - l->position);
     long taken = http_stream_write(l->stream, ring_bytes(&c->ring, l->position), pending, true);
-    if (taken < 0) {            /* gone: closed() follows, until then it is left alone */
-        set_blocked(l, true);
+    if (taken < 0) {            /* gone: closed() follows */
+        cohort_leave(l);
         return;
     }
     l->position += (uint64_t)taken;

@@ -10,7 +10,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include <cmocka.h>
-#include "bridge/config.h"
 
 static char folder[64], path[80];
 
@@ -79,7 +78,7 @@ struct str answer_header(const struct answer *a, const char *name)
 
 bool client_answer(const struct client *c, struct answer *out)
 {
-    const char *end = memmem(c->in.at, c->in.n, "\r\n\r\n", 4);
+    const char *end = memmem(buf_str(&c->in).at, c->in.n, "\r\n\r\n", 4);
     if (!end)
         return false;
     *out = (struct answer){ .head = { c->in.at, (size_t)(end - c->in.at) + 2 } };
@@ -97,21 +96,4 @@ bool client_answer(const struct client *c, struct answer *out)
 void client_drop(struct client *c, const struct answer *a)
 {
     buf_drop(&c->in, a->head.n + 2 + a->body.n);
-}
-
-char *options_problem(const struct option *rows, void *obj, const char *yaml)
-{
-    struct problems p = { 0 };
-    bool good = config_fill("test.yaml", str_of(yaml), rows, obj, NULL, &p);
-    char *text = good ? NULL : str_dup(str_of(p.count ? p.at[0].text : "?"));
-    problems_free(&p);
-    return text;
-}
-
-void options_fill(const struct option *rows, void *obj, const char *yaml)
-{
-    char *text = options_problem(rows, obj, yaml);
-    if (text)
-        print_error("options: %s\n", text);
-    assert_null(text);
 }

@@ -2,7 +2,6 @@
 /* A raw HTTP and WebSocket client for tests: writes bytes, collects what comes back, never blocks for long. */
 #pragma once
 #include "bridge/lib/buf.h"
-#include "bridge/option.h"
 
 struct client {
     int fd;
@@ -27,8 +26,3 @@ bool client_read(struct client *c);                             /* what is there
 bool client_answer(const struct client *c, struct answer *out);
 void client_drop(struct client *c, const struct answer *a);     /* takes it away */
 struct str answer_header(const struct answer *a, const char *name);
-
-/* Fills the options of a connector from YAML, and fails the test when they are bad. */
-void options_fill(const struct option *rows, void *obj, const char *yaml);
-/* The first problem of bad options, free() it; NULL: there is none. */
-char *options_problem(const struct option *rows, void *obj, const char *yaml);
