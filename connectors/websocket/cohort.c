@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include "bridge/lib/mem.h"
 
-struct cohort *cohort_new(struct subscription *s, size_t ring_size, struct delivered *d, struct err *e)
+struct cohort *cohort_new(struct subscription *s, size_t ring_size, struct tally *t, struct err *e)
 {
     struct cohort *c = mem_alloc(sizeof *c);
     if (!ring_open(&c->ring, ring_size, e)) {
@@ -13,7 +13,7 @@ struct cohort *cohort_new(struct subscription *s, size_t ring_size, struct deliv
     }
     c->subscription = *s;
     *s = (struct subscription){ 0 };
-    c->delivered = d;
+    c->tally = t;
     c->added_ms = clock_mono_ms();
     return c;
 }
@@ -62,9 +62,9 @@ void cohort_leave(struct listener *l)
     rewind_if_level(c);
 }
 
-void listener_close(struct listener *l, int code, const char *text, const char *reason)
+void listener_close(struct listener *l, int code, const char *text)
 {
-    l->reason = reason;
+    l->sent_away = true;
     cohort_leave(l);
     http_stream_close(l->stream, code, text);
 }
@@ -91,11 +91,11 @@ static void push(struct listener *l)
         return;
     }
     l->position += (uint64_t)taken;
-    c->delivered->bytes += taken;
+    c->tally->bytes += taken;
     set_blocked(l, (size_t)taken < pending);
     if (l->blocked)
         return;
-    c->delivered->frames += (int64_t)(c->frames - l->frames);
+    c->tally->frames += (int64_t)(c->frames - l->frames);
     l->frames = c->frames;
 }
 
@@ -126,10 +126,12 @@ static void make_room(struct cohort *c, size_t n)
     uint64_t low = c->ring.head;
     for (uint32_t i = c->count; i-- > 0;) {
         struct listener *l = c->listeners[i];
-        if (c->ring.head + n - l->position > c->ring.size)
-            listener_close(l, 1013, "too slow", "slow");
-        else if (l->position < low)
+        if (c->ring.head + n - l->position > c->ring.size) {
+            listener_close(l, 1013, "too slow");
+            c->tally->slow++;
+        } else if (l->position < low) {
             low = l->position;
+        }
     }
     c->low = low;
 }

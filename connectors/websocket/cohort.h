@@ -20,11 +20,12 @@ struct listener {
     uint32_t index;             /* in the cohort's list */
     bool blocked;               /* the kernel takes no more for now */
     struct peer *peer;
-    const char *reason;         /* why it is closed, a label; NULL: the other side went */
+    bool sent_away;             /* we closed it; else the other side went */
 };
 
-struct delivered {              /* what was handed to the kernel since somebody looked */
-    int64_t frames, bytes;
+struct tally {                  /* since somebody looked */
+    int64_t frames, bytes;      /* handed to the kernel */
+    int64_t slow;               /* listeners closed as too slow */
 };
 
 struct cohort {
@@ -37,11 +38,11 @@ struct cohort {
     struct listener **listeners;
     uint32_t count, cap, blocked;
     bool dirty;                 /* somebody who is not blocked is behind */
-    struct delivered *delivered;
+    struct tally *tally;
 };
 
 /* Takes the subscription over on success. NULL with *e when there is no memory for the ring. */
-struct cohort *cohort_new(struct subscription *s, size_t ring_size, struct delivered *d, struct err *e);
+struct cohort *cohort_new(struct subscription *s, size_t ring_size, struct tally *t, struct err *e);
 void cohort_free(struct cohort *c);             /* without listeners */
 void cohort_join(struct cohort *c, struct listener *l);         /* from the head on */
 void cohort_leave(struct listener *l);
@@ -52,4 +53,4 @@ void cohort_comment(struct cohort *c, struct str bytes);
 void cohort_flush(struct cohort *c);
 void cohort_writable(struct listener *l);       /* the kernel takes bytes again */
 /* Takes the listener out and ends its stream; `l` may be gone afterwards. */
-void listener_close(struct listener *l, int code, const char *text, const char *reason);
+void listener_close(struct listener *l, int code, const char *text);

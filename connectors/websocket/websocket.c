@@ -39,9 +39,9 @@ struct websocket_sink {
     struct peers peers;
     struct buf frame, block;    /* of the event at hand, for WebSocket and for event streams */
     int64_t flushed_us, heartbeat_ms;
-    struct delivered delivered;
+    struct tally tally;
     int64_t listeners[2];       /* WebSocket, event streams */
-    struct metric *count[2], *events, *bytes, *too_long, *gone, *slow, *drained;
+    struct metric *connected[2], *events, *bytes, *too_long, *gone, *slow, *drained;
     bool draining;
 };
 
@@ -136,7 +136,7 @@ static struct cohort *cohort_of(struct websocket_sink *s, struct subscription *w
         err_set(e, "too many different subscriptions; see option max_subscriptions");
         return NULL;
     }
-    struct cohort *c = cohort_new(wanted, (size_t)s->buffer.n, &s->delivered, e);
+    struct cohort *c = cohort_new(wanted, (size_t)s->buffer.n, &s->tally, e);
     if (!c)
         return NULL;
     c->next = s->cohorts;
@@ -192,11 +192,11 @@ static void listen_in(struct websocket_sink *s, const struct http_request *r, st
     struct listener *l = mem_alloc(sizeof *l);
     l->peer = peer;
     cohort_join(c, l);
-    metric_set(s->count[sse], ++s->listeners[sse]);
+    metric_set(s->connected[sse], ++s->listeners[sse]);
     l->stream = sse ? take_event_stream(s, r, l) : take_websocket(s, r, l);
     if (l->stream)
         return;
-    metric_set(s->count[sse], --s->listeners[sse]);
+    metric_set(s->connected[sse], --s->listeners[sse]);
     cohort_leave(l);
     peers_leave(&s->peers, peer);
     free(l);
@@ -227,13 +227,9 @@ static void on_closed(void *ctx, struct http_stream *st)
     struct websocket_sink *s = ctx;
     struct listener *l = http_stream_user(st);
     bool sse = !http_stream_is_websocket(st);
-    metric_set(s->count[sse], --s->listeners[sse]);
-    if (!l->reason)
+    metric_set(s->connected[sse], --s->listeners[sse]);
+    if (!l->sent_away)
         metric_add(s->gone, 1);
-    else if (strcmp(l->reason, "slow") == 0)
-        metric_add(s->slow, 1);
-    else
-        metric_add(s->drained, 1);
     cohort_leave(l);
     peers_leave(&s->peers, l->peer);
     free(l);
@@ -367,13 +363,16 @@ static void heartbeat(struct websocket_sink *s)
             cohort_comment(c, STR(":\n\n"));
 }
 
-static void count_delivered(struct websocket_sink *s)
+static void count(struct websocket_sink *s)
 {
-    if (s->delivered.bytes == 0)
+    const struct tally t = s->tally;
+    s->tally = (struct tally){ 0 };
+    metric_add(s->events, t.frames);
+    metric_add(s->bytes, t.bytes);
+    if (t.slow == 0)
         return;
-    metric_add(s->events, s->delivered.frames);
-    metric_add(s->bytes, s->delivered.bytes);
-    s->delivered = (struct delivered){ 0 };
+    metric_add(s->slow, t.slow);
+    LOG(INFO, "listeners were too slow and are closed", LOG_C("sink", s->base.id), LOG_INT("count", t.slow));
 }
 
 static size_t websocket_work(struct sink *base, int wake_fd, struct duration wait, struct result *out, size_t room)
@@ -390,7 +389,7 @@ static size_t websocket_work(struct sink *base, int wake_fd, struct duration wai
     heartbeat(s);
     flush(s, false);
     free_empty_cohorts(s);
-    count_delivered(s);
+    count(s);
     return 0;
 }
 
@@ -404,11 +403,13 @@ static void websocket_drain(struct sink *base, struct duration limit)
     http_server_stop_accepting(s->server);
     flush(s, true);
     for (struct cohort *c = s->cohorts; c; c = c->next)
-        while (c->count)
-            listener_close(c->listeners[c->count - 1], 1012, "restarting", "drain");
+        while (c->count) {
+            listener_close(c->listeners[c->count - 1], 1012, "restarting");
+            metric_add(s->drained, 1);
+        }
     while (http_server_connections(s->server) && clock_mono_ms() < end)
         http_server_run(s->server, -1, DRAIN_STEP_MS);
-    count_delivered(s);
+    count(s);
 }
 
 static void websocket_close(struct sink *base)
@@ -426,7 +427,7 @@ static void open_metrics(struct websocket_sink *s)
     const char *id = s->base.id;
     static const char *const kinds[] = { "websocket", "sse" };
     for (int i = 0; i < 2; i++)
-        s->count[i] = metric_gauge("aqueduct_listeners", "Connected listeners", LABELS("sink", id, "kind", kinds[i]));
+        s->connected[i] = metric_gauge("aqueduct_listeners", "Connected listeners", LABELS("sink", id, "kind", kinds[i]));
     s->events = metric_counter("aqueduct_listener_events_total", "Events handed to listeners, once per listener", LABELS("sink", id));
     s->bytes = metric_counter("aqueduct_listener_bytes_total", "Bytes of such events", LABELS("sink", id));
     s->too_long = metric_counter("aqueduct_listener_events_too_long_total", "Events longer than the buffer, which no listener got", LABELS("sink", id));
