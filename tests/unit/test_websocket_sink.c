@@ -376,7 +376,7 @@ static void wrap_around(void **state)
     struct client fast = listener("/", UPGRADE, 101);
     struct client filtered = listener("/?type=a", UPGRADE, 101);
     struct buf expected = buf_new(64 << 20), expected_a = buf_new(64 << 20);
-    char data[3001];
+    char data[3003];
     for (int i = 0; i < EVENTS_SENT; i++) {
         char id[16];
         size_t n = (size_t)(i * 7919) % 3000 + 3;
