@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/* Log lines as they reach standard error. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <unistd.h>
+#include "bridge/lib/clock.h"
+#include "bridge/lib/jscan.h"
+#include "bridge/lib/log.h"
+
+/* What stands in the pipe that standard error was replaced by during the last call. */
+static char line[65536];
+static int pipe_fds[2], saved_stderr;
+
+static void catch(void)
+{
+    assert_int_equal(pipe2(pipe_fds, O_NONBLOCK), 0);
+    saved_stderr = dup(STDERR_FILENO);
+    dup2(pipe_fds[1], STDERR_FILENO);
+    clock_fake(0, 1795168800123);
+}
+
+static const char *caught(void)
+{
+    clock_real();
+    dup2(saved_stderr, STDERR_FILENO);
+    close(saved_stderr);
+    close(pipe_fds[1]);
+    ssize_t n = read(pipe_fds[0], line, sizeof line - 1);
+    close(pipe_fds[0]);
+    line[n > 0 ? n : 0] = '\0';
+    return line;
+}
+
+static void logfmt(void **state)
+{
+    (void)state;
+    log_setup(LOG_INFO, false);
+    catch();
+    LOG(WARN, "delivery failed", LOG_C("sink", "crm"), LOG_STR("event", STR("a=b")), LOG_INT("attempt", 3), LOG_C("why", "say \"no\"\n\x1b[31m"),
+        LOG_STR("absent", STR_ABSENT), LOG_INT("least", INT64_MIN));
+    assert_string_equal(caught(), "level=warn time=2026-11-20T10:00:00.123Z msg=\"delivery failed\" sink=crm event=\"a=b\" attempt=3 "
+                                  "why=\"say \\\"no\\\"\\n\\u001b[31m\" absent=\"\" least=-9223372036854775808\n");
+}
+
+static void json(void **state)
+{
+    struct jscan_value value;
+    struct err e = { "" };
+    (void)state;
+    log_setup(LOG_INFO, true);
+    catch();
+    LOG(ERROR, "x", LOG_STR("bytes", STR("\xff\xc2\x9b\"")), LOG_INT("n", -1));
+    assert_string_equal(caught(), "{\"level\":\"error\",\"time\":\"2026-11-20T10:00:00.123Z\",\"msg\":\"x\",\"bytes\":\"\xef\xbf\xbd\\u009b\\\"\",\"n\":-1}\n");
+    assert_true(jscan_check(str_of(line), &value, &e));
+}
+
+static void levels(void **state)
+{
+    enum log_level level = LOG_ERROR;
+    (void)state;
+    log_setup(LOG_WARN, false);
+    catch();
+    LOG(INFO, "x", LOG_INT("n", 1));
+    LOG(DEBUG, "x", LOG_INT("n", 1));
+    assert_string_equal(caught(), "");
+    assert_true(log_level_of("debug", &level) && level == LOG_DEBUG);
+    assert_true(log_level_of("error", &level) && level == LOG_ERROR);
+    assert_false(log_level_of("DEBUG", &level) || log_level_of("", &level));
+}
+
+static void long_values_are_cut_between_characters(void **state)
+{
+    char big[2000];
+    (void)state;
+    memset(big, 'x', 511);
+    memcpy(big + 511, "\xe2\x82\xac", 3);
+    memset(big + 514, 'y', sizeof big - 514);
+    log_setup(LOG_INFO, false);
+    catch();
+    LOG(INFO, "x", LOG_STR("big", ((struct str){ big, sizeof big })), LOG_INT("n", 1));
+    const char *text = caught();
+    assert_null(strstr(text, "\xe2"));
+    assert_non_null(strstr(text, "xxx n=1\n"));
+    memset(big, '\x01', sizeof big);
+    struct log_field fields[41];
+    for (size_t i = 0; i < 40; i++)
+        fields[i] = LOG_STR("k", ((struct str){ big, sizeof big }));
+    fields[40] = (struct log_field){ 0 };
+    catch();
+    fcntl(pipe_fds[1], F_SETPIPE_SZ, 1 << 20);
+    log_write(LOG_INFO, "the longest line", fields);
+    text = caught();
+    assert_non_null(strstr(text, "k=\"\\u0001\\u0001"));
+    assert_int_equal(strlen(text), sizeof line - 1);        /* more than this test reads, and nothing broke */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(logfmt), cmocka_unit_test(json), cmocka_unit_test(levels),
+        cmocka_unit_test(long_values_are_cut_between_characters) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
