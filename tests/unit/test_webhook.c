@@ -467,7 +467,7 @@ static void what_does_not_fit_headers_is_rejected(void **state)
     static char value[8000];
     memset(value, '%', sizeof value);
     struct header ext[40];
-    char names[40][8];
+    char names[40][16];
     for (int i = 0; i < 40; i++) {
         snprintf(names[i], sizeof names[i], "x%d", i);
         ext[i] = (struct header){ str_of(names[i]), { value, sizeof value } };

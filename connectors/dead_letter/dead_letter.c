@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/* The dead-letter sink: files what other sinks gave up, where it can be listed, shown and redriven. */
+#include "connectors/dead_letter/dead_letter.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "bridge/trail.h"
+
+static const struct option options[] = {
+    OPTION(struct dead_letter, path, .fallback = "./dead-letters.db", .doc = "File that holds the dead letters (a SQLite database)."),
+    OPTION(struct dead_letter, keep, .fallback = "100000", .min = 1, .max = 100000000, .doc = "Most letters kept; the oldest go first."),
+    OPTION(struct dead_letter, max_age, .doc = "Letters whose last attempt is older are dropped; 0: never."),
+    { 0 }
+};
+
+static int64_t number(const struct record *r, const char *header)
+{
+    int64_t n;
+    return str_to_i64(record_header(r, header), &n) ? n : 0;
+}
+
+static int64_t moment(const struct record *r, const char *header)
+{
+    int64_t ms;
+    struct str text = record_header(r, header);
+    return text.at && clock_parse(text, &ms) ? ms : 0;
+}
+
+bool letter_read(const struct message *m, struct letter *out)
+{
+    const struct record *r = m->record;
+    struct str source = record_header(r, TRAIL_SOURCE), sink = record_header(r, TRAIL_SINK);
+    *out = (struct letter){
+        .of_source = !sink.at && source.at,
+        .owner = sink.at ? sink : source.at ? source : STR(""),
+        .first_ms = moment(r, TRAIL_FIRST),
+        .last_ms = moment(r, TRAIL_LAST),
+        .attempts = number(r, TRAIL_ATTEMPTS),
+        .status = number(r, TRAIL_STATUS),
+        .class = record_header(r, TRAIL_CLASS),
+        .reason = record_header(r, TRAIL_REASON),
+        .topic = record_header(r, TRAIL_TOPIC),
+        .partition = number(r, TRAIL_PARTITION),
+        .offset = number(r, TRAIL_OFFSET),
+        .record = *r,
+    };
+    if (m->event) {
+        out->id = m->event->id;
+        out->source = m->event->source;
+        out->type = m->event->type;
+        out->time = m->event->time;
+    }
+    return str_eq(record_header(r, TRAIL_STATE), STR("redriven"));
+}
+
+static bool dead_letter_open(struct sink *s, struct err *e)
+{
+    struct dead_letter *d = (struct dead_letter *)s;
+    d->letters = letters_open(d->path, true, e);
+    if (!d->letters)
+        return false;
+    d->filed = metric_gauge("aqueduct_dead_letters", "Letters in the dead-letter file.", LABELS("sink", s->id));
+    d->dropped = metric_counter("aqueduct_dead_letters_dropped_total", "Letters that left the file by keep or max_age.", LABELS("sink", s->id));
+    metric_set(d->filed, letters_count(d->letters));
+    return true;
+}
+
+static void dead_letter_send(struct sink *s, const struct message *m)
+{
+    struct dead_letter *d = (struct dead_letter *)s;
+    if (d->waiting_count == d->waiting_cap) {
+        d->waiting_cap = d->waiting_cap ? 2 * d->waiting_cap : 64;
+        d->waiting = mem_grow(d->waiting, d->waiting_cap, sizeof *d->waiting);
+    }
+    d->waiting[d->waiting_count++] = *m;
+}
+
+/* Files the first n waiting messages: all of them, durably, or none. */
+static bool file(struct dead_letter *d, size_t n, struct err *e)
+{
+    bool ok = letters_begin(d->letters, e);
+    for (size_t i = 0; ok && i < n; i++) {
+        struct letter l;
+        bool redriven = letter_read(&d->waiting[i], &l);
+        ok = redriven ? letters_redriven(d->letters, &l, e) : letters_file(d->letters, &l, e);
+    }
+    int64_t oldest = d->max_age.ms > 0 ? clock_wall_ms() - d->max_age.ms : INT64_MIN;
+    int64_t dropped = ok ? letters_trim(d->letters, d->keep, oldest, e) : -1;
+    if (dropped < 0 || !letters_commit(d->letters, e)) {
+        letters_rollback(d->letters);
+        return false;
+    }
+    metric_add(d->dropped, dropped);
+    metric_set(d->filed, letters_count(d->letters));
+    return true;
+}
+
+static size_t dead_letter_work(struct sink *s, int wake_fd, struct duration wait, struct result *out, size_t room)
+{
+    struct dead_letter *d = (struct dead_letter *)s;
+    size_t n = d->waiting_count < room ? d->waiting_count : room;
+    if (n == 0) {
+        struct pollfd news = { .fd = wake_fd, .events = POLLIN };
+        poll(&news, 1, (int)(wait.ms > INT32_MAX ? INT32_MAX : wait.ms));
+        return 0;
+    }
+    struct err e;
+    bool ok = file(d, n, &e);
+    for (size_t i = 0; i < n; i++) {
+        out[i] = (struct result){ .tag = d->waiting[i].tag, .verdict = ok ? VERDICT_DELIVERED : VERDICT_RETRY,
+            .reason = ok ? REASON_NONE : REASON_UNAVAILABLE };
+        if (!ok)
+            snprintf(out[i].why, sizeof out[i].why, "%.159s", e.text);
+    }
+    d->waiting_count -= n;
+    memmove(d->waiting, d->waiting + n, d->waiting_count * sizeof *d->waiting);
+    return n;
+}
+
+static void dead_letter_close(struct sink *s)
+{
+    struct dead_letter *d = (struct dead_letter *)s;
+    letters_close(d->letters);
+    free(d->waiting);
+}
+
+extern const struct sink_ops dead_letter_sink;
+const struct sink_ops dead_letter_sink = {
+    .type = "dead_letter",
+    .doc = "Files the events that other sinks gave up, where `aqueduct dead` lists, shows and redrives them.",
+    .size = sizeof(struct dead_letter),
+    .options = options,
+    .dead_letters = true,
+    .open = dead_letter_open,
+    .send = dead_letter_send,
+    .work = dead_letter_work,
+    .close = dead_letter_close,
+};

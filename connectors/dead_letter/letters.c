@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: MIT */
+/* The file of dead letters, on SQLite. */
+#include "connectors/dead_letter/letters.h"
+
+#include <inttypes.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "bridge/lib/buf.h"
+#include "bridge/lib/clock.h"
+#include "bridge/lib/crypto.h"
+
+enum {
+    FILE_KIND = 0x41514c44,         /* application_id: "AQLD" */
+    FILE_VERSION = 1,
+    BUSY_MS = 2000,                 /* patience with the other process */
+    RECORD_BYTES = 256 << 20,       /* of one letter, more than any broker lets through */
+};
+
+enum statement { BEGIN, COMMIT, ROLLBACK, REMOVE, INSERT, INSERT_HEADER, REDRIVEN, COUNT, OLDEST, AGED, LOAD, LOAD_HEADERS, STATEMENTS };
+
+static const char *const texts[STATEMENTS] = {
+    [BEGIN] = "BEGIN IMMEDIATE",
+    [COMMIT] = "COMMIT",
+    [ROLLBACK] = "ROLLBACK",
+    [REMOVE] = "DELETE FROM letters WHERE owner = ?1 AND of_source = ?2 AND identity = ?3 RETURNING redrives",
+    [INSERT] = "INSERT INTO letters (of_source, owner, identity, id, source, type, time, first, last, attempts, status, class, reason, topic,"
+               " partition, offset, stored, redrives, key, value) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)",
+    [INSERT_HEADER] = "INSERT INTO headers (letter, position, name, value) VALUES (?1, ?2, ?3, ?4)",
+    [REDRIVEN] = "UPDATE letters SET state = 'redriven', redrives = redrives + 1"
+                 " WHERE owner = ?1 AND of_source = 0 AND topic = ?2 AND partition = ?3 AND offset = ?4 AND last = ?5 AND state = 'dead'",
+    [COUNT] = "SELECT count(*) FROM letters",
+    [OLDEST] = "DELETE FROM letters WHERE seq IN (SELECT seq FROM letters ORDER BY seq LIMIT ?1)",
+    [AGED] = "DELETE FROM letters WHERE last < ?1",
+    [LOAD] = "SELECT of_source, owner, id, source, type, time, first, last, attempts, status, class, reason, topic, partition, offset, stored,"
+             " state = 'redriven', redrives, key, value FROM letters WHERE seq = ?1",
+    [LOAD_HEADERS] = "SELECT name, value FROM headers WHERE letter = ?1 ORDER BY position",
+};
+
+static const char schema[] =
+    "BEGIN;"
+    "CREATE TABLE letters ("
+    " seq INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " of_source INTEGER NOT NULL, owner TEXT NOT NULL,"
+    " identity TEXT NOT NULL,"          /* hash of (source, id), or topic/partition/offset */
+    " id TEXT, source TEXT, type TEXT, time TEXT,"
+    " first INTEGER NOT NULL, last INTEGER NOT NULL,"       /* milliseconds since 1970 */
+    " attempts INTEGER NOT NULL, status INTEGER NOT NULL, class TEXT, reason TEXT,"
+    " topic TEXT, partition INTEGER, offset INTEGER, stored INTEGER NOT NULL,"
+    " state TEXT NOT NULL DEFAULT 'dead', redrives INTEGER NOT NULL,"
+    " key BLOB, value BLOB,"
+    " UNIQUE (owner, of_source, identity));"
+    "CREATE INDEX letters_origin ON letters (owner, topic, partition, offset);"
+    "CREATE INDEX letters_last ON letters (last);"
+    "CREATE TABLE headers (letter INTEGER NOT NULL REFERENCES letters ON DELETE CASCADE, position INTEGER NOT NULL,"
+    " name BLOB NOT NULL, value BLOB, PRIMARY KEY (letter, position)) WITHOUT ROWID;"
+    "PRAGMA application_id = 1095846980;"
+    "PRAGMA user_version = 1;"
+    "COMMIT;";
+
+struct letters {
+    sqlite3 *db;
+    char *path;
+    sqlite3_stmt *statements[STATEMENTS];   /* prepared when first used */
+    int64_t count;                          /* letters, as of the last trim; -1: not counted yet */
+};
+
+static bool db_failed(const struct letters *st, struct err *e)
+{
+    return err_set(e, "%s: %s", st->path, sqlite3_errmsg(st->db));
+}
+
+static sqlite3_stmt *statement(struct letters *st, enum statement which, struct err *e)
+{
+    sqlite3_stmt **s = &st->statements[which];
+    if (!*s && sqlite3_prepare_v3(st->db, texts[which], -1, SQLITE_PREPARE_PERSISTENT, s, NULL) != SQLITE_OK)
+        db_failed(st, e);
+    return *s;
+}
+
+/* Steps a statement that gives at most one row; `row` gets its first column when there is one. */
+static bool finish(struct letters *st, sqlite3_stmt *s, int64_t *row, struct err *e)
+{
+    int rc = sqlite3_step(s);
+    if (rc == SQLITE_ROW) {
+        if (row)
+            *row = sqlite3_column_int64(s, 0);
+        rc = sqlite3_step(s);
+    }
+    if (rc != SQLITE_DONE)
+        db_failed(st, e);
+    sqlite3_reset(s);
+    sqlite3_clear_bindings(s);
+    return rc == SQLITE_DONE;
+}
+
+static bool plain(struct letters *st, enum statement which, struct err *e)
+{
+    sqlite3_stmt *s = statement(st, which, e);
+    return s && finish(st, s, NULL, e);
+}
+
+static bool pragma_number(struct letters *st, const char *text, int64_t *out, struct err *e)
+{
+    sqlite3_stmt *s = NULL;
+    *out = 0;
+    bool ok = sqlite3_prepare_v2(st->db, text, -1, &s, NULL) == SQLITE_OK ? finish(st, s, out, e) : db_failed(st, e);
+    sqlite3_finalize(s);
+    return ok;
+}
+
+/* Is it ours? An empty file becomes ours when we may write. */
+static bool check_file(struct letters *st, bool write, struct err *e)
+{
+    int64_t kind, version, objects;
+    if (!pragma_number(st, "PRAGMA application_id", &kind, e) || !pragma_number(st, "PRAGMA user_version", &version, e) ||
+        !pragma_number(st, "SELECT count(*) FROM sqlite_schema", &objects, e))
+        return false;
+    if (kind == 0 && version == 0 && objects == 0) {
+        if (!write)
+            return err_set(e, "%s: holds no dead letters yet", st->path);
+        return sqlite3_exec(st->db, schema, NULL, NULL, NULL) == SQLITE_OK || db_failed(st, e);
+    }
+    if (kind != FILE_KIND)
+        return err_set(e, "%s: is a database, but not a file of dead letters", st->path);
+    if (version != FILE_VERSION)
+        return err_set(e, "%s: was written by another version of aqueduct (file version %" PRId64 ", this one knows %d)", st->path, version, FILE_VERSION);
+    return true;
+}
+
+struct letters *letters_open(const char *path, bool write, struct err *e)
+{
+    struct letters *st = mem_alloc(sizeof *st);
+    st->path = str_dup(str_of(path));
+    st->count = -1;
+    /* A reader opens for writing too (and is then forbidden to): a journal that a killed daemon left must be rolled back. */
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (write ? SQLITE_OPEN_CREATE : 0);
+    if (sqlite3_open_v2(path, &st->db, flags, NULL) != SQLITE_OK) {
+        db_failed(st, e);
+        letters_close(st);
+        return NULL;
+    }
+    sqlite3_busy_timeout(st->db, BUSY_MS);
+    const char *setup = write ? "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON"
+                              : "PRAGMA query_only = ON";
+    if (sqlite3_exec(st->db, setup, NULL, NULL, NULL) != SQLITE_OK) {
+        db_failed(st, e);
+        letters_close(st);
+        return NULL;
+    }
+    if (!check_file(st, write, e)) {
+        letters_close(st);
+        return NULL;
+    }
+    return st;
+}
+
+void letters_close(struct letters *st)
+{
+    if (!st)
+        return;
+    for (size_t i = 0; i < STATEMENTS; i++)
+        sqlite3_finalize(st->statements[i]);
+    sqlite3_close(st->db);
+    free(st->path);
+    free(st);
+}
+
+bool letters_begin(struct letters *st, struct err *e)
+{
+    return plain(st, BEGIN, e);
+}
+
+bool letters_commit(struct letters *st, struct err *e)
+{
+    return plain(st, COMMIT, e);
+}
+
+void letters_rollback(struct letters *st)
+{
+    if (!sqlite3_get_autocommit(st->db))
+        plain(st, ROLLBACK, NULL);
+    st->count = -1;
+}
+
+static void bind_text(sqlite3_stmt *s, int at, struct str text)
+{
+    if (text.at)
+        sqlite3_bind_text64(s, at, text.at, text.n, SQLITE_STATIC, SQLITE_UTF8);
+}
+
+static void bind_bytes(sqlite3_stmt *s, int at, struct str bytes)
+{
+    if (bytes.at)
+        sqlite3_bind_blob64(s, at, bytes.at, bytes.n, SQLITE_STATIC);
+}
+
+/* The same letter again has the same identity. */
+static void identity_of(const struct letter *l, struct buf *out)
+{
+    char uuid[UUID_TEXT];
+    if (l->id.at) {
+        uuid_of((const struct str[]){ l->source, l->id }, 2, uuid);
+        buf_add_c(out, uuid);
+    } else if (l->topic.at) {
+        buf_add_str(out, l->topic);
+        buf_printf(out, "/%" PRId64 "/%" PRId64, l->partition, l->offset);
+    } else {
+        buf_add_str(out, l->record.topic);
+        buf_printf(out, "/%" PRId32 "/%" PRId64, l->record.partition, l->record.offset);
+    }
+}
+
+/* Takes out what was filed of the same event; its count of redrives goes on. */
+static bool remove_earlier(struct letters *st, const struct letter *l, struct str identity, int64_t *redrives, struct err *e)
+{
+    sqlite3_stmt *s = statement(st, REMOVE, e);
+    if (!s)
+        return false;
+    bind_text(s, 1, l->owner);
+    sqlite3_bind_int(s, 2, l->of_source);
+    bind_text(s, 3, identity);
+    return finish(st, s, redrives, e);
+}
+
+static bool insert(struct letters *st, const struct letter *l, struct str identity, int64_t redrives, struct err *e)
+{
+    sqlite3_stmt *s = statement(st, INSERT, e);
+    if (!s)
+        return false;
+    sqlite3_bind_int(s, 1, l->of_source);
+    bind_text(s, 2, l->owner);
+    bind_text(s, 3, identity);
+    bind_text(s, 4, l->id);
+    bind_text(s, 5, l->source);
+    bind_text(s, 6, l->type);
+    bind_text(s, 7, l->time);
+    sqlite3_bind_int64(s, 8, l->first_ms);
+    sqlite3_bind_int64(s, 9, l->last_ms);
+    sqlite3_bind_int64(s, 10, l->attempts);
+    sqlite3_bind_int64(s, 11, l->status);
+    bind_text(s, 12, l->class);
+    bind_text(s, 13, l->reason);
+    bind_text(s, 14, l->topic);
+    sqlite3_bind_int64(s, 15, l->partition);
+    sqlite3_bind_int64(s, 16, l->offset);
+    sqlite3_bind_int64(s, 17, l->record.timestamp_ms);
+    sqlite3_bind_int64(s, 18, redrives);
+    bind_bytes(s, 19, l->record.key);
+    bind_bytes(s, 20, l->record.value);
+    return finish(st, s, NULL, e);
+}
+
+static bool insert_headers(struct letters *st, const struct record *r, struct err *e)
+{
+    int64_t letter = sqlite3_last_insert_rowid(st->db);
+    sqlite3_stmt *s = statement(st, INSERT_HEADER, e);
+    bool ok = s != NULL;
+    for (size_t i = 0; ok && i < r->header_count; i++) {
+        sqlite3_bind_int64(s, 1, letter);
+        sqlite3_bind_int64(s, 2, (int64_t)i);
+        bind_bytes(s, 3, r->headers[i].name);
+        bind_bytes(s, 4, r->headers[i].value);
+        ok = finish(st, s, NULL, e);
+    }
+    return ok;
+}
+
+bool letters_file(struct letters *st, const struct letter *l, struct err *e)
+{
+    struct buf identity = buf_new(1024);
+    identity_of(l, &identity);
+    int64_t redrives = -1;
+    bool ok = remove_earlier(st, l, buf_str(&identity), &redrives, e) &&
+              insert(st, l, buf_str(&identity), redrives < 0 ? 0 : redrives, e) && insert_headers(st, &l->record, e);
+    if (ok && redrives < 0 && st->count >= 0)
+        st->count++;
+    buf_free(&identity);
+    return ok;
+}
+
+bool letters_redriven(struct letters *st, const struct letter *l, struct err *e)
+{
+    sqlite3_stmt *s = statement(st, REDRIVEN, e);
+    if (!s)
+        return false;
+    bind_text(s, 1, l->owner);
+    bind_text(s, 2, l->topic);
+    sqlite3_bind_int64(s, 3, l->partition);
+    sqlite3_bind_int64(s, 4, l->offset);
+    sqlite3_bind_int64(s, 5, l->last_ms);
+    return finish(st, s, NULL, e);
+}
+
+int64_t letters_count(struct letters *st)
+{
+    sqlite3_stmt *s = st->count < 0 ? statement(st, COUNT, NULL) : NULL;
+    int64_t count;
+    if (s && finish(st, s, &count, NULL))
+        st->count = count;
+    return st->count < 0 ? 0 : st->count;
+}
+
+/* Runs one of the deleting statements; returns how many letters went, or -1. */
+static int64_t drop(struct letters *st, enum statement which, int64_t number, struct err *e)
+{
+    sqlite3_stmt *s = statement(st, which, e);
+    if (!s)
+        return -1;
+    sqlite3_bind_int64(s, 1, number);
+    return finish(st, s, NULL, e) ? sqlite3_changes64(st->db) : -1;
+}
+
+int64_t letters_trim(struct letters *st, int64_t keep, int64_t before_ms, struct err *e)
+{
+    int64_t aged = drop(st, AGED, before_ms, e);
+    if (aged < 0)
+        return -1;
+    int64_t over = letters_count(st) - aged - keep;
+    int64_t oldest = over > 0 ? drop(st, OLDEST, over, e) : 0;
+    if (oldest < 0)
+        return -1;
+    st->count -= aged + oldest;
+    return aged + oldest;
+}
+
+/* ---- reading ---- */
+
+#define MATCHES " FROM letters WHERE (?1 IS NULL OR owner = ?1) AND (?2 IS NULL OR class = ?2)" \
+    " AND (?3 IS NULL OR substr(type, 1, length(?3)) = ?3) AND (?4 IS NULL OR id = ?4) AND last >= ?5" \
+    " AND ((?6 AND state = 'dead') OR (?7 AND state = 'redriven'))"
+
+static sqlite3_stmt *select_by(struct letters *st, const char *text, const struct selection *sel, struct err *e)
+{
+    sqlite3_stmt *s = NULL;
+    if (sqlite3_prepare_v2(st->db, text, -1, &s, NULL) != SQLITE_OK) {
+        db_failed(st, e);
+        return NULL;
+    }
+    bind_text(s, 1, sel->owner);
+    bind_text(s, 2, sel->class);
+    bind_text(s, 3, sel->type_prefix);
+    bind_text(s, 4, sel->id);
+    sqlite3_bind_int64(s, 5, sel->since_ms);
+    sqlite3_bind_int(s, 6, sel->dead);
+    sqlite3_bind_int(s, 7, sel->redriven);
+    return s;
+}
+
+int64_t letters_select(struct letters *st, const struct selection *sel, bool newest, int64_t after, int64_t *out, size_t room, struct err *e)
+{
+    sqlite3_stmt *s = select_by(st, newest ? "SELECT seq" MATCHES " AND (?8 = 0 OR seq < ?8) ORDER BY seq DESC LIMIT ?9"
+                                           : "SELECT seq" MATCHES " AND seq > ?8 ORDER BY seq LIMIT ?9", sel, e);
+    if (!s)
+        return -1;
+    sqlite3_bind_int64(s, 8, after);
+    sqlite3_bind_int64(s, 9, (int64_t)room);
+    int64_t n = 0;
+    int rc;
+    while ((rc = sqlite3_step(s)) == SQLITE_ROW)
+        out[n++] = sqlite3_column_int64(s, 0);
+    if (rc != SQLITE_DONE) {
+        db_failed(st, e);
+        n = -1;
+    }
+    sqlite3_finalize(s);
+    return n;
+}
+
+int64_t letters_matches(struct letters *st, const struct selection *sel, struct err *e)
+{
+    int64_t n = 0;
+    sqlite3_stmt *s = select_by(st, "SELECT count(*)" MATCHES, sel, e);
+    bool ok = s && finish(st, s, &n, e);
+    sqlite3_finalize(s);
+    return ok ? n : -1;
+}
+
+/* A column as a span of `all`, which must not move any more: so first all bytes are copied, then the spans are set. */
+struct column {
+    struct str *to;
+    size_t at, n;
+    bool absent;
+};
+
+static void copy_column(sqlite3_stmt *s, int i, struct str *to, struct buf *all, struct column *c)
+{
+    const void *bytes = sqlite3_column_blob(s, i);
+    size_t n = (size_t)sqlite3_column_bytes(s, i);
+    *c = (struct column){ .to = to, .at = all->n, .n = n, .absent = sqlite3_column_type(s, i) == SQLITE_NULL };
+    buf_add(all, bytes ? bytes : "", n);
+}
+
+static void load_row(sqlite3_stmt *s, struct letter *l, struct buf *all, struct column *columns, size_t *count)
+{
+    struct { int column; struct str *to; } texts_of[] = { { 1, &l->owner }, { 2, &l->id }, { 3, &l->source }, { 4, &l->type }, { 5, &l->time },
+        { 10, &l->class }, { 11, &l->reason }, { 12, &l->topic }, { 18, &l->record.key }, { 19, &l->record.value } };
+    for (size_t i = 0; i < sizeof texts_of / sizeof *texts_of; i++)
+        copy_column(s, texts_of[i].column, texts_of[i].to, all, &columns[(*count)++]);
+    l->of_source = sqlite3_column_int(s, 0);
+    l->first_ms = sqlite3_column_int64(s, 6);
+    l->last_ms = sqlite3_column_int64(s, 7);
+    l->attempts = sqlite3_column_int64(s, 8);
+    l->status = sqlite3_column_int64(s, 9);
+    l->partition = sqlite3_column_int64(s, 13);
+    l->offset = sqlite3_column_int64(s, 14);
+    l->record.timestamp_ms = sqlite3_column_int64(s, 15);
+    l->record.partition = -1;
+    l->redriven = sqlite3_column_int(s, 16);
+    l->redrives = sqlite3_column_int64(s, 17);
+}
+
+bool letters_load(struct letters *st, int64_t seq, struct letter *l, struct err *e)
+{
+    enum { HEADERS = 256, TEXTS = 10 };
+    static const struct letter nothing;
+    struct column columns[TEXTS + 2 * HEADERS];
+    struct header headers[HEADERS];
+    struct buf all = buf_new(RECORD_BYTES);
+    size_t count = 0, header_count = 0;
+    *l = nothing;
+    l->seq = seq;
+    sqlite3_stmt *row = statement(st, LOAD, e), *head = statement(st, LOAD_HEADERS, e);
+    if (!row || !head)
+        return false;
+    sqlite3_bind_int64(row, 1, seq);
+    sqlite3_bind_int64(head, 1, seq);
+    int rc = sqlite3_step(row);
+    if (rc == SQLITE_ROW)
+        load_row(row, l, &all, columns, &count);
+    while (rc == SQLITE_ROW && header_count < HEADERS && sqlite3_step(head) == SQLITE_ROW) {
+        copy_column(head, 0, &headers[header_count].name, &all, &columns[count++]);
+        copy_column(head, 1, &headers[header_count++].value, &all, &columns[count++]);
+    }
+    sqlite3_reset(row);
+    sqlite3_reset(head);
+    if (rc != SQLITE_ROW || all.failed || header_count == HEADERS) {
+        buf_free(&all);
+        if (rc == SQLITE_ROW)
+            return err_set(e, "%s: the letter is too large", st->path);
+        return rc == SQLITE_DONE ? err_set(e, "%s: the letter is gone", st->path) : db_failed(st, e);
+    }
+    for (size_t i = 0; i < count; i++)
+        *columns[i].to = columns[i].absent ? STR_ABSENT : (struct str){ all.at ? all.at + columns[i].at : "", columns[i].n };
+    l->owned = all.at;
+    l->owned_headers = mem_grow(NULL, header_count + 1, sizeof *headers);
+    memcpy(l->owned_headers, headers, header_count * sizeof *headers);
+    l->record.headers = l->owned_headers;
+    l->record.header_count = header_count;
+    return true;
+}
+
+void letter_free(struct letter *l)
+{
+    free(l->owned);
+    free(l->owned_headers);
+    l->owned = NULL;
+    l->owned_headers = NULL;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* Dead letters on a terminal, and as JSON for programs (schemas/dead_letter.schema.json).
+ *
+ * What is shown comes from strangers: control characters never reach the terminal, except with --raw. */
+#pragma once
+#include <stdio.h>
+#include "connectors/dead_letter/letters.h"
+
+void print_table_head(FILE *out, bool with_state);
+void print_table_row(const struct letter *l, bool with_state, FILE *out);
+void print_json(const struct letter *l, FILE *out);
+/* Everything of one letter; data longer than `limit` bytes is cut and says so; 0: no limit. */
+void print_whole(const struct letter *l, size_t limit, FILE *out);
+/* Text with control characters replaced, cut to `width` characters (0: whole). Returns how many were printed. */
+int print_clean(struct str text, int width, FILE *out);
