@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/* The application's database file: one kept read-only connection, and what can be wrong with the file, in words that help.
+ *
+ * The file is never opened but by SQLite: closing any other descriptor of it would drop all of SQLite's locks in this process. */
+#include "bridge/lib/log.h"
+#include "bridge/lib/mem.h"
+#include "connectors/sqlite/sqlite.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { LONGEST_READ_US = 500 * 1000 };      /* one statement that runs this long has no index: stopped, for the application's sake */
+
+static bool id_of(const char *path, struct file_id *out, bool *mount)
+{
+    struct statx st;
+    if (statx(AT_FDCWD, path, 0, STATX_TYPE | STATX_INO, &st) != 0)
+        return false;
+    *out = (struct file_id){ (uint64_t)st.stx_dev_major << 32 | st.stx_dev_minor, st.stx_ino };
+    if (!S_ISREG(st.stx_mode)) {
+        errno = S_ISDIR(st.stx_mode) ? EISDIR : EINVAL;
+        return false;
+    }
+    if (mount)
+        *mount = (st.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) && (st.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+    return true;
+}
+
+static bool file_there(struct sqlite_source *s, struct err *e)
+{
+    bool mount = false;
+    if (!id_of(s->path, &s->file, &mount)) {
+        if (errno == ENOENT || errno == ENOTDIR)
+            return err_set(e, "%s: not there (yet); waiting for it", s->path);
+        if (errno == EISDIR || errno == EINVAL)
+            return err_set(e, "%s: is %s; name the database file itself", s->path, errno == EISDIR ? "a folder" : "no ordinary file");
+        return err_set(e, "%s: %s (running as uid %u)", s->path, strerror(errno), (unsigned)geteuid());
+    }
+    if (mount)
+        return err_set(e, "%s: only this file is mounted, so its -wal and -journal cannot be seen and commits would be missed; mount its folder", s->path);
+    if (access(s->path, R_OK) != 0)
+        return err_set(e, "%s: no permission to read it as uid %u; run as the user of the application", s->path, (unsigned)geteuid());
+    return true;
+}
+
+/* SQLite would make a missing -shm with our uid, and the application could then not write it. */
+static void warn_of_owner(const struct sqlite_source *s)
+{
+    struct stat st;
+    if (geteuid() != 0 && stat(s->path, &st) == 0 && st.st_uid != geteuid())
+        LOG(WARN, "the database belongs to another user; in WAL mode run as that user, or start after the application",
+            LOG_C("source", s->base.id), LOG_C("path", s->path), LOG_INT("owner", st.st_uid), LOG_INT("uid", geteuid()));
+}
+
+/* file:<path>?mode=ro with the path percent-encoded; never immutable, which would ignore WAL and journal. */
+static char *uri_of(const char *path)
+{
+    struct buf uri = buf_new(64 << 10);
+    char *real = realpath(path, NULL);
+    buf_add_c(&uri, "file:");
+    for (const char *c = real ? real : path; *c; c++)
+        if (strchr("?#%", *c))
+            buf_printf(&uri, "%%%02X", (unsigned char)*c);
+        else
+            buf_add_char(&uri, *c);
+    buf_add_c(&uri, "?mode=ro");
+    char *text = str_dup(buf_str(&uri));
+    buf_free(&uri);
+    free(real);
+    return text;
+}
+
+static int too_long(void *arg)
+{
+    const struct sqlite_source *s = arg;
+    return clock_mono_us() - s->slice_start_us > LONGEST_READ_US;
+}
+
+static int first_number(sqlite3_stmt *stmt, int64_t *out)
+{
+    int rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW)
+        *out = sqlite3_column_int64(stmt, 0);
+    int end = sqlite3_reset(stmt);
+    return rc == SQLITE_ROW ? SQLITE_OK : end == SQLITE_OK ? SQLITE_ERROR : end;
+}
+
+static int set_up(struct sqlite_source *s)
+{
+    sqlite3_extended_result_codes(s->db, 1);
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);         /* "name" is a column or an error, never a string */
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    sqlite3_progress_handler(s->db, 20000, too_long, s);
+    s->slice_start_us = clock_mono_us();
+    int rc = sqlite3_exec(s->db, "PRAGMA query_only = 1", NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_prepare_v3(s->db, "PRAGMA data_version", -1, SQLITE_PREPARE_PERSISTENT, &s->data_version, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_prepare_v3(s->db, "PRAGMA schema_version", -1, SQLITE_PREPARE_PERSISTENT, &s->schema_version, NULL);
+    if (rc == SQLITE_OK)
+        rc = first_number(s->schema_version, &s->schema);                /* the first real look at the file */
+    return rc;
+}
+
+static void watch_folder(struct sqlite_source *s)
+{
+    char *folder = str_dup(str_of(s->path)), *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = '\0';
+    if (s->inotify < 0)
+        s->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (s->inotify >= 0)        /* none (too many watches, no such folder): `poll` does it alone */
+        inotify_add_watch(s->inotify, slash ? folder : ".", IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_ATTRIB);
+    free(folder);
+}
+
+bool database_open(struct sqlite_source *s, struct err *e)
+{
+    watch_folder(s);
+    if (!file_there(s, e))
+        return false;
+    char *uri = uri_of(s->path);
+    int rc = sqlite3_open_v2(uri, &s->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
+    free(uri);
+    if (rc == SQLITE_OK)
+        rc = set_up(s);
+    else if (s->db)
+        rc = sqlite3_extended_errcode(s->db);
+    if (rc == SQLITE_OK && database_replaced(s))
+        rc = SQLITE_BUSY;       /* exchanged while it was being opened */
+    enum db verdict = rc == SQLITE_OK ? DB_OK : database_verdict(s, rc, e);
+    if (verdict != DB_OK) {
+        database_close(s);
+        return verdict == DB_LATER ? err_set(e, "%s", "") : false;
+    }
+    s->seen_version = -1;
+    s->schema = -1;
+    warn_of_owner(s);
+    return true;
+}
+
+void database_close(struct sqlite_source *s)
+{
+    for (size_t i = 0; i < s->rule_count; i++)
+        rule_finalize(s->rules[i]);
+    sqlite3_finalize(s->data_version);
+    sqlite3_finalize(s->schema_version);
+    s->data_version = s->schema_version = NULL;
+    sqlite3_close(s->db);
+    s->db = NULL;
+    s->passing = false;
+}
+
+bool database_replaced(const struct sqlite_source *s)
+{
+    struct file_id now;
+    return !id_of(s->path, &now, NULL) || now.dev != s->file.dev || now.ino != s->file.ino;
+}
+
+static const char *advice(int rc)
+{
+    switch (rc) {
+    case SQLITE_READONLY_ROLLBACK:
+        return "the application ended in the middle of a write; it must open the database once before it can be read";
+    case SQLITE_READONLY_RECOVERY:
+        return "the write-ahead log needs recovery; the application must open the database once";
+    case SQLITE_READONLY_CANTINIT: case SQLITE_READONLY_DIRECTORY:
+        return "it is in WAL mode and its -shm file is missing; start the application first, or mount the folder writable";
+    case SQLITE_CANTOPEN_SYMLINK:
+        return "a symbolic link in its path is not followed";
+    }
+    switch (rc & 0xff) {
+    case SQLITE_CANTOPEN:
+        return "cannot be opened: in WAL mode the -wal and -shm beside it are needed, so mount the whole folder, and start the application first";
+    case SQLITE_NOTADB:
+        return "is no SQLite database, or it is encrypted";
+    case SQLITE_CORRUPT:
+        return "is damaged; check it with the application, or restore a backup";
+    case SQLITE_PERM: case SQLITE_AUTH:
+        return "no permission; run as the user of the application";
+    case SQLITE_IOERR:
+        return "a read failed (disk, network file system?)";
+    case SQLITE_NOMEM:
+        return "SQLite is out of memory";
+    }
+    return "cannot be read";
+}
+
+enum db database_verdict(struct sqlite_source *s, int rc, struct err *e)
+{
+    int kind = rc & 0xff;
+    if (rc == SQLITE_OK)
+        return DB_OK;
+    if (kind == SQLITE_BUSY || kind == SQLITE_LOCKED) {
+        metric_add(s->busy, 1);
+        return DB_LATER;
+    }
+    err_set(e, "%s: %s (SQLite: %s)", s->path, advice(rc), s->db ? sqlite3_errmsg(s->db) : sqlite3_errstr(rc));
+    return DB_GONE;
+}
+
+enum db database_changed(struct sqlite_source *s, bool *changed, struct err *e)
+{
+    int64_t version = s->seen_version;
+    s->slice_start_us = clock_mono_us();
+    enum db verdict = database_verdict(s, first_number(s->data_version, &version), e);
+    *changed = verdict == DB_OK && version != s->seen_version;
+    if (*changed)
+        s->pass_version = version;
+    return verdict;
+}
+
+enum db database_begin(struct sqlite_source *s, struct err *e)
+{
+    int64_t schema = s->schema;
+    s->slice_start_us = clock_mono_us();
+    int rc = sqlite3_exec(s->db, "BEGIN", NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = first_number(s->schema_version, &schema);      /* takes the lock, so that nothing later is busy */
+    if (rc != SQLITE_OK) {
+        enum db verdict = database_verdict(s, rc, e);
+        database_end(s);
+        return verdict;
+    }
+    if (schema != s->schema) {
+        s->schema = schema;
+        int64_t unusable = 0;
+        for (size_t i = 0; i < s->rule_count; i++) {
+            rule_compile(s, s->rules[i]);
+            unusable += !s->rules[i]->usable;
+        }
+        metric_set(s->unusable, unusable);
+        s->at = 0;              /* the pass begins again: rules have forgotten where they were */
+    }
+    return DB_OK;
+}
+
+void database_end(struct sqlite_source *s)
+{
+    if (!sqlite3_get_autocommit(s->db))
+        sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL);
+}

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+/* SQLite values as typed keys, hashes, JSON and times. */
+#include "connectors/sqlite/value.h"
+#include "bridge/lib/crypto.h"
+#include "bridge/lib/jscan.h"
+#include "bridge/lib/mem.h"
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+static struct str text_of(sqlite3_stmt *row, int col)
+{
+    const char *at = (const char *)sqlite3_column_text(row, col);   /* before bytes: it may convert */
+    return (struct str){ at ? at : "", at ? (size_t)sqlite3_column_bytes(row, col) : 0 };
+}
+
+static struct str blob_of(sqlite3_stmt *row, int col)
+{
+    const char *at = sqlite3_column_blob(row, col);                 /* NULL for an empty one */
+    return (struct str){ at ? at : "", at ? (size_t)sqlite3_column_bytes(row, col) : 0 };
+}
+
+static uint64_t bits_of(double d)
+{
+    uint64_t bits;
+    memcpy(&bits, &d, sizeof bits);
+    return bits;
+}
+
+void value_key(struct buf *out, sqlite3_stmt *row, int col)
+{
+    int type = sqlite3_column_type(row, col);
+    if (type == SQLITE_INTEGER) {
+        buf_printf(out, "i%" PRId64, (int64_t)sqlite3_column_int64(row, col));
+        return;
+    }
+    if (type == SQLITE_FLOAT) {
+        buf_printf(out, "r%016" PRIx64, bits_of(sqlite3_column_double(row, col)));
+        return;
+    }
+    if (type == SQLITE_NULL) {
+        buf_add_char(out, 'n');
+        return;
+    }
+    bool text = type == SQLITE_TEXT;
+    struct str bytes = text ? text_of(row, col) : blob_of(row, col);
+    if (bytes.n > (text ? KEY_BYTES : KEY_BYTES / 2)) {
+        char id[UUID_TEXT];
+        uuid_of((struct str[]){ text ? STR("t") : STR("x"), bytes }, 2, id);
+        buf_add_char(out, 'h');
+        buf_add_c(out, id);
+        return;
+    }
+    buf_add_char(out, text ? 't' : 'x');
+    if (text)
+        buf_add_str(out, bytes);
+    else
+        hex_add(out, bytes);
+}
+
+bool value_bind(sqlite3_stmt *stmt, int at, struct str key)
+{
+    CHECK(key.n > 0);
+    struct str rest = { key.at + 1, key.n - 1 };
+    int64_t number;
+    switch (key.at[0]) {
+    case 'i':
+        return str_to_i64(rest, &number) && sqlite3_bind_int64(stmt, at, number) == SQLITE_OK;
+    case 't':
+        return sqlite3_bind_text(stmt, at, rest.at, (int)rest.n, SQLITE_TRANSIENT) == SQLITE_OK;
+    case 'r': case 'x': {
+        struct buf bytes = buf_new(KEY_BYTES);
+        bool good = hex_decode(&bytes, rest);
+        if (good && key.at[0] == 'x')
+            good = sqlite3_bind_blob(stmt, at, buf_str(&bytes).at, (int)bytes.n, SQLITE_TRANSIENT) == SQLITE_OK;
+        else if (good && bytes.n == 8) {
+            uint64_t bits = 0;
+            for (size_t i = 0; i < 8; i++)
+                bits = bits << 8 | (unsigned char)bytes.at[i];
+            double d;
+            memcpy(&d, &bits, sizeof d);
+            good = sqlite3_bind_double(stmt, at, d) == SQLITE_OK;
+        }
+        buf_free(&bytes);
+        return good;
+    }
+    }
+    return false;
+}
+
+struct str value_key_plain(struct str key)
+{
+    return key.n ? (struct str){ key.at + 1, key.n - 1 } : key;
+}
+
+void value_key_json(struct buf *out, struct str key)
+{
+    if (key.n && key.at[0] == 'i')
+        buf_add_str(out, value_key_plain(key));
+    else if (key.n && key.at[0] == 'n')
+        buf_add_c(out, "null");
+    else
+        jscan_add_string(out, value_key_plain(key));
+}
+
+uint64_t value_hash(sqlite3_stmt *row, int col)
+{
+    int type = sqlite3_column_type(row, col);
+    uint64_t hash = 1;
+    if (type == SQLITE_INTEGER) {
+        int64_t number = sqlite3_column_int64(row, col);
+        hash = str_hash((struct str){ (const char *)&number, sizeof number });
+    } else if (type == SQLITE_FLOAT) {
+        uint64_t bits = bits_of(sqlite3_column_double(row, col));
+        hash = str_hash((struct str){ (const char *)&bits, sizeof bits });
+    } else if (type != SQLITE_NULL) {
+        hash = str_hash(type == SQLITE_TEXT ? text_of(row, col) : blob_of(row, col));
+    }
+    hash ^= (uint64_t)type * 0x9e3779b97f4a7c15u;
+    return hash ? hash : 1;
+}
+
+void value_plain(struct buf *out, sqlite3_stmt *row, int col)
+{
+    if (sqlite3_column_type(row, col) == SQLITE_NULL)
+        buf_add_c(out, "null");
+    else if (sqlite3_column_type(row, col) == SQLITE_BLOB)
+        hex_add(out, blob_of(row, col));
+    else
+        buf_add_str(out, text_of(row, col));
+}
+
+static void json_real(struct buf *out, double d)
+{
+    if (!isfinite(d)) {
+        buf_add_c(out, "null");
+        return;
+    }
+    char text[40];
+    for (int digits = 15; digits <= 17; digits++) {     /* the shortest that reads back as the same number */
+        snprintf(text, sizeof text, "%.*g", digits, d);
+        double back;
+        if (sscanf(text, "%lf", &back) == 1 && bits_of(back) == bits_of(d))
+            break;
+    }
+    buf_add_c(out, text);
+}
+
+static bool masked(struct str name, const struct strings *mask)
+{
+    char plain[128];
+    struct buf unescaped = { .at = plain, .cap = sizeof plain, .max = sizeof plain };
+    if (memchr(name.at, '\\', name.n) && name.n + 2 <= sizeof plain) {
+        char quoted[sizeof plain];
+        snprintf(quoted, sizeof quoted, "\"%.*s\"", STR_ARG(name));
+        jscan_unescape(&unescaped, (struct str){ quoted, name.n + 2 });
+        name = buf_str(&unescaped);
+    }
+    for (size_t i = 0; i < mask->count; i++)
+        if (str_eq_nocase(name, str_of(mask->at[i])))
+            return true;
+    return false;
+}
+
+/* Behind the string that begins at `at` (on its quote), in JSON that was checked. */
+static const char *string_end(const char *at)
+{
+    for (at++; *at != '"'; at++)
+        if (*at == '\\')
+            at++;
+    return at + 1;
+}
+
+static const char *skip_space(const char *at, const char *end)
+{
+    while (at < end && strchr(" \t\r\n", *at))
+        at++;
+    return at;
+}
+
+/* Behind the value that begins at `at`, in JSON that was checked. */
+static const char *value_end(const char *at, const char *end)
+{
+    int depth = 0;
+    do {
+        if (*at == '"') {
+            at = string_end(at);
+            continue;
+        }
+        if (*at == '{' || *at == '[')
+            depth++;
+        else if (*at == '}' || *at == ']')
+            depth--;
+        else if (depth == 0) {      /* a number or a literal */
+            while (at < end && !strchr(",}] \t\r\n", *at))
+                at++;
+            return at;
+        }
+        at++;
+    } while (depth > 0 && at < end);
+    return at;
+}
+
+/* Copies checked JSON; the values of members that the mask names, at any depth, become "***". */
+static void json_masked(struct buf *out, struct str json, const struct strings *mask)
+{
+    const char *at = json.at, *end = json.at + json.n;
+    while (at < end) {
+        if (*at != '"') {
+            buf_add_char(out, *at++);
+            continue;
+        }
+        const char *behind = string_end(at), *colon = skip_space(behind, end);
+        buf_add(out, at, (size_t)(behind - at));
+        struct str name = { at + 1, (size_t)(behind - at) - 2 };
+        at = behind;
+        if (colon < end && *colon == ':' && masked(name, mask)) {
+            buf_add_c(out, ":\"***\"");
+            at = value_end(skip_space(colon + 1, end), end);
+        }
+    }
+}
+
+static void json_text(struct buf *out, struct str text, enum form form, const struct strings *mask, bool *repaired)
+{
+    struct jscan_value value;
+    if (form == FORM_JSON && jscan_check(text, &value, NULL)) {
+        if (mask->count)
+            json_masked(out, text, mask);
+        else
+            buf_add_str(out, text);
+        return;
+    }
+    if (form == FORM_JSON && mask->count) {     /* not JSON, so nothing in it can be told apart */
+        buf_add_c(out, text.n ? "\"***\"" : "\"\"");
+        return;
+    }
+    if (!str_is_utf8(text))
+        *repaired = true;
+    jscan_add_string(out, text);
+}
+
+void value_json(struct buf *out, sqlite3_stmt *row, int col, enum form form, const struct strings *mask, bool *repaired)
+{
+    int type = sqlite3_column_type(row, col);
+    int64_t ms;
+    if (type == SQLITE_NULL) {
+        buf_add_c(out, "null");
+    } else if (form == FORM_TIME && value_time(row, col, &ms)) {
+        char text[CLOCK_TEXT];
+        clock_text(ms, text);
+        jscan_add_string(out, str_of(text));
+    } else if (type == SQLITE_INTEGER && form == FORM_BOOL) {
+        buf_add_c(out, sqlite3_column_int64(row, col) ? "true" : "false");
+    } else if (type == SQLITE_INTEGER) {
+        buf_printf(out, "%" PRId64, (int64_t)sqlite3_column_int64(row, col));
+    } else if (type == SQLITE_FLOAT) {
+        json_real(out, sqlite3_column_double(row, col));
+    } else if (type == SQLITE_BLOB) {
+        buf_add_char(out, '"');
+        base64_add(out, blob_of(row, col));
+        buf_add_char(out, '"');
+    } else {
+        json_text(out, text_of(row, col), form, mask, repaired);
+    }
+}
+
+static bool time_of_number(double n, int64_t exact, int64_t *ms)
+{
+    double size = fabs(n);
+    if (!(size < 9.2e18))
+        return false;
+    if (size >= 1e17)
+        *ms = exact / 1000000;
+    else if (size >= 1e14)
+        *ms = exact / 1000;
+    else if (size >= 1e11)
+        *ms = exact;
+    else
+        *ms = (int64_t)llround(n * 1000);
+    return *ms > -62135596800000 && *ms < 253402300800000;      /* years 1 to 9999 */
+}
+
+static bool time_of_text(struct str text, int64_t *ms)
+{
+    char iso[48];
+    text = str_trim(text);
+    if (text.n < 10 || text.n > sizeof iso - 12)
+        return str_to_i64(text, ms) && time_of_number((double)*ms, *ms, ms);
+    memcpy(iso, text.at, text.n);
+    iso[text.n] = '\0';
+    if (text.n == 10)
+        snprintf(iso + 10, sizeof iso - 10, "T00:00:00");
+    iso[10] = 'T';
+    if (!strpbrk(iso + 11, "Zz+-"))
+        snprintf(iso + strlen(iso), sizeof iso - strlen(iso), "Z");
+    if (clock_parse(str_of(iso), ms))
+        return true;
+    return str_to_i64(text, ms) && time_of_number((double)*ms, *ms, ms);
+}
+
+bool value_time(sqlite3_stmt *row, int col, int64_t *ms)
+{
+    switch (sqlite3_column_type(row, col)) {
+    case SQLITE_INTEGER: {
+        int64_t n = sqlite3_column_int64(row, col);
+        return time_of_number((double)n, n, ms);
+    }
+    case SQLITE_FLOAT: {
+        double n = sqlite3_column_double(row, col);
+        if (n > 1721425.5 && n < 5373484.5) {                   /* a Julian day of the years 1 to 9999 */
+            *ms = (int64_t)llround((n - 2440587.5) * 86400000.0);
+            return true;
+        }
+        return fabs(n) < 9.2e18 && time_of_number(n, (int64_t)n, ms);
+    }
+    case SQLITE_TEXT:
+        return time_of_text(text_of(row, col), ms);
+    }
+    return false;
+}
