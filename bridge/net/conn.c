@@ -158,10 +158,11 @@ struct ssl_ctx_st *conn_tls(const char *certificate, const char *key, struct err
     SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION);
     SSL_CTX_set_options(tls, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_mode(tls, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    if (SSL_CTX_use_certificate_chain_file(tls, certificate) != 1)
-        tls_fail(e, "tls_certificate", certificate);
-    else if (SSL_CTX_use_PrivateKey_file(tls, key, SSL_FILETYPE_PEM) != 1)
+    /* The key first: the other way round, a key of another certificate gives a cryptic error. */
+    if (SSL_CTX_use_PrivateKey_file(tls, key, SSL_FILETYPE_PEM) != 1)
         tls_fail(e, "tls_key", key);
+    else if (SSL_CTX_use_certificate_chain_file(tls, certificate) != 1)
+        tls_fail(e, "tls_certificate", certificate);
     else if (SSL_CTX_check_private_key(tls) != 1)
         err_set(e, "tls_key %s does not belong to tls_certificate %s", key, certificate);
     else
