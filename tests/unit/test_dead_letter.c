@@ -232,7 +232,7 @@ static void the_oldest_go_first(void **state)
     (void)state;
     struct sink *s = open_sink("keep: 3\n");
     for (int i = 0; i < 8; i++) {
-        char id[8], offset[8];
+        char id[16], offset[16];
         snprintf(id, sizeof id, "e-%d", i);
         snprintf(offset, sizeof offset, "%d", i);
         file_one(s, "x", PAIRS(EVENT(id, "t"), DIED("crm"), ORIGIN(offset)));
