@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/* Fan-out to many listeners: the websocket sink, and its raw limit: send() of one shared buffer to the same number of sockets.
+ *
+ *   bench.fanout raw|sink [listeners] [seconds] [events a second, 0: as many as the listeners take, at most 256 ahead]
+ *
+ * Prints one JSON object. CPU is the publisher's own process only. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+#include "bridge/config.h"
+#include "bridge/connector.h"
+#include "bridge/lib/log.h"
+#include "bridge/lib/mailbox.h"
+#include "bridge/lib/mem.h"
+#include "listeners.h"
+
+enum { AHEAD = 256, DATA_BYTES = 160, FRAME_ROOM = 1024 };
+
+extern const struct sink_ops websocket_sink;
+
+static int count;
+static double seconds, rate;
+static struct listeners listeners;
+static uint64_t published;
+
+static double cpu_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* How many events may be published now. */
+static int allowed(int64_t start_us)
+{
+    uint64_t slowest = atomic_load(&listeners.shared->slowest);
+    uint64_t most = slowest + AHEAD;
+    if (rate > 0) {
+        uint64_t due = (uint64_t)((double)(clock_mono_us() - start_us) / 1e6 * rate);
+        most = due < most ? due : most;
+    }
+    return most > published ? (int)(most - published) : 0;
+}
+
+static void note_sent(void)
+{
+    atomic_store_explicit(&listeners.shared->sent_us[published++ % LISTENERS_TIMES], clock_mono_us(), memory_order_relaxed);
+}
+
+/* ---- raw ---- */
+
+struct raw {
+    int *fds;
+    uint64_t *sent;             /* bytes */
+    size_t frame;
+    char *buffer;               /* AHEAD frames twice, so that any stretch is contiguous */
+};
+
+static void raw_round(struct raw *r)
+{
+    uint64_t head = published * r->frame, size = AHEAD * r->frame;
+    for (int i = 0; i < count; i++) {
+        if (r->sent[i] == head)
+            continue;
+        long n = send(r->fds[i], r->buffer + r->sent[i] % size, (size_t)(head - r->sent[i]), MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n > 0)
+            r->sent[i] += (uint64_t)n;
+    }
+}
+
+static void raw_open(struct raw *r, int *server, int *port)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t n = sizeof a;
+    *server = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(*server, (struct sockaddr *)&a, n) || listen(*server, 4096) || getsockname(*server, (struct sockaddr *)&a, &n))
+        abort();
+    *port = ntohs(a.sin_port);
+    r->fds = mem_alloc((size_t)count * sizeof *r->fds);
+    r->sent = mem_alloc((size_t)count * sizeof *r->sent);
+}
+
+static void raw_accept(struct raw *r, int server, size_t frame)
+{
+    for (int i = 0; i < count; i++)
+        r->fds[i] = accept(server, NULL, NULL);
+    r->frame = frame;
+    r->buffer = mem_alloc(2 * AHEAD * frame);
+}
+
+/* ---- the sink ---- */
+
+static struct sink *sink_new(int port)
+{
+    char yaml[512];
+    struct problems p = { 0 };
+    struct err e;
+    struct sink *s = mem_alloc(websocket_sink.size);
+    s->ops = &websocket_sink;
+    s->id = "bench";
+    snprintf(yaml, sizeof yaml, "listen: 127.0.0.1:%d\nmax_listeners: 100000\nmax_listeners_per_ip: 100000", port);
+    if (!config_fill("bench", str_of(yaml), websocket_sink.options, s, NULL, &p)) {
+        problems_print(&p, stderr);
+        exit(1);
+    }
+    if (!s->ops->open(s, &e)) {
+        fprintf(stderr, "%s\n", e.text);
+        exit(1);
+    }
+    return s;
+}
+
+/* Events of one length: only the digits of the id differ. */
+static const struct event *event_of(uint64_t n)
+{
+    char id[32], data[DATA_BYTES + 1];
+    struct err e;
+    snprintf(id, sizeof id, "%020llu", (unsigned long long)n);
+    memset(data, 'x', DATA_BYTES);
+    data[0] = data[DATA_BYTES - 1] = '"';
+    const struct event *ev = event_new(&(struct event){ .id = str_of(id), .source = STR("/bench"), .type = STR("bench.event"),
+                                                        .data = { data, DATA_BYTES } }, &e);
+    CHECK(ev);
+    return ev;
+}
+
+static void sink_publish(struct sink *s)
+{
+    const struct event *ev = event_of(published);
+    struct record r = { .topic = STR("bench"), .offset = (int64_t)published };
+    note_sent();
+    s->ops->send(s, &(struct message){ .event = ev, .record = &r, .attempt = 1 });
+    event_unref(ev);
+}
+
+static size_t frame_bytes(void)
+{
+    struct buf b = buf_new(FRAME_ROOM);
+    const struct event *ev = event_of(0);
+    event_to_json(ev, &b);
+    event_unref(ev);
+    size_t n = b.n + (b.n < 126 ? 2 : 4);
+    buf_free(&b);
+    return n;
+}
+
+/* ---- measuring ---- */
+
+static void report(const char *mode, double cpu, double wall, uint64_t delivered)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    printf("{\"bench\":\"fanout\",\"mode\":\"%s\",\"listeners\":%d,\"frame_bytes\":%zu,\"events\":%llu,\"delivered\":%llu,\"seconds\":%.2f,"
+           "\"deliveries_per_s\":%.0f,\"deliveries_per_core_s\":%.0f,\"cpu_s_per_million\":%.3f,\"cpu_share\":%.2f,\"listeners_cpu_share\":%.2f,"
+           "\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"rss_kb\":%ld,\"gone\":%llu}\n",
+           mode, count, frame_bytes(), (unsigned long long)published, (unsigned long long)delivered, wall, (double)delivered / wall,
+           (double)delivered / cpu, cpu / (double)delivered * 1e6, cpu / wall, listeners.shared->cpu_s / wall,
+           listeners_delay_ms(&listeners, 0.5), listeners_delay_ms(&listeners, 0.99), u.ru_maxrss,
+           (unsigned long long)atomic_load(&listeners.shared->gone));
+}
+
+static void run(struct raw *raw, struct sink *s)
+{
+    int idle = wake_new();
+    int64_t start = clock_mono_us(), end = start + (int64_t)(seconds * 1e6);
+    double cpu = cpu_now();
+    while (clock_mono_us() < end) {
+        int n = allowed(start);
+        for (int i = 0; i < n; i++) {
+            if (raw)
+                note_sent();
+            else
+                sink_publish(s);
+        }
+        if (raw)
+            raw_round(raw);
+        else
+            s->ops->work(s, idle, (struct duration){ n ? 0 : 1 }, NULL, 0);
+        if (raw && !n)
+            poll(NULL, 0, 1);
+    }
+    cpu = cpu_now() - cpu;
+    double wall = (double)(clock_mono_us() - start) / 1e6;
+    uint64_t delivered = atomic_load(&listeners.shared->total);
+    listeners_stop(&listeners);
+    report(raw ? "raw" : "sink", cpu, wall, delivered);
+    close(idle);
+}
+
+int main(int argc, char **argv)
+{
+    bool is_raw = argc > 1 && strcmp(argv[1], "raw") == 0;
+    if (argc < 2 || (!is_raw && strcmp(argv[1], "sink") != 0)) {
+        fprintf(stderr, "usage: bench.fanout raw|sink [listeners] [seconds] [events a second]\n");
+        return 2;
+    }
+    count = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 1000;
+    seconds = argc > 3 ? strtod(argv[3], NULL) : 5;
+    rate = argc > 4 ? strtod(argv[4], NULL) : 0;
+    log_setup(LOG_ERROR, false);
+    setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 1 << 16, 1 << 16 });
+    struct raw raw = { 0 };
+    struct sink *s = NULL;
+    int server = -1, port = listeners_free_port();
+    if (is_raw)
+        raw_open(&raw, &server, &port);
+    else
+        s = sink_new(port);
+    if (!listeners_start(&listeners, count, port, !is_raw, "/"))
+        return 1;
+    atomic_store(&listeners.shared->frame_bytes, frame_bytes());
+    if (is_raw)
+        raw_accept(&raw, server, frame_bytes());
+    int idle = wake_new();
+    while (atomic_load(&listeners.shared->connected) < (uint64_t)count)
+        if (s)
+            s->ops->work(s, idle, (struct duration){ 10 }, NULL, 0);
+    close(idle);
+    run(is_raw ? &raw : NULL, s);
+    if (s)
+        s->ops->close(s);
+    free(s);
+    return 0;
+}
