@@ -70,9 +70,19 @@ static bool is_banned(const unsigned char *p, size_t n)
 /* Is it a CloudEvents String: UTF-8 without controls and noncharacters (section 3.1 "Type System")? */
 static bool is_string(struct str s)
 {
+    const uint64_t ones = 0x0101010101010101u;
     while (s.n > 0) {
+        uint64_t eight;
         unsigned char c = (unsigned char)s.at[0];
         size_t length = 1;
+        if (s.n >= sizeof eight) {
+            memcpy(&eight, s.at, sizeof eight);
+            /* Beyond ASCII, below 0x20, or 0x7f: the byte's high bit is or becomes set. */
+            if (!((eight | (eight - ones * 0x20) | (eight + ones)) & ones * 0x80)) {
+                s = str_from(s, sizeof eight);
+                continue;
+            }
+        }
         if (c < 0x20 || c == 0x7f)
             return false;
         if (c >= 0x80) {

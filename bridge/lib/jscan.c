@@ -25,7 +25,7 @@ static char peek(const struct scan *s, const char *p)
 
 static const char *skip_blank(const struct scan *s, const char *p)
 {
-    while (p < s->end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'))
+    while (p < s->end && (unsigned char)*p <= ' ' && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'))
         p++;
     return p;
 }
@@ -87,9 +87,9 @@ static const char *scan_escape(struct scan *s, const char *p)
     char c = peek(s, p + 1);
     if (c == 'u')
         return unicode_escape(&p, s->end) >= 0 ? p : fail(s, at, "a \\u escape that is not a character");
-    if (c == '\0' || !strchr("\"\\/bfnrt", c))
-        return fail(s, at, "an unknown escape in a string");
-    return p + 2;
+    if (c == 'n' || c == '"' || c == '\\' || c == '/' || c == 't' || c == 'r' || c == 'b' || c == 'f')
+        return p + 2;
+    return fail(s, at, "an unknown escape in a string");
 }
 
 /* From behind the opening quote to behind the closing one. */

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/* How long the hot functions of lib and event take, in nanoseconds an operation: the best of a few rounds of CPU time. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include "bridge/event.h"
+#include "bridge/filter.h"
+#include "bridge/lib/crypto.h"
+#include "bridge/lib/jscan.h"
+#include "bridge/lib/mem.h"
+
+static const char webhook[] =
+    "{\"action\":\"opened\",\"number\":1347,\"issue\":{\"id\":1234567890,\"node_id\":\"MDU6SXNzdWUx\",\"url\":\"https://api.example.com/repos/octocat/Hello-World/issues/1347\","
+    "\"title\":\"Found a bug in the quarterly report\",\"user\":{\"login\":\"octocat\",\"id\":1,\"avatar_url\":\"https://example.com/images/error/octocat_happy.gif\",\"type\":\"User\","
+    "\"site_admin\":false},\"labels\":[{\"id\":208045946,\"name\":\"bug\",\"color\":\"f29513\",\"default\":true},{\"id\":208045947,\"name\":\"caf\xc3\xa9\",\"color\":\"a2eeef\","
+    "\"default\":false}],\"state\":\"open\",\"locked\":true,\"assignee\":null,\"comments\":0,\"score\":-1.5e3,\"created_at\":\"2011-04-22T13:33:48Z\",\"updated_at\":\"2011-04-22T13:33:48Z\","
+    "\"body\":\"I'm having a problem with this.\\nIt says \\\"no\\\" \\u2014 and then it stops; the steps are always the same and the log has nothing to say about it.\"},"
+    "\"repository\":{\"id\":1296269,\"full_name\":\"octocat/Hello-World\",\"private\":false,\"html_url\":\"https://example.com/octocat/Hello-World\"},\"sender\":{\"login\":\"octocat\",\"id\":1}}";
+
+static const struct header extensions[] = { { { "partitionkey", 12 }, { "k1", 2 } }, { { "traceparent", 11 }, { "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", 55 } } };
+static const struct event fields = {
+    .id = { "3e4c9b4a-7d8e-5f1a-9b2c-1234567890ab", 36 }, .source = { "/http/hooks", 11 }, .type = { "chat.response.generated", 23 },
+    .subject = { "workspace_chats/17", 18 }, .time = { "2026-11-20T10:00:00.123Z", 24 }, .datacontenttype = { "application/json", 16 },
+    .extensions = extensions, .extension_count = 2, .data = { webhook, sizeof webhook - 1 },
+};
+static const struct event *ev;
+static struct buf out;
+static struct filter *filter;
+static struct hmac *hmac;
+
+static void check(void)
+{
+    struct jscan_value value;
+    CHECK(jscan_check(fields.data, &value, NULL));
+}
+
+static void member(void)
+{
+    struct jscan_member members[8];
+    CHECK(jscan_object(fields.data, members, 8, NULL) == 5);
+}
+
+static void new_event(void)
+{
+    event_unref(event_new(&fields, NULL));
+}
+
+static void there_and_back(void)
+{
+    struct header headers[EVENT_HEADERS];
+    const struct event *born = event_new(&fields, NULL);
+    struct record r = { .headers = headers, .header_count = event_to_headers(born, headers), .value = born->data };
+    const struct event *back = event_from_record(&r, NULL);
+    CHECK(back);
+    event_unref(back);
+    event_unref(born);
+}
+
+static void to_json(void)
+{
+    buf_reset(&out);
+    event_to_json(ev, &out);
+}
+
+static void from_json(void)
+{
+    const struct event *back = event_from_json(buf_str(&out), NULL);
+    CHECK(back);
+    event_unref(back);
+}
+
+static void match(void)
+{
+    CHECK(filter_match(filter, ev));
+}
+
+static void sign(void)
+{
+    unsigned char mac[SHA256_BYTES];
+    const struct str parts[] = { fields.id, STR("."), STR("1614265330"), STR("."), fields.data };
+    hmac_sign(hmac, parts, 5, mac);
+}
+
+static void uuid(void)
+{
+    char text[UUID_TEXT];
+    uuid_of((const struct str[]){ fields.source, fields.subject }, 2, text);
+}
+
+static int64_t cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void measure(const char *name, void (*operation)(void))
+{
+    enum { ROUNDS = 9, EACH = 5000 };
+    int64_t best = INT64_MAX;
+    for (int round = 0; round < ROUNDS; round++) {
+        int64_t start = cpu_ns();
+        for (int i = 0; i < EACH; i++)
+            operation();
+        int64_t took = cpu_ns() - start;
+        best = took < best ? took : best;
+    }
+    printf("%-32s %8.0f ns\n", name, (double)best / EACH);
+}
+
+int main(void)
+{
+    ev = event_new(&fields, NULL);
+    out = buf_new(1 << 20);
+    hmac = hmac_new(STR("a key of twenty-four bytes"));
+    json_t *json = json_loads("{\"prefix\":{\"type\":\"chat.\"},\"not\":{\"exact\":{\"partitionkey\":\"k2\"}}}", 0, NULL);
+    filter = filter_new(json, NULL);
+    printf("a webhook of %zu bytes\n", fields.data.n);
+    measure("jscan_check", check);
+    measure("jscan_object", member);
+    measure("event_new", new_event);
+    measure("new, to_headers, from_record", there_and_back);
+    measure("event_to_json", to_json);
+    measure("event_from_json", from_json);
+    measure("filter_match (2 leaves)", match);
+    measure("hmac_sign", sign);
+    measure("uuid_of", uuid);
+    json_decref(json);
+    filter_free(filter);
+    hmac_free(hmac);
+    buf_free(&out);
+    event_unref(ev);
+    return 0;
+}
