@@ -107,7 +107,7 @@ static bool bytes_of(const json_t *j, struct buf *into, struct str *out)
 static void on_stored(void *ctx, uint64_t tag, enum outcome o, const char *why)
 {
     struct admin *a = ctx;
-    mailbox_put(&a->stored, tag, o, why);
+    mailbox_put(&a->stored, tag, (int32_t)o, why);
 }
 
 static bool control_record(struct admin *a, uint64_t id, const json_t *j, struct buf *bytes)

@@ -354,7 +354,7 @@ struct once {
 static void on_once(void *ctx, uint64_t tag, enum outcome o, const char *why)
 {
     struct once *once = ctx;
-    mailbox_put(&once->box, tag, o, why);
+    mailbox_put(&once->box, tag, (int32_t)o, why);
 }
 
 static bool publish_directly(const struct config *config, const struct record *r, struct err *e)

@@ -118,7 +118,7 @@ const char *reason_text(enum reason r)
 static void on_done(void *ctx, uint64_t tag, enum outcome o, const char *why)
 {
     struct delivery *d = ctx;
-    mailbox_put(&d->stored, tag, o, why);
+    mailbox_put(&d->stored, tag, (int32_t)o, why);
 }
 
 static void publish(struct delivery *d, struct entry *en, const char *topic, const char *const *trail)

@@ -195,7 +195,7 @@ void intake_abandon(struct intake *in)
 static void on_done(void *ctx, uint64_t tag, enum outcome o, const char *why)
 {
     struct intake *in = ctx;
-    mailbox_put(&in->done, tag, o, why);
+    mailbox_put(&in->done, tag, (int32_t)o, why);
 }
 
 /* ---- routing ---- */

@@ -288,7 +288,7 @@ static void a_due_retry_does_not_wait_for_one_that_is_not(void **state)
     config.window = 2;
     sink.verdict = always_503;
     for (int i = 0; i < 6; i++)             /* six that wait, in a window of two */
-        flow_event(&flow, "in", "abcdef" + i, NULL);
+        flow_event(&flow, "in", &"abcdef"[i], NULL);
     start();
     turn(20);
     assert_int_equal(sink.count, 6);
