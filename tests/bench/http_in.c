@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/* Posts in over keep-alive connections, each answered 202 before the next one is sent.
+ *
+ *   bench.http_in raw    [connections] [seconds] [bytes]       the limit: epoll, recv, a fixed answer; nothing is parsed
+ *   bench.http_in source [connections] [seconds] [bytes]       the source `http` alone: every event is settled as stored at once
+ *   bench.http_in daemon [connections] [seconds] [bytes] PORT PATH TOKEN PID      a running aqueduct; its CPU from /proc
+ *
+ * Prints one JSON object. CPU is the server's process only. */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+#include "bridge/config.h"
+#include "bridge/connector.h"
+#include "bridge/lib/log.h"
+#include "bridge/lib/mailbox.h"
+#include "bridge/lib/mem.h"
+#include "posters.h"
+
+enum { READ_BYTES = 1 << 16, ROOM = 256 };
+
+extern const struct source_ops http_source;
+
+static double cpu_now(int pid)
+{
+    clockid_t clock = CLOCK_PROCESS_CPUTIME_ID;
+    struct timespec t = { 0 };
+    if (pid && clock_getcpuclockid(pid, &clock) != 0)
+        return 0;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static long rss_kb(int pid)
+{
+    char path[64], line[256];
+    long kb = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", pid ? pid : getpid());
+    FILE *f = fopen(path, "r");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "VmHWM: %ld", &kb) == 1)
+            break;
+    if (f)
+        fclose(f);
+    return kb;
+}
+
+/* ---- raw ---- */
+
+static int raw_ep, raw_listener, raw_request;
+
+static int raw_open(void)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t n = sizeof a;
+    raw_listener = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(bind(raw_listener, (struct sockaddr *)&a, n) == 0 && listen(raw_listener, 4096) == 0);
+    CHECK(getsockname(raw_listener, (struct sockaddr *)&a, &n) == 0);
+    raw_ep = epoll_create1(0);
+    epoll_ctl(raw_ep, EPOLL_CTL_ADD, raw_listener, &(struct epoll_event){ .events = EPOLLIN, .data.fd = raw_listener });
+    return ntohs(a.sin_port);
+}
+
+/* A request comes in one piece, so its bytes need not be looked at. */
+static void raw_turn(void)
+{
+    static const char answer[] = "HTTP/1.1 202 Accepted\r\nDate: Fri, 20 Nov 2026 20:41:09 GMT\r\nContent-Type: application/json\r\n"
+                                 "Content-Length: 25\r\n\r\n{\"id\":\"0000000000000000\"}";
+    static char in[READ_BYTES];
+    struct epoll_event events[256];
+    int k = epoll_wait(raw_ep, events, 256, 10);
+    for (int i = 0; i < k; i++) {
+        int fd = events[i].data.fd;
+        if (fd == raw_listener) {
+            fd = accept(fd, NULL, NULL);
+            epoll_ctl(raw_ep, EPOLL_CTL_ADD, fd, &(struct epoll_event){ .events = EPOLLIN, .data.fd = fd });
+        } else if (recv(fd, in, sizeof in, MSG_DONTWAIT) > raw_request) {
+            send(fd, answer, sizeof answer - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+        }
+    }
+}
+
+/* ---- the source ---- */
+
+static struct source *source_new(int port)
+{
+    char yaml[512];
+    struct problems p = { 0 };
+    struct err e;
+    struct source *s = mem_alloc(http_source.size);
+    s->ops = &http_source;
+    s->id = "bench";
+    snprintf(yaml, sizeof yaml, "listen: 127.0.0.1:%d\npaths: [{path: /in, verify: {scheme: bearer, secrets: [token]}}]", port);
+    if (!config_fill("bench", str_of(yaml), http_source.options, s, NULL, &p)) {
+        problems_print(&p, stderr);
+        exit(1);
+    }
+    if (!s->ops->open(s, &e)) {
+        fprintf(stderr, "%s\n", e.text);
+        exit(1);
+    }
+    return s;
+}
+
+static void source_turn(struct source *s, int wake_fd)
+{
+    struct emission out[ROOM];
+    struct err e;
+    int n = s->ops->read(s, wake_fd, out, ROOM, &e);
+    for (int i = 0; i < n; i++) {
+        s->ops->settle(s, out[i].tag, OUTCOME_STORED, NULL);
+        event_unref(out[i].event);
+    }
+}
+
+static int free_port(void)
+{
+    int port = raw_open();
+    close(raw_listener);
+    close(raw_ep);
+    return port;
+}
+
+/* ---- measuring ---- */
+
+int main(int argc, char **argv)
+{
+    const char *mode = argc > 1 ? argv[1] : "";
+    bool is_raw = strcmp(mode, "raw") == 0, is_source = strcmp(mode, "source") == 0, is_daemon = strcmp(mode, "daemon") == 0 && argc == 9;
+    if (!is_raw && !is_source && !is_daemon) {
+        fprintf(stderr, "usage: bench.http_in raw|source [connections] [seconds] [bytes]\n"
+                        "       bench.http_in daemon connections seconds bytes port path token pid\n");
+        return 2;
+    }
+    int connections = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 64, bytes = argc > 4 ? (int)strtol(argv[4], NULL, 10) : 256;
+    double seconds = argc > 3 ? strtod(argv[3], NULL) : 5;
+    int pid = is_daemon ? (int)strtol(argv[8], NULL, 10) : 0;
+    log_setup(LOG_ERROR, false);
+    raw_request = bytes;
+    int port = is_raw ? raw_open() : is_source ? free_port() : (int)strtol(argv[5], NULL, 10);
+    struct source *s = is_source ? source_new(port) : NULL;
+    struct posters posters;
+    if (!posters_start(&posters, connections, port, is_daemon ? argv[6] : "/in", is_daemon ? argv[7] : "token", bytes))
+        return 1;
+    int64_t start = clock_mono_us(), end = start + (int64_t)(seconds * 1e6);
+    double cpu = cpu_now(pid);
+    int wake_fd = wake_new();
+    while (clock_mono_us() < end) {
+        if (is_raw)
+            raw_turn();
+        else if (is_source)
+            source_turn(s, wake_fd);
+        else
+            usleep(10000);
+    }
+    cpu = cpu_now(pid) - cpu;
+    double wall = (double)(clock_mono_us() - start) / 1e6;
+    uint64_t answered = atomic_load(&posters.shared->answered);
+    posters_stop(&posters);
+    printf("{\"bench\":\"http_in\",\"mode\":\"%s\",\"connections\":%d,\"bytes\":%d,\"answered\":%llu,\"refused\":%llu,\"seconds\":%.2f,"
+           "\"requests_per_s\":%.0f,\"cpu_us_per_request\":%.2f,\"cpu_share\":%.2f,\"posters_cpu_share\":%.2f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"rss_kb\":%ld}\n",
+           mode, connections, bytes, (unsigned long long)answered, (unsigned long long)atomic_load(&posters.shared->refused), wall,
+           (double)answered / wall, cpu / (double)answered * 1e6, cpu / wall, posters.shared->cpu_s / wall,
+           posters_delay_ms(&posters, 0.5), posters_delay_ms(&posters, 0.99), rss_kb(pid));
+    if (s)
+        s->ops->close(s);
+    free(s);
+    close(wake_fd);
+    return 0;
+}
