@@ -228,6 +228,7 @@ enum db database_begin(struct sqlite_source *s, struct err *e)
         return verdict;
     }
     if (schema != s->schema) {
+        sqlite3_exec(s->db, "SELECT 1 FROM sqlite_schema LIMIT 1", NULL, NULL, NULL);   /* preparing alone would trust the old schema */
         s->schema = schema;
         int64_t unusable = 0;
         for (size_t i = 0; i < s->rule_count; i++) {

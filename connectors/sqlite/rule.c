@@ -193,7 +193,7 @@ void rule_trouble(struct sqlite_source *s, struct rule *r, const char *text)
     if (strncmp(r->trouble, text, sizeof r->trouble - 1) == 0)
         return;
     snprintf(r->trouble, sizeof r->trouble, "%s", text);
-    LOG(WARN, "a capture rule cannot work as written; the others go on", LOG_C("source", s->base.id), LOG_C("rule", r->name), LOG_C("why", text));
+    LOG(WARN, "a capture rule does not fit this database; what fits goes on", LOG_C("source", s->base.id), LOG_C("rule", r->name), LOG_C("why", text));
 }
 
 /* ---- SQL ---- */
@@ -478,7 +478,7 @@ static bool restore_open(struct rule *r, struct str key, struct str value)
         rows_remove(&r->rows, key);
         return true;
     }
-    if (!str_cut(&value, ' ', &since) || !str_to_u64(since, &ms))
+    if (!str_cut(&value, ' ', &since) || !str_to_u64(since, &ms) || (!str_eq(value, STR("0")) && !str_eq(value, STR("1"))))
         return false;
     struct row *row = row_new(key, ms, NULL, 0, STR_ABSENT);
     row->aborted = str_eq(value, STR("1"));
