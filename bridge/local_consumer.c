@@ -269,28 +269,31 @@ static size_t places_with_news(const struct local_consumer *c, int64_t now)
     return n;
 }
 
-/* One round over the places, each with its share of the room. A place in trouble is reported when it is the first with news, so
- * that it holds up nobody else, and rests for a while. */
+/* One round over the places, each with its share of the room. -1: the next place in turn is in trouble, nothing was read. */
 static int round_of(struct local_consumer *c, struct record **out, size_t room, struct err *e)
 {
     int64_t now = clock_mono_ms();
     size_t ready = places_with_news(c, now), n = 0, share = ready ? (room + ready - 1) / ready : 0;
-    for (size_t i = 0; i < c->place_count && ready && n < room; i++) {
+    for (size_t i = 0; i < c->place_count && ready && n < room; i++, c->turn++) {
         struct place_state *at = c->places[c->turn % c->place_count];
-        if (has_news(at, now)) {
-            int got = fetch(c, at, out + n, room - n < share ? room - n : share, e);
-            if (got < 0 && n > 0)
-                return (int)n;
-            if (got < 0) {
-                at->retry_at = now + ERROR_MS;
-                c->turn++;
-                return -1;
-            }
-            n += (size_t)got;
-        }
-        c->turn++;
+        if (!has_news(at, now))
+            continue;
+        int got = fetch(c, at, out + n, room - n < share ? room - n : share, e);
+        if (got < 0)
+            return n ? (int)n : -1;
+        n += (size_t)got;
     }
     return (int)n;
+}
+
+/* A place in trouble is reported when it is its turn and nothing else was read, then it rests, so that it holds up nobody else. */
+static int trouble(struct local_consumer *c, size_t n)
+{
+    atomic_store(&c->waiting, true);
+    if (n)
+        return (int)n;
+    c->places[c->turn++ % c->place_count]->retry_at = clock_mono_ms() + ERROR_MS;
+    return -1;
 }
 
 int local_poll(struct consumer *base, struct record **out, size_t room, struct err *e)
@@ -302,7 +305,7 @@ int local_poll(struct consumer *base, struct record **out, size_t room, struct e
             return n ? (int)n : -1;
         int got = n < room ? round_of(c, out + n, room - n, e) : 0;
         if (got < 0)
-            return n ? (int)n : -1;
+            return trouble(c, n);
         n += (size_t)got;
         if (n == room)
             return (int)n;

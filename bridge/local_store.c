@@ -412,10 +412,13 @@ static bool open_writer(struct local *b, struct err *e)
                     "PRAGMA cache_size=-%d; PRAGMA temp_store=MEMORY; PRAGMA max_page_count=%lld",
                 64 << 20, WRITER_CACHE_KIB, pages > 0 ? (long long)pages : 4294967294LL) != SQLITE_OK)
         return refuse(b, e);
-    int64_t wal = 0;
+    int64_t wal = 0, busy = 0;
     if (b->file && (!number_of(db, &wal, "SELECT journal_mode='wal' FROM pragma_journal_mode") || !wal))
         return err_set(e, "broker.path: \"%s\" cannot be used with a write-ahead log: its file system does not share memory between processes", b->file);
-    return true;
+    /* Each start begins with an empty write-ahead log: wal_check counts on it. */
+    if (b->file && !number_of(db, &busy, "PRAGMA wal_checkpoint(TRUNCATE)"))
+        return refuse(b, e);
+    return !busy || err_set(e, "broker.path: \"%s\" is being used by another program", b->file);
 }
 
 static bool prepare_statements(struct local *b, struct err *e)

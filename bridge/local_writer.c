@@ -151,10 +151,23 @@ static void set_status(struct local *b, enum local_status status, const char *wh
     b->probe_due = status == LOCAL_BLOCKED ? clock_mono_ms() + PROBE_MS : INT64_MAX;
 }
 
+/* What the system said to the last failed call on the write-ahead log; sqlite3_system_errno forgets it when a COMMIT fails. */
+static int last_errno(sqlite3 *db)
+{
+    sqlite3_file *wal = NULL;
+    int cause = 0;
+    sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+    if (wal && wal->pMethods)
+        wal->pMethods->xFileControl(wal, SQLITE_FCNTL_LAST_ERRNO, &cause);
+    if (!cause)
+        sqlite3_file_control(db, "main", SQLITE_FCNTL_LAST_ERRNO, &cause);
+    return cause;
+}
+
 /* A full disk or quota, a lock held by a foreign program: it may pass. */
 static bool may_pass(sqlite3 *db, int rc)
 {
-    int cause = sqlite3_system_errno(db);
+    int cause = last_errno(db);
     if ((rc & 0xff) == SQLITE_IOERR)
         return sqlite3_extended_errcode(db) == SQLITE_IOERR_WRITE && (cause == ENOSPC || cause == EDQUOT || cause == EFBIG);
     return rc == SQLITE_FULL || rc == SQLITE_BUSY || rc == SQLITE_LOCKED || rc == SQLITE_NOMEM;
@@ -176,7 +189,7 @@ static void failed(struct local *b, int rc, const char *doing)
     }
     snprintf(what, sizeof what, "%s: cannot %s", where, doing);
     LOG(ERROR, "broker failed", LOG_C("file", where), LOG_C("doing", doing), LOG_C("cause", sqlite3_errmsg(db)),
-        LOG_INT("code", sqlite3_extended_errcode(db)), LOG_INT("errno", sqlite3_system_errno(db)));
+        LOG_INT("code", sqlite3_extended_errcode(db)), LOG_INT("errno", last_errno(db)));
     set_status(b, LOCAL_FAILED, what, sqlite3_errmsg(db));
 }
 
