@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: MIT */
+/* What every connector must obey (bridge/connector.h), for all that are registered: a new one is tested by being in the table. */
+#include <ctype.h>
+#include <dirent.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+#include <unistd.h>
+#include "bridge/config.h"
+#include "bridge/lib/mailbox.h"
+#include "bridge/lib/mem.h"
+
+/* For each type: the least options that work, and options that the rows allow but with which it can never work.
+ * %s: a folder of the test's own. */
+static const struct sample {
+    const char *type, *good, *bad;
+} source_samples[] = {
+    { "sqlite", "path: %s/app.db\ncapture: [{name: t, table: t, kind: append, types: {insert: t.added}}]\n", "path: %s/app.db\npreset: no-such-preset\n" },
+    { "http", "listen: unix:%s/http\npaths: [{path: /in, verify: {scheme: bearer, secrets: [a-token-of-some-length-0123]}}]\n",
+      "listen: unix:%s/no/folder\npaths: [{path: /in, verify: {scheme: bearer, secrets: [a-token-of-some-length-0123]}}]\n" },
+    { 0 }
+}, sink_samples[] = {
+    { "webhook", "url: http://127.0.0.1:9/%s\nunsigned: true\n", "url: ftp://127.0.0.1/%s\nunsigned: true\n" },
+    { "websocket", "listen: unix:%s/ws\n", "listen: unix:%s/no/folder\n" },
+    { "dead_letter", "path: %s/dead.db\n", "path: %s/no/folder.db\n" },
+    { 0 }
+};
+
+static char folder[64];
+
+static const struct sample *sample_of(const struct sample *samples, const char *type)
+{
+    for (; samples->type; samples++)
+        if (!strcmp(samples->type, type))
+            return samples;
+    fail_msg("connector %s has no row in the samples of this test", type);
+    return NULL;
+}
+
+/* ---- tables ---- */
+
+static size_t size_of(const struct option *o)
+{
+    switch (o->type) {
+    case OPT_BOOL: return sizeof(bool);
+    case OPT_INT: return sizeof(int64_t);
+    case OPT_REAL: return sizeof(double);
+    case OPT_STR: return sizeof(char *);
+    case OPT_SECRET: return sizeof(struct secret);
+    case OPT_DURATION: return sizeof(struct duration);
+    case OPT_BYTES: return sizeof(struct bytes);
+    case OPT_STRINGS: return sizeof(struct strings);
+    case OPT_SECRETS: return sizeof(struct secrets);
+    case OPT_DURATIONS: return sizeof(struct durations);
+    case OPT_MAP: return sizeof(struct map);
+    case OPT_FILTER: return sizeof(struct filter *);
+    case OPT_LIST: return sizeof(struct list);
+    case OPT_GROUP: return 1;
+    }
+    return 0;
+}
+
+static void check_row(const char *type, const struct option *rows, const struct option *o, size_t base, size_t size)
+{
+    if (!o->doc || strlen(o->doc) < 10 || !strchr(".)", o->doc[strlen(o->doc) - 1]))
+        fail_msg("%s: %s needs a doc that is a sentence", type, o->key);
+    for (const char *c = o->key; *c; c++)
+        if (!islower((unsigned char)*c) && !isdigit((unsigned char)*c) && *c != '_')
+            fail_msg("%s: %s is not written like the other keys", type, o->key);
+    for (const struct option *other = rows; other != o; other++)
+        if (!strcmp(other->key, o->key))
+            fail_msg("%s: %s stands there twice", type, o->key);
+    if (o->required && o->fallback)
+        fail_msg("%s: %s is required and has a default", type, o->key);
+    if (o->max && o->max < o->min)
+        fail_msg("%s: %s has an empty range", type, o->key);
+    if (o->offset < base || o->offset + size_of(o) > size)
+        fail_msg("%s: %s lies outside of its struct", type, o->key);
+    if ((o->type == OPT_LIST || o->type == OPT_GROUP) != (o->of != NULL))
+        fail_msg("%s: %s has rows of its own without being a list or group, or the other way round", type, o->key);
+}
+
+static void check_rows(const char *type, const struct option *rows, size_t base, size_t size, int depth)
+{
+    assert_true(depth < 8);
+    if (!rows)
+        fail_msg("%s has no table of options", type);
+    for (const struct option *o = rows; o->key; o++) {
+        check_row(type, rows, o, base, size);
+        if (o->type == OPT_LIST)
+            check_rows(type, o->of, 0, o->of_size, depth + 1);
+        else if (o->type == OPT_GROUP)
+            check_rows(type, o->of, 0, size - o->offset, depth + 1);
+    }
+}
+
+/* All defaults together, by a table in which nothing is required. */
+static void check_defaults(const char *type, const struct option *rows, size_t size)
+{
+    struct option free_rows[64] = { { 0 } };
+    size_t n = 0;
+    for (; rows[n].key && n < 63; n++) {
+        free_rows[n] = rows[n];
+        free_rows[n].required = false;
+    }
+    assert_null(rows[n].key);
+    void *obj = mem_alloc(size);
+    struct problems p = { 0 };
+    if (!config_fill(type, STR("{}"), free_rows, obj, NULL, &p)) {
+        problems_print(&p, stderr);
+        fail_msg("%s: its defaults do not pass its own rules", type);
+    }
+    problems_free(&p);
+    free(obj);
+}
+
+static void check_name(const char *type, const char *doc)
+{
+    assert_non_null(type);
+    for (const char *c = type; *c; c++)
+        assert_true(islower((unsigned char)*c) || *c == '_');
+    assert_true(doc && isupper((unsigned char)doc[0]) && doc[strlen(doc) - 1] == '.');
+}
+
+static void tables_are_well_formed(void **state)
+{
+    (void)state;
+    for (size_t i = 0; source_types[i]; i++) {
+        const struct source_ops *o = source_types[i];
+        check_name(o->type, o->doc);
+        assert_true(o->size >= sizeof(struct source));
+        assert_true(o->open && o->read && o->settle && o->close);
+        check_rows(o->type, o->options, sizeof(struct source), o->size, 0);
+        check_defaults(o->type, o->options, o->size);
+        for (size_t k = 0; k < i; k++)
+            assert_string_not_equal(o->type, source_types[k]->type);
+    }
+    for (size_t i = 0; sink_types[i]; i++) {
+        const struct sink_ops *o = sink_types[i];
+        check_name(o->type, o->doc);
+        assert_true(o->size >= sizeof(struct sink));
+        assert_true(o->open && o->send && o->work && o->close);
+        assert_false(o->broadcast && o->dead_letters);
+        check_rows(o->type, o->options, sizeof(struct sink), o->size, 0);
+        check_defaults(o->type, o->options, o->size);
+        for (size_t k = 0; k < i; k++)
+            assert_string_not_equal(o->type, sink_types[k]->type);
+    }
+}
+
+/* The core's own rows stand in the same YAML section as the connector's. */
+static void no_option_hides_one_of_the_core(void **state)
+{
+    (void)state;
+    for (size_t i = 0; sink_types[i]; i++)
+        for (const struct option *o = sink_types[i]->options; o->key; o++)
+            for (const struct option *core = sink_options; core->key; core++)
+                assert_string_not_equal(o->key, core->key);
+    for (size_t i = 0; source_types[i]; i++)
+        for (const struct option *o = source_types[i]->options; o->key; o++)
+            for (const struct option *core = source_options; core->key; core++)
+                assert_string_not_equal(o->key, core->key);
+}
+
+static void commands_are_complete(void **state)
+{
+    (void)state;
+    for (size_t i = 0; connector_commands[i]; i++) {
+        const struct command *c = connector_commands[i];
+        assert_true(c->name && c->doc && c->usage && c->run);
+        assert_true(strlen(c->usage) > 0 && c->usage[strlen(c->usage) - 1] == '\n');
+        bool known = false;
+        for (size_t k = 0; sink_types[k]; k++)
+            known |= !strcmp(sink_types[k]->type, c->sink_type);
+        assert_true(known);
+        struct command_env none = { .prefix = "aqueduct." };
+        char word[] = "no-such-verb", *argv[] = { word, NULL };
+        assert_int_equal(c->run(&none, 1, argv), 2);
+    }
+}
+
+/* ---- life ---- */
+
+static size_t open_files(void)
+{
+    size_t n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    assert_non_null(d);
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
+static void *filled(const char *type, const struct option *rows, size_t size, const char *yaml)
+{
+    char text[1024];
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    snprintf(text, sizeof text, yaml, folder);
+#pragma GCC diagnostic pop
+    void *obj = mem_alloc(size);
+    struct problems p = { 0 };
+    if (!config_fill(type, str_of(text), rows, obj, NULL, &p)) {
+        problems_print(&p, stderr);
+        fail_msg("%s: the sample does not pass its rows", type);
+    }
+    problems_free(&p);
+    return obj;
+}
+
+static const struct strings no_topics;
+
+static struct source *new_source(const struct source_ops *o, const char *yaml)
+{
+    struct source *s = filled(o->type, o->options, o->size, yaml);
+    s->ops = o;
+    s->id = "contract";
+    return s;
+}
+
+static struct sink *new_sink(const struct sink_ops *o, const char *yaml)
+{
+    struct sink *s = filled(o->type, o->options, o->size, yaml);
+    s->ops = o;
+    s->id = "contract";
+    s->topics = &no_topics;
+    return s;
+}
+
+static void what_cannot_work_is_refused_and_released(void **state)
+{
+    (void)state;
+    for (size_t i = 0; source_types[i]; i++) {
+        size_t before = open_files();
+        struct err e = { "" };
+        struct source *s = new_source(source_types[i], sample_of(source_samples, source_types[i]->type)->bad);
+        if (s->ops->open(s, &e))
+            fail_msg("%s opened what cannot work", s->ops->type);
+        assert_true(e.text[0]);
+        free(s);
+        assert_int_equal(open_files(), before);
+    }
+    for (size_t i = 0; sink_types[i]; i++) {
+        size_t before = open_files();
+        struct err e = { "" };
+        struct sink *s = new_sink(sink_types[i], sample_of(sink_samples, sink_types[i]->type)->bad);
+        if (s->ops->open(s, &e))
+            fail_msg("%s opened what cannot work", s->ops->type);
+        assert_true(e.text[0]);
+        free(s);
+        assert_int_equal(open_files(), before);
+    }
+}
+
+static void check_agrees_and_keeps_nothing(void **state)
+{
+    (void)state;
+    for (size_t i = 0; source_types[i]; i++) {
+        struct err e = { "" };
+        struct source *s = new_source(source_types[i], sample_of(source_samples, source_types[i]->type)->good);
+        size_t before = open_files();
+        if (s->ops->check && !s->ops->check(s, &e))
+            fail_msg("%s: %s", s->ops->type, e.text);
+        assert_int_equal(open_files(), before);
+        free(s);
+    }
+    for (size_t i = 0; sink_types[i]; i++) {
+        struct err e = { "" };
+        struct sink *s = new_sink(sink_types[i], sample_of(sink_samples, sink_types[i]->type)->good);
+        size_t before = open_files();
+        if (s->ops->check && !s->ops->check(s, &e))
+            fail_msg("%s: %s", s->ops->type, e.text);
+        assert_int_equal(open_files(), before);
+        free(s);
+    }
+}
+
+/* A read of a source that has nothing to tell: it may fail (there is no database) or keep state, but not hang nor invent events. */
+static void read_nothing(struct source *s, int wake, struct emission *out, size_t room)
+{
+    struct err e;
+    int n = s->ops->read(s, wake, out, room, &e);
+    assert_true(n <= (int)room);
+    for (int i = 0; i < n; i++) {
+        assert_null(out[i].event);
+        assert_true(out[i].change_count > 0);
+        s->ops->settle(s, out[i].tag, OUTCOME_STORED, "");
+    }
+}
+
+/* Opened, woken, closed again: no work, nothing kept, no long wait. */
+static void a_source_comes_and_goes(void **state)
+{
+    (void)state;
+    int wake = wake_new();
+    for (size_t i = 0; source_types[i]; i++)
+        for (int times = 0; times < 2; times++) {
+            size_t before = open_files();
+            struct source *s = new_source(source_types[i], sample_of(source_samples, source_types[i]->type)->good);
+            struct err e = { "" };
+            if (!s->ops->open(s, &e))
+                fail_msg("%s: %s", s->ops->type, e.text);
+            wake_up(wake);
+            struct emission out[4];
+            for (int k = 0; k < 3; k++)
+                read_nothing(s, wake, out, k == 2 ? 0 : 4);
+            s->draining = true;
+            read_nothing(s, wake, out, 0);
+            wake_clear(wake);
+            s->ops->close(s);
+            free(s);
+            assert_int_equal(open_files(), before);
+        }
+    close(wake);
+}
+
+static void a_sink_comes_and_goes(void **state)
+{
+    (void)state;
+    int wake = wake_new();
+    for (size_t i = 0; sink_types[i]; i++)
+        for (int times = 0; times < 2; times++) {
+            size_t before = open_files();
+            struct sink *s = new_sink(sink_types[i], sample_of(sink_samples, sink_types[i]->type)->good);
+            struct err e = { "" };
+            if (!s->ops->open(s, &e))
+                fail_msg("%s: %s", s->ops->type, e.text);
+            struct result out[4];
+            assert_int_equal(s->ops->work(s, wake, (struct duration){ 0 }, out, 4), 0);
+            wake_up(wake);
+            assert_int_equal(s->ops->work(s, wake, (struct duration){ 3600 * 1000 }, out, 4), 0);
+            wake_clear(wake);
+            if (s->ops->drain)
+                s->ops->drain(s, (struct duration){ 10 });
+            s->ops->close(s);
+            free(s);
+            assert_int_equal(open_files(), before);
+        }
+    close(wake);
+}
+
+/* One result for each message, whatever becomes of it, with its own tag and a verdict. */
+static void each_message_gets_one_result(void **state)
+{
+    (void)state;
+    struct event f = { .id = STR("contract-0001"), .source = STR("/contract"), .type = STR("t"), .data = STR("{}") };
+    const struct event *ev = event_new(&f, NULL);
+    struct header headers[EVENT_HEADERS];
+    struct record r = { .topic = STR("t"), .value = ev->data, .headers = headers, .header_count = event_to_headers(ev, headers) };
+    for (size_t i = 0; sink_types[i]; i++) {
+        if (sink_types[i]->broadcast)
+            continue;
+        struct sink *s = new_sink(sink_types[i], sample_of(sink_samples, sink_types[i]->type)->good);
+        struct err e;
+        enum { N = 20 };
+        bool seen[N] = { false };
+        size_t count = 0;
+        assert_true(s->ops->open(s, &e));
+        for (uint64_t tag = 0; tag < N; tag++)
+            s->ops->send(s, &(struct message){ .event = ev, .record = &r, .attempt = 1, .tag = tag });
+        for (int rounds = 0; count < N && rounds < 1000; rounds++) {
+            struct result out[3];
+            size_t n = s->ops->work(s, -1, (struct duration){ 100 }, out, 3);
+            assert_true(n <= 3);
+            for (size_t k = 0; k < n; k++) {
+                assert_true(out[k].tag < N && !seen[out[k].tag]);
+                assert_true(out[k].verdict >= VERDICT_DELIVERED && out[k].verdict <= VERDICT_REJECT);
+                assert_true(out[k].verdict == VERDICT_DELIVERED || (out[k].reason != REASON_NONE && out[k].why[0]));
+                seen[out[k].tag] = true;
+            }
+            count += n;
+        }
+        assert_int_equal(count, N);
+        s->ops->close(s);
+        free(s);
+    }
+    event_unref(ev);
+}
+
+/* What was sent and not finished is simply abandoned. */
+static void close_abandons_what_is_in_flight(void **state)
+{
+    (void)state;
+    struct event f = { .id = STR("contract-0001"), .source = STR("/contract"), .type = STR("t"), .data = STR("{}") };
+    const struct event *ev = event_new(&f, NULL);
+    struct record r = { .topic = STR("t"), .value = ev->data };
+    for (size_t i = 0; sink_types[i]; i++) {
+        size_t before = open_files();
+        struct sink *s = new_sink(sink_types[i], sample_of(sink_samples, sink_types[i]->type)->good);
+        struct err e;
+        assert_true(s->ops->open(s, &e));
+        for (uint64_t tag = 0; tag < 200; tag++)
+            s->ops->send(s, &(struct message){ .event = ev, .record = &r, .attempt = 1, .tag = tag });
+        s->ops->close(s);
+        free(s);
+        assert_int_equal(open_files(), before);
+    }
+    event_unref(ev);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    signal(SIGPIPE, SIG_IGN);
+    snprintf(folder, sizeof folder, "/tmp/aqueduct-contract-XXXXXX");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    DIR *d = opendir(folder);
+    for (struct dirent *f; d && (f = readdir(d));)
+        unlinkat(dirfd(d), f->d_name, 0);
+    closedir(d);
+    return rmdir(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tables_are_well_formed),
+        cmocka_unit_test(no_option_hides_one_of_the_core),
+        cmocka_unit_test(commands_are_complete),
+        cmocka_unit_test(what_cannot_work_is_refused_and_released),
+        cmocka_unit_test(check_agrees_and_keeps_nothing),
+        cmocka_unit_test(a_source_comes_and_goes),
+        cmocka_unit_test(a_sink_comes_and_goes),
+        cmocka_unit_test(each_message_gets_one_result),
+        cmocka_unit_test(close_abandons_what_is_in_flight),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
