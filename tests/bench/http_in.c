@@ -2,6 +2,7 @@
 /* Posts in over keep-alive connections, each answered 202 before the next one is sent.
  *
  *   bench.http_in raw    [connections] [seconds] [bytes]       the limit: epoll, recv, a fixed answer; nothing is parsed
+ *   bench.http_in server [connections] [seconds] [bytes]       the HTTP server alone, with the same answer
  *   bench.http_in source [connections] [seconds] [bytes]       the source `http` alone: every event is settled as stored at once
  *   bench.http_in daemon [connections] [seconds] [bytes] PORT PATH TOKEN PID      a running aqueduct; its CPU from /proc
  *
@@ -18,6 +19,7 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
+#include "bridge/net/http_server.h"
 #include "posters.h"
 
 enum { READ_BYTES = 1 << 16, ROOM = 256 };
@@ -83,6 +85,26 @@ static void raw_turn(void)
     }
 }
 
+/* ---- the server ---- */
+
+static struct http_server *server;
+
+static void server_answer(void *ctx, const struct http_request *r)
+{
+    (void)ctx;
+    const struct header type = { STR("Content-Type"), STR("application/json") };
+    http_server_reply(server, r->id, 202, &type, 1, STR("{\"id\":\"0000000000000000\"}"));
+}
+
+static int server_open(void)
+{
+    char any_port[] = "127.0.0.1:0";
+    struct err e;
+    server = http_server_new(&(struct http_server_options){ .listen = any_port }, &(struct http_events){ .request = server_answer }, &e);
+    CHECK(server);
+    return http_server_port(server);
+}
+
 /* ---- the source ---- */
 
 static struct source *source_new(int port)
@@ -130,8 +152,9 @@ int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "";
     bool is_raw = strcmp(mode, "raw") == 0, is_source = strcmp(mode, "source") == 0, is_daemon = strcmp(mode, "daemon") == 0 && argc == 9;
-    if (!is_raw && !is_source && !is_daemon) {
-        fprintf(stderr, "usage: bench.http_in raw|source [connections] [seconds] [bytes]\n"
+    bool is_server = strcmp(mode, "server") == 0;
+    if (!is_raw && !is_server && !is_source && !is_daemon) {
+        fprintf(stderr, "usage: bench.http_in raw|server|source [connections] [seconds] [bytes]\n"
                         "       bench.http_in daemon connections seconds bytes port path token pid\n");
         return 2;
     }
@@ -140,7 +163,7 @@ int main(int argc, char **argv)
     int pid = is_daemon ? (int)strtol(argv[8], NULL, 10) : 0;
     log_setup(LOG_ERROR, false);
     raw_request = bytes;
-    int port = is_raw ? raw_open() : is_source ? free_port() : (int)strtol(argv[5], NULL, 10);
+    int port = is_raw ? raw_open() : is_server ? server_open() : is_source ? free_port() : (int)strtol(argv[5], NULL, 10);
     struct source *s = is_source ? source_new(port) : NULL;
     struct posters posters;
     if (!posters_start(&posters, connections, port, is_daemon ? argv[6] : "/in", is_daemon ? argv[7] : "token", bytes))
@@ -151,6 +174,8 @@ int main(int argc, char **argv)
     while (clock_mono_us() < end) {
         if (is_raw)
             raw_turn();
+        else if (is_server)
+            http_server_run(server, wake_fd, 10);
         else if (is_source)
             source_turn(s, wake_fd);
         else
@@ -168,6 +193,7 @@ int main(int argc, char **argv)
     if (s)
         s->ops->close(s);
     free(s);
+    http_server_free(server);
     close(wake_fd);
     return 0;
 }
