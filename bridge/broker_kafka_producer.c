@@ -109,6 +109,7 @@ static const char *reason_of(rd_kafka_resp_err_t code)
     case RD_KAFKA_RESP_ERR__PURGE_QUEUE: case RD_KAFKA_RESP_ERR__PURGE_INFLIGHT: return "stopped";
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED: case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED: return "unauthorized";
     case RD_KAFKA_RESP_ERR__FATAL: return "fatal";
+    case RD_KAFKA_RESP_ERR__INCONSISTENT: return "unconfirmed";
     default: return "other";
     }
 }
@@ -386,22 +387,30 @@ bool kafka_flush(struct broker *base, struct duration limit)
 
 /* ---- the poller ---- */
 
+/* Is it in the log? A report without an error is not enough. When a batch was refused with a passing error (not the leader yet)
+ * while the next one was under way, a broker that knows nothing of this producer takes that next one, and librdkafka 2.0.2
+ * concludes that the first is stored too ("implicit ack"). It is not; what betrays it is that it has no offset. */
+static rd_kafka_resp_err_t verdict(const rd_kafka_message_t *m)
+{
+    return !m->err && m->offset < 0 ? RD_KAFKA_RESP_ERR__INCONSISTENT : m->err;
+}
+
 static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 {
     struct pending *p = m->_private;
+    rd_kafka_resp_err_t code = verdict(m);
     (void)rk;
     (void)opaque;
-    if (m->err) {
+    if (code) {
         const char *topic = m->rkt ? rd_kafka_topic_name(m->rkt) : "?";
-        if (reason_of(m->err) == reason_of(RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC))
+        if (code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
             kafka_topic_want(p->b, str_of(topic), true);
-        fail(p, reason_of(m->err), topic, m->err);
+        fail(p, reason_of(code), topic, code);
     } else if (atomic_load_explicit(&p->b->down, memory_order_relaxed)) {
         atomic_store(&p->b->down, false);
     }
     reported(p);
 }
-
 
 static void on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
 {

@@ -178,14 +178,31 @@ static int32_t topic_ask(struct kafka *b, struct kafka_handle *h, const char *na
     return count;
 }
 
-/* Asks until the topic has at least `least` partitions with leaders. */
+/* Do the leaders that the metadata names know that they are? One that does not refuses the first batch, and the second may
+ * then overtake it. */
+static bool leaders_lead(struct kafka_handle *h, const char *name, int32_t count, char *why, size_t room)
+{
+    for (int32_t p = 0; p < count; p++) {
+        int64_t low, high;
+        rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(h->rk, name, p, &low, &high, ASK_MS);
+        if (!code)
+            continue;
+        snprintf(why, room, "partition %d: %s", p, rd_kafka_err2str(code));
+        return false;
+    }
+    return true;
+}
+
+/* Asks until the new topic has at least `least` partitions that can be written to. */
 static int32_t topic_await(struct kafka *b, struct kafka_handle *h, const char *name, int32_t least, char *why, size_t room)
 {
     int64_t until = clock_mono_ms() + LEADER_MS;
     for (;;) {
         int32_t count = topic_ask(b, h, name, why, room);
-        if (count >= least || clock_mono_ms() > until || atomic_load(&b->stop))
+        if (count >= least && leaders_lead(h, name, count, why, room))
             return count;
+        if (clock_mono_ms() > until || atomic_load(&b->stop))
+            return 0;
         nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
     }
 }
