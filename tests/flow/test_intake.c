@@ -309,7 +309,7 @@ static void the_memory_forgets_the_oldest(void **state)
 static void in_flight_is_bounded(void **state)
 {
     (void)state;
-    char name[8];
+    char name[16];
     start(&script_source_unordered);        /* eight in flight */
     flow.weather = HOLD;
     for (int i = 0; i < 20; i++) {
