@@ -198,10 +198,10 @@ static void an_ordered_batch_is_published_until_it_is_stored(void **state)
     source.emissions[0].changes = &change;
     source.emissions[0].change_count = 1;
     script_emit(&source, "b", "t.one", 2);
-    turn(2);
+    turn(1);
     for (int i = 0; i < 5; i++) {
         clock_fake_advance(5000);
-        turn(2);
+        turn(1);
     }
     assert_int_equal(source.settled_count, 0);
     assert_true(count("retries") >= 3);
@@ -212,10 +212,10 @@ static void an_ordered_batch_is_published_until_it_is_stored(void **state)
     script_emit(&source, "a", "t.one", 1);
     source.emissions[0].changes = &change;
     source.emissions[0].change_count = 1;
-    turn(2);
+    turn(1);
     flow.weather = CLEAR;
     clock_fake_advance(5000);
-    turn(3);
+    turn(2);
     assert_int_equal(source.settled_count, 1);
     end();
     start(&script_source_ordered);
