@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* A listener's query: whatever it says, it is an error with a text, or a subscription with a key. */
+#include "bridge/lib/mem.h"
+#include "connectors/websocket/subscription.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    struct subscription s;
+    struct err e = { "" };
+    struct str query = { (const char *)data, n };
+    if (!subscription_parse(&s, query, n % 2, NULL, false, &e)) {
+        CHECK(e.text[0]);
+        return 0;
+    }
+    CHECK(s.key && *s.key);
+    const struct event *ev = event_new(&(struct event){ .id = STR("1"), .source = STR("/s"), .type = STR("chat.a"), .subject = STR("x") }, &e);
+    subscription_match(&s, STR("a"), ev);
+    event_unref(ev);
+    subscription_free(&s);
+    return 0;
+}
