@@ -6,6 +6,7 @@
  * GET gets a line, POST its body and content type back, a WebSocket its messages. It prints "listening on 127.0.0.1:PORT" and
  * ends when its standard input does. */
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,6 +111,7 @@ int main(int argc, char **argv)
             snprintf(address, sizeof address, "127.0.0.1:%d", (int)number(argv[i]));
         }
     }
+    signal(SIGPIPE, SIG_IGN);
     struct http_events events = { .request = on_request, .message = on_message, .writable = on_writable, .closed = on_closed };
     struct err e;
     server = http_server_new(&o, &events, &e);

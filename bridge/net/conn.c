@@ -133,7 +133,7 @@ void conn_end_write(struct conn *c)
     shutdown(c->fd, SHUT_WR);
 }
 
-bool conn_is_secret(const struct conn *c)
+bool conn_is_ready(const struct conn *c)
 {
     return !c->ssl || SSL_is_init_finished(c->ssl);
 }

@@ -3,7 +3,7 @@
  *
  * Reading and writing never block and look the same for both kinds. A connection is watched edge-triggered for everything from
  * the start, so no epoll_ctl is needed while it lives: whoever stops reading before conn_read said CONN_AGAIN must come back to
- * it by itself. One thread. */
+ * it by itself. One thread. With TLS the program must ignore SIGPIPE, since OpenSSL writes without MSG_NOSIGNAL. */
 #pragma once
 #include "bridge/lib/err.h"
 #include "bridge/lib/str.h"
@@ -27,7 +27,7 @@ void conn_close(struct conn *c, struct loop *l);        /* TLS says goodbye if i
 long conn_read(struct conn *c, char *out, size_t room); /* bytes; 0: the peer ended; CONN_AGAIN; CONN_FAILED */
 long conn_write(struct conn *c, const char *bytes, size_t n);   /* how many were taken, 0: none now; CONN_FAILED */
 void conn_end_write(struct conn *c);                    /* the peer sees the end after what was written */
-bool conn_is_secret(const struct conn *c);              /* plain, or the TLS handshake is done */
+bool conn_is_ready(const struct conn *c);              /* plain, or the TLS handshake is done */
 size_t conn_pending(const struct conn *c);              /* bytes that TLS has read ahead or must still write */
 
 struct ssl_ctx_st *conn_tls(const char *certificate, const char *key, struct err *e);   /* PEM files; TLS 1.2 or later */

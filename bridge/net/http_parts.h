@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of the HTTP server share: its structs and the calls between http_server.c (listener, rounds, deadlines),
- * http_conn.c (requests and answers) and http_stream.c (connections that were taken over). Nobody else includes this.
+ * http_conn.c (requests and answers), http_answer.c (their text) and http_stream.c (connections that were taken over). Nobody else includes this.
  *
  * A connection that does nothing is one struct http_conn; what a request needs while it is incomplete is in struct http_work.
  * Nothing is freed while a callback may still be above it on the stack: a connection that dies is only marked, put on the
@@ -58,6 +58,7 @@ struct http_conn {
     uint8_t state, due;
     bool is_later;
     bool readable;                      /* the kernel may have more for us */
+    bool unread;                        /* what is kept of the input may hold a whole request */
     bool ended;                         /* the peer shut its side: read until 0 */
     bool keep_alive, old, head_only;    /* of the current request; old: HTTP/1.0 */
     char peer[];
@@ -116,6 +117,10 @@ void http_set_due(struct http_conn *c, enum http_due kind);     /* counted from 
 void http_later(struct http_conn *c);
 void http_forget(struct http_conn *c);                          /* its fd is closed, it is freed at the end of the round */
 
+/* http_answer.c: builds an answer in s->output */
+struct buf *http_answer_begin(struct http_server *s, int status, const struct header *headers, size_t count);
+void http_answer_length(struct buf *out, size_t n);
+
 /* http_conn.c */
 void http_conn_new(struct http_server *s, int fd, const char *peer, bool welcome);
 void http_conn_continue(struct http_conn *c);       /* looks at input that is left and reads on */
@@ -127,8 +132,6 @@ void http_conn_kill(struct http_conn *c);
 struct http_conn *http_conn_of(const struct http_server *s, uint64_t id);
 void http_set_state(struct http_conn *c, enum http_state state);
 void http_work_free(struct http_conn *c);
-/* Begins an answer in s->output: status line, Date, the user's headers. */
-struct buf *http_answer_begin(struct http_server *s, int status, const struct header *headers, size_t count);
 void http_refuse(struct http_conn *c, int status, const struct header *headers, size_t count);
 
 /* http_stream.c */

@@ -74,12 +74,13 @@ static void send_control(struct http_stream *st, int opcode, struct str payload)
     size_t n = ws_head(frame, opcode, payload.n);
     memcpy(frame + n, payload.at, payload.n);
     struct str bytes = { (const char *)frame, n + payload.n };
-    if (at_boundary(&st->walk) && st->control.n == 0) {
-        http_conn_put(st->c, bytes);
+    /* A peer that pings without reading gets as many pongs as fit; there is always room for a close frame. */
+    size_t held = st->control.n + (st->c->work ? st->c->work->out.n : 0);
+    if (opcode != WS_CLOSE && held + 2 * CONTROL_FRAME > CONTROL_HELD)
         return;
-    }
-    /* A peer that pings without reading gets as many pongs as fit; a close frame always fits (CONTROL_HELD leaves room). */
-    if (opcode == WS_CLOSE || st->control.n + 2 * CONTROL_FRAME <= CONTROL_HELD)
+    if (at_boundary(&st->walk) && st->control.n == 0)
+        http_conn_put(st->c, bytes);
+    else
         buf_add_str(&st->control, bytes);
 }
 

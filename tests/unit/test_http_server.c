@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include "bridge/lib/mem.h"
+#include "bridge/metrics.h"
 #include "bridge/net/http_server.h"
 #include "bridge/net/ws.h"
 
@@ -748,6 +750,35 @@ static void too_many_connections(void **state)
     client_free(&b);
 }
 
+static int64_t refused_connections(void)
+{
+    return metric_value(metric_counter("aqueduct_net_refused_total", "", LABELS("reason", "connections")));
+}
+
+/* Without descriptors new clients wait in the kernel, and the server does not spin over them. */
+static void out_of_descriptors(void **state)
+{
+    (void)state;
+    START();
+    struct client c = client_new();
+    struct rlimit before, none;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    int next = dup(0);
+    close(next);
+    none = (struct rlimit){ (rlim_t)next, before.rlim_max };
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int64_t refused = refused_connections();
+    SAY(&c, GET("/"));
+    rounds(20);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(refused_connections(), refused + 1);
+    rounds(5);
+    assert_int_equal(http_server_connections(server), 0);
+    clock_fake_advance(101);
+    expect(&c, "200 OK");
+    client_free(&c);
+}
+
 static void stopping_answers_what_waits(void **state)
 {
     (void)state;
@@ -983,6 +1014,34 @@ static void control_frames_wait_for_a_boundary(void **state)
     client_free(&c);
 }
 
+/* Pongs are not kept without limit for a client that reads none of them. */
+static void a_flood_of_pings(void **state)
+{
+    (void)state;
+    START();
+    struct client c = websocket();
+    char ping[6 + 125] = { (char)0x89, (char)(0x80 | 125) };
+    size_t pings = 0;
+    for (int full = 0; full < 200 && pings < 400000;) {
+        ssize_t n = send(c.fd, ping, sizeof ping, MSG_NOSIGNAL);
+        full += n < 0;
+        pings += n > 0;
+        if (n > 0 && (size_t)n < sizeof ping)
+            say(&c, (struct str){ ping + n, sizeof ping - (size_t)n });
+        if (pings % 100 == 0 || n < 0)
+            rounds(1);
+    }
+    assert_int_equal(pings, 400000);    /* all were read, so that nothing stands still */
+    rounds(20);
+    buf_reset(&c.in);
+    say_frame(&c, 0x88, STR("\x03\xe8"));
+    UNTIL(&c, c.ended);
+    size_t pongs = times(&c, "\x8a\x7d");
+    assert_true(pongs > 1000 && pongs < pings);
+    assert_memory_equal(c.in.at + c.in.n - 4, "\x88\x02\x03\xe8", 4);
+    client_free(&c);
+}
+
 static void closing_in_the_middle_of_a_frame(void **state)
 {
     (void)state;
@@ -1144,10 +1203,10 @@ int main(void)
         TEST(bad_requests_end_the_connection), TEST(bodies_are_limited), TEST(continue_is_sent_when_the_head_is_welcome),
         TEST(a_refused_body_is_not_read), TEST(a_refused_body_that_is_here_is_skipped),
         TEST(slow_heads_are_refused), TEST(slow_bodies_are_refused), TEST(idle_connections_end), TEST(waiting_has_no_deadline),
-        TEST(a_client_that_does_not_read), TEST(too_many_connections), TEST(stopping_answers_what_waits), TEST(waking_ends_the_wait),
+        TEST(a_client_that_does_not_read), TEST(too_many_connections), TEST(out_of_descriptors), TEST(stopping_answers_what_waits), TEST(waking_ends_the_wait),
         TEST(messages_come_and_go), TEST(frames_behind_the_handshake_are_not_lost), TEST(bad_handshakes),
         TEST(protocol_errors_close_with_their_code), TEST(we_close), TEST(silence_is_met_with_pings),
-        TEST(control_frames_wait_for_a_boundary), TEST(closing_in_the_middle_of_a_frame), TEST(an_endless_answer), TEST(freeing_closes_streams),
+        TEST(control_frames_wait_for_a_boundary), TEST(a_flood_of_pings), TEST(closing_in_the_middle_of_a_frame), TEST(an_endless_answer), TEST(freeing_closes_streams),
         TEST(addresses_are_checked), TEST(a_unix_socket), TEST(ipv6),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
