@@ -59,7 +59,7 @@ class App:
                 self.db.execute("ROLLBACK")
             raise
         self.commits += 1
-        if self.ledger:
+        if self.ledger is not None:
             events = [[t, s.format(*ids)] for t, s in expect]
             self.ledger.write(json.dumps({"commit": self.commits, "ms": now_ms(), "expect": events}) + "\n")
             self.ledger.flush()
