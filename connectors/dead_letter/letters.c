@@ -295,7 +295,7 @@ bool letters_redriven(struct letters *st, const struct letter *l, struct err *e)
 int64_t letters_count(struct letters *st)
 {
     sqlite3_stmt *s = st->count < 0 ? statement(st, COUNT, NULL) : NULL;
-    int64_t count;
+    int64_t count = 0;
     if (s && finish(st, s, &count, NULL))
         st->count = count;
     return st->count < 0 ? 0 : st->count;
