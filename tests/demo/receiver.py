@@ -65,6 +65,19 @@ def verify(keys, headers, body, now):
     return None if good else "no signature matches"
 
 
+def verify_by_library(secrets, headers, body):
+    """The same question put to the official library of Standard Webhooks: None when good, otherwise what is wrong."""
+    import standardwebhooks
+    why = "no secret"
+    for secret in secrets:
+        try:
+            standardwebhooks.Webhook(secret).verify(body, headers)
+            return None
+        except standardwebhooks.WebhookVerificationError as e:
+            why = f"standardwebhooks: {e}"
+    return why
+
+
 def event_of(headers, body):
     """The attributes of the CloudEvent in a request (structured, or binary mode), as far as there are any."""
     names = ("id", "source", "type", "subject")
@@ -127,6 +140,8 @@ class Receiver:
         now = time.time()
         mode = self.mode(path)
         why = verify(self.keys, headers, body, now) if self.keys else "no secret to verify with"
+        if why is None and self.args.library:
+            why = verify_by_library(self.args.secret, headers, body)
         event = event_of(headers, body)
         ident = headers.get("webhook-id")
         self.requests += 1
@@ -226,6 +241,7 @@ def main():
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--ledger", metavar="FILE")
     p.add_argument("--bodies", action="store_true", help="put bodies into the ledger")
+    p.add_argument("--library", action="store_true", help="verify with the PyPI package standardwebhooks as well")
     p.add_argument("--quiet", action="store_true", help="no line per request")
     args = p.parse_args()
     try:
