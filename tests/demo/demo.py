@@ -161,7 +161,7 @@ class Demo:
         child = await self.start(sys.executable, "-u", os.path.join(HERE, "anythingllm_app.py"), "--db", database,
                                  "--rate", "4" if self.args.once else "1.5", "--seed", "11")
         async for line in child.stdout:
-            self.say("app", line.decode().rstrip())
+            self.say("app", line.decode().rstrip().removeprefix("app").lstrip())
 
     # ---- begin and end ----
 
