@@ -104,6 +104,13 @@ void multi_adopt(struct multi *m, CURL *easy)
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, m);
 }
 
+void multi_start(struct multi *m, CURL *easy)
+{
+    CHECK(curl_multi_add_handle(m->curl, easy) == CURLM_OK);
+    m->started++;
+    m->running++;
+}
+
 /* Tells epoll about what changed since the last wait, and only that. */
 static void apply_changes(struct multi *m)
 {
@@ -133,15 +140,16 @@ static void watch_wake_fd(struct multi *m, int wake_fd)
 
 static void run_timers(struct multi *m)
 {
-    int running;
     for (int turns = 0; turns < 8 && clock_mono_us() >= m->due_us; turns++) {     /* it often wants to be called again at once */
         m->due_us = INT64_MAX;
-        curl_multi_socket_action(m->curl, CURL_SOCKET_TIMEOUT, 0, &running);
+        curl_multi_socket_action(m->curl, CURL_SOCKET_TIMEOUT, 0, &m->running);
     }
 }
 
 static int wait_ms(const struct multi *m, struct duration wait)
 {
+    if (m->running < m->started)        /* one ended already: a fast answer was there right behind the request */
+        return 0;
     if (m->due_us == INT64_MAX)
         return (int)(wait.ms > INT32_MAX ? INT32_MAX : wait.ms);
     int64_t left_us = m->due_us - clock_mono_us();
@@ -159,7 +167,7 @@ bool multi_run(struct multi *m, int wake_fd, struct duration wait)
     int n = epoll_wait(m->epoll, events, EVENTS_PER_WAIT, wait_ms(m, wait));
     bool woken = false;
     for (int i = 0; i < n; i++) {
-        int fd = events[i].data.fd, running;
+        int fd = events[i].data.fd;
         if (fd == m->wake_fd) {
             woken = true;
             continue;
@@ -170,7 +178,7 @@ bool multi_run(struct multi *m, int wake_fd, struct duration wait)
         }
         int what = (events[i].events & EPOLLIN ? CURL_CSELECT_IN : 0) | (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
                    (events[i].events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
-        curl_multi_socket_action(m->curl, fd, what, &running);
+        curl_multi_socket_action(m->curl, fd, what, &m->running);
     }
     run_timers(m);
     return woken;
@@ -185,6 +193,7 @@ CURL *multi_done(struct multi *m, CURLcode *code)
         CURL *easy = msg->easy_handle;
         *code = msg->data.result;
         curl_multi_remove_handle(m->curl, easy);
+        m->started--;
         return easy;
     }
     return NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* libcurl's multi interface on one epoll.
  *
- *   multi_open -> curl_multi_add_handle(m->curl, easy) ... multi_run ... multi_done -> multi_close
+ *   multi_open -> multi_start(m, easy) ... multi_run ... multi_done -> multi_close
  *
  * The textbook way tells epoll about each change of mind of libcurl, several times per request on the same socket. Here a wish
  * is only noted, and applied just before waiting, when it differs from what epoll knows already; that saves three or four
@@ -27,12 +27,14 @@ struct multi {
     size_t socket_count;
     int *changed;               /* descriptors whose wish may differ from what epoll knows */
     size_t changed_count, changed_cap;
+    int started, running;       /* transfers that multi_done has not returned; those of them that libcurl still works on */
 };
 
 bool multi_open(struct multi *m, struct err *e);
 /* Sets the options by which `easy` is known to m; once per handle. */
 void multi_adopt(struct multi *m, CURL *easy);
-/* Moves all transfers on; waits at most `wait` for something to do. True when wake_fd is readable. */
+void multi_start(struct multi *m, CURL *easy);
+/* Moves all transfers on; waits at most `wait` for something to do, not at all when one has ended. True when wake_fd is readable. */
 bool multi_run(struct multi *m, int wake_fd, struct duration wait);
 /* A transfer that has ended (taken out of the multi handle), or NULL. */
 CURL *multi_done(struct multi *m, CURLcode *code);

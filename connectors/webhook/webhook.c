@@ -133,7 +133,7 @@ static void start(struct webhook *w, struct transfer *t, const struct message *m
     curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, t->request.body.at);
     curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->request.lines);
     t->in_flight = true;
-    CHECK(curl_multi_add_handle(w->multi.curl, t->easy) == CURLM_OK);
+    multi_start(&w->multi, t->easy);
 }
 
 static struct transfer *take_idle(struct webhook *w)
