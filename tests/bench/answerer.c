@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/* The receiver of the webhook benchmark. */
+#include "answerer.h"
+
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <signal.h>
+#include <unistd.h>
+
+enum { DESCRIPTORS = 8192, EVENTS = 256 };
+
+static const char answer[] = "HTTP/1.1 204 No Content\r\n\r\n";
+static char bytes[1 << 18];
+static struct { size_t left; } conns[DESCRIPTORS];      /* of the body that is being read */
+
+/* Answers each request whose end is in bytes; a head that is split between two reads does not happen here. */
+static unsigned answer_all(int fd, size_t n)
+{
+    unsigned count = 0;
+    for (const char *at = bytes; n > 0;) {
+        if (conns[fd].left == 0) {
+            const char *end = memmem(at, n, "\r\n\r\n", 4), *length = end ? memmem(at, (size_t)(end - at), "Content-Length: ", 16) : NULL;
+            if (!length) {
+                fprintf(stderr, "answerer: this is no POST that it understands\n");
+                abort();
+            }
+            conns[fd].left = strtoul(length + 16, NULL, 10) + (size_t)(end + 4 - at);
+        }
+        size_t part = n < conns[fd].left ? n : conns[fd].left;
+        conns[fd].left -= part;
+        at += part;
+        n -= part;
+        count += conns[fd].left == 0;
+    }
+    for (unsigned i = 0; i < count; i++)
+        if (send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL) < 0)
+            return i;
+    return count;
+}
+
+static void serve(int listener, struct answerer_shared *shared)
+{
+    int ep = epoll_create1(0), one = 1;
+    struct epoll_event events[EVENTS], ev = { .events = EPOLLIN, .data.fd = listener };
+    epoll_ctl(ep, EPOLL_CTL_ADD, listener, &ev);
+    while (!atomic_load(&shared->stop)) {
+        int n = epoll_wait(ep, events, EVENTS, 100);
+        for (int i = 0; i < n; i++) {
+            int fd = events[i].data.fd;
+            if (fd == listener) {
+                fd = accept(listener, NULL, NULL);
+                if (fd < 0 || fd >= DESCRIPTORS)
+                    abort();
+                conns[fd].left = 0;
+                setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+                ev = (struct epoll_event){ .events = EPOLLIN, .data.fd = fd };
+                epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev);
+                continue;
+            }
+            ssize_t got = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+            if (got <= 0)
+                close(fd);
+            else
+                atomic_fetch_add_explicit(&shared->answered, answer_all(fd, (size_t)got), memory_order_relaxed);
+        }
+    }
+}
+
+bool answerer_start(struct answerer *a)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t n = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(listener, (struct sockaddr *)&address, n) != 0 || listen(listener, 1024) != 0 ||
+        getsockname(listener, (struct sockaddr *)&address, &n) != 0) {
+        perror("answerer");
+        return false;
+    }
+    a->port = ntohs(address.sin_port);
+    a->shared = mmap(NULL, sizeof *a->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    a->pid = fork();
+    if (a->pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        serve(listener, a->shared);
+        _exit(0);
+    }
+    close(listener);
+    return a->pid > 0;
+}
+
+void answerer_stop(struct answerer *a)
+{
+    atomic_store(&a->shared->stop, true);
+    waitpid(a->pid, NULL, 0);
+}
