@@ -63,7 +63,8 @@ struct http_server_options {        /* rows to include in a connector's table as
 
 struct http_server *http_server_new(const struct http_server_options *o, const struct http_events *events, struct err *e);
 int http_server_port(const struct http_server *s);              /* the bound TCP port */
-int http_server_fd(const struct http_server *s);                /* readable when http_server_run has something to do; for nesting in a poll */
+int http_server_fd(const struct http_server *s);                /* readable when a client did something, for nesting in a poll;
+                                                                 * deadlines want http_server_run now and then all the same */
 /* One round: waits at most wait_ms (-1: no limit) for something to do, does it (all callbacks come from here) and returns; also
  * soon after wake_fd is readable. */
 void http_server_run(struct http_server *s, int wake_fd, int wait_ms);

@@ -1,18 +1,28 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""An independent WebSocket client, Python's websockets, against the echo program."""
+"""An independent WebSocket client, Python's websockets, against the echo program: clients.py ws://127.0.0.1:PORT/ or wss:..."""
 import asyncio
+import functools
 import os
+import ssl
 import sys
 
 import websockets
 
 
-async def echoes(url):
+def trusting():
+    """TLS without a look at the certificate, which echo's caller has made a moment ago."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def echoes(connect):
     big = os.urandom(1 << 20)
     messages = ["", "hello", "grüße \U0001f600", "x" * 125, "x" * 126, "x" * 65535, "x" * 65536, "y" * (1 << 20),
                 b"", b"\x00\xff", b"z" * 65536, big]
-    async with websockets.connect(url, max_size=None, compression=None) as ws:
+    async with connect(max_size=None, compression=None) as ws:
         for message in messages:
             await ws.send(message)
             assert await ws.recv() == message, "not what was sent: %d" % len(message)
@@ -24,9 +34,9 @@ async def echoes(url):
             await asyncio.wait_for(await ws.ping(payload), 10)
 
 
-async def overlapping(url):
+async def overlapping(connect):
     """Many messages on their way at once come back in order."""
-    async with websockets.connect(url, compression=None) as ws:
+    async with connect(compression=None) as ws:
         async def send():
             for i in range(2000):
                 await ws.send(str(i))
@@ -36,15 +46,15 @@ async def overlapping(url):
         await sending
 
 
-async def closes(url):
+async def closes(connect):
     for code, reason in ((1000, ""), (1001, "going"), (3000, "own"), (4999, "x" * 123)):
-        ws = await websockets.connect(url)
+        ws = await connect()
         await ws.close(code, reason)
         assert ws.close_code == code, "%d instead of %d" % (ws.close_code, code)
 
 
-async def too_big(url):
-    async with websockets.connect(url, max_size=None, compression=None) as ws:
+async def too_big(connect):
+    async with connect(max_size=None, compression=None) as ws:
         try:
             await ws.send(b"x" * (40 << 20))
             await ws.recv()
@@ -53,20 +63,20 @@ async def too_big(url):
             assert e.rcvd and e.rcvd.code == 1009, "closed with %s instead of 1009" % e
 
 
-async def many(url):
-    clients = await asyncio.gather(*(websockets.connect(url) for _ in range(200)))
+async def many(connect):
+    clients = await asyncio.gather(*(connect() for _ in range(200)))
     await asyncio.gather(*(ws.send("hello") for ws in clients))
     assert await asyncio.gather(*(ws.recv() for ws in clients)) == ["hello"] * 200
     await asyncio.gather(*(ws.close() for ws in clients))
 
 
-async def main(port):
-    url = "ws://127.0.0.1:%d/" % port
+async def main(url):
+    tls = {"ssl": trusting()} if url.startswith("wss:") else {}
     checks = [echoes, overlapping, closes, too_big, many]
     for check in checks:
-        await check(url)
-    print("python websockets %s: %d checks ok" % (websockets.__version__, len(checks)))
+        await check(functools.partial(websockets.connect, url, **tls))
+    print("python websockets %s, %s: %d checks ok" % (websockets.__version__, url.split(":")[0], len(checks)))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    asyncio.run(main(sys.argv[1]))
