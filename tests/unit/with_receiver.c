@@ -138,7 +138,7 @@ static void tick(struct conn *c)
 static void *run(void *ctx)
 {
     struct receiver *r = ctx;
-    static struct conn conns[RECEIVER_CONNECTIONS];
+    struct conn *conns = mem_alloc(RECEIVER_CONNECTIONS * sizeof *conns);
     for (size_t i = 0; i < RECEIVER_CONNECTIONS; i++)
         conns[i] = (struct conn){ .fd = -1 };
     while (!atomic_load(&r->stop)) {
@@ -161,6 +161,7 @@ static void *run(void *ctx)
     for (size_t i = 0; i < RECEIVER_CONNECTIONS; i++)
         if (conns[i].fd >= 0)
             drop(&conns[i], false);
+    free(conns);
     return NULL;
 }
 
