@@ -25,6 +25,7 @@ import random
 import re
 import signal
 import socket
+import ssl
 import struct
 import sys
 import time
@@ -219,8 +220,12 @@ async def serve(args):
     receiver = Receiver(args)
     loop = asyncio.get_running_loop()
     host, _, port = args.listen.rpartition(":")
-    server = await loop.create_server(lambda: Connection(receiver), host.strip("[]"), int(port), backlog=1024)
-    print(f"listening on http://{host}:{server.sockets[0].getsockname()[1]}", flush=True)
+    tls = None
+    if args.tls_certificate:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(args.tls_certificate, args.tls_key)
+    server = await loop.create_server(lambda: Connection(receiver), host.strip("[]"), int(port), backlog=1024, ssl=tls)
+    print(f"listening on {'https' if tls else 'http'}://{host}:{server.sockets[0].getsockname()[1]}", flush=True)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -242,6 +247,8 @@ def main():
     p.add_argument("--ledger", metavar="FILE")
     p.add_argument("--bodies", action="store_true", help="put bodies into the ledger")
     p.add_argument("--library", action="store_true", help="verify with the PyPI package standardwebhooks as well")
+    p.add_argument("--tls-certificate", metavar="FILE", help="PEM; with --tls-key: HTTPS")
+    p.add_argument("--tls-key", metavar="FILE")
     p.add_argument("--quiet", action="store_true", help="no line per request")
     args = p.parse_args()
     try:

@@ -207,3 +207,28 @@ def test_silence_is_unavailable(setup, mode, words):
     dead = wait_for(s.dead_json)
     assert dead[0]["class"] == "unavailable" and dead[0]["status"] is None and dead[0]["reason"].startswith(words)
     assert s.stop() == 0
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A self-signed certificate for 127.0.0.1: (certificate file, key file)."""
+    pem, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=test",
+                    "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", pem], check=True, capture_output=True)
+    return pem, key
+
+
+def test_tls_is_verified(setup, certificate):
+    s = setup(sink="retry: []", receiver=[f"--tls-certificate={certificate[0]}", f"--tls-key={certificate[1]}"])
+    s.post(id="event-over-untrusted-tls")
+    dead = wait_for(s.dead_json)
+    assert dead[0]["class"] == "unavailable" and dead[0]["reason"].startswith("TLS: the certificate is not trusted: self-signed certificate")
+    assert s.ledger() == []
+    assert s.stop() == 0
+
+
+def test_tls_with_an_authority_of_ones_own(setup, certificate):
+    s = setup(sink=f"ca_file: {certificate[0]}", receiver=[f"--tls-certificate={certificate[0]}", f"--tls-key={certificate[1]}"])
+    s.post(id="event-over-trusted-tls")
+    assert s.arrived(1)[0]["verified"]
+    assert s.stop() == 0
