@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What delivery.c (window and verdicts) and delivery_move.c (dead letters and retry topics) share. Nobody else includes it. */
+/* What delivery.c (polls and verdicts), delivery_window.c and delivery_move.c (dead letters, retry topics) share. Nobody else includes it. */
 #pragma once
 #include <stdatomic.h>
 #include "bridge/delivery.h"
@@ -88,9 +88,17 @@ struct delivery {
     struct delivery_counters count;
 };
 
+/* delivery_window.c */
+struct entry *entry_new(struct delivery *d);
 uint64_t entry_tag(const struct entry *en);
+struct entry *entry_of(struct delivery *d, uint64_t tag);       /* what a tag means, or NULL when that one ended long ago */
+void queue_add(struct queue *q, struct entry *en);
+struct entry *queue_take(struct queue *q);                      /* NULL: empty */
+void queue_remove(struct queue *q, struct entry *en);
+bool chain_enter(struct delivery *d, struct entry *en);         /* behind the others of its key; true when it may go at once */
 /* The entry is done for: counts it, moves its partition's watermark, gives everything back. */
 void entry_finish(struct delivery *d, struct entry *en, struct metric *counter);
+void entry_drop(struct delivery *d, struct entry *en);          /* gives everything back, nothing else */
 
 /* delivery_move.c */
 void moves_open(struct delivery *d, const struct broker_config *names);
