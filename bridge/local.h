@@ -196,7 +196,11 @@ bool wal_check(const char *file, struct err *e);
 
 void *local_writer(void *b);
 void local_wake_writer(struct local *b);                    /* with queue_lock held */
-void local_refuse(struct local *b, struct pub *p, const char *why);
+void local_touch(struct local *b, struct partition *p);    /* the open transaction changes it */
+
+/* ---- local_retain.c ---- */
+
+int local_retain(struct local *b);                          /* one step inside the open transaction; SQLite's code */
 
 /* ---- local_consumer.c: behind broker_local ---- */
 

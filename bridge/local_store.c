@@ -192,10 +192,10 @@ static bool check_identity(struct local *b, struct err *e)
     return true;
 }
 
-/* The small tables, whole; the logs are checked record by record as they are read. */
+/* The small tables, whole; logs and state are checked row by row as they are read. */
 static bool check_tables(struct local *b, struct err *e)
 {
-    static const char *const tables[] = { "topic", "partition", "position", "state" };
+    static const char *const tables[] = { "topic", "partition", "position" };
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         sqlite3_stmt *s = NULL;
         if (!store_prepare(&b->link, &s, e, "PRAGMA quick_check('%s')", tables[i]))

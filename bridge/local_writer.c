@@ -20,9 +20,9 @@
 
 enum {
     GROUP_RECORDS = 1024, GROUP_BYTES = 4 << 20,        /* most of one commit */
-    RETENTION_MS = 1000, RETENTION_ROWS = 1024,         /* how often, and most rows per commit */
+    SLEEP_MS = 1000,                                    /* longest sleep when something is due at some time */
     PROBE_MS = 1000, PROBE_BYTES = 65536,
-    CHECKPOINT_PAGES = 1000, CHECKPOINT_LATE = 4000,    /* when there is time; even when there is none */
+    CHECKPOINT_PAGES = 1000, CHECKPOINT_LATE = 2000,    /* when there is time; even when there is none */
 };
 
 struct batch {
@@ -58,7 +58,7 @@ static void sleep_until(struct local *b, int64_t due, int64_t now)
     if (due == INT64_MAX) {
         pthread_cond_wait(&b->work, &b->queue_lock);
     } else {
-        int64_t ms = due - now < RETENTION_MS ? due - now : RETENTION_MS;
+        int64_t ms = due - now < SLEEP_MS ? due - now : SLEEP_MS;
         struct timespec at;
         clock_gettime(CLOCK_MONOTONIC, &at);
         at.tv_sec += ms / 1000;
@@ -118,7 +118,7 @@ static void settled(struct local *b, size_t count)
     pthread_mutex_unlock(&b->queue_lock);
 }
 
-void local_refuse(struct local *b, struct pub *p, const char *why)
+static void refuse(struct local *b, struct pub *p, const char *why)
 {
     metric_add(p->refused ? b->refused_invalid : atomic_load(&b->status) == LOCAL_FAILED ? b->refused_failed : b->refused_full, 1);
     p->done(p->ctx, p->tag, OUTCOME_UNAVAILABLE, p->refused ? p->why : why);
@@ -131,7 +131,7 @@ static void end_batch(struct local *b, struct batch *g, bool stored, const char 
     for (struct pub *p = g->first; p; p = next) {
         next = p->next;
         if (!stored || p->refused) {
-            local_refuse(b, p, why);
+            refuse(b, p, why);
             continue;
         }
         p->done(p->ctx, p->tag, OUTCOME_STORED, NULL);
@@ -264,7 +264,7 @@ static int resolve(struct local *b, struct batch *g)
 
 /* ---- one transaction ---- */
 
-static void touch(struct local *b, struct partition *p)
+void local_touch(struct local *b, struct partition *p)
 {
     if (p->touched)
         return;
@@ -293,7 +293,7 @@ static int insert_record(struct local *b, struct item *i, int64_t now)
     int rc = store_run(p->insert);
     if (rc != SQLITE_OK)
         return rc;
-    touch(b, p);
+    local_touch(b, p);
     p->next++;
     p->bytes += (int64_t)i->size;
     return SQLITE_OK;
@@ -348,64 +348,6 @@ static int save_positions(struct local *b)
     return rc;
 }
 
-/* Looks at the front of a log: which rows are past their time or size? At most `room` of them; returns how many. */
-static int expired(struct local *b, struct partition *p, int room, int64_t *bytes, int *rc)
-{
-    struct topic *t = p->topic;
-    sqlite3_stmt *s = NULL;
-    int count = 0;
-    int64_t oldest = t->retention.ms > 0 ? clock_wall_ms() - t->retention.ms : INT64_MIN;
-    int64_t least = t->retention_bytes.n > 0 ? p->bytes - t->retention_bytes.n : INT64_MIN;
-    if (!store_prepare(&b->link, &s, NULL, "SELECT stored, bytes FROM log_%lld ORDER BY offset LIMIT %d", (long long)p->id, room)) {
-        *rc = sqlite3_errcode(b->link.db);
-        return 0;
-    }
-    while (sqlite3_step(s) == SQLITE_ROW && (sqlite3_column_int64(s, 0) < oldest || sqlite3_column_int64(s, 1) <= least)) {
-        *bytes = sqlite3_column_int64(s, 1);
-        count++;
-    }
-    *rc = sqlite3_finalize(s);
-    return count;
-}
-
-static int retain_partition(struct local *b, struct partition *p, int *room)
-{
-    int64_t bytes = 0;
-    int rc = SQLITE_OK, count = expired(b, p, *room, &bytes, &rc);
-    if (rc != SQLITE_OK || count == 0)
-        return rc;
-    *room -= count;
-    /* Readers must know the new start before rows vanish, or they would take the gap for damage. */
-    int64_t start = atomic_load(&p->start) + count;
-    atomic_store(&p->start, start);
-    touch(b, p);
-    sqlite3_stmt *s = NULL;
-    if (!store_prepare(&b->link, &s, NULL, "DELETE FROM log_%lld WHERE offset < %lld", (long long)p->id, (long long)start))
-        return sqlite3_errcode(b->link.db);
-    rc = store_run(s);
-    sqlite3_finalize(s);
-    sqlite3_bind_int64(b->set_base, 1, p->id);
-    sqlite3_bind_int64(b->set_base, 2, start);
-    sqlite3_bind_int64(b->set_base, 3, bytes);
-    return rc == SQLITE_OK ? store_run(b->set_base) : rc;
-}
-
-/* A bounded step over the topics in turn; what is left comes with the next group. */
-static int retain(struct local *b)
-{
-    int room = RETENTION_ROWS, rc = SQLITE_OK;
-    for (size_t i = 0; i < b->topic_count && room > 0 && rc == SQLITE_OK; i++) {
-        struct topic *t = b->topics[(b->retention_turn + i) % b->topic_count];
-        if (t->retention.ms <= 0 && t->retention_bytes.n <= 0)
-            continue;
-        for (int32_t k = 0; k < t->part_count && room > 0 && rc == SQLITE_OK; k++)
-            rc = retain_partition(b, t->parts[k], &room);
-    }
-    b->retention_turn++;
-    b->retention_due = clock_mono_ms() + (room > 0 ? RETENTION_MS : 0);
-    return rc;
-}
-
 /* What the transaction touched becomes visible, or goes back to what it was. */
 static void finish_partitions(struct local *b, bool committed)
 {
@@ -433,7 +375,7 @@ static int transaction(struct local *b, struct batch *g, bool positions, bool re
     if (rc == SQLITE_OK && positions)
         rc = save_positions(b);
     if (rc == SQLITE_OK && retention)
-        rc = retain(b);
+        rc = local_retain(b);
     crash_point("local-before-commit");
     if (rc == SQLITE_OK)
         rc = store_run(b->commit);
