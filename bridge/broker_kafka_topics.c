@@ -89,7 +89,8 @@ static bool admin_answer(struct kafka *b, rd_kafka_queue_t *q, bool creating, rd
         return false;
     }
     *code = rd_kafka_event_error(ev);
-    snprintf(why, room, "%s", *code ? rd_kafka_event_error_string(ev) : "");
+    if (*code)
+        snprintf(why, room, "Kafka at %s does not answer (%s)", b->config->servers, rd_kafka_event_error_string(ev));
     size_t count = 0;
     const rd_kafka_topic_result_t **results = NULL;
     if (!*code)
