@@ -51,12 +51,6 @@ static void store_cursor(struct sqlite_source *s, struct rule *r)
     r->moved = false;
 }
 
-static void store_ready(struct sqlite_source *s, struct rule *r)
-{
-    r->ready = true;
-    batch_change(s, r, "ready", STR(""), STR("0"), false);
-}
-
 static void store_epoch(struct sqlite_source *s, struct rule *r)
 {
     char text[24];
@@ -194,7 +188,7 @@ static int begin(struct sqlite_source *s, struct rule *r)
         return SQLITE_OK;
     int rc = stand_at_end(s, r, true);
     if (rc == SQLITE_OK)
-        store_ready(s, r);
+        batch_ready(s, r);
     return rc;
 }
 
@@ -343,7 +337,7 @@ enum step append_step(struct sqlite_source *s, struct rule *r, struct err *e)
     if (r->kind == KIND_OPEN_ROW && more)
         return stop(s, r, STEP_FULL);
     if (!r->ready)
-        store_ready(s, r);
+        batch_ready(s, r);
     return stop(s, r, STEP_DONE);
 }
 

@@ -51,6 +51,15 @@ void batch_change(struct sqlite_source *s, const struct rule *r, const char *wha
     CHECK(!b->text.failed);
 }
 
+void batch_ready(struct sqlite_source *s, struct rule *r)
+{
+    char text[24];
+    r->ready = true;
+    r->signature = rule_signature(r);
+    snprintf(text, sizeof text, "%" PRIx64, r->signature);
+    batch_change(s, r, "ready", STR(""), str_of(text), false);
+}
+
 /* ---- an event ---- */
 
 static int column_of(const struct rule *r, struct str name)

@@ -80,6 +80,16 @@ static int too_long(void *arg)
     return clock_mono_us() - s->slice_start_us > LONGEST_READ_US;
 }
 
+/* A commit lets go of its lock a moment after it can be seen; that moment is waited for, no longer. */
+static int wait_a_moment(void *arg, int count)
+{
+    (void)arg;
+    if (count >= 4)
+        return 0;
+    usleep(100);
+    return 1;
+}
+
 static int first_number(sqlite3_stmt *stmt, int64_t *out)
 {
     int rc = sqlite3_step(stmt);
@@ -95,6 +105,7 @@ static int set_up(struct sqlite_source *s)
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);         /* "name" is a column or an error, never a string */
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    sqlite3_busy_handler(s->db, wait_a_moment, NULL);
     sqlite3_progress_handler(s->db, 20000, too_long, s);
     s->slice_start_us = clock_mono_us();
     int rc = sqlite3_exec(s->db, "PRAGMA query_only = 1", NULL, NULL, NULL);

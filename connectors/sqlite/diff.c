@@ -290,15 +290,6 @@ static bool sweep(struct sqlite_source *s, struct rule *r)
     return false;
 }
 
-static void store_ready(struct sqlite_source *s, struct rule *r)
-{
-    char text[24];
-    r->ready = true;
-    r->signature = rule_signature(r);
-    snprintf(text, sizeof text, "%" PRIx64, r->signature);
-    batch_change(s, r, "ready", STR(""), str_of(text), false);
-}
-
 enum step diff_step(struct sqlite_source *s, struct rule *r, struct err *e)
 {
     if (r->phase == PHASE_BEGIN) {
@@ -320,6 +311,6 @@ enum step diff_step(struct sqlite_source *s, struct rule *r, struct err *e)
     if (sweep(s, r))
         return STEP_FULL;
     if (!r->ready || r->signature != rule_signature(r))
-        store_ready(s, r);
+        batch_ready(s, r);
     return STEP_DONE;
 }

@@ -373,10 +373,23 @@ static bool prepare_rows(struct sqlite_source *s, struct rule *r, char *why, siz
     return prepare(s, recent, &r->recent, why, size);
 }
 
+static bool table_missing(struct sqlite_source *s, const struct rule *r)
+{
+    sqlite3_stmt *stmt = NULL;
+    bool missing = false;
+    if (r->o->table && sqlite3_prepare_v2(s->db, "SELECT 1 FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE", -1, &stmt, NULL) == SQLITE_OK) {
+        sqlite3_bind_text(stmt, 1, r->o->table, -1, SQLITE_STATIC);
+        missing = sqlite3_step(stmt) == SQLITE_DONE;
+    }
+    sqlite3_finalize(stmt);
+    return missing;
+}
+
 void rule_compile(struct sqlite_source *s, struct rule *r)
 {
     char why[256] = "";
     rule_finalize(r);
+    r->no_table = table_missing(s, r);
     r->usable = probe_columns(s, r, why, sizeof why) && prepare_rows(s, r, why, sizeof why) && prepare_guards(s, r, why, sizeof why);
     if (r->usable)
         return;

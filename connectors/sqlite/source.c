@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 enum {
-    BUSY_WAIT_MS = 50,      /* longest wait before trying a locked file again */
+    BUSY_WAIT_MS = 32,      /* longest wait before trying a locked file again, when no commit is noticed */
     REST_FACTOR = 9,        /* rest so many times as long as a pass held the file: at most a tenth of the time is ours */
     REST_MS = 1000,
 };
@@ -196,16 +196,19 @@ static bool sqlite_open(struct source *base, struct err *e)
 
 /* ---- waiting ---- */
 
-/* Empties the folder's notices; did any speak of our file, its -wal or its -journal? */
+/* Empties the folder's notices; did any speak of our file, its -wal or its -journal? (A journal that goes away is a commit.) */
 static bool noticed(struct sqlite_source *s)
 {
     _Alignas(struct inotify_event) char space[8192];
     ssize_t n;
     bool ours = false;
+    s->committed = false;
     while ((n = read(s->inotify, space, sizeof space)) > 0)
         for (char *at = space; at < space + n;) {
             const struct inotify_event *ev = (const struct inotify_event *)(void *)at;
-            ours = ours || (ev->mask & IN_Q_OVERFLOW) || (ev->len && strncmp(ev->name, s->name, strlen(s->name)) == 0);
+            bool mine = (ev->mask & IN_Q_OVERFLOW) || (ev->len && strncmp(ev->name, s->name, strlen(s->name)) == 0);
+            ours = ours || mine;
+            s->committed = s->committed || (mine && ev->mask & (IN_DELETE | IN_Q_OVERFLOW));
             at += sizeof *ev + ev->len;
         }
     return ours;
@@ -239,6 +242,17 @@ static void back_off(struct sqlite_source *s)
         s->wait_ms = BUSY_WAIT_MS;
 }
 
+/* The file is locked: until the writer commits, or wait_ms. */
+static enum wait wait_unlocked(struct sqlite_source *s, int wake_fd)
+{
+    int64_t end = clock_mono_ms() + s->wait_ms;
+    for (;;) {
+        enum wait waited = wait_for(s, wake_fd, end - clock_mono_ms(), true);
+        if (waited == WAIT_WOKEN || clock_mono_ms() >= end || (waited == WAIT_NOTICED && s->committed))
+            return waited;
+    }
+}
+
 /* ---- failing ---- */
 
 static int fail(struct sqlite_source *s, const struct err *why, struct err *e)
@@ -255,7 +269,7 @@ static int fail(struct sqlite_source *s, const struct err *why, struct err *e)
 static int attempt_open(struct sqlite_source *s, int wake_fd, struct err *e)
 {
     for (;;) {
-        if (s->wait_ms && wait_for(s, wake_fd, s->wait_ms, false) == WAIT_WOKEN)
+        if (s->wait_ms && wait_unlocked(s, wake_fd) == WAIT_WOKEN)
             return 0;
         if (s->trouble.text[0] && wait_for(s, wake_fd, s->poll.ms, true) == WAIT_WOKEN)
             return 0;
@@ -308,6 +322,8 @@ static enum step run_rules(struct sqlite_source *s, struct err *e)
 {
     while (s->at < s->rule_count) {
         struct rule *r = s->rules[s->at];
+        if (r->no_table && !r->ready)
+            batch_ready(s, r);      /* what its table will hold, once there is one, is all new */
         enum step step = !r->usable ? STEP_DONE : r->kind == KIND_DIFF ? diff_step(s, r, e) : append_step(s, r, e);
         if (step == STEP_FULL || step == STEP_LATER || step == STEP_GONE)
             return step;
@@ -350,11 +366,9 @@ static int look(struct sqlite_source *s, int wake_fd, struct err *e)
     int64_t now = clock_mono_ms(), abort_ms = next_abort_ms(s), wait = s->next_poll_ms - now;
     if (s->rest_until_ms > now && wait_for(s, wake_fd, s->rest_until_ms - now, false) == WAIT_WOKEN)
         return 0;
-    if (s->wait_ms)
-        wait = s->wait_ms;
-    else if (abort_ms != INT64_MAX && abort_ms - clock_wall_ms() < wait)
+    if (abort_ms != INT64_MAX && abort_ms - clock_wall_ms() < wait)
         wait = abort_ms - clock_wall_ms();
-    enum wait waited = s->seen_version < 0 ? WAIT_NOTICED : wait_for(s, wake_fd, wait, true);
+    enum wait waited = s->wait_ms ? wait_unlocked(s, wake_fd) : s->seen_version < 0 ? WAIT_NOTICED : wait_for(s, wake_fd, wait, true);
     if (waited == WAIT_WOKEN)
         return 0;
     if (waited == WAIT_OVER && !s->wait_ms && clock_mono_ms() < s->next_poll_ms && clock_wall_ms() < abort_ms)
@@ -419,7 +433,7 @@ static int sqlite_read(struct source *base, int wake_fd, struct emission *out, s
         return n;
     if (!s->passing && (n = look(s, wake_fd, e), n < 0 || !s->passing))
         return n;
-    if (s->wait_ms && wait_for(s, wake_fd, s->wait_ms, false) == WAIT_WOKEN)
+    if (s->wait_ms && wait_unlocked(s, wake_fd) == WAIT_WOKEN)
         return 0;               /* busy in the middle of a pass */
     return slice(s, out, room, e);
 }

@@ -80,7 +80,7 @@ struct rule {
     int64_t epoch, top;
     struct rows rows;               /* diff: every row; open_row: the open ones (version = since) */
     /* prepared for this schema */
-    bool usable;
+    bool usable, no_table;
     bool lacks[RULE_WATCH];         /* watched columns that the table does not have */
     struct field *fields;
     int field_count;
@@ -128,6 +128,7 @@ struct sqlite_source {
     struct file_id file;
     int64_t seen_version, pass_version, schema;
     int inotify;                    /* -1: none */
+    bool committed;                 /* the last notices told of a commit, not only of writing */
     char *name;                     /* the file's name in its folder */
     struct err trouble, failed;     /* what read() failed with last, what it will fail with next; "": nothing */
     int64_t wait_ms;                /* busy: before trying again */
@@ -191,5 +192,6 @@ void batch_free(struct sqlite_source *s);
 void batch_event(struct sqlite_source *s, struct rule *r, const struct happening *h);
 /* value absent: forget. `r` NULL: of the source itself. */
 void batch_change(struct sqlite_source *s, const struct rule *r, const char *what, struct str key, struct str value, bool ahead);
+void batch_ready(struct sqlite_source *s, struct rule *r);      /* its first pass is complete */
 void batch_kept(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row, struct buf *out);   /* JSON of the kept columns */
 int batch_take(struct sqlite_source *s, struct emission *out, size_t room);

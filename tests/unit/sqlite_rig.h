@@ -130,6 +130,7 @@ static inline bool rig_try(struct rig *rig, const char *yaml, struct err *e)
         err_set(e, "%s", problems.at[0].text);
     problems_free(&problems);
     buf_free(&text);
+    good = good && sqlite_source.check(rig->s, e);
     for (size_t i = 0; good && i < rig->state_count; i++)
         if (!rig->state[i].forget)
             good = sqlite_source.restore(rig->s, str_of(rig->state[i].key), (struct str){ rig->state[i].value, rig->state[i].value_n }, false, e);

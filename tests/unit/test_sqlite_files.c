@@ -272,6 +272,18 @@ static void schemas_differ(void **state)
     rig_end(&rig);
 }
 
+/* The application makes its tables only after the source looked: every row in them is new. */
+static void tables_come_later(void **state)
+{
+    (void)state;
+    rig_new(&rig, "WAL");
+    rig_open(&rig, APPEND);
+    see("");
+    app_exec(&rig, "BEGIN; CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x); INSERT INTO log(x) VALUES (1), (2); COMMIT");
+    see("log.line log.line");
+    rig_end(&rig);
+}
+
 /* A table rebuild as migrations do it, and VACUUM: nothing is reported. */
 static void rebuilt(void **state)
 {
@@ -319,7 +331,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(not_there_yet), cmocka_unit_test(no_database), cmocka_unit_test(a_folder), cmocka_unit_test(no_permission),
         cmocka_unit_test(damaged), cmocka_unit_test(hot_journal), cmocka_unit_test(wal_without_shm), cmocka_unit_test(replaced),
-        cmocka_unit_test(gone_and_back), cmocka_unit_test(schemas_differ), cmocka_unit_test(rebuilt), cmocka_unit_test(busy),
+        cmocka_unit_test(gone_and_back), cmocka_unit_test(schemas_differ), cmocka_unit_test(tables_come_later), cmocka_unit_test(rebuilt), cmocka_unit_test(busy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
