@@ -29,7 +29,8 @@ static bool is_idle(struct sqlite_source *s)
 {
     struct err e;
     bool changed = true;
-    return s->db && !s->passing && s->seen_version >= 0 && database_changed(s, &changed, &e) == DB_OK && !changed;
+    return s->db && !s->passing && s->seen_version >= 0 && s->found.given == s->found.event_count && s->found.change_count == 0
+        && database_changed(s, &changed, &e) == DB_OK && !changed;
 }
 
 static struct source *source_new(const char *path, const char *preset, const char *start)
