@@ -120,7 +120,7 @@ class Books:
         with self.lock:
             return {"posted": len(self.items), "acknowledged": sum(i.acknowledged for i in self.items.values()), "commits": len(self.commits),
                     "requests": self.requests, "delivered": sum(s.times > 0 for seen in self.seen.values() for s in seen.values()),
-                    "repeats": sum(max(s.times - 1, 0) for seen in self.seen.values() for s in seen.values()),
+                    "repeats": {sink: sum(max(s.times - 1, 0) for s in seen.values()) for sink, seen in self.seen.items()},
                     "dead": sum(len(d) for d in self.dead.values()), "reposts": self.reposts, "twice": self.twice}
 
     # ---- the balance ----

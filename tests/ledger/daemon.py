@@ -54,6 +54,7 @@ class Daemon:
     def __init__(self, binary, folder, broker, port, admin, receiver_port):
         self.binary, self.folder, self.port, self.admin = binary, folder, port, admin
         self.broker, self.receiver_port = broker, receiver_port
+        self.encoding = "binary"        # of the application's events on their topic
         self.process = None
         self.starts = 0
         self.configure()
@@ -63,7 +64,7 @@ class Daemon:
         broker = json.dumps(self.broker | more)
         with open(os.path.join(self.folder, "bridge.yaml"), "w") as f:
             f.write(CONFIG.format(broker=broker, port=self.port, admin=self.admin, url=f"http://127.0.0.1:{self.receiver_port}", standard=STANDARD, github=GITHUB,
-                                  token=TOKEN, encoding="binary", **SECRETS))
+                                  token=TOKEN, encoding=self.encoding, **SECRETS))
 
     # ---- start and end ----
 
