@@ -501,13 +501,13 @@ void delivery_free(struct delivery *d)
     }
     if (d->open)
         d->s->ops->close(d->s);
-    for (size_t i = 0; i < d->entry_cap; i++) {
+    for (size_t i = 0; i < d->entry_cap; i++)
         if (d->entries[i]->state != ENTRY_FREE) {
             metric_add(d->count.released, 1);
             entry_drop(d, d->entries[i]);
         }
+    for (size_t i = 0; i < d->entry_cap; i++)       /* not before: dropping one still links the next of its key */
         free(d->entries[i]);
-    }
     while (d->parts)
         part_free(d, d->parts);
     free(d->entries);

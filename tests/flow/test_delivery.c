@@ -396,6 +396,25 @@ static void order_by_key_sends_one_of_a_key_at_a_time(void **state)
     reconciles();
 }
 
+static void an_end_releases_those_that_wait_behind_others(void **state)
+{
+    (void)state;
+    config.order = "key";
+    sink.verdict = silent;
+    flow_event(&flow, "in", "a1", "a");
+    flow_event(&flow, "in", "a2", "a");
+    flow_event(&flow, "in", "b1", "b");
+    flow_event(&flow, "in", "b2", "b");
+    start();
+    turn(2);
+    assert_int_equal(sink.count, 2);
+    restart();
+    turn(2);
+    assert_int_equal(count("released"), 4);
+    assert_int_equal(sink.count, 4);
+    reconciles();
+}
+
 static void the_filter_leaves_out_and_counts(void **state)
 {
     (void)state;
@@ -498,6 +517,7 @@ int main(void)
         flow_test(only_the_contiguous_prefix_is_committed),
         flow_test(the_window_bounds_what_is_in_flight),
         flow_test(order_by_key_sends_one_of_a_key_at_a_time),
+        flow_test(an_end_releases_those_that_wait_behind_others),
         flow_test(the_filter_leaves_out_and_counts),
         flow_test(a_record_that_is_no_event_becomes_a_dead_letter),
         flow_test(a_redriven_event_comes_back_to_this_sink),
