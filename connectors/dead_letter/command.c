@@ -157,13 +157,16 @@ static int64_t walk(struct letters *st, const struct request *r, bool newest, in
         n = letters_select(st, &r->selection, newest, after, page, (size_t)room, e);
         for (int64_t i = 0; i < n; i++) {
             struct letter l;
-            if (!letters_load(st, page[i], &l, e))
+            after = page[i];
+            if (!letters_load(st, page[i], &l, e)) {
+                if (l.seq == 0)         /* the daemon has filed it anew, or dropped it, since the page was selected */
+                    continue;
                 return -1;
+            }
             bool ok = each(ctx, &l, e);
             letter_free(&l);
             if (!ok)
                 return -1;
-            after = page[i];
             total++;
         }
     } while (n > 0 && total < most);

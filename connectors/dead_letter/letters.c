@@ -438,7 +438,10 @@ bool letters_load(struct letters *st, int64_t seq, struct letter *l, struct err 
         buf_free(&all);
         if (rc == SQLITE_ROW)
             return err_set(e, "%s: the letter is too large", st->path);
-        return rc == SQLITE_DONE ? err_set(e, "%s: the letter is gone", st->path) : db_failed(st, e);
+        if (rc != SQLITE_DONE)
+            return db_failed(st, e);
+        l->seq = 0;
+        return err_set(e, "%s: the letter is gone", st->path);
     }
     for (size_t i = 0; i < count; i++)
         *columns[i].to = columns[i].absent ? STR_ABSENT : (struct str){ all.at ? all.at + columns[i].at : "", columns[i].n };

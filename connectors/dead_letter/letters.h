@@ -55,6 +55,6 @@ int64_t letters_count(struct letters *st);          /* letters in the file */
  * from the end in question). Returns how many, at most room; -1 with *e. */
 int64_t letters_select(struct letters *st, const struct selection *sel, bool newest, int64_t after, int64_t *out, size_t room, struct err *e);
 int64_t letters_matches(struct letters *st, const struct selection *sel, struct err *e);   /* how many; -1 with *e */
-/* One letter as a copy; letter_free. False with *e, also when it is gone by now. */
+/* One letter as a copy; letter_free. False with *e; l->seq is 0 when that is because the letter is gone by now. */
 bool letters_load(struct letters *st, int64_t seq, struct letter *l, struct err *e);
 void letter_free(struct letter *l);

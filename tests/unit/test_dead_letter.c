@@ -184,6 +184,7 @@ static void what_is_no_event_is_filed_by_its_place(void **state)
     assert_int_equal(l.owner.n, 0);
     letter_free(&l);
     assert_false(letters_load(st, 12345, &l, &e));
+    assert_int_equal(l.seq, 0);         /* gone, which a walk through the file passes over */
     letters_close(st);
     close_sink(s);
 }
