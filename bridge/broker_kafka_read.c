@@ -2,11 +2,12 @@
 /* Reading a stretch of a topic once, without a group: a source's state, and the last records of a topic. */
 #include <stdlib.h>
 #include <stdio.h>
+#include <time.h>
 #include "bridge/broker_kafka.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mem.h"
 
-enum { LIMIT_MS = 30000, ASK_MS = 5000, TOPIC_MS = 5000 };
+enum { LIMIT_MS = 30000, ASK_MS = 5000, TOPIC_MS = 5000, LEADER_MS = 10000 };
 
 /* ---- a stretch ---- */
 
@@ -35,13 +36,26 @@ static rd_kafka_t *reader_new(struct kafka *b, struct err *e)
     return rk;
 }
 
+/* Asks again while the partition has no leader that knows that it is one: after a restart or a change of leaders that takes a moment. */
+static rd_kafka_resp_err_t ends_of(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *low, int64_t *high)
+{
+    int64_t until = clock_mono_ms() + LEADER_MS;
+    for (;;) {
+        rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(rk, topic, partition, low, high, ASK_MS);
+        bool leaderless = code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION || code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+        if (!leaderless || clock_mono_ms() > until)
+            return code;
+        nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
+    }
+}
+
 /* Where to begin in each partition; its metadata says where it ends now. Empty partitions are left out. */
 static rd_kafka_topic_partition_list_t *stretch_plan(const struct stretch *s, rd_kafka_t *rk, int32_t partitions, int64_t *ends, struct err *e)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
     for (int32_t p = 0; p < partitions; p++) {
         int64_t low = 0, high = 0;
-        rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(rk, s->topic, p, &low, &high, ASK_MS);
+        rd_kafka_resp_err_t code = ends_of(rk, s->topic, p, &low, &high);
         if (code) {
             rd_kafka_topic_partition_list_destroy(list);
             err_set(e, "topic %s, partition %d: cannot ask for its offsets: %s", s->topic, p, rd_kafka_err2str(code));
