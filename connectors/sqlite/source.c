@@ -311,6 +311,8 @@ static void pass_done(struct sqlite_source *s)
 {
     int64_t rest = s->busy_us * REST_FACTOR / 1000;
     s->passing = false;
+    if (s->seen_version < 0)        /* with start: now, what comes from here on is reported */
+        LOG(INFO, "watching", LOG_C("source", s->base.id), LOG_C("path", s->path));
     s->seen_version = s->pass_version;
     s->rest_until_ms = clock_mono_ms() + (rest > REST_MS ? REST_MS : rest);
     s->next_poll_ms = clock_mono_ms() + s->poll.ms;
