@@ -1,11 +1,53 @@
 # SPDX-License-Identifier: MIT
-"""What every end-to-end test shares."""
+"""What every end-to-end test shares: the real binary, both brokers, a receiver, the judges of signatures.
+
+A test that takes `bridge` runs on both brokers, with topics and groups of its own (`bridge.topic("x")`), so tests do not see each other."""
+import asyncio
+import base64
+import contextlib
+import http.server
+import json
 import os
 import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
 
 import pytest
+import requests
+import websockets
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests/kafka"), str(ROOT / "tests/demo")]
+import receiver as demo_receiver  # noqa: E402
+import rig  # noqa: E402
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OTHER_SECRET = "a raw secret of more than 24 characters"
+TOKEN = "a-token-of-some-length-0123"
+SANITIZERS = re.compile(r"ERROR: AddressSanitizer|ERROR: LeakSanitizer|runtime error:|WARNING: ThreadSanitizer|FATAL: ThreadSanitizer")
+PATIENCE = float(os.environ.get("PATIENCE", 40))       # seconds; a bound for what should take less than one
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "threads: also runs under ThreadSanitizer")
+
+
+def wait_for(what, seconds=PATIENCE, why=""):
+    """The first true answer of what(); an error after `seconds`, with what `why` (a text or a function) says."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        found = what()
+        if found:
+            return found
+        time.sleep(0.01)
+    raise AssertionError("it did not happen in time: " + str(why() if callable(why) else why))
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +57,438 @@ def aqueduct():
     if not path.is_file():
         pytest.fail(f"{path} is not there: build it or set AQUEDUCT_BIN")
     return str(path)
+
+
+# ---- brokers ----
+
+@pytest.fixture(scope="session")
+def kafka():
+    """A real Apache Kafka, one for the whole session."""
+    with rig.Kafka() as one:
+        yield one
+
+
+@contextlib.contextmanager
+def paused(kafka):
+    """The Kafka does not answer meanwhile."""
+    kafka.pause()
+    try:
+        yield
+    finally:
+        kafka.resume()
+
+
+def kafka_read(kafka, topic, count, seconds=PATIENCE):
+    """At least `count` records of a topic by kcat: dictionaries with key, value and headers (all bytes), partition, offset."""
+    def read():
+        done = subprocess.run(["kcat", "-b", kafka.servers, "-C", "-t", topic, "-o", "beginning", "-e", "-q", "-u", "-Z",
+                               "-f", r"%p\0%o\0%k\0%S\0%h\0\xff\n%s\xff\xfe\n"], capture_output=True, timeout=60)
+        found = []
+        for one in done.stdout.split(b"\xff\xfe\n")[:-1]:
+            head, value = one.split(b"\0\xff\n", 1)
+            partition, offset, key, length, headers = head.split(b"\0", 4)
+            pairs = dict(pair.split(b"=", 1) for pair in headers.split(b",") if b"=" in pair) if headers else {}
+            found.append({"partition": int(partition), "offset": int(offset), "key": None if key == b"NULL" else key,
+                          "value": None if int(length) < 0 else value, "headers": pairs})
+        return found if len(found) >= count else None
+    return wait_for(read, seconds, f"{count} records on {topic}")
+
+
+# ---- the daemon ----
+
+class Daemon:
+    """One run of the binary, with what it logs."""
+
+    def __init__(self, program, config, folder, env=None):
+        self.log_file = folder / f"log-{uuid.uuid4().hex[:6]}"
+        environment = dict(os.environ, **(env or {}))
+        environment.setdefault("TSAN_OPTIONS", f"suppressions={ROOT}/tests/e2e/tsan.supp history_size=4 second_deadlock_stack=1")
+        with open(self.log_file, "wb") as log:
+            self.process = subprocess.Popen([program, "run", "-c", str(config)], stdin=subprocess.DEVNULL, stderr=log, cwd=folder, env=environment)
+
+    def log(self):
+        return self.log_file.read_text(errors="replace")
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def port(self, name):
+        """Of a source or sink that listens on port 0; "admin": of the pages."""
+        pattern = re.compile(r'msg="admin listens".* port=(\d+)' if name == "admin" else rf"msg=listening (?:source|sink)={name} .*port=(\d+)")
+        def found():
+            assert self.alive(), self.log()
+            return pattern.search(self.log())
+        return int(wait_for(found, why=self.log)[1])
+
+    def page(self, path):
+        return requests.get(f"http://127.0.0.1:{self.port('admin')}{path}", timeout=10)
+
+    def ready(self):
+        wait_for(lambda: self.page("/readyz").status_code == 200, 90, self.log)
+        return self
+
+    def watching(self, source="app"):
+        """Until a sqlite source has looked at everything once: what happens from now on is new to it."""
+        wait_for(lambda: f"msg=watching source={source} " in self.log(), why=self.log)
+        return self
+
+    def metrics(self):
+        """{(name, ((label, value), ...)): number}"""
+        found = {}
+        for line in self.page("/metrics").text.splitlines():
+            if line and not line.startswith("#"):
+                name, labels, value = re.fullmatch(r'([a-z_]+)(?:\{(.*)\})? (\S+)', line).groups()
+                found[name, tuple(sorted(re.findall(r'(\w+)="([^"]*)"', labels or "")))] = float(value)
+        return found
+
+    def metric(self, name, **labels):
+        """The sum of all of that name that have these labels."""
+        wanted = set(labels.items())
+        return sum(v for (n, have), v in self.metrics().items() if n == name and wanted <= set(have))
+
+    def terminate(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self, seconds=PATIENCE):
+        code = self.process.wait(seconds)
+        self.check()
+        return code
+
+    def stop(self):
+        self.terminate()
+        assert self.wait() == 0, self.log()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(PATIENCE)
+        self.check()
+
+    def check(self):
+        log = self.log()
+        assert not SANITIZERS.search(log), log
+
+
+class Bridge:
+    """A configuration on one of the brokers, started as often as a test wants."""
+
+    def __init__(self, program, kind, folder, kafka):
+        self.program, self.kind, self.folder, self.kafka = program, kind, folder, kafka
+        self.name = "t" + uuid.uuid4().hex[:8]
+        self.broker_more = ""
+        self.daemons = []
+
+    def topic(self, name):
+        return f"{self.name}.{name}"
+
+    def broker(self, folder=None):
+        names = f"prefix: {self.name}-own., group_prefix: {self.name}-"
+        if self.kind == "local":
+            return f"broker: {{type: local, path: {folder or self.folder}/data, {names}{self.broker_more}}}\n"
+        return f"broker: {{type: kafka, servers: {self.kafka.servers}, {names}, instance: one{self.broker_more}}}\n"
+
+    def configure(self, text, folder=None, admin="127.0.0.1:0", name="bridge.yaml"):
+        """`text` is the rest of the configuration; $EVENTS in it becomes the topic "events" of this test, $FOLDER its folder."""
+        folder = folder or self.folder
+        folder.mkdir(exist_ok=True)
+        text = re.sub(r"\$T_(\w+)", lambda m: self.topic(m[1]), text.replace("$EVENTS", self.topic("events")).replace("$FOLDER", str(folder)))
+        self.config = folder / name
+        self.config.write_text(self.broker(folder) + f'admin: {{listen: "{admin}"}}\n' + text)
+        return self.config
+
+    def start(self, ready=True, env=None):
+        daemon = Daemon(self.program, self.config, self.config.parent, env)
+        self.daemons.append(daemon)
+        return daemon.ready() if ready else daemon
+
+    def run(self, text, **more):
+        self.configure(text, **more)
+        return self.start()
+
+    def command(self, *words, seconds=60):
+        return subprocess.run([self.program, *words, "-c", str(self.config)], cwd=self.folder, capture_output=True, text=True, timeout=seconds)
+
+    def dead(self, *words):
+        done = self.command("dead", "list", "--json", *words)
+        assert done.returncode == 0, done.stderr
+        assert not SANITIZERS.search(done.stderr), done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def end(self):
+        for daemon in self.daemons:
+            if daemon.alive():
+                daemon.terminate()
+        for daemon in self.daemons:
+            if daemon.alive():
+                try:
+                    daemon.wait()
+                finally:
+                    daemon.process.kill()
+            daemon.check()
+
+
+@pytest.fixture
+def bridges(aqueduct, tmp_path, request):
+    """Makes bridges; ends their daemons, and fails the test on any sanitizer's report."""
+    made = []
+
+    def make(kind, folder=None):
+        made.append(Bridge(aqueduct, kind, folder or tmp_path, request.getfixturevalue("kafka") if kind == "kafka" else None))
+        return made[-1]
+    yield make
+    for one in made:
+        one.end()
+
+
+@pytest.fixture(params=["local", "kafka"])
+def bridge(bridges, request):
+    return bridges(request.param)
+
+
+@pytest.fixture
+def local_bridge(bridges):
+    return bridges("local")
+
+
+@pytest.fixture
+def kafka_bridge(bridges):
+    return bridges("kafka")
+
+
+# ---- a receiver ----
+
+class Receiver:
+    """Receives webhooks on a loopback port. `answer(request)` returns a status, or (status, headers), or "hang" or "close"."""
+
+    def __init__(self, answer=lambda request: 204, secrets=(SECRET,), port=0):
+        self.answer, self.requests, self.released = answer, [], threading.Event()
+        keys, self.lock, outer = [demo_receiver.key_of(s) for s in secrets], threading.Lock(), self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def log_message(self, *_):
+                pass
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                found = demo_receiver.event_of(headers, body)
+                request = {"at": time.time(), "path": self.path, "headers": headers, "body": body, "id": headers.get("webhook-id"), **found,
+                           "event_id": found["id"], "why": demo_receiver.verify(keys, headers, body, time.time())}
+                request["id"] = headers.get("webhook-id")
+                with outer.lock:
+                    request["arrival"] = 1 + sum(r["id"] == request["id"] for r in outer.requests)
+                    answer = request["answer"] = outer.answer(request)
+                    outer.requests.append(request)
+                if answer in ("hang", "close"):
+                    outer.released.wait(120 if answer == "hang" else 0)
+                    self.close_connection = True
+                    return
+                status, more = answer if isinstance(answer, tuple) else (answer, {})
+                self.send_response(status)
+                for name, value in more.items():
+                    self.send_header(name, value)
+                if status != 204:
+                    self.send_header("Content-Length", "0")
+                self.end_headers()
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads, request_queue_size = True, 256
+
+            def handle_error(self, *_):
+                pass                        # the bridge may hang up at any time
+
+        self.server = Server(("127.0.0.1", port), Handler)
+        self.port = self.server.server_port
+        self.url = f"http://127.0.0.1:{self.port}/hook"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def all(self):
+        with self.lock:
+            return list(self.requests)
+
+    def good(self):
+        """Those that were answered with 2xx."""
+        return [r for r in self.all() if isinstance(r["answer"], int) and r["answer"] < 300]
+
+    def ids(self):
+        return {r["id"] for r in self.good()}
+
+    def arrived(self, count, seconds=PATIENCE):
+        wait_for(lambda: len(self.all()) >= count, seconds, lambda: f"{count} requests; there are {len(self.all())}")
+        return self.all()
+
+    def delivered(self, ids, seconds=PATIENCE):
+        """Waits until each of these was answered with 2xx; everything must verify."""
+        ids = set(ids)
+        wait_for(lambda: ids <= self.ids(), seconds, lambda: f"missing: {sorted(ids - self.ids())[:10]}")
+        assert [r["why"] for r in self.all() if r["why"]] == []
+
+    def close(self):
+        self.released.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def receivers():
+    made = []
+
+    def make(*args, **kw):
+        made.append(Receiver(*args, **kw))
+        return made[-1]
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def receiver(receivers):
+    return receivers()
+
+
+# ---- listeners ----
+
+class Listener:
+    """A WebSocket listener in a thread of its own. When it has ended, `code` and `reason` say how, or `refused` the HTTP status."""
+
+    def __init__(self, port, query="", headers=None, **more):
+        self.events, self.code, self.reason, self.refused, self.protocol = [], None, None, None, None
+        self.opened, self.ended = threading.Event(), threading.Event()
+        self.url = f"ws://127.0.0.1:{port}/{query}"
+        self.more = dict(more, extra_headers=headers, max_size=None, open_timeout=30)
+        threading.Thread(target=lambda: asyncio.run(self.listen()), daemon=True).start()
+        wait_for(lambda: self.opened.is_set() or self.ended.is_set())
+
+    async def listen(self):
+        try:
+            async with websockets.connect(self.url, **self.more) as ws:
+                self.protocol = ws.subprotocol
+                self.opened.set()
+                try:
+                    async for text in ws:
+                        self.events.append(json.loads(text))
+                finally:
+                    self.code, self.reason = ws.close_code, ws.close_reason
+        except websockets.InvalidStatusCode as e:
+            self.refused = e.status_code
+        except websockets.ConnectionClosed:
+            pass
+        finally:
+            self.ended.set()
+
+    def ids(self):
+        return [e["id"] for e in self.events]
+
+    def heard(self, ids):
+        wait_for(lambda: set(ids) <= set(self.ids()), why=lambda: sorted(set(ids) - set(self.ids()))[:10])
+
+
+class SseListener(Listener):
+    """The same by server-sent events; `blocks` holds (id, event, data) as they stood on the wire."""
+
+    def __init__(self, port, query="", headers=None):
+        self.events, self.blocks, self.opened, self.ended = [], [], threading.Event(), threading.Event()
+        self.stream = requests.get(f"http://127.0.0.1:{port}/{query}", headers={"Accept": "text/event-stream", **(headers or {})}, stream=True, timeout=60)
+        self.refused = self.stream.status_code if self.stream.status_code != 200 else None
+        threading.Thread(target=self.follow, daemon=True).start()
+
+    def follow(self):
+        block = {}
+        try:
+            for line in self.stream.iter_lines(chunk_size=1):
+                name, _, value = line.decode().partition(": ")
+                if line:
+                    block[name] = value
+                elif "data" in block:
+                    self.blocks.append((block["id"], block["event"], block["data"]))
+                    self.events.append(json.loads(block["data"]))
+                    block = {}
+        except requests.RequestException:
+            pass
+        finally:
+            self.ended.set()
+
+
+# ---- verifiers ----
+
+@pytest.fixture(scope="session")
+def node():
+    """Runs a script of tests/e2e/verify with npm's packages; JSON lines in, lines out."""
+    folder = ROOT / "build/verify"
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = (ROOT / "tests/e2e/verify/package.json").read_text()
+    for file in (ROOT / "tests/e2e/verify").glob("*.mjs"):
+        shutil.copy(file, folder / file.name)
+    stamp = folder / "installed"
+    if not stamp.exists() or stamp.read_text() != wanted:
+        (folder / "package.json").write_text(wanted)
+        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"], cwd=folder, check=True, timeout=300)
+        stamp.write_text(wanted)
+
+    def ask(script, lines):
+        done = subprocess.run(["node", script], cwd=folder, input="\n".join(map(json.dumps, lines)), capture_output=True, text=True, timeout=120)
+        assert done.stderr == ""
+        return done.stdout.split("\n")[:-1]
+    return ask
+
+
+@pytest.fixture(scope="session")
+def judge(node):
+    """Asks npm's standardwebhooks and svix about a list of {id, timestamp, signature, body_base64, secret}: "ok", or why not."""
+    return lambda lines: node("verify.mjs", lines)
+
+
+def signed(request, secret=SECRET):
+    """A received request as the judge wants it."""
+    return {"id": request["id"], "timestamp": request["headers"]["webhook-timestamp"], "signature": request["headers"]["webhook-signature"],
+            "body_base64": base64.b64encode(request["body"]).decode(), "secret": secret}
+
+
+# ---- senders ----
+
+HTTP_SOURCE = f"""
+sources:
+  hooks:
+    type: http
+    listen: 127.0.0.1:0
+    paths: [{{path: /v1, verify: {{scheme: bearer, secrets: [{TOKEN}]}}}}]
+routes: [{{topic: $EVENTS}}]
+"""
+
+
+def event(ident, kind="thing.happened", **more):
+    return {"specversion": "1.0", "id": ident, "source": "/e2e", "type": kind, **more}
+
+
+def post(daemon, body, path="/v1", source="hooks", token=TOKEN, headers=None, timeout=60):
+    """One CloudEvent (or a list: a batch) into the http source."""
+    kind = "application/cloudevents-batch+json" if isinstance(body, list) else "application/cloudevents+json"
+    return requests.post(f"http://127.0.0.1:{daemon.port(source)}{path}", data=json.dumps(body).encode(), timeout=timeout,
+                         headers={"Authorization": f"Bearer {token}", "Content-Type": kind, **(headers or {})})
+
+
+def post_ok(daemon, *events):
+    for one in events:
+        answer = post(daemon, one)
+        assert answer.status_code == 202, answer.text
+
+
+def webhook_sink(name, url, more=""):
+    return f"""
+  {name}:
+    type: webhook
+    topics: [$EVENTS]
+    url: {url}
+    secrets: [{SECRET}]
+""" + "".join(f"    {line}\n" for line in more.splitlines())
+
+
+DEAD_LETTERS = "  failed: {type: dead_letter, path: $FOLDER/dead.db}\n"
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
