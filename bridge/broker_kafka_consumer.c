@@ -193,11 +193,13 @@ static void consumer_free(struct kafka_consumer *c)
     free(c);
 }
 
+/* May wait long for a broker; the consumer goes with it, whenever that is. */
 static void *client_end(void *arg)
 {
-    rd_kafka_t *rk = arg;
-    rd_kafka_consumer_close(rk);
-    rd_kafka_destroy(rk);
+    struct kafka_consumer *c = arg;
+    rd_kafka_consumer_close(c->rk);
+    rd_kafka_destroy(c->rk);
+    consumer_free(c);
     return NULL;
 }
 
@@ -373,8 +375,6 @@ void kafka_leave(struct consumer *base)
     wake_with(c->queue, -1);
     parts_drop(c);
     rd_kafka_queue_destroy(c->queue);
-    if (kafka_bounded(client_end, c->rk, (struct duration){ CLOSE_MS }))
-        consumer_free(c);
-    else
-        LOG(WARN, "kafka consumer does not end; it is left behind", LOG_C("group", c->group ? c->group : "(none)"));
+    if (!kafka_bounded(client_end, c, (struct duration){ CLOSE_MS }))
+        LOG(WARN, "a kafka consumer does not end; it is left behind", LOG_INT("waited_ms", CLOSE_MS));
 }

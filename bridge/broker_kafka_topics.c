@@ -342,8 +342,10 @@ int32_t kafka_topic_wait(struct kafka *b, const char *name, struct duration limi
            && kafka_cond_wait(&b->topics_changed, &b->topics_lock, until))
         ;
     int32_t count = n->state == TOPIC_THERE ? n->partitions : 0;
-    if (count == 0)
-        err_set(e, "topic %s: %s", name, n->why[0] ? n->why : "Kafka does not answer");
+    if (count == 0 && n->why[0])
+        err_set(e, "topic %s: %s", name, n->why);
+    else if (count == 0)
+        err_set(e, "topic %s: Kafka at %s does not answer", name, b->config->servers);
     pthread_mutex_unlock(&b->topics_lock);
     return count;
 }
