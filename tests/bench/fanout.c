@@ -2,8 +2,9 @@
 /* Fan-out to many listeners: the websocket sink, and its raw limit: send() of one shared buffer to the same number of sockets.
  *
  *   bench.fanout raw|sink [listeners] [seconds] [events a second, 0: as many as the listeners take, at most 256 ahead]
+ *   bench.fanout daemon listeners seconds rate PORT PATH TOKEN LISTEN_PORT PID     posts batches to a running aqueduct whose sink listens
  *
- * Prints one JSON object. CPU is the publisher's own process only. */
+ * Prints one JSON object. CPU is the publisher's own process only, or the daemon's. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <arpa/inet.h>
@@ -29,10 +30,15 @@ static double seconds, rate;
 static struct listeners listeners;
 static uint64_t published;
 
+static int daemon_pid;
+
 static double cpu_now(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    struct timespec t = { 0 };
+    clockid_t clock = CLOCK_PROCESS_CPUTIME_ID;
+    if (daemon_pid && clock_getcpuclockid(daemon_pid, &clock) != 0)
+        return 0;
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
@@ -40,7 +46,7 @@ static double cpu_now(void)
 static int allowed(int64_t start_us)
 {
     uint64_t slowest = atomic_load(&listeners.shared->slowest);
-    uint64_t most = slowest + AHEAD;
+    uint64_t most = (slowest < published ? slowest : published) + AHEAD;
     if (rate > 0) {
         uint64_t due = (uint64_t)((double)(clock_mono_us() - start_us) / 1e6 * rate);
         most = due < most ? due : most;
@@ -116,7 +122,7 @@ static struct sink *sink_new(int port)
     return s;
 }
 
-/* Events of one length: only the digits of the id differ. */
+/* Events of one length: only the digits of the id differ, and a daemon has nothing to add to them. */
 static const struct event *event_of(uint64_t n)
 {
     char id[32], data[DATA_BYTES + 1];
@@ -125,6 +131,7 @@ static const struct event *event_of(uint64_t n)
     memset(data, 'x', DATA_BYTES);
     data[0] = data[DATA_BYTES - 1] = '"';
     const struct event *ev = event_new(&(struct event){ .id = str_of(id), .source = STR("/bench"), .type = STR("bench.event"),
+                                                        .time = STR("2026-11-20T10:00:00.123Z"), .datacontenttype = STR("application/json"),
                                                         .data = { data, DATA_BYTES } }, &e);
     CHECK(ev);
     return ev;
@@ -150,6 +157,49 @@ static size_t frame_bytes(void)
     return n;
 }
 
+/* ---- a daemon ---- */
+
+struct poster {
+    int fd;
+    const char *path, *token;
+};
+
+static void poster_open(struct poster *p, int port)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    p->fd = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(p->fd >= 0 && connect(p->fd, (struct sockaddr *)&a, sizeof a) == 0);
+}
+
+/* One batch; returns when all of it is stored. */
+static void post_batch(struct poster *p, int n)
+{
+    struct buf body = buf_new(AHEAD * FRAME_ROOM);
+    char head[512], answer[4096];
+    for (int i = 0; i < n; i++) {
+        const struct event *ev = event_of(published);
+        buf_add_char(&body, i ? ',' : '[');
+        event_to_json(ev, &body);
+        event_unref(ev);
+        note_sent();
+    }
+    buf_add_char(&body, ']');
+    int size = snprintf(head, sizeof head, "POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/cloudevents-batch+json\r\n"
+                        "Authorization: Bearer %s\r\nContent-Length: %zu\r\n\r\n", p->path, p->token, body.n);
+    CHECK(send(p->fd, head, (size_t)size, MSG_NOSIGNAL | MSG_MORE) == size);
+    for (size_t done = 0; done < body.n;) {
+        long k = send(p->fd, body.at + done, body.n - done, MSG_NOSIGNAL);
+        CHECK(k > 0);
+        done += (size_t)k;
+    }
+    buf_free(&body);
+    long k = recv(p->fd, answer, sizeof answer, 0);     /* small: it comes in one piece */
+    if (k > 12 && memcmp(answer, "HTTP/1.1 202", 12) == 0)
+        return;
+    fprintf(stderr, "a batch was refused: %.*s\n", k > 0 ? (int)k : 0, answer);
+    exit(1);
+}
+
 /* ---- measuring ---- */
 
 static void report(const char *mode, double cpu, double wall, uint64_t delivered)
@@ -165,39 +215,61 @@ static void report(const char *mode, double cpu, double wall, uint64_t delivered
            (unsigned long long)atomic_load(&listeners.shared->gone));
 }
 
-static void run(struct raw *raw, struct sink *s)
+static void turn(struct raw *raw, struct sink *s, struct poster *poster, int idle, int n)
+{
+    if (poster && n)
+        post_batch(poster, n);
+    for (int i = 0; i < n && !poster; i++) {
+        if (raw)
+            note_sent();
+        else
+            sink_publish(s);
+    }
+    if (raw)
+        raw_round(raw);
+    else if (s)
+        s->ops->work(s, idle, (struct duration){ n ? 0 : 1 }, NULL, 0);
+    if (!s && !n)
+        poll(NULL, 0, 1);
+}
+
+/* A daemon's frames are counted by their length, so it has to be the one that is expected. */
+static void await_all(void)
+{
+    for (int64_t until = clock_mono_us() + 10000000; atomic_load(&listeners.shared->slowest) != published;) {
+        if (clock_mono_us() > until) {
+            fprintf(stderr, "%llu events published, but the slowest listener counts %llu\n", (unsigned long long)published,
+                    (unsigned long long)atomic_load(&listeners.shared->slowest));
+            exit(1);
+        }
+        poll(NULL, 0, 1);
+    }
+}
+
+static void run(const char *mode, struct raw *raw, struct sink *s, struct poster *poster)
 {
     int idle = wake_new();
     int64_t start = clock_mono_us(), end = start + (int64_t)(seconds * 1e6);
     double cpu = cpu_now();
-    while (clock_mono_us() < end) {
-        int n = allowed(start);
-        for (int i = 0; i < n; i++) {
-            if (raw)
-                note_sent();
-            else
-                sink_publish(s);
-        }
-        if (raw)
-            raw_round(raw);
-        else
-            s->ops->work(s, idle, (struct duration){ n ? 0 : 1 }, NULL, 0);
-        if (raw && !n)
-            poll(NULL, 0, 1);
-    }
+    while (clock_mono_us() < end)
+        turn(raw, s, poster, idle, allowed(start));
+    if (poster)
+        await_all();
     cpu = cpu_now() - cpu;
     double wall = (double)(clock_mono_us() - start) / 1e6;
     uint64_t delivered = atomic_load(&listeners.shared->total);
     listeners_stop(&listeners);
-    report(raw ? "raw" : "sink", cpu, wall, delivered);
+    report(mode, cpu, wall, delivered);
     close(idle);
 }
 
 int main(int argc, char **argv)
 {
-    bool is_raw = argc > 1 && strcmp(argv[1], "raw") == 0;
-    if (argc < 2 || (!is_raw && strcmp(argv[1], "sink") != 0)) {
-        fprintf(stderr, "usage: bench.fanout raw|sink [listeners] [seconds] [events a second]\n");
+    const char *mode = argc > 1 ? argv[1] : "";
+    bool is_raw = strcmp(mode, "raw") == 0, is_sink = strcmp(mode, "sink") == 0, is_daemon = strcmp(mode, "daemon") == 0 && argc == 10;
+    if (!is_raw && !is_sink && !is_daemon) {
+        fprintf(stderr, "usage: bench.fanout raw|sink [listeners] [seconds] [events a second]\n"
+                        "       bench.fanout daemon listeners seconds rate port path token listen_port pid\n");
         return 2;
     }
     count = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 1000;
@@ -206,23 +278,35 @@ int main(int argc, char **argv)
     log_setup(LOG_ERROR, false);
     setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 1 << 16, 1 << 16 });
     struct raw raw = { 0 };
+    struct poster poster = { 0 };
     struct sink *s = NULL;
     int server = -1, port = listeners_free_port();
     if (is_raw)
         raw_open(&raw, &server, &port);
-    else
+    else if (is_sink)
         s = sink_new(port);
+    else
+        port = (int)strtol(argv[8], NULL, 10);
     if (!listeners_start(&listeners, count, port, !is_raw, "/"))
         return 1;
     atomic_store(&listeners.shared->frame_bytes, frame_bytes());
     if (is_raw)
         raw_accept(&raw, server, frame_bytes());
     int idle = wake_new();
-    while (atomic_load(&listeners.shared->connected) < (uint64_t)count)
+    while (atomic_load(&listeners.shared->connected) < (uint64_t)count) {
         if (s)
             s->ops->work(s, idle, (struct duration){ 10 }, NULL, 0);
+        else
+            poll(NULL, 0, 1);
+    }
     close(idle);
-    run(is_raw ? &raw : NULL, s);
+    if (is_daemon) {
+        daemon_pid = (int)strtol(argv[9], NULL, 10);
+        poster.path = argv[6];
+        poster.token = argv[7];
+        poster_open(&poster, (int)strtol(argv[5], NULL, 10));
+    }
+    run(mode, is_raw ? &raw : NULL, s, is_daemon ? &poster : NULL);
     if (s)
         s->ops->close(s);
     free(s);
