@@ -77,9 +77,14 @@ static bool topic_make(struct bridge *b, const struct topic_config *wanted, stru
     return broker_topic(b->broker, wanted, e);
 }
 
-static bool own_topic(void *ctx, const char *name, struct err *e)
+static bool plain_topic(struct bridge *b, const char *name, struct err *e)
 {
-    return topic_make(ctx, &(struct topic_config){ .name = (char *)(uintptr_t)name, .partitions = 1 }, e);
+    return topic_make(b, &(struct topic_config){ .name = (char *)(uintptr_t)name, .partitions = 1 }, e);
+}
+
+static bool own_topic(void *ctx, const char *name, const char *group, struct err *e)
+{
+    return topic_make(ctx, &(struct topic_config){ .name = (char *)(uintptr_t)name, .partitions = 1, .consumed_by = group }, e);
 }
 
 static bool is_listed(const struct config *c, const char *name)
@@ -101,13 +106,13 @@ static bool topics_open(struct bridge *b, struct err *e)
         if (!topic_make(b, &topics[i], e))
             return false;
     for (size_t i = 0; i < c->routes.count; i++)
-        if (!is_listed(c, routes[i].topic) && !own_topic(b, routes[i].topic, e))
+        if (!is_listed(c, routes[i].topic) && !plain_topic(b, routes[i].topic, e))
             return false;
     snprintf(name, sizeof name, "%s%s", c->broker.prefix, TOPIC_DEAD_LETTER);
-    if (!own_topic(b, name, e))
+    if (!plain_topic(b, name, e))
         return false;
     for (size_t i = 0; i < c->sink_count; i++)
-        if (!delivery_topics(&c->sinks[i], c->broker.prefix, own_topic, b, e))
+        if (!delivery_topics(&c->sinks[i], &c->broker, own_topic, b, e))
             return false;
     return true;
 }

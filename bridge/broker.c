@@ -38,6 +38,11 @@ struct broker *broker_open(const struct broker_config *config, struct err *e)
 
 bool broker_topic(struct broker *b, const struct topic_config *topic, struct err *e) { return b->ops->topic(b, topic, e); }
 
+bool broker_topics(struct broker *b, const char *prefix, void (*each)(void *ctx, const char *topic), void *ctx, struct err *e)
+{
+    return b->ops->topics(b, prefix, each, ctx, e);
+}
+
 #ifdef AQUEDUCT_HOOKS
 static void say_nothing(void *ctx, uint64_t tag, enum outcome o, const char *why) { (void)ctx, (void)tag, (void)o, (void)why; }
 

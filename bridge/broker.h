@@ -35,6 +35,9 @@ struct topic_config {               /* an entry of `topics:` */
     int64_t partitions;             /* 1..1024 */
     struct duration retention;      /* 0: for ever */
     struct bytes retention_bytes;   /* per partition; 0: no limit */
+    /* A topic between the bridge and itself: what this consumer group has finished may go (local: it does at once; kafka: kept by
+     * `retention`, which is for ever unless set). NULL: only the limits above count. */
+    const char *consumed_by;
 };
 
 struct publication {
@@ -43,7 +46,8 @@ struct publication {
     const char *state_of;           /* whose changes these are: a source's id; NULL when there are none */
     const struct change *changes;   /* borrowed for the call */
     size_t change_count;
-    void (*done)(void *ctx, uint64_t tag, enum outcome o, const char *why);    /* STORED or UNAVAILABLE */
+    /* STORED; UNAVAILABLE: not now, and maybe stored all the same; INVALID: it can never be stored (a record is too large). */
+    void (*done)(void *ctx, uint64_t tag, enum outcome o, const char *why);
     void *ctx;
     uint64_t tag;
 };
@@ -56,6 +60,8 @@ struct consumer;
 struct broker *broker_open(const struct broker_config *config, struct err *e);
 /* Makes sure the topic exists with these settings (local: always; kafka: when create_topics). Existing partitions never shrink. */
 bool broker_topic(struct broker *b, const struct topic_config *topic, struct err *e);
+/* Every topic that exists and whose name begins with `prefix` (kafka: as the cluster says, asked for at most a few seconds). */
+bool broker_topics(struct broker *b, const char *prefix, void (*each)(void *ctx, const char *topic), void *ctx, struct err *e);
 void broker_publish(struct broker *b, const struct publication *p);
 /* Waits until everything published is done, at most `limit`; false when something is still open. */
 bool broker_flush(struct broker *b, struct duration limit);
@@ -106,6 +112,7 @@ struct broker_ops {
     const char *type, *doc;
     struct broker *(*open)(const struct broker_config *, struct err *);
     bool (*topic)(struct broker *, const struct topic_config *, struct err *);
+    bool (*topics)(struct broker *, const char *, void (*)(void *, const char *), void *, struct err *);
     void (*publish)(struct broker *, const struct publication *);
     bool (*flush)(struct broker *, struct duration);
     bool (*ready)(struct broker *, struct err *);

@@ -156,6 +156,7 @@ const struct broker_ops broker_kafka = {
     .doc = "Topics in an Apache Kafka cluster (or one that speaks its protocol).",
     .open = kafka_open,
     .topic = kafka_topic,
+    .topics = kafka_topics,
     .publish = kafka_publish,
     .flush = kafka_flush,
     .ready = kafka_ready,

@@ -106,6 +106,7 @@ bool kafka_flush(struct broker *base, struct duration limit);
 void kafka_keeper_start(struct kafka *b);
 void kafka_keeper_stop(struct kafka *b);
 bool kafka_topic(struct broker *base, const struct topic_config *topic, struct err *e);
+bool kafka_topics(struct broker *base, const char *prefix, void (*each)(void *ctx, const char *topic), void *ctx, struct err *e);
 /* Notes that the topic is used, so that the keeper makes it or finds it; does not wait. Any thread. */
 void kafka_topic_want(struct kafka *b, struct str name, bool again);
 /* Waits until the topic is there; its number of partitions, or 0 with *e. */

@@ -17,6 +17,8 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 
+#define TOO_LARGE "too_large"       /* the one reason that no waiting mends */
+
 enum phase { PHASE_NOTES, PHASE_RECORDS, PHASE_CHANGES };
 
 struct pending {                    /* one publication under way */
@@ -103,7 +105,7 @@ static const char *reason_of(rd_kafka_resp_err_t code)
     case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT: case RD_KAFKA_RESP_ERR__TIMED_OUT: case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
         return "timeout";
     case RD_KAFKA_RESP_ERR__QUEUE_FULL: return "full";
-    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE: case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE: return "too_large";
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE: case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE: return TOO_LARGE;
     case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC: case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART: return "unknown_topic";
     case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION: return "unknown_partition";
     case RD_KAFKA_RESP_ERR__PURGE_QUEUE: case RD_KAFKA_RESP_ERR__PURGE_INFLIGHT: return "stopped";
@@ -126,7 +128,8 @@ static void finish(struct pending *p)
         if (p->change_count)
             crash_point("kafka-after-state");
     }
-    p->done(p->ctx, p->tag, p->reason ? OUTCOME_UNAVAILABLE : OUTCOME_STORED, p->reason ? p->why : NULL);
+    enum outcome o = !p->reason ? OUTCOME_STORED : strcmp(p->reason, TOO_LARGE) == 0 ? OUTCOME_INVALID : OUTCOME_UNAVAILABLE;
+    p->done(p->ctx, p->tag, o, p->reason ? p->why : NULL);
     free(p);
     if (atomic_fetch_sub(&b->open, 1) == 1) {
         pthread_mutex_lock(&b->idle_lock);

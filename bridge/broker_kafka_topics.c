@@ -280,6 +280,22 @@ static void keeper_look(struct kafka *b)
     rd_kafka_metadata_destroy(md);
 }
 
+bool kafka_topics(struct broker *base, const char *prefix, void (*each)(void *ctx, const char *topic), void *ctx, struct err *e)
+{
+    struct kafka *b = (struct kafka *)base;
+    const struct rd_kafka_metadata *md = NULL;
+    struct kafka_handle *h = kafka_take(b);
+    rd_kafka_resp_err_t code = rd_kafka_metadata(h->rk, 1, NULL, &md, 5 * ASK_MS);
+    kafka_give(h);
+    if (code)
+        return err_set(e, "Kafka at %s does not list its topics: %s", b->config->servers, rd_kafka_err2str(code));
+    for (int i = 0; i < md->topic_cnt; i++)
+        if (!md->topics[i].err && str_starts(str_of(md->topics[i].topic), str_of(prefix)))
+            each(ctx, md->topics[i].topic);
+    rd_kafka_metadata_destroy(md);
+    return true;
+}
+
 static void *keeper_run(void *arg)
 {
     struct kafka *b = arg;

@@ -254,6 +254,18 @@ static bool local_ready(struct broker *base, struct err *why)
     return false;
 }
 
+static bool local_topics(struct broker *base, const char *prefix, void (*each)(void *, const char *), void *ctx, struct err *e)
+{
+    struct local *b = (struct local *)base;
+    (void)e;
+    pthread_mutex_lock(&b->topics_lock);
+    for (size_t i = 0; i < b->topic_count; i++)
+        if (str_starts(str_of(b->topics[i]->name), str_of(prefix)))
+            each(ctx, b->topics[i]->name);
+    pthread_mutex_unlock(&b->topics_lock);
+    return true;
+}
+
 static bool local_failed(struct broker *base)
 {
     return atomic_load(&((struct local *)base)->status) == LOCAL_FAILED;
@@ -270,7 +282,7 @@ static void local_publish(struct broker *base, const struct publication *p)
     }
     if (too_large(p, why.text, sizeof why.text)) {
         metric_add(b->refused_invalid, 1);
-        p->done(p->ctx, p->tag, OUTCOME_UNAVAILABLE, why.text);
+        p->done(p->ctx, p->tag, OUTCOME_INVALID, why.text);
         return;
     }
     struct pub *q = pub_new(p);
@@ -401,6 +413,7 @@ const struct broker_ops broker_local = {
     .doc = "An embedded durable log in one SQLite file; needs nothing else.",
     .open = local_open,
     .topic = local_topic,
+    .topics = local_topics,
     .publish = local_publish,
     .flush = local_flush,
     .ready = local_ready,

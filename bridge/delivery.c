@@ -41,7 +41,7 @@ static struct part *part_of(struct delivery *d, const struct record *r)
     p->place.topic = str_dup(r->topic);
     p->place.partition = r->partition;
     p->topic = str_of(p->place.topic);
-    p->own = moves_is_retry(d, r->topic) || str_eq(r->topic, str_of(d->redrive_topic));
+    p->own = str_starts(r->topic, str_of(d->retry_prefix)) || str_eq(r->topic, str_of(d->redrive_topic));
     p->committed = p->newest = -1;
     p->next = d->parts;
     d->parts = p;
@@ -397,14 +397,14 @@ static void count_open(struct delivery *d)
 static bool consumer_start(struct delivery *d, struct err *e)
 {
     size_t count = 0;
-    const char **topics = mem_alloc((d->config->topics.count + d->retry_count + 2) * sizeof *topics);
+    const char **topics = mem_alloc((d->config->topics.count + d->retry_name_count + 2) * sizeof *topics);
     if (d->s->ops->dead_letters)
         topics[count++] = d->dead_letter_topic;
     for (size_t i = 0; !d->s->ops->dead_letters && i < d->config->topics.count; i++)
         topics[count++] = d->config->topics.at[i];
     if (!d->s->ops->dead_letters && !d->s->ops->broadcast) {
-        for (size_t i = 0; i < d->retry_count; i++)
-            topics[count++] = d->retries[i].topic;
+        for (size_t i = 0; i < d->retry_name_count; i++)
+            topics[count++] = d->retry_names[i];
         topics[count++] = d->redrive_topic;
     }
     d->consumer = consumer_open(d->broker, &(struct consumer_options){
@@ -423,7 +423,6 @@ struct delivery *delivery_new(const struct sink_config *sink, const struct broke
     d->s->topics = &sink->topics;
     d->wake_fd = wake_new();
     mailbox_open(&d->stored, d->wake_fd);
-    moves_open(d, names);
     count_open(d);
     if (strcmp(sink->order, "key") == 0) {
         d->chain_mask = 1;
@@ -432,7 +431,7 @@ struct delivery *delivery_new(const struct sink_config *sink, const struct broke
         d->chains = mem_alloc((d->chain_mask + 1) * sizeof *d->chains);
     }
     d->s->topics = &d->config->topics;
-    d->open = d->s->ops->open(d->s, e);
+    d->open = moves_open(d, names, e) && d->s->ops->open(d->s, e);
     if (d->open && consumer_start(d, e))
         return d;
     err_prefix(e, "sinks.%s", d->s->id);

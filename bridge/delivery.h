@@ -37,6 +37,7 @@ void delivery_abandon(struct delivery *d);
 void delivery_drain(struct delivery *d, struct duration limit);
 void delivery_free(struct delivery *d);     /* commits, closes consumer and sink; accepts NULL */
 
-/* Calls each() with every topic of its own that this sink needs: retry and redrive topics. */
-bool delivery_topics(const struct sink_config *sink, const char *prefix, bool (*each)(void *ctx, const char *topic, struct err *e),
-                     void *ctx, struct err *e);
+/* Calls each() with every topic of its own that this sink needs (retry and redrive topics) and the group that reads them. Retry
+ * topics of an earlier schedule are read as well, by delivery_new, as long as they exist. */
+bool delivery_topics(const struct sink_config *sink, const struct broker_config *names,
+                     bool (*each)(void *ctx, const char *topic, const char *group, struct err *e), void *ctx, struct err *e);

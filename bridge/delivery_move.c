@@ -57,49 +57,59 @@ static size_t retry_topics(const struct sink_config *sink, const char *prefix, s
     return count;
 }
 
-bool delivery_topics(const struct sink_config *sink, const char *prefix, bool (*each)(void *ctx, const char *topic, struct err *e),
-                     void *ctx, struct err *e)
+bool delivery_topics(const struct sink_config *sink, const struct broker_config *names,
+                     bool (*each)(void *ctx, const char *topic, const char *group, struct err *e), void *ctx, struct err *e)
 {
     if (sink->sink->ops->broadcast || sink->sink->ops->dead_letters)
         return true;
     struct retry_topic *topics = mem_alloc((sink->retry.count + 1) * sizeof *topics);
-    size_t count = retry_topics(sink, prefix, topics);
-    char *redrive = join(prefix, TOPIC_REDRIVE, sink->sink->id);
-    bool ok = each(ctx, redrive, e);
+    size_t count = retry_topics(sink, names->prefix, topics);
+    char *redrive = join(names->prefix, TOPIC_REDRIVE, sink->sink->id);
+    char *group = join(names->group_prefix, sink->sink->id, "");
+    bool ok = each(ctx, redrive, group, e);
     for (size_t i = 0; i < count; i++) {
-        ok = ok && each(ctx, topics[i].topic, e);
+        ok = ok && each(ctx, topics[i].topic, group, e);
         free(topics[i].topic);
     }
+    free(group);
     free(redrive);
     free(topics);
     return ok;
 }
 
-void moves_open(struct delivery *d, const struct broker_config *names)
+/* A retry topic that exists: its records are ours to finish, also those of an earlier schedule. */
+static void adopt(void *ctx, const char *topic)
 {
+    struct delivery *d = ctx;
+    d->retry_names = mem_grow(d->retry_names, d->retry_name_count + 1, sizeof *d->retry_names);
+    d->retry_names[d->retry_name_count++] = str_dup(str_of(topic));
+}
+
+bool moves_open(struct delivery *d, const struct broker_config *names, struct err *e)
+{
+    char *head = join(names->prefix, TOPIC_RETRY, d->s->id);
+    d->retry_prefix = join(head, ".", "");
+    free(head);
     d->group = join(names->group_prefix, d->s->id, "");
     d->dead_letter_topic = join(names->prefix, TOPIC_DEAD_LETTER, "");
     d->redrive_topic = join(names->prefix, TOPIC_REDRIVE, d->s->id);
     d->retries = mem_alloc((d->config->retry.count + 1) * sizeof *d->retries);
     d->retry_count = retry_topics(d->config, names->prefix, d->retries);
+    return d->s->ops->broadcast || d->s->ops->dead_letters || broker_topics(d->broker, d->retry_prefix, adopt, d, e);
 }
 
 void moves_close(struct delivery *d)
 {
     for (size_t i = 0; i < d->retry_count; i++)
         free(d->retries[i].topic);
+    for (size_t i = 0; i < d->retry_name_count; i++)
+        free(d->retry_names[i]);
+    free(d->retry_names);
+    free(d->retry_prefix);
     free(d->retries);
     free(d->group);
     free(d->dead_letter_topic);
     free(d->redrive_topic);
-}
-
-bool moves_is_retry(const struct delivery *d, struct str topic)
-{
-    for (size_t i = 0; i < d->retry_count; i++)
-        if (str_eq(topic, str_of(d->retries[i].topic)))
-            return true;
-    return false;
 }
 
 const char *reason_text(enum reason r)

@@ -85,6 +85,8 @@ struct delivery {
     char *group, *dead_letter_topic, *redrive_topic;
     struct retry_topic *retries;    /* by rising wait */
     size_t retry_count;
+    char **retry_names, *retry_prefix;      /* the retry topics that exist, and how their names begin */
+    size_t retry_name_count;
     struct delivery_counters count;
 };
 
@@ -101,9 +103,8 @@ void entry_finish(struct delivery *d, struct entry *en, struct metric *counter);
 void entry_drop(struct delivery *d, struct entry *en);          /* gives everything back, nothing else */
 
 /* delivery_move.c */
-void moves_open(struct delivery *d, const struct broker_config *names);
+bool moves_open(struct delivery *d, const struct broker_config *names, struct err *e);
 void moves_close(struct delivery *d);
-bool moves_is_retry(const struct delivery *d, struct str topic);
 /* Starts moving the entry; its end comes through moves_done. */
 void moves_dead_letter(struct delivery *d, struct entry *en, const char *dead_class);
 void moves_retry(struct delivery *d, struct entry *en, int64_t wait_ms);

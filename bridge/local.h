@@ -52,6 +52,7 @@ struct topic {
     uint64_t hash;
     struct duration retention;          /* the writer's */
     struct bytes retention_bytes;
+    char *consumed_by;                  /* what this group has finished may go; NULL: nothing to do with any group */
     struct partition **parts;           /* grows under topics_lock */
     int32_t part_count;
     uint32_t spread;                    /* the writer's: where the next record without a key goes */

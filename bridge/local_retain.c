@@ -1,10 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* Retention of the embedded log: rows past their age or size leave from the front, a bounded step with each group. */
+/* Retention of the embedded log: rows past their age or size, or finished by the one group they are for, leave from the front, a
+ * bounded step with each group of publications. */
 #include "bridge/local.h"
 
 enum { RETENTION_MS = 1000, RETENTION_ROWS = 1024 };        /* how often; most rows per commit */
 
-/* Looks at the front of a log: which rows are past their time or size? At most `room` of them; returns how many. */
+/* Everything before this offset was finished by the group that the topic is for; 0: nothing, or there is no such group. */
+static int64_t consumed(struct local *b, const struct partition *p)
+{
+    sqlite3_stmt *s = NULL;
+    int64_t next = 0;
+    if (!p->topic->consumed_by || !store_prepare(&b->link, &s, NULL, "SELECT next FROM position WHERE grp=?1 AND part=%lld", (long long)p->id))
+        return 0;
+    sqlite3_bind_text(s, 1, p->topic->consumed_by, -1, SQLITE_STATIC);
+    if (sqlite3_step(s) == SQLITE_ROW)
+        next = sqlite3_column_int64(s, 0);
+    sqlite3_finalize(s);
+    return next;
+}
+
+/* Looks at the front of a log: which rows may go? At most `room` of them; returns how many. */
 static int expired(struct local *b, struct partition *p, int room, int64_t *bytes, int *rc)
 {
     struct topic *t = p->topic;
@@ -12,11 +27,13 @@ static int expired(struct local *b, struct partition *p, int room, int64_t *byte
     int count = 0;
     int64_t oldest = t->retention.ms > 0 ? clock_wall_ms() - t->retention.ms : INT64_MIN;
     int64_t least = t->retention_bytes.n > 0 ? p->bytes - t->retention_bytes.n : INT64_MIN;
-    if (!store_prepare(&b->link, &s, NULL, "SELECT stored, bytes FROM log_%lld ORDER BY offset LIMIT %d", (long long)p->id, room)) {
+    int64_t done = consumed(b, p);
+    if (!store_prepare(&b->link, &s, NULL, "SELECT stored, bytes, offset FROM log_%lld ORDER BY offset LIMIT %d", (long long)p->id, room)) {
         *rc = sqlite3_errcode(b->link.db);
         return 0;
     }
-    while (sqlite3_step(s) == SQLITE_ROW && (sqlite3_column_int64(s, 0) < oldest || sqlite3_column_int64(s, 1) <= least)) {
+    while (sqlite3_step(s) == SQLITE_ROW &&
+           (sqlite3_column_int64(s, 0) < oldest || sqlite3_column_int64(s, 1) <= least || sqlite3_column_int64(s, 2) < done)) {
         *bytes = sqlite3_column_int64(s, 1);
         count++;
     }
@@ -51,7 +68,7 @@ int local_retain(struct local *b)
     int room = RETENTION_ROWS, rc = SQLITE_OK;
     for (size_t i = 0; i < b->topic_count && room > 0 && rc == SQLITE_OK; i++) {
         struct topic *t = b->topics[(b->retention_turn + i) % b->topic_count];
-        if (t->retention.ms <= 0 && t->retention_bytes.n <= 0)
+        if (t->retention.ms <= 0 && t->retention_bytes.n <= 0 && !t->consumed_by)
             continue;
         for (int32_t k = 0; k < t->part_count && room > 0 && rc == SQLITE_OK; k++)
             rc = retain_partition(b, t->parts[k], &room);

@@ -243,6 +243,13 @@ static void set_limits(struct local *b, struct topic *t, struct duration retenti
     b->retains = b->retains || retention.ms > 0 || retention_bytes.n > 0;
 }
 
+static void set_consumed_by(struct local *b, struct topic *t, const char *group)
+{
+    free(t->consumed_by);
+    t->consumed_by = group ? str_dup(str_of(group)) : NULL;
+    b->retains = b->retains || group;
+}
+
 static struct topic *add_topic(struct local *b, struct str name)
 {
     struct topic *t = mem_alloc(sizeof *t);
@@ -373,6 +380,8 @@ int store_topic(struct local *b, const char *name, int64_t partitions, const str
 {
     struct topic *t = topic_find(b, str_of(name));
     int32_t have = t ? t->part_count : 0;
+    if (t && settings)
+        set_consumed_by(b, t, settings->consumed_by);
     if (t && partitions <= have && (!settings || (settings->retention.ms == t->retention.ms && settings->retention_bytes.n == t->retention_bytes.n)))
         return SQLITE_OK;
     link_lock(&b->link);
@@ -383,8 +392,10 @@ int store_topic(struct local *b, const char *name, int64_t partitions, const str
         rc = run_sql(b->link.db, "COMMIT");
     if (rc == SQLITE_OK) {
         t = t ? t : add_topic(b, str_of(name));
-        if (settings)
+        if (settings) {
             set_limits(b, t, settings->retention, settings->retention_bytes);
+            set_consumed_by(b, t, settings->consumed_by);
+        }
         rc = add_written_partitions(b, t);
         atomic_fetch_add(&b->generation, 1);
     } else if (!sqlite3_get_autocommit(b->link.db)) {
@@ -451,6 +462,7 @@ static void free_topics(struct local *b)
         }
         free(t->parts);
         free(t->name);
+        free(t->consumed_by);
         free(t);
     }
     free(b->topics);

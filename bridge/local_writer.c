@@ -121,7 +121,7 @@ static void settled(struct local *b, size_t count)
 static void refuse(struct local *b, struct pub *p, const char *why)
 {
     metric_add(p->refused ? b->refused_invalid : atomic_load(&b->status) == LOCAL_FAILED ? b->refused_failed : b->refused_full, 1);
-    p->done(p->ctx, p->tag, OUTCOME_UNAVAILABLE, p->refused ? p->why : why);
+    p->done(p->ctx, p->tag, p->refused ? OUTCOME_INVALID : OUTCOME_UNAVAILABLE, p->refused ? p->why : why);
     free(p);
 }
 

@@ -17,19 +17,17 @@ static char *topic_names[] = { "in" };
 static char id[32];
 static struct record *found[4];
 
-static bool make_topic(void *ctx, const char *topic, struct err *e)
+static bool make_topic(void *ctx, const char *topic, const char *group, struct err *e)
 {
     (void)ctx;
-    (void)e;
-    flow_topic(&flow, topic, 1);
-    return true;
+    return broker_topic(flow.inner, &(struct topic_config){ .name = (char *)(uintptr_t)topic, .partitions = 1, .consumed_by = group }, e);
 }
 
 static void start(void)
 {
     struct err e = { "" };
     config.sink = &sink.base;
-    assert_true(delivery_topics(&config, flow.names.prefix, make_topic, NULL, &e));
+    assert_true(delivery_topics(&config, &flow.names, make_topic, NULL, &e));
     d = delivery_new(&config, &flow.names, &flow.broker, &e);
     if (!d)
         fail_msg("%s", e.text);
@@ -281,6 +279,23 @@ static void a_long_wait_goes_through_its_retry_topic(void **state)
     reconciles();
 }
 
+static void a_retry_of_an_earlier_schedule_is_not_forgotten(void **state)
+{
+    (void)state;
+    retry_list(1, (const int64_t[]){ 120000 });
+    sink.verdict = always_503;
+    flow_event(&flow, "in", "a", "k");
+    start();
+    turn(4);
+    retry_list(1, (const int64_t[]){ 300000 });
+    restart();
+    clock_fake_advance(120000);
+    turn(4);
+    assert_int_equal(sink.count, 1);
+    assert_string_equal(sink.sent[0].id, "a");
+    assert_int_equal(sink.sent[0].attempt, 2);
+}
+
 static void a_due_retry_does_not_wait_for_one_that_is_not(void **state)
 {
     (void)state;
@@ -512,6 +527,7 @@ int main(void)
         flow_test(a_dead_letter_that_cannot_be_stored_is_never_dropped),
         flow_test(the_offset_waits_for_the_dead_letter),
         flow_test(a_long_wait_goes_through_its_retry_topic),
+        flow_test(a_retry_of_an_earlier_schedule_is_not_forgotten),
         flow_test(a_due_retry_does_not_wait_for_one_that_is_not),
         flow_test(retry_after_is_respected),
         flow_test(only_the_contiguous_prefix_is_committed),

@@ -68,7 +68,12 @@ static struct consumer *pass_consume(struct broker *b, const struct consumer_opt
     return consumer_open(flow_of(b)->inner, o, e);
 }
 
-static const struct broker_ops pass_ops = { .type = "flow", .topic = pass_topic, .publish = pass_publish, .state = pass_state,
+static bool pass_topics(struct broker *b, const char *prefix, void (*each)(void *, const char *), void *ctx, struct err *e)
+{
+    return broker_topics(flow_of(b)->inner, prefix, each, ctx, e);
+}
+
+static const struct broker_ops pass_ops = { .type = "flow", .topic = pass_topic, .topics = pass_topics, .publish = pass_publish, .state = pass_state,
                                             .tail = pass_tail, .consume = pass_consume };
 
 void flow_open(struct flow *f)
