@@ -146,7 +146,8 @@ class Books:
     def _missing_posts(self, sink, out):
         wanted = [i for i in self.items.values() if i.acknowledged and (SINKS[sink] is None or i.type in SINKS[sink])]
         missing = [i for i in wanted if not self._delivered_or_dead(sink, i.pair)]
-        _list(out, f"{sink}: acknowledged, but neither delivered nor dead ({len(missing)} of {len(wanted)})", (i.pair for i in missing))
+        _list(out, f"{sink}: acknowledged, but neither delivered nor dead ({len(missing)} of {len(wanted)})",
+              (f"{i.pair[1]} of {i.pair[0]}, requests {self.seen[sink][i.pair].attempts if i.pair in self.seen[sink] else 0}" for i in missing))
 
     def _missing_commits(self, sink, out):
         must, may = anythingllm_app.expected(self.commits)
