@@ -135,6 +135,8 @@ static void publish(struct delivery *d, struct entry *en, const char *topic, con
 {
     struct moved m;
     trail_move(&m, en->record, topic, trail);
+    if (en->bare)
+        m.record.value = STR_ABSENT;
     broker_publish(d->broker, &(struct publication){ .records = &m.record, .record_count = 1, .done = on_done, .ctx = d, .tag = entry_tag(en) });
     trail_free(&m);
 }
@@ -206,8 +208,24 @@ void moves_retry(struct delivery *d, struct entry *en, int64_t wait_ms)
     start(d, en);
 }
 
+/* With its trail the record is larger than the broker takes. A retry becomes a dead letter; that one goes without its data, which
+ * still stands at its origin. */
+static void shrink(struct delivery *d, struct entry *en, const char *why)
+{
+    LOG(ERROR, "too large to move on; its dead letter is stored without its data", LOG_C("sink", d->s->id),
+        LOG_STR("event", en->event ? en->event->id : STR("?")), LOG_C("reason", why));
+    if (!en->dead_class)
+        en->dead_class = reason_text(en->last.reason);
+    en->bare = true;
+    publish_dead_letter(d, en);
+}
+
 void moves_done(struct delivery *d, struct entry *en, enum outcome o, const char *why)
 {
+    if (o == OUTCOME_INVALID && !en->bare) {
+        shrink(d, en, why);
+        return;
+    }
     if (o != OUTCOME_STORED) {      /* never dropped: again until it is stored; meanwhile the watermark stays */
         if (en->store_attempts++ == 0)
             LOG(ERROR, "cannot store a dead letter or retry; trying until it is stored", LOG_C("sink", d->s->id),

@@ -27,7 +27,7 @@ struct slot {                       /* an emission between read() and settle() *
 };
 
 struct counters {
-    struct metric *received, *stored, *repeats, *unavailable, *unrouted, *dropped, *retries, *pending;
+    struct metric *received, *stored, *repeats, *invalid, *unavailable, *unrouted, *dropped, *retries, *pending;
 };
 
 struct intake {
@@ -55,12 +55,11 @@ struct intake {
 /* What an ordered source emitted in one read, kept until the broker has all of it. */
 struct batch {
     struct emission emissions[ROUND];
-    bool unrouted[ROUND];
+    enum fate { FATE_STORED, FATE_UNROUTED, FATE_TOO_LARGE } fate[ROUND];
     size_t count;
-    struct change *changes;         /* of all emissions, pointing into bytes */
-    size_t change_count;
-    char *bytes;
+    size_t from, to;                /* what is published together: all of it, or one by one when something in it is too large */
     bool published;
+    char why[120];                  /* FATE_TOO_LARGE: what the broker said */
 };
 
 /* ---- start and end ---- */
@@ -75,6 +74,7 @@ static void count_open(struct intake *in)
     c->retries = metric_counter("aqueduct_source_retries_total", "Batches published again because the broker did not take them.", id);
     c->pending = metric_gauge("aqueduct_source_pending", "Events read and not settled yet.", id);
     static const char name[] = "aqueduct_source_refused_total", help[] = "Events not stored, by reason.";
+    c->invalid = metric_counter(name, help, LABELS("source", in->s->id, "reason", "invalid"));
     c->unavailable = metric_counter(name, help, LABELS("source", in->s->id, "reason", "unavailable"));
     c->unrouted = metric_counter(name, help, LABELS("source", in->s->id, "reason", "unrouted"));
     c->dropped = metric_counter(name, help, LABELS("source", in->s->id, "reason", "dropped"));
@@ -159,8 +159,6 @@ static void batch_free(struct batch *b)
         return;
     for (size_t i = 0; i < b->count; i++)
         event_unref(b->emissions[i].event);
-    free(b->changes);
-    free(b->bytes);
     free(b);
 }
 
@@ -230,14 +228,16 @@ static void route(const struct intake *in, const struct event *ev, struct routed
 }
 
 /* Makes the one record of an ordered source's event that no topic takes: a dead letter, so that nothing vanishes. */
-static void route_to_dead_letter(const struct intake *in, const struct event *ev, char when[CLOCK_TEXT], struct routed *out)
+static void route_to_dead_letter(const struct intake *in, const struct event *ev, char when[CLOCK_TEXT], const char *why_class,
+                                 const char *why, struct routed *out)
 {
+    out->structured = buf_new(0);
     clock_text(clock_wall_ms(), when);
     size_t n = event_to_headers(ev, out->headers);
     const struct header trail[] = {
         { STR(TRAIL_SOURCE), str_of(in->s->id) }, { STR(TRAIL_ATTEMPTS), STR("0") },
         { STR(TRAIL_FIRST), str_of(when) },       { STR(TRAIL_LAST), str_of(when) },
-        { STR(TRAIL_CLASS), STR("unrouted") },    { STR(TRAIL_REASON), STR("no route takes this event") },
+        { STR(TRAIL_CLASS), str_of(why_class) },  { STR(TRAIL_REASON), str_of(why) },
     };
     for (size_t i = 0; i < sizeof trail / sizeof *trail; i++)
         out->headers[n++] = trail[i];
@@ -251,7 +251,11 @@ static void route_to_dead_letter(const struct intake *in, const struct event *ev
 static void settle(struct intake *in, uint64_t tag, enum outcome o, const char *why)
 {
     metric_add(in->count.pending, -1);
-    metric_add(o == OUTCOME_STORED ? in->count.stored : in->count.unavailable, 1);
+    switch (o) {
+    case OUTCOME_STORED: metric_add(in->count.stored, 1); break;
+    case OUTCOME_INVALID: metric_add(in->count.invalid, 1); break;
+    case OUTCOME_UNAVAILABLE: metric_add(in->count.unavailable, 1); break;
+    }
     in->s->ops->settle(in->s, tag, o, why);
 }
 
@@ -347,54 +351,53 @@ static void take_unordered(struct intake *in, struct emission *emissions, size_t
 
 /* ---- ordered: one batch at a time, again until it is stored ---- */
 
-/* The emissions' changes are borrowed until the next read(), but the batch may be published again later: copies them. */
-static void batch_keep_changes(struct batch *b)
+/* Turns one emission into its records; what no topic takes, and what is too large for one, into a dead letter. */
+static size_t batch_route(struct intake *in, size_t i, struct routed *out, char when[CLOCK_TEXT])
 {
-    size_t bytes = 0;
-    for (size_t i = 0; i < b->count; i++)
-        for (size_t k = 0; k < b->emissions[i].change_count; k++, b->change_count++)
-            bytes += b->emissions[i].changes[k].key.n + b->emissions[i].changes[k].value.n;
-    b->changes = mem_alloc((b->change_count + 1) * sizeof *b->changes);
-    b->bytes = mem_alloc(bytes + 1);
-    char *at = b->bytes;
-    struct change *to = b->changes;
-    for (size_t i = 0; i < b->count; i++)
-        for (size_t k = 0; k < b->emissions[i].change_count; k++, to++) {
-            const struct change *from = &b->emissions[i].changes[k];
-            *to = *from;
-            to->key.at = memcpy(at, from->key.at, from->key.n);
-            at += from->key.n;
-            if (!from->value.at)
-                continue;
-            to->value.at = from->value.n ? memcpy(at, from->value.at, from->value.n) : at;
-            at += from->value.n;
-        }
+    struct batch *b = in->batch;
+    const struct event *ev = b->emissions[i].event;
+    if (!ev)
+        return 0;
+    if (b->fate[i] == FATE_TOO_LARGE) {
+        route_to_dead_letter(in, ev, when, "invalid", b->why, out);
+        out->records[0].value = STR_ABSENT;
+        return 1;
+    }
+    route(in, ev, out);
+    if (out->count == 0) {
+        b->fate[i] = FATE_UNROUTED;
+        if (!in->drop_unrouted)
+            route_to_dead_letter(in, ev, when, "unrouted", "no route takes this event", out);
+    }
+    return out->count;
 }
 
+/* Publishes the emissions from..to of the batch with their changes, as one unit. */
 static void batch_publish(struct intake *in)
 {
     struct batch *b = in->batch;
-    struct routed *routed = mem_alloc((b->count + 1) * sizeof *routed);
-    struct record *records = mem_alloc((b->count + 1) * ROUTE_TARGETS * sizeof *records);
-    char (*when)[CLOCK_TEXT] = mem_alloc((b->count + 1) * sizeof *when);
-    size_t count = 0;
-    for (size_t i = 0; i < b->count; i++) {
-        const struct event *ev = b->emissions[i].event;
-        if (!ev)
-            continue;
-        route(in, ev, &routed[i]);
-        b->unrouted[i] = routed[i].count == 0;
-        if (b->unrouted[i] && !in->drop_unrouted)
-            route_to_dead_letter(in, ev, when[i], &routed[i]);
-        for (size_t k = 0; k < routed[i].count; k++)
-            records[count++] = routed[i].records[k];
+    size_t count = b->to - b->from, change_count = 0, record_count = 0;
+    struct routed *routed = mem_alloc((count + 1) * sizeof *routed);
+    struct record *records = mem_alloc((count + 1) * ROUTE_TARGETS * sizeof *records);
+    char (*when)[CLOCK_TEXT] = mem_alloc((count + 1) * sizeof *when);
+    for (size_t i = 0; i < count; i++) {
+        size_t n = batch_route(in, b->from + i, &routed[i], when[i]);
+        memcpy(records + record_count, routed[i].records, n * sizeof *records);
+        record_count += n;
+        change_count += b->emissions[b->from + i].change_count;
+    }
+    struct change *changes = mem_alloc((change_count + 1) * sizeof *changes), *end = changes;
+    for (size_t i = b->from; i < b->to; i++) {      /* borrowed until the next read(), which waits for this batch */
+        for (size_t k = 0; k < b->emissions[i].change_count; k++)
+            *end++ = b->emissions[i].changes[k];
     }
     b->published = true;
     broker_publish(in->broker, &(struct publication){
-        .records = records, .record_count = count, .state_of = in->s->id, .changes = b->changes,
-        .change_count = b->change_count, .done = on_done, .ctx = in, .tag = BATCH_TAG });
-    for (size_t i = 0; i < b->count; i++)
+        .records = records, .record_count = record_count, .state_of = in->s->id, .changes = changes,
+        .change_count = change_count, .done = on_done, .ctx = in, .tag = BATCH_TAG });
+    for (size_t i = 0; i < count; i++)
         buf_free(&routed[i].structured);
+    free(changes);
     free(when);
     free(records);
     free(routed);
@@ -404,8 +407,7 @@ static void take_ordered(struct intake *in, const struct emission *emissions, si
 {
     struct batch *b = mem_alloc(sizeof *b);
     memcpy(b->emissions, emissions, count * sizeof *emissions);
-    b->count = count;
-    batch_keep_changes(b);
+    b->count = b->to = count;
     in->batch = b;
     batch_publish(in);
 }
@@ -418,29 +420,67 @@ static void back_off(struct intake *in)
     in->not_before_ms = clock_mono_ms() + in->backoff_ms;
 }
 
-static void finish_batch(struct intake *in, enum outcome o, const char *why)
+static void batch_again(struct intake *in, const char *why)
+{
+    if (in->backoff_ms == 0)
+        LOG(WARN, "the broker did not take a batch; it is published again until it does", LOG_C("source", in->s->id), LOG_C("reason", why));
+    metric_add(in->count.retries, 1);
+    back_off(in);
+}
+
+/* Something in from..to can never be stored: then one by one, and the one that it is becomes a dead letter without its data. */
+static void batch_narrow(struct intake *in, const char *why)
 {
     struct batch *b = in->batch;
-    b->published = false;
-    if (o != OUTCOME_STORED) {
-        if (in->backoff_ms == 0)
-            LOG(WARN, "the broker did not take a batch; it is published again until it does", LOG_C("source", in->s->id), LOG_C("reason", why));
-        metric_add(in->count.retries, 1);
-        back_off(in);
+    if (b->to - b->from > 1)
+        b->to = b->from + 1;
+    else if (b->fate[b->from] == FATE_TOO_LARGE || !b->emissions[b->from].event)
+        batch_again(in, why);
+    else {
+        const struct event *ev = b->emissions[b->from].event;
+        LOG(ERROR, "an event can never be stored; its dead letter is stored without its data", LOG_C("source", in->s->id), LOG_STR("event", ev->id),
+            LOG_STR("type", ev->type), LOG_C("reason", why));
+        b->fate[b->from] = FATE_TOO_LARGE;
+        snprintf(b->why, sizeof b->why, "%s", why);
+    }
+}
+
+static void settle_batch(struct intake *in)
+{
+    struct batch *b = in->batch;
+    for (size_t i = b->from; i < b->to; i++) {
+        const struct emission *em = &b->emissions[i];
+        if (!em->event)
+            in->s->ops->settle(in->s, em->tag, OUTCOME_STORED, "");
+        else if (b->fate[i] == FATE_UNROUTED)
+            settle_unrouted(in, em->tag);
+        else
+            settle(in, em->tag, b->fate[i] == FATE_TOO_LARGE ? OUTCOME_INVALID : OUTCOME_STORED, "");
+    }
+    b->from = b->to;
+    b->to = b->from + 1;        /* only ever used after batch_narrow */
+    if (b->from < b->count)
+        return;
+    in->batch = NULL;
+    batch_free(b);
+}
+
+static void finish_batch(struct intake *in, enum outcome o, const char *why)
+{
+    in->batch->published = false;
+    switch (o) {
+    case OUTCOME_STORED:
+        in->backoff_ms = 0;
+        crash_point("intake-before-settle");
+        settle_batch(in);
+        return;
+    case OUTCOME_INVALID:
+        batch_narrow(in, why);
+        return;
+    case OUTCOME_UNAVAILABLE:
+        batch_again(in, why);
         return;
     }
-    in->backoff_ms = 0;
-    in->batch = NULL;
-    crash_point("intake-before-settle");
-    for (size_t i = 0; i < b->count; i++) {
-        if (b->unrouted[i])
-            settle_unrouted(in, b->emissions[i].tag);
-        else if (b->emissions[i].event)
-            settle(in, b->emissions[i].tag, OUTCOME_STORED, "");
-        else
-            in->s->ops->settle(in->s, b->emissions[i].tag, OUTCOME_STORED, "");
-    }
-    batch_free(b);
 }
 
 /* ---- the turn ---- */

@@ -4,6 +4,7 @@
  *                     route finds no topic ----> INVALID (or a dead letter, if the source is ordered)
  *   read() --> routed --> published --done()--> STORED: settle, changes are durable
  *                 |            `--------------> UNAVAILABLE: settle; an ordered batch is published again until it is stored
+ *                 |            `--------------> INVALID (too large): settle; an ordered source's becomes a dead letter without data
  *                 `--> a repeat: waits for the first one's outcome, or is settled as STORED at once
  *
  * Nothing is settled as stored before the broker said so. An unordered source has up to `in_flight` emissions on their way; an

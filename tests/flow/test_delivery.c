@@ -219,6 +219,31 @@ static void a_dead_letter_that_cannot_be_stored_is_never_dropped(void **state)
     reconciles();
 }
 
+static void a_dead_letter_that_is_too_large_goes_without_its_data(void **state)
+{
+    (void)state;
+    struct err e = { "" };
+    struct header headers[EVENT_HEADERS];
+    const struct event *ev = event_new(&(struct event){ .id = STR("big"), .source = STR("/test"), .type = STR("t"), .datacontenttype = STR("text/plain"),
+        .data = STR("a text that is so long that with the trail it is larger than the limit, though not alone ............................................................................................................................") }, &e);
+    assert_non_null(ev);
+    size_t n = event_to_headers(ev, headers);
+    flow_raw(&flow, &(struct record){ .topic = STR("in"), .partition = -1, .value = ev->data, .headers = headers, .header_count = n });
+    event_unref(ev);
+    flow.largest = 250;
+    sink.verdict = rejected;
+    start();
+    turn(4);
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 2), 1);
+    flow_expect_header(found[0], "ce_id", "big");
+    flow_expect_header(found[0], TRAIL_CLASS, "refused");
+    flow_expect_header(found[0], TRAIL_TOPIC, "in");
+    assert_null(found[0]->value.at);
+    record_free(found[0]);
+    assert_int_equal(count("dead"), 1);
+    reconciles();
+}
+
 static void the_offset_waits_for_the_dead_letter(void **state)
 {
     (void)state;
@@ -525,6 +550,7 @@ int main(void)
         flow_test(retries_by_the_schedule_then_makes_a_dead_letter),
         flow_test(a_rejected_event_is_dead_at_once),
         flow_test(a_dead_letter_that_cannot_be_stored_is_never_dropped),
+        flow_test(a_dead_letter_that_is_too_large_goes_without_its_data),
         flow_test(the_offset_waits_for_the_dead_letter),
         flow_test(a_long_wait_goes_through_its_retry_topic),
         flow_test(a_retry_of_an_earlier_schedule_is_not_forgotten),

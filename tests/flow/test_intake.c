@@ -90,7 +90,7 @@ static int64_t refused(const char *reason)
 static void reconciles(void)
 {
     int64_t pending = metric_value(metric_gauge("aqueduct_source_pending", "", LABELS("source", id)));
-    assert_int_equal(count("received"), count("stored") + refused("unavailable") + refused("unrouted") + refused("dropped") + pending);
+    assert_int_equal(count("received"), count("stored") + refused("invalid") + refused("unavailable") + refused("unrouted") + refused("dropped") + pending);
 }
 
 static void an_event_reaches_every_topic_that_takes_it(void **state)
@@ -224,6 +224,51 @@ static void an_ordered_batch_is_published_until_it_is_stored(void **state)
     assert_string_equal(source.state[0].value, "5");
 }
 
+static void an_event_that_is_too_large_stops_nobody(void **state)
+{
+    (void)state;
+    static const char big[] = "an-id-that-is-so-long-that-its-record-is-larger-than-the-limit-................................................................................";
+    flow.largest = 190;
+    start(&script_source_unordered);
+    script_emit(&source, big, "t.one", 1);
+    turn(2);
+    assert_int_equal(source.settled[0].outcome, OUTCOME_INVALID);
+    assert_int_equal(refused("invalid"), 1);
+    reconciles();
+    end();
+    flow.largest = 290;                     /* its dead letter, without the data, fits */
+    bridge.routes.count = 1;
+    static char data[400];
+    memset(data, 'x', sizeof data);
+    const struct change change = { .key = STR("cursor"), .value = STR("9") };
+    start(&script_source_ordered);
+    script_emit(&source, "a", "t.one", 1);
+    struct err e = { "" };
+    source.emissions[source.count++] = (struct emission){ .tag = 2, .changes = &change, .change_count = 1,
+        .event = event_new(&(struct event){ .id = STR("b"), .source = STR("/s"), .type = STR("t.one"), .datacontenttype = STR("text/plain"),
+                                            .data = { data, sizeof data } }, &e) };
+    script_emit(&source, "c", "t.one", 3);
+    turn(8);
+    assert_int_equal(source.settled_count, 3);
+    assert_int_equal(source.settled[0].outcome, OUTCOME_STORED);
+    assert_int_equal(source.settled[1].outcome, OUTCOME_INVALID);
+    assert_int_equal(source.settled[2].outcome, OUTCOME_STORED);
+    assert_int_equal(flow_read(&flow, "out", found, 8), 2);
+    record_free(found[0]);
+    record_free(found[1]);
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 8), 1);
+    flow_expect_header(found[0], TRAIL_CLASS, "invalid");
+    flow_expect_header(found[0], TRAIL_REASON, "too large");
+    flow_expect_header(found[0], "ce_id", "b");
+    assert_null(found[0]->value.at);
+    record_free(found[0]);
+    reconciles();
+    end();
+    start(&script_source_ordered);
+    assert_int_equal(source.state_count, 1);        /* and its place in the source is behind us */
+    assert_string_equal(source.state[0].value, "9");
+}
+
 static void an_ordered_source_has_one_batch_on_its_way(void **state)
 {
     (void)state;
@@ -355,6 +400,7 @@ int main(void)
         flow_test(no_route_is_invalid_or_dropped_as_configured),
         flow_test(an_ordered_event_without_a_route_becomes_a_dead_letter),
         flow_test(an_ordered_batch_is_published_until_it_is_stored),
+        flow_test(an_event_that_is_too_large_stops_nobody),
         flow_test(an_ordered_source_has_one_batch_on_its_way),
         flow_test(a_repeat_is_settled_and_not_published_twice),
         flow_test(a_concurrent_repeat_waits_for_the_first_outcome),

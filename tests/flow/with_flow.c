@@ -38,11 +38,27 @@ static bool pass_topic(struct broker *b, const struct topic_config *t, struct er
     return broker_topic(flow_of(b)->inner, t, e);
 }
 
+static bool too_large(const struct flow *f, const struct publication *p)
+{
+    for (size_t i = 0; f->largest && i < p->record_count; i++) {
+        size_t n = p->records[i].value.n;
+        for (size_t k = 0; k < p->records[i].header_count; k++)
+            n += p->records[i].headers[k].value.n;
+        if (n > f->largest)
+            return true;
+    }
+    return false;
+}
+
 static void pass_publish(struct broker *b, const struct publication *p)
 {
     struct flow *f = flow_of(b);
     if (f->weather == REFUSE) {
         p->done(p->ctx, p->tag, OUTCOME_UNAVAILABLE, "refused by the test");
+        return;
+    }
+    if (too_large(f, p)) {
+        p->done(p->ctx, p->tag, OUTCOME_INVALID, "too large");
         return;
     }
     struct passing *pass = malloc(sizeof *pass);
