@@ -287,6 +287,16 @@ static int attempt_open(struct sqlite_source *s, int wake_fd, struct err *e)
 
 /* ---- passes ---- */
 
+/* When to look at the file again without a notice. In WAL mode the notice comes before the commit: the frames are written, then
+ * synced, and only then visible, which happens in shared memory and tells nobody. So after a notice, and after a pass that may
+ * have swallowed one, soon, then less and less often. */
+static void look_again(struct sqlite_source *s, bool soon)
+{
+    int64_t longer = s->again_ms * 2;
+    s->again_ms = soon ? 1 : longer > 0 && longer < s->poll.ms ? longer : s->poll.ms;
+    s->next_poll_ms = clock_mono_ms() + s->again_ms;
+}
+
 bool slice_full(const struct sqlite_source *s)
 {
     const struct batch *b = &s->found;
@@ -315,7 +325,7 @@ static void pass_done(struct sqlite_source *s)
         LOG(INFO, "watching", LOG_C("source", s->base.id), LOG_C("path", s->path));
     s->seen_version = s->pass_version;
     s->rest_until_ms = clock_mono_ms() + (rest > REST_MS ? REST_MS : rest);
-    s->next_poll_ms = clock_mono_ms() + s->poll.ms;
+    look_again(s, true);
     s->trouble.text[0] = '\0';
 }
 
@@ -393,7 +403,7 @@ static int look(struct sqlite_source *s, int wake_fd, struct err *e)
         break;
     }
     s->wait_ms = 0;
-    s->next_poll_ms = clock_mono_ms() + s->poll.ms;
+    look_again(s, waited == WAIT_NOTICED);
     if (changed || clock_wall_ms() >= abort_ms) {
         s->pass_version = changed ? s->pass_version : s->seen_version;
         s->passing = true;

@@ -132,7 +132,7 @@ struct sqlite_source {
     char *name;                     /* the file's name in its folder */
     struct err trouble, failed;     /* what read() failed with last, what it will fail with next; "": nothing */
     int64_t wait_ms;                /* busy: before trying again */
-    int64_t next_poll_ms;
+    int64_t next_poll_ms, again_ms; /* when to look without a notice; the wait that led there */
     /* the pass */
     bool passing;
     size_t at;                      /* its rule */

@@ -142,8 +142,53 @@ static void no_lock_is_kept(void **state)
     rig_end(&rig);
 }
 
+/* One commit for each byte that comes through the pipe. */
+static void write_when_told(const char *path, int told)
+{
+    sqlite3 *db;
+    char byte;
+    if (sqlite3_open(path, &db) != SQLITE_OK || sqlite3_exec(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", NULL, NULL, NULL) != SQLITE_OK)
+        _exit(2);
+    while (read(told, &byte, 1) == 1)
+        if (sqlite3_exec(db, "INSERT INTO log(x) VALUES (1)", NULL, NULL, NULL) != SQLITE_OK)
+            _exit(3);
+    sqlite3_close(db);
+    _exit(0);
+}
+
+/* A WAL file tells of a commit before the commit can be seen. It is seen all the same without waiting for the next poll. */
+static void seen_although_told_too_early(void **state)
+{
+    (void)state;
+    enum { TIMES = 300 };
+    struct rig rig;
+    int pipe_fds[2], status;
+    rig_new(&rig, "WAL");
+    app_exec(&rig, "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x)");
+    assert_int_equal(pipe(pipe_fds), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        close(pipe_fds[1]);
+        write_when_told(rig.path, pipe_fds[0]);
+    }
+    close(pipe_fds[0]);
+    rig_open(&rig, "capture:\n- {name: log, kind: append, table: log, types: {insert: log.line}}\nstart: snapshot\npoll: 1h\n");
+    for (size_t i = 1; i <= TIMES; i++) {
+        struct err e = { 0 };
+        assert_int_equal(write(pipe_fds[1], "x", 1), 1);
+        while (rig.seen_count < i)                  /* an hour, if it waited for the poll */
+            if (rig_read(&rig, &e) < 0)
+                fail_msg("%s", e.text);
+    }
+    close(pipe_fds[1]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    rig_end(&rig);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(rollback_journal), cmocka_unit_test(write_ahead_log), cmocka_unit_test(no_lock_is_kept) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(rollback_journal), cmocka_unit_test(write_ahead_log), cmocka_unit_test(seen_although_told_too_early), cmocka_unit_test(no_lock_is_kept) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
