@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "bridge/lib/mem.h"
-#include "bridge/local.h"
+#include "bridge/broker_local.h"
 
 enum { QUEUE_PUBLICATIONS = 65536, QUEUE_BYTES = 32 << 20 };
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <zlib.h>
 #include "bridge/lib/mem.h"
-#include "bridge/local.h"
+#include "bridge/broker_local.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LAYERS = [
     {"lib"},
     {"record", "event", "filter", "metrics", "option", "trail"},
-    {"connector", "config", "route", "broker", "local", "net", "memory", "preset"},
+    {"connector", "config", "route", "broker", "net", "memory", "preset"},
     {"intake", "delivery", "admin"},
     {"bridge"},
     {"main"},

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "bridge/lib/mem.h"
-#include "bridge/local.h"
+#include "bridge/broker_local.h"
 
 enum { HEADER = 32, FRAME_HEADER = 24, FRAME = FRAME_HEADER + LOCAL_PAGE, MAGIC = 0x377f0682, LOCK_PAGE = 0x40000000 / LOCAL_PAGE + 1 };
 

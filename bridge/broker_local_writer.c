@@ -16,7 +16,7 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
-#include "bridge/local.h"
+#include "bridge/broker_local.h"
 
 enum {
     GROUP_RECORDS = 1024, GROUP_BYTES = 4 << 20,        /* most of one commit */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Retention of the embedded log: rows past their age or size, or finished by the one group they are for, leave from the front, a
  * bounded step with each group of publications. */
-#include "bridge/local.h"
+#include "bridge/broker_local.h"
 
 enum { RETENTION_MS = 1000, RETENTION_ROWS = 1024 };        /* how often; most rows per commit */
 

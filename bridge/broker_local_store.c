@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "bridge/lib/mem.h"
-#include "bridge/local.h"
+#include "bridge/broker_local.h"
 
 enum { BUSY_MS = 5000, WRITER_CACHE_KIB = 4096, READER_CACHE_KIB = 512 };
 

@@ -7,7 +7,7 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
-#include "bridge/local.h"
+#include "bridge/broker_local.h"
 
 enum { BATCH = 256, ERROR_MS = 1000, POSITION_MS = 50, WAIT_MS = 5000 };
 

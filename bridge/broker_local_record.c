@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <zlib.h>
 #include "bridge/lib/mem.h"
-#include "bridge/local.h"
+#include "bridge/broker_local.h"
 
 enum { VERSION = 1, HAS_KEY = 1, HAS_VALUE = 2, CRC = 4, FIXED = 1 + 1 + 8 };
 

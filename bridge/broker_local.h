@@ -165,7 +165,7 @@ struct local_consumer {
     _Atomic bool waiting;               /* its thread found nothing and wants to be woken */
 };
 
-/* ---- local_record.c: a record as bytes ---- */
+/* ---- broker_local_record.c: a record as bytes ---- */
 
 size_t record_size(const struct record *r);                                 /* of the blob */
 uint32_t record_encode(const struct record *r, unsigned char *blob);        /* all but the checksum; returns its first part */
@@ -174,7 +174,7 @@ void record_seal(unsigned char *blob, size_t size, uint32_t crc, int64_t offset,
 struct record *record_decode(struct str blob, struct str topic, int32_t partition, int64_t offset, int64_t stored, struct err *e);
 uint32_t state_crc(struct str source, struct str key, struct str value);
 
-/* ---- local_store.c: the file ---- */
+/* ---- broker_local_store.c: the file ---- */
 
 bool store_open(struct local *b, struct err *e);            /* opens or creates, checks, loads topics */
 void store_close(struct local *b);                          /* checkpoints unless failed */
@@ -189,21 +189,21 @@ int store_topic(struct local *b, const char *name, int64_t partitions, const str
 struct topic *topic_find(struct local *b, struct str name); /* the writer freely, others under topics_lock */
 bool topic_name_ok(struct str name);
 
-/* ---- local_wal.c: is the write-ahead log whole? ---- */
+/* ---- broker_local_wal.c: is the write-ahead log whole? ---- */
 
 bool wal_check(const char *file, struct err *e);
 
-/* ---- local_writer.c ---- */
+/* ---- broker_local_writer.c ---- */
 
 void *local_writer(void *b);
 void local_wake_writer(struct local *b);                    /* with queue_lock held */
 void local_touch(struct local *b, struct partition *p);    /* the open transaction changes it */
 
-/* ---- local_retain.c ---- */
+/* ---- broker_local_retain.c ---- */
 
 int local_retain(struct local *b);                          /* one step inside the open transaction; SQLite's code */
 
-/* ---- local_consumer.c: behind broker_local ---- */
+/* ---- broker_local_consumer.c: behind broker_local ---- */
 
 struct consumer *local_consume(struct broker *b, const struct consumer_options *o, struct err *e);
 int local_poll(struct consumer *c, struct record **out, size_t room, struct err *e);
