@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Everything that can be wrong with the file, and schemas that are not what a rule expects: a message that helps, and life goes on. */
 #include "sqlite_rig.h"
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -183,6 +185,33 @@ static void wal_without_shm(void **state)
     rig_end(&rig);
 }
 
+/* Only the file is mounted, not its folder: refused, because its -wal and -journal are elsewhere. Skipped where mounting is not allowed. */
+static void only_the_file_mounted(void **state)
+{
+    (void)state;
+    rig_new(&rig, "WAL");
+    write_file("other.db", "", 0);
+    char other[256];
+    snprintf(other, sizeof other, "%s/other.db", rig.folder);
+    rig_open(&rig, APPEND);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct err e = { 0 };
+        if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || mount(other, rig.path, NULL, MS_BIND, NULL) != 0)
+            _exit(77);
+        rig_failure(&rig, &e);
+        _exit(strstr(e.text, "mount its folder") ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    rig_end(&rig);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void restore_copy(const char *name)
 {
     char from[256];
@@ -330,7 +359,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(not_there_yet), cmocka_unit_test(no_database), cmocka_unit_test(a_folder), cmocka_unit_test(no_permission),
-        cmocka_unit_test(damaged), cmocka_unit_test(hot_journal), cmocka_unit_test(wal_without_shm), cmocka_unit_test(replaced),
+        cmocka_unit_test(damaged), cmocka_unit_test(hot_journal), cmocka_unit_test(wal_without_shm), cmocka_unit_test(only_the_file_mounted), cmocka_unit_test(replaced),
         cmocka_unit_test(gone_and_back), cmocka_unit_test(schemas_differ), cmocka_unit_test(tables_come_later), cmocka_unit_test(rebuilt), cmocka_unit_test(busy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
