@@ -343,7 +343,7 @@ static void a_record_that_is_too_large_is_refused(void **state)
     forget_outcomes();
     broker_publish(b, &(struct publication){ .records = &r, .record_count = 1, .done = on_done });
     await_settled(1);
-    assert_int_equal(outcomes[0], OUTCOME_UNAVAILABLE);
+    assert_int_equal(outcomes[0], OUTCOME_INVALID);
     assert_says(last_why, "too large");
     free(big);
     broker_close(b);

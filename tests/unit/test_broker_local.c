@@ -333,6 +333,31 @@ static void age_removes_from_the_front(void **state)
     consumer_close(c);
 }
 
+static void what_its_group_finished_goes(void **state)
+{
+    (void)state;
+    struct err e = { "" };
+    struct record *out[8];
+    clock_fake(1000000, 1700000000000);
+    local_open();
+    assert_true(broker_topic(local_broker, &(struct topic_config){ .name = "t", .partitions = 1, .consumed_by = "g" }, &e));
+    struct consumer *c = local_reader("g", "t");
+    local_put_numbers("t", 0, 0, 10);
+    local_expect(c, 0, 10);
+    consumer_commit(c, (struct place){ "t", 0 }, 7);
+    consumer_close(c);
+    clock_fake_advance(2000);
+    local_put_numbers("u", 0, 0, 1);            /* the writer's next group looks */
+    int64_t before = lost();
+    c = local_reader("other", "t");
+    assert_int_equal(consumer_poll(c, out, 8, &e), 3);
+    assert_int_equal(out[0]->offset, 7);        /* what is not finished stays */
+    for (int i = 0; i < 3; i++)
+        record_free(out[i]);
+    assert_int_equal(lost(), before);
+    consumer_close(c);
+}
+
 static void size_bounds_the_file(void **state)
 {
     (void)state;
@@ -371,7 +396,7 @@ int main(void)
         CASE(changed_state_is_found), CASE(only_one_owner), CASE(the_folder_is_made_when_there_is_a_place_for_it),
         CASE(bad_topics_are_refused), CASE(a_bad_record_does_not_hurt_its_neighbours), CASE(records_without_a_key_are_spread),
         CASE(a_group_has_one_consumer), CASE(the_end_where_a_group_began_is_remembered),
-        CASE(a_position_behind_the_end_is_damage), CASE(age_removes_from_the_front), CASE(size_bounds_the_file),
+        CASE(a_position_behind_the_end_is_damage), CASE(age_removes_from_the_front), CASE(what_its_group_finished_goes), CASE(size_bounds_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
