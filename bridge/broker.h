@@ -72,7 +72,8 @@ bool broker_failed(struct broker *b);
 /* Every pair of the state stored for `source`, in no order; ahead notes of changes that were not confirmed come last. */
 bool broker_state(struct broker *b, const char *source,
                   bool (*each)(void *ctx, struct str key, struct str value, bool ahead, struct err *e), void *ctx, struct err *e);
-/* The last `most` records of each partition of the topic, oldest first per partition (for the intake's memory of ids). */
+/* About the last `most` records of the topic: the same number of each partition, oldest first per partition (for the intake's
+ * memory of ids). */
 bool broker_tail(struct broker *b, const char *topic, int64_t most, void (*each)(void *ctx, const struct record *r), void *ctx, struct err *e);
 /* Ends the broker's threads; what was not done is reported as UNAVAILABLE first. All consumers must be closed. */
 void broker_close(struct broker *b);

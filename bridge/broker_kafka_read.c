@@ -14,7 +14,7 @@ enum { LIMIT_MS = 30000, ASK_MS = 5000, TOPIC_MS = 5000, LEADER_MS = 10000 };
 struct stretch {
     struct kafka *b;
     const char *topic;
-    int64_t most;               /* per partition; INT64_MAX: all */
+    int64_t most;               /* shared by the partitions evenly; INT64_MAX: all */
     void (*each)(void *ctx, rd_kafka_message_t *m);
     void *ctx;
 };
@@ -53,6 +53,7 @@ static rd_kafka_resp_err_t ends_of(rd_kafka_t *rk, const char *topic, int32_t pa
 static rd_kafka_topic_partition_list_t *stretch_plan(const struct stretch *s, rd_kafka_t *rk, int32_t partitions, int64_t *ends, struct err *e)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
+    int64_t share = s->most / partitions + (s->most % partitions != 0);
     for (int32_t p = 0; p < partitions; p++) {
         int64_t low = 0, high = 0;
         rd_kafka_resp_err_t code = ends_of(rk, s->topic, p, &low, &high);
@@ -62,8 +63,8 @@ static rd_kafka_topic_partition_list_t *stretch_plan(const struct stretch *s, rd
             return NULL;
         }
         ends[p] = high;
-        if (high > low && s->most > 0)
-            rd_kafka_topic_partition_list_add(list, s->topic, p)->offset = high - low > s->most ? high - s->most : low;
+        if (high > low && share > 0)
+            rd_kafka_topic_partition_list_add(list, s->topic, p)->offset = high - low > share ? high - share : low;
         else
             ends[p] = -1;
     }

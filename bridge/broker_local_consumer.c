@@ -378,10 +378,11 @@ bool local_tail(struct broker *base, const char *topic, int64_t most, void (*eac
     if (!link_open(b, &l, e))
         return false;
     int32_t count = partitions_of(b, topic, &parts);
+    int64_t share = count ? most / count + (most % count != 0) : 0;
     bool ok = true;
     link_lock(&l);
     for (int32_t i = 0; i < count && ok; i++)
-        ok = tail_partition(&l, parts[i], most, each, ctx, e);
+        ok = tail_partition(&l, parts[i], share, each, ctx, e);
     link_unlock(&l);
     link_close(&l);
     free(parts);
