@@ -398,6 +398,15 @@ static rd_kafka_resp_err_t verdict(const rd_kafka_message_t *m)
     return !m->err && m->offset < 0 ? RD_KAFKA_RESP_ERR__INCONSISTENT : m->err;
 }
 
+/* The cluster measures batches: where a topic's max.message.bytes is below batch.size, it refuses records that are small enough
+ * because of their neighbours. Only one that is large by itself is given up. */
+static const char *reason_of_report(const rd_kafka_message_t *m, rd_kafka_resp_err_t code)
+{
+    enum { LARGE = 256 << 10 };
+    const char *reason = reason_of(code);
+    return strcmp(reason, TOO_LARGE) == 0 && m->len + m->key_len < LARGE ? "batch_too_large" : reason;
+}
+
 static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 {
     struct pending *p = m->_private;
@@ -408,7 +417,7 @@ static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
         const char *topic = m->rkt ? rd_kafka_topic_name(m->rkt) : "?";
         if (code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
             kafka_topic_want(p->b, str_of(topic), true);
-        fail(p, reason_of(code), topic, code);
+        fail(p, reason_of_report(m, code), topic, code);
     } else if (atomic_load_explicit(&p->b->down, memory_order_relaxed)) {
         atomic_store(&p->b->down, false);
     }
