@@ -257,7 +257,7 @@ def kafka_bridge(bridges):
 # ---- a receiver ----
 
 class Receiver:
-    """Receives webhooks on a loopback port. `answer(request)` returns a status, or (status, headers), or "hang" or "close"."""
+    """Receives webhooks on a loopback port; `id` is the event's, `webhook_id` the header (the same when it is long enough). `answer(request)` returns a status, or (status, headers), or "hang" or "close"."""
 
     def __init__(self, answer=lambda request: 204, secrets=(SECRET,), port=0):
         self.answer, self.requests, self.released = answer, [], threading.Event()
@@ -274,11 +274,10 @@ class Receiver:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 found = demo_receiver.event_of(headers, body)
-                request = {"at": time.time(), "path": self.path, "headers": headers, "body": body, "id": headers.get("webhook-id"), **found,
-                           "event_id": found["id"], "why": demo_receiver.verify(keys, headers, body, time.time())}
-                request["id"] = headers.get("webhook-id")
+                request = {"at": time.time(), "path": self.path, "headers": headers, "body": body, **found,
+                           "webhook_id": headers.get("webhook-id"), "why": demo_receiver.verify(keys, headers, body, time.time())}
                 with outer.lock:
-                    request["arrival"] = 1 + sum(r["id"] == request["id"] for r in outer.requests)
+                    request["arrival"] = 1 + sum(r["webhook_id"] == request["webhook_id"] for r in outer.requests)
                     answer = request["answer"] = outer.answer(request)
                     outer.requests.append(request)
                 if answer in ("hang", "close"):
@@ -442,7 +441,7 @@ def judge(node):
 
 def signed(request, secret=SECRET):
     """A received request as the judge wants it."""
-    return {"id": request["id"], "timestamp": request["headers"]["webhook-timestamp"], "signature": request["headers"]["webhook-signature"],
+    return {"id": request["webhook_id"], "timestamp": request["headers"]["webhook-timestamp"], "signature": request["headers"]["webhook-signature"],
             "body_base64": base64.b64encode(request["body"]).decode(), "secret": secret}
 
 

@@ -64,8 +64,8 @@ def test_database_to_webhook_websocket_and_sse(bridge, tmp_path, receiver, judge
     assert any(k.startswith("audit.") for k in kinds)
     lines = [signed(r) for r in receiver.good()]
     assert judge(lines) == ["ok"] * len(lines)
-    ids = {r["event_id"] for r in receiver.good()}
-    assert all(r["id"] == r["event_id"] for r in receiver.good())
+    ids = receiver.ids()
+    assert all(r["webhook_id"] == r["id"] for r in receiver.good())
     for one in live:
         wait_for(lambda: ids <= {e["id"] for e in one.events}, why=lambda: len(one.events))
         assert pairs(one.events) == pairs(receiver.good())

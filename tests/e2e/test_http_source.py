@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: MIT
+"""The HTTP source: who is let in, what is answered, and that 2xx means stored."""
+import base64
+import hashlib
+import hmac
+import json
+import subprocess
+import time
+
+import anythingllm_app
+import pytest
+import requests
+
+from conftest import (DEAD_LETTERS, HTTP_SOURCE, OTHER_SECRET, SECRET, TOKEN, demo_receiver, event, paused, post, post_ok, wait_for, webhook_sink)
+
+PATHS = f"""
+sources:
+  hooks:
+    type: http
+    listen: 127.0.0.1:0
+    max_body: 4KiB
+    paths:
+      - {{path: /standard, verify: {{scheme: standard, secrets: [{SECRET}]}}}}
+      - {{path: /github, verify: {{scheme: github, secrets: [{OTHER_SECRET}]}}}}
+      - {{path: /v1, verify: {{scheme: bearer, secrets: [{TOKEN}, a-second-token-while-rotating]}}}}
+      - {{path: /open, verify: {{scheme: none}}}}
+routes:
+  - {{filter: {{not: {{prefix: {{type: unwanted.}}}}}}, topic: $EVENTS}}
+sinks:
+"""
+
+
+def standard_headers(ident, body, secret=SECRET, at=None):
+    stamp = str(int(at or time.time()))
+    mac = hmac.new(demo_receiver.key_of(secret), f"{ident}.{stamp}.".encode() + body, hashlib.sha256).digest()
+    return {"webhook-id": ident, "webhook-timestamp": stamp, "webhook-signature": "v1," + base64.b64encode(mac).decode(), "Content-Type": "application/json"}
+
+
+def github_headers(ident, body, secret=OTHER_SECRET, kind="push"):
+    return {"X-Hub-Signature-256": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest(), "X-GitHub-Delivery": ident,
+            "X-GitHub-Event": kind, "Content-Type": "application/json"}
+
+
+def send(daemon, path, body=b"", headers=None, method="POST"):
+    return requests.request(method, f"http://127.0.0.1:{daemon.port('hooks')}{path}", data=body, headers=headers or {}, timeout=60)
+
+
+@pytest.mark.threads
+def test_each_scheme_lets_the_right_ones_in(bridge, receiver):
+    daemon = bridge.run(PATHS + webhook_sink("crm", receiver.url))
+    body = json.dumps({"action": "opened", "text": "Grüße 😀", "amount": 1.10}).encode()
+    token = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    good = [
+        ("/standard", standard_headers("msg-1", body)),
+        ("/github", github_headers("github-1", body)),
+        ("/v1", {**token, "Idempotency-Key": "bearer-1"}),
+        ("/v1", {**token, "Authorization": "Bearer a-second-token-while-rotating", "Idempotency-Key": "bearer-2"}),
+        ("/open", {"Content-Type": "application/json", "Idempotency-Key": "open-1"}),
+    ]
+    for path, headers in good:
+        answer = send(daemon, path, body, headers)
+        assert answer.status_code == 202, answer.text
+    bad = [
+        ("/standard", standard_headers("msg-2", body, secret=OTHER_SECRET)),
+        ("/standard", {**standard_headers("msg-3", body), "webhook-id": "msg-4"}),
+        ("/standard", standard_headers("msg-5", body, at=time.time() - 3600)),
+        ("/standard", {"Content-Type": "application/json"}),
+        ("/github", github_headers("github-2", body, secret="wrong")),
+        ("/github", {**github_headers("github-3", body), "X-Hub-Signature-256": "sha256=zz"}),
+        ("/v1", {**token, "Authorization": "Bearer wrong"}),
+        ("/v1", {"Content-Type": "application/json"}),
+    ]
+    for path, headers in bad:
+        answer = send(daemon, path, body, headers)
+        assert answer.status_code == 401, (path, headers)
+        assert answer.json()["detail"] == "the request could not be verified"
+    receiver.delivered({"msg-1", "github-1", "bearer-1", "bearer-2", "open-1"})
+    assert len(receiver.all()) == 5
+    events = {r["id"]: json.loads(r["body"]) for r in receiver.all()}
+    assert events["github-1"]["type"] == "github.push" and events["msg-1"]["type"] == "webhook.received"
+    assert all(e["data"] == json.loads(body) and e["source"].startswith("/http/hooks/") for e in events.values())
+    assert b'"amount": 1.1' in receiver.all()[0]["body"]        # byte for byte
+    assert daemon.metric("aqueduct_http_refused_total", source="hooks") == len(bad)
+    assert TOKEN not in daemon.log() and SECRET not in daemon.log()
+
+
+def test_a_repeat_is_answered_and_not_published_twice(bridge, receiver):
+    bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url))
+    daemon = bridge.start()
+    for _ in range(3):
+        assert post(daemon, event("order-1")).json() == {"id": "order-1"}
+    assert post(daemon, event("order-1", source="/another")).status_code == 202     # the same id of another source is another event
+    post_ok(daemon, event("order-2"))
+    wait_for(lambda: len(receiver.good()) >= 3)
+    assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 2
+    daemon.stop()
+    daemon = bridge.start()
+    assert post(daemon, event("order-1")).json() == {"id": "order-1"}
+    post_ok(daemon, event("order-3"))
+    receiver.delivered({"order-1", "order-2", "order-3"})
+    assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 1
+    assert sorted((r["id"], r["source"]) for r in receiver.all()) == [("order-1", "/another"), ("order-1", "/e2e"), ("order-2", "/e2e"), ("order-3", "/e2e")]
+
+
+def test_batches_and_binary_mode(bridge, receiver):
+    daemon = bridge.run(PATHS + webhook_sink("crm", receiver.url))
+    answer = post(daemon, [event(f"of-a-batch-{i}", data={"n": i}) for i in range(5)])
+    assert (answer.status_code, answer.json()) == (202, {"accepted": 5})
+    binary = {"ce-specversion": "1.0", "ce-id": "binary-1", "ce-source": "/e2e", "ce-type": "thing.happened", "ce-subject": "caf%C3%A9",
+              "ce-myextension": "x", "Content-Type": "text/plain", "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    assert send(daemon, "/open", "plain text €".encode(), binary).status_code == 202
+    answer = post(daemon, [event("mixed-1"), event("mixed-2", "unwanted.thing"), event("mixed-3")])
+    assert answer.status_code == 422 and answer.json()["accepted"] == 2
+    receiver.delivered({*(f"of-a-batch-{i}" for i in range(5)), "binary-1", "mixed-1", "mixed-3"})
+    got = next(json.loads(r["body"]) for r in receiver.good() if r["id"] == "binary-1")
+    assert got["data"] == "plain text €" and got["subject"] == "café" and got["myextension"] == "x"
+    assert got["traceparent"] == "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    assert post(daemon, []).json() == {"accepted": 0}
+
+
+def test_what_cannot_be_taken_is_refused_and_says_why(bridge, receiver):
+    daemon = bridge.run(PATHS + webhook_sink("crm", receiver.url) + DEAD_LETTERS)
+    json_type = {"Content-Type": "application/json"}
+    cases = [
+        (404, send(daemon, "/nothing", b"{}", json_type)),
+        (405, send(daemon, "/open", method="GET")),
+        (405, send(daemon, "/open", b"{}", json_type, method="PUT")),
+        (413, send(daemon, "/open", b'"' + b"x" * 5000 + b'"', json_type)),
+        (415, send(daemon, "/open", b"{}", {**json_type, "Content-Encoding": "gzip"})),
+        (400, send(daemon, "/open", b"{not json", json_type)),
+        (400, send(daemon, "/open", b"", json_type)),
+        (400, send(daemon, "/open", b'{"specversion": "1.0"}', {"Content-Type": "application/cloudevents+json"})),
+        (400, send(daemon, "/open", b"[1]", {"Content-Type": "application/cloudevents-batch+json"})),
+        (422, post(daemon, event("nobody-wants-it", "unwanted.thing"))),
+    ]
+    for status, answer in cases:
+        assert answer.status_code == status, (status, answer.status_code, answer.text)
+        if status != 413:               # that one is the server's own, before anything is read
+            assert answer.headers["Content-Type"] == "application/problem+json" and answer.json()["status"] == status
+            assert answer.json()["detail"]
+    assert cases[1][1].headers["Allow"] == "POST"
+    post_ok(daemon, event("the-daemon-lives"))
+    receiver.delivered({"the-daemon-lives"})
+    assert len(receiver.all()) == 1
+    assert daemon.metric("aqueduct_source_refused_total", source="hooks", reason="unrouted") == 1
+
+
+def test_unrouted_may_be_dropped(bridge, receiver):
+    daemon = bridge.run("unrouted: drop\n" + PATHS + webhook_sink("crm", receiver.url))
+    assert post(daemon, event("nobody-wants-it", "unwanted.thing")).status_code == 202
+    post_ok(daemon, event("wanted"))
+    receiver.delivered({"wanted"})
+    assert daemon.metric("aqueduct_source_refused_total", source="hooks", reason="dropped") == 1
+    assert len(receiver.all()) == 1
+
+
+# ---- a broker that cannot store ----
+
+@pytest.fixture
+def outage(bridge, tmp_path):
+    """A context during which the broker stores nothing: Kafka is stopped, or the embedded log's disk is full."""
+    if bridge.kind == "kafka":
+        yield lambda: paused(bridge.kafka)
+        return
+    folder, ballast = tmp_path / "data", tmp_path / "data/ballast"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("mounting a small tmpfs is not allowed here")
+
+    class Full:
+        def __enter__(self):
+            with open(ballast, "wb", buffering=0) as f:
+                try:
+                    while f.write(b"x" * 4096):
+                        pass
+                except OSError:
+                    pass
+
+        def __exit__(self, *_):
+            ballast.unlink()
+    yield Full
+    bridge.end()
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_an_outage_of_the_broker_loses_nothing(bridge, outage, receiver, tmp_path):
+    app = anythingllm_app.App(str(tmp_path / "app.db"), seed=5)
+    daemon = bridge.run(f"""
+sources:
+  hooks:
+    type: http
+    listen: 127.0.0.1:0
+    wait: 500ms
+    paths: [{{path: /v1, verify: {{scheme: bearer, secrets: [{TOKEN}]}}}}]
+  app: {{type: sqlite, path: {tmp_path}/app.db, preset: anythingllm}}
+routes: [{{topic: $EVENTS}}]
+sinks:
+""" + webhook_sink("crm", receiver.url)).watching()
+    post_ok(daemon, *(event(f"before-{i}") for i in range(5)))
+    acknowledged, refused = {f"before-{i}" for i in range(5)}, set()
+    filler = "x" * 20000
+    with outage():
+        def refuses():
+            ident = f"during-{len(acknowledged) + len(refused)}"
+            answer = post(daemon, event(ident, data=filler))
+            (acknowledged if answer.status_code == 202 else refused).add(ident)
+            assert answer.status_code in (202, 503)
+            return answer.status_code == 503
+        wait_for(refuses)
+        answer = post(daemon, event("during-the-outage", data=filler))
+        assert answer.status_code == 503 and int(answer.headers["Retry-After"]) > 0
+        refused.add("during-the-outage")
+        for _ in range(20):
+            app.log("invite_created", {"text": filler})
+        assert daemon.alive()
+    wait_for(lambda: post(daemon, event("after-1")).status_code == 202, 60, daemon.log)
+    post_ok(daemon, *(event(ident, data=filler) for ident in refused))      # as a sender does
+    receiver.delivered(acknowledged | refused | {"after-1"})
+    rows = {f"event_logs/{i}" for i in range(1, 21)}
+    wait_for(lambda: rows <= {r["subject"] for r in receiver.good()}, why=lambda: rows - {r["subject"] for r in receiver.good()})
+    for r in receiver.all():
+        assert r["arrival"] == 1, "nothing failed on the receiver's side, and repeats are known by their id"
+    wait_for(lambda: daemon.page("/readyz").status_code == 200)
+    daemon.stop()
+
+
+def test_max_size_of_the_local_log(local_bridge, receiver):
+    local_bridge.broker_more = ", max_size: 1MiB"
+    text = HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url)
+    daemon = local_bridge.run(text)
+    taken = []
+
+    def full():
+        answer = post(daemon, event(f"number-{len(taken)}", data="x" * 50000))
+        taken.append(answer.status_code)
+        return answer.status_code == 503
+    wait_for(full)
+    assert set(taken[:-1]) == {202} and len(taken) > 5
+    daemon.stop()
+    local_bridge.broker_more = ""
+    daemon = local_bridge.run(text)
+    assert post(daemon, event(f"number-{len(taken) - 1}")).status_code == 202
+    receiver.delivered(f"number-{i}" for i in range(len(taken)))
