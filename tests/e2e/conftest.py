@@ -80,16 +80,27 @@ def paused(kafka):
 
 def kafka_read(kafka, topic, count, seconds=PATIENCE):
     """At least `count` records of a topic by kcat: dictionaries with key, value and headers (all bytes), partition, offset."""
+    def line(text):
+        head, _, rest = text.partition(b"\n")
+        return head, rest
+
+    def sized(text):        # "length\nbytes\n"; length -1: null
+        size, text = line(text)
+        size = int(size)
+        return (text[:size], text[size + 1:]) if size >= 0 else (None, line(text)[1])
+
     def read():
         done = subprocess.run(["kcat", "-b", kafka.servers, "-C", "-t", topic, "-o", "beginning", "-e", "-q", "-u", "-Z",
-                               "-f", r"%p\0%o\0%k\0%S\0%h\0\xff\n%s\xff\xfe\n"], capture_output=True, timeout=60)
-        found = []
-        for one in done.stdout.split(b"\xff\xfe\n")[:-1]:
-            head, value = one.split(b"\0\xff\n", 1)
-            partition, offset, key, length, headers = head.split(b"\0", 4)
-            pairs = dict(pair.split(b"=", 1) for pair in headers.split(b",") if b"=" in pair) if headers else {}
-            found.append({"partition": int(partition), "offset": int(offset), "key": None if key == b"NULL" else key,
-                          "value": None if int(length) < 0 else value, "headers": pairs})
+                               "-f", r"%p\n%o\n%h\n%K\n%k\n%S\n%s\n"], capture_output=True, timeout=60)
+        found, text = [], done.stdout
+        while text:
+            partition, text = line(text)
+            offset, text = line(text)
+            headers, text = line(text)
+            key, text = sized(text)
+            value, text = sized(text)
+            pairs = dict(pair.split(b"=", 1) for pair in headers.split(b",") if b"=" in pair)
+            found.append({"partition": int(partition), "offset": int(offset), "key": key, "value": value, "headers": pairs})
         return found if len(found) >= count else None
     return wait_for(read, seconds, f"{count} records on {topic}")
 

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT
+"""What happens to webhooks that fail: waits in memory and on topics, Retry-After, dead letters, redrive, order."""
+import datetime
+import json
+import subprocess
+
+import pytest
+import requests
+
+from conftest import DEAD_LETTERS, HTTP_SOURCE, SANITIZERS, TOKEN, event, kafka_read, post, post_ok, signed, wait_for, webhook_sink
+
+RAW = bytes(range(256)) * 4         # no text in any encoding
+
+
+def post_raw(daemon, ident, body=RAW):
+    headers = {"Authorization": f"Bearer {TOKEN}", "ce-specversion": "1.0", "ce-id": ident, "ce-source": "/e2e", "ce-type": "thing.happened",
+               "ce-subject": "caf%C3%A9", "Content-Type": "application/octet-stream"}
+    answer = requests.post(f"http://127.0.0.1:{daemon.port('hooks')}/v1", data=body, headers=headers, timeout=30)
+    assert answer.status_code == 202, answer.text
+
+
+@pytest.mark.threads
+def test_retry_in_memory(bridge, receivers):
+    receiver = receivers(lambda r: 503 if r["arrival"] < 3 else 204)
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "retry: [20ms, 20ms, 20ms]"))
+    ids = [f"event-of-this-test-{i}" for i in range(20)]
+    post_ok(daemon, *(event(i) for i in ids))
+    receiver.delivered(ids)
+    assert {len([r for r in receiver.all() if r["id"] == i]) for i in ids} == {3}
+    wait_for(lambda: daemon.metric("aqueduct_sink_delivered_total", sink="crm") == 20)
+    assert daemon.metric("aqueduct_sink_retries_total", sink="crm") == 40
+    assert daemon.metric("aqueduct_sink_moved_total", sink="crm") == 0
+
+
+@pytest.mark.threads
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_retry_topics_survive_a_restart(bridge, receivers, end, judge):
+    works = []
+    receiver = receivers(lambda r: 204 if works else 503)
+    bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "retry_memory: 100ms\nretry: [50ms, 500ms, 1s, 1s, 1s, 1s, 1s]") + DEAD_LETTERS)
+    daemon = bridge.start()
+    ids = [f"event-of-this-test-{i}" for i in range(5)]
+    post_ok(daemon, *(event(i, subject=i) for i in ids))
+    wait_for(lambda: daemon.metric("aqueduct_sink_moved_total", sink="crm") >= 5)
+    getattr(daemon, end)()
+    works.append(True)
+    daemon = bridge.start()
+    receiver.delivered(ids)
+    assert all(len({r["webhook_id"] for r in receiver.all() if r["id"] == i}) == 1 for i in ids)
+    good = receiver.good()
+    assert judge([signed(r) for r in good]) == ["ok"] * len(good)
+    assert bridge.dead() == []
+
+
+def test_retry_after_is_respected(bridge, receivers):
+    receiver = receivers(lambda r: (503, {"Retry-After": "2"}) if r["arrival"] == 1 else 204)
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "retry: [10ms]"))
+    post_ok(daemon, event("event-that-must-wait"))
+    receiver.delivered({"event-that-must-wait"})
+    first, second = receiver.all()
+    assert second["at"] - first["at"] >= 1.9
+
+
+def test_410_is_a_dead_letter_at_once(bridge, receivers):
+    receiver = receivers(lambda r: 410)
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "retry: [10ms, 10ms]") + DEAD_LETTERS)
+    post_ok(daemon, event("event-for-nobody-any-more"))
+    dead, = wait_for(bridge.dead)
+    assert (dead["attempts"], dead["status"], dead["class"]) == (1, 410, "refused")
+    assert len(receiver.all()) == 1
+
+
+def test_a_dead_letter_keeps_every_byte_and_says_what_happened(bridge, receivers):
+    receiver = receivers(lambda r: 500)
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "retry: [10ms, 10ms]") + DEAD_LETTERS)
+    post_raw(daemon, "event-with-raw-bytes")
+    dead, = wait_for(bridge.dead)
+    assert (dead["sink"], dead["attempts"], dead["status"], dead["class"], dead["key"]) == ("crm", 3, 500, "refused", "café")
+    assert dead["origin"]["topic"] == bridge.topic("events") and dead["size"] == len(RAW)
+    assert datetime.datetime.fromisoformat(dead["first"]) < datetime.datetime.fromisoformat(dead["last"])
+    raw = subprocess.run([bridge.program, "dead", "show", "event-with-raw-bytes", "--raw", "-c", str(bridge.config)], capture_output=True, timeout=60)
+    assert raw.stdout == RAW, raw.stderr
+    wait_for(lambda: daemon.metric("aqueduct_sink_dead_total", sink="crm") == 1)
+    if bridge.kind == "kafka":          # and so can everybody see it who reads the topic
+        record, = kafka_read(bridge.kafka, f"{bridge.name}-own.dead-letter", 1)
+        origin, = kafka_read(bridge.kafka, bridge.topic("events"), 1)
+        assert record["value"] == origin["value"] == RAW and record["key"] == origin["key"] == "café".encode()
+        trail = {k: v for k, v in record["headers"].items() if k.startswith(b"aqueduct-")}
+        assert {k: v for k, v in record["headers"].items() if k not in trail} == origin["headers"]
+        assert (trail[b"aqueduct-sink"], trail[b"aqueduct-attempts"], trail[b"aqueduct-status"], trail[b"aqueduct-class"]) == (b"crm", b"3", b"500", b"refused")
+        assert trail[b"aqueduct-topic"] == bridge.topic("events").encode() and trail[b"aqueduct-offset"] == b"0"
+        assert trail[b"aqueduct-first"] < trail[b"aqueduct-last"] and b"500" in trail[b"aqueduct-reason"]
+
+
+@pytest.mark.parametrize("daemon_is", ["running", "stopped"])
+def test_redrive_goes_only_to_the_sink_that_failed(bridge, receivers, daemon_is, judge):
+    works = []
+    good, bad = receivers(), receivers(lambda r: 204 if works else 400)
+    bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("good", good.url) + webhook_sink("bad", bad.url, "retry: [10ms]") + DEAD_LETTERS)
+    daemon = bridge.start()
+    ids = {f"event-of-this-test-{i}" for i in range(3)}
+    post_ok(daemon, *(event(i, subject=i, data={"n": 1.10}) for i in ids))
+    good.delivered(ids)
+    wait_for(lambda: len(bridge.dead("--sink", "bad")) == 3)
+    assert bridge.dead("--sink", "good") == []
+    if daemon_is == "stopped":
+        daemon.stop()
+    works.append(True)
+    before = len(bad.all())
+    dry = bridge.command("dead", "redrive", "--sink", "bad", "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    done = bridge.command("dead", "redrive", "--sink", "bad")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "redriven 3, refused 0, of 3"), done.stderr
+    assert not SANITIZERS.search(done.stderr)
+    if daemon_is == "stopped":
+        daemon = bridge.start()
+    bad.delivered(ids)
+    again = bad.all()[before:]
+    assert {r["id"] for r in again} == ids
+    assert all(r["webhook_id"] == r["id"] for r in again)
+    first = {r["id"]: r for r in bad.all() if r["arrival"] == 1}
+    assert all(int(r["headers"]["webhook-timestamp"]) >= int(first[r["id"]]["headers"]["webhook-timestamp"]) and r["body"] == first[r["id"]]["body"] for r in again)
+    assert judge([signed(r) for r in again]) == ["ok"] * len(again)
+    wait_for(lambda: not bridge.dead())
+    assert {line["id"]: line["redrives"] for line in bridge.dead("--state", "redriven")} == dict.fromkeys(ids, 1)
+    post_ok(daemon, event("the-last-event-of-all"))
+    good.delivered({"the-last-event-of-all"})
+    assert len(good.all()) == 4, "the sink that had it was left alone"
+    assert bridge.command("dead", "redrive", "--sink", "bad").returncode == 1       # nothing is dead any more
+
+
+def test_what_dies_again_after_a_redrive_is_dead_again(bridge, receivers):
+    receiver = receivers(lambda r: 400)
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "retry: []") + DEAD_LETTERS)
+    post_ok(daemon, event("event-that-dies-twice"))
+    first, = wait_for(bridge.dead)
+    assert bridge.command("dead", "redrive", "event-that-dies-twice").returncode == 0
+    receiver.arrived(2)
+    wait_for(lambda: [d for d in bridge.dead() if d["last"] > first["last"]], why=lambda: bridge.dead("--state", "all"))
+    assert len(bridge.dead("--state", "all")) == 1
+    wait_for(lambda: daemon.metric("aqueduct_sink_dead_total", sink="crm") == 2)
+
+
+@pytest.mark.threads
+def test_order_of_a_key_holds_through_failures(bridge, receivers):
+    receiver = receivers(lambda r: 503 if r["arrival"] == 1 and hash(r["id"]) % 3 == 0 else 204)
+    daemon = bridge.run("topics: {$EVENTS: {partitions: 4}}\n" + HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "retry: [20ms, 20ms]\norder: key"))
+    sent = [event(f"event-{i:03}-of-a-key", subject=f"key-{i % 7}") for i in range(140)]
+    for i in range(0, 140, 20):
+        assert post(daemon, sent[i:i + 20]).status_code == 202
+    receiver.delivered(e["id"] for e in sent)
+    for key in range(7):
+        got = [r["id"] for r in receiver.good() if r["subject"] == f"key-{key}"]
+        assert got == sorted(got)
+
+
+@pytest.mark.threads
+def test_a_receiver_that_hangs_holds_up_nobody_else(bridge, receivers):
+    good, bad = receivers(), receivers(lambda r: "hang")
+    daemon = bridge.run("drain: 1s\n" + HTTP_SOURCE + "sinks:\n" + webhook_sink("good", good.url) + webhook_sink("bad", bad.url, "window: 4\ntimeout: 60s"))
+    ids = [f"event-of-this-test-{i}" for i in range(100)]
+    post_ok(daemon, *(event(i) for i in ids))
+    good.delivered(ids)
+    bad.arrived(4)
+    assert daemon.metric("aqueduct_sink_delivered_total", sink="bad") == 0
+    daemon.stop()
+
+
+def test_body_binary(bridge, receiver):
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "body: binary\nheaders: {X-Tenant: acme}"))
+    post_raw(daemon, "event-in-binary-mode")
+    receiver.delivered({"event-in-binary-mode"})
+    got, = receiver.all()
+    assert got["body"] == RAW and got["headers"]["content-type"] == "application/octet-stream"
+    assert got["headers"]["ce-subject"] == "caf%C3%A9" and got["headers"]["x-tenant"] == "acme"
+
+
+def test_only_what_the_filter_lets_through(bridge, receiver):
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "filter: {any: [{suffix: {type: .wanted}}, {exact: {subject: me}}]}"))
+    post_ok(daemon, event("one", "thing.unwanted"), event("two", "thing.wanted"), event("three", "thing.unwanted", subject="me"))
+    receiver.delivered({"two", "three"})
+    wait_for(lambda: daemon.metric("aqueduct_sink_filtered_total", sink="crm") == 1)
+    assert len(receiver.all()) == 2
+
+
+def test_an_unknown_letter(bridge, receiver):
+    bridge.run(HTTP_SOURCE + "sinks:\n" + DEAD_LETTERS)
+    done = bridge.command("dead", "show", "no-such-letter")
+    assert done.returncode == 1
+    assert bridge.command("dead", "redrive", "no-such-letter").returncode == 1
+    assert bridge.command("dead", "redrive").returncode == 2, "everything must be asked for"
+    assert bridge.command("dead", "lst").returncode == 2
+    assert json.dumps(bridge.dead()) == "[]"
