@@ -33,8 +33,8 @@ static const struct option options[] = {
     OPTION(struct sqlite_source, hold, .fallback = "5ms", .min = 1, .max = 1000,
            .doc = "Longest time that one read may keep the application from writing; a longer one is done in pieces."),
     OPTION(struct sqlite_source, batch, .fallback = "256", .min = 1, .max = 10000, .doc = "Rows per statement."),
-    OPTION(struct sqlite_source, max_event, .fallback = "1MiB", .min = 1024, .max = 32 << 20,
-           .doc = "Largest data of an event; from a larger row the largest columns are left out and named in the attribute truncated."),
+    OPTION(struct sqlite_source, max_event, .fallback = "900KiB", .min = 1024, .max = 32 << 20,
+           .doc = "Largest data of an event; from a larger row the largest columns are left out and named in the attribute truncated. The default fits, with its attributes, into the 1 MB of a Kafka record."),
     OPTION(struct sqlite_source, source, .doc = "The events' source attribute; default: /<preset, or sqlite>/<name of the source>."),
     { 0 }
 };
