@@ -22,6 +22,7 @@ void http_work_free(struct http_conn *c)
 {
     if (!c->work)
         return;
+    c->s->held -= c->work->held;
     buf_free(&c->work->in);
     buf_free(&c->work->head);
     buf_free(&c->work->body);
@@ -198,9 +199,10 @@ void http_refuse(struct http_conn *c, int status, const struct header *headers, 
 static void refuse(struct http_conn *c, int status)
 {
     enum http_refused why = status == 408 ? REFUSED_TIMEOUT
-        : status == 413 || status == 414 || status == 431 ? REFUSED_SIZE : REFUSED_REQUEST;
+        : status == 413 || status == 414 || status == 431 ? REFUSED_SIZE : status == 503 ? REFUSED_MEMORY : REFUSED_REQUEST;
+    const struct header later = { STR("Retry-After"), STR("1") };
     metric_add(c->s->refused[why], 1);
-    http_refuse(c, status, NULL, 0);
+    http_refuse(c, status, &later, status == 503);
 }
 
 /* ---- requests ---- */
@@ -369,6 +371,28 @@ static void keep(struct http_conn *c, struct str rest, bool from_kept)
         buf_add_str(&work_of(c)->in, rest);
 }
 
+/* Many who send slowly must not take all memory: whoever asks for more than there is for all of them has to come again. */
+static void count_held(struct http_conn *c)
+{
+    struct http_work *w = c->work;
+    if (!w)
+        return;
+    size_t held = w->in.n + w->head.n + w->body.n;
+    bool grew = held > w->held;
+    c->s->held += held - w->held;
+    w->held = held;
+    if (!grew || c->s->held <= (size_t)c->s->o.max_held.n)
+        return;
+    if (c->state == HTTP_HEAD || c->state == HTTP_BODY) {
+        refuse(c, 503);
+    } else if (c->state == HTTP_WAITING || c->state == HTTP_ANSWER) {
+        c->keep_alive = false;          /* what was sent ahead of its turn is not answered */
+        c->s->held -= held;
+        w->held = 0;
+        buf_free(&w->in);
+    }
+}
+
 static void feed(struct http_conn *c, struct str in)
 {
     bool from_kept = c->work && c->work->in.n;
@@ -378,8 +402,10 @@ static void feed(struct http_conn *c, struct str in)
         bool parse = c->state != HTTP_HEAD || memchr(in.at, '\n', in.n) || kept->n + in.n >= (size_t)c->s->o.max_head.n;
         buf_add_str(kept, in);
         CHECK(!kept->failed);
-        if (!parse)
+        if (!parse) {
+            count_held(c);
             return;
+        }
     }
     if (from_kept)
         in = buf_str(&c->work->in);
@@ -397,6 +423,7 @@ static void feed(struct http_conn *c, struct str in)
     }
     c->s->feeding = NULL;
     keep(c, in, from_kept);
+    count_held(c);
 }
 
 static void drain(struct http_conn *c, size_t n)

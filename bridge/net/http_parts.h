@@ -34,7 +34,7 @@ enum http_state {
 /* Each kind has one duration, so that a plain queue per kind is sorted by due time. */
 enum http_due { DUE_IDLE, DUE_HEAD, DUE_BODY, DUE_ANSWER, DUE_LINGER, DUE_PING, DUE_PONG, DUE_CLOSING, DUE_KINDS, DUE_NEVER = DUE_KINDS };
 
-enum http_refused { REFUSED_REQUEST, REFUSED_SIZE, REFUSED_CONNECTION, REFUSED_TIMEOUT, REFUSED_MESSAGE, REFUSED_KINDS };
+enum http_refused { REFUSED_REQUEST, REFUSED_SIZE, REFUSED_CONNECTION, REFUSED_TIMEOUT, REFUSED_MESSAGE, REFUSED_MEMORY, REFUSED_KINDS };
 
 struct http_work {
     struct buf in;                      /* received, not looked at yet */
@@ -42,6 +42,7 @@ struct http_work {
     struct buf out;                     /* for the kernel when it takes bytes again */
     struct http1_chunks chunks;
     int64_t max_body, left;             /* left: of a body with Content-Length */
+    size_t held;                        /* bytes of in, head and body, as counted in the server's */
     bool chunked;
 };
 
@@ -99,6 +100,7 @@ struct http_server {
     uint32_t *free_slots;
     size_t slots, free_count;
     size_t count, waiting;
+    size_t held;                        /* bytes that are kept of incomplete requests */
     uint64_t serial;
     int64_t now_ms;
     int64_t lasts[DUE_KINDS];           /* ms */

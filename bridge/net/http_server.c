@@ -165,6 +165,8 @@ static void fill_options(struct http_server_options *o)
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
         if (*limits[i].at <= 0)
             *limits[i].at = limits[i].otherwise;
+    if (o->max_held.n <= 0)
+        o->max_held.n = (32 << 20) + o->max_body.n;
     o->listen = str_dup(str_of(o->listen));
     o->tls_certificate = o->tls_key = NULL;         /* not needed after http_server_new */
 }
@@ -183,7 +185,7 @@ static void fill_durations(struct http_server *s)
 
 static void fill_metrics(struct http_server *s)
 {
-    static const char *const reasons[REFUSED_KINDS] = { "bad_request", "too_large", "connections", "timeout", "message" };
+    static const char *const reasons[REFUSED_KINDS] = { "bad_request", "too_large", "connections", "timeout", "message", "memory" };
     s->connections = metric_gauge("aqueduct_net_connections", "Open connections of the HTTP and WebSocket listeners.", NULL);
     for (int i = 0; i < REFUSED_KINDS; i++)
         s->refused[i] = metric_counter("aqueduct_net_refused_total", "Requests, messages and connections refused by the listeners.",

@@ -53,6 +53,7 @@ struct http_server_options {        /* rows to include in a connector's table as
     struct bytes max_head;          /* request line and headers together: 431 */
     struct bytes max_body;          /* 413 */
     struct bytes max_message;       /* one WebSocket message in: close 1009 */
+    struct bytes max_held;          /* of requests that are incomplete, all connections together; beyond: 503; 0: 32 MiB and one body */
     int64_t max_connections;        /* beyond: accepted and closed with 503 */
     struct duration head_timeout;   /* from the first byte of a request to the end of its head: 408 */
     struct duration body_timeout;   /* from the end of the head to the end of the body: 408 */

@@ -50,7 +50,7 @@ static const struct option http_options[] = {
     OPTION(struct http_source, max_pending, .fallback = "10000", .min = 1, .max = 1000000,
            .doc = "Most events that are taken and not stored yet; beyond: 503 at once."),
     OPTION(struct http_source, max_pending_bytes, .fallback = "32MiB", .min = 1024, .max = (int64_t)1 << 34,
-           .doc = "Most bytes of such events."),
+           .doc = "Most bytes of such events, and also of requests that are not complete yet; beyond: 503."),
     { .key = "paths", .type = OPT_LIST, .offset = offsetof(struct http_source, path_options), .required = true,
       .of = http_path_rows, .of_size = sizeof(struct http_path), .min = 1, .max = 1000,
       .doc = "The paths that senders may post to." },
@@ -377,6 +377,7 @@ static bool http_open(struct source *base, struct err *e)
         return false;
     s->answer = buf_new(ANSWER_BYTES);
     pendings_open(&s->pendings, (size_t)s->max_pending, (size_t)s->max_pending_bytes.n);
+    s->server_options.max_held.n = s->max_pending_bytes.n + s->server_options.max_head.n;
     struct http_events events = { .head = http_head, .request = http_request, .ctx = s };
     if (open_paths(s, e))
         s->server = http_server_new(&s->server_options, &events, e);

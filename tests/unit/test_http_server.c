@@ -576,6 +576,42 @@ static void bodies_are_limited(void **state)
     client_free(&c);
 }
 
+/* Senders that never finish share a bound; who passes it is sent away, and the others get on. */
+static void incomplete_requests_are_limited_together(void **state)
+{
+    (void)state;
+    START(.max_body = { 4000 }, .max_held = { 6000 });
+    char half[2000];
+    memset(half, 'x', sizeof half);
+    struct str bytes = { half, sizeof half };
+    struct client slow[3];
+    for (int i = 0; i < 3; i++) {
+        slow[i] = client_new();
+        SAY(&slow[i], POST("4000") "\r\n");
+        say(&slow[i], bytes);
+    }
+    expect_end(&slow[2]);
+    assert_true(said(&slow[2], "503 Service Unavailable") && said(&slow[2], "Retry-After: 1\r\n"));
+    client_free(&slow[2]);
+
+    struct client c = client_new();     /* what comes whole needs no room */
+    SAY(&c, POST("5") "\r\nhello");
+    expect(&c, "hello");
+    client_free(&c);
+
+    client_free(&slow[1]);
+    UNTIL(&nobody, http_server_connections(server) == 1);
+    say(&slow[0], bytes);               /* the one that goes on is served */
+    expect(&slow[0], "200 OK");
+    client_free(&slow[0]);
+    c = client_new();                   /* and its room is free again */
+    SAY(&c, POST("4000") "\r\n");
+    say(&c, bytes);
+    say(&c, bytes);
+    expect(&c, "200 OK");
+    client_free(&c);
+}
+
 static void continue_is_sent_when_the_head_is_welcome(void **state)
 {
     (void)state;
@@ -1200,7 +1236,7 @@ int main(void)
         TEST(many_pipelined_posts), TEST(a_large_body_in_pieces), TEST(a_large_chunked_body), TEST(byte_by_byte), TEST(old_clients),
         TEST(head_has_no_body), TEST(an_answer_cannot_break_its_head), TEST(an_answer_is_given_once), TEST(the_client_has_gone),
         TEST(a_half_closed_client_gets_its_answer),
-        TEST(bad_requests_end_the_connection), TEST(bodies_are_limited), TEST(continue_is_sent_when_the_head_is_welcome),
+        TEST(bad_requests_end_the_connection), TEST(bodies_are_limited), TEST(incomplete_requests_are_limited_together), TEST(continue_is_sent_when_the_head_is_welcome),
         TEST(a_refused_body_is_not_read), TEST(a_refused_body_that_is_here_is_skipped),
         TEST(slow_heads_are_refused), TEST(slow_bodies_are_refused), TEST(idle_connections_end), TEST(waiting_has_no_deadline),
         TEST(a_client_that_does_not_read), TEST(too_many_connections), TEST(out_of_descriptors), TEST(stopping_answers_what_waits), TEST(waking_ends_the_wait),
