@@ -136,7 +136,7 @@ class Sender(threading.Thread):
                 again = self.make()
                 self.old = (self.old + [again])[-20:]
             self.post_until_acknowledged(again)
-            time.sleep(self.random.uniform(0.3, 1.7) * self.pace)
+            time.sleep(self.random.uniform(0.3, 1.7) * self.pace / (3 if self.kind == "keyed" else 1))
         self.idle.set()
 
 

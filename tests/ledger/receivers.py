@@ -50,11 +50,20 @@ class Receivers:
             started.set()
             self.loop.run_forever()
 
-        threading.Thread(target=run, daemon=True).start()
+        self.thread = threading.Thread(target=run, daemon=True)
+        self.thread.start()
         started.wait()
 
     def stop(self):
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        async def end():
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.loop.stop()
+
+        self.loop.call_soon_threadsafe(lambda: self.loop.create_task(end()))
+        self.thread.join(5)
 
     # ---- HTTP ----
 
@@ -82,6 +91,8 @@ class Receivers:
         self.last = time.monotonic()
         pair, number = self.note(sink, headers, body)
         status, extra = self.choose(sink, pair, number)
+        if sink == "ordered":               # whoever does not wait for this answer overtakes
+            await asyncio.sleep(max(0, random.Random(f"{self.seed} pause {pair[1]} {number}").uniform(-0.06, 0.03)))
         if status == "hang":
             await asyncio.sleep(0.6)        # longer than the sink waits
             return False
