@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include "bridge/lib/mem.h"
 
-struct cohort *cohort_new(struct subscription *s, size_t ring_size, struct tally *t, struct err *e)
+struct cohort *cohort_new(struct subscription *s, size_t ring_size, size_t *held, struct tally *t, struct err *e)
 {
     struct cohort *c = mem_alloc(sizeof *c);
-    if (!ring_open(&c->ring, ring_size, e)) {
+    if (!ring_open(&c->ring, ring_size, held, e)) {
         free(c);
         return NULL;
     }
@@ -110,6 +110,22 @@ void cohort_flush(struct cohort *c)
     rewind_if_level(c);
 }
 
+static void close_slow(struct listener *l)
+{
+    l->cohort->tally->slow++;
+    listener_close(l, 1013, "too slow");
+}
+
+void cohort_relieve(struct cohort *c)
+{
+    cohort_flush(c);
+    for (uint32_t i = c->count; i-- > 0;)
+        if (c->listeners[i]->blocked)
+            close_slow(c->listeners[i]);
+    c->low = c->ring.head;
+    ring_give_back(&c->ring);
+}
+
 void cohort_writable(struct listener *l)
 {
     struct cohort *c = l->cohort;
@@ -127,8 +143,7 @@ static void make_room(struct cohort *c, size_t n)
     for (uint32_t i = c->count; i-- > 0;) {
         struct listener *l = c->listeners[i];
         if (c->ring.head + n - l->position > c->ring.size) {
-            listener_close(l, 1013, "too slow");
-            c->tally->slow++;
+            close_slow(l);
         } else if (l->position < low) {
             low = l->position;
         }

@@ -42,7 +42,7 @@ struct cohort {
 };
 
 /* Takes the subscription over on success. NULL with *e when there is no memory for the ring. */
-struct cohort *cohort_new(struct subscription *s, size_t ring_size, struct tally *t, struct err *e);
+struct cohort *cohort_new(struct subscription *s, size_t ring_size, size_t *held, struct tally *t, struct err *e);
 void cohort_free(struct cohort *c);             /* without listeners */
 void cohort_join(struct cohort *c, struct listener *l);         /* from the head on */
 void cohort_leave(struct listener *l);
@@ -51,6 +51,8 @@ bool cohort_add(struct cohort *c, struct str frame);
 /* Adds bytes that are no event (a comment in an event stream). */
 void cohort_comment(struct cohort *c, struct str bytes);
 void cohort_flush(struct cohort *c);
+/* Gives all of the ring's memory back: whoever cannot take the rest at once is closed as too slow. */
+void cohort_relieve(struct cohort *c);
 void cohort_writable(struct listener *l);       /* the kernel takes bytes again */
 /* Takes the listener out and ends its stream; `l` may be gone afterwards. */
 void listener_close(struct listener *l, int code, const char *text);

@@ -28,9 +28,9 @@ static char *map_twice(size_t size)
     return good ? at : NULL;
 }
 
-bool ring_open(struct ring *r, size_t least_size, struct err *e)
+bool ring_open(struct ring *r, size_t least_size, size_t *held, struct err *e)
 {
-    *r = (struct ring){ .size = (size_t)sysconf(_SC_PAGESIZE) };
+    *r = (struct ring){ .size = (size_t)sysconf(_SC_PAGESIZE), .held = held };
     while (r->size < least_size)
         r->size *= 2;
     r->at = map_twice(r->size);
@@ -39,8 +39,10 @@ bool ring_open(struct ring *r, size_t least_size, struct err *e)
 
 void ring_close(struct ring *r)
 {
-    if (r->at)
-        munmap(r->at, 2 * r->size);
+    if (!r->at)
+        return;
+    munmap(r->at, 2 * r->size);
+    *r->held -= r->touched;
     r->at = NULL;
 }
 
@@ -50,15 +52,24 @@ void ring_add(struct ring *r, struct str bytes)
     size_t offset = (size_t)((r->head - r->origin) & (r->size - 1));
     memcpy(r->at + offset, bytes.at, bytes.n);
     r->head += bytes.n;
-    if (offset + bytes.n > r->touched)
-        r->touched = offset + bytes.n;
+    size_t touched = offset + bytes.n < r->size ? offset + bytes.n : r->size;
+    if (touched <= r->touched)
+        return;
+    *r->held += touched - r->touched;
+    r->touched = touched;
 }
 
 void ring_rewind(struct ring *r)
 {
     r->origin = r->head;
-    if (r->touched > KEEP_BYTES) {
-        madvise(r->at, r->size, MADV_REMOVE);
-        r->touched = 0;
-    }
+    if (r->touched > KEEP_BYTES)
+        ring_give_back(r);
+}
+
+void ring_give_back(struct ring *r)
+{
+    r->origin = r->head;
+    madvise(r->at, r->size, MADV_REMOVE);
+    *r->held -= r->touched;
+    r->touched = 0;
 }

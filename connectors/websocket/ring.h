@@ -14,12 +14,14 @@ struct ring {
     size_t size;                /* a power of two, whole pages */
     uint64_t origin, head;      /* what lies at at[0]; where the next byte goes */
     size_t touched;             /* bytes from the front that were written since memory was given back */
+    size_t *held;               /* touched bytes of all rings that share a bound */
 };
 
-bool ring_open(struct ring *r, size_t least_size, struct err *e);
+bool ring_open(struct ring *r, size_t least_size, size_t *held, struct err *e);
 void ring_close(struct ring *r);
 void ring_add(struct ring *r, struct str bytes);        /* at most `size`; the oldest bytes are overwritten */
 void ring_rewind(struct ring *r);
+void ring_give_back(struct ring *r);                    /* rewinds, and keeps no memory at all */
 
 static inline const char *ring_bytes(const struct ring *r, uint64_t position)
 {

@@ -31,11 +31,12 @@ struct websocket_sink {
     bool open, token_in_query;
     struct strings origins;
     int64_t max_listeners_per_ip, max_subscriptions;
-    struct bytes buffer;
+    struct bytes buffer, max_buffered;
     /* from here on: not options */
     struct http_server *server;
     struct cohort *cohorts;
     size_t cohort_count;
+    size_t held;                /* bytes in the cohorts' rings */
     struct peers peers;
     struct buf frame, block;    /* of the event at hand, for WebSocket and for event streams */
     int64_t flushed_us, heartbeat_ms;
@@ -64,9 +65,11 @@ static const struct option websocket_options[] = {
     SERVER_OPTION_AS("max_listeners", max_connections, .fallback = "10000", .min = 1, .max = 1000000, .doc = "Most connections; beyond: 503."),
     OPTION(struct websocket_sink, max_listeners_per_ip, .fallback = "1000", .min = 1, .max = 1000000, .doc = "Most listeners of one address; beyond: 429."),
     OPTION(struct websocket_sink, max_subscriptions, .fallback = "256", .min = 1, .max = 100000,
-           .doc = "Most different subscriptions (topics, filter, format) at a time; beyond: 503. Each may hold `buffer` bytes."),
+           .doc = "Most different subscriptions (topics, filter, format) at a time; beyond: 503. Each may hold `buffer` bytes, all together `max_buffered`."),
     OPTION(struct websocket_sink, buffer, .fallback = "4MiB", .min = 4096, .max = 1 << 30,
            .doc = "How far a listener may lag behind before it is closed as too slow; also the longest event."),
+    OPTION(struct websocket_sink, max_buffered, .fallback = "32MiB", .min = 4096, .max = (int64_t)1 << 40,
+           .doc = "Most bytes kept for lagging listeners of all subscriptions together; beyond, the laggards of the fullest subscription are closed as too slow."),
     SERVER_OPTION(max_message, .fallback = "4KiB", .min = 125, .max = 1 << 20, .doc = "Longest message of a listener; messages are ignored."),
     SERVER_OPTION(ping, .fallback = "30s", .max = 86400000, .doc = "A WebSocket listener is pinged after this much silence; 0: never."),
     SERVER_OPTION_AS("idle", stream_idle, .fallback = "30m", .max = 86400000, .doc = "A WebSocket listener that is silent for this long, pongs included, is closed; 0: never."),
@@ -136,7 +139,7 @@ static struct cohort *cohort_of(struct websocket_sink *s, struct subscription *w
         err_set(e, "too many different subscriptions; see option max_subscriptions");
         return NULL;
     }
-    struct cohort *c = cohort_new(wanted, (size_t)s->buffer.n, &s->tally, e);
+    struct cohort *c = cohort_new(wanted, (size_t)s->buffer.n, &s->held, &s->tally, e);
     if (!c)
         return NULL;
     c->next = s->cohorts;
@@ -311,6 +314,18 @@ static struct str build_block(struct websocket_sink *s, const struct message *m,
     return b->failed ? STR_ABSENT : buf_str(b);
 }
 
+/* Keeps all rings together within their bound. */
+static void relieve(struct websocket_sink *s)
+{
+    while (s->held > (size_t)s->max_buffered.n) {
+        struct cohort *fullest = s->cohorts;
+        for (struct cohort *c = s->cohorts; c; c = c->next)
+            if (c->ring.touched > fullest->ring.touched)
+                fullest = c;
+        cohort_relieve(fullest);
+    }
+}
+
 static void websocket_send(struct sink *base, const struct message *m)
 {
     struct websocket_sink *s = (struct websocket_sink *)base;
@@ -326,6 +341,7 @@ static void websocket_send(struct sink *base, const struct message *m)
         if (sse && !wire[1].at && wire[0].at)
             wire[1] = build_block(s, m, (struct str){ s->frame.at + WS_HEAD, s->frame.n - WS_HEAD });
         too_long |= !wire[sse].at || !cohort_add(c, wire[sse]);
+        relieve(s);
     }
     if (!too_long)
         return;
@@ -445,6 +461,8 @@ static bool websocket_check(const struct sink *base, struct err *e)
     for (size_t i = 0; i < s->tokens.count; i++)
         if (!s->tokens.at[i].text || !*s->tokens.at[i].text)
             return err_set(e, "tokens: one is empty, it would let everybody in");
+    if (s->max_buffered.n < s->buffer.n)
+        return err_set(e, "max_buffered is less than buffer, so that no listener could ever lag that far; raise it to at least that");
     if (s->tokens.count == 0 && !s->open && !access_is_local(s->server_options.listen))
         return err_set(e, "listen: %.100s can be reached by others, so give tokens, or say open: true", s->server_options.listen);
     if (s->tokens.count && s->open)

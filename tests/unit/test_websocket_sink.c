@@ -474,6 +474,44 @@ static void slow_listener(void **state)
     client_close(&fast);
 }
 
+/* Each lags less than a whole buffer, but all together more than max_buffered: who lags is closed, who reads misses nothing. */
+static void laggards_share_a_bound(void **state)
+{
+    enum { LAGGARDS = 4, EVENTS_SENT = 1000 };
+    (void)state;
+    sink_open("buffer: 1MiB\nmax_buffered: 1MiB");
+    int64_t slow_before = value("aqueduct_listeners_closed_total", "reason", "slow");
+    struct client fast = listener("/", UPGRADE, 101), laggards[LAGGARDS];
+    for (int i = 0; i < LAGGARDS; i++) {
+        char target[64];
+        snprintf(target, sizeof target, "/?filter={%%22not%%22:{%%22exact%%22:{%%22type%%22:%%22x%d%%22}}}", i);
+        laggards[i] = listener(target, UPGRADE, 101);
+    }
+    char data[902];
+    memset(data, 'x', 900);
+    data[0] = data[899] = '"';
+    data[900] = '\0';
+    size_t seen = 0, n;
+    int opcode;
+    struct str payload;
+    for (int i = 0; i < 20000 && seen < EVENTS_SENT; i++) {
+        if (i < EVENTS_SENT)
+            send_event("ai.chats", "id", "t", NULL, data);
+        turn();
+        client_read(&fast);
+        while ((n = frame(buf_str(&fast.in), &opcode, &payload))) {
+            seen++;
+            buf_drop(&fast.in, n);
+        }
+    }
+    int64_t closed = value("aqueduct_listeners_closed_total", "reason", "slow") - slow_before;
+    assert_in_range(closed, 1, LAGGARDS);
+    assert_int_equal(seen, EVENTS_SENT);
+    client_close(&fast);
+    for (int i = 0; i < LAGGARDS; i++)
+        client_close(&laggards[i]);
+}
+
 /* A listener that stops for a while and comes back within the buffer gets everything, with pings in between frames only. */
 static void pause_within_the_buffer(void **state)
 {
@@ -714,7 +752,7 @@ int main(void)
     log_setup(LOG_ERROR, false);
     const struct CMUnitTest tests[] = {
         TEST(events_as_frames), TEST(subprotocol), TEST(filters), TEST(event_stream), TEST(heartbeats), TEST(ping_and_idle),
-        TEST(messages_are_ignored), TEST(wrap_around), TEST(slow_listener), TEST(pause_within_the_buffer), TEST(event_longer_than_the_buffer),
+        TEST(messages_are_ignored), TEST(wrap_around), TEST(slow_listener), TEST(laggards_share_a_bound), TEST(pause_within_the_buffer), TEST(event_longer_than_the_buffer),
         TEST(bad_requests), TEST(tokens), TEST(token_in_query), TEST(origins), TEST(limits), TEST(bad_options), TEST(drain), TEST(gauges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
