@@ -5,6 +5,7 @@ A test that takes `bridge` runs on both brokers, with topics and groups of its o
 import asyncio
 import base64
 import contextlib
+import http.client
 import http.server
 import json
 import os
@@ -374,7 +375,7 @@ class Listener:
     async def listen(self):
         try:
             async with websockets.connect(self.url, **self.more) as ws:
-                self.protocol = ws.subprotocol
+                self.protocol, self.ws, self.loop = ws.subprotocol, ws, asyncio.get_running_loop()
                 self.opened.set()
                 try:
                     async for text in ws:
@@ -388,6 +389,9 @@ class Listener:
         finally:
             self.ended.set()
 
+    def leave(self):
+        asyncio.run_coroutine_threadsafe(self.ws.close(), self.loop).result(30)
+
     def ids(self):
         return [e["id"] for e in self.events]
 
@@ -400,22 +404,26 @@ class SseListener(Listener):
 
     def __init__(self, port, query="", headers=None):
         self.events, self.blocks, self.opened, self.ended = [], [], threading.Event(), threading.Event()
-        self.stream = requests.get(f"http://127.0.0.1:{port}/{query}", headers={"Accept": "text/event-stream", **(headers or {})}, stream=True, timeout=60)
-        self.refused = self.stream.status_code if self.stream.status_code != 200 else None
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("GET", f"/{query}", headers={"Accept": "text/event-stream", **(headers or {})})
+        self.stream = connection.getresponse()
+        self.refused = self.stream.status if self.stream.status != 200 else None
+        assert self.refused or self.stream.headers["Content-Type"] == "text/event-stream"
         threading.Thread(target=self.follow, daemon=True).start()
 
     def follow(self):
         block = {}
         try:
-            for line in self.stream.iter_lines(chunk_size=1):
-                name, _, value = line.decode().partition(": ")
+            for line in self.stream:
+                line = line.decode().rstrip("\n")
+                name, _, value = line.partition(": ")
                 if line:
                     block[name] = value
                 elif "data" in block:
                     self.blocks.append((block["id"], block["event"], block["data"]))
                     self.events.append(json.loads(block["data"]))
                     block = {}
-        except requests.RequestException:
+        except (OSError, http.client.HTTPException):
             pass
         finally:
             self.ended.set()
