@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""The embedded log as a user meets it: damage is refused and nothing is touched, and it belongs to one daemon."""
+import pathlib
+import sqlite3
+import subprocess
+
+import pytest
+
+from conftest import DEAD_LETTERS, HTTP_SOURCE, event, post_ok, wait_for, webhook_sink
+
+
+def files(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in pathlib.Path(folder).rglob("*") if p.is_file()}
+
+
+def log_file(bridge):
+    return max((p for p in (bridge.folder / "data").iterdir() if p.is_file()), key=lambda p: p.stat().st_size)
+
+
+def garbage(path):
+    path.write_bytes(b"this is no database at all\n" * 1000)
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2 + 100])
+
+
+def damaged(path):
+    data = bytearray(path.read_bytes())
+    for at in range(4096, len(data), 997):
+        data[at] ^= 0xff
+    path.write_bytes(data)
+
+
+
+def foreign(path):
+    path.unlink()
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE other_people(data)")
+    db.commit()
+    db.close()
+
+
+@pytest.mark.parametrize("spoil", [garbage, truncated, damaged, foreign])
+def test_a_spoiled_log_is_refused_and_left_alone(local_bridge, receiver, spoil):
+    local_bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url) + DEAD_LETTERS)
+    daemon = local_bridge.start()
+    ids = [f"event-of-this-test-{i}" for i in range(50)]
+    post_ok(daemon, *(event(i, data="x" * 1000) for i in ids))
+    receiver.delivered(ids)
+    daemon.stop()
+    spoil(log_file(local_bridge))
+    before = files(local_bridge.folder / "data")
+    daemon = local_bridge.start(ready=False)
+    assert daemon.wait() == 1
+    assert str(local_bridge.folder / "data") in daemon.log() and "level=error" in daemon.log()
+    after = files(local_bridge.folder / "data")
+    name = log_file(local_bridge).relative_to(local_bridge.folder / "data")
+    assert after[name] == before[name]
+
+
+def test_one_daemon_at_a_time(local_bridge, receiver):
+    first = local_bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url))
+    second = local_bridge.start(ready=False)
+    assert second.wait() == 1
+    assert str(local_bridge.folder / "data") in second.log()
+    post_ok(first, event("the-first-one-lives"))
+    receiver.delivered({"the-first-one-lives"})
+    first.kill()
+    post_ok(local_bridge.start(), event("and-then-the-next"))
+    receiver.delivered({"and-then-the-next"})
+
+
+def test_a_folder_that_cannot_be_written(local_bridge, receiver):
+    (local_bridge.folder / "data").write_text("a file where the folder should be")
+    local_bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url))
+    daemon = local_bridge.start(ready=False)
+    assert daemon.wait() == 1
+    assert str(local_bridge.folder / "data") in daemon.log()
+    assert (local_bridge.folder / "data").read_text() == "a file where the folder should be"
+
+
+def test_a_new_folder_begins_anew(local_bridge, receiver):
+    local_bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url))
+    daemon = local_bridge.start()
+    post_ok(daemon, event("event-in-the-old-folder"))
+    receiver.delivered({"event-in-the-old-folder"})
+    daemon.stop()
+    subprocess.run(["mv", local_bridge.folder / "data", local_bridge.folder / "old"], check=True)
+    daemon = local_bridge.start()
+    post_ok(daemon, event("event-in-the-old-folder"), event("event-in-the-new-folder"))
+    wait_for(lambda: len(receiver.all()) == 3)
+    daemon.stop()
