@@ -50,12 +50,12 @@ def websocket_sink(port):
 class Daemon:
     """with Daemon(binary, folder, broker=..., sources=..., sinks=...) as d: it is ready, and gone afterwards."""
 
-    def __init__(self, binary, folder, broker, sources="", sinks="", topic="bench"):
+    def __init__(self, binary, folder, broker, sources="", sinks=""):
         self.binary, self.folder, self.admin = str(binary), pathlib.Path(folder), free_port()
         text = f"broker: {broker}\n"
-        text += f"sources:{sources}\nroutes: [{{topic: {topic}}}]\n" if sources else ""
+        text += f"sources:{sources}\nroutes: [{{topic: bench}}]\n" if sources else ""
         text += f"sinks:{sinks}\n" if sinks else ""
-        text += f"topics: {{{topic}: {{partitions: 4}}}}\nadmin: {{listen: 127.0.0.1:{self.admin}}}\n"
+        text += f"topics: {{bench: {{partitions: 4}}}}\nadmin: {{listen: 127.0.0.1:{self.admin}}}\n"
         (self.folder / "bridge.yaml").write_text(text)
 
     def __enter__(self):
