@@ -2,6 +2,7 @@
 """The daemon under test: its configuration, its starts and ends, its metrics, its commands."""
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import urllib.request
 from generator import GITHUB, STANDARD, TOKEN
 from receivers import SECRETS
 
+TOP = pathlib.Path(__file__).resolve().parents[2]
 CONFIG = """\
 broker: {broker}
 topics:
@@ -50,10 +52,22 @@ ATTEMPTS = {"refusing": 3, "gone": 1, "moody": 4, "ordered": 4}      # of a dead
 SANITIZER = re.compile(r"(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|CHECK failed).*")
 
 
+def clean_environment(binary):
+    """Ours without switches for the daemon. ThreadSanitizer does not know the C11 threads of Debian's librdkafka: a shim teaches it."""
+    out = {k: v for k, v in os.environ.items() if not k.startswith("AQUEDUCT_")}
+    if b"__tsan_init" not in pathlib.Path(binary).read_bytes():
+        return out
+    shim = TOP / "build" / "ledger" / "c11_threads.so"
+    shim.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["gcc", "-std=c11", "-D_GNU_SOURCE", "-O1", "-fPIC", "-shared", "-fsanitize=thread", "-o", shim, TOP / "tests/kafka/with_c11_threads.c"], check=True)
+    return out | {"LD_PRELOAD": str(shim)}
+
+
 class Daemon:
     def __init__(self, binary, folder, broker, port, admin, receiver_port):
         self.binary, self.folder, self.port, self.admin = binary, folder, port, admin
         self.broker, self.receiver_port = broker, receiver_port
+        self.environment = clean_environment(binary)
         self.encoding = "binary"        # of the application's events on their topic
         self.process = None
         self.starts = 0
@@ -69,7 +83,7 @@ class Daemon:
     # ---- start and end ----
 
     def start(self, crash_at=None, wrong=None):
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("AQUEDUCT_")}
+        environment = dict(self.environment)
         if crash_at:
             environment["AQUEDUCT_CRASH_AT"] = crash_at
         if wrong:
@@ -130,8 +144,7 @@ class Daemon:
         return out
 
     def command(self, *words):
-        done = subprocess.run([self.binary, *words], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60,
-                              env={k: v for k, v in os.environ.items() if not k.startswith("AQUEDUCT_")})
+        done = subprocess.run([self.binary, *words], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, env=self.environment)
         return done.returncode, done.stdout, done.stderr.decode(errors="replace")
 
     def dead(self, *words):
