@@ -498,11 +498,12 @@ static void take_news(struct intake *in)
         }
 }
 
-/* Waits for news alone: an ordered source has nothing to do while its batch is on its way. */
+/* Waits for news alone: an ordered source has nothing to do while its batch is on its way, nobody before a wait is over. */
 static void wait_for_news(struct intake *in)
 {
     int64_t wait = in->not_before_ms - clock_mono_ms();
-    int limit = in->backoff_ms == 0 ? -1 : wait < 0 ? 0 : (int)wait;
+    bool on_its_way = in->batch && in->batch->published;
+    int limit = on_its_way ? -1 : wait < 0 ? 0 : (int)wait;
     struct pollfd p = { .fd = in->wake_fd, .events = POLLIN };
     poll(&p, 1, limit);
 }

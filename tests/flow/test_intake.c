@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The way of an event from a source to the broker and back as a settlement, played on the in-memory broker. */
 #include "with_flow.h"
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/intake.h"
@@ -389,6 +392,36 @@ static void a_stop_settles_what_is_on_its_way_and_reads_no_more(void **state)
     event_unref(source.emissions[1].event);
 }
 
+static void *release_later(void *ctx)
+{
+    broker_flush(flow.inner, (struct duration){ 10000 });
+    poll(NULL, 0, 20);          /* time enough for who does not wait */
+    atomic_store((atomic_bool *)ctx, true);
+    flow_release(&flow);
+    return NULL;
+}
+
+/* Whoever looped instead would burn a core for as long as the broker takes. */
+static void a_batch_that_is_published_again_is_waited_for(void **state)
+{
+    (void)state;
+    atomic_bool released = false;
+    pthread_t thread;
+    start(&script_source_ordered);
+    flow.weather = REFUSE;
+    script_emit(&source, "a", "t.one", 1);
+    turn(1);
+    clock_fake_advance(10000);
+    flow.weather = HOLD;
+    turn(1);
+    assert_int_equal(pthread_create(&thread, NULL, release_later, &released), 0);
+    assert_true(intake_step(in));
+    assert_true(atomic_load(&released));
+    pthread_join(thread, NULL);
+    turn(1);
+    assert_int_equal(source.settled_count, 1);
+}
+
 #define flow_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -407,6 +440,7 @@ int main(void)
         flow_test(the_memory_forgets_the_oldest),
         flow_test(in_flight_is_bounded),
         flow_test(a_stop_settles_what_is_on_its_way_and_reads_no_more),
+        flow_test(a_batch_that_is_published_again_is_waited_for),
     };
     return cmocka_run_group_tests_name("intake", tests, NULL, NULL);
 }
