@@ -207,6 +207,15 @@ static void stop_workers(struct bridge *b, bool sources, int64_t end_ms)
     }
 }
 
+static void workers_close(struct bridge *b)
+{
+    for (size_t i = b->worker_count; i-- > 0;) {
+        intake_close(b->workers[i].intake);
+        delivery_close(b->workers[i].delivery);
+    }
+}
+
+/* After the broker is closed, which reports what was abandoned; or when no thread ever ran, so that nothing was published. */
 static void workers_free(struct bridge *b)
 {
     for (size_t i = b->worker_count; i-- > 0;) {
@@ -240,7 +249,7 @@ static void stop(struct bridge *b)
         int64_t left = end - clock_mono_ms();
         broker_flush(b->broker, (struct duration){ left > 0 ? left : 0 });
     }
-    workers_free(b);
+    workers_close(b);
     if (watched) {
         pthread_cancel(second);
         pthread_join(second, NULL);
@@ -340,9 +349,10 @@ int bridge_main(const struct config *config)
         stop(&b);
     } else
         LOG(ERROR, "cannot start", LOG_C("reason", e.text));
+    broker_close(b.broker);         /* first: it has its say to whoever published */
+    workers_free(&b);
     admin_free(b.admin);
     router_free(b.router);
-    broker_close(b.broker);
     close(b.signal_fd);
     if (code == 0)
         LOG(INFO, "stopped", LOG_INT("code", code));

@@ -490,16 +490,25 @@ void delivery_drain(struct delivery *d, struct duration limit)
         d->s->ops->drain(d->s, limit);
 }
 
-void delivery_free(struct delivery *d)
+void delivery_close(struct delivery *d)
 {
     if (!d)
         return;
     if (d->consumer) {
         commit(d);
         consumer_close(d->consumer);
+        d->consumer = NULL;
     }
     if (d->open)
         d->s->ops->close(d->s);
+    d->open = false;
+}
+
+void delivery_free(struct delivery *d)
+{
+    if (!d)
+        return;
+    delivery_close(d);
     for (size_t i = 0; i < d->entry_cap; i++)
         if (d->entries[i]->state != ENTRY_FREE) {
             metric_add(d->count.released, 1);

@@ -18,7 +18,7 @@
  *
  * Counters: consumed = delivered + dead + filtered + moved (to a retry topic) + released (to another member or the next start) + pending.
  *
- * Threads: delivery_new and delivery_free on the main thread, the steps on the sink's own; delivery_stop, delivery_abandon anywhere. */
+ * Threads: delivery_new, delivery_close and delivery_free on the main thread, the steps on the sink's own; delivery_stop, delivery_abandon anywhere. */
 #pragma once
 #include "bridge/broker.h"
 #include "bridge/config.h"
@@ -35,7 +35,10 @@ void delivery_stop(struct delivery *d);
 void delivery_abandon(struct delivery *d);
 /* After the last step, on the sink's thread: a broadcast sink takes leave of its listeners. */
 void delivery_drain(struct delivery *d, struct duration limit);
-void delivery_free(struct delivery *d);     /* commits, closes consumer and sink; accepts NULL */
+/* After the last step: commits, closes consumer and sink. Accepts NULL. */
+void delivery_close(struct delivery *d);
+/* Closes it if need be; accepts NULL. Not before the broker is closed when publications were abandoned: it still reports them. */
+void delivery_free(struct delivery *d);
 
 /* Calls each() with every topic of its own that this sink needs (retry and redrive topics) and the group that reads them. Retry
  * topics of an earlier schedule are read as well, by delivery_new, as long as they exist. */

@@ -162,12 +162,19 @@ static void batch_free(struct batch *b)
     free(b);
 }
 
+void intake_close(struct intake *in)
+{
+    if (in && in->open)
+        in->s->ops->close(in->s);
+    if (in)
+        in->open = false;
+}
+
 void intake_free(struct intake *in)
 {
     if (!in)
         return;
-    if (in->open)
-        in->s->ops->close(in->s);
+    intake_close(in);
     batch_free(in->batch);
     mailbox_close(&in->done);
     close(in->wake_fd);

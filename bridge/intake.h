@@ -15,7 +15,7 @@
  *
  * Counters: received = stored + refused{reason} + pending; repeats are among the stored.
  *
- * Threads: intake_new and intake_free on the main thread, the steps on the source's own; intake_stop and intake_abandon anywhere. */
+ * Threads: intake_new, intake_close and intake_free on the main thread, the steps on the source's own; intake_stop and intake_abandon anywhere. */
 #pragma once
 #include "bridge/broker.h"
 #include "bridge/config.h"
@@ -32,4 +32,7 @@ bool intake_step(struct intake *in);
 void intake_stop(struct intake *in);
 /* Leave as soon as possible; what is on its way stays unsettled. */
 void intake_abandon(struct intake *in);
-void intake_free(struct intake *in);        /* closes the source; accepts NULL */
+/* After the last step: closes the source. Accepts NULL. */
+void intake_close(struct intake *in);
+/* Closes it if need be; accepts NULL. Not before the broker is closed when publications were abandoned: it still reports them. */
+void intake_free(struct intake *in);

@@ -422,6 +422,21 @@ static void a_batch_that_is_published_again_is_waited_for(void **state)
     assert_int_equal(source.settled_count, 1);
 }
 
+/* A stop whose deadline passed: the broker still knows of a publication when the source is closed. */
+static void the_broker_may_report_after_the_source_is_closed(void **state)
+{
+    (void)state;
+    start(&script_source_unordered);
+    flow.weather = HOLD;
+    script_emit(&source, "a", "t.one", 1);
+    turn(1);
+    intake_abandon(in);
+    assert_false(intake_step(in));
+    intake_close(in);
+    flow_release(&flow);
+    assert_int_equal(source.settled_count, 0);
+}
+
 #define flow_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -441,6 +456,7 @@ int main(void)
         flow_test(in_flight_is_bounded),
         flow_test(a_stop_settles_what_is_on_its_way_and_reads_no_more),
         flow_test(a_batch_that_is_published_again_is_waited_for),
+        flow_test(the_broker_may_report_after_the_source_is_closed),
     };
     return cmocka_run_group_tests_name("intake", tests, NULL, NULL);
 }
