@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -39,6 +40,7 @@ struct bridge {
     struct admin *admin;
     struct worker *workers;         /* sinks first, then sources */
     size_t worker_count;
+    void **fresh;                   /* each sink, then each source, as the configuration filled it */
     int signal_fd;
     bool started;
     char not_ready[sizeof ((struct err *)0)->text];     /* why the start is not through; main thread only */
@@ -117,9 +119,33 @@ static bool topics_open(struct bridge *b, struct err *e)
     return true;
 }
 
+static void *copy_of(const void *at, size_t n)
+{
+    return memcpy(mem_alloc(n), at, n);
+}
+
+/* A connector is opened with nothing but its options in its struct, so what an earlier attempt to start left there goes. */
+static void connectors_fresh(struct bridge *b)
+{
+    const struct config *c = b->config;
+    bool first = !b->fresh;
+    if (first)
+        b->fresh = mem_alloc((c->sink_count + c->source_count + 1) * sizeof *b->fresh);
+    for (size_t i = 0; i < c->sink_count + c->source_count; i++) {
+        bool is_sink = i < c->sink_count;
+        void *at = is_sink ? (void *)c->sinks[i].sink : (void *)c->sources[i - c->sink_count].source;
+        size_t n = is_sink ? c->sinks[i].sink->ops->size : c->sources[i - c->sink_count].source->ops->size;
+        if (first)
+            b->fresh[i] = copy_of(at, n);
+        else
+            memcpy(at, b->fresh[i], n);
+    }
+}
+
 static bool workers_open(struct bridge *b, struct err *e)
 {
     const struct config *c = b->config;
+    connectors_fresh(b);
     b->workers = mem_alloc((c->sink_count + c->source_count + 1) * sizeof *b->workers);
     for (size_t i = 0; i < c->sink_count; i++) {
         struct worker *w = &b->workers[b->worker_count++];
@@ -225,6 +251,13 @@ static void workers_free(struct bridge *b)
     free(b->workers);
     b->workers = NULL;
     b->worker_count = 0;
+}
+
+static void fresh_free(struct bridge *b)
+{
+    for (size_t i = 0; b->fresh && i < b->config->sink_count + b->config->source_count; i++)
+        free(b->fresh[i]);
+    free(b->fresh);
 }
 
 static void *leave_on_second_signal(void *ctx)
@@ -351,6 +384,7 @@ int bridge_main(const struct config *config)
         LOG(ERROR, "cannot start", LOG_C("reason", e.text));
     broker_close(b.broker);         /* first: it has its say to whoever published */
     workers_free(&b);
+    fresh_free(&b);
     admin_free(b.admin);
     router_free(b.router);
     close(b.signal_fd);

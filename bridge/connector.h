@@ -6,7 +6,8 @@
  * logs a failure that it returns, and never retries: it reports, the core decides.
  *
  *   open        main thread, before any thread starts. On false, *e says why and everything taken has been released; close()
- *               will not be called.
+ *               will not be called. When the start fails elsewhere and is tried again: close(), the struct as the configuration
+ *               filled it, open().
  *   the middle  this connector's own thread. May wait, but must return soon after wake_fd turns readable: the core has news or
  *               is stopping. Poll it; never read it, never close it.
  *   close       main thread, after that thread has ended. Exactly once. Never blocks.
