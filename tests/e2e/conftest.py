@@ -126,11 +126,15 @@ class Daemon:
 
     def port(self, name):
         """Of a source or sink that listens on port 0; "admin": of the pages."""
-        pattern = re.compile(r'msg="admin listens".* port=(\d+)' if name == "admin" else rf"msg=listening (?:source|sink)={name} .*port=(\d+)")
+        plain, as_json = ((r'msg="admin listens".* port=(\d+)', r'"msg":"admin listens".*"port":(\d+)') if name == "admin" else
+                          (rf"msg=listening (?:source|sink)={name} .*port=(\d+)", rf'"msg":"listening","(?:source|sink)":"{name}".*"port":(\d+)'))
+        pattern = re.compile(plain + "|" + as_json)
+
         def found():
             assert self.alive(), self.log()
             return pattern.search(self.log())
-        return int(wait_for(found, why=self.log)[1])
+        where = wait_for(found, why=self.log)
+        return int(where[1] or where[2])
 
     def page(self, path):
         return requests.get(f"http://127.0.0.1:{self.port('admin')}{path}", timeout=10)
