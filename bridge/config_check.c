@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include "bridge/config_private.h"
 #include "bridge/lib/mem.h"
+#include "bridge/net/conn.h"
 #include "bridge/route.h"
 #include "bridge/trail.h"
 
@@ -205,8 +206,16 @@ static bool can_clash(const char *address)
     return address && *address && !str_ends(str_of(address), STR(":0"));    /* port 0 is any free one */
 }
 
+static void listener_problem(const struct check *k, const struct listener *l, const char *why)
+{
+    struct where top = { .key = str_of(l->section) }, at = { .up = l->section ? &top : NULL, .key = str_of(l->id) };
+    const struct node *n = node_get(l->section ? node_get(k->root, l->section) : k->root, l->id);
+    problem_at(k->out, or(or(node_get(n, "listen"), n), k->root), &(struct where){ &at, STR("listen"), 0 }, "%s", why);
+}
+
 static void check_listeners(const struct check *k)
 {
+    struct err e;
     const struct config *c = k->c;
     size_t count = 0;
     struct listener *all = mem_alloc((c->source_count + c->sink_count + 1) * sizeof *all);
@@ -215,15 +224,16 @@ static void check_listeners(const struct check *k)
     for (size_t i = 0; i < c->sink_count; i++)
         all[count++] = (struct listener){ listen_of(c->sinks[i].sink->ops->options, c->sinks[i].sink), "sinks", c->sinks[i].sink->id };
     all[count++] = (struct listener){ c->admin.listen, NULL, "admin" };
-    for (size_t i = 1; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        if (all[i].address && *all[i].address && !listen_check(all[i].address, &e))
+            listener_problem(k, &all[i], e.text);
         for (size_t j = 0; j < i; j++) {
             if (!can_clash(all[i].address) || !all[j].address || strcmp(all[i].address, all[j].address) != 0)
                 continue;
-            struct where top = { .key = str_of(all[i].section) }, at = { .up = all[i].section ? &top : NULL, .key = str_of(all[i].id) };
-            const struct node *n = node_get(all[i].section ? node_get(k->root, all[i].section) : k->root, all[i].id);
-            problem_at(k->out, or(or(node_get(n, "listen"), n), k->root), &(struct where){ &at, STR("listen"), 0 },
-                       "%s is taken by %s.%s", all[i].address, all[j].section, all[j].id);
+            err_set(&e, "%s is taken by %s.%s", all[i].address, all[j].section, all[j].id);
+            listener_problem(k, &all[i], e.text);
         }
+    }
     free(all);
 }
 

@@ -145,9 +145,9 @@ size_t conn_pending(const struct conn *c)
 
 static bool tls_fail(struct err *e, const char *what, const char *file)
 {
-    char why[256];
-    ERR_error_string_n(ERR_get_error(), why, sizeof why);
-    return err_set(e, "%s %s: %s", what, file, why);
+    unsigned long code = ERR_get_error();       /* of a file that cannot be opened, OpenSSL knows only errno */
+    const char *why = ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(code);
+    return err_set(e, "%s %s: %s; it must be a PEM file that this user may read", what, file, why ? why : "cannot be used");
 }
 
 struct ssl_ctx_st *conn_tls(const char *certificate, const char *key, struct err *e)

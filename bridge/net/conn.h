@@ -36,6 +36,7 @@ void conn_tls_free(struct ssl_ctx_st *tls);             /* accepts NULL */
 /* Opens a listening socket at "127.0.0.1:8080", "[::1]:8080" or "unix:/path" (mode 0600; a socket file left behind by a dead
  * process is replaced). Returns the fd or -1. *port is set for TCP, 0 otherwise. */
 int listen_open(const char *address, int *port, struct err *e);
+bool listen_check(const char *address, struct err *e);  /* is it such an address? */
 void listen_close(int fd, const char *address);         /* removes a unix socket's file */
 /* Accepts one connection: fd, or -1 with errno. Writes "127.0.0.1:5000", "[::1]:5000" or "unix" to peer. */
 int listen_accept(int fd, char peer[CONN_PEER]);

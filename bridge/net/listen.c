@@ -99,16 +99,29 @@ static bool bind_tcp(int fd, const union address *a, socklen_t n)
     return bind(fd, &a->any, n) == 0;
 }
 
+static socklen_t parse(const char *text, union address *out, struct err *e)
+{
+    return is_local(text) ? parse_local(text, out, e) : parse_tcp(text, out, e);
+}
+
+bool listen_check(const char *address, struct err *e)
+{
+    union address a;
+    return parse(address, &a, e) > 0;
+}
+
 int listen_open(const char *address, int *port, struct err *e)
 {
     union address a;
     bool local = is_local(address);
-    socklen_t n = local ? parse_local(address, &a, e) : parse_tcp(address, &a, e);
+    socklen_t n = parse(address, &a, e);
     if (n == 0)
         return -1;
     int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0 || !(local ? bind_local(fd, &a, n) : bind_tcp(fd, &a, n)) || listen(fd, BACKLOG) != 0) {
-        err_set(e, "cannot listen on %s: %s", address, strerror(errno));
+        const char *hint = errno == EADDRINUSE ? "; another program has it: stop that one, or choose another address"
+            : errno == EACCES ? "; ports below 1024 need CAP_NET_BIND_SERVICE, a socket's folder must be writable" : "";
+        err_set(e, "cannot listen on %s: %s%s", address, strerror(errno), hint);
         if (fd >= 0)
             close(fd);
         return -1;

@@ -291,9 +291,12 @@ static const struct bad { const char *yaml, *want; } bad[] = {
     { "broker: {type: kafka}\n" END, "a.yaml:1:9: broker.servers: is missing: the bootstrap servers, for example kafka-1:9092\n" },
     { "broker: {prefix: a/}\n" END, "a.yaml:1:18: broker.prefix: is no beginning of a topic name: use letters, digits, . _ and -, at most 100 characters\n" },
     { "broker: {type: kafak}\n" END, "a.yaml:1:16: broker.type: \"kafak\" is not one of local, kafka (did you mean kafka?)\n" },
-    { "sources: {a: {type: all, listen: \":80\"}, b: {type: all, listen: \":80\"}}\n" END, "a.yaml:1:65: sources.b.listen: :80 is taken by sources.a\n" },
-    { "sources: {a: {type: all, listen: \":80\"}}\nadmin: {listen: \":80\"}\n" END, "a.yaml:2:17: admin.listen: :80 is taken by sources.a\n" },
+    { "sources: {a: {type: all, listen: \"127.0.0.1:80\"}, b: {type: all, listen: \"127.0.0.1:80\"}}\n" END, "a.yaml:1:74: sources.b.listen: 127.0.0.1:80 is taken by sources.a\n" },
+    { "sources: {a: {type: all, listen: \"127.0.0.1:80\"}}\nadmin: {listen: \"127.0.0.1:80\"}\n" END, "a.yaml:2:17: admin.listen: 127.0.0.1:80 is taken by sources.a\n" },
     { SRC "    listen: 127.0.0.1:9464\n" END, "a.yaml:1:1: admin.listen: 127.0.0.1:9464 is taken by sources.s\n" },
+    { SRC "    listen: 8080\n" END,
+      "a.yaml:4:13: sources.s.listen: \"8080\" is not an address: write 127.0.0.1:8080, [::1]:8080 or unix:/path\n" },
+    { "admin: {listen: \"127.0.0.1:65536\"}\n" SRC END, "a.yaml:1:17: admin.listen: \"127.0.0.1:65536\" is not an address: the port must be 0 to 65535\n" },
     { SRC "    preset: unknown\n" END, "a.yaml:3:5: sources.s: there is no preset \"unknown\"\n" },
     { SRC "    tags: [a, b, c]\n" END, "a.yaml:4:11: sources.s.tags[2]: is too much when fast\n" },
 };
@@ -554,7 +557,7 @@ static void test_kafka_topics_may_be_foreign(void **state)
 static void test_listeners_on_any_port(void **state)
 {
     (void)state;
-    struct config *c = load_text("sources: {a: {type: all, listen: \"h:0\"}, b: {type: all, listen: \"h:0\"}}\nadmin: {listen: \"\"}\n" END);
+    struct config *c = load_text("sources: {a: {type: all, listen: \"127.0.0.1:0\"}, b: {type: all, listen: \"127.0.0.1:0\"}}\nadmin: {listen: \"\"}\n" END);
     assert_string_equal(c->admin.listen, "");
     config_free(c);
 }
