@@ -81,6 +81,9 @@ bool delivery_topics(const struct sink_config *sink, const struct broker_config 
 static void adopt(void *ctx, const char *topic)
 {
     struct delivery *d = ctx;
+    for (size_t i = 0; i < d->retry_name_count; i++)
+        if (strcmp(d->retry_names[i], topic) == 0)
+            return;
     d->retry_names = mem_grow(d->retry_names, d->retry_name_count + 1, sizeof *d->retry_names);
     d->retry_names[d->retry_name_count++] = str_dup(str_of(topic));
 }
@@ -95,6 +98,8 @@ bool moves_open(struct delivery *d, const struct broker_config *names, struct er
     d->redrive_topic = join(names->prefix, TOPIC_REDRIVE, d->s->id);
     d->retries = mem_alloc((d->config->retry.count + 1) * sizeof *d->retries);
     d->retry_count = retry_topics(d->config, names->prefix, d->retries);
+    for (size_t i = 0; i < d->retry_count; i++)     /* known, even if a node of the cluster does not list it yet */
+        adopt(d, d->retries[i].topic);
     return d->s->ops->broadcast || d->s->ops->dead_letters || broker_topics(d->broker, d->retry_prefix, adopt, d, e);
 }
 

@@ -321,6 +321,21 @@ static void a_retry_of_an_earlier_schedule_is_not_forgotten(void **state)
     assert_int_equal(sink.sent[0].attempt, 2);
 }
 
+static void a_retry_topic_is_read_before_the_cluster_lists_it(void **state)
+{
+    (void)state;
+    retry_list(1, (const int64_t[]){ 120000 });
+    sink.verdict = always_503;
+    flow_event(&flow, "in", "a", "k");
+    flow.unlisted = true;
+    start();
+    turn(4);
+    clock_fake_advance(120000);
+    turn(4);
+    assert_int_equal(sink.count, 2);
+    reconciles();
+}
+
 static void a_due_retry_does_not_wait_for_one_that_is_not(void **state)
 {
     (void)state;
@@ -554,6 +569,7 @@ int main(void)
         flow_test(the_offset_waits_for_the_dead_letter),
         flow_test(a_long_wait_goes_through_its_retry_topic),
         flow_test(a_retry_of_an_earlier_schedule_is_not_forgotten),
+        flow_test(a_retry_topic_is_read_before_the_cluster_lists_it),
         flow_test(a_due_retry_does_not_wait_for_one_that_is_not),
         flow_test(retry_after_is_respected),
         flow_test(only_the_contiguous_prefix_is_committed),

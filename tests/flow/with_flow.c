@@ -86,7 +86,7 @@ static struct consumer *pass_consume(struct broker *b, const struct consumer_opt
 
 static bool pass_topics(struct broker *b, const char *prefix, void (*each)(void *, const char *), void *ctx, struct err *e)
 {
-    return broker_topics(flow_of(b)->inner, prefix, each, ctx, e);
+    return flow_of(b)->unlisted || broker_topics(flow_of(b)->inner, prefix, each, ctx, e);
 }
 
 static const struct broker_ops pass_ops = { .type = "flow", .topic = pass_topic, .topics = pass_topics, .publish = pass_publish, .state = pass_state,
