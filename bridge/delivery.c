@@ -271,9 +271,9 @@ static void take_record(struct delivery *d, struct record *r)
     struct trail trail = trail_read(r);
     en->attempts = trail.attempts;
     en->first_ms = trail.first_ms;
-    int64_t wait = trail.due_ms - clock_wall_ms();
-    if (wait > 0)
-        park(d, en, wait);
+    int64_t now = clock_wall_ms();
+    if (trail.due_ms > now)
+        park(d, en, trail.due_ms - now);
     else
         entry_enter(d, en);
 }
@@ -364,7 +364,7 @@ static void on_revoked(void *ctx, const struct place *places, size_t count)
     for (size_t i = 0; i < count; i++)
         parts[i] = part_find(d, str_of(places[i].topic), places[i].partition);
     int64_t limit = clock_mono_ms() + REVOKE_LIMIT_MS;
-    while (busy_with(d, parts, count) && clock_mono_ms() < limit) {
+    while (busy_with(d, parts, count) && clock_mono_ms() < limit && !atomic_load(&d->abandoned)) {
         wake_clear(d->wake_fd);
         take_notes(d);
         take_results(d, 50);
@@ -463,10 +463,10 @@ static int64_t wait_for(const struct delivery *d, struct duration most)
 bool delivery_step(struct delivery *d, struct duration wait)
 {
     bool more = false;
+    wake_clear(d->wake_fd);         /* before anything is looked at, so that no news is slept over */
     d->stopped = atomic_load(&d->stopping);
     if (atomic_load(&d->abandoned) || (d->stopped && d->flying == 0 && d->storing == 0))
         return false;
-    wake_clear(d->wake_fd);
     if (d->s->ops->broadcast) {
         poll_broadcast(d, &more);
         take_results(d, more ? 0 : wait_for(d, wait));
