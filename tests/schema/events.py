@@ -131,11 +131,26 @@ def every_type(app, watcher):
     do("delete", f"DELETE FROM users WHERE id = {user}", ("user.deleted", f"users/{user}"))
 
 
+def envelope():
+    with open(os.path.join(TOP, "schemas", "event.schema.json"), encoding="utf-8") as f:
+        schema = json.load(f)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    check = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+    good = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
+    assert check.is_valid(good)
+    for bad in ({"id": ""}, {"specversion": "0.3"}, {"Upper": "x"}, {"data": 1, "data_base64": "AA=="}):
+        assert not check.is_valid({**good, **bad}), bad
+    return check
+
+
 def judge(events, ledger, checks):
+    whole = envelope()
     ids = collections.Counter(e["id"] for e in events)
     assert not [i for i, n in ids.items() if n > 1], "an id came twice"
     for event in events:
         assert event["source"] == "/anythingllm/app" and event["datacontenttype"] == "application/json"
+        problem = jsonschema.exceptions.best_match(whole.iter_errors(event))
+        assert problem is None, f'{event["type"]} {event["subject"]}: {problem.message}'
         problem = jsonschema.exceptions.best_match(checks[schema_name(event["type"])].iter_errors(event["data"]))
         assert problem is None, f'{event["type"]} {event["subject"]}: {problem.message}'
         assert "$2b$10$" not in json.dumps(event), "a password"
