@@ -2,90 +2,53 @@
 """Webhooks as a receiver sees them: signatures judged by the official libraries, retries, dead letters, redrive."""
 import base64
 import json
-import pathlib
-import shutil
 import signal
 import subprocess
-import time
 
 import jsonschema
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BOXED = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-RAW = "a raw secret of more than 24 characters"
-TOKEN = "a-token-of-some-length-0123"
+from conftest import OTHER_SECRET, ROOT, SECRET, TOKEN, wait_for
 
-
-@pytest.fixture(scope="session")
-def judge():
-    """Asks npm's standardwebhooks and svix about a list of {id, timestamp, signature, body_base64, secret}."""
-    folder = ROOT / "build/verify"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "verify.mjs"):
-        shutil.copy(ROOT / "tests/e2e/verify" / name, folder / name)
-    if not (folder / "node_modules/svix").is_dir() or not (folder / "node_modules/standardwebhooks").is_dir():
-        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"], cwd=folder, check=True, timeout=300)
-
-    def ask(lines):
-        done = subprocess.run(["node", "verify.mjs"], cwd=folder, input="\n".join(map(json.dumps, lines)), capture_output=True, text=True, timeout=120)
-        assert done.stderr == ""
-        return done.stdout.split("\n")[:-1]
-    return ask
-
-
-def wait_for(what, seconds=30):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        found = what()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError("it did not happen in time")
+BOXED, RAW = SECRET, OTHER_SECRET
 
 
 class Setup:
     """A daemon with an http source, a webhook sink and a dead_letter sink, and the demo receiver."""
 
-    def __init__(self, aqueduct, folder, sink="", path="/hook", secrets=(BOXED,), receiver=()):
-        self.aqueduct, self.folder = aqueduct, folder
-        self.ledger_file = folder / "ledger.jsonl"
+    def __init__(self, bridge, sink="", path="/hook", secrets=(BOXED,), receiver=()):
+        self.bridge, self.folder = bridge, bridge.folder
+        self.ledger_file = self.folder / "ledger.jsonl"
         self.receiver = subprocess.Popen(["/usr/bin/python3", str(ROOT / "tests/demo/receiver.py"), "--ledger", str(self.ledger_file), "--bodies",
                                           *[f"--secret={s}" for s in secrets], *receiver], stdout=subprocess.PIPE, text=True)
         url = self.receiver.stdout.readline().split()[-1]
-        self.config = folder / "bridge.yaml"
-        self.config.write_text(f"""
-broker: {{type: local, path: {folder}/data}}
+        bridge.configure(f"""
 sources:
   hooks:
     type: http
-    listen: unix:{folder}/in.sock
+    listen: unix:{self.folder}/in.sock
     paths: [{{path: /v1, verify: {{scheme: bearer, secrets: [{TOKEN}]}}}}]
-routes: [{{topic: events}}]
+routes: [{{topic: $EVENTS}}]
 sinks:
   crm:
     type: webhook
-    topics: [events]
+    topics: [$EVENTS]
     url: {url}{path}
     secrets: {json.dumps(list(secrets))}
     start: earliest
     {sink}
-  failed: {{type: dead_letter, path: {folder}/dead.db}}
-admin: {{listen: ""}}
+  failed: {{type: dead_letter, path: {self.folder}/dead.db}}
 """)
-        self.log = open(folder / "log", "w")
-        self.daemon = subprocess.Popen([aqueduct, "run", "-c", str(self.config)], stderr=self.log, cwd=folder)
+        self.daemon = bridge.start()
 
     def post(self, **attributes):
         event = {"specversion": "1.0", "source": "/e2e", "type": "thing.happened", **attributes}
 
-        def attempt():
-            assert self.daemon.poll() is None, (self.folder / "log").read_text()
-            return (self.folder / "in.sock").exists() and subprocess.run(
-                ["curl", "-sS", "--unix-socket", str(self.folder / "in.sock"), "-H", f"Authorization: Bearer {TOKEN}",
-                 "-H", "Content-Type: application/cloudevents+json", "--data-binary", json.dumps(event), "-o", "/dev/null", "-w", "%{http_code}",
-                 "http://localhost/v1"], capture_output=True, text=True, timeout=30).stdout.startswith("2")
-        wait_for(attempt)
+        done = subprocess.run(
+            ["curl", "-sS", "--unix-socket", str(self.folder / "in.sock"), "-H", f"Authorization: Bearer {TOKEN}",
+             "-H", "Content-Type: application/cloudevents+json", "--data-binary", json.dumps(event), "-o", "/dev/null", "-w", "%{http_code}",
+             "http://localhost/v1"], capture_output=True, text=True, timeout=60)
+        assert done.stdout == "202", done.stderr + self.daemon.log()
 
     def ledger(self):
         return [json.loads(line) for line in self.ledger_file.read_text().splitlines()] if self.ledger_file.exists() else []
@@ -95,32 +58,28 @@ admin: {{listen: ""}}
             [line for line in self.ledger() if all(line[k] == v for k, v in having.items())]))
 
     def dead(self, *words):
-        return subprocess.run([self.aqueduct, "dead", *words, "-c", str(self.config)], cwd=self.folder, capture_output=True, text=True, timeout=60)
+        return self.bridge.command("dead", *words)
 
     def dead_json(self, *words):
-        return [json.loads(line) for line in self.dead("list", "--json", *words).stdout.splitlines()]
+        return self.bridge.dead(*words)
 
     def stop(self):
-        self.daemon.send_signal(signal.SIGTERM)
-        code = self.daemon.wait(30)
+        self.daemon.terminate()
+        code = self.daemon.wait()
         self.receiver.send_signal(signal.SIGTERM)
         self.receiver.communicate(timeout=30)
-        self.log.close()
         return code
 
 
 @pytest.fixture
-def setup(aqueduct, tmp_path):
+def setup(bridge):
     made = []
 
     def make(**kw):
-        made.append(Setup(aqueduct, tmp_path, **kw))
+        made.append(Setup(bridge, **kw))
         return made[-1]
     yield make
     for s in made:
-        if s.daemon.poll() is None:
-            s.daemon.kill()
-            s.daemon.wait()
         if s.receiver.poll() is None:
             s.receiver.kill()
             s.receiver.wait()
@@ -174,7 +133,7 @@ def test_what_stays_refused_is_listed_shown_and_redriven(setup, tmp_path, judge)
         jsonschema.validate(line, schema)
     assert len(dead) == 1
     assert dead[0]["id"] == "event-that-has-died" and dead[0]["sink"] == "crm" and dead[0]["attempts"] == 2
-    assert dead[0]["status"] == 500 and dead[0]["class"] == "refused" and dead[0]["origin"]["topic"] == "events"
+    assert dead[0]["status"] == 500 and dead[0]["class"] == "refused" and dead[0]["origin"]["topic"] == s.bridge.topic("events")
     assert "event-that-has-died" in s.dead("list").stdout
     shown = s.dead("show", "event-that-has-died").stdout
     assert "500 Internal Server Error" in shown and '"a": 1.1' in shown
