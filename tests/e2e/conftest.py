@@ -32,7 +32,7 @@ import rig  # noqa: E402
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER_SECRET = "a raw secret of more than 24 characters"
 TOKEN = "a-token-of-some-length-0123"
-SANITIZERS = re.compile(r"ERROR: AddressSanitizer|ERROR: LeakSanitizer|runtime error:|WARNING: ThreadSanitizer|FATAL: ThreadSanitizer")
+SANITIZERS = re.compile(r"ERROR: AddressSanitizer|ERROR: LeakSanitizer|runtime error:|CHECK failed|WARNING: ThreadSanitizer|FATAL: ThreadSanitizer")
 PATIENCE = float(os.environ.get("PATIENCE", 40))       # seconds; a bound for what should take less than one
 
 
@@ -114,7 +114,6 @@ class Daemon:
     def __init__(self, program, config, folder, env=None):
         self.log_file = folder / f"log-{uuid.uuid4().hex[:6]}"
         environment = dict(os.environ, **(env or {}))
-        environment.setdefault("TSAN_OPTIONS", f"suppressions={ROOT}/tests/e2e/tsan.supp history_size=4 second_deadlock_stack=1")
         with open(self.log_file, "wb") as log:
             self.process = subprocess.Popen([program, "run", "-c", str(config)], stdin=subprocess.DEVNULL, stderr=log, cwd=folder, env=environment)
 
