@@ -21,7 +21,7 @@ ONCE_LIMIT_S = 120
 CONFIG = """\
 # Made by ./quickstart. `aqueduct help sqlite`, `help webhook` ... list what else can be set.
 broker:
-  path: {folder}/data
+  path: {data}
 sources:
   anythingllm:
     type: sqlite
@@ -42,10 +42,15 @@ sinks:
     topics: [ai.events]
   failed:
     type: dead_letter
-    path: {folder}/dead-letters.db
+    path: {letters}
 admin: {{listen: "127.0.0.1:{admin}"}}
 """
 COLOURS = {"app": 36, "aqueduct": 35, "webhook": 34, "live": 33}
+
+
+def quoted(*parts):
+    """A path as a YAML scalar, whatever characters it has."""
+    return json.dumps(os.path.join(*parts)).replace("${", "$${")
 
 
 def free_port():
@@ -61,6 +66,7 @@ class Demo:
         self.children = []
         self.seen = {}              # kind of delivery -> its first example
         self.verified = self.refused = self.live = self.bad = 0
+        self.died = False           # aqueduct, by itself
         self.done = asyncio.Event()
         self.wanted = ["a signed webhook, verified", "a WebSocket event"]
         if not args.db:
@@ -69,7 +75,7 @@ class Demo:
 
     def say(self, who, text):
         head = f"{who:<9}"
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
             head = f"\x1b[{COLOURS[who]}m{head}\x1b[0m"
         print(head + text, flush=True)
 
@@ -89,6 +95,8 @@ class Demo:
 
     async def receiver(self):
         self.ledger = os.path.join(self.folder, "received.jsonl")
+        if os.path.exists(self.ledger):
+            os.remove(self.ledger)      # an earlier run's deliveries are not this one's
         child = await self.start(self.args.python, os.path.join(HERE, "receiver.py"), "--secret", SECRET, "--library",
                                  "--fail-rate", "0.15", "--seed", "4", "--ledger", self.ledger)
         line = (await child.stdout.readline()).decode()
@@ -146,6 +154,7 @@ class Demo:
         if not running.done():
             running.set_exception(SystemExit("aqueduct did not start; its last words are above"))
         if not self.done.is_set():
+            self.died = True
             self.done.set()
 
     async def listener(self, port):
@@ -178,7 +187,8 @@ class Demo:
         admin = free_port()
         config = os.path.join(self.folder, "bridge.yaml")
         with open(config, "w", encoding="utf-8") as f:
-            f.write(CONFIG.format(folder=self.folder, database=database, receiver=url, secret=SECRET, live=live, admin=admin))
+            f.write(CONFIG.format(data=quoted(self.folder, "data"), letters=quoted(self.folder, "dead-letters.db"),
+                                  database=quoted(database), receiver=url, secret=SECRET, live=live, admin=admin))
         await self.bridge(config)
         tasks = [asyncio.create_task(self.follow_ledger()), asyncio.create_task(self.listener(live))]
         if not self.args.db:
@@ -206,6 +216,9 @@ class Demo:
 
     def summary(self):
         print(f"\n{self.verified} webhooks verified, {self.bad} not; {self.refused} answered with an error on purpose; {self.live} events on the WebSocket.")
+        if self.died:
+            print("aqueduct ended by itself; its last words are above")
+            return 1
         if not self.args.once:
             return 0
         for kind in self.wanted:
