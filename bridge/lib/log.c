@@ -7,7 +7,7 @@
 #include "bridge/lib/clock.h"
 #include "bridge/lib/jscan.h"
 
-enum { VALUE_BYTES = 512, FIELDS = 32, LINE_BYTES = 256 * 1024 };     /* so that the longest line fits, each byte escaped */
+enum { VALUE_BYTES = 512, FIELDS = 32, LINE_BYTES = 256 * 1024, LINES_A_SECOND = 20 };     /* so that the longest line fits, each byte escaped */
 
 static enum log_level least_level = LOG_INFO;      /* both written before other threads start */
 static bool as_json;
@@ -90,4 +90,18 @@ void log_write(enum log_level level, const char *msg, const struct log_field *fi
     ssize_t written = write(STDERR_FILENO, line.at, line.n);
     (void)written;      /* there is nowhere to say that the log is broken */
     buf_free(&line);
+}
+
+bool log_limit_pass(struct log_limit *l, int64_t *left_out)
+{
+    int64_t second = clock_mono_ms() / 1000;
+    *left_out = 0;
+    if (second != l->second) {
+        *left_out = l->left_out;
+        *l = (struct log_limit){ .second = second };
+    }
+    if (l->lines++ < LINES_A_SECOND)
+        return true;
+    l->left_out++;
+    return false;
 }

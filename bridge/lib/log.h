@@ -29,3 +29,8 @@ struct log_field {
 void log_write(enum log_level level, const char *msg, const struct log_field *fields);
 void log_setup(enum log_level least, bool json);    /* main thread, before others start; default: info, logfmt */
 bool log_level_of(const char *name, enum log_level *out);
+
+/* For lines that strangers can cause: at most 20 a second. One thread. */
+struct log_limit { int64_t second, lines, left_out; };
+/* May one more be written now? *left_out, usually 0, is how many were not in the second before. */
+bool log_limit_pass(struct log_limit *l, int64_t *left_out);

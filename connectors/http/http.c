@@ -12,7 +12,7 @@
 #include "connectors/http/path.h"
 #include "connectors/http/pending.h"
 
-enum { ANSWER_BYTES = 32 * 1024, LOG_LINES_A_SECOND = 20, RETRY_SOON = 1, RETRY_LATER = 5 };
+enum { ANSWER_BYTES = 32 * 1024, RETRY_SOON = 1, RETRY_LATER = 5 };
 
 struct http_source {
     struct source base;
@@ -28,7 +28,7 @@ struct http_source {
     struct pendings pendings;
     struct buf answer;
     bool stopping;
-    int64_t log_second, log_lines, log_left_out;
+    struct log_limit log_limit;
 };
 
 #define SERVER_OPTION(field, ...) \
@@ -62,17 +62,11 @@ static const struct option http_options[] = {
 /* One line per request that was not taken, but never more than the log can bear. */
 static void note(struct http_source *s, const struct path *p, struct str peer, int status, const char *why)
 {
-    int64_t second = clock_mono_ms() / 1000;
-    if (second != s->log_second) {
-        if (s->log_left_out)
-            LOG(INFO, "more requests refused", LOG_C("source", s->base.id), LOG_INT("lines_left_out", s->log_left_out));
-        s->log_second = second;
-        s->log_lines = s->log_left_out = 0;
-    }
-    if (++s->log_lines > LOG_LINES_A_SECOND) {
-        s->log_left_out++;
+    int64_t left_out;
+    if (!log_limit_pass(&s->log_limit, &left_out))
         return;
-    }
+    if (left_out)
+        LOG(INFO, "more requests refused", LOG_C("source", s->base.id), LOG_INT("lines_left_out", left_out));
     LOG(INFO, "request refused", LOG_C("source", s->base.id), LOG_STR("path", p ? p->name : STR("")), LOG_STR("peer", peer),
         LOG_INT("status", status), LOG_C("why", why));
 }

@@ -41,6 +41,7 @@ struct websocket_sink {
     struct buf frame, block;    /* of the event at hand, for WebSocket and for event streams */
     int64_t flushed_us, heartbeat_ms;
     struct tally tally;
+    struct log_limit log_limit;
     int64_t listeners[2];       /* WebSocket, event streams */
     struct metric *connected[2], *events, *bytes, *too_long, *gone, *slow, *drained;
     bool draining;
@@ -96,7 +97,12 @@ static void refuse(struct websocket_sink *s, const struct http_request *r, int s
         headers[n++] = (struct header){ STR("Upgrade"), STR("websocket") };
     if (status == 429 || status == 503)
         headers[n++] = (struct header){ STR("Retry-After"), STR("10") };
-    LOG(INFO, "listener refused", LOG_C("sink", s->base.id), LOG_STR("peer", r->peer), LOG_INT("status", status), LOG_C("why", detail));
+    int64_t left_out;
+    bool say = log_limit_pass(&s->log_limit, &left_out);
+    if (left_out)
+        LOG(INFO, "more listeners refused", LOG_C("sink", s->base.id), LOG_INT("lines_left_out", left_out));
+    if (say)
+        LOG(INFO, "listener refused", LOG_C("sink", s->base.id), LOG_STR("peer", r->peer), LOG_INT("status", status), LOG_C("why", detail));
     http_server_reply(s->server, r->id, status, headers, n, buf_str(&body));
     buf_free(&body);
 }

@@ -97,9 +97,27 @@ static void long_values_are_cut_between_characters(void **state)
     assert_int_equal(strlen(text), sizeof line - 1);        /* more than this test reads, and nothing broke */
 }
 
+static void a_flood_is_counted(void **state)
+{
+    (void)state;
+    struct log_limit limit = { 0 };
+    int64_t left_out;
+    clock_fake(5000, 1795168800123);
+    for (int i = 0; i < 50; i++) {
+        assert_int_equal(log_limit_pass(&limit, &left_out), i < 20);
+        assert_int_equal(left_out, 0);
+    }
+    clock_fake(6000, 1795168800123);
+    assert_true(log_limit_pass(&limit, &left_out));
+    assert_int_equal(left_out, 30);
+    assert_true(log_limit_pass(&limit, &left_out));
+    assert_int_equal(left_out, 0);
+    clock_real();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(logfmt), cmocka_unit_test(json), cmocka_unit_test(levels),
-        cmocka_unit_test(long_values_are_cut_between_characters) };
+        cmocka_unit_test(long_values_are_cut_between_characters), cmocka_unit_test(a_flood_is_counted) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
