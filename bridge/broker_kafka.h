@@ -155,7 +155,8 @@ struct kafka_part *kafka_part_add(struct kafka_consumer *c, const char *topic, i
 /* A record of our own: one allocation that holds everything, so it does not pin librdkafka's fetch buffers. */
 struct record *kafka_record(rd_kafka_message_t *m);
 
-/* A group that begins at the end: commits the present end of every partition without a committed place. True when done. */
+/* A group that begins at the end: commits the present end of every partition without a committed place (or its start, in
+ * a topic where the group has begun before). True when done. */
 bool kafka_places_pin(struct kafka_consumer *c, struct err *e);
 /* Broadcast: assigns every partition that is not assigned yet (from its end; partitions found later from their start). */
 void kafka_places_look(struct kafka_consumer *c);

@@ -6,6 +6,7 @@
  * partition without one after that is new and is read from its start; a place that retention took is followed by the oldest
  * record there is, and what lies between is counted as lost. */
 #include <stdlib.h>
+#include <string.h>
 #include "bridge/broker_kafka.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/log.h"
@@ -45,6 +46,15 @@ static bool commit_now(struct kafka_consumer *c, rd_kafka_topic_partition_list_t
     return !code || err_set(e, "group %s: cannot write down where it begins: %s", c->group, rd_kafka_err2str(code));
 }
 
+/* Has the group a committed place in the topic? Then partitions without one were added since, and are read from their start. */
+static bool began(const rd_kafka_topic_partition_list_t *list, const char *topic)
+{
+    for (int i = 0; i < list->cnt; i++)
+        if (list->elems[i].offset >= 0 && strcmp(list->elems[i].topic, topic) == 0)
+            return true;
+    return false;
+}
+
 bool kafka_places_pin(struct kafka_consumer *c, struct err *e)
 {
     rd_kafka_topic_partition_list_t *list = all_places(c);
@@ -56,7 +66,8 @@ bool kafka_places_pin(struct kafka_consumer *c, struct err *e)
         if (list->elems[i].offset >= 0)
             continue;
         fine = ends_of(c, list->elems[i].topic, list->elems[i].partition, &low, &high, e);
-        rd_kafka_topic_partition_list_add(fresh, list->elems[i].topic, list->elems[i].partition)->offset = high;
+        rd_kafka_topic_partition_list_add(fresh, list->elems[i].topic, list->elems[i].partition)->offset =
+            began(list, list->elems[i].topic) ? low : high;
     }
     c->pinned = fine && commit_now(c, fresh, e);
     rd_kafka_topic_partition_list_destroy(fresh);

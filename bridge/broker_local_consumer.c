@@ -44,6 +44,7 @@ static bool follow(struct local_consumer *c, struct partition *p, bool from_end,
     struct place_state *at = mem_alloc(sizeof *at);
     at->part = p;
     at->retry_at = INT64_MIN;
+    at->writing = -1;
     at->next = position >= 0 ? position : from_end ? atomic_load(&p->end) : atomic_load(&p->start);
     atomic_store(&at->committed, position);
     /* A group that begins at the end must begin there again after a crash before its first commit. */
@@ -76,8 +77,21 @@ static int32_t partitions_of(struct local *b, const char *name, struct partition
     return count;
 }
 
-/* Looks for partitions of its topics that it does not follow yet. Those that appear while it is open began after it: they are
- * read from their start even by who wanted only what comes from now on. */
+/* Has the group a position in one of them? Then those without one were added since. */
+static bool began(struct local_consumer *c, struct partition *const *parts, int32_t count, bool *out, struct err *e)
+{
+    int64_t position;
+    *out = false;
+    for (int32_t k = 0; k < count && !*out; k++) {
+        if (!read_position(c, parts[k], &position, e))
+            return false;
+        *out = position >= 0;
+    }
+    return true;
+}
+
+/* Looks for partitions of its topics that it does not follow yet. Those that appear after the group began are read from their
+ * start, whether it is open just then or not, even by who wanted only what comes from now on. */
 static bool refresh(struct local_consumer *c, bool from_end, struct err *e)
 {
     unsigned generation = atomic_load(&c->b->generation);
@@ -85,9 +99,11 @@ static bool refresh(struct local_consumer *c, bool from_end, struct err *e)
     for (size_t i = 0; i < c->topic_count && ok; i++) {
         struct partition **parts;
         int32_t count = partitions_of(c->b, c->topics[i], &parts);
+        bool added = false;
+        ok = !from_end || began(c, parts, count, &added, e);
         for (int32_t k = 0; k < count && ok; k++)
             if (!follows(c, parts[k]))
-                ok = follow(c, parts[k], from_end, e);
+                ok = follow(c, parts[k], from_end && !added, e);
         free(parts);
     }
     if (ok)

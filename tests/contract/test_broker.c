@@ -559,13 +559,11 @@ static void what_was_not_committed_comes_again(void **state)
     reader_close(in);
 }
 
-static void a_group_may_begin_at_the_end(void **state)
+/* A reader that begins at the end, and has: a broker may need a while to find it, so 100 is published until some of it came. */
+static struct reader *read_from_end(const char *group, const char *t)
 {
-    (void)state;
-    const char *t = topic(0, 1);
-    put_numbers(t, 0, 1, 5);
-    struct reader *in = reader_open(fresh(1), &t, 1, false);
-    int64_t until = clock_mono_ms() + PATIENCE_MS;      /* a broker may need a while to find the end: keep publishing */
+    struct reader *in = reader_open(group, &t, 1, false);
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
     while (in->count == 0 && clock_mono_ms() < until) {
         put(t, 0, NULL, "100");
         struct pollfd p = { .fd = in->wake_fd, .events = POLLIN };
@@ -574,8 +572,37 @@ static void a_group_may_begin_at_the_end(void **state)
         reader_poll(in, 16);
     }
     assert_true(in->count > 0);
+    return in;
+}
+
+static void a_group_may_begin_at_the_end(void **state)
+{
+    (void)state;
+    const char *t = topic(0, 1);
+    put_numbers(t, 0, 1, 5);
+    struct reader *in = read_from_end(fresh(1), t);
     for (size_t i = 0; i < in->count; i++)
         assert_int_equal(number_of(in->got[i]), 100);
+    reader_close(in);
+}
+
+/* Whoever was away while a partition was added has not seen the end of that one. */
+static void a_group_that_began_at_the_end_reads_added_partitions_whole(void **state)
+{
+    (void)state;
+    const char *t = topic(0, 1), *group = fresh(1);
+    struct err e = { "" };
+    put_numbers(t, 0, 1, 5);
+    reader_close(read_from_end(group, t));
+    assert_true(broker_topic(broker, &(struct topic_config){ .name = names[0], .partitions = 2 }, &e));
+    put_numbers(t, 1, 200, 1);
+    struct reader *in = reader_open(group, &t, 1, false);
+    bool seen = false;
+    for (size_t i = 0; !seen; i++) {
+        reader_wait(in, i + 1);
+        assert_true(number_of(in->got[i]) >= 100);
+        seen = number_of(in->got[i]) == 200;
+    }
     reader_close(in);
 }
 
@@ -826,7 +853,7 @@ static int play(const char *name)
         PART(publishing_makes_an_unknown_topic), PART(a_consumer_may_be_there_before_its_topic),
         PART(partitions_are_added_and_never_taken_away), PART(a_partition_that_is_not_there_is_refused),
         PART(groups_go_at_their_own_pace), PART(what_was_not_committed_comes_again), PART(a_group_may_begin_at_the_end),
-        PART(positions_outlive_the_broker), PART(a_held_partition_stands_still), PART(broadcast_sees_what_comes_from_now_on),
+        PART(a_group_that_began_at_the_end_reads_added_partitions_whole), PART(positions_outlive_the_broker), PART(a_held_partition_stands_still), PART(broadcast_sees_what_comes_from_now_on),
         PART(a_small_room_is_respected), PART(state_is_kept_with_and_without_records), PART(the_last_of_two_changes_counts),
         PART(tail_shares_evenly_what_it_gives), PART(flush_waits_for_all), PART(a_healthy_broker_says_so),
     };
