@@ -30,7 +30,7 @@ struct worker {                     /* one thread: a source's or a sink's */
     bool running;
     struct intake *intake;          /* one of the two */
     struct delivery *delivery;
-    struct duration drain;
+    _Atomic int64_t end_ms;         /* of the stop; set before the worker is told */
 };
 
 struct bridge {
@@ -61,7 +61,8 @@ static void *run_delivery(void *ctx)
     struct worker *w = ctx;
     while (delivery_step(w->delivery, (struct duration){ TURN_MS }))
         continue;
-    delivery_drain(w->delivery, w->drain);
+    int64_t left = atomic_load(&w->end_ms) - clock_mono_ms();
+    delivery_drain(w->delivery, (struct duration){ left > 0 ? left : 0 });
     return NULL;
 }
 
@@ -149,7 +150,6 @@ static bool workers_open(struct bridge *b, struct err *e)
     b->workers = mem_alloc((c->sink_count + c->source_count + 1) * sizeof *b->workers);
     for (size_t i = 0; i < c->sink_count; i++) {
         struct worker *w = &b->workers[b->worker_count++];
-        w->drain = c->drain;
         w->delivery = delivery_new(&c->sinks[i], &c->broker, b->broker, e);
         if (!w->delivery)
             return false;
@@ -191,8 +191,9 @@ static struct timespec deadline(int64_t ms)
     return t;
 }
 
-static void worker_stop(struct worker *w)
+static void worker_stop(struct worker *w, int64_t end_ms)
 {
+    atomic_store(&w->end_ms, end_ms);
     if (w->intake)
         intake_stop(w->intake);
     else
@@ -213,7 +214,7 @@ static void stop_workers(struct bridge *b, bool sources, int64_t end_ms)
 {
     for (size_t i = 0; i < b->worker_count; i++)
         if (b->workers[i].running && sources == (b->workers[i].intake != NULL))
-            worker_stop(&b->workers[i]);
+            worker_stop(&b->workers[i], end_ms);
     for (size_t i = 0; i < b->worker_count; i++) {
         struct worker *w = &b->workers[i];
         if (!w->running || sources != (w->intake != NULL))
@@ -265,6 +266,7 @@ static void *leave_on_second_signal(void *ctx)
     const struct bridge *b = ctx;
     struct signalfd_siginfo info;
     if (read(b->signal_fd, &info, sizeof info) > 0) {
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);   /* not in the middle of the log, which has a lock */
         LOG(WARN, "second signal: leaving at once", LOG_INT("signal", info.ssi_signo));
         _exit(1);
     }
