@@ -115,6 +115,14 @@ def answers(port):
         return False
 
 
+def cluster_id():
+    """A uuid in 22 characters of base64; never with a '-' first, which Kafka's tool would take for an option."""
+    while True:
+        text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if text[0] != "-":
+            return text
+
+
 class Kafka:
     """One broker. `Kafka()` makes a fresh data folder; `Kafka(dir=...)` takes up one that is there."""
 
@@ -137,7 +145,7 @@ class Kafka:
             PROPERTIES.format(port=self.port, controller=self.controller, dir=self.dir) + extra)
         self._save()
         try:
-            self._java("kafka.tools.StorageTool", "format", "-t", base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="),
+            self._java("kafka.tools.StorageTool", "format", "-t", cluster_id(),
                        "-c", str(self.dir / "server.properties"))
         except RigError:
             shutil.rmtree(self.dir, ignore_errors=True)
