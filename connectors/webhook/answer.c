@@ -97,6 +97,10 @@ static void say_failure(const struct answer *a, struct result *out)
     case CURLE_PARTIAL_FILE:
         snprintf(out->why, room, "connection lost before the end of the answer%s", reason);
         return;
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_WEIRD_SERVER_REPLY:
+        snprintf(out->why, room, "what answers at this address does not speak HTTP");
+        return;
     default:
         snprintf(out->why, room, "%s%s", curl_easy_strerror(a->code), reason);
     }

@@ -72,7 +72,7 @@ struct hmac *request_key(const char *secret, struct err *e)
     if (!ok)
         err_set(e, "what follows whsec_ is not base64");
     else if (key.failed || key.n < KEY_LEAST)
-        err_set(e, "a key needs %d to %d bytes", KEY_LEAST, KEY_MOST);
+        err_set(e, "a key needs %d to %d bytes, such as whsec_ and the output of `openssl rand -base64 32`", KEY_LEAST, KEY_MOST);
     else
         h = hmac_new(buf_str(&key));
     if (key.at)

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Tokens, origins and listeners per address. */
 #include "connectors/websocket/access.h"
+#include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/mem.h"
 #include "connectors/websocket/subscription.h"
@@ -79,6 +82,32 @@ bool access_origin_ok(const struct http_request *r, const struct strings *origin
     return false;
 }
 
+static struct str without_port(struct str from)
+{
+    for (size_t i = from.n; i-- > 0 && from.at[i] != ']';)
+        if (from.at[i] == ':')
+            return (struct str){ from.at, i };
+    return from;
+}
+
+bool access_host_ok(const struct http_request *r, const struct strings *origins)
+{
+    struct str full = http_header(r, "Host", NULL), host = without_port(full);
+    struct in_addr v4;
+    char text[INET_ADDRSTRLEN];
+    if (host.n == 0 || host.at[0] == '[' || str_eq_nocase(host, STR("localhost")))
+        return true;
+    snprintf(text, sizeof text, "%.*s", host.n < sizeof text ? (int)host.n : 0, host.at);
+    if (inet_pton(AF_INET, text, &v4) == 1)
+        return true;
+    for (size_t i = 0; i < origins->count; i++) {
+        const char *behind = strstr(origins->at[i], "://");
+        if (str_eq(str_of(origins->at[i]), STR("*")) || (behind && str_eq_nocase(without_port(str_of(behind + 3)), host)))
+            return true;
+    }
+    return false;
+}
+
 bool access_is_local(const char *listen)
 {
     static const char *const local[] = { "127.", "[::1]:", "localhost:", "unix:" };
@@ -86,14 +115,6 @@ bool access_is_local(const char *listen)
         if (str_starts(str_of(listen), str_of(local[i])))
             return true;
     return false;
-}
-
-static struct str without_port(struct str from)
-{
-    for (size_t i = from.n; i-- > 0;)
-        if (from.at[i] == ':')
-            return (struct str){ from.at, i };
-    return from;
 }
 
 static struct peer **bucket(struct peers *p, struct str address)

@@ -45,6 +45,7 @@ struct websocket_sink {
     int64_t listeners[2];       /* WebSocket, event streams */
     struct metric *connected[2], *events, *bytes, *too_long, *gone, *slow, *drained;
     bool draining;
+    bool by_browser_alone;      /* no tokens: only a browser's rules keep others' sites from a local address */
 };
 
 #define SERVER_OPTION(field, ...) \
@@ -62,7 +63,7 @@ static const struct option websocket_options[] = {
     OPTION(struct websocket_sink, tokens, .doc = "Bearer tokens of listeners; none: everybody may listen, which needs a local address or open."),
     OPTION(struct websocket_sink, open, .fallback = "false", .doc = "Really let everybody listen on an address that others can reach."),
     OPTION(struct websocket_sink, token_in_query, .fallback = "false", .doc = "Also take the token from the URL (?token=), where others may log it."),
-    OPTION(struct websocket_sink, origins, .doc = "Sites whose scripts may connect (https://app.example.com, or *); the listener's own host always may."),
+    OPTION(struct websocket_sink, origins, .doc = "Sites whose scripts may connect (https://app.example.com, or *); the listener's own host always may. Without tokens or open, a TCP listener is also reached only by an address, localhost or these sites' host names."),
     SERVER_OPTION_AS("max_listeners", max_connections, .fallback = "10000", .min = 1, .max = 1000000, .doc = "Most connections; beyond: 503."),
     OPTION(struct websocket_sink, max_listeners_per_ip, .fallback = "1000", .min = 1, .max = 1000000, .doc = "Most listeners of one address; beyond: 429."),
     OPTION(struct websocket_sink, max_subscriptions, .fallback = "256", .min = 1, .max = 100000,
@@ -127,6 +128,8 @@ static bool may_listen(struct websocket_sink *s, const struct http_request *r)
         refuse(s, r, 405, "listeners come by GET");
     else if (s->tokens.count && !access_token_ok(r, &s->tokens, s->token_in_query))
         refuse(s, r, 401, "a valid token is needed");
+    else if (s->by_browser_alone && !access_host_ok(r, &s->origins))
+        refuse(s, r, 403, "this name is none of the listener's; connect by its address or localhost, or see options origins, tokens and open");
     else if (!access_origin_ok(r, &s->origins))
         refuse(s, r, 403, "scripts of this origin may not listen; see option origins");
     else if (s->draining)
@@ -488,6 +491,7 @@ static bool websocket_open(struct sink *base, struct err *e)
         return false;
     s->frame = buf_new((size_t)s->buffer.n + WS_HEAD);
     s->block = buf_new((size_t)s->buffer.n);
+    s->by_browser_alone = s->tokens.count == 0 && !s->open && !str_starts(str_of(s->server_options.listen), STR("unix:"));
     open_metrics(s);
     LOG(INFO, "listening", LOG_C("sink", base->id), LOG_C("address", s->server_options.listen), LOG_INT("port", http_server_port(s->server)));
     return true;

@@ -168,7 +168,7 @@ static void no_answer_is_unavailable(void **state)
         { "/reset", "connection lost before the end of the answer" },
         { "/close", "connection lost before the end of the answer" },
         { "/short", "connection lost before the end of the answer (the answer began with 200 and broke off)" },
-        { "/garbage", NULL },
+        { "/garbage", "what answers at this address does not speak HTTP" },
         { "/hang", "timeout after 200 ms" },
         { "/slow", "timeout after 200 ms" },
         { "/continue", "timeout after 200 ms" },
@@ -177,9 +177,7 @@ static void no_answer_is_unavailable(void **state)
         struct result r = deliver_to(cases[i].path, "secrets: [" SECRET_1 "]\ntimeout: 200ms\n");
         assert_int_equal(r.verdict, VERDICT_RETRY);
         assert_int_equal(r.reason, REASON_UNAVAILABLE);
-        assert_true(r.why[0]);
-        if (cases[i].why)
-            assert_memory_equal(r.why, cases[i].why, strlen(cases[i].why));
+        assert_memory_equal(r.why, cases[i].why, strlen(cases[i].why));
     }
 }
 

@@ -14,6 +14,7 @@
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 #include "bridge/net/ws.h"
+#include "connectors/websocket/access.h"
 #include "with_client.h"
 #include "with_options.h"
 
@@ -634,6 +635,27 @@ static void token_in_query(void **state)
     client_close(&c);
 }
 
+/* A site whose name was made to point here (DNS rebinding) is not the listener's own. */
+static void host_names(void **state)
+{
+    (void)state;
+    char *sites[] = { (char[]){ "https://app.example.com:8443" } };
+    struct strings origins = { .at = sites, .count = 1 }, none = { 0 };
+    static const struct { const char *host; bool ok; } cases[] = {
+        { "127.0.0.1:8081", true }, { "127.0.0.1", true }, { "[::1]:8081", true }, { "LOCALHOST:8081", true }, { "app.example.com", true },
+        { "APP.example.com:1", true }, { "evil.example.com:8081", false }, { "127.0.0.1.evil.com", false }, { "localhost.evil.com:8081", false },
+        { "app.example.com.evil.com", false }, { "127.0.0.1.a-name-that-is-longer-than-any-address.com", false },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct header host = { STR("Host"), str_of(cases[i].host) };
+        struct http_request r = { .headers = &host, .header_count = 1 };
+        if (access_host_ok(&r, &origins) != cases[i].ok)
+            fail_msg("%s", cases[i].host);
+    }
+    struct header host = { STR("Host"), STR("app.example.com") };
+    assert_false(access_host_ok(&(struct http_request){ .headers = &host, .header_count = 1 }, &none));
+}
+
 static void origins(void **state)
 {
     (void)state;
@@ -753,7 +775,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(events_as_frames), TEST(subprotocol), TEST(filters), TEST(event_stream), TEST(heartbeats), TEST(ping_and_idle),
         TEST(messages_are_ignored), TEST(wrap_around), TEST(slow_listener), TEST(laggards_share_a_bound), TEST(pause_within_the_buffer), TEST(event_longer_than_the_buffer),
-        TEST(bad_requests), TEST(tokens), TEST(token_in_query), TEST(origins), TEST(limits), TEST(bad_options), TEST(drain), TEST(gauges),
+        TEST(bad_requests), TEST(tokens), TEST(token_in_query), TEST(host_names), TEST(origins), TEST(limits), TEST(bad_options), TEST(drain), TEST(gauges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
