@@ -55,7 +55,7 @@ static void connect_one(struct one *o, int port, bool upgrade, const char *targe
         return;
     }
     char text[512];
-    int n = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    int n = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", target);
     if (write(o->fd, text, (size_t)n) != n)
         die("write");

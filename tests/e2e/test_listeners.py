@@ -113,7 +113,7 @@ def test_a_slow_listener_slows_nobody(bridge):
     with socket.socket() as slow:       # asks for everything and never reads
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.connect(("127.0.0.1", port))
-        slow.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+        slow.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
         fast = [Listener(port), SseListener(port)]
         listening(daemon, 3)
         ids = []
