@@ -344,7 +344,8 @@ enum step append_step(struct sqlite_source *s, struct rule *r, struct err *e)
 int64_t append_due(const struct rule *r)
 {
     int64_t due = INT64_MAX;
-    for (size_t i = 0; r->kind == KIND_OPEN_ROW && i < r->rows.cap; i++) {
+    bool able = r->kind == KIND_OPEN_ROW && r->usable && !r->failed;     /* else it waits for a change that mends it */
+    for (size_t i = 0; able && i < r->rows.cap; i++) {
         const struct row *row = r->rows.slots[i];
         if (row && !row->aborted && (int64_t)row->version + r->o->abort_after.ms < due)
             due = (int64_t)row->version + r->o->abort_after.ms;

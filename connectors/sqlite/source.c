@@ -339,6 +339,7 @@ static enum step run_rules(struct sqlite_source *s, struct err *e)
         enum step step = !r->usable ? STEP_DONE : r->kind == KIND_DIFF ? diff_step(s, r, e) : append_step(s, r, e);
         if (step == STEP_FULL || step == STEP_LATER || step == STEP_GONE)
             return step;
+        r->failed = step == STEP_FAILED;
         r->phase = PHASE_BEGIN;
         s->at++;
     }

@@ -81,6 +81,7 @@ struct rule {
     struct rows rows;               /* diff: every row; open_row: the open ones (version = since) */
     /* prepared for this schema */
     bool usable, no_table;
+    bool failed;                    /* in the last pass */
     bool lacks[RULE_WATCH];         /* watched columns that the table does not have */
     struct field *fields;
     int field_count;

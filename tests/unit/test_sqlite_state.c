@@ -263,6 +263,27 @@ static void open_rows(void **state)
     rig_end(&rig);
 }
 
+/* An open row is overdue and its table is not there: no reason to look again and again. */
+static void open_rows_without_a_table(void **state)
+{
+    (void)state;
+    begin("CREATE TABLE job(id TEXT PRIMARY KEY, state)", OPEN);
+    app_exec(&rig, "INSERT INTO job VALUES ('a', 'new')");
+    see("job.started");
+    app_exec(&rig, "ALTER TABLE job RENAME TO away");
+    see("");
+    struct sqlite_source *s = (struct sqlite_source *)rig.s;
+    rows_find(&s->rules[0]->rows, STR("ta"))->version = 1;
+    uint32_t passes = s->pass;
+    struct err e = { 0 };
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(rig_read(&rig, &e), 0);
+    assert_int_equal(s->pass, passes);
+    app_exec(&rig, "ALTER TABLE away RENAME TO job");
+    see("job.aborted");
+    rig_end(&rig);
+}
+
 /* Of the newest rows only: what falls out of the window is no delete, what comes back into it no insert. */
 static void window(void **state)
 {
@@ -370,6 +391,7 @@ int main(void)
         cmocka_unit_test(versions), cmocka_unit_test(key_used_again), cmocka_unit_test(same_id_after_crash),
         cmocka_unit_test(other_id_when_row_moved_on), cmocka_unit_test(append_after_crash), cmocka_unit_test(crash_in_baseline),
         cmocka_unit_test(crash_in_snapshot), cmocka_unit_test(ids_start_again), cmocka_unit_test(rowid_with_key), cmocka_unit_test(open_rows),
+        cmocka_unit_test(open_rows_without_a_table),
         cmocka_unit_test(window), cmocka_unit_test(small_steps), cmocka_unit_test(watch_changed), cmocka_unit_test(identity_first),
         cmocka_unit_test(broken_state_is_refused),
     };
