@@ -14,7 +14,6 @@ enum {
     ROUND = 256,                        /* records polled and results taken in one turn */
     ASLEEP_MS = 1000,                   /* longest wait: the consumer wants to be asked now and then */
     REVOKE_LIMIT_MS = 2000,             /* how long a partition's hand-over may wait for what is in flight */
-    POLL_AGAIN_MS = 1000,               /* after a consumer failed */
     REFILE_FIRST_MS = 1000, REFILE_MOST_MS = 30000,     /* a dead-letter sink's waits between attempts */
 };
 
@@ -278,39 +277,43 @@ static void take_record(struct delivery *d, struct record *r)
         entry_enter(d, en);
 }
 
-/* Polls; true when there may be more at once. */
-static bool poll_records(struct delivery *d)
+/* At most `room` new records; 0 as well when the consumer is in trouble, which is told once. It lets a place in trouble rest by
+ * itself, so the others go on. */
+static size_t poll_consumer(struct delivery *d, struct record **out, size_t room)
 {
-    struct record *records[ROUND];
     struct err e = { "" };
-    size_t room = d->window_used < (size_t)d->config->window ? (size_t)d->config->window - d->window_used : 0;
-    if (d->stopped || clock_mono_ms() < d->poll_after_ms)
-        room = 0;
-    if (room > ROUND)
-        room = ROUND;
-    int n = consumer_poll(d->consumer, records, room, &e);
+    int n = consumer_poll(d->consumer, out, d->stopped ? 0 : room, &e);
     if (n < 0) {
         if (!d->poll_failed)
             LOG(ERROR, "reading topics failed; trying again", LOG_C("sink", d->s->id), LOG_C("reason", e.text));
         d->poll_failed = true;
-        d->poll_after_ms = clock_mono_ms() + POLL_AGAIN_MS;
-        return false;
+        return 0;
     }
     if (d->poll_failed && n > 0) {
         LOG(INFO, "reading topics works again", LOG_C("sink", d->s->id));
         d->poll_failed = false;
     }
-    for (int i = 0; i < n; i++)
-        take_record(d, records[i]);
-    return room > 0 && (size_t)n == room;
+    return (size_t)n;
 }
 
-static void poll_broadcast(struct delivery *d, bool *more)
+/* Polls; true when there may be more at once. */
+static bool poll_records(struct delivery *d)
 {
     struct record *records[ROUND];
-    struct err e = { "" };
-    int n = consumer_poll(d->consumer, records, d->stopped ? 0 : ROUND, &e);
-    for (int i = 0; i < n; i++) {
+    size_t room = d->window_used < (size_t)d->config->window ? (size_t)d->config->window - d->window_used : 0;
+    if (room > ROUND)
+        room = ROUND;
+    size_t n = poll_consumer(d, records, room);
+    for (size_t i = 0; i < n; i++)
+        take_record(d, records[i]);
+    return room > 0 && n == room;
+}
+
+static bool poll_broadcast(struct delivery *d)
+{
+    struct record *records[ROUND];
+    size_t n = poll_consumer(d, records, ROUND);
+    for (size_t i = 0; i < n; i++) {
         const struct event *ev = event_from_record(records[i], NULL);
         metric_add(d->count.consumed, 1);
         bool wanted = ev && filter_match(d->config->filter, ev);
@@ -320,7 +323,7 @@ static void poll_broadcast(struct delivery *d, bool *more)
         event_unref(ev);
         record_free(records[i]);
     }
-    *more = n == ROUND;
+    return n == ROUND;
 }
 
 /* ---- news ---- */
@@ -468,7 +471,7 @@ bool delivery_step(struct delivery *d, struct duration wait)
     if (atomic_load(&d->abandoned) || (d->stopped && d->flying == 0 && d->storing == 0))
         return false;
     if (d->s->ops->broadcast) {
-        poll_broadcast(d, &more);
+        more = poll_broadcast(d);
         take_results(d, more ? 0 : wait_for(d, wait));
         return true;
     }

@@ -81,7 +81,6 @@ struct delivery {
     size_t chain_mask;
     struct timers timers;
     bool failing, poll_failed;
-    int64_t poll_after_ms;
 
     char *group, *dead_letter_topic, *redrive_topic;
     struct retry_topic *retries;    /* by rising wait */
