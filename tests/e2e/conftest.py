@@ -33,7 +33,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER_SECRET = "a raw secret of more than 24 characters"
 TOKEN = "a-token-of-some-length-0123"
 SANITIZERS = re.compile(r"ERROR: AddressSanitizer|ERROR: LeakSanitizer|runtime error:|CHECK failed|WARNING: ThreadSanitizer|FATAL: ThreadSanitizer")
-PATIENCE = float(os.environ.get("PATIENCE", 40))       # seconds; a bound for what should take less than one
+PATIENCE = float(os.environ.get("PATIENCE", 40))     # seconds; a bound for what should take less than one
 
 
 def pytest_configure(config):

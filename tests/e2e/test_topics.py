@@ -19,7 +19,7 @@ def produce(kafka, topic, value, key=None, headers=()):
     subprocess.run(command, input=value, check=True, timeout=60)
 
 
-def test_binary_mode(kafka_bridge, node):
+def test_binary_mode(kafka_bridge):
     daemon = kafka_bridge.run(HTTP_SOURCE)
     body = '{"amount":1.10,"text":"Grüße 😀"}'.encode()
     headers = {"Authorization": f"Bearer {TOKEN}", "ce-specversion": "1.0", "ce-id": "binary-1", "ce-source": "/e2e", "ce-type": "thing.happened",
