@@ -2,6 +2,7 @@
 /* The file of dead letters, on SQLite. */
 #include "connectors/dead_letter/letters.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -67,6 +68,8 @@ struct letters {
 
 static bool db_failed(const struct letters *st, struct err *e)
 {
+    if (sqlite3_errcode(st->db) == SQLITE_NOTADB)
+        return err_set(e, "%s: is not a file of dead letters, nor any SQLite database; it is left alone, name another path", st->path);
     return err_set(e, "%s: %s", st->path, sqlite3_errmsg(st->db));
 }
 
@@ -136,7 +139,9 @@ struct letters *letters_open(const char *path, bool write, struct err *e)
     /* A reader opens for writing too (and is then forbidden to): a journal that a killed daemon left must be rolled back. */
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (write ? SQLITE_OPEN_CREATE : 0);
     if (sqlite3_open_v2(path, &st->db, flags, NULL) != SQLITE_OK) {
-        db_failed(st, e);
+        int why = st->db ? sqlite3_system_errno(st->db) : ENOMEM;
+        err_set(e, "%s: cannot be opened: %s; %s", path, why ? strerror(why) : sqlite3_errmsg(st->db),
+                write ? "its folder must exist and be writable" : "the daemon creates it when it starts");
         letters_close(st);
         return NULL;
     }

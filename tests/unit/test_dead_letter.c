@@ -318,6 +318,10 @@ static void foreign_and_damaged_files_are_refused(void **state)
     (void)state;
     struct err e;
     sqlite3 *db;
+    assert_null(letters_open("/nowhere/at/all.db", true, &e));
+    assert_string_equal(e.text, "/nowhere/at/all.db: cannot be opened: No such file or directory; its folder must exist and be writable");
+    assert_null(letters_open(path, false, &e));
+    assert_non_null(strstr(e.text, "No such file or directory; the daemon creates it when it starts"));
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, "CREATE TABLE users (name)", NULL, NULL, NULL), SQLITE_OK);
     assert_null(letters_open(path, true, &e));
