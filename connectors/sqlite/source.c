@@ -260,7 +260,8 @@ static int fail(struct sqlite_source *s, const struct err *why, struct err *e)
     if (s->db)
         database_close(s);
     s->trouble = *why;
-    err_set(e, "%s", why->text);
+    s->failed.text[0] = '\0';
+    err_set(e, "%s", s->trouble.text);
     return -1;
 }
 
@@ -434,11 +435,8 @@ static int sqlite_read(struct source *base, int wake_fd, struct emission *out, s
         wait_for(s, wake_fd, s->poll.ms, false);
         return 0;
     }
-    if (s->failed.text[0]) {
-        struct err why = s->failed;
-        s->failed.text[0] = '\0';
-        return fail(s, &why, e);
-    }
+    if (s->failed.text[0])
+        return fail(s, &s->failed, e);
     batch_reset(s);
     if (!s->introduced)
         return introduce(s, out, room);
