@@ -542,6 +542,26 @@ static void a_stop_finishes_what_is_in_flight_and_sends_no_more(void **state)
     assert_string_equal(sink.sent[0].id, "b");
 }
 
+/* A stop whose deadline passed: the broker still knows of a dead letter when the sink is closed. */
+static void the_broker_may_report_after_the_sink_is_closed(void **state)
+{
+    (void)state;
+    retry_list(0, NULL);
+    sink.verdict = always_503;
+    flow_event(&flow, "in", "a", "k");
+    start();
+    flow.weather = HOLD;
+    turn(3);
+    delivery_abandon(d);
+    assert_false(delivery_step(d, (struct duration){ 0 }));
+    delivery_close(d);
+    flow_release(&flow);
+    delivery_free(d);
+    d = NULL;
+    assert_int_equal(count("dead"), 0);
+    assert_int_equal(count("released"), 1);
+}
+
 static void a_broadcast_sink_gets_what_comes_from_now_on(void **state)
 {
     (void)state;
@@ -580,6 +600,7 @@ int main(void)
         flow_test(a_record_that_is_no_event_becomes_a_dead_letter),
         flow_test(a_redriven_event_comes_back_to_this_sink),
         flow_test(a_stop_finishes_what_is_in_flight_and_sends_no_more),
+        flow_test(the_broker_may_report_after_the_sink_is_closed),
         flow_test(a_broadcast_sink_gets_what_comes_from_now_on),
     };
     return cmocka_run_group_tests_name("delivery", tests, NULL, NULL);
