@@ -91,6 +91,8 @@ static void kafka_free(struct kafka *b)
     free(b->notes);
     pthread_mutex_destroy(&b->lock);
     pthread_mutex_destroy(&b->idle_lock);
+    pthread_mutex_destroy(&b->wave_lock);
+    pthread_cond_destroy(&b->wave_there);
     pthread_mutex_destroy(&b->topics_lock);
     pthread_cond_destroy(&b->idle);
     pthread_cond_destroy(&b->topics_changed);
@@ -112,6 +114,9 @@ static struct broker *kafka_open(const struct broker_config *config, struct err 
     *b = (struct kafka){ .base.ops = &broker_kafka, .config = config, .down = true };
     pthread_mutex_init(&b->lock, NULL);
     pthread_mutex_init(&b->idle_lock, NULL);
+    pthread_mutex_init(&b->wave_lock, NULL);
+    kafka_cond_init(&b->wave_there);
+    b->wave_end = &b->wave;
     pthread_mutex_init(&b->topics_lock, NULL);
     kafka_cond_init(&b->idle);
     kafka_cond_init(&b->topics_changed);

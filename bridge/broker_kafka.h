@@ -81,6 +81,10 @@ struct kafka {
     pthread_cond_t idle;
     atomic_long open;               /* publications without an outcome */
 
+    pthread_mutex_t wave_lock;      /* guards wave, wave_end; with wave_there */
+    pthread_cond_t wave_there;
+    struct pending *wave, **wave_end;       /* published, not sent yet */
+
     pthread_mutex_t topics_lock;    /* guards notes, note_count; with topics_changed */
     pthread_cond_t topics_changed;
     struct topic_note *notes;

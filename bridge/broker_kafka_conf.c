@@ -23,7 +23,7 @@ static const struct setting defaults[] = {
     { ALL, "socket.keepalive.enable", "true" },
     { ALL, "socket.nagle.disable", "true" },
     { ALL, "topic.metadata.refresh.interval.ms", "10000" }, /* new partitions and topics are noticed */
-    { KAFKA_PRODUCER, "linger.ms", "0" },                   /* senders wait for the report; librdkafka batches what queues up */
+    { KAFKA_PRODUCER, "linger.ms", "5" },                   /* never waited for: the poller flushes each wave */
     { KAFKA_PRODUCER, "message.timeout.ms", "30000" },      /* then UNAVAILABLE: whoever waits hears something */
     { KAFKA_PRODUCER, "partitioner", "murmur2_random" },    /* as Java clients do, so keys meet on the same partition */
     { KAFKA_PRODUCER, "queue.buffering.max.kbytes", "32768" },

@@ -19,10 +19,13 @@
 
 #define TOO_LARGE "too_large"       /* the one reason that no waiting mends */
 
+enum { WAVE_MS = 2, IDLE_MS = 100 };
+
 enum phase { PHASE_NOTES, PHASE_RECORDS, PHASE_CHANGES };
 
-struct pending {                    /* one publication under way */
+struct pending {                    /* one publication, in one allocation with copies of what it publishes */
     struct kafka *b;
+    struct pending *next;           /* in the wave to come */
     void (*done)(void *ctx, uint64_t tag, enum outcome o, const char *why);
     void *ctx;
     uint64_t tag;
@@ -32,9 +35,9 @@ struct pending {                    /* one publication under way */
     const char *reason;             /* NULL: nothing failed */
     char why[400];
     int64_t began_us;
-    const struct record *records;   /* the caller's while it is in broker_publish; our copy when notes go first */
+    const struct record *records;
     size_t record_count;
-    const char *state_of;           /* copies from here on */
+    const char *state_of;
     struct change *changes;
     size_t change_count;
 };
@@ -294,6 +297,37 @@ static void phase_end(struct pending *p)
 
 /* ---- publishing ---- */
 
+/* What is published while the poller sends and waits for reports forms its next wave: alone a publication waits for nobody, under
+ * load the requests grow. (With linger.ms 0 and a caller that sends by itself the client makes a request of every few records, and
+ * while more of them are wanted than may be in flight its thread spins, which a busy machine feels.) */
+static void wave_join(struct pending *p)
+{
+    struct kafka *b = p->b;
+    pthread_mutex_lock(&b->wave_lock);
+    *b->wave_end = p;
+    b->wave_end = &p->next;
+    if (b->wave == p)
+        pthread_cond_signal(&b->wave_there);
+    pthread_mutex_unlock(&b->wave_lock);
+}
+
+/* The poller's: takes what is there, waiting for it at most `wait_ms`, and sends it. */
+static void wave_send(struct kafka *b, int64_t wait_ms)
+{
+    int64_t until = clock_mono_ms() + wait_ms;
+    pthread_mutex_lock(&b->wave_lock);
+    while (!b->wave && wait_ms && kafka_cond_wait(&b->wave_there, &b->wave_lock, until))
+        ;
+    struct pending *wave = b->wave;
+    b->wave = NULL;
+    b->wave_end = &b->wave;
+    pthread_mutex_unlock(&b->wave_lock);
+    for (struct pending *next; wave; wave = next) {
+        next = wave->next;
+        phase_begin(wave, wave->phase);
+    }
+}
+
 /* Copies into the publication's own allocation. */
 static void *keep(char **room, const void *from, size_t n)
 {
@@ -335,20 +369,19 @@ static void keep_record(char **room, struct record *r)
     r->headers = headers;
 }
 
-/* The publication with copies of what is needed after broker_publish returned: the changes, and with notes the records too. */
-static struct pending *pending_new(struct kafka *b, const struct publication *p, bool notes)
+static struct pending *pending_new(struct kafka *b, const struct publication *p)
 {
     size_t n = kept(sizeof(struct pending)) + kept(p->change_count * sizeof *p->changes);
     n += p->change_count ? kept(strlen(p->state_of) + 1) : 0;
     for (size_t i = 0; i < p->change_count; i++)
         n += kept(p->changes[i].key.n) + kept(p->changes[i].value.n);
-    for (size_t i = 0; notes && i < p->record_count; i++)
+    for (size_t i = 0; i < p->record_count; i++)
         n += kept(sizeof(struct record)) + kept_record(&p->records[i]);
     char *room = mem_alloc(n);
     struct pending *made = (struct pending *)(void *)room;
     room += kept(sizeof *made);
     *made = (struct pending){ .b = b, .done = p->done, .ctx = p->ctx, .tag = p->tag, .failed = ATOMIC_FLAG_INIT,
-                              .began_us = clock_mono_us(), .records = p->records, .record_count = p->record_count,
+                              .phase = PHASE_RECORDS, .began_us = clock_mono_us(), .record_count = p->record_count,
                               .change_count = p->change_count };
     if (p->change_count) {
         made->changes = keep(&room, p->changes, p->change_count * sizeof *p->changes);
@@ -357,9 +390,9 @@ static struct pending *pending_new(struct kafka *b, const struct publication *p,
     for (size_t i = 0; i < p->change_count; i++) {
         made->changes[i].key = keep_str(&room, p->changes[i].key);
         made->changes[i].value = keep_str(&room, p->changes[i].value);
+        if (p->changes[i].ahead)
+            made->phase = PHASE_NOTES;
     }
-    if (!notes || !p->record_count)
-        return made;
     struct record *records = keep(&room, p->records, p->record_count * sizeof *records);
     for (size_t i = 0; i < p->record_count; i++)
         keep_record(&room, &records[i]);
@@ -370,11 +403,8 @@ static struct pending *pending_new(struct kafka *b, const struct publication *p,
 void kafka_publish(struct broker *base, const struct publication *p)
 {
     struct kafka *b = (struct kafka *)base;
-    bool notes = false;
-    for (size_t i = 0; i < p->change_count; i++)
-        notes |= p->changes[i].ahead;
     atomic_fetch_add(&b->open, 1);
-    phase_begin(pending_new(b, p, notes), notes ? PHASE_NOTES : PHASE_RECORDS);
+    wave_join(pending_new(b, p));
 }
 
 bool kafka_flush(struct broker *base, struct duration limit)
@@ -501,12 +531,16 @@ static void *poller_run(void *arg)
     struct kafka *b = arg;
     struct kafka_handle *h = b->handle;
     while (!atomic_load(&b->stop)) {
-        rd_kafka_poll(h->rk, 100);
+        wave_send(b, rd_kafka_outq_len(h->rk) ? 0 : IDLE_MS);
+        rd_kafka_flush(h->rk, WAVE_MS);         /* sends without lingering, and serves reports until all are there */
+        rd_kafka_poll(h->rk, 0);
         if (atomic_load(&h->fatal))
             h = replace(b, h);
     }
-    while (atomic_load(&b->open) > 0)
+    while (atomic_load(&b->open) > 0) {
+        wave_send(b, 0);
         handle_purge(h);
+    }
     return NULL;
 }
 
