@@ -139,9 +139,14 @@ static void on_done(void *ctx, uint64_t tag, enum outcome o, const char *why)
 static void publish(struct delivery *d, struct entry *en, const char *topic, const char *const *trail)
 {
     struct moved m;
-    trail_move(&m, en->record, topic, trail);
-    if (en->bare)
-        m.record.value = STR_ABSENT;
+    struct record r = *en->record;
+    if (en->bare > 0)
+        r.value = STR_ABSENT;
+    if (en->bare > 1) {
+        r.key = STR_ABSENT;
+        r.header_count = 0;
+    }
+    trail_move(&m, &r, topic, trail);
     broker_publish(d->broker, &(struct publication){ .records = &m.record, .record_count = 1, .done = on_done, .ctx = d, .tag = entry_tag(en) });
     trail_free(&m);
 }
@@ -214,20 +219,20 @@ void moves_retry(struct delivery *d, struct entry *en, int64_t wait_ms)
 }
 
 /* With its trail the record is larger than the broker takes. A retry becomes a dead letter; that one goes without its data, which
- * still stands at its origin. */
+ * still stands at its origin; if need be (a foreign record), it only tells where that is. */
 static void shrink(struct delivery *d, struct entry *en, const char *why)
 {
     LOG(ERROR, "too large to move on; its dead letter is stored without its data", LOG_C("sink", d->s->id),
         LOG_STR("event", en->event ? en->event->id : STR("?")), LOG_C("reason", why));
     if (!en->dead_class)
         en->dead_class = reason_text(en->last.reason);
-    en->bare = true;
+    en->bare++;
     publish_dead_letter(d, en);
 }
 
 void moves_done(struct delivery *d, struct entry *en, enum outcome o, const char *why)
 {
-    if (o == OUTCOME_INVALID && !en->bare) {
+    if (o == OUTCOME_INVALID && en->bare < 2) {
         shrink(d, en, why);
         return;
     }

@@ -43,7 +43,7 @@ struct entry {                      /* a record between poll and done */
     const char *dead_class;         /* ENTRY_STORING: becomes a dead letter of this class; NULL: goes to a retry topic */
     int64_t retry_wait_ms;
     unsigned store_attempts;
-    bool bare;                      /* the dead letter goes without its data, which is too large */
+    unsigned bare;                  /* what is too large for a dead letter is left out: 1 the data, 2 key and headers as well */
 };
 
 struct queue {

@@ -244,6 +244,25 @@ static void a_dead_letter_that_is_too_large_goes_without_its_data(void **state)
     reconciles();
 }
 
+static void a_foreign_record_with_too_much_in_its_headers_holds_up_nobody(void **state)
+{
+    (void)state;
+    char much[400];
+    memset(much, 'x', sizeof much);
+    const struct header header = { STR("much"), { much, sizeof much } };
+    flow_raw(&flow, &(struct record){ .topic = STR("in"), .partition = -1, .key = STR("k"), .value = STR("no event"), .headers = &header, .header_count = 1 });
+    flow.largest = 350;
+    start();
+    turn(6);
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 2), 1);
+    flow_expect_header(found[0], TRAIL_CLASS, "poison");
+    flow_expect_header(found[0], TRAIL_TOPIC, "in");
+    flow_expect_header(found[0], TRAIL_OFFSET, "0");
+    record_free(found[0]);
+    assert_int_equal(count("dead"), 1);
+    reconciles();
+}
+
 static void the_offset_waits_for_the_dead_letter(void **state)
 {
     (void)state;
@@ -586,6 +605,7 @@ int main(void)
         flow_test(a_rejected_event_is_dead_at_once),
         flow_test(a_dead_letter_that_cannot_be_stored_is_never_dropped),
         flow_test(a_dead_letter_that_is_too_large_goes_without_its_data),
+        flow_test(a_foreign_record_with_too_much_in_its_headers_holds_up_nobody),
         flow_test(the_offset_waits_for_the_dead_letter),
         flow_test(a_long_wait_goes_through_its_retry_topic),
         flow_test(a_retry_of_an_earlier_schedule_is_not_forgotten),
