@@ -3,7 +3,7 @@
  *
  *   AQUEDUCT_TEST_KAFKA=host:port bench.kafka raw|broker|consume [in flight] [seconds] [bytes]
  *
- * raw: librdkafka alone, with the same settings and one poll thread; broker: through broker_publish with eight headers, as an
+ * raw: librdkafka alone, with the same settings (but linger.ms 0) and one poll thread; broker: through broker_publish with eight headers, as an
  * event has; consume: reads back what was written. Prints one JSON object; CPU is this process's, without Kafka's. */
 #include <poll.h>
 #include <stdio.h>
@@ -148,6 +148,7 @@ static bool set_up(bool use_raw)
     if (!broker || !use_raw)
         return broker || (fprintf(stderr, "%s\n", e.text), false);
     rd_kafka_conf_t *conf = kafka_conf(&config, KAFKA_PRODUCER, NULL, &e);
+    rd_kafka_conf_set(conf, "linger.ms", "0", NULL, 0);     /* nobody flushes here */
     rd_kafka_conf_set_dr_msg_cb(conf, on_report);
     raw = rd_kafka_new(RD_KAFKA_PRODUCER, conf, NULL, 0);
     raw_topic = rd_kafka_topic_new(raw, topic, NULL);
