@@ -116,9 +116,19 @@ static void close_slow(struct listener *l)
     listener_close(l, 1013, "too slow");
 }
 
-void cohort_relieve(struct cohort *c)
+size_t cohort_trim(struct cohort *c)
 {
     cohort_flush(c);
+    c->low = c->ring.head;
+    for (uint32_t i = 0; i < c->count; i++)
+        if (c->listeners[i]->position < c->low)
+            c->low = c->listeners[i]->position;
+    ring_trim(&c->ring, c->low);
+    return (size_t)(c->ring.head - c->low);
+}
+
+void cohort_relieve(struct cohort *c)
+{
     for (uint32_t i = c->count; i-- > 0;)
         if (c->listeners[i]->blocked)
             close_slow(c->listeners[i]);

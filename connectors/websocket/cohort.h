@@ -51,7 +51,9 @@ bool cohort_add(struct cohort *c, struct str frame);
 /* Adds bytes that are no event (a comment in an event stream). */
 void cohort_comment(struct cohort *c, struct str bytes);
 void cohort_flush(struct cohort *c);
-/* Gives all of the ring's memory back: whoever cannot take the rest at once is closed as too slow. */
+/* Sends what can be sent and keeps memory only for what somebody still waits for; returns how many bytes that are. */
+size_t cohort_trim(struct cohort *c);
+/* Gives the rest of the ring's memory back: whoever waits for it is closed as too slow. Right after cohort_trim. */
 void cohort_relieve(struct cohort *c);
 void cohort_writable(struct listener *l);       /* the kernel takes bytes again */
 /* Takes the listener out and ends its stream; `l` may be gone afterwards. */

@@ -2,6 +2,7 @@
 /* The ring of bytes, mapped twice. */
 #include "connectors/websocket/ring.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include "bridge/lib/mem.h"
@@ -72,4 +73,22 @@ void ring_give_back(struct ring *r)
     madvise(r->at, r->size, MADV_REMOVE);
     *r->held -= r->touched;
     r->touched = 0;
+}
+
+void ring_trim(struct ring *r, uint64_t low)
+{
+    size_t kept = (size_t)(r->head - low), page = (size_t)sysconf(_SC_PAGESIZE), end = (kept + page - 1) / page * page;
+    if (kept == 0) {
+        ring_give_back(r);
+        return;
+    }
+    char *copy = mem_alloc(kept);       /* source and target may be the same pages by way of the second mapping */
+    memcpy(copy, ring_bytes(r, low), kept);
+    memcpy(r->at, copy, kept);
+    free(copy);
+    r->origin = low;
+    if (end < r->size)
+        madvise(r->at + end, r->size - end, MADV_REMOVE);
+    *r->held -= r->touched - kept;
+    r->touched = kept;
 }

@@ -22,6 +22,7 @@ void ring_close(struct ring *r);
 void ring_add(struct ring *r, struct str bytes);        /* at most `size`; the oldest bytes are overwritten */
 void ring_rewind(struct ring *r);
 void ring_give_back(struct ring *r);                    /* rewinds, and keeps no memory at all */
+void ring_trim(struct ring *r, uint64_t low);           /* keeps memory only for the bytes from position low on */
 
 static inline const char *ring_bytes(const struct ring *r, uint64_t position)
 {

@@ -323,15 +323,20 @@ static struct str build_block(struct websocket_sink *s, const struct message *m,
     return b->failed ? STR_ABSENT : buf_str(b);
 }
 
-/* Keeps all rings together within their bound. */
+/* Keeps all rings together within their bound: first everybody gets what can be sent and memory that nobody waits for goes back;
+ * if that is not enough, those who lag behind in the subscription that lags most have to go. */
 static void relieve(struct websocket_sink *s)
 {
     while (s->held > (size_t)s->max_buffered.n) {
-        struct cohort *fullest = s->cohorts;
-        for (struct cohort *c = s->cohorts; c; c = c->next)
-            if (c->ring.touched > fullest->ring.touched)
-                fullest = c;
-        cohort_relieve(fullest);
+        struct cohort *last = s->cohorts;
+        size_t most = 0;
+        for (struct cohort *c = s->cohorts; c; c = c->next) {
+            size_t lag = cohort_trim(c);
+            last = lag > most ? c : last;
+            most = lag > most ? lag : most;
+        }
+        if (s->held > (size_t)s->max_buffered.n)
+            cohort_relieve(last);
     }
 }
 
