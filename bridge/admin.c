@@ -137,10 +137,6 @@ static void on_control(void *ctx, const struct http_request *r)
         answer(a->control, r, 404, "text/plain", STR("there is POST /publish\n"));
         return;
     }
-    if (!a->broker) {
-        answer(a->control, r, 503, "text/plain", STR("starting\n"));
-        return;
-    }
     struct buf bytes = buf_new(r->body.n + 1);
     bool room = buf_room(&bytes, r->body.n) != NULL;    /* decoded bytes are fewer than encoded ones: it never grows, so spans stay */
     json_t *j = json_loadb(r->body.at, r->body.n, 0, NULL);
@@ -177,10 +173,11 @@ static bool control_path(const struct config *config, char *out, size_t room)
     return n > 0 && (size_t)n < room && (size_t)n - 5 < sizeof ((struct sockaddr_un *)0)->sun_path;
 }
 
-struct admin *admin_new(const struct config *config, bool (*ready)(void *ctx, struct err *why), void *ctx, struct err *e)
+struct admin *admin_new(const struct config *config, struct broker *broker, bool (*ready)(void *ctx, struct err *why), void *ctx, struct err *e)
 {
     struct admin *a = mem_alloc(sizeof *a);
     char path[256];
+    a->broker = broker;
     a->ready = ready;
     a->ctx = ctx;
     a->stored_fd = wake_new();
@@ -204,11 +201,6 @@ struct admin *admin_new(const struct config *config, bool (*ready)(void *ctx, st
 fail:
     admin_free(a);
     return NULL;
-}
-
-void admin_broker(struct admin *a, struct broker *broker)
-{
-    a->broker = broker;
 }
 
 void admin_run(struct admin *a, int wake_fd, int wait_ms)

@@ -10,9 +10,8 @@
 
 struct admin;
 
-/* `broker` may be NULL at first (set with admin_broker); `ready` fills *why and returns false while the bridge is not ready. */
-struct admin *admin_new(const struct config *config, bool (*ready)(void *ctx, struct err *why), void *ctx, struct err *e);
-void admin_broker(struct admin *a, struct broker *broker);
+/* Everything is borrowed and outlives the admin; `ready` fills *why and returns false while the bridge is not ready. */
+struct admin *admin_new(const struct config *config, struct broker *broker, bool (*ready)(void *ctx, struct err *why), void *ctx, struct err *e);
 /* Serves for at most wait_ms; returns soon after wake_fd is readable. */
 void admin_run(struct admin *a, int wake_fd, int wait_ms);
 void admin_free(struct admin *a);

@@ -75,19 +75,11 @@ static bool worker_start(struct worker *w, struct err *e)
 
 /* ---- start ---- */
 
-static bool topic_make(struct bridge *b, const struct topic_config *wanted, struct err *e)
+/* A topic that nobody listed; `group` NULL: no consumer group decides what may go. */
+static bool plain_topic(void *ctx, const char *name, const char *group, struct err *e)
 {
-    return broker_topic(b->broker, wanted, e);
-}
-
-static bool plain_topic(struct bridge *b, const char *name, struct err *e)
-{
-    return topic_make(b, &(struct topic_config){ .name = (char *)(uintptr_t)name, .partitions = 1 }, e);
-}
-
-static bool own_topic(void *ctx, const char *name, const char *group, struct err *e)
-{
-    return topic_make(ctx, &(struct topic_config){ .name = (char *)(uintptr_t)name, .partitions = 1, .consumed_by = group }, e);
+    struct bridge *b = ctx;
+    return broker_topic(b->broker, &(struct topic_config){ .name = (char *)(uintptr_t)name, .partitions = 1, .consumed_by = group }, e);
 }
 
 static bool is_listed(const struct config *c, const char *name)
@@ -106,16 +98,16 @@ static bool topics_open(struct bridge *b, struct err *e)
     const struct route_config *routes = c->routes.at;
     char name[300];
     for (size_t i = 0; i < c->topics.count; i++)
-        if (!topic_make(b, &topics[i], e))
+        if (!broker_topic(b->broker, &topics[i], e))
             return false;
     for (size_t i = 0; i < c->routes.count; i++)
-        if (!is_listed(c, routes[i].topic) && !plain_topic(b, routes[i].topic, e))
+        if (!is_listed(c, routes[i].topic) && !plain_topic(b, routes[i].topic, NULL, e))
             return false;
     snprintf(name, sizeof name, "%s%s", c->broker.prefix, TOPIC_DEAD_LETTER);
-    if (!plain_topic(b, name, e))
+    if (!plain_topic(b, name, NULL, e))
         return false;
     for (size_t i = 0; i < c->sink_count; i++)
-        if (!delivery_topics(&c->sinks[i], &c->broker, own_topic, b, e))
+        if (!delivery_topics(&c->sinks[i], &c->broker, plain_topic, b, e))
             return false;
     return true;
 }
@@ -301,12 +293,18 @@ static bool is_ready(void *ctx, struct err *why)
     return broker_ready(b->broker, why);
 }
 
-static int signals_open(void)
+static sigset_t stop_signals(void)
 {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    return set;
+}
+
+static int signals_open(void)
+{
+    sigset_t set = stop_signals();
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     return signalfd(-1, &set, SFD_CLOEXEC);
@@ -315,10 +313,7 @@ static int signals_open(void)
 /* Reads a pending signal; 0 when there is none. */
 static int signal_take(void)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
+    sigset_t set = stop_signals();
     int n = sigtimedwait(&set, NULL, &(struct timespec){ 0 });
     return n > 0 ? n : 0;
 }
@@ -376,9 +371,8 @@ int bridge_main(const struct config *config)
     b.signal_fd = signals_open();
     b.broker = broker_open(&config->broker, &e);
     if (b.broker)
-        b.admin = admin_new(config, is_ready, &b, &e);
+        b.admin = admin_new(config, b.broker, is_ready, &b, &e);
     if (b.admin) {
-        admin_broker(b.admin, b.broker);
         b.router = router_new(config);
         code = run(&b);
         stop(&b);

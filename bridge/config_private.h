@@ -46,7 +46,6 @@ struct node *tree_load(struct arena *a, const char *file, struct str yaml, struc
 /* Merges mapping `from` into mapping `into`: mappings by key, lists by appending, anything else twice is a problem. */
 void tree_merge(struct arena *a, struct node *into, struct node *from, struct problems *out);
 struct node *node_get(const struct node *mapping, const char *key);     /* NULL: not there, or no mapping */
-struct node *node_take(struct node *mapping, const char *key);          /* the same, and removes it */
 bool node_is_null(const struct node *n);                                /* nothing, ~ or null */
 
 /* Appends what `in` says once expanded to out; false with *e when a part cannot be. */

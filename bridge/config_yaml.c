@@ -32,18 +32,6 @@ struct node *node_get(const struct node *mapping, const char *key)
     return found ? found->value : NULL;
 }
 
-struct node *node_take(struct node *mapping, const char *key)
-{
-    struct entry *found = find(mapping, str_of(key));
-    if (!found)
-        return NULL;
-    struct node *value = found->value;
-    size_t behind = (size_t)(mapping->at + mapping->count - found) - 1;
-    memmove(found, found + 1, behind * sizeof *found);
-    mapping->count--;
-    return value;
-}
-
 static void append(struct arena *a, struct node *to, struct node *key, struct node *value)
 {
     if (to->count == to->cap) {
