@@ -25,6 +25,8 @@ struct problems {
     size_t count;
 };
 
+enum { ROUTE_TARGETS = 16 };        /* most topics one event goes to; config_load refuses more `also` routes in a row */
+
 struct route_config {               /* an entry of `routes:`; rows in route_options */
     struct filter *filter;          /* NULL: everything */
     char *topic;

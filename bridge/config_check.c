@@ -4,7 +4,6 @@
 #include "bridge/config_private.h"
 #include "bridge/lib/mem.h"
 #include "bridge/net/conn.h"
-#include "bridge/route.h"
 #include "bridge/trail.h"
 
 struct check {

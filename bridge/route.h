@@ -5,8 +5,6 @@
 #pragma once
 #include "bridge/config.h"
 
-enum { ROUTE_TARGETS = 16 };        /* most topics one event goes to; config_load refuses more `also` routes in a row */
-
 struct target {
     const char *topic;
     struct str key;                 /* points into the event; absent: no key */
