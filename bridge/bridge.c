@@ -10,13 +10,13 @@
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
-#include "bridge/admin.h"
-#include "bridge/delivery.h"
-#include "bridge/intake.h"
+#include "bridge/admin/admin.h"
+#include "bridge/delivery/delivery.h"
+#include "bridge/intake/intake.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
-#include "bridge/trail.h"
+#include "bridge/event/trail.h"
 
 enum {
     START_AGAIN_MS = 2000,          /* between attempts to reach a Kafka that does not answer yet */

@@ -12,7 +12,7 @@
  * What misses the deadline is abandoned: nothing unsettled was acknowledged and nothing unfinished was committed, so it is
  * delivered after the next start. A second signal leaves at once, for the same reason without loss. */
 #pragma once
-#include "bridge/config.h"
+#include "bridge/config/config.h"
 
 /* Runs the bridge until a signal ends it. Returns the exit code: 0 stopped, 1 could not start, or the broker failed for good. */
 int bridge_main(const struct config *config);

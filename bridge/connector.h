@@ -14,10 +14,10 @@
  *
  * Adding a connector: its folder, one line in connectors/connectors.c, one in connectors/sources.cmake, its tests. */
 #pragma once
-#include "bridge/event.h"
+#include "bridge/event/event.h"
 #include "bridge/lib/err.h"
-#include "bridge/metrics.h"
-#include "bridge/option.h"
+#include "bridge/lib/metrics.h"
+#include "bridge/lib/option.h"
 
 /* ---- sources: bring events in ---- */
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "bridge/bridge.h"
-#include "bridge/config.h"
+#include "bridge/config/config.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 

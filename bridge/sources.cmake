@@ -1,5 +1,5 @@
 # The core: every .c file of bridge/ but the program itself.
-file(GLOB AQUEDUCT_BRIDGE CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bridge/*.c ${PROJECT_SOURCE_DIR}/bridge/lib/*.c ${PROJECT_SOURCE_DIR}/bridge/net/*.c)
+file(GLOB_RECURSE AQUEDUCT_BRIDGE CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bridge/*.c)
 list(REMOVE_ITEM AQUEDUCT_BRIDGE ${PROJECT_SOURCE_DIR}/bridge/main.c)
 target_sources(aqueduct_core PRIVATE ${AQUEDUCT_BRIDGE})
 
@@ -18,7 +18,7 @@ foreach(file ${presets})
 endforeach()
 file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/presets.c @ONLY CONTENT
 "/* Generated from schemas/presets/ by bridge/sources.cmake. */
-#include \"bridge/preset.h\"
+#include \"bridge/config/preset.h\"
 @preset_arrays@
 const struct preset presets[] = {
 @preset_rows@    {0, {0, 0}},

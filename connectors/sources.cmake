@@ -1,6 +1,6 @@
 # One line per connector.
 target_sources(aqueduct_core PRIVATE ${PROJECT_SOURCE_DIR}/connectors/connectors.c)
 foreach(connector sqlite http webhook websocket dead_letter)
-  file(GLOB files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/connectors/${connector}/*.c)
+  file(GLOB_RECURSE files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/connectors/${connector}/*.c)
   target_sources(aqueduct_core PRIVATE ${files})
 endforeach()

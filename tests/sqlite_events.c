@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "bridge/config.h"
+#include "bridge/config/config.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 #include "connectors/sqlite/sqlite.h"

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "bridge/lib/buf.h"
-#include "bridge/trail.h"
+#include "bridge/event/trail.h"
 #include "connectors/dead_letter/dead_letter.h"
 #include "connectors/dead_letter/print.h"
 

@@ -5,7 +5,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include "bridge/trail.h"
+#include "bridge/event/trail.h"
 
 static const struct option options[] = {
     OPTION(struct dead_letter, path, .fallback = "./dead-letters.db", .doc = "File that holds the dead letters (a SQLite database)."),

@@ -10,7 +10,7 @@
 #pragma once
 #include "bridge/lib/err.h"
 #include "bridge/lib/mem.h"
-#include "bridge/record.h"
+#include "bridge/event/record.h"
 
 struct letter {
     int64_t seq;                    /* order of filing */

@@ -6,7 +6,7 @@
 #include "bridge/lib/buf.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/jscan.h"
-#include "bridge/trail.h"
+#include "bridge/event/trail.h"
 
 enum { LINE_BYTES = 64 << 20 };
 

@@ -4,9 +4,9 @@
  * CloudEvents come as they are (binary, structured or batch); any other body is wrapped: the data is the body byte for byte, id
  * from the sender's header, type from the configuration. One thread. */
 #pragma once
-#include "bridge/event.h"
-#include "bridge/metrics.h"
-#include "connectors/http/verify.h"
+#include "bridge/event/event.h"
+#include "bridge/lib/metrics.h"
+#include "connectors/http/verify/verify.h"
 
 enum { HTTP_BATCH = 1000 };     /* most events of one request */
 

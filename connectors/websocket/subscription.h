@@ -6,8 +6,8 @@
  * A value that ends with * is a prefix. All conditions must hold. Anything unknown, twice or malformed is an error: a listener
  * that misspelled its filter must not get everything. */
 #pragma once
-#include "bridge/filter.h"
-#include "bridge/option.h"
+#include "bridge/event/filter.h"
+#include "bridge/lib/option.h"
 
 struct subscription {
     bool sse;                   /* server-sent events; else WebSocket frames */

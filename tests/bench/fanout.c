@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-#include "bridge/config.h"
+#include "bridge/config/config.h"
 #include "bridge/connector.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"

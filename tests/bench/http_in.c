@@ -14,12 +14,12 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-#include "bridge/config.h"
+#include "bridge/config/config.h"
 #include "bridge/connector.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
-#include "bridge/net/http_server.h"
+#include "bridge/net/http/server.h"
 #include "posters.h"
 
 enum { READ_BYTES = 1 << 16, ROOM = 256 };

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
-#include "bridge/broker.h"
+#include "bridge/broker/broker.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"

@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-#include "bridge/event.h"
-#include "bridge/filter.h"
+#include "bridge/event/event.h"
+#include "bridge/event/filter.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"

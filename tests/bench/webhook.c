@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "answerer.h"
-#include "bridge/config.h"
+#include "bridge/config/config.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"

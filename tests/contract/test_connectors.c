@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 #include <unistd.h>
-#include "bridge/config.h"
+#include "bridge/config/config.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 

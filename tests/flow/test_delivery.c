@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The life of a record at a sink, played on the in-memory broker with a fake clock. */
-#include "with_flow.h"
+#include "tests/support/flow.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include "bridge/delivery.h"
+#include "bridge/delivery/delivery.h"
 #include "bridge/lib/clock.h"
-#include "bridge/metrics.h"
-#include "bridge/trail.h"
+#include "bridge/lib/metrics.h"
+#include "bridge/event/trail.h"
 
 static struct flow flow;
 static struct script_sink sink;

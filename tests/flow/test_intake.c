@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* The way of an event from a source to the broker and back as a settlement, played on the in-memory broker. */
-#include "with_flow.h"
+#include "tests/support/flow.h"
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include "bridge/intake.h"
+#include "bridge/intake/intake.h"
 #include "bridge/lib/clock.h"
-#include "bridge/metrics.h"
-#include "bridge/trail.h"
+#include "bridge/lib/metrics.h"
+#include "bridge/event/trail.h"
 
 static struct flow flow;
 static struct script_source source;

@@ -2,7 +2,7 @@
 /* Decoding events from JSON, records and HTTP; what was decoded must survive every encoding.
  *
  * The input's first line is json, batch, record or http. Of the last two, lines "name: value" up to an empty one are headers. */
-#include "bridge/event.h"
+#include "bridge/event/event.h"
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Compiling filters: whatever JSON comes, and the canonical text of what was compiled means the same. */
 #include <stdlib.h>
-#include "bridge/filter.h"
+#include "bridge/event/filter.h"
 #include "bridge/lib/mem.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -4,7 +4,7 @@
  * Input: one byte that chooses where to cut, then the stream. */
 #include <stdlib.h>
 #include "bridge/lib/mem.h"
-#include "bridge/net/http1.h"
+#include "bridge/net/http/h1.h"
 
 enum { MAX_HEAD = 4096, MAX_BODY = 4096 };
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <zlib.h>
 #include "bridge/lib/mem.h"
-#include "bridge/broker_local.h"
+#include "bridge/broker/local/private.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Any bytes as a preset or section: a struct or problems, and nothing worse. */
 #include <stdlib.h>
-#include "bridge/config_private.h"
+#include "bridge/config/private.h"
 
 struct inner { char *name; struct filter *filter; int64_t n; };
 static const struct option inner_rows[] = {

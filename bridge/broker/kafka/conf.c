@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/* Properties for librdkafka: our defaults, the user's, and those that must be so; and what librdkafka says, in our log. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+#include "bridge/broker/kafka/private.h"
+#include "bridge/lib/clock.h"
+#include "bridge/lib/log.h"
+
+enum { ALL = KAFKA_PRODUCER | KAFKA_MEMBER | KAFKA_READER, CONSUMERS = KAFKA_MEMBER | KAFKA_READER };
+
+struct setting {
+    unsigned roles;
+    const char *key, *value;
+};
+
+/* The user may overrule these. */
+static const struct setting defaults[] = {
+    { ALL, "client.id", "aqueduct" },
+    { ALL, "log.connection.close", "false" },               /* brokers close idle connections; that is no news */
+    { ALL, "reconnect.backoff.ms", "50" },
+    { ALL, "reconnect.backoff.max.ms", "1000" },            /* back within a second, not ten, after a restart */
+    { ALL, "socket.keepalive.enable", "true" },
+    { ALL, "socket.nagle.disable", "true" },
+    { ALL, "topic.metadata.refresh.interval.ms", "10000" }, /* new partitions and topics are noticed */
+    { KAFKA_PRODUCER, "linger.ms", "5" },                   /* never waited for: the poller flushes each wave */
+    { KAFKA_PRODUCER, "message.timeout.ms", "30000" },      /* then UNAVAILABLE: whoever waits hears something */
+    { KAFKA_PRODUCER, "partitioner", "murmur2_random" },    /* as Java clients do, so keys meet on the same partition */
+    { KAFKA_PRODUCER, "queue.buffering.max.kbytes", "32768" },
+    { KAFKA_PRODUCER, "topic.metadata.propagation.max.ms", "10000" },
+    { CONSUMERS, "check.crcs", "true" },
+    { CONSUMERS, "fetch.error.backoff.ms", "100" },
+    { CONSUMERS, "fetch.max.bytes", "1048576" },
+    { CONSUMERS, "fetch.wait.max.ms", "100" },              /* a partition that has room again waits for the fetch under way */
+    { CONSUMERS, "max.partition.fetch.bytes", "262144" },
+    { CONSUMERS, "queued.max.messages.kbytes", "1024" },    /* per partition: each has its own queue */
+    { CONSUMERS, "queued.min.messages", "1000" },
+};
+
+/* The promise rests on these: set after the user's. */
+static const struct setting forced[] = {
+    { KAFKA_PRODUCER, "enable.idempotence", "true" },
+    { KAFKA_PRODUCER, "acks", "all" },
+    { KAFKA_PRODUCER, "delivery.report.only.error", "false" },
+    { KAFKA_MEMBER, "enable.partition.eof", "false" },
+    { KAFKA_READER, "enable.partition.eof", "true" },
+    /* librdkafka's timer commits what consumer_commit stored, and nothing else: durable soon without anyone polling. */
+    { KAFKA_MEMBER, "enable.auto.commit", "true" },
+    { KAFKA_MEMBER, "auto.commit.interval.ms", "200" },
+    { KAFKA_READER, "enable.auto.commit", "false" },
+    { CONSUMERS, "enable.auto.offset.store", "false" },
+    { CONSUMERS, "auto.offset.reset", "error" },            /* we decide where to go on, and say what was lost */
+    { CONSUMERS, "isolation.level", "read_committed" },
+    { KAFKA_MEMBER, "partition.assignment.strategy", "range,roundrobin" },
+    { ALL, "log.queue", "false" },
+};
+
+/* Properties the user may not set, or only to the values named. */
+static const struct rule {
+    const char *key, *allowed, *why;
+} rules[] = {
+    { "acks", "all|-1", "an event counts as stored only when all replicas in sync have it" },
+    { "request.required.acks", "all|-1", "an event counts as stored only when all replicas in sync have it" },
+    { "enable.idempotence", "true", "without it a retry inside librdkafka may reorder or repeat events" },
+    { "delivery.report.only.error", "false", "an event is acknowledged on its delivery report" },
+    { "transactional.id", "", "the bridge does not use transactions" },
+    { "enable.auto.commit", "", "a position moves only when what stands before it is finished" },
+    { "auto.commit.enable", "", "a position moves only when what stands before it is finished" },
+    { "auto.commit.interval.ms", "", "a position moves only when what stands before it is finished" },
+    { "enable.auto.offset.store", "", "a position moves only when what stands before it is finished" },
+    { "auto.offset.reset", "", "a sink's `start` says where it begins" },
+    { "isolation.level", "read_committed", "records of aborted transactions are not events" },
+    { "partition.assignment.strategy", "range|roundrobin|range,roundrobin|roundrobin,range",
+      "cooperative assignment loses commits in librdkafka before 2.10" },
+    { "bootstrap.servers", "", "use broker.servers" },
+    { "metadata.broker.list", "", "use broker.servers" },
+    { "group.id", "", "broker.group_prefix and the sink's name make it" },
+    { "group.instance.id", "", "use broker.instance" },
+    { "session.timeout.ms", "", "use broker.session_timeout" },
+    { "test.mock.num.brokers", "", "each client would get a cluster of its own" },
+};
+
+static bool among(const char *value, const char *choices)
+{
+    size_t n = strlen(value);
+    for (const char *at = choices; *at;) {
+        const char *bar = strchrnul(at, '|');
+        if ((size_t)(bar - at) == n && strncasecmp(at, value, n) == 0)
+            return true;
+        at = *bar ? bar + 1 : bar;
+    }
+    return false;
+}
+
+static bool permitted(const struct map_entry *p, struct err *e)
+{
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
+        if (strcmp(rules[i].key, p->key) == 0 && !among(p->value, rules[i].allowed))
+            return err_set(e, "broker.properties.%s: \"%s\" is refused: %s", p->key, p->value, rules[i].why);
+    return true;
+}
+
+/* librdkafka's text for a bad value repeats the value, which of these must not be seen. */
+static bool secret(const char *key)
+{
+    return strstr(key, "password") || strstr(key, "secret") || strstr(key, "pem") || strstr(key, "jaas") || strstr(key, "oauthbearer");
+}
+
+static bool set_user(rd_kafka_conf_t *conf, const struct map_entry *p, struct err *e)
+{
+    char text[KAFKA_ERRSTR];
+    if (!permitted(p, e))
+        return false;
+    rd_kafka_conf_res_t rc = rd_kafka_conf_set(conf, p->key, p->value, text, sizeof text);
+    if (rc == RD_KAFKA_CONF_UNKNOWN)
+        return err_set(e, "broker.properties.%s: librdkafka has no such property", p->key);
+    if (rc != RD_KAFKA_CONF_OK)
+        return err_set(e, "broker.properties.%s: %s", p->key, secret(p->key) ? "the value is not accepted" : text);
+    return true;
+}
+
+static bool set_ours(rd_kafka_conf_t *conf, const char *key, const char *value, struct err *e)
+{
+    char text[KAFKA_ERRSTR];
+    if (rd_kafka_conf_set(conf, key, value, text, sizeof text) != RD_KAFKA_CONF_OK)
+        return err_set(e, "broker: librdkafka does not accept %s=%s: %s", key, value, text);
+    return true;
+}
+
+static bool set_all(rd_kafka_conf_t *conf, const struct setting *list, size_t count, enum kafka_role role, struct err *e)
+{
+    for (size_t i = 0; i < count; i++)
+        if ((list[i].roles & role) && !set_ours(conf, list[i].key, list[i].value, e))
+            return false;
+    return true;
+}
+
+static bool set_number(rd_kafka_conf_t *conf, const char *key, int64_t n, struct err *e)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%lld", (long long)n);
+    return set_ours(conf, key, text, e);
+}
+
+static bool set_group(rd_kafka_conf_t *conf, const struct broker_config *config, enum kafka_role role, const char *group, struct err *e)
+{
+    char member[512];
+    int64_t session = config->session_timeout.ms > 0 ? config->session_timeout.ms : 6000;
+    if (!group)
+        return true;
+    if (!set_ours(conf, "group.id", group, e) || !set_number(conf, "session.timeout.ms", session, e)
+        || !set_number(conf, "heartbeat.interval.ms", session / 3 < 3000 ? session / 3 : 3000, e))
+        return false;
+    if (role != KAFKA_MEMBER || !config->instance || !config->instance[0])
+        return true;
+    snprintf(member, sizeof member, "%s-%s", config->instance, group);
+    return set_ours(conf, "group.instance.id", member, e);
+}
+
+void kafka_log(int syslog_level, const char *kind, const char *text)
+{
+    enum { LINES = 10, WINDOW_MS = 10000 };
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;    /* guards what follows */
+    static int64_t window;
+    static int count;
+    pthread_mutex_lock(&lock);
+    int64_t now = clock_mono_ms(), dropped = 0;
+    if (now - window >= WINDOW_MS || window == 0) {
+        dropped = count > LINES ? count - LINES : 0;
+        window = now;
+        count = 0;
+    }
+    bool say = ++count <= LINES;
+    pthread_mutex_unlock(&lock);
+    if (dropped)
+        LOG(WARN, "lines about kafka left out", LOG_INT("count", dropped));
+    if (!say)
+        return;
+    if (syslog_level <= 3)
+        LOG(ERROR, "kafka", LOG_C("kind", kind), LOG_C("text", text));
+    else if (syslog_level == 4)
+        LOG(WARN, "kafka", LOG_C("kind", kind), LOG_C("text", text));
+    else if (syslog_level <= 6)
+        LOG(INFO, "kafka", LOG_C("kind", kind), LOG_C("text", text));
+    else
+        LOG(DEBUG, "kafka", LOG_C("kind", kind), LOG_C("text", text));
+}
+
+static void on_log(const rd_kafka_t *rk, int level, const char *kind, const char *text)
+{
+    (void)rk;
+    /* Producers and consumers share the user's properties, so each gets some that are for the other. */
+    if (strcmp(kind, "CONFWARN") == 0 && (strstr(text, "is a producer property") || strstr(text, "is a consumer property")))
+        return;
+    kafka_log(level, kind, text);
+}
+
+static void on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
+{
+    (void)rk;
+    (void)opaque;
+    kafka_log(4, rd_kafka_err2name(code), text);
+}
+
+rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role role, const char *group, struct err *e)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set_log_cb(conf, on_log);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+    if (!set_ours(conf, "bootstrap.servers", config->servers, e) || !set_all(conf, defaults, sizeof defaults / sizeof defaults[0], role, e))
+        goto fail;
+    for (size_t i = 0; i < config->properties.count; i++)
+        if (!set_user(conf, &config->properties.at[i], e))
+            goto fail;
+    if (!set_all(conf, forced, sizeof forced / sizeof forced[0], role, e) || !set_group(conf, config, role, group, e))
+        goto fail;
+    return conf;
+fail:
+    rd_kafka_conf_destroy(conf);
+    return NULL;
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* The broker `kafka`: topics live in a cluster, reached through librdkafka. Here: open, ready, close, and the table. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include "bridge/broker/kafka/private.h"
+#include "bridge/lib/clock.h"
+#include "bridge/lib/log.h"
+#include "bridge/lib/mem.h"
+
+void kafka_cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
+bool kafka_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t until_ms)
+{
+    struct timespec until = { .tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000 };
+    return pthread_cond_timedwait(cond, lock, &until) == 0;
+}
+
+char *kafka_state_topic(const struct kafka *b)
+{
+    size_t n = strlen(b->config->prefix) + sizeof "state";
+    char *name = mem_alloc(n);
+    snprintf(name, n, "%sstate", b->config->prefix);
+    return name;
+}
+
+struct bounded {
+    void *(*work)(void *);
+    void *arg;
+    pthread_mutex_t lock;       /* guards ended, left */
+    pthread_cond_t changed;
+    bool ended, left;
+};
+
+static void bounded_free(struct bounded *w)
+{
+    pthread_mutex_destroy(&w->lock);
+    pthread_cond_destroy(&w->changed);
+    free(w);
+}
+
+static void *bounded_run(void *arg)
+{
+    struct bounded *w = arg;
+    w->work(w->arg);
+    pthread_mutex_lock(&w->lock);
+    w->ended = true;
+    bool left = w->left;
+    pthread_cond_signal(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+    if (left)
+        bounded_free(w);
+    return NULL;
+}
+
+bool kafka_bounded(void *(*work)(void *arg), void *arg, struct duration limit)
+{
+    struct bounded *w = mem_alloc(sizeof *w);
+    *w = (struct bounded){ .work = work, .arg = arg };
+    pthread_mutex_init(&w->lock, NULL);
+    kafka_cond_init(&w->changed);
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, bounded_run, w) != 0) {
+        bounded_free(w);
+        return false;
+    }
+    pthread_detach(thread);
+    int64_t until = clock_mono_ms() + limit.ms;
+    pthread_mutex_lock(&w->lock);
+    while (!w->ended && kafka_cond_wait(&w->changed, &w->lock, until))
+        ;
+    bool ended = w->ended;
+    w->left = !ended;
+    pthread_mutex_unlock(&w->lock);
+    if (ended)
+        bounded_free(w);
+    return ended;
+}
+
+static void kafka_free(struct kafka *b)
+{
+    for (size_t i = 0; i < b->note_count; i++)
+        free(b->notes[i].name);
+    free(b->notes);
+    pthread_mutex_destroy(&b->lock);
+    pthread_mutex_destroy(&b->idle_lock);
+    pthread_mutex_destroy(&b->wave_lock);
+    pthread_cond_destroy(&b->wave_there);
+    pthread_mutex_destroy(&b->topics_lock);
+    pthread_cond_destroy(&b->idle);
+    pthread_cond_destroy(&b->topics_changed);
+    free(b);
+}
+
+static struct broker *kafka_open(const struct broker_config *config, struct err *e)
+{
+    if (!config->servers || !config->servers[0]) {
+        err_set(e, "broker.servers: type kafka needs the addresses of its servers (host:port, separated by commas)");
+        return NULL;
+    }
+    /* Values for consumers are checked now, not when the first sink starts. */
+    rd_kafka_conf_t *consumer = kafka_conf(config, KAFKA_MEMBER, "check", e);
+    if (!consumer)
+        return NULL;
+    rd_kafka_conf_destroy(consumer);
+    struct kafka *b = mem_alloc(sizeof *b);
+    *b = (struct kafka){ .base.ops = &broker_kafka, .config = config, .down = true };
+    pthread_mutex_init(&b->lock, NULL);
+    pthread_mutex_init(&b->idle_lock, NULL);
+    pthread_mutex_init(&b->wave_lock, NULL);
+    kafka_cond_init(&b->wave_there);
+    b->wave_end = &b->wave;
+    pthread_mutex_init(&b->topics_lock, NULL);
+    kafka_cond_init(&b->idle);
+    kafka_cond_init(&b->topics_changed);
+    b->stored = metric_counter("aqueduct_broker_stored_total", "Records that the broker stored.", LABELS(NULL));
+    b->took = metric_histogram("aqueduct_broker_commit_seconds", "From publishing to the broker's acknowledgement.", LABELS(NULL));
+    b->reborn = metric_counter("aqueduct_kafka_producer_restarts_total", "New producers after a fatal error.", LABELS(NULL));
+    b->lost = metric_counter("aqueduct_records_lost_total", "Records that retention took before a consumer had read them.", LABELS(NULL));
+    if (!kafka_producer_start(b, e)) {
+        kafka_free(b);
+        return NULL;
+    }
+    kafka_keeper_start(b);
+    return &b->base;
+}
+
+static bool kafka_ready(struct broker *base, struct err *why)
+{
+    struct kafka *b = (struct kafka *)base;
+    if (atomic_load(&b->down))
+        return err_set(why, "Kafka at %s does not answer", b->config->servers);
+    return !kafka_topic_failed(b, why);
+}
+
+/* A fatal error of librdkafka ends a producer, not the broker: it gets another. */
+static bool kafka_failed(struct broker *base)
+{
+    (void)base;
+    return false;
+}
+
+static void kafka_close(struct broker *base)
+{
+    struct kafka *b = (struct kafka *)base;
+    atomic_store(&b->stop, true);
+    kafka_keeper_stop(b);
+    kafka_producer_stop(b);
+    kafka_free(b);
+}
+
+const struct broker_ops broker_kafka = {
+    .type = "kafka",
+    .doc = "Topics in an Apache Kafka cluster (or one that speaks its protocol).",
+    .open = kafka_open,
+    .topic = kafka_topic,
+    .topics = kafka_topics,
+    .publish = kafka_publish,
+    .flush = kafka_flush,
+    .ready = kafka_ready,
+    .failed = kafka_failed,
+    .state = kafka_state,
+    .tail = kafka_tail,
+    .close = kafka_close,
+    .consume = kafka_consume,
+    .poll = kafka_poll,
+    .hold = kafka_hold,
+    .commit = kafka_commit,
+    .leave = kafka_leave,
+};

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/* Reading a stretch of a topic once, without a group: a source's state, and the last records of a topic. */
+#include <stdlib.h>
+#include <stdio.h>
+#include <time.h>
+#include "bridge/broker/kafka/private.h"
+#include "bridge/lib/clock.h"
+#include "bridge/lib/mem.h"
+
+enum { SILENCE_MS = 30000, ASK_MS = 5000, TOPIC_MS = 5000, LEADER_MS = 10000 };
+
+/* ---- a stretch ---- */
+
+struct stretch {
+    struct kafka *b;
+    const char *topic;
+    int64_t most;               /* shared by the partitions evenly; INT64_MAX: all */
+    void (*each)(void *ctx, rd_kafka_message_t *m);
+    void *ctx;
+};
+
+static rd_kafka_t *reader_new(struct kafka *b, struct err *e)
+{
+    char text[KAFKA_ERRSTR], group[256];
+    snprintf(group, sizeof group, "%sreader", b->config->group_prefix);
+    rd_kafka_conf_t *conf = kafka_conf(b->config, KAFKA_READER, group, e);
+    if (!conf)
+        return NULL;
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
+    if (!rk) {
+        rd_kafka_conf_destroy(conf);
+        err_set(e, "a kafka reader: %s", text);
+        return NULL;
+    }
+    rd_kafka_poll_set_consumer(rk);
+    return rk;
+}
+
+/* Asks again while the partition has no leader that knows that it is one: after a restart or a change of leaders that takes a moment. */
+static rd_kafka_resp_err_t ends_of(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *low, int64_t *high)
+{
+    int64_t until = clock_mono_ms() + LEADER_MS;
+    for (;;) {
+        rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(rk, topic, partition, low, high, ASK_MS);
+        bool leaderless = code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION || code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+        if (!leaderless || clock_mono_ms() > until)
+            return code;
+        nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
+    }
+}
+
+/* Where to begin in each partition; its metadata says where it ends now. Empty partitions are left out. */
+static rd_kafka_topic_partition_list_t *stretch_plan(const struct stretch *s, rd_kafka_t *rk, int32_t partitions, int64_t *ends, struct err *e)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
+    int64_t share = s->most / partitions + (s->most % partitions != 0);
+    for (int32_t p = 0; p < partitions; p++) {
+        int64_t low = 0, high = 0;
+        rd_kafka_resp_err_t code = ends_of(rk, s->topic, p, &low, &high);
+        if (code) {
+            rd_kafka_topic_partition_list_destroy(list);
+            err_set(e, "topic %s, partition %d: cannot ask for its offsets: %s", s->topic, p, rd_kafka_err2str(code));
+            return NULL;
+        }
+        ends[p] = high;
+        if (high > low && share > 0)
+            rd_kafka_topic_partition_list_add(list, s->topic, p)->offset = high - low > share ? high - share : low;
+        else
+            ends[p] = -1;
+    }
+    return list;
+}
+
+/* Reads until every partition has reached its end, however long that takes, as long as something comes. */
+static bool stretch_read(const struct stretch *s, rd_kafka_t *rk, int open, int64_t *ends, struct err *e)
+{
+    int64_t until = clock_mono_ms() + SILENCE_MS;
+    while (open > 0) {
+        rd_kafka_message_t *m = rd_kafka_consumer_poll(rk, 100);
+        int64_t now = clock_mono_ms();
+        if (m && !m->err)
+            until = now + SILENCE_MS;
+        if (now > until) {
+            if (m)
+                rd_kafka_message_destroy(m);
+            return err_set(e, "topic %s: reading it back, nothing came for %d s", s->topic, SILENCE_MS / 1000);
+        }
+        if (!m)
+            continue;
+        bool ended = m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF, ours = m->rkt && m->partition >= 0;
+        bool fine = !m->err || ended || !ours;          /* errors of the client as a whole mend themselves, or time runs out */
+        if (!fine)
+            err_set(e, "topic %s, partition %d, offset %lld: %s", s->topic, m->partition, (long long)m->offset, rd_kafka_message_errstr(m));
+        if (!m->err && ends[m->partition] >= 0 && m->offset < ends[m->partition])
+            s->each(s->ctx, m);
+        if (fine && ours && ends[m->partition] >= 0 && (ended ? m->offset : m->offset + 1) >= ends[m->partition]) {
+            ends[m->partition] = -1;
+            open--;
+        }
+        rd_kafka_message_destroy(m);
+        if (!fine)
+            return false;
+    }
+    return true;
+}
+
+static void *reader_end(void *arg)
+{
+    rd_kafka_t *rk = arg;
+    rd_kafka_consumer_close(rk);
+    rd_kafka_destroy(rk);
+    return NULL;
+}
+
+static bool stretch_run(const struct stretch *s, struct err *e)
+{
+    int32_t partitions = kafka_topic_wait(s->b, s->topic, (struct duration){ TOPIC_MS }, e);
+    if (partitions == 0)
+        return false;
+    rd_kafka_t *rk = reader_new(s->b, e);
+    if (!rk)
+        return false;
+    int64_t *ends = mem_alloc((size_t)partitions * sizeof *ends);
+    rd_kafka_topic_partition_list_t *list = stretch_plan(s, rk, partitions, ends, e);
+    bool fine = list != NULL;
+    if (fine && list->cnt > 0) {
+        rd_kafka_assign(rk, list);
+        fine = stretch_read(s, rk, list->cnt, ends, e);
+    }
+    if (list)
+        rd_kafka_topic_partition_list_destroy(list);
+    kafka_bounded(reader_end, rk, (struct duration){ 2000 });
+    free(ends);
+    return fine;
+}
+
+/* ---- the tail ---- */
+
+struct tail {
+    void (*each)(void *, const struct record *);
+    void *ctx;
+};
+
+static void tail_each(void *ctx, rd_kafka_message_t *m)
+{
+    struct tail *t = ctx;
+    struct record *r = kafka_record(m);
+    t->each(t->ctx, r);
+    record_free(r);
+}
+
+bool kafka_tail(struct broker *base, const char *topic, int64_t most, void (*each)(void *, const struct record *), void *ctx, struct err *e)
+{
+    struct tail t = { each, ctx };
+    return stretch_run(&(struct stretch){ .b = (struct kafka *)base, .topic = topic, .most = most, .each = tail_each, .ctx = &t }, e);
+}
+
+/* ---- the state ---- */
+
+struct pair {                   /* one record of the state topic: the last of its key counts */
+    struct str key;             /* behind the source's id and the NUL: kind, then the change's key */
+    struct str value;
+    int64_t offset;
+    char *bytes;
+};
+
+struct pairs {
+    struct str source;
+    struct pair *at;
+    size_t count, cap, squeeze; /* squeeze: drop what is outdated at this count */
+};
+
+static int by_key(const void *a, const void *b)
+{
+    const struct pair *x = a, *y = b;
+    size_t n = x->key.n < y->key.n ? x->key.n : y->key.n;
+    int order = n ? memcmp(x->key.at, y->key.at, n) : 0;
+    if (order == 0)
+        order = (x->key.n > y->key.n) - (x->key.n < y->key.n);
+    return order ? order : (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+/* Sorts by key and keeps the last of each. */
+static void squeeze(struct pairs *p)
+{
+    size_t kept = 0;
+    if (p->count)
+        qsort(p->at, p->count, sizeof *p->at, by_key);
+    for (size_t i = 0; i < p->count; i++)
+        if (i + 1 < p->count && str_eq(p->at[i].key, p->at[i + 1].key))
+            free(p->at[i].bytes);
+        else
+            p->at[kept++] = p->at[i];
+    p->count = kept;
+    p->squeeze = kept * 2 + 1024;
+}
+
+static void pairs_add(void *ctx, rd_kafka_message_t *m)
+{
+    struct pairs *p = ctx;
+    size_t head = p->source.n + 1;
+    if (m->key_len <= head || memcmp(m->key, p->source.at, p->source.n) != 0 || ((const char *)m->key)[p->source.n] != '\0')
+        return;
+    if (p->count == p->cap)
+        p->at = mem_grow(p->at, p->cap = p->cap ? p->cap * 2 : 64, sizeof *p->at);
+    struct pair *at = &p->at[p->count++];
+    size_t n = m->key_len - head;
+    at->bytes = mem_alloc(n + m->len);
+    memcpy(at->bytes, (const char *)m->key + head, n);
+    if (m->len)
+        memcpy(at->bytes + n, m->payload, m->len);
+    at->key = (struct str){ at->bytes, n };
+    at->value = m->payload ? (struct str){ at->bytes + n, m->len } : STR_ABSENT;
+    at->offset = m->offset;
+    if (p->count >= p->squeeze)
+        squeeze(p);
+}
+
+/* Is the note newer than the pair of the same key? Else the change it announced has come. */
+static bool note_holds(const struct pairs *p, const struct pair *note)
+{
+    char *key = mem_alloc(note->key.n);
+    memcpy(key, note->key.at, note->key.n);
+    key[0] = STATE_PAIR;
+    struct pair want = { .key = { key, note->key.n }, .offset = INT64_MAX };
+    size_t low = 0, high = p->count;
+    while (low < high) {            /* the first that is not before `want`; its neighbour below has the key, if any has */
+        size_t middle = low + (high - low) / 2;
+        if (by_key(&p->at[middle], &want) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    bool outdated = low > 0 && str_eq(p->at[low - 1].key, want.key) && p->at[low - 1].offset > note->offset;
+    free(key);
+    return !outdated;
+}
+
+static bool pairs_tell(const struct pairs *p, char kind, bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        const struct pair *pair = &p->at[i];
+        if (pair->key.at[0] != kind || !pair->value.at)
+            continue;
+        struct str key = { pair->key.at + 1, pair->key.n - 1 }, value = pair->value;
+        if (kind == STATE_NOTE) {
+            if (value.n == 0 || !note_holds(p, pair))
+                continue;
+            value = value.at[0] == NOTE_FORGET ? STR_ABSENT : (struct str){ value.at + 1, value.n - 1 };
+        }
+        if (!each(ctx, key, value, kind == STATE_NOTE, e))
+            return false;
+    }
+    return true;
+}
+
+bool kafka_state(struct broker *base, const char *source, bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e)
+{
+    struct kafka *b = (struct kafka *)base;
+    struct pairs p = { .source = str_of(source), .squeeze = 1024 };
+    char *topic = kafka_state_topic(b);
+    bool fine = stretch_run(&(struct stretch){ .b = b, .topic = topic, .most = INT64_MAX, .each = pairs_add, .ctx = &p }, e);
+    squeeze(&p);
+    fine = fine && pairs_tell(&p, STATE_PAIR, each, ctx, e) && pairs_tell(&p, STATE_NOTE, each, ctx, e);
+    for (size_t i = 0; i < p.count; i++)
+        free(p.at[i].bytes);
+    free(p.at);
+    free(topic);
+    return fine;
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/* What the sections of a configuration say about each other: topics that nobody fills, routes that nothing reaches, and the like. */
+#include <stdlib.h>
+#include "bridge/config/private.h"
+#include "bridge/lib/mem.h"
+#include "bridge/net/conn.h"
+#include "bridge/event/trail.h"
+
+struct check {
+    const struct config *c;
+    const struct node *root;
+    struct problems *out;
+};
+
+enum { PREFIX_BYTES = 100, RETRY_MOST_MS = 7 * 86400000 };
+
+static bool topic_character(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+}
+
+bool config_topic_name(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!topic_character(s.at[i]))
+            return false;
+    return s.n > 0 && s.n <= 249 && !str_eq(s, STR(".")) && !str_eq(s, STR(".."));
+}
+
+static const struct node *or(const struct node *n, const struct node *otherwise)
+{
+    return n ? n : otherwise;
+}
+
+static struct node *element(const struct node *list, size_t i)
+{
+    return list && list->kind == NODE_LIST && i < list->count ? list->at[i].value : NULL;
+}
+
+/* ---- broker ---- */
+
+static void check_broker(const struct check *k)
+{
+    const struct broker_config *b = &k->c->broker;
+    const struct node *n = or(node_get(k->root, "broker"), k->root);
+    struct where top = { .key = STR("broker") };
+    struct str prefix = str_of(b->prefix);
+    if (prefix.n > PREFIX_BYTES || (prefix.n && !config_topic_name(prefix)))
+        problem_at(k->out, or(node_get(n, "prefix"), n), &(struct where){ &top, STR("prefix"), 0 },
+                   "is no beginning of a topic name: use letters, digits, . _ and -, at most %d characters", PREFIX_BYTES);
+    bool named = b->servers && b->servers[0];
+    for (size_t i = 0; i < b->properties.count; i++)
+        named = named || strcmp(b->properties.at[i].key, "bootstrap.servers") == 0;
+    if (strcmp(b->type, "kafka") == 0 && !named)
+        problem_at(k->out, n, &(struct where){ &top, STR("servers"), 0 }, "is missing: the bootstrap servers, for example kafka-1:9092");
+}
+
+/* ---- topics and routes ---- */
+
+/* Topics that begin with the bridge's own prefix hold its retries, dead letters and state. */
+static bool is_own_topic(const struct check *k, const char *topic)
+{
+    struct str prefix = str_of(k->c->broker.prefix);
+    return prefix.n && str_starts(str_of(topic), prefix);
+}
+
+static void check_topic(const struct check *k, const struct node *n, const char *topic, const struct where *at)
+{
+    if (!config_topic_name(str_of(topic)))
+        problem_at(k->out, n, at, "\"%.*s\" is not a topic name: use letters, digits, . _ and -, at most 249 characters", SHOWN(str_of(topic)));
+    else if (is_own_topic(k, topic))
+        problem_at(k->out, n, at, "\"%s\" begins with %s, which the bridge keeps for its own topics (broker.prefix)", topic, k->c->broker.prefix);
+}
+
+static void check_topics(const struct check *k)
+{
+    const struct node *section = node_get(k->root, "topics");
+    struct where top = { .key = STR("topics") };
+    const struct topic_config *topics = k->c->topics.at;
+    for (size_t i = 0; i < k->c->topics.count; i++)
+        if (is_own_topic(k, topics[i].name))
+            problem_at(k->out, section->at[i].key, &(struct where){ &top, str_of(topics[i].name), 0 },
+                       "begins with %s, which the bridge keeps for its own topics (broker.prefix)", k->c->broker.prefix);
+}
+
+static void check_key(const struct check *k, const struct node *n, const char *key, const struct where *at)
+{
+    size_t n_good = strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789");
+    if (key[n_good] != '\0' || n_good == 0 || n_good > 20)
+        problem_at(k->out, n, at, "\"%.*s\" is not the name of an attribute (a-z and 0-9, at most 20), for example subject", SHOWN(str_of(key)));
+}
+
+static void check_routes(const struct check *k)
+{
+    const struct node *section = node_get(k->root, "routes");
+    const struct route_config *routes = k->c->routes.at;
+    struct where top = { .key = STR("routes") };
+    size_t chain = 0;               /* targets that one event may have so far */
+    bool closed = false;
+    for (size_t i = 0; i < k->c->routes.count; i++) {
+        struct where at = { .up = &top, .index = i };
+        const struct node *n = element(section, i);
+        check_topic(k, node_get(n, "topic"), routes[i].topic, &(struct where){ &at, STR("topic"), 0 });
+        if (routes[i].key)
+            check_key(k, node_get(n, "key"), routes[i].key, &(struct where){ &at, STR("key"), 0 });
+        if (closed)
+            problem_at(k->out, n, &at, "is never reached: a route before it takes every event (`also: true` there lets them go on)");
+        closed = closed || (!routes[i].filter && !routes[i].also);
+        chain += routes[i].also ? 1 : 0;
+        if (routes[i].also && chain == ROUTE_TARGETS)
+            problem_at(k->out, n, &at, "is one `also` too many: an event goes to at most %d topics", ROUTE_TARGETS);
+    }
+    if (k->c->source_count && !k->c->routes.count)
+        problem_at(k->out, k->root, NULL, "routes: is missing: sources bring events, so say where they go, for example routes: [{topic: events}]");
+}
+
+/* ---- sinks ---- */
+
+static bool is_filled(const struct check *k, const char *topic)
+{
+    const struct route_config *routes = k->c->routes.at;
+    const struct topic_config *topics = k->c->topics.at;
+    for (size_t i = 0; i < k->c->routes.count; i++)
+        if (strcmp(routes[i].topic, topic) == 0)
+            return true;
+    for (size_t i = 0; i < k->c->topics.count; i++)
+        if (strcmp(topics[i].name, topic) == 0)
+            return true;
+    struct str prefix = str_of(k->c->broker.prefix), name = str_of(topic);
+    if (str_starts(name, prefix) && str_eq((struct str){ name.at + prefix.n, name.n - prefix.n }, STR(TOPIC_DEAD_LETTER)))
+        return true;
+    return strcmp(k->c->broker.type, "kafka") == 0;     /* others may fill it */
+}
+
+static void unfilled_topic(const struct check *k, const struct node *n, const char *topic, const struct where *at)
+{
+    const struct route_config *routes = k->c->routes.at;
+    const struct topic_config *topics = k->c->topics.at;
+    size_t count = 0;
+    const char **names = mem_alloc((k->c->routes.count + k->c->topics.count + 1) * sizeof *names);
+    for (size_t i = 0; i < k->c->routes.count; i++)
+        names[count++] = routes[i].topic;
+    for (size_t i = 0; i < k->c->topics.count; i++)
+        names[count++] = topics[i].name;
+    char hint[HINT_TEXT];
+    problem_at(k->out, n, at, "no route fills the topic \"%.*s\" and topics: does not list it%s", SHOWN(str_of(topic)), fill_hint(str_of(topic), names, hint));
+    free(names);
+}
+
+static void check_sink_topics(const struct check *k, const struct sink_config *s, const struct node *n, const struct where *up)
+{
+    struct where at = { .up = up, .key = STR("topics") };
+    const struct node *list = node_get(n, "topics");
+    if (s->sink->ops->dead_letters && list)
+        problem_at(k->out, list, &at, "has no use here: a %s sink gets the dead letters", s->sink->ops->type);
+    else if (!s->sink->ops->dead_letters && !s->topics.count)
+        problem_at(k->out, or(list, n), &at, "is missing: which topics' events the sink gets");
+    for (size_t i = 0; i < s->topics.count; i++) {
+        struct where inside = { .up = &at, .index = i };
+        const char *topic = s->topics.at[i];
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(topic, s->topics.at[j]) == 0)
+                problem_at(k->out, element(list, i), &inside, "\"%.*s\" is listed twice", SHOWN(str_of(topic)));
+        if (!config_topic_name(str_of(topic)))
+            check_topic(k, element(list, i), topic, &inside);
+        else if (!is_filled(k, topic))
+            unfilled_topic(k, element(list, i), topic, &inside);
+    }
+}
+
+static void check_sink(const struct check *k, const struct sink_config *s)
+{
+    static const char *const not_broadcast[] = { "retry", "retry_memory", "window", "order", "start", NULL };
+    struct where top = { .key = STR("sinks") }, at = { .up = &top, .key = str_of(s->sink->id) };
+    const struct node *n = node_get(node_get(k->root, "sinks"), s->sink->id);
+    check_sink_topics(k, s, n, &at);
+    for (size_t i = 0; s->sink->ops->broadcast && not_broadcast[i]; i++)
+        if (node_get(n, not_broadcast[i]))
+            problem_at(k->out, node_get(n, not_broadcast[i]), &(struct where){ &at, str_of(not_broadcast[i]), 0 },
+                       "has no use here: a %s sink shows what comes and never tries again", s->sink->ops->type);
+    struct where retry = { .up = &at, .key = STR("retry") };
+    for (size_t i = 0; i < s->retry.count; i++)
+        if (s->retry.at[i].ms > RETRY_MOST_MS)
+            problem_at(k->out, element(node_get(n, "retry"), i), &(struct where){ .up = &retry, .index = i }, "is longer than 7d");
+}
+
+/* ---- listeners ---- */
+
+struct listener {
+    const char *address, *section, *id;
+};
+
+static const char *listen_of(const struct option *rows, const void *obj)
+{
+    const struct option *row = option_find(rows, "listen", OPT_STR);
+    if (!row)
+        return NULL;
+    char *address;
+    memcpy(&address, (const char *)obj + row->offset, sizeof address);
+    return address;
+}
+
+static bool can_clash(const char *address)
+{
+    return address && *address && !str_ends(str_of(address), STR(":0"));    /* port 0 is any free one */
+}
+
+static void listener_problem(const struct check *k, const struct listener *l, const char *why)
+{
+    struct where top = { .key = str_of(l->section) }, at = { .up = l->section ? &top : NULL, .key = str_of(l->id) };
+    const struct node *n = node_get(l->section ? node_get(k->root, l->section) : k->root, l->id);
+    problem_at(k->out, or(or(node_get(n, "listen"), n), k->root), &(struct where){ &at, STR("listen"), 0 }, "%s", why);
+}
+
+static void check_listeners(const struct check *k)
+{
+    struct err e;
+    const struct config *c = k->c;
+    size_t count = 0;
+    struct listener *all = mem_alloc((c->source_count + c->sink_count + 1) * sizeof *all);
+    for (size_t i = 0; i < c->source_count; i++)
+        all[count++] = (struct listener){ listen_of(c->sources[i].source->ops->options, c->sources[i].source), "sources", c->sources[i].source->id };
+    for (size_t i = 0; i < c->sink_count; i++)
+        all[count++] = (struct listener){ listen_of(c->sinks[i].sink->ops->options, c->sinks[i].sink), "sinks", c->sinks[i].sink->id };
+    all[count++] = (struct listener){ c->admin.listen, NULL, "admin" };
+    for (size_t i = 0; i < count; i++) {
+        if (all[i].address && *all[i].address && !listen_check(all[i].address, &e))
+            listener_problem(k, &all[i], e.text);
+        for (size_t j = 0; j < i; j++) {
+            if (!can_clash(all[i].address) || !all[j].address || strcmp(all[i].address, all[j].address) != 0)
+                continue;
+            err_set(&e, "%s is taken by %s.%s", all[i].address, all[j].section, all[j].id);
+            listener_problem(k, &all[i], e.text);
+        }
+    }
+    free(all);
+}
+
+void config_check(const struct config *c, const struct node *root, struct problems *out)
+{
+    struct check k = { c, root, out };
+    check_broker(&k);
+    check_topics(&k);
+    check_routes(&k);
+    for (size_t i = 0; i < c->sink_count; i++)
+        check_sink(&k, &c->sinks[i]);
+    check_listeners(&k);
+    if (!c->source_count && !c->sink_count)
+        problem_at(out, root, NULL, "nothing to do: write at least one entry under sources: or sinks:");
+}

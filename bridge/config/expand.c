@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/* ${VAR}, ${VAR:-default}, ${file:/path} and $${ in one scalar. No value ever gets into an error text. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "bridge/config/private.h"
+
+static bool is_variable(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.at[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+        if (!letter && !(i > 0 && c >= '0' && c <= '9'))
+            return false;
+    }
+    return s.n > 0;
+}
+
+static bool read_all(int fd, const char *path, struct buf *out, struct err *e)
+{
+    size_t start = out->n;
+    for (;;) {
+        char *room = buf_room(out, 4096);
+        if (!room || out->n - start > CONFIG_SECRET_BYTES)
+            return err_set(e, "file %s is longer than %d KiB", path, CONFIG_SECRET_BYTES >> 10);
+        ssize_t n = read(fd, room, 4096);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_set(e, "cannot read file %s: %s", path, strerror(errno));
+        if (n == 0)
+            break;
+        out->n += (size_t)n;
+    }
+    if (out->n > start && memchr(out->at + start, '\0', out->n - start))
+        return err_set(e, "file %s contains a NUL byte", path);
+    /* An editor ends a file with a line break that is no part of the secret. */
+    if (out->n > start && out->at[out->n - 1] == '\n')
+        out->n--;
+    if (out->n > start && out->at[out->n - 1] == '\r')
+        out->n--;
+    return true;
+}
+
+static bool expand_file(struct str name, struct buf *out, struct err *e)
+{
+    char path[1024];
+    if (name.n == 0 || name.n >= sizeof path)
+        return err_set(e, "${file:...} names no file");
+    snprintf(path, sizeof path, "%.*s", STR_ARG(name));
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);     /* a pipe must not make us wait for ever */
+    if (fd < 0)
+        return err_set(e, "cannot read file %s: %s", path, strerror(errno));
+    bool ok = read_all(fd, path, out, e);
+    close(fd);
+    return ok;
+}
+
+static bool expand_variable(struct str inside, struct buf *out, struct err *e)
+{
+    const char *dash = memmem(inside.at, inside.n, ":-", 2);
+    struct str name = { inside.at, dash ? (size_t)(dash - inside.at) : inside.n };
+    char c_name[256];
+    if (!is_variable(name) || name.n >= sizeof c_name)
+        return err_set(e, "${ begins a variable: write ${NAME}, ${NAME:-default} or ${file:/path}, or $${ for the characters themselves");
+    snprintf(c_name, sizeof c_name, "%.*s", STR_ARG(name));
+    const char *value = getenv(c_name);
+    if (dash && (!value || !*value)) {
+        buf_add(out, dash + 2, (size_t)(inside.at + inside.n - dash - 2));
+        return true;
+    }
+    if (!value)
+        return err_set(e, "the environment variable %s is not set (${%s:-default} gives it a default)", c_name, c_name);
+    buf_add_c(out, value);
+    return true;
+}
+
+static bool expand_one(struct str inside, struct buf *out, struct err *e)
+{
+    if (str_starts(inside, STR("file:")))
+        return expand_file((struct str){ inside.at + 5, inside.n - 5 }, out, e);
+    return expand_variable(inside, out, e);
+}
+
+bool config_expand(struct str in, struct buf *out, struct err *e)
+{
+    for (size_t i = 0; i < in.n;) {
+        struct str rest = { in.at + i, in.n - i };
+        if (str_starts(rest, STR("$${"))) {
+            buf_add_c(out, "${");
+            i += 3;
+        } else if (str_starts(rest, STR("${"))) {
+            const char *end = memchr(rest.at, '}', rest.n);
+            if (!end)
+                return err_set(e, "${ without }: write ${NAME}, or $${ for the characters themselves");
+            if (!expand_one((struct str){ rest.at + 2, (size_t)(end - rest.at) - 2 }, out, e))
+                return false;
+            i = (size_t)(end - in.at) + 1;
+        } else {
+            buf_add_char(out, in.at[i++]);
+        }
+    }
+    return out->failed ? err_set(e, "is longer than %zu bytes once expanded", out->max) : true;
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/* The option rows as text for people: `aqueduct help <name>`. */
+#include "bridge/config/private.h"
+#include "bridge/lib/buf.h"
+
+enum { NAMES = 256 };
+
+static const char filter_help[] =
+    "A filter: which events. It looks at CloudEvents attributes, never at the data.\n"
+    "\n"
+    "  exact: {type: chat.response.generated}     every attribute named is equal\n"
+    "  prefix: {type: chat.}                      ... begins with\n"
+    "  suffix: {subject: .pdf}                    ... ends with\n"
+    "  all: [filter, filter]                      all of them match\n"
+    "  any: [filter, filter]                      one of them matches\n"
+    "  not: filter                                it does not match\n"
+    "\n"
+    "Several in one mapping, or a list of filters, means all of them.\n";
+
+static const char places_help[] =
+    "\n"
+    "${VAR}, ${VAR:-default} and ${file:/path} work in every value; $${ is a literal ${.\n"
+    "Durations: 250ms 30s 5m 2h 7d. Sizes: 500B 64KiB 1MiB 2GiB. Keys at the top that begin with x- are yours (for anchors).\n";
+
+static const struct section {
+    const char *name, *doc;
+    const struct option *rows;      /* NULL: an OPT_GROUP row of config_options of that name */
+} sections[] = {
+    { "broker", "The section `broker:`. ", NULL },
+    { "topics", "An entry of `topics:` (a mapping by topic name). Topics that are not listed get the defaults.", topic_options },
+    { "source", "What every entry of `sources:` (a mapping by name) takes, besides `type` and the options of its type.", source_options },
+    { "sink", "What every entry of `sinks:` (a mapping by name) takes, besides `type` and the options of its type.", sink_options },
+    { "routes", "An entry of the list `routes:`. The first route that matches takes the event.", route_options },
+    { "admin", "The section `admin:`. ", NULL },
+    { "log", "The section `log:`. ", NULL },
+};
+enum { SECTIONS = sizeof sections / sizeof sections[0] };
+
+static const char *type_name(const struct option *row)
+{
+    switch (row->type) {
+    case OPT_BOOL: return "true or false";
+    case OPT_INT: return "whole number";
+    case OPT_REAL: return "number";
+    case OPT_STR: return row->choices ? "one of" : "text";
+    case OPT_SECRET: return "secret";
+    case OPT_DURATION: return "duration";
+    case OPT_BYTES: return "size";
+    case OPT_STRINGS: return row->choices ? "list of" : "list of texts";
+    case OPT_SECRETS: return "list of secrets";
+    case OPT_DURATIONS: return "list of durations";
+    case OPT_MAP: return "mapping of texts";
+    case OPT_FILTER: return "filter (aqueduct help filter)";
+    case OPT_LIST: return "list of mappings";
+    case OPT_GROUP: return "mapping";
+    }
+    return "";
+}
+
+static bool has_length(const struct option *row)
+{
+    return row->type == OPT_STRINGS || row->type == OPT_SECRETS || row->type == OPT_DURATIONS || row->type == OPT_LIST;
+}
+
+static void print_choices(const char *choices, FILE *out)
+{
+    fputc(' ', out);
+    for (; *choices; choices++)
+        if (*choices == '|')
+            fputs(", ", out);
+        else
+            fputc(*choices, out);
+}
+
+static void print_row(const char *above, const struct option *row, FILE *out)
+{
+    char range[RANGE_TEXT];
+    fprintf(out, "\n  %s%s  (%s", above, row->key, type_name(row));
+    if (row->choices)
+        print_choices(row->choices, out);
+    if (row->min || row->max)
+        fprintf(out, ", %s%s", value_range(row, range), has_length(row) ? " entries" : "");
+    if (row->required)
+        fputs(", required", out);
+    if (row->fallback)
+        fprintf(out, ", default %s", *row->fallback ? row->fallback : "\"\"");
+    fprintf(out, ")\n      %s\n", row->doc ? row->doc : "");
+}
+
+static void print_rows(const char *above, const struct option *rows, FILE *out)
+{
+    for (const struct option *row = rows; row->key; row++) {
+        print_row(above, row, out);
+        if (row->type != OPT_LIST && row->type != OPT_GROUP)
+            continue;
+        struct buf below = buf_new(512);
+        buf_printf(&below, "%s%s%s.", above, row->key, row->type == OPT_LIST ? "[]" : "");
+        print_rows(buf_c(&below), row->of, out);
+        buf_free(&below);
+    }
+}
+
+static bool help_section(const char *name, FILE *out)
+{
+    for (size_t i = 0; i < SECTIONS; i++) {
+        if (strcmp(sections[i].name, name) != 0)
+            continue;
+        const struct option *group = sections[i].rows ? NULL : option_find(config_options, name, OPT_GROUP);
+        fprintf(out, "%s%s\n", sections[i].doc, group ? group->doc : "");
+        print_rows("", group ? group->of : sections[i].rows, out);
+        return true;
+    }
+    return false;
+}
+
+static bool help_source(const char *name, FILE *out)
+{
+    for (size_t i = 0; source_types[i]; i++) {
+        if (strcmp(source_types[i]->type, name) != 0)
+            continue;
+        fprintf(out, "A source of type %s: %s\n\nsources:\n  <name>:\n    type: %s\n", name, source_types[i]->doc, name);
+        print_rows("", source_types[i]->options, out);
+        fprintf(out, "\nEvery source also takes (aqueduct help source):\n");
+        print_rows("", source_options, out);
+        return true;
+    }
+    return false;
+}
+
+static bool help_sink(const char *name, FILE *out)
+{
+    for (size_t i = 0; sink_types[i]; i++) {
+        if (strcmp(sink_types[i]->type, name) != 0)
+            continue;
+        fprintf(out, "A sink of type %s: %s\n\nsinks:\n  <name>:\n    type: %s\n", name, sink_types[i]->doc, name);
+        print_rows("", sink_types[i]->options, out);
+        fprintf(out, "\nEvery sink also takes (aqueduct help sink):\n");
+        print_rows("", sink_options, out);
+        return true;
+    }
+    return false;
+}
+
+bool config_help(const char *name, FILE *out)
+{
+    if (strcmp(name, "filter") == 0) {
+        fputs(filter_help, out);
+        return true;
+    }
+    if (strcmp(name, "config") == 0) {
+        fprintf(out, "The configuration: these, and the mappings `topics:`, `sources:` and `sinks:` (aqueduct help topics, source, sink).\n");
+        print_rows("", config_options, out);
+        fputs(places_help, out);
+        return true;
+    }
+    if (help_section(name, out))
+        return true;
+    bool source = help_source(name, out), sink = help_sink(name, out);      /* one name may be both */
+    return source || sink;
+}
+
+const char *const *config_help_names(void)
+{
+    static const char *names[NAMES];
+    size_t count = 0;
+    names[count++] = "config";
+    names[count++] = "filter";
+    for (size_t i = 0; i < SECTIONS; i++)
+        names[count++] = sections[i].name;
+    for (size_t i = 0; source_types[i] && count < NAMES - 1; i++)
+        names[count++] = source_types[i]->type;
+    for (size_t i = 0; sink_types[i] && count < NAMES - 1; i++)
+        names[count++] = sink_types[i]->type;
+    for (size_t i = 0; connector_commands[i] && count < NAMES - 1; i++)
+        names[count++] = connector_commands[i]->name;
+    names[count] = NULL;
+    return names;
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/* Problems of the configuration: collected, put in the order of the files, printed for people and for programs. */
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include "bridge/config/private.h"
+#include "bridge/lib/mem.h"
+
+enum { PROBLEM_TEXT = 600, WHERE_TEXT = 300 };
+
+size_t shown_length(struct str s)
+{
+    if (s.n <= SHOWN_BYTES)
+        return s.n;
+    size_t n = SHOWN_BYTES;
+    while (n > 0 && ((unsigned char)s.at[n] & 0xC0) == 0x80)    /* not in the middle of a character */
+        n--;
+    return n;
+}
+
+static void where_write(struct buf *out, const struct where *at)
+{
+    if (at->up)
+        where_write(out, at->up);
+    if (!at->key.at) {
+        buf_printf(out, "[%zu]", at->index);
+        return;
+    }
+    if (out->n)
+        buf_add_char(out, '.');
+    buf_add(out, at->key.at, shown_length(at->key));
+}
+
+/* A value with a line break must not look like another problem. */
+static void printable(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7F)
+            *text = ' ';
+}
+
+static void add(struct problems *out, const char *file, int line, int column, struct str text)
+{
+    if (out->count > CONFIG_PROBLEMS)
+        return;
+    if (out->count == CONFIG_PROBLEMS) {
+        file = NULL;
+        line = column = 0;
+        text = STR("there are more problems than these");
+    }
+    out->at = mem_grow(out->at, out->count + 1, sizeof *out->at);
+    struct problem *p = &out->at[out->count++];
+    *p = (struct problem){ .file = file ? str_dup(str_of(file)) : NULL, .line = line, .column = column, .text = str_dup(text) };
+    printable(p->text);
+}
+
+void problem_add(struct problems *out, const char *file, int line, int column, const char *fmt, ...)
+{
+    char text[PROBLEM_TEXT];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    add(out, file, line, column, str_of(text));
+}
+
+void problem_at(struct problems *out, const struct node *n, const struct where *at, const char *fmt, ...)
+{
+    char text[PROBLEM_TEXT];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    struct buf b = buf_new(WHERE_TEXT);
+    if (at)
+        where_write(&b, at);
+    if (b.n)
+        problem_add(out, n->file, n->line, n->column, "%.*s: %s", STR_ARG(buf_str(&b)), text);
+    else
+        problem_add(out, n->file, n->line, n->column, "%s", text);
+    buf_free(&b);
+}
+
+static size_t file_order(const char *file, const char *const *files, size_t count)
+{
+    for (size_t i = 0; file && i < count; i++)
+        if (strcmp(file, files[i]) == 0)
+            return i;
+    return count;
+}
+
+static int compare(const struct problem *a, const struct problem *b, const char *const *files, size_t count)
+{
+    size_t fa = file_order(a->file, files, count), fb = file_order(b->file, files, count);
+    if (fa != fb)
+        return fa < fb ? -1 : 1;
+    if (a->line != b->line)
+        return a->line < b->line ? -1 : 1;
+    return (a->column > b->column) - (a->column < b->column);
+}
+
+static bool same(const struct problem *a, const struct problem *b)
+{
+    return a->line == b->line && a->column == b->column && strcmp(a->text, b->text) == 0;
+}
+
+void problems_sort(struct problems *p, const char *const *files, size_t count)
+{
+    for (size_t i = 1; i < p->count; i++) {         /* insertion: few, and stable */
+        struct problem moved = p->at[i];
+        size_t k = i;
+        for (; k > 0 && compare(&moved, &p->at[k - 1], files, count) < 0; k--)
+            p->at[k] = p->at[k - 1];
+        p->at[k] = moved;
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < p->count; i++) {
+        if (kept && same(&p->at[i], &p->at[kept - 1])) {
+            free(p->at[i].file);
+            free(p->at[i].text);
+        } else {
+            p->at[kept++] = p->at[i];
+        }
+    }
+    p->count = kept;
+}
+
+void problems_free(struct problems *p)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        free(p->at[i].file);
+        free(p->at[i].text);
+    }
+    free(p->at);
+    *p = (struct problems){ 0 };
+}
+
+void problems_print(const struct problems *p, FILE *out)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        const struct problem *one = &p->at[i];
+        if (one->file)
+            fprintf(out, "%s:", one->file);
+        if (one->line)
+            fprintf(out, "%d:%d:", one->line, one->column);
+        fprintf(out, "%s%s\n", one->file || one->line ? " " : "", one->text);
+    }
+}
+
+void problems_print_json(const struct problems *p, FILE *out)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < p->count; i++) {
+        const struct problem *one = &p->at[i];
+        json_array_append_new(list, json_pack("{s:s?, s:i, s:i, s:s}", "file", one->file, "line", one->line, "column", one->column, "text", one->text));
+    }
+    json_t *all = json_pack("{s:b, s:o}", "ok", p->count == 0, "problems", list);
+    json_dumpf(all, out, JSON_COMPACT);
+    fputc('\n', out);
+    json_decref(all);
+}

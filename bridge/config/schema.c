@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/* The option rows as JSON Schema (draft 2020-12), for editors and for programs that write configurations. */
+#include <jansson.h>
+#include <stdlib.h>
+#include "bridge/config/private.h"
+#include "bridge/lib/mem.h"
+
+static json_t *schema_of_rows(const struct option *rows);
+
+static json_t *ref(const char *name)
+{
+    struct buf b = buf_new(256);
+    buf_printf(&b, "#/$defs/%s", name);
+    json_t *j = json_pack("{s:s}", "$ref", buf_c(&b));
+    buf_free(&b);
+    return j;
+}
+
+/* A value or a text with ${...}, whose value nobody knows yet. */
+static json_t *or_expression(json_t *value)
+{
+    return json_pack("{s:[o, o]}", "anyOf", value, ref("expression"));
+}
+
+static json_t *number(const struct option *row, const char *type)
+{
+    json_t *j = json_pack("{s:s, s:I}", "type", type, "minimum", (json_int_t)row->min);
+    if (!value_open_range(row))
+        json_object_set_new(j, "maximum", json_integer(row->max));
+    return or_expression(j);
+}
+
+static json_t *text(const struct option *row)
+{
+    if (!row->choices)
+        return json_pack("{s:s}", "type", "string");
+    json_t *list = json_array();
+    struct str rest = str_of(row->choices), one;
+    while (str_cut(&rest, '|', &one))
+        json_array_append_new(list, json_stringn(one.at, one.n));
+    return or_expression(json_pack("{s:o}", "enum", list));
+}
+
+static json_t *array(const struct option *row, json_t *items)
+{
+    json_t *j = json_pack("{s:s, s:o}", "type", "array", "items", items);
+    if (row->min)
+        json_object_set_new(j, "minItems", json_integer(row->min));
+    if (!value_open_range(row))
+        json_object_set_new(j, "maxItems", json_integer(row->max));
+    return j;
+}
+
+static json_t *schema_of_type(const struct option *row)
+{
+    switch (row->type) {
+    case OPT_BOOL: return or_expression(json_pack("{s:s}", "type", "boolean"));
+    case OPT_INT: return number(row, "integer");
+    case OPT_REAL: return number(row, "number");
+    case OPT_STR: return text(row);
+    case OPT_SECRET: return ref("secret");
+    case OPT_DURATION: return ref("duration");
+    case OPT_BYTES: return ref("size");
+    case OPT_STRINGS: return array(row, text(row));
+    case OPT_SECRETS: return array(row, ref("secret"));
+    case OPT_DURATIONS: return array(row, ref("duration"));
+    case OPT_MAP: return json_pack("{s:s, s:{s:[s, s, s]}}", "type", "object", "additionalProperties", "type", "string", "number", "boolean");
+    case OPT_FILTER: return ref("filter");
+    case OPT_LIST: return array(row, schema_of_rows(row->of));
+    case OPT_GROUP: return schema_of_rows(row->of);
+    }
+    return NULL;
+}
+
+/* ---- documentation and defaults ---- */
+
+static json_t *default_list(const char *fallback)
+{
+    struct arena a = { 0 };
+    struct problems none = { 0 };
+    const struct node *n = tree_load(&a, "", str_of(fallback), &none);
+    json_t *list = json_array();
+    for (size_t i = 0; n && i < n->count; i++)
+        json_array_append_new(list, json_string(n->at[i].value->text.at));
+    CHECK(none.count == 0);
+    arena_free(&a);
+    return list;
+}
+
+static json_t *default_of(const struct option *row)
+{
+    switch (row->type) {
+    case OPT_BOOL: return json_boolean(strcmp(row->fallback, "true") == 0);
+    case OPT_INT: return json_integer(strtoll(row->fallback, NULL, 10));
+    case OPT_REAL: return json_real(strtod(row->fallback, NULL));
+    case OPT_STR: case OPT_SECRET: case OPT_DURATION: case OPT_BYTES: return json_string(row->fallback);
+    case OPT_STRINGS: case OPT_SECRETS: case OPT_DURATIONS: case OPT_LIST: return default_list(row->fallback);
+    case OPT_MAP: case OPT_FILTER: case OPT_GROUP: return NULL;
+    }
+    return NULL;
+}
+
+/* What the schema cannot check, a person reads. */
+static json_t *description(const struct option *row)
+{
+    char range[RANGE_TEXT];
+    struct buf b = buf_new(4096);
+    buf_add_c(&b, row->doc ? row->doc : "");
+    if ((row->type == OPT_DURATION || row->type == OPT_BYTES) && (row->min || row->max))
+        buf_printf(&b, " (%s)", value_range(row, range));
+    json_t *j = json_string(buf_c(&b));
+    buf_free(&b);
+    return j;
+}
+
+static json_t *schema_of_row(const struct option *row)
+{
+    json_t *j = schema_of_type(row);
+    json_object_set_new(j, "description", description(row));
+    json_t *fallback = row->fallback ? default_of(row) : NULL;
+    if (fallback)
+        json_object_set_new(j, "default", fallback);
+    return j;
+}
+
+/* ---- mappings ---- */
+
+static void add_rows(json_t *object, const struct option *rows)
+{
+    json_t *properties = json_object_get(object, "properties"), *required = json_object_get(object, "required");
+    for (const struct option *row = rows; row->key; row++) {
+        json_object_set_new(properties, row->key, schema_of_row(row));
+        if (row->required)
+            json_array_append_new(required, json_string(row->key));
+    }
+}
+
+static json_t *empty_object(void)
+{
+    return json_pack("{s:[s, s], s:b, s:{}, s:[]}", "type", "object", "null", "additionalProperties", 0, "properties", "required");
+}
+
+static json_t *schema_of_rows(const struct option *rows)
+{
+    json_t *j = empty_object();
+    add_rows(j, rows);
+    return j;
+}
+
+/* An entry of `sources:` or `sinks:` of one type: the type, the connector's own rows, the core's rows. */
+static json_t *connector(const char *type, const char *doc, const struct option *own, const struct option *core)
+{
+    json_t *j = json_pack("{s:s, s:s, s:b, s:{s:{s:s}}, s:[s]}", "description", doc, "type", "object", "additionalProperties", 0,
+                          "properties", "type", "const", type, "required", "type");
+    add_rows(j, own);
+    add_rows(j, core);
+    return j;
+}
+
+/* A mapping by name. */
+static json_t *by_name(const char *doc, const char *pattern, json_t *entry)
+{
+    return json_pack("{s:s, s:[s, s], s:{s:s}, s:o}", "description", doc, "type", "object", "null", "propertyNames", "pattern", pattern,
+                     "additionalProperties", entry);
+}
+
+static json_t *one_of(json_t *defs, const char *kind, const char *type, json_t *schema)
+{
+    struct buf b = buf_new(256);
+    buf_printf(&b, "%s-%s", kind, type);
+    json_object_set_new(defs, buf_c(&b), schema);
+    json_t *j = ref(buf_c(&b));
+    buf_free(&b);
+    return j;
+}
+
+static json_t *sources(json_t *defs)
+{
+    json_t *types = json_array();
+    for (size_t i = 0; source_types[i]; i++) {
+        const struct source_ops *ops = source_types[i];
+        json_array_append_new(types, one_of(defs, "source", ops->type, connector(ops->type, ops->doc, ops->options, source_options)));
+    }
+    return by_name("Where events come from, by name.", "^[a-z0-9][a-z0-9_-]{0,62}$", json_pack("{s:o}", "oneOf", types));
+}
+
+static json_t *sinks(json_t *defs)
+{
+    json_t *types = json_array();
+    for (size_t i = 0; sink_types[i]; i++) {
+        const struct sink_ops *ops = sink_types[i];
+        json_array_append_new(types, one_of(defs, "sink", ops->type, connector(ops->type, ops->doc, ops->options, sink_options)));
+    }
+    return by_name("Where events go, by name.", "^[a-z0-9][a-z0-9_-]{0,62}$", json_pack("{s:o}", "oneOf", types));
+}
+
+static const char definitions[] =
+    "{\"expression\": {\"type\": \"string\", \"pattern\": \"\\\\$\\\\{\", \"description\": \"${VAR}, ${VAR:-default} or ${file:/path}\"},"
+    " \"secret\": {\"type\": \"string\", \"minLength\": 1},"
+    " \"duration\": {\"anyOf\": [{\"type\": \"string\", \"pattern\": \"^(0|[0-9]+(ms|s|m|h|d))$\"}, {\"const\": 0}, {\"$ref\": \"#/$defs/expression\"}]},"
+    " \"size\": {\"anyOf\": [{\"type\": \"string\", \"pattern\": \"^[0-9]+(B|KiB|MiB|GiB|TiB)?$\"}, {\"type\": \"integer\", \"minimum\": 0},"
+    " {\"$ref\": \"#/$defs/expression\"}]},"
+    " \"attributes\": {\"type\": \"object\", \"minProperties\": 1, \"additionalProperties\": {\"type\": [\"string\", \"number\", \"boolean\"]}},"
+    " \"filter\": {\"anyOf\": [{\"type\": \"array\", \"items\": {\"$ref\": \"#/$defs/filter\"}},"
+    " {\"type\": \"object\", \"additionalProperties\": false, \"minProperties\": 1, \"properties\": {"
+    "\"exact\": {\"$ref\": \"#/$defs/attributes\"}, \"prefix\": {\"$ref\": \"#/$defs/attributes\"}, \"suffix\": {\"$ref\": \"#/$defs/attributes\"},"
+    " \"all\": {\"type\": \"array\", \"minItems\": 1, \"items\": {\"$ref\": \"#/$defs/filter\"}},"
+    " \"any\": {\"type\": \"array\", \"minItems\": 1, \"items\": {\"$ref\": \"#/$defs/filter\"}},"
+    " \"not\": {\"$ref\": \"#/$defs/filter\"}}}]}}";
+
+void config_schema(FILE *out)
+{
+    json_t *defs = json_loads(definitions, 0, NULL);
+    CHECK(defs);
+    json_t *root = json_pack("{s:s, s:s, s:s, s:b, s:{s:{}}, s:{}, s:[]}", "$schema", "https://json-schema.org/draft/2020-12/schema",
+                             "title", "Aqueduct configuration", "type", "object", "additionalProperties", 0,
+                             "patternProperties", "^x-", "properties", "required");
+    json_t *properties = json_object_get(root, "properties");
+    add_rows(root, config_options);
+    json_object_set_new(properties, "topics", by_name("Settings of topics, by name; topics may also just be used.", "^[a-zA-Z0-9._-]{1,249}$", schema_of_rows(topic_options)));
+    json_object_set_new(properties, "sources", sources(defs));
+    json_object_set_new(properties, "sinks", sinks(defs));
+    json_object_set_new(root, "$defs", defs);
+    json_dumpf(root, out, JSON_INDENT(2));
+    fputc('\n', out);
+    json_decref(root);
+}

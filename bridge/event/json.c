@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/* The JSON event format 1.0. */
+#include "bridge/event/draft.h"
+#include "bridge/lib/crypto.h"
+#include "bridge/lib/jscan.h"
+
+static void add_member(struct buf *out, struct str name, struct str value)
+{
+    if (!value.at)
+        return;
+    buf_add_c(out, ",\"");
+    buf_add_str(out, name);
+    buf_add_c(out, "\":");
+    jscan_add_string(out, value);
+}
+
+static bool is_text(struct str type)
+{
+    return type.at && str_starts_nocase(type, STR("text/"));
+}
+
+static void add_data(struct buf *out, const struct event *ev)
+{
+    struct jscan_value value;
+    if (event_type_is_json(ev->datacontenttype) && jscan_check(ev->data, &value, NULL)) {
+        buf_add_c(out, ",\"data\":");
+        buf_add_str(out, value.raw);
+    } else if (is_text(ev->datacontenttype) && !event_type_is_json(ev->datacontenttype) && str_is_utf8(ev->data)) {
+        add_member(out, STR("data"), ev->data);
+    } else {
+        buf_add_c(out, ",\"data_base64\":\"");
+        base64_add(out, ev->data);
+        buf_add_char(out, '"');
+    }
+}
+
+void event_to_json(const struct event *ev, struct buf *out)
+{
+    buf_add_c(out, "{\"specversion\":\"1.0\"");
+    add_member(out, STR("id"), ev->id);
+    add_member(out, STR("source"), ev->source);
+    add_member(out, STR("type"), ev->type);
+    add_member(out, STR("subject"), ev->subject);
+    add_member(out, STR("time"), ev->time);
+    add_member(out, STR("datacontenttype"), ev->datacontenttype);
+    add_member(out, STR("dataschema"), ev->dataschema);
+    for (size_t i = 0; i < ev->extension_count; i++)
+        add_member(out, ev->extensions[i].name, ev->extensions[i].value);
+    if (ev->data.at)
+        add_data(out, ev);
+    buf_add_char(out, '}');
+}
+
+/* What one event's JSON says. Strings with escapes and base64 are decoded to `decoded`, which gets its whole size at once so
+ * that what points into it stays where it is. */
+struct reading {
+    struct draft draft;
+    struct jscan_value data, data_base64;
+    struct buf decoded;
+};
+
+static struct buf *decoded(struct reading *r)
+{
+    buf_room(&r->decoded, r->decoded.max - r->decoded.n);
+    return &r->decoded;
+}
+
+static struct str content(struct reading *r, struct str quoted)
+{
+    struct str inside = { quoted.at + 1, quoted.n - 2 };
+    if (!memchr(inside.at, '\\', inside.n))
+        return inside;
+    struct buf *to = decoded(r);
+    size_t start = to->n;
+    jscan_unescape(to, quoted);
+    return (struct str){ to->at + start, to->n - start };
+}
+
+/* A 32-bit integer in its shortest form. */
+static bool check_integer(struct str *raw)
+{
+    int64_t value;
+    if (!str_to_i64(*raw, &value) || value < INT32_MIN || value > INT32_MAX)
+        return false;
+    if (value == 0)
+        *raw = STR("0");        /* not -0 */
+    return true;
+}
+
+static bool read_attribute(struct reading *r, struct str name, struct jscan_value value, struct err *e)
+{
+    struct str shown = name.n > 64 ? (struct str){ name.at, 64 } : name;
+    size_t extensions = r->draft.fields.extension_count;
+    struct str text = value.raw;
+    switch (value.type) {
+    case JSCAN_NONE:
+    case JSCAN_NULL:            /* as if it were not there */
+        return true;
+    case JSCAN_STRING:
+        return draft_set(&r->draft, name, content(r, value.raw), e);
+    case JSCAN_NUMBER:
+        if (!check_integer(&text))
+            return err_set(e, "event attribute %.*s: a number that is not a 32-bit integer", STR_ARG(shown));
+        break;
+    case JSCAN_FALSE:
+    case JSCAN_TRUE:
+        break;
+    case JSCAN_ARRAY:
+    case JSCAN_OBJECT:
+        return err_set(e, "event attribute %.*s: neither a string, an integer nor a boolean", STR_ARG(shown));
+    }
+    if (!draft_set(&r->draft, name, text, e))
+        return false;
+    if (r->draft.fields.extension_count == extensions)
+        return err_set(e, "event attribute %.*s: not a string", STR_ARG(shown));
+    return true;
+}
+
+static bool read_member(struct reading *r, const struct jscan_member *m, struct err *e)
+{
+    struct str name = content(r, (struct str){ m->name.at - 1, m->name.n + 2 });
+    bool is_data = str_eq(name, STR("data"));
+    if (!is_data && !str_eq(name, STR("data_base64")))
+        return read_attribute(r, name, m->value, e);
+    struct jscan_value *to = is_data ? &r->data : &r->data_base64;
+    if (to->type != JSCAN_NONE)
+        return err_set(e, "event: %s stands twice", is_data ? "data" : "data_base64");
+    *to = m->value;
+    return true;
+}
+
+static bool read_base64(struct reading *r, struct err *e)
+{
+    if (r->data_base64.type != JSCAN_STRING)
+        return err_set(e, "event: data_base64 is not a string");
+    struct str text = content(r, r->data_base64.raw);
+    struct buf *to = decoded(r);
+    size_t start = to->n;
+    if (!base64_decode(to, text))
+        return err_set(e, "event: data_base64 is not base64");
+    r->draft.fields.data = (struct str){ to->at + start, to->n - start };
+    return true;
+}
+
+/* After all attributes, because the type decides what `data` means. */
+static bool read_data(struct reading *r, struct err *e)
+{
+    bool json = event_type_is_json(r->draft.fields.datacontenttype);
+    if (r->data.type == JSCAN_NULL && !json)
+        r->data.type = JSCAN_NONE;
+    if (r->data_base64.type == JSCAN_NULL)
+        r->data_base64.type = JSCAN_NONE;
+    if (r->data.type != JSCAN_NONE && r->data_base64.type != JSCAN_NONE)
+        return err_set(e, "event: both data and data_base64");
+    if (r->data_base64.type != JSCAN_NONE)
+        return read_base64(r, e);
+    if (r->data.type == JSCAN_NONE)
+        return true;
+    if (!json && r->data.type != JSCAN_STRING)
+        return err_set(e, "event: data is not a string although datacontenttype is not JSON");
+    r->draft.fields.data = json ? r->data.raw : content(r, r->data.raw);
+    return true;
+}
+
+static const struct event *read_event(struct reading *r, const struct jscan_member *members, size_t count, struct err *e)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!read_member(r, &members[i], e))
+            return NULL;
+    return read_data(r, e) ? draft_event(&r->draft, e) : NULL;
+}
+
+const struct event *event_from_json(struct str json, struct err *e)
+{
+    struct jscan_member members[EVENT_ATTRIBUTES + 16];
+    enum { ROOM = sizeof members / sizeof *members };
+    int count = jscan_object(json, members, ROOM, e);
+    if (count < 0 || count > ROOM) {
+        if (count > ROOM)
+            err_set(e, "%d members, the most is %d", count, ROOM);
+        err_prefix(e, "event");
+        return NULL;
+    }
+    struct reading r = { .decoded = buf_new(2 * json.n) };
+    const struct event *ev = read_event(&r, members, (size_t)count, e);
+    buf_free(&r.decoded);
+    return ev;
+}
+
+int event_from_json_batch(struct str json, const struct event **out, size_t room, struct err *e)
+{
+    struct jscan_value batch, element;
+    size_t count = 0;
+    bool ok = jscan_check(json, &batch, e);
+    if (!ok || batch.type != JSCAN_ARRAY) {
+        if (ok)
+            err_set(e, "not an array");
+        err_prefix(e, "event batch");
+        return -1;
+    }
+    for (const char *at = batch.raw.at; jscan_next(batch, &at, &element); count++) {
+        if (count == room)
+            err_set(e, "event batch: more than %zu events", room);
+        else if ((out[count] = event_from_json(element.raw, e)))
+            continue;
+        else
+            err_prefix(e, "event batch[%zu]", count);
+        while (count > 0)
+            event_unref(out[--count]);
+        return -1;
+    }
+    return (int)count;
+}

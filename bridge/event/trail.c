@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/* Reads and writes the bridge's own headers. */
+#include "bridge/event/trail.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "bridge/lib/mem.h"
+
+struct trail trail_read(const struct record *r)
+{
+    struct trail t = { 0 };
+    uint64_t n;
+    if (str_to_u64(record_header(r, TRAIL_ATTEMPTS), &n) && n < 1000000)
+        t.attempts = (unsigned)n;
+    if (!clock_parse(record_header(r, TRAIL_FIRST), &t.first_ms))
+        t.first_ms = 0;
+    if (!str_to_i64(record_header(r, TRAIL_DUE), &t.due_ms))
+        t.due_ms = 0;
+    return t;
+}
+
+static bool is_origin(struct str name)
+{
+    return str_eq(name, STR(TRAIL_TOPIC)) || str_eq(name, STR(TRAIL_PARTITION)) || str_eq(name, STR(TRAIL_OFFSET)) ||
+           str_eq(name, STR(TRAIL_TIMESTAMP));
+}
+
+void trail_move(struct moved *m, const struct record *r, const char *topic, const char *const *add)
+{
+    size_t added = 0, n = 0;
+    while (add[added])
+        added += 2;
+    m->headers = mem_alloc((r->header_count + added / 2 + 4) * sizeof *m->headers);
+    bool has_origin = record_header(r, TRAIL_TOPIC).at != NULL;
+    for (size_t i = 0; i < r->header_count; i++)
+        if (!str_starts(r->headers[i].name, STR(TRAIL_PREFIX)) || is_origin(r->headers[i].name))
+            m->headers[n++] = r->headers[i];
+    if (!has_origin) {
+        snprintf(m->partition, sizeof m->partition, "%" PRId32, r->partition);
+        snprintf(m->offset, sizeof m->offset, "%" PRId64, r->offset);
+        snprintf(m->timestamp, sizeof m->timestamp, "%" PRId64, r->timestamp_ms);
+        m->headers[n++] = (struct header){ STR(TRAIL_TOPIC), r->topic };
+        m->headers[n++] = (struct header){ STR(TRAIL_PARTITION), str_of(m->partition) };
+        m->headers[n++] = (struct header){ STR(TRAIL_OFFSET), str_of(m->offset) };
+        m->headers[n++] = (struct header){ STR(TRAIL_TIMESTAMP), str_of(m->timestamp) };
+    }
+    for (size_t i = 0; i < added; i += 2)
+        if (add[i + 1] && add[i + 1][0])
+            m->headers[n++] = (struct header){ str_of(add[i]), str_of(add[i + 1]) };
+    m->record = (struct record){ .topic = str_of(topic), .partition = -1, .timestamp_ms = r->timestamp_ms, .key = r->key,
+                                 .value = r->value, .headers = m->headers, .header_count = n };
+}
+
+void trail_free(struct moved *m)
+{
+    free(m->headers);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* The head of an answer: status line, Date, the user's headers. */
+#include <stdio.h>
+#include <time.h>
+#include "bridge/net/http/private.h"
+
+struct status { int code; const char *text; };
+static const struct status statuses[] = {
+    { 101, "Switching Protocols" }, { 200, "OK" }, { 201, "Created" }, { 202, "Accepted" }, { 204, "No Content" },
+    { 206, "Partial Content" }, { 301, "Moved Permanently" }, { 302, "Found" }, { 303, "See Other" }, { 304, "Not Modified" },
+    { 307, "Temporary Redirect" }, { 308, "Permanent Redirect" }, { 400, "Bad Request" }, { 401, "Unauthorized" },
+    { 403, "Forbidden" }, { 404, "Not Found" }, { 405, "Method Not Allowed" }, { 406, "Not Acceptable" },
+    { 408, "Request Timeout" }, { 409, "Conflict" }, { 410, "Gone" }, { 411, "Length Required" }, { 412, "Precondition Failed" },
+    { 413, "Content Too Large" }, { 414, "URI Too Long" }, { 415, "Unsupported Media Type" }, { 416, "Range Not Satisfiable" },
+    { 417, "Expectation Failed" }, { 421, "Misdirected Request" }, { 422, "Unprocessable Content" }, { 425, "Too Early" },
+    { 426, "Upgrade Required" }, { 428, "Precondition Required" }, { 429, "Too Many Requests" },
+    { 431, "Request Header Fields Too Large" }, { 500, "Internal Server Error" }, { 501, "Not Implemented" },
+    { 502, "Bad Gateway" }, { 503, "Service Unavailable" }, { 504, "Gateway Timeout" }, { 505, "HTTP Version Not Supported" },
+    { 507, "Insufficient Storage" },
+};
+
+const char *http_status_text(int status)
+{
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
+        if (statuses[i].code == status)
+            return statuses[i].text;
+    return "Unknown";
+}
+
+static void add_number(struct buf *out, uint64_t n)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do
+        digits[--at] = (char)('0' + n % 10);
+    while (n /= 10);
+    buf_add(out, digits + at, sizeof digits - at);
+}
+
+/* "Sun, 06 Nov 1994 08:49:37 GMT", written once a second. */
+static const char *date(struct http_server *s)
+{
+    int64_t second = clock_wall_ms() / 1000;
+    if (second == s->date_second)
+        return s->date;
+    static const char days[] = "SunMonTueWedThuFriSat", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    time_t t = (time_t)second;
+    struct tm tm = { .tm_mday = 1 };
+    gmtime_r(&t, &tm);
+    char text[64];
+    snprintf(text, sizeof text, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT", days + 3 * tm.tm_wday, tm.tm_mday,
+        months + 3 * tm.tm_mon, tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+    memcpy(s->date, text, sizeof s->date - 1);
+    s->date_second = second;
+    return s->date;
+}
+
+static bool breaks_lines(struct str s)
+{
+    return s.n && (memchr(s.at, '\r', s.n) || memchr(s.at, '\n', s.n) || memchr(s.at, 0, s.n));
+}
+
+struct buf *http_answer_begin(struct http_server *s, int status, const struct header *headers, size_t count)
+{
+    struct buf *out = &s->output;
+    buf_reset(out);
+    buf_add_str(out, STR("HTTP/1.1 "));
+    add_number(out, (uint64_t)status);
+    buf_add_char(out, ' ');
+    buf_add_c(out, http_status_text(status));
+    buf_add_str(out, STR("\r\nDate: "));
+    buf_add_c(out, date(s));
+    buf_add_str(out, STR("\r\n"));
+    for (size_t i = 0; i < count; i++) {
+        /* A value may repeat what a client sent; it must never end the line. */
+        if (breaks_lines(headers[i].name) || breaks_lines(headers[i].value))
+            continue;
+        buf_add_str(out, headers[i].name);
+        buf_add_str(out, STR(": "));
+        buf_add_str(out, headers[i].value);
+        buf_add_str(out, STR("\r\n"));
+    }
+    return out;
+}
+
+void http_answer_length(struct buf *out, size_t n)
+{
+    buf_add_str(out, STR("Content-Length: "));
+    add_number(out, n);
+    buf_add_str(out, STR("\r\n"));
+}

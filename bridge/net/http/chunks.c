@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/* The chunked coding (RFC 9112 section 7.1): a state for every place where a packet may end. */
+#include "bridge/net/http/h1.h"
+
+enum { TRAILER_BYTES = 8 * 1024, BAD = -400, TOO_BIG = -413 };
+
+/*  SIZE_FIRST -> SIZE -> (SPACE) -> (EXTENSION) -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE_FIRST ...
+ *                                                   | size 0
+ *                                                   v
+ *                        TRAILER_START -> TRAILER_NAME -> TRAILER_VALUE -> TRAILER_LF -> TRAILER_START -> END_LF -> DONE */
+enum state {
+    SIZE_FIRST, SIZE, SPACE, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF,
+    TRAILER_START, TRAILER_NAME, TRAILER_VALUE, TRAILER_LF, END_LF, DONE,
+};
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool is_text(char c)
+{
+    return c == '\t' || ((unsigned char)c >= 0x20 && c != 0x7f);
+}
+
+static bool is_token(char c)
+{
+    char lower = (char)(c | 0x20);
+    return (c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'z') || (c != 0 && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+/* The next state for a byte of a chunk-size line, or BAD. */
+static int size_line(struct http1_chunks *c, char byte)
+{
+    int digit = c->state <= SIZE ? hex_value(byte) : -1;
+    if (digit >= 0) {
+        if (c->left > INT64_MAX >> 4)
+            return BAD;
+        c->left = c->left << 4 | (unsigned)digit;
+        return SIZE;
+    }
+    if (c->state == SIZE_FIRST)
+        return BAD;
+    if (c->state == EXTENSION)
+        return byte == '\r' ? SIZE_LF : is_text(byte) ? EXTENSION : BAD;
+    if (byte == ';')
+        return EXTENSION;
+    if (byte == ' ' || byte == '\t')
+        return SPACE;                   /* allowed before ';' only */
+    return byte == '\r' && c->state == SIZE ? SIZE_LF : BAD;
+}
+
+/* The next state for a byte of the trailers, or BAD. */
+static int trailer(const struct http1_chunks *c, char byte)
+{
+    if (c->state == TRAILER_START && byte == '\r')
+        return END_LF;
+    if (c->state == TRAILER_VALUE)
+        return byte == '\r' ? TRAILER_LF : is_text(byte) ? TRAILER_VALUE : BAD;
+    if (c->state == TRAILER_NAME && byte == ':')
+        return TRAILER_VALUE;
+    return is_token(byte) ? TRAILER_NAME : BAD;
+}
+
+/* The size line is whole: what comes next, or TOO_BIG. */
+static int size_known(struct http1_chunks *c, int64_t max_body)
+{
+    c->line = 0;
+    if (c->left == 0)
+        return TRAILER_START;
+    if (max_body < 0 || c->left > (uint64_t)max_body || c->total > (uint64_t)max_body - c->left)
+        return TOO_BIG;
+    c->total += c->left;
+    return DATA;
+}
+
+/* One byte that is not data: the next state or an error. */
+static int framing_byte(struct http1_chunks *c, char byte, int64_t max_body)
+{
+    switch ((enum state)c->state) {
+    case SIZE_FIRST: case SIZE: case SPACE: case EXTENSION:
+        return ++c->line > HTTP1_CHUNK_LINE ? BAD : size_line(c, byte);
+    case SIZE_LF:
+        return byte == '\n' ? size_known(c, max_body) : BAD;
+    case DATA_CR:
+        return byte == '\r' ? DATA_LF : BAD;
+    case DATA_LF:
+        return byte == '\n' ? SIZE_FIRST : BAD;
+    case TRAILER_START: case TRAILER_NAME: case TRAILER_VALUE:
+        return ++c->line > TRAILER_BYTES ? BAD : trailer(c, byte);
+    case TRAILER_LF:
+        return byte == '\n' ? TRAILER_START : BAD;
+    case END_LF:
+        return byte == '\n' ? DONE : BAD;
+    case DATA: case DONE:
+        break;
+    }
+    return BAD;
+}
+
+static void take_data(struct http1_chunks *c, struct str *in, struct buf *out)
+{
+    size_t n = in->n < c->left ? in->n : (size_t)c->left;
+    buf_add(out, in->at, n);
+    in->at += n;
+    in->n -= n;
+    c->left -= n;
+    if (c->left == 0)
+        c->state = DATA_CR;
+}
+
+int http1_chunks(struct http1_chunks *c, struct str *in, struct buf *out, int64_t max_body)
+{
+    while (in->n && c->state != DONE) {
+        if (c->state == DATA) {
+            take_data(c, in, out);
+            continue;
+        }
+        int next = framing_byte(c, *in->at, max_body);
+        if (next < 0)
+            return next;
+        c->state = next;
+        in->at++;
+        in->n--;
+    }
+    if (out->failed)
+        return TOO_BIG;
+    return c->state == DONE;
+}

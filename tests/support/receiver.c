@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/* The scripted HTTP receiver of the webhook tests. */
+#include "tests/support/receiver.h"
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "bridge/lib/mem.h"
+
+enum { TICK_MS = 5 };
+
+struct conn {
+    int fd;
+    struct buf in;
+    const char *drip;           /* sent once per tick, for ever */
+    bool close_soon;
+};
+
+static void say(int fd, const char *text)
+{
+    if (send(fd, text, strlen(text), MSG_NOSIGNAL) < 0)
+        return;                 /* the sink gave up first: part of the game */
+}
+
+static void drop(struct conn *c, bool reset)
+{
+    struct linger now = { .l_onoff = 1, .l_linger = 0 };
+    if (reset)
+        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    close(c->fd);
+    buf_free(&c->in);
+    *c = (struct conn){ .fd = -1 };
+}
+
+static void answer_status(struct conn *c, int status, const char *headers, const char *body)
+{
+    char text[1024];
+    snprintf(text, sizeof text, "HTTP/1.1 %d Whatever\r\n%sContent-Length: %zu\r\n\r\n%s", status, headers,
+        status == 204 ? 0 : strlen(body), status == 204 ? "" : body);
+    say(c->fd, text);
+}
+
+/* Answers one whole request; `path` is NUL-terminated. */
+static void answer(struct conn *c, const char *path)
+{
+    char line[256];
+    int status;
+    if (sscanf(path, "/status/%d", &status) == 1) {
+        answer_status(c, status, "", "the receiver's words");
+    } else if (!strncmp(path, "/after/", 7)) {
+        snprintf(line, sizeof line, "Retry-After: %s\r\n", path + 7);
+        for (char *at = line + 13; *at; at++)
+            *at = *at == '_' ? ' ' : *at;
+        answer_status(c, 429, line, "");
+    } else if (!strcmp(path, "/gone")) {
+        answer_status(c, 410, "", "\x1b[31mno\tmore \r\n\r\n of it\x7f \xc3\xa9");
+    } else if (!strcmp(path, "/reset")) {
+        drop(c, true);
+    } else if (!strcmp(path, "/close")) {
+        drop(c, false);
+    } else if (!strcmp(path, "/slow")) {
+        say(c->fd, "HTTP/1.1 200 OK\r\nX-Slow: ");
+        c->drip = "a";
+    } else if (!strcmp(path, "/endless")) {
+        say(c->fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        c->drip = "400\r\n"
+#define DRIP_64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define DRIP_256 DRIP_64 DRIP_64 DRIP_64 DRIP_64
+            DRIP_256 DRIP_256 DRIP_256 DRIP_256 "\r\n";
+    } else if (!strcmp(path, "/continue")) {
+        c->drip = "HTTP/1.1 100 Continue\r\n\r\n";
+    } else if (!strcmp(path, "/short")) {
+        say(c->fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort");
+        drop(c, false);
+    } else if (!strcmp(path, "/once")) {
+        answer_status(c, 204, "", "");
+        c->close_soon = true;
+    } else if (!strcmp(path, "/redirect")) {
+        answer_status(c, 302, "Location: /status/204\r\n", "");
+    } else if (!strcmp(path, "/garbage")) {
+        say(c->fd, "SSH-2.0-this is no HTTP\r\n\r\n");
+        drop(c, false);
+    } else if (strcmp(path, "/hang")) {
+        answer_status(c, 404, "", "");
+    }
+}
+
+/* Takes a whole request from the front of c->in, if there is one. */
+static bool take_request(struct receiver *r, struct conn *c)
+{
+    const char *end = c->in.n ? memmem(c->in.at, c->in.n, "\r\n\r\n", 4) : NULL;
+    if (!end)
+        return false;
+    size_t head = (size_t)(end - c->in.at) + 4;
+    const char *length = memmem(c->in.at, head, "Content-Length: ", 16);
+    size_t body = length ? strtoul(length + 16, NULL, 10) : 0;
+    if (c->in.n < head + body)
+        return false;
+    char path[128] = "";
+    snprintf(path, sizeof path, "%.*s", (int)strcspn(c->in.at + 5, " "), c->in.at + 5);     /* behind "POST " */
+    pthread_mutex_lock(&r->lock);
+    buf_reset(&r->last_head);
+    buf_reset(&r->last_body);
+    buf_add(&r->last_head, c->in.at, head);
+    buf_add(&r->last_body, c->in.at + head, body);
+    pthread_mutex_unlock(&r->lock);
+    atomic_fetch_add(&r->requests, 1);
+    buf_drop(&c->in, head + body);
+    answer(c, path);
+    return true;
+}
+
+static void serve(struct receiver *r, struct conn *c)
+{
+    char bytes[65536];
+    ssize_t n = recv(c->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+    if (n <= 0) {
+        drop(c, false);
+        return;
+    }
+    buf_add(&c->in, bytes, (size_t)n);
+    while (c->fd >= 0 && take_request(r, c))
+        ;
+}
+
+static void tick(struct conn *c)
+{
+    if (c->fd >= 0 && c->drip)
+        say(c->fd, c->drip);
+    if (c->fd >= 0 && c->close_soon)
+        drop(c, false);
+}
+
+static void *run(void *ctx)
+{
+    struct receiver *r = ctx;
+    struct conn *conns = mem_alloc(RECEIVER_CONNECTIONS * sizeof *conns);
+    for (size_t i = 0; i < RECEIVER_CONNECTIONS; i++)
+        conns[i] = (struct conn){ .fd = -1 };
+    while (!atomic_load(&r->stop)) {
+        struct pollfd fds[RECEIVER_CONNECTIONS + 1] = { { .fd = r->listen_fd, .events = POLLIN } };
+        for (size_t i = 0; i < RECEIVER_CONNECTIONS; i++)
+            fds[i + 1] = (struct pollfd){ .fd = conns[i].fd, .events = POLLIN };
+        poll(fds, RECEIVER_CONNECTIONS + 1, TICK_MS);
+        for (size_t i = 0; i < RECEIVER_CONNECTIONS; i++) {
+            if (conns[i].fd >= 0 && fds[i + 1].revents)
+                serve(r, &conns[i]);
+            tick(&conns[i]);
+        }
+        for (size_t i = 0; fds[0].revents && i < RECEIVER_CONNECTIONS; i++)
+            if (conns[i].fd < 0) {
+                conns[i] = (struct conn){ .fd = accept(r->listen_fd, NULL, NULL), .in = buf_new(8 << 20) };
+                atomic_fetch_add(&r->connections, 1);
+                break;
+            }
+    }
+    for (size_t i = 0; i < RECEIVER_CONNECTIONS; i++)
+        if (conns[i].fd >= 0)
+            drop(&conns[i], false);
+    free(conns);
+    return NULL;
+}
+
+void receiver_open(struct receiver *r)
+{
+    memset(r, 0, sizeof *r);
+    pthread_mutex_init(&r->lock, NULL);
+    r->last_head = buf_new(1 << 20);
+    r->last_body = buf_new(8 << 20);
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t n = sizeof a;
+    r->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(bind(r->listen_fd, (struct sockaddr *)&a, n) == 0);
+    CHECK(listen(r->listen_fd, 512) == 0);
+    CHECK(getsockname(r->listen_fd, (struct sockaddr *)&a, &n) == 0);
+    r->port = ntohs(a.sin_port);
+    CHECK(pthread_create(&r->thread, NULL, run, r) == 0);
+}
+
+void receiver_close(struct receiver *r)
+{
+    atomic_store(&r->stop, true);
+    pthread_join(r->thread, NULL);
+    close(r->listen_fd);
+    buf_free(&r->last_head);
+    buf_free(&r->last_body);
+    pthread_mutex_destroy(&r->lock);
+}
+
+char *receiver_header(struct receiver *r, const char *name)
+{
+    char *value = NULL;
+    pthread_mutex_lock(&r->lock);
+    struct str rest = buf_str(&r->last_head), line;
+    while (!value && str_cut(&rest, '\n', &line)) {
+        struct str key;
+        if (line.n && str_cut(&line, ':', &key) && line.at && str_eq_nocase(key, str_of(name)))
+            value = str_dup(str_trim((struct str){ line.at, line.n && line.at[line.n - 1] == '\r' ? line.n - 1 : line.n }));
+    }
+    pthread_mutex_unlock(&r->lock);
+    return value;
+}
+
+char *receiver_body(struct receiver *r, size_t *n)
+{
+    pthread_mutex_lock(&r->lock);
+    char *body = str_dup(buf_str(&r->last_body));
+    if (n)
+        *n = r->last_body.n;
+    pthread_mutex_unlock(&r->lock);
+    return body;
+}

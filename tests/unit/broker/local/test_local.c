@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: MIT */
+/* The embedded broker: damaged files, two owners, topics and groups, retention. */
+#include "tests/support/local.h"
+#include <sqlite3.h>
+#include "bridge/lib/crypto.h"
+#include "bridge/lib/metrics.h"
+
+/* ---- damage: refused with a message that says what to do, and left as it is ---- */
+
+static void a_changed_bit_of_a_record_is_found(void **state)
+{
+    (void)state;
+    struct err e = { "" };
+    local_open();
+    local_topic("t", 2, FOREVER, UNBOUNDED);
+    local_put_numbers("t", 0, 0, 20);
+    local_put_numbers("t", 1, 0, 5);
+    local_close();
+    local_flip("aqueduct.db", local_find("aqueduct.db", "number-7;"));
+    clock_fake(1000000, 1700000000000);
+    local_open();
+    struct consumer *c = local_reader("g", "t");
+    assert_in_range(local_until_error(c, &e), 7, 12);       /* 7 of one partition, and what came of the other */
+    assert_non_null(strstr(e.text, "t/"));
+    assert_non_null(strstr(e.text, "offset 7"));
+    assert_non_null(strstr(e.text, "checksum"));
+    clock_fake_advance(2000);
+    local_until_error(c, &e);                               /* it stays there, it is never skipped */
+    assert_non_null(strstr(e.text, "offset 7"));
+    clock_fake_advance(2000);
+    local_put_numbers("t", 0, 20, 1);
+    local_put_numbers("t", 1, 5, 1);
+    local_until_error(c, &e);
+    assert_non_null(strstr(e.text, "offset 7"));
+    consumer_close(c);
+}
+
+static void a_shorter_file_is_refused(void **state)
+{
+    (void)state;
+    local_open();
+    local_topic("t", 1, FOREVER, UNBOUNDED);
+    for (int i = 0; i < 40; i++)
+        local_put_numbers("t", 0, i * 100, 100);
+    local_close();
+    long long full = local_size("aqueduct.db"), sizes[] = { 0, 1, 99, 512, 4095, 4096, 4097, 8192, full / 2, full - 4096, full - 1 };
+    assert_true(full > 20 * 4096);
+    assert_true(local_size("aqueduct.db-wal") <= 0);
+    for (size_t i = sizeof sizes / sizeof sizes[0]; i-- > 0;) {     /* from long to short */
+        assert_int_equal(truncate(local_path("aqueduct.db"), sizes[i]), 0);
+        assert_true(local_refused(local_path("aqueduct.db")));
+        assert_int_equal(local_size("aqueduct.db"), sizes[i]);
+    }
+    assert_true(local_refused("0 bytes"));
+}
+
+static void write_file(const char *name, const char *bytes, size_t n)
+{
+    int fd = open(local_path(name), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_int_equal(write(fd, bytes, n), n);
+    close(fd);
+}
+
+static void a_file_that_is_no_database_is_refused(void **state)
+{
+    (void)state;
+    char noise[20000];
+    crypto_random(noise, sizeof noise);
+    write_file("aqueduct.db", noise, sizeof noise);
+    assert_true(local_refused("not a SQLite database"));
+    assert_int_equal(local_size("aqueduct.db"), sizeof noise);
+    write_file("aqueduct.db", "hello\n", 6);
+    assert_true(local_refused("not a SQLite database"));
+    assert_int_equal(unlink(local_path("aqueduct.db")), 0);
+    assert_int_equal(mkdir(local_path("aqueduct.db"), 0700), 0);
+    assert_true(local_refused("not a regular file"));
+}
+
+static void run_sql(const char *sql)
+{
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(local_path("aqueduct.db"), &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static void a_database_of_somebody_else_is_refused(void **state)
+{
+    (void)state;
+    run_sql("CREATE TABLE users(name)");
+    assert_true(local_refused("another program"));
+    run_sql("INSERT INTO users VALUES('still here')");
+}
+
+static void a_newer_format_is_refused(void **state)
+{
+    (void)state;
+    local_open();
+    local_close();
+    run_sql("PRAGMA user_version=2");
+    assert_true(local_refused("format 2"));
+    run_sql("PRAGMA user_version=1");
+    local_open();
+}
+
+static void rows_that_vanished_are_noticed(void **state)
+{
+    (void)state;
+    struct err e = { "" };
+    local_open();
+    local_topic("t", 1, FOREVER, UNBOUNDED);
+    local_put_numbers("t", 0, 0, 10);
+    local_close();
+    run_sql("DELETE FROM log_1 WHERE offset=4");
+    local_open();
+    struct consumer *c = local_reader("g", "t");
+    assert_int_equal(local_until_error(c, &e), 4);
+    assert_non_null(strstr(e.text, "offset 4"));
+    assert_non_null(strstr(e.text, "missing"));
+    consumer_close(c);
+    local_close();
+    run_sql("DELETE FROM log_1 WHERE offset<4");
+    assert_true(local_refused("t/0 begins at offset 5 instead of 0"));
+}
+
+static bool no_pair(void *ctx, struct str key, struct str value, bool ahead, struct err *e)
+{
+    (void)ctx, (void)key, (void)value, (void)ahead, (void)e;
+    fail_msg("a damaged pair was handed out");
+    return true;
+}
+
+static void note_stored(void *ctx, uint64_t tag, enum outcome o, const char *why)
+{
+    (void)tag, (void)why;
+    *(enum outcome *)ctx = o;
+}
+
+static void changed_state_is_found(void **state)
+{
+    (void)state;
+    struct err e = { "" };
+    enum outcome o = 0;
+    struct change c = { STR("cursor"), STR("position-4711"), false };
+    local_open();
+    broker_publish(local_broker, &(struct publication){ .state_of = "src", .changes = &c, .change_count = 1, .done = note_stored, .ctx = &o });
+    assert_true(broker_flush(local_broker, (struct duration){ 10000 }));
+    assert_int_equal(o, OUTCOME_STORED);
+    local_close();
+    local_flip("aqueduct.db", local_find("aqueduct.db", "position-4711") + 10);
+    local_open();
+    assert_false(broker_state(local_broker, "src", no_pair, NULL, &e));
+    assert_non_null(strstr(e.text, "checksum of key \"cursor\""));
+}
+
+/* ---- the folder ---- */
+
+static void only_one_owner(void **state)
+{
+    (void)state;
+    char who[64];
+    struct err e = { "" };
+    local_open();
+    snprintf(who, sizeof who, "is in use by process %d", (int)getpid());
+    assert_null(broker_open(&local_config, &e));
+    assert_non_null(strstr(e.text, who));
+    local_close();
+    local_open();
+}
+
+static void the_folder_is_made_when_there_is_a_place_for_it(void **state)
+{
+    (void)state;
+    char deep[96];
+    snprintf(deep, sizeof deep, "%s/data", local_folder);
+    local_config.path = deep;
+    local_open();
+    local_close();
+    snprintf(deep, sizeof deep, "%s/no/such/data", local_folder);
+    assert_true(local_refused("the folder above it does not exist"));
+    write_file("file", "x", 1);
+    snprintf(deep, sizeof deep, "%s/file", local_folder);
+    assert_true(local_refused("is not a folder"));
+    local_config.path = "";
+    assert_true(local_refused("is empty"));
+}
+
+static void bad_topics_are_refused(void **state)
+{
+    (void)state;
+    struct err e = { "" };
+    char why[160], longest[252];
+    memset(longest, 'x', sizeof longest - 1);
+    longest[251] = '\0';
+    char *bad[] = { "", "a b", "a/b", "..", "\xc3\xa9", "x'; DROP TABLE topic; --", longest };
+    local_open();
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_false(broker_topic(local_broker, &(struct topic_config){ .name = bad[i], .partitions = 1 }, &e));
+        assert_false(local_put(bad[i], -1, STR("x"), why));
+        assert_non_null(strstr(why, "not a name"));
+    }
+    assert_false(broker_topic(local_broker, &(struct topic_config){ .name = "t", .partitions = 0 }, &e));
+    assert_false(broker_topic(local_broker, &(struct topic_config){ .name = "t", .partitions = 1025 }, &e));
+    assert_true(local_put("good", -1, STR("x"), why));
+}
+
+static void a_bad_record_does_not_hurt_its_neighbours(void **state)
+{
+    (void)state;
+    local_open();
+    local_topic("t", 1, FOREVER, UNBOUNDED);
+    assert_false(local_put("t", 5, STR("x"), NULL));
+    local_put_numbers("t", 0, 0, 3);
+    char *big = mem_alloc(17 << 20), why[160];
+    assert_false(local_put("t", 0, (struct str){ big, 17 << 20 }, why));
+    assert_non_null(strstr(why, "more than the log takes"));
+    assert_true(local_put("u", 0, (struct str){ big, 15 << 20 }, why));
+    free(big);
+    struct consumer *c = local_reader("g", "t");
+    local_expect(c, 0, 3);
+    consumer_close(c);
+}
+
+static void records_without_a_key_are_spread(void **state)
+{
+    (void)state;
+    local_open();
+    local_topic("t", 4, FOREVER, UNBOUNDED);
+    local_put_numbers("t", -1, 0, 40);
+    struct consumer *c = local_reader("g", "t");
+    struct record *out[64];
+    struct err e;
+    int per[4] = { 0 };
+    assert_int_equal(consumer_poll(c, out, 64, &e), 40);
+    for (int i = 0; i < 40; i++) {
+        per[out[i]->partition]++;
+        record_free(out[i]);
+    }
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(per[i], 10);
+    consumer_close(c);
+}
+
+/* ---- groups ---- */
+
+static void a_group_has_one_consumer(void **state)
+{
+    (void)state;
+    struct err e = { "" };
+    const char *t = "t";
+    local_open();
+    struct consumer *c = local_reader("g", "t");
+    assert_null(consumer_open(local_broker, &(struct consumer_options){ .group = "g", .topics = &t, .topic_count = 1, .wake_fd = -1 }, &e));
+    assert_non_null(strstr(e.text, "group g"));
+    consumer_close(c);
+    consumer_close(local_reader("g", "t"));
+}
+
+static void the_end_where_a_group_began_is_remembered(void **state)
+{
+    (void)state;
+    struct err e = { "" };
+    const char *t = "t";
+    struct consumer_options o = { .group = "g", .topics = &t, .topic_count = 1, .wake_fd = wake_new() };
+    local_open();
+    local_put_numbers("t", 0, 0, 10);
+    struct consumer *c = consumer_open(local_broker, &o, &e);
+    consumer_close(c);                          /* ends before it commits anything */
+    local_put_numbers("t", 0, 10, 5);
+    local_close();
+    local_open();
+    c = consumer_open(local_broker, &o, &e);
+    local_expect(c, 10, 5);
+    consumer_commit(c, (struct place){ t, 0 }, 12);
+    consumer_commit(c, (struct place){ t, 0 }, 11);     /* never backwards */
+    consumer_close(c);
+    c = consumer_open(local_broker, &o, &e);
+    local_expect(c, 12, 3);
+    consumer_close(c);
+    close(o.wake_fd);
+}
+
+static void a_position_behind_the_end_is_damage(void **state)
+{
+    (void)state;
+    struct err e = { "" };
+    const char *t = "t";
+    local_open();
+    local_put_numbers("t", 0, 0, 3);
+    local_close();
+    run_sql("INSERT INTO position VALUES('g', 1, 4)");
+    local_open();
+    assert_null(consumer_open(local_broker, &(struct consumer_options){ .group = "g", .topics = &t, .topic_count = 1, .wake_fd = -1 }, &e));
+    assert_non_null(strstr(e.text, "t/0"));
+    assert_non_null(strstr(e.text, "ends at 3"));
+}
+
+/* ---- retention ---- */
+
+static int64_t lost(void)
+{
+    return metric_value(metric_counter("aqueduct_records_lost_total", "", NULL));
+}
+
+static void age_removes_from_the_front(void **state)
+{
+    (void)state;
+    clock_fake(1000000, 1700000000000);
+    local_open();
+    local_topic("t", 1, (struct duration){ 60000 }, UNBOUNDED);
+    struct consumer *slow = local_reader("slow", "t");
+    int64_t before = lost();
+    local_put_numbers("t", 0, 0, 3000);
+    clock_fake_advance(40000);
+    local_put_numbers("t", 0, 3000, 10);
+    clock_fake_advance(30000);
+    for (int i = 0; i < 4; i++)                 /* a step removes at most 1024 */
+        local_put_numbers("t", 0, 3010 + i, 1);
+    local_expect(slow, 3000, 14);
+    assert_int_equal(lost() - before, 3000);
+    consumer_close(slow);
+    clock_fake_advance(90000);
+    local_put_numbers("u", 0, 0, 1);            /* wakes the writer */
+    local_close();
+    local_open();                               /* the log is empty now, but offsets go on */
+    local_put_numbers("t", 0, 5000, 1);
+    struct consumer *c = local_reader("late", "t");
+    struct record *out[4];
+    struct err e;
+    assert_int_equal(consumer_poll(c, out, 4, &e), 1);
+    assert_int_equal(out[0]->offset, 3014);
+    record_free(out[0]);
+    consumer_close(c);
+}
+
+static void what_its_group_finished_goes(void **state)
+{
+    (void)state;
+    struct err e = { "" };
+    struct record *out[8];
+    clock_fake(1000000, 1700000000000);
+    local_open();
+    assert_true(broker_topic(local_broker, &(struct topic_config){ .name = "t", .partitions = 1, .consumed_by = "g" }, &e));
+    struct consumer *c = local_reader("g", "t");
+    local_put_numbers("t", 0, 0, 10);
+    local_expect(c, 0, 10);
+    consumer_commit(c, (struct place){ "t", 0 }, 7);
+    consumer_close(c);
+    clock_fake_advance(2000);
+    local_put_numbers("u", 0, 0, 1);            /* the writer's next group looks */
+    int64_t before = lost();
+    c = local_reader("other", "t");
+    assert_int_equal(consumer_poll(c, out, 8, &e), 3);
+    assert_int_equal(out[0]->offset, 7);        /* what is not finished stays */
+    for (int i = 0; i < 3; i++)
+        record_free(out[i]);
+    assert_int_equal(lost(), before);
+    consumer_close(c);
+}
+
+static void size_bounds_the_file(void **state)
+{
+    (void)state;
+    enum { VALUE = 64 << 10 };
+    char *value = mem_alloc(VALUE);
+    clock_fake(1000000, 1700000000000);
+    local_open();
+    local_topic("t", 2, FOREVER, (struct bytes){ 1 << 20 });
+    for (int i = 0; i < 60; i++) {              /* 30 MiB each partition in steps of half a MiB */
+        for (int32_t p = 0; p < 2; p++)
+            for (int k = 0; k < 8; k++)
+                assert_true(local_put("t", p, (struct str){ value, VALUE }, NULL));
+        clock_fake_advance(1100);
+    }
+    struct consumer *c = local_reader("g", "t");
+    struct record *out[64];
+    struct err e;
+    size_t kept = 0;
+    for (int n; (n = consumer_poll(c, out, 64, &e)) > 0;)
+        for (int i = 0; i < n; i++) {
+            kept += out[i]->value.n;
+            record_free(out[i]);
+        }
+    assert_in_range(kept, 2 << 20, 5 << 20);
+    consumer_close(c);
+    local_close();
+    assert_in_range(local_size("aqueduct.db"), 2 << 20, 8 << 20);
+    free(value);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(a_changed_bit_of_a_record_is_found), CASE(a_shorter_file_is_refused), CASE(a_file_that_is_no_database_is_refused),
+        CASE(a_database_of_somebody_else_is_refused), CASE(a_newer_format_is_refused), CASE(rows_that_vanished_are_noticed),
+        CASE(changed_state_is_found), CASE(only_one_owner), CASE(the_folder_is_made_when_there_is_a_place_for_it),
+        CASE(bad_topics_are_refused), CASE(a_bad_record_does_not_hurt_its_neighbours), CASE(records_without_a_key_are_spread),
+        CASE(a_group_has_one_consumer), CASE(the_end_where_a_group_began_is_remembered),
+        CASE(a_position_behind_the_end_is_damage), CASE(age_removes_from_the_front), CASE(what_its_group_finished_goes), CASE(size_bounds_the_file),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

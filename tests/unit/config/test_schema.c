@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* The option tables of the whole program: complete, without clashes, and the schema made from them is the one that is kept. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <cmocka.h>
+#include "bridge/config/private.h"
+#include "bridge/lib/mem.h"
+
+static void check_rows(const char *what, const struct option *rows)
+{
+    for (const struct option *row = rows; row->key; row++) {
+        if (!row->doc || !*row->doc)
+            fail_msg("%s.%s has no documentation", what, row->key);
+        for (const struct option *other = rows; other < row; other++)
+            if (strcmp(other->key, row->key) == 0)
+                fail_msg("%s.%s is there twice", what, row->key);
+        if (row->type == OPT_LIST || row->type == OPT_GROUP)
+            check_rows(row->key, row->of);
+    }
+}
+
+static void no_clash(const char *what, const struct option *own, const struct option *core)
+{
+    for (const struct option *row = own; row->key; row++)
+        for (const struct option *other = core; other->key; other++)
+            if (strcmp(other->key, row->key) == 0 || strcmp(row->key, "type") == 0)
+                fail_msg("%s.%s is a key of the core", what, row->key);
+}
+
+static void test_tables(void **state)
+{
+    (void)state;
+    check_rows("config", config_options);
+    check_rows("topics", topic_options);
+    check_rows("source", source_options);
+    check_rows("sink", sink_options);
+    for (size_t i = 0; source_types[i]; i++) {
+        check_rows(source_types[i]->type, source_types[i]->options);
+        no_clash(source_types[i]->type, source_types[i]->options, source_options);
+    }
+    for (size_t i = 0; sink_types[i]; i++) {
+        check_rows(sink_types[i]->type, sink_types[i]->options);
+        no_clash(sink_types[i]->type, sink_types[i]->options, sink_options);
+    }
+}
+
+/* Every default must pass its own row; fill_mapping aborts otherwise. */
+static void test_defaults_fit(void **state)
+{
+    (void)state;
+    struct arena a = { 0 };
+    struct problems none = { 0 };
+    struct fill f = { &a, &none };
+    for (size_t i = 0; source_types[i]; i++)
+        fill_mapping(&f, NULL, &(struct part){ source_types[i]->options, arena_alloc(&a, source_types[i]->size) }, 1, NULL, NULL);
+    for (size_t i = 0; sink_types[i]; i++)
+        fill_mapping(&f, NULL, &(struct part){ sink_types[i]->options, arena_alloc(&a, sink_types[i]->size) }, 1, NULL, NULL);
+    assert_int_equal(none.count, 0);
+    arena_free(&a);
+}
+
+static void test_schema_is_fresh(void **state)
+{
+    (void)state;
+    char *made = NULL, *kept = NULL;
+    size_t n = 0, room = 0;
+    FILE *out = open_memstream(&made, &n);
+    config_schema(out);
+    fclose(out);
+    FILE *in = fopen(SCHEMAS_DIR "/config.schema.json", "re");
+    ssize_t read = in ? getdelim(&kept, &room, '\0', in) : -1;
+    if (in)
+        fclose(in);
+    bool fresh = read == (ssize_t)n && memcmp(made, kept, n) == 0;
+    free(made);
+    free(kept);
+    if (!fresh)
+        fail_msg("schemas/config.schema.json is stale; renew it: aqueduct schema > schemas/config.schema.json");
+}
+
+static void test_help_about_everything(void **state)
+{
+    (void)state;
+    for (const char *const *name = config_help_names(); *name; name++) {
+        char *text = NULL;
+        size_t n = 0;
+        FILE *out = open_memstream(&text, &n);
+        bool found = config_help(*name, out);
+        fclose(out);
+        for (size_t i = 0; connector_commands[i]; i++)      /* the program itself prints those */
+            found = found || strcmp(connector_commands[i]->name, *name) == 0;
+        if (!found)
+            fail_msg("there is no help about %s", *name);
+        free(text);
+    }
+    assert_false(config_help("nothing", stderr));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_defaults_fit),
+        cmocka_unit_test(test_schema_is_fresh),
+        cmocka_unit_test(test_help_about_everything),
+    };
+    return cmocka_run_group_tests_name("schema", tests, NULL, NULL);
+}

@@ -1,0 +1,721 @@
+/* SPDX-License-Identifier: MIT */
+/* The HTTP source through its socket: what comes in as events, what is refused, and that 2xx means stored. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "bridge/connector.h"
+#include "bridge/lib/crypto.h"
+#include "bridge/lib/log.h"
+#include "bridge/lib/mailbox.h"
+#include "bridge/lib/mem.h"
+#include "tests/support/client.h"
+#include "tests/support/options.h"
+
+extern const struct source_ops http_source;
+
+enum { ROOM = 64 };
+
+/* ---- a source, and a core that is just this test ---- */
+
+static struct source *source;
+static const char *socket_path;
+static int wake_fd;                     /* always readable: read() never waits */
+static struct emission taken[4096];     /* handed over and not settled */
+static size_t taken_count;
+
+static void source_open(const char *more, const char *paths)
+{
+    struct err e = { "" };
+    char yaml[4096];
+    socket_path = client_path();
+    snprintf(yaml, sizeof yaml, "listen: unix:%s\n%s\npaths:\n%s", socket_path, more, paths);
+    source = mem_alloc(http_source.size);
+    source->ops = &http_source;
+    source->id = "hooks";
+    options_fill(http_source.options, source, yaml);
+    if (!http_source.open(source, &e))
+        print_error("%s\n", e.text);
+    assert_string_equal(e.text, "");
+    wake_fd = wake_new();
+    wake_up(wake_fd);
+}
+
+static int source_close(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < taken_count; i++)
+        event_unref(taken[i].event);
+    taken_count = 0;
+    if (source)
+        http_source.close(source);
+    free(source);
+    source = NULL;
+    close(wake_fd);
+    client_forget_path();
+    clock_real();
+    return 0;
+}
+
+static void turn(size_t room)
+{
+    struct err e;
+    int n = http_source.read(source, wake_fd, taken + taken_count, room, &e);
+    assert_in_range(n, 0, room);
+    taken_count += (size_t)n;
+}
+
+static void settle_all(enum outcome o, const char *why)
+{
+    for (size_t i = 0; i < taken_count; i++) {
+        http_source.settle(source, taken[i].tag, o, why);
+        event_unref(taken[i].event);
+    }
+    taken_count = 0;
+}
+
+/* Turns until `count` events were taken. */
+static void take(size_t count)
+{
+    for (int i = 0; i < 10000 && taken_count < count; i++)
+        turn(ROOM);
+    assert_int_equal(taken_count, count);
+}
+
+static struct answer receive(struct client *c)
+{
+    struct answer a = { 0 };
+    for (int i = 0; i < 10000 && !client_answer(c, &a); i++) {
+        turn(0);
+        client_read(c);
+    }
+    assert_true(client_answer(c, &a));
+    return a;
+}
+
+static void post(struct client *c, const char *path, const char *headers, struct str body)
+{
+    struct buf b = buf_new(1 << 22);
+    buf_printf(&b, "POST %s HTTP/1.1\r\nHost: x\r\n%sContent-Length: %zu\r\n\r\n", path, headers, body.n);
+    buf_add_str(&b, body);
+    client_write(c, buf_str(&b));
+    buf_free(&b);
+}
+
+static bool has(struct str s, const char *text)
+{
+    return memmem(s.at, s.n, text, strlen(text)) != NULL;
+}
+
+/* Posts, and expects this answer without any event; `room` as in read(). */
+static void refused_with(size_t room, const char *path, const char *headers, const char *body, int status, const char *detail)
+{
+    struct client c = client_connect(socket_path);
+    post(&c, path, headers, str_of(body));
+    struct answer a = receive(&c);
+    if (a.status != status || !has(a.body, detail))
+        print_error("%s: %d %.*s, not %d %s\n", path, a.status, STR_ARG(a.body), status, detail);
+    assert_int_equal(a.status, status);
+    assert_true(has(a.body, detail));
+    assert_true(str_eq(answer_header(&a, "Content-Type"), STR("application/problem+json")));
+    size_t before = taken_count;
+    turn(room);
+    assert_int_equal(taken_count, before);
+    client_close(&c);
+}
+
+static void refused(const char *path, const char *headers, const char *body, int status, const char *detail)
+{
+    refused_with(ROOM, path, headers, body, status, detail);
+}
+
+/* Posts, and expects one event, which is then stored and answered with its id. */
+static const struct event *accepted(const char *path, const char *headers, const char *body)
+{
+    struct client c = client_connect(socket_path);
+    post(&c, path, headers, str_of(body));
+    take(1);
+    const struct event *ev = event_ref(taken[0].event);
+    settle_all(OUTCOME_STORED, NULL);
+    struct answer a = receive(&c);
+    char expected[600];
+    snprintf(expected, sizeof expected, "{\"id\":\"%.*s\"}", STR_ARG(ev->id));
+    assert_int_equal(a.status, 202);
+    assert_true(str_eq(a.body, str_of(expected)));
+    assert_true(str_eq(answer_header(&a, "Content-Type"), STR("application/json")));
+    client_close(&c);
+    return ev;
+}
+
+static void is(struct str found, const char *expected)
+{
+    if (!str_eq(found, str_of(expected)))
+        print_error("\"%.*s\" is not \"%s\"\n", STR_ARG(found), expected);
+    assert_true(str_eq(found, str_of(expected)));
+}
+
+#define OPEN_PATH "  - {path: /in, verify: {scheme: none}}\n"
+#define JSON "Content-Type: application/json\r\n"
+
+/* ---- what comes in ---- */
+
+static void plain_json(void **state)
+{
+    (void)state;
+    clock_fake(5000, 1600000000123);
+    source_open("", OPEN_PATH "  - {path: /own, type: shop.order, source: /shop, id_header: X-Id, verify: {scheme: none}}\n");
+    const struct event *ev = accepted("/in", JSON "Idempotency-Key: \"k-1\"\r\n", " {\"a\": 1}\n");
+    is(ev->id, "k-1");
+    is(ev->source, "/http/hooks/in");
+    is(ev->type, "webhook.received");
+    is(ev->time, "2020-09-13T12:26:40.123Z");
+    is(ev->datacontenttype, "application/json");
+    is(ev->data, " {\"a\": 1}\n");          /* byte for byte */
+    assert_null(ev->subject.at);
+    event_unref(ev);
+
+    ev = accepted("/own?x=1", JSON "X-Id: 17\r\nIdempotency-Key: bare\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\ntracestate: a=1\r\n", "[]");
+    is(ev->id, "17");
+    is(ev->source, "/shop");
+    is(ev->type, "shop.order");
+    is(event_attribute(ev, STR("traceparent")), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    is(event_attribute(ev, STR("tracestate")), "a=1");
+    event_unref(ev);
+
+    ev = accepted("/own", JSON "Idempotency-Key: bare\r\ntraceparent: nonsense\r\n", "null");
+    is(ev->id, "bare");
+    assert_null(event_attribute(ev, STR("traceparent")).at);
+    event_unref(ev);
+
+    const struct event *one = accepted("/in", "", "1"), *two = accepted("/in", "", "1");
+    assert_int_equal(one->id.n, UUID_TEXT - 1);             /* no id: every post is a new event */
+    assert_false(str_eq(one->id, two->id));
+    event_unref(one);
+    event_unref(two);
+}
+
+static void other_bodies(void **state)
+{
+    (void)state;
+    source_open("", OPEN_PATH);
+    const struct event *ev = accepted("/in", "Content-Type: application/x-www-form-urlencoded\r\n", "a=1&b=2");
+    is(ev->datacontenttype, "application/x-www-form-urlencoded");
+    is(ev->data, "a=1&b=2");
+    event_unref(ev);
+    ev = accepted("/in", "Content-Type: text/plain; charset=utf-8\r\nContent-Encoding: identity\r\n", "{not json");
+    is(ev->data, "{not json");
+    event_unref(ev);
+}
+
+static void github_event(void **state)
+{
+    (void)state;
+    source_open("", "  - {path: /gh, verify: {scheme: github, secrets: [\"It's a Secret to Everybody\"]}}\n");
+    const struct event *ev = accepted("/gh", "X-Hub-Signature-256: sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17\r\n"
+                                             "X-GitHub-Event: pull_request\r\nX-GitHub-Delivery: d-42\r\nContent-Type: text/plain\r\n", "Hello, World!");
+    is(ev->id, "d-42");
+    is(ev->type, "github.pull_request");
+    is(ev->source, "/http/hooks/gh");
+    event_unref(ev);
+    ev = accepted("/gh", "X-Hub-Signature-256: sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17\r\n"
+                         "X-GitHub-Event: a/b c\r\nX-GitHub-Delivery: d-43\r\nContent-Type: text/plain\r\n", "Hello, World!");
+    is(ev->type, "github.a.b_c");
+    event_unref(ev);
+}
+
+static void standard_webhook(void **state)
+{
+    (void)state;
+    clock_fake(5000, 1614265330000);
+    source_open("", "  - {path: /sw, verify: {scheme: standard, secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]}}\n");
+    const char *headers = JSON "webhook-id: msg_p5jXN8AQM9LWM0D4loKWxJek\r\nwebhook-timestamp: 1614265330\r\n"
+                          "webhook-signature: v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=\r\n";
+    const struct event *ev = accepted("/sw", headers, "{\"test\": 2432232314}");
+    is(ev->id, "msg_p5jXN8AQM9LWM0D4loKWxJek");
+    event_unref(ev);
+    refused("/sw", headers, "{\"test\": 2432232315}", 401, "the request could not be verified");
+    refused("/sw", headers, "{broken", 401, "could not be verified");      /* verified before it is parsed */
+    refused("/sw", JSON, "{\"test\": 2432232314}", 401, "the request could not be verified");
+    clock_fake_advance(301000);
+    refused("/sw", headers, "{\"test\": 2432232314}", 401, "the request could not be verified");
+}
+
+static void bearer_is_checked_before_the_body(void **state)
+{
+    (void)state;
+    source_open("", "  - {path: /b, verify: {scheme: bearer, secrets: [t1, t2]}}\n");
+    event_unref(accepted("/b", JSON "Authorization: Bearer t2\r\n", "{}"));
+    struct client c = client_connect(socket_path);
+    client_write(&c, STR("POST /b HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t3\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n"));
+    assert_int_equal(receive(&c).status, 401);
+    client_close(&c);
+}
+
+static void cloudevents_binary(void **state)
+{
+    (void)state;
+    clock_fake(5000, 1600000000000);
+    source_open("", OPEN_PATH);
+    const struct event *ev = accepted("/in", JSON "ce-specversion: 1.0\r\nce-id: e-1\r\nCE-Source: /s\r\nce-type: t.x\r\nce-subject: Euro%20%E2%82%AC\r\n"
+                                             "ce-partitionkey: p\r\nce-time: 2020-01-01T00:00:00Z\r\n", "{\"x\":1}");
+    is(ev->id, "e-1");
+    is(ev->source, "/s");
+    is(ev->type, "t.x");
+    is(ev->subject, "Euro \xe2\x82\xac");
+    is(ev->time, "2020-01-01T00:00:00Z");
+    is(event_attribute(ev, STR("partitionkey")), "p");
+    is(ev->data, "{\"x\":1}");
+    event_unref(ev);
+    ev = accepted("/in", "ce-specversion: 1.0\r\nce-id: e-2\r\nce-source: /s\r\nce-type: t\r\n", "");
+    assert_int_equal(ev->data.n, 0);
+    is(ev->time, "2020-09-13T12:26:40.000Z");
+    event_unref(ev);
+    refused("/in", "ce-specversion: 1.0\r\nce-id: e-1\r\nce-type: t\r\n", "", 400, "source");
+    refused("/in", "ce-specversion: 0.3\r\nce-id: e-1\r\nce-source: /s\r\nce-type: t\r\n", "", 400, "specversion");
+    refused("/in", JSON "ce-specversion: 1.0\r\nce-id: e-1\r\nce-source: /s\r\nce-type: t\r\n", "{\"x\":", 400, "JSON");
+}
+
+#define CE "Content-Type: application/cloudevents+json; charset=UTF-8\r\n"
+#define BATCH "Content-Type: application/cloudevents-batch+json\r\n"
+#define EVENT(id) "{\"specversion\":\"1.0\",\"id\":\"" id "\",\"source\":\"/s\",\"type\":\"t\",\"data\":{\"n\": 1}}"
+
+static void cloudevents_structured(void **state)
+{
+    (void)state;
+    clock_fake(5000, 1600000000000);
+    source_open("", OPEN_PATH "  - {path: /plain, cloudevents: false, verify: {scheme: none}}\n");
+    const struct event *ev = accepted("/in", CE "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n", EVENT("e-1"));
+    is(ev->id, "e-1");
+    is(ev->data, "{\"n\": 1}");
+    is(ev->time, "2020-09-13T12:26:40.000Z");
+    is(event_attribute(ev, STR("traceparent")), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    event_unref(ev);
+    ev = accepted("/plain", CE "Idempotency-Key: k\r\n", EVENT("e-1"));
+    is(ev->id, "k");
+    is(ev->data, EVENT("e-1"));
+    event_unref(ev);
+    refused("/in", CE, "{\"specversion\":\"1.0\",\"id\":\"1\"}", 400, "source");
+    refused("/in", CE, "{\"specversion\":\"1.0\",", 400, "");
+    refused("/in", "Content-Type: application/cloudevents+xml\r\n", "<e/>", 415, "application/cloudevents+json");
+    refused("/in", "Content-Type: application/cloudevents-batch+avro\r\n", "x", 415, "application/cloudevents+json");
+}
+
+static void batch(void **state)
+{
+    (void)state;
+    source_open("max_pending: 5", OPEN_PATH);
+    struct client c = client_connect(socket_path);
+    post(&c, "/in", BATCH, STR("[" EVENT("a") "," EVENT("b") "," EVENT("c") "]"));
+    take(3);
+    is(taken[0].event->id, "a");
+    is(taken[2].event->id, "c");
+    settle_all(OUTCOME_STORED, NULL);
+    struct answer a = receive(&c);
+    assert_int_equal(a.status, 202);
+    is(a.body, "{\"accepted\":3}");
+    client_drop(&c, &a);
+
+    post(&c, "/in", BATCH, STR("[" EVENT("a") "," EVENT("b") "," EVENT("c") "]"));     /* one of them cannot be taken */
+    take(3);
+    http_source.settle(source, taken[1].tag, OUTCOME_INVALID, "no route \"takes\" it");
+    event_unref(taken[1].event);
+    taken[1] = taken[2];
+    taken_count = 2;
+    client_read(&c);
+    assert_false(client_answer(&c, &a));        /* not before all are settled */
+    settle_all(OUTCOME_STORED, NULL);
+    a = receive(&c);
+    assert_int_equal(a.status, 422);
+    assert_true(has(a.body, "\"accepted\":2,\"invalid\":[{\"index\":1,\"detail\":\"no route \\\"takes\\\" it\"}]"));
+    client_drop(&c, &a);
+
+    post(&c, "/in", BATCH, STR("[" EVENT("a") "," EVENT("b") "]"));                     /* unavailable beats invalid */
+    take(2);
+    http_source.settle(source, taken[0].tag, OUTCOME_INVALID, "bad");
+    http_source.settle(source, taken[1].tag, OUTCOME_UNAVAILABLE, "down");
+    event_unref(taken[0].event);
+    event_unref(taken[1].event);
+    taken_count = 0;
+    a = receive(&c);
+    assert_int_equal(a.status, 503);
+    assert_true(answer_header(&a, "Retry-After").n > 0);
+    client_drop(&c, &a);
+
+    post(&c, "/in", BATCH, STR("[]"));
+    a = receive(&c);
+    assert_int_equal(a.status, 202);
+    is(a.body, "{\"accepted\":0}");
+    client_close(&c);
+    refused("/in", BATCH, "[" EVENT("a") ",{}]", 400, "1");
+    refused("/in", BATCH, EVENT("a"), 400, "");
+    refused("/in", BATCH, "[1,2]", 400, "");
+    refused("/in", BATCH, "[" EVENT("1") "," EVENT("2") "," EVENT("3") "," EVENT("4") "," EVENT("5") "," EVENT("6") "]", 413, "max_pending");
+}
+
+static void batch_of_too_many(void **state)
+{
+    (void)state;
+    source_open("", OPEN_PATH);
+    struct buf b = buf_new(1 << 20);
+    buf_add_char(&b, '[');
+    for (int i = 0; i < 1001; i++)
+        buf_add_c(&b, i ? "," EVENT("x") : EVENT("x"));
+    buf_add_char(&b, ']');
+    refused("/in", BATCH, buf_c(&b), 400, "");
+    buf_free(&b);
+}
+
+static void long_list_of_invalid_events(void **state)
+{
+    (void)state;
+    source_open("", OPEN_PATH);
+    struct buf b = buf_new(1 << 20);
+    buf_add_char(&b, '[');
+    for (int i = 0; i < 1000; i++)
+        buf_add_c(&b, i ? "," EVENT("x") : EVENT("x"));
+    buf_add_char(&b, ']');
+    struct client c = client_connect(socket_path);
+    post(&c, "/in", BATCH, buf_str(&b));
+    take(1000);
+    settle_all(OUTCOME_INVALID, "a reason of some length that is repeated a thousand times so that the list becomes too long");
+    struct answer a = receive(&c);
+    assert_int_equal(a.status, 422);
+    assert_true(has(a.body, "1000 of 1000"));
+    assert_int_equal(a.body.at[a.body.n - 1], '}');
+    assert_int_equal(a.body.at[a.body.n - 2], ']');
+    client_close(&c);
+    buf_free(&b);
+}
+
+/* ---- what is refused ---- */
+
+static void refusals(void **state)
+{
+    (void)state;
+    source_open("max_body: 100\nmax_head: 2KiB", OPEN_PATH);
+    refused("/other", JSON, "{}", 404, "nothing at this path");
+    refused("/in/", JSON, "{}", 404, "nothing at this path");
+    refused("/in", JSON, "", 400, "empty");
+    refused("/in", JSON, "{\"a\":1,}", 400, "not valid JSON");
+    refused("/in", "", "no json", 400, "not valid JSON");
+    refused("/in", JSON, "{}{}", 400, "2");             /* the offset */
+    refused("/in", JSON "Content-Encoding: gzip\r\n", "{}", 415, "Content-Encoding");
+    refused("/in", JSON JSON, "{}", 400, "Content-Type");
+
+    static const char *const methods[] = { "GET", "PUT", "DELETE", "OPTIONS", "HEAD" };
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        char request[100];
+        struct client c = client_connect(socket_path);
+        snprintf(request, sizeof request, "%s /in HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", methods[i]);
+        client_write(&c, str_of(request));
+        for (int k = 0; k < 10000 && !c.ended; k++) {
+            turn(ROOM);
+            client_read(&c);
+        }
+        assert_true(has(buf_str(&c.in), "HTTP/1.1 405 "));
+        assert_true(has(buf_str(&c.in), "Allow: POST\r\n"));
+        client_close(&c);
+    }
+
+    struct client c = client_connect(socket_path);
+    char body[102];
+    memset(body, '1', sizeof body);
+    post(&c, "/in", JSON, (struct str){ body, 101 });
+    assert_int_equal(receive(&c).status, 413);
+    client_close(&c);
+    c = client_connect(socket_path);
+    client_write(&c, STR("POST /in HTTP/1.1\r\nHost: x\r\nX: "));
+    char filler[3000];
+    memset(filler, 'x', sizeof filler);
+    client_write(&c, (struct str){ filler, sizeof filler });
+    assert_int_equal(receive(&c).status, 431);
+    client_close(&c);
+    assert_int_equal(taken_count, 0);
+}
+
+static void bad_options(void **state)
+{
+    static const struct { const char *yaml, *expected; } cases[] = {
+        { "paths: [{path: /a, verify: {scheme: none}}, {path: /a, verify: {scheme: none}}]", "/a is there twice" },
+        { "paths: [{path: a, verify: {scheme: none}}]", "must begin with /" },
+        { "paths: [{path: \"/a b\", verify: {scheme: none}}]", "no spaces" },
+        { "paths: [{path: /a?x, verify: {scheme: none}}]", "no spaces" },
+        { "paths: [{path: /a, verify: {scheme: github}}]", "/a: verify.secrets: scheme github needs" },
+        { "paths: [{path: /a, verify: {scheme: standard, secrets: [whsec_]}}]", "/a: verify.secrets: what stands behind whsec_" },
+        { "paths: [{path: /a, verify: {scheme: none, secrets: [hidden-word]}}]", "secrets make no sense" },
+        { "paths: [{path: /a, verify: {scheme: none}}]\nmax_pending_bytes: 1KiB", "max_pending_bytes is less than max_body" },
+        { "paths: [{path: /a, verify: {scheme: none}}]\nlisten: nowhere", "nowhere" },
+        { "paths: [{path: /a, verify: {scheme: none}}]\ntls_key: x.pem", "tls_certificate" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct err e = { "" };
+        struct source *s = mem_alloc(http_source.size);
+        s->ops = &http_source;
+        s->id = "hooks";
+        options_fill(http_source.options, s, cases[i].yaml);
+        assert_false(http_source.open(s, &e));
+        if (!strstr(e.text, cases[i].expected))
+            print_error("%s\n", e.text);
+        assert_non_null(strstr(e.text, cases[i].expected));
+        assert_null(strstr(e.text, "hidden-word"));
+        free(s);
+    }
+    socket_path = client_path();        /* for the teardown */
+    wake_fd = wake_new();
+}
+
+/* ---- settlement ---- */
+
+static void outcomes(void **state)
+{
+    static const struct { enum outcome o; const char *why; int status; const char *body; bool again; } cases[] = {
+        { OUTCOME_STORED, NULL, 202, "{\"id\":\"k\"}", false },
+        { OUTCOME_INVALID, "no route takes \"t\"", 422, "\"detail\":\"no route takes \\\"t\\\"\"}", false },
+        { OUTCOME_UNAVAILABLE, "broker is down", 503, "send it again", true },
+    };
+    (void)state;
+    source_open("", OPEN_PATH);
+    struct client c = client_connect(socket_path);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct answer a;
+        post(&c, "/in", JSON "Idempotency-Key: k\r\n", STR("{}"));
+        take(1);
+        for (int k = 0; k < 10; k++)
+            turn(ROOM);
+        client_read(&c);
+        assert_false(client_answer(&c, &a));    /* no answer before it is settled */
+        settle_all(cases[i].o, cases[i].why);
+        a = receive(&c);
+        assert_int_equal(a.status, cases[i].status);
+        assert_true(has(a.body, cases[i].body));
+        assert_int_equal(answer_header(&a, "Retry-After").n > 0, cases[i].again);
+        client_drop(&c, &a);
+    }
+    client_close(&c);
+}
+
+static void wait_is_bounded(void **state)
+{
+    struct answer a;
+    (void)state;
+    clock_fake(5000, 1600000000000);
+    source_open("wait: 2s", OPEN_PATH);
+    struct client c = client_connect(socket_path), d = client_connect(socket_path);
+    post(&c, "/in", JSON "Idempotency-Key: c\r\n", STR("1"));
+    take(1);
+    clock_fake_advance(1500);
+    post(&d, "/in", JSON "Idempotency-Key: d\r\n", STR("2"));
+    take(2);
+    clock_fake_advance(499);
+    turn(ROOM);
+    client_read(&c);
+    assert_false(client_answer(&c, &a));
+    clock_fake_advance(1);
+    a = receive(&c);
+    assert_int_equal(a.status, 503);
+    assert_true(answer_header(&a, "Retry-After").n > 0);
+    client_drop(&c, &a);
+    client_read(&d);
+    assert_false(client_answer(&d, &a));
+    settle_all(OUTCOME_STORED, NULL);           /* late for c, in time for d */
+    assert_int_equal(receive(&d).status, 202);
+    turn(ROOM);
+    client_read(&c);
+    assert_int_equal(c.in.n, 0);                /* no second answer */
+    post(&c, "/in", JSON "Idempotency-Key: c\r\n", STR("1"));
+    take(1);
+    is(taken[0].event->id, "c");
+    settle_all(OUTCOME_STORED, NULL);
+    assert_int_equal(receive(&c).status, 202);
+    client_close(&c);
+    client_close(&d);
+}
+
+/* What nobody waits for any more is not handed over: its sender comes again. */
+static void timed_out_before_it_was_taken(void **state)
+{
+    (void)state;
+    clock_fake(5000, 1600000000000);
+    source_open("wait: 2s\nmax_pending: 2", OPEN_PATH);
+    struct client c = client_connect(socket_path);
+    for (int i = 0; i < 5; i++) {               /* more often than max_pending: nothing leaks */
+        post(&c, "/in", JSON, STR("1"));
+        for (int k = 0; k < 100; k++)
+            turn(0);
+        clock_fake_advance(2000);
+        struct answer a = receive(&c);
+        assert_int_equal(a.status, 503);
+        client_drop(&c, &a);
+        turn(ROOM);
+        assert_int_equal(taken_count, 0);
+    }
+    client_close(&c);
+}
+
+static void backpressure(void **state)
+{
+    (void)state;
+    source_open("max_pending: 2", OPEN_PATH);
+    struct client a = client_connect(socket_path), b = client_connect(socket_path);
+    post(&a, "/in", JSON, STR("1"));
+    post(&b, "/in", JSON, STR("2"));
+    for (int i = 0; i < 100; i++)
+        turn(0);                                /* no room: they wait inside */
+    assert_int_equal(taken_count, 0);
+    refused_with(0, "/in", JSON, "3", 503, "too much is waiting");
+    turn(1);
+    is(taken[0].event->data, "1");              /* first come, first handed over */
+    refused_with(0, "/in", JSON, "3", 503, "too much is waiting");      /* taken is not stored */
+    take(2);
+    settle_all(OUTCOME_STORED, NULL);
+    assert_int_equal(receive(&a).status, 202);
+    assert_int_equal(receive(&b).status, 202);
+    client_close(&a);
+    client_close(&b);
+    event_unref(accepted("/in", JSON, "3"));
+}
+
+static void pending_bytes(void **state)
+{
+    (void)state;
+    source_open("max_body: 1KiB\nmax_pending_bytes: 1KiB", OPEN_PATH);
+    char body[1001];
+    memset(body, '1', 1000);
+    body[1000] = '\0';
+    struct client c = client_connect(socket_path);
+    post(&c, "/in", JSON, str_of(body));
+    take(1);
+    refused("/in", JSON, body, 503, "too much is waiting");
+    settle_all(OUTCOME_STORED, NULL);
+    event_unref(accepted("/in", JSON, body));
+    client_close(&c);
+}
+
+static void client_goes_before_the_answer(void **state)
+{
+    (void)state;
+    source_open("", OPEN_PATH);
+    struct client c = client_connect(socket_path);
+    post(&c, "/in", JSON "Idempotency-Key: k\r\n", STR("{}"));
+    take(1);
+    client_close(&c);
+    for (int i = 0; i < 10; i++)
+        turn(0);
+    settle_all(OUTCOME_STORED, NULL);
+    event_unref(accepted("/in", JSON "Idempotency-Key: k\r\n", "{}"));
+}
+
+static void pipelined_requests_keep_their_order(void **state)
+{
+    (void)state;
+    source_open("", OPEN_PATH);
+    struct client c = client_connect(socket_path);
+    post(&c, "/in", JSON "Idempotency-Key: one\r\n", STR("1"));
+    post(&c, "/in", JSON "Idempotency-Key: two\r\n", STR("2"));
+    take(1);
+    settle_all(OUTCOME_STORED, NULL);
+    struct answer a = receive(&c);
+    is(a.body, "{\"id\":\"one\"}");
+    client_drop(&c, &a);
+    take(1);
+    settle_all(OUTCOME_STORED, NULL);
+    a = receive(&c);
+    is(a.body, "{\"id\":\"two\"}");
+    client_close(&c);
+}
+
+static void drain(void **state)
+{
+    (void)state;
+    source_open("", OPEN_PATH);
+    struct client taken_one = client_connect(socket_path), queued = client_connect(socket_path), late = client_connect(socket_path);
+    post(&taken_one, "/in", JSON, STR("1"));
+    take(1);
+    post(&queued, "/in", JSON, STR("2"));
+    client_write(&late, STR("POST /in HTTP/1.1\r\nHost: x\r\nContent-Len"));
+    for (int i = 0; i < 100; i++)
+        turn(0);
+    source->draining = true;
+    turn(0);
+    struct answer a = receive(&queued);
+    assert_int_equal(a.status, 503);
+    is(answer_header(&a, "Connection"), "close");
+    client_write(&late, STR("gth: 1\r\n\r\n3"));
+    assert_int_equal(receive(&late).status, 503);
+    client_read(&taken_one);
+    assert_false(client_answer(&taken_one, &a));
+    settle_all(OUTCOME_STORED, NULL);           /* what the core has is still answered */
+    a = receive(&taken_one);
+    assert_int_equal(a.status, 202);
+    is(answer_header(&a, "Connection"), "close");
+    client_close(&taken_one);
+    client_close(&queued);
+    client_close(&late);
+}
+
+static void close_with_requests_open(void **state)
+{
+    struct answer a;
+    (void)state;
+    source_open("", OPEN_PATH);
+    struct client c = client_connect(socket_path), d = client_connect(socket_path);
+    post(&c, "/in", JSON, STR("1"));
+    take(1);
+    post(&d, "/in", JSON, STR("2"));
+    for (int i = 0; i < 100; i++)
+        turn(0);
+    http_source.close(source);
+    free(source);
+    source = NULL;
+    client_read(&c);
+    client_read(&d);
+    assert_true(client_answer(&c, &a));
+    assert_int_equal(a.status, 503);
+    assert_true(client_answer(&d, &a));
+    assert_int_equal(a.status, 503);
+    client_close(&c);
+    client_close(&d);
+}
+
+/* ---- counting ---- */
+
+static int64_t counter(const char *path, const char *status)
+{
+    return metric_value(metric_counter("aqueduct_http_requests_total", "Requests answered", LABELS("source", "hooks", "path", path, "status", status)));
+}
+
+static void counters(void **state)
+{
+    (void)state;
+    source_open("", "  - {path: /counted, verify: {scheme: bearer, secrets: [t]}}\n");
+    refused("/counted", JSON, "{}", 401, "could not be verified");
+    refused("/counted", JSON "Authorization: Bearer x\r\n", "{}", 401, "could not be verified");
+    refused("/counted", JSON "Authorization: Bearer t\r\n", "{", 400, "JSON");
+    event_unref(accepted("/counted", JSON "Authorization: Bearer t\r\n", "{}"));
+    assert_int_equal(counter("/counted", "401"), 2);
+    assert_int_equal(counter("/counted", "400"), 1);
+    assert_int_equal(counter("/counted", "202"), 1);
+    struct metric *mismatch = metric_counter("aqueduct_http_refused_total", "", LABELS("source", "hooks", "path", "/counted", "reason", "mismatch"));
+    struct metric *missing = metric_counter("aqueduct_http_refused_total", "", LABELS("source", "hooks", "path", "/counted", "reason", "missing"));
+    assert_int_equal(metric_value(mismatch), 1);
+    assert_int_equal(metric_value(missing), 1);
+}
+
+#define TEST(name) cmocka_unit_test_teardown(name, source_close)
+
+int main(void)
+{
+    log_setup(LOG_ERROR, false);
+    const struct CMUnitTest tests[] = {
+        TEST(plain_json), TEST(other_bodies), TEST(github_event), TEST(standard_webhook), TEST(bearer_is_checked_before_the_body),
+        TEST(cloudevents_binary), TEST(cloudevents_structured), TEST(batch), TEST(batch_of_too_many), TEST(long_list_of_invalid_events),
+        TEST(refusals), TEST(bad_options), TEST(outcomes), TEST(wait_is_bounded), TEST(timed_out_before_it_was_taken), TEST(backpressure),
+        TEST(pending_bytes), TEST(client_goes_before_the_answer), TEST(pipelined_requests_keep_their_order), TEST(drain),
+        TEST(close_with_requests_open), TEST(counters),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

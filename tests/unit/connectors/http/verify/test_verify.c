@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: MIT */
+/* Verification of inbound requests: published vectors, and everything that must be refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <cmocka.h>
+#include "bridge/lib/crypto.h"
+#include "connectors/http/verify/verify.h"
+
+/* ---- a request as the server hands it over ---- */
+
+static struct header headers[16];
+static struct http_request request;
+
+static void request_new(const char *body)
+{
+    request = (struct http_request){ .headers = headers, .body = str_of(body) };
+}
+
+static void add(const char *name, const char *value)
+{
+    headers[request.header_count++] = (struct header){ str_of(name), str_of(value) };
+}
+
+static struct verifier *verifier(const char *scheme, const char *const *secrets, const char *header)
+{
+    static struct secret list[8];
+    struct http_verify o = { .scheme = (char *)(uintptr_t)scheme, .header = (char *)(uintptr_t)header, .tolerance = { 300000 } };
+    o.secrets.at = list;
+    for (; secrets && *secrets; secrets++)
+        list[o.secrets.count++].text = (char *)(uintptr_t)*secrets;
+    struct err e = { "" };
+    struct verifier *v = verifier_new(&o, &e);
+    if (!v)
+        print_error("%s\n", e.text);
+    assert_non_null(v);
+    return v;
+}
+
+#define SECRETS(...) ((const char *const[]){ __VA_ARGS__, NULL })
+
+static void check(struct verifier *v, enum refusal expected)
+{
+    assert_string_equal(refusal_text(verifier_check(v, &request)), refusal_text(expected));
+}
+
+/* ---- Standard Webhooks ---- */
+
+#define S1_SECRET "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+#define S1_ID "msg_p5jXN8AQM9LWM0D4loKWxJek"
+#define S1_BODY "{\"test\": 2432232314}"
+#define S1_SIGNATURE "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+enum { S1_TIME = 1614265330 };
+
+static void s1(const char *id, const char *time, const char *signature)
+{
+    request_new(S1_BODY);
+    if (id)
+        add("webhook-id", id);
+    if (time)
+        add("Webhook-Timestamp", time);
+    if (signature)
+        add("WEBHOOK-SIGNATURE", signature);
+}
+
+static int at_s1(void **state)
+{
+    (void)state;
+    clock_fake(1000, (int64_t)S1_TIME * 1000);
+    return 0;
+}
+
+static int real_time(void **state)
+{
+    (void)state;
+    clock_real();
+    return 0;
+}
+
+static void standard_vectors(void **state)
+{
+    (void)state;
+    struct verifier *v = verifier("standard", SECRETS(S1_SECRET), NULL);
+    s1(S1_ID, "1614265330", S1_SIGNATURE);
+    check(v, REFUSAL_NONE);
+    assert_true(str_eq(verifier_id(v, &request), STR(S1_ID)));
+    verifier_free(v);
+
+    clock_fake(1000, 1649367553000);
+    v = verifier("standard", SECRETS("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"), NULL);
+    request_new("{\"email\":\"test@example.com\",\"username\":\"test_user\"}");
+    add("svix-id", "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk");
+    add("svix-timestamp", "1649367553");
+    add("svix-signature", "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=");
+    check(v, REFUSAL_NONE);
+    assert_true(str_eq(verifier_id(v, &request), STR("msg_27UH4WbU6Z5A5EzD8u03UvzRbpk")));
+    verifier_free(v);
+}
+
+static void standard_needs_each_header_once(void **state)
+{
+    (void)state;
+    struct verifier *v = verifier("standard", SECRETS(S1_SECRET), NULL);
+    request_new(S1_BODY);
+    check(v, REFUSAL_MISSING);
+    s1(NULL, "1614265330", S1_SIGNATURE);
+    check(v, REFUSAL_MISSING);
+    s1(S1_ID, NULL, S1_SIGNATURE);
+    check(v, REFUSAL_MISSING);
+    s1(S1_ID, "1614265330", NULL);
+    check(v, REFUSAL_MISSING);
+    s1("", "1614265330", S1_SIGNATURE);
+    check(v, REFUSAL_MISSING);
+    static const char *const names[] = { "webhook-id", "webhook-timestamp", "webhook-signature" };
+    static const char *const values[] = { S1_ID, "1614265330", S1_SIGNATURE };
+    for (int i = 0; i < 3; i++) {
+        s1(S1_ID, "1614265330", S1_SIGNATURE);
+        add(names[i], values[i]);
+        check(v, REFUSAL_REPEATED);
+    }
+    verifier_free(v);
+}
+
+static void standard_signatures(void **state)
+{
+    static const struct { const char *signature; enum refusal expected; } cases[] = {
+        { "v1,", REFUSAL_MISMATCH },
+        { "v1", REFUSAL_MISMATCH },
+        { ",", REFUSAL_MISMATCH },
+        { "v2,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=", REFUSAL_MISMATCH },
+        { "V1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=", REFUSAL_MISMATCH },
+        { "v1a,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=", REFUSAL_MISMATCH },
+        { "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1O", REFUSAL_MISMATCH },      /* cut */
+        { "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OEA", REFUSAL_MISMATCH },    /* longer */
+        { "v1,h0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=", REFUSAL_MISMATCH },
+        { "v1,g0hM9SsE-OTPJTGt_tmIKtSyZlE3uFJELVlNIOLJ1OE=", REFUSAL_MISMATCH },    /* the other alphabet */
+        { "v1,\xc3\xa4\xff", REFUSAL_MISMATCH },
+        { "v2,AAAA v1,AAAA " S1_SIGNATURE " v1,BBBB", REFUSAL_NONE },
+        { "  " S1_SIGNATURE "  ", REFUSAL_NONE },
+    };
+    (void)state;
+    struct verifier *v = verifier("standard", SECRETS(S1_SECRET), NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        s1(S1_ID, "1614265330", cases[i].signature);
+        check(v, cases[i].expected);
+    }
+    char *huge = malloc(30001);
+    memset(huge, 'A', 30000);
+    memcpy(huge, "v1,", 3);
+    huge[30000] = '\0';
+    s1(S1_ID, "1614265330", huge);
+    check(v, REFUSAL_MISMATCH);
+    free(huge);
+    s1("msg_other", "1614265330", S1_SIGNATURE);
+    check(v, REFUSAL_MISMATCH);
+    s1(S1_ID, "1614265331", S1_SIGNATURE);
+    check(v, REFUSAL_MISMATCH);
+    s1(S1_ID, "1614265330", S1_SIGNATURE);
+    request.body = STR("{\"test\": 2432232315}");
+    check(v, REFUSAL_MISMATCH);
+    verifier_free(v);
+}
+
+static void standard_timestamps(void **state)
+{
+    static const char *const malformed[] = { "1614265330.5", "1614265330abc", "+1614265330", "-1614265330", "0x60380000",
+                                             "1614265330000", "16142653301614265330", "now", "1614265330 " };
+    (void)state;
+    struct verifier *v = verifier("standard", SECRETS(S1_SECRET), NULL);
+    for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++) {
+        s1(S1_ID, malformed[i], S1_SIGNATURE);
+        check(v, REFUSAL_MALFORMED);
+    }
+    static const struct { int off; enum refusal expected; } cases[] = {
+        { 300, REFUSAL_NONE }, { -300, REFUSAL_NONE }, { 301, REFUSAL_STALE }, { -301, REFUSAL_STALE },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        clock_fake(1000, (int64_t)(S1_TIME + cases[i].off) * 1000);
+        s1(S1_ID, "1614265330", S1_SIGNATURE);
+        check(v, cases[i].expected);
+    }
+    verifier_free(v);
+}
+
+static void sign(const char *key, struct str body, char out[64])
+{
+    unsigned char mac[SHA256_BYTES];
+    struct hmac *h = hmac_new(str_of(key));
+    hmac_sign(h, (const struct str[]){ STR("m1."), STR("1614265330"), STR("."), body }, 4, mac);
+    hmac_free(h);
+    struct buf b = buf_new(64);
+    buf_add_c(&b, "v1,");
+    base64_add(&b, (struct str){ (char *)mac, sizeof mac });
+    memcpy(out, buf_c(&b), b.n + 1);
+    buf_free(&b);
+}
+
+static void standard_secrets(void **state)
+{
+    (void)state;
+    struct verifier *v = verifier("standard", SECRETS("whsec_b2xk", S1_SECRET, "whsec_bmV3"), NULL);   /* rotation */
+    s1(S1_ID, "1614265330", S1_SIGNATURE);
+    check(v, REFUSAL_NONE);
+    verifier_free(v);
+    v = verifier("standard", SECRETS("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), NULL);                       /* base64 without prefix */
+    s1(S1_ID, "1614265330", S1_SIGNATURE);
+    check(v, REFUSAL_NONE);
+    verifier_free(v);
+    v = verifier("standard", SECRETS("whsec_b2xkIQ"), NULL);                                           /* unpadded: "old!" */
+    char signature[64];
+    sign("old!", str_of(S1_BODY), signature);
+    s1("m1", "1614265330", signature);
+    check(v, REFUSAL_NONE);
+    verifier_free(v);
+    v = verifier("standard", SECRETS("not base64!"), NULL);                                            /* plain text */
+    sign("not base64!", str_of(S1_BODY), signature);
+    s1("m1", "1614265330", signature);
+    check(v, REFUSAL_NONE);
+    sign("not base64!", STR(""), signature);                                                            /* an empty body */
+    s1("m1", "1614265330", signature);
+    request.body = STR("");
+    check(v, REFUSAL_NONE);
+    struct str bytes = STR("\xff\x00\xfe");                                                             /* no text */
+    sign("not base64!", bytes, signature);
+    s1("m1", "1614265330", signature);
+    request.body = bytes;
+    check(v, REFUSAL_NONE);
+    verifier_free(v);
+}
+
+/* ---- GitHub ---- */
+
+static void github(void **state)
+{
+    static const char good[] = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+    static const struct { const char *value; enum refusal expected; } cases[] = {
+        { good, REFUSAL_NONE },
+        { "sha256=757107EA0EB2509FC211221CCE984B8A37570B6D7586C22C46F4379C8B043E17", REFUSAL_NONE },
+        { "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17", REFUSAL_MALFORMED },
+        { "sha1=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17", REFUSAL_MALFORMED },
+        { "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e1", REFUSAL_MALFORMED },
+        { "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e1700", REFUSAL_MALFORMED },
+        { "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043exy", REFUSAL_MALFORMED },
+        { "sha256=", REFUSAL_MALFORMED },
+        { "", REFUSAL_MISSING },
+        { "sha256=857107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17", REFUSAL_MISMATCH },
+    };
+    (void)state;
+    struct verifier *v = verifier("github", SECRETS("another", "It's a Secret to Everybody"), NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        request_new("Hello, World!");
+        add("x-hub-signature-256", cases[i].value);
+        check(v, cases[i].expected);
+    }
+    request_new("Hello, World!");
+    check(v, REFUSAL_MISSING);
+    add("X-Hub-Signature", good);
+    check(v, REFUSAL_MISSING);
+    add("X-Hub-Signature-256", good);
+    add("X-Hub-Signature-256", good);
+    check(v, REFUSAL_REPEATED);
+    verifier_free(v);
+
+    v = verifier("github", SECRETS("mysecret"), "X-Other-Signature");
+    request_new("{\"foo\":\"bar\"}");
+    add("X-Other-Signature", "sha256=4864d2759938a15468b5df9ade20bf161da9b4f737ea61794142f3484236bda3");
+    add("X-GitHub-Delivery", "d-1");
+    check(v, REFUSAL_NONE);
+    assert_true(str_eq(verifier_id(v, &request), STR("d-1")));
+    verifier_free(v);
+}
+
+/* ---- bearer, none ---- */
+
+static void bearer(void **state)
+{
+    static const struct { const char *value; enum refusal expected; } cases[] = {
+        { "Bearer one", REFUSAL_NONE }, { "bearer two", REFUSAL_NONE }, { "Bearer  two", REFUSAL_NONE },
+        { "Bearer on", REFUSAL_MISMATCH }, { "Bearer onee", REFUSAL_MISMATCH }, { "Bearer ONE", REFUSAL_MISMATCH },
+        { "Bearer ", REFUSAL_MISMATCH }, { "Basic one", REFUSAL_MALFORMED }, { "one", REFUSAL_MALFORMED },
+        { "Bearerone", REFUSAL_MALFORMED }, { "Bearer \xff\xfe", REFUSAL_MISMATCH }, { "", REFUSAL_MISSING },
+    };
+    (void)state;
+    struct verifier *v = verifier("bearer", SECRETS("one", "two"), NULL);
+    assert_true(verifier_by_head(v));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        request_new("");
+        add("authorization", cases[i].value);
+        check(v, cases[i].expected);
+    }
+    request_new("");
+    check(v, REFUSAL_MISSING);
+    add("Authorization", "Bearer one");
+    add("Authorization", "Bearer one");
+    check(v, REFUSAL_REPEATED);
+    verifier_free(v);
+
+    v = verifier("bearer", SECRETS("glpat"), "X-Gitlab-Token");
+    request_new("");
+    add("Authorization", "Bearer glpat");
+    check(v, REFUSAL_MISSING);
+    add("X-Gitlab-Token", "glpat");
+    check(v, REFUSAL_NONE);
+    verifier_free(v);
+}
+
+static void none(void **state)
+{
+    (void)state;
+    struct verifier *v = verifier("none", NULL, NULL);
+    request_new("anything");
+    check(v, REFUSAL_NONE);
+    assert_null(verifier_id(v, &request).at);
+    verifier_free(v);
+}
+
+static void bad_options(void **state)
+{
+    static const struct { const char *scheme, *secret, *header, *expected; } cases[] = {
+        { "standard", NULL, NULL, "needs at least one secret" }, { "github", NULL, NULL, "needs at least one secret" },
+        { "bearer", NULL, NULL, "needs at least one secret" }, { "standard", "", NULL, "a secret is empty" },
+        { "github", "", NULL, "a secret is empty" }, { "bearer", "", NULL, "a secret is empty" },
+        { "standard", "whsec_", NULL, "whsec_" }, { "standard", "whsec_!!", NULL, "whsec_" },
+        { "none", "x", NULL, "secrets make no sense" }, { "standard", "x", "X-Y", "no header to choose" },
+        { "none", NULL, "X-Y", "no header to choose" }, { "hmac", "x", NULL, "is not one of" }, { NULL, "x", NULL, "is not one of" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct secret one = { (char *)(uintptr_t)cases[i].secret };
+        struct http_verify o = { .scheme = (char *)(uintptr_t)cases[i].scheme, .header = (char *)(uintptr_t)cases[i].header,
+                                 .secrets = { &one, cases[i].secret != NULL }, .tolerance = { 1000 } };
+        struct err e = { "" };
+        assert_null(verifier_new(&o, &e));
+        assert_non_null(strstr(e.text, cases[i].expected));
+        assert_true(!cases[i].secret || strlen(cases[i].secret) < 8 || !strstr(e.text, cases[i].secret));
+    }
+    verifier_free(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(standard_vectors, at_s1, real_time),
+        cmocka_unit_test_setup_teardown(standard_needs_each_header_once, at_s1, real_time),
+        cmocka_unit_test_setup_teardown(standard_signatures, at_s1, real_time),
+        cmocka_unit_test_setup_teardown(standard_timestamps, at_s1, real_time),
+        cmocka_unit_test_setup_teardown(standard_secrets, at_s1, real_time),
+        cmocka_unit_test(github),
+        cmocka_unit_test(bearer),
+        cmocka_unit_test(none),
+        cmocka_unit_test(bad_options),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

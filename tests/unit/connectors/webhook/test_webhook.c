@@ -1,0 +1,656 @@
+/* SPDX-License-Identifier: MIT */
+/* The webhook sink against a receiver that misbehaves in every way: verdicts, signatures, requests, limits. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <unistd.h>
+#include "bridge/config/config.h"
+#include "bridge/lib/mailbox.h"
+#include "bridge/lib/mem.h"
+#include "connectors/webhook/answer.h"
+#include "connectors/webhook/request.h"
+#include "tests/support/receiver.h"
+
+extern const struct sink_ops webhook_sink;
+
+#define SECRET_1 "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+#define SECRET_2 "a-raw-secret-of-more-than-24-characters"
+
+static struct receiver receiver;
+
+static struct sink *make(const char *yaml)
+{
+    struct sink *s = mem_alloc(webhook_sink.size);
+    struct problems p = { 0 };
+    bool ok = config_fill("test.yaml", str_of(yaml), webhook_sink.options, s, NULL, &p);
+    if (!ok)
+        problems_print(&p, stderr);
+    assert_true(ok);
+    problems_free(&p);
+    s->ops = &webhook_sink;
+    s->id = "test";
+    return s;
+}
+
+/* A sink that posts to `path` of the receiver, with more lines of YAML. */
+static struct sink *open_at(const char *path, const char *more)
+{
+    char yaml[1024];
+    snprintf(yaml, sizeof yaml, "url: http://127.0.0.1:%d%s\n%s\n", receiver.port, path,
+        more ? more : "secrets: [" SECRET_1 "]\n");
+    struct sink *s = make(yaml);
+    struct err e = { "" };
+    if (!s->ops->open(s, &e))
+        fail_msg("%s", e.text);
+    return s;
+}
+
+static void close_sink(struct sink *s)
+{
+    s->ops->close(s);
+    free(s);
+}
+
+static const struct event *make_event(const char *id, const char *data)
+{
+    struct event f = { .id = str_of(id), .source = STR("/test"), .type = STR("test.happened"), .datacontenttype = STR("application/json"),
+        .data = str_of(data) };
+    struct err e;
+    const struct event *ev = event_new(&f, &e);
+    if (!ev)
+        fail_msg("%s", e.text);
+    return ev;
+}
+
+/* Sends one event and waits for its result. */
+static struct result deliver(struct sink *s, const struct event *ev)
+{
+    static uint64_t tag;
+    struct message m = { .event = ev, .attempt = 1, .tag = ++tag };
+    struct result r = { 0 };
+    s->ops->send(s, &m);
+    assert_int_equal(s->ops->work(s, -1, (struct duration){ 3600 * 1000 }, &r, 1), 1);      /* a missed wake-up would hang here */
+    assert_int_equal(r.tag, tag);
+    assert_int_equal(s->ops->work(s, -1, (struct duration){ 0 }, &r, 1), 0);
+    return r;
+}
+
+static struct result deliver_to(const char *path, const char *more)
+{
+    struct sink *s = open_at(path, more);
+    const struct event *ev = make_event("01HZX3V7QK8N2M4P6R8T0W2Y4Z", "{\"n\":1}");
+    struct result r = deliver(s, ev);
+    event_unref(ev);
+    close_sink(s);
+    return r;
+}
+
+/* ---- verdicts ---- */
+
+static void each_status_has_its_verdict(void **state)
+{
+    (void)state;
+    static const struct { int status; enum verdict verdict; const char *why; } cases[] = {
+        { 200, VERDICT_DELIVERED, "" }, { 201, VERDICT_DELIVERED, "" }, { 202, VERDICT_DELIVERED, "" }, { 204, VERDICT_DELIVERED, "" },
+        { 299, VERDICT_DELIVERED, "" }, { 300, VERDICT_RETRY, "300 Multiple Choices" }, { 304, VERDICT_RETRY, "304 Not Modified" },
+        { 400, VERDICT_RETRY, "400 Bad Request" }, { 401, VERDICT_RETRY, "401 Unauthorized" }, { 404, VERDICT_RETRY, "404 Not Found" },
+        { 410, VERDICT_REJECT, "410 Gone" }, { 418, VERDICT_RETRY, "418" }, { 429, VERDICT_RETRY, "429 Too Many Requests" },
+        { 500, VERDICT_RETRY, "500 Internal Server Error" }, { 503, VERDICT_RETRY, "503 Service Unavailable: the receiver's words" },
+        { 599, VERDICT_RETRY, "599" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[32];
+        snprintf(path, sizeof path, "/status/%d", cases[i].status);
+        struct result r = deliver_to(path, NULL);
+        assert_int_equal(r.status, cases[i].status);
+        assert_int_equal(r.verdict, cases[i].verdict);
+        assert_int_equal(r.reason, r.verdict == VERDICT_DELIVERED ? REASON_NONE : REASON_REFUSED);
+        assert_memory_equal(r.why, cases[i].why, strlen(cases[i].why));
+        assert_int_equal(r.retry_after.ms, 0);
+    }
+}
+
+static void a_redirect_is_never_followed(void **state)
+{
+    (void)state;
+    int before = atomic_load(&receiver.requests);
+    struct result r = deliver_to("/redirect", NULL);
+    assert_int_equal(r.verdict, VERDICT_RETRY);
+    assert_int_equal(r.status, 302);
+    assert_string_equal(r.why, "302 Found, redirects are not followed");
+    assert_int_equal(atomic_load(&receiver.requests), before + 1);
+}
+
+static void the_answers_words_are_made_harmless(void **state)
+{
+    (void)state;
+    struct result r = deliver_to("/gone", NULL);
+    assert_int_equal(r.verdict, VERDICT_REJECT);
+    assert_string_equal(r.why, "410 Gone: [31mno more of it ??");
+}
+
+static void retry_after_is_heard(void **state)
+{
+    (void)state;
+    assert_int_equal(deliver_to("/after/7", NULL).retry_after.ms, 7000);
+    assert_int_equal(deliver_to("/after/0", NULL).retry_after.ms, 0);
+    assert_int_equal(deliver_to("/after/99999999999999999999", NULL).retry_after.ms, 86400000);
+    assert_int_equal(deliver_to("/after/Fri,_31_Dec_2999_23:59:59_GMT", NULL).retry_after.ms, 86400000);
+    assert_int_equal(deliver_to("/after/-5", NULL).retry_after.ms, 0);
+    assert_int_equal(deliver_to("/after/soon", NULL).retry_after.ms, 0);
+}
+
+static void retry_after_forms(void **state)
+{
+    (void)state;
+    int64_t now = 784111777000;     /* Sun, 06 Nov 1994 08:49:37 GMT */
+    assert_int_equal(answer_patience(STR("Sun, 06 Nov 1994 08:50:07 GMT"), now).ms, 30000);
+    assert_int_equal(answer_patience(STR("Sunday, 06-Nov-94 08:50:07 GMT"), now).ms, 30000);
+    assert_int_equal(answer_patience(STR("Sun Nov  6 08:50:07 1994"), now).ms, 30000);
+    assert_int_equal(answer_patience(STR("Sun, 06 Nov 1994 08:49:07 GMT"), now).ms, 0);
+    assert_int_equal(answer_patience(STR(" 20261120 "), now).ms, 86400000);        /* seconds, not a date */
+    assert_int_equal(answer_patience(STR("86400"), now).ms, 86400000);
+    assert_int_equal(answer_patience(STR("86399"), now).ms, 86399000);
+    assert_int_equal(answer_patience(STR("1.5"), now).ms, 0);
+    assert_int_equal(answer_patience(STR(""), now).ms, 0);
+    assert_int_equal(answer_patience(STR_ABSENT, now).ms, 0);
+}
+
+static void no_answer_is_unavailable(void **state)
+{
+    (void)state;
+    static const struct { const char *path, *why; } cases[] = {
+        { "/reset", "connection lost before the end of the answer" },
+        { "/close", "connection lost before the end of the answer" },
+        { "/short", "connection lost before the end of the answer (the answer began with 200 and broke off)" },
+        { "/garbage", "what answers at this address does not speak HTTP" },
+        { "/hang", "timeout after 200 ms" },
+        { "/slow", "timeout after 200 ms" },
+        { "/continue", "timeout after 200 ms" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct result r = deliver_to(cases[i].path, "secrets: [" SECRET_1 "]\ntimeout: 200ms\n");
+        assert_int_equal(r.verdict, VERDICT_RETRY);
+        assert_int_equal(r.reason, REASON_UNAVAILABLE);
+        assert_memory_equal(r.why, cases[i].why, strlen(cases[i].why));
+    }
+}
+
+static void nobody_listens(void **state)
+{
+    (void)state;
+    struct receiver gone;
+    receiver_open(&gone);
+    char yaml[128];
+    snprintf(yaml, sizeof yaml, "url: http://127.0.0.1:%d/\nunsigned: true\n", gone.port);
+    receiver_close(&gone);
+    struct sink *s = make(yaml);
+    struct err e;
+    assert_true(s->ops->open(s, &e));
+    const struct event *ev = make_event("1", "{}");
+    struct result r = deliver(s, ev);
+    assert_int_equal(r.verdict, VERDICT_RETRY);
+    assert_int_equal(r.reason, REASON_UNAVAILABLE);
+    assert_int_equal(r.status, 0);
+    assert_string_equal(r.why, "no connection: Connection refused");
+    event_unref(ev);
+    close_sink(s);
+}
+
+static void a_name_that_does_not_resolve(void **state)
+{
+    (void)state;
+    struct sink *s = make("url: http://no-such-host.invalid/\nunsigned: true\ntimeout: 5s\n");
+    struct err e;
+    assert_true(s->ops->open(s, &e));
+    const struct event *ev = make_event("1", "{}");
+    for (int i = 0; i < 3; i++) {       /* again and again: the resolver's own descriptors come and go */
+        struct result r = deliver(s, ev);
+        assert_int_equal(r.verdict, VERDICT_RETRY);
+        assert_int_equal(r.reason, REASON_UNAVAILABLE);
+    }
+    event_unref(ev);
+    close_sink(s);
+}
+
+static void tls_against_a_plain_receiver(void **state)
+{
+    (void)state;
+    char yaml[128];
+    snprintf(yaml, sizeof yaml, "url: https://127.0.0.1:%d/status/204\nunsigned: true\ntimeout: 500ms\n", receiver.port);
+    struct sink *s = make(yaml);
+    struct err e;
+    assert_true(s->ops->open(s, &e));
+    const struct event *ev = make_event("1", "{}");
+    struct result r = deliver(s, ev);
+    assert_int_equal(r.verdict, VERDICT_RETRY);
+    assert_int_equal(r.reason, REASON_UNAVAILABLE);
+    event_unref(ev);
+    close_sink(s);
+}
+
+static void an_endless_body_is_cut_and_its_status_counts(void **state)
+{
+    (void)state;
+    struct result r = deliver_to("/endless", NULL);
+    assert_int_equal(r.verdict, VERDICT_DELIVERED);
+    assert_int_equal(r.status, 200);
+}
+
+static void an_idle_connection_that_was_closed_is_no_failure(void **state)
+{
+    (void)state;
+    struct sink *s = open_at("/once", NULL);
+    const struct event *ev = make_event("1", "{}");
+    for (int i = 0; i < 20; i++) {
+        struct result r = deliver(s, ev);
+        assert_int_equal(r.verdict, VERDICT_DELIVERED);
+        if (i % 2)          /* let the end arrive while idle */
+            s->ops->work(s, -1, (struct duration){ 15 }, &r, 1);
+    }
+    event_unref(ev);
+    close_sink(s);
+}
+
+static void texts_of_tls_failures(void **state)
+{
+    (void)state;
+    struct answer a = { .code = CURLE_PEER_FAILED_VERIFICATION, .tls_verify = 18 };
+    struct result r;
+    answer_judge(&a, &r);
+    assert_int_equal(r.verdict, VERDICT_RETRY);
+    assert_memory_equal(r.why, "TLS: the certificate is not trusted: self", 41);
+    a = (struct answer){ .code = CURLE_SSL_CACERT_BADFILE };
+    answer_judge(&a, &r);
+    assert_int_equal(r.reason, REASON_CONFIGURATION);
+}
+
+/* ---- requests ---- */
+
+/* The signature by OpenSSL's one-shot HMAC and EVP base64, not by our own crypto. */
+static void sign(const char *key, size_t key_n, const char *id, const char *timestamp, const char *body, size_t body_n, char out[64])
+{
+    char content[8192];
+    int n = snprintf(content, sizeof content, "%s.%s.", id, timestamp);
+    assert_true((size_t)n + body_n < sizeof content);
+    memcpy(content + n, body, body_n);
+    unsigned char mac[32];
+    unsigned mac_n = sizeof mac;
+    assert_non_null(HMAC(EVP_sha256(), key, (int)key_n, (unsigned char *)content, (size_t)n + body_n, mac, &mac_n));
+    memcpy(out, "v1,", 3);
+    EVP_EncodeBlock((unsigned char *)out + 3, mac, 32);
+}
+
+static void check_signature(const char *header, const char *id, const char *timestamp, const char *body, size_t body_n)
+{
+    unsigned char key[64];
+    assert_int_equal(EVP_DecodeBlock(key, (const unsigned char *)SECRET_1 + 6, 32), 24);
+    char first[64], second[64], both[160];
+    sign((char *)key, 24, id, timestamp, body, body_n, first);
+    sign(SECRET_2, strlen(SECRET_2), id, timestamp, body, body_n, second);
+    snprintf(both, sizeof both, "%s %s", first, second);
+    assert_string_equal(header, both);
+}
+
+#define BOTH_SECRETS "secrets: [" SECRET_1 ", " SECRET_2 "]\n"
+
+static void take(const char *name, const char *expected)
+{
+    char *value = receiver_header(&receiver, name);
+    if (expected)
+        assert_non_null(value);
+    if (!expected && value)
+        fail_msg("%s: %s was sent", name, value);
+    if (expected)
+        assert_string_equal(value, expected);
+    free(value);
+}
+
+static void a_structured_request(void **state)
+{
+    (void)state;
+    struct sink *s = open_at("/status/204", BOTH_SECRETS "headers: {Authorization: Bearer abc, X-Team: crm}\n");
+    struct header ext[] = { { STR("traceparent"), STR("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01") } };
+    struct event f = { .id = STR("01HZX3V7QK8N2M4P6R8T0W2Y4Z"), .source = STR("/s"), .type = STR("t"), .extensions = ext, .extension_count = 1,
+        .datacontenttype = STR("application/json"), .data = STR("{\"a\": 1.10}") };
+    const struct event *ev = event_new(&f, NULL);
+    assert_non_null(ev);
+    int64_t before = clock_wall_ms() / 1000;
+    assert_int_equal(deliver(s, ev).verdict, VERDICT_DELIVERED);
+    size_t n;
+    char *body = receiver_body(&receiver, &n), *ts = receiver_header(&receiver, "webhook-timestamp");
+    char *signature = receiver_header(&receiver, "webhook-signature");
+    uint64_t at;
+    assert_true(str_to_u64(str_of(ts), &at));
+    assert_true((int64_t)at >= before && (int64_t)at <= before + 30);
+    check_signature(signature, "01HZX3V7QK8N2M4P6R8T0W2Y4Z", ts, body, n);
+    take("webhook-id", "01HZX3V7QK8N2M4P6R8T0W2Y4Z");
+    take("content-type", "application/cloudevents+json");
+    take("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    take("authorization", "Bearer abc");
+    take("x-team", "crm");
+    take("accept", NULL);
+    take("expect", NULL);
+    take("ce-id", NULL);
+    const struct event *back = event_from_json((struct str){ body, n }, NULL);
+    assert_non_null(back);
+    assert_true(str_eq(back->data, ev->data));
+    event_unref(back);
+    event_unref(ev);
+    free(body);
+    free(ts);
+    free(signature);
+    close_sink(s);
+}
+
+static void a_binary_request(void **state)
+{
+    (void)state;
+    struct sink *s = open_at("/status/204", BOTH_SECRETS "body: binary\n");
+    struct header ext[] = { { STR("partitionkey"), STR("k 1") } };
+    struct event f = { .id = STR("17"), .source = STR("/s"), .type = STR("t"), .subject = STR("Euro \xe2\x82\xac \xf0\x9f\x98\x80"),
+        .time = STR("2026-11-20T10:00:00Z"), .extensions = ext, .extension_count = 1, .datacontenttype = STR("application/octet-stream"),
+        .data = { "\0\1\2\xff", 4 } };
+    const struct event *ev = event_new(&f, NULL);
+    assert_non_null(ev);
+    assert_int_equal(deliver(s, ev).verdict, VERDICT_DELIVERED);
+    size_t n;
+    char *body = receiver_body(&receiver, &n), *ts = receiver_header(&receiver, "webhook-timestamp");
+    char *signature = receiver_header(&receiver, "webhook-signature"), *id = receiver_header(&receiver, "webhook-id");
+    assert_int_equal(n, 4);
+    assert_memory_equal(body, "\0\1\2\xff", 4);
+    assert_int_equal(strlen(id), 36);           /* "17" may come from any source */
+    check_signature(signature, id, ts, body, n);
+    take("ce-specversion", "1.0");
+    take("ce-id", "17");
+    take("ce-source", "/s");
+    take("ce-type", "t");
+    take("ce-subject", "Euro%20%E2%82%AC%20%F0%9F%98%80");
+    take("ce-time", "2026-11-20T10:00:00Z");
+    take("ce-partitionkey", "k%201");
+    take("ce-datacontenttype", NULL);
+    take("content-type", "application/octet-stream");
+    event_unref(ev);
+    free(body);
+    free(ts);
+    free(signature);
+    free(id);
+    close_sink(s);
+}
+
+static void no_data_and_no_content_type(void **state)
+{
+    (void)state;
+    struct sink *s = open_at("/status/204", "unsigned: true\nbody: binary\n");
+    struct event f = { .id = STR("x"), .source = STR("/s"), .type = STR("t") };
+    const struct event *ev = event_new(&f, NULL);
+    assert_int_equal(deliver(s, ev).verdict, VERDICT_DELIVERED);
+    take("content-type", NULL);
+    take("content-length", "0");
+    take("webhook-signature", NULL);
+    event_unref(ev);
+    close_sink(s);
+}
+
+/* Standard Webhooks' own examples: secret, id, timestamp, body, signature. */
+static void published_vectors(void **state)
+{
+    (void)state;
+    static const struct { const char *secret, *id, *timestamp, *body, *signature; } vectors[] = {
+        { "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", "{\"test\": 2432232314}",
+          " v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=" },
+        { "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk", "1649367553",
+          "{\"email\":\"test@example.com\",\"username\":\"test_user\"}", " v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=" },
+    };
+    for (size_t i = 0; i < 2; i++) {
+        struct hmac *key = request_key(vectors[i].secret, NULL);
+        assert_non_null(key);
+        struct map none = { 0 };
+        struct signer signer = { .keys = &key, .key_count = 1, .binary = true, .headers = &none };
+        struct event f = { .id = str_of(vectors[i].id), .source = STR("/s"), .type = STR("t"), .data = str_of(vectors[i].body) };
+        const struct event *ev = event_new(&f, NULL);
+        struct request r = { 0 };
+        uint64_t seconds;
+        assert_true(str_to_u64(str_of(vectors[i].timestamp), &seconds));
+        assert_true(request_build(&r, &signer, ev, (int64_t)seconds * 1000 + 999, NULL));
+        const char *found = NULL;
+        for (struct curl_slist *line = r.lines; line; line = line->next)
+            if (!strncmp(line->data, "webhook-signature:", 18))
+                found = line->data + 18;
+        assert_non_null(found);
+        assert_string_equal(found, vectors[i].signature);
+        request_free(&r);
+        event_unref(ev);
+        hmac_free(key);
+    }
+}
+
+static void ids(void **state)
+{
+    (void)state;
+    char a[REQUEST_ID + 1], b[REQUEST_ID + 1];
+    struct event ev = { .id = STR("msg_27UH4WbU6Z5A5EzD8u03UvzRbpk"), .source = STR("/s") };
+    assert_true(str_eq(request_id(&ev, a), ev.id));
+    ev.id = STR("msg_27UH4WbU6Z5A5EzD8u03.UvzRbpk");        /* a dot would let two ids sign alike */
+    struct str one = request_id(&ev, a);
+    assert_int_equal(one.n, 36);
+    assert_true(str_eq(one, request_id(&ev, b)));           /* the same for each attempt */
+    ev.id = STR("17");
+    struct str first = request_id(&ev, a);
+    ev.source = STR("/other");
+    assert_false(str_eq(first, request_id(&ev, b)));
+    char longest[200];
+    memset(longest, 'a', sizeof longest);
+    ev.id = (struct str){ longest, 128 };
+    assert_int_equal(request_id(&ev, a).n, 128);
+    ev.id.n = 129;
+    assert_int_equal(request_id(&ev, a).n, 36);
+}
+
+static void what_does_not_fit_headers_is_rejected(void **state)
+{
+    (void)state;
+    static char value[8000];
+    memset(value, '%', sizeof value);
+    struct header ext[40];
+    char names[40][16];
+    for (int i = 0; i < 40; i++) {
+        snprintf(names[i], sizeof names[i], "x%d", i);
+        ext[i] = (struct header){ str_of(names[i]), { value, sizeof value } };
+    }
+    struct event f = { .id = STR("x"), .source = STR("/s"), .type = STR("t"), .extensions = ext, .extension_count = 40 };
+    const struct event *ev = event_new(&f, NULL);
+    assert_non_null(ev);
+    struct sink *s = open_at("/status/204", "unsigned: true\nbody: binary\n");
+    struct result r = deliver(s, ev);
+    assert_int_equal(r.verdict, VERDICT_REJECT);
+    assert_int_equal(r.reason, REASON_CONFIGURATION);
+    assert_non_null(strstr(r.why, "body: structured"));
+    close_sink(s);
+    s = open_at("/status/204", "unsigned: true\n");
+    assert_int_equal(deliver(s, ev).verdict, VERDICT_DELIVERED);
+    close_sink(s);
+    event_unref(ev);
+}
+
+static void the_environments_proxy_is_ignored(void **state)
+{
+    (void)state;
+    setenv("http_proxy", "http://127.0.0.1:1", 1);
+    setenv("ALL_PROXY", "http://127.0.0.1:1", 1);
+    struct result r = deliver_to("/status/204", NULL);
+    unsetenv("http_proxy");
+    unsetenv("ALL_PROXY");
+    assert_int_equal(r.verdict, VERDICT_DELIVERED);
+}
+
+static void a_large_body_arrives_whole(void **state)
+{
+    (void)state;
+    size_t n = 3 << 20;
+    char *data = mem_alloc(n + 1);
+    memset(data, 'x', n);
+    data[0] = data[n - 1] = '"';
+    struct event f = { .id = STR("x"), .source = STR("/s"), .type = STR("t"), .data = { data, n } };
+    const struct event *ev = event_new(&f, NULL);
+    struct sink *s = open_at("/status/200", "unsigned: true\nbody: binary\n");
+    assert_int_equal(deliver(s, ev).verdict, VERDICT_DELIVERED);
+    size_t got;
+    char *body = receiver_body(&receiver, &got);
+    assert_int_equal(got, n);
+    assert_memory_equal(body, data, n);
+    free(body);
+    free(data);
+    event_unref(ev);
+    close_sink(s);
+}
+
+/* ---- many at a time ---- */
+
+static void each_message_has_one_result(void **state)
+{
+    (void)state;
+    enum { N = 500 };
+    static bool seen[N];
+    memset(seen, 0, sizeof seen);
+    struct sink *s = open_at("/status/204", "unsigned: true\nconcurrency: 8\n");
+    const struct event *ev = make_event("1", "{}");
+    int connections = atomic_load(&receiver.connections);
+    for (uint64_t i = 0; i < N; i++)
+        s->ops->send(s, &(struct message){ .event = ev, .attempt = 1, .tag = i });
+    size_t count = 0;
+    while (count < N) {
+        struct result out[3];       /* less room than there are results */
+        size_t n = s->ops->work(s, -1, (struct duration){ 3600 * 1000 }, out, 3);
+        for (size_t i = 0; i < n; i++) {
+            assert_int_equal(out[i].verdict, VERDICT_DELIVERED);
+            assert_false(seen[out[i].tag]);
+            seen[out[i].tag] = true;
+        }
+        count += n;
+    }
+    assert_int_equal(count, N);
+    assert_true(atomic_load(&receiver.connections) - connections <= 8);     /* kept alive, and no more than asked for */
+    event_unref(ev);
+    close_sink(s);
+}
+
+static void the_wake_descriptor_ends_waiting(void **state)
+{
+    (void)state;
+    struct sink *s = open_at("/hang", "unsigned: true\ntimeout: 60s\n");
+    const struct event *ev = make_event("1", "{}");
+    struct result r;
+    int wake = wake_new();
+    s->ops->send(s, &(struct message){ .event = ev, .attempt = 1, .tag = 1 });
+    wake_up(wake);
+    assert_int_equal(s->ops->work(s, wake, (struct duration){ 3600 * 1000 }, &r, 1), 0);
+    assert_int_equal(s->ops->work(s, wake, (struct duration){ 3600 * 1000 }, &r, 1), 0);    /* it is for the core to clear */
+    wake_clear(wake);
+    assert_int_equal(s->ops->work(s, wake, (struct duration){ 0 }, &r, 1), 0);
+    close_sink(s);          /* with one in flight */
+    close(wake);
+    event_unref(ev);
+}
+
+static void close_with_messages_in_line(void **state)
+{
+    (void)state;
+    struct sink *s = open_at("/hang", "unsigned: true\nconcurrency: 2\n");
+    const struct event *ev = make_event("1", "{}");
+    for (uint64_t i = 0; i < 100; i++)
+        s->ops->send(s, &(struct message){ .event = ev, .attempt = 1, .tag = i });
+    struct result r;
+    assert_int_equal(s->ops->work(s, -1, (struct duration){ 10 }, &r, 1), 0);
+    close_sink(s);
+    event_unref(ev);
+}
+
+/* ---- options ---- */
+
+static void wrong_options_are_refused(void **state)
+{
+    (void)state;
+    static const struct { const char *yaml, *text; } cases[] = {
+        { "url: ftp://example.com/\nunsigned: true\n", "http:// or https://" },
+        { "url: example.com/hook\nunsigned: true\n", "url: " },
+        { "url: http://user:pw@example.com/\nunsigned: true\n", "user name or password" },
+        { "url: http://user@example.com/\nunsigned: true\n", "user name or password" },
+        { "url: 'http://'\nunsigned: true\n", "url: " },
+        { "url: 'http://exa mple.com/'\nunsigned: true\n", "url: " },
+        { "url: http://example.com:99999/\nunsigned: true\n", "url: " },
+        { "url: http://example.com/\n", "secrets: at least one" },
+        { "url: http://example.com/\nunsigned: true\nsecrets: [" SECRET_1 "]\n", "exclude each other" },
+        { "url: http://example.com/\nsecrets: [" SECRET_1 ", short]\n", "secrets[1]: a key needs 24" },
+        { "url: http://example.com/\nsecrets: [whsec_]\n", "secrets[0]: a key needs 24" },
+        { "url: http://example.com/\nsecrets: ['whsec_!!!!']\n", "secrets[0]: what follows whsec_ is not base64" },
+        { "url: http://example.com/\nunsigned: true\nheaders: {Host: x}\n", "Host is set by the bridge" },
+        { "url: http://example.com/\nunsigned: true\nheaders: {Webhook-Id: x}\n", "set by the bridge" },
+        { "url: http://example.com/\nunsigned: true\nheaders: {ce-id: x}\n", "set by the bridge" },
+        { "url: http://example.com/\nunsigned: true\nheaders: {'X A': x}\n", "not the name of a header" },
+        { "url: http://example.com/\nunsigned: true\nheaders: {X-A: \"a\\r\\nX-B: b\"}\n", "control character" },
+        { "url: http://example.com/\nunsigned: true\nheaders: {X-A: ''}\n", "1 to 4096" },
+        { "url: https://example.com/\nunsigned: true\nca_file: /nonexistent.pem\n", "ca_file: /nonexistent.pem" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct sink *s = make(cases[i].yaml);
+        struct err e = { "" };
+        if (s->ops->open(s, &e))
+            fail_msg("taken: %s", cases[i].yaml);
+        if (!strstr(e.text, cases[i].text))
+            fail_msg("%s gives: %s", cases[i].yaml, e.text);
+        assert_null(strstr(e.text, "MfKQ9r8"));
+        free(s);
+    }
+}
+
+static int start_receiver(void **state)
+{
+    (void)state;
+    signal(SIGPIPE, SIG_IGN);
+    receiver_open(&receiver);
+    return 0;
+}
+
+static int stop_receiver(void **state)
+{
+    (void)state;
+    receiver_close(&receiver);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_status_has_its_verdict),
+        cmocka_unit_test(a_redirect_is_never_followed),
+        cmocka_unit_test(the_answers_words_are_made_harmless),
+        cmocka_unit_test(retry_after_is_heard),
+        cmocka_unit_test(retry_after_forms),
+        cmocka_unit_test(no_answer_is_unavailable),
+        cmocka_unit_test(nobody_listens),
+        cmocka_unit_test(a_name_that_does_not_resolve),
+        cmocka_unit_test(tls_against_a_plain_receiver),
+        cmocka_unit_test(an_endless_body_is_cut_and_its_status_counts),
+        cmocka_unit_test(an_idle_connection_that_was_closed_is_no_failure),
+        cmocka_unit_test(texts_of_tls_failures),
+        cmocka_unit_test(a_structured_request),
+        cmocka_unit_test(a_binary_request),
+        cmocka_unit_test(no_data_and_no_content_type),
+        cmocka_unit_test(published_vectors),
+        cmocka_unit_test(ids),
+        cmocka_unit_test(what_does_not_fit_headers_is_rejected),
+        cmocka_unit_test(the_environments_proxy_is_ignored),
+        cmocka_unit_test(a_large_body_arrives_whole),
+        cmocka_unit_test(each_message_has_one_result),
+        cmocka_unit_test(the_wake_descriptor_ends_waiting),
+        cmocka_unit_test(close_with_messages_in_line),
+        cmocka_unit_test(wrong_options_are_refused),
+    };
+    return cmocka_run_group_tests(tests, start_receiver, stop_receiver);
+}

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/* Birth and death of an event, and its two forms as a record. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include "bridge/event/event.h"
+#include "bridge/lib/mem.h"
+#include "tests/support/event.h"
+
+static void born_and_gone(void **state)
+{
+    (void)state;
+    char id[] = "1", data[] = "{}";
+    const struct header extensions[] = { { STR("traceparent"), STR("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01") },
+        { STR("empty"), STR("") } };
+    struct event f = { .id = str_of(id), .source = STR("/s"), .type = STR("t"), .data = str_of(data), .extensions = extensions,
+        .extension_count = 2 };
+    const struct event *ev = must_be_born(&f);
+    id[0] = data[0] = 'x';          /* everything was copied */
+    assert_str(ev->id, "1");
+    assert_str(ev->source, "/s");
+    assert_str(ev->type, "t");
+    assert_str(ev->data, "{}");
+    assert_null(ev->subject.at);
+    assert_str(event_attribute(ev, STR("type")), "t");
+    assert_str(event_attribute(ev, STR("specversion")), "1.0");
+    assert_str(event_attribute(ev, STR("traceparent")), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    assert_str(event_attribute(ev, STR("empty")), "");
+    assert_null(event_attribute(ev, STR("subject")).at);
+    assert_null(event_attribute(ev, STR("nix")).at);
+    assert_null(event_attribute(ev, STR("data")).at);
+    assert_ptr_equal(event_ref(ev), ev);
+    event_unref(ev);
+    assert_str(ev->id, "1");
+    event_unref(ev);
+    event_unref(NULL);
+}
+
+static void absent_and_empty_data(void **state)
+{
+    (void)state;
+    struct event f = { .id = STR("1"), .source = STR("/s"), .type = STR("t") };
+    const struct event *ev = must_be_born(&f);
+    assert_null(ev->data.at);
+    event_unref(ev);
+    f.data = STR("");
+    ev = must_be_born(&f);
+    assert_non_null(ev->data.at);
+    assert_int_equal(ev->data.n, 0);
+    event_unref(ev);
+}
+
+static void refused(struct event f, const char *why)
+{
+    struct err e = { "" };
+    assert_null(event_new(&f, &e));
+    assert_string_equal(e.text, why);
+}
+
+static void attributes_that_are_refused(void **state)
+{
+    const struct event good = { .id = STR("1"), .source = STR("/s"), .type = STR("t") };
+    const char *const text = "a control character, a noncharacter or bytes that are not UTF-8";
+    (void)state;
+    struct event f = good;
+    f.id = STR_ABSENT;
+    refused(f, "event attribute id is missing");
+    f.id = STR("");
+    refused(f, "event attribute id is empty");
+    f = good, f.source = STR_ABSENT;
+    refused(f, "event attribute source is missing");
+    f = good, f.type = STR_ABSENT;
+    refused(f, "event attribute type is missing");
+    f = good, f.subject = STR("");
+    refused(f, "event attribute subject is empty");
+    f = good, f.time = STR("yesterday");
+    refused(f, "event attribute time: \"yesterday\" is not an RFC 3339 date and time");
+    f = good, f.datacontenttype = STR("text/pl\xc3\xa4in");
+    refused(f, "event attribute datacontenttype: not a media type");
+    const struct str bad[] = { STR("a\n"), STR("\0"), STR("\x1f"), STR("\x7f"), STR("\xc2\x80"), STR("\xc2\x9f"), STR("\xef\xb7\x90"), STR("\xef\xb7\xaf"),
+        STR("\xef\xbf\xbe"), STR("\xef\xbf\xbf"), STR("\xf0\x9f\xbf\xbe"), STR("\xf4\x8f\xbf\xbf"), STR("\xed\xa0\x80"), STR("\xc0\xa0"), STR("\xff"), STR("\xe2\x82") };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct err e;
+        f = good, f.subject = bad[i];
+        assert_null(event_new(&f, &e));
+        assert_non_null(strstr(e.text, text));
+    }
+    const struct str fine[] = { STR(" "), STR("~"), STR("\xc2\xa0"), STR("\xef\xb7\x8f"), STR("\xef\xb7\xb0"), STR("\xef\xbf\xbd"), STR("\xf0\x9f\xbf\xbd"),
+        STR("\xf0\x9f\x98\x80"), STR("\xed\x9f\xbf"), STR("\xee\x80\x80") };
+    for (size_t i = 0; i < sizeof fine / sizeof *fine; i++) {
+        f = good, f.subject = fine[i];
+        event_unref(must_be_born(&f));
+    }
+}
+
+static void extensions_that_are_refused(void **state)
+{
+    struct header x[EVENT_ATTRIBUTES + 1];
+    char names[EVENT_ATTRIBUTES + 1][8];
+    struct event f = { .id = STR("1"), .source = STR("/s"), .type = STR("t"), .extensions = x, .extension_count = 1 };
+    const struct str bad[] = { STR(""), STR("a_b"), STR("A"), STR("a-b"), STR("\xc3\xa9"), STR("abcdefghijklmnopqrstu"), STR("data"), STR("specversion"), STR("id"),
+        STR("datacontenttype") };
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        x[0] = (struct header){ bad[i], STR("v") };
+        assert_null(event_new(&f, NULL));
+    }
+    x[0] = (struct header){ STR("abcdefghijklmnopqrst"), STR("v") };
+    event_unref(must_be_born(&f));
+    x[1] = x[0];
+    f.extension_count = 2;
+    refused(f, "event attribute abcdefghijklmnopqrst stands twice");
+    for (size_t i = 0; i <= EVENT_ATTRIBUTES; i++) {
+        snprintf(names[i], sizeof names[i], "x%zu", i);
+        x[i] = (struct header){ str_of(names[i]), STR("v") };
+    }
+    f.extension_count = EVENT_ATTRIBUTES;
+    event_unref(must_be_born(&f));
+    f.extension_count = EVENT_ATTRIBUTES + 1;
+    refused(f, "event: 65 extension attributes, the most is 64");
+}
+
+static void sizes(void **state)
+{
+    (void)state;
+    char *big = mem_alloc(EVENT_DATA_BYTES + 1);
+    memset(big, 'x', EVENT_DATA_BYTES + 1);
+    struct event f = { .id = { big, EVENT_ATTRIBUTE_BYTES }, .source = STR("/s"), .type = STR("t"), .data = { big, EVENT_DATA_BYTES } };
+    event_unref(must_be_born(&f));
+    f.data.n++;
+    refused(f, "event data: 67108865 bytes, the most is 67108864");
+    f.data.n = 1;
+    f.id.n++;
+    refused(f, "event attribute id: 8193 bytes, the most is 8192");
+    free(big);
+}
+
+static void time_in_milliseconds(void **state)
+{
+    (void)state;
+    struct event f = { .id = STR("1"), .source = STR("/s"), .type = STR("t") };
+    const struct event *ev = must_be_born(&f);
+    assert_true(event_time_ms(ev, 77) == 77);
+    event_unref(ev);
+    f.time = STR("1970-01-01T00:00:01.5Z");
+    ev = must_be_born(&f);
+    assert_true(event_time_ms(ev, 77) == 1500);
+    event_unref(ev);
+}
+
+static void which_types_are_json(void **state)
+{
+    static const char *const yes[] = { "application/json", "text/json", "APPLICATION/JSON; charset=utf-8", "application/vnd.x+json", "a/b+JSON ;x", "image/json" };
+    static const char *const no[] = { "", "text/plain", "application/jsonl", "json", "application/xml", "text/plain; a=application/json" };
+    (void)state;
+    assert_true(event_type_is_json(STR_ABSENT));
+    for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
+        assert_true(event_type_is_json(str_of(yes[i])));
+    for (size_t i = 0; i < sizeof no / sizeof *no; i++)
+        assert_false(event_type_is_json(str_of(no[i])));
+}
+
+static struct record record_of(const struct header *headers, size_t count, struct str value)
+{
+    return (struct record){ .value = value, .headers = headers, .header_count = count };
+}
+
+static void to_a_record_and_back(void **state)
+{
+    struct header headers[EVENT_HEADERS];
+    (void)state;
+    const struct event *ev = must_be_born(&full_event);
+    size_t n = event_to_headers(ev, headers);
+    assert_int_equal(n, 10);
+    assert_str(headers[0].name, "ce_specversion");
+    assert_str(headers[0].value, "1.0");
+    struct record r = record_of(headers, n, ev->data);
+    assert_str(record_header(&r, "ce_id"), "A234-1234-1234");
+    assert_str(record_header(&r, "ce_partitionkey"), "k1");
+    assert_str(record_header(&r, "ce_subject"), "Euro \xe2\x82\xac \xf0\x9f\x98\x80");     /* as it is: no percent here */
+    assert_str(record_header(&r, "content-type"), "application/json; charset=utf-8");
+    assert_null(record_header(&r, "ce_datacontenttype").at);
+    assert_null(record_header(&r, "CE_ID").at);
+    struct err e = { "" };
+    const struct event *back = event_from_record(&r, &e);
+    assert_string_equal(e.text, "");
+    assert_events_equal(back, ev);
+    event_unref(back);
+    event_unref(ev);
+}
+
+static void most_headers(void **state)
+{
+    struct header x[EVENT_ATTRIBUTES], headers[EVENT_HEADERS];
+    char names[EVENT_ATTRIBUTES][8];
+    (void)state;
+    struct event f = full_event;
+    f.dataschema = STR("https://example.com/schema");
+    for (size_t i = 0; i < EVENT_ATTRIBUTES; i++) {
+        snprintf(names[i], sizeof names[i], "x%zu", i);
+        x[i] = (struct header){ str_of(names[i]), STR("v") };
+    }
+    f.extensions = x;
+    f.extension_count = EVENT_ATTRIBUTES;
+    const struct event *ev = must_be_born(&f);
+    size_t n = event_to_headers(ev, headers);
+    assert_true(n <= EVENT_HEADERS);
+    struct record r = record_of(headers, n, ev->data);
+    const struct event *back = event_from_record(&r, NULL);
+    assert_events_equal(back, ev);
+    event_unref(back);
+    event_unref(ev);
+}
+
+/* After the conformance suite's kafka-protocol-binding.feature. */
+static void kafka_binary(void **state)
+{
+    const struct header headers[] = { { STR("ce_specversion"), STR("1.0") }, { STR("ce_type"), STR("com.example.someevent") },
+        { STR("ce_time"), STR("2018-04-05T03:56:24Z") }, { STR("ce_id"), STR("1234-1234-1234") }, { STR("ce_source"), STR("/mycontext/subcontext") },
+        { STR("ce_null"), STR_ABSENT }, { STR("aqueduct-sink"), STR("crm") }, { STR("other"), STR("\xff") },
+        { STR("content-type"), STR("application/avro") }, { STR("content-type"), STR("application/json; charset=utf-8") } };
+    (void)state;
+    struct record r = record_of(headers, sizeof headers / sizeof *headers, STR("{\"message\": \"Hello World!\"}"));
+    const struct event *ev = event_from_record(&r, NULL);
+    assert_non_null(ev);
+    assert_str(ev->type, "com.example.someevent");
+    assert_str(ev->time, "2018-04-05T03:56:24Z");
+    assert_str(ev->id, "1234-1234-1234");
+    assert_str(ev->source, "/mycontext/subcontext");
+    assert_str(ev->datacontenttype, "application/json; charset=utf-8");
+    assert_str(ev->data, "{\"message\": \"Hello World!\"}");
+    assert_int_equal(ev->extension_count, 0);
+    event_unref(ev);
+    r.value = STR_ABSENT;
+    ev = event_from_record(&r, NULL);
+    assert_null(ev->data.at);
+    event_unref(ev);
+}
+
+static void kafka_structured(void **state)
+{
+    const struct str types[] = { STR("application/cloudevents+json"), STR("application/cloudevents+json; charset=UTF-8"), STR("Application/CloudEvents+JSON"),
+        STR("application/cloudevents") };
+    (void)state;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        const struct header headers[] = { { STR("content-type"), types[i] } };
+        struct record r = record_of(headers, 1, STR("{\"specversion\":\"1.0\",\"type\":\"t\",\"id\":\"i\",\"source\":\"/s\",\"data\":{\"a\":[1]}}"));
+        const struct event *ev = event_from_record(&r, NULL);
+        assert_non_null(ev);
+        assert_str(ev->data, "{\"a\":[1]}");
+        event_unref(ev);
+    }
+}
+
+static void records_refused(void **state)
+{
+    const struct header ok[] = { { STR("ce_specversion"), STR("1.0") }, { STR("ce_id"), STR("1") }, { STR("ce_source"), STR("/s") }, { STR("ce_type"), STR("t") } };
+    const struct { struct header header; const char *why; } cases[] = {
+        { { STR("ce_id"), STR("2") }, "event attribute id stands twice" }, { { STR("ce_specversion"), STR("1.0") }, "event attribute specversion stands twice" },
+        { { STR("ce_specversion"), STR("0.3") }, "event attribute specversion is not 1.0" },
+        { { STR("ce_Bad"), STR("x") }, "event attribute \"Bad\": a name has 1 to 20 characters a to z and 0 to 9" },
+        { { STR("ce_data"), STR("x") }, "event attribute \"data\": a name has 1 to 20 characters a to z and 0 to 9" },
+        { { STR("ce_time"), STR("x") }, "event attribute time: \"x\" is not an RFC 3339 date and time" },
+    };
+    struct header headers[5];
+    (void)state;
+    memcpy(headers, ok, sizeof ok);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct err e = { "" };
+        headers[4] = cases[i].header;
+        struct record r = record_of(headers, 5, STR_ABSENT);
+        assert_null(event_from_record(&r, &e));
+        assert_string_equal(e.text, cases[i].why);
+    }
+}
+
+static void foreign_records(void **state)
+{
+    const struct { struct header header; const char *why; } cases[] = {
+        { { STR("ce_id"), STR("1") }, "not a CloudEvent" }, { { STR("content-type"), STR("application/json") }, "not a CloudEvent" },
+        { { STR("Content-Type"), STR("application/cloudevents+json") }, "not a CloudEvent" },
+        { { STR("content-type"), STR("application/cloudevents-batch+json") }, "is not one event in JSON" },
+        { { STR("content-type"), STR("application/cloudevents+avro") }, "is not one event in JSON" },
+        { { STR("content-type"), STR("application/cloudevents+json") }, "event: not JSON: byte 0: there is nothing" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct err e = { "" };
+        struct record r = record_of(&cases[i].header, 1, STR_ABSENT);
+        assert_null(event_from_record(&r, &e));
+        if (!strstr(e.text, cases[i].why))
+            fail_msg("%zu: %s", i, e.text);
+    }
+    struct record none = { .value = STR("{}") };
+    assert_null(event_from_record(&none, NULL));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(born_and_gone), cmocka_unit_test(absent_and_empty_data), cmocka_unit_test(attributes_that_are_refused),
+        cmocka_unit_test(extensions_that_are_refused), cmocka_unit_test(sizes), cmocka_unit_test(time_in_milliseconds),
+        cmocka_unit_test(which_types_are_json), cmocka_unit_test(to_a_record_and_back), cmocka_unit_test(most_headers), cmocka_unit_test(kafka_binary),
+        cmocka_unit_test(kafka_structured), cmocka_unit_test(records_refused), cmocka_unit_test(foreign_records),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
