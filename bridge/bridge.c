@@ -19,18 +19,18 @@
 #include "bridge/event/trail.h"
 
 enum {
-    START_AGAIN_MS = 2000,          /* between attempts to reach a Kafka that does not answer yet */
-    TURN_MS = 1000,                 /* longest wait of a sink's turn */
-    LOOK_MS = 500,                  /* how often main looks at the broker's health */
-    ONCE_MS = 30000,                /* longest wait of bridge_publish_once */
+    START_AGAIN_MS = 2000, /* between attempts to reach a Kafka that does not answer yet */
+    TURN_MS = 1000,        /* longest wait of a sink's turn */
+    LOOK_MS = 500,         /* how often main looks at the broker's health */
+    ONCE_MS = 30000,       /* longest wait of bridge_publish_once */
 };
 
-struct worker {                     /* one thread: a source's or a sink's */
+struct worker { /* one thread: a source's or a sink's */
     pthread_t thread;
     bool running;
-    struct intake *intake;          /* one of the two */
+    struct intake *intake; /* one of the two */
     struct delivery *delivery;
-    _Atomic int64_t end_ms;         /* of the stop; set before the worker is told */
+    _Atomic int64_t end_ms; /* of the stop; set before the worker is told */
 };
 
 struct bridge {
@@ -38,12 +38,12 @@ struct bridge {
     struct broker *broker;
     struct router *router;
     struct admin *admin;
-    struct worker *workers;         /* sinks first, then sources */
+    struct worker *workers; /* sinks first, then sources */
     size_t worker_count;
-    void **fresh;                   /* each sink, then each source, as the configuration filled it */
+    void **fresh; /* each sink, then each source, as the configuration filled it */
     int signal_fd;
     bool started;
-    char not_ready[sizeof ((struct err *)0)->text];     /* why the start is not through; main thread only */
+    char not_ready[sizeof((struct err *)0)->text]; /* why the start is not through; main thread only */
 };
 
 /* ---- threads ---- */
@@ -79,7 +79,10 @@ static bool worker_start(struct worker *w, struct err *e)
 static bool plain_topic(void *ctx, const char *name, const char *group, struct err *e)
 {
     struct bridge *b = ctx;
-    return broker_topic(b->broker, &(struct topic_config){ .name = (char *)(uintptr_t)name, .partitions = 1, .consumed_by = group }, e);
+    return broker_topic(b->broker,
+                        &(struct topic_config){
+                            .name = (char *)(uintptr_t)name, .partitions = 1, .consumed_by = group },
+                        e);
 }
 
 static bool is_listed(const struct config *c, const char *name)
@@ -117,7 +120,8 @@ static void *copy_of(const void *at, size_t n)
     return memcpy(mem_alloc(n), at, n);
 }
 
-/* A connector is opened with nothing but its options in its struct, so what an earlier attempt to start left there goes. */
+/* A connector is opened with nothing but its options in its struct, so what an earlier attempt to start left there
+ * goes. */
 static void connectors_fresh(struct bridge *b)
 {
     const struct config *c = b->config;
@@ -164,7 +168,8 @@ static bool start(struct bridge *b, struct err *e)
             return false;
     b->started = true;
     b->not_ready[0] = '\0';
-    LOG(INFO, "running", LOG_INT("sources", b->config->source_count), LOG_INT("sinks", b->config->sink_count), LOG_C("broker", b->config->broker.type));
+    LOG(INFO, "running", LOG_INT("sources", b->config->source_count), LOG_INT("sinks", b->config->sink_count),
+        LOG_C("broker", b->config->broker.type));
     return true;
 }
 
@@ -200,8 +205,8 @@ static void worker_abandon(struct worker *w)
         delivery_abandon(w->delivery);
 }
 
-/* Stops the sources or the sinks; all of them share the time until `end`. A thread that does not come back even when told to
- * abandon its work is in a library that hangs: then the process leaves, which loses nothing. */
+/* Stops the sources or the sinks; all of them share the time until `end`. A thread that does not come back even when
+ * told to abandon its work is in a library that hangs: then the process leaves, which loses nothing. */
 static void stop_workers(struct bridge *b, bool sources, int64_t end_ms)
 {
     for (size_t i = 0; i < b->worker_count; i++)
@@ -214,7 +219,8 @@ static void stop_workers(struct bridge *b, bool sources, int64_t end_ms)
         int64_t left = end_ms - clock_mono_ms();
         struct timespec until = deadline(left > 0 ? left : 0);
         if (pthread_timedjoin_np(w->thread, NULL, &until) != 0) {
-            LOG(WARN, "the drain deadline passed; what is left is delivered after the next start", LOG_C("part", sources ? "source" : "sink"));
+            LOG(WARN, "the drain deadline passed; what is left is delivered after the next start",
+                LOG_C("part", sources ? "source" : "sink"));
             worker_abandon(w);
             until = deadline(5000);
             if (pthread_timedjoin_np(w->thread, NULL, &until) != 0) {
@@ -234,7 +240,8 @@ static void workers_close(struct bridge *b)
     }
 }
 
-/* After the broker is closed, which reports what was abandoned; or when no thread ever ran, so that nothing was published. */
+/* After the broker is closed, which reports what was abandoned; or when no thread ever ran, so that nothing was
+ * published. */
 static void workers_free(struct bridge *b)
 {
     for (size_t i = b->worker_count; i-- > 0;) {
@@ -258,7 +265,7 @@ static void *leave_on_second_signal(void *ctx)
     const struct bridge *b = ctx;
     struct signalfd_siginfo info;
     if (read(b->signal_fd, &info, sizeof info) > 0) {
-        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);   /* not in the middle of the log, which has a lock */
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL); /* not in the middle of the log, which has a lock */
         LOG(WARN, "second signal: leaving at once", LOG_INT("signal", info.ssi_signo));
         _exit(1);
     }
@@ -354,7 +361,8 @@ static int run(struct bridge *b)
         if (broker_failed(b->broker)) {
             struct err why = { "" };
             broker_ready(b->broker, &why);
-            LOG(ERROR, "the broker failed for good: nothing more is acknowledged; start again when it is mended", LOG_C("reason", why.text));
+            LOG(ERROR, "the broker failed for good: nothing more is acknowledged; start again when it is mended",
+                LOG_C("reason", why.text));
             return 1;
         }
     }
@@ -378,7 +386,7 @@ int bridge_main(const struct config *config)
         stop(&b);
     } else
         LOG(ERROR, "cannot start", LOG_C("reason", e.text));
-    broker_close(b.broker);         /* first: it has its say to whoever published */
+    broker_close(b.broker); /* first: it has its say to whoever published */
     workers_free(&b);
     fresh_free(&b);
     admin_free(b.admin);
@@ -414,7 +422,7 @@ static bool publish_directly(const struct config *config, const struct record *r
     mailbox_open(&once.box, once.wake_fd);
     broker_publish(broker, &(struct publication){ .records = r, .record_count = 1, .done = on_once, .ctx = &once });
     broker_flush(broker, (struct duration){ ONCE_MS });
-    broker_close(broker);           /* whatever was not done by now is reported as unavailable */
+    broker_close(broker); /* whatever was not done by now is reported as unavailable */
     bool stored = mailbox_take(&once.box, &note, 1) == 1 && note.code == OUTCOME_STORED;
     mailbox_close(&once.box);
     close(once.wake_fd);

@@ -1,22 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /* The supervisor: builds everything from the configuration, owns the threads and the only order of start and stop.
  *
- * Threads: main (signals, admin and control listeners), one per source (intake_step), one per sink (delivery_step), and the
- * broker's own. Shared between them: events (immutable), mailboxes, the broker's interface, metrics (atomics), the log.
+ * Threads: main (signals, admin and control listeners), one per source (intake_step), one per sink (delivery_step), and
+ * the broker's own. Shared between them: events (immutable), mailboxes, the broker's interface, metrics (atomics), the
+ * log.
  *
  * Start: broker, topics, sinks, sources, admin; a Kafka that does not answer yet is waited for, while /readyz says so.
  * Stop (SIGTERM, SIGINT), one deadline, downstream last:
  *   1. sources: no new events; what is on its way is settled; joined
  *   2. sinks: no new polls; what is in flight gets its verdict, dead letters are stored, positions committed; joined
  *   3. broker flushed; connectors, broker closed
- * What misses the deadline is abandoned: nothing unsettled was acknowledged and nothing unfinished was committed, so it is
- * delivered after the next start. A second signal leaves at once, for the same reason without loss. */
+ * What misses the deadline is abandoned: nothing unsettled was acknowledged and nothing unfinished was committed, so
+ * it is delivered after the next start. A second signal leaves at once, for the same reason without loss. */
 #pragma once
 #include "bridge/config/config.h"
 
-/* Runs the bridge until a signal ends it. Returns the exit code: 0 stopped, 1 could not start, or the broker failed for good. */
+/* Runs the bridge until a signal ends it. Returns the exit code: 0 stopped, 1 could not start, or the broker failed
+ * for good. */
 int bridge_main(const struct config *config);
 
-/* Publishes one record durably from another process (`aqueduct dead redrive`): with the local broker through the running daemon,
- * which owns the log, or on the log itself when no daemon runs; with Kafka directly. Waits until it is stored, or false. */
+/* Publishes one record durably from another process (`aqueduct dead redrive`): with the local broker through the
+ * running daemon, which owns the log, or on the log itself when no daemon runs; with Kafka directly. Waits until it
+ * is stored, or false. */
 bool bridge_publish_once(const struct config *config, const struct record *r, struct err *e);

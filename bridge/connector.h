@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* The connector contract: everything a connector knows about the bridge.
  *
- * A connector is a plain struct that begins with `struct source` or `struct sink`. The core allocates it (zeroed, ops->size
- * bytes), fills its options from YAML by the table, and calls it from one thread only, so a connector never locks. It never
- * logs a failure that it returns, and never retries: it reports, the core decides.
+ * A connector is a plain struct that begins with `struct source` or `struct sink`. The core allocates it (zeroed,
+ * ops->size bytes), fills its options from YAML by the table, and calls it from one thread only, so a connector never
+ * locks. It never logs a failure that it returns, and never retries: it reports, the core decides.
  *
  *   open        main thread, before any thread starts. On false, *e says why and everything taken has been released; close()
  *               will not be called. When the start fails elsewhere and is tried again: close(), the struct as the configuration
  *               filled it, open().
- *   the middle  this connector's own thread. May wait, but must return soon after wake_fd turns readable: the core has news or
+ *   the middle  this connector's own thread. May wait, but must return soon after wake_fd turns readable: the core has
+ *   news or
  *               is stopping. Poll it; never read it, never close it.
  *   close       main thread, after that thread has ended. Exactly once. Never blocks.
  *
@@ -23,53 +24,57 @@
 
 struct source {
     const struct source_ops *ops;
-    const char *id;             /* name in the YAML; prefix of logs and metrics */
-    bool draining;              /* the core sets it (on the source's thread) when it begins to stop: room stays 0 from now on */
+    const char *id; /* name in the YAML; prefix of logs and metrics */
+    bool draining;  /* the core sets it (on the source's thread) when it begins to stop: room stays 0 from now on */
 };
 
-/* A piece of the source's own durable state: what it must remember to go on where it stood (a cursor, a row's version). */
+/* A piece of the source's own durable state: what it must remember to go on where it stood (a cursor, a row's
+ * version). */
 struct change {
-    struct str key;             /* 1 to 512 bytes, no '\0' needed */
-    struct str value;           /* absent: forget the key; at most 64 KiB */
-    /* The broker may not be able to store state and event in one step (Kafka). Then the core first stores a note of this change,
-     * and after a crash between the two restore() gets it with ahead = true: "this may or may not have been published". */
+    struct str key;   /* 1 to 512 bytes, no '\0' needed */
+    struct str value; /* absent: forget the key; at most 64 KiB */
+    /* The broker may not be able to store state and event in one step (Kafka). Then the core first stores a note of
+     * this change, and after a crash between the two restore() gets it with ahead = true: "this may or may not have
+     * been published". */
     bool ahead;
 };
 
 struct emission {
-    const struct event *event;  /* the core takes over the reference; NULL: only state */
-    uint64_t tag;               /* comes back in settle() */
-    const struct change *changes;   /* become durable together with the event, or after it, never before; borrowed until the next read() */
+    const struct event *event; /* the core takes over the reference; NULL: only state */
+    uint64_t tag;              /* comes back in settle() */
+    const struct change *
+        changes; /* become durable together with the event, or after it, never before; borrowed until the next read() */
     size_t change_count;
 };
 
 enum outcome {
-    OUTCOME_STORED = 1,         /* acknowledged by the broker, for good (or known to be there already: a repeat) */
-    OUTCOME_INVALID,            /* fails validation or matches no route: do not send it again (HTTP 422) */
-    OUTCOME_UNAVAILABLE,        /* the broker did not take it in time: do send it again (HTTP 503) */
+    OUTCOME_STORED = 1,  /* acknowledged by the broker, for good (or known to be there already: a repeat) */
+    OUTCOME_INVALID,     /* fails validation or matches no route: do not send it again (HTTP 422) */
+    OUTCOME_UNAVAILABLE, /* the broker did not take it in time: do send it again (HTTP 503) */
 };
 
 struct source_ops {
-    const char *type, *doc;     /* `type: sqlite`; one sentence for --help */
+    const char *type, *doc; /* `type: sqlite`; one sentence for --help */
     size_t size;
-    const struct option *options;   /* ends with { 0 } */
-    /* true: emissions follow one another and so do their changes; the core publishes one batch at a time, retries until it is
-     * stored (events that are invalid become dead letters), and settles in order. false: each emission stands alone, many are in
-     * flight, and the source hears every outcome. */
+    const struct option *options; /* ends with { 0 } */
+    /* true: emissions follow one another and so do their changes; the core publishes one batch at a time, retries
+     * until it is stored (events that are invalid become dead letters), and settles in order. false: each emission
+     * stands alone, many are in flight, and the source hears every outcome. */
     bool ordered;
     /* true: an event whose (source, id) was stored in the recent past is settled as stored and not published again. */
     bool dedupe;
     /* One pair of the state stored earlier, before open(); main thread. May be NULL for a source without state. */
     bool (*restore)(struct source *s, struct str key, struct str value, bool ahead, struct err *e);
-    /* Looks at the options for what the rows cannot say (a preset that does not exist); opens and keeps nothing; main thread.
-     * Called by config_load, so also by `aqueduct check`. May be NULL. */
+    /* Looks at the options for what the rows cannot say (a preset that does not exist); opens and keeps nothing;
+     * main thread. Called by config_load, so also by `aqueduct check`. May be NULL. */
     bool (*check)(const struct source *s, struct err *e);
     bool (*open)(struct source *s, struct err *e);
-    /* Waits for input; writes at most `room` emissions to out. Returns how many, 0 when woken or idle, -1 with *e set (the core
-     * logs it once, backs off and calls again). room == 0 means "no new work": backpressure while running, draining while
-     * stopping; the source still serves what it has begun (answers, time-outs). */
+    /* Waits for input; writes at most `room` emissions to out. Returns how many, 0 when woken or idle, -1 with *e
+     * set (the core logs it once, backs off and calls again). room == 0 means "no new work": backpressure while
+     * running, draining while stopping; the source still serves what it has begun (answers, time-outs). */
     int (*read)(struct source *s, int wake_fd, struct emission *out, size_t room, struct err *e);
-    /* What became of emission `tag`; once per tag, never inside read(). An ordered source sees only STORED and INVALID. */
+    /* What became of emission `tag`; once per tag, never inside read(). An ordered source sees only STORED and
+     * INVALID. */
     void (*settle)(struct source *s, uint64_t tag, enum outcome o, const char *why);
     void (*close)(struct source *s);
 };
@@ -79,77 +84,78 @@ struct source_ops {
 struct sink {
     const struct sink_ops *ops;
     const char *id;
-    const struct strings *topics;   /* what the core feeds it; set before open() */
+    const struct strings *topics; /* what the core feeds it; set before open() */
 };
 
-/* One event on its way to a sink. Everything is borrowed and stays valid until its result is returned (for a broadcast sink:
- * until send() returns). */
+/* One event on its way to a sink. Everything is borrowed and stays valid until its result is returned (for a
+ * broadcast sink: until send() returns). */
 struct message {
-    const struct event *event;      /* NULL only for a dead_letters sink, when the record is no event */
-    const struct record *record;    /* as it stands in the topic: place, key, all headers */
-    unsigned attempt;               /* 1 for the first */
+    const struct event *event;   /* NULL only for a dead_letters sink, when the record is no event */
+    const struct record *record; /* as it stands in the topic: place, key, all headers */
+    unsigned attempt;            /* 1 for the first */
     uint64_t tag;
 };
 
-enum verdict { VERDICT_DELIVERED = 1, VERDICT_RETRY, VERDICT_REJECT };      /* no zero on purpose */
+enum verdict { VERDICT_DELIVERED = 1, VERDICT_RETRY, VERDICT_REJECT }; /* no zero on purpose */
 
 /* Why it was not delivered, as a class a person can act on; becomes the dead letter's aqueduct-class header. */
 enum reason {
     REASON_NONE,
-    REASON_REFUSED,             /* the receiver answered and said no */
-    REASON_UNAVAILABLE,         /* no answer: connection, time-out, reset */
-    REASON_CONFIGURATION,       /* our own set-up is wrong (bad URL, key) */
-    REASON_POISON,              /* the record is no event */
-    REASON_BLOCKED,             /* the address is not allowed */
+    REASON_REFUSED,       /* the receiver answered and said no */
+    REASON_UNAVAILABLE,   /* no answer: connection, time-out, reset */
+    REASON_CONFIGURATION, /* our own set-up is wrong (bad URL, key) */
+    REASON_POISON,        /* the record is no event */
+    REASON_BLOCKED,       /* the address is not allowed */
 };
 
 struct result {
     uint64_t tag;
     enum verdict verdict;
     enum reason reason;
-    int status;                     /* the receiver's status (HTTP), 0 when there is none */
-    struct duration retry_after;    /* the receiver asked for this much patience; 0: did not say */
-    char why[160];                  /* for a person: "503 Service Unavailable", "timeout after 10 s"; never a secret */
+    int status;                  /* the receiver's status (HTTP), 0 when there is none */
+    struct duration retry_after; /* the receiver asked for this much patience; 0: did not say */
+    char why[160];               /* for a person: "503 Service Unavailable", "timeout after 10 s"; never a secret */
 };
 
 struct sink_ops {
     const char *type, *doc;
     size_t size;
     const struct option *options;
-    /* true: every instance sees every record of its topics from now on; the core joins no consumer group, commits nothing,
-     * retries nothing, and takes no results: send() is all (websocket). */
+    /* true: every instance sees every record of its topics from now on; the core joins no consumer group, commits
+     * nothing, retries nothing, and takes no results: send() is all (websocket). */
     bool broadcast;
     /* true: fed from the dead-letter topic instead of `topics` (dead_letter). Its failures are retried for ever. */
     bool dead_letters;
-    bool (*check)(const struct sink *s, struct err *e);     /* as for a source; may be NULL */
+    bool (*check)(const struct sink *s, struct err *e); /* as for a source; may be NULL */
     bool (*open)(struct sink *s, struct err *e);
     /* Begins delivering. Never blocks, never refuses (the core respects the window). */
     void (*send)(struct sink *s, const struct message *m);
-    /* Does I/O until something finishes, wake_fd is readable, or `wait` has passed; wait 0: only what can be done at once.
-     * Returns how many results were written (at most room). Each tag sent gets one result. */
+    /* Does I/O until something finishes, wake_fd is readable, or `wait` has passed; wait 0: only what can be done at
+     * once. Returns how many results were written (at most room). Each tag sent gets one result. */
     size_t (*work)(struct sink *s, int wake_fd, struct duration wait, struct result *out, size_t room);
     /* A broadcast sink's share of a drain: tell listeners good-bye. Own thread, once, before close; may be NULL. */
     void (*drain)(struct sink *s, struct duration limit);
-    void (*close)(struct sink *s);      /* abandons what is in flight: the core will deliver it again */
+    void (*close)(struct sink *s); /* abandons what is in flight: the core will deliver it again */
 };
 
 /* ---- commands: what a connector adds to the command line (`aqueduct dead list`) ---- */
 
 struct command_env {
-    struct sink *const *sinks;          /* every configured sink of the command's `sink_type`, options filled, not opened */
+    struct sink *const *sinks; /* every configured sink of the command's `sink_type`, options filled, not opened */
     size_t sink_count;
-    /* Publishes one record durably (through the running daemon when it owns the log); returns when it is stored, or false. */
+    /* Publishes one record durably (through the running daemon when it owns the log); returns when it is stored, or
+     * false. */
     bool (*publish)(const struct command_env *env, const struct record *r, struct err *e);
-    const char *prefix;                 /* of the bridge's own topics */
+    const char *prefix; /* of the bridge's own topics */
     void *core;
 };
 
 struct command {
-    const char *name, *doc;             /* "dead"; one sentence for --help */
-    const char *usage;                  /* the whole text of `aqueduct help dead` */
-    const char *sink_type;              /* the sinks it works on */
-    /* argv[0] is the first word behind the name. Returns the exit code: 0 done, 1 failed, 2 wrong usage. Prints to stdout and
-     * says errors on stderr. */
+    const char *name, *doc; /* "dead"; one sentence for --help */
+    const char *usage;      /* the whole text of `aqueduct help dead` */
+    const char *sink_type;  /* the sinks it works on */
+    /* argv[0] is the first word behind the name. Returns the exit code: 0 done, 1 failed, 2 wrong usage. Prints to
+     * stdout and says errors on stderr. */
     int (*run)(const struct command_env *env, int argc, char **argv);
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The command line: run, check, help, version, schema, and what connectors add. Exit codes: 0 done, 1 failed, 2 wrong usage. */
+/* The command line: run, check, help, version, schema, and what connectors add. Exit codes: 0 done, 1 failed, 2
+ * wrong usage. */
 #include <stdlib.h>
 #include <unistd.h>
 #include "bridge/bridge.h"
@@ -13,12 +14,12 @@ struct cli {
     const char *files[FILES];
     size_t file_count;
     bool json, help, version;
-    char *from_environment;         /* owns what files points to when no -c was given */
+    char *from_environment; /* owns what files points to when no -c was given */
 };
 
 struct verb {
     const char *name, *usage, *doc;
-    int (*run)(struct cli *cli, int argc, char **argv);     /* argv behind the verb's own flags */
+    int (*run)(struct cli *cli, int argc, char **argv); /* argv behind the verb's own flags */
 };
 
 static int run_bridge(struct cli *cli, int argc, char **argv);
@@ -29,7 +30,8 @@ static int run_version(struct cli *cli, int argc, char **argv);
 
 static const struct verb verbs[] = {
     { "run", "run [-c FILE]...", "Run the bridge until SIGTERM or Ctrl-C.", run_bridge },
-    { "check", "check [-c FILE]... [--json]", "Say everything that is wrong with the configuration; 0: nothing, 1: something.", run_check },
+    { "check", "check [-c FILE]... [--json]",
+      "Say everything that is wrong with the configuration; 0: nothing, 1: something.", run_check },
     { "help", "help [NAME]", "Show the options of a source, a sink, a section or a command.", run_help },
     { "schema", "schema", "Print the JSON Schema of the configuration, for editors.", run_schema },
     { "version", "version", "Print the version.", run_version },
@@ -48,7 +50,8 @@ static int usage_error(const char *what, const char *word, const char *const *na
 
 /* ---- flags ---- */
 
-/* Takes the flag at argv[0] if it is one; returns how many words it took, 0 when it is none, -1 after saying what is wrong. */
+/* Takes the flag at argv[0] if it is one; returns how many words it took, 0 when it is none, -1 after saying what is
+ * wrong. */
 static int take_flag(struct cli *cli, int argc, char **argv)
 {
     static const char *const flags[] = { "-c", "--config", "--json", "--help", "-h", "--version", NULL };
@@ -134,14 +137,18 @@ static void print_types(FILE *out)
 
 static void print_help(FILE *out)
 {
-    fprintf(out, "Aqueduct brings what happens in AI applications to Kafka topics, signed webhooks and live streams.\n\nCommands:\n");
+    fprintf(
+        out,
+        "Aqueduct brings what happens in AI applications to Kafka topics, signed webhooks and live streams.\n\nCommands:\n");
     for (size_t i = 0; i < VERBS; i++)
         fprintf(out, "  %-30s %s\n", verbs[i].usage, verbs[i].doc);
     for (size_t i = 0; connector_commands[i]; i++)
         fprintf(out, "  %-30s %s\n", connector_commands[i]->name, connector_commands[i]->doc);
-    fprintf(out, "\nFlags:\n"
-                 "  %-30s The configuration; several files merge. Without it: the files in AQUEDUCT_CONFIG\n"
-                 "  %-30s (with colons between), else ./bridge.yaml.\n", "-c FILE, --config FILE", "");
+    fprintf(out,
+            "\nFlags:\n"
+            "  %-30s The configuration; several files merge. Without it: the files in AQUEDUCT_CONFIG\n"
+            "  %-30s (with colons between), else ./bridge.yaml.\n",
+            "-c FILE, --config FILE", "");
     print_types(out);
     fprintf(out, "\nExample, bridge.yaml:\n\n"
                  "  sources:\n"
@@ -257,7 +264,8 @@ static int run_check(struct cli *cli, int argc, char **argv)
     if (cli->json)
         problems_print_json(&problems, stdout);
     else if (c)
-        printf("ok: %zu source%s, %zu sink%s\n", c->source_count, c->source_count == 1 ? "" : "s", c->sink_count, c->sink_count == 1 ? "" : "s");
+        printf("ok: %zu source%s, %zu sink%s\n", c->source_count, c->source_count == 1 ? "" : "s", c->sink_count,
+               c->sink_count == 1 ? "" : "s");
     else
         problems_print(&problems, stderr);
     int code = c ? DONE : FAILED;
@@ -293,13 +301,14 @@ static bool publish(const struct command_env *env, const struct record *r, struc
     return bridge_publish_once(env->core, r, e);
 }
 
-/* Takes -c FILE out of the words wherever it stands; the other flags behind the command are its own. Returns how many words are
- * left, or -1. */
+/* Takes -c FILE out of the words wherever it stands; the other flags behind the command are its own. Returns how
+ * many words are left, or -1. */
 static int take_files(struct cli *cli, int argc, char **argv)
 {
     int left = 0;
     for (int i = 0; i < argc;) {
-        bool ours = strcmp(argv[i], "-c") == 0 || strncmp(argv[i], "--config", 8) == 0 || strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
+        bool ours = strcmp(argv[i], "-c") == 0 || strncmp(argv[i], "--config", 8) == 0 || strcmp(argv[i], "--help") == 0
+                    || strcmp(argv[i], "-h") == 0;
         int took = ours ? take_flag(cli, argc - i, argv + i) : 0;
         if (took < 0)
             return -1;

@@ -3,8 +3,8 @@
  *
  *   echo [PORT] [--tls CERTIFICATE KEY] [--max-message BYTES] [--max-body BYTES]
  *
- * GET gets a line, POST its body and content type back, a WebSocket its messages. It prints "listening on 127.0.0.1:PORT" and
- * ends when its standard input does. */
+ * GET gets a line, POST its body and content type back, a WebSocket its messages. It prints "listening on
+ * 127.0.0.1:PORT" and ends when its standard input does. */
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@
 #include "bridge/net/ws.h"
 
 struct client {
-    struct buf out;                     /* frames that the kernel did not take yet */
+    struct buf out; /* frames that the kernel did not take yet */
 };
 
 static struct http_server *server;
@@ -98,7 +98,9 @@ static int64_t number(const char *text)
 int main(int argc, char **argv)
 {
     char address[64] = "127.0.0.1:0";
-    struct http_server_options o = { .listen = address, .max_message = { 32 << 20 }, .max_body = { 32 << 20 }, .stream_idle = { 60000 } };
+    struct http_server_options o = {
+        .listen = address, .max_message = { 32 << 20 }, .max_body = { 32 << 20 }, .stream_idle = { 60000 }
+    };
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--tls") == 0 && i + 2 < argc) {
             o.tls_certificate = argv[++i];
@@ -112,7 +114,9 @@ int main(int argc, char **argv)
         }
     }
     signal(SIGPIPE, SIG_IGN);
-    struct http_events events = { .request = on_request, .message = on_message, .writable = on_writable, .closed = on_closed };
+    struct http_events events = {
+        .request = on_request, .message = on_message, .writable = on_writable, .closed = on_closed
+    };
     struct err e;
     server = http_server_new(&o, &events, &e);
     if (!server) {

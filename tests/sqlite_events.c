@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Prints what the SQLite source captures, one structured CloudEvent a line, without a core: for tests that judge the events.
+/* Prints what the SQLite source captures, one structured CloudEvent a line, without a core: for tests that judge the
+ * events.
  *
  *   sqlite-events app.db anythingllm [now|snapshot]     says {"ready":true} once it watches; ends when standard input does */
 #include <poll.h>
@@ -29,8 +30,8 @@ static bool is_idle(struct sqlite_source *s)
 {
     struct err e;
     bool changed = true;
-    return s->db && !s->passing && s->seen_version >= 0 && s->found.given == s->found.event_count && s->found.change_count == 0
-        && database_changed(s, &changed, &e) == DB_OK && !changed;
+    return s->db && !s->passing && s->seen_version >= 0 && s->found.given == s->found.event_count
+           && s->found.change_count == 0 && database_changed(s, &changed, &e) == DB_OK && !changed;
 }
 
 static struct source *source_new(const char *path, const char *preset, const char *start)
@@ -62,7 +63,7 @@ int main(int argc, char **argv)
     }
     struct source *s = source_new(argv[1], argv[2], argc > 3 ? argv[3] : "now");
     struct pollfd in = { .fd = STDIN_FILENO, .events = POLLIN };
-    int quiet = wake_new();         /* never written: standard input wakes us until it ends */
+    int quiet = wake_new(); /* never written: standard input wakes us until it ends */
     bool ready = false, ending = false;
     while (!ending || !is_idle((struct sqlite_source *)s)) {
         struct emission out[64];

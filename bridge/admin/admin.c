@@ -22,13 +22,14 @@ struct admin {
     struct broker *broker;
     bool (*ready)(void *ctx, struct err *why);
     void *ctx;
-    int stored_fd;                  /* woken when a control publication is done */
+    int stored_fd; /* woken when a control publication is done */
     struct mailbox stored;
 };
 
 static void answer(struct http_server *s, const struct http_request *r, int status, const char *type, struct str body)
 {
-    const struct header headers[] = { { STR("Content-Type"), str_of(type) }, { STR("Cache-Control"), STR("no-store") } };
+    const struct header headers[] = { { STR("Content-Type"), str_of(type) },
+                                      { STR("Cache-Control"), STR("no-store") } };
     http_server_reply(s, r->id, status, headers, 2, body);
 }
 
@@ -83,9 +84,11 @@ static char *record_to_json(const struct record *r)
 {
     json_t *headers = json_array();
     for (size_t i = 0; i < r->header_count; i++)
-        json_array_append_new(headers, json_pack("[o,o]", json_bytes(r->headers[i].name), json_bytes(r->headers[i].value)));
-    json_t *j = json_pack("{s:s%,s:I,s:o,s:o,s:o}", "topic", r->topic.at, r->topic.n, "timestamp", (json_int_t)r->timestamp_ms,
-                          "key", json_bytes(r->key), "value", json_bytes(r->value), "headers", headers);
+        json_array_append_new(headers,
+                              json_pack("[o,o]", json_bytes(r->headers[i].name), json_bytes(r->headers[i].value)));
+    json_t *j = json_pack("{s:s%,s:I,s:o,s:o,s:o}", "topic", r->topic.at, r->topic.n, "timestamp",
+                          (json_int_t)r->timestamp_ms, "key", json_bytes(r->key), "value", json_bytes(r->value),
+                          "headers", headers);
     char *text = json_dumps(j, JSON_COMPACT);
     json_decref(j);
     return text;
@@ -113,19 +116,24 @@ static void on_stored(void *ctx, uint64_t tag, enum outcome o, const char *why)
 static bool control_record(struct admin *a, uint64_t id, const json_t *j, struct buf *bytes)
 {
     const json_t *list = json_object_get(j, "headers");
-    struct record r = { .partition = -1, .topic = str_of(json_string_value(json_object_get(j, "topic"))),
-                        .timestamp_ms = json_integer_value(json_object_get(j, "timestamp")), .header_count = json_array_size(list) };
+    struct record r = { .partition = -1,
+                        .topic = str_of(json_string_value(json_object_get(j, "topic"))),
+                        .timestamp_ms = json_integer_value(json_object_get(j, "timestamp")),
+                        .header_count = json_array_size(list) };
     if (!r.topic.at || r.header_count > 1000)
         return false;
     struct header *headers = mem_alloc((r.header_count + 1) * sizeof *headers);
-    bool ok = bytes_of(json_object_get(j, "key"), bytes, &r.key) && bytes_of(json_object_get(j, "value"), bytes, &r.value);
+    bool ok = bytes_of(json_object_get(j, "key"), bytes, &r.key)
+              && bytes_of(json_object_get(j, "value"), bytes, &r.value);
     for (size_t i = 0; ok && i < r.header_count; i++) {
         const json_t *pair = json_array_get(list, i);
-        ok = bytes_of(json_array_get(pair, 0), bytes, &headers[i].name) && bytes_of(json_array_get(pair, 1), bytes, &headers[i].value);
+        ok = bytes_of(json_array_get(pair, 0), bytes, &headers[i].name)
+             && bytes_of(json_array_get(pair, 1), bytes, &headers[i].value);
     }
     r.headers = headers;
     if (ok)
-        broker_publish(a->broker, &(struct publication){ .records = &r, .record_count = 1, .done = on_stored, .ctx = a, .tag = id });
+        broker_publish(a->broker, &(struct publication){
+                                      .records = &r, .record_count = 1, .done = on_stored, .ctx = a, .tag = id });
     free(headers);
     return ok;
 }
@@ -138,7 +146,8 @@ static void on_control(void *ctx, const struct http_request *r)
         return;
     }
     struct buf bytes = buf_new(r->body.n + 1);
-    bool room = buf_room(&bytes, r->body.n) != NULL;    /* decoded bytes are fewer than encoded ones: it never grows, so spans stay */
+    bool room = buf_room(&bytes, r->body.n)
+                != NULL; /* decoded bytes are fewer than encoded ones: it never grows, so spans stay */
     json_t *j = json_loadb(r->body.at, r->body.n, 0, NULL);
     if (!j || !room || !control_record(a, r->id, j, &bytes))
         answer(a->control, r, 400, "text/plain", STR("not a record\n"));
@@ -152,16 +161,22 @@ static void answer_stored(struct admin *a)
     wake_clear(a->stored_fd);
     for (size_t n; (n = mailbox_take(&a->stored, notes, 16)) > 0;)
         for (size_t i = 0; i < n; i++)
-            http_server_reply(a->control, notes[i].tag, notes[i].code == OUTCOME_STORED ? 200 : 503, NULL, 0, str_of(notes[i].why));
+            http_server_reply(a->control, notes[i].tag, notes[i].code == OUTCOME_STORED ? 200 : 503, NULL, 0,
+                              str_of(notes[i].why));
 }
 
 /* ---- both ---- */
 
 static struct http_server_options server_options(const char *listen, int64_t max_body)
 {
-    return (struct http_server_options){
-        .listen = (char *)(uintptr_t)listen, .max_head = { 16 << 10 }, .max_body = { max_body }, .max_message = { 1024 }, .max_connections = 64,
-        .head_timeout = { 10000 }, .body_timeout = { 30000 }, .idle_timeout = { 60000 } };
+    return (struct http_server_options){ .listen = (char *)(uintptr_t)listen,
+                                         .max_head = { 16 << 10 },
+                                         .max_body = { max_body },
+                                         .max_message = { 1024 },
+                                         .max_connections = 64,
+                                         .head_timeout = { 10000 },
+                                         .body_timeout = { 30000 },
+                                         .idle_timeout = { 60000 } };
 }
 
 /* The socket's path; false with the local broker in memory, with Kafka, and where the path is too long for a socket. */
@@ -170,10 +185,11 @@ static bool control_path(const struct config *config, char *out, size_t room)
     if (strcmp(config->broker.type, "local") != 0 || strcmp(config->broker.path, ":memory:") == 0)
         return false;
     int n = snprintf(out, room, "unix:%s/control", config->broker.path);
-    return n > 0 && (size_t)n < room && (size_t)n - 5 < sizeof ((struct sockaddr_un *)0)->sun_path;
+    return n > 0 && (size_t)n < room && (size_t)n - 5 < sizeof((struct sockaddr_un *)0)->sun_path;
 }
 
-struct admin *admin_new(const struct config *config, struct broker *broker, bool (*ready)(void *ctx, struct err *why), void *ctx, struct err *e)
+struct admin *admin_new(const struct config *config, struct broker *broker, bool (*ready)(void *ctx, struct err *why),
+                        void *ctx, struct err *e)
 {
     struct admin *a = mem_alloc(sizeof *a);
     char path[256];
@@ -205,7 +221,8 @@ fail:
 
 void admin_run(struct admin *a, int wake_fd, int wait_ms)
 {
-    struct pollfd fds[4] = { { .fd = wake_fd, .events = POLLIN }, { .fd = a->stored_fd, .events = POLLIN },
+    struct pollfd fds[4] = { { .fd = wake_fd, .events = POLLIN },
+                             { .fd = a->stored_fd, .events = POLLIN },
                              { .fd = a->pages ? http_server_fd(a->pages) : -1, .events = POLLIN },
                              { .fd = a->control ? http_server_fd(a->control) : -1, .events = POLLIN } };
     poll(fds, 4, wait_ms);

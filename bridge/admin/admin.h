@@ -11,7 +11,8 @@
 struct admin;
 
 /* Everything is borrowed and outlives the admin; `ready` fills *why and returns false while the bridge is not ready. */
-struct admin *admin_new(const struct config *config, struct broker *broker, bool (*ready)(void *ctx, struct err *why), void *ctx, struct err *e);
+struct admin *admin_new(const struct config *config, struct broker *broker, bool (*ready)(void *ctx, struct err *why),
+                        void *ctx, struct err *e);
 /* Serves for at most wait_ms; returns soon after wake_fd is readable. */
 void admin_run(struct admin *a, int wake_fd, int wait_ms);
 void admin_free(struct admin *a);

@@ -12,12 +12,14 @@ const struct option broker_options[] = {
     OPTION(struct broker_config, max_size, .fallback = "0B",
            .doc = "local: events are refused while the log is larger than this; 0 leaves it to the disk."),
     OPTION(struct broker_config, servers, .doc = "kafka: bootstrap servers, host:port separated by commas."),
-    OPTION(struct broker_config, properties, .doc = "kafka: any librdkafka property, for the producer and the consumers."),
+    OPTION(struct broker_config, properties,
+           .doc = "kafka: any librdkafka property, for the producer and the consumers."),
     OPTION(struct broker_config, create_topics, .fallback = "true",
            .doc = "kafka: create topics that are listed or used and do not exist."),
     OPTION(struct broker_config, replication, .fallback = "-1", .min = -1, .max = 32767,
            .doc = "kafka: replication factor of topics that are created; -1 is the cluster's default."),
-    OPTION(struct broker_config, prefix, .fallback = "aqueduct.", .doc = "Begins the names of the bridge's own topics."),
+    OPTION(struct broker_config, prefix, .fallback = "aqueduct.",
+           .doc = "Begins the names of the bridge's own topics."),
     OPTION(struct broker_config, group_prefix, .fallback = "aqueduct.", .doc = "Begins the names of consumer groups."),
     OPTION(struct broker_config, instance,
            .doc = "kafka: name of this daemon for static group membership; empty for none."),
@@ -36,15 +38,22 @@ struct broker *broker_open(const struct broker_config *config, struct err *e)
     return NULL;
 }
 
-bool broker_topic(struct broker *b, const struct topic_config *topic, struct err *e) { return b->ops->topic(b, topic, e); }
+bool broker_topic(struct broker *b, const struct topic_config *topic, struct err *e)
+{
+    return b->ops->topic(b, topic, e);
+}
 
-bool broker_topics(struct broker *b, const char *prefix, void (*each)(void *ctx, const char *topic), void *ctx, struct err *e)
+bool broker_topics(struct broker *b, const char *prefix, void (*each)(void *ctx, const char *topic), void *ctx,
+                   struct err *e)
 {
     return b->ops->topics(b, prefix, each, ctx, e);
 }
 
 #ifdef AQUEDUCT_HOOKS
-static void say_nothing(void *ctx, uint64_t tag, enum outcome o, const char *why) { (void)ctx, (void)tag, (void)o, (void)why; }
+static void say_nothing(void *ctx, uint64_t tag, enum outcome o, const char *why)
+{
+    (void)ctx, (void)tag, (void)o, (void)why;
+}
 
 /* The mistake that the ledger test must catch: AQUEDUCT_WRONG=ack-at-enqueue acknowledges before anything is stored. */
 static bool publish_wrongly(struct broker *b, const struct publication *p)
@@ -69,17 +78,28 @@ void broker_publish(struct broker *b, const struct publication *p)
     b->ops->publish(b, p);
 }
 
-bool broker_flush(struct broker *b, struct duration limit) { return b->ops->flush(b, limit); }
-bool broker_ready(struct broker *b, struct err *why) { return b->ops->ready(b, why); }
-bool broker_failed(struct broker *b) { return b->ops->failed(b); }
+bool broker_flush(struct broker *b, struct duration limit)
+{
+    return b->ops->flush(b, limit);
+}
+bool broker_ready(struct broker *b, struct err *why)
+{
+    return b->ops->ready(b, why);
+}
+bool broker_failed(struct broker *b)
+{
+    return b->ops->failed(b);
+}
 
 bool broker_state(struct broker *b, const char *source,
-                  bool (*each)(void *ctx, struct str key, struct str value, bool ahead, struct err *e), void *ctx, struct err *e)
+                  bool (*each)(void *ctx, struct str key, struct str value, bool ahead, struct err *e), void *ctx,
+                  struct err *e)
 {
     return b->ops->state(b, source, each, ctx, e);
 }
 
-bool broker_tail(struct broker *b, const char *topic, int64_t most, void (*each)(void *ctx, const struct record *r), void *ctx, struct err *e)
+bool broker_tail(struct broker *b, const char *topic, int64_t most, void (*each)(void *ctx, const struct record *r),
+                 void *ctx, struct err *e)
 {
     return b->ops->tail(b, topic, most, each, ctx, e);
 }
@@ -90,10 +110,22 @@ void broker_close(struct broker *b)
         b->ops->close(b);
 }
 
-struct consumer *consumer_open(struct broker *b, const struct consumer_options *o, struct err *e) { return b->ops->consume(b, o, e); }
-int consumer_poll(struct consumer *c, struct record **out, size_t room, struct err *e) { return c->ops->poll(c, out, room, e); }
-void consumer_hold(struct consumer *c, struct place p, bool hold) { c->ops->hold(c, p, hold); }
-void consumer_commit(struct consumer *c, struct place p, int64_t next) { c->ops->commit(c, p, next); }
+struct consumer *consumer_open(struct broker *b, const struct consumer_options *o, struct err *e)
+{
+    return b->ops->consume(b, o, e);
+}
+int consumer_poll(struct consumer *c, struct record **out, size_t room, struct err *e)
+{
+    return c->ops->poll(c, out, room, e);
+}
+void consumer_hold(struct consumer *c, struct place p, bool hold)
+{
+    c->ops->hold(c, p, hold);
+}
+void consumer_commit(struct consumer *c, struct place p, int64_t next)
+{
+    c->ops->commit(c, p, next);
+}
 
 void consumer_close(struct consumer *c)
 {

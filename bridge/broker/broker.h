@@ -1,52 +1,54 @@
 /* SPDX-License-Identifier: MIT */
-/* The durable log behind the topics: `local` (embedded, SQLite) or `kafka` (librdkafka). One interface, the same promises.
+/* The durable log behind the topics: `local` (embedded, SQLite) or `kafka` (librdkafka). One interface, the same
+ * promises.
  *
  * - A publication (records and state changes) is stored as a whole before done(stored = true) is called, or it is not
- *   acknowledged. `local`: one transaction. `kafka`: every record's delivery report (idempotent, acks=all), then the changes
- *   on the compacted topic `<prefix>state`, then done.
+ *   acknowledged. `local`: one transaction. `kafka`: every record's delivery report (idempotent, acks=all), then the
+ *   changes on the compacted topic `<prefix>state`, then done.
  * - Publications of one thread keep their order per partition.
  * - A topic's offsets rise by one per record, may have gaps when read, start at 0.
  *
- * Threads: broker_publish from any thread, never blocks; done() on the broker's own thread (or inside broker_publish when it
- * is refused at once), once, and must only put a note into a mailbox. A consumer belongs to the thread that uses it. The rest:
- * main thread. */
+ * Threads: broker_publish from any thread, never blocks; done() on the broker's own thread (or inside broker_publish
+ * when it is refused at once), once, and must only put a note into a mailbox. A consumer belongs to the thread that
+ * uses it. The rest: main thread. */
 #pragma once
 #include "bridge/connector.h"
 #include "bridge/lib/option.h"
 #include "bridge/event/record.h"
 
-struct broker_config {              /* the `broker:` section; rows in broker_options */
-    char *type;                     /* local | kafka */
-    char *path;                     /* local: folder of the log, or ":memory:" (gone at exit: for tests) */
-    struct bytes max_size;          /* local: publications are refused above this; 0: the disk is the limit */
-    char *servers;                  /* kafka: bootstrap servers */
-    struct map properties;          /* kafka: any librdkafka property, for producer and consumers */
-    bool create_topics;             /* kafka: create topics that are listed or used and do not exist */
-    int64_t replication;            /* kafka: replication factor of topics that are created; -1: the cluster's default */
-    char *prefix;                   /* of the bridge's own topics: aqueduct. */
-    char *group_prefix;             /* of consumer groups: aqueduct. */
-    char *instance;                 /* kafka: name of this daemon for static membership; empty: none */
-    struct duration session_timeout;    /* kafka: a dead daemon's partitions move after this */
+struct broker_config {     /* the `broker:` section; rows in broker_options */
+    char *type;            /* local | kafka */
+    char *path;            /* local: folder of the log, or ":memory:" (gone at exit: for tests) */
+    struct bytes max_size; /* local: publications are refused above this; 0: the disk is the limit */
+    char *servers;         /* kafka: bootstrap servers */
+    struct map properties; /* kafka: any librdkafka property, for producer and consumers */
+    bool create_topics;    /* kafka: create topics that are listed or used and do not exist */
+    int64_t replication;   /* kafka: replication factor of topics that are created; -1: the cluster's default */
+    char *prefix;          /* of the bridge's own topics: aqueduct. */
+    char *group_prefix;    /* of consumer groups: aqueduct. */
+    char *instance;        /* kafka: name of this daemon for static membership; empty: none */
+    struct duration session_timeout; /* kafka: a dead daemon's partitions move after this */
 };
 extern const struct option broker_options[];
 
-struct topic_config {               /* an entry of `topics:` */
+struct topic_config { /* an entry of `topics:` */
     char *name;
-    int64_t partitions;             /* 1..1024 */
-    struct duration retention;      /* 0: for ever */
-    struct bytes retention_bytes;   /* per partition; 0: no limit */
-    /* A topic between the bridge and itself: what this consumer group has finished may go (local: it does at once; kafka: kept by
-     * `retention`, which is for ever unless set). NULL: only the limits above count. */
+    int64_t partitions;           /* 1..1024 */
+    struct duration retention;    /* 0: for ever */
+    struct bytes retention_bytes; /* per partition; 0: no limit */
+    /* A topic between the bridge and itself: what this consumer group has finished may go (local: it does at once;
+     * kafka: kept by `retention`, which is for ever unless set). NULL: only the limits above count. */
     const char *consumed_by;
 };
 
 struct publication {
-    const struct record *records;   /* borrowed for the call */
+    const struct record *records; /* borrowed for the call */
     size_t record_count;
-    const char *state_of;           /* whose changes these are: a source's id; NULL when there are none */
-    const struct change *changes;   /* borrowed for the call */
+    const char *state_of;         /* whose changes these are: a source's id; NULL when there are none */
+    const struct change *changes; /* borrowed for the call */
     size_t change_count;
-    /* STORED; UNAVAILABLE: not now, and maybe stored all the same; INVALID: it can never be stored (a record is too large). */
+    /* STORED; UNAVAILABLE: not now, and maybe stored all the same; INVALID: it can never be stored (a record is too
+     * large). */
     void (*done)(void *ctx, uint64_t tag, enum outcome o, const char *why);
     void *ctx;
     uint64_t tag;
@@ -55,13 +57,16 @@ struct publication {
 struct broker;
 struct consumer;
 
-/* Opens the log or connects. NULL with *e: a damaged or foreign file is refused, never re-created; a Kafka that does not answer
- * is not an error here (publications wait until message.timeout.ms), a wrong property is. */
+/* Opens the log or connects. NULL with *e: a damaged or foreign file is refused, never re-created; a Kafka that does
+ * not answer is not an error here (publications wait until message.timeout.ms), a wrong property is. */
 struct broker *broker_open(const struct broker_config *config, struct err *e);
-/* Makes sure the topic exists with these settings (local: always; kafka: when create_topics). Existing partitions never shrink. */
+/* Makes sure the topic exists with these settings (local: always; kafka: when create_topics). Existing partitions
+ * never shrink. */
 bool broker_topic(struct broker *b, const struct topic_config *topic, struct err *e);
-/* Every topic that exists and whose name begins with `prefix` (kafka: as the cluster says, asked for at most a few seconds). */
-bool broker_topics(struct broker *b, const char *prefix, void (*each)(void *ctx, const char *topic), void *ctx, struct err *e);
+/* Every topic that exists and whose name begins with `prefix` (kafka: as the cluster says, asked for at most a few
+ * seconds). */
+bool broker_topics(struct broker *b, const char *prefix, void (*each)(void *ctx, const char *topic), void *ctx,
+                   struct err *e);
 void broker_publish(struct broker *b, const struct publication *p);
 /* Waits until everything published is done, at most `limit`; false when something is still open. */
 bool broker_flush(struct broker *b, struct duration limit);
@@ -71,24 +76,26 @@ bool broker_ready(struct broker *b, struct err *why);
 bool broker_failed(struct broker *b);
 /* Every pair of the state stored for `source`, in no order; ahead notes of changes that were not confirmed come last. */
 bool broker_state(struct broker *b, const char *source,
-                  bool (*each)(void *ctx, struct str key, struct str value, bool ahead, struct err *e), void *ctx, struct err *e);
-/* About the last `most` records of the topic: the same number of each partition, oldest first per partition (for the intake's
- * memory of ids). */
-bool broker_tail(struct broker *b, const char *topic, int64_t most, void (*each)(void *ctx, const struct record *r), void *ctx, struct err *e);
+                  bool (*each)(void *ctx, struct str key, struct str value, bool ahead, struct err *e), void *ctx,
+                  struct err *e);
+/* About the last `most` records of the topic: the same number of each partition, oldest first per partition (for the
+ * intake's memory of ids). */
+bool broker_tail(struct broker *b, const char *topic, int64_t most, void (*each)(void *ctx, const struct record *r),
+                 void *ctx, struct err *e);
 /* Ends the broker's threads; what was not done is reported as UNAVAILABLE first. All consumers must be closed. */
 void broker_close(struct broker *b);
 
-struct place {                      /* a topic's partition */
+struct place { /* a topic's partition */
     const char *topic;
     int32_t partition;
 };
 
 struct consumer_options {
-    const char *group;              /* NULL: broadcast: all partitions, no group, no commits, from the end */
+    const char *group; /* NULL: broadcast: all partitions, no group, no commits, from the end */
     const char *const *topics;
     size_t topic_count;
-    bool from_start;                /* where a group without a committed offset begins: true earliest, false latest */
-    int wake_fd;                    /* made readable when consumer_poll may have something new */
+    bool from_start; /* where a group without a committed offset begins: true earliest, false latest */
+    int wake_fd;     /* made readable when consumer_poll may have something new */
     /* Partitions are being taken away: finish what is in flight (bounded), commit, forget. Inside consumer_poll or
      * consumer_close. NULL: nothing to do. */
     void (*revoked)(void *ctx, const struct place *places, size_t count);
@@ -96,10 +103,10 @@ struct consumer_options {
 };
 
 struct consumer *consumer_open(struct broker *b, const struct consumer_options *o, struct err *e);
-/* At most `room` records that are there now, per partition in order; 0: none; -1 with *e: this consumer cannot go on at this
- * place now (the error names topic, partition, offset; a damaged record is never skipped); call again later. Also serves the
- * consumer's own business (rebalances), so call it at least every few seconds, with room 0 when nothing is wanted.
- * Memory: read ahead is bounded (local: none; kafka: queued.max.messages.kbytes). */
+/* At most `room` records that are there now, per partition in order; 0: none; -1 with *e: this consumer cannot go on
+ * at this place now (the error names topic, partition, offset; a damaged record is never skipped); call again later.
+ * Also serves the consumer's own business (rebalances), so call it at least every few seconds, with room 0 when
+ * nothing is wanted. Memory: read ahead is bounded (local: none; kafka: queued.max.messages.kbytes). */
 int consumer_poll(struct consumer *c, struct record **out, size_t room, struct err *e);
 /* Stops or resumes handing out records of one partition (a retry topic whose head is not due yet). */
 void consumer_hold(struct consumer *c, struct place p, bool hold);
@@ -118,7 +125,8 @@ struct broker_ops {
     bool (*flush)(struct broker *, struct duration);
     bool (*ready)(struct broker *, struct err *);
     bool (*failed)(struct broker *);
-    bool (*state)(struct broker *, const char *, bool (*)(void *, struct str, struct str, bool, struct err *), void *, struct err *);
+    bool (*state)(struct broker *, const char *, bool (*)(void *, struct str, struct str, bool, struct err *), void *,
+                  struct err *);
     bool (*tail)(struct broker *, const char *, int64_t, void (*)(void *, const struct record *), void *, struct err *);
     void (*close)(struct broker *);
     struct consumer *(*consume)(struct broker *, const struct consumer_options *, struct err *);
@@ -127,6 +135,10 @@ struct broker_ops {
     void (*commit)(struct consumer *, struct place, int64_t);
     void (*leave)(struct consumer *);
 };
-struct broker { const struct broker_ops *ops; };            /* each broker's own struct begins with these */
-struct consumer { const struct broker_ops *ops; };
+struct broker {
+    const struct broker_ops *ops;
+}; /* each broker's own struct begins with these */
+struct consumer {
+    const struct broker_ops *ops;
+};
 extern const struct broker_ops broker_local, broker_kafka;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the sections of a configuration say about each other: topics that nobody fills, routes that nothing reaches, and the like. */
+/* What the sections of a configuration say about each other: topics that nobody fills, routes that nothing reaches,
+ * and the like. */
 #include <stdlib.h>
 #include "bridge/config/private.h"
 #include "bridge/lib/mem.h"
@@ -16,7 +17,8 @@ enum { PREFIX_BYTES = 100, RETRY_MOST_MS = 7 * 86400000 };
 
 static bool topic_character(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_'
+           || c == '-';
 }
 
 bool config_topic_name(struct str s)
@@ -27,7 +29,7 @@ bool config_topic_name(struct str s)
     return s.n > 0 && s.n <= 249 && !str_eq(s, STR(".")) && !str_eq(s, STR(".."));
 }
 
-static const struct node *or(const struct node *n, const struct node *otherwise)
+static const struct node * or (const struct node *n, const struct node *otherwise)
 {
     return n ? n : otherwise;
 }
@@ -42,17 +44,19 @@ static struct node *element(const struct node *list, size_t i)
 static void check_broker(const struct check *k)
 {
     const struct broker_config *b = &k->c->broker;
-    const struct node *n = or(node_get(k->root, "broker"), k->root);
+    const struct node *n = or (node_get(k->root, "broker"), k->root);
     struct where top = { .key = STR("broker") };
     struct str prefix = str_of(b->prefix);
     if (prefix.n > PREFIX_BYTES || (prefix.n && !config_topic_name(prefix)))
-        problem_at(k->out, or(node_get(n, "prefix"), n), &(struct where){ &top, STR("prefix"), 0 },
-                   "is no beginning of a topic name: use letters, digits, . _ and -, at most %d characters", PREFIX_BYTES);
+        problem_at(k->out, or (node_get(n, "prefix"), n), &(struct where){ &top, STR("prefix"), 0 },
+                   "is no beginning of a topic name: use letters, digits, . _ and -, at most %d characters",
+                   PREFIX_BYTES);
     bool named = b->servers && b->servers[0];
     for (size_t i = 0; i < b->properties.count; i++)
         named = named || strcmp(b->properties.at[i].key, "bootstrap.servers") == 0;
     if (strcmp(b->type, "kafka") == 0 && !named)
-        problem_at(k->out, n, &(struct where){ &top, STR("servers"), 0 }, "is missing: the bootstrap servers, for example kafka-1:9092");
+        problem_at(k->out, n, &(struct where){ &top, STR("servers"), 0 },
+                   "is missing: the bootstrap servers, for example kafka-1:9092");
 }
 
 /* ---- topics and routes ---- */
@@ -67,9 +71,12 @@ static bool is_own_topic(const struct check *k, const char *topic)
 static void check_topic(const struct check *k, const struct node *n, const char *topic, const struct where *at)
 {
     if (!config_topic_name(str_of(topic)))
-        problem_at(k->out, n, at, "\"%.*s\" is not a topic name: use letters, digits, . _ and -, at most 249 characters", SHOWN(str_of(topic)));
+        problem_at(k->out, n, at,
+                   "\"%.*s\" is not a topic name: use letters, digits, . _ and -, at most 249 characters",
+                   SHOWN(str_of(topic)));
     else if (is_own_topic(k, topic))
-        problem_at(k->out, n, at, "\"%s\" begins with %s, which the bridge keeps for its own topics (broker.prefix)", topic, k->c->broker.prefix);
+        problem_at(k->out, n, at, "\"%s\" begins with %s, which the bridge keeps for its own topics (broker.prefix)",
+                   topic, k->c->broker.prefix);
 }
 
 static void check_topics(const struct check *k)
@@ -80,14 +87,17 @@ static void check_topics(const struct check *k)
     for (size_t i = 0; i < k->c->topics.count; i++)
         if (is_own_topic(k, topics[i].name))
             problem_at(k->out, section->at[i].key, &(struct where){ &top, str_of(topics[i].name), 0 },
-                       "begins with %s, which the bridge keeps for its own topics (broker.prefix)", k->c->broker.prefix);
+                       "begins with %s, which the bridge keeps for its own topics (broker.prefix)",
+                       k->c->broker.prefix);
 }
 
 static void check_key(const struct check *k, const struct node *n, const char *key, const struct where *at)
 {
     size_t n_good = strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789");
     if (key[n_good] != '\0' || n_good == 0 || n_good > 20)
-        problem_at(k->out, n, at, "\"%.*s\" is not the name of an attribute (a-z and 0-9, at most 20), for example subject", SHOWN(str_of(key)));
+        problem_at(k->out, n, at,
+                   "\"%.*s\" is not the name of an attribute (a-z and 0-9, at most 20), for example subject",
+                   SHOWN(str_of(key)));
 }
 
 static void check_routes(const struct check *k)
@@ -95,7 +105,7 @@ static void check_routes(const struct check *k)
     const struct node *section = node_get(k->root, "routes");
     const struct route_config *routes = k->c->routes.at;
     struct where top = { .key = STR("routes") };
-    size_t chain = 0;               /* targets that one event may have so far */
+    size_t chain = 0; /* targets that one event may have so far */
     bool closed = false;
     for (size_t i = 0; i < k->c->routes.count; i++) {
         struct where at = { .up = &top, .index = i };
@@ -104,14 +114,17 @@ static void check_routes(const struct check *k)
         if (routes[i].key)
             check_key(k, node_get(n, "key"), routes[i].key, &(struct where){ &at, STR("key"), 0 });
         if (closed)
-            problem_at(k->out, n, &at, "is never reached: a route before it takes every event (`also: true` there lets them go on)");
+            problem_at(k->out, n, &at,
+                       "is never reached: a route before it takes every event (`also: true` there lets them go on)");
         closed = closed || (!routes[i].filter && !routes[i].also);
         chain += routes[i].also ? 1 : 0;
         if (routes[i].also && chain == ROUTE_TARGETS)
             problem_at(k->out, n, &at, "is one `also` too many: an event goes to at most %d topics", ROUTE_TARGETS);
     }
     if (k->c->source_count && !k->c->routes.count)
-        problem_at(k->out, k->root, NULL, "routes: is missing: sources bring events, so say where they go, for example routes: [{topic: events}]");
+        problem_at(
+            k->out, k->root, NULL,
+            "routes: is missing: sources bring events, so say where they go, for example routes: [{topic: events}]");
 }
 
 /* ---- sinks ---- */
@@ -127,9 +140,10 @@ static bool is_filled(const struct check *k, const char *topic)
         if (strcmp(topics[i].name, topic) == 0)
             return true;
     struct str prefix = str_of(k->c->broker.prefix), name = str_of(topic);
-    if (str_starts(name, prefix) && str_eq((struct str){ name.at + prefix.n, name.n - prefix.n }, STR(TOPIC_DEAD_LETTER)))
+    if (str_starts(name, prefix)
+        && str_eq((struct str){ name.at + prefix.n, name.n - prefix.n }, STR(TOPIC_DEAD_LETTER)))
         return true;
-    return strcmp(k->c->broker.type, "kafka") == 0;     /* others may fill it */
+    return strcmp(k->c->broker.type, "kafka") == 0; /* others may fill it */
 }
 
 static void unfilled_topic(const struct check *k, const struct node *n, const char *topic, const struct where *at)
@@ -143,18 +157,20 @@ static void unfilled_topic(const struct check *k, const struct node *n, const ch
     for (size_t i = 0; i < k->c->topics.count; i++)
         names[count++] = topics[i].name;
     char hint[HINT_TEXT];
-    problem_at(k->out, n, at, "no route fills the topic \"%.*s\" and topics: does not list it%s", SHOWN(str_of(topic)), fill_hint(str_of(topic), names, hint));
+    problem_at(k->out, n, at, "no route fills the topic \"%.*s\" and topics: does not list it%s", SHOWN(str_of(topic)),
+               fill_hint(str_of(topic), names, hint));
     free(names);
 }
 
-static void check_sink_topics(const struct check *k, const struct sink_config *s, const struct node *n, const struct where *up)
+static void check_sink_topics(const struct check *k, const struct sink_config *s, const struct node *n,
+                              const struct where *up)
 {
     struct where at = { .up = up, .key = STR("topics") };
     const struct node *list = node_get(n, "topics");
     if (s->sink->ops->dead_letters && list)
         problem_at(k->out, list, &at, "has no use here: a %s sink gets the dead letters", s->sink->ops->type);
     else if (!s->sink->ops->dead_letters && !s->topics.count)
-        problem_at(k->out, or(list, n), &at, "is missing: which topics' events the sink gets");
+        problem_at(k->out, or (list, n), &at, "is missing: which topics' events the sink gets");
     for (size_t i = 0; i < s->topics.count; i++) {
         struct where inside = { .up = &at, .index = i };
         const char *topic = s->topics.at[i];
@@ -181,7 +197,8 @@ static void check_sink(const struct check *k, const struct sink_config *s)
     struct where retry = { .up = &at, .key = STR("retry") };
     for (size_t i = 0; i < s->retry.count; i++)
         if (s->retry.at[i].ms > RETRY_MOST_MS)
-            problem_at(k->out, element(node_get(n, "retry"), i), &(struct where){ .up = &retry, .index = i }, "is longer than 7d");
+            problem_at(k->out, element(node_get(n, "retry"), i), &(struct where){ .up = &retry, .index = i },
+                       "is longer than 7d");
 }
 
 /* ---- listeners ---- */
@@ -202,14 +219,15 @@ static const char *listen_of(const struct option *rows, const void *obj)
 
 static bool can_clash(const char *address)
 {
-    return address && *address && !str_ends(str_of(address), STR(":0"));    /* port 0 is any free one */
+    return address && *address && !str_ends(str_of(address), STR(":0")); /* port 0 is any free one */
 }
 
 static void listener_problem(const struct check *k, const struct listener *l, const char *why)
 {
     struct where top = { .key = str_of(l->section) }, at = { .up = l->section ? &top : NULL, .key = str_of(l->id) };
     const struct node *n = node_get(l->section ? node_get(k->root, l->section) : k->root, l->id);
-    problem_at(k->out, or(or(node_get(n, "listen"), n), k->root), &(struct where){ &at, STR("listen"), 0 }, "%s", why);
+    problem_at(k->out, or (or (node_get(n, "listen"), n), k->root), &(struct where){ &at, STR("listen"), 0 }, "%s",
+               why);
 }
 
 static void check_listeners(const struct check *k)
@@ -219,9 +237,11 @@ static void check_listeners(const struct check *k)
     size_t count = 0;
     struct listener *all = mem_alloc((c->source_count + c->sink_count + 1) * sizeof *all);
     for (size_t i = 0; i < c->source_count; i++)
-        all[count++] = (struct listener){ listen_of(c->sources[i].source->ops->options, c->sources[i].source), "sources", c->sources[i].source->id };
+        all[count++] = (struct listener){ listen_of(c->sources[i].source->ops->options, c->sources[i].source),
+                                          "sources", c->sources[i].source->id };
     for (size_t i = 0; i < c->sink_count; i++)
-        all[count++] = (struct listener){ listen_of(c->sinks[i].sink->ops->options, c->sinks[i].sink), "sinks", c->sinks[i].sink->id };
+        all[count++] = (struct listener){ listen_of(c->sinks[i].sink->ops->options, c->sinks[i].sink), "sinks",
+                                          c->sinks[i].sink->id };
     all[count++] = (struct listener){ c->admin.listen, NULL, "admin" };
     for (size_t i = 0; i < count; i++) {
         if (all[i].address && *all[i].address && !listen_check(all[i].address, &e))

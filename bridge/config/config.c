@@ -12,50 +12,63 @@ const struct option source_options[] = {
     OPTION(struct source_config, in_flight, .fallback = "1024", .min = 1, .max = 65536,
            .doc = "Most events taken from the source that are not stored yet."),
     OPTION(struct source_config, dedupe_size, .fallback = "100000", .min = 0, .max = 10000000,
-           .doc = "How many event ids are remembered, so that a repeat is not published twice (sources that can repeat)."),
+           .doc =
+               "How many event ids are remembered, so that a repeat is not published twice (sources that can repeat)."),
     { 0 },
 };
 
 const struct option sink_options[] = {
     OPTION(struct sink_config, topics, .max = 1000, .doc = "The topics whose events the sink gets."),
-    OPTION(struct sink_config, filter, .doc = "Which of those events: exact, prefix, suffix, all, any, not. Without it: every one."),
-    OPTION(struct sink_config, retry, .fallback = "[1s, 5s, 30s, 2m, 10m, 1h]", .max = 20,
-           .doc = "The waits between attempts; after the last one the event becomes a dead letter. []: no second attempt."),
+    OPTION(struct sink_config, filter,
+           .doc = "Which of those events: exact, prefix, suffix, all, any, not. Without it: every one."),
+    OPTION(
+        struct sink_config, retry, .fallback = "[1s, 5s, 30s, 2m, 10m, 1h]", .max = 20,
+        .doc =
+            "The waits between attempts; after the last one the event becomes a dead letter. []: no second attempt."),
     OPTION(struct sink_config, retry_memory, .fallback = "30s", .max = 10 * 60000,
            .doc = "Waits up to this stay in memory, longer ones go through retry topics on the broker."),
     OPTION(struct sink_config, window, .fallback = "256", .min = 1, .max = 65536,
            .doc = "Most events on their way at the same time."),
     OPTION(struct sink_config, order, .fallback = "none", .choices = "none|key",
            .doc = "key: events with the same record key are delivered one after the other."),
-    OPTION(struct sink_config, start, .fallback = "earliest", .choices = "earliest|latest",
-           .doc = "Where a sink begins that has no position yet: at the oldest event stored, or with what comes from now on."),
+    OPTION(
+        struct sink_config, start, .fallback = "earliest", .choices = "earliest|latest",
+        .doc =
+            "Where a sink begins that has no position yet: at the oldest event stored, or with what comes from now on."),
     { 0 },
 };
 
 const struct option route_options[] = {
-    OPTION(struct route_config, filter, .doc = "Which events: exact, prefix, suffix, all, any, not. Without it: every one."),
+    OPTION(struct route_config, filter,
+           .doc = "Which events: exact, prefix, suffix, all, any, not. Without it: every one."),
     OPTION(struct route_config, topic, .required = true, .doc = "The topic that the events go to."),
-    OPTION(struct route_config, key, .doc = "The attribute whose value becomes the record key. Without it: partitionkey, else the subject."),
+    OPTION(struct route_config, key,
+           .doc = "The attribute whose value becomes the record key. Without it: partitionkey, else the subject."),
     OPTION(struct route_config, encoding, .fallback = "binary", .choices = "binary|structured",
            .doc = "binary: attributes as ce_ headers and the data untouched. structured: one JSON object."),
-    OPTION(struct route_config, also, .doc = "Let the events go on to later routes too; otherwise the first match ends the search."),
+    OPTION(struct route_config, also,
+           .doc = "Let the events go on to later routes too; otherwise the first match ends the search."),
     { 0 },
 };
 
 const struct option topic_options[] = {
-    OPTION(struct topic_config, partitions, .fallback = "1", .min = 1, .max = 1024, .doc = "How many partitions; records of one key stay in one."),
-    OPTION(struct topic_config, retention, .max = INT64_C(36500) * DAY_MS, .doc = "How long records are kept; 0: for ever."),
+    OPTION(struct topic_config, partitions, .fallback = "1", .min = 1, .max = 1024,
+           .doc = "How many partitions; records of one key stay in one."),
+    OPTION(struct topic_config, retention, .max = INT64_C(36500) * DAY_MS,
+           .doc = "How long records are kept; 0: for ever."),
     OPTION(struct topic_config, retention_bytes, .doc = "How much of a partition is kept; 0: no limit."),
     { 0 },
 };
 
 static const struct option admin_options[] = {
-    OPTION(struct admin_config, listen, .fallback = "127.0.0.1:9464", .doc = "Address of /metrics, /healthz and /readyz; \"\": none."),
+    OPTION(struct admin_config, listen, .fallback = "127.0.0.1:9464",
+           .doc = "Address of /metrics, /healthz and /readyz; \"\": none."),
     { 0 },
 };
 
 static const struct option log_options[] = {
-    OPTION(struct log_config, level, .fallback = "info", .choices = "debug|info|warn|error", .doc = "The least important lines to write."),
+    OPTION(struct log_config, level, .fallback = "info", .choices = "debug|info|warn|error",
+           .doc = "The least important lines to write."),
     OPTION(struct log_config, format, .fallback = "logfmt", .choices = "logfmt|json", .doc = "How a line is written."),
     { 0 },
 };
@@ -63,7 +76,8 @@ static const struct option log_options[] = {
 /* `topics`, `sources` and `sinks` are mappings by name and are read by code below. */
 const struct option config_options[] = {
     OPTION_GROUP(struct config, broker, broker_options, .doc = "The durable log behind the topics."),
-    OPTION(struct config, routes, .of = route_options, .of_size = sizeof(struct route_config), .doc = "Which events go to which topics; the first match wins."),
+    OPTION(struct config, routes, .of = route_options, .of_size = sizeof(struct route_config),
+           .doc = "Which events go to which topics; the first match wins."),
     OPTION(struct config, unrouted, .fallback = "error", .choices = "error|drop",
            .doc = "What happens to an event that no route takes: refused as an error, or counted and dropped."),
     OPTION_GROUP(struct config, admin, admin_options, .doc = "The listener for metrics and health."),
@@ -93,7 +107,8 @@ static bool is_name(struct str s)
 static void check_name(struct fill *f, const struct node *key, const struct where *at)
 {
     if (!key->broken && !is_name(key->text))
-        problem_at(f->out, key, at, "is not a name: use a-z, 0-9, - and _, beginning with a letter or digit, at most 63 characters");
+        problem_at(f->out, key, at,
+                   "is not a name: use a-z, 0-9, - and _, beginning with a letter or digit, at most 63 characters");
 }
 
 enum { TYPES = 64 };
@@ -114,8 +129,8 @@ static int pick_type(struct fill *f, const struct node *n, const char *const nam
     if (!type)
         problem_at(f->out, n, &inside, "is missing: one of %.*s", STR_ARG(buf_str(&list)));
     else if (found < 0 && !type->broken)
-        problem_at(f->out, type, &inside, "\"%.*s\" is not one of %.*s%s", SHOWN(type->written), STR_ARG(buf_str(&list)),
-                   fill_hint(type->text, names, hint));
+        problem_at(f->out, type, &inside, "\"%.*s\" is not one of %.*s%s", SHOWN(type->written),
+                   STR_ARG(buf_str(&list)), fill_hint(type->text, names, hint));
     buf_free(&list);
     return found;
 }
@@ -168,7 +183,8 @@ static void fill_topic(struct fill *f, struct config *c, const struct entry *ent
 {
     struct where at = { .up = up, .key = entry->key->written };
     if (!entry->key->broken && !config_topic_name(entry->key->text))
-        problem_at(f->out, entry->key, &at, "is not a topic name: use letters, digits, . _ and -, at most 249 characters");
+        problem_at(f->out, entry->key, &at,
+                   "is not a topic name: use letters, digits, . _ and -, at most 249 characters");
     if (!fill_is_mapping(f, entry->value, &at))
         return;
     struct topic_config *topic = (struct topic_config *)c->topics.at + c->topics.count++;
@@ -225,12 +241,14 @@ static void check_connectors(const struct config *c, const struct node *root, st
     for (size_t i = 0; i < c->source_count; i++) {
         const struct source *s = c->sources[i].source;
         if (s->ops->check && !s->ops->check(s, &e))
-            connector_problem(out, node_get(node_get(root, "sources"), s->id), &(struct where){ &sources, str_of(s->id), 0 }, e.text);
+            connector_problem(out, node_get(node_get(root, "sources"), s->id),
+                              &(struct where){ &sources, str_of(s->id), 0 }, e.text);
     }
     for (size_t i = 0; i < c->sink_count; i++) {
         const struct sink *s = c->sinks[i].sink;
         if (s->ops->check && !s->ops->check(s, &e))
-            connector_problem(out, node_get(node_get(root, "sinks"), s->id), &(struct where){ &sinks, str_of(s->id), 0 }, e.text);
+            connector_problem(out, node_get(node_get(root, "sinks"), s->id),
+                              &(struct where){ &sinks, str_of(s->id), 0 }, e.text);
     }
 }
 
@@ -250,7 +268,7 @@ static void fill_config(struct config *c, struct node *root, struct problems *ou
     drop_own_keys(root);
     fill_mapping(&f, root, &(struct part){ config_options, c }, 1, by_name, NULL);
     fill_by_name(&f, c, root);
-    if (out->count)             /* what the sections say about each other can be judged only when each is right */
+    if (out->count) /* what the sections say about each other can be judged only when each is right */
         return;
     config_check(c, root, out);
     check_connectors(c, root, out);
@@ -294,7 +312,8 @@ static struct node *load_files(struct arena *tree, const char *const *files, siz
     struct node *root = NULL;
     bool ok = count > 0;
     if (!ok)
-        problem_add(out, NULL, 0, 0, "no configuration file: name one with -c FILE or AQUEDUCT_CONFIG, or write ./bridge.yaml");
+        problem_add(out, NULL, 0, 0,
+                    "no configuration file: name one with -c FILE or AQUEDUCT_CONFIG, or write ./bridge.yaml");
     for (size_t i = 0; i < count; i++) {
         struct node *n = load_file(tree, files[i], out);
         ok = ok && n;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* The configuration: YAML files -> tree with file:line:column -> options checked against tables -> this struct.
  *
- * Everything wrong is collected (struct problems), so `aqueduct check` can say all of it at once; each problem names the place,
- * the object, the cause, and the nearest valid name where there is one:
+ * Everything wrong is collected (struct problems), so `aqueduct check` can say all of it at once; each problem names
+ * the place, the object, the cause, and the nearest valid name where there is one:
  *
  *   bridge.yaml:14:12: sinks.crm.timeout: "5 parsecs" is not a duration (examples: 250ms 30s 5m 2h 7d)
  *
- * ${VAR}, ${VAR:-default} and ${file:/path} work inside any scalar; $${ is a literal ${. Several files merge: mappings by key,
- * lists by appending; the same scalar twice is an error. Main thread only. All memory lives until config_free. */
+ * ${VAR}, ${VAR:-default} and ${file:/path} work inside any scalar; $${ is a literal ${. Several files merge:
+ * mappings by key, lists by appending; the same scalar twice is an error. Main thread only. All memory lives until
+ * config_free. */
 #pragma once
 #include <stdio.h>
 #include "bridge/broker/broker.h"
@@ -15,8 +16,8 @@
 #include "bridge/event/filter.h"
 
 struct problem {
-    char *file;                     /* NULL: not of a file (an unset AQUEDUCT_CONFIG) */
-    int line, column;               /* from 1; 0: unknown */
+    char *file;       /* NULL: not of a file (an unset AQUEDUCT_CONFIG) */
+    int line, column; /* from 1; 0: unknown */
     char *text;
 };
 
@@ -25,67 +26,73 @@ struct problems {
     size_t count;
 };
 
-enum { ROUTE_TARGETS = 16 };        /* most topics one event goes to; config_load refuses more `also` routes in a row */
+enum { ROUTE_TARGETS = 16 }; /* most topics one event goes to; config_load refuses more `also` routes in a row */
 
-struct route_config {               /* an entry of `routes:`; rows in route_options */
-    struct filter *filter;          /* NULL: everything */
+struct route_config {      /* an entry of `routes:`; rows in route_options */
+    struct filter *filter; /* NULL: everything */
     char *topic;
-    char *key;                      /* attribute whose value becomes the record key; NULL: the partitionkey extension, else the subject */
-    char *encoding;                 /* binary | structured */
-    bool also;                      /* go on to later routes after this one took the event */
+    char *key; /* attribute whose value becomes the record key; NULL: the partitionkey extension, else the subject */
+    char *encoding; /* binary | structured */
+    bool also;      /* go on to later routes after this one took the event */
 };
 
 struct source_config {
-    struct source *source;          /* allocated, options filled, not opened */
-    int64_t in_flight;              /* the core's own rows (source_options): most events between read() and settle() */
-    int64_t dedupe_size;            /* most ids remembered */
+    struct source *source; /* allocated, options filled, not opened */
+    int64_t in_flight;     /* the core's own rows (source_options): most events between read() and settle() */
+    int64_t dedupe_size;   /* most ids remembered */
 };
 
 struct sink_config {
-    struct sink *sink;              /* allocated, options filled, not opened */
+    struct sink *sink; /* allocated, options filled, not opened */
     /* the core's own rows (sink_options), valid for every sink type: */
     struct strings topics;
     struct filter *filter;
-    struct durations retry;         /* waits between attempts; afterwards a dead letter */
-    struct duration retry_memory;   /* waits up to this stay in memory, longer ones go through retry topics */
-    int64_t window;                 /* most events between poll and verdict */
-    char *order;                    /* none | key */
-    char *start;                    /* earliest | latest: where a sink begins that has no position yet */
+    struct durations retry;       /* waits between attempts; afterwards a dead letter */
+    struct duration retry_memory; /* waits up to this stay in memory, longer ones go through retry topics */
+    int64_t window;               /* most events between poll and verdict */
+    char *order;                  /* none | key */
+    char *start;                  /* earliest | latest: where a sink begins that has no position yet */
 };
 
-struct admin_config { char *listen; };              /* "" : none */
-struct log_config { char *level; char *format; };   /* debug|info|warn|error; logfmt|json */
+struct admin_config {
+    char *listen;
+}; /* "" : none */
+struct log_config {
+    char *level;
+    char *format;
+}; /* debug|info|warn|error; logfmt|json */
 
 struct config {
     struct broker_config broker;
-    struct list topics;             /* of struct topic_config */
+    struct list topics; /* of struct topic_config */
     struct source_config *sources;
     size_t source_count;
     struct sink_config *sinks;
     size_t sink_count;
-    struct list routes;             /* of struct route_config */
-    char *unrouted;                 /* error | drop: what happens to an event that no route takes */
+    struct list routes; /* of struct route_config */
+    char *unrouted;     /* error | drop: what happens to an event that no route takes */
     struct admin_config admin;
     struct log_config log;
-    struct duration drain;          /* deadline of a graceful stop */
-    void *arena;                    /* private */
+    struct duration drain; /* deadline of a graceful stop */
+    void *arena;           /* private */
 };
 
 extern const struct option config_options[], source_options[], sink_options[], route_options[], topic_options[];
 
 /* Reads and checks the files. NULL when there is any problem. Does not open connectors. */
 struct config *config_load(const char *const *files, size_t count, struct problems *out);
-void config_free(struct config *c);         /* accepts NULL; frees the connectors' structs too (closed by then) */
+void config_free(struct config *c); /* accepts NULL; frees the connectors' structs too (closed by then) */
 void problems_free(struct problems *p);
-void problems_print(const struct problems *p, FILE *out);           /* one line each: file:line:column: text */
-void problems_print_json(const struct problems *p, FILE *out);      /* {"ok":false,"problems":[{file,line,column,text}]} */
+void problems_print(const struct problems *p, FILE *out);      /* one line each: file:line:column: text */
+void problems_print_json(const struct problems *p, FILE *out); /* {"ok":false,"problems":[{file,line,column,text}]} */
 
-/* Fills a struct from YAML text by rows: what config_load does for each section; also how a preset file is read. `obj` was
- * zeroed; strings live until config_free of `c`, or, with c NULL, until exit. */
-bool config_fill(const char *file, struct str yaml, const struct option *rows, void *obj, struct config *c, struct problems *out);
+/* Fills a struct from YAML text by rows: what config_load does for each section; also how a preset file is read.
+ * `obj` was zeroed; strings live until config_free of `c`, or, with c NULL, until exit. */
+bool config_fill(const char *file, struct str yaml, const struct option *rows, void *obj, struct config *c,
+                 struct problems *out);
 
 /* JSON Schema (draft 2020-12) of the whole configuration, generated from the rows: schemas/config.schema.json. */
 void config_schema(FILE *out);
 /* The options of one connector or section as text for `aqueduct help <name>`; false when there is no such thing. */
 bool config_help(const char *name, FILE *out);
-const char *const *config_help_names(void);     /* what there is help about; ends with NULL */
+const char *const *config_help_names(void); /* what there is help about; ends with NULL */

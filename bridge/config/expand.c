@@ -49,7 +49,7 @@ static bool expand_file(struct str name, struct buf *out, struct err *e)
     if (name.n == 0 || name.n >= sizeof path)
         return err_set(e, "${file:...} names no file");
     snprintf(path, sizeof path, "%.*s", STR_ARG(name));
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);     /* a pipe must not make us wait for ever */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not make us wait for ever */
     if (fd < 0)
         return err_set(e, "cannot read file %s: %s", path, strerror(errno));
     bool ok = read_all(fd, path, out, e);
@@ -63,7 +63,9 @@ static bool expand_variable(struct str inside, struct buf *out, struct err *e)
     struct str name = { inside.at, dash ? (size_t)(dash - inside.at) : inside.n };
     char c_name[256];
     if (!is_variable(name) || name.n >= sizeof c_name)
-        return err_set(e, "${ begins a variable: write ${NAME}, ${NAME:-default} or ${file:/path}, or $${ for the characters themselves");
+        return err_set(
+            e,
+            "${ begins a variable: write ${NAME}, ${NAME:-default} or ${file:/path}, or $${ for the characters themselves");
     snprintf(c_name, sizeof c_name, "%.*s", STR_ARG(name));
     const char *value = getenv(c_name);
     if (dash && (!value || !*value)) {

@@ -6,7 +6,8 @@
 #include "bridge/config/private.h"
 #include "bridge/lib/mem.h"
 
-static void fill_value(struct fill *f, const struct option *row, const struct node *n, void *field, const struct where *at);
+static void fill_value(struct fill *f, const struct option *row, const struct node *n, void *field,
+                       const struct where *at);
 
 /* ---- hints ---- */
 
@@ -63,7 +64,8 @@ static bool is_scalar(struct fill *f, const struct node *n, const struct where *
 }
 
 /* Is the number within the row's range? */
-static bool in_range(struct fill *f, const struct option *row, const struct node *n, double value, const struct where *at)
+static bool in_range(struct fill *f, const struct option *row, const struct node *n, double value,
+                     const struct where *at)
 {
     char range[RANGE_TEXT];
     if (value >= (double)row->min && (value_open_range(row) || value <= (double)row->max))
@@ -74,7 +76,8 @@ static bool in_range(struct fill *f, const struct option *row, const struct node
 
 static void fill_bool(struct fill *f, const struct node *n, bool *field, const struct where *at)
 {
-    static const char *const yes[] = { "yes", "on", "y", "1", "true", NULL }, *const no[] = { "no", "off", "n", "0", "false", NULL };
+    static const char *const yes[] = { "yes", "on", "y", "1", "true", NULL }, *const no[] = { "no", "off",   "n",
+                                                                                              "0",  "false", NULL };
     if (str_eq(n->text, STR("true")) || str_eq(n->text, STR("false"))) {
         *field = str_eq(n->text, STR("true"));
         return;
@@ -89,7 +92,8 @@ static void fill_bool(struct fill *f, const struct node *n, bool *field, const s
     problem_at(f->out, n, at, "\"%.*s\" is not a boolean: write %s", SHOWN(n->written), hint);
 }
 
-static void fill_int(struct fill *f, const struct option *row, const struct node *n, int64_t *field, const struct where *at)
+static void fill_int(struct fill *f, const struct option *row, const struct node *n, int64_t *field,
+                     const struct where *at)
 {
     int64_t value;
     if (!str_to_i64(n->text, &value))
@@ -98,18 +102,20 @@ static void fill_int(struct fill *f, const struct option *row, const struct node
         *field = value;
 }
 
-static void fill_real(struct fill *f, const struct option *row, const struct node *n, double *field, const struct where *at)
+static void fill_real(struct fill *f, const struct option *row, const struct node *n, double *field,
+                      const struct where *at)
 {
     char *end;
     double value = strtod(n->text.at, &end);
-    bool decimal = n->text.n && strspn(n->text.at, "+-.0123456789eE") == n->text.n;      /* no hex, inf, nan or spaces */
+    bool decimal = n->text.n && strspn(n->text.at, "+-.0123456789eE") == n->text.n; /* no hex, inf, nan or spaces */
     if (!decimal || end != n->text.at + n->text.n || !isfinite(value))
         problem_at(f->out, n, at, "\"%.*s\" is not a number", SHOWN(n->written));
     else if (in_range(f, row, n, value, at))
         *field = value;
 }
 
-static void fill_duration(struct fill *f, const struct option *row, const struct node *n, struct duration *field, const struct where *at)
+static void fill_duration(struct fill *f, const struct option *row, const struct node *n, struct duration *field,
+                          const struct where *at)
 {
     int64_t ms;
     if (!value_duration(n->text, &ms))
@@ -118,7 +124,8 @@ static void fill_duration(struct fill *f, const struct option *row, const struct
         field->ms = ms;
 }
 
-static void fill_bytes(struct fill *f, const struct option *row, const struct node *n, struct bytes *field, const struct where *at)
+static void fill_bytes(struct fill *f, const struct option *row, const struct node *n, struct bytes *field,
+                       const struct where *at)
 {
     int64_t bytes;
     if (!value_bytes(n->text, &bytes))
@@ -127,7 +134,8 @@ static void fill_bytes(struct fill *f, const struct option *row, const struct no
         field->n = bytes;
 }
 
-static void fill_text(struct fill *f, const struct option *row, const struct node *n, char **field, const struct where *at)
+static void fill_text(struct fill *f, const struct option *row, const struct node *n, char **field,
+                      const struct where *at)
 {
     if (row->choices) {
         char text[512], hint[HINT_TEXT];
@@ -140,7 +148,8 @@ static void fill_text(struct fill *f, const struct option *row, const struct nod
             struct buf b = buf_new(1024);
             for (i = 0; names[i]; i++)
                 buf_printf(&b, "%s%s", i ? ", " : "", names[i]);
-            problem_at(f->out, n, at, "\"%.*s\" is not one of %.*s%s", SHOWN(n->written), STR_ARG(buf_str(&b)), fill_hint(n->text, names, hint));
+            problem_at(f->out, n, at, "\"%.*s\" is not one of %.*s%s", SHOWN(n->written), STR_ARG(buf_str(&b)),
+                       fill_hint(n->text, names, hint));
             buf_free(&b);
             return;
         }
@@ -175,8 +184,10 @@ static bool is_list(struct fill *f, const struct option *row, const struct node 
     return false;
 }
 
-/* Fills a list of `size` bytes an element, each by a row of `type`; struct strings, secrets, durations and list are all alike. */
-static void fill_list(struct fill *f, const struct option *row, enum option_type type, size_t size, const struct node *n, struct list *field, const struct where *at)
+/* Fills a list of `size` bytes an element, each by a row of `type`; struct strings, secrets, durations and list are
+ * all alike. */
+static void fill_list(struct fill *f, const struct option *row, enum option_type type, size_t size,
+                      const struct node *n, struct list *field, const struct where *at)
 {
     if (!is_list(f, row, n, at))
         return;
@@ -208,7 +219,8 @@ static void fill_map(struct fill *f, const struct node *n, struct map *field, co
         struct where inside = { .up = at, .key = n->at[i].key->written };
         if (!is_scalar(f, n->at[i].value, &inside))
             continue;
-        field->at[field->count++] = (struct map_entry){ arena_text(f->arena, n->at[i].key->text), arena_text(f->arena, n->at[i].value->text) };
+        field->at[field->count++] = (struct map_entry){ arena_text(f->arena, n->at[i].key->text),
+                                                        arena_text(f->arena, n->at[i].value->text) };
     }
 }
 
@@ -217,8 +229,7 @@ static void fill_map(struct fill *f, const struct node *n, struct map *field, co
 static json_t *to_json(const struct node *n)
 {
     switch (n->kind) {
-    case NODE_SCALAR:
-        return node_is_null(n) ? json_null() : json_stringn(n->text.at, n->text.n);     /* NULL: not UTF-8 */
+    case NODE_SCALAR: return node_is_null(n) ? json_null() : json_stringn(n->text.at, n->text.n); /* NULL: not UTF-8 */
     case NODE_LIST: {
         json_t *list = json_array();
         for (size_t i = 0; i < n->count; i++)
@@ -264,7 +275,8 @@ static void fill_filter(struct fill *f, const struct node *n, struct filter **fi
 
 /* ---- rows ---- */
 
-static void fill_value(struct fill *f, const struct option *row, const struct node *n, void *field, const struct where *at)
+static void fill_value(struct fill *f, const struct option *row, const struct node *n, void *field,
+                       const struct where *at)
 {
     switch (row->type) {
     case OPT_STRINGS: fill_list(f, row, OPT_STR, sizeof(char *), n, field, at); return;
@@ -277,7 +289,13 @@ static void fill_value(struct fill *f, const struct option *row, const struct no
         if (fill_is_mapping(f, n, at))
             fill_mapping(f, n, &(struct part){ row->of, field }, 1, NULL, at);
         return;
-    case OPT_BOOL: case OPT_INT: case OPT_REAL: case OPT_STR: case OPT_SECRET: case OPT_DURATION: case OPT_BYTES: break;
+    case OPT_BOOL:
+    case OPT_INT:
+    case OPT_REAL:
+    case OPT_STR:
+    case OPT_SECRET:
+    case OPT_DURATION:
+    case OPT_BYTES: break;
     }
     if (!is_scalar(f, n, at))
         return;
@@ -289,7 +307,13 @@ static void fill_value(struct fill *f, const struct option *row, const struct no
     case OPT_SECRET: fill_secret(f, n, field, at); return;
     case OPT_DURATION: fill_duration(f, row, n, field, at); return;
     case OPT_BYTES: fill_bytes(f, row, n, field, at); return;
-    case OPT_STRINGS: case OPT_SECRETS: case OPT_DURATIONS: case OPT_MAP: case OPT_FILTER: case OPT_LIST: case OPT_GROUP: return;
+    case OPT_STRINGS:
+    case OPT_SECRETS:
+    case OPT_DURATIONS:
+    case OPT_MAP:
+    case OPT_FILTER:
+    case OPT_LIST:
+    case OPT_GROUP: return;
     }
 }
 
@@ -332,7 +356,8 @@ static bool is_other(const char *const *others, struct str key)
     return false;
 }
 
-static void unknown_key(struct fill *f, const struct part *parts, size_t count, const char *const *others, const struct node *key, const struct where *at)
+static void unknown_key(struct fill *f, const struct part *parts, size_t count, const char *const *others,
+                        const struct node *key, const struct where *at)
 {
     const char *names[NAMES];
     char hint[HINT_TEXT];
@@ -360,7 +385,8 @@ static void fill_row(struct fill *f, const struct option *row, const struct node
     fill_fallback(f, row, field);
 }
 
-void fill_mapping(struct fill *f, const struct node *n, const struct part *parts, size_t count, const char *const *others, const struct where *at)
+void fill_mapping(struct fill *f, const struct node *n, const struct part *parts, size_t count,
+                  const char *const *others, const struct where *at)
 {
     for (size_t i = 0; n && i < n->count; i++) {
         const struct node *key = n->at[i].key;
@@ -380,7 +406,8 @@ const struct option *option_find(const struct option *rows, const char *key, enu
     return NULL;
 }
 
-bool config_fill(const char *file, struct str yaml, const struct option *rows, void *obj, struct config *c, struct problems *out)
+bool config_fill(const char *file, struct str yaml, const struct option *rows, void *obj, struct config *c,
+                 struct problems *out)
 {
     static struct arena until_exit;
     struct arena tree = { 0 };

@@ -5,17 +5,16 @@
 
 enum { NAMES = 256 };
 
-static const char filter_help[] =
-    "A filter: which events. It looks at CloudEvents attributes, never at the data.\n"
-    "\n"
-    "  exact: {type: chat.response.generated}     every attribute named is equal\n"
-    "  prefix: {type: chat.}                      ... begins with\n"
-    "  suffix: {subject: .pdf}                    ... ends with\n"
-    "  all: [filter, filter]                      all of them match\n"
-    "  any: [filter, filter]                      one of them matches\n"
-    "  not: filter                                it does not match\n"
-    "\n"
-    "Several in one mapping, or a list of filters, means all of them.\n";
+static const char filter_help[] = "A filter: which events. It looks at CloudEvents attributes, never at the data.\n"
+                                  "\n"
+                                  "  exact: {type: chat.response.generated}     every attribute named is equal\n"
+                                  "  prefix: {type: chat.}                      ... begins with\n"
+                                  "  suffix: {subject: .pdf}                    ... ends with\n"
+                                  "  all: [filter, filter]                      all of them match\n"
+                                  "  any: [filter, filter]                      one of them matches\n"
+                                  "  not: filter                                it does not match\n"
+                                  "\n"
+                                  "Several in one mapping, or a list of filters, means all of them.\n";
 
 static const char places_help[] =
     "\n"
@@ -24,12 +23,15 @@ static const char places_help[] =
 
 static const struct section {
     const char *name, *doc;
-    const struct option *rows;      /* NULL: an OPT_GROUP row of config_options of that name */
+    const struct option *rows; /* NULL: an OPT_GROUP row of config_options of that name */
 } sections[] = {
     { "broker", "The section `broker:`. ", NULL },
-    { "topics", "An entry of `topics:` (a mapping by topic name). Topics that are not listed get the defaults.", topic_options },
-    { "source", "What every entry of `sources:` (a mapping by name) takes, besides `type` and the options of its type.", source_options },
-    { "sink", "What every entry of `sinks:` (a mapping by name) takes, besides `type` and the options of its type.", sink_options },
+    { "topics", "An entry of `topics:` (a mapping by topic name). Topics that are not listed get the defaults.",
+      topic_options },
+    { "source", "What every entry of `sources:` (a mapping by name) takes, besides `type` and the options of its type.",
+      source_options },
+    { "sink", "What every entry of `sinks:` (a mapping by name) takes, besides `type` and the options of its type.",
+      sink_options },
     { "routes", "An entry of the list `routes:`. The first route that matches takes the event.", route_options },
     { "admin", "The section `admin:`. ", NULL },
     { "log", "The section `log:`. ", NULL },
@@ -118,7 +120,8 @@ static bool help_source(const char *name, FILE *out)
     for (size_t i = 0; source_types[i]; i++) {
         if (strcmp(source_types[i]->type, name) != 0)
             continue;
-        fprintf(out, "A source of type %s: %s\n\nsources:\n  <name>:\n    type: %s\n", name, source_types[i]->doc, name);
+        fprintf(out, "A source of type %s: %s\n\nsources:\n  <name>:\n    type: %s\n", name, source_types[i]->doc,
+                name);
         print_rows("", source_types[i]->options, out);
         fprintf(out, "\nEvery source also takes (aqueduct help source):\n");
         print_rows("", source_options, out);
@@ -148,14 +151,16 @@ bool config_help(const char *name, FILE *out)
         return true;
     }
     if (strcmp(name, "config") == 0) {
-        fprintf(out, "The configuration: these, and the mappings `topics:`, `sources:` and `sinks:` (aqueduct help topics, source, sink).\n");
+        fprintf(
+            out,
+            "The configuration: these, and the mappings `topics:`, `sources:` and `sinks:` (aqueduct help topics, source, sink).\n");
         print_rows("", config_options, out);
         fputs(places_help, out);
         return true;
     }
     if (help_section(name, out))
         return true;
-    bool source = help_source(name, out), sink = help_sink(name, out);      /* one name may be both */
+    bool source = help_source(name, out), sink = help_sink(name, out); /* one name may be both */
     return source || sink;
 }
 

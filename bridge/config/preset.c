@@ -53,7 +53,8 @@ static bool fill(const char *file, struct str text, const struct option *rows, v
     struct problems problems = { 0 };
     bool good = config_fill(file, text, rows, obj, NULL, &problems);
     if (!good && problems.count)
-        err_set(e, "%s:%d:%d: %s", problems.at[0].file ? problems.at[0].file : file, problems.at[0].line, problems.at[0].column, problems.at[0].text);
+        err_set(e, "%s:%d:%d: %s", problems.at[0].file ? problems.at[0].file : file, problems.at[0].line,
+                problems.at[0].column, problems.at[0].text);
     else if (!good)
         err_set(e, "%s: cannot be used as a preset", file);
     problems_free(&problems);
@@ -63,7 +64,8 @@ static bool fill(const char *file, struct str text, const struct option *rows, v
 static bool fill_file(const char *path, const struct option *rows, void *obj, struct err *e)
 {
     struct buf text = buf_new(PRESET_BYTES);
-    bool good = read_whole(path, &text) ? fill(path, buf_str(&text), rows, obj, e) : err_set(e, "preset %s: %s", path, strerror(errno));
+    bool good = read_whole(path, &text) ? fill(path, buf_str(&text), rows, obj, e)
+                                        : err_set(e, "preset %s: %s", path, strerror(errno));
     buf_free(&text);
     return good;
 }

@@ -4,7 +4,7 @@
 #include "bridge/lib/str.h"
 
 struct preset {
-    const char *name;       /* NULL ends the table */
+    const char *name; /* NULL ends the table */
     struct str text;
 };
 

@@ -32,36 +32,40 @@ struct node {
     enum node_kind kind;
     const char *file;
     int line, column;
-    struct str written;             /* a scalar as it stands in the file: this may be shown, unless it is a secret */
-    struct str text;                /* the same, expanded */
-    bool plain;                     /* written without quotes */
-    bool broken;                    /* already reported: use nothing of it, and be silent */
-    struct entry { struct node *key, *value; } *at;     /* of lists (key NULL) and mappings */
+    struct str written; /* a scalar as it stands in the file: this may be shown, unless it is a secret */
+    struct str text;    /* the same, expanded */
+    bool plain;         /* written without quotes */
+    bool broken;        /* already reported: use nothing of it, and be silent */
+    struct entry {
+        struct node *key, *value;
+    } * at; /* of lists (key NULL) and mappings */
     size_t count, cap;
 };
 
-/* The tree of one YAML document, or NULL with a problem added. Problems that leave a tree (a duplicate key, an unset variable)
- * are added too. `file` must live as long as the arena. */
+/* The tree of one YAML document, or NULL with a problem added. Problems that leave a tree (a duplicate key, an unset
+ * variable) are added too. `file` must live as long as the arena. */
 struct node *tree_load(struct arena *a, const char *file, struct str yaml, struct problems *out);
 /* Merges mapping `from` into mapping `into`: mappings by key, lists by appending, anything else twice is a problem. */
 void tree_merge(struct arena *a, struct node *into, struct node *from, struct problems *out);
-struct node *node_get(const struct node *mapping, const char *key);     /* NULL: not there, or no mapping */
-bool node_is_null(const struct node *n);                                /* nothing, ~ or null */
+struct node *node_get(const struct node *mapping, const char *key); /* NULL: not there, or no mapping */
+bool node_is_null(const struct node *n);                            /* nothing, ~ or null */
 
 /* Appends what `in` says once expanded to out; false with *e when a part cannot be. */
 bool config_expand(struct str in, struct buf *out, struct err *e);
 
 /* ---- problems ---- */
 
-struct where {                      /* where in the configuration: sinks.crm.retry[2]; lives on the stack of the walk */
-    const struct where *up;         /* NULL: the top */
-    struct str key;                 /* absent: a list's element */
+struct where {              /* where in the configuration: sinks.crm.retry[2]; lives on the stack of the walk */
+    const struct where *up; /* NULL: the top */
+    struct str key;         /* absent: a list's element */
     size_t index;
 };
 
-void problem_add(struct problems *out, const char *file, int line, int column, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+void problem_add(struct problems *out, const char *file, int line, int column, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
 /* The same with the place's name before the text. `at` may be NULL. */
-void problem_at(struct problems *out, const struct node *n, const struct where *at, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void problem_at(struct problems *out, const struct node *n, const struct where *at, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 /* By file (in the order given), line and column; equal ones once. */
 void problems_sort(struct problems *p, const char *const *files, size_t count);
 
@@ -77,23 +81,24 @@ bool value_bytes(struct str text, int64_t *n);
 enum { VALUE_TEXT = 32, RANGE_TEXT = 80 };
 /* A row's range (of numbers, or of a list's length) as text: "from 100ms to 10m", "at least 1". */
 const char *value_range(const struct option *row, char out[RANGE_TEXT]);
-bool value_open_range(const struct option *row);        /* no upper end: max is not above min */
+bool value_open_range(const struct option *row); /* no upper end: max is not above min */
 
 /* ---- filling ---- */
 
-struct part {                       /* one mapping may fill several structs: the core's own and the connector's */
+struct part { /* one mapping may fill several structs: the core's own and the connector's */
     const struct option *rows;
     void *obj;
 };
 
 struct fill {
-    struct arena *arena;            /* of the values */
+    struct arena *arena; /* of the values */
     struct problems *out;
 };
 
 /* Fills the parts from a mapping: defaults, values, and problems for unknown and missing keys. `n` NULL: only defaults.
  * `others` (NULL-terminated, or NULL): keys that are read elsewhere. */
-void fill_mapping(struct fill *f, const struct node *n, const struct part *parts, size_t count, const char *const *others, const struct where *at);
+void fill_mapping(struct fill *f, const struct node *n, const struct part *parts, size_t count,
+                  const char *const *others, const struct where *at);
 /* Is n a mapping? If not, a problem; null counts as an empty one. */
 bool fill_is_mapping(struct fill *f, const struct node *n, const struct where *at);
 /* " (did you mean x?)" or "", in `out`. */
@@ -104,6 +109,6 @@ const char *fill_hint(struct str word, const char *const *names, char out[HINT_T
 
 /* What the sections say about each other. */
 void config_check(const struct config *c, const struct node *root, struct problems *out);
-bool config_topic_name(struct str s);       /* Kafka's rule: [a-zA-Z0-9._-]{1,249}, not "." or ".." */
+bool config_topic_name(struct str s); /* Kafka's rule: [a-zA-Z0-9._-]{1,249}, not "." or ".." */
 /* A row with that key and type, or NULL. */
 const struct option *option_find(const struct option *rows, const char *key, enum option_type type);

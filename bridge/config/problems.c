@@ -13,7 +13,7 @@ size_t shown_length(struct str s)
     if (s.n <= SHOWN_BYTES)
         return s.n;
     size_t n = SHOWN_BYTES;
-    while (n > 0 && ((unsigned char)s.at[n] & 0xC0) == 0x80)    /* not in the middle of a character */
+    while (n > 0 && ((unsigned char)s.at[n] & 0xC0) == 0x80) /* not in the middle of a character */
         n--;
     return n;
 }
@@ -50,7 +50,9 @@ static void add(struct problems *out, const char *file, int line, int column, st
     }
     out->at = mem_grow(out->at, out->count + 1, sizeof *out->at);
     struct problem *p = &out->at[out->count++];
-    *p = (struct problem){ .file = file ? str_dup(str_of(file)) : NULL, .line = line, .column = column, .text = str_dup(text) };
+    *p = (struct problem){
+        .file = file ? str_dup(str_of(file)) : NULL, .line = line, .column = column, .text = str_dup(text)
+    };
     printable(p->text);
 }
 
@@ -106,7 +108,7 @@ static bool same(const struct problem *a, const struct problem *b)
 
 void problems_sort(struct problems *p, const char *const *files, size_t count)
 {
-    for (size_t i = 1; i < p->count; i++) {         /* insertion: few, and stable */
+    for (size_t i = 1; i < p->count; i++) { /* insertion: few, and stable */
         struct problem moved = p->at[i];
         size_t k = i;
         for (; k > 0 && compare(&moved, &p->at[k - 1], files, count) < 0; k--)
@@ -152,7 +154,8 @@ void problems_print_json(const struct problems *p, FILE *out)
     json_t *list = json_array();
     for (size_t i = 0; i < p->count; i++) {
         const struct problem *one = &p->at[i];
-        json_array_append_new(list, json_pack("{s:s?, s:i, s:i, s:s}", "file", one->file, "line", one->line, "column", one->column, "text", one->text));
+        json_array_append_new(list, json_pack("{s:s?, s:i, s:i, s:s}", "file", one->file, "line", one->line, "column",
+                                              one->column, "text", one->text));
     }
     json_t *all = json_pack("{s:b, s:o}", "ok", p->count == 0, "problems", list);
     json_dumpf(all, out, JSON_COMPACT);

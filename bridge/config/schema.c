@@ -64,7 +64,9 @@ static json_t *schema_of_type(const struct option *row)
     case OPT_STRINGS: return array(row, text(row));
     case OPT_SECRETS: return array(row, ref("secret"));
     case OPT_DURATIONS: return array(row, ref("duration"));
-    case OPT_MAP: return json_pack("{s:s, s:{s:[s, s, s]}}", "type", "object", "additionalProperties", "type", "string", "number", "boolean");
+    case OPT_MAP:
+        return json_pack("{s:s, s:{s:[s, s, s]}}", "type", "object", "additionalProperties", "type", "string", "number",
+                         "boolean");
     case OPT_FILTER: return ref("filter");
     case OPT_LIST: return array(row, schema_of_rows(row->of));
     case OPT_GROUP: return schema_of_rows(row->of);
@@ -93,9 +95,17 @@ static json_t *default_of(const struct option *row)
     case OPT_BOOL: return json_boolean(strcmp(row->fallback, "true") == 0);
     case OPT_INT: return json_integer(strtoll(row->fallback, NULL, 10));
     case OPT_REAL: return json_real(strtod(row->fallback, NULL));
-    case OPT_STR: case OPT_SECRET: case OPT_DURATION: case OPT_BYTES: return json_string(row->fallback);
-    case OPT_STRINGS: case OPT_SECRETS: case OPT_DURATIONS: case OPT_LIST: return default_list(row->fallback);
-    case OPT_MAP: case OPT_FILTER: case OPT_GROUP: return NULL;
+    case OPT_STR:
+    case OPT_SECRET:
+    case OPT_DURATION:
+    case OPT_BYTES: return json_string(row->fallback);
+    case OPT_STRINGS:
+    case OPT_SECRETS:
+    case OPT_DURATIONS:
+    case OPT_LIST: return default_list(row->fallback);
+    case OPT_MAP:
+    case OPT_FILTER:
+    case OPT_GROUP: return NULL;
     }
     return NULL;
 }
@@ -137,7 +147,8 @@ static void add_rows(json_t *object, const struct option *rows)
 
 static json_t *empty_object(void)
 {
-    return json_pack("{s:[s, s], s:b, s:{}, s:[]}", "type", "object", "null", "additionalProperties", 0, "properties", "required");
+    return json_pack("{s:[s, s], s:b, s:{}, s:[]}", "type", "object", "null", "additionalProperties", 0, "properties",
+                     "required");
 }
 
 static json_t *schema_of_rows(const struct option *rows)
@@ -150,8 +161,8 @@ static json_t *schema_of_rows(const struct option *rows)
 /* An entry of `sources:` or `sinks:` of one type: the type, the connector's own rows, the core's rows. */
 static json_t *connector(const char *type, const char *doc, const struct option *own, const struct option *core)
 {
-    json_t *j = json_pack("{s:s, s:s, s:b, s:{s:{s:s}}, s:[s]}", "description", doc, "type", "object", "additionalProperties", 0,
-                          "properties", "type", "const", type, "required", "type");
+    json_t *j = json_pack("{s:s, s:s, s:b, s:{s:{s:s}}, s:[s]}", "description", doc, "type", "object",
+                          "additionalProperties", 0, "properties", "type", "const", type, "required", "type");
     add_rows(j, own);
     add_rows(j, core);
     return j;
@@ -160,8 +171,8 @@ static json_t *connector(const char *type, const char *doc, const struct option 
 /* A mapping by name. */
 static json_t *by_name(const char *doc, const char *pattern, json_t *entry)
 {
-    return json_pack("{s:s, s:[s, s], s:{s:s}, s:o}", "description", doc, "type", "object", "null", "propertyNames", "pattern", pattern,
-                     "additionalProperties", entry);
+    return json_pack("{s:s, s:[s, s], s:{s:s}, s:o}", "description", doc, "type", "object", "null", "propertyNames",
+                     "pattern", pattern, "additionalProperties", entry);
 }
 
 static json_t *one_of(json_t *defs, const char *kind, const char *type, json_t *schema)
@@ -179,9 +190,11 @@ static json_t *sources(json_t *defs)
     json_t *types = json_array();
     for (size_t i = 0; source_types[i]; i++) {
         const struct source_ops *ops = source_types[i];
-        json_array_append_new(types, one_of(defs, "source", ops->type, connector(ops->type, ops->doc, ops->options, source_options)));
+        json_array_append_new(types, one_of(defs, "source", ops->type,
+                                            connector(ops->type, ops->doc, ops->options, source_options)));
     }
-    return by_name("Where events come from, by name.", "^[a-z0-9][a-z0-9_-]{0,62}$", json_pack("{s:o}", "oneOf", types));
+    return by_name("Where events come from, by name.", "^[a-z0-9][a-z0-9_-]{0,62}$",
+                   json_pack("{s:o}", "oneOf", types));
 }
 
 static json_t *sinks(json_t *defs)
@@ -189,7 +202,8 @@ static json_t *sinks(json_t *defs)
     json_t *types = json_array();
     for (size_t i = 0; sink_types[i]; i++) {
         const struct sink_ops *ops = sink_types[i];
-        json_array_append_new(types, one_of(defs, "sink", ops->type, connector(ops->type, ops->doc, ops->options, sink_options)));
+        json_array_append_new(types, one_of(defs, "sink", ops->type,
+                                            connector(ops->type, ops->doc, ops->options, sink_options)));
     }
     return by_name("Where events go, by name.", "^[a-z0-9][a-z0-9_-]{0,62}$", json_pack("{s:o}", "oneOf", types));
 }
@@ -212,12 +226,14 @@ void config_schema(FILE *out)
 {
     json_t *defs = json_loads(definitions, 0, NULL);
     CHECK(defs);
-    json_t *root = json_pack("{s:s, s:s, s:s, s:b, s:{s:{}}, s:{}, s:[]}", "$schema", "https://json-schema.org/draft/2020-12/schema",
-                             "title", "Aqueduct configuration", "type", "object", "additionalProperties", 0,
-                             "patternProperties", "^x-", "properties", "required");
+    json_t *root = json_pack("{s:s, s:s, s:s, s:b, s:{s:{}}, s:{}, s:[]}", "$schema",
+                             "https://json-schema.org/draft/2020-12/schema", "title", "Aqueduct configuration", "type",
+                             "object", "additionalProperties", 0, "patternProperties", "^x-", "properties", "required");
     json_t *properties = json_object_get(root, "properties");
     add_rows(root, config_options);
-    json_object_set_new(properties, "topics", by_name("Settings of topics, by name; topics may also just be used.", "^[a-zA-Z0-9._-]{1,249}$", schema_of_rows(topic_options)));
+    json_object_set_new(properties, "topics",
+                        by_name("Settings of topics, by name; topics may also just be used.", "^[a-zA-Z0-9._-]{1,249}$",
+                                schema_of_rows(topic_options)));
     json_object_set_new(properties, "sources", sources(defs));
     json_object_set_new(properties, "sinks", sinks(defs));
     json_object_set_new(root, "$defs", defs);

@@ -9,8 +9,10 @@ struct unit {
     int64_t n;
 };
 
-static const struct unit durations[] = { { "d", 86400000 }, { "h", 3600000 }, { "m", 60000 }, { "s", 1000 }, { "ms", 1 }, { 0 } };
-static const struct unit sizes[] = { { "TiB", INT64_C(1) << 40 }, { "GiB", 1 << 30 }, { "MiB", 1 << 20 }, { "KiB", 1 << 10 }, { "B", 1 }, { 0 } };
+static const struct unit durations[] = { { "d", 86400000 }, { "h", 3600000 }, { "m", 60000 },
+                                         { "s", 1000 },     { "ms", 1 },      { 0 } };
+static const struct unit sizes[] = { { "TiB", INT64_C(1) << 40 }, { "GiB", 1 << 30 }, { "MiB", 1 << 20 },
+                                     { "KiB", 1 << 10 },          { "B", 1 },         { 0 } };
 
 static bool parse(struct str text, const struct unit *units, int64_t *out)
 {

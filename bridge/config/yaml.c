@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* YAML text to a tree in which every node knows its file, line and column; aliases, merge keys and several files resolved. */
+/* YAML text to a tree in which every node knows its file, line and column; aliases, merge keys and several files
+ * resolved. */
 #include <stdlib.h>
 #include <yaml.h>
 #include "bridge/config/private.h"
@@ -10,12 +11,13 @@ struct reader {
     const char *file;
     struct problems *out;
     size_t visited;
-    bool failed;                    /* too deep or too many: give up */
+    bool failed; /* too deep or too many: give up */
 };
 
 bool node_is_null(const struct node *n)
 {
-    return n->kind == NODE_SCALAR && n->plain && (n->text.n == 0 || str_eq(n->text, STR("~")) || str_eq(n->text, STR("null")));
+    return n->kind == NODE_SCALAR && n->plain
+           && (n->text.n == 0 || str_eq(n->text, STR("~")) || str_eq(n->text, STR("null")));
 }
 
 static struct entry *find(const struct node *mapping, struct str key)
@@ -116,7 +118,8 @@ static void read_pair(struct reader *r, struct node *n, struct node *key, struct
     }
     const struct entry *before = find(n, key->text);
     if (before) {
-        problem_add(r->out, key->file, key->line, key->column, "duplicate key \"%.*s\", first at line %d", SHOWN(key->written), before->key->line);
+        problem_add(r->out, key->file, key->line, key->column, "duplicate key \"%.*s\", first at line %d",
+                    SHOWN(key->written), before->key->line);
         return;
     }
     append(r->arena, n, key, value);
@@ -125,7 +128,7 @@ static void read_pair(struct reader *r, struct node *n, struct node *key, struct
 static void read_mapping(struct reader *r, struct node *n, const yaml_node_t *y, int depth)
 {
     const yaml_node_pair_t *start = y->data.mapping.pairs.start, *top = y->data.mapping.pairs.top;
-    struct node merges = { .kind = NODE_LIST };     /* last, so that the mapping's own keys win wherever << stands */
+    struct node merges = { .kind = NODE_LIST }; /* last, so that the mapping's own keys win wherever << stands */
     if (top - start > CONFIG_KEYS) {
         give_up(r, n, "has more than %d keys", CONFIG_KEYS);
         return;
@@ -151,7 +154,10 @@ static struct node *convert(struct reader *r, int index, int depth)
 {
     const yaml_node_t *y = yaml_document_get_node(r->doc, index);
     struct node *n = arena_alloc(r->arena, sizeof *n);
-    *n = (struct node){ .kind = NODE_SCALAR, .file = r->file, .line = (int)y->start_mark.line + 1, .column = (int)y->start_mark.column + 1 };
+    *n = (struct node){ .kind = NODE_SCALAR,
+                        .file = r->file,
+                        .line = (int)y->start_mark.line + 1,
+                        .column = (int)y->start_mark.column + 1 };
     if (++r->visited > CONFIG_NODES)
         give_up(r, n, "grows to more than %d values once aliases are followed", CONFIG_NODES);
     if (depth > CONFIG_DEPTH)
@@ -212,7 +218,8 @@ static void syntax_problem(const yaml_parser_t *p, const char *file, struct str 
     else if (indented_by_tab(line_of(yaml, p->problem_mark.line)))
         problem_add(out, file, line, column, "not valid YAML: a tab cannot indent; use spaces");
     else if (p->context && p->context_mark.line != p->problem_mark.line)
-        problem_add(out, file, line, column, "not valid YAML: %s %s that begins at line %zu", problem, p->context, p->context_mark.line + 1);
+        problem_add(out, file, line, column, "not valid YAML: %s %s that begins at line %zu", problem, p->context,
+                    p->context_mark.line + 1);
     else if (p->context)
         problem_add(out, file, line, column, "not valid YAML: %s %s", problem, p->context);
     else
@@ -239,7 +246,8 @@ static struct node *convert_document(struct arena *a, yaml_document_t *doc, cons
 {
     const yaml_node_t *root = yaml_document_get_root_node(doc);
     if (!root || (root->type == YAML_SCALAR_NODE && root->data.scalar.length == 0)) {
-        problem_add(out, file, 1, 1, "is empty: write sources:, routes: and sinks: (`aqueduct --help` shows an example)");
+        problem_add(out, file, 1, 1,
+                    "is empty: write sources:, routes: and sinks: (`aqueduct --help` shows an example)");
         return NULL;
     }
     struct reader r = { .arena = a, .doc = doc, .file = file, .out = out };
@@ -273,7 +281,8 @@ struct node *tree_load(struct arena *a, const char *file, struct str yaml, struc
 
 /* ---- several files ---- */
 
-static void merge_below(struct arena *a, struct node *into, struct node *from, const struct where *up, struct problems *out)
+static void merge_below(struct arena *a, struct node *into, struct node *from, const struct where *up,
+                        struct problems *out)
 {
     for (size_t i = 0; i < from->count; i++) {
         struct entry *theirs = &from->at[i], *ours = find(into, theirs->key->text);
@@ -286,7 +295,8 @@ static void merge_below(struct arena *a, struct node *into, struct node *from, c
             for (size_t k = 0; k < theirs->value->count; k++)
                 append(a, ours->value, NULL, theirs->value->at[k].value);
         } else {
-            problem_at(out, theirs->key, &at, "is set already at %s:%d:%d", ours->key->file, ours->key->line, ours->key->column);
+            problem_at(out, theirs->key, &at, "is set already at %s:%d:%d", ours->key->file, ours->key->line,
+                       ours->key->column);
         }
     }
 }

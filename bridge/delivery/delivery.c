@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Runs one sink: polls, sends, verdicts, watermark. The window is in delivery_window.c, what moves to other topics in delivery_move.c. */
+/* Runs one sink: polls, sends, verdicts, watermark. The window is in delivery_window.c, what moves to other topics
+ * in delivery_move.c. */
 #include "bridge/delivery/private.h"
 #include <poll.h>
 #include <stdio.h>
@@ -11,10 +12,11 @@
 #include "bridge/event/trail.h"
 
 enum {
-    ROUND = 256,                        /* records polled and results taken in one turn */
-    ASLEEP_MS = 1000,                   /* longest wait: the consumer wants to be asked now and then */
-    REVOKE_LIMIT_MS = 2000,             /* how long a partition's hand-over may wait for what is in flight */
-    REFILE_FIRST_MS = 1000, REFILE_MOST_MS = 30000,     /* a dead-letter sink's waits between attempts */
+    ROUND = 256,            /* records polled and results taken in one turn */
+    ASLEEP_MS = 1000,       /* longest wait: the consumer wants to be asked now and then */
+    REVOKE_LIMIT_MS = 2000, /* how long a partition's hand-over may wait for what is in flight */
+    REFILE_FIRST_MS = 1000,
+    REFILE_MOST_MS = 30000, /* a dead-letter sink's waits between attempts */
 };
 
 /* ---- partitions ---- */
@@ -120,7 +122,7 @@ static void take_result(struct delivery *d, const struct result *r)
     en->last = *r;
     en->last_ms = clock_wall_ms();
     note_health(d, en, r);
-    if (!en->part && r->verdict != VERDICT_DELIVERED) {     /* its partition went to somebody else, who delivers it */
+    if (!en->part && r->verdict != VERDICT_DELIVERED) { /* its partition went to somebody else, who delivers it */
         entry_finish(d, en, d->count.released);
         return;
     }
@@ -129,9 +131,7 @@ static void take_result(struct delivery *d, const struct result *r)
         crash_point("delivery-after-send");
         entry_finish(d, en, d->count.delivered);
         return;
-    case VERDICT_RETRY:
-        retry(d, en, r);
-        return;
+    case VERDICT_RETRY: retry(d, en, r); return;
     case VERDICT_REJECT:
         if (d->s->ops->dead_letters)
             retry(d, en, r);
@@ -139,7 +139,7 @@ static void take_result(struct delivery *d, const struct result *r)
             moves_dead_letter(d, en, reason_text(r->reason));
         return;
     }
-    CHECK(r->verdict == VERDICT_DELIVERED);     /* a sink returned a result without a verdict */
+    CHECK(r->verdict == VERDICT_DELIVERED); /* a sink returned a result without a verdict */
 }
 
 /* ---- sending ---- */
@@ -152,7 +152,9 @@ static void send_one(struct delivery *d, struct entry *en)
         en->first_ms = clock_wall_ms();
     d->flying++;
     metric_add(d->count.attempts, 1);
-    d->s->ops->send(d->s, &(struct message){ .event = en->event, .record = en->record, .attempt = en->attempts, .tag = entry_tag(en) });
+    d->s->ops->send(d->s,
+                    &(struct message){
+                        .event = en->event, .record = en->record, .attempt = en->attempts, .tag = entry_tag(en) });
 }
 
 static void send_ready(struct delivery *d)
@@ -198,17 +200,12 @@ static void on_timer(struct delivery *d, uint64_t tag)
         en->state = ENTRY_READY;
         queue_add(&d->ready, en);
         return;
-    case ENTRY_PARKED:
-        unpark(d, en);
-        return;
-    case ENTRY_STORING:
-        moves_again(d, en);
-        return;
+    case ENTRY_PARKED: unpark(d, en); return;
+    case ENTRY_STORING: moves_again(d, en); return;
     case ENTRY_FREE:
     case ENTRY_READY:
     case ENTRY_BEHIND:
-    case ENTRY_FLYING:
-        return;
+    case ENTRY_FLYING: return;
     }
 }
 
@@ -221,7 +218,7 @@ static void release(struct delivery *d, struct part *part)
         struct entry *en = d->entries[i];
         if (en->state == ENTRY_FREE || en->part != part)
             continue;
-        en->part = NULL;        /* flying and storing ones end on their own, without a say in the watermark */
+        en->part = NULL; /* flying and storing ones end on their own, without a say in the watermark */
         if (en->state == ENTRY_FLYING || en->state == ENTRY_STORING)
             continue;
         if (en->state == ENTRY_READY)
@@ -238,7 +235,8 @@ static void take_record(struct delivery *d, struct record *r)
     struct err e = { "" };
     struct part *part = part_of(d, r);
     if (r->offset <= part->newest) {
-        LOG(WARN, "a topic begins anew", LOG_C("sink", d->s->id), LOG_STR("topic", r->topic), LOG_INT("partition", r->partition), LOG_INT("offset", r->offset));
+        LOG(WARN, "a topic begins anew", LOG_C("sink", d->s->id), LOG_STR("topic", r->topic),
+            LOG_INT("partition", r->partition), LOG_INT("offset", r->offset));
         release(d, part);
         part = part_of(d, r);
     }
@@ -251,7 +249,7 @@ static void take_record(struct delivery *d, struct record *r)
     en->record = r;
     en->part = part;
     en->event = event_from_record(r, &e);
-    if (d->s->ops->dead_letters) {          /* takes every record: what is no event is filed by its place */
+    if (d->s->ops->dead_letters) { /* takes every record: what is no event is filed by its place */
         entry_enter(d, en);
         return;
     }
@@ -277,8 +275,8 @@ static void take_record(struct delivery *d, struct record *r)
         entry_enter(d, en);
 }
 
-/* At most `room` new records; 0 as well when the consumer is in trouble, which is told once. It lets a place in trouble rest by
- * itself, so the others go on. */
+/* At most `room` new records; 0 as well when the consumer is in trouble, which is told once. It lets a place in
+ * trouble rest by itself, so the others go on. */
 static size_t poll_consumer(struct delivery *d, struct record **out, size_t room)
 {
     struct err e = { "" };
@@ -386,11 +384,14 @@ static void count_open(struct delivery *d)
     const char *const id[] = { "sink", d->s->id, NULL };
     d->count = (struct delivery_counters){
         .consumed = metric_counter("aqueduct_sink_consumed_total", "Records taken from the sink's topics.", id),
-        .delivered = metric_counter("aqueduct_sink_delivered_total", "Events the receiver acknowledged (broadcast: handed to the listeners).", id),
+        .delivered = metric_counter("aqueduct_sink_delivered_total",
+                                    "Events the receiver acknowledged (broadcast: handed to the listeners).", id),
         .dead = metric_counter("aqueduct_sink_dead_total", "Events given up: their dead letter is stored.", id),
         .filtered = metric_counter("aqueduct_sink_filtered_total", "Events the sink's filter left out.", id),
-        .moved = metric_counter("aqueduct_sink_moved_total", "Events moved to a retry topic, from which they are consumed again.", id),
-        .released = metric_counter("aqueduct_sink_released_total", "Records left to another member of the group, or to the next start.", id),
+        .moved = metric_counter("aqueduct_sink_moved_total",
+                                "Events moved to a retry topic, from which they are consumed again.", id),
+        .released = metric_counter("aqueduct_sink_released_total",
+                                   "Records left to another member of the group, or to the next start.", id),
         .attempts = metric_counter("aqueduct_sink_attempts_total", "Attempts to deliver.", id),
         .retries = metric_counter("aqueduct_sink_retries_total", "Attempts that failed and may be repeated.", id),
         .pending = metric_gauge("aqueduct_sink_pending", "Records consumed and not finished.", id),
@@ -410,14 +411,21 @@ static bool consumer_start(struct delivery *d, struct err *e)
             topics[count++] = d->retry_names[i];
         topics[count++] = d->redrive_topic;
     }
-    d->consumer = consumer_open(d->broker, &(struct consumer_options){
-        .group = d->s->ops->broadcast ? NULL : d->group, .topics = topics, .topic_count = count,
-        .from_start = strcmp(d->config->start, "earliest") == 0, .wake_fd = d->wake_fd, .revoked = on_revoked, .ctx = d }, e);
+    d->consumer = consumer_open(d->broker,
+                                &(struct consumer_options){ .group = d->s->ops->broadcast ? NULL : d->group,
+                                                            .topics = topics,
+                                                            .topic_count = count,
+                                                            .from_start = strcmp(d->config->start, "earliest") == 0,
+                                                            .wake_fd = d->wake_fd,
+                                                            .revoked = on_revoked,
+                                                            .ctx = d },
+                                e);
     free(topics);
     return d->consumer != NULL;
 }
 
-struct delivery *delivery_new(const struct sink_config *sink, const struct broker_config *names, struct broker *broker, struct err *e)
+struct delivery *delivery_new(const struct sink_config *sink, const struct broker_config *names, struct broker *broker,
+                              struct err *e)
 {
     struct delivery *d = mem_alloc(sizeof *d);
     d->s = sink->sink;
@@ -466,7 +474,7 @@ static int64_t wait_for(const struct delivery *d, struct duration most)
 bool delivery_step(struct delivery *d, struct duration wait)
 {
     bool more = false;
-    wake_clear(d->wake_fd);         /* before anything is looked at, so that no news is slept over */
+    wake_clear(d->wake_fd); /* before anything is looked at, so that no news is slept over */
     d->stopped = atomic_load(&d->stopping);
     if (atomic_load(&d->abandoned) || (d->stopped && d->flying == 0 && d->storing == 0))
         return false;
@@ -517,7 +525,7 @@ void delivery_free(struct delivery *d)
             metric_add(d->count.released, 1);
             entry_drop(d, d->entries[i]);
         }
-    for (size_t i = 0; i < d->entry_cap; i++)       /* not before: dropping one still links the next of its key */
+    for (size_t i = 0; i < d->entry_cap; i++) /* not before: dropping one still links the next of its key */
         free(d->entries[i]);
     while (d->parts)
         part_free(d, d->parts);

@@ -22,7 +22,10 @@ static char *join(const char *a, const char *b, const char *c)
 /* 90000 -> "90s": the largest unit without a remainder. */
 static void wait_text(int64_t ms, char out[24])
 {
-    static const struct { int64_t ms; const char *unit; } units[] = { { 86400000, "d" }, { 3600000, "h" }, { 60000, "m" }, { 1000, "s" }, { 1, "ms" } };
+    static const struct {
+        int64_t ms;
+        const char *unit;
+    } units[] = { { 86400000, "d" }, { 3600000, "h" }, { 60000, "m" }, { 1000, "s" }, { 1, "ms" } };
     size_t i = 0;
     while (ms % units[i].ms != 0)
         i++;
@@ -58,7 +61,8 @@ static size_t retry_topics(const struct sink_config *sink, const char *prefix, s
 }
 
 bool delivery_topics(const struct sink_config *sink, const struct broker_config *names,
-                     bool (*each)(void *ctx, const char *topic, const char *group, struct err *e), void *ctx, struct err *e)
+                     bool (*each)(void *ctx, const char *topic, const char *group, struct err *e), void *ctx,
+                     struct err *e)
 {
     if (sink->sink->ops->broadcast || sink->sink->ops->dead_letters)
         return true;
@@ -98,7 +102,7 @@ bool moves_open(struct delivery *d, const struct broker_config *names, struct er
     d->redrive_topic = join(names->prefix, TOPIC_REDRIVE, d->s->id);
     d->retries = mem_alloc((d->config->retry.count + 1) * sizeof *d->retries);
     d->retry_count = retry_topics(d->config, names->prefix, d->retries);
-    for (size_t i = 0; i < d->retry_count; i++)     /* known, even if a node of the cluster does not list it yet */
+    for (size_t i = 0; i < d->retry_count; i++) /* known, even if a node of the cluster does not list it yet */
         adopt(d, d->retries[i].topic);
     return d->s->ops->broadcast || d->s->ops->dead_letters || broker_topics(d->broker, d->retry_prefix, adopt, d, e);
 }
@@ -147,7 +151,9 @@ static void publish(struct delivery *d, struct entry *en, const char *topic, con
         r.header_count = 0;
     }
     trail_move(&m, &r, topic, trail);
-    broker_publish(d->broker, &(struct publication){ .records = &m.record, .record_count = 1, .done = on_done, .ctx = d, .tag = entry_tag(en) });
+    broker_publish(d->broker,
+                   &(struct publication){
+                       .records = &m.record, .record_count = 1, .done = on_done, .ctx = d, .tag = entry_tag(en) });
     trail_free(&m);
 }
 
@@ -160,9 +166,10 @@ static void publish_dead_letter(struct delivery *d, struct entry *en)
         snprintf(status, sizeof status, "%d", en->last.status);
     clock_text(en->first_ms ? en->first_ms : now, first);
     clock_text(en->last_ms ? en->last_ms : now, last);
-    publish(d, en, d->dead_letter_topic, (const char *const[]){
-        TRAIL_SINK, d->s->id, TRAIL_ATTEMPTS, attempts, TRAIL_FIRST, first, TRAIL_LAST, last, TRAIL_STATUS, status,
-        TRAIL_CLASS, en->dead_class, TRAIL_REASON, en->last.why, NULL });
+    publish(d, en, d->dead_letter_topic,
+            (const char *const[]){ TRAIL_SINK, d->s->id, TRAIL_ATTEMPTS, attempts, TRAIL_FIRST, first, TRAIL_LAST, last,
+                                   TRAIL_STATUS, status, TRAIL_CLASS, en->dead_class, TRAIL_REASON, en->last.why,
+                                   NULL });
 }
 
 /* The retry topic whose wait is at least as long as asked, or the longest there is; NULL: there is none. */
@@ -181,7 +188,8 @@ static void publish_retry(struct delivery *d, struct entry *en)
     snprintf(attempts, sizeof attempts, "%u", en->attempts);
     snprintf(due, sizeof due, "%" PRId64, clock_wall_ms() + to->wait_ms);
     clock_text(en->first_ms, first);
-    publish(d, en, to->topic, (const char *const[]){ TRAIL_ATTEMPTS, attempts, TRAIL_FIRST, first, TRAIL_DUE, due, NULL });
+    publish(d, en, to->topic,
+            (const char *const[]){ TRAIL_ATTEMPTS, attempts, TRAIL_FIRST, first, TRAIL_DUE, due, NULL });
 }
 
 void moves_again(struct delivery *d, struct entry *en)
@@ -208,7 +216,7 @@ void moves_dead_letter(struct delivery *d, struct entry *en, const char *dead_cl
 
 void moves_retry(struct delivery *d, struct entry *en, int64_t wait_ms)
 {
-    if (d->retry_count == 0) {      /* the receiver asked for a long wait, but the schedule has only short ones */
+    if (d->retry_count == 0) { /* the receiver asked for a long wait, but the schedule has only short ones */
         en->state = ENTRY_WAITING;
         timers_add(&d->timers, clock_mono_ms() + wait_ms, entry_tag(en));
         return;
@@ -218,8 +226,8 @@ void moves_retry(struct delivery *d, struct entry *en, int64_t wait_ms)
     start(d, en);
 }
 
-/* With its trail the record is larger than the broker takes. A retry becomes a dead letter; that one goes without its data, which
- * still stands at its origin; if need be (a foreign record), it only tells where that is. */
+/* With its trail the record is larger than the broker takes. A retry becomes a dead letter; that one goes without
+ * its data, which still stands at its origin; if need be (a foreign record), it only tells where that is. */
 static void shrink(struct delivery *d, struct entry *en, const char *why)
 {
     LOG(ERROR, "too large to move on; its dead letter is stored without its data", LOG_C("sink", d->s->id),
@@ -236,7 +244,7 @@ void moves_done(struct delivery *d, struct entry *en, enum outcome o, const char
         shrink(d, en, why);
         return;
     }
-    if (o != OUTCOME_STORED) {      /* never dropped: again until it is stored; meanwhile the watermark stays */
+    if (o != OUTCOME_STORED) { /* never dropped: again until it is stored; meanwhile the watermark stays */
         if (en->store_attempts++ == 0)
             LOG(ERROR, "cannot store a dead letter or retry; trying until it is stored", LOG_C("sink", d->s->id),
                 LOG_STR("event", en->event ? en->event->id : STR("?")), LOG_C("reason", why));
@@ -251,6 +259,7 @@ void moves_done(struct delivery *d, struct entry *en, enum outcome o, const char
     }
     crash_point("delivery-after-dead-letter");
     LOG(WARN, "dead letter", LOG_C("sink", d->s->id), LOG_STR("event", en->event ? en->event->id : STR("?")),
-        LOG_INT("attempts", en->attempts), LOG_INT("status", en->last.status), LOG_C("class", en->dead_class), LOG_C("reason", en->last.why));
+        LOG_INT("attempts", en->attempts), LOG_INT("status", en->last.status), LOG_C("class", en->dead_class),
+        LOG_C("reason", en->last.why));
     entry_finish(d, en, d->count.dead);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* How the decoders of an event (record, JSON, HTTP) put it together: attribute by attribute, then birth. Private to them.
+/* How the decoders of an event (record, JSON, HTTP) put it together: attribute by attribute, then birth. Private to
+ * them.
  *
  *   struct draft d = { 0 };
  *   draft_set(&d, name, value, e) for each attribute, d.fields.data = ..., draft_event(&d, e)
@@ -14,10 +15,11 @@ struct draft {
     bool has_version;
 };
 
-/* Sets an attribute by its CloudEvents name. False with *e when it was set before, when there are too many, or when it is a
- * specversion other than 1.0. */
+/* Sets an attribute by its CloudEvents name. False with *e when it was set before, when there are too many, or when
+ * it is a specversion other than 1.0. */
 bool draft_set(struct draft *d, struct str name, struct str value, struct err *e);
 /* event_new of the draft; without a specversion it is not an event. */
 const struct event *draft_event(struct draft *d, struct err *e);
-/* Whether a Content-Type means an event in JSON (1), a batch or a format that we do not know (-1 with *e), or none (0). */
+/* Whether a Content-Type means an event in JSON (1), a batch or a format that we do not know (-1 with *e), or none
+ * (0). */
 int event_mode(struct str content_type, struct err *e);

@@ -27,7 +27,7 @@ static const struct attribute {
     { "ce_subject", offsetof(struct event, subject), false, true },
     { "ce_time", offsetof(struct event, time), false, true },
     { "ce_dataschema", offsetof(struct event, dataschema), false, true },
-    { "ce_datacontenttype", offsetof(struct event, datacontenttype), false, false },     /* there it is the content-type */
+    { "ce_datacontenttype", offsetof(struct event, datacontenttype), false, false }, /* there it is the content-type */
 };
 enum { ATTRIBUTES = sizeof attributes / sizeof *attributes };
 static const char prefix[] = "ce_", version_header[] = "ce_specversion", content_type_header[] = "content-type";
@@ -60,11 +60,12 @@ static const struct attribute *attribute_named(struct str name)
 static bool is_banned(const unsigned char *p, size_t n)
 {
     if (n == 2)
-        return p[0] == 0xc2 && p[1] < 0xa0;                                     /* U+0080 to U+009F */
+        return p[0] == 0xc2 && p[1] < 0xa0; /* U+0080 to U+009F */
     if (n == 3)
-        return p[0] == 0xef && ((p[1] == 0xb7 && p[2] >= 0x90 && p[2] <= 0xaf) ||     /* U+FDD0 to U+FDEF */
-                                   (p[1] == 0xbf && p[2] >= 0xbe));                    /* U+FFFE, U+FFFF */
-    return (p[1] & 0x0f) == 0x0f && p[2] == 0xbf && p[3] >= 0xbe;             /* U+1FFFE, U+1FFFF, U+2FFFE ... */
+        return p[0] == 0xef
+               && ((p[1] == 0xb7 && p[2] >= 0x90 && p[2] <= 0xaf) || /* U+FDD0 to U+FDEF */
+                   (p[1] == 0xbf && p[2] >= 0xbe));                  /* U+FFFE, U+FFFF */
+    return (p[1] & 0x0f) == 0x0f && p[2] == 0xbf && p[3] >= 0xbe;    /* U+1FFFE, U+1FFFF, U+2FFFE ... */
 }
 
 /* Is it a CloudEvents String: UTF-8 without controls and noncharacters (section 3.1 "Type System")? */
@@ -98,9 +99,11 @@ static bool is_string(struct str s)
 static bool check_value(const char *name, size_t name_n, struct str value, struct err *e)
 {
     if (value.n > EVENT_ATTRIBUTE_BYTES)
-        return err_set(e, "event attribute %.*s: %zu bytes, the most is %d", (int)name_n, name, value.n, EVENT_ATTRIBUTE_BYTES);
+        return err_set(e, "event attribute %.*s: %zu bytes, the most is %d", (int)name_n, name, value.n,
+                       EVENT_ATTRIBUTE_BYTES);
     if (!is_string(value))
-        return err_set(e, "event attribute %.*s: a control character, a noncharacter or bytes that are not UTF-8", (int)name_n, name);
+        return err_set(e, "event attribute %.*s: a control character, a noncharacter or bytes that are not UTF-8",
+                       (int)name_n, name);
     return true;
 }
 
@@ -141,7 +144,8 @@ static bool check_name(struct str name, struct err *e)
         return true;
     if (name.n > SHOWN_BYTES)
         name.n = SHOWN_BYTES;
-    return err_set(e, "event attribute \"%.*s\": a name has 1 to %d characters a to z and 0 to 9", STR_ARG(name), NAME_BYTES);
+    return err_set(e, "event attribute \"%.*s\": a name has 1 to %d characters a to z and 0 to 9", STR_ARG(name),
+                   NAME_BYTES);
 }
 
 static bool check_extensions(const struct event *f, struct err *e)
@@ -198,7 +202,7 @@ const struct event *event_new(const struct event *f, struct err *e)
     for (size_t i = 0; i < ATTRIBUTES; i++)
         *slot(&b->ev, &attributes[i]) = put(&to, value_of(f, &attributes[i]));
     for (size_t i = 0; i < f->extension_count; i++) {
-        put(&to, STR(prefix));      /* so that a record's header name stands here, too */
+        put(&to, STR(prefix)); /* so that a record's header name stands here, too */
         headers[i].name = put(&to, f->extensions[i].name);
         struct str value = f->extensions[i].value;
         headers[i].value = put(&to, value.at ? value : STR(""));
@@ -339,6 +343,7 @@ const struct event *event_from_record(const struct record *r, struct err *e)
     if (mode > 0)
         return event_from_json(r->value, e);
     if (mode == 0)
-        err_set(e, "not a CloudEvent: neither a %s header nor a content-type of application/cloudevents+json", version_header);
+        err_set(e, "not a CloudEvent: neither a %s header nor a content-type of application/cloudevents+json",
+                version_header);
     return NULL;
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* One event: the CloudEvents 1.0 attributes and the data's bytes. Immutable after birth, reference counted, one allocation.
+/* One event: the CloudEvents 1.0 attributes and the data's bytes. Immutable after birth, reference counted, one
+ * allocation.
  *
  *   struct event f = { .id = ..., .source = ..., .type = ..., .data = ... };
  *   const struct event *ev = event_new(&f, &e);         one reference, everything copied
  *   event_unref(ev);
  *
- * Encodings: a Kafka record in binary mode (`ce_` headers, value = the data untouched) or structured mode; an HTTP message in
- * binary mode (`ce-` headers, percent-encoded) or structured mode; JSON. Any thread may hold a reference. */
+ * Encodings: a Kafka record in binary mode (`ce_` headers, value = the data untouched) or structured mode; an HTTP
+ * message in binary mode (`ce-` headers, percent-encoded) or structured mode; JSON. Any thread may hold a reference. */
 #pragma once
 #include "bridge/lib/buf.h"
 #include "bridge/lib/err.h"
@@ -14,33 +15,34 @@
 #include "bridge/event/record.h"
 
 enum {
-    EVENT_ATTRIBUTES = 64,              /* most extension attributes of one event */
-    EVENT_ATTRIBUTE_BYTES = 8 * 1024,   /* longest attribute value */
-    EVENT_DATA_BYTES = 64 << 20,        /* longest data */
-    EVENT_HEADERS = EVENT_ATTRIBUTES + 9,   /* most headers that event_to_headers writes */
+    EVENT_ATTRIBUTES = 64,                /* most extension attributes of one event */
+    EVENT_ATTRIBUTE_BYTES = 8 * 1024,     /* longest attribute value */
+    EVENT_DATA_BYTES = 64 << 20,          /* longest data */
+    EVENT_HEADERS = EVENT_ATTRIBUTES + 9, /* most headers that event_to_headers writes */
 };
 
 struct event {
-    struct str id, source, type;                        /* required, not empty */
-    struct str subject, time, datacontenttype, dataschema;  /* absent when not set; time is RFC 3339 as it came */
-    const struct header *extensions;                    /* name: [a-z0-9]{1,20}; value without control characters; traceparent is one */
+    struct str id, source, type;                           /* required, not empty */
+    struct str subject, time, datacontenttype, dataschema; /* absent when not set; time is RFC 3339 as it came */
+    const struct header *extensions; /* name: [a-z0-9]{1,20}; value without control characters; traceparent is one */
     size_t extension_count;
-    struct str data;                                    /* absent: no data */
+    struct str data; /* absent: no data */
 };
 
 /* A copy of the fields as an event with one reference, or NULL with *e naming the attribute that is missing or wrong
  * (CloudEvents 1.0 section 3). */
 const struct event *event_new(const struct event *fields, struct err *e);
 const struct event *event_ref(const struct event *ev);
-void event_unref(const struct event *ev);               /* accepts NULL */
+void event_unref(const struct event *ev); /* accepts NULL */
 
-/* The value of an attribute or extension by its CloudEvents name ("type", "subject", "partitionkey"); absent when not set. */
+/* The value of an attribute or extension by its CloudEvents name ("type", "subject", "partitionkey"); absent when
+ * not set. */
 struct str event_attribute(const struct event *ev, struct str name);
 /* The time attribute in milliseconds since 1970, or `otherwise` when absent. */
 int64_t event_time_ms(const struct event *ev, int64_t otherwise);
 
-/* Kafka binary mode (kafka-protocol-binding 3.2): writes the `ce_` and content-type headers, which point into ev, to out
- * (room for EVENT_HEADERS); returns how many. The record's value is ev->data. */
+/* Kafka binary mode (kafka-protocol-binding 3.2): writes the `ce_` and content-type headers, which point into ev, to
+ * out (room for EVENT_HEADERS); returns how many. The record's value is ev->data. */
 size_t event_to_headers(const struct event *ev, struct header *out);
 /* Decodes a record of either mode: binary when it has ce_specversion, structured when its content-type starts with
  * application/cloudevents. NULL with *e when it is neither or is broken. */
@@ -49,8 +51,8 @@ const struct event *event_from_record(const struct record *r, struct err *e);
 /* JSON format 1.0 ("structured"): JSON data is spliced in byte for byte, text as a string, the rest as data_base64. */
 void event_to_json(const struct event *ev, struct buf *out);
 const struct event *event_from_json(struct str json, struct err *e);
-/* An application/cloudevents-batch+json array; returns how many events were written to out (each with one reference), or -1
- * with *e naming the index of the bad one; more than room is an error. */
+/* An application/cloudevents-batch+json array; returns how many events were written to out (each with one
+ * reference), or -1 with *e naming the index of the bad one; more than room is an error. */
 int event_from_json_batch(struct str json, const struct event **out, size_t room, struct err *e);
 
 /* HTTP binary mode (http-protocol-binding 3.1): appends `value` percent-encoded as a header value. */

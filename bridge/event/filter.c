@@ -8,12 +8,14 @@
 #include "bridge/lib/mem.h"
 
 enum dialect { EXACT, PREFIX, SUFFIX, ALL, ANY, NOT };
-static const char *const dialects[] = { [EXACT] = "exact", [PREFIX] = "prefix", [SUFFIX] = "suffix", [ALL] = "all", [ANY] = "any", [NOT] = "not", NULL };
+static const char *const dialects[] = {
+    [EXACT] = "exact", [PREFIX] = "prefix", [SUFFIX] = "suffix", [ALL] = "all", [ANY] = "any", [NOT] = "not", NULL
+};
 
 /* A leaf (one attribute and one value) or a node with filters below it. */
 struct filter {
     enum dialect dialect;
-    struct str attribute, value;        /* of a leaf; point into `bytes` */
+    struct str attribute, value; /* of a leaf; point into `bytes` */
     char *bytes;
     struct filter **below;
     size_t count;
@@ -22,9 +24,9 @@ struct filter {
 /* While compiling: how much was built, and where in the text we stand. */
 struct place {
     const struct place *up;
-    const char *key;                    /* NULL: the element `index` */
+    const char *key; /* NULL: the element `index` */
     size_t index;
-    int depth;                          /* filters around this one */
+    int depth; /* filters around this one */
     size_t *nodes;
 };
 
@@ -40,8 +42,8 @@ static void add_path(struct buf *out, const struct place *at)
 }
 
 /* Says where and why; returns NULL. */
-__attribute__((format(printf, 3, 4)))
-static struct filter *refuse(const struct place *at, struct err *e, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static struct filter *refuse(const struct place *at, struct err *e,
+                                                                   const char *fmt, ...)
 {
     char why[256];
     struct buf path = buf_new(1024);
@@ -80,7 +82,8 @@ static struct filter *node(enum dialect dialect, const struct place *at, struct 
     return f;
 }
 
-/* Takes `child`; without one (it could not be built) frees the parent, too. "All of all" is one "all", and so is "any". */
+/* Takes `child`; without one (it could not be built) frees the parent, too. "All of all" is one "all", and so is
+ * "any". */
 static struct filter *adopt(struct filter *parent, struct filter *child)
 {
     bool same = child && parent->dialect != NOT && child->dialect == parent->dialect;
@@ -210,19 +213,17 @@ static struct filter *dialect_at(const struct place *at, const json_t *json, str
         i++;
     if (!dialects[i]) {
         const char *near = str_nearest(str_of(at->key), dialects);
-        return refuse(at, e, "no such dialect%s%s%s", near ? ", did you mean " : " (exact, prefix, suffix, all, any, not)", near ? near : "",
-            near ? "?" : "");
+        return refuse(at, e, "no such dialect%s%s%s",
+                      near ? ", did you mean " : " (exact, prefix, suffix, all, any, not)", near ? near : "",
+                      near ? "?" : "");
     }
     switch ((enum dialect)i) {
     case EXACT:
     case PREFIX:
-    case SUFFIX:
-        return leaves((enum dialect)i, at, json, e);
+    case SUFFIX: return leaves((enum dialect)i, at, json, e);
     case ALL:
-    case ANY:
-        return several((enum dialect)i, at, json, e);
-    case NOT:
-        break;
+    case ANY: return several((enum dialect)i, at, json, e);
+    case NOT: break;
     }
     struct place here = *at;
     here.depth++;
@@ -258,17 +259,12 @@ bool filter_match(const struct filter *f, const struct event *ev)
         return true;
     struct str value = f->bytes ? event_attribute(ev, f->attribute) : STR_ABSENT;
     switch (f->dialect) {
-    case EXACT:
-        return value.at && str_eq(value, f->value);
-    case PREFIX:
-        return value.at && str_starts(value, f->value);
-    case SUFFIX:
-        return value.at && str_ends(value, f->value);
-    case NOT:
-        return !filter_match(f->below[0], ev);
+    case EXACT: return value.at && str_eq(value, f->value);
+    case PREFIX: return value.at && str_starts(value, f->value);
+    case SUFFIX: return value.at && str_ends(value, f->value);
+    case NOT: return !filter_match(f->below[0], ev);
     case ALL:
-    case ANY:
-        break;
+    case ANY: break;
     }
     for (size_t i = 0; i < f->count; i++)
         if (filter_match(f->below[i], ev) != (f->dialect == ALL))
@@ -295,7 +291,7 @@ static void add_text(struct buf *out, const struct filter *f)
 
 char *filter_text(const struct filter *f)
 {
-    struct buf out = buf_new(FILTER_NODES * (size_t)(6 * EVENT_ATTRIBUTE_BYTES + 64));     /* every byte escaped */
+    struct buf out = buf_new(FILTER_NODES * (size_t)(6 * EVENT_ATTRIBUTE_BYTES + 64)); /* every byte escaped */
     if (f)
         add_text(&out, f);
     else

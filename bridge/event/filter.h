@@ -15,10 +15,10 @@ enum { FILTER_NODES = 1000, FILTER_DEPTH = 16 };
 
 struct filter;
 
-/* From the JSON form ({"exact":{"type":"x"}} or an array of such, which means all). `json` is borrowed. NULL with *e that says
- * where in the filter (`any[1].prefix.type`) and what. Limits: FILTER_NODES, FILTER_DEPTH. */
+/* From the JSON form ({"exact":{"type":"x"}} or an array of such, which means all). `json` is borrowed. NULL with *e
+ * that says where in the filter (`any[1].prefix.type`) and what. Limits: FILTER_NODES, FILTER_DEPTH. */
 struct filter *filter_new(const json_t *json, struct err *e);
-void filter_free(struct filter *f);             /* accepts NULL */
-bool filter_match(const struct filter *f, const struct event *ev);      /* NULL matches everything */
+void filter_free(struct filter *f);                                /* accepts NULL */
+bool filter_match(const struct filter *f, const struct event *ev); /* NULL matches everything */
 /* Equal filters have equal texts: a canonical form for grouping listeners; free() it. */
 char *filter_text(const struct filter *f);

@@ -3,7 +3,7 @@
 #include "bridge/event/draft.h"
 #include "bridge/lib/crypto.h"
 
-enum { NAME_BYTES = 64 };       /* longer than any valid name, so that a longer one is still seen to be invalid */
+enum { NAME_BYTES = 64 }; /* longer than any valid name, so that a longer one is still seen to be invalid */
 
 static bool needs_encoding(unsigned char c)
 {
@@ -79,7 +79,8 @@ static struct str lower_case(struct buf *scratch, struct str name)
     return (struct str){ scratch->at + start, scratch->n - start };
 }
 
-static bool read_headers(struct draft *d, struct buf *scratch, const struct header *headers, size_t count, struct err *e)
+static bool read_headers(struct draft *d, struct buf *scratch, const struct header *headers, size_t count,
+                         struct err *e)
 {
     for (size_t i = 0; i < count; i++) {
         if (!is_attribute(&headers[i]))
@@ -91,7 +92,8 @@ static bool read_headers(struct draft *d, struct buf *scratch, const struct head
     return true;
 }
 
-static const struct event *from_binary(const struct header *headers, size_t count, struct str type, struct str body, struct err *e)
+static const struct event *from_binary(const struct header *headers, size_t count, struct str type, struct str body,
+                                       struct err *e)
 {
     struct draft d = { 0 };
     size_t room = 0;
@@ -103,7 +105,7 @@ static const struct event *from_binary(const struct header *headers, size_t coun
     bool ok = read_headers(&d, &scratch, headers, count, e);
     if (type.n > 0)
         d.fields.datacontenttype = type;
-    if (body.n > 0)             /* HTTP cannot tell empty from absent */
+    if (body.n > 0) /* HTTP cannot tell empty from absent */
         d.fields.data = body;
     const struct event *ev = ok ? draft_event(&d, e) : NULL;
     buf_free(&scratch);

@@ -51,8 +51,8 @@ void event_to_json(const struct event *ev, struct buf *out)
     buf_add_char(out, '}');
 }
 
-/* What one event's JSON says. Strings with escapes and base64 are decoded to `decoded`, which gets its whole size at once so
- * that what points into it stays where it is. */
+/* What one event's JSON says. Strings with escapes and base64 are decoded to `decoded`, which gets its whole size at
+ * once so that what points into it stays where it is. */
 struct reading {
     struct draft draft;
     struct jscan_value data, data_base64;
@@ -83,7 +83,7 @@ static bool check_integer(struct str *raw)
     if (!str_to_i64(*raw, &value) || value < INT32_MIN || value > INT32_MAX)
         return false;
     if (value == 0)
-        *raw = STR("0");        /* not -0 */
+        *raw = STR("0"); /* not -0 */
     return true;
 }
 
@@ -94,17 +94,14 @@ static bool read_attribute(struct reading *r, struct str name, struct jscan_valu
     struct str text = value.raw;
     switch (value.type) {
     case JSCAN_NONE:
-    case JSCAN_NULL:            /* as if it were not there */
-        return true;
-    case JSCAN_STRING:
-        return draft_set(&r->draft, name, content(r, value.raw), e);
+    case JSCAN_NULL: /* as if it were not there */ return true;
+    case JSCAN_STRING: return draft_set(&r->draft, name, content(r, value.raw), e);
     case JSCAN_NUMBER:
         if (!check_integer(&text))
             return err_set(e, "event attribute %.*s: a number that is not a 32-bit integer", STR_ARG(shown));
         break;
     case JSCAN_FALSE:
-    case JSCAN_TRUE:
-        break;
+    case JSCAN_TRUE: break;
     case JSCAN_ARRAY:
     case JSCAN_OBJECT:
         return err_set(e, "event attribute %.*s: neither a string, an integer nor a boolean", STR_ARG(shown));
@@ -162,7 +159,8 @@ static bool read_data(struct reading *r, struct err *e)
     return true;
 }
 
-static const struct event *read_event(struct reading *r, const struct jscan_member *members, size_t count, struct err *e)
+static const struct event *read_event(struct reading *r, const struct jscan_member *members, size_t count,
+                                      struct err *e)
 {
     for (size_t i = 0; i < count; i++)
         if (!read_member(r, &members[i], e))

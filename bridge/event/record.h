@@ -12,14 +12,14 @@ struct header {
 
 struct record {
     struct str topic;
-    int32_t partition;              /* -1 on the way out: chosen by the key's hash, or spread when there is no key */
-    int64_t offset;                 /* way in only */
-    int64_t timestamp_ms;           /* wall clock; 0 on the way out means now */
-    struct str key;                 /* absent: no key */
-    struct str value;               /* absent: a null value (tombstone) */
+    int32_t partition;    /* -1 on the way out: chosen by the key's hash, or spread when there is no key */
+    int64_t offset;       /* way in only */
+    int64_t timestamp_ms; /* wall clock; 0 on the way out means now */
+    struct str key;       /* absent: no key */
+    struct str value;     /* absent: a null value (tombstone) */
     const struct header *headers;
     size_t header_count;
-    void (*release)(struct record *r);      /* set by the broker that made it; NULL on the way out */
+    void (*release)(struct record *r); /* set by the broker that made it; NULL on the way out */
 };
 
 /* Gives back a record from consumer_poll; accepts NULL. Any thread, once. */

@@ -21,8 +21,8 @@ struct trail trail_read(const struct record *r)
 
 static bool is_origin(struct str name)
 {
-    return str_eq(name, STR(TRAIL_TOPIC)) || str_eq(name, STR(TRAIL_PARTITION)) || str_eq(name, STR(TRAIL_OFFSET)) ||
-           str_eq(name, STR(TRAIL_TIMESTAMP));
+    return str_eq(name, STR(TRAIL_TOPIC)) || str_eq(name, STR(TRAIL_PARTITION)) || str_eq(name, STR(TRAIL_OFFSET))
+           || str_eq(name, STR(TRAIL_TIMESTAMP));
 }
 
 void trail_move(struct moved *m, const struct record *r, const char *topic, const char *const *add)
@@ -47,8 +47,13 @@ void trail_move(struct moved *m, const struct record *r, const char *topic, cons
     for (size_t i = 0; i < added; i += 2)
         if (add[i + 1] && add[i + 1][0])
             m->headers[n++] = (struct header){ str_of(add[i]), str_of(add[i + 1]) };
-    m->record = (struct record){ .topic = str_of(topic), .partition = -1, .timestamp_ms = r->timestamp_ms, .key = r->key,
-                                 .value = r->value, .headers = m->headers, .header_count = n };
+    m->record = (struct record){ .topic = str_of(topic),
+                                 .partition = -1,
+                                 .timestamp_ms = r->timestamp_ms,
+                                 .key = r->key,
+                                 .value = r->value,
+                                 .headers = m->headers,
+                                 .header_count = n };
 }
 
 void trail_free(struct moved *m)

@@ -16,22 +16,22 @@
 #include "bridge/event/record.h"
 
 #define TRAIL_PREFIX    "aqueduct-"
-#define TRAIL_SINK      "aqueduct-sink"         /* id of the sink that gave up */
-#define TRAIL_SOURCE    "aqueduct-source"       /* instead of sink: id of the source whose event no topic could take */
-#define TRAIL_ATTEMPTS  "aqueduct-attempts"     /* decimal */
-#define TRAIL_FIRST     "aqueduct-first"        /* RFC 3339: first attempt */
-#define TRAIL_LAST      "aqueduct-last"         /* RFC 3339: last attempt */
-#define TRAIL_DUE       "aqueduct-due"          /* decimal ms since 1970: not before */
-#define TRAIL_STATUS    "aqueduct-status"       /* decimal: the receiver's last status; left out when there was none */
-#define TRAIL_CLASS     "aqueduct-class"        /* refused unavailable configuration poison blocked invalid unrouted */
-#define TRAIL_REASON    "aqueduct-reason"       /* for a person */
-#define TRAIL_STATE     "aqueduct-state"        /* "redriven" */
-#define TRAIL_TOPIC     "aqueduct-topic"        /* origin: where the record stood first */
+#define TRAIL_SINK      "aqueduct-sink"     /* id of the sink that gave up */
+#define TRAIL_SOURCE    "aqueduct-source"   /* instead of sink: id of the source whose event no topic could take */
+#define TRAIL_ATTEMPTS  "aqueduct-attempts" /* decimal */
+#define TRAIL_FIRST     "aqueduct-first"    /* RFC 3339: first attempt */
+#define TRAIL_LAST      "aqueduct-last"     /* RFC 3339: last attempt */
+#define TRAIL_DUE       "aqueduct-due"      /* decimal ms since 1970: not before */
+#define TRAIL_STATUS    "aqueduct-status"   /* decimal: the receiver's last status; left out when there was none */
+#define TRAIL_CLASS     "aqueduct-class"    /* refused unavailable configuration poison blocked invalid unrouted */
+#define TRAIL_REASON    "aqueduct-reason"   /* for a person */
+#define TRAIL_STATE     "aqueduct-state"    /* "redriven" */
+#define TRAIL_TOPIC     "aqueduct-topic"    /* origin: where the record stood first */
 #define TRAIL_PARTITION "aqueduct-partition"
 #define TRAIL_OFFSET    "aqueduct-offset"
-#define TRAIL_TIMESTAMP "aqueduct-timestamp"    /* decimal ms since 1970: its time there */
+#define TRAIL_TIMESTAMP "aqueduct-timestamp" /* decimal ms since 1970: its time there */
 
-#define TOPIC_DEAD_LETTER "dead-letter"         /* each behind the broker's prefix */
+#define TOPIC_DEAD_LETTER "dead-letter" /* each behind the broker's prefix */
 #define TOPIC_STATE       "state"
 #define TOPIC_RETRY       "retry."
 #define TOPIC_REDRIVE     "redrive."
@@ -39,15 +39,16 @@
 /* What is known of a record's way so far. */
 struct trail {
     unsigned attempts;
-    int64_t first_ms;               /* wall clock of the first attempt; 0: none yet */
-    int64_t due_ms;                 /* wall clock; 0: now */
+    int64_t first_ms; /* wall clock of the first attempt; 0: none yet */
+    int64_t due_ms;   /* wall clock; 0: now */
 };
 
 /* Reads the trail of a record of a retry topic; what is missing or broken counts as zero. */
 struct trail trail_read(const struct record *r);
 
-/* A copy of `r` for another topic with the header pairs of `add` (name, value, ..., NULL; pairs without a value are left out) as its
- * new trail, and its origin: the one it carries, or else its own place. The view borrows r and the pairs; free with trail_free. */
+/* A copy of `r` for another topic with the header pairs of `add` (name, value, ..., NULL; pairs without a value are
+ * left out) as its new trail, and its origin: the one it carries, or else its own place. The view borrows r and the
+ * pairs; free with trail_free. */
 struct moved {
     struct record record;
     struct header *headers;

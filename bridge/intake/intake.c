@@ -14,16 +14,17 @@
 #include "bridge/event/trail.h"
 
 enum {
-    ROUND = 256,                    /* emissions taken in one turn */
-    BATCH_TAG = 0,                  /* an ordered source has one publication at a time */
-    BACKOFF_FIRST_MS = 100, BACKOFF_MOST_MS = 5000,
+    ROUND = 256,   /* emissions taken in one turn */
+    BATCH_TAG = 0, /* an ordered source has one publication at a time */
+    BACKOFF_FIRST_MS = 100,
+    BACKOFF_MOST_MS = 5000,
     DEAD_HEADERS = EVENT_HEADERS + 6,
 };
 
-struct slot {                       /* an emission between read() and settle() */
+struct slot { /* an emission between read() and settle() */
     uint64_t tag;
-    int32_t next;                   /* free list, or the next repeat that waits for the same event */
-    bool remembered;                /* its pair is pending in the memory */
+    int32_t next;    /* free list, or the next repeat that waits for the same event */
+    bool remembered; /* its pair is pending in the memory */
 };
 
 struct counters {
@@ -34,20 +35,20 @@ struct intake {
     struct source *s;
     struct broker *broker;
     const struct router *router;
-    struct memory *memory;          /* NULL: no dedupe */
+    struct memory *memory; /* NULL: no dedupe */
     char *dead_letter_topic;
     bool drop_unrouted;
     int wake_fd;
-    struct mailbox done;            /* notes of the broker */
+    struct mailbox done; /* notes of the broker */
     atomic_bool stopping, abandoned;
     bool open;
 
-    struct slot *slots;             /* unordered: in_flight of them */
+    struct slot *slots; /* unordered: in_flight of them */
     int32_t free;
     size_t used, room;
 
-    struct batch *batch;            /* ordered: the batch on its way */
-    int64_t backoff_ms;             /* 0: the last read or publish went well */
+    struct batch *batch; /* ordered: the batch on its way */
+    int64_t backoff_ms;  /* 0: the last read or publish went well */
     int64_t not_before_ms;
     struct counters count;
 };
@@ -57,9 +58,9 @@ struct batch {
     struct emission emissions[ROUND];
     enum fate { FATE_STORED, FATE_UNROUTED, FATE_TOO_LARGE } fate[ROUND];
     size_t count;
-    size_t from, to;                /* what is published together: all of it, or one by one when something in it is too large */
+    size_t from, to; /* what is published together: all of it, or one by one when something in it is too large */
     bool published;
-    char why[120];                  /* FATE_TOO_LARGE: what the broker said */
+    char why[120]; /* FATE_TOO_LARGE: what the broker said */
 };
 
 /* ---- start and end ---- */
@@ -70,8 +71,10 @@ static void count_open(struct intake *in)
     struct counters *c = &in->count;
     c->received = metric_counter("aqueduct_source_received_total", "Events read from a source.", id);
     c->stored = metric_counter("aqueduct_source_stored_total", "Events acknowledged: the broker has them.", id);
-    c->repeats = metric_counter("aqueduct_source_repeats_total", "Stored events that were stored before: not published again.", id);
-    c->retries = metric_counter("aqueduct_source_retries_total", "Batches published again because the broker did not take them.", id);
+    c->repeats = metric_counter("aqueduct_source_repeats_total",
+                                "Stored events that were stored before: not published again.", id);
+    c->retries = metric_counter("aqueduct_source_retries_total",
+                                "Batches published again because the broker did not take them.", id);
     c->pending = metric_gauge("aqueduct_source_pending", "Events read and not settled yet.", id);
     static const char name[] = "aqueduct_source_refused_total", help[] = "Events not stored, by reason.";
     c->invalid = metric_counter(name, help, LABELS("source", in->s->id, "reason", "invalid"));
@@ -93,7 +96,7 @@ static void remember_one(void *ctx, const struct record *r)
         memory_add(ctx, source, id);
         return;
     }
-    const struct event *ev = event_from_record(r, NULL);    /* structured mode */
+    const struct event *ev = event_from_record(r, NULL); /* structured mode */
     if (ev)
         memory_add(ctx, ev->source, ev->id);
     event_unref(ev);
@@ -221,8 +224,12 @@ static void route(const struct intake *in, const struct event *ev, struct routed
     out->structured = buf_new(8u * EVENT_DATA_BYTES);
     size_t headers = event_to_headers(ev, out->headers);
     for (size_t i = 0; i < out->count; i++) {
-        out->records[i] = (struct record){ .topic = str_of(targets[i].topic), .partition = -1, .key = targets[i].key,
-                                           .value = ev->data, .headers = out->headers, .header_count = headers };
+        out->records[i] = (struct record){ .topic = str_of(targets[i].topic),
+                                           .partition = -1,
+                                           .key = targets[i].key,
+                                           .value = ev->data,
+                                           .headers = out->headers,
+                                           .header_count = headers };
         if (!targets[i].structured)
             continue;
         if (out->structured.n == 0)
@@ -235,8 +242,8 @@ static void route(const struct intake *in, const struct event *ev, struct routed
 }
 
 /* Makes the one record of an ordered source's event that no topic takes: a dead letter, so that nothing vanishes. */
-static void route_to_dead_letter(const struct intake *in, const struct event *ev, char when[CLOCK_TEXT], const char *why_class,
-                                 const char *why, struct routed *out)
+static void route_to_dead_letter(const struct intake *in, const struct event *ev, char when[CLOCK_TEXT],
+                                 const char *why_class, const char *why, struct routed *out)
 {
     out->structured = buf_new(0);
     clock_text(clock_wall_ms(), when);
@@ -248,8 +255,12 @@ static void route_to_dead_letter(const struct intake *in, const struct event *ev
     };
     for (size_t i = 0; i < sizeof trail / sizeof *trail; i++)
         out->headers[n++] = trail[i];
-    out->records[0] = (struct record){ .topic = str_of(in->dead_letter_topic), .partition = -1, .key = ev->subject,
-                                       .value = ev->data, .headers = out->headers, .header_count = n };
+    out->records[0] = (struct record){ .topic = str_of(in->dead_letter_topic),
+                                       .partition = -1,
+                                       .key = ev->subject,
+                                       .value = ev->data,
+                                       .headers = out->headers,
+                                       .header_count = n };
     out->count = 1;
 }
 
@@ -266,7 +277,8 @@ static void settle(struct intake *in, uint64_t tag, enum outcome o, const char *
     in->s->ops->settle(in->s, tag, o, why);
 }
 
-/* No route takes it: an error, unless the configuration says that such events may be dropped (then the sender is content). */
+/* No route takes it: an error, unless the configuration says that such events may be dropped (then the sender is
+ * content). */
 static void settle_unrouted(struct intake *in, uint64_t tag)
 {
     metric_add(in->count.pending, -1);
@@ -342,9 +354,14 @@ static void publish_one(struct intake *in, const struct emission *em)
         memory_begin(in->memory, em->event->source, em->event->id, (uint32_t)slot);
         in->slots[slot].remembered = true;
     }
-    broker_publish(in->broker, &(struct publication){
-        .records = r.records, .record_count = r.count, .state_of = in->s->id, .changes = em->changes,
-        .change_count = em->change_count, .done = on_done, .ctx = in, .tag = (uint64_t)slot });
+    broker_publish(in->broker, &(struct publication){ .records = r.records,
+                                                      .record_count = r.count,
+                                                      .state_of = in->s->id,
+                                                      .changes = em->changes,
+                                                      .change_count = em->change_count,
+                                                      .done = on_done,
+                                                      .ctx = in,
+                                                      .tag = (uint64_t)slot });
     buf_free(&r.structured);
 }
 
@@ -386,7 +403,7 @@ static void batch_publish(struct intake *in)
     size_t count = b->to - b->from, change_count = 0, record_count = 0;
     struct routed *routed = mem_alloc((count + 1) * sizeof *routed);
     struct record *records = mem_alloc((count + 1) * ROUTE_TARGETS * sizeof *records);
-    char (*when)[CLOCK_TEXT] = mem_alloc((count + 1) * sizeof *when);
+    char(*when)[CLOCK_TEXT] = mem_alloc((count + 1) * sizeof *when);
     for (size_t i = 0; i < count; i++) {
         size_t n = batch_route(in, b->from + i, &routed[i], when[i]);
         memcpy(records + record_count, routed[i].records, n * sizeof *records);
@@ -394,14 +411,19 @@ static void batch_publish(struct intake *in)
         change_count += b->emissions[b->from + i].change_count;
     }
     struct change *changes = mem_alloc((change_count + 1) * sizeof *changes), *end = changes;
-    for (size_t i = b->from; i < b->to; i++) {      /* borrowed until the next read(), which waits for this batch */
+    for (size_t i = b->from; i < b->to; i++) { /* borrowed until the next read(), which waits for this batch */
         for (size_t k = 0; k < b->emissions[i].change_count; k++)
             *end++ = b->emissions[i].changes[k];
     }
     b->published = true;
-    broker_publish(in->broker, &(struct publication){
-        .records = records, .record_count = record_count, .state_of = in->s->id, .changes = changes,
-        .change_count = change_count, .done = on_done, .ctx = in, .tag = BATCH_TAG });
+    broker_publish(in->broker, &(struct publication){ .records = records,
+                                                      .record_count = record_count,
+                                                      .state_of = in->s->id,
+                                                      .changes = changes,
+                                                      .change_count = change_count,
+                                                      .done = on_done,
+                                                      .ctx = in,
+                                                      .tag = BATCH_TAG });
     for (size_t i = 0; i < count; i++)
         buf_free(&routed[i].structured);
     free(changes);
@@ -430,12 +452,14 @@ static void back_off(struct intake *in)
 static void batch_again(struct intake *in, const char *why)
 {
     if (in->backoff_ms == 0)
-        LOG(WARN, "the broker did not take a batch; it is published again until it does", LOG_C("source", in->s->id), LOG_C("reason", why));
+        LOG(WARN, "the broker did not take a batch; it is published again until it does", LOG_C("source", in->s->id),
+            LOG_C("reason", why));
     metric_add(in->count.retries, 1);
     back_off(in);
 }
 
-/* Something in from..to can never be stored: then one by one, and the one that it is becomes a dead letter without its data. */
+/* Something in from..to can never be stored: then one by one, and the one that it is becomes a dead letter without
+ * its data. */
 static void batch_narrow(struct intake *in, const char *why)
 {
     struct batch *b = in->batch;
@@ -445,8 +469,8 @@ static void batch_narrow(struct intake *in, const char *why)
         batch_again(in, why);
     else {
         const struct event *ev = b->emissions[b->from].event;
-        LOG(ERROR, "an event can never be stored; its dead letter is stored without its data", LOG_C("source", in->s->id), LOG_STR("event", ev->id),
-            LOG_STR("type", ev->type), LOG_C("reason", why));
+        LOG(ERROR, "an event can never be stored; its dead letter is stored without its data",
+            LOG_C("source", in->s->id), LOG_STR("event", ev->id), LOG_STR("type", ev->type), LOG_C("reason", why));
         b->fate[b->from] = FATE_TOO_LARGE;
         snprintf(b->why, sizeof b->why, "%s", why);
     }
@@ -465,7 +489,7 @@ static void settle_batch(struct intake *in)
             settle(in, em->tag, b->fate[i] == FATE_TOO_LARGE ? OUTCOME_INVALID : OUTCOME_STORED, "");
     }
     b->from = b->to;
-    b->to = b->from + 1;        /* only ever used after batch_narrow */
+    b->to = b->from + 1; /* only ever used after batch_narrow */
     if (b->from < b->count)
         return;
     in->batch = NULL;
@@ -481,12 +505,8 @@ static void finish_batch(struct intake *in, enum outcome o, const char *why)
         crash_point("intake-before-settle");
         settle_batch(in);
         return;
-    case OUTCOME_INVALID:
-        batch_narrow(in, why);
-        return;
-    case OUTCOME_UNAVAILABLE:
-        batch_again(in, why);
-        return;
+    case OUTCOME_INVALID: batch_narrow(in, why); return;
+    case OUTCOME_UNAVAILABLE: batch_again(in, why); return;
     }
 }
 
@@ -505,7 +525,8 @@ static void take_news(struct intake *in)
         }
 }
 
-/* Waits for news alone: an ordered source has nothing to do while its batch is on its way, nobody before a wait is over. */
+/* Waits for news alone: an ordered source has nothing to do while its batch is on its way, nobody before a wait is
+ * over. */
 static void wait_for_news(struct intake *in)
 {
     int64_t wait = in->not_before_ms - clock_mono_ms();

@@ -7,15 +7,17 @@
  *                 |            `--------------> INVALID (too large): settle; an ordered source's becomes a dead letter without data
  *                 `--> a repeat: waits for the first one's outcome, or is settled as STORED at once
  *
- * Nothing is settled as stored before the broker said so. An unordered source has up to `in_flight` emissions on their way; an
- * ordered one has one batch, whose changes are stored with it, so its state only ever moves past what is stored.
+ * Nothing is settled as stored before the broker said so. An unordered source has up to `in_flight` emissions on their
+ * way; an ordered one has one batch, whose changes are stored with it, so its state only ever moves past what is
+ * stored.
  *
- * The memory of ids (for sources with `dedupe`) holds exact (source, id) pairs of the newest `dedupe_size` stored events; it is
- * filled from the topics' tails at start, so what it knows was stored, whatever happened to the process.
+ * The memory of ids (for sources with `dedupe`) holds exact (source, id) pairs of the newest `dedupe_size` stored
+ * events; it is filled from the topics' tails at start, so what it knows was stored, whatever happened to the process.
  *
  * Counters: received = stored + refused{reason} + pending; repeats are among the stored.
  *
- * Threads: intake_new, intake_close and intake_free on the main thread, the steps on the source's own; intake_stop and intake_abandon anywhere. */
+ * Threads: intake_new, intake_close and intake_free on the main thread, the steps on the source's own; intake_stop
+ * and intake_abandon anywhere. */
 #pragma once
 #include "bridge/broker/broker.h"
 #include "bridge/config/config.h"
@@ -23,10 +25,12 @@
 
 struct intake;
 
-/* Restores the source's state and the memory of ids, and opens the source. Everything is borrowed and outlives the intake. */
+/* Restores the source's state and the memory of ids, and opens the source. Everything is borrowed and outlives the
+ * intake. */
 struct intake *intake_new(const struct source_config *source, const struct config *config, struct broker *broker,
                           const struct router *router, struct err *e);
-/* One turn: waits for input or news, moves things on. False when there is nothing left to do: stopped and drained, or abandoned. */
+/* One turn: waits for input or news, moves things on. False when there is nothing left to do: stopped and drained,
+ * or abandoned. */
 bool intake_step(struct intake *in);
 /* From now on no new events are read; what is on its way is finished. */
 void intake_stop(struct intake *in);
@@ -34,5 +38,6 @@ void intake_stop(struct intake *in);
 void intake_abandon(struct intake *in);
 /* After the last step: closes the source. Accepts NULL. */
 void intake_close(struct intake *in);
-/* Closes it if need be; accepts NULL. Not before the broker is closed when publications were abandoned: it still reports them. */
+/* Closes it if need be; accepts NULL. Not before the broker is closed when publications were abandoned: it still
+ * reports them. */
 void intake_free(struct intake *in);

@@ -45,8 +45,10 @@ size_t router_targets(const struct router *r, const struct event *ev, struct tar
         const struct route_config *route = &r->routes[i];
         if (!filter_match(route->filter, ev))
             continue;
-        if (!has_topic(out, count, route->topic))       /* two `also` routes to one topic are no reason to store an event twice */
-            out[count++] = (struct target){ route->topic, key_of(route, ev), strcmp(route->encoding, "structured") == 0 };
+        if (!has_topic(out, count,
+                       route->topic)) /* two `also` routes to one topic are no reason to store an event twice */
+            out[count++] = (struct target){ route->topic, key_of(route, ev),
+                                            strcmp(route->encoding, "structured") == 0 };
         if (!route->also)
             break;
     }

@@ -5,12 +5,12 @@
 #include "bridge/lib/mem.h"
 
 struct pair {
-    struct pair *next;              /* in its bucket */
-    struct pair *younger;           /* in the queue of stored pairs */
+    struct pair *next;    /* in its bucket */
+    struct pair *younger; /* in the queue of stored pairs */
     uint64_t hash;
-    int64_t slot;                   /* or MEMORY_STORED */
+    int64_t slot; /* or MEMORY_STORED */
     size_t source_length, length;
-    char text[];                    /* source, then id */
+    char text[]; /* source, then id */
 };
 
 struct memory {
@@ -18,7 +18,7 @@ struct memory {
     size_t mask;
     struct pair *oldest, *youngest;
     size_t stored, most;
-    struct pair **pending;          /* by slot */
+    struct pair **pending; /* by slot */
     size_t slots;
 };
 
@@ -57,9 +57,9 @@ static uint64_t hash_of(struct str source, struct str id)
 
 static bool same(const struct pair *p, uint64_t hash, struct str source, struct str id)
 {
-    return p->hash == hash && p->source_length == source.n && p->length == source.n + id.n &&
-           (source.n == 0 || memcmp(p->text, source.at, source.n) == 0) &&
-           (id.n == 0 || memcmp(p->text + source.n, id.at, id.n) == 0);
+    return p->hash == hash && p->source_length == source.n && p->length == source.n + id.n
+           && (source.n == 0 || memcmp(p->text, source.at, source.n) == 0)
+           && (id.n == 0 || memcmp(p->text + source.n, id.at, id.n) == 0);
 }
 
 static struct pair *find(const struct memory *m, uint64_t hash, struct str source, struct str id)

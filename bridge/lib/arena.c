@@ -8,7 +8,7 @@
 struct arena_block {
     struct arena_block *next;
     size_t n;
-    void *what;                     /* kept for somebody else */
+    void *what; /* kept for somebody else */
     void (*release)(void *);
     alignas(max_align_t) unsigned char bytes[];
 };

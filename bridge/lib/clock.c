@@ -83,7 +83,7 @@ static char *put(char *out, int width, int64_t value, char after)
 
 void clock_text(int64_t wall_ms, char out[CLOCK_TEXT])
 {
-    const int64_t first = -62167219200000, last = 253402300799999;    /* years 0000 and 9999 */
+    const int64_t first = -62167219200000, last = 253402300799999; /* years 0000 and 9999 */
     int64_t ms = wall_ms < first ? first : wall_ms > last ? last : wall_ms;
     int64_t days = (ms - (ms < 0 ? DAY_MS - 1 : 0)) / DAY_MS;
     int64_t rest = ms - days * DAY_MS;
@@ -156,10 +156,10 @@ static int days_in(int year, int month)
 bool clock_parse(struct str s, int64_t *wall_ms)
 {
     int year, month, day, hour, minute, second, ms, offset;
-    bool ok = digits(&s, 4, 0, 9999, &year) && one_of(&s, "-") && digits(&s, 2, 1, 12, &month) && one_of(&s, "-") &&
-        digits(&s, 2, 1, days_in(year, month), &day) && one_of(&s, "Tt") && digits(&s, 2, 0, 23, &hour) && one_of(&s, ":") &&
-        digits(&s, 2, 0, 59, &minute) && one_of(&s, ":") && digits(&s, 2, 0, 60, &second) && fraction(&s, &ms) &&
-        offset_minutes(&s, &offset) && s.n == 0;
+    bool ok = digits(&s, 4, 0, 9999, &year) && one_of(&s, "-") && digits(&s, 2, 1, 12, &month) && one_of(&s, "-")
+              && digits(&s, 2, 1, days_in(year, month), &day) && one_of(&s, "Tt") && digits(&s, 2, 0, 23, &hour)
+              && one_of(&s, ":") && digits(&s, 2, 0, 59, &minute) && one_of(&s, ":") && digits(&s, 2, 0, 60, &second)
+              && fraction(&s, &ms) && offset_minutes(&s, &offset) && s.n == 0;
     if (!ok)
         return false;
     int64_t minutes = days_of(year, month, day) * 1440 + hour * 60 + minute - offset;

@@ -9,15 +9,16 @@ struct duration {
     int64_t ms;
 };
 
-int64_t clock_mono_us(void);            /* microseconds from an arbitrary start, never goes back */
+int64_t clock_mono_us(void); /* microseconds from an arbitrary start, never goes back */
 int64_t clock_mono_ms(void);
-int64_t clock_wall_ms(void);            /* milliseconds since 1970-01-01T00:00:00Z */
+int64_t clock_wall_ms(void); /* milliseconds since 1970-01-01T00:00:00Z */
 
-/* RFC 3339 in UTC with milliseconds, "2026-11-20T10:00:00.123Z"; out has room for CLOCK_TEXT bytes. Years 0000 to 9999. */
+/* RFC 3339 in UTC with milliseconds, "2026-11-20T10:00:00.123Z"; out has room for CLOCK_TEXT bytes. Years 0000 to
+ * 9999. */
 enum { CLOCK_TEXT = 32 };
 void clock_text(int64_t wall_ms, char out[CLOCK_TEXT]);
-/* RFC 3339 date-time to milliseconds since 1970; any offset, T and Z in either case, fraction cut to milliseconds, a leap second
- * (23:59:60 UTC) counts as 23:59:59.999. False when it is not one. */
+/* RFC 3339 date-time to milliseconds since 1970; any offset, T and Z in either case, fraction cut to milliseconds, a
+ * leap second (23:59:60 UTC) counts as 23:59:59.999. False when it is not one. */
 bool clock_parse(struct str text, int64_t *wall_ms);
 
 /* Tests only: from now on both clocks stand still at these values until moved; clock_real ends it. */

@@ -34,7 +34,8 @@ struct hmac *hmac_new(struct str key)
     pthread_once(&once, fetch);
     struct hmac *h = mem_alloc(sizeof *h);
     char digest[] = "SHA256";
-    const OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0), OSSL_PARAM_construct_end() };
+    const OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+                                  OSSL_PARAM_construct_end() };
     h->context = EVP_MAC_CTX_new(hmac_algorithm);
     CHECK(h->context);
     CHECK(EVP_MAC_init(h->context, (const unsigned char *)(key.at ? key.at : ""), key.n, params) == 1);
@@ -45,14 +46,14 @@ void hmac_free(struct hmac *h)
 {
     if (!h)
         return;
-    EVP_MAC_CTX_free(h->context);       /* wipes the key */
+    EVP_MAC_CTX_free(h->context); /* wipes the key */
     free(h);
 }
 
 void hmac_sign(struct hmac *h, const struct str *parts, size_t count, unsigned char out[SHA256_BYTES])
 {
     size_t n = 0;
-    CHECK(EVP_MAC_init(h->context, NULL, 0, NULL) == 1);       /* the same key again */
+    CHECK(EVP_MAC_init(h->context, NULL, 0, NULL) == 1); /* the same key again */
     for (size_t i = 0; i < count; i++)
         if (parts[i].n > 0)
             CHECK(EVP_MAC_update(h->context, (const unsigned char *)parts[i].at, parts[i].n) == 1);
@@ -203,10 +204,10 @@ static void name_end(EVP_MD_CTX *digest, char out[UUID_TEXT])
     uuid_text(sha1, 5, out);
 }
 
-/* Aqueduct's own namespace, afceb73b-a43b-492d-9e86-9747940f047d, drawn at random once. It never changes: every captured row would get a new id. */
+/* Aqueduct's own namespace, afceb73b-a43b-492d-9e86-9747940f047d, drawn at random once. It never changes: every
+ * captured row would get a new id. */
 static const unsigned char namespace_aqueduct[UUID_BYTES] = {
-    0xaf, 0xce, 0xb7, 0x3b, 0xa4, 0x3b, 0x49, 0x2d,
-    0x9e, 0x86, 0x97, 0x47, 0x94, 0x0f, 0x04, 0x7d,
+    0xaf, 0xce, 0xb7, 0x3b, 0xa4, 0x3b, 0x49, 0x2d, 0x9e, 0x86, 0x97, 0x47, 0x94, 0x0f, 0x04, 0x7d,
 };
 
 void uuid_of(const struct str *fields, size_t count, char out[UUID_TEXT])
@@ -216,7 +217,8 @@ void uuid_of(const struct str *fields, size_t count, char out[UUID_TEXT])
         unsigned char length[8];
         for (int j = 0; j < 8; j++)
             length[j] = (unsigned char)((uint64_t)fields[i].n >> (56 - 8 * j));
-        CHECK(EVP_DigestUpdate(digest, length, sizeof length) == 1 && EVP_DigestUpdate(digest, fields[i].at, fields[i].n) == 1);
+        CHECK(EVP_DigestUpdate(digest, length, sizeof length) == 1
+              && EVP_DigestUpdate(digest, fields[i].at, fields[i].n) == 1);
     }
     name_end(digest, out);
 }

@@ -8,8 +8,8 @@ enum { SHA256_BYTES = 32, UUID_TEXT = 37 };
 
 /* HMAC-SHA256 with a key that is used often: re-initialised, not rebuilt, per message. One thread per struct hmac. */
 struct hmac;
-struct hmac *hmac_new(struct str key);                  /* copies the key; free with hmac_free */
-void hmac_free(struct hmac *h);                         /* accepts NULL; wipes the key */
+struct hmac *hmac_new(struct str key); /* copies the key; free with hmac_free */
+void hmac_free(struct hmac *h);        /* accepts NULL; wipes the key */
 /* The MAC of the parts one after the other, as if joined. */
 void hmac_sign(struct hmac *h, const struct str *parts, size_t count, unsigned char out[SHA256_BYTES]);
 
@@ -18,14 +18,14 @@ bool crypto_equal(struct str a, struct str b);
 void crypto_random(void *out, size_t n);
 void crypto_wipe(void *p, size_t n);
 
-void base64_add(struct buf *out, struct str bytes);                     /* RFC 4648 section 4, padded */
-bool base64_decode(struct buf *out, struct str text);                   /* strict alphabet; padding may be missing; false adds nothing */
-void hex_add(struct buf *out, struct str bytes);                        /* lower case */
-bool hex_decode(struct buf *out, struct str text);                      /* either case, even length */
+void base64_add(struct buf *out, struct str bytes);   /* RFC 4648 section 4, padded */
+bool base64_decode(struct buf *out, struct str text); /* strict alphabet; padding may be missing; false adds nothing */
+void hex_add(struct buf *out, struct str bytes);      /* lower case */
+bool hex_decode(struct buf *out, struct str text);    /* either case, even length */
 
-void uuid_random(char out[UUID_TEXT]);                                  /* version 4 */
-/* Version 5 (RFC 9562 section 5.5) of the fields under Aqueduct's namespace
- * afceb73b-a43b-492d-9e86-9747940f047d. Each field is length-prefixed before hashing, so ("a","bc") and ("ab","c") differ. */
+void uuid_random(char out[UUID_TEXT]); /* version 4 */
+/* Version 5 (RFC 9562 section 5.5) of the fields under Aqueduct's namespace afceb73b-a43b-492d-9e86-9747940f047d.
+ * Each field is length-prefixed before hashing, so ("a","bc") and ("ab","c") differ. */
 void uuid_of(const struct str *fields, size_t count, char out[UUID_TEXT]);
 /* Plain version 5 of one name under any namespace (16 bytes). */
 void uuid_v5(const unsigned char space[16], struct str name, char out[UUID_TEXT]);

@@ -11,7 +11,7 @@ bool err_set(struct err *e, const char *fmt, ...)
         return false;
     va_list args;
     va_start(args, fmt);
-    char text[sizeof e->text];          /* apart, because an argument may be e->text itself */
+    char text[sizeof e->text]; /* apart, because an argument may be e->text itself */
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     memcpy(e->text, text, sizeof text);

@@ -7,7 +7,7 @@
 
 struct scan {
     const char *start, *end;
-    const char *bad, *why;      /* where and why it failed */
+    const char *bad, *why; /* where and why it failed */
 };
 
 static const char *fail(struct scan *s, const char *at, const char *why)
@@ -38,7 +38,7 @@ static const char *plain_run(const char *p, const char *end)
     for (; end - p >= 16; p += 16) {
         __m128i bytes = _mm_loadu_si128((const void *)p);
         __m128i special = _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash));
-        special = _mm_or_si128(special, _mm_cmplt_epi8(bytes, space));      /* signed: beyond ASCII is below, too */
+        special = _mm_or_si128(special, _mm_cmplt_epi8(bytes, space)); /* signed: beyond ASCII is below, too */
         int mask = _mm_movemask_epi8(special);
         if (mask)
             return p + __builtin_ctz((unsigned)mask);
@@ -57,7 +57,10 @@ static int hex4(const char *p, const char *end)
         return -1;
     for (int i = 0; i < 4; i++) {
         char c = p[i];
-        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        int digit = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                           : -1;
         if (digit < 0)
             return -1;
         value = value << 4 | digit;
@@ -146,8 +149,8 @@ static const char *scan_word(struct scan *s, const char *p, struct str word)
 
 static const char *scan_value(struct scan *s, const char *p, int depth);
 
-/* One step in an array or object. *at stands at the opening bracket or at what followed the last item; it is moved to what
- * follows this item, or behind the closing bracket. */
+/* One step in an array or object. *at stands at the opening bracket or at what followed the last item; it is moved
+ * to what follows this item, or behind the closing bracket. */
 enum step { STEP_ITEM, STEP_END, STEP_BAD };
 
 static enum step step_to_item(const struct scan *s, const char **at, char open, char close)
@@ -210,7 +213,8 @@ static enum step step_member(struct scan *s, const char **at, int depth, struct 
     if (step != STEP_ITEM)
         return step;
     const char *name = *at;
-    const char *p = peek(s, name) == '"' ? scan_string(s, name + 1) : fail(s, name, "a member's name in quotes was expected");
+    const char *p = peek(s, name) == '"' ? scan_string(s, name + 1)
+                                         : fail(s, name, "a member's name in quotes was expected");
     if (!p)
         return STEP_BAD;
     const char *colon = skip_blank(s, p);
@@ -397,7 +401,7 @@ struct jscan_value jscan_pointer(struct jscan_value root, struct str pointer)
     if (pointer.n == 0)
         return root;
     str_cut(&rest, '/', &token);
-    if (token.n > 0)            /* it must begin with a slash */
+    if (token.n > 0) /* it must begin with a slash */
         return (struct jscan_value){ 0 };
     while (root.type != JSCAN_NONE && str_cut(&rest, '/', &token)) {
         buf_reset(&name);
@@ -445,8 +449,9 @@ void jscan_unescape(struct buf *out, struct str quoted)
     }
 }
 
-/* Writes as an escape the character at p, which is not plain, or as it is when it is a character beyond ASCII. The controls
- * U+0080 to U+009F (0xc2 0x80 to 0x9f) are escaped because log lines are written by this and shown on terminals. */
+/* Writes as an escape the character at p, which is not plain, or as it is when it is a character beyond ASCII. The
+ * controls U+0080 to U+009F (0xc2 0x80 to 0x9f) are escaped because log lines are written by this and shown on
+ * terminals. */
 static const char *add_special(struct buf *out, const char *p, const char *end)
 {
     unsigned char c = (unsigned char)*p;

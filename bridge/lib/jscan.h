@@ -1,30 +1,39 @@
 /* SPDX-License-Identifier: MIT */
 /* A strict one-pass JSON scanner (RFC 8259) for the hot path: it validates and yields spans; it allocates nothing.
  *
- * The text is checked whole: UTF-8, escapes, numbers, depth (JSCAN_DEPTH), no trailing bytes, no BOM. Spans point into the text.
- * Elsewhere (configuration, admin) jansson is used; its names are why these begin with jscan. */
+ * The text is checked whole: UTF-8, escapes, numbers, depth (JSCAN_DEPTH), no trailing bytes, no BOM. Spans point
+ * into the text. Elsewhere (configuration, admin) jansson is used; its names are why these begin with jscan. */
 #pragma once
 #include "bridge/lib/buf.h"
 #include "bridge/lib/err.h"
 #include "bridge/lib/str.h"
 
 enum { JSCAN_DEPTH = 256 };
-enum jscan_type { JSCAN_NONE, JSCAN_NULL, JSCAN_FALSE, JSCAN_TRUE, JSCAN_NUMBER, JSCAN_STRING, JSCAN_ARRAY, JSCAN_OBJECT };
+enum jscan_type {
+    JSCAN_NONE,
+    JSCAN_NULL,
+    JSCAN_FALSE,
+    JSCAN_TRUE,
+    JSCAN_NUMBER,
+    JSCAN_STRING,
+    JSCAN_ARRAY,
+    JSCAN_OBJECT
+};
 
 struct jscan_value {
-    enum jscan_type type;        /* JSCAN_NONE: absent */
-    struct str raw;             /* the value's own bytes, a string with its quotes */
+    enum jscan_type type; /* JSCAN_NONE: absent */
+    struct str raw;       /* the value's own bytes, a string with its quotes */
 };
 
 struct jscan_member {
-    struct str name;            /* raw, without quotes, escapes as written */
+    struct str name; /* raw, without quotes, escapes as written */
     struct jscan_value value;
 };
 
 /* Is `text` one JSON value? On false, *e names the byte offset and the cause. */
 bool jscan_check(struct str text, struct jscan_value *out, struct err *e);
-/* Checks the whole text, which must be an object, and writes its first `room` members in order; returns how many members it
- * has (may be more than room), or -1 with *e set. */
+/* Checks the whole text, which must be an object, and writes its first `room` members in order; returns how many
+ * members it has (may be more than room), or -1 with *e set. */
 int jscan_object(struct str text, struct jscan_member *out, size_t room, struct err *e);
 /* Walks the elements of an array that was checked before: *at starts as array.raw.at; false at the end. */
 bool jscan_next(struct jscan_value array, const char **at, struct jscan_value *element);

@@ -7,9 +7,14 @@
 #include "bridge/lib/clock.h"
 #include "bridge/lib/jscan.h"
 
-enum { VALUE_BYTES = 512, FIELDS = 32, LINE_BYTES = 256 * 1024, LINES_A_SECOND = 20 };     /* so that the longest line fits, each byte escaped */
+enum {
+    VALUE_BYTES = 512,
+    FIELDS = 32,
+    LINE_BYTES = 256 * 1024,
+    LINES_A_SECOND = 20
+}; /* so that the longest line fits, each byte escaped */
 
-static enum log_level least_level = LOG_INFO;      /* both written before other threads start */
+static enum log_level least_level = LOG_INFO; /* both written before other threads start */
 static bool as_json;
 static const char *const level_names[] = { "debug", "info", "warn", "error" };
 
@@ -88,7 +93,7 @@ void log_write(enum log_level level, const char *msg, const struct log_field *fi
     }
     buf_add_c(&line, as_json ? "}\n" : "\n");
     ssize_t written = write(STDERR_FILENO, line.at, line.n);
-    (void)written;      /* there is nowhere to say that the log is broken */
+    (void)written; /* there is nowhere to say that the log is broken */
     buf_free(&line);
 }
 

@@ -4,8 +4,8 @@
  *   LOG(WARN, "delivery failed", LOG_C("sink", s->id), LOG_STR("event", ev->id), LOG_INT("attempt", 3));
  *   level=warn time=2026-11-20T10:00:00.123Z msg="delivery failed" sink=crm event=... attempt=3
  *
- * Any thread; a line is one write(). Values are escaped, cut at 512 bytes; secrets never get here. An error is returned or
- * logged, never both. */
+ * Any thread; a line is one write(). Values are escaped, cut at 512 bytes; secrets never get here. An error is
+ * returned or logged, never both. */
 #pragma once
 #include "bridge/lib/str.h"
 
@@ -19,18 +19,32 @@ struct log_field {
     int64_t number;
 };
 
-#define LOG_STR(k, v) (struct log_field){ .key = (k), .kind = LOG_KIND_STR, .text = (v) }
-#define LOG_C(k, v) (struct log_field){ .key = (k), .kind = LOG_KIND_STR, .text = str_of(v) }
-#define LOG_INT(k, v) (struct log_field){ .key = (k), .kind = LOG_KIND_INT, .number = (int64_t)(v) }
+#define LOG_STR(k, v)                                                                                                  \
+    (struct log_field)                                                                                                 \
+    {                                                                                                                  \
+        .key = (k), .kind = LOG_KIND_STR, .text = (v)                                                                  \
+    }
+#define LOG_C(k, v)                                                                                                    \
+    (struct log_field)                                                                                                 \
+    {                                                                                                                  \
+        .key = (k), .kind = LOG_KIND_STR, .text = str_of(v)                                                            \
+    }
+#define LOG_INT(k, v)                                                                                                  \
+    (struct log_field)                                                                                                 \
+    {                                                                                                                  \
+        .key = (k), .kind = LOG_KIND_INT, .number = (int64_t)(v)                                                       \
+    }
 /* At least one field. */
 #define LOG(level, msg, ...) log_write(LOG_##level, msg, (const struct log_field[]){ __VA_ARGS__, { 0 } })
 
 /* Fields end with one that has no key. */
 void log_write(enum log_level level, const char *msg, const struct log_field *fields);
-void log_setup(enum log_level least, bool json);    /* main thread, before others start; default: info, logfmt */
+void log_setup(enum log_level least, bool json); /* main thread, before others start; default: info, logfmt */
 bool log_level_of(const char *name, enum log_level *out);
 
 /* For lines that strangers can cause: at most 20 a second. One thread. */
-struct log_limit { int64_t second, lines, left_out; };
+struct log_limit {
+    int64_t second, lines, left_out;
+};
 /* May one more be written now? *left_out, usually 0, is how many were not in the second before. */
 bool log_limit_pass(struct log_limit *l, int64_t *left_out);

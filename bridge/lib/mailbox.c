@@ -79,10 +79,10 @@ int wake_new(void)
 
 void wake_up(int wake_fd)
 {
-    int saved = errno;      /* we may be in a signal handler */
+    int saved = errno; /* we may be in a signal handler */
     uint64_t one = 1;
     ssize_t written = write(wake_fd, &one, sizeof one);
-    (void)written;          /* only fails when the counter is full: then it is awake already */
+    (void)written; /* only fails when the counter is full: then it is awake already */
     errno = saved;
 }
 
@@ -90,5 +90,5 @@ void wake_clear(int wake_fd)
 {
     uint64_t count;
     ssize_t n = read(wake_fd, &count, sizeof count);
-    (void)n;                /* fails when nothing was there, which is as good */
+    (void)n; /* fails when nothing was there, which is as good */
 }

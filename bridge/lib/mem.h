@@ -6,8 +6,8 @@
 #pragma once
 #include <stddef.h>
 
-void *mem_alloc(size_t n);                                  /* zeroed; free() it */
-void *mem_grow(void *p, size_t count, size_t size);         /* realloc to count * size bytes, overflow checked */
+void *mem_alloc(size_t n);                          /* zeroed; free() it */
+void *mem_grow(void *p, size_t count, size_t size); /* realloc to count * size bytes, overflow checked */
 _Noreturn void mem_check_failed(const char *what, const char *file, int line);
 
 #define CHECK(x) ((x) ? (void)0 : mem_check_failed(#x, __FILE__, __LINE__))

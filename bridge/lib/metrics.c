@@ -9,21 +9,22 @@
 
 enum kind { COUNTER, GAUGE, HISTOGRAM };
 
-static const int64_t bounds_us[] = { 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000,
-    10000000, 25000000, 50000000, 100000000 };
+static const int64_t bounds_us[] = { 100,     250,      500,      1000,     2500,     5000,    10000,
+                                     25000,   50000,    100000,   250000,   500000,   1000000, 2500000,
+                                     5000000, 10000000, 25000000, 50000000, 100000000 };
 enum { BOUNDS = sizeof bounds_us / sizeof *bounds_us };
 
 struct metric {
     const char *name, *help;
-    char *labels;                               /* as shown: sink="crm",reason="timeout" */
+    char *labels; /* as shown: sink="crm",reason="timeout" */
     enum kind kind;
-    atomic_int_least64_t value;                 /* of a histogram: the sum in microseconds */
-    atomic_int_least64_t *buckets;              /* BOUNDS + 1, not cumulative; NULL unless a histogram */
-    struct metric *next;                        /* sorted by name, then labels */
+    atomic_int_least64_t value;    /* of a histogram: the sum in microseconds */
+    atomic_int_least64_t *buckets; /* BOUNDS + 1, not cumulative; NULL unless a histogram */
+    struct metric *next;           /* sorted by name, then labels */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct metric *first;                    /* guarded by lock; metrics never go away */
+static struct metric *first; /* guarded by lock; metrics never go away */
 
 static void add_label_value(struct buf *out, const char *value)
 {
@@ -112,7 +113,7 @@ void metric_observe_us(struct metric *m, int64_t us)
     while (i < BOUNDS && us > bounds_us[i])
         i++;
     atomic_fetch_add_explicit(&m->buckets[i], 1, memory_order_relaxed);
-    metric_add(m, us > 0 ? us : 0);     /* a sum never goes down */
+    metric_add(m, us > 0 ? us : 0); /* a sum never goes down */
 }
 
 int64_t metric_value(const struct metric *m)

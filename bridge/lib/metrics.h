@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Counters, gauges and histograms, shown in Prometheus text format.
  *
- * A metric lives from its creation to the end of the process. Creating takes a lock and belongs to start-up (main thread, or
- * open()); adding is one relaxed atomic, from any thread. Asking for the same name and labels again gives the same metric. */
+ * A metric lives from its creation to the end of the process. Creating takes a lock and belongs to start-up (main
+ * thread, or open()); adding is one relaxed atomic, from any thread. Asking for the same name and labels again gives
+ * the same metric. */
 #pragma once
 #include <stdatomic.h>
 #include <stdint.h>
@@ -10,8 +11,8 @@
 
 struct metric;
 
-/* `labels` is a list "sink", "crm", "reason", "timeout", NULL of names and values (values are copied). `name` and `help` are
- * literals; counters end in _total by convention. */
+/* `labels` is a list "sink", "crm", "reason", "timeout", NULL of names and values (values are copied). `name` and
+ * `help` are literals; counters end in _total by convention. */
 struct metric *metric_counter(const char *name, const char *help, const char *const *labels);
 struct metric *metric_gauge(const char *name, const char *help, const char *const *labels);
 /* A histogram of seconds with fixed buckets from 100 us to 100 s; observe in microseconds. */
@@ -23,4 +24,4 @@ void metric_set(struct metric *m, int64_t value);
 void metric_observe_us(struct metric *m, int64_t us);
 int64_t metric_value(const struct metric *m);
 
-void metrics_write(struct buf *out);        /* the whole page, families sorted by name */
+void metrics_write(struct buf *out); /* the whole page, families sorted by name */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Options as rows of data: one row says key, type, default, range and documentation of one field of a struct.
  *
- * The loader (config.h), `aqueduct help`, schemas/config.schema.json and the README's tables all come from the rows. The type
- * column is taken from the field itself, so table and struct cannot disagree. */
+ * The loader (config.h), `aqueduct help`, schemas/config.schema.json and the README's tables all come from the rows.
+ * The type column is taken from the field itself, so table and struct cannot disagree. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,48 +10,83 @@
 #include "bridge/lib/clock.h"
 #include "bridge/lib/err.h"
 
-struct bytes     { int64_t n; };                            /* 64KiB 1MiB 500B */
-struct strings   { char **at; size_t count; };
-struct secret    { char *text; };                           /* never printed */
-struct secrets   { struct secret *at; size_t count; };
-struct durations { struct duration *at; size_t count; };
-struct map       { struct map_entry { char *key, *value; } *at; size_t count; };   /* string to string, in the file's order */
-struct list      { void *at; size_t count; };               /* of structs described by `.of`, each `.of_size` bytes */
+struct bytes {
+    int64_t n;
+}; /* 64KiB 1MiB 500B */
+struct strings {
+    char **at;
+    size_t count;
+};
+struct secret {
+    char *text;
+}; /* never printed */
+struct secrets {
+    struct secret *at;
+    size_t count;
+};
+struct durations {
+    struct duration *at;
+    size_t count;
+};
+struct map {
+    struct map_entry {
+        char *key, *value;
+    } * at;
+    size_t count;
+}; /* string to string, in the file's order */
+struct list {
+    void *at;
+    size_t count;
+}; /* of structs described by `.of`, each `.of_size` bytes */
 struct filter;
 
 enum option_type {
-    OPT_BOOL, OPT_INT, OPT_REAL, OPT_STR, OPT_SECRET, OPT_DURATION, OPT_BYTES,
-    OPT_STRINGS, OPT_SECRETS, OPT_DURATIONS, OPT_MAP, OPT_FILTER,
-    OPT_LIST,               /* a sequence of mappings with the rows `.of` */
-    OPT_GROUP,              /* one mapping with the rows `.of`, a struct inside the struct */
+    OPT_BOOL,
+    OPT_INT,
+    OPT_REAL,
+    OPT_STR,
+    OPT_SECRET,
+    OPT_DURATION,
+    OPT_BYTES,
+    OPT_STRINGS,
+    OPT_SECRETS,
+    OPT_DURATIONS,
+    OPT_MAP,
+    OPT_FILTER,
+    OPT_LIST,  /* a sequence of mappings with the rows `.of` */
+    OPT_GROUP, /* one mapping with the rows `.of`, a struct inside the struct */
 };
 
 struct option {
-    const char *key;                /* as written in YAML; NULL ends a table */
+    const char *key; /* as written in YAML; NULL ends a table */
     enum option_type type;
     size_t offset;
     bool required;
-    const char *fallback;           /* default, in the words of the YAML; NULL: zero, empty or absent */
-    int64_t min, max;               /* of numbers, durations (ms), sizes (bytes), and list lengths; both 0: no range beyond >= 0 */
-    const char *choices;            /* of strings: "a|b|c"; NULL: any */
-    const struct option *of;        /* rows of OPT_LIST and OPT_GROUP */
-    size_t of_size;                 /* OPT_LIST: bytes of one element */
-    const char *doc;                /* one sentence */
+    const char *fallback; /* default, in the words of the YAML; NULL: zero, empty or absent */
+    int64_t min, max;    /* of numbers, durations (ms), sizes (bytes), and list lengths; both 0: no range beyond >= 0 */
+    const char *choices; /* of strings: "a|b|c"; NULL: any */
+    const struct option *of; /* rows of OPT_LIST and OPT_GROUP */
+    size_t of_size;          /* OPT_LIST: bytes of one element */
+    const char *doc;         /* one sentence */
 };
 
-#define OPTION_TYPE(field)                                                                     \
+#define OPTION_TYPE(field)                                                                                             \
     _Generic((field), bool: OPT_BOOL, int64_t: OPT_INT, double: OPT_REAL, char *: OPT_STR,     \
         struct secret: OPT_SECRET, struct duration: OPT_DURATION, struct bytes: OPT_BYTES,     \
         struct strings: OPT_STRINGS, struct secrets: OPT_SECRETS, struct durations: OPT_DURATIONS, \
         struct map: OPT_MAP, struct filter *: OPT_FILTER, struct list: OPT_LIST)
 /* A row whose YAML key is the field's name. */
-#define OPTION(T, field, ...) \
-    { .key = #field, .type = OPTION_TYPE(((T *)0)->field), .offset = offsetof(T, field), __VA_ARGS__ }
+#define OPTION(T, field, ...)                                                                                          \
+    {                                                                                                                  \
+        .key = #field, .type = OPTION_TYPE(((T *)0)->field), .offset = offsetof(T, field), __VA_ARGS__                 \
+    }
 /* A row for a struct inside the struct. */
-#define OPTION_GROUP(T, field, rows, ...) \
-    { .key = #field, .type = OPT_GROUP, .offset = offsetof(T, field), .of = (rows), __VA_ARGS__ }
+#define OPTION_GROUP(T, field, rows, ...)                                                                              \
+    {                                                                                                                  \
+        .key = #field, .type = OPT_GROUP, .offset = offsetof(T, field), .of = (rows), __VA_ARGS__                      \
+    }
 
-/* Fills obj (zeroed) from the preset of that name: a file when it holds a '/' or ends in .yaml; else <name>.yaml in the folder
- * AQUEDUCT_PRESETS, then among the presets installed beside the program, then among those compiled into it. Its strings live
- * until exit. On false, *e names the place. Main thread. */
+/* Fills obj (zeroed) from the preset of that name: a file when it holds a '/' or ends in .yaml; else <name>.yaml in
+ * the folder AQUEDUCT_PRESETS, then among the presets installed beside the program, then among those compiled into
+ * it. Its strings live until exit. On false, *e names the place. Main thread. */
 bool preset_load(const char *name, const struct option *rows, void *obj, struct err *e);

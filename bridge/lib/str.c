@@ -87,10 +87,12 @@ bool str_to_i64(struct str s, int64_t *out)
     return true;
 }
 
-/* The length of the well-formed sequence that begins with a byte >= 0x80, or 0 (RFC 3629 section 4, "Syntax of UTF-8"). */
+/* The length of the well-formed sequence that begins with a byte >= 0x80, or 0 (RFC 3629 section 4, "Syntax of
+ * UTF-8"). */
 static size_t sequence(const unsigned char *p, size_t n)
 {
-    unsigned char low = 0x80, high = 0xbf;      /* bounds of the second byte: no overlong form, no surrogate, at most U+10FFFF */
+    unsigned char low = 0x80,
+                  high = 0xbf; /* bounds of the second byte: no overlong form, no surrogate, at most U+10FFFF */
     size_t length = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
     if (p[0] < 0xc2 || p[0] > 0xf4 || length > n)
         return 0;
@@ -163,8 +165,8 @@ static size_t edits(struct str a, struct str b)
                 best = last[j] + 1;
             if (now[j - 1] + 1 < best)
                 best = now[j - 1] + 1;
-            if (i > 1 && j > 1 && lower(a.at[i - 1]) == lower(b.at[j - 2]) && lower(a.at[i - 2]) == lower(b.at[j - 1]) &&
-                before[j - 2] + 1 < best)
+            if (i > 1 && j > 1 && lower(a.at[i - 1]) == lower(b.at[j - 2]) && lower(a.at[i - 2]) == lower(b.at[j - 1])
+                && before[j - 2] + 1 < best)
                 best = before[j - 2] + 1;
             now[j] = best;
         }
@@ -179,7 +181,7 @@ static size_t edits(struct str a, struct str b)
 const char *str_nearest(struct str word, const char *const *names)
 {
     const char *nearest = NULL;
-    size_t limit = (word.n + 1) / 3;    /* edits that a person may have made */
+    size_t limit = (word.n + 1) / 3; /* edits that a person may have made */
     if (word.n > NEAREST_LONGEST)
         return NULL;
     for (; *names; names++) {

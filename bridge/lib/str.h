@@ -14,9 +14,9 @@ struct str {
     size_t n;
 };
 
-#define STR(literal) ((struct str){ (literal), sizeof(literal) - 1 })   /* of a string literal */
-#define STR_ABSENT ((struct str){ NULL, 0 })
-#define STR_ARG(s) (int)(s).n, (s).at ? (s).at : ""                     /* for "%.*s"; callers bound n first */
+#define STR(literal) ((struct str){ (literal), sizeof(literal) - 1 }) /* of a string literal */
+#define STR_ABSENT   ((struct str){ NULL, 0 })
+#define STR_ARG(s)   (int)(s).n, (s).at ? (s).at : "" /* for "%.*s"; callers bound n first */
 
 /* A C string as a str; NULL gives the absent one. */
 static inline struct str str_of(const char *c)
@@ -45,19 +45,19 @@ static inline struct str str_from(struct str s, size_t n)
     return (struct str){ s.at + n, s.n - n };
 }
 
-bool str_eq_nocase(struct str a, struct str b);                 /* ASCII letters only */
+bool str_eq_nocase(struct str a, struct str b); /* ASCII letters only */
 bool str_starts_nocase(struct str s, struct str prefix);
-struct str str_trim(struct str s);                              /* without leading and trailing space and tab */
+struct str str_trim(struct str s); /* without leading and trailing space and tab */
 /* Cuts `*rest` at the first `sep`: returns what stands before it and moves *rest behind it. False when *rest is absent;
  * the last piece leaves *rest absent. */
 bool str_cut(struct str *rest, char sep, struct str *piece);
 /* Decimal digits only, no sign, no space, no overflow, at least one digit. */
 bool str_to_u64(struct str s, uint64_t *out);
-bool str_to_i64(struct str s, int64_t *out);                    /* an optional leading '-' */
-bool str_is_utf8(struct str s);                                 /* well-formed UTF-8 (RFC 3629), NUL allowed */
+bool str_to_i64(struct str s, int64_t *out); /* an optional leading '-' */
+bool str_is_utf8(struct str s);              /* well-formed UTF-8 (RFC 3629), NUL allowed */
 /* Bytes of the well-formed UTF-8 character that s begins with; 0 when there is none. */
 size_t str_utf8_length(struct str s);
-char *str_dup(struct str s);                                    /* NUL-terminated copy, free() it; aborts when memory is out */
+char *str_dup(struct str s); /* NUL-terminated copy, free() it; aborts when memory is out */
 /* The name nearest to `word` among `names` (NULL-terminated), or NULL when none is near: for "did you mean". */
 const char *str_nearest(struct str word, const char *const *names);
-uint64_t str_hash(struct str s);                                /* 64-bit, not keyed, stable across runs */
+uint64_t str_hash(struct str s); /* 64-bit, not keyed, stable across runs */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include "bridge/lib/mem.h"
 
-enum { FIRST_CAP = 64 };        /* a power of two, as all that follow */
+enum { FIRST_CAP = 64 }; /* a power of two, as all that follow */
 
 static size_t place(const struct watermark *w, size_t i)
 {

@@ -10,10 +10,10 @@
 #include <unistd.h>
 #include "bridge/lib/mem.h"
 
-enum { RECORD = 16 * 1024 };            /* most that one TLS record holds */
+enum { RECORD = 16 * 1024 }; /* most that one TLS record holds */
 
-/* Once SSL_write said "later", OpenSSL insists on getting the same bytes again. They are kept here, so that callers are free to
- * change their mind. */
+/* Once SSL_write said "later", OpenSSL insists on getting the same bytes again. They are kept here, so that callers
+ * are free to change their mind. */
 struct conn_record {
     size_t n;
     char at[RECORD];
@@ -145,9 +145,10 @@ size_t conn_pending(const struct conn *c)
 
 static bool tls_fail(struct err *e, const char *what, const char *file)
 {
-    unsigned long code = ERR_get_error();       /* of a file that cannot be opened, OpenSSL knows only errno */
+    unsigned long code = ERR_get_error(); /* of a file that cannot be opened, OpenSSL knows only errno */
     const char *why = ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(code);
-    return err_set(e, "%s %s: %s; it must be a PEM file that this user may read", what, file, why ? why : "cannot be used");
+    return err_set(e, "%s %s: %s; it must be a PEM file that this user may read", what, file,
+                   why ? why : "cannot be used");
 }
 
 struct ssl_ctx_st *conn_tls(const char *certificate, const char *key, struct err *e)
@@ -157,7 +158,8 @@ struct ssl_ctx_st *conn_tls(const char *certificate, const char *key, struct err
     CHECK(tls);
     SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION);
     SSL_CTX_set_options(tls, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
-    SSL_CTX_set_mode(tls, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_mode(tls,
+                     SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     /* The key first: the other way round, a key of another certificate gives a cryptic error. */
     if (SSL_CTX_use_PrivateKey_file(tls, key, SSL_FILETYPE_PEM) != 1)
         tls_fail(e, "tls_key", key);

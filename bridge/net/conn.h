@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* One non-blocking connection, plain or TLS (OpenSSL), and the listening sockets they come from.
  *
- * Reading and writing never block and look the same for both kinds. A connection is watched edge-triggered for everything from
- * the start, so no epoll_ctl is needed while it lives: whoever stops reading before conn_read said CONN_AGAIN must come back to
- * it by itself. One thread. With TLS the program must ignore SIGPIPE, since OpenSSL writes without MSG_NOSIGNAL. */
+ * Reading and writing never block and look the same for both kinds. A connection is watched edge-triggered for
+ * everything from the start, so no epoll_ctl is needed while it lives: whoever stops reading before conn_read said
+ * CONN_AGAIN must come back to it by itself. One thread. With TLS the program must ignore SIGPIPE, since OpenSSL
+ * writes without MSG_NOSIGNAL. */
 #pragma once
 #include "bridge/lib/err.h"
 #include "bridge/lib/str.h"
@@ -17,26 +18,26 @@ enum { CONN_AGAIN = -1, CONN_FAILED = -2, CONN_PEER = 64 };
 struct conn {
     struct loop_handler handler;
     int fd;
-    struct ssl_st *ssl;                 /* NULL: plain */
-    struct conn_record *record;         /* TLS: bytes already reported as written that wait for the kernel; NULL: none */
+    struct ssl_st *ssl;         /* NULL: plain */
+    struct conn_record *record; /* TLS: bytes already reported as written that wait for the kernel; NULL: none */
 };
 
 /* Takes an accepted fd; tls may be NULL. False closes it. */
 bool conn_open(struct conn *c, int fd, struct ssl_ctx_st *tls, struct loop *l);
-void conn_close(struct conn *c, struct loop *l);        /* TLS says goodbye if it can; twice is harmless */
-long conn_read(struct conn *c, char *out, size_t room); /* bytes; 0: the peer ended; CONN_AGAIN; CONN_FAILED */
-long conn_write(struct conn *c, const char *bytes, size_t n);   /* how many were taken, 0: none now; CONN_FAILED */
-void conn_end_write(struct conn *c);                    /* the peer sees the end after what was written */
-bool conn_is_ready(const struct conn *c);              /* plain, or the TLS handshake is done */
-size_t conn_pending(const struct conn *c);              /* bytes that TLS has read ahead or must still write */
+void conn_close(struct conn *c, struct loop *l);              /* TLS says goodbye if it can; twice is harmless */
+long conn_read(struct conn *c, char *out, size_t room);       /* bytes; 0: the peer ended; CONN_AGAIN; CONN_FAILED */
+long conn_write(struct conn *c, const char *bytes, size_t n); /* how many were taken, 0: none now; CONN_FAILED */
+void conn_end_write(struct conn *c);                          /* the peer sees the end after what was written */
+bool conn_is_ready(const struct conn *c);                     /* plain, or the TLS handshake is done */
+size_t conn_pending(const struct conn *c);                    /* bytes that TLS has read ahead or must still write */
 
-struct ssl_ctx_st *conn_tls(const char *certificate, const char *key, struct err *e);   /* PEM files; TLS 1.2 or later */
-void conn_tls_free(struct ssl_ctx_st *tls);             /* accepts NULL */
+struct ssl_ctx_st *conn_tls(const char *certificate, const char *key, struct err *e); /* PEM files; TLS 1.2 or later */
+void conn_tls_free(struct ssl_ctx_st *tls);                                           /* accepts NULL */
 
-/* Opens a listening socket at "127.0.0.1:8080", "[::1]:8080" or "unix:/path" (mode 0600; a socket file left behind by a dead
- * process is replaced). Returns the fd or -1. *port is set for TCP, 0 otherwise. */
+/* Opens a listening socket at "127.0.0.1:8080", "[::1]:8080" or "unix:/path" (mode 0600; a socket file left behind
+ * by a dead process is replaced). Returns the fd or -1. *port is set for TCP, 0 otherwise. */
 int listen_open(const char *address, int *port, struct err *e);
-bool listen_check(const char *address, struct err *e);  /* is it such an address? */
-void listen_close(int fd, const char *address);         /* removes a unix socket's file */
+bool listen_check(const char *address, struct err *e); /* is it such an address? */
+void listen_close(int fd, const char *address);        /* removes a unix socket's file */
 /* Accepts one connection: fd, or -1 with errno. Writes "127.0.0.1:5000", "[::1]:5000" or "unix" to peer. */
 int listen_accept(int fd, char peer[CONN_PEER]);

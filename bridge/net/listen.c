@@ -58,7 +58,8 @@ static socklen_t parse_local(const char *text, union address *out, struct err *e
 {
     size_t n = strlen(text + 5);
     if (n == 0 || n >= sizeof out->local.sun_path)
-        return err_set(e, "\"%s\" is not an address: a socket's path has 1 to %zu bytes", text, sizeof out->local.sun_path - 1);
+        return err_set(e, "\"%s\" is not an address: a socket's path has 1 to %zu bytes", text,
+                       sizeof out->local.sun_path - 1);
     memset(out, 0, sizeof *out);
     out->local.sun_family = AF_UNIX;
     memcpy(out->local.sun_path, text + 5, n);
@@ -120,7 +121,9 @@ int listen_open(const char *address, int *port, struct err *e)
     int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0 || !(local ? bind_local(fd, &a, n) : bind_tcp(fd, &a, n)) || listen(fd, BACKLOG) != 0) {
         const char *hint = errno == EADDRINUSE ? "; another program has it: stop that one, or choose another address"
-            : errno == EACCES ? "; ports below 1024 need CAP_NET_BIND_SERVICE, a socket's folder must be writable" : "";
+                           : errno == EACCES
+                               ? "; ports below 1024 need CAP_NET_BIND_SERVICE, a socket's folder must be writable"
+                               : "";
         err_set(e, "cannot listen on %s: %s%s", address, strerror(errno), hint);
         if (fd >= 0)
             close(fd);

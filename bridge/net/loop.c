@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The epoll loop: a table from fd to handler, with a serial so that an event of a closed fd never reaches its successor. */
+/* The epoll loop: a table from fd to handler, with a serial so that an event of a closed fd never reaches its
+ * successor. */
 #include "bridge/net/loop.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@ struct loop_slot {
 
 struct loop {
     int epoll_fd, wake_fd;
-    struct loop_slot *slots;            /* indexed by fd */
+    struct loop_slot *slots; /* indexed by fd */
     size_t slot_count;
     uint32_t serial;
 };
@@ -64,7 +65,7 @@ static uint64_t tag_of(int fd, uint32_t serial)
 bool loop_add(struct loop *l, int fd, uint32_t events, struct loop_handler *h)
 {
     struct loop_slot *slot = slot_of(l, fd);
-    uint32_t serial = ++l->serial & INT32_MAX;      /* never all ones, so no tag equals WAKE_TAG */
+    uint32_t serial = ++l->serial & INT32_MAX; /* never all ones, so no tag equals WAKE_TAG */
     struct epoll_event ev = { .events = events, .data.u64 = tag_of(fd, serial) };
     if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0)
         return false;

@@ -17,11 +17,11 @@ struct utf8 {
 struct ws_parser {
     size_t max_message;
     struct buf message;
-    int message_opcode;                 /* 0: no message has begun */
+    int message_opcode; /* 0: no message has begun */
     struct utf8 utf8;
     unsigned char head[FRAME_HEAD];
-    uint8_t head_n, opcode, masked_at;  /* masked_at: which mask byte is next */
-    bool in_payload, final, taken;      /* taken: the last event's payload may go now */
+    uint8_t head_n, opcode, masked_at; /* masked_at: which mask byte is next */
+    bool in_payload, final, taken;     /* taken: the last event's payload may go now */
     uint64_t left;
     unsigned char mask[4];
     uint8_t control_n;
@@ -228,7 +228,7 @@ static int take_payload(struct ws_parser *p, struct str *in, int *code)
     if (n == 0)
         return 0;
     char *room = buf_room(&p->message, n);
-    CHECK(room);                        /* start_frame has checked the size */
+    CHECK(room); /* start_frame has checked the size */
     unmask(p, room, from, n);
     p->message.n += n;
     if (p->message_opcode == WS_TEXT && !utf8_more(&p->utf8, room, n))

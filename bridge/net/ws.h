@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* The WebSocket framing layer (RFC 6455 section 5), sans-I/O: bytes in, messages and control frames out; frames built for sending.
+/* The WebSocket framing layer (RFC 6455 section 5), sans-I/O: bytes in, messages and control frames out; frames built
+ * for sending.
  *
- * A server's side: client frames must be masked, extensions are not negotiated, so reserved bits fail with 1002. One thread. */
+ * A server's side: client frames must be masked, extensions are not negotiated, so reserved bits fail with 1002. One
+ * thread. */
 #pragma once
 #include "bridge/lib/buf.h"
 #include "bridge/lib/str.h"
 
 enum { WS_CONTINUATION = 0, WS_TEXT = 1, WS_BINARY = 2, WS_CLOSE = 8, WS_PING = 9, WS_PONG = 10 };
-enum { WS_HEAD = 10 };              /* longest head of a server frame */
+enum { WS_HEAD = 10 }; /* longest head of a server frame */
 
 /* Writes the head of an unmasked final frame; returns its length (2, 4 or 10). */
 size_t ws_head(unsigned char out[WS_HEAD], int opcode, uint64_t payload);
@@ -16,12 +18,12 @@ void ws_accept(struct str key, char out[29]);
 
 struct ws_parser;
 struct ws_event {
-    int opcode;                     /* WS_TEXT, WS_BINARY (whole messages), WS_PING, WS_PONG, WS_CLOSE */
-    struct str payload;             /* valid until the next call */
-    int close_code;                 /* of WS_CLOSE: the peer's code, 1005 when it gave none */
+    int opcode;         /* WS_TEXT, WS_BINARY (whole messages), WS_PING, WS_PONG, WS_CLOSE */
+    struct str payload; /* valid until the next call */
+    int close_code;     /* of WS_CLOSE: the peer's code, 1005 when it gave none */
 };
 struct ws_parser *ws_parser_new(size_t max_message);
 void ws_parser_free(struct ws_parser *p);
-/* Takes bytes from *in (which moves forward) until one event is complete: 1 and *ev; 0: all taken, more is needed; -1: a protocol
- * error, *code is the close code to send (1002, 1007, 1009). Never wants bytes again after -1. */
+/* Takes bytes from *in (which moves forward) until one event is complete: 1 and *ev; 0: all taken, more is needed;
+ * -1: a protocol error, *code is the close code to send (1002, 1007, 1009). Never wants bytes again after -1. */
 int ws_parse(struct ws_parser *p, struct str *in, struct ws_event *ev, int *code);

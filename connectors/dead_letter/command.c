@@ -8,7 +8,7 @@
 #include "connectors/dead_letter/dead_letter.h"
 #include "connectors/dead_letter/print.h"
 
-enum { DONE = 0, FAILED = 1, USAGE = 2 };      /* exit codes */
+enum { DONE = 0, FAILED = 1, USAGE = 2 }; /* exit codes */
 enum { PAGE = 256, LIST_LIMIT = 50, SHOW_BYTES = 4096, PROGRESS_EVERY = 500 };
 
 static const char usage[] =
@@ -36,21 +36,37 @@ static const char usage[] =
 
 struct request {
     struct selection selection;
-    struct str since, state, limit, from;       /* as written */
+    struct str since, state, limit, from; /* as written */
     bool json, all, dry_run, raw, again;
-    int64_t most;                               /* --limit as a number; 0: not given */
+    int64_t most; /* --limit as a number; 0: not given */
 };
 
-#define TEXT(name, field) { name, false, offsetof(struct request, field) }
-#define FLAG(name, field) { name, true, offsetof(struct request, field) }
+#define TEXT(name, field)                                                                                              \
+    {                                                                                                                  \
+        name, false, offsetof(struct request, field)                                                                   \
+    }
+#define FLAG(name, field)                                                                                              \
+    {                                                                                                                  \
+        name, true, offsetof(struct request, field)                                                                    \
+    }
 static const struct word {
     const char *name;
-    bool flag;                  /* a bool; else a struct str that takes a value */
+    bool flag; /* a bool; else a struct str that takes a value */
     size_t offset;
 } words[] = {
-    TEXT("--sink", selection.owner), TEXT("--class", selection.class), TEXT("--type", selection.type_prefix), TEXT("--id", selection.id),
-    TEXT("--since", since), TEXT("--state", state), TEXT("--limit", limit), TEXT("--from", from),
-    FLAG("--json", json), FLAG("--all", all), FLAG("--dry-run", dry_run), FLAG("--raw", raw), FLAG("--again", again),
+    TEXT("--sink", selection.owner),
+    TEXT("--class", selection.class),
+    TEXT("--type", selection.type_prefix),
+    TEXT("--id", selection.id),
+    TEXT("--since", since),
+    TEXT("--state", state),
+    TEXT("--limit", limit),
+    TEXT("--from", from),
+    FLAG("--json", json),
+    FLAG("--all", all),
+    FLAG("--dry-run", dry_run),
+    FLAG("--raw", raw),
+    FLAG("--again", again),
 };
 enum { WORDS = sizeof words / sizeof *words };
 
@@ -108,7 +124,10 @@ static int parse_words(int argc, char **argv, struct request *r)
 /* A moment, or so long ago. */
 static bool parse_since(struct str s, int64_t *ms)
 {
-    static const struct { char unit; int64_t ms; } units[] = { { 's', 1000 }, { 'm', 60000 }, { 'h', 3600000 }, { 'd', 86400000 } };
+    static const struct {
+        char unit;
+        int64_t ms;
+    } units[] = { { 's', 1000 }, { 'm', 60000 }, { 'h', 3600000 }, { 'd', 86400000 } };
     uint64_t n;
     if (clock_parse(s, ms))
         return true;
@@ -146,8 +165,8 @@ static bool is_filtered(const struct request *r)
     return s->owner.at || s->class.at || s->type_prefix.at || s->id.at || r->since.at;
 }
 
-/* Calls `each` for the selected letters, a page at a time, so that the file is never locked for long; at most `most` of them.
- * Returns how many it called for; -1 with *e when the file fails or `each` does. */
+/* Calls `each` for the selected letters, a page at a time, so that the file is never locked for long; at most `most`
+ * of them. Returns how many it called for; -1 with *e when the file fails or `each` does. */
 static int64_t walk(struct letters *st, const struct request *r, bool newest, int64_t most,
                     bool (*each)(void *ctx, const struct letter *l, struct err *e), void *ctx, struct err *e)
 {
@@ -159,7 +178,7 @@ static int64_t walk(struct letters *st, const struct request *r, bool newest, in
             struct letter l;
             after = page[i];
             if (!letters_load(st, page[i], &l, e)) {
-                if (l.seq == 0)         /* the daemon has filed it anew, or dropped it, since the page was selected */
+                if (l.seq == 0) /* the daemon has filed it anew, or dropped it, since the page was selected */
                     continue;
                 return -1;
             }
@@ -264,7 +283,8 @@ static bool publish_note(const struct command_env *env, const struct letter *l, 
     clock_text(l->last_ms, last);
     struct moved m;
     trail_move(&m, &l->record, buf_c(&topic),
-        (const char *const[]){ TRAIL_SINK, owner, TRAIL_STATE, "redriven", TRAIL_LAST, l->last_ms ? last : NULL, NULL });
+               (const char *const[]){ TRAIL_SINK, owner, TRAIL_STATE, "redriven", TRAIL_LAST, l->last_ms ? last : NULL,
+                                      NULL });
     m.record.value = STR_ABSENT;
     bool ok = env->publish(env, &m.record, e);
     trail_free(&m);
@@ -311,7 +331,8 @@ static bool redrive_one(void *ctx, const struct letter *l, struct err *e)
         if (!publish_again(d->env, l, e))
             return false;
         if (!publish_note(d->env, l, e))
-            return err_prefix(e, "the last event was redriven, but that could not be noted; it is still listed as dead");
+            return err_prefix(e,
+                              "the last event was redriven, but that could not be noted; it is still listed as dead");
     }
     say(d->request->dry_run ? "would" : "redriven", l);
     fputc('\n', stdout);
@@ -342,9 +363,10 @@ static int redrive(struct letters *st, struct request *r, const struct command_e
         return failed(&e);
     if (d.total == 0)
         return nothing_to_redrive(st, r);
-    int64_t most = r->most && r->most < d.total ? r->most : d.total;        /* what dies again meanwhile is not taken twice */
+    int64_t most = r->most && r->most < d.total ? r->most : d.total; /* what dies again meanwhile is not taken twice */
     int64_t seen = walk(st, r, false, most, redrive_one, &d, &e);
-    printf("%s %" PRId64 ", refused %" PRId64 ", of %" PRId64 "\n", r->dry_run ? "would redrive" : "redriven", d.sent, d.refused, most);
+    printf("%s %" PRId64 ", refused %" PRId64 ", of %" PRId64 "\n", r->dry_run ? "would redrive" : "redriven", d.sent,
+           d.refused, most);
     if (seen < 0)
         return failed(&e);
     return d.refused ? FAILED : DONE;
@@ -362,7 +384,8 @@ static const struct dead_letter *choose(const struct command_env *env, struct st
     if (!found && from.at)
         fprintf(stderr, "aqueduct dead: the configuration has no dead_letter sink named %.*s\n", STR_ARG(from));
     else if (!found)
-        fputs("aqueduct dead: the configuration has no sink of type dead_letter, so nothing files dead letters\n", stderr);
+        fputs("aqueduct dead: the configuration has no sink of type dead_letter, so nothing files dead letters\n",
+              stderr);
     if (!from.at && env->sink_count > 1) {
         fputs("aqueduct dead: there are several dead_letter sinks; choose one by --from\n", stderr);
         return NULL;

@@ -7,12 +7,13 @@
 #include <stdlib.h>
 #include "bridge/event/trail.h"
 
-static const struct option options[] = {
-    OPTION(struct dead_letter, path, .fallback = "./dead-letters.db", .doc = "File that holds the dead letters (a SQLite database)."),
-    OPTION(struct dead_letter, keep, .fallback = "100000", .min = 1, .max = 100000000, .doc = "Most letters kept; the oldest go first."),
-    OPTION(struct dead_letter, max_age, .doc = "Letters whose last attempt is older are dropped; 0: never."),
-    { 0 }
-};
+static const struct option options[] = { OPTION(struct dead_letter, path, .fallback = "./dead-letters.db",
+                                                .doc = "File that holds the dead letters (a SQLite database)."),
+                                         OPTION(struct dead_letter, keep, .fallback = "100000", .min = 1,
+                                                .max = 100000000, .doc = "Most letters kept; the oldest go first."),
+                                         OPTION(struct dead_letter, max_age,
+                                                .doc = "Letters whose last attempt is older are dropped; 0: never."),
+                                         { 0 } };
 
 static int64_t number(const struct record *r, const char *header)
 {
@@ -33,7 +34,9 @@ bool letter_read(const struct message *m, struct letter *out)
     struct str source = record_header(r, TRAIL_SOURCE), sink = record_header(r, TRAIL_SINK);
     *out = (struct letter){
         .of_source = !sink.at && source.at,
-        .owner = sink.at ? sink : source.at ? source : STR(""),
+        .owner = sink.at     ? sink
+                 : source.at ? source
+                             : STR(""),
         .first_ms = moment(r, TRAIL_FIRST),
         .last_ms = moment(r, TRAIL_LAST),
         .attempts = number(r, TRAIL_ATTEMPTS),
@@ -61,7 +64,8 @@ static bool dead_letter_open(struct sink *s, struct err *e)
     if (!d->letters)
         return false;
     d->filed = metric_gauge("aqueduct_dead_letters", "Letters in the dead-letter file.", LABELS("sink", s->id));
-    d->dropped = metric_counter("aqueduct_dead_letters_dropped_total", "Letters that left the file by keep or max_age.", LABELS("sink", s->id));
+    d->dropped = metric_counter("aqueduct_dead_letters_dropped_total", "Letters that left the file by keep or max_age.",
+                                LABELS("sink", s->id));
     metric_set(d->filed, letters_count(d->letters));
     return true;
 }
@@ -108,8 +112,9 @@ static size_t dead_letter_work(struct sink *s, int wake_fd, struct duration wait
     struct err e;
     bool ok = file(d, n, &e);
     for (size_t i = 0; i < n; i++) {
-        out[i] = (struct result){ .tag = d->waiting[i].tag, .verdict = ok ? VERDICT_DELIVERED : VERDICT_RETRY,
-            .reason = ok ? REASON_NONE : REASON_UNAVAILABLE };
+        out[i] = (struct result){ .tag = d->waiting[i].tag,
+                                  .verdict = ok ? VERDICT_DELIVERED : VERDICT_RETRY,
+                                  .reason = ok ? REASON_NONE : REASON_UNAVAILABLE };
         if (!ok)
             snprintf(out[i].why, sizeof out[i].why, "%.159s", e.text);
     }

@@ -11,10 +11,11 @@ struct dead_letter {
     struct duration max_age;
 
     struct letters *letters;
-    struct message *waiting;        /* sent by the core, not yet filed */
+    struct message *waiting; /* sent by the core, not yet filed */
     size_t waiting_count, waiting_cap;
     struct metric *filed, *dropped;
 };
 
-/* What a record of the dead-letter topic says; everything is borrowed from m. True when it is the note of a redrive instead. */
+/* What a record of the dead-letter topic says; everything is borrowed from m. True when it is the note of a redrive
+ * instead. */
 bool letter_read(const struct message *m, struct letter *out);

@@ -12,29 +12,46 @@
 #include "bridge/lib/crypto.h"
 
 enum {
-    FILE_KIND = 0x41514c44,         /* application_id: "AQLD" */
+    FILE_KIND = 0x41514c44, /* application_id: "AQLD" */
     FILE_VERSION = 1,
-    BUSY_MS = 2000,                 /* patience with the other process */
-    RECORD_BYTES = 256 << 20,       /* of one letter, more than any broker lets through */
+    BUSY_MS = 2000,           /* patience with the other process */
+    RECORD_BYTES = 256 << 20, /* of one letter, more than any broker lets through */
 };
 
-enum statement { BEGIN, COMMIT, ROLLBACK, REMOVE, INSERT, INSERT_HEADER, REDRIVEN, COUNT, OLDEST, AGED, LOAD, LOAD_HEADERS, STATEMENTS };
+enum statement {
+    BEGIN,
+    COMMIT,
+    ROLLBACK,
+    REMOVE,
+    INSERT,
+    INSERT_HEADER,
+    REDRIVEN,
+    COUNT,
+    OLDEST,
+    AGED,
+    LOAD,
+    LOAD_HEADERS,
+    STATEMENTS
+};
 
 static const char *const texts[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
     [ROLLBACK] = "ROLLBACK",
     [REMOVE] = "DELETE FROM letters WHERE owner = ?1 AND of_source = ?2 AND identity = ?3 RETURNING redrives",
-    [INSERT] = "INSERT INTO letters (of_source, owner, identity, id, source, type, time, first, last, attempts, status, class, reason, topic,"
-               " partition, offset, stored, redrives, key, value) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)",
+    [INSERT] =
+        "INSERT INTO letters (of_source, owner, identity, id, source, type, time, first, last, attempts, status, class, reason, topic,"
+        " partition, offset, stored, redrives, key, value) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)",
     [INSERT_HEADER] = "INSERT INTO headers (letter, position, name, value) VALUES (?1, ?2, ?3, ?4)",
-    [REDRIVEN] = "UPDATE letters SET state = 'redriven', redrives = redrives + 1"
-                 " WHERE owner = ?1 AND of_source = 0 AND topic = ?2 AND partition = ?3 AND offset = ?4 AND last = ?5 AND state = 'dead'",
+    [REDRIVEN] =
+        "UPDATE letters SET state = 'redriven', redrives = redrives + 1"
+        " WHERE owner = ?1 AND of_source = 0 AND topic = ?2 AND partition = ?3 AND offset = ?4 AND last = ?5 AND state = 'dead'",
     [COUNT] = "SELECT count(*) FROM letters",
     [OLDEST] = "DELETE FROM letters WHERE seq IN (SELECT seq FROM letters ORDER BY seq LIMIT ?1)",
     [AGED] = "DELETE FROM letters WHERE last < ?1",
-    [LOAD] = "SELECT of_source, owner, id, source, type, time, first, last, attempts, status, class, reason, topic, partition, offset, stored,"
-             " state = 'redriven', redrives, key, value FROM letters WHERE seq = ?1",
+    [LOAD] =
+        "SELECT of_source, owner, id, source, type, time, first, last, attempts, status, class, reason, topic, partition, offset, stored,"
+        " state = 'redriven', redrives, key, value FROM letters WHERE seq = ?1",
     [LOAD_HEADERS] = "SELECT name, value FROM headers WHERE letter = ?1 ORDER BY position",
 };
 
@@ -43,9 +60,9 @@ static const char schema[] =
     "CREATE TABLE letters ("
     " seq INTEGER PRIMARY KEY AUTOINCREMENT,"
     " of_source INTEGER NOT NULL, owner TEXT NOT NULL,"
-    " identity TEXT NOT NULL,"          /* hash of (source, id), or topic/partition/offset */
+    " identity TEXT NOT NULL," /* hash of (source, id), or topic/partition/offset */
     " id TEXT, source TEXT, type TEXT, time TEXT,"
-    " first INTEGER NOT NULL, last INTEGER NOT NULL,"       /* milliseconds since 1970 */
+    " first INTEGER NOT NULL, last INTEGER NOT NULL," /* milliseconds since 1970 */
     " attempts INTEGER NOT NULL, status INTEGER NOT NULL, class TEXT, reason TEXT,"
     " topic TEXT, partition INTEGER, offset INTEGER, stored INTEGER NOT NULL,"
     " state TEXT NOT NULL DEFAULT 'dead', redrives INTEGER NOT NULL,"
@@ -62,14 +79,16 @@ static const char schema[] =
 struct letters {
     sqlite3 *db;
     char *path;
-    sqlite3_stmt *statements[STATEMENTS];   /* prepared when first used */
-    int64_t count;                          /* letters, as of the last trim; -1: not counted yet */
+    sqlite3_stmt *statements[STATEMENTS]; /* prepared when first used */
+    int64_t count;                        /* letters, as of the last trim; -1: not counted yet */
 };
 
 static bool db_failed(const struct letters *st, struct err *e)
 {
     if (sqlite3_errcode(st->db) == SQLITE_NOTADB)
-        return err_set(e, "%s: is not a file of dead letters, nor any SQLite database; it is left alone, name another path", st->path);
+        return err_set(
+            e, "%s: is not a file of dead letters, nor any SQLite database; it is left alone, name another path",
+            st->path);
     return err_set(e, "%s: %s", st->path, sqlite3_errmsg(st->db));
 }
 
@@ -116,8 +135,8 @@ static bool pragma_number(struct letters *st, const char *text, int64_t *out, st
 static bool check_file(struct letters *st, bool write, struct err *e)
 {
     int64_t kind, version, objects;
-    if (!pragma_number(st, "PRAGMA application_id", &kind, e) || !pragma_number(st, "PRAGMA user_version", &version, e) ||
-        !pragma_number(st, "SELECT count(*) FROM sqlite_schema", &objects, e))
+    if (!pragma_number(st, "PRAGMA application_id", &kind, e) || !pragma_number(st, "PRAGMA user_version", &version, e)
+        || !pragma_number(st, "SELECT count(*) FROM sqlite_schema", &objects, e))
         return false;
     if (kind == 0 && version == 0 && objects == 0) {
         if (!write)
@@ -127,7 +146,9 @@ static bool check_file(struct letters *st, bool write, struct err *e)
     if (kind != FILE_KIND)
         return err_set(e, "%s: is a database, but not a file of dead letters", st->path);
     if (version != FILE_VERSION)
-        return err_set(e, "%s: was written by another version of aqueduct (file version %" PRId64 ", this one knows %d)", st->path, version, FILE_VERSION);
+        return err_set(e,
+                       "%s: was written by another version of aqueduct (file version %" PRId64 ", this one knows %d)",
+                       st->path, version, FILE_VERSION);
     return true;
 }
 
@@ -136,7 +157,8 @@ struct letters *letters_open(const char *path, bool write, struct err *e)
     struct letters *st = mem_alloc(sizeof *st);
     st->path = str_dup(str_of(path));
     st->count = -1;
-    /* A reader opens for writing too (and is then forbidden to): a journal that a killed daemon left must be rolled back. */
+    /* A reader opens for writing too (and is then forbidden to): a journal that a killed daemon left must be rolled
+     * back. */
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (write ? SQLITE_OPEN_CREATE : 0);
     if (sqlite3_open_v2(path, &st->db, flags, NULL) != SQLITE_OK) {
         int why = st->db ? sqlite3_system_errno(st->db) : ENOMEM;
@@ -217,7 +239,8 @@ static void identity_of(const struct letter *l, struct buf *out)
 }
 
 /* Takes out what was filed of the same event; its count of redrives goes on. */
-static bool remove_earlier(struct letters *st, const struct letter *l, struct str identity, int64_t *redrives, struct err *e)
+static bool remove_earlier(struct letters *st, const struct letter *l, struct str identity, int64_t *redrives,
+                           struct err *e)
 {
     sqlite3_stmt *s = statement(st, REMOVE, e);
     if (!s)
@@ -276,8 +299,8 @@ bool letters_file(struct letters *st, const struct letter *l, struct err *e)
     struct buf identity = buf_new(1024);
     identity_of(l, &identity);
     int64_t redrives = -1;
-    bool ok = remove_earlier(st, l, buf_str(&identity), &redrives, e) &&
-              insert(st, l, buf_str(&identity), redrives < 0 ? 0 : redrives, e) && insert_headers(st, &l->record, e);
+    bool ok = remove_earlier(st, l, buf_str(&identity), &redrives, e)
+              && insert(st, l, buf_str(&identity), redrives < 0 ? 0 : redrives, e) && insert_headers(st, &l->record, e);
     if (ok && redrives < 0 && st->count >= 0)
         st->count++;
     buf_free(&identity);
@@ -331,8 +354,9 @@ int64_t letters_trim(struct letters *st, int64_t keep, int64_t before_ms, struct
 
 /* ---- reading ---- */
 
-#define MATCHES " FROM letters WHERE (?1 IS NULL OR owner = ?1) AND (?2 IS NULL OR class = ?2)" \
-    " AND (?3 IS NULL OR substr(type, 1, length(?3)) = ?3) AND (?4 IS NULL OR id = ?4) AND last >= ?5" \
+#define MATCHES                                                                                                        \
+    " FROM letters WHERE (?1 IS NULL OR owner = ?1) AND (?2 IS NULL OR class = ?2)"                                    \
+    " AND (?3 IS NULL OR substr(type, 1, length(?3)) = ?3) AND (?4 IS NULL OR id = ?4) AND last >= ?5"                 \
     " AND ((?6 AND state = 'dead') OR (?7 AND state = 'redriven'))"
 
 static sqlite3_stmt *select_by(struct letters *st, const char *text, const struct selection *sel, struct err *e)
@@ -352,10 +376,13 @@ static sqlite3_stmt *select_by(struct letters *st, const char *text, const struc
     return s;
 }
 
-int64_t letters_select(struct letters *st, const struct selection *sel, bool newest, int64_t after, int64_t *out, size_t room, struct err *e)
+int64_t letters_select(struct letters *st, const struct selection *sel, bool newest, int64_t after, int64_t *out,
+                       size_t room, struct err *e)
 {
-    sqlite3_stmt *s = select_by(st, newest ? "SELECT seq" MATCHES " AND (?8 = 0 OR seq < ?8) ORDER BY seq DESC LIMIT ?9"
-                                           : "SELECT seq" MATCHES " AND seq > ?8 ORDER BY seq LIMIT ?9", sel, e);
+    sqlite3_stmt *s = select_by(st,
+                                newest ? "SELECT seq" MATCHES " AND (?8 = 0 OR seq < ?8) ORDER BY seq DESC LIMIT ?9"
+                                       : "SELECT seq" MATCHES " AND seq > ?8 ORDER BY seq LIMIT ?9",
+                                sel, e);
     if (!s)
         return -1;
     sqlite3_bind_int64(s, 8, after);
@@ -398,8 +425,12 @@ static void copy_column(sqlite3_stmt *s, int i, struct str *to, struct buf *all,
 
 static void load_row(sqlite3_stmt *s, struct letter *l, struct buf *all, struct column *columns, size_t *count)
 {
-    struct { int column; struct str *to; } texts_of[] = { { 1, &l->owner }, { 2, &l->id }, { 3, &l->source }, { 4, &l->type }, { 5, &l->time },
-        { 10, &l->class }, { 11, &l->reason }, { 12, &l->topic }, { 18, &l->record.key }, { 19, &l->record.value } };
+    struct {
+        int column;
+        struct str *to;
+    } texts_of[] = { { 1, &l->owner },       { 2, &l->id },           { 3, &l->source },  { 4, &l->type },
+                     { 5, &l->time },        { 10, &l->class },       { 11, &l->reason }, { 12, &l->topic },
+                     { 18, &l->record.key }, { 19, &l->record.value } };
     for (size_t i = 0; i < sizeof texts_of / sizeof *texts_of; i++)
         copy_column(s, texts_of[i].column, texts_of[i].to, all, &columns[(*count)++]);
     l->of_source = sqlite3_column_int(s, 0);
@@ -449,7 +480,8 @@ bool letters_load(struct letters *st, int64_t seq, struct letter *l, struct err 
         return err_set(e, "%s: the letter is gone", st->path);
     }
     for (size_t i = 0; i < count; i++)
-        *columns[i].to = columns[i].absent ? STR_ABSENT : (struct str){ all.at ? all.at + columns[i].at : "", columns[i].n };
+        *columns[i].to = columns[i].absent ? STR_ABSENT
+                                           : (struct str){ all.at ? all.at + columns[i].at : "", columns[i].n };
     l->owned = all.at;
     l->owned_headers = mem_grow(NULL, header_count + 1, sizeof *headers);
     memcpy(l->owned_headers, headers, header_count * sizeof *headers);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The file of dead letters: a SQLite database that the daemon writes and `aqueduct dead` reads.
  *
- * One letter per (sink, event): a repeat takes the place of what was there and comes last again. A record that is no event is
- * known by the place it came from. The rollback journal is used, not WAL: two processes share the file, and a reader holds its
- * lock only for one short query. synchronous=FULL: what was committed survives power loss.
+ * One letter per (sink, event): a repeat takes the place of what was there and comes last again. A record that is no
+ * event is known by the place it came from. The rollback journal is used, not WAL: two processes share the file, and a
+ * reader holds its lock only for one short query. synchronous=FULL: what was committed survives power loss.
  *
  *   writer   letters_open(.., true) -> letters_begin, letters_file..., letters_trim, letters_commit
  *   reader   letters_open(.., false) -> letters_select, letters_load */
@@ -13,48 +13,50 @@
 #include "bridge/event/record.h"
 
 struct letter {
-    int64_t seq;                    /* order of filing */
-    bool of_source;                 /* owner is the source whose event no topic could take; else the sink that gave up */
+    int64_t seq;    /* order of filing */
+    bool of_source; /* owner is the source whose event no topic could take; else the sink that gave up */
     struct str owner;
-    struct str id, source, type, time;      /* of the event; absent when the record is no event */
-    int64_t first_ms, last_ms;      /* attempts; 0 unknown */
-    int64_t attempts, status;       /* status 0: none */
+    struct str id, source, type, time; /* of the event; absent when the record is no event */
+    int64_t first_ms, last_ms;         /* attempts; 0 unknown */
+    int64_t attempts, status;          /* status 0: none */
     struct str class, reason;
-    struct str topic;               /* origin; absent: it never was in a topic */
+    struct str topic; /* origin; absent: it never was in a topic */
     int64_t partition, offset;
     bool redriven;
     int64_t redrives;
-    struct record record;           /* key, value, headers, timestamp_ms as stored, trail included */
-    char *owned;                    /* of a loaded letter */
+    struct record record; /* key, value, headers, timestamp_ms as stored, trail included */
+    char *owned;          /* of a loaded letter */
     struct header *owned_headers;
 };
 
-struct selection {                  /* which letters; absent and 0: any */
+struct selection { /* which letters; absent and 0: any */
     struct str owner, class, type_prefix, id;
-    int64_t since_ms;               /* last attempt at or after */
-    bool dead, redriven;            /* states that are wanted */
+    int64_t since_ms;    /* last attempt at or after */
+    bool dead, redriven; /* states that are wanted */
 };
 
 struct letters;
 
 /* Opens, and when `write` creates, the file. NULL with *e: a file that is not ours, or of a later version, is refused. */
 struct letters *letters_open(const char *path, bool write, struct err *e);
-void letters_close(struct letters *st);             /* accepts NULL; rolls back */
+void letters_close(struct letters *st); /* accepts NULL; rolls back */
 
 bool letters_begin(struct letters *st, struct err *e);
 bool letters_file(struct letters *st, const struct letter *l, struct err *e);
 /* The letter of that sink, origin and last attempt was redriven; nothing happens when there is none. */
 bool letters_redriven(struct letters *st, const struct letter *l, struct err *e);
-/* Drops the oldest letters beyond `keep`, and those with a last attempt before `before_ms`; -1 on failure, else how many. */
+/* Drops the oldest letters beyond `keep`, and those with a last attempt before `before_ms`; -1 on failure, else how
+ * many. */
 int64_t letters_trim(struct letters *st, int64_t keep, int64_t before_ms, struct err *e);
 bool letters_commit(struct letters *st, struct err *e);
 void letters_rollback(struct letters *st);
-int64_t letters_count(struct letters *st);          /* letters in the file */
+int64_t letters_count(struct letters *st); /* letters in the file */
 
-/* Writes the seqs of matching letters to out: those behind `after`, or with `newest` those before it, in that order (after 0:
- * from the end in question). Returns how many, at most room; -1 with *e. */
-int64_t letters_select(struct letters *st, const struct selection *sel, bool newest, int64_t after, int64_t *out, size_t room, struct err *e);
-int64_t letters_matches(struct letters *st, const struct selection *sel, struct err *e);   /* how many; -1 with *e */
+/* Writes the seqs of matching letters to out: those behind `after`, or with `newest` those before it, in that order
+ * (after 0: from the end in question). Returns how many, at most room; -1 with *e. */
+int64_t letters_select(struct letters *st, const struct selection *sel, bool newest, int64_t after, int64_t *out,
+                       size_t room, struct err *e);
+int64_t letters_matches(struct letters *st, const struct selection *sel, struct err *e); /* how many; -1 with *e */
 /* One letter as a copy; letter_free. False with *e; l->seq is 0 when that is because the letter is gone by now. */
 bool letters_load(struct letters *st, int64_t seq, struct letter *l, struct err *e);
 void letter_free(struct letter *l);

@@ -17,7 +17,7 @@ int print_clean(struct str text, int width, FILE *out)
         unsigned char c = (unsigned char)text.at[i];
         size_t length = c < 0x80 ? 1 : c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
         struct str one = { text.at + i, length <= text.n - i ? length : text.n - i };
-        bool c1 = c == 0xc2 && one.n == 2 && (unsigned char)one.at[1] < 0xa0;     /* control characters above ASCII */
+        bool c1 = c == 0xc2 && one.n == 2 && (unsigned char)one.at[1] < 0xa0; /* control characters above ASCII */
         if (c < ' ' || c == 0x7f || c1 || !str_is_utf8(one)) {
             fputc('?', out);
             i += c1 ? 2 : 1;
@@ -52,8 +52,8 @@ static void add_moment(struct buf *out, int64_t ms)
 
 void print_table_head(FILE *out, bool with_state)
 {
-    fprintf(out, "%-19s %-12s %-13s %3s %3s %s%-26s %s\n", "LAST ATTEMPT (UTC)", "SINK", "CLASS", "TRY", "ST.", with_state ? "STATE    " : "",
-        "TYPE", "ID");
+    fprintf(out, "%-19s %-12s %-13s %3s %3s %s%-26s %s\n", "LAST ATTEMPT (UTC)", "SINK", "CLASS", "TRY", "ST.",
+            with_state ? "STATE    " : "", "TYPE", "ID");
 }
 
 void print_table_row(const struct letter *l, bool with_state, FILE *out)
@@ -180,8 +180,8 @@ static void print_data(struct str data, size_t limit, FILE *out)
     }
     size_t n = shown.n;
     if (limit && n > limit)
-        for (n = limit; n && ((unsigned char)shown.at[n] & 0xc0) == 0x80; )
-            n--;            /* not in the middle of a character */
+        for (n = limit; n && ((unsigned char)shown.at[n] & 0xc0) == 0x80;)
+            n--; /* not in the middle of a character */
     print_lines((struct str){ shown.at, n }, out);
     if (n < shown.n)
         fprintf(out, "  ... (%zu bytes in all; --raw prints them as they are)\n", data.n);

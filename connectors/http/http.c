@@ -20,7 +20,7 @@ struct http_source {
     struct duration wait;
     int64_t max_pending;
     struct bytes max_pending_bytes;
-    struct list path_options;           /* of struct http_path */
+    struct list path_options; /* of struct http_path */
     /* from here on: not options */
     struct http_server *server;
     struct path *paths;
@@ -31,28 +31,42 @@ struct http_source {
     struct log_limit log_limit;
 };
 
-#define SERVER_OPTION(field, ...) \
-    { .key = #field, .type = OPTION_TYPE(((struct http_source *)0)->server_options.field), \
-      .offset = offsetof(struct http_source, server_options.field), __VA_ARGS__ }
+#define SERVER_OPTION(field, ...)                                                                                      \
+    {                                                                                                                  \
+        .key = #field, .type = OPTION_TYPE(((struct http_source *)0)->server_options.field),                           \
+        .offset = offsetof(struct http_source, server_options.field), __VA_ARGS__                                      \
+    }
 
 static const struct option http_options[] = {
-    SERVER_OPTION(listen, .fallback = "127.0.0.1:8080", .doc = "Address to listen on: 127.0.0.1:8080, [::]:8080 or unix:/path."),
+    SERVER_OPTION(listen, .fallback = "127.0.0.1:8080",
+                  .doc = "Address to listen on: 127.0.0.1:8080, [::]:8080 or unix:/path."),
     SERVER_OPTION(tls_certificate, .doc = "PEM file with the certificate chain; with tls_key: HTTPS."),
     SERVER_OPTION(tls_key, .doc = "PEM file with the certificate's key."),
     SERVER_OPTION(max_body, .fallback = "1MiB", .min = 1, .max = EVENT_DATA_BYTES, .doc = "Longest body; beyond: 413."),
-    SERVER_OPTION(max_head, .fallback = "32KiB", .min = 1024, .max = 1 << 20, .doc = "Longest request line and headers together; beyond: 431."),
-    SERVER_OPTION(max_connections, .fallback = "10000", .min = 1, .max = 1000000, .doc = "Most connections; beyond: 503."),
-    SERVER_OPTION(head_timeout, .fallback = "10s", .min = 1, .max = 3600000, .doc = "Longest time for a request's head; then 408."),
-    SERVER_OPTION(body_timeout, .fallback = "30s", .min = 1, .max = 3600000, .doc = "Longest time for a request's body; then 408."),
-    SERVER_OPTION(idle_timeout, .fallback = "60s", .min = 1, .max = 86400000, .doc = "An idle connection is closed after this."),
+    SERVER_OPTION(max_head, .fallback = "32KiB", .min = 1024, .max = 1 << 20,
+                  .doc = "Longest request line and headers together; beyond: 431."),
+    SERVER_OPTION(max_connections, .fallback = "10000", .min = 1, .max = 1000000,
+                  .doc = "Most connections; beyond: 503."),
+    SERVER_OPTION(head_timeout, .fallback = "10s", .min = 1, .max = 3600000,
+                  .doc = "Longest time for a request's head; then 408."),
+    SERVER_OPTION(body_timeout, .fallback = "30s", .min = 1, .max = 3600000,
+                  .doc = "Longest time for a request's body; then 408."),
+    SERVER_OPTION(idle_timeout, .fallback = "60s", .min = 1, .max = 86400000,
+                  .doc = "An idle connection is closed after this."),
     OPTION(struct http_source, wait, .fallback = "10s", .min = 1, .max = 3600000,
            .doc = "Longest time a sender waits until its event is stored; then 503 and it sends again."),
     OPTION(struct http_source, max_pending, .fallback = "10000", .min = 1, .max = 1000000,
            .doc = "Most events that are taken and not stored yet; beyond: 503 at once."),
     OPTION(struct http_source, max_pending_bytes, .fallback = "32MiB", .min = 1024, .max = (int64_t)1 << 34,
            .doc = "Most bytes of such events, and also of requests that are not complete yet; beyond: 503."),
-    { .key = "paths", .type = OPT_LIST, .offset = offsetof(struct http_source, path_options), .required = true,
-      .of = http_path_rows, .of_size = sizeof(struct http_path), .min = 1, .max = 1000,
+    { .key = "paths",
+      .type = OPT_LIST,
+      .offset = offsetof(struct http_source, path_options),
+      .required = true,
+      .of = http_path_rows,
+      .of_size = sizeof(struct http_path),
+      .min = 1,
+      .max = 1000,
       .doc = "The paths that senders may post to." },
     { 0 },
 };
@@ -67,11 +81,12 @@ static void note(struct http_source *s, const struct path *p, struct str peer, i
         return;
     if (left_out)
         LOG(INFO, "more requests refused", LOG_C("source", s->base.id), LOG_INT("lines_left_out", left_out));
-    LOG(INFO, "request refused", LOG_C("source", s->base.id), LOG_STR("path", p ? p->name : STR("")), LOG_STR("peer", peer),
-        LOG_INT("status", status), LOG_C("why", why));
+    LOG(INFO, "request refused", LOG_C("source", s->base.id), LOG_STR("path", p ? p->name : STR("")),
+        LOG_STR("peer", peer), LOG_INT("status", status), LOG_C("why", why));
 }
 
-/* Few statuses and few paths, so asking by name is cheap enough for what is not a success; successes are asked for once. */
+/* Few statuses and few paths, so asking by name is cheap enough for what is not a success; successes are asked for
+ * once. */
 static struct metric *request_counter(const struct http_source *s, const struct path *p, int status)
 {
     char text[12];
@@ -85,7 +100,8 @@ static void count(struct http_source *s, const struct path *p, int status)
     metric_add(status == 202 && p ? p->accepted : request_counter(s, p, status), 1);
 }
 
-static void reply(struct http_source *s, uint64_t request, const struct path *p, int status, const char *content_type, int retry_after)
+static void reply(struct http_source *s, uint64_t request, const struct path *p, int status, const char *content_type,
+                  int retry_after)
 {
     struct header headers[4];
     size_t n = 0;
@@ -113,14 +129,16 @@ static void begin_problem(struct http_source *s, int status, const char *detail)
     jscan_add_string(&s->answer, str_of(detail));
 }
 
-static void reply_problem(struct http_source *s, uint64_t request, const struct path *p, int status, const char *detail, int retry_after)
+static void reply_problem(struct http_source *s, uint64_t request, const struct path *p, int status, const char *detail,
+                          int retry_after)
 {
     begin_problem(s, status, detail);
     buf_add_char(&s->answer, '}');
     reply(s, request, p, status, "application/problem+json", retry_after);
 }
 
-static void refuse(struct http_source *s, const struct http_request *r, const struct path *p, int status, const char *detail)
+static void refuse(struct http_source *s, const struct http_request *r, const struct path *p, int status,
+                   const char *detail)
 {
     note(s, p, r->peer, status, detail);
     reply_problem(s, r->id, p, status, detail, status == 503 ? RETRY_SOON : 0);
@@ -175,7 +193,8 @@ static bool http_head(void *ctx, const struct http_request *r, int64_t *max_body
     return false;
 }
 
-static void take(struct http_source *s, struct path *p, const struct http_request *r, const struct event *const *events, int n)
+static void take(struct http_source *s, struct path *p, const struct http_request *r, const struct event *const *events,
+                 int n)
 {
     struct pending *x = pendings_begin(&s->pendings, r->id, events, (size_t)n, path_is_batch(p, r));
     x->path = p;
@@ -237,7 +256,8 @@ static void answer_invalid(struct http_source *s, const struct pending *x, const
     note(s, x->path, STR("-"), 422, detail);
     begin_problem(s, 422, detail);
     if (x->batch)
-        buf_printf(&s->answer, ",\"accepted\":%u,\"invalid\":[%.*s]", x->count - x->refused, STR_ARG(buf_str(&x->details)));
+        buf_printf(&s->answer, ",\"accepted\":%u,\"invalid\":[%.*s]", x->count - x->refused,
+                   STR_ARG(buf_str(&x->details)));
     buf_add_char(&s->answer, '}');
     reply(s, x->request, x->path, 422, "application/problem+json", 0);
 }
@@ -379,7 +399,8 @@ static bool http_open(struct source *base, struct err *e)
         http_close(base);
         return false;
     }
-    LOG(INFO, "listening", LOG_C("source", base->id), LOG_C("address", s->server_options.listen), LOG_INT("port", http_server_port(s->server)));
+    LOG(INFO, "listening", LOG_C("source", base->id), LOG_C("address", s->server_options.listen),
+        LOG_INT("port", http_server_port(s->server)));
     return true;
 }
 

@@ -11,15 +11,22 @@ enum { TYPE_BYTES = 256, TRACEPARENT = 55, TRACESTATE = 512 };
 
 const struct option http_path_rows[] = {
     OPTION(struct http_path, path, .required = true, .doc = "Path that senders post to, for example /v1/github."),
-    OPTION_GROUP(struct http_path, verify, http_verify_rows, .required = true, .doc = "How requests are verified before anything is read from them."),
+    OPTION_GROUP(struct http_path, verify, http_verify_rows, .required = true,
+                 .doc = "How requests are verified before anything is read from them."),
     OPTION(struct http_path, type,
            .doc = "Event type of bodies that are no CloudEvents; default webhook.received, with scheme github github."),
-    OPTION(struct http_path, type_header,
-           .doc = "Header whose value is put behind the type and a dot; with scheme github X-GitHub-Event, so that a push is github.push."),
-    OPTION(struct http_path, source, .doc = "CloudEvents source of such events; default /http/<name of the source><path>."),
-    OPTION(struct http_path, id_header,
-           .doc = "Header with the sender's id, by which repeats are known; default by scheme (webhook-id, X-GitHub-Delivery), else Idempotency-Key."),
-    OPTION(struct http_path, cloudevents, .fallback = "true", .doc = "Whether CloudEvents (binary, structured, batch) are taken as they are."),
+    OPTION(
+        struct http_path, type_header,
+        .doc =
+            "Header whose value is put behind the type and a dot; with scheme github X-GitHub-Event, so that a push is github.push."),
+    OPTION(struct http_path, source,
+           .doc = "CloudEvents source of such events; default /http/<name of the source><path>."),
+    OPTION(
+        struct http_path, id_header,
+        .doc =
+            "Header with the sender's id, by which repeats are known; default by scheme (webhook-id, X-GitHub-Delivery), else Idempotency-Key."),
+    OPTION(struct http_path, cloudevents, .fallback = "true",
+           .doc = "Whether CloudEvents (binary, structured, batch) are taken as they are."),
     { 0 },
 };
 
@@ -55,7 +62,8 @@ static void open_metrics(struct path *p, const char *source_id)
 {
     for (int i = REFUSAL_MISSING; i < REFUSAL_COUNT; i++)
         p->refused[i] = metric_counter("aqueduct_http_refused_total", "Requests whose signature or token was refused",
-                                       LABELS("source", source_id, "path", p->o->path, "reason", refusal_text((enum refusal)i)));
+                                       LABELS("source", source_id, "path", p->o->path, "reason",
+                                              refusal_text((enum refusal)i)));
     p->seconds = metric_histogram("aqueduct_http_request_seconds", "From a whole request to its answer",
                                   LABELS("source", source_id, "path", p->o->path));
 }
@@ -75,7 +83,7 @@ bool path_open(struct path *p, const struct http_path *o, const char *source_id,
         buf_add_c(&source, o->source);
     else
         buf_printf(&source, "/http/%s%s", source_id, o->path);
-    p->source = buf_str(&source);       /* path_close frees it */
+    p->source = buf_str(&source); /* path_close frees it */
     if (source.failed)
         return err_set(e, "the path is too long");
     open_metrics(p, source_id);
@@ -85,7 +93,7 @@ bool path_open(struct path *p, const struct http_path *o, const char *source_id,
 void path_close(struct path *p)
 {
     verifier_free(p->verifier);
-    free((void *)(uintptr_t)p->source.at);      /* ours; str is for borrowing, hence const */
+    free((void *)(uintptr_t)p->source.at); /* ours; str is for borrowing, hence const */
 }
 
 static int refuse(int *status, int code)
@@ -181,13 +189,14 @@ static int batch_events(const struct http_request *r, const struct event *out[HT
         if (out[i])
             continue;
         for (int j = 0; j < n; j++)
-            event_unref(out[j]);        /* out[i] is NULL */
+            event_unref(out[j]); /* out[i] is NULL */
         return refuse(status, 400);
     }
     return n;
 }
 
-static int cloud_event(const struct http_request *r, struct str content_type, bool binary, const struct event **out, int *status, struct err *e)
+static int cloud_event(const struct http_request *r, struct str content_type, bool binary, const struct event **out,
+                       int *status, struct err *e)
 {
     if (binary && r->body.n && !check_data(content_type, r->body, e))
         return refuse(status, 400);
@@ -208,7 +217,8 @@ static struct str event_type(const struct path *p, const struct http_request *r,
     out[n++] = '.';
     for (size_t i = 0; i < value.n && n < 2 * TYPE_BYTES; i++) {
         char c = value.at[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_'
+                     || c == '-';
         out[n++] = plain ? c : c == '/' ? '.' : '_';
     }
     return (struct str){ out, n };
@@ -220,13 +230,14 @@ static struct str sender_id(const struct path *p, const struct http_request *r)
     struct str id = set(p->o->id_header) ? http_header(r, p->o->id_header, NULL) : verifier_id(p->verifier, r);
     if (id.n)
         return id;
-    id = http_header(r, "Idempotency-Key", NULL);       /* a quoted string by the draft, often sent bare */
+    id = http_header(r, "Idempotency-Key", NULL); /* a quoted string by the draft, often sent bare */
     if (id.n >= 2 && id.at[0] == '"' && id.at[id.n - 1] == '"')
         id = (struct str){ id.at + 1, id.n - 2 };
     return id;
 }
 
-static int wrapped_event(const struct path *p, const struct http_request *r, struct str content_type, const struct event **out, int *status, struct err *e)
+static int wrapped_event(const struct path *p, const struct http_request *r, struct str content_type,
+                         const struct event **out, int *status, struct err *e)
 {
     if (!check_data(content_type, r->body, e))
         return refuse(status, 400);
@@ -234,9 +245,14 @@ static int wrapped_event(const struct path *p, const struct http_request *r, str
     struct header trace[2];
     clock_text(clock_wall_ms(), now);
     struct event f = {
-        .id = sender_id(p, r), .source = p->source, .type = event_type(p, r, type), .time = str_of(now),
+        .id = sender_id(p, r),
+        .source = p->source,
+        .type = event_type(p, r, type),
+        .time = str_of(now),
         .datacontenttype = content_type.n ? content_type : STR("application/json"),
-        .extensions = trace, .extension_count = trace_headers(r, trace), .data = r->body,
+        .extensions = trace,
+        .extension_count = trace_headers(r, trace),
+        .data = r->body,
     };
     if (f.id.n == 0) {
         uuid_random(random);
@@ -252,7 +268,8 @@ static int unsupported(int *status, struct err *e, const char *why)
     return refuse(status, 415);
 }
 
-int path_events(const struct path *p, const struct http_request *r, const struct event *out[HTTP_BATCH], int *status, struct err *e)
+int path_events(const struct path *p, const struct http_request *r, const struct event *out[HTTP_BATCH], int *status,
+                struct err *e)
 {
     size_t types = 0, versions = 0;
     struct str type = http_header(r, "content-type", &types);
@@ -265,7 +282,8 @@ int path_events(const struct path *p, const struct http_request *r, const struct
         return unsupported(status, e, "the body is compressed; send it without Content-Encoding");
     bool structured = is_cloudevents(p, type);
     if (structured && !is_json_format(type))
-        return unsupported(status, e, "CloudEvents are taken as application/cloudevents+json or application/cloudevents-batch+json");
+        return unsupported(
+            status, e, "CloudEvents are taken as application/cloudevents+json or application/cloudevents-batch+json");
     http_header(r, "ce-specversion", &versions);
     bool binary = !structured && p->o->cloudevents && versions > 0;
     if (r->body.n == 0 && !binary) {

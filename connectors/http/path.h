@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* One path of the HTTP source: who may post there, and how a request becomes events.
  *
- * CloudEvents come as they are (binary, structured or batch); any other body is wrapped: the data is the body byte for byte, id
- * from the sender's header, type from the configuration. One thread. */
+ * CloudEvents come as they are (binary, structured or batch); any other body is wrapped: the data is the body byte
+ * for byte, id from the sender's header, type from the configuration. One thread. */
 #pragma once
 #include "bridge/event/event.h"
 #include "bridge/lib/metrics.h"
 #include "connectors/http/verify/verify.h"
 
-enum { HTTP_BATCH = 1000 };     /* most events of one request */
+enum { HTTP_BATCH = 1000 }; /* most events of one request */
 
-struct http_path {              /* an entry of `paths:` as the user wrote it */
+struct http_path { /* an entry of `paths:` as the user wrote it */
     char *path;
     struct http_verify verify;
     char *type, *type_header;
@@ -22,13 +22,13 @@ extern const struct option http_path_rows[];
 
 struct path {
     const struct http_path *o;
-    struct str name;            /* what requests are matched with */
-    struct str source;          /* CloudEvents source of wrapped bodies */
+    struct str name;   /* what requests are matched with */
+    struct str source; /* CloudEvents source of wrapped bodies */
     struct str type;
-    const char *type_header;    /* NULL: none */
+    const char *type_header; /* NULL: none */
     struct verifier *verifier;
     struct metric *refused[REFUSAL_COUNT];
-    struct metric *accepted;    /* requests answered with 202 */
+    struct metric *accepted; /* requests answered with 202 */
     struct metric *seconds;
 };
 
@@ -40,5 +40,7 @@ void path_close(struct path *p);
 
 /* Is the request a batch? Its answer looks different. */
 bool path_is_batch(const struct path *p, const struct http_request *r);
-/* The events of a verified request; each has one reference. -1: no events, *status and *e are what the sender should know. */
-int path_events(const struct path *p, const struct http_request *r, const struct event *out[HTTP_BATCH], int *status, struct err *e);
+/* The events of a verified request; each has one reference. -1: no events, *status and *e are what the sender should
+ * know. */
+int path_events(const struct path *p, const struct http_request *r, const struct event *out[HTTP_BATCH], int *status,
+                struct err *e);

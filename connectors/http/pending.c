@@ -36,7 +36,8 @@ bool pendings_fit(const struct pendings *p, size_t events, size_t bytes)
     return p->open + events <= p->most && p->bytes + bytes <= p->most_bytes;
 }
 
-struct pending *pendings_begin(struct pendings *p, uint64_t request, const struct event *const *events, size_t count, bool batch)
+struct pending *pendings_begin(struct pendings *p, uint64_t request, const struct event *const *events, size_t count,
+                               bool batch)
 {
     CHECK(count > 0 && count <= UINT16_MAX && p->open + count <= p->most);
     uint32_t slot = p->free;
@@ -46,7 +47,7 @@ struct pending *pendings_begin(struct pendings *p, uint64_t request, const struc
     x->details = buf_new(DETAILS_BYTES);
     if (!batch)
         x->event = event_ref(events[0]);
-    x->before = p->at[0].before;        /* the newest is before the end */
+    x->before = p->at[0].before; /* the newest is before the end */
     p->at[x->before].after = slot;
     p->at[0].before = slot;
     for (size_t i = 0; i < count; i++) {

@@ -5,17 +5,20 @@
  *                 |--not done--> started --done--> done
  *                                   |--abort_after, or deleted--> aborted --done--> done (late, but not lost)
  *
- * SQLite hands out ids inside its one write lock, so ids appear in commit order. What can break a cursor is ids that start again;
- * the guard (a hash of the row at the cursor) and AUTOINCREMENT's own counter tell. */
+ * SQLite hands out ids inside its one write lock, so ids appear in commit order. What can break a cursor is ids that
+ * start again; the guard (a hash of the row at the cursor) and AUTOINCREMENT's own counter tell. */
 #include "bridge/lib/log.h"
 #include "connectors/sqlite/value.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { LATE = 48 };         /* an aborted row is watched so many times abort_after */
+enum { LATE = 48 }; /* an aborted row is watched so many times abort_after */
 
-struct typed { char text[KEY_BYTES + 8]; struct str key; };
+struct typed {
+    char text[KEY_BYTES + 8];
+    struct str key;
+};
 
 static void key_of(struct typed *out, sqlite3_stmt *row, int col)
 {
@@ -84,7 +87,8 @@ static void open_put(struct sqlite_source *s, struct rule *r, struct str key, ui
     store_open(s, r, key, since, false);
 }
 
-static void happened(struct sqlite_source *s, struct rule *r, const char *op, struct str key, sqlite3_stmt *row, bool timed)
+static void happened(struct sqlite_source *s, struct rule *r, const char *op, struct str key, sqlite3_stmt *row,
+                     bool timed)
 {
     const char *type = rule_type(r, str_of(op));
     if (type)
@@ -160,7 +164,9 @@ static int check_guards(struct sqlite_source *s, struct rule *r)
     bool back = number && top < cursor;
     if (!back && !other)
         return SQLITE_OK;
-    LOG(WARN, back ? "ids start again (rows deleted, or a restored file): going on from the newest row" : "ids were used again: going on from there",
+    LOG(WARN,
+        back ? "ids start again (rows deleted, or a restored file): going on from the newest row"
+             : "ids were used again: going on from there",
         LOG_C("source", s->base.id), LOG_C("rule", r->name), LOG_C("cursor", r->cursor));
     if (back) {
         rc = stand_at_end(s, r, false);
@@ -169,7 +175,7 @@ static int check_guards(struct sqlite_source *s, struct rule *r)
     } else {
         r->guard = 0;
         r->moved = true;
-        if (number && cursor > INT64_MIN) {     /* the row at the cursor is new as well */
+        if (number && cursor > INT64_MIN) { /* the row at the cursor is new as well */
             char text[24];
             snprintf(text, sizeof text, "i%" PRId64, cursor - 1);
             free(r->cursor);
@@ -317,7 +323,7 @@ enum step append_step(struct sqlite_source *s, struct rule *r, struct err *e)
         if (rc != SQLITE_OK)
             return stop(s, r, step_failed(s, r, rc, e));
         if (s->found.alone)
-            return stop(s, r, STEP_FULL);       /* a new epoch is stored before its events */
+            return stop(s, r, STEP_FULL); /* a new epoch is stored before its events */
         r->phase = PHASE_SCAN;
     }
     while (r->phase == PHASE_SCAN) {
@@ -344,7 +350,7 @@ enum step append_step(struct sqlite_source *s, struct rule *r, struct err *e)
 int64_t append_due(const struct rule *r)
 {
     int64_t due = INT64_MAX;
-    bool able = r->kind == KIND_OPEN_ROW && r->usable && !r->failed;     /* else it waits for a change that mends it */
+    bool able = r->kind == KIND_OPEN_ROW && r->usable && !r->failed; /* else it waits for a change that mends it */
     for (size_t i = 0; able && i < r->rows.cap; i++) {
         const struct row *row = r->rows.slots[i];
         if (row && !row->aborted && (int64_t)row->version + r->o->abort_after.ms < due)

@@ -31,7 +31,8 @@ void batch_free(struct sqlite_source *s)
     s->found = (struct batch){ 0 };
 }
 
-void batch_change(struct sqlite_source *s, const struct rule *r, const char *what, struct str key, struct str value, bool ahead)
+void batch_change(struct sqlite_source *s, const struct rule *r, const char *what, struct str key, struct str value,
+                  bool ahead)
 {
     struct batch *b = &s->found;
     if (b->change_count == b->change_cap) {
@@ -119,7 +120,8 @@ static void make_subject(struct buf *out, const struct rule *r, const struct hap
     buf_printf(out, "%s/%s", r->o->table ? r->o->table : r->name, id);
 }
 
-/* The JSON of each field of the row to s->cells; n == 0: it alone passes `max`. Returns the length of all as one object. */
+/* The JSON of each field of the row to s->cells; n == 0: it alone passes `max`. Returns the length of all as one
+ * object. */
 static size_t render_fields(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row, bool keep, size_t max)
 {
     bool repaired = false;
@@ -162,7 +164,8 @@ static void drop_largest(struct rule *r, size_t *total)
 }
 
 /* The row as a JSON object of at most `max` bytes; the names of columns that had to be left out go to `without`. */
-static void render(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row, bool keep, size_t max, struct buf *out, struct buf *without)
+static void render(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row, bool keep, size_t max, struct buf *out,
+                   struct buf *without)
 {
     size_t total = render_fields(s, r, row, keep, max);
     while (total > max)
@@ -249,9 +252,15 @@ void batch_event(struct sqlite_source *s, struct rule *r, const struct happening
     if (without.n)
         extensions[count++] = (struct header){ STR("truncated"), buf_str(&without) };
     struct event fields = {
-        .id = str_of(id), .source = str_of(s->origin), .time = str_of(when), .datacontenttype = STR("application/json"),
-        .type = { s->small.at, type_n }, .subject = { s->small.at + type_n, s->small.n - type_n },
-        .extensions = extensions, .extension_count = count, .data = buf_str(&s->data),
+        .id = str_of(id),
+        .source = str_of(s->origin),
+        .time = str_of(when),
+        .datacontenttype = STR("application/json"),
+        .type = { s->small.at, type_n },
+        .subject = { s->small.at + type_n, s->small.n - type_n },
+        .extensions = extensions,
+        .extension_count = count,
+        .data = buf_str(&s->data),
     };
     struct err e = { 0 };
     const struct event *ev = s->data.failed ? NULL : event_new(&fields, &e);
@@ -260,12 +269,13 @@ void batch_event(struct sqlite_source *s, struct rule *r, const struct happening
         metric_add(s->events, 1);
     } else {
         metric_add(s->refused, 1);
-        LOG(ERROR, "a row could not be made into an event", LOG_C("source", s->base.id), LOG_C("rule", r->name), LOG_STR("key", h->key), LOG_C("why", e.text));
+        LOG(ERROR, "a row could not be made into an event", LOG_C("source", s->base.id), LOG_C("rule", r->name),
+            LOG_STR("key", h->key), LOG_C("why", e.text));
     }
     if (without.n) {
         metric_add(s->truncated, 1);
-        LOG(WARN, "an event was too large: columns left out", LOG_C("source", s->base.id), LOG_C("rule", r->name), LOG_STR("key", h->key),
-            LOG_STR("columns", buf_str(&without)), LOG_INT("max_event", s->max_event.n));
+        LOG(WARN, "an event was too large: columns left out", LOG_C("source", s->base.id), LOG_C("rule", r->name),
+            LOG_STR("key", h->key), LOG_STR("columns", buf_str(&without)), LOG_INT("max_event", s->max_event.n));
     }
     buf_free(&without);
 }

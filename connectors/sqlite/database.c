@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The application's database file: one kept read-only connection, and what can be wrong with the file, in words that help.
+/* The application's database file: one kept read-only connection, and what can be wrong with the file, in words that
+ * help.
  *
- * The file is never opened but by SQLite: closing any other descriptor of it would drop all of SQLite's locks in this process. */
+ * The file is never opened but by SQLite: closing any other descriptor of it would drop all of SQLite's locks in
+ * this process. */
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 #include "connectors/sqlite/sqlite.h"
@@ -13,7 +15,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LONGEST_READ_US = 500 * 1000 };      /* one statement that runs this long has no index: stopped, for the application's sake */
+enum {
+    LONGEST_READ_US = 500 * 1000
+}; /* one statement that runs this long has no index: stopped, for the application's sake */
 
 static bool id_of(const char *path, struct file_id *out, bool *mount)
 {
@@ -37,13 +41,18 @@ static bool file_there(struct sqlite_source *s, struct err *e)
         if (errno == ENOENT || errno == ENOTDIR)
             return err_set(e, "%s: not there (yet); waiting for it", s->path);
         if (errno == EISDIR || errno == EINVAL)
-            return err_set(e, "%s: is %s; name the database file itself", s->path, errno == EISDIR ? "a folder" : "no ordinary file");
+            return err_set(e, "%s: is %s; name the database file itself", s->path,
+                           errno == EISDIR ? "a folder" : "no ordinary file");
         return err_set(e, "%s: %s (running as uid %u)", s->path, strerror(errno), (unsigned)geteuid());
     }
     if (mount)
-        return err_set(e, "%s: only this file is mounted, so its -wal and -journal cannot be seen and commits would be missed; mount its folder", s->path);
+        return err_set(
+            e,
+            "%s: only this file is mounted, so its -wal and -journal cannot be seen and commits would be missed; mount its folder",
+            s->path);
     if (access(s->path, R_OK) != 0)
-        return err_set(e, "%s: no permission to read it as uid %u; run as the user of the application", s->path, (unsigned)geteuid());
+        return err_set(e, "%s: no permission to read it as uid %u; run as the user of the application", s->path,
+                       (unsigned)geteuid());
     return true;
 }
 
@@ -53,7 +62,8 @@ static void warn_of_owner(const struct sqlite_source *s)
     struct stat st;
     if (geteuid() != 0 && stat(s->path, &st) == 0 && st.st_uid != geteuid())
         LOG(WARN, "the database belongs to another user; in WAL mode run as that user, or start after the application",
-            LOG_C("source", s->base.id), LOG_C("path", s->path), LOG_INT("owner", st.st_uid), LOG_INT("uid", geteuid()));
+            LOG_C("source", s->base.id), LOG_C("path", s->path), LOG_INT("owner", st.st_uid),
+            LOG_INT("uid", geteuid()));
 }
 
 /* file:<path>?mode=ro with the path percent-encoded; never immutable, which would ignore WAL and journal. */
@@ -102,7 +112,7 @@ static int first_number(sqlite3_stmt *stmt, int64_t *out)
 static int set_up(struct sqlite_source *s)
 {
     sqlite3_extended_result_codes(s->db, 1);
-    sqlite3_db_config(s->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);         /* "name" is a column or an error, never a string */
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL); /* "name" is a column or an error, never a string */
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     sqlite3_busy_handler(s->db, wait_a_moment, NULL);
@@ -112,9 +122,10 @@ static int set_up(struct sqlite_source *s)
     if (rc == SQLITE_OK)
         rc = sqlite3_prepare_v3(s->db, "PRAGMA data_version", -1, SQLITE_PREPARE_PERSISTENT, &s->data_version, NULL);
     if (rc == SQLITE_OK)
-        rc = sqlite3_prepare_v3(s->db, "PRAGMA schema_version", -1, SQLITE_PREPARE_PERSISTENT, &s->schema_version, NULL);
+        rc = sqlite3_prepare_v3(s->db, "PRAGMA schema_version", -1, SQLITE_PREPARE_PERSISTENT, &s->schema_version,
+                                NULL);
     if (rc == SQLITE_OK)
-        rc = first_number(s->schema_version, &s->schema);                /* the first real look at the file */
+        rc = first_number(s->schema_version, &s->schema); /* the first real look at the file */
     return rc;
 }
 
@@ -125,8 +136,9 @@ static void watch_folder(struct sqlite_source *s)
         slash[slash == folder] = '\0';
     if (s->inotify < 0)
         s->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (s->inotify >= 0)        /* none (too many watches, no such folder): `poll` does it alone */
-        inotify_add_watch(s->inotify, slash ? folder : ".", IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_ATTRIB);
+    if (s->inotify >= 0) /* none (too many watches, no such folder): `poll` does it alone */
+        inotify_add_watch(s->inotify, slash ? folder : ".",
+                          IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_ATTRIB);
     free(folder);
 }
 
@@ -143,7 +155,7 @@ bool database_open(struct sqlite_source *s, struct err *e)
     else if (s->db)
         rc = sqlite3_extended_errcode(s->db);
     if (rc == SQLITE_OK && database_replaced(s))
-        rc = SQLITE_BUSY;       /* exchanged while it was being opened */
+        rc = SQLITE_BUSY; /* exchanged while it was being opened */
     enum db verdict = rc == SQLITE_OK ? DB_OK : database_verdict(s, rc, e);
     if (verdict != DB_OK) {
         database_close(s);
@@ -180,24 +192,20 @@ static const char *advice(int rc)
         return "the application ended in the middle of a write; it must open the database once before it can be read";
     case SQLITE_READONLY_RECOVERY:
         return "the write-ahead log needs recovery; the application must open the database once";
-    case SQLITE_READONLY_CANTINIT: case SQLITE_READONLY_DIRECTORY:
+    case SQLITE_READONLY_CANTINIT:
+    case SQLITE_READONLY_DIRECTORY:
         return "it is in WAL mode and its -shm file is missing; start the application first, or mount the folder writable";
-    case SQLITE_CANTOPEN_SYMLINK:
-        return "a symbolic link in its path is not followed";
+    case SQLITE_CANTOPEN_SYMLINK: return "a symbolic link in its path is not followed";
     }
     switch (rc & 0xff) {
     case SQLITE_CANTOPEN:
         return "cannot be opened: in WAL mode the -wal and -shm beside it are needed, so mount the whole folder, and start the application first";
-    case SQLITE_NOTADB:
-        return "is no SQLite database, or it is encrypted";
-    case SQLITE_CORRUPT:
-        return "is damaged; check it with the application, or restore a backup";
-    case SQLITE_PERM: case SQLITE_AUTH:
-        return "no permission; run as the user of the application";
-    case SQLITE_IOERR:
-        return "a read failed (disk, network file system?)";
-    case SQLITE_NOMEM:
-        return "SQLite is out of memory";
+    case SQLITE_NOTADB: return "is no SQLite database, or it is encrypted";
+    case SQLITE_CORRUPT: return "is damaged; check it with the application, or restore a backup";
+    case SQLITE_PERM:
+    case SQLITE_AUTH: return "no permission; run as the user of the application";
+    case SQLITE_IOERR: return "a read failed (disk, network file system?)";
+    case SQLITE_NOMEM: return "SQLite is out of memory";
     }
     return "cannot be read";
 }
@@ -232,14 +240,15 @@ enum db database_begin(struct sqlite_source *s, struct err *e)
     s->slice_start_us = clock_mono_us();
     int rc = sqlite3_exec(s->db, "BEGIN", NULL, NULL, NULL);
     if (rc == SQLITE_OK)
-        rc = first_number(s->schema_version, &schema);      /* takes the lock, so that nothing later is busy */
+        rc = first_number(s->schema_version, &schema); /* takes the lock, so that nothing later is busy */
     if (rc != SQLITE_OK) {
         enum db verdict = database_verdict(s, rc, e);
         database_end(s);
         return verdict;
     }
     if (schema != s->schema) {
-        sqlite3_exec(s->db, "SELECT 1 FROM sqlite_schema LIMIT 1", NULL, NULL, NULL);   /* preparing alone would trust the old schema */
+        sqlite3_exec(s->db, "SELECT 1 FROM sqlite_schema LIMIT 1", NULL, NULL,
+                     NULL); /* preparing alone would trust the old schema */
         s->schema = schema;
         int64_t unusable = 0;
         for (size_t i = 0; i < s->rule_count; i++) {
@@ -247,7 +256,7 @@ enum db database_begin(struct sqlite_source *s, struct err *e)
             unusable += !s->rules[i]->usable;
         }
         metric_set(s->unusable, unusable);
-        s->at = 0;              /* the pass begins again: rules have forgotten where they were */
+        s->at = 0; /* the pass begins again: rules have forgotten where they were */
     }
     return DB_OK;
 }

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* Kind diff: every key and the hashes of its watched columns, compared with the rows we remember; what was not met is gone. */
+/* Kind diff: every key and the hashes of its watched columns, compared with the rows we remember; what was not met
+ * is gone. */
 #include "bridge/lib/mem.h"
 #include "connectors/sqlite/value.h"
 #include <inttypes.h>
 #include <stdio.h>
 
-struct seen {                   /* a row as it is now */
+struct seen { /* a row as it is now */
     char text[KEY_BYTES + 8];
     struct str key;
     uint64_t hashes[RULE_WATCH];
     size_t count;
-    sqlite3_stmt *scan;         /* key and watched columns */
-    sqlite3_stmt *all;          /* the data as well; NULL: not fetched */
+    sqlite3_stmt *scan; /* key and watched columns */
+    sqlite3_stmt *all;  /* the data as well; NULL: not fetched */
 };
 
 static bool silent(const struct sqlite_source *s, const struct rule *r)
@@ -74,7 +75,13 @@ static void inserted(struct sqlite_source *s, struct rule *r, struct seen *now, 
 {
     const char *type = rule_type(r, STR("insert"));
     if (type)
-        batch_event(s, r, &(struct happening){ .op = "insert", .type = type, .key = now->key, .version = version, .row = now->all, .timed = true });
+        batch_event(s, r,
+                    &(struct happening){ .op = "insert",
+                                         .type = type,
+                                         .key = now->key,
+                                         .version = version,
+                                         .row = now->all,
+                                         .timed = true });
     remember(s, r, now, version, type != NULL);
 }
 
@@ -120,7 +127,13 @@ static bool updated(struct sqlite_source *s, struct rule *r, struct seen *now, c
                 buf_printf(&names, "%s%s", names.n ? "," : "", r->o->watch.at[k]);
                 ops[k] = NULL;
             }
-        batch_event(s, r, &(struct happening){ .op = op->key, .type = op->value, .key = now->key, .version = version, .row = now->all, .changed = buf_c(&names) });
+        batch_event(s, r,
+                    &(struct happening){ .op = op->key,
+                                         .type = op->value,
+                                         .key = now->key,
+                                         .version = version,
+                                         .row = now->all,
+                                         .changed = buf_c(&names) });
         buf_free(&names);
         any = true;
     }
@@ -132,7 +145,12 @@ static void deleted(struct sqlite_source *s, struct rule *r)
     const struct row *row = r->rows.slots[r->index], *last = row->noted ? row->noted : row;
     const char *type = rule_type(r, STR("delete"));
     if (type)
-        batch_event(s, r, &(struct happening){ .op = "delete", .type = type, .key = row_key(row), .version = last->version, .kept = last->kept });
+        batch_event(s, r,
+                    &(struct happening){ .op = "delete",
+                                         .type = type,
+                                         .key = row_key(row),
+                                         .version = last->version,
+                                         .kept = last->kept });
     forget(s, r, type != NULL);
 }
 
@@ -158,7 +176,8 @@ static uint64_t new_version(struct sqlite_source *s)
     return ++s->versions;
 }
 
-/* A row whose last event was written ahead: sent or not, nobody knows. The same state gets the same id, another one a new id. */
+/* A row whose last event was written ahead: sent or not, nobody knows. The same state gets the same id, another one
+ * a new id. */
 static void compare_noted(struct sqlite_source *s, struct rule *r, const struct row *row, struct seen *now)
 {
     bool changed[RULE_WATCH] = { 0 }, as_noted = same(row->noted, now);
@@ -180,7 +199,7 @@ static void compare(struct sqlite_source *s, struct rule *r, struct row *row, st
     if (row->noted) {
         compare_noted(s, r, row, now);
     } else if (row->maybe_gone) {
-        inserted(s, r, now, new_version(s));        /* its delete may have been sent */
+        inserted(s, r, now, new_version(s)); /* its delete may have been sent */
     } else if (silent(s, r) || (r->ready && r->signature != rule_signature(r)) || !differ(row, now, changed)) {
         remember(s, r, now, row->version, false);
     } else {

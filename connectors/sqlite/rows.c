@@ -74,7 +74,7 @@ void rows_drop(struct rows *rows, size_t slot)
     for (size_t i = (slot + 1) & mask; rows->slots[i]; i = (i + 1) & mask) {
         size_t home = rows->slots[i]->key_hash & mask;
         if (((i - home) & mask) < ((i - hole) & mask))
-            continue;               /* it would stand before its home */
+            continue; /* it would stand before its home */
         rows->slots[hole] = rows->slots[i];
         rows->slots[i] = NULL;
         hole = i;

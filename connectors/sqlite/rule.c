@@ -8,29 +8,41 @@
 #include <stdlib.h>
 
 const struct option rule_rows[] = {
-    OPTION(struct rule_options, name, .required = true, .doc = "Names the rule; its state is kept under this name, so do not change it later (a-z 0-9 _ -)."),
-    OPTION(struct rule_options, kind, .required = true, .choices = "append|open_row|diff",
-           .doc = "append: rows are only added; open_row: added unfinished and finished later; diff: inserts, updates and deletes by comparing."),
+    OPTION(struct rule_options, name, .required = true,
+           .doc = "Names the rule; its state is kept under this name, so do not change it later (a-z 0-9 _ -)."),
+    OPTION(
+        struct rule_options, kind, .required = true, .choices = "append|open_row|diff",
+        .doc =
+            "append: rows are only added; open_row: added unfinished and finished later; diff: inserts, updates and deletes by comparing."),
     OPTION(struct rule_options, table, .doc = "The table; with `select`, the table that the keys come from."),
-    OPTION(struct rule_options, select, .doc = "A SELECT to read instead of the table, for joins; it must yield the key column."),
+    OPTION(struct rule_options, select,
+           .doc = "A SELECT to read instead of the table, for joins; it must yield the key column."),
     OPTION(struct rule_options, where, .doc = "SQL condition: only these rows."),
     OPTION(struct rule_options, key, .fallback = "id", .doc = "Column that identifies a row; must have an index."),
     OPTION(struct rule_options, cursor, .doc = "append: column that grows with each row; default: the key."),
-    OPTION(struct rule_options, time, .doc = "Column that says when the row was made; becomes the event's time (any usual format, also mixed)."),
+    OPTION(struct rule_options, time,
+           .doc = "Column that says when the row was made; becomes the event's time (any usual format, also mixed)."),
     OPTION(struct rule_options, done, .doc = "open_row: SQL condition that is true once the row is finished."),
-    OPTION(struct rule_options, abort_after, .fallback = "30m", .min = 1,
-           .doc = "open_row: a row that is still unfinished then is reported as aborted (and watched 48 times as long, should it finish after all)."),
+    OPTION(
+        struct rule_options, abort_after, .fallback = "30m", .min = 1,
+        .doc =
+            "open_row: a row that is still unfinished then is reported as aborted (and watched 48 times as long, should it finish after all)."),
     OPTION(struct rule_options, type_column, .doc = "append: column whose value chooses the type in `types`."),
-    OPTION(struct rule_options, types, .required = true,
-           .doc = "Event types. append: by the value of type_column, else \"*\"; open_row: started, done, aborted; diff: insert, delete, "
-                  "a watched column (pinned), its new value (pinned=1), else update. What is not named gives no event. {column} is replaced."),
+    OPTION(
+        struct rule_options, types, .required = true,
+        .doc =
+            "Event types. append: by the value of type_column, else \"*\"; open_row: started, done, aborted; diff: insert, delete, "
+            "a watched column (pinned), its new value (pinned=1), else update. What is not named gives no event. {column} is replaced."),
     OPTION(struct rule_options, subject, .doc = "The event's subject, for example chats/{id}; default: <table>/{key}."),
-    OPTION(struct rule_options, columns, .doc = "The columns of the event's data and their form: value, json, bool or time; default: all."),
+    OPTION(struct rule_options, columns,
+           .doc = "The columns of the event's data and their form: value, json, bool or time; default: all."),
     OPTION(struct rule_options, never, .doc = "Columns that are never read (passwords, keys)."),
     OPTION(struct rule_options, mask, .doc = "Members of json columns, at any depth, whose values become \"***\"."),
     OPTION(struct rule_options, watch, .doc = "diff: columns whose change is an update."),
-    OPTION(struct rule_options, keep, .doc = "diff: columns kept in the state, so that a delete can still tell them (at most 4 KiB a row)."),
-    OPTION(struct rule_options, last, .doc = "diff: look only at the newest keys, so many below the largest (whole-number keys); 0: at all."),
+    OPTION(struct rule_options, keep,
+           .doc = "diff: columns kept in the state, so that a delete can still tell them (at most 4 KiB a row)."),
+    OPTION(struct rule_options, last,
+           .doc = "diff: look only at the newest keys, so many below the largest (whole-number keys); 0: at all."),
     { 0 }
 };
 
@@ -77,13 +89,11 @@ static bool good_op(const struct rule_options *o, const char *op)
 {
     struct str rest = str_of(op), column = { 0 };
     switch (kind_of(o->kind)) {
-    case KIND_APPEND:
-        return o->type_column || strcmp(op, "insert") == 0 || strcmp(op, "*") == 0;
-    case KIND_OPEN_ROW:
-        return strcmp(op, "started") == 0 || strcmp(op, "done") == 0 || strcmp(op, "aborted") == 0;
+    case KIND_APPEND: return o->type_column || strcmp(op, "insert") == 0 || strcmp(op, "*") == 0;
+    case KIND_OPEN_ROW: return strcmp(op, "started") == 0 || strcmp(op, "done") == 0 || strcmp(op, "aborted") == 0;
     case KIND_DIFF:
         return strcmp(op, "insert") == 0 || strcmp(op, "delete") == 0 || strcmp(op, "update") == 0
-            || (str_cut(&rest, '=', &column) && has(&o->watch, column));
+               || (str_cut(&rest, '=', &column) && has(&o->watch, column));
     }
     return false;
 }
@@ -94,7 +104,8 @@ static bool check_types(const struct rule_options *o, struct err *e)
         const struct map_entry *t = &o->types.at[i];
         if (!good_op(o, t->key))
             return err_set(e, "types: \"%s\" is nothing that a rule of kind %s reports%s", t->key, o->kind,
-                           kind_of(o->kind) == KIND_DIFF ? " (insert, delete, update, or a column named in watch)" : "");
+                           kind_of(o->kind) == KIND_DIFF ? " (insert, delete, update, or a column named in watch)"
+                                                         : "");
         for (const char *c = t->value; *c; c++)
             if (!isalnum((unsigned char)*c) && !strchr("_.{}", *c))
                 return err_set(e, "types: \"%s\" is no event type (letters, digits, _ and .)", t->value);
@@ -109,7 +120,8 @@ static bool check_columns(const struct rule_options *o, struct err *e)
     for (size_t i = 0; i < o->columns.count; i++) {
         enum form form;
         if (!form_of(o->columns.at[i].value, &form))
-            return err_set(e, "columns: %s: \"%s\" is no form (value, json, bool or time)", o->columns.at[i].key, o->columns.at[i].value);
+            return err_set(e, "columns: %s: \"%s\" is no form (value, json, bool or time)", o->columns.at[i].key,
+                           o->columns.at[i].value);
         if (has(&o->never, str_of(o->columns.at[i].key)))
             return err_set(e, "columns: %s is listed in never", o->columns.at[i].key);
     }
@@ -142,8 +154,11 @@ static bool check(const struct rule_options *o, struct err *e)
         return err_set(e, "watch, keep and last belong to kind diff");
     if (kind == KIND_DIFF && o->subject && rule_type(&(struct rule){ .o = o }, STR("delete"))) {
         const char *brace = strchr(o->subject, '{');
-        if (brace && (strncmp(brace + 1, o->key, strlen(o->key)) != 0 || brace[1 + strlen(o->key)] != '}' || strchr(brace + 1, '{')))
-            return err_set(e, "subject: \"%s\" may only name the key {%s}, all that is known of a deleted row", o->subject, o->key);
+        if (brace
+            && (strncmp(brace + 1, o->key, strlen(o->key)) != 0 || brace[1 + strlen(o->key)] != '}'
+                || strchr(brace + 1, '{')))
+            return err_set(e, "subject: \"%s\" may only name the key {%s}, all that is known of a deleted row",
+                           o->subject, o->key);
     }
     return check_types(o, e) && check_columns(o, e);
 }
@@ -193,7 +208,8 @@ void rule_trouble(struct sqlite_source *s, struct rule *r, const char *text)
     if (strncmp(r->trouble, text, sizeof r->trouble - 1) == 0)
         return;
     snprintf(r->trouble, sizeof r->trouble, "%s", text);
-    LOG(WARN, "a capture rule does not fit this database; what fits goes on", LOG_C("source", s->base.id), LOG_C("rule", r->name), LOG_C("why", text));
+    LOG(WARN, "a capture rule does not fit this database; what fits goes on", LOG_C("source", s->base.id),
+        LOG_C("rule", r->name), LOG_C("why", text));
 }
 
 /* ---- SQL ---- */
@@ -270,7 +286,9 @@ static bool there_or_rowid(const struct rule_options *o, sqlite3_stmt *probe, co
 static void add_field(struct rule *r, const char *name, enum form form)
 {
     r->fields = mem_grow(r->fields, (size_t)r->field_count + 1, sizeof *r->fields);
-    r->fields[r->field_count++] = (struct field){ .name = str_dup(str_of(name)), .form = form, .keep = has(&r->o->keep, str_of(name)) };
+    r->fields[r->field_count++] = (struct field){ .name = str_dup(str_of(name)),
+                                                  .form = form,
+                                                  .keep = has(&r->o->keep, str_of(name)) };
 }
 
 /* The data columns that are there; those that are not are named in `missing`. */
@@ -306,7 +324,8 @@ static bool probe_columns(struct sqlite_source *s, struct rule *r, char *why, si
         sqlite3_finalize(probe);
         return false;
     }
-    const char *needed[] = { o->key, o->cursor ? o->cursor : o->key, o->time ? o->time : o->key, o->type_column ? o->type_column : o->key };
+    const char *needed[] = { o->key, o->cursor ? o->cursor : o->key, o->time ? o->time : o->key,
+                             o->type_column ? o->type_column : o->key };
     const char *lacking = NULL;
     for (size_t i = 0; i < sizeof needed / sizeof *needed && !lacking; i++)
         if (!there_or_rowid(o, probe, needed[i]))
@@ -318,7 +337,8 @@ static bool probe_columns(struct sqlite_source *s, struct rule *r, char *why, si
         snprintf(why, size, "there is no column %s in %s", lacking, o->table ? o->table : "the select");
     if (missing.n) {
         char text[320];
-        snprintf(text, sizeof text, "left out, as this version of the database does not have them: %s", buf_c(&missing) ? buf_c(&missing) : "many columns");
+        snprintf(text, sizeof text, "left out, as this version of the database does not have them: %s",
+                 buf_c(&missing) ? buf_c(&missing) : "many columns");
         rule_trouble(s, r, text);
     }
     buf_free(&missing);
@@ -342,8 +362,12 @@ static bool prepare_guards(struct sqlite_source *s, struct rule *r, char *why, s
     sqlite3_str_appendf(at, " AND \"%w\" = ?1", cursor);
     if (!prepare(s, at, &r->at_cursor, why, size))
         return false;
-    sqlite3_stmt *sequence = NULL;      /* of AUTOINCREMENT; the table sqlite_sequence is only there when some table uses it */
-    if (r->o->table && sqlite3_prepare_v2(s->db, "SELECT seq FROM sqlite_sequence WHERE name = ?1 COLLATE NOCASE", -1, &sequence, NULL) == SQLITE_OK)
+    sqlite3_stmt
+        *sequence = NULL; /* of AUTOINCREMENT; the table sqlite_sequence is only there when some table uses it */
+    if (r->o->table
+        && sqlite3_prepare_v2(s->db, "SELECT seq FROM sqlite_sequence WHERE name = ?1 COLLATE NOCASE", -1, &sequence,
+                              NULL)
+               == SQLITE_OK)
         sqlite3_bind_text(sequence, 1, r->o->table, -1, SQLITE_STATIC);
     r->sequence = sequence;
     return true;
@@ -377,7 +401,9 @@ static bool table_missing(struct sqlite_source *s, const struct rule *r)
 {
     sqlite3_stmt *stmt = NULL;
     bool missing = false;
-    if (r->o->table && sqlite3_prepare_v2(s->db, "SELECT 1 FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE", -1, &stmt, NULL) == SQLITE_OK) {
+    if (r->o->table
+        && sqlite3_prepare_v2(s->db, "SELECT 1 FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE", -1, &stmt, NULL)
+               == SQLITE_OK) {
         sqlite3_bind_text(stmt, 1, r->o->table, -1, SQLITE_STATIC);
         missing = sqlite3_step(stmt) == SQLITE_DONE;
     }
@@ -390,7 +416,8 @@ void rule_compile(struct sqlite_source *s, struct rule *r)
     char why[256] = "";
     rule_finalize(r);
     r->no_table = table_missing(s, r);
-    r->usable = probe_columns(s, r, why, sizeof why) && prepare_rows(s, r, why, sizeof why) && prepare_guards(s, r, why, sizeof why);
+    r->usable = probe_columns(s, r, why, sizeof why) && prepare_rows(s, r, why, sizeof why)
+                && prepare_guards(s, r, why, sizeof why);
     if (r->usable)
         return;
     rule_finalize(r);
@@ -491,7 +518,8 @@ static bool restore_open(struct rule *r, struct str key, struct str value)
         rows_remove(&r->rows, key);
         return true;
     }
-    if (!str_cut(&value, ' ', &since) || !str_to_u64(since, &ms) || (!str_eq(value, STR("0")) && !str_eq(value, STR("1"))))
+    if (!str_cut(&value, ' ', &since) || !str_to_u64(since, &ms)
+        || (!str_eq(value, STR("0")) && !str_eq(value, STR("1"))))
         return false;
     struct row *row = row_new(key, ms, NULL, 0, STR_ABSENT);
     row->aborted = str_eq(value, STR("1"));
@@ -514,7 +542,7 @@ bool rule_restore(struct rule *r, struct str what, struct str value, bool ahead)
     if (str_starts(what, STR("row/")) && what.n > 4)
         return restore_row(r, (struct str){ what.at + 4, what.n - 4 }, value, ahead);
     if (ahead)
-        return true;            /* only rows are noted ahead */
+        return true; /* only rows are noted ahead */
     if (str_starts(what, STR("open/")) && what.n > 5)
         return restore_open(r, (struct str){ what.at + 5, what.n - 5 }, value);
     if (!value.at)

@@ -14,38 +14,50 @@
 #include <unistd.h>
 
 enum {
-    BUSY_WAIT_MS = 32,      /* longest wait before trying a locked file again, when no commit is noticed */
-    REST_FACTOR = 9,        /* rest so many times as long as a pass held the file: at most a tenth of the time is ours */
+    BUSY_WAIT_MS = 32, /* longest wait before trying a locked file again, when no commit is noticed */
+    REST_FACTOR = 9,   /* rest so many times as long as a pass held the file: at most a tenth of the time is ours */
     REST_MS = 1000,
 };
 
 extern const struct source_ops sqlite_source;
 
 static const struct option options[] = {
-    OPTION(struct sqlite_source, path, .required = true, .doc = "The application's database file; its folder must be reachable too. Only ever read."),
-    OPTION(struct sqlite_source, preset, .doc = "Ready-made capture rules for an application (anythingllm), or the path of a preset file."),
+    OPTION(struct sqlite_source, path, .required = true,
+           .doc = "The application's database file; its folder must be reachable too. Only ever read."),
+    OPTION(struct sqlite_source, preset,
+           .doc = "Ready-made capture rules for an application (anythingllm), or the path of a preset file."),
     OPTION(struct sqlite_source, capture, .of = rule_rows, .of_size = sizeof(struct rule_options), .max = RULES,
            .doc = "Capture rules of your own, besides or instead of a preset."),
-    OPTION(struct sqlite_source, start, .fallback = "now", .choices = "now|snapshot",
-           .doc = "A rule's first start: report only what changes from now on, or also everything that is there (with the attribute snapshot: true)."),
-    OPTION(struct sqlite_source, poll, .fallback = "250ms", .min = 10, .max = 3600000,
-           .doc = "How often to look when no notice of a change comes (network and container mounts); changes are otherwise noticed at once."),
+    OPTION(
+        struct sqlite_source, start, .fallback = "now", .choices = "now|snapshot",
+        .doc =
+            "A rule's first start: report only what changes from now on, or also everything that is there (with the attribute snapshot: true)."),
+    OPTION(
+        struct sqlite_source, poll, .fallback = "250ms", .min = 10, .max = 3600000,
+        .doc =
+            "How often to look when no notice of a change comes (network and container mounts); changes are otherwise noticed at once."),
     OPTION(struct sqlite_source, hold, .fallback = "5ms", .min = 1, .max = 1000,
            .doc = "Longest time that one read may keep the application from writing; a longer one is done in pieces."),
     OPTION(struct sqlite_source, batch, .fallback = "256", .min = 1, .max = 10000, .doc = "Rows per statement."),
-    OPTION(struct sqlite_source, max_event, .fallback = "900KiB", .min = 1024, .max = 32 << 20,
-           .doc = "Largest data of an event; from a larger row the largest columns are left out and named in the attribute truncated. The default fits, with its attributes, into the 1 MB of a Kafka record."),
-    OPTION(struct sqlite_source, source, .doc = "The events' source attribute; default: /<preset, or sqlite>/<name of the source>."),
+    OPTION(
+        struct sqlite_source, max_event, .fallback = "900KiB", .min = 1024, .max = 32 << 20,
+        .doc =
+            "Largest data of an event; from a larger row the largest columns are left out and named in the attribute truncated. The default fits, with its attributes, into the 1 MB of a Kafka record."),
+    OPTION(struct sqlite_source, source,
+           .doc = "The events' source attribute; default: /<preset, or sqlite>/<name of the source>."),
     { 0 }
 };
 
 /* What a preset file holds. */
-struct preset_file { char *about; struct list capture; };
-static const struct option preset_rows[] = {
-    OPTION(struct preset_file, about, .doc = "One sentence about the preset."),
-    OPTION(struct preset_file, capture, .required = true, .of = rule_rows, .of_size = sizeof(struct rule_options), .min = 1, .max = RULES, .doc = "Its capture rules."),
-    { 0 }
+struct preset_file {
+    char *about;
+    struct list capture;
 };
+static const struct option preset_rows[] = { OPTION(struct preset_file, about, .doc = "One sentence about the preset."),
+                                             OPTION(struct preset_file, capture, .required = true, .of = rule_rows,
+                                                    .of_size = sizeof(struct rule_options), .min = 1, .max = RULES,
+                                                    .doc = "Its capture rules."),
+                                             { 0 } };
 
 /* ---- state and set-up ---- */
 
@@ -75,7 +87,8 @@ static bool sqlite_restore(struct source *base, struct str key, struct str value
         good = str_cut(&what, '/', &name) && what.at && rule_restore(rule_of(s, name), what, value, ahead);
         struct str version;
         uint64_t number;
-        if (good && str_starts(what, STR("row/")) && str_cut(&value, ' ', &version) && str_to_u64(version, &number) && number > s->versions)
+        if (good && str_starts(what, STR("row/")) && str_cut(&value, ' ', &version) && str_to_u64(version, &number)
+            && number > s->versions)
             s->versions = number;
     }
     return good || err_set(e, "its stored state \"%.*s\" cannot be read", key.n > 200 ? 200 : (int)key.n, key.at);
@@ -149,16 +162,24 @@ static void make_origin(struct sqlite_source *s)
 static void make_metrics(struct sqlite_source *s)
 {
     const char *const *labels = LABELS("source", s->base.id);
-    s->rows_read = metric_counter("aqueduct_sqlite_rows_read_total", "Rows read from the application's database.", labels);
-    s->busy = metric_counter("aqueduct_sqlite_busy_total", "Reads put off because the application was writing.", labels);
+    s->rows_read = metric_counter("aqueduct_sqlite_rows_read_total", "Rows read from the application's database.",
+                                  labels);
+    s->busy = metric_counter("aqueduct_sqlite_busy_total", "Reads put off because the application was writing.",
+                             labels);
     s->events = metric_counter("aqueduct_sqlite_events_total", "Events captured.", labels);
     s->refused = metric_counter("aqueduct_sqlite_refused_total", "Rows that could not be made into an event.", labels);
-    s->truncated = metric_counter("aqueduct_sqlite_truncated_total", "Events with columns left out because of max_event.", labels);
-    s->repaired = metric_counter("aqueduct_sqlite_repaired_total", "Rows with text that is no UTF-8; the bad bytes became U+FFFD.", labels);
-    s->restarts = metric_counter("aqueduct_sqlite_restarts_total", "Times that the ids of a table started again.", labels);
-    s->reopened = metric_counter("aqueduct_sqlite_reopened_total", "Times that the file was replaced and opened anew.", labels);
-    s->unusable = metric_gauge("aqueduct_sqlite_rules_unusable", "Capture rules that do not fit the database's tables.", labels);
-    s->ack = metric_histogram("aqueduct_sqlite_ack_seconds", "From noticing a change to its acknowledgement by the broker.", labels);
+    s->truncated = metric_counter("aqueduct_sqlite_truncated_total",
+                                  "Events with columns left out because of max_event.", labels);
+    s->repaired = metric_counter("aqueduct_sqlite_repaired_total",
+                                 "Rows with text that is no UTF-8; the bad bytes became U+FFFD.", labels);
+    s->restarts = metric_counter("aqueduct_sqlite_restarts_total", "Times that the ids of a table started again.",
+                                 labels);
+    s->reopened = metric_counter("aqueduct_sqlite_reopened_total", "Times that the file was replaced and opened anew.",
+                                 labels);
+    s->unusable = metric_gauge("aqueduct_sqlite_rules_unusable", "Capture rules that do not fit the database's tables.",
+                               labels);
+    s->ack = metric_histogram("aqueduct_sqlite_ack_seconds",
+                              "From noticing a change to its acknowledgement by the broker.", labels);
 }
 
 /* Would open() find its rules? What a preset fills in lives until exit, so this may be thrown away. */
@@ -196,7 +217,8 @@ static bool sqlite_open(struct source *base, struct err *e)
 
 /* ---- waiting ---- */
 
-/* Empties the folder's notices; did any speak of our file, its -wal or its -journal? (A journal that goes away is a commit.) */
+/* Empties the folder's notices; did any speak of our file, its -wal or its -journal? (A journal that goes away is a
+ * commit.) */
 static bool noticed(struct sqlite_source *s)
 {
     _Alignas(struct inotify_event) char space[8192];
@@ -265,8 +287,8 @@ static int fail(struct sqlite_source *s, const struct err *why, struct err *e)
     return -1;
 }
 
-/* Opens the file. Once that has failed it waits here, trying again at each notice, so that the file's coming is seen at once and
- * the same failure is told once. */
+/* Opens the file. Once that has failed it waits here, trying again at each notice, so that the file's coming is seen
+ * at once and the same failure is told once. */
 static int attempt_open(struct sqlite_source *s, int wake_fd, struct err *e)
 {
     for (;;) {
@@ -280,7 +302,7 @@ static int attempt_open(struct sqlite_source *s, int wake_fd, struct err *e)
             return 0;
         }
         if (!why.text[0])
-            back_off(s);        /* locked just now */
+            back_off(s); /* locked just now */
         else if (s->wait_ms = 0, strcmp(s->trouble.text, why.text) != 0)
             return fail(s, &why, e);
     }
@@ -288,9 +310,9 @@ static int attempt_open(struct sqlite_source *s, int wake_fd, struct err *e)
 
 /* ---- passes ---- */
 
-/* When to look at the file again without a notice. In WAL mode the notice comes before the commit: the frames are written, then
- * synced, and only then visible, which happens in shared memory and tells nobody. So after a notice, and after a pass that may
- * have swallowed one, soon, then less and less often. */
+/* When to look at the file again without a notice. In WAL mode the notice comes before the commit: the frames are
+ * written, then synced, and only then visible, which happens in shared memory and tells nobody. So after a notice,
+ * and after a pass that may have swallowed one, soon, then less and less often. */
 static void look_again(struct sqlite_source *s, bool soon)
 {
     int64_t longer = s->again_ms * 2;
@@ -301,8 +323,9 @@ static void look_again(struct sqlite_source *s, bool soon)
 bool slice_full(const struct sqlite_source *s)
 {
     const struct batch *b = &s->found;
-    return s->handled > 0 && (b->event_count >= s->room || b->bytes >= BATCH_BYTES || b->change_count >= BATCH_CHANGES
-                              || clock_mono_us() - s->slice_start_us > s->hold.ms * 1000);
+    return s->handled > 0
+           && (b->event_count >= s->room || b->bytes >= BATCH_BYTES || b->change_count >= BATCH_CHANGES
+               || clock_mono_us() - s->slice_start_us > s->hold.ms * 1000);
 }
 
 enum step step_failed(struct sqlite_source *s, struct rule *r, int rc, struct err *e)
@@ -311,9 +334,12 @@ enum step step_failed(struct sqlite_source *s, struct rule *r, int rc, struct er
     case SQLITE_INTERRUPT:
         rule_trouble(s, r, "a read took too long and was stopped; does the key have an index?");
         return STEP_FAILED;
-    case SQLITE_ERROR: case SQLITE_SCHEMA: case SQLITE_TOOBIG: case SQLITE_MISMATCH: case SQLITE_RANGE: case SQLITE_CONSTRAINT:
-        rule_trouble(s, r, sqlite3_errmsg(s->db));
-        return STEP_FAILED;
+    case SQLITE_ERROR:
+    case SQLITE_SCHEMA:
+    case SQLITE_TOOBIG:
+    case SQLITE_MISMATCH:
+    case SQLITE_RANGE:
+    case SQLITE_CONSTRAINT: rule_trouble(s, r, sqlite3_errmsg(s->db)); return STEP_FAILED;
     }
     return database_verdict(s, rc, e) == DB_LATER ? STEP_LATER : STEP_GONE;
 }
@@ -322,7 +348,7 @@ static void pass_done(struct sqlite_source *s)
 {
     int64_t rest = s->busy_us * REST_FACTOR / 1000;
     s->passing = false;
-    if (s->seen_version < 0)        /* with start: now, what comes from here on is reported */
+    if (s->seen_version < 0) /* with start: now, what comes from here on is reported */
         LOG(INFO, "watching", LOG_C("source", s->base.id), LOG_C("path", s->path));
     s->seen_version = s->pass_version;
     s->rest_until_ms = clock_mono_ms() + (rest > REST_MS ? REST_MS : rest);
@@ -336,7 +362,7 @@ static enum step run_rules(struct sqlite_source *s, struct err *e)
     while (s->at < s->rule_count) {
         struct rule *r = s->rules[s->at];
         if (r->no_table && !r->ready)
-            batch_ready(s, r);      /* what its table will hold, once there is one, is all new */
+            batch_ready(s, r); /* what its table will hold, once there is one, is all new */
         enum step step = !r->usable ? STEP_DONE : r->kind == KIND_DIFF ? diff_step(s, r, e) : append_step(s, r, e);
         if (step == STEP_FULL || step == STEP_LATER || step == STEP_GONE)
             return step;
@@ -367,7 +393,7 @@ static int slice(struct sqlite_source *s, struct emission *out, size_t room, str
     if (step == STEP_LATER)
         back_off(s);
     else if (step == STEP_GONE)
-        s->failed = why;        /* after what was found so far has been handed out */
+        s->failed = why; /* after what was found so far has been handed out */
     else if (step == STEP_DONE)
         pass_done(s);
     int n = batch_take(s, out, room);
@@ -382,13 +408,16 @@ static int look(struct sqlite_source *s, int wake_fd, struct err *e)
         return 0;
     if (abort_ms != INT64_MAX && abort_ms - clock_wall_ms() < wait)
         wait = abort_ms - clock_wall_ms();
-    enum wait waited = s->wait_ms ? wait_unlocked(s, wake_fd) : s->seen_version < 0 ? WAIT_NOTICED : wait_for(s, wake_fd, wait, true);
+    enum wait waited = s->wait_ms            ? wait_unlocked(s, wake_fd)
+                       : s->seen_version < 0 ? WAIT_NOTICED
+                                             : wait_for(s, wake_fd, wait, true);
     if (waited == WAIT_WOKEN)
         return 0;
     if (waited == WAIT_OVER && !s->wait_ms && clock_mono_ms() < s->next_poll_ms && clock_wall_ms() < abort_ms)
-        return 0;               /* somebody else's file in the same folder */
+        return 0; /* somebody else's file in the same folder */
     if (database_replaced(s)) {
-        LOG(WARN, "the database file was replaced or is gone; opening it anew", LOG_C("source", s->base.id), LOG_C("path", s->path));
+        LOG(WARN, "the database file was replaced or is gone; opening it anew", LOG_C("source", s->base.id),
+            LOG_C("path", s->path));
         metric_add(s->reopened, 1);
         database_close(s);
         return 0;
@@ -396,13 +425,9 @@ static int look(struct sqlite_source *s, int wake_fd, struct err *e)
     bool changed = false;
     struct err why = { 0 };
     switch (database_changed(s, &changed, &why)) {
-    case DB_LATER:
-        back_off(s);
-        return 0;
-    case DB_GONE:
-        return fail(s, &why, e);
-    case DB_OK:
-        break;
+    case DB_LATER: back_off(s); return 0;
+    case DB_GONE: return fail(s, &why, e);
+    case DB_OK: break;
     }
     s->wait_ms = 0;
     look_again(s, waited == WAIT_NOTICED);
@@ -445,14 +470,14 @@ static int sqlite_read(struct source *base, int wake_fd, struct emission *out, s
     if (!s->passing && (n = look(s, wake_fd, e), n < 0 || !s->passing))
         return n;
     if (s->wait_ms && wait_unlocked(s, wake_fd) == WAIT_WOKEN)
-        return 0;               /* busy in the middle of a pass */
+        return 0; /* busy in the middle of a pass */
     return slice(s, out, room, e);
 }
 
 static void sqlite_settle(struct source *base, uint64_t tag, enum outcome o, const char *why)
 {
     struct sqlite_source *s = (struct sqlite_source *)base;
-    (void)o;                    /* the core keeps what no topic takes as a dead letter; our position moves past it */
+    (void)o; /* the core keeps what no topic takes as a dead letter; our position moves past it */
     (void)why;
     s->settled = tag;
     if (tag == s->tag && s->begun_us)
@@ -476,7 +501,15 @@ static void sqlite_close_source(struct source *base)
 }
 
 const struct source_ops sqlite_source = {
-    .type = "sqlite", .doc = "Captures what changes in an application's SQLite database, read-only.",
-    .size = sizeof(struct sqlite_source), .options = options, .ordered = true,
-    .restore = sqlite_restore, .check = sqlite_check, .open = sqlite_open, .read = sqlite_read, .settle = sqlite_settle, .close = sqlite_close_source,
+    .type = "sqlite",
+    .doc = "Captures what changes in an application's SQLite database, read-only.",
+    .size = sizeof(struct sqlite_source),
+    .options = options,
+    .ordered = true,
+    .restore = sqlite_restore,
+    .check = sqlite_check,
+    .open = sqlite_open,
+    .read = sqlite_read,
+    .settle = sqlite_settle,
+    .close = sqlite_close_source,
 };

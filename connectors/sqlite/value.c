@@ -10,13 +10,13 @@
 
 static struct str text_of(sqlite3_stmt *row, int col)
 {
-    const char *at = (const char *)sqlite3_column_text(row, col);   /* before bytes: it may convert */
+    const char *at = (const char *)sqlite3_column_text(row, col); /* before bytes: it may convert */
     return (struct str){ at ? at : "", at ? (size_t)sqlite3_column_bytes(row, col) : 0 };
 }
 
 static struct str blob_of(sqlite3_stmt *row, int col)
 {
-    const char *at = sqlite3_column_blob(row, col);                 /* NULL for an empty one */
+    const char *at = sqlite3_column_blob(row, col); /* NULL for an empty one */
     return (struct str){ at ? at : "", at ? (size_t)sqlite3_column_bytes(row, col) : 0 };
 }
 
@@ -64,11 +64,10 @@ bool value_bind(sqlite3_stmt *stmt, int at, struct str key)
     struct str rest = { key.at + 1, key.n - 1 };
     int64_t number;
     switch (key.at[0]) {
-    case 'i':
-        return str_to_i64(rest, &number) && sqlite3_bind_int64(stmt, at, number) == SQLITE_OK;
-    case 't':
-        return sqlite3_bind_text(stmt, at, rest.at, (int)rest.n, SQLITE_TRANSIENT) == SQLITE_OK;
-    case 'r': case 'x': {
+    case 'i': return str_to_i64(rest, &number) && sqlite3_bind_int64(stmt, at, number) == SQLITE_OK;
+    case 't': return sqlite3_bind_text(stmt, at, rest.at, (int)rest.n, SQLITE_TRANSIENT) == SQLITE_OK;
+    case 'r':
+    case 'x': {
         struct buf bytes = buf_new(KEY_BYTES);
         bool good = hex_decode(&bytes, rest);
         if (good && key.at[0] == 'x')
@@ -137,7 +136,7 @@ static void json_real(struct buf *out, double d)
         return;
     }
     char text[40];
-    for (int digits = 15; digits <= 17; digits++) {     /* the shortest that reads back as the same number */
+    for (int digits = 15; digits <= 17; digits++) { /* the shortest that reads back as the same number */
         snprintf(text, sizeof text, "%.*g", digits, d);
         double back;
         if (sscanf(text, "%lf", &back) == 1 && bits_of(back) == bits_of(d))
@@ -191,7 +190,7 @@ static const char *value_end(const char *at, const char *end)
             depth++;
         else if (*at == '}' || *at == ']')
             depth--;
-        else if (depth == 0) {      /* a number or a literal */
+        else if (depth == 0) { /* a number or a literal */
             while (at < end && !strchr(",}] \t\r\n", *at))
                 at++;
             return at;
@@ -231,7 +230,7 @@ static void json_text(struct buf *out, struct str text, enum form form, const st
             buf_add_str(out, text);
         return;
     }
-    if (form == FORM_JSON && mask->count) {     /* not JSON, so nothing in it can be told apart */
+    if (form == FORM_JSON && mask->count) { /* not JSON, so nothing in it can be told apart */
         buf_add_c(out, text.n ? "\"***\"" : "\"\"");
         return;
     }
@@ -278,7 +277,7 @@ static bool time_of_number(double n, int64_t exact, int64_t *ms)
         *ms = exact;
     else
         *ms = (int64_t)llround(n * 1000);
-    return *ms > -62135596800000 && *ms < 253402300800000;      /* years 1 to 9999 */
+    return *ms > -62135596800000 && *ms < 253402300800000; /* years 1 to 9999 */
 }
 
 static bool time_of_text(struct str text, int64_t *ms)
@@ -308,14 +307,13 @@ bool value_time(sqlite3_stmt *row, int col, int64_t *ms)
     }
     case SQLITE_FLOAT: {
         double n = sqlite3_column_double(row, col);
-        if (n > 1721425.5 && n < 5373484.5) {                   /* a Julian day of the years 1 to 9999 */
+        if (n > 1721425.5 && n < 5373484.5) { /* a Julian day of the years 1 to 9999 */
             *ms = (int64_t)llround((n - 2440587.5) * 86400000.0);
             return true;
         }
         return fabs(n) < 9.2e18 && time_of_number(n, (int64_t)n, ms);
     }
-    case SQLITE_TEXT:
-        return time_of_text(text_of(row, col), ms);
+    case SQLITE_TEXT: return time_of_text(text_of(row, col), ms);
     }
     return false;
 }

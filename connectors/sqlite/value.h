@@ -3,16 +3,17 @@
 #pragma once
 #include "connectors/sqlite/sqlite.h"
 
-enum { KEY_BYTES = 400 };           /* longer keys are hashed */
+enum { KEY_BYTES = 400 }; /* longer keys are hashed */
 
-void value_key(struct buf *out, sqlite3_stmt *row, int col);            /* typed: i17 tabc xff00 r<bits> n, h<hash> when long */
-bool value_bind(sqlite3_stmt *stmt, int at, struct str key);            /* false: a hashed key cannot be bound */
-struct str value_key_plain(struct str key);                             /* 17, abc */
-void value_key_json(struct buf *out, struct str key);                   /* 17, "abc" */
-uint64_t value_hash(sqlite3_stmt *row, int col);                        /* of type and content; never 0 */
-void value_plain(struct buf *out, sqlite3_stmt *row, int col);          /* for templates and maps: text, digits, "null" */
+void value_key(struct buf *out, sqlite3_stmt *row, int col);   /* typed: i17 tabc xff00 r<bits> n, h<hash> when long */
+bool value_bind(sqlite3_stmt *stmt, int at, struct str key);   /* false: a hashed key cannot be bound */
+struct str value_key_plain(struct str key);                    /* 17, abc */
+void value_key_json(struct buf *out, struct str key);          /* 17, "abc" */
+uint64_t value_hash(sqlite3_stmt *row, int col);               /* of type and content; never 0 */
+void value_plain(struct buf *out, sqlite3_stmt *row, int col); /* for templates and maps: text, digits, "null" */
 /* The value as JSON. BLOB: base64; NaN, infinity: null; bytes that are no UTF-8 become U+FFFD (*repaired = true). */
-void value_json(struct buf *out, sqlite3_stmt *row, int col, enum form form, const struct strings *mask, bool *repaired);
-/* Milliseconds since 1970 of an INTEGER or REAL (s, ms, us, ns by magnitude; a Julian day) or TEXT (ISO, UTC unless it says
- * otherwise); false when it is none of these. Columns may mix them. */
+void value_json(struct buf *out, sqlite3_stmt *row, int col, enum form form, const struct strings *mask,
+                bool *repaired);
+/* Milliseconds since 1970 of an INTEGER or REAL (s, ms, us, ns by magnitude; a Julian day) or TEXT (ISO, UTC unless
+ * it says otherwise); false when it is none of these. Columns may mix them. */
 bool value_time(sqlite3_stmt *row, int col, int64_t *ms);

@@ -28,14 +28,39 @@ struct duration answer_patience(struct str retry_after, int64_t wall_ms)
 
 static const char *phrase(int status)
 {
-    static const struct { int status; const char *words; } known[] = {
-        { 300, "Multiple Choices" }, { 301, "Moved Permanently" }, { 302, "Found" }, { 303, "See Other" }, { 304, "Not Modified" },
-        { 307, "Temporary Redirect" }, { 308, "Permanent Redirect" }, { 400, "Bad Request" }, { 401, "Unauthorized" },
-        { 402, "Payment Required" }, { 403, "Forbidden" }, { 404, "Not Found" }, { 405, "Method Not Allowed" },
-        { 406, "Not Acceptable" }, { 408, "Request Timeout" }, { 409, "Conflict" }, { 410, "Gone" }, { 411, "Length Required" },
-        { 413, "Content Too Large" }, { 415, "Unsupported Media Type" }, { 422, "Unprocessable Content" }, { 425, "Too Early" },
-        { 429, "Too Many Requests" }, { 431, "Request Header Fields Too Large" }, { 500, "Internal Server Error" },
-        { 501, "Not Implemented" }, { 502, "Bad Gateway" }, { 503, "Service Unavailable" }, { 504, "Gateway Timeout" },
+    static const struct {
+        int status;
+        const char *words;
+    } known[] = {
+        { 300, "Multiple Choices" },
+        { 301, "Moved Permanently" },
+        { 302, "Found" },
+        { 303, "See Other" },
+        { 304, "Not Modified" },
+        { 307, "Temporary Redirect" },
+        { 308, "Permanent Redirect" },
+        { 400, "Bad Request" },
+        { 401, "Unauthorized" },
+        { 402, "Payment Required" },
+        { 403, "Forbidden" },
+        { 404, "Not Found" },
+        { 405, "Method Not Allowed" },
+        { 406, "Not Acceptable" },
+        { 408, "Request Timeout" },
+        { 409, "Conflict" },
+        { 410, "Gone" },
+        { 411, "Length Required" },
+        { 413, "Content Too Large" },
+        { 415, "Unsupported Media Type" },
+        { 422, "Unprocessable Content" },
+        { 425, "Too Early" },
+        { 429, "Too Many Requests" },
+        { 431, "Request Header Fields Too Large" },
+        { 500, "Internal Server Error" },
+        { 501, "Not Implemented" },
+        { 502, "Bad Gateway" },
+        { 503, "Service Unavailable" },
+        { 504, "Gateway Timeout" },
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (known[i].status == status)
@@ -43,7 +68,8 @@ static const char *phrase(int status)
     return "";
 }
 
-/* "503 Service Unavailable: over capacity, try later": the body's words without anything that could trouble a terminal. */
+/* "503 Service Unavailable: over capacity, try later": the body's words without anything that could trouble a
+ * terminal. */
 static void say_status(const struct answer *a, struct result *out)
 {
     char excerpt[ANSWER_EXCERPT + 1];
@@ -59,7 +85,7 @@ static void say_status(const struct answer *a, struct result *out)
         n--;
     const char *words = a->status / 100 == 3 ? "redirects are not followed" : "";
     snprintf(out->why, sizeof out->why, "%d%s%s%s%s%s%.*s", a->status, *phrase(a->status) ? " " : "", phrase(a->status),
-        *words ? ", " : "", words, n ? ": " : "", (int)n, excerpt);
+             *words ? ", " : "", words, n ? ": " : "", (int)n, excerpt);
 }
 
 static void say_duration(struct duration d, char *out, size_t room)
@@ -76,33 +102,27 @@ static void say_failure(const struct answer *a, struct result *out)
     size_t room = sizeof out->why;
     if (a->status)
         snprintf(reason, sizeof reason, " (the answer began with %d and broke off)", a->status);
-    switch ((int)a->code) {         /* only the codes a person meets often get words of their own */
+    switch ((int)a->code) { /* only the codes a person meets often get words of their own */
     case CURLE_OPERATION_TIMEDOUT:
         say_duration(a->timeout, text, sizeof text);
         snprintf(out->why, room, "timeout after %s%s", text, reason);
         return;
-    case CURLE_COULDNT_RESOLVE_HOST:
-        snprintf(out->why, room, "the host name cannot be resolved");
-        return;
+    case CURLE_COULDNT_RESOLVE_HOST: snprintf(out->why, room, "the host name cannot be resolved"); return;
     case CURLE_COULDNT_CONNECT:
-        snprintf(out->why, room, "no connection: %s", a->os_errno ? strerror((int)a->os_errno) : "the receiver does not answer");
+        snprintf(out->why, room, "no connection: %s",
+                 a->os_errno ? strerror((int)a->os_errno) : "the receiver does not answer");
         return;
     case CURLE_PEER_FAILED_VERIFICATION:
         snprintf(out->why, room, "TLS: the certificate is not trusted: %s",
-            a->tls_verify ? X509_verify_cert_error_string(a->tls_verify) : "it is for another name");
+                 a->tls_verify ? X509_verify_cert_error_string(a->tls_verify) : "it is for another name");
         return;
     case CURLE_GOT_NOTHING:
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
-    case CURLE_PARTIAL_FILE:
-        snprintf(out->why, room, "connection lost before the end of the answer%s", reason);
-        return;
+    case CURLE_PARTIAL_FILE: snprintf(out->why, room, "connection lost before the end of the answer%s", reason); return;
     case CURLE_UNSUPPORTED_PROTOCOL:
-    case CURLE_WEIRD_SERVER_REPLY:
-        snprintf(out->why, room, "what answers at this address does not speak HTTP");
-        return;
-    default:
-        snprintf(out->why, room, "%s%s", curl_easy_strerror(a->code), reason);
+    case CURLE_WEIRD_SERVER_REPLY: snprintf(out->why, room, "what answers at this address does not speak HTTP"); return;
+    default: snprintf(out->why, room, "%s%s", curl_easy_strerror(a->code), reason);
     }
 }
 

@@ -11,18 +11,18 @@
 #include <curl/curl.h>
 #include "bridge/connector.h"
 
-enum { ANSWER_EXCERPT = 60 };       /* most characters of the answer's body that a person gets to see */
+enum { ANSWER_EXCERPT = 60 }; /* most characters of the answer's body that a person gets to see */
 
 /* One attempt's end, as libcurl tells it. */
 struct answer {
     CURLcode code;
-    int status;                     /* 0: none came */
-    bool cut;                       /* we stopped reading a body that was too long: as good as a whole answer */
-    struct str body;                /* its beginning */
-    struct str retry_after;         /* absent when not sent */
-    long os_errno;                  /* of a failed connection; 0 unknown */
-    long tls_verify;                /* X509_V_...; 0 fine */
-    struct duration timeout, connect_timeout;       /* as configured, for the text */
+    int status;             /* 0: none came */
+    bool cut;               /* we stopped reading a body that was too long: as good as a whole answer */
+    struct str body;        /* its beginning */
+    struct str retry_after; /* absent when not sent */
+    long os_errno;          /* of a failed connection; 0 unknown */
+    long tls_verify;        /* X509_V_...; 0 fine */
+    struct duration timeout, connect_timeout; /* as configured, for the text */
 };
 
 /* Fills everything of `out` but the tag. */

@@ -38,7 +38,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *un
     s->wanted = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
     if (what == CURL_POLL_REMOVE) {
         s->wanted = 0;
-        if (!s->ours && s->known)       /* the resolver's own pipe: closed behind our back right after this call */
+        if (!s->ours && s->known) /* the resolver's own pipe: closed behind our back right after this call */
             forget(m, fd);
         return 0;
     }
@@ -68,7 +68,7 @@ static curl_socket_t on_open(void *ctx, curlsocktype purpose, struct curl_sockad
     int fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
     if (fd < 0)
         return CURL_SOCKET_BAD;
-    bool noted = socket_of(m, fd)->noted;       /* by an earlier socket of that number */
+    bool noted = socket_of(m, fd)->noted; /* by an earlier socket of that number */
     *socket_of(m, fd) = (struct multi_socket){ .ours = true, .noted = noted };
     return fd;
 }
@@ -78,7 +78,7 @@ static int on_close(void *ctx, curl_socket_t fd)
     struct multi *m = ctx;
     bool noted = socket_of(m, fd)->noted;
     *socket_of(m, fd) = (struct multi_socket){ .noted = noted };
-    return close(fd);                           /* which takes it out of epoll as well */
+    return close(fd); /* which takes it out of epoll as well */
 }
 
 bool multi_open(struct multi *m, struct err *e)
@@ -140,7 +140,8 @@ static void watch_wake_fd(struct multi *m, int wake_fd)
 
 static void run_timers(struct multi *m)
 {
-    for (int turns = 0; turns < 8 && clock_mono_us() >= m->due_us; turns++) {     /* it often wants to be called again at once */
+    for (int turns = 0; turns < 8 && clock_mono_us() >= m->due_us;
+         turns++) { /* it often wants to be called again at once */
         m->due_us = INT64_MAX;
         curl_multi_socket_action(m->curl, CURL_SOCKET_TIMEOUT, 0, &m->running);
     }
@@ -148,7 +149,7 @@ static void run_timers(struct multi *m)
 
 static int wait_ms(const struct multi *m, struct duration wait)
 {
-    if (m->running < m->started)        /* one ended already: a fast answer was there right behind the request */
+    if (m->running < m->started) /* one ended already: a fast answer was there right behind the request */
         return 0;
     if (m->due_us == INT64_MAX)
         return (int)(wait.ms > INT32_MAX ? INT32_MAX : wait.ms);
@@ -172,12 +173,14 @@ bool multi_run(struct multi *m, int wake_fd, struct duration wait)
             woken = true;
             continue;
         }
-        if (socket_of(m, fd)->wanted == 0) {    /* an idle connection speaks: libcurl finds out when it wants to reuse it */
+        if (socket_of(m, fd)->wanted
+            == 0) { /* an idle connection speaks: libcurl finds out when it wants to reuse it */
             forget(m, fd);
             continue;
         }
-        int what = (events[i].events & EPOLLIN ? CURL_CSELECT_IN : 0) | (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-                   (events[i].events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
+        int what = (events[i].events & EPOLLIN ? CURL_CSELECT_IN : 0)
+                   | (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0)
+                   | (events[i].events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
         curl_multi_socket_action(m->curl, fd, what, &m->running);
     }
     run_timers(m);

@@ -3,39 +3,40 @@
  *
  *   multi_open -> multi_start(m, easy) ... multi_run ... multi_done -> multi_close
  *
- * The textbook way tells epoll about each change of mind of libcurl, several times per request on the same socket. Here a wish
- * is only noted, and applied just before waiting, when it differs from what epoll knows already; that saves three or four
- * system calls per request (a fifth of the CPU). An idle connection stays registered until it has something to say.
- * One thread. */
+ * The textbook way tells epoll about each change of mind of libcurl, several times per request on the same socket.
+ * Here a wish is only noted, and applied just before waiting, when it differs from what epoll knows already; that
+ * saves three or four system calls per request (a fifth of the CPU). An idle connection stays registered until it
+ * has something to say. One thread. */
 #pragma once
 #include <curl/curl.h>
 #include "bridge/lib/clock.h"
 #include "bridge/lib/err.h"
 
-struct multi_socket {           /* indexed by file descriptor */
-    uint32_t wanted;            /* epoll events that libcurl wants */
-    uint32_t known;             /* epoll events that the kernel watches for us */
-    bool ours;                  /* a connection: we are told when it closes, so the kernel's knowledge is known too */
-    bool noted;                 /* stands in `changed` */
+struct multi_socket { /* indexed by file descriptor */
+    uint32_t wanted;  /* epoll events that libcurl wants */
+    uint32_t known;   /* epoll events that the kernel watches for us */
+    bool ours;        /* a connection: we are told when it closes, so the kernel's knowledge is known too */
+    bool noted;       /* stands in `changed` */
 };
 
 struct multi {
     CURLM *curl;
-    int epoll, wake_fd;         /* wake_fd: -1 until the first run */
-    int64_t due_us;             /* when libcurl wants to be called without news; INT64_MAX: never */
+    int epoll, wake_fd; /* wake_fd: -1 until the first run */
+    int64_t due_us;     /* when libcurl wants to be called without news; INT64_MAX: never */
     struct multi_socket *sockets;
     size_t socket_count;
-    int *changed;               /* descriptors whose wish may differ from what epoll knows */
+    int *changed; /* descriptors whose wish may differ from what epoll knows */
     size_t changed_count, changed_cap;
-    int started, running;       /* transfers that multi_done has not returned; those of them that libcurl still works on */
+    int started, running; /* transfers that multi_done has not returned; those of them that libcurl still works on */
 };
 
 bool multi_open(struct multi *m, struct err *e);
 /* Sets the options by which `easy` is known to m; once per handle. */
 void multi_adopt(struct multi *m, CURL *easy);
 void multi_start(struct multi *m, CURL *easy);
-/* Moves all transfers on; waits at most `wait` for something to do, not at all when one has ended. True when wake_fd is readable. */
+/* Moves all transfers on; waits at most `wait` for something to do, not at all when one has ended. True when wake_fd
+ * is readable. */
 bool multi_run(struct multi *m, int wake_fd, struct duration wait);
 /* A transfer that has ended (taken out of the multi handle), or NULL. */
 CURL *multi_done(struct multi *m, CURLcode *code);
-void multi_close(struct multi *m);      /* the easy handles are gone already; accepts a zeroed struct */
+void multi_close(struct multi *m); /* the easy handles are gone already; accepts a zeroed struct */

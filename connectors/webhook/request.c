@@ -8,16 +8,18 @@
 #include "bridge/lib/mem.h"
 
 enum {
-    BODY_BYTES = 128 << 20,         /* the largest data as base64, with room for the attributes */
+    BODY_BYTES = 128 << 20, /* the largest data as base64, with room for the attributes */
     HEADER_BYTES = 256 << 10,
-    ID_OWN = 16,                    /* shortest event id that stands for itself */
-    KEEP_BYTES = 256 << 10,         /* buffers above this are given back */
-    KEY_LEAST = 24, KEY_MOST = 512, /* bytes of a key; Standard Webhooks: 24 to 64 */
+    ID_OWN = 16,            /* shortest event id that stands for itself */
+    KEEP_BYTES = 256 << 10, /* buffers above this are given back */
+    KEY_LEAST = 24,
+    KEY_MOST = 512, /* bytes of a key; Standard Webhooks: 24 to 64 */
 };
 
 static bool is_token_char(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+-.^_`|~", c));
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')
+           || (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
 static bool is_id_char(char c)
@@ -38,8 +40,9 @@ struct str request_id(const struct event *ev, char out[REQUEST_ID + 1])
 
 bool request_header_ok(const char *name, const char *value, struct err *e)
 {
-    static const char *const ours[] = { "host", "content-length", "content-type", "transfer-encoding", "connection", "expect", "te",
-        "trailer", "upgrade", "keep-alive", "traceparent", NULL };
+    static const char *const ours[] = { "host",       "content-length", "content-type", "transfer-encoding",
+                                        "connection", "expect",         "te",           "trailer",
+                                        "upgrade",    "keep-alive",     "traceparent",  NULL };
     struct str n = str_of(name);
     if (n.n == 0 || n.n > 128)
         return err_set(e, "headers: a name has 1 to 128 characters");
@@ -49,7 +52,8 @@ bool request_header_ok(const char *name, const char *value, struct err *e)
     for (size_t i = 0; ours[i]; i++)
         if (str_eq_nocase(n, str_of(ours[i])))
             return err_set(e, "headers: %s is set by the bridge", name);
-    if (str_starts_nocase(n, STR("webhook-")) || str_starts_nocase(n, STR("ce-")) || str_starts_nocase(n, STR("proxy-")))
+    if (str_starts_nocase(n, STR("webhook-")) || str_starts_nocase(n, STR("ce-"))
+        || str_starts_nocase(n, STR("proxy-")))
         return err_set(e, "headers: %s is set by the bridge", name);
     if (!*value || strlen(value) > 4096)
         return err_set(e, "headers: the value of %s must have 1 to 4096 characters", name);
@@ -72,7 +76,8 @@ struct hmac *request_key(const char *secret, struct err *e)
     if (!ok)
         err_set(e, "what follows whsec_ is not base64");
     else if (key.failed || key.n < KEY_LEAST)
-        err_set(e, "a key needs %d to %d bytes, such as whsec_ and the output of `openssl rand -base64 32`", KEY_LEAST, KEY_MOST);
+        err_set(e, "a key needs %d to %d bytes, such as whsec_ and the output of `openssl rand -base64 32`", KEY_LEAST,
+                KEY_MOST);
     else
         h = hmac_new(buf_str(&key));
     if (key.at)
@@ -111,7 +116,7 @@ static void add_binary(struct request *r, const struct event *ev)
     add_attribute(r, STR("dataschema"), ev->dataschema);
     for (size_t i = 0; i < ev->extension_count; i++)
         add_attribute(r, ev->extensions[i].name, ev->extensions[i].value);
-    buf_add_c(&r->text, "Content-Type:");       /* empty: libcurl leaves out its own */
+    buf_add_c(&r->text, "Content-Type:"); /* empty: libcurl leaves out its own */
     if (ev->datacontenttype.at) {
         buf_add_char(&r->text, ' ');
         buf_add_str(&r->text, ev->datacontenttype);
@@ -184,12 +189,13 @@ bool request_build(struct request *r, const struct signer *s, const struct event
         buf_printf(&r->text, "%s: %s", s->headers->at[i].key, s->headers->at[i].value);
         end_line(r);
     }
-    buf_add_c(&r->text, "Accept:");     /* libcurl's own two are not wanted */
+    buf_add_c(&r->text, "Accept:"); /* libcurl's own two are not wanted */
     end_line(r);
     buf_add_c(&r->text, "Expect:");
     end_line(r);
     if (r->text.failed)
-        return err_set(e, "the attributes are too large for HTTP headers (%d KiB): body: structured takes them", HEADER_BYTES >> 10);
+        return err_set(e, "the attributes are too large for HTTP headers (%d KiB): body: structured takes them",
+                       HEADER_BYTES >> 10);
     link_lines(r);
     return true;
 }

@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /* One event as an HTTP request: body, headers, Standard Webhooks signature (v1).
  *
- * request_build runs once per attempt, because the timestamp, and with it the signature, is the attempt's. Buffers are kept
- * from request to request; the body points into them or, in binary mode, at the event's own data. */
+ * request_build runs once per attempt, because the timestamp, and with it the signature, is the attempt's. Buffers
+ * are kept from request to request; the body points into them or, in binary mode, at the event's own data. */
 #pragma once
 #include <curl/curl.h>
 #include "bridge/connector.h"
 #include "bridge/lib/crypto.h"
 
-enum { REQUEST_ID = 128 };      /* longest event id that is taken over as webhook-id */
+enum { REQUEST_ID = 128 }; /* longest event id that is taken over as webhook-id */
 
 /* What all requests of a sink have in common. */
 struct signer {
-    struct hmac **keys;         /* each signs; none: the requests are not signed */
+    struct hmac **keys; /* each signs; none: the requests are not signed */
     size_t key_count;
-    bool binary;                /* CloudEvents binary mode; else structured */
-    const struct map *headers;  /* of the user; checked by request_header_ok */
+    bool binary;               /* CloudEvents binary mode; else structured */
+    const struct map *headers; /* of the user; checked by request_header_ok */
 };
 
 struct request {
-    struct buf json, text;      /* the structured body; the header lines, each ended by NUL */
+    struct buf json, text; /* the structured body; the header lines, each ended by NUL */
     struct str body;
-    struct curl_slist *lines;   /* for CURLOPT_HTTPHEADER: an array whose elements point at each other */
+    struct curl_slist *lines; /* for CURLOPT_HTTPHEADER: an array whose elements point at each other */
     size_t line_count, line_cap;
 };
 
@@ -31,8 +31,9 @@ bool request_build(struct request *r, const struct signer *s, const struct event
 void request_trim(struct request *r);
 void request_free(struct request *r);
 
-/* The webhook-id of an event: its own id when that is long enough to be unique on its own and safe to sign, otherwise a UUID
- * of source and id (ids such as "17" are unique only within their source). The same for all attempts. */
+/* The webhook-id of an event: its own id when that is long enough to be unique on its own and safe to sign,
+ * otherwise a UUID of source and id (ids such as "17" are unique only within their source). The same for all
+ * attempts. */
 struct str request_id(const struct event *ev, char out[REQUEST_ID + 1]);
 /* May a user set this header? */
 bool request_header_ok(const char *name, const char *value, struct err *e);

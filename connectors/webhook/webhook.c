@@ -9,20 +9,20 @@
 #include "connectors/webhook/request.h"
 
 enum {
-    BODY_READ = 16 * 1024,          /* most bytes of an answer's body that are read */
-    CLASSES = 6,                    /* of answers: none, 1xx .. 5xx (whatever is above counts as 5xx) */
-    CONNECTION_LIFE_S = 600,        /* a connection is not reused for longer: name and certificate are checked again */
+    BODY_READ = 16 * 1024,   /* most bytes of an answer's body that are read */
+    CLASSES = 6,             /* of answers: none, 1xx .. 5xx (whatever is above counts as 5xx) */
+    CONNECTION_LIFE_S = 600, /* a connection is not reused for longer: name and certificate are checked again */
 };
 
 /* One attempt. It is idle, in flight, or ended (its result waits to be taken). */
 struct transfer {
-    CURL *easy;                     /* made when first used */
+    CURL *easy; /* made when first used */
     struct webhook *sink;
-    struct transfer *next;          /* in the sink's idle or ended list */
+    struct transfer *next; /* in the sink's idle or ended list */
     bool in_flight;
     struct request request;
     struct result result;
-    char excerpt[2 * ANSWER_EXCERPT];   /* of the answer's body */
+    char excerpt[2 * ANSWER_EXCERPT]; /* of the answer's body */
     size_t excerpt_n, body_n;
 };
 
@@ -38,28 +38,41 @@ struct webhook {
     char *ca_file;
 
     struct signer signer;
-    CURLU *target;                  /* url, parsed once */
+    CURLU *target; /* url, parsed once */
     struct multi multi;
-    struct transfer *transfers;     /* `concurrency` of them */
+    struct transfer *transfers; /* `concurrency` of them */
     struct transfer *idle;
     struct transfer *ended, **ended_tail;
-    struct message *waiting;        /* ring: sent by the core, no idle transfer yet */
+    struct message *waiting; /* ring: sent by the core, no idle transfer yet */
     size_t waiting_head, waiting_count, waiting_cap;
     struct metric *seconds, *answers[CLASSES];
 };
 
 static const struct option options[] = {
-    OPTION(struct webhook, url, .required = true, .doc = "Where events are posted: http or https, without user name and password."),
-    OPTION(struct webhook, secrets, .doc = "Keys that sign (Standard Webhooks v1): whsec_ and base64, or at least 24 characters that are used as they are; all of them sign, the first one first."),
-    { .key = "unsigned", .type = OPT_BOOL, .offset = offsetof(struct webhook, unsigned_), .fallback = "false",
-        .doc = "Sends without a signature; needed to have no secrets." },
-    OPTION(struct webhook, body, .fallback = "structured", .choices = "structured|binary",
-        .doc = "The request as CloudEvents: one JSON (structured), or attributes as headers and the data as it is (binary)."),
-    OPTION(struct webhook, timeout, .fallback = "10s", .min = 1, .max = 600000, .doc = "Longest time for one attempt, connecting included."),
-    OPTION(struct webhook, connect_timeout, .fallback = "5s", .min = 1, .max = 600000, .doc = "Longest time to connect, TLS included."),
-    OPTION(struct webhook, concurrency, .fallback = "64", .min = 1, .max = 1024, .doc = "Most requests at the same time."),
+    OPTION(struct webhook, url, .required = true,
+           .doc = "Where events are posted: http or https, without user name and password."),
+    OPTION(
+        struct webhook, secrets,
+        .doc =
+            "Keys that sign (Standard Webhooks v1): whsec_ and base64, or at least 24 characters that are used as they are; all of them sign, the first one first."),
+    { .key = "unsigned",
+      .type = OPT_BOOL,
+      .offset = offsetof(struct webhook, unsigned_),
+      .fallback = "false",
+      .doc = "Sends without a signature; needed to have no secrets." },
+    OPTION(
+        struct webhook, body, .fallback = "structured", .choices = "structured|binary",
+        .doc =
+            "The request as CloudEvents: one JSON (structured), or attributes as headers and the data as it is (binary)."),
+    OPTION(struct webhook, timeout, .fallback = "10s", .min = 1, .max = 600000,
+           .doc = "Longest time for one attempt, connecting included."),
+    OPTION(struct webhook, connect_timeout, .fallback = "5s", .min = 1, .max = 600000,
+           .doc = "Longest time to connect, TLS included."),
+    OPTION(struct webhook, concurrency, .fallback = "64", .min = 1, .max = 1024,
+           .doc = "Most requests at the same time."),
     OPTION(struct webhook, headers, .doc = "More headers for each request, such as Authorization."),
-    OPTION(struct webhook, ca_file, .doc = "PEM file of the authorities that https receivers are checked against, instead of the system's."),
+    OPTION(struct webhook, ca_file,
+           .doc = "PEM file of the authorities that https receivers are checked against, instead of the system's."),
     { 0 }
 };
 
@@ -72,7 +85,7 @@ static size_t on_body(char *bytes, size_t one, size_t n, void *ctx)
     memcpy(t->excerpt + t->excerpt_n, bytes, keep);
     t->excerpt_n += keep;
     t->body_n += n;
-    return t->body_n > BODY_READ ? 0 : n;       /* 0 ends the transfer */
+    return t->body_n > BODY_READ ? 0 : n; /* 0 ends the transfer */
 }
 
 /* What never changes from attempt to attempt; libcurl-security(3) is the checklist. */
@@ -192,8 +205,12 @@ static void judge(struct webhook *w, struct transfer *t, CURLcode code)
     curl_off_t us = 0;
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(t->easy, CURLINFO_TOTAL_TIME_T, &us);
-    struct answer a = { .code = code, .status = (int)status, .cut = t->body_n > BODY_READ,
-        .body = { t->excerpt, t->excerpt_n }, .timeout = w->timeout, .connect_timeout = w->connect_timeout };
+    struct answer a = { .code = code,
+                        .status = (int)status,
+                        .cut = t->body_n > BODY_READ,
+                        .body = { t->excerpt, t->excerpt_n },
+                        .timeout = w->timeout,
+                        .connect_timeout = w->connect_timeout };
     struct curl_header *h;
     if (status / 100 != 2 && curl_easy_header(t->easy, "Retry-After", 0, CURLH_HEADER, -1, &h) == CURLHE_OK)
         a.retry_after = str_of(h->value);
@@ -255,7 +272,7 @@ static bool check_url(struct webhook *w, struct err *e)
     bool known = code == CURLUE_OK && (!strcmp(scheme, "http") || !strcmp(scheme, "https"));
     curl_free(scheme);
     if (code != CURLUE_OK && code != CURLUE_UNSUPPORTED_SCHEME)
-        return err_set(e, "url: %s", curl_url_strerror(code));     /* not the URL itself: it may hold a token */
+        return err_set(e, "url: %s", curl_url_strerror(code)); /* not the URL itself: it may hold a token */
     if (!known)
         return err_set(e, "url: must begin with http:// or https://");
     return true;
@@ -306,7 +323,7 @@ static void free_options(struct webhook *w)
 
 static bool webhook_check(const struct sink *s, struct err *e)
 {
-    struct webhook probe = *(const struct webhook *)s;      /* nothing of it is open yet */
+    struct webhook probe = *(const struct webhook *)s; /* nothing of it is open yet */
     bool ok = check_options(&probe, e);
     free_options(&probe);
     return ok;
@@ -333,10 +350,12 @@ static void webhook_close(struct sink *s)
 static void open_metrics(struct webhook *w)
 {
     static const char *const classes[CLASSES] = { "none", "1xx", "2xx", "3xx", "4xx", "5xx" };
-    w->seconds = metric_histogram("aqueduct_webhook_seconds", "Time of one attempt to deliver a webhook.", LABELS("sink", w->base.id));
+    w->seconds = metric_histogram("aqueduct_webhook_seconds", "Time of one attempt to deliver a webhook.",
+                                  LABELS("sink", w->base.id));
     for (size_t i = 0; i < CLASSES; i++)
-        w->answers[i] = metric_counter("aqueduct_webhook_responses_total", "Attempts by the class of the answer's status; none: no answer.",
-            LABELS("sink", w->base.id, "class", classes[i]));
+        w->answers[i] = metric_counter("aqueduct_webhook_responses_total",
+                                       "Attempts by the class of the answer's status; none: no answer.",
+                                       LABELS("sink", w->base.id, "class", classes[i]));
 }
 
 static bool webhook_open(struct sink *s, struct err *e)

@@ -53,8 +53,8 @@ bool access_token_ok(const struct http_request *r, const struct secrets *tokens,
     if (str_starts_nocase(header, bearer))
         return is_one_of(str_trim((struct str){ header.at + bearer.n, header.n - bearer.n }), tokens);
     struct buf token = buf_new(TOKEN_BYTES);
-    bool good = token_in_subprotocols(r, tokens, &token) ||
-                (in_query && query_value(r->query, STR("token"), &token) && is_one_of(buf_str(&token), tokens));
+    bool good = token_in_subprotocols(r, tokens, &token)
+                || (in_query && query_value(r->query, STR("token"), &token) && is_one_of(buf_str(&token), tokens));
     if (token.at)
         crypto_wipe(token.at, token.cap);
     buf_free(&token);
@@ -75,8 +75,8 @@ bool access_origin_ok(const struct http_request *r, const struct strings *origin
     static const char *const schemes[] = { "http://", "https://" };
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
         struct str scheme = str_of(schemes[i]);
-        if (str_starts_nocase(origin, scheme) &&
-            str_eq_nocase((struct str){ origin.at + scheme.n, origin.n - scheme.n }, http_header(r, "Host", NULL)))
+        if (str_starts_nocase(origin, scheme)
+            && str_eq_nocase((struct str){ origin.at + scheme.n, origin.n - scheme.n }, http_header(r, "Host", NULL)))
             return true;
     }
     return false;
@@ -102,7 +102,8 @@ bool access_host_ok(const struct http_request *r, const struct strings *origins)
         return true;
     for (size_t i = 0; i < origins->count; i++) {
         const char *behind = strstr(origins->at[i], "://");
-        if (str_eq(str_of(origins->at[i]), STR("*")) || (behind && str_eq_nocase(without_port(str_of(behind + 3)), host)))
+        if (str_eq(str_of(origins->at[i]), STR("*"))
+            || (behind && str_eq_nocase(without_port(str_of(behind + 3)), host)))
             return true;
     }
     return false;

@@ -10,14 +10,14 @@ bool access_token_ok(const struct http_request *r, const struct secrets *tokens,
 /* A browser always says which site its script is from. No Origin: no browser. */
 bool access_origin_ok(const struct http_request *r, const struct strings *origins);
 
-/* Did it come by an address, localhost, or the host of one of the origins? A name of somebody else's that he made point to this
- * machine (DNS rebinding) would let his site's scripts in as if they were ours. */
+/* Did it come by an address, localhost, or the host of one of the origins? A name of somebody else's that he made
+ * point to this machine (DNS rebinding) would let his site's scripts in as if they were ours. */
 bool access_host_ok(const struct http_request *r, const struct strings *origins);
 
 /* Does `listen` reach this machine only? */
 bool access_is_local(const char *listen);
 
-struct peer {                       /* one address */
+struct peer { /* one address */
     struct peer *next;
     uint32_t listeners;
     struct str address;

@@ -86,7 +86,7 @@ static void push(struct listener *l)
     struct cohort *c = l->cohort;
     size_t pending = (size_t)(c->ring.head - l->position);
     long taken = http_stream_write(l->stream, ring_bytes(&c->ring, l->position), pending, true);
-    if (taken < 0) {            /* gone: closed() follows */
+    if (taken < 0) { /* gone: closed() follows */
         cohort_leave(l);
         return;
     }
@@ -101,7 +101,8 @@ static void push(struct listener *l)
 
 void cohort_flush(struct cohort *c)
 {
-    for (uint32_t i = c->count; i-- > 0;) {     /* from the end: a listener that leaves is replaced by one that was served */
+    for (uint32_t i = c->count;
+         i-- > 0;) { /* from the end: a listener that leaves is replaced by one that was served */
         struct listener *l = c->listeners[i];
         if (!l->blocked && l->position < c->ring.head)
             push(l);

@@ -7,7 +7,7 @@
 #include <unistd.h>
 #include "bridge/lib/mem.h"
 
-enum { KEEP_BYTES = 256 * 1024 };       /* a rewound ring keeps this much memory */
+enum { KEEP_BYTES = 256 * 1024 }; /* a rewound ring keeps this much memory */
 
 /* Both halves show the same pages of one unnamed file. */
 static char *map_twice(size_t size)
@@ -20,7 +20,8 @@ static char *map_twice(size_t size)
         at = mmap(NULL, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     bool good = at != MAP_FAILED;
     for (int half = 0; good && half < 2; half++)
-        good = mmap(at + (size_t)half * size, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) != MAP_FAILED;
+        good = mmap(at + (size_t)half * size, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0)
+               != MAP_FAILED;
     int why = errno;
     close(fd);
     if (!good && at != MAP_FAILED)
@@ -82,7 +83,7 @@ void ring_trim(struct ring *r, uint64_t low)
         ring_give_back(r);
         return;
     }
-    char *copy = mem_alloc(kept);       /* source and target may be the same pages by way of the second mapping */
+    char *copy = mem_alloc(kept); /* source and target may be the same pages by way of the second mapping */
     memcpy(copy, ring_bytes(r, low), kept);
     memcpy(r->at, copy, kept);
     free(copy);

@@ -38,7 +38,7 @@ struct parsing {
     struct subscription *s;
     const struct strings *known;
     bool token_ok;
-    json_t *conditions;         /* all of them must hold */
+    json_t *conditions; /* all of them must hold */
     struct err *e;
 };
 
@@ -77,7 +77,7 @@ static void add_attribute(struct parsing *p, const char *attribute, struct str v
     bool prefix = value.n && value.at[value.n - 1] == '*';
     size_t n = prefix ? value.n - 1 : value.n;
     if (prefix && n == 0)
-        return;                 /* anything */
+        return; /* anything */
     json_array_append_new(p->conditions, json_pack("{s:{s:s%}}", prefix ? "prefix" : "exact", attribute, value.at, n));
 }
 
@@ -114,8 +114,8 @@ static bool add_parameter(struct parsing *p, struct str name, struct str value)
         }
     static const char *const names[] = { "topics", "type", "subject", "source", "filter", NULL };
     const char *near = str_nearest(name, names);
-    return err_set(p->e, "parameter \"%.*s\" is unknown%s%s; there are topics, type, subject, source and filter", STR_ARG(name),
-                   near ? ", meant is perhaps " : "", near ? near : "");
+    return err_set(p->e, "parameter \"%.*s\" is unknown%s%s; there are topics, type, subject, source and filter",
+                   STR_ARG(name), near ? ", meant is perhaps " : "", near ? near : "");
 }
 
 static bool has_name(struct str query, struct str name)
@@ -179,7 +179,8 @@ static bool finish(struct parsing *p)
     return s->key || err_set(p->e, "the subscription is too long");
 }
 
-bool subscription_parse(struct subscription *s, struct str query, bool sse, const struct strings *known, bool token_ok, struct err *e)
+bool subscription_parse(struct subscription *s, struct str query, bool sse, const struct strings *known, bool token_ok,
+                        struct err *e)
 {
     *s = (struct subscription){ .sse = sse };
     struct parsing p = { .s = s, .known = known, .token_ok = token_ok, .conditions = json_array(), .e = e };

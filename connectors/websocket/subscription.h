@@ -3,22 +3,24 @@
  *
  *   ?topics=ai.chats,ai.events & type=chat.* & subject=... & source=... & filter={"any":[...]}
  *
- * A value that ends with * is a prefix. All conditions must hold. Anything unknown, twice or malformed is an error: a listener
- * that misspelled its filter must not get everything. */
+ * A value that ends with * is a prefix. All conditions must hold. Anything unknown, twice or malformed is an error:
+ * a listener that misspelled its filter must not get everything. */
 #pragma once
 #include "bridge/event/filter.h"
 #include "bridge/lib/option.h"
 
 struct subscription {
-    bool sse;                   /* server-sent events; else WebSocket frames */
-    struct strings topics;      /* sorted; empty: all that the sink gets */
-    struct filter *filter;      /* NULL: everything */
-    char *key;                  /* equal subscriptions have equal keys */
+    bool sse;              /* server-sent events; else WebSocket frames */
+    struct strings topics; /* sorted; empty: all that the sink gets */
+    struct filter *filter; /* NULL: everything */
+    char *key;             /* equal subscriptions have equal keys */
 };
 
-/* `known`: the sink's topics; NULL or empty: any name is fine. token_ok: a `token` parameter is none of our business here. */
-bool subscription_parse(struct subscription *s, struct str query, bool sse, const struct strings *known, bool token_ok, struct err *e);
-void subscription_free(struct subscription *s);         /* also fit for a zeroed one */
+/* `known`: the sink's topics; NULL or empty: any name is fine. token_ok: a `token` parameter is none of our business
+ * here. */
+bool subscription_parse(struct subscription *s, struct str query, bool sse, const struct strings *known, bool token_ok,
+                        struct err *e);
+void subscription_free(struct subscription *s); /* also fit for a zeroed one */
 bool subscription_match(const struct subscription *s, struct str topic, const struct event *ev);
 
 /* The decoded value of a parameter in `out`; false when it is not there, or broken. */

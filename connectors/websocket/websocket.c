@@ -17,9 +17,10 @@
 #include "connectors/websocket/cohort.h"
 
 enum {
-    TICK_US = 2000,             /* under load, listeners are served this often */
-    HEARTBEAT_MS = 20 * 1000,   /* a comment for quiet event streams, so that proxies keep them */
-    RETRY_LEAST_MS = 3000, RETRY_MOST_MS = 8000,    /* when an event stream comes back, so that not all do at once */
+    TICK_US = 2000,           /* under load, listeners are served this often */
+    HEARTBEAT_MS = 20 * 1000, /* a comment for quiet event streams, so that proxies keep them */
+    RETRY_LEAST_MS = 3000,
+    RETRY_MOST_MS = 8000, /* when an event stream comes back, so that not all do at once */
     DRAIN_STEP_MS = 50,
 };
 
@@ -36,47 +37,70 @@ struct websocket_sink {
     struct http_server *server;
     struct cohort *cohorts;
     size_t cohort_count;
-    size_t held;                /* bytes in the cohorts' rings */
+    size_t held; /* bytes in the cohorts' rings */
     struct peers peers;
-    struct buf frame, block;    /* of the event at hand, for WebSocket and for event streams */
+    struct buf frame, block; /* of the event at hand, for WebSocket and for event streams */
     int64_t flushed_us, heartbeat_ms;
     struct tally tally;
     struct log_limit log_limit;
-    int64_t listeners[2];       /* WebSocket, event streams */
+    int64_t listeners[2]; /* WebSocket, event streams */
     struct metric *connected[2], *events, *bytes, *too_long, *gone, *slow, *drained;
     bool draining;
-    bool by_browser_alone;      /* no tokens: only a browser's rules keep others' sites from a local address */
+    bool by_browser_alone; /* no tokens: only a browser's rules keep others' sites from a local address */
 };
 
-#define SERVER_OPTION(field, ...) \
-    { .key = #field, .type = OPTION_TYPE(((struct websocket_sink *)0)->server_options.field), \
-      .offset = offsetof(struct websocket_sink, server_options.field), __VA_ARGS__ }
-#define SERVER_OPTION_AS(name, field, ...) \
-    { .key = name, .type = OPTION_TYPE(((struct websocket_sink *)0)->server_options.field), \
-      .offset = offsetof(struct websocket_sink, server_options.field), __VA_ARGS__ }
+#define SERVER_OPTION(field, ...)                                                                                      \
+    {                                                                                                                  \
+        .key = #field, .type = OPTION_TYPE(((struct websocket_sink *)0)->server_options.field),                        \
+        .offset = offsetof(struct websocket_sink, server_options.field), __VA_ARGS__                                   \
+    }
+#define SERVER_OPTION_AS(name, field, ...)                                                                             \
+    {                                                                                                                  \
+        .key = name, .type = OPTION_TYPE(((struct websocket_sink *)0)->server_options.field),                          \
+        .offset = offsetof(struct websocket_sink, server_options.field), __VA_ARGS__                                   \
+    }
 
 static const struct option websocket_options[] = {
-    SERVER_OPTION(listen, .fallback = "127.0.0.1:8081", .doc = "Address to listen on: 127.0.0.1:8081, [::]:8081 or unix:/path."),
+    SERVER_OPTION(listen, .fallback = "127.0.0.1:8081",
+                  .doc = "Address to listen on: 127.0.0.1:8081, [::]:8081 or unix:/path."),
     SERVER_OPTION(tls_certificate, .doc = "PEM file with the certificate chain; with tls_key: wss and https."),
     SERVER_OPTION(tls_key, .doc = "PEM file with the certificate's key."),
-    OPTION(struct websocket_sink, path, .fallback = "/", .doc = "Path for WebSocket and, with Accept: text/event-stream, server-sent events."),
-    OPTION(struct websocket_sink, tokens, .doc = "Bearer tokens of listeners; none: everybody may listen, which needs a local address or open."),
-    OPTION(struct websocket_sink, open, .fallback = "false", .doc = "Really let everybody listen on an address that others can reach."),
-    OPTION(struct websocket_sink, token_in_query, .fallback = "false", .doc = "Also take the token from the URL (?token=), where others may log it."),
-    OPTION(struct websocket_sink, origins, .doc = "Sites whose scripts may connect (https://app.example.com, or *); the listener's own host always may. Without tokens or open, a TCP listener is also reached only by an address, localhost or these sites' host names."),
-    SERVER_OPTION_AS("max_listeners", max_connections, .fallback = "10000", .min = 1, .max = 1000000, .doc = "Most connections; beyond: 503."),
-    OPTION(struct websocket_sink, max_listeners_per_ip, .fallback = "1000", .min = 1, .max = 1000000, .doc = "Most listeners of one address; beyond: 429."),
-    OPTION(struct websocket_sink, max_subscriptions, .fallback = "256", .min = 1, .max = 100000,
-           .doc = "Most different subscriptions (topics, filter, format) at a time; beyond: 503. Each may hold `buffer` bytes, all together `max_buffered`."),
+    OPTION(struct websocket_sink, path, .fallback = "/",
+           .doc = "Path for WebSocket and, with Accept: text/event-stream, server-sent events."),
+    OPTION(struct websocket_sink, tokens,
+           .doc = "Bearer tokens of listeners; none: everybody may listen, which needs a local address or open."),
+    OPTION(struct websocket_sink, open, .fallback = "false",
+           .doc = "Really let everybody listen on an address that others can reach."),
+    OPTION(struct websocket_sink, token_in_query, .fallback = "false",
+           .doc = "Also take the token from the URL (?token=), where others may log it."),
+    OPTION(
+        struct websocket_sink, origins,
+        .doc =
+            "Sites whose scripts may connect (https://app.example.com, or *); the listener's own host always may. Without tokens or open, a TCP listener is also reached only by an address, localhost or these sites' host names."),
+    SERVER_OPTION_AS("max_listeners", max_connections, .fallback = "10000", .min = 1, .max = 1000000,
+                     .doc = "Most connections; beyond: 503."),
+    OPTION(struct websocket_sink, max_listeners_per_ip, .fallback = "1000", .min = 1, .max = 1000000,
+           .doc = "Most listeners of one address; beyond: 429."),
+    OPTION(
+        struct websocket_sink, max_subscriptions, .fallback = "256", .min = 1, .max = 100000,
+        .doc =
+            "Most different subscriptions (topics, filter, format) at a time; beyond: 503. Each may hold `buffer` bytes, all together `max_buffered`."),
     OPTION(struct websocket_sink, buffer, .fallback = "4MiB", .min = 4096, .max = 1 << 30,
            .doc = "How far a listener may lag behind before it is closed as too slow; also the longest event."),
-    OPTION(struct websocket_sink, max_buffered, .fallback = "32MiB", .min = 4096, .max = (int64_t)1 << 40,
-           .doc = "Most bytes kept for lagging listeners of all subscriptions together; beyond, the laggards of the fullest subscription are closed as too slow."),
-    SERVER_OPTION(max_message, .fallback = "4KiB", .min = 125, .max = 1 << 20, .doc = "Longest message of a listener; messages are ignored."),
-    SERVER_OPTION(ping, .fallback = "30s", .max = 86400000, .doc = "A WebSocket listener is pinged after this much silence; 0: never."),
-    SERVER_OPTION_AS("idle", stream_idle, .fallback = "30m", .max = 86400000, .doc = "A WebSocket listener that is silent for this long, pongs included, is closed; 0: never."),
-    SERVER_OPTION(max_head, .fallback = "16KiB", .min = 1024, .max = 1 << 20, .doc = "Longest request line and headers together; beyond: 431."),
-    SERVER_OPTION(head_timeout, .fallback = "10s", .min = 1, .max = 3600000, .doc = "Longest time for a request's head; then 408."),
+    OPTION(
+        struct websocket_sink, max_buffered, .fallback = "32MiB", .min = 4096, .max = (int64_t)1 << 40,
+        .doc =
+            "Most bytes kept for lagging listeners of all subscriptions together; beyond, the laggards of the fullest subscription are closed as too slow."),
+    SERVER_OPTION(max_message, .fallback = "4KiB", .min = 125, .max = 1 << 20,
+                  .doc = "Longest message of a listener; messages are ignored."),
+    SERVER_OPTION(ping, .fallback = "30s", .max = 86400000,
+                  .doc = "A WebSocket listener is pinged after this much silence; 0: never."),
+    SERVER_OPTION_AS("idle", stream_idle, .fallback = "30m", .max = 86400000,
+                     .doc = "A WebSocket listener that is silent for this long, pongs included, is closed; 0: never."),
+    SERVER_OPTION(max_head, .fallback = "16KiB", .min = 1024, .max = 1 << 20,
+                  .doc = "Longest request line and headers together; beyond: 431."),
+    SERVER_OPTION(head_timeout, .fallback = "10s", .min = 1, .max = 3600000,
+                  .doc = "Longest time for a request's head; then 408."),
     { 0 },
 };
 
@@ -103,7 +127,8 @@ static void refuse(struct websocket_sink *s, const struct http_request *r, int s
     if (left_out)
         LOG(INFO, "more listeners refused", LOG_C("sink", s->base.id), LOG_INT("lines_left_out", left_out));
     if (say)
-        LOG(INFO, "listener refused", LOG_C("sink", s->base.id), LOG_STR("peer", r->peer), LOG_INT("status", status), LOG_C("why", detail));
+        LOG(INFO, "listener refused", LOG_C("sink", s->base.id), LOG_STR("peer", r->peer), LOG_INT("status", status),
+            LOG_C("why", detail));
     http_server_reply(s->server, r->id, status, headers, n, buf_str(&body));
     buf_free(&body);
 }
@@ -129,7 +154,9 @@ static bool may_listen(struct websocket_sink *s, const struct http_request *r)
     else if (s->tokens.count && !access_token_ok(r, &s->tokens, s->token_in_query))
         refuse(s, r, 401, "a valid token is needed");
     else if (s->by_browser_alone && !access_host_ok(r, &s->origins))
-        refuse(s, r, 403, "this name is none of the listener's; connect by its address or localhost, or see options origins, tokens and open");
+        refuse(
+            s, r, 403,
+            "this name is none of the listener's; connect by its address or localhost, or see options origins, tokens and open");
     else if (!access_origin_ok(r, &s->origins))
         refuse(s, r, 403, "scripts of this origin may not listen; see option origins");
     else if (s->draining)
@@ -160,17 +187,20 @@ static struct cohort *cohort_of(struct websocket_sink *s, struct subscription *w
 static struct http_stream *take_websocket(struct websocket_sink *s, const struct http_request *r, struct listener *l)
 {
     struct str protocol = STR("aqueduct.v1+json");
-    return http_server_upgrade(s->server, r, header_has(r, "Sec-WebSocket-Protocol", protocol) ? protocol : STR_ABSENT, l);
+    return http_server_upgrade(s->server, r, header_has(r, "Sec-WebSocket-Protocol", protocol) ? protocol : STR_ABSENT,
+                               l);
 }
 
 static struct http_stream *take_event_stream(struct websocket_sink *s, const struct http_request *r, struct listener *l)
 {
     struct header headers[6] = {
-        { STR("Content-Type"), STR("text/event-stream") }, { STR("Cache-Control"), STR("no-store") }, { STR("X-Accel-Buffering"), STR("no") },
+        { STR("Content-Type"), STR("text/event-stream") },
+        { STR("Cache-Control"), STR("no-store") },
+        { STR("X-Accel-Buffering"), STR("no") },
     };
     size_t n = 3;
     struct str origin = http_header(r, "Origin", NULL);
-    if (origin.n) {             /* it was checked */
+    if (origin.n) { /* it was checked */
         headers[n++] = (struct header){ STR("Access-Control-Allow-Origin"), origin };
         headers[n++] = (struct header){ STR("Vary"), STR("Origin") };
     }
@@ -180,7 +210,8 @@ static struct http_stream *take_event_stream(struct websocket_sink *s, const str
     uint32_t random;
     crypto_random(&random, sizeof random);
     char retry[32];
-    int length = snprintf(retry, sizeof retry, "retry: %u\n\n", RETRY_LEAST_MS + random % (RETRY_MOST_MS - RETRY_LEAST_MS));
+    int length = snprintf(retry, sizeof retry, "retry: %u\n\n",
+                          RETRY_LEAST_MS + random % (RETRY_MOST_MS - RETRY_LEAST_MS));
     if (http_stream_write(st, retry, (size_t)length, true) != length)
         http_stream_close(st, 1011, "the first bytes did not go out");
     return st;
@@ -295,7 +326,7 @@ static struct str build_frame(struct websocket_sink *s, const struct event *ev)
 
 static void add_data_lines(struct buf *out, struct str json)
 {
-    while (json.n) {            /* JSON may contain line breaks, between its values */
+    while (json.n) { /* JSON may contain line breaks, between its values */
         size_t n = 0;
         while (n < json.n && json.at[n] != '\n' && json.at[n] != '\r')
             n++;
@@ -323,8 +354,8 @@ static struct str build_block(struct websocket_sink *s, const struct message *m,
     return b->failed ? STR_ABSENT : buf_str(b);
 }
 
-/* Keeps all rings together within their bound: first everybody gets what can be sent and memory that nobody waits for goes back;
- * if that is not enough, those who lag behind in the subscription that lags most have to go. */
+/* Keeps all rings together within their bound: first everybody gets what can be sent and memory that nobody waits
+ * for goes back; if that is not enough, those who lag behind in the subscription that lags most have to go. */
 static void relieve(struct websocket_sink *s)
 {
     while (s->held > (size_t)s->max_buffered.n) {
@@ -343,7 +374,7 @@ static void relieve(struct websocket_sink *s)
 static void websocket_send(struct sink *base, const struct message *m)
 {
     struct websocket_sink *s = (struct websocket_sink *)base;
-    struct str wire[2] = { STR_ABSENT, STR_ABSENT };    /* frame, block */
+    struct str wire[2] = { STR_ABSENT, STR_ABSENT }; /* frame, block */
     bool built = false, too_long = false;
     for (struct cohort *c = s->cohorts; c; c = c->next) {
         bool sse = c->subscription.sse;
@@ -360,7 +391,8 @@ static void websocket_send(struct sink *base, const struct message *m)
     if (!too_long)
         return;
     metric_add(s->too_long, 1);
-    LOG(WARN, "event is longer than the listeners' buffer", LOG_C("sink", base->id), LOG_STR("event", m->event->id), LOG_INT("bytes", m->event->data.n));
+    LOG(WARN, "event is longer than the listeners' buffer", LOG_C("sink", base->id), LOG_STR("event", m->event->id),
+        LOG_INT("bytes", m->event->data.n));
 }
 
 /* Serves everybody when it is time; returns how many ms until it will be, -1: nothing waits. */
@@ -445,7 +477,7 @@ static void websocket_drain(struct sink *base, struct duration limit)
 static void websocket_close(struct sink *base)
 {
     struct websocket_sink *s = (struct websocket_sink *)base;
-    http_server_free(s->server);        /* closed() takes every listener out of its cohort */
+    http_server_free(s->server); /* closed() takes every listener out of its cohort */
     s->server = NULL;
     free_empty_cohorts(s);
     buf_free(&s->frame);
@@ -457,10 +489,13 @@ static void open_metrics(struct websocket_sink *s)
     const char *id = s->base.id;
     static const char *const kinds[] = { "websocket", "sse" };
     for (int i = 0; i < 2; i++)
-        s->connected[i] = metric_gauge("aqueduct_listeners", "Connected listeners", LABELS("sink", id, "kind", kinds[i]));
-    s->events = metric_counter("aqueduct_listener_events_total", "Events handed to listeners, once per listener", LABELS("sink", id));
+        s->connected[i] = metric_gauge("aqueduct_listeners", "Connected listeners",
+                                       LABELS("sink", id, "kind", kinds[i]));
+    s->events = metric_counter("aqueduct_listener_events_total", "Events handed to listeners, once per listener",
+                               LABELS("sink", id));
     s->bytes = metric_counter("aqueduct_listener_bytes_total", "Bytes of such events", LABELS("sink", id));
-    s->too_long = metric_counter("aqueduct_listener_events_too_long_total", "Events longer than the buffer, which no listener got", LABELS("sink", id));
+    s->too_long = metric_counter("aqueduct_listener_events_too_long_total",
+                                 "Events longer than the buffer, which no listener got", LABELS("sink", id));
     const char *closed = "aqueduct_listeners_closed_total", *help = "Listeners that ended, by reason";
     s->gone = metric_counter(closed, help, LABELS("sink", id, "reason", "gone"));
     s->slow = metric_counter(closed, help, LABELS("sink", id, "reason", "slow"));
@@ -476,9 +511,12 @@ static bool websocket_check(const struct sink *base, struct err *e)
         if (!s->tokens.at[i].text || !*s->tokens.at[i].text)
             return err_set(e, "tokens: one is empty, it would let everybody in");
     if (s->max_buffered.n < s->buffer.n)
-        return err_set(e, "max_buffered is less than buffer, so that no listener could ever lag that far; raise it to at least that");
+        return err_set(
+            e,
+            "max_buffered is less than buffer, so that no listener could ever lag that far; raise it to at least that");
     if (s->tokens.count == 0 && !s->open && !access_is_local(s->server_options.listen))
-        return err_set(e, "listen: %.100s can be reached by others, so give tokens, or say open: true", s->server_options.listen);
+        return err_set(e, "listen: %.100s can be reached by others, so give tokens, or say open: true",
+                       s->server_options.listen);
     if (s->tokens.count && s->open)
         return err_set(e, "open: true and tokens contradict each other");
     return true;
@@ -489,16 +527,20 @@ static bool websocket_open(struct sink *base, struct err *e)
     struct websocket_sink *s = (struct websocket_sink *)base;
     if (!websocket_check(base, e))
         return false;
-    struct http_events events = { .request = on_request, .message = on_message, .writable = on_writable, .closed = on_closed, .ctx = s };
+    struct http_events events = {
+        .request = on_request, .message = on_message, .writable = on_writable, .closed = on_closed, .ctx = s
+    };
     s->server_options.body_timeout = s->server_options.idle_timeout = s->server_options.head_timeout;
     s->server = http_server_new(&s->server_options, &events, e);
     if (!s->server)
         return false;
     s->frame = buf_new((size_t)s->buffer.n + WS_HEAD);
     s->block = buf_new((size_t)s->buffer.n);
-    s->by_browser_alone = s->tokens.count == 0 && !s->open && !str_starts(str_of(s->server_options.listen), STR("unix:"));
+    s->by_browser_alone = s->tokens.count == 0 && !s->open
+                          && !str_starts(str_of(s->server_options.listen), STR("unix:"));
     open_metrics(s);
-    LOG(INFO, "listening", LOG_C("sink", base->id), LOG_C("address", s->server_options.listen), LOG_INT("port", http_server_port(s->server)));
+    LOG(INFO, "listening", LOG_C("sink", base->id), LOG_C("address", s->server_options.listen),
+        LOG_INT("port", http_server_port(s->server)));
     return true;
 }
 

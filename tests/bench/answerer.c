@@ -19,7 +19,9 @@ enum { DESCRIPTORS = 8192, EVENTS = 256 };
 
 static const char answer[] = "HTTP/1.1 204 No Content\r\n\r\n";
 static char bytes[1 << 18];
-static struct { size_t left; } conns[DESCRIPTORS];      /* of the body that is being read */
+static struct {
+    size_t left;
+} conns[DESCRIPTORS]; /* of the body that is being read */
 
 /* Answers each request whose end is in bytes; a head that is split between two reads does not happen here. */
 static unsigned answer_all(int fd, size_t n)
@@ -27,7 +29,8 @@ static unsigned answer_all(int fd, size_t n)
     unsigned count = 0;
     for (const char *at = bytes; n > 0;) {
         if (conns[fd].left == 0) {
-            const char *end = memmem(at, n, "\r\n\r\n", 4), *length = end ? memmem(at, (size_t)(end - at), "Content-Length: ", 16) : NULL;
+            const char *end = memmem(at, n, "\r\n\r\n", 4),
+                       *length = end ? memmem(at, (size_t)(end - at), "Content-Length: ", 16) : NULL;
             if (!length) {
                 fprintf(stderr, "answerer: this is no POST that it understands\n");
                 abort();
@@ -79,8 +82,8 @@ bool answerer_start(struct answerer *a)
     struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t n = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM, 0);
-    if (bind(listener, (struct sockaddr *)&address, n) != 0 || listen(listener, 1024) != 0 ||
-        getsockname(listener, (struct sockaddr *)&address, &n) != 0) {
+    if (bind(listener, (struct sockaddr *)&address, n) != 0 || listen(listener, 1024) != 0
+        || getsockname(listener, (struct sockaddr *)&address, &n) != 0) {
         perror("answerer");
         return false;
     }

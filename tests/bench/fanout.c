@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Fan-out to many listeners: the websocket sink, and its raw limit: send() of one shared buffer to the same number of sockets.
+/* Fan-out to many listeners: the websocket sink, and its raw limit: send() of one shared buffer to the same number of
+ * sockets.
  *
  *   bench.fanout raw|sink [listeners] [seconds] [events a second, 0: as many as the listeners take, at most 256 ahead]
  *   bench.fanout daemon listeners seconds rate PORT PATH TOKEN LISTEN_PORT PID     posts batches to a running aqueduct whose sink listens
@@ -56,16 +57,17 @@ static int allowed(int64_t start_us)
 
 static void note_sent(void)
 {
-    atomic_store_explicit(&listeners.shared->sent_us[published++ % LISTENERS_TIMES], clock_mono_us(), memory_order_relaxed);
+    atomic_store_explicit(&listeners.shared->sent_us[published++ % LISTENERS_TIMES], clock_mono_us(),
+                          memory_order_relaxed);
 }
 
 /* ---- raw ---- */
 
 struct raw {
     int *fds;
-    uint64_t *sent;             /* bytes */
+    uint64_t *sent; /* bytes */
     size_t frame;
-    char *buffer;               /* AHEAD frames twice, so that any stretch is contiguous */
+    char *buffer; /* AHEAD frames twice, so that any stretch is contiguous */
 };
 
 static void raw_round(struct raw *r)
@@ -74,7 +76,8 @@ static void raw_round(struct raw *r)
     for (int i = 0; i < count; i++) {
         if (r->sent[i] == head)
             continue;
-        long n = send(r->fds[i], r->buffer + r->sent[i] % size, (size_t)(head - r->sent[i]), MSG_DONTWAIT | MSG_NOSIGNAL);
+        long n = send(r->fds[i], r->buffer + r->sent[i] % size, (size_t)(head - r->sent[i]),
+                      MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n > 0)
             r->sent[i] += (uint64_t)n;
     }
@@ -85,7 +88,8 @@ static void raw_open(struct raw *r, int *server, int *port)
     struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t n = sizeof a;
     *server = socket(AF_INET, SOCK_STREAM, 0);
-    if (bind(*server, (struct sockaddr *)&a, n) || listen(*server, 4096) || getsockname(*server, (struct sockaddr *)&a, &n))
+    if (bind(*server, (struct sockaddr *)&a, n) || listen(*server, 4096)
+        || getsockname(*server, (struct sockaddr *)&a, &n))
         abort();
     *port = ntohs(a.sin_port);
     r->fds = mem_alloc((size_t)count * sizeof *r->fds);
@@ -130,9 +134,13 @@ static const struct event *event_of(uint64_t n)
     snprintf(id, sizeof id, "%020llu", (unsigned long long)n);
     memset(data, 'x', DATA_BYTES);
     data[0] = data[DATA_BYTES - 1] = '"';
-    const struct event *ev = event_new(&(struct event){ .id = str_of(id), .source = STR("/bench"), .type = STR("bench.event"),
-                                                        .time = STR("2026-11-20T10:00:00.123Z"), .datacontenttype = STR("application/json"),
-                                                        .data = { data, DATA_BYTES } }, &e);
+    const struct event *ev = event_new(&(struct event){ .id = str_of(id),
+                                                        .source = STR("/bench"),
+                                                        .type = STR("bench.event"),
+                                                        .time = STR("2026-11-20T10:00:00.123Z"),
+                                                        .datacontenttype = STR("application/json"),
+                                                        .data = { data, DATA_BYTES } },
+                                       &e);
     CHECK(ev);
     return ev;
 }
@@ -166,7 +174,9 @@ struct poster {
 
 static void poster_open(struct poster *p, int port)
 {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in a = { .sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     p->fd = socket(AF_INET, SOCK_STREAM, 0);
     CHECK(p->fd >= 0 && connect(p->fd, (struct sockaddr *)&a, sizeof a) == 0);
 }
@@ -184,8 +194,10 @@ static void post_batch(struct poster *p, int n)
         note_sent();
     }
     buf_add_char(&body, ']');
-    int size = snprintf(head, sizeof head, "POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/cloudevents-batch+json\r\n"
-                        "Authorization: Bearer %s\r\nContent-Length: %zu\r\n\r\n", p->path, p->token, body.n);
+    int size = snprintf(head, sizeof head,
+                        "POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/cloudevents-batch+json\r\n"
+                        "Authorization: Bearer %s\r\nContent-Length: %zu\r\n\r\n",
+                        p->path, p->token, body.n);
     CHECK(send(p->fd, head, (size_t)size, MSG_NOSIGNAL | MSG_MORE) == size);
     for (size_t done = 0; done < body.n;) {
         long k = send(p->fd, body.at + done, body.n - done, MSG_NOSIGNAL);
@@ -193,7 +205,7 @@ static void post_batch(struct poster *p, int n)
         done += (size_t)k;
     }
     buf_free(&body);
-    long k = recv(p->fd, answer, sizeof answer, 0);     /* small: it comes in one piece */
+    long k = recv(p->fd, answer, sizeof answer, 0); /* small: it comes in one piece */
     if (k > 12 && memcmp(answer, "HTTP/1.1 202", 12) == 0)
         return;
     fprintf(stderr, "a batch was refused: %.*s\n", k > 0 ? (int)k : 0, answer);
@@ -206,13 +218,14 @@ static void report(const char *mode, double cpu, double wall, uint64_t delivered
 {
     struct rusage u;
     getrusage(RUSAGE_SELF, &u);
-    printf("{\"bench\":\"fanout\",\"mode\":\"%s\",\"listeners\":%d,\"frame_bytes\":%zu,\"events\":%llu,\"delivered\":%llu,\"seconds\":%.2f,"
-           "\"deliveries_per_s\":%.0f,\"deliveries_per_core_s\":%.0f,\"cpu_s_per_million\":%.3f,\"cpu_share\":%.2f,\"listeners_cpu_share\":%.2f,"
-           "\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"rss_kb\":%ld,\"gone\":%llu}\n",
-           mode, count, frame_bytes(), (unsigned long long)published, (unsigned long long)delivered, wall, (double)delivered / wall,
-           (double)delivered / cpu, cpu / (double)delivered * 1e6, cpu / wall, listeners.shared->cpu_s / wall,
-           listeners_delay_ms(&listeners, 0.5), listeners_delay_ms(&listeners, 0.99), u.ru_maxrss,
-           (unsigned long long)atomic_load(&listeners.shared->gone));
+    printf(
+        "{\"bench\":\"fanout\",\"mode\":\"%s\",\"listeners\":%d,\"frame_bytes\":%zu,\"events\":%llu,\"delivered\":%llu,\"seconds\":%.2f,"
+        "\"deliveries_per_s\":%.0f,\"deliveries_per_core_s\":%.0f,\"cpu_s_per_million\":%.3f,\"cpu_share\":%.2f,\"listeners_cpu_share\":%.2f,"
+        "\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"rss_kb\":%ld,\"gone\":%llu}\n",
+        mode, count, frame_bytes(), (unsigned long long)published, (unsigned long long)delivered, wall,
+        (double)delivered / wall, (double)delivered / cpu, cpu / (double)delivered * 1e6, cpu / wall,
+        listeners.shared->cpu_s / wall, listeners_delay_ms(&listeners, 0.5), listeners_delay_ms(&listeners, 0.99),
+        u.ru_maxrss, (unsigned long long)atomic_load(&listeners.shared->gone));
 }
 
 static void turn(struct raw *raw, struct sink *s, struct poster *poster, int idle, int n)
@@ -238,8 +251,8 @@ static void await_all(void)
 {
     for (int64_t until = clock_mono_us() + 10000000; atomic_load(&listeners.shared->slowest) != published;) {
         if (clock_mono_us() > until) {
-            fprintf(stderr, "%llu events published, but the slowest listener counts %llu\n", (unsigned long long)published,
-                    (unsigned long long)atomic_load(&listeners.shared->slowest));
+            fprintf(stderr, "%llu events published, but the slowest listener counts %llu\n",
+                    (unsigned long long)published, (unsigned long long)atomic_load(&listeners.shared->slowest));
             exit(1);
         }
         poll(NULL, 0, 1);
@@ -266,7 +279,8 @@ static void run(const char *mode, struct raw *raw, struct sink *s, struct poster
 int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "";
-    bool is_raw = strcmp(mode, "raw") == 0, is_sink = strcmp(mode, "sink") == 0, is_daemon = strcmp(mode, "daemon") == 0 && argc == 10;
+    bool is_raw = strcmp(mode, "raw") == 0, is_sink = strcmp(mode, "sink") == 0,
+         is_daemon = strcmp(mode, "daemon") == 0 && argc == 10;
     if (!is_raw && !is_sink && !is_daemon) {
         fprintf(stderr, "usage: bench.fanout raw|sink [listeners] [seconds] [events a second]\n"
                         "       bench.fanout daemon listeners seconds rate port path token listen_port pid\n");

@@ -69,8 +69,9 @@ static int raw_open(void)
 /* A request comes in one piece, so its bytes need not be looked at. */
 static void raw_turn(void)
 {
-    static const char answer[] = "HTTP/1.1 202 Accepted\r\nDate: Fri, 20 Nov 2026 20:41:09 GMT\r\nContent-Type: application/json\r\n"
-                                 "Content-Length: 25\r\n\r\n{\"id\":\"0000000000000000\"}";
+    static const char
+        answer[] = "HTTP/1.1 202 Accepted\r\nDate: Fri, 20 Nov 2026 20:41:09 GMT\r\nContent-Type: application/json\r\n"
+                   "Content-Length: 25\r\n\r\n{\"id\":\"0000000000000000\"}";
     static char in[READ_BYTES];
     struct epoll_event events[256];
     int k = epoll_wait(raw_ep, events, 256, 10);
@@ -100,7 +101,8 @@ static int server_open(void)
 {
     char any_port[] = "127.0.0.1:0";
     struct err e;
-    server = http_server_new(&(struct http_server_options){ .listen = any_port }, &(struct http_events){ .request = server_answer }, &e);
+    server = http_server_new(&(struct http_server_options){ .listen = any_port },
+                             &(struct http_events){ .request = server_answer }, &e);
     CHECK(server);
     return http_server_port(server);
 }
@@ -115,7 +117,8 @@ static struct source *source_new(int port)
     struct source *s = mem_alloc(http_source.size);
     s->ops = &http_source;
     s->id = "bench";
-    snprintf(yaml, sizeof yaml, "listen: 127.0.0.1:%d\npaths: [{path: /in, verify: {scheme: bearer, secrets: [token]}}]", port);
+    snprintf(yaml, sizeof yaml,
+             "listen: 127.0.0.1:%d\npaths: [{path: /in, verify: {scheme: bearer, secrets: [token]}}]", port);
     if (!config_fill("bench", str_of(yaml), http_source.options, s, NULL, &p)) {
         problems_print(&p, stderr);
         exit(1);
@@ -151,19 +154,24 @@ static int free_port(void)
 int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "";
-    bool is_raw = strcmp(mode, "raw") == 0, is_source = strcmp(mode, "source") == 0, is_daemon = strcmp(mode, "daemon") == 0 && argc == 9;
+    bool is_raw = strcmp(mode, "raw") == 0, is_source = strcmp(mode, "source") == 0,
+         is_daemon = strcmp(mode, "daemon") == 0 && argc == 9;
     bool is_server = strcmp(mode, "server") == 0;
     if (!is_raw && !is_server && !is_source && !is_daemon) {
         fprintf(stderr, "usage: bench.http_in raw|server|source [connections] [seconds] [bytes]\n"
                         "       bench.http_in daemon connections seconds bytes port path token pid\n");
         return 2;
     }
-    int connections = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 64, bytes = argc > 4 ? (int)strtol(argv[4], NULL, 10) : 256;
+    int connections = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 64,
+        bytes = argc > 4 ? (int)strtol(argv[4], NULL, 10) : 256;
     double seconds = argc > 3 ? strtod(argv[3], NULL) : 5;
     int pid = is_daemon ? (int)strtol(argv[8], NULL, 10) : 0;
     log_setup(LOG_ERROR, false);
     raw_request = bytes;
-    int port = is_raw ? raw_open() : is_server ? server_open() : is_source ? free_port() : (int)strtol(argv[5], NULL, 10);
+    int port = is_raw      ? raw_open()
+               : is_server ? server_open()
+               : is_source ? free_port()
+                           : (int)strtol(argv[5], NULL, 10);
     struct source *s = is_source ? source_new(port) : NULL;
     struct posters posters;
     if (!posters_start(&posters, connections, port, is_daemon ? argv[6] : "/in", is_daemon ? argv[7] : "token", bytes))
@@ -185,11 +193,13 @@ int main(int argc, char **argv)
     double wall = (double)(clock_mono_us() - start) / 1e6;
     uint64_t answered = atomic_load(&posters.shared->answered);
     posters_stop(&posters);
-    printf("{\"bench\":\"http_in\",\"mode\":\"%s\",\"connections\":%d,\"bytes\":%d,\"answered\":%llu,\"refused\":%llu,\"seconds\":%.2f,"
-           "\"requests_per_s\":%.0f,\"cpu_us_per_request\":%.2f,\"cpu_share\":%.2f,\"posters_cpu_share\":%.2f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"rss_kb\":%ld}\n",
-           mode, connections, bytes, (unsigned long long)answered, (unsigned long long)atomic_load(&posters.shared->refused), wall,
-           (double)answered / wall, cpu / (double)answered * 1e6, cpu / wall, posters.shared->cpu_s / wall,
-           posters_delay_ms(&posters, 0.5), posters_delay_ms(&posters, 0.99), rss_kb(pid));
+    printf(
+        "{\"bench\":\"http_in\",\"mode\":\"%s\",\"connections\":%d,\"bytes\":%d,\"answered\":%llu,\"refused\":%llu,\"seconds\":%.2f,"
+        "\"requests_per_s\":%.0f,\"cpu_us_per_request\":%.2f,\"cpu_share\":%.2f,\"posters_cpu_share\":%.2f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"rss_kb\":%ld}\n",
+        mode, connections, bytes, (unsigned long long)answered,
+        (unsigned long long)atomic_load(&posters.shared->refused), wall, (double)answered / wall,
+        cpu / (double)answered * 1e6, cpu / wall, posters.shared->cpu_s / wall, posters_delay_ms(&posters, 0.5),
+        posters_delay_ms(&posters, 0.99), rss_kb(pid));
     if (s)
         s->ops->close(s);
     free(s);

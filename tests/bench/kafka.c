@@ -3,8 +3,9 @@
  *
  *   AQUEDUCT_TEST_KAFKA=host:port bench.kafka raw|broker|consume [in flight] [seconds] [bytes]
  *
- * raw: librdkafka alone, with the same settings (but linger.ms 0) and one poll thread; broker: through broker_publish with eight headers, as an
- * event has; consume: reads back what was written. Prints one JSON object; CPU is this process's, without Kafka's. */
+ * raw: librdkafka alone, with the same settings (but linger.ms 0) and one poll thread; broker: through
+ * broker_publish with eight headers, as an event has; consume: reads back what was written. Prints one JSON object;
+ * CPU is this process's, without Kafka's. */
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,14 +20,19 @@
 
 enum { STEP_US = 5, STEPS = 1 << 17, IN_FLIGHT_MOST = 4096, HEADERS = 8 };
 
-static struct broker_config config = { .type = "kafka", .create_topics = true, .replication = -1, .prefix = "bench.",
-                                       .group_prefix = "bench.", .instance = "", .session_timeout = { 6000 } };
+static struct broker_config config = { .type = "kafka",
+                                       .create_topics = true,
+                                       .replication = -1,
+                                       .prefix = "bench.",
+                                       .group_prefix = "bench.",
+                                       .instance = "",
+                                       .session_timeout = { 6000 } };
 static char topic[64];
 static char value[1 << 20];
 static size_t bytes = 1024;
 static int in_flight = 64;
 static int64_t sent_us[IN_FLIGHT_MOST];
-static uint64_t delays[STEPS], stored, refused;     /* of the thread that sends */
+static uint64_t delays[STEPS], stored, refused; /* of the thread that sends */
 static struct mailbox box;
 static int wake_fd;
 
@@ -75,18 +81,25 @@ static void *raw_poll(void *arg)
 static void send_one(uint64_t slot)
 {
     const struct header headers[HEADERS] = {
-        { STR("ce_specversion"), STR("1.0") }, { STR("ce_id"), STR("0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b") },
-        { STR("ce_source"), STR("/anythingllm/main") }, { STR("ce_type"), STR("chat.response.generated") },
-        { STR("ce_subject"), STR("workspace_chats/17") }, { STR("ce_time"), STR("2026-11-20T10:00:00.123Z") },
-        { STR("ce_traceparent"), STR("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01") }, { STR("content-type"), STR("application/json") },
+        { STR("ce_specversion"), STR("1.0") },
+        { STR("ce_id"), STR("0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b") },
+        { STR("ce_source"), STR("/anythingllm/main") },
+        { STR("ce_type"), STR("chat.response.generated") },
+        { STR("ce_subject"), STR("workspace_chats/17") },
+        { STR("ce_time"), STR("2026-11-20T10:00:00.123Z") },
+        { STR("ce_traceparent"), STR("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01") },
+        { STR("content-type"), STR("application/json") },
     };
     sent_us[slot] = clock_mono_us();
     if (raw) {
-        rd_kafka_producev(raw, RD_KAFKA_VTYPE_RKT, raw_topic, RD_KAFKA_VTYPE_PARTITION, RD_KAFKA_PARTITION_UA, RD_KAFKA_VTYPE_MSGFLAGS,
-                          RD_KAFKA_MSG_F_COPY, RD_KAFKA_VTYPE_VALUE, value, bytes, RD_KAFKA_VTYPE_OPAQUE, (void *)(uintptr_t)slot, RD_KAFKA_VTYPE_END);
+        rd_kafka_producev(raw, RD_KAFKA_VTYPE_RKT, raw_topic, RD_KAFKA_VTYPE_PARTITION, RD_KAFKA_PARTITION_UA,
+                          RD_KAFKA_VTYPE_MSGFLAGS, RD_KAFKA_MSG_F_COPY, RD_KAFKA_VTYPE_VALUE, value, bytes,
+                          RD_KAFKA_VTYPE_OPAQUE, (void *)(uintptr_t)slot, RD_KAFKA_VTYPE_END);
         return;
     }
-    struct record r = { .topic = str_of(topic), .partition = -1, .value = { value, bytes }, .headers = headers, .header_count = HEADERS };
+    struct record r = {
+        .topic = str_of(topic), .partition = -1, .value = { value, bytes }, .headers = headers, .header_count = HEADERS
+    };
     broker_publish(broker, &(struct publication){ .records = &r, .record_count = 1, .done = on_done, .tag = slot });
 }
 
@@ -119,10 +132,15 @@ static void consume(void)
 {
     struct err e = { "" };
     const char *t = topic;
-    struct consumer *c = consumer_open(broker, &(struct consumer_options){ .group = "bench.reader", .topics = &t, .topic_count = 1,
-                                                                            .from_start = true, .wake_fd = wake_fd }, &e);
+    struct consumer *c = consumer_open(broker,
+                                       &(struct consumer_options){ .group = "bench.reader",
+                                                                   .topics = &t,
+                                                                   .topic_count = 1,
+                                                                   .from_start = true,
+                                                                   .wake_fd = wake_fd },
+                                       &e);
     struct record *out[256];
-    for (uint64_t got = 0; got < stored; ) {
+    for (uint64_t got = 0; got < stored;) {
         int n = consumer_poll(c, out, 256, &e);
         for (int i = 0; i < n; i++)
             record_free(out[i]);
@@ -148,7 +166,7 @@ static bool set_up(bool use_raw)
     if (!broker || !use_raw)
         return broker || (fprintf(stderr, "%s\n", e.text), false);
     rd_kafka_conf_t *conf = kafka_conf(&config, KAFKA_PRODUCER, NULL, &e);
-    rd_kafka_conf_set(conf, "linger.ms", "0", NULL, 0);     /* nobody flushes here */
+    rd_kafka_conf_set(conf, "linger.ms", "0", NULL, 0); /* nobody flushes here */
     rd_kafka_conf_set_dr_msg_cb(conf, on_report);
     raw = rd_kafka_new(RD_KAFKA_PRODUCER, conf, NULL, 0);
     raw_topic = rd_kafka_topic_new(raw, topic, NULL);
@@ -174,7 +192,7 @@ int main(int argc, char **argv)
     pthread_t poller;
     if (raw)
         pthread_create(&poller, NULL, raw_poll, NULL);
-    produce(0.3);                   /* warm */
+    produce(0.3); /* warm */
     memset(delays, 0, sizeof delays);
     uint64_t warm = stored;
     stored = strcmp(kind, "consume") == 0 ? stored : 0;
@@ -187,9 +205,12 @@ int main(int argc, char **argv)
         consume();
     }
     double took = (double)(clock_mono_us() - began) / 1e6;
-    printf("{\"bench\":\"kafka\",\"kind\":\"%s\",\"in_flight\":%d,\"bytes\":%zu,\"records\":%llu,\"refused\":%llu,\"warm\":%llu,\"rate\":%.0f,"
-           "\"cpu_us\":%.2f,\"p50_ms\":%.3f,\"p99_ms\":%.3f}\n", kind, in_flight, bytes, (unsigned long long)stored, (unsigned long long)refused,
-           (unsigned long long)warm, (double)stored / took, (cpu_s() - cpu) * 1e6 / (double)(stored ? stored : 1), quantile_ms(0.5), quantile_ms(0.99));
+    printf(
+        "{\"bench\":\"kafka\",\"kind\":\"%s\",\"in_flight\":%d,\"bytes\":%zu,\"records\":%llu,\"refused\":%llu,\"warm\":%llu,\"rate\":%.0f,"
+        "\"cpu_us\":%.2f,\"p50_ms\":%.3f,\"p99_ms\":%.3f}\n",
+        kind, in_flight, bytes, (unsigned long long)stored, (unsigned long long)refused, (unsigned long long)warm,
+        (double)stored / took, (cpu_s() - cpu) * 1e6 / (double)(stored ? stored : 1), quantile_ms(0.5),
+        quantile_ms(0.99));
     stopping = true;
     if (raw) {
         pthread_join(poller, NULL);

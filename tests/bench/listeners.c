@@ -19,13 +19,15 @@ enum { READ_BYTES = 1 << 20, STEP_US = 50 };
 
 struct one {
     int fd;
-    bool open;                  /* the answer to the upgrade is read */
+    bool open; /* the answer to the upgrade is read */
     uint64_t bytes, frames;
 };
 
 static struct sockaddr_in local(int port)
 {
-    return (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    return (struct sockaddr_in){ .sin_family = AF_INET,
+                                 .sin_port = htons((uint16_t)port),
+                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 }
 
 int listeners_free_port(void)
@@ -55,8 +57,10 @@ static void connect_one(struct one *o, int port, bool upgrade, const char *targe
         return;
     }
     char text[512];
-    int n = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", target);
+    int n = snprintf(text, sizeof text,
+                     "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+                     target);
     if (write(o->fd, text, (size_t)n) != n)
         die("write");
 }
@@ -139,7 +143,8 @@ static void child(struct listeners_shared *s, int n, int port, bool upgrade, con
     }
     struct rusage u;
     getrusage(RUSAGE_SELF, &u);
-    s->cpu_s = (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+    s->cpu_s = (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec)
+               + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
     _exit(0);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The embedded broker: publish and acknowledge, and its raw limit: plain SQLite inserting the same bytes in groups of the same
- * size, in the same run.
+/* The embedded broker: publish and acknowledge, and its raw limit: plain SQLite inserting the same bytes in groups of
+ * the same size, in the same run.
  *
  *   bench.local [in flight] [seconds] [bytes] [threads] [folder]
  *
@@ -23,8 +23,8 @@ static double seconds = 3;
 static size_t bytes = 1024;
 static char folder[256] = "/tmp/aqueduct-bench-XXXXXX";
 static char *value;
-static uint32_t *latency_us;        /* of each record, in the order of the outcomes */
-static size_t done_count;           /* the writer's alone */
+static uint32_t *latency_us; /* of each record, in the order of the outcomes */
+static size_t done_count;    /* the writer's alone */
 
 struct publisher {
     pthread_t thread;
@@ -33,7 +33,9 @@ struct publisher {
     int64_t until_us;
 };
 
-struct figures { double rate, cpu_us, p50_ms, p99_ms; };
+struct figures {
+    double rate, cpu_us, p50_ms, p99_ms;
+};
 
 static double cpu_now(void)
 {
@@ -76,15 +78,21 @@ static void note_done(void *ctx, uint64_t tag, enum outcome o, const char *why)
 static void *publish(void *arg)
 {
     struct publisher *p = arg;
-    struct header headers[] = { { STR("ce_specversion"), STR("1.0") }, { STR("ce_id"), STR("4dfcd8dc-11c3-5e7c-9d50-4f0b3b3a3f2a") },
-                                { STR("ce_type"), STR("chat.response.generated") }, { STR("ce_source"), STR("/sqlite/anythingllm") } };
-    struct record r = { .topic = STR("bench"), .partition = -1, .value = { value, bytes }, .headers = headers, .header_count = 4 };
+    struct header headers[] = { { STR("ce_specversion"), STR("1.0") },
+                                { STR("ce_id"), STR("4dfcd8dc-11c3-5e7c-9d50-4f0b3b3a3f2a") },
+                                { STR("ce_type"), STR("chat.response.generated") },
+                                { STR("ce_source"), STR("/sqlite/anythingllm") } };
+    struct record r = {
+        .topic = STR("bench"), .partition = -1, .value = { value, bytes }, .headers = headers, .header_count = 4
+    };
     struct note notes[256];
     struct pollfd wake = { .fd = p->box.wake_fd, .events = POLLIN };
     size_t room = (size_t)(in_flight / threads);
     for (int64_t now = clock_mono_us(); now < p->until_us; now = clock_mono_us()) {
         for (; room; room--)
-            broker_publish(p->b, &(struct publication){ .records = &r, .record_count = 1, .done = note_done, .ctx = p, .tag = (uint64_t)now });
+            broker_publish(p->b,
+                           &(struct publication){
+                               .records = &r, .record_count = 1, .done = note_done, .ctx = p, .tag = (uint64_t)now });
         poll(&wake, 1, 1000);
         wake_clear(wake.fd);
         for (size_t n; (n = mailbox_take(&p->box, notes, 256)) > 0;)
@@ -115,7 +123,9 @@ static struct figures bench_read(struct broker *b)
     struct record *out[256];
     struct err e = { "" };
     const char *topic = "bench";
-    struct consumer_options o = { .group = "bench", .topics = &topic, .topic_count = 1, .from_start = true, .wake_fd = wake_new() };
+    struct consumer_options o = {
+        .group = "bench", .topics = &topic, .topic_count = 1, .from_start = true, .wake_fd = wake_new()
+    };
     struct consumer *c = consumer_open(b, &o, &e);
     CHECK(c);
     size_t records = 0;
@@ -145,8 +155,11 @@ static struct figures bench_raw(int batch)
     sqlite3_stmt *insert;
     char file[300];
     snprintf(file, sizeof file, "%s/raw.db", folder);
-    CHECK(sqlite3_open_v2(file, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK);
-    run_sql(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=1000; CREATE TABLE log(offset INTEGER PRIMARY KEY, record BLOB)");
+    CHECK(sqlite3_open_v2(file, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL)
+          == SQLITE_OK);
+    run_sql(
+        db,
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=1000; CREATE TABLE log(offset INTEGER PRIMARY KEY, record BLOB)");
     CHECK(sqlite3_prepare_v2(db, "INSERT INTO log(record) VALUES(?1)", -1, &insert, NULL) == SQLITE_OK);
     size_t records = 0, samples = 0;
     int64_t began = clock_mono_us(), until = began + (int64_t)(seconds * 1e6), now = began;
@@ -174,16 +187,22 @@ static struct figures bench_raw(int batch)
 
 static void print(const char *name, struct figures f, const char *end)
 {
-    printf("\"%s\": {\"records_per_s\": %.0f, \"cpu_us\": %.2f, \"p50_ms\": %.2f, \"p99_ms\": %.2f}%s", name, f.rate, f.cpu_us, f.p50_ms, f.p99_ms, end);
+    printf("\"%s\": {\"records_per_s\": %.0f, \"cpu_us\": %.2f, \"p50_ms\": %.2f, \"p99_ms\": %.2f}%s", name, f.rate,
+           f.cpu_us, f.p50_ms, f.p99_ms, end);
 }
 
 int main(int argc, char **argv)
 {
-    if (argc > 1) in_flight = (int)strtol(argv[1], NULL, 10);
-    if (argc > 2) seconds = strtod(argv[2], NULL);
-    if (argc > 3) bytes = (size_t)strtol(argv[3], NULL, 10);
-    if (argc > 4) threads = (int)strtol(argv[4], NULL, 10);
-    if (argc > 5) snprintf(folder, sizeof folder, "%s/aqueduct-bench-XXXXXX", argv[5]);
+    if (argc > 1)
+        in_flight = (int)strtol(argv[1], NULL, 10);
+    if (argc > 2)
+        seconds = strtod(argv[2], NULL);
+    if (argc > 3)
+        bytes = (size_t)strtol(argv[3], NULL, 10);
+    if (argc > 4)
+        threads = (int)strtol(argv[4], NULL, 10);
+    if (argc > 5)
+        snprintf(folder, sizeof folder, "%s/aqueduct-bench-XXXXXX", argv[5]);
     CHECK(threads > 0 && threads <= THREADS_MAX && in_flight >= threads && bytes < (1 << 20) && mkdtemp(folder));
     struct err e = { "" };
     struct broker_config config = { .type = "local", .path = folder };
@@ -197,7 +216,8 @@ int main(int argc, char **argv)
     struct figures read = bench_read(b);
     broker_close(b);
     struct figures raw = bench_raw(batch ? batch : 1);
-    printf("{\"bench\": \"local\", \"in_flight\": %d, \"threads\": %d, \"bytes\": %zu, \"records_per_commit\": %d, ", in_flight, threads, bytes, batch);
+    printf("{\"bench\": \"local\", \"in_flight\": %d, \"threads\": %d, \"bytes\": %zu, \"records_per_commit\": %d, ",
+           in_flight, threads, bytes, batch);
     print("broker", published, ", ");
     print("raw", raw, ", ");
     print("read", read, ", ");

@@ -17,11 +17,19 @@ static const char webhook[] =
     "\"body\":\"I'm having a problem with this.\\nIt says \\\"no\\\" \\u2014 and then it stops; the steps are always the same and the log has nothing to say about it.\"},"
     "\"repository\":{\"id\":1296269,\"full_name\":\"octocat/Hello-World\",\"private\":false,\"html_url\":\"https://example.com/octocat/Hello-World\"},\"sender\":{\"login\":\"octocat\",\"id\":1}}";
 
-static const struct header extensions[] = { { { "partitionkey", 12 }, { "k1", 2 } }, { { "traceparent", 11 }, { "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", 55 } } };
+static const struct header extensions[] = { { { "partitionkey", 12 }, { "k1", 2 } },
+                                            { { "traceparent", 11 },
+                                              { "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", 55 } } };
 static const struct event fields = {
-    .id = { "3e4c9b4a-7d8e-5f1a-9b2c-1234567890ab", 36 }, .source = { "/http/hooks", 11 }, .type = { "chat.response.generated", 23 },
-    .subject = { "workspace_chats/17", 18 }, .time = { "2026-11-20T10:00:00.123Z", 24 }, .datacontenttype = { "application/json", 16 },
-    .extensions = extensions, .extension_count = 2, .data = { webhook, sizeof webhook - 1 },
+    .id = { "3e4c9b4a-7d8e-5f1a-9b2c-1234567890ab", 36 },
+    .source = { "/http/hooks", 11 },
+    .type = { "chat.response.generated", 23 },
+    .subject = { "workspace_chats/17", 18 },
+    .time = { "2026-11-20T10:00:00.123Z", 24 },
+    .datacontenttype = { "application/json", 16 },
+    .extensions = extensions,
+    .extension_count = 2,
+    .data = { webhook, sizeof webhook - 1 },
 };
 static const struct event *ev;
 static struct buf out;
@@ -113,7 +121,8 @@ int main(void)
     ev = event_new(&fields, NULL);
     out = buf_new(1 << 20);
     hmac = hmac_new(STR("a key of twenty-four bytes"));
-    json_t *json = json_loads("{\"prefix\":{\"type\":\"chat.\"},\"not\":{\"exact\":{\"partitionkey\":\"k2\"}}}", 0, NULL);
+    json_t *json = json_loads("{\"prefix\":{\"type\":\"chat.\"},\"not\":{\"exact\":{\"partitionkey\":\"k2\"}}}", 0,
+                              NULL);
     filter = filter_new(json, NULL);
     printf("a webhook of %zu bytes\n", fields.data.n);
     measure("jscan_check", check);

@@ -20,7 +20,7 @@ enum { ANSWER_BYTES = 2048, ID_DIGITS = 16 };
 struct one {
     int fd;
     int64_t sent_us;
-    size_t n;                   /* of the answer so far */
+    size_t n; /* of the answer so far */
     char answer[ANSWER_BYTES];
 };
 
@@ -38,8 +38,10 @@ static void make_request(const char *path, const char *token, int bytes)
 {
     size_t room = (size_t)bytes + 1024;
     request = malloc(room);
-    int n = snprintf(request, room, "POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\n"
-                     "Content-Length: %d\r\nIdempotency-Key: ", path, token, bytes);
+    int n = snprintf(request, room,
+                     "POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\n"
+                     "Content-Length: %d\r\nIdempotency-Key: ",
+                     path, token, bytes);
     id_at = request + n;
     n += snprintf(id_at, room - (size_t)n, "%0*d\r\n\r\n", ID_DIGITS, 0);
     memset(request + n, 'x', (size_t)bytes);
@@ -86,11 +88,13 @@ static void receive(struct posters_shared *s, struct one *o)
 
 static void child(struct posters_shared *s, int n, int port)
 {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in a = { .sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     struct one *all = calloc((size_t)n, sizeof *all);
     struct epoll_event events[256];
     int ep = epoll_create1(EPOLL_CLOEXEC);
-    next_id = (uint64_t)clock_wall_ms() << 20;          /* other ids in each run */
+    next_id = (uint64_t)clock_wall_ms() << 20; /* other ids in each run */
     for (int i = 0; i < n; i++) {
         all[i].fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (connect(all[i].fd, (struct sockaddr *)&a, sizeof a))
@@ -105,7 +109,8 @@ static void child(struct posters_shared *s, int n, int port)
     }
     struct rusage u;
     getrusage(RUSAGE_SELF, &u);
-    s->cpu_s = (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+    s->cpu_s = (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec)
+               + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
     _exit(0);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Posts out over keep-alive connections: the webhook sink, and its raw limit: libcurl alone with the same loop and handles, a fixed
- * body, no event, no signature.
+/* Posts out over keep-alive connections: the webhook sink, and its raw limit: libcurl alone with the same loop and
+ * handles, a fixed body, no event, no signature.
  *
  *   bench.webhook raw|sink [in flight] [seconds] [bytes of data]
  *   bench.webhook receiver         prints its port, answers 204 until its input ends, and then how many it answered (for a daemon)
@@ -133,13 +133,20 @@ static void run_sink(int64_t end_us, const char *data, size_t n)
     struct problems p = { 0 };
     struct err e;
     struct sink *s = mem_alloc(webhook_sink.size);
-    snprintf(yaml, sizeof yaml, "url: http://127.0.0.1:%d/hook\nsecrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]\nconcurrency: %d\n", answerer.port, in_flight);
+    snprintf(yaml, sizeof yaml,
+             "url: http://127.0.0.1:%d/hook\nsecrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]\nconcurrency: %d\n",
+             answerer.port, in_flight);
     CHECK(config_fill("bench", str_of(yaml), webhook_sink.options, s, NULL, &p));
     s->ops = &webhook_sink;
     s->id = "bench";
     CHECK(s->ops->open(s, &e));
-    struct event f = { .id = STR("3e4c9b4a-7d8e-5f1a-9b2c-1234567890ab"), .source = STR("/http/hooks"), .type = STR("chat.response.generated"),
-        .subject = STR("workspace_chats/17"), .time = STR("2026-11-20T10:00:00.123Z"), .datacontenttype = STR("application/json"), .data = { data, n } };
+    struct event f = { .id = STR("3e4c9b4a-7d8e-5f1a-9b2c-1234567890ab"),
+                       .source = STR("/http/hooks"),
+                       .type = STR("chat.response.generated"),
+                       .subject = STR("workspace_chats/17"),
+                       .time = STR("2026-11-20T10:00:00.123Z"),
+                       .datacontenttype = STR("application/json"),
+                       .data = { data, n } };
     const struct event *ev = event_new(&f, &e);
     int wake_fd = wake_new();
     for (int i = 0; i < in_flight; i++)
@@ -178,7 +185,10 @@ int main(int argc, char **argv)
     double seconds = argc > 3 ? strtod(argv[3], NULL) : 5;
     size_t bytes = argc > 4 ? strtoul(argv[4], NULL, 10) : 1024;
     if ((!is_raw && !is_sink && !is_receiver) || in_flight < 1 || in_flight > MOST || bytes < 64) {
-        fprintf(stderr, "usage: bench.webhook raw|sink [in flight, at most %d] [seconds] [bytes of data, at least 64] | receiver\n", MOST);
+        fprintf(
+            stderr,
+            "usage: bench.webhook raw|sink [in flight, at most %d] [seconds] [bytes of data, at least 64] | receiver\n",
+            MOST);
         return 2;
     }
     log_setup(LOG_ERROR, false);
@@ -197,10 +207,12 @@ int main(int argc, char **argv)
     cpu = cpu_now() - cpu;
     double wall = (double)(clock_mono_us() - start_us) / 1e6;
     answerer_stop(&answerer);
-    printf("{\"bench\":\"webhook\",\"mode\":\"%s\",\"in_flight\":%d,\"bytes\":%zu,\"delivered\":%llu,\"failed\":%llu,\"seconds\":%.2f,"
-           "\"deliveries_per_s\":%.0f,\"cpu_us_per_delivery\":%.2f,\"deliveries_per_core_s\":%.0f,\"cpu_share\":%.2f,\"p50_ms\":%.3f,\"p99_ms\":%.3f}\n",
-           mode, in_flight, bytes, (unsigned long long)delivered, (unsigned long long)failed, wall, (double)delivered / wall,
-           cpu / (double)delivered * 1e6, (double)delivered / cpu, cpu / wall, delay_ms(0.5), delay_ms(0.99));
+    printf(
+        "{\"bench\":\"webhook\",\"mode\":\"%s\",\"in_flight\":%d,\"bytes\":%zu,\"delivered\":%llu,\"failed\":%llu,\"seconds\":%.2f,"
+        "\"deliveries_per_s\":%.0f,\"cpu_us_per_delivery\":%.2f,\"deliveries_per_core_s\":%.0f,\"cpu_share\":%.2f,\"p50_ms\":%.3f,\"p99_ms\":%.3f}\n",
+        mode, in_flight, bytes, (unsigned long long)delivered, (unsigned long long)failed, wall,
+        (double)delivered / wall, cpu / (double)delivered * 1e6, (double)delivered / cpu, cpu / wall, delay_ms(0.5),
+        delay_ms(0.99));
     free(data);
     return failed ? 1 : 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The broker contract: what every broker promises (bridge/broker.h), played through on `local` in memory and in a file, and on
- * the Kafka that AQUEDUCT_TEST_KAFKA=host:port names. */
+/* The broker contract: what every broker promises (bridge/broker.h), played through on `local` in memory and in a
+ * file, and on the Kafka that AQUEDUCT_TEST_KAFKA=host:port names. */
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -19,9 +19,9 @@ enum { PATIENCE_MS = 60000, MOST = 4096 };
 /* ---- the broker under test ---- */
 
 static struct broker_config config;
-static bool survives;               /* its records are still there after broker_close */
+static bool survives; /* its records are still there after broker_close */
 static struct broker *broker;
-static char names[8][96];           /* topics and groups of the running test, new for every test */
+static char names[8][96]; /* topics and groups of the running test, new for every test */
 
 static void start(void)
 {
@@ -57,7 +57,7 @@ static const char *topic(size_t i, int64_t partitions)
 
 /* ---- publishing ---- */
 
-struct ledger {                     /* what became of the publications */
+struct ledger { /* what became of the publications */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     int stored, refused, calls[MOST];
@@ -142,7 +142,8 @@ static void put_numbers(const char *t, int32_t partition, int from, int count)
         char value[16];
         snprintf(value, sizeof value, "%d", from + i);
         struct record r = record_of(t, partition, NULL, value);
-        broker_publish(broker, &(struct publication){ .records = &r, .record_count = 1, .done = note_done, .ctx = l, .tag = (uint64_t)i });
+        broker_publish(broker, &(struct publication){
+                                   .records = &r, .record_count = 1, .done = note_done, .ctx = l, .tag = (uint64_t)i });
     }
     ledger_wait(l, count);
     assert_int_equal(l->stored, count);
@@ -163,8 +164,9 @@ static struct reader *reader_open(const char *group, const char *const *topics, 
     struct reader *r = mem_alloc(sizeof *r);
     struct err e = { "" };
     r->wake_fd = wake_new();
-    struct consumer_options o = { .group = group, .topics = topics, .topic_count = topic_count,
-                                  .from_start = from_start, .wake_fd = r->wake_fd };
+    struct consumer_options o = {
+        .group = group, .topics = topics, .topic_count = topic_count, .from_start = from_start, .wake_fd = r->wake_fd
+    };
     r->c = consumer_open(broker, &o, &e);
     if (!r->c)
         fail_msg("consumer_open: %s", e.text);
@@ -217,7 +219,8 @@ static void reader_wait(struct reader *r, size_t count)
     }
 }
 
-/* Polls a while to see that nothing comes. A record that comes later than this is missed: the check can only be too kind. */
+/* Polls a while to see that nothing comes. A record that comes later than this is missed: the check can only be too
+ * kind. */
 static void reader_expect_silence(struct reader *r)
 {
     size_t before = r->count;
@@ -269,8 +272,8 @@ static void a_record_comes_back_as_it_went(void **state)
     (void)state;
     const char *t = topic(0, 1);
     struct header headers[] = {
-        { STR("ce_id"), STR("1") }, { STR("twice"), STR("a") }, { STR("twice"), STR("b") }, { STR("empty"), STR("") },
-        { STR("bytes"), STR("\x00\xff\n") },
+        { STR("ce_id"), STR("1") }, { STR("twice"), STR("a") },          { STR("twice"), STR("b") },
+        { STR("empty"), STR("") },  { STR("bytes"), STR("\x00\xff\n") },
     };
     struct record r = record_of(t, 0, "k\xc3\xa9y", "v\0lue");
     r.value = STR("v\0lue\xfe");
@@ -413,7 +416,9 @@ static void *publish_numbers(void *arg)
         char value[16];
         snprintf(value, sizeof value, "%d", i);
         struct record r = record_of(p->topic, 0, NULL, value);
-        broker_publish(broker, &(struct publication){ .records = &r, .record_count = 1, .done = note_done, .ctx = p->ledger, .tag = (uint64_t)i });
+        broker_publish(broker,
+                       &(struct publication){
+                           .records = &r, .record_count = 1, .done = note_done, .ctx = p->ledger, .tag = (uint64_t)i });
     }
     return NULL;
 }
@@ -559,7 +564,8 @@ static void what_was_not_committed_comes_again(void **state)
     reader_close(in);
 }
 
-/* A reader that begins at the end, and has: a broker may need a while to find it, so 100 is published until some of it came. */
+/* A reader that begins at the end, and has: a broker may need a while to find it, so 100 is published until some of
+ * it came. */
 static struct reader *read_from_end(const char *group, const char *t)
 {
     struct reader *in = reader_open(group, &t, 1, false);
@@ -703,8 +709,10 @@ static void a_small_room_is_respected(void **state)
 /* ---- state ---- */
 
 struct pairs {
-    char text[1024];                /* "key=value " in key order */
-    struct { char key[32], value[32]; } at[16];
+    char text[1024]; /* "key=value " in key order */
+    struct {
+        char key[32], value[32];
+    } at[16];
     size_t count;
 };
 
@@ -712,7 +720,7 @@ static bool note_pair(void *ctx, struct str key, struct str value, bool ahead, s
 {
     struct pairs *p = ctx;
     (void)e;
-    assert_false(ahead);            /* every change of these tests was confirmed */
+    assert_false(ahead); /* every change of these tests was confirmed */
     assert_true(p->count < 16 && key.n < 32 && value.n < 32);
     memcpy(p->at[p->count].key, key.at, key.n);
     memcpy(p->at[p->count++].value, value.at, value.n);
@@ -744,10 +752,13 @@ static void state_is_kept_with_and_without_records(void **state)
     struct record r = record_of(t, 0, NULL, "1");
     struct change first[] = { { STR("a"), STR("1"), false }, { STR("b"), STR("2"), true } };
     assert_state(s, "");
-    assert_true(publish((struct publication){ .records = &r, .record_count = 1, .state_of = s, .changes = first, .change_count = 2 }));
+    assert_true(publish(
+        (struct publication){ .records = &r, .record_count = 1, .state_of = s, .changes = first, .change_count = 2 }));
     assert_true(publish((struct publication){ .state_of = other, .changes = first, .change_count = 1 }));
     assert_state(s, "a=1 b=2 ");
-    struct change second[] = { { STR("a"), STR("3"), false }, { STR("b"), STR_ABSENT, false }, { STR("c"), STR(""), false },
+    struct change second[] = { { STR("a"), STR("3"), false },
+                               { STR("b"), STR_ABSENT, false },
+                               { STR("c"), STR(""), false },
                                { STR("never"), STR_ABSENT, false } };
     assert_true(publish((struct publication){ .state_of = s, .changes = second, .change_count = 4 }));
     assert_state(s, "a=3 c= ");
@@ -797,7 +808,7 @@ static void tail_shares_evenly_what_it_gives(void **state)
     p.count = 0;
     assert_true(broker_tail(broker, t, 0, note_tail, &p, &e));
     assert_int_equal(p.count, 0);
-    broker_tail(broker, fresh(1), 3, note_tail, &p, &e);        /* unknown: nothing, whether or not that is an error */
+    broker_tail(broker, fresh(1), 3, note_tail, &p, &e); /* unknown: nothing, whether or not that is an error */
     assert_int_equal(p.count, 0);
 }
 
@@ -808,7 +819,8 @@ static void flush_waits_for_all(void **state)
     const char *t = topic(0, 1);
     for (int i = 0; i < 1000; i++) {
         struct record r = record_of(t, 0, NULL, "x");
-        broker_publish(broker, &(struct publication){ .records = &r, .record_count = 1, .done = note_done, .ctx = l, .tag = (uint64_t)i });
+        broker_publish(broker, &(struct publication){
+                                   .records = &r, .record_count = 1, .done = note_done, .ctx = l, .tag = (uint64_t)i });
     }
     assert_true(broker_flush(broker, (struct duration){ PATIENCE_MS }));
     assert_int_equal(l->stored, 1000);
@@ -847,15 +859,32 @@ static int tear_down(void **state)
 static int play(const char *name)
 {
     const struct CMUnitTest tests[] = {
-        PART(a_record_comes_back_as_it_went), PART(absent_and_empty_stay_different), PART(large_values_pass),
-        PART(a_partition_keeps_the_order), PART(a_key_stays_on_its_partition), PART(records_without_a_key_all_arrive),
-        PART(threads_publish_side_by_side), PART(a_publication_spans_topics), PART(an_empty_publication_is_stored),
-        PART(publishing_makes_an_unknown_topic), PART(a_consumer_may_be_there_before_its_topic),
-        PART(partitions_are_added_and_never_taken_away), PART(a_partition_that_is_not_there_is_refused),
-        PART(groups_go_at_their_own_pace), PART(what_was_not_committed_comes_again), PART(a_group_may_begin_at_the_end),
-        PART(a_group_that_began_at_the_end_reads_added_partitions_whole), PART(positions_outlive_the_broker), PART(a_held_partition_stands_still), PART(broadcast_sees_what_comes_from_now_on),
-        PART(a_small_room_is_respected), PART(state_is_kept_with_and_without_records), PART(the_last_of_two_changes_counts),
-        PART(tail_shares_evenly_what_it_gives), PART(flush_waits_for_all), PART(a_healthy_broker_says_so),
+        PART(a_record_comes_back_as_it_went),
+        PART(absent_and_empty_stay_different),
+        PART(large_values_pass),
+        PART(a_partition_keeps_the_order),
+        PART(a_key_stays_on_its_partition),
+        PART(records_without_a_key_all_arrive),
+        PART(threads_publish_side_by_side),
+        PART(a_publication_spans_topics),
+        PART(an_empty_publication_is_stored),
+        PART(publishing_makes_an_unknown_topic),
+        PART(a_consumer_may_be_there_before_its_topic),
+        PART(partitions_are_added_and_never_taken_away),
+        PART(a_partition_that_is_not_there_is_refused),
+        PART(groups_go_at_their_own_pace),
+        PART(what_was_not_committed_comes_again),
+        PART(a_group_may_begin_at_the_end),
+        PART(a_group_that_began_at_the_end_reads_added_partitions_whole),
+        PART(positions_outlive_the_broker),
+        PART(a_held_partition_stands_still),
+        PART(broadcast_sees_what_comes_from_now_on),
+        PART(a_small_room_is_respected),
+        PART(state_is_kept_with_and_without_records),
+        PART(the_last_of_two_changes_counts),
+        PART(tail_shares_evenly_what_it_gives),
+        PART(flush_waits_for_all),
+        PART(a_healthy_broker_says_so),
     };
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);
 }
@@ -892,9 +921,13 @@ static int play_kafka(void)
 
 int main(void)
 {
-    config = (struct broker_config){ .create_topics = true, .replication = -1, .prefix = "aqueduct.", .group_prefix = "aqueduct.",
-                                     .instance = "", .session_timeout = { 6000 } };
-    const char *only = getenv("AQUEDUCT_TEST_BROKER");      /* local | kafka; unset: both */
+    config = (struct broker_config){ .create_topics = true,
+                                     .replication = -1,
+                                     .prefix = "aqueduct.",
+                                     .group_prefix = "aqueduct.",
+                                     .instance = "",
+                                     .session_timeout = { 6000 } };
+    const char *only = getenv("AQUEDUCT_TEST_BROKER"); /* local | kafka; unset: both */
     int failed = 0;
     if (!only || strcmp(only, "local") == 0)
         failed += play_local();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What every connector must obey (bridge/connector.h), for all that are registered: a new one is tested by being in the table. */
+/* What every connector must obey (bridge/connector.h), for all that are registered: a new one is tested by being in
+ * the table. */
 #include <ctype.h>
 #include <dirent.h>
 #include <setjmp.h>
@@ -17,17 +18,18 @@
  * %s: a folder of the test's own. */
 static const struct sample {
     const char *type, *good, *bad;
-} source_samples[] = {
-    { "sqlite", "path: %s/app.db\ncapture: [{name: t, table: t, kind: append, types: {insert: t.added}}]\n", "path: %s/app.db\npreset: no-such-preset\n" },
-    { "http", "listen: unix:%s/http\npaths: [{path: /in, verify: {scheme: bearer, secrets: [a-token-of-some-length-0123]}}]\n",
-      "listen: unix:%s/no/folder\npaths: [{path: /in, verify: {scheme: bearer, secrets: [a-token-of-some-length-0123]}}]\n" },
-    { 0 }
-}, sink_samples[] = {
-    { "webhook", "url: http://127.0.0.1:9/%s\nunsigned: true\n", "url: ftp://127.0.0.1/%s\nunsigned: true\n" },
-    { "websocket", "listen: unix:%s/ws\n", "listen: unix:%s/no/folder\n" },
-    { "dead_letter", "path: %s/dead.db\n", "path: %s/no/folder.db\n" },
-    { 0 }
-};
+} source_samples
+    [] = { { "sqlite", "path: %s/app.db\ncapture: [{name: t, table: t, kind: append, types: {insert: t.added}}]\n",
+             "path: %s/app.db\npreset: no-such-preset\n" },
+           { "http",
+             "listen: unix:%s/http\npaths: [{path: /in, verify: {scheme: bearer, secrets: [a-token-of-some-length-0123]}}]\n",
+             "listen: unix:%s/no/folder\npaths: [{path: /in, verify: {scheme: bearer, secrets: [a-token-of-some-length-0123]}}]\n" },
+           { 0 } },
+    sink_samples[] = { { "webhook", "url: http://127.0.0.1:9/%s\nunsigned: true\n",
+                         "url: ftp://127.0.0.1/%s\nunsigned: true\n" },
+                       { "websocket", "listen: unix:%s/ws\n", "listen: unix:%s/no/folder\n" },
+                       { "dead_letter", "path: %s/dead.db\n", "path: %s/no/folder.db\n" },
+                       { 0 } };
 
 static char folder[64];
 
@@ -279,7 +281,8 @@ static void check_agrees_and_keeps_nothing(void **state)
     }
 }
 
-/* A read of a source that has nothing to tell: it may fail (there is no database) or keep state, but not hang nor invent events. */
+/* A read of a source that has nothing to tell: it may fail (there is no database) or keep state, but not hang nor
+ * invent events. */
 static void read_nothing(struct source *s, int wake, struct emission *out, size_t room)
 {
     struct err e;
@@ -350,7 +353,9 @@ static void each_message_gets_one_result(void **state)
     struct event f = { .id = STR("contract-0001"), .source = STR("/contract"), .type = STR("t"), .data = STR("{}") };
     const struct event *ev = event_new(&f, NULL);
     struct header headers[EVENT_HEADERS];
-    struct record r = { .topic = STR("t"), .value = ev->data, .headers = headers, .header_count = event_to_headers(ev, headers) };
+    struct record r = {
+        .topic = STR("t"), .value = ev->data, .headers = headers, .header_count = event_to_headers(ev, headers)
+    };
     for (size_t i = 0; sink_types[i]; i++) {
         if (sink_types[i]->broadcast)
             continue;

@@ -20,7 +20,10 @@ static struct record *found[4];
 static bool make_topic(void *ctx, const char *topic, const char *group, struct err *e)
 {
     (void)ctx;
-    return broker_topic(flow.inner, &(struct topic_config){ .name = (char *)(uintptr_t)topic, .partitions = 1, .consumed_by = group }, e);
+    return broker_topic(flow.inner,
+                        &(struct topic_config){
+                            .name = (char *)(uintptr_t)topic, .partitions = 1, .consumed_by = group },
+                        e);
 }
 
 static void start(void)
@@ -50,7 +53,7 @@ static void retry_list(size_t n, const int64_t *ms)
 
 static int setup(void **state)
 {
-    static int number;              /* counters live as long as the process, so each test has its own sink name */
+    static int number; /* counters live as long as the process, so each test has its own sink name */
     (void)state;
     clock_fake(1000000, 1700000000000);
     flow_open(&flow);
@@ -59,7 +62,9 @@ static int setup(void **state)
     snprintf(id, sizeof id, "s%d", number++);
     sink.base.ops = NULL;
     script_sink_init(&sink, id);
-    config = (struct sink_config){ .topics = { topic_names, 1 }, .retry_memory = { 30000 }, .window = 256, .order = "none", .start = "earliest" };
+    config = (struct sink_config){
+        .topics = { topic_names, 1 }, .retry_memory = { 30000 }, .window = 256, .order = "none", .start = "earliest"
+    };
     retry_list(2, (const int64_t[]){ 1000, 5000 });
     return 0;
 }
@@ -91,7 +96,8 @@ static int64_t count(const char *what)
 static void reconciles(void)
 {
     int64_t pending = metric_value(metric_gauge("aqueduct_sink_pending", "", LABELS("sink", id)));
-    assert_int_equal(count("consumed"), count("delivered") + count("dead") + count("filtered") + count("moved") + count("released") + pending);
+    assert_int_equal(count("consumed"), count("delivered") + count("dead") + count("filtered") + count("moved")
+                                            + count("released") + pending);
 }
 
 static enum verdict always_503(const struct sent *sent, struct result *r)
@@ -224,11 +230,20 @@ static void a_dead_letter_that_is_too_large_goes_without_its_data(void **state)
     (void)state;
     struct err e = { "" };
     struct header headers[EVENT_HEADERS];
-    const struct event *ev = event_new(&(struct event){ .id = STR("big"), .source = STR("/test"), .type = STR("t"), .datacontenttype = STR("text/plain"),
-        .data = STR("a text that is so long that with the trail it is larger than the limit, though not alone ............................................................................................................................") }, &e);
+    const struct event *ev = event_new(
+        &(struct event){
+            .id = STR("big"),
+            .source = STR("/test"),
+            .type = STR("t"),
+            .datacontenttype = STR("text/plain"),
+            .data = STR(
+                "a text that is so long that with the trail it is larger than the limit, though not alone ............................................................................................................................") },
+        &e);
     assert_non_null(ev);
     size_t n = event_to_headers(ev, headers);
-    flow_raw(&flow, &(struct record){ .topic = STR("in"), .partition = -1, .value = ev->data, .headers = headers, .header_count = n });
+    flow_raw(&flow,
+             &(struct record){
+                 .topic = STR("in"), .partition = -1, .value = ev->data, .headers = headers, .header_count = n });
     event_unref(ev);
     flow.largest = 250;
     sink.verdict = rejected;
@@ -250,7 +265,12 @@ static void a_foreign_record_with_too_much_in_its_headers_holds_up_nobody(void *
     char much[400];
     memset(much, 'x', sizeof much);
     const struct header header = { STR("much"), { much, sizeof much } };
-    flow_raw(&flow, &(struct record){ .topic = STR("in"), .partition = -1, .key = STR("k"), .value = STR("no event"), .headers = &header, .header_count = 1 });
+    flow_raw(&flow, &(struct record){ .topic = STR("in"),
+                                      .partition = -1,
+                                      .key = STR("k"),
+                                      .value = STR("no event"),
+                                      .headers = &header,
+                                      .header_count = 1 });
     flow.largest = 350;
     start();
     turn(6);
@@ -271,7 +291,7 @@ static void the_offset_waits_for_the_dead_letter(void **state)
     start();
     flow.weather = REFUSE;
     turn(4);
-    restart();                      /* nothing was stored, so it must come again */
+    restart(); /* nothing was stored, so it must come again */
     flow.weather = CLEAR;
     turn(3);
     assert_int_equal(sink.count, 1);
@@ -296,12 +316,12 @@ static void a_long_wait_goes_through_its_retry_topic(void **state)
     record_free(found[0]);
 
     sink.verdict = NULL;
-    flow_event(&flow, "in", "b", "k");      /* others go on meanwhile */
+    flow_event(&flow, "in", "b", "k"); /* others go on meanwhile */
     turn(3);
     assert_int_equal(sink.count, 2);
     assert_string_equal(sink.sent[1].id, "b");
 
-    restart();                              /* a restart forgets nothing */
+    restart(); /* a restart forgets nothing */
     sink.verdict = always_503;
     turn(4);
     assert_int_equal(sink.count, 0);
@@ -361,7 +381,7 @@ static void a_due_retry_does_not_wait_for_one_that_is_not(void **state)
     retry_list(2, (const int64_t[]){ 60000, 120000 });
     config.window = 2;
     sink.verdict = always_503;
-    for (int i = 0; i < 6; i++)             /* six that wait, in a window of two */
+    for (int i = 0; i < 6; i++) /* six that wait, in a window of two */
         flow_event(&flow, "in", &"abcdef"[i], NULL);
     start();
     turn(20);
@@ -406,7 +426,7 @@ static void only_the_contiguous_prefix_is_committed(void **state)
     restart();
     sink.verdict = NULL;
     turn(2);
-    assert_int_equal(sink.count, 3);        /* a was open: all three come again */
+    assert_int_equal(sink.count, 3); /* a was open: all three come again */
     restart();
     turn(2);
     assert_int_equal(sink.count, 0);
@@ -452,7 +472,7 @@ static void order_by_key_sends_one_of_a_key_at_a_time(void **state)
     assert_string_equal(sink.sent[1].id, "b1");
     assert_string_equal(sink.sent[2].id, "n1");
     assert_string_equal(sink.sent[3].id, "n2");
-    script_answer(&sink, 0, VERDICT_RETRY);     /* a failing key waits, through all of its attempts */
+    script_answer(&sink, 0, VERDICT_RETRY); /* a failing key waits, through all of its attempts */
     turn(2);
     assert_int_equal(sink.count, 4);
     clock_fake_advance(1000);
@@ -504,7 +524,7 @@ static void the_filter_leaves_out_and_counts(void **state)
     reconciles();
     restart();
     turn(2);
-    assert_int_equal(count("consumed"), 1);     /* committed: not read again */
+    assert_int_equal(count("consumed"), 1); /* committed: not read again */
     filter_free(config.filter);
     json_decref(j);
 }
@@ -513,7 +533,12 @@ static void a_record_that_is_no_event_becomes_a_dead_letter(void **state)
 {
     (void)state;
     const struct header h = { STR("x"), STR("y") };
-    flow_raw(&flow, &(struct record){ .topic = STR("in"), .partition = -1, .key = STR("k"), .value = STR("hello"), .headers = &h, .header_count = 1 });
+    flow_raw(&flow, &(struct record){ .topic = STR("in"),
+                                      .partition = -1,
+                                      .key = STR("k"),
+                                      .value = STR("hello"),
+                                      .headers = &h,
+                                      .header_count = 1 });
     flow_event(&flow, "in", "b", NULL);
     start();
     turn(3);

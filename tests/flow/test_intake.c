@@ -52,7 +52,9 @@ static int setup(void **state)
     snprintf(id, sizeof id, "i%d", number++);
     struct err e = { "" };
     json_t *j = json_pack("{s:{s:s}}", "prefix", "type", "t.");
-    routes[0] = (struct route_config){ .filter = filter_new(j, &e), .topic = "out", .encoding = "binary", .also = true };
+    routes[0] = (struct route_config){
+        .filter = filter_new(j, &e), .topic = "out", .encoding = "binary", .also = true
+    };
     routes[1] = (struct route_config){ .filter = filter_new(j, &e), .topic = "all", .encoding = "structured" };
     json_decref(j);
     bridge = (struct config){ .broker = flow.names, .routes = { routes, 2 }, .unrouted = "error" };
@@ -93,7 +95,8 @@ static int64_t refused(const char *reason)
 static void reconciles(void)
 {
     int64_t pending = metric_value(metric_gauge("aqueduct_source_pending", "", LABELS("source", id)));
-    assert_int_equal(count("received"), count("stored") + refused("invalid") + refused("unavailable") + refused("unrouted") + refused("dropped") + pending);
+    assert_int_equal(count("received"), count("stored") + refused("invalid") + refused("unavailable")
+                                            + refused("unrouted") + refused("dropped") + pending);
 }
 
 static void an_event_reaches_every_topic_that_takes_it(void **state)
@@ -143,7 +146,7 @@ static void a_refusal_reaches_an_unordered_source(void **state)
     turn(2);
     assert_int_equal(source.settled[0].outcome, OUTCOME_UNAVAILABLE);
     assert_string_equal(source.settled[0].why, "refused by the test");
-    flow.weather = CLEAR;               /* it was not remembered as stored */
+    flow.weather = CLEAR; /* it was not remembered as stored */
     script_emit(&source, "a", "t.one", 2);
     turn(2);
     assert_int_equal(source.settled[1].outcome, OUTCOME_STORED);
@@ -209,7 +212,7 @@ static void an_ordered_batch_is_published_until_it_is_stored(void **state)
     assert_int_equal(source.settled_count, 0);
     assert_true(count("retries") >= 3);
     end();
-    start(&script_source_ordered);          /* as after a crash: the state did not move */
+    start(&script_source_ordered); /* as after a crash: the state did not move */
     assert_int_equal(source.state_count, 0);
     flow.weather = REFUSE;
     script_emit(&source, "a", "t.one", 1);
@@ -230,7 +233,8 @@ static void an_ordered_batch_is_published_until_it_is_stored(void **state)
 static void an_event_that_is_too_large_stops_nobody(void **state)
 {
     (void)state;
-    static const char big[] = "an-id-that-is-so-long-that-its-record-is-larger-than-the-limit-................................................................................";
+    static const char big[] =
+        "an-id-that-is-so-long-that-its-record-is-larger-than-the-limit-................................................................................";
     flow.largest = 190;
     start(&script_source_unordered);
     script_emit(&source, big, "t.one", 1);
@@ -239,7 +243,7 @@ static void an_event_that_is_too_large_stops_nobody(void **state)
     assert_int_equal(refused("invalid"), 1);
     reconciles();
     end();
-    flow.largest = 290;                     /* its dead letter, without the data, fits */
+    flow.largest = 290; /* its dead letter, without the data, fits */
     bridge.routes.count = 1;
     static char data[400];
     memset(data, 'x', sizeof data);
@@ -247,9 +251,17 @@ static void an_event_that_is_too_large_stops_nobody(void **state)
     start(&script_source_ordered);
     script_emit(&source, "a", "t.one", 1);
     struct err e = { "" };
-    source.emissions[source.count++] = (struct emission){ .tag = 2, .changes = &change, .change_count = 1,
-        .event = event_new(&(struct event){ .id = STR("b"), .source = STR("/s"), .type = STR("t.one"), .datacontenttype = STR("text/plain"),
-                                            .data = { data, sizeof data } }, &e) };
+    source.emissions[source.count++] = (struct emission){
+        .tag = 2,
+        .changes = &change,
+        .change_count = 1,
+        .event = event_new(&(struct event){ .id = STR("b"),
+                                            .source = STR("/s"),
+                                            .type = STR("t.one"),
+                                            .datacontenttype = STR("text/plain"),
+                                            .data = { data, sizeof data } },
+                           &e)
+    };
     script_emit(&source, "c", "t.one", 3);
     turn(8);
     assert_int_equal(source.settled_count, 3);
@@ -268,7 +280,7 @@ static void an_event_that_is_too_large_stops_nobody(void **state)
     reconciles();
     end();
     start(&script_source_ordered);
-    assert_int_equal(source.state_count, 1);        /* and its place in the source is behind us */
+    assert_int_equal(source.state_count, 1); /* and its place in the source is behind us */
     assert_string_equal(source.state[0].value, "9");
 }
 
@@ -305,7 +317,7 @@ static void a_repeat_is_settled_and_not_published_twice(void **state)
     assert_int_equal(flow_read(&flow, "out", found, 8), 1);
     record_free(found[0]);
     end();
-    start(&script_source_unordered);        /* the memory comes back from the log */
+    start(&script_source_unordered); /* the memory comes back from the log */
     script_emit(&source, "a", "t.one", 3);
     turn(2);
     assert_int_equal(source.settled[0].outcome, OUTCOME_STORED);
@@ -337,7 +349,7 @@ static void a_concurrent_repeat_waits_for_the_first_outcome(void **state)
 static void the_memory_forgets_the_oldest(void **state)
 {
     (void)state;
-    start(&script_source_unordered);        /* remembers four */
+    start(&script_source_unordered); /* remembers four */
     script_emit(&source, "a", "t.one", 1);
     script_emit(&source, "b", "t.one", 2);
     script_emit(&source, "c", "t.one", 3);
@@ -358,7 +370,7 @@ static void in_flight_is_bounded(void **state)
 {
     (void)state;
     char name[16];
-    start(&script_source_unordered);        /* eight in flight */
+    start(&script_source_unordered); /* eight in flight */
     flow.weather = HOLD;
     for (int i = 0; i < 20; i++) {
         snprintf(name, sizeof name, "%d", i);
@@ -395,7 +407,7 @@ static void a_stop_settles_what_is_on_its_way_and_reads_no_more(void **state)
 static void *release_later(void *ctx)
 {
     broker_flush(flow.inner, (struct duration){ 10000 });
-    poll(NULL, 0, 20);          /* time enough for who does not wait */
+    poll(NULL, 0, 20); /* time enough for who does not wait */
     atomic_store((atomic_bool *)ctx, true);
     flow_release(&flow);
     return NULL;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Decoding events from JSON, records and HTTP; what was decoded must survive every encoding.
  *
- * The input's first line is json, batch, record or http. Of the last two, lines "name: value" up to an empty one are headers. */
+ * The input's first line is json, batch, record or http. Of the last two, lines "name: value" up to an empty one are
+ * headers. */
 #include "bridge/event/event.h"
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"
@@ -86,7 +87,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             check_event(events[i], &e);
     } else if (str_eq(kind, STR("record"))) {
         size_t count = read_headers(&rest, headers, 100);
-        check_event(event_from_record(&(struct record){ .headers = headers, .header_count = count, .value = rest }, &e), &e);
+        check_event(event_from_record(&(struct record){ .headers = headers, .header_count = count, .value = rest }, &e),
+                    &e);
     } else if (str_eq(kind, STR("http"))) {
         size_t count = read_headers(&rest, headers, 100);
         check_event(event_from_http(headers, count, rest, &e), &e);

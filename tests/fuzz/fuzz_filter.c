@@ -23,7 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (f) {
         char *text = filter_text(f);
         struct filter *again = compile(text, strlen(text), &e);
-        CHECK(again || strstr(e.text, "more than") || strstr(e.text, "deeper than"));       /* the canonical form is more verbose */
+        CHECK(again || strstr(e.text, "more than")
+              || strstr(e.text, "deeper than")); /* the canonical form is more verbose */
         if (again) {
             char *same = filter_text(again);
             CHECK(strcmp(same, text) == 0);

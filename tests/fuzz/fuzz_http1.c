@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The HTTP/1.1 syntax: what is decided about bytes does not depend on how they were cut in pieces, and all spans stay inside.
+/* The HTTP/1.1 syntax: what is decided about bytes does not depend on how they were cut in pieces, and all spans stay
+ * inside.
  *
  * Input: one byte that chooses where to cut, then the stream. */
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Requests to the HTTP source as its server hands them over: lines "name: value", an empty line, the body. Verification never
- * crashes and never accepts; what becomes events is events, and what does not is a status with a text. */
+/* Requests to the HTTP source as its server hands them over: lines "name: value", an empty line, the body.
+ * Verification never crashes and never accepts; what becomes events is events, and what does not is a status with a
+ * text. */
 #include <string.h>
 #include "bridge/lib/mem.h"
 #include "connectors/http/path.h"
@@ -13,7 +14,9 @@ static void check_schemes(const struct http_request *r)
     static struct verifier *verifiers[3];
     struct secret secret = { (char[]){ "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" } };
     for (int i = 0; i < 3; i++) {
-        struct http_verify o = { .scheme = (char *)(uintptr_t)schemes[i], .secrets = { &secret, 1 }, .tolerance = { 300000 } };
+        struct http_verify o = { .scheme = (char *)(uintptr_t)schemes[i],
+                                 .secrets = { &secret, 1 },
+                                 .tolerance = { 300000 } };
         if (!verifiers[i])
             verifiers[i] = verifier_new(&o, NULL);
         CHECK(verifier_check(verifiers[i], r) != REFUSAL_NONE);
@@ -25,7 +28,9 @@ static void check_events(const struct http_request *r)
 {
     static struct path path;
     static char name[] = "/in", scheme[] = "none", type_header[] = "X-Type";
-    static struct http_path options = { .path = name, .verify = { .scheme = scheme }, .type_header = type_header, .cloudevents = true };
+    static struct http_path options = {
+        .path = name, .verify = { .scheme = scheme }, .type_header = type_header, .cloudevents = true
+    };
     static const struct event *events[HTTP_BATCH];
     struct err e = { "" };
     int status = 0;
@@ -46,8 +51,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct str rest = { (const char *)data, n }, line, name;
     while (str_cut(&rest, '\n', &line) && line.n && r.header_count < 32) {
         str_cut(&line, ':', &name);
-        if (line.at)            /* the server lets through no control characters, and trims */
-            headers[r.header_count++] = (struct header){ name, memchr(line.at, '\0', line.n) ? STR("") : str_trim(line) };
+        if (line.at) /* the server lets through no control characters, and trims */
+            headers[r.header_count++] = (struct header){ name,
+                                                         memchr(line.at, '\0', line.n) ? STR("") : str_trim(line) };
     }
     r.body = rest.at ? rest : STR("");
     check_schemes(&r);

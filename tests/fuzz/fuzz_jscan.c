@@ -12,8 +12,8 @@ static bool is_inside(struct str inner, struct str outer)
     return inner.at >= outer.at && inner.at + inner.n <= outer.at + outer.n;
 }
 
-/* jansson refuses numbers that no double or 64-bit integer holds and names with NUL, and takes a NUL behind the value for the
- * end of the text; we refuse what is nested deeper than 256. */
+/* jansson refuses numbers that no double or 64-bit integer holds and names with NUL, and takes a NUL behind the
+ * value for the end of the text; we refuse what is nested deeper than 256. */
 static void compare_with_jansson(struct str text, bool ours, const struct err *why)
 {
     json_error_t e;

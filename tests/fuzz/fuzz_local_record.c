@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     unsigned char *blob = malloc(size + 4);
     CHECK(blob);
     memcpy(blob, data, size);
-    blob[0] = 1;                /* the version that is known */
+    blob[0] = 1; /* the version that is known */
     record_seal(blob, size + 4, (uint32_t)crc32_z(0, blob, size), 1, 2);
     struct record *r = record_decode((struct str){ (char *)blob, size + 4 }, STR("t"), 0, 1, 2, &e);
     if (r)

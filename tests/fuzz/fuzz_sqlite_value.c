@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Any bytes in a column become valid JSON, and no masked value gets through; any bytes of stored state are read or refused. */
+/* Any bytes in a column become valid JSON, and no masked value gets through; any bytes of stored state are read or
+ * refused. */
 #include <stdlib.h>
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"
@@ -12,7 +13,8 @@ static sqlite3_stmt *statement(void)
     static sqlite3_stmt *stmt;
     sqlite3 *db;
     if (!stmt)
-        CHECK(sqlite3_open(":memory:", &db) == SQLITE_OK && sqlite3_prepare_v2(db, "SELECT ?1", -1, &stmt, NULL) == SQLITE_OK);
+        CHECK(sqlite3_open(":memory:", &db) == SQLITE_OK
+              && sqlite3_prepare_v2(db, "SELECT ?1", -1, &stmt, NULL) == SQLITE_OK);
     return stmt;
 }
 

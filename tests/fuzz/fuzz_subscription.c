@@ -15,7 +15,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         return 0;
     }
     CHECK(s.key && *s.key);
-    const struct event *ev = event_new(&(struct event){ .id = STR("1"), .source = STR("/s"), .type = STR("chat.a"), .subject = STR("x") }, &e);
+    const struct event *ev = event_new(&(struct event){ .id = STR("1"),
+                                                        .source = STR("/s"),
+                                                        .type = STR("chat.a"),
+                                                        .subject = STR("x") },
+                                       &e);
     subscription_match(&s, STR("a"), ev);
     event_unref(ev);
     subscription_free(&s);

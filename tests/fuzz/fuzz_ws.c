@@ -13,17 +13,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void check_event(const struct ws_event *ev)
 {
     switch (ev->opcode) {
-    case WS_TEXT:
-        CHECK(str_is_utf8(ev->payload) && ev->payload.n <= MAX_MESSAGE);
-        return;
-    case WS_BINARY:
-        CHECK(ev->payload.n <= MAX_MESSAGE);
-        return;
+    case WS_TEXT: CHECK(str_is_utf8(ev->payload) && ev->payload.n <= MAX_MESSAGE); return;
+    case WS_BINARY: CHECK(ev->payload.n <= MAX_MESSAGE); return;
     case WS_CLOSE:
         CHECK(str_is_utf8(ev->payload) && ev->payload.n <= 123 && ev->close_code >= 1000 && ev->close_code < 5000);
         return;
-    default:
-        CHECK((ev->opcode == WS_PING || ev->opcode == WS_PONG) && ev->payload.n <= 125);
+    default: CHECK((ev->opcode == WS_PING || ev->opcode == WS_PONG) && ev->payload.n <= 125);
     }
 }
 

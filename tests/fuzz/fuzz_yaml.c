@@ -3,7 +3,11 @@
 #include <stdlib.h>
 #include "bridge/config/private.h"
 
-struct inner { char *name; struct filter *filter; int64_t n; };
+struct inner {
+    char *name;
+    struct filter *filter;
+    int64_t n;
+};
 static const struct option inner_rows[] = {
     OPTION(struct inner, name, .required = true),
     OPTION(struct inner, filter, .doc = "."),
@@ -57,7 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fill_mapping(&f, n, &(struct part){ rows, &thing }, 1, NULL, NULL);
     }
     if (!n && !problems.count)
-        abort();                    /* no tree, and no word about it */
+        abort(); /* no tree, and no word about it */
     problems_sort(&problems, NULL, 0);
     problems_free(&problems);
     arena_free(&values);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What only a real Kafka can show: brokers that stop, stall and come back, members that die, places that are gone, notes that
- * outlive a crash. Run through tests/kafka/rig, whose commands these tests use to maltreat the broker. */
+/* What only a real Kafka can show: brokers that stop, stall and come back, members that die, places that are gone,
+ * notes that outlive a crash. Run through tests/kafka/rig, whose commands these tests use to maltreat the broker. */
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -17,7 +17,7 @@
 
 enum { PATIENCE_MS = 90000, MOST = 20000 };
 
-static const char *self;            /* this program, for members that are killed */
+static const char *self; /* this program, for members that are killed */
 static char prefix[64];
 static struct map_entry properties[4];
 static struct broker_config config;
@@ -27,8 +27,14 @@ static char names[4][96];
 
 static void defaults(void)
 {
-    config = (struct broker_config){ .type = "kafka", .servers = getenv("AQUEDUCT_TEST_KAFKA"), .create_topics = true, .replication = -1,
-                                     .prefix = prefix, .group_prefix = prefix, .instance = "", .session_timeout = { 2000 },
+    config = (struct broker_config){ .type = "kafka",
+                                     .servers = getenv("AQUEDUCT_TEST_KAFKA"),
+                                     .create_topics = true,
+                                     .replication = -1,
+                                     .prefix = prefix,
+                                     .group_prefix = prefix,
+                                     .instance = "",
+                                     .session_timeout = { 2000 },
                                      .properties = { properties, 0 } };
 }
 
@@ -66,7 +72,8 @@ static const char *new_topic(struct broker *b, int64_t partitions)
 static void rig(const char *verb)
 {
     char command[1024];
-    snprintf(command, sizeof command, "%s %s %s >/dev/null", getenv("AQUEDUCT_TEST_KAFKA_RIG"), verb, getenv("AQUEDUCT_TEST_KAFKA_DIR"));
+    snprintf(command, sizeof command, "%s %s %s >/dev/null", getenv("AQUEDUCT_TEST_KAFKA_RIG"), verb,
+             getenv("AQUEDUCT_TEST_KAFKA_DIR"));
     if (system(command) != 0)
         fail_msg("failed: %s", command);
 }
@@ -79,7 +86,7 @@ static int64_t metric_of(const char *name)
 /* Outcomes by tag: 0 none yet, else enum outcome; written on the broker's thread. */
 static _Atomic int outcomes[MOST];
 static _Atomic int settled;
-static pthread_mutex_t why_lock = PTHREAD_MUTEX_INITIALIZER;    /* guards last_why */
+static pthread_mutex_t why_lock = PTHREAD_MUTEX_INITIALIZER; /* guards last_why */
 static char last_why[200];
 
 static void on_done(void *ctx, uint64_t tag, enum outcome o, const char *why)
@@ -124,12 +131,17 @@ static void await_settled(int count)
     }
 }
 
-static void publish_changes(struct broker *b, const char *topic, const char *source, const struct change *changes, size_t count)
+static void publish_changes(struct broker *b, const char *topic, const char *source, const struct change *changes,
+                            size_t count)
 {
     struct record r = { .topic = str_of(topic), .partition = -1, .value = STR("event") };
     forget_outcomes();
-    broker_publish(b, &(struct publication){ .records = &r, .record_count = topic ? 1 : 0, .state_of = source, .changes = changes,
-                                             .change_count = count, .done = on_done });
+    broker_publish(b, &(struct publication){ .records = &r,
+                                             .record_count = topic ? 1 : 0,
+                                             .state_of = source,
+                                             .changes = changes,
+                                             .change_count = count,
+                                             .done = on_done });
     await_settled(1);
     assert_int_equal(outcomes[0], OUTCOME_STORED);
 }
@@ -137,9 +149,9 @@ static void publish_changes(struct broker *b, const char *topic, const char *sou
 struct member {
     struct consumer *c;
     int wake_fd;
-    int seen[MOST];                 /* how often each tag came */
+    int seen[MOST]; /* how often each tag came */
     int total, different, revocations;
-    bool commit;                    /* as soon as it is read; else only when partitions are taken */
+    bool commit; /* as soon as it is read; else only when partitions are taken */
     int64_t next[16];
     const char *topic;
 };
@@ -168,8 +180,15 @@ static struct member *join(struct broker *b, const char *group, const char *topi
     m->wake_fd = wake_new();
     m->commit = commit;
     m->topic = topic;
-    m->c = consumer_open(b, &(struct consumer_options){ .group = group, .topics = &topic, .topic_count = 1, .from_start = true,
-                                                        .wake_fd = m->wake_fd, .revoked = on_revoked, .ctx = m }, &e);
+    m->c = consumer_open(b,
+                         &(struct consumer_options){ .group = group,
+                                                     .topics = &topic,
+                                                     .topic_count = 1,
+                                                     .from_start = true,
+                                                     .wake_fd = m->wake_fd,
+                                                     .revoked = on_revoked,
+                                                     .ctx = m },
+                         &e);
     if (!m->c)
         fail_msg("consumer_open: %s", e.text);
     return m;
@@ -229,7 +248,7 @@ static void assert_nothing_missing(struct broker *b, const char *topic, int coun
     for (int i = 0; i < count; i++)
         stored += outcomes[i] == OUTCOME_STORED;
     int64_t until = clock_mono_ms() + PATIENCE_MS;
-    for (bool all = false; !all; ) {
+    for (bool all = false; !all;) {
         turn(m, 200);
         all = true;
         for (int i = 0; i < count && all; i++)
@@ -266,7 +285,7 @@ static void properties_that_break_the_promise_are_refused(void **state)
     expect_refused("transactional.id", "t", "transactions");
     expect_refused("no.such.property", "1", "no such property");
     expect_refused("linger.ms", "soon", "linger.ms");
-    expect_refused("fetch.wait.max.ms", "never", "fetch.wait.max.ms");      /* a consumer's, checked at once too */
+    expect_refused("fetch.wait.max.ms", "never", "fetch.wait.max.ms"); /* a consumer's, checked at once too */
 }
 
 static void harmless_properties_are_taken_for_both_kinds(void **state)
@@ -365,15 +384,15 @@ static void a_record_that_is_too_large_is_given_up(void **state)
     struct broker *b = open_broker();
     char *big = mem_alloc(2 << 20);
     const char *topic = new_topic(b, 1);
-    assert_int_equal(publish_bytes(b, topic, big, 2 << 20), OUTCOME_INVALID);       /* librdkafka's limit */
+    assert_int_equal(publish_bytes(b, topic, big, 2 << 20), OUTCOME_INVALID); /* librdkafka's limit */
     assert_says(last_why, "too large");
     set_topic_limit(b, topic, "4096");
     int64_t until = clock_mono_ms() + PATIENCE_MS;
     while (publish_bytes(b, topic, big, 512 << 10) == OUTCOME_STORED && clock_mono_ms() < until)
-        poll(NULL, 0, 20);                      /* the cluster's, as soon as it knows of it */
+        poll(NULL, 0, 20); /* the cluster's, as soon as it knows of it */
     assert_int_equal(outcomes[0], OUTCOME_INVALID);
     assert_says(last_why, "too large");
-    assert_int_equal(publish_bytes(b, topic, big, 8 << 10), OUTCOME_UNAVAILABLE);   /* perhaps only its batch was */
+    assert_int_equal(publish_bytes(b, topic, big, 8 << 10), OUTCOME_UNAVAILABLE); /* perhaps only its batch was */
     assert_int_equal(publish_bytes(b, topic, big, 1 << 10), OUTCOME_STORED);
     free(big);
     broker_close(b);
@@ -412,7 +431,7 @@ static void a_stalled_broker_ends_publications_in_time(void **state)
     await_settled(150);
     rig("resume");
     int64_t until = clock_mono_ms() + PATIENCE_MS;
-    for (int i = 150; i < 400; i++) {           /* it works again, with a new producer if need be */
+    for (int i = 150; i < 400; i++) { /* it works again, with a new producer if need be */
         publish(b, names[0], i);
         await_settled(i + 1);
         if (outcomes[i] == OUTCOME_STORED && i > 160)
@@ -463,7 +482,7 @@ static void a_killed_broker_loses_nothing_acknowledged(void **state)
     for (int i = 0; i < COUNT; i++)
         stored += outcomes[i] == OUTCOME_STORED;
     assert_true(stored > 0);
-    read_until(m, stored);                      /* the consumer went on by itself */
+    read_until(m, stored); /* the consumer went on by itself */
     leave(m);
     assert_nothing_missing(b, names[0], COUNT);
     broker_close(b);
@@ -508,7 +527,7 @@ static void a_rebalance_drains_and_commits_first(void **state)
     enum { COUNT = 3000 };
     struct broker *b = open_broker();
     const char *topic = new_topic(b, 6), *group = fresh(1);
-    struct member *one = join(b, group, topic, false);      /* commits only when it must */
+    struct member *one = join(b, group, topic, false); /* commits only when it must */
     forget_outcomes();
     for (int i = 0; i < COUNT; i++)
         publish(b, topic, i);
@@ -520,7 +539,7 @@ static void a_rebalance_drains_and_commits_first(void **state)
     while ((two->total == 0 || one->different + two->different < count) && clock_mono_ms() < until) {
         turn(one, 10);
         turn(two, 10);
-        if (two->total == 0 && count < MOST)    /* until the second has a share of what is new */
+        if (two->total == 0 && count < MOST) /* until the second has a share of what is new */
             publish(b, topic, count++);
     }
     for (int i = 0; i < count; i++)
@@ -533,7 +552,8 @@ static void a_rebalance_drains_and_commits_first(void **state)
     broker_close(b);
 }
 
-/* Starts this program again as a member that says so on a pipe when it has partitions, and then lives until it is killed. */
+/* Starts this program again as a member that says so on a pipe when it has partitions, and then lives until it is
+ * killed. */
 static pid_t start_member(const char *group, const char *topic)
 {
     int fds[2];
@@ -583,7 +603,7 @@ static void a_killed_member_is_replaced(void **state)
         publish(b, topic, i);
     await_settled(200);
     int64_t until = clock_mono_ms() + PATIENCE_MS;
-    for (int missing = 1; missing && clock_mono_ms() < until; ) {
+    for (int missing = 1; missing && clock_mono_ms() < until;) {
         turn(m, 100);
         missing = 0;
         for (int i = 100; i < 200; i++)
@@ -607,7 +627,7 @@ static void a_static_member_takes_up_where_it_stood(void **state)
         publish(b, topic, i);
     struct member *m = join(b, group, topic, true);
     read_until(m, 50);
-    leave(m);                       /* does not leave the group: its session goes on for a minute */
+    leave(m); /* does not leave the group: its session goes on for a minute */
     broker_close(b);
     b = open_broker();
     for (int i = 50; i < 100; i++)
@@ -704,7 +724,7 @@ static void a_group_from_the_end_misses_nothing_after_its_start(void **state)
     struct consumer_options o = { .group = group, .topics = &topic, .topic_count = 1, .wake_fd = wake_fd };
     struct consumer *c = consumer_open(b, &o, &e);
     assert_non_null(c);
-    consumer_close(c);              /* never even polled, nothing committed by us */
+    consumer_close(c); /* never even polled, nothing committed by us */
     close(wake_fd);
     put_in_order(b, topic, 10, 30);
     struct member *m = join(b, group, topic, true);
@@ -718,7 +738,7 @@ static void a_group_from_the_end_misses_nothing_after_its_start(void **state)
 /* ---- state ---- */
 
 struct seen_state {
-    char text[256];                 /* "key=value " in the order told; an ahead note is "key~value " */
+    char text[256]; /* "key=value " in the order told; an ahead note is "key~value " */
 };
 
 static bool note_state(void *ctx, struct str key, struct str value, bool ahead, struct err *e)
@@ -726,7 +746,8 @@ static bool note_state(void *ctx, struct str key, struct str value, bool ahead, 
     struct seen_state *s = ctx;
     size_t n = strlen(s->text);
     (void)e;
-    snprintf(s->text + n, sizeof s->text - n, "%.*s%c%.*s ", STR_ARG(key), ahead ? '~' : '=', value.at ? (int)value.n : 4, value.at ? value.at : "gone");
+    snprintf(s->text + n, sizeof s->text - n, "%.*s%c%.*s ", STR_ARG(key), ahead ? '~' : '=',
+             value.at ? (int)value.n : 4, value.at ? value.at : "gone");
     return true;
 }
 
@@ -770,18 +791,19 @@ static void notes_outlive_a_crash(void **state)
     const char *topic = new_topic(b, 1), *source = fresh(1);
     char longer[128];
     snprintf(longer, sizeof longer, "%s-b", source);
-    struct change one = { STR("k"), STR("1"), true }, other = { STR("x"), STR("y"), true }, gone = { STR("k"), STR_ABSENT, true };
+    struct change one = { STR("k"), STR("1"), true }, other = { STR("x"), STR("y"), true },
+                  gone = { STR("k"), STR_ABSENT, true };
     assert_state(b, source, "");
     publish_changes(b, topic, source, &one, 1);
-    publish_changes(b, topic, longer, &other, 1);       /* a source whose name only begins alike */
+    publish_changes(b, topic, longer, &other, 1); /* a source whose name only begins alike */
     assert_state(b, source, "k=1 ");
-    crash_at("kafka-after-report", topic, source, "2");  /* events stored, the change not */
+    crash_at("kafka-after-report", topic, source, "2"); /* events stored, the change not */
     assert_state(b, source, "k=1 k~2 ");
     assert_state(b, longer, "x=y ");
     one.value = STR("3");
     publish_changes(b, topic, source, &one, 1);
-    assert_state(b, source, "k=3 ");                    /* the old note is outdated */
-    crash_at("kafka-after-state", topic, source, "4");   /* all is stored, nobody heard of it */
+    assert_state(b, source, "k=3 ");                   /* the old note is outdated */
+    crash_at("kafka-after-state", topic, source, "4"); /* all is stored, nobody heard of it */
     assert_state(b, source, "k=4 ");
     crash_at("kafka-after-report", topic, source, "-");
     assert_state(b, source, "k=4 k~gone ");
@@ -803,7 +825,10 @@ static void much_state_keeps_the_last_values(void **state)
             snprintf(key, sizeof key, "%d", k);
             snprintf(value, sizeof value, "%d", round);
             struct change c = { str_of(key), k % 2 && round == ROUNDS - 1 ? STR_ABSENT : str_of(value), false };
-            broker_publish(b, &(struct publication){ .state_of = source, .changes = &c, .change_count = 1, .done = on_done,
+            broker_publish(b, &(struct publication){ .state_of = source,
+                                                     .changes = &c,
+                                                     .change_count = 1,
+                                                     .done = on_done,
                                                      .tag = (uint64_t)(round * KEYS + k) });
         }
     await_settled(KEYS * ROUNDS);
@@ -840,14 +865,24 @@ int main(int argc, char **argv)
         cmocka_set_test_filter(argv[1]);
     snprintf(prefix, sizeof prefix, "k%d.%lld.", (int)getpid(), (long long)clock_wall_ms());
     const struct CMUnitTest tests[] = {
-        PART(properties_that_break_the_promise_are_refused), PART(harmless_properties_are_taken_for_both_kinds), PART(servers_are_needed),
-        PART(a_cluster_that_does_not_answer_is_said_clearly), PART(topics_are_not_made_when_that_is_off),
-        PART(a_record_that_is_too_large_is_given_up), PART(fresh_topics_lose_nothing),
-        PART(a_fatal_error_gets_a_new_producer), PART(a_rebalance_drains_and_commits_first), PART(a_killed_member_is_replaced),
-        PART(a_static_member_takes_up_where_it_stood), PART(a_place_that_is_gone_is_counted_and_passed),
-        PART(a_position_beyond_the_end_begins_again), PART(a_group_from_the_end_misses_nothing_after_its_start),
-        PART(notes_outlive_a_crash), PART(much_state_keeps_the_last_values),
-        PART(a_stalled_broker_ends_publications_in_time), PART(closing_does_not_hang_on_a_stalled_broker),
+        PART(properties_that_break_the_promise_are_refused),
+        PART(harmless_properties_are_taken_for_both_kinds),
+        PART(servers_are_needed),
+        PART(a_cluster_that_does_not_answer_is_said_clearly),
+        PART(topics_are_not_made_when_that_is_off),
+        PART(a_record_that_is_too_large_is_given_up),
+        PART(fresh_topics_lose_nothing),
+        PART(a_fatal_error_gets_a_new_producer),
+        PART(a_rebalance_drains_and_commits_first),
+        PART(a_killed_member_is_replaced),
+        PART(a_static_member_takes_up_where_it_stood),
+        PART(a_place_that_is_gone_is_counted_and_passed),
+        PART(a_position_beyond_the_end_begins_again),
+        PART(a_group_from_the_end_misses_nothing_after_its_start),
+        PART(notes_outlive_a_crash),
+        PART(much_state_keeps_the_last_values),
+        PART(a_stalled_broker_ends_publications_in_time),
+        PART(closing_does_not_hang_on_a_stalled_broker),
         PART(a_killed_broker_loses_nothing_acknowledged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

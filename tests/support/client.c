@@ -71,7 +71,7 @@ struct str answer_header(const struct answer *a, const char *name)
     while (str_cut(&rest, '\n', &line)) {
         str_cut(&line, ':', &key);
         if (line.at && str_eq_nocase(key, str_of(name)))
-            return str_trim((struct str){ line.at, line.n - 1 });    /* without the CR */
+            return str_trim((struct str){ line.at, line.n - 1 }); /* without the CR */
     }
     return STR_ABSENT;
 }

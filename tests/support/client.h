@@ -5,11 +5,11 @@
 
 struct client {
     int fd;
-    struct buf in;                  /* received, not taken yet */
-    bool ended;                     /* the server closed its side */
+    struct buf in; /* received, not taken yet */
+    bool ended;    /* the server closed its side */
 };
 
-struct answer {                     /* points into the client's buffer until the next call */
+struct answer { /* points into the client's buffer until the next call */
     int status;
     struct str head, body;
 };
@@ -20,9 +20,9 @@ void client_forget_path(void);
 
 struct client client_connect(const char *unix_path);
 void client_close(struct client *c);
-void client_write(struct client *c, struct str bytes);          /* all of it; fails the test when it would block */
-bool client_read(struct client *c);                             /* what is there now; true when something came */
+void client_write(struct client *c, struct str bytes); /* all of it; fails the test when it would block */
+bool client_read(struct client *c);                    /* what is there now; true when something came */
 /* A whole answer with Content-Length at the start of `in`? */
 bool client_answer(const struct client *c, struct answer *out);
-void client_drop(struct client *c, const struct answer *a);     /* takes it away */
+void client_drop(struct client *c, const struct answer *a); /* takes it away */
 struct str answer_header(const struct answer *a, const char *name);

@@ -13,10 +13,16 @@ static const struct header full_extensions[] = {
 };
 
 static const struct event full_event = {
-    .id = { "A234-1234-1234", 14 }, .source = { "/mycontext/subcontext", 21 }, .type = { "com.example.someevent", 21 },
-    .subject = { "Euro \xe2\x82\xac \xf0\x9f\x98\x80", 13 }, .time = { "2018-04-05T17:31:00Z", 20 },
-    .datacontenttype = { "application/json; charset=utf-8", 31 }, .dataschema = { "https://example.com/s", 21 },
-    .extensions = full_extensions, .extension_count = 2, .data = { "{\"much\": [\"wow\", 1.50]}", 23 },
+    .id = { "A234-1234-1234", 14 },
+    .source = { "/mycontext/subcontext", 21 },
+    .type = { "com.example.someevent", 21 },
+    .subject = { "Euro \xe2\x82\xac \xf0\x9f\x98\x80", 13 },
+    .time = { "2018-04-05T17:31:00Z", 20 },
+    .datacontenttype = { "application/json; charset=utf-8", 31 },
+    .dataschema = { "https://example.com/s", 21 },
+    .extensions = full_extensions,
+    .extension_count = 2,
+    .data = { "{\"much\": [\"wow\", 1.50]}", 23 },
 };
 
 static inline const struct event *must_be_born(const struct event *fields)
@@ -32,8 +38,14 @@ static inline void assert_events_equal(const struct event *a, const struct event
 {
     assert_non_null(a);
     assert_non_null(b);
-    const struct str pairs[][2] = { { a->id, b->id }, { a->source, b->source }, { a->type, b->type }, { a->subject, b->subject },
-        { a->time, b->time }, { a->datacontenttype, b->datacontenttype }, { a->dataschema, b->dataschema }, { a->data, b->data } };
+    const struct str pairs[][2] = { { a->id, b->id },
+                                    { a->source, b->source },
+                                    { a->type, b->type },
+                                    { a->subject, b->subject },
+                                    { a->time, b->time },
+                                    { a->datacontenttype, b->datacontenttype },
+                                    { a->dataschema, b->dataschema },
+                                    { a->data, b->data } };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         assert_true(!pairs[i][0].at == !pairs[i][1].at);
         assert_true(str_eq(pairs[i][0], pairs[i][1]));

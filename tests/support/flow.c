@@ -12,9 +12,14 @@
 
 /* ---- broker ---- */
 
-static pthread_mutex_t held_lock = PTHREAD_MUTEX_INITIALIZER;       /* guards flow.held and flow.holding */
+static pthread_mutex_t held_lock = PTHREAD_MUTEX_INITIALIZER; /* guards flow.held and flow.holding */
 
-struct passing { struct flow *f; void (*done)(void *, uint64_t, enum outcome, const char *); void *ctx; bool hold; };
+struct passing {
+    struct flow *f;
+    void (*done)(void *, uint64_t, enum outcome, const char *);
+    void *ctx;
+    bool hold;
+};
 
 static void pass_done(void *ctx, uint64_t tag, enum outcome o, const char *why)
 {
@@ -31,7 +36,10 @@ static void pass_done(void *ctx, uint64_t tag, enum outcome o, const char *why)
     free(p);
 }
 
-static struct flow *flow_of(struct broker *b) { return (struct flow *)b; }
+static struct flow *flow_of(struct broker *b)
+{
+    return (struct flow *)b;
+}
 
 static bool pass_topic(struct broker *b, const struct topic_config *t, struct err *e)
 {
@@ -69,12 +77,14 @@ static void pass_publish(struct broker *b, const struct publication *p)
     broker_publish(f->inner, &inner);
 }
 
-static bool pass_state(struct broker *b, const char *s, bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e)
+static bool pass_state(struct broker *b, const char *s,
+                       bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e)
 {
     return broker_state(flow_of(b)->inner, s, each, ctx, e);
 }
 
-static bool pass_tail(struct broker *b, const char *t, int64_t n, void (*each)(void *, const struct record *), void *ctx, struct err *e)
+static bool pass_tail(struct broker *b, const char *t, int64_t n, void (*each)(void *, const struct record *),
+                      void *ctx, struct err *e)
 {
     return broker_tail(flow_of(b)->inner, t, n, each, ctx, e);
 }
@@ -84,19 +94,27 @@ static struct consumer *pass_consume(struct broker *b, const struct consumer_opt
     return consumer_open(flow_of(b)->inner, o, e);
 }
 
-static bool pass_topics(struct broker *b, const char *prefix, void (*each)(void *, const char *), void *ctx, struct err *e)
+static bool pass_topics(struct broker *b, const char *prefix, void (*each)(void *, const char *), void *ctx,
+                        struct err *e)
 {
     return flow_of(b)->unlisted || broker_topics(flow_of(b)->inner, prefix, each, ctx, e);
 }
 
-static const struct broker_ops pass_ops = { .type = "flow", .topic = pass_topic, .topics = pass_topics, .publish = pass_publish, .state = pass_state,
-                                            .tail = pass_tail, .consume = pass_consume };
+static const struct broker_ops pass_ops = { .type = "flow",
+                                            .topic = pass_topic,
+                                            .topics = pass_topics,
+                                            .publish = pass_publish,
+                                            .state = pass_state,
+                                            .tail = pass_tail,
+                                            .consume = pass_consume };
 
 void flow_open(struct flow *f)
 {
     struct err e = { "" };
     *f = (struct flow){ .broker.ops = &pass_ops };
-    f->names = (struct broker_config){ .type = "local", .path = ":memory:", .prefix = "aq.", .group_prefix = "aq.", .servers = "", .instance = "" };
+    f->names = (struct broker_config){
+        .type = "local", .path = ":memory:", .prefix = "aq.", .group_prefix = "aq.", .servers = "", .instance = ""
+    };
     f->inner = broker_open(&f->names, &e);
     if (!f->inner)
         fail_msg("%s", e.text);
@@ -120,7 +138,8 @@ void flow_release(struct flow *f)
 void flow_topic(struct flow *f, const char *name, int64_t partitions)
 {
     struct err e = { "" };
-    assert_true(broker_topic(f->inner, &(struct topic_config){ .name = (char *)(uintptr_t)name, .partitions = partitions }, &e));
+    assert_true(broker_topic(f->inner,
+                             &(struct topic_config){ .name = (char *)(uintptr_t)name, .partitions = partitions }, &e));
 }
 
 static void keep_outcome(void *ctx, uint64_t tag, enum outcome o, const char *why)
@@ -142,11 +161,20 @@ void flow_event(struct flow *f, const char *topic, const char *id, const char *k
 {
     struct err e = { "" };
     struct header headers[EVENT_HEADERS];
-    const struct event *ev = event_new(&(struct event){ .id = str_of(id), .source = STR("/test"), .type = STR("t.happened"),
-        .datacontenttype = STR("application/json"), .data = STR("{\"n\":1}") }, &e);
+    const struct event *ev = event_new(&(struct event){ .id = str_of(id),
+                                                        .source = STR("/test"),
+                                                        .type = STR("t.happened"),
+                                                        .datacontenttype = STR("application/json"),
+                                                        .data = STR("{\"n\":1}") },
+                                       &e);
     assert_non_null(ev);
     size_t n = event_to_headers(ev, headers);
-    flow_raw(f, &(struct record){ .topic = str_of(topic), .partition = -1, .key = str_of(key), .value = ev->data, .headers = headers, .header_count = n });
+    flow_raw(f, &(struct record){ .topic = str_of(topic),
+                                  .partition = -1,
+                                  .key = str_of(key),
+                                  .value = ev->data,
+                                  .headers = headers,
+                                  .header_count = n });
     event_unref(ev);
 }
 
@@ -157,8 +185,13 @@ size_t flow_read(struct flow *f, const char *topic, struct record **out, size_t 
     char group[32];
     snprintf(group, sizeof group, "reader-%d", reader++);
     int wake = wake_new();
-    struct consumer *c = consumer_open(f->inner, &(struct consumer_options){ .group = group, .topics = &topic, .topic_count = 1,
-        .from_start = true, .wake_fd = wake }, &e);
+    struct consumer *c = consumer_open(f->inner,
+                                       &(struct consumer_options){ .group = group,
+                                                                   .topics = &topic,
+                                                                   .topic_count = 1,
+                                                                   .from_start = true,
+                                                                   .wake_fd = wake },
+                                       &e);
     assert_non_null(c);
     size_t n = 0;
     for (int got; n < room && (got = consumer_poll(c, out + n, room - n, &e)) > 0;)
@@ -245,12 +278,26 @@ static void broadcast_send(struct sink *base, const struct message *m)
     copy(s->sent[s->count++].id, m->event->id);
 }
 
-static void sink_close(struct sink *base) { (void)base; }
+static void sink_close(struct sink *base)
+{
+    (void)base;
+}
 
-const struct sink_ops script_sink_ops = { .type = "script", .doc = "test", .size = sizeof(struct script_sink),
-    .open = sink_open, .send = sink_send, .work = sink_work, .close = sink_close };
-const struct sink_ops script_broadcast_ops = { .type = "broadcast", .doc = "test", .size = sizeof(struct script_sink), .broadcast = true,
-    .open = sink_open, .send = broadcast_send, .work = sink_work, .close = sink_close };
+const struct sink_ops script_sink_ops = { .type = "script",
+                                          .doc = "test",
+                                          .size = sizeof(struct script_sink),
+                                          .open = sink_open,
+                                          .send = sink_send,
+                                          .work = sink_work,
+                                          .close = sink_close };
+const struct sink_ops script_broadcast_ops = { .type = "broadcast",
+                                               .doc = "test",
+                                               .size = sizeof(struct script_sink),
+                                               .broadcast = true,
+                                               .open = sink_open,
+                                               .send = broadcast_send,
+                                               .work = sink_work,
+                                               .close = sink_close };
 
 void script_sink_init(struct script_sink *s, const char *id)
 {
@@ -300,12 +347,28 @@ static void source_settle(struct source *base, uint64_t tag, enum outcome o, con
     snprintf(s->settled[s->settled_count++].why, 120, "%s", why);
 }
 
-static void source_close(struct source *base) { (void)base; }
+static void source_close(struct source *base)
+{
+    (void)base;
+}
 
-const struct source_ops script_source_ordered = { .type = "script", .doc = "test", .size = sizeof(struct script_source), .ordered = true,
-    .restore = source_restore, .open = source_open, .read = source_read, .settle = source_settle, .close = source_close };
-const struct source_ops script_source_unordered = { .type = "script", .doc = "test", .size = sizeof(struct script_source), .dedupe = true,
-    .open = source_open, .read = source_read, .settle = source_settle, .close = source_close };
+const struct source_ops script_source_ordered = { .type = "script",
+                                                  .doc = "test",
+                                                  .size = sizeof(struct script_source),
+                                                  .ordered = true,
+                                                  .restore = source_restore,
+                                                  .open = source_open,
+                                                  .read = source_read,
+                                                  .settle = source_settle,
+                                                  .close = source_close };
+const struct source_ops script_source_unordered = { .type = "script",
+                                                    .doc = "test",
+                                                    .size = sizeof(struct script_source),
+                                                    .dedupe = true,
+                                                    .open = source_open,
+                                                    .read = source_read,
+                                                    .settle = source_settle,
+                                                    .close = source_close };
 
 void script_source_init(struct script_source *s, const char *id, const struct source_ops *ops)
 {
@@ -317,8 +380,13 @@ void script_source_init(struct script_source *s, const char *id, const struct so
 void script_emit(struct script_source *s, const char *id, const char *type, uint64_t tag)
 {
     struct err e = { "" };
-    const struct event *ev = event_new(&(struct event){ .id = str_of(id), .source = STR("/s"), .type = str_of(type), .subject = STR("thing/1"),
-        .datacontenttype = STR("application/json"), .data = STR("{}") }, &e);
+    const struct event *ev = event_new(&(struct event){ .id = str_of(id),
+                                                        .source = STR("/s"),
+                                                        .type = str_of(type),
+                                                        .subject = STR("thing/1"),
+                                                        .datacontenttype = STR("application/json"),
+                                                        .data = STR("{}") },
+                                       &e);
     assert_non_null(ev);
     s->emissions[s->count++] = (struct emission){ .event = ev, .tag = tag };
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Small hands for tests of the embedded broker: a folder, a broker, publish and wait, read. In a header, so that only its users
- * link the broker. */
+/* Small hands for tests of the embedded broker: a folder, a broker, publish and wait, read. In a header, so that
+ * only its users link the broker. */
 #pragma once
 #include <stdarg.h>
 #include <setjmp.h>
@@ -18,10 +18,18 @@
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 
-#define FOREVER (struct duration){ 0 }
-#define UNBOUNDED (struct bytes){ 0 }
+#define FOREVER                                                                                                        \
+    (struct duration)                                                                                                  \
+    {                                                                                                                  \
+        0                                                                                                              \
+    }
+#define UNBOUNDED                                                                                                      \
+    (struct bytes)                                                                                                     \
+    {                                                                                                                  \
+        0                                                                                                              \
+    }
 
-static char local_folder[64];           /* of the running test */
+static char local_folder[64]; /* of the running test */
 static struct broker *local_broker;
 static struct broker_config local_config;
 
@@ -116,7 +124,9 @@ static inline void local_topic(const char *name, int64_t partitions, struct dura
     struct err e = { "" };
     char copy[64];
     snprintf(copy, sizeof copy, "%s", name);
-    struct topic_config t = { .name = copy, .partitions = partitions, .retention = retention, .retention_bytes = bytes };
+    struct topic_config t = {
+        .name = copy, .partitions = partitions, .retention = retention, .retention_bytes = bytes
+    };
     if (!broker_topic(local_broker, &t, &e))
         fail_msg("broker_topic: %s", e.text);
 }
@@ -151,7 +161,8 @@ static inline void local_wait_for(struct local_waiting *w, int count)
 static inline void local_send(struct local_waiting *w, const char *topic, int32_t partition, struct str value)
 {
     struct record r = { .topic = str_of(topic), .partition = partition, .value = value };
-    broker_publish(local_broker, &(struct publication){ .records = &r, .record_count = 1, .done = local_note_done, .ctx = w });
+    broker_publish(local_broker,
+                   &(struct publication){ .records = &r, .record_count = 1, .done = local_note_done, .ctx = w });
 }
 
 /* Publishes one record and waits; true: stored. `why` (160 bytes) may be NULL. */
@@ -190,7 +201,9 @@ static inline struct consumer *local_reader(const char *group, const char *topic
     struct err e = { "" };
     if (wake_fd < 0)
         wake_fd = wake_new();
-    struct consumer_options o = { .group = group, .topics = &topic, .topic_count = 1, .from_start = true, .wake_fd = wake_fd };
+    struct consumer_options o = {
+        .group = group, .topics = &topic, .topic_count = 1, .from_start = true, .wake_fd = wake_fd
+    };
     struct consumer *c = consumer_open(local_broker, &o, &e);
     if (!c)
         fail_msg("consumer_open: %s", e.text);

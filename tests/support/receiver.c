@@ -16,14 +16,14 @@ enum { TICK_MS = 5 };
 struct conn {
     int fd;
     struct buf in;
-    const char *drip;           /* sent once per tick, for ever */
+    const char *drip; /* sent once per tick, for ever */
     bool close_soon;
 };
 
 static void say(int fd, const char *text)
 {
     if (send(fd, text, strlen(text), MSG_NOSIGNAL) < 0)
-        return;                 /* the sink gave up first: part of the game */
+        return; /* the sink gave up first: part of the game */
 }
 
 static void drop(struct conn *c, bool reset)
@@ -40,7 +40,7 @@ static void answer_status(struct conn *c, int status, const char *headers, const
 {
     char text[1024];
     snprintf(text, sizeof text, "HTTP/1.1 %d Whatever\r\n%sContent-Length: %zu\r\n\r\n%s", status, headers,
-        status == 204 ? 0 : strlen(body), status == 204 ? "" : body);
+             status == 204 ? 0 : strlen(body), status == 204 ? "" : body);
     say(c->fd, text);
 }
 
@@ -68,7 +68,7 @@ static void answer(struct conn *c, const char *path)
     } else if (!strcmp(path, "/endless")) {
         say(c->fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
         c->drip = "400\r\n"
-#define DRIP_64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define DRIP_64  "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define DRIP_256 DRIP_64 DRIP_64 DRIP_64 DRIP_64
             DRIP_256 DRIP_256 DRIP_256 DRIP_256 "\r\n";
     } else if (!strcmp(path, "/continue")) {
@@ -101,7 +101,7 @@ static bool take_request(struct receiver *r, struct conn *c)
     if (c->in.n < head + body)
         return false;
     char path[128] = "";
-    snprintf(path, sizeof path, "%.*s", (int)strcspn(c->in.at + 5, " "), c->in.at + 5);     /* behind "POST " */
+    snprintf(path, sizeof path, "%.*s", (int)strcspn(c->in.at + 5, " "), c->in.at + 5); /* behind "POST " */
     pthread_mutex_lock(&r->lock);
     buf_reset(&r->last_head);
     buf_reset(&r->last_body);
@@ -199,7 +199,8 @@ char *receiver_header(struct receiver *r, const char *name)
     while (!value && str_cut(&rest, '\n', &line)) {
         struct str key;
         if (line.n && str_cut(&line, ':', &key) && line.at && str_eq_nocase(key, str_of(name)))
-            value = str_dup(str_trim((struct str){ line.at, line.n && line.at[line.n - 1] == '\r' ? line.n - 1 : line.n }));
+            value = str_dup(
+                str_trim((struct str){ line.at, line.n && line.at[line.n - 1] == '\r' ? line.n - 1 : line.n }));
     }
     pthread_mutex_unlock(&r->lock);
     return value;

@@ -26,7 +26,7 @@ struct receiver {
     atomic_bool stop;
     atomic_int requests, connections;
     pthread_t thread;
-    pthread_mutex_t lock;       /* guards last_head, last_body */
+    pthread_mutex_t lock; /* guards last_head, last_body */
     struct buf last_head, last_body;
 };
 

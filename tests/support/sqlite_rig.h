@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the tests of the SQLite source share: an application's database, the source driven by read() and settle() without a core,
- * a store of its state as a broker would keep it, and the events seen. */
+/* What the tests of the SQLite source share: an application's database, the source driven by read() and settle()
+ * without a core, a store of its state as a broker would keep it, and the events seen. */
 #pragma once
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,21 +17,25 @@
 
 extern const struct source_ops sqlite_source;
 
-struct pair { char *key, *value; size_t value_n; bool forget; };
+struct pair {
+    char *key, *value;
+    size_t value_n;
+    bool forget;
+};
 
 struct rig {
     char folder[64], path[128];
     sqlite3 *app;
     char *yaml;
-    struct config *config;              /* owns the options' strings */
+    struct config *config; /* owns the options' strings */
     struct source *s;
     int wake;
-    struct pair *state, *ahead;         /* what the broker has; notes of the last batch */
+    struct pair *state, *ahead; /* what the broker has; notes of the last batch */
     size_t state_count, ahead_count;
     const struct event *seen[4096];
     size_t seen_count;
     size_t room;
-    bool confirm;                       /* false: the core dies between the events and their state */
+    bool confirm; /* false: the core dies between the events and their state */
 };
 
 static inline void app_exec(struct rig *rig, const char *sql)
@@ -133,10 +137,13 @@ static inline bool rig_try(struct rig *rig, const char *yaml, struct err *e)
     good = good && sqlite_source.check(rig->s, e);
     for (size_t i = 0; good && i < rig->state_count; i++)
         if (!rig->state[i].forget)
-            good = sqlite_source.restore(rig->s, str_of(rig->state[i].key), (struct str){ rig->state[i].value, rig->state[i].value_n }, false, e);
+            good = sqlite_source.restore(rig->s, str_of(rig->state[i].key),
+                                         (struct str){ rig->state[i].value, rig->state[i].value_n }, false, e);
     for (size_t i = 0; good && i < rig->ahead_count; i++)
         good = sqlite_source.restore(rig->s, str_of(rig->ahead[i].key),
-                                     rig->ahead[i].forget ? STR_ABSENT : (struct str){ rig->ahead[i].value, rig->ahead[i].value_n }, true, e);
+                                     rig->ahead[i].forget ? STR_ABSENT
+                                                          : (struct str){ rig->ahead[i].value, rig->ahead[i].value_n },
+                                     true, e);
     pairs_free(&rig->ahead, &rig->ahead_count);
     good = good && sqlite_source.open(rig->s, e);
     if (!good) {
@@ -222,8 +229,9 @@ static inline bool rig_idle(struct rig *rig)
     struct sqlite_source *s = (struct sqlite_source *)rig->s;
     struct err e;
     bool changed = true;
-    return s->db && !s->passing && s->seen_version >= 0 && s->found.given == s->found.event_count && s->found.change_count == 0
-        && !database_replaced(s) && database_changed(s, &changed, &e) == DB_OK && !changed;
+    return s->db && !s->passing && s->seen_version >= 0 && s->found.given == s->found.event_count
+           && s->found.change_count == 0 && !database_replaced(s) && database_changed(s, &changed, &e) == DB_OK
+           && !changed;
 }
 
 static inline void rig_settle_down(struct rig *rig)
@@ -257,7 +265,8 @@ static inline size_t count_of(const struct rig *rig, const char *type, const cha
 {
     size_t n = 0;
     for (size_t i = 0; i < rig->seen_count; i++)
-        n += (!type || str_eq(rig->seen[i]->type, str_of(type))) && (!subject || str_eq(rig->seen[i]->subject, str_of(subject)));
+        n += (!type || str_eq(rig->seen[i]->type, str_of(type)))
+             && (!subject || str_eq(rig->seen[i]->subject, str_of(subject)));
     return n;
 }
 
@@ -265,7 +274,8 @@ static inline size_t count_of(const struct rig *rig, const char *type, const cha
 static inline const struct event *event_of(const struct rig *rig, const char *type, const char *subject, size_t i)
 {
     for (size_t k = 0; k < rig->seen_count; k++)
-        if (str_eq(rig->seen[k]->type, str_of(type)) && (!subject || str_eq(rig->seen[k]->subject, str_of(subject))) && i-- == 0)
+        if (str_eq(rig->seen[k]->type, str_of(type)) && (!subject || str_eq(rig->seen[k]->subject, str_of(subject)))
+            && i-- == 0)
             return rig->seen[k];
     fail_msg("no event %s of %s", type, subject ? subject : "anything");
     return NULL;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Where a consumer goes on when librdkafka does not know: no committed place, or one that the log no longer has.
  *
- * librdkafka is told to report that (auto.offset.reset=error) instead of jumping, because a jump to the end loses records and
- * says nothing. Rules: a group that is to begin at the end gets its place written down before it reads anything, so every
- * partition without one after that is new and is read from its start; a place that retention took is followed by the oldest
- * record there is, and what lies between is counted as lost. */
+ * librdkafka is told to report that (auto.offset.reset=error) instead of jumping, because a jump to the end loses
+ * records and says nothing. Rules: a group that is to begin at the end gets its place written down before it reads
+ * anything, so every partition without one after that is new and is read from its start; a place that retention took
+ * is followed by the oldest record there is, and what lies between is counted as lost. */
 #include <stdlib.h>
 #include <string.h>
 #include "bridge/broker/kafka/private.h"
@@ -25,10 +25,13 @@ static rd_kafka_topic_partition_list_t *all_places(struct kafka_consumer *c)
     return list;
 }
 
-static bool ends_of(struct kafka_consumer *c, const char *topic, int32_t partition, int64_t *low, int64_t *high, struct err *e)
+static bool ends_of(struct kafka_consumer *c, const char *topic, int32_t partition, int64_t *low, int64_t *high,
+                    struct err *e)
 {
     rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(c->rk, topic, partition, low, high, ASK_MS);
-    return !code || err_set(e, "topic %s, partition %d: cannot ask for its offsets: %s", topic, partition, rd_kafka_err2str(code));
+    return !code
+           || err_set(e, "topic %s, partition %d: cannot ask for its offsets: %s", topic, partition,
+                      rd_kafka_err2str(code));
 }
 
 static bool commit_now(struct kafka_consumer *c, rd_kafka_topic_partition_list_t *list, struct err *e)
@@ -46,7 +49,8 @@ static bool commit_now(struct kafka_consumer *c, rd_kafka_topic_partition_list_t
     return !code || err_set(e, "group %s: cannot write down where it begins: %s", c->group, rd_kafka_err2str(code));
 }
 
-/* Has the group a committed place in the topic? Then partitions without one were added since, and are read from their start. */
+/* Has the group a committed place in the topic? Then partitions without one were added since, and are read from
+ * their start. */
 static bool began(const rd_kafka_topic_partition_list_t *list, const char *topic)
 {
     for (int i = 0; i < list->cnt; i++)
@@ -66,8 +70,8 @@ bool kafka_places_pin(struct kafka_consumer *c, struct err *e)
         if (list->elems[i].offset >= 0)
             continue;
         fine = ends_of(c, list->elems[i].topic, list->elems[i].partition, &low, &high, e);
-        rd_kafka_topic_partition_list_add(fresh, list->elems[i].topic, list->elems[i].partition)->offset =
-            began(list, list->elems[i].topic) ? low : high;
+        rd_kafka_topic_partition_list_add(fresh, list->elems[i].topic, list->elems[i].partition)
+            ->offset = began(list, list->elems[i].topic) ? low : high;
     }
     c->pinned = fine && commit_now(c, fresh, e);
     rd_kafka_topic_partition_list_destroy(fresh);
@@ -128,12 +132,14 @@ static int64_t choose(struct kafka_consumer *c, const struct kafka_part *part, i
     const char *group = c->group ? c->group : "(none)";
     if (stood > high) {
         LOG(ERROR, "the topic is shorter than the position: reading it from its start", LOG_C("group", group),
-            LOG_C("topic", part->place.topic), LOG_INT("partition", part->place.partition), LOG_INT("position", stood), LOG_INT("end", high));
+            LOG_C("topic", part->place.topic), LOG_INT("partition", part->place.partition), LOG_INT("position", stood),
+            LOG_INT("end", high));
         return low;
     }
     if (stood >= 0 && stood < low) {
-        LOG(ERROR, "records were removed before they were read", LOG_C("group", group), LOG_C("topic", part->place.topic),
-            LOG_INT("partition", part->place.partition), LOG_INT("position", stood), LOG_INT("lost", low - stood));
+        LOG(ERROR, "records were removed before they were read", LOG_C("group", group),
+            LOG_C("topic", part->place.topic), LOG_INT("partition", part->place.partition), LOG_INT("position", stood),
+            LOG_INT("lost", low - stood));
         metric_add(c->b->lost, low - stood);
     }
     return stood >= low ? stood : low;
@@ -157,8 +163,8 @@ void kafka_places_go(struct kafka_consumer *c)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)c->part_count);
     for (size_t i = 0; i < c->part_count; i++)
-        rd_kafka_topic_partition_list_add(list, c->parts[i].place.topic, c->parts[i].place.partition)->offset =
-            c->parts[i].next >= 0 ? c->parts[i].next : RD_KAFKA_OFFSET_INVALID;
+        rd_kafka_topic_partition_list_add(list, c->parts[i].place.topic, c->parts[i].place.partition)
+            ->offset = c->parts[i].next >= 0 ? c->parts[i].next : RD_KAFKA_OFFSET_INVALID;
     rd_kafka_assign(c->rk, list);
     rd_kafka_topic_partition_list_destroy(list);
 }

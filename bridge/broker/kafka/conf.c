@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Properties for librdkafka: our defaults, the user's, and those that must be so; and what librdkafka says, in our log. */
+/* Properties for librdkafka: our defaults, the user's, and those that must be so; and what librdkafka says, in our
+ * log. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -17,9 +18,9 @@ struct setting {
 /* The user may overrule these. */
 static const struct setting defaults[] = {
     { ALL, "client.id", "aqueduct" },
-    { ALL, "log.connection.close", "false" },               /* brokers close idle connections; that is no news */
+    { ALL, "log.connection.close", "false" }, /* brokers close idle connections; that is no news */
     { ALL, "reconnect.backoff.ms", "50" },
-    { ALL, "reconnect.backoff.max.ms", "1000" },            /* back within a second, not ten, after a restart */
+    { ALL, "reconnect.backoff.max.ms", "1000" }, /* back within a second, not ten, after a restart */
     { ALL, "socket.keepalive.enable", "true" },
     { ALL, "socket.nagle.disable", "true" },
     { ALL, "topic.metadata.refresh.interval.ms", "10000" }, /* new partitions and topics are noticed */
@@ -31,9 +32,9 @@ static const struct setting defaults[] = {
     { CONSUMERS, "check.crcs", "true" },
     { CONSUMERS, "fetch.error.backoff.ms", "100" },
     { CONSUMERS, "fetch.max.bytes", "1048576" },
-    { CONSUMERS, "fetch.wait.max.ms", "100" },              /* a partition that has room again waits for the fetch under way */
+    { CONSUMERS, "fetch.wait.max.ms", "100" }, /* a partition that has room again waits for the fetch under way */
     { CONSUMERS, "max.partition.fetch.bytes", "262144" },
-    { CONSUMERS, "queued.max.messages.kbytes", "1024" },    /* per partition: each has its own queue */
+    { CONSUMERS, "queued.max.messages.kbytes", "1024" }, /* per partition: each has its own queue */
     { CONSUMERS, "queued.min.messages", "1000" },
 };
 
@@ -49,7 +50,7 @@ static const struct setting forced[] = {
     { KAFKA_MEMBER, "auto.commit.interval.ms", "200" },
     { KAFKA_READER, "enable.auto.commit", "false" },
     { CONSUMERS, "enable.auto.offset.store", "false" },
-    { CONSUMERS, "auto.offset.reset", "error" },            /* we decide where to go on, and say what was lost */
+    { CONSUMERS, "auto.offset.reset", "error" }, /* we decide where to go on, and say what was lost */
     { CONSUMERS, "isolation.level", "read_committed" },
     { KAFKA_MEMBER, "partition.assignment.strategy", "range,roundrobin" },
     { ALL, "log.queue", "false" },
@@ -103,7 +104,8 @@ static bool permitted(const struct map_entry *p, struct err *e)
 /* librdkafka's text for a bad value repeats the value, which of these must not be seen. */
 static bool secret(const char *key)
 {
-    return strstr(key, "password") || strstr(key, "secret") || strstr(key, "pem") || strstr(key, "jaas") || strstr(key, "oauthbearer");
+    return strstr(key, "password") || strstr(key, "secret") || strstr(key, "pem") || strstr(key, "jaas")
+           || strstr(key, "oauthbearer");
 }
 
 static bool set_user(rd_kafka_conf_t *conf, const struct map_entry *p, struct err *e)
@@ -127,7 +129,8 @@ static bool set_ours(rd_kafka_conf_t *conf, const char *key, const char *value, 
     return true;
 }
 
-static bool set_all(rd_kafka_conf_t *conf, const struct setting *list, size_t count, enum kafka_role role, struct err *e)
+static bool set_all(rd_kafka_conf_t *conf, const struct setting *list, size_t count, enum kafka_role role,
+                    struct err *e)
 {
     for (size_t i = 0; i < count; i++)
         if ((list[i].roles & role) && !set_ours(conf, list[i].key, list[i].value, e))
@@ -142,7 +145,8 @@ static bool set_number(rd_kafka_conf_t *conf, const char *key, int64_t n, struct
     return set_ours(conf, key, text, e);
 }
 
-static bool set_group(rd_kafka_conf_t *conf, const struct broker_config *config, enum kafka_role role, const char *group, struct err *e)
+static bool set_group(rd_kafka_conf_t *conf, const struct broker_config *config, enum kafka_role role,
+                      const char *group, struct err *e)
 {
     char member[512];
     int64_t session = config->session_timeout.ms > 0 ? config->session_timeout.ms : 6000;
@@ -160,7 +164,7 @@ static bool set_group(rd_kafka_conf_t *conf, const struct broker_config *config,
 void kafka_log(int syslog_level, const char *kind, const char *text)
 {
     enum { LINES = 10, WINDOW_MS = 10000 };
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;    /* guards what follows */
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows */
     static int64_t window;
     static int count;
     pthread_mutex_lock(&lock);
@@ -190,7 +194,8 @@ static void on_log(const rd_kafka_t *rk, int level, const char *kind, const char
 {
     (void)rk;
     /* Producers and consumers share the user's properties, so each gets some that are for the other. */
-    if (strcmp(kind, "CONFWARN") == 0 && (strstr(text, "is a producer property") || strstr(text, "is a consumer property")))
+    if (strcmp(kind, "CONFWARN") == 0
+        && (strstr(text, "is a producer property") || strstr(text, "is a consumer property")))
         return;
     kafka_log(level, kind, text);
 }
@@ -207,7 +212,8 @@ rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role 
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set_log_cb(conf, on_log);
     rd_kafka_conf_set_error_cb(conf, on_error);
-    if (!set_ours(conf, "bootstrap.servers", config->servers, e) || !set_all(conf, defaults, sizeof defaults / sizeof defaults[0], role, e))
+    if (!set_ours(conf, "bootstrap.servers", config->servers, e)
+        || !set_all(conf, defaults, sizeof defaults / sizeof defaults[0], role, e))
         goto fail;
     for (size_t i = 0; i < config->properties.count; i++)
         if (!set_user(conf, &config->properties.at[i], e))

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Consumers: every partition has its own queue, polled only while there is room and it is not held, so that backpressure needs
- * no pause (which throws the prefetched records away).
+/* Consumers: every partition has its own queue, polled only while there is room and it is not held, so that
+ * backpressure needs no pause (which throws the prefetched records away).
  *
- * Everything here runs on the consumer's thread, rebalances too (inside rd_kafka_consumer_poll); only the end of the client,
- * which may wait for a broker that does not answer, is left to a thread of its own and waited for a while. */
+ * Everything here runs on the consumer's thread, rebalances too (inside rd_kafka_consumer_poll); only the end of the
+ * client, which may wait for a broker that does not answer, is left to a thread of its own and waited for a while. */
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/broker/kafka/private.h"
@@ -38,7 +38,8 @@ static size_t headers_copy(const rd_kafka_headers_t *headers, size_t count, stru
     size_t bytes = 0, n = 0;
     const char *name;
     const void *value;
-    for (size_t i = 0; i < count && rd_kafka_header_get_all(headers, i, &name, &value, &n) == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
+    for (size_t i = 0;
+         i < count && rd_kafka_header_get_all(headers, i, &name, &value, &n) == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
         size_t name_n = strlen(name);
         bytes += name_n + n;
         if (!out)
@@ -52,19 +53,25 @@ static size_t headers_copy(const rd_kafka_headers_t *headers, size_t count, stru
 struct record *kafka_record(rd_kafka_message_t *m)
 {
     rd_kafka_headers_t *headers = NULL;
-    size_t count = rd_kafka_message_headers(m, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR ? rd_kafka_header_cnt(headers) : 0;
+    size_t count = rd_kafka_message_headers(m, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR ? rd_kafka_header_cnt(headers)
+                                                                                       : 0;
     const char *topic = rd_kafka_topic_name(m->rkt);
     size_t n = sizeof(struct record) + count * sizeof(struct header) + strlen(topic) + m->key_len + m->len
-             + headers_copy(headers, count, NULL, NULL);
+               + headers_copy(headers, count, NULL, NULL);
     struct record *r = malloc(n);
     CHECK(r);
     struct header *out = (struct header *)(void *)(r + 1);
     char *room = (char *)(out + count);
     rd_kafka_timestamp_type_t type;
     int64_t when = rd_kafka_message_timestamp(m, &type);
-    *r = (struct record){ .partition = m->partition, .offset = m->offset, .timestamp_ms = when > 0 ? when : 0,
-                          .topic = copy_str(&room, topic, strlen(topic)), .key = copy_str(&room, m->key, m->key_len),
-                          .value = copy_str(&room, m->payload, m->len), .headers = out, .header_count = count,
+    *r = (struct record){ .partition = m->partition,
+                          .offset = m->offset,
+                          .timestamp_ms = when > 0 ? when : 0,
+                          .topic = copy_str(&room, topic, strlen(topic)),
+                          .key = copy_str(&room, m->key, m->key_len),
+                          .value = copy_str(&room, m->payload, m->len),
+                          .headers = out,
+                          .header_count = count,
                           .release = record_release };
     headers_copy(headers, count, out, &room);
     return r;
@@ -93,7 +100,7 @@ struct kafka_part *kafka_part_add(struct kafka_consumer *c, const char *topic, i
     *part = (struct kafka_part){ .place = { str_dup(str_of(topic)), partition }, .next = -1 };
     part->queue = rd_kafka_queue_get_partition(c->rk, topic, partition);
     CHECK(part->queue);
-    rd_kafka_queue_forward(part->queue, NULL);      /* before it is assigned, so that nothing goes to the common queue */
+    rd_kafka_queue_forward(part->queue, NULL); /* before it is assigned, so that nothing goes to the common queue */
     wake_with(part->queue, c->wake_fd);
     return part;
 }
@@ -180,7 +187,8 @@ static bool subscribe(struct kafka_consumer *c, struct err *e)
         rd_kafka_topic_partition_list_add(list, c->topics[i], RD_KAFKA_PARTITION_UA);
     rd_kafka_resp_err_t code = rd_kafka_subscribe(c->rk, list);
     rd_kafka_topic_partition_list_destroy(list);
-    return code == RD_KAFKA_RESP_ERR_NO_ERROR || err_set(e, "group %s cannot subscribe: %s", c->group, rd_kafka_err2str(code));
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR
+           || err_set(e, "group %s cannot subscribe: %s", c->group, rd_kafka_err2str(code));
 }
 
 static void consumer_free(struct kafka_consumer *c)
@@ -206,9 +214,14 @@ static void *client_end(void *arg)
 struct consumer *kafka_consume(struct broker *base, const struct consumer_options *o, struct err *e)
 {
     struct kafka_consumer *c = mem_alloc(sizeof *c);
-    *c = (struct kafka_consumer){ .base.ops = &broker_kafka, .b = (struct kafka *)base, .topic_count = o->topic_count,
-                                  .group = o->group ? str_dup(str_of(o->group)) : NULL, .from_start = o->from_start,
-                                  .wake_fd = o->wake_fd, .revoked = o->revoked, .ctx = o->ctx };
+    *c = (struct kafka_consumer){ .base.ops = &broker_kafka,
+                                  .b = (struct kafka *)base,
+                                  .topic_count = o->topic_count,
+                                  .group = o->group ? str_dup(str_of(o->group)) : NULL,
+                                  .from_start = o->from_start,
+                                  .wake_fd = o->wake_fd,
+                                  .revoked = o->revoked,
+                                  .ctx = o->ctx };
     c->topics = mem_alloc((o->topic_count + 1) * sizeof *c->topics);
     for (size_t i = 0; i < o->topic_count; i++)
         c->topics[i] = str_dup(str_of(o->topics[i]));
@@ -241,15 +254,22 @@ struct consumer *kafka_consume(struct broker *base, const struct consumer_option
 static bool passing(rd_kafka_resp_err_t code)
 {
     switch ((int)code) {
-    case RD_KAFKA_RESP_ERR__PARTITION_EOF: case RD_KAFKA_RESP_ERR__TRANSPORT: case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
-    case RD_KAFKA_RESP_ERR__TIMED_OUT: case RD_KAFKA_RESP_ERR__RESOLVE: case RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED:
-    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART: case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC: case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-    case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE: case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
-    case RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE: case RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS:
-    case RD_KAFKA_RESP_ERR_NOT_COORDINATOR: case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
-        return true;
-    default:
-        return false;
+    case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+    case RD_KAFKA_RESP_ERR__TRANSPORT:
+    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+    case RD_KAFKA_RESP_ERR__TIMED_OUT:
+    case RD_KAFKA_RESP_ERR__RESOLVE:
+    case RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+    case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
+    case RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS:
+    case RD_KAFKA_RESP_ERR_NOT_COORDINATOR:
+    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET: return true;
+    default: return false;
     }
 }
 
@@ -258,7 +278,7 @@ static bool serve(struct kafka_consumer *c, struct err *e)
 {
     bool fine = true;
     for (rd_kafka_message_t *m; (m = rd_kafka_consumer_poll(c->rk, 0)); rd_kafka_message_destroy(m)) {
-        CHECK(m->err);          /* records come through the partitions' own queues */
+        CHECK(m->err); /* records come through the partitions' own queues */
         if (m->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && m->rkt)
             kafka_topic_want(c->b, str_of(rd_kafka_topic_name(m->rkt)), true);
         if (passing(m->err))
@@ -314,7 +334,8 @@ static int part_take(struct kafka_consumer *c, struct kafka_part *part, struct r
 {
     int n = 0;
     bool fine = true;
-    for (rd_kafka_message_t *m; fine && !part->adrift && !part->damaged && (size_t)n < room && (m = rd_kafka_consume_queue(part->queue, 0)); ) {
+    for (rd_kafka_message_t *m;
+         fine && !part->adrift && !part->damaged && (size_t)n < room && (m = rd_kafka_consume_queue(part->queue, 0));) {
         if (m->err) {
             fine = trouble(c, part, m, e);
         } else if (m->offset >= part->next) {
@@ -363,7 +384,7 @@ void kafka_commit(struct consumer *base, struct place p, int64_t next)
         return;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, p.topic, p.partition)->offset = next;
-    rd_kafka_offsets_store(c->rk, list);        /* not ours any more: an error that means a repeat for the new owner */
+    rd_kafka_offsets_store(c->rk, list); /* not ours any more: an error that means a repeat for the new owner */
     rd_kafka_topic_partition_list_destroy(list);
 }
 

@@ -34,7 +34,7 @@ char *kafka_state_topic(const struct kafka *b)
 struct bounded {
     void *(*work)(void *);
     void *arg;
-    pthread_mutex_t lock;       /* guards ended, left */
+    pthread_mutex_t lock; /* guards ended, left */
     pthread_cond_t changed;
     bool ended, left;
 };
@@ -121,9 +121,12 @@ static struct broker *kafka_open(const struct broker_config *config, struct err 
     kafka_cond_init(&b->idle);
     kafka_cond_init(&b->topics_changed);
     b->stored = metric_counter("aqueduct_broker_stored_total", "Records that the broker stored.", LABELS(NULL));
-    b->took = metric_histogram("aqueduct_broker_commit_seconds", "From publishing to the broker's acknowledgement.", LABELS(NULL));
-    b->reborn = metric_counter("aqueduct_kafka_producer_restarts_total", "New producers after a fatal error.", LABELS(NULL));
-    b->lost = metric_counter("aqueduct_records_lost_total", "Records that retention took before a consumer had read them.", LABELS(NULL));
+    b->took = metric_histogram("aqueduct_broker_commit_seconds", "From publishing to the broker's acknowledgement.",
+                               LABELS(NULL));
+    b->reborn = metric_counter("aqueduct_kafka_producer_restarts_total", "New producers after a fatal error.",
+                               LABELS(NULL));
+    b->lost = metric_counter("aqueduct_records_lost_total",
+                             "Records that retention took before a consumer had read them.", LABELS(NULL));
     if (!kafka_producer_start(b, e)) {
         kafka_free(b);
         return NULL;

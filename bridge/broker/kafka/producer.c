@@ -4,11 +4,11 @@
  *   NOTES ---------> RECORDS ---------> CHANGES ---------> STORED
  *   (changes with    (the events)       (the state topic)
  *    ahead = true)
- *   any failure, once everything sent in that phase is reported: UNAVAILABLE. It may have been stored all the same; whoever
- *   publishes it again uses the same id.
+ *   any failure, once everything sent in that phase is reported: UNAVAILABLE. It may have been stored all the same;
+ *   whoever publishes it again uses the same id.
  *
- * A phase begins when every record of the one before is reported, so a note is there before its events and the events before
- * their changes. A source with changes publishes one batch at a time: that keeps its changes in order. */
+ * A phase begins when every record of the one before is reported, so a note is there before its events and the
+ * events before their changes. A source with changes publishes one batch at a time: that keeps its changes in order. */
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/broker/kafka/private.h"
@@ -17,22 +17,22 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 
-#define TOO_LARGE "too_large"       /* the one reason that no waiting mends */
+#define TOO_LARGE "too_large" /* the one reason that no waiting mends */
 
 enum { WAVE_MS = 2, IDLE_MS = 100 };
 
 enum phase { PHASE_NOTES, PHASE_RECORDS, PHASE_CHANGES };
 
-struct pending {                    /* one publication, in one allocation with copies of what it publishes */
+struct pending { /* one publication, in one allocation with copies of what it publishes */
     struct kafka *b;
-    struct pending *next;           /* in the wave to come */
+    struct pending *next; /* in the wave to come */
     void (*done)(void *ctx, uint64_t tag, enum outcome o, const char *why);
     void *ctx;
     uint64_t tag;
     enum phase phase;
-    atomic_size_t unreported;       /* records of this phase, and one while they are being sent */
-    atomic_flag failed;             /* whoever sets it writes why and reason */
-    const char *reason;             /* NULL: nothing failed */
+    atomic_size_t unreported; /* records of this phase, and one while they are being sent */
+    atomic_flag failed;       /* whoever sets it writes why and reason */
+    const char *reason;       /* NULL: nothing failed */
     char why[400];
     int64_t began_us;
     const struct record *records;
@@ -105,14 +105,19 @@ static void fail(struct pending *p, const char *reason, const char *topic, rd_ka
 static const char *reason_of(rd_kafka_resp_err_t code)
 {
     switch ((int)code) {
-    case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT: case RD_KAFKA_RESP_ERR__TIMED_OUT: case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
-        return "timeout";
+    case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
+    case RD_KAFKA_RESP_ERR__TIMED_OUT:
+    case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT: return "timeout";
     case RD_KAFKA_RESP_ERR__QUEUE_FULL: return "full";
-    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE: case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE: return TOO_LARGE;
-    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC: case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART: return "unknown_topic";
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE: return TOO_LARGE;
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART: return "unknown_topic";
     case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION: return "unknown_partition";
-    case RD_KAFKA_RESP_ERR__PURGE_QUEUE: case RD_KAFKA_RESP_ERR__PURGE_INFLIGHT: return "stopped";
-    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED: case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED: return "unauthorized";
+    case RD_KAFKA_RESP_ERR__PURGE_QUEUE:
+    case RD_KAFKA_RESP_ERR__PURGE_INFLIGHT: return "stopped";
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED: return "unauthorized";
     case RD_KAFKA_RESP_ERR__FATAL: return "fatal";
     case RD_KAFKA_RESP_ERR__INCONSISTENT: return "unconfirmed";
     default: return "other";
@@ -124,14 +129,17 @@ static void finish(struct pending *p)
     struct kafka *b = p->b;
     if (p->reason) {
         metric_add(metric_counter("aqueduct_broker_refused_total", "Publications that the broker did not take.",
-                                  LABELS("reason", p->reason)), 1);
+                                  LABELS("reason", p->reason)),
+                   1);
     } else {
         metric_add(b->stored, (int64_t)p->record_count);
         metric_observe_us(b->took, clock_mono_us() - p->began_us);
         if (p->change_count)
             crash_point("kafka-after-state");
     }
-    enum outcome o = !p->reason ? OUTCOME_STORED : strcmp(p->reason, TOO_LARGE) == 0 ? OUTCOME_INVALID : OUTCOME_UNAVAILABLE;
+    enum outcome o = !p->reason                          ? OUTCOME_STORED
+                     : strcmp(p->reason, TOO_LARGE) == 0 ? OUTCOME_INVALID
+                                                         : OUTCOME_UNAVAILABLE;
     p->done(p->ctx, p->tag, o, p->reason ? p->why : NULL);
     free(p);
     if (atomic_fetch_sub(&b->open, 1) == 1) {
@@ -149,13 +157,14 @@ static rd_kafka_headers_t *headers_of(const struct record *r)
         return NULL;
     rd_kafka_headers_t *headers = rd_kafka_headers_new(r->header_count);
     for (size_t i = 0; i < r->header_count; i++)
-        rd_kafka_header_add(headers, r->headers[i].name.at, (ssize_t)r->headers[i].name.n,
-                            r->headers[i].value.at, (ssize_t)r->headers[i].value.n);
+        rd_kafka_header_add(headers, r->headers[i].name.at, (ssize_t)r->headers[i].name.n, r->headers[i].value.at,
+                            (ssize_t)r->headers[i].value.n);
     return headers;
 }
 
 /* The vtypes themselves, because the header's macros around them are not C11. */
-static rd_kafka_resp_err_t enqueue(struct pending *p, struct kafka_handle *h, rd_kafka_topic_t *rkt, const struct record *r, rd_kafka_headers_t *headers)
+static rd_kafka_resp_err_t enqueue(struct pending *p, struct kafka_handle *h, rd_kafka_topic_t *rkt,
+                                   const struct record *r, rd_kafka_headers_t *headers)
 {
     return rd_kafka_producev(h->rk, RD_KAFKA_VTYPE_RKT, rkt, RD_KAFKA_VTYPE_PARTITION, r->partition,
                              RD_KAFKA_VTYPE_MSGFLAGS, RD_KAFKA_MSG_F_COPY, RD_KAFKA_VTYPE_KEY, r->key.at, r->key.n,
@@ -182,7 +191,7 @@ static bool send_record(struct pending *p, struct kafka_handle *h, const struct 
     char topic[256];
     snprintf(topic, sizeof topic, "%.*s", STR_ARG(r->topic));
     fail(p, reason_of(code), topic, code);
-    atomic_fetch_sub(&p->unreported, 1);        /* never the last: whoever sends holds one */
+    atomic_fetch_sub(&p->unreported, 1); /* never the last: whoever sends holds one */
     return false;
 }
 
@@ -198,7 +207,8 @@ static struct str state_key(const struct pending *p, char kind, struct str key)
     return (struct str){ at, n + 1 + key.n };
 }
 
-static bool send_state(struct pending *p, struct kafka_handle *h, const char *topic, char kind, struct str key, struct str value)
+static bool send_state(struct pending *p, struct kafka_handle *h, const char *topic, char kind, struct str key,
+                       struct str value)
 {
     struct str k = state_key(p, kind, key);
     bool sent = send_record(p, h, &(struct record){ .topic = str_of(topic), .partition = 0, .key = k, .value = value });
@@ -221,7 +231,7 @@ static bool send_note(struct pending *p, struct kafka_handle *h, const char *top
 static bool send_pair(struct pending *p, struct kafka_handle *h, const char *topic, const struct change *c)
 {
     return send_state(p, h, topic, STATE_PAIR, c->key, c->value)
-        && (c->value.at || send_state(p, h, topic, STATE_NOTE, c->key, STR_ABSENT));
+           && (c->value.at || send_state(p, h, topic, STATE_NOTE, c->key, STR_ABSENT));
 }
 
 static void send_changes(struct pending *p, struct kafka_handle *h, bool notes)
@@ -258,15 +268,9 @@ static void phase_begin(struct pending *p, enum phase phase)
     atomic_store(&p->unreported, 1);
     struct kafka_handle *h = kafka_take(p->b);
     switch (phase) {
-    case PHASE_NOTES:
-        send_changes(p, h, true);
-        break;
-    case PHASE_RECORDS:
-        send_records(p, h);
-        break;
-    case PHASE_CHANGES:
-        send_changes(p, h, false);
-        break;
+    case PHASE_NOTES: send_changes(p, h, true); break;
+    case PHASE_RECORDS: send_records(p, h); break;
+    case PHASE_CHANGES: send_changes(p, h, false); break;
     }
     kafka_give(h);
     reported(p);
@@ -279,9 +283,7 @@ static void phase_end(struct pending *p)
         return;
     }
     switch (p->phase) {
-    case PHASE_NOTES:
-        phase_begin(p, PHASE_RECORDS);
-        return;
+    case PHASE_NOTES: phase_begin(p, PHASE_RECORDS); return;
     case PHASE_RECORDS:
         crash_point("kafka-after-report");
         if (p->change_count)
@@ -289,17 +291,16 @@ static void phase_end(struct pending *p)
         else
             finish(p);
         return;
-    case PHASE_CHANGES:
-        finish(p);
-        return;
+    case PHASE_CHANGES: finish(p); return;
     }
 }
 
 /* ---- publishing ---- */
 
-/* What is published while the poller sends and waits for reports forms its next wave: alone a publication waits for nobody, under
- * load the requests grow. (With linger.ms 0 and a caller that sends by itself the client makes a request of every few records, and
- * while more of them are wanted than may be in flight its thread spins, which a busy machine feels.) */
+/* What is published while the poller sends and waits for reports forms its next wave: alone a publication waits for
+ * nobody, under load the requests grow. (With linger.ms 0 and a caller that sends by itself the client makes a
+ * request of every few records, and while more of them are wanted than may be in flight its thread spins, which a
+ * busy machine feels.) */
 static void wave_join(struct pending *p)
 {
     struct kafka *b = p->b;
@@ -380,8 +381,14 @@ static struct pending *pending_new(struct kafka *b, const struct publication *p)
     char *room = mem_alloc(n);
     struct pending *made = (struct pending *)(void *)room;
     room += kept(sizeof *made);
-    *made = (struct pending){ .b = b, .done = p->done, .ctx = p->ctx, .tag = p->tag, .failed = ATOMIC_FLAG_INIT,
-                              .phase = PHASE_RECORDS, .began_us = clock_mono_us(), .record_count = p->record_count,
+    *made = (struct pending){ .b = b,
+                              .done = p->done,
+                              .ctx = p->ctx,
+                              .tag = p->tag,
+                              .failed = ATOMIC_FLAG_INIT,
+                              .phase = PHASE_RECORDS,
+                              .began_us = clock_mono_us(),
+                              .record_count = p->record_count,
                               .change_count = p->change_count };
     if (p->change_count) {
         made->changes = keep(&room, p->changes, p->change_count * sizeof *p->changes);
@@ -420,16 +427,17 @@ bool kafka_flush(struct broker *base, struct duration limit)
 
 /* ---- the poller ---- */
 
-/* Is it in the log? A report without an error is not enough. When a batch was refused with a passing error (not the leader yet)
- * while the next one was under way, a broker that knows nothing of this producer takes that next one, and librdkafka 2.0.2
- * concludes that the first is stored too ("implicit ack"). It is not; what betrays it is that it has no offset. */
+/* Is it in the log? A report without an error is not enough. When a batch was refused with a passing error (not the
+ * leader yet) while the next one was under way, a broker that knows nothing of this producer takes that next one,
+ * and librdkafka 2.0.2 concludes that the first is stored too ("implicit ack"). It is not; what betrays it is that
+ * it has no offset. */
 static rd_kafka_resp_err_t verdict(const rd_kafka_message_t *m)
 {
     return !m->err && m->offset < 0 ? RD_KAFKA_RESP_ERR__INCONSISTENT : m->err;
 }
 
-/* The cluster measures batches: where a topic's max.message.bytes is below batch.size, it refuses records that are small enough
- * because of their neighbours. Only one that is large by itself is given up. */
+/* The cluster measures batches: where a topic's max.message.bytes is below batch.size, it refuses records that are
+ * small enough because of their neighbours. Only one that is large by itself is given up. */
 static const char *reason_of_report(const rd_kafka_message_t *m, rd_kafka_resp_err_t code)
 {
     enum { LARGE = 256 << 10 };
@@ -462,7 +470,8 @@ static void on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
     if (code == RD_KAFKA_RESP_ERR__FATAL) {
         char why[KAFKA_ERRSTR];
         rd_kafka_resp_err_t cause = rd_kafka_fatal_error(rk, why, sizeof why);
-        LOG(ERROR, "kafka producer failed for good; it gets a successor", LOG_C("cause", rd_kafka_err2name(cause)), LOG_C("text", why));
+        LOG(ERROR, "kafka producer failed for good; it gets a successor", LOG_C("cause", rd_kafka_err2name(cause)),
+            LOG_C("text", why));
         /* Errors are served by rd_kafka_poll, on the poller, which is also the only one that changes the handle. */
         if (b->handle && b->handle->rk == rk)
             atomic_store(&b->handle->fatal, true);
@@ -532,7 +541,7 @@ static void *poller_run(void *arg)
     struct kafka_handle *h = b->handle;
     while (!atomic_load(&b->stop)) {
         wave_send(b, rd_kafka_outq_len(h->rk) ? 0 : IDLE_MS);
-        rd_kafka_flush(h->rk, WAVE_MS);         /* sends without lingering, and serves reports until all are there */
+        rd_kafka_flush(h->rk, WAVE_MS); /* sends without lingering, and serves reports until all are there */
         rd_kafka_poll(h->rk, 0);
         if (atomic_load(&h->fatal))
             h = replace(b, h);

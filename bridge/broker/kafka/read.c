@@ -14,7 +14,7 @@ enum { SILENCE_MS = 30000, ASK_MS = 5000, TOPIC_MS = 5000, LEADER_MS = 10000 };
 struct stretch {
     struct kafka *b;
     const char *topic;
-    int64_t most;               /* shared by the partitions evenly; INT64_MAX: all */
+    int64_t most; /* shared by the partitions evenly; INT64_MAX: all */
     void (*each)(void *ctx, rd_kafka_message_t *m);
     void *ctx;
 };
@@ -36,13 +36,15 @@ static rd_kafka_t *reader_new(struct kafka *b, struct err *e)
     return rk;
 }
 
-/* Asks again while the partition has no leader that knows that it is one: after a restart or a change of leaders that takes a moment. */
+/* Asks again while the partition has no leader that knows that it is one: after a restart or a change of leaders
+ * that takes a moment. */
 static rd_kafka_resp_err_t ends_of(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *low, int64_t *high)
 {
     int64_t until = clock_mono_ms() + LEADER_MS;
     for (;;) {
         rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(rk, topic, partition, low, high, ASK_MS);
-        bool leaderless = code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION || code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+        bool leaderless = code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION
+                          || code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
         if (!leaderless || clock_mono_ms() > until)
             return code;
         nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
@@ -50,7 +52,8 @@ static rd_kafka_resp_err_t ends_of(rd_kafka_t *rk, const char *topic, int32_t pa
 }
 
 /* Where to begin in each partition; its metadata says where it ends now. Empty partitions are left out. */
-static rd_kafka_topic_partition_list_t *stretch_plan(const struct stretch *s, rd_kafka_t *rk, int32_t partitions, int64_t *ends, struct err *e)
+static rd_kafka_topic_partition_list_t *stretch_plan(const struct stretch *s, rd_kafka_t *rk, int32_t partitions,
+                                                     int64_t *ends, struct err *e)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
     int64_t share = s->most / partitions + (s->most % partitions != 0);
@@ -88,9 +91,10 @@ static bool stretch_read(const struct stretch *s, rd_kafka_t *rk, int open, int6
         if (!m)
             continue;
         bool ended = m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF, ours = m->rkt && m->partition >= 0;
-        bool fine = !m->err || ended || !ours;          /* errors of the client as a whole mend themselves, or time runs out */
+        bool fine = !m->err || ended || !ours; /* errors of the client as a whole mend themselves, or time runs out */
         if (!fine)
-            err_set(e, "topic %s, partition %d, offset %lld: %s", s->topic, m->partition, (long long)m->offset, rd_kafka_message_errstr(m));
+            err_set(e, "topic %s, partition %d, offset %lld: %s", s->topic, m->partition, (long long)m->offset,
+                    rd_kafka_message_errstr(m));
         if (!m->err && ends[m->partition] >= 0 && m->offset < ends[m->partition])
             s->each(s->ctx, m);
         if (fine && ours && ends[m->partition] >= 0 && (ended ? m->offset : m->offset + 1) >= ends[m->partition]) {
@@ -149,16 +153,22 @@ static void tail_each(void *ctx, rd_kafka_message_t *m)
     record_free(r);
 }
 
-bool kafka_tail(struct broker *base, const char *topic, int64_t most, void (*each)(void *, const struct record *), void *ctx, struct err *e)
+bool kafka_tail(struct broker *base, const char *topic, int64_t most, void (*each)(void *, const struct record *),
+                void *ctx, struct err *e)
 {
     struct tail t = { each, ctx };
-    return stretch_run(&(struct stretch){ .b = (struct kafka *)base, .topic = topic, .most = most, .each = tail_each, .ctx = &t }, e);
+    return stretch_run(&(struct stretch){ .b = (struct kafka *)base,
+                                          .topic = topic,
+                                          .most = most,
+                                          .each = tail_each,
+                                          .ctx = &t },
+                       e);
 }
 
 /* ---- the state ---- */
 
-struct pair {                   /* one record of the state topic: the last of its key counts */
-    struct str key;             /* behind the source's id and the NUL: kind, then the change's key */
+struct pair {       /* one record of the state topic: the last of its key counts */
+    struct str key; /* behind the source's id and the NUL: kind, then the change's key */
     struct str value;
     int64_t offset;
     char *bytes;
@@ -199,7 +209,8 @@ static void pairs_add(void *ctx, rd_kafka_message_t *m)
 {
     struct pairs *p = ctx;
     size_t head = p->source.n + 1;
-    if (m->key_len <= head || memcmp(m->key, p->source.at, p->source.n) != 0 || ((const char *)m->key)[p->source.n] != '\0')
+    if (m->key_len <= head || memcmp(m->key, p->source.at, p->source.n) != 0
+        || ((const char *)m->key)[p->source.n] != '\0')
         return;
     if (p->count == p->cap)
         p->at = mem_grow(p->at, p->cap = p->cap ? p->cap * 2 : 64, sizeof *p->at);
@@ -224,7 +235,7 @@ static bool note_holds(const struct pairs *p, const struct pair *note)
     key[0] = STATE_PAIR;
     struct pair want = { .key = { key, note->key.n }, .offset = INT64_MAX };
     size_t low = 0, high = p->count;
-    while (low < high) {            /* the first that is not before `want`; its neighbour below has the key, if any has */
+    while (low < high) { /* the first that is not before `want`; its neighbour below has the key, if any has */
         size_t middle = low + (high - low) / 2;
         if (by_key(&p->at[middle], &want) < 0)
             low = middle + 1;
@@ -236,7 +247,8 @@ static bool note_holds(const struct pairs *p, const struct pair *note)
     return !outdated;
 }
 
-static bool pairs_tell(const struct pairs *p, char kind, bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e)
+static bool pairs_tell(const struct pairs *p, char kind,
+                       bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e)
 {
     for (size_t i = 0; i < p->count; i++) {
         const struct pair *pair = &p->at[i];
@@ -254,12 +266,15 @@ static bool pairs_tell(const struct pairs *p, char kind, bool (*each)(void *, st
     return true;
 }
 
-bool kafka_state(struct broker *base, const char *source, bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e)
+bool kafka_state(struct broker *base, const char *source,
+                 bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e)
 {
     struct kafka *b = (struct kafka *)base;
     struct pairs p = { .source = str_of(source), .squeeze = 1024 };
     char *topic = kafka_state_topic(b);
-    bool fine = stretch_run(&(struct stretch){ .b = b, .topic = topic, .most = INT64_MAX, .each = pairs_add, .ctx = &p }, e);
+    bool
+        fine = stretch_run(&(struct stretch){ .b = b, .topic = topic, .most = INT64_MAX, .each = pairs_add, .ctx = &p },
+                           e);
     squeeze(&p);
     fine = fine && pairs_tell(&p, STATE_PAIR, each, ctx, e) && pairs_tell(&p, STATE_NOTE, each, ctx, e);
     for (size_t i = 0; i < p.count; i++)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The keeper: one thread that makes the topics that are wanted, knows how many partitions they have, and notices whether the
- * cluster answers. Everybody else notes what they want and waits, or does not. */
+/* The keeper: one thread that makes the topics that are wanted, knows how many partitions they have, and notices
+ * whether the cluster answers. Everybody else notes what they want and waits, or does not. */
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/broker/kafka/private.h"
@@ -9,9 +9,9 @@
 #include "bridge/lib/mem.h"
 
 enum {
-    ASK_MS = 1000,              /* one question to the cluster */
-    LEADER_MS = 5000,           /* a new topic has leaders by then */
-    LOOK_MS = 5000,             /* between looks whether it answers, and at the topics' partitions */
+    ASK_MS = 1000,    /* one question to the cluster */
+    LEADER_MS = 5000, /* a new topic has leaders by then */
+    LOOK_MS = 5000,   /* between looks whether it answers, and at the topics' partitions */
     LOOK_DOWN_MS = 500,
 };
 
@@ -58,8 +58,8 @@ static void topic_setting(rd_kafka_NewTopic_t *t, const char *key, int64_t value
     rd_kafka_NewTopic_set_config(t, key, text);
 }
 
-/* The new topic of a note: with settings when the user listed it, else with the cluster's. The state topic is small and is read
- * whole at every start, so its segments are small enough for compaction to work. */
+/* The new topic of a note: with settings when the user listed it, else with the cluster's. The state topic is small
+ * and is read whole at every start, so its segments are small enough for compaction to work. */
 static rd_kafka_NewTopic_t *new_topic(const struct kafka *b, const struct topic_note *n)
 {
     char text[KAFKA_ERRSTR];
@@ -79,7 +79,8 @@ static rd_kafka_NewTopic_t *new_topic(const struct kafka *b, const struct topic_
 }
 
 /* Waits for the answer to an admin request and takes the one topic's result. */
-static bool admin_answer(struct kafka *b, rd_kafka_queue_t *q, bool creating, rd_kafka_resp_err_t *code, char *why, size_t room)
+static bool admin_answer(struct kafka *b, rd_kafka_queue_t *q, bool creating, rd_kafka_resp_err_t *code, char *why,
+                         size_t room)
 {
     rd_kafka_event_t *ev = NULL;
     for (int i = 0; i < 30 && !ev && !atomic_load(&b->stop); i++)
@@ -94,8 +95,9 @@ static bool admin_answer(struct kafka *b, rd_kafka_queue_t *q, bool creating, rd
     size_t count = 0;
     const rd_kafka_topic_result_t **results = NULL;
     if (!*code)
-        results = creating ? rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(ev), &count)
-                           : rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(ev), &count);
+        results = creating
+                      ? rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(ev), &count)
+                      : rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(ev), &count);
     if (count == 1) {
         *code = rd_kafka_topic_result_error(results[0]);
         const char *text = rd_kafka_topic_result_error_string(results[0]);
@@ -113,7 +115,8 @@ static rd_kafka_AdminOptions_t *admin_options(struct kafka_handle *h)
     return o;
 }
 
-static bool topic_create(struct kafka *b, struct kafka_handle *h, const struct topic_note *n, rd_kafka_resp_err_t *code, char *why, size_t room)
+static bool topic_create(struct kafka *b, struct kafka_handle *h, const struct topic_note *n, rd_kafka_resp_err_t *code,
+                         char *why, size_t room)
 {
     rd_kafka_NewTopic_t *t = new_topic(b, n);
     if (!t) {
@@ -167,7 +170,8 @@ static int32_t topic_ask(struct kafka *b, struct kafka_handle *h, const char *na
     atomic_store(&b->down, false);
     int32_t count = 0;
     if (md->topic_cnt != 1 || md->topics[0].err)
-        snprintf(why, room, "%s", rd_kafka_err2str(md->topic_cnt == 1 ? md->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART));
+        snprintf(why, room, "%s",
+                 rd_kafka_err2str(md->topic_cnt == 1 ? md->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART));
     else
         count = md->topics[0].partition_cnt;
     for (int i = 0; i < count; i++)
@@ -179,8 +183,8 @@ static int32_t topic_ask(struct kafka *b, struct kafka_handle *h, const char *na
     return count;
 }
 
-/* Do the leaders that the metadata names know that they are? One that does not refuses the first batch, and the second may
- * then overtake it. */
+/* Do the leaders that the metadata names know that they are? One that does not refuses the first batch, and the
+ * second may then overtake it. */
 static bool leaders_lead(struct kafka_handle *h, const char *name, int32_t count, char *why, size_t room)
 {
     for (int32_t p = 0; p < count; p++) {
@@ -195,7 +199,8 @@ static bool leaders_lead(struct kafka_handle *h, const char *name, int32_t count
 }
 
 /* Asks until the new topic has at least `least` partitions that can be written to. */
-static int32_t topic_await(struct kafka *b, struct kafka_handle *h, const char *name, int32_t least, char *why, size_t room)
+static int32_t topic_await(struct kafka *b, struct kafka_handle *h, const char *name, int32_t least, char *why,
+                           size_t room)
 {
     int64_t until = clock_mono_ms() + LEADER_MS;
     for (;;) {
@@ -280,7 +285,8 @@ static void keeper_look(struct kafka *b)
     rd_kafka_metadata_destroy(md);
 }
 
-bool kafka_topics(struct broker *base, const char *prefix, void (*each)(void *ctx, const char *topic), void *ctx, struct err *e)
+bool kafka_topics(struct broker *base, const char *prefix, void (*each)(void *ctx, const char *topic), void *ctx,
+                  struct err *e)
 {
     struct kafka *b = (struct kafka *)base;
     const struct rd_kafka_metadata *md = NULL;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The embedded log's readers: a consumer follows the partitions of its topics, each from its own offset, in turn.
  *
- * Nothing new costs no query: the writer publishes every partition's end, and wakes a consumer only when it said that it waits. */
+ * Nothing new costs no query: the writer publishes every partition's end, and wakes a consumer only when it said
+ * that it waits. */
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/lib/log.h"
@@ -28,11 +29,12 @@ static bool read_position(struct local_consumer *c, const struct partition *p, i
     rc = sqlite3_reset(c->position);
     link_unlock(&c->link);
     if (rc != SQLITE_OK)
-        return err_set(e, "%s/%d: reading the position of group %s: %s", p->topic->name, (int)p->number, c->group, sqlite3_errstr(rc));
+        return err_set(e, "%s/%d: reading the position of group %s: %s", p->topic->name, (int)p->number, c->group,
+                       sqlite3_errstr(rc));
     int64_t end = atomic_load(&p->end);
     if (*next > end)
-        return err_set(e, "%s/%d: the position of group %s is %lld, but the log ends at %lld: the file is damaged", p->topic->name,
-                       (int)p->number, c->group, (long long)*next, (long long)end);
+        return err_set(e, "%s/%d: the position of group %s is %lld, but the log ends at %lld: the file is damaged",
+                       p->topic->name, (int)p->number, c->group, (long long)*next, (long long)end);
     return true;
 }
 
@@ -90,8 +92,8 @@ static bool began(struct local_consumer *c, struct partition *const *parts, int3
     return true;
 }
 
-/* Looks for partitions of its topics that it does not follow yet. Those that appear after the group began are read from their
- * start, whether it is open just then or not, even by who wanted only what comes from now on. */
+/* Looks for partitions of its topics that it does not follow yet. Those that appear after the group began are read
+ * from their start, whether it is open just then or not, even by who wanted only what comes from now on. */
 static bool refresh(struct local_consumer *c, bool from_end, struct err *e)
 {
     unsigned generation = atomic_load(&c->b->generation);
@@ -186,7 +188,8 @@ struct consumer *local_consume(struct broker *base, const struct consumer_option
     c->topics = mem_grow(NULL, o->topic_count + 1, sizeof(char *));
     for (size_t i = 0; i < o->topic_count; i++)
         c->topics[c->topic_count++] = str_dup(str_of(o->topics[i]));
-    if (link_open(c->b, &c->link, e) && prepare_position(c, e) && join(c, e) && refresh(c, !o->group || !o->from_start, e)) {
+    if (link_open(c->b, &c->link, e) && prepare_position(c, e) && join(c, e)
+        && refresh(c, !o->group || !o->from_start, e)) {
         local_wait_positions(c, (struct duration){ WAIT_MS });
         return &c->base;
     }
@@ -205,7 +208,8 @@ void local_leave(struct consumer *base)
 
 static bool broken(const struct place_state *at, struct err *e, const char *what)
 {
-    return err_set(e, "%s/%d: the record at offset %lld cannot be read: %s", at->part->topic->name, (int)at->part->number, (long long)at->next, what);
+    return err_set(e, "%s/%d: the record at offset %lld cannot be read: %s", at->part->topic->name,
+                   (int)at->part->number, (long long)at->next, what);
 }
 
 /* The log goes on at `found` (or nowhere: -1). Retention may have passed the consumer; anything else is damage. */
@@ -231,7 +235,8 @@ static struct record *decode_row(struct local_consumer *c, struct place_state *a
     const char *blob = sqlite3_column_blob(at->select, 2);
     struct str bytes = { blob, (size_t)sqlite3_column_bytes(at->select, 2) };
     struct record *r = blob ? record_decode(bytes, str_of(at->part->topic->name), at->part->number, offset,
-                                            sqlite3_column_int64(at->select, 1), &why) : NULL;
+                                            sqlite3_column_int64(at->select, 1), &why)
+                            : NULL;
     if (!r)
         broken(at, e, blob ? why.text : "it is empty");
     return r;
@@ -241,8 +246,10 @@ static struct record *decode_row(struct local_consumer *c, struct place_state *a
 static int fetch_rows(struct local_consumer *c, struct place_state *at, struct record **out, int room, struct err *e)
 {
     int n = 0, rc = SQLITE_OK;
-    if (!at->select && !store_prepare(&c->link, &at->select, e, "SELECT offset, stored, record FROM log_%lld WHERE offset >= ?1 ORDER BY offset LIMIT ?2",
-                                      (long long)at->part->id)) {
+    if (!at->select
+        && !store_prepare(&c->link, &at->select, e,
+                          "SELECT offset, stored, record FROM log_%lld WHERE offset >= ?1 ORDER BY offset LIMIT ?2",
+                          (long long)at->part->id)) {
         err_prefix(e, "%s/%d", at->part->topic->name, (int)at->part->number);
         return -1;
     }
@@ -285,7 +292,8 @@ static size_t places_with_news(const struct local_consumer *c, int64_t now)
     return n;
 }
 
-/* One round over the places, each with its share of the room. -1: the next place in turn is in trouble, nothing was read. */
+/* One round over the places, each with its share of the room. -1: the next place in turn is in trouble, nothing was
+ * read. */
 static int round_of(struct local_consumer *c, struct record **out, size_t room, struct err *e)
 {
     int64_t now = clock_mono_ms();
@@ -302,7 +310,8 @@ static int round_of(struct local_consumer *c, struct record **out, size_t room, 
     return (int)n;
 }
 
-/* A place in trouble is reported when it is its turn and nothing else was read, then it rests, so that it holds up nobody else. */
+/* A place in trouble is reported when it is its turn and nothing else was read, then it rests, so that it holds up
+ * nobody else. */
 static int trouble(struct local_consumer *c, size_t n)
 {
     atomic_store(&c->waiting, true);
@@ -362,31 +371,35 @@ void local_commit(struct consumer *base, struct place p, int64_t next)
 
 /* ---- tail ---- */
 
-static bool tail_partition(struct link *l, const struct partition *p, int64_t most, void (*each)(void *, const struct record *), void *ctx, struct err *e)
+static bool tail_partition(struct link *l, const struct partition *p, int64_t most,
+                           void (*each)(void *, const struct record *), void *ctx, struct err *e)
 {
     sqlite3_stmt *s = NULL;
     struct err why = { "" };
     int64_t from = atomic_load(&p->end) - most;
-    if (!store_prepare(l, &s, e, "SELECT offset, stored, record FROM log_%lld WHERE offset >= %lld ORDER BY offset", (long long)p->id, (long long)from))
+    if (!store_prepare(l, &s, e, "SELECT offset, stored, record FROM log_%lld WHERE offset >= %lld ORDER BY offset",
+                       (long long)p->id, (long long)from))
         return false;
     int rc;
     bool ok = true;
     while (ok && (rc = sqlite3_step(s)) == SQLITE_ROW) {
         int64_t offset = sqlite3_column_int64(s, 0);
         const char *blob = sqlite3_column_blob(s, 2);
-        struct record *r = record_decode((struct str){ blob, (size_t)sqlite3_column_bytes(s, 2) }, str_of(p->topic->name), p->number,
-                                         offset, sqlite3_column_int64(s, 1), &why);
+        struct record *r = record_decode((struct str){ blob, (size_t)sqlite3_column_bytes(s, 2) },
+                                         str_of(p->topic->name), p->number, offset, sqlite3_column_int64(s, 1), &why);
         if (r)
             each(ctx, r);
         else
-            ok = err_set(e, "%s/%d: the record at offset %lld cannot be read: %s", p->topic->name, (int)p->number, (long long)offset, why.text);
+            ok = err_set(e, "%s/%d: the record at offset %lld cannot be read: %s", p->topic->name, (int)p->number,
+                         (long long)offset, why.text);
         record_free(r);
     }
     rc = sqlite3_finalize(s);
     return ok && (rc == SQLITE_OK || err_set(e, "%s/%d: %s", p->topic->name, (int)p->number, sqlite3_errstr(rc)));
 }
 
-bool local_tail(struct broker *base, const char *topic, int64_t most, void (*each)(void *, const struct record *), void *ctx, struct err *e)
+bool local_tail(struct broker *base, const char *topic, int64_t most, void (*each)(void *, const struct record *),
+                void *ctx, struct err *e)
 {
     struct local *b = (struct local *)base;
     struct partition **parts;

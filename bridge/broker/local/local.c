@@ -48,7 +48,8 @@ static bool in_use(const char *folder, int fd, struct err *e)
     char pid[24] = "";
     ssize_t n = pread(fd, pid, sizeof pid - 1, 0);
     pid[n > 0 ? strspn(pid, "0123456789") : 0] = '\0';
-    return err_set(e, "broker.path: \"%s\" is in use by process %s: stop it, or give this one a folder of its own", folder, pid[0] ? pid : "(unknown)");
+    return err_set(e, "broker.path: \"%s\" is in use by process %s: stop it, or give this one a folder of its own",
+                   folder, pid[0] ? pid : "(unknown)");
 }
 
 /* One owner at a time; the lock ends with the process, however it ends. */
@@ -61,7 +62,8 @@ static bool lock_folder(struct local *b, struct err *e)
     if (b->lock_fd < 0)
         return err_set(e, "broker.path: \"%s\" cannot be written: %s", b->folder, strerror(errno));
     if (flock(b->lock_fd, LOCK_EX | LOCK_NB) != 0)
-        return errno == EWOULDBLOCK ? in_use(b->folder, b->lock_fd, e) : err_set(e, "broker.path: \"%s/lock\": %s", b->folder, strerror(errno));
+        return errno == EWOULDBLOCK ? in_use(b->folder, b->lock_fd, e)
+                                    : err_set(e, "broker.path: \"%s/lock\": %s", b->folder, strerror(errno));
     int n = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
     if (ftruncate(b->lock_fd, 0) != 0 || pwrite(b->lock_fd, pid, (size_t)n, 0) != n)
         return err_set(e, "broker.path: \"%s/lock\" cannot be written: %s", b->folder, strerror(errno));
@@ -76,8 +78,10 @@ static void make_metrics(struct local *b)
     b->stored = metric_counter("aqueduct_broker_stored_total", "Records stored for good.", NULL);
     b->commits = metric_counter("aqueduct_broker_commits_total", "Groups of publications committed.", NULL);
     b->commit_time = metric_histogram("aqueduct_broker_commit_seconds", "From taking a group to its commit.", NULL);
-    b->checkpoint_time = metric_histogram("aqueduct_broker_checkpoint_seconds", "Moving the write-ahead log into the file.", NULL);
-    b->lost = metric_counter("aqueduct_records_lost_total", "Records that retention removed before a sink had read them.", NULL);
+    b->checkpoint_time = metric_histogram("aqueduct_broker_checkpoint_seconds",
+                                          "Moving the write-ahead log into the file.", NULL);
+    b->lost = metric_counter("aqueduct_records_lost_total",
+                             "Records that retention removed before a sink had read them.", NULL);
     b->refused_full = metric_counter(refused, help, LABELS("reason", "full"));
     b->refused_failed = metric_counter(refused, help, LABELS("reason", "failed"));
     b->refused_queue = metric_counter(refused, help, LABELS("reason", "queue"));
@@ -199,10 +203,15 @@ static void keep_record(struct item *to, const struct record *r, unsigned char *
 static struct pub *pub_new(const struct publication *p)
 {
     size_t bytes = bytes_of(p);
-    struct pub *q = malloc(sizeof *q + p->record_count * sizeof *q->items + p->change_count * sizeof *q->changes + bytes);
+    struct pub *q = malloc(sizeof *q + p->record_count * sizeof *q->items + p->change_count * sizeof *q->changes
+                           + bytes);
     CHECK(q);
-    *q = (struct pub){ .done = p->done, .ctx = p->ctx, .tag = p->tag, .bytes = bytes,
-                       .item_count = p->record_count, .change_count = p->change_count };
+    *q = (struct pub){ .done = p->done,
+                       .ctx = p->ctx,
+                       .tag = p->tag,
+                       .bytes = bytes,
+                       .item_count = p->record_count,
+                       .change_count = p->change_count };
     q->items = (struct item *)(q + 1);
     q->changes = (struct change *)(q->items + p->record_count);
     unsigned char *at = (unsigned char *)(q->changes + p->change_count);
@@ -254,7 +263,8 @@ static bool local_ready(struct broker *base, struct err *why)
     return false;
 }
 
-static bool local_topics(struct broker *base, const char *prefix, void (*each)(void *, const char *), void *ctx, struct err *e)
+static bool local_topics(struct broker *base, const char *prefix, void (*each)(void *, const char *), void *ctx,
+                         struct err *e)
 {
     struct local *b = (struct local *)base;
     (void)e;
@@ -353,9 +363,11 @@ static bool local_topic(struct broker *base, const struct topic_config *topic, s
     struct local *b = (struct local *)base;
     struct topic_request r = { .topic = topic, .e = e };
     if (!topic_name_ok(str_of(topic->name)))
-        return err_set(e, "topics: \"%s\" is not a name for a topic (1 to %d of a-z A-Z 0-9 . _ -)", topic->name, TOPIC_NAME_MAX);
+        return err_set(e, "topics: \"%s\" is not a name for a topic (1 to %d of a-z A-Z 0-9 . _ -)", topic->name,
+                       TOPIC_NAME_MAX);
     if (topic->partitions < 1 || topic->partitions > 1024)
-        return err_set(e, "topics.%s.partitions: %lld is not within 1 to 1024", topic->name, (long long)topic->partitions);
+        return err_set(e, "topics.%s.partitions: %lld is not within 1 to 1024", topic->name,
+                       (long long)topic->partitions);
     pthread_mutex_lock(&b->queue_lock);
     b->request = &r;
     local_wake_writer(b);
@@ -385,7 +397,8 @@ static bool state_rows(sqlite3_stmt *s, const char *source,
         if (!each(ctx, key, value, false, e))
             return false;
     }
-    return rc == SQLITE_DONE || err_set(e, "broker.path: reading the state of source \"%s\": %s", source, sqlite3_errstr(rc));
+    return rc == SQLITE_DONE
+           || err_set(e, "broker.path: reading the state of source \"%s\": %s", source, sqlite3_errstr(rc));
 }
 
 static bool local_state(struct broker *base, const char *source,

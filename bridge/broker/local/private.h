@@ -6,17 +6,19 @@
  *   (one allocation)            [ retention; COMMIT = one fdatasync ] -> wake fds                 read-only connection
  *                                        -> done() of each
  *
- * What arrives during a commit forms the next group, so there is no timer: alone a record waits for nobody, under load the
- * groups grow. Only the writer's connection writes or checkpoints (SQLite before 3.51.3 can corrupt a WAL that two connections
- * reset at once). With `:memory:` there is one connection for all, and its lock is held for a whole transaction.
+ * What arrives during a commit forms the next group, so there is no timer: alone a record waits for nobody, under load
+ * the groups grow. Only the writer's connection writes or checkpoints (SQLite before 3.51.3 can corrupt a WAL that two
+ * connections reset at once). With `:memory:` there is one connection for all, and its lock is held for a whole
+ * transaction.
  *
- * Tables: topic(name, retention, retention_bytes); partition(id, topic, number, base, base_bytes); position(grp, part, next);
- * state(source, key, value, crc); and per partition log_<id>(offset, stored, bytes, record), so that appends stay on one page.
- * `stored` is the wall clock of the append, `bytes` the sum of all record sizes up to this one: retention by age and by size both
- * look only at the front. `base` is the first offset that is kept, so offsets go on after retention emptied the log.
+ * Tables: topic(name, retention, retention_bytes); partition(id, topic, number, base, base_bytes); position(grp, part,
+ * next); state(source, key, value, crc); and per partition log_<id>(offset, stored, bytes, record), so that appends
+ * stay on one page. `stored` is the wall clock of the append, `bytes` the sum of all record sizes up to this one:
+ * retention by age and by size both look only at the front. `base` is the first offset that is kept, so offsets go on
+ * after retention emptied the log.
  *
- * Locks: queue_lock, topics_lock, consumers_lock, status_lock; none is taken while another of them is held. The connection's
- * own lock (in memory only) is the outermost. */
+ * Locks: queue_lock, topics_lock, consumers_lock, status_lock; none is taken while another of them is held. The
+ * connection's own lock (in memory only) is the outermost. */
 #pragma once
 #include <pthread.h>
 #include <sqlite3.h>
@@ -24,12 +26,12 @@
 #include "bridge/broker/broker.h"
 
 enum {
-    LOCAL_APPLICATION = 0x41715564,     /* "AqUd": SQLite's application_id */
-    LOCAL_VERSION = 1,                  /* SQLite's user_version */
+    LOCAL_APPLICATION = 0x41715564, /* "AqUd": SQLite's application_id */
+    LOCAL_VERSION = 1,              /* SQLite's user_version */
     LOCAL_PAGE = 4096,
-    RECORD_MAX = 16 << 20,              /* bytes of one record as stored */
-    TOPIC_NAME_MAX = 249,               /* Kafka's limits, so that a configuration can move */
-    PARTITIONS_MAX = 16384,             /* of all topics together */
+    RECORD_MAX = 16 << 20,  /* bytes of one record as stored */
+    TOPIC_NAME_MAX = 249,   /* Kafka's limits, so that a configuration can move */
+    PARTITIONS_MAX = 16384, /* of all topics together */
 };
 
 /* ---- shared structures ---- */
@@ -38,11 +40,11 @@ struct partition {
     int64_t id;
     struct topic *topic;
     int32_t number;
-    _Atomic int64_t start, end;         /* written by the writer: first kept offset, one past the last committed one */
+    _Atomic int64_t start, end; /* written by the writer: first kept offset, one past the last committed one */
     /* the writer's: */
-    int64_t next, bytes;                /* as of the open transaction */
-    int64_t end_bytes, start_before;    /* what a rollback returns to */
-    bool touched;                       /* by the open transaction */
+    int64_t next, bytes;             /* as of the open transaction */
+    int64_t end_bytes, start_before; /* what a rollback returns to */
+    bool touched;                    /* by the open transaction */
     struct partition *next_touched;
     sqlite3_stmt *insert;
 };
@@ -50,12 +52,12 @@ struct partition {
 struct topic {
     char *name;
     uint64_t hash;
-    struct duration retention;          /* the writer's */
+    struct duration retention; /* the writer's */
     struct bytes retention_bytes;
-    char *consumed_by;                  /* what this group has finished may go; NULL: nothing to do with any group */
-    struct partition **parts;           /* grows under topics_lock */
+    char *consumed_by;        /* what this group has finished may go; NULL: nothing to do with any group */
+    struct partition **parts; /* grows under topics_lock */
     int32_t part_count;
-    uint32_t spread;                    /* the writer's: where the next record without a key goes */
+    uint32_t spread; /* the writer's: where the next record without a key goes */
 };
 
 /* A connection and what guards it: NULL when it is this thread's own. */
@@ -64,18 +66,18 @@ struct link {
     pthread_mutex_t *lock;
 };
 
-struct item {                           /* one record on its way to the writer */
+struct item { /* one record on its way to the writer */
     struct str topic;
     int32_t partition;
     bool keyed;
     uint64_t hash;
-    unsigned char *blob;                /* ends with 4 bytes for the checksum */
+    unsigned char *blob; /* ends with 4 bytes for the checksum */
     size_t size;
-    uint32_t crc;                       /* of the blob without them */
-    struct partition *to;               /* the writer's choice */
+    uint32_t crc;         /* of the blob without them */
+    struct partition *to; /* the writer's choice */
 };
 
-struct pub {                            /* a publication in the queue: one allocation */
+struct pub { /* a publication in the queue: one allocation */
     struct pub *next;
     void (*done)(void *ctx, uint64_t tag, enum outcome o, const char *why);
     void *ctx;
@@ -86,11 +88,11 @@ struct pub {                            /* a publication in the queue: one alloc
     struct str state_of;
     struct change *changes;
     size_t change_count;
-    bool refused;                       /* by the writer, for a reason of its own */
+    bool refused; /* by the writer, for a reason of its own */
     char why[120];
 };
 
-struct topic_request {                  /* main thread asks, writer answers */
+struct topic_request { /* main thread asks, writer answers */
     const struct topic_config *topic;
     struct err *e;
     bool answered, ok;
@@ -100,58 +102,59 @@ enum local_status { LOCAL_READY, LOCAL_BLOCKED, LOCAL_FAILED };
 
 struct local {
     struct broker base;
-    char *folder, *file;                /* NULL in memory */
+    char *folder, *file; /* NULL in memory */
     int lock_fd;
     int64_t max_size;
-    struct link link;                   /* the writer's; in memory everybody's */
+    struct link link; /* the writer's; in memory everybody's */
     pthread_mutex_t memory_lock;
     pthread_t writer;
 
-    pthread_mutex_t topics_lock;        /* guards adding to topics and parts; the writer itself reads them freely */
+    pthread_mutex_t topics_lock; /* guards adding to topics and parts; the writer itself reads them freely */
     struct topic **topics;
     size_t topic_count, partition_count;
-    atomic_uint generation;             /* counts additions */
+    atomic_uint generation; /* counts additions */
 
-    pthread_mutex_t consumers_lock;     /* guards this list and the growth of each consumer's places */
+    pthread_mutex_t consumers_lock; /* guards this list and the growth of each consumer's places */
     struct local_consumer *consumers;
 
-    pthread_mutex_t status_lock;        /* guards why */
-    _Atomic int status;                 /* enum local_status */
+    pthread_mutex_t status_lock; /* guards why */
+    _Atomic int status;          /* enum local_status */
     char why[256];
 
-    pthread_mutex_t queue_lock;         /* guards what follows up to `closing` */
-    pthread_cond_t work, changed;       /* for the writer; for who waits for the writer */
+    pthread_mutex_t queue_lock;   /* guards what follows up to `closing` */
+    pthread_cond_t work, changed; /* for the writer; for who waits for the writer */
     struct pub *first, **last;
-    size_t queued, queued_bytes, open;  /* open: publications without an outcome yet */
+    size_t queued, queued_bytes, open; /* open: publications without an outcome yet */
     unsigned waiters;
     struct topic_request *request;
     bool sleeping, closing;
-    _Atomic int64_t positions_due;      /* when the writer stores positions at the latest; INT64_MAX: nothing to store */
+    _Atomic int64_t positions_due; /* when the writer stores positions at the latest; INT64_MAX: nothing to store */
 
     /* the writer's: */
     sqlite3_stmt *begin, *commit, *rollback, *set_state, *forget_state, *set_position, *set_base;
     struct partition *touched;
-    bool retains;                       /* some topic has a limit */
+    bool retains; /* some topic has a limit */
     int64_t retention_due, probe_due;
     size_t retention_turn;
     int wal_pages, checkpoint_at;
-    struct metric *stored, *commits, *commit_time, *checkpoint_time, *refused_full, *refused_failed, *refused_queue, *refused_invalid, *lost;
+    struct metric *stored, *commits, *commit_time, *checkpoint_time, *refused_full, *refused_failed, *refused_queue,
+        *refused_invalid, *lost;
 };
 
-struct place_state {                    /* a partition as one consumer sees it */
+struct place_state { /* a partition as one consumer sees it */
     struct partition *part;
     int64_t next;
     bool hold;
-    int64_t retry_at;                   /* after an error: not before this */
+    int64_t retry_at; /* after an error: not before this */
     sqlite3_stmt *select;
-    _Atomic int64_t wanted, committed;  /* positions: asked for, durable; -1: none */
-    int64_t writing;                    /* the writer's */
+    _Atomic int64_t wanted, committed; /* positions: asked for, durable; -1: none */
+    int64_t writing;                   /* the writer's */
 };
 
 struct local_consumer {
     struct consumer base;
     struct local *b;
-    struct local_consumer *next;        /* under consumers_lock */
+    struct local_consumer *next; /* under consumers_lock */
     char *group;
     char **topics;
     size_t topic_count;
@@ -161,29 +164,31 @@ struct local_consumer {
     sqlite3_stmt *position;
     struct place_state **places;
     size_t place_count, turn;
-    atomic_uint generation;             /* of the topics it knows */
-    _Atomic bool waiting;               /* its thread found nothing and wants to be woken */
+    atomic_uint generation; /* of the topics it knows */
+    _Atomic bool waiting;   /* its thread found nothing and wants to be woken */
 };
 
 /* ---- broker_local_record.c: a record as bytes ---- */
 
-size_t record_size(const struct record *r);                                 /* of the blob */
-uint32_t record_encode(const struct record *r, unsigned char *blob);        /* all but the checksum; returns its first part */
+size_t record_size(const struct record *r);                          /* of the blob */
+uint32_t record_encode(const struct record *r, unsigned char *blob); /* all but the checksum; returns its first part */
 void record_seal(unsigned char *blob, size_t size, uint32_t crc, int64_t offset, int64_t stored);
 /* NULL with *e when the checksum or the form is wrong. */
-struct record *record_decode(struct str blob, struct str topic, int32_t partition, int64_t offset, int64_t stored, struct err *e);
+struct record *record_decode(struct str blob, struct str topic, int32_t partition, int64_t offset, int64_t stored,
+                             struct err *e);
 uint32_t state_crc(struct str source, struct str key, struct str value);
 
 /* ---- broker_local_store.c: the file ---- */
 
-bool store_open(struct local *b, struct err *e);            /* opens or creates, checks, loads topics */
-void store_close(struct local *b);                          /* checkpoints unless failed */
-bool link_open(struct local *b, struct link *out, struct err *e);       /* a connection for reading */
+bool store_open(struct local *b, struct err *e);                  /* opens or creates, checks, loads topics */
+void store_close(struct local *b);                                /* checkpoints unless failed */
+bool link_open(struct local *b, struct link *out, struct err *e); /* a connection for reading */
 void link_close(struct link *l);
 void link_lock(struct link *l);
 void link_unlock(struct link *l);
-bool store_prepare(struct link *l, sqlite3_stmt **out, struct err *e, const char *format, ...) __attribute__((format(printf, 4, 5)));
-int store_run(sqlite3_stmt *s);                             /* steps a statement without rows and resets it; SQLite's code */
+bool store_prepare(struct link *l, sqlite3_stmt **out, struct err *e, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+int store_run(sqlite3_stmt *s); /* steps a statement without rows and resets it; SQLite's code */
 /* Makes or changes a topic in a transaction of its own. The writer (or nobody else yet). */
 int store_topic(struct local *b, const char *name, int64_t partitions, const struct topic_config *settings);
 struct topic *topic_find(struct local *b, struct str name); /* the writer freely, others under topics_lock */
@@ -196,12 +201,12 @@ bool wal_check(const char *file, struct err *e);
 /* ---- broker_local_writer.c ---- */
 
 void *local_writer(void *b);
-void local_wake_writer(struct local *b);                    /* with queue_lock held */
-void local_touch(struct local *b, struct partition *p);    /* the open transaction changes it */
+void local_wake_writer(struct local *b);                /* with queue_lock held */
+void local_touch(struct local *b, struct partition *p); /* the open transaction changes it */
 
 /* ---- broker_local_retain.c ---- */
 
-int local_retain(struct local *b);                          /* one step inside the open transaction; SQLite's code */
+int local_retain(struct local *b); /* one step inside the open transaction; SQLite's code */
 
 /* ---- broker_local_consumer.c: behind broker_local ---- */
 
@@ -212,4 +217,5 @@ void local_commit(struct consumer *c, struct place p, int64_t next);
 void local_leave(struct consumer *c);
 /* Waits until positions that were asked for are durable, at most `limit`. */
 void local_wait_positions(struct local_consumer *c, struct duration limit);
-bool local_tail(struct broker *b, const char *topic, int64_t most, void (*each)(void *, const struct record *), void *ctx, struct err *e);
+bool local_tail(struct broker *b, const char *topic, int64_t most, void (*each)(void *, const struct record *),
+                void *ctx, struct err *e);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A record as the bytes of one row of the embedded log, with a checksum over all of it and its place in time.
  *
- *   version 1 | flags | timestamp 8 | [key length, key] | header count | { name length, name, value length + 1, value } | value | crc32
+ *   version 1 | flags | timestamp 8 | [key length, key] | header count | { name length, name, value length + 1, value }
+ *   | value | crc32
  *
  * Lengths are base-128 numbers, fixed numbers little-endian; the value's length is what remains. */
 #include <stdlib.h>
@@ -93,12 +94,15 @@ void record_seal(unsigned char *blob, size_t size, uint32_t crc, int64_t offset,
 
 /* ---- back from bytes ---- */
 
-struct owned {                      /* a record, then its headers, then the topic's name and the blob */
+struct owned { /* a record, then its headers, then the topic's name and the blob */
     struct record r;
     struct header headers[];
 };
 
-struct cursor { const unsigned char *p, *end; bool bad; };
+struct cursor {
+    const unsigned char *p, *end;
+    bool bad;
+};
 
 static uint64_t number_get(struct cursor *c)
 {
@@ -143,7 +147,7 @@ static bool header_count_of(struct str blob, size_t *count)
         bytes_get(&c, number_get(&c));
     uint64_t n = number_get(&c);
     *count = (size_t)n;
-    return !c.bad && n <= (uint64_t)(c.end - c.p) / 2;      /* a header takes at least two bytes */
+    return !c.bad && n <= (uint64_t)(c.end - c.p) / 2; /* a header takes at least two bytes */
 }
 
 static bool blob_whole(struct str blob, int64_t offset, int64_t stored, struct err *e)
@@ -159,7 +163,8 @@ static bool blob_whole(struct str blob, int64_t offset, int64_t stored, struct e
     return true;
 }
 
-struct record *record_decode(struct str blob, struct str topic, int32_t partition, int64_t offset, int64_t stored, struct err *e)
+struct record *record_decode(struct str blob, struct str topic, int32_t partition, int64_t offset, int64_t stored,
+                             struct err *e)
 {
     size_t count;
     if (!blob_whole(blob, offset, stored, e))
@@ -185,10 +190,15 @@ struct record *record_decode(struct str blob, struct str topic, int32_t partitio
         err_set(e, "malformed");
         return NULL;
     }
-    o->r = (struct record){ .topic = { name, topic.n }, .partition = partition, .offset = offset,
-                            .timestamp_ms = (int64_t)fixed_get((const unsigned char *)copy + 2, 8), .key = key,
+    o->r = (struct record){ .topic = { name, topic.n },
+                            .partition = partition,
+                            .offset = offset,
+                            .timestamp_ms = (int64_t)fixed_get((const unsigned char *)copy + 2, 8),
+                            .key = key,
                             .value = copy[1] & HAS_VALUE ? value : STR_ABSENT,
-                            .headers = o->headers, .header_count = count, .release = owned_free };
+                            .headers = o->headers,
+                            .header_count = count,
+                            .release = owned_free };
     return &o->r;
 }
 

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* Retention of the embedded log: rows past their age or size, or finished by the one group they are for, leave from the front, a
- * bounded step with each group of publications. */
+/* Retention of the embedded log: rows past their age or size, or finished by the one group they are for, leave from
+ * the front, a bounded step with each group of publications. */
 #include "bridge/broker/local/private.h"
 
-enum { RETENTION_MS = 1000, RETENTION_ROWS = 1024 };        /* how often; most rows per commit */
+enum { RETENTION_MS = 1000, RETENTION_ROWS = 1024 }; /* how often; most rows per commit */
 
-/* Everything before this offset was finished by the group that the topic is for; 0: nothing, or there is no such group. */
+/* Everything before this offset was finished by the group that the topic is for; 0: nothing, or there is no such
+ * group. */
 static int64_t consumed(struct local *b, const struct partition *p)
 {
     sqlite3_stmt *s = NULL;
     int64_t next = 0;
-    if (!p->topic->consumed_by || !store_prepare(&b->link, &s, NULL, "SELECT next FROM position WHERE grp=?1 AND part=%lld", (long long)p->id))
+    if (!p->topic->consumed_by
+        || !store_prepare(&b->link, &s, NULL, "SELECT next FROM position WHERE grp=?1 AND part=%lld", (long long)p->id))
         return 0;
     sqlite3_bind_text(s, 1, p->topic->consumed_by, -1, SQLITE_STATIC);
     if (sqlite3_step(s) == SQLITE_ROW)
@@ -28,12 +30,14 @@ static int expired(struct local *b, struct partition *p, int room, int64_t *byte
     int64_t oldest = t->retention.ms > 0 ? clock_wall_ms() - t->retention.ms : INT64_MIN;
     int64_t least = t->retention_bytes.n > 0 ? p->bytes - t->retention_bytes.n : INT64_MIN;
     int64_t done = consumed(b, p);
-    if (!store_prepare(&b->link, &s, NULL, "SELECT stored, bytes, offset FROM log_%lld ORDER BY offset LIMIT %d", (long long)p->id, room)) {
+    if (!store_prepare(&b->link, &s, NULL, "SELECT stored, bytes, offset FROM log_%lld ORDER BY offset LIMIT %d",
+                       (long long)p->id, room)) {
         *rc = sqlite3_errcode(b->link.db);
         return 0;
     }
-    while (sqlite3_step(s) == SQLITE_ROW &&
-           (sqlite3_column_int64(s, 0) < oldest || sqlite3_column_int64(s, 1) <= least || sqlite3_column_int64(s, 2) < done)) {
+    while (sqlite3_step(s) == SQLITE_ROW
+           && (sqlite3_column_int64(s, 0) < oldest || sqlite3_column_int64(s, 1) <= least
+               || sqlite3_column_int64(s, 2) < done)) {
         *bytes = sqlite3_column_int64(s, 1);
         count++;
     }
@@ -53,7 +57,8 @@ static int retain_partition(struct local *b, struct partition *p, int *room)
     atomic_store(&p->start, start);
     local_touch(b, p);
     sqlite3_stmt *s = NULL;
-    if (!store_prepare(&b->link, &s, NULL, "DELETE FROM log_%lld WHERE offset < %lld", (long long)p->id, (long long)start))
+    if (!store_prepare(&b->link, &s, NULL, "DELETE FROM log_%lld WHERE offset < %lld", (long long)p->id,
+                       (long long)start))
         return sqlite3_errcode(b->link.db);
     rc = store_run(s);
     sqlite3_finalize(s);

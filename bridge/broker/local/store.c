@@ -106,7 +106,8 @@ static int write_schema(sqlite3 *db)
     if (rc == SQLITE_OK)
         rc = run_sql(db, "PRAGMA synchronous=FULL");
     if (rc == SQLITE_OK)
-        rc = run_sql(db, "BEGIN; %s PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT", schema, LOCAL_APPLICATION, LOCAL_VERSION);
+        rc = run_sql(db, "BEGIN; %s PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT", schema,
+                     LOCAL_APPLICATION, LOCAL_VERSION);
     return rc;
 }
 
@@ -155,15 +156,20 @@ static bool check_file(struct local *b, struct err *e)
         bool orphan = stat(wal, &st) == 0 && st.st_size > 0;
         sqlite3_free(wal);
         if (orphan)
-            return err_set(e, "broker.path: \"%s\" is missing, but its write-ahead log \"%s-wal\" is there and holds events: "
-                           "put the file back, or move the -wal away to begin with an empty log", b->file, b->file);
+            return err_set(
+                e,
+                "broker.path: \"%s\" is missing, but its write-ahead log \"%s-wal\" is there and holds events: "
+                "put the file back, or move the -wal away to begin with an empty log",
+                b->file, b->file);
         return create_file(b, e);
     }
     if (!S_ISREG(st.st_mode))
         return err_set(e, "broker.path: \"%s\" is not a regular file", b->file);
     if (st.st_size == 0)
-        return err_set(e, "broker.path: \"%s\" is empty (cut to 0 bytes), so its events are gone: "
-                       "restore it from a backup, or move it and its -wal away to begin with an empty log", b->file);
+        return err_set(e,
+                       "broker.path: \"%s\" is empty (cut to 0 bytes), so its events are gone: "
+                       "restore it from a backup, or move it and its -wal away to begin with an empty log",
+                       b->file);
     return wal_check(b->file, e);
 }
 
@@ -171,24 +177,33 @@ static bool refuse(struct local *b, struct err *e)
 {
     int rc = sqlite3_errcode(b->link.db);
     if (rc == SQLITE_NOTADB)
-        return err_set(e, "broker.path: \"%s\" is not a log of Aqueduct (not a SQLite database): move it away, or choose another folder", b->file);
+        return err_set(
+            e,
+            "broker.path: \"%s\" is not a log of Aqueduct (not a SQLite database): move it away, or choose another folder",
+            b->file);
     if (rc == SQLITE_CORRUPT)
-        return err_set(e, "broker.path: \"%s\" is damaged (%s): restore it from a backup, save what can be read with "
-                       "`sqlite3 FILE .recover`, or move it away to begin with an empty log", b->file, sqlite3_errmsg(b->link.db));
+        return err_set(e,
+                       "broker.path: \"%s\" is damaged (%s): restore it from a backup, save what can be read with "
+                       "`sqlite3 FILE .recover`, or move it away to begin with an empty log",
+                       b->file, sqlite3_errmsg(b->link.db));
     return err_set(e, "broker.path: \"%s\": %s", b->file ? b->file : ":memory:", sqlite3_errmsg(b->link.db));
 }
 
 static bool check_identity(struct local *b, struct err *e)
 {
     int64_t application, version;
-    if (!number_of(b->link.db, &application, "PRAGMA application_id") || !number_of(b->link.db, &version, "PRAGMA user_version"))
+    if (!number_of(b->link.db, &application, "PRAGMA application_id")
+        || !number_of(b->link.db, &version, "PRAGMA user_version"))
         return refuse(b, e);
     if (application != LOCAL_APPLICATION)
-        return err_set(e, "broker.path: \"%s\" is a SQLite database of another program (application_id %lld): choose another folder",
-                       b->file, (long long)application);
+        return err_set(
+            e,
+            "broker.path: \"%s\" is a SQLite database of another program (application_id %lld): choose another folder",
+            b->file, (long long)application);
     if (version != LOCAL_VERSION)
-        return err_set(e, "broker.path: \"%s\" has format %lld, this Aqueduct knows format %d: use the version that wrote it",
-                       b->file, (long long)version, LOCAL_VERSION);
+        return err_set(
+            e, "broker.path: \"%s\" has format %lld, this Aqueduct knows format %d: use the version that wrote it",
+            b->file, (long long)version, LOCAL_VERSION);
     return true;
 }
 
@@ -204,8 +219,11 @@ static bool check_tables(struct local *b, struct err *e)
         const char *said = ok ? (const char *)sqlite3_column_text(s, 0) : sqlite3_errmsg(b->link.db);
         ok = ok && strcmp(said, "ok") == 0;
         if (!ok)
-            err_set(e, "broker.path: \"%s\" is damaged (table %s: %s): restore it from a backup, save what can be read with "
-                    "`sqlite3 FILE .recover`, or move it away to begin with an empty log", b->file, tables[i], said);
+            err_set(
+                e,
+                "broker.path: \"%s\" is damaged (table %s: %s): restore it from a backup, save what can be read with "
+                "`sqlite3 FILE .recover`, or move it away to begin with an empty log",
+                b->file, tables[i], said);
         sqlite3_finalize(s);
         if (!ok)
             return false;
@@ -221,7 +239,8 @@ bool topic_name_ok(struct str name)
         return false;
     for (size_t i = 0; i < name.n; i++) {
         char c = name.at[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-'))
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_'
+              || c == '-'))
             return false;
     }
     return true;
@@ -289,8 +308,10 @@ static void set_place(struct partition *p, int64_t start, int64_t end, int64_t b
 static bool load_place(struct local *b, struct partition *p, int64_t base, int64_t base_bytes, struct err *e)
 {
     sqlite3_stmt *s = NULL;
-    if (!store_prepare(&b->link, &s, e, "SELECT (SELECT min(offset) FROM log_%lld), offset, bytes FROM log_%lld ORDER BY offset DESC LIMIT 1",
-                       (long long)p->id, (long long)p->id))
+    if (!store_prepare(
+            &b->link, &s, e,
+            "SELECT (SELECT min(offset) FROM log_%lld), offset, bytes FROM log_%lld ORDER BY offset DESC LIMIT 1",
+            (long long)p->id, (long long)p->id))
         return refuse(b, e);
     int rc = sqlite3_step(s);
     int64_t first = base;
@@ -303,8 +324,9 @@ static bool load_place(struct local *b, struct partition *p, int64_t base, int64
     if (sqlite3_finalize(s) != SQLITE_OK)
         return refuse(b, e);
     if (first != base)
-        return err_set(e, "broker.path: \"%s\" is damaged: %s/%d begins at offset %lld instead of %lld: restore it from a backup",
-                       b->file, p->topic->name, (int)p->number, (long long)first, (long long)base);
+        return err_set(
+            e, "broker.path: \"%s\" is damaged: %s/%d begins at offset %lld instead of %lld: restore it from a backup",
+            b->file, p->topic->name, (int)p->number, (long long)first, (long long)base);
     return true;
 }
 
@@ -315,7 +337,9 @@ static bool load_partitions(struct local *b, sqlite3_stmt *s, struct err *e)
         struct str name = { (const char *)sqlite3_column_text(s, 1), (size_t)sqlite3_column_bytes(s, 1) };
         struct topic *t = name.at ? topic_find(b, name) : NULL;
         if (!t || sqlite3_column_int64(s, 2) != t->part_count)
-            return err_set(e, "broker.path: \"%s\" is damaged: its list of partitions has holes: restore it from a backup", b->file);
+            return err_set(e,
+                           "broker.path: \"%s\" is damaged: its list of partitions has holes: restore it from a backup",
+                           b->file);
         struct partition *p = add_partition(b, t, sqlite3_column_int64(s, 0));
         if (!load_place(b, p, sqlite3_column_int64(s, 3), sqlite3_column_int64(s, 4), e))
             return false;
@@ -329,7 +353,9 @@ static bool load_topic_rows(struct local *b, sqlite3_stmt *s, struct err *e)
     while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
         struct str name = { (const char *)sqlite3_column_text(s, 0), (size_t)sqlite3_column_bytes(s, 0) };
         if (!name.at || !topic_name_ok(name))
-            return err_set(e, "broker.path: \"%s\" is damaged: it lists a topic with an impossible name: restore it from a backup", b->file);
+            return err_set(
+                e, "broker.path: \"%s\" is damaged: it lists a topic with an impossible name: restore it from a backup",
+                b->file);
         struct topic *t = add_topic(b, name);
         set_limits(b, t, (struct duration){ sqlite3_column_int64(s, 1) }, (struct bytes){ sqlite3_column_int64(s, 2) });
     }
@@ -339,17 +365,21 @@ static bool load_topic_rows(struct local *b, sqlite3_stmt *s, struct err *e)
 static bool load_topics(struct local *b, struct err *e)
 {
     sqlite3_stmt *topics = NULL, *parts = NULL;
-    bool ok = (store_prepare(&b->link, &topics, e, "SELECT name, retention, retention_bytes FROM topic") || refuse(b, e))
-        && load_topic_rows(b, topics, e)
-        && (store_prepare(&b->link, &parts, e, "SELECT id, topic, number, base, base_bytes FROM partition ORDER BY topic, number") || refuse(b, e))
-        && load_partitions(b, parts, e);
+    bool ok = (store_prepare(&b->link, &topics, e, "SELECT name, retention, retention_bytes FROM topic")
+               || refuse(b, e))
+              && load_topic_rows(b, topics, e)
+              && (store_prepare(&b->link, &parts, e,
+                                "SELECT id, topic, number, base, base_bytes FROM partition ORDER BY topic, number")
+                  || refuse(b, e))
+              && load_partitions(b, parts, e);
     sqlite3_finalize(topics);
     sqlite3_finalize(parts);
     return ok;
 }
 
 /* Creates what is missing of a topic; SQLite's code. Inside a transaction. The name was checked: it needs no quoting. */
-static int write_topic(struct local *b, const char *name, int32_t have, int64_t want, const struct topic_config *settings)
+static int write_topic(struct local *b, const char *name, int32_t have, int64_t want,
+                       const struct topic_config *settings)
 {
     sqlite3 *db = b->link.db;
     int rc = run_sql(db, "INSERT OR IGNORE INTO topic VALUES('%s', 0, 0)", name);
@@ -359,8 +389,10 @@ static int write_topic(struct local *b, const char *name, int32_t have, int64_t 
     for (int64_t n = have; n < want && rc == SQLITE_OK; n++) {
         rc = run_sql(db, "INSERT INTO partition(topic, number) VALUES('%s', %lld)", name, (long long)n);
         if (rc == SQLITE_OK)
-            rc = run_sql(db, "CREATE TABLE log_%lld(offset INTEGER PRIMARY KEY, stored INTEGER NOT NULL, bytes INTEGER NOT NULL, record BLOB NOT NULL)",
-                         (long long)sqlite3_last_insert_rowid(db));
+            rc = run_sql(
+                db,
+                "CREATE TABLE log_%lld(offset INTEGER PRIMARY KEY, stored INTEGER NOT NULL, bytes INTEGER NOT NULL, record BLOB NOT NULL)",
+                (long long)sqlite3_last_insert_rowid(db));
     }
     return rc;
 }
@@ -369,7 +401,8 @@ static int write_topic(struct local *b, const char *name, int32_t have, int64_t 
 static int add_written_partitions(struct local *b, struct topic *t)
 {
     sqlite3_stmt *s = NULL;
-    if (!store_prepare(&b->link, &s, NULL, "SELECT id FROM partition WHERE topic='%s' AND number>=%d ORDER BY number", t->name, (int)t->part_count))
+    if (!store_prepare(&b->link, &s, NULL, "SELECT id FROM partition WHERE topic='%s' AND number>=%d ORDER BY number",
+                       t->name, (int)t->part_count))
         return sqlite3_errcode(b->link.db);
     while (sqlite3_step(s) == SQLITE_ROW)
         set_place(add_partition(b, t, sqlite3_column_int64(s, 0)), 0, 0, 0);
@@ -382,7 +415,9 @@ int store_topic(struct local *b, const char *name, int64_t partitions, const str
     int32_t have = t ? t->part_count : 0;
     if (t && settings)
         set_consumed_by(b, t, settings->consumed_by);
-    if (t && partitions <= have && (!settings || (settings->retention.ms == t->retention.ms && settings->retention_bytes.n == t->retention_bytes.n)))
+    if (t && partitions <= have
+        && (!settings
+            || (settings->retention.ms == t->retention.ms && settings->retention_bytes.n == t->retention_bytes.n)))
         return SQLITE_OK;
     link_lock(&b->link);
     int rc = run_sql(b->link.db, "BEGIN IMMEDIATE");
@@ -419,13 +454,19 @@ static bool open_writer(struct local *b, struct err *e)
         return err_set(e, "broker.path: \"%s\" cannot be written: give this user the right to write it", b->file);
     if (b->file ? !check_identity(b, e) : write_schema(db) != SQLITE_OK)
         return b->file ? false : refuse(b, e);
-    if (run_sql(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=%d;"
-                    "PRAGMA cache_size=-%d; PRAGMA temp_store=MEMORY; PRAGMA max_page_count=%lld",
-                64 << 20, WRITER_CACHE_KIB, pages > 0 ? (long long)pages : 4294967294LL) != SQLITE_OK)
+    if (run_sql(
+            db,
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=%d;"
+            "PRAGMA cache_size=-%d; PRAGMA temp_store=MEMORY; PRAGMA max_page_count=%lld",
+            64 << 20, WRITER_CACHE_KIB, pages > 0 ? (long long)pages : 4294967294LL)
+        != SQLITE_OK)
         return refuse(b, e);
     int64_t wal = 0, busy = 0;
     if (b->file && (!number_of(db, &wal, "SELECT journal_mode='wal' FROM pragma_journal_mode") || !wal))
-        return err_set(e, "broker.path: \"%s\" cannot be used with a write-ahead log: its file system does not share memory between processes", b->file);
+        return err_set(
+            e,
+            "broker.path: \"%s\" cannot be used with a write-ahead log: its file system does not share memory between processes",
+            b->file);
     /* Each start begins with an empty write-ahead log: wal_check counts on it. */
     if (b->file && !number_of(db, &busy, "PRAGMA wal_checkpoint(TRUNCATE)"))
         return refuse(b, e);
@@ -436,11 +477,11 @@ static bool prepare_statements(struct local *b, struct err *e)
 {
     struct link *l = &b->link;
     return store_prepare(l, &b->begin, e, "BEGIN IMMEDIATE") && store_prepare(l, &b->commit, e, "COMMIT")
-        && store_prepare(l, &b->rollback, e, "ROLLBACK")
-        && store_prepare(l, &b->set_state, e, "INSERT OR REPLACE INTO state VALUES(?1, ?2, ?3, ?4)")
-        && store_prepare(l, &b->forget_state, e, "DELETE FROM state WHERE source=?1 AND key=?2")
-        && store_prepare(l, &b->set_position, e, "INSERT OR REPLACE INTO position VALUES(?1, ?2, ?3)")
-        && store_prepare(l, &b->set_base, e, "UPDATE partition SET base=?2, base_bytes=?3 WHERE id=?1");
+           && store_prepare(l, &b->rollback, e, "ROLLBACK")
+           && store_prepare(l, &b->set_state, e, "INSERT OR REPLACE INTO state VALUES(?1, ?2, ?3, ?4)")
+           && store_prepare(l, &b->forget_state, e, "DELETE FROM state WHERE source=?1 AND key=?2")
+           && store_prepare(l, &b->set_position, e, "INSERT OR REPLACE INTO position VALUES(?1, ?2, ?3)")
+           && store_prepare(l, &b->set_base, e, "UPDATE partition SET base=?2, base_bytes=?3 WHERE id=?1");
 }
 
 bool store_open(struct local *b, struct err *e)
@@ -470,7 +511,8 @@ static void free_topics(struct local *b)
 
 void store_close(struct local *b)
 {
-    sqlite3_stmt *all[] = { b->begin, b->commit, b->rollback, b->set_state, b->forget_state, b->set_position, b->set_base };
+    sqlite3_stmt *all[] = { b->begin,        b->commit,       b->rollback, b->set_state,
+                            b->forget_state, b->set_position, b->set_base };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         sqlite3_finalize(all[i]);
     free_topics(b);

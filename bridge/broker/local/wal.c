@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Is the log's write-ahead log whole? SQLite itself stops without a word at the first frame that does not check, and so drops
- * every commit behind it.
+/* Is the log's write-ahead log whole? SQLite itself stops without a word at the first frame that does not check, and so
+ * drops every commit behind it.
  *
- * A commit is synced before the next one begins, so a crash can tear the last commit and no other. Frames chain their
- * checksums from the frame before, as it says itself; so commits behind a bad frame can still be recognised, and more than one
- * of them means damage, not a crash. Each start begins an empty write-ahead log (store_open), so nothing older is mixed in. */
+ * A commit is synced before the next one begins, so a crash can tear the last commit and no other. Frames chain
+ * their checksums from the frame before, as it says itself; so commits behind a bad frame can still be recognised,
+ * and more than one of them means damage, not a crash. Each start begins an empty write-ahead log (store_open), so
+ * nothing older is mixed in. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,16 +15,24 @@
 #include "bridge/lib/mem.h"
 #include "bridge/broker/local/private.h"
 
-enum { HEADER = 32, FRAME_HEADER = 24, FRAME = FRAME_HEADER + LOCAL_PAGE, MAGIC = 0x377f0682, LOCK_PAGE = 0x40000000 / LOCAL_PAGE + 1 };
+enum {
+    HEADER = 32,
+    FRAME_HEADER = 24,
+    FRAME = FRAME_HEADER + LOCAL_PAGE,
+    MAGIC = 0x377f0682,
+    LOCK_PAGE = 0x40000000 / LOCAL_PAGE + 1
+};
 
-struct sum { uint32_t a, b; };
+struct sum {
+    uint32_t a, b;
+};
 
 struct scan {
     int wal;
-    bool big_endian;            /* of the checksum's words */
+    bool big_endian; /* of the checksum's words */
     unsigned char salt[8];
-    uint32_t have, want;        /* pages in the main file; pages it says it has */
-    bool *found;                /* per page behind `have`: is it in the write-ahead log? */
+    uint32_t have, want; /* pages in the main file; pages it says it has */
+    bool *found;         /* per page behind `have`: is it in the write-ahead log? */
 };
 
 static uint32_t get32(const unsigned char *p)
@@ -81,7 +90,8 @@ static bool frame_checks(const struct scan *s, const unsigned char *frame, struc
     *before = stored_sum(frame + 16);
     if (!is_ours(s, frame))
         return false;
-    return sum_is(sum_add(sum_add(sum, frame, 8, s->big_endian), frame + FRAME_HEADER, LOCAL_PAGE, s->big_endian), frame + 16);
+    return sum_is(sum_add(sum_add(sum, frame, 8, s->big_endian), frame + FRAME_HEADER, LOCAL_PAGE, s->big_endian),
+                  frame + 16);
 }
 
 static void note_page(struct scan *s, uint32_t page)
@@ -112,8 +122,10 @@ static int commits_behind_break(struct scan *s, struct sum before)
 
 static bool damaged(const char *file, const char *what, struct err *e)
 {
-    return err_set(e, "broker.path: \"%s\" is damaged (%s): restore the folder from a backup, save what can be read with "
-                   "`sqlite3 FILE .recover`, or move it away to begin with an empty log", file, what);
+    return err_set(e,
+                   "broker.path: \"%s\" is damaged (%s): restore the folder from a backup, save what can be read with "
+                   "`sqlite3 FILE .recover`, or move it away to begin with an empty log",
+                   file, what);
 }
 
 static bool scan_wal(struct scan *s, const char *file, struct err *e)
@@ -130,7 +142,8 @@ static bool scan_wal(struct scan *s, const char *file, struct err *e)
         return damaged(file, "the head of its write-ahead log does not check", e);
     }
     memcpy(s->salt, h + 16, sizeof s->salt);
-    return commits_behind_break(s, sum) < 2 || damaged(file, "its write-ahead log has a bad place with commits behind it", e);
+    return commits_behind_break(s, sum) < 2
+           || damaged(file, "its write-ahead log has a bad place with commits behind it", e);
 }
 
 /* A page that the main file lacks must be in the write-ahead log: a checkpoint was cut short. Else the file was. */
@@ -156,7 +169,8 @@ static bool read_sizes(struct scan *s, const char *file, struct err *e)
     }
     /* What is no SQLite database at all is SQLite's to say. */
     unsigned char magic[16];
-    if (read_at(fd, magic, sizeof magic, 0) && memcmp(magic, "SQLite format 3", sizeof magic) == 0 && read_at(fd, size, sizeof size, 28))
+    if (read_at(fd, magic, sizeof magic, 0) && memcmp(magic, "SQLite format 3", sizeof magic) == 0
+        && read_at(fd, size, sizeof size, 28))
         s->want = get32(size);
     close(fd);
     s->have = (uint32_t)(st.st_size / LOCAL_PAGE);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The embedded log's one writer: takes what is queued, commits it as a group, tells everybody; retention, checkpoints, failures.
+/* The embedded log's one writer: takes what is queued, commits it as a group, tells everybody; retention, checkpoints,
+ * failures.
  *
  *              disk full, log too large                     write possible again (probe, once a second)
  *   READY  ------------------------------> BLOCKED  ------------------------------------------------> READY
  *     \______________ write or fsync failed, file damaged or gone ______________> FAILED (until restart)
  *
- * A publication gets its outcome only after the COMMIT that holds it returned, or was rolled back. After a failed fsync nobody
- * knows what the disk holds, so nothing is written any more. */
+ * A publication gets its outcome only after the COMMIT that holds it returned, or was rolled back. After a failed
+ * fsync nobody knows what the disk holds, so nothing is written any more. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,17 +20,20 @@
 #include "bridge/broker/local/private.h"
 
 enum {
-    GROUP_RECORDS = 1024, GROUP_BYTES = 4 << 20,        /* most of one commit */
-    SLEEP_MS = 1000,                                    /* longest sleep when something is due at some time */
-    PROBE_MS = 1000, PROBE_BYTES = 65536,
-    CHECKPOINT_PAGES = 1000, CHECKPOINT_LATE = 2000,    /* when there is time; even when there is none */
+    GROUP_RECORDS = 1024,
+    GROUP_BYTES = 4 << 20, /* most of one commit */
+    SLEEP_MS = 1000,       /* longest sleep when something is due at some time */
+    PROBE_MS = 1000,
+    PROBE_BYTES = 65536,
+    CHECKPOINT_PAGES = 1000,
+    CHECKPOINT_LATE = 2000, /* when there is time; even when there is none */
 };
 
 struct batch {
     struct pub *first;
     size_t count;
     struct topic_request *request;
-    bool idle, last;        /* nothing is queued behind it; the broker closes */
+    bool idle, last; /* nothing is queued behind it; the broker closes */
 };
 
 /* ---- the queue ---- */
@@ -86,7 +90,9 @@ static struct batch take(struct local *b)
     struct pub **end = &b->first;
     size_t records = 0, bytes = 0;
     g.first = b->first;
-    while (*end && (g.count == 0 || (records + (*end)->item_count <= GROUP_RECORDS && bytes + (*end)->bytes <= GROUP_BYTES))) {
+    while (
+        *end
+        && (g.count == 0 || (records + (*end)->item_count <= GROUP_RECORDS && bytes + (*end)->bytes <= GROUP_BYTES))) {
         records += (*end)->item_count;
         bytes += (*end)->bytes;
         g.count++;
@@ -120,7 +126,10 @@ static void settled(struct local *b, size_t count)
 
 static void refuse(struct local *b, struct pub *p, const char *why)
 {
-    metric_add(p->refused ? b->refused_invalid : atomic_load(&b->status) == LOCAL_FAILED ? b->refused_failed : b->refused_full, 1);
+    metric_add(p->refused                                ? b->refused_invalid
+               : atomic_load(&b->status) == LOCAL_FAILED ? b->refused_failed
+                                                         : b->refused_full,
+               1);
     p->done(p->ctx, p->tag, p->refused ? OUTCOME_INVALID : OUTCOME_UNAVAILABLE, p->refused ? p->why : why);
     free(p);
 }
@@ -151,7 +160,8 @@ static void set_status(struct local *b, enum local_status status, const char *wh
     b->probe_due = status == LOCAL_BLOCKED ? clock_mono_ms() + PROBE_MS : INT64_MAX;
 }
 
-/* What the system said to the last failed call on the write-ahead log; sqlite3_system_errno forgets it when a COMMIT fails. */
+/* What the system said to the last failed call on the write-ahead log; sqlite3_system_errno forgets it when a COMMIT
+ * fails. */
 static int last_errno(sqlite3 *db)
 {
     sqlite3_file *wal = NULL;
@@ -169,7 +179,8 @@ static bool may_pass(sqlite3 *db, int rc)
 {
     int cause = last_errno(db);
     if ((rc & 0xff) == SQLITE_IOERR)
-        return sqlite3_extended_errcode(db) == SQLITE_IOERR_WRITE && (cause == ENOSPC || cause == EDQUOT || cause == EFBIG);
+        return sqlite3_extended_errcode(db) == SQLITE_IOERR_WRITE
+               && (cause == ENOSPC || cause == EDQUOT || cause == EFBIG);
     return rc == SQLITE_FULL || rc == SQLITE_BUSY || rc == SQLITE_LOCKED || rc == SQLITE_NOMEM;
 }
 
@@ -183,7 +194,8 @@ static void failed(struct local *b, int rc, const char *doing)
         if (rc == SQLITE_BUSY || rc == SQLITE_LOCKED)
             snprintf(what, sizeof what, "%s: locked by another program, cannot %s", where, doing);
         if (atomic_load(&b->status) == LOCAL_READY)
-            LOG(ERROR, "broker takes no events", LOG_C("file", where), LOG_C("doing", doing), LOG_C("cause", sqlite3_errmsg(db)));
+            LOG(ERROR, "broker takes no events", LOG_C("file", where), LOG_C("doing", doing),
+                LOG_C("cause", sqlite3_errmsg(db)));
         set_status(b, LOCAL_BLOCKED, what, sqlite3_errmsg(db));
         return;
     }
@@ -211,7 +223,8 @@ static bool files_are_there(struct local *b)
 
 static bool pub_refuse(struct pub *p, struct str topic, const char *what)
 {
-    snprintf(p->why, sizeof p->why, "topic \"%.*s\": %s", (int)(topic.n < 64 ? topic.n : 64), topic.at ? topic.at : "", what);
+    snprintf(p->why, sizeof p->why, "topic \"%.*s\": %s", (int)(topic.n < 64 ? topic.n : 64), topic.at ? topic.at : "",
+             what);
     return p->refused = true;
 }
 
@@ -283,7 +296,8 @@ static void untouch_all(struct local *b)
 static int insert_record(struct local *b, struct item *i, int64_t now)
 {
     struct partition *p = i->to;
-    if (!p->insert && !store_prepare(&b->link, &p->insert, NULL, "INSERT INTO log_%lld VALUES(?1, ?2, ?3, ?4)", (long long)p->id))
+    if (!p->insert
+        && !store_prepare(&b->link, &p->insert, NULL, "INSERT INTO log_%lld VALUES(?1, ?2, ?3, ?4)", (long long)p->id))
         return sqlite3_errcode(b->link.db);
     record_seal(i->blob, i->size, i->crc, p->next, now);
     sqlite3_bind_int64(p->insert, 1, p->next);
@@ -424,7 +438,8 @@ static void wake_consumers(struct local *b)
 
 static void checkpoint(struct local *b, bool idle)
 {
-    if (!b->file || b->wal_pages < b->checkpoint_at || (!idle && b->wal_pages < b->checkpoint_at + CHECKPOINT_LATE - CHECKPOINT_PAGES))
+    if (!b->file || b->wal_pages < b->checkpoint_at
+        || (!idle && b->wal_pages < b->checkpoint_at + CHECKPOINT_LATE - CHECKPOINT_PAGES))
         return;
     int64_t began = clock_mono_us();
     crash_point("local-checkpoint");
@@ -440,7 +455,7 @@ static int note_wal(void *ctx, sqlite3 *db, const char *name, int pages)
     struct local *b = ctx;
     (void)db;
     (void)name;
-    if (pages < b->wal_pages)           /* it began anew after a complete checkpoint */
+    if (pages < b->wal_pages) /* it began anew after a complete checkpoint */
         b->checkpoint_at = CHECKPOINT_PAGES;
     b->wal_pages = pages;
     return SQLITE_OK;
@@ -483,7 +498,7 @@ static void write_batch(struct local *b, struct batch *g)
         return;
     }
     if (positions)
-        atomic_store(&b->positions_due, INT64_MAX);         /* before wanted is read: see local_commit */
+        atomic_store(&b->positions_due, INT64_MAX); /* before wanted is read: see local_commit */
     int rc = transaction(b, g, positions, retention);
     if (rc == SQLITE_OK && !files_are_there(b))
         rc = SQLITE_IOERR;
@@ -536,7 +551,8 @@ static void answer(struct local *b, struct topic_request *r)
     if (!r)
         return;
     int rc = SQLITE_OK;
-    if (atomic_load(&b->status) == LOCAL_READY && (rc = store_topic(b, r->topic->name, r->topic->partitions, r->topic)) != SQLITE_OK)
+    if (atomic_load(&b->status) == LOCAL_READY
+        && (rc = store_topic(b, r->topic->name, r->topic->partitions, r->topic)) != SQLITE_OK)
         failed(b, rc, "create a topic");
     r->ok = atomic_load(&b->status) == LOCAL_READY;
     if (!r->ok) {

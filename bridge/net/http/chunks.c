@@ -9,8 +9,20 @@ enum { TRAILER_BYTES = 8 * 1024, BAD = -400, TOO_BIG = -413 };
  *                                                   v
  *                        TRAILER_START -> TRAILER_NAME -> TRAILER_VALUE -> TRAILER_LF -> TRAILER_START -> END_LF -> DONE */
 enum state {
-    SIZE_FIRST, SIZE, SPACE, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF,
-    TRAILER_START, TRAILER_NAME, TRAILER_VALUE, TRAILER_LF, END_LF, DONE,
+    SIZE_FIRST,
+    SIZE,
+    SPACE,
+    EXTENSION,
+    SIZE_LF,
+    DATA,
+    DATA_CR,
+    DATA_LF,
+    TRAILER_START,
+    TRAILER_NAME,
+    TRAILER_VALUE,
+    TRAILER_LF,
+    END_LF,
+    DONE,
 };
 
 static int hex_value(char c)
@@ -49,7 +61,7 @@ static int size_line(struct http1_chunks *c, char byte)
     if (byte == ';')
         return EXTENSION;
     if (byte == ' ' || byte == '\t')
-        return SPACE;                   /* allowed before ';' only */
+        return SPACE; /* allowed before ';' only */
     return byte == '\r' && c->state == SIZE ? SIZE_LF : BAD;
 }
 
@@ -81,22 +93,20 @@ static int size_known(struct http1_chunks *c, int64_t max_body)
 static int framing_byte(struct http1_chunks *c, char byte, int64_t max_body)
 {
     switch ((enum state)c->state) {
-    case SIZE_FIRST: case SIZE: case SPACE: case EXTENSION:
-        return ++c->line > HTTP1_CHUNK_LINE ? BAD : size_line(c, byte);
-    case SIZE_LF:
-        return byte == '\n' ? size_known(c, max_body) : BAD;
-    case DATA_CR:
-        return byte == '\r' ? DATA_LF : BAD;
-    case DATA_LF:
-        return byte == '\n' ? SIZE_FIRST : BAD;
-    case TRAILER_START: case TRAILER_NAME: case TRAILER_VALUE:
-        return ++c->line > TRAILER_BYTES ? BAD : trailer(c, byte);
-    case TRAILER_LF:
-        return byte == '\n' ? TRAILER_START : BAD;
-    case END_LF:
-        return byte == '\n' ? DONE : BAD;
-    case DATA: case DONE:
-        break;
+    case SIZE_FIRST:
+    case SIZE:
+    case SPACE:
+    case EXTENSION: return ++c->line > HTTP1_CHUNK_LINE ? BAD : size_line(c, byte);
+    case SIZE_LF: return byte == '\n' ? size_known(c, max_body) : BAD;
+    case DATA_CR: return byte == '\r' ? DATA_LF : BAD;
+    case DATA_LF: return byte == '\n' ? SIZE_FIRST : BAD;
+    case TRAILER_START:
+    case TRAILER_NAME:
+    case TRAILER_VALUE: return ++c->line > TRAILER_BYTES ? BAD : trailer(c, byte);
+    case TRAILER_LF: return byte == '\n' ? TRAILER_START : BAD;
+    case END_LF: return byte == '\n' ? DONE : BAD;
+    case DATA:
+    case DONE: break;
     }
     return BAD;
 }

@@ -92,15 +92,15 @@ bool http_conn_flush(struct http_conn *c)
     return !has_out(c);
 }
 
-/* All is said: shut our side and wait until the peer has read it and shuts its own. Closing at once would reset the connection
- * when there is input that nobody read, and the reset may overtake the answer. */
+/* All is said: shut our side and wait until the peer has read it and shuts its own. Closing at once would reset the
+ * connection when there is input that nobody read, and the reset may overtake the answer. */
 static void linger(struct http_conn *c)
 {
     conn_end_write(&c->io);
     http_set_state(c, HTTP_LINGER);
     http_set_due(c, DUE_LINGER);
     if (c->s->feeding == c)
-        return;                         /* which still reads what is kept, and goes on reading by itself */
+        return; /* which still reads what is kept, and goes on reading by itself */
     http_work_free(c);
     if (c->readable)
         http_later(c);
@@ -177,7 +177,8 @@ struct http_conn *http_conn_of(const struct http_server *s, uint64_t id)
     return c && id && c->id == id ? c : NULL;
 }
 
-void http_server_reply(struct http_server *s, uint64_t id, int status, const struct header *headers, size_t count, struct str body)
+void http_server_reply(struct http_server *s, uint64_t id, int status, const struct header *headers, size_t count,
+                       struct str body)
 {
     struct http_conn *c = http_conn_of(s, id);
     if (!c || c->state != HTTP_WAITING)
@@ -198,8 +199,10 @@ void http_refuse(struct http_conn *c, int status, const struct header *headers, 
 
 static void refuse(struct http_conn *c, int status)
 {
-    enum http_refused why = status == 408 ? REFUSED_TIMEOUT
-        : status == 413 || status == 414 || status == 431 ? REFUSED_SIZE : status == 503 ? REFUSED_MEMORY : REFUSED_REQUEST;
+    enum http_refused why = status == 408                                     ? REFUSED_TIMEOUT
+                            : status == 413 || status == 414 || status == 431 ? REFUSED_SIZE
+                            : status == 503                                   ? REFUSED_MEMORY
+                                                                              : REFUSED_REQUEST;
     const struct header later = { STR("Retry-After"), STR("1") };
     metric_add(c->s->refused[why], 1);
     http_refuse(c, status, &later, status == 503);
@@ -210,8 +213,12 @@ static void refuse(struct http_conn *c, int status)
 static void fill_request(const struct http_conn *c, const struct http1_head *head, struct http_request *r)
 {
     *r = (struct http_request){
-        .id = c->id, .method = head->method, .target = head->target,
-        .headers = head->headers, .header_count = head->header_count, .peer = str_of(c->peer),
+        .id = c->id,
+        .method = head->method,
+        .target = head->target,
+        .headers = head->headers,
+        .header_count = head->header_count,
+        .peer = str_of(c->peer),
     };
     struct str path = head->target;
     if (path.at[0] != '/' && path.at[0] != '*') {
@@ -342,7 +349,8 @@ static void take_body(struct http_conn *c, struct str *in)
         refuse(c, -done);
     if (done <= 0)
         return;
-    /* The head is parsed once more: cheaper than keeping a hundred header slots for every request that waits for its body. */
+    /* The head is parsed once more: cheaper than keeping a hundred header slots for every request that waits for its
+     * body. */
     struct http1_head head;
     struct buf head_bytes = w->head, body = w->body;
     w->head = w->body = (struct buf){ 0 };
@@ -371,7 +379,8 @@ static void keep(struct http_conn *c, struct str rest, bool from_kept)
         buf_add_str(&work_of(c)->in, rest);
 }
 
-/* Many who send slowly must not take all memory: whoever asks for more than there is for all of them has to come again. */
+/* Many who send slowly must not take all memory: whoever asks for more than there is for all of them has to come
+ * again. */
 static void count_held(struct http_conn *c)
 {
     struct http_work *w = c->work;
@@ -386,7 +395,7 @@ static void count_held(struct http_conn *c)
     if (c->state == HTTP_HEAD || c->state == HTTP_BODY) {
         refuse(c, 503);
     } else if (c->state == HTTP_WAITING || c->state == HTTP_ANSWER) {
-        c->keep_alive = false;          /* what was sent ahead of its turn is not answered */
+        c->keep_alive = false; /* what was sent ahead of its turn is not answered */
         c->s->held -= held;
         w->held = 0;
         buf_free(&w->in);
@@ -455,7 +464,8 @@ static void read_on(struct http_conn *c)
             http_conn_kill(c);
             return;
         }
-        /* A short read has emptied the socket, and what comes later gives a new event; unless the peer's end is behind it. */
+        /* A short read has emptied the socket, and what comes later gives a new event; unless the peer's end is
+         * behind it. */
         if (!c->io.ssl && (size_t)n < sizeof s->input && !c->ended)
             c->readable = false;
         if (c->state == HTTP_LINGER)

@@ -3,29 +3,31 @@
 #include "bridge/net/http/h1.h"
 
 enum { REQUEST_LINE = 8 * 1024, METHOD = 32, LENGTH_DIGITS = 19 };
-enum { NEED_MORE = 0, BAD = -400, TOO_LONG_TARGET = -414, UNKNOWN_EXPECT = -417, TOO_LONG = -431, UNKNOWN_METHOD = -501, BAD_VERSION = -505 };
+enum {
+    NEED_MORE = 0,
+    BAD = -400,
+    TOO_LONG_TARGET = -414,
+    UNKNOWN_EXPECT = -417,
+    TOO_LONG = -431,
+    UNKNOWN_METHOD = -501,
+    BAD_VERSION = -505
+};
 
-/* What a byte may be part of; the rows are 0x00, 0x10, ... 0xf0. A target excludes what a client must encode and '\\', which some
- * read as '/'; a value has no control characters but tab; a host has no comma, so that it is never a list. */
+/* What a byte may be part of; the rows are 0x00, 0x10, ... 0xf0. A target excludes what a client must encode and
+ * '\\', which some read as '/'; a value has no control characters but tab; a host has no comma, so that it is never
+ * a list. */
 enum { TOKEN = 1, TARGET = 2, VALUE = 4, HOST = 8 };
 
 static const uint8_t classes[256] = {
-     0,  0,  0,  0,  0,  0,  0,  0,  0,  4,  0,  0,  0,  0,  0,  0,
-     0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
-     4, 15,  4,  5, 15, 15, 15, 15, 14, 14, 15, 15,  6, 15, 15,  6,
-    15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 14, 14,  4, 14,  4,  6,
-     6, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,
-    15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 14,  4, 14,  7, 15,
-     7, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,
-    15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,  6,  7,  6, 15,  0,
-     4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
-     4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
-     4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
-     4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
-     4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
-     4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
-     4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
-     4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
+    0,  0,  0,  0,  0,  0,  0,  0,  0,  4,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
+    0,  0,  0,  4,  15, 4,  5,  15, 15, 15, 15, 14, 14, 15, 15, 6,  15, 15, 6,  15, 15, 15, 15, 15, 15, 15, 15, 15, 15,
+    14, 14, 4,  14, 4,  6,  6,  15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,
+    15, 15, 15, 15, 14, 4,  14, 7,  15, 7,  15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,
+    15, 15, 15, 15, 15, 15, 15, 6,  7,  6,  15, 0,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
+    4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
+    4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
+    4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
+    4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
 };
 
 static size_t span(struct str s, size_t from, uint8_t class)
@@ -118,7 +120,7 @@ static long header_line(struct str in, struct header *out)
     if (at == in.n)
         return NEED_MORE;
     if (in.at[at] != ':' || at == 0)
-        return BAD;                     /* also a line that begins with a space: obs-fold */
+        return BAD; /* also a line that begins with a space: obs-fold */
     out->name = (struct str){ in.at, at };
     size_t value = at + 1;
     at = span(in, value, VALUE);
@@ -182,9 +184,7 @@ static void note_header(const struct header *h, struct framing *f)
         if (str_eq_nocase(h->name, STR("expect")))
             f->expect = h->value;
         return;
-    case 7:
-        f->has_upgrade |= str_eq_nocase(h->name, STR("upgrade"));
-        return;
+    case 7: f->has_upgrade |= str_eq_nocase(h->name, STR("upgrade")); return;
     case 10:
         if (str_eq_nocase(h->name, STR("connection")))
             connection_options(h->value, f);
@@ -271,7 +271,8 @@ static long meaning(struct http1_head *out)
 
 long http1_head(struct str in, size_t max_head, struct http1_head *out)
 {
-    /* Bytes behind max_head are not looked at, so that the answer does not depend on how the bytes were cut in packets. */
+    /* Bytes behind max_head are not looked at, so that the answer does not depend on how the bytes were cut in
+     * packets. */
     bool cut = in.n >= max_head;
     if (cut)
         in.n = max_head;

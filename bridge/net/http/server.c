@@ -13,18 +13,27 @@ enum { ACCEPTS = 64, ACCEPT_PAUSE_MS = 100, REFUSED_ROOM = 64 };
 
 #define ROW(field, ...) OPTION(struct http_server_options, field, __VA_ARGS__)
 const struct option http_server_rows[] = {
-    ROW(listen, .required = true, .doc = "The address to listen on: 127.0.0.1:8080, [::1]:8080 or unix:/path; port 0 takes any free one."),
+    ROW(listen, .required = true,
+        .doc = "The address to listen on: 127.0.0.1:8080, [::1]:8080 or unix:/path; port 0 takes any free one."),
     ROW(tls_certificate, .doc = "A PEM file with the certificate chain; with tls_key it makes the listener TLS."),
     ROW(tls_key, .doc = "A PEM file with the certificate's private key."),
-    ROW(max_head, .fallback = "32KiB", .min = 1024, .max = 1 << 20, .doc = "Longest request line and headers together; beyond, 431."),
+    ROW(max_head, .fallback = "32KiB", .min = 1024, .max = 1 << 20,
+        .doc = "Longest request line and headers together; beyond, 431."),
     ROW(max_body, .fallback = "1MiB", .min = 1, .max = 64 << 20, .doc = "Longest request body; beyond, 413."),
-    ROW(max_message, .fallback = "64KiB", .min = 1, .max = 64 << 20, .doc = "Longest WebSocket message that a client may send; beyond, close code 1009."),
-    ROW(max_connections, .fallback = "10000", .min = 1, .max = 1000000, .doc = "Most connections at a time; beyond, 503."),
-    ROW(head_timeout, .fallback = "10s", .min = 1, .max = 3600000, .doc = "Time from the first byte of a request (or of a TLS connection) to the end of its head."),
-    ROW(body_timeout, .fallback = "30s", .min = 1, .max = 3600000, .doc = "Time for a request's body to arrive, and for the client to take the answer."),
-    ROW(idle_timeout, .fallback = "60s", .min = 1, .max = 86400000, .doc = "How long a connection may stay without a request."),
-    ROW(ping, .fallback = "30s", .max = 86400000, .doc = "A WebSocket client that was silent this long gets a ping; 0 means never."),
-    ROW(stream_idle, .fallback = "90s", .max = 86400000, .doc = "A WebSocket client that was silent this long, pongs included, is closed with 1001; 0 means never."),
+    ROW(max_message, .fallback = "64KiB", .min = 1, .max = 64 << 20,
+        .doc = "Longest WebSocket message that a client may send; beyond, close code 1009."),
+    ROW(max_connections, .fallback = "10000", .min = 1, .max = 1000000,
+        .doc = "Most connections at a time; beyond, 503."),
+    ROW(head_timeout, .fallback = "10s", .min = 1, .max = 3600000,
+        .doc = "Time from the first byte of a request (or of a TLS connection) to the end of its head."),
+    ROW(body_timeout, .fallback = "30s", .min = 1, .max = 3600000,
+        .doc = "Time for a request's body to arrive, and for the client to take the answer."),
+    ROW(idle_timeout, .fallback = "60s", .min = 1, .max = 86400000,
+        .doc = "How long a connection may stay without a request."),
+    ROW(ping, .fallback = "30s", .max = 86400000,
+        .doc = "A WebSocket client that was silent this long gets a ping; 0 means never."),
+    ROW(stream_idle, .fallback = "90s", .max = 86400000,
+        .doc = "A WebSocket client that was silent this long, pongs included, is closed with 1001; 0 means never."),
     { .key = NULL },
 };
 
@@ -158,9 +167,12 @@ static void accept_ready(struct loop_handler *h, uint32_t events)
 /* Rows forbid 0 for these, so 0 says that the caller did not care. */
 static void fill_options(struct http_server_options *o)
 {
-    struct { int64_t *at, otherwise; } limits[] = {
-        { &o->max_head.n, 32 << 10 }, { &o->max_body.n, 1 << 20 }, { &o->max_message.n, 64 << 10 }, { &o->max_connections, 10000 },
-        { &o->head_timeout.ms, 10000 }, { &o->body_timeout.ms, 30000 }, { &o->idle_timeout.ms, 60000 },
+    struct {
+        int64_t *at, otherwise;
+    } limits[] = {
+        { &o->max_head.n, 32 << 10 },   { &o->max_body.n, 1 << 20 },    { &o->max_message.n, 64 << 10 },
+        { &o->max_connections, 10000 }, { &o->head_timeout.ms, 10000 }, { &o->body_timeout.ms, 30000 },
+        { &o->idle_timeout.ms, 60000 },
     };
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
         if (*limits[i].at <= 0)
@@ -168,7 +180,7 @@ static void fill_options(struct http_server_options *o)
     if (o->max_held.n <= 0)
         o->max_held.n = (32 << 20) + o->max_body.n;
     o->listen = str_dup(str_of(o->listen));
-    o->tls_certificate = o->tls_key = NULL;         /* not needed after http_server_new */
+    o->tls_certificate = o->tls_key = NULL; /* not needed after http_server_new */
 }
 
 static void fill_durations(struct http_server *s)
@@ -185,14 +197,18 @@ static void fill_durations(struct http_server *s)
 
 static void fill_metrics(struct http_server *s)
 {
-    static const char *const reasons[REFUSED_KINDS] = { "bad_request", "too_large", "connections", "timeout", "message", "memory" };
-    s->connections = metric_gauge("aqueduct_net_connections", "Open connections of the HTTP and WebSocket listeners.", NULL);
+    static const char *const reasons[REFUSED_KINDS] = { "bad_request", "too_large", "connections",
+                                                        "timeout",     "message",   "memory" };
+    s->connections = metric_gauge("aqueduct_net_connections", "Open connections of the HTTP and WebSocket listeners.",
+                                  NULL);
     for (int i = 0; i < REFUSED_KINDS; i++)
-        s->refused[i] = metric_counter("aqueduct_net_refused_total", "Requests, messages and connections refused by the listeners.",
-            LABELS("reason", reasons[i]));
+        s->refused[i] = metric_counter("aqueduct_net_refused_total",
+                                       "Requests, messages and connections refused by the listeners.",
+                                       LABELS("reason", reasons[i]));
 }
 
-struct http_server *http_server_new(const struct http_server_options *o, const struct http_events *events, struct err *e)
+struct http_server *http_server_new(const struct http_server_options *o, const struct http_events *events,
+                                    struct err *e)
 {
     if (!o->tls_certificate != !o->tls_key) {
         err_set(e, "tls_certificate and tls_key belong together: set both or none");

@@ -18,77 +18,87 @@
 #include "bridge/net/loop.h"
 
 struct http_server;
-struct http_stream;                 /* a connection that was taken over: WebSocket or a response without end (SSE) */
+struct http_stream; /* a connection that was taken over: WebSocket or a response without end (SSE) */
 
 struct http_request {
-    uint64_t id;                    /* names it in http_server_reply; never used twice */
-    struct str method, target;      /* as received */
-    struct str path, query;         /* target split at '?', path not decoded; query absent when there is no '?' */
-    const struct header *headers;   /* names as received; values trimmed */
+    uint64_t id;                  /* names it in http_server_reply; never used twice */
+    struct str method, target;    /* as received */
+    struct str path, query;       /* target split at '?', path not decoded; query absent when there is no '?' */
+    const struct header *headers; /* names as received; values trimmed */
     size_t header_count;
-    struct str body;                /* de-chunked; in head(): absent */
-    struct str peer;                /* "127.0.0.1:5000" */
+    struct str body; /* de-chunked; in head(): absent */
+    struct str peer; /* "127.0.0.1:5000" */
 };
 
 /* The value of a header (name in any case), absent when missing. *count, if not NULL, says how many there are. */
 struct str http_header(const struct http_request *r, const char *name, size_t *count);
 
 struct http_events {
-    /* The head is there, the body not yet: a chance to refuse at once (http_server_reply, return false) before a byte of the body
-     * is read and before 100-continue is sent. NULL: all are welcome. Also sets the body limit of this request if it lowers *max_body. */
+    /* The head is there, the body not yet: a chance to refuse at once (http_server_reply, return false) before a
+     * byte of the body is read and before 100-continue is sent. NULL: all are welcome. Also sets the body limit of
+     * this request if it lowers *max_body. */
     bool (*head)(void *ctx, const struct http_request *r, int64_t *max_body);
     /* A whole request; borrowed for the call. Answer now or later, or take the connection over. */
     void (*request)(void *ctx, const struct http_request *r);
     /* Streams only: */
-    void (*message)(void *ctx, struct http_stream *st, bool text, struct str payload);  /* one whole WebSocket message, UTF-8 checked */
-    void (*writable)(void *ctx, struct http_stream *st);    /* the kernel takes bytes again after a short write */
-    void (*closed)(void *ctx, struct http_stream *st);      /* gone; the pointer dies with this call */
+    void (*message)(void *ctx, struct http_stream *st, bool text,
+                    struct str payload);                 /* one whole WebSocket message, UTF-8 checked */
+    void (*writable)(void *ctx, struct http_stream *st); /* the kernel takes bytes again after a short write */
+    void (*closed)(void *ctx, struct http_stream *st);   /* gone; the pointer dies with this call */
     void *ctx;
 };
 
-struct http_server_options {        /* rows to include in a connector's table as OPTION_GROUP or copy: http_server_rows; sizes and
+struct
+    http_server_options { /* rows to include in a connector's table as OPTION_GROUP or copy: http_server_rows; sizes and
                                      * times that are 0 (but for ping and stream_idle) get the rows' defaults */
-    char *listen;                   /* "127.0.0.1:8080", "[::]:8080", "unix:/path"; port 0: any free one */
-    char *tls_certificate, *tls_key;    /* PEM files; both or none */
-    struct bytes max_head;          /* request line and headers together: 431 */
-    struct bytes max_body;          /* 413 */
-    struct bytes max_message;       /* one WebSocket message in: close 1009 */
-    struct bytes max_held;          /* of requests that are incomplete, all connections together; beyond: 503; 0: 32 MiB and one body */
-    int64_t max_connections;        /* beyond: accepted and closed with 503 */
-    struct duration head_timeout;   /* from the first byte of a request to the end of its head: 408 */
-    struct duration body_timeout;   /* from the end of the head to the end of the body: 408 */
-    struct duration idle_timeout;   /* keep-alive without a request: closed */
-    struct duration ping;           /* WebSocket: a ping after this much silence from the peer; 0: never */
-    struct duration stream_idle;    /* WebSocket: closed (1001) after this much silence (pongs count); 0: never */
+    char *listen;         /* "127.0.0.1:8080", "[::]:8080", "unix:/path"; port 0: any free one */
+    char *tls_certificate, *tls_key; /* PEM files; both or none */
+    struct bytes max_head;           /* request line and headers together: 431 */
+    struct bytes max_body;           /* 413 */
+    struct bytes max_message;        /* one WebSocket message in: close 1009 */
+    struct bytes
+        max_held; /* of requests that are incomplete, all connections together; beyond: 503; 0: 32 MiB and one body */
+    int64_t max_connections;      /* beyond: accepted and closed with 503 */
+    struct duration head_timeout; /* from the first byte of a request to the end of its head: 408 */
+    struct duration body_timeout; /* from the end of the head to the end of the body: 408 */
+    struct duration idle_timeout; /* keep-alive without a request: closed */
+    struct duration ping;         /* WebSocket: a ping after this much silence from the peer; 0: never */
+    struct duration stream_idle;  /* WebSocket: closed (1001) after this much silence (pongs count); 0: never */
 };
 
-struct http_server *http_server_new(const struct http_server_options *o, const struct http_events *events, struct err *e);
-int http_server_port(const struct http_server *s);              /* the bound TCP port */
-int http_server_fd(const struct http_server *s);                /* readable when a client did something, for nesting in a poll;
+struct http_server *http_server_new(const struct http_server_options *o, const struct http_events *events,
+                                    struct err *e);
+int http_server_port(const struct http_server *s); /* the bound TCP port */
+int http_server_fd(const struct http_server *s);   /* readable when a client did something, for nesting in a poll;
                                                                  * deadlines want http_server_run now and then all the same */
-/* One round: waits at most wait_ms (-1: no limit) for something to do, does it (all callbacks come from here) and returns; also
- * soon after wake_fd is readable. */
+/* One round: waits at most wait_ms (-1: no limit) for something to do, does it (all callbacks come from here) and
+ * returns; also soon after wake_fd is readable. */
 void http_server_run(struct http_server *s, int wake_fd, int wait_ms);
 /* Stops accepting; connections that wait for nothing are closed, the others after their answer. */
 void http_server_stop_accepting(struct http_server *s);
-void http_server_free(struct http_server *s);                   /* closed() is called for every stream */
+void http_server_free(struct http_server *s); /* closed() is called for every stream */
 size_t http_server_connections(const struct http_server *s);
-size_t http_server_waiting(const struct http_server *s);        /* requests not answered yet */
+size_t http_server_waiting(const struct http_server *s); /* requests not answered yet */
 
 /* Answers request `id`; ignored when its client is gone. Content-Length, Date and Connection are added. */
-void http_server_reply(struct http_server *s, uint64_t id, int status, const struct header *headers, size_t count, struct str body);
-const char *http_status_text(int status);                       /* "Service Unavailable" */
+void http_server_reply(struct http_server *s, uint64_t id, int status, const struct header *headers, size_t count,
+                       struct str body);
+const char *http_status_text(int status); /* "Service Unavailable" */
 
-/* Takes the connection of request `id` over, from within request() only. upgrade: checks the WebSocket handshake (RFC 6455 4.2)
- * and answers 101, or 400/426 and gives NULL. stream: sends status and headers of a response that ends with the connection. */
-struct http_stream *http_server_upgrade(struct http_server *s, const struct http_request *r, struct str subprotocol, void *user);
-struct http_stream *http_server_stream(struct http_server *s, const struct http_request *r, int status, const struct header *headers, size_t count, void *user);
+/* Takes the connection of request `id` over, from within request() only. upgrade: checks the WebSocket handshake
+ * (RFC 6455 4.2) and answers 101, or 400/426 and gives NULL. stream: sends status and headers of a response that
+ * ends with the connection. */
+struct http_stream *http_server_upgrade(struct http_server *s, const struct http_request *r, struct str subprotocol,
+                                        void *user);
+struct http_stream *http_server_stream(struct http_server *s, const struct http_request *r, int status,
+                                       const struct header *headers, size_t count, void *user);
 void *http_stream_user(const struct http_stream *st);
 bool http_stream_is_websocket(const struct http_stream *st);
-/* Gives wire bytes (whole frames or SSE blocks, or the rest of such) to the kernel; returns how many it took, 0 when it takes
- * none now (writable() will follow), -1 when the stream is gone (closed() will follow). `boundary` says that the byte after
- * `bytes` begins a new frame, so that a waiting control frame (pong, close) may go there. */
+/* Gives wire bytes (whole frames or SSE blocks, or the rest of such) to the kernel; returns how many it took, 0 when
+ * it takes none now (writable() will follow), -1 when the stream is gone (closed() will follow). `boundary` says
+ * that the byte after `bytes` begins a new frame, so that a waiting control frame (pong, close) may go there. */
 long http_stream_write(struct http_stream *st, const char *bytes, size_t n, bool boundary);
-void http_stream_close(struct http_stream *st, int code, const char *why);  /* WebSocket: close handshake, bounded; else: shut down */
+void http_stream_close(struct http_stream *st, int code,
+                       const char *why); /* WebSocket: close handshake, bounded; else: shut down */
 
-extern const struct option http_server_rows[];                  /* of struct http_server_options */
+extern const struct option http_server_rows[]; /* of struct http_server_options */

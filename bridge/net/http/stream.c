@@ -187,7 +187,7 @@ void http_stream_input(struct http_conn *c, struct str in)
             continue;
         }
         metric_add(c->s->refused[REFUSED_MESSAGE], 1);
-        st->peer_closed = true;         /* nothing that it sends can be understood any more */
+        st->peer_closed = true; /* nothing that it sends can be understood any more */
         send_close(st, code, STR(""));
     }
     finish_if_done(st);
@@ -307,15 +307,18 @@ static bool key_is_good(struct str key)
     return good;
 }
 
-struct http_stream *http_server_upgrade(struct http_server *s, const struct http_request *r, struct str subprotocol, void *user)
+struct http_stream *http_server_upgrade(struct http_server *s, const struct http_request *r, struct str subprotocol,
+                                        void *user)
 {
     struct http_conn *c = http_conn_of(s, r->id);
     CHECK(c && c->state == HTTP_WAITING);
     size_t keys, versions;
-    struct str key = http_header(r, "sec-websocket-key", &keys), version = http_header(r, "sec-websocket-version", &versions);
+    struct str key = http_header(r, "sec-websocket-key", &keys),
+               version = http_header(r, "sec-websocket-version", &versions);
     bool asks = has_token(r, "upgrade", STR("websocket")) && has_token(r, "connection", STR("upgrade"));
     if (!asks || versions != 1 || !str_eq(version, STR("13"))) {
-        const struct header wanted[] = { { STR("Upgrade"), STR("websocket") }, { STR("Sec-WebSocket-Version"), STR("13") } };
+        const struct header wanted[] = { { STR("Upgrade"), STR("websocket") },
+                                         { STR("Sec-WebSocket-Version"), STR("13") } };
         http_refuse(c, 426, wanted, 2);
         return NULL;
     }
@@ -326,7 +329,9 @@ struct http_stream *http_server_upgrade(struct http_server *s, const struct http
     char accept[29];
     ws_accept(key, accept);
     struct header headers[4] = {
-        { STR("Upgrade"), STR("websocket") }, { STR("Connection"), STR("Upgrade") }, { STR("Sec-WebSocket-Accept"), str_of(accept) },
+        { STR("Upgrade"), STR("websocket") },
+        { STR("Connection"), STR("Upgrade") },
+        { STR("Sec-WebSocket-Accept"), str_of(accept) },
         { STR("Sec-WebSocket-Protocol"), subprotocol },
     };
     struct http_stream *st = take(c, user, http_answer_begin(s, 101, headers, subprotocol.n ? 4 : 3));
@@ -336,7 +341,8 @@ struct http_stream *http_server_upgrade(struct http_server *s, const struct http
     return st;
 }
 
-struct http_stream *http_server_stream(struct http_server *s, const struct http_request *r, int status, const struct header *headers, size_t count, void *user)
+struct http_stream *http_server_stream(struct http_server *s, const struct http_request *r, int status,
+                                       const struct header *headers, size_t count, void *user)
 {
     struct http_conn *c = http_conn_of(s, r->id);
     CHECK(c && c->state == HTTP_WAITING);

@@ -8,9 +8,12 @@
 enum { TIMESTAMP_DIGITS = 12, SIGNATURE_BYTES = 256 };
 
 const struct option http_verify_rows[] = {
-    OPTION(struct http_verify, scheme, .required = true, .choices = "standard|github|bearer|none",
-           .doc = "How senders prove who they are: Standard Webhooks signature, GitHub signature, a token, or not at all."),
-    OPTION(struct http_verify, secrets, .doc = "Signing secrets or tokens; all of them are valid, so that they can be rotated."),
+    OPTION(
+        struct http_verify, scheme, .required = true, .choices = "standard|github|bearer|none",
+        .doc =
+            "How senders prove who they are: Standard Webhooks signature, GitHub signature, a token, or not at all."),
+    OPTION(struct http_verify, secrets,
+           .doc = "Signing secrets or tokens; all of them are valid, so that they can be rotated."),
     OPTION(struct http_verify, header,
            .doc = "Header with the signature (github) or the token (bearer), when it is not the scheme's own."),
     OPTION(struct http_verify, tolerance, .fallback = "5m", .min = 1000, .max = 86400000,
@@ -26,13 +29,13 @@ struct mac {
 
 struct verifier {
     enum scheme scheme;
-    const char *header;         /* borrowed from the options */
+    const char *header; /* borrowed from the options */
     int64_t tolerance_s;
-    struct hmac **keys;         /* one per secret; bearer: one random key that tokens are compared under */
+    struct hmac **keys; /* one per secret; bearer: one random key that tokens are compared under */
     size_t key_count;
-    struct mac *macs;           /* of the message at hand, one per key; bearer: of the valid tokens */
+    struct mac *macs; /* of the message at hand, one per key; bearer: of the valid tokens */
     size_t mac_count;
-    struct buf scratch;         /* a decoded signature */
+    struct buf scratch; /* a decoded signature */
 };
 
 static const char *const signature_names[2][3] = {
@@ -84,17 +87,13 @@ static bool add_secret(struct verifier *v, struct str secret, struct err *e)
     if (secret.n == 0)
         return err_set(e, "verify.secrets: a secret is empty");
     switch (v->scheme) {
-    case SCHEME_STANDARD:
-        return add_standard_key(v, secret, e);
-    case SCHEME_GITHUB:
-        add_key(v, secret);
-        return true;
+    case SCHEME_STANDARD: return add_standard_key(v, secret, e);
+    case SCHEME_GITHUB: add_key(v, secret); return true;
     case SCHEME_BEARER:
         v->macs = mem_grow(v->macs, v->mac_count + 1, sizeof *v->macs);
         hmac_sign(v->keys[0], &secret, 1, v->macs[v->mac_count++].bytes);
         return true;
-    case SCHEME_NONE:
-        return err_set(e, "verify.secrets: scheme none checks nothing, so secrets make no sense");
+    case SCHEME_NONE: return err_set(e, "verify.secrets: scheme none checks nothing, so secrets make no sense");
     }
     return false;
 }
@@ -113,7 +112,8 @@ static bool scheme_of(struct str name, enum scheme *out)
 static bool fill(struct verifier *v, const struct http_verify *o, struct err *e)
 {
     if (!scheme_of(str_of(o->scheme), &v->scheme))
-        return err_set(e, "verify.scheme: \"%.40s\" is not one of standard, github, bearer, none", o->scheme ? o->scheme : "");
+        return err_set(e, "verify.scheme: \"%.40s\" is not one of standard, github, bearer, none",
+                       o->scheme ? o->scheme : "");
     if (v->scheme != SCHEME_NONE && o->secrets.count == 0)
         return err_set(e, "verify.secrets: scheme %s needs at least one secret", o->scheme);
     v->header = o->header && *o->header ? o->header : NULL;
@@ -203,7 +203,7 @@ static bool matches(const struct verifier *v, struct str mac)
 static enum refusal check_standard(struct verifier *v, const struct http_request *r)
 {
     const char *const *names = standard_names(r);
-    struct str values[3];       /* id, timestamp, signatures */
+    struct str values[3]; /* id, timestamp, signatures */
     for (int i = 0; i < 3; i++) {
         enum refusal no = only(r, names[i], &values[i]);
         if (no)
@@ -236,8 +236,8 @@ static enum refusal check_github(struct verifier *v, const struct http_request *
     if (no)
         return no;
     buf_reset(&v->scratch);
-    if (!str_starts(value, prefix) || value.n != prefix.n + 2 * SHA256_BYTES ||
-        !hex_decode(&v->scratch, (struct str){ value.at + prefix.n, value.n - prefix.n }))
+    if (!str_starts(value, prefix) || value.n != prefix.n + 2 * SHA256_BYTES
+        || !hex_decode(&v->scratch, (struct str){ value.at + prefix.n, value.n - prefix.n }))
         return REFUSAL_MALFORMED;
     sign(v, &r->body, 1);
     return matches(v, buf_str(&v->scratch)) ? REFUSAL_NONE : REFUSAL_MISMATCH;

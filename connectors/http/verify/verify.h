@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Is this request from who it claims to be? Checks the signature or token of one path, on the raw bytes, before anything is parsed.
+/* Is this request from who it claims to be? Checks the signature or token of one path, on the raw bytes, before
+ * anything is parsed.
  *
  *   standard   Standard Webhooks v1: webhook-id, webhook-timestamp, webhook-signature (or the svix- names)
  *   github     X-Hub-Signature-256: sha256=<hex>
@@ -10,7 +11,7 @@
 #pragma once
 #include "bridge/net/http/server.h"
 
-struct http_verify {            /* `verify:` as the user wrote it */
+struct http_verify { /* `verify:` as the user wrote it */
     char *scheme;
     struct secrets secrets;
     char *header;
@@ -18,22 +19,22 @@ struct http_verify {            /* `verify:` as the user wrote it */
 };
 extern const struct option http_verify_rows[];
 
-enum refusal {                  /* for log and metric only: the sender hears one text for all of them */
-    REFUSAL_NONE,
-    REFUSAL_MISSING,            /* a header that the scheme needs is not there */
-    REFUSAL_REPEATED,           /* or is there more than once */
-    REFUSAL_MALFORMED,
-    REFUSAL_STALE,              /* signed too long ago, or in the future */
-    REFUSAL_MISMATCH,
-    REFUSAL_COUNT,
+enum refusal { /* for log and metric only: the sender hears one text for all of them */
+               REFUSAL_NONE,
+               REFUSAL_MISSING,  /* a header that the scheme needs is not there */
+               REFUSAL_REPEATED, /* or is there more than once */
+               REFUSAL_MALFORMED,
+               REFUSAL_STALE, /* signed too long ago, or in the future */
+               REFUSAL_MISMATCH,
+               REFUSAL_COUNT,
 };
-const char *refusal_text(enum refusal r);       /* "mismatch" */
+const char *refusal_text(enum refusal r); /* "mismatch" */
 
 struct verifier;
 
 /* NULL with *e when secrets and scheme do not go together. */
 struct verifier *verifier_new(const struct http_verify *o, struct err *e);
-void verifier_free(struct verifier *v);         /* accepts NULL; wipes the secrets' copies */
+void verifier_free(struct verifier *v); /* accepts NULL; wipes the secrets' copies */
 /* Can it be checked before the body is there? */
 bool verifier_by_head(const struct verifier *v);
 enum refusal verifier_check(struct verifier *v, const struct http_request *r);

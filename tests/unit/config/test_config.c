@@ -12,14 +12,21 @@
 
 /* ---- a source and two sinks with an option of every type ---- */
 
-struct verify { char *scheme; struct secrets secrets; };
+struct verify {
+    char *scheme;
+    struct secrets secrets;
+};
 static const struct option verify_rows[] = {
     OPTION(struct verify, scheme, .required = true, .choices = "bearer|github|standard", .doc = "How."),
     OPTION(struct verify, secrets, .min = 1, .max = 3, .doc = "With what."),
     { 0 },
 };
 
-struct path { char *path; struct verify verify; int64_t weight; };
+struct path {
+    char *path;
+    struct verify verify;
+    int64_t weight;
+};
 static const struct option path_rows[] = {
     OPTION(struct path, path, .required = true, .doc = "Where."),
     OPTION_GROUP(struct path, verify, verify_rows, .doc = "Who."),
@@ -67,7 +74,10 @@ static bool check_preset(const struct source *s, struct err *e)
     return !all->preset || strcmp(all->preset, "known") == 0 || err_set(e, "there is no preset \"%s\"", all->preset);
 }
 
-struct web_sink { struct sink base; char *url, *listen; };
+struct web_sink {
+    struct sink base;
+    char *url, *listen;
+};
 static const struct option web_rows[] = {
     OPTION(struct web_sink, url, .required = true, .doc = "The receiver."),
     OPTION(struct web_sink, listen, .doc = "Address."),
@@ -75,10 +85,18 @@ static const struct option web_rows[] = {
 };
 static const struct option no_rows[] = { { 0 } };
 
-static const struct source_ops all_type = { .type = "all", .doc = "Every option.", .size = sizeof(struct all_source), .options = all_rows, .check = check_preset };
-static const struct sink_ops web_type = { .type = "web", .doc = "Sends.", .size = sizeof(struct web_sink), .options = web_rows };
-static const struct sink_ops live_type = { .type = "live", .doc = "Shows.", .size = sizeof(struct sink), .options = no_rows, .broadcast = true };
-static const struct sink_ops dead_type = { .type = "dead", .doc = "Buries.", .size = sizeof(struct sink), .options = no_rows, .dead_letters = true };
+static const struct source_ops all_type = {
+    .type = "all", .doc = "Every option.", .size = sizeof(struct all_source), .options = all_rows, .check = check_preset
+};
+static const struct sink_ops web_type = {
+    .type = "web", .doc = "Sends.", .size = sizeof(struct web_sink), .options = web_rows
+};
+static const struct sink_ops live_type = {
+    .type = "live", .doc = "Shows.", .size = sizeof(struct sink), .options = no_rows, .broadcast = true
+};
+static const struct sink_ops dead_type = {
+    .type = "dead", .doc = "Buries.", .size = sizeof(struct sink), .options = no_rows, .dead_letters = true
+};
 const struct source_ops *const source_types[] = { &all_type, NULL };
 const struct sink_ops *const sink_types[] = { &web_type, &live_type, &dead_type, NULL };
 const struct command *const connector_commands[] = { NULL };
@@ -168,21 +186,28 @@ static void expect_text(const char *yaml, const char *want)
 #define END "routes: [{topic: t}]\nsinks: {w: {type: web, url: u, topics: [t]}}\n"
 #define SRC "sources:\n  s:\n    type: all\n"
 
-static const struct bad { const char *yaml, *want; } bad[] = {
+static const struct bad {
+    const char *yaml, *want;
+} bad[] = {
     /* the file */
     { "", "a.yaml:1:1: is empty: write sources:, routes: and sinks: (`aqueduct --help` shows an example)\n" },
-    { "# only a comment\n", "a.yaml:1:1: is empty: write sources:, routes: and sinks: (`aqueduct --help` shows an example)\n" },
+    { "# only a comment\n",
+      "a.yaml:1:1: is empty: write sources:, routes: and sinks: (`aqueduct --help` shows an example)\n" },
     { "---\n", "a.yaml:1:1: is empty: write sources:, routes: and sinks: (`aqueduct --help` shows an example)\n" },
     { "- a\n", "a.yaml:1:1: must be a mapping of sections (sources:, routes:, sinks:, ...)\n" },
     { "word\n", "a.yaml:1:1: must be a mapping of sections (sources:, routes:, sinks:, ...)\n" },
-    { END "---\nunrouted: drop\n", "a.yaml:3:1: a second document begins here; write one document per file (several -c files merge)\n" },
+    { END "---\nunrouted: drop\n",
+      "a.yaml:3:1: a second document begins here; write one document per file (several -c files merge)\n" },
     /* syntax */
     { "sinks:\n\tw: 1\n", "a.yaml:2:1: not valid YAML: a tab cannot indent; use spaces\n" },
-    { "unrouted: \"drop\nlog: 1\n", "a.yaml:3:1: not valid YAML: found unexpected end of stream while scanning a quoted scalar that begins at line 1\n" },
-    { "sinks: [a, b\n", "a.yaml:2:1: not valid YAML: did not find expected ',' or ']' while parsing a flow sequence that begins at line 1\n" },
+    { "unrouted: \"drop\nlog: 1\n",
+      "a.yaml:3:1: not valid YAML: found unexpected end of stream while scanning a quoted scalar that begins at line 1\n" },
+    { "sinks: [a, b\n",
+      "a.yaml:2:1: not valid YAML: did not find expected ',' or ']' while parsing a flow sequence that begins at line 1\n" },
     { "a: b: c\n", "a.yaml:1:5: not valid YAML: mapping values are not allowed in this context\n" },
     { "a: *nothing\n", "a.yaml:1:4: not valid YAML: found undefined alias\n" },
-    { "a: @x\n", "a.yaml:1:4: not valid YAML: found character that cannot start any token while scanning for the next token\n" },
+    { "a: @x\n",
+      "a.yaml:1:4: not valid YAML: found character that cannot start any token while scanning for the next token\n" },
     { "log: {level: \x01}\n", "a.yaml:1:14: not valid YAML: control characters are not allowed\n" },
     { "unrouted: !mine drop\n" END, "a.yaml:1:11: tag !mine is not supported\n" },
     { "? [a]\n: b\n" END, "a.yaml:1:3: a key must be plain text\n" },
@@ -193,13 +218,18 @@ static const struct bad { const char *yaml, *want; } bad[] = {
     { "log: {levle: info}\n" END, "a.yaml:1:7: log: unknown key \"levle\" (did you mean level?)\n" },
     { SRC "    tiemout: 5s\n" END, "a.yaml:4:5: sources.s: unknown key \"tiemout\" (did you mean timeout?)\n" },
     { SRC "    in_fligt: 5\n" END, "a.yaml:4:5: sources.s: unknown key \"in_fligt\" (did you mean in_flight?)\n" },
-    { SRC "    paths: [{path: /a, verfy: {}}]\n" END, "a.yaml:4:24: sources.s.paths[0]: unknown key \"verfy\" (did you mean verify?)\n" },
+    { SRC "    paths: [{path: /a, verfy: {}}]\n" END,
+      "a.yaml:4:24: sources.s.paths[0]: unknown key \"verfy\" (did you mean verify?)\n" },
     { "unrouted: drop\nunrouted: drop\n" END, "a.yaml:2:1: duplicate key \"unrouted\", first at line 1\n" },
     { SRC "    tags: [x]\n    tags: [y]\n" END, "a.yaml:5:5: duplicate key \"tags\", first at line 4\n" },
-    { "sinks:\n  w: {type: web, topics: [t]}\ntopics: {t: }\n", "a.yaml:2:6: sinks.w.url: is missing: The receiver.\n" },
+    { "sinks:\n  w: {type: web, topics: [t]}\ntopics: {t: }\n",
+      "a.yaml:2:6: sinks.w.url: is missing: The receiver.\n" },
     { SRC "    paths: [{weight: 1}]\n" END, "a.yaml:4:13: sources.s.paths[0].path: is missing: Where.\n" },
-    { SRC "    paths: [{path: /a, verify: {}}]\n" END, "a.yaml:4:32: sources.s.paths[0].verify.scheme: is missing: How.\n" },
-    { "routes: [{}]\n" "sinks: {w: {type: web, url: u, topics: [t]}}\n", "a.yaml:1:10: routes[0].topic: is missing: The topic that the events go to.\n" },
+    { SRC "    paths: [{path: /a, verify: {}}]\n" END,
+      "a.yaml:4:32: sources.s.paths[0].verify.scheme: is missing: How.\n" },
+    { "routes: [{}]\n"
+      "sinks: {w: {type: web, url: u, topics: [t]}}\n",
+      "a.yaml:1:10: routes[0].topic: is missing: The topic that the events go to.\n" },
     /* types and names of connectors */
     { "sources: {s: {type: al}}\n" END, "a.yaml:1:21: sources.s.type: \"al\" is not one of all (did you mean all?)\n" },
     { "sources: {s: {}}\n" END, "a.yaml:1:14: sources.s.type: is missing: one of all\n" },
@@ -207,23 +237,36 @@ static const struct bad { const char *yaml, *want; } bad[] = {
     { "sinks: {w: {type: websocket}}\n", "a.yaml:1:19: sinks.w.type: \"websocket\" is not one of web, live, dead\n" },
     { "sinks: {w: {type: [web]}}\n", "a.yaml:1:19: sinks.w.type: \"\" is not one of web, live, dead\n" },
     { "sources: [all]\n" END, "a.yaml:1:10: sources: must be a mapping (key: value), not a list\n" },
-    { "sources: {Shop: {type: all}}\n" END, "a.yaml:1:11: sources.Shop: is not a name: use a-z, 0-9, - and _, beginning with a letter or digit, at most 63 characters\n" },
-    { "sources: {-s: {type: all}}\n" END, "a.yaml:1:11: sources.-s: is not a name: use a-z, 0-9, - and _, beginning with a letter or digit, at most 63 characters\n" },
-    { "topics: {a/b: {}}\n" END, "a.yaml:1:10: topics.a/b: is not a topic name: use letters, digits, . _ and -, at most 249 characters\n" },
-    { "topics: {..: {}}\n" END, "a.yaml:1:10: topics...: is not a topic name: use letters, digits, . _ and -, at most 249 characters\n" },
+    { "sources: {Shop: {type: all}}\n" END,
+      "a.yaml:1:11: sources.Shop: is not a name: use a-z, 0-9, - and _, beginning with a letter or digit, at most 63 characters\n" },
+    { "sources: {-s: {type: all}}\n" END,
+      "a.yaml:1:11: sources.-s: is not a name: use a-z, 0-9, - and _, beginning with a letter or digit, at most 63 characters\n" },
+    { "topics: {a/b: {}}\n" END,
+      "a.yaml:1:10: topics.a/b: is not a topic name: use letters, digits, . _ and -, at most 249 characters\n" },
+    { "topics: {..: {}}\n" END,
+      "a.yaml:1:10: topics...: is not a topic name: use letters, digits, . _ and -, at most 249 characters\n" },
     /* values */
-    { SRC "    timeout: 5 parsecs\n" END, "a.yaml:4:14: sources.s.timeout: \"5 parsecs\" is not a duration (examples: 250ms 30s 5m 2h 7d)\n" },
-    { SRC "    timeout: 5\n" END, "a.yaml:4:14: sources.s.timeout: \"5\" is not a duration (examples: 250ms 30s 5m 2h 7d)\n" },
-    { SRC "    timeout: -5s\n" END, "a.yaml:4:14: sources.s.timeout: \"-5s\" is not a duration (examples: 250ms 30s 5m 2h 7d)\n" },
-    { SRC "    timeout: 1.5s\n" END, "a.yaml:4:14: sources.s.timeout: \"1.5s\" is not a duration (examples: 250ms 30s 5m 2h 7d)\n" },
-    { SRC "    timeout: 99999999999999d\n" END, "a.yaml:4:14: sources.s.timeout: \"99999999999999d\" is not a duration (examples: 250ms 30s 5m 2h 7d)\n" },
-    { SRC "    timeout: 11m\n" END, "a.yaml:4:14: sources.s.timeout: 11m is out of range: must be from 100ms to 10m\n" },
+    { SRC "    timeout: 5 parsecs\n" END,
+      "a.yaml:4:14: sources.s.timeout: \"5 parsecs\" is not a duration (examples: 250ms 30s 5m 2h 7d)\n" },
+    { SRC "    timeout: 5\n" END,
+      "a.yaml:4:14: sources.s.timeout: \"5\" is not a duration (examples: 250ms 30s 5m 2h 7d)\n" },
+    { SRC "    timeout: -5s\n" END,
+      "a.yaml:4:14: sources.s.timeout: \"-5s\" is not a duration (examples: 250ms 30s 5m 2h 7d)\n" },
+    { SRC "    timeout: 1.5s\n" END,
+      "a.yaml:4:14: sources.s.timeout: \"1.5s\" is not a duration (examples: 250ms 30s 5m 2h 7d)\n" },
+    { SRC "    timeout: 99999999999999d\n" END,
+      "a.yaml:4:14: sources.s.timeout: \"99999999999999d\" is not a duration (examples: 250ms 30s 5m 2h 7d)\n" },
+    { SRC "    timeout: 11m\n" END,
+      "a.yaml:4:14: sources.s.timeout: 11m is out of range: must be from 100ms to 10m\n" },
     { SRC "    timeout: 0\n" END, "a.yaml:4:14: sources.s.timeout: 0 is out of range: must be from 100ms to 10m\n" },
     { SRC "    timeout: [1s]\n" END, "a.yaml:4:14: sources.s.timeout: must be one value, not a list\n" },
     { SRC "    timeout: {a: 1s}\n" END, "a.yaml:4:14: sources.s.timeout: must be one value, not a mapping\n" },
-    { SRC "    timeout:\n" END, "a.yaml:4:13: sources.s.timeout: has no value (leave the key out, or write \"\" for an empty text)\n" },
-    { SRC "    body: 5MB\n" END, "a.yaml:4:11: sources.s.body: \"5MB\" is not a size (examples: 500B 64KiB 1MiB 2GiB)\n" },
-    { SRC "    body: 99999999999TiB\n" END, "a.yaml:4:11: sources.s.body: \"99999999999TiB\" is not a size (examples: 500B 64KiB 1MiB 2GiB)\n" },
+    { SRC "    timeout:\n" END,
+      "a.yaml:4:13: sources.s.timeout: has no value (leave the key out, or write \"\" for an empty text)\n" },
+    { SRC "    body: 5MB\n" END,
+      "a.yaml:4:11: sources.s.body: \"5MB\" is not a size (examples: 500B 64KiB 1MiB 2GiB)\n" },
+    { SRC "    body: 99999999999TiB\n" END,
+      "a.yaml:4:11: sources.s.body: \"99999999999TiB\" is not a size (examples: 500B 64KiB 1MiB 2GiB)\n" },
     { SRC "    body: 1023\n" END, "a.yaml:4:11: sources.s.body: 1023 is out of range: must be at least 1KiB\n" },
     { SRC "    fast: yes\n" END, "a.yaml:4:11: sources.s.fast: \"yes\" is not a boolean: write true\n" },
     { SRC "    fast: Off\n" END, "a.yaml:4:11: sources.s.fast: \"Off\" is not a boolean: write false\n" },
@@ -231,7 +274,8 @@ static const struct bad { const char *yaml, *want; } bad[] = {
     { SRC "    threads: 0\n" END, "a.yaml:4:14: sources.s.threads: 0 is out of range: must be from 1 to 64\n" },
     { SRC "    threads: 65\n" END, "a.yaml:4:14: sources.s.threads: 65 is out of range: must be from 1 to 64\n" },
     { SRC "    threads: 0x10\n" END, "a.yaml:4:14: sources.s.threads: \"0x10\" is not a whole number\n" },
-    { SRC "    threads: 99999999999999999999\n" END, "a.yaml:4:14: sources.s.threads: \"99999999999999999999\" is not a whole number\n" },
+    { SRC "    threads: 99999999999999999999\n" END,
+      "a.yaml:4:14: sources.s.threads: \"99999999999999999999\" is not a whole number\n" },
     { SRC "    ratio: half\n" END, "a.yaml:4:12: sources.s.ratio: \"half\" is not a number\n" },
     { SRC "    ratio: 1.5\n" END, "a.yaml:4:12: sources.s.ratio: 1.5 is out of range: must be from 0 to 1\n" },
     { SRC "    ratio: nan\n" END, "a.yaml:4:12: sources.s.ratio: \"nan\" is not a number\n" },
@@ -240,63 +284,100 @@ static const struct bad { const char *yaml, *want; } bad[] = {
     { SRC "    tags: {x: y}\n" END, "a.yaml:4:11: sources.s.tags: must be a list ([a, b]), not a mapping\n" },
     { SRC "    tags: [a, b, c, d]\n" END, "a.yaml:4:11: sources.s.tags: has 4 entries: must be from 0 to 3\n" },
     { SRC "    tags: [a, [b]]\n" END, "a.yaml:4:15: sources.s.tags[1]: must be one value, not a list\n" },
-    { SRC "    waits: [1s, soon]\n" END, "a.yaml:4:17: sources.s.waits[1]: \"soon\" is not a duration (examples: 250ms 30s 5m 2h 7d)\n" },
+    { SRC "    waits: [1s, soon]\n" END,
+      "a.yaml:4:17: sources.s.waits[1]: \"soon\" is not a duration (examples: 250ms 30s 5m 2h 7d)\n" },
     { SRC "    labels: [a]\n" END, "a.yaml:4:13: sources.s.labels: must be a mapping (key: value), not a list\n" },
     { SRC "    labels: {a: [b]}\n" END, "a.yaml:4:17: sources.s.labels.a: must be one value, not a list\n" },
     { SRC "    paths: [{path: /a, verify: {scheme: gitub, secrets: [x]}}]\n" END,
       "a.yaml:4:41: sources.s.paths[0].verify.scheme: \"gitub\" is not one of bearer, github, standard (did you mean github?)\n" },
-    { SRC "    paths: [{path: /a, verify: none}]\n" END, "a.yaml:4:32: sources.s.paths[0].verify: must be a mapping (key: value), not one value\n" },
+    { SRC "    paths: [{path: /a, verify: none}]\n" END,
+      "a.yaml:4:32: sources.s.paths[0].verify: must be a mapping (key: value), not one value\n" },
     { SRC "    paths: {path: /a}\n" END, "a.yaml:4:12: sources.s.paths: must be a list ([a, b]), not a mapping\n" },
     /* secrets: the value is never shown */
     { SRC "    token: [hunter2]\n" END, "a.yaml:4:12: sources.s.token: must be one value, not a list\n" },
-    { SRC "    token: \"\"\n" END, "a.yaml:4:12: sources.s.token: is empty: a secret must have at least one character\n" },
-    { SRC "    token: \"${EMPTY:-}\"\n" END, "a.yaml:4:12: sources.s.token: is empty: a secret must have at least one character\n" },
-    { SRC "    paths: [{path: /a, verify: {scheme: bearer, secrets: hunter2}}]\n" END, "a.yaml:4:58: sources.s.paths[0].verify.secrets: must be a list ([a, b]), not one value\n" },
-    { SRC "    paths: [{path: /a, verify: {scheme: bearer, secrets: []}}]\n" END, "a.yaml:4:58: sources.s.paths[0].verify.secrets: has 0 entries: must be from 1 to 3\n" },
-    { SRC "    timeout: ${SECRET}\n" END, "a.yaml:4:14: sources.s.timeout: \"${SECRET}\" is not a duration (examples: 250ms 30s 5m 2h 7d)\n" },
+    { SRC "    token: \"\"\n" END,
+      "a.yaml:4:12: sources.s.token: is empty: a secret must have at least one character\n" },
+    { SRC "    token: \"${EMPTY:-}\"\n" END,
+      "a.yaml:4:12: sources.s.token: is empty: a secret must have at least one character\n" },
+    { SRC "    paths: [{path: /a, verify: {scheme: bearer, secrets: hunter2}}]\n" END,
+      "a.yaml:4:58: sources.s.paths[0].verify.secrets: must be a list ([a, b]), not one value\n" },
+    { SRC "    paths: [{path: /a, verify: {scheme: bearer, secrets: []}}]\n" END,
+      "a.yaml:4:58: sources.s.paths[0].verify.secrets: has 0 entries: must be from 1 to 3\n" },
+    { SRC "    timeout: ${SECRET}\n" END,
+      "a.yaml:4:14: sources.s.timeout: \"${SECRET}\" is not a duration (examples: 250ms 30s 5m 2h 7d)\n" },
     /* expansion */
-    { SRC "    listen: ${UNSET}\n" END, "a.yaml:4:13: the environment variable UNSET is not set (${UNSET:-default} gives it a default)\n" },
-    { SRC "    timeout: ${UNSET}\n    tags: [\"a-${UNSET}\"]\n" END, "a.yaml:4:14: the environment variable UNSET is not set (${UNSET:-default} gives it a default)\n"
+    { SRC "    listen: ${UNSET}\n" END,
+      "a.yaml:4:13: the environment variable UNSET is not set (${UNSET:-default} gives it a default)\n" },
+    { SRC "    timeout: ${UNSET}\n    tags: [\"a-${UNSET}\"]\n" END,
+      "a.yaml:4:14: the environment variable UNSET is not set (${UNSET:-default} gives it a default)\n"
       "a.yaml:5:12: the environment variable UNSET is not set (${UNSET:-default} gives it a default)\n" },
-    { SRC "    listen: ${file:/nowhere/to/be/found}\n" END, "a.yaml:4:13: cannot read file /nowhere/to/be/found: No such file or directory\n" },
+    { SRC "    listen: ${file:/nowhere/to/be/found}\n" END,
+      "a.yaml:4:13: cannot read file /nowhere/to/be/found: No such file or directory\n" },
     { SRC "    listen: ${file:/}\n" END, "a.yaml:4:13: cannot read file /: Is a directory\n" },
     { SRC "    listen: ${file:}\n" END, "a.yaml:4:13: ${file:...} names no file\n" },
     { SRC "    listen: ${file:/dev/zero}\n" END, "a.yaml:4:13: file /dev/zero is longer than 64 KiB\n" },
-    { SRC "    listen: ${open\n" END, "a.yaml:4:13: ${ without }: write ${NAME}, or $${ for the characters themselves\n" },
-    { SRC "    listen: ${1X}\n" END, "a.yaml:4:13: ${ begins a variable: write ${NAME}, ${NAME:-default} or ${file:/path}, or $${ for the characters themselves\n" },
-    { SRC "    only: {exact: {type: \"${UNSET}\"}}\n" END, "a.yaml:4:26: the environment variable UNSET is not set (${UNSET:-default} gives it a default)\n" },
+    { SRC "    listen: ${open\n" END,
+      "a.yaml:4:13: ${ without }: write ${NAME}, or $${ for the characters themselves\n" },
+    { SRC "    listen: ${1X}\n" END,
+      "a.yaml:4:13: ${ begins a variable: write ${NAME}, ${NAME:-default} or ${file:/path}, or $${ for the characters themselves\n" },
+    { SRC "    only: {exact: {type: \"${UNSET}\"}}\n" END,
+      "a.yaml:4:26: the environment variable UNSET is not set (${UNSET:-default} gives it a default)\n" },
     /* merge keys */
-    { "x-a: &a word\nsinks: {w: {<<: *a, type: web, url: u, topics: [t]}}\ntopics: {t: }\n", "a.yaml:1:6: << merges a mapping, usually an alias (<<: *name)\n" },
-    { "x-a: &a {url: u}\nsinks: {w: {<<: *a, type: web, url: u, url: v, topics: [t]}}\ntopics: {t: }\n", "a.yaml:2:40: duplicate key \"url\", first at line 2\n" },
+    { "x-a: &a word\nsinks: {w: {<<: *a, type: web, url: u, topics: [t]}}\ntopics: {t: }\n",
+      "a.yaml:1:6: << merges a mapping, usually an alias (<<: *name)\n" },
+    { "x-a: &a {url: u}\nsinks: {w: {<<: *a, type: web, url: u, url: v, topics: [t]}}\ntopics: {t: }\n",
+      "a.yaml:2:40: duplicate key \"url\", first at line 2\n" },
     /* what the sections say about each other */
     { "unrouted: drop\n", "a.yaml:1:1: nothing to do: write at least one entry under sources: or sinks:\n" },
-    { "sources: {s: {type: all}}\n", "a.yaml:1:1: routes: is missing: sources bring events, so say where they go, for example routes: [{topic: events}]\n" },
-    { "routes: [{topic: a b}]\nsources: {s: {type: all}}\n", "a.yaml:1:18: routes[0].topic: \"a b\" is not a topic name: use letters, digits, . _ and -, at most 249 characters\n" },
-    { "routes: [{topic: aqueduct.state}]\nsources: {s: {type: all}}\n", "a.yaml:1:18: routes[0].topic: \"aqueduct.state\" begins with aqueduct., which the bridge keeps for its own topics (broker.prefix)\n" },
-    { "topics: {aqueduct.x: }\n" END, "a.yaml:1:10: topics.aqueduct.x: begins with aqueduct., which the bridge keeps for its own topics (broker.prefix)\n" },
-    { "routes: [{topic: t, key: Data}]\nsources: {s: {type: all}}\n", "a.yaml:1:26: routes[0].key: \"Data\" is not the name of an attribute (a-z and 0-9, at most 20), for example subject\n" },
-    { "routes: [{topic: t}, {topic: u}]\nsources: {s: {type: all}}\n", "a.yaml:1:22: routes[1]: is never reached: a route before it takes every event (`also: true` there lets them go on)\n" },
-    { "routes: [{topic: t, filter: {exat: {type: x}}}]\nsources: {s: {type: all}}\n", "a.yaml:1:29: routes[0].filter: exat: no such dialect, did you mean exact?\n" },
-    { "routes: [{topic: t, encoding: json}]\nsources: {s: {type: all}}\n", "a.yaml:1:31: routes[0].encoding: \"json\" is not one of binary, structured\n" },
-    { "routes: [{topic: chats}]\nsinks: {w: {type: web, url: u, topics: [chat]}}\n", "a.yaml:2:41: sinks.w.topics[0]: no route fills the topic \"chat\" and topics: does not list it (did you mean chats?)\n" },
-    { "routes: [{topic: t}]\nsinks: {w: {type: web, url: u, topics: [t, t]}}\n", "a.yaml:2:44: sinks.w.topics[1]: \"t\" is listed twice\n" },
-    { "routes: [{topic: t}]\nsinks: {w: {type: web, url: u, topics: [\"\"]}}\n", "a.yaml:2:41: sinks.w.topics[0]: \"\" is not a topic name: use letters, digits, . _ and -, at most 249 characters\n" },
-    { "routes: [{topic: t}]\nsinks: {w: {type: web, url: u}}\n", "a.yaml:2:12: sinks.w.topics: is missing: which topics' events the sink gets\n" },
-    { "routes: [{topic: t}]\nsinks: {w: {type: web, url: u, topics: []}}\n", "a.yaml:2:40: sinks.w.topics: is missing: which topics' events the sink gets\n" },
-    { "routes: [{topic: t}]\nsinks: {d: {type: dead, topics: [t]}}\n", "a.yaml:2:33: sinks.d.topics: has no use here: a dead sink gets the dead letters\n" },
-    { "routes: [{topic: t}]\nsinks: {l: {type: live, topics: [t], retry: [1s]}}\n", "a.yaml:2:45: sinks.l.retry: has no use here: a live sink shows what comes and never tries again\n" },
-    { "routes: [{topic: t}]\nsinks: {w: {type: web, url: u, topics: [t], retry: [1s, 8d]}}\n", "a.yaml:2:57: sinks.w.retry[1]: is longer than 7d\n" },
+    { "sources: {s: {type: all}}\n",
+      "a.yaml:1:1: routes: is missing: sources bring events, so say where they go, for example routes: [{topic: events}]\n" },
+    { "routes: [{topic: a b}]\nsources: {s: {type: all}}\n",
+      "a.yaml:1:18: routes[0].topic: \"a b\" is not a topic name: use letters, digits, . _ and -, at most 249 characters\n" },
+    { "routes: [{topic: aqueduct.state}]\nsources: {s: {type: all}}\n",
+      "a.yaml:1:18: routes[0].topic: \"aqueduct.state\" begins with aqueduct., which the bridge keeps for its own topics (broker.prefix)\n" },
+    { "topics: {aqueduct.x: }\n" END,
+      "a.yaml:1:10: topics.aqueduct.x: begins with aqueduct., which the bridge keeps for its own topics (broker.prefix)\n" },
+    { "routes: [{topic: t, key: Data}]\nsources: {s: {type: all}}\n",
+      "a.yaml:1:26: routes[0].key: \"Data\" is not the name of an attribute (a-z and 0-9, at most 20), for example subject\n" },
+    { "routes: [{topic: t}, {topic: u}]\nsources: {s: {type: all}}\n",
+      "a.yaml:1:22: routes[1]: is never reached: a route before it takes every event (`also: true` there lets them go on)\n" },
+    { "routes: [{topic: t, filter: {exat: {type: x}}}]\nsources: {s: {type: all}}\n",
+      "a.yaml:1:29: routes[0].filter: exat: no such dialect, did you mean exact?\n" },
+    { "routes: [{topic: t, encoding: json}]\nsources: {s: {type: all}}\n",
+      "a.yaml:1:31: routes[0].encoding: \"json\" is not one of binary, structured\n" },
+    { "routes: [{topic: chats}]\nsinks: {w: {type: web, url: u, topics: [chat]}}\n",
+      "a.yaml:2:41: sinks.w.topics[0]: no route fills the topic \"chat\" and topics: does not list it (did you mean chats?)\n" },
+    { "routes: [{topic: t}]\nsinks: {w: {type: web, url: u, topics: [t, t]}}\n",
+      "a.yaml:2:44: sinks.w.topics[1]: \"t\" is listed twice\n" },
+    { "routes: [{topic: t}]\nsinks: {w: {type: web, url: u, topics: [\"\"]}}\n",
+      "a.yaml:2:41: sinks.w.topics[0]: \"\" is not a topic name: use letters, digits, . _ and -, at most 249 characters\n" },
+    { "routes: [{topic: t}]\nsinks: {w: {type: web, url: u}}\n",
+      "a.yaml:2:12: sinks.w.topics: is missing: which topics' events the sink gets\n" },
+    { "routes: [{topic: t}]\nsinks: {w: {type: web, url: u, topics: []}}\n",
+      "a.yaml:2:40: sinks.w.topics: is missing: which topics' events the sink gets\n" },
+    { "routes: [{topic: t}]\nsinks: {d: {type: dead, topics: [t]}}\n",
+      "a.yaml:2:33: sinks.d.topics: has no use here: a dead sink gets the dead letters\n" },
+    { "routes: [{topic: t}]\nsinks: {l: {type: live, topics: [t], retry: [1s]}}\n",
+      "a.yaml:2:45: sinks.l.retry: has no use here: a live sink shows what comes and never tries again\n" },
+    { "routes: [{topic: t}]\nsinks: {w: {type: web, url: u, topics: [t], retry: [1s, 8d]}}\n",
+      "a.yaml:2:57: sinks.w.retry[1]: is longer than 7d\n" },
     { "routes: [{topic: t}]\nsinks: {w: {type: web, url: u, topics: [t], retry: [1s,1s,1s,1s,1s,1s,1s,1s,1s,1s,1s,1s,1s,1s,1s,1s,1s,1s,1s,1s,1s]}}\n",
       "a.yaml:2:52: sinks.w.retry: has 21 entries: must be from 0 to 20\n" },
-    { "broker: {type: kafka}\n" END, "a.yaml:1:9: broker.servers: is missing: the bootstrap servers, for example kafka-1:9092\n" },
-    { "broker: {prefix: a/}\n" END, "a.yaml:1:18: broker.prefix: is no beginning of a topic name: use letters, digits, . _ and -, at most 100 characters\n" },
-    { "broker: {type: kafak}\n" END, "a.yaml:1:16: broker.type: \"kafak\" is not one of local, kafka (did you mean kafka?)\n" },
-    { "sources: {a: {type: all, listen: \"127.0.0.1:80\"}, b: {type: all, listen: \"127.0.0.1:80\"}}\n" END, "a.yaml:1:74: sources.b.listen: 127.0.0.1:80 is taken by sources.a\n" },
-    { "sources: {a: {type: all, listen: \"127.0.0.1:80\"}}\nadmin: {listen: \"127.0.0.1:80\"}\n" END, "a.yaml:2:17: admin.listen: 127.0.0.1:80 is taken by sources.a\n" },
+    { "broker: {type: kafka}\n" END,
+      "a.yaml:1:9: broker.servers: is missing: the bootstrap servers, for example kafka-1:9092\n" },
+    { "broker: {prefix: a/}\n" END,
+      "a.yaml:1:18: broker.prefix: is no beginning of a topic name: use letters, digits, . _ and -, at most 100 characters\n" },
+    { "broker: {type: kafak}\n" END,
+      "a.yaml:1:16: broker.type: \"kafak\" is not one of local, kafka (did you mean kafka?)\n" },
+    { "sources: {a: {type: all, listen: \"127.0.0.1:80\"}, b: {type: all, listen: \"127.0.0.1:80\"}}\n" END,
+      "a.yaml:1:74: sources.b.listen: 127.0.0.1:80 is taken by sources.a\n" },
+    { "sources: {a: {type: all, listen: \"127.0.0.1:80\"}}\nadmin: {listen: \"127.0.0.1:80\"}\n" END,
+      "a.yaml:2:17: admin.listen: 127.0.0.1:80 is taken by sources.a\n" },
     { SRC "    listen: 127.0.0.1:9464\n" END, "a.yaml:1:1: admin.listen: 127.0.0.1:9464 is taken by sources.s\n" },
     { SRC "    listen: 8080\n" END,
       "a.yaml:4:13: sources.s.listen: \"8080\" is not an address: write 127.0.0.1:8080, [::1]:8080 or unix:/path\n" },
-    { "admin: {listen: \"127.0.0.1:65536\"}\n" SRC END, "a.yaml:1:17: admin.listen: \"127.0.0.1:65536\" is not an address: the port must be 0 to 65535\n" },
+    { "admin: {listen: \"127.0.0.1:65536\"}\n" SRC END,
+      "a.yaml:1:17: admin.listen: \"127.0.0.1:65536\" is not an address: the port must be 0 to 65535\n" },
     { SRC "    preset: unknown\n" END, "a.yaml:3:5: sources.s: there is no preset \"unknown\"\n" },
     { SRC "    tags: [a, b, c]\n" END, "a.yaml:4:11: sources.s.tags[2]: is too much when fast\n" },
 };
@@ -411,14 +492,16 @@ static void test_files_clash(void **state)
     (void)state;
     write_file("a.yaml", STR("unrouted: drop\nsinks: {w: {type: web}}\nlog: {level: info}\n"));
     write_file("b.yaml", STR("log: {level: info}\nsinks: [a]\nunrouted: drop\n"));
-    expect(two, 2, "a.yaml:2:12: sinks.w.url: is missing: The receiver.\n"
-                   "b.yaml:1:7: log.level: is set already at a.yaml:3:7\n"
-                   "b.yaml:2:1: sinks: is set already at a.yaml:2:1\n"
-                   "b.yaml:3:1: unrouted: is set already at a.yaml:1:1\n");
+    expect(two, 2,
+           "a.yaml:2:12: sinks.w.url: is missing: The receiver.\n"
+           "b.yaml:1:7: log.level: is set already at a.yaml:3:7\n"
+           "b.yaml:2:1: sinks: is set already at a.yaml:2:1\n"
+           "b.yaml:3:1: unrouted: is set already at a.yaml:1:1\n");
     write_file("a.yaml", STR("a: [\n"));
     write_file("b.yaml", STR("b: }\n"));
-    expect(two, 2, "a.yaml:2:1: not valid YAML: did not find expected node content while parsing a flow node\n"
-                   "b.yaml:1:4: not valid YAML: did not find expected node content while parsing a block node\n");
+    expect(two, 2,
+           "a.yaml:2:1: not valid YAML: did not find expected node content while parsing a flow node\n"
+           "b.yaml:1:4: not valid YAML: did not find expected node content while parsing a block node\n");
 }
 
 /* ---- what is right ---- */
@@ -429,7 +512,8 @@ static void test_every_type(void **state)
     setenv("NAME", "world", 1);
     setenv("EMPTY", "", 1);
     write_file("secret", STR("s3cret\n"));
-    struct config *c = load_text(SRC
+    struct config *c = load_text(
+        SRC
         "    listen: ${EMPTY:-127.0.0.1:1}\n    fast: false\n    threads: \"64\"\n    ratio: 1e-1\n    token: ${file:secret}\n"
         "    timeout: 1m\n    body: 2GiB\n    tags: [\"hello ${NAME}\", \"$${NAME}\", \"${EMPTY}\"]\n    waits: [0, 250ms, 2h, 7d]\n"
         "    labels: {b: 1, a: \"x: y\"}\n    in_flight: 5\n"
@@ -510,10 +594,11 @@ static void test_defaults(void **state)
 static void test_anchors_and_merge_keys(void **state)
 {
     (void)state;
-    struct config *c = load_text("x-all: &all {window: 9, url: u}\nx-more: &more {window: 1, order: key}\n"
+    struct config *c = load_text(
+        "x-all: &all {window: 9, url: u}\nx-more: &more {window: 1, order: key}\n"
         "routes: [{topic: &t ai.chats}]\n"
         "sinks:\n  a: {type: web, topics: [*t], <<: [*all, *more]}\n  b: {type: web, topics: [*t], <<: *all, url: mine}\n");
-    assert_int_equal(c->sinks[0].window, 9);                /* the first of the list wins */
+    assert_int_equal(c->sinks[0].window, 9); /* the first of the list wins */
     assert_string_equal(c->sinks[0].order, "key");
     assert_string_equal(c->sinks[0].topics.at[0], "ai.chats");
     assert_string_equal(((const struct web_sink *)c->sinks[0].sink)->url, "u");
@@ -524,8 +609,10 @@ static void test_anchors_and_merge_keys(void **state)
 static void test_files_merge(void **state)
 {
     (void)state;
-    write_file("a.yaml", STR("routes: [{topic: t, key: subject, also: true}]\nsinks: {w: {type: web, url: u, topics: [t]}}\n"));
-    write_file("b.yaml", STR("routes: [{topic: u}]\nsinks: {w: {window: 7, topics: [u]}, x: {type: dead}}\nunrouted: drop\n"));
+    write_file("a.yaml",
+               STR("routes: [{topic: t, key: subject, also: true}]\nsinks: {w: {type: web, url: u, topics: [t]}}\n"));
+    write_file("b.yaml",
+               STR("routes: [{topic: u}]\nsinks: {w: {window: 7, topics: [u]}, x: {type: dead}}\nunrouted: drop\n"));
     struct config *c = load_ok(two, 2);
     const struct route_config *routes = c->routes.at;
     assert_int_equal(c->routes.count, 2);
@@ -544,11 +631,13 @@ static void test_files_merge(void **state)
 static void test_kafka_topics_may_be_foreign(void **state)
 {
     (void)state;
-    struct config *c = load_text("broker: {type: kafka, servers: \"k:9092\", properties: {linger.ms: 5}}\nsinks: {w: {type: web, url: u, topics: [foreign]}}\n");
+    struct config *c = load_text(
+        "broker: {type: kafka, servers: \"k:9092\", properties: {linger.ms: 5}}\nsinks: {w: {type: web, url: u, topics: [foreign]}}\n");
     assert_string_equal(c->broker.properties.at[0].key, "linger.ms");
     assert_string_equal(c->broker.properties.at[0].value, "5");
     config_free(c);
-    c = load_text("broker: {type: kafka, properties: {bootstrap.servers: k}}\nsinks: {w: {type: web, url: u, topics: [foreign]}}\n");
+    c = load_text(
+        "broker: {type: kafka, properties: {bootstrap.servers: k}}\nsinks: {w: {type: web, url: u, topics: [foreign]}}\n");
     config_free(c);
     c = load_text("sinks: {w: {type: web, url: u, topics: [aqueduct.dead-letter]}}\n");
     config_free(c);
@@ -557,7 +646,8 @@ static void test_kafka_topics_may_be_foreign(void **state)
 static void test_listeners_on_any_port(void **state)
 {
     (void)state;
-    struct config *c = load_text("sources: {a: {type: all, listen: \"127.0.0.1:0\"}, b: {type: all, listen: \"127.0.0.1:0\"}}\nadmin: {listen: \"\"}\n" END);
+    struct config *c = load_text(
+        "sources: {a: {type: all, listen: \"127.0.0.1:0\"}, b: {type: all, listen: \"127.0.0.1:0\"}}\nadmin: {listen: \"\"}\n" END);
     assert_string_equal(c->admin.listen, "");
     config_free(c);
 }
@@ -586,14 +676,16 @@ static void test_fill(void **state)
     (void)state;
     struct path p = { 0 };
     struct problems problems = { 0 };
-    assert_true(config_fill("p.yaml", STR("path: /x\nverify: {scheme: bearer, secrets: [a]}\n"), path_rows, &p, NULL, &problems));
+    assert_true(config_fill("p.yaml", STR("path: /x\nverify: {scheme: bearer, secrets: [a]}\n"), path_rows, &p, NULL,
+                            &problems));
     assert_string_equal(p.path, "/x");
     assert_int_equal(p.weight, 7);
     assert_int_equal(problems.count, 0);
     p = (struct path){ 0 };
     assert_false(config_fill("p.yaml", STR("pat: /x\n"), path_rows, &p, NULL, &problems));
     char *text = printed(&problems);
-    assert_string_equal(text, "p.yaml:1:1: unknown key \"pat\" (did you mean path?)\np.yaml:1:1: path: is missing: Where.\n");
+    assert_string_equal(text,
+                        "p.yaml:1:1: unknown key \"pat\" (did you mean path?)\np.yaml:1:1: path: is missing: Where.\n");
     free(text);
     problems_free(&problems);
 }
@@ -609,8 +701,10 @@ static void test_print_json(void **state)
     problems_print_json(&(struct problems){ list, 2 }, out);
     problems_print_json(&(struct problems){ 0 }, out);
     fclose(out);
-    assert_string_equal(text, "{\"ok\":false,\"problems\":[{\"file\":\"a \\\"b\\\".yaml\",\"line\":1,\"column\":2,\"text\":\"x: \\\"y\\\" is\\\\ wrong\"},"
-                              "{\"file\":null,\"line\":0,\"column\":0,\"text\":\"x: \\\"y\\\" is\\\\ wrong\"}]}\n{\"ok\":true,\"problems\":[]}\n");
+    assert_string_equal(
+        text,
+        "{\"ok\":false,\"problems\":[{\"file\":\"a \\\"b\\\".yaml\",\"line\":1,\"column\":2,\"text\":\"x: \\\"y\\\" is\\\\ wrong\"},"
+        "{\"file\":null,\"line\":0,\"column\":0,\"text\":\"x: \\\"y\\\" is\\\\ wrong\"}]}\n{\"ok\":true,\"problems\":[]}\n");
     free(text);
 }
 

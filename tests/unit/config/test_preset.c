@@ -12,14 +12,18 @@
 #include "bridge/lib/option.h"
 #include "bridge/config/preset.h"
 
-struct thing { char *about; struct list capture; };
-struct part { char *name; };
-static const struct option part_rows[] = { OPTION(struct part, name, .doc = "Name."), { 0 } };
-static const struct option rows[] = {
-    OPTION(struct thing, about, .doc = "About."),
-    OPTION(struct thing, capture, .of = part_rows, .of_size = sizeof(struct part), .max = 9, .doc = "Parts."),
-    { 0 }
+struct thing {
+    char *about;
+    struct list capture;
 };
+struct part {
+    char *name;
+};
+static const struct option part_rows[] = { OPTION(struct part, name, .doc = "Name."), { 0 } };
+static const struct option rows[] = { OPTION(struct thing, about, .doc = "About."),
+                                      OPTION(struct thing, capture, .of = part_rows, .of_size = sizeof(struct part),
+                                             .max = 9, .doc = "Parts."),
+                                      { 0 } };
 
 static char folder[64];
 
@@ -114,7 +118,8 @@ static void failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(by_path_and_folder, set_up, clean_up), cmocka_unit_test_setup_teardown(compiled_in, set_up, clean_up),
+        cmocka_unit_test_setup_teardown(by_path_and_folder, set_up, clean_up),
+        cmocka_unit_test_setup_teardown(compiled_in, set_up, clean_up),
         cmocka_unit_test_setup_teardown(failures, set_up, clean_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The option tables of the whole program: complete, without clashes, and the schema made from them is the one that is kept. */
+/* The option tables of the whole program: complete, without clashes, and the schema made from them is the one that
+ * is kept. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -54,9 +55,11 @@ static void test_defaults_fit(void **state)
     struct problems none = { 0 };
     struct fill f = { &a, &none };
     for (size_t i = 0; source_types[i]; i++)
-        fill_mapping(&f, NULL, &(struct part){ source_types[i]->options, arena_alloc(&a, source_types[i]->size) }, 1, NULL, NULL);
+        fill_mapping(&f, NULL, &(struct part){ source_types[i]->options, arena_alloc(&a, source_types[i]->size) }, 1,
+                     NULL, NULL);
     for (size_t i = 0; sink_types[i]; i++)
-        fill_mapping(&f, NULL, &(struct part){ sink_types[i]->options, arena_alloc(&a, sink_types[i]->size) }, 1, NULL, NULL);
+        fill_mapping(&f, NULL, &(struct part){ sink_types[i]->options, arena_alloc(&a, sink_types[i]->size) }, 1, NULL,
+                     NULL);
     assert_int_equal(none.count, 0);
     arena_free(&a);
 }
@@ -89,7 +92,7 @@ static void test_help_about_everything(void **state)
         FILE *out = open_memstream(&text, &n);
         bool found = config_help(*name, out);
         fclose(out);
-        for (size_t i = 0; connector_commands[i]; i++)      /* the program itself prints those */
+        for (size_t i = 0; connector_commands[i]; i++) /* the program itself prints those */
             found = found || strcmp(connector_commands[i]->name, *name) == 0;
         if (!found)
             fail_msg("there is no help about %s", *name);

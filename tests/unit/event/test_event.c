@@ -12,12 +12,17 @@ static void born_and_gone(void **state)
 {
     (void)state;
     char id[] = "1", data[] = "{}";
-    const struct header extensions[] = { { STR("traceparent"), STR("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01") },
-        { STR("empty"), STR("") } };
-    struct event f = { .id = str_of(id), .source = STR("/s"), .type = STR("t"), .data = str_of(data), .extensions = extensions,
-        .extension_count = 2 };
+    const struct header extensions[] = { { STR("traceparent"),
+                                           STR("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01") },
+                                         { STR("empty"), STR("") } };
+    struct event f = { .id = str_of(id),
+                       .source = STR("/s"),
+                       .type = STR("t"),
+                       .data = str_of(data),
+                       .extensions = extensions,
+                       .extension_count = 2 };
     const struct event *ev = must_be_born(&f);
-    id[0] = data[0] = 'x';          /* everything was copied */
+    id[0] = data[0] = 'x'; /* everything was copied */
     assert_str(ev->id, "1");
     assert_str(ev->source, "/s");
     assert_str(ev->type, "t");
@@ -78,16 +83,38 @@ static void attributes_that_are_refused(void **state)
     refused(f, "event attribute time: \"yesterday\" is not an RFC 3339 date and time");
     f = good, f.datacontenttype = STR("text/pl\xc3\xa4in");
     refused(f, "event attribute datacontenttype: not a media type");
-    const struct str bad[] = { STR("a\n"), STR("\0"), STR("\x1f"), STR("\x7f"), STR("\xc2\x80"), STR("\xc2\x9f"), STR("\xef\xb7\x90"), STR("\xef\xb7\xaf"),
-        STR("\xef\xbf\xbe"), STR("\xef\xbf\xbf"), STR("\xf0\x9f\xbf\xbe"), STR("\xf4\x8f\xbf\xbf"), STR("\xed\xa0\x80"), STR("\xc0\xa0"), STR("\xff"), STR("\xe2\x82") };
+    const struct str bad[] = { STR("a\n"),
+                               STR("\0"),
+                               STR("\x1f"),
+                               STR("\x7f"),
+                               STR("\xc2\x80"),
+                               STR("\xc2\x9f"),
+                               STR("\xef\xb7\x90"),
+                               STR("\xef\xb7\xaf"),
+                               STR("\xef\xbf\xbe"),
+                               STR("\xef\xbf\xbf"),
+                               STR("\xf0\x9f\xbf\xbe"),
+                               STR("\xf4\x8f\xbf\xbf"),
+                               STR("\xed\xa0\x80"),
+                               STR("\xc0\xa0"),
+                               STR("\xff"),
+                               STR("\xe2\x82") };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct err e;
         f = good, f.subject = bad[i];
         assert_null(event_new(&f, &e));
         assert_non_null(strstr(e.text, text));
     }
-    const struct str fine[] = { STR(" "), STR("~"), STR("\xc2\xa0"), STR("\xef\xb7\x8f"), STR("\xef\xb7\xb0"), STR("\xef\xbf\xbd"), STR("\xf0\x9f\xbf\xbd"),
-        STR("\xf0\x9f\x98\x80"), STR("\xed\x9f\xbf"), STR("\xee\x80\x80") };
+    const struct str fine[] = { STR(" "),
+                                STR("~"),
+                                STR("\xc2\xa0"),
+                                STR("\xef\xb7\x8f"),
+                                STR("\xef\xb7\xb0"),
+                                STR("\xef\xbf\xbd"),
+                                STR("\xf0\x9f\xbf\xbd"),
+                                STR("\xf0\x9f\x98\x80"),
+                                STR("\xed\x9f\xbf"),
+                                STR("\xee\x80\x80") };
     for (size_t i = 0; i < sizeof fine / sizeof *fine; i++) {
         f = good, f.subject = fine[i];
         event_unref(must_be_born(&f));
@@ -99,8 +126,11 @@ static void extensions_that_are_refused(void **state)
     struct header x[EVENT_ATTRIBUTES + 1];
     char names[EVENT_ATTRIBUTES + 1][8];
     struct event f = { .id = STR("1"), .source = STR("/s"), .type = STR("t"), .extensions = x, .extension_count = 1 };
-    const struct str bad[] = { STR(""), STR("a_b"), STR("A"), STR("a-b"), STR("\xc3\xa9"), STR("abcdefghijklmnopqrstu"), STR("data"), STR("specversion"), STR("id"),
-        STR("datacontenttype") };
+    const struct str bad[] = { STR(""),         STR("a_b"),
+                               STR("A"),        STR("a-b"),
+                               STR("\xc3\xa9"), STR("abcdefghijklmnopqrstu"),
+                               STR("data"),     STR("specversion"),
+                               STR("id"),       STR("datacontenttype") };
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         x[0] = (struct header){ bad[i], STR("v") };
@@ -126,7 +156,9 @@ static void sizes(void **state)
     (void)state;
     char *big = mem_alloc(EVENT_DATA_BYTES + 1);
     memset(big, 'x', EVENT_DATA_BYTES + 1);
-    struct event f = { .id = { big, EVENT_ATTRIBUTE_BYTES }, .source = STR("/s"), .type = STR("t"), .data = { big, EVENT_DATA_BYTES } };
+    struct event f = {
+        .id = { big, EVENT_ATTRIBUTE_BYTES }, .source = STR("/s"), .type = STR("t"), .data = { big, EVENT_DATA_BYTES }
+    };
     event_unref(must_be_born(&f));
     f.data.n++;
     refused(f, "event data: 67108865 bytes, the most is 67108864");
@@ -151,8 +183,10 @@ static void time_in_milliseconds(void **state)
 
 static void which_types_are_json(void **state)
 {
-    static const char *const yes[] = { "application/json", "text/json", "APPLICATION/JSON; charset=utf-8", "application/vnd.x+json", "a/b+JSON ;x", "image/json" };
-    static const char *const no[] = { "", "text/plain", "application/jsonl", "json", "application/xml", "text/plain; a=application/json" };
+    static const char *const yes[] = { "application/json",       "text/json",   "APPLICATION/JSON; charset=utf-8",
+                                       "application/vnd.x+json", "a/b+JSON ;x", "image/json" };
+    static const char *const no[] = { "",     "text/plain",      "application/jsonl",
+                                      "json", "application/xml", "text/plain; a=application/json" };
     (void)state;
     assert_true(event_type_is_json(STR_ABSENT));
     for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
@@ -178,7 +212,7 @@ static void to_a_record_and_back(void **state)
     struct record r = record_of(headers, n, ev->data);
     assert_str(record_header(&r, "ce_id"), "A234-1234-1234");
     assert_str(record_header(&r, "ce_partitionkey"), "k1");
-    assert_str(record_header(&r, "ce_subject"), "Euro \xe2\x82\xac \xf0\x9f\x98\x80");     /* as it is: no percent here */
+    assert_str(record_header(&r, "ce_subject"), "Euro \xe2\x82\xac \xf0\x9f\x98\x80"); /* as it is: no percent here */
     assert_str(record_header(&r, "content-type"), "application/json; charset=utf-8");
     assert_null(record_header(&r, "ce_datacontenttype").at);
     assert_null(record_header(&r, "CE_ID").at);
@@ -216,10 +250,16 @@ static void most_headers(void **state)
 /* After the conformance suite's kafka-protocol-binding.feature. */
 static void kafka_binary(void **state)
 {
-    const struct header headers[] = { { STR("ce_specversion"), STR("1.0") }, { STR("ce_type"), STR("com.example.someevent") },
-        { STR("ce_time"), STR("2018-04-05T03:56:24Z") }, { STR("ce_id"), STR("1234-1234-1234") }, { STR("ce_source"), STR("/mycontext/subcontext") },
-        { STR("ce_null"), STR_ABSENT }, { STR("aqueduct-sink"), STR("crm") }, { STR("other"), STR("\xff") },
-        { STR("content-type"), STR("application/avro") }, { STR("content-type"), STR("application/json; charset=utf-8") } };
+    const struct header headers[] = { { STR("ce_specversion"), STR("1.0") },
+                                      { STR("ce_type"), STR("com.example.someevent") },
+                                      { STR("ce_time"), STR("2018-04-05T03:56:24Z") },
+                                      { STR("ce_id"), STR("1234-1234-1234") },
+                                      { STR("ce_source"), STR("/mycontext/subcontext") },
+                                      { STR("ce_null"), STR_ABSENT },
+                                      { STR("aqueduct-sink"), STR("crm") },
+                                      { STR("other"), STR("\xff") },
+                                      { STR("content-type"), STR("application/avro") },
+                                      { STR("content-type"), STR("application/json; charset=utf-8") } };
     (void)state;
     struct record r = record_of(headers, sizeof headers / sizeof *headers, STR("{\"message\": \"Hello World!\"}"));
     const struct event *ev = event_from_record(&r, NULL);
@@ -240,12 +280,15 @@ static void kafka_binary(void **state)
 
 static void kafka_structured(void **state)
 {
-    const struct str types[] = { STR("application/cloudevents+json"), STR("application/cloudevents+json; charset=UTF-8"), STR("Application/CloudEvents+JSON"),
-        STR("application/cloudevents") };
+    const struct str types[] = { STR("application/cloudevents+json"),
+                                 STR("application/cloudevents+json; charset=UTF-8"),
+                                 STR("Application/CloudEvents+JSON"), STR("application/cloudevents") };
     (void)state;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         const struct header headers[] = { { STR("content-type"), types[i] } };
-        struct record r = record_of(headers, 1, STR("{\"specversion\":\"1.0\",\"type\":\"t\",\"id\":\"i\",\"source\":\"/s\",\"data\":{\"a\":[1]}}"));
+        struct record r = record_of(
+            headers, 1,
+            STR("{\"specversion\":\"1.0\",\"type\":\"t\",\"id\":\"i\",\"source\":\"/s\",\"data\":{\"a\":[1]}}"));
         const struct event *ev = event_from_record(&r, NULL);
         assert_non_null(ev);
         assert_str(ev->data, "{\"a\":[1]}");
@@ -255,9 +298,16 @@ static void kafka_structured(void **state)
 
 static void records_refused(void **state)
 {
-    const struct header ok[] = { { STR("ce_specversion"), STR("1.0") }, { STR("ce_id"), STR("1") }, { STR("ce_source"), STR("/s") }, { STR("ce_type"), STR("t") } };
-    const struct { struct header header; const char *why; } cases[] = {
-        { { STR("ce_id"), STR("2") }, "event attribute id stands twice" }, { { STR("ce_specversion"), STR("1.0") }, "event attribute specversion stands twice" },
+    const struct header ok[] = { { STR("ce_specversion"), STR("1.0") },
+                                 { STR("ce_id"), STR("1") },
+                                 { STR("ce_source"), STR("/s") },
+                                 { STR("ce_type"), STR("t") } };
+    const struct {
+        struct header header;
+        const char *why;
+    } cases[] = {
+        { { STR("ce_id"), STR("2") }, "event attribute id stands twice" },
+        { { STR("ce_specversion"), STR("1.0") }, "event attribute specversion stands twice" },
         { { STR("ce_specversion"), STR("0.3") }, "event attribute specversion is not 1.0" },
         { { STR("ce_Bad"), STR("x") }, "event attribute \"Bad\": a name has 1 to 20 characters a to z and 0 to 9" },
         { { STR("ce_data"), STR("x") }, "event attribute \"data\": a name has 1 to 20 characters a to z and 0 to 9" },
@@ -277,8 +327,12 @@ static void records_refused(void **state)
 
 static void foreign_records(void **state)
 {
-    const struct { struct header header; const char *why; } cases[] = {
-        { { STR("ce_id"), STR("1") }, "not a CloudEvent" }, { { STR("content-type"), STR("application/json") }, "not a CloudEvent" },
+    const struct {
+        struct header header;
+        const char *why;
+    } cases[] = {
+        { { STR("ce_id"), STR("1") }, "not a CloudEvent" },
+        { { STR("content-type"), STR("application/json") }, "not a CloudEvent" },
         { { STR("Content-Type"), STR("application/cloudevents+json") }, "not a CloudEvent" },
         { { STR("content-type"), STR("application/cloudevents-batch+json") }, "is not one event in JSON" },
         { { STR("content-type"), STR("application/cloudevents+avro") }, "is not one event in JSON" },
@@ -299,10 +353,19 @@ static void foreign_records(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(born_and_gone), cmocka_unit_test(absent_and_empty_data), cmocka_unit_test(attributes_that_are_refused),
-        cmocka_unit_test(extensions_that_are_refused), cmocka_unit_test(sizes), cmocka_unit_test(time_in_milliseconds),
-        cmocka_unit_test(which_types_are_json), cmocka_unit_test(to_a_record_and_back), cmocka_unit_test(most_headers), cmocka_unit_test(kafka_binary),
-        cmocka_unit_test(kafka_structured), cmocka_unit_test(records_refused), cmocka_unit_test(foreign_records),
+        cmocka_unit_test(born_and_gone),
+        cmocka_unit_test(absent_and_empty_data),
+        cmocka_unit_test(attributes_that_are_refused),
+        cmocka_unit_test(extensions_that_are_refused),
+        cmocka_unit_test(sizes),
+        cmocka_unit_test(time_in_milliseconds),
+        cmocka_unit_test(which_types_are_json),
+        cmocka_unit_test(to_a_record_and_back),
+        cmocka_unit_test(most_headers),
+        cmocka_unit_test(kafka_binary),
+        cmocka_unit_test(kafka_structured),
+        cmocka_unit_test(records_refused),
+        cmocka_unit_test(foreign_records),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

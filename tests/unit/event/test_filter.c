@@ -30,23 +30,40 @@ static struct filter *must_compile(const char *text)
 /* The full event has type com.example.someevent, source /mycontext/subcontext, partitionkey k1; no expirytime. */
 static void matching(void **state)
 {
-    static const struct { const char *text; bool matches; } cases[] = {
-        { "{\"exact\":{\"type\":\"com.example.someevent\"}}", true }, { "{\"exact\":{\"type\":\"com.example\"}}", false },
-        { "{\"exact\":{\"type\":\"COM.example.someevent\"}}", false }, { "{\"prefix\":{\"type\":\"com.\"}}", true },
-        { "{\"prefix\":{\"type\":\"com.example.someevent\"}}", true }, { "{\"prefix\":{\"type\":\"com.example.someevents\"}}", false },
-        { "{\"prefix\":{\"type\":\"example\"}}", false }, { "{\"suffix\":{\"type\":\".someevent\"}}", true }, { "{\"suffix\":{\"type\":\"com\"}}", false },
-        { "{\"exact\":{\"partitionkey\":\"k1\"}}", true }, { "{\"exact\":{\"specversion\":\"1.0\"}}", true },
-        { "{\"exact\":{\"expirytime\":\"x\"}}", false }, { "{\"prefix\":{\"expirytime\":\"x\"}}", false }, { "{\"suffix\":{\"expirytime\":\"x\"}}", false },
-        { "{\"not\":{\"exact\":{\"expirytime\":\"x\"}}}", true }, { "{\"not\":{\"prefix\":{\"type\":\"com.\"}}}", false },
-        { "{\"exact\":{\"partitionkey\":\"k1\",\"type\":\"com.example.someevent\"}}", true }, { "{\"exact\":{\"partitionkey\":\"k2\",\"type\":\"com.example.someevent\"}}", false },
-        { "{\"prefix\":{\"type\":\"com.\"},\"suffix\":{\"type\":\"event\"}}", true }, { "{\"prefix\":{\"type\":\"com.\"},\"suffix\":{\"type\":\"x\"}}", false },
+    static const struct {
+        const char *text;
+        bool matches;
+    } cases[] = {
+        { "{\"exact\":{\"type\":\"com.example.someevent\"}}", true },
+        { "{\"exact\":{\"type\":\"com.example\"}}", false },
+        { "{\"exact\":{\"type\":\"COM.example.someevent\"}}", false },
+        { "{\"prefix\":{\"type\":\"com.\"}}", true },
+        { "{\"prefix\":{\"type\":\"com.example.someevent\"}}", true },
+        { "{\"prefix\":{\"type\":\"com.example.someevents\"}}", false },
+        { "{\"prefix\":{\"type\":\"example\"}}", false },
+        { "{\"suffix\":{\"type\":\".someevent\"}}", true },
+        { "{\"suffix\":{\"type\":\"com\"}}", false },
+        { "{\"exact\":{\"partitionkey\":\"k1\"}}", true },
+        { "{\"exact\":{\"specversion\":\"1.0\"}}", true },
+        { "{\"exact\":{\"expirytime\":\"x\"}}", false },
+        { "{\"prefix\":{\"expirytime\":\"x\"}}", false },
+        { "{\"suffix\":{\"expirytime\":\"x\"}}", false },
+        { "{\"not\":{\"exact\":{\"expirytime\":\"x\"}}}", true },
+        { "{\"not\":{\"prefix\":{\"type\":\"com.\"}}}", false },
+        { "{\"exact\":{\"partitionkey\":\"k1\",\"type\":\"com.example.someevent\"}}", true },
+        { "{\"exact\":{\"partitionkey\":\"k2\",\"type\":\"com.example.someevent\"}}", false },
+        { "{\"prefix\":{\"type\":\"com.\"},\"suffix\":{\"type\":\"event\"}}", true },
+        { "{\"prefix\":{\"type\":\"com.\"},\"suffix\":{\"type\":\"x\"}}", false },
         { "{\"all\":[{\"prefix\":{\"type\":\"com.\"}},{\"exact\":{\"partitionkey\":\"k1\"}}]}", true },
         { "{\"all\":[{\"prefix\":{\"type\":\"com.\"}},{\"exact\":{\"partitionkey\":\"k2\"}}]}", false },
         { "{\"any\":[{\"prefix\":{\"type\":\"x\"}},{\"exact\":{\"partitionkey\":\"k1\"}}]}", true },
-        { "{\"any\":[{\"prefix\":{\"type\":\"x\"}},{\"exact\":{\"partitionkey\":\"k2\"}}]}", false }, { "{\"any\":[{\"prefix\":{\"type\":\"com\"}}]}", true },
-        { "[{\"prefix\":{\"type\":\"com.\"}},{\"not\":{\"exact\":{\"partitionkey\":\"k2\"}}}]", true }, { "[{\"prefix\":{\"type\":\"com.\"}},{\"exact\":{\"id\":\"2\"}}]", false },
+        { "{\"any\":[{\"prefix\":{\"type\":\"x\"}},{\"exact\":{\"partitionkey\":\"k2\"}}]}", false },
+        { "{\"any\":[{\"prefix\":{\"type\":\"com\"}}]}", true },
+        { "[{\"prefix\":{\"type\":\"com.\"}},{\"not\":{\"exact\":{\"partitionkey\":\"k2\"}}}]", true },
+        { "[{\"prefix\":{\"type\":\"com.\"}},{\"exact\":{\"id\":\"2\"}}]", false },
         { "{\"not\":{\"not\":{\"prefix\":{\"type\":\"com.\"}}}}", true },
-        { "{\"not\":{\"any\":[{\"exact\":{\"id\":\"1\"}},{\"all\":[{\"exact\":{\"id\":\"2\"}},{\"prefix\":{\"type\":\"com.\"}}]}]}}", true },
+        { "{\"not\":{\"any\":[{\"exact\":{\"id\":\"1\"}},{\"all\":[{\"exact\":{\"id\":\"2\"}},{\"prefix\":{\"type\":\"com.\"}}]}]}}",
+          true },
     };
     (void)state;
     const struct event *ev = must_be_born(&full_event);
@@ -64,15 +81,21 @@ static void matching(void **state)
 static void refused_where_and_why(void **state)
 {
     static const char *const cases[][2] = {
-        { "{}", "not a filter, which is a mapping of at least one dialect" }, { "\"x\"", "not a filter, which is a mapping of at least one dialect" },
-        { "[]", "not a list of at least one filter" }, { "[1]", "[0]: not a filter, which is a mapping of at least one dialect" },
-        { "{\"all\":[]}", "all: not a list of at least one filter" }, { "{\"any\":{}}", "any: not a list of at least one filter" },
+        { "{}", "not a filter, which is a mapping of at least one dialect" },
+        { "\"x\"", "not a filter, which is a mapping of at least one dialect" },
+        { "[]", "not a list of at least one filter" },
+        { "[1]", "[0]: not a filter, which is a mapping of at least one dialect" },
+        { "{\"all\":[]}", "all: not a list of at least one filter" },
+        { "{\"any\":{}}", "any: not a list of at least one filter" },
         { "{\"not\":[]}", "not: not a filter, which is a mapping of at least one dialect" },
         { "{\"any\":[{\"exact\":{\"type\":\"x\"}},{\"prefix\":{\"type\":7}}]}", "any[1].prefix.type: not a string" },
         { "[{\"not\":{\"suffix\":{\"type\":\"\"}}}]", "[0].not.suffix.type: an empty string" },
-        { "{\"exact\":{}}", "exact: not a mapping of attribute names to strings" }, { "{\"exact\":\"x\"}", "exact: not a mapping of attribute names to strings" },
-        { "{\"exact\":{\"Type\":\"x\"}}", "exact.Type: not the name of an attribute" }, { "{\"exact\":{\"data\":\"x\"}}", "exact.data: not the name of an attribute" },
-        { "{\"exact\":{\"\":\"x\"}}", "exact.: not the name of an attribute" }, { "{\"exact\":{\"a.b\":\"x\"}}", "exact.a.b: not the name of an attribute" },
+        { "{\"exact\":{}}", "exact: not a mapping of attribute names to strings" },
+        { "{\"exact\":\"x\"}", "exact: not a mapping of attribute names to strings" },
+        { "{\"exact\":{\"Type\":\"x\"}}", "exact.Type: not the name of an attribute" },
+        { "{\"exact\":{\"data\":\"x\"}}", "exact.data: not the name of an attribute" },
+        { "{\"exact\":{\"\":\"x\"}}", "exact.: not the name of an attribute" },
+        { "{\"exact\":{\"a.b\":\"x\"}}", "exact.a.b: not the name of an attribute" },
         { "{\"prefx\":{\"type\":\"x\"}}", "prefx: no such dialect, did you mean prefix?" },
         { "{\"sql\":\"x\"}", "sql: no such dialect (exact, prefix, suffix, all, any, not)" },
     };
@@ -116,17 +139,24 @@ static void limits(void **state)
 static void canonical_text(void **state)
 {
     static const char *const groups[][4] = {
-        { "{\"exact\":{\"type\":\"x\"}}", "[{\"exact\":{\"type\":\"x\"}}]", "{\"all\":[{\"any\":[{\"exact\":{\"type\":\"x\"}}]}]}", "[{\"exact\":{\"type\":\"\\u0078\"}},{\"exact\":{\"type\":\"x\"}}]" },
+        { "{\"exact\":{\"type\":\"x\"}}", "[{\"exact\":{\"type\":\"x\"}}]",
+          "{\"all\":[{\"any\":[{\"exact\":{\"type\":\"x\"}}]}]}",
+          "[{\"exact\":{\"type\":\"\\u0078\"}},{\"exact\":{\"type\":\"x\"}}]" },
         { "{\"exact\":{\"type\":\"x\",\"id\":\"1\"}}", "[{\"exact\":{\"id\":\"1\"}},{\"exact\":{\"type\":\"x\"}}]",
-            "{\"all\":[{\"exact\":{\"type\":\"x\"}},{\"all\":[{\"exact\":{\"id\":\"1\"}}]}]}", "[{\"exact\":{\"id\":\"1\",\"type\":\"x\"}},{\"exact\":{\"id\":\"1\"}}]" },
-        { "{\"any\":[{\"prefix\":{\"id\":\"b\"}},{\"prefix\":{\"id\":\"a\"}}]}", "{\"any\":[{\"prefix\":{\"id\":\"a\"}},{\"prefix\":{\"id\":\"b\"}}]}",
-            "{\"any\":[{\"any\":[{\"prefix\":{\"id\":\"b\"}}]},{\"prefix\":{\"id\":\"a\"}}]}",
-            "{\"any\":[{\"any\":[{\"prefix\":{\"id\":\"b\"}},{\"prefix\":{\"id\":\"a\"}}]},{\"prefix\":{\"id\":\"a\"}}]}" },
-        { "{\"not\":{\"suffix\":{\"id\":\"\\\"\"}}}", "[{\"not\":{\"suffix\":{\"id\":\"\\\"\"}}}]", "{\"not\":{\"all\":[{\"suffix\":{\"id\":\"\\u0022\"}}]}}",
-            "{\"not\":{\"any\":[{\"suffix\":{\"id\":\"\\\"\"}}]}}" },
+          "{\"all\":[{\"exact\":{\"type\":\"x\"}},{\"all\":[{\"exact\":{\"id\":\"1\"}}]}]}",
+          "[{\"exact\":{\"id\":\"1\",\"type\":\"x\"}},{\"exact\":{\"id\":\"1\"}}]" },
+        { "{\"any\":[{\"prefix\":{\"id\":\"b\"}},{\"prefix\":{\"id\":\"a\"}}]}",
+          "{\"any\":[{\"prefix\":{\"id\":\"a\"}},{\"prefix\":{\"id\":\"b\"}}]}",
+          "{\"any\":[{\"any\":[{\"prefix\":{\"id\":\"b\"}}]},{\"prefix\":{\"id\":\"a\"}}]}",
+          "{\"any\":[{\"any\":[{\"prefix\":{\"id\":\"b\"}},{\"prefix\":{\"id\":\"a\"}}]},{\"prefix\":{\"id\":\"a\"}}]}" },
+        { "{\"not\":{\"suffix\":{\"id\":\"\\\"\"}}}", "[{\"not\":{\"suffix\":{\"id\":\"\\\"\"}}}]",
+          "{\"not\":{\"all\":[{\"suffix\":{\"id\":\"\\u0022\"}}]}}",
+          "{\"not\":{\"any\":[{\"suffix\":{\"id\":\"\\\"\"}}]}}" },
     };
-    static const char *const texts[] = { "{\"exact\":{\"type\":\"x\"}}", "{\"all\":[{\"exact\":{\"id\":\"1\"}},{\"exact\":{\"type\":\"x\"}}]}",
-        "{\"any\":[{\"prefix\":{\"id\":\"a\"}},{\"prefix\":{\"id\":\"b\"}}]}", "{\"not\":{\"suffix\":{\"id\":\"\\\"\"}}}" };
+    static const char *const texts[] = { "{\"exact\":{\"type\":\"x\"}}",
+                                         "{\"all\":[{\"exact\":{\"id\":\"1\"}},{\"exact\":{\"type\":\"x\"}}]}",
+                                         "{\"any\":[{\"prefix\":{\"id\":\"a\"}},{\"prefix\":{\"id\":\"b\"}}]}",
+                                         "{\"not\":{\"suffix\":{\"id\":\"\\\"\"}}}" };
     (void)state;
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
         for (size_t j = 0; j < 4; j++) {
@@ -134,7 +164,7 @@ static void canonical_text(void **state)
             char *text = filter_text(f);
             assert_string_equal(text, texts[i]);
             filter_free(f);
-            f = must_compile(text);         /* the text is a filter itself */
+            f = must_compile(text); /* the text is a filter itself */
             free(text);
             text = filter_text(f);
             assert_string_equal(text, texts[i]);
@@ -149,7 +179,7 @@ static void canonical_text(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(matching), cmocka_unit_test(refused_where_and_why), cmocka_unit_test(limits),
-        cmocka_unit_test(canonical_text) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(matching), cmocka_unit_test(refused_where_and_why),
+                                        cmocka_unit_test(limits), cmocka_unit_test(canonical_text) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,8 +8,13 @@
 
 static void encoding(void **state)
 {
-    static const char *const cases[][2] = { { "Euro \xe2\x82\xac \xf0\x9f\x98\x80", "Euro%20%E2%82%AC%20%F0%9F%98%80" }, { "", "" }, { "100%", "100%25" },
-        { "a\"b", "a%22b" }, { "!#$&'()*+,-./:;<=>?@[\\]^_`{|}~", "!#$&'()*+,-./:;<=>?@[\\]^_`{|}~" }, { "\x7f", "%7F" }, { "\xc3\xa9", "%C3%A9" } };
+    static const char *const cases[][2] = { { "Euro \xe2\x82\xac \xf0\x9f\x98\x80", "Euro%20%E2%82%AC%20%F0%9F%98%80" },
+                                            { "", "" },
+                                            { "100%", "100%25" },
+                                            { "a\"b", "a%22b" },
+                                            { "!#$&'()*+,-./:;<=>?@[\\]^_`{|}~", "!#$&'()*+,-./:;<=>?@[\\]^_`{|}~" },
+                                            { "\x7f", "%7F" },
+                                            { "\xc3\xa9", "%C3%A9" } };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct buf out = buf_new(100);
@@ -21,17 +26,35 @@ static void encoding(void **state)
 
 static const struct event *with_subject(struct str value, struct err *e)
 {
-    const struct header headers[] = { { STR("ce-specversion"), STR("1.0") }, { STR("ce-id"), STR("1") }, { STR("ce-source"), STR("/s") }, { STR("ce-type"), STR("t") },
-        { STR("ce-subject"), value } };
+    const struct header headers[] = { { STR("ce-specversion"), STR("1.0") },
+                                      { STR("ce-id"), STR("1") },
+                                      { STR("ce-source"), STR("/s") },
+                                      { STR("ce-type"), STR("t") },
+                                      { STR("ce-subject"), value } };
     return event_from_http(headers, 5, STR_ABSENT, e);
 }
 
 static void decoding(void **state)
 {
-    static const char *const cases[][2] = { { "Euro%20%E2%82%AC%20%F0%9F%98%80", "Euro \xe2\x82\xac \xf0\x9f\x98\x80" }, { "%65%78", "ex" }, { "%2520", "%20" },
-        { "%e2%82%ac", "\xe2\x82\xac" }, { "\"a b\"", "a b" }, { "\"a\\\"b\\\\c\"", "a\"b\\c" }, { "\"%20x\"", " x" }, { "\"\\%20\"", " " }, { "100% sure", "100% sure" },
-        { "50%", "50%" }, { "%4", "%4" }, { "%zz", "%zz" }, { "\"open", "\"open" }, { "open\"", "open\"" }, { "  trimmed\t", "trimmed" }, { "\"", "\"" },
-        { "Euro \xe2\x82\xac raw", "Euro \xe2\x82\xac raw" }, { "%22q%22", "\"q\"" }, { "\"a\\\"", "a\\" } };
+    static const char *const cases[][2] = { { "Euro%20%E2%82%AC%20%F0%9F%98%80", "Euro \xe2\x82\xac \xf0\x9f\x98\x80" },
+                                            { "%65%78", "ex" },
+                                            { "%2520", "%20" },
+                                            { "%e2%82%ac", "\xe2\x82\xac" },
+                                            { "\"a b\"", "a b" },
+                                            { "\"a\\\"b\\\\c\"", "a\"b\\c" },
+                                            { "\"%20x\"", " x" },
+                                            { "\"\\%20\"", " " },
+                                            { "100% sure", "100% sure" },
+                                            { "50%", "50%" },
+                                            { "%4", "%4" },
+                                            { "%zz", "%zz" },
+                                            { "\"open", "\"open" },
+                                            { "open\"", "open\"" },
+                                            { "  trimmed\t", "trimmed" },
+                                            { "\"", "\"" },
+                                            { "Euro \xe2\x82\xac raw", "Euro \xe2\x82\xac raw" },
+                                            { "%22q%22", "\"q\"" },
+                                            { "\"a\\\"", "a\\" } };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = { "" };
@@ -40,7 +63,8 @@ static void decoding(void **state)
         assert_str(ev->subject, cases[i][1]);
         event_unref(ev);
     }
-    static const char *const bad[] = { "%C0%A0", "%ED%A0%80", "%FF", "a%00b", "%0A", "%7F", "%EF%BF%BF", "\xff", "\"\"", "" };
+    static const char *const bad[] = { "%C0%A0", "%ED%A0%80", "%FF",  "a%00b", "%0A",
+                                       "%7F",    "%EF%BF%BF", "\xff", "\"\"",  "" };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_null(with_subject(str_of(bad[i]), NULL));
 }
@@ -55,7 +79,8 @@ static void there_and_back(void **state)
     size_t n = event_to_headers(ev, kafka);
     for (size_t i = 0; i < n; i++) {
         bool attribute = str_starts(kafka[i].name, STR("ce_"));
-        snprintf(names[i], sizeof names[i], "%s%.*s", attribute ? "Ce-" : "", STR_ARG(str_from(kafka[i].name, attribute ? 3 : 0)));
+        snprintf(names[i], sizeof names[i], "%s%.*s", attribute ? "Ce-" : "",
+                 STR_ARG(str_from(kafka[i].name, attribute ? 3 : 0)));
         values[i] = buf_new(1000);
         event_http_encode(&values[i], kafka[i].value);
         http[i] = (struct header){ str_of(names[i]), attribute ? buf_str(&values[i]) : kafka[i].value };
@@ -71,9 +96,16 @@ static void there_and_back(void **state)
 /* After the conformance suite's http-protocol-binding.feature. */
 static void binary(void **state)
 {
-    const struct header headers[] = { { STR("Host"), STR("localhost") }, { STR("Content-Type"), STR("application/json; charset=utf-8") }, { STR("CE-SpecVersion"), STR("1.0") },
-        { STR("ce-type"), STR("com.example.someevent") }, { STR("ce-time"), STR("2018-04-05T03:56:24Z") }, { STR("ce-id"), STR("1234-1234-1234") },
-        { STR("ce-source"), STR("/mycontext/subcontext") }, { STR("Ce-ComExampleExtension10"), STR("v") }, { STR("traceparent"), STR("hop") }, { STR("cex"), STR("x") } };
+    const struct header headers[] = { { STR("Host"), STR("localhost") },
+                                      { STR("Content-Type"), STR("application/json; charset=utf-8") },
+                                      { STR("CE-SpecVersion"), STR("1.0") },
+                                      { STR("ce-type"), STR("com.example.someevent") },
+                                      { STR("ce-time"), STR("2018-04-05T03:56:24Z") },
+                                      { STR("ce-id"), STR("1234-1234-1234") },
+                                      { STR("ce-source"), STR("/mycontext/subcontext") },
+                                      { STR("Ce-ComExampleExtension10"), STR("v") },
+                                      { STR("traceparent"), STR("hop") },
+                                      { STR("cex"), STR("x") } };
     enum { COUNT = sizeof headers / sizeof *headers };
     struct err e = { "" };
     (void)state;
@@ -86,14 +118,17 @@ static void binary(void **state)
     assert_str(ev->datacontenttype, "application/json; charset=utf-8");
     assert_str(ev->data, "{\"message\": \"Hello World!\"}");
     event_unref(ev);
-    assert_null(event_from_http(headers, COUNT, STR(""), &e));      /* more than 20 characters */
-    assert_string_equal(e.text, "event attribute \"comexampleextension10\": a name has 1 to 20 characters a to z and 0 to 9");
+    assert_null(event_from_http(headers, COUNT, STR(""), &e)); /* more than 20 characters */
+    assert_string_equal(e.text,
+                        "event attribute \"comexampleextension10\": a name has 1 to 20 characters a to z and 0 to 9");
 }
 
 static void extensions_and_no_body(void **state)
 {
-    const struct header headers[] = { { STR("ce-specversion"), STR("1.0") }, { STR("ce-id"), STR("1") }, { STR("ce-source"), STR("/s") }, { STR("ce-type"), STR("t") },
-        { STR("Ce-MyExt"), STR("a%20b") }, { STR("ce-empty"), STR("") }, { STR("traceparent"), STR("hop") }, { STR("ce-traceparent"), STR("start") } };
+    const struct header headers[] = { { STR("ce-specversion"), STR("1.0") }, { STR("ce-id"), STR("1") },
+                                      { STR("ce-source"), STR("/s") },       { STR("ce-type"), STR("t") },
+                                      { STR("Ce-MyExt"), STR("a%20b") },     { STR("ce-empty"), STR("") },
+                                      { STR("traceparent"), STR("hop") },    { STR("ce-traceparent"), STR("start") } };
     (void)state;
     const struct event *ev = event_from_http(headers, 8, STR(""), NULL);
     assert_non_null(ev);
@@ -108,10 +143,14 @@ static void extensions_and_no_body(void **state)
 
 static void structured(void **state)
 {
-    const struct header headers[] = { { STR("CONTENT-TYPE"), STR(" Application/CloudEvents+json; charset=utf-8") }, { STR("ce-id"), STR("ignored") } };
+    const struct header headers[] = { { STR("CONTENT-TYPE"), STR(" Application/CloudEvents+json; charset=utf-8") },
+                                      { STR("ce-id"), STR("ignored") } };
     struct err e = { "" };
     (void)state;
-    const struct event *ev = event_from_http(headers, 2, STR("{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"t\",\"data\":[]}"), &e);
+    const struct event *
+        ev = event_from_http(headers, 2,
+                             STR("{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"t\",\"data\":[]}"),
+                             &e);
     assert_string_equal(e.text, "");
     assert_str(ev->id, "1");
     assert_str(ev->data, "[]");
@@ -120,11 +159,19 @@ static void structured(void **state)
 
 static void refused(void **state)
 {
-    const struct header good[] = { { STR("ce-specversion"), STR("1.0") }, { STR("ce-id"), STR("1") }, { STR("ce-source"), STR("/s") }, { STR("ce-type"), STR("t") } };
-    const struct { struct header header; const char *why; } cases[] = {
-        { { STR("content-type"), STR("application/cloudevents-batch+json") }, "event: content type \"application/cloudevents-batch+json\" is not one event in JSON" },
+    const struct header good[] = { { STR("ce-specversion"), STR("1.0") },
+                                   { STR("ce-id"), STR("1") },
+                                   { STR("ce-source"), STR("/s") },
+                                   { STR("ce-type"), STR("t") } };
+    const struct {
+        struct header header;
+        const char *why;
+    } cases[] = {
+        { { STR("content-type"), STR("application/cloudevents-batch+json") },
+          "event: content type \"application/cloudevents-batch+json\" is not one event in JSON" },
         { { STR("content-type"), STR("application/cloudevents+json") }, "event: not JSON: byte 0: there is nothing" },
-        { { STR("ce-id"), STR("1") }, "event attribute id stands twice" }, { { STR("Ce-ID"), STR("1") }, "event attribute id stands twice" },
+        { { STR("ce-id"), STR("1") }, "event attribute id stands twice" },
+        { { STR("Ce-ID"), STR("1") }, "event attribute id stands twice" },
         { { STR("ce-"), STR("1") }, "event attribute \"\": a name has 1 to 20 characters a to z and 0 to 9" },
         { { STR("ce-a_b"), STR("1") }, "event attribute \"a_b\": a name has 1 to 20 characters a to z and 0 to 9" },
         { { STR("ce-data"), STR("1") }, "event attribute \"data\": a name has 1 to 20 characters a to z and 0 to 9" },
@@ -148,7 +195,12 @@ static void refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(encoding), cmocka_unit_test(decoding), cmocka_unit_test(there_and_back), cmocka_unit_test(binary),
-        cmocka_unit_test(extensions_and_no_body), cmocka_unit_test(structured), cmocka_unit_test(refused) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(encoding),
+                                        cmocka_unit_test(decoding),
+                                        cmocka_unit_test(there_and_back),
+                                        cmocka_unit_test(binary),
+                                        cmocka_unit_test(extensions_and_no_body),
+                                        cmocka_unit_test(structured),
+                                        cmocka_unit_test(refused) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,31 +37,50 @@ static void writes(struct event f, const char *json)
 static void to_json_and_back(void **state)
 {
     (void)state;
-    writes(full_event, "{\"specversion\":\"1.0\",\"id\":\"A234-1234-1234\",\"source\":\"/mycontext/subcontext\",\"type\":\"com.example.someevent\","
-                       "\"subject\":\"Euro \xe2\x82\xac \xf0\x9f\x98\x80\",\"time\":\"2018-04-05T17:31:00Z\",\"datacontenttype\":\"application/json; charset=utf-8\","
-                       "\"dataschema\":\"https://example.com/s\",\"partitionkey\":\"k1\","
-                       "\"traceparent\":\"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\",\"data\":{\"much\": [\"wow\", 1.50]}}");
+    writes(
+        full_event,
+        "{\"specversion\":\"1.0\",\"id\":\"A234-1234-1234\",\"source\":\"/mycontext/subcontext\",\"type\":\"com.example.someevent\","
+        "\"subject\":\"Euro \xe2\x82\xac \xf0\x9f\x98\x80\",\"time\":\"2018-04-05T17:31:00Z\",\"datacontenttype\":\"application/json; charset=utf-8\","
+        "\"dataschema\":\"https://example.com/s\",\"partitionkey\":\"k1\","
+        "\"traceparent\":\"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\",\"data\":{\"much\": [\"wow\", 1.50]}}");
 }
 
 static void data_by_its_type(void **state)
 {
-    const struct { const char *type; struct str data; const char *json; } cases[] = {
-        { NULL, STR_ABSENT, "" }, { NULL, STR("[1.0]"), ",\"data\":[1.0]" }, { NULL, STR("null"), ",\"data\":null" },
-        { NULL, STR("\"a\""), ",\"data\":\"a\"" }, { NULL, STR(""), ",\"data_base64\":\"\"" }, { NULL, STR("not json"), ",\"data_base64\":\"bm90IGpzb24=\"" },
-        { "application/json", STR("{\"a\":1,}"), ",\"datacontenttype\":\"application/json\",\"data_base64\":\"eyJhIjoxLH0=\"" },
+    const struct {
+        const char *type;
+        struct str data;
+        const char *json;
+    } cases[] = {
+        { NULL, STR_ABSENT, "" },
+        { NULL, STR("[1.0]"), ",\"data\":[1.0]" },
+        { NULL, STR("null"), ",\"data\":null" },
+        { NULL, STR("\"a\""), ",\"data\":\"a\"" },
+        { NULL, STR(""), ",\"data_base64\":\"\"" },
+        { NULL, STR("not json"), ",\"data_base64\":\"bm90IGpzb24=\"" },
+        { "application/json", STR("{\"a\":1,}"),
+          ",\"datacontenttype\":\"application/json\",\"data_base64\":\"eyJhIjoxLH0=\"" },
         { "a/b+json", STR("12345678901234567890"), ",\"datacontenttype\":\"a/b+json\",\"data\":12345678901234567890" },
         { "text/plain", STR("a\"b\n\0"), ",\"datacontenttype\":\"text/plain\",\"data\":\"a\\\"b\\n\\u0000\"" },
-        { "TEXT/xml; charset=utf-8", STR("<\xc3\xa9/>"), ",\"datacontenttype\":\"TEXT/xml; charset=utf-8\",\"data\":\"<\xc3\xa9/>\"" },
+        { "TEXT/xml; charset=utf-8", STR("<\xc3\xa9/>"),
+          ",\"datacontenttype\":\"TEXT/xml; charset=utf-8\",\"data\":\"<\xc3\xa9/>\"" },
         { "text/plain", STR("\xff"), ",\"datacontenttype\":\"text/plain\",\"data_base64\":\"/w==\"" },
         { "text/json", STR("\"x\""), ",\"datacontenttype\":\"text/json\",\"data\":\"x\"" },
         { "text/json", STR("x"), ",\"datacontenttype\":\"text/json\",\"data_base64\":\"eA==\"" },
-        { "application/octet-stream", STR("abc"), ",\"datacontenttype\":\"application/octet-stream\",\"data_base64\":\"YWJj\"" },
+        { "application/octet-stream", STR("abc"),
+          ",\"datacontenttype\":\"application/octet-stream\",\"data_base64\":\"YWJj\"" },
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char json[300];
-        snprintf(json, sizeof json, "{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"t\"%s}", cases[i].json);
-        writes((struct event){ .id = STR("1"), .source = STR("/s"), .type = STR("t"), .datacontenttype = str_of(cases[i].type), .data = cases[i].data }, json);
+        snprintf(json, sizeof json, "{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"t\"%s}",
+                 cases[i].json);
+        writes((struct event){ .id = STR("1"),
+                               .source = STR("/s"),
+                               .type = STR("t"),
+                               .datacontenttype = str_of(cases[i].type),
+                               .data = cases[i].data },
+               json);
     }
 }
 
@@ -79,15 +98,21 @@ static void too_small_a_buffer(void **state)
 static void what_may_stand_there(void **state)
 {
     (void)state;
-    const struct event *ev = must_read(" {\"data\" : { \"a\" : 1.0 } , \"subject\":null, \"flag\":true,\"off\":false,\"count\":-42,\"zero\":-0,\"max\":2147483647,"
-                                       "\"min\":-2147483648,\"null\":null,\"esc\":\"\\u0041\\\"\\ud83d\\ude00\",\"\\u0069d\":\"a\\/b\", \"time\":\"2020-01-01T00:00:00+01:00\","
-                                       "\"specversion\":\"1.0\",\"source\":\"/s\",\"type\":\"t\"} ");
+    const struct event *ev = must_read(
+        " {\"data\" : { \"a\" : 1.0 } , \"subject\":null, \"flag\":true,\"off\":false,\"count\":-42,\"zero\":-0,\"max\":2147483647,"
+        "\"min\":-2147483648,\"null\":null,\"esc\":\"\\u0041\\\"\\ud83d\\ude00\",\"\\u0069d\":\"a\\/b\", \"time\":\"2020-01-01T00:00:00+01:00\","
+        "\"specversion\":\"1.0\",\"source\":\"/s\",\"type\":\"t\"} ");
     assert_str(ev->id, "a/b");
     assert_null(ev->subject.at);
     assert_str(ev->data, "{ \"a\" : 1.0 }");
     assert_int_equal(ev->extension_count, 7);
-    static const char *const extensions[][2] = { { "flag", "true" }, { "off", "false" }, { "count", "-42" }, { "zero", "0" }, { "max", "2147483647" },
-        { "min", "-2147483648" }, { "esc", "A\"\xf0\x9f\x98\x80" } };
+    static const char *const extensions[][2] = { { "flag", "true" },
+                                                 { "off", "false" },
+                                                 { "count", "-42" },
+                                                 { "zero", "0" },
+                                                 { "max", "2147483647" },
+                                                 { "min", "-2147483648" },
+                                                 { "esc", "A\"\xf0\x9f\x98\x80" } };
     for (size_t i = 0; i < 7; i++)
         assert_str(event_attribute(ev, str_of(extensions[i][0])), extensions[i][1]);
     event_unref(ev);
@@ -95,11 +120,18 @@ static void what_may_stand_there(void **state)
 
 static void data_forms(void **state)
 {
-    static const struct { const char *json, *data; } cases[] = {
-        { "\"data\":\"a\\n\"", "\"a\\n\"" },        /* JSON by default: a JSON string stays one */
-        { "\"data\":null", "null" }, { "\"data\":null,\"data_base64\":null,\"datacontenttype\":\"text/plain\"", NULL },
-        { "\"datacontenttype\":\"text/plain\",\"data\":\"a\\n\\u00e9\"", "a\n\xc3\xa9" }, { "\"data\":\"<a/>\",\"datacontenttype\":\"application/xml\"", "<a/>" },
-        { "\"data_base64\":\"AAEC\"", "\0\1\2" }, { "\"data_base64\":\"YQ\"", "a" }, { "\"data_base64\":\"\\u0059Q==\"", "a" }, { "\"data_base64\":\"\"", "" },
+    static const struct {
+        const char *json, *data;
+    } cases[] = {
+        { "\"data\":\"a\\n\"", "\"a\\n\"" }, /* JSON by default: a JSON string stays one */
+        { "\"data\":null", "null" },
+        { "\"data\":null,\"data_base64\":null,\"datacontenttype\":\"text/plain\"", NULL },
+        { "\"datacontenttype\":\"text/plain\",\"data\":\"a\\n\\u00e9\"", "a\n\xc3\xa9" },
+        { "\"data\":\"<a/>\",\"datacontenttype\":\"application/xml\"", "<a/>" },
+        { "\"data_base64\":\"AAEC\"", "\0\1\2" },
+        { "\"data_base64\":\"YQ\"", "a" },
+        { "\"data_base64\":\"\\u0059Q==\"", "a" },
+        { "\"data_base64\":\"\"", "" },
         { "\"datacontenttype\":\"text/plain\",\"data\":\"\"", "" },
     };
     (void)state;
@@ -118,27 +150,37 @@ static void data_forms(void **state)
 static void what_is_refused(void **state)
 {
     static const char *const cases[][2] = {
-        { "", "event: not JSON: byte 0: there is nothing" }, { "[]", "event: JSON, but not an object" }, { "{}", "event attribute specversion is missing" },
+        { "", "event: not JSON: byte 0: there is nothing" },
+        { "[]", "event: JSON, but not an object" },
+        { "{}", "event attribute specversion is missing" },
         { "{\"specversion\":1.0," REQUIRED "}", "event attribute specversion: a number that is not a 32-bit integer" },
-        { "{\"specversion\":\"0.3\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"t\"}", "event attribute specversion is not 1.0" },
+        { "{\"specversion\":\"0.3\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"t\"}",
+          "event attribute specversion is not 1.0" },
         { "{\"specversion\":\"1.0\",\"source\":\"/s\",\"type\":\"t\"}", "event attribute id is missing" },
         { "{\"specversion\":\"1.0\",\"id\":null,\"source\":\"/s\",\"type\":\"t\"}", "event attribute id is missing" },
         { "{\"specversion\":\"1.0\",\"id\":7,\"source\":\"/s\",\"type\":\"t\"}", "event attribute id: not a string" },
-        { "{" REQUIRED ",\"id\":\"2\"}", "event attribute id stands twice" }, { "{" REQUIRED ",\"\\u0069d\":\"2\"}", "event attribute id stands twice" },
-        { "{" REQUIRED ",\"x\":1,\"x\":2}", "event attribute x stands twice" }, { "{" REQUIRED ",\"data\":1,\"data\":1}", "event: data stands twice" },
-        { "{" REQUIRED ",\"data\":1,\"data_base64\":\"\"}", "event: both data and data_base64" }, { "{" REQUIRED ",\"data_base64\":7}", "event: data_base64 is not a string" },
+        { "{" REQUIRED ",\"id\":\"2\"}", "event attribute id stands twice" },
+        { "{" REQUIRED ",\"\\u0069d\":\"2\"}", "event attribute id stands twice" },
+        { "{" REQUIRED ",\"x\":1,\"x\":2}", "event attribute x stands twice" },
+        { "{" REQUIRED ",\"data\":1,\"data\":1}", "event: data stands twice" },
+        { "{" REQUIRED ",\"data\":1,\"data_base64\":\"\"}", "event: both data and data_base64" },
+        { "{" REQUIRED ",\"data_base64\":7}", "event: data_base64 is not a string" },
         { "{" REQUIRED ",\"data_base64\":\"a b\"}", "event: data_base64 is not base64" },
-        { "{" REQUIRED ",\"datacontenttype\":\"text/plain\",\"data\":{}}", "event: data is not a string although datacontenttype is not JSON" },
+        { "{" REQUIRED ",\"datacontenttype\":\"text/plain\",\"data\":{}}",
+          "event: data is not a string although datacontenttype is not JSON" },
         { "{" REQUIRED ",\"x\":1.5}", "event attribute x: a number that is not a 32-bit integer" },
         { "{" REQUIRED ",\"x\":2147483648}", "event attribute x: a number that is not a 32-bit integer" },
         { "{" REQUIRED ",\"x\":1e2}", "event attribute x: a number that is not a 32-bit integer" },
         { "{" REQUIRED ",\"x\":{}}", "event attribute x: neither a string, an integer nor a boolean" },
         { "{" REQUIRED ",\"x\":[]}", "event attribute x: neither a string, an integer nor a boolean" },
         { "{" REQUIRED ",\"a_b\":\"x\"}", "event attribute \"a_b\": a name has 1 to 20 characters a to z and 0 to 9" },
-        { "{" REQUIRED ",\"x\":\"\\u0007\"}", "event attribute x: a control character, a noncharacter or bytes that are not UTF-8" },
-        { "{" REQUIRED ",\"x\":\"\\uffff\"}", "event attribute x: a control character, a noncharacter or bytes that are not UTF-8" },
+        { "{" REQUIRED ",\"x\":\"\\u0007\"}",
+          "event attribute x: a control character, a noncharacter or bytes that are not UTF-8" },
+        { "{" REQUIRED ",\"x\":\"\\uffff\"}",
+          "event attribute x: a control character, a noncharacter or bytes that are not UTF-8" },
         { "{" REQUIRED ",\"x\":\"\\ud800\"}", "event: not JSON: byte 60: a \\u escape that is not a character" },
-        { "{" REQUIRED ",\"time\":\"2020-01-01\"}", "event attribute time: \"2020-01-01\" is not an RFC 3339 date and time" },
+        { "{" REQUIRED ",\"time\":\"2020-01-01\"}",
+          "event attribute time: \"2020-01-01\" is not an RFC 3339 date and time" },
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -193,8 +235,9 @@ static void batches(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(to_json_and_back), cmocka_unit_test(data_by_its_type), cmocka_unit_test(too_small_a_buffer),
-        cmocka_unit_test(what_may_stand_there), cmocka_unit_test(data_forms), cmocka_unit_test(what_is_refused), cmocka_unit_test(too_many_members),
-        cmocka_unit_test(batches) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(to_json_and_back),   cmocka_unit_test(data_by_its_type),
+                                        cmocka_unit_test(too_small_a_buffer), cmocka_unit_test(what_may_stand_there),
+                                        cmocka_unit_test(data_forms),         cmocka_unit_test(what_is_refused),
+                                        cmocka_unit_test(too_many_members),   cmocka_unit_test(batches) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

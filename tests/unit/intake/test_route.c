@@ -17,8 +17,15 @@ static struct filter *type_prefix(const char *prefix)
     return f;
 }
 
-#define ROUTE(name, ...) { .topic = (char[]){ name }, __VA_ARGS__ }
-#define BINARY .encoding = (char[]){ "binary" }
+#define ROUTE(name, ...)                                                                                               \
+    {                                                                                                                  \
+        .topic = (char[]){ name }, __VA_ARGS__                                                                         \
+    }
+#define BINARY                                                                                                         \
+    .encoding = (char[])                                                                                               \
+    {                                                                                                                  \
+        "binary"                                                                                                       \
+    }
 
 static size_t targets(struct route_config *routes, size_t count, const struct event *ev, struct target *out)
 {
@@ -32,8 +39,12 @@ static size_t targets(struct route_config *routes, size_t count, const struct ev
 static const struct event *event_of(const char *type, const char *subject, const char *partitionkey)
 {
     struct header extension = { STR("partitionkey"), str_of(partitionkey) };
-    struct event fields = { .id = STR("1"), .source = STR("/s"), .type = str_of(type), .subject = str_of(subject),
-                            .extensions = &extension, .extension_count = partitionkey ? 1 : 0 };
+    struct event fields = { .id = STR("1"),
+                            .source = STR("/s"),
+                            .type = str_of(type),
+                            .subject = str_of(subject),
+                            .extensions = &extension,
+                            .extension_count = partitionkey ? 1 : 0 };
     struct err e;
     const struct event *ev = event_new(&fields, &e);
     assert_non_null(ev);
@@ -60,10 +71,11 @@ static void test_first_match_wins(void **state)
 static void test_also_goes_on(void **state)
 {
     (void)state;
-    struct route_config routes[] = { ROUTE("audit", BINARY, .also = true), ROUTE("audit", BINARY, .also = true), ROUTE("rest", .encoding = (char[]){ "structured" }), ROUTE("never", BINARY) };
+    struct route_config routes[] = { ROUTE("audit", BINARY, .also = true), ROUTE("audit", BINARY, .also = true),
+                                     ROUTE("rest", .encoding = (char[]){ "structured" }), ROUTE("never", BINARY) };
     struct target out[ROUTE_TARGETS];
     const struct event *ev = event_of("x", NULL, NULL);
-    assert_int_equal(targets(routes, 4, ev, out), 2);       /* one topic gets an event once */
+    assert_int_equal(targets(routes, 4, ev, out), 2); /* one topic gets an event once */
     assert_string_equal(out[0].topic, "audit");
     assert_false(out[0].structured);
     assert_string_equal(out[1].topic, "rest");
@@ -75,8 +87,10 @@ static void test_key(void **state)
 {
     (void)state;
     struct target out[ROUTE_TARGETS];
-    struct route_config plain[] = { ROUTE("t", BINARY) }, by_type[] = { ROUTE("t", BINARY, .key = (char[]){ "type" }) }, by_none[] = { ROUTE("t", BINARY, .key = (char[]){ "tenant" }) };
-    const struct event *both = event_of("x", "subject", "partition"), *subject = event_of("x", "subject", NULL), *none = event_of("x", NULL, NULL);
+    struct route_config plain[] = { ROUTE("t", BINARY) }, by_type[] = { ROUTE("t", BINARY, .key = (char[]){ "type" }) },
+                        by_none[] = { ROUTE("t", BINARY, .key = (char[]){ "tenant" }) };
+    const struct event *both = event_of("x", "subject", "partition"), *subject = event_of("x", "subject", NULL),
+                       *none = event_of("x", NULL, NULL);
     targets(plain, 1, both, out);
     assert_true(str_eq(out[0].key, STR("partition")));
     targets(plain, 1, subject, out);

@@ -22,7 +22,7 @@ static void growing(void **state)
     assert_false(b.failed);
     buf_free(&b);
     assert_null(b.at);
-    buf_add_char(&b, 'x');          /* usable again, with the same maximum */
+    buf_add_char(&b, 'x'); /* usable again, with the same maximum */
     assert_string_equal(buf_c(&b), "x");
     buf_free(&b);
 }
@@ -40,9 +40,9 @@ static void the_maximum_is_sticky(void **state)
     assert_null(buf_c(&b));
     assert_null(buf_room(&b, 0));
     buf_reset(&b);
-    buf_add_c(&b, "abcde");         /* adds nothing rather than a part */
+    buf_add_c(&b, "abcde"); /* adds nothing rather than a part */
     assert_int_equal(b.n, 0);
-    buf_add_c(&b, "a");             /* and stays failed */
+    buf_add_c(&b, "a"); /* and stays failed */
     assert_int_equal(b.n, 0);
     buf_reset(&b);
     buf_printf(&b, "%s", "wxyz");
@@ -99,7 +99,7 @@ static void error_texts(void **state)
     assert_string_equal(e.text, "timeout: \"5 parsecs\"");
     assert_false(err_prefix(&e, "sinks.%s", "crm"));
     assert_string_equal(e.text, "sinks.crm: timeout: \"5 parsecs\"");
-    assert_false(err_set(&e, "again: %s", e.text));      /* its own text as an argument */
+    assert_false(err_set(&e, "again: %s", e.text)); /* its own text as an argument */
     assert_string_equal(e.text, "again: sinks.crm: timeout: \"5 parsecs\"");
     assert_false(err_set(NULL, "x") || err_prefix(NULL, "x"));
     char big[2000];
@@ -116,7 +116,9 @@ static void error_texts(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(growing), cmocka_unit_test(the_maximum_is_sticky), cmocka_unit_test(room_for_the_caller),
-        cmocka_unit_test(dropping), cmocka_unit_test(a_zeroed_buffer), cmocka_unit_test(error_texts) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(growing),  cmocka_unit_test(the_maximum_is_sticky), cmocka_unit_test(room_for_the_caller),
+        cmocka_unit_test(dropping), cmocka_unit_test(a_zeroed_buffer),       cmocka_unit_test(error_texts)
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -73,6 +73,7 @@ static void memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(crash_points), cmocka_unit_test(checks), cmocka_unit_test(memory) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(crash_points), cmocka_unit_test(checks),
+                                        cmocka_unit_test(memory) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

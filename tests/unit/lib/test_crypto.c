@@ -20,7 +20,7 @@ static void github_vectors(void **state)
 {
     (void)state;
     struct hmac *h = hmac_new(STR("It's a Secret to Everybody"));
-    for (int i = 0; i < 3; i++)         /* the key serves again and again */
+    for (int i = 0; i < 3; i++) /* the key serves again and again */
         check_mac(h, STR("Hello, World!"), "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17");
     hmac_free(h);
     h = hmac_new(STR("mysecret"));
@@ -39,7 +39,7 @@ static void long_key_rfc_4231_case_6(void **state)
     memset(key, 0xaa, sizeof key);
     struct hmac *h = hmac_new((struct str){ key, sizeof key });
     check_mac(h, STR("Test Using Larger Than Block-Size Key - Hash Key First"),
-        "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+              "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
     hmac_free(h);
 }
 
@@ -50,7 +50,7 @@ static void standard_webhooks_vector(void **state)
     assert_true(base64_decode(&key, STR("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")));
     struct hmac *h = hmac_new(buf_str(&key));
     const struct str parts[] = { STR("msg_p5jXN8AQM9LWM0D4loKWxJek"), STR("."), STR("1614265330"), STR("."), STR_ABSENT,
-        STR("{\"test\": 2432232314}") };
+                                 STR("{\"test\": 2432232314}") };
     unsigned char mac[SHA256_BYTES];
     hmac_sign(h, parts, sizeof parts / sizeof *parts, mac);
     base64_add(&out, (struct str){ (char *)mac, sizeof mac });
@@ -71,8 +71,14 @@ static void equal_in_constant_time(void **state)
 
 static void base64_there(void **state)
 {
-    static const char *const cases[][2] = { { "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" }, { "foo", "Zm9v" }, { "foob", "Zm9vYg==" },
-        { "fooba", "Zm9vYmE=" }, { "foobar", "Zm9vYmFy" }, { "\xfb\xff\xfe", "+//+" } };
+    static const char *const cases[][2] = { { "", "" },
+                                            { "f", "Zg==" },
+                                            { "fo", "Zm8=" },
+                                            { "foo", "Zm9v" },
+                                            { "foob", "Zm9vYg==" },
+                                            { "fooba", "Zm9vYmE=" },
+                                            { "foobar", "Zm9vYmFy" },
+                                            { "\xfb\xff\xfe", "+//+" } };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct buf out = buf_new(20), back = buf_new(20);
@@ -83,7 +89,7 @@ static void base64_there(void **state)
         buf_reset(&back);
         while (out.n > 0 && out.at[out.n - 1] == '=')
             out.n--;
-        assert_true(base64_decode(&back, buf_str(&out)));       /* the padding may be missing */
+        assert_true(base64_decode(&back, buf_str(&out))); /* the padding may be missing */
         assert_string_equal(buf_c(&back), cases[i][0]);
         buf_free(&out);
         buf_free(&back);
@@ -92,8 +98,9 @@ static void base64_there(void **state)
 
 static void base64_refused(void **state)
 {
-    static const char *const cases[] = { "Z", "Zg=", "Zg===", "=", "==", "Zm9v=", "Zm9v====", "Zg==Zg==", "Zm 9v", "Zm9v\n", "Zm9-", "Zm9_",
-        "Z===", "Zm9vY", "\xff\xff\xff\xff" };
+    static const char *const cases[] = { "Z",     "Zg=",      "Zg===",    "=",     "==",
+                                         "Zm9v=", "Zm9v====", "Zg==Zg==", "Zm 9v", "Zm9v\n",
+                                         "Zm9-",  "Zm9_",     "Z===",     "Zm9vY", "\xff\xff\xff\xff" };
     (void)state;
     struct buf out = buf_new(20);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -124,7 +131,8 @@ static void hex_both_ways(void **state)
 
 static void uuid_vector_of_rfc_9562(void **state)
 {
-    static const unsigned char dns[16] = { 0x6b, 0xa7, 0xb8, 0x10, 0x9d, 0xad, 0x11, 0xd1, 0x80, 0xb4, 0x00, 0xc0, 0x4f, 0xd4, 0x30, 0xc8 };
+    static const unsigned char dns[16] = { 0x6b, 0xa7, 0xb8, 0x10, 0x9d, 0xad, 0x11, 0xd1,
+                                           0x80, 0xb4, 0x00, 0xc0, 0x4f, 0xd4, 0x30, 0xc8 };
     char text[UUID_TEXT];
     (void)state;
     uuid_v5(dns, STR("www.example.com"), text);
@@ -138,7 +146,7 @@ static void uuids_of_fields(void **state)
     uuid_of((const struct str[]){ STR("a"), STR("bc") }, 2, a);
     uuid_of((const struct str[]){ STR("ab"), STR("c") }, 2, b);
     uuid_of((const struct str[]){ STR("a"), STR("bc") }, 2, c);
-    assert_string_equal(a, "63872495-038b-5113-9ea5-e787acfb9604");     /* by Python's hashlib; ids never change */
+    assert_string_equal(a, "63872495-038b-5113-9ea5-e787acfb9604"); /* by Python's hashlib; ids never change */
     assert_string_equal(a, c);
     assert_string_not_equal(a, b);
 }
@@ -166,10 +174,17 @@ static void wiping(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(github_vectors), cmocka_unit_test(long_key_rfc_4231_case_6), cmocka_unit_test(standard_webhooks_vector),
-        cmocka_unit_test(equal_in_constant_time), cmocka_unit_test(base64_there), cmocka_unit_test(base64_refused),
-        cmocka_unit_test(hex_both_ways), cmocka_unit_test(uuid_vector_of_rfc_9562), cmocka_unit_test(uuids_of_fields),
-        cmocka_unit_test(random_uuids), cmocka_unit_test(wiping),
+        cmocka_unit_test(github_vectors),
+        cmocka_unit_test(long_key_rfc_4231_case_6),
+        cmocka_unit_test(standard_webhooks_vector),
+        cmocka_unit_test(equal_in_constant_time),
+        cmocka_unit_test(base64_there),
+        cmocka_unit_test(base64_refused),
+        cmocka_unit_test(hex_both_ways),
+        cmocka_unit_test(uuid_vector_of_rfc_9562),
+        cmocka_unit_test(uuids_of_fields),
+        cmocka_unit_test(random_uuids),
+        cmocka_unit_test(wiping),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

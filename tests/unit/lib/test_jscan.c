@@ -23,12 +23,40 @@ static bool check(struct str text, struct err *e)
 static void json(void **state)
 {
     const struct str cases[] = {
-        STR("null"), STR("true"), STR("false"), STR("0"), STR("-0"), STR("-1"), STR("10"), STR("1.5"), STR("0.25e-10"), STR("1E+2"), STR("1e400"),
-        STR("18446744073709551616"), STR("\"\""), STR("\"a\""), STR("[]"), STR("{}"), STR("[1]"), STR("[1,2,[3]]"), STR("{\"a\":1}"),
-        STR("{\"a\":{\"b\":[{}]},\"a\":2}"), STR(" \t\r\n{ \"a\" : [ 1 , 2 ] } \n"), STR("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\""),
-        STR("\"\\u0000\""), STR("\"\\ud83d\\ude00\""), STR("\"\\uD83D\\uDE00\""), STR("\"\x7f\""), STR("\"caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80\""),
-        STR("\"\xef\xbf\xbf\""), STR("\"\xed\x9f\xbf\xee\x80\x80\""), STR("\"\xf4\x8f\xbf\xbf\""), STR("\"\xc2\x80\""),
-        STR("\"a long string of plain bytes, longer than sixteen, with an end\""), STR("{\"\":0}"), STR("[\"\xef\xbb\xbf\"]"),
+        STR("null"),
+        STR("true"),
+        STR("false"),
+        STR("0"),
+        STR("-0"),
+        STR("-1"),
+        STR("10"),
+        STR("1.5"),
+        STR("0.25e-10"),
+        STR("1E+2"),
+        STR("1e400"),
+        STR("18446744073709551616"),
+        STR("\"\""),
+        STR("\"a\""),
+        STR("[]"),
+        STR("{}"),
+        STR("[1]"),
+        STR("[1,2,[3]]"),
+        STR("{\"a\":1}"),
+        STR("{\"a\":{\"b\":[{}]},\"a\":2}"),
+        STR(" \t\r\n{ \"a\" : [ 1 , 2 ] } \n"),
+        STR("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\""),
+        STR("\"\\u0000\""),
+        STR("\"\\ud83d\\ude00\""),
+        STR("\"\\uD83D\\uDE00\""),
+        STR("\"\x7f\""),
+        STR("\"caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80\""),
+        STR("\"\xef\xbf\xbf\""),
+        STR("\"\xed\x9f\xbf\xee\x80\x80\""),
+        STR("\"\xf4\x8f\xbf\xbf\""),
+        STR("\"\xc2\x80\""),
+        STR("\"a long string of plain bytes, longer than sixteen, with an end\""),
+        STR("{\"\":0}"),
+        STR("[\"\xef\xbb\xbf\"]"),
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -41,18 +69,108 @@ static void json(void **state)
 static void not_json(void **state)
 {
     const struct str cases[] = {
-        STR(""), STR(" "), STR("nul"), STR("nulll"), STR("True"), STR("NaN"), STR("Infinity"), STR("-Infinity"), STR("undefined"), STR("'a'"),
-        STR("[1,]"), STR("[,1]"), STR("[,]"), STR("[1,,2]"), STR("{\"a\":1,}"), STR("{,}"), STR("[1 2]"), STR("{\"a\" 1}"), STR("{\"a\":}"),
-        STR("{\"a\"}"), STR("{a:1}"), STR("{1:1}"), STR("{'a':1}"), STR("{\"a\":1 \"b\":2}"), STR("// c\n1"), STR("/* c */1"), STR("1//"),
-        STR("{\"a\":/*c*/1}"), STR("1 2"), STR("{}{}"), STR("[]]"), STR("{}}"), STR("]"), STR("}"), STR("[}"), STR("{]"), STR("["), STR("{"), STR("[1"),
-        STR("{\"a\""), STR("{\"a\":"), STR("{\"a\":1"), STR("{\"a\":1,"), STR("\""), STR("\"a"), STR("\"\\"), STR("\"\\\""), STR("\"\\u12"),
-        STR("1."), STR(".5"), STR("-"), STR("+1"), STR("01"), STR("-01"), STR("00"), STR("1e"), STR("1e+"), STR("1.e1"), STR("0x10"), STR("1_000"), STR("--1"),
-        STR("\"a\nb\""), STR("\"a\tb\""), STR("\"a\0b\""), STR("\"\x1f\""), STR("\"\\x41\""), STR("\"\\'\""), STR("\"\\u12g4\""), STR("\"\\U0041\""),
-        STR("\"\\ud800\""), STR("\"\\udc00\""), STR("\"\\ud800\\u0041\""), STR("\"\\ud800\\ud800\""), STR("\"\\udc00\\ud800\""), STR("\"\\ud800a\""), STR("\"\\0\""),
-        STR("\"\xff\""), STR("\"\x80\""), STR("\"\xc3\""), STR("\"\xc3\x28\""), STR("\"\xc0\xaf\""), STR("\"\xc1\xbf\""), STR("\"\xe0\x80\xaf\""),
-        STR("\"\xe0\x9f\xbf\""), STR("\"\xf0\x8f\xbf\xbf\""), STR("\"\xed\xa0\x80\""), STR("\"\xed\xbf\xbf\""), STR("\"\xf4\x90\x80\x80\""),
-        STR("\"\xf5\x80\x80\x80\""), STR("\"\xe2\x82\""), STR("\"\xf0\x9f\x98\""), STR("\"\xf8\x88\x80\x80\x80\""), STR("\"\xe2\x82"), STR("\xef\xbb\xbf{}"), STR("1\0"),
-        STR("\0"), STR("[1]\0"), STR("{\"a\":1}x"), STR("\x0b[]"), STR("\x0c[]"), STR("\xc2\xa0[]"), STR("\xff\xfe[\0]\0"),
+        STR(""),
+        STR(" "),
+        STR("nul"),
+        STR("nulll"),
+        STR("True"),
+        STR("NaN"),
+        STR("Infinity"),
+        STR("-Infinity"),
+        STR("undefined"),
+        STR("'a'"),
+        STR("[1,]"),
+        STR("[,1]"),
+        STR("[,]"),
+        STR("[1,,2]"),
+        STR("{\"a\":1,}"),
+        STR("{,}"),
+        STR("[1 2]"),
+        STR("{\"a\" 1}"),
+        STR("{\"a\":}"),
+        STR("{\"a\"}"),
+        STR("{a:1}"),
+        STR("{1:1}"),
+        STR("{'a':1}"),
+        STR("{\"a\":1 \"b\":2}"),
+        STR("// c\n1"),
+        STR("/* c */1"),
+        STR("1//"),
+        STR("{\"a\":/*c*/1}"),
+        STR("1 2"),
+        STR("{}{}"),
+        STR("[]]"),
+        STR("{}}"),
+        STR("]"),
+        STR("}"),
+        STR("[}"),
+        STR("{]"),
+        STR("["),
+        STR("{"),
+        STR("[1"),
+        STR("{\"a\""),
+        STR("{\"a\":"),
+        STR("{\"a\":1"),
+        STR("{\"a\":1,"),
+        STR("\""),
+        STR("\"a"),
+        STR("\"\\"),
+        STR("\"\\\""),
+        STR("\"\\u12"),
+        STR("1."),
+        STR(".5"),
+        STR("-"),
+        STR("+1"),
+        STR("01"),
+        STR("-01"),
+        STR("00"),
+        STR("1e"),
+        STR("1e+"),
+        STR("1.e1"),
+        STR("0x10"),
+        STR("1_000"),
+        STR("--1"),
+        STR("\"a\nb\""),
+        STR("\"a\tb\""),
+        STR("\"a\0b\""),
+        STR("\"\x1f\""),
+        STR("\"\\x41\""),
+        STR("\"\\'\""),
+        STR("\"\\u12g4\""),
+        STR("\"\\U0041\""),
+        STR("\"\\ud800\""),
+        STR("\"\\udc00\""),
+        STR("\"\\ud800\\u0041\""),
+        STR("\"\\ud800\\ud800\""),
+        STR("\"\\udc00\\ud800\""),
+        STR("\"\\ud800a\""),
+        STR("\"\\0\""),
+        STR("\"\xff\""),
+        STR("\"\x80\""),
+        STR("\"\xc3\""),
+        STR("\"\xc3\x28\""),
+        STR("\"\xc0\xaf\""),
+        STR("\"\xc1\xbf\""),
+        STR("\"\xe0\x80\xaf\""),
+        STR("\"\xe0\x9f\xbf\""),
+        STR("\"\xf0\x8f\xbf\xbf\""),
+        STR("\"\xed\xa0\x80\""),
+        STR("\"\xed\xbf\xbf\""),
+        STR("\"\xf4\x90\x80\x80\""),
+        STR("\"\xf5\x80\x80\x80\""),
+        STR("\"\xe2\x82\""),
+        STR("\"\xf0\x9f\x98\""),
+        STR("\"\xf8\x88\x80\x80\x80\""),
+        STR("\"\xe2\x82"),
+        STR("\xef\xbb\xbf{}"),
+        STR("1\0"),
+        STR("\0"),
+        STR("[1]\0"),
+        STR("{\"a\":1}x"),
+        STR("\x0b[]"),
+        STR("\x0c[]"),
+        STR("\xc2\xa0[]"),
+        STR("\xff\xfe[\0]\0"),
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -101,11 +219,16 @@ static void depth(void **state)
 static void errors_say_where(void **state)
 {
     static const char *const cases[][2] = {
-        { "[1,]", "not JSON: byte 3: a value was expected" }, { "{\"a\":1,}", "not JSON: byte 7: a member's name in quotes was expected" },
-        { "{} x", "not JSON: byte 3: something follows the value" }, { "  ", "not JSON: byte 2: there is nothing" },
-        { "[1", "not JSON: byte 2: a comma or ] was expected" }, { "{\"a\":1.}", "not JSON: byte 7: a digit was expected" },
-        { "\xef\xbb\xbf{}", "not JSON: byte 0: a byte order mark is not allowed" }, { "\"ab", "not JSON: byte 3: a string without an end" },
-        { "\"\\ud800\"", "not JSON: byte 1: a \\u escape that is not a character" }, { "\"\xff\"", "not JSON: byte 1: bytes that are not UTF-8" },
+        { "[1,]", "not JSON: byte 3: a value was expected" },
+        { "{\"a\":1,}", "not JSON: byte 7: a member's name in quotes was expected" },
+        { "{} x", "not JSON: byte 3: something follows the value" },
+        { "  ", "not JSON: byte 2: there is nothing" },
+        { "[1", "not JSON: byte 2: a comma or ] was expected" },
+        { "{\"a\":1.}", "not JSON: byte 7: a digit was expected" },
+        { "\xef\xbb\xbf{}", "not JSON: byte 0: a byte order mark is not allowed" },
+        { "\"ab", "not JSON: byte 3: a string without an end" },
+        { "\"\\ud800\"", "not JSON: byte 1: a \\u escape that is not a character" },
+        { "\"\xff\"", "not JSON: byte 1: bytes that are not UTF-8" },
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -125,7 +248,8 @@ static void members_of_an_object(void **state)
     struct jscan_member m[3];
     struct err e;
     (void)state;
-    assert_int_equal(jscan_object(STR(" { \"a\" : 1 , \"b\\\"\":[ 2 ] ,\"\":{\"x\":null}, \"a\":\"s\"} "), m, 3, &e), 4);
+    assert_int_equal(jscan_object(STR(" { \"a\" : 1 , \"b\\\"\":[ 2 ] ,\"\":{\"x\":null}, \"a\":\"s\"} "), m, 3, &e),
+                     4);
     assert_true(is(m[0].name, "a") && m[0].value.type == JSCAN_NUMBER && is(m[0].value.raw, "1"));
     assert_true(is(m[1].name, "b\\\"") && m[1].value.type == JSCAN_ARRAY && is(m[1].value.raw, "[ 2 ]"));
     assert_true(is(m[2].name, "") && m[2].value.type == JSCAN_OBJECT && is(m[2].value.raw, "{\"x\":null}"));
@@ -186,15 +310,29 @@ static void member_by_name(void **state)
 static void pointers(void **state)
 {
     /* The examples of RFC 6901 section 5, and more. */
-    struct jscan_value root = checked("{\"foo\":[\"bar\",\"baz\"],\"\":0,\"a/b\":1,\"c%d\":2,\"e^f\":3,\"g|h\":4,\"i\\\\j\":5,\"k\\\"l\":6,\" \":7,"
-                                      "\"m~n\":8,\"o\":{\"p\":[{\"q\":9}]},\"0\":10,\"~1\":11}");
+    struct jscan_value root = checked(
+        "{\"foo\":[\"bar\",\"baz\"],\"\":0,\"a/b\":1,\"c%d\":2,\"e^f\":3,\"g|h\":4,\"i\\\\j\":5,\"k\\\"l\":6,\" \":7,"
+        "\"m~n\":8,\"o\":{\"p\":[{\"q\":9}]},\"0\":10,\"~1\":11}");
     static const char *const cases[][2] = {
-        { "/foo", "[\"bar\",\"baz\"]" }, { "/foo/0", "\"bar\"" }, { "/foo/1", "\"baz\"" }, { "/", "0" }, { "/a~1b", "1" }, { "/c%d", "2" },
-        { "/e^f", "3" }, { "/g|h", "4" }, { "/i\\j", "5" }, { "/k\"l", "6" }, { "/ ", "7" }, { "/m~0n", "8" }, { "/o/p/0/q", "9" },
-        { "/0", "10" }, { "/~01", "11" },
+        { "/foo", "[\"bar\",\"baz\"]" },
+        { "/foo/0", "\"bar\"" },
+        { "/foo/1", "\"baz\"" },
+        { "/", "0" },
+        { "/a~1b", "1" },
+        { "/c%d", "2" },
+        { "/e^f", "3" },
+        { "/g|h", "4" },
+        { "/i\\j", "5" },
+        { "/k\"l", "6" },
+        { "/ ", "7" },
+        { "/m~0n", "8" },
+        { "/o/p/0/q", "9" },
+        { "/0", "10" },
+        { "/~01", "11" },
     };
-    static const char *const nowhere[] = { "foo", "/foo/2", "/foo/00", "/foo/01", "/foo/-", "/foo/-1", "/foo/", "/foo/0/x", "/nix", "/foo/0x", "/~2",
-        "/~", "/o/p/0/q/", "//", "/foo/99999999999999999999" };
+    static const char *const nowhere[] = { "foo",     "/foo/2", "/foo/00",   "/foo/01", "/foo/-",
+                                           "/foo/-1", "/foo/",  "/foo/0/x",  "/nix",    "/foo/0x",
+                                           "/~2",     "/~",     "/o/p/0/q/", "//",      "/foo/99999999999999999999" };
     (void)state;
     assert_true(str_eq(jscan_pointer(root, STR("")).raw, root.raw));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -209,23 +347,31 @@ static void unescaping(void **state)
 {
     struct buf out = buf_new(1000);
     (void)state;
-    jscan_unescape(&out, checked("\"a\\\"\\\\\\/\\b\\f\\n\\r\\tz\\u0041\\u00e9\\u20AC\\ud83d\\ude00\\u0000-\xc3\xa9\"").raw);
+    jscan_unescape(&out,
+                   checked("\"a\\\"\\\\\\/\\b\\f\\n\\r\\tz\\u0041\\u00e9\\u20AC\\ud83d\\ude00\\u0000-\xc3\xa9\"").raw);
     assert_true(str_eq(buf_str(&out), STR("a\"\\/\b\f\n\r\tzA\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\0-\xc3\xa9")));
     buf_reset(&out);
     jscan_unescape(&out, STR("\"\""));
     assert_int_equal(out.n, 0);
     jscan_unescape(&out, STR("\"\\udbff\\udfff\\ud800\\udc00\\ud7ff\\ue000\\uffff\\u007f\\u0080\\u07ff\\u0800\""));
-    assert_true(str_eq(buf_str(&out), STR("\xf4\x8f\xbf\xbf\xf0\x90\x80\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80")));
+    assert_true(str_eq(
+        buf_str(&out),
+        STR("\xf4\x8f\xbf\xbf\xf0\x90\x80\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80")));
     buf_free(&out);
 }
 
 static void adding_strings(void **state)
 {
-    const struct { struct str in; const char *out; } cases[] = {
-        { STR(""), "\"\"" }, { STR("plain, and longer than sixteen bytes"), "\"plain, and longer than sixteen bytes\"" },
+    const struct {
+        struct str in;
+        const char *out;
+    } cases[] = {
+        { STR(""), "\"\"" },
+        { STR("plain, and longer than sixteen bytes"), "\"plain, and longer than sixteen bytes\"" },
         { STR("\"\\/\b\f\n\r\t\x01\x1f\0"), "\"\\\"\\\\/\\b\\f\\n\\r\\t\\u0001\\u001f\\u0000\"" },
         { STR("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"), "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"" },
-        { STR("a\xff\xc3z\xe2\x82"), "\"a\xef\xbf\xbd\xef\xbf\xbdz\xef\xbf\xbd\xef\xbf\xbd\"" }, { STR("\xc2\x9b\xc2\xa0"), "\"\\u009b\xc2\xa0\"" },
+        { STR("a\xff\xc3z\xe2\x82"), "\"a\xef\xbf\xbd\xef\xbf\xbdz\xef\xbf\xbd\xef\xbf\xbd\"" },
+        { STR("\xc2\x9b\xc2\xa0"), "\"\\u009b\xc2\xa0\"" },
         { STR_ABSENT, "\"\"" },
     };
     (void)state;
@@ -241,9 +387,17 @@ static void adding_strings(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(json), cmocka_unit_test(not_json), cmocka_unit_test(blocks), cmocka_unit_test(depth),
-        cmocka_unit_test(errors_say_where), cmocka_unit_test(members_of_an_object), cmocka_unit_test(elements_of_an_array),
-        cmocka_unit_test(member_by_name), cmocka_unit_test(pointers), cmocka_unit_test(unescaping), cmocka_unit_test(adding_strings),
+        cmocka_unit_test(json),
+        cmocka_unit_test(not_json),
+        cmocka_unit_test(blocks),
+        cmocka_unit_test(depth),
+        cmocka_unit_test(errors_say_where),
+        cmocka_unit_test(members_of_an_object),
+        cmocka_unit_test(elements_of_an_array),
+        cmocka_unit_test(member_by_name),
+        cmocka_unit_test(pointers),
+        cmocka_unit_test(unescaping),
+        cmocka_unit_test(adding_strings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

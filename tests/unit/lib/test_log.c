@@ -14,7 +14,7 @@
 static char line[65536];
 static int pipe_fds[2], saved_stderr;
 
-static void catch(void)
+static void catch (void)
 {
     assert_int_equal(pipe2(pipe_fds, O_NONBLOCK), 0);
     saved_stderr = dup(STDERR_FILENO);
@@ -38,11 +38,12 @@ static void logfmt(void **state)
 {
     (void)state;
     log_setup(LOG_INFO, false);
-    catch();
-    LOG(WARN, "delivery failed", LOG_C("sink", "crm"), LOG_STR("event", STR("a=b")), LOG_INT("attempt", 3), LOG_C("why", "say \"no\"\n\x1b[31m"),
-        LOG_STR("absent", STR_ABSENT), LOG_INT("least", INT64_MIN));
-    assert_string_equal(caught(), "level=warn time=2026-11-20T10:00:00.123Z msg=\"delivery failed\" sink=crm event=\"a=b\" attempt=3 "
-                                  "why=\"say \\\"no\\\"\\n\\u001b[31m\" absent=\"\" least=-9223372036854775808\n");
+    catch ();
+    LOG(WARN, "delivery failed", LOG_C("sink", "crm"), LOG_STR("event", STR("a=b")), LOG_INT("attempt", 3),
+        LOG_C("why", "say \"no\"\n\x1b[31m"), LOG_STR("absent", STR_ABSENT), LOG_INT("least", INT64_MIN));
+    assert_string_equal(
+        caught(), "level=warn time=2026-11-20T10:00:00.123Z msg=\"delivery failed\" sink=crm event=\"a=b\" attempt=3 "
+                  "why=\"say \\\"no\\\"\\n\\u001b[31m\" absent=\"\" least=-9223372036854775808\n");
 }
 
 static void json(void **state)
@@ -51,9 +52,11 @@ static void json(void **state)
     struct err e = { "" };
     (void)state;
     log_setup(LOG_INFO, true);
-    catch();
+    catch ();
     LOG(ERROR, "x", LOG_STR("bytes", STR("\xff\xc2\x9b\"")), LOG_INT("n", -1));
-    assert_string_equal(caught(), "{\"level\":\"error\",\"time\":\"2026-11-20T10:00:00.123Z\",\"msg\":\"x\",\"bytes\":\"\xef\xbf\xbd\\u009b\\\"\",\"n\":-1}\n");
+    assert_string_equal(
+        caught(),
+        "{\"level\":\"error\",\"time\":\"2026-11-20T10:00:00.123Z\",\"msg\":\"x\",\"bytes\":\"\xef\xbf\xbd\\u009b\\\"\",\"n\":-1}\n");
     assert_true(jscan_check(str_of(line), &value, &e));
 }
 
@@ -62,7 +65,7 @@ static void levels(void **state)
     enum log_level level = LOG_ERROR;
     (void)state;
     log_setup(LOG_WARN, false);
-    catch();
+    catch ();
     LOG(INFO, "x", LOG_INT("n", 1));
     LOG(DEBUG, "x", LOG_INT("n", 1));
     assert_string_equal(caught(), "");
@@ -79,7 +82,7 @@ static void long_values_are_cut_between_characters(void **state)
     memcpy(big + 511, "\xe2\x82\xac", 3);
     memset(big + 514, 'y', sizeof big - 514);
     log_setup(LOG_INFO, false);
-    catch();
+    catch ();
     LOG(INFO, "x", LOG_STR("big", ((struct str){ big, sizeof big })), LOG_INT("n", 1));
     const char *text = caught();
     assert_null(strstr(text, "\xe2"));
@@ -89,12 +92,12 @@ static void long_values_are_cut_between_characters(void **state)
     for (size_t i = 0; i < 40; i++)
         fields[i] = LOG_STR("k", ((struct str){ big, sizeof big }));
     fields[40] = (struct log_field){ 0 };
-    catch();
+    catch ();
     fcntl(pipe_fds[1], F_SETPIPE_SZ, 1 << 20);
     log_write(LOG_INFO, "the longest line", fields);
     text = caught();
     assert_non_null(strstr(text, "k=\"\\u0001\\u0001"));
-    assert_int_equal(strlen(text), sizeof line - 1);        /* more than this test reads, and nothing broke */
+    assert_int_equal(strlen(text), sizeof line - 1); /* more than this test reads, and nothing broke */
 }
 
 static void a_flood_is_counted(void **state)
@@ -118,6 +121,7 @@ static void a_flood_is_counted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(logfmt), cmocka_unit_test(json), cmocka_unit_test(levels),
-        cmocka_unit_test(long_values_are_cut_between_characters), cmocka_unit_test(a_flood_is_counted) };
+                                        cmocka_unit_test(long_values_are_cut_between_characters),
+                                        cmocka_unit_test(a_flood_is_counted) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

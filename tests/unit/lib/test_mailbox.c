@@ -28,11 +28,11 @@ static void one_note(void **state)
     wake_clear(fd);
     assert_false(is_awake(fd));
     mailbox_put(&m, 8, 0, NULL);
-    assert_false(is_awake(fd));         /* only when it was empty */
+    assert_false(is_awake(fd)); /* only when it was empty */
     assert_int_equal(mailbox_take(&m, &note, 1), 1);
     assert_true(note.tag == 7 && note.code == -3);
     assert_string_equal(note.why, "because");
-    assert_true(is_awake(fd));          /* something is left */
+    assert_true(is_awake(fd)); /* something is left */
     assert_int_equal(mailbox_take(&m, &note, 1), 1);
     assert_true(note.tag == 8);
     assert_string_equal(note.why, "");
@@ -102,7 +102,8 @@ static void many_threads(void **state)
     for (int i = 0; i < THREADS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, put_many, &m), 0);
     while (count < THREADS * EACH) {
-        assert_int_equal(poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 30000), 1);     /* else a wake-up was lost */
+        assert_int_equal(poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 30000),
+                         1); /* else a wake-up was lost */
         wake_clear(fd);
         size_t n = mailbox_take(&m, notes, 64);
         for (size_t i = 0; i < n; i++)
@@ -118,7 +119,7 @@ static void many_threads(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(one_note), cmocka_unit_test(a_long_reason_is_cut), cmocka_unit_test(oldest_first_while_growing),
-        cmocka_unit_test(many_threads) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(one_note), cmocka_unit_test(a_long_reason_is_cut),
+                                        cmocka_unit_test(oldest_first_while_growing), cmocka_unit_test(many_threads) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,10 +39,12 @@ static void the_page(void **state)
     struct buf out = buf_new(1 << 20);
     const char *text = page(&out);
     const char *gauge = strstr(text, "# HELP a_open Things that are open.\n# TYPE a_open gauge\na_open{x=\"y\"} -2\n");
-    const char *counter = strstr(text, "# HELP b_total Things that happened.\n# TYPE b_total counter\nb_total 7\nb_total{sink=\"a\\\"b\\\\c\\nd\"} 1\n");
+    const char *counter = strstr(
+        text,
+        "# HELP b_total Things that happened.\n# TYPE b_total counter\nb_total 7\nb_total{sink=\"a\\\"b\\\\c\\nd\"} 1\n");
     assert_non_null(gauge);
     assert_non_null(counter);
-    assert_true(gauge < counter);       /* sorted */
+    assert_true(gauge < counter); /* sorted */
     buf_free(&out);
 }
 
@@ -99,7 +101,7 @@ static void many_threads(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(the_same_again), cmocka_unit_test(the_page), cmocka_unit_test(a_histogram),
-        cmocka_unit_test(many_threads) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(the_same_again), cmocka_unit_test(the_page),
+                                        cmocka_unit_test(a_histogram), cmocka_unit_test(many_threads) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,12 +13,14 @@ static void comparing(void **state)
     (void)state;
     assert_true(str_eq(STR("a"), STR("a")) && str_eq(STR(""), STR_ABSENT));
     assert_false(str_eq(STR("a"), STR("A")) || str_eq(STR("a"), STR("ab")));
-    assert_true(str_starts(STR("abc"), STR("ab")) && str_starts(STR("abc"), STR("")) && str_starts(STR_ABSENT, STR_ABSENT));
+    assert_true(str_starts(STR("abc"), STR("ab")) && str_starts(STR("abc"), STR(""))
+                && str_starts(STR_ABSENT, STR_ABSENT));
     assert_false(str_starts(STR("ab"), STR("abc")) || str_starts(STR("abc"), STR("b")));
     assert_true(str_ends(STR("abc"), STR("bc")) && str_ends(STR("abc"), STR("")));
     assert_false(str_ends(STR("bc"), STR("abc")) || str_ends(STR("abc"), STR("b")));
     assert_true(str_eq_nocase(STR("Content-TYPE"), STR("content-type")));
-    assert_false(str_eq_nocase(STR("[a"), STR("{a")) || str_eq_nocase(STR("\xc3\x89"), STR("\xc3\xa9")) || str_eq_nocase(STR("a"), STR("ab")));
+    assert_false(str_eq_nocase(STR("[a"), STR("{a")) || str_eq_nocase(STR("\xc3\x89"), STR("\xc3\xa9"))
+                 || str_eq_nocase(STR("a"), STR("ab")));
     assert_true(str_starts_nocase(STR("CE-id"), STR("ce-")));
     assert_false(str_starts_nocase(STR("ce"), STR("ce-")));
     assert_null(str_of(NULL).at);
@@ -52,8 +54,12 @@ static void cutting(void **state)
 
 static void numbers(void **state)
 {
-    static const char *const not_unsigned[] = { "", "-1", "+1", " 1", "1 ", "1a", "0x1", "18446744073709551616", "99999999999999999999" };
-    static const char *const not_signed[] = { "", "-", "--1", "+1", "9223372036854775808", "-9223372036854775809", "1.0" };
+    static const char *const not_unsigned[] = {
+        "", "-1", "+1", " 1", "1 ", "1a", "0x1", "18446744073709551616", "99999999999999999999"
+    };
+    static const char *const not_signed[] = {
+        "", "-", "--1", "+1", "9223372036854775808", "-9223372036854775809", "1.0"
+    };
     uint64_t u = 7;
     int64_t i = 7;
     (void)state;
@@ -73,11 +79,36 @@ static void numbers(void **state)
 
 static void utf8(void **state)
 {
-    const struct str good[] = { STR(""), STR("plain ascii, longer than eight"), STR("\0"), STR("\xc2\x80"), STR("\xdf\xbf"), STR("\xe0\xa0\x80"), STR("\xed\x9f\xbf"),
-        STR("\xee\x80\x80"), STR("\xef\xbf\xbf"), STR("\xf0\x90\x80\x80"), STR("\xf4\x8f\xbf\xbf"), STR("1234567\xc3\xa9 12345678\xf0\x9f\x98\x80") };
-    const struct str bad[] = { STR("\x80"), STR("\xbf"), STR("\xc0\x80"), STR("\xc1\xbf"), STR("\xc2"), STR("\xc2\x41"), STR("\xe0\x9f\xbf"), STR("\xe1\x80"),
-        STR("\xed\xa0\x80"), STR("\xf0\x8f\xbf\xbf"), STR("\xf4\x90\x80\x80"), STR("\xf5\x80\x80\x80"), STR("\xff"), STR("\xfe"), STR("1234567\xc3"), STR("12345678\xff"),
-        STR("\xe2\x82\x41"), STR("\xf0\x9f\x98\x41") };
+    const struct str good[] = { STR(""),
+                                STR("plain ascii, longer than eight"),
+                                STR("\0"),
+                                STR("\xc2\x80"),
+                                STR("\xdf\xbf"),
+                                STR("\xe0\xa0\x80"),
+                                STR("\xed\x9f\xbf"),
+                                STR("\xee\x80\x80"),
+                                STR("\xef\xbf\xbf"),
+                                STR("\xf0\x90\x80\x80"),
+                                STR("\xf4\x8f\xbf\xbf"),
+                                STR("1234567\xc3\xa9 12345678\xf0\x9f\x98\x80") };
+    const struct str bad[] = { STR("\x80"),
+                               STR("\xbf"),
+                               STR("\xc0\x80"),
+                               STR("\xc1\xbf"),
+                               STR("\xc2"),
+                               STR("\xc2\x41"),
+                               STR("\xe0\x9f\xbf"),
+                               STR("\xe1\x80"),
+                               STR("\xed\xa0\x80"),
+                               STR("\xf0\x8f\xbf\xbf"),
+                               STR("\xf4\x90\x80\x80"),
+                               STR("\xf5\x80\x80\x80"),
+                               STR("\xff"),
+                               STR("\xfe"),
+                               STR("1234567\xc3"),
+                               STR("12345678\xff"),
+                               STR("\xe2\x82\x41"),
+                               STR("\xf0\x9f\x98\x41") };
     (void)state;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_true(str_is_utf8(good[i]));
@@ -103,9 +134,13 @@ static void copying(void **state)
 static void nearest(void **state)
 {
     static const char *const names[] = { "type", "topic", "topics", "timeout", "filter", "url", NULL };
-    static const char *const cases[][2] = { { "tpye", "type" }, { "topik", "topic" }, { "TIMEOUT", "timeout" }, { "time_out", "timeout" }, { "fliter", "filter" },
-        { "filters", "filter" }, { "topicss", "topics" }, { "ulr", "url" }, { "topics", "topics" } };
-    static const char *const far[] = { "", "x", "ab", "sql", "password", "completely different from all of them, and longer than any name should ever be" };
+    static const char *const cases[][2] = { { "tpye", "type" },        { "topik", "topic" },   { "TIMEOUT", "timeout" },
+                                            { "time_out", "timeout" }, { "fliter", "filter" }, { "filters", "filter" },
+                                            { "topicss", "topics" },   { "ulr", "url" },       { "topics", "topics" } };
+    static const char *const far[] = {
+        "",    "x",        "ab",
+        "sql", "password", "completely different from all of them, and longer than any name should ever be"
+    };
     static const char *const none[] = { NULL };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -121,7 +156,8 @@ static void hashing(void **state)
     (void)state;
     assert_true(str_hash(STR("a")) == str_hash((struct str){ "ab", 1 }));
     assert_true(str_hash(STR("a")) != str_hash(STR("b")) && str_hash(STR("")) != str_hash(STR("\0")));
-    assert_true(str_hash(STR("workspace_chats/17")) == UINT64_C(0xcd3b9935959d10b2));       /* stable across runs and versions */
+    assert_true(str_hash(STR("workspace_chats/17"))
+                == UINT64_C(0xcd3b9935959d10b2)); /* stable across runs and versions */
     for (int i = 0; i < 8000; i++) {
         char text[16];
         snprintf(text, sizeof text, "key-%d", i);
@@ -133,7 +169,9 @@ static void hashing(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(comparing), cmocka_unit_test(trimming), cmocka_unit_test(cutting), cmocka_unit_test(numbers),
-        cmocka_unit_test(utf8), cmocka_unit_test(copying), cmocka_unit_test(nearest), cmocka_unit_test(hashing) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(comparing), cmocka_unit_test(trimming),
+                                        cmocka_unit_test(cutting),   cmocka_unit_test(numbers),
+                                        cmocka_unit_test(utf8),      cmocka_unit_test(copying),
+                                        cmocka_unit_test(nearest),   cmocka_unit_test(hashing) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

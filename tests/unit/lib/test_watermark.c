@@ -126,7 +126,8 @@ static void many_deadlines(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(in_order), cmocka_unit_test(out_of_order_with_gaps), cmocka_unit_test(against_a_model),
-        cmocka_unit_test(deadlines), cmocka_unit_test(many_deadlines) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(in_order), cmocka_unit_test(out_of_order_with_gaps),
+                                        cmocka_unit_test(against_a_model), cmocka_unit_test(deadlines),
+                                        cmocka_unit_test(many_deadlines) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

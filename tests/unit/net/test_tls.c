@@ -63,7 +63,8 @@ static void write_certificate(EVP_PKEY *pkey)
     X509_gmtime_adj(X509_getm_notBefore(x), -60);
     X509_gmtime_adj(X509_getm_notAfter(x), 3600);
     X509_set_pubkey(x, pkey);
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, (const unsigned char *)"localhost", -1, -1, 0);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, (const unsigned char *)"localhost", -1, -1,
+                               0);
     X509_set_issuer_name(x, X509_get_subject_name(x));
     assert_true(X509_sign(x, pkey, EVP_sha256()) > 0);
     FILE *f = fopen(certificate, "w");
@@ -105,7 +106,9 @@ static int begin(void **state)
 {
     (void)state;
     char address[] = "127.0.0.1:0";
-    struct http_server_options o = { .listen = address, .tls_certificate = certificate, .tls_key = key, .max_body = { 8 << 20 } };
+    struct http_server_options o = {
+        .listen = address, .tls_certificate = certificate, .tls_key = key, .max_body = { 8 << 20 }
+    };
     struct http_events events = { .request = on_request, .writable = on_writable, .closed = on_closed };
     struct err e;
     clock_fake(1000, 0);
@@ -135,8 +138,12 @@ struct client {
 
 static struct client client_new(int version)
 {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)http_server_port(server)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    struct client c = { .fd = socket(AF_INET, SOCK_STREAM, 0), .tls = SSL_CTX_new(TLS_client_method()), .in = buf_new(64 << 20) };
+    struct sockaddr_in a = { .sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)http_server_port(server)),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct client c = { .fd = socket(AF_INET, SOCK_STREAM, 0),
+                        .tls = SSL_CTX_new(TLS_client_method()),
+                        .in = buf_new(64 << 20) };
     assert_int_equal(connect(c.fd, (struct sockaddr *)&a, sizeof a), 0);
     fcntl(c.fd, F_SETFL, O_NONBLOCK);
     SSL_CTX_set_max_proto_version(c.tls, version);
@@ -240,7 +247,7 @@ static void round_trip(void **state)
             http_server_run(server, -1, 1);
             receive(&c);
         }
-        assert_true(c.ended);           /* with a close_notify: nobody cut the answer short */
+        assert_true(c.ended); /* with a close_notify: nobody cut the answer short */
         client_free(&c);
     }
 }
@@ -254,7 +261,10 @@ static void large_bodies(void **state)
     say(&c, STR("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3145728\r\n\r\n"));
     say(&c, buf_str(&body));
     expect_bytes(&c, body.n + 50);
-    expect_bytes(&c, (size_t)(memmem(c.in.at, c.in.n, "\r\n\r\n", 4) ? (char *)memmem(c.in.at, c.in.n, "\r\n\r\n", 4) - c.in.at : 0) + 4 + body.n);
+    expect_bytes(&c, (size_t)(memmem(c.in.at, c.in.n, "\r\n\r\n", 4)
+                                  ? (char *)memmem(c.in.at, c.in.n, "\r\n\r\n", 4) - c.in.at
+                                  : 0)
+                         + 4 + body.n);
     assert_memory_equal(c.in.at + c.in.n - body.n, body.at, body.n);
     buf_free(&body);
     client_free(&c);
@@ -266,8 +276,9 @@ static void a_blocked_stream_may_change_its_mind(void **state)
     (void)state;
     struct client c = client_new(TLS1_3_VERSION);
     assert_true(handshake(&c));
-    say(&c, STR("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"));
+    say(&c,
+        STR("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"));
     expect(&c, STR("\r\n\r\n"));
     assert_non_null(stream);
     buf_reset(&c.in);
@@ -298,7 +309,8 @@ static void a_blocked_stream_may_change_its_mind(void **state)
     size_t whole = sent + (offset ? 1 : 0);
     assert_int_equal(c.in.n, whole * sizeof frame + 4);
     for (size_t i = 0; i < whole; i++)
-        assert_true((unsigned char)c.in.at[i * sizeof frame] == 0x82 && c.in.at[i * sizeof frame + 500] == 'a' + (int)(i % 26));
+        assert_true((unsigned char)c.in.at[i * sizeof frame] == 0x82
+                    && c.in.at[i * sizeof frame + 500] == 'a' + (int)(i % 26));
     client_free(&c);
 }
 
@@ -364,8 +376,13 @@ static void files_are_checked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(round_trip), TEST(large_bodies), TEST(a_blocked_stream_may_change_its_mind), TEST(old_versions_are_refused),
-        TEST(plain_text_is_refused), TEST(a_handshake_has_a_deadline), TEST(files_are_checked),
+        TEST(round_trip),
+        TEST(large_bodies),
+        TEST(a_blocked_stream_may_change_its_mind),
+        TEST(old_versions_are_refused),
+        TEST(plain_text_is_refused),
+        TEST(a_handshake_has_a_deadline),
+        TEST(files_are_checked),
     };
     return cmocka_run_group_tests(tests, begin_all, end_all);
 }

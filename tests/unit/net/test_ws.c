@@ -11,33 +11,45 @@ enum { MAX_MESSAGE = 1000 };
 
 /* One client frame; more than 125 bytes of payload get the shortest longer head, unless length_bytes says otherwise. */
 struct frame {
-    int first;                          /* FIN, reserved bits, opcode */
+    int first; /* FIN, reserved bits, opcode */
     const char *payload;
-    size_t n;                           /* 0: strlen(payload) */
+    size_t n; /* 0: strlen(payload) */
     bool unmasked;
-    int length_bytes;                   /* 2 or 8: written so even if shorter would do */
-    int64_t claims;                     /* > 0: this length in the head, no payload */
+    int length_bytes; /* 2 or 8: written so even if shorter would do */
+    int64_t claims;   /* > 0: this length in the head, no payload */
 };
 
 struct ws_case {
     const char *name;
     struct frame frames[6];
-    const char *events;                 /* "text:hello|ping:x|close 1000:bye|error 1002" */
+    const char *events; /* "text:hello|ping:x|close 1000:bye|error 1002" */
 };
 
-#define FIN 0x80
-#define A50 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define FIN  0x80
+#define A50  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define A125 A50 A50 "aaaaaaaaaaaaaaaaaaaaaaaaa"
 
 static const struct ws_case cases[] = {
     { "text", { { .first = FIN | WS_TEXT, .payload = "hello" } }, "text:hello" },
     { "empty text", { { .first = FIN | WS_TEXT, .payload = "" } }, "text:" },
     { "binary", { { .first = FIN | WS_BINARY, .payload = "a\xff" } }, "binary:a\xff" },
-    { "two messages", { { .first = FIN | WS_TEXT, .payload = "a" }, { .first = FIN | WS_BINARY, .payload = "b" } }, "text:a|binary:b" },
+    { "two messages",
+      { { .first = FIN | WS_TEXT, .payload = "a" }, { .first = FIN | WS_BINARY, .payload = "b" } },
+      "text:a|binary:b" },
     { "126 bytes", { { .first = FIN | WS_TEXT, .payload = A125 "b" } }, "text:" A125 "b" },
-    { "fragments", { { .first = WS_TEXT, .payload = "a" }, { .first = WS_CONTINUATION, .payload = "" }, { .first = WS_CONTINUATION, .payload = "bc" }, { .first = FIN | WS_CONTINUATION, .payload = "d" } }, "text:abcd" },
-    { "control between fragments", { { .first = WS_TEXT, .payload = "a" }, { .first = FIN | WS_PING, .payload = "p" }, { .first = WS_CONTINUATION, .payload = "b" }, { .first = FIN | WS_PONG, .payload = "q" }, { .first = FIN | WS_CONTINUATION, .payload = "c" } },
-        "ping:p|pong:q|text:abc" },
+    { "fragments",
+      { { .first = WS_TEXT, .payload = "a" },
+        { .first = WS_CONTINUATION, .payload = "" },
+        { .first = WS_CONTINUATION, .payload = "bc" },
+        { .first = FIN | WS_CONTINUATION, .payload = "d" } },
+      "text:abcd" },
+    { "control between fragments",
+      { { .first = WS_TEXT, .payload = "a" },
+        { .first = FIN | WS_PING, .payload = "p" },
+        { .first = WS_CONTINUATION, .payload = "b" },
+        { .first = FIN | WS_PONG, .payload = "q" },
+        { .first = FIN | WS_CONTINUATION, .payload = "c" } },
+      "ping:p|pong:q|text:abc" },
     { "ping of 125", { { .first = FIN | WS_PING, .payload = A125 } }, "ping:" A125 },
     { "ping of 126", { { .first = FIN | WS_PING, .payload = A125 "a" } }, "error 1002" },
     { "fragmented ping", { { .first = WS_PING, .payload = "a" } }, "error 1002" },
@@ -50,20 +62,47 @@ static const struct ws_case cases[] = {
     { "opcode 11", { { .first = FIN | 11, .payload = "a" } }, "error 1002" },
     { "opcode 15", { { .first = FIN | 15, .payload = "a" } }, "error 1002" },
     { "continuation of nothing", { { .first = FIN | WS_CONTINUATION, .payload = "a" } }, "error 1002" },
-    { "continuation after the end", { { .first = FIN | WS_TEXT, .payload = "a" }, { .first = WS_CONTINUATION, .payload = "a" } }, "text:a|error 1002" },
-    { "new message inside another", { { .first = WS_TEXT, .payload = "a" }, { .first = FIN | WS_TEXT, .payload = "b" } }, "error 1002" },
-    { "new binary inside text", { { .first = WS_TEXT, .payload = "a" }, { .first = WS_BINARY, .payload = "b" } }, "error 1002" },
-    { "5 bytes with a 16-bit length", { { .first = FIN | WS_TEXT, .payload = "hello", .length_bytes = 2 } }, "error 1002" },
-    { "5 bytes with a 64-bit length", { { .first = FIN | WS_TEXT, .payload = "hello", .length_bytes = 8 } }, "error 1002" },
+    { "continuation after the end",
+      { { .first = FIN | WS_TEXT, .payload = "a" }, { .first = WS_CONTINUATION, .payload = "a" } },
+      "text:a|error 1002" },
+    { "new message inside another",
+      { { .first = WS_TEXT, .payload = "a" }, { .first = FIN | WS_TEXT, .payload = "b" } },
+      "error 1002" },
+    { "new binary inside text",
+      { { .first = WS_TEXT, .payload = "a" }, { .first = WS_BINARY, .payload = "b" } },
+      "error 1002" },
+    { "5 bytes with a 16-bit length",
+      { { .first = FIN | WS_TEXT, .payload = "hello", .length_bytes = 2 } },
+      "error 1002" },
+    { "5 bytes with a 64-bit length",
+      { { .first = FIN | WS_TEXT, .payload = "hello", .length_bytes = 8 } },
+      "error 1002" },
     { "a length with the top bit", { { .first = FIN | WS_BINARY, .payload = "", .claims = INT64_MIN } }, "error 1002" },
     { "too big at once", { { .first = FIN | WS_BINARY, .payload = "", .claims = MAX_MESSAGE + 1 } }, "error 1009" },
     { "much too big", { { .first = FIN | WS_BINARY, .payload = "", .claims = INT64_MAX } }, "error 1009" },
-    { "too big together", { { .first = WS_BINARY, .payload = "a" }, { .first = FIN | WS_CONTINUATION, .payload = "", .claims = MAX_MESSAGE } }, "error 1009" },
-    { "as big as allowed", { { .first = WS_BINARY, .payload = "a" }, { .first = WS_CONTINUATION, .payload = "", .claims = MAX_MESSAGE - 1 } }, "" },
+    { "too big together",
+      { { .first = WS_BINARY, .payload = "a" },
+        { .first = FIN | WS_CONTINUATION, .payload = "", .claims = MAX_MESSAGE } },
+      "error 1009" },
+    { "as big as allowed",
+      { { .first = WS_BINARY, .payload = "a" },
+        { .first = WS_CONTINUATION, .payload = "", .claims = MAX_MESSAGE - 1 } },
+      "" },
 
-    { "UTF-8", { { .first = FIN | WS_TEXT, .payload = "\xce\xba\xe2\x82\xac\xf0\x9f\x98\x80" } }, "text:\xce\xba\xe2\x82\xac\xf0\x9f\x98\x80" },
-    { "UTF-8 cut between fragments", { { .first = WS_TEXT, .payload = "12345678\xf0\x9f" }, { .first = FIN | WS_PING, .payload = "" }, { .first = FIN | WS_CONTINUATION, .payload = "\x98\x80" "9" } }, "ping:|text:12345678\xf0\x9f\x98\x80" "9" },
-    { "noncharacters are fine", { { .first = FIN | WS_TEXT, .payload = "\xef\xbf\xbe\xf4\x8f\xbf\xbf" } }, "text:\xef\xbf\xbe\xf4\x8f\xbf\xbf" },
+    { "UTF-8",
+      { { .first = FIN | WS_TEXT, .payload = "\xce\xba\xe2\x82\xac\xf0\x9f\x98\x80" } },
+      "text:\xce\xba\xe2\x82\xac\xf0\x9f\x98\x80" },
+    { "UTF-8 cut between fragments",
+      { { .first = WS_TEXT, .payload = "12345678\xf0\x9f" },
+        { .first = FIN | WS_PING, .payload = "" },
+        { .first = FIN | WS_CONTINUATION,
+          .payload = "\x98\x80"
+                     "9" } },
+      "ping:|text:12345678\xf0\x9f\x98\x80"
+      "9" },
+    { "noncharacters are fine",
+      { { .first = FIN | WS_TEXT, .payload = "\xef\xbf\xbe\xf4\x8f\xbf\xbf" } },
+      "text:\xef\xbf\xbe\xf4\x8f\xbf\xbf" },
     { "NUL in text", { { .first = FIN | WS_TEXT, .payload = "\0", .n = 1 } }, "text:\0" },
     { "lone continuation byte", { { .first = FIN | WS_TEXT, .payload = "a\x80" } }, "error 1007" },
     { "overlong", { { .first = FIN | WS_TEXT, .payload = "\xc0\xaf" } }, "error 1007" },
@@ -74,14 +113,24 @@ static const struct ws_case cases[] = {
     { "0xff", { { .first = FIN | WS_TEXT, .payload = "12345678\xff" } }, "error 1007" },
     { "cut off", { { .first = FIN | WS_TEXT, .payload = "\xe2\x82" } }, "error 1007" },
     { "bad before the end: at once", { { .first = WS_TEXT, .payload = "\xff" } }, "error 1007" },
-    { "the next message starts afresh", { { .first = FIN | WS_BINARY, .payload = "\xe2" }, { .first = FIN | WS_TEXT, .payload = "a" } }, "binary:\xe2|text:a" },
+    { "the next message starts afresh",
+      { { .first = FIN | WS_BINARY, .payload = "\xe2" }, { .first = FIN | WS_TEXT, .payload = "a" } },
+      "binary:\xe2|text:a" },
 
-    { "close", { { .first = FIN | WS_CLOSE, .payload = "\x03\xe8" "bye" } }, "close 1000:bye" },
+    { "close",
+      { { .first = FIN | WS_CLOSE,
+          .payload = "\x03\xe8"
+                     "bye" } },
+      "close 1000:bye" },
     { "close without code", { { .first = FIN | WS_CLOSE, .payload = "" } }, "close 1005:" },
-    { "close between fragments", { { .first = WS_TEXT, .payload = "a" }, { .first = FIN | WS_CLOSE, .payload = "\x03\xe8" } }, "close 1000:" },
+    { "close between fragments",
+      { { .first = WS_TEXT, .payload = "a" }, { .first = FIN | WS_CLOSE, .payload = "\x03\xe8" } },
+      "close 1000:" },
     { "close with one byte", { { .first = FIN | WS_CLOSE, .payload = "\x03" } }, "error 1002" },
     { "close with bad UTF-8", { { .first = FIN | WS_CLOSE, .payload = "\x03\xe8\xff" } }, "error 1007" },
-    { "close of 125", { { .first = FIN | WS_CLOSE, .payload = "\x03\xe8" A50 A50 "aaaaaaaaaaaaaaaaaaaaaaa" } }, "close 1000:" A50 A50 "aaaaaaaaaaaaaaaaaaaaaaa" },
+    { "close of 125",
+      { { .first = FIN | WS_CLOSE, .payload = "\x03\xe8" A50 A50 "aaaaaaaaaaaaaaaaaaaaaaa" } },
+      "close 1000:" A50 A50 "aaaaaaaaaaaaaaaaaaaaaaa" },
 };
 
 static void add_frame(struct buf *b, const struct frame *f)
@@ -102,7 +151,9 @@ static void add_frame(struct buf *b, const struct frame *f)
 
 static void add_event(struct buf *out, const struct ws_event *ev)
 {
-    static const char *const names[] = { [WS_TEXT] = "text", [WS_BINARY] = "binary", [WS_PING] = "ping", [WS_PONG] = "pong" };
+    static const char *const names[] = {
+        [WS_TEXT] = "text", [WS_BINARY] = "binary", [WS_PING] = "ping", [WS_PONG] = "pong"
+    };
     if (out->n)
         buf_add_char(out, '|');
     if (ev->opcode == WS_CLOSE)

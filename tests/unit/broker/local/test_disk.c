@@ -67,7 +67,7 @@ static void the_largest_size_refuses_and_recovers(void **state)
     local_config.max_size.n = 2 << 20;
     local_open();
     local_topic("t", 1, FOREVER, UNBOUNDED);
-    local_topic("other", 1, (struct duration){ 1 }, UNBOUNDED);     /* its room comes back */
+    local_topic("other", 1, (struct duration){ 1 }, UNBOUNDED); /* its room comes back */
     int other = fill("other", 0, why);
     assert_true(other > 50);
     assert_non_null(strstr(why, "no room"));
@@ -133,8 +133,8 @@ struct shim_file {
 
 static sqlite3_vfs shim;
 static sqlite3_io_methods shim_methods;
-static atomic_int sync_mode;            /* 0 as it is, 1 fail, 2 wait until it is no longer 2 */
-static atomic_int fail_in;              /* the so-manieth write, sync or truncation from now fails; 0: none */
+static atomic_int sync_mode; /* 0 as it is, 1 fail, 2 wait until it is no longer 2 */
+static atomic_int fail_in;   /* the so-manieth write, sync or truncation from now fails; 0: none */
 
 static bool fails(void)
 {
@@ -147,25 +147,71 @@ static int shim_sync(sqlite3_file *f, int flags)
         return SQLITE_IOERR_FSYNC;
     while (sync_mode == 2)
         sleep_ms(1);
-    return sync_mode == 1 ? SQLITE_IOERR_FSYNC : ((struct shim_file *)f)->real->pMethods->xSync(((struct shim_file *)f)->real, flags);
+    return sync_mode == 1 ? SQLITE_IOERR_FSYNC
+                          : ((struct shim_file *)f)->real->pMethods->xSync(((struct shim_file *)f)->real, flags);
 }
 
 #define REAL(f) (((struct shim_file *)(f))->real)
-static int shim_close(sqlite3_file *f) { return REAL(f)->pMethods->xClose(REAL(f)); }
-static int shim_read(sqlite3_file *f, void *p, int n, sqlite3_int64 at) { return REAL(f)->pMethods->xRead(REAL(f), p, n, at); }
-static int shim_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at) { return fails() ? SQLITE_IOERR_WRITE : REAL(f)->pMethods->xWrite(REAL(f), p, n, at); }
-static int shim_truncate(sqlite3_file *f, sqlite3_int64 n) { return fails() ? SQLITE_IOERR_TRUNCATE : REAL(f)->pMethods->xTruncate(REAL(f), n); }
-static int shim_size(sqlite3_file *f, sqlite3_int64 *n) { return REAL(f)->pMethods->xFileSize(REAL(f), n); }
-static int shim_lock(sqlite3_file *f, int l) { return REAL(f)->pMethods->xLock(REAL(f), l); }
-static int shim_unlock(sqlite3_file *f, int l) { return REAL(f)->pMethods->xUnlock(REAL(f), l); }
-static int shim_check(sqlite3_file *f, int *out) { return REAL(f)->pMethods->xCheckReservedLock(REAL(f), out); }
-static int shim_control(sqlite3_file *f, int op, void *p) { return REAL(f)->pMethods->xFileControl(REAL(f), op, p); }
-static int shim_sector(sqlite3_file *f) { return REAL(f)->pMethods->xSectorSize(REAL(f)); }
-static int shim_traits(sqlite3_file *f) { return REAL(f)->pMethods->xDeviceCharacteristics(REAL(f)); }
-static int shim_map(sqlite3_file *f, int a, int b, int c, void volatile **p) { return REAL(f)->pMethods->xShmMap(REAL(f), a, b, c, p); }
-static int shim_shm_lock(sqlite3_file *f, int a, int b, int c) { return REAL(f)->pMethods->xShmLock(REAL(f), a, b, c); }
-static void shim_barrier(sqlite3_file *f) { REAL(f)->pMethods->xShmBarrier(REAL(f)); }
-static int shim_unmap(sqlite3_file *f, int d) { return REAL(f)->pMethods->xShmUnmap(REAL(f), d); }
+static int shim_close(sqlite3_file *f)
+{
+    return REAL(f)->pMethods->xClose(REAL(f));
+}
+static int shim_read(sqlite3_file *f, void *p, int n, sqlite3_int64 at)
+{
+    return REAL(f)->pMethods->xRead(REAL(f), p, n, at);
+}
+static int shim_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
+{
+    return fails() ? SQLITE_IOERR_WRITE : REAL(f)->pMethods->xWrite(REAL(f), p, n, at);
+}
+static int shim_truncate(sqlite3_file *f, sqlite3_int64 n)
+{
+    return fails() ? SQLITE_IOERR_TRUNCATE : REAL(f)->pMethods->xTruncate(REAL(f), n);
+}
+static int shim_size(sqlite3_file *f, sqlite3_int64 *n)
+{
+    return REAL(f)->pMethods->xFileSize(REAL(f), n);
+}
+static int shim_lock(sqlite3_file *f, int l)
+{
+    return REAL(f)->pMethods->xLock(REAL(f), l);
+}
+static int shim_unlock(sqlite3_file *f, int l)
+{
+    return REAL(f)->pMethods->xUnlock(REAL(f), l);
+}
+static int shim_check(sqlite3_file *f, int *out)
+{
+    return REAL(f)->pMethods->xCheckReservedLock(REAL(f), out);
+}
+static int shim_control(sqlite3_file *f, int op, void *p)
+{
+    return REAL(f)->pMethods->xFileControl(REAL(f), op, p);
+}
+static int shim_sector(sqlite3_file *f)
+{
+    return REAL(f)->pMethods->xSectorSize(REAL(f));
+}
+static int shim_traits(sqlite3_file *f)
+{
+    return REAL(f)->pMethods->xDeviceCharacteristics(REAL(f));
+}
+static int shim_map(sqlite3_file *f, int a, int b, int c, void volatile **p)
+{
+    return REAL(f)->pMethods->xShmMap(REAL(f), a, b, c, p);
+}
+static int shim_shm_lock(sqlite3_file *f, int a, int b, int c)
+{
+    return REAL(f)->pMethods->xShmLock(REAL(f), a, b, c);
+}
+static void shim_barrier(sqlite3_file *f)
+{
+    REAL(f)->pMethods->xShmBarrier(REAL(f));
+}
+static int shim_unmap(sqlite3_file *f, int d)
+{
+    return REAL(f)->pMethods->xShmUnmap(REAL(f), d);
+}
 
 static int shim_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags, int *out)
 {
@@ -186,8 +232,11 @@ static void shim_in(void)
     shim.pAppData = real;
     shim.szOsFile = (int)sizeof(struct shim_file) + real->szOsFile;
     shim.xOpen = shim_open;
-    shim_methods = (sqlite3_io_methods){ 2, shim_close, shim_read, shim_write, shim_truncate, shim_sync, shim_size, shim_lock, shim_unlock,
-        shim_check, shim_control, shim_sector, shim_traits, shim_map, shim_shm_lock, shim_barrier, shim_unmap, NULL, NULL };
+    shim_methods = (sqlite3_io_methods){
+        2,           shim_close, shim_read,    shim_write,  shim_truncate, shim_sync, shim_size,     shim_lock,
+        shim_unlock, shim_check, shim_control, shim_sector, shim_traits,   shim_map,  shim_shm_lock, shim_barrier,
+        shim_unmap,  NULL,       NULL
+    };
     sync_mode = 0;
     assert_int_equal(sqlite3_vfs_register(&shim, 1), SQLITE_OK);
 }
@@ -214,7 +263,7 @@ static void after_a_failed_sync_nothing_is_taken(void **state)
     assert_true(broker_failed(local_broker));
     assert_false(broker_ready(local_broker, &e));
     assert_non_null(strstr(e.text, "cannot write"));
-    sync_mode = 0;                              /* the disk pretends to be well again */
+    sync_mode = 0; /* the disk pretends to be well again */
     assert_false(local_put("t", 0, STR("number-10;"), why));
     assert_true(broker_failed(local_broker));
     local_close();
@@ -222,7 +271,7 @@ static void after_a_failed_sync_nothing_is_taken(void **state)
     struct consumer *c = local_reader("g", "t");
     struct record *out[64];
     int n = consumer_poll(c, out, 64, &e);
-    assert_in_range(n, 10, 11);                 /* the eleventh was not acknowledged: it may be there */
+    assert_in_range(n, 10, 11); /* the eleventh was not acknowledged: it may be there */
     for (int i = 0; i < n; i++)
         record_free(out[i]);
     consumer_close(c);
@@ -252,7 +301,7 @@ static int one_io_error(int n, int have)
     }
     consumer_close(c);
     local_close();
-    assert_in_range(found, acked, acked + 1);   /* the one that failed was not acknowledged: it may be there */
+    assert_in_range(found, acked, acked + 1); /* the one that failed was not acknowledged: it may be there */
     return found;
 }
 
@@ -276,7 +325,7 @@ static void count_refused(void *ctx, uint64_t tag, enum outcome o, const char *w
 static void the_queue_is_bounded(void **state)
 {
     (void)state;
-    enum { VALUE = 64 << 10, COUNT = 1200 };    /* 75 MiB */
+    enum { VALUE = 64 << 10, COUNT = 1200 }; /* 75 MiB */
     atomic_int refused = 0;
     char *value = mem_alloc(VALUE);
     shim_in();
@@ -285,8 +334,9 @@ static void the_queue_is_bounded(void **state)
     sync_mode = 2;
     struct record r = { .topic = STR("t"), .value = { value, VALUE } };
     for (int i = 0; i < COUNT; i++)
-        broker_publish(local_broker, &(struct publication){ .records = &r, .record_count = 1, .done = count_refused, .ctx = &refused });
-    assert_in_range(refused, 400, 800);         /* 32 MiB wait, up to 4 more are being written */
+        broker_publish(local_broker, &(struct publication){
+                                         .records = &r, .record_count = 1, .done = count_refused, .ctx = &refused });
+    assert_in_range(refused, 400, 800); /* 32 MiB wait, up to 4 more are being written */
     assert_false(broker_flush(local_broker, (struct duration){ 20 }));
     sync_mode = 0;
     assert_true(broker_flush(local_broker, (struct duration){ 60000 }));
@@ -341,13 +391,18 @@ static int child_main(char **argv)
         memcpy(value, &n, sizeof n);
         struct record r = { .topic = STR("t"), .value = { value, sizeof value } };
         struct change c = { STR("last"), { (char *)&n, sizeof n }, false };
-        broker_publish(b, &(struct publication){ .records = &r, .record_count = 1, .state_of = "src", .changes = &c, .change_count = 1,
-                                                 .done = child_done, .tag = n });
+        broker_publish(b, &(struct publication){ .records = &r,
+                                                 .record_count = 1,
+                                                 .state_of = "src",
+                                                 .changes = &c,
+                                                 .change_count = 1,
+                                                 .done = child_done,
+                                                 .tag = n });
     }
 }
 
-/* Starts the child at number `from`, kills it after about `ms` (or lets the crash point do it); returns one past the last
- * acknowledged number. */
+/* Starts the child at number `from`, kills it after about `ms` (or lets the crash point do it); returns one past the
+ * last acknowledged number. */
 static uint64_t run_child(uint64_t from, int64_t ms, const char *crash_at)
 {
     int fds[2];
@@ -368,7 +423,7 @@ static uint64_t run_child(uint64_t from, int64_t ms, const char *crash_at)
     uint64_t next = from, n;
     int64_t kill_at = INT64_MAX;
     while (read(fds[0], &n, sizeof n) == sizeof n) {
-        assert_int_equal(n, next);              /* acknowledged in order */
+        assert_int_equal(n, next); /* acknowledged in order */
         next = n + 1;
         if (kill_at == INT64_MAX)
             kill_at = clock_mono_ms() + ms;
@@ -392,8 +447,8 @@ static bool note_number(void *ctx, struct str key, struct str value, bool ahead,
     return true;
 }
 
-/* Opens the log as a restart would: all up to `acked` is there in order, without a hole; the state belongs to the last record.
- * Returns one past the last number. */
+/* Opens the log as a restart would: all up to `acked` is there in order, without a hole; the state belongs to the
+ * last record. Returns one past the last number. */
 static uint64_t verify(uint64_t acked)
 {
     struct err e = { "" };
@@ -435,7 +490,8 @@ static void kill_at_each_durable_step_loses_nothing(void **state)
     skip();
 #endif
     static const char *const points[] = {
-        "local-before-commit:1", "local-before-commit:20", "local-after-commit:1", "local-after-commit:20", "local-checkpoint:1", "local-checkpoint:2",
+        "local-before-commit:1", "local-before-commit:20", "local-after-commit:1",
+        "local-after-commit:20", "local-checkpoint:1",     "local-checkpoint:2",
     };
     uint64_t next = 0;
     for (size_t i = 0; i < sizeof points / sizeof points[0]; i++)
@@ -466,7 +522,8 @@ static uint64_t leave_wal(void)
 {
     static const char *const files[] = { "aqueduct.db", "aqueduct.db-wal", "aqueduct.db-shm" };
     uint64_t next = 0;
-    /* Too short on a busy machine: all over again. A second child would not know what the first had stored and not yet told. */
+    /* Too short on a busy machine: all over again. A second child would not know what the first had stored and not
+     * yet told. */
     for (int64_t ms = 50; wal_end() < WAL_HEAD + 100 * FRAME; ms *= 2) {
         for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
             unlink(local_path(files[i]));
@@ -489,13 +546,14 @@ static void a_bad_place_in_the_write_ahead_log_is_refused(void **state)
     (void)state;
     uint64_t acked = leave_wal();
     long long n = wal_end(), first = WAL_HEAD;
-    long long places[] = { 3, 17, 28, first + 2, first + 9, first + 17, first + 24 + 4000, first + FRAME + 300, n / 3, n / 2 };
+    long long places[] = { 3,     17,   28, first + 2, first + 9, first + 17, first + 24 + 4000, first + FRAME + 300,
+                           n / 3, n / 2 };
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         local_flip("aqueduct.db-wal", places[i]);
         assert_true(local_refused("is damaged"));
         local_flip("aqueduct.db-wal", places[i]);
     }
-    verify(acked);                              /* none of the refusals changed anything */
+    verify(acked); /* none of the refusals changed anything */
 }
 
 static void a_torn_last_commit_is_no_damage(void **state)
@@ -505,7 +563,7 @@ static void a_torn_last_commit_is_no_damage(void **state)
     int fd = open(local_path("aqueduct.db-wal"), O_RDWR);
     char salt[8], frame[FRAME];
     assert_int_equal(pread(fd, salt, 8, 16), 8);
-    memset(frame, 7, sizeof frame);             /* what a power failure leaves: a frame of this round without its content */
+    memset(frame, 7, sizeof frame); /* what a power failure leaves: a frame of this round without its content */
     memcpy(frame + 8, salt, 8);
     assert_int_equal(pwrite(fd, frame, sizeof frame, wal_end()), sizeof frame);
     close(fd);
@@ -519,12 +577,17 @@ int main(int argc, char **argv)
     if (argc == 5 && strcmp(argv[1], "--child") == 0)
         return child_main(argv);
     const struct CMUnitTest tests[] = {
-        CASE(the_largest_size_refuses_and_recovers), cmocka_unit_test_setup_teardown(a_full_disk_refuses_and_recovers, local_set_up, unlimited),
-        CASE_SHIM(after_a_failed_sync_nothing_is_taken), CASE_SHIM(no_single_io_error_loses_anything),
+        CASE(the_largest_size_refuses_and_recovers),
+        cmocka_unit_test_setup_teardown(a_full_disk_refuses_and_recovers, local_set_up, unlimited),
+        CASE_SHIM(after_a_failed_sync_nothing_is_taken),
+        CASE_SHIM(no_single_io_error_loses_anything),
         CASE_SHIM(the_queue_is_bounded),
-        CASE(a_file_deleted_under_us_is_noticed), CASE(kill_at_any_moment_loses_nothing),
-        CASE(kill_at_each_durable_step_loses_nothing), CASE(a_lost_main_file_is_refused),
-        CASE(a_bad_place_in_the_write_ahead_log_is_refused), CASE(a_torn_last_commit_is_no_damage),
+        CASE(a_file_deleted_under_us_is_noticed),
+        CASE(kill_at_any_moment_loses_nothing),
+        CASE(kill_at_each_durable_step_loses_nothing),
+        CASE(a_lost_main_file_is_refused),
+        CASE(a_bad_place_in_the_write_ahead_log_is_refused),
+        CASE(a_torn_last_commit_is_no_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

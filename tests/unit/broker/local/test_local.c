@@ -20,12 +20,12 @@ static void a_changed_bit_of_a_record_is_found(void **state)
     clock_fake(1000000, 1700000000000);
     local_open();
     struct consumer *c = local_reader("g", "t");
-    assert_in_range(local_until_error(c, &e), 7, 12);       /* 7 of one partition, and what came of the other */
+    assert_in_range(local_until_error(c, &e), 7, 12); /* 7 of one partition, and what came of the other */
     assert_non_null(strstr(e.text, "t/"));
     assert_non_null(strstr(e.text, "offset 7"));
     assert_non_null(strstr(e.text, "checksum"));
     clock_fake_advance(2000);
-    local_until_error(c, &e);                               /* it stays there, it is never skipped */
+    local_until_error(c, &e); /* it stays there, it is never skipped */
     assert_non_null(strstr(e.text, "offset 7"));
     clock_fake_advance(2000);
     local_put_numbers("t", 0, 20, 1);
@@ -43,10 +43,11 @@ static void a_shorter_file_is_refused(void **state)
     for (int i = 0; i < 40; i++)
         local_put_numbers("t", 0, i * 100, 100);
     local_close();
-    long long full = local_size("aqueduct.db"), sizes[] = { 0, 1, 99, 512, 4095, 4096, 4097, 8192, full / 2, full - 4096, full - 1 };
+    long long full = local_size("aqueduct.db"),
+              sizes[] = { 0, 1, 99, 512, 4095, 4096, 4097, 8192, full / 2, full - 4096, full - 1 };
     assert_true(full > 20 * 4096);
     assert_true(local_size("aqueduct.db-wal") <= 0);
-    for (size_t i = sizeof sizes / sizeof sizes[0]; i-- > 0;) {     /* from long to short */
+    for (size_t i = sizeof sizes / sizeof sizes[0]; i-- > 0;) { /* from long to short */
         assert_int_equal(truncate(local_path("aqueduct.db"), sizes[i]), 0);
         assert_true(local_refused(local_path("aqueduct.db")));
         assert_int_equal(local_size("aqueduct.db"), sizes[i]);
@@ -143,7 +144,9 @@ static void changed_state_is_found(void **state)
     enum outcome o = 0;
     struct change c = { STR("cursor"), STR("position-4711"), false };
     local_open();
-    broker_publish(local_broker, &(struct publication){ .state_of = "src", .changes = &c, .change_count = 1, .done = note_stored, .ctx = &o });
+    broker_publish(local_broker,
+                   &(struct publication){
+                       .state_of = "src", .changes = &c, .change_count = 1, .done = note_stored, .ctx = &o });
     assert_true(broker_flush(local_broker, (struct duration){ 10000 }));
     assert_int_equal(o, OUTCOME_STORED);
     local_close();
@@ -250,7 +253,9 @@ static void a_group_has_one_consumer(void **state)
     const char *t = "t";
     local_open();
     struct consumer *c = local_reader("g", "t");
-    assert_null(consumer_open(local_broker, &(struct consumer_options){ .group = "g", .topics = &t, .topic_count = 1, .wake_fd = -1 }, &e));
+    assert_null(consumer_open(local_broker,
+                              &(struct consumer_options){ .group = "g", .topics = &t, .topic_count = 1, .wake_fd = -1 },
+                              &e));
     assert_non_null(strstr(e.text, "group g"));
     consumer_close(c);
     consumer_close(local_reader("g", "t"));
@@ -265,14 +270,14 @@ static void the_end_where_a_group_began_is_remembered(void **state)
     local_open();
     local_put_numbers("t", 0, 0, 10);
     struct consumer *c = consumer_open(local_broker, &o, &e);
-    consumer_close(c);                          /* ends before it commits anything */
+    consumer_close(c); /* ends before it commits anything */
     local_put_numbers("t", 0, 10, 5);
     local_close();
     local_open();
     c = consumer_open(local_broker, &o, &e);
     local_expect(c, 10, 5);
     consumer_commit(c, (struct place){ t, 0 }, 12);
-    consumer_commit(c, (struct place){ t, 0 }, 11);     /* never backwards */
+    consumer_commit(c, (struct place){ t, 0 }, 11); /* never backwards */
     consumer_close(c);
     c = consumer_open(local_broker, &o, &e);
     local_expect(c, 12, 3);
@@ -290,7 +295,9 @@ static void a_position_behind_the_end_is_damage(void **state)
     local_close();
     run_sql("INSERT INTO position VALUES('g', 1, 4)");
     local_open();
-    assert_null(consumer_open(local_broker, &(struct consumer_options){ .group = "g", .topics = &t, .topic_count = 1, .wake_fd = -1 }, &e));
+    assert_null(consumer_open(local_broker,
+                              &(struct consumer_options){ .group = "g", .topics = &t, .topic_count = 1, .wake_fd = -1 },
+                              &e));
     assert_non_null(strstr(e.text, "t/0"));
     assert_non_null(strstr(e.text, "ends at 3"));
 }
@@ -314,15 +321,15 @@ static void age_removes_from_the_front(void **state)
     clock_fake_advance(40000);
     local_put_numbers("t", 0, 3000, 10);
     clock_fake_advance(30000);
-    for (int i = 0; i < 4; i++)                 /* a step removes at most 1024 */
+    for (int i = 0; i < 4; i++) /* a step removes at most 1024 */
         local_put_numbers("t", 0, 3010 + i, 1);
     local_expect(slow, 3000, 14);
     assert_int_equal(lost() - before, 3000);
     consumer_close(slow);
     clock_fake_advance(90000);
-    local_put_numbers("u", 0, 0, 1);            /* wakes the writer */
+    local_put_numbers("u", 0, 0, 1); /* wakes the writer */
     local_close();
-    local_open();                               /* the log is empty now, but offsets go on */
+    local_open(); /* the log is empty now, but offsets go on */
     local_put_numbers("t", 0, 5000, 1);
     struct consumer *c = local_reader("late", "t");
     struct record *out[4];
@@ -340,18 +347,19 @@ static void what_its_group_finished_goes(void **state)
     struct record *out[8];
     clock_fake(1000000, 1700000000000);
     local_open();
-    assert_true(broker_topic(local_broker, &(struct topic_config){ .name = "t", .partitions = 1, .consumed_by = "g" }, &e));
+    assert_true(
+        broker_topic(local_broker, &(struct topic_config){ .name = "t", .partitions = 1, .consumed_by = "g" }, &e));
     struct consumer *c = local_reader("g", "t");
     local_put_numbers("t", 0, 0, 10);
     local_expect(c, 0, 10);
     consumer_commit(c, (struct place){ "t", 0 }, 7);
     consumer_close(c);
     clock_fake_advance(2000);
-    local_put_numbers("u", 0, 0, 1);            /* the writer's next group looks */
+    local_put_numbers("u", 0, 0, 1); /* the writer's next group looks */
     int64_t before = lost();
     c = local_reader("other", "t");
     assert_int_equal(consumer_poll(c, out, 8, &e), 3);
-    assert_int_equal(out[0]->offset, 7);        /* what is not finished stays */
+    assert_int_equal(out[0]->offset, 7); /* what is not finished stays */
     for (int i = 0; i < 3; i++)
         record_free(out[i]);
     assert_int_equal(lost(), before);
@@ -366,7 +374,7 @@ static void size_bounds_the_file(void **state)
     clock_fake(1000000, 1700000000000);
     local_open();
     local_topic("t", 2, FOREVER, (struct bytes){ 1 << 20 });
-    for (int i = 0; i < 60; i++) {              /* 30 MiB each partition in steps of half a MiB */
+    for (int i = 0; i < 60; i++) { /* 30 MiB each partition in steps of half a MiB */
         for (int32_t p = 0; p < 2; p++)
             for (int k = 0; k < 8; k++)
                 assert_true(local_put("t", p, (struct str){ value, VALUE }, NULL));
@@ -391,12 +399,24 @@ static void size_bounds_the_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(a_changed_bit_of_a_record_is_found), CASE(a_shorter_file_is_refused), CASE(a_file_that_is_no_database_is_refused),
-        CASE(a_database_of_somebody_else_is_refused), CASE(a_newer_format_is_refused), CASE(rows_that_vanished_are_noticed),
-        CASE(changed_state_is_found), CASE(only_one_owner), CASE(the_folder_is_made_when_there_is_a_place_for_it),
-        CASE(bad_topics_are_refused), CASE(a_bad_record_does_not_hurt_its_neighbours), CASE(records_without_a_key_are_spread),
-        CASE(a_group_has_one_consumer), CASE(the_end_where_a_group_began_is_remembered),
-        CASE(a_position_behind_the_end_is_damage), CASE(age_removes_from_the_front), CASE(what_its_group_finished_goes), CASE(size_bounds_the_file),
+        CASE(a_changed_bit_of_a_record_is_found),
+        CASE(a_shorter_file_is_refused),
+        CASE(a_file_that_is_no_database_is_refused),
+        CASE(a_database_of_somebody_else_is_refused),
+        CASE(a_newer_format_is_refused),
+        CASE(rows_that_vanished_are_noticed),
+        CASE(changed_state_is_found),
+        CASE(only_one_owner),
+        CASE(the_folder_is_made_when_there_is_a_place_for_it),
+        CASE(bad_topics_are_refused),
+        CASE(a_bad_record_does_not_hurt_its_neighbours),
+        CASE(records_without_a_key_are_spread),
+        CASE(a_group_has_one_consumer),
+        CASE(the_end_where_a_group_began_is_remembered),
+        CASE(a_position_behind_the_end_is_damage),
+        CASE(age_removes_from_the_front),
+        CASE(what_its_group_finished_goes),
+        CASE(size_bounds_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,18 +58,25 @@ struct fixture {
 
 static void fixture(struct fixture *f, const char *value, const char *const *pairs)
 {
-    *f = (struct fixture){ .record = { .topic = STR("aqueduct.dead-letter"), .offset = 5, .timestamp_ms = 1700000000123, .key = STR("the key"),
-        .value = str_of(value), .headers = f->headers } };
+    *f = (struct fixture){ .record = { .topic = STR("aqueduct.dead-letter"),
+                                       .offset = 5,
+                                       .timestamp_ms = 1700000000123,
+                                       .key = STR("the key"),
+                                       .value = str_of(value),
+                                       .headers = f->headers } };
     for (; *pairs; pairs += 2)
         f->headers[f->record.header_count++] = (struct header){ str_of(pairs[0]), str_of(pairs[1]) };
     f->event = event_from_record(&f->record, NULL);
 }
 
-#define EVENT(id, type) "ce_specversion", "1.0", "ce_id", id, "ce_source", "/s", "ce_type", type, "content-type", "application/json"
-#define ORIGIN(offset) TRAIL_TOPIC, "ai.chats", TRAIL_PARTITION, "3", TRAIL_OFFSET, offset, TRAIL_TIMESTAMP, "1700000000123"
+#define EVENT(id, type)                                                                                                \
+    "ce_specversion", "1.0", "ce_id", id, "ce_source", "/s", "ce_type", type, "content-type", "application/json"
+#define ORIGIN(offset)                                                                                                 \
+    TRAIL_TOPIC, "ai.chats", TRAIL_PARTITION, "3", TRAIL_OFFSET, offset, TRAIL_TIMESTAMP, "1700000000123"
 #define LAST "2026-11-20T10:00:05.500Z"
-#define DIED(sink) TRAIL_SINK, sink, TRAIL_ATTEMPTS, "6", TRAIL_FIRST, "2026-11-20T10:00:00.000Z", TRAIL_LAST, LAST, \
-    TRAIL_STATUS, "503", TRAIL_CLASS, "refused", TRAIL_REASON, "503 Service Unavailable"
+#define DIED(sink)                                                                                                     \
+    TRAIL_SINK, sink, TRAIL_ATTEMPTS, "6", TRAIL_FIRST, "2026-11-20T10:00:00.000Z", TRAIL_LAST, LAST, TRAIL_STATUS,    \
+        "503", TRAIL_CLASS, "refused", TRAIL_REASON, "503 Service Unavailable"
 #define PAIRS(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
 static void file_all(struct sink *s, struct fixture *f, size_t n)
@@ -165,7 +172,7 @@ static void what_is_no_event_is_filed_by_its_place(void **state)
     struct fixture f[3];
     fixture(&f[0], "\xff\x00poison", PAIRS(DIED("crm"), ORIGIN("1")));
     fixture(&f[1], NULL, PAIRS(DIED("crm"), ORIGIN("2")));
-    fixture(&f[2], "stray", PAIRS("a", "b"));       /* not even a trail */
+    fixture(&f[2], "stray", PAIRS("a", "b")); /* not even a trail */
     for (int i = 0; i < 3; i++)
         assert_null(f[i].event);
     file_all(s, f, 3);
@@ -184,7 +191,7 @@ static void what_is_no_event_is_filed_by_its_place(void **state)
     assert_int_equal(l.owner.n, 0);
     letter_free(&l);
     assert_false(letters_load(st, 12345, &l, &e));
-    assert_int_equal(l.seq, 0);         /* gone, which a walk through the file passes over */
+    assert_int_equal(l.seq, 0); /* gone, which a walk through the file passes over */
     letters_close(st);
     close_sink(s);
 }
@@ -195,22 +202,27 @@ static void a_redrive_is_noted_and_a_later_failure_is_dead_again(void **state)
     struct sink *s = open_sink("");
     file_one(s, "x", PAIRS(EVENT("e-1", "t"), DIED("crm"), ORIGIN("42")));
     /* notes about another sink, place or attempt change nothing */
-    file_one(s, NULL, PAIRS(EVENT("e-1", "t"), TRAIL_SINK, "erp", TRAIL_STATE, "redriven", TRAIL_LAST, LAST, ORIGIN("42")));
-    file_one(s, NULL, PAIRS(EVENT("e-1", "t"), TRAIL_SINK, "crm", TRAIL_STATE, "redriven", TRAIL_LAST, LAST, ORIGIN("43")));
-    file_one(s, NULL, PAIRS(EVENT("e-1", "t"), TRAIL_SINK, "crm", TRAIL_STATE, "redriven", TRAIL_LAST, "2026-11-20T10:00:05.499Z", ORIGIN("42")));
+    file_one(s, NULL,
+             PAIRS(EVENT("e-1", "t"), TRAIL_SINK, "erp", TRAIL_STATE, "redriven", TRAIL_LAST, LAST, ORIGIN("42")));
+    file_one(s, NULL,
+             PAIRS(EVENT("e-1", "t"), TRAIL_SINK, "crm", TRAIL_STATE, "redriven", TRAIL_LAST, LAST, ORIGIN("43")));
+    file_one(s, NULL,
+             PAIRS(EVENT("e-1", "t"), TRAIL_SINK, "crm", TRAIL_STATE, "redriven", TRAIL_LAST,
+                   "2026-11-20T10:00:05.499Z", ORIGIN("42")));
     struct letter l = load_only();
     assert_false(l.redriven);
     letter_free(&l);
-    const char *const *note = PAIRS(EVENT("e-1", "t"), TRAIL_SINK, "crm", TRAIL_STATE, "redriven", TRAIL_LAST, LAST, ORIGIN("42"));
+    const char *const *note = PAIRS(EVENT("e-1", "t"), TRAIL_SINK, "crm", TRAIL_STATE, "redriven", TRAIL_LAST, LAST,
+                                    ORIGIN("42"));
     file_one(s, NULL, note);
-    file_one(s, NULL, note);        /* told twice, counted once */
+    file_one(s, NULL, note); /* told twice, counted once */
     l = load_only();
     assert_true(l.redriven);
     assert_int_equal(l.redrives, 1);
     assert_true(str_eq(l.record.value, STR("x")));
     letter_free(&l);
     file_one(s, "x", PAIRS(EVENT("e-1", "t"), TRAIL_SINK, "crm", TRAIL_LAST, "2026-11-20T11:00:00Z", ORIGIN("42")));
-    file_one(s, NULL, note);        /* the old note comes again: it is about an earlier attempt */
+    file_one(s, NULL, note); /* the old note comes again: it is about an earlier attempt */
     l = load_only();
     assert_false(l.redriven);
     assert_int_equal(l.redrives, 1);
@@ -255,7 +267,7 @@ static void the_oldest_go_first(void **state)
 static void the_aged_go(void **state)
 {
     (void)state;
-    clock_fake(0, 1795000000000);       /* 2026-11-18 */
+    clock_fake(0, 1795000000000); /* 2026-11-18 */
     struct sink *s = open_sink("max_age: 1h\n");
     file_one(s, "x", PAIRS(EVENT("e-0", "t"), TRAIL_SINK, "crm", TRAIL_LAST, "2026-11-18T10:00:00Z", ORIGIN("1")));
     file_one(s, "x", PAIRS(EVENT("e-1", "t"), TRAIL_SINK, "crm", TRAIL_LAST, "2026-11-18T12:00:00Z", ORIGIN("2")));
@@ -278,7 +290,8 @@ static void a_batch_is_filed_as_a_whole_or_asked_for_again(void **state)
     fixture(&f[1], "x", PAIRS(EVENT("e-2", "t"), DIED("crm"), ORIGIN("2")));
     struct result out[2];
     for (int i = 0; i < 2; i++)
-        s->ops->send(s, &(struct message){ .event = f[i].event, .record = &f[i].record, .attempt = 1, .tag = (uint64_t)i });
+        s->ops->send(s, &(struct message){
+                            .event = f[i].event, .record = &f[i].record, .attempt = 1, .tag = (uint64_t)i });
     assert_int_equal(s->ops->work(s, -1, (struct duration){ 0 }, out, 2), 2);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(out[i].verdict, VERDICT_RETRY);
@@ -319,14 +332,18 @@ static void foreign_and_damaged_files_are_refused(void **state)
     struct err e;
     sqlite3 *db;
     assert_null(letters_open("/nowhere/at/all.db", true, &e));
-    assert_string_equal(e.text, "/nowhere/at/all.db: cannot be opened: No such file or directory; its folder must exist and be writable");
+    assert_string_equal(
+        e.text,
+        "/nowhere/at/all.db: cannot be opened: No such file or directory; its folder must exist and be writable");
     assert_null(letters_open(path, false, &e));
     assert_non_null(strstr(e.text, "No such file or directory; the daemon creates it when it starts"));
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, "CREATE TABLE users (name)", NULL, NULL, NULL), SQLITE_OK);
     assert_null(letters_open(path, true, &e));
     assert_non_null(strstr(e.text, "not a file of dead letters"));
-    assert_int_equal(sqlite3_exec(db, "DROP TABLE users; PRAGMA application_id = 1095846980; PRAGMA user_version = 9", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "DROP TABLE users; PRAGMA application_id = 1095846980; PRAGMA user_version = 9",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
     assert_null(letters_open(path, true, &e));
     assert_non_null(strstr(e.text, "another version"));
     sqlite3_close(db);
@@ -336,7 +353,7 @@ static void foreign_and_damaged_files_are_refused(void **state)
     assert_null(letters_open(path, true, &e));
     assert_non_null(strstr(e.text, path));
     unlink(path);
-    assert_null(letters_open(path, false, &e));       /* nothing there: a reader does not create it */
+    assert_null(letters_open(path, false, &e)); /* nothing there: a reader does not create it */
     assert_int_equal(access(path, F_OK), -1);
     assert_null(letters_open("/nonexistent/folder/x.db", true, &e));
     assert_non_null(strstr(e.text, "/nonexistent/folder/x.db"));
@@ -349,12 +366,17 @@ static void a_killed_writers_journal_does_not_stop_a_reader(void **state)
     file_one(s, "x", PAIRS(EVENT("e-1", "t"), DIED("crm"), ORIGIN("1")));
     close_sink(s);
     pid_t child = fork();
-    if (child == 0) {           /* dies inside a transaction whose pages have reached the file */
+    if (child == 0) { /* dies inside a transaction whose pages have reached the file */
         struct err e;
         struct letters *st = letters_open(path, true, &e);
         static char big[4 << 20];
-        struct letter l = { .owner = STR("crm"), .id = STR("e-2"), .source = STR("/s"), .type = STR("t"), .class = STR("refused"),
-            .reason = STR("r"), .record = { .value = { big, sizeof big } } };
+        struct letter l = { .owner = STR("crm"),
+                            .id = STR("e-2"),
+                            .source = STR("/s"),
+                            .type = STR("t"),
+                            .class = STR("refused"),
+                            .reason = STR("r"),
+                            .record = { .value = { big, sizeof big } } };
         memset(big, 'x', sizeof big);
         _exit(st && letters_begin(st, &e) && letters_file(st, &l, &e) ? 0 : 1);
     }
@@ -385,7 +407,8 @@ static bool note_publication(const struct command_env *env, const struct record 
     snprintf(p->value, sizeof p->value, "%.*s", STR_ARG(r->value));
     size_t n = 0;
     for (size_t i = 0; i < r->header_count; i++)
-        n += (size_t)snprintf(p->headers + n, sizeof p->headers - n, "%.*s=%.*s;", STR_ARG(r->headers[i].name), STR_ARG(r->headers[i].value));
+        n += (size_t)snprintf(p->headers + n, sizeof p->headers - n, "%.*s=%.*s;", STR_ARG(r->headers[i].name),
+                              STR_ARG(r->headers[i].value));
     return true;
 }
 
@@ -427,9 +450,14 @@ static int dead(const char *const *words)
 static void file_three(void)
 {
     struct sink *s = open_sink("");
-    file_one(s, "{\"n\": 1.10, \"a\":[{},[],\"x\\\"{\"]}", PAIRS(EVENT("e-1", "chat.created"), DIED("crm"), ORIGIN("1"), "x-own", "kept"));
-    file_one(s, "\xff\xfe", PAIRS(TRAIL_SINK, "erp", TRAIL_CLASS, "poison", TRAIL_REASON, "no \x1b[31mevent", TRAIL_LAST, "2026-11-20T11:00:00Z", ORIGIN("2")));
-    file_one(s, "z", PAIRS(EVENT("e-3", "user.created"), TRAIL_SOURCE, "hooks", TRAIL_CLASS, "unrouted", TRAIL_LAST, "2026-11-20T12:00:00Z"));
+    file_one(s, "{\"n\": 1.10, \"a\":[{},[],\"x\\\"{\"]}",
+             PAIRS(EVENT("e-1", "chat.created"), DIED("crm"), ORIGIN("1"), "x-own", "kept"));
+    file_one(s, "\xff\xfe",
+             PAIRS(TRAIL_SINK, "erp", TRAIL_CLASS, "poison", TRAIL_REASON, "no \x1b[31mevent", TRAIL_LAST,
+                   "2026-11-20T11:00:00Z", ORIGIN("2")));
+    file_one(s, "z",
+             PAIRS(EVENT("e-3", "user.created"), TRAIL_SOURCE, "hooks", TRAIL_CLASS, "unrouted", TRAIL_LAST,
+                   "2026-11-20T12:00:00Z"));
     close_sink(s);
     published_count = 0;
     publish_limit = 16;
@@ -441,7 +469,7 @@ static void list_says_each_in_one_line(void **state)
     file_three();
     assert_int_equal(DEAD("list"), 0);
     char *first = strchr(output, '\n') + 1, *second = strchr(first, '\n') + 1, *third = strchr(second, '\n') + 1;
-    assert_memory_equal(first, "2026-11-20 12:00:00 <hooks", 26);      /* newest first */
+    assert_memory_equal(first, "2026-11-20 12:00:00 <hooks", 26); /* newest first */
     assert_memory_equal(second, "2026-11-20 11:00:00 erp ", 24);
     assert_non_null(strstr(third, "2026-11-20 10:00:05 crm "));
     assert_non_null(strstr(third, "refused         6 503 chat.created"));
@@ -455,10 +483,23 @@ static void list_filters(void **state)
 {
     (void)state;
     file_three();
-    static const struct { const char *flag, *value; size_t lines; } cases[] = {
-        { "--sink", "crm", 1 }, { "--sink", "hooks", 1 }, { "--sink", "nobody", 0 }, { "--class", "poison", 1 }, { "--type", "chat.", 1 },
-        { "--type", "user.created", 1 }, { "--type", "hat", 0 }, { "--id", "e-3", 1 }, { "--since", "2026-11-20T10:30:00Z", 2 },
-        { "--since", "2999-01-01T00:00:00Z", 0 }, { "--limit", "2", 2 }, { "--state", "redriven", 0 }, { "--state", "all", 3 },
+    static const struct {
+        const char *flag, *value;
+        size_t lines;
+    } cases[] = {
+        { "--sink", "crm", 1 },
+        { "--sink", "hooks", 1 },
+        { "--sink", "nobody", 0 },
+        { "--class", "poison", 1 },
+        { "--type", "chat.", 1 },
+        { "--type", "user.created", 1 },
+        { "--type", "hat", 0 },
+        { "--id", "e-3", 1 },
+        { "--since", "2026-11-20T10:30:00Z", 2 },
+        { "--since", "2999-01-01T00:00:00Z", 0 },
+        { "--limit", "2", 2 },
+        { "--state", "redriven", 0 },
+        { "--state", "all", 3 },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_int_equal(DEAD("list", "--json", cases[i].flag, cases[i].value), 0);
@@ -488,8 +529,10 @@ static void json_lines_are_json(void **state)
     assert_non_null(j);
     const char *sink, *id, *last, *topic;
     int status, offset, attempts;
-    assert_int_equal(json_unpack(j, "{s:s, s:s, s:s, s:i, s:i, s:{s:s, s:i}}", "sink", &sink, "id", &id, "last", &last, "status", &status,
-        "attempts", &attempts, "origin", "topic", &topic, "offset", &offset), 0);
+    assert_int_equal(json_unpack(j, "{s:s, s:s, s:s, s:i, s:i, s:{s:s, s:i}}", "sink", &sink, "id", &id, "last", &last,
+                                 "status", &status, "attempts", &attempts, "origin", "topic", &topic, "offset",
+                                 &offset),
+                     0);
     assert_string_equal(sink, "crm");
     assert_string_equal(id, "e-1");
     assert_string_equal(last, LAST);
@@ -509,7 +552,8 @@ static void show_prints_everything_harmlessly(void **state)
     assert_non_null(strstr(output, "origin     ai.chats/3/1\n"));
     assert_non_null(strstr(output, "  x-own: kept\n"));
     assert_null(strstr(output, "aqueduct-"));
-    assert_non_null(strstr(output, "  {\n    \"n\": 1.10,\n    \"a\": [\n      {},\n      [],\n      \"x\\\"{\"\n    ]\n  }\n"));
+    assert_non_null(
+        strstr(output, "  {\n    \"n\": 1.10,\n    \"a\": [\n      {},\n      [],\n      \"x\\\"{\"\n    ]\n  }\n"));
     assert_int_equal(DEAD("show", "--sink", "erp"), 0);
     assert_non_null(strstr(output, "no ?[31mevent"));
     assert_non_null(strstr(output, "2 bytes that are no text"));
@@ -542,7 +586,9 @@ static void redrive_publishes_the_record_and_then_the_note(void **state)
     assert_string_equal(p[0].key, "the key");
     assert_string_equal(p[0].value, "{\"n\": 1.10, \"a\":[{},[],\"x\\\"{\"]}");
     assert_int_equal(p[0].timestamp_ms, 1700000000123);
-    assert_string_equal(p[0].headers, "ce_specversion=1.0;ce_id=e-1;ce_source=/s;ce_type=chat.created;content-type=application/json;"
+    assert_string_equal(
+        p[0].headers,
+        "ce_specversion=1.0;ce_id=e-1;ce_source=/s;ce_type=chat.created;content-type=application/json;"
         "aqueduct-topic=ai.chats;aqueduct-partition=3;aqueduct-offset=1;aqueduct-timestamp=1700000000123;x-own=kept;");
     assert_string_equal(p[1].topic, "aqueduct.dead-letter");
     assert_true(p[1].no_value);
@@ -555,15 +601,15 @@ static void redrive_is_careful(void **state)
 {
     (void)state;
     file_three();
-    assert_int_equal(DEAD("redrive"), 2);                           /* all of them must be said */
+    assert_int_equal(DEAD("redrive"), 2); /* all of them must be said */
     assert_int_equal(DEAD("redrive", "--dry-run", "--sink", "crm"), 0);
     assert_non_null(strstr(output, "would     crm chat.created e-1\n"));
-    assert_int_equal(DEAD("redrive", "--id", "e-3"), 1);            /* of a source */
+    assert_int_equal(DEAD("redrive", "--id", "e-3"), 1); /* of a source */
     assert_non_null(strstr(output, "refused   hooks user.created e-3: never reached a sink"));
     assert_int_equal(DEAD("redrive", "nobody"), 1);
     assert_int_equal(published_count, 0);
     publish_limit = 1;
-    assert_int_equal(DEAD("redrive", "--all"), 1);                  /* the note cannot be stored */
+    assert_int_equal(DEAD("redrive", "--all"), 1); /* the note cannot be stored */
     assert_non_null(strstr(output, "redriven 0, refused 0, of 3"));
 }
 
@@ -572,7 +618,8 @@ static void what_was_redriven_needs_again(void **state)
     (void)state;
     file_three();
     struct sink *s = open_sink("");
-    file_one(s, NULL, PAIRS(EVENT("e-1", "t"), TRAIL_SINK, "crm", TRAIL_STATE, "redriven", TRAIL_LAST, LAST, ORIGIN("1")));
+    file_one(s, NULL,
+             PAIRS(EVENT("e-1", "t"), TRAIL_SINK, "crm", TRAIL_STATE, "redriven", TRAIL_LAST, LAST, ORIGIN("1")));
     close_sink(s);
     assert_int_equal(DEAD("redrive", "e-1"), 1);
     assert_int_equal(DEAD("redrive", "e-1", "--state", "all"), 1);
@@ -605,9 +652,17 @@ static void wrong_usage(void **state)
 static void strange_text_is_made_harmless(void **state)
 {
     (void)state;
-    static const struct { const char *text; const char *clean; } cases[] = {
+    static const struct {
+        const char *text;
+        const char *clean;
+    } cases[] = {
         { "plain \xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", "plain \xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80" },
-        { "\x1b]0;title\x07", "?]0;title?" }, { "\xc2\x9b" "31m", "?31m" }, { "a\xff\xc3", "a??" }, { "", "" },
+        { "\x1b]0;title\x07", "?]0;title?" },
+        { "\xc2\x9b"
+          "31m",
+          "?31m" },
+        { "a\xff\xc3", "a??" },
+        { "", "" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[64] = "";

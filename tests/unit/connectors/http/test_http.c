@@ -23,8 +23,8 @@ enum { ROOM = 64 };
 
 static struct source *source;
 static const char *socket_path;
-static int wake_fd;                     /* always readable: read() never waits */
-static struct emission taken[4096];     /* handed over and not settled */
+static int wake_fd;                 /* always readable: read() never waits */
+static struct emission taken[4096]; /* handed over and not settled */
 static size_t taken_count;
 
 static void source_open(const char *more, const char *paths)
@@ -111,7 +111,8 @@ static bool has(struct str s, const char *text)
 }
 
 /* Posts, and expects this answer without any event; `room` as in read(). */
-static void refused_with(size_t room, const char *path, const char *headers, const char *body, int status, const char *detail)
+static void refused_with(size_t room, const char *path, const char *headers, const char *body, int status,
+                         const char *detail)
 {
     struct client c = client_connect(socket_path);
     post(&c, path, headers, str_of(body));
@@ -158,7 +159,7 @@ static void is(struct str found, const char *expected)
 }
 
 #define OPEN_PATH "  - {path: /in, verify: {scheme: none}}\n"
-#define JSON "Content-Type: application/json\r\n"
+#define JSON      "Content-Type: application/json\r\n"
 
 /* ---- what comes in ---- */
 
@@ -166,18 +167,23 @@ static void plain_json(void **state)
 {
     (void)state;
     clock_fake(5000, 1600000000123);
-    source_open("", OPEN_PATH "  - {path: /own, type: shop.order, source: /shop, id_header: X-Id, verify: {scheme: none}}\n");
+    source_open("", OPEN_PATH
+                "  - {path: /own, type: shop.order, source: /shop, id_header: X-Id, verify: {scheme: none}}\n");
     const struct event *ev = accepted("/in", JSON "Idempotency-Key: \"k-1\"\r\n", " {\"a\": 1}\n");
     is(ev->id, "k-1");
     is(ev->source, "/http/hooks/in");
     is(ev->type, "webhook.received");
     is(ev->time, "2020-09-13T12:26:40.123Z");
     is(ev->datacontenttype, "application/json");
-    is(ev->data, " {\"a\": 1}\n");          /* byte for byte */
+    is(ev->data, " {\"a\": 1}\n"); /* byte for byte */
     assert_null(ev->subject.at);
     event_unref(ev);
 
-    ev = accepted("/own?x=1", JSON "X-Id: 17\r\nIdempotency-Key: bare\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\ntracestate: a=1\r\n", "[]");
+    ev = accepted(
+        "/own?x=1",
+        JSON
+        "X-Id: 17\r\nIdempotency-Key: bare\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\ntracestate: a=1\r\n",
+        "[]");
     is(ev->id, "17");
     is(ev->source, "/shop");
     is(ev->type, "shop.order");
@@ -191,7 +197,7 @@ static void plain_json(void **state)
     event_unref(ev);
 
     const struct event *one = accepted("/in", "", "1"), *two = accepted("/in", "", "1");
-    assert_int_equal(one->id.n, UUID_TEXT - 1);             /* no id: every post is a new event */
+    assert_int_equal(one->id.n, UUID_TEXT - 1); /* no id: every post is a new event */
     assert_false(str_eq(one->id, two->id));
     event_unref(one);
     event_unref(two);
@@ -214,14 +220,19 @@ static void github_event(void **state)
 {
     (void)state;
     source_open("", "  - {path: /gh, verify: {scheme: github, secrets: [\"It's a Secret to Everybody\"]}}\n");
-    const struct event *ev = accepted("/gh", "X-Hub-Signature-256: sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17\r\n"
-                                             "X-GitHub-Event: pull_request\r\nX-GitHub-Delivery: d-42\r\nContent-Type: text/plain\r\n", "Hello, World!");
+    const struct event *
+        ev = accepted("/gh",
+                      "X-Hub-Signature-256: sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17\r\n"
+                      "X-GitHub-Event: pull_request\r\nX-GitHub-Delivery: d-42\r\nContent-Type: text/plain\r\n",
+                      "Hello, World!");
     is(ev->id, "d-42");
     is(ev->type, "github.pull_request");
     is(ev->source, "/http/hooks/gh");
     event_unref(ev);
-    ev = accepted("/gh", "X-Hub-Signature-256: sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17\r\n"
-                         "X-GitHub-Event: a/b c\r\nX-GitHub-Delivery: d-43\r\nContent-Type: text/plain\r\n", "Hello, World!");
+    ev = accepted("/gh",
+                  "X-Hub-Signature-256: sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17\r\n"
+                  "X-GitHub-Event: a/b c\r\nX-GitHub-Delivery: d-43\r\nContent-Type: text/plain\r\n",
+                  "Hello, World!");
     is(ev->type, "github.a.b_c");
     event_unref(ev);
 }
@@ -232,12 +243,12 @@ static void standard_webhook(void **state)
     clock_fake(5000, 1614265330000);
     source_open("", "  - {path: /sw, verify: {scheme: standard, secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]}}\n");
     const char *headers = JSON "webhook-id: msg_p5jXN8AQM9LWM0D4loKWxJek\r\nwebhook-timestamp: 1614265330\r\n"
-                          "webhook-signature: v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=\r\n";
+                               "webhook-signature: v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=\r\n";
     const struct event *ev = accepted("/sw", headers, "{\"test\": 2432232314}");
     is(ev->id, "msg_p5jXN8AQM9LWM0D4loKWxJek");
     event_unref(ev);
     refused("/sw", headers, "{\"test\": 2432232315}", 401, "the request could not be verified");
-    refused("/sw", headers, "{broken", 401, "could not be verified");      /* verified before it is parsed */
+    refused("/sw", headers, "{broken", 401, "could not be verified"); /* verified before it is parsed */
     refused("/sw", JSON, "{\"test\": 2432232314}", 401, "the request could not be verified");
     clock_fake_advance(301000);
     refused("/sw", headers, "{\"test\": 2432232314}", 401, "the request could not be verified");
@@ -249,7 +260,9 @@ static void bearer_is_checked_before_the_body(void **state)
     source_open("", "  - {path: /b, verify: {scheme: bearer, secrets: [t1, t2]}}\n");
     event_unref(accepted("/b", JSON "Authorization: Bearer t2\r\n", "{}"));
     struct client c = client_connect(socket_path);
-    client_write(&c, STR("POST /b HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t3\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n"));
+    client_write(
+        &c,
+        STR("POST /b HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t3\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n"));
     assert_int_equal(receive(&c).status, 401);
     client_close(&c);
 }
@@ -259,8 +272,11 @@ static void cloudevents_binary(void **state)
     (void)state;
     clock_fake(5000, 1600000000000);
     source_open("", OPEN_PATH);
-    const struct event *ev = accepted("/in", JSON "ce-specversion: 1.0\r\nce-id: e-1\r\nCE-Source: /s\r\nce-type: t.x\r\nce-subject: Euro%20%E2%82%AC\r\n"
-                                             "ce-partitionkey: p\r\nce-time: 2020-01-01T00:00:00Z\r\n", "{\"x\":1}");
+    const struct event *ev = accepted(
+        "/in",
+        JSON "ce-specversion: 1.0\r\nce-id: e-1\r\nCE-Source: /s\r\nce-type: t.x\r\nce-subject: Euro%20%E2%82%AC\r\n"
+             "ce-partitionkey: p\r\nce-time: 2020-01-01T00:00:00Z\r\n",
+        "{\"x\":1}");
     is(ev->id, "e-1");
     is(ev->source, "/s");
     is(ev->type, "t.x");
@@ -278,8 +294,8 @@ static void cloudevents_binary(void **state)
     refused("/in", JSON "ce-specversion: 1.0\r\nce-id: e-1\r\nce-source: /s\r\nce-type: t\r\n", "{\"x\":", 400, "JSON");
 }
 
-#define CE "Content-Type: application/cloudevents+json; charset=UTF-8\r\n"
-#define BATCH "Content-Type: application/cloudevents-batch+json\r\n"
+#define CE        "Content-Type: application/cloudevents+json; charset=UTF-8\r\n"
+#define BATCH     "Content-Type: application/cloudevents-batch+json\r\n"
 #define EVENT(id) "{\"specversion\":\"1.0\",\"id\":\"" id "\",\"source\":\"/s\",\"type\":\"t\",\"data\":{\"n\": 1}}"
 
 static void cloudevents_structured(void **state)
@@ -287,7 +303,9 @@ static void cloudevents_structured(void **state)
     (void)state;
     clock_fake(5000, 1600000000000);
     source_open("", OPEN_PATH "  - {path: /plain, cloudevents: false, verify: {scheme: none}}\n");
-    const struct event *ev = accepted("/in", CE "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n", EVENT("e-1"));
+    const struct event *ev = accepted("/in",
+                                      CE "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n",
+                                      EVENT("e-1"));
     is(ev->id, "e-1");
     is(ev->data, "{\"n\": 1}");
     is(ev->time, "2020-09-13T12:26:40.000Z");
@@ -318,21 +336,21 @@ static void batch(void **state)
     is(a.body, "{\"accepted\":3}");
     client_drop(&c, &a);
 
-    post(&c, "/in", BATCH, STR("[" EVENT("a") "," EVENT("b") "," EVENT("c") "]"));     /* one of them cannot be taken */
+    post(&c, "/in", BATCH, STR("[" EVENT("a") "," EVENT("b") "," EVENT("c") "]")); /* one of them cannot be taken */
     take(3);
     http_source.settle(source, taken[1].tag, OUTCOME_INVALID, "no route \"takes\" it");
     event_unref(taken[1].event);
     taken[1] = taken[2];
     taken_count = 2;
     client_read(&c);
-    assert_false(client_answer(&c, &a));        /* not before all are settled */
+    assert_false(client_answer(&c, &a)); /* not before all are settled */
     settle_all(OUTCOME_STORED, NULL);
     a = receive(&c);
     assert_int_equal(a.status, 422);
     assert_true(has(a.body, "\"accepted\":2,\"invalid\":[{\"index\":1,\"detail\":\"no route \\\"takes\\\" it\"}]"));
     client_drop(&c, &a);
 
-    post(&c, "/in", BATCH, STR("[" EVENT("a") "," EVENT("b") "]"));                     /* unavailable beats invalid */
+    post(&c, "/in", BATCH, STR("[" EVENT("a") "," EVENT("b") "]")); /* unavailable beats invalid */
     take(2);
     http_source.settle(source, taken[0].tag, OUTCOME_INVALID, "bad");
     http_source.settle(source, taken[1].tag, OUTCOME_UNAVAILABLE, "down");
@@ -352,7 +370,8 @@ static void batch(void **state)
     refused("/in", BATCH, "[" EVENT("a") ",{}]", 400, "1");
     refused("/in", BATCH, EVENT("a"), 400, "");
     refused("/in", BATCH, "[1,2]", 400, "");
-    refused("/in", BATCH, "[" EVENT("1") "," EVENT("2") "," EVENT("3") "," EVENT("4") "," EVENT("5") "," EVENT("6") "]", 413, "max_pending");
+    refused("/in", BATCH, "[" EVENT("1") "," EVENT("2") "," EVENT("3") "," EVENT("4") "," EVENT("5") "," EVENT("6") "]",
+            413, "max_pending");
 }
 
 static void batch_of_too_many(void **state)
@@ -380,7 +399,8 @@ static void long_list_of_invalid_events(void **state)
     struct client c = client_connect(socket_path);
     post(&c, "/in", BATCH, buf_str(&b));
     take(1000);
-    settle_all(OUTCOME_INVALID, "a reason of some length that is repeated a thousand times so that the list becomes too long");
+    settle_all(OUTCOME_INVALID,
+               "a reason of some length that is repeated a thousand times so that the list becomes too long");
     struct answer a = receive(&c);
     assert_int_equal(a.status, 422);
     assert_true(has(a.body, "1000 of 1000"));
@@ -401,7 +421,7 @@ static void refusals(void **state)
     refused("/in", JSON, "", 400, "empty");
     refused("/in", JSON, "{\"a\":1,}", 400, "not valid JSON");
     refused("/in", "", "no json", 400, "not valid JSON");
-    refused("/in", JSON, "{}{}", 400, "2");             /* the offset */
+    refused("/in", JSON, "{}{}", 400, "2"); /* the offset */
     refused("/in", JSON "Content-Encoding: gzip\r\n", "{}", 415, "Content-Encoding");
     refused("/in", JSON JSON, "{}", 400, "Content-Type");
 
@@ -438,15 +458,19 @@ static void refusals(void **state)
 
 static void bad_options(void **state)
 {
-    static const struct { const char *yaml, *expected; } cases[] = {
+    static const struct {
+        const char *yaml, *expected;
+    } cases[] = {
         { "paths: [{path: /a, verify: {scheme: none}}, {path: /a, verify: {scheme: none}}]", "/a is there twice" },
         { "paths: [{path: a, verify: {scheme: none}}]", "must begin with /" },
         { "paths: [{path: \"/a b\", verify: {scheme: none}}]", "no spaces" },
         { "paths: [{path: /a?x, verify: {scheme: none}}]", "no spaces" },
         { "paths: [{path: /a, verify: {scheme: github}}]", "/a: verify.secrets: scheme github needs" },
-        { "paths: [{path: /a, verify: {scheme: standard, secrets: [whsec_]}}]", "/a: verify.secrets: what stands behind whsec_" },
+        { "paths: [{path: /a, verify: {scheme: standard, secrets: [whsec_]}}]",
+          "/a: verify.secrets: what stands behind whsec_" },
         { "paths: [{path: /a, verify: {scheme: none, secrets: [hidden-word]}}]", "secrets make no sense" },
-        { "paths: [{path: /a, verify: {scheme: none}}]\nmax_pending_bytes: 1KiB", "max_pending_bytes is less than max_body" },
+        { "paths: [{path: /a, verify: {scheme: none}}]\nmax_pending_bytes: 1KiB",
+          "max_pending_bytes is less than max_body" },
         { "paths: [{path: /a, verify: {scheme: none}}]\nlisten: nowhere", "nowhere" },
         { "paths: [{path: /a, verify: {scheme: none}}]\ntls_key: x.pem", "tls_certificate" },
     };
@@ -464,7 +488,7 @@ static void bad_options(void **state)
         assert_null(strstr(e.text, "hidden-word"));
         free(s);
     }
-    socket_path = client_path();        /* for the teardown */
+    socket_path = client_path(); /* for the teardown */
     wake_fd = wake_new();
 }
 
@@ -472,7 +496,13 @@ static void bad_options(void **state)
 
 static void outcomes(void **state)
 {
-    static const struct { enum outcome o; const char *why; int status; const char *body; bool again; } cases[] = {
+    static const struct {
+        enum outcome o;
+        const char *why;
+        int status;
+        const char *body;
+        bool again;
+    } cases[] = {
         { OUTCOME_STORED, NULL, 202, "{\"id\":\"k\"}", false },
         { OUTCOME_INVALID, "no route takes \"t\"", 422, "\"detail\":\"no route takes \\\"t\\\"\"}", false },
         { OUTCOME_UNAVAILABLE, "broker is down", 503, "send it again", true },
@@ -487,7 +517,7 @@ static void outcomes(void **state)
         for (int k = 0; k < 10; k++)
             turn(ROOM);
         client_read(&c);
-        assert_false(client_answer(&c, &a));    /* no answer before it is settled */
+        assert_false(client_answer(&c, &a)); /* no answer before it is settled */
         settle_all(cases[i].o, cases[i].why);
         a = receive(&c);
         assert_int_equal(a.status, cases[i].status);
@@ -521,11 +551,11 @@ static void wait_is_bounded(void **state)
     client_drop(&c, &a);
     client_read(&d);
     assert_false(client_answer(&d, &a));
-    settle_all(OUTCOME_STORED, NULL);           /* late for c, in time for d */
+    settle_all(OUTCOME_STORED, NULL); /* late for c, in time for d */
     assert_int_equal(receive(&d).status, 202);
     turn(ROOM);
     client_read(&c);
-    assert_int_equal(c.in.n, 0);                /* no second answer */
+    assert_int_equal(c.in.n, 0); /* no second answer */
     post(&c, "/in", JSON "Idempotency-Key: c\r\n", STR("1"));
     take(1);
     is(taken[0].event->id, "c");
@@ -542,7 +572,7 @@ static void timed_out_before_it_was_taken(void **state)
     clock_fake(5000, 1600000000000);
     source_open("wait: 2s\nmax_pending: 2", OPEN_PATH);
     struct client c = client_connect(socket_path);
-    for (int i = 0; i < 5; i++) {               /* more often than max_pending: nothing leaks */
+    for (int i = 0; i < 5; i++) { /* more often than max_pending: nothing leaks */
         post(&c, "/in", JSON, STR("1"));
         for (int k = 0; k < 100; k++)
             turn(0);
@@ -564,12 +594,12 @@ static void backpressure(void **state)
     post(&a, "/in", JSON, STR("1"));
     post(&b, "/in", JSON, STR("2"));
     for (int i = 0; i < 100; i++)
-        turn(0);                                /* no room: they wait inside */
+        turn(0); /* no room: they wait inside */
     assert_int_equal(taken_count, 0);
     refused_with(0, "/in", JSON, "3", 503, "too much is waiting");
     turn(1);
-    is(taken[0].event->data, "1");              /* first come, first handed over */
-    refused_with(0, "/in", JSON, "3", 503, "too much is waiting");      /* taken is not stored */
+    is(taken[0].event->data, "1");                                 /* first come, first handed over */
+    refused_with(0, "/in", JSON, "3", 503, "too much is waiting"); /* taken is not stored */
     take(2);
     settle_all(OUTCOME_STORED, NULL);
     assert_int_equal(receive(&a).status, 202);
@@ -632,7 +662,8 @@ static void drain(void **state)
 {
     (void)state;
     source_open("", OPEN_PATH);
-    struct client taken_one = client_connect(socket_path), queued = client_connect(socket_path), late = client_connect(socket_path);
+    struct client taken_one = client_connect(socket_path), queued = client_connect(socket_path),
+                  late = client_connect(socket_path);
     post(&taken_one, "/in", JSON, STR("1"));
     take(1);
     post(&queued, "/in", JSON, STR("2"));
@@ -648,7 +679,7 @@ static void drain(void **state)
     assert_int_equal(receive(&late).status, 503);
     client_read(&taken_one);
     assert_false(client_answer(&taken_one, &a));
-    settle_all(OUTCOME_STORED, NULL);           /* what the core has is still answered */
+    settle_all(OUTCOME_STORED, NULL); /* what the core has is still answered */
     a = receive(&taken_one);
     assert_int_equal(a.status, 202);
     is(answer_header(&a, "Connection"), "close");
@@ -685,7 +716,8 @@ static void close_with_requests_open(void **state)
 
 static int64_t counter(const char *path, const char *status)
 {
-    return metric_value(metric_counter("aqueduct_http_requests_total", "Requests answered", LABELS("source", "hooks", "path", path, "status", status)));
+    return metric_value(metric_counter("aqueduct_http_requests_total", "Requests answered",
+                                       LABELS("source", "hooks", "path", path, "status", status)));
 }
 
 static void counters(void **state)
@@ -699,8 +731,10 @@ static void counters(void **state)
     assert_int_equal(counter("/counted", "401"), 2);
     assert_int_equal(counter("/counted", "400"), 1);
     assert_int_equal(counter("/counted", "202"), 1);
-    struct metric *mismatch = metric_counter("aqueduct_http_refused_total", "", LABELS("source", "hooks", "path", "/counted", "reason", "mismatch"));
-    struct metric *missing = metric_counter("aqueduct_http_refused_total", "", LABELS("source", "hooks", "path", "/counted", "reason", "missing"));
+    struct metric *mismatch = metric_counter("aqueduct_http_refused_total", "",
+                                             LABELS("source", "hooks", "path", "/counted", "reason", "mismatch"));
+    struct metric *missing = metric_counter("aqueduct_http_refused_total", "",
+                                            LABELS("source", "hooks", "path", "/counted", "reason", "missing"));
     assert_int_equal(metric_value(mismatch), 1);
     assert_int_equal(metric_value(missing), 1);
 }
@@ -711,11 +745,28 @@ int main(void)
 {
     log_setup(LOG_ERROR, false);
     const struct CMUnitTest tests[] = {
-        TEST(plain_json), TEST(other_bodies), TEST(github_event), TEST(standard_webhook), TEST(bearer_is_checked_before_the_body),
-        TEST(cloudevents_binary), TEST(cloudevents_structured), TEST(batch), TEST(batch_of_too_many), TEST(long_list_of_invalid_events),
-        TEST(refusals), TEST(bad_options), TEST(outcomes), TEST(wait_is_bounded), TEST(timed_out_before_it_was_taken), TEST(backpressure),
-        TEST(pending_bytes), TEST(client_goes_before_the_answer), TEST(pipelined_requests_keep_their_order), TEST(drain),
-        TEST(close_with_requests_open), TEST(counters),
+        TEST(plain_json),
+        TEST(other_bodies),
+        TEST(github_event),
+        TEST(standard_webhook),
+        TEST(bearer_is_checked_before_the_body),
+        TEST(cloudevents_binary),
+        TEST(cloudevents_structured),
+        TEST(batch),
+        TEST(batch_of_too_many),
+        TEST(long_list_of_invalid_events),
+        TEST(refusals),
+        TEST(bad_options),
+        TEST(outcomes),
+        TEST(wait_is_bounded),
+        TEST(timed_out_before_it_was_taken),
+        TEST(backpressure),
+        TEST(pending_bytes),
+        TEST(client_goes_before_the_answer),
+        TEST(pipelined_requests_keep_their_order),
+        TEST(drain),
+        TEST(close_with_requests_open),
+        TEST(counters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

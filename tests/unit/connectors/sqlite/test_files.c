@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Everything that can be wrong with the file, and schemas that are not what a rule expects: a message that helps, and life goes on. */
+/* Everything that can be wrong with the file, and schemas that are not what a rule expects: a message that helps,
+ * and life goes on. */
 #include "tests/support/sqlite_rig.h"
 #include <sched.h>
 #include <sys/mount.h>
@@ -51,7 +52,8 @@ static void not_there_yet(void **state)
     struct err e = { 0 };
     struct emission out[4];
     wake_up(rig.wake);
-    assert_int_equal(sqlite_source.read(rig.s, rig.wake, out, 4, &e), 0);       /* told once; then it waits, and can be woken */
+    assert_int_equal(sqlite_source.read(rig.s, rig.wake, out, 4, &e),
+                     0); /* told once; then it waits, and can be woken */
     wake_clear(rig.wake);
     app_open(&rig, "WAL");
     app_exec(&rig, "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x); INSERT INTO log(x) VALUES (1)");
@@ -62,7 +64,8 @@ static void not_there_yet(void **state)
 static void no_database(void **state)
 {
     (void)state;
-    static const char noise[4096] = "This is no database. It only has the name of one, and enough bytes to be looked at.";
+    static const char
+        noise[4096] = "This is no database. It only has the name of one, and enough bytes to be looked at.";
     rig_new(&rig, "DELETE");
     close_app();
     write_file("app.db", noise, sizeof noise);
@@ -117,8 +120,10 @@ static void damaged(void **state)
     (void)state;
     static char junk[2048];
     rig_new(&rig, "DELETE");
-    app_exec(&rig, "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x);"
-                   "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) INSERT INTO log SELECT i, hex(zeroblob(20)) FROM n");
+    app_exec(
+        &rig,
+        "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x);"
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) INSERT INTO log SELECT i, hex(zeroblob(20)) FROM n");
     close_app();
     memset(junk, 0xA5, sizeof junk);
     FILE *f = fopen(rig.path, "r+b");
@@ -143,18 +148,22 @@ static void hot_journal(void **state)
     assert_true(pid >= 0);
     if (pid == 0) {
         sqlite3 *db;
-        bool good = sqlite3_open(rig.path, &db) == SQLITE_OK
-            && sqlite3_exec(db, "PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN IMMEDIATE;"
-                                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) INSERT INTO log(x) SELECT hex(zeroblob(100)) FROM n",
-                            NULL, NULL, NULL) == SQLITE_OK;
-        _exit(good ? 0 : 1);        /* no COMMIT, no ROLLBACK */
+        bool good =
+            sqlite3_open(rig.path, &db) == SQLITE_OK
+            && sqlite3_exec(
+                   db,
+                   "PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN IMMEDIATE;"
+                   "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) INSERT INTO log(x) SELECT hex(zeroblob(100)) FROM n",
+                   NULL, NULL, NULL)
+                   == SQLITE_OK;
+        _exit(good ? 0 : 1); /* no COMMIT, no ROLLBACK */
     }
     int status;
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     rig_open(&rig, APPEND "start: snapshot\n");
     fails_with("must open the database once");
-    app_exec(&rig, "INSERT INTO log(x) VALUES (2)");        /* the application is back */
+    app_exec(&rig, "INSERT INTO log(x) VALUES (2)"); /* the application is back */
     see("log.line log.line");
     rig_end(&rig);
 }
@@ -165,7 +174,7 @@ static void wal_without_shm(void **state)
     (void)state;
     rig_new(&rig, "WAL");
     app_exec(&rig, "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x)");
-    close_app();                    /* takes -wal and -shm away */
+    close_app(); /* takes -wal and -shm away */
     assert_int_equal(chmod(rig.path, 0644), 0);
     assert_int_equal(chmod(rig.folder, 0555), 0);
     rig_open(&rig, APPEND);
@@ -185,7 +194,8 @@ static void wal_without_shm(void **state)
     rig_end(&rig);
 }
 
-/* Only the file is mounted, not its folder: refused, because its -wal and -journal are elsewhere. Skipped where mounting is not allowed. */
+/* Only the file is mounted, not its folder: refused, because its -wal and -journal are elsewhere. Skipped where
+ * mounting is not allowed. */
 static void only_the_file_mounted(void **state)
 {
     (void)state;
@@ -198,7 +208,8 @@ static void only_the_file_mounted(void **state)
     assert_true(pid >= 0);
     if (pid == 0) {
         struct err e = { 0 };
-        if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || mount(other, rig.path, NULL, MS_BIND, NULL) != 0)
+        if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0
+            || mount(other, rig.path, NULL, MS_BIND, NULL) != 0)
             _exit(77);
         rig_failure(&rig, &e);
         _exit(strstr(e.text, "mount its folder") ? 0 : 1);
@@ -224,9 +235,12 @@ static void replaced(void **state)
 {
     (void)state;
     rig_new(&rig, "DELETE");
-    app_exec(&rig, "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x); CREATE TABLE t(id INTEGER PRIMARY KEY, a)");
-    rig_open(&rig, "capture:\n- {name: log, kind: append, table: log, types: {insert: log.line}}\n"
-                   "- {name: t, kind: diff, table: t, watch: [a], types: {insert: t.made, delete: t.gone, update: t.changed}}\npoll: 10ms\n");
+    app_exec(&rig,
+             "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x); CREATE TABLE t(id INTEGER PRIMARY KEY, a)");
+    rig_open(
+        &rig,
+        "capture:\n- {name: log, kind: append, table: log, types: {insert: log.line}}\n"
+        "- {name: t, kind: diff, table: t, watch: [a], types: {insert: t.made, delete: t.gone, update: t.changed}}\npoll: 10ms\n");
     see("");
     app_exec(&rig, "INSERT INTO t VALUES (1, 1); INSERT INTO log(x) VALUES (1)");
     see("log.line t.made");
@@ -266,16 +280,19 @@ static void gone_and_back(void **state)
     rig_end(&rig);
 }
 
-/* Older and newer versions of an application: what is missing is reported once, the rest works; new columns are taken up. */
+/* Older and newer versions of an application: what is missing is reported once, the rest works; new columns are
+ * taken up. */
 static void schemas_differ(void **state)
 {
     (void)state;
     rig_new(&rig, "DELETE");
     app_exec(&rig, "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x)");
-    rig_open(&rig, "capture:\n- {name: log, kind: append, table: log, columns: {id: value, y: value}, types: {insert: log.line}}\n"
-                   "- {name: t, kind: diff, table: t, watch: [a, b], types: {insert: t.made, update: t.changed}}\n"
-                   "- {name: bad, kind: append, table: log, where: 'no such function(x)', types: {insert: bad.line}}\n"
-                   "- {name: nokey, kind: append, table: log, key: uuid, types: {insert: bad.line}}\n");
+    rig_open(
+        &rig,
+        "capture:\n- {name: log, kind: append, table: log, columns: {id: value, y: value}, types: {insert: log.line}}\n"
+        "- {name: t, kind: diff, table: t, watch: [a, b], types: {insert: t.made, update: t.changed}}\n"
+        "- {name: bad, kind: append, table: log, where: 'no such function(x)', types: {insert: bad.line}}\n"
+        "- {name: nokey, kind: append, table: log, key: uuid, types: {insert: bad.line}}\n");
     see("");
     struct metric *unusable = ((struct sqlite_source *)rig.s)->unusable;
     assert_int_equal(metric_value(unusable), 3);
@@ -290,11 +307,11 @@ static void schemas_differ(void **state)
     rig_settle_down(&rig);
     assert_true(str_eq(event_of(&rig, "log.line", NULL, 0)->data, STR("{\"id\":2,\"y\":5}")));
     assert_types(&rig, "log.line t.made");
-    app_exec(&rig, "ALTER TABLE t ADD COLUMN b DEFAULT 0");      /* watched from now on; no update of every row */
+    app_exec(&rig, "ALTER TABLE t ADD COLUMN b DEFAULT 0"); /* watched from now on; no update of every row */
     see("");
     app_exec(&rig, "UPDATE t SET b = 1");
     see("t.changed");
-    app_exec(&rig, "DROP TABLE t");         /* not: everything deleted */
+    app_exec(&rig, "DROP TABLE t"); /* not: everything deleted */
     see("");
     app_exec(&rig, "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b); INSERT INTO t VALUES (1, 1, 1), (2, 2, 2)");
     see("t.made");
@@ -308,7 +325,9 @@ static void tables_come_later(void **state)
     rig_new(&rig, "WAL");
     rig_open(&rig, APPEND);
     see("");
-    app_exec(&rig, "BEGIN; CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x); INSERT INTO log(x) VALUES (1), (2); COMMIT");
+    app_exec(
+        &rig,
+        "BEGIN; CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x); INSERT INTO log(x) VALUES (1), (2); COMMIT");
     see("log.line log.line");
     rig_end(&rig);
 }
@@ -323,8 +342,10 @@ static void rebuilt(void **state)
     see("");
     app_exec(&rig, "INSERT INTO log(x) VALUES (1), (2), (3)");
     see("log.line log.line log.line");
-    app_exec(&rig, "BEGIN; CREATE TABLE new_log(id INTEGER PRIMARY KEY AUTOINCREMENT, x, y); INSERT INTO new_log(id, x) SELECT id, x FROM log;"
-                   "DROP TABLE log; ALTER TABLE new_log RENAME TO log; COMMIT; VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
+    app_exec(
+        &rig,
+        "BEGIN; CREATE TABLE new_log(id INTEGER PRIMARY KEY AUTOINCREMENT, x, y); INSERT INTO new_log(id, x) SELECT id, x FROM log;"
+        "DROP TABLE log; ALTER TABLE new_log RENAME TO log; COMMIT; VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
     see("");
     app_exec(&rig, "INSERT INTO log(x) VALUES (4)");
     rig_settle_down(&rig);
@@ -358,9 +379,13 @@ static void busy(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(not_there_yet), cmocka_unit_test(no_database), cmocka_unit_test(a_folder), cmocka_unit_test(no_permission),
-        cmocka_unit_test(damaged), cmocka_unit_test(hot_journal), cmocka_unit_test(wal_without_shm), cmocka_unit_test(only_the_file_mounted), cmocka_unit_test(replaced),
-        cmocka_unit_test(gone_and_back), cmocka_unit_test(schemas_differ), cmocka_unit_test(tables_come_later), cmocka_unit_test(rebuilt), cmocka_unit_test(busy),
+        cmocka_unit_test(not_there_yet),   cmocka_unit_test(no_database),
+        cmocka_unit_test(a_folder),        cmocka_unit_test(no_permission),
+        cmocka_unit_test(damaged),         cmocka_unit_test(hot_journal),
+        cmocka_unit_test(wal_without_shm), cmocka_unit_test(only_the_file_mounted),
+        cmocka_unit_test(replaced),        cmocka_unit_test(gone_and_back),
+        cmocka_unit_test(schemas_differ),  cmocka_unit_test(tables_come_later),
+        cmocka_unit_test(rebuilt),         cmocka_unit_test(busy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* The application never notices: a writer at full speed beside a source that reads all the time, in both journal modes; and every
- * row that it commits, deletes and rolls back comes out right. */
+/* The application never notices: a writer at full speed beside a source that reads all the time, in both journal
+ * modes; and every row that it commits, deletes and rolls back comes out right. */
 #include "tests/support/sqlite_rig.h"
 #include <sys/wait.h>
 
 enum { COMMITS = 1500, ANYTHING_BUT_STUCK_MS = 1000 };
 
-/* The writer, in a process of its own: inserts, updates, deletes, rollbacks, now and then VACUUM. Its pipe gets the longest wait
- * for a lock in microseconds. It waits for locks as an application does (SQLite's own busy timeout), at most 5 s. */
+/* The writer, in a process of its own: inserts, updates, deletes, rollbacks, now and then VACUUM. Its pipe gets the
+ * longest wait for a lock in microseconds. It waits for locks as an application does (SQLite's own busy timeout), at
+ * most 5 s. */
 static void write_all(const char *path, const char *journal, int result)
 {
     sqlite3 *db;
@@ -20,8 +21,14 @@ static void write_all(const char *path, const char *journal, int result)
     if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
         _exit(3);
     for (int i = 1; i <= COMMITS; i++) {
-        snprintf(sql, sizeof sql, "BEGIN IMMEDIATE; INSERT INTO log(x) VALUES (%d); INSERT INTO t VALUES (%d, 0); UPDATE t SET a = a + 1 WHERE id %% 50 = %d;%s", i, i, i % 50,
-                 i % 7 == 0 ? "DELETE FROM t WHERE id % 3 = 0 AND id < 1000; COMMIT" : i % 11 == 0 ? "ROLLBACK" : i % 500 == 1 ? "COMMIT; VACUUM" : "COMMIT");
+        snprintf(
+            sql, sizeof sql,
+            "BEGIN IMMEDIATE; INSERT INTO log(x) VALUES (%d); INSERT INTO t VALUES (%d, 0); UPDATE t SET a = a + 1 WHERE id %% 50 = %d;%s",
+            i, i, i % 50,
+            i % 7 == 0     ? "DELETE FROM t WHERE id % 3 = 0 AND id < 1000; COMMIT"
+            : i % 11 == 0  ? "ROLLBACK"
+            : i % 500 == 1 ? "COMMIT; VACUUM"
+                           : "COMMIT");
         int64_t began = clock_mono_us();
         if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
             _exit(4);
@@ -67,13 +74,13 @@ static void take_events(struct rig *rig, bool *logged, bool *there)
         const struct event *ev = rig->seen[i];
         if (str_eq(ev->type, STR("log.line"))) {
             int x = number_behind(ev->data, "\"x\":");
-            assert_false(logged[x]);            /* each commit once */
+            assert_false(logged[x]); /* each commit once */
             logged[x] = true;
             continue;
         }
         int id = number_behind(ev->subject, "t/");
         bool gone = str_eq(ev->type, STR("t.gone"));
-        assert_true(there[id] == !str_eq(ev->type, STR("t.made")));     /* made, changed, gone: never in a wrong order */
+        assert_true(there[id] == !str_eq(ev->type, STR("t.made"))); /* made, changed, gone: never in a wrong order */
         there[id] = !gone;
     }
     rig_forget_events(rig);
@@ -86,7 +93,8 @@ static void run(const char *journal)
     bool logged[COMMITS + 1] = { 0 }, there[COMMITS + 1] = { 0 };
     int64_t longest = -1;
     rig_new(&rig, journal);
-    app_exec(&rig, "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x); CREATE TABLE t(id INTEGER PRIMARY KEY, a)");
+    app_exec(&rig,
+             "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x); CREATE TABLE t(id INTEGER PRIMARY KEY, a)");
     sqlite3_close(rig.app);
     rig.app = NULL;
     assert_int_equal(pipe(pipe_fds), 0);
@@ -95,8 +103,10 @@ static void run(const char *journal)
     if (pid == 0)
         write_all(rig.path, journal, pipe_fds[1]);
     close(pipe_fds[1]);
-    rig_open(&rig, "capture:\n- {name: log, kind: append, table: log, types: {insert: log.line}}\n"
-                   "- {name: t, kind: diff, table: t, watch: [a], types: {insert: t.made, update: t.changed, delete: t.gone}}\nstart: snapshot\nhold: 2ms\n");
+    rig_open(
+        &rig,
+        "capture:\n- {name: log, kind: append, table: log, types: {insert: log.line}}\n"
+        "- {name: t, kind: diff, table: t, watch: [a], types: {insert: t.made, update: t.changed, delete: t.gone}}\nstart: snapshot\nhold: 2ms\n");
     while (waitpid(pid, &status, WNOHANG) == 0) {
         struct err e = { 0 };
         int n = rig_read(&rig, &e);
@@ -114,12 +124,21 @@ static void run(const char *journal)
     compare_with_table(&rig, logged, there);
     fprintf(stderr, "%s: longest commit of the writer %lld us, %lld reads put off\n", journal, (long long)longest,
             (long long)metric_value(((struct sqlite_source *)rig.s)->busy));
-    assert_true(longest < ANYTHING_BUT_STUCK_MS * 1000);        /* far from the 5 s after which an application loses its write */
+    assert_true(longest
+                < ANYTHING_BUT_STUCK_MS * 1000); /* far from the 5 s after which an application loses its write */
     rig_end(&rig);
 }
 
-static void rollback_journal(void **state) { (void)state; run("DELETE"); }
-static void write_ahead_log(void **state) { (void)state; run("WAL"); }
+static void rollback_journal(void **state)
+{
+    (void)state;
+    run("DELETE");
+}
+static void write_ahead_log(void **state)
+{
+    (void)state;
+    run("WAL");
+}
 
 /* Between two reads the source holds no lock at all, not even after a slice that was cut short. */
 static void no_lock_is_kept(void **state)
@@ -127,8 +146,10 @@ static void no_lock_is_kept(void **state)
     (void)state;
     struct rig rig;
     rig_new(&rig, "DELETE");
-    app_exec(&rig, "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x);"
-                   "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) INSERT INTO log(x) SELECT i FROM n");
+    app_exec(
+        &rig,
+        "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x);"
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) INSERT INTO log(x) SELECT i FROM n");
     sqlite3_busy_timeout(rig.app, 0);
     rig.room = 7;
     rig_open(&rig, "capture:\n- {name: log, kind: append, table: log, types: {insert: log.line}}\nstart: snapshot\n");
@@ -147,7 +168,8 @@ static void write_when_told(const char *path, int told)
 {
     sqlite3 *db;
     char byte;
-    if (sqlite3_open(path, &db) != SQLITE_OK || sqlite3_exec(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", NULL, NULL, NULL) != SQLITE_OK)
+    if (sqlite3_open(path, &db) != SQLITE_OK
+        || sqlite3_exec(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", NULL, NULL, NULL) != SQLITE_OK)
         _exit(2);
     while (read(told, &byte, 1) == 1)
         if (sqlite3_exec(db, "INSERT INTO log(x) VALUES (1)", NULL, NULL, NULL) != SQLITE_OK)
@@ -156,7 +178,8 @@ static void write_when_told(const char *path, int told)
     _exit(0);
 }
 
-/* A WAL file tells of a commit before the commit can be seen. It is seen all the same without waiting for the next poll. */
+/* A WAL file tells of a commit before the commit can be seen. It is seen all the same without waiting for the next
+ * poll. */
 static void seen_although_told_too_early(void **state)
 {
     (void)state;
@@ -173,11 +196,13 @@ static void seen_although_told_too_early(void **state)
         write_when_told(rig.path, pipe_fds[0]);
     }
     close(pipe_fds[0]);
-    rig_open(&rig, "capture:\n- {name: log, kind: append, table: log, types: {insert: log.line}}\nstart: snapshot\npoll: 1h\n");
+    rig_open(
+        &rig,
+        "capture:\n- {name: log, kind: append, table: log, types: {insert: log.line}}\nstart: snapshot\npoll: 1h\n");
     for (size_t i = 1; i <= TIMES; i++) {
         struct err e = { 0 };
         assert_int_equal(write(pipe_fds[1], "x", 1), 1);
-        while (rig.seen_count < i)                  /* an hour, if it waited for the poll */
+        while (rig.seen_count < i) /* an hour, if it waited for the poll */
             if (rig_read(&rig, &e) < 0)
                 fail_msg("%s", e.text);
     }
@@ -189,6 +214,8 @@ static void seen_although_told_too_early(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(rollback_journal), cmocka_unit_test(write_ahead_log), cmocka_unit_test(seen_although_told_too_early), cmocka_unit_test(no_lock_is_kept) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(rollback_journal), cmocka_unit_test(write_ahead_log),
+                                        cmocka_unit_test(seen_although_told_too_early),
+                                        cmocka_unit_test(no_lock_is_kept) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The AnythingLLM preset on the real schema: what the application writes becomes the right events, in both journal modes. */
+/* The AnythingLLM preset on the real schema: what the application writes becomes the right events, in both journal
+ * modes. */
 #include "tests/support/sqlite_rig.h"
 
 #define CHAT "INSERT INTO workspace_chats(workspaceId, prompt, response, include, createdAt, lastUpdatedAt) VALUES "
@@ -25,7 +26,9 @@ static void see(const char *types)
 static void run_documents(const char *journal)
 {
     begin(journal);
-    app_exec(&rig, "INSERT INTO event_logs(event, metadata, userId, occurredAt) VALUES ('document_uploaded', '{\"documentName\":\"a.pdf\"}', 1, 1787270401000)");
+    app_exec(
+        &rig,
+        "INSERT INTO event_logs(event, metadata, userId, occurredAt) VALUES ('document_uploaded', '{\"documentName\":\"a.pdf\"}', 1, 1787270401000)");
     rig_settle_down(&rig);
     const struct event *ev = event_of(&rig, "document.uploaded", "event_logs/1", 0);
     assert_true(str_eq(ev->source, STR("/anythingllm/app")));
@@ -38,7 +41,8 @@ static void run_documents(const char *journal)
                    "('d1', 'a.json', 'custom-documents/a.json', 1, '{\"title\":\"A\"}', 1787270402000)");
     rig_settle_down(&rig);
     ev = event_of(&rig, "document.embedded", "workspace_documents/1", 0);
-    assert_true(data_has(ev, "\"workspace\":\"team\"") && data_has(ev, "\"pinned\":false") && data_has(ev, "\"metadata\":{\"title\":\"A\"}"));
+    assert_true(data_has(ev, "\"workspace\":\"team\"") && data_has(ev, "\"pinned\":false")
+                && data_has(ev, "\"metadata\":{\"title\":\"A\"}"));
     assert_types(&rig, "document.embedded");
     app_exec(&rig, "UPDATE workspace_documents SET pinned = 1");
     see("document.pinned");
@@ -53,8 +57,16 @@ static void run_documents(const char *journal)
     rig_end(&rig);
 }
 
-static void documents_delete(void **state) { (void)state; run_documents("DELETE"); }
-static void documents_wal(void **state) { (void)state; run_documents("WAL"); }
+static void documents_delete(void **state)
+{
+    (void)state;
+    run_documents("DELETE");
+}
+static void documents_wal(void **state)
+{
+    (void)state;
+    run_documents("WAL");
+}
 
 static void run_chats(const char *journal)
 {
@@ -62,7 +74,8 @@ static void run_chats(const char *journal)
     int64_t now = clock_wall_ms();
     app_do(&rig, CHAT "(1, 'hi', '{\"text\":\"hello\"}', 1, %lld, %lld)", (long long)now, (long long)now);
     rig_settle_down(&rig);
-    assert_true(data_has(event_of(&rig, "chat.response.generated", "workspace_chats/1", 0), "\"response\":{\"text\":\"hello\"}"));
+    assert_true(data_has(event_of(&rig, "chat.response.generated", "workspace_chats/1", 0),
+                         "\"response\":{\"text\":\"hello\"}"));
     assert_types(&rig, "chat.response.generated");
     /* an agent's chat, and a plain one that finishes before it with a higher id */
     app_do(&rig, CHAT "(1, '@agent', '{}', 0, %lld, %lld)", (long long)now, (long long)now);
@@ -92,10 +105,19 @@ static void run_chats(const char *journal)
     rig_end(&rig);
 }
 
-static void chats_delete(void **state) { (void)state; run_chats("DELETE"); }
-static void chats_wal(void **state) { (void)state; run_chats("WAL"); }
+static void chats_delete(void **state)
+{
+    (void)state;
+    run_chats("DELETE");
+}
+static void chats_wal(void **state)
+{
+    (void)state;
+    run_chats("WAL");
+}
 
-/* The placeholder stays: aborted by its own clock; deleted while open: aborted at once; an answer after that is not lost. */
+/* The placeholder stays: aborted by its own clock; deleted while open: aborted at once; an answer after that is not
+ * lost. */
 static void chats_aborted(void **state)
 {
     (void)state;
@@ -128,7 +150,8 @@ static void chats_across_starts(void **state)
     rig_new(&rig, "DELETE");
     app_schema(&rig);
     int64_t now = clock_wall_ms();
-    app_do(&rig, CHAT "(1, 'old', '{}', 0, %lld, 1), (1, 'young', '{}', 0, %lld, 1)", (long long)now - 86400000, (long long)now);
+    app_do(&rig, CHAT "(1, 'old', '{}', 0, %lld, 1), (1, 'young', '{}', 0, %lld, 1)", (long long)now - 86400000,
+           (long long)now);
     rig_open(&rig, NULL);
     see("");
     rig_close(&rig);
@@ -156,13 +179,16 @@ static void users_and_audit(void **state)
     rig_settle_down(&rig);
     assert_true(str_eq(attribute(event_of(&rig, "user.updated", NULL, 0), "changed"), STR("role,suspended")));
     assert_types(&rig, "user.updated");
-    app_exec(&rig, "INSERT INTO event_logs(event, metadata, occurredAt) VALUES ('login_event', '{\"ip\":\"::1\",\"username\":\"ann\"}', 1787270400000),"
-                   "('failed_login_invalid_password', NULL, 1787270400001),"
-                   "('invite_created', '{\"inviteCode\":\"TOP-SECRET\",\"deep\":[{\"token\":{\"a\":[1]},\"x\":1}],\"createdBy\":\"ann\"}', 1787270400002),"
-                   "('Strange name/1', 'no json', '2026-08-21 00:00:00')");
+    app_exec(
+        &rig,
+        "INSERT INTO event_logs(event, metadata, occurredAt) VALUES ('login_event', '{\"ip\":\"::1\",\"username\":\"ann\"}', 1787270400000),"
+        "('failed_login_invalid_password', NULL, 1787270400001),"
+        "('invite_created', '{\"inviteCode\":\"TOP-SECRET\",\"deep\":[{\"token\":{\"a\":[1]},\"x\":1}],\"createdBy\":\"ann\"}', 1787270400002),"
+        "('Strange name/1', 'no json', '2026-08-21 00:00:00')");
     rig_settle_down(&rig);
     const struct event *invite = event_of(&rig, "audit.invite_created", NULL, 0);
-    assert_true(data_has(invite, "{\"inviteCode\":\"***\",\"deep\":[{\"token\":\"***\",\"x\":1}],\"createdBy\":\"ann\"}"));
+    assert_true(
+        data_has(invite, "{\"inviteCode\":\"***\",\"deep\":[{\"token\":\"***\",\"x\":1}],\"createdBy\":\"ann\"}"));
     assert_true(str_eq(event_of(&rig, "audit.Strange_name_1", NULL, 0)->time, STR("2026-08-21T00:00:00.000Z")));
     assert_types(&rig, "user.login user.login_failed audit.invite_created audit.Strange_name_1");
     app_exec(&rig, "DELETE FROM users");
@@ -196,7 +222,9 @@ static void workspaces_and_threads(void **state)
     assert_int_equal(count_of(&rig, "workspace.created", "workspaces/2"), 1);
     assert_int_equal(count_of(&rig, "thread.created", "workspace_threads/1"), 1);
     rig_forget_events(&rig);
-    app_exec(&rig, "UPDATE workspace_threads SET name = 'Better'; UPDATE workspaces SET openAiPrompt = 'be kind' WHERE id = 2");
+    app_exec(
+        &rig,
+        "UPDATE workspace_threads SET name = 'Better'; UPDATE workspaces SET openAiPrompt = 'be kind' WHERE id = 2");
     rig_settle_down(&rig);
     assert_false(data_has(event_of(&rig, "workspace.updated", NULL, 0), "be kind"));
     assert_int_equal(count_of(&rig, "thread.renamed", NULL), 1);
@@ -229,9 +257,10 @@ static void snapshot(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(documents_delete), cmocka_unit_test(documents_wal), cmocka_unit_test(chats_delete), cmocka_unit_test(chats_wal),
-        cmocka_unit_test(chats_aborted), cmocka_unit_test(chats_across_starts), cmocka_unit_test(users_and_audit),
-        cmocka_unit_test(audit_cleared), cmocka_unit_test(workspaces_and_threads), cmocka_unit_test(snapshot),
+        cmocka_unit_test(documents_delete), cmocka_unit_test(documents_wal), cmocka_unit_test(chats_delete),
+        cmocka_unit_test(chats_wal),        cmocka_unit_test(chats_aborted), cmocka_unit_test(chats_across_starts),
+        cmocka_unit_test(users_and_audit),  cmocka_unit_test(audit_cleared), cmocka_unit_test(workspaces_and_threads),
+        cmocka_unit_test(snapshot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

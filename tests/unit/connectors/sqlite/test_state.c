@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* What the SQLite source remembers: nothing is lost, nothing comes again under another id, whatever the moment of a crash. */
+/* What the SQLite source remembers: nothing is lost, nothing comes again under another id, whatever the moment of a
+ * crash. */
 #include "tests/support/sqlite_rig.h"
 
-#define DIFF "capture:\n- {name: t, kind: diff, table: t, watch: [a, b], keep: [id, a], columns: {id: value, a: value, b: value},\n" \
-             "   types: {insert: t.made, delete: t.gone, a=1: t.on, a: t.a, update: t.changed}}\n"
+#define DIFF                                                                                                                \
+    "capture:\n- {name: t, kind: diff, table: t, watch: [a, b], keep: [id, a], columns: {id: value, a: value, b: value},\n" \
+    "   types: {insert: t.made, delete: t.gone, a=1: t.on, a: t.a, update: t.changed}}\n"
 #define APPEND "capture:\n- {name: log, kind: append, table: log, time: at, types: {insert: log.line}}\n"
-#define OPEN "capture:\n- {name: job, kind: open_row, table: job, done: \"state = 'ok'\", abort_after: 10m,\n" \
-             "   types: {started: job.started, done: job.done, aborted: job.aborted}}\n"
+#define OPEN                                                                                                           \
+    "capture:\n- {name: job, kind: open_row, table: job, done: \"state = 'ok'\", abort_after: 10m,\n"                  \
+    "   types: {started: job.started, done: job.done, aborted: job.aborted}}\n"
 
 static struct rig rig;
 
@@ -105,7 +108,8 @@ static void same_id_after_crash(void **state)
     rig_end(&rig);
 }
 
-/* The row moved on between the crash and the restart: another state must not come under the id that may have been sent. */
+/* The row moved on between the crash and the restart: another state must not come under the id that may have been
+ * sent. */
 static void other_id_when_row_moved_on(void **state)
 {
     (void)state;
@@ -114,7 +118,7 @@ static void other_id_when_row_moved_on(void **state)
     see("t.made");
     app_exec(&rig, "UPDATE t SET a = 7");
     crash_after_publish();
-    app_exec(&rig, "UPDATE t SET a = 0");       /* back to what was confirmed: a receiver of 7 must hear of it */
+    app_exec(&rig, "UPDATE t SET a = 0"); /* back to what was confirmed: a receiver of 7 must hear of it */
     rig_settle_down(&rig);
     assert_false(str_eq(rig.seen[0]->id, rig.seen[1]->id));
     assert_true(data_has(rig.seen[1], "\"a\":0"));
@@ -155,8 +159,10 @@ static void crash_in_baseline(void **state)
 {
     (void)state;
     rig_new(&rig, "DELETE");
-    app_exec(&rig, "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b);"
-                   "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) INSERT INTO t SELECT i, i, i FROM n");
+    app_exec(
+        &rig,
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b);"
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) INSERT INTO t SELECT i, i, i FROM n");
     rig_open(&rig, DIFF);
     struct err e = { 0 };
     while (!state_get(&rig, "t/row/i100").at)
@@ -180,8 +186,10 @@ static void crash_in_snapshot(void **state)
 {
     (void)state;
     rig_new(&rig, "WAL");
-    app_exec(&rig, "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b);"
-                   "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 700) INSERT INTO t SELECT i, i, i FROM n");
+    app_exec(
+        &rig,
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b);"
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 700) INSERT INTO t SELECT i, i, i FROM n");
     rig_open(&rig, DIFF "start: snapshot\n");
     struct err e = { 0 };
     while (rig.seen_count < 256)
@@ -229,8 +237,9 @@ static void ids_start_again(void **state)
 static void rowid_with_key(void **state)
 {
     (void)state;
-    begin("CREATE TABLE log(id TEXT PRIMARY KEY, at, x)",
-          "capture:\n- {name: log, kind: append, table: log, cursor: rowid, subject: 'l/{id}/{x}', types: {\"*\": log.line}}\n");
+    begin(
+        "CREATE TABLE log(id TEXT PRIMARY KEY, at, x)",
+        "capture:\n- {name: log, kind: append, table: log, cursor: rowid, subject: 'l/{id}/{x}', types: {\"*\": log.line}}\n");
     app_exec(&rig, "INSERT INTO log VALUES ('u1', 1, 'a'), ('u2', 1, 'b')");
     rig_settle_down(&rig);
     assert_int_equal(count_of(&rig, "log.line", "l/u2/b"), 1);
@@ -288,8 +297,9 @@ static void open_rows_without_a_table(void **state)
 static void window(void **state)
 {
     (void)state;
-    begin("CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, a)",
-          "capture:\n- {name: t, kind: diff, table: t, watch: [a], last: 3, types: {insert: t.made, delete: t.gone, update: t.changed}}\n");
+    begin(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, a)",
+        "capture:\n- {name: t, kind: diff, table: t, watch: [a], last: 3, types: {insert: t.made, delete: t.gone, update: t.changed}}\n");
     app_exec(&rig, "INSERT INTO t(a) VALUES (1), (2), (3)");
     see("t.made t.made t.made");
     app_exec(&rig, "INSERT INTO t(a) VALUES (4)");
@@ -325,12 +335,15 @@ static void small_steps(void **state)
 static void watch_changed(void **state)
 {
     (void)state;
-    begin("CREATE TABLE t(id INTEGER PRIMARY KEY, a, b)", "capture:\n- {name: t, kind: diff, table: t, watch: [a], types: {update: t.changed, delete: t.gone}}\n");
+    begin("CREATE TABLE t(id INTEGER PRIMARY KEY, a, b)",
+          "capture:\n- {name: t, kind: diff, table: t, watch: [a], types: {update: t.changed, delete: t.gone}}\n");
     app_exec(&rig, "INSERT INTO t VALUES (1, 1, 1), (2, 2, 2)");
     see("");
     rig_close(&rig);
     app_exec(&rig, "DELETE FROM t WHERE id = 1");
-    rig_open(&rig, "capture:\n- {name: t, kind: diff, table: t, watch: [a, b], types: {update: t.changed, delete: t.gone}}\n");
+    rig_open(
+        &rig,
+        "capture:\n- {name: t, kind: diff, table: t, watch: [a, b], types: {update: t.changed, delete: t.gone}}\n");
     see("t.gone");
     app_exec(&rig, "UPDATE t SET b = 7");
     see("t.changed");
@@ -351,7 +364,7 @@ static void identity_first(void **state)
     assert_true(out[0].change_count == 1 && str_eq(out[0].changes[0].key, STR("identity")));
     wake_up(rig.wake);
     struct emission more[4];
-    assert_int_equal(sqlite_source.read(rig.s, rig.wake, more, 4, &e), 0);      /* not before it is stored */
+    assert_int_equal(sqlite_source.read(rig.s, rig.wake, more, 4, &e), 0); /* not before it is stored */
     wake_clear(rig.wake);
     sqlite_source.settle(rig.s, out[0].tag, OUTCOME_STORED, "");
     see("");
@@ -363,8 +376,9 @@ static void broken_state_is_refused(void **state)
     (void)state;
     rig_new(&rig, "DELETE");
     static const char *const bad[][2] = {
-        { "identity", "x" }, { "versions", "-1" }, { "nowhere", "1" }, { "t/what", "1" }, { "t/row/i1", "1" }, { "t/row/i1", "x 1 " },
-        { "t/row/i1", "1 zz " }, { "t/cursor", "nothex i1" }, { "t/cursor", "12" }, { "t/epoch", "" }, { "t/open/i1", "5" }, { "t/top", "x" },
+        { "identity", "x" },  { "versions", "-1" },   { "nowhere", "1" },      { "t/what", "1" },
+        { "t/row/i1", "1" },  { "t/row/i1", "x 1 " }, { "t/row/i1", "1 zz " }, { "t/cursor", "nothex i1" },
+        { "t/cursor", "12" }, { "t/epoch", "" },      { "t/open/i1", "5" },    { "t/top", "x" },
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct err e = { 0 };
@@ -388,11 +402,21 @@ static void broken_state_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(versions), cmocka_unit_test(key_used_again), cmocka_unit_test(same_id_after_crash),
-        cmocka_unit_test(other_id_when_row_moved_on), cmocka_unit_test(append_after_crash), cmocka_unit_test(crash_in_baseline),
-        cmocka_unit_test(crash_in_snapshot), cmocka_unit_test(ids_start_again), cmocka_unit_test(rowid_with_key), cmocka_unit_test(open_rows),
+        cmocka_unit_test(versions),
+        cmocka_unit_test(key_used_again),
+        cmocka_unit_test(same_id_after_crash),
+        cmocka_unit_test(other_id_when_row_moved_on),
+        cmocka_unit_test(append_after_crash),
+        cmocka_unit_test(crash_in_baseline),
+        cmocka_unit_test(crash_in_snapshot),
+        cmocka_unit_test(ids_start_again),
+        cmocka_unit_test(rowid_with_key),
+        cmocka_unit_test(open_rows),
         cmocka_unit_test(open_rows_without_a_table),
-        cmocka_unit_test(window), cmocka_unit_test(small_steps), cmocka_unit_test(watch_changed), cmocka_unit_test(identity_first),
+        cmocka_unit_test(window),
+        cmocka_unit_test(small_steps),
+        cmocka_unit_test(watch_changed),
+        cmocka_unit_test(identity_first),
         cmocka_unit_test(broken_state_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,13 +27,17 @@ static const struct event *only_event(const char *schema, const char *yaml, cons
 static void every_type(void **state)
 {
     (void)state;
-    const struct event *ev = only_event("CREATE TABLE t(id INTEGER PRIMARY KEY, big, small, half, third, inf, nan, blob, empty, bad, nul, ctl, flag, none)",
-        RULE "columns: {id: value, big: value, small: value, half: value, third: value, inf: value, nan: value, blob: value, empty: value, bad: value, nul: value, ctl: value, flag: bool, none: bool},"
+    const struct event *ev = only_event(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, big, small, half, third, inf, nan, blob, empty, bad, nul, ctl, flag, none)",
+        RULE
+        "columns: {id: value, big: value, small: value, half: value, third: value, inf: value, nan: value, blob: value, empty: value, bad: value, nul: value, ctl: value, flag: bool, none: bool},"
         " types: {insert: x}}\n",
         "INSERT INTO t VALUES (1, 9223372036854775807, -9223372036854775808, 0.5, 1.0/3, 9e999, 9e999 - 9e999, x'00ff10', x'', CAST(x'61ff62' AS TEXT), NULL, 'a\"\n' || char(1), 1, NULL)");
-    assert_true(str_eq(ev->data, STR(
-        "{\"id\":1,\"big\":9223372036854775807,\"small\":-9223372036854775808,\"half\":0.5,\"third\":0.3333333333333333,\"inf\":null,\"nan\":null,"
-        "\"blob\":\"AP8Q\",\"empty\":\"\",\"bad\":\"a\xEF\xBF\xBD" "b\",\"nul\":null,\"ctl\":\"a\\\"\\n\\u0001\",\"flag\":true,\"none\":null}")));
+    assert_true(str_eq(
+        ev->data,
+        STR("{\"id\":1,\"big\":9223372036854775807,\"small\":-9223372036854775808,\"half\":0.5,\"third\":0.3333333333333333,\"inf\":null,\"nan\":null,"
+            "\"blob\":\"AP8Q\",\"empty\":\"\",\"bad\":\"a\xEF\xBF\xBD"
+            "b\",\"nul\":null,\"ctl\":\"a\\\"\\n\\u0001\",\"flag\":true,\"none\":null}")));
     assert_int_equal(metric_value(((struct sqlite_source *)rig.s)->repaired), 1);
     rig_end(&rig);
 }
@@ -41,10 +45,13 @@ static void every_type(void **state)
 static void json_columns(void **state)
 {
     (void)state;
-    const struct event *ev = only_event("CREATE TABLE t(id INTEGER PRIMARY KEY, a, b, c, d, e)",
+    const struct event *ev = only_event(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b, c, d, e)",
         RULE "columns: {a: json, b: json, c: json, d: json, e: json}, types: {insert: x}}\n",
         "INSERT INTO t VALUES (1, '{\"n\": 12345678901234567890, \"u\": \"\\u00e9\"}', '{broken', 'null', 7, '[1, [2, {\"x\": \"]\"}]]')");
-    assert_true(str_eq(ev->data, STR("{\"a\":{\"n\": 12345678901234567890, \"u\": \"\\u00e9\"},\"b\":\"{broken\",\"c\":null,\"d\":7,\"e\":[1, [2, {\"x\": \"]\"}]]}")));
+    assert_true(str_eq(
+        ev->data,
+        STR("{\"a\":{\"n\": 12345678901234567890, \"u\": \"\\u00e9\"},\"b\":\"{broken\",\"c\":null,\"d\":7,\"e\":[1, [2, {\"x\": \"]\"}]]}")));
     rig_end(&rig);
 }
 
@@ -52,13 +59,17 @@ static void json_columns(void **state)
 static void never_and_mask(void **state)
 {
     (void)state;
-    const struct event *ev = only_event("CREATE TABLE t(id INTEGER PRIMARY KEY, password TEXT, \"odd \"\" name\" TEXT)", RULE "never: [Password], types: {insert: x}}\n",
-        "INSERT INTO t VALUES (1, 'hunter2', 'v')");
+    const struct event *ev = only_event("CREATE TABLE t(id INTEGER PRIMARY KEY, password TEXT, \"odd \"\" name\" TEXT)",
+                                        RULE "never: [Password], types: {insert: x}}\n",
+                                        "INSERT INTO t VALUES (1, 'hunter2', 'v')");
     assert_true(str_eq(ev->data, STR("{\"id\":1,\"odd \\\" name\":\"v\"}")));
     rig_end(&rig);
-    ev = only_event("CREATE TABLE t(id INTEGER PRIMARY KEY, m)", RULE "columns: {m: json}, mask: [code], types: {insert: x}}\n",
+    ev = only_event(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, m)", RULE "columns: {m: json}, mask: [code], types: {insert: x}}\n",
         "INSERT INTO t VALUES (1, '{\"code\" : {\"a\": [1, \"}\"]}, \"CODE\":1.5e3,\"c\\u006fde\":true , \"x\": [\"code\", {\"code\":null}], \"codes\": 1}')");
-    assert_true(str_eq(ev->data, STR("{\"m\":{\"code\":\"***\", \"CODE\":\"***\",\"c\\u006fde\":\"***\" , \"x\": [\"code\", {\"code\":\"***\"}], \"codes\": 1}}")));
+    assert_true(str_eq(
+        ev->data,
+        STR("{\"m\":{\"code\":\"***\", \"CODE\":\"***\",\"c\\u006fde\":\"***\" , \"x\": [\"code\", {\"code\":\"***\"}], \"codes\": 1}}")));
     rig_end(&rig);
 }
 
@@ -66,9 +77,12 @@ static void never_and_mask(void **state)
 static void too_large(void **state)
 {
     (void)state;
-    const struct event *ev = only_event("CREATE TABLE t(id INTEGER PRIMARY KEY, a, b, c)", RULE "types: {insert: x}}\nmax_event: 4KiB\n",
-        "INSERT INTO t VALUES (1, hex(zeroblob(1500)), zeroblob(100000), hex(zeroblob(900)))");
-    assert_true(str_eq(attribute(ev, "truncated"), STR("a,b")) && data_has(ev, "\"c\":\"000") && data_has(ev, "\"id\":1"));
+    const struct event
+        *ev = only_event("CREATE TABLE t(id INTEGER PRIMARY KEY, a, b, c)",
+                         RULE "types: {insert: x}}\nmax_event: 4KiB\n",
+                         "INSERT INTO t VALUES (1, hex(zeroblob(1500)), zeroblob(100000), hex(zeroblob(900)))");
+    assert_true(str_eq(attribute(ev, "truncated"), STR("a,b")) && data_has(ev, "\"c\":\"000")
+                && data_has(ev, "\"id\":1"));
     assert_true(ev->data.n <= 4096);
     app_exec(&rig, "INSERT INTO t(a) VALUES ('small')");
     rig_settle_down(&rig);
@@ -81,9 +95,13 @@ static void keys_of_every_type(void **state)
     (void)state;
     rig_new(&rig, "DELETE");
     app_exec(&rig, "CREATE TABLE t(id PRIMARY KEY, v) WITHOUT ROWID");
-    rig_open(&rig, "capture:\n- {name: t, kind: diff, table: t, watch: [v], types: {insert: t.made, delete: t.gone, update: t.changed}}\nbatch: 2\n");
+    rig_open(
+        &rig,
+        "capture:\n- {name: t, kind: diff, table: t, watch: [v], types: {insert: t.made, delete: t.gone, update: t.changed}}\nbatch: 2\n");
     rig_settle_down(&rig);
-    app_exec(&rig, "INSERT INTO t VALUES (1, 0), (-1, 0), (1.5, 0), ('1', 0), ('', 0), (x'31', 0), (x'', 0), (hex(zeroblob(600)), 0), ('a' || char(10), 0)");
+    app_exec(
+        &rig,
+        "INSERT INTO t VALUES (1, 0), (-1, 0), (1.5, 0), ('1', 0), ('', 0), (x'31', 0), (x'', 0), (hex(zeroblob(600)), 0), ('a' || char(10), 0)");
     rig_settle_down(&rig);
     assert_int_equal(rig.seen_count, 9);
     assert_int_equal(count_of(&rig, "t.made", "t/a_"), 1);
@@ -105,16 +123,30 @@ static void keys_of_every_type(void **state)
 static void times(void **state)
 {
     (void)state;
-    static const struct { const char *sql, *text; } good[] = {
-        { "1787270400123", "2026-08-21T00:00:00.123Z" },                { "1787270400", "2026-08-21T00:00:00.000Z" },
-        { "1787270400.5", "2026-08-21T00:00:00.500Z" },                 { "1787270400123456", "2026-08-21T00:00:00.123Z" },
-        { "1787270400123456789", "2026-08-21T00:00:00.123Z" },          { "2461273.5", "2026-08-21T00:00:00.000Z" },
-        { "'2026-08-21 00:00:00'", "2026-08-21T00:00:00.000Z" },        { "'2026-08-21T02:00:00.25+02:00'", "2026-08-21T00:00:00.250Z" },
-        { "'2026-08-21 00:00:00.123456'", "2026-08-21T00:00:00.123Z" }, { "'2026-08-21'", "2026-08-21T00:00:00.000Z" },
-        { "'1787270400123'", "2026-08-21T00:00:00.123Z" },              { "' 2026-08-21T00:00:00Z '", "2026-08-21T00:00:00.000Z" },
+    static const struct {
+        const char *sql, *text;
+    } good[] = {
+        { "1787270400123", "2026-08-21T00:00:00.123Z" },
+        { "1787270400", "2026-08-21T00:00:00.000Z" },
+        { "1787270400.5", "2026-08-21T00:00:00.500Z" },
+        { "1787270400123456", "2026-08-21T00:00:00.123Z" },
+        { "1787270400123456789", "2026-08-21T00:00:00.123Z" },
+        { "2461273.5", "2026-08-21T00:00:00.000Z" },
+        { "'2026-08-21 00:00:00'", "2026-08-21T00:00:00.000Z" },
+        { "'2026-08-21T02:00:00.25+02:00'", "2026-08-21T00:00:00.250Z" },
+        { "'2026-08-21 00:00:00.123456'", "2026-08-21T00:00:00.123Z" },
+        { "'2026-08-21'", "2026-08-21T00:00:00.000Z" },
+        { "'1787270400123'", "2026-08-21T00:00:00.123Z" },
+        { "' 2026-08-21T00:00:00Z '", "2026-08-21T00:00:00.000Z" },
         { "-1000", "1969-12-31T23:43:20.000Z" },
     };
-    static const char *const bad[] = { "NULL", "'yesterday'", "''", "x'00'", "'2026-13-01 00:00:00'", "9e999", "'2026-08-21 00:00:00 and more than that, much more'" };
+    static const char *const bad[] = { "NULL",
+                                       "'yesterday'",
+                                       "''",
+                                       "x'00'",
+                                       "'2026-13-01 00:00:00'",
+                                       "9e999",
+                                       "'2026-08-21 00:00:00 and more than that, much more'" };
     sqlite3 *db;
     sqlite3_stmt *stmt;
     assert_int_equal(sqlite3_open(":memory:", &db), SQLITE_OK);
@@ -145,7 +177,8 @@ static void mixed_times(void **state)
     rig_settle_down(&rig);
     app_exec(&rig, "INSERT INTO t VALUES (1, '2023-08-17 00:45:03'), (2, 1787270400000)");
     rig_settle_down(&rig);
-    assert_true(str_eq(rig.seen[0]->time, STR("2023-08-17T00:45:03.000Z")) && str_eq(rig.seen[1]->time, STR("2026-08-21T00:00:00.000Z")));
+    assert_true(str_eq(rig.seen[0]->time, STR("2023-08-17T00:45:03.000Z"))
+                && str_eq(rig.seen[1]->time, STR("2026-08-21T00:00:00.000Z")));
     assert_true(str_eq(rig.seen[0]->data, STR("{\"at\":\"2023-08-17T00:45:03.000Z\"}")));
     rig_end(&rig);
 }
@@ -153,7 +186,9 @@ static void mixed_times(void **state)
 static void wrong_rules(void **state)
 {
     (void)state;
-    static const struct { const char *yaml, *why; } bad[] = {
+    static const struct {
+        const char *yaml, *why;
+    } bad[] = {
         { "start: now\n", "nothing to capture" },
         { "preset: anythinglm\n", "did you mean \"anythingllm\"" },
         { "preset: ./no/such.yaml\n", "No such file" },
@@ -166,13 +201,19 @@ static void wrong_rules(void **state)
         { "capture:\n- {name: a, kind: diff, table: t, watch: [a], types: {b=1: x}}\n", "b=1" },
         { "capture:\n- {name: a, kind: append, table: t, watch: [a], types: {insert: x}}\n", "belong to kind diff" },
         { "capture:\n- {name: a, kind: diff, table: t, cursor: c, types: {insert: x}}\n", "belongs to kind append" },
-        { "capture:\n- {name: a, kind: diff, table: t, type_column: c, types: {insert: x}}\n", "belongs to kind append" },
-        { "capture:\n- {name: a, kind: diff, table: t, subject: 'x/{name}', types: {delete: x}}\n", "only name the key" },
+        { "capture:\n- {name: a, kind: diff, table: t, type_column: c, types: {insert: x}}\n",
+          "belongs to kind append" },
+        { "capture:\n- {name: a, kind: diff, table: t, subject: 'x/{name}', types: {delete: x}}\n",
+          "only name the key" },
         { "capture:\n- {name: a, kind: append, table: t, columns: {a: text}, types: {insert: x}}\n", "no form" },
-        { "capture:\n- {name: a, kind: append, table: t, columns: {pw: value}, never: [PW], types: {insert: x}}\n", "listed in never" },
-        { "capture:\n- {name: a, kind: diff, table: t, watch: [pw], never: [pw], types: {insert: x}}\n", "listed in never" },
-        { "capture:\n- {name: a, kind: diff, table: t, columns: {b: value}, keep: [a], types: {insert: x}}\n", "not among the columns" },
-        { "capture:\n- {name: a, kind: append, table: t, types: {insert: x}}\n- {name: a, kind: append, table: t, types: {insert: x}}\n", "two rules named a" },
+        { "capture:\n- {name: a, kind: append, table: t, columns: {pw: value}, never: [PW], types: {insert: x}}\n",
+          "listed in never" },
+        { "capture:\n- {name: a, kind: diff, table: t, watch: [pw], never: [pw], types: {insert: x}}\n",
+          "listed in never" },
+        { "capture:\n- {name: a, kind: diff, table: t, columns: {b: value}, keep: [a], types: {insert: x}}\n",
+          "not among the columns" },
+        { "capture:\n- {name: a, kind: append, table: t, types: {insert: x}}\n- {name: a, kind: append, table: t, types: {insert: x}}\n",
+          "two rules named a" },
         { "capture:\n- {name: a, kind: sideways, table: t, types: {insert: x}}\n", "sideways" },
         { "preset: anythingllm\nstart: later\n", "later" },
         { "preset: anythingllm\npoll: 1ms\n", "1ms" },
@@ -191,8 +232,9 @@ static void wrong_rules(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_type), cmocka_unit_test(json_columns), cmocka_unit_test(never_and_mask), cmocka_unit_test(too_large),
-        cmocka_unit_test(keys_of_every_type), cmocka_unit_test(times), cmocka_unit_test(mixed_times), cmocka_unit_test(wrong_rules),
+        cmocka_unit_test(every_type),  cmocka_unit_test(json_columns),       cmocka_unit_test(never_and_mask),
+        cmocka_unit_test(too_large),   cmocka_unit_test(keys_of_every_type), cmocka_unit_test(times),
+        cmocka_unit_test(mixed_times), cmocka_unit_test(wrong_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,7 +42,7 @@ static struct sink *open_at(const char *path, const char *more)
 {
     char yaml[1024];
     snprintf(yaml, sizeof yaml, "url: http://127.0.0.1:%d%s\n%s\n", receiver.port, path,
-        more ? more : "secrets: [" SECRET_1 "]\n");
+             more ? more : "secrets: [" SECRET_1 "]\n");
     struct sink *s = make(yaml);
     struct err e = { "" };
     if (!s->ops->open(s, &e))
@@ -58,8 +58,11 @@ static void close_sink(struct sink *s)
 
 static const struct event *make_event(const char *id, const char *data)
 {
-    struct event f = { .id = str_of(id), .source = STR("/test"), .type = STR("test.happened"), .datacontenttype = STR("application/json"),
-        .data = str_of(data) };
+    struct event f = { .id = str_of(id),
+                       .source = STR("/test"),
+                       .type = STR("test.happened"),
+                       .datacontenttype = STR("application/json"),
+                       .data = str_of(data) };
     struct err e;
     const struct event *ev = event_new(&f, &e);
     if (!ev)
@@ -74,7 +77,8 @@ static struct result deliver(struct sink *s, const struct event *ev)
     struct message m = { .event = ev, .attempt = 1, .tag = ++tag };
     struct result r = { 0 };
     s->ops->send(s, &m);
-    assert_int_equal(s->ops->work(s, -1, (struct duration){ 3600 * 1000 }, &r, 1), 1);      /* a missed wake-up would hang here */
+    assert_int_equal(s->ops->work(s, -1, (struct duration){ 3600 * 1000 }, &r, 1),
+                     1); /* a missed wake-up would hang here */
     assert_int_equal(r.tag, tag);
     assert_int_equal(s->ops->work(s, -1, (struct duration){ 0 }, &r, 1), 0);
     return r;
@@ -95,12 +99,26 @@ static struct result deliver_to(const char *path, const char *more)
 static void each_status_has_its_verdict(void **state)
 {
     (void)state;
-    static const struct { int status; enum verdict verdict; const char *why; } cases[] = {
-        { 200, VERDICT_DELIVERED, "" }, { 201, VERDICT_DELIVERED, "" }, { 202, VERDICT_DELIVERED, "" }, { 204, VERDICT_DELIVERED, "" },
-        { 299, VERDICT_DELIVERED, "" }, { 300, VERDICT_RETRY, "300 Multiple Choices" }, { 304, VERDICT_RETRY, "304 Not Modified" },
-        { 400, VERDICT_RETRY, "400 Bad Request" }, { 401, VERDICT_RETRY, "401 Unauthorized" }, { 404, VERDICT_RETRY, "404 Not Found" },
-        { 410, VERDICT_REJECT, "410 Gone" }, { 418, VERDICT_RETRY, "418" }, { 429, VERDICT_RETRY, "429 Too Many Requests" },
-        { 500, VERDICT_RETRY, "500 Internal Server Error" }, { 503, VERDICT_RETRY, "503 Service Unavailable: the receiver's words" },
+    static const struct {
+        int status;
+        enum verdict verdict;
+        const char *why;
+    } cases[] = {
+        { 200, VERDICT_DELIVERED, "" },
+        { 201, VERDICT_DELIVERED, "" },
+        { 202, VERDICT_DELIVERED, "" },
+        { 204, VERDICT_DELIVERED, "" },
+        { 299, VERDICT_DELIVERED, "" },
+        { 300, VERDICT_RETRY, "300 Multiple Choices" },
+        { 304, VERDICT_RETRY, "304 Not Modified" },
+        { 400, VERDICT_RETRY, "400 Bad Request" },
+        { 401, VERDICT_RETRY, "401 Unauthorized" },
+        { 404, VERDICT_RETRY, "404 Not Found" },
+        { 410, VERDICT_REJECT, "410 Gone" },
+        { 418, VERDICT_RETRY, "418" },
+        { 429, VERDICT_RETRY, "429 Too Many Requests" },
+        { 500, VERDICT_RETRY, "500 Internal Server Error" },
+        { 503, VERDICT_RETRY, "503 Service Unavailable: the receiver's words" },
         { 599, VERDICT_RETRY, "599" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -148,12 +166,12 @@ static void retry_after_is_heard(void **state)
 static void retry_after_forms(void **state)
 {
     (void)state;
-    int64_t now = 784111777000;     /* Sun, 06 Nov 1994 08:49:37 GMT */
+    int64_t now = 784111777000; /* Sun, 06 Nov 1994 08:49:37 GMT */
     assert_int_equal(answer_patience(STR("Sun, 06 Nov 1994 08:50:07 GMT"), now).ms, 30000);
     assert_int_equal(answer_patience(STR("Sunday, 06-Nov-94 08:50:07 GMT"), now).ms, 30000);
     assert_int_equal(answer_patience(STR("Sun Nov  6 08:50:07 1994"), now).ms, 30000);
     assert_int_equal(answer_patience(STR("Sun, 06 Nov 1994 08:49:07 GMT"), now).ms, 0);
-    assert_int_equal(answer_patience(STR(" 20261120 "), now).ms, 86400000);        /* seconds, not a date */
+    assert_int_equal(answer_patience(STR(" 20261120 "), now).ms, 86400000); /* seconds, not a date */
     assert_int_equal(answer_patience(STR("86400"), now).ms, 86400000);
     assert_int_equal(answer_patience(STR("86399"), now).ms, 86399000);
     assert_int_equal(answer_patience(STR("1.5"), now).ms, 0);
@@ -164,7 +182,9 @@ static void retry_after_forms(void **state)
 static void no_answer_is_unavailable(void **state)
 {
     (void)state;
-    static const struct { const char *path, *why; } cases[] = {
+    static const struct {
+        const char *path, *why;
+    } cases[] = {
         { "/reset", "connection lost before the end of the answer" },
         { "/close", "connection lost before the end of the answer" },
         { "/short", "connection lost before the end of the answer (the answer began with 200 and broke off)" },
@@ -209,7 +229,7 @@ static void a_name_that_does_not_resolve(void **state)
     struct err e;
     assert_true(s->ops->open(s, &e));
     const struct event *ev = make_event("1", "{}");
-    for (int i = 0; i < 3; i++) {       /* again and again: the resolver's own descriptors come and go */
+    for (int i = 0; i < 3; i++) { /* again and again: the resolver's own descriptors come and go */
         struct result r = deliver(s, ev);
         assert_int_equal(r.verdict, VERDICT_RETRY);
         assert_int_equal(r.reason, REASON_UNAVAILABLE);
@@ -222,7 +242,8 @@ static void tls_against_a_plain_receiver(void **state)
 {
     (void)state;
     char yaml[128];
-    snprintf(yaml, sizeof yaml, "url: https://127.0.0.1:%d/status/204\nunsigned: true\ntimeout: 500ms\n", receiver.port);
+    snprintf(yaml, sizeof yaml, "url: https://127.0.0.1:%d/status/204\nunsigned: true\ntimeout: 500ms\n",
+             receiver.port);
     struct sink *s = make(yaml);
     struct err e;
     assert_true(s->ops->open(s, &e));
@@ -250,7 +271,7 @@ static void an_idle_connection_that_was_closed_is_no_failure(void **state)
     for (int i = 0; i < 20; i++) {
         struct result r = deliver(s, ev);
         assert_int_equal(r.verdict, VERDICT_DELIVERED);
-        if (i % 2)          /* let the end arrive while idle */
+        if (i % 2) /* let the end arrive while idle */
             s->ops->work(s, -1, (struct duration){ 15 }, &r, 1);
     }
     event_unref(ev);
@@ -273,7 +294,8 @@ static void texts_of_tls_failures(void **state)
 /* ---- requests ---- */
 
 /* The signature by OpenSSL's one-shot HMAC and EVP base64, not by our own crypto. */
-static void sign(const char *key, size_t key_n, const char *id, const char *timestamp, const char *body, size_t body_n, char out[64])
+static void sign(const char *key, size_t key_n, const char *id, const char *timestamp, const char *body, size_t body_n,
+                 char out[64])
 {
     char content[8192];
     int n = snprintf(content, sizeof content, "%s.%s.", id, timestamp);
@@ -316,8 +338,13 @@ static void a_structured_request(void **state)
     (void)state;
     struct sink *s = open_at("/status/204", BOTH_SECRETS "headers: {Authorization: Bearer abc, X-Team: crm}\n");
     struct header ext[] = { { STR("traceparent"), STR("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01") } };
-    struct event f = { .id = STR("01HZX3V7QK8N2M4P6R8T0W2Y4Z"), .source = STR("/s"), .type = STR("t"), .extensions = ext, .extension_count = 1,
-        .datacontenttype = STR("application/json"), .data = STR("{\"a\": 1.10}") };
+    struct event f = { .id = STR("01HZX3V7QK8N2M4P6R8T0W2Y4Z"),
+                       .source = STR("/s"),
+                       .type = STR("t"),
+                       .extensions = ext,
+                       .extension_count = 1,
+                       .datacontenttype = STR("application/json"),
+                       .data = STR("{\"a\": 1.10}") };
     const struct event *ev = event_new(&f, NULL);
     assert_non_null(ev);
     int64_t before = clock_wall_ms() / 1000;
@@ -353,9 +380,15 @@ static void a_binary_request(void **state)
     (void)state;
     struct sink *s = open_at("/status/204", BOTH_SECRETS "body: binary\n");
     struct header ext[] = { { STR("partitionkey"), STR("k 1") } };
-    struct event f = { .id = STR("17"), .source = STR("/s"), .type = STR("t"), .subject = STR("Euro \xe2\x82\xac \xf0\x9f\x98\x80"),
-        .time = STR("2026-11-20T10:00:00Z"), .extensions = ext, .extension_count = 1, .datacontenttype = STR("application/octet-stream"),
-        .data = { "\0\1\2\xff", 4 } };
+    struct event f = { .id = STR("17"),
+                       .source = STR("/s"),
+                       .type = STR("t"),
+                       .subject = STR("Euro \xe2\x82\xac \xf0\x9f\x98\x80"),
+                       .time = STR("2026-11-20T10:00:00Z"),
+                       .extensions = ext,
+                       .extension_count = 1,
+                       .datacontenttype = STR("application/octet-stream"),
+                       .data = { "\0\1\2\xff", 4 } };
     const struct event *ev = event_new(&f, NULL);
     assert_non_null(ev);
     assert_int_equal(deliver(s, ev).verdict, VERDICT_DELIVERED);
@@ -364,7 +397,7 @@ static void a_binary_request(void **state)
     char *signature = receiver_header(&receiver, "webhook-signature"), *id = receiver_header(&receiver, "webhook-id");
     assert_int_equal(n, 4);
     assert_memory_equal(body, "\0\1\2\xff", 4);
-    assert_int_equal(strlen(id), 36);           /* "17" may come from any source */
+    assert_int_equal(strlen(id), 36); /* "17" may come from any source */
     check_signature(signature, id, ts, body, n);
     take("ce-specversion", "1.0");
     take("ce-id", "17");
@@ -401,18 +434,23 @@ static void no_data_and_no_content_type(void **state)
 static void published_vectors(void **state)
 {
     (void)state;
-    static const struct { const char *secret, *id, *timestamp, *body, *signature; } vectors[] = {
-        { "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", "{\"test\": 2432232314}",
-          " v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=" },
+    static const struct {
+        const char *secret, *id, *timestamp, *body, *signature;
+    } vectors[] = {
+        { "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330",
+          "{\"test\": 2432232314}", " v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=" },
         { "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk", "1649367553",
-          "{\"email\":\"test@example.com\",\"username\":\"test_user\"}", " v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=" },
+          "{\"email\":\"test@example.com\",\"username\":\"test_user\"}",
+          " v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=" },
     };
     for (size_t i = 0; i < 2; i++) {
         struct hmac *key = request_key(vectors[i].secret, NULL);
         assert_non_null(key);
         struct map none = { 0 };
         struct signer signer = { .keys = &key, .key_count = 1, .binary = true, .headers = &none };
-        struct event f = { .id = str_of(vectors[i].id), .source = STR("/s"), .type = STR("t"), .data = str_of(vectors[i].body) };
+        struct event f = {
+            .id = str_of(vectors[i].id), .source = STR("/s"), .type = STR("t"), .data = str_of(vectors[i].body)
+        };
         const struct event *ev = event_new(&f, NULL);
         struct request r = { 0 };
         uint64_t seconds;
@@ -436,10 +474,10 @@ static void ids(void **state)
     char a[REQUEST_ID + 1], b[REQUEST_ID + 1];
     struct event ev = { .id = STR("msg_27UH4WbU6Z5A5EzD8u03UvzRbpk"), .source = STR("/s") };
     assert_true(str_eq(request_id(&ev, a), ev.id));
-    ev.id = STR("msg_27UH4WbU6Z5A5EzD8u03.UvzRbpk");        /* a dot would let two ids sign alike */
+    ev.id = STR("msg_27UH4WbU6Z5A5EzD8u03.UvzRbpk"); /* a dot would let two ids sign alike */
     struct str one = request_id(&ev, a);
     assert_int_equal(one.n, 36);
-    assert_true(str_eq(one, request_id(&ev, b)));           /* the same for each attempt */
+    assert_true(str_eq(one, request_id(&ev, b))); /* the same for each attempt */
     ev.id = STR("17");
     struct str first = request_id(&ev, a);
     ev.source = STR("/other");
@@ -463,7 +501,9 @@ static void what_does_not_fit_headers_is_rejected(void **state)
         snprintf(names[i], sizeof names[i], "x%d", i);
         ext[i] = (struct header){ str_of(names[i]), { value, sizeof value } };
     }
-    struct event f = { .id = STR("x"), .source = STR("/s"), .type = STR("t"), .extensions = ext, .extension_count = 40 };
+    struct event f = {
+        .id = STR("x"), .source = STR("/s"), .type = STR("t"), .extensions = ext, .extension_count = 40
+    };
     const struct event *ev = event_new(&f, NULL);
     assert_non_null(ev);
     struct sink *s = open_at("/status/204", "unsigned: true\nbody: binary\n");
@@ -525,7 +565,7 @@ static void each_message_has_one_result(void **state)
         s->ops->send(s, &(struct message){ .event = ev, .attempt = 1, .tag = i });
     size_t count = 0;
     while (count < N) {
-        struct result out[3];       /* less room than there are results */
+        struct result out[3]; /* less room than there are results */
         size_t n = s->ops->work(s, -1, (struct duration){ 3600 * 1000 }, out, 3);
         for (size_t i = 0; i < n; i++) {
             assert_int_equal(out[i].verdict, VERDICT_DELIVERED);
@@ -535,7 +575,7 @@ static void each_message_has_one_result(void **state)
         count += n;
     }
     assert_int_equal(count, N);
-    assert_true(atomic_load(&receiver.connections) - connections <= 8);     /* kept alive, and no more than asked for */
+    assert_true(atomic_load(&receiver.connections) - connections <= 8); /* kept alive, and no more than asked for */
     event_unref(ev);
     close_sink(s);
 }
@@ -550,10 +590,11 @@ static void the_wake_descriptor_ends_waiting(void **state)
     s->ops->send(s, &(struct message){ .event = ev, .attempt = 1, .tag = 1 });
     wake_up(wake);
     assert_int_equal(s->ops->work(s, wake, (struct duration){ 3600 * 1000 }, &r, 1), 0);
-    assert_int_equal(s->ops->work(s, wake, (struct duration){ 3600 * 1000 }, &r, 1), 0);    /* it is for the core to clear */
+    assert_int_equal(s->ops->work(s, wake, (struct duration){ 3600 * 1000 }, &r, 1),
+                     0); /* it is for the core to clear */
     wake_clear(wake);
     assert_int_equal(s->ops->work(s, wake, (struct duration){ 0 }, &r, 1), 0);
-    close_sink(s);          /* with one in flight */
+    close_sink(s); /* with one in flight */
     close(wake);
     event_unref(ev);
 }
@@ -576,7 +617,9 @@ static void close_with_messages_in_line(void **state)
 static void wrong_options_are_refused(void **state)
 {
     (void)state;
-    static const struct { const char *yaml, *text; } cases[] = {
+    static const struct {
+        const char *yaml, *text;
+    } cases[] = {
         { "url: ftp://example.com/\nunsigned: true\n", "http:// or https://" },
         { "url: example.com/hook\nunsigned: true\n", "url: " },
         { "url: http://user:pw@example.com/\nunsigned: true\n", "user name or password" },

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The WebSocket sink through its socket: who may listen, what listeners get byte for byte, and what slow ones do to others. */
+/* The WebSocket sink through its socket: who may listen, what listeners get byte for byte, and what slow ones do to
+ * others. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,7 +25,7 @@ extern const struct sink_ops websocket_sink;
 
 static struct sink *sink;
 static const char *socket_path;
-static int wake_fd;                     /* always readable: work() never waits */
+static int wake_fd; /* always readable: work() never waits */
 static char *topic_names[] = { (char[]){ "ai.chats" }, (char[]){ "ai.events" } };
 static struct strings topics = { topic_names, 2 };
 static int64_t offset;
@@ -68,8 +69,12 @@ static void turn(void)
 static void send_event(const char *topic, const char *id, const char *type, const char *subject, const char *data)
 {
     struct err e = { "" };
-    const struct event *ev = event_new(&(struct event){ .id = str_of(id), .source = STR("/s"), .type = str_of(type), .subject = str_of(subject),
-                                                         .data = str_of(data) }, &e);
+    const struct event *ev = event_new(&(struct event){ .id = str_of(id),
+                                                        .source = STR("/s"),
+                                                        .type = str_of(type),
+                                                        .subject = str_of(subject),
+                                                        .data = str_of(data) },
+                                       &e);
     assert_string_equal(e.text, "");
     struct record r = { .topic = str_of(topic), .partition = 3, .offset = offset++ };
     websocket_sink.send(sink, &(struct message){ .event = ev, .record = &r, .attempt = 1 });
@@ -78,7 +83,8 @@ static void send_event(const char *topic, const char *id, const char *type, cons
 
 /* ---- listeners ---- */
 
-#define UPGRADE "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+#define UPGRADE                                                                                                        \
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 #define EVENTS "Accept: text/event-stream\r\n"
 
 static struct client request(const char *target, const char *headers)
@@ -192,7 +198,8 @@ static int64_t value(const char *name, const char *label, const char *text)
     return metric_value(metric_counter(name, "", LABELS("sink", "live", label, text)));
 }
 
-#define JSON(id, type, rest) "{\"specversion\":\"1.0\",\"id\":\"" id "\",\"source\":\"/s\",\"type\":\"" type "\"" rest "}"
+#define JSON(id, type, rest)                                                                                           \
+    "{\"specversion\":\"1.0\",\"id\":\"" id "\",\"source\":\"/s\",\"type\":\"" type "\"" rest "}"
 
 /* ---- what listeners get ---- */
 
@@ -200,7 +207,7 @@ static void events_as_frames(void **state)
 {
     (void)state;
     sink_open("");
-    send_event("ai.chats", "0", "t", NULL, "0");            /* nobody listens */
+    send_event("ai.chats", "0", "t", NULL, "0"); /* nobody listens */
     struct client a = request("/", UPGRADE);
     char *text = head(&a);
     assert_non_null(strstr(text, "101"));
@@ -233,12 +240,22 @@ static void subprotocol(void **state)
 
 static void filters(void **state)
 {
-    static const struct { const char *query; const char *ids; } cases[] = {
-        { "/?type=chat.*", "12" }, { "/?type=chat.b", "2" }, { "/?subject=s%2F1", "13" }, { "/?type=chat.*&subject=s/1", "1" },
-        { "/?source=/s", "1234" }, { "/?type=*", "1234" }, { "/?type=none", "" },
-        { "/?filter=%7B%22any%22%3A%5B%7B%22exact%22%3A%7B%22type%22%3A%22chat.a%22%7D%7D%2C%7B%22suffix%22%3A%7B%22type%22%3A%22.d%22%7D%7D%5D%7D", "14" },
+    static const struct {
+        const char *query;
+        const char *ids;
+    } cases[] = {
+        { "/?type=chat.*", "12" },
+        { "/?type=chat.b", "2" },
+        { "/?subject=s%2F1", "13" },
+        { "/?type=chat.*&subject=s/1", "1" },
+        { "/?source=/s", "1234" },
+        { "/?type=*", "1234" },
+        { "/?type=none", "" },
+        { "/?filter=%7B%22any%22%3A%5B%7B%22exact%22%3A%7B%22type%22%3A%22chat.a%22%7D%7D%2C%7B%22suffix%22%3A%7B%22type%22%3A%22.d%22%7D%7D%5D%7D",
+          "14" },
         { "/?filter=%5B%7B%22prefix%22:%7B%22type%22:%22chat.%22%7D%7D%5D&topics=ai.events,ai.chats", "12" },
-        { "/?topics=ai.events&&type=*", "34" }, { "/?", "1234" },
+        { "/?topics=ai.events&&type=*", "34" },
+        { "/?", "1234" },
     };
     enum { COUNT = sizeof cases / sizeof *cases };
     struct client c[COUNT];
@@ -287,10 +304,13 @@ static void event_stream(void **state)
     int retry = (int)strtol(buf_c(&c.in) + 7, NULL, 10);
     assert_in_range(retry, 3000, 7999);
     char expected[512];
-    snprintf(expected, sizeof expected, "retry: %d\n\n"
-             "id: ai.chats/3@7\nevent: chat.made\ndata: {\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"chat.made\",\"data\":{\"a\":\n"
-             "data:  1,\ndata: \"b\":2}}\n\n"
-             "id: ai.chats/3@8\nevent: t\ndata: " JSON("2", "t", ",\"data\":2") "\n\n", retry);
+    snprintf(
+        expected, sizeof expected,
+        "retry: %d\n\n"
+        "id: ai.chats/3@7\nevent: chat.made\ndata: {\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"chat.made\",\"data\":{\"a\":\n"
+        "data:  1,\ndata: \"b\":2}}\n\n"
+        "id: ai.chats/3@8\nevent: t\ndata: " JSON("2", "t", ",\"data\":2") "\n\n",
+        retry);
     assert_string_equal(buf_c(&c.in), expected);
     client_close(&c);
 }
@@ -304,13 +324,13 @@ static void heartbeats(void **state)
     for (int i = 0; i < 20; i++)
         turn();
     client_read(&c);
-    buf_reset(&c.in);                           /* retry */
+    buf_reset(&c.in); /* retry */
     clock_fake_advance(19000);
     nothing(&c);
     clock_fake_advance(1000);
     for (int i = 0; i < 20; i++)
         turn();
-    clock_fake_advance(10);                     /* the next tick */
+    clock_fake_advance(10); /* the next tick */
     for (int i = 0; i < 20; i++)
         turn();
     client_read(&c);
@@ -332,7 +352,7 @@ static void ping_and_idle(void **state)
     clock_fake_advance(1000);
     free(next(&c, &opcode));
     assert_int_equal(opcode, 0x89);
-    client_write(&c, STR("\x8a\x80\0\0\0\0"));      /* a masked pong */
+    client_write(&c, STR("\x8a\x80\0\0\0\0")); /* a masked pong */
     for (int i = 0; i < 20; i++)
         turn();
     clock_fake_advance(30000);
@@ -387,7 +407,8 @@ static void wrap_around(void **state)
         data[n] = '\0';
         send_event("ai.chats", id, i % 3 ? "t" : "a", NULL, data);
         struct buf json = buf_new(8192);
-        buf_printf(&json, "{\"specversion\":\"1.0\",\"id\":\"%s\",\"source\":\"/s\",\"type\":\"%s\",\"data\":%s}", id, i % 3 ? "t" : "a", data);
+        buf_printf(&json, "{\"specversion\":\"1.0\",\"id\":\"%s\",\"source\":\"/s\",\"type\":\"%s\",\"data\":%s}", id,
+                   i % 3 ? "t" : "a", data);
         unsigned char h[WS_HEAD];
         size_t length = ws_head(h, WS_TEXT, json.n);
         buf_add(&expected, h, length);
@@ -459,7 +480,7 @@ static void slow_listener(void **state)
     assert_int_equal(seen, EVENTS_SENT);
     for (int i = 0; i < 10000 && value("aqueduct_listeners_closed_total", "reason", "slow") == slow_before; i++) {
         turn();
-        client_read(&slow);             /* now it reads: at the latest here it learns that it was closed */
+        client_read(&slow); /* now it reads: at the latest here it learns that it was closed */
     }
     assert_int_equal(value("aqueduct_listeners_closed_total", "reason", "slow"), slow_before + 1);
     client_read(&slow);
@@ -475,7 +496,8 @@ static void slow_listener(void **state)
     client_close(&fast);
 }
 
-/* Each lags less than a whole buffer, but all together more than max_buffered: who lags is closed, who reads misses nothing. */
+/* Each lags less than a whole buffer, but all together more than max_buffered: who lags is closed, who reads misses
+ * nothing. */
 static void laggards_share_a_bound(void **state)
 {
     enum { LAGGARDS = 4, EVENTS_SENT = 1000 };
@@ -513,7 +535,8 @@ static void laggards_share_a_bound(void **state)
         client_close(&laggards[i]);
 }
 
-/* A listener that stops for a while and comes back within the buffer gets everything, with pings in between frames only. */
+/* A listener that stops for a while and comes back within the buffer gets everything, with pings in between frames
+ * only. */
 static void pause_within_the_buffer(void **state)
 {
     enum { EVENTS_SENT = 1500 };
@@ -531,7 +554,7 @@ static void pause_within_the_buffer(void **state)
         if (i % 10 == 0)
             turn();
         if (i == 700)
-            client_write(&c, STR("\x89\x82\0\0\0\0hi"));        /* a ping that must be answered at a boundary */
+            client_write(&c, STR("\x89\x82\0\0\0\0hi")); /* a ping that must be answered at a boundary */
     }
     size_t seen = 0, pongs = 0;
     for (int i = 0; i < 10000 && seen < EVENTS_SENT; i++) {
@@ -567,11 +590,14 @@ static void event_longer_than_the_buffer(void **state)
     char data[5000];
     memset(data, '1', sizeof data - 1);
     data[sizeof data - 1] = '\0';
-    int64_t before = metric_value(metric_counter("aqueduct_listener_events_too_long_total", "", LABELS("sink", "live")));
+    int64_t before = metric_value(
+        metric_counter("aqueduct_listener_events_too_long_total", "", LABELS("sink", "live")));
     send_event("ai.chats", "1", "t", NULL, data);
     send_event("ai.chats", "2", "t", NULL, "2");
     expect_json(&c, JSON("2", "t", ",\"data\":2"));
-    assert_int_equal(metric_value(metric_counter("aqueduct_listener_events_too_long_total", "", LABELS("sink", "live"))), before + 1);
+    assert_int_equal(metric_value(
+                         metric_counter("aqueduct_listener_events_too_long_total", "", LABELS("sink", "live"))),
+                     before + 1);
     client_close(&c);
 }
 
@@ -596,7 +622,10 @@ static void bad_requests(void **state)
     refused("/live?filter=%7B%22exakt%22:%7B%22type%22:%22x%22%7D%7D", UPGRADE, 400, "exakt");
     refused("/live?filter=%7B%22exact%22:1%7D", UPGRADE, 400, "filter");
     refused("/live?token=x", UPGRADE, 400, "unknown");
-    refused("/live", "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 12\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", 426, "");
+    refused(
+        "/live",
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 12\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+        426, "");
     refused("/live", "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n", 400, "");
     struct client c = client_connect(socket_path);
     client_write(&c, STR("POST /live HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"));
@@ -641,10 +670,21 @@ static void host_names(void **state)
     (void)state;
     char *sites[] = { (char[]){ "https://app.example.com:8443" } };
     struct strings origins = { .at = sites, .count = 1 }, none = { 0 };
-    static const struct { const char *host; bool ok; } cases[] = {
-        { "127.0.0.1:8081", true }, { "127.0.0.1", true }, { "[::1]:8081", true }, { "LOCALHOST:8081", true }, { "app.example.com", true },
-        { "APP.example.com:1", true }, { "evil.example.com:8081", false }, { "127.0.0.1.evil.com", false }, { "localhost.evil.com:8081", false },
-        { "app.example.com.evil.com", false }, { "127.0.0.1.a-name-that-is-longer-than-any-address.com", false },
+    static const struct {
+        const char *host;
+        bool ok;
+    } cases[] = {
+        { "127.0.0.1:8081", true },
+        { "127.0.0.1", true },
+        { "[::1]:8081", true },
+        { "LOCALHOST:8081", true },
+        { "app.example.com", true },
+        { "APP.example.com:1", true },
+        { "evil.example.com:8081", false },
+        { "127.0.0.1.evil.com", false },
+        { "localhost.evil.com:8081", false },
+        { "app.example.com.evil.com", false },
+        { "127.0.0.1.a-name-that-is-longer-than-any-address.com", false },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct header host = { STR("Host"), str_of(cases[i].host) };
@@ -679,7 +719,7 @@ static void limits(void **state)
     sink_open("max_listeners_per_ip: 2\nmax_subscriptions: 1");
     struct client a = listener("/", UPGRADE, 101);
     refused("/?type=x", UPGRADE, 503, "max_subscriptions");
-    struct client b = listener("/?type=*", UPGRADE, 101);     /* the same subscription */
+    struct client b = listener("/?type=*", UPGRADE, 101); /* the same subscription */
     refused("/", UPGRADE, 429, "max_listeners_per_ip");
     client_close(&b);
     for (int i = 0; i < 20; i++)
@@ -689,16 +729,20 @@ static void limits(void **state)
     client_close(&b);
     for (int i = 0; i < 20; i++)
         turn();
-    a = listener("/?type=x", UPGRADE, 101);     /* the old subscription is gone with its last listener */
+    a = listener("/?type=x", UPGRADE, 101); /* the old subscription is gone with its last listener */
     client_close(&a);
 }
 
 static void bad_options(void **state)
 {
-    static const struct { const char *yaml, *expected; } cases[] = {
-        { "listen: 0.0.0.0:0", "can be reached by others" }, { "listen: \"[::]:0\"", "can be reached by others" },
+    static const struct {
+        const char *yaml, *expected;
+    } cases[] = {
+        { "listen: 0.0.0.0:0", "can be reached by others" },
+        { "listen: \"[::]:0\"", "can be reached by others" },
         { "listen: 127.0.0.1:0\npath: x", "path must begin with /" },
-        { "listen: 127.0.0.1:0\ntokens: [a]\nopen: true", "contradict" }, { "listen: nowhere\nopen: true", "nowhere" },
+        { "listen: 127.0.0.1:0\ntokens: [a]\nopen: true", "contradict" },
+        { "listen: nowhere\nopen: true", "nowhere" },
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -713,7 +757,7 @@ static void bad_options(void **state)
         assert_non_null(strstr(e.text, cases[i].expected));
         free(s);
     }
-    socket_path = client_path();        /* for the teardown */
+    socket_path = client_path(); /* for the teardown */
     wake_fd = wake_new();
 }
 
@@ -727,7 +771,7 @@ static void drain(void **state)
     struct client w = listener("/", UPGRADE, 101), s = listener("/", EVENTS, 200);
     send_event("ai.chats", "1", "t", NULL, "1");
     int64_t start = clock_mono_ms();
-    websocket_sink.drain(sink, (struct duration){ 200 });       /* w does not answer the close: the limit ends it */
+    websocket_sink.drain(sink, (struct duration){ 200 }); /* w does not answer the close: the limit ends it */
     assert_true(clock_mono_ms() - start < 5000);
     client_read(&w);
     char *text = next(&w, &opcode);
@@ -773,9 +817,27 @@ int main(void)
 {
     log_setup(LOG_ERROR, false);
     const struct CMUnitTest tests[] = {
-        TEST(events_as_frames), TEST(subprotocol), TEST(filters), TEST(event_stream), TEST(heartbeats), TEST(ping_and_idle),
-        TEST(messages_are_ignored), TEST(wrap_around), TEST(slow_listener), TEST(laggards_share_a_bound), TEST(pause_within_the_buffer), TEST(event_longer_than_the_buffer),
-        TEST(bad_requests), TEST(tokens), TEST(token_in_query), TEST(host_names), TEST(origins), TEST(limits), TEST(bad_options), TEST(drain), TEST(gauges),
+        TEST(events_as_frames),
+        TEST(subprotocol),
+        TEST(filters),
+        TEST(event_stream),
+        TEST(heartbeats),
+        TEST(ping_and_idle),
+        TEST(messages_are_ignored),
+        TEST(wrap_around),
+        TEST(slow_listener),
+        TEST(laggards_share_a_bound),
+        TEST(pause_within_the_buffer),
+        TEST(event_longer_than_the_buffer),
+        TEST(bad_requests),
+        TEST(tokens),
+        TEST(token_in_query),
+        TEST(host_names),
+        TEST(origins),
+        TEST(limits),
+        TEST(bad_options),
+        TEST(drain),
+        TEST(gauges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

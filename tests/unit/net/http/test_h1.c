@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The HTTP/1.1 syntax: a table of heads and chunked bodies, each also in every possible pair of pieces and byte by byte. */
+/* The HTTP/1.1 syntax: a table of heads and chunked bodies, each also in every possible pair of pieces and byte by
+ * byte. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,16 +9,24 @@
 #include "bridge/net/http/h1.h"
 
 #define HOST "Host: a\r\n"
-#define GET "GET / HTTP/1.1\r\n" HOST
+#define GET  "GET / HTTP/1.1\r\n" HOST
 #define POST "POST / HTTP/1.1\r\n" HOST
 enum { MAX_HEAD = 16 * 1024 };
 
-struct head_case { const char *name; struct str in; int status; };     /* status 200: taken; 0: incomplete */
-#define CASE(name, text, status) { name, { text, sizeof(text) - 1 }, status }
+struct head_case {
+    const char *name;
+    struct str in;
+    int status;
+}; /* status 200: taken; 0: incomplete */
+#define CASE(name, text, status)                                                                                       \
+    {                                                                                                                  \
+        name, { text, sizeof(text) - 1 }, status                                                                       \
+    }
 
 static const struct head_case heads[] = {
     CASE("plain", GET "\r\n", 200),
-    CASE("all token characters in method and name", "!#$%&'*+-.^_`|~09azAZ / HTTP/1.1\r\n" HOST "!#$%&'*+-.^_`|~09azAZ: v\r\n\r\n", 200),
+    CASE("all token characters in method and name",
+         "!#$%&'*+-.^_`|~09azAZ / HTTP/1.1\r\n" HOST "!#$%&'*+-.^_`|~09azAZ: v\r\n\r\n", 200),
     CASE("one empty line before", "\r\n" GET "\r\n", 200),
     CASE("two empty lines before", "\r\n\r\n" GET "\r\n", 400),
     CASE("bare LF before", "\n" GET "\r\n", 400),
@@ -134,7 +143,10 @@ static const struct head_case heads[] = {
     CASE("a comma before", POST "Transfer-Encoding: , chunked\r\n\r\n", 400),
     CASE("identity", POST "Transfer-Encoding: identity\r\n\r\n", 400),
     CASE("empty coding", POST "Transfer-Encoding:\r\n\r\n", 400),
-    CASE("vertical tab before chunked", POST "Transfer-Encoding: \x0b" "chunked\r\n\r\n", 400),
+    CASE("vertical tab before chunked",
+         POST "Transfer-Encoding: \x0b"
+              "chunked\r\n\r\n",
+         400),
     CASE("two codings", POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
     CASE("two codings, one of them odd", POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: cow\r\n\r\n", 400),
     CASE("coding in HTTP/1.0", "POST / HTTP/1.0\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n", 400),
@@ -172,7 +184,8 @@ static void heads_get_their_status(void **state)
     }
 }
 
-/* However the bytes arrive: no prefix may be taken for a whole head that differs, none refused that is fine in the end. */
+/* However the bytes arrive: no prefix may be taken for a whole head that differs, none refused that is fine in the
+ * end. */
 static void heads_do_not_depend_on_pieces(void **state)
 {
     (void)state;
@@ -202,7 +215,10 @@ static void a_head_is_cut_where_the_body_begins(void **state)
     assert_true(head.keep_alive && !head.chunked && !head.expect_continue && !head.upgrade);
 }
 
-struct flags_case { struct str in; bool keep_alive, chunked, expect, upgrade; };
+struct flags_case {
+    struct str in;
+    bool keep_alive, chunked, expect, upgrade;
+};
 
 static void flags_are_read(void **state)
 {
@@ -221,7 +237,8 @@ static void flags_are_read(void **state)
         { STR(GET "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"), true, false, false, true },
         { STR(GET "Upgrade: websocket\r\n\r\n"), true, false, false, false },
         { STR(GET "Connection: upgrade\r\n\r\n"), true, false, false, false },
-        { STR("GET / HTTP/1.0\r\nConnection: Upgrade, keep-alive\r\nUpgrade: websocket\r\n\r\n"), true, false, false, false },
+        { STR("GET / HTTP/1.0\r\nConnection: Upgrade, keep-alive\r\nUpgrade: websocket\r\n\r\n"), true, false, false,
+          false },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct http1_head head;
@@ -250,7 +267,8 @@ static void expect_stretched(const char *before, size_t n, const char *after, in
     assert_int_equal(status_of(parse(buf_str(&b), b.n, MAX_HEAD)), status);
     /* Also when the rest has not arrived: the limit is found without it. */
     if (status >= 400)
-        assert_int_equal(status_of(parse(buf_str(&b), b.n - strlen(after) - 1, MAX_HEAD)), b.n - strlen(after) - 1 < 8192 ? 0 : status);
+        assert_int_equal(status_of(parse(buf_str(&b), b.n - strlen(after) - 1, MAX_HEAD)),
+                         b.n - strlen(after) - 1 < 8192 ? 0 : status);
     buf_free(&b);
 }
 
@@ -281,8 +299,16 @@ static void a_hundred_headers_are_enough(void **state)
     }
 }
 
-struct chunk_case { const char *name; struct str in; int status; const char *body; };  /* 200: whole; 0: incomplete */
-#define CHUNKS(name, text, status, body) { name, { text, sizeof(text) - 1 }, status, body }
+struct chunk_case {
+    const char *name;
+    struct str in;
+    int status;
+    const char *body;
+}; /* 200: whole; 0: incomplete */
+#define CHUNKS(name, text, status, body)                                                                               \
+    {                                                                                                                  \
+        name, { text, sizeof(text) - 1 }, status, body                                                                 \
+    }
 #define LONG_64 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 static const struct chunk_case chunked[] = {
@@ -345,7 +371,8 @@ static void expect_chunks(const struct chunk_case *t, size_t split, bool bytewis
     struct buf out = buf_new(64);
     int status = decode(t, split, bytewise, &out);
     if (status != t->status || !str_eq(buf_str(&out), str_of(t->body)))
-        fail_msg("%s, cut at %zu: %d \"%.*s\" instead of %d \"%s\"", t->name, split, status, STR_ARG(buf_str(&out)), t->status, t->body);
+        fail_msg("%s, cut at %zu: %d \"%.*s\" instead of %d \"%s\"", t->name, split, status, STR_ARG(buf_str(&out)),
+                 t->status, t->body);
     buf_free(&out);
 }
 

@@ -24,14 +24,14 @@ enum { START_MS = 1000000, MOST = 64 << 20, PATIENCE_S = 20 };
 
 /* What the server's user saw and does. */
 struct user {
-    bool later;                         /* keep requests, answer by answer_next() */
+    bool later; /* keep requests, answer by answer_next() */
     uint64_t ids[64];
     size_t asked, answered, heads;
-    int refuse;                         /* status that head() answers */
-    int64_t max_body;                   /* what head() lowers the limit to; 0: not */
-    struct str body;                    /* what to answer; absent: the request's body */
+    int refuse;       /* status that head() answers */
+    int64_t max_body; /* what head() lowers the limit to; 0: not */
+    struct str body;  /* what to answer; absent: the request's body */
     struct buf paths;
-    bool upgrade, endless;              /* take every connection over */
+    bool upgrade, endless; /* take every connection over */
     struct http_stream *stream;
     struct buf messages;
     int writable, closed;
@@ -101,7 +101,9 @@ static void on_closed(void *ctx, struct http_stream *st)
 
 static void start(struct http_server_options o)
 {
-    struct http_events events = { .head = on_head, .request = on_request, .message = on_message, .writable = on_writable, .closed = on_closed };
+    struct http_events events = {
+        .head = on_head, .request = on_request, .message = on_message, .writable = on_writable, .closed = on_closed
+    };
     struct err e = { "" };
     char any_port[] = "127.0.0.1:0";
     if (!o.listen)
@@ -144,10 +146,10 @@ static int end(void **state)
 struct client {
     int fd;
     bool ended;
-    struct buf in;                      /* what the server said */
+    struct buf in; /* what the server said */
 };
 
-static struct client nobody = { .fd = -1 };      /* to wait for what no client sees */
+static struct client nobody = { .fd = -1 }; /* to wait for what no client sees */
 
 static struct client client_on(int family, const struct sockaddr *a, socklen_t n)
 {
@@ -159,7 +161,9 @@ static struct client client_on(int family, const struct sockaddr *a, socklen_t n
 
 static struct client client_new(void)
 {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)http_server_port(server)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in a = { .sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)http_server_port(server)),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     return client_on(AF_INET, (struct sockaddr *)&a, sizeof a);
 }
 
@@ -210,15 +214,16 @@ static bool patient(void)
     return now.tv_sec - started.tv_sec < PATIENCE_S;
 }
 
-#define UNTIL(c, condition)                                       \
-    do {                                                          \
-        clock_gettime(CLOCK_MONOTONIC, &started);                 \
-        while (!(condition) && patient()) {                       \
-            rounds(1);                                            \
-            receive(c);                                           \
-        }                                                         \
-        if (!(condition))                                         \
-            fail_msg("%s: got \"%.*s\"", #condition, (int)((c)->in.n < 500 ? (c)->in.n : 500), (c)->in.at ? (c)->in.at : ""); \
+#define UNTIL(c, condition)                                                                                            \
+    do {                                                                                                               \
+        clock_gettime(CLOCK_MONOTONIC, &started);                                                                      \
+        while (!(condition) && patient()) {                                                                            \
+            rounds(1);                                                                                                 \
+            receive(c);                                                                                                \
+        }                                                                                                              \
+        if (!(condition))                                                                                              \
+            fail_msg("%s: got \"%.*s\"", #condition, (int)((c)->in.n < 500 ? (c)->in.n : 500),                         \
+                     (c)->in.at ? (c)->in.at : "");                                                                    \
     } while (0)
 
 static bool said(const struct client *c, const char *text)
@@ -252,7 +257,7 @@ static void forget(struct client *c)
     buf_reset(&c->in);
 }
 
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
+#define GET(path)    "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
 #define POST(length) "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " length "\r\n"
 
 /* ---- requests and answers ---- */
@@ -283,8 +288,11 @@ static void a_request_is_answered(void **state)
 static void the_parts_of_a_target(void **state)
 {
     (void)state;
-    static const struct { const char *target, *path; } cases[] = {
-        { "/a/b?c=d?e", "/a/b " }, { "/", "/ " }, { "/?", "/ " }, { "http://a/x?y", "/x " }, { "http://a", "/ " }, { "http://a?q", "/ " },
+    static const struct {
+        const char *target, *path;
+    } cases[] = {
+        { "/a/b?c=d?e", "/a/b " }, { "/", "/ " },        { "/?", "/ " },
+        { "http://a/x?y", "/x " }, { "http://a", "/ " }, { "http://a?q", "/ " },
     };
     START();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -316,7 +324,8 @@ static void pipelined_requests_wait_for_their_turn(void **state)
     UNTIL(&c, user.asked == 3);
     answer_next(STR("three"));
     expect(&c, "three");
-    assert_true(strstr(buf_c(&c.in), "one") < strstr(c.in.at, "two") && strstr(c.in.at, "two") < strstr(c.in.at, "three"));
+    assert_true(strstr(buf_c(&c.in), "one") < strstr(c.in.at, "two")
+                && strstr(c.in.at, "two") < strstr(c.in.at, "three"));
     assert_string_equal(buf_c(&user.paths), "/1 /2 /3 ");
     assert_int_equal(http_server_waiting(server), 0);
     client_free(&c);
@@ -524,7 +533,9 @@ static void a_half_closed_client_gets_its_answer(void **state)
 static void bad_requests_end_the_connection(void **state)
 {
     (void)state;
-    static const struct { const char *text, *status; } cases[] = {
+    static const struct {
+        const char *text, *status;
+    } cases[] = {
         { "GET / HTTP/1.1\r\n\r\n", "400 Bad Request" },
         { "GET / HTTP/1.1\nHost: a\n\n", "400 Bad Request" },
         { "GET / HTTP/3.0\r\n\r\n", "505 HTTP Version Not Supported" },
@@ -561,14 +572,14 @@ static void bodies_are_limited(void **state)
     assert_true(said(&c, "413 Content Too Large"));
     client_free(&c);
 
-    user.max_body = 10;                 /* head() lowers it */
+    user.max_body = 10; /* head() lowers it */
     c = client_new();
     SAY(&c, POST("10") "\r\n0123456789" POST("11") "\r\n01234567890");
     expect_end(&c);
     assert_true(said(&c, "0123456789") && said(&c, "413 Content Too Large"));
     client_free(&c);
 
-    user.max_body = 1 << 20;            /* but never raises it */
+    user.max_body = 1 << 20; /* but never raises it */
     c = client_new();
     SAY(&c, POST("1001") "\r\n");
     expect_end(&c);
@@ -594,17 +605,17 @@ static void incomplete_requests_are_limited_together(void **state)
     assert_true(said(&slow[2], "503 Service Unavailable") && said(&slow[2], "Retry-After: 1\r\n"));
     client_free(&slow[2]);
 
-    struct client c = client_new();     /* what comes whole needs no room */
+    struct client c = client_new(); /* what comes whole needs no room */
     SAY(&c, POST("5") "\r\nhello");
     expect(&c, "hello");
     client_free(&c);
 
     client_free(&slow[1]);
     UNTIL(&nobody, http_server_connections(server) == 1);
-    say(&slow[0], bytes);               /* the one that goes on is served */
+    say(&slow[0], bytes); /* the one that goes on is served */
     expect(&slow[0], "200 OK");
     client_free(&slow[0]);
-    c = client_new();                   /* and its room is free again */
+    c = client_new(); /* and its room is free again */
     SAY(&c, POST("4000") "\r\n");
     say(&c, bytes);
     say(&c, bytes);
@@ -645,7 +656,7 @@ static void a_refused_body_is_not_read(void **state)
     struct client c = client_new();
     SAY(&c, POST("500000") "\r\n");
     struct buf body = big_body(500000);
-    say(&c, buf_str(&body));            /* the client goes on for a while, as many do; it still gets the answer */
+    say(&c, buf_str(&body)); /* the client goes on for a while, as many do; it still gets the answer */
     expect_end(&c);
     assert_true(said(&c, "403 Forbidden") && said(&c, "Connection: close"));
     assert_int_equal(user.asked, 0);
@@ -679,7 +690,7 @@ static void slow_heads_are_refused(void **state)
     rounds(3);
     receive(&c);
     assert_false(c.ended);
-    clock_fake_advance(1001);           /* counted from the first byte, however often another one comes */
+    clock_fake_advance(1001); /* counted from the first byte, however often another one comes */
     expect_end(&c);
     assert_true(said(&c, "408 Request Timeout"));
     client_free(&c);
@@ -752,7 +763,7 @@ static void a_client_that_does_not_read(void **state)
     UNTIL(&nobody, http_server_connections(server) == 0);
     client_free(&c);
 
-    c = client_new();                   /* one that reads gets it all */
+    c = client_new(); /* one that reads gets it all */
     SAY(&c, GET("/"));
     UNTIL(&c, got_body(&c, &body));
     forget(&c);
@@ -845,7 +856,7 @@ static void waking_ends_the_wait(void **state)
     int ends[2];
     assert_int_equal(pipe(ends), 0);
     assert_int_equal(write(ends[1], "x", 1), 1);
-    http_server_run(server, ends[0], -1);       /* returns, or the test's own timeout strikes */
+    http_server_run(server, ends[0], -1); /* returns, or the test's own timeout strikes */
     char byte;
     assert_int_equal(read(ends[0], &byte, 1), 1);
     close(ends[0]);
@@ -854,7 +865,8 @@ static void waking_ends_the_wait(void **state)
 
 /* ---- WebSocket ---- */
 
-#define HANDSHAKE "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n" \
+#define HANDSHAKE                                                                                                      \
+    "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"                         \
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
 
 static struct client websocket(void)
@@ -863,7 +875,8 @@ static struct client websocket(void)
     struct client c = client_new();
     SAY(&c, HANDSHAKE "\r\n");
     expect(&c, "\r\n\r\n");
-    assert_true(said(&c, "101 Switching Protocols\r\n") && said(&c, "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
+    assert_true(said(&c, "101 Switching Protocols\r\n")
+                && said(&c, "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
     assert_non_null(user.stream);
     assert_true(http_stream_is_websocket(user.stream));
     forget(&c);
@@ -891,7 +904,9 @@ static void messages_come_and_go(void **state)
     assert_string_equal(buf_c(&user.messages), "text:hello|binary:ab|");
     assert_int_equal(http_stream_write(user.stream, "\x81\x02hi", 4, true), 4);
     expect(&c, "\x81\x02hi");
-    say_frame(&c, 0x88, STR("\x03\xe8" "bye"));
+    say_frame(&c, 0x88,
+              STR("\x03\xe8"
+                  "bye"));
     expect_end(&c);
     assert_true(said(&c, "\x88\x02\x03\xe8"));
     UNTIL(&c, user.closed == 1);
@@ -914,25 +929,36 @@ static void frames_behind_the_handshake_are_not_lost(void **state)
 static void bad_handshakes(void **state)
 {
     (void)state;
-    static const struct { const char *text, *status; } cases[] = {
+    static const struct {
+        const char *text, *status;
+    } cases[] = {
         { GET("/ws"), "426 Upgrade Required" },
         { "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\n"
-          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", "Sec-WebSocket-Version: 13" },
+          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+          "Sec-WebSocket-Version: 13" },
         { "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", "426 Upgrade Required" },
+          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+          "426 Upgrade Required" },
         { "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", "426 Upgrade Required" },
-        { "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n", "400 Bad Request" },
+          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+          "426 Upgrade Required" },
+        { "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n",
+          "400 Bad Request" },
         { "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-          "Sec-WebSocket-Key: short\r\n\r\n", "400 Bad Request" },
+          "Sec-WebSocket-Key: short\r\n\r\n",
+          "400 Bad Request" },
         { "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j????\r\n\r\n", "400 Bad Request" },
+          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j????\r\n\r\n",
+          "400 Bad Request" },
         { "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", "400 Bad Request" },
+          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+          "400 Bad Request" },
         { "POST / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", "400 Bad Request" },
+          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+          "400 Bad Request" },
         { "GET / HTTP/1.0\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", "400 Bad Request" },
+          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+          "400 Bad Request" },
     };
     START();
     user.upgrade = true;
@@ -951,9 +977,16 @@ static void protocol_errors_close_with_their_code(void **state)
 {
     (void)state;
     START(.max_message = { 100 });
-    static const struct { int first; const char *payload; const char *close; } cases[] = {
-        { 0xc1, "rsv", "\x88\x02\x03\xea" }, { 0x83, "opcode", "\x88\x02\x03\xea" }, { 0x81, "\xff", "\x88\x02\x03\xef" },
-        { 0x82, "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789+", "\x88\x02\x03\xf1" },
+    static const struct {
+        int first;
+        const char *payload;
+        const char *close;
+    } cases[] = {
+        { 0xc1, "rsv", "\x88\x02\x03\xea" },
+        { 0x83, "opcode", "\x88\x02\x03\xea" },
+        { 0x81, "\xff", "\x88\x02\x03\xef" },
+        { 0x82, "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789+",
+          "\x88\x02\x03\xf1" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct client c = websocket();
@@ -974,7 +1007,7 @@ static void we_close(void **state)
     http_stream_close(user.stream, 1012, "restart");
     assert_int_equal(http_stream_write(user.stream, "\x81\x00", 2, true), -1);
     expect(&c, "\x88\x09\x03\xf4restart");
-    assert_false(c.ended);              /* the client's own close frame is waited for */
+    assert_false(c.ended); /* the client's own close frame is waited for */
     say_frame(&c, 0x81, STR("late"));
     say_frame(&c, 0x88, STR("\x03\xf4"));
     expect_end(&c);
@@ -982,7 +1015,7 @@ static void we_close(void **state)
     assert_int_equal(user.messages.n, 0);
     client_free(&c);
 
-    c = websocket();                    /* but not for ever */
+    c = websocket(); /* but not for ever */
     http_stream_close(user.stream, 1001, NULL);
     expect(&c, "\x88\x02\x03\xe9");
     clock_fake_advance(5001);
@@ -1067,7 +1100,7 @@ static void a_flood_of_pings(void **state)
         if (pings % 100 == 0 || n < 0)
             rounds(1);
     }
-    assert_int_equal(pings, 400000);    /* all were read, so that nothing stands still */
+    assert_int_equal(pings, 400000); /* all were read, so that nothing stands still */
     rounds(20);
     buf_reset(&c.in);
     say_frame(&c, 0x88, STR("\x03\xe8"));
@@ -1219,8 +1252,10 @@ static void ipv6(void **state)
     struct http_server_options o = { .listen = (char[]){ "[::1]:0" } };
     server = http_server_new(&o, &(struct http_events){ .request = on_request }, &e);
     if (!server)
-        skip();                         /* a machine without IPv6 */
-    struct sockaddr_in6 a = { .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)http_server_port(server)), .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+        skip(); /* a machine without IPv6 */
+    struct sockaddr_in6 a = { .sin6_family = AF_INET6,
+                              .sin6_port = htons((uint16_t)http_server_port(server)),
+                              .sin6_addr = IN6ADDR_LOOPBACK_INIT };
     struct client c = client_on(AF_INET6, (struct sockaddr *)&a, sizeof a);
     SAY(&c, GET("/"));
     expect(&c, "200 OK");
@@ -1232,18 +1267,48 @@ static void ipv6(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_request_is_answered), TEST(the_parts_of_a_target), TEST(pipelined_requests_wait_for_their_turn),
-        TEST(many_pipelined_posts), TEST(a_large_body_in_pieces), TEST(a_large_chunked_body), TEST(byte_by_byte), TEST(old_clients),
-        TEST(head_has_no_body), TEST(an_answer_cannot_break_its_head), TEST(an_answer_is_given_once), TEST(the_client_has_gone),
+        TEST(a_request_is_answered),
+        TEST(the_parts_of_a_target),
+        TEST(pipelined_requests_wait_for_their_turn),
+        TEST(many_pipelined_posts),
+        TEST(a_large_body_in_pieces),
+        TEST(a_large_chunked_body),
+        TEST(byte_by_byte),
+        TEST(old_clients),
+        TEST(head_has_no_body),
+        TEST(an_answer_cannot_break_its_head),
+        TEST(an_answer_is_given_once),
+        TEST(the_client_has_gone),
         TEST(a_half_closed_client_gets_its_answer),
-        TEST(bad_requests_end_the_connection), TEST(bodies_are_limited), TEST(incomplete_requests_are_limited_together), TEST(continue_is_sent_when_the_head_is_welcome),
-        TEST(a_refused_body_is_not_read), TEST(a_refused_body_that_is_here_is_skipped),
-        TEST(slow_heads_are_refused), TEST(slow_bodies_are_refused), TEST(idle_connections_end), TEST(waiting_has_no_deadline),
-        TEST(a_client_that_does_not_read), TEST(too_many_connections), TEST(out_of_descriptors), TEST(stopping_answers_what_waits), TEST(waking_ends_the_wait),
-        TEST(messages_come_and_go), TEST(frames_behind_the_handshake_are_not_lost), TEST(bad_handshakes),
-        TEST(protocol_errors_close_with_their_code), TEST(we_close), TEST(silence_is_met_with_pings),
-        TEST(control_frames_wait_for_a_boundary), TEST(a_flood_of_pings), TEST(closing_in_the_middle_of_a_frame), TEST(an_endless_answer), TEST(freeing_closes_streams),
-        TEST(addresses_are_checked), TEST(a_unix_socket), TEST(ipv6),
+        TEST(bad_requests_end_the_connection),
+        TEST(bodies_are_limited),
+        TEST(incomplete_requests_are_limited_together),
+        TEST(continue_is_sent_when_the_head_is_welcome),
+        TEST(a_refused_body_is_not_read),
+        TEST(a_refused_body_that_is_here_is_skipped),
+        TEST(slow_heads_are_refused),
+        TEST(slow_bodies_are_refused),
+        TEST(idle_connections_end),
+        TEST(waiting_has_no_deadline),
+        TEST(a_client_that_does_not_read),
+        TEST(too_many_connections),
+        TEST(out_of_descriptors),
+        TEST(stopping_answers_what_waits),
+        TEST(waking_ends_the_wait),
+        TEST(messages_come_and_go),
+        TEST(frames_behind_the_handshake_are_not_lost),
+        TEST(bad_handshakes),
+        TEST(protocol_errors_close_with_their_code),
+        TEST(we_close),
+        TEST(silence_is_met_with_pings),
+        TEST(control_frames_wait_for_a_boundary),
+        TEST(a_flood_of_pings),
+        TEST(closing_in_the_middle_of_a_frame),
+        TEST(an_endless_answer),
+        TEST(freeing_closes_streams),
+        TEST(addresses_are_checked),
+        TEST(a_unix_socket),
+        TEST(ipv6),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,7 +26,9 @@ static void add(const char *name, const char *value)
 static struct verifier *verifier(const char *scheme, const char *const *secrets, const char *header)
 {
     static struct secret list[8];
-    struct http_verify o = { .scheme = (char *)(uintptr_t)scheme, .header = (char *)(uintptr_t)header, .tolerance = { 300000 } };
+    struct http_verify o = { .scheme = (char *)(uintptr_t)scheme,
+                             .header = (char *)(uintptr_t)header,
+                             .tolerance = { 300000 } };
     o.secrets.at = list;
     for (; secrets && *secrets; secrets++)
         list[o.secrets.count++].text = (char *)(uintptr_t)*secrets;
@@ -47,9 +49,9 @@ static void check(struct verifier *v, enum refusal expected)
 
 /* ---- Standard Webhooks ---- */
 
-#define S1_SECRET "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-#define S1_ID "msg_p5jXN8AQM9LWM0D4loKWxJek"
-#define S1_BODY "{\"test\": 2432232314}"
+#define S1_SECRET    "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+#define S1_ID        "msg_p5jXN8AQM9LWM0D4loKWxJek"
+#define S1_BODY      "{\"test\": 2432232314}"
 #define S1_SIGNATURE "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 enum { S1_TIME = 1614265330 };
 
@@ -124,17 +126,20 @@ static void standard_needs_each_header_once(void **state)
 
 static void standard_signatures(void **state)
 {
-    static const struct { const char *signature; enum refusal expected; } cases[] = {
+    static const struct {
+        const char *signature;
+        enum refusal expected;
+    } cases[] = {
         { "v1,", REFUSAL_MISMATCH },
         { "v1", REFUSAL_MISMATCH },
         { ",", REFUSAL_MISMATCH },
         { "v2,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=", REFUSAL_MISMATCH },
         { "V1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=", REFUSAL_MISMATCH },
         { "v1a,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=", REFUSAL_MISMATCH },
-        { "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1O", REFUSAL_MISMATCH },      /* cut */
-        { "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OEA", REFUSAL_MISMATCH },    /* longer */
+        { "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1O", REFUSAL_MISMATCH },   /* cut */
+        { "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OEA", REFUSAL_MISMATCH }, /* longer */
         { "v1,h0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=", REFUSAL_MISMATCH },
-        { "v1,g0hM9SsE-OTPJTGt_tmIKtSyZlE3uFJELVlNIOLJ1OE=", REFUSAL_MISMATCH },    /* the other alphabet */
+        { "v1,g0hM9SsE-OTPJTGt_tmIKtSyZlE3uFJELVlNIOLJ1OE=", REFUSAL_MISMATCH }, /* the other alphabet */
         { "v1,\xc3\xa4\xff", REFUSAL_MISMATCH },
         { "v2,AAAA v1,AAAA " S1_SIGNATURE " v1,BBBB", REFUSAL_NONE },
         { "  " S1_SIGNATURE "  ", REFUSAL_NONE },
@@ -164,16 +169,23 @@ static void standard_signatures(void **state)
 
 static void standard_timestamps(void **state)
 {
-    static const char *const malformed[] = { "1614265330.5", "1614265330abc", "+1614265330", "-1614265330", "0x60380000",
-                                             "1614265330000", "16142653301614265330", "now", "1614265330 " };
+    static const char *const malformed[] = { "1614265330.5",         "1614265330abc", "+1614265330",
+                                             "-1614265330",          "0x60380000",    "1614265330000",
+                                             "16142653301614265330", "now",           "1614265330 " };
     (void)state;
     struct verifier *v = verifier("standard", SECRETS(S1_SECRET), NULL);
     for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++) {
         s1(S1_ID, malformed[i], S1_SIGNATURE);
         check(v, REFUSAL_MALFORMED);
     }
-    static const struct { int off; enum refusal expected; } cases[] = {
-        { 300, REFUSAL_NONE }, { -300, REFUSAL_NONE }, { 301, REFUSAL_STALE }, { -301, REFUSAL_STALE },
+    static const struct {
+        int off;
+        enum refusal expected;
+    } cases[] = {
+        { 300, REFUSAL_NONE },
+        { -300, REFUSAL_NONE },
+        { 301, REFUSAL_STALE },
+        { -301, REFUSAL_STALE },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         clock_fake(1000, (int64_t)(S1_TIME + cases[i].off) * 1000);
@@ -199,29 +211,29 @@ static void sign(const char *key, struct str body, char out[64])
 static void standard_secrets(void **state)
 {
     (void)state;
-    struct verifier *v = verifier("standard", SECRETS("whsec_b2xk", S1_SECRET, "whsec_bmV3"), NULL);   /* rotation */
+    struct verifier *v = verifier("standard", SECRETS("whsec_b2xk", S1_SECRET, "whsec_bmV3"), NULL); /* rotation */
     s1(S1_ID, "1614265330", S1_SIGNATURE);
     check(v, REFUSAL_NONE);
     verifier_free(v);
-    v = verifier("standard", SECRETS("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), NULL);                       /* base64 without prefix */
+    v = verifier("standard", SECRETS("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), NULL); /* base64 without prefix */
     s1(S1_ID, "1614265330", S1_SIGNATURE);
     check(v, REFUSAL_NONE);
     verifier_free(v);
-    v = verifier("standard", SECRETS("whsec_b2xkIQ"), NULL);                                           /* unpadded: "old!" */
+    v = verifier("standard", SECRETS("whsec_b2xkIQ"), NULL); /* unpadded: "old!" */
     char signature[64];
     sign("old!", str_of(S1_BODY), signature);
     s1("m1", "1614265330", signature);
     check(v, REFUSAL_NONE);
     verifier_free(v);
-    v = verifier("standard", SECRETS("not base64!"), NULL);                                            /* plain text */
+    v = verifier("standard", SECRETS("not base64!"), NULL); /* plain text */
     sign("not base64!", str_of(S1_BODY), signature);
     s1("m1", "1614265330", signature);
     check(v, REFUSAL_NONE);
-    sign("not base64!", STR(""), signature);                                                            /* an empty body */
+    sign("not base64!", STR(""), signature); /* an empty body */
     s1("m1", "1614265330", signature);
     request.body = STR("");
     check(v, REFUSAL_NONE);
-    struct str bytes = STR("\xff\x00\xfe");                                                             /* no text */
+    struct str bytes = STR("\xff\x00\xfe"); /* no text */
     sign("not base64!", bytes, signature);
     s1("m1", "1614265330", signature);
     request.body = bytes;
@@ -234,7 +246,10 @@ static void standard_secrets(void **state)
 static void github(void **state)
 {
     static const char good[] = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
-    static const struct { const char *value; enum refusal expected; } cases[] = {
+    static const struct {
+        const char *value;
+        enum refusal expected;
+    } cases[] = {
         { good, REFUSAL_NONE },
         { "sha256=757107EA0EB2509FC211221CCE984B8A37570B6D7586C22C46F4379C8B043E17", REFUSAL_NONE },
         { "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17", REFUSAL_MALFORMED },
@@ -275,10 +290,13 @@ static void github(void **state)
 
 static void bearer(void **state)
 {
-    static const struct { const char *value; enum refusal expected; } cases[] = {
-        { "Bearer one", REFUSAL_NONE }, { "bearer two", REFUSAL_NONE }, { "Bearer  two", REFUSAL_NONE },
-        { "Bearer on", REFUSAL_MISMATCH }, { "Bearer onee", REFUSAL_MISMATCH }, { "Bearer ONE", REFUSAL_MISMATCH },
-        { "Bearer ", REFUSAL_MISMATCH }, { "Basic one", REFUSAL_MALFORMED }, { "one", REFUSAL_MALFORMED },
+    static const struct {
+        const char *value;
+        enum refusal expected;
+    } cases[] = {
+        { "Bearer one", REFUSAL_NONE },     { "bearer two", REFUSAL_NONE },          { "Bearer  two", REFUSAL_NONE },
+        { "Bearer on", REFUSAL_MISMATCH },  { "Bearer onee", REFUSAL_MISMATCH },     { "Bearer ONE", REFUSAL_MISMATCH },
+        { "Bearer ", REFUSAL_MISMATCH },    { "Basic one", REFUSAL_MALFORMED },      { "one", REFUSAL_MALFORMED },
         { "Bearerone", REFUSAL_MALFORMED }, { "Bearer \xff\xfe", REFUSAL_MISMATCH }, { "", REFUSAL_MISSING },
     };
     (void)state;
@@ -317,19 +335,30 @@ static void none(void **state)
 
 static void bad_options(void **state)
 {
-    static const struct { const char *scheme, *secret, *header, *expected; } cases[] = {
-        { "standard", NULL, NULL, "needs at least one secret" }, { "github", NULL, NULL, "needs at least one secret" },
-        { "bearer", NULL, NULL, "needs at least one secret" }, { "standard", "", NULL, "a secret is empty" },
-        { "github", "", NULL, "a secret is empty" }, { "bearer", "", NULL, "a secret is empty" },
-        { "standard", "whsec_", NULL, "whsec_" }, { "standard", "whsec_!!", NULL, "whsec_" },
-        { "none", "x", NULL, "secrets make no sense" }, { "standard", "x", "X-Y", "no header to choose" },
-        { "none", NULL, "X-Y", "no header to choose" }, { "hmac", "x", NULL, "is not one of" }, { NULL, "x", NULL, "is not one of" },
+    static const struct {
+        const char *scheme, *secret, *header, *expected;
+    } cases[] = {
+        { "standard", NULL, NULL, "needs at least one secret" },
+        { "github", NULL, NULL, "needs at least one secret" },
+        { "bearer", NULL, NULL, "needs at least one secret" },
+        { "standard", "", NULL, "a secret is empty" },
+        { "github", "", NULL, "a secret is empty" },
+        { "bearer", "", NULL, "a secret is empty" },
+        { "standard", "whsec_", NULL, "whsec_" },
+        { "standard", "whsec_!!", NULL, "whsec_" },
+        { "none", "x", NULL, "secrets make no sense" },
+        { "standard", "x", "X-Y", "no header to choose" },
+        { "none", NULL, "X-Y", "no header to choose" },
+        { "hmac", "x", NULL, "is not one of" },
+        { NULL, "x", NULL, "is not one of" },
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct secret one = { (char *)(uintptr_t)cases[i].secret };
-        struct http_verify o = { .scheme = (char *)(uintptr_t)cases[i].scheme, .header = (char *)(uintptr_t)cases[i].header,
-                                 .secrets = { &one, cases[i].secret != NULL }, .tolerance = { 1000 } };
+        struct http_verify o = { .scheme = (char *)(uintptr_t)cases[i].scheme,
+                                 .header = (char *)(uintptr_t)cases[i].header,
+                                 .secrets = { &one, cases[i].secret != NULL },
+                                 .tolerance = { 1000 } };
         struct err e = { "" };
         assert_null(verifier_new(&o, &e));
         assert_non_null(strstr(e.text, cases[i].expected));
