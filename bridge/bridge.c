@@ -99,15 +99,16 @@ static bool topics_open(struct bridge *b, struct err *e)
     const struct config *c = b->config;
     const struct topic_config *topics = c->topics.at;
     const struct route_config *routes = c->routes.at;
-    char name[300];
     for (size_t i = 0; i < c->topics.count; i++)
         if (!broker_topic(b->broker, &topics[i], e))
             return false;
     for (size_t i = 0; i < c->routes.count; i++)
         if (!is_listed(c, routes[i].topic) && !plain_topic(b, routes[i].topic, NULL, e))
             return false;
-    snprintf(name, sizeof name, "%s%s", c->broker.prefix, TOPIC_DEAD_LETTER);
-    if (!plain_topic(b, name, NULL, e))
+    char *dead_letters = topic_name(c->broker.prefix, TOPIC_DEAD_LETTER, NULL);
+    bool opened = plain_topic(b, dead_letters, NULL, e);
+    free(dead_letters);
+    if (!opened)
         return false;
     for (size_t i = 0; i < c->sink_count; i++)
         if (!delivery_topics(&c->sinks[i], &c->broker, plain_topic, b, e))

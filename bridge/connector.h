@@ -16,6 +16,8 @@
  * Adding a connector: its folder, one line in connectors/connectors.c, one in connectors/sources.cmake, its tests. */
 #pragma once
 #include "bridge/event/event.h"
+#include "bridge/event/outcome.h"
+#include "bridge/event/record.h"
 #include "bridge/lib/err.h"
 #include "bridge/lib/metrics.h"
 #include "bridge/lib/option.h"
@@ -28,29 +30,12 @@ struct source {
     bool draining;  /* the core sets it (on the source's thread) when it begins to stop: room stays 0 from now on */
 };
 
-/* A piece of the source's own durable state: what it must remember to go on where it stood (a cursor, a row's
- * version). */
-struct change {
-    struct str key;   /* 1 to 512 bytes, no '\0' needed */
-    struct str value; /* absent: forget the key; at most 64 KiB */
-    /* The broker may not be able to store state and event in one step (Kafka). Then the core first stores a note of
-     * this change, and after a crash between the two restore() gets it with ahead = true: "this may or may not have
-     * been published". */
-    bool ahead;
-};
-
 struct emission {
     const struct event *event; /* the core takes over the reference; NULL: only state */
     uint64_t tag;              /* comes back in settle() */
     const struct change *
         changes; /* become durable together with the event, or after it, never before; borrowed until the next read() */
     size_t change_count;
-};
-
-enum outcome {
-    OUTCOME_STORED = 1,  /* acknowledged by the broker, for good (or known to be there already: a repeat) */
-    OUTCOME_INVALID,     /* fails validation or matches no route: do not send it again (HTTP 422) */
-    OUTCOME_UNAVAILABLE, /* the broker did not take it in time: do send it again (HTTP 503) */
 };
 
 struct source_ops {

@@ -2,7 +2,7 @@
 /* The durable log behind the topics: `local` (embedded, SQLite) or `kafka` (librdkafka). One interface, the same
  * promises.
  *
- * - A publication (records and state changes) is stored as a whole before done(stored = true) is called, or it is not
+ * - A publication (records and state changes) is stored as a whole before done(OUTCOME_STORED) is called, or it is not
  *   acknowledged. `local`: one transaction. `kafka`: every record's delivery report (idempotent, acks=all), then the
  *   changes on the compacted topic `<prefix>state`, then done.
  * - Publications of one thread keep their order per partition.
@@ -12,9 +12,9 @@
  * when it is refused at once), once, and must only put a note into a mailbox. A consumer belongs to the thread that
  * uses it. The rest: main thread. */
 #pragma once
-#include "bridge/connector.h"
-#include "bridge/lib/option.h"
+#include "bridge/event/outcome.h"
 #include "bridge/event/record.h"
+#include "bridge/lib/option.h"
 
 struct broker_config {     /* the `broker:` section; rows in broker_options */
     char *type;            /* local | kafka */

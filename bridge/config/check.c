@@ -139,11 +139,10 @@ static bool is_filled(const struct check *k, const char *topic)
     for (size_t i = 0; i < k->c->topics.count; i++)
         if (strcmp(topics[i].name, topic) == 0)
             return true;
-    struct str prefix = str_of(k->c->broker.prefix), name = str_of(topic);
-    if (str_starts(name, prefix)
-        && str_eq((struct str){ name.at + prefix.n, name.n - prefix.n }, STR(TOPIC_DEAD_LETTER)))
-        return true;
-    return strcmp(k->c->broker.type, "kafka") == 0; /* others may fill it */
+    char *dead_letters = topic_name(k->c->broker.prefix, TOPIC_DEAD_LETTER, NULL);
+    bool is_dead_letters = strcmp(topic, dead_letters) == 0;
+    free(dead_letters);
+    return is_dead_letters || strcmp(k->c->broker.type, "kafka") == 0; /* others may fill it */
 }
 
 static void unfilled_topic(const struct check *k, const struct node *n, const char *topic, const struct where *at)

@@ -11,14 +11,6 @@
 
 enum { STORE_AGAIN_MS = 1000 };
 
-static char *join(const char *a, const char *b, const char *c)
-{
-    size_t n = strlen(a) + strlen(b) + strlen(c) + 1;
-    char *text = mem_alloc(n);
-    snprintf(text, n, "%s%s%s", a, b, c);
-    return text;
-}
-
 /* 90000 -> "90s": the largest unit without a remainder. */
 static void wait_text(int64_t ms, char out[24])
 {
@@ -51,10 +43,11 @@ static size_t retry_topics(const struct sink_config *sink, const char *prefix, s
             known |= out[k].wait_ms == wait;
         if (known)
             continue;
-        char text[24], *head = join(prefix, TOPIC_RETRY, sink->sink->id);
+        char text[24];
         wait_text(wait, text);
-        out[count++] = (struct retry_topic){ .wait_ms = wait, .topic = join(head, ".", text) };
-        free(head);
+        char *id = str_join(sink->sink->id, ".", text);
+        out[count++] = (struct retry_topic){ .wait_ms = wait, .topic = topic_name(prefix, TOPIC_RETRY, id) };
+        free(id);
     }
     qsort(out, count, sizeof *out, by_wait);
     return count;
@@ -68,8 +61,8 @@ bool delivery_topics(const struct sink_config *sink, const struct broker_config 
         return true;
     struct retry_topic *topics = mem_alloc((sink->retry.count + 1) * sizeof *topics);
     size_t count = retry_topics(sink, names->prefix, topics);
-    char *redrive = join(names->prefix, TOPIC_REDRIVE, sink->sink->id);
-    char *group = join(names->group_prefix, sink->sink->id, "");
+    char *redrive = topic_name(names->prefix, TOPIC_REDRIVE, sink->sink->id);
+    char *group = str_join(names->group_prefix, sink->sink->id, "");
     bool ok = each(ctx, redrive, group, e);
     for (size_t i = 0; i < count; i++) {
         ok = ok && each(ctx, topics[i].topic, group, e);
@@ -94,12 +87,12 @@ static void adopt(void *ctx, const char *topic)
 
 bool moves_open(struct delivery *d, const struct broker_config *names, struct err *e)
 {
-    char *head = join(names->prefix, TOPIC_RETRY, d->s->id);
-    d->retry_prefix = join(head, ".", "");
-    free(head);
-    d->group = join(names->group_prefix, d->s->id, "");
-    d->dead_letter_topic = join(names->prefix, TOPIC_DEAD_LETTER, "");
-    d->redrive_topic = join(names->prefix, TOPIC_REDRIVE, d->s->id);
+    char *id = str_join(d->s->id, ".", "");
+    d->retry_prefix = topic_name(names->prefix, TOPIC_RETRY, id);
+    free(id);
+    d->group = str_join(names->group_prefix, d->s->id, "");
+    d->dead_letter_topic = topic_name(names->prefix, TOPIC_DEAD_LETTER, NULL);
+    d->redrive_topic = topic_name(names->prefix, TOPIC_REDRIVE, d->s->id);
     d->retries = mem_alloc((d->config->retry.count + 1) * sizeof *d->retries);
     d->retry_count = retry_topics(d->config, names->prefix, d->retries);
     for (size_t i = 0; i < d->retry_count; i++) /* known, even if a node of the cluster does not list it yet */

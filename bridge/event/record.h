@@ -4,11 +4,7 @@
  * Two uses. On the way out (broker_publish) it is a borrowed view that the caller builds on its stack. On the way in
  * (consumer_poll) it is owned: one allocation or a library's message behind it, given back with record_free. */
 #pragma once
-#include "bridge/lib/str.h"
-
-struct header {
-    struct str name, value;
-};
+#include "bridge/lib/header.h"
 
 struct record {
     struct str topic;

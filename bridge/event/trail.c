@@ -6,6 +6,15 @@
 #include <stdlib.h>
 #include "bridge/lib/mem.h"
 
+char *topic_name(const char *prefix, enum topic_kind kind, const char *id)
+{
+    static const char *const words[] = { [TOPIC_DEAD_LETTER] = "dead-letter",
+                                         [TOPIC_STATE] = "state",
+                                         [TOPIC_RETRY] = "retry.",
+                                         [TOPIC_REDRIVE] = "redrive." };
+    return str_join(prefix, words[kind], id ? id : "");
+}
+
 struct trail trail_read(const struct record *r)
 {
     struct trail t = { 0 };

@@ -31,10 +31,15 @@
 #define TRAIL_OFFSET    "aqueduct-offset"
 #define TRAIL_TIMESTAMP "aqueduct-timestamp" /* decimal ms since 1970: its time there */
 
-#define TOPIC_DEAD_LETTER "dead-letter" /* each behind the broker's prefix */
-#define TOPIC_STATE       "state"
-#define TOPIC_RETRY       "retry."
-#define TOPIC_REDRIVE     "redrive."
+/* The bridge's own topics, each behind the broker's prefix. */
+enum topic_kind {
+    TOPIC_DEAD_LETTER, /* <prefix>dead-letter */
+    TOPIC_STATE,       /* <prefix>state (kafka) */
+    TOPIC_RETRY,       /* <prefix>retry.<sink>.<wait>; `id` is "<sink>.<wait>" */
+    TOPIC_REDRIVE,     /* <prefix>redrive.<sink> */
+};
+/* Its name; `id` NULL: nothing behind the kind. free() it. */
+char *topic_name(const char *prefix, enum topic_kind kind, const char *id);
 
 /* What is known of a record's way so far. */
 struct trail {

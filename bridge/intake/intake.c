@@ -131,9 +131,7 @@ struct intake *intake_new(const struct source_config *source, const struct confi
     in->broker = broker;
     in->router = router;
     in->drop_unrouted = strcmp(config->unrouted, "drop") == 0;
-    size_t n = strlen(config->broker.prefix) + sizeof TOPIC_DEAD_LETTER;
-    in->dead_letter_topic = mem_alloc(n);
-    snprintf(in->dead_letter_topic, n, "%s%s", config->broker.prefix, TOPIC_DEAD_LETTER);
+    in->dead_letter_topic = topic_name(config->broker.prefix, TOPIC_DEAD_LETTER, NULL);
     in->wake_fd = wake_new();
     mailbox_open(&in->done, in->wake_fd);
     slots_new(in, (size_t)source->in_flight);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Comparing, cutting, reading and hashing borrowed bytes. */
 #include "bridge/lib/str.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include "bridge/lib/mem.h"
 
@@ -137,6 +138,14 @@ bool str_is_utf8(struct str s)
         s = str_from(s, length);
     }
     return true;
+}
+
+char *str_join(const char *a, const char *b, const char *c)
+{
+    size_t n = strlen(a) + strlen(b) + strlen(c) + 1;
+    char *text = mem_alloc(n);
+    snprintf(text, n, "%s%s%s", a, b, c);
+    return text;
 }
 
 char *str_dup(struct str s)

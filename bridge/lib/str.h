@@ -57,6 +57,7 @@ bool str_to_i64(struct str s, int64_t *out); /* an optional leading '-' */
 bool str_is_utf8(struct str s);              /* well-formed UTF-8 (RFC 3629), NUL allowed */
 /* Bytes of the well-formed UTF-8 character that s begins with; 0 when there is none. */
 size_t str_utf8_length(struct str s);
+char *str_join(const char *a, const char *b, const char *c); /* the three in a row; free() it */
 char *str_dup(struct str s); /* NUL-terminated copy, free() it; aborts when memory is out */
 /* The name nearest to `word` among `names` (NULL-terminated), or NULL when none is near: for "did you mean". */
 const char *str_nearest(struct str word, const char *const *names);

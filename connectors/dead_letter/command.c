@@ -264,13 +264,13 @@ struct redrive {
 
 static bool publish_again(const struct command_env *env, const struct letter *l, struct err *e)
 {
-    struct buf topic = buf_new(1024);
-    buf_printf(&topic, "%s%s%.*s", env->prefix, TOPIC_REDRIVE, STR_ARG(l->owner));
+    char *owner = str_dup(l->owner), *topic = topic_name(env->prefix, TOPIC_REDRIVE, owner);
     struct moved m;
-    trail_move(&m, &l->record, buf_c(&topic), (const char *const[]){ NULL });
+    trail_move(&m, &l->record, topic, (const char *const[]){ NULL });
     bool ok = env->publish(env, &m.record, e);
     trail_free(&m);
-    buf_free(&topic);
+    free(topic);
+    free(owner);
     return ok;
 }
 
@@ -278,17 +278,16 @@ static bool publish_again(const struct command_env *env, const struct letter *l,
 static bool publish_note(const struct command_env *env, const struct letter *l, struct err *e)
 {
     char last[CLOCK_TEXT], *owner = str_dup(l->owner);
-    struct buf topic = buf_new(1024);
-    buf_printf(&topic, "%s%s", env->prefix, TOPIC_DEAD_LETTER);
+    char *topic = topic_name(env->prefix, TOPIC_DEAD_LETTER, NULL);
     clock_text(l->last_ms, last);
     struct moved m;
-    trail_move(&m, &l->record, buf_c(&topic),
+    trail_move(&m, &l->record, topic,
                (const char *const[]){ TRAIL_SINK, owner, TRAIL_STATE, "redriven", TRAIL_LAST, l->last_ms ? last : NULL,
                                       NULL });
     m.record.value = STR_ABSENT;
     bool ok = env->publish(env, &m.record, e);
     trail_free(&m);
-    buf_free(&topic);
+    free(topic);
     free(owner);
     return ok;
 }

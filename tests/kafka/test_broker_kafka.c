@@ -14,6 +14,7 @@
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/metrics.h"
 
 enum { PATIENCE_MS = 90000, MOST = 20000 };
 

@@ -25,10 +25,7 @@ bool kafka_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t until_
 
 char *kafka_state_topic(const struct kafka *b)
 {
-    size_t n = strlen(b->config->prefix) + sizeof "state";
-    char *name = mem_alloc(n);
-    snprintf(name, n, "%sstate", b->config->prefix);
-    return name;
+    return topic_name(b->config->prefix, TOPIC_STATE, NULL);
 }
 
 struct bounded {

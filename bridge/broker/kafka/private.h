@@ -16,6 +16,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include "bridge/broker/broker.h"
+#include "bridge/event/trail.h"
+#include "bridge/lib/metrics.h"
 
 enum { KAFKA_ERRSTR = 512 };
 

@@ -24,6 +24,7 @@
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include "bridge/broker/broker.h"
+#include "bridge/lib/metrics.h"
 
 enum {
     LOCAL_APPLICATION = 0x41715564, /* "AqUd": SQLite's application_id */

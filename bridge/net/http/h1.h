@@ -8,8 +8,7 @@
  * HTTP/1.x. */
 #pragma once
 #include "bridge/lib/buf.h"
-#include "bridge/event/record.h"
-#include "bridge/lib/str.h"
+#include "bridge/lib/header.h"
 
 enum { HTTP1_HEADERS = 100, HTTP1_CHUNK_LINE = 256 };
 

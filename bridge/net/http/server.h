@@ -12,8 +12,8 @@
  *                                               [taken: stream] -- http_stream_write, message(), closed()
  */
 #pragma once
-#include "bridge/event/event.h"
 #include "bridge/lib/clock.h"
+#include "bridge/lib/header.h"
 #include "bridge/lib/option.h"
 #include "bridge/net/loop.h"
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include "bridge/lib/mem.h"
+#include "bridge/lib/buf.h"
 #include "bridge/net/http/server.h"
 
 enum { ROUNDS = 20000 };
