@@ -3,16 +3,14 @@
  * file, and on the Kafka that AQUEDUCT_TEST_KAFKA=host:port names. */
 #include <poll.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include <cmocka.h>
 #include "bridge/broker/broker.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
+#include "tests/support/test.h"
 
 enum { PATIENCE_MS = 60000, MOST = 4096 };
 
@@ -267,9 +265,8 @@ static void assert_offsets_rise(const struct reader *r)
 
 /* ---- records ---- */
 
-static void a_record_comes_back_as_it_went(void **state)
+TEST(a_record_comes_back_as_it_went)
 {
-    (void)state;
     const char *t = topic(0, 1);
     struct header headers[] = {
         { STR("ce_id"), STR("1") }, { STR("twice"), STR("a") },          { STR("twice"), STR("b") },
@@ -299,9 +296,8 @@ static void a_record_comes_back_as_it_went(void **state)
     reader_close(in);
 }
 
-static void absent_and_empty_stay_different(void **state)
+TEST(absent_and_empty_stay_different)
 {
-    (void)state;
     const char *t = topic(0, 1);
     int64_t before = clock_wall_ms();
     put(t, 0, NULL, "no key");
@@ -320,9 +316,8 @@ static void absent_and_empty_stay_different(void **state)
     reader_close(in);
 }
 
-static void large_values_pass(void **state)
+TEST(large_values_pass)
 {
-    (void)state;
     const char *t = topic(0, 1);
     size_t n = 900 * 1024;
     char *big = mem_alloc(n);
@@ -342,9 +337,8 @@ static void large_values_pass(void **state)
 
 /* ---- order and partitions ---- */
 
-static void a_partition_keeps_the_order(void **state)
+TEST(a_partition_keeps_the_order)
 {
-    (void)state;
     const char *t = topic(0, 3);
     for (int32_t p = 0; p < 3; p++)
         put_numbers(t, p, 0, 400);
@@ -359,9 +353,8 @@ static void a_partition_keeps_the_order(void **state)
     reader_close(in);
 }
 
-static void a_key_stays_on_its_partition(void **state)
+TEST(a_key_stays_on_its_partition)
 {
-    (void)state;
     const char *t = topic(0, 6);
     char key[16], value[16];
     for (int round = 0; round < 3; round++)
@@ -386,9 +379,8 @@ static void a_key_stays_on_its_partition(void **state)
     reader_close(in);
 }
 
-static void records_without_a_key_all_arrive(void **state)
+TEST(records_without_a_key_all_arrive)
 {
-    (void)state;
     const char *t = topic(0, 3);
     put_numbers(t, -1, 0, 300);
     struct reader *in = read_all(fresh(1), t);
@@ -423,9 +415,8 @@ static void *publish_numbers(void *arg)
     return NULL;
 }
 
-static void threads_publish_side_by_side(void **state)
+TEST(threads_publish_side_by_side)
 {
-    (void)state;
     struct ledger *l = ledger_new();
     struct publisher p[4];
     const char *t = topic(0, 1);
@@ -449,9 +440,8 @@ static void threads_publish_side_by_side(void **state)
     ledger_free(l);
 }
 
-static void a_publication_spans_topics(void **state)
+TEST(a_publication_spans_topics)
 {
-    (void)state;
     topic(0, 1);
     topic(1, 1);
     struct record both[2] = { record_of(names[0], -1, NULL, "1"), record_of(names[1], -1, NULL, "2") };
@@ -465,17 +455,15 @@ static void a_publication_spans_topics(void **state)
     reader_close(in);
 }
 
-static void an_empty_publication_is_stored(void **state)
+TEST(an_empty_publication_is_stored)
 {
-    (void)state;
     assert_true(publish((struct publication){ .record_count = 0 }));
 }
 
 /* ---- topics ---- */
 
-static void publishing_makes_an_unknown_topic(void **state)
+TEST(publishing_makes_an_unknown_topic)
 {
-    (void)state;
     put(fresh(0), -1, "k", "7");
     struct reader *in = read_all(fresh(1), names[0]);
     reader_wait(in, 1);
@@ -483,9 +471,8 @@ static void publishing_makes_an_unknown_topic(void **state)
     reader_close(in);
 }
 
-static void a_consumer_may_be_there_before_its_topic(void **state)
+TEST(a_consumer_may_be_there_before_its_topic)
 {
-    (void)state;
     struct reader *in = read_all(fresh(1), fresh(0));
     assert_int_equal(reader_poll(in, 0), 0);
     put(names[0], -1, "k", "8");
@@ -494,9 +481,8 @@ static void a_consumer_may_be_there_before_its_topic(void **state)
     reader_close(in);
 }
 
-static void partitions_are_added_and_never_taken_away(void **state)
+TEST(partitions_are_added_and_never_taken_away)
 {
-    (void)state;
     struct err e = { "" };
     topic(0, 2);
     put(names[0], 1, NULL, "1");
@@ -511,18 +497,16 @@ static void partitions_are_added_and_never_taken_away(void **state)
     reader_close(in);
 }
 
-static void a_partition_that_is_not_there_is_refused(void **state)
+TEST(a_partition_that_is_not_there_is_refused)
 {
-    (void)state;
     struct record r = record_of(topic(0, 2), 99, NULL, "1");
     assert_false(publish((struct publication){ .records = &r, .record_count = 1 }));
 }
 
 /* ---- groups and positions ---- */
 
-static void groups_go_at_their_own_pace(void **state)
+TEST(groups_go_at_their_own_pace)
 {
-    (void)state;
     const char *t = topic(0, 1);
     put_numbers(t, 0, 0, 20);
     struct reader *a = read_all(fresh(1), t), *b = read_all(fresh(2), t);
@@ -544,9 +528,8 @@ static void groups_go_at_their_own_pace(void **state)
     reader_close(b);
 }
 
-static void what_was_not_committed_comes_again(void **state)
+TEST(what_was_not_committed_comes_again)
 {
-    (void)state;
     const char *t = topic(0, 1);
     put_numbers(t, 0, 0, 10);
     struct reader *in = read_all(fresh(1), t);
@@ -581,9 +564,8 @@ static struct reader *read_from_end(const char *group, const char *t)
     return in;
 }
 
-static void a_group_may_begin_at_the_end(void **state)
+TEST(a_group_may_begin_at_the_end)
 {
-    (void)state;
     const char *t = topic(0, 1);
     put_numbers(t, 0, 1, 5);
     struct reader *in = read_from_end(fresh(1), t);
@@ -593,9 +575,8 @@ static void a_group_may_begin_at_the_end(void **state)
 }
 
 /* Whoever was away while a partition was added has not seen the end of that one. */
-static void a_group_that_began_at_the_end_reads_added_partitions_whole(void **state)
+TEST(a_group_that_began_at_the_end_reads_added_partitions_whole)
 {
-    (void)state;
     const char *t = topic(0, 1), *group = fresh(1);
     struct err e = { "" };
     put_numbers(t, 0, 1, 5);
@@ -612,9 +593,8 @@ static void a_group_that_began_at_the_end_reads_added_partitions_whole(void **st
     reader_close(in);
 }
 
-static void positions_outlive_the_broker(void **state)
+TEST(positions_outlive_the_broker)
 {
-    (void)state;
     if (!survives)
         skip();
     const char *t = topic(0, 2);
@@ -638,9 +618,8 @@ static void positions_outlive_the_broker(void **state)
     reader_close(in);
 }
 
-static void a_held_partition_stands_still(void **state)
+TEST(a_held_partition_stands_still)
 {
-    (void)state;
     const char *t = topic(0, 2);
     put_numbers(t, 0, 0, 1);
     put_numbers(t, 1, 0, 1);
@@ -664,9 +643,8 @@ static void a_held_partition_stands_still(void **state)
     reader_close(in);
 }
 
-static void broadcast_sees_what_comes_from_now_on(void **state)
+TEST(broadcast_sees_what_comes_from_now_on)
 {
-    (void)state;
     const char *t = topic(0, 2);
     put_numbers(t, 0, 0, 3);
     put_numbers(t, 1, 0, 3);
@@ -685,9 +663,8 @@ static void broadcast_sees_what_comes_from_now_on(void **state)
     reader_close(b);
 }
 
-static void a_small_room_is_respected(void **state)
+TEST(a_small_room_is_respected)
 {
-    (void)state;
     const char *t = topic(0, 3);
     for (int32_t p = 0; p < 3; p++)
         put_numbers(t, p, 0, 10);
@@ -745,9 +722,8 @@ static void assert_state(const char *source, const char *want)
     assert_string_equal(p.text, want);
 }
 
-static void state_is_kept_with_and_without_records(void **state)
+TEST(state_is_kept_with_and_without_records)
 {
-    (void)state;
     const char *t = topic(0, 1), *s = fresh(1), *other = fresh(2);
     struct record r = record_of(t, 0, NULL, "1");
     struct change first[] = { { STR("a"), STR("1"), false }, { STR("b"), STR("2"), true } };
@@ -773,9 +749,8 @@ static void state_is_kept_with_and_without_records(void **state)
     reader_close(in);
 }
 
-static void the_last_of_two_changes_counts(void **state)
+TEST(the_last_of_two_changes_counts)
 {
-    (void)state;
     const char *s = fresh(1);
     struct change c[] = { { STR("k"), STR("1"), false }, { STR("k"), STR("2"), false } };
     assert_true(publish((struct publication){ .state_of = s, .changes = c, .change_count = 2 }));
@@ -792,9 +767,8 @@ static void note_tail(void *ctx, const struct record *r)
     snprintf(p->at[p->count++].value, 32, "%.*s", STR_ARG(r->value));
 }
 
-static void tail_shares_evenly_what_it_gives(void **state)
+TEST(tail_shares_evenly_what_it_gives)
 {
-    (void)state;
     struct err e = { "" };
     const char *t = topic(0, 3);
     put_numbers(t, 0, 0, 10);
@@ -812,9 +786,8 @@ static void tail_shares_evenly_what_it_gives(void **state)
     assert_int_equal(p.count, 0);
 }
 
-static void flush_waits_for_all(void **state)
+TEST(flush_waits_for_all)
 {
-    (void)state;
     struct ledger *l = ledger_new();
     const char *t = topic(0, 1);
     for (int i = 0; i < 1000; i++) {
@@ -828,9 +801,8 @@ static void flush_waits_for_all(void **state)
     ledger_free(l);
 }
 
-static void a_healthy_broker_says_so(void **state)
+TEST(a_healthy_broker_says_so)
 {
-    (void)state;
     struct err why = { "" };
     put(topic(0, 1), 0, NULL, "1");
     assert_true(broker_ready(broker, &why));

@@ -3,16 +3,14 @@
  * the table. */
 #include <ctype.h>
 #include <dirent.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <cmocka.h>
 #include <unistd.h>
 #include "bridge/config/config.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
+#include "tests/support/test.h"
 
 /* For each type: the least options that work, and options that the rows allow but with which it can never work.
  * %s: a folder of the test's own. */
@@ -127,9 +125,8 @@ static void check_name(const char *type, const char *doc)
     assert_true(doc && isupper((unsigned char)doc[0]) && doc[strlen(doc) - 1] == '.');
 }
 
-static void tables_are_well_formed(void **state)
+TEST(tables_are_well_formed)
 {
-    (void)state;
     for (size_t i = 0; source_types[i]; i++) {
         const struct source_ops *o = source_types[i];
         check_name(o->type, o->doc);
@@ -154,9 +151,8 @@ static void tables_are_well_formed(void **state)
 }
 
 /* The core's own rows stand in the same YAML section as the connector's. */
-static void no_option_hides_one_of_the_core(void **state)
+TEST(no_option_hides_one_of_the_core)
 {
-    (void)state;
     for (size_t i = 0; sink_types[i]; i++)
         for (const struct option *o = sink_types[i]->options; o->key; o++)
             for (const struct option *core = sink_options; core->key; core++)
@@ -167,9 +163,8 @@ static void no_option_hides_one_of_the_core(void **state)
                 assert_string_not_equal(o->key, core->key);
 }
 
-static void commands_are_complete(void **state)
+TEST(commands_are_complete)
 {
-    (void)state;
     for (size_t i = 0; connector_commands[i]; i++) {
         const struct command *c = connector_commands[i];
         assert_true(c->name && c->doc && c->usage && c->run);
@@ -233,9 +228,8 @@ static struct sink *new_sink(const struct sink_ops *o, const char *yaml)
     return s;
 }
 
-static void what_cannot_work_is_refused_and_released(void **state)
+TEST(what_cannot_work_is_refused_and_released)
 {
-    (void)state;
     for (size_t i = 0; source_types[i]; i++) {
         size_t before = open_files();
         struct err e = { "" };
@@ -258,9 +252,8 @@ static void what_cannot_work_is_refused_and_released(void **state)
     }
 }
 
-static void check_agrees_and_keeps_nothing(void **state)
+TEST(check_agrees_and_keeps_nothing)
 {
-    (void)state;
     for (size_t i = 0; source_types[i]; i++) {
         struct err e = { "" };
         struct source *s = new_source(source_types[i], sample_of(source_samples, source_types[i]->type)->good);
@@ -296,9 +289,8 @@ static void read_nothing(struct source *s, int wake, struct emission *out, size_
 }
 
 /* Opened, woken, closed again: no work, nothing kept, no long wait. */
-static void a_source_comes_and_goes(void **state)
+TEST(a_source_comes_and_goes)
 {
-    (void)state;
     int wake = wake_new();
     for (size_t i = 0; source_types[i]; i++)
         for (int times = 0; times < 2; times++) {
@@ -321,9 +313,8 @@ static void a_source_comes_and_goes(void **state)
     close(wake);
 }
 
-static void a_sink_comes_and_goes(void **state)
+TEST(a_sink_comes_and_goes)
 {
-    (void)state;
     int wake = wake_new();
     for (size_t i = 0; sink_types[i]; i++)
         for (int times = 0; times < 2; times++) {
@@ -347,9 +338,8 @@ static void a_sink_comes_and_goes(void **state)
 }
 
 /* One result for each message, whatever becomes of it, with its own tag and a verdict. */
-static void each_message_gets_one_result(void **state)
+TEST(each_message_gets_one_result)
 {
-    (void)state;
     struct event f = { .id = STR("contract-0001"), .source = STR("/contract"), .type = STR("t"), .data = STR("{}") };
     const struct event *ev = event_new(&f, NULL);
     struct header headers[EVENT_HEADERS];
@@ -387,9 +377,8 @@ static void each_message_gets_one_result(void **state)
 }
 
 /* What was sent and not finished is simply abandoned. */
-static void close_abandons_what_is_in_flight(void **state)
+TEST(close_abandons_what_is_in_flight)
 {
-    (void)state;
     struct event f = { .id = STR("contract-0001"), .source = STR("/contract"), .type = STR("t"), .data = STR("{}") };
     const struct event *ev = event_new(&f, NULL);
     struct record r = { .topic = STR("t"), .value = ev->data };

@@ -129,9 +129,8 @@ static enum verdict patient_at_first(const struct sent *sent, struct result *r)
     return VERDICT_RETRY;
 }
 
-static void delivers_once_and_goes_on_after_a_restart(void **state)
+TEST(delivers_once_and_goes_on_after_a_restart)
 {
-    (void)state;
     flow_event(&flow, "in", "a", "k");
     flow_event(&flow, "in", "b", "k");
     start();
@@ -148,9 +147,8 @@ static void delivers_once_and_goes_on_after_a_restart(void **state)
     reconciles();
 }
 
-static void retries_by_the_schedule_then_makes_a_dead_letter(void **state)
+TEST(retries_by_the_schedule_then_makes_a_dead_letter)
 {
-    (void)state;
     sink.verdict = always_503;
     flow_event(&flow, "in", "a", "k1");
     start();
@@ -188,9 +186,8 @@ static void retries_by_the_schedule_then_makes_a_dead_letter(void **state)
     assert_int_equal(sink.count, 0);
 }
 
-static void a_rejected_event_is_dead_at_once(void **state)
+TEST(a_rejected_event_is_dead_at_once)
 {
-    (void)state;
     sink.verdict = rejected;
     flow_event(&flow, "in", "a", NULL);
     start();
@@ -202,9 +199,8 @@ static void a_rejected_event_is_dead_at_once(void **state)
     reconciles();
 }
 
-static void a_dead_letter_that_cannot_be_stored_is_never_dropped(void **state)
+TEST(a_dead_letter_that_cannot_be_stored_is_never_dropped)
 {
-    (void)state;
     sink.verdict = rejected;
     flow_event(&flow, "in", "a", NULL);
     start();
@@ -225,9 +221,8 @@ static void a_dead_letter_that_cannot_be_stored_is_never_dropped(void **state)
     reconciles();
 }
 
-static void a_dead_letter_that_is_too_large_goes_without_its_data(void **state)
+TEST(a_dead_letter_that_is_too_large_goes_without_its_data)
 {
-    (void)state;
     struct err e = { "" };
     struct header headers[EVENT_HEADERS];
     const struct event *ev = event_new(
@@ -259,9 +254,8 @@ static void a_dead_letter_that_is_too_large_goes_without_its_data(void **state)
     reconciles();
 }
 
-static void a_foreign_record_with_too_much_in_its_headers_holds_up_nobody(void **state)
+TEST(a_foreign_record_with_too_much_in_its_headers_holds_up_nobody)
 {
-    (void)state;
     char much[400];
     memset(much, 'x', sizeof much);
     const struct header header = { STR("much"), { much, sizeof much } };
@@ -283,9 +277,8 @@ static void a_foreign_record_with_too_much_in_its_headers_holds_up_nobody(void *
     reconciles();
 }
 
-static void the_offset_waits_for_the_dead_letter(void **state)
+TEST(the_offset_waits_for_the_dead_letter)
 {
-    (void)state;
     sink.verdict = rejected;
     flow_event(&flow, "in", "a", NULL);
     start();
@@ -298,9 +291,8 @@ static void the_offset_waits_for_the_dead_letter(void **state)
     assert_string_equal(sink.sent[0].id, "a");
 }
 
-static void a_long_wait_goes_through_its_retry_topic(void **state)
+TEST(a_long_wait_goes_through_its_retry_topic)
 {
-    (void)state;
     char topic[64];
     retry_list(2, (const int64_t[]){ 120000, 3600000 });
     sink.verdict = always_503;
@@ -343,9 +335,8 @@ static void a_long_wait_goes_through_its_retry_topic(void **state)
     reconciles();
 }
 
-static void a_retry_of_an_earlier_schedule_is_not_forgotten(void **state)
+TEST(a_retry_of_an_earlier_schedule_is_not_forgotten)
 {
-    (void)state;
     retry_list(1, (const int64_t[]){ 120000 });
     sink.verdict = always_503;
     flow_event(&flow, "in", "a", "k");
@@ -360,9 +351,8 @@ static void a_retry_of_an_earlier_schedule_is_not_forgotten(void **state)
     assert_int_equal(sink.sent[0].attempt, 2);
 }
 
-static void a_retry_topic_is_read_before_the_cluster_lists_it(void **state)
+TEST(a_retry_topic_is_read_before_the_cluster_lists_it)
 {
-    (void)state;
     retry_list(1, (const int64_t[]){ 120000 });
     sink.verdict = always_503;
     flow_event(&flow, "in", "a", "k");
@@ -375,9 +365,8 @@ static void a_retry_topic_is_read_before_the_cluster_lists_it(void **state)
     reconciles();
 }
 
-static void a_due_retry_does_not_wait_for_one_that_is_not(void **state)
+TEST(a_due_retry_does_not_wait_for_one_that_is_not)
 {
-    (void)state;
     retry_list(2, (const int64_t[]){ 60000, 120000 });
     config.window = 2;
     sink.verdict = always_503;
@@ -396,9 +385,8 @@ static void a_due_retry_does_not_wait_for_one_that_is_not(void **state)
     reconciles();
 }
 
-static void retry_after_is_respected(void **state)
+TEST(retry_after_is_respected)
 {
-    (void)state;
     sink.verdict = patient_at_first;
     flow_event(&flow, "in", "a", NULL);
     start();
@@ -411,9 +399,8 @@ static void retry_after_is_respected(void **state)
     assert_int_equal(sink.count, 2);
 }
 
-static void only_the_contiguous_prefix_is_committed(void **state)
+TEST(only_the_contiguous_prefix_is_committed)
 {
-    (void)state;
     sink.verdict = silent;
     flow_event(&flow, "in", "a", NULL);
     flow_event(&flow, "in", "b", NULL);
@@ -432,9 +419,8 @@ static void only_the_contiguous_prefix_is_committed(void **state)
     assert_int_equal(sink.count, 0);
 }
 
-static void the_window_bounds_what_is_in_flight(void **state)
+TEST(the_window_bounds_what_is_in_flight)
 {
-    (void)state;
     char name[16];
     config.window = 4;
     sink.verdict = silent;
@@ -454,9 +440,8 @@ static void the_window_bounds_what_is_in_flight(void **state)
     reconciles();
 }
 
-static void order_by_key_sends_one_of_a_key_at_a_time(void **state)
+TEST(order_by_key_sends_one_of_a_key_at_a_time)
 {
-    (void)state;
     config.order = "key";
     sink.verdict = silent;
     flow_event(&flow, "in", "a1", "a");
@@ -490,9 +475,8 @@ static void order_by_key_sends_one_of_a_key_at_a_time(void **state)
     reconciles();
 }
 
-static void an_end_releases_those_that_wait_behind_others(void **state)
+TEST(an_end_releases_those_that_wait_behind_others)
 {
-    (void)state;
     config.order = "key";
     sink.verdict = silent;
     flow_event(&flow, "in", "a1", "a");
@@ -509,9 +493,8 @@ static void an_end_releases_those_that_wait_behind_others(void **state)
     reconciles();
 }
 
-static void the_filter_leaves_out_and_counts(void **state)
+TEST(the_filter_leaves_out_and_counts)
 {
-    (void)state;
     struct err e = { "" };
     json_t *j = json_pack("{s:{s:s}}", "exact", "type", "something.else");
     config.filter = filter_new(j, &e);
@@ -529,9 +512,8 @@ static void the_filter_leaves_out_and_counts(void **state)
     json_decref(j);
 }
 
-static void a_record_that_is_no_event_becomes_a_dead_letter(void **state)
+TEST(a_record_that_is_no_event_becomes_a_dead_letter)
 {
-    (void)state;
     const struct header h = { STR("x"), STR("y") };
     flow_raw(&flow, &(struct record){ .topic = STR("in"),
                                       .partition = -1,
@@ -551,9 +533,8 @@ static void a_record_that_is_no_event_becomes_a_dead_letter(void **state)
     reconciles();
 }
 
-static void a_redriven_event_comes_back_to_this_sink(void **state)
+TEST(a_redriven_event_comes_back_to_this_sink)
 {
-    (void)state;
     char topic[64];
     snprintf(topic, sizeof topic, "aq.redrive.%s", id);
     start();
@@ -564,9 +545,8 @@ static void a_redriven_event_comes_back_to_this_sink(void **state)
     assert_int_equal(sink.sent[0].attempt, 1);
 }
 
-static void a_stop_finishes_what_is_in_flight_and_sends_no_more(void **state)
+TEST(a_stop_finishes_what_is_in_flight_and_sends_no_more)
 {
-    (void)state;
     config.window = 1;
     sink.verdict = silent;
     flow_event(&flow, "in", "a", NULL);
@@ -587,9 +567,8 @@ static void a_stop_finishes_what_is_in_flight_and_sends_no_more(void **state)
 }
 
 /* A stop whose deadline passed: the broker still knows of a dead letter when the sink is closed. */
-static void the_broker_may_report_after_the_sink_is_closed(void **state)
+TEST(the_broker_may_report_after_the_sink_is_closed)
 {
-    (void)state;
     retry_list(0, NULL);
     sink.verdict = always_503;
     flow_event(&flow, "in", "a", "k");
@@ -606,9 +585,8 @@ static void the_broker_may_report_after_the_sink_is_closed(void **state)
     assert_int_equal(count("released"), 1);
 }
 
-static void a_broadcast_sink_gets_what_comes_from_now_on(void **state)
+TEST(a_broadcast_sink_gets_what_comes_from_now_on)
 {
-    (void)state;
     flow_event(&flow, "in", "before", NULL);
     sink.base.ops = &script_broadcast_ops;
     start();

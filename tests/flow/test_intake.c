@@ -99,9 +99,8 @@ static void reconciles(void)
                                             + refused("unrouted") + refused("dropped") + pending);
 }
 
-static void an_event_reaches_every_topic_that_takes_it(void **state)
+TEST(an_event_reaches_every_topic_that_takes_it)
 {
-    (void)state;
     start(&script_source_unordered);
     script_emit(&source, "a", "t.one", 7);
     turn(2);
@@ -122,9 +121,8 @@ static void an_event_reaches_every_topic_that_takes_it(void **state)
     reconciles();
 }
 
-static void nothing_is_settled_before_the_broker_says_so(void **state)
+TEST(nothing_is_settled_before_the_broker_says_so)
 {
-    (void)state;
     start(&script_source_unordered);
     flow.weather = HOLD;
     script_emit(&source, "a", "t.one", 1);
@@ -137,9 +135,8 @@ static void nothing_is_settled_before_the_broker_says_so(void **state)
     reconciles();
 }
 
-static void a_refusal_reaches_an_unordered_source(void **state)
+TEST(a_refusal_reaches_an_unordered_source)
 {
-    (void)state;
     start(&script_source_unordered);
     flow.weather = REFUSE;
     script_emit(&source, "a", "t.one", 1);
@@ -156,9 +153,8 @@ static void a_refusal_reaches_an_unordered_source(void **state)
     reconciles();
 }
 
-static void no_route_is_invalid_or_dropped_as_configured(void **state)
+TEST(no_route_is_invalid_or_dropped_as_configured)
 {
-    (void)state;
     start(&script_source_unordered);
     script_emit(&source, "a", "other", 1);
     turn(1);
@@ -176,9 +172,8 @@ static void no_route_is_invalid_or_dropped_as_configured(void **state)
     reconciles();
 }
 
-static void an_ordered_event_without_a_route_becomes_a_dead_letter(void **state)
+TEST(an_ordered_event_without_a_route_becomes_a_dead_letter)
 {
-    (void)state;
     start(&script_source_ordered);
     script_emit(&source, "a", "other", 1);
     script_emit(&source, "b", "t.one", 2);
@@ -194,9 +189,8 @@ static void an_ordered_event_without_a_route_becomes_a_dead_letter(void **state)
     reconciles();
 }
 
-static void an_ordered_batch_is_published_until_it_is_stored(void **state)
+TEST(an_ordered_batch_is_published_until_it_is_stored)
 {
-    (void)state;
     const struct change change = { .key = STR("cursor"), .value = STR("5") };
     start(&script_source_ordered);
     flow.weather = REFUSE;
@@ -230,9 +224,8 @@ static void an_ordered_batch_is_published_until_it_is_stored(void **state)
     assert_string_equal(source.state[0].value, "5");
 }
 
-static void an_event_that_is_too_large_stops_nobody(void **state)
+TEST(an_event_that_is_too_large_stops_nobody)
 {
-    (void)state;
     static const char big[] =
         "an-id-that-is-so-long-that-its-record-is-larger-than-the-limit-................................................................................";
     flow.largest = 190;
@@ -284,9 +277,8 @@ static void an_event_that_is_too_large_stops_nobody(void **state)
     assert_string_equal(source.state[0].value, "9");
 }
 
-static void an_ordered_source_has_one_batch_on_its_way(void **state)
+TEST(an_ordered_source_has_one_batch_on_its_way)
 {
-    (void)state;
     start(&script_source_ordered);
     flow.weather = HOLD;
     script_emit(&source, "a", "t.one", 1);
@@ -303,9 +295,8 @@ static void an_ordered_source_has_one_batch_on_its_way(void **state)
     assert_int_equal(source.settled[1].tag, 2);
 }
 
-static void a_repeat_is_settled_and_not_published_twice(void **state)
+TEST(a_repeat_is_settled_and_not_published_twice)
 {
-    (void)state;
     start(&script_source_unordered);
     script_emit(&source, "a", "t.one", 1);
     turn(2);
@@ -326,9 +317,8 @@ static void a_repeat_is_settled_and_not_published_twice(void **state)
     reconciles();
 }
 
-static void a_concurrent_repeat_waits_for_the_first_outcome(void **state)
+TEST(a_concurrent_repeat_waits_for_the_first_outcome)
 {
-    (void)state;
     start(&script_source_unordered);
     flow.weather = HOLD;
     script_emit(&source, "a", "t.one", 1);
@@ -346,9 +336,8 @@ static void a_concurrent_repeat_waits_for_the_first_outcome(void **state)
     reconciles();
 }
 
-static void the_memory_forgets_the_oldest(void **state)
+TEST(the_memory_forgets_the_oldest)
 {
-    (void)state;
     start(&script_source_unordered); /* remembers four */
     script_emit(&source, "a", "t.one", 1);
     script_emit(&source, "b", "t.one", 2);
@@ -366,9 +355,8 @@ static void the_memory_forgets_the_oldest(void **state)
         record_free(found[i]);
 }
 
-static void in_flight_is_bounded(void **state)
+TEST(in_flight_is_bounded)
 {
-    (void)state;
     char name[16];
     start(&script_source_unordered); /* eight in flight */
     flow.weather = HOLD;
@@ -385,9 +373,8 @@ static void in_flight_is_bounded(void **state)
     reconciles();
 }
 
-static void a_stop_settles_what_is_on_its_way_and_reads_no_more(void **state)
+TEST(a_stop_settles_what_is_on_its_way_and_reads_no_more)
 {
-    (void)state;
     start(&script_source_unordered);
     flow.weather = HOLD;
     script_emit(&source, "a", "t.one", 1);
@@ -414,9 +401,8 @@ static void *release_later(void *ctx)
 }
 
 /* Whoever looped instead would burn a core for as long as the broker takes. */
-static void a_batch_that_is_published_again_is_waited_for(void **state)
+TEST(a_batch_that_is_published_again_is_waited_for)
 {
-    (void)state;
     atomic_bool released = false;
     pthread_t thread;
     start(&script_source_ordered);
@@ -435,9 +421,8 @@ static void a_batch_that_is_published_again_is_waited_for(void **state)
 }
 
 /* A stop whose deadline passed: the broker still knows of a publication when the source is closed. */
-static void the_broker_may_report_after_the_source_is_closed(void **state)
+TEST(the_broker_may_report_after_the_source_is_closed)
 {
-    (void)state;
     start(&script_source_unordered);
     flow.weather = HOLD;
     script_emit(&source, "a", "t.one", 1);

@@ -2,19 +2,17 @@
 /* What only a real Kafka can show: brokers that stop, stall and come back, members that die, places that are gone,
  * notes that outlive a crash. Run through tests/kafka/rig, whose commands these tests use to maltreat the broker. */
 #include <poll.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <cmocka.h>
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/metrics.h"
+#include "tests/support/test.h"
 
 enum { PATIENCE_MS = 90000, MOST = 20000 };
 
@@ -273,9 +271,8 @@ static void expect_refused(const char *key, const char *value, const char *reaso
     config.properties.count = 0;
 }
 
-static void properties_that_break_the_promise_are_refused(void **state)
+TEST(properties_that_break_the_promise_are_refused)
 {
-    (void)state;
     expect_refused("enable.idempotence", "false", "reorder or repeat");
     expect_refused("acks", "1", "replicas in sync");
     expect_refused("request.required.acks", "0", "replicas in sync");
@@ -289,9 +286,8 @@ static void properties_that_break_the_promise_are_refused(void **state)
     expect_refused("fetch.wait.max.ms", "never", "fetch.wait.max.ms"); /* a consumer's, checked at once too */
 }
 
-static void harmless_properties_are_taken_for_both_kinds(void **state)
+TEST(harmless_properties_are_taken_for_both_kinds)
 {
-    (void)state;
     property("acks", "-1");
     property("linger.ms", "1");
     property("fetch.wait.max.ms", "50");
@@ -305,9 +301,8 @@ static void harmless_properties_are_taken_for_both_kinds(void **state)
     broker_close(b);
 }
 
-static void servers_are_needed(void **state)
+TEST(servers_are_needed)
 {
-    (void)state;
     struct err e = { "" };
     config.servers = "";
     assert_null(broker_open(&config, &e));
@@ -316,9 +311,8 @@ static void servers_are_needed(void **state)
 
 /* ---- topics ---- */
 
-static void a_cluster_that_does_not_answer_is_said_clearly(void **state)
+TEST(a_cluster_that_does_not_answer_is_said_clearly)
 {
-    (void)state;
     struct err e = { "" };
     config.servers = "127.0.0.1:9";
     property("message.timeout.ms", "1000");
@@ -335,9 +329,8 @@ static void a_cluster_that_does_not_answer_is_said_clearly(void **state)
     broker_close(b);
 }
 
-static void topics_are_not_made_when_that_is_off(void **state)
+TEST(topics_are_not_made_when_that_is_off)
 {
-    (void)state;
     struct err e = { "" };
     config.create_topics = false;
     property("message.timeout.ms", "3000");
@@ -379,9 +372,8 @@ static enum outcome publish_bytes(struct broker *b, const char *topic, const cha
     return (enum outcome)atomic_load(&outcomes[0]);
 }
 
-static void a_record_that_is_too_large_is_given_up(void **state)
+TEST(a_record_that_is_too_large_is_given_up)
 {
-    (void)state;
     struct broker *b = open_broker();
     char *big = mem_alloc(2 << 20);
     const char *topic = new_topic(b, 1);
@@ -400,9 +392,8 @@ static void a_record_that_is_too_large_is_given_up(void **state)
 }
 
 /* Bursts at topics that nobody made before: the partitions' leaders may not know yet that they are. */
-static void fresh_topics_lose_nothing(void **state)
+TEST(fresh_topics_lose_nothing)
 {
-    (void)state;
     struct broker *b = open_broker();
     for (int round = 0; round < 12; round++) {
         fresh(0);
@@ -417,9 +408,8 @@ static void fresh_topics_lose_nothing(void **state)
 
 /* ---- a broker that stalls or dies ---- */
 
-static void a_stalled_broker_ends_publications_in_time(void **state)
+TEST(a_stalled_broker_ends_publications_in_time)
 {
-    (void)state;
     property("message.timeout.ms", "1500");
     struct broker *b = open_broker();
     new_topic(b, 2);
@@ -444,9 +434,8 @@ static void a_stalled_broker_ends_publications_in_time(void **state)
     broker_close(b);
 }
 
-static void closing_does_not_hang_on_a_stalled_broker(void **state)
+TEST(closing_does_not_hang_on_a_stalled_broker)
 {
-    (void)state;
     struct broker *b = open_broker();
     struct member *m = join(b, fresh(1), new_topic(b, 2), true);
     forget_outcomes();
@@ -463,9 +452,8 @@ static void closing_does_not_hang_on_a_stalled_broker(void **state)
     assert_says(last_why, names[0]);
 }
 
-static void a_killed_broker_loses_nothing_acknowledged(void **state)
+TEST(a_killed_broker_loses_nothing_acknowledged)
 {
-    (void)state;
     enum { COUNT = 6000, AHEAD = 64 };
     struct broker *b = open_broker();
     struct member *m = join(b, fresh(1), new_topic(b, 3), true);
@@ -489,9 +477,8 @@ static void a_killed_broker_loses_nothing_acknowledged(void **state)
     broker_close(b);
 }
 
-static void a_fatal_error_gets_a_new_producer(void **state)
+TEST(a_fatal_error_gets_a_new_producer)
 {
-    (void)state;
     enum { COUNT = 2000 };
     struct broker *b = open_broker();
     int64_t before = metric_of("aqueduct_kafka_producer_restarts_total");
@@ -522,9 +509,8 @@ static void a_fatal_error_gets_a_new_producer(void **state)
 
 /* ---- groups ---- */
 
-static void a_rebalance_drains_and_commits_first(void **state)
+TEST(a_rebalance_drains_and_commits_first)
 {
-    (void)state;
     enum { COUNT = 3000 };
     struct broker *b = open_broker();
     const char *topic = new_topic(b, 6), *group = fresh(1);
@@ -587,9 +573,8 @@ static int run_member(char **argv)
         turn(m, 100);
 }
 
-static void a_killed_member_is_replaced(void **state)
+TEST(a_killed_member_is_replaced)
 {
-    (void)state;
     struct broker *b = open_broker();
     const char *topic = new_topic(b, 4), *group = fresh(1);
     forget_outcomes();
@@ -616,9 +601,8 @@ static void a_killed_member_is_replaced(void **state)
     broker_close(b);
 }
 
-static void a_static_member_takes_up_where_it_stood(void **state)
+TEST(a_static_member_takes_up_where_it_stood)
 {
-    (void)state;
     config.instance = "node-1";
     config.session_timeout.ms = 60000;
     struct broker *b = open_broker();
@@ -669,9 +653,8 @@ static void put_in_order(struct broker *b, const char *topic, int from, int to)
     }
 }
 
-static void a_place_that_is_gone_is_counted_and_passed(void **state)
+TEST(a_place_that_is_gone_is_counted_and_passed)
 {
-    (void)state;
     struct broker *b = open_broker();
     const char *topic = new_topic(b, 1), *group = fresh(1);
     forget_outcomes();
@@ -694,9 +677,8 @@ static void a_place_that_is_gone_is_counted_and_passed(void **state)
     broker_close(b);
 }
 
-static void a_position_beyond_the_end_begins_again(void **state)
+TEST(a_position_beyond_the_end_begins_again)
 {
-    (void)state;
     struct broker *b = open_broker();
     const char *topic = new_topic(b, 1), *group = fresh(1);
     forget_outcomes();
@@ -713,9 +695,8 @@ static void a_position_beyond_the_end_begins_again(void **state)
 }
 
 /* From the end, across a time without the consumer: nothing published after the first opening is missed. */
-static void a_group_from_the_end_misses_nothing_after_its_start(void **state)
+TEST(a_group_from_the_end_misses_nothing_after_its_start)
 {
-    (void)state;
     struct err e = { "" };
     struct broker *b = open_broker();
     const char *topic = new_topic(b, 2), *group = fresh(1);
@@ -785,9 +766,8 @@ static int run_crash(char **argv)
     return 1;
 }
 
-static void notes_outlive_a_crash(void **state)
+TEST(notes_outlive_a_crash)
 {
-    (void)state;
     struct broker *b = open_broker();
     const char *topic = new_topic(b, 1), *source = fresh(1);
     char longer[128];
@@ -813,9 +793,8 @@ static void notes_outlive_a_crash(void **state)
     broker_close(b);
 }
 
-static void much_state_keeps_the_last_values(void **state)
+TEST(much_state_keeps_the_last_values)
 {
-    (void)state;
     enum { KEYS = 300, ROUNDS = 10 };
     struct broker *b = open_broker();
     const char *source = fresh(1);

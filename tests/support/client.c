@@ -2,14 +2,12 @@
 /* The tests' raw client. */
 #include "tests/support/client.h"
 #include <errno.h>
-#include <stdarg.h>
-#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include <cmocka.h>
+#include "tests/support/test.h"
 
 static char folder[64], path[80];
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/event/event.h"
+#include "tests/support/test.h"
 
 #define assert_str(s, text) assert_true(str_eq(s, str_of(text)) && (s).at)
 

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* What flow tests stand on: the in-memory broker behind a switchable wrapper, a scripted source, a scripted sink. */
 #pragma once
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include "bridge/broker/broker.h"
 #include "bridge/config/config.h"
+#include "tests/support/test.h"
 
 /* ---- broker: `:memory:`, and what a test may do to it ---- */
 

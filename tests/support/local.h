@@ -2,11 +2,6 @@
 /* Small hands for tests of the embedded broker: a folder, a broker, publish and wait, read. In a header, so that
  * only its users link the broker. */
 #pragma once
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -17,6 +12,7 @@
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
+#include "tests/support/test.h"
 
 #define FOREVER                                                                                                        \
     (struct duration)                                                                                                  \

@@ -2,8 +2,8 @@
 /* Fills a connector's options from YAML, as the configuration does. */
 #pragma once
 #include <stdlib.h>
-#include <cmocka.h>
 #include "bridge/config/config.h"
+#include "tests/support/test.h"
 
 /* What is wrong with the options, free() it; NULL: nothing. */
 static inline char *options_problem(const struct option *rows, void *obj, const char *yaml)

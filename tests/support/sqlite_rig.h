@@ -2,11 +2,6 @@
 /* What the tests of the SQLite source share: an application's database, the source driven by read() and settle()
  * without a core, a store of its state as a broker would keep it, and the events seen. */
 #pragma once
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -14,6 +9,7 @@
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 #include "connectors/sqlite/sqlite.h"
+#include "tests/support/test.h"
 
 extern const struct source_ops sqlite_source;
 

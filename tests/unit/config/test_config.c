@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The configuration: what is wrong is said exactly, what is right arrives in the structs. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include <cmocka.h>
 #include "bridge/config/config.h"
 #include "bridge/lib/buf.h"
 #include "bridge/lib/mem.h"
+#include "tests/support/test.h"
 
 /* ---- a source and two sinks with an option of every type ---- */
 
@@ -398,9 +395,8 @@ static bool as_expected(const char *yaml, const char *want)
     return ok;
 }
 
-static void test_problems(void **state)
+TEST(test_problems)
 {
-    (void)state;
     size_t wrong = 0;
     setenv("SECRET", "hunter2", 1);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
@@ -408,9 +404,8 @@ static void test_problems(void **state)
     assert_int_equal(wrong, 0);
 }
 
-static void test_all_problems_at_once_in_order(void **state)
+TEST(test_all_problems_at_once_in_order)
 {
-    (void)state;
     expect_text("unrouted: dorp\nlog: {level: loud}\n" SRC "    threads: 0\n    token: ${UNSET}\n    fast: yes\n" END,
                 "a.yaml:1:11: unrouted: \"dorp\" is not one of error, drop (did you mean drop?)\n"
                 "a.yaml:2:14: log.level: \"loud\" is not one of debug, info, warn, error\n"
@@ -419,9 +414,8 @@ static void test_all_problems_at_once_in_order(void **state)
                 "a.yaml:8:11: sources.s.fast: \"yes\" is not a boolean: write true\n");
 }
 
-static void test_problems_are_bounded(void **state)
+TEST(test_problems_are_bounded)
 {
-    (void)state;
     struct buf b = buf_new(1 << 20);
     for (int i = 0; i < 300; i++)
         buf_printf(&b, "wrong%d: 1\n", i);
@@ -435,9 +429,8 @@ static void test_problems_are_bounded(void **state)
     problems_free(&problems);
 }
 
-static void test_alias_bomb(void **state)
+TEST(test_alias_bomb)
 {
-    (void)state;
     struct buf b = buf_new(1 << 20);
     buf_add_c(&b, "x0: &a0 [0]\n");
     for (int i = 1; i < 20; i++)
@@ -448,9 +441,8 @@ static void test_alias_bomb(void **state)
     expect_text("a: &a [*a]\n", "a.yaml:1:4: nests deeper than 64 levels\n");
 }
 
-static void test_deep_and_long(void **state)
+TEST(test_deep_and_long)
 {
-    (void)state;
     struct buf b = buf_new(4 << 20);
     for (int i = 0; i < 900; i++)
         buf_add_c(&b, "[");
@@ -471,25 +463,22 @@ static void test_deep_and_long(void **state)
     buf_free(&b);
 }
 
-static void test_not_utf8(void **state)
+TEST(test_not_utf8)
 {
-    (void)state;
     write_file("a.yaml", STR("log: {}\nunrouted: \xff\xfe\n"));
     expect(one, 1, "a.yaml:2:11: not valid YAML: invalid leading UTF-8 octet\n");
 }
 
-static void test_files_missing(void **state)
+TEST(test_files_missing)
 {
-    (void)state;
     static const char *const none[] = { "nothing.yaml" }, *const dir[] = { "/" };
     expect(none, 1, "nothing.yaml: cannot be read: No such file or directory\n");
     expect(dir, 1, "/: cannot be read: Is a directory\n");
     expect(NULL, 0, "no configuration file: name one with -c FILE or AQUEDUCT_CONFIG, or write ./bridge.yaml\n");
 }
 
-static void test_files_clash(void **state)
+TEST(test_files_clash)
 {
-    (void)state;
     write_file("a.yaml", STR("unrouted: drop\nsinks: {w: {type: web}}\nlog: {level: info}\n"));
     write_file("b.yaml", STR("log: {level: info}\nsinks: [a]\nunrouted: drop\n"));
     expect(two, 2,
@@ -506,9 +495,8 @@ static void test_files_clash(void **state)
 
 /* ---- what is right ---- */
 
-static void test_every_type(void **state)
+TEST(test_every_type)
 {
-    (void)state;
     setenv("NAME", "world", 1);
     setenv("EMPTY", "", 1);
     write_file("secret", STR("s3cret\n"));
@@ -552,9 +540,8 @@ static void test_every_type(void **state)
     config_free(c);
 }
 
-static void test_defaults(void **state)
+TEST(test_defaults)
 {
-    (void)state;
     struct config *c = load_text(SRC "log:\ntopics: {u: }\n" END);
     const struct all_source *s = (const struct all_source *)c->sources[0].source;
     assert_null(s->listen);
@@ -591,9 +578,8 @@ static void test_defaults(void **state)
     config_free(c);
 }
 
-static void test_anchors_and_merge_keys(void **state)
+TEST(test_anchors_and_merge_keys)
 {
-    (void)state;
     struct config *c = load_text(
         "x-all: &all {window: 9, url: u}\nx-more: &more {window: 1, order: key}\n"
         "routes: [{topic: &t ai.chats}]\n"
@@ -606,9 +592,8 @@ static void test_anchors_and_merge_keys(void **state)
     config_free(c);
 }
 
-static void test_files_merge(void **state)
+TEST(test_files_merge)
 {
-    (void)state;
     write_file("a.yaml",
                STR("routes: [{topic: t, key: subject, also: true}]\nsinks: {w: {type: web, url: u, topics: [t]}}\n"));
     write_file("b.yaml",
@@ -628,9 +613,8 @@ static void test_files_merge(void **state)
     config_free(c);
 }
 
-static void test_kafka_topics_may_be_foreign(void **state)
+TEST(test_kafka_topics_may_be_foreign)
 {
-    (void)state;
     struct config *c = load_text(
         "broker: {type: kafka, servers: \"k:9092\", properties: {linger.ms: 5}}\nsinks: {w: {type: web, url: u, topics: [foreign]}}\n");
     assert_string_equal(c->broker.properties.at[0].key, "linger.ms");
@@ -643,18 +627,16 @@ static void test_kafka_topics_may_be_foreign(void **state)
     config_free(c);
 }
 
-static void test_listeners_on_any_port(void **state)
+TEST(test_listeners_on_any_port)
 {
-    (void)state;
     struct config *c = load_text(
         "sources: {a: {type: all, listen: \"127.0.0.1:0\"}, b: {type: all, listen: \"127.0.0.1:0\"}}\nadmin: {listen: \"\"}\n" END);
     assert_string_equal(c->admin.listen, "");
     config_free(c);
 }
 
-static void test_also_chain(void **state)
+TEST(test_also_chain)
 {
-    (void)state;
     struct buf b = buf_new(1 << 16);
     buf_add_c(&b, "sources: {s: {type: all}}\nroutes:\n");
     for (int i = 0; i < 15; i++)
@@ -671,9 +653,8 @@ static void test_also_chain(void **state)
 
 /* ---- a part by itself ---- */
 
-static void test_fill(void **state)
+TEST(test_fill)
 {
-    (void)state;
     struct path p = { 0 };
     struct problems problems = { 0 };
     assert_true(config_fill("p.yaml", STR("path: /x\nverify: {scheme: bearer, secrets: [a]}\n"), path_rows, &p, NULL,
@@ -690,9 +671,8 @@ static void test_fill(void **state)
     problems_free(&problems);
 }
 
-static void test_print_json(void **state)
+TEST(test_print_json)
 {
-    (void)state;
     char file[] = "a \"b\".yaml", what[] = "x: \"y\" is\\ wrong";
     struct problem list[] = { { file, 1, 2, what }, { NULL, 0, 0, what } };
     char *text = NULL;

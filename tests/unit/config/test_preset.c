@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Where presets are found, and what is said when they are not. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "bridge/lib/option.h"
 #include "bridge/config/preset.h"
+#include "tests/support/test.h"
 
 struct thing {
     char *about;
@@ -53,9 +49,8 @@ static int clean_up(void **state)
     return system(command);
 }
 
-static void by_path_and_folder(void **state)
+TEST(by_path_and_folder)
 {
-    (void)state;
     struct err e = { 0 };
     struct thing thing = { 0 };
     char path[128];
@@ -73,9 +68,8 @@ static void by_path_and_folder(void **state)
 }
 
 /* Every file of schemas/presets is compiled in, byte for byte; a file in AQUEDUCT_PRESETS goes before. */
-static void compiled_in(void **state)
+TEST(compiled_in)
 {
-    (void)state;
     static char text[1 << 20];
     size_t count = 0;
     for (const struct preset *p = presets; p->name; p++, count++) {
@@ -97,9 +91,8 @@ static void compiled_in(void **state)
     assert_string_equal(thing.about, "other");
 }
 
-static void failures(void **state)
+TEST(failures)
 {
-    (void)state;
     struct err e = { 0 };
     struct thing thing = { 0 };
     assert_false(preset_load("anythinglm", rows, &thing, &e));

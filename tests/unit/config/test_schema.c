@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The option tables of the whole program: complete, without clashes, and the schema made from them is the one that
  * is kept. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <cmocka.h>
 #include "bridge/config/private.h"
 #include "bridge/lib/mem.h"
+#include "tests/support/test.h"
 
 static void check_rows(const char *what, const struct option *rows)
 {
@@ -30,9 +27,8 @@ static void no_clash(const char *what, const struct option *own, const struct op
                 fail_msg("%s.%s is a key of the core", what, row->key);
 }
 
-static void test_tables(void **state)
+TEST(test_tables)
 {
-    (void)state;
     check_rows("config", config_options);
     check_rows("topics", topic_options);
     check_rows("source", source_options);
@@ -48,9 +44,8 @@ static void test_tables(void **state)
 }
 
 /* Every default must pass its own row; fill_mapping aborts otherwise. */
-static void test_defaults_fit(void **state)
+TEST(test_defaults_fit)
 {
-    (void)state;
     struct arena a = { 0 };
     struct problems none = { 0 };
     struct fill f = { &a, &none };
@@ -64,9 +59,8 @@ static void test_defaults_fit(void **state)
     arena_free(&a);
 }
 
-static void test_schema_is_fresh(void **state)
+TEST(test_schema_is_fresh)
 {
-    (void)state;
     char *made = NULL, *kept = NULL;
     size_t n = 0, room = 0;
     FILE *out = open_memstream(&made, &n);
@@ -83,9 +77,8 @@ static void test_schema_is_fresh(void **state)
         fail_msg("schemas/config.schema.json is stale; renew it: aqueduct schema > schemas/config.schema.json");
 }
 
-static void test_help_about_everything(void **state)
+TEST(test_help_about_everything)
 {
-    (void)state;
     for (const char *const *name = config_help_names(); *name; name++) {
         char *text = NULL;
         size_t n = 0;

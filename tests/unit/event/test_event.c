@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Birth and death of an event, and its two forms as a record. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include "bridge/event/event.h"
 #include "bridge/lib/mem.h"
 #include "tests/support/event.h"
+#include "tests/support/test.h"
 
-static void born_and_gone(void **state)
+TEST(born_and_gone)
 {
-    (void)state;
     char id[] = "1", data[] = "{}";
     const struct header extensions[] = { { STR("traceparent"),
                                            STR("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01") },
@@ -42,9 +38,8 @@ static void born_and_gone(void **state)
     event_unref(NULL);
 }
 
-static void absent_and_empty_data(void **state)
+TEST(absent_and_empty_data)
 {
-    (void)state;
     struct event f = { .id = STR("1"), .source = STR("/s"), .type = STR("t") };
     const struct event *ev = must_be_born(&f);
     assert_null(ev->data.at);
@@ -63,11 +58,10 @@ static void refused(struct event f, const char *why)
     assert_string_equal(e.text, why);
 }
 
-static void attributes_that_are_refused(void **state)
+TEST(attributes_that_are_refused)
 {
     const struct event good = { .id = STR("1"), .source = STR("/s"), .type = STR("t") };
     const char *const text = "a control character, a noncharacter or bytes that are not UTF-8";
-    (void)state;
     struct event f = good;
     f.id = STR_ABSENT;
     refused(f, "event attribute id is missing");
@@ -121,7 +115,7 @@ static void attributes_that_are_refused(void **state)
     }
 }
 
-static void extensions_that_are_refused(void **state)
+TEST(extensions_that_are_refused)
 {
     struct header x[EVENT_ATTRIBUTES + 1];
     char names[EVENT_ATTRIBUTES + 1][8];
@@ -131,7 +125,6 @@ static void extensions_that_are_refused(void **state)
                                STR("\xc3\xa9"), STR("abcdefghijklmnopqrstu"),
                                STR("data"),     STR("specversion"),
                                STR("id"),       STR("datacontenttype") };
-    (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         x[0] = (struct header){ bad[i], STR("v") };
         assert_null(event_new(&f, NULL));
@@ -151,9 +144,8 @@ static void extensions_that_are_refused(void **state)
     refused(f, "event: 65 extension attributes, the most is 64");
 }
 
-static void sizes(void **state)
+TEST(sizes)
 {
-    (void)state;
     char *big = mem_alloc(EVENT_DATA_BYTES + 1);
     memset(big, 'x', EVENT_DATA_BYTES + 1);
     struct event f = {
@@ -168,9 +160,8 @@ static void sizes(void **state)
     free(big);
 }
 
-static void time_in_milliseconds(void **state)
+TEST(time_in_milliseconds)
 {
-    (void)state;
     struct event f = { .id = STR("1"), .source = STR("/s"), .type = STR("t") };
     const struct event *ev = must_be_born(&f);
     assert_true(event_time_ms(ev, 77) == 77);
@@ -181,13 +172,12 @@ static void time_in_milliseconds(void **state)
     event_unref(ev);
 }
 
-static void which_types_are_json(void **state)
+TEST(which_types_are_json)
 {
     static const char *const yes[] = { "application/json",       "text/json",   "APPLICATION/JSON; charset=utf-8",
                                        "application/vnd.x+json", "a/b+JSON ;x", "image/json" };
     static const char *const no[] = { "",     "text/plain",      "application/jsonl",
                                       "json", "application/xml", "text/plain; a=application/json" };
-    (void)state;
     assert_true(event_type_is_json(STR_ABSENT));
     for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
         assert_true(event_type_is_json(str_of(yes[i])));
@@ -200,10 +190,9 @@ static struct record record_of(const struct header *headers, size_t count, struc
     return (struct record){ .value = value, .headers = headers, .header_count = count };
 }
 
-static void to_a_record_and_back(void **state)
+TEST(to_a_record_and_back)
 {
     struct header headers[EVENT_HEADERS];
-    (void)state;
     const struct event *ev = must_be_born(&full_event);
     size_t n = event_to_headers(ev, headers);
     assert_int_equal(n, 10);
@@ -224,11 +213,10 @@ static void to_a_record_and_back(void **state)
     event_unref(ev);
 }
 
-static void most_headers(void **state)
+TEST(most_headers)
 {
     struct header x[EVENT_ATTRIBUTES], headers[EVENT_HEADERS];
     char names[EVENT_ATTRIBUTES][8];
-    (void)state;
     struct event f = full_event;
     f.dataschema = STR("https://example.com/schema");
     for (size_t i = 0; i < EVENT_ATTRIBUTES; i++) {
@@ -248,7 +236,7 @@ static void most_headers(void **state)
 }
 
 /* After the conformance suite's kafka-protocol-binding.feature. */
-static void kafka_binary(void **state)
+TEST(kafka_binary)
 {
     const struct header headers[] = { { STR("ce_specversion"), STR("1.0") },
                                       { STR("ce_type"), STR("com.example.someevent") },
@@ -260,7 +248,6 @@ static void kafka_binary(void **state)
                                       { STR("other"), STR("\xff") },
                                       { STR("content-type"), STR("application/avro") },
                                       { STR("content-type"), STR("application/json; charset=utf-8") } };
-    (void)state;
     struct record r = record_of(headers, sizeof headers / sizeof *headers, STR("{\"message\": \"Hello World!\"}"));
     const struct event *ev = event_from_record(&r, NULL);
     assert_non_null(ev);
@@ -278,12 +265,11 @@ static void kafka_binary(void **state)
     event_unref(ev);
 }
 
-static void kafka_structured(void **state)
+TEST(kafka_structured)
 {
     const struct str types[] = { STR("application/cloudevents+json"),
                                  STR("application/cloudevents+json; charset=UTF-8"),
                                  STR("Application/CloudEvents+JSON"), STR("application/cloudevents") };
-    (void)state;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         const struct header headers[] = { { STR("content-type"), types[i] } };
         struct record r = record_of(
@@ -296,7 +282,7 @@ static void kafka_structured(void **state)
     }
 }
 
-static void records_refused(void **state)
+TEST(records_refused)
 {
     const struct header ok[] = { { STR("ce_specversion"), STR("1.0") },
                                  { STR("ce_id"), STR("1") },
@@ -314,7 +300,6 @@ static void records_refused(void **state)
         { { STR("ce_time"), STR("x") }, "event attribute time: \"x\" is not an RFC 3339 date and time" },
     };
     struct header headers[5];
-    (void)state;
     memcpy(headers, ok, sizeof ok);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = { "" };
@@ -325,7 +310,7 @@ static void records_refused(void **state)
     }
 }
 
-static void foreign_records(void **state)
+TEST(foreign_records)
 {
     const struct {
         struct header header;
@@ -338,7 +323,6 @@ static void foreign_records(void **state)
         { { STR("content-type"), STR("application/cloudevents+avro") }, "is not one event in JSON" },
         { { STR("content-type"), STR("application/cloudevents+json") }, "event: not JSON: byte 0: there is nothing" },
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = { "" };
         struct record r = record_of(&cases[i].header, 1, STR_ABSENT);

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Filters: what they match, what is refused and where, and their canonical text. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include "bridge/event/filter.h"
 #include "tests/support/event.h"
+#include "tests/support/test.h"
 
 static struct filter *compile(const char *text, struct err *e)
 {
@@ -28,7 +25,7 @@ static struct filter *must_compile(const char *text)
 }
 
 /* The full event has type com.example.someevent, source /mycontext/subcontext, partitionkey k1; no expirytime. */
-static void matching(void **state)
+TEST(matching)
 {
     static const struct {
         const char *text;
@@ -65,7 +62,6 @@ static void matching(void **state)
         { "{\"not\":{\"any\":[{\"exact\":{\"id\":\"1\"}},{\"all\":[{\"exact\":{\"id\":\"2\"}},{\"prefix\":{\"type\":\"com.\"}}]}]}}",
           true },
     };
-    (void)state;
     const struct event *ev = must_be_born(&full_event);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct filter *f = must_compile(cases[i].text);
@@ -78,7 +74,7 @@ static void matching(void **state)
     event_unref(ev);
 }
 
-static void refused_where_and_why(void **state)
+TEST(refused_where_and_why)
 {
     static const char *const cases[][2] = {
         { "{}", "not a filter, which is a mapping of at least one dialect" },
@@ -99,7 +95,6 @@ static void refused_where_and_why(void **state)
         { "{\"prefx\":{\"type\":\"x\"}}", "prefx: no such dialect, did you mean prefix?" },
         { "{\"sql\":\"x\"}", "sql: no such dialect (exact, prefix, suffix, all, any, not)" },
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = { "" };
         assert_null(compile(cases[i][0], &e));
@@ -115,11 +110,10 @@ static json_t *nested(int depth)
     return json;
 }
 
-static void limits(void **state)
+TEST(limits)
 {
     struct err e = { "" };
     json_t *json = nested(FILTER_DEPTH);
-    (void)state;
     struct filter *f = filter_new(json, &e);
     assert_non_null(f);
     filter_free(f);
@@ -136,7 +130,7 @@ static void limits(void **state)
     json_decref(json);
 }
 
-static void canonical_text(void **state)
+TEST(canonical_text)
 {
     static const char *const groups[][4] = {
         { "{\"exact\":{\"type\":\"x\"}}", "[{\"exact\":{\"type\":\"x\"}}]",
@@ -157,7 +151,6 @@ static void canonical_text(void **state)
                                          "{\"all\":[{\"exact\":{\"id\":\"1\"}},{\"exact\":{\"type\":\"x\"}}]}",
                                          "{\"any\":[{\"prefix\":{\"id\":\"a\"}},{\"prefix\":{\"id\":\"b\"}}]}",
                                          "{\"not\":{\"suffix\":{\"id\":\"\\\"\"}}}" };
-    (void)state;
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
         for (size_t j = 0; j < 4; j++) {
             struct filter *f = must_compile(groups[i][j]);

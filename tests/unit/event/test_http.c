@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Events in HTTP messages: percent-encoding, binary and structured mode. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include "tests/support/event.h"
+#include "tests/support/test.h"
 
-static void encoding(void **state)
+TEST(encoding)
 {
     static const char *const cases[][2] = { { "Euro \xe2\x82\xac \xf0\x9f\x98\x80", "Euro%20%E2%82%AC%20%F0%9F%98%80" },
                                             { "", "" },
@@ -15,7 +12,6 @@ static void encoding(void **state)
                                             { "!#$&'()*+,-./:;<=>?@[\\]^_`{|}~", "!#$&'()*+,-./:;<=>?@[\\]^_`{|}~" },
                                             { "\x7f", "%7F" },
                                             { "\xc3\xa9", "%C3%A9" } };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct buf out = buf_new(100);
         event_http_encode(&out, str_of(cases[i][0]));
@@ -34,7 +30,7 @@ static const struct event *with_subject(struct str value, struct err *e)
     return event_from_http(headers, 5, STR_ABSENT, e);
 }
 
-static void decoding(void **state)
+TEST(decoding)
 {
     static const char *const cases[][2] = { { "Euro%20%E2%82%AC%20%F0%9F%98%80", "Euro \xe2\x82\xac \xf0\x9f\x98\x80" },
                                             { "%65%78", "ex" },
@@ -55,7 +51,6 @@ static void decoding(void **state)
                                             { "Euro \xe2\x82\xac raw", "Euro \xe2\x82\xac raw" },
                                             { "%22q%22", "\"q\"" },
                                             { "\"a\\\"", "a\\" } };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = { "" };
         const struct event *ev = with_subject(str_of(cases[i][0]), &e);
@@ -69,12 +64,11 @@ static void decoding(void **state)
         assert_null(with_subject(str_of(bad[i]), NULL));
 }
 
-static void there_and_back(void **state)
+TEST(there_and_back)
 {
     struct header kafka[EVENT_HEADERS], http[EVENT_HEADERS];
     char names[EVENT_HEADERS][32];
     struct buf values[EVENT_HEADERS];
-    (void)state;
     const struct event *ev = must_be_born(&full_event);
     size_t n = event_to_headers(ev, kafka);
     for (size_t i = 0; i < n; i++) {
@@ -94,7 +88,7 @@ static void there_and_back(void **state)
 }
 
 /* After the conformance suite's http-protocol-binding.feature. */
-static void binary(void **state)
+TEST(binary)
 {
     const struct header headers[] = { { STR("Host"), STR("localhost") },
                                       { STR("Content-Type"), STR("application/json; charset=utf-8") },
@@ -108,7 +102,6 @@ static void binary(void **state)
                                       { STR("cex"), STR("x") } };
     enum { COUNT = sizeof headers / sizeof *headers };
     struct err e = { "" };
-    (void)state;
     const struct event *ev = event_from_http(headers, COUNT - 3, STR("{\"message\": \"Hello World!\"}"), &e);
     assert_string_equal(e.text, "");
     assert_str(ev->type, "com.example.someevent");
@@ -123,13 +116,12 @@ static void binary(void **state)
                         "event attribute \"comexampleextension10\": a name has 1 to 20 characters a to z and 0 to 9");
 }
 
-static void extensions_and_no_body(void **state)
+TEST(extensions_and_no_body)
 {
     const struct header headers[] = { { STR("ce-specversion"), STR("1.0") }, { STR("ce-id"), STR("1") },
                                       { STR("ce-source"), STR("/s") },       { STR("ce-type"), STR("t") },
                                       { STR("Ce-MyExt"), STR("a%20b") },     { STR("ce-empty"), STR("") },
                                       { STR("traceparent"), STR("hop") },    { STR("ce-traceparent"), STR("start") } };
-    (void)state;
     const struct event *ev = event_from_http(headers, 8, STR(""), NULL);
     assert_non_null(ev);
     assert_null(ev->data.at);
@@ -141,12 +133,11 @@ static void extensions_and_no_body(void **state)
     event_unref(ev);
 }
 
-static void structured(void **state)
+TEST(structured)
 {
     const struct header headers[] = { { STR("CONTENT-TYPE"), STR(" Application/CloudEvents+json; charset=utf-8") },
                                       { STR("ce-id"), STR("ignored") } };
     struct err e = { "" };
-    (void)state;
     const struct event *
         ev = event_from_http(headers, 2,
                              STR("{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"t\",\"data\":[]}"),
@@ -157,7 +148,7 @@ static void structured(void **state)
     event_unref(ev);
 }
 
-static void refused(void **state)
+TEST(refused)
 {
     const struct header good[] = { { STR("ce-specversion"), STR("1.0") },
                                    { STR("ce-id"), STR("1") },
@@ -176,7 +167,6 @@ static void refused(void **state)
         { { STR("ce-a_b"), STR("1") }, "event attribute \"a_b\": a name has 1 to 20 characters a to z and 0 to 9" },
         { { STR("ce-data"), STR("1") }, "event attribute \"data\": a name has 1 to 20 characters a to z and 0 to 9" },
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct header headers[5] = { good[0], good[1], good[2], good[3], cases[i].header };
         struct err e = { "" };

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The JSON event format, one event and batches. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include "bridge/lib/jscan.h"
 #include "tests/support/event.h"
+#include "tests/support/test.h"
 
 #define REQUIRED "\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"t\""
 
@@ -34,9 +31,8 @@ static void writes(struct event f, const char *json)
     buf_free(&out);
 }
 
-static void to_json_and_back(void **state)
+TEST(to_json_and_back)
 {
-    (void)state;
     writes(
         full_event,
         "{\"specversion\":\"1.0\",\"id\":\"A234-1234-1234\",\"source\":\"/mycontext/subcontext\",\"type\":\"com.example.someevent\","
@@ -45,7 +41,7 @@ static void to_json_and_back(void **state)
         "\"traceparent\":\"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\",\"data\":{\"much\": [\"wow\", 1.50]}}");
 }
 
-static void data_by_its_type(void **state)
+TEST(data_by_its_type)
 {
     const struct {
         const char *type;
@@ -70,7 +66,6 @@ static void data_by_its_type(void **state)
         { "application/octet-stream", STR("abc"),
           ",\"datacontenttype\":\"application/octet-stream\",\"data_base64\":\"YWJj\"" },
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char json[300];
         snprintf(json, sizeof json, "{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"t\"%s}",
@@ -84,9 +79,8 @@ static void data_by_its_type(void **state)
     }
 }
 
-static void too_small_a_buffer(void **state)
+TEST(too_small_a_buffer)
 {
-    (void)state;
     const struct event *ev = must_be_born(&full_event);
     struct buf out = buf_new(100);
     event_to_json(ev, &out);
@@ -95,9 +89,8 @@ static void too_small_a_buffer(void **state)
     event_unref(ev);
 }
 
-static void what_may_stand_there(void **state)
+TEST(what_may_stand_there)
 {
-    (void)state;
     const struct event *ev = must_read(
         " {\"data\" : { \"a\" : 1.0 } , \"subject\":null, \"flag\":true,\"off\":false,\"count\":-42,\"zero\":-0,\"max\":2147483647,"
         "\"min\":-2147483648,\"null\":null,\"esc\":\"\\u0041\\\"\\ud83d\\ude00\",\"\\u0069d\":\"a\\/b\", \"time\":\"2020-01-01T00:00:00+01:00\","
@@ -118,7 +111,7 @@ static void what_may_stand_there(void **state)
     event_unref(ev);
 }
 
-static void data_forms(void **state)
+TEST(data_forms)
 {
     static const struct {
         const char *json, *data;
@@ -134,7 +127,6 @@ static void data_forms(void **state)
         { "\"data_base64\":\"\"", "" },
         { "\"datacontenttype\":\"text/plain\",\"data\":\"\"", "" },
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char json[300];
         snprintf(json, sizeof json, "{" REQUIRED ",%s}", cases[i].json);
@@ -147,7 +139,7 @@ static void data_forms(void **state)
     }
 }
 
-static void what_is_refused(void **state)
+TEST(what_is_refused)
 {
     static const char *const cases[][2] = {
         { "", "event: not JSON: byte 0: there is nothing" },
@@ -182,7 +174,6 @@ static void what_is_refused(void **state)
         { "{" REQUIRED ",\"time\":\"2020-01-01\"}",
           "event attribute time: \"2020-01-01\" is not an RFC 3339 date and time" },
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = { "" };
         assert_null(event_from_json(str_of(cases[i][0]), &e));
@@ -190,11 +181,10 @@ static void what_is_refused(void **state)
     }
 }
 
-static void too_many_members(void **state)
+TEST(too_many_members)
 {
     struct buf json = buf_new(10000);
     struct err e;
-    (void)state;
     buf_add_c(&json, "{" REQUIRED);
     for (int i = 0; i < EVENT_ATTRIBUTES; i++)
         buf_printf(&json, ",\"x%d\":\"v\"", i);
@@ -213,11 +203,10 @@ static void too_many_members(void **state)
     buf_free(&json);
 }
 
-static void batches(void **state)
+TEST(batches)
 {
     const struct event *out[3];
     struct err e = { "" };
-    (void)state;
     assert_int_equal(event_from_json_batch(STR("[]"), out, 3, &e), 0);
     assert_int_equal(event_from_json_batch(STR(" [{" REQUIRED "} , {" REQUIRED ",\"x\":\"2\"}]"), out, 2, &e), 2);
     assert_str(event_attribute(out[1], STR("x")), "2");

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Routing: which topics, in which order, with which key. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <cmocka.h>
 #include "bridge/intake/route.h"
+#include "tests/support/test.h"
 
 static struct filter *type_prefix(const char *prefix)
 {
@@ -51,9 +48,8 @@ static const struct event *event_of(const char *type, const char *subject, const
     return ev;
 }
 
-static void test_first_match_wins(void **state)
+TEST(test_first_match_wins)
 {
-    (void)state;
     struct filter *chat = type_prefix("chat.");
     struct route_config routes[] = { ROUTE("chats", BINARY, .filter = chat), ROUTE("rest", BINARY) };
     struct target out[ROUTE_TARGETS];
@@ -68,9 +64,8 @@ static void test_first_match_wins(void **state)
     filter_free(chat);
 }
 
-static void test_also_goes_on(void **state)
+TEST(test_also_goes_on)
 {
-    (void)state;
     struct route_config routes[] = { ROUTE("audit", BINARY, .also = true), ROUTE("audit", BINARY, .also = true),
                                      ROUTE("rest", .encoding = (char[]){ "structured" }), ROUTE("never", BINARY) };
     struct target out[ROUTE_TARGETS];
@@ -83,9 +78,8 @@ static void test_also_goes_on(void **state)
     event_unref(ev);
 }
 
-static void test_key(void **state)
+TEST(test_key)
 {
-    (void)state;
     struct target out[ROUTE_TARGETS];
     struct route_config plain[] = { ROUTE("t", BINARY) }, by_type[] = { ROUTE("t", BINARY, .key = (char[]){ "type" }) },
                         by_none[] = { ROUTE("t", BINARY, .key = (char[]){ "tenant" }) };

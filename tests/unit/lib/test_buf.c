@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The growing buffer, and error texts. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include "bridge/lib/buf.h"
 #include "bridge/lib/err.h"
+#include "tests/support/test.h"
 
-static void growing(void **state)
+TEST(growing)
 {
-    (void)state;
     struct buf b = buf_new(10000);
     for (int i = 0; i < 1000; i++)
         buf_printf(&b, "%03d,", i);
@@ -27,9 +23,8 @@ static void growing(void **state)
     buf_free(&b);
 }
 
-static void the_maximum_is_sticky(void **state)
+TEST(the_maximum_is_sticky)
 {
-    (void)state;
     struct buf b = buf_new(4);
     buf_add_c(&b, "abcd");
     assert_false(b.failed);
@@ -52,9 +47,8 @@ static void the_maximum_is_sticky(void **state)
     buf_free(&b);
 }
 
-static void room_for_the_caller(void **state)
+TEST(room_for_the_caller)
 {
-    (void)state;
     struct buf b = buf_new(8);
     assert_null(buf_room(&b, 9));
     buf_reset(&b);
@@ -67,9 +61,8 @@ static void room_for_the_caller(void **state)
     buf_free(&b);
 }
 
-static void dropping(void **state)
+TEST(dropping)
 {
-    (void)state;
     struct buf b = buf_new(10);
     buf_drop(&b, 0);
     buf_add_c(&b, "abcdef");
@@ -81,9 +74,8 @@ static void dropping(void **state)
     buf_free(&b);
 }
 
-static void a_zeroed_buffer(void **state)
+TEST(a_zeroed_buffer)
 {
-    (void)state;
     struct buf b = { 0 };
     assert_non_null(buf_str(&b).at);
     buf_add_char(&b, 'x');
@@ -91,10 +83,9 @@ static void a_zeroed_buffer(void **state)
     buf_free(&b);
 }
 
-static void error_texts(void **state)
+TEST(error_texts)
 {
     struct err e;
-    (void)state;
     assert_false(err_set(&e, "%s: \"%d parsecs\"", "timeout", 5));
     assert_string_equal(e.text, "timeout: \"5 parsecs\"");
     assert_false(err_prefix(&e, "sinks.%s", "crm"));

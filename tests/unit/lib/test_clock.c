@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The clocks and RFC 3339. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include "bridge/lib/clock.h"
+#include "tests/support/test.h"
 
-static void text_of_a_time(void **state)
+TEST(text_of_a_time)
 {
     static const struct {
         int64_t ms;
@@ -22,7 +19,6 @@ static void text_of_a_time(void **state)
         { INT64_MIN, "0000-01-01T00:00:00.000Z" },
         { 4102444800000, "2100-01-01T00:00:00.000Z" },
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[CLOCK_TEXT];
         clock_text(cases[i].ms, text);
@@ -30,9 +26,8 @@ static void text_of_a_time(void **state)
     }
 }
 
-static void every_day_there_and_back(void **state)
+TEST(every_day_there_and_back)
 {
-    (void)state;
     for (int64_t ms = -62167219200000; ms < 253402300800000; ms += 86400000 * 13 + 12345678) {
         char text[CLOCK_TEXT];
         int64_t back = 0;
@@ -42,7 +37,7 @@ static void every_day_there_and_back(void **state)
     }
 }
 
-static void what_is_a_date_time(void **state)
+TEST(what_is_a_date_time)
 {
     static const struct {
         const char *text;
@@ -62,7 +57,6 @@ static void what_is_a_date_time(void **state)
         { "0000-01-01T00:00:00Z", -62167219200000 },
         { "9999-12-31T23:59:59.999-23:59", 253402300799999 + 23 * 3600000 + 59 * 60000 },
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int64_t ms = -7;
         assert_true(clock_parse(str_of(cases[i].text), &ms));
@@ -70,7 +64,7 @@ static void what_is_a_date_time(void **state)
     }
 }
 
-static void what_is_not(void **state)
+TEST(what_is_not)
 {
     static const char *const cases[] = {
         "",
@@ -104,7 +98,6 @@ static void what_is_not(void **state)
         "2026-11-20T10:00:00ZZ",
         "2026-11-20T-1:00:00Z",
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int64_t ms = -7;
         assert_false(clock_parse(str_of(cases[i]), &ms));
@@ -114,9 +107,8 @@ static void what_is_not(void **state)
     assert_false(clock_parse(STR_ABSENT, &(int64_t){ 0 }));
 }
 
-static void a_fake_clock_stands_still(void **state)
+TEST(a_fake_clock_stands_still)
 {
-    (void)state;
     clock_fake(5000, 1000);
     assert_true(clock_mono_ms() == 5000 && clock_mono_us() == 5000000 && clock_wall_ms() == 1000);
     clock_fake_advance(250);

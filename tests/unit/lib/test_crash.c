@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* What ends the process: named crash points and broken assumptions. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -11,6 +7,7 @@
 #include <unistd.h>
 #include "bridge/lib/crash.h"
 #include "bridge/lib/mem.h"
+#include "tests/support/test.h"
 
 /* Passes the points in a child; returns the signal that ended it, or 0. */
 static int passes(const char *where, const char *const *points)
@@ -27,10 +24,9 @@ static int passes(const char *where, const char *const *points)
     return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 }
 
-static void crash_points(void **state)
+TEST(crash_points)
 {
     static const char *const points[] = { "stored", "settled", "stored", NULL };
-    (void)state;
     assert_int_equal(passes("stored", points), SIGKILL);
     assert_int_equal(passes("stored:2", points), SIGKILL);
     assert_int_equal(passes("settled:1", points), SIGKILL);
@@ -40,9 +36,8 @@ static void crash_points(void **state)
     assert_int_equal(passes("", points), 0);
 }
 
-static void checks(void **state)
+TEST(checks)
 {
-    (void)state;
     CHECK(1 + 1 == 2);
     pid_t child = fork();
     if (child == 0) {
@@ -56,9 +51,8 @@ static void checks(void **state)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
-static void memory(void **state)
+TEST(memory)
 {
-    (void)state;
     char *p = mem_alloc(100);
     for (size_t i = 0; i < 100; i++)
         assert_int_equal(p[i], 0);

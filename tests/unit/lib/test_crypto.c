@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* MACs, encodings and UUIDs against published vectors. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include "bridge/lib/crypto.h"
+#include "tests/support/test.h"
 
 static void check_mac(struct hmac *h, struct str text, const char *hex)
 {
@@ -16,9 +13,8 @@ static void check_mac(struct hmac *h, struct str text, const char *hex)
     buf_free(&out);
 }
 
-static void github_vectors(void **state)
+TEST(github_vectors)
 {
-    (void)state;
     struct hmac *h = hmac_new(STR("It's a Secret to Everybody"));
     for (int i = 0; i < 3; i++) /* the key serves again and again */
         check_mac(h, STR("Hello, World!"), "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17");
@@ -32,10 +28,9 @@ static void github_vectors(void **state)
     hmac_free(NULL);
 }
 
-static void long_key_rfc_4231_case_6(void **state)
+TEST(long_key_rfc_4231_case_6)
 {
     char key[131];
-    (void)state;
     memset(key, 0xaa, sizeof key);
     struct hmac *h = hmac_new((struct str){ key, sizeof key });
     check_mac(h, STR("Test Using Larger Than Block-Size Key - Hash Key First"),
@@ -43,9 +38,8 @@ static void long_key_rfc_4231_case_6(void **state)
     hmac_free(h);
 }
 
-static void standard_webhooks_vector(void **state)
+TEST(standard_webhooks_vector)
 {
-    (void)state;
     struct buf key = buf_new(100), out = buf_new(100);
     assert_true(base64_decode(&key, STR("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")));
     struct hmac *h = hmac_new(buf_str(&key));
@@ -60,16 +54,15 @@ static void standard_webhooks_vector(void **state)
     buf_free(&out);
 }
 
-static void equal_in_constant_time(void **state)
+TEST(equal_in_constant_time)
 {
-    (void)state;
     assert_true(crypto_equal(STR("abc"), STR("abc")));
     assert_true(crypto_equal(STR(""), STR_ABSENT));
     assert_false(crypto_equal(STR("abc"), STR("abd")));
     assert_false(crypto_equal(STR("abc"), STR("ab")));
 }
 
-static void base64_there(void **state)
+TEST(base64_there)
 {
     static const char *const cases[][2] = { { "", "" },
                                             { "f", "Zg==" },
@@ -79,7 +72,6 @@ static void base64_there(void **state)
                                             { "fooba", "Zm9vYmE=" },
                                             { "foobar", "Zm9vYmFy" },
                                             { "\xfb\xff\xfe", "+//+" } };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct buf out = buf_new(20), back = buf_new(20);
         base64_add(&out, str_of(cases[i][0]));
@@ -96,12 +88,11 @@ static void base64_there(void **state)
     }
 }
 
-static void base64_refused(void **state)
+TEST(base64_refused)
 {
     static const char *const cases[] = { "Z",     "Zg=",      "Zg===",    "=",     "==",
                                          "Zm9v=", "Zm9v====", "Zg==Zg==", "Zm 9v", "Zm9v\n",
                                          "Zm9-",  "Zm9_",     "Z===",     "Zm9vY", "\xff\xff\xff\xff" };
-    (void)state;
     struct buf out = buf_new(20);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_false(base64_decode(&out, str_of(cases[i])));
@@ -112,9 +103,8 @@ static void base64_refused(void **state)
     buf_free(&small);
 }
 
-static void hex_both_ways(void **state)
+TEST(hex_both_ways)
 {
-    (void)state;
     struct buf out = buf_new(20);
     assert_true(hex_decode(&out, STR("00fFA5")));
     assert_int_equal(out.n, 3);
@@ -129,20 +119,18 @@ static void hex_both_ways(void **state)
     buf_free(&out);
 }
 
-static void uuid_vector_of_rfc_9562(void **state)
+TEST(uuid_vector_of_rfc_9562)
 {
     static const unsigned char dns[16] = { 0x6b, 0xa7, 0xb8, 0x10, 0x9d, 0xad, 0x11, 0xd1,
                                            0x80, 0xb4, 0x00, 0xc0, 0x4f, 0xd4, 0x30, 0xc8 };
     char text[UUID_TEXT];
-    (void)state;
     uuid_v5(dns, STR("www.example.com"), text);
     assert_string_equal(text, "2ed6657d-e927-568b-95e1-2665a8aea6a2");
 }
 
-static void uuids_of_fields(void **state)
+TEST(uuids_of_fields)
 {
     char a[UUID_TEXT], b[UUID_TEXT], c[UUID_TEXT];
-    (void)state;
     uuid_of((const struct str[]){ STR("a"), STR("bc") }, 2, a);
     uuid_of((const struct str[]){ STR("ab"), STR("c") }, 2, b);
     uuid_of((const struct str[]){ STR("a"), STR("bc") }, 2, c);
@@ -151,10 +139,9 @@ static void uuids_of_fields(void **state)
     assert_string_not_equal(a, b);
 }
 
-static void random_uuids(void **state)
+TEST(random_uuids)
 {
     char a[UUID_TEXT], b[UUID_TEXT];
-    (void)state;
     uuid_random(a);
     uuid_random(b);
     assert_string_not_equal(a, b);
@@ -163,10 +150,9 @@ static void random_uuids(void **state)
     assert_non_null(strchr("89ab", a[19]));
 }
 
-static void wiping(void **state)
+TEST(wiping)
 {
     char secret[] = "secret";
-    (void)state;
     crypto_wipe(secret, sizeof secret);
     assert_memory_equal(secret, "\0\0\0\0\0\0", sizeof secret);
 }

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* What is JSON and what is not, and the ways into it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
-#include <cmocka.h>
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"
+#include "tests/support/test.h"
 
 /* In a block of exactly its size, so that a sanitizer sees a read past the end. */
 static bool check(struct str text, struct err *e)
@@ -20,7 +17,7 @@ static bool check(struct str text, struct err *e)
     return ok;
 }
 
-static void json(void **state)
+TEST(json)
 {
     const struct str cases[] = {
         STR("null"),
@@ -58,7 +55,6 @@ static void json(void **state)
         STR("{\"\":0}"),
         STR("[\"\xef\xbb\xbf\"]"),
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = { "" };
         if (!check(cases[i], &e))
@@ -66,7 +62,7 @@ static void json(void **state)
     }
 }
 
-static void not_json(void **state)
+TEST(not_json)
 {
     const struct str cases[] = {
         STR(""),
@@ -172,7 +168,6 @@ static void not_json(void **state)
         STR("\xc2\xa0[]"),
         STR("\xff\xfe[\0]\0"),
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = { "" };
         if (check(cases[i], &e))
@@ -183,9 +178,8 @@ static void not_json(void **state)
 }
 
 /* Every place of the special byte within and around a block of sixteen. */
-static void blocks(void **state)
+TEST(blocks)
 {
-    (void)state;
     for (size_t n = 0; n < 70; n++) {
         char text[80] = { '"' };
         memset(text + 1, 'x', n);
@@ -204,10 +198,9 @@ static void blocks(void **state)
     }
 }
 
-static void depth(void **state)
+TEST(depth)
 {
     char text[2 * (JSCAN_DEPTH + 1)];
-    (void)state;
     memset(text, '[', JSCAN_DEPTH + 1);
     memset(text + JSCAN_DEPTH + 1, ']', JSCAN_DEPTH + 1);
     struct err e = { "" };
@@ -216,7 +209,7 @@ static void depth(void **state)
     assert_string_equal(e.text, "not JSON: byte 256: nested too deep");
 }
 
-static void errors_say_where(void **state)
+TEST(errors_say_where)
 {
     static const char *const cases[][2] = {
         { "[1,]", "not JSON: byte 3: a value was expected" },
@@ -230,7 +223,6 @@ static void errors_say_where(void **state)
         { "\"\\ud800\"", "not JSON: byte 1: a \\u escape that is not a character" },
         { "\"\xff\"", "not JSON: byte 1: bytes that are not UTF-8" },
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = { "" };
         assert_false(check(str_of(cases[i][0]), &e));
@@ -243,11 +235,10 @@ static bool is(struct str s, const char *text)
     return str_eq(s, str_of(text));
 }
 
-static void members_of_an_object(void **state)
+TEST(members_of_an_object)
 {
     struct jscan_member m[3];
     struct err e;
-    (void)state;
     assert_int_equal(jscan_object(STR(" { \"a\" : 1 , \"b\\\"\":[ 2 ] ,\"\":{\"x\":null}, \"a\":\"s\"} "), m, 3, &e),
                      4);
     assert_true(is(m[0].name, "a") && m[0].value.type == JSCAN_NUMBER && is(m[0].value.raw, "1"));
@@ -273,12 +264,11 @@ static struct jscan_value checked(const char *text)
     return value;
 }
 
-static void elements_of_an_array(void **state)
+TEST(elements_of_an_array)
 {
     struct jscan_value array = checked(" [ 1 ,\"a]\",[ [] ],{\"b\":[]} , null] "), element;
     static const char *const raw[] = { "1", "\"a]\"", "[ [] ]", "{\"b\":[]}", "null" };
     const char *at = array.raw.at;
-    (void)state;
     for (size_t i = 0; i < 5; i++) {
         assert_true(jscan_next(array, &at, &element));
         assert_true(is(element.raw, raw[i]));
@@ -293,10 +283,9 @@ static void elements_of_an_array(void **state)
     assert_false(jscan_next(array, &at, &element));
 }
 
-static void member_by_name(void **state)
+TEST(member_by_name)
 {
     struct jscan_value object = checked("{\"a\":1,\"b\":{\"a\":9},\"\\u0061b\":3,\"a\":4,\"c\\\\\":5, \"\":6}");
-    (void)state;
     assert_true(is(jscan_member(object, STR("a")).raw, "4"));
     assert_true(is(jscan_member(object, STR("ab")).raw, "3"));
     assert_true(is(jscan_member(object, STR("c\\")).raw, "5"));
@@ -307,7 +296,7 @@ static void member_by_name(void **state)
     assert_int_equal(jscan_member((struct jscan_value){ 0 }, STR("a")).type, JSCAN_NONE);
 }
 
-static void pointers(void **state)
+TEST(pointers)
 {
     /* The examples of RFC 6901 section 5, and more. */
     struct jscan_value root = checked(
@@ -333,7 +322,6 @@ static void pointers(void **state)
     static const char *const nowhere[] = { "foo",     "/foo/2", "/foo/00",   "/foo/01", "/foo/-",
                                            "/foo/-1", "/foo/",  "/foo/0/x",  "/nix",    "/foo/0x",
                                            "/~2",     "/~",     "/o/p/0/q/", "//",      "/foo/99999999999999999999" };
-    (void)state;
     assert_true(str_eq(jscan_pointer(root, STR("")).raw, root.raw));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (!is(jscan_pointer(root, str_of(cases[i][0])).raw, cases[i][1]))
@@ -343,10 +331,9 @@ static void pointers(void **state)
             fail_msg("%s leads somewhere", nowhere[i]);
 }
 
-static void unescaping(void **state)
+TEST(unescaping)
 {
     struct buf out = buf_new(1000);
-    (void)state;
     jscan_unescape(&out,
                    checked("\"a\\\"\\\\\\/\\b\\f\\n\\r\\tz\\u0041\\u00e9\\u20AC\\ud83d\\ude00\\u0000-\xc3\xa9\"").raw);
     assert_true(str_eq(buf_str(&out), STR("a\"\\/\b\f\n\r\tzA\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\0-\xc3\xa9")));
@@ -360,7 +347,7 @@ static void unescaping(void **state)
     buf_free(&out);
 }
 
-static void adding_strings(void **state)
+TEST(adding_strings)
 {
     const struct {
         struct str in;
@@ -374,7 +361,6 @@ static void adding_strings(void **state)
         { STR("\xc2\x9b\xc2\xa0"), "\"\\u009b\xc2\xa0\"" },
         { STR_ABSENT, "\"\"" },
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct buf out = buf_new(1000);
         jscan_add_string(&out, cases[i].in);

@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Log lines as they reach standard error. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include <fcntl.h>
 #include <unistd.h>
 #include "bridge/lib/clock.h"
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/log.h"
+#include "tests/support/test.h"
 
 /* What stands in the pipe that standard error was replaced by during the last call. */
 static char line[65536];
@@ -34,9 +31,8 @@ static const char *caught(void)
     return line;
 }
 
-static void logfmt(void **state)
+TEST(logfmt)
 {
-    (void)state;
     log_setup(LOG_INFO, false);
     catch ();
     LOG(WARN, "delivery failed", LOG_C("sink", "crm"), LOG_STR("event", STR("a=b")), LOG_INT("attempt", 3),
@@ -46,11 +42,10 @@ static void logfmt(void **state)
                   "why=\"say \\\"no\\\"\\n\\u001b[31m\" absent=\"\" least=-9223372036854775808\n");
 }
 
-static void json(void **state)
+TEST(json)
 {
     struct jscan_value value;
     struct err e = { "" };
-    (void)state;
     log_setup(LOG_INFO, true);
     catch ();
     LOG(ERROR, "x", LOG_STR("bytes", STR("\xff\xc2\x9b\"")), LOG_INT("n", -1));
@@ -60,10 +55,9 @@ static void json(void **state)
     assert_true(jscan_check(str_of(line), &value, &e));
 }
 
-static void levels(void **state)
+TEST(levels)
 {
     enum log_level level = LOG_ERROR;
-    (void)state;
     log_setup(LOG_WARN, false);
     catch ();
     LOG(INFO, "x", LOG_INT("n", 1));
@@ -74,10 +68,9 @@ static void levels(void **state)
     assert_false(log_level_of("DEBUG", &level) || log_level_of("", &level));
 }
 
-static void long_values_are_cut_between_characters(void **state)
+TEST(long_values_are_cut_between_characters)
 {
     char big[2000];
-    (void)state;
     memset(big, 'x', 511);
     memcpy(big + 511, "\xe2\x82\xac", 3);
     memset(big + 514, 'y', sizeof big - 514);
@@ -100,9 +93,8 @@ static void long_values_are_cut_between_characters(void **state)
     assert_int_equal(strlen(text), sizeof line - 1); /* more than this test reads, and nothing broke */
 }
 
-static void a_flood_is_counted(void **state)
+TEST(a_flood_is_counted)
 {
-    (void)state;
     struct log_limit limit = { 0 };
     int64_t left_out;
     clock_fake(5000, 1795168800123);

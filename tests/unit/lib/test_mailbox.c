@@ -1,25 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* The mailbox between threads, and its wake-up call. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
 #include "bridge/lib/mailbox.h"
+#include "tests/support/test.h"
 
 static bool is_awake(int fd)
 {
     return poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 0) == 1;
 }
 
-static void one_note(void **state)
+TEST(one_note)
 {
     struct mailbox m;
     struct note note;
     int fd = wake_new();
-    (void)state;
     mailbox_open(&m, fd);
     assert_int_equal(mailbox_take(&m, &note, 1), 0);
     assert_false(is_awake(fd));
@@ -41,13 +37,12 @@ static void one_note(void **state)
     close(fd);
 }
 
-static void a_long_reason_is_cut(void **state)
+TEST(a_long_reason_is_cut)
 {
     struct mailbox m;
     struct note note;
     char why[500];
     int fd = wake_new();
-    (void)state;
     memset(why, 'x', sizeof why - 1);
     why[sizeof why - 1] = '\0';
     mailbox_open(&m, fd);
@@ -58,13 +53,12 @@ static void a_long_reason_is_cut(void **state)
     close(fd);
 }
 
-static void oldest_first_while_growing(void **state)
+TEST(oldest_first_while_growing)
 {
     struct mailbox m;
     struct note notes[7];
     uint64_t put = 0, taken = 0;
     int fd = wake_new();
-    (void)state;
     mailbox_open(&m, fd);
     for (int round = 0; round < 500; round++) {
         for (int i = 0; i < round % 17; i++)
@@ -90,14 +84,13 @@ static void *put_many(void *arg)
     return NULL;
 }
 
-static void many_threads(void **state)
+TEST(many_threads)
 {
     struct mailbox m;
     pthread_t threads[THREADS];
     struct note notes[64];
     uint64_t sum = 0, count = 0;
     int fd = wake_new();
-    (void)state;
     mailbox_open(&m, fd);
     for (int i = 0; i < THREADS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, put_many, &m), 0);

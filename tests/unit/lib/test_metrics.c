@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Metrics and their page. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include <pthread.h>
 #include "bridge/lib/metrics.h"
+#include "tests/support/test.h"
 
 static const char *page(struct buf *out)
 {
@@ -13,9 +10,8 @@ static const char *page(struct buf *out)
     return buf_c(out);
 }
 
-static void the_same_again(void **state)
+TEST(the_same_again)
 {
-    (void)state;
     struct metric *a = metric_counter("same_total", "h", LABELS("sink", "crm", "reason", "timeout"));
     assert_ptr_equal(a, metric_counter("same_total", "h", LABELS("sink", "crm", "reason", "timeout")));
     assert_ptr_not_equal(a, metric_counter("same_total", "h", LABELS("sink", "crm", "reason", "status")));
@@ -30,9 +26,8 @@ static void the_same_again(void **state)
     assert_true(metric_value(g) == -1);
 }
 
-static void the_page(void **state)
+TEST(the_page)
 {
-    (void)state;
     metric_add(metric_counter("b_total", "Things that happened.", LABELS("sink", "a\"b\\c\nd")), 1);
     metric_add(metric_counter("b_total", "Things that happened.", NULL), 7);
     metric_set(metric_gauge("a_open", "Things that are open.", LABELS("x", "y")), -2);
@@ -48,10 +43,9 @@ static void the_page(void **state)
     buf_free(&out);
 }
 
-static void a_histogram(void **state)
+TEST(a_histogram)
 {
     static const int64_t seen_us[] = { -5, 0, 100, 101, 250, 1000000, 100000000, 100000001 };
-    (void)state;
     struct metric *h = metric_histogram("h_seconds", "h", LABELS("sink", "crm"));
     for (size_t i = 0; i < sizeof seen_us / sizeof *seen_us; i++)
         metric_observe_us(h, seen_us[i]);
@@ -82,12 +76,11 @@ static void *add_many(void *arg)
     return NULL;
 }
 
-static void many_threads(void **state)
+TEST(many_threads)
 {
     pthread_t threads[4];
     struct metric *m = metric_counter("threads_total", "h", NULL);
     struct buf out = buf_new(1 << 20);
-    (void)state;
     for (int i = 0; i < 4; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, add_many, m), 0);
     metrics_write(&out);

@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Borrowed strings. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <cmocka.h>
 #include "bridge/lib/str.h"
+#include "tests/support/test.h"
 
-static void comparing(void **state)
+TEST(comparing)
 {
-    (void)state;
     assert_true(str_eq(STR("a"), STR("a")) && str_eq(STR(""), STR_ABSENT));
     assert_false(str_eq(STR("a"), STR("A")) || str_eq(STR("a"), STR("ab")));
     assert_true(str_starts(STR("abc"), STR("ab")) && str_starts(STR("abc"), STR(""))
@@ -27,20 +23,18 @@ static void comparing(void **state)
     assert_int_equal(str_of("abc").n, 3);
 }
 
-static void trimming(void **state)
+TEST(trimming)
 {
-    (void)state;
     assert_true(str_eq(str_trim(STR(" \t a b \t")), STR("a b")));
     assert_true(str_eq(str_trim(STR("  ")), STR("")));
     assert_true(str_eq(str_trim(STR("\na\r")), STR("\na\r")));
     assert_int_equal(str_trim(STR_ABSENT).n, 0);
 }
 
-static void cutting(void **state)
+TEST(cutting)
 {
     struct str piece, rest = STR("a,,b,");
     static const char *const pieces[] = { "a", "", "b", "" };
-    (void)state;
     for (size_t i = 0; i < 4; i++) {
         assert_true(str_cut(&rest, ',', &piece));
         assert_true(str_eq(piece, str_of(pieces[i])));
@@ -52,7 +46,7 @@ static void cutting(void **state)
     assert_false(str_cut(&rest, ',', &piece));
 }
 
-static void numbers(void **state)
+TEST(numbers)
 {
     static const char *const not_unsigned[] = {
         "", "-1", "+1", " 1", "1 ", "1a", "0x1", "18446744073709551616", "99999999999999999999"
@@ -62,7 +56,6 @@ static void numbers(void **state)
     };
     uint64_t u = 7;
     int64_t i = 7;
-    (void)state;
     assert_true(str_to_u64(STR("0"), &u) && u == 0);
     assert_true(str_to_u64(STR("007"), &u) && u == 7);
     assert_true(str_to_u64(STR("18446744073709551615"), &u) && u == UINT64_MAX);
@@ -77,7 +70,7 @@ static void numbers(void **state)
     assert_true(u == 5 && i == 5);
 }
 
-static void utf8(void **state)
+TEST(utf8)
 {
     const struct str good[] = { STR(""),
                                 STR("plain ascii, longer than eight"),
@@ -109,7 +102,6 @@ static void utf8(void **state)
                                STR("12345678\xff"),
                                STR("\xe2\x82\x41"),
                                STR("\xf0\x9f\x98\x41") };
-    (void)state;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_true(str_is_utf8(good[i]));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -120,9 +112,8 @@ static void utf8(void **state)
     assert_int_equal(str_utf8_length(STR("")), 0);
 }
 
-static void copying(void **state)
+TEST(copying)
 {
-    (void)state;
     char *copy = str_dup((struct str){ "abcdef", 3 });
     assert_string_equal(copy, "abc");
     free(copy);
@@ -131,7 +122,7 @@ static void copying(void **state)
     free(copy);
 }
 
-static void nearest(void **state)
+TEST(nearest)
 {
     static const char *const names[] = { "type", "topic", "topics", "timeout", "filter", "url", NULL };
     static const char *const cases[][2] = { { "tpye", "type" },        { "topik", "topic" },   { "TIMEOUT", "timeout" },
@@ -142,7 +133,6 @@ static void nearest(void **state)
         "sql", "password", "completely different from all of them, and longer than any name should ever be"
     };
     static const char *const none[] = { NULL };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_string_equal(str_nearest(str_of(cases[i][0]), names), cases[i][1]);
     for (size_t i = 0; i < sizeof far / sizeof *far; i++)
@@ -150,10 +140,9 @@ static void nearest(void **state)
     assert_null(str_nearest(STR("type"), none));
 }
 
-static void hashing(void **state)
+TEST(hashing)
 {
     size_t buckets[8] = { 0 };
-    (void)state;
     assert_true(str_hash(STR("a")) == str_hash((struct str){ "ab", 1 }));
     assert_true(str_hash(STR("a")) != str_hash(STR("b")) && str_hash(STR("")) != str_hash(STR("\0")));
     assert_true(str_hash(STR("workspace_chats/17"))

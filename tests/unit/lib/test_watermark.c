@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The contiguous prefix and the deadlines, each against a plain model. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include "bridge/lib/timers.h"
 #include "bridge/lib/watermark.h"
+#include "tests/support/test.h"
 
-static void in_order(void **state)
+TEST(in_order)
 {
     struct watermark w = { 0 };
-    (void)state;
     assert_true(watermark_position(&w) == -1);
     watermark_begin(&w, 0);
     assert_true(watermark_position(&w) == -1 && watermark_open(&w) == 1);
@@ -24,11 +20,10 @@ static void in_order(void **state)
     watermark_free(&w);
 }
 
-static void out_of_order_with_gaps(void **state)
+TEST(out_of_order_with_gaps)
 {
     struct watermark w = { 0 };
     static const int64_t offsets[] = { 5, 6, 9, 20, 21 };
-    (void)state;
     for (size_t i = 0; i < 5; i++)
         watermark_begin(&w, offsets[i]);
     watermark_finish(&w, 20);
@@ -50,7 +45,7 @@ static uint32_t next(uint32_t *seed)
     return *seed >> 8;
 }
 
-static void against_a_model(void **state)
+TEST(against_a_model)
 {
     enum { COUNT = 5000 };
     static int64_t offsets[COUNT];
@@ -59,7 +54,6 @@ static void against_a_model(void **state)
     uint32_t seed = 42;
     size_t begun = 0, low = 0;
     int64_t offset = 0;
-    (void)state;
     while (low < COUNT) {
         if (begun < COUNT && next(&seed) % 3 != 0) {
             offset += 1 + (next(&seed) % 10 == 0 ? next(&seed) % 100 : 0);
@@ -80,11 +74,10 @@ static void against_a_model(void **state)
     watermark_free(&w);
 }
 
-static void deadlines(void **state)
+TEST(deadlines)
 {
     struct timers t = { 0 };
     uint64_t tag;
-    (void)state;
     assert_true(timers_next(&t) == INT64_MAX);
     assert_false(timers_pop(&t, INT64_MAX, &tag));
     timers_add(&t, 30, 3);
@@ -101,14 +94,13 @@ static void deadlines(void **state)
     assert_true(timers_next(&t) == INT64_MAX);
 }
 
-static void many_deadlines(void **state)
+TEST(many_deadlines)
 {
     enum { COUNT = 3000 };
     struct timers t = { 0 };
     uint32_t seed = 7;
     uint64_t tag = 0, sum = 0;
     int64_t last = -1;
-    (void)state;
     for (uint64_t i = 0; i < COUNT; i++)
         timers_add(&t, next(&seed) % 1000, i);
     for (size_t i = 0; i < COUNT; i++) {

@@ -5,17 +5,15 @@
 #include <openssl/ssl.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <cmocka.h>
 #include "bridge/lib/mem.h"
 #include "bridge/lib/buf.h"
 #include "bridge/net/http/server.h"
+#include "tests/support/test.h"
 
 enum { ROUNDS = 20000 };
 
@@ -231,9 +229,8 @@ static struct buf pattern(size_t n)
 
 /* ---- tests ---- */
 
-static void round_trip(void **state)
+TEST(round_trip)
 {
-    (void)state;
     const int versions[] = { TLS1_2_VERSION, TLS1_3_VERSION };
     for (size_t i = 0; i < 2; i++) {
         struct client c = client_new(versions[i]);
@@ -253,9 +250,8 @@ static void round_trip(void **state)
     }
 }
 
-static void large_bodies(void **state)
+TEST(large_bodies)
 {
-    (void)state;
     struct buf body = pattern(3 << 20);
     struct client c = client_new(TLS1_3_VERSION);
     assert_true(handshake(&c));
@@ -272,9 +268,8 @@ static void large_bodies(void **state)
 }
 
 /* Once OpenSSL has refused bytes it wants the same again; the user must not have to know. */
-static void a_blocked_stream_may_change_its_mind(void **state)
+TEST(a_blocked_stream_may_change_its_mind)
 {
-    (void)state;
     struct client c = client_new(TLS1_3_VERSION);
     assert_true(handshake(&c));
     say(&c,
@@ -315,17 +310,15 @@ static void a_blocked_stream_may_change_its_mind(void **state)
     client_free(&c);
 }
 
-static void old_versions_are_refused(void **state)
+TEST(old_versions_are_refused)
 {
-    (void)state;
     struct client c = client_new(TLS1_1_VERSION);
     assert_false(handshake(&c));
     client_free(&c);
 }
 
-static void plain_text_is_refused(void **state)
+TEST(plain_text_is_refused)
 {
-    (void)state;
     struct client c = client_new(TLS1_3_VERSION);
     const char text[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     assert_int_equal(send(c.fd, text, sizeof text - 1, 0), sizeof text - 1);
@@ -337,9 +330,8 @@ static void plain_text_is_refused(void **state)
     client_free(&c);
 }
 
-static void a_handshake_has_a_deadline(void **state)
+TEST(a_handshake_has_a_deadline)
 {
-    (void)state;
     struct client c = client_new(TLS1_3_VERSION);
     http_server_run(server, -1, 100);
     assert_int_equal(http_server_connections(server), 1);
@@ -360,9 +352,8 @@ static void expect_refusal(char *cert_file, char *key_file, const char *why)
         fail_msg("\"%s\" does not say \"%s\"", e.text, why);
 }
 
-static void files_are_checked(void **state)
+TEST(files_are_checked)
 {
-    (void)state;
     char nowhere[] = "/nowhere.pem";
     expect_refusal(certificate, NULL, "tls_certificate and tls_key belong together");
     expect_refusal(NULL, key, "tls_certificate and tls_key belong together");
@@ -372,18 +363,18 @@ static void files_are_checked(void **state)
     expect_refusal(key, key, "tls_certificate");
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
+#define CLEANED(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(round_trip),
-        TEST(large_bodies),
-        TEST(a_blocked_stream_may_change_its_mind),
-        TEST(old_versions_are_refused),
-        TEST(plain_text_is_refused),
-        TEST(a_handshake_has_a_deadline),
-        TEST(files_are_checked),
+        CLEANED(round_trip),
+        CLEANED(large_bodies),
+        CLEANED(a_blocked_stream_may_change_its_mind),
+        CLEANED(old_versions_are_refused),
+        CLEANED(plain_text_is_refused),
+        CLEANED(a_handshake_has_a_deadline),
+        CLEANED(files_are_checked),
     };
     return cmocka_run_group_tests(tests, begin_all, end_all);
 }

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* WebSocket frames: a table of inputs and the events they give, whole, in two pieces and byte by byte. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <cmocka.h>
 #include "bridge/net/ws.h"
+#include "tests/support/test.h"
 
 enum { MAX_MESSAGE = 1000 };
 
@@ -196,9 +194,8 @@ static void expect_events(const struct ws_case *t, struct str in, size_t split, 
     ws_parser_free(p);
 }
 
-static void frames_give_events(void **state)
+TEST(frames_give_events)
 {
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct buf in = buf_new(1 << 16);
         for (size_t k = 0; k < 6 && cases[i].frames[k].payload; k++)
@@ -210,9 +207,8 @@ static void frames_give_events(void **state)
     }
 }
 
-static void close_codes_are_checked(void **state)
+TEST(close_codes_are_checked)
 {
-    (void)state;
     for (int code = 0; code <= 5100; code++) {
         bool good = (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code < 5000);
         char payload[2] = { (char)(code >> 8), (char)code };
@@ -230,9 +226,8 @@ static void close_codes_are_checked(void **state)
 }
 
 /* The 64-bit length and the word-wise unmasking, at every alignment of the first piece. */
-static void large_messages_come_whole(void **state)
+TEST(large_messages_come_whole)
 {
-    (void)state;
     enum { N = 70001 };
     char *payload = malloc(N + 1);
     for (size_t i = 0; i < N; i++)
@@ -255,9 +250,8 @@ static void large_messages_come_whole(void **state)
     free(payload);
 }
 
-static void heads_are_as_short_as_can_be(void **state)
+TEST(heads_are_as_short_as_can_be)
 {
-    (void)state;
     unsigned char head[WS_HEAD];
     assert_int_equal(ws_head(head, WS_TEXT, 0), 2);
     assert_memory_equal(head, "\x81\x00", 2);
@@ -272,9 +266,8 @@ static void heads_are_as_short_as_can_be(void **state)
 }
 
 /* RFC 6455 section 1.3. */
-static void accept_key(void **state)
+TEST(accept_key)
 {
-    (void)state;
     char accept[29];
     ws_accept(STR("dGhlIHNhbXBsZSBub25jZQ=="), accept);
     assert_string_equal(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");

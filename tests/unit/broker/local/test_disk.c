@@ -59,9 +59,8 @@ static void expect_filled(const char *topic, int count)
     consumer_close(c);
 }
 
-static void the_largest_size_refuses_and_recovers(void **state)
+TEST(the_largest_size_refuses_and_recovers)
 {
-    (void)state;
     char why[160];
     struct err e = { "" };
     local_config.max_size.n = 2 << 20;
@@ -100,9 +99,8 @@ static int unlimited(void **state)
     return local_tear_down(state);
 }
 
-static void a_full_disk_refuses_and_recovers(void **state)
+TEST(a_full_disk_refuses_and_recovers)
 {
-    (void)state;
     char why[160];
     signal(SIGXFSZ, SIG_IGN);
     local_open();
@@ -249,9 +247,8 @@ static int shim_out(void **state)
     return rc;
 }
 
-static void after_a_failed_sync_nothing_is_taken(void **state)
+TEST(after_a_failed_sync_nothing_is_taken)
 {
-    (void)state;
     char why[160];
     struct err e = { "" };
     shim_in();
@@ -305,9 +302,8 @@ static int one_io_error(int n, int have)
     return found;
 }
 
-static void no_single_io_error_loses_anything(void **state)
+TEST(no_single_io_error_loses_anything)
 {
-    (void)state;
     int have = 0;
     shim_in();
     for (int n = 1; n <= 60; n++)
@@ -322,9 +318,8 @@ static void count_refused(void *ctx, uint64_t tag, enum outcome o, const char *w
         atomic_fetch_add((atomic_int *)ctx, 1);
 }
 
-static void the_queue_is_bounded(void **state)
+TEST(the_queue_is_bounded)
 {
-    (void)state;
     enum { VALUE = 64 << 10, COUNT = 1200 }; /* 75 MiB */
     atomic_int refused = 0;
     char *value = mem_alloc(VALUE);
@@ -344,9 +339,8 @@ static void the_queue_is_bounded(void **state)
     free(value);
 }
 
-static void a_file_deleted_under_us_is_noticed(void **state)
+TEST(a_file_deleted_under_us_is_noticed)
 {
-    (void)state;
     char why[160], from[128];
     local_open();
     local_topic("t", 1, FOREVER, UNBOUNDED);
@@ -473,9 +467,8 @@ static uint64_t verify(uint64_t acked)
     return next;
 }
 
-static void kill_at_any_moment_loses_nothing(void **state)
+TEST(kill_at_any_moment_loses_nothing)
 {
-    (void)state;
     uint64_t next = 0;
     srandom(4711);
     for (int round = 0; round < 8; round++)
@@ -483,9 +476,8 @@ static void kill_at_any_moment_loses_nothing(void **state)
     assert_true(next > 100);
 }
 
-static void kill_at_each_durable_step_loses_nothing(void **state)
+TEST(kill_at_each_durable_step_loses_nothing)
 {
-    (void)state;
 #ifndef AQUEDUCT_HOOKS
     skip();
 #endif
@@ -532,18 +524,16 @@ static uint64_t leave_wal(void)
     return next;
 }
 
-static void a_lost_main_file_is_refused(void **state)
+TEST(a_lost_main_file_is_refused)
 {
-    (void)state;
     leave_wal();
     assert_int_equal(unlink(local_path("aqueduct.db")), 0);
     assert_true(local_refused("is missing, but its write-ahead log"));
     assert_int_equal(local_size("aqueduct.db"), -1);
 }
 
-static void a_bad_place_in_the_write_ahead_log_is_refused(void **state)
+TEST(a_bad_place_in_the_write_ahead_log_is_refused)
 {
-    (void)state;
     uint64_t acked = leave_wal();
     long long n = wal_end(), first = WAL_HEAD;
     long long places[] = { 3,     17,   28, first + 2, first + 9, first + 17, first + 24 + 4000, first + FRAME + 300,
@@ -556,9 +546,8 @@ static void a_bad_place_in_the_write_ahead_log_is_refused(void **state)
     verify(acked); /* none of the refusals changed anything */
 }
 
-static void a_torn_last_commit_is_no_damage(void **state)
+TEST(a_torn_last_commit_is_no_damage)
 {
-    (void)state;
     uint64_t acked = leave_wal();
     int fd = open(local_path("aqueduct.db-wal"), O_RDWR);
     char salt[8], frame[FRAME];

@@ -7,9 +7,8 @@
 
 /* ---- damage: refused with a message that says what to do, and left as it is ---- */
 
-static void a_changed_bit_of_a_record_is_found(void **state)
+TEST(a_changed_bit_of_a_record_is_found)
 {
-    (void)state;
     struct err e = { "" };
     local_open();
     local_topic("t", 2, FOREVER, UNBOUNDED);
@@ -35,9 +34,8 @@ static void a_changed_bit_of_a_record_is_found(void **state)
     consumer_close(c);
 }
 
-static void a_shorter_file_is_refused(void **state)
+TEST(a_shorter_file_is_refused)
 {
-    (void)state;
     local_open();
     local_topic("t", 1, FOREVER, UNBOUNDED);
     for (int i = 0; i < 40; i++)
@@ -62,9 +60,8 @@ static void write_file(const char *name, const char *bytes, size_t n)
     close(fd);
 }
 
-static void a_file_that_is_no_database_is_refused(void **state)
+TEST(a_file_that_is_no_database_is_refused)
 {
-    (void)state;
     char noise[20000];
     crypto_random(noise, sizeof noise);
     write_file("aqueduct.db", noise, sizeof noise);
@@ -85,17 +82,15 @@ static void run_sql(const char *sql)
     sqlite3_close(db);
 }
 
-static void a_database_of_somebody_else_is_refused(void **state)
+TEST(a_database_of_somebody_else_is_refused)
 {
-    (void)state;
     run_sql("CREATE TABLE users(name)");
     assert_true(local_refused("another program"));
     run_sql("INSERT INTO users VALUES('still here')");
 }
 
-static void a_newer_format_is_refused(void **state)
+TEST(a_newer_format_is_refused)
 {
-    (void)state;
     local_open();
     local_close();
     run_sql("PRAGMA user_version=2");
@@ -104,9 +99,8 @@ static void a_newer_format_is_refused(void **state)
     local_open();
 }
 
-static void rows_that_vanished_are_noticed(void **state)
+TEST(rows_that_vanished_are_noticed)
 {
-    (void)state;
     struct err e = { "" };
     local_open();
     local_topic("t", 1, FOREVER, UNBOUNDED);
@@ -137,9 +131,8 @@ static void note_stored(void *ctx, uint64_t tag, enum outcome o, const char *why
     *(enum outcome *)ctx = o;
 }
 
-static void changed_state_is_found(void **state)
+TEST(changed_state_is_found)
 {
-    (void)state;
     struct err e = { "" };
     enum outcome o = 0;
     struct change c = { STR("cursor"), STR("position-4711"), false };
@@ -158,9 +151,8 @@ static void changed_state_is_found(void **state)
 
 /* ---- the folder ---- */
 
-static void only_one_owner(void **state)
+TEST(only_one_owner)
 {
-    (void)state;
     char who[64];
     struct err e = { "" };
     local_open();
@@ -171,9 +163,8 @@ static void only_one_owner(void **state)
     local_open();
 }
 
-static void the_folder_is_made_when_there_is_a_place_for_it(void **state)
+TEST(the_folder_is_made_when_there_is_a_place_for_it)
 {
-    (void)state;
     char deep[96];
     snprintf(deep, sizeof deep, "%s/data", local_folder);
     local_config.path = deep;
@@ -188,9 +179,8 @@ static void the_folder_is_made_when_there_is_a_place_for_it(void **state)
     assert_true(local_refused("is empty"));
 }
 
-static void bad_topics_are_refused(void **state)
+TEST(bad_topics_are_refused)
 {
-    (void)state;
     struct err e = { "" };
     char why[160], longest[252];
     memset(longest, 'x', sizeof longest - 1);
@@ -207,9 +197,8 @@ static void bad_topics_are_refused(void **state)
     assert_true(local_put("good", -1, STR("x"), why));
 }
 
-static void a_bad_record_does_not_hurt_its_neighbours(void **state)
+TEST(a_bad_record_does_not_hurt_its_neighbours)
 {
-    (void)state;
     local_open();
     local_topic("t", 1, FOREVER, UNBOUNDED);
     assert_false(local_put("t", 5, STR("x"), NULL));
@@ -224,9 +213,8 @@ static void a_bad_record_does_not_hurt_its_neighbours(void **state)
     consumer_close(c);
 }
 
-static void records_without_a_key_are_spread(void **state)
+TEST(records_without_a_key_are_spread)
 {
-    (void)state;
     local_open();
     local_topic("t", 4, FOREVER, UNBOUNDED);
     local_put_numbers("t", -1, 0, 40);
@@ -246,9 +234,8 @@ static void records_without_a_key_are_spread(void **state)
 
 /* ---- groups ---- */
 
-static void a_group_has_one_consumer(void **state)
+TEST(a_group_has_one_consumer)
 {
-    (void)state;
     struct err e = { "" };
     const char *t = "t";
     local_open();
@@ -261,9 +248,8 @@ static void a_group_has_one_consumer(void **state)
     consumer_close(local_reader("g", "t"));
 }
 
-static void the_end_where_a_group_began_is_remembered(void **state)
+TEST(the_end_where_a_group_began_is_remembered)
 {
-    (void)state;
     struct err e = { "" };
     const char *t = "t";
     struct consumer_options o = { .group = "g", .topics = &t, .topic_count = 1, .wake_fd = wake_new() };
@@ -285,9 +271,8 @@ static void the_end_where_a_group_began_is_remembered(void **state)
     close(o.wake_fd);
 }
 
-static void a_position_behind_the_end_is_damage(void **state)
+TEST(a_position_behind_the_end_is_damage)
 {
-    (void)state;
     struct err e = { "" };
     const char *t = "t";
     local_open();
@@ -309,9 +294,8 @@ static int64_t lost(void)
     return metric_value(metric_counter("aqueduct_records_lost_total", "", NULL));
 }
 
-static void age_removes_from_the_front(void **state)
+TEST(age_removes_from_the_front)
 {
-    (void)state;
     clock_fake(1000000, 1700000000000);
     local_open();
     local_topic("t", 1, (struct duration){ 60000 }, UNBOUNDED);
@@ -340,9 +324,8 @@ static void age_removes_from_the_front(void **state)
     consumer_close(c);
 }
 
-static void what_its_group_finished_goes(void **state)
+TEST(what_its_group_finished_goes)
 {
-    (void)state;
     struct err e = { "" };
     struct record *out[8];
     clock_fake(1000000, 1700000000000);
@@ -366,9 +349,8 @@ static void what_its_group_finished_goes(void **state)
     consumer_close(c);
 }
 
-static void size_bounds_the_file(void **state)
+TEST(size_bounds_the_file)
 {
-    (void)state;
     enum { VALUE = 64 << 10 };
     char *value = mem_alloc(VALUE);
     clock_fake(1000000, 1700000000000);

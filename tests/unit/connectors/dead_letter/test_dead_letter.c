@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The dead-letter sink and `aqueduct dead`: what is filed, what is shown, what is given again. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <cmocka.h>
 #include <jansson.h>
 #include <sqlite3.h>
 #include <sys/wait.h>
@@ -15,6 +11,7 @@
 #include "bridge/lib/mem.h"
 #include "bridge/event/trail.h"
 #include "connectors/dead_letter/print.h"
+#include "tests/support/test.h"
 
 extern const struct sink_ops dead_letter_sink;
 extern const struct command dead_command;
@@ -117,9 +114,8 @@ static struct letter load_only(void)
     return l;
 }
 
-static void a_letter_is_filed_whole(void **state)
+TEST(a_letter_is_filed_whole)
 {
-    (void)state;
     struct sink *s = open_sink("");
     file_one(s, "{\"n\":1}", PAIRS(EVENT("e-1", "chat.created"), DIED("crm"), ORIGIN("42"), "x-own", "kept"));
     close_sink(s);
@@ -147,9 +143,8 @@ static void a_letter_is_filed_whole(void **state)
     letter_free(&l);
 }
 
-static void a_repeat_takes_the_place(void **state)
+TEST(a_repeat_takes_the_place)
 {
-    (void)state;
     struct sink *s = open_sink("");
     file_one(s, "old", PAIRS(EVENT("e-1", "t"), DIED("crm"), ORIGIN("42")));
     file_one(s, "new", PAIRS(EVENT("e-1", "t"), DIED("crm"), ORIGIN("77")));
@@ -165,9 +160,8 @@ static void a_repeat_takes_the_place(void **state)
     close_sink(s);
 }
 
-static void what_is_no_event_is_filed_by_its_place(void **state)
+TEST(what_is_no_event_is_filed_by_its_place)
 {
-    (void)state;
     struct sink *s = open_sink("");
     struct fixture f[3];
     fixture(&f[0], "\xff\x00poison", PAIRS(DIED("crm"), ORIGIN("1")));
@@ -196,9 +190,8 @@ static void what_is_no_event_is_filed_by_its_place(void **state)
     close_sink(s);
 }
 
-static void a_redrive_is_noted_and_a_later_failure_is_dead_again(void **state)
+TEST(a_redrive_is_noted_and_a_later_failure_is_dead_again)
 {
-    (void)state;
     struct sink *s = open_sink("");
     file_one(s, "x", PAIRS(EVENT("e-1", "t"), DIED("crm"), ORIGIN("42")));
     /* notes about another sink, place or attempt change nothing */
@@ -240,9 +233,8 @@ static int64_t count_letters(void)
     return n;
 }
 
-static void the_oldest_go_first(void **state)
+TEST(the_oldest_go_first)
 {
-    (void)state;
     struct sink *s = open_sink("keep: 3\n");
     for (int i = 0; i < 8; i++) {
         char id[16], offset[16];
@@ -264,9 +256,8 @@ static void the_oldest_go_first(void **state)
     close_sink(s);
 }
 
-static void the_aged_go(void **state)
+TEST(the_aged_go)
 {
-    (void)state;
     clock_fake(0, 1795000000000); /* 2026-11-18 */
     struct sink *s = open_sink("max_age: 1h\n");
     file_one(s, "x", PAIRS(EVENT("e-0", "t"), TRAIL_SINK, "crm", TRAIL_LAST, "2026-11-18T10:00:00Z", ORIGIN("1")));
@@ -278,9 +269,8 @@ static void the_aged_go(void **state)
     close_sink(s);
 }
 
-static void a_batch_is_filed_as_a_whole_or_asked_for_again(void **state)
+TEST(a_batch_is_filed_as_a_whole_or_asked_for_again)
 {
-    (void)state;
     struct sink *s = open_sink("");
     sqlite3 *other;
     assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
@@ -304,9 +294,8 @@ static void a_batch_is_filed_as_a_whole_or_asked_for_again(void **state)
     close_sink(s);
 }
 
-static void less_room_than_letters(void **state)
+TEST(less_room_than_letters)
 {
-    (void)state;
     struct sink *s = open_sink("");
     struct fixture f[3];
     struct result out[2];
@@ -326,9 +315,8 @@ static void less_room_than_letters(void **state)
     close_sink(s);
 }
 
-static void foreign_and_damaged_files_are_refused(void **state)
+TEST(foreign_and_damaged_files_are_refused)
 {
-    (void)state;
     struct err e;
     sqlite3 *db;
     assert_null(letters_open("/nowhere/at/all.db", true, &e));
@@ -359,9 +347,8 @@ static void foreign_and_damaged_files_are_refused(void **state)
     assert_non_null(strstr(e.text, "/nonexistent/folder/x.db"));
 }
 
-static void a_killed_writers_journal_does_not_stop_a_reader(void **state)
+TEST(a_killed_writers_journal_does_not_stop_a_reader)
 {
-    (void)state;
     struct sink *s = open_sink("");
     file_one(s, "x", PAIRS(EVENT("e-1", "t"), DIED("crm"), ORIGIN("1")));
     close_sink(s);
@@ -463,9 +450,8 @@ static void file_three(void)
     publish_limit = 16;
 }
 
-static void list_says_each_in_one_line(void **state)
+TEST(list_says_each_in_one_line)
 {
-    (void)state;
     file_three();
     assert_int_equal(DEAD("list"), 0);
     char *first = strchr(output, '\n') + 1, *second = strchr(first, '\n') + 1, *third = strchr(second, '\n') + 1;
@@ -479,9 +465,8 @@ static void list_says_each_in_one_line(void **state)
         assert_true(end - line <= 120);
 }
 
-static void list_filters(void **state)
+TEST(list_filters)
 {
-    (void)state;
     file_three();
     static const struct {
         const char *flag, *value;
@@ -512,9 +497,8 @@ static void list_filters(void **state)
     assert_non_null(strstr(output, "... and 2 older ones"));
 }
 
-static void json_lines_are_json(void **state)
+TEST(json_lines_are_json)
 {
-    (void)state;
     file_three();
     assert_int_equal(DEAD("list", "--json"), 0);
     char *line = strtok_r(output, "\n", &(char *){ NULL });
@@ -543,9 +527,8 @@ static void json_lines_are_json(void **state)
     json_decref(j);
 }
 
-static void show_prints_everything_harmlessly(void **state)
+TEST(show_prints_everything_harmlessly)
 {
-    (void)state;
     file_three();
     assert_int_equal(DEAD("show", "e-1"), 0);
     assert_non_null(strstr(output, "reason     503 Service Unavailable\n"));
@@ -562,9 +545,8 @@ static void show_prints_everything_harmlessly(void **state)
     assert_int_equal(DEAD("show", "nobody"), 1);
 }
 
-static void long_data_is_cut(void **state)
+TEST(long_data_is_cut)
 {
-    (void)state;
     struct sink *s = open_sink("");
     static char data[9000];
     memset(data, 'x', sizeof data - 1);
@@ -575,9 +557,8 @@ static void long_data_is_cut(void **state)
     assert_non_null(strstr(output, "8999 bytes in all"));
 }
 
-static void redrive_publishes_the_record_and_then_the_note(void **state)
+TEST(redrive_publishes_the_record_and_then_the_note)
 {
-    (void)state;
     file_three();
     assert_int_equal(DEAD("redrive", "--sink", "crm"), 0);
     assert_int_equal(published_count, 2);
@@ -597,9 +578,8 @@ static void redrive_publishes_the_record_and_then_the_note(void **state)
     assert_string_equal(output, "redriven  crm chat.created e-1\nredriven 1, refused 0, of 1\n");
 }
 
-static void redrive_is_careful(void **state)
+TEST(redrive_is_careful)
 {
-    (void)state;
     file_three();
     assert_int_equal(DEAD("redrive"), 2); /* all of them must be said */
     assert_int_equal(DEAD("redrive", "--dry-run", "--sink", "crm"), 0);
@@ -613,9 +593,8 @@ static void redrive_is_careful(void **state)
     assert_non_null(strstr(output, "redriven 0, refused 0, of 3"));
 }
 
-static void what_was_redriven_needs_again(void **state)
+TEST(what_was_redriven_needs_again)
 {
-    (void)state;
     file_three();
     struct sink *s = open_sink("");
     file_one(s, NULL,
@@ -631,9 +610,8 @@ static void what_was_redriven_needs_again(void **state)
     assert_non_null(strstr(output, "redriven chat.created"));
 }
 
-static void wrong_usage(void **state)
+TEST(wrong_usage)
 {
-    (void)state;
     file_three();
     assert_int_equal(dead(PAIRS(NULL)), 2);
     assert_int_equal(DEAD("bury"), 2);
@@ -649,9 +627,8 @@ static void wrong_usage(void **state)
     assert_int_equal(DEAD("list", "--from", "nobody"), 1);
 }
 
-static void strange_text_is_made_harmless(void **state)
+TEST(strange_text_is_made_harmless)
 {
-    (void)state;
     static const struct {
         const char *text;
         const char *clean;
@@ -694,31 +671,31 @@ static int remove_folder(void **state)
     return rmdir(folder);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
+#define CLEANED(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_letter_is_filed_whole),
-        TEST(a_repeat_takes_the_place),
-        TEST(what_is_no_event_is_filed_by_its_place),
-        TEST(a_redrive_is_noted_and_a_later_failure_is_dead_again),
-        TEST(the_oldest_go_first),
-        TEST(the_aged_go),
-        TEST(a_batch_is_filed_as_a_whole_or_asked_for_again),
-        TEST(less_room_than_letters),
-        TEST(foreign_and_damaged_files_are_refused),
-        TEST(a_killed_writers_journal_does_not_stop_a_reader),
-        TEST(list_says_each_in_one_line),
-        TEST(list_filters),
-        TEST(json_lines_are_json),
-        TEST(show_prints_everything_harmlessly),
-        TEST(long_data_is_cut),
-        TEST(redrive_publishes_the_record_and_then_the_note),
-        TEST(redrive_is_careful),
-        TEST(what_was_redriven_needs_again),
-        TEST(wrong_usage),
-        TEST(strange_text_is_made_harmless),
+        CLEANED(a_letter_is_filed_whole),
+        CLEANED(a_repeat_takes_the_place),
+        CLEANED(what_is_no_event_is_filed_by_its_place),
+        CLEANED(a_redrive_is_noted_and_a_later_failure_is_dead_again),
+        CLEANED(the_oldest_go_first),
+        CLEANED(the_aged_go),
+        CLEANED(a_batch_is_filed_as_a_whole_or_asked_for_again),
+        CLEANED(less_room_than_letters),
+        CLEANED(foreign_and_damaged_files_are_refused),
+        CLEANED(a_killed_writers_journal_does_not_stop_a_reader),
+        CLEANED(list_says_each_in_one_line),
+        CLEANED(list_filters),
+        CLEANED(json_lines_are_json),
+        CLEANED(show_prints_everything_harmlessly),
+        CLEANED(long_data_is_cut),
+        CLEANED(redrive_publishes_the_record_and_then_the_note),
+        CLEANED(redrive_is_careful),
+        CLEANED(what_was_redriven_needs_again),
+        CLEANED(wrong_usage),
+        CLEANED(strange_text_is_made_harmless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The HTTP source through its socket: what comes in as events, what is refused, and that 2xx means stored. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include <cmocka.h>
 #include "bridge/connector.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/log.h"
@@ -14,6 +10,7 @@
 #include "bridge/lib/mem.h"
 #include "tests/support/client.h"
 #include "tests/support/options.h"
+#include "tests/support/test.h"
 
 extern const struct source_ops http_source;
 
@@ -163,9 +160,8 @@ static void is(struct str found, const char *expected)
 
 /* ---- what comes in ---- */
 
-static void plain_json(void **state)
+TEST(plain_json)
 {
-    (void)state;
     clock_fake(5000, 1600000000123);
     source_open("", OPEN_PATH
                 "  - {path: /own, type: shop.order, source: /shop, id_header: X-Id, verify: {scheme: none}}\n");
@@ -203,9 +199,8 @@ static void plain_json(void **state)
     event_unref(two);
 }
 
-static void other_bodies(void **state)
+TEST(other_bodies)
 {
-    (void)state;
     source_open("", OPEN_PATH);
     const struct event *ev = accepted("/in", "Content-Type: application/x-www-form-urlencoded\r\n", "a=1&b=2");
     is(ev->datacontenttype, "application/x-www-form-urlencoded");
@@ -216,9 +211,8 @@ static void other_bodies(void **state)
     event_unref(ev);
 }
 
-static void github_event(void **state)
+TEST(github_event)
 {
-    (void)state;
     source_open("", "  - {path: /gh, verify: {scheme: github, secrets: [\"It's a Secret to Everybody\"]}}\n");
     const struct event *
         ev = accepted("/gh",
@@ -237,9 +231,8 @@ static void github_event(void **state)
     event_unref(ev);
 }
 
-static void standard_webhook(void **state)
+TEST(standard_webhook)
 {
-    (void)state;
     clock_fake(5000, 1614265330000);
     source_open("", "  - {path: /sw, verify: {scheme: standard, secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]}}\n");
     const char *headers = JSON "webhook-id: msg_p5jXN8AQM9LWM0D4loKWxJek\r\nwebhook-timestamp: 1614265330\r\n"
@@ -254,9 +247,8 @@ static void standard_webhook(void **state)
     refused("/sw", headers, "{\"test\": 2432232314}", 401, "the request could not be verified");
 }
 
-static void bearer_is_checked_before_the_body(void **state)
+TEST(bearer_is_checked_before_the_body)
 {
-    (void)state;
     source_open("", "  - {path: /b, verify: {scheme: bearer, secrets: [t1, t2]}}\n");
     event_unref(accepted("/b", JSON "Authorization: Bearer t2\r\n", "{}"));
     struct client c = client_connect(socket_path);
@@ -267,9 +259,8 @@ static void bearer_is_checked_before_the_body(void **state)
     client_close(&c);
 }
 
-static void cloudevents_binary(void **state)
+TEST(cloudevents_binary)
 {
-    (void)state;
     clock_fake(5000, 1600000000000);
     source_open("", OPEN_PATH);
     const struct event *ev = accepted(
@@ -298,9 +289,8 @@ static void cloudevents_binary(void **state)
 #define BATCH     "Content-Type: application/cloudevents-batch+json\r\n"
 #define EVENT(id) "{\"specversion\":\"1.0\",\"id\":\"" id "\",\"source\":\"/s\",\"type\":\"t\",\"data\":{\"n\": 1}}"
 
-static void cloudevents_structured(void **state)
+TEST(cloudevents_structured)
 {
-    (void)state;
     clock_fake(5000, 1600000000000);
     source_open("", OPEN_PATH "  - {path: /plain, cloudevents: false, verify: {scheme: none}}\n");
     const struct event *ev = accepted("/in",
@@ -321,9 +311,8 @@ static void cloudevents_structured(void **state)
     refused("/in", "Content-Type: application/cloudevents-batch+avro\r\n", "x", 415, "application/cloudevents+json");
 }
 
-static void batch(void **state)
+TEST(batch)
 {
-    (void)state;
     source_open("max_pending: 5", OPEN_PATH);
     struct client c = client_connect(socket_path);
     post(&c, "/in", BATCH, STR("[" EVENT("a") "," EVENT("b") "," EVENT("c") "]"));
@@ -374,9 +363,8 @@ static void batch(void **state)
             413, "max_pending");
 }
 
-static void batch_of_too_many(void **state)
+TEST(batch_of_too_many)
 {
-    (void)state;
     source_open("", OPEN_PATH);
     struct buf b = buf_new(1 << 20);
     buf_add_char(&b, '[');
@@ -387,9 +375,8 @@ static void batch_of_too_many(void **state)
     buf_free(&b);
 }
 
-static void long_list_of_invalid_events(void **state)
+TEST(long_list_of_invalid_events)
 {
-    (void)state;
     source_open("", OPEN_PATH);
     struct buf b = buf_new(1 << 20);
     buf_add_char(&b, '[');
@@ -412,9 +399,8 @@ static void long_list_of_invalid_events(void **state)
 
 /* ---- what is refused ---- */
 
-static void refusals(void **state)
+TEST(refusals)
 {
-    (void)state;
     source_open("max_body: 100\nmax_head: 2KiB", OPEN_PATH);
     refused("/other", JSON, "{}", 404, "nothing at this path");
     refused("/in/", JSON, "{}", 404, "nothing at this path");
@@ -456,7 +442,7 @@ static void refusals(void **state)
     assert_int_equal(taken_count, 0);
 }
 
-static void bad_options(void **state)
+TEST(bad_options)
 {
     static const struct {
         const char *yaml, *expected;
@@ -474,7 +460,6 @@ static void bad_options(void **state)
         { "paths: [{path: /a, verify: {scheme: none}}]\nlisten: nowhere", "nowhere" },
         { "paths: [{path: /a, verify: {scheme: none}}]\ntls_key: x.pem", "tls_certificate" },
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = { "" };
         struct source *s = mem_alloc(http_source.size);
@@ -494,7 +479,7 @@ static void bad_options(void **state)
 
 /* ---- settlement ---- */
 
-static void outcomes(void **state)
+TEST(outcomes)
 {
     static const struct {
         enum outcome o;
@@ -507,7 +492,6 @@ static void outcomes(void **state)
         { OUTCOME_INVALID, "no route takes \"t\"", 422, "\"detail\":\"no route takes \\\"t\\\"\"}", false },
         { OUTCOME_UNAVAILABLE, "broker is down", 503, "send it again", true },
     };
-    (void)state;
     source_open("", OPEN_PATH);
     struct client c = client_connect(socket_path);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -528,10 +512,9 @@ static void outcomes(void **state)
     client_close(&c);
 }
 
-static void wait_is_bounded(void **state)
+TEST(wait_is_bounded)
 {
     struct answer a;
-    (void)state;
     clock_fake(5000, 1600000000000);
     source_open("wait: 2s", OPEN_PATH);
     struct client c = client_connect(socket_path), d = client_connect(socket_path);
@@ -566,9 +549,8 @@ static void wait_is_bounded(void **state)
 }
 
 /* What nobody waits for any more is not handed over: its sender comes again. */
-static void timed_out_before_it_was_taken(void **state)
+TEST(timed_out_before_it_was_taken)
 {
-    (void)state;
     clock_fake(5000, 1600000000000);
     source_open("wait: 2s\nmax_pending: 2", OPEN_PATH);
     struct client c = client_connect(socket_path);
@@ -586,9 +568,8 @@ static void timed_out_before_it_was_taken(void **state)
     client_close(&c);
 }
 
-static void backpressure(void **state)
+TEST(backpressure)
 {
-    (void)state;
     source_open("max_pending: 2", OPEN_PATH);
     struct client a = client_connect(socket_path), b = client_connect(socket_path);
     post(&a, "/in", JSON, STR("1"));
@@ -609,9 +590,8 @@ static void backpressure(void **state)
     event_unref(accepted("/in", JSON, "3"));
 }
 
-static void pending_bytes(void **state)
+TEST(pending_bytes)
 {
-    (void)state;
     source_open("max_body: 1KiB\nmax_pending_bytes: 1KiB", OPEN_PATH);
     char body[1001];
     memset(body, '1', 1000);
@@ -625,9 +605,8 @@ static void pending_bytes(void **state)
     client_close(&c);
 }
 
-static void client_goes_before_the_answer(void **state)
+TEST(client_goes_before_the_answer)
 {
-    (void)state;
     source_open("", OPEN_PATH);
     struct client c = client_connect(socket_path);
     post(&c, "/in", JSON "Idempotency-Key: k\r\n", STR("{}"));
@@ -639,9 +618,8 @@ static void client_goes_before_the_answer(void **state)
     event_unref(accepted("/in", JSON "Idempotency-Key: k\r\n", "{}"));
 }
 
-static void pipelined_requests_keep_their_order(void **state)
+TEST(pipelined_requests_keep_their_order)
 {
-    (void)state;
     source_open("", OPEN_PATH);
     struct client c = client_connect(socket_path);
     post(&c, "/in", JSON "Idempotency-Key: one\r\n", STR("1"));
@@ -658,9 +636,8 @@ static void pipelined_requests_keep_their_order(void **state)
     client_close(&c);
 }
 
-static void drain(void **state)
+TEST(drain)
 {
-    (void)state;
     source_open("", OPEN_PATH);
     struct client taken_one = client_connect(socket_path), queued = client_connect(socket_path),
                   late = client_connect(socket_path);
@@ -688,10 +665,9 @@ static void drain(void **state)
     client_close(&late);
 }
 
-static void close_with_requests_open(void **state)
+TEST(close_with_requests_open)
 {
     struct answer a;
-    (void)state;
     source_open("", OPEN_PATH);
     struct client c = client_connect(socket_path), d = client_connect(socket_path);
     post(&c, "/in", JSON, STR("1"));
@@ -720,9 +696,8 @@ static int64_t counter(const char *path, const char *status)
                                        LABELS("source", "hooks", "path", path, "status", status)));
 }
 
-static void counters(void **state)
+TEST(counters)
 {
-    (void)state;
     source_open("", "  - {path: /counted, verify: {scheme: bearer, secrets: [t]}}\n");
     refused("/counted", JSON, "{}", 401, "could not be verified");
     refused("/counted", JSON "Authorization: Bearer x\r\n", "{}", 401, "could not be verified");
@@ -739,34 +714,34 @@ static void counters(void **state)
     assert_int_equal(metric_value(missing), 1);
 }
 
-#define TEST(name) cmocka_unit_test_teardown(name, source_close)
+#define CLEANED(name) cmocka_unit_test_teardown(name, source_close)
 
 int main(void)
 {
     log_setup(LOG_ERROR, false);
     const struct CMUnitTest tests[] = {
-        TEST(plain_json),
-        TEST(other_bodies),
-        TEST(github_event),
-        TEST(standard_webhook),
-        TEST(bearer_is_checked_before_the_body),
-        TEST(cloudevents_binary),
-        TEST(cloudevents_structured),
-        TEST(batch),
-        TEST(batch_of_too_many),
-        TEST(long_list_of_invalid_events),
-        TEST(refusals),
-        TEST(bad_options),
-        TEST(outcomes),
-        TEST(wait_is_bounded),
-        TEST(timed_out_before_it_was_taken),
-        TEST(backpressure),
-        TEST(pending_bytes),
-        TEST(client_goes_before_the_answer),
-        TEST(pipelined_requests_keep_their_order),
-        TEST(drain),
-        TEST(close_with_requests_open),
-        TEST(counters),
+        CLEANED(plain_json),
+        CLEANED(other_bodies),
+        CLEANED(github_event),
+        CLEANED(standard_webhook),
+        CLEANED(bearer_is_checked_before_the_body),
+        CLEANED(cloudevents_binary),
+        CLEANED(cloudevents_structured),
+        CLEANED(batch),
+        CLEANED(batch_of_too_many),
+        CLEANED(long_list_of_invalid_events),
+        CLEANED(refusals),
+        CLEANED(bad_options),
+        CLEANED(outcomes),
+        CLEANED(wait_is_bounded),
+        CLEANED(timed_out_before_it_was_taken),
+        CLEANED(backpressure),
+        CLEANED(pending_bytes),
+        CLEANED(client_goes_before_the_answer),
+        CLEANED(pipelined_requests_keep_their_order),
+        CLEANED(drain),
+        CLEANED(close_with_requests_open),
+        CLEANED(counters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

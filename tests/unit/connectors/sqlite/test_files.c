@@ -41,9 +41,8 @@ static void fails_with(const char *piece)
         fail_msg("wanted \"%s\" and the path in \"%s\"", piece, e.text);
 }
 
-static void not_there_yet(void **state)
+TEST(not_there_yet)
 {
-    (void)state;
     rig_new(&rig, "DELETE");
     close_app();
     unlink(rig.path);
@@ -61,9 +60,8 @@ static void not_there_yet(void **state)
     rig_end(&rig);
 }
 
-static void no_database(void **state)
+TEST(no_database)
 {
-    (void)state;
     static const char
         noise[4096] = "This is no database. It only has the name of one, and enough bytes to be looked at.";
     rig_new(&rig, "DELETE");
@@ -80,9 +78,8 @@ static void no_database(void **state)
     rig_end(&rig);
 }
 
-static void a_folder(void **state)
+TEST(a_folder)
 {
-    (void)state;
     rig_new(&rig, "DELETE");
     close_app();
     unlink(rig.path);
@@ -93,9 +90,8 @@ static void a_folder(void **state)
 }
 
 /* As an ordinary user, in a process of its own. */
-static void no_permission(void **state)
+TEST(no_permission)
 {
-    (void)state;
     rig_new(&rig, "DELETE");
     assert_int_equal(chmod(rig.folder, 0755), 0);
     assert_int_equal(chmod(rig.path, 0600), 0);
@@ -115,9 +111,8 @@ static void no_permission(void **state)
     rig_end(&rig);
 }
 
-static void damaged(void **state)
+TEST(damaged)
 {
-    (void)state;
     static char junk[2048];
     rig_new(&rig, "DELETE");
     app_exec(
@@ -139,9 +134,8 @@ static void damaged(void **state)
 }
 
 /* The application died in the middle of a write: a hot journal that a reader must not undo. */
-static void hot_journal(void **state)
+TEST(hot_journal)
 {
-    (void)state;
     rig_new(&rig, "DELETE");
     app_exec(&rig, "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x); INSERT INTO log(x) VALUES (1)");
     pid_t pid = fork();
@@ -169,9 +163,8 @@ static void hot_journal(void **state)
 }
 
 /* A WAL database whose -shm is gone, in a folder that cannot be written. */
-static void wal_without_shm(void **state)
+TEST(wal_without_shm)
 {
-    (void)state;
     rig_new(&rig, "WAL");
     app_exec(&rig, "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x)");
     close_app(); /* takes -wal and -shm away */
@@ -196,9 +189,8 @@ static void wal_without_shm(void **state)
 
 /* Only the file is mounted, not its folder: refused, because its -wal and -journal are elsewhere. Skipped where
  * mounting is not allowed. */
-static void only_the_file_mounted(void **state)
+TEST(only_the_file_mounted)
 {
-    (void)state;
     rig_new(&rig, "WAL");
     write_file("other.db", "", 0);
     char other[256];
@@ -231,9 +223,8 @@ static void restore_copy(const char *name)
 }
 
 /* A backup is put back by rename: noticed, opened anew; deletes and changes appear as a diff, ids of new rows are new. */
-static void replaced(void **state)
+TEST(replaced)
 {
-    (void)state;
     rig_new(&rig, "DELETE");
     app_exec(&rig,
              "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x); CREATE TABLE t(id INTEGER PRIMARY KEY, a)");
@@ -263,9 +254,8 @@ static void replaced(void **state)
 }
 
 /* The file goes away while we look, and comes back. */
-static void gone_and_back(void **state)
+TEST(gone_and_back)
 {
-    (void)state;
     rig_new(&rig, "DELETE");
     app_exec(&rig, "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x)");
     rig_open(&rig, APPEND);
@@ -282,9 +272,8 @@ static void gone_and_back(void **state)
 
 /* Older and newer versions of an application: what is missing is reported once, the rest works; new columns are
  * taken up. */
-static void schemas_differ(void **state)
+TEST(schemas_differ)
 {
-    (void)state;
     rig_new(&rig, "DELETE");
     app_exec(&rig, "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x)");
     rig_open(
@@ -319,9 +308,8 @@ static void schemas_differ(void **state)
 }
 
 /* The application makes its tables only after the source looked: every row in them is new. */
-static void tables_come_later(void **state)
+TEST(tables_come_later)
 {
-    (void)state;
     rig_new(&rig, "WAL");
     rig_open(&rig, APPEND);
     see("");
@@ -333,9 +321,8 @@ static void tables_come_later(void **state)
 }
 
 /* A table rebuild as migrations do it, and VACUUM: nothing is reported. */
-static void rebuilt(void **state)
+TEST(rebuilt)
 {
-    (void)state;
     rig_new(&rig, "WAL");
     app_exec(&rig, "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x)");
     rig_open(&rig, APPEND);
@@ -355,9 +342,8 @@ static void rebuilt(void **state)
 }
 
 /* Busy means later: nothing fails, nothing moves, and then everything is there. */
-static void busy(void **state)
+TEST(busy)
 {
-    (void)state;
     rig_new(&rig, "DELETE");
     app_exec(&rig, "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x)");
     rig_open(&rig, APPEND);

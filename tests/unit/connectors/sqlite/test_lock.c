@@ -129,21 +129,18 @@ static void run(const char *journal)
     rig_end(&rig);
 }
 
-static void rollback_journal(void **state)
+TEST(rollback_journal)
 {
-    (void)state;
     run("DELETE");
 }
-static void write_ahead_log(void **state)
+TEST(write_ahead_log)
 {
-    (void)state;
     run("WAL");
 }
 
 /* Between two reads the source holds no lock at all, not even after a slice that was cut short. */
-static void no_lock_is_kept(void **state)
+TEST(no_lock_is_kept)
 {
-    (void)state;
     struct rig rig;
     rig_new(&rig, "DELETE");
     app_exec(
@@ -180,9 +177,8 @@ static void write_when_told(const char *path, int told)
 
 /* A WAL file tells of a commit before the commit can be seen. It is seen all the same without waiting for the next
  * poll. */
-static void seen_although_told_too_early(void **state)
+TEST(seen_although_told_too_early)
 {
-    (void)state;
     enum { TIMES = 300 };
     struct rig rig;
     int pipe_fds[2], status;

@@ -57,14 +57,12 @@ static void run_documents(const char *journal)
     rig_end(&rig);
 }
 
-static void documents_delete(void **state)
+TEST(documents_delete)
 {
-    (void)state;
     run_documents("DELETE");
 }
-static void documents_wal(void **state)
+TEST(documents_wal)
 {
-    (void)state;
     run_documents("WAL");
 }
 
@@ -105,22 +103,19 @@ static void run_chats(const char *journal)
     rig_end(&rig);
 }
 
-static void chats_delete(void **state)
+TEST(chats_delete)
 {
-    (void)state;
     run_chats("DELETE");
 }
-static void chats_wal(void **state)
+TEST(chats_wal)
 {
-    (void)state;
     run_chats("WAL");
 }
 
 /* The placeholder stays: aborted by its own clock; deleted while open: aborted at once; an answer after that is not
  * lost. */
-static void chats_aborted(void **state)
+TEST(chats_aborted)
 {
-    (void)state;
     begin("DELETE");
     int64_t now = clock_wall_ms(), long_ago = now - 29 * 60000;
     app_do(&rig, CHAT "(1, 'a', '{}', 0, %lld, 1), (1, 'b', '{}', 0, %lld, 1)", (long long)long_ago, (long long)now);
@@ -144,9 +139,8 @@ static void chats_aborted(void **state)
 }
 
 /* A chat that was open before the first start, and one that finished while the daemon was away. */
-static void chats_across_starts(void **state)
+TEST(chats_across_starts)
 {
-    (void)state;
     rig_new(&rig, "DELETE");
     app_schema(&rig);
     int64_t now = clock_wall_ms();
@@ -165,9 +159,8 @@ static void chats_across_starts(void **state)
     rig_end(&rig);
 }
 
-static void users_and_audit(void **state)
+TEST(users_and_audit)
 {
-    (void)state;
     begin("DELETE");
     app_exec(&rig, "INSERT INTO users(username, password, createdAt) VALUES ('ann', '$2b$10$secret', 1787270400000)");
     rig_settle_down(&rig);
@@ -198,9 +191,8 @@ static void users_and_audit(void **state)
 }
 
 /* event_logs is cleared: ids go on (AUTOINCREMENT), nothing is lost and nothing repeated. */
-static void audit_cleared(void **state)
+TEST(audit_cleared)
 {
-    (void)state;
     begin("WAL");
     app_exec(&rig, "INSERT INTO event_logs(event) VALUES ('sent_chat'), ('sent_chat'), ('sent_chat')");
     see("audit.sent_chat audit.sent_chat audit.sent_chat");
@@ -212,9 +204,8 @@ static void audit_cleared(void **state)
     rig_end(&rig);
 }
 
-static void workspaces_and_threads(void **state)
+TEST(workspaces_and_threads)
 {
-    (void)state;
     begin("DELETE");
     app_exec(&rig, "INSERT INTO workspaces(name, slug) VALUES ('New', 'new')");
     app_exec(&rig, "INSERT INTO workspace_threads(name, slug, workspace_id) VALUES ('Thread', 't-1', 2)");
@@ -235,9 +226,8 @@ static void workspaces_and_threads(void **state)
 }
 
 /* start: snapshot reports what is there, marked, once. */
-static void snapshot(void **state)
+TEST(snapshot)
 {
-    (void)state;
     rig_new(&rig, "DELETE");
     app_schema(&rig);
     app_exec(&rig, "INSERT INTO users(username, password) VALUES ('ann', 'x')");

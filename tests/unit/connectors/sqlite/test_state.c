@@ -33,9 +33,8 @@ static void copy_id(char out[64], const struct event *ev)
 }
 
 /* A -> B -> A: three states, three events, three ids; by the new value, by the column, or as a plain update. */
-static void versions(void **state)
+TEST(versions)
 {
-    (void)state;
     begin("CREATE TABLE t(id INTEGER PRIMARY KEY, a, b)", DIFF);
     app_exec(&rig, "INSERT INTO t VALUES (1, 0, 'x')");
     rig_settle_down(&rig);
@@ -57,9 +56,8 @@ static void versions(void **state)
 }
 
 /* A deleted and re-used key is another row, with another id. */
-static void key_used_again(void **state)
+TEST(key_used_again)
 {
-    (void)state;
     char first[64], second[64];
     begin("CREATE TABLE t(id INTEGER PRIMARY KEY, a, b)", DIFF);
     app_exec(&rig, "INSERT INTO t VALUES (1, 5, 5)");
@@ -89,9 +87,8 @@ static void crash_after_publish(void)
     rig_restart(&rig);
 }
 
-static void same_id_after_crash(void **state)
+TEST(same_id_after_crash)
 {
-    (void)state;
     begin("CREATE TABLE t(id INTEGER PRIMARY KEY, a, b)", DIFF);
     const char *const steps[] = { "INSERT INTO t VALUES (1, 0, 'x')", "UPDATE t SET a = 7", "DELETE FROM t" };
     for (size_t i = 0; i < 3; i++) {
@@ -110,9 +107,8 @@ static void same_id_after_crash(void **state)
 
 /* The row moved on between the crash and the restart: another state must not come under the id that may have been
  * sent. */
-static void other_id_when_row_moved_on(void **state)
+TEST(other_id_when_row_moved_on)
 {
-    (void)state;
     begin("CREATE TABLE t(id INTEGER PRIMARY KEY, a, b)", DIFF);
     app_exec(&rig, "INSERT INTO t VALUES (1, 0, 'x')");
     see("t.made");
@@ -136,9 +132,8 @@ static void other_id_when_row_moved_on(void **state)
     rig_end(&rig);
 }
 
-static void append_after_crash(void **state)
+TEST(append_after_crash)
 {
-    (void)state;
     begin("CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, at, x)", APPEND);
     rig.room = 3;
     app_exec(&rig, "INSERT INTO log(x) VALUES (1), (2), (3), (4), (5), (6), (7)");
@@ -155,9 +150,8 @@ static void append_after_crash(void **state)
 }
 
 /* A crash in the middle of the silent first pass repeats it: no events, none skipped, nothing stale left behind. */
-static void crash_in_baseline(void **state)
+TEST(crash_in_baseline)
 {
-    (void)state;
     rig_new(&rig, "DELETE");
     app_exec(
         &rig,
@@ -182,9 +176,8 @@ static void crash_in_baseline(void **state)
 }
 
 /* A snapshot that is interrupted goes on; it may repeat (same id), it does not miss. */
-static void crash_in_snapshot(void **state)
+TEST(crash_in_snapshot)
 {
-    (void)state;
     rig_new(&rig, "WAL");
     app_exec(
         &rig,
@@ -206,9 +199,8 @@ static void crash_in_snapshot(void **state)
 }
 
 /* Without AUTOINCREMENT the top ids come again after a delete. */
-static void ids_start_again(void **state)
+TEST(ids_start_again)
 {
-    (void)state;
     char first[64];
     begin("CREATE TABLE log(id INTEGER PRIMARY KEY, at, x)", APPEND);
     app_exec(&rig, "INSERT INTO log VALUES (1, 10, 'a'), (2, 20, 'b'), (3, 30, 'c')");
@@ -234,9 +226,8 @@ static void ids_start_again(void **state)
 }
 
 /* A cursor on rowid with another key: the key at the cursor is compared. */
-static void rowid_with_key(void **state)
+TEST(rowid_with_key)
 {
-    (void)state;
     begin(
         "CREATE TABLE log(id TEXT PRIMARY KEY, at, x)",
         "capture:\n- {name: log, kind: append, table: log, cursor: rowid, subject: 'l/{id}/{x}', types: {\"*\": log.line}}\n");
@@ -252,9 +243,8 @@ static void rowid_with_key(void **state)
     rig_end(&rig);
 }
 
-static void open_rows(void **state)
+TEST(open_rows)
 {
-    (void)state;
     begin("CREATE TABLE job(id TEXT PRIMARY KEY, state)", OPEN);
     app_exec(&rig, "INSERT INTO job VALUES ('a', 'new'), ('b', 'ok'), ('c', NULL)");
     see("job.started job.done job.started");
@@ -273,9 +263,8 @@ static void open_rows(void **state)
 }
 
 /* An open row is overdue and its table is not there: no reason to look again and again. */
-static void open_rows_without_a_table(void **state)
+TEST(open_rows_without_a_table)
 {
-    (void)state;
     begin("CREATE TABLE job(id TEXT PRIMARY KEY, state)", OPEN);
     app_exec(&rig, "INSERT INTO job VALUES ('a', 'new')");
     see("job.started");
@@ -294,9 +283,8 @@ static void open_rows_without_a_table(void **state)
 }
 
 /* Of the newest rows only: what falls out of the window is no delete, what comes back into it no insert. */
-static void window(void **state)
+TEST(window)
 {
-    (void)state;
     begin(
         "CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, a)",
         "capture:\n- {name: t, kind: diff, table: t, watch: [a], last: 3, types: {insert: t.made, delete: t.gone, update: t.changed}}\n");
@@ -317,9 +305,8 @@ static void window(void **state)
 }
 
 /* Room for one emission at a time, and one row per statement: the same events in the same order. */
-static void small_steps(void **state)
+TEST(small_steps)
 {
-    (void)state;
     begin("CREATE TABLE t(id INTEGER PRIMARY KEY, a, b)", DIFF "batch: 1\n");
     rig.room = 1;
     app_exec(&rig, "INSERT INTO t VALUES (1, 1, 1), (2, 2, 2), (3, 3, 3)");
@@ -332,9 +319,8 @@ static void small_steps(void **state)
 }
 
 /* One more watched column: the rows are taken as they are, no storm of updates. */
-static void watch_changed(void **state)
+TEST(watch_changed)
 {
-    (void)state;
     begin("CREATE TABLE t(id INTEGER PRIMARY KEY, a, b)",
           "capture:\n- {name: t, kind: diff, table: t, watch: [a], types: {update: t.changed, delete: t.gone}}\n");
     app_exec(&rig, "INSERT INTO t VALUES (1, 1, 1), (2, 2, 2)");
@@ -351,9 +337,8 @@ static void watch_changed(void **state)
 }
 
 /* The identity is stored before anything else, so a copy of the file elsewhere, with the same state, keeps its ids. */
-static void identity_first(void **state)
+TEST(identity_first)
 {
-    (void)state;
     rig_new(&rig, "DELETE");
     app_exec(&rig, "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b)");
     rig_open(&rig, DIFF);
@@ -371,9 +356,8 @@ static void identity_first(void **state)
     rig_end(&rig);
 }
 
-static void broken_state_is_refused(void **state)
+TEST(broken_state_is_refused)
 {
-    (void)state;
     rig_new(&rig, "DELETE");
     static const char *const bad[][2] = {
         { "identity", "x" },  { "versions", "-1" },   { "nowhere", "1" },      { "t/what", "1" },

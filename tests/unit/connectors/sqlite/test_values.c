@@ -24,9 +24,8 @@ static const struct event *only_event(const char *schema, const char *yaml, cons
     return rig.seen[0];
 }
 
-static void every_type(void **state)
+TEST(every_type)
 {
-    (void)state;
     const struct event *ev = only_event(
         "CREATE TABLE t(id INTEGER PRIMARY KEY, big, small, half, third, inf, nan, blob, empty, bad, nul, ctl, flag, none)",
         RULE
@@ -42,9 +41,8 @@ static void every_type(void **state)
     rig_end(&rig);
 }
 
-static void json_columns(void **state)
+TEST(json_columns)
 {
-    (void)state;
     const struct event *ev = only_event(
         "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b, c, d, e)",
         RULE "columns: {a: json, b: json, c: json, d: json, e: json}, types: {insert: x}}\n",
@@ -56,9 +54,8 @@ static void json_columns(void **state)
 }
 
 /* All columns but those that are never read; deep JSON is a string; masked members, also with escaped names. */
-static void never_and_mask(void **state)
+TEST(never_and_mask)
 {
-    (void)state;
     const struct event *ev = only_event("CREATE TABLE t(id INTEGER PRIMARY KEY, password TEXT, \"odd \"\" name\" TEXT)",
                                         RULE "never: [Password], types: {insert: x}}\n",
                                         "INSERT INTO t VALUES (1, 'hunter2', 'v')");
@@ -74,9 +71,8 @@ static void never_and_mask(void **state)
 }
 
 /* The largest columns go first, are named, and nothing vanishes. */
-static void too_large(void **state)
+TEST(too_large)
 {
-    (void)state;
     const struct event
         *ev = only_event("CREATE TABLE t(id INTEGER PRIMARY KEY, a, b, c)",
                          RULE "types: {insert: x}}\nmax_event: 4KiB\n",
@@ -90,9 +86,8 @@ static void too_large(void **state)
     rig_end(&rig);
 }
 
-static void keys_of_every_type(void **state)
+TEST(keys_of_every_type)
 {
-    (void)state;
     rig_new(&rig, "DELETE");
     app_exec(&rig, "CREATE TABLE t(id PRIMARY KEY, v) WITHOUT ROWID");
     rig_open(
@@ -120,9 +115,8 @@ static void keys_of_every_type(void **state)
     rig_end(&rig);
 }
 
-static void times(void **state)
+TEST(times)
 {
-    (void)state;
     static const struct {
         const char *sql, *text;
     } good[] = {
@@ -168,9 +162,8 @@ static void times(void **state)
 }
 
 /* A time column that mixes INTEGER and TEXT, as databases with a history do. */
-static void mixed_times(void **state)
+TEST(mixed_times)
 {
-    (void)state;
     rig_new(&rig, "DELETE");
     app_exec(&rig, "CREATE TABLE t(id INTEGER PRIMARY KEY, at DATETIME)");
     rig_open(&rig, RULE "time: at, columns: {at: time}, types: {insert: x}}\n");
@@ -183,9 +176,8 @@ static void mixed_times(void **state)
     rig_end(&rig);
 }
 
-static void wrong_rules(void **state)
+TEST(wrong_rules)
 {
-    (void)state;
     static const struct {
         const char *yaml, *why;
     } bad[] = {

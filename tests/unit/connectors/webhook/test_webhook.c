@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The webhook sink against a receiver that misbehaves in every way: verdicts, signatures, requests, limits. */
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <cmocka.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <unistd.h>
@@ -15,6 +12,7 @@
 #include "connectors/webhook/answer.h"
 #include "connectors/webhook/request.h"
 #include "tests/support/receiver.h"
+#include "tests/support/test.h"
 
 extern const struct sink_ops webhook_sink;
 
@@ -96,9 +94,8 @@ static struct result deliver_to(const char *path, const char *more)
 
 /* ---- verdicts ---- */
 
-static void each_status_has_its_verdict(void **state)
+TEST(each_status_has_its_verdict)
 {
-    (void)state;
     static const struct {
         int status;
         enum verdict verdict;
@@ -133,9 +130,8 @@ static void each_status_has_its_verdict(void **state)
     }
 }
 
-static void a_redirect_is_never_followed(void **state)
+TEST(a_redirect_is_never_followed)
 {
-    (void)state;
     int before = atomic_load(&receiver.requests);
     struct result r = deliver_to("/redirect", NULL);
     assert_int_equal(r.verdict, VERDICT_RETRY);
@@ -144,17 +140,15 @@ static void a_redirect_is_never_followed(void **state)
     assert_int_equal(atomic_load(&receiver.requests), before + 1);
 }
 
-static void the_answers_words_are_made_harmless(void **state)
+TEST(the_answers_words_are_made_harmless)
 {
-    (void)state;
     struct result r = deliver_to("/gone", NULL);
     assert_int_equal(r.verdict, VERDICT_REJECT);
     assert_string_equal(r.why, "410 Gone: [31mno more of it ??");
 }
 
-static void retry_after_is_heard(void **state)
+TEST(retry_after_is_heard)
 {
-    (void)state;
     assert_int_equal(deliver_to("/after/7", NULL).retry_after.ms, 7000);
     assert_int_equal(deliver_to("/after/0", NULL).retry_after.ms, 0);
     assert_int_equal(deliver_to("/after/99999999999999999999", NULL).retry_after.ms, 86400000);
@@ -163,9 +157,8 @@ static void retry_after_is_heard(void **state)
     assert_int_equal(deliver_to("/after/soon", NULL).retry_after.ms, 0);
 }
 
-static void retry_after_forms(void **state)
+TEST(retry_after_forms)
 {
-    (void)state;
     int64_t now = 784111777000; /* Sun, 06 Nov 1994 08:49:37 GMT */
     assert_int_equal(answer_patience(STR("Sun, 06 Nov 1994 08:50:07 GMT"), now).ms, 30000);
     assert_int_equal(answer_patience(STR("Sunday, 06-Nov-94 08:50:07 GMT"), now).ms, 30000);
@@ -179,9 +172,8 @@ static void retry_after_forms(void **state)
     assert_int_equal(answer_patience(STR_ABSENT, now).ms, 0);
 }
 
-static void no_answer_is_unavailable(void **state)
+TEST(no_answer_is_unavailable)
 {
-    (void)state;
     static const struct {
         const char *path, *why;
     } cases[] = {
@@ -201,9 +193,8 @@ static void no_answer_is_unavailable(void **state)
     }
 }
 
-static void nobody_listens(void **state)
+TEST(nobody_listens)
 {
-    (void)state;
     struct receiver gone;
     receiver_open(&gone);
     char yaml[128];
@@ -222,9 +213,8 @@ static void nobody_listens(void **state)
     close_sink(s);
 }
 
-static void a_name_that_does_not_resolve(void **state)
+TEST(a_name_that_does_not_resolve)
 {
-    (void)state;
     struct sink *s = make("url: http://no-such-host.invalid/\nunsigned: true\ntimeout: 5s\n");
     struct err e;
     assert_true(s->ops->open(s, &e));
@@ -238,9 +228,8 @@ static void a_name_that_does_not_resolve(void **state)
     close_sink(s);
 }
 
-static void tls_against_a_plain_receiver(void **state)
+TEST(tls_against_a_plain_receiver)
 {
-    (void)state;
     char yaml[128];
     snprintf(yaml, sizeof yaml, "url: https://127.0.0.1:%d/status/204\nunsigned: true\ntimeout: 500ms\n",
              receiver.port);
@@ -255,17 +244,15 @@ static void tls_against_a_plain_receiver(void **state)
     close_sink(s);
 }
 
-static void an_endless_body_is_cut_and_its_status_counts(void **state)
+TEST(an_endless_body_is_cut_and_its_status_counts)
 {
-    (void)state;
     struct result r = deliver_to("/endless", NULL);
     assert_int_equal(r.verdict, VERDICT_DELIVERED);
     assert_int_equal(r.status, 200);
 }
 
-static void an_idle_connection_that_was_closed_is_no_failure(void **state)
+TEST(an_idle_connection_that_was_closed_is_no_failure)
 {
-    (void)state;
     struct sink *s = open_at("/once", NULL);
     const struct event *ev = make_event("1", "{}");
     for (int i = 0; i < 20; i++) {
@@ -278,9 +265,8 @@ static void an_idle_connection_that_was_closed_is_no_failure(void **state)
     close_sink(s);
 }
 
-static void texts_of_tls_failures(void **state)
+TEST(texts_of_tls_failures)
 {
-    (void)state;
     struct answer a = { .code = CURLE_PEER_FAILED_VERIFICATION, .tls_verify = 18 };
     struct result r;
     answer_judge(&a, &r);
@@ -333,9 +319,8 @@ static void take(const char *name, const char *expected)
     free(value);
 }
 
-static void a_structured_request(void **state)
+TEST(a_structured_request)
 {
-    (void)state;
     struct sink *s = open_at("/status/204", BOTH_SECRETS "headers: {Authorization: Bearer abc, X-Team: crm}\n");
     struct header ext[] = { { STR("traceparent"), STR("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01") } };
     struct event f = { .id = STR("01HZX3V7QK8N2M4P6R8T0W2Y4Z"),
@@ -375,9 +360,8 @@ static void a_structured_request(void **state)
     close_sink(s);
 }
 
-static void a_binary_request(void **state)
+TEST(a_binary_request)
 {
-    (void)state;
     struct sink *s = open_at("/status/204", BOTH_SECRETS "body: binary\n");
     struct header ext[] = { { STR("partitionkey"), STR("k 1") } };
     struct event f = { .id = STR("17"),
@@ -416,9 +400,8 @@ static void a_binary_request(void **state)
     close_sink(s);
 }
 
-static void no_data_and_no_content_type(void **state)
+TEST(no_data_and_no_content_type)
 {
-    (void)state;
     struct sink *s = open_at("/status/204", "unsigned: true\nbody: binary\n");
     struct event f = { .id = STR("x"), .source = STR("/s"), .type = STR("t") };
     const struct event *ev = event_new(&f, NULL);
@@ -431,9 +414,8 @@ static void no_data_and_no_content_type(void **state)
 }
 
 /* Standard Webhooks' own examples: secret, id, timestamp, body, signature. */
-static void published_vectors(void **state)
+TEST(published_vectors)
 {
-    (void)state;
     static const struct {
         const char *secret, *id, *timestamp, *body, *signature;
     } vectors[] = {
@@ -468,9 +450,8 @@ static void published_vectors(void **state)
     }
 }
 
-static void ids(void **state)
+TEST(ids)
 {
-    (void)state;
     char a[REQUEST_ID + 1], b[REQUEST_ID + 1];
     struct event ev = { .id = STR("msg_27UH4WbU6Z5A5EzD8u03UvzRbpk"), .source = STR("/s") };
     assert_true(str_eq(request_id(&ev, a), ev.id));
@@ -490,9 +471,8 @@ static void ids(void **state)
     assert_int_equal(request_id(&ev, a).n, 36);
 }
 
-static void what_does_not_fit_headers_is_rejected(void **state)
+TEST(what_does_not_fit_headers_is_rejected)
 {
-    (void)state;
     static char value[8000];
     memset(value, '%', sizeof value);
     struct header ext[40];
@@ -518,9 +498,8 @@ static void what_does_not_fit_headers_is_rejected(void **state)
     event_unref(ev);
 }
 
-static void the_environments_proxy_is_ignored(void **state)
+TEST(the_environments_proxy_is_ignored)
 {
-    (void)state;
     setenv("http_proxy", "http://127.0.0.1:1", 1);
     setenv("ALL_PROXY", "http://127.0.0.1:1", 1);
     struct result r = deliver_to("/status/204", NULL);
@@ -529,9 +508,8 @@ static void the_environments_proxy_is_ignored(void **state)
     assert_int_equal(r.verdict, VERDICT_DELIVERED);
 }
 
-static void a_large_body_arrives_whole(void **state)
+TEST(a_large_body_arrives_whole)
 {
-    (void)state;
     size_t n = 3 << 20;
     char *data = mem_alloc(n + 1);
     memset(data, 'x', n);
@@ -552,9 +530,8 @@ static void a_large_body_arrives_whole(void **state)
 
 /* ---- many at a time ---- */
 
-static void each_message_has_one_result(void **state)
+TEST(each_message_has_one_result)
 {
-    (void)state;
     enum { N = 500 };
     static bool seen[N];
     memset(seen, 0, sizeof seen);
@@ -580,9 +557,8 @@ static void each_message_has_one_result(void **state)
     close_sink(s);
 }
 
-static void the_wake_descriptor_ends_waiting(void **state)
+TEST(the_wake_descriptor_ends_waiting)
 {
-    (void)state;
     struct sink *s = open_at("/hang", "unsigned: true\ntimeout: 60s\n");
     const struct event *ev = make_event("1", "{}");
     struct result r;
@@ -599,9 +575,8 @@ static void the_wake_descriptor_ends_waiting(void **state)
     event_unref(ev);
 }
 
-static void close_with_messages_in_line(void **state)
+TEST(close_with_messages_in_line)
 {
-    (void)state;
     struct sink *s = open_at("/hang", "unsigned: true\nconcurrency: 2\n");
     const struct event *ev = make_event("1", "{}");
     for (uint64_t i = 0; i < 100; i++)
@@ -614,9 +589,8 @@ static void close_with_messages_in_line(void **state)
 
 /* ---- options ---- */
 
-static void wrong_options_are_refused(void **state)
+TEST(wrong_options_are_refused)
 {
-    (void)state;
     static const struct {
         const char *yaml, *text;
     } cases[] = {

@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The WebSocket sink through its socket: who may listen, what listeners get byte for byte, and what slow ones do to
  * others. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <cmocka.h>
 #include "bridge/connector.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/log.h"
@@ -18,6 +14,7 @@
 #include "connectors/websocket/access.h"
 #include "tests/support/client.h"
 #include "tests/support/options.h"
+#include "tests/support/test.h"
 
 extern const struct sink_ops websocket_sink;
 
@@ -203,9 +200,8 @@ static int64_t value(const char *name, const char *label, const char *text)
 
 /* ---- what listeners get ---- */
 
-static void events_as_frames(void **state)
+TEST(events_as_frames)
 {
-    (void)state;
     sink_open("");
     send_event("ai.chats", "0", "t", NULL, "0"); /* nobody listens */
     struct client a = request("/", UPGRADE);
@@ -227,9 +223,8 @@ static void events_as_frames(void **state)
     client_close(&b);
 }
 
-static void subprotocol(void **state)
+TEST(subprotocol)
 {
-    (void)state;
     sink_open("");
     struct client c = request("/", UPGRADE "Sec-WebSocket-Protocol: chat, aqueduct.v1+json\r\n");
     char *text = head(&c);
@@ -238,7 +233,7 @@ static void subprotocol(void **state)
     client_close(&c);
 }
 
-static void filters(void **state)
+TEST(filters)
 {
     static const struct {
         const char *query;
@@ -259,7 +254,6 @@ static void filters(void **state)
     };
     enum { COUNT = sizeof cases / sizeof *cases };
     struct client c[COUNT];
-    (void)state;
     sink_open("");
     for (size_t i = 0; i < COUNT; i++)
         c[i] = listener(cases[i].query, UPGRADE, 101);
@@ -283,9 +277,8 @@ static void filters(void **state)
     }
 }
 
-static void event_stream(void **state)
+TEST(event_stream)
 {
-    (void)state;
     sink_open("origins: [\"https://app.example.com\"]");
     struct client c = request("/?topics=ai.chats", EVENTS "Origin: https://app.example.com\r\n");
     char *text = head(&c);
@@ -315,9 +308,8 @@ static void event_stream(void **state)
     client_close(&c);
 }
 
-static void heartbeats(void **state)
+TEST(heartbeats)
 {
-    (void)state;
     clock_fake(100000, 1600000000000);
     sink_open("");
     struct client c = listener("/", EVENTS, 200), w = listener("/", UPGRADE, 101);
@@ -340,9 +332,8 @@ static void heartbeats(void **state)
     client_close(&w);
 }
 
-static void ping_and_idle(void **state)
+TEST(ping_and_idle)
 {
-    (void)state;
     int opcode;
     clock_fake(100000, 1600000000000);
     sink_open("ping: 30s\nidle: 70s");
@@ -366,10 +357,9 @@ static void ping_and_idle(void **state)
     client_close(&c);
 }
 
-static void messages_are_ignored(void **state)
+TEST(messages_are_ignored)
 {
     int opcode;
-    (void)state;
     sink_open("max_message: 200");
     struct client c = listener("/", UPGRADE, 101);
     client_write(&c, STR("\x81\x82\0\0\0\0hi"));
@@ -389,10 +379,9 @@ static void messages_are_ignored(void **state)
 /* ---- the ring ---- */
 
 /* Many sizes through a small ring, read in odd pieces: every byte must be the one that was sent. */
-static void wrap_around(void **state)
+TEST(wrap_around)
 {
     enum { EVENTS_SENT = 3000 };
-    (void)state;
     sink_open("buffer: 4KiB");
     struct client fast = listener("/", UPGRADE, 101);
     struct client filtered = listener("/?type=a", UPGRADE, 101);
@@ -441,10 +430,9 @@ static void wrap_around(void **state)
 }
 
 /* One listener never reads: it is closed, what it got until then has no hole, and the other one misses nothing. */
-static void slow_listener(void **state)
+TEST(slow_listener)
 {
     enum { EVENTS_SENT = 4000 };
-    (void)state;
     sink_open("buffer: 64KiB");
     int64_t slow_before = value("aqueduct_listeners_closed_total", "reason", "slow");
     struct client slow = listener("/", UPGRADE, 101), fast = listener("/", UPGRADE, 101);
@@ -498,10 +486,9 @@ static void slow_listener(void **state)
 
 /* Each lags less than a whole buffer, but all together more than max_buffered: who lags is closed, who reads misses
  * nothing. */
-static void laggards_share_a_bound(void **state)
+TEST(laggards_share_a_bound)
 {
     enum { LAGGARDS = 4, EVENTS_SENT = 1000 };
-    (void)state;
     sink_open("buffer: 1MiB\nmax_buffered: 1MiB");
     int64_t slow_before = value("aqueduct_listeners_closed_total", "reason", "slow");
     struct client fast = listener("/", UPGRADE, 101), laggards[LAGGARDS];
@@ -537,10 +524,9 @@ static void laggards_share_a_bound(void **state)
 
 /* A listener that stops for a while and comes back within the buffer gets everything, with pings in between frames
  * only. */
-static void pause_within_the_buffer(void **state)
+TEST(pause_within_the_buffer)
 {
     enum { EVENTS_SENT = 1500 };
-    (void)state;
     sink_open("buffer: 2MiB");
     struct client c = listener("/", UPGRADE, 101);
     char data[1002];
@@ -582,9 +568,8 @@ static void pause_within_the_buffer(void **state)
     client_close(&c);
 }
 
-static void event_longer_than_the_buffer(void **state)
+TEST(event_longer_than_the_buffer)
 {
-    (void)state;
     sink_open("buffer: 4KiB");
     struct client c = listener("/", UPGRADE, 101);
     char data[5000];
@@ -603,9 +588,8 @@ static void event_longer_than_the_buffer(void **state)
 
 /* ---- who may listen ---- */
 
-static void bad_requests(void **state)
+TEST(bad_requests)
 {
-    (void)state;
     sink_open("path: /live");
     refused("/", UPGRADE, 404, "nothing at this path");
     refused("/live", "", 426, "text/event-stream");
@@ -636,9 +620,8 @@ static void bad_requests(void **state)
     client_close(&c);
 }
 
-static void tokens(void **state)
+TEST(tokens)
 {
-    (void)state;
     sink_open("tokens: [one, \"t/w?o\"]");
     refused("/", UPGRADE, 401, "a valid token is needed");
     refused("/", UPGRADE "Authorization: Bearer on\r\n", 401, "token");
@@ -655,9 +638,8 @@ static void tokens(void **state)
     client_close(&c);
 }
 
-static void token_in_query(void **state)
+TEST(token_in_query)
 {
-    (void)state;
     sink_open("tokens: [\"t/w?o\"]\ntoken_in_query: true");
     refused("/?token=x", UPGRADE, 401, "token");
     struct client c = listener("/?token=t%2Fw%3Fo&topics=ai.chats", UPGRADE, 101);
@@ -665,9 +647,8 @@ static void token_in_query(void **state)
 }
 
 /* A site whose name was made to point here (DNS rebinding) is not the listener's own. */
-static void host_names(void **state)
+TEST(host_names)
 {
-    (void)state;
     char *sites[] = { (char[]){ "https://app.example.com:8443" } };
     struct strings origins = { .at = sites, .count = 1 }, none = { 0 };
     static const struct {
@@ -696,9 +677,8 @@ static void host_names(void **state)
     assert_false(access_host_ok(&(struct http_request){ .headers = &host, .header_count = 1 }, &none));
 }
 
-static void origins(void **state)
+TEST(origins)
 {
-    (void)state;
     sink_open("origins: [\"https://app.example.com\"]");
     refused("/", UPGRADE "Origin: https://evil.example.com\r\n", 403, "origin");
     refused("/", UPGRADE "Origin: https://app.example.com.evil.com\r\n", 403, "origin");
@@ -713,9 +693,8 @@ static void origins(void **state)
     }
 }
 
-static void limits(void **state)
+TEST(limits)
 {
-    (void)state;
     sink_open("max_listeners_per_ip: 2\nmax_subscriptions: 1");
     struct client a = listener("/", UPGRADE, 101);
     refused("/?type=x", UPGRADE, 503, "max_subscriptions");
@@ -733,7 +712,7 @@ static void limits(void **state)
     client_close(&a);
 }
 
-static void bad_options(void **state)
+TEST(bad_options)
 {
     static const struct {
         const char *yaml, *expected;
@@ -744,7 +723,6 @@ static void bad_options(void **state)
         { "listen: 127.0.0.1:0\ntokens: [a]\nopen: true", "contradict" },
         { "listen: nowhere\nopen: true", "nowhere" },
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = { "" };
         struct sink *s = mem_alloc(websocket_sink.size);
@@ -763,10 +741,9 @@ static void bad_options(void **state)
 
 /* ---- the end ---- */
 
-static void drain(void **state)
+TEST(drain)
 {
     int opcode;
-    (void)state;
     sink_open("");
     struct client w = listener("/", UPGRADE, 101), s = listener("/", EVENTS, 200);
     send_event("ai.chats", "1", "t", NULL, "1");
@@ -788,9 +765,8 @@ static void drain(void **state)
     client_close(&s);
 }
 
-static void gauges(void **state)
+TEST(gauges)
 {
-    (void)state;
     sink_open("");
     struct metric *count = metric_gauge("aqueduct_listeners", "", LABELS("sink", "live", "kind", "websocket"));
     struct metric *events = metric_counter("aqueduct_listener_events_total", "", LABELS("sink", "live"));
@@ -811,33 +787,33 @@ static void gauges(void **state)
     assert_int_equal(metric_value(count), 0);
 }
 
-#define TEST(name) cmocka_unit_test_teardown(name, sink_close)
+#define CLEANED(name) cmocka_unit_test_teardown(name, sink_close)
 
 int main(void)
 {
     log_setup(LOG_ERROR, false);
     const struct CMUnitTest tests[] = {
-        TEST(events_as_frames),
-        TEST(subprotocol),
-        TEST(filters),
-        TEST(event_stream),
-        TEST(heartbeats),
-        TEST(ping_and_idle),
-        TEST(messages_are_ignored),
-        TEST(wrap_around),
-        TEST(slow_listener),
-        TEST(laggards_share_a_bound),
-        TEST(pause_within_the_buffer),
-        TEST(event_longer_than_the_buffer),
-        TEST(bad_requests),
-        TEST(tokens),
-        TEST(token_in_query),
-        TEST(host_names),
-        TEST(origins),
-        TEST(limits),
-        TEST(bad_options),
-        TEST(drain),
-        TEST(gauges),
+        CLEANED(events_as_frames),
+        CLEANED(subprotocol),
+        CLEANED(filters),
+        CLEANED(event_stream),
+        CLEANED(heartbeats),
+        CLEANED(ping_and_idle),
+        CLEANED(messages_are_ignored),
+        CLEANED(wrap_around),
+        CLEANED(slow_listener),
+        CLEANED(laggards_share_a_bound),
+        CLEANED(pause_within_the_buffer),
+        CLEANED(event_longer_than_the_buffer),
+        CLEANED(bad_requests),
+        CLEANED(tokens),
+        CLEANED(token_in_query),
+        CLEANED(host_names),
+        CLEANED(origins),
+        CLEANED(limits),
+        CLEANED(bad_options),
+        CLEANED(drain),
+        CLEANED(gauges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The HTTP/1.1 syntax: a table of heads and chunked bodies, each also in every possible pair of pieces and byte by
  * byte. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <cmocka.h>
 #include "bridge/net/http/h1.h"
+#include "tests/support/test.h"
 
 #define HOST "Host: a\r\n"
 #define GET  "GET / HTTP/1.1\r\n" HOST
@@ -174,9 +172,8 @@ static long parse(struct str in, size_t n, size_t max_head)
     return result;
 }
 
-static void heads_get_their_status(void **state)
+TEST(heads_get_their_status)
 {
-    (void)state;
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
         int status = status_of(parse(heads[i].in, heads[i].in.n, MAX_HEAD));
         if (status != heads[i].status)
@@ -186,9 +183,8 @@ static void heads_get_their_status(void **state)
 
 /* However the bytes arrive: no prefix may be taken for a whole head that differs, none refused that is fine in the
  * end. */
-static void heads_do_not_depend_on_pieces(void **state)
+TEST(heads_do_not_depend_on_pieces)
 {
-    (void)state;
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
         long whole = parse(heads[i].in, heads[i].in.n, MAX_HEAD);
         for (size_t n = 0; n < heads[i].in.n; n++) {
@@ -200,9 +196,8 @@ static void heads_do_not_depend_on_pieces(void **state)
     }
 }
 
-static void a_head_is_cut_where_the_body_begins(void **state)
+TEST(a_head_is_cut_where_the_body_begins)
 {
-    (void)state;
     struct str in = STR(POST "Content-Length: 3\r\nX:  \t y z \t\r\n\r\nabcGET / HTTP/1.1\r\n");
     struct http1_head head;
     long n = http1_head(in, MAX_HEAD, &head);
@@ -220,9 +215,8 @@ struct flags_case {
     bool keep_alive, chunked, expect, upgrade;
 };
 
-static void flags_are_read(void **state)
+TEST(flags_are_read)
 {
-    (void)state;
     const struct flags_case cases[] = {
         { STR(GET "\r\n"), true, false, false, false },
         { STR(GET "Connection: close\r\n\r\n"), false, false, false, false },
@@ -272,9 +266,8 @@ static void expect_stretched(const char *before, size_t n, const char *after, in
     buf_free(&b);
 }
 
-static void lengths_are_limited(void **state)
+TEST(lengths_are_limited)
 {
-    (void)state;
     const char *line_end = " HTTP/1.1\r\n", *rest = " HTTP/1.1\r\n" HOST "\r\n";
     expect_stretched("GET /", 8192 + strlen(rest) - strlen(line_end), rest, 200);
     expect_stretched("GET /", 8192 + 1024, rest, 414);
@@ -285,9 +278,8 @@ static void lengths_are_limited(void **state)
     expect_stretched(GET, 100 * 1024, ": a\r\n\r\n", 431);
 }
 
-static void a_hundred_headers_are_enough(void **state)
+TEST(a_hundred_headers_are_enough)
 {
-    (void)state;
     for (int count = HTTP1_HEADERS - 1; count <= HTTP1_HEADERS + 1; count++) {
         struct buf b = buf_new(1 << 20);
         buf_add_c(&b, GET);
@@ -376,9 +368,8 @@ static void expect_chunks(const struct chunk_case *t, size_t split, bool bytewis
     buf_free(&out);
 }
 
-static void chunks_are_decoded(void **state)
+TEST(chunks_are_decoded)
 {
-    (void)state;
     for (size_t i = 0; i < sizeof chunked / sizeof *chunked; i++) {
         for (size_t split = 0; split <= chunked[i].in.n; split++)
             expect_chunks(&chunked[i], split, false);
@@ -386,9 +377,8 @@ static void chunks_are_decoded(void **state)
     }
 }
 
-static void chunks_leave_what_follows(void **state)
+TEST(chunks_leave_what_follows)
 {
-    (void)state;
     struct http1_chunks c = { 0 };
     struct buf out = buf_new(64);
     struct str in = STR("1\r\na\r\n0\r\n\r\nGET /");
@@ -407,9 +397,8 @@ static void feed_long(const char *start, size_t n, const char *end, int expected
     buf_free(&out);
 }
 
-static void extensions_and_trailers_are_bounded(void **state)
+TEST(extensions_and_trailers_are_bounded)
 {
-    (void)state;
     feed_long("1;", HTTP1_CHUNK_LINE - 10, "\r\nx\r\n0\r\n\r\n", 1);
     feed_long("1;", HTTP1_CHUNK_LINE + 100, "\r\nx\r\n0\r\n\r\n", -400);
     feed_long("1;", 100000, "", -400);

@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -14,11 +12,11 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
-#include <cmocka.h>
 #include "bridge/lib/mem.h"
 #include "bridge/lib/metrics.h"
 #include "bridge/net/http/server.h"
 #include "bridge/net/ws.h"
+#include "tests/support/test.h"
 
 enum { START_MS = 1000000, MOST = 64 << 20, PATIENCE_S = 20 };
 
@@ -262,9 +260,8 @@ static void forget(struct client *c)
 
 /* ---- requests and answers ---- */
 
-static void a_request_is_answered(void **state)
+TEST(a_request_is_answered)
 {
-    (void)state;
     START();
     struct client c = client_new();
     SAY(&c, POST("5") "\r\nhello");
@@ -285,9 +282,8 @@ static void a_request_is_answered(void **state)
     UNTIL(&c, http_server_connections(server) == 0);
 }
 
-static void the_parts_of_a_target(void **state)
+TEST(the_parts_of_a_target)
 {
-    (void)state;
     static const struct {
         const char *target, *path;
     } cases[] = {
@@ -307,9 +303,8 @@ static void the_parts_of_a_target(void **state)
     }
 }
 
-static void pipelined_requests_wait_for_their_turn(void **state)
+TEST(pipelined_requests_wait_for_their_turn)
 {
-    (void)state;
     START();
     user.later = true;
     struct client c = client_new();
@@ -331,9 +326,8 @@ static void pipelined_requests_wait_for_their_turn(void **state)
     client_free(&c);
 }
 
-static void many_pipelined_posts(void **state)
+TEST(many_pipelined_posts)
 {
-    (void)state;
     START();
     struct client c = client_new();
     struct buf all = buf_new(MOST);
@@ -367,9 +361,8 @@ static bool got_body(struct client *c, const struct buf *body)
     return c->in.n > body->n && memcmp(c->in.at + c->in.n - body->n, body->at, body->n) == 0;
 }
 
-static void a_large_body_in_pieces(void **state)
+TEST(a_large_body_in_pieces)
 {
-    (void)state;
     START();
     struct client c = client_new();
     struct buf body = big_body(300000);
@@ -381,9 +374,8 @@ static void a_large_body_in_pieces(void **state)
     client_free(&c);
 }
 
-static void a_large_chunked_body(void **state)
+TEST(a_large_chunked_body)
 {
-    (void)state;
     START();
     struct client c = client_new();
     struct buf body = big_body(300000), wire = buf_new(MOST);
@@ -403,9 +395,8 @@ static void a_large_chunked_body(void **state)
     client_free(&c);
 }
 
-static void byte_by_byte(void **state)
+TEST(byte_by_byte)
 {
-    (void)state;
     START();
     struct client c = client_new();
     struct str text = STR(POST("3") "\r\nabc" GET("/2"));
@@ -416,9 +407,8 @@ static void byte_by_byte(void **state)
     client_free(&c);
 }
 
-static void old_clients(void **state)
+TEST(old_clients)
 {
-    (void)state;
     START();
     struct client c = client_new();
     SAY(&c, "GET / HTTP/1.0\r\n\r\n");
@@ -441,9 +431,8 @@ static void old_clients(void **state)
     client_free(&c);
 }
 
-static void head_has_no_body(void **state)
+TEST(head_has_no_body)
 {
-    (void)state;
     START();
     user.body = STR("body");
     struct client c = client_new();
@@ -453,9 +442,8 @@ static void head_has_no_body(void **state)
     client_free(&c);
 }
 
-static void an_answer_cannot_break_its_head(void **state)
+TEST(an_answer_cannot_break_its_head)
 {
-    (void)state;
     START();
     user.later = true;
     struct client c = client_new();
@@ -469,9 +457,8 @@ static void an_answer_cannot_break_its_head(void **state)
     client_free(&c);
 }
 
-static void an_answer_is_given_once(void **state)
+TEST(an_answer_is_given_once)
 {
-    (void)state;
     START();
     user.later = true;
     struct client c = client_new();
@@ -490,9 +477,8 @@ static void an_answer_is_given_once(void **state)
     client_free(&c);
 }
 
-static void the_client_has_gone(void **state)
+TEST(the_client_has_gone)
 {
-    (void)state;
     START();
     user.later = true;
     struct client c = client_new(), other = client_new();
@@ -512,9 +498,8 @@ static void the_client_has_gone(void **state)
     client_free(&other);
 }
 
-static void a_half_closed_client_gets_its_answer(void **state)
+TEST(a_half_closed_client_gets_its_answer)
 {
-    (void)state;
     START();
     user.later = true;
     struct client c = client_new();
@@ -530,9 +515,8 @@ static void a_half_closed_client_gets_its_answer(void **state)
 
 /* ---- refusing ---- */
 
-static void bad_requests_end_the_connection(void **state)
+TEST(bad_requests_end_the_connection)
 {
-    (void)state;
     static const struct {
         const char *text, *status;
     } cases[] = {
@@ -556,9 +540,8 @@ static void bad_requests_end_the_connection(void **state)
     assert_null(strstr(buf_c(&user.paths), "smuggled"));
 }
 
-static void bodies_are_limited(void **state)
+TEST(bodies_are_limited)
 {
-    (void)state;
     START(.max_body = { 1000 });
     struct client c = client_new();
     SAY(&c, POST("1001") "\r\n");
@@ -588,9 +571,8 @@ static void bodies_are_limited(void **state)
 }
 
 /* Senders that never finish share a bound; who passes it is sent away, and the others get on. */
-static void incomplete_requests_are_limited_together(void **state)
+TEST(incomplete_requests_are_limited_together)
 {
-    (void)state;
     START(.max_body = { 4000 }, .max_held = { 6000 });
     char half[2000];
     memset(half, 'x', sizeof half);
@@ -623,9 +605,8 @@ static void incomplete_requests_are_limited_together(void **state)
     client_free(&c);
 }
 
-static void continue_is_sent_when_the_head_is_welcome(void **state)
+TEST(continue_is_sent_when_the_head_is_welcome)
 {
-    (void)state;
     START();
     struct client c = client_new();
     SAY(&c, POST("5") "Expect: 100-continue\r\n\r\n");
@@ -648,9 +629,8 @@ static void continue_is_sent_when_the_head_is_welcome(void **state)
     client_free(&c);
 }
 
-static void a_refused_body_is_not_read(void **state)
+TEST(a_refused_body_is_not_read)
 {
-    (void)state;
     START();
     user.refuse = 403;
     struct client c = client_new();
@@ -664,9 +644,8 @@ static void a_refused_body_is_not_read(void **state)
     client_free(&c);
 }
 
-static void a_refused_body_that_is_here_is_skipped(void **state)
+TEST(a_refused_body_that_is_here_is_skipped)
 {
-    (void)state;
     START();
     user.refuse = 403;
     struct client c = client_new();
@@ -679,9 +658,8 @@ static void a_refused_body_that_is_here_is_skipped(void **state)
 
 /* ---- time and numbers ---- */
 
-static void slow_heads_are_refused(void **state)
+TEST(slow_heads_are_refused)
 {
-    (void)state;
     START(.head_timeout = { 10000 }, .idle_timeout = { 60000 });
     struct client c = client_new();
     SAY(&c, "GET / HT");
@@ -696,9 +674,8 @@ static void slow_heads_are_refused(void **state)
     client_free(&c);
 }
 
-static void slow_bodies_are_refused(void **state)
+TEST(slow_bodies_are_refused)
 {
-    (void)state;
     START(.head_timeout = { 10000 }, .body_timeout = { 30000 });
     struct client c = client_new();
     SAY(&c, POST("5") "\r\nhel");
@@ -712,9 +689,8 @@ static void slow_bodies_are_refused(void **state)
     client_free(&c);
 }
 
-static void idle_connections_end(void **state)
+TEST(idle_connections_end)
 {
-    (void)state;
     START(.idle_timeout = { 60000 });
     struct client silent = client_new(), c = client_new();
     SAY(&c, GET("/"));
@@ -734,9 +710,8 @@ static void idle_connections_end(void **state)
 }
 
 /* The user may take its time; that is not the client's fault. */
-static void waiting_has_no_deadline(void **state)
+TEST(waiting_has_no_deadline)
 {
-    (void)state;
     START();
     user.later = true;
     struct client c = client_new();
@@ -749,9 +724,8 @@ static void waiting_has_no_deadline(void **state)
     client_free(&c);
 }
 
-static void a_client_that_does_not_read(void **state)
+TEST(a_client_that_does_not_read)
 {
-    (void)state;
     START(.body_timeout = { 30000 });
     struct buf body = big_body(32 << 20);
     user.body = buf_str(&body);
@@ -774,9 +748,8 @@ static void a_client_that_does_not_read(void **state)
     client_free(&c);
 }
 
-static void too_many_connections(void **state)
+TEST(too_many_connections)
 {
-    (void)state;
     START(.max_connections = 2);
     struct client a = client_new(), b = client_new();
     SAY(&a, GET("/"));
@@ -803,9 +776,8 @@ static int64_t refused_connections(void)
 }
 
 /* Without descriptors new clients wait in the kernel, and the server does not spin over them. */
-static void out_of_descriptors(void **state)
+TEST(out_of_descriptors)
 {
-    (void)state;
     START();
     struct client c = client_new();
     struct rlimit before, none;
@@ -826,9 +798,8 @@ static void out_of_descriptors(void **state)
     client_free(&c);
 }
 
-static void stopping_answers_what_waits(void **state)
+TEST(stopping_answers_what_waits)
 {
-    (void)state;
     START();
     user.later = true;
     struct client idle = client_new(), c = client_new();
@@ -848,9 +819,8 @@ static void stopping_answers_what_waits(void **state)
     UNTIL(&nobody, http_server_connections(server) == 0);
 }
 
-static void waking_ends_the_wait(void **state)
+TEST(waking_ends_the_wait)
 {
-    (void)state;
     START();
     clock_real();
     int ends[2];
@@ -891,9 +861,8 @@ static void say_frame(struct client *c, int first, struct str payload)
     say(c, (struct str){ frame, 6 + payload.n });
 }
 
-static void messages_come_and_go(void **state)
+TEST(messages_come_and_go)
 {
-    (void)state;
     START();
     struct client c = websocket();
     say_frame(&c, 0x81, STR("hello"));
@@ -913,9 +882,8 @@ static void messages_come_and_go(void **state)
     client_free(&c);
 }
 
-static void frames_behind_the_handshake_are_not_lost(void **state)
+TEST(frames_behind_the_handshake_are_not_lost)
 {
-    (void)state;
     START();
     user.upgrade = true;
     struct client c = client_new();
@@ -926,9 +894,8 @@ static void frames_behind_the_handshake_are_not_lost(void **state)
     UNTIL(&nobody, user.closed == 1);
 }
 
-static void bad_handshakes(void **state)
+TEST(bad_handshakes)
 {
-    (void)state;
     static const struct {
         const char *text, *status;
     } cases[] = {
@@ -973,9 +940,8 @@ static void bad_handshakes(void **state)
     assert_int_equal(user.closed, 0);
 }
 
-static void protocol_errors_close_with_their_code(void **state)
+TEST(protocol_errors_close_with_their_code)
 {
-    (void)state;
     START(.max_message = { 100 });
     static const struct {
         int first;
@@ -999,9 +965,8 @@ static void protocol_errors_close_with_their_code(void **state)
     assert_int_equal(user.messages.n, 0);
 }
 
-static void we_close(void **state)
+TEST(we_close)
 {
-    (void)state;
     START();
     struct client c = websocket();
     http_stream_close(user.stream, 1012, "restart");
@@ -1024,9 +989,8 @@ static void we_close(void **state)
     client_free(&c);
 }
 
-static void silence_is_met_with_pings(void **state)
+TEST(silence_is_met_with_pings)
 {
-    (void)state;
     START(.ping = { 30000 }, .stream_idle = { 90000 });
     struct client c = websocket();
     clock_fake_advance(30001);
@@ -1062,9 +1026,8 @@ static size_t stuff_again(struct http_stream *st, const char *frame, size_t n)
     return stuff(st, frame, n);
 }
 
-static void control_frames_wait_for_a_boundary(void **state)
+TEST(control_frames_wait_for_a_boundary)
 {
-    (void)state;
     START();
     enum { N = 64 << 20 };
     struct client c = websocket();
@@ -1084,9 +1047,8 @@ static void control_frames_wait_for_a_boundary(void **state)
 }
 
 /* Pongs are not kept without limit for a client that reads none of them. */
-static void a_flood_of_pings(void **state)
+TEST(a_flood_of_pings)
 {
-    (void)state;
     START();
     struct client c = websocket();
     char ping[6 + 125] = { (char)0x89, (char)(0x80 | 125) };
@@ -1111,9 +1073,8 @@ static void a_flood_of_pings(void **state)
     client_free(&c);
 }
 
-static void closing_in_the_middle_of_a_frame(void **state)
+TEST(closing_in_the_middle_of_a_frame)
 {
-    (void)state;
     START();
     enum { N = 64 << 20 };
     struct client c = websocket();
@@ -1132,9 +1093,8 @@ static void closing_in_the_middle_of_a_frame(void **state)
     client_free(&c);
 }
 
-static void an_endless_answer(void **state)
+TEST(an_endless_answer)
 {
-    (void)state;
     START();
     user.endless = true;
     struct client c = client_new();
@@ -1159,9 +1119,8 @@ static void an_endless_answer(void **state)
     UNTIL(&nobody, user.closed == 2);
 }
 
-static void freeing_closes_streams(void **state)
+TEST(freeing_closes_streams)
 {
-    (void)state;
     START();
     struct client c = websocket();
     http_server_free(server);
@@ -1181,9 +1140,8 @@ static void expect_refusal(const char *listen, const char *why)
         fail_msg("%s: \"%s\" does not say \"%s\"", listen, e.text, why);
 }
 
-static void addresses_are_checked(void **state)
+TEST(addresses_are_checked)
 {
-    (void)state;
     expect_refusal("", "\"\" is not an address");
     expect_refusal("8080", "\"8080\" is not an address");
     expect_refusal(":8080", "\":8080\" is not an address");
@@ -1212,9 +1170,8 @@ static struct client local_client(const char *path)
     return client_on(AF_UNIX, (struct sockaddr *)&a, sizeof a);
 }
 
-static void a_unix_socket(void **state)
+TEST(a_unix_socket)
 {
-    (void)state;
     char listen[128], *path = listen + 5;
     snprintf(listen, sizeof listen, "unix:%s/socket", dir);
     START(.listen = listen);
@@ -1245,9 +1202,8 @@ static void a_unix_socket(void **state)
     client_free(&c);
 }
 
-static void ipv6(void **state)
+TEST(ipv6)
 {
-    (void)state;
     struct err e;
     struct http_server_options o = { .listen = (char[]){ "[::1]:0" } };
     server = http_server_new(&o, &(struct http_events){ .request = on_request }, &e);
@@ -1262,53 +1218,53 @@ static void ipv6(void **state)
     client_free(&c);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
+#define CLEANED(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_request_is_answered),
-        TEST(the_parts_of_a_target),
-        TEST(pipelined_requests_wait_for_their_turn),
-        TEST(many_pipelined_posts),
-        TEST(a_large_body_in_pieces),
-        TEST(a_large_chunked_body),
-        TEST(byte_by_byte),
-        TEST(old_clients),
-        TEST(head_has_no_body),
-        TEST(an_answer_cannot_break_its_head),
-        TEST(an_answer_is_given_once),
-        TEST(the_client_has_gone),
-        TEST(a_half_closed_client_gets_its_answer),
-        TEST(bad_requests_end_the_connection),
-        TEST(bodies_are_limited),
-        TEST(incomplete_requests_are_limited_together),
-        TEST(continue_is_sent_when_the_head_is_welcome),
-        TEST(a_refused_body_is_not_read),
-        TEST(a_refused_body_that_is_here_is_skipped),
-        TEST(slow_heads_are_refused),
-        TEST(slow_bodies_are_refused),
-        TEST(idle_connections_end),
-        TEST(waiting_has_no_deadline),
-        TEST(a_client_that_does_not_read),
-        TEST(too_many_connections),
-        TEST(out_of_descriptors),
-        TEST(stopping_answers_what_waits),
-        TEST(waking_ends_the_wait),
-        TEST(messages_come_and_go),
-        TEST(frames_behind_the_handshake_are_not_lost),
-        TEST(bad_handshakes),
-        TEST(protocol_errors_close_with_their_code),
-        TEST(we_close),
-        TEST(silence_is_met_with_pings),
-        TEST(control_frames_wait_for_a_boundary),
-        TEST(a_flood_of_pings),
-        TEST(closing_in_the_middle_of_a_frame),
-        TEST(an_endless_answer),
-        TEST(freeing_closes_streams),
-        TEST(addresses_are_checked),
-        TEST(a_unix_socket),
-        TEST(ipv6),
+        CLEANED(a_request_is_answered),
+        CLEANED(the_parts_of_a_target),
+        CLEANED(pipelined_requests_wait_for_their_turn),
+        CLEANED(many_pipelined_posts),
+        CLEANED(a_large_body_in_pieces),
+        CLEANED(a_large_chunked_body),
+        CLEANED(byte_by_byte),
+        CLEANED(old_clients),
+        CLEANED(head_has_no_body),
+        CLEANED(an_answer_cannot_break_its_head),
+        CLEANED(an_answer_is_given_once),
+        CLEANED(the_client_has_gone),
+        CLEANED(a_half_closed_client_gets_its_answer),
+        CLEANED(bad_requests_end_the_connection),
+        CLEANED(bodies_are_limited),
+        CLEANED(incomplete_requests_are_limited_together),
+        CLEANED(continue_is_sent_when_the_head_is_welcome),
+        CLEANED(a_refused_body_is_not_read),
+        CLEANED(a_refused_body_that_is_here_is_skipped),
+        CLEANED(slow_heads_are_refused),
+        CLEANED(slow_bodies_are_refused),
+        CLEANED(idle_connections_end),
+        CLEANED(waiting_has_no_deadline),
+        CLEANED(a_client_that_does_not_read),
+        CLEANED(too_many_connections),
+        CLEANED(out_of_descriptors),
+        CLEANED(stopping_answers_what_waits),
+        CLEANED(waking_ends_the_wait),
+        CLEANED(messages_come_and_go),
+        CLEANED(frames_behind_the_handshake_are_not_lost),
+        CLEANED(bad_handshakes),
+        CLEANED(protocol_errors_close_with_their_code),
+        CLEANED(we_close),
+        CLEANED(silence_is_met_with_pings),
+        CLEANED(control_frames_wait_for_a_boundary),
+        CLEANED(a_flood_of_pings),
+        CLEANED(closing_in_the_middle_of_a_frame),
+        CLEANED(an_endless_answer),
+        CLEANED(freeing_closes_streams),
+        CLEANED(addresses_are_checked),
+        CLEANED(a_unix_socket),
+        CLEANED(ipv6),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

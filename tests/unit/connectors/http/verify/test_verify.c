@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Verification of inbound requests: published vectors, and everything that must be refused. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
-#include <cmocka.h>
 #include "bridge/lib/crypto.h"
 #include "connectors/http/verify/verify.h"
+#include "tests/support/test.h"
 
 /* ---- a request as the server hands it over ---- */
 
@@ -80,9 +77,8 @@ static int real_time(void **state)
     return 0;
 }
 
-static void standard_vectors(void **state)
+TEST(standard_vectors)
 {
-    (void)state;
     struct verifier *v = verifier("standard", SECRETS(S1_SECRET), NULL);
     s1(S1_ID, "1614265330", S1_SIGNATURE);
     check(v, REFUSAL_NONE);
@@ -100,9 +96,8 @@ static void standard_vectors(void **state)
     verifier_free(v);
 }
 
-static void standard_needs_each_header_once(void **state)
+TEST(standard_needs_each_header_once)
 {
-    (void)state;
     struct verifier *v = verifier("standard", SECRETS(S1_SECRET), NULL);
     request_new(S1_BODY);
     check(v, REFUSAL_MISSING);
@@ -124,7 +119,7 @@ static void standard_needs_each_header_once(void **state)
     verifier_free(v);
 }
 
-static void standard_signatures(void **state)
+TEST(standard_signatures)
 {
     static const struct {
         const char *signature;
@@ -144,7 +139,6 @@ static void standard_signatures(void **state)
         { "v2,AAAA v1,AAAA " S1_SIGNATURE " v1,BBBB", REFUSAL_NONE },
         { "  " S1_SIGNATURE "  ", REFUSAL_NONE },
     };
-    (void)state;
     struct verifier *v = verifier("standard", SECRETS(S1_SECRET), NULL);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         s1(S1_ID, "1614265330", cases[i].signature);
@@ -167,12 +161,11 @@ static void standard_signatures(void **state)
     verifier_free(v);
 }
 
-static void standard_timestamps(void **state)
+TEST(standard_timestamps)
 {
     static const char *const malformed[] = { "1614265330.5",         "1614265330abc", "+1614265330",
                                              "-1614265330",          "0x60380000",    "1614265330000",
                                              "16142653301614265330", "now",           "1614265330 " };
-    (void)state;
     struct verifier *v = verifier("standard", SECRETS(S1_SECRET), NULL);
     for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++) {
         s1(S1_ID, malformed[i], S1_SIGNATURE);
@@ -208,9 +201,8 @@ static void sign(const char *key, struct str body, char out[64])
     buf_free(&b);
 }
 
-static void standard_secrets(void **state)
+TEST(standard_secrets)
 {
-    (void)state;
     struct verifier *v = verifier("standard", SECRETS("whsec_b2xk", S1_SECRET, "whsec_bmV3"), NULL); /* rotation */
     s1(S1_ID, "1614265330", S1_SIGNATURE);
     check(v, REFUSAL_NONE);
@@ -243,7 +235,7 @@ static void standard_secrets(void **state)
 
 /* ---- GitHub ---- */
 
-static void github(void **state)
+TEST(github)
 {
     static const char good[] = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
     static const struct {
@@ -261,7 +253,6 @@ static void github(void **state)
         { "", REFUSAL_MISSING },
         { "sha256=857107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17", REFUSAL_MISMATCH },
     };
-    (void)state;
     struct verifier *v = verifier("github", SECRETS("another", "It's a Secret to Everybody"), NULL);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         request_new("Hello, World!");
@@ -288,7 +279,7 @@ static void github(void **state)
 
 /* ---- bearer, none ---- */
 
-static void bearer(void **state)
+TEST(bearer)
 {
     static const struct {
         const char *value;
@@ -299,7 +290,6 @@ static void bearer(void **state)
         { "Bearer ", REFUSAL_MISMATCH },    { "Basic one", REFUSAL_MALFORMED },      { "one", REFUSAL_MALFORMED },
         { "Bearerone", REFUSAL_MALFORMED }, { "Bearer \xff\xfe", REFUSAL_MISMATCH }, { "", REFUSAL_MISSING },
     };
-    (void)state;
     struct verifier *v = verifier("bearer", SECRETS("one", "two"), NULL);
     assert_true(verifier_by_head(v));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -323,9 +313,8 @@ static void bearer(void **state)
     verifier_free(v);
 }
 
-static void none(void **state)
+TEST(none)
 {
-    (void)state;
     struct verifier *v = verifier("none", NULL, NULL);
     request_new("anything");
     check(v, REFUSAL_NONE);
@@ -333,7 +322,7 @@ static void none(void **state)
     verifier_free(v);
 }
 
-static void bad_options(void **state)
+TEST(bad_options)
 {
     static const struct {
         const char *scheme, *secret, *header, *expected;
@@ -352,7 +341,6 @@ static void bad_options(void **state)
         { "hmac", "x", NULL, "is not one of" },
         { NULL, "x", NULL, "is not one of" },
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct secret one = { (char *)(uintptr_t)cases[i].secret };
         struct http_verify o = { .scheme = (char *)(uintptr_t)cases[i].scheme,
