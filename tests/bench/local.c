@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "bridge/broker/broker.h"
+#include "bridge/lib/metrics.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
