@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 #include "bridge/admin/admin.h"
 #include "bridge/delivery/delivery.h"
@@ -16,6 +15,7 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/thread.h"
 #include "bridge/event/trail.h"
 
 enum {
@@ -23,6 +23,7 @@ enum {
     TURN_MS = 1000,        /* longest wait of a sink's turn */
     LOOK_MS = 500,         /* how often main looks at the broker's health */
     ONCE_MS = 30000,       /* longest wait of bridge_publish_once */
+    ABANDON_MS = 5000,     /* a thread that was told to abandon its work ends within this */
 };
 
 struct worker { /* one thread: a source's or a sink's */
@@ -176,19 +177,6 @@ static bool start(struct bridge *b, struct err *e)
 
 /* ---- stop ---- */
 
-static struct timespec deadline(int64_t ms)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    t.tv_sec += (time_t)(ms / 1000);
-    t.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (t.tv_nsec >= 1000000000) {
-        t.tv_sec++;
-        t.tv_nsec -= 1000000000;
-    }
-    return t;
-}
-
 static void worker_stop(struct worker *w, int64_t end_ms)
 {
     atomic_store(&w->end_ms, end_ms);
@@ -218,13 +206,11 @@ static void stop_workers(struct bridge *b, bool sources, int64_t end_ms)
         if (!w->running || sources != (w->intake != NULL))
             continue;
         int64_t left = end_ms - clock_mono_ms();
-        struct timespec until = deadline(left > 0 ? left : 0);
-        if (pthread_timedjoin_np(w->thread, NULL, &until) != 0) {
+        if (!thread_join(w->thread, (struct duration){ left })) {
             LOG(WARN, "the drain deadline passed; what is left is delivered after the next start",
                 LOG_C("part", sources ? "source" : "sink"));
             worker_abandon(w);
-            until = deadline(5000);
-            if (pthread_timedjoin_np(w->thread, NULL, &until) != 0) {
+            if (!thread_join(w->thread, (struct duration){ ABANDON_MS })) {
                 LOG(ERROR, "a thread does not end; leaving", LOG_C("part", sources ? "source" : "sink"));
                 _exit(1);
             }

@@ -396,6 +396,6 @@ void kafka_leave(struct consumer *base)
     wake_with(c->queue, -1);
     parts_drop(c);
     rd_kafka_queue_destroy(c->queue);
-    if (!kafka_bounded(client_end, c, (struct duration){ CLOSE_MS }))
+    if (!thread_run(client_end, c, (struct duration){ CLOSE_MS }))
         LOG(WARN, "a kafka consumer does not end; it is left behind", LOG_INT("waited_ms", CLOSE_MS));
 }

@@ -1,84 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The broker `kafka`: topics live in a cluster, reached through librdkafka. Here: open, ready, close, and the table. */
-#include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include "bridge/broker/kafka/private.h"
-#include "bridge/lib/clock.h"
-#include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
-
-void kafka_cond_init(pthread_cond_t *cond)
-{
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
-bool kafka_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t until_ms)
-{
-    struct timespec until = { .tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000 };
-    return pthread_cond_timedwait(cond, lock, &until) == 0;
-}
 
 char *kafka_state_topic(const struct kafka *b)
 {
     return topic_name(b->config->prefix, TOPIC_STATE, NULL);
-}
-
-struct bounded {
-    void *(*work)(void *);
-    void *arg;
-    pthread_mutex_t lock; /* guards ended, left */
-    pthread_cond_t changed;
-    bool ended, left;
-};
-
-static void bounded_free(struct bounded *w)
-{
-    pthread_mutex_destroy(&w->lock);
-    pthread_cond_destroy(&w->changed);
-    free(w);
-}
-
-static void *bounded_run(void *arg)
-{
-    struct bounded *w = arg;
-    w->work(w->arg);
-    pthread_mutex_lock(&w->lock);
-    w->ended = true;
-    bool left = w->left;
-    pthread_cond_signal(&w->changed);
-    pthread_mutex_unlock(&w->lock);
-    if (left)
-        bounded_free(w);
-    return NULL;
-}
-
-bool kafka_bounded(void *(*work)(void *arg), void *arg, struct duration limit)
-{
-    struct bounded *w = mem_alloc(sizeof *w);
-    *w = (struct bounded){ .work = work, .arg = arg };
-    pthread_mutex_init(&w->lock, NULL);
-    kafka_cond_init(&w->changed);
-    pthread_t thread;
-    if (pthread_create(&thread, NULL, bounded_run, w) != 0) {
-        bounded_free(w);
-        return false;
-    }
-    pthread_detach(thread);
-    int64_t until = clock_mono_ms() + limit.ms;
-    pthread_mutex_lock(&w->lock);
-    while (!w->ended && kafka_cond_wait(&w->changed, &w->lock, until))
-        ;
-    bool ended = w->ended;
-    w->left = !ended;
-    pthread_mutex_unlock(&w->lock);
-    if (ended)
-        bounded_free(w);
-    return ended;
 }
 
 static void kafka_free(struct kafka *b)
@@ -112,11 +40,11 @@ static struct broker *kafka_open(const struct broker_config *config, struct err 
     pthread_mutex_init(&b->lock, NULL);
     pthread_mutex_init(&b->idle_lock, NULL);
     pthread_mutex_init(&b->wave_lock, NULL);
-    kafka_cond_init(&b->wave_there);
+    pthread_cond_init(&b->wave_there, NULL);
     b->wave_end = &b->wave;
     pthread_mutex_init(&b->topics_lock, NULL);
-    kafka_cond_init(&b->idle);
-    kafka_cond_init(&b->topics_changed);
+    pthread_cond_init(&b->idle, NULL);
+    pthread_cond_init(&b->topics_changed, NULL);
     b->stored = metric_counter("aqueduct_broker_stored_total", "Records that the broker stored.", LABELS(NULL));
     b->took = metric_histogram("aqueduct_broker_commit_seconds", "From publishing to the broker's acknowledgement.",
                                LABELS(NULL));

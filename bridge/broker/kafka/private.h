@@ -18,6 +18,7 @@
 #include "bridge/broker/broker.h"
 #include "bridge/event/trail.h"
 #include "bridge/lib/metrics.h"
+#include "bridge/lib/thread.h"
 
 enum { KAFKA_ERRSTR = 512 };
 
@@ -95,11 +96,7 @@ struct kafka {
     struct metric *stored, *took, *reborn, *lost;
 };
 
-/* Runs work(arg) on a thread of its own and waits at most `limit`; false when it has not ended by then (it goes on). */
-bool kafka_bounded(void *(*work)(void *arg), void *arg, struct duration limit);
-void kafka_cond_init(pthread_cond_t *cond);                                          /* on the monotonic clock */
-bool kafka_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t until_ms); /* false when the time is up */
-char *kafka_state_topic(const struct kafka *b);                                      /* <prefix>state; free() it */
+char *kafka_state_topic(const struct kafka *b); /* <prefix>state; free() it */
 
 bool kafka_producer_start(struct kafka *b, struct err *e);
 void kafka_producer_stop(struct kafka *b);        /* every open publication has its outcome afterwards */

@@ -315,10 +315,10 @@ static void wave_join(struct pending *p)
 /* The poller's: takes what is there, waiting for it at most `wait_ms`, and sends it. */
 static void wave_send(struct kafka *b, int64_t wait_ms)
 {
-    int64_t until = clock_mono_ms() + wait_ms;
+    struct timespec until = thread_until((struct duration){ wait_ms });
     pthread_mutex_lock(&b->wave_lock);
-    while (!b->wave && wait_ms && kafka_cond_wait(&b->wave_there, &b->wave_lock, until))
-        ;
+    while (!b->wave && wait_ms && thread_wait(&b->wave_there, &b->wave_lock, until))
+        continue;
     struct pending *wave = b->wave;
     b->wave = NULL;
     b->wave_end = &b->wave;
@@ -417,10 +417,10 @@ void kafka_publish(struct broker *base, const struct publication *p)
 bool kafka_flush(struct broker *base, struct duration limit)
 {
     struct kafka *b = (struct kafka *)base;
-    int64_t until = clock_mono_ms() + limit.ms;
+    struct timespec until = thread_until(limit);
     pthread_mutex_lock(&b->idle_lock);
-    while (atomic_load(&b->open) > 0 && kafka_cond_wait(&b->idle, &b->idle_lock, until))
-        ;
+    while (atomic_load(&b->open) > 0 && thread_wait(&b->idle, &b->idle_lock, until))
+        continue;
     pthread_mutex_unlock(&b->idle_lock);
     return atomic_load(&b->open) == 0;
 }
@@ -510,7 +510,7 @@ static void handle_purge(struct kafka_handle *h)
 
 static void handle_destroy(struct kafka_handle *h)
 {
-    if (!kafka_bounded(handle_free, h, (struct duration){ 5000 }))
+    if (!thread_run(handle_free, h, (struct duration){ 5000 }))
         LOG(WARN, "kafka producer does not end; it is left behind", LOG_C("client", "producer"));
 }
 

@@ -133,7 +133,7 @@ static bool stretch_run(const struct stretch *s, struct err *e)
     }
     if (list)
         rd_kafka_topic_partition_list_destroy(list);
-    kafka_bounded(reader_end, rk, (struct duration){ 2000 });
+    thread_run(reader_end, rk, (struct duration){ 2000 });
     free(ends);
     return fine;
 }

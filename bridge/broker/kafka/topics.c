@@ -317,8 +317,9 @@ static void *keeper_run(void *arg)
             look = clock_mono_ms() + (atomic_load(&b->down) ? LOOK_DOWN_MS : LOOK_MS);
             pthread_mutex_lock(&b->topics_lock);
         } else {
-            int64_t soon = clock_mono_ms() + LOOK_DOWN_MS;
-            kafka_cond_wait(&b->topics_changed, &b->topics_lock, soon < look ? soon : look);
+            int64_t wait_ms = look - clock_mono_ms();
+            struct duration wait = { wait_ms < LOOK_DOWN_MS ? wait_ms : LOOK_DOWN_MS };
+            thread_wait(&b->topics_changed, &b->topics_lock, thread_until(wait));
         }
     }
     pthread_mutex_unlock(&b->topics_lock);
@@ -354,15 +355,15 @@ void kafka_topic_want(struct kafka *b, struct str name, bool again)
 
 int32_t kafka_topic_wait(struct kafka *b, const char *name, struct duration limit, struct err *e)
 {
-    int64_t until = clock_mono_ms() + limit.ms;
+    struct timespec until = thread_until(limit);
     pthread_mutex_lock(&b->topics_lock);
     unsigned tries = note_get(b, str_of(name))->tries;
     pthread_cond_broadcast(&b->topics_changed);
     struct topic_note *n;
     /* One failed try is answer enough when the cluster is there; when it is not, it may come back. */
     while ((n = note_find(b, str_of(name)))->state != TOPIC_THERE && (n->tries == tries || atomic_load(&b->down))
-           && kafka_cond_wait(&b->topics_changed, &b->topics_lock, until))
-        ;
+           && thread_wait(&b->topics_changed, &b->topics_lock, until))
+        continue;
     int32_t count = n->state == TOPIC_THERE ? n->partitions : 0;
     if (count == 0 && n->why[0])
         err_set(e, "topic %s: %s", name, n->why);

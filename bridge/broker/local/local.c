@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
-#include "bridge/lib/mem.h"
 #include "bridge/broker/local/private.h"
+#include "bridge/lib/mem.h"
+#include "bridge/lib/thread.h"
 
 enum { QUEUE_PUBLICATIONS = 65536, QUEUE_BYTES = 32 << 20 };
 
@@ -91,7 +91,6 @@ static void make_metrics(struct local *b)
 static struct local *local_new(const struct broker_config *config)
 {
     struct local *b = mem_alloc(sizeof *b);
-    pthread_condattr_t monotonic;
     b->base.ops = &broker_local;
     b->lock_fd = -1;
     b->max_size = config->max_size.n;
@@ -102,11 +101,8 @@ static struct local *local_new(const struct broker_config *config)
     pthread_mutex_init(&b->consumers_lock, NULL);
     pthread_mutex_init(&b->status_lock, NULL);
     pthread_mutex_init(&b->queue_lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&b->work, &monotonic);
-    pthread_cond_init(&b->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    pthread_cond_init(&b->work, NULL);
+    pthread_cond_init(&b->changed, NULL);
     make_metrics(b);
     return b;
 }
@@ -305,28 +301,14 @@ static void local_publish(struct broker *base, const struct publication *p)
 
 /* ---- waiting for the writer ---- */
 
-static struct timespec after(struct duration limit)
-{
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += limit.ms / 1000;
-    at.tv_nsec += limit.ms % 1000 * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_sec++;
-        at.tv_nsec -= 1000000000;
-    }
-    return at;
-}
-
 static bool local_flush(struct broker *base, struct duration limit)
 {
     struct local *b = (struct local *)base;
-    struct timespec until = after(limit);
-    int rc = 0;
+    struct timespec until = thread_until(limit);
     pthread_mutex_lock(&b->queue_lock);
     b->waiters++;
-    while (b->open > 0 && rc == 0)
-        rc = pthread_cond_timedwait(&b->changed, &b->queue_lock, &until);
+    while (b->open > 0 && thread_wait(&b->changed, &b->queue_lock, until))
+        continue;
     b->waiters--;
     bool all = b->open == 0;
     pthread_mutex_unlock(&b->queue_lock);
@@ -344,15 +326,15 @@ static bool positions_open(const struct local_consumer *c)
 void local_wait_positions(struct local_consumer *c, struct duration limit)
 {
     struct local *b = c->b;
-    struct timespec until = after(limit);
-    int rc = 0;
+    struct timespec until = thread_until(limit);
+    bool in_time = true;
     pthread_mutex_lock(&b->queue_lock);
     b->waiters++;
-    while (positions_open(c) && !local_failed(&b->base) && rc == 0) {
+    while (positions_open(c) && !local_failed(&b->base) && in_time) {
         if (atomic_load(&b->status) == LOCAL_READY)
             atomic_store(&b->positions_due, INT64_MIN);
         local_wake_writer(b);
-        rc = pthread_cond_timedwait(&b->changed, &b->queue_lock, &until);
+        in_time = thread_wait(&b->changed, &b->queue_lock, until);
     }
     b->waiters--;
     pthread_mutex_unlock(&b->queue_lock);

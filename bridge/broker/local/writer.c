@@ -12,12 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
+#include "bridge/broker/local/private.h"
 #include "bridge/lib/crash.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
-#include "bridge/broker/local/private.h"
+#include "bridge/lib/thread.h"
 
 enum {
     GROUP_RECORDS = 1024,
@@ -62,16 +62,8 @@ static void sleep_until(struct local *b, int64_t due, int64_t now)
     if (due == INT64_MAX) {
         pthread_cond_wait(&b->work, &b->queue_lock);
     } else {
-        int64_t ms = due - now < SLEEP_MS ? due - now : SLEEP_MS;
-        struct timespec at;
-        clock_gettime(CLOCK_MONOTONIC, &at);
-        at.tv_sec += ms / 1000;
-        at.tv_nsec += ms % 1000 * 1000000;
-        if (at.tv_nsec >= 1000000000) {
-            at.tv_sec++;
-            at.tv_nsec -= 1000000000;
-        }
-        pthread_cond_timedwait(&b->work, &b->queue_lock, &at);
+        struct duration wait = { due - now < SLEEP_MS ? due - now : SLEEP_MS };
+        thread_wait(&b->work, &b->queue_lock, thread_until(wait));
     }
     b->sleeping = false;
 }
