@@ -400,7 +400,7 @@ static void on_once(void *ctx, uint64_t tag, enum outcome o, const char *why)
 static bool publish_directly(const struct config *config, const struct record *r, struct err *e)
 {
     struct once once = { .wake_fd = wake_new() };
-    struct note note = { 0 };
+    struct notice notice = { 0 };
     struct broker *broker = broker_open(&config->broker, e);
     if (!broker) {
         close(once.wake_fd);
@@ -410,10 +410,10 @@ static bool publish_directly(const struct config *config, const struct record *r
     broker_publish(broker, &(struct publication){ .records = r, .record_count = 1, .done = on_once, .ctx = &once });
     broker_flush(broker, (struct duration){ ONCE_MS });
     broker_close(broker); /* whatever was not done by now is reported as unavailable */
-    bool stored = mailbox_take(&once.box, &note, 1) == 1 && note.code == OUTCOME_STORED;
+    bool stored = mailbox_take(&once.box, &notice, 1) == 1 && notice.code == OUTCOME_STORED;
     mailbox_close(&once.box);
     close(once.wake_fd);
-    return stored || err_set(e, "not stored: %s", note.why[0] ? note.why : "no answer in time");
+    return stored || err_set(e, "not stored: %s", notice.why[0] ? notice.why : "no answer in time");
 }
 
 bool bridge_publish_once(const struct config *config, const struct record *r, struct err *e)

@@ -99,7 +99,7 @@ struct result {
     enum reason reason;
     int status;                  /* the receiver's status (HTTP), 0 when there is none */
     struct duration retry_after; /* the receiver asked for this much patience; 0: did not say */
-    char why[160];               /* for a person: "503 Service Unavailable", "timeout after 10 s"; never a secret */
+    char why[WHY_BYTES];         /* for a person: "503 Service Unavailable", "timeout after 10 s"; never a secret */
 };
 
 struct sink_ops {

@@ -157,12 +157,12 @@ static void on_control(void *ctx, const struct http_request *r)
 
 static void answer_stored(struct admin *a)
 {
-    struct note notes[16];
+    struct notice notices[16];
     wake_clear(a->stored_fd);
-    for (size_t n; (n = mailbox_take(&a->stored, notes, 16)) > 0;)
+    for (size_t n; (n = mailbox_take(&a->stored, notices, 16)) > 0;)
         for (size_t i = 0; i < n; i++)
-            http_server_reply(a->control, notes[i].tag, notes[i].code == OUTCOME_STORED ? 200 : 503, NULL, 0,
-                              str_of(notes[i].why));
+            http_server_reply(a->control, notices[i].tag, notices[i].code == OUTCOME_STORED ? 200 : 503, NULL, 0,
+                              str_of(notices[i].why));
 }
 
 /* ---- both ---- */

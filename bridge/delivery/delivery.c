@@ -254,7 +254,7 @@ static void take_record(struct delivery *d, struct record *r)
         return;
     }
     if (!en->event) {
-        snprintf(en->last.why, sizeof en->last.why, "%.*s", (int)sizeof en->last.why - 1, e.text);
+        why_copy(en->last.why, e.text);
         moves_dead_letter(d, en, reason_text(REASON_POISON));
         return;
     }
@@ -328,12 +328,12 @@ static bool poll_broadcast(struct delivery *d)
 
 static void take_notes(struct delivery *d)
 {
-    struct note notes[64];
-    for (size_t n; (n = mailbox_take(&d->stored, notes, sizeof notes / sizeof *notes)) > 0;)
+    struct notice notices[64];
+    for (size_t n; (n = mailbox_take(&d->stored, notices, sizeof notices / sizeof *notices)) > 0;)
         for (size_t i = 0; i < n; i++) {
-            struct entry *en = entry_of(d, notes[i].tag);
+            struct entry *en = entry_of(d, notices[i].tag);
             CHECK(en && en->state == ENTRY_STORING);
-            moves_done(d, en, (enum outcome)notes[i].code, notes[i].why);
+            moves_done(d, en, (enum outcome)notices[i].code, notices[i].why);
         }
 }
 

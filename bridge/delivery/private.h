@@ -66,7 +66,7 @@ struct delivery {
     struct broker *broker;
     struct consumer *consumer;
     int wake_fd;
-    struct mailbox stored; /* notes of the broker about what we publish */
+    struct mailbox stored; /* notices of the broker about what we publish */
     atomic_bool stopping, abandoned;
     bool stopped; /* stopping, as this turn sees it */
     bool open;

@@ -45,7 +45,7 @@ static void add_path(struct buf *out, const struct place *at)
 __attribute__((format(printf, 3, 4))) static struct filter *refuse(const struct place *at, struct err *e,
                                                                    const char *fmt, ...)
 {
-    char why[256];
+    char why[WHY_BYTES];
     struct buf path = buf_new(1024);
     va_list args;
     va_start(args, fmt);

@@ -39,7 +39,7 @@ struct intake {
     char *dead_letter_topic;
     bool drop_unrouted;
     int wake_fd;
-    struct mailbox done; /* notes of the broker */
+    struct mailbox done; /* notices of the broker */
     atomic_bool stopping, abandoned;
     bool open;
 
@@ -60,7 +60,7 @@ struct batch {
     size_t count;
     size_t from, to; /* what is published together: all of it, or one by one when something in it is too large */
     bool published;
-    char why[120]; /* FATE_TOO_LARGE: what the broker said */
+    char why[WHY_BYTES]; /* FATE_TOO_LARGE: what the broker said */
 };
 
 /* ---- start and end ---- */
@@ -470,7 +470,7 @@ static void batch_narrow(struct intake *in, const char *why)
         LOG(ERROR, "an event can never be stored; its dead letter is stored without its data",
             LOG_C("source", in->s->id), LOG_STR("event", ev->id), LOG_STR("type", ev->type), LOG_C("reason", why));
         b->fate[b->from] = FATE_TOO_LARGE;
-        snprintf(b->why, sizeof b->why, "%s", why);
+        why_copy(b->why, why);
     }
 }
 
@@ -512,14 +512,14 @@ static void finish_batch(struct intake *in, enum outcome o, const char *why)
 
 static void take_news(struct intake *in)
 {
-    struct note notes[64];
+    struct notice notices[64];
     wake_clear(in->wake_fd);
-    for (size_t n; (n = mailbox_take(&in->done, notes, sizeof notes / sizeof *notes)) > 0;)
+    for (size_t n; (n = mailbox_take(&in->done, notices, sizeof notices / sizeof *notices)) > 0;)
         for (size_t i = 0; i < n; i++) {
             if (in->batch)
-                finish_batch(in, (enum outcome)notes[i].code, notes[i].why);
+                finish_batch(in, (enum outcome)notices[i].code, notices[i].why);
             else
-                finish_slot(in, (int32_t)notes[i].tag, (enum outcome)notes[i].code, notes[i].why);
+                finish_slot(in, (int32_t)notices[i].tag, (enum outcome)notices[i].code, notices[i].why);
         }
 }
 

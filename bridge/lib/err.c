@@ -31,3 +31,11 @@ bool err_prefix(struct err *e, const char *fmt, ...)
     snprintf(e->text + n, sizeof e->text - n, ": %s", old.text);
     return false;
 }
+
+void why_copy(char out[WHY_BYTES], const char *text)
+{
+    size_t n = text ? strnlen(text, WHY_BYTES - 1) : 0;
+    if (n > 0)
+        memcpy(out, text, n);
+    out[n] = '\0';
+}

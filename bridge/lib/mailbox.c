@@ -7,8 +7,15 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include "bridge/lib/mem.h"
+#include "bridge/lib/str.h"
 
-enum { FIRST_NOTES = 16 };
+enum { FIRST_NOTICES = 16 };
+
+struct kept_notice {
+    uint64_t tag;
+    int32_t code;
+    char *why; /* NULL: nothing to say */
+};
 
 void mailbox_open(struct mailbox *m, int wake_fd)
 {
@@ -18,49 +25,52 @@ void mailbox_open(struct mailbox *m, int wake_fd)
 
 void mailbox_close(struct mailbox *m)
 {
+    for (size_t i = 0; i < m->count; i++)
+        free(m->notices[m->head + i].why);
     pthread_mutex_destroy(&m->lock);
-    free(m->notes);
-    m->notes = NULL;
+    free(m->notices);
+    m->notices = NULL;
     m->count = 0;
 }
 
-/* Room for one more note behind the last. The taken ones in front are reused once they are half of the memory. */
-static void make_room(struct mailbox *m)
+/* Makes room for one more notice behind the last. The taken ones in front are reused once they are half of the
+ * memory. */
+static void mailbox_make_room(struct mailbox *m)
 {
     if (m->head + m->count < m->cap)
         return;
     if (m->cap == 0 || m->head < m->cap / 2) {
-        m->cap = m->cap > 0 ? m->cap * 2 : FIRST_NOTES;
-        m->notes = mem_grow(m->notes, m->cap, sizeof *m->notes);
+        m->cap = m->cap > 0 ? m->cap * 2 : FIRST_NOTICES;
+        m->notices = mem_grow(m->notices, m->cap, sizeof *m->notices);
         return;
     }
-    memmove(m->notes, m->notes + m->head, m->count * sizeof *m->notes);
+    memmove(m->notices, m->notices + m->head, m->count * sizeof *m->notices);
     m->head = 0;
 }
 
 void mailbox_put(struct mailbox *m, uint64_t tag, int32_t code, const char *why)
 {
+    char *copy = why && *why ? str_dup((struct str){ why, strnlen(why, WHY_BYTES - 1) }) : NULL;
     pthread_mutex_lock(&m->lock);
-    make_room(m);
-    struct note *note = &m->notes[m->head + m->count];
-    note->tag = tag;
-    note->code = code;
-    size_t n = why ? strnlen(why, sizeof note->why - 1) : 0;
-    if (n > 0)
-        memcpy(note->why, why, n);
-    note->why[n] = '\0';
+    mailbox_make_room(m);
+    m->notices[m->head + m->count] = (struct kept_notice){ .tag = tag, .code = code, .why = copy };
     bool was_empty = m->count++ == 0;
     pthread_mutex_unlock(&m->lock);
     if (was_empty)
         wake_up(m->wake_fd);
 }
 
-size_t mailbox_take(struct mailbox *m, struct note *out, size_t room)
+size_t mailbox_take(struct mailbox *m, struct notice *out, size_t room)
 {
     pthread_mutex_lock(&m->lock);
     size_t n = m->count < room ? m->count : room;
-    if (n > 0)
-        memcpy(out, m->notes + m->head, n * sizeof *out);
+    for (size_t i = 0; i < n; i++) {
+        const struct kept_notice *kept = &m->notices[m->head + i];
+        out[i].tag = kept->tag;
+        out[i].code = kept->code;
+        why_copy(out[i].why, kept->why);
+        free(kept->why);
+    }
     m->count -= n;
     m->head = m->count > 0 ? m->head + n : 0;
     bool left = m->count > 0;
@@ -79,7 +89,7 @@ int wake_new(void)
 
 void wake_up(int wake_fd)
 {
-    int saved = errno; /* we may be in a signal handler */
+    int saved = errno; /* this may run in a signal handler */
     uint64_t one = 1;
     ssize_t written = write(wake_fd, &one, sizeof one);
     (void)written; /* only fails when the counter is full: then it is awake already */

@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* Many threads put small notes in, one thread takes them out and is woken by an eventfd.
+/* Many threads put notices in, one thread takes them out and is woken by an eventfd.
  *
  * The one way in which the core's threads talk to each other. Bounded by its users (who bound what is in flight).
- * The lock is held only to copy a note; the eventfd is written only when the box was empty, so a batch costs one
- * wake. */
+ * The lock is held only to copy a notice; the eventfd is written only when the box was empty, so many notices cost
+ * one wake. A notice that waits takes 24 bytes, and its reason memory of its own: few notices have one. */
 #pragma once
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "bridge/lib/err.h"
 
-struct note {
-    uint64_t tag;  /* whatever the taker needs to know it by */
-    int32_t code;  /* e.g. an outcome */
-    char why[116]; /* NUL-terminated, "" when there is nothing to say */
+struct notice {
+    uint64_t tag; /* whatever the taker needs to know it by */
+    int32_t code; /* e.g. an outcome */
+    char why[WHY_BYTES];
 };
 
 struct mailbox {
-    pthread_mutex_t lock; /* guards notes, head, count, cap */
-    struct note *notes;
+    pthread_mutex_t lock; /* guards notices, head, count, cap */
+    struct kept_notice *notices;
     size_t head, count, cap;
     int wake_fd; /* eventfd; not owned */
 };
@@ -26,7 +27,7 @@ struct mailbox {
 void mailbox_open(struct mailbox *m, int wake_fd);
 void mailbox_close(struct mailbox *m);
 void mailbox_put(struct mailbox *m, uint64_t tag, int32_t code, const char *why); /* any thread; why may be NULL */
-size_t mailbox_take(struct mailbox *m, struct note *out,
+size_t mailbox_take(struct mailbox *m, struct notice *out,
                     size_t room); /* the taker; oldest first; wakes itself again if some are left */
 
 int wake_new(void);           /* an eventfd, non-blocking, close-on-exec; aborts when there is none to be had */

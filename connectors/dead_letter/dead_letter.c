@@ -116,7 +116,7 @@ static size_t dead_letter_work(struct sink *s, int wake_fd, struct duration wait
                                   .verdict = ok ? VERDICT_DELIVERED : VERDICT_RETRY,
                                   .reason = ok ? REASON_NONE : REASON_UNAVAILABLE };
         if (!ok)
-            snprintf(out[i].why, sizeof out[i].why, "%.159s", e.text);
+            why_copy(out[i].why, e.text);
     }
     d->waiting_count -= n;
     memmove(d->waiting, d->waiting + n, d->waiting_count * sizeof *d->waiting);

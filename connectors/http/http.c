@@ -249,7 +249,7 @@ static void answer_stored(struct http_source *s, const struct pending *x)
 
 static void answer_invalid(struct http_source *s, const struct pending *x, const char *why)
 {
-    char detail[160];
+    char detail[WHY_BYTES];
     snprintf(detail, sizeof detail, "%s", why && *why ? why : "the event is invalid");
     if (x->batch)
         snprintf(detail, sizeof detail, "%u of %u events cannot be taken, the others are stored", x->refused, x->count);

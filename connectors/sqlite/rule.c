@@ -413,7 +413,7 @@ static bool table_missing(struct sqlite_source *s, const struct rule *r)
 
 void rule_compile(struct sqlite_source *s, struct rule *r)
 {
-    char why[256] = "";
+    char why[WHY_BYTES] = "";
     rule_finalize(r);
     r->no_table = table_missing(s, r);
     r->usable = probe_columns(s, r, why, sizeof why) && prepare_rows(s, r, why, sizeof why)

@@ -136,7 +136,7 @@ static void start(struct webhook *w, struct transfer *t, const struct message *m
     if (!request_build(&t->request, &w->signer, m->event, clock_wall_ms(), &e)) {
         t->result.verdict = VERDICT_REJECT;
         t->result.reason = REASON_CONFIGURATION;
-        snprintf(t->result.why, sizeof t->result.why, "%.159s", e.text);
+        why_copy(t->result.why, e.text);
         end(w, t);
         return;
     }

@@ -110,18 +110,18 @@ static void produce(double seconds)
     for (int i = 0; i < in_flight; i++)
         send_one((uint64_t)i);
     while (open > 0) {
-        struct note notes[256];
-        size_t n = mailbox_take(&box, notes, 256);
+        struct notice notices[256];
+        size_t n = mailbox_take(&box, notices, 256);
         if (n == 0) {
             poll(&(struct pollfd){ .fd = wake_fd, .events = POLLIN }, 1, 1000);
             wake_clear(wake_fd);
         }
         for (size_t i = 0; i < n; i++) {
-            int64_t now = clock_mono_us(), step = (now - sent_us[notes[i].tag]) / STEP_US;
+            int64_t now = clock_mono_us(), step = (now - sent_us[notices[i].tag]) / STEP_US;
             delays[step < STEPS ? step : STEPS - 1]++;
-            notes[i].code == OUTCOME_STORED ? stored++ : refused++;
+            notices[i].code == OUTCOME_STORED ? stored++ : refused++;
             if (now < end)
-                send_one(notes[i].tag);
+                send_one(notices[i].tag);
             else
                 open--;
         }

@@ -86,7 +86,7 @@ static void *publish(void *arg)
     struct record r = {
         .topic = STR("bench"), .partition = -1, .value = { value, bytes }, .headers = headers, .header_count = 4
     };
-    struct note notes[256];
+    struct notice notices[256];
     struct pollfd wake = { .fd = p->box.wake_fd, .events = POLLIN };
     size_t room = (size_t)(in_flight / threads);
     for (int64_t now = clock_mono_us(); now < p->until_us; now = clock_mono_us()) {
@@ -96,7 +96,7 @@ static void *publish(void *arg)
                                .records = &r, .record_count = 1, .done = note_done, .ctx = p, .tag = (uint64_t)now });
         poll(&wake, 1, 1000);
         wake_clear(wake.fd);
-        for (size_t n; (n = mailbox_take(&p->box, notes, 256)) > 0;)
+        for (size_t n; (n = mailbox_take(&p->box, notices, 256)) > 0;)
             room += n;
     }
     return NULL;

@@ -59,7 +59,7 @@ struct ledger { /* what became of the publications */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     int stored, refused, calls[MOST];
-    char why[160];
+    char why[WHY_BYTES];
 };
 
 static struct ledger *ledger_new(void)

@@ -86,7 +86,7 @@ static int64_t metric_of(const char *name)
 static _Atomic int outcomes[MOST];
 static _Atomic int settled;
 static pthread_mutex_t why_lock = PTHREAD_MUTEX_INITIALIZER; /* guards last_why */
-static char last_why[200];
+static char last_why[WHY_BYTES];
 
 static void on_done(void *ctx, uint64_t tag, enum outcome o, const char *why)
 {
@@ -344,6 +344,28 @@ TEST(topics_are_not_made_when_that_is_off)
     assert_int_equal(outcomes[0], OUTCOME_UNAVAILABLE);
     assert_says(last_why, names[0]);
     assert_false(broker_ready(b, &e));
+    broker_close(b);
+}
+
+/* What went wrong is said first, so that it is still there when the topic's name takes all the room. */
+TEST(the_cause_stands_before_a_long_topic_name)
+{
+    char topic[250];
+    config.create_topics = false;
+    property("message.timeout.ms", "3000");
+    property("topic.metadata.propagation.max.ms", "1000");
+    struct broker *b = open_broker();
+    memset(topic, 'x', sizeof topic - 1);
+    topic[sizeof topic - 1] = '\0';
+    memcpy(topic, prefix, strlen(prefix));
+    forget_outcomes();
+    publish(b, topic, 0);
+    await_settled(1);
+    assert_int_equal(outcomes[0], OUTCOME_UNAVAILABLE);
+    assert_says(last_why, "nknown topic");
+    assert_says(last_why, "(topic ");
+    assert_true(strstr(last_why, "nknown topic") < strstr(last_why, "(topic "));
+    assert_int_equal(strlen(last_why), WHY_BYTES - 1);
     broker_close(b);
 }
 
@@ -850,6 +872,7 @@ int main(int argc, char **argv)
         PART(servers_are_needed),
         PART(a_cluster_that_does_not_answer_is_said_clearly),
         PART(topics_are_not_made_when_that_is_off),
+        PART(the_cause_stands_before_a_long_topic_name),
         PART(a_record_that_is_too_large_is_given_up),
         PART(fresh_topics_lose_nothing),
         PART(a_fatal_error_gets_a_new_producer),

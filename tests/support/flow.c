@@ -344,7 +344,7 @@ static void source_settle(struct source *base, uint64_t tag, enum outcome o, con
     struct script_source *s = (struct script_source *)base;
     s->settled[s->settled_count].tag = tag;
     s->settled[s->settled_count].outcome = o;
-    snprintf(s->settled[s->settled_count++].why, 120, "%s", why);
+    why_copy(s->settled[s->settled_count++].why, why);
 }
 
 static void source_close(struct source *base)

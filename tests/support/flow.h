@@ -73,7 +73,7 @@ struct script_source {
     struct {
         uint64_t tag;
         enum outcome outcome;
-        char why[120];
+        char why[WHY_BYTES];
     } settled[512];
     size_t settled_count;
     size_t last_room;

@@ -131,7 +131,7 @@ struct local_waiting {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     int stored, refused;
-    char why[160];
+    char why[WHY_BYTES];
 };
 
 static inline void local_note_done(void *ctx, uint64_t tag, enum outcome o, const char *why)
@@ -161,7 +161,7 @@ static inline void local_send(struct local_waiting *w, const char *topic, int32_
                    &(struct publication){ .records = &r, .record_count = 1, .done = local_note_done, .ctx = w });
 }
 
-/* Publishes one record and waits; true: stored. `why` (160 bytes) may be NULL. */
+/* Publishes one record and waits; true: stored. `why` (WHY_BYTES) may be NULL. */
 static inline bool local_put(const char *topic, int32_t partition, struct str value, char *why)
 {
     struct local_waiting w = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };

@@ -66,7 +66,7 @@ struct topic_note {
     int32_t partitions; /* as last heard; 0: unknown */
     int64_t retry_ms;   /* TOPIC_FAILED: try again then (clock_mono_ms) */
     unsigned tries;
-    char why[200];
+    char why[WHY_BYTES];
 };
 
 struct kafka {

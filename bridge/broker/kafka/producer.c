@@ -33,7 +33,7 @@ struct pending { /* one publication, in one allocation with copies of what it pu
     atomic_size_t unreported; /* records of this phase, and one while they are being sent */
     atomic_flag failed;       /* whoever sets it writes why and reason */
     const char *reason;       /* NULL: nothing failed */
-    char why[400];
+    char *why;
     int64_t began_us;
     const struct record *records;
     size_t record_count;
@@ -98,7 +98,8 @@ static void fail(struct pending *p, const char *reason, const char *topic, rd_ka
 {
     if (atomic_flag_test_and_set(&p->failed))
         return;
-    snprintf(p->why, sizeof p->why, "topic %.249s: %.120s", topic, rd_kafka_err2str(code));
+    p->why = mem_alloc(WHY_BYTES);
+    snprintf(p->why, WHY_BYTES, "%s (topic %s)", rd_kafka_err2str(code), topic);
     p->reason = reason;
 }
 
@@ -140,7 +141,8 @@ static void finish(struct pending *p)
     enum outcome o = !p->reason                          ? OUTCOME_STORED
                      : strcmp(p->reason, TOO_LARGE) == 0 ? OUTCOME_INVALID
                                                          : OUTCOME_UNAVAILABLE;
-    p->done(p->ctx, p->tag, o, p->reason ? p->why : NULL);
+    p->done(p->ctx, p->tag, o, p->why);
+    free(p->why);
     free(p);
     if (atomic_fetch_sub(&b->open, 1) == 1) {
         pthread_mutex_lock(&b->idle_lock);

@@ -227,7 +227,7 @@ static int32_t topic_make(struct kafka *b, struct kafka_handle *h, const struct 
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return topic_await(b, h, n->name, 1, why, room);
     /* It is there already, or we may not make it: then it may be there all the same. */
-    char text[200];
+    char text[WHY_BYTES];
     int32_t count = topic_ask(b, h, n->name, text, sizeof text);
     if (count == 0 && code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
         count = topic_await(b, h, n->name, 1, why, room);

@@ -89,8 +89,7 @@ struct pub { /* a publication in the queue: one allocation */
     struct str state_of;
     struct change *changes;
     size_t change_count;
-    bool refused; /* by the writer, for a reason of its own */
-    char why[120];
+    char *refusal; /* why the writer refuses this one alone; NULL: it does not */
 };
 
 struct topic_request { /* main thread asks, writer answers */
@@ -120,7 +119,7 @@ struct local {
 
     pthread_mutex_t status_lock; /* guards why */
     _Atomic int status;          /* enum local_status */
-    char why[256];
+    char why[WHY_BYTES];
 
     pthread_mutex_t queue_lock;   /* guards what follows up to `closing` */
     pthread_cond_t work, changed; /* for the writer; for who waits for the writer */

@@ -118,11 +118,12 @@ static void settled(struct local *b, size_t count)
 
 static void refuse(struct local *b, struct pub *p, const char *why)
 {
-    metric_add(p->refused                                ? b->refused_invalid
+    metric_add(p->refusal                                ? b->refused_invalid
                : atomic_load(&b->status) == LOCAL_FAILED ? b->refused_failed
                                                          : b->refused_full,
                1);
-    p->done(p->ctx, p->tag, p->refused ? OUTCOME_INVALID : OUTCOME_UNAVAILABLE, p->refused ? p->why : why);
+    p->done(p->ctx, p->tag, p->refusal ? OUTCOME_INVALID : OUTCOME_UNAVAILABLE, p->refusal ? p->refusal : why);
+    free(p->refusal);
     free(p);
 }
 
@@ -131,7 +132,7 @@ static void end_batch(struct local *b, struct batch *g, bool stored, const char 
     struct pub *next;
     for (struct pub *p = g->first; p; p = next) {
         next = p->next;
-        if (!stored || p->refused) {
+        if (!stored || p->refusal) {
             refuse(b, p, why);
             continue;
         }
@@ -146,7 +147,7 @@ static void end_batch(struct local *b, struct batch *g, bool stored, const char 
 static void set_status(struct local *b, enum local_status status, const char *what, const char *cause)
 {
     pthread_mutex_lock(&b->status_lock);
-    snprintf(b->why, sizeof b->why, "%s%s%s", what, cause[0] ? ": " : "", cause);
+    snprintf(b->why, sizeof b->why, "%s%s%s (%s)", what, cause[0] ? ": " : "", cause, b->file ? b->file : ":memory:");
     pthread_mutex_unlock(&b->status_lock);
     atomic_store(&b->status, status);
     b->probe_due = status == LOCAL_BLOCKED ? clock_mono_ms() + PROBE_MS : INT64_MAX;
@@ -180,18 +181,18 @@ static void failed(struct local *b, int rc, const char *doing)
 {
     sqlite3 *db = b->link.db;
     const char *where = b->file ? b->file : ":memory:";
-    char what[160];
+    char what[64];
     if (may_pass(db, rc)) {
-        snprintf(what, sizeof what, "%s: no room to %s", where, doing);
-        if (rc == SQLITE_BUSY || rc == SQLITE_LOCKED)
-            snprintf(what, sizeof what, "%s: locked by another program, cannot %s", where, doing);
+        snprintf(what, sizeof what,
+                 rc == SQLITE_BUSY || rc == SQLITE_LOCKED ? "locked by another program, cannot %s" : "no room to %s",
+                 doing);
         if (atomic_load(&b->status) == LOCAL_READY)
             LOG(ERROR, "broker takes no events", LOG_C("file", where), LOG_C("doing", doing),
                 LOG_C("cause", sqlite3_errmsg(db)));
         set_status(b, LOCAL_BLOCKED, what, sqlite3_errmsg(db));
         return;
     }
-    snprintf(what, sizeof what, "%s: cannot %s", where, doing);
+    snprintf(what, sizeof what, "cannot %s", doing);
     LOG(ERROR, "broker failed", LOG_C("file", where), LOG_C("doing", doing), LOG_C("cause", sqlite3_errmsg(db)),
         LOG_INT("code", sqlite3_extended_errcode(db)), LOG_INT("errno", last_errno(db)));
     set_status(b, LOCAL_FAILED, what, sqlite3_errmsg(db));
@@ -207,17 +208,18 @@ static bool files_are_there(struct local *b)
     if (!moved)
         return true;
     LOG(ERROR, "broker failed: its file was deleted or replaced while in use", LOG_C("file", b->file));
-    set_status(b, LOCAL_FAILED, b->file, "deleted or replaced while in use");
+    set_status(b, LOCAL_FAILED, "deleted or replaced while in use", "");
     return false;
 }
 
 /* ---- topics of a group ---- */
 
-static bool pub_refuse(struct pub *p, struct str topic, const char *what)
+/* Refuses one publication; the rest of its group is stored. */
+static void pub_refuse(struct pub *p, struct str topic, const char *cause)
 {
-    snprintf(p->why, sizeof p->why, "topic \"%.*s\": %s", (int)(topic.n < 64 ? topic.n : 64), topic.at ? topic.at : "",
-             what);
-    return p->refused = true;
+    p->refusal = mem_alloc(WHY_BYTES);
+    int n = (int)(topic.n < TOPIC_NAME_MAX ? topic.n : TOPIC_NAME_MAX);
+    snprintf(p->refusal, WHY_BYTES, "%s (topic \"%.*s\")", cause, n, topic.at ? topic.at : "");
 }
 
 /* The topic of that name, made when there is none; NULL: refused, or the store failed (*rc). */
@@ -231,7 +233,7 @@ static struct topic *topic_for(struct local *b, struct pub *p, struct str name, 
         pub_refuse(p, name, "not a name for a topic (1 to 249 of a-z A-Z 0-9 . _ -)");
     else if (b->partition_count >= PARTITIONS_MAX)
         pub_refuse(p, name, "cannot be created, there are too many topics");
-    if (p->refused)
+    if (p->refusal)
         return NULL;
     memcpy(text, name.at, name.n);
     text[name.n] = '\0';
@@ -255,7 +257,7 @@ static int resolve(struct local *b, struct batch *g)
     struct topic *t = NULL;
     int rc = SQLITE_OK;
     for (struct pub *p = g->first; p; p = p->next)
-        for (size_t i = 0; i < p->item_count && !p->refused; i++) {
+        for (size_t i = 0; i < p->item_count && !p->refusal; i++) {
             struct item *item = &p->items[i];
             if (!t || !str_eq(str_of(t->name), item->topic))
                 t = topic_for(b, p, item->topic, &rc);
@@ -322,7 +324,7 @@ static int insert_all(struct local *b, struct batch *g)
     int64_t now = clock_wall_ms();
     int rc = SQLITE_OK;
     for (struct pub *p = g->first; p && rc == SQLITE_OK; p = p->next) {
-        if (p->refused)
+        if (p->refusal)
             continue;
         for (size_t i = 0; i < p->item_count && rc == SQLITE_OK; i++)
             rc = insert_record(b, &p->items[i], now);
@@ -459,7 +461,7 @@ static size_t records_of(const struct batch *g)
 {
     size_t n = 0;
     for (const struct pub *p = g->first; p; p = p->next)
-        n += p->refused ? 0 : p->item_count;
+        n += p->refusal ? 0 : p->item_count;
     return n;
 }
 

@@ -11,13 +11,13 @@ static bool is_awake(int fd)
     return poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 0) == 1;
 }
 
-TEST(one_note)
+TEST(one_notice)
 {
     struct mailbox m;
-    struct note note;
+    struct notice notice;
     int fd = wake_new();
     mailbox_open(&m, fd);
-    assert_int_equal(mailbox_take(&m, &note, 1), 0);
+    assert_int_equal(mailbox_take(&m, &notice, 1), 0);
     assert_false(is_awake(fd));
     mailbox_put(&m, 7, -3, "because");
     assert_true(is_awake(fd));
@@ -25,14 +25,14 @@ TEST(one_note)
     assert_false(is_awake(fd));
     mailbox_put(&m, 8, 0, NULL);
     assert_false(is_awake(fd)); /* only when it was empty */
-    assert_int_equal(mailbox_take(&m, &note, 1), 1);
-    assert_true(note.tag == 7 && note.code == -3);
-    assert_string_equal(note.why, "because");
+    assert_int_equal(mailbox_take(&m, &notice, 1), 1);
+    assert_true(notice.tag == 7 && notice.code == -3);
+    assert_string_equal(notice.why, "because");
     assert_true(is_awake(fd)); /* something is left */
-    assert_int_equal(mailbox_take(&m, &note, 1), 1);
-    assert_true(note.tag == 8);
-    assert_string_equal(note.why, "");
-    assert_int_equal(mailbox_take(&m, &note, 1), 0);
+    assert_int_equal(mailbox_take(&m, &notice, 1), 1);
+    assert_true(notice.tag == 8);
+    assert_string_equal(notice.why, "");
+    assert_int_equal(mailbox_take(&m, &notice, 1), 0);
     mailbox_close(&m);
     close(fd);
 }
@@ -40,15 +40,16 @@ TEST(one_note)
 TEST(a_long_reason_is_cut)
 {
     struct mailbox m;
-    struct note note;
+    struct notice notice;
     char why[500];
     int fd = wake_new();
     memset(why, 'x', sizeof why - 1);
     why[sizeof why - 1] = '\0';
     mailbox_open(&m, fd);
     mailbox_put(&m, 1, 1, why);
-    assert_int_equal(mailbox_take(&m, &note, 1), 1);
-    assert_int_equal(strlen(note.why), sizeof note.why - 1);
+    assert_int_equal(mailbox_take(&m, &notice, 1), 1);
+    assert_int_equal(strlen(notice.why), sizeof notice.why - 1);
+    mailbox_put(&m, 2, 1, why); /* freed with the box */
     mailbox_close(&m);
     close(fd);
 }
@@ -56,20 +57,20 @@ TEST(a_long_reason_is_cut)
 TEST(oldest_first_while_growing)
 {
     struct mailbox m;
-    struct note notes[7];
+    struct notice notices[7];
     uint64_t put = 0, taken = 0;
     int fd = wake_new();
     mailbox_open(&m, fd);
     for (int round = 0; round < 500; round++) {
         for (int i = 0; i < round % 17; i++)
             mailbox_put(&m, put++, 0, NULL);
-        size_t n = mailbox_take(&m, notes, 7);
+        size_t n = mailbox_take(&m, notices, 7);
         for (size_t i = 0; i < n; i++)
-            assert_true(notes[i].tag == taken++);
+            assert_true(notices[i].tag == taken++);
     }
-    for (size_t n; (n = mailbox_take(&m, notes, 7)) > 0;)
+    for (size_t n; (n = mailbox_take(&m, notices, 7)) > 0;)
         for (size_t i = 0; i < n; i++)
-            assert_true(notes[i].tag == taken++);
+            assert_true(notices[i].tag == taken++);
     assert_true(put == taken);
     mailbox_close(&m);
     close(fd);
@@ -88,7 +89,7 @@ TEST(many_threads)
 {
     struct mailbox m;
     pthread_t threads[THREADS];
-    struct note notes[64];
+    struct notice notices[64];
     uint64_t sum = 0, count = 0;
     int fd = wake_new();
     mailbox_open(&m, fd);
@@ -98,9 +99,9 @@ TEST(many_threads)
         assert_int_equal(poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 30000),
                          1); /* else a wake-up was lost */
         wake_clear(fd);
-        size_t n = mailbox_take(&m, notes, 64);
+        size_t n = mailbox_take(&m, notices, 64);
         for (size_t i = 0; i < n; i++)
-            sum += notes[i].tag;
+            sum += notices[i].tag;
         count += n;
     }
     for (int i = 0; i < THREADS; i++)
@@ -112,7 +113,7 @@ TEST(many_threads)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(one_note), cmocka_unit_test(a_long_reason_is_cut),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(one_notice), cmocka_unit_test(a_long_reason_is_cut),
                                         cmocka_unit_test(oldest_first_while_growing), cmocka_unit_test(many_threads) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,7 +61,7 @@ static void expect_filled(const char *topic, int count)
 
 TEST(the_largest_size_refuses_and_recovers)
 {
-    char why[160];
+    char why[WHY_BYTES];
     struct err e = { "" };
     local_config.max_size.n = 2 << 20;
     local_open();
@@ -101,7 +101,7 @@ static int unlimited(void **state)
 
 TEST(a_full_disk_refuses_and_recovers)
 {
-    char why[160];
+    char why[WHY_BYTES];
     signal(SIGXFSZ, SIG_IGN);
     local_open();
     local_topic("t", 1, FOREVER, UNBOUNDED);
@@ -249,7 +249,7 @@ static int shim_out(void **state)
 
 TEST(after_a_failed_sync_nothing_is_taken)
 {
-    char why[160];
+    char why[WHY_BYTES];
     struct err e = { "" };
     shim_in();
     local_open();
@@ -341,7 +341,7 @@ TEST(the_queue_is_bounded)
 
 TEST(a_file_deleted_under_us_is_noticed)
 {
-    char why[160], from[128];
+    char why[WHY_BYTES], from[128];
     local_open();
     local_topic("t", 1, FOREVER, UNBOUNDED);
     assert_true(local_put_number("t", 0, 0));

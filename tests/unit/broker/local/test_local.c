@@ -182,7 +182,7 @@ TEST(the_folder_is_made_when_there_is_a_place_for_it)
 TEST(bad_topics_are_refused)
 {
     struct err e = { "" };
-    char why[160], longest[252];
+    char why[WHY_BYTES], longest[252];
     memset(longest, 'x', sizeof longest - 1);
     longest[251] = '\0';
     char *bad[] = { "", "a b", "a/b", "..", "\xc3\xa9", "x'; DROP TABLE topic; --", longest };
@@ -203,7 +203,7 @@ TEST(a_bad_record_does_not_hurt_its_neighbours)
     local_topic("t", 1, FOREVER, UNBOUNDED);
     assert_false(local_put("t", 5, STR("x"), NULL));
     local_put_numbers("t", 0, 0, 3);
-    char *big = mem_alloc(17 << 20), why[160];
+    char *big = mem_alloc(17 << 20), why[WHY_BYTES];
     assert_false(local_put("t", 0, (struct str){ big, 17 << 20 }, why));
     assert_non_null(strstr(why, "more than the log takes"));
     assert_true(local_put("u", 0, (struct str){ big, 15 << 20 }, why));
