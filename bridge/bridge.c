@@ -19,7 +19,7 @@
 #include "bridge/event/trail.h"
 
 enum {
-    START_AGAIN_MS = 2000, /* between attempts to reach a Kafka that does not answer yet */
+    START_AGAIN_MS = 2000, /* between attempts to reach a broker that does not answer yet */
     TURN_MS = 1000,        /* longest wait of a sink's turn */
     LOOK_MS = 500,         /* how often main looks at the broker's health */
     ONCE_MS = 30000,       /* longest wait of bridge_publish_once */
@@ -312,7 +312,8 @@ static int signal_take(void)
     return n > 0 ? n : 0;
 }
 
-/* With Kafka the start is tried until the cluster answers; everything else that fails is for a person to mend. */
+/* While a broker that may be away does not answer, the start is tried again; everything else that fails is for a
+ * person to mend. */
 static bool start_or_wait(struct bridge *b, int64_t *again_ms)
 {
     struct err e = { "" };
@@ -327,7 +328,7 @@ static bool start_or_wait(struct bridge *b, int64_t *again_ms)
             return false;
     workers_free(b);
     struct err why;
-    if (strcmp(b->config->broker.type, "kafka") != 0 || broker_ready(b->broker, &why))
+    if (!broker_facts(&b->config->broker).may_be_away || broker_ready(b->broker, &why))
         return false;
     *again_ms = clock_mono_ms() + START_AGAIN_MS;
     return true;

@@ -179,12 +179,13 @@ static struct http_server_options server_options(const char *listen, int64_t max
                                          .idle_timeout = { 60000 } };
 }
 
-/* The socket's path; false with the local broker in memory, with Kafka, and where the path is too long for a socket. */
+/* The socket's path, beside the log; false where the log has no folder or the path is too long for a socket. */
 static bool control_path(const struct config *config, char *out, size_t room)
 {
-    if (strcmp(config->broker.type, "local") != 0 || strcmp(config->broker.path, ":memory:") == 0)
+    const char *folder = broker_facts(&config->broker).own_folder;
+    if (!folder)
         return false;
-    int n = snprintf(out, room, "unix:%s/control", config->broker.path);
+    int n = snprintf(out, room, "unix:%s/control", folder);
     return n > 0 && (size_t)n < room && (size_t)n - 5 < sizeof((struct sockaddr_un *)0)->sun_path;
 }
 

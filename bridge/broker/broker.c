@@ -28,12 +28,26 @@ const struct option broker_options[] = {
     { 0 },
 };
 
-struct broker *broker_open(const struct broker_config *config, struct err *e)
+static const struct broker_ops *broker_type(const struct broker_config *config)
 {
-    const struct broker_ops *all[] = { &broker_local, &broker_kafka };
+    static const struct broker_ops *const all[] = { &broker_local, &broker_kafka };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (strcmp(all[i]->type, config->type) == 0)
-            return all[i]->open(config, e);
+            return all[i];
+    return NULL;
+}
+
+struct broker_facts broker_facts(const struct broker_config *config)
+{
+    const struct broker_ops *ops = broker_type(config);
+    return ops ? ops->facts(config) : (struct broker_facts){ 0 };
+}
+
+struct broker *broker_open(const struct broker_config *config, struct err *e)
+{
+    const struct broker_ops *ops = broker_type(config);
+    if (ops)
+        return ops->open(config, e);
     err_set(e, "broker: \"%s\" is not a type of broker (local, kafka)", config->type);
     return NULL;
 }
@@ -50,19 +64,19 @@ bool broker_topics(struct broker *b, const char *prefix, void (*each)(void *ctx,
 }
 
 #ifdef AQUEDUCT_HOOKS
-static void say_nothing(void *ctx, uint64_t tag, enum outcome o, const char *why)
+static void broker_say_nothing(void *ctx, uint64_t tag, enum outcome o, const char *why)
 {
     (void)ctx, (void)tag, (void)o, (void)why;
 }
 
 /* The mistake that the ledger test must catch: AQUEDUCT_WRONG=ack-at-enqueue acknowledges before anything is stored. */
-static bool publish_wrongly(struct broker *b, const struct publication *p)
+static bool broker_publish_wrongly(struct broker *b, const struct publication *p)
 {
     const char *wrong = getenv("AQUEDUCT_WRONG");
     if (!wrong || strcmp(wrong, "ack-at-enqueue") != 0)
         return false;
     struct publication silent = *p;
-    silent.done = say_nothing;
+    silent.done = broker_say_nothing;
     b->ops->publish(b, &silent);
     p->done(p->ctx, p->tag, OUTCOME_STORED, "");
     return true;
@@ -72,7 +86,7 @@ static bool publish_wrongly(struct broker *b, const struct publication *p)
 void broker_publish(struct broker *b, const struct publication *p)
 {
 #ifdef AQUEDUCT_HOOKS
-    if (publish_wrongly(b, p))
+    if (broker_publish_wrongly(b, p))
         return;
 #endif
     b->ops->publish(b, p);

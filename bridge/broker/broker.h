@@ -8,6 +8,8 @@
  * - Publications of one thread keep their order per partition.
  * - A topic's offsets rise by one per record, may have gaps when read, start at 0.
  *
+ * Which of the two it is, nobody asks: where they differ for the bridge, broker_facts says how.
+ *
  * Threads: broker_publish from any thread, never blocks; done() on the broker's own thread (or inside broker_publish
  * when it is refused at once), once, and must only put a note into a mailbox. A consumer belongs to the thread that
  * uses it. The rest: main thread. */
@@ -30,6 +32,15 @@ struct broker_config {     /* the `broker:` section; rows in broker_options */
     struct duration session_timeout; /* kafka: a dead daemon's partitions move after this */
 };
 extern const struct option broker_options[];
+
+struct broker_facts {       /* what a configuration says of its broker, before it is opened */
+    bool needs_servers;     /* broker.servers must be set */
+    bool may_be_away;       /* it may not answer yet when the bridge starts: the start is tried again */
+    bool is_shared;         /* other programs may fill its topics as well */
+    const char *own_folder; /* its folder on this machine, the bridge's alone; NULL: none */
+};
+/* All false when the type is unknown. */
+struct broker_facts broker_facts(const struct broker_config *config);
 
 struct topic_config { /* an entry of `topics:` */
     char *name;
@@ -118,6 +129,7 @@ void consumer_close(struct consumer *c);
 /* Behind the interface: one table per broker. */
 struct broker_ops {
     const char *type, *doc;
+    struct broker_facts (*facts)(const struct broker_config *);
     struct broker *(*open)(const struct broker_config *, struct err *);
     bool (*topic)(struct broker *, const struct topic_config *, struct err *);
     bool (*topics)(struct broker *, const char *, void (*)(void *, const char *), void *, struct err *);

@@ -54,7 +54,7 @@ static void check_broker(const struct check *k)
     bool named = b->servers && b->servers[0];
     for (size_t i = 0; i < b->properties.count; i++)
         named = named || strcmp(b->properties.at[i].key, "bootstrap.servers") == 0;
-    if (strcmp(b->type, "kafka") == 0 && !named)
+    if (broker_facts(b).needs_servers && !named)
         problem_at(k->out, n, &(struct where){ &top, STR("servers"), 0 },
                    "is missing: the bootstrap servers, for example kafka-1:9092");
 }
@@ -142,7 +142,7 @@ static bool is_filled(const struct check *k, const char *topic)
     char *dead_letters = topic_name(k->c->broker.prefix, TOPIC_DEAD_LETTER, NULL);
     bool is_dead_letters = strcmp(topic, dead_letters) == 0;
     free(dead_letters);
-    return is_dead_letters || strcmp(k->c->broker.type, "kafka") == 0; /* others may fill it */
+    return is_dead_letters || broker_facts(&k->c->broker).is_shared;
 }
 
 static void unfilled_topic(const struct check *k, const struct node *n, const char *topic, const struct where *at)

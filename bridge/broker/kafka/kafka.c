@@ -24,6 +24,12 @@ static void kafka_free(struct kafka *b)
     free(b);
 }
 
+static struct broker_facts kafka_facts(const struct broker_config *config)
+{
+    (void)config;
+    return (struct broker_facts){ .needs_servers = true, .may_be_away = true, .is_shared = true };
+}
+
 static struct broker *kafka_open(const struct broker_config *config, struct err *e)
 {
     if (!config->servers || !config->servers[0]) {
@@ -87,6 +93,7 @@ static void kafka_close(struct broker *base)
 const struct broker_ops broker_kafka = {
     .type = "kafka",
     .doc = "Topics in an Apache Kafka cluster (or one that speaks its protocol).",
+    .facts = kafka_facts,
     .open = kafka_open,
     .topic = kafka_topic,
     .topics = kafka_topics,

@@ -135,11 +135,20 @@ static bool open_folder(struct local *b, const char *path, struct err *e)
     return make_folder(b->folder, e) && lock_folder(b, e);
 }
 
+static bool local_in_memory(const struct broker_config *config)
+{
+    return strcmp(config->path, ":memory:") == 0;
+}
+
+static struct broker_facts local_facts(const struct broker_config *config)
+{
+    return (struct broker_facts){ .own_folder = local_in_memory(config) ? NULL : config->path };
+}
+
 static struct broker *local_open(const struct broker_config *config, struct err *e)
 {
     struct local *b = local_new(config);
-    bool memory = strcmp(config->path, ":memory:") == 0;
-    if ((memory || open_folder(b, config->path, e)) && store_open(b, e)) {
+    if ((local_in_memory(config) || open_folder(b, config->path, e)) && store_open(b, e)) {
         int rc = pthread_create(&b->writer, NULL, local_writer, b);
         if (rc == 0)
             return &b->base;
@@ -406,6 +415,7 @@ static bool local_state(struct broker *base, const char *source,
 const struct broker_ops broker_local = {
     .type = "local",
     .doc = "An embedded durable log in one SQLite file; needs nothing else.",
+    .facts = local_facts,
     .open = local_open,
     .topic = local_topic,
     .topics = local_topics,
