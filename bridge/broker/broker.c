@@ -132,11 +132,11 @@ int consumer_poll(struct consumer *c, struct record **out, size_t room, struct e
 {
     return c->ops->poll(c, out, room, e);
 }
-void consumer_hold(struct consumer *c, struct place p, bool hold)
+void consumer_hold(struct consumer *c, struct topic_partition p, bool hold)
 {
     c->ops->hold(c, p, hold);
 }
-void consumer_commit(struct consumer *c, struct place p, int64_t next)
+void consumer_commit(struct consumer *c, struct topic_partition p, int64_t next)
 {
     c->ops->commit(c, p, next);
 }

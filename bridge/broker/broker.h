@@ -96,7 +96,7 @@ bool broker_tail(struct broker *b, const char *topic, int64_t most, void (*each)
 /* Ends the broker's threads; what was not done is reported as UNAVAILABLE first. All consumers must be closed. */
 void broker_close(struct broker *b);
 
-struct place { /* a topic's partition */
+struct topic_partition {
     const char *topic;
     int32_t partition;
 };
@@ -109,7 +109,7 @@ struct consumer_options {
     int wake_fd;     /* made readable when consumer_poll may have something new */
     /* Partitions are being taken away: finish what is in flight (bounded), commit, forget. Inside consumer_poll or
      * consumer_close. NULL: nothing to do. */
-    void (*revoked)(void *ctx, const struct place *places, size_t count);
+    void (*revoked)(void *ctx, const struct topic_partition *partitions, size_t count);
     void *ctx;
 };
 
@@ -120,9 +120,9 @@ struct consumer *consumer_open(struct broker *b, const struct consumer_options *
  * nothing is wanted. Memory: read ahead is bounded (local: none; kafka: queued.max.messages.kbytes). */
 int consumer_poll(struct consumer *c, struct record **out, size_t room, struct err *e);
 /* Stops or resumes handing out records of one partition (a retry topic whose head is not due yet). */
-void consumer_hold(struct consumer *c, struct place p, bool hold);
+void consumer_hold(struct consumer *c, struct topic_partition p, bool hold);
 /* Everything before `next` is finished. Not waited for; later calls win; durable within a second, or at close. */
-void consumer_commit(struct consumer *c, struct place p, int64_t next);
+void consumer_commit(struct consumer *c, struct topic_partition p, int64_t next);
 /* Commits what was asked for (waits, bounded), leaves the group. */
 void consumer_close(struct consumer *c);
 
@@ -143,8 +143,8 @@ struct broker_ops {
     void (*close)(struct broker *);
     struct consumer *(*consume)(struct broker *, const struct consumer_options *, struct err *);
     int (*poll)(struct consumer *, struct record **, size_t, struct err *);
-    void (*hold)(struct consumer *, struct place, bool);
-    void (*commit)(struct consumer *, struct place, int64_t);
+    void (*hold)(struct consumer *, struct topic_partition, bool);
+    void (*commit)(struct consumer *, struct topic_partition, int64_t);
     void (*leave)(struct consumer *);
 };
 struct broker {

@@ -358,12 +358,12 @@ static bool busy_with(const struct delivery *d, struct part *const *parts, size_
     return false;
 }
 
-static void on_revoked(void *ctx, const struct place *places, size_t count)
+static void on_revoked(void *ctx, const struct topic_partition *partitions, size_t count)
 {
     struct delivery *d = ctx;
     struct part **parts = mem_alloc((count + 1) * sizeof *parts);
     for (size_t i = 0; i < count; i++)
-        parts[i] = part_find(d, str_of(places[i].topic), places[i].partition);
+        parts[i] = part_find(d, str_of(partitions[i].topic), partitions[i].partition);
     int64_t limit = clock_mono_ms() + REVOKE_LIMIT_MS;
     while (busy_with(d, parts, count) && clock_mono_ms() < limit && !atomic_load(&d->abandoned)) {
         wake_clear(d->wake_fd);

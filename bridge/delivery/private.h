@@ -10,7 +10,7 @@
 
 struct part { /* a partition we read */
     struct part *next;
-    struct place place; /* owns the topic's name */
+    struct topic_partition place; /* owns the topic's name */
     struct str topic;
     bool own; /* a retry or redrive topic: its records passed the filter before */
     struct watermark done;

@@ -159,14 +159,14 @@ static void commit_all(struct member *m)
 {
     for (int32_t p = 0; p < 16; p++)
         if (m->next[p] > 0)
-            consumer_commit(m->c, (struct place){ m->topic, p }, m->next[p]);
+            consumer_commit(m->c, (struct topic_partition){ m->topic, p }, m->next[p]);
 }
 
-static void on_revoked(void *ctx, const struct place *places, size_t count)
+static void on_revoked(void *ctx, const struct topic_partition *partitions, size_t count)
 {
     struct member *m = ctx;
     assert_true(count > 0);
-    assert_non_null(places);
+    assert_non_null(partitions);
     m->revocations++;
     commit_all(m);
     memset(m->next, 0, sizeof m->next);
@@ -210,7 +210,7 @@ static void note(struct member *m, struct record *r)
     m->total++;
     m->next[r->partition] = r->offset + 1;
     if (m->commit)
-        consumer_commit(m->c, (struct place){ m->topic, r->partition }, r->offset + 1);
+        consumer_commit(m->c, (struct topic_partition){ m->topic, r->partition }, r->offset + 1);
     record_free(r);
 }
 
@@ -707,7 +707,7 @@ TEST(a_position_beyond_the_end_begins_again)
     put_in_order(b, topic, 0, 3);
     struct member *m = join(b, group, topic, false);
     read_until(m, 3);
-    consumer_commit(m->c, (struct place){ topic, 0 }, 1000);
+    consumer_commit(m->c, (struct topic_partition){ topic, 0 }, 1000);
     memset(m->next, 0, sizeof m->next);
     leave(m);
     m = join(b, group, topic, true);

@@ -85,7 +85,7 @@ static void wake_with(rd_kafka_queue_t *q, int wake_fd)
     rd_kafka_queue_io_event_enable(q, wake_fd, &one, sizeof one);
 }
 
-static struct kafka_part *part_find(struct kafka_consumer *c, struct place p)
+static struct kafka_part *part_find(struct kafka_consumer *c, struct topic_partition p)
 {
     for (size_t i = 0; i < c->part_count; i++)
         if (c->parts[i].place.partition == p.partition && strcmp(c->parts[i].place.topic, p.topic) == 0)
@@ -120,7 +120,7 @@ static void parts_revoke(struct kafka_consumer *c)
 {
     if (!c->part_count)
         return;
-    struct place *places = mem_alloc(c->part_count * sizeof *places);
+    struct topic_partition *places = mem_alloc(c->part_count * sizeof *places);
     for (size_t i = 0; i < c->part_count; i++)
         places[i] = c->parts[i].place;
     if (c->revoked)
@@ -367,7 +367,7 @@ int kafka_poll(struct consumer *base, struct record **out, size_t room, struct e
     return n > 0 || fine ? (int)n : -1;
 }
 
-void kafka_hold(struct consumer *base, struct place p, bool hold)
+void kafka_hold(struct consumer *base, struct topic_partition p, bool hold)
 {
     struct kafka_part *part = part_find((struct kafka_consumer *)base, p);
     if (!part)
@@ -377,7 +377,7 @@ void kafka_hold(struct consumer *base, struct place p, bool hold)
     part->held = hold;
 }
 
-void kafka_commit(struct consumer *base, struct place p, int64_t next)
+void kafka_commit(struct consumer *base, struct topic_partition p, int64_t next)
 {
     struct kafka_consumer *c = (struct kafka_consumer *)base;
     if (!c->group)

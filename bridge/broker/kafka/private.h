@@ -123,7 +123,7 @@ bool kafka_topic_failed(struct kafka *b, struct err *why);
 /* ---- broker_kafka_consumer.c, broker_kafka_places.c ---- */
 
 struct kafka_part { /* a partition that is ours now */
-    struct place place;
+    struct topic_partition place;
     rd_kafka_queue_t *queue; /* its own queue, not forwarded: what is not polled is not fetched beyond the prefetch */
     bool held;
     bool adrift;      /* librdkafka has no place to go on at */
@@ -143,7 +143,7 @@ struct kafka_consumer {
     bool from_start, closing;
     bool pinned; /* every partition there was at the start has a committed place (broadcast: an assigned one) */
     int wake_fd;
-    void (*revoked)(void *ctx, const struct place *places, size_t count);
+    void (*revoked)(void *ctx, const struct topic_partition *partitions, size_t count);
     void *ctx;
     struct kafka_part *parts;
     size_t part_count, turn;
@@ -152,8 +152,8 @@ struct kafka_consumer {
 
 struct consumer *kafka_consume(struct broker *base, const struct consumer_options *o, struct err *e);
 int kafka_poll(struct consumer *base, struct record **out, size_t room, struct err *e);
-void kafka_hold(struct consumer *base, struct place p, bool hold);
-void kafka_commit(struct consumer *base, struct place p, int64_t next);
+void kafka_hold(struct consumer *base, struct topic_partition p, bool hold);
+void kafka_commit(struct consumer *base, struct topic_partition p, int64_t next);
 void kafka_leave(struct consumer *base);
 struct kafka_part *kafka_part_add(struct kafka_consumer *c, const char *topic, int32_t partition);
 /* A record of our own: one allocation that holds everything, so it does not pin librdkafka's fetch buffers. */

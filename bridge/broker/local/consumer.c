@@ -113,7 +113,7 @@ static bool refresh(struct local_consumer *c, bool from_end, struct err *e)
     return ok;
 }
 
-static struct place_state *find(struct local_consumer *c, struct place p)
+static struct place_state *find(struct local_consumer *c, struct topic_partition p)
 {
     for (size_t i = 0; i < c->place_count; i++)
         if (c->places[i]->part->number == p.partition && strcmp(c->places[i]->part->topic->name, p.topic) == 0)
@@ -344,14 +344,14 @@ int local_poll(struct consumer *base, struct record **out, size_t room, struct e
     }
 }
 
-void local_hold(struct consumer *base, struct place p, bool hold)
+void local_hold(struct consumer *base, struct topic_partition p, bool hold)
 {
     struct place_state *at = find((struct local_consumer *)base, p);
     if (at)
         at->hold = hold;
 }
 
-void local_commit(struct consumer *base, struct place p, int64_t next)
+void local_commit(struct consumer *base, struct topic_partition p, int64_t next)
 {
     struct local_consumer *c = (struct local_consumer *)base;
     struct local *b = c->b;

@@ -212,8 +212,8 @@ int local_retain(struct local *b); /* one step inside the open transaction; SQLi
 
 struct consumer *local_consume(struct broker *b, const struct consumer_options *o, struct err *e);
 int local_poll(struct consumer *c, struct record **out, size_t room, struct err *e);
-void local_hold(struct consumer *c, struct place p, bool hold);
-void local_commit(struct consumer *c, struct place p, int64_t next);
+void local_hold(struct consumer *c, struct topic_partition p, bool hold);
+void local_commit(struct consumer *c, struct topic_partition p, int64_t next);
 void local_leave(struct consumer *c);
 /* Waits until positions that were asked for are durable, at most `limit`. */
 void local_wait_positions(struct local_consumer *c, struct duration limit);

@@ -262,8 +262,8 @@ TEST(the_end_where_a_group_began_is_remembered)
     local_open();
     c = consumer_open(local_broker, &o, &e);
     local_expect(c, 10, 5);
-    consumer_commit(c, (struct place){ t, 0 }, 12);
-    consumer_commit(c, (struct place){ t, 0 }, 11); /* never backwards */
+    consumer_commit(c, (struct topic_partition){ t, 0 }, 12);
+    consumer_commit(c, (struct topic_partition){ t, 0 }, 11); /* never backwards */
     consumer_close(c);
     c = consumer_open(local_broker, &o, &e);
     local_expect(c, 12, 3);
@@ -335,7 +335,7 @@ TEST(what_its_group_finished_goes)
     struct consumer *c = local_reader("g", "t");
     local_put_numbers("t", 0, 0, 10);
     local_expect(c, 0, 10);
-    consumer_commit(c, (struct place){ "t", 0 }, 7);
+    consumer_commit(c, (struct topic_partition){ "t", 0 }, 7);
     consumer_close(c);
     clock_fake_advance(2000);
     local_put_numbers("u", 0, 0, 1); /* the writer's next group looks */
