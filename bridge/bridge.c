@@ -361,9 +361,6 @@ int bridge_main(const struct config *config)
     struct bridge b = { .config = config, .not_ready = "starting" };
     struct err e = { "" };
     int code = 1;
-    enum log_level level = LOG_INFO;
-    log_level_of(config->log.level, &level);
-    log_setup(level, strcmp(config->log.format, "json") == 0);
     b.signal_fd = signals_open();
     b.broker = broker_open(&config->broker, &e);
     if (b.broker)

@@ -274,13 +274,6 @@ static int run_check(struct cli *cli, int argc, char **argv)
     return code;
 }
 
-static void setup_log(const struct config *c)
-{
-    enum log_level level = LOG_INFO;
-    log_level_of(c->log.level, &level);
-    log_setup(level, strcmp(c->log.format, "json") == 0);
-}
-
 static int run_bridge(struct cli *cli, int argc, char **argv)
 {
     if (argc)
@@ -288,7 +281,7 @@ static int run_bridge(struct cli *cli, int argc, char **argv)
     struct config *c = load(cli);
     if (!c)
         return FAILED;
-    setup_log(c);
+    log_setup(c->log.level, c->log.format);
     int code = bridge_main(c);
     config_free(c);
     return code;
@@ -336,7 +329,7 @@ static int run_command(struct cli *cli, const struct command *command, int argc,
     for (size_t i = 0; i < c->sink_count; i++)
         if (strcmp(c->sinks[i].sink->ops->type, command->sink_type) == 0)
             sinks[env.sink_count++] = c->sinks[i].sink;
-    setup_log(c);
+    log_setup(c->log.level, c->log.format);
     int code = command->run(&env, argc, argv);
     free(sinks);
     config_free(c);

@@ -8,6 +8,17 @@
 
 enum { DAY_MS = 86400000, HOUR_MS = 3600000 };
 
+static const struct option_value order_values[] = { { ORDER_NONE, "none" }, { ORDER_KEY, "key" }, { 0 } };
+static const struct option_value start_values[] = { { START_EARLIEST, "earliest" }, { START_LATEST, "latest" }, { 0 } };
+static const struct option_value encoding_values[] = { { ENCODING_BINARY, "binary" },
+                                                       { ENCODING_STRUCTURED, "structured" },
+                                                       { 0 } };
+static const struct option_value unrouted_values[] = { { UNROUTED_ERROR, "error" }, { UNROUTED_DROP, "drop" }, { 0 } };
+static const struct option_value level_values[] = {
+    { LOG_DEBUG, "debug" }, { LOG_INFO, "info" }, { LOG_WARN, "warn" }, { LOG_ERROR, "error" }, { 0 }
+};
+static const struct option_value format_values[] = { { LOG_LOGFMT, "logfmt" }, { LOG_JSON, "json" }, { 0 } };
+
 const struct option source_options[] = {
     OPTION(struct source_config, in_flight, .fallback = "1024", .min = 1, .max = 65536,
            .doc = "Most events taken from the source that are not stored yet."),
@@ -29,10 +40,10 @@ const struct option sink_options[] = {
            .doc = "Waits up to this stay in memory, longer ones go through retry topics on the broker."),
     OPTION(struct sink_config, window, .fallback = "256", .min = 1, .max = 65536,
            .doc = "Most events on their way at the same time."),
-    OPTION(struct sink_config, order, .fallback = "none", .choices = "none|key",
+    OPTION(struct sink_config, order, .fallback = "none", .values = order_values,
            .doc = "key: events with the same record key are delivered one after the other."),
     OPTION(
-        struct sink_config, start, .fallback = "earliest", .choices = "earliest|latest",
+        struct sink_config, start, .fallback = "earliest", .values = start_values,
         .doc =
             "Where a sink begins that has no position yet: at the oldest event stored, or with what comes from now on."),
     { 0 },
@@ -44,7 +55,7 @@ const struct option route_options[] = {
     OPTION(struct route_config, topic, .required = true, .doc = "The topic that the events go to."),
     OPTION(struct route_config, key,
            .doc = "The attribute whose value becomes the record key. Without it: partitionkey, else the subject."),
-    OPTION(struct route_config, encoding, .fallback = "binary", .choices = "binary|structured",
+    OPTION(struct route_config, encoding, .fallback = "binary", .values = encoding_values,
            .doc = "binary: attributes as ce_ headers and the data untouched. structured: one JSON object."),
     OPTION(struct route_config, also,
            .doc = "Let the events go on to later routes too; otherwise the first match ends the search."),
@@ -67,9 +78,9 @@ static const struct option admin_options[] = {
 };
 
 static const struct option log_options[] = {
-    OPTION(struct log_config, level, .fallback = "info", .choices = "debug|info|warn|error",
+    OPTION(struct log_config, level, .fallback = "info", .values = level_values,
            .doc = "The least important lines to write."),
-    OPTION(struct log_config, format, .fallback = "logfmt", .choices = "logfmt|json", .doc = "How a line is written."),
+    OPTION(struct log_config, format, .fallback = "logfmt", .values = format_values, .doc = "How a line is written."),
     { 0 },
 };
 
@@ -78,7 +89,7 @@ const struct option config_options[] = {
     OPTION_GROUP(struct config, broker, broker_options, .doc = "The durable log behind the topics."),
     OPTION(struct config, routes, .of = route_options, .of_size = sizeof(struct route_config),
            .doc = "Which events go to which topics; the first match wins."),
-    OPTION(struct config, unrouted, .fallback = "error", .choices = "error|drop",
+    OPTION(struct config, unrouted, .fallback = "error", .values = unrouted_values,
            .doc = "What happens to an event that no route takes: refused as an error, or counted and dropped."),
     OPTION_GROUP(struct config, admin, admin_options, .doc = "The listener for metrics and health."),
     OPTION_GROUP(struct config, log, log_options, .doc = "The log on standard error."),

@@ -14,6 +14,7 @@
 #include "bridge/broker/broker.h"
 #include "bridge/connector.h"
 #include "bridge/event/filter.h"
+#include "bridge/lib/log.h"
 
 struct problem {
     char *file;       /* NULL: not of a file (an unset AQUEDUCT_CONFIG) */
@@ -28,12 +29,17 @@ struct problems {
 
 enum { ROUTE_TARGETS = 16 }; /* most topics one event goes to; config_load refuses more `also` routes in a row */
 
+enum route_encoding { ENCODING_BINARY, ENCODING_STRUCTURED };
+enum unrouted { UNROUTED_ERROR, UNROUTED_DROP };
+enum sink_order { ORDER_NONE, ORDER_KEY };
+enum sink_start { START_EARLIEST, START_LATEST };
+
 struct route_config {      /* an entry of `routes:`; rows in route_options */
     struct filter *filter; /* NULL: everything */
     char *topic;
     char *key; /* attribute whose value becomes the record key; NULL: the partitionkey extension, else the subject */
-    char *encoding; /* binary | structured */
-    bool also;      /* go on to later routes after this one took the event */
+    enum route_encoding encoding;
+    bool also; /* go on to later routes after this one took the event */
 };
 
 struct source_config {
@@ -50,17 +56,17 @@ struct sink_config {
     struct durations retry;       /* waits between attempts; afterwards a dead letter */
     struct duration retry_memory; /* waits up to this stay in memory, longer ones go through retry topics */
     int64_t window;               /* most events between poll and verdict */
-    char *order;                  /* none | key */
-    char *start;                  /* earliest | latest: where a sink begins that has no position yet */
+    enum sink_order order;
+    enum sink_start start; /* where a sink begins that has no position yet */
 };
 
 struct admin_config {
     char *listen;
 }; /* "" : none */
 struct log_config {
-    char *level;
-    char *format;
-}; /* debug|info|warn|error; logfmt|json */
+    enum log_level level; /* the least that is written */
+    enum log_format format;
+};
 
 struct config {
     struct broker_config broker;
@@ -69,8 +75,8 @@ struct config {
     size_t source_count;
     struct sink_config *sinks;
     size_t sink_count;
-    struct list routes; /* of struct route_config */
-    char *unrouted;     /* error | drop: what happens to an event that no route takes */
+    struct list routes;     /* of struct route_config */
+    enum unrouted unrouted; /* what happens to an event that no route takes */
     struct admin_config admin;
     struct log_config log;
     struct duration drain; /* deadline of a graceful stop */

@@ -22,21 +22,6 @@ const char *fill_hint(struct str word, const char *const *names, char out[HINT_T
     return out;
 }
 
-/* The choices of a row, cut apart into `text` and listed in `names`. */
-static void split_choices(const char *choices, char text[512], const char *names[NAMES])
-{
-    size_t count = 0;
-    CHECK(strlen(choices) < 512);
-    snprintf(text, 512, "%s", choices);
-    for (char *rest = text; rest && count < NAMES - 1;) {
-        names[count++] = rest;
-        rest = strchr(rest, '|');
-        if (rest)
-            *rest++ = '\0';
-    }
-    names[count] = NULL;
-}
-
 /* ---- one scalar ---- */
 
 static const char *kind_name(const struct node *n)
@@ -134,27 +119,39 @@ static void fill_bytes(struct fill *f, const struct option *row, const struct no
         field->n = bytes;
 }
 
+/* Which of the row's names the text is: its index, 0 when the row takes any, -1 with a problem. */
+static int fill_choice(struct fill *f, const struct option *row, const struct node *n, const struct where *at)
+{
+    char hint[HINT_TEXT];
+    struct value_names names;
+    if (!value_names(row, &names))
+        return 0;
+    for (int i = 0; names.at[i]; i++)
+        if (str_eq(n->text, str_of(names.at[i])))
+            return i;
+    struct buf b = buf_new(1024);
+    for (size_t i = 0; names.at[i]; i++)
+        buf_printf(&b, "%s%s", i ? ", " : "", names.at[i]);
+    problem_at(f->out, n, at, "\"%.*s\" is not one of %.*s%s", SHOWN(n->written), STR_ARG(buf_str(&b)),
+               fill_hint(n->text, names.at, hint));
+    buf_free(&b);
+    return -1;
+}
+
 static void fill_text(struct fill *f, const struct option *row, const struct node *n, char **field,
                       const struct where *at)
 {
-    if (row->choices) {
-        char text[512], hint[HINT_TEXT];
-        const char *names[NAMES];
-        split_choices(row->choices, text, names);
-        size_t i = 0;
-        while (names[i] && !str_eq(n->text, str_of(names[i])))
-            i++;
-        if (!names[i]) {
-            struct buf b = buf_new(1024);
-            for (i = 0; names[i]; i++)
-                buf_printf(&b, "%s%s", i ? ", " : "", names[i]);
-            problem_at(f->out, n, at, "\"%.*s\" is not one of %.*s%s", SHOWN(n->written), STR_ARG(buf_str(&b)),
-                       fill_hint(n->text, names, hint));
-            buf_free(&b);
-            return;
-        }
-    }
-    *field = arena_text(f->arena, n->text);
+    if (fill_choice(f, row, n, at) >= 0)
+        *field = arena_text(f->arena, n->text);
+}
+
+static void fill_enum(struct fill *f, const struct option *row, const struct node *n, void *field,
+                      const struct where *at)
+{
+    CHECK(row->values);
+    int i = fill_choice(f, row, n, at);
+    if (i >= 0)
+        memcpy(field, &row->values[i].value, sizeof row->values[i].value);
 }
 
 static void fill_secret(struct fill *f, const struct node *n, struct secret *field, const struct where *at)
@@ -294,6 +291,7 @@ static void fill_value(struct fill *f, const struct option *row, const struct no
     case OPT_REAL:
     case OPT_STR:
     case OPT_SECRET:
+    case OPT_ENUM:
     case OPT_DURATION:
     case OPT_BYTES: break;
     }
@@ -305,6 +303,7 @@ static void fill_value(struct fill *f, const struct option *row, const struct no
     case OPT_REAL: fill_real(f, row, n, field, at); return;
     case OPT_STR: fill_text(f, row, n, field, at); return;
     case OPT_SECRET: fill_secret(f, n, field, at); return;
+    case OPT_ENUM: fill_enum(f, row, n, field, at); return;
     case OPT_DURATION: fill_duration(f, row, n, field, at); return;
     case OPT_BYTES: fill_bytes(f, row, n, field, at); return;
     case OPT_STRINGS:

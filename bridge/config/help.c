@@ -45,6 +45,7 @@ static const char *type_name(const struct option *row)
     case OPT_INT: return "whole number";
     case OPT_REAL: return "number";
     case OPT_STR: return row->choices ? "one of" : "text";
+    case OPT_ENUM: return "one of";
     case OPT_SECRET: return "secret";
     case OPT_DURATION: return "duration";
     case OPT_BYTES: return "size";
@@ -64,22 +65,19 @@ static bool has_length(const struct option *row)
     return row->type == OPT_STRINGS || row->type == OPT_SECRETS || row->type == OPT_DURATIONS || row->type == OPT_LIST;
 }
 
-static void print_choices(const char *choices, FILE *out)
+static void print_names(const struct option *row, FILE *out)
 {
-    fputc(' ', out);
-    for (; *choices; choices++)
-        if (*choices == '|')
-            fputs(", ", out);
-        else
-            fputc(*choices, out);
+    struct value_names names;
+    if (value_names(row, &names))
+        for (size_t i = 0; names.at[i]; i++)
+            fprintf(out, "%s%s", i ? ", " : " ", names.at[i]);
 }
 
 static void print_row(const char *above, const struct option *row, FILE *out)
 {
     char range[RANGE_TEXT];
     fprintf(out, "\n  %s%s  (%s", above, row->key, type_name(row));
-    if (row->choices)
-        print_choices(row->choices, out);
+    print_names(row, out);
     if (row->min || row->max)
         fprintf(out, ", %s%s", value_range(row, range), has_length(row) ? " entries" : "");
     if (row->required)

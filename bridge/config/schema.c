@@ -32,12 +32,12 @@ static json_t *number(const struct option *row, const char *type)
 
 static json_t *text(const struct option *row)
 {
-    if (!row->choices)
+    struct value_names names;
+    if (!value_names(row, &names))
         return json_pack("{s:s}", "type", "string");
     json_t *list = json_array();
-    struct str rest = str_of(row->choices), one;
-    while (str_cut(&rest, '|', &one))
-        json_array_append_new(list, json_stringn(one.at, one.n));
+    for (size_t i = 0; names.at[i]; i++)
+        json_array_append_new(list, json_string(names.at[i]));
     return or_expression(json_pack("{s:o}", "enum", list));
 }
 
@@ -57,7 +57,8 @@ static json_t *schema_of_type(const struct option *row)
     case OPT_BOOL: return or_expression(json_pack("{s:s}", "type", "boolean"));
     case OPT_INT: return number(row, "integer");
     case OPT_REAL: return number(row, "number");
-    case OPT_STR: return text(row);
+    case OPT_STR:
+    case OPT_ENUM: return text(row);
     case OPT_SECRET: return ref("secret");
     case OPT_DURATION: return ref("duration");
     case OPT_BYTES: return ref("size");
@@ -96,6 +97,7 @@ static json_t *default_of(const struct option *row)
     case OPT_INT: return json_integer(strtoll(row->fallback, NULL, 10));
     case OPT_REAL: return json_real(strtod(row->fallback, NULL));
     case OPT_STR:
+    case OPT_ENUM:
     case OPT_SECRET:
     case OPT_DURATION:
     case OPT_BYTES: return json_string(row->fallback);

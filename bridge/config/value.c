@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include "bridge/config/private.h"
+#include "bridge/lib/mem.h"
 
 struct unit {
     const char *name;
@@ -98,4 +99,23 @@ const char *value_range(const struct option *row, char out[RANGE_TEXT])
     else
         snprintf(out, RANGE_TEXT, "from %s to %s", least, most);
     return out;
+}
+
+bool value_names(const struct option *row, struct value_names *out)
+{
+    enum { MOST = sizeof out->at / sizeof out->at[0] - 1 };
+    size_t count = 0;
+    CHECK(!row->choices || strlen(row->choices) < sizeof out->text);
+    snprintf(out->text, sizeof out->text, "%s", row->choices ? row->choices : "");
+    for (char *rest = out->text; row->choices && rest && count < MOST;) {
+        out->at[count++] = rest;
+        rest = strchr(rest, '|');
+        if (rest)
+            *rest++ = '\0';
+    }
+    for (const struct option_value *v = row->values; v && v->text && count < MOST; v++)
+        out->at[count++] = v->text;
+    CHECK(count < MOST);
+    out->at[count] = NULL;
+    return count > 0;
 }

@@ -415,7 +415,7 @@ static bool consumer_start(struct delivery *d, struct err *e)
                                 &(struct consumer_options){ .group = d->s->ops->broadcast ? NULL : d->group,
                                                             .topics = topics,
                                                             .topic_count = count,
-                                                            .from_start = strcmp(d->config->start, "earliest") == 0,
+                                                            .from_start = d->config->start == START_EARLIEST,
                                                             .wake_fd = d->wake_fd,
                                                             .revoked = on_revoked,
                                                             .ctx = d },
@@ -435,7 +435,7 @@ struct delivery *delivery_new(const struct sink_config *sink, const struct broke
     d->wake_fd = wake_new();
     mailbox_open(&d->stored, d->wake_fd);
     count_open(d);
-    if (strcmp(sink->order, "key") == 0) {
+    if (sink->order == ORDER_KEY) {
         d->chain_mask = 1;
         while (d->chain_mask < (size_t)sink->window * 4)
             d->chain_mask = d->chain_mask * 2 + 1;

@@ -34,7 +34,7 @@ static int by_wait(const void *a, const void *b)
 static size_t retry_topics(const struct sink_config *sink, const char *prefix, struct retry_topic *out)
 {
     size_t count = 0;
-    if (sink->sink->ops->broadcast || sink->sink->ops->dead_letters || strcmp(sink->order, "key") == 0)
+    if (sink->sink->ops->broadcast || sink->sink->ops->dead_letters || sink->order == ORDER_KEY)
         return 0;
     for (size_t i = 0; i < sink->retry.count; i++) {
         int64_t wait = sink->retry.at[i].ms;

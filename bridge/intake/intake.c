@@ -130,7 +130,7 @@ struct intake *intake_new(const struct source_config *source, const struct confi
     in->s = source->source;
     in->broker = broker;
     in->router = router;
-    in->drop_unrouted = strcmp(config->unrouted, "drop") == 0;
+    in->drop_unrouted = config->unrouted == UNROUTED_DROP;
     in->dead_letter_topic = topic_name(config->broker.prefix, TOPIC_DEAD_LETTER, NULL);
     in->wake_fd = wake_new();
     mailbox_open(&in->done, in->wake_fd);

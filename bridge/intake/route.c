@@ -47,8 +47,7 @@ size_t router_targets(const struct router *r, const struct event *ev, struct tar
             continue;
         if (!has_topic(out, count,
                        route->topic)) /* two `also` routes to one topic are no reason to store an event twice */
-            out[count++] = (struct target){ route->topic, key_of(route, ev),
-                                            strcmp(route->encoding, "structured") == 0 };
+            out[count++] = (struct target){ route->topic, key_of(route, ev), route->encoding == ENCODING_STRUCTURED };
         if (!route->also)
             break;
     }

@@ -18,21 +18,10 @@ static enum log_level least_level = LOG_INFO; /* both written before other threa
 static bool as_json;
 static const char *const level_names[] = { "debug", "info", "warn", "error" };
 
-void log_setup(enum log_level least, bool json)
+void log_setup(enum log_level least, enum log_format format)
 {
     least_level = least;
-    as_json = json;
-}
-
-bool log_level_of(const char *name, enum log_level *out)
-{
-    for (size_t i = 0; i < sizeof level_names / sizeof *level_names; i++) {
-        if (strcmp(name, level_names[i]) != 0)
-            continue;
-        *out = (enum log_level)i;
-        return true;
-    }
-    return false;
+    as_json = format == LOG_JSON;
 }
 
 /* At most VALUE_BYTES, and not in the middle of a character. */

@@ -10,6 +10,7 @@
 #include "bridge/lib/str.h"
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+enum log_format { LOG_LOGFMT, LOG_JSON };
 enum log_kind { LOG_KIND_STR, LOG_KIND_INT };
 
 struct log_field {
@@ -39,8 +40,8 @@ struct log_field {
 
 /* Fields end with one that has no key. */
 void log_write(enum log_level level, const char *msg, const struct log_field *fields);
-void log_setup(enum log_level least, bool json); /* main thread, before others start; default: info, logfmt */
-bool log_level_of(const char *name, enum log_level *out);
+/* Main thread, before others start; default: info, logfmt. */
+void log_setup(enum log_level least, enum log_format format);
 
 /* For lines that strangers can cause: at most 20 a second. One thread. */
 struct log_limit {

@@ -2,7 +2,12 @@
 /* Options as rows of data: one row says key, type, default, range and documentation of one field of a struct.
  *
  * The loader (config.h), `aqueduct help`, schemas/config.schema.json and the README's tables all come from the rows.
- * The type column is taken from the field itself, so table and struct cannot disagree. */
+ * The type column is taken from the field itself, so table and struct cannot disagree. An enum is an int to the
+ * compiler (or an unsigned, without negative values): fields of these types are enums, and their rows have `.values`:
+ *
+ *   static const struct option_value colours[] = { { COLOUR_RED, "red" }, { COLOUR_BLUE, "blue" }, { 0 } };
+ *   OPTION(struct thing, colour, .values = colours, .fallback = "red", .doc = "How it looks."),
+ */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,12 +45,18 @@ struct list {
 }; /* of structs described by `.of`, each `.of_size` bytes */
 struct filter;
 
+struct option_value { /* one of the values of an enum field */
+    int value;
+    const char *text; /* as written in YAML; NULL ends a table */
+};
+
 enum option_type {
     OPT_BOOL,
     OPT_INT,
     OPT_REAL,
     OPT_STR,
     OPT_SECRET,
+    OPT_ENUM, /* one of `.values` */
     OPT_DURATION,
     OPT_BYTES,
     OPT_STRINGS,
@@ -65,13 +76,15 @@ struct option {
     const char *fallback; /* default, in the words of the YAML; NULL: zero, empty or absent */
     int64_t min, max;    /* of numbers, durations (ms), sizes (bytes), and list lengths; both 0: no range beyond >= 0 */
     const char *choices; /* of strings: "a|b|c"; NULL: any */
-    const struct option *of; /* rows of OPT_LIST and OPT_GROUP */
-    size_t of_size;          /* OPT_LIST: bytes of one element */
-    const char *doc;         /* one sentence */
+    const struct option_value *values; /* of enums */
+    const struct option *of;           /* rows of OPT_LIST and OPT_GROUP */
+    size_t of_size;                    /* OPT_LIST: bytes of one element */
+    const char *doc;                   /* one sentence */
 };
 
 #define OPTION_TYPE(field)                                                                                             \
     _Generic((field), bool: OPT_BOOL, int64_t: OPT_INT, double: OPT_REAL, char *: OPT_STR,     \
+        int: OPT_ENUM, unsigned: OPT_ENUM, \
         struct secret: OPT_SECRET, struct duration: OPT_DURATION, struct bytes: OPT_BYTES,     \
         struct strings: OPT_STRINGS, struct secrets: OPT_SECRETS, struct durations: OPT_DURATIONS, \
         struct map: OPT_MAP, struct filter *: OPT_FILTER, struct list: OPT_LIST)

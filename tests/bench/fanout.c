@@ -289,7 +289,7 @@ int main(int argc, char **argv)
     count = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 1000;
     seconds = argc > 3 ? strtod(argv[3], NULL) : 5;
     rate = argc > 4 ? strtod(argv[4], NULL) : 0;
-    log_setup(LOG_ERROR, false);
+    log_setup(LOG_ERROR, LOG_LOGFMT);
     setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 1 << 16, 1 << 16 });
     struct raw raw = { 0 };
     struct poster poster = { 0 };

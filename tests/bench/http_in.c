@@ -166,7 +166,7 @@ int main(int argc, char **argv)
         bytes = argc > 4 ? (int)strtol(argv[4], NULL, 10) : 256;
     double seconds = argc > 3 ? strtod(argv[3], NULL) : 5;
     int pid = is_daemon ? (int)strtol(argv[8], NULL, 10) : 0;
-    log_setup(LOG_ERROR, false);
+    log_setup(LOG_ERROR, LOG_LOGFMT);
     raw_request = bytes;
     int port = is_raw      ? raw_open()
                : is_server ? server_open()

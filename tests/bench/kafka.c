@@ -184,7 +184,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "AQUEDUCT_TEST_KAFKA=host:port %s raw|broker|consume [in flight] [seconds] [bytes]\n", argv[0]);
         return 2;
     }
-    log_setup(LOG_ERROR, false);
+    log_setup(LOG_ERROR, LOG_LOGFMT);
     memset(value, 'x', bytes);
     mailbox_open(&box, wake_fd = wake_new());
     if (!set_up(strcmp(kind, "raw") == 0))

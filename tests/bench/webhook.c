@@ -191,7 +191,7 @@ int main(int argc, char **argv)
             MOST);
         return 2;
     }
-    log_setup(LOG_ERROR, false);
+    log_setup(LOG_ERROR, LOG_LOGFMT);
     if (!answerer_start(&answerer))
         return 1;
     if (is_receiver)

@@ -50,6 +50,7 @@ static size_t size_of(const struct option *o)
     case OPT_REAL: return sizeof(double);
     case OPT_STR: return sizeof(char *);
     case OPT_SECRET: return sizeof(struct secret);
+    case OPT_ENUM: return sizeof(int);
     case OPT_DURATION: return sizeof(struct duration);
     case OPT_BYTES: return sizeof(struct bytes);
     case OPT_STRINGS: return sizeof(struct strings);
@@ -81,6 +82,8 @@ static void check_row(const char *type, const struct option *rows, const struct 
         fail_msg("%s: %s lies outside of its struct", type, o->key);
     if ((o->type == OPT_LIST || o->type == OPT_GROUP) != (o->of != NULL))
         fail_msg("%s: %s has rows of its own without being a list or group, or the other way round", type, o->key);
+    if ((o->type == OPT_ENUM) != (o->values != NULL))
+        fail_msg("%s: %s has values without being an enum, or the other way round", type, o->key);
 }
 
 static void check_rows(const char *type, const struct option *rows, size_t base, size_t size, int depth)

@@ -62,9 +62,11 @@ static int setup(void **state)
     snprintf(id, sizeof id, "s%d", number++);
     sink.base.ops = NULL;
     script_sink_init(&sink, id);
-    config = (struct sink_config){
-        .topics = { topic_names, 1 }, .retry_memory = { 30000 }, .window = 256, .order = "none", .start = "earliest"
-    };
+    config = (struct sink_config){ .topics = { topic_names, 1 },
+                                   .retry_memory = { 30000 },
+                                   .window = 256,
+                                   .order = ORDER_NONE,
+                                   .start = START_EARLIEST };
     retry_list(2, (const int64_t[]){ 1000, 5000 });
     return 0;
 }
@@ -442,7 +444,7 @@ TEST(the_window_bounds_what_is_in_flight)
 
 TEST(order_by_key_sends_one_of_a_key_at_a_time)
 {
-    config.order = "key";
+    config.order = ORDER_KEY;
     sink.verdict = silent;
     flow_event(&flow, "in", "a1", "a");
     flow_event(&flow, "in", "a2", "a");
@@ -477,7 +479,7 @@ TEST(order_by_key_sends_one_of_a_key_at_a_time)
 
 TEST(an_end_releases_those_that_wait_behind_others)
 {
-    config.order = "key";
+    config.order = ORDER_KEY;
     sink.verdict = silent;
     flow_event(&flow, "in", "a1", "a");
     flow_event(&flow, "in", "a2", "a");

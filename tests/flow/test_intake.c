@@ -53,11 +53,11 @@ static int setup(void **state)
     struct err e = { "" };
     json_t *j = json_pack("{s:{s:s}}", "prefix", "type", "t.");
     routes[0] = (struct route_config){
-        .filter = filter_new(j, &e), .topic = "out", .encoding = "binary", .also = true
+        .filter = filter_new(j, &e), .topic = "out", .encoding = ENCODING_BINARY, .also = true
     };
-    routes[1] = (struct route_config){ .filter = filter_new(j, &e), .topic = "all", .encoding = "structured" };
+    routes[1] = (struct route_config){ .filter = filter_new(j, &e), .topic = "all", .encoding = ENCODING_STRUCTURED };
     json_decref(j);
-    bridge = (struct config){ .broker = flow.names, .routes = { routes, 2 }, .unrouted = "error" };
+    bridge = (struct config){ .broker = flow.names, .routes = { routes, 2 }, .unrouted = UNROUTED_ERROR };
     config = (struct source_config){ .in_flight = 8, .dedupe_size = 4 };
     return 0;
 }
@@ -162,7 +162,7 @@ TEST(no_route_is_invalid_or_dropped_as_configured)
     assert_int_equal(refused("unrouted"), 1);
     reconciles();
     end();
-    bridge.unrouted = "drop";
+    bridge.unrouted = UNROUTED_DROP;
     start(&script_source_unordered);
     script_emit(&source, "b", "other", 1);
     turn(1);

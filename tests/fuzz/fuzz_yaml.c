@@ -15,10 +15,13 @@ static const struct option inner_rows[] = {
     { 0 },
 };
 
+enum colour { RED, GREEN };
+static const struct option_value colours[] = { { RED, "red" }, { GREEN, "green" }, { 0 } };
+
 struct thing {
     bool flag;
     double real;
-    char *choice;
+    enum colour choice;
     struct secret secret;
     struct duration wait;
     struct bytes size;
@@ -32,7 +35,7 @@ struct thing {
 static const struct option rows[] = {
     OPTION(struct thing, flag, .doc = "."),
     OPTION(struct thing, real, .doc = "."),
-    OPTION(struct thing, choice, .choices = "red|green"),
+    OPTION(struct thing, choice, .values = colours),
     OPTION(struct thing, secret, .doc = "."),
     OPTION(struct thing, wait, .min = 1, .max = 1000),
     OPTION(struct thing, size, .doc = "."),

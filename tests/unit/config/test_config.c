@@ -9,12 +9,17 @@
 
 /* ---- a source and two sinks with an option of every type ---- */
 
+enum scheme { SCHEME_UNSET, SCHEME_BEARER, SCHEME_GITHUB, SCHEME_STANDARD };
+static const struct option_value schemes[] = {
+    { SCHEME_BEARER, "bearer" }, { SCHEME_GITHUB, "github" }, { SCHEME_STANDARD, "standard" }, { 0 }
+};
+
 struct verify {
-    char *scheme;
+    enum scheme scheme;
     struct secrets secrets;
 };
 static const struct option verify_rows[] = {
-    OPTION(struct verify, scheme, .required = true, .choices = "bearer|github|standard", .doc = "How."),
+    OPTION(struct verify, scheme, .required = true, .values = schemes, .doc = "How."),
     OPTION(struct verify, secrets, .min = 1, .max = 3, .doc = "With what."),
     { 0 },
 };
@@ -531,8 +536,8 @@ TEST(test_every_type)
     assert_int_equal(s->paths.count, 2);
     assert_int_equal(paths[0].weight, 7);
     assert_int_equal(paths[1].weight, 0);
-    assert_null(paths[0].verify.scheme);
-    assert_string_equal(paths[1].verify.scheme, "github");
+    assert_int_equal(paths[0].verify.scheme, SCHEME_UNSET);
+    assert_int_equal(paths[1].verify.scheme, SCHEME_GITHUB);
     assert_string_equal(paths[1].verify.secrets.at[0].text, "s3cret");
     assert_string_equal(paths[1].verify.secrets.at[1].text, "two");
     config_free(c);
@@ -555,8 +560,8 @@ TEST(test_defaults)
     assert_int_equal(w->retry.at[5].ms, 3600000);
     assert_int_equal(w->retry_memory.ms, 30000);
     assert_int_equal(w->window, 256);
-    assert_string_equal(w->order, "none");
-    assert_string_equal(w->start, "earliest");
+    assert_int_equal(w->order, ORDER_NONE);
+    assert_int_equal(w->start, START_EARLIEST);
     assert_null(w->filter);
     assert_string_equal(w->topics.at[0], "t");
     const struct topic_config *topics = c->topics.at;
@@ -568,12 +573,26 @@ TEST(test_defaults)
     assert_string_equal(c->broker.prefix, "aqueduct.");
     assert_int_equal(c->broker.replication, -1);
     assert_true(c->broker.create_topics);
-    assert_string_equal(c->unrouted, "error");
+    assert_int_equal(c->unrouted, UNROUTED_ERROR);
     assert_string_equal(c->admin.listen, "127.0.0.1:9464");
-    assert_string_equal(c->log.level, "info");
-    assert_string_equal(c->log.format, "logfmt");
+    assert_int_equal(c->log.level, LOG_INFO);
+    assert_int_equal(c->log.format, LOG_LOGFMT);
     assert_int_equal(c->drain.ms, 10000);
     config_free(c);
+}
+
+TEST(test_enums)
+{
+    struct config *c = load_text("log: {level: debug, format: json}\n" SRC END);
+    assert_int_equal(c->log.level, LOG_DEBUG);
+    assert_int_equal(c->log.format, LOG_JSON);
+    config_free(c);
+    c = load_text("log: {level: error}\n" SRC END);
+    assert_int_equal(c->log.level, LOG_ERROR);
+    config_free(c);
+    expect_text("log: {level: DEBUG}\nunrouted: \"\"\n" SRC END,
+                "a.yaml:1:14: log.level: \"DEBUG\" is not one of debug, info, warn, error (did you mean debug?)\n"
+                "a.yaml:2:11: unrouted: \"\" is not one of error, drop\n");
 }
 
 TEST(test_anchors_and_merge_keys)
@@ -583,7 +602,7 @@ TEST(test_anchors_and_merge_keys)
         "routes: [{topic: &t ai.chats}]\n"
         "sinks:\n  a: {type: web, topics: [*t], <<: [*all, *more]}\n  b: {type: web, topics: [*t], <<: *all, url: mine}\n");
     assert_int_equal(c->sinks[0].window, 9); /* the first of the list wins */
-    assert_string_equal(c->sinks[0].order, "key");
+    assert_int_equal(c->sinks[0].order, ORDER_KEY);
     assert_string_equal(c->sinks[0].topics.at[0], "ai.chats");
     assert_string_equal(((const struct web_sink *)c->sinks[0].sink)->url, "u");
     assert_string_equal(((const struct web_sink *)c->sinks[1].sink)->url, "mine");
@@ -607,7 +626,7 @@ TEST(test_files_merge)
     assert_int_equal(c->sinks[0].topics.count, 2);
     assert_string_equal(c->sinks[0].topics.at[1], "u");
     assert_string_equal(c->sinks[1].sink->id, "x");
-    assert_string_equal(c->unrouted, "drop");
+    assert_int_equal(c->unrouted, UNROUTED_DROP);
     config_free(c);
 }
 
@@ -699,6 +718,7 @@ int main(void)
         cmocka_unit_test(test_files_clash),
         cmocka_unit_test(test_every_type),
         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_enums),
         cmocka_unit_test(test_anchors_and_merge_keys),
         cmocka_unit_test(test_files_merge),
         cmocka_unit_test(test_kafka_topics_may_be_foreign),

@@ -18,11 +18,7 @@ static struct filter *type_prefix(const char *prefix)
     {                                                                                                                  \
         .topic = (char[]){ name }, __VA_ARGS__                                                                         \
     }
-#define BINARY                                                                                                         \
-    .encoding = (char[])                                                                                               \
-    {                                                                                                                  \
-        "binary"                                                                                                       \
-    }
+#define BINARY .encoding = ENCODING_BINARY
 
 static size_t targets(struct route_config *routes, size_t count, const struct event *ev, struct target *out)
 {
@@ -67,7 +63,7 @@ TEST(test_first_match_wins)
 TEST(test_also_goes_on)
 {
     struct route_config routes[] = { ROUTE("audit", BINARY, .also = true), ROUTE("audit", BINARY, .also = true),
-                                     ROUTE("rest", .encoding = (char[]){ "structured" }), ROUTE("never", BINARY) };
+                                     ROUTE("rest", .encoding = ENCODING_STRUCTURED), ROUTE("never", BINARY) };
     struct target out[ROUTE_TARGETS];
     const struct event *ev = event_of("x", NULL, NULL);
     assert_int_equal(targets(routes, 4, ev, out), 2); /* one topic gets an event once */

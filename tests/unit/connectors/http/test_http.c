@@ -718,7 +718,7 @@ TEST(counters)
 
 int main(void)
 {
-    log_setup(LOG_ERROR, false);
+    log_setup(LOG_ERROR, LOG_LOGFMT);
     const struct CMUnitTest tests[] = {
         CLEANED(plain_json),
         CLEANED(other_bodies),

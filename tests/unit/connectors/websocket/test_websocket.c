@@ -791,7 +791,7 @@ TEST(gauges)
 
 int main(void)
 {
-    log_setup(LOG_ERROR, false);
+    log_setup(LOG_ERROR, LOG_LOGFMT);
     const struct CMUnitTest tests[] = {
         CLEANED(events_as_frames),
         CLEANED(subprotocol),
