@@ -14,11 +14,11 @@ const struct option http_path_rows[] = {
     OPTION_GROUP(struct http_path, verify, http_verify_rows, .required = true,
                  .doc = "How requests are verified before anything is read from them."),
     OPTION(struct http_path, type,
-           .doc = "Event type of bodies that are no CloudEvents; default webhook.received, with scheme github github."),
+           .doc = "Event type of bodies that are no CloudEvents; default by scheme (github: github), else webhook.received."),
     OPTION(
         struct http_path, type_header,
         .doc =
-            "Header whose value is put behind the type and a dot; with scheme github X-GitHub-Event, so that a push is github.push."),
+            "Header whose value is put behind the type and a dot; default by scheme (github: X-GitHub-Event, so that a push is github.push)."),
     OPTION(struct http_path, source,
            .doc = "CloudEvents source of such events; default /http/<name of the source><path>."),
     OPTION(
@@ -74,10 +74,10 @@ bool path_open(struct path *p, const struct http_path *o, const char *source_id,
     p->verifier = verifier_new(&o->verify, e);
     if (!p->verifier)
         return false;
-    bool github = str_eq(str_of(o->verify.scheme), STR("github"));
+    const char *type = verifier_type(p->verifier);
     p->name = str_of(o->path);
-    p->type = set(o->type) ? str_of(o->type) : github ? STR("github") : STR("webhook.received");
-    p->type_header = set(o->type_header) ? o->type_header : github ? "X-GitHub-Event" : NULL;
+    p->type = set(o->type) ? str_of(o->type) : type ? str_of(type) : STR("webhook.received");
+    p->type_header = set(o->type_header) ? o->type_header : verifier_type_header(p->verifier);
     struct buf source = buf_new(2 * EVENT_ATTRIBUTE_BYTES);
     if (set(o->source))
         buf_add_c(&source, o->source);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Verification of inbound requests: published vectors, and everything that must be refused. */
+#include <stdio.h>
 #include <stdlib.h>
 #include "bridge/lib/crypto.h"
 #include "connectors/http/verify/verify.h"
+#include "tests/support/options.h"
 #include "tests/support/test.h"
 
 /* ---- a request as the server hands it over ---- */
@@ -20,12 +22,10 @@ static void add(const char *name, const char *value)
     headers[request.header_count++] = (struct header){ str_of(name), str_of(value) };
 }
 
-static struct verifier *verifier(const char *scheme, const char *const *secrets, const char *header)
+static struct verifier *verifier(enum verify_scheme scheme, const char *const *secrets, const char *header)
 {
     static struct secret list[8];
-    struct http_verify o = { .scheme = (char *)(uintptr_t)scheme,
-                             .header = (char *)(uintptr_t)header,
-                             .tolerance = { 300000 } };
+    struct http_verify o = { .scheme = scheme, .header = (char *)(uintptr_t)header, .tolerance = { 300000 } };
     o.secrets.at = list;
     for (; secrets && *secrets; secrets++)
         list[o.secrets.count++].text = (char *)(uintptr_t)*secrets;
@@ -79,14 +79,14 @@ static int real_time(void **state)
 
 TEST(standard_vectors)
 {
-    struct verifier *v = verifier("standard", SECRETS(S1_SECRET), NULL);
+    struct verifier *v = verifier(VERIFY_STANDARD, SECRETS(S1_SECRET), NULL);
     s1(S1_ID, "1614265330", S1_SIGNATURE);
     check(v, REFUSAL_NONE);
     assert_true(str_eq(verifier_id(v, &request), STR(S1_ID)));
     verifier_free(v);
 
     clock_fake(1000, 1649367553000);
-    v = verifier("standard", SECRETS("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"), NULL);
+    v = verifier(VERIFY_STANDARD, SECRETS("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"), NULL);
     request_new("{\"email\":\"test@example.com\",\"username\":\"test_user\"}");
     add("svix-id", "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk");
     add("svix-timestamp", "1649367553");
@@ -98,7 +98,7 @@ TEST(standard_vectors)
 
 TEST(standard_needs_each_header_once)
 {
-    struct verifier *v = verifier("standard", SECRETS(S1_SECRET), NULL);
+    struct verifier *v = verifier(VERIFY_STANDARD, SECRETS(S1_SECRET), NULL);
     request_new(S1_BODY);
     check(v, REFUSAL_MISSING);
     s1(NULL, "1614265330", S1_SIGNATURE);
@@ -139,7 +139,7 @@ TEST(standard_signatures)
         { "v2,AAAA v1,AAAA " S1_SIGNATURE " v1,BBBB", REFUSAL_NONE },
         { "  " S1_SIGNATURE "  ", REFUSAL_NONE },
     };
-    struct verifier *v = verifier("standard", SECRETS(S1_SECRET), NULL);
+    struct verifier *v = verifier(VERIFY_STANDARD, SECRETS(S1_SECRET), NULL);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         s1(S1_ID, "1614265330", cases[i].signature);
         check(v, cases[i].expected);
@@ -166,7 +166,7 @@ TEST(standard_timestamps)
     static const char *const malformed[] = { "1614265330.5",         "1614265330abc", "+1614265330",
                                              "-1614265330",          "0x60380000",    "1614265330000",
                                              "16142653301614265330", "now",           "1614265330 " };
-    struct verifier *v = verifier("standard", SECRETS(S1_SECRET), NULL);
+    struct verifier *v = verifier(VERIFY_STANDARD, SECRETS(S1_SECRET), NULL);
     for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++) {
         s1(S1_ID, malformed[i], S1_SIGNATURE);
         check(v, REFUSAL_MALFORMED);
@@ -203,21 +203,21 @@ static void sign(const char *key, struct str body, char out[64])
 
 TEST(standard_secrets)
 {
-    struct verifier *v = verifier("standard", SECRETS("whsec_b2xk", S1_SECRET, "whsec_bmV3"), NULL); /* rotation */
+    struct verifier *v = verifier(VERIFY_STANDARD, SECRETS("whsec_b2xk", S1_SECRET, "whsec_bmV3"), NULL); /* rotation */
     s1(S1_ID, "1614265330", S1_SIGNATURE);
     check(v, REFUSAL_NONE);
     verifier_free(v);
-    v = verifier("standard", SECRETS("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), NULL); /* base64 without prefix */
+    v = verifier(VERIFY_STANDARD, SECRETS("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), NULL); /* base64 without prefix */
     s1(S1_ID, "1614265330", S1_SIGNATURE);
     check(v, REFUSAL_NONE);
     verifier_free(v);
-    v = verifier("standard", SECRETS("whsec_b2xkIQ"), NULL); /* unpadded: "old!" */
+    v = verifier(VERIFY_STANDARD, SECRETS("whsec_b2xkIQ"), NULL); /* unpadded: "old!" */
     char signature[64];
     sign("old!", str_of(S1_BODY), signature);
     s1("m1", "1614265330", signature);
     check(v, REFUSAL_NONE);
     verifier_free(v);
-    v = verifier("standard", SECRETS("not base64!"), NULL); /* plain text */
+    v = verifier(VERIFY_STANDARD, SECRETS("not base64!"), NULL); /* plain text */
     sign("not base64!", str_of(S1_BODY), signature);
     s1("m1", "1614265330", signature);
     check(v, REFUSAL_NONE);
@@ -253,7 +253,7 @@ TEST(github)
         { "", REFUSAL_MISSING },
         { "sha256=857107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17", REFUSAL_MISMATCH },
     };
-    struct verifier *v = verifier("github", SECRETS("another", "It's a Secret to Everybody"), NULL);
+    struct verifier *v = verifier(VERIFY_GITHUB, SECRETS("another", "It's a Secret to Everybody"), NULL);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         request_new("Hello, World!");
         add("x-hub-signature-256", cases[i].value);
@@ -268,7 +268,7 @@ TEST(github)
     check(v, REFUSAL_REPEATED);
     verifier_free(v);
 
-    v = verifier("github", SECRETS("mysecret"), "X-Other-Signature");
+    v = verifier(VERIFY_GITHUB, SECRETS("mysecret"), "X-Other-Signature");
     request_new("{\"foo\":\"bar\"}");
     add("X-Other-Signature", "sha256=4864d2759938a15468b5df9ade20bf161da9b4f737ea61794142f3484236bda3");
     add("X-GitHub-Delivery", "d-1");
@@ -290,7 +290,7 @@ TEST(bearer)
         { "Bearer ", REFUSAL_MISMATCH },    { "Basic one", REFUSAL_MALFORMED },      { "one", REFUSAL_MALFORMED },
         { "Bearerone", REFUSAL_MALFORMED }, { "Bearer \xff\xfe", REFUSAL_MISMATCH }, { "", REFUSAL_MISSING },
     };
-    struct verifier *v = verifier("bearer", SECRETS("one", "two"), NULL);
+    struct verifier *v = verifier(VERIFY_BEARER, SECRETS("one", "two"), NULL);
     assert_true(verifier_by_head(v));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         request_new("");
@@ -304,7 +304,7 @@ TEST(bearer)
     check(v, REFUSAL_REPEATED);
     verifier_free(v);
 
-    v = verifier("bearer", SECRETS("glpat"), "X-Gitlab-Token");
+    v = verifier(VERIFY_BEARER, SECRETS("glpat"), "X-Gitlab-Token");
     request_new("");
     add("Authorization", "Bearer glpat");
     check(v, REFUSAL_MISSING);
@@ -315,7 +315,7 @@ TEST(bearer)
 
 TEST(none)
 {
-    struct verifier *v = verifier("none", NULL, NULL);
+    struct verifier *v = verifier(VERIFY_NONE, NULL, NULL);
     request_new("anything");
     check(v, REFUSAL_NONE);
     assert_null(verifier_id(v, &request).at);
@@ -325,25 +325,25 @@ TEST(none)
 TEST(bad_options)
 {
     static const struct {
-        const char *scheme, *secret, *header, *expected;
+        enum verify_scheme scheme;
+        const char *secret, *header, *expected;
     } cases[] = {
-        { "standard", NULL, NULL, "needs at least one secret" },
-        { "github", NULL, NULL, "needs at least one secret" },
-        { "bearer", NULL, NULL, "needs at least one secret" },
-        { "standard", "", NULL, "a secret is empty" },
-        { "github", "", NULL, "a secret is empty" },
-        { "bearer", "", NULL, "a secret is empty" },
-        { "standard", "whsec_", NULL, "whsec_" },
-        { "standard", "whsec_!!", NULL, "whsec_" },
-        { "none", "x", NULL, "secrets make no sense" },
-        { "standard", "x", "X-Y", "no header to choose" },
-        { "none", NULL, "X-Y", "no header to choose" },
-        { "hmac", "x", NULL, "is not one of" },
-        { NULL, "x", NULL, "is not one of" },
+        { VERIFY_STANDARD, NULL, NULL, "needs at least one secret" },
+        { VERIFY_GITHUB, NULL, NULL, "needs at least one secret" },
+        { VERIFY_BEARER, NULL, NULL, "needs at least one secret" },
+        { VERIFY_STANDARD, "", NULL, "a secret is empty" },
+        { VERIFY_GITHUB, "", NULL, "a secret is empty" },
+        { VERIFY_BEARER, "", NULL, "a secret is empty" },
+        { VERIFY_STANDARD, "whsec_", NULL, "whsec_" },
+        { VERIFY_STANDARD, "whsec_!!", NULL, "whsec_" },
+        { VERIFY_NONE, "x", NULL, "secrets make no sense" },
+        { VERIFY_STANDARD, "x", "X-Y", "no header to choose" },
+        { VERIFY_NONE, NULL, "X-Y", "no header to choose" },
+        { VERIFY_UNSET, "x", NULL, "is missing" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct secret one = { (char *)(uintptr_t)cases[i].secret };
-        struct http_verify o = { .scheme = (char *)(uintptr_t)cases[i].scheme,
+        struct http_verify o = { .scheme = cases[i].scheme,
                                  .header = (char *)(uintptr_t)cases[i].header,
                                  .secrets = { &one, cases[i].secret != NULL },
                                  .tolerance = { 1000 } };
@@ -353,6 +353,26 @@ TEST(bad_options)
         assert_true(!cases[i].secret || strlen(cases[i].secret) < 8 || !strstr(e.text, cases[i].secret));
     }
     verifier_free(NULL);
+}
+
+TEST(schemes_are_named_in_the_options)
+{
+    static const char *const names[VERIFY_COUNT] = { NULL, "standard", "github", "bearer", "none" };
+    char yaml[64];
+    for (int i = VERIFY_UNSET + 1; i < VERIFY_COUNT; i++) {
+        struct http_verify o = { 0 };
+        snprintf(yaml, sizeof yaml, "scheme: %s\n", names[i]);
+        options_fill(http_verify_rows, &o, yaml);
+        assert_int_equal(o.scheme, i);
+        assert_non_null(strstr(http_verify_rows[0].doc, names[i]));
+    }
+    struct http_verify o = { 0 };
+    char *problem = options_problem(http_verify_rows, &o, "scheme: hmac\n");
+    assert_non_null(strstr(problem, "is not one of standard, github, bearer, none"));
+    free(problem);
+    problem = options_problem(http_verify_rows, &o, "secrets: [x]\n");
+    assert_non_null(strstr(problem, "scheme: is missing"));
+    free(problem);
 }
 
 int main(void)
@@ -367,6 +387,7 @@ int main(void)
         cmocka_unit_test(bearer),
         cmocka_unit_test(none),
         cmocka_unit_test(bad_options),
+        cmocka_unit_test(schemes_are_named_in_the_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

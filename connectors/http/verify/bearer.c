@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* The scheme `bearer`: a token in the Authorization header, or alone in a header that the user names. */
+#include "bridge/auth/token.h"
+#include "connectors/http/verify/scheme.h"
+
+static bool bearer_add_secret(struct verifier *v, struct str secret, struct err *e)
+{
+    (void)e;
+    tokens_add(v->tokens, secret);
+    return true;
+}
+
+static enum refusal bearer_check(struct verifier *v, const struct http_request *r)
+{
+    struct str token;
+    enum refusal no = scheme_header(r, scheme_header_name(v), &token);
+    if (no)
+        return no;
+    if (!v->header)
+        token = token_of_authorization(token);
+    if (!token.at)
+        return REFUSAL_MALFORMED;
+    return tokens_match(v->tokens, token) ? REFUSAL_NONE : REFUSAL_MISMATCH;
+}
+
+const struct scheme scheme_bearer = {
+    .by_head = true,
+    .add_secret = bearer_add_secret,
+    .check = bearer_check,
+    .header = "Authorization",
+};

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* Why a request was not verified: for log and metric only, the sender hears one text for all of them. */
+#pragma once
+
+enum refusal {
+    REFUSAL_NONE,
+    REFUSAL_MISSING,  /* a header that the scheme needs is not there */
+    REFUSAL_REPEATED, /* or is there more than once */
+    REFUSAL_MALFORMED,
+    REFUSAL_STALE, /* signed too long ago, or in the future */
+    REFUSAL_MISMATCH,
+    REFUSAL_COUNT,
+};
+
+const char *refusal_text(enum refusal r); /* "mismatch" */

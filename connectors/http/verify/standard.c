@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* The scheme `standard`: Standard Webhooks v1, which signs id, time and body; with its own header names or Svix's. */
+#include "bridge/lib/clock.h"
+#include "connectors/http/verify/scheme.h"
+
+enum { TIMESTAMP_DIGITS = 12 };
+
+struct standard_names {
+    const char *id, *timestamp, *signature;
+};
+
+static const struct standard_names standard_own = { "webhook-id", "webhook-timestamp", "webhook-signature" };
+static const struct standard_names standard_svix = { "svix-id", "svix-timestamp", "svix-signature" };
+
+/* Which set of names this request signs with. */
+static const struct standard_names *standard_names(const struct http_request *r)
+{
+    size_t count = 0;
+    http_header(r, standard_own.signature, &count);
+    return count ? &standard_own : &standard_svix;
+}
+
+/* "whsec_" + base64. Without the prefix people have both base64 and plain text, so both readings are keys. */
+static bool standard_add_secret(struct verifier *v, struct str secret, struct err *e)
+{
+    struct str prefix = STR("whsec_");
+    bool prefixed = str_starts(secret, prefix);
+    struct str text = prefixed ? str_from(secret, prefix.n) : secret;
+    struct buf key = buf_new(text.n + 4);
+    bool decoded = base64_decode(&key, text) && key.n > 0;
+    if (decoded)
+        scheme_add_key(v, buf_str(&key));
+    if (key.at)
+        crypto_wipe(key.at, key.cap);
+    buf_free(&key);
+    if (prefixed && !decoded)
+        return err_set(e, "verify.secrets: what stands behind whsec_ is not base64, or nothing");
+    if (!prefixed)
+        scheme_add_key(v, secret);
+    return true;
+}
+
+static enum refusal standard_check_time(const struct verifier *v, struct str timestamp)
+{
+    uint64_t signed_at = 0;
+    if (timestamp.n > TIMESTAMP_DIGITS || !str_to_u64(timestamp, &signed_at))
+        return REFUSAL_MALFORMED;
+    int64_t age = clock_wall_ms() / 1000 - (int64_t)signed_at;
+    return age > v->tolerance_s || age < -v->tolerance_s ? REFUSAL_STALE : REFUSAL_NONE;
+}
+
+/* "v1,<base64> v1,<base64> ...": one of them must match; other versions are passed over. */
+static bool standard_matches(struct verifier *v, struct str signatures)
+{
+    bool found = false;
+    struct str one;
+    while (str_cut(&signatures, ' ', &one)) {
+        if (!str_starts(one, STR("v1,")))
+            continue;
+        buf_reset(&v->decoded);
+        if (base64_decode(&v->decoded, str_from(one, 3)))
+            found |= scheme_matches(v, buf_str(&v->decoded));
+    }
+    return found;
+}
+
+static enum refusal standard_check(struct verifier *v, const struct http_request *r)
+{
+    const struct standard_names *names = standard_names(r);
+    struct str id, timestamp, signatures;
+    enum refusal no;
+    if ((no = scheme_header(r, names->id, &id)) || (no = scheme_header(r, names->timestamp, &timestamp))
+        || (no = scheme_header(r, names->signature, &signatures)) || (no = standard_check_time(v, timestamp)))
+        return no;
+    scheme_sign(v, (const struct str[]){ id, STR("."), timestamp, STR("."), r->body }, 5);
+    return standard_matches(v, signatures) ? REFUSAL_NONE : REFUSAL_MISMATCH;
+}
+
+static const char *standard_id(const struct http_request *r)
+{
+    return standard_names(r)->id;
+}
+
+const struct scheme scheme_standard = {
+    .add_secret = standard_add_secret,
+    .check = standard_check,
+    .id = standard_id,
+};
