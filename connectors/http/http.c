@@ -10,7 +10,7 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 #include "connectors/http/path.h"
-#include "connectors/http/pending.h"
+#include "connectors/http/exchange.h"
 
 enum { ANSWER_BYTES = 32 * 1024, RETRY_SOON = 1, RETRY_LATER = 5 };
 
@@ -20,12 +20,12 @@ struct http_source {
     struct duration wait;
     int64_t max_pending;
     struct bytes max_pending_bytes;
-    struct list path_options; /* of struct http_path */
+    struct list path_options; /* of struct path_options */
     /* from here on: not options */
     struct http_server *server;
     struct path *paths;
     size_t path_count;
-    struct pendings pendings;
+    struct exchanges exchanges;
     struct buf answer;
     bool stopping;
     struct log_limit log_limit;
@@ -63,8 +63,8 @@ static const struct option http_options[] = {
       .type = OPT_LIST,
       .offset = offsetof(struct http_source, path_options),
       .required = true,
-      .of = http_path_rows,
-      .of_size = sizeof(struct http_path),
+      .of = path_rows,
+      .of_size = sizeof(struct path_options),
       .min = 1,
       .max = 1000,
       .doc = "The paths that senders may post to." },
@@ -73,8 +73,8 @@ static const struct option http_options[] = {
 
 /* ---- answers ---- */
 
-/* One line per request that was not taken, but never more than the log can bear. */
-static void note(struct http_source *s, const struct path *p, struct str peer, int status, const char *why)
+/* One log line per request that was refused, up to the limit of lines per second. */
+static void http_log_refused(struct http_source *s, const struct path *p, struct str peer, int status, const char *why)
 {
     int64_t left_out;
     if (!log_limit_pass(&s->log_limit, &left_out))
@@ -85,9 +85,8 @@ static void note(struct http_source *s, const struct path *p, struct str peer, i
         LOG_STR("peer", peer), LOG_INT("status", status), LOG_C("why", why));
 }
 
-/* Few statuses and few paths, so asking by name is cheap enough for what is not a success; successes are asked for
- * once. */
-static struct metric *request_counter(const struct http_source *s, const struct path *p, int status)
+/* Looks the counter up by its labels: cheap enough for refusals. The counter of successes is kept in the path. */
+static struct metric *http_counter(const struct http_source *s, const struct path *p, int status)
 {
     char text[12];
     snprintf(text, sizeof text, "%d", status);
@@ -95,13 +94,15 @@ static struct metric *request_counter(const struct http_source *s, const struct 
                           LABELS("source", s->base.id, "path", p ? p->o->path : "", "status", text));
 }
 
-static void count(struct http_source *s, const struct path *p, int status)
+/* Counts an answered request. */
+static void http_count(struct http_source *s, const struct path *p, int status)
 {
-    metric_add(status == 202 && p ? p->accepted : request_counter(s, p, status), 1);
+    metric_add(status == 202 && p ? p->accepted : http_counter(s, p, status), 1);
 }
 
-static void reply(struct http_source *s, uint64_t request, const struct path *p, int status, const char *content_type,
-                  int retry_after)
+/* Sends s->answer as the body. retry_after: seconds, 0: none. */
+static void http_reply(struct http_source *s, uint64_t request, const struct path *p, int status,
+                       const char *content_type, int retry_after)
 {
     struct header headers[4];
     size_t n = 0;
@@ -118,35 +119,36 @@ static void reply(struct http_source *s, uint64_t request, const struct path *p,
     if (status == 415)
         headers[n++] = (struct header){ STR("Accept-Encoding"), STR("identity") };
     http_server_reply(s->server, request, status, headers, n, buf_str(&s->answer));
-    count(s, p, status);
+    http_count(s, p, status);
 }
 
-/* RFC 9457. The caller may have more members; it closes the object. */
-static void begin_problem(struct http_source *s, int status, const char *detail)
+/* Begins an RFC 9457 object in s->answer. The caller may add members, and closes it. */
+static void http_begin_problem(struct http_source *s, int status, const char *detail)
 {
     buf_reset(&s->answer);
     buf_printf(&s->answer, "{\"title\":\"%s\",\"status\":%d,\"detail\":", http_status_text(status), status);
     jscan_add_string(&s->answer, str_of(detail));
 }
 
-static void reply_problem(struct http_source *s, uint64_t request, const struct path *p, int status, const char *detail,
-                          int retry_after)
+static void http_reply_problem(struct http_source *s, uint64_t request, const struct path *p, int status,
+                               const char *detail, int retry_after)
 {
-    begin_problem(s, status, detail);
+    http_begin_problem(s, status, detail);
     buf_add_char(&s->answer, '}');
-    reply(s, request, p, status, "application/problem+json", retry_after);
+    http_reply(s, request, p, status, "application/problem+json", retry_after);
 }
 
-static void refuse(struct http_source *s, const struct http_request *r, const struct path *p, int status,
-                   const char *detail)
+/* Logs and answers a request that is not taken. */
+static void http_refuse(struct http_source *s, const struct http_request *r, const struct path *p, int status,
+                        const char *detail)
 {
-    note(s, p, r->peer, status, detail);
-    reply_problem(s, r->id, p, status, detail, status == 503 ? RETRY_SOON : 0);
+    http_log_refused(s, p, r->peer, status, detail);
+    http_reply_problem(s, r->id, p, status, detail, status == 503 ? RETRY_SOON : 0);
 }
 
 /* ---- requests ---- */
 
-static struct path *path_of(struct http_source *s, struct str name)
+static struct path *http_path_of(struct http_source *s, struct str name)
 {
     for (size_t i = 0; i < s->path_count; i++)
         if (str_eq(s->paths[i].name, name))
@@ -154,26 +156,28 @@ static struct path *path_of(struct http_source *s, struct str name)
     return NULL;
 }
 
-/* The sender hears the same for every cause; the log and the metric know better. */
-static bool verified(struct http_source *s, struct path *p, const struct http_request *r)
+/* True if the request is from who it claims to be; otherwise answers it. The sender gets one text for every cause; the
+ * log and the metric name it. */
+static bool http_verify(struct http_source *s, struct path *p, const struct http_request *r)
 {
     enum refusal no = verifier_check(p->verifier, r);
     if (no == REFUSAL_NONE)
         return true;
     metric_add(p->refused[no], 1);
-    note(s, p, r->peer, 401, refusal_text(no));
-    reply_problem(s, r->id, p, 401, "the request could not be verified", 0);
+    http_log_refused(s, p, r->peer, 401, refusal_text(no));
+    http_reply_problem(s, r->id, p, 401, "the request could not be verified", 0);
     return false;
 }
 
-static bool has_room(struct http_source *s, struct path *p, const struct http_request *r, size_t events)
+/* True if that many more events can be taken; otherwise answers 503. */
+static bool http_has_room(struct http_source *s, struct path *p, const struct http_request *r, size_t events)
 {
     if (s->stopping) {
-        refuse(s, r, p, 503, "shutting down; send it again later");
+        http_refuse(s, r, p, 503, "shutting down; send it again later");
         return false;
     }
-    if (!pendings_fit(&s->pendings, events, r->body.n)) {
-        refuse(s, r, p, 503, "too much is waiting to be stored; send it again later");
+    if (!exchanges_fit(&s->exchanges, events, r->body.n)) {
+        http_refuse(s, r, p, 503, "too much is waiting to be stored; send it again later");
         return false;
     }
     return true;
@@ -183,20 +187,21 @@ static bool http_head(void *ctx, const struct http_request *r, int64_t *max_body
 {
     struct http_source *s = ctx;
     (void)max_body;
-    struct path *p = path_of(s, r->path);
+    struct path *p = http_path_of(s, r->path);
     if (!p)
-        refuse(s, r, NULL, 404, "there is nothing at this path");
+        http_refuse(s, r, NULL, 404, "there is nothing at this path");
     else if (!str_eq(r->method, STR("POST")))
-        refuse(s, r, p, 405, "events are sent by POST");
+        http_refuse(s, r, p, 405, "events are sent by POST");
     else
-        return (!verifier_by_head(p->verifier) || verified(s, p, r)) && has_room(s, p, r, 1);
+        return (!verifier_by_head(p->verifier) || http_verify(s, p, r)) && http_has_room(s, p, r, 1);
     return false;
 }
 
-static void take(struct http_source *s, struct path *p, const struct http_request *r, const struct event *const *events,
-                 int n)
+/* Takes over the events and queues them for the core. */
+static void http_take(struct http_source *s, struct path *p, const struct http_request *r,
+                      const struct event *const *events, int n)
 {
-    struct pending *x = pendings_begin(&s->pendings, r->id, events, (size_t)n, path_is_batch(p, r));
+    struct exchange *x = exchanges_begin(&s->exchanges, r->id, events, (size_t)n, path_is_batch(p, r));
     x->path = p;
     x->began_us = clock_mono_us();
 }
@@ -204,28 +209,28 @@ static void take(struct http_source *s, struct path *p, const struct http_reques
 static void http_request(void *ctx, const struct http_request *r)
 {
     struct http_source *s = ctx;
-    struct path *p = path_of(s, r->path);
-    const struct event *events[HTTP_BATCH];
+    struct path *p = http_path_of(s, r->path);
+    const struct event *events[PATH_BATCH];
     struct err e;
     int status = 0;
-    if (!verifier_by_head(p->verifier) && !verified(s, p, r))
+    if (!verifier_by_head(p->verifier) && !http_verify(s, p, r))
         return;
     int n = path_events(p, r, events, &status, &e);
     if (n < 0) {
-        refuse(s, r, p, status, e.text);
+        http_refuse(s, r, p, status, e.text);
         return;
     }
     if (n == 0) {
         buf_reset(&s->answer);
         buf_add_c(&s->answer, "{\"accepted\":0}");
-        reply(s, r->id, p, 202, "application/json", 0);
+        http_reply(s, r->id, p, 202, "application/json", 0);
         return;
     }
     bool too_many = n > s->max_pending;
     if (too_many)
-        refuse(s, r, p, 413, "the batch has more events than max_pending allows; send smaller ones");
-    if (!too_many && has_room(s, p, r, (size_t)n)) {
-        take(s, p, r, events, n);
+        http_refuse(s, r, p, 413, "the batch has more events than max_pending allows; send smaller ones");
+    if (!too_many && http_has_room(s, p, r, (size_t)n)) {
+        http_take(s, p, r, events, n);
         return;
     }
     for (int i = 0; i < n; i++)
@@ -234,7 +239,7 @@ static void http_request(void *ctx, const struct http_request *r)
 
 /* ---- outcomes ---- */
 
-static void answer_stored(struct http_source *s, const struct pending *x)
+static void http_answer_stored(struct http_source *s, const struct exchange *x)
 {
     buf_reset(&s->answer);
     if (x->batch) {
@@ -244,31 +249,32 @@ static void answer_stored(struct http_source *s, const struct pending *x)
         jscan_add_string(&s->answer, x->event->id);
         buf_add_char(&s->answer, '}');
     }
-    reply(s, x->request, x->path, 202, "application/json", 0);
+    http_reply(s, x->request, x->path, 202, "application/json", 0);
 }
 
-static void answer_invalid(struct http_source *s, const struct pending *x, const char *why)
+static void http_answer_invalid(struct http_source *s, const struct exchange *x, const char *why)
 {
     char detail[WHY_BYTES];
     snprintf(detail, sizeof detail, "%s", why && *why ? why : "the event is invalid");
     if (x->batch)
         snprintf(detail, sizeof detail, "%u of %u events cannot be taken, the others are stored", x->refused, x->count);
-    note(s, x->path, STR("-"), 422, detail);
-    begin_problem(s, 422, detail);
+    http_log_refused(s, x->path, STR("-"), 422, detail);
+    http_begin_problem(s, 422, detail);
     if (x->batch)
         buf_printf(&s->answer, ",\"accepted\":%u,\"invalid\":[%.*s]", x->count - x->refused,
                    STR_ARG(buf_str(&x->details)));
     buf_add_char(&s->answer, '}');
-    reply(s, x->request, x->path, 422, "application/problem+json", 0);
+    http_reply(s, x->request, x->path, 422, "application/problem+json", 0);
 }
 
-static void answer_unavailable(struct http_source *s, const struct pending *x, const char *detail)
+static void http_answer_unavailable(struct http_source *s, const struct exchange *x, const char *detail)
 {
-    note(s, x->path, STR("-"), 503, detail);
-    reply_problem(s, x->request, x->path, 503, detail, RETRY_LATER);
+    http_log_refused(s, x->path, STR("-"), 503, detail);
+    http_reply_problem(s, x->request, x->path, 503, detail, RETRY_LATER);
 }
 
-static void observe(const struct pending *x)
+/* Measures the time from request to answer. */
+static void http_observe(const struct exchange *x)
 {
     metric_observe_us(x->path->seconds, clock_mono_us() - x->began_us);
 }
@@ -276,45 +282,45 @@ static void observe(const struct pending *x)
 static void http_settle(struct source *base, uint64_t tag, enum outcome o, const char *why)
 {
     struct http_source *s = (struct http_source *)base;
-    struct pending *x = pendings_settle(&s->pendings, tag, o, why);
+    struct exchange *x = exchanges_settle(&s->exchanges, tag, o, why);
     if (!x)
         return;
     if (!x->answered) {
-        observe(x);
+        http_observe(x);
         if (x->unavailable)
-            answer_unavailable(s, x, "the event could not be stored now; send it again");
+            http_answer_unavailable(s, x, "the event could not be stored now; send it again");
         else if (x->refused)
-            answer_invalid(s, x, why);
+            http_answer_invalid(s, x, why);
         else
-            answer_stored(s, x);
+            http_answer_stored(s, x);
     }
-    pendings_end(&s->pendings, x);
+    exchanges_end(&s->exchanges, x);
 }
 
-/* Requests that waited too long; returns how long until the next one has. */
-static int64_t expire(struct http_source *s)
+/* Answers the requests that waited too long; returns how many ms remain until the next one has. */
+static int64_t http_expire(struct http_source *s)
 {
-    struct pending *x;
+    struct exchange *x;
     int64_t now = clock_mono_us();
-    while ((x = pendings_oldest(&s->pendings))) {
+    while ((x = exchanges_oldest(&s->exchanges))) {
         int64_t left_ms = s->wait.ms - (now - x->began_us) / 1000;
         if (left_ms > 0)
             return left_ms;
-        observe(x);
-        answer_unavailable(s, x, "not stored in time, it may still be; send it again with the same id");
-        pendings_answered(&s->pendings, x);
+        http_observe(x);
+        http_answer_unavailable(s, x, "not stored in time, it may still be; send it again with the same id");
+        exchanges_answered(&s->exchanges, x);
     }
     return INT32_MAX;
 }
 
-/* What the core has not taken by now it will not take any more: the senders hear it at once. */
-static void stop(struct http_source *s)
+/* Stops accepting, and answers the requests whose events the core has not taken: it takes no more. */
+static void http_stop(struct http_source *s)
 {
     struct emission left[16];
     size_t n;
     s->stopping = true;
     http_server_stop_accepting(s->server);
-    while ((n = pendings_take(&s->pendings, left, 16)))
+    while ((n = exchanges_take(&s->exchanges, left, 16)))
         for (size_t i = 0; i < n; i++) {
             event_unref(left[i].event);
             http_settle(&s->base, left[i].tag, OUTCOME_UNAVAILABLE, NULL);
@@ -328,18 +334,18 @@ static int http_read(struct source *base, int wake_fd, struct emission *out, siz
     struct http_source *s = (struct http_source *)base;
     (void)e;
     if (base->draining && !s->stopping)
-        stop(s);
-    int64_t wait = expire(s);
-    if (s->pendings.queued && room)
+        http_stop(s);
+    int64_t wait = http_expire(s);
+    if (s->exchanges.queued && room)
         wait = 0;
     http_server_run(s->server, wake_fd, (int)wait);
-    return (int)pendings_take(&s->pendings, out, room);
+    return (int)exchanges_take(&s->exchanges, out, room);
 }
 
 static bool http_check(const struct source *base, struct err *e)
 {
     const struct http_source *s = (const struct http_source *)base;
-    const struct http_path *paths = s->path_options.at;
+    const struct path_options *paths = s->path_options.at;
     if (s->max_pending_bytes.n < s->server_options.max_body.n)
         return err_set(e, "max_pending_bytes is less than max_body, so that a long body could never be taken");
     if (s->path_options.count == 0)
@@ -354,15 +360,15 @@ static bool http_check(const struct source *base, struct err *e)
     return true;
 }
 
-static bool open_paths(struct http_source *s, struct err *e)
+static bool http_open_paths(struct http_source *s, struct err *e)
 {
-    const struct http_path *options = s->path_options.at;
+    const struct path_options *options = s->path_options.at;
     s->paths = mem_alloc(s->path_options.count * sizeof *s->paths);
     for (size_t i = 0; i < s->path_options.count; i++) {
         struct path *p = &s->paths[s->path_count++];
         if (!path_open(p, &options[i], s->base.id, e))
             return err_prefix(e, "paths: %.100s", options[i].path);
-        p->accepted = request_counter(s, p, 202);
+        p->accepted = http_counter(s, p, 202);
     }
     return true;
 }
@@ -371,13 +377,13 @@ static void http_close(struct source *base)
 {
     struct http_source *s = (struct http_source *)base;
     if (s->server) {
-        for (struct pending *x; (x = pendings_oldest(&s->pendings)); pendings_answered(&s->pendings, x))
-            reply_problem(s, x->request, x->path, 503, "shutting down; send it again", RETRY_LATER);
+        for (struct exchange *x; (x = exchanges_oldest(&s->exchanges)); exchanges_answered(&s->exchanges, x))
+            http_reply_problem(s, x->request, x->path, 503, "shutting down; send it again", RETRY_LATER);
         http_server_run(s->server, -1, 0);
     }
     http_server_free(s->server);
     s->server = NULL;
-    pendings_close(&s->pendings);
+    exchanges_close(&s->exchanges);
     for (size_t i = 0; i < s->path_count; i++)
         path_close(&s->paths[i]);
     free(s->paths);
@@ -390,10 +396,10 @@ static bool http_open(struct source *base, struct err *e)
     if (!http_check(base, e))
         return false;
     s->answer = buf_new(ANSWER_BYTES);
-    pendings_open(&s->pendings, (size_t)s->max_pending, (size_t)s->max_pending_bytes.n);
+    exchanges_open(&s->exchanges, (size_t)s->max_pending, (size_t)s->max_pending_bytes.n);
     s->server_options.max_held.n = s->max_pending_bytes.n + s->server_options.max_head.n;
     struct http_events events = { .head = http_head, .request = http_request, .ctx = s };
-    if (open_paths(s, e))
+    if (http_open_paths(s, e))
         s->server = http_server_new(&s->server_options, &events, e);
     if (!s->server) {
         http_close(base);

@@ -9,35 +9,37 @@
 
 enum { TYPE_BYTES = 256, TRACEPARENT = 55, TRACESTATE = 512 };
 
-const struct option http_path_rows[] = {
-    OPTION(struct http_path, path, .required = true, .doc = "Path that senders post to, for example /v1/github."),
-    OPTION_GROUP(struct http_path, verify, http_verify_rows, .required = true,
+const struct option path_rows[] = {
+    OPTION(struct path_options, path, .required = true, .doc = "Path that senders post to, for example /v1/github."),
+    OPTION_GROUP(struct path_options, verify, verify_rows, .required = true,
                  .doc = "How requests are verified before anything is read from them."),
-    OPTION(struct http_path, type,
-           .doc = "Event type of bodies that are no CloudEvents; default by scheme (github: github), else webhook.received."),
     OPTION(
-        struct http_path, type_header,
+        struct path_options, type,
+        .doc =
+            "Event type of bodies that are no CloudEvents; default by scheme (github: github), else webhook.received."),
+    OPTION(
+        struct path_options, type_header,
         .doc =
             "Header whose value is put behind the type and a dot; default by scheme (github: X-GitHub-Event, so that a push is github.push)."),
-    OPTION(struct http_path, source,
+    OPTION(struct path_options, source,
            .doc = "CloudEvents source of such events; default /http/<name of the source><path>."),
     OPTION(
-        struct http_path, id_header,
+        struct path_options, id_header,
         .doc =
             "Header with the sender's id, by which repeats are known; default by scheme (webhook-id, X-GitHub-Delivery), else Idempotency-Key."),
-    OPTION(struct http_path, cloudevents, .fallback = "true",
+    OPTION(struct path_options, cloudevents, .fallback = "true",
            .doc = "Whether CloudEvents (binary, structured, batch) are taken as they are."),
     { 0 },
 };
 
-static bool set(const char *s)
+static bool path_is_set(const char *s)
 {
     return s && *s;
 }
 
-static bool check_name(const struct http_path *o, struct err *e)
+static bool path_check_name(const struct path_options *o, struct err *e)
 {
-    if (!set(o->path) || o->path[0] != '/')
+    if (!path_is_set(o->path) || o->path[0] != '/')
         return err_set(e, "path must begin with /");
     for (const char *c = o->path; *c; c++)
         if (*c <= ' ' || *c > '~' || *c == '?' || *c == '#')
@@ -45,20 +47,20 @@ static bool check_name(const struct http_path *o, struct err *e)
     return true;
 }
 
-bool path_check(const struct http_path *o, struct err *e)
+bool path_check(const struct path_options *o, struct err *e)
 {
-    if (!check_name(o, e))
+    if (!path_check_name(o, e))
         return false;
-    if (set(o->type) && strlen(o->type) > TYPE_BYTES)
+    if (path_is_set(o->type) && strlen(o->type) > TYPE_BYTES)
         return err_set(e, "type is longer than %d bytes", TYPE_BYTES);
-    if (set(o->source) && strlen(o->source) > EVENT_ATTRIBUTE_BYTES)
+    if (path_is_set(o->source) && strlen(o->source) > EVENT_ATTRIBUTE_BYTES)
         return err_set(e, "source is longer than %d bytes", EVENT_ATTRIBUTE_BYTES);
     struct verifier *v = verifier_new(&o->verify, e);
     verifier_free(v);
     return v;
 }
 
-static void open_metrics(struct path *p, const char *source_id)
+static void path_open_metrics(struct path *p, const char *source_id)
 {
     for (int i = REFUSAL_MISSING; i < REFUSAL_COUNT; i++)
         p->refused[i] = metric_counter("aqueduct_http_refused_total", "Requests whose signature or token was refused",
@@ -68,7 +70,7 @@ static void open_metrics(struct path *p, const char *source_id)
                                   LABELS("source", source_id, "path", p->o->path));
 }
 
-bool path_open(struct path *p, const struct http_path *o, const char *source_id, struct err *e)
+bool path_open(struct path *p, const struct path_options *o, const char *source_id, struct err *e)
 {
     p->o = o;
     p->verifier = verifier_new(&o->verify, e);
@@ -76,17 +78,17 @@ bool path_open(struct path *p, const struct http_path *o, const char *source_id,
         return false;
     const char *type = verifier_type(p->verifier);
     p->name = str_of(o->path);
-    p->type = set(o->type) ? str_of(o->type) : type ? str_of(type) : STR("webhook.received");
-    p->type_header = set(o->type_header) ? o->type_header : verifier_type_header(p->verifier);
+    p->type = path_is_set(o->type) ? str_of(o->type) : type ? str_of(type) : STR("webhook.received");
+    p->type_header = path_is_set(o->type_header) ? o->type_header : verifier_type_header(p->verifier);
     struct buf source = buf_new(2 * EVENT_ATTRIBUTE_BYTES);
-    if (set(o->source))
+    if (path_is_set(o->source))
         buf_add_c(&source, o->source);
     else
         buf_printf(&source, "/http/%s%s", source_id, o->path);
     p->source = buf_str(&source); /* path_close frees it */
     if (source.failed)
         return err_set(e, "the path is too long");
-    open_metrics(p, source_id);
+    path_open_metrics(p, source_id);
     return true;
 }
 
@@ -96,18 +98,19 @@ void path_close(struct path *p)
     free((void *)(uintptr_t)p->source.at); /* ours; str is for borrowing, hence const */
 }
 
-static int refuse(int *status, int code)
+/* No events; the caller has set the error's text. */
+static int path_fail(int *status, int code)
 {
     *status = code;
     return -1;
 }
 
-static bool is_cloudevents(const struct path *p, struct str content_type)
+static bool path_takes_cloudevents(const struct path *p, struct str content_type)
 {
     return p->o->cloudevents && str_starts_nocase(content_type, STR("application/cloudevents"));
 }
 
-static bool is_batch(struct str content_type)
+static bool path_is_batch_type(struct str content_type)
 {
     return str_starts_nocase(content_type, STR("application/cloudevents-batch"));
 }
@@ -115,11 +118,11 @@ static bool is_batch(struct str content_type)
 bool path_is_batch(const struct path *p, const struct http_request *r)
 {
     struct str type = http_header(r, "content-type", NULL);
-    return is_cloudevents(p, type) && is_batch(type);
+    return path_takes_cloudevents(p, type) && path_is_batch_type(type);
 }
 
-/* What follows the first ';' does not matter: JSON is UTF-8. */
-static bool is_json_format(struct str content_type)
+/* Whether the media type ends in +json; parameters behind the first ';' are ignored: JSON is UTF-8. */
+static bool path_is_json_type(struct str content_type)
 {
     struct str rest = content_type, media;
     str_cut(&rest, ';', &media);
@@ -128,7 +131,7 @@ static bool is_json_format(struct str content_type)
     return media.n > json.n && str_eq_nocase((struct str){ media.at + media.n - json.n, json.n }, json);
 }
 
-static bool check_data(struct str content_type, struct str data, struct err *e)
+static bool path_check_data(struct str content_type, struct str data, struct err *e)
 {
     struct jscan_value value;
     if (!event_type_is_json(content_type) || jscan_check(data, &value, e))
@@ -137,8 +140,8 @@ static bool check_data(struct str content_type, struct str data, struct err *e)
     return false;
 }
 
-/* traceparent and tracestate of the request, when they look right: they never spoil an event. */
-static size_t trace_headers(const struct http_request *r, struct header out[2])
+/* traceparent and tracestate of the request, if they are well formed; otherwise none: the event is taken all the same. */
+static size_t path_trace_headers(const struct http_request *r, struct header out[2])
 {
     struct str parent = http_header(r, "traceparent", NULL);
     if (parent.n != TRACEPARENT)
@@ -154,14 +157,14 @@ static size_t trace_headers(const struct http_request *r, struct header out[2])
     return 2;
 }
 
-/* Gives a CloudEvent what its sender left out: the time, and the trace that the request belongs to. Takes ev over. */
-static const struct event *complete(const struct event *ev, const struct http_request *r, struct err *e)
+/* The event with what its sender left out: the time, and the trace context of the request. Takes over ev. */
+static const struct event *path_complete(const struct event *ev, const struct http_request *r, struct err *e)
 {
     struct header extensions[EVENT_ATTRIBUTES];
     size_t traces = 0;
     bool traced = event_attribute(ev, STR("traceparent")).at || event_attribute(ev, STR("tracestate")).at;
     if (!traced && ev->extension_count + 2 <= EVENT_ATTRIBUTES)
-        traces = trace_headers(r, extensions);
+        traces = path_trace_headers(r, extensions);
     if (ev->time.at && traces == 0)
         return ev;
     for (size_t i = 0; i < ev->extension_count; i++)
@@ -179,35 +182,36 @@ static const struct event *complete(const struct event *ev, const struct http_re
     return full;
 }
 
-static int batch_events(const struct http_request *r, const struct event *out[HTTP_BATCH], int *status, struct err *e)
+static int path_batch(const struct http_request *r, const struct event *out[PATH_BATCH], int *status, struct err *e)
 {
-    int n = event_from_json_batch(r->body, out, HTTP_BATCH, e);
+    int n = event_from_json_batch(r->body, out, PATH_BATCH, e);
     if (n < 0)
-        return refuse(status, 400);
+        return path_fail(status, 400);
     for (int i = 0; i < n; i++) {
-        out[i] = complete(out[i], r, e);
+        out[i] = path_complete(out[i], r, e);
         if (out[i])
             continue;
         for (int j = 0; j < n; j++)
             event_unref(out[j]); /* out[i] is NULL */
-        return refuse(status, 400);
+        return path_fail(status, 400);
     }
     return n;
 }
 
-static int cloud_event(const struct http_request *r, struct str content_type, bool binary, const struct event **out,
-                       int *status, struct err *e)
+static int path_cloudevent(const struct http_request *r, struct str content_type, bool binary, const struct event **out,
+                           int *status, struct err *e)
 {
-    if (binary && r->body.n && !check_data(content_type, r->body, e))
-        return refuse(status, 400);
+    if (binary && r->body.n && !path_check_data(content_type, r->body, e))
+        return path_fail(status, 400);
     *out = event_from_http(r->headers, r->header_count, r->body, e);
     if (*out)
-        *out = complete(*out, r, e);
-    return *out ? 1 : refuse(status, 400);
+        *out = path_complete(*out, r, e);
+    return *out ? 1 : path_fail(status, 400);
 }
 
-/* "<type>.<value of the type header>": what is no letter, digit, '.', '_' or '-' there becomes '_', a '/' becomes '.'. */
-static struct str event_type(const struct path *p, const struct http_request *r, char out[2 * TYPE_BYTES])
+/* "<type>.<value of the type header>". In the value a '/' becomes '.'; what is not a letter, digit, '.', '_' or '-' becomes
+ * '_'. */
+static struct str path_event_type(const struct path *p, const struct http_request *r, char out[2 * TYPE_BYTES])
 {
     struct str value = p->type_header ? http_header(r, p->type_header, NULL) : STR_ABSENT;
     if (value.n == 0)
@@ -224,10 +228,10 @@ static struct str event_type(const struct path *p, const struct http_request *r,
     return (struct str){ out, n };
 }
 
-/* The sender's own id, so that a repeat has the same; absent when it gave none. */
-static struct str sender_id(const struct path *p, const struct http_request *r)
+/* The sender's id of the delivery, which a repeat has as well; absent when there is none. */
+static struct str path_sender_id(const struct path *p, const struct http_request *r)
 {
-    struct str id = set(p->o->id_header) ? http_header(r, p->o->id_header, NULL) : verifier_id(p->verifier, r);
+    struct str id = path_is_set(p->o->id_header) ? http_header(r, p->o->id_header, NULL) : verifier_id(p->verifier, r);
     if (id.n)
         return id;
     id = http_header(r, "Idempotency-Key", NULL); /* a quoted string by the draft, often sent bare */
@@ -236,22 +240,22 @@ static struct str sender_id(const struct path *p, const struct http_request *r)
     return id;
 }
 
-static int wrapped_event(const struct path *p, const struct http_request *r, struct str content_type,
-                         const struct event **out, int *status, struct err *e)
+static int path_wrap(const struct path *p, const struct http_request *r, struct str content_type,
+                     const struct event **out, int *status, struct err *e)
 {
-    if (!check_data(content_type, r->body, e))
-        return refuse(status, 400);
+    if (!path_check_data(content_type, r->body, e))
+        return path_fail(status, 400);
     char type[2 * TYPE_BYTES], now[CLOCK_TEXT], random[UUID_TEXT];
     struct header trace[2];
     clock_text(clock_wall_ms(), now);
     struct event f = {
-        .id = sender_id(p, r),
+        .id = path_sender_id(p, r),
         .source = p->source,
-        .type = event_type(p, r, type),
+        .type = path_event_type(p, r, type),
         .time = str_of(now),
         .datacontenttype = content_type.n ? content_type : STR("application/json"),
         .extensions = trace,
-        .extension_count = trace_headers(r, trace),
+        .extension_count = path_trace_headers(r, trace),
         .data = r->body,
     };
     if (f.id.n == 0) {
@@ -259,16 +263,16 @@ static int wrapped_event(const struct path *p, const struct http_request *r, str
         f.id = str_of(random);
     }
     *out = event_new(&f, e);
-    return *out ? 1 : refuse(status, 400);
+    return *out ? 1 : path_fail(status, 400);
 }
 
-static int unsupported(int *status, struct err *e, const char *why)
+static int path_unsupported(int *status, struct err *e, const char *why)
 {
     err_set(e, "%s", why);
-    return refuse(status, 415);
+    return path_fail(status, 415);
 }
 
-int path_events(const struct path *p, const struct http_request *r, const struct event *out[HTTP_BATCH], int *status,
+int path_events(const struct path *p, const struct http_request *r, const struct event *out[PATH_BATCH], int *status,
                 struct err *e)
 {
     size_t types = 0, versions = 0;
@@ -276,23 +280,23 @@ int path_events(const struct path *p, const struct http_request *r, const struct
     struct str encoding = http_header(r, "content-encoding", NULL);
     if (types > 1) {
         err_set(e, "there is more than one Content-Type");
-        return refuse(status, 400);
+        return path_fail(status, 400);
     }
     if (encoding.n && !str_eq_nocase(encoding, STR("identity")))
-        return unsupported(status, e, "the body is compressed; send it without Content-Encoding");
-    bool structured = is_cloudevents(p, type);
-    if (structured && !is_json_format(type))
-        return unsupported(
+        return path_unsupported(status, e, "the body is compressed; send it without Content-Encoding");
+    bool structured = path_takes_cloudevents(p, type);
+    if (structured && !path_is_json_type(type))
+        return path_unsupported(
             status, e, "CloudEvents are taken as application/cloudevents+json or application/cloudevents-batch+json");
     http_header(r, "ce-specversion", &versions);
     bool binary = !structured && p->o->cloudevents && versions > 0;
     if (r->body.n == 0 && !binary) {
         err_set(e, "the body is empty");
-        return refuse(status, 400);
+        return path_fail(status, 400);
     }
-    if (structured && is_batch(type))
-        return batch_events(r, out, status, e);
+    if (structured && path_is_batch_type(type))
+        return path_batch(r, out, status, e);
     if (structured || binary)
-        return cloud_event(r, type, binary, out, status, e);
-    return wrapped_event(p, r, type, out, status, e);
+        return path_cloudevent(r, type, binary, out, status, e);
+    return path_wrap(p, r, type, out, status, e);
 }

@@ -8,20 +8,20 @@
 #include "bridge/lib/metrics.h"
 #include "connectors/http/verify/verify.h"
 
-enum { HTTP_BATCH = 1000 }; /* most events of one request */
+enum { PATH_BATCH = 1000 }; /* most events of one request */
 
-struct http_path { /* an entry of `paths:` as the user wrote it */
+struct path_options { /* an entry of `paths:` as the user wrote it */
     char *path;
-    struct http_verify verify;
+    struct verify_options verify;
     char *type, *type_header;
     char *source;
     char *id_header;
     bool cloudevents;
 };
-extern const struct option http_path_rows[];
+extern const struct option path_rows[];
 
 struct path {
-    const struct http_path *o;
+    const struct path_options *o;
     struct str name;   /* what requests are matched with */
     struct str source; /* CloudEvents source of wrapped bodies */
     struct str type;
@@ -33,14 +33,14 @@ struct path {
 };
 
 /* Do the options go together? */
-bool path_check(const struct http_path *o, struct err *e);
+bool path_check(const struct path_options *o, struct err *e);
 /* *p was zeroed; on false it needs path_close like after success. */
-bool path_open(struct path *p, const struct http_path *o, const char *source_id, struct err *e);
+bool path_open(struct path *p, const struct path_options *o, const char *source_id, struct err *e);
 void path_close(struct path *p);
 
 /* Is the request a batch? Its answer looks different. */
 bool path_is_batch(const struct path *p, const struct http_request *r);
 /* The events of a verified request; each has one reference. -1: no events, *status and *e are what the sender should
  * know. */
-int path_events(const struct path *p, const struct http_request *r, const struct event *out[HTTP_BATCH], int *status,
+int path_events(const struct path *p, const struct http_request *r, const struct event *out[PATH_BATCH], int *status,
                 struct err *e);

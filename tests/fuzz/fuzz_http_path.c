@@ -15,7 +15,9 @@ static void check_schemes(const struct http_request *r)
     for (int i = VERIFY_UNSET + 1; i < VERIFY_COUNT; i++) {
         if (i == VERIFY_NONE)
             continue;
-        struct http_verify o = { .scheme = (enum verify_scheme)i, .secrets = { &secret, 1 }, .tolerance = { 300000 } };
+        struct verify_options o = { .scheme = (enum verify_scheme)i,
+                                    .secrets = { &secret, 1 },
+                                    .tolerance = { 300000 } };
         if (!verifiers[i])
             verifiers[i] = verifier_new(&o, NULL);
         CHECK(verifier_check(verifiers[i], r) != REFUSAL_NONE);
@@ -27,10 +29,10 @@ static void check_events(const struct http_request *r)
 {
     static struct path path;
     static char name[] = "/in", type_header[] = "X-Type";
-    static struct http_path options = {
+    static struct path_options options = {
         .path = name, .verify = { .scheme = VERIFY_NONE }, .type_header = type_header, .cloudevents = true
     };
-    static const struct event *events[HTTP_BATCH];
+    static const struct event *events[PATH_BATCH];
     struct err e = { "" };
     int status = 0;
     if (!path.o)

@@ -18,14 +18,14 @@ static const struct scheme *const verify_schemes[VERIFY_COUNT] = { VERIFY_SCHEME
 static const struct option_value verify_names[] = { VERIFY_SCHEMES(VERIFY_NAME){ 0 } };
 
 #define VERIFY_DOC(VALUE, name, doc) " " #name ": " doc "."
-const struct option http_verify_rows[] = {
-    OPTION(struct http_verify, scheme, .required = true, .values = verify_names,
+const struct option verify_rows[] = {
+    OPTION(struct verify_options, scheme, .required = true, .values = verify_names,
            .doc = "How senders prove who they are." VERIFY_SCHEMES(VERIFY_DOC)),
-    OPTION(struct http_verify, secrets,
+    OPTION(struct verify_options, secrets,
            .doc = "Signing secrets or tokens; all of them are valid, so that they can be rotated."),
-    OPTION(struct http_verify, header,
+    OPTION(struct verify_options, header,
            .doc = "Header with the signature or the token, when it is not the scheme's own."),
-    OPTION(struct http_verify, tolerance, .fallback = "5m", .min = 1000, .max = 86400000,
+    OPTION(struct verify_options, tolerance, .fallback = "5m", .min = 1000, .max = 86400000,
            .doc = "How far the signed time may be from ours, when the scheme signs one."),
     { 0 },
 };
@@ -36,7 +36,7 @@ static const char *verify_name(enum verify_scheme scheme)
 }
 
 /* Takes over the user's header name, if the scheme leaves a choice. */
-static bool verify_set_header(struct verifier *v, const struct http_verify *o, struct err *e)
+static bool verify_set_header(struct verifier *v, const struct verify_options *o, struct err *e)
 {
     v->header = o->header && *o->header ? o->header : NULL;
     if (v->header && !v->scheme->header)
@@ -45,7 +45,7 @@ static bool verify_set_header(struct verifier *v, const struct http_verify *o, s
 }
 
 /* Hands the scheme its secrets. */
-static bool verify_add_secrets(struct verifier *v, const struct http_verify *o, struct err *e)
+static bool verify_add_secrets(struct verifier *v, const struct verify_options *o, struct err *e)
 {
     bool takes = v->scheme->add_secret;
     if (takes && o->secrets.count == 0)
@@ -62,7 +62,7 @@ static bool verify_add_secrets(struct verifier *v, const struct http_verify *o, 
     return true;
 }
 
-struct verifier *verifier_new(const struct http_verify *o, struct err *e)
+struct verifier *verifier_new(const struct verify_options *o, struct err *e)
 {
     if (o->scheme == VERIFY_UNSET) {
         err_set(e, "verify.scheme: is missing");

@@ -21,18 +21,18 @@
 enum verify_scheme { VERIFY_UNSET, VERIFY_SCHEMES(VERIFY_VALUE) VERIFY_COUNT };
 #undef VERIFY_VALUE
 
-struct http_verify { /* `verify:` as the user wrote it */
+struct verify_options { /* `verify:` as the user wrote it */
     enum verify_scheme scheme;
     struct secrets secrets;
     char *header;
     struct duration tolerance;
 };
-extern const struct option http_verify_rows[];
+extern const struct option verify_rows[];
 
 struct verifier;
 
 /* NULL with *e when secrets and scheme do not go together. */
-struct verifier *verifier_new(const struct http_verify *o, struct err *e);
+struct verifier *verifier_new(const struct verify_options *o, struct err *e);
 void verifier_free(struct verifier *v); /* accepts NULL; wipes the secrets' copies */
 /* True: verifier_check needs only the head. */
 bool verifier_by_head(const struct verifier *v);

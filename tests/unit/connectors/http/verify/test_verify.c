@@ -25,7 +25,7 @@ static void add(const char *name, const char *value)
 static struct verifier *verifier(enum verify_scheme scheme, const char *const *secrets, const char *header)
 {
     static struct secret list[8];
-    struct http_verify o = { .scheme = scheme, .header = (char *)(uintptr_t)header, .tolerance = { 300000 } };
+    struct verify_options o = { .scheme = scheme, .header = (char *)(uintptr_t)header, .tolerance = { 300000 } };
     o.secrets.at = list;
     for (; secrets && *secrets; secrets++)
         list[o.secrets.count++].text = (char *)(uintptr_t)*secrets;
@@ -343,10 +343,10 @@ TEST(bad_options)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct secret one = { (char *)(uintptr_t)cases[i].secret };
-        struct http_verify o = { .scheme = cases[i].scheme,
-                                 .header = (char *)(uintptr_t)cases[i].header,
-                                 .secrets = { &one, cases[i].secret != NULL },
-                                 .tolerance = { 1000 } };
+        struct verify_options o = { .scheme = cases[i].scheme,
+                                    .header = (char *)(uintptr_t)cases[i].header,
+                                    .secrets = { &one, cases[i].secret != NULL },
+                                    .tolerance = { 1000 } };
         struct err e = { "" };
         assert_null(verifier_new(&o, &e));
         assert_non_null(strstr(e.text, cases[i].expected));
@@ -360,17 +360,17 @@ TEST(schemes_are_named_in_the_options)
     static const char *const names[VERIFY_COUNT] = { NULL, "standard", "github", "bearer", "none" };
     char yaml[64];
     for (int i = VERIFY_UNSET + 1; i < VERIFY_COUNT; i++) {
-        struct http_verify o = { 0 };
+        struct verify_options o = { 0 };
         snprintf(yaml, sizeof yaml, "scheme: %s\n", names[i]);
-        options_fill(http_verify_rows, &o, yaml);
+        options_fill(verify_rows, &o, yaml);
         assert_int_equal(o.scheme, i);
-        assert_non_null(strstr(http_verify_rows[0].doc, names[i]));
+        assert_non_null(strstr(verify_rows[0].doc, names[i]));
     }
-    struct http_verify o = { 0 };
-    char *problem = options_problem(http_verify_rows, &o, "scheme: hmac\n");
+    struct verify_options o = { 0 };
+    char *problem = options_problem(verify_rows, &o, "scheme: hmac\n");
     assert_non_null(strstr(problem, "is not one of standard, github, bearer, none"));
     free(problem);
-    problem = options_problem(http_verify_rows, &o, "secrets: [x]\n");
+    problem = options_problem(verify_rows, &o, "secrets: [x]\n");
     assert_non_null(strstr(problem, "scheme: is missing"));
     free(problem);
 }

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of requests that are not answered yet, and the queue of their events to the core. */
+#include "connectors/http/exchange.h"
+#include <stdlib.h>
+#include "bridge/lib/jscan.h"
+#include "bridge/lib/mem.h"
+
+enum { INDEX_BITS = 16, DETAILS_BYTES = 16 * 1024 };
+
+void exchanges_open(struct exchanges *xs, size_t most, size_t most_bytes)
+{
+    *xs = (struct exchanges){ .most = most, .most_bytes = most_bytes };
+    xs->at = mem_alloc((most + 1) * sizeof *xs->at);
+    xs->queue = mem_alloc(most * sizeof *xs->queue);
+    for (size_t i = most; i > 0; i--) {
+        xs->at[i].after = xs->free;
+        xs->free = (uint32_t)i;
+    }
+}
+
+void exchanges_close(struct exchanges *xs)
+{
+    for (size_t i = 0; i < xs->queued; i++)
+        event_unref(xs->queue[(xs->queue_head + i) % xs->most].event);
+    for (size_t i = 1; xs->at && i <= xs->most; i++) {
+        event_unref(xs->at[i].event);
+        buf_free(&xs->at[i].details);
+    }
+    free(xs->at);
+    free(xs->queue);
+    *xs = (struct exchanges){ 0 };
+}
+
+bool exchanges_fit(const struct exchanges *xs, size_t events, size_t bytes)
+{
+    return xs->open + events <= xs->most && xs->bytes + bytes <= xs->most_bytes;
+}
+
+struct exchange *exchanges_begin(struct exchanges *xs, uint64_t request, const struct event *const *events,
+                                 size_t count, bool batch)
+{
+    CHECK(count > 0 && count <= UINT16_MAX && xs->open + count <= xs->most);
+    uint32_t slot = xs->free;
+    struct exchange *x = &xs->at[slot];
+    xs->free = x->after;
+    *x = (struct exchange){ .request = request, .count = (uint32_t)count, .left = (uint32_t)count, .batch = batch };
+    x->details = buf_new(DETAILS_BYTES);
+    if (!batch)
+        x->event = event_ref(events[0]);
+    x->before = xs->at[0].before; /* the newest is before the end */
+    xs->at[x->before].after = slot;
+    xs->at[0].before = slot;
+    for (size_t i = 0; i < count; i++) {
+        size_t end = (xs->queue_head + xs->queued++) % xs->most;
+        xs->queue[end] = (struct queued_event){ events[i], (uint64_t)slot << INDEX_BITS | i };
+        x->bytes += events[i]->data.n;
+    }
+    xs->open += count;
+    xs->bytes += x->bytes;
+    return x;
+}
+
+void exchanges_answered(struct exchanges *xs, struct exchange *x)
+{
+    if (x->answered)
+        return;
+    x->answered = true;
+    xs->at[x->before].after = x->after;
+    xs->at[x->after].before = x->before;
+}
+
+void exchanges_end(struct exchanges *xs, struct exchange *x)
+{
+    CHECK(x->left == 0);
+    exchanges_answered(xs, x);
+    event_unref(x->event);
+    x->event = NULL;
+    buf_free(&x->details);
+    xs->bytes -= x->bytes;
+    x->after = xs->free;
+    xs->free = (uint32_t)(x - xs->at);
+}
+
+size_t exchanges_take(struct exchanges *xs, struct emission *out, size_t room)
+{
+    size_t n = 0;
+    while (n < room && xs->queued) {
+        struct queued_event w = xs->queue[xs->queue_head];
+        xs->queue_head = (xs->queue_head + 1) % xs->most;
+        xs->queued--;
+        struct exchange *x = &xs->at[w.tag >> INDEX_BITS];
+        if (!x->answered) {
+            out[n++] = (struct emission){ .event = w.event, .tag = w.tag };
+            continue;
+        }
+        event_unref(w.event);
+        xs->open--;
+        if (--x->left == 0)
+            exchanges_end(xs, x);
+    }
+    return n;
+}
+
+/* Adds one event to the list in the answer. A full list ends there; the answer has the number as well. */
+static void exchange_add_refused(struct exchange *x, uint64_t index, const char *why)
+{
+    size_t length = x->details.n;
+    if (x->refused++)
+        buf_add_char(&x->details, ',');
+    buf_printf(&x->details, "{\"index\":%u,\"detail\":", (unsigned)index);
+    jscan_add_string(&x->details, str_of(why ? why : "invalid"));
+    buf_add_char(&x->details, '}');
+    if (x->details.failed)
+        x->details.n = length;
+}
+
+struct exchange *exchanges_settle(struct exchanges *xs, uint64_t tag, enum outcome o, const char *why)
+{
+    struct exchange *x = &xs->at[tag >> INDEX_BITS];
+    CHECK(tag >> INDEX_BITS <= xs->most && x->left > 0);
+    switch (o) {
+    case OUTCOME_STORED: break;
+    case OUTCOME_INVALID: exchange_add_refused(x, tag & UINT16_MAX, why); break;
+    case OUTCOME_UNAVAILABLE: x->unavailable = true; break;
+    }
+    xs->open--;
+    return --x->left == 0 ? x : NULL;
+}
+
+struct exchange *exchanges_oldest(const struct exchanges *xs)
+{
+    uint32_t first = xs->at[0].after;
+    return first ? &xs->at[first] : NULL;
+}

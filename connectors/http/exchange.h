@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/* The requests of an HTTP source that are not answered yet: a fixed table, in order of arrival, and the queue of their
+ * events to the core.
+ *
+ *   exchanges_begin -> exchanges_take (events to the core) -> exchanges_settle per event -> exchanges_end
+ *                  \-> exchanges_answered when the sender waited too long
+ *
+ * Bounded by the number of events and by the bytes of their bodies. One thread. */
+#pragma once
+#include "bridge/connector.h"
+
+struct path;
+
+struct exchange {     /* one request and its answer to come */
+    uint64_t request; /* the server's name for it */
+    struct path *path;
+    const struct event *event; /* of a request with one event: its id is the answer */
+    int64_t began_us;
+    size_t bytes;
+    uint32_t count, left; /* events in all, not settled yet */
+    uint32_t refused;     /* settled as invalid */
+    bool batch, unavailable, answered;
+    uint32_t before, after; /* neighbours in the order of arrival; `after` also links free ones */
+    struct buf details;     /* of refused events, as the inside of a JSON array */
+};
+
+struct queued_event { /* an event that the core did not take yet */
+    const struct event *event;
+    uint64_t tag;
+};
+
+struct exchanges {
+    struct exchange *at;        /* [0] is the end of both lists */
+    struct queued_event *queue; /* ring of `most` */
+    size_t most, most_bytes;
+    size_t open, bytes; /* events begun and not settled; body bytes of their requests */
+    size_t queue_head, queued;
+    uint32_t free;
+};
+
+void exchanges_open(struct exchanges *xs, size_t most, size_t most_bytes);
+void exchanges_close(struct exchanges *xs); /* drops what is still there */
+bool exchanges_fit(const struct exchanges *xs, size_t events, size_t bytes);
+/* Takes over the events (1 to UINT16_MAX of them, which must fit). */
+struct exchange *exchanges_begin(struct exchanges *xs, uint64_t request, const struct event *const *events,
+                                 size_t count, bool batch);
+/* The next events for the core. Those of requests that were answered meanwhile are dropped: their senders send again. */
+size_t exchanges_take(struct exchanges *xs, struct emission *out, size_t room);
+/* Records the outcome of an event. Returns the request, to be answered and ended, if that was its last event; else NULL. */
+struct exchange *exchanges_settle(struct exchanges *xs, uint64_t tag, enum outcome o, const char *why);
+void exchanges_end(struct exchanges *xs, struct exchange *x); /* every event of it is settled */
+/* The request that waits longest for its answer, or NULL. */
+struct exchange *exchanges_oldest(const struct exchanges *xs);
+/* Its answer is sent; takes it off the list of exchanges_oldest. Twice is harmless. */
+void exchanges_answered(struct exchanges *xs, struct exchange *x);
