@@ -26,69 +26,75 @@ struct duration answer_patience(struct str retry_after, int64_t wall_ms)
     return (struct duration){ ms < 0 ? 0 : ms > DAY_S * 1000LL ? DAY_S * 1000LL : ms };
 }
 
-static const char *phrase(int status)
+static const struct {
+    int status;
+    const char *words;
+} answer_phrases[] = {
+    { 300, "Multiple Choices" },
+    { 301, "Moved Permanently" },
+    { 302, "Found" },
+    { 303, "See Other" },
+    { 304, "Not Modified" },
+    { 307, "Temporary Redirect" },
+    { 308, "Permanent Redirect" },
+    { 400, "Bad Request" },
+    { 401, "Unauthorized" },
+    { 402, "Payment Required" },
+    { 403, "Forbidden" },
+    { 404, "Not Found" },
+    { 405, "Method Not Allowed" },
+    { 406, "Not Acceptable" },
+    { 408, "Request Timeout" },
+    { 409, "Conflict" },
+    { 410, "Gone" },
+    { 411, "Length Required" },
+    { 413, "Content Too Large" },
+    { 415, "Unsupported Media Type" },
+    { 422, "Unprocessable Content" },
+    { 425, "Too Early" },
+    { 429, "Too Many Requests" },
+    { 431, "Request Header Fields Too Large" },
+    { 500, "Internal Server Error" },
+    { 501, "Not Implemented" },
+    { 502, "Bad Gateway" },
+    { 503, "Service Unavailable" },
+    { 504, "Gateway Timeout" },
+};
+
+static const char *answer_phrase(int status)
 {
-    static const struct {
-        int status;
-        const char *words;
-    } known[] = {
-        { 300, "Multiple Choices" },
-        { 301, "Moved Permanently" },
-        { 302, "Found" },
-        { 303, "See Other" },
-        { 304, "Not Modified" },
-        { 307, "Temporary Redirect" },
-        { 308, "Permanent Redirect" },
-        { 400, "Bad Request" },
-        { 401, "Unauthorized" },
-        { 402, "Payment Required" },
-        { 403, "Forbidden" },
-        { 404, "Not Found" },
-        { 405, "Method Not Allowed" },
-        { 406, "Not Acceptable" },
-        { 408, "Request Timeout" },
-        { 409, "Conflict" },
-        { 410, "Gone" },
-        { 411, "Length Required" },
-        { 413, "Content Too Large" },
-        { 415, "Unsupported Media Type" },
-        { 422, "Unprocessable Content" },
-        { 425, "Too Early" },
-        { 429, "Too Many Requests" },
-        { 431, "Request Header Fields Too Large" },
-        { 500, "Internal Server Error" },
-        { 501, "Not Implemented" },
-        { 502, "Bad Gateway" },
-        { 503, "Service Unavailable" },
-        { 504, "Gateway Timeout" },
-    };
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (known[i].status == status)
-            return known[i].words;
+    for (size_t i = 0; i < sizeof answer_phrases / sizeof *answer_phrases; i++)
+        if (answer_phrases[i].status == status)
+            return answer_phrases[i].words;
     return "";
 }
 
-/* "503 Service Unavailable: over capacity, try later": the body's words without anything that could trouble a
- * terminal. */
-static void say_status(const struct answer *a, struct result *out)
+/* The beginning of the body on one line, without what could disturb a terminal; returns its length. */
+static int answer_excerpt(struct str body, char out[ANSWER_EXCERPT])
 {
-    char excerpt[ANSWER_EXCERPT + 1];
-    size_t n = 0;
-    for (size_t i = 0; i < a->body.n && n < ANSWER_EXCERPT; i++) {
-        unsigned char c = (unsigned char)a->body.at[i];
+    int n = 0;
+    for (size_t i = 0; i < body.n && n < ANSWER_EXCERPT; i++) {
+        unsigned char c = (unsigned char)body.at[i];
         bool blank = c <= ' ' || c == 0x7f;
-        if (blank && (n == 0 || excerpt[n - 1] == ' '))
+        if (blank && (n == 0 || out[n - 1] == ' '))
             continue;
-        excerpt[n++] = blank ? ' ' : c < 0x7f ? (char)c : '?';
+        out[n++] = blank ? ' ' : c < 0x7f ? (char)c : '?';
     }
-    while (n && excerpt[n - 1] == ' ')
-        n--;
-    const char *words = a->status / 100 == 3 ? "redirects are not followed" : "";
-    snprintf(out->why, sizeof out->why, "%d%s%s%s%s%s%.*s", a->status, *phrase(a->status) ? " " : "", phrase(a->status),
-             *words ? ", " : "", words, n ? ": " : "", (int)n, excerpt);
+    return n && out[n - 1] == ' ' ? n - 1 : n;
 }
 
-static void say_duration(struct duration d, char *out, size_t room)
+/* "503 Service Unavailable: over capacity, try later" */
+static void answer_say_status(const struct answer *a, struct result *out)
+{
+    char excerpt[ANSWER_EXCERPT];
+    int n = answer_excerpt(a->body, excerpt);
+    const char *phrase = answer_phrase(a->status);
+    const char *redirect = a->status / 100 == 3 ? ", redirects are not followed" : "";
+    snprintf(out->why, sizeof out->why, "%d%s%s%s%s%.*s", a->status, *phrase ? " " : "", phrase, redirect,
+             n ? ": " : "", n, excerpt);
+}
+
+static void answer_say_duration(struct duration d, char *out, size_t room)
 {
     if (d.ms % 1000 == 0)
         snprintf(out, room, "%lld s", (long long)(d.ms / 1000));
@@ -96,16 +102,17 @@ static void say_duration(struct duration d, char *out, size_t room)
         snprintf(out, room, "%lld ms", (long long)d.ms);
 }
 
-static void say_failure(const struct answer *a, struct result *out)
+/* Why there is no whole answer: "timeout after 10 s". */
+static void answer_say_failure(const struct answer *a, struct result *out)
 {
-    char text[32], reason[64] = "";
+    char text[32], begun[64] = "";
     size_t room = sizeof out->why;
     if (a->status)
-        snprintf(reason, sizeof reason, " (the answer began with %d and broke off)", a->status);
+        snprintf(begun, sizeof begun, " (the answer began with %d and broke off)", a->status);
     switch ((int)a->code) { /* only the codes a person meets often get words of their own */
     case CURLE_OPERATION_TIMEDOUT:
-        say_duration(a->timeout, text, sizeof text);
-        snprintf(out->why, room, "timeout after %s%s", text, reason);
+        answer_say_duration(a->timeout, text, sizeof text);
+        snprintf(out->why, room, "timeout after %s%s", text, begun);
         return;
     case CURLE_COULDNT_RESOLVE_HOST: snprintf(out->why, room, "the host name cannot be resolved"); return;
     case CURLE_COULDNT_CONNECT:
@@ -119,10 +126,10 @@ static void say_failure(const struct answer *a, struct result *out)
     case CURLE_GOT_NOTHING:
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
-    case CURLE_PARTIAL_FILE: snprintf(out->why, room, "connection lost before the end of the answer%s", reason); return;
+    case CURLE_PARTIAL_FILE: snprintf(out->why, room, "connection lost before the end of the answer%s", begun); return;
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_WEIRD_SERVER_REPLY: snprintf(out->why, room, "what answers at this address does not speak HTTP"); return;
-    default: snprintf(out->why, room, "%s%s", curl_easy_strerror(a->code), reason);
+    default: snprintf(out->why, room, "%s%s", curl_easy_strerror(a->code), begun);
     }
 }
 
@@ -135,7 +142,7 @@ void answer_judge(const struct answer *a, struct result *out)
     if (a->code != CURLE_OK && !(a->cut && a->status)) {
         out->verdict = VERDICT_RETRY;
         out->reason = a->code == CURLE_SSL_CACERT_BADFILE ? REASON_CONFIGURATION : REASON_UNAVAILABLE;
-        say_failure(a, out);
+        answer_say_failure(a, out);
         return;
     }
     if (a->status >= 200 && a->status < 300) {
@@ -145,5 +152,5 @@ void answer_judge(const struct answer *a, struct result *out)
     out->verdict = a->status == 410 ? VERDICT_REJECT : VERDICT_RETRY;
     out->reason = REASON_REFUSED;
     out->retry_after = answer_patience(a->retry_after, clock_wall_ms());
-    say_status(a, out);
+    answer_say_status(a, out);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* What a receiver's answer means: pure functions from status, headers and libcurl's code to the verdict.
+/* The verdict on a receiver's answer: pure functions of status, headers and libcurl's code.
  *
  *   2xx                        delivered
  *   410                        reject: the receiver wants no more of it
- *   any other status, 3xx too  retry, with the patience that Retry-After asks for
+ *   any other status, 3xx too  retry, not before the time that Retry-After names
  *   no whole answer            retry: connection, time-out, TLS, an answer that breaks off (even behind a 2xx: it may be a
  *                              proxy's; a repeat has the same id)
  */
@@ -16,13 +16,13 @@ enum { ANSWER_EXCERPT = 60 }; /* most characters of the answer's body that a per
 /* One attempt's end, as libcurl tells it. */
 struct answer {
     CURLcode code;
-    int status;             /* 0: none came */
-    bool cut;               /* we stopped reading a body that was too long: as good as a whole answer */
-    struct str body;        /* its beginning */
-    struct str retry_after; /* absent when not sent */
-    long os_errno;          /* of a failed connection; 0 unknown */
-    long tls_verify;        /* X509_V_...; 0 fine */
-    struct duration timeout, connect_timeout; /* as configured, for the text */
+    int status;              /* 0: none came */
+    bool cut;                /* we stopped reading a body that was too long: as good as a whole answer */
+    struct str body;         /* its beginning */
+    struct str retry_after;  /* absent when not sent */
+    long os_errno;           /* of a failed connection; 0 unknown */
+    long tls_verify;         /* X509_V_...; 0 fine */
+    struct duration timeout; /* as configured, for the text */
 };
 
 /* Fills everything of `out` but the tag. */

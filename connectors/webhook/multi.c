@@ -12,7 +12,7 @@
 
 enum { EVENTS_PER_WAIT = 256 };
 
-static struct multi_socket *socket_of(struct multi *m, int fd)
+static struct multi_socket *multi_socket_of(struct multi *m, int fd)
 {
     CHECK(fd >= 0);
     if ((size_t)fd >= m->socket_count) {
@@ -24,36 +24,39 @@ static struct multi_socket *socket_of(struct multi *m, int fd)
     return &m->sockets[fd];
 }
 
-static void forget(struct multi *m, int fd)
+/* Takes the descriptor out of epoll. */
+static void multi_forget(struct multi *m, int fd)
 {
     epoll_ctl(m->epoll, EPOLL_CTL_DEL, fd, NULL);
-    socket_of(m, fd)->known = 0;
+    multi_socket_of(m, fd)->known = 0;
 }
 
-static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *unused)
+/* libcurl wants other events of a socket: recorded here, applied before the next wait. */
+static int multi_on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *unused)
 {
     (void)easy, (void)unused;
     struct multi *m = ctx;
-    struct multi_socket *s = socket_of(m, fd);
+    struct multi_socket *s = multi_socket_of(m, fd);
     s->wanted = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
     if (what == CURL_POLL_REMOVE) {
         s->wanted = 0;
-        if (!s->ours && s->known) /* the resolver's own pipe: closed behind our back right after this call */
-            forget(m, fd);
+        if (!s->ours && s->known) /* the resolver's own pipe, closed after this call without a callback */
+            multi_forget(m, fd);
         return 0;
     }
-    if (s->noted || s->wanted == s->known)
+    if (s->listed || s->wanted == s->known)
         return 0;
     if (m->changed_count == m->changed_cap) {
         m->changed_cap = m->changed_cap ? 2 * m->changed_cap : 64;
         m->changed = mem_grow(m->changed, m->changed_cap, sizeof *m->changed);
     }
     m->changed[m->changed_count++] = fd;
-    s->noted = true;
+    s->listed = true;
     return 0;
 }
 
-static int on_timer(CURLM *curl, long timeout_ms, void *ctx)
+/* libcurl wants to be called at another time. */
+static int multi_on_timer(CURLM *curl, long timeout_ms, void *ctx)
 {
     (void)curl;
     struct multi *m = ctx;
@@ -61,23 +64,23 @@ static int on_timer(CURLM *curl, long timeout_ms, void *ctx)
     return 0;
 }
 
-static curl_socket_t on_open(void *ctx, curlsocktype purpose, struct curl_sockaddr *a)
+static curl_socket_t multi_on_open(void *ctx, curlsocktype purpose, struct curl_sockaddr *a)
 {
     (void)purpose;
     struct multi *m = ctx;
     int fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
     if (fd < 0)
         return CURL_SOCKET_BAD;
-    bool noted = socket_of(m, fd)->noted; /* by an earlier socket of that number */
-    *socket_of(m, fd) = (struct multi_socket){ .ours = true, .noted = noted };
+    bool listed = multi_socket_of(m, fd)->listed; /* by an earlier socket of that number */
+    *multi_socket_of(m, fd) = (struct multi_socket){ .ours = true, .listed = listed };
     return fd;
 }
 
-static int on_close(void *ctx, curl_socket_t fd)
+static int multi_on_close(void *ctx, curl_socket_t fd)
 {
     struct multi *m = ctx;
-    bool noted = socket_of(m, fd)->noted;
-    *socket_of(m, fd) = (struct multi_socket){ .noted = noted };
+    bool listed = multi_socket_of(m, fd)->listed;
+    *multi_socket_of(m, fd) = (struct multi_socket){ .listed = listed };
     return close(fd); /* which takes it out of epoll as well */
 }
 
@@ -88,9 +91,9 @@ bool multi_open(struct multi *m, struct err *e)
         return err_set(e, "epoll: %s", strerror(errno));
     m->curl = curl_multi_init();
     CHECK(m->curl);
-    curl_multi_setopt(m->curl, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(m->curl, CURLMOPT_SOCKETFUNCTION, multi_on_socket);
     curl_multi_setopt(m->curl, CURLMOPT_SOCKETDATA, m);
-    curl_multi_setopt(m->curl, CURLMOPT_TIMERFUNCTION, on_timer);
+    curl_multi_setopt(m->curl, CURLMOPT_TIMERFUNCTION, multi_on_timer);
     curl_multi_setopt(m->curl, CURLMOPT_TIMERDATA, m);
     curl_multi_setopt(m->curl, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
     return true;
@@ -98,9 +101,9 @@ bool multi_open(struct multi *m, struct err *e)
 
 void multi_adopt(struct multi *m, CURL *easy)
 {
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, multi_on_open);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, m);
-    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, multi_on_close);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, m);
 }
 
@@ -111,13 +114,13 @@ void multi_start(struct multi *m, CURL *easy)
     m->running++;
 }
 
-/* Tells epoll about what changed since the last wait, and only that. */
-static void apply_changes(struct multi *m)
+/* Tells epoll what changed since the last wait. */
+static void multi_apply_changes(struct multi *m)
 {
     for (size_t i = 0; i < m->changed_count; i++) {
         int fd = m->changed[i];
-        struct multi_socket *s = socket_of(m, fd);
-        s->noted = false;
+        struct multi_socket *s = multi_socket_of(m, fd);
+        s->listed = false;
         if (s->wanted == 0 || s->wanted == s->known)
             continue;
         struct epoll_event ev = { .events = s->wanted, .data.fd = fd };
@@ -127,7 +130,8 @@ static void apply_changes(struct multi *m)
     m->changed_count = 0;
 }
 
-static void watch_wake_fd(struct multi *m, int wake_fd)
+/* Has epoll watch this wake_fd in place of the last one. */
+static void multi_watch_wake_fd(struct multi *m, int wake_fd)
 {
     if (m->wake_fd == wake_fd)
         return;
@@ -138,16 +142,16 @@ static void watch_wake_fd(struct multi *m, int wake_fd)
     m->wake_fd = wake_fd;
 }
 
-static void run_timers(struct multi *m)
+/* Calls libcurl as long as it is due, within a limit. */
+static void multi_run_timers(struct multi *m)
 {
-    for (int turns = 0; turns < 8 && clock_mono_us() >= m->due_us;
-         turns++) { /* it often wants to be called again at once */
+    for (int turns = 0; turns < 8 && clock_mono_us() >= m->due_us; turns++) { /* often it is due again at once */
         m->due_us = INT64_MAX;
         curl_multi_socket_action(m->curl, CURL_SOCKET_TIMEOUT, 0, &m->running);
     }
 }
 
-static int wait_ms(const struct multi *m, struct duration wait)
+static int multi_wait_ms(const struct multi *m, struct duration wait)
 {
     if (m->running < m->started) /* one ended already: a fast answer was there right behind the request */
         return 0;
@@ -161,11 +165,11 @@ static int wait_ms(const struct multi *m, struct duration wait)
 
 bool multi_run(struct multi *m, int wake_fd, struct duration wait)
 {
-    watch_wake_fd(m, wake_fd);
-    run_timers(m);
-    apply_changes(m);
+    multi_watch_wake_fd(m, wake_fd);
+    multi_run_timers(m);
+    multi_apply_changes(m);
     struct epoll_event events[EVENTS_PER_WAIT];
-    int n = epoll_wait(m->epoll, events, EVENTS_PER_WAIT, wait_ms(m, wait));
+    int n = epoll_wait(m->epoll, events, EVENTS_PER_WAIT, multi_wait_ms(m, wait));
     bool woken = false;
     for (int i = 0; i < n; i++) {
         int fd = events[i].data.fd;
@@ -173,9 +177,8 @@ bool multi_run(struct multi *m, int wake_fd, struct duration wait)
             woken = true;
             continue;
         }
-        if (socket_of(m, fd)->wanted
-            == 0) { /* an idle connection speaks: libcurl finds out when it wants to reuse it */
-            forget(m, fd);
+        if (multi_socket_of(m, fd)->wanted == 0) { /* an idle connection: libcurl looks when it wants to reuse it */
+            multi_forget(m, fd);
             continue;
         }
         int what = (events[i].events & EPOLLIN ? CURL_CSELECT_IN : 0)
@@ -183,7 +186,7 @@ bool multi_run(struct multi *m, int wake_fd, struct duration wait)
                    | (events[i].events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
         curl_multi_socket_action(m->curl, fd, what, &m->running);
     }
-    run_timers(m);
+    multi_run_timers(m);
     return woken;
 }
 

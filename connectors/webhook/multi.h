@@ -3,10 +3,9 @@
  *
  *   multi_open -> multi_start(m, easy) ... multi_run ... multi_done -> multi_close
  *
- * The textbook way tells epoll about each change of mind of libcurl, several times per request on the same socket.
- * Here a wish is only noted, and applied just before waiting, when it differs from what epoll knows already; that
- * saves three or four system calls per request (a fifth of the CPU). An idle connection stays registered until it
- * has something to say. One thread. */
+ * The textbook way calls epoll_ctl for each change that libcurl reports, several times per request on the same socket.
+ * Here a change is recorded, and applied before the next wait if it differs from what epoll knows; that saves three or
+ * four system calls per request (a fifth of the CPU). An idle connection stays registered until it is readable. One thread. */
 #pragma once
 #include <curl/curl.h>
 #include "bridge/lib/clock.h"
@@ -16,7 +15,7 @@ struct multi_socket { /* indexed by file descriptor */
     uint32_t wanted;  /* epoll events that libcurl wants */
     uint32_t known;   /* epoll events that the kernel watches for us */
     bool ours;        /* a connection: we are told when it closes, so the kernel's knowledge is known too */
-    bool noted;       /* stands in `changed` */
+    bool listed;      /* stands in `changed` */
 };
 
 struct multi {

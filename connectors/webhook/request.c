@@ -16,13 +16,13 @@ enum {
     KEY_MOST = 512, /* bytes of a key; Standard Webhooks: 24 to 64 */
 };
 
-static bool is_token_char(char c)
+static bool request_is_token_char(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')
            || (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
-static bool is_id_char(char c)
+static bool request_is_id_char(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 }
@@ -30,7 +30,7 @@ static bool is_id_char(char c)
 struct str request_id(const struct event *ev, char out[REQUEST_ID + 1])
 {
     size_t n = 0;
-    while (n < ev->id.n && n < REQUEST_ID && is_id_char(ev->id.at[n]))
+    while (n < ev->id.n && n < REQUEST_ID && request_is_id_char(ev->id.at[n]))
         n++;
     if (n == ev->id.n && n >= ID_OWN)
         return ev->id;
@@ -47,7 +47,7 @@ bool request_header_ok(const char *name, const char *value, struct err *e)
     if (n.n == 0 || n.n > 128)
         return err_set(e, "headers: a name has 1 to 128 characters");
     for (size_t i = 0; i < n.n; i++)
-        if (!is_token_char(name[i]))
+        if (!request_is_token_char(name[i]))
             return err_set(e, "headers: \"%s\" is not the name of a header", name);
     for (size_t i = 0; ours[i]; i++)
         if (str_eq_nocase(n, str_of(ours[i])))
@@ -86,14 +86,20 @@ struct hmac *request_key(const char *secret, struct err *e)
     return h;
 }
 
-/* Ends the header line that was just written to r->text. */
-static void end_line(struct request *r)
+/* Ends the header line that was written to r->text. */
+static void request_end_line(struct request *r)
 {
     buf_add_char(&r->text, '\0');
     r->line_count++;
 }
 
-static void add_attribute(struct request *r, struct str name, struct str value)
+static void request_add_line(struct request *r, const char *line)
+{
+    buf_add_c(&r->text, line);
+    request_end_line(r);
+}
+
+static void request_add_attribute(struct request *r, struct str name, struct str value)
 {
     if (!value.at)
         return;
@@ -101,53 +107,77 @@ static void add_attribute(struct request *r, struct str name, struct str value)
     buf_add_str(&r->text, name);
     buf_add(&r->text, ": ", 2);
     event_http_encode(&r->text, value);
-    end_line(r);
+    request_end_line(r);
 }
 
 /* CloudEvents HTTP binding 3.1: attributes as headers, the data as it is. */
-static void add_binary(struct request *r, const struct event *ev)
+static void request_set_binary(struct request *r, const struct event *ev)
 {
-    add_attribute(r, STR("specversion"), STR("1.0"));
-    add_attribute(r, STR("id"), ev->id);
-    add_attribute(r, STR("source"), ev->source);
-    add_attribute(r, STR("type"), ev->type);
-    add_attribute(r, STR("subject"), ev->subject);
-    add_attribute(r, STR("time"), ev->time);
-    add_attribute(r, STR("dataschema"), ev->dataschema);
+    r->body = ev->data.at ? ev->data : STR("");
+    request_add_attribute(r, STR("specversion"), STR("1.0"));
+    request_add_attribute(r, STR("id"), ev->id);
+    request_add_attribute(r, STR("source"), ev->source);
+    request_add_attribute(r, STR("type"), ev->type);
+    request_add_attribute(r, STR("subject"), ev->subject);
+    request_add_attribute(r, STR("time"), ev->time);
+    request_add_attribute(r, STR("dataschema"), ev->dataschema);
     for (size_t i = 0; i < ev->extension_count; i++)
-        add_attribute(r, ev->extensions[i].name, ev->extensions[i].value);
+        request_add_attribute(r, ev->extensions[i].name, ev->extensions[i].value);
     buf_add_c(&r->text, "Content-Type:"); /* empty: libcurl leaves out its own */
     if (ev->datacontenttype.at) {
         buf_add_char(&r->text, ' ');
         buf_add_str(&r->text, ev->datacontenttype);
     }
-    end_line(r);
+    request_end_line(r);
 }
 
-static void add_signature(struct request *r, const struct signer *s, const struct event *ev, int64_t wall_ms)
+/* CloudEvents HTTP binding 3.2: one JSON. */
+static bool request_set_structured(struct request *r, const struct event *ev, struct err *e)
+{
+    event_to_json(ev, &r->json);
+    if (r->json.failed)
+        return err_set(e, "the event is too large for a structured body (%d MiB)", BODY_BYTES >> 20);
+    r->body = buf_str(&r->json);
+    request_add_line(r, "Content-Type: application/cloudevents+json");
+    return true;
+}
+
+static bool request_set_body(struct request *r, enum body_mode mode, const struct event *ev, struct err *e)
+{
+    switch (mode) {
+    case BODY_STRUCTURED: return request_set_structured(r, ev, e);
+    case BODY_BINARY: break;
+    }
+    request_set_binary(r, ev);
+    return true;
+}
+
+/* Adds webhook-id, webhook-timestamp, and one signature per key of both and r->body. */
+static void request_add_signature(struct request *r, const struct request_template *t, const struct event *ev,
+                                  int64_t wall_ms)
 {
     char id_room[REQUEST_ID + 1], prefix[REQUEST_ID + 32];
     struct str id = request_id(ev, id_room);
     long long now = (long long)(wall_ms / 1000);
     buf_printf(&r->text, "webhook-id: %.*s", STR_ARG(id));
-    end_line(r);
+    request_end_line(r);
     buf_printf(&r->text, "webhook-timestamp: %lld", now);
-    end_line(r);
-    if (s->key_count == 0)
+    request_end_line(r);
+    if (t->key_count == 0)
         return;
     int n = snprintf(prefix, sizeof prefix, "%.*s.%lld.", STR_ARG(id), now);
     buf_add_c(&r->text, "webhook-signature:");
-    for (size_t i = 0; i < s->key_count; i++) {
+    for (size_t i = 0; i < t->key_count; i++) {
         unsigned char mac[SHA256_BYTES];
-        hmac_sign(s->keys[i], (const struct str[]){ { prefix, (size_t)n }, r->body }, 2, mac);
+        hmac_sign(t->keys[i], (const struct str[]){ { prefix, (size_t)n }, r->body }, 2, mac);
         buf_add(&r->text, " v1,", 4);
         base64_add(&r->text, (struct str){ (const char *)mac, sizeof mac });
     }
-    end_line(r);
+    request_end_line(r);
 }
 
 /* The lines as a list in libcurl's form, without an allocation per line. */
-static void link_lines(struct request *r)
+static void request_link_lines(struct request *r)
 {
     if (r->line_count > r->line_cap) {
         r->line_cap = r->line_count + 16;
@@ -160,47 +190,44 @@ static void link_lines(struct request *r)
     }
 }
 
-bool request_build(struct request *r, const struct signer *s, const struct event *ev, int64_t wall_ms, struct err *e)
+/* The event's trace context, the user's headers, and none of those that libcurl would add. */
+static void request_add_headers(struct request *r, const struct request_template *t, const struct event *ev)
+{
+    struct str trace = event_attribute(ev, STR("traceparent"));
+    if (trace.at) {
+        buf_add_c(&r->text, "traceparent: ");
+        event_http_encode(&r->text, trace);
+        request_end_line(r);
+    }
+    for (size_t i = 0; i < t->headers->count; i++) {
+        buf_printf(&r->text, "%s: %s", t->headers->at[i].key, t->headers->at[i].value);
+        request_end_line(r);
+    }
+    request_add_line(r, "Accept:");
+    request_add_line(r, "Expect:");
+}
+
+bool request_build(struct request *r, const struct request_template *t, const struct event *ev, int64_t wall_ms,
+                   struct err *e)
 {
     r->json.max = BODY_BYTES;
     r->text.max = HEADER_BYTES;
     buf_reset(&r->json);
     buf_reset(&r->text);
     r->line_count = 0;
-    if (s->binary) {
-        r->body = ev->data.at ? ev->data : STR("");
-        add_binary(r, ev);
-    } else {
-        event_to_json(ev, &r->json);
-        if (r->json.failed)
-            return err_set(e, "the event is too large for a structured body (%d MiB)", BODY_BYTES >> 20);
-        r->body = buf_str(&r->json);
-        buf_add_c(&r->text, "Content-Type: application/cloudevents+json");
-        end_line(r);
-    }
-    add_signature(r, s, ev, wall_ms);
-    struct str trace = event_attribute(ev, STR("traceparent"));
-    if (trace.at) {
-        buf_add_c(&r->text, "traceparent: ");
-        event_http_encode(&r->text, trace);
-        end_line(r);
-    }
-    for (size_t i = 0; i < s->headers->count; i++) {
-        buf_printf(&r->text, "%s: %s", s->headers->at[i].key, s->headers->at[i].value);
-        end_line(r);
-    }
-    buf_add_c(&r->text, "Accept:"); /* libcurl's own two are not wanted */
-    end_line(r);
-    buf_add_c(&r->text, "Expect:");
-    end_line(r);
+    if (!request_set_body(r, t->body, ev, e))
+        return false;
+    request_add_signature(r, t, ev, wall_ms);
+    request_add_headers(r, t, ev);
     if (r->text.failed)
         return err_set(e, "the attributes are too large for HTTP headers (%d KiB): body: structured takes them",
                        HEADER_BYTES >> 10);
-    link_lines(r);
+    request_link_lines(r);
     return true;
 }
 
-static void trim(struct buf *b)
+/* Gives back a buffer that has grown unusually large. */
+static void request_trim_buffer(struct buf *b)
 {
     if (b->cap > KEEP_BYTES)
         buf_free(b);
@@ -208,8 +235,8 @@ static void trim(struct buf *b)
 
 void request_trim(struct request *r)
 {
-    trim(&r->json);
-    trim(&r->text);
+    request_trim_buffer(&r->json);
+    request_trim_buffer(&r->text);
 }
 
 void request_free(struct request *r)

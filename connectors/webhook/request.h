@@ -10,11 +10,13 @@
 
 enum { REQUEST_ID = 128 }; /* longest event id that is taken over as webhook-id */
 
+enum body_mode { BODY_STRUCTURED, BODY_BINARY }; /* CloudEvents as one JSON, or as headers and the data as it is */
+
 /* What all requests of a sink have in common. */
-struct signer {
+struct request_template {
     struct hmac **keys; /* each signs; none: the requests are not signed */
     size_t key_count;
-    bool binary;               /* CloudEvents binary mode; else structured */
+    enum body_mode body;
     const struct map *headers; /* of the user; checked by request_header_ok */
 };
 
@@ -26,7 +28,8 @@ struct request {
 };
 
 /* False with *e when the event cannot be sent in this way, ever. */
-bool request_build(struct request *r, const struct signer *s, const struct event *ev, int64_t wall_ms, struct err *e);
+bool request_build(struct request *r, const struct request_template *t, const struct event *ev, int64_t wall_ms,
+                   struct err *e);
 /* Gives back the memory of an unusually large request. */
 void request_trim(struct request *r);
 void request_free(struct request *r);

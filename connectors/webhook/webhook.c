@@ -31,24 +31,30 @@ struct webhook {
     char *url;
     struct secrets secrets;
     bool unsigned_;
-    char *body;
+    enum body_mode body;
     struct duration timeout, connect_timeout;
     int64_t concurrency;
     struct map headers;
     char *ca_file;
 
-    struct signer signer;
+    struct request_template template;
     CURLU *target; /* url, parsed once */
     struct multi multi;
     struct transfer *transfers; /* `concurrency` of them */
     struct transfer *idle;
     struct transfer *ended, **ended_tail;
-    struct message *waiting; /* ring: sent by the core, no idle transfer yet */
-    size_t waiting_head, waiting_count, waiting_cap;
+    struct message *queue; /* ring: sent by the core, no idle transfer yet */
+    size_t queue_head, queue_count, queue_cap;
     struct metric *seconds, *answers[CLASSES];
 };
 
-static const struct option options[] = {
+static const struct option_value webhook_bodies[] = {
+    { BODY_STRUCTURED, "structured" },
+    { BODY_BINARY, "binary" },
+    { 0 },
+};
+
+static const struct option webhook_options[] = {
     OPTION(struct webhook, url, .required = true,
            .doc = "Where events are posted: http or https, without user name and password."),
     OPTION(
@@ -61,7 +67,7 @@ static const struct option options[] = {
       .fallback = "false",
       .doc = "Sends without a signature; needed to have no secrets." },
     OPTION(
-        struct webhook, body, .fallback = "structured", .choices = "structured|binary",
+        struct webhook, body, .fallback = "structured", .values = webhook_bodies,
         .doc =
             "The request as CloudEvents: one JSON (structured), or attributes as headers and the data as it is (binary)."),
     OPTION(struct webhook, timeout, .fallback = "10s", .min = 1, .max = 600000,
@@ -76,7 +82,7 @@ static const struct option options[] = {
     { 0 }
 };
 
-static size_t on_body(char *bytes, size_t one, size_t n, void *ctx)
+static size_t webhook_on_body(char *bytes, size_t one, size_t n, void *ctx)
 {
     (void)one;
     struct transfer *t = ctx;
@@ -88,8 +94,8 @@ static size_t on_body(char *bytes, size_t one, size_t n, void *ctx)
     return t->body_n > BODY_READ ? 0 : n; /* 0 ends the transfer */
 }
 
-/* What never changes from attempt to attempt; libcurl-security(3) is the checklist. */
-static void set_up(struct transfer *t)
+/* Makes the easy handle with the options that every attempt has; libcurl-security(3) is the checklist. */
+static void webhook_set_up(struct transfer *t)
 {
     struct webhook *w = t->sink;
     CURL *c = t->easy = curl_easy_init();
@@ -115,12 +121,13 @@ static void set_up(struct transfer *t)
     curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)w->connect_timeout.ms);
     curl_easy_setopt(c, CURLOPT_USERAGENT, "Aqueduct/" AQUEDUCT_VERSION);
     curl_easy_setopt(c, CURLOPT_POST, 1L);
-    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, webhook_on_body);
     curl_easy_setopt(c, CURLOPT_WRITEDATA, t);
     multi_adopt(&w->multi, c);
 }
 
-static void end(struct webhook *w, struct transfer *t)
+/* Queues the result of an attempt for webhook_work. */
+static void webhook_end(struct webhook *w, struct transfer *t)
 {
     t->in_flight = false;
     t->next = NULL;
@@ -128,20 +135,21 @@ static void end(struct webhook *w, struct transfer *t)
     w->ended_tail = &t->next;
 }
 
-static void start(struct webhook *w, struct transfer *t, const struct message *m)
+/* Begins an attempt; one whose request cannot be built ends at once. */
+static void webhook_start(struct webhook *w, struct transfer *t, const struct message *m)
 {
     t->result = (struct result){ .tag = m->tag };
     t->excerpt_n = t->body_n = 0;
     struct err e;
-    if (!request_build(&t->request, &w->signer, m->event, clock_wall_ms(), &e)) {
+    if (!request_build(&t->request, &w->template, m->event, clock_wall_ms(), &e)) {
         t->result.verdict = VERDICT_REJECT;
         t->result.reason = REASON_CONFIGURATION;
         why_copy(t->result.why, e.text);
-        end(w, t);
+        webhook_end(w, t);
         return;
     }
     if (!t->easy)
-        set_up(t);
+        webhook_set_up(t);
     curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->request.body.n);
     curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, t->request.body.at);
     curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->request.lines);
@@ -149,7 +157,7 @@ static void start(struct webhook *w, struct transfer *t, const struct message *m
     multi_start(&w->multi, t->easy);
 }
 
-static struct transfer *take_idle(struct webhook *w)
+static struct transfer *webhook_take_idle(struct webhook *w)
 {
     struct transfer *t = w->idle;
     if (t)
@@ -157,49 +165,51 @@ static struct transfer *take_idle(struct webhook *w)
     return t;
 }
 
-static void put_idle(struct webhook *w, struct transfer *t)
+static void webhook_put_idle(struct webhook *w, struct transfer *t)
 {
     request_trim(&t->request);
     t->next = w->idle;
     w->idle = t;
 }
 
-static void wait_in_line(struct webhook *w, const struct message *m)
+/* Keeps a message until a transfer is idle. */
+static void webhook_enqueue(struct webhook *w, const struct message *m)
 {
-    if (w->waiting_count == w->waiting_cap) {
-        size_t cap = w->waiting_cap ? 2 * w->waiting_cap : 64;
+    if (w->queue_count == w->queue_cap) {
+        size_t cap = w->queue_cap ? 2 * w->queue_cap : 64;
         struct message *ring = mem_grow(NULL, cap, sizeof *ring);
-        for (size_t i = 0; i < w->waiting_count; i++)
-            ring[i] = w->waiting[(w->waiting_head + i) % w->waiting_cap];
-        free(w->waiting);
-        w->waiting = ring;
-        w->waiting_cap = cap;
-        w->waiting_head = 0;
+        for (size_t i = 0; i < w->queue_count; i++)
+            ring[i] = w->queue[(w->queue_head + i) % w->queue_cap];
+        free(w->queue);
+        w->queue = ring;
+        w->queue_cap = cap;
+        w->queue_head = 0;
     }
-    w->waiting[(w->waiting_head + w->waiting_count++) % w->waiting_cap] = *m;
+    w->queue[(w->queue_head + w->queue_count++) % w->queue_cap] = *m;
 }
 
 static void webhook_send(struct sink *s, const struct message *m)
 {
     struct webhook *w = (struct webhook *)s;
-    struct transfer *t = w->waiting_count ? NULL : take_idle(w);
+    struct transfer *t = w->queue_count ? NULL : webhook_take_idle(w);
     if (t)
-        start(w, t, m);
+        webhook_start(w, t, m);
     else
-        wait_in_line(w, m);
+        webhook_enqueue(w, m);
 }
 
-static void start_waiting(struct webhook *w)
+static void webhook_start_queued(struct webhook *w)
 {
-    while (w->waiting_count && w->idle) {
-        struct message m = w->waiting[w->waiting_head];
-        w->waiting_head = (w->waiting_head + 1) % w->waiting_cap;
-        w->waiting_count--;
-        start(w, take_idle(w), &m);
+    while (w->queue_count && w->idle) {
+        struct message m = w->queue[w->queue_head];
+        w->queue_head = (w->queue_head + 1) % w->queue_cap;
+        w->queue_count--;
+        webhook_start(w, webhook_take_idle(w), &m);
     }
 }
 
-static void judge(struct webhook *w, struct transfer *t, CURLcode code)
+/* Turns what libcurl says of an ended transfer into a result. */
+static void webhook_judge(struct webhook *w, struct transfer *t, CURLcode code)
 {
     long status = 0;
     curl_off_t us = 0;
@@ -209,8 +219,7 @@ static void judge(struct webhook *w, struct transfer *t, CURLcode code)
                         .status = (int)status,
                         .cut = t->body_n > BODY_READ,
                         .body = { t->excerpt, t->excerpt_n },
-                        .timeout = w->timeout,
-                        .connect_timeout = w->connect_timeout };
+                        .timeout = w->timeout };
     struct curl_header *h;
     if (status / 100 != 2 && curl_easy_header(t->easy, "Retry-After", 0, CURLH_HEADER, -1, &h) == CURLHE_OK)
         a.retry_after = str_of(h->value);
@@ -222,17 +231,18 @@ static void judge(struct webhook *w, struct transfer *t, CURLcode code)
     int class = a.status / 100;
     metric_add(w->answers[class >= CLASSES ? CLASSES - 1 : class], 1);
     metric_observe_us(w->seconds, us);
-    end(w, t);
+    webhook_end(w, t);
 }
 
-static size_t take_results(struct webhook *w, struct result *out, size_t room)
+/* Hands ended attempts to the core; their transfers are idle again. */
+static size_t webhook_take_results(struct webhook *w, struct result *out, size_t room)
 {
     size_t n = 0;
     while (n < room && w->ended) {
         struct transfer *t = w->ended;
         w->ended = t->next;
         out[n++] = t->result;
-        put_idle(w, t);
+        webhook_put_idle(w, t);
     }
     if (!w->ended)
         w->ended_tail = &w->ended;
@@ -250,16 +260,17 @@ static size_t webhook_work(struct sink *s, int wake_fd, struct duration wait, st
         for (CURL *easy; (easy = multi_done(&w->multi, &code));) {
             struct transfer *t = NULL;
             curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
-            judge(w, t, code);
+            webhook_judge(w, t, code);
         }
-        size_t n = take_results(w, out, room);
-        start_waiting(w);
+        size_t n = webhook_take_results(w, out, room);
+        webhook_start_queued(w);
         if (n || woken || clock_mono_ms() >= until)
             return n;
     }
 }
 
-static bool check_url(struct webhook *w, struct err *e)
+/* Parses the URL into w->target. The error must not hold the URL: it may contain a token. */
+static bool webhook_check_url(struct webhook *w, struct err *e)
 {
     w->target = curl_url();
     CHECK(w->target);
@@ -272,29 +283,30 @@ static bool check_url(struct webhook *w, struct err *e)
     bool known = code == CURLUE_OK && (!strcmp(scheme, "http") || !strcmp(scheme, "https"));
     curl_free(scheme);
     if (code != CURLUE_OK && code != CURLUE_UNSUPPORTED_SCHEME)
-        return err_set(e, "url: %s", curl_url_strerror(code)); /* not the URL itself: it may hold a token */
+        return err_set(e, "url: %s", curl_url_strerror(code));
     if (!known)
         return err_set(e, "url: must begin with http:// or https://");
     return true;
 }
 
-static bool load_keys(struct webhook *w, struct err *e)
+/* Fills the template's keys. */
+static bool webhook_load_keys(struct webhook *w, struct err *e)
 {
     if (w->secrets.count == 0 && !w->unsigned_)
         return err_set(e, "secrets: at least one is needed (or `unsigned: true`)");
     if (w->secrets.count > 0 && w->unsigned_)
         return err_set(e, "unsigned: true and secrets exclude each other");
-    w->signer.keys = mem_grow(NULL, w->secrets.count + 1, sizeof *w->signer.keys);
+    w->template.keys = mem_grow(NULL, w->secrets.count + 1, sizeof *w->template.keys);
     for (size_t i = 0; i < w->secrets.count; i++) {
         struct hmac *key = request_key(w->secrets.at[i].text, e);
         if (!key)
             return err_prefix(e, "secrets[%zu]", i);
-        w->signer.keys[w->signer.key_count++] = key;
+        w->template.keys[w->template.key_count++] = key;
     }
     return true;
 }
 
-static bool check_ca_file(const struct webhook *w, struct err *e)
+static bool webhook_check_ca_file(const struct webhook *w, struct err *e)
 {
     if (!w->ca_file)
         return true;
@@ -305,27 +317,28 @@ static bool check_ca_file(const struct webhook *w, struct err *e)
     return ok || err_set(e, "ca_file: %s cannot be read as PEM certificates", w->ca_file);
 }
 
-static bool check_options(struct webhook *w, struct err *e)
+/* Checks all options, and keeps what was parsed: webhook_free_options. */
+static bool webhook_load_options(struct webhook *w, struct err *e)
 {
-    bool ok = check_url(w, e) && load_keys(w, e) && check_ca_file(w, e);
+    bool ok = webhook_check_url(w, e) && webhook_load_keys(w, e) && webhook_check_ca_file(w, e);
     for (size_t i = 0; ok && i < w->headers.count; i++)
         ok = request_header_ok(w->headers.at[i].key, w->headers.at[i].value, e);
     return ok;
 }
 
-static void free_options(struct webhook *w)
+static void webhook_free_options(struct webhook *w)
 {
     curl_url_cleanup(w->target);
-    for (size_t i = 0; i < w->signer.key_count; i++)
-        hmac_free(w->signer.keys[i]);
-    free(w->signer.keys);
+    for (size_t i = 0; i < w->template.key_count; i++)
+        hmac_free(w->template.keys[i]);
+    free(w->template.keys);
 }
 
 static bool webhook_check(const struct sink *s, struct err *e)
 {
     struct webhook probe = *(const struct webhook *)s; /* nothing of it is open yet */
-    bool ok = check_options(&probe, e);
-    free_options(&probe);
+    bool ok = webhook_load_options(&probe, e);
+    webhook_free_options(&probe);
     return ok;
 }
 
@@ -341,13 +354,13 @@ static void webhook_close(struct sink *s)
         request_free(&t->request);
     }
     multi_close(&w->multi);
-    free_options(w);
+    webhook_free_options(w);
     free(w->transfers);
-    free(w->waiting);
+    free(w->queue);
     curl_global_cleanup();
 }
 
-static void open_metrics(struct webhook *w)
+static void webhook_open_metrics(struct webhook *w)
 {
     static const char *const classes[CLASSES] = { "none", "1xx", "2xx", "3xx", "4xx", "5xx" };
     w->seconds = metric_histogram("aqueduct_webhook_seconds", "Time of one attempt to deliver a webhook.",
@@ -362,20 +375,20 @@ static bool webhook_open(struct sink *s, struct err *e)
 {
     struct webhook *w = (struct webhook *)s;
     CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
-    if (!check_options(w, e) || !multi_open(&w->multi, e)) {
+    if (!webhook_load_options(w, e) || !multi_open(&w->multi, e)) {
         webhook_close(s);
         return false;
     }
     curl_multi_setopt(w->multi.curl, CURLMOPT_MAXCONNECTS, (long)w->concurrency);
-    w->signer.binary = !strcmp(w->body, "binary");
-    w->signer.headers = &w->headers;
+    w->template.body = w->body;
+    w->template.headers = &w->headers;
     w->ended_tail = &w->ended;
     w->transfers = mem_alloc((size_t)w->concurrency * sizeof *w->transfers);
     for (int64_t i = w->concurrency - 1; i >= 0; i--) {
         w->transfers[i].sink = w;
-        put_idle(w, &w->transfers[i]);
+        webhook_put_idle(w, &w->transfers[i]);
     }
-    open_metrics(w);
+    webhook_open_metrics(w);
     return true;
 }
 
@@ -384,7 +397,7 @@ const struct sink_ops webhook_sink = {
     .type = "webhook",
     .doc = "Posts events to a URL, signed by the Standard Webhooks scheme.",
     .size = sizeof(struct webhook),
-    .options = options,
+    .options = webhook_options,
     .check = webhook_check,
     .open = webhook_open,
     .send = webhook_send,

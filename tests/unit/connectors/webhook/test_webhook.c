@@ -429,7 +429,7 @@ TEST(published_vectors)
         struct hmac *key = request_key(vectors[i].secret, NULL);
         assert_non_null(key);
         struct map none = { 0 };
-        struct signer signer = { .keys = &key, .key_count = 1, .binary = true, .headers = &none };
+        struct request_template template = { .keys = &key, .key_count = 1, .body = BODY_BINARY, .headers = &none };
         struct event f = {
             .id = str_of(vectors[i].id), .source = STR("/s"), .type = STR("t"), .data = str_of(vectors[i].body)
         };
@@ -437,7 +437,7 @@ TEST(published_vectors)
         struct request r = { 0 };
         uint64_t seconds;
         assert_true(str_to_u64(str_of(vectors[i].timestamp), &seconds));
-        assert_true(request_build(&r, &signer, ev, (int64_t)seconds * 1000 + 999, NULL));
+        assert_true(request_build(&r, &template, ev, (int64_t)seconds * 1000 + 999, NULL));
         const char *found = NULL;
         for (struct curl_slist *line = r.lines; line; line = line->next)
             if (!strncmp(line->data, "webhook-signature:", 18))
