@@ -3,16 +3,11 @@
  *
  *   request --verify--> events --queue--> read() hands them to the core --> settle() --> 202, 422 or 503
  *                                \-- not settled within `wait`: 503, "send it again"; the id makes the repeat harmless */
-#include <stdio.h>
 #include <stdlib.h>
 #include "bridge/connector.h"
-#include "bridge/lib/jscan.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
-#include "connectors/http/path.h"
-#include "connectors/http/exchange.h"
-
-enum { ANSWER_BYTES = 32 * 1024, RETRY_SOON = 1, RETRY_LATER = 5 };
+#include "connectors/http/reply.h"
 
 struct http_source {
     struct source base;
@@ -26,9 +21,8 @@ struct http_source {
     struct path *paths;
     size_t path_count;
     struct exchanges exchanges;
-    struct buf answer;
+    struct replies replies;
     bool stopping;
-    struct log_limit log_limit;
 };
 
 #define SERVER_OPTION(field, ...)                                                                                      \
@@ -71,81 +65,6 @@ static const struct option http_options[] = {
     { 0 },
 };
 
-/* ---- answers ---- */
-
-/* One log line per request that was refused, up to the limit of lines per second. */
-static void http_log_refused(struct http_source *s, const struct path *p, struct str peer, int status, const char *why)
-{
-    int64_t left_out;
-    if (!log_limit_pass(&s->log_limit, &left_out))
-        return;
-    if (left_out)
-        LOG(INFO, "more requests refused", LOG_C("source", s->base.id), LOG_INT("lines_left_out", left_out));
-    LOG(INFO, "request refused", LOG_C("source", s->base.id), LOG_STR("path", p ? p->name : STR("")),
-        LOG_STR("peer", peer), LOG_INT("status", status), LOG_C("why", why));
-}
-
-/* Looks the counter up by its labels: cheap enough for refusals. The counter of successes is kept in the path. */
-static struct metric *http_counter(const struct http_source *s, const struct path *p, int status)
-{
-    char text[12];
-    snprintf(text, sizeof text, "%d", status);
-    return metric_counter("aqueduct_http_requests_total", "Requests answered",
-                          LABELS("source", s->base.id, "path", p ? p->o->path : "", "status", text));
-}
-
-/* Counts an answered request. */
-static void http_count(struct http_source *s, const struct path *p, int status)
-{
-    metric_add(status == 202 && p ? p->accepted : http_counter(s, p, status), 1);
-}
-
-/* Sends s->answer as the body. retry_after: seconds, 0: none. */
-static void http_reply(struct http_source *s, uint64_t request, const struct path *p, int status,
-                       const char *content_type, int retry_after)
-{
-    struct header headers[4];
-    size_t n = 0;
-    headers[n++] = (struct header){ STR("Content-Type"), str_of(content_type) };
-    char seconds[12];
-    if (retry_after) {
-        snprintf(seconds, sizeof seconds, "%d", retry_after);
-        headers[n++] = (struct header){ STR("Retry-After"), str_of(seconds) };
-    }
-    if (status == 405)
-        headers[n++] = (struct header){ STR("Allow"), STR("POST") };
-    if (status == 401)
-        headers[n++] = (struct header){ STR("WWW-Authenticate"), STR("Bearer") };
-    if (status == 415)
-        headers[n++] = (struct header){ STR("Accept-Encoding"), STR("identity") };
-    http_server_reply(s->server, request, status, headers, n, buf_str(&s->answer));
-    http_count(s, p, status);
-}
-
-/* Begins an RFC 9457 object in s->answer. The caller may add members, and closes it. */
-static void http_begin_problem(struct http_source *s, int status, const char *detail)
-{
-    buf_reset(&s->answer);
-    buf_printf(&s->answer, "{\"title\":\"%s\",\"status\":%d,\"detail\":", http_status_text(status), status);
-    jscan_add_string(&s->answer, str_of(detail));
-}
-
-static void http_reply_problem(struct http_source *s, uint64_t request, const struct path *p, int status,
-                               const char *detail, int retry_after)
-{
-    http_begin_problem(s, status, detail);
-    buf_add_char(&s->answer, '}');
-    http_reply(s, request, p, status, "application/problem+json", retry_after);
-}
-
-/* Logs and answers a request that is not taken. */
-static void http_refuse(struct http_source *s, const struct http_request *r, const struct path *p, int status,
-                        const char *detail)
-{
-    http_log_refused(s, p, r->peer, status, detail);
-    http_reply_problem(s, r->id, p, status, detail, status == 503 ? RETRY_SOON : 0);
-}
-
 /* ---- requests ---- */
 
 static struct path *http_path_of(struct http_source *s, struct str name)
@@ -156,16 +75,13 @@ static struct path *http_path_of(struct http_source *s, struct str name)
     return NULL;
 }
 
-/* True if the request is from who it claims to be; otherwise answers it. The sender gets one text for every cause; the
- * log and the metric name it. */
+/* True if the request is from who it claims to be; otherwise answers it. */
 static bool http_verify(struct http_source *s, struct path *p, const struct http_request *r)
 {
     enum refusal no = verifier_check(p->verifier, r);
     if (no == REFUSAL_NONE)
         return true;
-    metric_add(p->refused[no], 1);
-    http_log_refused(s, p, r->peer, 401, refusal_text(no));
-    http_reply_problem(s, r->id, p, 401, "the request could not be verified", 0);
+    reply_unverified(&s->replies, r, p, no);
     return false;
 }
 
@@ -173,11 +89,11 @@ static bool http_verify(struct http_source *s, struct path *p, const struct http
 static bool http_has_room(struct http_source *s, struct path *p, const struct http_request *r, size_t events)
 {
     if (s->stopping) {
-        http_refuse(s, r, p, 503, "shutting down; send it again later");
+        reply_refused(&s->replies, r, p, 503, "shutting down; send it again later");
         return false;
     }
     if (!exchanges_fit(&s->exchanges, events, r->body.n)) {
-        http_refuse(s, r, p, 503, "too much is waiting to be stored; send it again later");
+        reply_refused(&s->replies, r, p, 503, "too much is waiting to be stored; send it again later");
         return false;
     }
     return true;
@@ -189,9 +105,9 @@ static bool http_head(void *ctx, const struct http_request *r, int64_t *max_body
     (void)max_body;
     struct path *p = http_path_of(s, r->path);
     if (!p)
-        http_refuse(s, r, NULL, 404, "there is nothing at this path");
+        reply_refused(&s->replies, r, NULL, 404, "there is nothing at this path");
     else if (!str_eq(r->method, STR("POST")))
-        http_refuse(s, r, p, 405, "events are sent by POST");
+        reply_refused(&s->replies, r, p, 405, "events are sent by POST");
     else
         return (!verifier_by_head(p->verifier) || http_verify(s, p, r)) && http_has_room(s, p, r, 1);
     return false;
@@ -217,18 +133,16 @@ static void http_request(void *ctx, const struct http_request *r)
         return;
     int n = path_events(p, r, events, &status, &e);
     if (n < 0) {
-        http_refuse(s, r, p, status, e.text);
+        reply_refused(&s->replies, r, p, status, e.text);
         return;
     }
     if (n == 0) {
-        buf_reset(&s->answer);
-        buf_add_c(&s->answer, "{\"accepted\":0}");
-        http_reply(s, r->id, p, 202, "application/json", 0);
+        reply_accepted(&s->replies, r->id, p, 0);
         return;
     }
     bool too_many = n > s->max_pending;
     if (too_many)
-        http_refuse(s, r, p, 413, "the batch has more events than max_pending allows; send smaller ones");
+        reply_refused(&s->replies, r, p, 413, "the batch has more events than max_pending allows; send smaller ones");
     if (!too_many && http_has_room(s, p, r, (size_t)n)) {
         http_take(s, p, r, events, n);
         return;
@@ -238,40 +152,6 @@ static void http_request(void *ctx, const struct http_request *r)
 }
 
 /* ---- outcomes ---- */
-
-static void http_answer_stored(struct http_source *s, const struct exchange *x)
-{
-    buf_reset(&s->answer);
-    if (x->batch) {
-        buf_printf(&s->answer, "{\"accepted\":%u}", x->count);
-    } else {
-        buf_add_c(&s->answer, "{\"id\":");
-        jscan_add_string(&s->answer, x->event->id);
-        buf_add_char(&s->answer, '}');
-    }
-    http_reply(s, x->request, x->path, 202, "application/json", 0);
-}
-
-static void http_answer_invalid(struct http_source *s, const struct exchange *x, const char *why)
-{
-    char detail[WHY_BYTES];
-    snprintf(detail, sizeof detail, "%s", why && *why ? why : "the event is invalid");
-    if (x->batch)
-        snprintf(detail, sizeof detail, "%u of %u events cannot be taken, the others are stored", x->refused, x->count);
-    http_log_refused(s, x->path, STR("-"), 422, detail);
-    http_begin_problem(s, 422, detail);
-    if (x->batch)
-        buf_printf(&s->answer, ",\"accepted\":%u,\"invalid\":[%.*s]", x->count - x->refused,
-                   STR_ARG(buf_str(&x->details)));
-    buf_add_char(&s->answer, '}');
-    http_reply(s, x->request, x->path, 422, "application/problem+json", 0);
-}
-
-static void http_answer_unavailable(struct http_source *s, const struct exchange *x, const char *detail)
-{
-    http_log_refused(s, x->path, STR("-"), 503, detail);
-    http_reply_problem(s, x->request, x->path, 503, detail, RETRY_LATER);
-}
 
 /* Measures the time from request to answer. */
 static void http_observe(const struct exchange *x)
@@ -288,11 +168,11 @@ static void http_settle(struct source *base, uint64_t tag, enum outcome o, const
     if (!x->answered) {
         http_observe(x);
         if (x->unavailable)
-            http_answer_unavailable(s, x, "the event could not be stored now; send it again");
+            reply_unavailable(&s->replies, x, "the event could not be stored now; send it again");
         else if (x->refused)
-            http_answer_invalid(s, x, why);
+            reply_invalid(&s->replies, x, why);
         else
-            http_answer_stored(s, x);
+            reply_stored(&s->replies, x);
     }
     exchanges_end(&s->exchanges, x);
 }
@@ -307,7 +187,7 @@ static int64_t http_expire(struct http_source *s)
         if (left_ms > 0)
             return left_ms;
         http_observe(x);
-        http_answer_unavailable(s, x, "not stored in time, it may still be; send it again with the same id");
+        reply_unavailable(&s->replies, x, "not stored in time, it may still be; send it again with the same id");
         exchanges_answered(&s->exchanges, x);
     }
     return INT32_MAX;
@@ -368,7 +248,7 @@ static bool http_open_paths(struct http_source *s, struct err *e)
         struct path *p = &s->paths[s->path_count++];
         if (!path_open(p, &options[i], s->base.id, e))
             return err_prefix(e, "paths: %.100s", options[i].path);
-        p->accepted = http_counter(s, p, 202);
+        p->accepted = reply_counter(&s->replies, p, 202);
     }
     return true;
 }
@@ -378,7 +258,7 @@ static void http_close(struct source *base)
     struct http_source *s = (struct http_source *)base;
     if (s->server) {
         for (struct exchange *x; (x = exchanges_oldest(&s->exchanges)); exchanges_answered(&s->exchanges, x))
-            http_reply_problem(s, x->request, x->path, 503, "shutting down; send it again", RETRY_LATER);
+            reply_closing(&s->replies, x);
         http_server_run(s->server, -1, 0);
     }
     http_server_free(s->server);
@@ -387,7 +267,7 @@ static void http_close(struct source *base)
     for (size_t i = 0; i < s->path_count; i++)
         path_close(&s->paths[i]);
     free(s->paths);
-    buf_free(&s->answer);
+    replies_close(&s->replies);
 }
 
 static bool http_open(struct source *base, struct err *e)
@@ -395,12 +275,12 @@ static bool http_open(struct source *base, struct err *e)
     struct http_source *s = (struct http_source *)base;
     if (!http_check(base, e))
         return false;
-    s->answer = buf_new(ANSWER_BYTES);
+    replies_open(&s->replies, base->id);
     exchanges_open(&s->exchanges, (size_t)s->max_pending, (size_t)s->max_pending_bytes.n);
     s->server_options.max_held.n = s->max_pending_bytes.n + s->server_options.max_head.n;
     struct http_events events = { .head = http_head, .request = http_request, .ctx = s };
     if (http_open_paths(s, e))
-        s->server = http_server_new(&s->server_options, &events, e);
+        s->server = s->replies.server = http_server_new(&s->server_options, &events, e);
     if (!s->server) {
         http_close(base);
         return false;
