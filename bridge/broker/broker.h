@@ -11,7 +11,7 @@
  * Which of the two it is, nobody asks: where they differ for the bridge, broker_facts says how.
  *
  * Threads: broker_publish from any thread, never blocks; done() on the broker's own thread (or inside broker_publish
- * when it is refused at once), once, and must only put a note into a mailbox. A consumer belongs to the thread that
+ * when it is refused at once), once, and must only put a notice into a mailbox. A consumer belongs to the thread that
  * uses it. The rest: main thread. */
 #pragma once
 #include "bridge/event/outcome.h"
@@ -85,7 +85,7 @@ bool broker_flush(struct broker *b, struct duration limit);
 bool broker_ready(struct broker *b, struct err *why);
 /* Has it failed in a way that only a restart mends (an fsync failed)? Any thread. */
 bool broker_failed(struct broker *b);
-/* Every pair of the state stored for `source`, in no order; ahead notes of changes that were not confirmed come last. */
+/* Every pair of the state stored for `source`, in no order; intents of changes that were not confirmed (ahead) come last. */
 bool broker_state(struct broker *b, const char *source,
                   bool (*each)(void *ctx, struct str key, struct str value, bool ahead, struct err *e), void *ctx,
                   struct err *e);

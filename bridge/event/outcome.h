@@ -15,8 +15,8 @@ enum outcome {                      /* no zero on purpose */
 struct change {
     struct str key;   /* 1 to 512 bytes, no '\0' needed */
     struct str value; /* absent: forget the key; at most 64 KiB */
-    /* The broker may not be able to store state and event in one step (Kafka). Then the core first stores a note of
-     * this change, and after a crash between the two restore() gets it with ahead = true: "this may or may not have
-     * been published". */
+    /* The broker may not be able to store state and event in one step (Kafka). Then the broker first stores
+     * an intent of this change, and after a crash between the two restore() gets it with ahead = true: "this may or may
+     * not have been published". */
     bool ahead;
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What only a real Kafka can show: brokers that stop, stall and come back, members that die, places that are gone,
- * notes that outlive a crash. Run through tests/kafka/rig, whose commands these tests use to maltreat the broker. */
+/* What only a real Kafka can show: brokers that stop, stall and come back, members that die, positions that are gone,
+ * intents that outlive a crash. Run through tests/kafka/rig, whose commands these tests use to maltreat the broker. */
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -200,7 +200,7 @@ static void leave(struct member *m)
     free(m);
 }
 
-static void note(struct member *m, struct record *r)
+static void count_record(struct member *m, struct record *r)
 {
     char text[16] = "";
     assert_true(r->value.n < sizeof text);
@@ -221,7 +221,7 @@ static int turn(struct member *m, int wait_ms)
     struct record *out[64];
     int n = consumer_poll(m->c, out, 64, &e);
     for (int i = 0; i < n; i++)
-        note(m, out[i]);
+        count_record(m, out[i]);
     if (n <= 0 && wait_ms) {
         poll(&(struct pollfd){ .fd = m->wake_fd, .events = POLLIN }, 1, wait_ms);
         wake_clear(m->wake_fd);
@@ -371,18 +371,18 @@ TEST(the_cause_stands_before_a_long_topic_name)
 
 static void set_topic_limit(struct broker *b, const char *topic, const char *bytes)
 {
-    struct kafka_handle *h = kafka_take((struct kafka *)b);
+    struct kafka_client *client = kafka_client_take((struct kafka *)b);
     rd_kafka_ConfigResource_t *r = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
     rd_kafka_ConfigResource_set_config(r, "max.message.bytes", bytes);
-    rd_kafka_queue_t *q = rd_kafka_queue_new(h->rk);
-    rd_kafka_AlterConfigs(h->rk, &r, 1, NULL, q);
+    rd_kafka_queue_t *q = rd_kafka_queue_new(client->rk);
+    rd_kafka_AlterConfigs(client->rk, &r, 1, NULL, q);
     rd_kafka_event_t *ev = rd_kafka_queue_poll(q, PATIENCE_MS);
     assert_non_null(ev);
     assert_int_equal(rd_kafka_event_error(ev), RD_KAFKA_RESP_ERR_NO_ERROR);
     rd_kafka_event_destroy(ev);
     rd_kafka_queue_destroy(q);
     rd_kafka_ConfigResource_destroy(r);
-    kafka_give(h);
+    kafka_client_give(client);
 }
 
 static enum outcome publish_bytes(struct broker *b, const char *topic, const char *bytes, size_t n)
@@ -509,9 +509,9 @@ TEST(a_fatal_error_gets_a_new_producer)
     for (int i = 0; i < COUNT; i++) {
         publish(b, names[0], i);
         if (i == COUNT / 2) {
-            struct kafka_handle *h = kafka_take((struct kafka *)b);
-            rd_kafka_test_fatal_error(h->rk, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, "on purpose");
-            kafka_give(h);
+            struct kafka_client *client = kafka_client_take((struct kafka *)b);
+            rd_kafka_test_fatal_error(client->rk, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, "on purpose");
+            kafka_client_give(client);
         }
         if (i % 100 == 0)
             poll(NULL, 0, 1);
@@ -647,16 +647,16 @@ TEST(a_static_member_takes_up_where_it_stood)
     broker_close(b);
 }
 
-/* ---- places ---- */
+/* ---- positions ---- */
 
 static void delete_before(struct broker *b, const char *topic, int64_t offset)
 {
-    struct kafka_handle *h = kafka_take((struct kafka *)b);
+    struct kafka_client *client = kafka_client_take((struct kafka *)b);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, topic, 0)->offset = offset;
     rd_kafka_DeleteRecords_t *d = rd_kafka_DeleteRecords_new(list);
-    rd_kafka_queue_t *q = rd_kafka_queue_new(h->rk);
-    rd_kafka_DeleteRecords(h->rk, &d, 1, NULL, q);
+    rd_kafka_queue_t *q = rd_kafka_queue_new(client->rk);
+    rd_kafka_DeleteRecords(client->rk, &d, 1, NULL, q);
     rd_kafka_event_t *ev = rd_kafka_queue_poll(q, PATIENCE_MS);
     assert_non_null(ev);
     assert_int_equal(rd_kafka_event_error(ev), RD_KAFKA_RESP_ERR_NO_ERROR);
@@ -664,7 +664,7 @@ static void delete_before(struct broker *b, const char *topic, int64_t offset)
     rd_kafka_DeleteRecords_destroy(d);
     rd_kafka_topic_partition_list_destroy(list);
     rd_kafka_queue_destroy(q);
-    kafka_give(h);
+    kafka_client_give(client);
 }
 
 static void put_in_order(struct broker *b, const char *topic, int from, int to)
@@ -675,7 +675,7 @@ static void put_in_order(struct broker *b, const char *topic, int from, int to)
     }
 }
 
-TEST(a_place_that_is_gone_is_counted_and_passed)
+TEST(a_position_that_is_gone_is_counted_and_passed)
 {
     struct broker *b = open_broker();
     const char *topic = new_topic(b, 1), *group = fresh(1);
@@ -742,10 +742,10 @@ TEST(a_group_from_the_end_misses_nothing_after_its_start)
 /* ---- state ---- */
 
 struct seen_state {
-    char text[256]; /* "key=value " in the order told; an ahead note is "key~value " */
+    char text[256]; /* "key=value " in the order told; an intent is "key~value " */
 };
 
-static bool note_state(void *ctx, struct str key, struct str value, bool ahead, struct err *e)
+static bool add_state(void *ctx, struct str key, struct str value, bool ahead, struct err *e)
 {
     struct seen_state *s = ctx;
     size_t n = strlen(s->text);
@@ -759,12 +759,12 @@ static void assert_state(struct broker *b, const char *source, const char *want)
 {
     struct err e = { "" };
     struct seen_state s = { "" };
-    if (!broker_state(b, source, note_state, &s, &e))
+    if (!broker_state(b, source, add_state, &s, &e))
         fail_msg("broker_state: %s", e.text);
     assert_string_equal(s.text, want);
 }
 
-/* Runs this program again: it publishes a change with a note ahead and ends at the named crash point. */
+/* Runs this program again: it publishes a change with an intent and ends at the named crash point. */
 static void crash_at(const char *point, const char *topic, const char *source, const char *value)
 {
     pid_t pid = fork();
@@ -788,7 +788,7 @@ static int run_crash(char **argv)
     return 1;
 }
 
-TEST(notes_outlive_a_crash)
+TEST(intents_outlive_a_crash)
 {
     struct broker *b = open_broker();
     const char *topic = new_topic(b, 1), *source = fresh(1);
@@ -805,7 +805,7 @@ TEST(notes_outlive_a_crash)
     assert_state(b, longer, "x=y ");
     one.value = STR("3");
     publish_changes(b, topic, source, &one, 1);
-    assert_state(b, source, "k=3 ");                   /* the old note is outdated */
+    assert_state(b, source, "k=3 ");                   /* the old intent is outdated */
     crash_at("kafka-after-state", topic, source, "4"); /* all is stored, nobody heard of it */
     assert_state(b, source, "k=4 ");
     crash_at("kafka-after-report", topic, source, "-");
@@ -836,7 +836,7 @@ TEST(much_state_keeps_the_last_values)
     await_settled(KEYS * ROUNDS);
     struct seen_state s = { "" };
     struct err e = { "" };
-    assert_true(broker_state(b, source, note_state, &s, &e));
+    assert_true(broker_state(b, source, add_state, &s, &e));
     assert_int_equal(strncmp(s.text, "0=9 10=9 100=9 102=9 ", 21), 0);
     broker_close(b);
 }
@@ -879,10 +879,10 @@ int main(int argc, char **argv)
         PART(a_rebalance_drains_and_commits_first),
         PART(a_killed_member_is_replaced),
         PART(a_static_member_takes_up_where_it_stood),
-        PART(a_place_that_is_gone_is_counted_and_passed),
+        PART(a_position_that_is_gone_is_counted_and_passed),
         PART(a_position_beyond_the_end_begins_again),
         PART(a_group_from_the_end_misses_nothing_after_its_start),
-        PART(notes_outlive_a_crash),
+        PART(intents_outlive_a_crash),
         PART(much_state_keeps_the_last_values),
         PART(a_stalled_broker_ends_publications_in_time),
         PART(closing_does_not_hang_on_a_stalled_broker),

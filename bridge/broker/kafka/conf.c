@@ -81,7 +81,7 @@ static const struct rule {
     { "test.mock.num.brokers", "", "each client would get a cluster of its own" },
 };
 
-static bool among(const char *value, const char *choices)
+static bool conf_among(const char *value, const char *choices)
 {
     size_t n = strlen(value);
     for (const char *at = choices; *at;) {
@@ -93,35 +93,36 @@ static bool among(const char *value, const char *choices)
     return false;
 }
 
-static bool permitted(const struct map_entry *p, struct err *e)
+static bool conf_permitted(const struct map_entry *p, struct err *e)
 {
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
-        if (strcmp(rules[i].key, p->key) == 0 && !among(p->value, rules[i].allowed))
+        if (strcmp(rules[i].key, p->key) == 0 && !conf_among(p->value, rules[i].allowed))
             return err_set(e, "broker.properties.%s: \"%s\" is refused: %s", p->key, p->value, rules[i].why);
     return true;
 }
 
 /* librdkafka's text for a bad value repeats the value, which of these must not be seen. */
-static bool secret(const char *key)
+static bool conf_is_secret(const char *key)
 {
     return strstr(key, "password") || strstr(key, "secret") || strstr(key, "pem") || strstr(key, "jaas")
            || strstr(key, "oauthbearer");
 }
 
-static bool set_user(rd_kafka_conf_t *conf, const struct map_entry *p, struct err *e)
+static bool conf_set_user(rd_kafka_conf_t *conf, const struct map_entry *p, struct err *e)
 {
     char text[KAFKA_ERRSTR];
-    if (!permitted(p, e))
+    if (!conf_permitted(p, e))
         return false;
     rd_kafka_conf_res_t rc = rd_kafka_conf_set(conf, p->key, p->value, text, sizeof text);
     if (rc == RD_KAFKA_CONF_UNKNOWN)
         return err_set(e, "broker.properties.%s: librdkafka has no such property", p->key);
     if (rc != RD_KAFKA_CONF_OK)
-        return err_set(e, "broker.properties.%s: %s", p->key, secret(p->key) ? "the value is not accepted" : text);
+        return err_set(e, "broker.properties.%s: %s", p->key,
+                       conf_is_secret(p->key) ? "the value is not accepted" : text);
     return true;
 }
 
-static bool set_ours(rd_kafka_conf_t *conf, const char *key, const char *value, struct err *e)
+static bool conf_set(rd_kafka_conf_t *conf, const char *key, const char *value, struct err *e)
 {
     char text[KAFKA_ERRSTR];
     if (rd_kafka_conf_set(conf, key, value, text, sizeof text) != RD_KAFKA_CONF_OK)
@@ -129,36 +130,36 @@ static bool set_ours(rd_kafka_conf_t *conf, const char *key, const char *value, 
     return true;
 }
 
-static bool set_all(rd_kafka_conf_t *conf, const struct setting *list, size_t count, enum kafka_role role,
-                    struct err *e)
+static bool conf_set_all(rd_kafka_conf_t *conf, const struct setting *list, size_t count, enum kafka_role role,
+                         struct err *e)
 {
     for (size_t i = 0; i < count; i++)
-        if ((list[i].roles & role) && !set_ours(conf, list[i].key, list[i].value, e))
+        if ((list[i].roles & role) && !conf_set(conf, list[i].key, list[i].value, e))
             return false;
     return true;
 }
 
-static bool set_number(rd_kafka_conf_t *conf, const char *key, int64_t n, struct err *e)
+static bool conf_set_number(rd_kafka_conf_t *conf, const char *key, int64_t n, struct err *e)
 {
     char text[24];
     snprintf(text, sizeof text, "%lld", (long long)n);
-    return set_ours(conf, key, text, e);
+    return conf_set(conf, key, text, e);
 }
 
-static bool set_group(rd_kafka_conf_t *conf, const struct broker_config *config, enum kafka_role role,
-                      const char *group, struct err *e)
+static bool conf_set_group(rd_kafka_conf_t *conf, const struct broker_config *config, enum kafka_role role,
+                           const char *group, struct err *e)
 {
     char member[512];
     int64_t session = config->session_timeout.ms > 0 ? config->session_timeout.ms : 6000;
     if (!group)
         return true;
-    if (!set_ours(conf, "group.id", group, e) || !set_number(conf, "session.timeout.ms", session, e)
-        || !set_number(conf, "heartbeat.interval.ms", session / 3 < 3000 ? session / 3 : 3000, e))
+    if (!conf_set(conf, "group.id", group, e) || !conf_set_number(conf, "session.timeout.ms", session, e)
+        || !conf_set_number(conf, "heartbeat.interval.ms", session / 3 < 3000 ? session / 3 : 3000, e))
         return false;
     if (role != KAFKA_MEMBER || !config->instance || !config->instance[0])
         return true;
     snprintf(member, sizeof member, "%s-%s", config->instance, group);
-    return set_ours(conf, "group.instance.id", member, e);
+    return conf_set(conf, "group.instance.id", member, e);
 }
 
 void kafka_log(int syslog_level, const char *kind, const char *text)
@@ -190,7 +191,7 @@ void kafka_log(int syslog_level, const char *kind, const char *text)
         LOG(DEBUG, "kafka", LOG_C("kind", kind), LOG_C("text", text));
 }
 
-static void on_log(const rd_kafka_t *rk, int level, const char *kind, const char *text)
+static void conf_on_log(const rd_kafka_t *rk, int level, const char *kind, const char *text)
 {
     (void)rk;
     /* Producers and consumers share the user's properties, so each gets some that are for the other. */
@@ -200,7 +201,7 @@ static void on_log(const rd_kafka_t *rk, int level, const char *kind, const char
     kafka_log(level, kind, text);
 }
 
-static void on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
+static void conf_on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
 {
     (void)rk;
     (void)opaque;
@@ -210,15 +211,16 @@ static void on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
 rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role role, const char *group, struct err *e)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_conf_set_log_cb(conf, on_log);
-    rd_kafka_conf_set_error_cb(conf, on_error);
-    if (!set_ours(conf, "bootstrap.servers", config->servers, e)
-        || !set_all(conf, defaults, sizeof defaults / sizeof defaults[0], role, e))
+    rd_kafka_conf_set_log_cb(conf, conf_on_log);
+    rd_kafka_conf_set_error_cb(conf, conf_on_error);
+    if (!conf_set(conf, "bootstrap.servers", config->servers, e)
+        || !conf_set_all(conf, defaults, sizeof defaults / sizeof defaults[0], role, e))
         goto fail;
     for (size_t i = 0; i < config->properties.count; i++)
-        if (!set_user(conf, &config->properties.at[i], e))
+        if (!conf_set_user(conf, &config->properties.at[i], e))
             goto fail;
-    if (!set_all(conf, forced, sizeof forced / sizeof forced[0], role, e) || !set_group(conf, config, role, group, e))
+    if (!conf_set_all(conf, forced, sizeof forced / sizeof forced[0], role, e)
+        || !conf_set_group(conf, config, role, group, e))
         goto fail;
     return conf;
 fail:

@@ -14,127 +14,29 @@
 
 enum { CLOSE_MS = 4000, RETRY_MS = 1000 };
 
-/* ---- records ---- */
+/* ---- rebalances ---- */
 
-static void record_release(struct record *r)
+/* The partitions are being taken: whoever works on them finishes and commits now. */
+static void consumer_revoke(struct kafka_consumer *c)
 {
-    free(r);
-}
-
-static struct str copy_str(char **room, const void *at, size_t n)
-{
-    if (!at)
-        return STR_ABSENT;
-    char *to = *room;
-    if (n)
-        memcpy(to, at, n);
-    *room += n;
-    return (struct str){ to, n };
-}
-
-/* Walks the headers: with out NULL it only adds up the bytes they need. */
-static size_t headers_copy(const rd_kafka_headers_t *headers, size_t count, struct header *out, char **room)
-{
-    size_t bytes = 0, n = 0;
-    const char *name;
-    const void *value;
-    for (size_t i = 0;
-         i < count && rd_kafka_header_get_all(headers, i, &name, &value, &n) == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
-        size_t name_n = strlen(name);
-        bytes += name_n + n;
-        if (!out)
-            continue;
-        out[i].name = copy_str(room, name, name_n);
-        out[i].value = copy_str(room, value, n);
-    }
-    return bytes;
-}
-
-struct record *kafka_record(rd_kafka_message_t *m)
-{
-    rd_kafka_headers_t *headers = NULL;
-    size_t count = rd_kafka_message_headers(m, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR ? rd_kafka_header_cnt(headers)
-                                                                                       : 0;
-    const char *topic = rd_kafka_topic_name(m->rkt);
-    size_t n = sizeof(struct record) + count * sizeof(struct header) + strlen(topic) + m->key_len + m->len
-               + headers_copy(headers, count, NULL, NULL);
-    struct record *r = malloc(n);
-    CHECK(r);
-    struct header *out = (struct header *)(void *)(r + 1);
-    char *room = (char *)(out + count);
-    rd_kafka_timestamp_type_t type;
-    int64_t when = rd_kafka_message_timestamp(m, &type);
-    *r = (struct record){ .partition = m->partition,
-                          .offset = m->offset,
-                          .timestamp_ms = when > 0 ? when : 0,
-                          .topic = copy_str(&room, topic, strlen(topic)),
-                          .key = copy_str(&room, m->key, m->key_len),
-                          .value = copy_str(&room, m->payload, m->len),
-                          .headers = out,
-                          .header_count = count,
-                          .release = record_release };
-    headers_copy(headers, count, out, &room);
-    return r;
-}
-
-/* ---- partitions ---- */
-
-static void wake_with(rd_kafka_queue_t *q, int wake_fd)
-{
-    static const uint64_t one = 1;
-    rd_kafka_queue_io_event_enable(q, wake_fd, &one, sizeof one);
-}
-
-static struct kafka_part *part_find(struct kafka_consumer *c, struct topic_partition p)
-{
-    for (size_t i = 0; i < c->part_count; i++)
-        if (c->parts[i].place.partition == p.partition && strcmp(c->parts[i].place.topic, p.topic) == 0)
-            return &c->parts[i];
-    return NULL;
-}
-
-struct kafka_part *kafka_part_add(struct kafka_consumer *c, const char *topic, int32_t partition)
-{
-    c->parts = mem_grow(c->parts, c->part_count + 1, sizeof *c->parts);
-    struct kafka_part *part = &c->parts[c->part_count++];
-    *part = (struct kafka_part){ .place = { str_dup(str_of(topic)), partition }, .next = -1 };
-    part->queue = rd_kafka_queue_get_partition(c->rk, topic, partition);
-    CHECK(part->queue);
-    rd_kafka_queue_forward(part->queue, NULL); /* before it is assigned, so that nothing goes to the common queue */
-    wake_with(part->queue, c->wake_fd);
-    return part;
-}
-
-static void parts_drop(struct kafka_consumer *c)
-{
-    for (size_t i = 0; i < c->part_count; i++) {
-        wake_with(c->parts[i].queue, -1);
-        rd_kafka_queue_destroy(c->parts[i].queue);
-        free((char *)(uintptr_t)c->parts[i].place.topic);
-    }
-    c->part_count = 0;
-}
-
-/* They are being taken: whoever works on them finishes and commits now. */
-static void parts_revoke(struct kafka_consumer *c)
-{
-    if (!c->part_count)
+    if (!c->assigned_count)
         return;
-    struct topic_partition *places = mem_alloc(c->part_count * sizeof *places);
-    for (size_t i = 0; i < c->part_count; i++)
-        places[i] = c->parts[i].place;
+    struct topic_partition *taken = mem_alloc(c->assigned_count * sizeof *taken);
+    for (size_t i = 0; i < c->assigned_count; i++)
+        taken[i] = c->assigned[i].which;
     if (c->revoked)
-        c->revoked(c->ctx, places, c->part_count);
-    free(places);
+        c->revoked(c->ctx, taken, c->assigned_count);
+    free(taken);
 }
 
-static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list, void *opaque)
+static void consumer_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list,
+                                  void *opaque)
 {
     struct kafka_consumer *c = opaque;
     if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && !c->closing) {
         for (int i = 0; i < list->cnt; i++)
-            kafka_part_add(c, list->elems[i].topic, list->elems[i].partition);
-        kafka_places_begin(c, list);
+            kafka_assigned_add(c, list->elems[i].topic, list->elems[i].partition);
+        kafka_assignment_begin(c, list);
         rd_kafka_assign(rk, list);
         LOG(INFO, "partitions assigned", LOG_C("group", c->group), LOG_INT("count", list->cnt));
         return;
@@ -142,14 +44,15 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topi
     if (!c->closing) {
         LOG(INFO, "partitions revoked", LOG_C("group", c->group), LOG_INT("count", list->cnt),
             LOG_C("lost", rd_kafka_assignment_lost(rk) ? "yes" : "no"));
-        parts_revoke(c);
-        parts_drop(c);
+        consumer_revoke(c);
+        kafka_assigned_drop(c);
     }
     /* Commits what is stored, and only then lets the group go on. */
     rd_kafka_assign(rk, NULL);
 }
 
-static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list, void *opaque)
+static void consumer_on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list,
+                               void *opaque)
 {
     struct kafka_consumer *c = opaque;
     (void)rk;
@@ -161,7 +64,7 @@ static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_p
 
 /* ---- open ---- */
 
-static rd_kafka_t *client_new(struct kafka_consumer *c, struct err *e)
+static rd_kafka_t *consumer_client_new(struct kafka_consumer *c, struct err *e)
 {
     char text[KAFKA_ERRSTR], group[256];
     /* librdkafka wants a group even from who joins none; it is never seen by the cluster. */
@@ -170,8 +73,8 @@ static rd_kafka_t *client_new(struct kafka_consumer *c, struct err *e)
     if (!conf)
         return NULL;
     rd_kafka_conf_set_opaque(conf, c);
-    rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
-    rd_kafka_conf_set_offset_commit_cb(conf, on_commit);
+    rd_kafka_conf_set_rebalance_cb(conf, consumer_on_rebalance);
+    rd_kafka_conf_set_offset_commit_cb(conf, consumer_on_commit);
     rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
     if (rk)
         return rk;
@@ -180,7 +83,7 @@ static rd_kafka_t *client_new(struct kafka_consumer *c, struct err *e)
     return NULL;
 }
 
-static bool subscribe(struct kafka_consumer *c, struct err *e)
+static bool consumer_subscribe(struct kafka_consumer *c, struct err *e)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)c->topic_count);
     for (size_t i = 0; i < c->topic_count; i++)
@@ -197,12 +100,12 @@ static void consumer_free(struct kafka_consumer *c)
         free(c->topics[i]);
     free(c->topics);
     free(c->group);
-    free(c->parts);
+    free(c->assigned);
     free(c);
 }
 
 /* May wait long for a broker; the consumer goes with it, whenever that is. */
-static void *client_end(void *arg)
+static void *consumer_client_end(void *arg)
 {
     struct kafka_consumer *c = arg;
     rd_kafka_consumer_close(c->rk);
@@ -214,7 +117,7 @@ static void *client_end(void *arg)
 struct consumer *kafka_consume(struct broker *base, const struct consumer_options *o, struct err *e)
 {
     struct kafka_consumer *c = mem_alloc(sizeof *c);
-    *c = (struct kafka_consumer){ .base.ops = &broker_kafka,
+    *c = (struct kafka_consumer){ .base.ops = base->ops,
                                   .b = (struct kafka *)base,
                                   .topic_count = o->topic_count,
                                   .group = o->group ? str_dup(str_of(o->group)) : NULL,
@@ -225,24 +128,24 @@ struct consumer *kafka_consume(struct broker *base, const struct consumer_option
     c->topics = mem_alloc((o->topic_count + 1) * sizeof *c->topics);
     for (size_t i = 0; i < o->topic_count; i++)
         c->topics[i] = str_dup(str_of(o->topics[i]));
-    c->rk = client_new(c, e);
+    c->rk = consumer_client_new(c, e);
     if (!c->rk) {
         consumer_free(c);
         return NULL;
     }
     rd_kafka_poll_set_consumer(c->rk);
     c->queue = rd_kafka_queue_get_consumer(c->rk);
-    wake_with(c->queue, c->wake_fd);
+    kafka_queue_wake(c->queue, c->wake_fd);
     /* A topic that is not there yet is made now; a cluster that does not answer now is waited for later. */
     for (size_t i = 0; i < c->topic_count; i++)
         kafka_topic_wait(c->b, c->topics[i], (struct duration){ i == 0 || !atomic_load(&c->b->down) ? 2000 : 0 }, NULL);
     if (!c->group) {
-        kafka_places_look(c);
+        kafka_assignment_look(c);
         return &c->base;
     }
     if (!c->from_start)
-        kafka_places_pin(c, NULL);
-    if (subscribe(c, e))
+        kafka_assignment_pin(c, NULL);
+    if (consumer_subscribe(c, e))
         return &c->base;
     kafka_leave(&c->base);
     return NULL;
@@ -251,7 +154,7 @@ struct consumer *kafka_consume(struct broker *base, const struct consumer_option
 /* ---- poll ---- */
 
 /* Errors that librdkafka mends by itself. */
-static bool passing(rd_kafka_resp_err_t code)
+static bool consumer_passing(rd_kafka_resp_err_t code)
 {
     switch ((int)code) {
     case RD_KAFKA_RESP_ERR__PARTITION_EOF:
@@ -274,14 +177,14 @@ static bool passing(rd_kafka_resp_err_t code)
 }
 
 /* Rebalances and errors. False with *e when this consumer cannot go on. */
-static bool serve(struct kafka_consumer *c, struct err *e)
+static bool consumer_serve(struct kafka_consumer *c, struct err *e)
 {
     bool fine = true;
     for (rd_kafka_message_t *m; (m = rd_kafka_consumer_poll(c->rk, 0)); rd_kafka_message_destroy(m)) {
         CHECK(m->err); /* records come through the partitions' own queues */
         if (m->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && m->rkt)
             kafka_topic_want(c->b, str_of(rd_kafka_topic_name(m->rkt)), true);
-        if (passing(m->err))
+        if (consumer_passing(m->err))
             kafka_log(6, rd_kafka_err2name(m->err), rd_kafka_message_errstr(m));
         else
             fine = err_set(e, "group %s: %s", c->group ? c->group : "(none)", rd_kafka_message_errstr(m));
@@ -292,55 +195,54 @@ static bool serve(struct kafka_consumer *c, struct err *e)
 }
 
 /* librdkafka could not give us a record. */
-static bool trouble(struct kafka_consumer *c, struct kafka_part *part, const rd_kafka_message_t *m, struct err *e)
+static bool consumer_trouble(struct kafka_assigned *assigned, const rd_kafka_message_t *m, struct err *e)
 {
-    (void)c;
     if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET) {
-        part->adrift = true;
+        assigned->adrift = true;
         return true;
     }
-    if (passing(m->err)) {
+    if (consumer_passing(m->err)) {
         kafka_log(6, rd_kafka_err2name(m->err), rd_kafka_message_errstr(m));
         return true;
     }
-    part->damaged = true;
-    part->next = part->next >= 0 ? part->next : m->offset;
-    part->retry_ms = clock_mono_ms() + RETRY_MS;
-    return err_set(e, "topic %s, partition %d, offset %lld: %s", part->place.topic, part->place.partition,
+    assigned->damaged = true;
+    assigned->next = assigned->next >= 0 ? assigned->next : m->offset;
+    assigned->retry_ms = clock_mono_ms() + RETRY_MS;
+    return err_set(e, "topic %s, partition %d, offset %lld: %s", assigned->which.topic, assigned->which.partition,
                    (long long)m->offset, rd_kafka_message_errstr(m));
 }
 
-/* Parts that librdkafka cannot go on with get a new place. */
-static bool mend(struct kafka_consumer *c, struct err *e)
+/* Gives a new position to what librdkafka cannot go on with. */
+static bool consumer_mend(struct kafka_consumer *c, struct err *e)
 {
     bool fine = true, found = false;
-    for (size_t i = 0; i < c->part_count; i++) {
-        struct kafka_part *part = &c->parts[i];
-        if ((!part->adrift && !part->damaged) || clock_mono_ms() < part->retry_ms)
+    for (size_t i = 0; i < c->assigned_count; i++) {
+        struct kafka_assigned *assigned = &c->assigned[i];
+        if ((!assigned->adrift && !assigned->damaged) || clock_mono_ms() < assigned->retry_ms)
             continue;
-        part->retry_ms = clock_mono_ms() + RETRY_MS;
-        if (kafka_places_find(c, part, e))
+        assigned->retry_ms = clock_mono_ms() + RETRY_MS;
+        if (kafka_assignment_locate(c, assigned, e))
             found = true;
         else
             fine = false;
     }
     if (found)
-        kafka_places_go(c);
+        kafka_assignment_resume(c);
     return fine;
 }
 
 /* Takes what is there; -1 - n with *e when this partition is in trouble after n records. */
-static int part_take(struct kafka_consumer *c, struct kafka_part *part, struct record **out, size_t room, struct err *e)
+static int consumer_take(struct kafka_assigned *assigned, struct record **out, size_t room, struct err *e)
 {
     int n = 0;
     bool fine = true;
-    for (rd_kafka_message_t *m;
-         fine && !part->adrift && !part->damaged && (size_t)n < room && (m = rd_kafka_consume_queue(part->queue, 0));) {
+    for (rd_kafka_message_t *m; fine && !assigned->adrift && !assigned->damaged && (size_t)n < room
+                                && (m = rd_kafka_consume_queue(assigned->queue, 0));) {
         if (m->err) {
-            fine = trouble(c, part, m, e);
-        } else if (m->offset >= part->next) {
+            fine = consumer_trouble(assigned, m, e);
+        } else if (m->offset >= assigned->next) {
             out[n++] = kafka_record(m);
-            part->next = m->offset + 1;
+            assigned->next = m->offset + 1;
         }
         rd_kafka_message_destroy(m);
     }
@@ -350,16 +252,16 @@ static int part_take(struct kafka_consumer *c, struct kafka_part *part, struct r
 int kafka_poll(struct consumer *base, struct record **out, size_t room, struct err *e)
 {
     struct kafka_consumer *c = (struct kafka_consumer *)base;
-    bool fine = serve(c, e);
+    bool fine = consumer_serve(c, e);
     if (!c->group && clock_mono_ms() >= c->look_ms)
-        kafka_places_look(c);
-    fine = mend(c, e) && fine;
+        kafka_assignment_look(c);
+    fine = consumer_mend(c, e) && fine;
     size_t n = 0;
-    for (size_t i = 0; i < c->part_count && n < room; i++) {
-        struct kafka_part *part = &c->parts[(c->turn + i) % c->part_count];
-        if (part->held)
+    for (size_t i = 0; i < c->assigned_count && n < room; i++) {
+        struct kafka_assigned *assigned = &c->assigned[(c->turn + i) % c->assigned_count];
+        if (assigned->held)
             continue;
-        int got = part_take(c, part, out + n, room - n, e);
+        int got = consumer_take(assigned, out + n, room - n, e);
         fine = fine && got >= 0;
         n += (size_t)(got >= 0 ? got : -1 - got);
     }
@@ -369,12 +271,12 @@ int kafka_poll(struct consumer *base, struct record **out, size_t room, struct e
 
 void kafka_hold(struct consumer *base, struct topic_partition p, bool hold)
 {
-    struct kafka_part *part = part_find((struct kafka_consumer *)base, p);
-    if (!part)
+    struct kafka_assigned *assigned = kafka_assigned_find((struct kafka_consumer *)base, p);
+    if (!assigned)
         return;
-    if (part->held && !hold)
+    if (assigned->held && !hold)
         wake_up(((struct kafka_consumer *)base)->wake_fd);
-    part->held = hold;
+    assigned->held = hold;
 }
 
 void kafka_commit(struct consumer *base, struct topic_partition p, int64_t next)
@@ -391,11 +293,11 @@ void kafka_commit(struct consumer *base, struct topic_partition p, int64_t next)
 void kafka_leave(struct consumer *base)
 {
     struct kafka_consumer *c = (struct kafka_consumer *)base;
-    parts_revoke(c);
+    consumer_revoke(c);
     c->closing = true;
-    wake_with(c->queue, -1);
-    parts_drop(c);
+    kafka_queue_wake(c->queue, -1);
+    kafka_assigned_drop(c);
     rd_kafka_queue_destroy(c->queue);
-    if (!thread_run(client_end, c, (struct duration){ CLOSE_MS }))
+    if (!thread_run(consumer_client_end, c, (struct duration){ CLOSE_MS }))
         LOG(WARN, "a kafka consumer does not end; it is left behind", LOG_INT("waited_ms", CLOSE_MS));
 }

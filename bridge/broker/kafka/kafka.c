@@ -4,17 +4,13 @@
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/mem.h"
 
-char *kafka_state_topic(const struct kafka *b)
-{
-    return topic_name(b->config->prefix, TOPIC_STATE, NULL);
-}
-
 static void kafka_free(struct kafka *b)
 {
-    for (size_t i = 0; i < b->note_count; i++)
-        free(b->notes[i].name);
-    free(b->notes);
-    pthread_mutex_destroy(&b->lock);
+    for (size_t i = 0; i < b->topic_count; i++)
+        free(b->topics[i].name);
+    free(b->topics);
+    free(b->state_topic);
+    pthread_mutex_destroy(&b->client_lock);
     pthread_mutex_destroy(&b->idle_lock);
     pthread_mutex_destroy(&b->wave_lock);
     pthread_cond_destroy(&b->wave_there);
@@ -43,7 +39,8 @@ static struct broker *kafka_open(const struct broker_config *config, struct err 
     rd_kafka_conf_destroy(consumer);
     struct kafka *b = mem_alloc(sizeof *b);
     *b = (struct kafka){ .base.ops = &broker_kafka, .config = config, .down = true };
-    pthread_mutex_init(&b->lock, NULL);
+    b->state_topic = topic_name(config->prefix, TOPIC_STATE, NULL);
+    pthread_mutex_init(&b->client_lock, NULL);
     pthread_mutex_init(&b->idle_lock, NULL);
     pthread_mutex_init(&b->wave_lock, NULL);
     pthread_cond_init(&b->wave_there, NULL);
@@ -62,7 +59,7 @@ static struct broker *kafka_open(const struct broker_config *config, struct err 
         kafka_free(b);
         return NULL;
     }
-    kafka_keeper_start(b);
+    kafka_topics_start(b);
     return &b->base;
 }
 
@@ -85,7 +82,7 @@ static void kafka_close(struct broker *base)
 {
     struct kafka *b = (struct kafka *)base;
     atomic_store(&b->stop, true);
-    kafka_keeper_stop(b);
+    kafka_topics_stop(b);
     kafka_producer_stop(b);
     kafka_free(b);
 }

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of the kafka broker share; nobody else includes this (but its own tests).
+/* What the files of the kafka broker share; nobody else includes this (but its own tests). Each file calls only those
+ * above it:
  *
- *   broker_kafka.c            open, ready, close; the table of the broker
- *   broker_kafka_conf.c       properties: defaults, the user's, what is refused; librdkafka's log
- *   broker_kafka_producer.c   publications: notes, records, changes, outcome; a new producer after a fatal error
- *   broker_kafka_topics.c     the keeper: makes topics, knows their partitions, notices whether the cluster answers
- *   broker_kafka_consumer.c   consumers: groups and broadcast
- *   broker_kafka_places.c     where a consumer's partition begins, and what to do when that place is gone
- *   broker_kafka_read.c       reading back: a source's state, the tail of a topic
+ *   conf.c          properties: defaults, the user's, what is refused; librdkafka's log
+ *   client.c        the producing client of now and its handles of topics
+ *   record.c        a record and librdkafka's message, each from the other
+ *   publication.c   a publication, from its copy to its outcome
+ *   topics.c        the keeper: makes topics, knows their partitions, notices whether the cluster answers
+ *   producer.c      publications in waves: intents, records, changes; a new client after a fatal error
+ *   assignment.c    the partitions a consumer has, where they begin, and what to do when that position is gone
+ *   consumer.c      consumers: groups and broadcast
+ *   read.c          reading back: a source's state, the tail of a topic
+ *   kafka.c         open, ready, close; the table of the broker
  *
- * Threads of one broker: the poller (delivery reports, the producer's end and rebirth), the keeper (everything that
- * asks the cluster and waits), librdkafka's own. */
+ * Threads of one broker: the poller (delivery reports, the client's end and rebirth), the keeper (everything that
+ * asks the cluster and waits), librdkafka's own. No lock is taken while another one is held. */
 #pragma once
 #include <librdkafka/rdkafka.h>
 #include <pthread.h>
@@ -22,7 +26,36 @@
 
 enum { KAFKA_ERRSTR = 512 };
 
-/* ---- broker_kafka_conf.c ---- */
+/* ---- the broker ---- */
+
+struct kafka {
+    struct broker base;
+    const struct broker_config *config;
+    char *state_topic; /* <prefix>state */
+    pthread_t poller, keeper;
+    atomic_bool stop;
+    atomic_bool down; /* no answer lately */
+
+    pthread_mutex_t client_lock; /* guards client */
+    struct kafka_client *client;
+
+    pthread_mutex_t idle_lock; /* with idle: open fell to 0 */
+    pthread_cond_t idle;
+    atomic_long open; /* publications without an outcome */
+
+    pthread_mutex_t wave_lock; /* guards wave, wave_end; with wave_there */
+    pthread_cond_t wave_there;
+    struct kafka_publication *wave, **wave_end; /* published, not sent yet */
+
+    pthread_mutex_t topics_lock; /* guards topics, topic_count; with topics_changed */
+    pthread_cond_t topics_changed;
+    struct kafka_topic *topics;
+    size_t topic_count;
+
+    struct metric *stored, *took, *reborn, *lost;
+};
+
+/* ---- conf.c ---- */
 
 enum kafka_role {
     KAFKA_PRODUCER = 1,
@@ -36,29 +69,67 @@ rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role 
 /* One line of librdkafka's (or about it) to our log, at most a few in a second. */
 void kafka_log(int syslog_level, const char *kind, const char *text);
 
-/* ---- broker_kafka_producer.c ---- */
+/* ---- client.c ---- */
 
-struct kafka_topic { /* librdkafka's handle of a topic, by name */
-    char *name;
-    uint64_t hash;
-    rd_kafka_topic_t *rkt;
-};
-
-/* One librdkafka producer. After a fatal error the broker gets another; the old one lives until its last user let go. */
-struct kafka_handle {
+/* One librdkafka producer. After a fatal error the broker gets another; the old one lives until its last user gave it
+ * back. */
+struct kafka_client {
     rd_kafka_t *rk;
     atomic_int users;
     atomic_bool fatal;
     pthread_mutex_t lock; /* guards topics, topic_count */
-    struct kafka_topic *topics;
+    struct kafka_topic_handle *topics;
     size_t topic_count;
 };
 
-/* ---- broker_kafka_topics.c ---- */
+struct kafka_client *kafka_client_new(rd_kafka_t *rk);   /* takes over rk */
+void kafka_client_free(struct kafka_client *client);     /* waits for librdkafka's end, a few seconds at most */
+struct kafka_client *kafka_client_take(struct kafka *b); /* the client of now; give it back soon */
+void kafka_client_give(struct kafka_client *client);
+/* NULL when it is not a topic name. *created: asked for the first time. */
+rd_kafka_topic_t *kafka_client_topic(struct kafka_client *client, struct str name, bool *created);
+
+/* ---- record.c ---- */
+
+/* A record of our own: one allocation that holds everything, so it does not pin librdkafka's fetch buffers. */
+struct record *kafka_record(rd_kafka_message_t *m);
+rd_kafka_headers_t *kafka_record_headers(const struct record *r); /* NULL when there are none */
+
+/* ---- publication.c ---- */
+
+enum kafka_stage { STAGE_INTENTS, STAGE_RECORDS, STAGE_CHANGES };
+
+struct kafka_publication { /* one allocation with copies of what it publishes */
+    struct kafka *b;
+    struct kafka_publication *next; /* in the wave to come */
+    void (*done)(void *ctx, uint64_t tag, enum outcome o, const char *why);
+    void *ctx;
+    uint64_t tag;
+    enum kafka_stage stage;
+    atomic_size_t unreported; /* records of this stage, and one while they are being sent */
+    atomic_flag failed;       /* whoever sets it writes why and reason */
+    const char *reason;       /* NULL: nothing failed */
+    char *why;                /* NULL: nothing failed */
+    int64_t began_us;
+    const struct record *records;
+    size_t record_count;
+    const char *state_of;
+    struct change *changes;
+    size_t change_count;
+};
+
+struct kafka_publication *kafka_publication_new(struct kafka *b, const struct publication *p);
+/* A record of it was not taken: when it was sent, or by its report; `size` bytes of key and value. The first failure
+ * becomes the outcome. Any thread. */
+void kafka_publication_refused(struct kafka_publication *p, struct str topic, rd_kafka_resp_err_t code);
+void kafka_publication_reported(struct kafka_publication *p, const char *topic, rd_kafka_resp_err_t code, size_t size);
+void kafka_publication_finish(struct kafka_publication *p); /* tells the outcome and frees it */
+
+/* ---- topics.c ---- */
 
 enum topic_state { TOPIC_WANTED, TOPIC_THERE, TOPIC_FAILED };
 
-struct topic_note {
+struct kafka_topic { /* what the keeper knows of a topic */
     char *name;
     struct topic_config config; /* partitions 0: nobody said how many */
     bool compact;               /* the state topic */
@@ -69,49 +140,12 @@ struct topic_note {
     char why[WHY_BYTES];
 };
 
-struct kafka {
-    struct broker base;
-    const struct broker_config *config;
-    pthread_t poller, keeper;
-    bool keeper_runs;
-    atomic_bool stop;
-    atomic_bool down; /* no answer lately */
-
-    pthread_mutex_t lock; /* guards handle */
-    struct kafka_handle *handle;
-
-    pthread_mutex_t idle_lock; /* with idle: open fell to 0 */
-    pthread_cond_t idle;
-    atomic_long open; /* publications without an outcome */
-
-    pthread_mutex_t wave_lock; /* guards wave, wave_end; with wave_there */
-    pthread_cond_t wave_there;
-    struct pending *wave, **wave_end; /* published, not sent yet */
-
-    pthread_mutex_t topics_lock; /* guards notes, note_count; with topics_changed */
-    pthread_cond_t topics_changed;
-    struct topic_note *notes;
-    size_t note_count;
-
-    struct metric *stored, *took, *reborn, *lost;
-};
-
-char *kafka_state_topic(const struct kafka *b); /* <prefix>state; free() it */
-
-bool kafka_producer_start(struct kafka *b, struct err *e);
-void kafka_producer_stop(struct kafka *b);        /* every open publication has its outcome afterwards */
-struct kafka_handle *kafka_take(struct kafka *b); /* the producer of now; give it back soon */
-void kafka_give(struct kafka_handle *h);
-rd_kafka_topic_t *kafka_handle_topic(struct kafka_handle *h, struct str name, bool *created);
-void kafka_publish(struct broker *base, const struct publication *p);
-bool kafka_flush(struct broker *base, struct duration limit);
-
-void kafka_keeper_start(struct kafka *b);
-void kafka_keeper_stop(struct kafka *b);
+void kafka_topics_start(struct kafka *b);
+void kafka_topics_stop(struct kafka *b);
 bool kafka_topic(struct broker *base, const struct topic_config *topic, struct err *e);
 bool kafka_topics(struct broker *base, const char *prefix, void (*each)(void *ctx, const char *topic), void *ctx,
                   struct err *e);
-/* Notes that the topic is used, so that the keeper makes it or finds it; does not wait. Any thread. */
+/* Tells the keeper that the topic is used, so that it makes it or finds it; does not wait. Any thread. */
 void kafka_topic_want(struct kafka *b, struct str name, bool again);
 /* Waits until the topic is there; its number of partitions, or 0 with *e. */
 int32_t kafka_topic_wait(struct kafka *b, const char *name, struct duration limit, struct err *e);
@@ -120,13 +154,25 @@ int32_t kafka_topic_partitions(struct kafka *b, const char *name);
 /* The first topic that could not be made: true with its name and reason in *why. */
 bool kafka_topic_failed(struct kafka *b, struct err *why);
 
-/* ---- broker_kafka_consumer.c, broker_kafka_places.c ---- */
+/* ---- producer.c ---- */
 
-struct kafka_part { /* a partition that is ours now */
-    struct topic_partition place;
+/* Keys of the state topic: the source's id, a NUL, what the record is, then the change's key. An intent is written
+ * ahead of the records that a change belongs to. */
+enum { STATE_PAIR = '=', STATE_INTENT = '~' };
+enum { INTENT_SET = '+', INTENT_FORGET = '-' }; /* first byte of an intent's value */
+
+bool kafka_producer_start(struct kafka *b, struct err *e);
+void kafka_producer_stop(struct kafka *b); /* every open publication has its outcome afterwards */
+void kafka_publish(struct broker *base, const struct publication *p);
+bool kafka_flush(struct broker *base, struct duration limit);
+
+/* ---- assignment.c ---- */
+
+struct kafka_assigned { /* a partition that is ours now */
+    struct topic_partition which;
     rd_kafka_queue_t *queue; /* its own queue, not forwarded: what is not polled is not fetched beyond the prefetch */
     bool held;
-    bool adrift;      /* librdkafka has no place to go on at */
+    bool adrift;      /* librdkafka has no position to go on at */
     bool damaged;     /* the record at `next` cannot be read */
     int64_t retry_ms; /* adrift, damaged: not before (clock_mono_ms) */
     int64_t next;     /* the offset after the last one handed out; -1: none yet */
@@ -141,43 +187,42 @@ struct kafka_consumer {
     char **topics;
     size_t topic_count;
     bool from_start, closing;
-    bool pinned; /* every partition there was at the start has a committed place (broadcast: an assigned one) */
+    bool pinned; /* every partition there was at the start has a committed position (broadcast: an assigned one) */
     int wake_fd;
     void (*revoked)(void *ctx, const struct topic_partition *partitions, size_t count);
     void *ctx;
-    struct kafka_part *parts;
-    size_t part_count, turn;
+    struct kafka_assigned *assigned;
+    size_t assigned_count, turn;
     int64_t look_ms; /* broadcast: next look for new partitions */
 };
+
+void kafka_queue_wake(rd_kafka_queue_t *q, int wake_fd); /* news in the queue wakes this; -1: nothing any more */
+struct kafka_assigned *kafka_assigned_find(struct kafka_consumer *c, struct topic_partition p); /* NULL: not ours */
+struct kafka_assigned *kafka_assigned_add(struct kafka_consumer *c, const char *topic, int32_t partition);
+void kafka_assigned_drop(struct kafka_consumer *c); /* all of them */
+/* A group that begins at the end: commits the present end of every partition without a committed position (or its
+ * start, in a topic where the group has begun before). True when done. */
+bool kafka_assignment_pin(struct kafka_consumer *c, struct err *e);
+/* Broadcast: assigns every partition that is not assigned yet (from its end; partitions found later from their start). */
+void kafka_assignment_look(struct kafka_consumer *c);
+/* A rebalance gave us these: fills in where each begins, as far as the cluster answers now. */
+void kafka_assignment_begin(struct kafka_consumer *c, rd_kafka_topic_partition_list_t *list);
+/* Goes to every `next`; what was read ahead is dropped. (A seek does nothing for a partition that is adrift.) */
+void kafka_assignment_resume(struct kafka_consumer *c);
+/* Finds the `next` of a partition that is adrift or damaged. */
+bool kafka_assignment_locate(struct kafka_consumer *c, struct kafka_assigned *assigned, struct err *e);
+
+/* ---- consumer.c ---- */
 
 struct consumer *kafka_consume(struct broker *base, const struct consumer_options *o, struct err *e);
 int kafka_poll(struct consumer *base, struct record **out, size_t room, struct err *e);
 void kafka_hold(struct consumer *base, struct topic_partition p, bool hold);
 void kafka_commit(struct consumer *base, struct topic_partition p, int64_t next);
 void kafka_leave(struct consumer *base);
-struct kafka_part *kafka_part_add(struct kafka_consumer *c, const char *topic, int32_t partition);
-/* A record of our own: one allocation that holds everything, so it does not pin librdkafka's fetch buffers. */
-struct record *kafka_record(rd_kafka_message_t *m);
 
-/* A group that begins at the end: commits the present end of every partition without a committed place (or its
- * start, in a topic where the group has begun before). True when done. */
-bool kafka_places_pin(struct kafka_consumer *c, struct err *e);
-/* Broadcast: assigns every partition that is not assigned yet (from its end; partitions found later from their start). */
-void kafka_places_look(struct kafka_consumer *c);
-/* A rebalance gave us these: fills in where each begins, as far as the cluster answers now. */
-void kafka_places_begin(struct kafka_consumer *c, rd_kafka_topic_partition_list_t *list);
-/* Goes to every part's `next`; what was read ahead is dropped. (A seek does nothing for a partition that is adrift.) */
-void kafka_places_go(struct kafka_consumer *c);
-/* Finds the `next` of a part that is adrift or damaged. */
-bool kafka_places_find(struct kafka_consumer *c, struct kafka_part *part, struct err *e);
-
-/* ---- broker_kafka_read.c ---- */
+/* ---- read.c ---- */
 
 bool kafka_state(struct broker *base, const char *source,
                  bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e);
 bool kafka_tail(struct broker *base, const char *topic, int64_t most, void (*each)(void *, const struct record *),
                 void *ctx, struct err *e);
-
-/* Keys of the state topic: the source's id, a NUL, then what it is, then the change's key. */
-enum { STATE_PAIR = '=', STATE_NOTE = '~' }; /* a pair of the state; a note of a change that is about to come */
-enum { NOTE_SET = '+', NOTE_FORGET = '-' };  /* first byte of a note's value */

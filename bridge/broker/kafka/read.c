@@ -19,7 +19,7 @@ struct stretch {
     void *ctx;
 };
 
-static rd_kafka_t *reader_new(struct kafka *b, struct err *e)
+static rd_kafka_t *read_client_new(struct kafka *b, struct err *e)
 {
     char text[KAFKA_ERRSTR], group[256];
     snprintf(group, sizeof group, "%sreader", b->config->group_prefix);
@@ -38,7 +38,7 @@ static rd_kafka_t *reader_new(struct kafka *b, struct err *e)
 
 /* Asks again while the partition has no leader that knows that it is one: after a restart or a change of leaders
  * that takes a moment. */
-static rd_kafka_resp_err_t ends_of(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *low, int64_t *high)
+static rd_kafka_resp_err_t read_ends(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *low, int64_t *high)
 {
     int64_t until = clock_mono_ms() + LEADER_MS;
     for (;;) {
@@ -52,14 +52,14 @@ static rd_kafka_resp_err_t ends_of(rd_kafka_t *rk, const char *topic, int32_t pa
 }
 
 /* Where to begin in each partition; its metadata says where it ends now. Empty partitions are left out. */
-static rd_kafka_topic_partition_list_t *stretch_plan(const struct stretch *s, rd_kafka_t *rk, int32_t partitions,
-                                                     int64_t *ends, struct err *e)
+static rd_kafka_topic_partition_list_t *read_plan(const struct stretch *s, rd_kafka_t *rk, int32_t partitions,
+                                                  int64_t *ends, struct err *e)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
     int64_t share = s->most / partitions + (s->most % partitions != 0);
     for (int32_t p = 0; p < partitions; p++) {
         int64_t low = 0, high = 0;
-        rd_kafka_resp_err_t code = ends_of(rk, s->topic, p, &low, &high);
+        rd_kafka_resp_err_t code = read_ends(rk, s->topic, p, &low, &high);
         if (code) {
             rd_kafka_topic_partition_list_destroy(list);
             err_set(e, "topic %s, partition %d: cannot ask for its offsets: %s", s->topic, p, rd_kafka_err2str(code));
@@ -75,7 +75,7 @@ static rd_kafka_topic_partition_list_t *stretch_plan(const struct stretch *s, rd
 }
 
 /* Reads until every partition has reached its end, however long that takes, as long as something comes. */
-static bool stretch_read(const struct stretch *s, rd_kafka_t *rk, int open, int64_t *ends, struct err *e)
+static bool read_all(const struct stretch *s, rd_kafka_t *rk, int open, int64_t *ends, struct err *e)
 {
     int64_t until = clock_mono_ms() + SILENCE_MS;
     while (open > 0) {
@@ -108,7 +108,7 @@ static bool stretch_read(const struct stretch *s, rd_kafka_t *rk, int open, int6
     return true;
 }
 
-static void *reader_end(void *arg)
+static void *read_client_end(void *arg)
 {
     rd_kafka_t *rk = arg;
     rd_kafka_consumer_close(rk);
@@ -116,24 +116,24 @@ static void *reader_end(void *arg)
     return NULL;
 }
 
-static bool stretch_run(const struct stretch *s, struct err *e)
+static bool read_stretch(const struct stretch *s, struct err *e)
 {
     int32_t partitions = kafka_topic_wait(s->b, s->topic, (struct duration){ TOPIC_MS }, e);
     if (partitions == 0)
         return false;
-    rd_kafka_t *rk = reader_new(s->b, e);
+    rd_kafka_t *rk = read_client_new(s->b, e);
     if (!rk)
         return false;
     int64_t *ends = mem_alloc((size_t)partitions * sizeof *ends);
-    rd_kafka_topic_partition_list_t *list = stretch_plan(s, rk, partitions, ends, e);
+    rd_kafka_topic_partition_list_t *list = read_plan(s, rk, partitions, ends, e);
     bool fine = list != NULL;
     if (fine && list->cnt > 0) {
         rd_kafka_assign(rk, list);
-        fine = stretch_read(s, rk, list->cnt, ends, e);
+        fine = read_all(s, rk, list->cnt, ends, e);
     }
     if (list)
         rd_kafka_topic_partition_list_destroy(list);
-    thread_run(reader_end, rk, (struct duration){ 2000 });
+    thread_run(read_client_end, rk, (struct duration){ 2000 });
     free(ends);
     return fine;
 }
@@ -145,7 +145,7 @@ struct tail {
     void *ctx;
 };
 
-static void tail_each(void *ctx, rd_kafka_message_t *m)
+static void read_tail_record(void *ctx, rd_kafka_message_t *m)
 {
     struct tail *t = ctx;
     struct record *r = kafka_record(m);
@@ -157,12 +157,12 @@ bool kafka_tail(struct broker *base, const char *topic, int64_t most, void (*eac
                 void *ctx, struct err *e)
 {
     struct tail t = { each, ctx };
-    return stretch_run(&(struct stretch){ .b = (struct kafka *)base,
-                                          .topic = topic,
-                                          .most = most,
-                                          .each = tail_each,
-                                          .ctx = &t },
-                       e);
+    return read_stretch(&(struct stretch){ .b = (struct kafka *)base,
+                                           .topic = topic,
+                                           .most = most,
+                                           .each = read_tail_record,
+                                           .ctx = &t },
+                        e);
 }
 
 /* ---- the state ---- */
@@ -180,7 +180,7 @@ struct pairs {
     size_t count, cap, squeeze; /* squeeze: drop what is outdated at this count */
 };
 
-static int by_key(const void *a, const void *b)
+static int read_by_key(const void *a, const void *b)
 {
     const struct pair *x = a, *y = b;
     size_t n = x->key.n < y->key.n ? x->key.n : y->key.n;
@@ -191,11 +191,11 @@ static int by_key(const void *a, const void *b)
 }
 
 /* Sorts by key and keeps the last of each. */
-static void squeeze(struct pairs *p)
+static void read_squeeze(struct pairs *p)
 {
     size_t kept = 0;
     if (p->count)
-        qsort(p->at, p->count, sizeof *p->at, by_key);
+        qsort(p->at, p->count, sizeof *p->at, read_by_key);
     for (size_t i = 0; i < p->count; i++)
         if (i + 1 < p->count && str_eq(p->at[i].key, p->at[i + 1].key))
             free(p->at[i].bytes);
@@ -205,7 +205,7 @@ static void squeeze(struct pairs *p)
     p->squeeze = kept * 2 + 1024;
 }
 
-static void pairs_add(void *ctx, rd_kafka_message_t *m)
+static void read_pair(void *ctx, rd_kafka_message_t *m)
 {
     struct pairs *p = ctx;
     size_t head = p->source.n + 1;
@@ -224,43 +224,43 @@ static void pairs_add(void *ctx, rd_kafka_message_t *m)
     at->value = m->payload ? (struct str){ at->bytes + n, m->len } : STR_ABSENT;
     at->offset = m->offset;
     if (p->count >= p->squeeze)
-        squeeze(p);
+        read_squeeze(p);
 }
 
-/* Is the note newer than the pair of the same key? Else the change it announced has come. */
-static bool note_holds(const struct pairs *p, const struct pair *note)
+/* Is the intent newer than the pair of the same key? Else the change that it announced has come. */
+static bool read_intent_holds(const struct pairs *p, const struct pair *intent)
 {
-    char *key = mem_alloc(note->key.n);
-    memcpy(key, note->key.at, note->key.n);
+    char *key = mem_alloc(intent->key.n);
+    memcpy(key, intent->key.at, intent->key.n);
     key[0] = STATE_PAIR;
-    struct pair want = { .key = { key, note->key.n }, .offset = INT64_MAX };
+    struct pair want = { .key = { key, intent->key.n }, .offset = INT64_MAX };
     size_t low = 0, high = p->count;
     while (low < high) { /* the first that is not before `want`; its neighbour below has the key, if any has */
         size_t middle = low + (high - low) / 2;
-        if (by_key(&p->at[middle], &want) < 0)
+        if (read_by_key(&p->at[middle], &want) < 0)
             low = middle + 1;
         else
             high = middle;
     }
-    bool outdated = low > 0 && str_eq(p->at[low - 1].key, want.key) && p->at[low - 1].offset > note->offset;
+    bool outdated = low > 0 && str_eq(p->at[low - 1].key, want.key) && p->at[low - 1].offset > intent->offset;
     free(key);
     return !outdated;
 }
 
-static bool pairs_tell(const struct pairs *p, char kind,
-                       bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e)
+static bool read_tell(const struct pairs *p, char kind,
+                      bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e)
 {
     for (size_t i = 0; i < p->count; i++) {
         const struct pair *pair = &p->at[i];
         if (pair->key.at[0] != kind || !pair->value.at)
             continue;
         struct str key = { pair->key.at + 1, pair->key.n - 1 }, value = pair->value;
-        if (kind == STATE_NOTE) {
-            if (value.n == 0 || !note_holds(p, pair))
+        if (kind == STATE_INTENT) {
+            if (value.n == 0 || !read_intent_holds(p, pair))
                 continue;
-            value = value.at[0] == NOTE_FORGET ? STR_ABSENT : (struct str){ value.at + 1, value.n - 1 };
+            value = value.at[0] == INTENT_FORGET ? STR_ABSENT : (struct str){ value.at + 1, value.n - 1 };
         }
-        if (!each(ctx, key, value, kind == STATE_NOTE, e))
+        if (!each(ctx, key, value, kind == STATE_INTENT, e))
             return false;
     }
     return true;
@@ -271,15 +271,16 @@ bool kafka_state(struct broker *base, const char *source,
 {
     struct kafka *b = (struct kafka *)base;
     struct pairs p = { .source = str_of(source), .squeeze = 1024 };
-    char *topic = kafka_state_topic(b);
-    bool
-        fine = stretch_run(&(struct stretch){ .b = b, .topic = topic, .most = INT64_MAX, .each = pairs_add, .ctx = &p },
-                           e);
-    squeeze(&p);
-    fine = fine && pairs_tell(&p, STATE_PAIR, each, ctx, e) && pairs_tell(&p, STATE_NOTE, each, ctx, e);
+    bool fine = read_stretch(&(struct stretch){ .b = b,
+                                                .topic = b->state_topic,
+                                                .most = INT64_MAX,
+                                                .each = read_pair,
+                                                .ctx = &p },
+                             e);
+    read_squeeze(&p);
+    fine = fine && read_tell(&p, STATE_PAIR, each, ctx, e) && read_tell(&p, STATE_INTENT, each, ctx, e);
     for (size_t i = 0; i < p.count; i++)
         free(p.at[i].bytes);
     free(p.at);
-    free(topic);
     return fine;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The keeper: one thread that makes the topics that are wanted, knows how many partitions they have, and notices
- * whether the cluster answers. Everybody else notes what they want and waits, or does not. */
+ * whether the cluster answers. Everybody else says what they want and waits, or does not. */
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/broker/kafka/private.h"
@@ -15,72 +15,71 @@ enum {
     LOOK_DOWN_MS = 500,
 };
 
-/* ---- notes (under topics_lock) ---- */
+/* ---- what the keeper knows (under topics_lock) ---- */
 
-static struct topic_note *note_find(struct kafka *b, struct str name)
+static struct kafka_topic *topics_find(struct kafka *b, struct str name)
 {
-    for (size_t i = 0; i < b->note_count; i++)
-        if (str_eq(str_of(b->notes[i].name), name))
-            return &b->notes[i];
+    for (size_t i = 0; i < b->topic_count; i++)
+        if (str_eq(str_of(b->topics[i].name), name))
+            return &b->topics[i];
     return NULL;
 }
 
-static struct topic_note *note_get(struct kafka *b, struct str name)
+static struct kafka_topic *topics_get(struct kafka *b, struct str name)
 {
-    struct topic_note *n = note_find(b, name);
-    if (n)
-        return n;
-    char *state = kafka_state_topic(b);
-    b->notes = mem_grow(b->notes, b->note_count + 1, sizeof *b->notes);
-    n = &b->notes[b->note_count++];
-    *n = (struct topic_note){ .name = str_dup(name), .compact = str_eq(str_of(state), name) };
-    free(state);
-    return n;
+    struct kafka_topic *topic = topics_find(b, name);
+    if (topic)
+        return topic;
+    b->topics = mem_grow(b->topics, b->topic_count + 1, sizeof *b->topics);
+    topic = &b->topics[b->topic_count++];
+    *topic = (struct kafka_topic){ .name = str_dup(name), .compact = str_eq(str_of(b->state_topic), name) };
+    return topic;
 }
 
-static struct topic_note *note_due(struct kafka *b)
+static struct kafka_topic *topics_due(struct kafka *b)
 {
     int64_t now = clock_mono_ms();
-    for (size_t i = 0; i < b->note_count; i++) {
-        struct topic_note *n = &b->notes[i];
-        if (n->state == TOPIC_WANTED || (n->state == TOPIC_FAILED && n->retry_ms <= now))
-            return n;
+    for (size_t i = 0; i < b->topic_count; i++) {
+        struct kafka_topic *topic = &b->topics[i];
+        if (topic->state == TOPIC_WANTED || (topic->state == TOPIC_FAILED && topic->retry_ms <= now))
+            return topic;
     }
     return NULL;
 }
 
 /* ---- asking the cluster (keeper only, no lock held) ---- */
 
-static void topic_setting(rd_kafka_NewTopic_t *t, const char *key, int64_t value)
+static void topics_set(rd_kafka_NewTopic_t *t, const char *key, int64_t value)
 {
     char text[24];
     snprintf(text, sizeof text, "%lld", (long long)value);
     rd_kafka_NewTopic_set_config(t, key, text);
 }
 
-/* The new topic of a note: with settings when the user listed it, else with the cluster's. The state topic is small
+/* A topic to be made: with settings when the user listed it, else with the cluster's. The state topic is small
  * and is read whole at every start, so its segments are small enough for compaction to work. */
-static rd_kafka_NewTopic_t *new_topic(const struct kafka *b, const struct topic_note *n)
+static rd_kafka_NewTopic_t *topics_new(const struct kafka *b, const struct kafka_topic *topic)
 {
     char text[KAFKA_ERRSTR];
-    int partitions = n->compact ? 1 : n->config.partitions > 0 ? (int)n->config.partitions : -1;
-    rd_kafka_NewTopic_t *t = rd_kafka_NewTopic_new(n->name, partitions, (int)b->config->replication, text, sizeof text);
+    int partitions = topic->compact ? 1 : topic->config.partitions > 0 ? (int)topic->config.partitions : -1;
+    rd_kafka_NewTopic_t *t = rd_kafka_NewTopic_new(topic->name, partitions, (int)b->config->replication, text,
+                                                   sizeof text);
     if (!t)
         return NULL;
-    if (n->compact) {
+    if (topic->compact) {
         rd_kafka_NewTopic_set_config(t, "cleanup.policy", "compact");
-        topic_setting(t, "segment.bytes", 8 << 20);
+        topics_set(t, "segment.bytes", 8 << 20);
         rd_kafka_NewTopic_set_config(t, "min.cleanable.dirty.ratio", "0.1");
-    } else if (n->config.partitions > 0) {
-        topic_setting(t, "retention.ms", n->config.retention.ms > 0 ? n->config.retention.ms : -1);
-        topic_setting(t, "retention.bytes", n->config.retention_bytes.n > 0 ? n->config.retention_bytes.n : -1);
+    } else if (topic->config.partitions > 0) {
+        topics_set(t, "retention.ms", topic->config.retention.ms > 0 ? topic->config.retention.ms : -1);
+        topics_set(t, "retention.bytes", topic->config.retention_bytes.n > 0 ? topic->config.retention_bytes.n : -1);
     }
     return t;
 }
 
 /* Waits for the answer to an admin request and takes the one topic's result. */
-static bool admin_answer(struct kafka *b, rd_kafka_queue_t *q, bool creating, rd_kafka_resp_err_t *code, char *why,
-                         size_t room)
+static bool topics_answer(struct kafka *b, rd_kafka_queue_t *q, bool creating, rd_kafka_resp_err_t *code, char *why,
+                          size_t room)
 {
     rd_kafka_event_t *ev = NULL;
     for (int i = 0; i < 30 && !ev && !atomic_load(&b->stop); i++)
@@ -107,43 +106,45 @@ static bool admin_answer(struct kafka *b, rd_kafka_queue_t *q, bool creating, rd
     return true;
 }
 
-static rd_kafka_AdminOptions_t *admin_options(struct kafka_handle *h)
+static rd_kafka_AdminOptions_t *topics_options(struct kafka_client *client)
 {
     char text[KAFKA_ERRSTR];
-    rd_kafka_AdminOptions_t *o = rd_kafka_AdminOptions_new(h->rk, RD_KAFKA_ADMIN_OP_ANY);
+    rd_kafka_AdminOptions_t *o = rd_kafka_AdminOptions_new(client->rk, RD_KAFKA_ADMIN_OP_ANY);
     rd_kafka_AdminOptions_set_request_timeout(o, 3 * ASK_MS, text, sizeof text);
     return o;
 }
 
-static bool topic_create(struct kafka *b, struct kafka_handle *h, const struct topic_note *n, rd_kafka_resp_err_t *code,
-                         char *why, size_t room)
+static bool topics_create(struct kafka *b, struct kafka_client *client, const struct kafka_topic *topic,
+                          rd_kafka_resp_err_t *code, char *why, size_t room)
 {
-    rd_kafka_NewTopic_t *t = new_topic(b, n);
+    rd_kafka_NewTopic_t *t = topics_new(b, topic);
     if (!t) {
         snprintf(why, room, "not a topic name, number of partitions or replication factor that Kafka knows");
         return false;
     }
-    rd_kafka_queue_t *q = rd_kafka_queue_new(h->rk);
-    rd_kafka_AdminOptions_t *o = admin_options(h);
-    rd_kafka_CreateTopics(h->rk, &t, 1, o, q);
-    bool answered = admin_answer(b, q, true, code, why, room);
+    rd_kafka_queue_t *q = rd_kafka_queue_new(client->rk);
+    rd_kafka_AdminOptions_t *o = topics_options(client);
+    rd_kafka_CreateTopics(client->rk, &t, 1, o, q);
+    bool answered = topics_answer(b, q, true, code, why, room);
     rd_kafka_AdminOptions_destroy(o);
     rd_kafka_queue_destroy(q);
     rd_kafka_NewTopic_destroy(t);
     return answered;
 }
 
-static bool topic_widen(struct kafka *b, struct kafka_handle *h, const struct topic_note *n, char *why, size_t room)
+static bool topics_widen(struct kafka *b, struct kafka_client *client, const struct kafka_topic *topic, char *why,
+                         size_t room)
 {
     char text[KAFKA_ERRSTR];
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
-    rd_kafka_NewPartitions_t *p = rd_kafka_NewPartitions_new(n->name, (size_t)n->config.partitions, text, sizeof text);
+    rd_kafka_NewPartitions_t *p = rd_kafka_NewPartitions_new(topic->name, (size_t)topic->config.partitions, text,
+                                                             sizeof text);
     if (!p)
         return false;
-    rd_kafka_queue_t *q = rd_kafka_queue_new(h->rk);
-    rd_kafka_AdminOptions_t *o = admin_options(h);
-    rd_kafka_CreatePartitions(h->rk, &p, 1, o, q);
-    bool done = admin_answer(b, q, false, &code, why, room) && code == RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_queue_t *q = rd_kafka_queue_new(client->rk);
+    rd_kafka_AdminOptions_t *o = topics_options(client);
+    rd_kafka_CreatePartitions(client->rk, &p, 1, o, q);
+    bool done = topics_answer(b, q, false, &code, why, room) && code == RD_KAFKA_RESP_ERR_NO_ERROR;
     rd_kafka_AdminOptions_destroy(o);
     rd_kafka_queue_destroy(q);
     rd_kafka_NewPartitions_destroy(p);
@@ -152,16 +153,16 @@ static bool topic_widen(struct kafka *b, struct kafka_handle *h, const struct to
 
 /* Number of partitions when the topic exists and each has a leader; 0 with *why. Also teaches the producer, whose first
  * message to a topic it does not know may otherwise be up to a second late (librdkafka before 2.10.1). */
-static int32_t topic_ask(struct kafka *b, struct kafka_handle *h, const char *name, char *why, size_t room)
+static int32_t topics_ask(struct kafka *b, struct kafka_client *client, const char *name, char *why, size_t room)
 {
     bool created;
-    rd_kafka_topic_t *rkt = kafka_handle_topic(h, str_of(name), &created);
+    rd_kafka_topic_t *rkt = kafka_client_topic(client, str_of(name), &created);
     const struct rd_kafka_metadata *md = NULL;
     if (!rkt) {
         snprintf(why, room, "not a topic name");
         return 0;
     }
-    rd_kafka_resp_err_t code = rd_kafka_metadata(h->rk, 0, rkt, &md, ASK_MS);
+    rd_kafka_resp_err_t code = rd_kafka_metadata(client->rk, 0, rkt, &md, ASK_MS);
     if (code) {
         atomic_store(&b->down, true);
         snprintf(why, room, "Kafka at %s does not answer (%s)", b->config->servers, rd_kafka_err2str(code));
@@ -185,11 +186,11 @@ static int32_t topic_ask(struct kafka *b, struct kafka_handle *h, const char *na
 
 /* Do the leaders that the metadata names know that they are? One that does not refuses the first batch, and the
  * second may then overtake it. */
-static bool leaders_lead(struct kafka_handle *h, const char *name, int32_t count, char *why, size_t room)
+static bool topics_have_leaders(struct kafka_client *client, const char *name, int32_t count, char *why, size_t room)
 {
     for (int32_t p = 0; p < count; p++) {
         int64_t low, high;
-        rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(h->rk, name, p, &low, &high, ASK_MS);
+        rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(client->rk, name, p, &low, &high, ASK_MS);
         if (!code)
             continue;
         snprintf(why, room, "partition %d: %s", p, rd_kafka_err2str(code));
@@ -199,13 +200,13 @@ static bool leaders_lead(struct kafka_handle *h, const char *name, int32_t count
 }
 
 /* Asks until the new topic has at least `least` partitions that can be written to. */
-static int32_t topic_await(struct kafka *b, struct kafka_handle *h, const char *name, int32_t least, char *why,
-                           size_t room)
+static int32_t topics_await(struct kafka *b, struct kafka_client *client, const char *name, int32_t least, char *why,
+                            size_t room)
 {
     int64_t until = clock_mono_ms() + LEADER_MS;
     for (;;) {
-        int32_t count = topic_ask(b, h, name, why, room);
-        if (count >= least && leaders_lead(h, name, count, why, room))
+        int32_t count = topics_ask(b, client, name, why, room);
+        if (count >= least && topics_have_leaders(client, name, count, why, room))
             return count;
         if (clock_mono_ms() > until || atomic_load(&b->stop))
             return 0;
@@ -213,73 +214,74 @@ static int32_t topic_await(struct kafka *b, struct kafka_handle *h, const char *
     }
 }
 
-static int32_t topic_make(struct kafka *b, struct kafka_handle *h, const struct topic_note *n, char *why, size_t room)
+static int32_t topics_make(struct kafka *b, struct kafka_client *client, const struct kafka_topic *topic, char *why,
+                           size_t room)
 {
     if (!b->config->create_topics) {
-        int32_t count = topic_ask(b, h, n->name, why, room);
+        int32_t count = topics_ask(b, client, topic->name, why, room);
         if (count == 0 && !atomic_load(&b->down))
             snprintf(why, room, "it does not exist and broker.create_topics is off");
         return count;
     }
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
-    if (!topic_create(b, h, n, &code, why, room))
+    if (!topics_create(b, client, topic, &code, why, room))
         return 0;
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
-        return topic_await(b, h, n->name, 1, why, room);
+        return topics_await(b, client, topic->name, 1, why, room);
     /* It is there already, or we may not make it: then it may be there all the same. */
     char text[WHY_BYTES];
-    int32_t count = topic_ask(b, h, n->name, text, sizeof text);
+    int32_t count = topics_ask(b, client, topic->name, text, sizeof text);
     if (count == 0 && code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
-        count = topic_await(b, h, n->name, 1, why, room);
-    if (count == 0 || n->config.partitions <= count)
+        count = topics_await(b, client, topic->name, 1, why, room);
+    if (count == 0 || topic->config.partitions <= count)
         return count;
-    if (!topic_widen(b, h, n, why, room)) {
-        LOG(WARN, "topic has fewer partitions than configured", LOG_C("topic", n->name), LOG_INT("partitions", count),
-            LOG_INT("configured", n->config.partitions), LOG_C("why", why));
+    if (!topics_widen(b, client, topic, why, room)) {
+        LOG(WARN, "topic has fewer partitions than configured", LOG_C("topic", topic->name),
+            LOG_INT("partitions", count), LOG_INT("configured", topic->config.partitions), LOG_C("why", why));
         return count;
     }
-    return topic_await(b, h, n->name, (int32_t)n->config.partitions, why, room);
+    return topics_await(b, client, topic->name, (int32_t)topic->config.partitions, why, room);
 }
 
 /* ---- the keeper ---- */
 
 /* Called with the lock; lets go of it while the cluster is asked. */
-static void keeper_make(struct kafka *b, struct topic_note *n)
+static void topics_keeper_make(struct kafka *b, struct kafka_topic *topic)
 {
-    struct topic_note copy = *n;
-    copy.name = str_dup(str_of(n->name));
+    struct kafka_topic copy = *topic;
+    copy.name = str_dup(str_of(topic->name));
     pthread_mutex_unlock(&b->topics_lock);
-    struct kafka_handle *h = kafka_take(b);
-    int32_t count = topic_make(b, h, &copy, copy.why, sizeof copy.why);
-    kafka_give(h);
+    struct kafka_client *client = kafka_client_take(b);
+    int32_t count = topics_make(b, client, &copy, copy.why, sizeof copy.why);
+    kafka_client_give(client);
     pthread_mutex_lock(&b->topics_lock);
-    n = note_find(b, str_of(copy.name));
-    n->tries++;
+    topic = topics_find(b, str_of(copy.name));
+    topic->tries++;
     /* Somebody may have asked for more meanwhile. */
-    bool same = n->config.partitions == copy.config.partitions;
-    n->state = count == 0 ? TOPIC_FAILED : same ? TOPIC_THERE : TOPIC_WANTED;
-    n->partitions = count > 0 ? count : n->partitions;
-    n->retry_ms = clock_mono_ms() + (n->tries < 20 ? 500 : 5000);
-    memcpy(n->why, copy.why, sizeof n->why);
+    bool same = topic->config.partitions == copy.config.partitions;
+    topic->state = count == 0 ? TOPIC_FAILED : same ? TOPIC_THERE : TOPIC_WANTED;
+    topic->partitions = count > 0 ? count : topic->partitions;
+    topic->retry_ms = clock_mono_ms() + (topic->tries < 20 ? 500 : 5000);
+    memcpy(topic->why, copy.why, sizeof topic->why);
     free(copy.name);
     pthread_cond_broadcast(&b->topics_changed);
 }
 
 /* Does the cluster answer, and how many partitions do the topics we use have? */
-static void keeper_look(struct kafka *b)
+static void topics_keeper_look(struct kafka *b)
 {
     const struct rd_kafka_metadata *md = NULL;
-    struct kafka_handle *h = kafka_take(b);
-    rd_kafka_resp_err_t code = rd_kafka_metadata(h->rk, 0, NULL, &md, ASK_MS);
-    kafka_give(h);
+    struct kafka_client *client = kafka_client_take(b);
+    rd_kafka_resp_err_t code = rd_kafka_metadata(client->rk, 0, NULL, &md, ASK_MS);
+    kafka_client_give(client);
     atomic_store(&b->down, code != RD_KAFKA_RESP_ERR_NO_ERROR);
     if (code)
         return;
     pthread_mutex_lock(&b->topics_lock);
     for (int i = 0; i < md->topic_cnt; i++) {
-        struct topic_note *n = note_find(b, str_of(md->topics[i].topic));
-        if (n && !md->topics[i].err && md->topics[i].partition_cnt > n->partitions)
-            n->partitions = md->topics[i].partition_cnt;
+        struct kafka_topic *topic = topics_find(b, str_of(md->topics[i].topic));
+        if (topic && !md->topics[i].err && md->topics[i].partition_cnt > topic->partitions)
+            topic->partitions = md->topics[i].partition_cnt;
     }
     pthread_mutex_unlock(&b->topics_lock);
     rd_kafka_metadata_destroy(md);
@@ -290,9 +292,9 @@ bool kafka_topics(struct broker *base, const char *prefix, void (*each)(void *ct
 {
     struct kafka *b = (struct kafka *)base;
     const struct rd_kafka_metadata *md = NULL;
-    struct kafka_handle *h = kafka_take(b);
-    rd_kafka_resp_err_t code = rd_kafka_metadata(h->rk, 1, NULL, &md, 5 * ASK_MS);
-    kafka_give(h);
+    struct kafka_client *client = kafka_client_take(b);
+    rd_kafka_resp_err_t code = rd_kafka_metadata(client->rk, 1, NULL, &md, 5 * ASK_MS);
+    kafka_client_give(client);
     if (code)
         return err_set(e, "Kafka at %s does not list its topics: %s", b->config->servers, rd_kafka_err2str(code));
     for (int i = 0; i < md->topic_cnt; i++)
@@ -302,18 +304,18 @@ bool kafka_topics(struct broker *base, const char *prefix, void (*each)(void *ct
     return true;
 }
 
-static void *keeper_run(void *arg)
+static void *topics_keeper_run(void *arg)
 {
     struct kafka *b = arg;
     int64_t look = 0;
     pthread_mutex_lock(&b->topics_lock);
     while (!atomic_load(&b->stop)) {
-        struct topic_note *due = note_due(b);
+        struct kafka_topic *due = topics_due(b);
         if (due) {
-            keeper_make(b, due);
+            topics_keeper_make(b, due);
         } else if (clock_mono_ms() >= look) {
             pthread_mutex_unlock(&b->topics_lock);
-            keeper_look(b);
+            topics_keeper_look(b);
             look = clock_mono_ms() + (atomic_load(&b->down) ? LOOK_DOWN_MS : LOOK_MS);
             pthread_mutex_lock(&b->topics_lock);
         } else {
@@ -326,12 +328,12 @@ static void *keeper_run(void *arg)
     return NULL;
 }
 
-void kafka_keeper_start(struct kafka *b)
+void kafka_topics_start(struct kafka *b)
 {
-    CHECK(pthread_create(&b->keeper, NULL, keeper_run, b) == 0);
+    CHECK(pthread_create(&b->keeper, NULL, topics_keeper_run, b) == 0);
 }
 
-void kafka_keeper_stop(struct kafka *b)
+void kafka_topics_stop(struct kafka *b)
 {
     pthread_mutex_lock(&b->topics_lock);
     pthread_cond_broadcast(&b->topics_changed);
@@ -344,11 +346,11 @@ void kafka_keeper_stop(struct kafka *b)
 void kafka_topic_want(struct kafka *b, struct str name, bool again)
 {
     pthread_mutex_lock(&b->topics_lock);
-    size_t before = b->note_count;
-    struct topic_note *n = note_get(b, name);
-    if (again && n->state == TOPIC_THERE)
-        n->state = TOPIC_WANTED;
-    if (again || b->note_count != before)
+    size_t before = b->topic_count;
+    struct kafka_topic *topic = topics_get(b, name);
+    if (again && topic->state == TOPIC_THERE)
+        topic->state = TOPIC_WANTED;
+    if (again || b->topic_count != before)
         pthread_cond_broadcast(&b->topics_changed);
     pthread_mutex_unlock(&b->topics_lock);
 }
@@ -357,39 +359,40 @@ int32_t kafka_topic_wait(struct kafka *b, const char *name, struct duration limi
 {
     struct timespec until = thread_until(limit);
     pthread_mutex_lock(&b->topics_lock);
-    unsigned tries = note_get(b, str_of(name))->tries;
+    unsigned tries = topics_get(b, str_of(name))->tries;
     pthread_cond_broadcast(&b->topics_changed);
-    struct topic_note *n;
+    struct kafka_topic *topic;
     /* One failed try is answer enough when the cluster is there; when it is not, it may come back. */
-    while ((n = note_find(b, str_of(name)))->state != TOPIC_THERE && (n->tries == tries || atomic_load(&b->down))
+    while ((topic = topics_find(b, str_of(name)))->state != TOPIC_THERE
+           && (topic->tries == tries || atomic_load(&b->down))
            && thread_wait(&b->topics_changed, &b->topics_lock, until))
         continue;
-    int32_t count = n->state == TOPIC_THERE ? n->partitions : 0;
-    if (count == 0 && n->why[0])
-        err_set(e, "topic %s: %s", name, n->why);
+    int32_t count = topic->state == TOPIC_THERE ? topic->partitions : 0;
+    if (count == 0 && topic->why[0])
+        err_set(e, "topic %s: %s", name, topic->why);
     else if (count == 0)
         err_set(e, "topic %s: Kafka at %s does not answer", name, b->config->servers);
     pthread_mutex_unlock(&b->topics_lock);
     return count;
 }
 
-bool kafka_topic(struct broker *base, const struct topic_config *topic, struct err *e)
+bool kafka_topic(struct broker *base, const struct topic_config *config, struct err *e)
 {
     struct kafka *b = (struct kafka *)base;
     pthread_mutex_lock(&b->topics_lock);
-    struct topic_note *n = note_get(b, str_of(topic->name));
-    n->config = *topic;
-    n->config.name = NULL;
-    n->state = TOPIC_WANTED;
+    struct kafka_topic *topic = topics_get(b, str_of(config->name));
+    topic->config = *config;
+    topic->config.name = NULL;
+    topic->state = TOPIC_WANTED;
     pthread_mutex_unlock(&b->topics_lock);
-    return kafka_topic_wait(b, topic->name, (struct duration){ LEADER_MS }, e) > 0;
+    return kafka_topic_wait(b, config->name, (struct duration){ LEADER_MS }, e) > 0;
 }
 
 int32_t kafka_topic_partitions(struct kafka *b, const char *name)
 {
     pthread_mutex_lock(&b->topics_lock);
-    struct topic_note *n = note_find(b, str_of(name));
-    int32_t count = n ? n->partitions : 0;
+    struct kafka_topic *topic = topics_find(b, str_of(name));
+    int32_t count = topic ? topic->partitions : 0;
     pthread_mutex_unlock(&b->topics_lock);
     return count;
 }
@@ -398,9 +401,9 @@ bool kafka_topic_failed(struct kafka *b, struct err *why)
 {
     bool failed = false;
     pthread_mutex_lock(&b->topics_lock);
-    for (size_t i = 0; i < b->note_count && !failed; i++)
-        if (b->notes[i].state == TOPIC_FAILED) {
-            err_set(why, "topic %s: %s", b->notes[i].name, b->notes[i].why);
+    for (size_t i = 0; i < b->topic_count && !failed; i++)
+        if (b->topics[i].state == TOPIC_FAILED) {
+            err_set(why, "topic %s: %s", b->topics[i].name, b->topics[i].why);
             failed = true;
         }
     pthread_mutex_unlock(&b->topics_lock);
