@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "bridge/config/private.h"
+#include "bridge/lib/file.h"
 #include "bridge/lib/mem.h"
 
 enum { DAY_MS = 86400000, HOUR_MS = 3600000 };
@@ -285,30 +286,16 @@ static void fill_config(struct config *c, struct node *root, struct problems *ou
     check_connectors(c, root, out);
 }
 
-static bool read_file(const char *path, struct buf *text, struct problems *out)
-{
-    FILE *f = fopen(path, "re");
-    if (!f) {
-        problem_add(out, path, 0, 0, "cannot be read: %s", strerror(errno));
-        return false;
-    }
-    char *room;
-    size_t n = 1;
-    while (n > 0 && text->n <= CONFIG_FILE_BYTES && (room = buf_room(text, 65536))) {
-        n = fread(room, 1, 65536, f);
-        text->n += n;
-    }
-    bool ok = !ferror(f);
-    if (!ok)
-        problem_add(out, path, 0, 0, "cannot be read: %s", strerror(errno));
-    fclose(f);
-    return ok;
-}
-
 static struct node *load_file(struct arena *tree, const char *path, struct problems *out)
 {
-    struct buf text = buf_new(CONFIG_FILE_BYTES + 2 * 65536);
-    struct node *n = read_file(path, &text, out) ? tree_load(tree, path, buf_str(&text), out) : NULL;
+    struct buf text = buf_new(CONFIG_FILE_BYTES + 1);
+    struct node *n = NULL;
+    if (file_read(path, CONFIG_FILE_BYTES, &text))
+        n = tree_load(tree, path, buf_str(&text), out);
+    else if (errno == EFBIG)
+        problem_add(out, path, 1, 1, "is longer than %d KiB", CONFIG_FILE_BYTES >> 10);
+    else
+        problem_add(out, path, 0, 0, "cannot be read: %s", strerror(errno));
     if (n && n->kind != NODE_MAPPING) {
         problem_add(out, path, n->line, n->column, "must be a mapping of sections (sources:, routes:, sinks:, ...)");
         n = NULL;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "bridge/config/private.h"
+#include "bridge/lib/file.h"
 
 static bool is_variable(struct str s)
 {
@@ -17,25 +18,15 @@ static bool is_variable(struct str s)
     return s.n > 0;
 }
 
-static bool read_all(int fd, const char *path, struct buf *out, struct err *e)
+/* Appends a secret's file to out, without the line break that an editor put at its end. */
+static bool expand_fd(int fd, const char *path, struct buf *out, struct err *e)
 {
     size_t start = out->n;
-    for (;;) {
-        char *room = buf_room(out, 4096);
-        if (!room || out->n - start > CONFIG_SECRET_BYTES)
-            return err_set(e, "file %s is longer than %d KiB", path, CONFIG_SECRET_BYTES >> 10);
-        ssize_t n = read(fd, room, 4096);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_set(e, "cannot read file %s: %s", path, strerror(errno));
-        if (n == 0)
-            break;
-        out->n += (size_t)n;
-    }
+    if (!file_read_fd(fd, CONFIG_SECRET_BYTES, out))
+        return errno == EFBIG ? err_set(e, "file %s is longer than %d KiB", path, CONFIG_SECRET_BYTES >> 10)
+                              : err_set(e, "cannot read file %s: %s", path, strerror(errno));
     if (out->n > start && memchr(out->at + start, '\0', out->n - start))
         return err_set(e, "file %s contains a NUL byte", path);
-    /* An editor ends a file with a line break that is no part of the secret. */
     if (out->n > start && out->at[out->n - 1] == '\n')
         out->n--;
     if (out->n > start && out->at[out->n - 1] == '\r')
@@ -52,7 +43,7 @@ static bool expand_file(struct str name, struct buf *out, struct err *e)
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not make us wait for ever */
     if (fd < 0)
         return err_set(e, "cannot read file %s: %s", path, strerror(errno));
-    bool ok = read_all(fd, path, out, e);
+    bool ok = expand_fd(fd, path, out, e);
     close(fd);
     return ok;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Finds a preset (a file of options, kept as data) and fills a struct from it. */
 #include "bridge/config/preset.h"
-#include "bridge/config/config.h"
-#include "bridge/lib/buf.h"
+#include "bridge/config/private.h"
+#include "bridge/lib/file.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/str.h"
 #include <errno.h>
@@ -11,23 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { PRESET_BYTES = 1 << 20, PRESET_NAMES = 64 };
-
-/* Adds the whole file to `out`; false when it cannot be read or is too large. errno says why. */
-static bool read_whole(const char *path, struct buf *out)
-{
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return false;
-    char piece[4096];
-    size_t n;
-    while ((n = fread(piece, 1, sizeof piece, f)) > 0)
-        buf_add(out, piece, n);
-    errno = out->failed ? EFBIG : ferror(f) ? EIO : 0;
-    bool good = errno == 0;
-    fclose(f);
-    return good;
-}
+enum { PRESET_NAMES = 64 };
 
 /* <folder>/<name>.yaml, in AQUEDUCT_PRESETS or in ../share/aqueduct/presets seen from the program. */
 static bool path_of(char *path, size_t size, const char *name, bool installed)
@@ -63,9 +47,9 @@ static bool fill(const char *file, struct str text, const struct option *rows, v
 
 static bool fill_file(const char *path, const struct option *rows, void *obj, struct err *e)
 {
-    struct buf text = buf_new(PRESET_BYTES);
-    bool good = read_whole(path, &text) ? fill(path, buf_str(&text), rows, obj, e)
-                                        : err_set(e, "preset %s: %s", path, strerror(errno));
+    struct buf text = buf_new(CONFIG_FILE_BYTES + 1);
+    bool good = file_read(path, CONFIG_FILE_BYTES, &text) ? fill(path, buf_str(&text), rows, obj, e)
+                                                          : err_set(e, "preset %s: %s", path, strerror(errno));
     buf_free(&text);
     return good;
 }
