@@ -20,7 +20,7 @@ file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/presets.c @ONLY CONTENT
 "/* Generated from schemas/presets/ by bridge/sources.cmake. */
 #include \"bridge/config/preset.h\"
 @preset_arrays@
-const struct preset presets[] = {
+const struct preset_text preset_texts[] = {
 @preset_rows@    {0, {0, 0}},
 };
 ")

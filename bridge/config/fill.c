@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include "bridge/config/preset.h"
 #include "bridge/config/private.h"
 #include "bridge/lib/mem.h"
 
@@ -270,6 +271,43 @@ static void fill_filter(struct fill *f, const struct node *n, struct filter **fi
         problem_at(f->out, n, at, "%s", e.text[0] ? e.text : "is not UTF-8");
 }
 
+/* ---- presets ---- */
+
+/* Fills the struct from the text of a preset; of all that is wrong with it, the first problem is said at `n`. */
+static void fill_preset_content(struct fill *f, const struct option *row, const char *file, struct str text,
+                                void *content, const struct node *n, const struct where *at)
+{
+    struct arena tree = { 0 };
+    struct problems problems = { 0 };
+    struct fill inner = { f->arena, &problems };
+    const struct node *root = tree_load(&tree, file, text, &problems);
+    if (root && fill_is_mapping(&inner, root, NULL))
+        fill_mapping(&inner, root, &(struct part){ row->of, content }, 1, NULL, NULL);
+    problems_sort(&problems, &file, 1);
+    if (problems.count)
+        problem_at(f->out, n, at, "%s:%d:%d: %s", problems.at[0].file, problems.at[0].line, problems.at[0].column,
+                   problems.at[0].text);
+    problems_free(&problems);
+    arena_free(&tree);
+}
+
+static void fill_preset(struct fill *f, const struct option *row, const struct node *n, struct preset *field,
+                        const struct where *at)
+{
+    struct err e;
+    char file[PRESET_FILE];
+    struct buf text = buf_new(PRESET_BYTES + 1);
+    field->name = arena_text(f->arena, n->text);
+    if (!n->text.n)
+        return;
+    field->content = arena_alloc(f->arena, row->of_size);
+    if (preset_find(field->name, &text, file, &e))
+        fill_preset_content(f, row, file, buf_str(&text), field->content, n, at);
+    else
+        problem_at(f->out, n, at, "%s", e.text);
+    buf_free(&text);
+}
+
 /* ---- rows ---- */
 
 static void fill_value(struct fill *f, const struct option *row, const struct node *n, void *field,
@@ -293,7 +331,8 @@ static void fill_value(struct fill *f, const struct option *row, const struct no
     case OPT_SECRET:
     case OPT_ENUM:
     case OPT_DURATION:
-    case OPT_BYTES: break;
+    case OPT_BYTES:
+    case OPT_PRESET: break;
     }
     if (!is_scalar(f, n, at))
         return;
@@ -306,6 +345,7 @@ static void fill_value(struct fill *f, const struct option *row, const struct no
     case OPT_ENUM: fill_enum(f, row, n, field, at); return;
     case OPT_DURATION: fill_duration(f, row, n, field, at); return;
     case OPT_BYTES: fill_bytes(f, row, n, field, at); return;
+    case OPT_PRESET: fill_preset(f, row, n, field, at); return;
     case OPT_STRINGS:
     case OPT_SECRETS:
     case OPT_DURATIONS:

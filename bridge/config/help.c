@@ -53,6 +53,7 @@ static const char *type_name(const struct option *row)
     case OPT_SECRETS: return "list of secrets";
     case OPT_DURATIONS: return "list of durations";
     case OPT_MAP: return "mapping of texts";
+    case OPT_PRESET: return "name of a preset, or its file";
     case OPT_FILTER: return "filter (aqueduct help filter)";
     case OPT_LIST: return "list of mappings";
     case OPT_GROUP: return "mapping";

@@ -1,24 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* Finds a preset (a file of options, kept as data) and fills a struct from it. */
+/* Where presets are looked for, and what is said when there is none of that name. */
 #include "bridge/config/preset.h"
-#include "bridge/config/private.h"
-#include "bridge/lib/file.h"
-#include "bridge/lib/mem.h"
-#include "bridge/lib/str.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "bridge/lib/file.h"
 
 enum { PRESET_NAMES = 64 };
 
 /* <folder>/<name>.yaml, in AQUEDUCT_PRESETS or in ../share/aqueduct/presets seen from the program. */
-static bool path_of(char *path, size_t size, const char *name, bool installed)
+static bool preset_path(char path[PRESET_FILE], const char *name, bool installed)
 {
     if (!installed) {
         const char *folder = getenv("AQUEDUCT_PRESETS");
-        return folder && *folder && (size_t)snprintf(path, size, "%s/%s.yaml", folder, name) < size;
+        return folder && *folder && snprintf(path, PRESET_FILE, "%s/%s.yaml", folder, name) < PRESET_FILE;
     }
     char self[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -29,37 +26,15 @@ static bool path_of(char *path, size_t size, const char *name, bool installed)
     if (!slash)
         return false;
     *slash = '\0';
-    return (size_t)snprintf(path, size, "%s/../share/aqueduct/presets/%s.yaml", self, name) < size;
+    return snprintf(path, PRESET_FILE, "%s/../share/aqueduct/presets/%s.yaml", self, name) < PRESET_FILE;
 }
 
-static bool fill(const char *file, struct str text, const struct option *rows, void *obj, struct err *e)
-{
-    struct problems problems = { 0 };
-    bool good = config_fill(file, text, rows, obj, NULL, &problems);
-    if (!good && problems.count)
-        err_set(e, "%s:%d:%d: %s", problems.at[0].file ? problems.at[0].file : file, problems.at[0].line,
-                problems.at[0].column, problems.at[0].text);
-    else if (!good)
-        err_set(e, "%s: cannot be used as a preset", file);
-    problems_free(&problems);
-    return good;
-}
-
-static bool fill_file(const char *path, const struct option *rows, void *obj, struct err *e)
-{
-    struct buf text = buf_new(CONFIG_FILE_BYTES + 1);
-    bool good = file_read(path, CONFIG_FILE_BYTES, &text) ? fill(path, buf_str(&text), rows, obj, e)
-                                                          : err_set(e, "preset %s: %s", path, strerror(errno));
-    buf_free(&text);
-    return good;
-}
-
-static bool unknown(const char *name, struct err *e)
+static bool preset_unknown(const char *name, struct err *e)
 {
     const char *names[PRESET_NAMES + 1] = { 0 };
     char list[256] = "";
     size_t n = 0, at = 0;
-    for (const struct preset *p = presets; p->name && n < PRESET_NAMES; p++) {
+    for (const struct preset_text *p = preset_texts; p->name && n < PRESET_NAMES; p++) {
         names[n++] = p->name;
         at += (size_t)snprintf(list + at, sizeof list - at, "%s%s", at ? ", " : "", p->name);
         if (at >= sizeof list)
@@ -71,18 +46,27 @@ static bool unknown(const char *name, struct err *e)
     return err_set(e, "there is no preset \"%s\" (there are: %s)", name, list);
 }
 
-bool preset_load(const char *name, const struct option *rows, void *obj, struct err *e)
+static bool preset_read(char file[PRESET_FILE], struct buf *out, struct err *e)
 {
-    if (strchr(name, '/') || str_ends(str_of(name), STR(".yaml")))
-        return fill_file(name, rows, obj, e);
-    char path[PATH_MAX];
+    return file_read(file, PRESET_BYTES, out) || err_set(e, "preset %s: %s", file, strerror(errno));
+}
+
+bool preset_find(const char *name, struct buf *out, char file[PRESET_FILE], struct err *e)
+{
+    if (strlen(name) >= PRESET_FILE)
+        return err_set(e, "the name of a preset is shorter than %d characters", PRESET_FILE);
+    if (strchr(name, '/') || str_ends(str_of(name), STR(".yaml"))) {
+        snprintf(file, PRESET_FILE, "%s", name);
+        return preset_read(file, out, e);
+    }
     for (int installed = 0; installed <= 1; installed++)
-        if (path_of(path, sizeof path, name, installed) && access(path, F_OK) == 0)
-            return fill_file(path, rows, obj, e);
-    for (const struct preset *p = presets; p->name; p++)
+        if (preset_path(file, name, installed) && access(file, F_OK) == 0)
+            return preset_read(file, out, e);
+    for (const struct preset_text *p = preset_texts; p->name; p++)
         if (strcmp(p->name, name) == 0) {
-            snprintf(path, sizeof path, "preset %s", name);
-            return fill(path, p->text, rows, obj, e);
+            snprintf(file, PRESET_FILE, "preset %s", name);
+            buf_add_str(out, p->text);
+            return true;
         }
-    return unknown(name, e);
+    return preset_unknown(name, e);
 }

@@ -58,7 +58,8 @@ static json_t *schema_of_type(const struct option *row)
     case OPT_INT: return number(row, "integer");
     case OPT_REAL: return number(row, "number");
     case OPT_STR:
-    case OPT_ENUM: return text(row);
+    case OPT_ENUM:
+    case OPT_PRESET: return text(row);
     case OPT_SECRET: return ref("secret");
     case OPT_DURATION: return ref("duration");
     case OPT_BYTES: return ref("size");
@@ -100,7 +101,8 @@ static json_t *default_of(const struct option *row)
     case OPT_ENUM:
     case OPT_SECRET:
     case OPT_DURATION:
-    case OPT_BYTES: return json_string(row->fallback);
+    case OPT_BYTES:
+    case OPT_PRESET: return json_string(row->fallback);
     case OPT_STRINGS:
     case OPT_SECRETS:
     case OPT_DURATIONS:

@@ -43,6 +43,10 @@ struct list {
     void *at;
     size_t count;
 }; /* of structs described by `.of`, each `.of_size` bytes */
+struct preset {
+    char *name;    /* NULL or "": none */
+    void *content; /* what its file says: the struct that the rows `.of` describe; NULL: none */
+};
 struct filter;
 
 struct option_value { /* one of the values of an enum field */
@@ -64,8 +68,9 @@ enum option_type {
     OPT_DURATIONS,
     OPT_MAP,
     OPT_FILTER,
-    OPT_LIST,  /* a sequence of mappings with the rows `.of` */
-    OPT_GROUP, /* one mapping with the rows `.of`, a struct inside the struct */
+    OPT_PRESET, /* the name of a file with the rows `.of`, which is loaded too */
+    OPT_LIST,   /* a sequence of mappings with the rows `.of` */
+    OPT_GROUP,  /* one mapping with the rows `.of`, a struct inside the struct */
 };
 
 struct option {
@@ -77,8 +82,8 @@ struct option {
     int64_t min, max;    /* of numbers, durations (ms), sizes (bytes), and list lengths; both 0: no range beyond >= 0 */
     const char *choices; /* of strings: "a|b|c"; NULL: any */
     const struct option_value *values; /* of enums */
-    const struct option *of;           /* rows of OPT_LIST and OPT_GROUP */
-    size_t of_size;                    /* OPT_LIST: bytes of one element */
+    const struct option *of;           /* rows of OPT_LIST, OPT_GROUP and OPT_PRESET */
+    size_t of_size;                    /* OPT_LIST, OPT_PRESET: bytes of the struct they fill */
     const char *doc;                   /* one sentence */
 };
 
@@ -87,7 +92,7 @@ struct option {
         int: OPT_ENUM, unsigned: OPT_ENUM, \
         struct secret: OPT_SECRET, struct duration: OPT_DURATION, struct bytes: OPT_BYTES,     \
         struct strings: OPT_STRINGS, struct secrets: OPT_SECRETS, struct durations: OPT_DURATIONS, \
-        struct map: OPT_MAP, struct filter *: OPT_FILTER, struct list: OPT_LIST)
+        struct map: OPT_MAP, struct filter *: OPT_FILTER, struct preset: OPT_PRESET, struct list: OPT_LIST)
 /* A row whose YAML key is the field's name. */
 #define OPTION(T, field, ...)                                                                                          \
     {                                                                                                                  \
@@ -98,8 +103,3 @@ struct option {
     {                                                                                                                  \
         .key = #field, .type = OPT_GROUP, .offset = offsetof(T, field), .of = (rows), __VA_ARGS__                      \
     }
-
-/* Fills obj (zeroed) from the preset of that name: a file when it holds a '/' or ends in .yaml; else <name>.yaml in
- * the folder AQUEDUCT_PRESETS, then among the presets installed beside the program, then among those compiled into
- * it. Its strings live until exit. On false, *e names the place. Main thread. */
-bool preset_load(const char *name, const struct option *rows, void *obj, struct err *e);

@@ -21,10 +21,21 @@ enum {
 
 extern const struct source_ops sqlite_source;
 
+/* What a preset file holds. */
+struct preset_file {
+    char *about;
+    struct list capture;
+};
+static const struct option preset_rows[] = { OPTION(struct preset_file, about, .doc = "One sentence about the preset."),
+                                             OPTION(struct preset_file, capture, .required = true, .of = rule_rows,
+                                                    .of_size = sizeof(struct rule_options), .min = 1, .max = RULES,
+                                                    .doc = "Its capture rules."),
+                                             { 0 } };
+
 static const struct option options[] = {
     OPTION(struct sqlite_source, path, .required = true,
            .doc = "The application's database file; its folder must be reachable too. Only ever read."),
-    OPTION(struct sqlite_source, preset,
+    OPTION(struct sqlite_source, preset, .of = preset_rows, .of_size = sizeof(struct preset_file),
            .doc = "Ready-made capture rules for an application (anythingllm), or the path of a preset file."),
     OPTION(struct sqlite_source, capture, .of = rule_rows, .of_size = sizeof(struct rule_options), .max = RULES,
            .doc = "Capture rules of your own, besides or instead of a preset."),
@@ -47,17 +58,6 @@ static const struct option options[] = {
            .doc = "The events' source attribute; default: /<preset, or sqlite>/<name of the source>."),
     { 0 }
 };
-
-/* What a preset file holds. */
-struct preset_file {
-    char *about;
-    struct list capture;
-};
-static const struct option preset_rows[] = { OPTION(struct preset_file, about, .doc = "One sentence about the preset."),
-                                             OPTION(struct preset_file, capture, .required = true, .of = rule_rows,
-                                                    .of_size = sizeof(struct rule_options), .min = 1, .max = RULES,
-                                                    .doc = "Its capture rules."),
-                                             { 0 } };
 
 /* ---- state and set-up ---- */
 
@@ -123,14 +123,13 @@ static bool add_rules(struct sqlite_source *s, struct list capture, struct rule 
 /* Rules in the order written; what was restored for rules that are not written any more is let go. */
 static bool make_rules(struct sqlite_source *s, struct err *e)
 {
-    struct preset_file preset = { 0 };
-    if (s->preset && *s->preset && !preset_load(s->preset, preset_rows, &preset, e))
-        return false;
-    if (!preset.capture.count && !s->capture.count)
+    const struct preset_file *preset = s->preset.content;
+    struct list ready = preset ? preset->capture : (struct list){ 0 };
+    if (!ready.count && !s->capture.count)
         return err_set(e, "nothing to capture: give a preset or capture rules");
     struct rule **order = mem_alloc(RULES * sizeof *order);
     size_t count = 0;
-    if (!add_rules(s, preset.capture, order, &count, e) || !add_rules(s, s->capture, order, &count, e)) {
+    if (!add_rules(s, ready, order, &count, e) || !add_rules(s, s->capture, order, &count, e)) {
         free(order);
         return false;
     }
@@ -149,7 +148,8 @@ static void make_origin(struct sqlite_source *s)
     if (s->source && *s->source) {
         buf_add_c(&text, s->source);
     } else {
-        const char *preset = s->preset && *s->preset ? s->preset : "sqlite", *slash = strrchr(preset, '/');
+        const char *preset = s->preset.name && *s->preset.name ? s->preset.name : "sqlite",
+                   *slash = strrchr(preset, '/');
         struct str kind = str_of(slash ? slash + 1 : preset);
         if (str_ends(kind, STR(".yaml")))
             kind.n -= strlen(".yaml");
@@ -182,7 +182,7 @@ static void make_metrics(struct sqlite_source *s)
                               "From noticing a change to its acknowledgement by the broker.", labels);
 }
 
-/* Would open() find its rules? What a preset fills in lives until exit, so this may be thrown away. */
+/* Would open() find its rules good? */
 static bool sqlite_check(const struct source *base, struct err *e)
 {
     struct sqlite_source copy = *(const struct sqlite_source *)base;

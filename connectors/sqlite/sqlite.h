@@ -130,8 +130,9 @@ struct file_id {
 
 struct sqlite_source {
     struct source base;
-    char *path, *preset, *start, *source;
-    struct list capture; /* of struct rule_options */
+    char *path, *start, *source;
+    struct preset preset; /* of struct preset_file */
+    struct list capture;  /* of struct rule_options */
     struct duration poll, hold;
     int64_t batch;
     struct bytes max_event;

@@ -18,7 +18,7 @@ static const struct sample {
     const char *type, *good, *bad;
 } source_samples
     [] = { { "sqlite", "path: %s/app.db\ncapture: [{name: t, table: t, kind: append, types: {insert: t.added}}]\n",
-             "path: %s/app.db\npreset: no-such-preset\n" },
+             "path: %s/app.db\n" },
            { "http",
              "listen: unix:%s/http\npaths: [{path: /in, verify: {scheme: bearer, secrets: [a-token-of-some-length-0123]}}]\n",
              "listen: unix:%s/no/folder\npaths: [{path: /in, verify: {scheme: bearer, secrets: [a-token-of-some-length-0123]}}]\n" },
@@ -58,6 +58,7 @@ static size_t size_of(const struct option *o)
     case OPT_DURATIONS: return sizeof(struct durations);
     case OPT_MAP: return sizeof(struct map);
     case OPT_FILTER: return sizeof(struct filter *);
+    case OPT_PRESET: return sizeof(struct preset);
     case OPT_LIST: return sizeof(struct list);
     case OPT_GROUP: return 1;
     }
@@ -80,8 +81,9 @@ static void check_row(const char *type, const struct option *rows, const struct 
         fail_msg("%s: %s has an empty range", type, o->key);
     if (o->offset < base || o->offset + size_of(o) > size)
         fail_msg("%s: %s lies outside of its struct", type, o->key);
-    if ((o->type == OPT_LIST || o->type == OPT_GROUP) != (o->of != NULL))
-        fail_msg("%s: %s has rows of its own without being a list or group, or the other way round", type, o->key);
+    if ((o->type == OPT_LIST || o->type == OPT_GROUP || o->type == OPT_PRESET) != (o->of != NULL))
+        fail_msg("%s: %s has rows of its own without being a list, group or preset, or the other way round", type,
+                 o->key);
     if ((o->type == OPT_ENUM) != (o->values != NULL))
         fail_msg("%s: %s has values without being an enum, or the other way round", type, o->key);
 }
@@ -93,7 +95,7 @@ static void check_rows(const char *type, const struct option *rows, size_t base,
         fail_msg("%s has no table of options", type);
     for (const struct option *o = rows; o->key; o++) {
         check_row(type, rows, o, base, size);
-        if (o->type == OPT_LIST)
+        if (o->type == OPT_LIST || o->type == OPT_PRESET)
             check_rows(type, o->of, 0, o->of_size, depth + 1);
         else if (o->type == OPT_GROUP)
             check_rows(type, o->of, 0, size - o->offset, depth + 1);

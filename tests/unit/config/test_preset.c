@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "bridge/lib/option.h"
+#include "bridge/config/config.h"
 #include "bridge/config/preset.h"
 #include "tests/support/test.h"
 
@@ -21,7 +21,30 @@ static const struct option rows[] = { OPTION(struct thing, about, .doc = "About.
                                              .max = 9, .doc = "Parts."),
                                       { 0 } };
 
-static char folder[64];
+struct user {
+    struct preset preset;
+};
+static const struct option user_rows[] = {
+    OPTION(struct user, preset, .of = rows, .of_size = sizeof(struct thing), .doc = "Which."), { 0 }
+};
+
+static char folder[64], problem[600];
+
+/* What an option fills in whose value is the name; NULL: `problem` says why. */
+static const struct thing *load(const char *name)
+{
+    char yaml[200];
+    struct user user = { 0 };
+    struct problems problems = { 0 };
+    snprintf(yaml, sizeof yaml, "preset: %s\n", name);
+    bool good = config_fill("user.yaml", str_of(yaml), user_rows, &user, NULL, &problems);
+    assert_int_equal(problems.count, good ? 0 : 1);
+    snprintf(problem, sizeof problem, "%d:%d: %s", good ? 0 : problems.at[0].line, good ? 0 : problems.at[0].column,
+             good ? "" : problems.at[0].text);
+    problems_free(&problems);
+    assert_string_equal(user.preset.name, name);
+    return good ? user.preset.content : NULL;
+}
 
 static void write_preset(const char *name, const char *text)
 {
@@ -51,20 +74,20 @@ static int clean_up(void **state)
 
 TEST(by_path_and_folder)
 {
-    struct err e = { 0 };
-    struct thing thing = { 0 };
     char path[128];
+    const struct thing *thing;
     write_preset("mine.yaml", "about: of my own\ncapture:\n- name: one\n- name: two\n");
     snprintf(path, sizeof path, "%s/mine.yaml", folder);
-    assert_true(preset_load(path, rows, &thing, &e));
-    assert_string_equal(thing.about, "of my own");
-    assert_int_equal(thing.capture.count, 2);
-    assert_string_equal(((struct part *)thing.capture.at)[1].name, "two");
-    thing = (struct thing){ 0 };
-    assert_false(preset_load("mine", rows, &thing, &e));
+    thing = load(path);
+    assert_non_null(thing);
+    assert_string_equal(thing->about, "of my own");
+    assert_int_equal(thing->capture.count, 2);
+    assert_string_equal(((struct part *)thing->capture.at)[1].name, "two");
+    assert_null(load("mine"));
     setenv("AQUEDUCT_PRESETS", folder, 1);
-    assert_true(preset_load("mine", rows, &thing, &e));
-    assert_string_equal(thing.about, "of my own");
+    thing = load("mine");
+    assert_non_null(thing);
+    assert_string_equal(thing->about, "of my own");
 }
 
 /* Every file of schemas/presets is compiled in, byte for byte; a file in AQUEDUCT_PRESETS goes before. */
@@ -72,7 +95,7 @@ TEST(compiled_in)
 {
     static char text[1 << 20];
     size_t count = 0;
-    for (const struct preset *p = presets; p->name; p++, count++) {
+    for (const struct preset_text *p = preset_texts; p->name; p++, count++) {
         char path[256];
         snprintf(path, sizeof path, SCHEMAS_DIR "/presets/%s.yaml", p->name);
         FILE *f = fopen(path, "r");
@@ -83,29 +106,39 @@ TEST(compiled_in)
         assert_memory_equal(text, p->text.at, n);
     }
     assert_true(count >= 1);
-    struct err e = { 0 };
-    struct thing thing = { 0 };
     write_preset("anythingllm.yaml", "about: other\n");
     setenv("AQUEDUCT_PRESETS", folder, 1);
-    assert_true(preset_load("anythingllm", rows, &thing, &e));
-    assert_string_equal(thing.about, "other");
+    const struct thing *thing = load("anythingllm");
+    assert_non_null(thing);
+    assert_string_equal(thing->about, "other");
 }
 
 TEST(failures)
 {
-    struct err e = { 0 };
-    struct thing thing = { 0 };
-    assert_false(preset_load("anythinglm", rows, &thing, &e));
-    assert_non_null(strstr(e.text, "did you mean \"anythingllm\""));
-    assert_false(preset_load("zzzzzzzzz", rows, &thing, &e));
-    assert_non_null(strstr(e.text, "there are: "));
-    assert_false(preset_load("/no/such/file.yaml", rows, &thing, &e));
-    assert_non_null(strstr(e.text, "/no/such/file.yaml: No such file"));
+    assert_null(load("anythinglm"));
+    assert_non_null(strstr(problem, "1:9: preset: there is no preset"));
+    assert_non_null(strstr(problem, "did you mean \"anythingllm\""));
+    assert_null(load("zzzzzzzzz"));
+    assert_non_null(strstr(problem, "there are: "));
+    assert_null(load("/no/such/file.yaml"));
+    assert_non_null(strstr(problem, "/no/such/file.yaml: No such file"));
     write_preset("bad.yaml", "about: x\nabuot: y\n");
     setenv("AQUEDUCT_PRESETS", folder, 1);
-    assert_false(preset_load("bad", rows, &thing, &e));
-    assert_non_null(strstr(e.text, "bad.yaml:2:1: "));
-    assert_false(preset_load("../bad", rows, &thing, &e));
+    assert_null(load("bad"));
+    assert_non_null(strstr(problem, "bad.yaml:2:1: "));
+    assert_null(load("../bad"));
+}
+
+TEST(none)
+{
+    struct user user = { 0 };
+    struct problems problems = { 0 };
+    assert_true(config_fill("user.yaml", STR("preset: \"\"\n"), user_rows, &user, NULL, &problems));
+    assert_null(user.preset.content);
+    user = (struct user){ 0 };
+    assert_true(config_fill("user.yaml", STR("{}\n"), user_rows, &user, NULL, &problems));
+    assert_null(user.preset.name);
+    assert_null(user.preset.content);
 }
 
 int main(void)
@@ -113,6 +146,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(by_path_and_folder, set_up, clean_up),
         cmocka_unit_test_setup_teardown(compiled_in, set_up, clean_up),
+        cmocka_unit_test(none),
         cmocka_unit_test_setup_teardown(failures, set_up, clean_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
