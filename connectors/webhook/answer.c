@@ -2,9 +2,9 @@
 /* Judges receivers' answers. */
 #include "connectors/webhook/answer.h"
 
-#include <ctype.h>
 #include <openssl/x509.h>
 #include <stdio.h>
+#include "bridge/net/http/server.h"
 
 enum { DAY_S = 24 * 60 * 60 };
 
@@ -26,49 +26,6 @@ struct duration answer_patience(struct str retry_after, int64_t wall_ms)
     return (struct duration){ ms < 0 ? 0 : ms > DAY_S * 1000LL ? DAY_S * 1000LL : ms };
 }
 
-static const struct {
-    int status;
-    const char *words;
-} answer_phrases[] = {
-    { 300, "Multiple Choices" },
-    { 301, "Moved Permanently" },
-    { 302, "Found" },
-    { 303, "See Other" },
-    { 304, "Not Modified" },
-    { 307, "Temporary Redirect" },
-    { 308, "Permanent Redirect" },
-    { 400, "Bad Request" },
-    { 401, "Unauthorized" },
-    { 402, "Payment Required" },
-    { 403, "Forbidden" },
-    { 404, "Not Found" },
-    { 405, "Method Not Allowed" },
-    { 406, "Not Acceptable" },
-    { 408, "Request Timeout" },
-    { 409, "Conflict" },
-    { 410, "Gone" },
-    { 411, "Length Required" },
-    { 413, "Content Too Large" },
-    { 415, "Unsupported Media Type" },
-    { 422, "Unprocessable Content" },
-    { 425, "Too Early" },
-    { 429, "Too Many Requests" },
-    { 431, "Request Header Fields Too Large" },
-    { 500, "Internal Server Error" },
-    { 501, "Not Implemented" },
-    { 502, "Bad Gateway" },
-    { 503, "Service Unavailable" },
-    { 504, "Gateway Timeout" },
-};
-
-static const char *answer_phrase(int status)
-{
-    for (size_t i = 0; i < sizeof answer_phrases / sizeof *answer_phrases; i++)
-        if (answer_phrases[i].status == status)
-            return answer_phrases[i].words;
-    return "";
-}
-
 /* The beginning of the body on one line, without what could disturb a terminal; returns its length. */
 static int answer_excerpt(struct str body, char out[ANSWER_EXCERPT])
 {
@@ -88,7 +45,7 @@ static void answer_say_status(const struct answer *a, struct result *out)
 {
     char excerpt[ANSWER_EXCERPT];
     int n = answer_excerpt(a->body, excerpt);
-    const char *phrase = answer_phrase(a->status);
+    const char *phrase = http_status_text(a->status);
     const char *redirect = a->status / 100 == 3 ? ", redirects are not followed" : "";
     snprintf(out->why, sizeof out->why, "%d%s%s%s%s%.*s", a->status, *phrase ? " " : "", phrase, redirect,
              n ? ": " : "", n, excerpt);

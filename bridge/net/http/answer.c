@@ -15,6 +15,7 @@ static const struct status statuses[] = {
     { 202, "Accepted" },
     { 204, "No Content" },
     { 206, "Partial Content" },
+    { 300, "Multiple Choices" },
     { 301, "Moved Permanently" },
     { 302, "Found" },
     { 303, "See Other" },
@@ -23,6 +24,7 @@ static const struct status statuses[] = {
     { 308, "Permanent Redirect" },
     { 400, "Bad Request" },
     { 401, "Unauthorized" },
+    { 402, "Payment Required" },
     { 403, "Forbidden" },
     { 404, "Not Found" },
     { 405, "Method Not Allowed" },
@@ -58,7 +60,7 @@ const char *http_status_text(int status)
     for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
         if (statuses[i].code == status)
             return statuses[i].text;
-    return "Unknown";
+    return "";
 }
 
 static void add_number(struct buf *out, uint64_t n)

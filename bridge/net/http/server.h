@@ -83,7 +83,7 @@ size_t http_server_waiting(const struct http_server *s); /* requests not answere
 /* Answers request `id`; ignored when its client is gone. Content-Length, Date and Connection are added. */
 void http_server_reply(struct http_server *s, uint64_t id, int status, const struct header *headers, size_t count,
                        struct str body);
-const char *http_status_text(int status); /* "Service Unavailable" */
+const char *http_status_text(int status); /* "Service Unavailable"; "" when it has no name of its own */
 
 /* Takes the connection of request `id` over, from within request() only. upgrade: checks the WebSocket handshake
  * (RFC 6455 4.2) and answers 101, or 400/426 and gives NULL. stream: sends status and headers of a response that
