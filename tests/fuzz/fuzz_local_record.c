@@ -11,11 +11,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void again(const struct record *r)
 {
     struct err e;
-    size_t n = record_size(r);
+    size_t n = local_record_size(r);
     unsigned char *blob = malloc(n);
     CHECK(blob);
-    record_seal(blob, n, record_encode(r, blob), 1, 2);
-    struct record *same = record_decode((struct str){ (char *)blob, n }, r->topic, 3, 1, 2, &e);
+    local_record_seal(blob, n, local_record_encode(r, blob), 1, 2);
+    struct record *same = local_record_decode((struct str){ (char *)blob, n }, r->topic, 3, 1, 2, &e);
     CHECK(same && str_eq(same->key, r->key) && str_eq(same->value, r->value) && same->header_count == r->header_count);
     CHECK(!same->key.at == !r->key.at && !same->value.at == !r->value.at);
     for (size_t i = 0; i < r->header_count; i++)
@@ -29,13 +29,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct err e;
     if (size < 2 || size > 65536)
         return 0;
-    record_free(record_decode((struct str){ (const char *)data, size }, STR("t"), 0, 1, 2, &e));
+    record_free(local_record_decode((struct str){ (const char *)data, size }, STR("t"), 0, 1, 2, &e));
     unsigned char *blob = malloc(size + 4);
     CHECK(blob);
     memcpy(blob, data, size);
     blob[0] = 1; /* the version that is known */
-    record_seal(blob, size + 4, (uint32_t)crc32_z(0, blob, size), 1, 2);
-    struct record *r = record_decode((struct str){ (char *)blob, size + 4 }, STR("t"), 0, 1, 2, &e);
+    local_record_seal(blob, size + 4, (uint32_t)crc32_z(0, blob, size), 1, 2);
+    struct record *r = local_record_decode((struct str){ (char *)blob, size + 4 }, STR("t"), 0, 1, 2, &e);
     if (r)
         again(r);
     record_free(r);

@@ -3,31 +3,30 @@
  *
  * Nothing new costs no query: the writer publishes every partition's end, and wakes a consumer only when it said
  * that it waits. */
-#include <stdio.h>
 #include <stdlib.h>
+#include "bridge/broker/local/private.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
-#include "bridge/broker/local/private.h"
 
-enum { BATCH = 256, ERROR_MS = 1000, POSITION_MS = 50, WAIT_MS = 5000 };
+enum { FETCH_RECORDS = 256, ERROR_MS = 1000, POSITION_MS = 50, WAIT_MS = 5000 };
 
-/* ---- the places a consumer follows ---- */
+/* ---- the partitions that a consumer follows ---- */
 
 /* The stored position of its group, -1 when there is none; false with *e. */
-static bool read_position(struct local_consumer *c, const struct partition *p, int64_t *next, struct err *e)
+static bool consumer_position(struct local_consumer *c, const struct partition *p, int64_t *next, struct err *e)
 {
     *next = -1;
     if (!c->group)
         return true;
-    link_lock(&c->link);
+    local_link_lock(&c->link);
     sqlite3_bind_text(c->position, 1, c->group, -1, SQLITE_STATIC);
     sqlite3_bind_int64(c->position, 2, p->id);
     int rc = sqlite3_step(c->position);
     if (rc == SQLITE_ROW)
         *next = sqlite3_column_int64(c->position, 0);
     rc = sqlite3_reset(c->position);
-    link_unlock(&c->link);
+    local_link_unlock(&c->link);
     if (rc != SQLITE_OK)
         return err_set(e, "%s/%d: reading the position of group %s: %s", p->topic->name, (int)p->number, c->group,
                        sqlite3_errstr(rc));
@@ -38,13 +37,14 @@ static bool read_position(struct local_consumer *c, const struct partition *p, i
     return true;
 }
 
-static bool follow(struct local_consumer *c, struct partition *p, bool from_end, struct err *e)
+/* Adds a partition at the position of its group, or where `from_end` says. */
+static bool consumer_follow(struct local_consumer *c, struct partition *p, bool from_end, struct err *e)
 {
     int64_t position;
-    if (!read_position(c, p, &position, e))
+    if (!consumer_position(c, p, &position, e))
         return false;
-    struct place_state *at = mem_alloc(sizeof *at);
-    at->part = p;
+    struct local_assigned *at = mem_alloc(sizeof *at);
+    at->partition = p;
     at->retry_at = INT64_MIN;
     at->writing = -1;
     at->next = position >= 0 ? position : from_end ? atomic_load(&p->end) : atomic_load(&p->start);
@@ -52,40 +52,41 @@ static bool follow(struct local_consumer *c, struct partition *p, bool from_end,
     /* A group that begins at the end must begin there again after a crash before its first commit. */
     atomic_store(&at->wanted, position < 0 && from_end && c->group ? at->next : position);
     pthread_mutex_lock(&c->b->consumers_lock);
-    c->places = mem_grow(c->places, c->place_count + 1, sizeof(struct place_state *));
-    c->places[c->place_count++] = at;
+    c->assigned = mem_grow(c->assigned, c->assigned_count + 1, sizeof(struct local_assigned *));
+    c->assigned[c->assigned_count++] = at;
     pthread_mutex_unlock(&c->b->consumers_lock);
     return true;
 }
 
-static bool follows(const struct local_consumer *c, const struct partition *p)
+static bool consumer_follows(const struct local_consumer *c, const struct partition *p)
 {
-    for (size_t i = 0; i < c->place_count; i++)
-        if (c->places[i]->part == p)
+    for (size_t i = 0; i < c->assigned_count; i++)
+        if (c->assigned[i]->partition == p)
             return true;
     return false;
 }
 
 /* Copies the topic's partitions, so that the lock is not held while positions are read. */
-static int32_t partitions_of(struct local *b, const char *name, struct partition ***out)
+static int32_t consumer_partitions(struct local *b, const char *name, struct partition ***out)
 {
     pthread_mutex_lock(&b->topics_lock);
-    struct topic *t = topic_find(b, str_of(name));
-    int32_t count = t ? t->part_count : 0;
+    struct topic *t = local_topic_find(b, str_of(name));
+    int32_t count = t ? t->partition_count : 0;
     *out = mem_grow(NULL, (size_t)count + 1, sizeof(struct partition *));
     if (t)
-        memcpy(*out, t->parts, (size_t)count * sizeof(struct partition *));
+        memcpy(*out, t->partitions, (size_t)count * sizeof(struct partition *));
     pthread_mutex_unlock(&b->topics_lock);
     return count;
 }
 
 /* Has the group a position in one of them? Then those without one were added since. */
-static bool began(struct local_consumer *c, struct partition *const *parts, int32_t count, bool *out, struct err *e)
+static bool consumer_has_begun(struct local_consumer *c, struct partition *const *parts, int32_t count, bool *out,
+                               struct err *e)
 {
     int64_t position;
     *out = false;
     for (int32_t k = 0; k < count && !*out; k++) {
-        if (!read_position(c, parts[k], &position, e))
+        if (!consumer_position(c, parts[k], &position, e))
             return false;
         *out = position >= 0;
     }
@@ -94,18 +95,18 @@ static bool began(struct local_consumer *c, struct partition *const *parts, int3
 
 /* Looks for partitions of its topics that it does not follow yet. Those that appear after the group began are read
  * from their start, whether it is open just then or not, even by who wanted only what comes from now on. */
-static bool refresh(struct local_consumer *c, bool from_end, struct err *e)
+static bool consumer_refresh(struct local_consumer *c, bool from_end, struct err *e)
 {
     unsigned generation = atomic_load(&c->b->generation);
     bool ok = true;
     for (size_t i = 0; i < c->topic_count && ok; i++) {
         struct partition **parts;
-        int32_t count = partitions_of(c->b, c->topics[i], &parts);
+        int32_t count = consumer_partitions(c->b, c->topics[i], &parts);
         bool added = false;
-        ok = !from_end || began(c, parts, count, &added, e);
+        ok = !from_end || consumer_has_begun(c, parts, count, &added, e);
         for (int32_t k = 0; k < count && ok; k++)
-            if (!follows(c, parts[k]))
-                ok = follow(c, parts[k], from_end && !added, e);
+            if (!consumer_follows(c, parts[k]))
+                ok = consumer_follow(c, parts[k], from_end && !added, e);
         free(parts);
     }
     if (ok)
@@ -113,17 +114,19 @@ static bool refresh(struct local_consumer *c, bool from_end, struct err *e)
     return ok;
 }
 
-static struct place_state *find(struct local_consumer *c, struct topic_partition p)
+static struct local_assigned *consumer_find(struct local_consumer *c, struct topic_partition p)
 {
-    for (size_t i = 0; i < c->place_count; i++)
-        if (c->places[i]->part->number == p.partition && strcmp(c->places[i]->part->topic->name, p.topic) == 0)
-            return c->places[i];
+    for (size_t i = 0; i < c->assigned_count; i++)
+        if (c->assigned[i]->partition->number == p.partition
+            && strcmp(c->assigned[i]->partition->topic->name, p.topic) == 0)
+            return c->assigned[i];
     return NULL;
 }
 
 /* ---- open and close ---- */
 
-static bool join(struct local_consumer *c, struct err *e)
+/* Enters the broker's list; a group has one consumer in a process. */
+static bool consumer_join(struct local_consumer *c, struct err *e)
 {
     struct local *b = c->b;
     bool taken = false;
@@ -138,7 +141,7 @@ static bool join(struct local_consumer *c, struct err *e)
     return !taken || err_set(e, "group %s already has a consumer in this process", c->group);
 }
 
-static void unjoin(struct local_consumer *c)
+static void consumer_unjoin(struct local_consumer *c)
 {
     pthread_mutex_lock(&c->b->consumers_lock);
     for (struct local_consumer **p = &c->b->consumers; *p; p = &(*p)->next)
@@ -149,160 +152,164 @@ static void unjoin(struct local_consumer *c)
     pthread_mutex_unlock(&c->b->consumers_lock);
 }
 
-static void free_consumer(struct local_consumer *c)
+static void consumer_free(struct local_consumer *c)
 {
-    unjoin(c);
+    consumer_unjoin(c);
     if (c->link.db) {
-        link_lock(&c->link);
-        for (size_t i = 0; i < c->place_count; i++)
-            sqlite3_finalize(c->places[i]->select);
+        local_link_lock(&c->link);
+        for (size_t i = 0; i < c->assigned_count; i++)
+            sqlite3_finalize(c->assigned[i]->select);
         sqlite3_finalize(c->position);
-        link_unlock(&c->link);
-        link_close(&c->link);
+        local_link_unlock(&c->link);
+        local_link_close(&c->link);
     }
-    for (size_t i = 0; i < c->place_count; i++)
-        free(c->places[i]);
+    for (size_t i = 0; i < c->assigned_count; i++)
+        free(c->assigned[i]);
     for (size_t i = 0; i < c->topic_count; i++)
         free(c->topics[i]);
     free(c->topics);
-    free(c->places);
+    free(c->assigned);
     free(c->group);
     free(c);
 }
 
-static bool prepare_position(struct local_consumer *c, struct err *e)
+static bool consumer_prepare(struct local_consumer *c, struct err *e)
 {
-    link_lock(&c->link);
-    bool ok = store_prepare(&c->link, &c->position, e, "SELECT next FROM position WHERE grp=?1 AND part=?2");
-    link_unlock(&c->link);
+    local_link_lock(&c->link);
+    bool ok = local_store_prepare(&c->link, &c->position, e, "SELECT next FROM position WHERE grp=?1 AND part=?2");
+    local_link_unlock(&c->link);
     return ok;
 }
 
 struct consumer *local_consume(struct broker *base, const struct consumer_options *o, struct err *e)
 {
     struct local_consumer *c = mem_alloc(sizeof *c);
-    c->base.ops = &broker_local;
+    c->base.ops = base->ops;
     c->b = (struct local *)base;
     c->group = o->group ? str_dup(str_of(o->group)) : NULL;
     c->wake_fd = o->wake_fd;
     c->topics = mem_grow(NULL, o->topic_count + 1, sizeof(char *));
     for (size_t i = 0; i < o->topic_count; i++)
         c->topics[c->topic_count++] = str_dup(str_of(o->topics[i]));
-    if (link_open(c->b, &c->link, e) && prepare_position(c, e) && join(c, e)
-        && refresh(c, !o->group || !o->from_start, e)) {
-        local_wait_positions(c, (struct duration){ WAIT_MS });
+    if (local_link_open(c->b, &c->link, e) && consumer_prepare(c, e) && consumer_join(c, e)
+        && consumer_refresh(c, !o->group || !o->from_start, e)) {
+        local_queue_wait_positions(c, (struct duration){ WAIT_MS });
         return &c->base;
     }
-    free_consumer(c);
+    consumer_free(c);
     return NULL;
 }
 
 void local_leave(struct consumer *base)
 {
     struct local_consumer *c = (struct local_consumer *)base;
-    local_wait_positions(c, (struct duration){ WAIT_MS });
-    free_consumer(c);
+    local_queue_wait_positions(c, (struct duration){ WAIT_MS });
+    consumer_free(c);
 }
 
 /* ---- reading ---- */
 
-static bool broken(const struct place_state *at, struct err *e, const char *what)
+static bool consumer_broken(const struct local_assigned *at, struct err *e, const char *what)
 {
-    return err_set(e, "%s/%d: the record at offset %lld cannot be read: %s", at->part->topic->name,
-                   (int)at->part->number, (long long)at->next, what);
+    return err_set(e, "%s/%d: the record at offset %lld cannot be read: %s", at->partition->topic->name,
+                   (int)at->partition->number, (long long)at->next, what);
 }
 
-/* The log goes on at `found` (or nowhere: -1). Retention may have passed the consumer; anything else is damage. */
-static bool gap(struct local_consumer *c, struct place_state *at, int64_t found, struct err *e)
+/* The log goes on at `found` (or nowhere: -1). Skips what retention removed before it was read; any other gap is
+ * damage. */
+static bool consumer_gap(struct local_consumer *c, struct local_assigned *at, int64_t found, struct err *e)
 {
-    int64_t start = atomic_load(&at->part->start), to = found >= 0 ? found : start;
+    int64_t start = atomic_load(&at->partition->start), to = found >= 0 ? found : start;
     if (start < to || to <= at->next)
-        return broken(at, e, "it is missing from the file");
-    LOG(WARN, "records removed by retention before they were read", LOG_C("topic", at->part->topic->name),
-        LOG_INT("partition", at->part->number), LOG_C("group", c->group ? c->group : "(broadcast)"),
+        return consumer_broken(at, e, "it is missing from the file");
+    LOG(WARN, "records removed by retention before they were read", LOG_C("topic", at->partition->topic->name),
+        LOG_INT("partition", at->partition->number), LOG_C("group", c->group ? c->group : "(broadcast)"),
         LOG_INT("from", at->next), LOG_INT("lost", to - at->next));
     metric_add(c->b->lost, to - at->next);
     at->next = to;
     return true;
 }
 
-static struct record *decode_row(struct local_consumer *c, struct place_state *at, struct err *e)
+static struct record *consumer_decode(struct local_consumer *c, struct local_assigned *at, struct err *e)
 {
     struct err why = { "" };
     int64_t offset = sqlite3_column_int64(at->select, 0);
-    if (offset != at->next && !gap(c, at, offset, e))
+    if (offset != at->next && !consumer_gap(c, at, offset, e))
         return NULL;
     const char *blob = sqlite3_column_blob(at->select, 2);
     struct str bytes = { blob, (size_t)sqlite3_column_bytes(at->select, 2) };
-    struct record *r = blob ? record_decode(bytes, str_of(at->part->topic->name), at->part->number, offset,
-                                            sqlite3_column_int64(at->select, 1), &why)
+    struct record *r = blob ? local_record_decode(bytes, str_of(at->partition->topic->name), at->partition->number,
+                                                  offset, sqlite3_column_int64(at->select, 1), &why)
                             : NULL;
     if (!r)
-        broken(at, e, blob ? why.text : "it is empty");
+        consumer_broken(at, e, blob ? why.text : "it is empty");
     return r;
 }
 
-/* With the connection locked. */
-static int fetch_rows(struct local_consumer *c, struct place_state *at, struct record **out, int room, struct err *e)
+/* Reads the next records with the connection locked. */
+static int consumer_fetch_rows(struct local_consumer *c, struct local_assigned *at, struct record **out, int room,
+                               struct err *e)
 {
     int n = 0, rc = SQLITE_OK;
     if (!at->select
-        && !store_prepare(&c->link, &at->select, e,
-                          "SELECT offset, stored, record FROM log_%lld WHERE offset >= ?1 ORDER BY offset LIMIT ?2",
-                          (long long)at->part->id)) {
-        err_prefix(e, "%s/%d", at->part->topic->name, (int)at->part->number);
+        && !local_store_prepare(
+            &c->link, &at->select, e,
+            "SELECT offset, stored, record FROM log_%lld WHERE offset >= ?1 ORDER BY offset LIMIT ?2",
+            (long long)at->partition->id)) {
+        err_prefix(e, "%s/%d", at->partition->topic->name, (int)at->partition->number);
         return -1;
     }
     sqlite3_bind_int64(at->select, 1, at->next);
     sqlite3_bind_int(at->select, 2, room);
     while (n < room && (rc = sqlite3_step(at->select)) == SQLITE_ROW) {
-        out[n] = decode_row(c, at, e);
+        out[n] = consumer_decode(c, at, e);
         if (!out[n])
             break;
         at->next = out[n++]->offset + 1;
     }
     bool damaged = rc == SQLITE_ROW && n < room;
     if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-        damaged = !broken(at, e, sqlite3_errmsg(c->link.db));
+        damaged = !consumer_broken(at, e, sqlite3_errmsg(c->link.db));
     sqlite3_reset(at->select);
-    if (rc == SQLITE_DONE && n == 0 && at->next < atomic_load(&at->part->end))
-        damaged = !gap(c, at, -1, e);
+    if (rc == SQLITE_DONE && n == 0 && at->next < atomic_load(&at->partition->end))
+        damaged = !consumer_gap(c, at, -1, e);
     return n == 0 && damaged ? -1 : n;
 }
 
-/* At most `room` records of one place; -1 with *e when the next one cannot be read. */
-static int fetch(struct local_consumer *c, struct place_state *at, struct record **out, size_t room, struct err *e)
+/* Reads at most `room` records of one partition; -1 with *e when the next one cannot be read. */
+static int consumer_fetch(struct local_consumer *c, struct local_assigned *at, struct record **out, size_t room,
+                          struct err *e)
 {
-    link_lock(&c->link);
-    int n = fetch_rows(c, at, out, room < BATCH ? (int)room : BATCH, e);
-    link_unlock(&c->link);
+    local_link_lock(&c->link);
+    int n = consumer_fetch_rows(c, at, out, room < FETCH_RECORDS ? (int)room : FETCH_RECORDS, e);
+    local_link_unlock(&c->link);
     return n;
 }
 
-static bool has_news(const struct place_state *at, int64_t now)
+static bool consumer_has_news(const struct local_assigned *at, int64_t now)
 {
-    return !at->hold && at->next < atomic_load(&at->part->end) && at->retry_at <= now;
+    return !at->hold && at->next < atomic_load(&at->partition->end) && at->retry_at <= now;
 }
 
-static size_t places_with_news(const struct local_consumer *c, int64_t now)
+static size_t consumer_news(const struct local_consumer *c, int64_t now)
 {
     size_t n = 0;
-    for (size_t i = 0; i < c->place_count; i++)
-        n += has_news(c->places[i], now);
+    for (size_t i = 0; i < c->assigned_count; i++)
+        n += consumer_has_news(c->assigned[i], now);
     return n;
 }
 
-/* One round over the places, each with its share of the room. -1: the next place in turn is in trouble, nothing was
- * read. */
-static int round_of(struct local_consumer *c, struct record **out, size_t room, struct err *e)
+/* Reads one round over the partitions, each with its share of the room. -1: the next in turn is in trouble, and
+ * nothing was read. */
+static int consumer_round(struct local_consumer *c, struct record **out, size_t room, struct err *e)
 {
     int64_t now = clock_mono_ms();
-    size_t ready = places_with_news(c, now), n = 0, share = ready ? (room + ready - 1) / ready : 0;
-    for (size_t i = 0; i < c->place_count && ready && n < room; i++, c->turn++) {
-        struct place_state *at = c->places[c->turn % c->place_count];
-        if (!has_news(at, now))
+    size_t ready = consumer_news(c, now), n = 0, share = ready ? (room + ready - 1) / ready : 0;
+    for (size_t i = 0; i < c->assigned_count && ready && n < room; i++, c->turn++) {
+        struct local_assigned *at = c->assigned[c->turn % c->assigned_count];
+        if (!consumer_has_news(at, now))
             continue;
-        int got = fetch(c, at, out + n, room - n < share ? room - n : share, e);
+        int got = consumer_fetch(c, at, out + n, room - n < share ? room - n : share, e);
         if (got < 0)
             return n ? (int)n : -1;
         n += (size_t)got;
@@ -310,14 +317,14 @@ static int round_of(struct local_consumer *c, struct record **out, size_t room, 
     return (int)n;
 }
 
-/* A place in trouble is reported when it is its turn and nothing else was read, then it rests, so that it holds up
- * nobody else. */
-static int trouble(struct local_consumer *c, size_t n)
+/* Reports a partition in trouble when it is its turn and nothing else was read; then it rests, so that it holds up
+ * no other. */
+static int consumer_trouble(struct local_consumer *c, size_t n)
 {
     atomic_store(&c->waiting, true);
     if (n)
         return (int)n;
-    c->places[c->turn++ % c->place_count]->retry_at = clock_mono_ms() + ERROR_MS;
+    c->assigned[c->turn++ % c->assigned_count]->retry_at = clock_mono_ms() + ERROR_MS;
     return -1;
 }
 
@@ -326,11 +333,11 @@ int local_poll(struct consumer *base, struct record **out, size_t room, struct e
     struct local_consumer *c = (struct local_consumer *)base;
     size_t n = 0;
     for (;;) {
-        if (atomic_load(&c->generation) != atomic_load(&c->b->generation) && !refresh(c, false, e))
+        if (atomic_load(&c->generation) != atomic_load(&c->b->generation) && !consumer_refresh(c, false, e))
             return n ? (int)n : -1;
-        int got = n < room ? round_of(c, out + n, room - n, e) : 0;
+        int got = n < room ? consumer_round(c, out + n, room - n, e) : 0;
         if (got < 0)
-            return trouble(c, n);
+            return consumer_trouble(c, n);
         n += (size_t)got;
         if (n == room)
             return (int)n;
@@ -338,7 +345,7 @@ int local_poll(struct consumer *base, struct record **out, size_t room, struct e
             continue;
         /* Say that we wait, then look once more: the writer looks after it published. */
         atomic_store(&c->waiting, true);
-        if (!places_with_news(c, clock_mono_ms()) && atomic_load(&c->generation) == atomic_load(&c->b->generation))
+        if (!consumer_news(c, clock_mono_ms()) && atomic_load(&c->generation) == atomic_load(&c->b->generation))
             return (int)n;
         atomic_store(&c->waiting, false);
     }
@@ -346,7 +353,7 @@ int local_poll(struct consumer *base, struct record **out, size_t room, struct e
 
 void local_hold(struct consumer *base, struct topic_partition p, bool hold)
 {
-    struct place_state *at = find((struct local_consumer *)base, p);
+    struct local_assigned *at = consumer_find((struct local_consumer *)base, p);
     if (at)
         at->hold = hold;
 }
@@ -355,38 +362,36 @@ void local_commit(struct consumer *base, struct topic_partition p, int64_t next)
 {
     struct local_consumer *c = (struct local_consumer *)base;
     struct local *b = c->b;
-    struct place_state *at = find(c, p);
+    struct local_assigned *at = consumer_find(c, p);
     if (!at || !c->group || next <= atomic_load(&at->wanted))
         return;
-    CHECK(next <= atomic_load(&at->part->end));
+    CHECK(next <= atomic_load(&at->partition->end));
     atomic_store(&at->wanted, next);
     if (atomic_load(&b->positions_due) != INT64_MAX)
         return;
-    pthread_mutex_lock(&b->queue_lock);
-    if (atomic_load(&b->positions_due) == INT64_MAX)
-        atomic_store(&b->positions_due, clock_mono_ms() + POSITION_MS);
-    local_wake_writer(b);
-    pthread_mutex_unlock(&b->queue_lock);
+    local_queue_positions(b, clock_mono_ms() + POSITION_MS);
 }
 
 /* ---- tail ---- */
 
-static bool tail_partition(struct link *l, const struct partition *p, int64_t most,
-                           void (*each)(void *, const struct record *), void *ctx, struct err *e)
+static bool consumer_tail(struct link *l, const struct partition *p, int64_t most,
+                          void (*each)(void *, const struct record *), void *ctx, struct err *e)
 {
     sqlite3_stmt *s = NULL;
     struct err why = { "" };
     int64_t from = atomic_load(&p->end) - most;
-    if (!store_prepare(l, &s, e, "SELECT offset, stored, record FROM log_%lld WHERE offset >= %lld ORDER BY offset",
-                       (long long)p->id, (long long)from))
+    if (!local_store_prepare(l, &s, e,
+                             "SELECT offset, stored, record FROM log_%lld WHERE offset >= %lld ORDER BY offset",
+                             (long long)p->id, (long long)from))
         return false;
     int rc;
     bool ok = true;
     while (ok && (rc = sqlite3_step(s)) == SQLITE_ROW) {
         int64_t offset = sqlite3_column_int64(s, 0);
         const char *blob = sqlite3_column_blob(s, 2);
-        struct record *r = record_decode((struct str){ blob, (size_t)sqlite3_column_bytes(s, 2) },
-                                         str_of(p->topic->name), p->number, offset, sqlite3_column_int64(s, 1), &why);
+        struct record *r = local_record_decode((struct str){ blob, (size_t)sqlite3_column_bytes(s, 2) },
+                                               str_of(p->topic->name), p->number, offset, sqlite3_column_int64(s, 1),
+                                               &why);
         if (r)
             each(ctx, r);
         else
@@ -404,16 +409,16 @@ bool local_tail(struct broker *base, const char *topic, int64_t most, void (*eac
     struct local *b = (struct local *)base;
     struct partition **parts;
     struct link l;
-    if (!link_open(b, &l, e))
+    if (!local_link_open(b, &l, e))
         return false;
-    int32_t count = partitions_of(b, topic, &parts);
+    int32_t count = consumer_partitions(b, topic, &parts);
     int64_t share = count ? most / count + (most % count != 0) : 0;
     bool ok = true;
-    link_lock(&l);
+    local_link_lock(&l);
     for (int32_t i = 0; i < count && ok; i++)
-        ok = tail_partition(&l, parts[i], share, each, ctx, e);
-    link_unlock(&l);
-    link_close(&l);
+        ok = consumer_tail(&l, parts[i], share, each, ctx, e);
+    local_link_unlock(&l);
+    local_link_close(&l);
     free(parts);
     return ok;
 }

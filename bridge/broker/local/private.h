@@ -1,5 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* The inside of the embedded broker: one SQLite file, one thread that writes, many that read.
+/* The inside of the embedded broker: one SQLite file, one thread that writes, many that read. Each file calls only
+ * those above it:
+ *
+ *   record.c        a record as bytes, with its checksum
+ *   wal.c           is the write-ahead log whole?
+ *   folder.c        the folder and its lock
+ *   topics.c        topics and partitions in memory, and what the open transaction changes of them
+ *   status.c        ready, blocked or failed, and why
+ *   store.c         the file: made, checked, opened; connections and statements
+ *   publication.c   a publication, copied and encoded
+ *   queue.c         the queue between those who publish and the writer
+ *   retain.c        what retention removes
+ *   writer.c        the writer's thread: groups of publications, positions, checkpoints
+ *   consumer.c      consumers and the tail of a topic
+ *   local.c         open, publish, state, close; the table of the broker
  *
  *   broker_publish (any thread)          writer thread                         consumers (each its own thread)
  *   encode records  -> queue -> [ BEGIN, insert, state, positions,  ] -> end offsets (atomics) -> SELECT on its own
@@ -30,6 +44,7 @@ enum {
     LOCAL_APPLICATION = 0x41715564, /* "AqUd": SQLite's application_id */
     LOCAL_VERSION = 1,              /* SQLite's user_version */
     LOCAL_PAGE = 4096,
+    LOCAL_PROBE_MS = 1000,  /* how often a blocked writer looks whether it can write again */
     RECORD_MAX = 16 << 20,  /* bytes of one record as stored */
     TOPIC_NAME_MAX = 249,   /* Kafka's limits, so that a configuration can move */
     PARTITIONS_MAX = 16384, /* of all topics together */
@@ -55,9 +70,9 @@ struct topic {
     uint64_t hash;
     struct duration retention; /* the writer's */
     struct bytes retention_bytes;
-    char *consumed_by;        /* what this group has finished may go; NULL: nothing to do with any group */
-    struct partition **parts; /* grows under topics_lock */
-    int32_t part_count;
+    char *consumed_by;             /* what this group has finished may go; NULL: nothing to do with any group */
+    struct partition **partitions; /* grows under topics_lock */
+    int32_t partition_count;
     uint32_t spread; /* the writer's: where the next record without a key goes */
 };
 
@@ -78,8 +93,8 @@ struct item { /* one record on its way to the writer */
     struct partition *to; /* the writer's choice */
 };
 
-struct pub { /* a publication in the queue: one allocation */
-    struct pub *next;
+struct local_publication { /* in the queue: one allocation */
+    struct local_publication *next;
     void (*done)(void *ctx, uint64_t tag, enum outcome o, const char *why);
     void *ctx;
     uint64_t tag;
@@ -90,6 +105,13 @@ struct pub { /* a publication in the queue: one allocation */
     struct change *changes;
     size_t change_count;
     char *refusal; /* why the writer refuses this one alone; NULL: it does not */
+};
+
+struct local_group { /* what one transaction stores */
+    struct local_publication *first;
+    size_t count;
+    struct topic_request *request;
+    bool idle, last; /* nothing is queued behind it; the broker closes */
 };
 
 struct topic_request { /* main thread asks, writer answers */
@@ -109,12 +131,12 @@ struct local {
     pthread_mutex_t memory_lock;
     pthread_t writer;
 
-    pthread_mutex_t topics_lock; /* guards adding to topics and parts; the writer itself reads them freely */
+    pthread_mutex_t topics_lock; /* guards adding to topics and partitions; the writer itself reads them freely */
     struct topic **topics;
     size_t topic_count, partition_count;
     atomic_uint generation; /* counts additions */
 
-    pthread_mutex_t consumers_lock; /* guards this list and the growth of each consumer's places */
+    pthread_mutex_t consumers_lock; /* guards this list and the growth of each consumer's `assigned` */
     struct local_consumer *consumers;
 
     pthread_mutex_t status_lock; /* guards why */
@@ -123,7 +145,7 @@ struct local {
 
     pthread_mutex_t queue_lock;   /* guards what follows up to `closing` */
     pthread_cond_t work, changed; /* for the writer; for who waits for the writer */
-    struct pub *first, **last;
+    struct local_publication *first, **last;
     size_t queued, queued_bytes, open; /* open: publications without an outcome yet */
     unsigned waiters;
     struct topic_request *request;
@@ -141,8 +163,8 @@ struct local {
         *refused_invalid, *lost;
 };
 
-struct place_state { /* a partition as one consumer sees it */
-    struct partition *part;
+struct local_assigned { /* a partition as one consumer sees it */
+    struct partition *partition;
     int64_t next;
     bool hold;
     int64_t retry_at; /* after an error: not before this */
@@ -162,60 +184,103 @@ struct local_consumer {
     int wake_fd;
     struct link link;
     sqlite3_stmt *position;
-    struct place_state **places;
-    size_t place_count, turn;
+    struct local_assigned **assigned;
+    size_t assigned_count, turn;
     atomic_uint generation; /* of the topics it knows */
     _Atomic bool waiting;   /* its thread found nothing and wants to be woken */
 };
 
-/* ---- broker_local_record.c: a record as bytes ---- */
+/* ---- record.c ---- */
 
-size_t record_size(const struct record *r);                          /* of the blob */
-uint32_t record_encode(const struct record *r, unsigned char *blob); /* all but the checksum; returns its first part */
-void record_seal(unsigned char *blob, size_t size, uint32_t crc, int64_t offset, int64_t stored);
+size_t local_record_size(const struct record *r); /* of the blob */
+uint32_t local_record_encode(const struct record *r,
+                             unsigned char *blob); /* all but the checksum; returns its first part */
+void local_record_seal(unsigned char *blob, size_t size, uint32_t crc, int64_t offset, int64_t stored);
 /* NULL with *e when the checksum or the form is wrong. */
-struct record *record_decode(struct str blob, struct str topic, int32_t partition, int64_t offset, int64_t stored,
-                             struct err *e);
-uint32_t state_crc(struct str source, struct str key, struct str value);
+struct record *local_record_decode(struct str blob, struct str topic, int32_t partition, int64_t offset, int64_t stored,
+                                   struct err *e);
+uint32_t local_state_crc(struct str source, struct str key, struct str value);
 
-/* ---- broker_local_store.c: the file ---- */
+/* ---- wal.c ---- */
 
-bool store_open(struct local *b, struct err *e);                  /* opens or creates, checks, loads topics */
-void store_close(struct local *b);                                /* checkpoints unless failed */
-bool link_open(struct local *b, struct link *out, struct err *e); /* a connection for reading */
-void link_close(struct link *l);
-void link_lock(struct link *l);
-void link_unlock(struct link *l);
-bool store_prepare(struct link *l, sqlite3_stmt **out, struct err *e, const char *format, ...)
+bool local_wal_check(const char *file, struct err *e);
+
+/* ---- folder.c ---- */
+
+/* Makes the folder, locks it, and fills in the paths; the lock ends with lock_fd, or with the process. */
+bool local_folder_open(struct local *b, const char *path, struct err *e);
+bool local_folder_sync(const char *folder, struct err *e);
+
+/* ---- topics.c: changed by the writer alone (or before it runs) ---- */
+
+bool local_topic_name_ok(struct str name);
+struct topic *local_topic_find(struct local *b, struct str name); /* the writer freely, others under topics_lock */
+struct topic *local_topic_add(struct local *b, struct str name);
+struct partition *local_topic_add_partition(struct local *b, struct topic *t, int64_t id);
+void local_topic_set_limits(struct local *b, struct topic *t, struct duration retention, struct bytes retention_bytes);
+void local_topic_set_consumed_by(struct local *b, struct topic *t, const char *group); /* group NULL: by nobody */
+void local_partition_set(struct partition *p, int64_t start, int64_t end, int64_t bytes);
+void local_topics_free(struct local *b);
+void local_topics_touch(struct local *b, struct partition *p); /* the open transaction changes it */
+/* What the transaction touched becomes visible, or goes back to what it was. */
+void local_topics_finish(struct local *b, bool committed);
+void local_topics_untouch(struct local *b); /* after a commit, when consumers have been woken */
+
+/* ---- status.c: set by the writer ---- */
+
+void local_status_fail(struct local *b, int rc,
+                       const char *doing); /* SQLite's code; blocked if it may pass, else failed */
+void local_status_mend(struct local *b);   /* writing is possible: no longer blocked */
+/* Has nobody deleted or replaced the files under us? Else what is committed is lost with them: failed. */
+bool local_status_files_are_there(struct local *b);
+void local_status_why(struct local *b, char out[WHY_BYTES]); /* any thread */
+
+/* ---- store.c ---- */
+
+bool local_store_open(struct local *b, struct err *e);                  /* opens or creates, checks, loads topics */
+void local_store_close(struct local *b);                                /* checkpoints unless failed */
+bool local_link_open(struct local *b, struct link *out, struct err *e); /* a connection for reading */
+void local_link_close(struct link *l);
+void local_link_lock(struct link *l);
+void local_link_unlock(struct link *l);
+bool local_store_prepare(struct link *l, sqlite3_stmt **out, struct err *e, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-int store_run(sqlite3_stmt *s); /* steps a statement without rows and resets it; SQLite's code */
+int local_store_run(sqlite3_stmt *s); /* steps a statement without rows and resets it; SQLite's code */
 /* Makes or changes a topic in a transaction of its own. The writer (or nobody else yet). */
-int store_topic(struct local *b, const char *name, int64_t partitions, const struct topic_config *settings);
-struct topic *topic_find(struct local *b, struct str name); /* the writer freely, others under topics_lock */
-bool topic_name_ok(struct str name);
+int local_store_topic(struct local *b, const char *name, int64_t partitions, const struct topic_config *settings);
 
-/* ---- broker_local_wal.c: is the write-ahead log whole? ---- */
+/* ---- publication.c ---- */
 
-bool wal_check(const char *file, struct err *e);
+struct local_publication *local_publication_new(const struct publication *p); /* free() it */
 
-/* ---- broker_local_writer.c ---- */
+/* ---- queue.c: any thread, but for what is the writer's ---- */
 
-void *local_writer(void *b);
-void local_wake_writer(struct local *b);                /* with queue_lock held */
-void local_touch(struct local *b, struct partition *p); /* the open transaction changes it */
+bool local_queue_put(struct local *b, struct local_publication *p); /* takes it over; false: there is no room */
+bool local_queue_flush(struct local *b, struct duration limit);
+bool local_queue_ask(struct local *b, struct topic_request *r); /* waits for the answer; main thread */
+void local_queue_positions(struct local *b, int64_t due_ms);    /* positions are to be stored by then */
+/* Waits until positions that were asked for are durable, at most `limit`. */
+void local_queue_wait_positions(struct local_consumer *c, struct duration limit);
+void local_queue_close(struct local *b); /* the writer ends when the queue is empty */
+/* The writer's: waits for work and takes at most one commit's worth. */
+struct local_group local_queue_take(struct local *b);
+void local_queue_settled(struct local *b, size_t count); /* that many publications have their outcome */
+void local_queue_answered(struct local *b, struct topic_request *r, bool ok);
 
-/* ---- broker_local_retain.c ---- */
+/* ---- retain.c ---- */
 
 int local_retain(struct local *b); /* one step inside the open transaction; SQLite's code */
 
-/* ---- broker_local_consumer.c: behind broker_local ---- */
+/* ---- writer.c ---- */
+
+void *local_writer(void *b);
+
+/* ---- consumer.c ---- */
 
 struct consumer *local_consume(struct broker *b, const struct consumer_options *o, struct err *e);
 int local_poll(struct consumer *c, struct record **out, size_t room, struct err *e);
 void local_hold(struct consumer *c, struct topic_partition p, bool hold);
 void local_commit(struct consumer *c, struct topic_partition p, int64_t next);
 void local_leave(struct consumer *c);
-/* Waits until positions that were asked for are durable, at most `limit`. */
-void local_wait_positions(struct local_consumer *c, struct duration limit);
 bool local_tail(struct broker *b, const char *topic, int64_t most, void (*each)(void *, const struct record *),
                 void *ctx, struct err *e);

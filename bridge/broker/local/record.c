@@ -7,12 +7,12 @@
  * Lengths are base-128 numbers, fixed numbers little-endian; the value's length is what remains. */
 #include <stdlib.h>
 #include <zlib.h>
-#include "bridge/lib/mem.h"
 #include "bridge/broker/local/private.h"
+#include "bridge/lib/mem.h"
 
 enum { VERSION = 1, HAS_KEY = 1, HAS_VALUE = 2, CRC = 4, FIXED = 1 + 1 + 8 };
 
-static size_t number_size(uint64_t n)
+static size_t record_number_size(uint64_t n)
 {
     size_t size = 1;
     while (n >>= 7)
@@ -20,7 +20,7 @@ static size_t number_size(uint64_t n)
     return size;
 }
 
-static unsigned char *number_put(unsigned char *p, uint64_t n)
+static unsigned char *record_number_put(unsigned char *p, uint64_t n)
 {
     for (; n >= 128; n >>= 7)
         *p++ = (unsigned char)(n | 128);
@@ -28,21 +28,21 @@ static unsigned char *number_put(unsigned char *p, uint64_t n)
     return p;
 }
 
-static unsigned char *bytes_put(unsigned char *p, struct str s)
+static unsigned char *record_bytes_put(unsigned char *p, struct str s)
 {
     if (s.n)
         memcpy(p, s.at, s.n);
     return p + s.n;
 }
 
-static unsigned char *fixed_put(unsigned char *p, uint64_t n, size_t size)
+static unsigned char *record_fixed_put(unsigned char *p, uint64_t n, size_t size)
 {
     for (size_t i = 0; i < size; i++)
         *p++ = (unsigned char)(n >> (8 * i));
     return p;
 }
 
-static uint64_t fixed_get(const unsigned char *p, size_t size)
+static uint64_t record_fixed_get(const unsigned char *p, size_t size)
 {
     uint64_t n = 0;
     for (size_t i = 0; i < size; i++)
@@ -50,46 +50,47 @@ static uint64_t fixed_get(const unsigned char *p, size_t size)
     return n;
 }
 
-size_t record_size(const struct record *r)
+size_t local_record_size(const struct record *r)
 {
-    size_t n = FIXED + number_size(r->header_count) + r->value.n + CRC;
+    size_t n = FIXED + record_number_size(r->header_count) + r->value.n + CRC;
     if (r->key.at)
-        n += number_size(r->key.n) + r->key.n;
+        n += record_number_size(r->key.n) + r->key.n;
     for (size_t i = 0; i < r->header_count; i++) {
         const struct header *h = &r->headers[i];
-        n += number_size(h->name.n) + h->name.n + number_size(h->value.at ? h->value.n + 1 : 0) + h->value.n;
+        n += record_number_size(h->name.n) + h->name.n + record_number_size(h->value.at ? h->value.n + 1 : 0)
+             + h->value.n;
     }
     return n;
 }
 
-uint32_t record_encode(const struct record *r, unsigned char *blob)
+uint32_t local_record_encode(const struct record *r, unsigned char *blob)
 {
     unsigned char *p = blob;
     *p++ = VERSION;
     *p++ = (unsigned char)((r->key.at ? HAS_KEY : 0) | (r->value.at ? HAS_VALUE : 0));
-    p = fixed_put(p, (uint64_t)(r->timestamp_ms ? r->timestamp_ms : clock_wall_ms()), 8);
+    p = record_fixed_put(p, (uint64_t)(r->timestamp_ms ? r->timestamp_ms : clock_wall_ms()), 8);
     if (r->key.at)
-        p = bytes_put(number_put(p, r->key.n), r->key);
-    p = number_put(p, r->header_count);
+        p = record_bytes_put(record_number_put(p, r->key.n), r->key);
+    p = record_number_put(p, r->header_count);
     for (size_t i = 0; i < r->header_count; i++) {
         const struct header *h = &r->headers[i];
-        p = bytes_put(number_put(p, h->name.n), h->name);
-        p = bytes_put(number_put(p, h->value.at ? h->value.n + 1 : 0), h->value);
+        p = record_bytes_put(record_number_put(p, h->name.n), h->name);
+        p = record_bytes_put(record_number_put(p, h->value.at ? h->value.n + 1 : 0), h->value);
     }
-    p = bytes_put(p, r->value);
+    p = record_bytes_put(p, r->value);
     return (uint32_t)crc32_z(0, blob, (size_t)(p - blob));
 }
 
-static uint32_t seal_of(uint32_t crc, int64_t offset, int64_t stored)
+static uint32_t record_crc(uint32_t crc, int64_t offset, int64_t stored)
 {
     unsigned char place[16];
-    fixed_put(fixed_put(place, (uint64_t)offset, 8), (uint64_t)stored, 8);
+    record_fixed_put(record_fixed_put(place, (uint64_t)offset, 8), (uint64_t)stored, 8);
     return (uint32_t)crc32_z(crc, place, sizeof place);
 }
 
-void record_seal(unsigned char *blob, size_t size, uint32_t crc, int64_t offset, int64_t stored)
+void local_record_seal(unsigned char *blob, size_t size, uint32_t crc, int64_t offset, int64_t stored)
 {
-    fixed_put(blob + size - CRC, seal_of(crc, offset, stored), CRC);
+    record_fixed_put(blob + size - CRC, record_crc(crc, offset, stored), CRC);
 }
 
 /* ---- back from bytes ---- */
@@ -104,7 +105,7 @@ struct cursor {
     bool bad;
 };
 
-static uint64_t number_get(struct cursor *c)
+static uint64_t record_number_get(struct cursor *c)
 {
     uint64_t n = 0;
     for (unsigned shift = 0; shift < 64 && c->p < c->end; shift += 7) {
@@ -117,7 +118,7 @@ static uint64_t number_get(struct cursor *c)
     return 0;
 }
 
-static struct str bytes_get(struct cursor *c, uint64_t n)
+static struct str record_bytes_get(struct cursor *c, uint64_t n)
 {
     if (c->bad || n > (uint64_t)(c->end - c->p)) {
         c->bad = true;
@@ -128,48 +129,48 @@ static struct str bytes_get(struct cursor *c, uint64_t n)
     return s;
 }
 
-static struct str optional_get(struct cursor *c)
+static struct str record_optional_get(struct cursor *c)
 {
-    uint64_t n = number_get(c);
-    return n == 0 ? STR_ABSENT : bytes_get(c, n - 1);
+    uint64_t n = record_number_get(c);
+    return n == 0 ? STR_ABSENT : record_bytes_get(c, n - 1);
 }
 
-static void owned_free(struct record *r)
+static void record_release(struct record *r)
 {
     free(r);
 }
 
 /* Only the header count is needed to size the allocation, so it is read before the copy. */
-static bool header_count_of(struct str blob, size_t *count)
+static bool record_header_count(struct str blob, size_t *count)
 {
     struct cursor c = { (const unsigned char *)blob.at + FIXED, (const unsigned char *)blob.at + blob.n - CRC, false };
     if (blob.at[1] & HAS_KEY)
-        bytes_get(&c, number_get(&c));
-    uint64_t n = number_get(&c);
+        record_bytes_get(&c, record_number_get(&c));
+    uint64_t n = record_number_get(&c);
     *count = (size_t)n;
     return !c.bad && n <= (uint64_t)(c.end - c.p) / 2; /* a header takes at least two bytes */
 }
 
-static bool blob_whole(struct str blob, int64_t offset, int64_t stored, struct err *e)
+static bool record_check(struct str blob, int64_t offset, int64_t stored, struct err *e)
 {
     if (blob.n < FIXED + 1 + CRC)
         return err_set(e, "only %zu bytes long", blob.n);
     const unsigned char *bytes = (const unsigned char *)blob.at;
-    uint32_t crc = seal_of((uint32_t)crc32_z(0, bytes, blob.n - CRC), offset, stored);
-    if (crc != (uint32_t)fixed_get(bytes + blob.n - CRC, CRC))
+    uint32_t crc = record_crc((uint32_t)crc32_z(0, bytes, blob.n - CRC), offset, stored);
+    if (crc != (uint32_t)record_fixed_get(bytes + blob.n - CRC, CRC))
         return err_set(e, "checksum does not match");
     if (bytes[0] != VERSION)
         return err_set(e, "unknown form %d", bytes[0]);
     return true;
 }
 
-struct record *record_decode(struct str blob, struct str topic, int32_t partition, int64_t offset, int64_t stored,
-                             struct err *e)
+struct record *local_record_decode(struct str blob, struct str topic, int32_t partition, int64_t offset, int64_t stored,
+                                   struct err *e)
 {
     size_t count;
-    if (!blob_whole(blob, offset, stored, e))
+    if (!record_check(blob, offset, stored, e))
         return NULL;
-    if (!header_count_of(blob, &count)) {
+    if (!record_header_count(blob, &count)) {
         err_set(e, "malformed");
         return NULL;
     }
@@ -178,13 +179,13 @@ struct record *record_decode(struct str blob, struct str topic, int32_t partitio
     memcpy(name, topic.at, topic.n);
     memcpy(copy, blob.at, blob.n);
     struct cursor c = { (const unsigned char *)copy + FIXED, (const unsigned char *)copy + blob.n - CRC, false };
-    struct str key = copy[1] & HAS_KEY ? bytes_get(&c, number_get(&c)) : STR_ABSENT;
-    number_get(&c);
+    struct str key = copy[1] & HAS_KEY ? record_bytes_get(&c, record_number_get(&c)) : STR_ABSENT;
+    record_number_get(&c);
     for (size_t i = 0; i < count; i++) {
-        o->headers[i].name = bytes_get(&c, number_get(&c));
-        o->headers[i].value = optional_get(&c);
+        o->headers[i].name = record_bytes_get(&c, record_number_get(&c));
+        o->headers[i].value = record_optional_get(&c);
     }
-    struct str value = bytes_get(&c, (uint64_t)(c.end - c.p));
+    struct str value = record_bytes_get(&c, (uint64_t)(c.end - c.p));
     if (c.bad) {
         free(o);
         err_set(e, "malformed");
@@ -193,16 +194,16 @@ struct record *record_decode(struct str blob, struct str topic, int32_t partitio
     o->r = (struct record){ .topic = { name, topic.n },
                             .partition = partition,
                             .offset = offset,
-                            .timestamp_ms = (int64_t)fixed_get((const unsigned char *)copy + 2, 8),
+                            .timestamp_ms = (int64_t)record_fixed_get((const unsigned char *)copy + 2, 8),
                             .key = key,
                             .value = copy[1] & HAS_VALUE ? value : STR_ABSENT,
                             .headers = o->headers,
                             .header_count = count,
-                            .release = owned_free };
+                            .release = record_release };
     return &o->r;
 }
 
-uint32_t state_crc(struct str source, struct str key, struct str value)
+uint32_t local_state_crc(struct str source, struct str key, struct str value)
 {
     uLong crc = crc32_z(0, (const unsigned char *)source.at, source.n);
     crc = crc32_z(crc, (const unsigned char *)key.at, key.n);

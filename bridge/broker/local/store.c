@@ -1,32 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 /* The embedded log's SQLite file: made, checked, opened, its topics loaded; connections and statements. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "bridge/lib/mem.h"
 #include "bridge/broker/local/private.h"
+#include "bridge/lib/mem.h"
 
 enum { BUSY_MS = 5000, WRITER_CACHE_KIB = 4096, READER_CACHE_KIB = 512 };
 
 /* ---- connections and statements ---- */
 
-void link_lock(struct link *l)
+void local_link_lock(struct link *l)
 {
     if (l->lock)
         pthread_mutex_lock(l->lock);
 }
 
-void link_unlock(struct link *l)
+void local_link_unlock(struct link *l)
 {
     if (l->lock)
         pthread_mutex_unlock(l->lock);
 }
 
-static int run_sql(sqlite3 *db, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static int run_sql(sqlite3 *db, const char *format, ...)
+static int store_sql(sqlite3 *db, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static int store_sql(sqlite3 *db, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -37,7 +36,7 @@ static int run_sql(sqlite3 *db, const char *format, ...)
     return rc;
 }
 
-bool store_prepare(struct link *l, sqlite3_stmt **out, struct err *e, const char *format, ...)
+bool local_store_prepare(struct link *l, sqlite3_stmt **out, struct err *e, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -48,14 +47,14 @@ bool store_prepare(struct link *l, sqlite3_stmt **out, struct err *e, const char
     return rc == SQLITE_OK || err_set(e, "%s", sqlite3_errmsg(l->db));
 }
 
-int store_run(sqlite3_stmt *s)
+int local_store_run(sqlite3_stmt *s)
 {
     int rc = sqlite3_step(s);
     int reset = sqlite3_reset(s);
     return rc == SQLITE_DONE ? SQLITE_OK : reset ? reset : rc;
 }
 
-bool link_open(struct local *b, struct link *out, struct err *e)
+bool local_link_open(struct local *b, struct link *out, struct err *e)
 {
     if (!b->file) {
         *out = b->link;
@@ -64,15 +63,15 @@ bool link_open(struct local *b, struct link *out, struct err *e)
     *out = (struct link){ NULL, NULL };
     if (sqlite3_open_v2(b->file, &out->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK) {
         sqlite3_busy_timeout(out->db, BUSY_MS);
-        if (run_sql(out->db, "PRAGMA cache_size=-%d", READER_CACHE_KIB) == SQLITE_OK)
+        if (store_sql(out->db, "PRAGMA cache_size=-%d", READER_CACHE_KIB) == SQLITE_OK)
             return true;
     }
     err_set(e, "%s: %s", b->file, out->db ? sqlite3_errmsg(out->db) : "out of memory");
-    link_close(out);
+    local_link_close(out);
     return false;
 }
 
-void link_close(struct link *l)
+void local_link_close(struct link *l)
 {
     if (!l->lock)
         sqlite3_close_v2(l->db);
@@ -80,7 +79,7 @@ void link_close(struct link *l)
 }
 
 /* The first column of the first row as a number. */
-static bool number_of(sqlite3 *db, int64_t *out, const char *sql)
+static bool store_number(sqlite3 *db, int64_t *out, const char *sql)
 {
     sqlite3_stmt *s = NULL;
     bool ok = sqlite3_prepare_v2(db, sql, -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW;
@@ -100,30 +99,19 @@ static const char schema[] =
     "CREATE TABLE state(source TEXT, key BLOB, value BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY(source, key)) WITHOUT ROWID;"
     "CREATE TABLE probe(filler BLOB);";
 
-static int write_schema(sqlite3 *db)
+static int store_schema(sqlite3 *db)
 {
-    int rc = run_sql(db, "PRAGMA page_size=%d", LOCAL_PAGE);
+    int rc = store_sql(db, "PRAGMA page_size=%d", LOCAL_PAGE);
     if (rc == SQLITE_OK)
-        rc = run_sql(db, "PRAGMA synchronous=FULL");
+        rc = store_sql(db, "PRAGMA synchronous=FULL");
     if (rc == SQLITE_OK)
-        rc = run_sql(db, "BEGIN; %s PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT", schema,
-                     LOCAL_APPLICATION, LOCAL_VERSION);
+        rc = store_sql(db, "BEGIN; %s PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT", schema,
+                       LOCAL_APPLICATION, LOCAL_VERSION);
     return rc;
 }
 
-static bool sync_folder(const char *folder, struct err *e)
-{
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool ok = fd >= 0 && fsync(fd) == 0;
-    if (!ok)
-        err_set(e, "broker.path: \"%s\" cannot be made durable: %s", folder, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return ok;
-}
-
 /* Built aside and renamed, so that a crash in the middle leaves nothing that looks like a damaged log. */
-static bool create_file(struct local *b, struct err *e)
+static bool store_create(struct local *b, struct err *e)
 {
     char *aside = sqlite3_mprintf("%s.new", b->file), *journal = sqlite3_mprintf("%s.new-journal", b->file);
     sqlite3 *db = NULL;
@@ -132,20 +120,20 @@ static bool create_file(struct local *b, struct err *e)
     unlink(journal);
     int rc = sqlite3_open_v2(aside, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc == SQLITE_OK)
-        rc = write_schema(db);
+        rc = store_schema(db);
     bool ok = rc == SQLITE_OK || err_set(e, "broker.path: cannot make \"%s\": %s", b->file, sqlite3_errmsg(db));
     sqlite3_close(db);
     if (ok && rename(aside, b->file) != 0)
         ok = err_set(e, "broker.path: cannot make \"%s\": %s", b->file, strerror(errno));
     sqlite3_free(aside);
     sqlite3_free(journal);
-    return ok && sync_folder(b->folder, e);
+    return ok && local_folder_sync(b->folder, e);
 }
 
 /* ---- checks of a file that is there ---- */
 
 /* Makes the file if there is none; refuses what cannot be the log. Never opens it raw: that would drop SQLite's locks. */
-static bool check_file(struct local *b, struct err *e)
+static bool store_check_file(struct local *b, struct err *e)
 {
     struct stat st;
     if (stat(b->file, &st) != 0) {
@@ -161,7 +149,7 @@ static bool check_file(struct local *b, struct err *e)
                 "broker.path: \"%s\" is missing, but its write-ahead log \"%s-wal\" is there and holds events: "
                 "put the file back, or move the -wal away to begin with an empty log",
                 b->file, b->file);
-        return create_file(b, e);
+        return store_create(b, e);
     }
     if (!S_ISREG(st.st_mode))
         return err_set(e, "broker.path: \"%s\" is not a regular file", b->file);
@@ -170,10 +158,10 @@ static bool check_file(struct local *b, struct err *e)
                        "broker.path: \"%s\" is empty (cut to 0 bytes), so its events are gone: "
                        "restore it from a backup, or move it and its -wal away to begin with an empty log",
                        b->file);
-    return wal_check(b->file, e);
+    return local_wal_check(b->file, e);
 }
 
-static bool refuse(struct local *b, struct err *e)
+static bool store_refuse(struct local *b, struct err *e)
 {
     int rc = sqlite3_errcode(b->link.db);
     if (rc == SQLITE_NOTADB)
@@ -189,12 +177,12 @@ static bool refuse(struct local *b, struct err *e)
     return err_set(e, "broker.path: \"%s\": %s", b->file ? b->file : ":memory:", sqlite3_errmsg(b->link.db));
 }
 
-static bool check_identity(struct local *b, struct err *e)
+static bool store_check_identity(struct local *b, struct err *e)
 {
     int64_t application, version;
-    if (!number_of(b->link.db, &application, "PRAGMA application_id")
-        || !number_of(b->link.db, &version, "PRAGMA user_version"))
-        return refuse(b, e);
+    if (!store_number(b->link.db, &application, "PRAGMA application_id")
+        || !store_number(b->link.db, &version, "PRAGMA user_version"))
+        return store_refuse(b, e);
     if (application != LOCAL_APPLICATION)
         return err_set(
             e,
@@ -208,13 +196,13 @@ static bool check_identity(struct local *b, struct err *e)
 }
 
 /* The small tables, whole; logs and state are checked row by row as they are read. */
-static bool check_tables(struct local *b, struct err *e)
+static bool store_check_tables(struct local *b, struct err *e)
 {
     static const char *const tables[] = { "topic", "partition", "position" };
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         sqlite3_stmt *s = NULL;
-        if (!store_prepare(&b->link, &s, e, "PRAGMA quick_check('%s')", tables[i]))
-            return refuse(b, e);
+        if (!local_store_prepare(&b->link, &s, e, "PRAGMA quick_check('%s')", tables[i]))
+            return store_refuse(b, e);
         bool ok = sqlite3_step(s) == SQLITE_ROW;
         const char *said = ok ? (const char *)sqlite3_column_text(s, 0) : sqlite3_errmsg(b->link.db);
         ok = ok && strcmp(said, "ok") == 0;
@@ -233,96 +221,25 @@ static bool check_tables(struct local *b, struct err *e)
 
 /* ---- topics ---- */
 
-bool topic_name_ok(struct str name)
-{
-    if (name.n == 0 || name.n > TOPIC_NAME_MAX || str_eq(name, STR(".")) || str_eq(name, STR("..")))
-        return false;
-    for (size_t i = 0; i < name.n; i++) {
-        char c = name.at[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_'
-              || c == '-'))
-            return false;
-    }
-    return true;
-}
-
-struct topic *topic_find(struct local *b, struct str name)
-{
-    uint64_t hash = str_hash(name);
-    for (size_t i = 0; i < b->topic_count; i++)
-        if (b->topics[i]->hash == hash && str_eq(str_of(b->topics[i]->name), name))
-            return b->topics[i];
-    return NULL;
-}
-
-static void set_limits(struct local *b, struct topic *t, struct duration retention, struct bytes retention_bytes)
-{
-    t->retention = retention;
-    t->retention_bytes = retention_bytes;
-    b->retains = b->retains || retention.ms > 0 || retention_bytes.n > 0;
-}
-
-static void set_consumed_by(struct local *b, struct topic *t, const char *group)
-{
-    free(t->consumed_by);
-    t->consumed_by = group ? str_dup(str_of(group)) : NULL;
-    b->retains = b->retains || group;
-}
-
-static struct topic *add_topic(struct local *b, struct str name)
-{
-    struct topic *t = mem_alloc(sizeof *t);
-    t->name = str_dup(name);
-    t->hash = str_hash(name);
-    pthread_mutex_lock(&b->topics_lock);
-    b->topics = mem_grow(b->topics, b->topic_count + 1, sizeof(struct topic *));
-    b->topics[b->topic_count++] = t;
-    pthread_mutex_unlock(&b->topics_lock);
-    return t;
-}
-
-static struct partition *add_partition(struct local *b, struct topic *t, int64_t id)
-{
-    struct partition *p = mem_alloc(sizeof *p);
-    p->id = id;
-    p->topic = t;
-    pthread_mutex_lock(&b->topics_lock);
-    p->number = t->part_count;
-    t->parts = mem_grow(t->parts, (size_t)t->part_count + 1, sizeof(struct partition *));
-    t->parts[t->part_count++] = p;
-    b->partition_count++;
-    pthread_mutex_unlock(&b->topics_lock);
-    return p;
-}
-
-static void set_place(struct partition *p, int64_t start, int64_t end, int64_t bytes)
-{
-    atomic_store(&p->start, start);
-    atomic_store(&p->end, end);
-    p->next = end;
-    p->start_before = start;
-    p->bytes = p->end_bytes = bytes;
-}
-
 /* Where the log of this partition begins and ends; both must agree with its base. */
-static bool load_place(struct local *b, struct partition *p, int64_t base, int64_t base_bytes, struct err *e)
+static bool store_load_ends(struct local *b, struct partition *p, int64_t base, int64_t base_bytes, struct err *e)
 {
     sqlite3_stmt *s = NULL;
-    if (!store_prepare(
+    if (!local_store_prepare(
             &b->link, &s, e,
             "SELECT (SELECT min(offset) FROM log_%lld), offset, bytes FROM log_%lld ORDER BY offset DESC LIMIT 1",
             (long long)p->id, (long long)p->id))
-        return refuse(b, e);
+        return store_refuse(b, e);
     int rc = sqlite3_step(s);
     int64_t first = base;
     if (rc == SQLITE_ROW) {
         first = sqlite3_column_int64(s, 0);
-        set_place(p, first, sqlite3_column_int64(s, 1) + 1, sqlite3_column_int64(s, 2));
+        local_partition_set(p, first, sqlite3_column_int64(s, 1) + 1, sqlite3_column_int64(s, 2));
     } else if (rc == SQLITE_DONE) {
-        set_place(p, base, base, base_bytes);
+        local_partition_set(p, base, base, base_bytes);
     }
     if (sqlite3_finalize(s) != SQLITE_OK)
-        return refuse(b, e);
+        return store_refuse(b, e);
     if (first != base)
         return err_set(
             e, "broker.path: \"%s\" is damaged: %s/%d begins at offset %lld instead of %lld: restore it from a backup",
@@ -330,66 +247,68 @@ static bool load_place(struct local *b, struct partition *p, int64_t base, int64
     return true;
 }
 
-static bool load_partitions(struct local *b, sqlite3_stmt *s, struct err *e)
+static bool store_load_partitions(struct local *b, sqlite3_stmt *s, struct err *e)
 {
     int rc;
     while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
         struct str name = { (const char *)sqlite3_column_text(s, 1), (size_t)sqlite3_column_bytes(s, 1) };
-        struct topic *t = name.at ? topic_find(b, name) : NULL;
-        if (!t || sqlite3_column_int64(s, 2) != t->part_count)
+        struct topic *t = name.at ? local_topic_find(b, name) : NULL;
+        if (!t || sqlite3_column_int64(s, 2) != t->partition_count)
             return err_set(e,
                            "broker.path: \"%s\" is damaged: its list of partitions has holes: restore it from a backup",
                            b->file);
-        struct partition *p = add_partition(b, t, sqlite3_column_int64(s, 0));
-        if (!load_place(b, p, sqlite3_column_int64(s, 3), sqlite3_column_int64(s, 4), e))
+        struct partition *p = local_topic_add_partition(b, t, sqlite3_column_int64(s, 0));
+        if (!store_load_ends(b, p, sqlite3_column_int64(s, 3), sqlite3_column_int64(s, 4), e))
             return false;
     }
-    return rc == SQLITE_DONE || refuse(b, e);
+    return rc == SQLITE_DONE || store_refuse(b, e);
 }
 
-static bool load_topic_rows(struct local *b, sqlite3_stmt *s, struct err *e)
+static bool store_load_topic_rows(struct local *b, sqlite3_stmt *s, struct err *e)
 {
     int rc;
     while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
         struct str name = { (const char *)sqlite3_column_text(s, 0), (size_t)sqlite3_column_bytes(s, 0) };
-        if (!name.at || !topic_name_ok(name))
+        if (!name.at || !local_topic_name_ok(name))
             return err_set(
                 e, "broker.path: \"%s\" is damaged: it lists a topic with an impossible name: restore it from a backup",
                 b->file);
-        struct topic *t = add_topic(b, name);
-        set_limits(b, t, (struct duration){ sqlite3_column_int64(s, 1) }, (struct bytes){ sqlite3_column_int64(s, 2) });
+        struct topic *t = local_topic_add(b, name);
+        local_topic_set_limits(b, t, (struct duration){ sqlite3_column_int64(s, 1) },
+                               (struct bytes){ sqlite3_column_int64(s, 2) });
     }
-    return rc == SQLITE_DONE || refuse(b, e);
+    return rc == SQLITE_DONE || store_refuse(b, e);
 }
 
-static bool load_topics(struct local *b, struct err *e)
+static bool store_load_topics(struct local *b, struct err *e)
 {
     sqlite3_stmt *topics = NULL, *parts = NULL;
-    bool ok = (store_prepare(&b->link, &topics, e, "SELECT name, retention, retention_bytes FROM topic")
-               || refuse(b, e))
-              && load_topic_rows(b, topics, e)
-              && (store_prepare(&b->link, &parts, e,
-                                "SELECT id, topic, number, base, base_bytes FROM partition ORDER BY topic, number")
-                  || refuse(b, e))
-              && load_partitions(b, parts, e);
+    bool
+        ok = (local_store_prepare(&b->link, &topics, e, "SELECT name, retention, retention_bytes FROM topic")
+              || store_refuse(b, e))
+             && store_load_topic_rows(b, topics, e)
+             && (local_store_prepare(&b->link, &parts, e,
+                                     "SELECT id, topic, number, base, base_bytes FROM partition ORDER BY topic, number")
+                 || store_refuse(b, e))
+             && store_load_partitions(b, parts, e);
     sqlite3_finalize(topics);
     sqlite3_finalize(parts);
     return ok;
 }
 
 /* Creates what is missing of a topic; SQLite's code. Inside a transaction. The name was checked: it needs no quoting. */
-static int write_topic(struct local *b, const char *name, int32_t have, int64_t want,
-                       const struct topic_config *settings)
+static int store_write_topic(struct local *b, const char *name, int32_t have, int64_t want,
+                             const struct topic_config *settings)
 {
     sqlite3 *db = b->link.db;
-    int rc = run_sql(db, "INSERT OR IGNORE INTO topic VALUES('%s', 0, 0)", name);
+    int rc = store_sql(db, "INSERT OR IGNORE INTO topic VALUES('%s', 0, 0)", name);
     if (rc == SQLITE_OK && settings)
-        rc = run_sql(db, "UPDATE topic SET retention=%lld, retention_bytes=%lld WHERE name='%s'",
-                     (long long)settings->retention.ms, (long long)settings->retention_bytes.n, name);
+        rc = store_sql(db, "UPDATE topic SET retention=%lld, retention_bytes=%lld WHERE name='%s'",
+                       (long long)settings->retention.ms, (long long)settings->retention_bytes.n, name);
     for (int64_t n = have; n < want && rc == SQLITE_OK; n++) {
-        rc = run_sql(db, "INSERT INTO partition(topic, number) VALUES('%s', %lld)", name, (long long)n);
+        rc = store_sql(db, "INSERT INTO partition(topic, number) VALUES('%s', %lld)", name, (long long)n);
         if (rc == SQLITE_OK)
-            rc = run_sql(
+            rc = store_sql(
                 db,
                 "CREATE TABLE log_%lld(offset INTEGER PRIMARY KEY, stored INTEGER NOT NULL, bytes INTEGER NOT NULL, record BLOB NOT NULL)",
                 (long long)sqlite3_last_insert_rowid(db));
@@ -398,124 +317,109 @@ static int write_topic(struct local *b, const char *name, int32_t have, int64_t 
 }
 
 /* The ids of the partitions that were just made are the last ones of the topic. */
-static int add_written_partitions(struct local *b, struct topic *t)
+static int store_add_partitions(struct local *b, struct topic *t)
 {
     sqlite3_stmt *s = NULL;
-    if (!store_prepare(&b->link, &s, NULL, "SELECT id FROM partition WHERE topic='%s' AND number>=%d ORDER BY number",
-                       t->name, (int)t->part_count))
+    if (!local_store_prepare(&b->link, &s, NULL,
+                             "SELECT id FROM partition WHERE topic='%s' AND number>=%d ORDER BY number", t->name,
+                             (int)t->partition_count))
         return sqlite3_errcode(b->link.db);
     while (sqlite3_step(s) == SQLITE_ROW)
-        set_place(add_partition(b, t, sqlite3_column_int64(s, 0)), 0, 0, 0);
+        local_partition_set(local_topic_add_partition(b, t, sqlite3_column_int64(s, 0)), 0, 0, 0);
     return sqlite3_finalize(s);
 }
 
-int store_topic(struct local *b, const char *name, int64_t partitions, const struct topic_config *settings)
+int local_store_topic(struct local *b, const char *name, int64_t partitions, const struct topic_config *settings)
 {
-    struct topic *t = topic_find(b, str_of(name));
-    int32_t have = t ? t->part_count : 0;
+    struct topic *t = local_topic_find(b, str_of(name));
+    int32_t have = t ? t->partition_count : 0;
     if (t && settings)
-        set_consumed_by(b, t, settings->consumed_by);
+        local_topic_set_consumed_by(b, t, settings->consumed_by);
     if (t && partitions <= have
         && (!settings
             || (settings->retention.ms == t->retention.ms && settings->retention_bytes.n == t->retention_bytes.n)))
         return SQLITE_OK;
-    link_lock(&b->link);
-    int rc = run_sql(b->link.db, "BEGIN IMMEDIATE");
+    local_link_lock(&b->link);
+    int rc = store_sql(b->link.db, "BEGIN IMMEDIATE");
     if (rc == SQLITE_OK)
-        rc = write_topic(b, name, have, partitions, settings);
+        rc = store_write_topic(b, name, have, partitions, settings);
     if (rc == SQLITE_OK)
-        rc = run_sql(b->link.db, "COMMIT");
+        rc = store_sql(b->link.db, "COMMIT");
     if (rc == SQLITE_OK) {
-        t = t ? t : add_topic(b, str_of(name));
+        t = t ? t : local_topic_add(b, str_of(name));
         if (settings) {
-            set_limits(b, t, settings->retention, settings->retention_bytes);
-            set_consumed_by(b, t, settings->consumed_by);
+            local_topic_set_limits(b, t, settings->retention, settings->retention_bytes);
+            local_topic_set_consumed_by(b, t, settings->consumed_by);
         }
-        rc = add_written_partitions(b, t);
+        rc = store_add_partitions(b, t);
         atomic_fetch_add(&b->generation, 1);
     } else if (!sqlite3_get_autocommit(b->link.db)) {
-        run_sql(b->link.db, "ROLLBACK");
+        store_sql(b->link.db, "ROLLBACK");
     }
-    link_unlock(&b->link);
+    local_link_unlock(&b->link);
     return rc;
 }
 
 /* ---- open and close ---- */
 
-static bool open_writer(struct local *b, struct err *e)
+static bool store_open_writer(struct local *b, struct err *e)
 {
     int64_t pages = b->max_size / LOCAL_PAGE;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (b->file ? 0 : SQLITE_OPEN_CREATE);
     if (sqlite3_open_v2(b->file ? b->file : ":memory:", &b->link.db, flags, NULL) != SQLITE_OK)
-        return refuse(b, e);
+        return store_refuse(b, e);
     sqlite3 *db = b->link.db;
     sqlite3_busy_timeout(db, BUSY_MS);
     if (b->file && sqlite3_db_readonly(db, "main") == 1)
         return err_set(e, "broker.path: \"%s\" cannot be written: give this user the right to write it", b->file);
-    if (b->file ? !check_identity(b, e) : write_schema(db) != SQLITE_OK)
-        return b->file ? false : refuse(b, e);
-    if (run_sql(
+    if (b->file ? !store_check_identity(b, e) : store_schema(db) != SQLITE_OK)
+        return b->file ? false : store_refuse(b, e);
+    if (store_sql(
             db,
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=%d;"
             "PRAGMA cache_size=-%d; PRAGMA temp_store=MEMORY; PRAGMA max_page_count=%lld",
             64 << 20, WRITER_CACHE_KIB, pages > 0 ? (long long)pages : 4294967294LL)
         != SQLITE_OK)
-        return refuse(b, e);
+        return store_refuse(b, e);
     int64_t wal = 0, busy = 0;
-    if (b->file && (!number_of(db, &wal, "SELECT journal_mode='wal' FROM pragma_journal_mode") || !wal))
+    if (b->file && (!store_number(db, &wal, "SELECT journal_mode='wal' FROM pragma_journal_mode") || !wal))
         return err_set(
             e,
             "broker.path: \"%s\" cannot be used with a write-ahead log: its file system does not share memory between processes",
             b->file);
-    /* Each start begins with an empty write-ahead log: wal_check counts on it. */
-    if (b->file && !number_of(db, &busy, "PRAGMA wal_checkpoint(TRUNCATE)"))
-        return refuse(b, e);
+    /* Each start begins with an empty write-ahead log: local_wal_check counts on it. */
+    if (b->file && !store_number(db, &busy, "PRAGMA wal_checkpoint(TRUNCATE)"))
+        return store_refuse(b, e);
     return !busy || err_set(e, "broker.path: \"%s\" is being used by another program", b->file);
 }
 
-static bool prepare_statements(struct local *b, struct err *e)
+static bool store_prepare_all(struct local *b, struct err *e)
 {
     struct link *l = &b->link;
-    return store_prepare(l, &b->begin, e, "BEGIN IMMEDIATE") && store_prepare(l, &b->commit, e, "COMMIT")
-           && store_prepare(l, &b->rollback, e, "ROLLBACK")
-           && store_prepare(l, &b->set_state, e, "INSERT OR REPLACE INTO state VALUES(?1, ?2, ?3, ?4)")
-           && store_prepare(l, &b->forget_state, e, "DELETE FROM state WHERE source=?1 AND key=?2")
-           && store_prepare(l, &b->set_position, e, "INSERT OR REPLACE INTO position VALUES(?1, ?2, ?3)")
-           && store_prepare(l, &b->set_base, e, "UPDATE partition SET base=?2, base_bytes=?3 WHERE id=?1");
+    return local_store_prepare(l, &b->begin, e, "BEGIN IMMEDIATE") && local_store_prepare(l, &b->commit, e, "COMMIT")
+           && local_store_prepare(l, &b->rollback, e, "ROLLBACK")
+           && local_store_prepare(l, &b->set_state, e, "INSERT OR REPLACE INTO state VALUES(?1, ?2, ?3, ?4)")
+           && local_store_prepare(l, &b->forget_state, e, "DELETE FROM state WHERE source=?1 AND key=?2")
+           && local_store_prepare(l, &b->set_position, e, "INSERT OR REPLACE INTO position VALUES(?1, ?2, ?3)")
+           && local_store_prepare(l, &b->set_base, e, "UPDATE partition SET base=?2, base_bytes=?3 WHERE id=?1");
 }
 
-bool store_open(struct local *b, struct err *e)
+bool local_store_open(struct local *b, struct err *e)
 {
     if (!b->file)
         b->link.lock = &b->memory_lock;
-    if ((b->file && !check_file(b, e)) || !open_writer(b, e) || !check_tables(b, e))
+    if ((b->file && !store_check_file(b, e)) || !store_open_writer(b, e) || !store_check_tables(b, e))
         return false;
-    return (prepare_statements(b, e) || refuse(b, e)) && load_topics(b, e);
+    return (store_prepare_all(b, e) || store_refuse(b, e)) && store_load_topics(b, e);
 }
 
-static void free_topics(struct local *b)
-{
-    for (size_t i = 0; i < b->topic_count; i++) {
-        struct topic *t = b->topics[i];
-        for (int32_t k = 0; k < t->part_count; k++) {
-            sqlite3_finalize(t->parts[k]->insert);
-            free(t->parts[k]);
-        }
-        free(t->parts);
-        free(t->name);
-        free(t->consumed_by);
-        free(t);
-    }
-    free(b->topics);
-}
-
-void store_close(struct local *b)
+void local_store_close(struct local *b)
 {
     sqlite3_stmt *all[] = { b->begin,        b->commit,       b->rollback, b->set_state,
                             b->forget_state, b->set_position, b->set_base };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         sqlite3_finalize(all[i]);
-    free_topics(b);
+    local_topics_free(b);
     if (!b->link.db)
         return;
     /* After a failed write nothing more is written; the next start recovers from the write-ahead log. */

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* The embedded log's folder: made if it is missing, and locked, so that it has one owner at a time. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "bridge/broker/local/private.h"
+#include "bridge/lib/mem.h"
+
+bool local_folder_sync(const char *folder, struct err *e)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool ok = fd >= 0 && fsync(fd) == 0;
+    if (!ok)
+        err_set(e, "broker.path: \"%s\" cannot be made durable: %s", folder, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+static bool folder_sync_parent(const char *folder, struct err *e)
+{
+    char *parent = sqlite3_mprintf("%s/..", folder);
+    CHECK(parent);
+    bool ok = local_folder_sync(parent, e);
+    sqlite3_free(parent);
+    return ok;
+}
+
+static bool folder_make(const char *folder, struct err *e)
+{
+    struct stat st;
+    if (mkdir(folder, 0700) == 0)
+        return folder_sync_parent(folder, e);
+    if (errno == ENOENT)
+        return err_set(e, "broker.path: \"%s\" cannot be created, the folder above it does not exist", folder);
+    if (errno != EEXIST)
+        return err_set(e, "broker.path: \"%s\" cannot be created: %s", folder, strerror(errno));
+    if (stat(folder, &st) != 0 || !S_ISDIR(st.st_mode))
+        return err_set(e, "broker.path: \"%s\" is not a folder", folder);
+    return true;
+}
+
+static bool folder_in_use(const char *folder, int fd, struct err *e)
+{
+    char pid[24] = "";
+    ssize_t n = pread(fd, pid, sizeof pid - 1, 0);
+    pid[n > 0 ? strspn(pid, "0123456789") : 0] = '\0';
+    return err_set(e, "broker.path: \"%s\" is in use by process %s: stop it, or give this one a folder of its own",
+                   folder, pid[0] ? pid : "(unknown)");
+}
+
+/* One owner at a time; the lock ends with the process, however it ends. */
+static bool folder_lock(struct local *b, struct err *e)
+{
+    char *file = sqlite3_mprintf("%s/lock", b->folder), pid[24];
+    CHECK(file);
+    b->lock_fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    sqlite3_free(file);
+    if (b->lock_fd < 0)
+        return err_set(e, "broker.path: \"%s\" cannot be written: %s", b->folder, strerror(errno));
+    if (flock(b->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        return errno == EWOULDBLOCK ? folder_in_use(b->folder, b->lock_fd, e)
+                                    : err_set(e, "broker.path: \"%s/lock\": %s", b->folder, strerror(errno));
+    int n = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
+    if (ftruncate(b->lock_fd, 0) != 0 || pwrite(b->lock_fd, pid, (size_t)n, 0) != n)
+        return err_set(e, "broker.path: \"%s/lock\" cannot be written: %s", b->folder, strerror(errno));
+    return true;
+}
+
+bool local_folder_open(struct local *b, const char *path, struct err *e)
+{
+    size_t n = strlen(path);
+    if (n == 0)
+        return err_set(e, "broker.path: is empty");
+    b->folder = str_dup(str_of(path));
+    b->file = mem_alloc(n + sizeof "/aqueduct.db");
+    snprintf(b->file, n + sizeof "/aqueduct.db", "%s/aqueduct.db", path);
+    return folder_make(b->folder, e) && folder_lock(b, e);
+}

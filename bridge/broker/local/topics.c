@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/* The topics and partitions of the embedded log in memory, and what an open transaction has changed of them. */
+#include <stdlib.h>
+#include "bridge/broker/local/private.h"
+#include "bridge/lib/mem.h"
+
+bool local_topic_name_ok(struct str name)
+{
+    if (name.n == 0 || name.n > TOPIC_NAME_MAX || str_eq(name, STR(".")) || str_eq(name, STR("..")))
+        return false;
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.at[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_'
+              || c == '-'))
+            return false;
+    }
+    return true;
+}
+
+struct topic *local_topic_find(struct local *b, struct str name)
+{
+    uint64_t hash = str_hash(name);
+    for (size_t i = 0; i < b->topic_count; i++)
+        if (b->topics[i]->hash == hash && str_eq(str_of(b->topics[i]->name), name))
+            return b->topics[i];
+    return NULL;
+}
+
+void local_topic_set_limits(struct local *b, struct topic *t, struct duration retention, struct bytes retention_bytes)
+{
+    t->retention = retention;
+    t->retention_bytes = retention_bytes;
+    b->retains = b->retains || retention.ms > 0 || retention_bytes.n > 0;
+}
+
+void local_topic_set_consumed_by(struct local *b, struct topic *t, const char *group)
+{
+    free(t->consumed_by);
+    t->consumed_by = group ? str_dup(str_of(group)) : NULL;
+    b->retains = b->retains || group;
+}
+
+struct topic *local_topic_add(struct local *b, struct str name)
+{
+    struct topic *t = mem_alloc(sizeof *t);
+    t->name = str_dup(name);
+    t->hash = str_hash(name);
+    pthread_mutex_lock(&b->topics_lock);
+    b->topics = mem_grow(b->topics, b->topic_count + 1, sizeof(struct topic *));
+    b->topics[b->topic_count++] = t;
+    pthread_mutex_unlock(&b->topics_lock);
+    return t;
+}
+
+struct partition *local_topic_add_partition(struct local *b, struct topic *t, int64_t id)
+{
+    struct partition *p = mem_alloc(sizeof *p);
+    p->id = id;
+    p->topic = t;
+    pthread_mutex_lock(&b->topics_lock);
+    p->number = t->partition_count;
+    t->partitions = mem_grow(t->partitions, (size_t)t->partition_count + 1, sizeof(struct partition *));
+    t->partitions[t->partition_count++] = p;
+    b->partition_count++;
+    pthread_mutex_unlock(&b->topics_lock);
+    return p;
+}
+
+void local_partition_set(struct partition *p, int64_t start, int64_t end, int64_t bytes)
+{
+    atomic_store(&p->start, start);
+    atomic_store(&p->end, end);
+    p->next = end;
+    p->start_before = start;
+    p->bytes = p->end_bytes = bytes;
+}
+
+void local_topics_free(struct local *b)
+{
+    for (size_t i = 0; i < b->topic_count; i++) {
+        struct topic *t = b->topics[i];
+        for (int32_t k = 0; k < t->partition_count; k++) {
+            sqlite3_finalize(t->partitions[k]->insert);
+            free(t->partitions[k]);
+        }
+        free(t->partitions);
+        free(t->name);
+        free(t->consumed_by);
+        free(t);
+    }
+    free(b->topics);
+}
+
+/* ---- the open transaction ---- */
+
+void local_topics_touch(struct local *b, struct partition *p)
+{
+    if (p->touched)
+        return;
+    p->touched = true;
+    p->next_touched = b->touched;
+    b->touched = p;
+}
+
+void local_topics_untouch(struct local *b)
+{
+    for (struct partition *p = b->touched; p; p = p->next_touched)
+        p->touched = false;
+    b->touched = NULL;
+}
+
+void local_topics_finish(struct local *b, bool committed)
+{
+    for (struct partition *p = b->touched; p; p = p->next_touched) {
+        if (committed) {
+            p->start_before = atomic_load(&p->start);
+            p->end_bytes = p->bytes;
+            atomic_store(&p->end, p->next);
+        } else {
+            atomic_store(&p->start, p->start_before);
+            p->bytes = p->end_bytes;
+            p->next = atomic_load(&p->end);
+        }
+    }
+    if (!committed)
+        local_topics_untouch(b);
+}
