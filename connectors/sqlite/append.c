@@ -106,7 +106,7 @@ static int stand_at_end(struct sqlite_source *s, struct rule *r, bool first)
         if (!any)
             move_to(r, r->recent);
         any = true;
-        if (!first || r->kind != KIND_OPEN_ROW)
+        if (!first || r->o->kind != KIND_OPEN_ROW)
             break;
         struct typed key;
         key_of(&key, r->recent, HEAD_KEY);
@@ -190,7 +190,7 @@ static int begin(struct sqlite_source *s, struct rule *r)
 {
     if (r->cursor)
         return check_guards(s, r);
-    if (r->ready || strcmp(s->start, "snapshot") == 0)
+    if (r->ready || s->start == START_SNAPSHOT)
         return SQLITE_OK;
     int rc = stand_at_end(s, r, true);
     if (rc == SQLITE_OK)
@@ -221,7 +221,7 @@ static void take_row(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row)
 {
     struct typed key;
     key_of(&key, row, HEAD_KEY);
-    if (r->kind == KIND_APPEND) {
+    if (r->o->kind == KIND_APPEND) {
         take_append(s, r, row, key.key);
     } else if (sqlite3_column_int(row, HEAD_DONE)) {
         happened(s, r, "done", key.key, row, true);
@@ -337,10 +337,10 @@ enum step append_step(struct sqlite_source *s, struct rule *r, struct err *e)
             r->index = 0;
         }
     }
-    rc = r->kind == KIND_OPEN_ROW ? again(s, r, &more) : SQLITE_OK;
+    rc = r->o->kind == KIND_OPEN_ROW ? again(s, r, &more) : SQLITE_OK;
     if (rc != SQLITE_OK)
         return stop(s, r, step_failed(s, r, rc, e));
-    if (r->kind == KIND_OPEN_ROW && more)
+    if (r->o->kind == KIND_OPEN_ROW && more)
         return stop(s, r, STEP_FULL);
     if (!r->ready)
         batch_ready(s, r);
@@ -350,7 +350,7 @@ enum step append_step(struct sqlite_source *s, struct rule *r, struct err *e)
 int64_t append_due(const struct rule *r)
 {
     int64_t due = INT64_MAX;
-    bool able = r->kind == KIND_OPEN_ROW && r->usable && !r->failed; /* else it waits for a change that mends it */
+    bool able = r->o->kind == KIND_OPEN_ROW && r->usable && !r->failed; /* else it waits for a change that mends it */
     for (size_t i = 0; able && i < r->rows.cap; i++) {
         const struct row *row = r->rows.slots[i];
         if (row && !row->aborted && (int64_t)row->version + r->o->abort_after.ms < due)

@@ -17,7 +17,7 @@ struct seen { /* a row as it is now */
 
 static bool silent(const struct sqlite_source *s, const struct rule *r)
 {
-    return !r->ready && strcmp(s->start, "snapshot") != 0;
+    return !r->ready && s->start != START_SNAPSHOT;
 }
 
 static void see(struct seen *now, const struct rule *r, sqlite3_stmt *row)

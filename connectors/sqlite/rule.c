@@ -7,11 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+static const struct option_value rule_kinds[] = {
+    { KIND_APPEND, "append" }, { KIND_OPEN_ROW, "open_row" }, { KIND_DIFF, "diff" }, { 0 }
+};
+
 const struct option rule_rows[] = {
     OPTION(struct rule_options, name, .required = true,
            .doc = "Names the rule; its state is kept under this name, so do not change it later (a-z 0-9 _ -)."),
     OPTION(
-        struct rule_options, kind, .required = true, .choices = "append|open_row|diff",
+        struct rule_options, kind, .required = true, .values = rule_kinds,
         .doc =
             "append: rows are only added; open_row: added unfinished and finished later; diff: inserts, updates and deletes by comparing."),
     OPTION(struct rule_options, table, .doc = "The table; with `select`, the table that the keys come from."),
@@ -79,16 +83,11 @@ static bool form_of(const char *text, enum form *out)
     return false;
 }
 
-static enum kind kind_of(const char *text)
-{
-    return strcmp(text, "append") == 0 ? KIND_APPEND : strcmp(text, "diff") == 0 ? KIND_DIFF : KIND_OPEN_ROW;
-}
-
 /* Is `op` something that a rule of this kind can report? */
 static bool good_op(const struct rule_options *o, const char *op)
 {
     struct str rest = str_of(op), column = { 0 };
-    switch (kind_of(o->kind)) {
+    switch (o->kind) {
     case KIND_APPEND: return o->type_column || strcmp(op, "insert") == 0 || strcmp(op, "*") == 0;
     case KIND_OPEN_ROW: return strcmp(op, "started") == 0 || strcmp(op, "done") == 0 || strcmp(op, "aborted") == 0;
     case KIND_DIFF:
@@ -103,9 +102,9 @@ static bool check_types(const struct rule_options *o, struct err *e)
     for (size_t i = 0; i < o->types.count; i++) {
         const struct map_entry *t = &o->types.at[i];
         if (!good_op(o, t->key))
-            return err_set(e, "types: \"%s\" is nothing that a rule of kind %s reports%s", t->key, o->kind,
-                           kind_of(o->kind) == KIND_DIFF ? " (insert, delete, update, or a column named in watch)"
-                                                         : "");
+            return err_set(e, "types: \"%s\" is nothing that a rule of kind %s reports%s", t->key,
+                           rule_kinds[o->kind].text,
+                           o->kind == KIND_DIFF ? " (insert, delete, update, or a column named in watch)" : "");
         for (const char *c = t->value; *c; c++)
             if (!isalnum((unsigned char)*c) && !strchr("_.{}", *c))
                 return err_set(e, "types: \"%s\" is no event type (letters, digits, _ and .)", t->value);
@@ -139,7 +138,7 @@ static bool check_columns(const struct rule_options *o, struct err *e)
 
 static bool check(const struct rule_options *o, struct err *e)
 {
-    enum kind kind = kind_of(o->kind);
+    enum kind kind = o->kind;
     if (!o->table && !o->select)
         return err_set(e, "needs a table or a select");
     if (kind == KIND_OPEN_ROW && !o->done)
@@ -180,7 +179,6 @@ struct rule *rule_new(struct str name)
 void rule_attach(struct rule *r, const struct rule_options *o)
 {
     r->o = o;
-    r->kind = kind_of(o->kind);
 }
 
 const char *rule_type(const struct rule *r, struct str op)
@@ -355,7 +353,7 @@ static bool prepare_guards(struct sqlite_source *s, struct rule *r, char *why, s
     add_source(max, r->o);
     if (!prepare(s, max, &r->max, why, size))
         return false;
-    if (r->kind == KIND_DIFF)
+    if (r->o->kind == KIND_DIFF)
         return true;
     sqlite3_str *at = sqlite3_str_new(s->db);
     add_select(at, r, false);
@@ -378,7 +376,7 @@ static bool prepare_rows(struct sqlite_source *s, struct rule *r, char *why, siz
     const char *cursor = r->o->cursor ? r->o->cursor : r->o->key;
     for (int next = 0; next <= 1; next++) {
         sqlite3_str *sql = sqlite3_str_new(s->db);
-        add_select(sql, r, r->kind != KIND_DIFF);
+        add_select(sql, r, r->o->kind != KIND_DIFF);
         add_where(sql, r);
         sqlite3_str_appendf(sql, next || r->o->last ? " AND \"%w\" > ?1" : " AND \"%w\" IS NOT NULL", cursor);
         sqlite3_str_appendf(sql, " ORDER BY \"%w\" LIMIT ?2", cursor);

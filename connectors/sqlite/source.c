@@ -32,6 +32,8 @@ static const struct option preset_rows[] = { OPTION(struct preset_file, about, .
                                                     .doc = "Its capture rules."),
                                              { 0 } };
 
+static const struct option_value source_starts[] = { { START_NOW, "now" }, { START_SNAPSHOT, "snapshot" }, { 0 } };
+
 static const struct option options[] = {
     OPTION(struct sqlite_source, path, .required = true,
            .doc = "The application's database file; its folder must be reachable too. Only ever read."),
@@ -40,7 +42,7 @@ static const struct option options[] = {
     OPTION(struct sqlite_source, capture, .of = rule_rows, .of_size = sizeof(struct rule_options), .max = RULES,
            .doc = "Capture rules of your own, besides or instead of a preset."),
     OPTION(
-        struct sqlite_source, start, .fallback = "now", .choices = "now|snapshot",
+        struct sqlite_source, start, .fallback = "now", .values = source_starts,
         .doc =
             "A rule's first start: report only what changes from now on, or also everything that is there (with the attribute snapshot: true)."),
     OPTION(
@@ -363,7 +365,7 @@ static enum step run_rules(struct sqlite_source *s, struct err *e)
         struct rule *r = s->rules[s->at];
         if (r->no_table && !r->ready)
             batch_ready(s, r); /* what its table will hold, once there is one, is all new */
-        enum step step = !r->usable ? STEP_DONE : r->kind == KIND_DIFF ? diff_step(s, r, e) : append_step(s, r, e);
+        enum step step = !r->usable ? STEP_DONE : r->o->kind == KIND_DIFF ? diff_step(s, r, e) : append_step(s, r, e);
         if (step == STEP_FULL || step == STEP_LATER || step == STEP_GONE)
             return step;
         r->failed = step == STEP_FAILED;

@@ -48,8 +48,11 @@ enum {
 
 /* ---- a rule as written ---- */
 
+enum kind { KIND_APPEND, KIND_OPEN_ROW, KIND_DIFF };
+
 struct rule_options {
-    char *name, *kind, *table, *select, *where, *key, *cursor, *time, *done, *type_column, *subject;
+    enum kind kind;
+    char *name, *table, *select, *where, *key, *cursor, *time, *done, *type_column, *subject;
     struct map types, columns;
     struct strings never, watch, keep, mask;
     struct duration abort_after;
@@ -59,7 +62,6 @@ extern const struct option rule_rows[];
 
 /* ---- a rule at work ---- */
 
-enum kind { KIND_APPEND, KIND_OPEN_ROW, KIND_DIFF };
 enum form { FORM_VALUE, FORM_JSON, FORM_BOOL, FORM_TIME };
 enum {
     HEAD_KEY,
@@ -85,7 +87,6 @@ enum phase {
 struct rule {
     char *name;
     const struct rule_options *o; /* NULL: has only been restored so far */
-    enum kind kind;
     /* state */
     bool ready;
     uint64_t signature; /* of the watched columns when it became ready */
@@ -128,9 +129,12 @@ struct file_id {
     uint64_t dev, ino;
 };
 
+enum start { START_NOW, START_SNAPSHOT };
+
 struct sqlite_source {
     struct source base;
-    char *path, *start, *source;
+    char *path, *source;
+    enum start start;
     struct preset preset; /* of struct preset_file */
     struct list capture;  /* of struct rule_options */
     struct duration poll, hold;
