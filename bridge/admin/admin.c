@@ -173,10 +173,7 @@ static struct http_server_options server_options(const char *listen, int64_t max
                                          .max_head = { 16 << 10 },
                                          .max_body = { max_body },
                                          .max_message = { 1024 },
-                                         .max_connections = 64,
-                                         .head_timeout = { 10000 },
-                                         .body_timeout = { 30000 },
-                                         .idle_timeout = { 60000 } };
+                                         .max_connections = 64 };
 }
 
 /* The socket's path, beside the log; false where the log has no folder or the path is too long for a socket. */

@@ -25,28 +25,16 @@ struct http_source {
     bool stopping;
 };
 
-#define SERVER_OPTION(field, ...)                                                                                      \
-    {                                                                                                                  \
-        .key = #field, .type = OPTION_TYPE(((struct http_source *)0)->server_options.field),                           \
-        .offset = offsetof(struct http_source, server_options.field), __VA_ARGS__                                      \
-    }
-
 static const struct option http_options[] = {
-    SERVER_OPTION(listen, .fallback = "127.0.0.1:8080",
-                  .doc = "Address to listen on: 127.0.0.1:8080, [::]:8080 or unix:/path."),
-    SERVER_OPTION(tls_certificate, .doc = "PEM file with the certificate chain; with tls_key: HTTPS."),
-    SERVER_OPTION(tls_key, .doc = "PEM file with the certificate's key."),
-    SERVER_OPTION(max_body, .fallback = "1MiB", .min = 1, .max = EVENT_DATA_BYTES, .doc = "Longest body; beyond: 413."),
-    SERVER_OPTION(max_head, .fallback = "32KiB", .min = 1024, .max = 1 << 20,
-                  .doc = "Longest request line and headers together; beyond: 431."),
-    SERVER_OPTION(max_connections, .fallback = "10000", .min = 1, .max = 1000000,
-                  .doc = "Most connections; beyond: 503."),
-    SERVER_OPTION(head_timeout, .fallback = "10s", .min = 1, .max = 3600000,
-                  .doc = "Longest time for a request's head; then 408."),
-    SERVER_OPTION(body_timeout, .fallback = "30s", .min = 1, .max = 3600000,
-                  .doc = "Longest time for a request's body; then 408."),
-    SERVER_OPTION(idle_timeout, .fallback = "60s", .min = 1, .max = 86400000,
-                  .doc = "An idle connection is closed after this."),
+    HTTP_ROW_LISTEN(struct http_source, "8080"),
+    HTTP_ROWS_TLS(struct http_source, "HTTPS"),
+    HTTP_ROW_OF(struct http_source, "max_body", max_body, .fallback = HTTP_DEFAULT_TEXT(max_body), .min = 1,
+                .max = EVENT_DATA_BYTES, .doc = "Longest body; beyond: 413."),
+    HTTP_ROW(struct http_source, max_head),
+    HTTP_ROW(struct http_source, max_connections),
+    HTTP_ROW(struct http_source, head_timeout),
+    HTTP_ROW(struct http_source, body_timeout),
+    HTTP_ROW(struct http_source, idle_timeout),
     OPTION(struct http_source, wait, .fallback = "10s", .min = 1, .max = 3600000,
            .doc = "Longest time a sender waits until its event is stored; then 503 and it sends again."),
     OPTION(struct http_source, max_pending, .fallback = "10000", .min = 1, .max = 1000000,

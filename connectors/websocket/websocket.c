@@ -49,22 +49,9 @@ struct websocket_sink {
     bool by_browser_alone; /* no tokens: only a browser's rules keep others' sites from a local address */
 };
 
-#define SERVER_OPTION(field, ...)                                                                                      \
-    {                                                                                                                  \
-        .key = #field, .type = OPTION_TYPE(((struct websocket_sink *)0)->server_options.field),                        \
-        .offset = offsetof(struct websocket_sink, server_options.field), __VA_ARGS__                                   \
-    }
-#define SERVER_OPTION_AS(name, field, ...)                                                                             \
-    {                                                                                                                  \
-        .key = name, .type = OPTION_TYPE(((struct websocket_sink *)0)->server_options.field),                          \
-        .offset = offsetof(struct websocket_sink, server_options.field), __VA_ARGS__                                   \
-    }
-
 static const struct option websocket_options[] = {
-    SERVER_OPTION(listen, .fallback = "127.0.0.1:8081",
-                  .doc = "Address to listen on: 127.0.0.1:8081, [::]:8081 or unix:/path."),
-    SERVER_OPTION(tls_certificate, .doc = "PEM file with the certificate chain; with tls_key: wss and https."),
-    SERVER_OPTION(tls_key, .doc = "PEM file with the certificate's key."),
+    HTTP_ROW_LISTEN(struct websocket_sink, "8081"),
+    HTTP_ROWS_TLS(struct websocket_sink, "wss and https"),
     OPTION(struct websocket_sink, path, .fallback = "/",
            .doc = "Path for WebSocket and, with Accept: text/event-stream, server-sent events."),
     OPTION(struct websocket_sink, tokens,
@@ -77,8 +64,7 @@ static const struct option websocket_options[] = {
         struct websocket_sink, origins,
         .doc =
             "Sites whose scripts may connect (https://app.example.com, or *); the listener's own host always may. Without tokens or open, a TCP listener is also reached only by an address, localhost or these sites' host names."),
-    SERVER_OPTION_AS("max_listeners", max_connections, .fallback = "10000", .min = 1, .max = 1000000,
-                     .doc = "Most connections; beyond: 503."),
+    HTTP_ROW_AS(struct websocket_sink, "max_listeners", max_connections, HTTP_DEFAULT_TEXT(max_connections)),
     OPTION(struct websocket_sink, max_listeners_per_ip, .fallback = "1000", .min = 1, .max = 1000000,
            .doc = "Most listeners of one address; beyond: 429."),
     OPTION(
@@ -91,16 +77,14 @@ static const struct option websocket_options[] = {
         struct websocket_sink, max_buffered, .fallback = "32MiB", .min = 4096, .max = (int64_t)1 << 40,
         .doc =
             "Most bytes kept for lagging listeners of all subscriptions together; beyond, the laggards of the fullest subscription are closed as too slow."),
-    SERVER_OPTION(max_message, .fallback = "4KiB", .min = 125, .max = 1 << 20,
-                  .doc = "Longest message of a listener; messages are ignored."),
-    SERVER_OPTION(ping, .fallback = "30s", .max = 86400000,
-                  .doc = "A WebSocket listener is pinged after this much silence; 0: never."),
-    SERVER_OPTION_AS("idle", stream_idle, .fallback = "30m", .max = 86400000,
-                     .doc = "A WebSocket listener that is silent for this long, pongs included, is closed; 0: never."),
-    SERVER_OPTION(max_head, .fallback = "16KiB", .min = 1024, .max = 1 << 20,
-                  .doc = "Longest request line and headers together; beyond: 431."),
-    SERVER_OPTION(head_timeout, .fallback = "10s", .min = 1, .max = 3600000,
-                  .doc = "Longest time for a request's head; then 408."),
+    HTTP_ROW_OF(struct websocket_sink, "max_message", max_message, .fallback = "4KiB", .min = 125, .max = 1 << 20,
+                .doc = "Longest message of a listener; messages are ignored."),
+    HTTP_ROW_OF(struct websocket_sink, "ping", ping, .fallback = "30s", .max = 86400000,
+                .doc = "A WebSocket listener is pinged after this much silence; 0: never."),
+    HTTP_ROW_OF(struct websocket_sink, "idle", stream_idle, .fallback = "30m", .max = 86400000,
+                .doc = "A WebSocket listener that is silent for this long, pongs included, is closed; 0: never."),
+    HTTP_ROW_AS(struct websocket_sink, "max_head", max_head, "16KiB"),
+    HTTP_ROW(struct websocket_sink, head_timeout),
     { 0 },
 };
 

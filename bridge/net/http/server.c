@@ -11,32 +11,6 @@
 
 enum { ACCEPTS = 64, ACCEPT_PAUSE_MS = 100, REFUSED_ROOM = 64 };
 
-#define ROW(field, ...) OPTION(struct http_server_options, field, __VA_ARGS__)
-const struct option http_server_rows[] = {
-    ROW(listen, .required = true,
-        .doc = "The address to listen on: 127.0.0.1:8080, [::1]:8080 or unix:/path; port 0 takes any free one."),
-    ROW(tls_certificate, .doc = "A PEM file with the certificate chain; with tls_key it makes the listener TLS."),
-    ROW(tls_key, .doc = "A PEM file with the certificate's private key."),
-    ROW(max_head, .fallback = "32KiB", .min = 1024, .max = 1 << 20,
-        .doc = "Longest request line and headers together; beyond, 431."),
-    ROW(max_body, .fallback = "1MiB", .min = 1, .max = 64 << 20, .doc = "Longest request body; beyond, 413."),
-    ROW(max_message, .fallback = "64KiB", .min = 1, .max = 64 << 20,
-        .doc = "Longest WebSocket message that a client may send; beyond, close code 1009."),
-    ROW(max_connections, .fallback = "10000", .min = 1, .max = 1000000,
-        .doc = "Most connections at a time; beyond, 503."),
-    ROW(head_timeout, .fallback = "10s", .min = 1, .max = 3600000,
-        .doc = "Time from the first byte of a request (or of a TLS connection) to the end of its head."),
-    ROW(body_timeout, .fallback = "30s", .min = 1, .max = 3600000,
-        .doc = "Time for a request's body to arrive, and for the client to take the answer."),
-    ROW(idle_timeout, .fallback = "60s", .min = 1, .max = 86400000,
-        .doc = "How long a connection may stay without a request."),
-    ROW(ping, .fallback = "30s", .max = 86400000,
-        .doc = "A WebSocket client that was silent this long gets a ping; 0 means never."),
-    ROW(stream_idle, .fallback = "90s", .max = 86400000,
-        .doc = "A WebSocket client that was silent this long, pongs included, is closed with 1001; 0 means never."),
-    { .key = NULL },
-};
-
 /* ---- deadlines and the later list ---- */
 
 static void leave_queue(struct http_conn *c)
@@ -167,12 +141,13 @@ static void accept_ready(struct loop_handler *h, uint32_t events)
 /* Rows forbid 0 for these, so 0 says that the caller did not care. */
 static void fill_options(struct http_server_options *o)
 {
-    struct {
+    const struct {
         int64_t *at, otherwise;
     } limits[] = {
-        { &o->max_head.n, 32 << 10 },   { &o->max_body.n, 1 << 20 },    { &o->max_message.n, 64 << 10 },
-        { &o->max_connections, 10000 }, { &o->head_timeout.ms, 10000 }, { &o->body_timeout.ms, 30000 },
-        { &o->idle_timeout.ms, 60000 },
+        { &o->max_head.n, HTTP_DEFAULT(max_head) },          { &o->max_body.n, HTTP_DEFAULT(max_body) },
+        { &o->max_message.n, HTTP_DEFAULT(max_message) },    { &o->max_connections, HTTP_DEFAULT(max_connections) },
+        { &o->head_timeout.ms, HTTP_DEFAULT(head_timeout) }, { &o->body_timeout.ms, HTTP_DEFAULT(body_timeout) },
+        { &o->idle_timeout.ms, HTTP_DEFAULT(idle_timeout) },
     };
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
         if (*limits[i].at <= 0)

@@ -14,7 +14,7 @@
 #pragma once
 #include "bridge/lib/clock.h"
 #include "bridge/lib/header.h"
-#include "bridge/lib/option.h"
+#include "bridge/net/http/options.h"
 #include "bridge/net/loop.h"
 
 struct http_server;
@@ -46,24 +46,6 @@ struct http_events {
     void (*writable)(void *ctx, struct http_stream *st); /* the kernel takes bytes again after a short write */
     void (*closed)(void *ctx, struct http_stream *st);   /* gone; the pointer dies with this call */
     void *ctx;
-};
-
-struct
-    http_server_options { /* rows to include in a connector's table as OPTION_GROUP or copy: http_server_rows; sizes and
-                                     * times that are 0 (but for ping and stream_idle) get the rows' defaults */
-    char *listen;         /* "127.0.0.1:8080", "[::]:8080", "unix:/path"; port 0: any free one */
-    char *tls_certificate, *tls_key; /* PEM files; both or none */
-    struct bytes max_head;           /* request line and headers together: 431 */
-    struct bytes max_body;           /* 413 */
-    struct bytes max_message;        /* one WebSocket message in: close 1009 */
-    struct bytes
-        max_held; /* of requests that are incomplete, all connections together; beyond: 503; 0: 32 MiB and one body */
-    int64_t max_connections;      /* beyond: accepted and closed with 503 */
-    struct duration head_timeout; /* from the first byte of a request to the end of its head: 408 */
-    struct duration body_timeout; /* from the end of the head to the end of the body: 408 */
-    struct duration idle_timeout; /* keep-alive without a request: closed */
-    struct duration ping;         /* WebSocket: a ping after this much silence from the peer; 0: never */
-    struct duration stream_idle;  /* WebSocket: closed (1001) after this much silence (pongs count); 0: never */
 };
 
 struct http_server *http_server_new(const struct http_server_options *o, const struct http_events *events,
@@ -100,5 +82,3 @@ bool http_stream_is_websocket(const struct http_stream *st);
 long http_stream_write(struct http_stream *st, const char *bytes, size_t n, bool boundary);
 void http_stream_close(struct http_stream *st, int code,
                        const char *why); /* WebSocket: close handshake, bounded; else: shut down */
-
-extern const struct option http_server_rows[]; /* of struct http_server_options */

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* The options of an HTTP listener, each with its default, range and sentence, once for everybody.
+ *
+ * A connector has `struct http_server_options server_options` in its struct, and in its table one row for each option
+ * that its users may set:
+ *
+ *     HTTP_ROW_LISTEN(struct mine, "8080"),
+ *     HTTP_ROWS_TLS(struct mine, "HTTPS"),
+ *     HTTP_ROW(struct mine, max_head),                                        its own name, the default below
+ *     HTTP_ROW_AS(struct mine, "max_head", max_head, "16KiB"),                another name or default
+ *     HTTP_ROW_OF(struct mine, "idle", stream_idle, .fallback = "30m", ...),  all of its own
+ *
+ * What no row offers, and what code that has no rows leaves 0, gets the default in http_server_new. */
+#pragma once
+#include "bridge/lib/option.h"
+
+struct http_server_options {
+    char *listen;                    /* "127.0.0.1:8080", "[::]:8080", "unix:/path"; port 0: any free one */
+    char *tls_certificate, *tls_key; /* PEM files; both or none */
+    struct bytes max_head;           /* request line and headers together: 431 */
+    struct bytes max_body;           /* 413 */
+    struct bytes max_message;        /* one WebSocket message in: close 1009 */
+    struct bytes max_held;           /* of incomplete requests, all connections together: 503; 0: 32 MiB and one body */
+    int64_t max_connections;         /* beyond: accepted and closed with 503 */
+    struct duration head_timeout;    /* from the first byte of a request to the end of its head: 408 */
+    struct duration body_timeout;    /* from the end of the head to the end of the body, and for the answer: 408 */
+    struct duration idle_timeout;    /* keep-alive without a request: closed */
+    struct duration ping;            /* WebSocket: a ping after this much silence from the peer; 0: never */
+    struct duration stream_idle;     /* WebSocket: closed (1001) after this much silence (pongs count); 0: never */
+};
+
+/* Defaults: a number, and its unit as the configuration writes it. */
+#define HTTP_DEFAULT_max_head        32, KiB
+#define HTTP_DEFAULT_max_body        1, MiB
+#define HTTP_DEFAULT_max_message     64, KiB
+#define HTTP_DEFAULT_max_connections 10000,
+#define HTTP_DEFAULT_head_timeout    10, s
+#define HTTP_DEFAULT_body_timeout    30, s
+#define HTTP_DEFAULT_idle_timeout    60, s
+
+enum { HTTP_UNIT_ = 1, HTTP_UNIT_s = 1000, HTTP_UNIT_KiB = 1 << 10, HTTP_UNIT_MiB = 1 << 20 };
+#define HTTP_NUMBER_(n, unit)     ((int64_t)(n)*HTTP_UNIT_##unit)
+#define HTTP_TEXT_(n, unit)       #n #unit
+#define HTTP_EXPAND_(macro, pair) macro(pair)
+#define HTTP_DEFAULT(field)       HTTP_EXPAND_(HTTP_NUMBER_, HTTP_DEFAULT_##field) /* 32768 */
+#define HTTP_DEFAULT_TEXT(field)  HTTP_EXPAND_(HTTP_TEXT_, HTTP_DEFAULT_##field)   /* "32KiB" */
+
+/* Ranges and sentences. */
+#define HTTP_RULES_max_head                                                                                            \
+    .min = 1024, .max = 1 << 20, .doc = "Longest request line and headers together; beyond: 431."
+#define HTTP_RULES_max_connections .min = 1, .max = 1000000, .doc = "Most connections; beyond: 503."
+#define HTTP_RULES_head_timeout    .min = 1, .max = 3600000, .doc = "Longest time for a request's head; then 408."
+#define HTTP_RULES_body_timeout    .min = 1, .max = 3600000, .doc = "Longest time for a request's body; then 408."
+#define HTTP_RULES_idle_timeout    .min = 1, .max = 86400000, .doc = "An idle connection is closed after this."
+
+/* Rows. T: the connector's struct. */
+#define HTTP_ROW_OF(T, name, field, ...)                                                                               \
+    {                                                                                                                  \
+        .key = name, .type = OPTION_TYPE(((T *)0)->server_options.field), .offset = offsetof(T, server_options.field), \
+        __VA_ARGS__                                                                                                    \
+    }
+#define HTTP_ROW_AS(T, name, field, default_text)                                                                      \
+    HTTP_ROW_OF(T, name, field, .fallback = default_text, HTTP_RULES_##field)
+#define HTTP_ROW(T, field) HTTP_ROW_AS(T, #field, field, HTTP_DEFAULT_TEXT(field))
+#define HTTP_ROW_LISTEN(T, port)                                                                                       \
+    HTTP_ROW_OF(T, "listen", listen, .fallback = "127.0.0.1:" port,                                                    \
+                .doc = "Address to listen on: 127.0.0.1:" port ", [::]:" port " or unix:/path.")
+#define HTTP_ROWS_TLS(T, schemes)                                                                                      \
+    HTTP_ROW_OF(T, "tls_certificate", tls_certificate,                                                                 \
+                .doc = "PEM file with the certificate chain; with tls_key: " schemes "."),                             \
+        HTTP_ROW_OF(T, "tls_key", tls_key, .doc = "PEM file with the certificate's key.")
