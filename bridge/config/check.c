@@ -15,20 +15,6 @@ struct check {
 
 enum { PREFIX_BYTES = 100, RETRY_MOST_MS = 7 * 86400000 };
 
-static bool topic_character(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_'
-           || c == '-';
-}
-
-bool config_topic_name(struct str s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if (!topic_character(s.at[i]))
-            return false;
-    return s.n > 0 && s.n <= 249 && !str_eq(s, STR(".")) && !str_eq(s, STR(".."));
-}
-
 static const struct node * or (const struct node *n, const struct node *otherwise)
 {
     return n ? n : otherwise;
@@ -47,7 +33,7 @@ static void check_broker(const struct check *k)
     const struct node *n = or (node_get(k->root, "broker"), k->root);
     struct where top = { .key = STR("broker") };
     struct str prefix = str_of(b->prefix);
-    if (prefix.n > PREFIX_BYTES || (prefix.n && !config_topic_name(prefix)))
+    if (prefix.n > PREFIX_BYTES || (prefix.n && !topic_name_ok(prefix)))
         problem_at(k->out, or (node_get(n, "prefix"), n), &(struct where){ &top, STR("prefix"), 0 },
                    "is no beginning of a topic name: use letters, digits, . _ and -, at most %d characters",
                    PREFIX_BYTES);
@@ -70,7 +56,7 @@ static bool is_own_topic(const struct check *k, const char *topic)
 
 static void check_topic(const struct check *k, const struct node *n, const char *topic, const struct where *at)
 {
-    if (!config_topic_name(str_of(topic)))
+    if (!topic_name_ok(str_of(topic)))
         problem_at(k->out, n, at,
                    "\"%.*s\" is not a topic name: use letters, digits, . _ and -, at most 249 characters",
                    SHOWN(str_of(topic)));
@@ -176,7 +162,7 @@ static void check_sink_topics(const struct check *k, const struct sink_config *s
         for (size_t j = 0; j < i; j++)
             if (strcmp(topic, s->topics.at[j]) == 0)
                 problem_at(k->out, element(list, i), &inside, "\"%.*s\" is listed twice", SHOWN(str_of(topic)));
-        if (!config_topic_name(str_of(topic)))
+        if (!topic_name_ok(str_of(topic)))
             check_topic(k, element(list, i), topic, &inside);
         else if (!is_filled(k, topic))
             unfilled_topic(k, element(list, i), topic, &inside);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include "bridge/config/private.h"
 #include "bridge/lib/file.h"
+#include "bridge/event/trail.h"
 #include "bridge/lib/mem.h"
 
 enum { DAY_MS = 86400000, HOUR_MS = 3600000 };
@@ -194,7 +195,7 @@ static void fill_sink(struct fill *f, struct config *c, const struct entry *entr
 static void fill_topic(struct fill *f, struct config *c, const struct entry *entry, const struct where *up)
 {
     struct where at = { .up = up, .key = entry->key->written };
-    if (!entry->key->broken && !config_topic_name(entry->key->text))
+    if (!entry->key->broken && !topic_name_ok(entry->key->text))
         problem_at(f->out, entry->key, &at,
                    "is not a topic name: use letters, digits, . _ and -, at most 249 characters");
     if (!fill_is_mapping(f, entry->value, &at))

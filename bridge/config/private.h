@@ -114,6 +114,5 @@ const char *fill_hint(struct str word, const char *const *names, char out[HINT_T
 
 /* What the sections say about each other. */
 void config_check(const struct config *c, const struct node *root, struct problems *out);
-bool config_topic_name(struct str s); /* Kafka's rule: [a-zA-Z0-9._-]{1,249}, not "." or ".." */
 /* A row with that key and type, or NULL. */
 const struct option *option_find(const struct option *rows, const char *key, enum option_type type);

@@ -15,6 +15,20 @@ char *topic_name(const char *prefix, enum topic_kind kind, const char *id)
     return str_join(prefix, words[kind], id ? id : "");
 }
 
+static bool trail_topic_character(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_'
+           || c == '-';
+}
+
+bool topic_name_ok(struct str name)
+{
+    for (size_t i = 0; i < name.n; i++)
+        if (!trail_topic_character(name.at[i]))
+            return false;
+    return name.n > 0 && name.n <= TOPIC_NAME_MAX && !str_eq(name, STR(".")) && !str_eq(name, STR(".."));
+}
+
 struct trail trail_read(const struct record *r)
 {
     struct trail t = { 0 };

@@ -40,6 +40,9 @@ enum topic_kind {
 };
 /* Its name; `id` NULL: nothing behind the kind. free() it. */
 char *topic_name(const char *prefix, enum topic_kind kind, const char *id);
+/* Kafka's rule for names of topics, which every broker follows, so that a configuration can move. */
+enum { TOPIC_NAME_MAX = 249 };
+bool topic_name_ok(struct str name); /* [a-zA-Z0-9._-], 1 to TOPIC_NAME_MAX bytes, not "." or ".." */
 
 /* What is known of a record's way so far. */
 struct trail {

@@ -21,6 +21,7 @@ struct kafka_client *kafka_client_new(rd_kafka_t *rk)
     return client;
 }
 
+/* Waits for librdkafka, which may take long; the client goes with it. */
 static void *client_end(void *arg)
 {
     struct kafka_client *client = arg;

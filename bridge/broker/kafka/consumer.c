@@ -194,7 +194,7 @@ static bool consumer_serve(struct kafka_consumer *c, struct err *e)
     return fatal ? err_set(e, "group %s: %s (a second daemon with the same broker.instance?)", c->group, text) : fine;
 }
 
-/* librdkafka could not give us a record. */
+/* Marks the partition as adrift or damaged when librdkafka could not give a record; false with *e: damaged. */
 static bool consumer_trouble(struct kafka_assigned *assigned, const rd_kafka_message_t *m, struct err *e)
 {
     if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET) {

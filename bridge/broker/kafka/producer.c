@@ -31,7 +31,7 @@ static rd_kafka_resp_err_t producer_enqueue(struct kafka_publication *p, struct 
                              RD_KAFKA_VTYPE_HEADERS, headers, RD_KAFKA_VTYPE_OPAQUE, (void *)p, RD_KAFKA_VTYPE_END);
 }
 
-/* False: refused at once, and so is the publication. */
+/* Hands a record to librdkafka; false: refused at once, and so is the publication. */
 static bool producer_send_record(struct kafka_publication *p, struct kafka_client *client, const struct record *r)
 {
     bool created = false;
@@ -77,6 +77,7 @@ static bool producer_send_state(struct kafka_publication *p, struct kafka_client
     return sent;
 }
 
+/* Writes on the state topic what a change is about to become. */
 static bool producer_send_intent(struct kafka_publication *p, struct kafka_client *client, const struct change *change)
 {
     char *value = mem_alloc(1 + change->value.n);
@@ -115,13 +116,14 @@ static void producer_send_records(struct kafka_publication *p, struct kafka_clie
 
 static void producer_stage_end(struct kafka_publication *p);
 
-/* One record of the stage is reported, or all of it is sent. */
+/* Counts one report, or that all of the stage is sent; the last one ends the stage. */
 static void producer_reported(struct kafka_publication *p)
 {
     if (atomic_fetch_sub(&p->unreported, 1) == 1)
         producer_stage_end(p);
 }
 
+/* Sends everything of the stage; the last report of it ends it. */
 static void producer_stage_begin(struct kafka_publication *p, enum kafka_stage stage)
 {
     p->stage = stage;
@@ -157,7 +159,7 @@ static void producer_stage_end(struct kafka_publication *p)
 
 /* ---- publishing ---- */
 
-/* What is published while the poller sends and waits for reports forms its next wave: alone a publication waits for
+/* Adds to the wave to come. What is published while the poller sends and waits for reports forms its next wave: alone a publication waits for
  * nobody, under load the requests grow. (With linger.ms 0 and a caller that sends by itself the client makes a
  * request of every few records, and while more of them are wanted than may be in flight its thread spins, which a
  * busy machine feels.) */
@@ -172,7 +174,7 @@ static void producer_wave_join(struct kafka_publication *p)
     pthread_mutex_unlock(&b->wave_lock);
 }
 
-/* The poller's: takes what is there, waiting for it at most `wait_ms`, and sends it. */
+/* Takes the wave, waiting for one at most `wait_ms`, and sends it; on the poller. */
 static void producer_wave_send(struct kafka *b, int64_t wait_ms)
 {
     struct timespec until = thread_until((struct duration){ wait_ms });
@@ -278,6 +280,7 @@ static void producer_purge(struct kafka_client *client)
     rd_kafka_poll(client->rk, 20);
 }
 
+/* Makes a new client and ends the old one; the old one itself when none can be made. */
 static struct kafka_client *producer_replace(struct kafka *b, struct kafka_client *old)
 {
     struct err e = { "" };

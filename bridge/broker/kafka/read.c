@@ -74,6 +74,25 @@ static rd_kafka_topic_partition_list_t *read_plan(const struct stretch *s, rd_ka
     return list;
 }
 
+/* Takes one record, or the news that a partition has no more; closes a partition that has reached its end. */
+static bool read_message(const struct stretch *s, rd_kafka_message_t *m, int64_t *ends, int *open, struct err *e)
+{
+    bool ended = m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+    if (!m->rkt || m->partition < 0)
+        return true; /* errors of the client as a whole mend themselves, or time runs out */
+    if (m->err && !ended)
+        return err_set(e, "topic %s, partition %d, offset %lld: %s", s->topic, m->partition, (long long)m->offset,
+                       rd_kafka_message_errstr(m));
+    int64_t *end = &ends[m->partition];
+    if (!ended && *end >= 0 && m->offset < *end)
+        s->each(s->ctx, m);
+    if (*end >= 0 && (ended ? m->offset : m->offset + 1) >= *end) {
+        *end = -1;
+        --*open;
+    }
+    return true;
+}
+
 /* Reads until every partition has reached its end, however long that takes, as long as something comes. */
 static bool read_all(const struct stretch *s, rd_kafka_t *rk, int open, int64_t *ends, struct err *e)
 {
@@ -90,17 +109,7 @@ static bool read_all(const struct stretch *s, rd_kafka_t *rk, int open, int64_t 
         }
         if (!m)
             continue;
-        bool ended = m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF, ours = m->rkt && m->partition >= 0;
-        bool fine = !m->err || ended || !ours; /* errors of the client as a whole mend themselves, or time runs out */
-        if (!fine)
-            err_set(e, "topic %s, partition %d, offset %lld: %s", s->topic, m->partition, (long long)m->offset,
-                    rd_kafka_message_errstr(m));
-        if (!m->err && ends[m->partition] >= 0 && m->offset < ends[m->partition])
-            s->each(s->ctx, m);
-        if (fine && ours && ends[m->partition] >= 0 && (ended ? m->offset : m->offset + 1) >= ends[m->partition]) {
-            ends[m->partition] = -1;
-            open--;
-        }
+        bool fine = read_message(s, m, ends, &open, e);
         rd_kafka_message_destroy(m);
         if (!fine)
             return false;

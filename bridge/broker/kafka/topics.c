@@ -25,6 +25,7 @@ static struct kafka_topic *topics_find(struct kafka *b, struct str name)
     return NULL;
 }
 
+/* The topic; when nobody asked for it before, it is wanted from now on. */
 static struct kafka_topic *topics_get(struct kafka *b, struct str name)
 {
     struct kafka_topic *topic = topics_find(b, name);
@@ -214,6 +215,7 @@ static int32_t topics_await(struct kafka *b, struct kafka_client *client, const 
     }
 }
 
+/* Makes the topic, or finds it; its number of partitions, 0 with *why. */
 static int32_t topics_make(struct kafka *b, struct kafka_client *client, const struct kafka_topic *topic, char *why,
                            size_t room)
 {
@@ -245,7 +247,7 @@ static int32_t topics_make(struct kafka *b, struct kafka_client *client, const s
 
 /* ---- the keeper ---- */
 
-/* Called with the lock; lets go of it while the cluster is asked. */
+/* Makes or finds the topic. Called with topics_lock, which it releases while it asks the cluster. */
 static void topics_keeper_make(struct kafka *b, struct kafka_topic *topic)
 {
     struct kafka_topic copy = *topic;

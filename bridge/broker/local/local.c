@@ -162,7 +162,7 @@ static bool local_topic(struct broker *base, const struct topic_config *topic, s
 {
     struct local *b = (struct local *)base;
     struct topic_request r = { .topic = topic, .e = e };
-    if (!local_topic_name_ok(str_of(topic->name)))
+    if (!topic_name_ok(str_of(topic->name)))
         return err_set(e, "topics: \"%s\" is not a name for a topic (1 to %d of a-z A-Z 0-9 . _ -)", topic->name,
                        TOPIC_NAME_MAX);
     if (topic->partitions < 1 || topic->partitions > 1024)

@@ -38,6 +38,7 @@
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include "bridge/broker/broker.h"
+#include "bridge/event/trail.h"
 #include "bridge/lib/metrics.h"
 
 enum {
@@ -46,7 +47,6 @@ enum {
     LOCAL_PAGE = 4096,
     LOCAL_PROBE_MS = 1000,  /* how often a blocked writer looks whether it can write again */
     RECORD_MAX = 16 << 20,  /* bytes of one record as stored */
-    TOPIC_NAME_MAX = 249,   /* Kafka's limits, so that a configuration can move */
     PARTITIONS_MAX = 16384, /* of all topics together */
 };
 
@@ -213,7 +213,6 @@ bool local_folder_sync(const char *folder, struct err *e);
 
 /* ---- topics.c: changed by the writer alone (or before it runs) ---- */
 
-bool local_topic_name_ok(struct str name);
 struct topic *local_topic_find(struct local *b, struct str name); /* the writer freely, others under topics_lock */
 struct topic *local_topic_add(struct local *b, struct str name);
 struct partition *local_topic_add_partition(struct local *b, struct topic *t, int64_t id);

@@ -269,7 +269,7 @@ static bool store_load_topic_rows(struct local *b, sqlite3_stmt *s, struct err *
     int rc;
     while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
         struct str name = { (const char *)sqlite3_column_text(s, 0), (size_t)sqlite3_column_bytes(s, 0) };
-        if (!name.at || !local_topic_name_ok(name))
+        if (!name.at || !topic_name_ok(name))
             return err_set(
                 e, "broker.path: \"%s\" is damaged: it lists a topic with an impossible name: restore it from a backup",
                 b->file);

@@ -4,19 +4,6 @@
 #include "bridge/broker/local/private.h"
 #include "bridge/lib/mem.h"
 
-bool local_topic_name_ok(struct str name)
-{
-    if (name.n == 0 || name.n > TOPIC_NAME_MAX || str_eq(name, STR(".")) || str_eq(name, STR("..")))
-        return false;
-    for (size_t i = 0; i < name.n; i++) {
-        char c = name.at[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_'
-              || c == '-'))
-            return false;
-    }
-    return true;
-}
-
 struct topic *local_topic_find(struct local *b, struct str name)
 {
     uint64_t hash = str_hash(name);

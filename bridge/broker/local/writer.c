@@ -64,7 +64,7 @@ static struct topic *writer_topic(struct local *b, struct local_publication *p, 
     struct topic *t = local_topic_find(b, name);
     if (t)
         return t;
-    if (!local_topic_name_ok(name))
+    if (!topic_name_ok(name))
         writer_refuse_one(p, name, "not a name for a topic (1 to 249 of a-z A-Z 0-9 . _ -)");
     else if (b->partition_count >= PARTITIONS_MAX)
         writer_refuse_one(p, name, "cannot be created, there are too many topics");
