@@ -10,9 +10,11 @@
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
+#include "tests/support/folder.h"
+#include "tests/support/outcomes.h"
 #include "tests/support/test.h"
 
-enum { PATIENCE_MS = 60000, MOST = 4096 };
+enum { PATIENCE_MS = 60000, MOST = OUTCOMES_MOST };
 
 /* ---- the broker under test ---- */
 
@@ -55,69 +57,10 @@ static const char *topic(size_t i, int64_t partitions)
 
 /* ---- publishing ---- */
 
-struct ledger { /* what became of the publications */
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    int stored, refused, calls[MOST];
-    char why[WHY_BYTES];
-};
-
-static struct ledger *ledger_new(void)
-{
-    struct ledger *l = mem_alloc(sizeof *l);
-    pthread_mutex_init(&l->lock, NULL);
-    pthread_cond_init(&l->changed, NULL);
-    return l;
-}
-
-static void ledger_free(struct ledger *l)
-{
-    pthread_mutex_destroy(&l->lock);
-    pthread_cond_destroy(&l->changed);
-    free(l);
-}
-
-static void note_done(void *ctx, uint64_t tag, enum outcome o, const char *why)
-{
-    struct ledger *l = ctx;
-    pthread_mutex_lock(&l->lock);
-    l->calls[tag]++;
-    *(o == OUTCOME_STORED ? &l->stored : &l->refused) += 1;
-    if (o != OUTCOME_STORED)
-        snprintf(l->why, sizeof l->why, "%s", why ? why : "");
-    pthread_cond_broadcast(&l->changed);
-    pthread_mutex_unlock(&l->lock);
-}
-
-/* Waits until `count` publications have an outcome. */
-static void ledger_wait(struct ledger *l, int count)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += PATIENCE_MS / 1000;
-    pthread_mutex_lock(&l->lock);
-    int rc = 0;
-    while (rc == 0 && l->stored + l->refused < count)
-        rc = pthread_cond_timedwait(&l->changed, &l->lock, &until);
-    pthread_mutex_unlock(&l->lock);
-    if (rc)
-        fail_msg("only %d of %d publications have an outcome", l->stored + l->refused, count);
-}
-
 /* Publishes and waits; returns whether it was stored. */
 static bool publish(struct publication p)
 {
-    struct ledger *l = ledger_new();
-    p.done = note_done;
-    p.ctx = l;
-    broker_publish(broker, &p);
-    ledger_wait(l, 1);
-    assert_int_equal(l->calls[0], 1);
-    bool stored = l->stored == 1;
-    if (!stored)
-        assert_true(l->why[0]);
-    ledger_free(l);
-    return stored;
+    return outcomes_publish(broker, p, NULL);
 }
 
 static struct record record_of(const char *t, int32_t partition, const char *key, const char *value)
@@ -134,18 +77,19 @@ static void put(const char *t, int32_t partition, const char *key, const char *v
 /* Publishes `count` records with the values from, from + 1 ... in order, without waiting for one before the next. */
 static void put_numbers(const char *t, int32_t partition, int from, int count)
 {
-    struct ledger *l = ledger_new();
+    struct outcomes *o = outcomes_new();
     assert_true(count <= MOST);
     for (int i = 0; i < count; i++) {
         char value[16];
         snprintf(value, sizeof value, "%d", from + i);
         struct record r = record_of(t, partition, NULL, value);
-        broker_publish(broker, &(struct publication){
-                                   .records = &r, .record_count = 1, .done = note_done, .ctx = l, .tag = (uint64_t)i });
+        broker_publish(broker,
+                       &(struct publication){
+                           .records = &r, .record_count = 1, .done = outcomes_count, .ctx = o, .tag = (uint64_t)i });
     }
-    ledger_wait(l, count);
-    assert_int_equal(l->stored, count);
-    ledger_free(l);
+    outcomes_wait(o, count);
+    assert_int_equal(o->stored, count);
+    outcomes_free(o);
 }
 
 /* ---- consuming ---- */
@@ -398,7 +342,7 @@ struct publisher {
     pthread_t thread;
     const char *topic;
     int from;
-    struct ledger *ledger;
+    struct outcomes *outcomes;
 };
 
 static void *publish_numbers(void *arg)
@@ -408,36 +352,38 @@ static void *publish_numbers(void *arg)
         char value[16];
         snprintf(value, sizeof value, "%d", i);
         struct record r = record_of(p->topic, 0, NULL, value);
-        broker_publish(broker,
-                       &(struct publication){
-                           .records = &r, .record_count = 1, .done = note_done, .ctx = p->ledger, .tag = (uint64_t)i });
+        broker_publish(broker, &(struct publication){ .records = &r,
+                                                      .record_count = 1,
+                                                      .done = outcomes_count,
+                                                      .ctx = p->outcomes,
+                                                      .tag = (uint64_t)i });
     }
     return NULL;
 }
 
 TEST(threads_publish_side_by_side)
 {
-    struct ledger *l = ledger_new();
+    struct outcomes *o = outcomes_new();
     struct publisher p[4];
     const char *t = topic(0, 1);
     for (int i = 0; i < 4; i++) {
-        p[i] = (struct publisher){ .topic = t, .from = i * 1000, .ledger = l };
+        p[i] = (struct publisher){ .topic = t, .from = i * 1000, .outcomes = o };
         assert_int_equal(pthread_create(&p[i].thread, NULL, publish_numbers, &p[i]), 0);
     }
     for (int i = 0; i < 4; i++)
         pthread_join(p[i].thread, NULL);
-    ledger_wait(l, 2000);
-    assert_int_equal(l->stored, 2000);
+    outcomes_wait(o, 2000);
+    assert_int_equal(o->stored, 2000);
     struct reader *in = read_all(fresh(1), t);
     reader_wait(in, 2000);
     int next[4] = { 0, 1000, 2000, 3000 };
     for (size_t i = 0; i < in->count; i++) {
         int n = number_of(in->got[i]);
         assert_int_equal(n, next[n / 1000]++);
-        assert_int_equal(l->calls[n], 1);
+        assert_int_equal(o->calls[n], 1);
     }
     reader_close(in);
-    ledger_free(l);
+    outcomes_free(o);
 }
 
 TEST(a_publication_spans_topics)
@@ -788,17 +734,18 @@ TEST(tail_shares_evenly_what_it_gives)
 
 TEST(flush_waits_for_all)
 {
-    struct ledger *l = ledger_new();
+    struct outcomes *o = outcomes_new();
     const char *t = topic(0, 1);
     for (int i = 0; i < 1000; i++) {
         struct record r = record_of(t, 0, NULL, "x");
-        broker_publish(broker, &(struct publication){
-                                   .records = &r, .record_count = 1, .done = note_done, .ctx = l, .tag = (uint64_t)i });
+        broker_publish(broker,
+                       &(struct publication){
+                           .records = &r, .record_count = 1, .done = outcomes_count, .ctx = o, .tag = (uint64_t)i });
     }
     assert_true(broker_flush(broker, (struct duration){ PATIENCE_MS }));
-    assert_int_equal(l->stored, 1000);
+    assert_int_equal(o->stored, 1000);
     assert_true(broker_flush(broker, (struct duration){ 0 }));
-    ledger_free(l);
+    outcomes_free(o);
 }
 
 TEST(a_healthy_broker_says_so)
@@ -863,17 +810,16 @@ static int play(const char *name)
 
 static int play_local(void)
 {
-    char folder[] = "/tmp/aqueduct-contract-XXXXXX", command[64];
+    char folder[FOLDER_BYTES];
     config.type = "local";
     config.path = ":memory:";
     int failed = play("broker local in memory");
-    if (!mkdtemp(folder))
-        return failed + 1;
+    folder_make(folder);
     config.path = folder;
     survives = true;
     failed += play("broker local in a file");
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return failed + (system(command) != 0);
+    folder_remove(folder);
+    return failed;
 }
 
 static int play_kafka(void)

@@ -10,6 +10,9 @@
 #include "bridge/config/config.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
+#include "tests/support/connector.h"
+#include "tests/support/event.h"
+#include "tests/support/folder.h"
 #include "tests/support/test.h"
 
 /* For each type: the least options that work, and options that the rows allow but with which it can never work.
@@ -29,7 +32,7 @@ static const struct sample {
                        { "dead_letter", "path: %s/dead.db\n", "path: %s/no/folder.db\n" },
                        { 0 } };
 
-static char folder[64];
+static char folder[FOLDER_BYTES];
 
 static const struct sample *sample_of(const struct sample *samples, const char *type)
 {
@@ -197,62 +200,39 @@ static size_t open_files(void)
     return n;
 }
 
-static void *filled(const char *type, const struct option *rows, size_t size, const char *yaml)
+/* A sample with the test's folder in it; overwritten by the next call. */
+static const char *sample_text(const char *yaml)
 {
-    char text[1024];
+    static char text[1024];
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
     snprintf(text, sizeof text, yaml, folder);
 #pragma GCC diagnostic pop
-    void *obj = mem_alloc(size);
-    struct problems p = { 0 };
-    if (!config_fill(type, str_of(text), rows, obj, NULL, &p)) {
-        problems_print(&p, stderr);
-        fail_msg("%s: the sample does not pass its rows", type);
-    }
-    problems_free(&p);
-    return obj;
+    return text;
 }
 
-static const struct strings no_topics;
-
-static struct source *new_source(const struct source_ops *o, const char *yaml)
+static struct source *source_good(const struct source_ops *o)
 {
-    struct source *s = filled(o->type, o->options, o->size, yaml);
-    s->ops = o;
-    s->id = "contract";
-    return s;
+    return source_filled(o, o->type, sample_text(sample_of(source_samples, o->type)->good));
 }
 
-static struct sink *new_sink(const struct sink_ops *o, const char *yaml)
+static struct sink *sink_good(const struct sink_ops *o)
 {
-    struct sink *s = filled(o->type, o->options, o->size, yaml);
-    s->ops = o;
-    s->id = "contract";
-    s->topics = &no_topics;
-    return s;
+    return sink_filled(o, o->type, sample_text(sample_of(sink_samples, o->type)->good));
 }
 
 TEST(what_cannot_work_is_refused_and_released)
 {
     for (size_t i = 0; source_types[i]; i++) {
         size_t before = open_files();
-        struct err e = { "" };
-        struct source *s = new_source(source_types[i], sample_of(source_samples, source_types[i]->type)->bad);
-        if (s->ops->open(s, &e))
-            fail_msg("%s opened what cannot work", s->ops->type);
-        assert_true(e.text[0]);
-        free(s);
+        const char *bad = sample_of(source_samples, source_types[i]->type)->bad;
+        assert_true(source_refused(source_types[i], sample_text(bad)).text[0]);
         assert_int_equal(open_files(), before);
     }
     for (size_t i = 0; sink_types[i]; i++) {
         size_t before = open_files();
-        struct err e = { "" };
-        struct sink *s = new_sink(sink_types[i], sample_of(sink_samples, sink_types[i]->type)->bad);
-        if (s->ops->open(s, &e))
-            fail_msg("%s opened what cannot work", s->ops->type);
-        assert_true(e.text[0]);
-        free(s);
+        const char *bad = sample_of(sink_samples, sink_types[i]->type)->bad;
+        assert_true(sink_refused(sink_types[i], sample_text(bad)).text[0]);
         assert_int_equal(open_files(), before);
     }
 }
@@ -261,7 +241,7 @@ TEST(check_agrees_and_keeps_nothing)
 {
     for (size_t i = 0; source_types[i]; i++) {
         struct err e = { "" };
-        struct source *s = new_source(source_types[i], sample_of(source_samples, source_types[i]->type)->good);
+        struct source *s = source_good(source_types[i]);
         size_t before = open_files();
         if (s->ops->check && !s->ops->check(s, &e))
             fail_msg("%s: %s", s->ops->type, e.text);
@@ -270,7 +250,7 @@ TEST(check_agrees_and_keeps_nothing)
     }
     for (size_t i = 0; sink_types[i]; i++) {
         struct err e = { "" };
-        struct sink *s = new_sink(sink_types[i], sample_of(sink_samples, sink_types[i]->type)->good);
+        struct sink *s = sink_good(sink_types[i]);
         size_t before = open_files();
         if (s->ops->check && !s->ops->check(s, &e))
             fail_msg("%s: %s", s->ops->type, e.text);
@@ -300,10 +280,8 @@ TEST(a_source_comes_and_goes)
     for (size_t i = 0; source_types[i]; i++)
         for (int times = 0; times < 2; times++) {
             size_t before = open_files();
-            struct source *s = new_source(source_types[i], sample_of(source_samples, source_types[i]->type)->good);
-            struct err e = { "" };
-            if (!s->ops->open(s, &e))
-                fail_msg("%s: %s", s->ops->type, e.text);
+            struct source *s = source_good(source_types[i]);
+            source_start(s);
             wake_up(wake);
             struct emission out[4];
             for (int k = 0; k < 3; k++)
@@ -311,8 +289,7 @@ TEST(a_source_comes_and_goes)
             s->draining = true;
             read_nothing(s, wake, out, 0);
             wake_clear(wake);
-            s->ops->close(s);
-            free(s);
+            source_end(s);
             assert_int_equal(open_files(), before);
         }
     close(wake);
@@ -324,10 +301,8 @@ TEST(a_sink_comes_and_goes)
     for (size_t i = 0; sink_types[i]; i++)
         for (int times = 0; times < 2; times++) {
             size_t before = open_files();
-            struct sink *s = new_sink(sink_types[i], sample_of(sink_samples, sink_types[i]->type)->good);
-            struct err e = { "" };
-            if (!s->ops->open(s, &e))
-                fail_msg("%s: %s", s->ops->type, e.text);
+            struct sink *s = sink_good(sink_types[i]);
+            sink_start(s);
             struct result out[4];
             assert_int_equal(s->ops->work(s, wake, (struct duration){ 0 }, out, 4), 0);
             wake_up(wake);
@@ -335,8 +310,7 @@ TEST(a_sink_comes_and_goes)
             wake_clear(wake);
             if (s->ops->drain)
                 s->ops->drain(s, (struct duration){ 10 });
-            s->ops->close(s);
-            free(s);
+            sink_end(s);
             assert_int_equal(open_files(), before);
         }
     close(wake);
@@ -345,8 +319,7 @@ TEST(a_sink_comes_and_goes)
 /* One result for each message, whatever becomes of it, with its own tag and a verdict. */
 TEST(each_message_gets_one_result)
 {
-    struct event f = { .id = STR("contract-0001"), .source = STR("/contract"), .type = STR("t"), .data = STR("{}") };
-    const struct event *ev = event_new(&f, NULL);
+    const struct event *ev = event_like((struct event){ .id = STR("contract-0001"), .data = STR("{}") });
     struct header headers[EVENT_HEADERS];
     struct record r = {
         .topic = STR("t"), .value = ev->data, .headers = headers, .header_count = event_to_headers(ev, headers)
@@ -354,12 +327,11 @@ TEST(each_message_gets_one_result)
     for (size_t i = 0; sink_types[i]; i++) {
         if (sink_types[i]->broadcast)
             continue;
-        struct sink *s = new_sink(sink_types[i], sample_of(sink_samples, sink_types[i]->type)->good);
-        struct err e;
+        struct sink *s = sink_good(sink_types[i]);
         enum { N = 20 };
         bool seen[N] = { false };
         size_t count = 0;
-        assert_true(s->ops->open(s, &e));
+        sink_start(s);
         for (uint64_t tag = 0; tag < N; tag++)
             s->ops->send(s, &(struct message){ .event = ev, .record = &r, .attempt = 1, .tag = tag });
         for (int rounds = 0; count < N && rounds < 1000; rounds++) {
@@ -375,8 +347,7 @@ TEST(each_message_gets_one_result)
             count += n;
         }
         assert_int_equal(count, N);
-        s->ops->close(s);
-        free(s);
+        sink_end(s);
     }
     event_unref(ev);
 }
@@ -384,18 +355,15 @@ TEST(each_message_gets_one_result)
 /* What was sent and not finished is simply abandoned. */
 TEST(close_abandons_what_is_in_flight)
 {
-    struct event f = { .id = STR("contract-0001"), .source = STR("/contract"), .type = STR("t"), .data = STR("{}") };
-    const struct event *ev = event_new(&f, NULL);
+    const struct event *ev = event_like((struct event){ .id = STR("contract-0001"), .data = STR("{}") });
     struct record r = { .topic = STR("t"), .value = ev->data };
     for (size_t i = 0; sink_types[i]; i++) {
         size_t before = open_files();
-        struct sink *s = new_sink(sink_types[i], sample_of(sink_samples, sink_types[i]->type)->good);
-        struct err e;
-        assert_true(s->ops->open(s, &e));
+        struct sink *s = sink_good(sink_types[i]);
+        sink_start(s);
         for (uint64_t tag = 0; tag < 200; tag++)
             s->ops->send(s, &(struct message){ .event = ev, .record = &r, .attempt = 1, .tag = tag });
-        s->ops->close(s);
-        free(s);
+        sink_end(s);
         assert_int_equal(open_files(), before);
     }
     event_unref(ev);
@@ -405,18 +373,15 @@ static int set_up(void **state)
 {
     (void)state;
     signal(SIGPIPE, SIG_IGN);
-    snprintf(folder, sizeof folder, "/tmp/aqueduct-contract-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
+    folder_make(folder);
+    return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    DIR *d = opendir(folder);
-    for (struct dirent *f; d && (f = readdir(d));)
-        unlinkat(dirfd(d), f->d_name, 0);
-    closedir(d);
-    return rmdir(folder);
+    folder_remove(folder);
+    return 0;
 }
 
 int main(void)

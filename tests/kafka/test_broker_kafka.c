@@ -114,12 +114,6 @@ static void publish(struct broker *b, const char *topic, int tag)
     broker_publish(b, &(struct publication){ .records = &r, .record_count = 1, .done = on_done, .tag = (uint64_t)tag });
 }
 
-static void assert_says(const char *text, const char *part)
-{
-    if (!strstr(text, part))
-        fail_msg("\"%s\" does not say \"%s\"", text, part);
-}
-
 static void await_settled(int count)
 {
     int64_t until = clock_mono_ms() + PATIENCE_MS;

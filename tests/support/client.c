@@ -7,22 +7,23 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "tests/support/folder.h"
 #include "tests/support/test.h"
 
-static char folder[64], path[80];
+static char folder[FOLDER_BYTES], path[80];
 
 const char *client_path(void)
 {
-    snprintf(folder, sizeof folder, "/tmp/aqueduct-test-XXXXXX");
-    assert_non_null(mkdtemp(folder));
+    folder_make(folder);
     snprintf(path, sizeof path, "%s/s", folder);
     return path;
 }
 
 void client_forget_path(void)
 {
-    unlink(path);
-    rmdir(folder);
+    if (folder[0])
+        folder_remove(folder);
+    folder[0] = '\0';
 }
 
 struct client client_connect(const char *unix_path)

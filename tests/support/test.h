@@ -9,3 +9,6 @@
 
 /* A test, named as a sentence. A fixture is in `state`; most tests have none. */
 #define TEST(name) static void name(void **state __attribute__((unused)))
+
+/* `text` has `part` in it. */
+void assert_says(const char *text, const char *part);

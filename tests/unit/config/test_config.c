@@ -4,7 +4,7 @@
 #include <unistd.h>
 #include "bridge/config/config.h"
 #include "bridge/lib/buf.h"
-#include "bridge/lib/mem.h"
+#include "tests/support/folder.h"
 #include "tests/support/test.h"
 
 /* ---- a source and two sinks with an option of every type ---- */
@@ -105,13 +105,13 @@ const struct command *const connector_commands[] = { NULL };
 
 /* ---- files ---- */
 
-static char folder[64];
+static char folder[FOLDER_BYTES];
 
 static int make_folder(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/aqueduct-config-XXXXXX");
-    return mkdtemp(folder) && chdir(folder) == 0 ? 0 : -1;
+    folder_make(folder);
+    return chdir(folder);
 }
 
 static int remove_folder(void **state)

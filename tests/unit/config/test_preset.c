@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include "bridge/config/config.h"
 #include "bridge/config/preset.h"
+#include "tests/support/folder.h"
 #include "tests/support/test.h"
 
 struct thing {
@@ -28,7 +29,7 @@ static const struct option user_rows[] = {
     OPTION(struct user, preset, .of = rows, .of_size = sizeof(struct thing), .doc = "Which."), { 0 }
 };
 
-static char folder[64], problem[600];
+static char folder[FOLDER_BYTES], problem[600];
 
 /* What an option fills in whose value is the name; NULL: `problem` says why. */
 static const struct thing *load(const char *name)
@@ -59,17 +60,16 @@ static void write_preset(const char *name, const char *text)
 static int set_up(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/aqueduct-preset-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
+    folder_make(folder);
+    return 0;
 }
 
 static int clean_up(void **state)
 {
     (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
     unsetenv("AQUEDUCT_PRESETS");
-    return system(command);
+    folder_remove(folder);
+    return 0;
 }
 
 TEST(by_path_and_folder)

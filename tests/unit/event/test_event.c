@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Birth and death of an event, and its two forms as a record. */
+#include <stdio.h>
+#include <stdlib.h>
 #include "bridge/event/event.h"
 #include "bridge/lib/mem.h"
 #include "tests/support/event.h"
@@ -17,7 +19,7 @@ TEST(born_and_gone)
                        .data = str_of(data),
                        .extensions = extensions,
                        .extension_count = 2 };
-    const struct event *ev = must_be_born(&f);
+    const struct event *ev = event_born(&f);
     id[0] = data[0] = 'x'; /* everything was copied */
     assert_str(ev->id, "1");
     assert_str(ev->source, "/s");
@@ -41,11 +43,11 @@ TEST(born_and_gone)
 TEST(absent_and_empty_data)
 {
     struct event f = { .id = STR("1"), .source = STR("/s"), .type = STR("t") };
-    const struct event *ev = must_be_born(&f);
+    const struct event *ev = event_born(&f);
     assert_null(ev->data.at);
     event_unref(ev);
     f.data = STR("");
-    ev = must_be_born(&f);
+    ev = event_born(&f);
     assert_non_null(ev->data.at);
     assert_int_equal(ev->data.n, 0);
     event_unref(ev);
@@ -111,7 +113,7 @@ TEST(attributes_that_are_refused)
                                 STR("\xee\x80\x80") };
     for (size_t i = 0; i < sizeof fine / sizeof *fine; i++) {
         f = good, f.subject = fine[i];
-        event_unref(must_be_born(&f));
+        event_unref(event_born(&f));
     }
 }
 
@@ -130,7 +132,7 @@ TEST(extensions_that_are_refused)
         assert_null(event_new(&f, NULL));
     }
     x[0] = (struct header){ STR("abcdefghijklmnopqrst"), STR("v") };
-    event_unref(must_be_born(&f));
+    event_unref(event_born(&f));
     x[1] = x[0];
     f.extension_count = 2;
     refused(f, "event attribute abcdefghijklmnopqrst stands twice");
@@ -139,7 +141,7 @@ TEST(extensions_that_are_refused)
         x[i] = (struct header){ str_of(names[i]), STR("v") };
     }
     f.extension_count = EVENT_ATTRIBUTES;
-    event_unref(must_be_born(&f));
+    event_unref(event_born(&f));
     f.extension_count = EVENT_ATTRIBUTES + 1;
     refused(f, "event: 65 extension attributes, the most is 64");
 }
@@ -151,7 +153,7 @@ TEST(sizes)
     struct event f = {
         .id = { big, EVENT_ATTRIBUTE_BYTES }, .source = STR("/s"), .type = STR("t"), .data = { big, EVENT_DATA_BYTES }
     };
-    event_unref(must_be_born(&f));
+    event_unref(event_born(&f));
     f.data.n++;
     refused(f, "event data: 67108865 bytes, the most is 67108864");
     f.data.n = 1;
@@ -163,11 +165,11 @@ TEST(sizes)
 TEST(time_in_milliseconds)
 {
     struct event f = { .id = STR("1"), .source = STR("/s"), .type = STR("t") };
-    const struct event *ev = must_be_born(&f);
+    const struct event *ev = event_born(&f);
     assert_true(event_time_ms(ev, 77) == 77);
     event_unref(ev);
     f.time = STR("1970-01-01T00:00:01.5Z");
-    ev = must_be_born(&f);
+    ev = event_born(&f);
     assert_true(event_time_ms(ev, 77) == 1500);
     event_unref(ev);
 }
@@ -193,7 +195,7 @@ static struct record record_of(const struct header *headers, size_t count, struc
 TEST(to_a_record_and_back)
 {
     struct header headers[EVENT_HEADERS];
-    const struct event *ev = must_be_born(&full_event);
+    const struct event *ev = event_born(&event_full);
     size_t n = event_to_headers(ev, headers);
     assert_int_equal(n, 10);
     assert_str(headers[0].name, "ce_specversion");
@@ -217,7 +219,7 @@ TEST(most_headers)
 {
     struct header x[EVENT_ATTRIBUTES], headers[EVENT_HEADERS];
     char names[EVENT_ATTRIBUTES][8];
-    struct event f = full_event;
+    struct event f = event_full;
     f.dataschema = STR("https://example.com/schema");
     for (size_t i = 0; i < EVENT_ATTRIBUTES; i++) {
         snprintf(names[i], sizeof names[i], "x%zu", i);
@@ -225,7 +227,7 @@ TEST(most_headers)
     }
     f.extensions = x;
     f.extension_count = EVENT_ATTRIBUTES;
-    const struct event *ev = must_be_born(&f);
+    const struct event *ev = event_born(&f);
     size_t n = event_to_headers(ev, headers);
     assert_true(n <= EVENT_HEADERS);
     struct record r = record_of(headers, n, ev->data);

@@ -62,7 +62,7 @@ TEST(matching)
         { "{\"not\":{\"any\":[{\"exact\":{\"id\":\"1\"}},{\"all\":[{\"exact\":{\"id\":\"2\"}},{\"prefix\":{\"type\":\"com.\"}}]}]}}",
           true },
     };
-    const struct event *ev = must_be_born(&full_event);
+    const struct event *ev = event_born(&event_full);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct filter *f = must_compile(cases[i].text);
         if (filter_match(f, ev) != cases[i].matches)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Events in HTTP messages: percent-encoding, binary and structured mode. */
+#include <stdio.h>
+#include <stdlib.h>
 #include "tests/support/event.h"
 #include "tests/support/test.h"
 
@@ -69,7 +71,7 @@ TEST(there_and_back)
     struct header kafka[EVENT_HEADERS], http[EVENT_HEADERS];
     char names[EVENT_HEADERS][32];
     struct buf values[EVENT_HEADERS];
-    const struct event *ev = must_be_born(&full_event);
+    const struct event *ev = event_born(&event_full);
     size_t n = event_to_headers(ev, kafka);
     for (size_t i = 0; i < n; i++) {
         bool attribute = str_starts(kafka[i].name, STR("ce_"));

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The JSON event format, one event and batches. */
+#include <stdio.h>
+#include <stdlib.h>
 #include "bridge/lib/jscan.h"
 #include "tests/support/event.h"
 #include "tests/support/test.h"
@@ -20,7 +22,7 @@ static void writes(struct event f, const char *json)
     struct buf out = buf_new(1 << 20);
     struct jscan_value value;
     struct err e = { "" };
-    const struct event *ev = must_be_born(&f);
+    const struct event *ev = event_born(&f);
     event_to_json(ev, &out);
     assert_string_equal(buf_c(&out), json);
     assert_true(jscan_check(buf_str(&out), &value, &e));
@@ -34,7 +36,7 @@ static void writes(struct event f, const char *json)
 TEST(to_json_and_back)
 {
     writes(
-        full_event,
+        event_full,
         "{\"specversion\":\"1.0\",\"id\":\"A234-1234-1234\",\"source\":\"/mycontext/subcontext\",\"type\":\"com.example.someevent\","
         "\"subject\":\"Euro \xe2\x82\xac \xf0\x9f\x98\x80\",\"time\":\"2018-04-05T17:31:00Z\",\"datacontenttype\":\"application/json; charset=utf-8\","
         "\"dataschema\":\"https://example.com/s\",\"partitionkey\":\"k1\","
@@ -81,7 +83,7 @@ TEST(data_by_its_type)
 
 TEST(too_small_a_buffer)
 {
-    const struct event *ev = must_be_born(&full_event);
+    const struct event *ev = event_born(&event_full);
     struct buf out = buf_new(100);
     event_to_json(ev, &out);
     assert_true(out.failed);

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* The embedded broker in trouble: no room, a failing disk, kill -9 at any moment, what a killed process leaves. */
-#include "tests/support/local.h"
+#include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
+#include "bridge/lib/mem.h"
+#include "tests/support/local.h"
 
 /* ---- no room ---- */
 
@@ -559,24 +565,24 @@ TEST(a_torn_last_commit_is_no_damage)
     verify(acked);
 }
 
-#define CASE_SHIM(f) cmocka_unit_test_setup_teardown(f, local_set_up, shim_out)
+#define SHIM_TEST(f) cmocka_unit_test_setup_teardown(f, local_set_up, shim_out)
 
 int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[1], "--child") == 0)
         return child_main(argv);
     const struct CMUnitTest tests[] = {
-        CASE(the_largest_size_refuses_and_recovers),
+        LOCAL_TEST(the_largest_size_refuses_and_recovers),
         cmocka_unit_test_setup_teardown(a_full_disk_refuses_and_recovers, local_set_up, unlimited),
-        CASE_SHIM(after_a_failed_sync_nothing_is_taken),
-        CASE_SHIM(no_single_io_error_loses_anything),
-        CASE_SHIM(the_queue_is_bounded),
-        CASE(a_file_deleted_under_us_is_noticed),
-        CASE(kill_at_any_moment_loses_nothing),
-        CASE(kill_at_each_durable_step_loses_nothing),
-        CASE(a_lost_main_file_is_refused),
-        CASE(a_bad_place_in_the_write_ahead_log_is_refused),
-        CASE(a_torn_last_commit_is_no_damage),
+        SHIM_TEST(after_a_failed_sync_nothing_is_taken),
+        SHIM_TEST(no_single_io_error_loses_anything),
+        SHIM_TEST(the_queue_is_bounded),
+        LOCAL_TEST(a_file_deleted_under_us_is_noticed),
+        LOCAL_TEST(kill_at_any_moment_loses_nothing),
+        LOCAL_TEST(kill_at_each_durable_step_loses_nothing),
+        LOCAL_TEST(a_lost_main_file_is_refused),
+        LOCAL_TEST(a_bad_place_in_the_write_ahead_log_is_refused),
+        LOCAL_TEST(a_torn_last_commit_is_no_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

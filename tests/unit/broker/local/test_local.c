@@ -1,9 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* The embedded broker: damaged files, two owners, topics and groups, retention. */
-#include "tests/support/local.h"
+#include <fcntl.h>
+#include <pthread.h>
 #include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "bridge/lib/clock.h"
 #include "bridge/lib/crypto.h"
+#include "bridge/lib/mailbox.h"
+#include "bridge/lib/mem.h"
 #include "bridge/lib/metrics.h"
+#include "tests/support/local.h"
 
 /* ---- damage: refused with a message that says what to do, and left as it is ---- */
 
@@ -381,24 +390,24 @@ TEST(size_bounds_the_file)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(a_changed_bit_of_a_record_is_found),
-        CASE(a_shorter_file_is_refused),
-        CASE(a_file_that_is_no_database_is_refused),
-        CASE(a_database_of_somebody_else_is_refused),
-        CASE(a_newer_format_is_refused),
-        CASE(rows_that_vanished_are_noticed),
-        CASE(changed_state_is_found),
-        CASE(only_one_owner),
-        CASE(the_folder_is_made_when_there_is_a_place_for_it),
-        CASE(bad_topics_are_refused),
-        CASE(a_bad_record_does_not_hurt_its_neighbours),
-        CASE(records_without_a_key_are_spread),
-        CASE(a_group_has_one_consumer),
-        CASE(the_end_where_a_group_began_is_remembered),
-        CASE(a_position_behind_the_end_is_damage),
-        CASE(age_removes_from_the_front),
-        CASE(what_its_group_finished_goes),
-        CASE(size_bounds_the_file),
+        LOCAL_TEST(a_changed_bit_of_a_record_is_found),
+        LOCAL_TEST(a_shorter_file_is_refused),
+        LOCAL_TEST(a_file_that_is_no_database_is_refused),
+        LOCAL_TEST(a_database_of_somebody_else_is_refused),
+        LOCAL_TEST(a_newer_format_is_refused),
+        LOCAL_TEST(rows_that_vanished_are_noticed),
+        LOCAL_TEST(changed_state_is_found),
+        LOCAL_TEST(only_one_owner),
+        LOCAL_TEST(the_folder_is_made_when_there_is_a_place_for_it),
+        LOCAL_TEST(bad_topics_are_refused),
+        LOCAL_TEST(a_bad_record_does_not_hurt_its_neighbours),
+        LOCAL_TEST(records_without_a_key_are_spread),
+        LOCAL_TEST(a_group_has_one_consumer),
+        LOCAL_TEST(the_end_where_a_group_began_is_remembered),
+        LOCAL_TEST(a_position_behind_the_end_is_damage),
+        LOCAL_TEST(age_removes_from_the_front),
+        LOCAL_TEST(what_its_group_finished_goes),
+        LOCAL_TEST(size_bounds_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

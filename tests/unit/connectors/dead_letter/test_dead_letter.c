@@ -6,44 +6,30 @@
 #include <sqlite3.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "bridge/config/config.h"
 #include "bridge/lib/mailbox.h"
-#include "bridge/lib/mem.h"
 #include "bridge/event/trail.h"
 #include "connectors/dead_letter/print.h"
+#include "tests/support/connector.h"
+#include "tests/support/folder.h"
 #include "tests/support/test.h"
 
 extern const struct sink_ops dead_letter_sink;
 extern const struct command dead_command;
 
-static char folder[64], path[128];
+static char folder[FOLDER_BYTES], path[128];
 
 static struct sink *make(const char *more)
 {
     char yaml[512];
     snprintf(yaml, sizeof yaml, "path: %s\n%s", path, more);
-    struct sink *s = mem_alloc(dead_letter_sink.size);
-    struct problems p = { 0 };
-    assert_true(config_fill("test.yaml", str_of(yaml), dead_letter_sink.options, s, NULL, &p));
-    problems_free(&p);
-    s->ops = &dead_letter_sink;
-    s->id = "failed";
-    return s;
+    return sink_filled(&dead_letter_sink, "failed", yaml);
 }
 
 static struct sink *open_sink(const char *more)
 {
     struct sink *s = make(more);
-    struct err e;
-    if (!s->ops->open(s, &e))
-        fail_msg("%s", e.text);
+    sink_start(s);
     return s;
-}
-
-static void close_sink(struct sink *s)
-{
-    s->ops->close(s);
-    free(s);
 }
 
 /* A record as it stands in the dead-letter topic. Pairs of headers end with NULL. */
@@ -118,7 +104,7 @@ TEST(a_letter_is_filed_whole)
 {
     struct sink *s = open_sink("");
     file_one(s, "{\"n\":1}", PAIRS(EVENT("e-1", "chat.created"), DIED("crm"), ORIGIN("42"), "x-own", "kept"));
-    close_sink(s);
+    sink_end(s);
     struct letter l = load_only();
     assert_false(l.of_source);
     assert_true(str_eq(l.owner, STR("crm")));
@@ -157,7 +143,7 @@ TEST(a_repeat_takes_the_place)
     struct letters *st = letters_open(path, false, &e);
     assert_int_equal(letters_matches(st, &everything, &e), 2);
     letters_close(st);
-    close_sink(s);
+    sink_end(s);
 }
 
 TEST(what_is_no_event_is_filed_by_its_place)
@@ -187,7 +173,7 @@ TEST(what_is_no_event_is_filed_by_its_place)
     assert_false(letters_load(st, 12345, &l, &e));
     assert_int_equal(l.seq, 0); /* gone, which a walk through the file passes over */
     letters_close(st);
-    close_sink(s);
+    sink_end(s);
 }
 
 TEST(a_redrive_is_noted_and_a_later_failure_is_dead_again)
@@ -220,7 +206,7 @@ TEST(a_redrive_is_noted_and_a_later_failure_is_dead_again)
     assert_false(l.redriven);
     assert_int_equal(l.redrives, 1);
     letter_free(&l);
-    close_sink(s);
+    sink_end(s);
 }
 
 static int64_t count_letters(void)
@@ -243,7 +229,7 @@ TEST(the_oldest_go_first)
         file_one(s, "x", PAIRS(EVENT(id, "t"), DIED("crm"), ORIGIN(offset)));
     }
     assert_int_equal(count_letters(), 3);
-    close_sink(s);
+    sink_end(s);
     s = open_sink("keep: 2\n");
     file_one(s, "x", PAIRS(EVENT("e-7", "t"), DIED("crm"), ORIGIN("7")));
     assert_int_equal(count_letters(), 2);
@@ -253,7 +239,7 @@ TEST(the_oldest_go_first)
     sel.id = STR("e-6");
     assert_int_equal(letters_matches(st, &sel, &e), 1);
     letters_close(st);
-    close_sink(s);
+    sink_end(s);
 }
 
 TEST(the_aged_go)
@@ -266,7 +252,7 @@ TEST(the_aged_go)
     struct letter l = load_only();
     assert_true(str_eq(l.id, STR("e-1")));
     letter_free(&l);
-    close_sink(s);
+    sink_end(s);
 }
 
 TEST(a_batch_is_filed_as_a_whole_or_asked_for_again)
@@ -291,7 +277,7 @@ TEST(a_batch_is_filed_as_a_whole_or_asked_for_again)
     sqlite3_close(other);
     file_all(s, f, 2);
     assert_int_equal(count_letters(), 2);
-    close_sink(s);
+    sink_end(s);
 }
 
 TEST(less_room_than_letters)
@@ -312,7 +298,7 @@ TEST(less_room_than_letters)
     wake_up(wake);
     assert_int_equal(s->ops->work(s, wake, (struct duration){ 3600 * 1000 }, out, 2), 0);
     close(wake);
-    close_sink(s);
+    sink_end(s);
 }
 
 TEST(foreign_and_damaged_files_are_refused)
@@ -351,7 +337,7 @@ TEST(a_killed_writers_journal_does_not_stop_a_reader)
 {
     struct sink *s = open_sink("");
     file_one(s, "x", PAIRS(EVENT("e-1", "t"), DIED("crm"), ORIGIN("1")));
-    close_sink(s);
+    sink_end(s);
     pid_t child = fork();
     if (child == 0) { /* dies inside a transaction whose pages have reached the file */
         struct err e;
@@ -445,7 +431,7 @@ static void file_three(void)
     file_one(s, "z",
              PAIRS(EVENT("e-3", "user.created"), TRAIL_SOURCE, "hooks", TRAIL_CLASS, "unrouted", TRAIL_LAST,
                    "2026-11-20T12:00:00Z"));
-    close_sink(s);
+    sink_end(s);
     published_count = 0;
     publish_limit = 16;
 }
@@ -551,7 +537,7 @@ TEST(long_data_is_cut)
     static char data[9000];
     memset(data, 'x', sizeof data - 1);
     file_one(s, data, PAIRS(EVENT("e-1", "t"), DIED("crm"), ORIGIN("1")));
-    close_sink(s);
+    sink_end(s);
     assert_int_equal(DEAD("show", "e-1"), 0);
     assert_true(strlen(output) < 6000);
     assert_non_null(strstr(output, "8999 bytes in all"));
@@ -599,7 +585,7 @@ TEST(what_was_redriven_needs_again)
     struct sink *s = open_sink("");
     file_one(s, NULL,
              PAIRS(EVENT("e-1", "t"), TRAIL_SINK, "crm", TRAIL_STATE, "redriven", TRAIL_LAST, LAST, ORIGIN("1")));
-    close_sink(s);
+    sink_end(s);
     assert_int_equal(DEAD("redrive", "e-1"), 1);
     assert_int_equal(DEAD("redrive", "e-1", "--state", "all"), 1);
     assert_non_null(strstr(output, "was redriven before"));
@@ -653,8 +639,7 @@ TEST(strange_text_is_made_harmless)
 static int make_folder(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/aqueduct-dead-XXXXXX");
-    assert_non_null(mkdtemp(folder));
+    folder_make(folder);
     snprintf(path, sizeof path, "%s/dead.db", folder);
     return 0;
 }

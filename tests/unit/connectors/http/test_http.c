@@ -7,9 +7,8 @@
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
-#include "bridge/lib/mem.h"
 #include "tests/support/client.h"
-#include "tests/support/options.h"
+#include "tests/support/connector.h"
 #include "tests/support/test.h"
 
 extern const struct source_ops http_source;
@@ -26,17 +25,10 @@ static size_t taken_count;
 
 static void source_open(const char *more, const char *paths)
 {
-    struct err e = { "" };
     char yaml[4096];
     socket_path = client_path();
     snprintf(yaml, sizeof yaml, "listen: unix:%s\n%s\npaths:\n%s", socket_path, more, paths);
-    source = mem_alloc(http_source.size);
-    source->ops = &http_source;
-    source->id = "hooks";
-    options_fill(http_source.options, source, yaml);
-    if (!http_source.open(source, &e))
-        print_error("%s\n", e.text);
-    assert_string_equal(e.text, "");
+    source = source_opened(&http_source, "hooks", yaml);
     wake_fd = wake_new();
     wake_up(wake_fd);
 }
@@ -47,9 +39,7 @@ static int source_close(void **state)
     for (size_t i = 0; i < taken_count; i++)
         event_unref(taken[i].event);
     taken_count = 0;
-    if (source)
-        http_source.close(source);
-    free(source);
+    source_end(source);
     source = NULL;
     close(wake_fd);
     client_forget_path();
@@ -461,17 +451,9 @@ TEST(bad_options)
         { "paths: [{path: /a, verify: {scheme: none}}]\ntls_key: x.pem", "tls_certificate" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct err e = { "" };
-        struct source *s = mem_alloc(http_source.size);
-        s->ops = &http_source;
-        s->id = "hooks";
-        options_fill(http_source.options, s, cases[i].yaml);
-        assert_false(http_source.open(s, &e));
-        if (!strstr(e.text, cases[i].expected))
-            print_error("%s\n", e.text);
-        assert_non_null(strstr(e.text, cases[i].expected));
+        struct err e = source_refused(&http_source, cases[i].yaml);
+        assert_says(e.text, cases[i].expected);
         assert_null(strstr(e.text, "hidden-word"));
-        free(s);
     }
     socket_path = client_path(); /* for the teardown */
     wake_fd = wake_new();

@@ -6,11 +6,12 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <unistd.h>
-#include "bridge/config/config.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 #include "connectors/webhook/answer.h"
 #include "connectors/webhook/request.h"
+#include "tests/support/connector.h"
+#include "tests/support/event.h"
 #include "tests/support/receiver.h"
 #include "tests/support/test.h"
 
@@ -21,51 +22,19 @@ extern const struct sink_ops webhook_sink;
 
 static struct receiver receiver;
 
-static struct sink *make(const char *yaml)
-{
-    struct sink *s = mem_alloc(webhook_sink.size);
-    struct problems p = { 0 };
-    bool ok = config_fill("test.yaml", str_of(yaml), webhook_sink.options, s, NULL, &p);
-    if (!ok)
-        problems_print(&p, stderr);
-    assert_true(ok);
-    problems_free(&p);
-    s->ops = &webhook_sink;
-    s->id = "test";
-    return s;
-}
-
 /* A sink that posts to `path` of the receiver, with more lines of YAML. */
 static struct sink *open_at(const char *path, const char *more)
 {
     char yaml[1024];
     snprintf(yaml, sizeof yaml, "url: http://127.0.0.1:%d%s\n%s\n", receiver.port, path,
              more ? more : "secrets: [" SECRET_1 "]\n");
-    struct sink *s = make(yaml);
-    struct err e = { "" };
-    if (!s->ops->open(s, &e))
-        fail_msg("%s", e.text);
-    return s;
-}
-
-static void close_sink(struct sink *s)
-{
-    s->ops->close(s);
-    free(s);
+    return sink_opened(&webhook_sink, "test", yaml);
 }
 
 static const struct event *make_event(const char *id, const char *data)
 {
-    struct event f = { .id = str_of(id),
-                       .source = STR("/test"),
-                       .type = STR("test.happened"),
-                       .datacontenttype = STR("application/json"),
-                       .data = str_of(data) };
-    struct err e;
-    const struct event *ev = event_new(&f, &e);
-    if (!ev)
-        fail_msg("%s", e.text);
-    return ev;
+    return event_like(
+        (struct event){ .id = str_of(id), .datacontenttype = STR("application/json"), .data = str_of(data) });
 }
 
 /* Sends one event and waits for its result. */
@@ -88,7 +57,7 @@ static struct result deliver_to(const char *path, const char *more)
     const struct event *ev = make_event("01HZX3V7QK8N2M4P6R8T0W2Y4Z", "{\"n\":1}");
     struct result r = deliver(s, ev);
     event_unref(ev);
-    close_sink(s);
+    sink_end(s);
     return r;
 }
 
@@ -200,9 +169,7 @@ TEST(nobody_listens)
     char yaml[128];
     snprintf(yaml, sizeof yaml, "url: http://127.0.0.1:%d/\nunsigned: true\n", gone.port);
     receiver_close(&gone);
-    struct sink *s = make(yaml);
-    struct err e;
-    assert_true(s->ops->open(s, &e));
+    struct sink *s = sink_opened(&webhook_sink, "test", yaml);
     const struct event *ev = make_event("1", "{}");
     struct result r = deliver(s, ev);
     assert_int_equal(r.verdict, VERDICT_RETRY);
@@ -210,14 +177,13 @@ TEST(nobody_listens)
     assert_int_equal(r.status, 0);
     assert_string_equal(r.why, "no connection: Connection refused");
     event_unref(ev);
-    close_sink(s);
+    sink_end(s);
 }
 
 TEST(a_name_that_does_not_resolve)
 {
-    struct sink *s = make("url: http://no-such-host.invalid/\nunsigned: true\ntimeout: 5s\n");
-    struct err e;
-    assert_true(s->ops->open(s, &e));
+    struct sink *s = sink_opened(&webhook_sink, "test",
+                                 "url: http://no-such-host.invalid/\nunsigned: true\ntimeout: 5s\n");
     const struct event *ev = make_event("1", "{}");
     for (int i = 0; i < 3; i++) { /* again and again: the resolver's own descriptors come and go */
         struct result r = deliver(s, ev);
@@ -225,7 +191,7 @@ TEST(a_name_that_does_not_resolve)
         assert_int_equal(r.reason, REASON_UNAVAILABLE);
     }
     event_unref(ev);
-    close_sink(s);
+    sink_end(s);
 }
 
 TEST(tls_against_a_plain_receiver)
@@ -233,15 +199,13 @@ TEST(tls_against_a_plain_receiver)
     char yaml[128];
     snprintf(yaml, sizeof yaml, "url: https://127.0.0.1:%d/status/204\nunsigned: true\ntimeout: 500ms\n",
              receiver.port);
-    struct sink *s = make(yaml);
-    struct err e;
-    assert_true(s->ops->open(s, &e));
+    struct sink *s = sink_opened(&webhook_sink, "test", yaml);
     const struct event *ev = make_event("1", "{}");
     struct result r = deliver(s, ev);
     assert_int_equal(r.verdict, VERDICT_RETRY);
     assert_int_equal(r.reason, REASON_UNAVAILABLE);
     event_unref(ev);
-    close_sink(s);
+    sink_end(s);
 }
 
 TEST(an_endless_body_is_cut_and_its_status_counts)
@@ -262,7 +226,7 @@ TEST(an_idle_connection_that_was_closed_is_no_failure)
             s->ops->work(s, -1, (struct duration){ 15 }, &r, 1);
     }
     event_unref(ev);
-    close_sink(s);
+    sink_end(s);
 }
 
 TEST(texts_of_tls_failures)
@@ -319,29 +283,35 @@ static void take(const char *name, const char *expected)
     free(value);
 }
 
+/* The last request's id and body (free() both), which both keys must have signed not before that second. */
+static char *take_signed(int64_t not_before, char **id, size_t *n)
+{
+    char *body = receiver_body(&receiver, n), *ts = receiver_header(&receiver, "webhook-timestamp"),
+         *signature = receiver_header(&receiver, "webhook-signature");
+    *id = receiver_header(&receiver, "webhook-id");
+    uint64_t at;
+    assert_true(str_to_u64(str_of(ts), &at));
+    assert_true((int64_t)at >= not_before && (int64_t)at <= not_before + 30);
+    check_signature(signature, *id, ts, body, *n);
+    free(ts);
+    free(signature);
+    return body;
+}
+
 TEST(a_structured_request)
 {
     struct sink *s = open_at("/status/204", BOTH_SECRETS "headers: {Authorization: Bearer abc, X-Team: crm}\n");
     struct header ext[] = { { STR("traceparent"), STR("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01") } };
-    struct event f = { .id = STR("01HZX3V7QK8N2M4P6R8T0W2Y4Z"),
-                       .source = STR("/s"),
-                       .type = STR("t"),
-                       .extensions = ext,
-                       .extension_count = 1,
-                       .datacontenttype = STR("application/json"),
-                       .data = STR("{\"a\": 1.10}") };
-    const struct event *ev = event_new(&f, NULL);
-    assert_non_null(ev);
+    const struct event *ev = event_like((struct event){ .id = STR("01HZX3V7QK8N2M4P6R8T0W2Y4Z"),
+                                                        .extensions = ext,
+                                                        .extension_count = 1,
+                                                        .datacontenttype = STR("application/json"),
+                                                        .data = STR("{\"a\": 1.10}") });
     int64_t before = clock_wall_ms() / 1000;
     assert_int_equal(deliver(s, ev).verdict, VERDICT_DELIVERED);
     size_t n;
-    char *body = receiver_body(&receiver, &n), *ts = receiver_header(&receiver, "webhook-timestamp");
-    char *signature = receiver_header(&receiver, "webhook-signature");
-    uint64_t at;
-    assert_true(str_to_u64(str_of(ts), &at));
-    assert_true((int64_t)at >= before && (int64_t)at <= before + 30);
-    check_signature(signature, "01HZX3V7QK8N2M4P6R8T0W2Y4Z", ts, body, n);
-    take("webhook-id", "01HZX3V7QK8N2M4P6R8T0W2Y4Z");
+    char *id, *body = take_signed(before, &id, &n);
+    assert_string_equal(id, "01HZX3V7QK8N2M4P6R8T0W2Y4Z");
     take("content-type", "application/cloudevents+json");
     take("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     take("authorization", "Bearer abc");
@@ -355,34 +325,30 @@ TEST(a_structured_request)
     event_unref(back);
     event_unref(ev);
     free(body);
-    free(ts);
-    free(signature);
-    close_sink(s);
+    free(id);
+    sink_end(s);
 }
 
 TEST(a_binary_request)
 {
     struct sink *s = open_at("/status/204", BOTH_SECRETS "body: binary\n");
     struct header ext[] = { { STR("partitionkey"), STR("k 1") } };
-    struct event f = { .id = STR("17"),
-                       .source = STR("/s"),
-                       .type = STR("t"),
-                       .subject = STR("Euro \xe2\x82\xac \xf0\x9f\x98\x80"),
-                       .time = STR("2026-11-20T10:00:00Z"),
-                       .extensions = ext,
-                       .extension_count = 1,
-                       .datacontenttype = STR("application/octet-stream"),
-                       .data = { "\0\1\2\xff", 4 } };
-    const struct event *ev = event_new(&f, NULL);
-    assert_non_null(ev);
+    const struct event *ev = event_born(&(struct event){ .id = STR("17"),
+                                                         .source = STR("/s"),
+                                                         .type = STR("t"),
+                                                         .subject = STR("Euro \xe2\x82\xac \xf0\x9f\x98\x80"),
+                                                         .time = STR("2026-11-20T10:00:00Z"),
+                                                         .extensions = ext,
+                                                         .extension_count = 1,
+                                                         .datacontenttype = STR("application/octet-stream"),
+                                                         .data = { "\0\1\2\xff", 4 } });
+    int64_t before = clock_wall_ms() / 1000;
     assert_int_equal(deliver(s, ev).verdict, VERDICT_DELIVERED);
     size_t n;
-    char *body = receiver_body(&receiver, &n), *ts = receiver_header(&receiver, "webhook-timestamp");
-    char *signature = receiver_header(&receiver, "webhook-signature"), *id = receiver_header(&receiver, "webhook-id");
+    char *id, *body = take_signed(before, &id, &n);
     assert_int_equal(n, 4);
     assert_memory_equal(body, "\0\1\2\xff", 4);
     assert_int_equal(strlen(id), 36); /* "17" may come from any source */
-    check_signature(signature, id, ts, body, n);
     take("ce-specversion", "1.0");
     take("ce-id", "17");
     take("ce-source", "/s");
@@ -394,23 +360,20 @@ TEST(a_binary_request)
     take("content-type", "application/octet-stream");
     event_unref(ev);
     free(body);
-    free(ts);
-    free(signature);
     free(id);
-    close_sink(s);
+    sink_end(s);
 }
 
 TEST(no_data_and_no_content_type)
 {
     struct sink *s = open_at("/status/204", "unsigned: true\nbody: binary\n");
-    struct event f = { .id = STR("x"), .source = STR("/s"), .type = STR("t") };
-    const struct event *ev = event_new(&f, NULL);
+    const struct event *ev = event_like((struct event){ .id = STR("x") });
     assert_int_equal(deliver(s, ev).verdict, VERDICT_DELIVERED);
     take("content-type", NULL);
     take("content-length", "0");
     take("webhook-signature", NULL);
     event_unref(ev);
-    close_sink(s);
+    sink_end(s);
 }
 
 /* Standard Webhooks' own examples: secret, id, timestamp, body, signature. */
@@ -430,10 +393,8 @@ TEST(published_vectors)
         assert_non_null(key);
         struct map none = { 0 };
         struct request_template template = { .keys = &key, .key_count = 1, .body = BODY_BINARY, .headers = &none };
-        struct event f = {
-            .id = str_of(vectors[i].id), .source = STR("/s"), .type = STR("t"), .data = str_of(vectors[i].body)
-        };
-        const struct event *ev = event_new(&f, NULL);
+        const struct event *ev = event_like(
+            (struct event){ .id = str_of(vectors[i].id), .data = str_of(vectors[i].body) });
         struct request r = { 0 };
         uint64_t seconds;
         assert_true(str_to_u64(str_of(vectors[i].timestamp), &seconds));
@@ -481,20 +442,16 @@ TEST(what_does_not_fit_headers_is_rejected)
         snprintf(names[i], sizeof names[i], "x%d", i);
         ext[i] = (struct header){ str_of(names[i]), { value, sizeof value } };
     }
-    struct event f = {
-        .id = STR("x"), .source = STR("/s"), .type = STR("t"), .extensions = ext, .extension_count = 40
-    };
-    const struct event *ev = event_new(&f, NULL);
-    assert_non_null(ev);
+    const struct event *ev = event_like((struct event){ .extensions = ext, .extension_count = 40 });
     struct sink *s = open_at("/status/204", "unsigned: true\nbody: binary\n");
     struct result r = deliver(s, ev);
     assert_int_equal(r.verdict, VERDICT_REJECT);
     assert_int_equal(r.reason, REASON_CONFIGURATION);
     assert_non_null(strstr(r.why, "body: structured"));
-    close_sink(s);
+    sink_end(s);
     s = open_at("/status/204", "unsigned: true\n");
     assert_int_equal(deliver(s, ev).verdict, VERDICT_DELIVERED);
-    close_sink(s);
+    sink_end(s);
     event_unref(ev);
 }
 
@@ -514,8 +471,7 @@ TEST(a_large_body_arrives_whole)
     char *data = mem_alloc(n + 1);
     memset(data, 'x', n);
     data[0] = data[n - 1] = '"';
-    struct event f = { .id = STR("x"), .source = STR("/s"), .type = STR("t"), .data = { data, n } };
-    const struct event *ev = event_new(&f, NULL);
+    const struct event *ev = event_like((struct event){ .data = { data, n } });
     struct sink *s = open_at("/status/200", "unsigned: true\nbody: binary\n");
     assert_int_equal(deliver(s, ev).verdict, VERDICT_DELIVERED);
     size_t got;
@@ -525,7 +481,7 @@ TEST(a_large_body_arrives_whole)
     free(body);
     free(data);
     event_unref(ev);
-    close_sink(s);
+    sink_end(s);
 }
 
 /* ---- many at a time ---- */
@@ -554,7 +510,7 @@ TEST(each_message_has_one_result)
     assert_int_equal(count, N);
     assert_true(atomic_load(&receiver.connections) - connections <= 8); /* kept alive, and no more than asked for */
     event_unref(ev);
-    close_sink(s);
+    sink_end(s);
 }
 
 TEST(the_wake_descriptor_ends_waiting)
@@ -570,7 +526,7 @@ TEST(the_wake_descriptor_ends_waiting)
                      0); /* it is for the core to clear */
     wake_clear(wake);
     assert_int_equal(s->ops->work(s, wake, (struct duration){ 0 }, &r, 1), 0);
-    close_sink(s); /* with one in flight */
+    sink_end(s); /* with one in flight */
     close(wake);
     event_unref(ev);
 }
@@ -583,7 +539,7 @@ TEST(close_with_messages_in_line)
         s->ops->send(s, &(struct message){ .event = ev, .attempt = 1, .tag = i });
     struct result r;
     assert_int_equal(s->ops->work(s, -1, (struct duration){ 10 }, &r, 1), 0);
-    close_sink(s);
+    sink_end(s);
     event_unref(ev);
 }
 
@@ -615,14 +571,9 @@ TEST(wrong_options_are_refused)
         { "url: https://example.com/\nunsigned: true\nca_file: /nonexistent.pem\n", "ca_file: /nonexistent.pem" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct sink *s = make(cases[i].yaml);
-        struct err e = { "" };
-        if (s->ops->open(s, &e))
-            fail_msg("taken: %s", cases[i].yaml);
-        if (!strstr(e.text, cases[i].text))
-            fail_msg("%s gives: %s", cases[i].yaml, e.text);
+        struct err e = sink_refused(&webhook_sink, cases[i].yaml);
+        assert_says(e.text, cases[i].text);
         assert_null(strstr(e.text, "MfKQ9r8"));
-        free(s);
     }
 }
 

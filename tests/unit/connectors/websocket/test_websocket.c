@@ -9,11 +9,11 @@
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
-#include "bridge/lib/mem.h"
 #include "bridge/net/ws.h"
 #include "connectors/websocket/access.h"
 #include "tests/support/client.h"
-#include "tests/support/options.h"
+#include "tests/support/connector.h"
+#include "tests/support/event.h"
 #include "tests/support/test.h"
 
 extern const struct sink_ops websocket_sink;
@@ -29,18 +29,12 @@ static int64_t offset;
 
 static void sink_open(const char *more)
 {
-    struct err e = { "" };
     char yaml[2048];
     socket_path = client_path();
     snprintf(yaml, sizeof yaml, "listen: unix:%s\n%s", socket_path, more);
-    sink = mem_alloc(websocket_sink.size);
-    sink->ops = &websocket_sink;
-    sink->id = "live";
+    sink = sink_filled(&websocket_sink, "live", yaml);
     sink->topics = &topics;
-    options_fill(websocket_sink.options, sink, yaml);
-    if (!websocket_sink.open(sink, &e))
-        print_error("%s\n", e.text);
-    assert_string_equal(e.text, "");
+    sink_start(sink);
     wake_fd = wake_new();
     wake_up(wake_fd);
 }
@@ -48,9 +42,7 @@ static void sink_open(const char *more)
 static int sink_close(void **state)
 {
     (void)state;
-    if (sink)
-        websocket_sink.close(sink);
-    free(sink);
+    sink_end(sink);
     sink = NULL;
     close(wake_fd);
     client_forget_path();
@@ -65,14 +57,11 @@ static void turn(void)
 
 static void send_event(const char *topic, const char *id, const char *type, const char *subject, const char *data)
 {
-    struct err e = { "" };
-    const struct event *ev = event_new(&(struct event){ .id = str_of(id),
-                                                        .source = STR("/s"),
-                                                        .type = str_of(type),
-                                                        .subject = str_of(subject),
-                                                        .data = str_of(data) },
-                                       &e);
-    assert_string_equal(e.text, "");
+    const struct event *ev = event_born(&(struct event){ .id = str_of(id),
+                                                         .source = STR("/s"),
+                                                         .type = str_of(type),
+                                                         .subject = str_of(subject),
+                                                         .data = str_of(data) });
     struct record r = { .topic = str_of(topic), .partition = 3, .offset = offset++ };
     websocket_sink.send(sink, &(struct message){ .event = ev, .record = &r, .attempt = 1 });
     event_unref(ev);
@@ -724,16 +713,7 @@ TEST(bad_options)
         { "listen: nowhere\nopen: true", "nowhere" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct err e = { "" };
-        struct sink *s = mem_alloc(websocket_sink.size);
-        s->ops = &websocket_sink;
-        s->id = "live";
-        options_fill(websocket_sink.options, s, cases[i].yaml);
-        assert_false(websocket_sink.open(s, &e));
-        if (!strstr(e.text, cases[i].expected))
-            print_error("%s\n", e.text);
-        assert_non_null(strstr(e.text, cases[i].expected));
-        free(s);
+        assert_says(sink_refused(&websocket_sink, cases[i].yaml).text, cases[i].expected);
     }
     socket_path = client_path(); /* for the teardown */
     wake_fd = wake_new();

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include "bridge/lib/crypto.h"
 #include "connectors/http/verify/verify.h"
-#include "tests/support/options.h"
+#include "tests/support/connector.h"
 #include "tests/support/test.h"
 
 /* ---- a request as the server hands it over ---- */
