@@ -15,12 +15,12 @@ struct check {
 
 enum { PREFIX_BYTES = 100, RETRY_MOST_MS = 7 * 86400000 };
 
-static const struct node * or (const struct node *n, const struct node *otherwise)
+static const struct node *check_either(const struct node *n, const struct node *otherwise)
 {
     return n ? n : otherwise;
 }
 
-static struct node *element(const struct node *list, size_t i)
+static struct node *check_element(const struct node *list, size_t i)
 {
     return list && list->kind == NODE_LIST && i < list->count ? list->at[i].value : NULL;
 }
@@ -30,11 +30,11 @@ static struct node *element(const struct node *list, size_t i)
 static void check_broker(const struct check *k)
 {
     const struct broker_config *b = &k->c->broker;
-    const struct node *n = or (node_get(k->root, "broker"), k->root);
+    const struct node *n = check_either(node_get(k->root, "broker"), k->root);
     struct where top = { .key = STR("broker") };
     struct str prefix = str_of(b->prefix);
     if (prefix.n > PREFIX_BYTES || (prefix.n && !topic_name_ok(prefix)))
-        problem_at(k->out, or (node_get(n, "prefix"), n), &(struct where){ &top, STR("prefix"), 0 },
+        problem_at(k->out, check_either(node_get(n, "prefix"), n), &(struct where){ &top, STR("prefix"), 0 },
                    "is no beginning of a topic name: use letters, digits, . _ and -, at most %d characters",
                    PREFIX_BYTES);
     bool named = b->servers && b->servers[0];
@@ -48,7 +48,7 @@ static void check_broker(const struct check *k)
 /* ---- topics and routes ---- */
 
 /* Topics that begin with the bridge's own prefix hold its retries, dead letters and state. */
-static bool is_own_topic(const struct check *k, const char *topic)
+static bool check_is_own_topic(const struct check *k, const char *topic)
 {
     struct str prefix = str_of(k->c->broker.prefix);
     return prefix.n && str_starts(str_of(topic), prefix);
@@ -60,7 +60,7 @@ static void check_topic(const struct check *k, const struct node *n, const char 
         problem_at(k->out, n, at,
                    "\"%.*s\" is not a topic name: use letters, digits, . _ and -, at most 249 characters",
                    SHOWN(str_of(topic)));
-    else if (is_own_topic(k, topic))
+    else if (check_is_own_topic(k, topic))
         problem_at(k->out, n, at, "\"%s\" begins with %s, which the bridge keeps for its own topics (broker.prefix)",
                    topic, k->c->broker.prefix);
 }
@@ -71,7 +71,7 @@ static void check_topics(const struct check *k)
     struct where top = { .key = STR("topics") };
     const struct topic_config *topics = k->c->topics.at;
     for (size_t i = 0; i < k->c->topics.count; i++)
-        if (is_own_topic(k, topics[i].name))
+        if (check_is_own_topic(k, topics[i].name))
             problem_at(k->out, section->at[i].key, &(struct where){ &top, str_of(topics[i].name), 0 },
                        "begins with %s, which the bridge keeps for its own topics (broker.prefix)",
                        k->c->broker.prefix);
@@ -95,7 +95,7 @@ static void check_routes(const struct check *k)
     bool closed = false;
     for (size_t i = 0; i < k->c->routes.count; i++) {
         struct where at = { .up = &top, .index = i };
-        const struct node *n = element(section, i);
+        const struct node *n = check_element(section, i);
         check_topic(k, node_get(n, "topic"), routes[i].topic, &(struct where){ &at, STR("topic"), 0 });
         if (routes[i].key)
             check_key(k, node_get(n, "key"), routes[i].key, &(struct where){ &at, STR("key"), 0 });
@@ -115,7 +115,7 @@ static void check_routes(const struct check *k)
 
 /* ---- sinks ---- */
 
-static bool is_filled(const struct check *k, const char *topic)
+static bool check_is_filled(const struct check *k, const char *topic)
 {
     const struct route_config *routes = k->c->routes.at;
     const struct topic_config *topics = k->c->topics.at;
@@ -131,7 +131,7 @@ static bool is_filled(const struct check *k, const char *topic)
     return is_dead_letters || broker_facts(&k->c->broker).is_shared;
 }
 
-static void unfilled_topic(const struct check *k, const struct node *n, const char *topic, const struct where *at)
+static void check_say_unfilled(const struct check *k, const struct node *n, const char *topic, const struct where *at)
 {
     const struct route_config *routes = k->c->routes.at;
     const struct topic_config *topics = k->c->topics.at;
@@ -143,7 +143,7 @@ static void unfilled_topic(const struct check *k, const struct node *n, const ch
         names[count++] = topics[i].name;
     char hint[HINT_TEXT];
     problem_at(k->out, n, at, "no route fills the topic \"%.*s\" and topics: does not list it%s", SHOWN(str_of(topic)),
-               fill_hint(str_of(topic), names, hint));
+               problem_hint(str_of(topic), names, hint));
     free(names);
 }
 
@@ -155,17 +155,17 @@ static void check_sink_topics(const struct check *k, const struct sink_config *s
     if (s->sink->ops->dead_letters && list)
         problem_at(k->out, list, &at, "has no use here: a %s sink gets the dead letters", s->sink->ops->type);
     else if (!s->sink->ops->dead_letters && !s->topics.count)
-        problem_at(k->out, or (list, n), &at, "is missing: which topics' events the sink gets");
+        problem_at(k->out, check_either(list, n), &at, "is missing: which topics' events the sink gets");
     for (size_t i = 0; i < s->topics.count; i++) {
         struct where inside = { .up = &at, .index = i };
         const char *topic = s->topics.at[i];
         for (size_t j = 0; j < i; j++)
             if (strcmp(topic, s->topics.at[j]) == 0)
-                problem_at(k->out, element(list, i), &inside, "\"%.*s\" is listed twice", SHOWN(str_of(topic)));
+                problem_at(k->out, check_element(list, i), &inside, "\"%.*s\" is listed twice", SHOWN(str_of(topic)));
         if (!topic_name_ok(str_of(topic)))
-            check_topic(k, element(list, i), topic, &inside);
-        else if (!is_filled(k, topic))
-            unfilled_topic(k, element(list, i), topic, &inside);
+            check_topic(k, check_element(list, i), topic, &inside);
+        else if (!check_is_filled(k, topic))
+            check_say_unfilled(k, check_element(list, i), topic, &inside);
     }
 }
 
@@ -182,7 +182,7 @@ static void check_sink(const struct check *k, const struct sink_config *s)
     struct where retry = { .up = &at, .key = STR("retry") };
     for (size_t i = 0; i < s->retry.count; i++)
         if (s->retry.at[i].ms > RETRY_MOST_MS)
-            problem_at(k->out, element(node_get(n, "retry"), i), &(struct where){ .up = &retry, .index = i },
+            problem_at(k->out, check_element(node_get(n, "retry"), i), &(struct where){ .up = &retry, .index = i },
                        "is longer than 7d");
 }
 
@@ -192,7 +192,7 @@ struct listener {
     const char *address, *section, *id;
 };
 
-static const char *listen_of(const struct option *rows, const void *obj)
+static const char *check_listen_of(const struct option *rows, const void *obj)
 {
     const struct option *row = option_find(rows, "listen", OPT_STR);
     if (!row)
@@ -202,17 +202,17 @@ static const char *listen_of(const struct option *rows, const void *obj)
     return address;
 }
 
-static bool can_clash(const char *address)
+static bool check_can_clash(const char *address)
 {
     return address && *address && !str_ends(str_of(address), STR(":0")); /* port 0 is any free one */
 }
 
-static void listener_problem(const struct check *k, const struct listener *l, const char *why)
+static void check_say_at_listener(const struct check *k, const struct listener *l, const char *why)
 {
     struct where top = { .key = str_of(l->section) }, at = { .up = l->section ? &top : NULL, .key = str_of(l->id) };
     const struct node *n = node_get(l->section ? node_get(k->root, l->section) : k->root, l->id);
-    problem_at(k->out, or (or (node_get(n, "listen"), n), k->root), &(struct where){ &at, STR("listen"), 0 }, "%s",
-               why);
+    problem_at(k->out, check_either(check_either(node_get(n, "listen"), n), k->root),
+               &(struct where){ &at, STR("listen"), 0 }, "%s", why);
 }
 
 static void check_listeners(const struct check *k)
@@ -222,23 +222,58 @@ static void check_listeners(const struct check *k)
     size_t count = 0;
     struct listener *all = mem_alloc((c->source_count + c->sink_count + 1) * sizeof *all);
     for (size_t i = 0; i < c->source_count; i++)
-        all[count++] = (struct listener){ listen_of(c->sources[i].source->ops->options, c->sources[i].source),
+        all[count++] = (struct listener){ check_listen_of(c->sources[i].source->ops->options, c->sources[i].source),
                                           "sources", c->sources[i].source->id };
     for (size_t i = 0; i < c->sink_count; i++)
-        all[count++] = (struct listener){ listen_of(c->sinks[i].sink->ops->options, c->sinks[i].sink), "sinks",
+        all[count++] = (struct listener){ check_listen_of(c->sinks[i].sink->ops->options, c->sinks[i].sink), "sinks",
                                           c->sinks[i].sink->id };
     all[count++] = (struct listener){ c->admin.listen, NULL, "admin" };
     for (size_t i = 0; i < count; i++) {
         if (all[i].address && *all[i].address && !listen_check(all[i].address, &e))
-            listener_problem(k, &all[i], e.text);
+            check_say_at_listener(k, &all[i], e.text);
         for (size_t j = 0; j < i; j++) {
-            if (!can_clash(all[i].address) || !all[j].address || strcmp(all[i].address, all[j].address) != 0)
+            if (!check_can_clash(all[i].address) || !all[j].address || strcmp(all[i].address, all[j].address) != 0)
                 continue;
             err_set(&e, "%s is taken by %s.%s", all[i].address, all[j].section, all[j].id);
-            listener_problem(k, &all[i], e.text);
+            check_say_at_listener(k, &all[i], e.text);
         }
     }
     free(all);
+}
+
+/* ---- connectors ---- */
+
+/* An error of a connector that begins with one of its keys ("url: ...", "secrets[1]: ...") is put at that key. */
+static void check_say_at_key(const struct check *k, const struct node *n, const struct where *at, const char *text)
+{
+    size_t word = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_");
+    const char *colon = strstr(text, ": ");
+    char key[64];
+    snprintf(key, sizeof key, "%.*s", (int)(word < sizeof key ? word : 0), text);
+    const struct node *value = colon && (text[word] == ':' || text[word] == '[') ? node_get(n, key) : NULL;
+    if (value)
+        problem_at(k->out, value, &(struct where){ at, { text, (size_t)(colon - text) }, 0 }, "%s", colon + 2);
+    else
+        problem_at(k->out, n, at, "%s", text);
+}
+
+/* What only the connectors know about their options. */
+static void check_connectors(const struct check *k)
+{
+    struct err e;
+    struct where sources = { .key = STR("sources") }, sinks = { .key = STR("sinks") };
+    for (size_t i = 0; i < k->c->source_count; i++) {
+        const struct source *s = k->c->sources[i].source;
+        if (s->ops->check && !s->ops->check(s, &e))
+            check_say_at_key(k, node_get(node_get(k->root, "sources"), s->id),
+                             &(struct where){ &sources, str_of(s->id), 0 }, e.text);
+    }
+    for (size_t i = 0; i < k->c->sink_count; i++) {
+        const struct sink *s = k->c->sinks[i].sink;
+        if (s->ops->check && !s->ops->check(s, &e))
+            check_say_at_key(k, node_get(node_get(k->root, "sinks"), s->id),
+                             &(struct where){ &sinks, str_of(s->id), 0 }, e.text);
+    }
 }
 
 void config_check(const struct config *c, const struct node *root, struct problems *out)
@@ -252,4 +287,5 @@ void config_check(const struct config *c, const struct node *root, struct proble
     check_listeners(&k);
     if (!c->source_count && !c->sink_count)
         problem_at(out, root, NULL, "nothing to do: write at least one entry under sources: or sinks:");
+    check_connectors(&k);
 }

@@ -7,7 +7,7 @@
 #include "bridge/config/private.h"
 #include "bridge/lib/file.h"
 
-static bool is_variable(struct str s)
+static bool expand_is_variable(struct str s)
 {
     for (size_t i = 0; i < s.n; i++) {
         char c = s.at[i];
@@ -53,7 +53,7 @@ static bool expand_variable(struct str inside, struct buf *out, struct err *e)
     const char *dash = memmem(inside.at, inside.n, ":-", 2);
     struct str name = { inside.at, dash ? (size_t)(dash - inside.at) : inside.n };
     char c_name[256];
-    if (!is_variable(name) || name.n >= sizeof c_name)
+    if (!expand_is_variable(name) || name.n >= sizeof c_name)
         return err_set(
             e,
             "${ begins a variable: write ${NAME}, ${NAME:-default} or ${file:/path}, or $${ for the characters themselves");

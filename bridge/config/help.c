@@ -38,7 +38,7 @@ static const struct section {
 };
 enum { SECTIONS = sizeof sections / sizeof sections[0] };
 
-static const char *type_name(const struct option *row)
+static const char *help_type(const struct option *row)
 {
     switch (row->type) {
     case OPT_BOOL: return "true or false";
@@ -61,12 +61,12 @@ static const char *type_name(const struct option *row)
     return "";
 }
 
-static bool has_length(const struct option *row)
+static bool help_has_length(const struct option *row)
 {
     return row->type == OPT_STRINGS || row->type == OPT_SECRETS || row->type == OPT_DURATIONS || row->type == OPT_LIST;
 }
 
-static void print_names(const struct option *row, FILE *out)
+static void help_print_names(const struct option *row, FILE *out)
 {
     struct value_names names;
     if (value_names(row, &names))
@@ -74,13 +74,13 @@ static void print_names(const struct option *row, FILE *out)
             fprintf(out, "%s%s", i ? ", " : " ", names.at[i]);
 }
 
-static void print_row(const char *above, const struct option *row, FILE *out)
+static void help_print_row(const char *above, const struct option *row, FILE *out)
 {
     char range[RANGE_TEXT];
-    fprintf(out, "\n  %s%s  (%s", above, row->key, type_name(row));
-    print_names(row, out);
+    fprintf(out, "\n  %s%s  (%s", above, row->key, help_type(row));
+    help_print_names(row, out);
     if (row->min || row->max)
-        fprintf(out, ", %s%s", value_range(row, range), has_length(row) ? " entries" : "");
+        fprintf(out, ", %s%s", value_range(row, range), help_has_length(row) ? " entries" : "");
     if (row->required)
         fputs(", required", out);
     if (row->fallback)
@@ -88,15 +88,15 @@ static void print_row(const char *above, const struct option *row, FILE *out)
     fprintf(out, ")\n      %s\n", row->doc ? row->doc : "");
 }
 
-static void print_rows(const char *above, const struct option *rows, FILE *out)
+static void help_print_rows(const char *above, const struct option *rows, FILE *out)
 {
     for (const struct option *row = rows; row->key; row++) {
-        print_row(above, row, out);
+        help_print_row(above, row, out);
         if (row->type != OPT_LIST && row->type != OPT_GROUP)
             continue;
         struct buf below = buf_new(512);
         buf_printf(&below, "%s%s%s.", above, row->key, row->type == OPT_LIST ? "[]" : "");
-        print_rows(buf_c(&below), row->of, out);
+        help_print_rows(buf_c(&below), row->of, out);
         buf_free(&below);
     }
 }
@@ -108,36 +108,23 @@ static bool help_section(const char *name, FILE *out)
             continue;
         const struct option *group = sections[i].rows ? NULL : option_find(config_options, name, OPT_GROUP);
         fprintf(out, "%s%s\n", sections[i].doc, group ? group->doc : "");
-        print_rows("", group ? group->of : sections[i].rows, out);
+        help_print_rows("", group ? group->of : sections[i].rows, out);
         return true;
     }
     return false;
 }
 
-static bool help_source(const char *name, FILE *out)
+static bool help_connector(const struct connector_kind *kind, const char *name, FILE *out)
 {
-    for (size_t i = 0; source_types[i]; i++) {
-        if (strcmp(source_types[i]->type, name) != 0)
+    struct connector_type t;
+    for (size_t i = 0; kind->type(i, &t); i++) {
+        if (strcmp(t.type, name) != 0)
             continue;
-        fprintf(out, "A source of type %s: %s\n\nsources:\n  <name>:\n    type: %s\n", name, source_types[i]->doc,
+        fprintf(out, "A %s of type %s: %s\n\n%s:\n  <name>:\n    type: %s\n", kind->name, name, t.doc, kind->section,
                 name);
-        print_rows("", source_types[i]->options, out);
-        fprintf(out, "\nEvery source also takes (aqueduct help source):\n");
-        print_rows("", source_options, out);
-        return true;
-    }
-    return false;
-}
-
-static bool help_sink(const char *name, FILE *out)
-{
-    for (size_t i = 0; sink_types[i]; i++) {
-        if (strcmp(sink_types[i]->type, name) != 0)
-            continue;
-        fprintf(out, "A sink of type %s: %s\n\nsinks:\n  <name>:\n    type: %s\n", name, sink_types[i]->doc, name);
-        print_rows("", sink_types[i]->options, out);
-        fprintf(out, "\nEvery sink also takes (aqueduct help sink):\n");
-        print_rows("", sink_options, out);
+        help_print_rows("", t.options, out);
+        fprintf(out, "\nEvery %s also takes (aqueduct help %s):\n", kind->name, kind->name);
+        help_print_rows("", kind->core, out);
         return true;
     }
     return false;
@@ -153,13 +140,14 @@ bool config_help(const char *name, FILE *out)
         fprintf(
             out,
             "The configuration: these, and the mappings `topics:`, `sources:` and `sinks:` (aqueduct help topics, source, sink).\n");
-        print_rows("", config_options, out);
+        help_print_rows("", config_options, out);
         fputs(places_help, out);
         return true;
     }
     if (help_section(name, out))
         return true;
-    bool source = help_source(name, out), sink = help_sink(name, out); /* one name may be both */
+    bool source = help_connector(&connector_kinds[KIND_SOURCE], name, out),
+         sink = help_connector(&connector_kinds[KIND_SINK], name, out); /* one name may be both */
     return source || sink;
 }
 
@@ -171,10 +159,10 @@ const char *const *config_help_names(void)
     names[count++] = "filter";
     for (size_t i = 0; i < SECTIONS; i++)
         names[count++] = sections[i].name;
-    for (size_t i = 0; source_types[i] && count < NAMES - 1; i++)
-        names[count++] = source_types[i]->type;
-    for (size_t i = 0; sink_types[i] && count < NAMES - 1; i++)
-        names[count++] = sink_types[i]->type;
+    struct connector_type t;
+    for (size_t k = 0; k < CONNECTOR_KINDS; k++)
+        for (size_t i = 0; count < NAMES - 1 && connector_kinds[k].type(i, &t); i++)
+            names[count++] = t.type;
     for (size_t i = 0; connector_commands[i] && count < NAMES - 1; i++)
         names[count++] = connector_commands[i]->name;
     names[count] = NULL;

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files config*.c share: the YAML tree, the collected problems, and filling structs by option rows.
+/* What the files of config/ share: the YAML tree, the collected problems, and filling structs by option rows.
  *
- *   config_yaml.c      text -> tree of nodes, each with its place; aliases, merge keys, several files
- *   config_expand.c    ${VAR} ${VAR:-default} ${file:/path} in one scalar
- *   config_fill.c      a mapping of the tree -> structs, by rows
- *   config_value.c     one scalar -> number, duration, size, boolean, and back to text
- *   config_problems.c  problems: collected, sorted, printed
- *   config.c           the sections
- *   config_check.c     what the sections say about each other
- *   config_schema.c, config_help.c     the rows shown to editors and people
+ *   load.c       files -> one tree -> struct config
+ *   tree.c       text -> tree of nodes, each with its place; aliases, merge keys, several files
+ *   expand.c     ${VAR} ${VAR:-default} ${file:/path} in one scalar
+ *   sections.c   the sections: their rows, and the mappings by name
+ *   fill.c       a mapping of the tree -> structs, by rows
+ *   scalar.c     one scalar of the tree -> one field, by its row
+ *   value.c      text -> number, duration, size, name, and back
+ *   preset.c     the text of a preset
+ *   check.c      what the sections say about each other
+ *   problems.c   problems: collected, sorted, printed
+ *   help.c, schema.c   the rows shown to people and editors
  *
  * The tree lives in its own arena and is gone when config_load returns. Main thread only. */
 #pragma once
@@ -49,6 +52,7 @@ struct node *tree_load(struct arena *a, const char *file, struct str yaml, struc
 void tree_merge(struct arena *a, struct node *into, struct node *from, struct problems *out);
 struct node *node_get(const struct node *mapping, const char *key); /* NULL: not there, or no mapping */
 bool node_is_null(const struct node *n);                            /* nothing, ~ or null */
+const char *node_kind_name(const struct node *n);                   /* "a list" */
 
 /* Appends what `in` says once expanded to out; false with *e when a part cannot be. */
 bool config_expand(struct str in, struct buf *out, struct err *e);
@@ -74,6 +78,10 @@ enum { SHOWN_BYTES = 64 };
 #define SHOWN(s) (int)shown_length(s), (s).at ? (s).at : ""
 size_t shown_length(struct str s);
 
+/* " (did you mean x?)" or "", in `out`. */
+enum { HINT_TEXT = 128 };
+const char *problem_hint(struct str word, const char *const *names, char out[HINT_TEXT]);
+
 /* ---- values ---- */
 
 bool value_duration(struct str text, int64_t *ms);
@@ -90,7 +98,7 @@ bool value_open_range(const struct option *row);                     /* no upper
 
 /* ---- filling ---- */
 
-struct part { /* one mapping may fill several structs: the core's own and the connector's */
+struct fill_target { /* one mapping may fill several structs: the core's own and the connector's */
     const struct option *rows;
     void *obj;
 };
@@ -100,17 +108,35 @@ struct fill {
     struct problems *out;
 };
 
-/* Fills the parts from a mapping: defaults, values, and problems for unknown and missing keys. `n` NULL: only defaults.
+/* Fills one field from a scalar; problems for one that does not fit the row. Not for lists, mappings and their kin. */
+void scalar_fill(struct fill *f, const struct option *row, const struct node *n, void *field, const struct where *at);
+/* Is n a scalar that says something? If not, a problem. */
+bool scalar_check(struct fill *f, const struct node *n, const struct where *at);
+/* Fills the targets from a mapping: defaults, values, and problems for unknown and missing keys. `n` NULL: only defaults.
  * `others` (NULL-terminated, or NULL): keys that are read elsewhere. */
-void fill_mapping(struct fill *f, const struct node *n, const struct part *parts, size_t count,
+void fill_mapping(struct fill *f, const struct node *n, const struct fill_target *targets, size_t count,
                   const char *const *others, const struct where *at);
 /* Is n a mapping? If not, a problem; null counts as an empty one. */
 bool fill_is_mapping(struct fill *f, const struct node *n, const struct where *at);
-/* " (did you mean x?)" or "", in `out`. */
-enum { HINT_TEXT = 128 };
-const char *fill_hint(struct str word, const char *const *names, char out[HINT_TEXT]);
 
 /* ---- sections ---- */
+
+enum { KIND_SOURCE, KIND_SINK, CONNECTOR_KINDS };
+
+struct connector_type { /* what the configuration knows of a type of source or sink */
+    const char *type, *doc;
+    size_t size;
+    const struct option *options;
+};
+struct connector_kind {
+    const char *name, *section;                         /* "source", "sources" */
+    const struct option *core;                          /* the core's own rows for every type */
+    bool (*type)(size_t i, struct connector_type *out); /* false: there are no more */
+};
+extern const struct connector_kind connector_kinds[CONNECTOR_KINDS];
+
+/* Fills the whole configuration from the tree. */
+void sections_fill(struct config *c, struct node *root, struct problems *out);
 
 /* What the sections say about each other. */
 void config_check(const struct config *c, const struct node *root, struct problems *out);

@@ -18,10 +18,10 @@ size_t shown_length(struct str s)
     return n;
 }
 
-static void where_write(struct buf *out, const struct where *at)
+static void problems_write_where(struct buf *out, const struct where *at)
 {
     if (at->up)
-        where_write(out, at->up);
+        problems_write_where(out, at->up);
     if (!at->key.at) {
         buf_printf(out, "[%zu]", at->index);
         return;
@@ -32,14 +32,15 @@ static void where_write(struct buf *out, const struct where *at)
 }
 
 /* A value with a line break must not look like another problem. */
-static void printable(char *text)
+static void problems_make_printable(char *text)
 {
     for (; *text; text++)
         if ((unsigned char)*text < 0x20 || *text == 0x7F)
             *text = ' ';
 }
 
-static void add(struct problems *out, const char *file, int line, int column, struct str text)
+/* Adds a problem; of more than CONFIG_PROBLEMS only that there are more. */
+static void problems_keep(struct problems *out, const char *file, int line, int column, struct str text)
 {
     if (out->count > CONFIG_PROBLEMS)
         return;
@@ -53,7 +54,7 @@ static void add(struct problems *out, const char *file, int line, int column, st
     *p = (struct problem){
         .file = file ? str_dup(str_of(file)) : NULL, .line = line, .column = column, .text = str_dup(text)
     };
-    printable(p->text);
+    problems_make_printable(p->text);
 }
 
 void problem_add(struct problems *out, const char *file, int line, int column, const char *fmt, ...)
@@ -63,7 +64,7 @@ void problem_add(struct problems *out, const char *file, int line, int column, c
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    add(out, file, line, column, str_of(text));
+    problems_keep(out, file, line, column, str_of(text));
 }
 
 void problem_at(struct problems *out, const struct node *n, const struct where *at, const char *fmt, ...)
@@ -75,7 +76,7 @@ void problem_at(struct problems *out, const struct node *n, const struct where *
     va_end(args);
     struct buf b = buf_new(WHERE_TEXT);
     if (at)
-        where_write(&b, at);
+        problems_write_where(&b, at);
     if (b.n)
         problem_add(out, n->file, n->line, n->column, "%.*s: %s", STR_ARG(buf_str(&b)), text);
     else
@@ -83,7 +84,16 @@ void problem_at(struct problems *out, const struct node *n, const struct where *
     buf_free(&b);
 }
 
-static size_t file_order(const char *file, const char *const *files, size_t count)
+const char *problem_hint(struct str word, const char *const *names, char out[HINT_TEXT])
+{
+    const char *near = str_nearest(word, names);
+    out[0] = '\0';
+    if (near)
+        snprintf(out, HINT_TEXT, " (did you mean %s?)", near);
+    return out;
+}
+
+static size_t problems_file_order(const char *file, const char *const *files, size_t count)
 {
     for (size_t i = 0; file && i < count; i++)
         if (strcmp(file, files[i]) == 0)
@@ -91,9 +101,9 @@ static size_t file_order(const char *file, const char *const *files, size_t coun
     return count;
 }
 
-static int compare(const struct problem *a, const struct problem *b, const char *const *files, size_t count)
+static int problems_compare(const struct problem *a, const struct problem *b, const char *const *files, size_t count)
 {
-    size_t fa = file_order(a->file, files, count), fb = file_order(b->file, files, count);
+    size_t fa = problems_file_order(a->file, files, count), fb = problems_file_order(b->file, files, count);
     if (fa != fb)
         return fa < fb ? -1 : 1;
     if (a->line != b->line)
@@ -101,7 +111,7 @@ static int compare(const struct problem *a, const struct problem *b, const char 
     return (a->column > b->column) - (a->column < b->column);
 }
 
-static bool same(const struct problem *a, const struct problem *b)
+static bool problems_same(const struct problem *a, const struct problem *b)
 {
     return a->line == b->line && a->column == b->column && strcmp(a->text, b->text) == 0;
 }
@@ -111,13 +121,13 @@ void problems_sort(struct problems *p, const char *const *files, size_t count)
     for (size_t i = 1; i < p->count; i++) { /* insertion: few, and stable */
         struct problem moved = p->at[i];
         size_t k = i;
-        for (; k > 0 && compare(&moved, &p->at[k - 1], files, count) < 0; k--)
+        for (; k > 0 && problems_compare(&moved, &p->at[k - 1], files, count) < 0; k--)
             p->at[k] = p->at[k - 1];
         p->at[k] = moved;
     }
     size_t kept = 0;
     for (size_t i = 0; i < p->count; i++) {
-        if (kept && same(&p->at[i], &p->at[kept - 1])) {
+        if (kept && problems_same(&p->at[i], &p->at[kept - 1])) {
             free(p->at[i].file);
             free(p->at[i].text);
         } else {

@@ -7,7 +7,7 @@
 
 static json_t *schema_of_rows(const struct option *rows);
 
-static json_t *ref(const char *name)
+static json_t *schema_ref(const char *name)
 {
     struct buf b = buf_new(256);
     buf_printf(&b, "#/$defs/%s", name);
@@ -17,20 +17,20 @@ static json_t *ref(const char *name)
 }
 
 /* A value or a text with ${...}, whose value nobody knows yet. */
-static json_t *or_expression(json_t *value)
+static json_t *schema_or_expression(json_t *value)
 {
-    return json_pack("{s:[o, o]}", "anyOf", value, ref("expression"));
+    return json_pack("{s:[o, o]}", "anyOf", value, schema_ref("expression"));
 }
 
-static json_t *number(const struct option *row, const char *type)
+static json_t *schema_number(const struct option *row, const char *type)
 {
     json_t *j = json_pack("{s:s, s:I}", "type", type, "minimum", (json_int_t)row->min);
     if (!value_open_range(row))
         json_object_set_new(j, "maximum", json_integer(row->max));
-    return or_expression(j);
+    return schema_or_expression(j);
 }
 
-static json_t *text(const struct option *row)
+static json_t *schema_text(const struct option *row)
 {
     struct value_names names;
     if (!value_names(row, &names))
@@ -38,10 +38,10 @@ static json_t *text(const struct option *row)
     json_t *list = json_array();
     for (size_t i = 0; names.at[i]; i++)
         json_array_append_new(list, json_string(names.at[i]));
-    return or_expression(json_pack("{s:o}", "enum", list));
+    return schema_or_expression(json_pack("{s:o}", "enum", list));
 }
 
-static json_t *array(const struct option *row, json_t *items)
+static json_t *schema_array(const struct option *row, json_t *items)
 {
     json_t *j = json_pack("{s:s, s:o}", "type", "array", "items", items);
     if (row->min)
@@ -54,23 +54,23 @@ static json_t *array(const struct option *row, json_t *items)
 static json_t *schema_of_type(const struct option *row)
 {
     switch (row->type) {
-    case OPT_BOOL: return or_expression(json_pack("{s:s}", "type", "boolean"));
-    case OPT_INT: return number(row, "integer");
-    case OPT_REAL: return number(row, "number");
+    case OPT_BOOL: return schema_or_expression(json_pack("{s:s}", "type", "boolean"));
+    case OPT_INT: return schema_number(row, "integer");
+    case OPT_REAL: return schema_number(row, "number");
     case OPT_STR:
     case OPT_ENUM:
-    case OPT_PRESET: return text(row);
-    case OPT_SECRET: return ref("secret");
-    case OPT_DURATION: return ref("duration");
-    case OPT_BYTES: return ref("size");
-    case OPT_STRINGS: return array(row, text(row));
-    case OPT_SECRETS: return array(row, ref("secret"));
-    case OPT_DURATIONS: return array(row, ref("duration"));
+    case OPT_PRESET: return schema_text(row);
+    case OPT_SECRET: return schema_ref("secret");
+    case OPT_DURATION: return schema_ref("duration");
+    case OPT_BYTES: return schema_ref("size");
+    case OPT_STRINGS: return schema_array(row, schema_text(row));
+    case OPT_SECRETS: return schema_array(row, schema_ref("secret"));
+    case OPT_DURATIONS: return schema_array(row, schema_ref("duration"));
     case OPT_MAP:
         return json_pack("{s:s, s:{s:[s, s, s]}}", "type", "object", "additionalProperties", "type", "string", "number",
                          "boolean");
-    case OPT_FILTER: return ref("filter");
-    case OPT_LIST: return array(row, schema_of_rows(row->of));
+    case OPT_FILTER: return schema_ref("filter");
+    case OPT_LIST: return schema_array(row, schema_of_rows(row->of));
     case OPT_GROUP: return schema_of_rows(row->of);
     }
     return NULL;
@@ -78,7 +78,7 @@ static json_t *schema_of_type(const struct option *row)
 
 /* ---- documentation and defaults ---- */
 
-static json_t *default_list(const char *fallback)
+static json_t *schema_default_list(const char *fallback)
 {
     struct arena a = { 0 };
     struct problems none = { 0 };
@@ -91,7 +91,7 @@ static json_t *default_list(const char *fallback)
     return list;
 }
 
-static json_t *default_of(const struct option *row)
+static json_t *schema_default(const struct option *row)
 {
     switch (row->type) {
     case OPT_BOOL: return json_boolean(strcmp(row->fallback, "true") == 0);
@@ -106,7 +106,7 @@ static json_t *default_of(const struct option *row)
     case OPT_STRINGS:
     case OPT_SECRETS:
     case OPT_DURATIONS:
-    case OPT_LIST: return default_list(row->fallback);
+    case OPT_LIST: return schema_default_list(row->fallback);
     case OPT_MAP:
     case OPT_FILTER:
     case OPT_GROUP: return NULL;
@@ -115,7 +115,7 @@ static json_t *default_of(const struct option *row)
 }
 
 /* What the schema cannot check, a person reads. */
-static json_t *description(const struct option *row)
+static json_t *schema_description(const struct option *row)
 {
     char range[RANGE_TEXT];
     struct buf b = buf_new(4096);
@@ -130,8 +130,8 @@ static json_t *description(const struct option *row)
 static json_t *schema_of_row(const struct option *row)
 {
     json_t *j = schema_of_type(row);
-    json_object_set_new(j, "description", description(row));
-    json_t *fallback = row->fallback ? default_of(row) : NULL;
+    json_object_set_new(j, "description", schema_description(row));
+    json_t *fallback = row->fallback ? schema_default(row) : NULL;
     if (fallback)
         json_object_set_new(j, "default", fallback);
     return j;
@@ -139,7 +139,7 @@ static json_t *schema_of_row(const struct option *row)
 
 /* ---- mappings ---- */
 
-static void add_rows(json_t *object, const struct option *rows)
+static void schema_add_rows(json_t *object, const struct option *rows)
 {
     json_t *properties = json_object_get(object, "properties"), *required = json_object_get(object, "required");
     for (const struct option *row = rows; row->key; row++) {
@@ -149,7 +149,7 @@ static void add_rows(json_t *object, const struct option *rows)
     }
 }
 
-static json_t *empty_object(void)
+static json_t *schema_object(void)
 {
     return json_pack("{s:[s, s], s:b, s:{}, s:[]}", "type", "object", "null", "additionalProperties", 0, "properties",
                      "required");
@@ -157,59 +157,48 @@ static json_t *empty_object(void)
 
 static json_t *schema_of_rows(const struct option *rows)
 {
-    json_t *j = empty_object();
-    add_rows(j, rows);
+    json_t *j = schema_object();
+    schema_add_rows(j, rows);
     return j;
 }
 
 /* An entry of `sources:` or `sinks:` of one type: the type, the connector's own rows, the core's rows. */
-static json_t *connector(const char *type, const char *doc, const struct option *own, const struct option *core)
+static json_t *schema_connector(const char *type, const char *doc, const struct option *own, const struct option *core)
 {
     json_t *j = json_pack("{s:s, s:s, s:b, s:{s:{s:s}}, s:[s]}", "description", doc, "type", "object",
                           "additionalProperties", 0, "properties", "type", "const", type, "required", "type");
-    add_rows(j, own);
-    add_rows(j, core);
+    schema_add_rows(j, own);
+    schema_add_rows(j, core);
     return j;
 }
 
 /* A mapping by name. */
-static json_t *by_name(const char *doc, const char *pattern, json_t *entry)
+static json_t *schema_by_name(const char *doc, const char *pattern, json_t *entry)
 {
     return json_pack("{s:s, s:[s, s], s:{s:s}, s:o}", "description", doc, "type", "object", "null", "propertyNames",
                      "pattern", pattern, "additionalProperties", entry);
 }
 
-static json_t *one_of(json_t *defs, const char *kind, const char *type, json_t *schema)
+/* Adds a schema to the definitions; returns a reference to it. */
+static json_t *schema_define(json_t *defs, const char *kind, const char *type, json_t *schema)
 {
     struct buf b = buf_new(256);
     buf_printf(&b, "%s-%s", kind, type);
     json_object_set_new(defs, buf_c(&b), schema);
-    json_t *j = ref(buf_c(&b));
+    json_t *j = schema_ref(buf_c(&b));
     buf_free(&b);
     return j;
 }
 
-static json_t *sources(json_t *defs)
+/* A mapping of sources or sinks by name, each of one of the types. */
+static json_t *schema_connectors(const struct connector_kind *kind, const char *doc, json_t *defs)
 {
     json_t *types = json_array();
-    for (size_t i = 0; source_types[i]; i++) {
-        const struct source_ops *ops = source_types[i];
-        json_array_append_new(types, one_of(defs, "source", ops->type,
-                                            connector(ops->type, ops->doc, ops->options, source_options)));
-    }
-    return by_name("Where events come from, by name.", "^[a-z0-9][a-z0-9_-]{0,62}$",
-                   json_pack("{s:o}", "oneOf", types));
-}
-
-static json_t *sinks(json_t *defs)
-{
-    json_t *types = json_array();
-    for (size_t i = 0; sink_types[i]; i++) {
-        const struct sink_ops *ops = sink_types[i];
-        json_array_append_new(types, one_of(defs, "sink", ops->type,
-                                            connector(ops->type, ops->doc, ops->options, sink_options)));
-    }
-    return by_name("Where events go, by name.", "^[a-z0-9][a-z0-9_-]{0,62}$", json_pack("{s:o}", "oneOf", types));
+    struct connector_type t;
+    for (size_t i = 0; kind->type(i, &t); i++)
+        json_array_append_new(types, schema_define(defs, kind->name, t.type,
+                                                   schema_connector(t.type, t.doc, t.options, kind->core)));
+    return schema_by_name(doc, "^[a-z0-9][a-z0-9_-]{0,62}$", json_pack("{s:o}", "oneOf", types));
 }
 
 static const char definitions[] =
@@ -234,12 +223,14 @@ void config_schema(FILE *out)
                              "https://json-schema.org/draft/2020-12/schema", "title", "Aqueduct configuration", "type",
                              "object", "additionalProperties", 0, "patternProperties", "^x-", "properties", "required");
     json_t *properties = json_object_get(root, "properties");
-    add_rows(root, config_options);
+    schema_add_rows(root, config_options);
     json_object_set_new(properties, "topics",
-                        by_name("Settings of topics, by name; topics may also just be used.", "^[a-zA-Z0-9._-]{1,249}$",
-                                schema_of_rows(topic_options)));
-    json_object_set_new(properties, "sources", sources(defs));
-    json_object_set_new(properties, "sinks", sinks(defs));
+                        schema_by_name("Settings of topics, by name; topics may also just be used.",
+                                       "^[a-zA-Z0-9._-]{1,249}$", schema_of_rows(topic_options)));
+    json_object_set_new(properties, "sources",
+                        schema_connectors(&connector_kinds[KIND_SOURCE], "Where events come from, by name.", defs));
+    json_object_set_new(properties, "sinks",
+                        schema_connectors(&connector_kinds[KIND_SINK], "Where events go, by name.", defs));
     json_object_set_new(root, "$defs", defs);
     json_dumpf(root, out, JSON_INDENT(2));
     fputc('\n', out);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Durations, sizes and ranges: from text to numbers and back. */
+/* Durations, sizes, ranges and names: from text to values and back. */
 #include <inttypes.h>
 #include <stdio.h>
 #include "bridge/config/private.h"
@@ -15,7 +15,7 @@ static const struct unit durations[] = { { "d", 86400000 }, { "h", 3600000 }, { 
 static const struct unit sizes[] = { { "TiB", INT64_C(1) << 40 }, { "GiB", 1 << 30 }, { "MiB", 1 << 20 },
                                      { "KiB", 1 << 10 },          { "B", 1 },         { 0 } };
 
-static bool parse(struct str text, const struct unit *units, int64_t *out)
+static bool value_parse(struct str text, const struct unit *units, int64_t *out)
 {
     size_t digits = 0;
     while (digits < text.n && text.at[digits] >= '0' && text.at[digits] <= '9')
@@ -30,7 +30,7 @@ static bool parse(struct str text, const struct unit *units, int64_t *out)
     return false;
 }
 
-static const char *format(int64_t n, const struct unit *units, char out[VALUE_TEXT])
+static const char *value_format(int64_t n, const struct unit *units, char out[VALUE_TEXT])
 {
     for (const struct unit *u = units; u->name; u++)
         if (n % u->n == 0) {
@@ -40,7 +40,7 @@ static const char *format(int64_t n, const struct unit *units, char out[VALUE_TE
     return out;
 }
 
-static bool plain_number(struct str text, int64_t *out)
+static bool value_plain_number(struct str text, int64_t *out)
 {
     uint64_t n;
     if (!str_to_u64(text, &n) || n > INT64_MAX)
@@ -55,22 +55,22 @@ bool value_duration(struct str text, int64_t *ms)
         *ms = 0;
         return true;
     }
-    return parse(text, durations, ms);
+    return value_parse(text, durations, ms);
 }
 
 bool value_bytes(struct str text, int64_t *n)
 {
-    return plain_number(text, n) || parse(text, sizes, n);
+    return value_plain_number(text, n) || value_parse(text, sizes, n);
 }
 
-static const char *duration_text(int64_t ms, char out[VALUE_TEXT])
+static const char *value_duration_text(int64_t ms, char out[VALUE_TEXT])
 {
-    return ms == 0 ? "0" : format(ms, durations, out);
+    return ms == 0 ? "0" : value_format(ms, durations, out);
 }
 
-static const char *bytes_text(int64_t n, char out[VALUE_TEXT])
+static const char *value_bytes_text(int64_t n, char out[VALUE_TEXT])
 {
-    return n == 0 ? "0" : format(n, sizes, out);
+    return n == 0 ? "0" : value_format(n, sizes, out);
 }
 
 bool value_open_range(const struct option *row)
@@ -78,13 +78,13 @@ bool value_open_range(const struct option *row)
     return row->max <= row->min;
 }
 
-static void limit_text(const struct option *row, int64_t limit, char out[VALUE_TEXT])
+static void value_limit_text(const struct option *row, int64_t limit, char out[VALUE_TEXT])
 {
     char text[VALUE_TEXT];
     if (row->type == OPT_DURATION)
-        snprintf(out, VALUE_TEXT, "%s", duration_text(limit, text));
+        snprintf(out, VALUE_TEXT, "%s", value_duration_text(limit, text));
     else if (row->type == OPT_BYTES)
-        snprintf(out, VALUE_TEXT, "%s", bytes_text(limit, text));
+        snprintf(out, VALUE_TEXT, "%s", value_bytes_text(limit, text));
     else
         snprintf(out, VALUE_TEXT, "%" PRId64, limit);
 }
@@ -92,8 +92,8 @@ static void limit_text(const struct option *row, int64_t limit, char out[VALUE_T
 const char *value_range(const struct option *row, char out[RANGE_TEXT])
 {
     char least[VALUE_TEXT], most[VALUE_TEXT];
-    limit_text(row, row->min, least);
-    limit_text(row, row->max, most);
+    value_limit_text(row, row->min, least);
+    value_limit_text(row, row->max, most);
     if (value_open_range(row))
         snprintf(out, RANGE_TEXT, "at least %s", least);
     else

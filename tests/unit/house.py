@@ -37,7 +37,7 @@ MOST_COMPLEX_FUNCTION = 25
 
 # What still stands in the way; each entry must be a breach today, so that the list can only get shorter.
 STILL = [
-    "bridge/config/fill.c:", "connectors/dead_letter/print.c:", "connectors/sqlite/batch.c:",
+    "connectors/dead_letter/print.c:", "connectors/sqlite/batch.c:",
     "circle: bridge/event/", "circle: connectors/sqlite/",
 ]
 

@@ -50,11 +50,12 @@ TEST(test_defaults_fit)
     struct problems none = { 0 };
     struct fill f = { &a, &none };
     for (size_t i = 0; source_types[i]; i++)
-        fill_mapping(&f, NULL, &(struct part){ source_types[i]->options, arena_alloc(&a, source_types[i]->size) }, 1,
-                     NULL, NULL);
-    for (size_t i = 0; sink_types[i]; i++)
-        fill_mapping(&f, NULL, &(struct part){ sink_types[i]->options, arena_alloc(&a, sink_types[i]->size) }, 1, NULL,
+        fill_mapping(&f, NULL,
+                     &(struct fill_target){ source_types[i]->options, arena_alloc(&a, source_types[i]->size) }, 1, NULL,
                      NULL);
+    for (size_t i = 0; sink_types[i]; i++)
+        fill_mapping(&f, NULL, &(struct fill_target){ sink_types[i]->options, arena_alloc(&a, sink_types[i]->size) }, 1,
+                     NULL, NULL);
     assert_int_equal(none.count, 0);
     arena_free(&a);
 }

@@ -20,7 +20,17 @@ bool node_is_null(const struct node *n)
            && (n->text.n == 0 || str_eq(n->text, STR("~")) || str_eq(n->text, STR("null")));
 }
 
-static struct entry *find(const struct node *mapping, struct str key)
+const char *node_kind_name(const struct node *n)
+{
+    switch (n->kind) {
+    case NODE_SCALAR: return node_is_null(n) ? "nothing" : "one value";
+    case NODE_LIST: return "a list";
+    case NODE_MAPPING: return "a mapping";
+    }
+    return "";
+}
+
+static struct entry *tree_find(const struct node *mapping, struct str key)
 {
     for (size_t i = 0; mapping && mapping->kind == NODE_MAPPING && i < mapping->count; i++)
         if (str_eq(mapping->at[i].key->text, key))
@@ -30,11 +40,11 @@ static struct entry *find(const struct node *mapping, struct str key)
 
 struct node *node_get(const struct node *mapping, const char *key)
 {
-    const struct entry *found = find(mapping, str_of(key));
+    const struct entry *found = tree_find(mapping, str_of(key));
     return found ? found->value : NULL;
 }
 
-static void append(struct arena *a, struct node *to, struct node *key, struct node *value)
+static void tree_append(struct arena *a, struct node *to, struct node *key, struct node *value)
 {
     if (to->count == to->cap) {
         to->cap = to->cap ? to->cap * 2 : 8;
@@ -48,7 +58,7 @@ static void append(struct arena *a, struct node *to, struct node *key, struct no
 
 /* ---- one document ---- */
 
-static void expand(struct reader *r, struct node *n)
+static void tree_expand(struct reader *r, struct node *n)
 {
     if (n->text.n < 2 || !memmem(n->text.at, n->text.n, "${", 2))
         return;
@@ -65,38 +75,38 @@ static void expand(struct reader *r, struct node *n)
     buf_free(&b);
 }
 
-static void read_scalar(struct reader *r, struct node *n, const yaml_node_t *y)
+static void tree_scalar(struct reader *r, struct node *n, const yaml_node_t *y)
 {
     struct str s = { (const char *)y->data.scalar.value, y->data.scalar.length };
     n->plain = y->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
     n->written = n->text = (struct str){ arena_text(r->arena, s), s.n };
-    expand(r, n);
+    tree_expand(r, n);
     if (!n->broken && n->text.n && memchr(n->text.at, '\0', n->text.n)) {
         problem_add(r->out, n->file, n->line, n->column, "contains a NUL character");
         n->broken = true;
     }
 }
 
-static void give_up(struct reader *r, const struct node *n, const char *fmt, int limit)
+static void tree_give_up(struct reader *r, const struct node *n, const char *fmt, int limit)
 {
     if (!r->failed)
         problem_add(r->out, n->file, n->line, n->column, fmt, limit);
     r->failed = true;
 }
 
-static struct node *convert(struct reader *r, int index, int depth);
+static struct node *tree_convert(struct reader *r, int index, int depth);
 
-static bool is_merge_key(const struct node *key)
+static bool tree_is_merge_key(const struct node *key)
 {
     return key->plain && str_eq(key->written, STR("<<"));
 }
 
 /* The value of `<<`: a mapping or a list of them; keys that are there already win. */
-static void merge_key(struct reader *r, struct node *into, const struct node *from)
+static void tree_merge_key(struct reader *r, struct node *into, const struct node *from)
 {
     if (from->kind == NODE_LIST) {
         for (size_t i = 0; i < from->count && !r->failed; i++)
-            merge_key(r, into, from->at[i].value);
+            tree_merge_key(r, into, from->at[i].value);
         return;
     }
     if (from->kind != NODE_MAPPING) {
@@ -104,53 +114,53 @@ static void merge_key(struct reader *r, struct node *into, const struct node *fr
         return;
     }
     for (size_t i = 0; i < from->count; i++)
-        if (!find(into, from->at[i].key->text))
-            append(r->arena, into, from->at[i].key, from->at[i].value);
+        if (!tree_find(into, from->at[i].key->text))
+            tree_append(r->arena, into, from->at[i].key, from->at[i].value);
     if (into->count > CONFIG_KEYS)
-        give_up(r, into, "has more than %d keys", CONFIG_KEYS);
+        tree_give_up(r, into, "has more than %d keys", CONFIG_KEYS);
 }
 
-static void read_pair(struct reader *r, struct node *n, struct node *key, struct node *value)
+static void tree_pair(struct reader *r, struct node *n, struct node *key, struct node *value)
 {
     if (key->kind != NODE_SCALAR) {
         problem_add(r->out, key->file, key->line, key->column, "a key must be plain text");
         return;
     }
-    const struct entry *before = find(n, key->text);
+    const struct entry *before = tree_find(n, key->text);
     if (before) {
         problem_add(r->out, key->file, key->line, key->column, "duplicate key \"%.*s\", first at line %d",
                     SHOWN(key->written), before->key->line);
         return;
     }
-    append(r->arena, n, key, value);
+    tree_append(r->arena, n, key, value);
 }
 
-static void read_mapping(struct reader *r, struct node *n, const yaml_node_t *y, int depth)
+static void tree_mapping(struct reader *r, struct node *n, const yaml_node_t *y, int depth)
 {
     const yaml_node_pair_t *start = y->data.mapping.pairs.start, *top = y->data.mapping.pairs.top;
     struct node merges = { .kind = NODE_LIST }; /* last, so that the mapping's own keys win wherever << stands */
     if (top - start > CONFIG_KEYS) {
-        give_up(r, n, "has more than %d keys", CONFIG_KEYS);
+        tree_give_up(r, n, "has more than %d keys", CONFIG_KEYS);
         return;
     }
     for (const yaml_node_pair_t *p = start; p < top && !r->failed; p++) {
-        struct node *key = convert(r, p->key, depth + 1), *value = convert(r, p->value, depth + 1);
-        if (is_merge_key(key))
-            append(r->arena, &merges, NULL, value);
+        struct node *key = tree_convert(r, p->key, depth + 1), *value = tree_convert(r, p->value, depth + 1);
+        if (tree_is_merge_key(key))
+            tree_append(r->arena, &merges, NULL, value);
         else
-            read_pair(r, n, key, value);
+            tree_pair(r, n, key, value);
     }
-    merge_key(r, n, &merges);
+    tree_merge_key(r, n, &merges);
 }
 
-static void read_list(struct reader *r, struct node *n, const yaml_node_t *y, int depth)
+static void tree_list(struct reader *r, struct node *n, const yaml_node_t *y, int depth)
 {
     for (const yaml_node_item_t *i = y->data.sequence.items.start; i < y->data.sequence.items.top && !r->failed; i++)
-        append(r->arena, n, NULL, convert(r, *i, depth + 1));
+        tree_append(r->arena, n, NULL, tree_convert(r, *i, depth + 1));
 }
 
 /* Aliases share an anchor's node in the document; here each becomes a copy, so CONFIG_NODES is what bounds them. */
-static struct node *convert(struct reader *r, int index, int depth)
+static struct node *tree_convert(struct reader *r, int index, int depth)
 {
     const yaml_node_t *y = yaml_document_get_node(r->doc, index);
     struct node *n = arena_alloc(r->arena, sizeof *n);
@@ -159,29 +169,29 @@ static struct node *convert(struct reader *r, int index, int depth)
                         .line = (int)y->start_mark.line + 1,
                         .column = (int)y->start_mark.column + 1 };
     if (++r->visited > CONFIG_NODES)
-        give_up(r, n, "grows to more than %d values once aliases are followed", CONFIG_NODES);
+        tree_give_up(r, n, "grows to more than %d values once aliases are followed", CONFIG_NODES);
     if (depth > CONFIG_DEPTH)
-        give_up(r, n, "nests deeper than %d levels", CONFIG_DEPTH);
+        tree_give_up(r, n, "nests deeper than %d levels", CONFIG_DEPTH);
     if (r->failed)
         return n;
     if (y->tag && !str_starts(str_of((const char *)y->tag), STR("tag:yaml.org,2002:")))
         problem_add(r->out, n->file, n->line, n->column, "tag %s is not supported", (const char *)y->tag);
     if (y->type == YAML_SCALAR_NODE)
-        read_scalar(r, n, y);
+        tree_scalar(r, n, y);
     if (y->type == YAML_SEQUENCE_NODE) {
         n->kind = NODE_LIST;
-        read_list(r, n, y, depth);
+        tree_list(r, n, y, depth);
     }
     if (y->type == YAML_MAPPING_NODE) {
         n->kind = NODE_MAPPING;
-        read_mapping(r, n, y, depth);
+        tree_mapping(r, n, y, depth);
     }
     return n;
 }
 
 /* ---- one file ---- */
 
-static struct str line_of(struct str text, size_t line)
+static struct str tree_line_of(struct str text, size_t line)
 {
     struct str rest = text, piece = STR_ABSENT;
     for (size_t i = 0; i <= line; i++)
@@ -190,7 +200,7 @@ static struct str line_of(struct str text, size_t line)
     return piece;
 }
 
-static bool indented_by_tab(struct str line)
+static bool tree_is_tabbed(struct str line)
 {
     size_t i = 0;
     while (i < line.n && line.at[i] == ' ')
@@ -199,7 +209,7 @@ static bool indented_by_tab(struct str line)
 }
 
 /* libyaml gives no line for bytes that it cannot read, only their offset. */
-static void unreadable(const yaml_parser_t *p, const char *file, struct str yaml, struct problems *out)
+static void tree_say_unreadable(const yaml_parser_t *p, const char *file, struct str yaml, struct problems *out)
 {
     int line = 1, column = 1;
     for (size_t i = 0; i < p->problem_offset && i < yaml.n; i++) {
@@ -209,13 +219,13 @@ static void unreadable(const yaml_parser_t *p, const char *file, struct str yaml
     problem_add(out, file, line, column, "not valid YAML: %s", p->problem);
 }
 
-static void syntax_problem(const yaml_parser_t *p, const char *file, struct str yaml, struct problems *out)
+static void tree_say_syntax(const yaml_parser_t *p, const char *file, struct str yaml, struct problems *out)
 {
     int line = (int)p->problem_mark.line + 1, column = (int)p->problem_mark.column + 1;
     const char *problem = p->problem ? p->problem : "out of memory";
     if (p->error == YAML_READER_ERROR)
-        unreadable(p, file, yaml, out);
-    else if (indented_by_tab(line_of(yaml, p->problem_mark.line)))
+        tree_say_unreadable(p, file, yaml, out);
+    else if (tree_is_tabbed(tree_line_of(yaml, p->problem_mark.line)))
         problem_add(out, file, line, column, "not valid YAML: a tab cannot indent; use spaces");
     else if (p->context && p->context_mark.line != p->problem_mark.line)
         problem_add(out, file, line, column, "not valid YAML: %s %s that begins at line %zu", problem, p->context,
@@ -227,11 +237,11 @@ static void syntax_problem(const yaml_parser_t *p, const char *file, struct str 
 }
 
 /* Is there nothing behind the first document? */
-static bool ends_there(yaml_parser_t *p, const char *file, struct str yaml, struct problems *out)
+static bool tree_ends_there(yaml_parser_t *p, const char *file, struct str yaml, struct problems *out)
 {
     yaml_document_t next;
     if (!yaml_parser_load(p, &next)) {
-        syntax_problem(p, file, yaml, out);
+        tree_say_syntax(p, file, yaml, out);
         return false;
     }
     const yaml_node_t *root = yaml_document_get_root_node(&next);
@@ -242,7 +252,7 @@ static bool ends_there(yaml_parser_t *p, const char *file, struct str yaml, stru
     return root == NULL;
 }
 
-static struct node *convert_document(struct arena *a, yaml_document_t *doc, const char *file, struct problems *out)
+static struct node *tree_convert_document(struct arena *a, yaml_document_t *doc, const char *file, struct problems *out)
 {
     const yaml_node_t *root = yaml_document_get_root_node(doc);
     if (!root || (root->type == YAML_SCALAR_NODE && root->data.scalar.length == 0)) {
@@ -251,7 +261,7 @@ static struct node *convert_document(struct arena *a, yaml_document_t *doc, cons
         return NULL;
     }
     struct reader r = { .arena = a, .doc = doc, .file = file, .out = out };
-    struct node *n = convert(&r, 1, 0);
+    struct node *n = tree_convert(&r, 1, 0);
     return r.failed ? NULL : n;
 }
 
@@ -268,11 +278,11 @@ struct node *tree_load(struct arena *a, const char *file, struct str yaml, struc
     yaml_parser_set_input_string(&parser, (const unsigned char *)(yaml.at ? yaml.at : ""), yaml.n);
     struct node *root = NULL;
     if (!yaml_parser_load(&parser, &doc)) {
-        syntax_problem(&parser, file, yaml, out);
+        tree_say_syntax(&parser, file, yaml, out);
     } else {
-        root = convert_document(a, &doc, file, out);
+        root = tree_convert_document(a, &doc, file, out);
         yaml_document_delete(&doc);
-        if (root && !ends_there(&parser, file, yaml, out))
+        if (root && !tree_ends_there(&parser, file, yaml, out))
             root = NULL;
     }
     yaml_parser_delete(&parser);
@@ -281,19 +291,19 @@ struct node *tree_load(struct arena *a, const char *file, struct str yaml, struc
 
 /* ---- several files ---- */
 
-static void merge_below(struct arena *a, struct node *into, struct node *from, const struct where *up,
-                        struct problems *out)
+static void tree_merge_below(struct arena *a, struct node *into, struct node *from, const struct where *up,
+                             struct problems *out)
 {
     for (size_t i = 0; i < from->count; i++) {
-        struct entry *theirs = &from->at[i], *ours = find(into, theirs->key->text);
+        struct entry *theirs = &from->at[i], *ours = tree_find(into, theirs->key->text);
         struct where at = { .up = up, .key = theirs->key->written };
         if (!ours) {
-            append(a, into, theirs->key, theirs->value);
+            tree_append(a, into, theirs->key, theirs->value);
         } else if (ours->value->kind == NODE_MAPPING && theirs->value->kind == NODE_MAPPING) {
-            merge_below(a, ours->value, theirs->value, &at, out);
+            tree_merge_below(a, ours->value, theirs->value, &at, out);
         } else if (ours->value->kind == NODE_LIST && theirs->value->kind == NODE_LIST) {
             for (size_t k = 0; k < theirs->value->count; k++)
-                append(a, ours->value, NULL, theirs->value->at[k].value);
+                tree_append(a, ours->value, NULL, theirs->value->at[k].value);
         } else {
             problem_at(out, theirs->key, &at, "is set already at %s:%d:%d", ours->key->file, ours->key->line,
                        ours->key->column);
@@ -303,5 +313,5 @@ static void merge_below(struct arena *a, struct node *into, struct node *from, c
 
 void tree_merge(struct arena *a, struct node *into, struct node *from, struct problems *out)
 {
-    merge_below(a, into, from, NULL, out);
+    tree_merge_below(a, into, from, NULL, out);
 }

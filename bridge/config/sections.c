@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The sections of the configuration: their rows, and the way from files to struct config. */
-#include "bridge/config/config.h"
-#include <errno.h>
-#include <stdlib.h>
+/* The sections of the configuration: their rows, and how the mappings by name (topics, sources, sinks) are filled. */
 #include "bridge/config/private.h"
-#include "bridge/lib/file.h"
 #include "bridge/event/trail.h"
 #include "bridge/lib/mem.h"
 
@@ -99,100 +95,126 @@ const struct option config_options[] = {
     { 0 },
 };
 
-static const char *const by_name[] = { "topics", "sources", "sinks", NULL };
-static const char *const only_type[] = { "type", NULL };
+/* ---- connectors ---- */
 
-/* ---- names and types ---- */
+static bool sections_source_type(size_t i, struct connector_type *out)
+{
+    const struct source_ops *ops = source_types[i];
+    if (!ops)
+        return false;
+    CHECK(ops->size >= sizeof(struct source));
+    *out = (struct connector_type){ ops->type, ops->doc, ops->size, ops->options };
+    return true;
+}
 
-static bool lower_or_digit(char c)
+static bool sections_sink_type(size_t i, struct connector_type *out)
+{
+    const struct sink_ops *ops = sink_types[i];
+    if (!ops)
+        return false;
+    CHECK(ops->size >= sizeof(struct sink));
+    *out = (struct connector_type){ ops->type, ops->doc, ops->size, ops->options };
+    return true;
+}
+
+const struct connector_kind connector_kinds[CONNECTOR_KINDS] = {
+    [KIND_SOURCE] = { "source", "sources", source_options, sections_source_type },
+    [KIND_SINK] = { "sink", "sinks", sink_options, sections_sink_type },
+};
+
+static bool sections_is_letter(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
 
-static bool is_name(struct str s)
+static bool sections_is_name(struct str s)
 {
     for (size_t i = 0; i < s.n; i++)
-        if (!lower_or_digit(s.at[i]) && !(i > 0 && (s.at[i] == '-' || s.at[i] == '_')))
+        if (!sections_is_letter(s.at[i]) && !(i > 0 && (s.at[i] == '-' || s.at[i] == '_')))
             return false;
     return s.n > 0 && s.n <= 63;
 }
 
-static void check_name(struct fill *f, const struct node *key, const struct where *at)
+static void sections_check_name(struct fill *f, const struct node *key, const struct where *at)
 {
-    if (!key->broken && !is_name(key->text))
+    if (!key->broken && !sections_is_name(key->text))
         problem_at(f->out, key, at,
                    "is not a name: use a-z, 0-9, - and _, beginning with a letter or digit, at most 63 characters");
 }
 
-enum { TYPES = 64 };
-
-/* The `type:` of a source or sink: its index in names, or -1 with a problem. */
-static int pick_type(struct fill *f, const struct node *n, const char *const names[TYPES], const struct where *at)
+/* Which type of that kind the mapping's `type:` names: its index, or -1 with a problem. */
+static int sections_pick_type(struct fill *f, const struct connector_kind *kind, const struct node *n,
+                              const struct where *at)
 {
-    struct where inside = { .up = at, .key = STR("type") };
+    enum { TYPES = 64 };
+    const char *names[TYPES] = { 0 };
     char hint[HINT_TEXT];
     struct buf list = buf_new(1024);
-    for (int i = 0; names[i]; i++)
-        buf_printf(&list, "%s%s", i ? ", " : "", names[i]);
+    struct connector_type t;
+    struct where inside = { .up = at, .key = STR("type") };
     const struct node *type = node_get(n, "type");
     int found = -1;
-    for (int i = 0; type && type->kind == NODE_SCALAR && names[i]; i++)
-        if (str_eq(type->text, str_of(names[i])))
+    for (int i = 0; i < TYPES - 1 && kind->type((size_t)i, &t); i++) {
+        names[i] = t.type;
+        buf_printf(&list, "%s%s", i ? ", " : "", t.type);
+        if (type && type->kind == NODE_SCALAR && str_eq(type->text, str_of(t.type)))
             found = i;
+    }
     if (!type)
         problem_at(f->out, n, &inside, "is missing: one of %.*s", STR_ARG(buf_str(&list)));
     else if (found < 0 && !type->broken)
         problem_at(f->out, type, &inside, "\"%.*s\" is not one of %.*s%s", SHOWN(type->written),
-                   STR_ARG(buf_str(&list)), fill_hint(type->text, names, hint));
+                   STR_ARG(buf_str(&list)), problem_hint(type->text, names, hint));
     buf_free(&list);
     return found;
 }
 
-static void fill_source(struct fill *f, struct config *c, const struct entry *entry, const struct where *up)
+/* Allocates a connector and fills its options, and `core` with the core's own. NULL, with a problem, when its type is
+ * not known; *type is the index of its type. */
+static void *sections_connector(struct fill *f, const struct connector_kind *kind, const struct entry *entry,
+                                const struct where *up, void *core, int *type)
 {
-    const struct node *n = entry->value;
+    static const char *const others[] = { "type", NULL };
+    struct connector_type t;
     struct where at = { .up = up, .key = entry->key->written };
-    const char *names[TYPES] = { 0 };
-    for (size_t i = 0; source_types[i] && i < TYPES - 1; i++)
-        names[i] = source_types[i]->type;
-    check_name(f, entry->key, &at);
-    if (!fill_is_mapping(f, n, &at))
+    sections_check_name(f, entry->key, &at);
+    *type = fill_is_mapping(f, entry->value, &at) ? sections_pick_type(f, kind, entry->value, &at) : -1;
+    if (*type < 0)
+        return NULL;
+    kind->type((size_t)*type, &t);
+    void *connector = arena_alloc(f->arena, t.size);
+    fill_mapping(f, entry->value, (const struct fill_target[]){ { kind->core, core }, { t.options, connector } }, 2,
+                 others, &at);
+    return connector;
+}
+
+static void sections_source(struct fill *f, struct config *c, const struct entry *entry, const struct where *up)
+{
+    int type;
+    struct source_config *s = &c->sources[c->source_count];
+    s->source = sections_connector(f, &connector_kinds[KIND_SOURCE], entry, up, s, &type);
+    if (!s->source)
         return;
-    int type = pick_type(f, n, names, &at);
-    if (type < 0)
-        return;
-    const struct source_ops *ops = source_types[type];
-    CHECK(ops->size >= sizeof(struct source));
-    struct source_config *s = &c->sources[c->source_count++];
-    s->source = arena_alloc(f->arena, ops->size);
-    s->source->ops = ops;
+    s->source->ops = source_types[type];
     s->source->id = arena_text(f->arena, entry->key->text);
-    fill_mapping(f, n, (const struct part[]){ { source_options, s }, { ops->options, s->source } }, 2, only_type, &at);
+    c->source_count++;
 }
 
-static void fill_sink(struct fill *f, struct config *c, const struct entry *entry, const struct where *up)
+static void sections_sink(struct fill *f, struct config *c, const struct entry *entry, const struct where *up)
 {
-    const struct node *n = entry->value;
-    struct where at = { .up = up, .key = entry->key->written };
-    const char *names[TYPES] = { 0 };
-    for (size_t i = 0; sink_types[i] && i < TYPES - 1; i++)
-        names[i] = sink_types[i]->type;
-    check_name(f, entry->key, &at);
-    if (!fill_is_mapping(f, n, &at))
+    int type;
+    struct sink_config *s = &c->sinks[c->sink_count];
+    s->sink = sections_connector(f, &connector_kinds[KIND_SINK], entry, up, s, &type);
+    if (!s->sink)
         return;
-    int type = pick_type(f, n, names, &at);
-    if (type < 0)
-        return;
-    const struct sink_ops *ops = sink_types[type];
-    CHECK(ops->size >= sizeof(struct sink));
-    struct sink_config *s = &c->sinks[c->sink_count++];
-    s->sink = arena_alloc(f->arena, ops->size);
-    s->sink->ops = ops;
+    s->sink->ops = sink_types[type];
     s->sink->id = arena_text(f->arena, entry->key->text);
-    fill_mapping(f, n, (const struct part[]){ { sink_options, s }, { ops->options, s->sink } }, 2, only_type, &at);
+    c->sink_count++;
 }
 
-static void fill_topic(struct fill *f, struct config *c, const struct entry *entry, const struct where *up)
+/* ---- topics ---- */
+
+static void sections_topic(struct fill *f, struct config *c, const struct entry *entry, const struct where *up)
 {
     struct where at = { .up = up, .key = entry->key->written };
     if (!entry->key->broken && !topic_name_ok(entry->key->text))
@@ -202,71 +224,38 @@ static void fill_topic(struct fill *f, struct config *c, const struct entry *ent
         return;
     struct topic_config *topic = (struct topic_config *)c->topics.at + c->topics.count++;
     topic->name = arena_text(f->arena, entry->key->text);
-    fill_mapping(f, entry->value, &(struct part){ topic_options, topic }, 1, NULL, &at);
+    fill_mapping(f, entry->value, &(struct fill_target){ topic_options, topic }, 1, NULL, &at);
 }
 
 /* ---- the whole ---- */
 
 /* The mapping of a section that is read by name; NULL when it is not there, empty or wrong. */
-static const struct node *section(struct fill *f, const struct node *root, const char *name, struct where *at)
+static const struct node *sections_mapping(struct fill *f, const struct node *root, const char *name, struct where *at)
 {
     *at = (struct where){ .key = str_of(name) };
     const struct node *n = node_get(root, name);
     return n && fill_is_mapping(f, n, at) && n->kind == NODE_MAPPING ? n : NULL;
 }
 
-static void fill_by_name(struct fill *f, struct config *c, const struct node *root)
+static void sections_by_name(struct fill *f, struct config *c, const struct node *root)
 {
     struct where at;
-    const struct node *n = section(f, root, "topics", &at);
+    const struct node *n = sections_mapping(f, root, "topics", &at);
     c->topics.at = arena_alloc(f->arena, (n ? n->count : 0) * sizeof(struct topic_config));
     for (size_t i = 0; n && i < n->count; i++)
-        fill_topic(f, c, &n->at[i], &at);
-    n = section(f, root, "sources", &at);
+        sections_topic(f, c, &n->at[i], &at);
+    n = sections_mapping(f, root, "sources", &at);
     c->sources = arena_alloc(f->arena, (n ? n->count : 0) * sizeof *c->sources);
     for (size_t i = 0; n && i < n->count; i++)
-        fill_source(f, c, &n->at[i], &at);
-    n = section(f, root, "sinks", &at);
+        sections_source(f, c, &n->at[i], &at);
+    n = sections_mapping(f, root, "sinks", &at);
     c->sinks = arena_alloc(f->arena, (n ? n->count : 0) * sizeof *c->sinks);
     for (size_t i = 0; n && i < n->count; i++)
-        fill_sink(f, c, &n->at[i], &at);
-}
-
-/* An error of a connector that begins with one of its keys ("url: ...", "secrets[1]: ...") is put at that key. */
-static void connector_problem(struct problems *out, const struct node *n, const struct where *at, const char *text)
-{
-    size_t word = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_");
-    const char *colon = strstr(text, ": ");
-    char key[64];
-    snprintf(key, sizeof key, "%.*s", (int)(word < sizeof key ? word : 0), text);
-    const struct node *value = colon && (text[word] == ':' || text[word] == '[') ? node_get(n, key) : NULL;
-    if (value)
-        problem_at(out, value, &(struct where){ at, { text, (size_t)(colon - text) }, 0 }, "%s", colon + 2);
-    else
-        problem_at(out, n, at, "%s", text);
-}
-
-/* What only the connectors know about their options. */
-static void check_connectors(const struct config *c, const struct node *root, struct problems *out)
-{
-    struct err e;
-    struct where sources = { .key = STR("sources") }, sinks = { .key = STR("sinks") };
-    for (size_t i = 0; i < c->source_count; i++) {
-        const struct source *s = c->sources[i].source;
-        if (s->ops->check && !s->ops->check(s, &e))
-            connector_problem(out, node_get(node_get(root, "sources"), s->id),
-                              &(struct where){ &sources, str_of(s->id), 0 }, e.text);
-    }
-    for (size_t i = 0; i < c->sink_count; i++) {
-        const struct sink *s = c->sinks[i].sink;
-        if (s->ops->check && !s->ops->check(s, &e))
-            connector_problem(out, node_get(node_get(root, "sinks"), s->id),
-                              &(struct where){ &sinks, str_of(s->id), 0 }, e.text);
-    }
+        sections_sink(f, c, &n->at[i], &at);
 }
 
 /* Keys that begin with x- are the user's own: a place for anchors. */
-static void drop_own_keys(struct node *root)
+static void sections_drop_own_keys(struct node *root)
 {
     size_t kept = 0;
     for (size_t i = 0; i < root->count; i++)
@@ -275,76 +264,11 @@ static void drop_own_keys(struct node *root)
     root->count = kept;
 }
 
-static void fill_config(struct config *c, struct node *root, struct problems *out)
+void sections_fill(struct config *c, struct node *root, struct problems *out)
 {
+    static const char *const by_name[] = { "topics", "sources", "sinks", NULL };
     struct fill f = { c->arena, out };
-    drop_own_keys(root);
-    fill_mapping(&f, root, &(struct part){ config_options, c }, 1, by_name, NULL);
-    fill_by_name(&f, c, root);
-    if (out->count) /* what the sections say about each other can be judged only when each is right */
-        return;
-    config_check(c, root, out);
-    check_connectors(c, root, out);
-}
-
-static struct node *load_file(struct arena *tree, const char *path, struct problems *out)
-{
-    struct buf text = buf_new(CONFIG_FILE_BYTES + 1);
-    struct node *n = NULL;
-    if (file_read(path, CONFIG_FILE_BYTES, &text))
-        n = tree_load(tree, path, buf_str(&text), out);
-    else if (errno == EFBIG)
-        problem_add(out, path, 1, 1, "is longer than %d KiB", CONFIG_FILE_BYTES >> 10);
-    else
-        problem_add(out, path, 0, 0, "cannot be read: %s", strerror(errno));
-    if (n && n->kind != NODE_MAPPING) {
-        problem_add(out, path, n->line, n->column, "must be a mapping of sections (sources:, routes:, sinks:, ...)");
-        n = NULL;
-    }
-    buf_free(&text);
-    return n;
-}
-
-/* The tree of all files together; NULL when one of them gives none. */
-static struct node *load_files(struct arena *tree, const char *const *files, size_t count, struct problems *out)
-{
-    struct node *root = NULL;
-    bool ok = count > 0;
-    if (!ok)
-        problem_add(out, NULL, 0, 0,
-                    "no configuration file: name one with -c FILE or AQUEDUCT_CONFIG, or write ./bridge.yaml");
-    for (size_t i = 0; i < count; i++) {
-        struct node *n = load_file(tree, files[i], out);
-        ok = ok && n;
-        if (n && root)
-            tree_merge(tree, root, n, out);
-        else if (n)
-            root = n;
-    }
-    return ok ? root : NULL;
-}
-
-struct config *config_load(const char *const *files, size_t count, struct problems *out)
-{
-    struct arena tree = { 0 };
-    struct config *c = mem_alloc(sizeof *c);
-    c->arena = mem_alloc(sizeof(struct arena));
-    struct node *root = load_files(&tree, files, count, out);
-    if (root)
-        fill_config(c, root, out);
-    arena_free(&tree);
-    problems_sort(out, files, count);
-    if (out->count == 0)
-        return c;
-    config_free(c);
-    return NULL;
-}
-
-void config_free(struct config *c)
-{
-    if (!c)
-        return;
-    arena_free(c->arena);
-    free(c->arena);
-    free(c);
+    sections_drop_own_keys(root);
+    fill_mapping(&f, root, &(struct fill_target){ config_options, c }, 1, by_name, NULL);
+    sections_by_name(&f, c, root);
 }

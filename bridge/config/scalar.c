@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/* Fills one field from one scalar of the tree, by its row. */
+#include <math.h>
+#include <stdlib.h>
+#include "bridge/config/private.h"
+#include "bridge/lib/mem.h"
+
+/* A scalar that says something, or a problem. */
+bool scalar_check(struct fill *f, const struct node *n, const struct where *at)
+{
+    if (n->broken)
+        return false;
+    if (n->kind != NODE_SCALAR)
+        problem_at(f->out, n, at, "must be one value, not %s", node_kind_name(n));
+    else if (node_is_null(n))
+        problem_at(f->out, n, at, "has no value (leave the key out, or write \"\" for an empty text)");
+    else
+        return true;
+    return false;
+}
+
+/* Is the number within the row's range? */
+static bool scalar_in_range(struct fill *f, const struct option *row, const struct node *n, double value,
+                            const struct where *at)
+{
+    char range[RANGE_TEXT];
+    if (value >= (double)row->min && (value_open_range(row) || value <= (double)row->max))
+        return true;
+    problem_at(f->out, n, at, "%.*s is out of range: must be %s", SHOWN(n->written), value_range(row, range));
+    return false;
+}
+
+static void scalar_bool(struct fill *f, const struct node *n, bool *field, const struct where *at)
+{
+    static const char *const yes[] = { "yes", "on", "y", "1", "true", NULL }, *const no[] = { "no", "off",   "n",
+                                                                                              "0",  "false", NULL };
+    if (str_eq(n->text, STR("true")) || str_eq(n->text, STR("false"))) {
+        *field = str_eq(n->text, STR("true"));
+        return;
+    }
+    const char *hint = "true or false";
+    for (size_t i = 0; yes[i]; i++)
+        if (str_eq_nocase(n->text, str_of(yes[i])))
+            hint = "true";
+    for (size_t i = 0; no[i]; i++)
+        if (str_eq_nocase(n->text, str_of(no[i])))
+            hint = "false";
+    problem_at(f->out, n, at, "\"%.*s\" is not a boolean: write %s", SHOWN(n->written), hint);
+}
+
+static void scalar_int(struct fill *f, const struct option *row, const struct node *n, int64_t *field,
+                       const struct where *at)
+{
+    int64_t value;
+    if (!str_to_i64(n->text, &value))
+        problem_at(f->out, n, at, "\"%.*s\" is not a whole number", SHOWN(n->written));
+    else if (scalar_in_range(f, row, n, (double)value, at))
+        *field = value;
+}
+
+static void scalar_real(struct fill *f, const struct option *row, const struct node *n, double *field,
+                        const struct where *at)
+{
+    char *end;
+    double value = strtod(n->text.at, &end);
+    bool decimal = n->text.n && strspn(n->text.at, "+-.0123456789eE") == n->text.n; /* no hex, inf, nan or spaces */
+    if (!decimal || end != n->text.at + n->text.n || !isfinite(value))
+        problem_at(f->out, n, at, "\"%.*s\" is not a number", SHOWN(n->written));
+    else if (scalar_in_range(f, row, n, value, at))
+        *field = value;
+}
+
+static void scalar_duration(struct fill *f, const struct option *row, const struct node *n, struct duration *field,
+                            const struct where *at)
+{
+    int64_t ms;
+    if (!value_duration(n->text, &ms))
+        problem_at(f->out, n, at, "\"%.*s\" is not a duration (examples: 250ms 30s 5m 2h 7d)", SHOWN(n->written));
+    else if (scalar_in_range(f, row, n, (double)ms, at))
+        field->ms = ms;
+}
+
+static void scalar_bytes(struct fill *f, const struct option *row, const struct node *n, struct bytes *field,
+                         const struct where *at)
+{
+    int64_t bytes;
+    if (!value_bytes(n->text, &bytes))
+        problem_at(f->out, n, at, "\"%.*s\" is not a size (examples: 500B 64KiB 1MiB 2GiB)", SHOWN(n->written));
+    else if (scalar_in_range(f, row, n, (double)bytes, at))
+        field->n = bytes;
+}
+
+/* Which of the row's names the text is: its index, 0 when the row takes any, -1 with a problem. */
+static int scalar_choice(struct fill *f, const struct option *row, const struct node *n, const struct where *at)
+{
+    char hint[HINT_TEXT];
+    struct value_names names;
+    if (!value_names(row, &names))
+        return 0;
+    for (int i = 0; names.at[i]; i++)
+        if (str_eq(n->text, str_of(names.at[i])))
+            return i;
+    struct buf b = buf_new(1024);
+    for (size_t i = 0; names.at[i]; i++)
+        buf_printf(&b, "%s%s", i ? ", " : "", names.at[i]);
+    problem_at(f->out, n, at, "\"%.*s\" is not one of %.*s%s", SHOWN(n->written), STR_ARG(buf_str(&b)),
+               problem_hint(n->text, names.at, hint));
+    buf_free(&b);
+    return -1;
+}
+
+static void scalar_text(struct fill *f, const struct option *row, const struct node *n, char **field,
+                        const struct where *at)
+{
+    if (scalar_choice(f, row, n, at) >= 0)
+        *field = arena_text(f->arena, n->text);
+}
+
+static void scalar_enum(struct fill *f, const struct option *row, const struct node *n, void *field,
+                        const struct where *at)
+{
+    CHECK(row->values);
+    int i = scalar_choice(f, row, n, at);
+    if (i >= 0)
+        memcpy(field, &row->values[i].value, sizeof row->values[i].value);
+}
+
+static void scalar_secret(struct fill *f, const struct node *n, struct secret *field, const struct where *at)
+{
+    if (n->text.n == 0)
+        problem_at(f->out, n, at, "is empty: a secret must have at least one character");
+    else
+        field->text = arena_text(f->arena, n->text);
+}
+
+void scalar_fill(struct fill *f, const struct option *row, const struct node *n, void *field, const struct where *at)
+{
+    if (!scalar_check(f, n, at))
+        return;
+    switch (row->type) {
+    case OPT_BOOL: scalar_bool(f, n, field, at); return;
+    case OPT_INT: scalar_int(f, row, n, field, at); return;
+    case OPT_REAL: scalar_real(f, row, n, field, at); return;
+    case OPT_STR: scalar_text(f, row, n, field, at); return;
+    case OPT_SECRET: scalar_secret(f, n, field, at); return;
+    case OPT_ENUM: scalar_enum(f, row, n, field, at); return;
+    case OPT_DURATION: scalar_duration(f, row, n, field, at); return;
+    case OPT_BYTES: scalar_bytes(f, row, n, field, at); return;
+    case OPT_STRINGS:
+    case OPT_SECRETS:
+    case OPT_DURATIONS:
+    case OPT_MAP:
+    case OPT_FILTER:
+    case OPT_PRESET:
+    case OPT_LIST:
+    case OPT_GROUP: CHECK(!"a scalar");
+    }
+}
