@@ -115,7 +115,7 @@ struct consumer_options {
 
 struct consumer *consumer_open(struct broker *b, const struct consumer_options *o, struct err *e);
 /* At most `room` records that are there now, per partition in order; 0: none; -1 with *e: this consumer cannot go on
- * at this place now (the error names topic, partition, offset; a damaged record is never skipped); call again later.
+ * at its position now (the error names topic, partition, offset; a damaged record is never skipped); call again later.
  * Also serves the consumer's own business (rebalances), so call it at least every few seconds, with room 0 when
  * nothing is wanted. Memory: read ahead is bounded (local: none; kafka: queued.max.messages.kbytes). */
 int consumer_poll(struct consumer *c, struct record **out, size_t room, struct err *e);
@@ -126,7 +126,8 @@ void consumer_commit(struct consumer *c, struct topic_partition p, int64_t next)
 /* Commits what was asked for (waits, bounded), leaves the group. */
 void consumer_close(struct consumer *c);
 
-/* Behind the interface: one table per broker. */
+/* Behind the interface: one table per broker. Each function does for its type what the function above of that name
+ * promises (consume: consumer_open, leave: consumer_close); facts needs no open broker. */
 struct broker_ops {
     const char *type, *doc;
     struct broker_facts (*facts)(const struct broker_config *);

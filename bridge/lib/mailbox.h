@@ -3,7 +3,7 @@
  *
  * The one way in which the core's threads talk to each other. Bounded by its users (who bound what is in flight).
  * The lock is held only to copy a notice; the eventfd is written only when the box was empty, so many notices cost
- * one wake. A notice that waits takes 24 bytes, and its reason memory of its own: few notices have one. */
+ * one wake. A notice that waits takes 24 bytes; its reason, which few have, is kept apart. */
 #pragma once
 #include <pthread.h>
 #include <stdbool.h>
@@ -12,9 +12,9 @@
 #include "bridge/lib/err.h"
 
 struct notice {
-    uint64_t tag; /* whatever the taker needs to know it by */
-    int32_t code; /* e.g. an outcome */
-    char why[WHY_BYTES];
+    uint64_t tag;        /* whatever the taker needs to know it by */
+    int32_t code;        /* e.g. an outcome */
+    char why[WHY_BYTES]; /* "": nothing to say */
 };
 
 struct mailbox {
@@ -26,9 +26,10 @@ struct mailbox {
 
 void mailbox_open(struct mailbox *m, int wake_fd);
 void mailbox_close(struct mailbox *m);
-void mailbox_put(struct mailbox *m, uint64_t tag, int32_t code, const char *why); /* any thread; why may be NULL */
-size_t mailbox_take(struct mailbox *m, struct notice *out,
-                    size_t room); /* the taker; oldest first; wakes itself again if some are left */
+/* Any thread; why may be NULL. */
+void mailbox_put(struct mailbox *m, uint64_t tag, int32_t code, const char *why);
+/* The taker; oldest first; wakes itself again if some are left. */
+size_t mailbox_take(struct mailbox *m, struct notice *out, size_t room);
 
 int wake_new(void);           /* an eventfd, non-blocking, close-on-exec; aborts when there is none to be had */
 void wake_up(int wake_fd);    /* any thread, and signal handlers */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The broker contract: what every broker promises (bridge/broker.h), played through on `local` in memory and in a
+/* The broker contract: what every broker promises (bridge/broker/broker.h), played through on `local` in memory and in a
  * file, and on the Kafka that AQUEDUCT_TEST_KAFKA=host:port names. */
 #include <poll.h>
 #include <pthread.h>

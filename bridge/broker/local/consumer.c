@@ -80,13 +80,13 @@ static int32_t consumer_partitions(struct local *b, const char *name, struct par
 }
 
 /* Has the group a position in one of them? Then those without one were added since. */
-static bool consumer_has_begun(struct local_consumer *c, struct partition *const *parts, int32_t count, bool *out,
+static bool consumer_has_begun(struct local_consumer *c, struct partition *const *partitions, int32_t count, bool *out,
                                struct err *e)
 {
     int64_t position;
     *out = false;
     for (int32_t k = 0; k < count && !*out; k++) {
-        if (!consumer_position(c, parts[k], &position, e))
+        if (!consumer_position(c, partitions[k], &position, e))
             return false;
         *out = position >= 0;
     }
@@ -100,14 +100,14 @@ static bool consumer_refresh(struct local_consumer *c, bool from_end, struct err
     unsigned generation = atomic_load(&c->b->generation);
     bool ok = true;
     for (size_t i = 0; i < c->topic_count && ok; i++) {
-        struct partition **parts;
-        int32_t count = consumer_partitions(c->b, c->topics[i], &parts);
+        struct partition **partitions;
+        int32_t count = consumer_partitions(c->b, c->topics[i], &partitions);
         bool added = false;
-        ok = !from_end || consumer_has_begun(c, parts, count, &added, e);
+        ok = !from_end || consumer_has_begun(c, partitions, count, &added, e);
         for (int32_t k = 0; k < count && ok; k++)
-            if (!consumer_follows(c, parts[k]))
-                ok = consumer_follow(c, parts[k], from_end && !added, e);
-        free(parts);
+            if (!consumer_follows(c, partitions[k]))
+                ok = consumer_follow(c, partitions[k], from_end && !added, e);
+        free(partitions);
     }
     if (ok)
         atomic_store(&c->generation, generation);
@@ -407,18 +407,18 @@ bool local_tail(struct broker *base, const char *topic, int64_t most, void (*eac
                 void *ctx, struct err *e)
 {
     struct local *b = (struct local *)base;
-    struct partition **parts;
+    struct partition **partitions;
     struct link l;
     if (!local_link_open(b, &l, e))
         return false;
-    int32_t count = consumer_partitions(b, topic, &parts);
+    int32_t count = consumer_partitions(b, topic, &partitions);
     int64_t share = count ? most / count + (most % count != 0) : 0;
     bool ok = true;
     local_link_lock(&l);
     for (int32_t i = 0; i < count && ok; i++)
-        ok = consumer_tail(&l, parts[i], share, each, ctx, e);
+        ok = consumer_tail(&l, partitions[i], share, each, ctx, e);
     local_link_unlock(&l);
     local_link_close(&l);
-    free(parts);
+    free(partitions);
     return ok;
 }

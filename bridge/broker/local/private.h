@@ -193,8 +193,8 @@ struct local_consumer {
 /* ---- record.c ---- */
 
 size_t local_record_size(const struct record *r); /* of the blob */
-uint32_t local_record_encode(const struct record *r,
-                             unsigned char *blob); /* all but the checksum; returns its first part */
+/* Writes all but the checksum; returns the checksum so far. */
+uint32_t local_record_encode(const struct record *r, unsigned char *blob);
 void local_record_seal(unsigned char *blob, size_t size, uint32_t crc, int64_t offset, int64_t stored);
 /* NULL with *e when the checksum or the form is wrong. */
 struct record *local_record_decode(struct str blob, struct str topic, int32_t partition, int64_t offset, int64_t stored,

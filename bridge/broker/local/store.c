@@ -282,17 +282,17 @@ static bool store_load_topic_rows(struct local *b, sqlite3_stmt *s, struct err *
 
 static bool store_load_topics(struct local *b, struct err *e)
 {
-    sqlite3_stmt *topics = NULL, *parts = NULL;
+    sqlite3_stmt *topics = NULL, *partitions = NULL;
     bool
         ok = (local_store_prepare(&b->link, &topics, e, "SELECT name, retention, retention_bytes FROM topic")
               || store_refuse(b, e))
              && store_load_topic_rows(b, topics, e)
-             && (local_store_prepare(&b->link, &parts, e,
+             && (local_store_prepare(&b->link, &partitions, e,
                                      "SELECT id, topic, number, base, base_bytes FROM partition ORDER BY topic, number")
                  || store_refuse(b, e))
-             && store_load_partitions(b, parts, e);
+             && store_load_partitions(b, partitions, e);
     sqlite3_finalize(topics);
-    sqlite3_finalize(parts);
+    sqlite3_finalize(partitions);
     return ok;
 }
 
