@@ -20,6 +20,7 @@ struct draft {
 bool draft_set(struct draft *d, struct str name, struct str value, struct err *e);
 /* event_new of the draft; without a specversion it is not an event. */
 const struct event *draft_event(struct draft *d, struct err *e);
-/* Whether a Content-Type means an event in JSON (1), a batch or a format that we do not know (-1 with *e), or none
- * (0). */
-int event_mode(struct str content_type, struct err *e);
+/* What a Content-Type says of the message: an event in JSON, a batch or a format that we do not know (*e says so), or
+ * nothing, so that it is the type of the data of an event in binary mode. */
+enum draft_mode { DRAFT_BINARY, DRAFT_JSON, DRAFT_UNKNOWN };
+enum draft_mode draft_mode(struct str content_type, struct err *e);

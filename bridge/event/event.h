@@ -21,10 +21,14 @@ enum {
     EVENT_HEADERS = EVENT_ATTRIBUTES + 9, /* most headers that event_to_headers writes */
 };
 
+#define EVENT_HEADER_PREFIX "ce_" /* begins the names of a record's headers */
+
 struct event {
     struct str id, source, type;                           /* required, not empty */
     struct str subject, time, datacontenttype, dataschema; /* absent when not set; time is RFC 3339 as it came */
-    const struct header *extensions; /* name: [a-z0-9]{1,20}; value without control characters; traceparent is one */
+    /* name: [a-z0-9]{1,20}; value without control characters; traceparent is one. In a born event
+     * each name stands behind EVENT_HEADER_PREFIX, so that the name of a record's header is there, too. */
+    const struct header *extensions;
     size_t extension_count;
     struct str data; /* absent: no data */
 };
@@ -38,8 +42,8 @@ void event_unref(const struct event *ev); /* accepts NULL */
 /* The value of an attribute or extension by its CloudEvents name ("type", "subject", "partitionkey"); absent when
  * not set. */
 struct str event_attribute(const struct event *ev, struct str name);
-/* The time attribute in milliseconds since 1970, or `otherwise` when absent. */
-int64_t event_time_ms(const struct event *ev, int64_t otherwise);
+/* Where the value of an attribute stands that is a member of struct event; NULL: the name is no member's. */
+struct str *event_member(struct event *fields, struct str name);
 
 /* Kafka binary mode (kafka-protocol-binding 3.2): writes the `ce_` and content-type headers, which point into ev, to
  * out (room for EVENT_HEADERS); returns how many. The record's value is ev->data. */

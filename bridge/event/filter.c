@@ -22,19 +22,19 @@ struct filter {
 };
 
 /* While compiling: how much was built, and where in the text we stand. */
-struct place {
-    const struct place *up;
+struct filter_place {
+    const struct filter_place *up;
     const char *key; /* NULL: the element `index` */
     size_t index;
     int depth; /* filters around this one */
     size_t *nodes;
 };
 
-static void add_path(struct buf *out, const struct place *at)
+static void filter_add_path(struct buf *out, const struct filter_place *at)
 {
     if (!at->up)
         return;
-    add_path(out, at->up);
+    filter_add_path(out, at->up);
     if (at->key)
         buf_printf(out, "%s%s", out->n > 0 ? "." : "", at->key);
     else
@@ -42,8 +42,8 @@ static void add_path(struct buf *out, const struct place *at)
 }
 
 /* Says where and why; returns NULL. */
-__attribute__((format(printf, 3, 4))) static struct filter *refuse(const struct place *at, struct err *e,
-                                                                   const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static struct filter *filter_refuse(const struct filter_place *at, struct err *e,
+                                                                          const char *fmt, ...)
 {
     char why[WHY_BYTES];
     struct buf path = buf_new(1024);
@@ -51,15 +51,15 @@ __attribute__((format(printf, 3, 4))) static struct filter *refuse(const struct 
     va_start(args, fmt);
     vsnprintf(why, sizeof why, fmt, args);
     va_end(args);
-    add_path(&path, at);
+    filter_add_path(&path, at);
     err_set(e, "%.*s%s%s", STR_ARG(buf_str(&path)), path.n > 0 ? ": " : "", why);
     buf_free(&path);
     return NULL;
 }
 
-static struct place below(const struct place *up, const char *key, size_t index)
+static struct filter_place filter_below(const struct filter_place *up, const char *key, size_t index)
 {
-    return (struct place){ .up = up, .key = key, .index = index, .depth = up->depth, .nodes = up->nodes };
+    return (struct filter_place){ .up = up, .key = key, .index = index, .depth = up->depth, .nodes = up->nodes };
 }
 
 void filter_free(struct filter *f)
@@ -73,10 +73,10 @@ void filter_free(struct filter *f)
     free(f);
 }
 
-static struct filter *node(enum dialect dialect, const struct place *at, struct err *e)
+static struct filter *filter_node(enum dialect dialect, const struct filter_place *at, struct err *e)
 {
     if (++*at->nodes > FILTER_NODES)
-        return refuse(at, e, "the filter has more than %d parts", FILTER_NODES);
+        return filter_refuse(at, e, "the filter has more than %d parts", FILTER_NODES);
     struct filter *f = mem_alloc(sizeof *f);
     f->dialect = dialect;
     return f;
@@ -84,7 +84,7 @@ static struct filter *node(enum dialect dialect, const struct place *at, struct 
 
 /* Takes `child`; without one (it could not be built) frees the parent, too. "All of all" is one "all", and so is
  * "any". */
-static struct filter *adopt(struct filter *parent, struct filter *child)
+static struct filter *filter_adopt(struct filter *parent, struct filter *child)
 {
     bool same = child && parent->dialect != NOT && child->dialect == parent->dialect;
     if (!child) {
@@ -102,7 +102,7 @@ static struct filter *adopt(struct filter *parent, struct filter *child)
     return parent;
 }
 
-static int compare_str(struct str a, struct str b)
+static int filter_compare_str(struct str a, struct str b)
 {
     size_t n = a.n < b.n ? a.n : b.n;
     int order = n > 0 ? memcmp(a.at, b.at, n) : 0;
@@ -110,34 +110,34 @@ static int compare_str(struct str a, struct str b)
 }
 
 /* An order of filters in which only equal ones are the same. */
-static int compare(const struct filter *a, const struct filter *b)
+static int filter_compare(const struct filter *a, const struct filter *b)
 {
     if (a->dialect != b->dialect)
         return a->dialect < b->dialect ? -1 : 1;
-    int order = compare_str(a->attribute, b->attribute);
+    int order = filter_compare_str(a->attribute, b->attribute);
     if (order == 0)
-        order = compare_str(a->value, b->value);
+        order = filter_compare_str(a->value, b->value);
     if (order == 0 && a->count != b->count)
         order = a->count < b->count ? -1 : 1;
     for (size_t i = 0; order == 0 && i < a->count; i++)
-        order = compare(a->below[i], b->below[i]);
+        order = filter_compare(a->below[i], b->below[i]);
     return order;
 }
 
-static int compare_places(const void *a, const void *b)
+static int filter_compare_pointers(const void *a, const void *b)
 {
-    return compare(*(struct filter *const *)a, *(struct filter *const *)b);
+    return filter_compare(*(struct filter *const *)a, *(struct filter *const *)b);
 }
 
 /* Makes all and any canonical: what is below stands in order and once, and a single filter stands for itself. */
-static struct filter *simplify(struct filter *f)
+static struct filter *filter_simplify(struct filter *f)
 {
     size_t kept = 1;
     if (!f)
         return NULL;
-    qsort(f->below, f->count, sizeof *f->below, compare_places);
+    qsort(f->below, f->count, sizeof *f->below, filter_compare_pointers);
     for (size_t i = 1; i < f->count; i++) {
-        if (compare(f->below[kept - 1], f->below[i]) == 0)
+        if (filter_compare(f->below[kept - 1], f->below[i]) == 0)
             filter_free(f->below[i]);
         else
             f->below[kept++] = f->below[i];
@@ -151,22 +151,23 @@ static struct filter *simplify(struct filter *f)
     return only;
 }
 
-static bool is_attribute_name(const char *name)
+static bool filter_is_attribute_name(const char *name)
 {
     size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789");
     return n >= 1 && n <= 20 && name[n] == '\0' && strcmp(name, "data") != 0;
 }
 
-static struct filter *leaf(enum dialect dialect, const struct place *at, const json_t *json, struct err *e)
+static struct filter *filter_leaf(enum dialect dialect, const struct filter_place *at, const json_t *json,
+                                  struct err *e)
 {
     struct str name = str_of(at->key), value = { json_string_value(json), json_string_length(json) };
-    if (!is_attribute_name(at->key))
-        return refuse(at, e, "not the name of an attribute");
+    if (!filter_is_attribute_name(at->key))
+        return filter_refuse(at, e, "not the name of an attribute");
     if (!value.at)
-        return refuse(at, e, "not a string");
+        return filter_refuse(at, e, "not a string");
     if (value.n == 0 || value.n > EVENT_ATTRIBUTE_BYTES)
-        return refuse(at, e, value.n == 0 ? "an empty string" : "longer than any attribute");
-    struct filter *f = node(dialect, at, e);
+        return filter_refuse(at, e, value.n == 0 ? "an empty string" : "longer than any attribute");
+    struct filter *f = filter_node(dialect, at, e);
     if (!f)
         return NULL;
     f->bytes = mem_alloc(name.n + value.n);
@@ -178,79 +179,81 @@ static struct filter *leaf(enum dialect dialect, const struct place *at, const j
 }
 
 /* {type: x, source: y} of exact, prefix or suffix: all of them. */
-static struct filter *leaves(enum dialect dialect, const struct place *at, const json_t *json, struct err *e)
+static struct filter *filter_leaves(enum dialect dialect, const struct filter_place *at, const json_t *json,
+                                    struct err *e)
 {
     if (!json_is_object(json) || json_object_size(json) == 0)
-        return refuse(at, e, "not a mapping of attribute names to strings");
-    struct filter *all = node(ALL, at, e);
+        return filter_refuse(at, e, "not a mapping of attribute names to strings");
+    struct filter *all = filter_node(ALL, at, e);
     for (void *i = json_object_iter((json_t *)json); i && all; i = json_object_iter_next((json_t *)json, i)) {
-        struct place here = below(at, json_object_iter_key(i), 0);
-        all = adopt(all, leaf(dialect, &here, json_object_iter_value(i), e));
+        struct filter_place here = filter_below(at, json_object_iter_key(i), 0);
+        all = filter_adopt(all, filter_leaf(dialect, &here, json_object_iter_value(i), e));
     }
-    return simplify(all);
+    return filter_simplify(all);
 }
 
-static struct filter *filter_at(const struct place *at, const json_t *json, struct err *e);
+static struct filter *filter_at(const struct filter_place *at, const json_t *json, struct err *e);
 
 /* [f, f] of all or any. */
-static struct filter *several(enum dialect dialect, const struct place *at, const json_t *json, struct err *e)
+static struct filter *filter_several(enum dialect dialect, const struct filter_place *at, const json_t *json,
+                                     struct err *e)
 {
     if (!json_is_array(json) || json_array_size(json) == 0)
-        return refuse(at, e, "not a list of at least one filter");
-    struct filter *f = node(dialect, at, e);
+        return filter_refuse(at, e, "not a list of at least one filter");
+    struct filter *f = filter_node(dialect, at, e);
     for (size_t i = 0; f && i < json_array_size(json); i++) {
-        struct place here = below(at, NULL, i);
+        struct filter_place here = filter_below(at, NULL, i);
         here.depth++;
-        f = adopt(f, filter_at(&here, json_array_get(json, i), e));
+        f = filter_adopt(f, filter_at(&here, json_array_get(json, i), e));
     }
-    return simplify(f);
+    return filter_simplify(f);
 }
 
-static struct filter *dialect_at(const struct place *at, const json_t *json, struct err *e)
+static struct filter *filter_dialect_at(const struct filter_place *at, const json_t *json, struct err *e)
 {
     size_t i = 0;
     while (dialects[i] && strcmp(dialects[i], at->key) != 0)
         i++;
     if (!dialects[i]) {
         const char *near = str_nearest(str_of(at->key), dialects);
-        return refuse(at, e, "no such dialect%s%s%s",
-                      near ? ", did you mean " : " (exact, prefix, suffix, all, any, not)", near ? near : "",
-                      near ? "?" : "");
+        return filter_refuse(at, e, "no such dialect%s%s%s",
+                             near ? ", did you mean " : " (exact, prefix, suffix, all, any, not)", near ? near : "",
+                             near ? "?" : "");
     }
     switch ((enum dialect)i) {
     case EXACT:
     case PREFIX:
-    case SUFFIX: return leaves((enum dialect)i, at, json, e);
+    case SUFFIX: return filter_leaves((enum dialect)i, at, json, e);
     case ALL:
-    case ANY: return several((enum dialect)i, at, json, e);
+    case ANY: return filter_several((enum dialect)i, at, json, e);
     case NOT: break;
     }
-    struct place here = *at;
+    struct filter_place here = *at;
     here.depth++;
-    struct filter *not = node(NOT, at, e);
-    return not ? adopt(not, filter_at(&here, json, e)) : NULL;
+    struct filter *not = filter_node(NOT, at, e);
+    return not ? filter_adopt(not, filter_at(&here, json, e)) : NULL;
 }
 
 /* A mapping of dialects, which must all match. */
-static struct filter *filter_at(const struct place *at, const json_t *json, struct err *e)
+static struct filter *filter_at(const struct filter_place *at, const json_t *json, struct err *e)
 {
     if (at->depth >= FILTER_DEPTH)
-        return refuse(at, e, "nested deeper than %d filters", FILTER_DEPTH);
+        return filter_refuse(at, e, "nested deeper than %d filters", FILTER_DEPTH);
     if (!json_is_object(json) || json_object_size(json) == 0)
-        return refuse(at, e, "not a filter, which is a mapping of at least one dialect");
-    struct filter *all = node(ALL, at, e);
+        return filter_refuse(at, e, "not a filter, which is a mapping of at least one dialect");
+    struct filter *all = filter_node(ALL, at, e);
     for (void *i = json_object_iter((json_t *)json); i && all; i = json_object_iter_next((json_t *)json, i)) {
-        struct place here = below(at, json_object_iter_key(i), 0);
-        all = adopt(all, dialect_at(&here, json_object_iter_value(i), e));
+        struct filter_place here = filter_below(at, json_object_iter_key(i), 0);
+        all = filter_adopt(all, filter_dialect_at(&here, json_object_iter_value(i), e));
     }
-    return simplify(all);
+    return filter_simplify(all);
 }
 
 struct filter *filter_new(const json_t *json, struct err *e)
 {
     size_t nodes = 0;
-    struct place top = { .nodes = &nodes };
-    return json_is_array(json) ? several(ALL, &top, json, e) : filter_at(&top, json, e);
+    struct filter_place top = { .nodes = &nodes };
+    return json_is_array(json) ? filter_several(ALL, &top, json, e) : filter_at(&top, json, e);
 }
 
 bool filter_match(const struct filter *f, const struct event *ev)
@@ -272,7 +275,7 @@ bool filter_match(const struct filter *f, const struct event *ev)
     return f->dialect == ALL;
 }
 
-static void add_text(struct buf *out, const struct filter *f)
+static void filter_add_text(struct buf *out, const struct filter *f)
 {
     bool list = f->dialect == ALL || f->dialect == ANY;
     buf_printf(out, "{\"%s\":%s", dialects[f->dialect], list ? "[" : "");
@@ -284,7 +287,7 @@ static void add_text(struct buf *out, const struct filter *f)
     for (size_t i = 0; i < f->count; i++) {
         if (i > 0)
             buf_add_char(out, ',');
-        add_text(out, f->below[i]);
+        filter_add_text(out, f->below[i]);
     }
     buf_add_c(out, list ? "]}" : "}");
 }
@@ -293,7 +296,7 @@ char *filter_text(const struct filter *f)
 {
     struct buf out = buf_new(FILTER_NODES * (size_t)(6 * EVENT_ATTRIBUTE_BYTES + 64)); /* every byte escaped */
     if (f)
-        add_text(&out, f);
+        filter_add_text(&out, f);
     else
         buf_add_c(&out, "{}");
     CHECK(buf_c(&out));

@@ -4,7 +4,7 @@
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/jscan.h"
 
-static void add_member(struct buf *out, struct str name, struct str value)
+static void json_add_member(struct buf *out, struct str name, struct str value)
 {
     if (!value.at)
         return;
@@ -14,19 +14,19 @@ static void add_member(struct buf *out, struct str name, struct str value)
     jscan_add_string(out, value);
 }
 
-static bool is_text(struct str type)
+static bool json_is_text(struct str type)
 {
     return type.at && str_starts_nocase(type, STR("text/"));
 }
 
-static void add_data(struct buf *out, const struct event *ev)
+static void json_add_data(struct buf *out, const struct event *ev)
 {
     struct jscan_value value;
     if (event_type_is_json(ev->datacontenttype) && jscan_check(ev->data, &value, NULL)) {
         buf_add_c(out, ",\"data\":");
         buf_add_str(out, value.raw);
-    } else if (is_text(ev->datacontenttype) && !event_type_is_json(ev->datacontenttype) && str_is_utf8(ev->data)) {
-        add_member(out, STR("data"), ev->data);
+    } else if (json_is_text(ev->datacontenttype) && !event_type_is_json(ev->datacontenttype) && str_is_utf8(ev->data)) {
+        json_add_member(out, STR("data"), ev->data);
     } else {
         buf_add_c(out, ",\"data_base64\":\"");
         base64_add(out, ev->data);
@@ -37,47 +37,47 @@ static void add_data(struct buf *out, const struct event *ev)
 void event_to_json(const struct event *ev, struct buf *out)
 {
     buf_add_c(out, "{\"specversion\":\"1.0\"");
-    add_member(out, STR("id"), ev->id);
-    add_member(out, STR("source"), ev->source);
-    add_member(out, STR("type"), ev->type);
-    add_member(out, STR("subject"), ev->subject);
-    add_member(out, STR("time"), ev->time);
-    add_member(out, STR("datacontenttype"), ev->datacontenttype);
-    add_member(out, STR("dataschema"), ev->dataschema);
+    json_add_member(out, STR("id"), ev->id);
+    json_add_member(out, STR("source"), ev->source);
+    json_add_member(out, STR("type"), ev->type);
+    json_add_member(out, STR("subject"), ev->subject);
+    json_add_member(out, STR("time"), ev->time);
+    json_add_member(out, STR("datacontenttype"), ev->datacontenttype);
+    json_add_member(out, STR("dataschema"), ev->dataschema);
     for (size_t i = 0; i < ev->extension_count; i++)
-        add_member(out, ev->extensions[i].name, ev->extensions[i].value);
+        json_add_member(out, ev->extensions[i].name, ev->extensions[i].value);
     if (ev->data.at)
-        add_data(out, ev);
+        json_add_data(out, ev);
     buf_add_char(out, '}');
 }
 
 /* What one event's JSON says. Strings with escapes and base64 are decoded to `decoded`, which gets its whole size at
  * once so that what points into it stays where it is. */
-struct reading {
+struct json_reading {
     struct draft draft;
     struct jscan_value data, data_base64;
     struct buf decoded;
 };
 
-static struct buf *decoded(struct reading *r)
+static struct buf *json_scratch(struct json_reading *r)
 {
     buf_room(&r->decoded, r->decoded.max - r->decoded.n);
     return &r->decoded;
 }
 
-static struct str content(struct reading *r, struct str quoted)
+static struct str json_content(struct json_reading *r, struct str quoted)
 {
     struct str inside = { quoted.at + 1, quoted.n - 2 };
     if (!memchr(inside.at, '\\', inside.n))
         return inside;
-    struct buf *to = decoded(r);
+    struct buf *to = json_scratch(r);
     size_t start = to->n;
     jscan_unescape(to, quoted);
     return (struct str){ to->at + start, to->n - start };
 }
 
 /* A 32-bit integer in its shortest form. */
-static bool check_integer(struct str *raw)
+static bool json_check_integer(struct str *raw)
 {
     int64_t value;
     if (!str_to_i64(*raw, &value) || value < INT32_MIN || value > INT32_MAX)
@@ -87,7 +87,7 @@ static bool check_integer(struct str *raw)
     return true;
 }
 
-static bool read_attribute(struct reading *r, struct str name, struct jscan_value value, struct err *e)
+static bool json_read_attribute(struct json_reading *r, struct str name, struct jscan_value value, struct err *e)
 {
     struct str shown = name.n > 64 ? (struct str){ name.at, 64 } : name;
     size_t extensions = r->draft.fields.extension_count;
@@ -95,9 +95,9 @@ static bool read_attribute(struct reading *r, struct str name, struct jscan_valu
     switch (value.type) {
     case JSCAN_NONE:
     case JSCAN_NULL: /* as if it were not there */ return true;
-    case JSCAN_STRING: return draft_set(&r->draft, name, content(r, value.raw), e);
+    case JSCAN_STRING: return draft_set(&r->draft, name, json_content(r, value.raw), e);
     case JSCAN_NUMBER:
-        if (!check_integer(&text))
+        if (!json_check_integer(&text))
             return err_set(e, "event attribute %.*s: a number that is not a 32-bit integer", STR_ARG(shown));
         break;
     case JSCAN_FALSE:
@@ -113,12 +113,12 @@ static bool read_attribute(struct reading *r, struct str name, struct jscan_valu
     return true;
 }
 
-static bool read_member(struct reading *r, const struct jscan_member *m, struct err *e)
+static bool json_read_member(struct json_reading *r, const struct jscan_member *m, struct err *e)
 {
-    struct str name = content(r, (struct str){ m->name.at - 1, m->name.n + 2 });
+    struct str name = json_content(r, (struct str){ m->name.at - 1, m->name.n + 2 });
     bool is_data = str_eq(name, STR("data"));
     if (!is_data && !str_eq(name, STR("data_base64")))
-        return read_attribute(r, name, m->value, e);
+        return json_read_attribute(r, name, m->value, e);
     struct jscan_value *to = is_data ? &r->data : &r->data_base64;
     if (to->type != JSCAN_NONE)
         return err_set(e, "event: %s stands twice", is_data ? "data" : "data_base64");
@@ -126,12 +126,12 @@ static bool read_member(struct reading *r, const struct jscan_member *m, struct 
     return true;
 }
 
-static bool read_base64(struct reading *r, struct err *e)
+static bool json_read_base64(struct json_reading *r, struct err *e)
 {
     if (r->data_base64.type != JSCAN_STRING)
         return err_set(e, "event: data_base64 is not a string");
-    struct str text = content(r, r->data_base64.raw);
-    struct buf *to = decoded(r);
+    struct str text = json_content(r, r->data_base64.raw);
+    struct buf *to = json_scratch(r);
     size_t start = to->n;
     if (!base64_decode(to, text))
         return err_set(e, "event: data_base64 is not base64");
@@ -140,7 +140,7 @@ static bool read_base64(struct reading *r, struct err *e)
 }
 
 /* After all attributes, because the type decides what `data` means. */
-static bool read_data(struct reading *r, struct err *e)
+static bool json_read_data(struct json_reading *r, struct err *e)
 {
     bool json = event_type_is_json(r->draft.fields.datacontenttype);
     if (r->data.type == JSCAN_NULL && !json)
@@ -150,22 +150,22 @@ static bool read_data(struct reading *r, struct err *e)
     if (r->data.type != JSCAN_NONE && r->data_base64.type != JSCAN_NONE)
         return err_set(e, "event: both data and data_base64");
     if (r->data_base64.type != JSCAN_NONE)
-        return read_base64(r, e);
+        return json_read_base64(r, e);
     if (r->data.type == JSCAN_NONE)
         return true;
     if (!json && r->data.type != JSCAN_STRING)
         return err_set(e, "event: data is not a string although datacontenttype is not JSON");
-    r->draft.fields.data = json ? r->data.raw : content(r, r->data.raw);
+    r->draft.fields.data = json ? r->data.raw : json_content(r, r->data.raw);
     return true;
 }
 
-static const struct event *read_event(struct reading *r, const struct jscan_member *members, size_t count,
-                                      struct err *e)
+static const struct event *json_read_event(struct json_reading *r, const struct jscan_member *members, size_t count,
+                                           struct err *e)
 {
     for (size_t i = 0; i < count; i++)
-        if (!read_member(r, &members[i], e))
+        if (!json_read_member(r, &members[i], e))
             return NULL;
-    return read_data(r, e) ? draft_event(&r->draft, e) : NULL;
+    return json_read_data(r, e) ? draft_event(&r->draft, e) : NULL;
 }
 
 const struct event *event_from_json(struct str json, struct err *e)
@@ -179,8 +179,8 @@ const struct event *event_from_json(struct str json, struct err *e)
         err_prefix(e, "event");
         return NULL;
     }
-    struct reading r = { .decoded = buf_new(2 * json.n) };
-    const struct event *ev = read_event(&r, members, (size_t)count, e);
+    struct json_reading r = { .decoded = buf_new(2 * json.n) };
+    const struct event *ev = json_read_event(&r, members, (size_t)count, e);
     buf_free(&r.decoded);
     return ev;
 }

@@ -54,7 +54,6 @@ static void check_event(const struct event *ev, const struct err *e)
     CHECK(!ev == (e->text[0] != '\0'));
     if (!ev)
         return;
-    event_time_ms(ev, 0);
     check_json(ev);
     check_record(ev);
     event_unref(ev);

@@ -162,18 +162,6 @@ TEST(sizes)
     free(big);
 }
 
-TEST(time_in_milliseconds)
-{
-    struct event f = { .id = STR("1"), .source = STR("/s"), .type = STR("t") };
-    const struct event *ev = event_born(&f);
-    assert_true(event_time_ms(ev, 77) == 77);
-    event_unref(ev);
-    f.time = STR("1970-01-01T00:00:01.5Z");
-    ev = event_born(&f);
-    assert_true(event_time_ms(ev, 77) == 1500);
-    event_unref(ev);
-}
-
 TEST(which_types_are_json)
 {
     static const char *const yes[] = { "application/json",       "text/json",   "APPLICATION/JSON; charset=utf-8",
@@ -344,7 +332,6 @@ int main(void)
         cmocka_unit_test(attributes_that_are_refused),
         cmocka_unit_test(extensions_that_are_refused),
         cmocka_unit_test(sizes),
-        cmocka_unit_test(time_in_milliseconds),
         cmocka_unit_test(which_types_are_json),
         cmocka_unit_test(to_a_record_and_back),
         cmocka_unit_test(most_headers),

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* Collects what a decoder finds of an event, and tells from a Content-Type which decoder is the right one. */
+#include "bridge/event/draft.h"
+
+bool draft_set(struct draft *d, struct str name, struct str value, struct err *e)
+{
+    struct str *member = event_member(&d->fields, name);
+    bool is_version = !member && str_eq(name, STR("specversion"));
+    if (is_version && !str_eq(value, STR("1.0")))
+        return err_set(e, "event attribute specversion is not 1.0");
+    if (is_version ? d->has_version : member && member->at)
+        return err_set(e, "event attribute %.*s stands twice", STR_ARG(name));
+    if (is_version)
+        d->has_version = true;
+    else if (member)
+        *member = value;
+    else if (d->fields.extension_count == EVENT_ATTRIBUTES)
+        return err_set(e, "event: more than %d extension attributes", EVENT_ATTRIBUTES);
+    else
+        d->extensions[d->fields.extension_count++] = (struct header){ name, value };
+    return true;
+}
+
+const struct event *draft_event(struct draft *d, struct err *e)
+{
+    if (!d->has_version) {
+        err_set(e, "event attribute specversion is missing");
+        return NULL;
+    }
+    d->fields.extensions = d->extensions;
+    return event_new(&d->fields, e);
+}
+
+enum draft_mode draft_mode(struct str content_type, struct err *e)
+{
+    enum { SHOWN_BYTES = 64 };
+    const struct str start = STR("application/cloudevents");
+    struct str media, rest = content_type;
+    if (!str_cut(&rest, ';', &media))
+        return DRAFT_BINARY;
+    media = str_trim(media);
+    if (!str_starts_nocase(media, start))
+        return DRAFT_BINARY;
+    if (media.n == start.n || str_eq_nocase(str_from(media, start.n), STR("+json")))
+        return DRAFT_JSON;
+    if (media.n > SHOWN_BYTES)
+        media.n = SHOWN_BYTES;
+    err_set(e, "event: content type \"%.*s\" is not one event in JSON", STR_ARG(media));
+    return DRAFT_UNKNOWN;
+}
