@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include "bridge/config/private.h"
 #include "bridge/lib/mem.h"
-#include "bridge/net/conn.h"
+#include "bridge/net/listen.h"
 #include "bridge/event/trail.h"
 
 struct check {

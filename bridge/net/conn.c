@@ -53,7 +53,7 @@ void conn_close(struct conn *c, struct loop *l)
     c->record = NULL;
 }
 
-static long tls_result(struct conn *c, int n)
+static long conn_tls_result(struct conn *c, int n)
 {
     int why = SSL_get_error(c->ssl, n);
     if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE)
@@ -61,30 +61,30 @@ static long tls_result(struct conn *c, int n)
     return why == SSL_ERROR_ZERO_RETURN ? 0 : CONN_FAILED;
 }
 
-static long tls_read(struct conn *c, char *out, size_t room)
+static long conn_tls_read(struct conn *c, char *out, size_t room)
 {
     ERR_clear_error();
     int n = SSL_read(c->ssl, out, room > INT32_MAX ? INT32_MAX : (int)room);
-    return n > 0 ? n : tls_result(c, n);
+    return n > 0 ? n : conn_tls_result(c, n);
 }
 
 /* Tries the record again that waits. 1: it went; 0: it waits on; CONN_FAILED. */
-static long tls_flush(struct conn *c)
+static long conn_tls_flush(struct conn *c)
 {
     if (!c->record)
         return 1;
     ERR_clear_error();
     int n = SSL_write(c->ssl, c->record->at, (int)c->record->n);
     if (n <= 0)
-        return tls_result(c, n) == CONN_AGAIN ? 0 : CONN_FAILED;
+        return conn_tls_result(c, n) == CONN_AGAIN ? 0 : CONN_FAILED;
     free(c->record);
     c->record = NULL;
     return 1;
 }
 
-static long tls_write(struct conn *c, const char *bytes, size_t n)
+static long conn_tls_write(struct conn *c, const char *bytes, size_t n)
 {
-    long flushed = tls_flush(c);
+    long flushed = conn_tls_flush(c);
     if (flushed <= 0)
         return flushed;
     size_t done = 0;
@@ -92,7 +92,7 @@ static long tls_write(struct conn *c, const char *bytes, size_t n)
         size_t part = n - done < RECORD ? n - done : RECORD;
         ERR_clear_error();
         int k = SSL_write(c->ssl, bytes + done, (int)part);
-        if (k <= 0 && tls_result(c, k) != CONN_AGAIN)
+        if (k <= 0 && conn_tls_result(c, k) != CONN_AGAIN)
             return CONN_FAILED;
         done += k > 0 ? (size_t)k : part;
         if (k > 0)
@@ -108,7 +108,7 @@ static long tls_write(struct conn *c, const char *bytes, size_t n)
 long conn_read(struct conn *c, char *out, size_t room)
 {
     if (c->ssl)
-        return tls_read(c, out, room);
+        return conn_tls_read(c, out, room);
     ssize_t n = recv(c->fd, out, room, 0);
     if (n >= 0)
         return n;
@@ -118,7 +118,7 @@ long conn_read(struct conn *c, char *out, size_t room)
 long conn_write(struct conn *c, const char *bytes, size_t n)
 {
     if (c->ssl)
-        return tls_write(c, bytes, n);
+        return conn_tls_write(c, bytes, n);
     ssize_t k = send(c->fd, bytes, n, MSG_NOSIGNAL);
     if (k >= 0)
         return k;
@@ -143,7 +143,7 @@ size_t conn_pending(const struct conn *c)
     return c->record ? c->record->n : 0;
 }
 
-static bool tls_fail(struct err *e, const char *what, const char *file)
+static bool conn_tls_fail(struct err *e, const char *what, const char *file)
 {
     unsigned long code = ERR_get_error(); /* of a file that cannot be opened, OpenSSL knows only errno */
     const char *why = ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(code);
@@ -162,9 +162,9 @@ struct ssl_ctx_st *conn_tls(const char *certificate, const char *key, struct err
                      SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     /* The key first: the other way round, a key of another certificate gives a cryptic error. */
     if (SSL_CTX_use_PrivateKey_file(tls, key, SSL_FILETYPE_PEM) != 1)
-        tls_fail(e, "tls_key", key);
+        conn_tls_fail(e, "tls_key", key);
     else if (SSL_CTX_use_certificate_chain_file(tls, certificate) != 1)
-        tls_fail(e, "tls_certificate", certificate);
+        conn_tls_fail(e, "tls_certificate", certificate);
     else if (SSL_CTX_check_private_key(tls) != 1)
         err_set(e, "tls_key %s does not belong to tls_certificate %s", key, certificate);
     else

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One non-blocking connection, plain or TLS (OpenSSL), and the listening sockets they come from.
+/* One non-blocking connection, plain or TLS (OpenSSL).
  *
  * Reading and writing never block and look the same for both kinds. A connection is watched edge-triggered for
  * everything from the start, so no epoll_ctl is needed while it lives: whoever stops reading before conn_read said
@@ -13,7 +13,7 @@
 struct ssl_st;
 struct ssl_ctx_st;
 
-enum { CONN_AGAIN = -1, CONN_FAILED = -2, CONN_PEER = 64 };
+enum { CONN_AGAIN = -1, CONN_FAILED = -2 };
 
 struct conn {
     struct loop_handler handler;
@@ -33,11 +33,3 @@ size_t conn_pending(const struct conn *c);                    /* bytes that TLS 
 
 struct ssl_ctx_st *conn_tls(const char *certificate, const char *key, struct err *e); /* PEM files; TLS 1.2 or later */
 void conn_tls_free(struct ssl_ctx_st *tls);                                           /* accepts NULL */
-
-/* Opens a listening socket at "127.0.0.1:8080", "[::1]:8080" or "unix:/path" (mode 0600; a socket file left behind
- * by a dead process is replaced). Returns the fd or -1. *port is set for TCP, 0 otherwise. */
-int listen_open(const char *address, int *port, struct err *e);
-bool listen_check(const char *address, struct err *e); /* is it such an address? */
-void listen_close(int fd, const char *address);        /* removes a unix socket's file */
-/* Accepts one connection: fd, or -1 with errno. Writes "127.0.0.1:5000", "[::1]:5000" or "unix" to peer. */
-int listen_accept(int fd, char peer[CONN_PEER]);

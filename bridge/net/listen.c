@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Listening sockets: addresses in text, TCP and unix. */
+/* Addresses in text, binding and accepting. */
+#include "bridge/net/listen.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -8,7 +9,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include "bridge/net/conn.h"
+#include "bridge/lib/str.h"
 
 enum { BACKLOG = 4096 };
 
@@ -19,13 +20,13 @@ union address {
     struct sockaddr_un local;
 };
 
-static bool is_local(const char *address)
+static bool listen_is_local(const char *address)
 {
     return strncmp(address, "unix:", 5) == 0;
 }
 
 /* "127.0.0.1:8080" or "[::1]:8080": the length of the address, or 0 with *e set. */
-static socklen_t parse_tcp(const char *text, union address *out, struct err *e)
+static socklen_t listen_parse_tcp(const char *text, union address *out, struct err *e)
 {
     const char *shape = "an address: write 127.0.0.1:8080, [::1]:8080 or unix:/path";
     const char *colon = strrchr(text, ':');
@@ -54,7 +55,7 @@ static socklen_t parse_tcp(const char *text, union address *out, struct err *e)
     return err_set(e, "\"%s\" is not %s", text, shape);
 }
 
-static socklen_t parse_local(const char *text, union address *out, struct err *e)
+static socklen_t listen_parse_local(const char *text, union address *out, struct err *e)
 {
     size_t n = strlen(text + 5);
     if (n == 0 || n >= sizeof out->local.sun_path)
@@ -67,7 +68,7 @@ static socklen_t parse_local(const char *text, union address *out, struct err *e
 }
 
 /* A socket file that nobody answers at was left behind by a dead process: removed. Anything else stays. */
-static void remove_stale(const union address *a)
+static void listen_remove_stale(const union address *a)
 {
     struct stat st;
     if (lstat(a->local.sun_path, &st) != 0 || !S_ISSOCK(st.st_mode))
@@ -80,9 +81,10 @@ static void remove_stale(const union address *a)
     close(fd);
 }
 
-static bool bind_local(int fd, const union address *a, socklen_t n)
+/* Binds; only this user may connect. Keeps errno of bind. */
+static bool listen_bind_local(int fd, const union address *a, socklen_t n)
 {
-    remove_stale(a);
+    listen_remove_stale(a);
     mode_t before = umask(0177);
     int bound = bind(fd, &a->any, n);
     int why = errno;
@@ -91,7 +93,7 @@ static bool bind_local(int fd, const union address *a, socklen_t n)
     return bound == 0;
 }
 
-static bool bind_tcp(int fd, const union address *a, socklen_t n)
+static bool listen_bind_tcp(int fd, const union address *a, socklen_t n)
 {
     /* Accepted connections inherit TCP_NODELAY. */
     int on = 1;
@@ -100,26 +102,26 @@ static bool bind_tcp(int fd, const union address *a, socklen_t n)
     return bind(fd, &a->any, n) == 0;
 }
 
-static socklen_t parse(const char *text, union address *out, struct err *e)
+static socklen_t listen_parse(const char *text, union address *out, struct err *e)
 {
-    return is_local(text) ? parse_local(text, out, e) : parse_tcp(text, out, e);
+    return listen_is_local(text) ? listen_parse_local(text, out, e) : listen_parse_tcp(text, out, e);
 }
 
 bool listen_check(const char *address, struct err *e)
 {
     union address a;
-    return parse(address, &a, e) > 0;
+    return listen_parse(address, &a, e) > 0;
 }
 
 int listen_open(const char *address, int *port, struct err *e)
 {
     union address a;
-    bool local = is_local(address);
-    socklen_t n = parse(address, &a, e);
+    bool local = listen_is_local(address);
+    socklen_t n = listen_parse(address, &a, e);
     if (n == 0)
         return -1;
     int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || !(local ? bind_local(fd, &a, n) : bind_tcp(fd, &a, n)) || listen(fd, BACKLOG) != 0) {
+    if (fd < 0 || !(local ? listen_bind_local(fd, &a, n) : listen_bind_tcp(fd, &a, n)) || listen(fd, BACKLOG) != 0) {
         const char *hint = errno == EADDRINUSE ? "; another program has it: stop that one, or choose another address"
                            : errno == EACCES
                                ? "; ports below 1024 need CAP_NET_BIND_SERVICE, a socket's folder must be writable"
@@ -135,14 +137,7 @@ int listen_open(const char *address, int *port, struct err *e)
     return fd;
 }
 
-void listen_close(int fd, const char *address)
-{
-    close(fd);
-    if (is_local(address))
-        unlink(address + 5);
-}
-
-int listen_accept(int fd, char peer[CONN_PEER])
+int listen_accept(int fd, char peer[LISTEN_PEER])
 {
     union address a;
     socklen_t n = sizeof a;
@@ -151,10 +146,17 @@ int listen_accept(int fd, char peer[CONN_PEER])
         return -1;
     char text[INET6_ADDRSTRLEN] = "";
     if (a.any.sa_family == AF_INET && inet_ntop(AF_INET, &a.v4.sin_addr, text, sizeof text))
-        snprintf(peer, CONN_PEER, "%s:%d", text, ntohs(a.v4.sin_port));
+        snprintf(peer, LISTEN_PEER, "%s:%d", text, ntohs(a.v4.sin_port));
     else if (a.any.sa_family == AF_INET6 && inet_ntop(AF_INET6, &a.v6.sin6_addr, text, sizeof text))
-        snprintf(peer, CONN_PEER, "[%s]:%d", text, ntohs(a.v6.sin6_port));
+        snprintf(peer, LISTEN_PEER, "[%s]:%d", text, ntohs(a.v6.sin6_port));
     else
-        snprintf(peer, CONN_PEER, "unix");
+        snprintf(peer, LISTEN_PEER, "unix");
     return taken;
+}
+
+void listen_close(int fd, const char *address)
+{
+    close(fd);
+    if (listen_is_local(address))
+        unlink(address + 5);
 }

@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include "bridge/lib/mem.h"
 
-enum { LOOP_BATCH = 256 };
+enum { LOOP_EVENTS = 256 };
 #define WAKE_TAG UINT64_MAX
 
 struct loop_slot {
@@ -43,7 +43,8 @@ void loop_free(struct loop *l)
     free(l);
 }
 
-static struct loop_slot *slot_of(struct loop *l, int fd)
+/* The slot of that fd; the table grows. */
+static struct loop_slot *loop_slot_of(struct loop *l, int fd)
 {
     size_t i = (size_t)fd;
     if (i >= l->slot_count) {
@@ -57,16 +58,16 @@ static struct loop_slot *slot_of(struct loop *l, int fd)
     return &l->slots[i];
 }
 
-static uint64_t tag_of(int fd, uint32_t serial)
+static uint64_t loop_tag_of(int fd, uint32_t serial)
 {
     return (uint64_t)serial << 32 | (uint32_t)fd;
 }
 
 bool loop_add(struct loop *l, int fd, uint32_t events, struct loop_handler *h)
 {
-    struct loop_slot *slot = slot_of(l, fd);
+    struct loop_slot *slot = loop_slot_of(l, fd);
     uint32_t serial = ++l->serial & INT32_MAX; /* never all ones, so no tag equals WAKE_TAG */
-    struct epoll_event ev = { .events = events, .data.u64 = tag_of(fd, serial) };
+    struct epoll_event ev = { .events = events, .data.u64 = loop_tag_of(fd, serial) };
     if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0)
         return false;
     *slot = (struct loop_slot){ .handler = h, .serial = serial };
@@ -75,20 +76,20 @@ bool loop_add(struct loop *l, int fd, uint32_t events, struct loop_handler *h)
 
 void loop_change(struct loop *l, int fd, uint32_t events, struct loop_handler *h)
 {
-    struct loop_slot *slot = slot_of(l, fd);
+    struct loop_slot *slot = loop_slot_of(l, fd);
     slot->handler = h;
-    struct epoll_event ev = { .events = events, .data.u64 = tag_of(fd, slot->serial) };
+    struct epoll_event ev = { .events = events, .data.u64 = loop_tag_of(fd, slot->serial) };
     CHECK(epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, fd, &ev) == 0);
 }
 
 void loop_remove(struct loop *l, int fd)
 {
-    slot_of(l, fd)->handler = NULL;
+    loop_slot_of(l, fd)->handler = NULL;
     epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 }
 
 /* The wake fd stays registered from one run to the next, since it is nearly always the same. */
-static void watch_wake(struct loop *l, int wake_fd)
+static void loop_watch_wake(struct loop *l, int wake_fd)
 {
     if (wake_fd == l->wake_fd)
         return;
@@ -102,9 +103,9 @@ static void watch_wake(struct loop *l, int wake_fd)
 
 void loop_run(struct loop *l, int wake_fd, int wait_ms)
 {
-    struct epoll_event events[LOOP_BATCH];
-    watch_wake(l, wake_fd);
-    int n = epoll_wait(l->epoll_fd, events, LOOP_BATCH, wait_ms);
+    struct epoll_event events[LOOP_EVENTS];
+    loop_watch_wake(l, wake_fd);
+    int n = epoll_wait(l->epoll_fd, events, LOOP_EVENTS, wait_ms);
     CHECK(n >= 0 || errno == EINTR);
     for (int i = 0; i < n; i++) {
         if (events[i].data.u64 == WAKE_TAG)

@@ -73,7 +73,8 @@ void ws_parser_free(struct ws_parser *p)
     free(p);
 }
 
-static bool utf8_first(struct utf8 *u, unsigned char c)
+/* The first byte of a character. False: it cannot be one. */
+static bool ws_utf8_first(struct utf8 *u, unsigned char c)
 {
     if (c < 0x80)
         return true;
@@ -86,7 +87,8 @@ static bool utf8_first(struct utf8 *u, unsigned char c)
     return true;
 }
 
-static bool utf8_more(struct utf8 *u, const char *at, size_t n)
+/* Checks n more bytes of the text; eight at a time while they are ASCII. */
+static bool ws_utf8_more(struct utf8 *u, const char *at, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         uint64_t word;
@@ -100,7 +102,7 @@ static bool utf8_more(struct utf8 *u, const char *at, size_t n)
             return true;
         unsigned char c = (unsigned char)at[i];
         if (u->left == 0) {
-            if (!utf8_first(u, c))
+            if (!ws_utf8_first(u, c))
                 return false;
             continue;
         }
@@ -114,7 +116,7 @@ static bool utf8_more(struct utf8 *u, const char *at, size_t n)
 }
 
 /* Unmasks n bytes, eight at a time; the mask goes on where it stopped. */
-static void unmask(struct ws_parser *p, char *out, const char *in, size_t n)
+static void ws_unmask(struct ws_parser *p, char *out, const char *in, size_t n)
 {
     unsigned char mask[8];
     for (size_t i = 0; i < 8; i++)
@@ -132,32 +134,32 @@ static void unmask(struct ws_parser *p, char *out, const char *in, size_t n)
     p->masked_at = (uint8_t)((p->masked_at + n) % 4);
 }
 
-static int fail(int *code, int why)
+static int ws_fail(int *code, int why)
 {
     *code = why;
     return -1;
 }
 
-static bool is_control(int opcode)
+static bool ws_is_control(int opcode)
 {
     return opcode >= WS_CLOSE;
 }
 
 /* The first two bytes of a frame. 0 or -1. */
-static int check_start(const struct ws_parser *p, int *code)
+static int ws_check_start(const struct ws_parser *p, int *code)
 {
     int first = p->head[0], opcode = first & 0x0f, length = p->head[1] & 0x7f;
     bool final = first & 0x80, masked = p->head[1] & 0x80;
     bool known = opcode <= WS_BINARY || (opcode >= WS_CLOSE && opcode <= WS_PONG);
     if (first & 0x70 || !known || !masked)
-        return fail(code, PROTOCOL_ERROR);
-    if (is_control(opcode))
-        return final && length <= CONTROL_MAX ? 0 : fail(code, PROTOCOL_ERROR);
+        return ws_fail(code, PROTOCOL_ERROR);
+    if (ws_is_control(opcode))
+        return final && length <= CONTROL_MAX ? 0 : ws_fail(code, PROTOCOL_ERROR);
     /* A message begins only when none is open, and continues only when one is. */
-    return (opcode == WS_CONTINUATION) == (p->message_opcode != 0) ? 0 : fail(code, PROTOCOL_ERROR);
+    return (opcode == WS_CONTINUATION) == (p->message_opcode != 0) ? 0 : ws_fail(code, PROTOCOL_ERROR);
 }
 
-static uint64_t big_endian(const unsigned char *at, size_t n)
+static uint64_t ws_big_endian(const unsigned char *at, size_t n)
 {
     uint64_t value = 0;
     for (size_t i = 0; i < n; i++)
@@ -165,110 +167,111 @@ static uint64_t big_endian(const unsigned char *at, size_t n)
     return value;
 }
 
-static size_t head_length(const struct ws_parser *p)
+static size_t ws_head_length(const struct ws_parser *p)
 {
     int length = p->head[1] & 0x7f;
     return 2 + (length == 127 ? 8 : length == 126 ? 2 : 0) + 4;
 }
 
 /* The head is whole: what it says. 0 or -1. */
-static int start_frame(struct ws_parser *p, int *code)
+static int ws_start_frame(struct ws_parser *p, int *code)
 {
-    size_t n = head_length(p), extended = n - 6;
-    p->left = extended ? big_endian(p->head + 2, extended) : p->head[1] & 0x7f;
+    size_t n = ws_head_length(p), extended = n - 6;
+    p->left = extended ? ws_big_endian(p->head + 2, extended) : p->head[1] & 0x7f;
     uint64_t least = extended == 8 ? UINT16_MAX + 1 : extended == 2 ? 126 : 0;
     if (p->left < least || p->left > INT64_MAX)
-        return fail(code, PROTOCOL_ERROR);
+        return ws_fail(code, PROTOCOL_ERROR);
     memcpy(p->mask, p->head + n - 4, 4);
     p->opcode = p->head[0] & 0x0f;
     p->final = p->head[0] & 0x80;
     p->in_payload = true;
     p->masked_at = p->head_n = p->control_n = 0;
-    if (is_control(p->opcode))
+    if (ws_is_control(p->opcode))
         return 0;
     if (p->left > p->max_message - p->message.n)
-        return fail(code, TOO_BIG);
+        return ws_fail(code, TOO_BIG);
     if (p->opcode != WS_CONTINUATION)
         p->message_opcode = p->opcode;
     return 0;
 }
 
-static void skip(struct str *in, size_t n)
+static void ws_skip(struct str *in, size_t n)
 {
     in->at += n;
     in->n -= n;
 }
 
 /* Collects the head. 1: it is whole; 0: more is needed; -1. */
-static int take_frame_head(struct ws_parser *p, struct str *in, int *code)
+static int ws_take_head(struct ws_parser *p, struct str *in, int *code)
 {
     while (in->n) {
         p->head[p->head_n++] = (unsigned char)*in->at;
-        skip(in, 1);
-        if (p->head_n == 2 && check_start(p, code) < 0)
+        ws_skip(in, 1);
+        if (p->head_n == 2 && ws_check_start(p, code) < 0)
             return -1;
-        if (p->head_n >= 2 && p->head_n == head_length(p))
-            return start_frame(p, code) < 0 ? -1 : 1;
+        if (p->head_n >= 2 && p->head_n == ws_head_length(p))
+            return ws_start_frame(p, code) < 0 ? -1 : 1;
     }
     return 0;
 }
 
 /* Takes what is there of the payload. 0 or -1. */
-static int take_payload(struct ws_parser *p, struct str *in, int *code)
+static int ws_take_payload(struct ws_parser *p, struct str *in, int *code)
 {
     size_t n = in->n < p->left ? in->n : (size_t)p->left;
     const char *from = in->at;
-    skip(in, n);
+    ws_skip(in, n);
     p->left -= n;
-    if (is_control(p->opcode)) {
-        unmask(p, (char *)p->control + p->control_n, from, n);
+    if (ws_is_control(p->opcode)) {
+        ws_unmask(p, (char *)p->control + p->control_n, from, n);
         p->control_n = (uint8_t)(p->control_n + n);
         return 0;
     }
     if (n == 0)
         return 0;
     char *room = buf_room(&p->message, n);
-    CHECK(room); /* start_frame has checked the size */
-    unmask(p, room, from, n);
+    CHECK(room); /* ws_start_frame has checked the size */
+    ws_unmask(p, room, from, n);
     p->message.n += n;
-    if (p->message_opcode == WS_TEXT && !utf8_more(&p->utf8, room, n))
-        return fail(code, NOT_UTF8);
+    if (p->message_opcode == WS_TEXT && !ws_utf8_more(&p->utf8, room, n))
+        return ws_fail(code, NOT_UTF8);
     return 0;
 }
 
 /* RFC 6455 7.4 and the IANA registry: what a peer may send. */
-static bool close_code_is_good(int code)
+static bool ws_close_code_is_good(int code)
 {
     return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
 }
 
-static int close_event(const struct ws_parser *p, struct ws_event *ev, int *code)
+/* What the close frame says. 1 or -1. */
+static int ws_close_event(const struct ws_parser *p, struct ws_event *ev, int *code)
 {
     ev->close_code = 1005;
     if (p->control_n == 0)
         return 1;
     if (p->control_n == 1)
-        return fail(code, PROTOCOL_ERROR);
+        return ws_fail(code, PROTOCOL_ERROR);
     ev->close_code = p->control[0] << 8 | p->control[1];
-    if (!close_code_is_good(ev->close_code))
-        return fail(code, PROTOCOL_ERROR);
-    skip(&ev->payload, 2);
-    return str_is_utf8(ev->payload) ? 1 : fail(code, NOT_UTF8);
+    if (!ws_close_code_is_good(ev->close_code))
+        return ws_fail(code, PROTOCOL_ERROR);
+    ws_skip(&ev->payload, 2);
+    return str_is_utf8(ev->payload) ? 1 : ws_fail(code, NOT_UTF8);
 }
 
 /* The frame is whole. 1: *ev is set; 0: a message goes on; -1. */
-static int end_frame(struct ws_parser *p, struct ws_event *ev, int *code)
+static int ws_end_frame(struct ws_parser *p, struct ws_event *ev, int *code)
 {
     p->in_payload = false;
     *ev = (struct ws_event){ .opcode = p->opcode };
-    if (is_control(p->opcode)) {
+    if (ws_is_control(p->opcode)) {
         ev->payload = (struct str){ (const char *)p->control, p->control_n };
-        return p->opcode == WS_CLOSE ? close_event(p, ev, code) : 1;
+        return p->opcode == WS_CLOSE ? ws_close_event(p, ev, code) : 1;
     }
     if (!p->final)
         return 0;
     if (p->message_opcode == WS_TEXT && p->utf8.left)
-        return fail(code, NOT_UTF8);
+        return ws_fail(code, NOT_UTF8);
     ev->opcode = p->message_opcode;
     ev->payload = buf_str(&p->message);
     p->message_opcode = 0;
@@ -286,15 +289,15 @@ int ws_parse(struct ws_parser *p, struct str *in, struct ws_event *ev, int *code
     }
     for (;;) {
         if (!p->in_payload) {
-            int head = take_frame_head(p, in, code);
+            int head = ws_take_head(p, in, code);
             if (head <= 0)
                 return head;
         }
-        if (take_payload(p, in, code) < 0)
+        if (ws_take_payload(p, in, code) < 0)
             return -1;
         if (p->left)
             return 0;
-        int event = end_frame(p, ev, code);
+        int event = ws_end_frame(p, ev, code);
         if (event)
             return event;
     }

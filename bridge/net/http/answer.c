@@ -63,7 +63,7 @@ const char *http_status_text(int status)
     return "";
 }
 
-static void add_number(struct buf *out, uint64_t n)
+static void answer_add_number(struct buf *out, uint64_t n)
 {
     char digits[20];
     size_t at = sizeof digits;
@@ -74,7 +74,7 @@ static void add_number(struct buf *out, uint64_t n)
 }
 
 /* "Sun, 06 Nov 1994 08:49:37 GMT", written once a second. */
-static const char *date(struct http_server *s)
+static const char *answer_date(struct http_server *s)
 {
     int64_t second = clock_wall_ms() / 1000;
     if (second == s->date_second)
@@ -91,7 +91,7 @@ static const char *date(struct http_server *s)
     return s->date;
 }
 
-static bool breaks_lines(struct str s)
+static bool answer_breaks_lines(struct str s)
 {
     return s.n && (memchr(s.at, '\r', s.n) || memchr(s.at, '\n', s.n) || memchr(s.at, 0, s.n));
 }
@@ -101,15 +101,15 @@ struct buf *http_answer_begin(struct http_server *s, int status, const struct he
     struct buf *out = &s->output;
     buf_reset(out);
     buf_add_str(out, STR("HTTP/1.1 "));
-    add_number(out, (uint64_t)status);
+    answer_add_number(out, (uint64_t)status);
     buf_add_char(out, ' ');
     buf_add_c(out, http_status_text(status));
     buf_add_str(out, STR("\r\nDate: "));
-    buf_add_c(out, date(s));
+    buf_add_c(out, answer_date(s));
     buf_add_str(out, STR("\r\n"));
     for (size_t i = 0; i < count; i++) {
         /* A value may repeat what a client sent; it must never end the line. */
-        if (breaks_lines(headers[i].name) || breaks_lines(headers[i].value))
+        if (answer_breaks_lines(headers[i].name) || answer_breaks_lines(headers[i].value))
             continue;
         buf_add_str(out, headers[i].name);
         buf_add_str(out, STR(": "));
@@ -122,6 +122,6 @@ struct buf *http_answer_begin(struct http_server *s, int status, const struct he
 void http_answer_length(struct buf *out, size_t n)
 {
     buf_add_str(out, STR("Content-Length: "));
-    add_number(out, n);
+    answer_add_number(out, n);
     buf_add_str(out, STR("\r\n"));
 }

@@ -8,7 +8,7 @@ enum { TRAILER_BYTES = 8 * 1024, BAD = -400, TOO_BIG = -413 };
  *                                                   | size 0
  *                                                   v
  *                        TRAILER_START -> TRAILER_NAME -> TRAILER_VALUE -> TRAILER_LF -> TRAILER_START -> END_LF -> DONE */
-enum state {
+enum chunks_state {
     SIZE_FIRST,
     SIZE,
     SPACE,
@@ -25,7 +25,7 @@ enum state {
     DONE,
 };
 
-static int hex_value(char c)
+static int chunks_hex_value(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -33,21 +33,21 @@ static int hex_value(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static bool is_text(char c)
+static bool chunks_is_text(char c)
 {
     return c == '\t' || ((unsigned char)c >= 0x20 && c != 0x7f);
 }
 
-static bool is_token(char c)
+static bool chunks_is_token(char c)
 {
     char lower = (char)(c | 0x20);
     return (c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'z') || (c != 0 && strchr("!#$%&'*+-.^_`|~", c));
 }
 
 /* The next state for a byte of a chunk-size line, or BAD. */
-static int size_line(struct http1_chunks *c, char byte)
+static int chunks_size_line(struct http1_chunks *c, char byte)
 {
-    int digit = c->state <= SIZE ? hex_value(byte) : -1;
+    int digit = c->state <= SIZE ? chunks_hex_value(byte) : -1;
     if (digit >= 0) {
         if (c->left > INT64_MAX >> 4)
             return BAD;
@@ -57,7 +57,7 @@ static int size_line(struct http1_chunks *c, char byte)
     if (c->state == SIZE_FIRST)
         return BAD;
     if (c->state == EXTENSION)
-        return byte == '\r' ? SIZE_LF : is_text(byte) ? EXTENSION : BAD;
+        return byte == '\r' ? SIZE_LF : chunks_is_text(byte) ? EXTENSION : BAD;
     if (byte == ';')
         return EXTENSION;
     if (byte == ' ' || byte == '\t')
@@ -66,19 +66,19 @@ static int size_line(struct http1_chunks *c, char byte)
 }
 
 /* The next state for a byte of the trailers, or BAD. */
-static int trailer(const struct http1_chunks *c, char byte)
+static int chunks_trailer(const struct http1_chunks *c, char byte)
 {
     if (c->state == TRAILER_START && byte == '\r')
         return END_LF;
     if (c->state == TRAILER_VALUE)
-        return byte == '\r' ? TRAILER_LF : is_text(byte) ? TRAILER_VALUE : BAD;
+        return byte == '\r' ? TRAILER_LF : chunks_is_text(byte) ? TRAILER_VALUE : BAD;
     if (c->state == TRAILER_NAME && byte == ':')
         return TRAILER_VALUE;
-    return is_token(byte) ? TRAILER_NAME : BAD;
+    return chunks_is_token(byte) ? TRAILER_NAME : BAD;
 }
 
 /* The size line is whole: what comes next, or TOO_BIG. */
-static int size_known(struct http1_chunks *c, int64_t max_body)
+static int chunks_size_known(struct http1_chunks *c, int64_t max_body)
 {
     c->line = 0;
     if (c->left == 0)
@@ -90,19 +90,19 @@ static int size_known(struct http1_chunks *c, int64_t max_body)
 }
 
 /* One byte that is not data: the next state or an error. */
-static int framing_byte(struct http1_chunks *c, char byte, int64_t max_body)
+static int chunks_framing_byte(struct http1_chunks *c, char byte, int64_t max_body)
 {
-    switch ((enum state)c->state) {
+    switch ((enum chunks_state)c->state) {
     case SIZE_FIRST:
     case SIZE:
     case SPACE:
-    case EXTENSION: return ++c->line > HTTP1_CHUNK_LINE ? BAD : size_line(c, byte);
-    case SIZE_LF: return byte == '\n' ? size_known(c, max_body) : BAD;
+    case EXTENSION: return ++c->line > HTTP1_CHUNK_LINE ? BAD : chunks_size_line(c, byte);
+    case SIZE_LF: return byte == '\n' ? chunks_size_known(c, max_body) : BAD;
     case DATA_CR: return byte == '\r' ? DATA_LF : BAD;
     case DATA_LF: return byte == '\n' ? SIZE_FIRST : BAD;
     case TRAILER_START:
     case TRAILER_NAME:
-    case TRAILER_VALUE: return ++c->line > TRAILER_BYTES ? BAD : trailer(c, byte);
+    case TRAILER_VALUE: return ++c->line > TRAILER_BYTES ? BAD : chunks_trailer(c, byte);
     case TRAILER_LF: return byte == '\n' ? TRAILER_START : BAD;
     case END_LF: return byte == '\n' ? DONE : BAD;
     case DATA:
@@ -111,7 +111,8 @@ static int framing_byte(struct http1_chunks *c, char byte, int64_t max_body)
     return BAD;
 }
 
-static void take_data(struct http1_chunks *c, struct str *in, struct buf *out)
+/* Moves data bytes from *in to out. */
+static void chunks_take_data(struct http1_chunks *c, struct str *in, struct buf *out)
 {
     size_t n = in->n < c->left ? in->n : (size_t)c->left;
     buf_add(out, in->at, n);
@@ -126,10 +127,10 @@ int http1_chunks(struct http1_chunks *c, struct str *in, struct buf *out, int64_
 {
     while (in->n && c->state != DONE) {
         if (c->state == DATA) {
-            take_data(c, in, out);
+            chunks_take_data(c, in, out);
             continue;
         }
-        int next = framing_byte(c, *in->at, max_body);
+        int next = chunks_framing_byte(c, *in->at, max_body);
         if (next < 0)
             return next;
         c->state = next;

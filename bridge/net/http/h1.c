@@ -30,7 +30,8 @@ static const uint8_t classes[256] = {
     4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
 };
 
-static size_t span(struct str s, size_t from, uint8_t class)
+/* Where the bytes of that class that begin at `from` end. */
+static size_t h1_span(struct str s, size_t from, uint8_t class)
 {
     size_t i = from;
     while (i < s.n && classes[(unsigned char)s.at[i]] & class)
@@ -38,13 +39,13 @@ static size_t span(struct str s, size_t from, uint8_t class)
     return i;
 }
 
-static bool all_of(struct str s, uint8_t class)
+static bool h1_all_of(struct str s, uint8_t class)
 {
-    return span(s, 0, class) == s.n;
+    return h1_span(s, 0, class) == s.n;
 }
 
 /* The CRLF at `at`: 2, 0 when more is needed, or BAD. */
-static long line_end(struct str in, size_t at)
+static long h1_line_end(struct str in, size_t at)
 {
     if (at == in.n)
         return NEED_MORE;
@@ -56,7 +57,7 @@ static long line_end(struct str in, size_t at)
 }
 
 /* "HTTP/1.1" at `at`. 8, 0 or an error. */
-static long version(struct str in, size_t at, struct http1_head *out)
+static long h1_version(struct str in, size_t at, struct http1_head *out)
 {
     static const char pattern[] = "HTTP/d.d";
     for (size_t i = 0; i < 8; i++) {
@@ -73,18 +74,18 @@ static long version(struct str in, size_t at, struct http1_head *out)
 }
 
 /* The request line with its CRLF, after at most one empty line (RFC 9112 2.2). Its length, 0 or an error. */
-static long request_line(struct str in, struct http1_head *out)
+static long h1_request_line(struct str in, struct http1_head *out)
 {
     size_t start = 0;
     if (in.n && in.at[0] == '\r') {
-        long n = line_end(in, 0);
+        long n = h1_line_end(in, 0);
         if (n <= 0)
             return n;
         start = (size_t)n;
     }
     if (in.n > start + REQUEST_LINE)
         in.n = start + REQUEST_LINE;
-    size_t at = span(in, start, TOKEN);
+    size_t at = h1_span(in, start, TOKEN);
     if (at - start > METHOD)
         return UNKNOWN_METHOD;
     if (at == in.n)
@@ -94,17 +95,17 @@ static long request_line(struct str in, struct http1_head *out)
     out->method = (struct str){ in.at + start, at - start };
 
     size_t target = at + 1;
-    at = span(in, target, TARGET);
+    at = h1_span(in, target, TARGET);
     if (at == in.n)
         return at - start >= REQUEST_LINE ? TOO_LONG_TARGET : NEED_MORE;
     if (in.at[at] != ' ' || at == target)
         return BAD;
     out->target = (struct str){ in.at + target, at - target };
 
-    long n = version(in, at + 1, out);
+    long n = h1_version(in, at + 1, out);
     if (n > 0) {
         at += 1 + (size_t)n;
-        n = line_end(in, at);
+        n = h1_line_end(in, at);
     }
     if (n < 0)
         return n;
@@ -114,17 +115,17 @@ static long request_line(struct str in, struct http1_head *out)
 }
 
 /* One header line with its CRLF. Its length, 0 or an error. */
-static long header_line(struct str in, struct header *out)
+static long h1_header_line(struct str in, struct header *out)
 {
-    size_t at = span(in, 0, TOKEN);
+    size_t at = h1_span(in, 0, TOKEN);
     if (at == in.n)
         return NEED_MORE;
     if (in.at[at] != ':' || at == 0)
         return BAD; /* also a line that begins with a space: obs-fold */
     out->name = (struct str){ in.at, at };
     size_t value = at + 1;
-    at = span(in, value, VALUE);
-    long n = line_end(in, at);
+    at = h1_span(in, value, VALUE);
+    long n = h1_line_end(in, at);
     if (n <= 0)
         return n;
     out->value = str_trim((struct str){ in.at + value, at - value });
@@ -132,19 +133,19 @@ static long header_line(struct str in, struct header *out)
 }
 
 /* All header lines and the empty line. Their length, 0 or an error. */
-static long header_lines(struct str in, struct http1_head *out)
+static long h1_header_lines(struct str in, struct http1_head *out)
 {
     size_t at = 0;
     for (;;) {
         if (at == in.n)
             return NEED_MORE;
         if (in.at[at] == '\r') {
-            long n = line_end(in, at);
+            long n = h1_line_end(in, at);
             return n <= 0 ? n : (long)at + n;
         }
         if (out->header_count == HTTP1_HEADERS)
             return TOO_LONG;
-        long n = header_line((struct str){ in.at + at, in.n - at }, &out->headers[out->header_count]);
+        long n = h1_header_line((struct str){ in.at + at, in.n - at }, &out->headers[out->header_count]);
         if (n <= 0)
             return n;
         out->header_count++;
@@ -159,7 +160,7 @@ struct framing {
     bool close, keep_alive, upgrade, has_upgrade;
 };
 
-static void connection_options(struct str list, struct framing *f)
+static void h1_connection_options(struct str list, struct framing *f)
 {
     struct str option;
     while (str_cut(&list, ',', &option)) {
@@ -170,7 +171,8 @@ static void connection_options(struct str list, struct framing *f)
     }
 }
 
-static void note_header(const struct header *h, struct framing *f)
+/* Takes over what one header says about the message. */
+static void h1_collect(const struct header *h, struct framing *f)
 {
     /* The length first: most names are none of these. */
     switch (h->name.n) {
@@ -187,7 +189,7 @@ static void note_header(const struct header *h, struct framing *f)
     case 7: f->has_upgrade |= str_eq_nocase(h->name, STR("upgrade")); return;
     case 10:
         if (str_eq_nocase(h->name, STR("connection")))
-            connection_options(h->value, f);
+            h1_connection_options(h->value, f);
         return;
     case 14:
         if (str_eq_nocase(h->name, STR("content-length"))) {
@@ -205,7 +207,7 @@ static void note_header(const struct header *h, struct framing *f)
 }
 
 /* RFC 9112 6: how long the body is. 1 or an error. */
-static long body_framing(const struct framing *f, struct http1_head *out)
+static long h1_body_framing(const struct framing *f, struct http1_head *out)
 {
     if (f->codings) {
         if (f->codings > 1 || f->lengths || out->minor == 0 || !str_eq_nocase(f->coding, STR("chunked")))
@@ -221,17 +223,17 @@ static long body_framing(const struct framing *f, struct http1_head *out)
     return 1;
 }
 
-static bool host_is_good(struct str host)
+static bool h1_host_is_good(struct str host)
 {
-    return host.n > 0 && all_of(host, HOST);
+    return host.n > 0 && h1_all_of(host, HOST);
 }
 
 /* RFC 9112 3.2: the four forms of a target, and the Host that belongs to it. 1 or an error. */
-static long target_and_host(const struct framing *f, const struct http1_head *out)
+static long h1_target_and_host(const struct framing *f, const struct http1_head *out)
 {
     if (str_eq(out->method, STR("CONNECT")))
         return UNKNOWN_METHOD;
-    if (f->hosts > 1 || (f->hosts == 0 && out->minor > 0) || (f->hosts && !host_is_good(f->host)))
+    if (f->hosts > 1 || (f->hosts == 0 && out->minor > 0) || (f->hosts && !h1_host_is_good(f->host)))
         return BAD;
     if (out->target.at[0] == '/')
         return 1;
@@ -242,21 +244,22 @@ static long target_and_host(const struct framing *f, const struct http1_head *ou
         return BAD;
     size_t scheme = secure ? 8 : 7;
     struct str authority = { out->target.at + scheme, out->target.n - scheme };
-    authority.n = span(authority, 0, HOST);
+    authority.n = h1_span(authority, 0, HOST);
     size_t end = scheme + authority.n;
-    if (!host_is_good(authority) || (end < out->target.n && !strchr("/?", out->target.at[end])))
+    if (!h1_host_is_good(authority) || (end < out->target.n && !strchr("/?", out->target.at[end])))
         return BAD;
     return f->hosts == 0 || str_eq_nocase(authority, f->host) ? 1 : BAD;
 }
 
-static long meaning(struct http1_head *out)
+/* What the headers say together. 1 or an error. */
+static long h1_meaning(struct http1_head *out)
 {
     struct framing f = { 0 };
     for (size_t i = 0; i < out->header_count; i++)
-        note_header(&out->headers[i], &f);
-    long n = body_framing(&f, out);
+        h1_collect(&out->headers[i], &f);
+    long n = h1_body_framing(&f, out);
     if (n > 0)
-        n = target_and_host(&f, out);
+        n = h1_target_and_host(&f, out);
     if (n < 0)
         return n;
     out->keep_alive = !f.close && (out->minor > 0 || f.keep_alive);
@@ -279,16 +282,16 @@ long http1_head(struct str in, size_t max_head, struct http1_head *out)
     out->header_count = 0;
     out->chunked = out->keep_alive = out->expect_continue = out->upgrade = false;
     out->content_length = 0;
-    long line = request_line(in, out);
+    long line = h1_request_line(in, out);
     if (line < 0)
         return line;
     if (line == 0)
         return cut ? TOO_LONG_TARGET : NEED_MORE;
-    long lines = header_lines((struct str){ in.at + line, in.n - (size_t)line }, out);
+    long lines = h1_header_lines((struct str){ in.at + line, in.n - (size_t)line }, out);
     if (lines < 0)
         return lines;
     if (lines == 0)
         return cut ? TOO_LONG : NEED_MORE;
-    long ok = meaning(out);
+    long ok = h1_meaning(out);
     return ok < 0 ? ok : line + lines;
 }

@@ -1,37 +1,50 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of the HTTP server share: its structs and the calls between http_server.c (listener, rounds,
- * deadlines), http_conn.c (requests and answers), http_answer.c (their text) and http_stream.c (connections that were
- * taken over). Nobody else includes this.
+/* What the files of the HTTP server share. Calls go from left to right and down only:
+ *
+ *   server.c ----> conn.c ----> request.c ---> answer.c       the text of an answer's head
+ *   listener,      reads, and     HTTP/1
+ *   rounds         drives the       ^     \
+ *                  protocol         |      +--> wire.c        bytes out, the end of a connection
+ *                              stream.c ---+      |
+ *                              WebSocket, SSE     v
+ *                                               schedule.c    deadlines, what the end of a round is for
+ *
+ * conn.c knows bytes and sockets; what they mean is its protocol's (struct http_protocol). A connection begins with
+ * HTTP/1 (request.c); when the user takes it over, stream.c puts its own table in that place. HTTP/2 would be the third,
+ * chosen in conn.c by ALPN.
  *
  * A connection that does nothing is one struct http_conn; what a request needs while it is incomplete is in struct
- * http_work. Nothing is freed while a callback may still be above it on the stack: a connection that dies is only
- * marked, put on the server's `later` list, and freed at the end of the round. The same list brings back connections
- * that have input left over. */
+ * http_work. Nothing is freed while a callback may still be above it on the stack: a connection that ends is only
+ * marked and put on the server's `later` list; at the end of the round its protocol is told, and it is freed when it is
+ * dead. The same list brings back connections that have input left over.
+ *
+ *   HTTP_OPEN --http_wire_finish--> HTTP_ENDING --flushed--> HTTP_LINGER --peer's end, deadline--> HTTP_DEAD
+ *       '----------------------------- http_wire_kill, from every state ------------------------------^ */
 #pragma once
+#include "bridge/lib/buf.h"
 #include "bridge/lib/metrics.h"
 #include "bridge/net/conn.h"
-#include "bridge/net/http/h1.h"
 #include "bridge/net/http/server.h"
-#include "bridge/net/ws.h"
 
 enum {
     HTTP_INPUT = 64 * 1024,    /* the read buffer that all connections share */
     HTTP_OUTPUT_MAX = 1 << 30, /* an answer with its head */
-    HTTP_READS = 4,            /* of one connection in a row, so that others get their turn */
-    HTTP_LINGER_MS = 2000,
-    HTTP_LINGER_BYTES = 64 << 20, /* how long a refused client may take to read why */
-    HTTP_CLOSING_MS = 5000,       /* a WebSocket closing handshake */
-    HTTP_SLOT_BITS = 20,          /* of a request's id; the rest counts requests */
+    HTTP_SLOT_BITS = 20,       /* of a request's id; the rest counts requests */
 };
 
 enum http_state {
-    HTTP_HEAD, /* waits for a request or has a part of its head */
-    HTTP_BODY,
-    HTTP_WAITING, /* the user has it and will answer */
-    HTTP_ANSWER,  /* the kernel did not take the whole answer yet */
-    HTTP_STREAM,
-    HTTP_LINGER, /* all said and our side shut; what still comes is thrown away */
-    HTTP_DEAD,
+    HTTP_OPEN,   /* its protocol has it */
+    HTTP_ENDING, /* all is said, but the kernel has not taken it all */
+    HTTP_LINGER, /* our side is shut; what still comes is thrown away */
+    HTTP_DEAD,   /* closed, freed at the end of the round */
+};
+
+/* Of HTTP/1, while the connection is open. */
+enum http_request_state {
+    REQUEST_HEAD, /* waits for a request or has a part of its head */
+    REQUEST_BODY,
+    REQUEST_WAITING, /* the user has it and will answer */
+    REQUEST_ANSWER,  /* the kernel did not take the whole answer yet */
 };
 
 /* Each kind has one duration, so that a plain queue per kind is sorted by due time. */
@@ -58,51 +71,40 @@ enum http_refused {
     REFUSED_KINDS
 };
 
-struct http_work {
-    struct buf in;         /* received, not looked at yet */
-    struct buf head, body; /* of the request whose body is incomplete */
-    struct buf out;        /* for the kernel when it takes bytes again */
-    struct http1_chunks chunks;
-    int64_t max_body, left; /* left: of a body with Content-Length */
-    size_t held;            /* bytes of in, head and body, as counted in the server's */
-    bool chunked;
+struct http_conn;
+
+/* What the bytes of an open connection mean. Every function may end the connection (http_wire_finish, http_wire_kill). */
+struct http_protocol {
+    void (*input)(struct http_conn *c, struct str in); /* takes all of it; "" when c->unread was set */
+    void (*writable)(struct http_conn *c);             /* the kernel takes bytes again and nothing is kept for it */
+    void (*timeout)(struct http_conn *c, enum http_due kind); /* the deadline that was set has passed */
+    void (*stop)(struct http_conn *c); /* nobody new is accepted: end it if nothing is under way */
+    /* The connection is not open any more: called once, at the end of the round, to free what is the protocol's. */
+    void (*end)(struct http_conn *c);
 };
 
 struct http_conn {
     struct conn io; /* first: the loop's handler is its first member */
     struct http_server *s;
-    struct http_work *work; /* NULL when there is nothing to keep */
-    struct http_stream *stream;
-    uint64_t id;                      /* of the request that waits for an answer; 0: none */
-    struct http_conn *before, *after; /* in the queue of its deadline */
+    const struct http_protocol *protocol; /* NULL after its end() */
+    struct buf *out;                      /* wire.c: waits for the kernel; NULL: nothing does */
+    struct http_work *work;               /* request.c: of an incomplete request; NULL when there is nothing to keep */
+    struct http_stream *stream;           /* stream.c */
+    uint64_t id;                          /* of the request that waits for an answer; 0: none */
+    struct http_conn *before, *after;     /* in the queue of its deadline */
     struct http_conn *next_later;
     int64_t due_ms;
     uint32_t slot, drained;
-    uint8_t state, due;
-    bool is_later;
+    uint8_t state, due;              /* enum http_state, enum http_due */
+    bool is_later;                   /* on the server's `later` list */
     bool readable;                   /* the kernel may have more for us */
-    bool unread;                     /* what is kept of the input may hold a whole request */
     bool ended;                      /* the peer shut its side: read until 0 */
+    bool paused;                     /* the protocol takes no input for now */
+    bool unread;                     /* what the protocol kept of the input may hold a whole request */
+    bool feeding;                    /* request.c looks at input right now */
     bool keep_alive, old, head_only; /* of the current request; old: HTTP/1.0 */
+    uint8_t request;                 /* enum http_request_state */
     char peer[];
-};
-
-/* Where in the frames that were sent the next byte goes: at a boundary iff both are 0. */
-struct http_walk {
-    uint64_t left; /* payload bytes of the current frame */
-    uint8_t head_n;
-    unsigned char head[WS_HEAD]; /* of a frame whose head was cut */
-};
-
-struct http_stream {
-    struct http_conn *c;
-    void *user;
-    struct ws_parser *parser; /* NULL: not a WebSocket */
-    struct http_walk walk;
-    struct buf control;        /* frames that wait for a boundary */
-    bool blocked;              /* writable() is owed */
-    bool closing, peer_closed; /* we sent (or hold) a close frame; nothing more is expected from the peer */
-    bool over;                 /* closed() is owed */
 };
 
 struct http_queue {
@@ -121,46 +123,49 @@ struct http_server {
     struct http_conn **conns; /* by slot; NULL: free */
     uint32_t *free_slots;
     size_t slots, free_count;
-    size_t count, waiting;
-    size_t held; /* bytes that are kept of incomplete requests */
-    uint64_t serial;
+    size_t count;
+    size_t held;     /* bytes that are kept of incomplete requests */
+    uint64_t serial; /* of requests */
     int64_t now_ms;
     int64_t lasts[DUE_KINDS]; /* ms */
     struct http_queue queues[DUE_KINDS];
     struct http_conn *later_first, *later_last;
-    struct http_conn *feeding; /* whose input is being looked at right now */
-    struct buf output;
+    struct buf output; /* the answer that is being built */
     int64_t date_second;
     char date[30];
     struct metric *connections, *refused[REFUSED_KINDS];
     char input[HTTP_INPUT];
 };
 
-/* http_server.c */
-void http_set_due(struct http_conn *c, enum http_due kind); /* counted from now; replaces the one it had */
-void http_later(struct http_conn *c);
-void http_forget(struct http_conn *c); /* its fd is closed, it is freed at the end of the round */
+/* conn.c */
+void http_conn_new(struct http_server *s, int fd, const char *peer, bool has_room); /* no room: answered 503 */
+void http_conn_later(struct http_conn *c); /* its turn on the later list: ends, is freed, or reads on */
+void http_conn_timeout(struct http_conn *c, enum http_due kind); /* its deadline has passed */
+void http_conn_stop(struct http_conn *c);                        /* nobody new is accepted */
 
-/* http_answer.c: builds an answer in s->output */
+/* request.c */
+extern const struct http_protocol http_requests;
+struct http_conn *http_request_conn(const struct http_server *s, uint64_t id); /* who waits for its answer, or NULL */
+/* Our own answer to what is not taken; the connection ends with it. */
+void http_request_refuse(struct http_conn *c, int status, const struct header *headers, size_t count);
+
+/* answer.c: builds an answer in s->output */
 struct buf *http_answer_begin(struct http_server *s, int status, const struct header *headers, size_t count);
 void http_answer_length(struct buf *out, size_t n);
 
-/* http_conn.c */
-void http_conn_new(struct http_server *s, int fd, const char *peer, bool welcome);
-void http_conn_continue(struct http_conn *c);                    /* looks at input that is left and reads on */
-void http_conn_timeout(struct http_conn *c, enum http_due kind); /* its deadline has passed */
-void http_conn_put(struct http_conn *c, struct str bytes);       /* sends or keeps; may kill the connection */
-bool http_conn_flush(struct http_conn *c);                       /* true: nothing waits for the kernel any more */
-void http_conn_finish(struct http_conn *c);                      /* sends what is kept, shuts down, lingers */
-void http_conn_kill(struct http_conn *c);
-struct http_conn *http_conn_of(const struct http_server *s, uint64_t id);
-void http_set_state(struct http_conn *c, enum http_state state);
-void http_work_free(struct http_conn *c);
-void http_refuse(struct http_conn *c, int status, const struct header *headers, size_t count);
+/* wire.c */
+/* Gives bytes to the kernel: how many it took; -1: the connection was killed. Nothing may be kept for it. */
+long http_wire_write(struct http_conn *c, const char *bytes, size_t n);
+void http_wire_put(struct http_conn *c, struct str bytes); /* sends or keeps; may kill the connection */
+bool http_wire_flush(struct http_conn *c);                 /* true: nothing waits for the kernel any more */
+bool http_wire_waits(const struct http_conn *c);           /* for the kernel to take bytes again */
+size_t http_wire_kept(const struct http_conn *c);          /* bytes */
+void http_wire_finish(struct http_conn *c);                /* sends what is kept, shuts down, lingers */
+void http_wire_kill(struct http_conn *c);                  /* closes at once */
 
-/* http_stream.c */
-void http_stream_input(struct http_conn *c, struct str in);
-void http_stream_ready(struct http_conn *c); /* all kept bytes are with the kernel and it takes more */
-void http_stream_timeout(struct http_conn *c, enum http_due kind);
-void http_stream_end(struct http_conn *c);  /* the connection is going: closed() will be called */
-void http_stream_reap(struct http_conn *c); /* calls closed() if it is owed */
+/* schedule.c */
+void http_schedule_due(struct http_conn *c, enum http_due kind); /* counted from now; replaces the one it had */
+struct http_conn *http_schedule_expired(struct http_server *s, enum http_due *kind); /* takes one out; NULL: none is */
+int64_t http_schedule_next_ms(const struct http_server *s);  /* when the next deadline passes; INT64_MAX: none */
+void http_schedule_later(struct http_conn *c);               /* to the end of the round */
+struct http_conn *http_schedule_take(struct http_server *s); /* the whole later list, linked by next_later */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The HTTP server itself: options, listener, rounds, deadlines, what is done later. */
+/* The HTTP server itself: options, listener, rounds. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,94 +8,20 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 #include "bridge/net/http/private.h"
+#include "bridge/net/listen.h"
 
-enum { ACCEPTS = 64, ACCEPT_PAUSE_MS = 100, REFUSED_ROOM = 64 };
-
-/* ---- deadlines and the later list ---- */
-
-static void leave_queue(struct http_conn *c)
-{
-    if (c->due == DUE_NEVER)
-        return;
-    struct http_queue *q = &c->s->queues[c->due];
-    *(c->before ? &c->before->after : &q->first) = c->after;
-    *(c->after ? &c->after->before : &q->last) = c->before;
-    c->due = DUE_NEVER;
-}
-
-void http_set_due(struct http_conn *c, enum http_due kind)
-{
-    leave_queue(c);
-    if (kind == DUE_NEVER)
-        return;
-    struct http_queue *q = &c->s->queues[kind];
-    c->due = (uint8_t)kind;
-    c->due_ms = c->s->now_ms + c->s->lasts[kind];
-    c->before = q->last;
-    c->after = NULL;
-    *(q->last ? &q->last->after : &q->first) = c;
-    q->last = c;
-}
-
-void http_later(struct http_conn *c)
-{
-    struct http_server *s = c->s;
-    if (c->is_later)
-        return;
-    c->is_later = true;
-    c->next_later = NULL;
-    *(s->later_last ? &s->later_last->next_later : &s->later_first) = c;
-    s->later_last = c;
-}
-
-void http_forget(struct http_conn *c)
-{
-    http_set_due(c, DUE_NEVER);
-    http_later(c);
-}
-
-static void expire(struct http_server *s)
-{
-    for (enum http_due kind = 0; kind < DUE_KINDS; kind++) {
-        struct http_conn *c;
-        while ((c = s->queues[kind].first) && c->due_ms <= s->now_ms) {
-            leave_queue(c);
-            http_conn_timeout(c, kind);
-        }
-    }
-}
-
-static void reap(struct http_conn *c)
-{
-    struct http_server *s = c->s;
-    http_work_free(c);
-    s->conns[c->slot] = NULL;
-    s->free_slots[s->free_count++] = c->slot;
-    s->count--;
-    metric_add(s->connections, -1);
-    free(c);
-}
-
-static void do_later(struct http_server *s)
-{
-    struct http_conn *c = s->later_first;
-    s->later_first = s->later_last = NULL;
-    while (c) {
-        struct http_conn *next = c->next_later;
-        c->is_later = false;
-        http_stream_reap(c);
-        if (c->state == HTTP_DEAD)
-            reap(c);
-        else
-            http_conn_continue(c);
-        c = next;
-    }
-}
+enum {
+    ACCEPTS = 64, /* in a row */
+    ACCEPT_PAUSE_MS = 100,
+    REFUSED_ROOM = 64, /* so many beyond max_connections are told why */
+    LINGER_MS = 2000,  /* how long a refused client may take to read why */
+    CLOSING_MS = 5000, /* a WebSocket closing handshake */
+};
 
 /* ---- accepting ---- */
 
 /* Out of descriptors or memory: the kernel's backlog holds the others until there may be some again. */
-static void pause_accepting(struct http_server *s, int why)
+static void server_pause_accepting(struct http_server *s, int why)
 {
     metric_add(s->refused[REFUSED_CONNECTION], 1);
     if (s->accept_again_ms == 0)
@@ -104,7 +30,7 @@ static void pause_accepting(struct http_server *s, int why)
     loop_change(s->loop, s->listen_fd, 0, &s->listener);
 }
 
-static void resume_accepting(struct http_server *s)
+static void server_resume_accepting(struct http_server *s)
 {
     if (s->accept_again_ms == 0 || s->now_ms < s->accept_again_ms || s->listen_fd < 0)
         return;
@@ -112,25 +38,25 @@ static void resume_accepting(struct http_server *s)
     loop_change(s->loop, s->listen_fd, EPOLLIN, &s->listener);
 }
 
-static void accept_ready(struct loop_handler *h, uint32_t events)
+static void server_accept(struct loop_handler *h, uint32_t events)
 {
     struct http_server *s = (struct http_server *)(void *)h;
     (void)events;
     s->now_ms = clock_mono_ms();
     for (int i = 0; i < ACCEPTS; i++) {
-        char peer[CONN_PEER];
+        char peer[LISTEN_PEER];
         int fd = listen_accept(s->listen_fd, peer);
         if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
-            pause_accepting(s, errno);
+            server_pause_accepting(s, errno);
         if (fd < 0 && errno != ECONNABORTED && errno != EINTR)
             return;
         if (fd < 0)
             continue;
-        bool welcome = s->count < (size_t)s->o.max_connections;
-        if (!welcome)
+        bool has_room = s->count < (size_t)s->o.max_connections;
+        if (!has_room)
             metric_add(s->refused[REFUSED_CONNECTION], 1);
         if (s->count < (size_t)s->o.max_connections + REFUSED_ROOM)
-            http_conn_new(s, fd, peer, welcome);
+            http_conn_new(s, fd, peer, has_room);
         else
             close(fd);
     }
@@ -139,7 +65,7 @@ static void accept_ready(struct loop_handler *h, uint32_t events)
 /* ---- life ---- */
 
 /* Rows forbid 0 for these, so 0 says that the caller did not care. */
-static void fill_options(struct http_server_options *o)
+static void server_fill_options(struct http_server_options *o)
 {
     const struct {
         int64_t *at, otherwise;
@@ -158,19 +84,19 @@ static void fill_options(struct http_server_options *o)
     o->tls_certificate = o->tls_key = NULL; /* not needed after http_server_new */
 }
 
-static void fill_durations(struct http_server *s)
+static void server_fill_durations(struct http_server *s)
 {
     const struct http_server_options *o = &s->o;
     s->lasts[DUE_IDLE] = o->idle_timeout.ms;
     s->lasts[DUE_HEAD] = o->head_timeout.ms;
     s->lasts[DUE_BODY] = s->lasts[DUE_ANSWER] = o->body_timeout.ms;
-    s->lasts[DUE_LINGER] = HTTP_LINGER_MS;
+    s->lasts[DUE_LINGER] = LINGER_MS;
     s->lasts[DUE_PING] = o->ping.ms;
     s->lasts[DUE_PONG] = o->ping.ms < o->stream_idle.ms ? o->stream_idle.ms - o->ping.ms : o->stream_idle.ms;
-    s->lasts[DUE_CLOSING] = HTTP_CLOSING_MS;
+    s->lasts[DUE_CLOSING] = CLOSING_MS;
 }
 
-static void fill_metrics(struct http_server *s)
+static void server_fill_metrics(struct http_server *s)
 {
     static const char *const reasons[REFUSED_KINDS] = { "bad_request", "too_large", "connections",
                                                         "timeout",     "message",   "memory" };
@@ -180,6 +106,21 @@ static void fill_metrics(struct http_server *s)
         s->refused[i] = metric_counter("aqueduct_net_refused_total",
                                        "Requests, messages and connections refused by the listeners.",
                                        LABELS("reason", reasons[i]));
+}
+
+/* TLS and the listening socket. */
+static bool server_listen(struct http_server *s, const struct http_server_options *o, struct err *e)
+{
+    s->loop = loop_new();
+    if (!s->loop)
+        return err_set(e, "cannot listen on %s: %s", o->listen, strerror(errno));
+    if (o->tls_certificate && !(s->tls = conn_tls(o->tls_certificate, o->tls_key, e)))
+        return false;
+    s->listen_fd = listen_open(o->listen, &s->port, e);
+    if (s->listen_fd < 0)
+        return false;
+    CHECK(loop_add(s->loop, s->listen_fd, EPOLLIN, &s->listener));
+    return true;
 }
 
 struct http_server *http_server_new(const struct http_server_options *o, const struct http_events *events,
@@ -194,29 +135,18 @@ struct http_server *http_server_new(const struct http_server_options *o, const s
         return NULL;
     }
     struct http_server *s = mem_alloc(sizeof *s);
-    s->listener.ready = accept_ready;
+    s->listener.ready = server_accept;
     s->o = *o;
-    fill_options(&s->o);
+    server_fill_options(&s->o);
     s->events = *events;
     s->output = buf_new(HTTP_OUTPUT_MAX);
     s->now_ms = clock_mono_ms();
     s->date_second = -1;
-    fill_durations(s);
-    fill_metrics(s);
+    server_fill_durations(s);
+    server_fill_metrics(s);
     s->listen_fd = -1;
-    s->loop = loop_new();
-    if (!s->loop) {
-        err_set(e, "cannot listen on %s: %s", o->listen, strerror(errno));
-        goto fail;
-    }
-    if (o->tls_certificate && !(s->tls = conn_tls(o->tls_certificate, o->tls_key, e)))
-        goto fail;
-    s->listen_fd = listen_open(o->listen, &s->port, e);
-    if (s->listen_fd < 0)
-        goto fail;
-    CHECK(loop_add(s->loop, s->listen_fd, EPOLLIN, &s->listener));
-    return s;
-fail:
+    if (server_listen(s, o, e))
+        return s;
     http_server_free(s);
     return NULL;
 }
@@ -231,14 +161,33 @@ int http_server_fd(const struct http_server *s)
     return loop_fd(s->loop);
 }
 
-static int round_wait(const struct http_server *s, int wait_ms)
+/* Tells every connection whose deadline has passed. */
+static void server_expire(struct http_server *s)
+{
+    enum http_due kind;
+    struct http_conn *c;
+    while ((c = http_schedule_expired(s, &kind)))
+        http_conn_timeout(c, kind);
+}
+
+/* What comes to the list meanwhile waits for the next round. */
+static void server_do_later(struct http_server *s)
+{
+    struct http_conn *next;
+    for (struct http_conn *c = http_schedule_take(s); c; c = next) {
+        next = c->next_later;
+        http_conn_later(c);
+    }
+}
+
+/* How long this round may wait. */
+static int server_round_wait(const struct http_server *s, int wait_ms)
 {
     if (s->later_first)
         return 0;
-    int64_t next = s->accept_again_ms && s->listen_fd >= 0 ? s->accept_again_ms : INT64_MAX;
-    for (int kind = 0; kind < DUE_KINDS; kind++)
-        if (s->queues[kind].first && s->queues[kind].first->due_ms < next)
-            next = s->queues[kind].first->due_ms;
+    int64_t next = http_schedule_next_ms(s);
+    if (s->accept_again_ms && s->listen_fd >= 0 && s->accept_again_ms < next)
+        next = s->accept_again_ms;
     if (next == INT64_MAX)
         return wait_ms;
     int64_t left = next - clock_mono_ms();
@@ -249,11 +198,11 @@ static int round_wait(const struct http_server *s, int wait_ms)
 
 void http_server_run(struct http_server *s, int wake_fd, int wait_ms)
 {
-    loop_run(s->loop, wake_fd, round_wait(s, wait_ms));
+    loop_run(s->loop, wake_fd, server_round_wait(s, wait_ms));
     s->now_ms = clock_mono_ms();
-    expire(s);
-    do_later(s);
-    resume_accepting(s);
+    server_expire(s);
+    server_do_later(s);
+    server_resume_accepting(s);
 }
 
 void http_server_stop_accepting(struct http_server *s)
@@ -264,11 +213,9 @@ void http_server_stop_accepting(struct http_server *s)
     listen_close(s->listen_fd, s->o.listen);
     s->listen_fd = -1;
     s->stopping = true;
-    for (size_t i = 0; i < s->slots; i++) {
-        struct http_conn *c = s->conns[i];
-        if (c && c->state == HTTP_HEAD && !c->work && !c->readable)
-            http_conn_finish(c);
-    }
+    for (size_t i = 0; i < s->slots; i++)
+        if (s->conns[i])
+            http_conn_stop(s->conns[i]);
 }
 
 void http_server_free(struct http_server *s)
@@ -279,8 +226,8 @@ void http_server_free(struct http_server *s)
         http_server_stop_accepting(s);
     for (size_t i = 0; i < s->slots; i++)
         if (s->conns[i])
-            http_conn_kill(s->conns[i]);
-    do_later(s);
+            http_wire_kill(s->conns[i]);
+    server_do_later(s);
     conn_tls_free(s->tls);
     loop_free(s->loop);
     buf_free(&s->output);
@@ -293,9 +240,4 @@ void http_server_free(struct http_server *s)
 size_t http_server_connections(const struct http_server *s)
 {
     return s->count;
-}
-
-size_t http_server_waiting(const struct http_server *s)
-{
-    return s->waiting;
 }

@@ -60,7 +60,6 @@ void http_server_run(struct http_server *s, int wake_fd, int wait_ms);
 void http_server_stop_accepting(struct http_server *s);
 void http_server_free(struct http_server *s); /* closed() is called for every stream */
 size_t http_server_connections(const struct http_server *s);
-size_t http_server_waiting(const struct http_server *s); /* requests not answered yet */
 
 /* Answers request `id`; ignored when its client is gone. Content-Length, Date and Connection are added. */
 void http_server_reply(struct http_server *s, uint64_t id, int status, const struct header *headers, size_t count,

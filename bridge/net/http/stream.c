@@ -4,18 +4,47 @@
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/mem.h"
 #include "bridge/net/http/private.h"
+#include "bridge/net/ws.h"
 
 enum { CONTROL_FRAME = 2 + 125, CONTROL_HELD = 1024, NO_CODE = 1005 };
 
+/* Where in the frames that were sent the next byte goes: at a boundary iff both are 0. */
+struct walk {
+    uint64_t left; /* payload bytes of the current frame */
+    uint8_t head_n;
+    unsigned char head[WS_HEAD]; /* of a frame whose head was cut */
+};
+
+struct http_stream {
+    struct http_conn *c;
+    void *user;
+    struct ws_parser *parser; /* NULL: not a WebSocket */
+    struct walk walk;
+    struct buf control;        /* frames that wait for a boundary */
+    bool blocked;              /* writable() is owed */
+    bool closing, peer_closed; /* we sent (or hold) a close frame; nothing more is expected from the peer */
+};
+
+/* closed() is owed: nothing is written or handed to the user any more. */
+static bool stream_is_over(const struct http_stream *st)
+{
+    return st->c->state != HTTP_OPEN;
+}
+
+static bool stream_is_open(const struct http_stream *st)
+{
+    return !stream_is_over(st) && !st->closing;
+}
+
 /* ---- where the output stands ---- */
 
-static bool at_boundary(const struct http_walk *w)
+static bool stream_at_boundary(const struct walk *w)
 {
     return w->left == 0 && w->head_n == 0;
 }
 
 /* The payload's length when the head so far says it, else -1. */
-static int64_t payload_of(const struct http_walk *w)
+static int64_t stream_payload_of(const struct walk *w)
 {
     if (w->head_n < 2)
         return -1;
@@ -31,7 +60,7 @@ static int64_t payload_of(const struct http_walk *w)
 }
 
 /* Walks over n bytes of frames, or to the first boundary behind the start if `stop`. Returns how far it came. */
-static size_t walk(struct http_walk *w, const char *bytes, size_t n, bool stop)
+static size_t stream_walk(struct walk *w, const char *bytes, size_t n, bool stop)
 {
     size_t at = 0;
     while (at < n) {
@@ -41,11 +70,11 @@ static size_t walk(struct http_walk *w, const char *bytes, size_t n, bool stop)
             w->left -= part;
         } else {
             w->head[w->head_n++] = (unsigned char)bytes[at++];
-            int64_t payload = payload_of(w);
+            int64_t payload = stream_payload_of(w);
             if (payload >= 0)
-                *w = (struct http_walk){ .left = (uint64_t)payload };
+                *w = (struct walk){ .left = (uint64_t)payload };
         }
-        if (stop && at_boundary(w))
+        if (stop && stream_at_boundary(w))
             break;
     }
     return at;
@@ -53,20 +82,15 @@ static size_t walk(struct http_walk *w, const char *bytes, size_t n, bool stop)
 
 /* ---- control frames and the end ---- */
 
-static bool is_open(const struct http_stream *st)
-{
-    return !st->over && !st->closing;
-}
-
 /* The closing handshake is done on both sides and nothing waits any more. */
-static void finish_if_done(struct http_stream *st)
+static void stream_finish_if_done(struct http_stream *st)
 {
-    if (st->over || !st->closing || !st->peer_closed || st->control.n)
+    if (stream_is_over(st) || !st->closing || !st->peer_closed || st->control.n)
         return;
-    http_conn_finish(st->c);
+    http_wire_finish(st->c);
 }
 
-static void send_control(struct http_stream *st, int opcode, struct str payload)
+static void stream_send_control(struct http_stream *st, int opcode, struct str payload)
 {
     unsigned char frame[CONTROL_FRAME];
     if (payload.n > CONTROL_FRAME - 2)
@@ -75,22 +99,22 @@ static void send_control(struct http_stream *st, int opcode, struct str payload)
     memcpy(frame + n, payload.at, payload.n);
     struct str bytes = { (const char *)frame, n + payload.n };
     /* A peer that pings without reading gets as many pongs as fit; there is always room for a close frame. */
-    size_t held = st->control.n + (st->c->work ? st->c->work->out.n : 0);
+    size_t held = st->control.n + http_wire_kept(st->c);
     if (opcode != WS_CLOSE && held + 2 * CONTROL_FRAME > CONTROL_HELD)
         return;
-    if (at_boundary(&st->walk) && st->control.n == 0)
-        http_conn_put(st->c, bytes);
+    if (stream_at_boundary(&st->walk) && st->control.n == 0)
+        http_wire_put(st->c, bytes);
     else
         buf_add_str(&st->control, bytes);
 }
 
-static void send_close(struct http_stream *st, int code, struct str why)
+static void stream_send_close(struct http_stream *st, int code, struct str why)
 {
     char payload[CONTROL_FRAME - 2];
     if (st->closing)
         return;
     st->closing = true;
-    http_set_due(st->c, DUE_CLOSING);
+    http_schedule_due(st->c, DUE_CLOSING);
     if (why.n > sizeof payload - 2)
         why.n = sizeof payload - 2;
     while (why.n && !str_is_utf8(why))
@@ -99,22 +123,163 @@ static void send_close(struct http_stream *st, int code, struct str why)
     payload[1] = (char)(code & 0xff);
     if (why.n)
         memcpy(payload + 2, why.at, why.n);
-    send_control(st, WS_CLOSE, (struct str){ payload, code == NO_CODE ? 0 : 2 + why.n });
+    stream_send_control(st, WS_CLOSE, (struct str){ payload, code == NO_CODE ? 0 : 2 + why.n });
 }
 
-void http_stream_end(struct http_conn *c)
+/* ---- input ---- */
+
+/* The first deadline after the peer was heard. */
+static void stream_heard(struct http_stream *st)
 {
-    if (!c->stream || c->stream->over)
+    const struct http_server_options *o = &st->c->s->o;
+    if (st->closing || !st->parser)
         return;
-    c->stream->over = true;
-    http_later(c);
+    bool ping = o->ping.ms > 0 && (o->stream_idle.ms <= 0 || o->ping.ms < o->stream_idle.ms);
+    http_schedule_due(st->c, ping ? DUE_PING : o->stream_idle.ms > 0 ? DUE_PONG : DUE_NEVER);
 }
 
-void http_stream_reap(struct http_conn *c)
+static void stream_timeout(struct http_conn *c, enum http_due kind)
 {
     struct http_stream *st = c->stream;
-    if (!st || !st->over)
+    if (kind == DUE_PING) {
+        http_schedule_due(c, c->s->o.stream_idle.ms > 0 ? DUE_PONG : DUE_PING);
+        stream_send_control(st, WS_PING, STR(""));
         return;
+    }
+    metric_add(c->s->refused[REFUSED_TIMEOUT], 1);
+    if (kind == DUE_PONG)
+        stream_send_close(st, 1001, STR("nothing was heard for too long"));
+    else
+        http_wire_kill(c);
+}
+
+static void stream_handle(struct http_stream *st, const struct ws_event *ev)
+{
+    const struct http_events *events = &st->c->s->events;
+    switch (ev->opcode) {
+    case WS_TEXT:
+    case WS_BINARY:
+        if (stream_is_open(st) && events->message)
+            events->message(events->ctx, st, ev->opcode == WS_TEXT, ev->payload);
+        return;
+    case WS_PING:
+        if (stream_is_open(st))
+            stream_send_control(st, WS_PONG, ev->payload);
+        return;
+    case WS_CLOSE:
+        st->peer_closed = true;
+        stream_send_close(st, ev->close_code, STR(""));
+        return;
+    }
+}
+
+static void stream_input(struct http_conn *c, struct str in)
+{
+    struct http_stream *st = c->stream;
+    if (!st->parser || in.n == 0)
+        return;
+    stream_heard(st);
+    while (!stream_is_over(st) && !st->peer_closed) {
+        struct ws_event ev;
+        int code;
+        int n = ws_parse(st->parser, &in, &ev, &code);
+        if (n == 0)
+            break;
+        if (n > 0) {
+            stream_handle(st, &ev);
+            continue;
+        }
+        metric_add(c->s->refused[REFUSED_MESSAGE], 1);
+        st->peer_closed = true; /* nothing that it sends can be understood any more */
+        stream_send_close(st, code, STR(""));
+    }
+    stream_finish_if_done(st);
+}
+
+/* ---- output ---- */
+
+static void stream_writable(struct http_conn *c)
+{
+    struct http_stream *st = c->stream;
+    stream_finish_if_done(st);
+    if (stream_is_over(st) || !st->blocked)
+        return;
+    st->blocked = false;
+    if (c->s->events.writable)
+        c->s->events.writable(c->s->events.ctx, st);
+}
+
+static void stream_send_held(struct http_stream *st)
+{
+    struct buf held = st->control;
+    st->control = buf_new(CONTROL_HELD);
+    http_wire_put(st->c, buf_str(&held));
+    buf_free(&held);
+    stream_finish_if_done(st);
+}
+
+/* A control frame waits: bytes up to the end of the current frame go first, then it, then the rest. */
+static long stream_write_around_control(struct http_stream *st, const char *bytes, size_t n, bool boundary)
+{
+    struct walk ahead = st->walk;
+    size_t part = stream_at_boundary(&ahead) ? 0 : stream_walk(&ahead, bytes, n, true);
+    long k = part ? http_wire_write(st->c, bytes, part) : 0;
+    if (k < 0)
+        return -1;
+    stream_walk(&st->walk, bytes, (size_t)k, false);
+    if ((size_t)k < part)
+        st->blocked = true;
+    if ((size_t)k < part || !stream_at_boundary(&st->walk))
+        return k;
+    stream_send_held(st);
+    if (!stream_is_open(st) || (size_t)k == n)
+        return k;
+    long rest = http_stream_write(st, bytes + k, n - (size_t)k, boundary);
+    return rest < 0 ? rest : k + rest;
+}
+
+long http_stream_write(struct http_stream *st, const char *bytes, size_t n, bool boundary)
+{
+    if (stream_is_over(st) || (st->closing && st->control.n == 0))
+        return -1;
+    if (!http_wire_flush(st->c)) {
+        st->blocked = true;
+        return stream_is_over(st) ? -1 : 0;
+    }
+    if (st->control.n)
+        return stream_write_around_control(st, bytes, n, boundary);
+    long k = http_wire_write(st->c, bytes, n);
+    if (k < 0)
+        return -1;
+    if ((size_t)k == n && boundary)
+        st->walk = (struct walk){ 0 };
+    else if (st->parser)
+        stream_walk(&st->walk, bytes, (size_t)k, false);
+    st->blocked = (size_t)k < n;
+    return k;
+}
+
+void http_stream_close(struct http_stream *st, int code, const char *why)
+{
+    if (!stream_is_open(st))
+        return;
+    if (!st->parser)
+        http_wire_finish(st->c);
+    else
+        stream_send_close(st, code, why ? str_of(why) : STR(""));
+}
+
+/* ---- taking over ---- */
+
+/* It is the user's to end it. */
+static void stream_stop(struct http_conn *c)
+{
+    (void)c;
+}
+
+static void stream_end(struct http_conn *c)
+{
+    struct http_stream *st = c->stream;
     if (c->s->events.closed)
         c->s->events.closed(c->s->events.ctx, st);
     c->stream = NULL;
@@ -123,156 +288,17 @@ void http_stream_reap(struct http_conn *c)
     free(st);
 }
 
-/* ---- input ---- */
+static const struct http_protocol stream_protocol = {
+    .input = stream_input,
+    .writable = stream_writable,
+    .timeout = stream_timeout,
+    .stop = stream_stop,
+    .end = stream_end,
+};
 
-/* The first deadline after the peer was heard. */
-static void heard(struct http_stream *st)
-{
-    const struct http_server_options *o = &st->c->s->o;
-    if (st->closing || !st->parser)
-        return;
-    bool ping = o->ping.ms > 0 && (o->stream_idle.ms <= 0 || o->ping.ms < o->stream_idle.ms);
-    http_set_due(st->c, ping ? DUE_PING : o->stream_idle.ms > 0 ? DUE_PONG : DUE_NEVER);
-}
+/* Makes the connection a stream and sends the head of the answer. */
 
-void http_stream_timeout(struct http_conn *c, enum http_due kind)
-{
-    struct http_stream *st = c->stream;
-    if (kind == DUE_PING) {
-        http_set_due(c, c->s->o.stream_idle.ms > 0 ? DUE_PONG : DUE_PING);
-        send_control(st, WS_PING, STR(""));
-        return;
-    }
-    metric_add(c->s->refused[REFUSED_TIMEOUT], 1);
-    if (kind == DUE_PONG)
-        send_close(st, 1001, STR("nothing was heard for too long"));
-    else
-        http_conn_kill(c);
-}
-
-static void handle(struct http_stream *st, const struct ws_event *ev)
-{
-    const struct http_events *events = &st->c->s->events;
-    switch (ev->opcode) {
-    case WS_TEXT:
-    case WS_BINARY:
-        if (is_open(st) && events->message)
-            events->message(events->ctx, st, ev->opcode == WS_TEXT, ev->payload);
-        return;
-    case WS_PING:
-        if (is_open(st))
-            send_control(st, WS_PONG, ev->payload);
-        return;
-    case WS_CLOSE:
-        st->peer_closed = true;
-        send_close(st, ev->close_code, STR(""));
-        return;
-    }
-}
-
-void http_stream_input(struct http_conn *c, struct str in)
-{
-    struct http_stream *st = c->stream;
-    if (!st->parser || in.n == 0)
-        return;
-    heard(st);
-    while (!st->over && !st->peer_closed) {
-        struct ws_event ev;
-        int code;
-        int n = ws_parse(st->parser, &in, &ev, &code);
-        if (n == 0)
-            break;
-        if (n > 0) {
-            handle(st, &ev);
-            continue;
-        }
-        metric_add(c->s->refused[REFUSED_MESSAGE], 1);
-        st->peer_closed = true; /* nothing that it sends can be understood any more */
-        send_close(st, code, STR(""));
-    }
-    finish_if_done(st);
-}
-
-/* ---- output ---- */
-
-void http_stream_ready(struct http_conn *c)
-{
-    struct http_stream *st = c->stream;
-    finish_if_done(st);
-    if (st->over || !st->blocked)
-        return;
-    st->blocked = false;
-    if (c->s->events.writable)
-        c->s->events.writable(c->s->events.ctx, st);
-}
-
-static void send_held(struct http_stream *st)
-{
-    struct buf held = st->control;
-    st->control = buf_new(CONTROL_HELD);
-    http_conn_put(st->c, buf_str(&held));
-    buf_free(&held);
-    finish_if_done(st);
-}
-
-/* A control frame waits: bytes up to the end of the current frame go first, then it, then the rest. */
-static long write_around_control(struct http_stream *st, const char *bytes, size_t n, bool boundary)
-{
-    struct http_walk ahead = st->walk;
-    size_t part = at_boundary(&ahead) ? 0 : walk(&ahead, bytes, n, true);
-    long k = part ? conn_write(&st->c->io, bytes, part) : 0;
-    if (k < 0) {
-        http_conn_kill(st->c);
-        return -1;
-    }
-    walk(&st->walk, bytes, (size_t)k, false);
-    if ((size_t)k < part)
-        st->blocked = true;
-    if ((size_t)k < part || !at_boundary(&st->walk))
-        return k;
-    send_held(st);
-    if (!is_open(st) || (size_t)k == n)
-        return k;
-    long rest = http_stream_write(st, bytes + k, n - (size_t)k, boundary);
-    return rest < 0 ? rest : k + rest;
-}
-
-long http_stream_write(struct http_stream *st, const char *bytes, size_t n, bool boundary)
-{
-    if (st->over || (st->closing && st->control.n == 0))
-        return -1;
-    if (!http_conn_flush(st->c)) {
-        st->blocked = true;
-        return st->over ? -1 : 0;
-    }
-    if (st->control.n)
-        return write_around_control(st, bytes, n, boundary);
-    long k = conn_write(&st->c->io, bytes, n);
-    if (k < 0) {
-        http_conn_kill(st->c);
-        return -1;
-    }
-    if ((size_t)k == n && boundary)
-        st->walk = (struct http_walk){ 0 };
-    else if (st->parser)
-        walk(&st->walk, bytes, (size_t)k, false);
-    st->blocked = (size_t)k < n;
-    return k;
-}
-
-void http_stream_close(struct http_stream *st, int code, const char *why)
-{
-    if (!is_open(st))
-        return;
-    if (!st->parser)
-        http_conn_finish(st->c);
-    else
-        send_close(st, code, why ? str_of(why) : STR(""));
-}
-
-/* ---- taking over ---- */
-
-static struct http_stream *take(struct http_conn *c, void *user, struct buf *answer)
+static struct http_stream *stream_take_over(struct http_conn *c, void *user, struct buf *answer)
 {
     struct http_stream *st = mem_alloc(sizeof *st);
     buf_add_str(answer, STR("\r\n"));
@@ -280,13 +306,14 @@ static struct http_stream *take(struct http_conn *c, void *user, struct buf *ans
     *st = (struct http_stream){ .c = c, .user = user, .control = buf_new(CONTROL_HELD) };
     c->id = 0;
     c->stream = st;
-    http_set_state(c, HTTP_STREAM);
-    http_set_due(c, DUE_NEVER);
-    http_conn_put(c, buf_str(answer));
+    c->protocol = &stream_protocol;
+    c->paused = false;
+    http_schedule_due(c, DUE_NEVER);
+    http_wire_put(c, buf_str(answer));
     return st;
 }
 
-static bool has_token(const struct http_request *r, const char *name, struct str token)
+static bool stream_has_token(const struct http_request *r, const char *name, struct str token)
 {
     for (size_t i = 0; i < r->header_count; i++) {
         struct str rest = r->headers[i].value, piece;
@@ -299,7 +326,7 @@ static bool has_token(const struct http_request *r, const char *name, struct str
     return false;
 }
 
-static bool key_is_good(struct str key)
+static bool stream_key_is_good(struct str key)
 {
     struct buf decoded = buf_new(32);
     bool good = key.n == 24 && base64_decode(&decoded, key) && decoded.n == 16;
@@ -310,20 +337,20 @@ static bool key_is_good(struct str key)
 struct http_stream *http_server_upgrade(struct http_server *s, const struct http_request *r, struct str subprotocol,
                                         void *user)
 {
-    struct http_conn *c = http_conn_of(s, r->id);
-    CHECK(c && c->state == HTTP_WAITING);
+    struct http_conn *c = http_request_conn(s, r->id);
+    CHECK(c);
     size_t keys, versions;
     struct str key = http_header(r, "sec-websocket-key", &keys),
                version = http_header(r, "sec-websocket-version", &versions);
-    bool asks = has_token(r, "upgrade", STR("websocket")) && has_token(r, "connection", STR("upgrade"));
+    bool asks = stream_has_token(r, "upgrade", STR("websocket")) && stream_has_token(r, "connection", STR("upgrade"));
     if (!asks || versions != 1 || !str_eq(version, STR("13"))) {
         const struct header wanted[] = { { STR("Upgrade"), STR("websocket") },
                                          { STR("Sec-WebSocket-Version"), STR("13") } };
-        http_refuse(c, 426, wanted, 2);
+        http_request_refuse(c, 426, wanted, 2);
         return NULL;
     }
-    if (!str_eq(r->method, STR("GET")) || c->old || r->body.n || keys != 1 || !key_is_good(key)) {
-        http_refuse(c, 400, NULL, 0);
+    if (!str_eq(r->method, STR("GET")) || c->old || r->body.n || keys != 1 || !stream_key_is_good(key)) {
+        http_request_refuse(c, 400, NULL, 0);
         return NULL;
     }
     char accept[29];
@@ -334,21 +361,21 @@ struct http_stream *http_server_upgrade(struct http_server *s, const struct http
         { STR("Sec-WebSocket-Accept"), str_of(accept) },
         { STR("Sec-WebSocket-Protocol"), subprotocol },
     };
-    struct http_stream *st = take(c, user, http_answer_begin(s, 101, headers, subprotocol.n ? 4 : 3));
+    struct http_stream *st = stream_take_over(c, user, http_answer_begin(s, 101, headers, subprotocol.n ? 4 : 3));
     st->parser = ws_parser_new((size_t)s->o.max_message.n);
-    if (!st->over)
-        heard(st);
+    if (!stream_is_over(st))
+        stream_heard(st);
     return st;
 }
 
 struct http_stream *http_server_stream(struct http_server *s, const struct http_request *r, int status,
                                        const struct header *headers, size_t count, void *user)
 {
-    struct http_conn *c = http_conn_of(s, r->id);
-    CHECK(c && c->state == HTTP_WAITING);
+    struct http_conn *c = http_request_conn(s, r->id);
+    CHECK(c);
     struct buf *answer = http_answer_begin(s, status, headers, count);
     buf_add_str(answer, STR("Connection: close\r\n"));
-    return take(c, user, answer);
+    return stream_take_over(c, user, answer);
 }
 
 void *http_stream_user(const struct http_stream *st)

@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: MIT */
+/* HTTP/1 on a connection: requests come in, one at a time; their answers go out.
+ *
+ *   REQUEST_HEAD --head--> REQUEST_BODY --body--> REQUEST_WAITING --reply--> REQUEST_ANSWER --with the kernel--> REQUEST_HEAD
+ *
+ * What is here already is not waited for: most requests go from HEAD to WAITING, and most answers back to HEAD at once. */
+#include <stdio.h>
+#include <stdlib.h>
+#include "bridge/lib/mem.h"
+#include "bridge/net/http/h1.h"
+#include "bridge/net/http/private.h"
+
+/* Kept of a request that is incomplete, and of what was sent ahead of its turn. */
+struct http_work {
+    struct buf in;         /* received, not looked at yet */
+    struct buf head, body; /* of the request whose body is incomplete */
+    struct http1_chunks chunks;
+    int64_t max_body, left; /* left: of a body with Content-Length */
+    size_t held;            /* bytes of in, head and body, as counted in the server's */
+    bool chunked;
+};
+
+static struct http_work *request_work(struct http_conn *c)
+{
+    if (c->work)
+        return c->work;
+    c->work = mem_alloc(sizeof *c->work);
+    /* What is kept of the input is bounded by one read on top of one head. */
+    c->work->in = buf_new((size_t)c->s->o.max_head.n + 2 * HTTP_INPUT);
+    return c->work;
+}
+
+static void request_free_work(struct http_conn *c)
+{
+    if (!c->work)
+        return;
+    c->s->held -= c->work->held;
+    buf_free(&c->work->in);
+    buf_free(&c->work->head);
+    buf_free(&c->work->body);
+    free(c->work);
+    c->work = NULL;
+}
+
+/* An idle connection keeps no buffers. */
+static void request_tidy(struct http_conn *c)
+{
+    if (c->work && c->request != REQUEST_BODY && c->work->in.n == 0)
+        request_free_work(c);
+}
+
+static void request_set_state(struct http_conn *c, enum http_request_state state)
+{
+    c->request = (uint8_t)state;
+    c->paused = state == REQUEST_WAITING || state == REQUEST_ANSWER;
+}
+
+/* ---- answers ---- */
+
+/* The answer is with the kernel: on to the next request, or the end. */
+static void request_answered(struct http_conn *c)
+{
+    if (!c->keep_alive) {
+        http_wire_finish(c);
+        return;
+    }
+    request_set_state(c, REQUEST_HEAD);
+    http_schedule_due(c, DUE_IDLE);
+    c->head_only = false;
+    if (c->feeding)
+        return;
+    request_tidy(c);
+    c->unread = c->work != NULL;
+    if (c->readable || c->unread)
+        http_schedule_later(c);
+}
+
+static void request_answer(struct http_conn *c, int status, const struct header *headers, size_t count, struct str body)
+{
+    struct http_server *s = c->s;
+    struct buf *out = http_answer_begin(s, status, headers, count);
+    if (status >= 200 && status != 204 && status != 304)
+        http_answer_length(out, body.n);
+    else
+        body.n = 0;
+    if (!c->keep_alive)
+        buf_add_str(out, STR("Connection: close\r\n"));
+    else if (c->old)
+        buf_add_str(out, STR("Connection: keep-alive\r\n"));
+    buf_add_str(out, STR("\r\n"));
+    if (!c->head_only)
+        buf_add_str(out, body);
+    CHECK(!out->failed);
+    c->id = 0;
+    http_wire_put(c, buf_str(out));
+    if (out->cap > 2 * HTTP_INPUT)
+        buf_free(out);
+    if (c->state == HTTP_DEAD)
+        return;
+    if (!http_wire_waits(c)) {
+        request_answered(c);
+        return;
+    }
+    request_set_state(c, REQUEST_ANSWER);
+    http_schedule_due(c, DUE_ANSWER);
+}
+
+struct http_conn *http_request_conn(const struct http_server *s, uint64_t id)
+{
+    size_t slot = id & ((1u << HTTP_SLOT_BITS) - 1);
+    struct http_conn *c = slot < s->slots ? s->conns[slot] : NULL;
+    return c && id && c->id == id && c->request == REQUEST_WAITING ? c : NULL;
+}
+
+void http_server_reply(struct http_server *s, uint64_t id, int status, const struct header *headers, size_t count,
+                       struct str body)
+{
+    struct http_conn *c = http_request_conn(s, id);
+    if (!c)
+        return;
+    if (s->stopping)
+        c->keep_alive = false;
+    request_answer(c, status, headers, count, body);
+}
+
+void http_request_refuse(struct http_conn *c, int status, const struct header *headers, size_t count)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%s\n", http_status_text(status));
+    c->keep_alive = false;
+    request_answer(c, status, headers, count, str_of(text));
+}
+
+/* Refuses what the client sent, and counts it. */
+static void request_fail(struct http_conn *c, int status)
+{
+    enum http_refused why = status == 408                                     ? REFUSED_TIMEOUT
+                            : status == 413 || status == 414 || status == 431 ? REFUSED_SIZE
+                            : status == 503                                   ? REFUSED_MEMORY
+                                                                              : REFUSED_REQUEST;
+    const struct header later = { STR("Retry-After"), STR("1") };
+    metric_add(c->s->refused[why], 1);
+    http_request_refuse(c, status, &later, status == 503);
+}
+
+/* ---- the user's view of a request ---- */
+
+struct str http_header(const struct http_request *r, const char *name, size_t *count)
+{
+    struct str wanted = str_of(name), value = STR_ABSENT;
+    size_t n = 0;
+    for (size_t i = 0; i < r->header_count; i++)
+        if (str_eq_nocase(r->headers[i].name, wanted) && n++ == 0)
+            value = r->headers[i].value;
+    if (count)
+        *count = n;
+    return value;
+}
+
+/* Of the absolute form: the path begins behind the authority, whose Host was checked. */
+static struct str request_behind_authority(struct str target)
+{
+    const char *authority = memchr(target.at, '/', target.n);
+    struct str path = { authority + 2, target.n - (size_t)(authority + 2 - target.at) };
+    while (path.n && path.at[0] != '/' && path.at[0] != '?') {
+        path.at++;
+        path.n--;
+    }
+    return path;
+}
+
+static void request_fill(const struct http_conn *c, const struct http1_head *head, struct http_request *r)
+{
+    *r = (struct http_request){
+        .id = c->id,
+        .method = head->method,
+        .target = head->target,
+        .headers = head->headers,
+        .header_count = head->header_count,
+        .peer = str_of(c->peer),
+    };
+    struct str path = head->target;
+    if (path.at[0] != '/' && path.at[0] != '*')
+        path = request_behind_authority(path);
+    const char *question = path.n ? memchr(path.at, '?', path.n) : NULL;
+    if (question)
+        r->query = (struct str){ question + 1, (size_t)(path.at + path.n - question - 1) };
+    r->path = (struct str){ path.at, question ? (size_t)(question - path.at) : path.n };
+    if (r->path.n == 0)
+        r->path = STR("/");
+}
+
+/* ---- head and body ---- */
+
+/* The request is whole: it is the user's. */
+static void request_hand_over(struct http_conn *c, const struct http_request *r)
+{
+    request_set_state(c, REQUEST_WAITING);
+    http_schedule_due(c, DUE_NEVER);
+    c->s->events.request(c->s->events.ctx, r);
+}
+
+static void request_skip(struct str *in, size_t n)
+{
+    in->at += n;
+    in->n -= n;
+}
+
+/* Keeps the head and waits for the body. */
+static void request_start_body(struct http_conn *c, const struct http1_head *head, struct str bytes, int64_t max_body)
+{
+    struct http_work *w = request_work(c);
+    w->head = buf_new(bytes.n);
+    buf_add_str(&w->head, bytes);
+    w->body = buf_new((size_t)max_body);
+    w->max_body = max_body;
+    w->chunked = head->chunked;
+    w->chunks = (struct http1_chunks){ 0 };
+    w->left = head->content_length;
+    request_set_state(c, REQUEST_BODY);
+    http_schedule_due(c, DUE_BODY);
+}
+
+/* Asks the user about the head. False: the request is answered or will be, and its body is not wanted. */
+static bool request_ask_user(struct http_conn *c, const struct http_request *r, int64_t *max_body)
+{
+    struct http_server *s = c->s;
+    if (!s->events.head)
+        return true;
+    int64_t limit = *max_body;
+    bool yes = s->events.head(s->events.ctx, r, &limit);
+    if (limit < *max_body)
+        *max_body = limit < 0 ? 0 : limit;
+    return yes && c->id == r->id;
+}
+
+/* The head is whole; *in is what follows it. */
+static void request_begin(struct http_conn *c, const struct http1_head *head, struct str bytes, struct str *in)
+{
+    struct http_server *s = c->s;
+    struct http_request r;
+    c->id = ++s->serial << HTTP_SLOT_BITS | c->slot;
+    c->old = head->minor == 0;
+    c->head_only = str_eq(head->method, STR("HEAD"));
+    request_fill(c, head, &r);
+    /* Until the body is wanted: the connection can go on only if what it would have to skip is here. */
+    bool body_here = !head->chunked && (uint64_t)head->content_length <= in->n;
+    c->keep_alive = head->keep_alive && body_here && !s->stopping;
+    request_set_state(c, REQUEST_WAITING);
+    http_schedule_due(c, DUE_NEVER);
+    int64_t max_body = s->o.max_body.n;
+    if (!request_ask_user(c, &r, &max_body)) {
+        if (body_here)
+            request_skip(in, (size_t)head->content_length);
+        return;
+    }
+    if (!head->chunked && head->content_length > max_body) {
+        request_fail(c, 413);
+        return;
+    }
+    c->keep_alive = head->keep_alive && !s->stopping;
+    if (body_here) {
+        r.body = (struct str){ in->at, (size_t)head->content_length };
+        request_skip(in, r.body.n);
+        request_hand_over(c, &r);
+        return;
+    }
+    request_start_body(c, head, bytes, max_body);
+    if (head->expect_continue && in->n == 0)
+        http_wire_put(c, STR("HTTP/1.1 100 Continue\r\n\r\n"));
+}
+
+static void request_take_head(struct http_conn *c, struct str *in)
+{
+    struct http1_head head;
+    long n = http1_head(*in, (size_t)c->s->o.max_head.n, &head);
+    if (n < 0) {
+        request_fail(c, (int)-n);
+    } else if (n > 0) {
+        struct str bytes = { in->at, (size_t)n };
+        request_skip(in, (size_t)n);
+        request_begin(c, &head, bytes, in);
+    } else if (c->due != DUE_HEAD) {
+        http_schedule_due(c, DUE_HEAD);
+    }
+}
+
+/* 1: the body is whole; 0: not yet; < 0: minus the status. */
+static int request_body_bytes(struct http_work *w, struct str *in)
+{
+    if (w->chunked)
+        return http1_chunks(&w->chunks, in, &w->body, w->max_body);
+    size_t n = in->n < (uint64_t)w->left ? in->n : (size_t)w->left;
+    buf_add(&w->body, in->at, n);
+    request_skip(in, n);
+    w->left -= (int64_t)n;
+    return w->left == 0;
+}
+
+static void request_take_body(struct http_conn *c, struct str *in)
+{
+    struct http_work *w = c->work;
+    int done = request_body_bytes(w, in);
+    if (done < 0)
+        request_fail(c, -done);
+    if (done <= 0)
+        return;
+    /* The head is parsed once more: cheaper than keeping a hundred header slots for every request that waits for its
+     * body. */
+    struct http1_head head;
+    struct buf head_bytes = w->head, body = w->body;
+    w->head = w->body = (struct buf){ 0 };
+    CHECK(http1_head(buf_str(&head_bytes), head_bytes.n + 1, &head) > 0);
+    struct http_request r;
+    request_fill(c, &head, &r);
+    r.body = buf_str(&body);
+    request_hand_over(c, &r);
+    buf_free(&head_bytes);
+    buf_free(&body);
+}
+
+/* ---- input ---- */
+
+/* Keeps what was not looked at for later, unless the connection ends with this request. */
+static void request_keep(struct http_conn *c, struct str rest, bool from_kept)
+{
+    if (c->state != HTTP_OPEN || (c->paused && !c->keep_alive)) {
+        if (c->work)
+            buf_reset(&c->work->in);
+        return;
+    }
+    if (from_kept)
+        buf_drop(&c->work->in, c->work->in.n - rest.n);
+    else if (rest.n)
+        buf_add_str(&request_work(c)->in, rest);
+}
+
+/* Many who send slowly must not take all memory: whoever asks for more than there is for all of them has to come
+ * again. */
+static void request_count_held(struct http_conn *c)
+{
+    struct http_work *w = c->work;
+    if (!w)
+        return;
+    size_t held = w->in.n + w->head.n + w->body.n;
+    bool grew = held > w->held;
+    c->s->held += held - w->held;
+    w->held = held;
+    if (!grew || c->s->held <= (size_t)c->s->o.max_held.n || c->state != HTTP_OPEN)
+        return;
+    if (!c->paused) {
+        request_fail(c, 503);
+        return;
+    }
+    c->keep_alive = false; /* what was sent ahead of its turn is not answered */
+    c->s->held -= held;
+    w->held = 0;
+    buf_free(&w->in);
+}
+
+/* Puts new input behind what is kept. False: there is nothing to look at yet. */
+static bool request_append(struct http_conn *c, struct str in)
+{
+    struct buf *kept = &c->work->in;
+    /* A head is complete only with a line's end, so an attacker's single bytes cost no parsing each. */
+    bool parse = c->request != REQUEST_HEAD || memchr(in.at, '\n', in.n)
+                 || kept->n + in.n >= (size_t)c->s->o.max_head.n;
+    buf_add_str(kept, in);
+    CHECK(!kept->failed);
+    return parse;
+}
+
+/* Takes heads and bodies from *in as long as that leads on. */
+static void request_take(struct http_conn *c, struct str *in)
+{
+    c->feeding = true;
+    for (size_t before = in->n + 1;
+         in->n && in->n < before && c->state == HTTP_OPEN && !c->paused && c->protocol == &http_requests;) {
+        before = in->n;
+        if (c->request == REQUEST_HEAD)
+            request_take_head(c, in);
+        else
+            request_take_body(c, in);
+    }
+    c->feeding = false;
+}
+
+static void request_input(struct http_conn *c, struct str in)
+{
+    bool from_kept = c->work && c->work->in.n;
+    if (from_kept && in.n && !request_append(c, in)) {
+        request_count_held(c);
+        return;
+    }
+    if (from_kept)
+        in = buf_str(&c->work->in);
+    request_take(c, &in);
+    if (c->protocol != &http_requests) { /* taken over by the user */
+        if (c->state == HTTP_OPEN)
+            c->protocol->input(c, in);
+        request_free_work(c);
+        return;
+    }
+    request_keep(c, in, from_kept);
+    request_count_held(c);
+    request_tidy(c);
+}
+
+/* ---- the rest of the protocol ---- */
+
+static void request_writable(struct http_conn *c)
+{
+    if (c->request == REQUEST_ANSWER)
+        request_answered(c);
+}
+
+static void request_timeout(struct http_conn *c, enum http_due kind)
+{
+    /* Silence between requests is no fault. */
+    if (kind == DUE_IDLE) {
+        http_wire_kill(c);
+        return;
+    }
+    /* A handshake that hangs, or an answer that is not taken, has nobody to tell. */
+    if (kind != DUE_ANSWER && conn_is_ready(&c->io)) {
+        request_fail(c, 408);
+        return;
+    }
+    metric_add(c->s->refused[REFUSED_TIMEOUT], 1);
+    http_wire_kill(c);
+}
+
+static void request_stop(struct http_conn *c)
+{
+    if (c->request == REQUEST_HEAD && !c->work && !c->readable)
+        http_wire_finish(c);
+}
+
+const struct http_protocol http_requests = {
+    .input = request_input,
+    .writable = request_writable,
+    .timeout = request_timeout,
+    .stop = request_stop,
+    .end = request_free_work,
+};

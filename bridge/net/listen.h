@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* Listening sockets, TCP and unix, by their address in text: "127.0.0.1:8080", "[::1]:8080" or "unix:/path".
+ *
+ * The descriptors are non-blocking and the caller's: what listen_open returned goes to listen_close, what
+ * listen_accept returned usually to conn_open. */
+#pragma once
+#include "bridge/lib/err.h"
+
+enum { LISTEN_PEER = 64 };
+
+bool listen_check(const char *address, struct err *e); /* is it such an address? */
+/* Opens a listening socket (a unix one with mode 0600; a socket file left behind by a dead process is replaced).
+ * Returns the fd or -1. *port is set for TCP, 0 otherwise. */
+int listen_open(const char *address, int *port, struct err *e);
+/* Accepts one connection: fd, or -1 with errno. Writes "127.0.0.1:5000", "[::1]:5000" or "unix" to peer. */
+int listen_accept(int fd, char peer[LISTEN_PEER]);
+void listen_close(int fd, const char *address); /* removes a unix socket's file */
