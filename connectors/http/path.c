@@ -2,12 +2,13 @@
 /* Turns the requests of one path into events. */
 #include "connectors/http/path.h"
 #include <stdlib.h>
+#include "bridge/event/trace.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"
 
-enum { TYPE_BYTES = 256, TRACEPARENT = 55, TRACESTATE = 512 };
+enum { TYPE_BYTES = 256 };
 
 const struct option path_rows[] = {
     OPTION(struct path_options, path, .required = true, .doc = "Path that senders post to, for example /v1/github."),
@@ -140,31 +141,27 @@ static bool path_check_data(struct str content_type, struct str data, struct err
     return false;
 }
 
-/* traceparent and tracestate of the request, if they are well formed; otherwise none: the event is taken all the same. */
-static size_t path_trace_headers(const struct http_request *r, struct header out[2])
+/* Puts the trace context of the request's headers, if it is valid, into out; returns how many extensions it is. */
+static size_t path_trace_headers(const struct http_request *r, struct trace *t, struct header out[2])
 {
-    struct str parent = http_header(r, "traceparent", NULL);
-    if (parent.n != TRACEPARENT)
-        return 0;
-    for (size_t i = 0; i < parent.n; i++)
-        if (!strchr("0123456789abcdef-", parent.at[i]) || !parent.at[i])
-            return 0;
-    out[0] = (struct header){ STR("traceparent"), parent };
-    struct str state = http_header(r, "tracestate", NULL);
-    if (state.n == 0 || state.n > TRACESTATE || !str_is_utf8(state))
-        return 1;
-    out[1] = (struct header){ STR("tracestate"), state };
-    return 2;
+    trace_read(t, r->headers, r->header_count);
+    size_t n = 0;
+    if (t->parent.at)
+        out[n++] = (struct header){ STR("traceparent"), t->parent };
+    if (t->state.at)
+        out[n++] = (struct header){ STR("tracestate"), t->state };
+    return n;
 }
 
 /* The event with what its sender left out: the time, and the trace context of the request. Takes over ev. */
 static const struct event *path_complete(const struct event *ev, const struct http_request *r, struct err *e)
 {
     struct header extensions[EVENT_ATTRIBUTES];
+    struct trace trace;
     size_t traces = 0;
     bool traced = event_attribute(ev, STR("traceparent")).at || event_attribute(ev, STR("tracestate")).at;
     if (!traced && ev->extension_count + 2 <= EVENT_ATTRIBUTES)
-        traces = path_trace_headers(r, extensions);
+        traces = path_trace_headers(r, &trace, extensions);
     if (ev->time.at && traces == 0)
         return ev;
     for (size_t i = 0; i < ev->extension_count; i++)
@@ -246,7 +243,8 @@ static int path_wrap(const struct path *p, const struct http_request *r, struct 
     if (!path_check_data(content_type, r->body, e))
         return path_fail(status, 400);
     char type[2 * TYPE_BYTES], now[CLOCK_TEXT], random[UUID_TEXT];
-    struct header trace[2];
+    struct header extensions[2];
+    struct trace trace;
     clock_text(clock_wall_ms(), now);
     struct event f = {
         .id = path_sender_id(p, r),
@@ -254,8 +252,8 @@ static int path_wrap(const struct path *p, const struct http_request *r, struct 
         .type = path_event_type(p, r, type),
         .time = str_of(now),
         .datacontenttype = content_type.n ? content_type : STR("application/json"),
-        .extensions = trace,
-        .extension_count = path_trace_headers(r, trace),
+        .extensions = extensions,
+        .extension_count = path_trace_headers(r, &trace, extensions),
         .data = r->body,
     };
     if (f.id.n == 0) {

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "bridge/event/trace.h"
 #include "bridge/lib/mem.h"
 
 enum {
@@ -42,7 +43,8 @@ bool request_header_ok(const char *name, const char *value, struct err *e)
 {
     static const char *const ours[] = { "host",       "content-length", "content-type", "transfer-encoding",
                                         "connection", "expect",         "te",           "trailer",
-                                        "upgrade",    "keep-alive",     "traceparent",  NULL };
+                                        "upgrade",    "keep-alive",     "traceparent",  "tracestate",
+                                        NULL };
     struct str n = str_of(name);
     if (n.n == 0 || n.n > 128)
         return err_set(e, "headers: a name has 1 to 128 characters");
@@ -193,10 +195,14 @@ static void request_link_lines(struct request *r)
 /* The event's trace context, the user's headers, and none of those that libcurl would add. */
 static void request_add_headers(struct request *r, const struct request_template *t, const struct event *ev)
 {
-    struct str trace = event_attribute(ev, STR("traceparent"));
-    if (trace.at) {
-        buf_add_c(&r->text, "traceparent: ");
-        event_http_encode(&r->text, trace);
+    struct trace trace;
+    trace_read(&trace, ev->extensions, ev->extension_count);
+    if (trace.parent.at) {
+        buf_printf(&r->text, "traceparent: %.*s", STR_ARG(trace.parent));
+        request_end_line(r);
+    }
+    if (trace.state.at) {
+        buf_printf(&r->text, "tracestate: %.*s", STR_ARG(trace.state));
         request_end_line(r);
     }
     for (size_t i = 0; i < t->headers->count; i++) {

@@ -189,6 +189,42 @@ TEST(plain_json)
     event_unref(two);
 }
 
+#define TRACE_ID "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7"
+
+/* A trace that is not valid is dropped; it never costs an event. */
+TEST(trace_headers)
+{
+    static const struct {
+        const char *headers, *parent, *state;
+    } cases[] = {
+        { "traceparent: 00-" TRACE_ID "-01\r\ntracestate: foo=1\t,bar=2\r\n", "00-" TRACE_ID "-01", "foo=1,bar=2" },
+        { "tracestate: a=1\r\nTraceparent: cc-" TRACE_ID "-01-more\r\ntracestate: b=2\r\n", "00-" TRACE_ID "-01",
+          "a=1,b=2" },
+        { "traceparent: 00-" TRACE_ID "-01\r\ntracestate: a=\xc2\x85\r\n", "00-" TRACE_ID "-01", NULL },
+        { "traceparent: 00-" TRACE_ID "-01\r\ntraceparent: 00-" TRACE_ID "-01\r\n", NULL, NULL },
+        { "traceparent: -------------------------------------------------------\r\ntracestate: a=1\r\n", NULL, NULL },
+        { "tracestate: a=1\r\n", NULL, NULL },
+    };
+    static const struct {
+        const char *headers, *body;
+    } forms[] = {
+        { JSON, "{}" },
+        { "Content-Type: application/cloudevents+json\r\n",
+          "{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"t\"}" },
+        { "ce-specversion: 1.0\r\nce-id: 1\r\nce-source: /s\r\nce-type: t\r\n", "" },
+    };
+    source_open("", OPEN_PATH);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (size_t k = 0; k < sizeof forms / sizeof *forms; k++) {
+            char headers[500];
+            snprintf(headers, sizeof headers, "%s%s", forms[k].headers, cases[i].headers);
+            const struct event *ev = accepted("/in", headers, forms[k].body);
+            assert_true(str_eq(event_attribute(ev, STR("traceparent")), str_of(cases[i].parent)));
+            assert_true(str_eq(event_attribute(ev, STR("tracestate")), str_of(cases[i].state)));
+            event_unref(ev);
+        }
+}
+
 TEST(other_bodies)
 {
     source_open("", OPEN_PATH);
@@ -703,6 +739,7 @@ int main(void)
     log_setup(LOG_ERROR, LOG_LOGFMT);
     const struct CMUnitTest tests[] = {
         CLEANED(plain_json),
+        CLEANED(trace_headers),
         CLEANED(other_bodies),
         CLEANED(github_event),
         CLEANED(standard_webhook),

@@ -364,6 +364,31 @@ TEST(a_binary_request)
     sink_end(s);
 }
 
+/* The trace goes on in headers of its own; one that is not valid does not. */
+TEST(trace_headers)
+{
+    static const char parent[] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    static const struct {
+        const char *parent, *state, *sent_parent, *sent_state;
+    } cases[] = {
+        { parent, "a=1,b=2", parent, "a=1,b=2" },
+        { parent, "a=1,a=2", parent, NULL },
+        { "-------------------------------------------------------", "a=1", NULL, NULL },
+        { "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "a=1", NULL, NULL },
+    };
+    struct sink *s = open_at("/status/204", "unsigned: true\n");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct header ext[] = { { STR("traceparent"), str_of(cases[i].parent) },
+                                { STR("tracestate"), str_of(cases[i].state) } };
+        const struct event *ev = event_like((struct event){ .extensions = ext, .extension_count = 2 });
+        assert_int_equal(deliver(s, ev).verdict, VERDICT_DELIVERED);
+        take("traceparent", cases[i].sent_parent);
+        take("tracestate", cases[i].sent_state);
+        event_unref(ev);
+    }
+    sink_end(s);
+}
+
 TEST(no_data_and_no_content_type)
 {
     struct sink *s = open_at("/status/204", "unsigned: true\nbody: binary\n");
@@ -609,6 +634,7 @@ int main(void)
         cmocka_unit_test(texts_of_tls_failures),
         cmocka_unit_test(a_structured_request),
         cmocka_unit_test(a_binary_request),
+        cmocka_unit_test(trace_headers),
         cmocka_unit_test(no_data_and_no_content_type),
         cmocka_unit_test(published_vectors),
         cmocka_unit_test(ids),
