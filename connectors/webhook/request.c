@@ -13,8 +13,6 @@ enum {
     HEADER_BYTES = 256 << 10,
     ID_OWN = 16,            /* shortest event id that stands for itself */
     KEEP_BYTES = 256 << 10, /* buffers above this are given back */
-    KEY_LEAST = 24,
-    KEY_MOST = 512, /* bytes of a key; Standard Webhooks: 24 to 64 */
 };
 
 static bool request_is_token_char(char c)
@@ -63,29 +61,6 @@ bool request_header_ok(const char *name, const char *value, struct err *e)
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             return err_set(e, "headers: the value of %s has a control character", name);
     return true;
-}
-
-struct hmac *request_key(const char *secret, struct err *e)
-{
-    struct str text = str_of(secret ? secret : "");
-    struct buf key = buf_new(KEY_MOST);
-    bool ok = true;
-    if (!str_starts(text, STR("whsec_")))
-        buf_add_str(&key, text);
-    else
-        ok = base64_decode(&key, (struct str){ text.at + 6, text.n - 6 });
-    struct hmac *h = NULL;
-    if (!ok)
-        err_set(e, "what follows whsec_ is not base64");
-    else if (key.failed || key.n < KEY_LEAST)
-        err_set(e, "a key needs %d to %d bytes, such as whsec_ and the output of `openssl rand -base64 32`", KEY_LEAST,
-                KEY_MOST);
-    else
-        h = hmac_new(buf_str(&key));
-    if (key.at)
-        crypto_wipe(key.at, key.cap);
-    buf_free(&key);
-    return h;
 }
 
 /* Ends the header line that was written to r->text. */

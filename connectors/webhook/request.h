@@ -40,5 +40,3 @@ void request_free(struct request *r);
 struct str request_id(const struct event *ev, char out[REQUEST_ID + 1]);
 /* May a user set this header? */
 bool request_header_ok(const char *name, const char *value, struct err *e);
-/* The key of a secret: the bytes behind whsec_, or the text itself; NULL with *e (which says nothing of the secret). */
-struct hmac *request_key(const char *secret, struct err *e);

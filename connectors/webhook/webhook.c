@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <openssl/x509_vfy.h>
 #include <stdlib.h>
+#include "bridge/auth/secret.h"
 #include "bridge/lib/mem.h"
 #include "connectors/webhook/answer.h"
 #include "connectors/webhook/multi.h"
@@ -298,7 +299,7 @@ static bool webhook_load_keys(struct webhook *w, struct err *e)
         return err_set(e, "unsigned: true and secrets exclude each other");
     w->template.keys = mem_grow(NULL, w->secrets.count + 1, sizeof *w->template.keys);
     for (size_t i = 0; i < w->secrets.count; i++) {
-        struct hmac *key = request_key(w->secrets.at[i].text, e);
+        struct hmac *key = secret_hmac(str_of(w->secrets.at[i].text), e);
         if (!key)
             return err_prefix(e, "secrets[%zu]", i);
         w->template.keys[w->template.key_count++] = key;

@@ -117,8 +117,10 @@ static struct source *source_new(int port)
     struct source *s = mem_alloc(http_source.size);
     s->ops = &http_source;
     s->id = "bench";
-    snprintf(yaml, sizeof yaml,
-             "listen: 127.0.0.1:%d\npaths: [{path: /in, verify: {scheme: bearer, secrets: [token]}}]", port);
+    snprintf(
+        yaml, sizeof yaml,
+        "listen: 127.0.0.1:%d\npaths: [{path: /in, verify: {scheme: bearer, secrets: [a-token-of-some-length-0123]}}]",
+        port);
     if (!config_fill("bench", str_of(yaml), http_source.options, s, NULL, &p)) {
         problems_print(&p, stderr);
         exit(1);
@@ -174,7 +176,8 @@ int main(int argc, char **argv)
                            : (int)strtol(argv[5], NULL, 10);
     struct source *s = is_source ? source_new(port) : NULL;
     struct posters posters;
-    if (!posters_start(&posters, connections, port, is_daemon ? argv[6] : "/in", is_daemon ? argv[7] : "token", bytes))
+    if (!posters_start(&posters, connections, port, is_daemon ? argv[6] : "/in",
+                       is_daemon ? argv[7] : "a-token-of-some-length-0123", bytes))
         return 1;
     int64_t start = clock_mono_us(), end = start + (int64_t)(seconds * 1e6);
     double cpu = cpu_now(pid);

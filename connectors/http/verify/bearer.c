@@ -5,7 +5,8 @@
 
 static bool bearer_add_secret(struct verifier *v, struct str secret, struct err *e)
 {
-    (void)e;
+    if (!secret_check(secret, SECRET_LEAST, e))
+        return false;
     tokens_add(v->tokens, secret);
     return true;
 }

@@ -4,8 +4,9 @@
 
 static bool hmac_add_secret(struct verifier *v, struct str secret, struct err *e)
 {
-    (void)e;
-    scheme_add_key(v, secret);
+    if (!secret_check(secret, SECRET_LEAST, e))
+        return false;
+    scheme_add_key(v, hmac_new(secret));
     return true;
 }
 

@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include "bridge/lib/mem.h"
 
-void scheme_add_key(struct verifier *v, struct str key)
+void scheme_add_key(struct verifier *v, struct hmac *key)
 {
     size_t count = v->key_count + 1;
     v->keys = mem_grow(v->keys, count, sizeof *v->keys);
     v->macs = mem_grow(v->macs, count, sizeof *v->macs);
-    v->keys[v->key_count++] = hmac_new(key);
+    v->keys[v->key_count++] = key;
 }
 
 void scheme_free_keys(struct verifier *v)

@@ -5,6 +5,7 @@
  * the options, `aqueduct help`, the JSON Schema and the fuzzer. A provider that signs the body and nothing else with
  * HMAC-SHA256 needs no code: it is a row of hmac.c. */
 #pragma once
+#include "bridge/auth/secret.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/err.h"
 #include "bridge/net/http/server.h"
@@ -28,7 +29,8 @@ struct verifier { /* one path's scheme with its secrets */
 struct scheme {
     /* True: `check` needs the head alone, and runs before the body is read. */
     bool by_head;
-    /* Takes one of the secrets (never an empty one). NULL: the scheme has none. The error must not say the secret. */
+    /* Takes one of the secrets. NULL: the scheme has none. False: the error says what is wrong with it (secret.h), and
+     * nothing of itself. */
     bool (*add_secret)(struct verifier *v, struct str secret, struct err *e);
     /* In constant time with regard to the secrets; tries all of them. Nothing of the request was parsed yet. */
     enum refusal (*check)(struct verifier *v, const struct http_request *r);
@@ -41,8 +43,8 @@ struct scheme {
     const char *type, *type_header; /* of the events: a prefix, and the header with what stands behind it */
 };
 
-/* For add_secret: an HMAC-SHA256 key. */
-void scheme_add_key(struct verifier *v, struct str key);
+/* For add_secret: takes over an HMAC-SHA256 key. */
+void scheme_add_key(struct verifier *v, struct hmac *key);
 void scheme_free_keys(struct verifier *v); /* wipes them */
 /* The header with the signature or token: the user's, or the scheme's own. */
 const char *scheme_header_name(const struct verifier *v);

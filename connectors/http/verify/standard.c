@@ -23,20 +23,16 @@ static const struct standard_names *standard_names(const struct http_request *r)
 /* "whsec_" + base64. Without the prefix people have both base64 and plain text, so both readings are keys. */
 static bool standard_add_secret(struct verifier *v, struct str secret, struct err *e)
 {
-    struct str prefix = STR("whsec_");
-    bool prefixed = str_starts(secret, prefix);
-    struct str text = prefixed ? str_from(secret, prefix.n) : secret;
-    struct buf key = buf_new(text.n + 4);
-    bool decoded = base64_decode(&key, text) && key.n > 0;
-    if (decoded)
-        scheme_add_key(v, buf_str(&key));
-    if (key.at)
-        crypto_wipe(key.at, key.cap);
-    buf_free(&key);
-    if (prefixed && !decoded)
-        return err_set(e, "verify.secrets: what stands behind whsec_ is not base64, or nothing");
-    if (!prefixed)
-        scheme_add_key(v, secret);
+    struct hmac *key = secret_hmac(secret, e);
+    if (!key)
+        return false;
+    scheme_add_key(v, key);
+    struct buf decoded = buf_new(secret.n + 1);
+    if (!secret_has_prefix(secret) && base64_decode(&decoded, secret))
+        scheme_add_key(v, hmac_new(buf_str(&decoded)));
+    if (decoded.at)
+        crypto_wipe(decoded.at, decoded.cap);
+    buf_free(&decoded);
     return true;
 }
 

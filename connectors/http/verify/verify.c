@@ -21,8 +21,10 @@ static const struct option_value verify_names[] = { VERIFY_SCHEMES(VERIFY_NAME){
 const struct option verify_rows[] = {
     OPTION(struct verify_options, scheme, .required = true, .values = verify_names,
            .doc = "How senders prove who they are." VERIFY_SCHEMES(VERIFY_DOC)),
-    OPTION(struct verify_options, secrets,
-           .doc = "Signing secrets or tokens; all of them are valid, so that they can be rotated."),
+    OPTION(
+        struct verify_options, secrets,
+        .doc =
+            "Signing secrets or tokens of at least 16 characters (scheme standard: whsec_ and the base64 of 24 bytes); all of them are valid, so that they can be rotated."),
     OPTION(struct verify_options, header,
            .doc = "Header with the signature or the token, when it is not the scheme's own."),
     OPTION(struct verify_options, tolerance, .fallback = "5m", .min = 1000, .max = 86400000,
@@ -53,11 +55,8 @@ static bool verify_add_secrets(struct verifier *v, const struct verify_options *
     if (!takes && o->secrets.count > 0)
         return err_set(e, "verify.secrets: scheme %s checks nothing, so secrets make no sense", verify_name(o->scheme));
     for (size_t i = 0; i < o->secrets.count; i++) {
-        struct str secret = str_of(o->secrets.at[i].text);
-        if (secret.n == 0)
-            return err_set(e, "verify.secrets: a secret is empty");
-        if (!v->scheme->add_secret(v, secret, e))
-            return false;
+        if (!v->scheme->add_secret(v, str_of(o->secrets.at[i].text), e))
+            return err_prefix(e, "verify.secrets[%zu]", i);
     }
     return true;
 }

@@ -6,6 +6,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <unistd.h>
+#include "bridge/auth/secret.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 #include "connectors/webhook/answer.h"
@@ -414,7 +415,7 @@ TEST(published_vectors)
           " v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=" },
     };
     for (size_t i = 0; i < 2; i++) {
-        struct hmac *key = request_key(vectors[i].secret, NULL);
+        struct hmac *key = secret_hmac(str_of(vectors[i].secret), NULL);
         assert_non_null(key);
         struct map none = { 0 };
         struct request_template template = { .keys = &key, .key_count = 1, .body = BODY_BINARY, .headers = &none };
@@ -584,9 +585,12 @@ TEST(wrong_options_are_refused)
         { "url: http://example.com:99999/\nunsigned: true\n", "url: " },
         { "url: http://example.com/\n", "secrets: at least one" },
         { "url: http://example.com/\nunsigned: true\nsecrets: [" SECRET_1 "]\n", "exclude each other" },
-        { "url: http://example.com/\nsecrets: [" SECRET_1 ", short]\n", "secrets[1]: a key needs 24" },
-        { "url: http://example.com/\nsecrets: [whsec_]\n", "secrets[0]: a key needs 24" },
-        { "url: http://example.com/\nsecrets: ['whsec_!!!!']\n", "secrets[0]: what follows whsec_ is not base64" },
+        { "url: http://example.com/\nsecrets: [" SECRET_1 ", short]\n",
+          "secrets[1]: makes a key of 5 bytes, 24 to 512 are needed" },
+        { "url: http://example.com/\nsecrets: [\"v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]\n",
+          "secrets[0]: begins with v1,: leave that away" },
+        { "url: http://example.com/\nsecrets: [whsec_]\n", "secrets[0]: makes a key of 0 bytes, 24 to 512 are needed" },
+        { "url: http://example.com/\nsecrets: ['whsec_!!!!']\n", "secrets[0]: has something else than base64 behind whsec_" },
         { "url: http://example.com/\nunsigned: true\nheaders: {Host: x}\n", "Host is set by the bridge" },
         { "url: http://example.com/\nunsigned: true\nheaders: {Webhook-Id: x}\n", "set by the bridge" },
         { "url: http://example.com/\nunsigned: true\nheaders: {ce-id: x}\n", "set by the bridge" },

@@ -46,7 +46,8 @@ static void check(struct verifier *v, enum refusal expected)
 
 /* ---- Standard Webhooks ---- */
 
-#define S1_SECRET    "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+#define S1_TAIL      "hsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+#define S1_SECRET    "w" S1_TAIL
 #define S1_ID        "msg_p5jXN8AQM9LWM0D4loKWxJek"
 #define S1_BODY      "{\"test\": 2432232314}"
 #define S1_SIGNATURE "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
@@ -203,7 +204,10 @@ static void sign(const char *key, struct str body, char out[64])
 
 TEST(standard_secrets)
 {
-    struct verifier *v = verifier(VERIFY_STANDARD, SECRETS("whsec_b2xk", S1_SECRET, "whsec_bmV3"), NULL); /* rotation */
+    struct verifier *v = verifier(VERIFY_STANDARD,
+                                  SECRETS("whsec_YW4gb2xkIGtleSBvZiBlbm91Z2ggYnl0ZXM=", S1_SECRET,
+                                          "another raw secret of 24 bytes"),
+                                  NULL); /* rotation */
     s1(S1_ID, "1614265330", S1_SIGNATURE);
     check(v, REFUSAL_NONE);
     verifier_free(v);
@@ -211,22 +215,22 @@ TEST(standard_secrets)
     s1(S1_ID, "1614265330", S1_SIGNATURE);
     check(v, REFUSAL_NONE);
     verifier_free(v);
-    v = verifier(VERIFY_STANDARD, SECRETS("whsec_b2xkIQ"), NULL); /* unpadded: "old!" */
+    v = verifier(VERIFY_STANDARD, SECRETS("whsec_YW4gb2xkIGtleSBvZiBlbm91Z2ggYnl0ZXM"), NULL); /* unpadded */
     char signature[64];
-    sign("old!", str_of(S1_BODY), signature);
+    sign("an old key of enough bytes", str_of(S1_BODY), signature);
     s1("m1", "1614265330", signature);
     check(v, REFUSAL_NONE);
     verifier_free(v);
-    v = verifier(VERIFY_STANDARD, SECRETS("not base64!"), NULL); /* plain text */
-    sign("not base64!", str_of(S1_BODY), signature);
+    v = verifier(VERIFY_STANDARD, SECRETS("not base64! but long enough"), NULL); /* plain text */
+    sign("not base64! but long enough", str_of(S1_BODY), signature);
     s1("m1", "1614265330", signature);
     check(v, REFUSAL_NONE);
-    sign("not base64!", STR(""), signature); /* an empty body */
+    sign("not base64! but long enough", STR(""), signature); /* an empty body */
     s1("m1", "1614265330", signature);
     request.body = STR("");
     check(v, REFUSAL_NONE);
     struct str bytes = STR("\xff\x00\xfe"); /* no text */
-    sign("not base64!", bytes, signature);
+    sign("not base64! but long enough", bytes, signature);
     s1("m1", "1614265330", signature);
     request.body = bytes;
     check(v, REFUSAL_NONE);
@@ -253,7 +257,7 @@ TEST(github)
         { "", REFUSAL_MISSING },
         { "sha256=857107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17", REFUSAL_MISMATCH },
     };
-    struct verifier *v = verifier(VERIFY_GITHUB, SECRETS("another", "It's a Secret to Everybody"), NULL);
+    struct verifier *v = verifier(VERIFY_GITHUB, SECRETS("another one of 17", "It's a Secret to Everybody"), NULL);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         request_new("Hello, World!");
         add("x-hub-signature-256", cases[i].value);
@@ -268,9 +272,9 @@ TEST(github)
     check(v, REFUSAL_REPEATED);
     verifier_free(v);
 
-    v = verifier(VERIFY_GITHUB, SECRETS("mysecret"), "X-Other-Signature");
+    v = verifier(VERIFY_GITHUB, SECRETS("my secret of 20 bytes"), "X-Other-Signature");
     request_new("{\"foo\":\"bar\"}");
-    add("X-Other-Signature", "sha256=4864d2759938a15468b5df9ade20bf161da9b4f737ea61794142f3484236bda3");
+    add("X-Other-Signature", "sha256=4f238ba45528a0cb50be8206582923231a7033603a5c07bd883451300a316810");
     add("X-GitHub-Delivery", "d-1");
     check(v, REFUSAL_NONE);
     assert_true(str_eq(verifier_id(v, &request), STR("d-1")));
@@ -285,12 +289,20 @@ TEST(bearer)
         const char *value;
         enum refusal expected;
     } cases[] = {
-        { "Bearer one", REFUSAL_NONE },     { "bearer two", REFUSAL_NONE },          { "Bearer  two", REFUSAL_NONE },
-        { "Bearer on", REFUSAL_MISMATCH },  { "Bearer onee", REFUSAL_MISMATCH },     { "Bearer ONE", REFUSAL_MISMATCH },
-        { "Bearer ", REFUSAL_MISMATCH },    { "Basic one", REFUSAL_MALFORMED },      { "one", REFUSAL_MALFORMED },
-        { "Bearerone", REFUSAL_MALFORMED }, { "Bearer \xff\xfe", REFUSAL_MISMATCH }, { "", REFUSAL_MISSING },
+        { "Bearer token-number-one", REFUSAL_NONE },
+        { "bearer token-number-two", REFUSAL_NONE },
+        { "Bearer  token-number-two", REFUSAL_NONE },
+        { "Bearer token-number-on", REFUSAL_MISMATCH },
+        { "Bearer token-number-onee", REFUSAL_MISMATCH },
+        { "Bearer TOKEN-NUMBER-ONE", REFUSAL_MISMATCH },
+        { "Bearer ", REFUSAL_MISMATCH },
+        { "Basic token-number-one", REFUSAL_MALFORMED },
+        { "token-number-one", REFUSAL_MALFORMED },
+        { "Bearertoken-number-one", REFUSAL_MALFORMED },
+        { "Bearer \xff\xfe", REFUSAL_MISMATCH },
+        { "", REFUSAL_MISSING },
     };
-    struct verifier *v = verifier(VERIFY_BEARER, SECRETS("one", "two"), NULL);
+    struct verifier *v = verifier(VERIFY_BEARER, SECRETS("token-number-one", "token-number-two"), NULL);
     assert_true(verifier_by_head(v));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         request_new("");
@@ -299,16 +311,16 @@ TEST(bearer)
     }
     request_new("");
     check(v, REFUSAL_MISSING);
-    add("Authorization", "Bearer one");
-    add("Authorization", "Bearer one");
+    add("Authorization", "Bearer token-number-one");
+    add("Authorization", "Bearer token-number-one");
     check(v, REFUSAL_REPEATED);
     verifier_free(v);
 
-    v = verifier(VERIFY_BEARER, SECRETS("glpat"), "X-Gitlab-Token");
+    v = verifier(VERIFY_BEARER, SECRETS("glpat-0123456789"), "X-Gitlab-Token");
     request_new("");
-    add("Authorization", "Bearer glpat");
+    add("Authorization", "Bearer glpat-0123456789");
     check(v, REFUSAL_MISSING);
-    add("X-Gitlab-Token", "glpat");
+    add("X-Gitlab-Token", "glpat-0123456789");
     check(v, REFUSAL_NONE);
     verifier_free(v);
 }
@@ -331,11 +343,17 @@ TEST(bad_options)
         { VERIFY_STANDARD, NULL, NULL, "needs at least one secret" },
         { VERIFY_GITHUB, NULL, NULL, "needs at least one secret" },
         { VERIFY_BEARER, NULL, NULL, "needs at least one secret" },
-        { VERIFY_STANDARD, "", NULL, "a secret is empty" },
-        { VERIFY_GITHUB, "", NULL, "a secret is empty" },
-        { VERIFY_BEARER, "", NULL, "a secret is empty" },
-        { VERIFY_STANDARD, "whsec_", NULL, "whsec_" },
-        { VERIFY_STANDARD, "whsec_!!", NULL, "whsec_" },
+        { VERIFY_STANDARD, "", NULL, "verify.secrets[0]: is empty" },
+        { VERIFY_GITHUB, "", NULL, "verify.secrets[0]: is empty" },
+        { VERIFY_BEARER, "", NULL, "verify.secrets[0]: is empty" },
+        { VERIFY_STANDARD, "whsec_", NULL, "secrets[0]: makes a key of 0 bytes" },
+        { VERIFY_STANDARD, "whsec_!!", NULL, "secrets[0]: has something else than base64" },
+        { VERIFY_STANDARD, "whsec_YWJjZGVmZ2hpamtsbW5vcA==", NULL, "secrets[0]: makes a key of 16 bytes" },
+        { VERIFY_STANDARD, "v1," S1_SECRET, NULL, "secrets[0]: begins with v1,: leave that away" },
+        { VERIFY_STANDARD, "W" S1_TAIL, NULL, "in lower case" },
+        { VERIFY_GITHUB, "fifteen letters", NULL, "secrets[0]: has 15 characters, the least is 16" },
+        { VERIFY_BEARER, "fifteen letters", NULL, "secrets[0]: has 15 characters, the least is 16" },
+        { VERIFY_BEARER, "\"a-token-in-quotes\"", NULL, "in quotes" },
         { VERIFY_NONE, "x", NULL, "secrets make no sense" },
         { VERIFY_STANDARD, "x", "X-Y", "no header to choose" },
         { VERIFY_NONE, NULL, "X-Y", "no header to choose" },

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* Secrets as people paste them: what is evidently not the secret itself is refused, and the error says what to change.
+ * No error holds anything of the secret. Any thread. */
+#pragma once
+#include "bridge/lib/crypto.h"
+#include "bridge/lib/err.h"
+
+enum {
+    SECRET_LEAST = 16,     /* bytes of a token, or of a key that signs by a provider's own scheme */
+    SECRET_KEY_LEAST = 24, /* bytes of a Standard Webhooks key; its specification says 24 to 64 */
+    SECRET_KEY_MOST = 512,
+};
+
+/* False when it is empty, too short, or evidently something else: in quotes, with blanks around it, `v1,` or `Bearer `
+ * in front of it, a signature, another kind of key, a variable that nobody replaced. */
+bool secret_check(struct str secret, size_t least, struct err *e);
+/* The key of a Standard Webhooks secret: the bytes whose base64 stands behind whsec_, or the text itself. NULL when
+ * secret_check or the length of the key says no. */
+struct hmac *secret_hmac(struct str secret, struct err *e);
+bool secret_has_prefix(struct str secret); /* whsec_ */
