@@ -29,9 +29,9 @@ static void print(const struct event *ev)
 static bool is_idle(struct sqlite_source *s)
 {
     struct err e;
-    bool changed = true;
-    return s->db && !s->passing && s->seen_version >= 0 && s->found.given == s->found.event_count
-           && s->found.change_count == 0 && database_changed(s, &changed, &e) == DB_OK && !changed;
+    int64_t version = -1;
+    return s->db && !s->pass.running && s->seen_version >= 0 && s->found.given == s->found.event_count
+           && s->found.change_count == 0 && database_version(s, &version, &e) == DB_OK && version == s->seen_version;
 }
 
 static struct source *source_new(const char *path, const char *preset, const char *start)

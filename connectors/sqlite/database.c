@@ -11,15 +11,16 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum {
-    LONGEST_READ_US = 500 * 1000
-}; /* one statement that runs this long has no index: stopped, for the application's sake */
+    DATABASE_READ_US = 500 * 1000, /* a statement that runs this long has no index: it is stopped */
+    DATABASE_WAIT_US = 100,
+    DATABASE_WAITS = 4,
+};
 
-static bool id_of(const char *path, struct file_id *out, bool *mount)
+static bool database_id(const char *path, struct file_id *out, bool *mount)
 {
     struct statx st;
     if (statx(AT_FDCWD, path, 0, STATX_TYPE | STATX_INO, &st) != 0)
@@ -34,10 +35,10 @@ static bool id_of(const char *path, struct file_id *out, bool *mount)
     return true;
 }
 
-static bool file_there(struct sqlite_source *s, struct err *e)
+static bool database_check_file(struct sqlite_source *s, struct err *e)
 {
     bool mount = false;
-    if (!id_of(s->path, &s->file, &mount)) {
+    if (!database_id(s->path, &s->file, &mount)) {
         if (errno == ENOENT || errno == ENOTDIR)
             return err_set(e, "%s: not there (yet); waiting for it", s->path);
         if (errno == EISDIR || errno == EINVAL)
@@ -48,7 +49,8 @@ static bool file_there(struct sqlite_source *s, struct err *e)
     if (mount)
         return err_set(
             e,
-            "%s: only this file is mounted, so its -wal and -journal cannot be seen and commits would be missed; mount its folder",
+            "%s: only this file is mounted, so its -wal and -journal cannot be seen and commits would be missed; "
+            "mount its folder",
             s->path);
     if (access(s->path, R_OK) != 0)
         return err_set(e, "%s: no permission to read it as uid %u; run as the user of the application", s->path,
@@ -57,7 +59,7 @@ static bool file_there(struct sqlite_source *s, struct err *e)
 }
 
 /* SQLite would make a missing -shm with our uid, and the application could then not write it. */
-static void warn_of_owner(const struct sqlite_source *s)
+static void database_warn_of_owner(const struct sqlite_source *s)
 {
     struct stat st;
     if (geteuid() != 0 && stat(s->path, &st) == 0 && st.st_uid != geteuid())
@@ -67,7 +69,7 @@ static void warn_of_owner(const struct sqlite_source *s)
 }
 
 /* file:<path>?mode=ro with the path percent-encoded; never immutable, which would ignore WAL and journal. */
-static char *uri_of(const char *path)
+static char *database_uri(const char *path)
 {
     struct buf uri = buf_new(64 << 10);
     char *real = realpath(path, NULL);
@@ -84,23 +86,23 @@ static char *uri_of(const char *path)
     return text;
 }
 
-static int too_long(void *arg)
+static int database_read_is_too_long(void *arg)
 {
     const struct sqlite_source *s = arg;
-    return clock_mono_us() - s->slice_start_us > LONGEST_READ_US;
+    return clock_mono_us() - s->read_began_us > DATABASE_READ_US;
 }
 
 /* A commit lets go of its lock a moment after it can be seen; that moment is waited for, no longer. */
-static int wait_a_moment(void *arg, int count)
+static int database_wait_a_moment(void *arg, int count)
 {
     (void)arg;
-    if (count >= 4)
+    if (count >= DATABASE_WAITS)
         return 0;
-    usleep(100);
+    usleep(DATABASE_WAIT_US);
     return 1;
 }
 
-static int first_number(sqlite3_stmt *stmt, int64_t *out)
+static int database_number(sqlite3_stmt *stmt, int64_t *out)
 {
     int rc = sqlite3_step(stmt);
     if (rc == SQLITE_ROW)
@@ -109,15 +111,15 @@ static int first_number(sqlite3_stmt *stmt, int64_t *out)
     return rc == SQLITE_ROW ? SQLITE_OK : end == SQLITE_OK ? SQLITE_ERROR : end;
 }
 
-static int set_up(struct sqlite_source *s)
+static int database_set_up(struct sqlite_source *s)
 {
     sqlite3_extended_result_codes(s->db, 1);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL); /* "name" is a column or an error, never a string */
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    sqlite3_busy_handler(s->db, wait_a_moment, NULL);
-    sqlite3_progress_handler(s->db, 20000, too_long, s);
-    s->slice_start_us = clock_mono_us();
+    sqlite3_busy_handler(s->db, database_wait_a_moment, NULL);
+    sqlite3_progress_handler(s->db, 20000, database_read_is_too_long, s);
+    s->read_began_us = clock_mono_us();
     int rc = sqlite3_exec(s->db, "PRAGMA query_only = 1", NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_prepare_v3(s->db, "PRAGMA data_version", -1, SQLITE_PREPARE_PERSISTENT, &s->data_version, NULL);
@@ -125,67 +127,63 @@ static int set_up(struct sqlite_source *s)
         rc = sqlite3_prepare_v3(s->db, "PRAGMA schema_version", -1, SQLITE_PREPARE_PERSISTENT, &s->schema_version,
                                 NULL);
     if (rc == SQLITE_OK)
-        rc = first_number(s->schema_version, &s->schema); /* the first real look at the file */
+        rc = database_number(s->schema_version, &s->schema); /* the first real look at the file */
     return rc;
 }
 
-static void watch_folder(struct sqlite_source *s)
+enum db database_open(struct sqlite_source *s, struct err *e)
 {
-    char *folder = str_dup(str_of(s->path)), *slash = strrchr(folder, '/');
-    if (slash)
-        slash[slash == folder] = '\0';
-    if (s->inotify < 0)
-        s->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (s->inotify >= 0) /* none (too many watches, no such folder): `poll` does it alone */
-        inotify_add_watch(s->inotify, slash ? folder : ".",
-                          IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_ATTRIB);
-    free(folder);
-}
-
-bool database_open(struct sqlite_source *s, struct err *e)
-{
-    watch_folder(s);
-    if (!file_there(s, e))
-        return false;
-    char *uri = uri_of(s->path);
+    if (!database_check_file(s, e))
+        return DB_GONE;
+    char *uri = database_uri(s->path);
     int rc = sqlite3_open_v2(uri, &s->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
     free(uri);
     if (rc == SQLITE_OK)
-        rc = set_up(s);
+        rc = database_set_up(s);
     else if (s->db)
         rc = sqlite3_extended_errcode(s->db);
     if (rc == SQLITE_OK && database_replaced(s))
         rc = SQLITE_BUSY; /* exchanged while it was being opened */
-    enum db verdict = rc == SQLITE_OK ? DB_OK : database_verdict(s, rc, e);
-    if (verdict != DB_OK) {
+    enum db state = database_state(s, rc, e);
+    if (state != DB_OK) {
         database_close(s);
-        return verdict == DB_LATER ? err_set(e, "%s", "") : false;
+        return state;
     }
     s->seen_version = -1;
     s->schema = -1;
-    warn_of_owner(s);
-    return true;
+    database_warn_of_owner(s);
+    return DB_OK;
 }
 
 void database_close(struct sqlite_source *s)
 {
     for (size_t i = 0; i < s->rule_count; i++)
-        rule_finalize(s->rules[i]);
+        rule_drop(s->rules[i]);
     sqlite3_finalize(s->data_version);
     sqlite3_finalize(s->schema_version);
     s->data_version = s->schema_version = NULL;
     sqlite3_close(s->db);
     s->db = NULL;
-    s->passing = false;
+    s->pass.running = false;
+}
+
+int database_fail(struct sqlite_source *s, const struct err *why, struct err *e)
+{
+    if (s->db)
+        database_close(s);
+    s->failure = *why;
+    s->next_failure.text[0] = '\0';
+    err_set(e, "%s", s->failure.text);
+    return -1;
 }
 
 bool database_replaced(const struct sqlite_source *s)
 {
     struct file_id now;
-    return !id_of(s->path, &now, NULL) || now.dev != s->file.dev || now.ino != s->file.ino;
+    return !database_id(s->path, &now, NULL) || now.dev != s->file.dev || now.ino != s->file.ino;
 }
 
-static const char *advice(int rc)
+static const char *database_advice(int rc)
 {
     switch (rc) {
     case SQLITE_READONLY_ROLLBACK:
@@ -194,12 +192,14 @@ static const char *advice(int rc)
         return "the write-ahead log needs recovery; the application must open the database once";
     case SQLITE_READONLY_CANTINIT:
     case SQLITE_READONLY_DIRECTORY:
-        return "it is in WAL mode and its -shm file is missing; start the application first, or mount the folder writable";
+        return "it is in WAL mode and its -shm file is missing; start the application first, or mount the folder "
+               "writable";
     case SQLITE_CANTOPEN_SYMLINK: return "a symbolic link in its path is not followed";
     }
     switch (rc & 0xff) {
     case SQLITE_CANTOPEN:
-        return "cannot be opened: in WAL mode the -wal and -shm beside it are needed, so mount the whole folder, and start the application first";
+        return "cannot be opened: in WAL mode the -wal and -shm beside it are needed, so mount the whole folder, and "
+               "start the application first";
     case SQLITE_NOTADB: return "is no SQLite database, or it is encrypted";
     case SQLITE_CORRUPT: return "is damaged; check it with the application, or restore a backup";
     case SQLITE_PERM:
@@ -210,53 +210,54 @@ static const char *advice(int rc)
     return "cannot be read";
 }
 
-enum db database_verdict(struct sqlite_source *s, int rc, struct err *e)
+enum db database_state(struct sqlite_source *s, int rc, struct err *e)
 {
     int kind = rc & 0xff;
     if (rc == SQLITE_OK)
         return DB_OK;
     if (kind == SQLITE_BUSY || kind == SQLITE_LOCKED) {
         metric_add(s->busy, 1);
-        return DB_LATER;
+        return DB_BUSY;
     }
-    err_set(e, "%s: %s (SQLite: %s)", s->path, advice(rc), s->db ? sqlite3_errmsg(s->db) : sqlite3_errstr(rc));
+    err_set(e, "%s: %s (SQLite: %s)", s->path, database_advice(rc), s->db ? sqlite3_errmsg(s->db) : sqlite3_errstr(rc));
     return DB_GONE;
 }
 
-enum db database_changed(struct sqlite_source *s, bool *changed, struct err *e)
+enum db database_version(struct sqlite_source *s, int64_t *version, struct err *e)
 {
-    int64_t version = s->seen_version;
-    s->slice_start_us = clock_mono_us();
-    enum db verdict = database_verdict(s, first_number(s->data_version, &version), e);
-    *changed = verdict == DB_OK && version != s->seen_version;
-    if (*changed)
-        s->pass_version = version;
-    return verdict;
+    s->read_began_us = clock_mono_us();
+    return database_state(s, database_number(s->data_version, version), e);
+}
+
+/* The schema is another one: so are the rules. */
+static void database_compile_rules(struct sqlite_source *s)
+{
+    int64_t unusable = 0;
+    /* preparing alone would trust the old schema */
+    sqlite3_exec(s->db, "SELECT 1 FROM sqlite_schema LIMIT 1", NULL, NULL, NULL);
+    for (size_t i = 0; i < s->rule_count; i++) {
+        compile_rule(s, s->rules[i]);
+        unusable += !s->rules[i]->usable;
+    }
+    metric_set(s->unusable, unusable);
+    s->pass.rule = 0; /* the pass begins again: rules have forgotten where they were */
 }
 
 enum db database_begin(struct sqlite_source *s, struct err *e)
 {
     int64_t schema = s->schema;
-    s->slice_start_us = clock_mono_us();
+    s->read_began_us = clock_mono_us();
     int rc = sqlite3_exec(s->db, "BEGIN", NULL, NULL, NULL);
     if (rc == SQLITE_OK)
-        rc = first_number(s->schema_version, &schema); /* takes the lock, so that nothing later is busy */
+        rc = database_number(s->schema_version, &schema); /* takes the lock, so that nothing later is busy */
     if (rc != SQLITE_OK) {
-        enum db verdict = database_verdict(s, rc, e);
+        enum db state = database_state(s, rc, e);
         database_end(s);
-        return verdict;
+        return state;
     }
     if (schema != s->schema) {
-        sqlite3_exec(s->db, "SELECT 1 FROM sqlite_schema LIMIT 1", NULL, NULL,
-                     NULL); /* preparing alone would trust the old schema */
         s->schema = schema;
-        int64_t unusable = 0;
-        for (size_t i = 0; i < s->rule_count; i++) {
-            rule_compile(s, s->rules[i]);
-            unusable += !s->rules[i]->usable;
-        }
-        metric_set(s->unusable, unusable);
-        s->at = 0; /* the pass begins again: rules have forgotten where they were */
+        database_compile_rules(s);
     }
     return DB_OK;
 }

@@ -23,13 +23,13 @@ void row_free(struct row *row)
 {
     if (!row)
         return;
-    row_free(row->noted);
+    row_free(row->ahead);
     free(row->kept);
     free(row);
 }
 
 /* The slot of that key, or the free one where it would go. cap > 0. */
-static size_t slot_of(const struct rows *rows, struct str key, uint64_t hash)
+static size_t rows_slot(const struct rows *rows, struct str key, uint64_t hash)
 {
     size_t i = hash & (rows->cap - 1);
     while (rows->slots[i] && !(rows->slots[i]->key_hash == hash && str_eq(row_key(rows->slots[i]), key)))
@@ -39,16 +39,17 @@ static size_t slot_of(const struct rows *rows, struct str key, uint64_t hash)
 
 struct row *rows_find(const struct rows *rows, struct str key)
 {
-    return rows->cap ? rows->slots[slot_of(rows, key, str_hash(key))] : NULL;
+    return rows->cap ? rows->slots[rows_slot(rows, key, str_hash(key))] : NULL;
 }
 
-static void grow(struct rows *rows)
+/* Twice the slots. */
+static void rows_grow(struct rows *rows)
 {
     struct rows wider = { .cap = rows->cap ? rows->cap * 2 : 64, .count = rows->count };
     wider.slots = mem_alloc(wider.cap * sizeof *wider.slots);
     for (size_t i = 0; i < rows->cap; i++)
         if (rows->slots[i])
-            wider.slots[slot_of(&wider, row_key(rows->slots[i]), rows->slots[i]->key_hash)] = rows->slots[i];
+            wider.slots[rows_slot(&wider, row_key(rows->slots[i]), rows->slots[i]->key_hash)] = rows->slots[i];
     free(rows->slots);
     *rows = wider;
 }
@@ -56,8 +57,8 @@ static void grow(struct rows *rows)
 void rows_put(struct rows *rows, struct row *row)
 {
     if ((rows->count + 1) * 4 > rows->cap * 3)
-        grow(rows);
-    size_t i = slot_of(rows, row_key(row), row->key_hash);
+        rows_grow(rows);
+    size_t i = rows_slot(rows, row_key(row), row->key_hash);
     if (rows->slots[i])
         row_free(rows->slots[i]);
     else
@@ -85,7 +86,7 @@ void rows_remove(struct rows *rows, struct str key)
 {
     if (!rows->cap)
         return;
-    size_t i = slot_of(rows, key, str_hash(key));
+    size_t i = rows_slot(rows, key, str_hash(key));
     if (rows->slots[i])
         rows_drop(rows, i);
 }

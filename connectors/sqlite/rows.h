@@ -6,12 +6,12 @@
 struct row {
     uint64_t key_hash;
     uint64_t version;
-    struct row *noted; /* written ahead of a publish that may or may not have happened; owned */
+    struct row *ahead; /* written ahead of a publish that may or may not have happened; owned */
     char *kept;        /* JSON of the kept columns, or NULL; owned */
     uint32_t pass;     /* the last pass that saw it */
     uint16_t count;    /* hashes */
     uint16_t key_n;
-    bool fresh;      /* only `noted` is real: its insert was written ahead */
+    bool fresh;      /* only `ahead` is real: its insert was written ahead */
     bool maybe_gone; /* its delete was written ahead */
     bool aborted;
     uint64_t hashes[]; /* then the key's bytes */

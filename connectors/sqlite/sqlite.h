@@ -1,37 +1,50 @@
 /* SPDX-License-Identifier: MIT */
 /* The SQLite source from inside: it captures what changes in another application's database, and only reads it.
  *
- *   database.c   one kept read-only connection; is the file still the same, did anything change (data_version)
- *   rule.c       a capture rule: options -> checked -> SQL prepared against the tables that are there
- *   append.c     kinds append and open_row: rows behind a cursor; open rows are read again until they are done
- *   diff.c       kind diff: all keys and hashes of watched columns against the rows we remember
- *   batch.c      what one slice found: events and changes of state, handed out by read()
- *   value.c      SQLite values as typed keys, hashes, JSON, times;  rows.c  the remembered rows
- *   source.c     the vtable: waiting, passes, slices
+ * From the ground up; each file calls only those above it in this list:
+ *
+ *   rows       the rows a rule remembers, by key
+ *   value      one SQLite value as typed key, hash, JSON, time
+ *   rule       a capture rule: its options, checked
+ *   compile    its SQL, prepared against the tables that are there
+ *   render     a row as an event
+ *   found      what one slice found: events and changes of state, until read() hands them out
+ *   state      what is stored, written and restored
+ *   database   the one read-only connection; is the file still the same, did anything change (data_version)
+ *   slice      when a slice is full; what a failed statement means
+ *   append     kinds append and open_row: rows behind a cursor; open rows are read again until they are done
+ *   diff       kind diff: all keys and hashes of watched columns against the rows remembered
+ *   wait       notices of the folder (inotify), polling, waiting for a lock
+ *   pass       rules one after the other, slice by slice
+ *   source     options, open, read, settle, close
  *
  * A *pass* runs every rule once, after data_version has moved. It is read in *slices*: one short read transaction each,
- * over when the batch is full or `hold` has passed, because a held read blocks the writers of a rollback-journal
+ * over when enough was found or `hold` has passed, because a held read blocks the writers of a rollback-journal
  * application. data_version is taken before the pass, so a commit in between causes the next pass. BUSY means later:
  * nothing moves.
  *
- * State, all under the rule's name (a row's key is typed: i17, tabc, xff00, r<bits>; a long one is hashed):
- *   identity               random, at first start: part of every event id, so that a moved file goes on under the same ids
+ * State (a row's key is typed: i17, tabc, xff00, r<bits>; a long one is hashed):
+ *   identity               random, at first start: part of every event id, so that a moved file goes on under the
+ *                          same ids
  *   versions               the last row version given out; versions never repeat, so A -> B -> A gives three ids
  *   <rule>/ready           the first pass is complete; its value names the watched columns
- *   <rule>/cursor, /epoch  append, open_row: "<guard> <key>"; the epoch moves when ids start again, and is part of the
- *   ids
+ *   <rule>/cursor          append, open_row: "<guard> <key>"
+ *   <rule>/epoch           moves when ids start again
  *   <rule>/open/<key>      "<since ms> <0|1 aborted>"
  *   <rule>/row/<key>       diff: "<version> <hash,hash,...> <JSON of the kept columns>"
  *   <rule>/top             diff with `last`: the largest key seen
  *
  * Ids: append and open_row: identity, rule, epoch, key, operation. Diff: identity, rule, key, operation, version; the
- * version is noted ahead (struct change.ahead), so an event that is sent again after a crash has the id it had. All
- * changes of a batch travel on its last emission. The identity and a new epoch are stored alone before an event uses
+ * version is written ahead (struct change.ahead), so an event that is sent again after a crash has the id it had. All
+ * changes of a slice travel on its last emission. The identity and a new epoch are stored alone before an event uses
  * them.
  *
  * What it cannot see: states between two passes of a diff; rows that an `append` table lost and re-used between two
  * passes when the file tells nothing (no AUTOINCREMENT); keys that are NULL. Copies look new (AnythingLLM's forked
- * threads). */
+ * threads).
+ *
+ * Threads: all of it runs on the source's own thread, but open, check, restore and close on the main one. The source
+ * owns everything here; a rule's options belong to the configuration. */
 #pragma once
 #include <sqlite3.h>
 #include "bridge/connector.h"
@@ -41,8 +54,8 @@
 enum {
     RULES = 64,            /* most rules of a source */
     RULE_WATCH = 32,       /* most watched columns of a rule */
-    BATCH_BYTES = 4 << 20, /* a batch is full with this much data */
-    BATCH_CHANGES = 1024,  /* or this many changes */
+    FOUND_BYTES = 4 << 20, /* a slice is full with this much data */
+    FOUND_CHANGES = 1024,  /* or this many changes */
     RECENT_ROWS = 256,     /* open_row at start: now looks for unfinished rows among the newest so many */
 };
 
@@ -63,26 +76,17 @@ extern const struct option rule_rows[];
 /* ---- a rule at work ---- */
 
 enum form { FORM_VALUE, FORM_JSON, FORM_BOOL, FORM_TIME };
-enum {
-    HEAD_KEY,
-    HEAD_CURSOR,
-    HEAD_TIME,
-    HEAD_DONE,
-    HEAD
-}; /* first result columns of every statement; then watch, then data */
+/* First result columns of every statement; then the watched ones, then the data. */
+enum { HEAD_KEY, HEAD_CURSOR, HEAD_TIME, HEAD_DONE, HEAD };
 
 struct field { /* a column of the event's data */
     char *name;
     enum form form;
     bool keep;
-    size_t at, n; /* its JSON, while a row is rendered */
+    size_t at, n; /* its JSON, while a row is rendered; n 0: left out */
 };
 
-enum phase {
-    PHASE_BEGIN,
-    PHASE_SCAN,
-    PHASE_AGAIN
-}; /* AGAIN: open rows are read again; a diff looks for what is gone */
+enum stage { STAGE_BEGIN, STAGE_SCAN, STAGE_REVISIT }; /* revisit: open rows again; rows that a diff did not meet */
 
 struct rule {
     char *name;
@@ -94,49 +98,52 @@ struct rule {
     uint64_t guard;     /* hash of the row at the cursor; 0: unknown */
     int64_t epoch, top;
     struct rows rows; /* diff: every row; open_row: the open ones (version = since) */
-    /* prepared for this schema */
+    /* compiled for the schema of now */
     bool usable, no_table;
     bool failed;            /* in the last pass */
     bool lacks[RULE_WATCH]; /* watched columns that the table does not have */
     struct field *fields;
     int field_count;
     sqlite3_stmt *first, *next, *get, *recent, *at_cursor, *max, *sequence;
-    char trouble[256]; /* the last thing reported about this rule */
+    char warned[WHY_BYTES]; /* the last warning about this rule */
     /* this pass */
-    enum phase phase;
+    enum stage stage;
     sqlite3_value *at; /* diff: last key scanned; NULL: none yet */
-    size_t index;      /* AGAIN: slot */
+    size_t slot;       /* STAGE_REVISIT: the row whose turn it is */
     bool moved;        /* the cursor did, in this slice */
 };
 
 /* ---- what a slice found ---- */
 
-struct batch {
+struct found {
     const struct event **events;
     size_t event_count, event_cap, bytes, given;
-    struct batch_change {
-        size_t key, key_n, value, value_n;
+    struct found_change {
+        size_t key, key_n, value, value_n; /* in `text` */
         bool forget, ahead;
     } * changes;
     size_t change_count, change_cap;
-    struct buf text;    /* of the changes */
-    struct change *out; /* the same as the contract wants it */
+    struct buf text;
+    struct change *out; /* the changes as the contract wants them */
     size_t out_cap;
-    bool alone; /* nothing more before this is stored */
+    bool barrier; /* nothing is read before this is stored */
 };
+
+/* ---- the source ---- */
+
+enum start { START_NOW, START_SNAPSHOT };
 
 struct file_id {
     uint64_t dev, ino;
 };
 
-enum start { START_NOW, START_SNAPSHOT };
-
 struct sqlite_source {
     struct source base;
+    /* options */
     char *path, *source;
-    enum start start;
     struct preset preset; /* of struct preset_file */
-    struct list capture;  /* of struct rule_options */
+    enum start start;
+    struct list capture; /* of struct rule_options */
     struct duration poll, hold;
     int64_t batch;
     struct bytes max_event;
@@ -146,63 +153,55 @@ struct sqlite_source {
     uint64_t versions;
     struct rule **rules;
     size_t rule_count;
-    bool introduced; /* the identity is stored, or on its way */
+    bool identity_given; /* it is stored, or on its way */
     /* the file */
-    sqlite3 *db;
+    sqlite3 *db; /* NULL: not open */
     sqlite3_stmt *data_version, *schema_version;
     struct file_id file;
-    int64_t seen_version, pass_version, schema;
-    int inotify;                    /* -1: none */
-    bool committed;                 /* the last notices told of a commit, not only of writing */
-    char *name;                     /* the file's name in its folder */
-    struct err trouble, failed;     /* what read() failed with last, what it will fail with next; "": nothing */
-    int64_t wait_ms;                /* busy: before trying again */
-    int64_t next_poll_ms, again_ms; /* when to look without a notice; the wait that led there */
-    /* the pass */
-    bool passing;
-    size_t at;     /* its rule */
-    uint32_t pass; /* its number */
-    int64_t slice_start_us, busy_us, rest_until_ms;
-    size_t handled, room; /* rows of this slice; events wanted */
-    struct batch found;
-    struct buf cells, data, small; /* scratch */
+    int64_t seen_version;    /* data_version of the last complete pass; -1: none yet */
+    int64_t schema;          /* schema_version that the rules are compiled for; -1: none yet */
+    int64_t read_began_us;   /* the statement or slice at work */
+    struct err failure;      /* what read() failed with last; "": it works */
+    struct err next_failure; /* what it fails with once all that was found is handed out */
+    struct wait {
+        int inotify;           /* -1: none */
+        char *name;            /* the file's name in its folder */
+        bool commit;           /* the last notices told of a commit, not only of writing */
+        int64_t lock_ms;       /* how long to wait for a lock; 0: it is not locked */
+        int64_t poll_at_ms;    /* when to look without a notice */
+        int64_t poll_after_ms; /* the wait that led there */
+        int64_t rest_until_ms; /* no read before: the application's turn */
+    } wait;
+    struct pass {
+        bool running;
+        uint32_t number;
+        size_t rule; /* whose turn it is */
+        int64_t version, began_us, busy_us;
+    } pass;
+    struct slice {
+        size_t rows, room; /* rows read; events wanted */
+    } slice;
+    struct found found;
+    struct buf cells, data, scratch; /* while rendering */
     uint64_t tag, settled;
-    int64_t begun_us;
     struct metric *rows_read, *busy, *ack, *events, *refused, *truncated, *repaired, *restarts, *unusable, *reopened;
 };
 
-/* database.c */
-enum db { DB_OK, DB_LATER, DB_GONE }; /* later: busy; gone: closed, *e says why */
-bool database_open(struct sqlite_source *s, struct err *e);
-void database_close(struct sqlite_source *s);
-bool database_replaced(const struct sqlite_source *s);
-enum db database_changed(struct sqlite_source *s, bool *changed, struct err *e);
-enum db database_begin(struct sqlite_source *s,
-                       struct err *e); /* a read transaction with the lock taken; sets s->schema, recompiles */
-void database_end(struct sqlite_source *s);
-enum db database_verdict(struct sqlite_source *s, int rc, struct err *e);
-
 /* rule.c */
 bool rule_check(const struct rule_options *o, struct err *e);
-struct rule *rule_new(struct str name);
-void rule_attach(struct rule *r, const struct rule_options *o);
-void rule_compile(struct sqlite_source *s, struct rule *r);
-void rule_finalize(struct rule *r);
+bool rule_form(const char *text, enum form *out); /* false: there is no such form */
+bool rule_lists(const struct strings *list, struct str name);
+struct rule *rule_of(struct sqlite_source *s, struct str name); /* makes it if need be */
+void rule_drop(struct rule *r);                                 /* what was compiled; the rule begins its pass anew */
 void rule_free(struct rule *r);
-void rule_trouble(struct sqlite_source *s, struct rule *r, const char *text); /* logs it, once */
+void rule_warn(struct sqlite_source *s, struct rule *r, const char *why); /* once for the same reason */
 const char *rule_type(const struct rule *r, struct str op); /* the type template of an operation, or NULL */
-uint64_t rule_signature(const struct rule *r);
-bool rule_restore(struct rule *r, struct str what, struct str value, bool ahead);
+uint64_t rule_signature(const struct rule *r);              /* of its watched columns */
 
-/* append.c, diff.c: one piece of the rule's part of a pass */
-enum step { STEP_DONE, STEP_FULL, STEP_LATER, STEP_FAILED, STEP_GONE };
-enum step append_step(struct sqlite_source *s, struct rule *r, struct err *e);
-enum step diff_step(struct sqlite_source *s, struct rule *r, struct err *e);
-enum step step_failed(struct sqlite_source *s, struct rule *r, int rc, struct err *e);
-bool slice_full(const struct sqlite_source *s); /* enough read for this time */
-int64_t append_due(const struct rule *r);       /* wall ms when an open row is next aborted; INT64_MAX */
+/* compile.c */
+void compile_rule(struct sqlite_source *s, struct rule *r);
 
-/* batch.c */
+/* render.c */
 struct happening {
     const char *op;      /* of the id: insert, done, pinned=1 ... */
     const char *type;    /* template */
@@ -213,13 +212,74 @@ struct happening {
     const char *changed; /* names of changed columns, or NULL */
     bool timed;          /* the time column is when it happened; otherwise it is now */
 };
-void batch_reset(struct sqlite_source *s);
-void batch_free(struct sqlite_source *s);
-void batch_event(struct sqlite_source *s, struct rule *r, const struct happening *h);
+void render_open(struct sqlite_source *s);
+void render_close(struct sqlite_source *s);
+const struct event *render_event(struct sqlite_source *s, struct rule *r,
+                                 const struct happening *h);                                   /* NULL: refused */
+void render_kept(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row, struct buf *out); /* JSON of `keep` */
+
+/* found.c */
+void found_reset(struct sqlite_source *s);
+void found_free(struct sqlite_source *s);
+void found_event(struct sqlite_source *s, struct rule *r, const struct happening *h);
 /* value absent: forget. `r` NULL: of the source itself. */
-void batch_change(struct sqlite_source *s, const struct rule *r, const char *what, struct str key, struct str value,
+void found_change(struct sqlite_source *s, const struct rule *r, const char *what, struct str key, struct str value,
                   bool ahead);
-void batch_ready(struct sqlite_source *s, struct rule *r); /* its first pass is complete */
-void batch_kept(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row,
-                struct buf *out); /* JSON of the kept columns */
-int batch_take(struct sqlite_source *s, struct emission *out, size_t room);
+int found_take(struct sqlite_source *s, struct emission *out, size_t room);
+
+/* state.c: each stores what the rule (or the source) knows now */
+void state_store_identity(struct sqlite_source *s);
+void state_store_versions(struct sqlite_source *s);
+void state_store_ready(struct sqlite_source *s, struct rule *r); /* its first pass is complete */
+void state_store_cursor(struct sqlite_source *s, struct rule *r);
+void state_store_epoch(struct sqlite_source *s, struct rule *r);
+void state_store_top(struct sqlite_source *s, struct rule *r);
+void state_store_open(struct sqlite_source *s, struct rule *r, const struct row *row);
+void state_forget_open(struct sqlite_source *s, struct rule *r, struct str key);
+void state_store_row(struct sqlite_source *s, struct rule *r, const struct row *row, bool ahead);
+void state_forget_row(struct sqlite_source *s, struct rule *r, struct str key, bool ahead);
+bool state_restore(struct sqlite_source *s, struct str key, struct str value, bool ahead); /* false: it is damaged */
+
+/* database.c */
+enum db { DB_OK, DB_BUSY, DB_GONE }; /* busy: later; gone: *e says why */
+enum db database_open(struct sqlite_source *s, struct err *e);
+void database_close(struct sqlite_source *s);
+int database_fail(struct sqlite_source *s, const struct err *why, struct err *e); /* closes it; -1, as read() returns */
+bool database_replaced(const struct sqlite_source *s);
+enum db database_version(struct sqlite_source *s, int64_t *version, struct err *e); /* data_version: moves by commits */
+/* A read transaction with the lock taken. Compiles the rules when the schema has changed. */
+enum db database_begin(struct sqlite_source *s, struct err *e);
+void database_end(struct sqlite_source *s);
+enum db database_state(struct sqlite_source *s, int rc, struct err *e); /* what SQLite's result means */
+
+/* slice.c */
+enum step { STEP_DONE, STEP_FULL, STEP_BUSY, STEP_FAILED, STEP_GONE }; /* how one step of a rule's pass ended */
+bool slice_full(const struct sqlite_source *s);                        /* enough read for this time */
+enum step slice_failed(struct sqlite_source *s, struct rule *r, int rc, struct err *e);
+
+/* append.c, diff.c: one step of the rule's part of a pass */
+enum step append_step(struct sqlite_source *s, struct rule *r, struct err *e);
+int64_t append_due_ms(const struct rule *r); /* when an open row is next aborted; INT64_MAX: never */
+enum step diff_step(struct sqlite_source *s, struct rule *r, struct err *e);
+
+/* wait.c */
+enum wake {
+    WAKE_CORE,   /* the core wants us */
+    WAKE_NOTICE, /* our file was written */
+    WAKE_TIME,   /* the time is over */
+    WAKE_NOTHING /* no reason to look: only another file in the folder was written */
+};
+void wait_open(struct sqlite_source *s);
+void wait_close(struct sqlite_source *s);
+void wait_watch(struct sqlite_source *s); /* the folder, for notices; without them `poll` does it alone */
+enum wake wait_for(struct sqlite_source *s, int wake_fd, int64_t ms, bool notices);
+void wait_locked(struct sqlite_source *s); /* the file is locked: how long the next wait_for_lock() takes */
+enum wake wait_for_lock(struct sqlite_source *s, int wake_fd);
+/* Until there is reason to look at the file, at the latest at `due_ms` (wall clock). */
+enum wake wait_for_reason(struct sqlite_source *s, int wake_fd, int64_t due_ms);
+void wait_poll_next(struct sqlite_source *s, bool soon);
+void wait_rest(struct sqlite_source *s, int64_t busy_us);
+
+/* pass.c; both return what read() returns */
+int pass_begin(struct sqlite_source *s, int wake_fd, struct err *e); /* once anything has changed */
+int pass_slice(struct sqlite_source *s, struct emission *out, size_t room, struct err *e);

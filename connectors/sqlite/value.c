@@ -8,19 +8,19 @@
 #include <math.h>
 #include <stdio.h>
 
-static struct str text_of(sqlite3_stmt *row, int col)
+static struct str value_text(sqlite3_stmt *row, int col)
 {
     const char *at = (const char *)sqlite3_column_text(row, col); /* before bytes: it may convert */
     return (struct str){ at ? at : "", at ? (size_t)sqlite3_column_bytes(row, col) : 0 };
 }
 
-static struct str blob_of(sqlite3_stmt *row, int col)
+static struct str value_blob(sqlite3_stmt *row, int col)
 {
     const char *at = sqlite3_column_blob(row, col); /* NULL for an empty one */
     return (struct str){ at ? at : "", at ? (size_t)sqlite3_column_bytes(row, col) : 0 };
 }
 
-static uint64_t bits_of(double d)
+static uint64_t value_bits(double d)
 {
     uint64_t bits;
     memcpy(&bits, &d, sizeof bits);
@@ -35,7 +35,7 @@ void value_key(struct buf *out, sqlite3_stmt *row, int col)
         return;
     }
     if (type == SQLITE_FLOAT) {
-        buf_printf(out, "r%016" PRIx64, bits_of(sqlite3_column_double(row, col)));
+        buf_printf(out, "r%016" PRIx64, value_bits(sqlite3_column_double(row, col)));
         return;
     }
     if (type == SQLITE_NULL) {
@@ -43,7 +43,7 @@ void value_key(struct buf *out, sqlite3_stmt *row, int col)
         return;
     }
     bool text = type == SQLITE_TEXT;
-    struct str bytes = text ? text_of(row, col) : blob_of(row, col);
+    struct str bytes = text ? value_text(row, col) : value_blob(row, col);
     if (bytes.n > (text ? KEY_BYTES : KEY_BYTES / 2)) {
         char id[UUID_TEXT];
         uuid_of((struct str[]){ text ? STR("t") : STR("x"), bytes }, 2, id);
@@ -110,10 +110,10 @@ uint64_t value_hash(sqlite3_stmt *row, int col)
         int64_t number = sqlite3_column_int64(row, col);
         hash = str_hash((struct str){ (const char *)&number, sizeof number });
     } else if (type == SQLITE_FLOAT) {
-        uint64_t bits = bits_of(sqlite3_column_double(row, col));
+        uint64_t bits = value_bits(sqlite3_column_double(row, col));
         hash = str_hash((struct str){ (const char *)&bits, sizeof bits });
     } else if (type != SQLITE_NULL) {
-        hash = str_hash(type == SQLITE_TEXT ? text_of(row, col) : blob_of(row, col));
+        hash = str_hash(type == SQLITE_TEXT ? value_text(row, col) : value_blob(row, col));
     }
     hash ^= (uint64_t)type * 0x9e3779b97f4a7c15u;
     return hash ? hash : 1;
@@ -124,12 +124,12 @@ void value_plain(struct buf *out, sqlite3_stmt *row, int col)
     if (sqlite3_column_type(row, col) == SQLITE_NULL)
         buf_add_c(out, "null");
     else if (sqlite3_column_type(row, col) == SQLITE_BLOB)
-        hex_add(out, blob_of(row, col));
+        hex_add(out, value_blob(row, col));
     else
-        buf_add_str(out, text_of(row, col));
+        buf_add_str(out, value_text(row, col));
 }
 
-static void json_real(struct buf *out, double d)
+static void value_json_real(struct buf *out, double d)
 {
     if (!isfinite(d)) {
         buf_add_c(out, "null");
@@ -139,13 +139,13 @@ static void json_real(struct buf *out, double d)
     for (int digits = 15; digits <= 17; digits++) { /* the shortest that reads back as the same number */
         snprintf(text, sizeof text, "%.*g", digits, d);
         double back;
-        if (sscanf(text, "%lf", &back) == 1 && bits_of(back) == bits_of(d))
+        if (sscanf(text, "%lf", &back) == 1 && value_bits(back) == value_bits(d))
             break;
     }
     buf_add_c(out, text);
 }
 
-static bool masked(struct str name, const struct strings *mask)
+static bool value_is_masked(struct str name, const struct strings *mask)
 {
     char plain[128];
     struct buf unescaped = { .at = plain, .cap = sizeof plain, .max = sizeof plain };
@@ -162,7 +162,7 @@ static bool masked(struct str name, const struct strings *mask)
 }
 
 /* Behind the string that begins at `at` (on its quote), in JSON that was checked. */
-static const char *string_end(const char *at)
+static const char *value_string_end(const char *at)
 {
     for (at++; *at != '"'; at++)
         if (*at == '\\')
@@ -170,7 +170,7 @@ static const char *string_end(const char *at)
     return at + 1;
 }
 
-static const char *skip_space(const char *at, const char *end)
+static const char *value_skip_space(const char *at, const char *end)
 {
     while (at < end && strchr(" \t\r\n", *at))
         at++;
@@ -178,12 +178,12 @@ static const char *skip_space(const char *at, const char *end)
 }
 
 /* Behind the value that begins at `at`, in JSON that was checked. */
-static const char *value_end(const char *at, const char *end)
+static const char *value_behind(const char *at, const char *end)
 {
     int depth = 0;
     do {
         if (*at == '"') {
-            at = string_end(at);
+            at = value_string_end(at);
             continue;
         }
         if (*at == '{' || *at == '[')
@@ -201,7 +201,7 @@ static const char *value_end(const char *at, const char *end)
 }
 
 /* Copies checked JSON; the values of members that the mask names, at any depth, become "***". */
-static void json_masked(struct buf *out, struct str json, const struct strings *mask)
+static void value_json_masked(struct buf *out, struct str json, const struct strings *mask)
 {
     const char *at = json.at, *end = json.at + json.n;
     while (at < end) {
@@ -209,23 +209,24 @@ static void json_masked(struct buf *out, struct str json, const struct strings *
             buf_add_char(out, *at++);
             continue;
         }
-        const char *behind = string_end(at), *colon = skip_space(behind, end);
+        const char *behind = value_string_end(at), *colon = value_skip_space(behind, end);
         buf_add(out, at, (size_t)(behind - at));
         struct str name = { at + 1, (size_t)(behind - at) - 2 };
         at = behind;
-        if (colon < end && *colon == ':' && masked(name, mask)) {
+        if (colon < end && *colon == ':' && value_is_masked(name, mask)) {
             buf_add_c(out, ":\"***\"");
-            at = value_end(skip_space(colon + 1, end), end);
+            at = value_behind(value_skip_space(colon + 1, end), end);
         }
     }
 }
 
-static void json_text(struct buf *out, struct str text, enum form form, const struct strings *mask, bool *repaired)
+static void value_json_text(struct buf *out, struct str text, enum form form, const struct strings *mask,
+                            bool *repaired)
 {
     struct jscan_value value;
     if (form == FORM_JSON && jscan_check(text, &value, NULL)) {
         if (mask->count)
-            json_masked(out, text, mask);
+            value_json_masked(out, text, mask);
         else
             buf_add_str(out, text);
         return;
@@ -254,17 +255,17 @@ void value_json(struct buf *out, sqlite3_stmt *row, int col, enum form form, con
     } else if (type == SQLITE_INTEGER) {
         buf_printf(out, "%" PRId64, (int64_t)sqlite3_column_int64(row, col));
     } else if (type == SQLITE_FLOAT) {
-        json_real(out, sqlite3_column_double(row, col));
+        value_json_real(out, sqlite3_column_double(row, col));
     } else if (type == SQLITE_BLOB) {
         buf_add_char(out, '"');
-        base64_add(out, blob_of(row, col));
+        base64_add(out, value_blob(row, col));
         buf_add_char(out, '"');
     } else {
-        json_text(out, text_of(row, col), form, mask, repaired);
+        value_json_text(out, value_text(row, col), form, mask, repaired);
     }
 }
 
-static bool time_of_number(double n, int64_t exact, int64_t *ms)
+static bool value_time_of_number(double n, int64_t exact, int64_t *ms)
 {
     double size = fabs(n);
     if (!(size < 9.2e18))
@@ -280,12 +281,12 @@ static bool time_of_number(double n, int64_t exact, int64_t *ms)
     return *ms > -62135596800000 && *ms < 253402300800000; /* years 1 to 9999 */
 }
 
-static bool time_of_text(struct str text, int64_t *ms)
+static bool value_time_of_text(struct str text, int64_t *ms)
 {
     char iso[48];
     text = str_trim(text);
     if (text.n < 10 || text.n > sizeof iso - 12)
-        return str_to_i64(text, ms) && time_of_number((double)*ms, *ms, ms);
+        return str_to_i64(text, ms) && value_time_of_number((double)*ms, *ms, ms);
     memcpy(iso, text.at, text.n);
     iso[text.n] = '\0';
     if (text.n == 10)
@@ -295,7 +296,7 @@ static bool time_of_text(struct str text, int64_t *ms)
         snprintf(iso + strlen(iso), sizeof iso - strlen(iso), "Z");
     if (clock_parse(str_of(iso), ms))
         return true;
-    return str_to_i64(text, ms) && time_of_number((double)*ms, *ms, ms);
+    return str_to_i64(text, ms) && value_time_of_number((double)*ms, *ms, ms);
 }
 
 bool value_time(sqlite3_stmt *row, int col, int64_t *ms)
@@ -303,7 +304,7 @@ bool value_time(sqlite3_stmt *row, int col, int64_t *ms)
     switch (sqlite3_column_type(row, col)) {
     case SQLITE_INTEGER: {
         int64_t n = sqlite3_column_int64(row, col);
-        return time_of_number((double)n, n, ms);
+        return value_time_of_number((double)n, n, ms);
     }
     case SQLITE_FLOAT: {
         double n = sqlite3_column_double(row, col);
@@ -311,9 +312,9 @@ bool value_time(sqlite3_stmt *row, int col, int64_t *ms)
             *ms = (int64_t)llround((n - 2440587.5) * 86400000.0);
             return true;
         }
-        return fabs(n) < 9.2e18 && time_of_number(n, (int64_t)n, ms);
+        return fabs(n) < 9.2e18 && value_time_of_number(n, (int64_t)n, ms);
     }
-    case SQLITE_TEXT: return time_of_text(text_of(row, col), ms);
+    case SQLITE_TEXT: return value_time_of_text(value_text(row, col), ms);
     }
     return false;
 }

@@ -50,13 +50,14 @@ static void check_value(const uint8_t *bytes, size_t n, bool blob)
 
 static void check_state(struct str text)
 {
-    static const char *const whats[] = { "row/i1", "open/i1", "cursor", "ready", "epoch", "top" };
-    struct rule *r = rule_new(STR("r"));
-    for (size_t i = 0; i < sizeof whats / sizeof *whats; i++) {
-        rule_restore(r, str_of(whats[i]), text, false);
-        rule_restore(r, str_of(whats[i]), text, true);
+    static const char *const keys[] = { "r/row/i1", "r/open/i1", "r/cursor", "r/ready", "r/epoch", "r/top" };
+    struct sqlite_source s = { 0 };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        state_restore(&s, str_of(keys[i]), text, false);
+        state_restore(&s, str_of(keys[i]), text, true);
     }
-    rule_free(r);
+    rule_free(s.rules[0]);
+    free(s.rules);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)

@@ -224,10 +224,10 @@ static inline bool rig_idle(struct rig *rig)
 {
     struct sqlite_source *s = (struct sqlite_source *)rig->s;
     struct err e;
-    bool changed = true;
-    return s->db && !s->passing && s->seen_version >= 0 && s->found.given == s->found.event_count
-           && s->found.change_count == 0 && !database_replaced(s) && database_changed(s, &changed, &e) == DB_OK
-           && !changed;
+    int64_t version = -1;
+    return s->db && !s->pass.running && s->seen_version >= 0 && s->found.given == s->found.event_count
+           && s->found.change_count == 0 && !database_replaced(s) && database_version(s, &version, &e) == DB_OK
+           && version == s->seen_version;
 }
 
 static inline void rig_settle_down(struct rig *rig)

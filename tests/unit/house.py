@@ -37,8 +37,7 @@ MOST_COMPLEX_FUNCTION = 25
 
 # What still stands in the way; each entry must be a breach today, so that the list can only get shorter.
 STILL = [
-    "connectors/dead_letter/print.c:", "connectors/sqlite/batch.c:",
-    "circle: connectors/sqlite/",
+    "connectors/dead_letter/print.c:",
 ]
 
 BANNED = ["strcpy", "strcat", "strncpy", "strncat", "sprintf", "vsprintf", "strtok", "atoi", "atol", "atof", "gets", "alloca",

@@ -272,11 +272,11 @@ TEST(open_rows_without_a_table)
     see("");
     struct sqlite_source *s = (struct sqlite_source *)rig.s;
     rows_find(&s->rules[0]->rows, STR("ta"))->version = 1;
-    uint32_t passes = s->pass;
+    uint32_t passes = s->pass.number;
     struct err e = { 0 };
     for (int i = 0; i < 10; i++)
         assert_int_equal(rig_read(&rig, &e), 0);
-    assert_int_equal(s->pass, passes);
+    assert_int_equal(s->pass.number, passes);
     app_exec(&rig, "ALTER TABLE away RENAME TO job");
     see("job.aborted");
     rig_end(&rig);

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+/* A rule's SQL, prepared against the tables that are there now. */
+#include "bridge/lib/mem.h"
+#include "connectors/sqlite/sqlite.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char *compile_cursor(const struct rule_options *o)
+{
+    return o->cursor ? o->cursor : o->key;
+}
+
+static void compile_add_source(sqlite3_str *sql, const struct rule_options *o)
+{
+    if (o->select)
+        sqlite3_str_appendf(sql, "(%s\n)", o->select);
+    else
+        sqlite3_str_appendf(sql, "\"%w\"", o->table);
+}
+
+static void compile_add_column(sqlite3_str *sql, const char *name, const char *otherwise)
+{
+    if (name)
+        sqlite3_str_appendf(sql, "\"%w\",", name);
+    else
+        sqlite3_str_appendf(sql, "%s,", otherwise);
+}
+
+/* SELECT <head, watch, data> FROM <source> WHERE 1 */
+static void compile_add_select(sqlite3_str *sql, const struct rule *r, bool data)
+{
+    const struct rule_options *o = r->o;
+    sqlite3_str_appendall(sql, "SELECT ");
+    compile_add_column(sql, o->key, NULL);
+    compile_add_column(sql, compile_cursor(o), NULL);
+    compile_add_column(sql, o->time, "NULL");
+    sqlite3_str_appendf(sql, "(%s\n)", o->done ? o->done : "1");
+    for (size_t i = 0; i < o->watch.count; i++)
+        sqlite3_str_appendf(sql, r->lacks[i] ? ",NULL" : ",\"%w\"", o->watch.at[i]);
+    for (int i = 0; data && i < r->field_count; i++)
+        sqlite3_str_appendf(sql, ",\"%w\"", r->fields[i].name);
+    sqlite3_str_appendall(sql, " FROM ");
+    compile_add_source(sql, o);
+    sqlite3_str_appendall(sql, " WHERE 1");
+}
+
+static void compile_add_where(sqlite3_str *sql, const struct rule *r)
+{
+    if (r->o->where)
+        sqlite3_str_appendf(sql, " AND (%s\n)", r->o->where);
+}
+
+/* Takes sql. False: *why says what SQLite thinks of it. */
+static bool compile_prepare(struct sqlite_source *s, sqlite3_str *sql, sqlite3_stmt **out, char why[WHY_BYTES])
+{
+    char *text = sqlite3_str_finish(sql);
+    CHECK(text);
+    const char *tail = "";
+    int rc = sqlite3_prepare_v3(s->db, text, -1, SQLITE_PREPARE_PERSISTENT, out, &tail);
+    bool one = rc == SQLITE_OK && *out && !tail[strspn(tail, " \t\r\n;")];
+    if (!one)
+        snprintf(why, WHY_BYTES, "%s",
+                 rc != SQLITE_OK ? sqlite3_errmsg(s->db) : "one SELECT is wanted, without a semicolon");
+    sqlite3_free(text);
+    return one;
+}
+
+/* Does the select or the table have that column? */
+static bool compile_has(sqlite3_stmt *probe, const char *name)
+{
+    for (int i = 0; i < sqlite3_column_count(probe); i++)
+        if (str_eq_nocase(str_of(sqlite3_column_name(probe, i)), str_of(name)))
+            return true;
+    return false;
+}
+
+static bool compile_has_or_rowid(const struct rule_options *o, sqlite3_stmt *probe, const char *name)
+{
+    return compile_has(probe, name) || (!o->select && str_eq_nocase(str_of(name), STR("rowid")));
+}
+
+static void compile_add_field(struct rule *r, const char *name, enum form form)
+{
+    r->fields = mem_grow(r->fields, (size_t)r->field_count + 1, sizeof *r->fields);
+    r->fields[r->field_count++] = (struct field){ .name = str_dup(str_of(name)),
+                                                  .form = form,
+                                                  .keep = rule_lists(&r->o->keep, str_of(name)) };
+}
+
+/* The data columns that are there; those that are not are named in `missing`. */
+static void compile_fields(struct rule *r, sqlite3_stmt *probe, struct buf *missing)
+{
+    const struct rule_options *o = r->o;
+    for (size_t i = 0; i < o->columns.count; i++) {
+        enum form form = FORM_VALUE;
+        rule_form(o->columns.at[i].value, &form);
+        if (compile_has(probe, o->columns.at[i].key))
+            compile_add_field(r, o->columns.at[i].key, form);
+        else
+            buf_printf(missing, "%s%s", missing->n ? ", " : "", o->columns.at[i].key);
+    }
+    for (int i = 0; o->columns.count == 0 && i < sqlite3_column_count(probe); i++)
+        if (!rule_lists(&o->never, str_of(sqlite3_column_name(probe, i))))
+            compile_add_field(r, sqlite3_column_name(probe, i), FORM_VALUE);
+    for (size_t i = 0; i < o->watch.count; i++) {
+        r->lacks[i] = !compile_has(probe, o->watch.at[i]);
+        if (r->lacks[i])
+            buf_printf(missing, "%s%s", missing->n ? ", " : "", o->watch.at[i]);
+    }
+}
+
+/* A column that the rule cannot do without and that is not there, or NULL. */
+static const char *compile_lacking(const struct rule_options *o, sqlite3_stmt *probe)
+{
+    const char *needed[] = { o->key, compile_cursor(o), o->time ? o->time : o->key,
+                             o->type_column ? o->type_column : o->key };
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+        if (!compile_has_or_rowid(o, probe, needed[i]))
+            return needed[i];
+    return NULL;
+}
+
+static void compile_warn_missing(struct sqlite_source *s, struct rule *r, struct buf *missing)
+{
+    char text[320];
+    snprintf(text, sizeof text, "left out, as this version of the database does not have them: %s",
+             buf_c(missing) ? buf_c(missing) : "many columns");
+    rule_warn(s, r, text);
+}
+
+/* Chooses the fields among the columns that the table (or the select) has today. */
+static bool compile_columns(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
+{
+    sqlite3_stmt *probe = NULL;
+    sqlite3_str *sql = sqlite3_str_new(s->db);
+    sqlite3_str_appendall(sql, "SELECT * FROM ");
+    compile_add_source(sql, r->o);
+    if (!compile_prepare(s, sql, &probe, why)) {
+        sqlite3_finalize(probe);
+        return false;
+    }
+    const char *lacking = compile_lacking(r->o, probe);
+    struct buf missing = buf_new(256);
+    if (!lacking)
+        compile_fields(r, probe, &missing);
+    else
+        snprintf(why, WHY_BYTES, "there is no column %s in %s", lacking, r->o->table ? r->o->table : "the select");
+    if (missing.n)
+        compile_warn_missing(s, r, &missing);
+    buf_free(&missing);
+    sqlite3_finalize(probe);
+    return lacking == NULL;
+}
+
+/* The counter of AUTOINCREMENT; NULL: the table sqlite_sequence is only there when some table uses it. */
+static sqlite3_stmt *compile_sequence(struct sqlite_source *s, const char *table)
+{
+    static const char sql[] = "SELECT seq FROM sqlite_sequence WHERE name = ?1 COLLATE NOCASE";
+    sqlite3_stmt *stmt = NULL;
+    if (table && sqlite3_prepare_v2(s->db, sql, -1, &stmt, NULL) == SQLITE_OK)
+        sqlite3_bind_text(stmt, 1, table, -1, SQLITE_STATIC);
+    return stmt;
+}
+
+/* The row a cursor or a guard looks at, without the rule's condition. */
+static bool compile_guards(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
+{
+    const char *cursor = compile_cursor(r->o);
+    sqlite3_str *max = sqlite3_str_new(s->db);
+    sqlite3_str_appendf(max, "SELECT max(\"%w\") FROM ", cursor);
+    compile_add_source(max, r->o);
+    if (!compile_prepare(s, max, &r->max, why))
+        return false;
+    if (r->o->kind == KIND_DIFF)
+        return true;
+    sqlite3_str *at = sqlite3_str_new(s->db);
+    compile_add_select(at, r, false);
+    sqlite3_str_appendf(at, " AND \"%w\" = ?1", cursor);
+    if (!compile_prepare(s, at, &r->at_cursor, why))
+        return false;
+    r->sequence = compile_sequence(s, r->o->table);
+    return true;
+}
+
+/* The statements that read rows: the first batch, the next one, one row, the newest. */
+static bool compile_rows(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
+{
+    const char *cursor = compile_cursor(r->o);
+    for (int next = 0; next <= 1; next++) {
+        sqlite3_str *sql = sqlite3_str_new(s->db);
+        compile_add_select(sql, r, r->o->kind != KIND_DIFF);
+        compile_add_where(sql, r);
+        sqlite3_str_appendf(sql, next || r->o->last ? " AND \"%w\" > ?1" : " AND \"%w\" IS NOT NULL", cursor);
+        sqlite3_str_appendf(sql, " ORDER BY \"%w\" LIMIT ?2", cursor);
+        if (!compile_prepare(s, sql, next ? &r->next : &r->first, why))
+            return false;
+    }
+    sqlite3_str *get = sqlite3_str_new(s->db);
+    compile_add_select(get, r, true);
+    sqlite3_str_appendf(get, " AND \"%w\" = ?1", r->o->key);
+    if (!compile_prepare(s, get, &r->get, why))
+        return false;
+    sqlite3_str *recent = sqlite3_str_new(s->db);
+    compile_add_select(recent, r, false);
+    compile_add_where(recent, r);
+    sqlite3_str_appendf(recent, " ORDER BY \"%w\" DESC LIMIT %d", cursor, RECENT_ROWS);
+    return compile_prepare(s, recent, &r->recent, why);
+}
+
+static bool compile_table_is_missing(struct sqlite_source *s, const struct rule *r)
+{
+    static const char sql[] = "SELECT 1 FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE";
+    sqlite3_stmt *stmt = NULL;
+    bool missing = false;
+    if (r->o->table && sqlite3_prepare_v2(s->db, sql, -1, &stmt, NULL) == SQLITE_OK) {
+        sqlite3_bind_text(stmt, 1, r->o->table, -1, SQLITE_STATIC);
+        missing = sqlite3_step(stmt) == SQLITE_DONE;
+    }
+    sqlite3_finalize(stmt);
+    return missing;
+}
+
+void compile_rule(struct sqlite_source *s, struct rule *r)
+{
+    char why[WHY_BYTES] = "";
+    rule_drop(r);
+    r->no_table = compile_table_is_missing(s, r);
+    r->usable = compile_columns(s, r, why) && compile_rows(s, r, why) && compile_guards(s, r, why);
+    if (r->usable)
+        return;
+    rule_drop(r);
+    rule_warn(s, r, why);
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/* A pass: begun once anything has changed, then every rule once, slice by slice. */
+#include "bridge/lib/log.h"
+#include "connectors/sqlite/sqlite.h"
+
+/* When the next open row is to be aborted, be there a change or not. */
+static int64_t pass_due_ms(const struct sqlite_source *s)
+{
+    int64_t due_ms = INT64_MAX;
+    for (size_t i = 0; i < s->rule_count; i++) {
+        int64_t ms = append_due_ms(s->rules[i]);
+        due_ms = ms < due_ms ? ms : due_ms;
+    }
+    return due_ms;
+}
+
+static void pass_start(struct sqlite_source *s, int64_t version)
+{
+    s->pass = (struct pass){
+        .running = true, .number = s->pass.number + 1, .version = version, .began_us = clock_mono_us()
+    };
+}
+
+int pass_begin(struct sqlite_source *s, int wake_fd, struct err *e)
+{
+    int64_t due_ms = pass_due_ms(s);
+    enum wake wake = wait_for_reason(s, wake_fd, due_ms);
+    if (wake == WAKE_CORE || wake == WAKE_NOTHING)
+        return 0;
+    if (database_replaced(s)) {
+        LOG(WARN, "the database file was replaced or is gone; opening it anew", LOG_C("source", s->base.id),
+            LOG_C("path", s->path));
+        metric_add(s->reopened, 1);
+        database_close(s);
+        return 0;
+    }
+    int64_t version = s->seen_version;
+    struct err why = { 0 };
+    switch (database_version(s, &version, &why)) {
+    case DB_BUSY: wait_locked(s); return 0;
+    case DB_GONE: return database_fail(s, &why, e);
+    case DB_OK: break;
+    }
+    s->wait.lock_ms = 0;
+    wait_poll_next(s, wake == WAKE_NOTICE);
+    if (version != s->seen_version || clock_wall_ms() >= due_ms)
+        pass_start(s, version);
+    return 0;
+}
+
+static void pass_end(struct sqlite_source *s)
+{
+    s->pass.running = false;
+    if (s->seen_version < 0) /* with start: now, what comes from here on is reported */
+        LOG(INFO, "watching", LOG_C("source", s->base.id), LOG_C("path", s->path));
+    s->seen_version = s->pass.version;
+    wait_rest(s, s->pass.busy_us);
+    wait_poll_next(s, true);
+    s->failure.text[0] = '\0';
+}
+
+static enum step pass_step(struct sqlite_source *s, struct rule *r, struct err *e)
+{
+    if (!r->usable)
+        return STEP_DONE;
+    switch (r->o->kind) {
+    case KIND_APPEND:
+    case KIND_OPEN_ROW: return append_step(s, r, e);
+    case KIND_DIFF: return diff_step(s, r, e);
+    }
+    return STEP_DONE;
+}
+
+/* Rules one after the other until all are done or it is enough for this time. */
+static enum step pass_run_rules(struct sqlite_source *s, struct err *e)
+{
+    while (s->pass.rule < s->rule_count) {
+        struct rule *r = s->rules[s->pass.rule];
+        if (r->no_table && !r->ready)
+            state_store_ready(s, r); /* what its table will hold, once there is one, is all new */
+        enum step step = pass_step(s, r, e);
+        if (step == STEP_FULL || step == STEP_BUSY || step == STEP_GONE)
+            return step;
+        r->failed = step == STEP_FAILED;
+        r->stage = STAGE_BEGIN;
+        s->pass.rule++;
+    }
+    return STEP_DONE;
+}
+
+/* One read transaction. */
+static enum step pass_read(struct sqlite_source *s, struct err *e)
+{
+    enum step step = STEP_GONE;
+    switch (database_begin(s, e)) {
+    case DB_OK:
+        step = pass_run_rules(s, e);
+        database_end(s);
+        break;
+    case DB_BUSY: step = STEP_BUSY; break;
+    case DB_GONE: break;
+    }
+    s->pass.busy_us += clock_mono_us() - s->read_began_us;
+    return step;
+}
+
+int pass_slice(struct sqlite_source *s, struct emission *out, size_t room, struct err *e)
+{
+    uint64_t versions = s->versions;
+    struct err why = { 0 };
+    s->slice = (struct slice){ .room = room };
+    enum step step = pass_read(s, &why);
+    if (s->versions != versions)
+        state_store_versions(s);
+    if (step == STEP_BUSY)
+        wait_locked(s);
+    else
+        s->wait.lock_ms = 0;
+    if (step == STEP_DONE)
+        pass_end(s);
+    if (step == STEP_GONE)
+        s->next_failure = why; /* after what was found so far has been handed out */
+    int n = found_take(s, out, room);
+    return n || step != STEP_GONE ? n : database_fail(s, &s->next_failure, e);
+}

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+/* A row as an event: its id, type, subject, time, and its columns as a JSON object. */
+#include "bridge/lib/crypto.h"
+#include "bridge/lib/jscan.h"
+#include "bridge/lib/log.h"
+#include "connectors/sqlite/value.h"
+#include <inttypes.h>
+#include <stdio.h>
+
+enum {
+    RENDER_KEPT_BYTES = 4096,
+    RENDER_EXTENSIONS = 3, /* most of an event: changed, snapshot, truncated */
+};
+
+void render_open(struct sqlite_source *s)
+{
+    s->cells = buf_new((size_t)s->max_event.n * 4 + (64 << 10));
+    s->data = buf_new((size_t)s->max_event.n * 2 + (64 << 10));
+    s->scratch = buf_new(64 << 10);
+}
+
+void render_close(struct sqlite_source *s)
+{
+    buf_free(&s->cells);
+    buf_free(&s->data);
+    buf_free(&s->scratch);
+}
+
+/* ---- type and subject ---- */
+
+/* The result column of that name, or -1. */
+static int render_column(const struct rule *r, struct str name)
+{
+    for (int i = 0; i < r->field_count; i++)
+        if (str_eq_nocase(str_of(r->fields[i].name), name))
+            return HEAD + (int)r->o->watch.count + i;
+    return -1;
+}
+
+/* Appends the template with every {column} replaced; what is not known is left out. */
+static void render_template(struct buf *out, const struct rule *r, const struct happening *h, const char *template)
+{
+    struct str rest = str_of(template), piece;
+    while (str_cut(&rest, '{', &piece)) {
+        buf_add_str(out, piece);
+        if (!rest.at || !str_cut(&rest, '}', &piece))
+            return;
+        int col = render_column(r, piece);
+        if (str_eq_nocase(piece, str_of(r->o->key)))
+            buf_add_str(out, value_key_plain(h->key));
+        else if (h->row && col >= 0)
+            value_plain(out, h->row, col);
+    }
+}
+
+static bool render_may_be_in_type(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
+}
+
+static void render_type(struct buf *out, const struct rule *r, const struct happening *h)
+{
+    render_template(out, r, h, h->type);
+    for (size_t i = 0; i < out->n; i++)
+        if (!render_may_be_in_type(out->at[i]))
+            out->at[i] = '_';
+}
+
+static void render_subject(struct buf *out, const struct rule *r, const struct happening *h)
+{
+    size_t begin = out->n;
+    if (r->o->subject) {
+        render_template(out, r, h, r->o->subject);
+    } else {
+        buf_printf(out, "%s/", r->o->table ? r->o->table : r->name);
+        buf_add_str(out, value_key_plain(h->key));
+    }
+    for (size_t i = begin; i < out->n; i++)
+        if ((unsigned char)out->at[i] < 0x20 || out->at[i] == 0x7f)
+            out->at[i] = '_';
+    if (str_is_utf8((struct str){ out->at + begin, out->n - begin }) && out->n - begin <= EVENT_ATTRIBUTE_BYTES)
+        return;
+    char id[UUID_TEXT];
+    uuid_of(&h->key, 1, id);
+    out->n = begin;
+    buf_printf(out, "%s/%s", r->o->table ? r->o->table : r->name, id);
+}
+
+/* ---- data ---- */
+
+/* Bytes of a member of the JSON object: "name":value, */
+static size_t render_field_bytes(const struct field *f)
+{
+    return f->n ? f->n + strlen(f->name) + 4 : 0;
+}
+
+/* The JSON of one field to s->cells; f->n == 0: it alone passes `max`. */
+static void render_field(struct sqlite_source *s, const struct rule *r, struct field *f, sqlite3_stmt *row, size_t max,
+                         bool *repaired)
+{
+    int col = HEAD + (int)r->o->watch.count + (int)(f - r->fields), type = sqlite3_column_type(row, col);
+    f->at = s->cells.n;
+    if ((type == SQLITE_TEXT || type == SQLITE_BLOB) && (size_t)sqlite3_column_bytes(row, col) > max)
+        return;
+    value_json(&s->cells, row, col, f->form, &r->o->mask, repaired);
+    f->n = s->cells.n - f->at;
+    if (s->cells.failed || f->n > max) {
+        s->cells.n = f->at;
+        s->cells.failed = false;
+        f->n = 0;
+    }
+}
+
+/* The JSON of each field to s->cells. Returns the length of all as one object. */
+static size_t render_fields(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row, bool keep, size_t max)
+{
+    bool repaired = false;
+    size_t total = 2;
+    buf_reset(&s->cells);
+    for (int i = 0; i < r->field_count; i++) {
+        struct field *f = &r->fields[i];
+        f->n = 0;
+        if (!keep || f->keep)
+            render_field(s, r, f, row, max, &repaired);
+        total += render_field_bytes(f);
+    }
+    if (repaired)
+        metric_add(s->repaired, 1);
+    return total;
+}
+
+/* Leaves the largest field out; *total 0: there is none. */
+static void render_drop_largest(struct rule *r, size_t *total)
+{
+    struct field *largest = NULL;
+    for (int i = 0; i < r->field_count; i++)
+        if (!largest || r->fields[i].n > largest->n)
+            largest = &r->fields[i];
+    if (!largest || !largest->n) {
+        *total = 0;
+        return;
+    }
+    *total -= render_field_bytes(largest);
+    largest->n = 0;
+}
+
+/* The row as a JSON object of at most `max` bytes; the names of columns that had to be left out go to `left_out`. */
+static void render_row(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row, bool keep, size_t max,
+                       struct buf *out, struct buf *left_out)
+{
+    size_t total = render_fields(s, r, row, keep, max);
+    while (total > max)
+        render_drop_largest(r, &total);
+    buf_add_char(out, '{');
+    for (int i = 0; i < r->field_count; i++) {
+        struct field *f = &r->fields[i];
+        if (keep && !f->keep)
+            continue;
+        if (!f->n) {
+            buf_printf(left_out, "%s%s", left_out->n ? "," : "", f->name);
+            continue;
+        }
+        if (out->at[out->n - 1] != '{')
+            buf_add_char(out, ',');
+        jscan_add_string(out, str_of(f->name));
+        buf_add_char(out, ':');
+        buf_add(out, s->cells.at + f->at, f->n);
+    }
+    buf_add_char(out, '}');
+}
+
+void render_kept(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row, struct buf *out)
+{
+    struct buf left_out = buf_new(EVENT_ATTRIBUTE_BYTES);
+    render_row(s, r, row, true, RENDER_KEPT_BYTES, out, &left_out);
+    buf_free(&left_out);
+}
+
+/* The event's data to s->data. */
+static void render_data(struct sqlite_source *s, struct rule *r, const struct happening *h, struct buf *left_out)
+{
+    struct buf *out = &s->data;
+    buf_reset(out);
+    if (h->row) {
+        render_row(s, r, h->row, false, (size_t)s->max_event.n, out, left_out);
+    } else if (h->kept) {
+        buf_add_c(out, h->kept);
+    } else {
+        buf_add_char(out, '{');
+        jscan_add_string(out, str_of(r->o->key));
+        buf_add_char(out, ':');
+        value_key_json(out, h->key);
+        buf_add_char(out, '}');
+    }
+}
+
+/* ---- the event ---- */
+
+static void render_id(const struct sqlite_source *s, const struct rule *r, const struct happening *h,
+                      char id[UUID_TEXT])
+{
+    char number[24];
+    snprintf(number, sizeof number, "%c%" PRIu64, h->version ? 'v' : 'e', h->version ? h->version : (uint64_t)r->epoch);
+    uuid_of((struct str[]){ str_of(s->identity), str_of(r->name), h->key, str_of(h->op), str_of(number) }, 5, id);
+}
+
+static void render_time(const struct happening *h, char text[CLOCK_TEXT])
+{
+    int64_t ms;
+    if (!h->timed || !h->row || !value_time(h->row, HEAD_TIME, &ms))
+        ms = clock_wall_ms();
+    clock_text(ms, text);
+}
+
+static size_t render_extensions(const struct rule *r, const struct happening *h, const struct buf *left_out,
+                                struct header out[RENDER_EXTENSIONS])
+{
+    size_t n = 0;
+    if (h->changed)
+        out[n++] = (struct header){ STR("changed"), str_of(h->changed) };
+    if (!r->ready)
+        out[n++] = (struct header){ STR("snapshot"), STR("true") };
+    if (left_out->n)
+        out[n++] = (struct header){ STR("truncated"), buf_str(left_out) };
+    return n;
+}
+
+static void render_report_refused(struct sqlite_source *s, const struct rule *r, const struct happening *h,
+                                  const struct err *why)
+{
+    metric_add(s->refused, 1);
+    LOG(ERROR, "a row could not be made into an event", LOG_C("source", s->base.id), LOG_C("rule", r->name),
+        LOG_STR("key", h->key), LOG_C("why", why->text));
+}
+
+static void render_report_truncated(struct sqlite_source *s, const struct rule *r, const struct happening *h,
+                                    const struct buf *left_out)
+{
+    metric_add(s->truncated, 1);
+    LOG(WARN, "an event was too large: columns left out", LOG_C("source", s->base.id), LOG_C("rule", r->name),
+        LOG_STR("key", h->key), LOG_STR("columns", buf_str(left_out)), LOG_INT("max_event", s->max_event.n));
+}
+
+const struct event *render_event(struct sqlite_source *s, struct rule *r, const struct happening *h)
+{
+    char id[UUID_TEXT], time[CLOCK_TEXT];
+    struct buf left_out = buf_new(EVENT_ATTRIBUTE_BYTES);
+    struct header extensions[RENDER_EXTENSIONS];
+    render_id(s, r, h, id);
+    render_time(h, time);
+    render_data(s, r, h, &left_out);
+    buf_reset(&s->scratch);
+    render_type(&s->scratch, r, h);
+    size_t type_n = s->scratch.n;
+    render_subject(&s->scratch, r, h);
+    struct event fields = {
+        .id = str_of(id),
+        .source = str_of(s->origin),
+        .time = str_of(time),
+        .datacontenttype = STR("application/json"),
+        .type = { s->scratch.at, type_n },
+        .subject = { s->scratch.at + type_n, s->scratch.n - type_n },
+        .extensions = extensions,
+        .extension_count = render_extensions(r, h, &left_out, extensions),
+        .data = buf_str(&s->data),
+    };
+    struct err e = { 0 };
+    const struct event *ev = s->data.failed ? NULL : event_new(&fields, &e);
+    if (ev)
+        metric_add(s->events, 1);
+    else
+        render_report_refused(s, r, h, &e);
+    if (left_out.n)
+        render_report_truncated(s, r, h, &left_out);
+    buf_free(&left_out);
+    return ev;
+}

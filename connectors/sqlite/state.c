@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/* What is stored: the pairs of sqlite.h's table, written and read back side by side. */
+#include "bridge/lib/crypto.h"
+#include "bridge/lib/mem.h"
+#include "connectors/sqlite/value.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- written ---- */
+
+void state_store_identity(struct sqlite_source *s)
+{
+    found_change(s, NULL, "identity", STR(""), str_of(s->identity), false);
+}
+
+void state_store_versions(struct sqlite_source *s)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, s->versions);
+    found_change(s, NULL, "versions", STR(""), str_of(text), false);
+}
+
+void state_store_ready(struct sqlite_source *s, struct rule *r)
+{
+    char text[24];
+    r->ready = true;
+    r->signature = rule_signature(r);
+    snprintf(text, sizeof text, "%" PRIx64, r->signature);
+    found_change(s, r, "ready", STR(""), str_of(text), false);
+}
+
+void state_store_cursor(struct sqlite_source *s, struct rule *r)
+{
+    char text[KEY_BYTES + 32];
+    if (r->cursor)
+        snprintf(text, sizeof text, "%016" PRIx64 " %s", r->guard, r->cursor);
+    found_change(s, r, "cursor", STR(""), r->cursor ? str_of(text) : STR_ABSENT, false);
+}
+
+void state_store_epoch(struct sqlite_source *s, struct rule *r)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%" PRId64, r->epoch);
+    found_change(s, r, "epoch", STR(""), str_of(text), false);
+}
+
+void state_store_top(struct sqlite_source *s, struct rule *r)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%" PRId64, r->top);
+    found_change(s, r, "top", STR(""), str_of(text), false);
+}
+
+void state_store_open(struct sqlite_source *s, struct rule *r, const struct row *row)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%" PRIu64 " %d", row->version, row->aborted);
+    found_change(s, r, "open/", row_key(row), str_of(text), false);
+}
+
+void state_forget_open(struct sqlite_source *s, struct rule *r, struct str key)
+{
+    found_change(s, r, "open/", key, STR_ABSENT, false);
+}
+
+void state_store_row(struct sqlite_source *s, struct rule *r, const struct row *row, bool ahead)
+{
+    struct buf value = buf_new(64 << 10);
+    buf_printf(&value, "%" PRIu64 " ", row->version);
+    for (size_t i = 0; i < row->count; i++)
+        buf_printf(&value, "%s%" PRIx64, i ? "," : "", row->hashes[i]);
+    buf_add_char(&value, ' ');
+    buf_add_c(&value, row->kept ? row->kept : "");
+    CHECK(!value.failed);
+    found_change(s, r, "row/", row_key(row), buf_str(&value), ahead);
+    buf_free(&value);
+}
+
+void state_forget_row(struct sqlite_source *s, struct rule *r, struct str key, bool ahead)
+{
+    found_change(s, r, "row/", key, STR_ABSENT, ahead);
+}
+
+/* ---- read back ---- */
+
+static bool state_hex(struct str text, uint64_t *out)
+{
+    if (text.n == 0 || text.n > 16)
+        return false;
+    *out = 0;
+    for (size_t i = 0; i < text.n; i++) {
+        const char *digits = "0123456789abcdef", *d = strchr(digits, text.at[i]);
+        if (!d || !*d)
+            return false;
+        *out = *out << 4 | (uint64_t)(d - digits);
+    }
+    return true;
+}
+
+/* "<version> <hash,hash,...> <kept>"; NULL: damaged. */
+static struct row *state_row(struct str key, struct str value)
+{
+    struct str version, list, hash;
+    uint64_t number, hashes[RULE_WATCH];
+    size_t count = 0;
+    if (!str_cut(&value, ' ', &version) || !str_to_u64(version, &number) || !str_cut(&value, ' ', &list))
+        return NULL;
+    while (list.n && str_cut(&list, ',', &hash)) {
+        if (count == RULE_WATCH || !state_hex(hash, &hashes[count++]))
+            return NULL;
+    }
+    return row_new(key, number, hashes, count, value);
+}
+
+static bool state_restore_row(struct rule *r, struct str key, struct str value, bool ahead)
+{
+    struct row *known = rows_find(&r->rows, key);
+    if (!value.at) {
+        if (known && ahead)
+            known->maybe_gone = true;
+        else
+            rows_remove(&r->rows, key);
+        return true;
+    }
+    struct row *row = state_row(key, value);
+    if (!row)
+        return false;
+    if (!ahead) {
+        rows_put(&r->rows, row);
+        return true;
+    }
+    if (!known) {
+        known = row_new(key, 0, NULL, 0, STR_ABSENT);
+        known->fresh = true;
+        rows_put(&r->rows, known);
+    }
+    row_free(known->ahead);
+    known->ahead = row;
+    return true;
+}
+
+/* "<since> <0|1>" */
+static bool state_restore_open(struct rule *r, struct str key, struct str value)
+{
+    struct str since;
+    uint64_t ms;
+    if (!value.at) {
+        rows_remove(&r->rows, key);
+        return true;
+    }
+    if (!str_cut(&value, ' ', &since) || !str_to_u64(since, &ms)
+        || (!str_eq(value, STR("0")) && !str_eq(value, STR("1"))))
+        return false;
+    struct row *row = row_new(key, ms, NULL, 0, STR_ABSENT);
+    row->aborted = str_eq(value, STR("1"));
+    rows_put(&r->rows, row);
+    return true;
+}
+
+/* "<guard> <key>" */
+static bool state_restore_cursor(struct rule *r, struct str value)
+{
+    struct str guard;
+    if (!str_cut(&value, ' ', &guard) || !state_hex(guard, &r->guard) || value.n < 1)
+        return false;
+    free(r->cursor);
+    r->cursor = str_dup(value);
+    return true;
+}
+
+static bool state_restore_rule(struct rule *r, struct str what, struct str value, bool ahead)
+{
+    if (str_starts(what, STR("row/")) && what.n > 4)
+        return state_restore_row(r, (struct str){ what.at + 4, what.n - 4 }, value, ahead);
+    if (ahead)
+        return true; /* only rows are written ahead */
+    if (str_starts(what, STR("open/")) && what.n > 5)
+        return state_restore_open(r, (struct str){ what.at + 5, what.n - 5 }, value);
+    if (!value.at)
+        return true;
+    if (str_eq(what, STR("ready"))) {
+        r->ready = true;
+        return state_hex(value, &r->signature);
+    }
+    if (str_eq(what, STR("cursor")))
+        return state_restore_cursor(r, value);
+    if (str_eq(what, STR("epoch")))
+        return str_to_i64(value, &r->epoch);
+    return str_eq(what, STR("top")) && str_to_i64(value, &r->top);
+}
+
+/* Versions never repeat: none up to this one is given out again. */
+static void state_raise_versions(struct sqlite_source *s, uint64_t version)
+{
+    if (version > s->versions)
+        s->versions = version;
+}
+
+bool state_restore(struct sqlite_source *s, struct str key, struct str value, bool ahead)
+{
+    struct str what = key, name, text;
+    uint64_t version = 0;
+    if (str_eq(key, STR("identity"))) {
+        if (value.n != UUID_TEXT - 1)
+            return false;
+        snprintf(s->identity, sizeof s->identity, "%.*s", STR_ARG(value));
+        return true;
+    }
+    if (str_eq(key, STR("versions"))) {
+        bool good = str_to_u64(value, &version);
+        state_raise_versions(s, good ? version : 0);
+        return good;
+    }
+    if (!str_cut(&what, '/', &name) || !what.at || !state_restore_rule(rule_of(s, name), what, value, ahead))
+        return false;
+    if (str_starts(what, STR("row/")) && str_cut(&value, ' ', &text) && str_to_u64(text, &version))
+        state_raise_versions(s, version);
+    return true;
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/* When to look at the file: notices of its folder, polling, waiting for a lock, and rests for the application. */
+#include "bridge/lib/mem.h"
+#include "connectors/sqlite/sqlite.h"
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+enum {
+    WAIT_LOCK_MS = 32,    /* longest wait before trying a locked file again, when no commit is noticed */
+    WAIT_REST_FACTOR = 9, /* rest so many times as long as a pass held the file: at most a tenth of the time is ours */
+    WAIT_REST_MS = 1000,  /* longest rest */
+};
+
+void wait_open(struct sqlite_source *s)
+{
+    const char *slash = strrchr(s->path, '/');
+    s->wait.name = str_dup(str_of(slash ? slash + 1 : s->path));
+    s->wait.inotify = -1;
+}
+
+void wait_close(struct sqlite_source *s)
+{
+    if (s->wait.inotify >= 0)
+        close(s->wait.inotify);
+    free(s->wait.name);
+}
+
+void wait_watch(struct sqlite_source *s)
+{
+    char *folder = str_dup(str_of(s->path)), *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = '\0';
+    if (s->wait.inotify < 0)
+        s->wait.inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (s->wait.inotify >= 0) /* none (too many watches, no such folder): `poll` does it alone */
+        inotify_add_watch(s->wait.inotify, slash ? folder : ".",
+                          IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_ATTRIB);
+    free(folder);
+}
+
+/* Empties the folder's notices; did any speak of our file, its -wal or its -journal? (A journal that goes away is a
+ * commit.) */
+static bool wait_take_notices(struct sqlite_source *s)
+{
+    _Alignas(struct inotify_event) char space[8192];
+    ssize_t n;
+    bool ours = false;
+    s->wait.commit = false;
+    while ((n = read(s->wait.inotify, space, sizeof space)) > 0)
+        for (char *at = space; at < space + n;) {
+            const struct inotify_event *ev = (const struct inotify_event *)(void *)at;
+            bool mine = (ev->mask & IN_Q_OVERFLOW)
+                        || (ev->len && strncmp(ev->name, s->wait.name, strlen(s->wait.name)) == 0);
+            ours = ours || mine;
+            s->wait.commit = s->wait.commit || (mine && ev->mask & (IN_DELETE | IN_Q_OVERFLOW));
+            at += sizeof *ev + ev->len;
+        }
+    return ours;
+}
+
+enum wake wait_for(struct sqlite_source *s, int wake_fd, int64_t ms, bool notices)
+{
+    struct pollfd fds[2] = { { .fd = wake_fd, .events = POLLIN }, { .fd = s->wait.inotify, .events = POLLIN } };
+    int n = poll(fds, notices && s->wait.inotify >= 0 ? 2 : 1, ms < 0 ? 0 : ms > INT_MAX ? INT_MAX : (int)ms);
+    if (n > 0 && fds[0].revents)
+        return WAKE_CORE;
+    return n > 0 && wait_take_notices(s) ? WAKE_NOTICE : WAKE_TIME;
+}
+
+void wait_locked(struct sqlite_source *s)
+{
+    s->wait.lock_ms = s->wait.lock_ms ? s->wait.lock_ms * 2 : 1;
+    if (s->wait.lock_ms > WAIT_LOCK_MS)
+        s->wait.lock_ms = WAIT_LOCK_MS;
+}
+
+enum wake wait_for_lock(struct sqlite_source *s, int wake_fd)
+{
+    int64_t end = clock_mono_ms() + s->wait.lock_ms;
+    for (;;) {
+        enum wake wake = wait_for(s, wake_fd, end - clock_mono_ms(), true);
+        if (wake == WAKE_CORE || clock_mono_ms() >= end || (wake == WAKE_NOTICE && s->wait.commit))
+            return wake;
+    }
+}
+
+enum wake wait_for_reason(struct sqlite_source *s, int wake_fd, int64_t due_ms)
+{
+    int64_t now = clock_mono_ms(), ms = s->wait.poll_at_ms - now;
+    if (s->wait.rest_until_ms > now && wait_for(s, wake_fd, s->wait.rest_until_ms - now, false) == WAKE_CORE)
+        return WAKE_CORE;
+    if (s->wait.lock_ms)
+        return wait_for_lock(s, wake_fd);
+    if (s->seen_version < 0)
+        return WAKE_NOTICE;
+    if (due_ms != INT64_MAX && due_ms - clock_wall_ms() < ms)
+        ms = due_ms - clock_wall_ms();
+    enum wake wake = wait_for(s, wake_fd, ms, true);
+    if (wake == WAKE_TIME && clock_mono_ms() < s->wait.poll_at_ms && clock_wall_ms() < due_ms)
+        return WAKE_NOTHING;
+    return wake;
+}
+
+/* In WAL mode the notice comes before the commit: the frames are written, then synced, and only then visible, which
+ * happens in shared memory and tells nobody. So after a notice, and after a pass that may have swallowed one, soon,
+ * then less and less often. */
+void wait_poll_next(struct sqlite_source *s, bool soon)
+{
+    int64_t longer = s->wait.poll_after_ms * 2;
+    s->wait.poll_after_ms = soon ? 1 : longer > 0 && longer < s->poll.ms ? longer : s->poll.ms;
+    s->wait.poll_at_ms = clock_mono_ms() + s->wait.poll_after_ms;
+}
+
+void wait_rest(struct sqlite_source *s, int64_t busy_us)
+{
+    int64_t rest_ms = busy_us * WAIT_REST_FACTOR / 1000;
+    s->wait.rest_until_ms = clock_mono_ms() + (rest_ms > WAIT_REST_MS ? WAIT_REST_MS : rest_ms);
+}
