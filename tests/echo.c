@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "bridge/lib/mem.h"
-#include "bridge/net/http/server.h"
+#include "bridge/net/http/http.h"
 #include "bridge/net/ws.h"
 
 struct client {

@@ -13,7 +13,7 @@
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/metrics.h"
-#include "bridge/net/http/server.h"
+#include "bridge/net/http/http.h"
 
 enum { PAGE_BYTES = 16 << 20, CONTROL_BYTES = 128 << 20, CONTROL_WAIT_MS = 30000 };
 

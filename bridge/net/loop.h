@@ -11,8 +11,8 @@ struct loop_handler {                                       /* embed it in what 
 
 struct loop *loop_new(void);
 void loop_free(struct loop *l);
-bool loop_add(struct loop *l, int fd, uint32_t events,
-              struct loop_handler *h); /* level-triggered unless EPOLLET is asked for */
+/* Level-triggered unless EPOLLET is asked for. */
+bool loop_add(struct loop *l, int fd, uint32_t events, struct loop_handler *h);
 void loop_change(struct loop *l, int fd, uint32_t events, struct loop_handler *h);
 void loop_remove(struct loop *l, int fd); /* before the fd is closed; events already fetched for it are not delivered */
 /* Waits at most wait_ms (-1: no limit) and calls handlers. Returns soon after wake_fd (or -1: none) is readable,

@@ -4,7 +4,7 @@
 
 #include <openssl/x509.h>
 #include <stdio.h>
-#include "bridge/net/http/server.h"
+#include "bridge/net/http/http.h"
 
 enum { DAY_S = 24 * 60 * 60 };
 

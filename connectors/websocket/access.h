@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Who may listen: tokens, browsers' origins, and how many listeners one address may have. One thread. */
 #pragma once
-#include "bridge/net/http/server.h"
+#include "bridge/net/http/http.h"
 
 /* Where the request carries its token: the Authorization header, a WebSocket subprotocol
  * "base64url.bearer.aqueduct.<base64url of the token>", or, only if in_query, the parameter `token`. In constant time. */

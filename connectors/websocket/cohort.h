@@ -9,7 +9,7 @@
  * There is no queue per listener. One whose next byte would be overwritten is too slow: it is closed, and nobody
  * else notices. One thread. */
 #pragma once
-#include "bridge/net/http/server.h"
+#include "bridge/net/http/http.h"
 #include "connectors/websocket/ring.h"
 #include "connectors/websocket/subscription.h"
 

@@ -19,7 +19,7 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
-#include "bridge/net/http/server.h"
+#include "bridge/net/http/http.h"
 #include "posters.h"
 
 enum { READ_BYTES = 1 << 16, ROOM = 256 };

@@ -24,7 +24,7 @@
 #include "bridge/lib/buf.h"
 #include "bridge/lib/metrics.h"
 #include "bridge/net/conn.h"
-#include "bridge/net/http/server.h"
+#include "bridge/net/http/http.h"
 
 enum {
     HTTP_INPUT = 64 * 1024,    /* the read buffer that all connections share */

@@ -8,7 +8,7 @@
 #include "bridge/auth/secret.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/err.h"
-#include "bridge/net/http/server.h"
+#include "bridge/net/http/http.h"
 #include "connectors/http/verify/refusal.h"
 
 struct mac {

@@ -7,7 +7,7 @@
  * VERIFY_SCHEMES lists the schemes; each has a file here (scheme.h says how to add one). Every secret is tried, always
  * all of them, in constant time. One thread per verifier. */
 #pragma once
-#include "bridge/net/http/server.h"
+#include "bridge/net/http/http.h"
 #include "connectors/http/verify/refusal.h"
 
 /* Enum value, name in the YAML, what `aqueduct help http` says. */

@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include "bridge/lib/mem.h"
 #include "bridge/lib/buf.h"
-#include "bridge/net/http/server.h"
+#include "bridge/net/http/http.h"
 #include "tests/support/test.h"
 
 enum { ROUNDS = 20000 };

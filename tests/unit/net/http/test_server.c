@@ -14,7 +14,7 @@
 #include <unistd.h>
 #include "bridge/lib/mem.h"
 #include "bridge/lib/metrics.h"
-#include "bridge/net/http/server.h"
+#include "bridge/net/http/http.h"
 #include "bridge/net/ws.h"
 #include "tests/support/test.h"
 

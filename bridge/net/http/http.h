@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* A small strict HTTP/1.1 server (RFC 9110, 9112) for one thread: HTTP source, WebSocket/SSE sink, admin.
  *
- * It owns a loop, a listener and its connections; the user calls http_server_run and gets whole requests by callback. An answer
- * may come later (http_server_reply with the request's id): the next request of that connection waits for it. Smuggling cases get
- * 400 and the connection closed. Every size and time is bounded by the options.
+ * It owns a loop, a listener and its connections; the user calls http_server_run and gets whole requests by callback.
+ * An answer may come later (http_server_reply with the request's id): the next request of that connection waits for it.
+ * Smuggling cases get 400 and the connection closed. Every size and time is bounded by the options.
  *
  *                 head()            request()          http_server_reply
  *   [reading head] -----> [reading body] -----> [waiting for the answer] -----> [writing] --> [reading head]
@@ -30,29 +30,29 @@ struct http_request {
     struct str peer; /* "127.0.0.1:5000" */
 };
 
-/* The value of a header (name in any case), absent when missing. *count, if not NULL, says how many there are. */
-struct str http_header(const struct http_request *r, const char *name, size_t *count);
-
 struct http_events {
     /* The head is there, the body not yet: a chance to refuse at once (http_server_reply, return false) before a
-     * byte of the body is read and before 100-continue is sent. NULL: all are welcome. Also sets the body limit of
+     * byte of the body is read and before 100-continue is sent. NULL: all are taken. Also sets the body limit of
      * this request if it lowers *max_body. */
     bool (*head)(void *ctx, const struct http_request *r, int64_t *max_body);
     /* A whole request; borrowed for the call. Answer now or later, or take the connection over. */
     void (*request)(void *ctx, const struct http_request *r);
-    /* Streams only: */
-    void (*message)(void *ctx, struct http_stream *st, bool text,
-                    struct str payload);                 /* one whole WebSocket message, UTF-8 checked */
-    void (*writable)(void *ctx, struct http_stream *st); /* the kernel takes bytes again after a short write */
-    void (*closed)(void *ctx, struct http_stream *st);   /* gone; the pointer dies with this call */
+    /* Streams only: one whole WebSocket message, UTF-8 checked; the kernel takes bytes again after a short write; the
+     * stream is gone, and its pointer dies with this call. */
+    void (*message)(void *ctx, struct http_stream *st, bool text, struct str payload);
+    void (*writable)(void *ctx, struct http_stream *st);
+    void (*closed)(void *ctx, struct http_stream *st);
     void *ctx;
 };
+
+/* ---- the server ---- */
 
 struct http_server *http_server_new(const struct http_server_options *o, const struct http_events *events,
                                     struct err *e);
 int http_server_port(const struct http_server *s); /* the bound TCP port */
-int http_server_fd(const struct http_server *s);   /* readable when a client did something, for nesting in a poll;
-                                                                 * deadlines want http_server_run now and then all the same */
+/* Readable when a client did something, for nesting in a poll; deadlines want http_server_run now and then all the
+ * same. */
+int http_server_fd(const struct http_server *s);
 /* One round: waits at most wait_ms (-1: no limit) for something to do, does it (all callbacks come from here) and
  * returns; also soon after wake_fd is readable. */
 void http_server_run(struct http_server *s, int wake_fd, int wait_ms);
@@ -61,10 +61,16 @@ void http_server_stop_accepting(struct http_server *s);
 void http_server_free(struct http_server *s); /* closed() is called for every stream */
 size_t http_server_connections(const struct http_server *s);
 
+/* ---- requests ---- */
+
+/* The value of a header (name in any case), absent when missing. *count, if not NULL, says how many there are. */
+struct str http_header(const struct http_request *r, const char *name, size_t *count);
 /* Answers request `id`; ignored when its client is gone. Content-Length, Date and Connection are added. */
 void http_server_reply(struct http_server *s, uint64_t id, int status, const struct header *headers, size_t count,
                        struct str body);
 const char *http_status_text(int status); /* "Service Unavailable"; "" when it has no name of its own */
+
+/* ---- streams ---- */
 
 /* Takes the connection of request `id` over, from within request() only. upgrade: checks the WebSocket handshake
  * (RFC 6455 4.2) and answers 101, or 400/426 and gives NULL. stream: sends status and headers of a response that
@@ -79,5 +85,5 @@ bool http_stream_is_websocket(const struct http_stream *st);
  * it takes none now (writable() will follow), -1 when the stream is gone (closed() will follow). `boundary` says
  * that the byte after `bytes` begins a new frame, so that a waiting control frame (pong, close) may go there. */
 long http_stream_write(struct http_stream *st, const char *bytes, size_t n, bool boundary);
-void http_stream_close(struct http_stream *st, int code,
-                       const char *why); /* WebSocket: close handshake, bounded; else: shut down */
+/* WebSocket: closing handshake, bounded; else: shuts down. */
+void http_stream_close(struct http_stream *st, int code, const char *why);
