@@ -81,7 +81,12 @@ struct message {
     uint64_t tag;
 };
 
-enum verdict { VERDICT_DELIVERED = 1, VERDICT_RETRY, VERDICT_REJECT }; /* no zero on purpose */
+enum verdict {
+    VERDICT_DELIVERED = 1, /* no zero on purpose */
+    VERDICT_RETRY,
+    VERDICT_REJECT,
+    VERDICT_UNTRIED, /* our own machine lacked something (descriptors, memory, ports): no attempt, sent again soon */
+};
 
 /* Why it was not delivered, as a class a person can act on; becomes the dead letter's aqueduct-class header. */
 enum reason {

@@ -17,6 +17,8 @@ enum {
     REVOKE_LIMIT_MS = 2000, /* how long a partition's hand-over may wait for what is in flight */
     REFILE_FIRST_MS = 1000,
     REFILE_MOST_MS = 30000, /* a dead-letter sink's waits between attempts */
+    UNTRIED_MS = 250,       /* until what could not even be tried is sent again */
+    LACK_SAID_MS = 60000,
 };
 
 /* ---- partitions ---- */
@@ -114,14 +116,33 @@ static void retry(struct delivery *d, struct entry *en, const struct result *r)
     timers_add(&d->timers, clock_mono_ms() + wait, entry_tag(en));
 }
 
+/* Takes back an attempt that was none: the receiver saw nothing of it, and only our own machine is to blame. */
+static void untried(struct delivery *d, struct entry *en, const struct result *r)
+{
+    int64_t now = clock_mono_ms();
+    if (d->lack_said_ms == 0 || now - d->lack_said_ms >= LACK_SAID_MS) {
+        LOG(WARN, "cannot send for lack of something on this machine; trying until it is there",
+            LOG_C("sink", d->s->id), LOG_C("reason", r->why));
+        d->lack_said_ms = now;
+    }
+    metric_add(d->count.untried, 1);
+    if (--en->attempts == 0)
+        en->first_ms = 0;
+    en->state = ENTRY_WAITING;
+    timers_add(&d->timers, now + UNTRIED_MS, entry_tag(en));
+}
+
 static void take_result(struct delivery *d, const struct result *r)
 {
     struct entry *en = entry_of(d, r->tag);
     CHECK(en && en->state == ENTRY_FLYING);
     d->flying--;
-    en->last = *r;
-    en->last_ms = clock_wall_ms();
-    note_health(d, en, r);
+    if (r->verdict != VERDICT_UNTRIED) {
+        metric_add(d->count.attempts, 1);
+        en->last = *r;
+        en->last_ms = clock_wall_ms();
+        note_health(d, en, r);
+    }
     if (!en->part && r->verdict != VERDICT_DELIVERED) { /* its partition went to somebody else, who delivers it */
         entry_finish(d, en, d->count.released);
         return;
@@ -138,6 +159,7 @@ static void take_result(struct delivery *d, const struct result *r)
         else
             moves_dead_letter(d, en, reason_text(r->reason));
         return;
+    case VERDICT_UNTRIED: untried(d, en, r); return;
     }
     CHECK(r->verdict == VERDICT_DELIVERED); /* a sink returned a result without a verdict */
 }
@@ -151,7 +173,6 @@ static void send_one(struct delivery *d, struct entry *en)
     if (en->first_ms == 0)
         en->first_ms = clock_wall_ms();
     d->flying++;
-    metric_add(d->count.attempts, 1);
     d->s->ops->send(d->s,
                     &(struct message){
                         .event = en->event, .record = en->record, .attempt = en->attempts, .tag = entry_tag(en) });
@@ -392,8 +413,12 @@ static void count_open(struct delivery *d)
                                 "Events moved to a retry topic, from which they are consumed again.", id),
         .released = metric_counter("aqueduct_sink_released_total",
                                    "Records left to another member of the group, or to the next start.", id),
-        .attempts = metric_counter("aqueduct_sink_attempts_total", "Attempts to deliver.", id),
+        .attempts = metric_counter("aqueduct_sink_attempts_total", "Attempts to deliver that ended.", id),
         .retries = metric_counter("aqueduct_sink_retries_total", "Attempts that failed and may be repeated.", id),
+        .untried = metric_counter("aqueduct_sink_untried_total",
+                                  "Events that could not even be tried for lack of something on this machine "
+                                  "(descriptors, memory, ports); they are sent again.",
+                                  id),
         .pending = metric_gauge("aqueduct_sink_pending", "Records consumed and not finished.", id),
     };
 }

@@ -57,7 +57,7 @@ struct retry_topic {
 };
 
 struct delivery_counters {
-    struct metric *consumed, *delivered, *dead, *filtered, *moved, *released, *attempts, *retries, *pending;
+    struct metric *consumed, *delivered, *dead, *filtered, *moved, *released, *attempts, *retries, *untried, *pending;
 };
 
 struct delivery {
@@ -82,6 +82,7 @@ struct delivery {
     size_t chain_mask;
     struct timers timers;
     bool failing, poll_failed;
+    int64_t lack_said_ms; /* when the log last heard that our own machine lacks something; 0: never */
 
     char *group, *dead_letter_topic, *redrive_topic;
     struct retry_topic *retries; /* by rising wait */

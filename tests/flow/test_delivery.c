@@ -442,6 +442,55 @@ TEST(the_window_bounds_what_is_in_flight)
     reconciles();
 }
 
+static enum verdict out_of_descriptors;
+
+static enum verdict descriptors_come_back(const struct sent *sent, struct result *r)
+{
+    (void)sent;
+    *r = (struct result){ .why = "Too many open files" };
+    if (out_of_descriptors == VERDICT_RETRY)
+        *r = (struct result){ .status = 503, .reason = REASON_REFUSED, .why = "503 Service Unavailable" };
+    return out_of_descriptors;
+}
+
+/* What our own machine lacks costs no attempt, however long it lasts, and no time of the schedule. */
+TEST(what_could_not_be_tried_is_no_attempt)
+{
+    struct record *out[4];
+    sink.verdict = descriptors_come_back;
+    out_of_descriptors = VERDICT_UNTRIED;
+    retry_list(1, (const int64_t[]){ 1000 });
+    flow_event(&flow, "in", "a", "k");
+    start();
+    turn(2);
+    for (int i = 0; i < 100; i++) {
+        clock_fake_advance(250);
+        turn(2);
+    }
+    assert_int_equal(sink.count, 101);
+    assert_int_equal(sink.sent[100].attempt, 1);
+    assert_int_equal(count("untried"), 101);
+    assert_int_equal(count("attempts"), 0);
+    assert_int_equal(count("retries"), 0);
+    out_of_descriptors = VERDICT_RETRY; /* the whole schedule is still there */
+    clock_fake_advance(250);
+    turn(2);
+    clock_fake_advance(999);
+    turn(2);
+    assert_int_equal(sink.count, 102);
+    clock_fake_advance(1);
+    turn(4);
+    assert_int_equal(sink.count, 103);
+    assert_int_equal(sink.sent[102].attempt, 2);
+    assert_int_equal(count("attempts"), 2);
+    assert_int_equal(count("dead"), 1);
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", out, 4), 1);
+    flow_expect_header(out[0], TRAIL_ATTEMPTS, "2");
+    flow_expect_header(out[0], TRAIL_REASON, "503 Service Unavailable");
+    record_free(out[0]);
+    reconciles();
+}
+
 TEST(order_by_key_sends_one_of_a_key_at_a_time)
 {
     config.order = ORDER_KEY;
@@ -619,6 +668,7 @@ int main(void)
         flow_test(retry_after_is_respected),
         flow_test(only_the_contiguous_prefix_is_committed),
         flow_test(the_window_bounds_what_is_in_flight),
+        flow_test(what_could_not_be_tried_is_no_attempt),
         flow_test(order_by_key_sends_one_of_a_key_at_a_time),
         flow_test(an_end_releases_those_that_wait_behind_others),
         flow_test(the_filter_leaves_out_and_counts),
