@@ -13,7 +13,6 @@
 #include "bridge/delivery/delivery.h"
 #include "bridge/intake/intake.h"
 #include "bridge/lib/log.h"
-#include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/thread.h"
 #include "bridge/event/trail.h"
@@ -22,7 +21,6 @@ enum {
     START_AGAIN_MS = 2000, /* between attempts to reach a broker that does not answer yet */
     TURN_MS = 1000,        /* longest wait of a sink's turn */
     LOOK_MS = 500,         /* how often main looks at the broker's health */
-    ONCE_MS = 30000,       /* longest wait of bridge_publish_once */
     ABANDON_MS = 5000,     /* a thread that was told to abandon its work ends within this */
 };
 
@@ -380,44 +378,4 @@ int bridge_main(const struct config *config)
     if (code == 0)
         LOG(INFO, "stopped", LOG_INT("code", code));
     return code;
-}
-
-/* ---- one record from the command line ---- */
-
-struct once {
-    struct mailbox box;
-    int wake_fd;
-};
-
-static void on_once(void *ctx, uint64_t tag, enum outcome o, const char *why)
-{
-    struct once *once = ctx;
-    mailbox_put(&once->box, tag, (int32_t)o, why);
-}
-
-static bool publish_directly(const struct config *config, const struct record *r, struct err *e)
-{
-    struct once once = { .wake_fd = wake_new() };
-    struct notice notice = { 0 };
-    struct broker *broker = broker_open(&config->broker, e);
-    if (!broker) {
-        close(once.wake_fd);
-        return false;
-    }
-    mailbox_open(&once.box, once.wake_fd);
-    broker_publish(broker, &(struct publication){ .records = r, .record_count = 1, .done = on_once, .ctx = &once });
-    broker_flush(broker, (struct duration){ ONCE_MS });
-    broker_close(broker); /* whatever was not done by now is reported as unavailable */
-    bool stored = mailbox_take(&once.box, &notice, 1) == 1 && notice.code == OUTCOME_STORED;
-    mailbox_close(&once.box);
-    close(once.wake_fd);
-    return stored || err_set(e, "not stored: %s", notice.why[0] ? notice.why : "no answer in time");
-}
-
-bool bridge_publish_once(const struct config *config, const struct record *r, struct err *e)
-{
-    bool nobody;
-    if (control_publish(config, r, &nobody, e))
-        return true;
-    return nobody && publish_directly(config, r, e);
 }

@@ -18,8 +18,3 @@
 /* Runs the bridge until a signal ends it. Returns the exit code: 0 stopped, 1 could not start, or the broker failed
  * for good. */
 int bridge_main(const struct config *config);
-
-/* Publishes one record durably from another process (`aqueduct dead redrive`): with the local broker through the
- * running daemon, which owns the log, or on the log itself when no daemon runs; with Kafka directly. Waits until it
- * is stored, or false. */
-bool bridge_publish_once(const struct config *config, const struct record *r, struct err *e);

@@ -128,28 +128,13 @@ struct sink_ops {
     void (*close)(struct sink *s); /* abandons what is in flight: the core will deliver it again */
 };
 
-/* ---- commands: what a connector adds to the command line (`aqueduct dead list`) ---- */
+/* ---- the tables ---- */
 
-struct command_env {
-    struct sink *const *sinks; /* every configured sink of the command's `sink_type`, options filled, not opened */
-    size_t sink_count;
-    /* Publishes one record durably (through the running daemon when it owns the log); returns when it is stored, or
-     * false. */
-    bool (*publish)(const struct command_env *env, const struct record *r, struct err *e);
-    const char *prefix; /* of the bridge's own topics */
-    void *core;
+struct connectors { /* all there are; each table ends with NULL */
+    const struct source_ops *const *sources;
+    const struct sink_ops *const *sinks;
+    const struct command *const *commands; /* what they add to the command line (bridge/command.h) */
 };
 
-struct command {
-    const char *name, *doc; /* "dead"; one sentence for --help */
-    const char *usage;      /* the whole text of `aqueduct help dead` */
-    const char *sink_type;  /* the sinks it works on */
-    /* argv[0] is the first word behind the name. Returns the exit code: 0 done, 1 failed, 2 wrong usage. Prints to
-     * stdout and says errors on stderr. */
-    int (*run)(const struct command_env *env, int argc, char **argv);
-};
-
-/* Defined in connectors/connectors.c; each ends with NULL. */
 extern const struct source_ops *const source_types[];
 extern const struct sink_ops *const sink_types[];
-extern const struct command *const connector_commands[];

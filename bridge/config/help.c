@@ -163,8 +163,6 @@ const char *const *config_help_names(void)
     for (size_t k = 0; k < CONNECTOR_KINDS; k++)
         for (size_t i = 0; count < NAMES - 1 && connector_kinds[k].type(i, &t); i++)
             names[count++] = t.type;
-    for (size_t i = 0; connector_commands[i] && count < NAMES - 1; i++)
-        names[count++] = connector_commands[i]->name;
     names[count] = NULL;
     return names;
 }

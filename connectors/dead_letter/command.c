@@ -3,122 +3,64 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "bridge/command.h"
 #include "bridge/lib/buf.h"
 #include "bridge/event/trail.h"
 #include "connectors/dead_letter/dead_letter.h"
 #include "connectors/dead_letter/print.h"
 
-enum { DONE = 0, FAILED = 1, USAGE = 2 }; /* exit codes */
 enum { PAGE = 256, LIST_LIMIT = 50, SHOW_BYTES = 4096, PROGRESS_EVERY = 500 };
 
-static const char usage[] =
-    "aqueduct dead list    [filter] [--limit N] [--json]            what other sinks gave up, newest first\n"
-    "aqueduct dead show    [filter | ID] [--raw]                    everything about them, data included\n"
-    "aqueduct dead redrive (filter | ID | --all) [--dry-run]        gives them again to the sink that failed\n"
-    "\n"
-    "filter\n"
-    "  --sink NAME       the sink that gave up (or the source, for events that no topic could take)\n"
-    "  --class CLASS     refused unavailable configuration poison blocked invalid unrouted\n"
-    "  --type PREFIX     event types that begin like this\n"
-    "  --id ID           one event\n"
-    "  --since TIME      last attempt since: 2026-11-20T10:00:00Z, or a time ago: 90s 30m 2h 7d\n"
-    "  --state STATE     dead (default), redriven or all\n"
-    "\n"
-    "  --limit N         at most N (list: 50 unless --json or --all)\n"
-    "  --all             every letter: must be said to redrive without a filter\n"
-    "  --json            one JSON object per line\n"
-    "  --raw             show: only the data, as it is\n"
-    "  --again           redrive: also what was redriven before\n"
-    "  --from NAME       the dead_letter sink whose file is read, when there are several\n"
-    "\n"
+static const char command_usage
+    [] = "aqueduct dead list    [filter] [--limit N] [--json]            what other sinks gave up, newest first\n"
+         "aqueduct dead show    [filter | ID] [--raw]                    everything about them, data included\n"
+         "aqueduct dead redrive (filter | ID | --all) [--dry-run]        gives them again to the sink that failed\n";
+
+static const char command_notes[] =
     "A redriven event keeps its id, key and headers; it is signed afresh. It counts as redriven as soon as the running daemon\n"
     "has filed that; if it fails again, it is dead again.\n";
 
 struct request {
     struct selection selection;
-    struct str since, state, limit, from; /* as written */
+    struct str since, state, from; /* as written */
     bool json, all, dry_run, raw, again;
-    int64_t most; /* --limit as a number; 0: not given */
+    int64_t most; /* --limit; 0: not given */
 };
 
-#define TEXT(name, field)                                                                                              \
-    {                                                                                                                  \
-        name, false, offsetof(struct request, field)                                                                   \
-    }
-#define FLAG(name, field)                                                                                              \
-    {                                                                                                                  \
-        name, true, offsetof(struct request, field)                                                                    \
-    }
-static const struct word {
-    const char *name;
-    bool flag; /* a bool; else a struct str that takes a value */
-    size_t offset;
-} words[] = {
-    TEXT("--sink", selection.owner),
-    TEXT("--class", selection.class),
-    TEXT("--type", selection.type_prefix),
-    TEXT("--id", selection.id),
-    TEXT("--since", since),
-    TEXT("--state", state),
-    TEXT("--limit", limit),
-    TEXT("--from", from),
-    FLAG("--json", json),
-    FLAG("--all", all),
-    FLAG("--dry-run", dry_run),
-    FLAG("--raw", raw),
-    FLAG("--again", again),
+static const struct flag command_flags[] = {
+    FLAG(struct request, selection.owner, .name = "--sink", .value = "NAME", .group = "filter",
+         .doc = "the sink that gave up (or the source, for events that no topic could take)"),
+    FLAG(struct request, selection.class, .name = "--class", .value = "CLASS",
+         .doc = "refused unavailable configuration poison blocked invalid unrouted"),
+    FLAG(struct request, selection.type_prefix, .name = "--type", .value = "PREFIX",
+         .doc = "event types that begin like this"),
+    FLAG(struct request, selection.id, .name = "--id", .value = "ID", .doc = "one event"),
+    FLAG(struct request, since, .name = "--since", .value = "TIME",
+         .doc = "last attempt since: 2026-11-20T10:00:00Z, or a time ago: 90s 30m 2h 7d"),
+    FLAG(struct request, state, .name = "--state", .value = "STATE", .choices = "dead|redriven|all",
+         .doc = "dead (default), redriven or all"),
+    FLAG(struct request, most, .name = "--limit", .value = "N", .min = 1, .max = INT32_MAX, .group = "",
+         .doc = "at most N (list: 50 unless --json or --all)"),
+    FLAG(struct request, all, .name = "--all", .doc = "every letter: must be said to redrive without a filter"),
+    FLAG(struct request, json, .name = "--json", .doc = "one JSON object per line"),
+    FLAG(struct request, dry_run, .name = "--dry-run", .doc = "redrive: only say what would be done"),
+    FLAG(struct request, raw, .name = "--raw", .doc = "show: only the data, as it is"),
+    FLAG(struct request, again, .name = "--again", .doc = "redrive: also what was redriven before"),
+    FLAG(struct request, from, .name = "--from", .value = "NAME",
+         .doc = "the dead_letter sink whose file is read, when there are several"),
+    { 0 },
 };
-enum { WORDS = sizeof words / sizeof *words };
 
 static int wrong(const char *what, struct str word)
 {
     fprintf(stderr, "aqueduct dead: %s%s%.*s; see aqueduct help dead\n", what, word.at ? ": " : "", STR_ARG(word));
-    return USAGE;
+    return COMMAND_USAGE;
 }
 
 static int failed(const struct err *e)
 {
     fprintf(stderr, "aqueduct dead: %s\n", e->text);
-    return FAILED;
-}
-
-static const struct word *find_word(struct str name)
-{
-    for (size_t i = 0; i < WORDS; i++)
-        if (str_eq(name, str_of(words[i].name)))
-            return &words[i];
-    return NULL;
-}
-
-/* Stores the words behind the verb in r, unchecked; 0 or the exit code. */
-static int parse_words(int argc, char **argv, struct request *r)
-{
-    for (int i = 0; i < argc; i++) {
-        struct str value = str_of(argv[i]), name;
-        if (argv[i][0] != '-') {
-            if (r->selection.id.at)
-                return wrong("one ID at a time", str_of(argv[i]));
-            r->selection.id = str_of(argv[i]);
-            continue;
-        }
-        str_cut(&value, '=', &name);
-        const struct word *w = find_word(name);
-        if (!w)
-            return wrong("unknown flag", name);
-        if (w->flag && value.at)
-            return wrong("takes no value", name);
-        void *field = (char *)r + w->offset;
-        if (w->flag) {
-            *(bool *)field = true;
-            continue;
-        }
-        if (!value.at && ++i < argc)
-            value = str_of(argv[i]);
-        if (!value.at || value.n == 0)
-            return wrong("needs a value", name);
-        *(struct str *)field = value;
-    }
-    return 0;
+    return COMMAND_FAILED;
 }
 
 /* A moment, or so long ago. */
@@ -139,23 +81,19 @@ static bool parse_since(struct str s, int64_t *ms)
     return false;
 }
 
-static int parse(int argc, char **argv, struct request *r)
+/* Makes the selection of what was written; 0 or the exit code. */
+static int command_select(const struct command_call *call, struct request *r)
 {
-    int code = parse_words(argc, argv, r);
-    if (code)
-        return code;
     struct selection *s = &r->selection;
+    if (call->word_count == 2 && s->id.at)
+        return wrong("one ID at a time", str_of(call->words[1]));
+    if (call->word_count == 2)
+        s->id = str_of(call->words[1]);
     bool all_states = str_eq(r->state, STR("all")) || (!r->state.at && r->again);
     s->dead = all_states || !r->state.at || str_eq(r->state, STR("dead"));
     s->redriven = all_states || str_eq(r->state, STR("redriven"));
-    if (!s->dead && !s->redriven)
-        return wrong("--state is dead, redriven or all", r->state);
     if (r->since.at && !parse_since(r->since, &s->since_ms))
         return wrong("--since is neither a moment nor a time ago", r->since);
-    uint64_t n;
-    if (r->limit.at && (!str_to_u64(r->limit, &n) || n == 0 || n > INT32_MAX))
-        return wrong("--limit is a number from 1", r->limit);
-    r->most = r->limit.at ? (int64_t)n : 0;
     return 0;
 }
 
@@ -221,7 +159,7 @@ static int list(struct letters *st, struct request *r)
         fputs("no dead letters match\n", stderr);
     if (!r->json && matches > shown)
         printf("... and %" PRId64 " older ones (--limit N, --all)\n", matches - shown);
-    return DONE;
+    return COMMAND_DONE;
 }
 
 static bool show_one(void *ctx, const struct letter *l, struct err *e)
@@ -251,23 +189,23 @@ static int show(struct letters *st, struct request *r)
         return failed(&e);
     if (shown == 0)
         fputs("no dead letters match\n", stderr);
-    return shown ? DONE : FAILED;
+    return shown ? COMMAND_DONE : COMMAND_FAILED;
 }
 
 /* ---- redrive ---- */
 
 struct redrive {
-    const struct command_env *env;
+    const struct command_call *call;
     const struct request *request;
     int64_t total, sent, refused;
 };
 
-static bool publish_again(const struct command_env *env, const struct letter *l, struct err *e)
+static bool publish_again(const struct command_call *call, const struct letter *l, struct err *e)
 {
-    char *owner = str_dup(l->owner), *topic = topic_name(env->prefix, TOPIC_REDRIVE, owner);
+    char *owner = str_dup(l->owner), *topic = topic_name(call->prefix, TOPIC_REDRIVE, owner);
     struct moved m;
     trail_move(&m, &l->record, topic, (const char *const[]){ NULL });
-    bool ok = env->publish(env, &m.record, e);
+    bool ok = call->publish(call, &m.record, e);
     trail_free(&m);
     free(topic);
     free(owner);
@@ -275,17 +213,17 @@ static bool publish_again(const struct command_env *env, const struct letter *l,
 }
 
 /* The note for the dead-letter topic: everyone who keeps a list of dead letters learns it, not only this file. */
-static bool publish_note(const struct command_env *env, const struct letter *l, struct err *e)
+static bool publish_note(const struct command_call *call, const struct letter *l, struct err *e)
 {
     char last[CLOCK_TEXT], *owner = str_dup(l->owner);
-    char *topic = topic_name(env->prefix, TOPIC_DEAD_LETTER, NULL);
+    char *topic = topic_name(call->prefix, TOPIC_DEAD_LETTER, NULL);
     clock_text(l->last_ms, last);
     struct moved m;
     trail_move(&m, &l->record, topic,
                (const char *const[]){ TRAIL_SINK, owner, TRAIL_STATE, "redriven", TRAIL_LAST, l->last_ms ? last : NULL,
                                       NULL });
     m.record.value = STR_ABSENT;
-    bool ok = env->publish(env, &m.record, e);
+    bool ok = call->publish(call, &m.record, e);
     trail_free(&m);
     free(topic);
     free(owner);
@@ -327,9 +265,9 @@ static bool redrive_one(void *ctx, const struct letter *l, struct err *e)
         return true;
     }
     if (!d->request->dry_run) {
-        if (!publish_again(d->env, l, e))
+        if (!publish_again(d->call, l, e))
             return false;
-        if (!publish_note(d->env, l, e))
+        if (!publish_note(d->call, l, e))
             return err_prefix(e,
                               "the last event was redriven, but that could not be noted; it is still listed as dead");
     }
@@ -349,15 +287,15 @@ static int nothing_to_redrive(struct letters *st, struct request *r)
         fprintf(stderr, "nothing to redrive: %" PRId64 " that match were redriven before (--again)\n", before);
     else
         fputs("no dead letters match\n", stderr);
-    return FAILED;
+    return COMMAND_FAILED;
 }
 
-static int redrive(struct letters *st, struct request *r, const struct command_env *env)
+static int redrive(struct letters *st, struct request *r, const struct command_call *call)
 {
     struct err e;
     if (!is_filtered(r) && !r->all)
         return wrong("redrive needs an ID, a filter or --all", STR_ABSENT);
-    struct redrive d = { .env = env, .request = r, .total = letters_matches(st, &r->selection, &e) };
+    struct redrive d = { .call = call, .request = r, .total = letters_matches(st, &r->selection, &e) };
     if (d.total < 0)
         return failed(&e);
     if (d.total == 0)
@@ -368,57 +306,70 @@ static int redrive(struct letters *st, struct request *r, const struct command_e
            d.refused, most);
     if (seen < 0)
         return failed(&e);
-    return d.refused ? FAILED : DONE;
+    return d.refused ? COMMAND_FAILED : COMMAND_DONE;
 }
 
 /* ---- the command ---- */
 
+extern const struct command dead_command;
+extern const struct sink_ops dead_letter_sink;
+
 /* The configured dead_letter sink whose file is meant; NULL after saying why not. */
-static const struct dead_letter *choose(const struct command_env *env, struct str from)
+static const struct dead_letter *command_sink(const struct command_call *call, struct str from)
 {
     const struct dead_letter *found = NULL;
-    for (size_t i = 0; i < env->sink_count; i++)
-        if (!from.at || str_eq(from, str_of(env->sinks[i]->id)))
-            found = (const struct dead_letter *)env->sinks[i];
+    size_t count = 0;
+    for (size_t i = 0; i < call->sink_count; i++) {
+        const struct sink *s = call->sinks[i];
+        if (s->ops != &dead_letter_sink)
+            continue;
+        count++;
+        if (!from.at || str_eq(from, str_of(s->id)))
+            found = (const struct dead_letter *)s;
+    }
     if (!found && from.at)
         fprintf(stderr, "aqueduct dead: the configuration has no dead_letter sink named %.*s\n", STR_ARG(from));
     else if (!found)
         fputs("aqueduct dead: the configuration has no sink of type dead_letter, so nothing files dead letters\n",
               stderr);
-    if (!from.at && env->sink_count > 1) {
+    if (!from.at && count > 1) {
         fputs("aqueduct dead: there are several dead_letter sinks; choose one by --from\n", stderr);
         return NULL;
     }
     return found;
 }
 
-static int dead_run(const struct command_env *env, int argc, char **argv)
+static int command_run(struct command_call *call)
 {
-    struct request r = { 0 };
-    const char *verb = argc ? argv[0] : "";
+    struct request *r = call->flags;
+    const char *verb = call->word_count ? call->words[0] : "";
     bool is_list = !strcmp(verb, "list"), is_show = !strcmp(verb, "show"), is_redrive = !strcmp(verb, "redrive");
     if (!is_list && !is_show && !is_redrive)
-        return wrong("list, show or redrive", argc ? str_of(verb) : STR_ABSENT);
-    int code = parse(argc - 1, argv + 1, &r);
+        return wrong("list, show or redrive", call->word_count ? str_of(verb) : STR_ABSENT);
+    int code = command_select(call, r);
     if (code)
         return code;
-    const struct dead_letter *sink = choose(env, r.from);
+    const struct dead_letter *sink = command_sink(call, r->from);
     if (!sink)
-        return FAILED;
+        return COMMAND_FAILED;
     struct err e;
     struct letters *st = letters_open(sink->path, false, &e);
     if (!st)
         return failed(&e);
-    code = is_list ? list(st, &r) : is_show ? show(st, &r) : redrive(st, &r, env);
+    code = is_list ? list(st, r) : is_show ? show(st, r) : redrive(st, r, call);
     letters_close(st);
     return code;
 }
 
-extern const struct command dead_command;
 const struct command dead_command = {
     .name = "dead",
     .doc = "List, show and redrive the events that sinks gave up.",
-    .usage = usage,
-    .sink_type = "dead_letter",
-    .run = dead_run,
+    .usage = command_usage,
+    .notes = command_notes,
+    .flags = command_flags,
+    .size = sizeof(struct request),
+    .min_words = 1,
+    .max_words = 2,
+    .config = true,
+    .run = command_run,
 };

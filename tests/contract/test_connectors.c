@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "bridge/command.h"
 #include "bridge/config/config.h"
+#include "connectors/connectors.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 #include "tests/support/connector.h"
@@ -173,17 +175,20 @@ TEST(no_option_hides_one_of_the_core)
 
 TEST(commands_are_complete)
 {
-    for (size_t i = 0; connector_commands[i]; i++) {
-        const struct command *c = connector_commands[i];
-        assert_true(c->name && c->doc && c->usage && c->run);
-        assert_true(strlen(c->usage) > 0 && c->usage[strlen(c->usage) - 1] == '\n');
-        bool known = false;
-        for (size_t k = 0; sink_types[k]; k++)
-            known |= !strcmp(sink_types[k]->type, c->sink_type);
-        assert_true(known);
-        struct command_env none = { .prefix = "aqueduct." };
-        char word[] = "no-such-verb", *argv[] = { word, NULL };
-        assert_int_equal(c->run(&none, 1, argv), 2);
+    for (size_t i = 0; connectors.commands[i]; i++) {
+        const struct command *c = connectors.commands[i];
+        check_name(c->name, c->doc);
+        assert_true((c->usage || c->synopsis) && c->run);
+        assert_true(!c->usage || c->usage[strlen(c->usage) - 1] == '\n');
+        for (const struct flag *f = c->flags; f && f->name; f++) {
+            assert_true(!strncmp(f->name, "--", 2) && f->doc && f->offset < c->size);
+            assert_true(f->type == FLAG_SWITCH || f->value);
+            assert_true(f->type != FLAG_NUMBER || f->min < f->max);
+        }
+        char word[] = "no-such-verb", *words[] = { word, NULL };
+        struct command_call call = { .words = words, .word_count = 1, .flags = calloc(1, c->size + 1) };
+        assert_int_equal(c->run(&call), 2);
+        free(call.flags);
     }
 }
 

@@ -101,7 +101,6 @@ static const struct sink_ops dead_type = {
 };
 const struct source_ops *const source_types[] = { &all_type, NULL };
 const struct sink_ops *const sink_types[] = { &web_type, &live_type, &dead_type, NULL };
-const struct command *const connector_commands[] = { NULL };
 
 /* ---- files ---- */
 

@@ -86,8 +86,6 @@ TEST(test_help_about_everything)
         FILE *out = open_memstream(&text, &n);
         bool found = config_help(*name, out);
         fclose(out);
-        for (size_t i = 0; connector_commands[i]; i++) /* the program itself prints those */
-            found = found || strcmp(connector_commands[i]->name, *name) == 0;
         if (!found)
             fail_msg("there is no help about %s", *name);
         free(text);

@@ -6,6 +6,7 @@
 #include <sqlite3.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "bridge/cli/flags.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/event/trail.h"
 #include "connectors/dead_letter/print.h"
@@ -368,9 +369,9 @@ static struct published {
 } published[16];
 static size_t published_count, publish_limit;
 
-static bool note_publication(const struct command_env *env, const struct record *r, struct err *e)
+static bool note_publication(const struct command_call *call, const struct record *r, struct err *e)
 {
-    (void)env;
+    (void)call;
     if (published_count == publish_limit)
         return err_set(e, "the broker is away");
     struct published *p = &published[published_count++];
@@ -385,26 +386,39 @@ static bool note_publication(const struct command_env *env, const struct record 
     return true;
 }
 
-/* Runs the command; its standard output is in `output` afterwards. */
+static int dead_call(int argc, char **argv)
+{
+    struct sink *s = make("");
+    struct err e;
+    struct command_call call = { .words = argv,
+                                 .flags = calloc(1, dead_command.size),
+                                 .sinks = &s,
+                                 .sink_count = 1,
+                                 .publish = note_publication,
+                                 .prefix = "aqueduct." };
+    int words = flags_parse(&(struct flag_target){ dead_command.flags, call.flags }, 1, false, argc, argv, &e);
+    call.word_count = words < 0 ? 0 : (size_t)words;
+    int code = words < 0 || call.word_count > dead_command.max_words ? COMMAND_USAGE : dead_command.run(&call);
+    free(call.flags);
+    free(s);
+    return code;
+}
+
 static char output[65536];
 
+/* Runs the command; its standard output is in `output` afterwards. */
 static int dead(const char *const *words)
 {
     int argc = 0;
-    char *argv[16];
-    while (words[argc]) {
-        argv[argc] = str_dup(str_of(words[argc]));
-        argc++;
-    }
-    argv[argc] = NULL;
-    struct sink *s = make("");
-    struct command_env env = { .sinks = &s, .sink_count = 1, .publish = note_publication, .prefix = "aqueduct." };
+    char *argv[16] = { 0 }, *owned[16];
+    for (; words[argc]; argc++)
+        argv[argc] = owned[argc] = str_dup(str_of(words[argc]));
     char file[160];
     snprintf(file, sizeof file, "%s/out", folder);
     fflush(stdout);
     int saved = dup(STDOUT_FILENO);
     assert_non_null(freopen(file, "w+", stdout));
-    int code = dead_command.run(&env, argc, argv);
+    int code = dead_call(argc, argv);
     fflush(stdout);
     rewind(stdout);
     size_t n = fread(output, 1, sizeof output - 1, stdout);
@@ -413,8 +427,7 @@ static int dead(const char *const *words)
     close(saved);
     clearerr(stdout);
     for (int i = 0; i < argc; i++)
-        free(argv[i]);
-    free(s);
+        free(owned[i]);
     return code;
 }
 

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/* From the words to one call of one command. */
+#include "bridge/cli/cli.h"
+#include <stdlib.h>
+#include <unistd.h>
+#include "bridge/cli/commands.h"
+#include "bridge/cli/flags.h"
+#include "bridge/cli/help.h"
+#include "bridge/cli/publish.h"
+#include "bridge/cli/usage.h"
+#include "bridge/config/config.h"
+#include "bridge/lib/log.h"
+#include "bridge/lib/mem.h"
+
+enum { CLI_NAMES = 128 };
+
+/* ---- files ---- */
+
+static void cli_add_file(struct strings *files, char *file)
+{
+    files->at = mem_grow(files->at, files->count + 1, sizeof *files->at);
+    files->at[files->count++] = file;
+}
+
+/* Without -c: AQUEDUCT_CONFIG (names with colons between), else ./bridge.yaml if it is there. Returns what owns the
+ * names; free() it. */
+static char *cli_default_files(struct strings *files)
+{
+    static char here[] = "bridge.yaml";
+    const char *set = getenv("AQUEDUCT_CONFIG");
+    char *text = set && *set ? str_dup(str_of(set)) : NULL;
+    for (char *one = text, *next; one; one = next) {
+        next = strchr(one, ':');
+        if (next)
+            *next++ = '\0';
+        if (*one)
+            cli_add_file(files, one);
+    }
+    if (!text && access(here, F_OK) == 0)
+        cli_add_file(files, here);
+    return text;
+}
+
+/* ---- the call ---- */
+
+static bool cli_publish(const struct command_call *call, const struct record *r, struct err *e)
+{
+    return publish_once(call->config, r, e);
+}
+
+/* Calls a command that needs the configuration, if that passes the check. */
+static int cli_call_with_config(const struct command *command, struct command_call *call)
+{
+    struct problems problems = { 0 };
+    struct config *c = config_load((const char *const *)call->files.at, call->files.count, &problems);
+    if (!c)
+        problems_print(&problems, stderr);
+    problems_free(&problems);
+    if (!c)
+        return COMMAND_FAILED;
+    struct sink **sinks = mem_alloc((c->sink_count + 1) * sizeof *sinks);
+    for (size_t i = 0; i < c->sink_count; i++)
+        sinks[i] = c->sinks[i].sink;
+    call->config = c;
+    call->sinks = sinks;
+    call->sink_count = c->sink_count;
+    call->prefix = c->broker.prefix;
+    call->publish = cli_publish;
+    log_setup(c->log.level, c->log.format);
+    int code = command->run(call);
+    free(sinks);
+    config_free(c);
+    return code;
+}
+
+/* Checks the number of words; `files`: those of -c, to which the default is added when there are none. */
+static int cli_call(const struct command *command, struct command_call *call, struct strings *files)
+{
+    if (call->word_count < command->min_words) {
+        help_command(command, stderr);
+        return COMMAND_USAGE;
+    }
+    if (call->word_count > command->max_words)
+        return usage_wrong(command, "unknown word \"%s\"", call->words[command->max_words]);
+    char *owned = files->count ? NULL : cli_default_files(files);
+    call->files = *files;
+    int code = command->config ? cli_call_with_config(command, call) : command->run(call);
+    free(owned);
+    return code;
+}
+
+/* ---- flags of every command ---- */
+
+struct cli_flags {
+    struct strings files;
+    bool help, version;
+};
+
+static const struct flag cli_flags[] = {
+    FLAG(struct cli_flags, files, .name = "--config", .letter = "-c", .value = "FILE"),
+    FLAG(struct cli_flags, help, .name = "--help", .letter = "-h"),
+    { 0 },
+};
+static const struct flag cli_front_flags[] = {
+    FLAG(struct cli_flags, version, .name = "--version"),
+    { 0 },
+};
+
+/* Parses what stands behind the command's name, and calls the command. */
+static int cli_run(const struct connectors *connectors, const struct command *command, struct cli_flags *flags,
+                   int argc, char **argv)
+{
+    struct err e = { "" };
+    struct command_call call = { .connectors = connectors, .words = argv, .flags = mem_alloc(command->size + 1) };
+    const struct flag_target targets[] = { { command->flags, call.flags }, { cli_flags, flags } };
+    int code = COMMAND_DONE, words = flags_parse(targets, 2, false, argc, argv, &e);
+    if (words < 0) {
+        code = usage_wrong(command, "%s", e.text);
+    } else if (flags->help) {
+        help_command(command, stdout);
+    } else {
+        call.word_count = (size_t)words;
+        code = cli_call(command, &call, &flags->files);
+    }
+    flags_free(command->flags, call.flags);
+    free(call.flags);
+    return code;
+}
+
+static int cli_dispatch(const struct connectors *connectors, struct cli_flags *flags, int argc, char **argv)
+{
+    struct err e = { "" };
+    const struct flag_target targets[] = { { cli_front_flags, flags }, { cli_flags, flags } };
+    int words = flags_parse(targets, 2, true, argc, argv, &e);
+    if (words < 0)
+        return usage_wrong(NULL, "%s", e.text);
+    if (flags->version) {
+        help_version(stdout);
+        return COMMAND_DONE;
+    }
+    if (words == 0) {
+        help_all(connectors, flags->help ? stdout : stderr);
+        return flags->help ? COMMAND_DONE : COMMAND_USAGE;
+    }
+    const struct command *command = commands_find(connectors, argv[0]);
+    if (command)
+        return cli_run(connectors, command, flags, words - 1, argv + 1);
+    const char *names[CLI_NAMES];
+    commands_names(connectors, names, 0, CLI_NAMES);
+    return usage_unknown("unknown command", argv[0], names);
+}
+
+int cli_main(const struct connectors *connectors, int argc, char **argv)
+{
+    struct cli_flags flags = { 0 };
+    int code = cli_dispatch(connectors, &flags, argc - 1, argv + 1);
+    flags_free(cli_flags, &flags);
+    if (fflush(stdout) != 0 && code == COMMAND_DONE)
+        code = COMMAND_FAILED;
+    return code;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* All commands: the core's, each defined in a file of its own here, and the connectors'. */
+#pragma once
+#include "bridge/command.h"
+#include "bridge/connector.h"
+
+extern const struct command command_run, command_check;                    /* run.c, check.c */
+extern const struct command command_help, command_schema, command_version; /* about.c */
+
+/* The i-th command, the core's first, as the help lists them; NULL: there are no more. */
+const struct command *commands_at(const struct connectors *connectors, size_t i);
+const struct command *commands_find(const struct connectors *connectors, const char *name); /* NULL: unknown */
+/* Writes their names to out behind the `count` that are there, and NULL. */
+void commands_names(const struct connectors *connectors, const char **out, size_t count, size_t room);

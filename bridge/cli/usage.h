@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: MIT */
+/* What is said about wrong usage, on stderr; each returns the exit code for it. */
+#pragma once
+#include "bridge/command.h"
+
+/* Names the help that shows what is right; `command` NULL: that of all commands. */
+int usage_wrong(const struct command *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* About a word that is none of the names (ends with NULL); suggests the nearest of them. */
+int usage_unknown(const char *what, const char *word, const char *const *names);

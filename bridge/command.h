@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* The contract of commands: `aqueduct NAME`. Each is one constant struct, handed on by a table: bridge/cli/commands.c
+ * for the core's, connectors/connectors.c for a connector's.
+ *
+ * The command line parses the words by the command's flag rows, loads the configuration if the command needs it, and
+ * calls run() once, on the main thread, with nothing opened and no other thread. The same rows are its help.
+ *
+ *   struct greet_flags { struct str name; bool loud; };
+ *   static const struct flag greet_flags[] = {
+ *       FLAG(struct greet_flags, name, .name = "--name", .value = "NAME", .doc = "whom"),
+ *       FLAG(struct greet_flags, loud, .name = "--loud", .doc = "in capitals"),
+ *       { 0 },
+ *   };
+ */
+#pragma once
+#include <stdint.h>
+#include "bridge/lib/err.h"
+#include "bridge/lib/option.h"
+#include "bridge/lib/str.h"
+
+/* ---- flags ---- */
+
+enum flag_type {
+    FLAG_SWITCH, /* takes no value */
+    FLAG_NUMBER, /* a whole number from min to max */
+    FLAG_TEXT,   /* any text but an empty one, or one of `choices`; absent when it was not given */
+    FLAG_TEXTS,  /* the same; may be given several times */
+};
+
+struct flag {
+    const char *name;   /* "--limit"; NULL ends a table */
+    const char *letter; /* "-n", the short way to write it; NULL: none */
+    enum flag_type type;
+    size_t offset;
+    const char *value;   /* what the help calls its value: "FILE" */
+    int64_t min, max;    /* of numbers */
+    const char *choices; /* of texts: "a|b|c"; NULL: any */
+    const char *group;   /* the help has this line above it; "": an empty one; NULL: none */
+    const char *doc;     /* a few words */
+};
+
+#define FLAG_TYPE(field)                                                                                               \
+    _Generic((field), bool : FLAG_SWITCH, int64_t : FLAG_NUMBER, struct str : FLAG_TEXT, struct strings : FLAG_TEXTS)
+/* A row; the type column is taken from the field. */
+#define FLAG(T, field, ...)                                                                                            \
+    {                                                                                                                  \
+        .type = FLAG_TYPE(((T *)0)->field), .offset = offsetof(T, field), __VA_ARGS__                                  \
+    }
+
+/* ---- commands ---- */
+
+enum { COMMAND_DONE = 0, COMMAND_FAILED = 1, COMMAND_USAGE = 2 }; /* exit codes: done, failed, wrong usage */
+
+struct config;
+struct connectors;
+struct record;
+struct sink;
+
+struct command_call {                    /* everything is borrowed for the call */
+    char *const *words;                  /* behind the command's name, without the flags */
+    size_t word_count;                   /* from min_words to max_words */
+    void *flags;                         /* the command's struct, filled by its rows */
+    struct strings files;                /* the configuration's files: -c, else AQUEDUCT_CONFIG, else ./bridge.yaml */
+    const struct connectors *connectors; /* for the core's commands */
+    /* What a command with `config` gets as well: */
+    const struct config *config; /* for the core's commands */
+    struct sink *const *sinks;   /* every configured sink, options filled, not opened; those of a type have its ops */
+    size_t sink_count;
+    const char *prefix; /* of the bridge's own topics */
+    /* Publishes one record durably (through the running daemon when it owns the log); returns when it is stored, or
+     * false. */
+    bool (*publish)(const struct command_call *call, const struct record *r, struct err *e);
+};
+
+struct command {
+    const char *name, *doc;   /* "dead"; one sentence */
+    const char *synopsis;     /* what follows the name, on one line: "[-c FILE]... [--json]"; NULL: see usage */
+    const char *usage;        /* the head of its help; NULL: made of name, synopsis and doc */
+    const char *notes;        /* below the flags; NULL: nothing */
+    const struct flag *flags; /* ends with { 0 }; NULL: none */
+    size_t size;              /* of the struct they fill */
+    size_t min_words, max_words;
+    bool config; /* needs a configuration that passes the check */
+    /* Returns the exit code. Prints to stdout and says errors on stderr. */
+    int (*run)(struct command_call *call);
+};
