@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* The receiver of the webhook benchmark. */
 #include "answerer.h"
-
-#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
-#include <signal.h>
 #include <unistd.h>
+#include "tests/support/loopback.h"
 
 enum { DESCRIPTORS = 8192, EVENTS = 256 };
 
@@ -49,17 +45,18 @@ static unsigned answer_all(int fd, size_t n)
     return count;
 }
 
-static void serve(int listener, struct answerer_shared *shared)
+static void serve(void *shared)
 {
+    struct answerer *a = shared;
     int ep = epoll_create1(0), one = 1;
-    struct epoll_event events[EVENTS], ev = { .events = EPOLLIN, .data.fd = listener };
-    epoll_ctl(ep, EPOLL_CTL_ADD, listener, &ev);
-    while (!atomic_load(&shared->stop)) {
+    struct epoll_event events[EVENTS], ev = { .events = EPOLLIN, .data.fd = a->listener };
+    epoll_ctl(ep, EPOLL_CTL_ADD, a->listener, &ev);
+    while (!atomic_load(&a->child.stop)) {
         int n = epoll_wait(ep, events, EVENTS, 100);
         for (int i = 0; i < n; i++) {
             int fd = events[i].data.fd;
-            if (fd == listener) {
-                fd = accept(listener, NULL, NULL);
+            if (fd == a->listener) {
+                fd = accept(a->listener, NULL, NULL);
                 if (fd < 0 || fd >= DESCRIPTORS)
                     abort();
                 conns[fd].left = 0;
@@ -72,35 +69,16 @@ static void serve(int listener, struct answerer_shared *shared)
             if (got <= 0)
                 close(fd);
             else
-                atomic_fetch_add_explicit(&shared->answered, answer_all(fd, (size_t)got), memory_order_relaxed);
+                atomic_fetch_add_explicit(&a->answered, answer_all(fd, (size_t)got), memory_order_relaxed);
         }
     }
 }
 
-bool answerer_start(struct answerer *a)
+struct answerer *answerer_start(void)
 {
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t n = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM, 0);
-    if (bind(listener, (struct sockaddr *)&address, n) != 0 || listen(listener, 1024) != 0
-        || getsockname(listener, (struct sockaddr *)&address, &n) != 0) {
-        perror("answerer");
-        return false;
-    }
-    a->port = ntohs(address.sin_port);
-    a->shared = mmap(NULL, sizeof *a->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    a->pid = fork();
-    if (a->pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        serve(listener, a->shared);
-        _exit(0);
-    }
-    close(listener);
-    return a->pid > 0;
-}
-
-void answerer_stop(struct answerer *a)
-{
-    atomic_store(&a->shared->stop, true);
-    waitpid(a->pid, NULL, 0);
+    struct answerer *a = child_memory(sizeof *a);
+    a->listener = loopback_listen(&a->port);
+    bool started = child_start(&a->child, serve);
+    close(a->listener);
+    return started ? a : NULL;
 }

@@ -2,19 +2,13 @@
 /* A child process that answers every POST with 204 as cheaply as can be: epoll, recv, send. It reads of a request
  * only its end. */
 #pragma once
-#include <stdatomic.h>
-#include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
+#include "child.h"
 
 struct answerer {
-    struct answerer_shared {
-        _Atomic uint64_t answered;
-        _Atomic bool stop;
-    } * shared;
-    pid_t pid;
-    int port;
+    struct child child;
+    int listener, port;
+    _Atomic uint64_t answered;
 };
 
-bool answerer_start(struct answerer *a);
-void answerer_stop(struct answerer *a); /* ends it; `shared` stays readable */
+struct answerer *answerer_start(void); /* NULL: it cannot; end it with child_stop() */

@@ -6,21 +6,20 @@
  *   bench.fanout daemon listeners seconds rate PORT PATH TOKEN LISTEN_PORT PID     posts batches to a running aqueduct whose sink listens
  *
  * Prints one JSON object. CPU is the publisher's own process only, or the daemon's. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
-#include "bridge/config/config.h"
-#include "bridge/connector.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 #include "listeners.h"
+#include "tests/support/connector.h"
+#include "tests/support/event.h"
+#include "tests/support/loopback.h"
 
 enum { AHEAD = 256, DATA_BYTES = 160, FRAME_ROOM = 1024 };
 
@@ -28,25 +27,15 @@ extern const struct sink_ops websocket_sink;
 
 static int count;
 static double seconds, rate;
-static struct listeners listeners;
+static struct listeners *listeners;
 static uint64_t published;
 
 static int daemon_pid;
 
-static double cpu_now(void)
-{
-    struct timespec t = { 0 };
-    clockid_t clock = CLOCK_PROCESS_CPUTIME_ID;
-    if (daemon_pid && clock_getcpuclockid(daemon_pid, &clock) != 0)
-        return 0;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 /* How many events may be published now. */
 static int allowed(int64_t start_us)
 {
-    uint64_t slowest = atomic_load(&listeners.shared->slowest);
+    uint64_t slowest = atomic_load(&listeners->slowest);
     uint64_t most = (slowest < published ? slowest : published) + AHEAD;
     if (rate > 0) {
         uint64_t due = (uint64_t)((double)(clock_mono_us() - start_us) / 1e6 * rate);
@@ -57,8 +46,7 @@ static int allowed(int64_t start_us)
 
 static void note_sent(void)
 {
-    atomic_store_explicit(&listeners.shared->sent_us[published++ % LISTENERS_TIMES], clock_mono_us(),
-                          memory_order_relaxed);
+    atomic_store_explicit(&listeners->sent_us[published++ % LISTENERS_TIMES], clock_mono_us(), memory_order_relaxed);
 }
 
 /* ---- raw ---- */
@@ -85,13 +73,7 @@ static void raw_round(struct raw *r)
 
 static void raw_open(struct raw *r, int *server, int *port)
 {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t n = sizeof a;
-    *server = socket(AF_INET, SOCK_STREAM, 0);
-    if (bind(*server, (struct sockaddr *)&a, n) || listen(*server, 4096)
-        || getsockname(*server, (struct sockaddr *)&a, &n))
-        abort();
-    *port = ntohs(a.sin_port);
+    *server = loopback_listen(port);
     r->fds = mem_alloc((size_t)count * sizeof *r->fds);
     r->sent = mem_alloc((size_t)count * sizeof *r->sent);
 }
@@ -109,40 +91,23 @@ static void raw_accept(struct raw *r, int server, size_t frame)
 static struct sink *sink_new(int port)
 {
     char yaml[512];
-    struct problems p = { 0 };
-    struct err e;
-    struct sink *s = mem_alloc(websocket_sink.size);
-    s->ops = &websocket_sink;
-    s->id = "bench";
     snprintf(yaml, sizeof yaml, "listen: 127.0.0.1:%d\nmax_listeners: 100000\nmax_listeners_per_ip: 100000", port);
-    if (!config_fill("bench", str_of(yaml), websocket_sink.options, s, NULL, &p)) {
-        problems_print(&p, stderr);
-        exit(1);
-    }
-    if (!s->ops->open(s, &e)) {
-        fprintf(stderr, "%s\n", e.text);
-        exit(1);
-    }
-    return s;
+    return sink_opened(&websocket_sink, "bench", yaml);
 }
 
 /* Events of one length: only the digits of the id differ, and a daemon has nothing to add to them. */
 static const struct event *event_of(uint64_t n)
 {
     char id[32], data[DATA_BYTES + 1];
-    struct err e;
     snprintf(id, sizeof id, "%020llu", (unsigned long long)n);
     memset(data, 'x', DATA_BYTES);
     data[0] = data[DATA_BYTES - 1] = '"';
-    const struct event *ev = event_new(&(struct event){ .id = str_of(id),
-                                                        .source = STR("/bench"),
-                                                        .type = STR("bench.event"),
-                                                        .time = STR("2026-11-20T10:00:00.123Z"),
-                                                        .datacontenttype = STR("application/json"),
-                                                        .data = { data, DATA_BYTES } },
-                                       &e);
-    CHECK(ev);
-    return ev;
+    return event_born(&(struct event){ .id = str_of(id),
+                                       .source = STR("/bench"),
+                                       .type = STR("bench.event"),
+                                       .time = STR("2026-11-20T10:00:00.123Z"),
+                                       .datacontenttype = STR("application/json"),
+                                       .data = { data, DATA_BYTES } });
 }
 
 static void sink_publish(struct sink *s)
@@ -171,15 +136,6 @@ struct poster {
     int fd;
     const char *path, *token;
 };
-
-static void poster_open(struct poster *p, int port)
-{
-    struct sockaddr_in a = { .sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    p->fd = socket(AF_INET, SOCK_STREAM, 0);
-    CHECK(p->fd >= 0 && connect(p->fd, (struct sockaddr *)&a, sizeof a) == 0);
-}
 
 /* One batch; returns when all of it is stored. */
 static void post_batch(struct poster *p, int n)
@@ -224,8 +180,8 @@ static void report(const char *mode, double cpu, double wall, uint64_t delivered
         "\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"rss_kb\":%ld,\"gone\":%llu}\n",
         mode, count, frame_bytes(), (unsigned long long)published, (unsigned long long)delivered, wall,
         (double)delivered / wall, (double)delivered / cpu, cpu / (double)delivered * 1e6, cpu / wall,
-        listeners.shared->cpu_s / wall, listeners_delay_ms(&listeners, 0.5), listeners_delay_ms(&listeners, 0.99),
-        u.ru_maxrss, (unsigned long long)atomic_load(&listeners.shared->gone));
+        listeners->child.cpu_s / wall, delays_ms(&listeners->delays, 0.5), delays_ms(&listeners->delays, 0.99),
+        u.ru_maxrss, (unsigned long long)atomic_load(&listeners->gone));
 }
 
 static void turn(struct raw *raw, struct sink *s, struct poster *poster, int idle, int n)
@@ -249,10 +205,10 @@ static void turn(struct raw *raw, struct sink *s, struct poster *poster, int idl
 /* A daemon's frames are counted by their length, so it has to be the one that is expected. */
 static void await_all(void)
 {
-    for (int64_t until = clock_mono_us() + 10000000; atomic_load(&listeners.shared->slowest) != published;) {
+    for (int64_t until = clock_mono_us() + 10000000; atomic_load(&listeners->slowest) != published;) {
         if (clock_mono_us() > until) {
             fprintf(stderr, "%llu events published, but the slowest listener counts %llu\n",
-                    (unsigned long long)published, (unsigned long long)atomic_load(&listeners.shared->slowest));
+                    (unsigned long long)published, (unsigned long long)atomic_load(&listeners->slowest));
             exit(1);
         }
         poll(NULL, 0, 1);
@@ -263,15 +219,15 @@ static void run(const char *mode, struct raw *raw, struct sink *s, struct poster
 {
     int idle = wake_new();
     int64_t start = clock_mono_us(), end = start + (int64_t)(seconds * 1e6);
-    double cpu = cpu_now();
+    double cpu = meter_cpu_s(daemon_pid);
     while (clock_mono_us() < end)
         turn(raw, s, poster, idle, allowed(start));
     if (poster)
         await_all();
-    cpu = cpu_now() - cpu;
+    cpu = meter_cpu_s(daemon_pid) - cpu;
     double wall = (double)(clock_mono_us() - start) / 1e6;
-    uint64_t delivered = atomic_load(&listeners.shared->total);
-    listeners_stop(&listeners);
+    uint64_t delivered = atomic_load(&listeners->total);
+    child_stop(&listeners->child);
     report(mode, cpu, wall, delivered);
     close(idle);
 }
@@ -294,20 +250,21 @@ int main(int argc, char **argv)
     struct raw raw = { 0 };
     struct poster poster = { 0 };
     struct sink *s = NULL;
-    int server = -1, port = listeners_free_port();
+    int server = -1, port = loopback_free_port();
     if (is_raw)
         raw_open(&raw, &server, &port);
     else if (is_sink)
         s = sink_new(port);
     else
         port = (int)strtol(argv[8], NULL, 10);
-    if (!listeners_start(&listeners, count, port, !is_raw, "/"))
+    listeners = listeners_start(count, port, !is_raw, "/");
+    if (!listeners)
         return 1;
-    atomic_store(&listeners.shared->frame_bytes, frame_bytes());
+    atomic_store(&listeners->frame_bytes, frame_bytes());
     if (is_raw)
         raw_accept(&raw, server, frame_bytes());
     int idle = wake_new();
-    while (atomic_load(&listeners.shared->connected) < (uint64_t)count) {
+    while (atomic_load(&listeners->connected) < (uint64_t)count) {
         if (s)
             s->ops->work(s, idle, (struct duration){ 10 }, NULL, 0);
         else
@@ -318,11 +275,9 @@ int main(int argc, char **argv)
         daemon_pid = (int)strtol(argv[9], NULL, 10);
         poster.path = argv[6];
         poster.token = argv[7];
-        poster_open(&poster, (int)strtol(argv[5], NULL, 10));
+        poster.fd = loopback_connect((int)strtol(argv[5], NULL, 10));
     }
     run(mode, is_raw ? &raw : NULL, s, is_daemon ? &poster : NULL);
-    if (s)
-        s->ops->close(s);
-    free(s);
+    sink_end(s);
     return 0;
 }

@@ -7,34 +7,22 @@
  *   bench.http_in daemon [connections] [seconds] [bytes] PORT PATH TOKEN PID      a running aqueduct; its CPU from /proc
  *
  * Prints one JSON object. CPU is the server's process only. */
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
-#include "bridge/config/config.h"
-#include "bridge/connector.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 #include "bridge/net/http/http.h"
 #include "posters.h"
+#include "tests/support/connector.h"
+#include "tests/support/loopback.h"
 
 enum { READ_BYTES = 1 << 16, ROOM = 256 };
 
 extern const struct source_ops http_source;
-
-static double cpu_now(int pid)
-{
-    clockid_t clock = CLOCK_PROCESS_CPUTIME_ID;
-    struct timespec t = { 0 };
-    if (pid && clock_getcpuclockid(pid, &clock) != 0)
-        return 0;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static long rss_kb(int pid)
 {
@@ -56,14 +44,11 @@ static int raw_ep, raw_listener, raw_request;
 
 static int raw_open(void)
 {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t n = sizeof a;
-    raw_listener = socket(AF_INET, SOCK_STREAM, 0);
-    CHECK(bind(raw_listener, (struct sockaddr *)&a, n) == 0 && listen(raw_listener, 4096) == 0);
-    CHECK(getsockname(raw_listener, (struct sockaddr *)&a, &n) == 0);
+    int port;
+    raw_listener = loopback_listen(&port);
     raw_ep = epoll_create1(0);
     epoll_ctl(raw_ep, EPOLL_CTL_ADD, raw_listener, &(struct epoll_event){ .events = EPOLLIN, .data.fd = raw_listener });
-    return ntohs(a.sin_port);
+    return port;
 }
 
 /* A request comes in one piece, so its bytes need not be looked at. */
@@ -112,24 +97,11 @@ static int server_open(void)
 static struct source *source_new(int port)
 {
     char yaml[512];
-    struct problems p = { 0 };
-    struct err e;
-    struct source *s = mem_alloc(http_source.size);
-    s->ops = &http_source;
-    s->id = "bench";
     snprintf(
         yaml, sizeof yaml,
         "listen: 127.0.0.1:%d\npaths: [{path: /in, verify: {scheme: bearer, secrets: [a-token-of-some-length-0123]}}]",
         port);
-    if (!config_fill("bench", str_of(yaml), http_source.options, s, NULL, &p)) {
-        problems_print(&p, stderr);
-        exit(1);
-    }
-    if (!s->ops->open(s, &e)) {
-        fprintf(stderr, "%s\n", e.text);
-        exit(1);
-    }
-    return s;
+    return source_opened(&http_source, "bench", yaml);
 }
 
 static void source_turn(struct source *s, int wake_fd)
@@ -141,14 +113,6 @@ static void source_turn(struct source *s, int wake_fd)
         s->ops->settle(s, out[i].tag, OUTCOME_STORED, NULL);
         event_unref(out[i].event);
     }
-}
-
-static int free_port(void)
-{
-    int port = raw_open();
-    close(raw_listener);
-    close(raw_ep);
-    return port;
 }
 
 /* ---- measuring ---- */
@@ -172,15 +136,15 @@ int main(int argc, char **argv)
     raw_request = bytes;
     int port = is_raw      ? raw_open()
                : is_server ? server_open()
-               : is_source ? free_port()
+               : is_source ? loopback_free_port()
                            : (int)strtol(argv[5], NULL, 10);
     struct source *s = is_source ? source_new(port) : NULL;
-    struct posters posters;
-    if (!posters_start(&posters, connections, port, is_daemon ? argv[6] : "/in",
-                       is_daemon ? argv[7] : "a-token-of-some-length-0123", bytes))
+    struct posters *posters = posters_start(connections, port, is_daemon ? argv[6] : "/in",
+                                            is_daemon ? argv[7] : "a-token-of-some-length-0123", bytes);
+    if (!posters)
         return 1;
     int64_t start = clock_mono_us(), end = start + (int64_t)(seconds * 1e6);
-    double cpu = cpu_now(pid);
+    double cpu = meter_cpu_s(pid);
     int wake_fd = wake_new();
     while (clock_mono_us() < end) {
         if (is_raw)
@@ -192,20 +156,17 @@ int main(int argc, char **argv)
         else
             usleep(10000);
     }
-    cpu = cpu_now(pid) - cpu;
+    cpu = meter_cpu_s(pid) - cpu;
     double wall = (double)(clock_mono_us() - start) / 1e6;
-    uint64_t answered = atomic_load(&posters.shared->answered);
-    posters_stop(&posters);
+    uint64_t answered = atomic_load(&posters->answered);
+    child_stop(&posters->child);
     printf(
         "{\"bench\":\"http_in\",\"mode\":\"%s\",\"connections\":%d,\"bytes\":%d,\"answered\":%llu,\"refused\":%llu,\"seconds\":%.2f,"
         "\"requests_per_s\":%.0f,\"cpu_us_per_request\":%.2f,\"cpu_share\":%.2f,\"posters_cpu_share\":%.2f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"rss_kb\":%ld}\n",
-        mode, connections, bytes, (unsigned long long)answered,
-        (unsigned long long)atomic_load(&posters.shared->refused), wall, (double)answered / wall,
-        cpu / (double)answered * 1e6, cpu / wall, posters.shared->cpu_s / wall, posters_delay_ms(&posters, 0.5),
-        posters_delay_ms(&posters, 0.99), rss_kb(pid));
-    if (s)
-        s->ops->close(s);
-    free(s);
+        mode, connections, bytes, (unsigned long long)answered, (unsigned long long)atomic_load(&posters->refused),
+        wall, (double)answered / wall, cpu / (double)answered * 1e6, cpu / wall, posters->child.cpu_s / wall,
+        delays_ms(&posters->delays, 0.5), delays_ms(&posters->delays, 0.99), rss_kb(pid));
+    source_end(s);
     http_server_free(server);
     close(wake_fd);
     return 0;

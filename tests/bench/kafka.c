@@ -10,15 +10,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
+#include "meter.h"
 
-enum { STEP_US = 5, STEPS = 1 << 17, IN_FLIGHT_MOST = 4096, HEADERS = 8 };
+enum { IN_FLIGHT_MOST = 4096, HEADERS = 8 };
 
 static struct broker_config config = { .type = "kafka",
                                        .create_topics = true,
@@ -32,24 +32,10 @@ static char value[1 << 20];
 static size_t bytes = 1024;
 static int in_flight = 64;
 static int64_t sent_us[IN_FLIGHT_MOST];
-static uint64_t delays[STEPS], stored, refused; /* of the thread that sends */
+static uint64_t stored, refused; /* of the thread that sends */
+static struct delays delays;
 static struct mailbox box;
 static int wake_fd;
-
-static double cpu_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static double quantile_ms(double q)
-{
-    uint64_t left = (uint64_t)((double)stored * q), at = 0;
-    while (at < STEPS - 1 && delays[at] <= left)
-        left -= delays[at++];
-    return (double)at * STEP_US / 1000;
-}
 
 /* Both kinds of producer answer through the same mailbox, so its cost is in both. */
 static void on_done(void *ctx, uint64_t tag, enum outcome o, const char *why)
@@ -117,8 +103,8 @@ static void produce(double seconds)
             wake_clear(wake_fd);
         }
         for (size_t i = 0; i < n; i++) {
-            int64_t now = clock_mono_us(), step = (now - sent_us[notices[i].tag]) / STEP_US;
-            delays[step < STEPS ? step : STEPS - 1]++;
+            int64_t now = clock_mono_us();
+            delays_add(&delays, now - sent_us[notices[i].tag]);
             notices[i].code == OUTCOME_STORED ? stored++ : refused++;
             if (now < end)
                 send_one(notices[i].tag);
@@ -193,14 +179,14 @@ int main(int argc, char **argv)
     if (raw)
         pthread_create(&poller, NULL, raw_poll, NULL);
     produce(0.3); /* warm */
-    memset(delays, 0, sizeof delays);
+    memset(&delays, 0, sizeof delays);
     uint64_t warm = stored;
     stored = strcmp(kind, "consume") == 0 ? stored : 0;
-    double cpu = cpu_s();
+    double cpu = meter_cpu_s(0);
     int64_t began = clock_mono_us();
     produce(seconds);
     if (strcmp(kind, "consume") == 0) {
-        cpu = cpu_s();
+        cpu = meter_cpu_s(0);
         began = clock_mono_us();
         consume();
     }
@@ -209,8 +195,8 @@ int main(int argc, char **argv)
         "{\"bench\":\"kafka\",\"kind\":\"%s\",\"in_flight\":%d,\"bytes\":%zu,\"records\":%llu,\"refused\":%llu,\"warm\":%llu,\"rate\":%.0f,"
         "\"cpu_us\":%.2f,\"p50_ms\":%.3f,\"p99_ms\":%.3f}\n",
         kind, in_flight, bytes, (unsigned long long)stored, (unsigned long long)refused, (unsigned long long)warm,
-        (double)stored / took, (cpu_s() - cpu) * 1e6 / (double)(stored ? stored : 1), quantile_ms(0.5),
-        quantile_ms(0.99));
+        (double)stored / took, (meter_cpu_s(0) - cpu) * 1e6 / (double)(stored ? stored : 1), delays_ms(&delays, 0.5),
+        delays_ms(&delays, 0.99));
     stopping = true;
     if (raw) {
         pthread_join(poller, NULL);

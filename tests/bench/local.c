@@ -9,13 +9,14 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 #include "bridge/broker/broker.h"
 #include "bridge/lib/metrics.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
+#include "meter.h"
+#include "tests/support/folder.h"
 
 enum { THREADS_MAX = 64, LATENCIES = 1 << 22 };
 
@@ -37,13 +38,6 @@ struct publisher {
 struct figures {
     double rate, cpu_us, p50_ms, p99_ms;
 };
-
-static double cpu_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static int by_size(const void *a, const void *b)
 {
@@ -106,7 +100,7 @@ static struct figures bench_publish(struct broker *b)
 {
     struct publisher p[THREADS_MAX];
     int64_t began = clock_mono_us();
-    double cpu = cpu_now();
+    double cpu = meter_cpu_s(0);
     for (int i = 0; i < threads; i++) {
         p[i] = (struct publisher){ .b = b, .until_us = began + (int64_t)(seconds * 1e6) };
         mailbox_open(&p[i].box, wake_new());
@@ -116,7 +110,7 @@ static struct figures bench_publish(struct broker *b)
         pthread_join(p[i].thread, NULL);
     CHECK(broker_flush(b, (struct duration){ 60000 }));
     double wall = (double)(clock_mono_us() - began) / 1e6;
-    return figures_of(done_count, wall, cpu_now() - cpu, done_count < LATENCIES ? done_count : LATENCIES);
+    return figures_of(done_count, wall, meter_cpu_s(0) - cpu, done_count < LATENCIES ? done_count : LATENCIES);
 }
 
 static struct figures bench_read(struct broker *b)
@@ -131,12 +125,12 @@ static struct figures bench_read(struct broker *b)
     CHECK(c);
     size_t records = 0;
     int64_t began = clock_mono_us();
-    double cpu = cpu_now();
+    double cpu = meter_cpu_s(0);
     for (int n; (n = consumer_poll(c, out, 256, &e)) > 0; records += (size_t)n)
         for (int i = 0; i < n; i++)
             record_free(out[i]);
     double wall = (double)(clock_mono_us() - began) / 1e6;
-    cpu = cpu_now() - cpu;
+    cpu = meter_cpu_s(0) - cpu;
     consumer_close(c);
     CHECK(records == done_count);
     return figures_of(records, wall, cpu, 0);
@@ -164,7 +158,7 @@ static struct figures bench_raw(int batch)
     CHECK(sqlite3_prepare_v2(db, "INSERT INTO log(record) VALUES(?1)", -1, &insert, NULL) == SQLITE_OK);
     size_t records = 0, samples = 0;
     int64_t began = clock_mono_us(), until = began + (int64_t)(seconds * 1e6), now = began;
-    double cpu = cpu_now();
+    double cpu = meter_cpu_s(0);
     while (now < until) {
         int64_t group = now;
         run_sql(db, "BEGIN");
@@ -180,7 +174,7 @@ static struct figures bench_raw(int batch)
             latency_us[samples++] = (uint32_t)(now - group);
     }
     double wall = (double)(now - began) / 1e6;
-    cpu = cpu_now() - cpu;
+    cpu = meter_cpu_s(0) - cpu;
     sqlite3_finalize(insert);
     sqlite3_close(db);
     return figures_of(records, wall, cpu, samples);
@@ -223,7 +217,6 @@ int main(int argc, char **argv)
     print("raw", raw, ", ");
     print("read", read, ", ");
     printf("\"cpu_ratio\": %.2f, \"rate_ratio\": %.2f}\n", published.cpu_us / raw.cpu_us, published.rate / raw.rate);
-    char command[300];
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
+    folder_remove(folder);
+    return 0;
 }

@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* The benchmark's senders. */
 #include "posters.h"
-#include <arpa/inet.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include "bridge/lib/clock.h"
+#include "tests/support/loopback.h"
 
 enum { ANSWER_BYTES = 2048, ID_DIGITS = 16 };
 
@@ -68,7 +64,7 @@ static bool is_whole(const struct one *o)
     return length && o->n >= (size_t)(end + 4 - o->answer) + (size_t)strtol(length + 16, NULL, 10);
 }
 
-static void receive(struct posters_shared *s, struct one *o)
+static void receive(struct posters *p, struct one *o)
 {
     long n = recv(o->fd, o->answer + o->n, sizeof o->answer - 1 - o->n, MSG_DONTWAIT);
     if (n < 0 && errno == EAGAIN)
@@ -79,70 +75,36 @@ static void receive(struct posters_shared *s, struct one *o)
     o->answer[o->n] = '\0';
     if (!is_whole(o))
         return;
-    int64_t step = (clock_mono_us() - o->sent_us) / POSTERS_STEP_US;
-    s->delays[step < POSTERS_DELAYS ? step : POSTERS_DELAYS - 1]++;
+    delays_add(&p->delays, clock_mono_us() - o->sent_us);
     bool good = memcmp(o->answer, "HTTP/1.1 202", 12) == 0;
-    atomic_fetch_add_explicit(good ? &s->answered : &s->refused, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(good ? &p->answered : &p->refused, 1, memory_order_relaxed);
     post(o);
 }
 
-static void child(struct posters_shared *s, int n, int port)
+static void run(void *shared)
 {
-    struct sockaddr_in a = { .sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    struct one *all = calloc((size_t)n, sizeof *all);
+    struct posters *p = shared;
+    struct one *all = calloc((size_t)p->count, sizeof *all);
     struct epoll_event events[256];
     int ep = epoll_create1(EPOLL_CLOEXEC);
     next_id = (uint64_t)clock_wall_ms() << 20; /* other ids in each run */
-    for (int i = 0; i < n; i++) {
-        all[i].fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (connect(all[i].fd, (struct sockaddr *)&a, sizeof a))
-            die("connect");
+    for (int i = 0; i < p->count; i++) {
+        all[i].fd = loopback_connect(p->port);
         epoll_ctl(ep, EPOLL_CTL_ADD, all[i].fd, &(struct epoll_event){ .events = EPOLLIN, .data.ptr = &all[i] });
         post(&all[i]);
     }
-    while (!atomic_load_explicit(&s->stop, memory_order_relaxed)) {
+    while (!atomic_load_explicit(&p->child.stop, memory_order_relaxed)) {
         int k = epoll_wait(ep, events, 256, 100);
         for (int i = 0; i < k; i++)
-            receive(s, events[i].data.ptr);
+            receive(p, events[i].data.ptr);
     }
-    struct rusage u;
-    getrusage(RUSAGE_SELF, &u);
-    s->cpu_s = (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec)
-               + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
-    _exit(0);
 }
 
-bool posters_start(struct posters *p, int n, int port, const char *path, const char *token, int bytes)
+struct posters *posters_start(int n, int port, const char *path, const char *token, int bytes)
 {
     make_request(path, token, bytes);
-    p->shared = mmap(NULL, sizeof *p->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (p->shared == MAP_FAILED)
-        return false;
-    p->pid = fork();
-    if (p->pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        child(p->shared, n, port);
-    }
-    return p->pid > 0;
-}
-
-void posters_stop(struct posters *p)
-{
-    atomic_store(&p->shared->stop, true);
-    waitpid(p->pid, NULL, 0);
-}
-
-double posters_delay_ms(const struct posters *p, double quantile)
-{
-    uint64_t total = 0, seen = 0;
-    for (int i = 0; i < POSTERS_DELAYS; i++)
-        total += p->shared->delays[i];
-    for (int i = 0; i < POSTERS_DELAYS; i++) {
-        seen += p->shared->delays[i];
-        if ((double)seen >= quantile * (double)total)
-            return (i + 1) * POSTERS_STEP_US / 1000.0;
-    }
-    return 0;
+    struct posters *p = child_memory(sizeof *p);
+    p->count = n;
+    p->port = port;
+    return child_start(&p->child, run) ? p : NULL;
 }

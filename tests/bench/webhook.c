@@ -8,44 +8,29 @@
  * Prints one JSON object. CPU is the sender's process only. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 #include "answerer.h"
-#include "bridge/config/config.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 #include "connectors/webhook/multi.h"
+#include "meter.h"
+#include "tests/support/connector.h"
+#include "tests/support/event.h"
 
-enum { ROOM = 256, DELAYS = 1 << 16, STEP_US = 5, MOST = 1024 };
+enum { ROOM = 256, MOST = 1024 };
 
 extern const struct sink_ops webhook_sink;
 
-static struct answerer answerer;
+static struct answerer *answerer;
 static int in_flight;
-static uint64_t delivered, failed, delays[DELAYS];
+static uint64_t delivered, failed;
+static struct delays delays;
 static int64_t started_us[MOST];
-
-static double cpu_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static double delay_ms(double quantile)
-{
-    uint64_t sum = 0, rank = (uint64_t)((double)delivered * quantile);
-    for (size_t i = 0; i < DELAYS; i++)
-        if ((sum += delays[i]) > rank)
-            return (double)i * STEP_US / 1000;
-    return (double)DELAYS * STEP_US / 1000;
-}
 
 static void ended(size_t slot, bool ok)
 {
-    int64_t step = (clock_mono_us() - started_us[slot]) / STEP_US;
-    delays[step < DELAYS ? step : DELAYS - 1]++;
+    delays_add(&delays, clock_mono_us() - started_us[slot]);
     delivered += ok;
     failed += !ok;
 }
@@ -84,7 +69,7 @@ static void run_raw(int64_t end_us, const char *data, size_t n)
     headers = curl_slist_append(curl_slist_append(headers, "Accept:"), "Expect:");
     CHECK(multi_open(&m, &e));
     curl_multi_setopt(m.curl, CURLMOPT_MAXCONNECTS, (long)in_flight);
-    snprintf(url, sizeof url, "http://127.0.0.1:%d/hook", answerer.port);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d/hook", answerer->port);
     for (size_t i = 0; i < (size_t)in_flight; i++) {
         CURL *c = easy[i] = curl_easy_init();
         curl_easy_setopt(c, CURLOPT_URL, url);
@@ -121,7 +106,7 @@ static void run_raw(int64_t end_us, const char *data, size_t n)
 
 /* ---- sink ---- */
 
-static void sink_start(struct sink *s, const struct event *ev, uint64_t slot)
+static void begin(struct sink *s, const struct event *ev, uint64_t slot)
 {
     started_us[slot] = clock_mono_us();
     s->ops->send(s, &(struct message){ .event = ev, .attempt = 1, .tag = slot });
@@ -130,37 +115,29 @@ static void sink_start(struct sink *s, const struct event *ev, uint64_t slot)
 static void run_sink(int64_t end_us, const char *data, size_t n)
 {
     char yaml[256];
-    struct problems p = { 0 };
-    struct err e;
-    struct sink *s = mem_alloc(webhook_sink.size);
     snprintf(yaml, sizeof yaml,
              "url: http://127.0.0.1:%d/hook\nsecrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]\nconcurrency: %d\n",
-             answerer.port, in_flight);
-    CHECK(config_fill("bench", str_of(yaml), webhook_sink.options, s, NULL, &p));
-    s->ops = &webhook_sink;
-    s->id = "bench";
-    CHECK(s->ops->open(s, &e));
-    struct event f = { .id = STR("3e4c9b4a-7d8e-5f1a-9b2c-1234567890ab"),
-                       .source = STR("/http/hooks"),
-                       .type = STR("chat.response.generated"),
-                       .subject = STR("workspace_chats/17"),
-                       .time = STR("2026-11-20T10:00:00.123Z"),
-                       .datacontenttype = STR("application/json"),
-                       .data = { data, n } };
-    const struct event *ev = event_new(&f, &e);
+             answerer->port, in_flight);
+    struct sink *s = sink_opened(&webhook_sink, "bench", yaml);
+    const struct event *ev = event_born(&(struct event){ .id = STR("3e4c9b4a-7d8e-5f1a-9b2c-1234567890ab"),
+                                                         .source = STR("/http/hooks"),
+                                                         .type = STR("chat.response.generated"),
+                                                         .subject = STR("workspace_chats/17"),
+                                                         .time = STR("2026-11-20T10:00:00.123Z"),
+                                                         .datacontenttype = STR("application/json"),
+                                                         .data = { data, n } });
     int wake_fd = wake_new();
     for (int i = 0; i < in_flight; i++)
-        sink_start(s, ev, (uint64_t)i);
+        begin(s, ev, (uint64_t)i);
     while (clock_mono_us() < end_us) {
         struct result out[ROOM];
         size_t count = s->ops->work(s, wake_fd, (struct duration){ 100 }, out, ROOM);
         for (size_t i = 0; i < count; i++) {
             ended((size_t)out[i].tag, out[i].verdict == VERDICT_DELIVERED);
-            sink_start(s, ev, out[i].tag);
+            begin(s, ev, out[i].tag);
         }
     }
-    s->ops->close(s);
-    free(s);
+    sink_end(s);
     close(wake_fd);
     event_unref(ev);
 }
@@ -168,12 +145,12 @@ static void run_sink(int64_t end_us, const char *data, size_t n)
 static int receive(void)
 {
     char line[64];
-    printf("%d\n", answerer.port);
+    printf("%d\n", answerer->port);
     fflush(stdout);
     while (fgets(line, sizeof line, stdin))
         ;
-    answerer_stop(&answerer);
-    printf("{\"answered\":%llu}\n", (unsigned long long)atomic_load(&answerer.shared->answered));
+    child_stop(&answerer->child);
+    printf("{\"answered\":%llu}\n", (unsigned long long)atomic_load(&answerer->answered));
     return 0;
 }
 
@@ -192,27 +169,28 @@ int main(int argc, char **argv)
         return 2;
     }
     log_setup(LOG_ERROR, LOG_LOGFMT);
-    if (!answerer_start(&answerer))
+    answerer = answerer_start();
+    if (!answerer)
         return 1;
     if (is_receiver)
         return receive();
     curl_global_init(CURL_GLOBAL_DEFAULT);
     char *data = make_data(bytes);
-    double cpu = cpu_now();
+    double cpu = meter_cpu_s(0);
     int64_t start_us = clock_mono_us(), end_us = start_us + (int64_t)(seconds * 1e6);
     if (is_raw)
         run_raw(end_us, data, bytes);
     else
         run_sink(end_us, data, bytes);
-    cpu = cpu_now() - cpu;
+    cpu = meter_cpu_s(0) - cpu;
     double wall = (double)(clock_mono_us() - start_us) / 1e6;
-    answerer_stop(&answerer);
+    child_stop(&answerer->child);
     printf(
         "{\"bench\":\"webhook\",\"mode\":\"%s\",\"in_flight\":%d,\"bytes\":%zu,\"delivered\":%llu,\"failed\":%llu,\"seconds\":%.2f,"
         "\"deliveries_per_s\":%.0f,\"cpu_us_per_delivery\":%.2f,\"deliveries_per_core_s\":%.0f,\"cpu_share\":%.2f,\"p50_ms\":%.3f,\"p99_ms\":%.3f}\n",
         mode, in_flight, bytes, (unsigned long long)delivered, (unsigned long long)failed, wall,
-        (double)delivered / wall, cpu / (double)delivered * 1e6, (double)delivered / cpu, cpu / wall, delay_ms(0.5),
-        delay_ms(0.99));
+        (double)delivered / wall, cpu / (double)delivered * 1e6, (double)delivered / cpu, cpu / wall,
+        delays_ms(&delays, 0.5), delays_ms(&delays, 0.99));
     free(data);
     return failed ? 1 : 0;
 }

@@ -2,7 +2,6 @@
 /* The scripted HTTP receiver of the webhook tests. */
 #include "tests/support/receiver.h"
 
-#include <arpa/inet.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "bridge/lib/mem.h"
+#include "tests/support/loopback.h"
 
 enum { TICK_MS = 5 };
 
@@ -171,13 +171,7 @@ void receiver_open(struct receiver *r)
     pthread_mutex_init(&r->lock, NULL);
     r->last_head = buf_new(1 << 20);
     r->last_body = buf_new(8 << 20);
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t n = sizeof a;
-    r->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK(bind(r->listen_fd, (struct sockaddr *)&a, n) == 0);
-    CHECK(listen(r->listen_fd, 512) == 0);
-    CHECK(getsockname(r->listen_fd, (struct sockaddr *)&a, &n) == 0);
-    r->port = ntohs(a.sin_port);
+    r->listen_fd = loopback_listen(&r->port);
     CHECK(pthread_create(&r->thread, NULL, run, r) == 0);
 }
 
