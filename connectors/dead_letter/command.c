@@ -171,7 +171,7 @@ static bool show_one(void *ctx, const struct letter *l, struct err *e)
     else if (r->json)
         print_json(l, stdout);
     else {
-        print_whole(l, SHOW_BYTES, stdout);
+        print_letter(l, SHOW_BYTES, stdout);
         fputc('\n', stdout);
     }
     return true;
@@ -251,7 +251,7 @@ static void say(const char *verb, const struct letter *l)
     if (l->id.at)
         print_clean(l->id, 0, stdout);
     else
-        print_clean(l->topic, 0, stdout), printf("/%" PRId64 "/%" PRId64, l->partition, l->offset);
+        print_place(l, 0, stdout);
 }
 
 static bool redrive_one(void *ctx, const struct letter *l, struct err *e)

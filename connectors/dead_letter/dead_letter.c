@@ -7,28 +7,31 @@
 #include <stdlib.h>
 #include "bridge/event/trail.h"
 
-static const struct option options[] = { OPTION(struct dead_letter, path, .fallback = "./dead-letters.db",
-                                                .doc = "File that holds the dead letters (a SQLite database)."),
-                                         OPTION(struct dead_letter, keep, .fallback = "100000", .min = 1,
-                                                .max = 100000000, .doc = "Most letters kept; the oldest go first."),
-                                         OPTION(struct dead_letter, max_age,
-                                                .doc = "Letters whose last attempt is older are dropped; 0: never."),
-                                         { 0 } };
+static const struct option dead_letter_options[] = {
+    OPTION(struct dead_letter, path, .fallback = "./dead-letters.db",
+           .doc = "File that holds the dead letters (a SQLite database)."),
+    OPTION(struct dead_letter, keep, .fallback = "100000", .min = 1, .max = 100000000,
+           .doc = "Most letters kept; the oldest go first."),
+    OPTION(struct dead_letter, max_age, .doc = "Letters whose last attempt is older are dropped; 0: never."),
+    { 0 }
+};
 
-static int64_t number(const struct record *r, const char *header)
+static int64_t dead_letter_number(const struct record *r, const char *header)
 {
     int64_t n;
     return str_to_i64(record_header(r, header), &n) ? n : 0;
 }
 
-static int64_t moment(const struct record *r, const char *header)
+static int64_t dead_letter_moment(const struct record *r, const char *header)
 {
     int64_t ms;
     struct str text = record_header(r, header);
     return text.at && clock_parse(text, &ms) ? ms : 0;
 }
 
-bool letter_read(const struct message *m, struct letter *out)
+/* What a record of the dead-letter topic says; everything is borrowed from m. True: it is no letter but says that one
+ * was redriven. */
+static bool dead_letter_read(const struct message *m, struct letter *out)
 {
     const struct record *r = m->record;
     struct str source = record_header(r, TRAIL_SOURCE), sink = record_header(r, TRAIL_SINK);
@@ -37,15 +40,15 @@ bool letter_read(const struct message *m, struct letter *out)
         .owner = sink.at     ? sink
                  : source.at ? source
                              : STR(""),
-        .first_ms = moment(r, TRAIL_FIRST),
-        .last_ms = moment(r, TRAIL_LAST),
-        .attempts = number(r, TRAIL_ATTEMPTS),
-        .status = number(r, TRAIL_STATUS),
+        .first_ms = dead_letter_moment(r, TRAIL_FIRST),
+        .last_ms = dead_letter_moment(r, TRAIL_LAST),
+        .attempts = dead_letter_number(r, TRAIL_ATTEMPTS),
+        .status = dead_letter_number(r, TRAIL_STATUS),
         .class = record_header(r, TRAIL_CLASS),
         .reason = record_header(r, TRAIL_REASON),
         .topic = record_header(r, TRAIL_TOPIC),
-        .partition = number(r, TRAIL_PARTITION),
-        .offset = number(r, TRAIL_OFFSET),
+        .partition = dead_letter_number(r, TRAIL_PARTITION),
+        .offset = dead_letter_number(r, TRAIL_OFFSET),
         .record = *r,
     };
     if (m->event) {
@@ -81,12 +84,12 @@ static void dead_letter_send(struct sink *s, const struct message *m)
 }
 
 /* Files the first n waiting messages: all of them, durably, or none. */
-static bool file(struct dead_letter *d, size_t n, struct err *e)
+static bool dead_letter_file(struct dead_letter *d, size_t n, struct err *e)
 {
     bool ok = letters_begin(d->letters, e);
     for (size_t i = 0; ok && i < n; i++) {
         struct letter l;
-        bool redriven = letter_read(&d->waiting[i], &l);
+        bool redriven = dead_letter_read(&d->waiting[i], &l);
         ok = redriven ? letters_redriven(d->letters, &l, e) : letters_file(d->letters, &l, e);
     }
     int64_t oldest = d->max_age.ms > 0 ? clock_wall_ms() - d->max_age.ms : INT64_MIN;
@@ -110,7 +113,7 @@ static size_t dead_letter_work(struct sink *s, int wake_fd, struct duration wait
         return 0;
     }
     struct err e;
-    bool ok = file(d, n, &e);
+    bool ok = dead_letter_file(d, n, &e);
     for (size_t i = 0; i < n; i++) {
         out[i] = (struct result){ .tag = d->waiting[i].tag,
                                   .verdict = ok ? VERDICT_DELIVERED : VERDICT_RETRY,
@@ -135,7 +138,7 @@ const struct sink_ops dead_letter_sink = {
     .type = "dead_letter",
     .doc = "Files the events that other sinks gave up, where `aqueduct dead` lists, shows and redrives them.",
     .size = sizeof(struct dead_letter),
-    .options = options,
+    .options = dead_letter_options,
     .dead_letters = true,
     .open = dead_letter_open,
     .send = dead_letter_send,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The dead-letter sink's options, shared with its command, and how a record of the dead-letter topic is read. */
+/* The dead-letter sink, as its command sees it too: whose file is meant. */
 #pragma once
 #include "bridge/connector.h"
 #include "connectors/dead_letter/letters.h"
@@ -15,7 +15,3 @@ struct dead_letter {
     size_t waiting_count, waiting_cap;
     struct metric *filed, *dropped;
 };
-
-/* What a record of the dead-letter topic says; everything is borrowed from m. True when it is the note of a redrive
- * instead. */
-bool letter_read(const struct message *m, struct letter *out);

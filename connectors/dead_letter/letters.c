@@ -40,18 +40,19 @@ static const char *const texts[STATEMENTS] = {
     [ROLLBACK] = "ROLLBACK",
     [REMOVE] = "DELETE FROM letters WHERE owner = ?1 AND of_source = ?2 AND identity = ?3 RETURNING redrives",
     [INSERT] =
-        "INSERT INTO letters (of_source, owner, identity, id, source, type, time, first, last, attempts, status, class, reason, topic,"
-        " partition, offset, stored, redrives, key, value) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)",
+        "INSERT INTO letters (of_source, owner, identity, id, source, type, time, first, last, attempts, status, class,"
+        " reason, topic, partition, offset, stored, redrives, key, value)"
+        " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)",
     [INSERT_HEADER] = "INSERT INTO headers (letter, position, name, value) VALUES (?1, ?2, ?3, ?4)",
-    [REDRIVEN] =
-        "UPDATE letters SET state = 'redriven', redrives = redrives + 1"
-        " WHERE owner = ?1 AND of_source = 0 AND topic = ?2 AND partition = ?3 AND offset = ?4 AND last = ?5 AND state = 'dead'",
+    [REDRIVEN] = "UPDATE letters SET state = 'redriven', redrives = redrives + 1"
+                 " WHERE owner = ?1 AND of_source = 0 AND topic = ?2 AND partition = ?3 AND offset = ?4 AND last = ?5"
+                 " AND state = 'dead'",
     [COUNT] = "SELECT count(*) FROM letters",
     [OLDEST] = "DELETE FROM letters WHERE seq IN (SELECT seq FROM letters ORDER BY seq LIMIT ?1)",
     [AGED] = "DELETE FROM letters WHERE last < ?1",
     [LOAD] =
-        "SELECT of_source, owner, id, source, type, time, first, last, attempts, status, class, reason, topic, partition, offset, stored,"
-        " state = 'redriven', redrives, key, value FROM letters WHERE seq = ?1",
+        "SELECT of_source, owner, id, source, type, time, first, last, attempts, status, class, reason, topic, partition,"
+        " offset, stored, state = 'redriven', redrives, key, value FROM letters WHERE seq = ?1",
     [LOAD_HEADERS] = "SELECT name, value FROM headers WHERE letter = ?1 ORDER BY position",
 };
 
@@ -83,7 +84,7 @@ struct letters {
     int64_t count;                        /* letters, as of the last trim; -1: not counted yet */
 };
 
-static bool db_failed(const struct letters *st, struct err *e)
+static bool letters_failed(const struct letters *st, struct err *e)
 {
     if (sqlite3_errcode(st->db) == SQLITE_NOTADB)
         return err_set(
@@ -92,16 +93,16 @@ static bool db_failed(const struct letters *st, struct err *e)
     return err_set(e, "%s: %s", st->path, sqlite3_errmsg(st->db));
 }
 
-static sqlite3_stmt *statement(struct letters *st, enum statement which, struct err *e)
+static sqlite3_stmt *letters_statement(struct letters *st, enum statement which, struct err *e)
 {
     sqlite3_stmt **s = &st->statements[which];
     if (!*s && sqlite3_prepare_v3(st->db, texts[which], -1, SQLITE_PREPARE_PERSISTENT, s, NULL) != SQLITE_OK)
-        db_failed(st, e);
+        letters_failed(st, e);
     return *s;
 }
 
 /* Steps a statement that gives at most one row; `row` gets its first column when there is one. */
-static bool finish(struct letters *st, sqlite3_stmt *s, int64_t *row, struct err *e)
+static bool letters_step(struct letters *st, sqlite3_stmt *s, int64_t *row, struct err *e)
 {
     int rc = sqlite3_step(s);
     if (rc == SQLITE_ROW) {
@@ -110,38 +111,40 @@ static bool finish(struct letters *st, sqlite3_stmt *s, int64_t *row, struct err
         rc = sqlite3_step(s);
     }
     if (rc != SQLITE_DONE)
-        db_failed(st, e);
+        letters_failed(st, e);
     sqlite3_reset(s);
     sqlite3_clear_bindings(s);
     return rc == SQLITE_DONE;
 }
 
-static bool plain(struct letters *st, enum statement which, struct err *e)
+static bool letters_run(struct letters *st, enum statement which, struct err *e)
 {
-    sqlite3_stmt *s = statement(st, which, e);
-    return s && finish(st, s, NULL, e);
+    sqlite3_stmt *s = letters_statement(st, which, e);
+    return s && letters_step(st, s, NULL, e);
 }
 
-static bool pragma_number(struct letters *st, const char *text, int64_t *out, struct err *e)
+static bool letters_number(struct letters *st, const char *text, int64_t *out, struct err *e)
 {
     sqlite3_stmt *s = NULL;
     *out = 0;
-    bool ok = sqlite3_prepare_v2(st->db, text, -1, &s, NULL) == SQLITE_OK ? finish(st, s, out, e) : db_failed(st, e);
+    bool ok = sqlite3_prepare_v2(st->db, text, -1, &s, NULL) == SQLITE_OK ? letters_step(st, s, out, e)
+                                                                          : letters_failed(st, e);
     sqlite3_finalize(s);
     return ok;
 }
 
 /* Is it ours? An empty file becomes ours when we may write. */
-static bool check_file(struct letters *st, bool write, struct err *e)
+static bool letters_check_file(struct letters *st, bool write, struct err *e)
 {
     int64_t kind, version, objects;
-    if (!pragma_number(st, "PRAGMA application_id", &kind, e) || !pragma_number(st, "PRAGMA user_version", &version, e)
-        || !pragma_number(st, "SELECT count(*) FROM sqlite_schema", &objects, e))
+    if (!letters_number(st, "PRAGMA application_id", &kind, e)
+        || !letters_number(st, "PRAGMA user_version", &version, e)
+        || !letters_number(st, "SELECT count(*) FROM sqlite_schema", &objects, e))
         return false;
     if (kind == 0 && version == 0 && objects == 0) {
         if (!write)
             return err_set(e, "%s: holds no dead letters yet", st->path);
-        return sqlite3_exec(st->db, schema, NULL, NULL, NULL) == SQLITE_OK || db_failed(st, e);
+        return sqlite3_exec(st->db, schema, NULL, NULL, NULL) == SQLITE_OK || letters_failed(st, e);
     }
     if (kind != FILE_KIND)
         return err_set(e, "%s: is a database, but not a file of dead letters", st->path);
@@ -152,6 +155,15 @@ static bool check_file(struct letters *st, bool write, struct err *e)
     return true;
 }
 
+static bool letters_set_up(struct letters *st, bool write, struct err *e)
+{
+    static const char writer[] = "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON";
+    sqlite3_busy_timeout(st->db, BUSY_MS);
+    if (sqlite3_exec(st->db, write ? writer : "PRAGMA query_only = ON", NULL, NULL, NULL) != SQLITE_OK)
+        return letters_failed(st, e);
+    return letters_check_file(st, write, e);
+}
+
 struct letters *letters_open(const char *path, bool write, struct err *e)
 {
     struct letters *st = mem_alloc(sizeof *st);
@@ -160,26 +172,16 @@ struct letters *letters_open(const char *path, bool write, struct err *e)
     /* A reader opens for writing too (and is then forbidden to): a journal that a killed daemon left must be rolled
      * back. */
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (write ? SQLITE_OPEN_CREATE : 0);
-    if (sqlite3_open_v2(path, &st->db, flags, NULL) != SQLITE_OK) {
+    bool good = sqlite3_open_v2(path, &st->db, flags, NULL) == SQLITE_OK;
+    if (!good) {
         int why = st->db ? sqlite3_system_errno(st->db) : ENOMEM;
         err_set(e, "%s: cannot be opened: %s; %s", path, why ? strerror(why) : sqlite3_errmsg(st->db),
                 write ? "its folder must exist and be writable" : "the daemon creates it when it starts");
-        letters_close(st);
-        return NULL;
     }
-    sqlite3_busy_timeout(st->db, BUSY_MS);
-    const char *setup = write ? "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON"
-                              : "PRAGMA query_only = ON";
-    if (sqlite3_exec(st->db, setup, NULL, NULL, NULL) != SQLITE_OK) {
-        db_failed(st, e);
-        letters_close(st);
-        return NULL;
-    }
-    if (!check_file(st, write, e)) {
-        letters_close(st);
-        return NULL;
-    }
-    return st;
+    if (good && letters_set_up(st, write, e))
+        return st;
+    letters_close(st);
+    return NULL;
 }
 
 void letters_close(struct letters *st)
@@ -195,35 +197,35 @@ void letters_close(struct letters *st)
 
 bool letters_begin(struct letters *st, struct err *e)
 {
-    return plain(st, BEGIN, e);
+    return letters_run(st, BEGIN, e);
 }
 
 bool letters_commit(struct letters *st, struct err *e)
 {
-    return plain(st, COMMIT, e);
+    return letters_run(st, COMMIT, e);
 }
 
 void letters_rollback(struct letters *st)
 {
     if (!sqlite3_get_autocommit(st->db))
-        plain(st, ROLLBACK, NULL);
+        letters_run(st, ROLLBACK, NULL);
     st->count = -1;
 }
 
-static void bind_text(sqlite3_stmt *s, int at, struct str text)
+static void letters_bind_text(sqlite3_stmt *s, int at, struct str text)
 {
     if (text.at)
         sqlite3_bind_text64(s, at, text.at, text.n, SQLITE_STATIC, SQLITE_UTF8);
 }
 
-static void bind_bytes(sqlite3_stmt *s, int at, struct str bytes)
+static void letters_bind_bytes(sqlite3_stmt *s, int at, struct str bytes)
 {
     if (bytes.at)
         sqlite3_bind_blob64(s, at, bytes.at, bytes.n, SQLITE_STATIC);
 }
 
 /* The same letter again has the same identity. */
-static void identity_of(const struct letter *l, struct buf *out)
+static void letters_identity(const struct letter *l, struct buf *out)
 {
     char uuid[UUID_TEXT];
     if (l->id.at) {
@@ -239,57 +241,59 @@ static void identity_of(const struct letter *l, struct buf *out)
 }
 
 /* Takes out what was filed of the same event; its count of redrives goes on. */
-static bool remove_earlier(struct letters *st, const struct letter *l, struct str identity, int64_t *redrives,
-                           struct err *e)
+static bool letters_remove_earlier(struct letters *st, const struct letter *l, struct str identity, int64_t *redrives,
+                                   struct err *e)
 {
-    sqlite3_stmt *s = statement(st, REMOVE, e);
+    sqlite3_stmt *s = letters_statement(st, REMOVE, e);
     if (!s)
         return false;
-    bind_text(s, 1, l->owner);
+    letters_bind_text(s, 1, l->owner);
     sqlite3_bind_int(s, 2, l->of_source);
-    bind_text(s, 3, identity);
-    return finish(st, s, redrives, e);
+    letters_bind_text(s, 3, identity);
+    return letters_step(st, s, redrives, e);
 }
 
-static bool insert(struct letters *st, const struct letter *l, struct str identity, int64_t redrives, struct err *e)
+static bool letters_insert(struct letters *st, const struct letter *l, struct str identity, int64_t redrives,
+                           struct err *e)
 {
-    sqlite3_stmt *s = statement(st, INSERT, e);
+    sqlite3_stmt *s = letters_statement(st, INSERT, e);
     if (!s)
         return false;
     sqlite3_bind_int(s, 1, l->of_source);
-    bind_text(s, 2, l->owner);
-    bind_text(s, 3, identity);
-    bind_text(s, 4, l->id);
-    bind_text(s, 5, l->source);
-    bind_text(s, 6, l->type);
-    bind_text(s, 7, l->time);
+    letters_bind_text(s, 2, l->owner);
+    letters_bind_text(s, 3, identity);
+    letters_bind_text(s, 4, l->id);
+    letters_bind_text(s, 5, l->source);
+    letters_bind_text(s, 6, l->type);
+    letters_bind_text(s, 7, l->time);
     sqlite3_bind_int64(s, 8, l->first_ms);
     sqlite3_bind_int64(s, 9, l->last_ms);
     sqlite3_bind_int64(s, 10, l->attempts);
     sqlite3_bind_int64(s, 11, l->status);
-    bind_text(s, 12, l->class);
-    bind_text(s, 13, l->reason);
-    bind_text(s, 14, l->topic);
+    letters_bind_text(s, 12, l->class);
+    letters_bind_text(s, 13, l->reason);
+    letters_bind_text(s, 14, l->topic);
     sqlite3_bind_int64(s, 15, l->partition);
     sqlite3_bind_int64(s, 16, l->offset);
     sqlite3_bind_int64(s, 17, l->record.timestamp_ms);
     sqlite3_bind_int64(s, 18, redrives);
-    bind_bytes(s, 19, l->record.key);
-    bind_bytes(s, 20, l->record.value);
-    return finish(st, s, NULL, e);
+    letters_bind_bytes(s, 19, l->record.key);
+    letters_bind_bytes(s, 20, l->record.value);
+    return letters_step(st, s, NULL, e);
 }
 
-static bool insert_headers(struct letters *st, const struct record *r, struct err *e)
+/* The headers of the letter just inserted. */
+static bool letters_insert_headers(struct letters *st, const struct record *r, struct err *e)
 {
     int64_t letter = sqlite3_last_insert_rowid(st->db);
-    sqlite3_stmt *s = statement(st, INSERT_HEADER, e);
+    sqlite3_stmt *s = letters_statement(st, INSERT_HEADER, e);
     bool ok = s != NULL;
     for (size_t i = 0; ok && i < r->header_count; i++) {
         sqlite3_bind_int64(s, 1, letter);
         sqlite3_bind_int64(s, 2, (int64_t)i);
-        bind_bytes(s, 3, r->headers[i].name);
-        bind_bytes(s, 4, r->headers[i].value);
-        ok = finish(st, s, NULL, e);
+        letters_bind_bytes(s, 3, r->headers[i].name);
+        letters_bind_bytes(s, 4, r->headers[i].value);
+        ok = letters_step(st, s, NULL, e);
     }
     return ok;
 }
@@ -297,10 +301,11 @@ static bool insert_headers(struct letters *st, const struct record *r, struct er
 bool letters_file(struct letters *st, const struct letter *l, struct err *e)
 {
     struct buf identity = buf_new(1024);
-    identity_of(l, &identity);
+    letters_identity(l, &identity);
     int64_t redrives = -1;
-    bool ok = remove_earlier(st, l, buf_str(&identity), &redrives, e)
-              && insert(st, l, buf_str(&identity), redrives < 0 ? 0 : redrives, e) && insert_headers(st, &l->record, e);
+    bool ok = letters_remove_earlier(st, l, buf_str(&identity), &redrives, e)
+              && letters_insert(st, l, buf_str(&identity), redrives < 0 ? 0 : redrives, e)
+              && letters_insert_headers(st, &l->record, e);
     if (ok && redrives < 0 && st->count >= 0)
         st->count++;
     buf_free(&identity);
@@ -309,43 +314,43 @@ bool letters_file(struct letters *st, const struct letter *l, struct err *e)
 
 bool letters_redriven(struct letters *st, const struct letter *l, struct err *e)
 {
-    sqlite3_stmt *s = statement(st, REDRIVEN, e);
+    sqlite3_stmt *s = letters_statement(st, REDRIVEN, e);
     if (!s)
         return false;
-    bind_text(s, 1, l->owner);
-    bind_text(s, 2, l->topic);
+    letters_bind_text(s, 1, l->owner);
+    letters_bind_text(s, 2, l->topic);
     sqlite3_bind_int64(s, 3, l->partition);
     sqlite3_bind_int64(s, 4, l->offset);
     sqlite3_bind_int64(s, 5, l->last_ms);
-    return finish(st, s, NULL, e);
+    return letters_step(st, s, NULL, e);
 }
 
 int64_t letters_count(struct letters *st)
 {
-    sqlite3_stmt *s = st->count < 0 ? statement(st, COUNT, NULL) : NULL;
+    sqlite3_stmt *s = st->count < 0 ? letters_statement(st, COUNT, NULL) : NULL;
     int64_t count = 0;
-    if (s && finish(st, s, &count, NULL))
+    if (s && letters_step(st, s, &count, NULL))
         st->count = count;
     return st->count < 0 ? 0 : st->count;
 }
 
 /* Runs one of the deleting statements; returns how many letters went, or -1. */
-static int64_t drop(struct letters *st, enum statement which, int64_t number, struct err *e)
+static int64_t letters_drop(struct letters *st, enum statement which, int64_t number, struct err *e)
 {
-    sqlite3_stmt *s = statement(st, which, e);
+    sqlite3_stmt *s = letters_statement(st, which, e);
     if (!s)
         return -1;
     sqlite3_bind_int64(s, 1, number);
-    return finish(st, s, NULL, e) ? sqlite3_changes64(st->db) : -1;
+    return letters_step(st, s, NULL, e) ? sqlite3_changes64(st->db) : -1;
 }
 
 int64_t letters_trim(struct letters *st, int64_t keep, int64_t before_ms, struct err *e)
 {
-    int64_t aged = drop(st, AGED, before_ms, e);
+    int64_t aged = letters_drop(st, AGED, before_ms, e);
     if (aged < 0)
         return -1;
     int64_t over = letters_count(st) - aged - keep;
-    int64_t oldest = over > 0 ? drop(st, OLDEST, over, e) : 0;
+    int64_t oldest = over > 0 ? letters_drop(st, OLDEST, over, e) : 0;
     if (oldest < 0)
         return -1;
     st->count -= aged + oldest;
@@ -359,17 +364,19 @@ int64_t letters_trim(struct letters *st, int64_t keep, int64_t before_ms, struct
     " AND (?3 IS NULL OR substr(type, 1, length(?3)) = ?3) AND (?4 IS NULL OR id = ?4) AND last >= ?5"                 \
     " AND ((?6 AND state = 'dead') OR (?7 AND state = 'redriven'))"
 
-static sqlite3_stmt *select_by(struct letters *st, const char *text, const struct selection *sel, struct err *e)
+/* A statement about the selected letters; the caller finalizes it. */
+static sqlite3_stmt *letters_prepare_selection(struct letters *st, const char *text, const struct selection *sel,
+                                               struct err *e)
 {
     sqlite3_stmt *s = NULL;
     if (sqlite3_prepare_v2(st->db, text, -1, &s, NULL) != SQLITE_OK) {
-        db_failed(st, e);
+        letters_failed(st, e);
         return NULL;
     }
-    bind_text(s, 1, sel->owner);
-    bind_text(s, 2, sel->class);
-    bind_text(s, 3, sel->type_prefix);
-    bind_text(s, 4, sel->id);
+    letters_bind_text(s, 1, sel->owner);
+    letters_bind_text(s, 2, sel->class);
+    letters_bind_text(s, 3, sel->type_prefix);
+    letters_bind_text(s, 4, sel->id);
     sqlite3_bind_int64(s, 5, sel->since_ms);
     sqlite3_bind_int(s, 6, sel->dead);
     sqlite3_bind_int(s, 7, sel->redriven);
@@ -379,10 +386,11 @@ static sqlite3_stmt *select_by(struct letters *st, const char *text, const struc
 int64_t letters_select(struct letters *st, const struct selection *sel, bool newest, int64_t after, int64_t *out,
                        size_t room, struct err *e)
 {
-    sqlite3_stmt *s = select_by(st,
-                                newest ? "SELECT seq" MATCHES " AND (?8 = 0 OR seq < ?8) ORDER BY seq DESC LIMIT ?9"
-                                       : "SELECT seq" MATCHES " AND seq > ?8 ORDER BY seq LIMIT ?9",
-                                sel, e);
+    sqlite3_stmt *s = letters_prepare_selection(st,
+                                                newest ? "SELECT seq" MATCHES
+                                                         " AND (?8 = 0 OR seq < ?8) ORDER BY seq DESC LIMIT ?9"
+                                                       : "SELECT seq" MATCHES " AND seq > ?8 ORDER BY seq LIMIT ?9",
+                                                sel, e);
     if (!s)
         return -1;
     sqlite3_bind_int64(s, 8, after);
@@ -392,7 +400,7 @@ int64_t letters_select(struct letters *st, const struct selection *sel, bool new
     while ((rc = sqlite3_step(s)) == SQLITE_ROW)
         out[n++] = sqlite3_column_int64(s, 0);
     if (rc != SQLITE_DONE) {
-        db_failed(st, e);
+        letters_failed(st, e);
         n = -1;
     }
     sqlite3_finalize(s);
@@ -402,37 +410,51 @@ int64_t letters_select(struct letters *st, const struct selection *sel, bool new
 int64_t letters_matches(struct letters *st, const struct selection *sel, struct err *e)
 {
     int64_t n = 0;
-    sqlite3_stmt *s = select_by(st, "SELECT count(*)" MATCHES, sel, e);
-    bool ok = s && finish(st, s, &n, e);
+    sqlite3_stmt *s = letters_prepare_selection(st, "SELECT count(*)" MATCHES, sel, e);
+    bool ok = s && letters_step(st, s, &n, e);
     sqlite3_finalize(s);
     return ok ? n : -1;
 }
 
-/* A column as a span of `all`, which must not move any more: so first all bytes are copied, then the spans are set. */
-struct column {
-    struct str *to;
-    size_t at, n;
-    bool absent;
+/* ---- one letter ---- */
+
+enum { LETTERS_TEXTS = 10, LETTERS_HEADERS = 256 };
+
+/* A letter on its way out of the file. Its bytes move while they grow, so first all are copied, and then the spans that
+ * point to them are set. */
+struct loading {
+    struct buf bytes;
+    struct column {
+        struct str *to;
+        size_t at, n;
+        bool absent;
+    } columns[LETTERS_TEXTS + 2 * LETTERS_HEADERS];
+    size_t column_count;
+    struct header headers[LETTERS_HEADERS];
+    size_t header_count;
 };
 
-static void copy_column(sqlite3_stmt *s, int i, struct str *to, struct buf *all, struct column *c)
+static void letters_copy_column(struct loading *x, sqlite3_stmt *s, int i, struct str *to)
 {
     const void *bytes = sqlite3_column_blob(s, i);
     size_t n = (size_t)sqlite3_column_bytes(s, i);
-    *c = (struct column){ .to = to, .at = all->n, .n = n, .absent = sqlite3_column_type(s, i) == SQLITE_NULL };
-    buf_add(all, bytes ? bytes : "", n);
+    x->columns[x->column_count++] = (struct column){
+        .to = to, .at = x->bytes.n, .n = n, .absent = sqlite3_column_type(s, i) == SQLITE_NULL
+    };
+    buf_add(&x->bytes, bytes ? bytes : "", n);
 }
 
-static void load_row(sqlite3_stmt *s, struct letter *l, struct buf *all, struct column *columns, size_t *count)
+static void letters_copy_row(struct loading *x, sqlite3_stmt *s, struct letter *l)
 {
-    struct {
+    const struct {
         int column;
         struct str *to;
-    } texts_of[] = { { 1, &l->owner },       { 2, &l->id },           { 3, &l->source },  { 4, &l->type },
-                     { 5, &l->time },        { 10, &l->class },       { 11, &l->reason }, { 12, &l->topic },
-                     { 18, &l->record.key }, { 19, &l->record.value } };
-    for (size_t i = 0; i < sizeof texts_of / sizeof *texts_of; i++)
-        copy_column(s, texts_of[i].column, texts_of[i].to, all, &columns[(*count)++]);
+    } texts_of[LETTERS_TEXTS] = { { 1, &l->owner },        { 2, &l->id },     { 3, &l->source },
+                                  { 4, &l->type },         { 5, &l->time },   { 10, &l->class },
+                                  { 11, &l->reason },      { 12, &l->topic }, { 18, &l->record.key },
+                                  { 19, &l->record.value } };
+    for (size_t i = 0; i < LETTERS_TEXTS; i++)
+        letters_copy_column(x, s, texts_of[i].column, texts_of[i].to);
     l->of_source = sqlite3_column_int(s, 0);
     l->first_ms = sqlite3_column_int64(s, 6);
     l->last_ms = sqlite3_column_int64(s, 7);
@@ -446,48 +468,65 @@ static void load_row(sqlite3_stmt *s, struct letter *l, struct buf *all, struct 
     l->redrives = sqlite3_column_int64(s, 17);
 }
 
-bool letters_load(struct letters *st, int64_t seq, struct letter *l, struct err *e)
+static void letters_copy_headers(struct loading *x, sqlite3_stmt *s)
 {
-    enum { HEADERS = 256, TEXTS = 10 };
-    static const struct letter nothing;
-    struct column columns[TEXTS + 2 * HEADERS];
-    struct header headers[HEADERS];
-    struct buf all = buf_new(RECORD_BYTES);
-    size_t count = 0, header_count = 0;
-    *l = nothing;
-    l->seq = seq;
-    sqlite3_stmt *row = statement(st, LOAD, e), *head = statement(st, LOAD_HEADERS, e);
-    if (!row || !head)
-        return false;
-    sqlite3_bind_int64(row, 1, seq);
-    sqlite3_bind_int64(head, 1, seq);
+    while (x->header_count < LETTERS_HEADERS && sqlite3_step(s) == SQLITE_ROW) {
+        struct header *h = &x->headers[x->header_count++];
+        letters_copy_column(x, s, 0, &h->name);
+        letters_copy_column(x, s, 1, &h->value);
+    }
+}
+
+/* Copies row and headers; SQLITE_ROW, or what came instead of a row. */
+static int letters_copy(struct loading *x, sqlite3_stmt *row, sqlite3_stmt *headers, struct letter *l)
+{
+    sqlite3_bind_int64(row, 1, l->seq);
+    sqlite3_bind_int64(headers, 1, l->seq);
     int rc = sqlite3_step(row);
-    if (rc == SQLITE_ROW)
-        load_row(row, l, &all, columns, &count);
-    while (rc == SQLITE_ROW && header_count < HEADERS && sqlite3_step(head) == SQLITE_ROW) {
-        copy_column(head, 0, &headers[header_count].name, &all, &columns[count++]);
-        copy_column(head, 1, &headers[header_count++].value, &all, &columns[count++]);
+    if (rc == SQLITE_ROW) {
+        letters_copy_row(x, row, l);
+        letters_copy_headers(x, headers);
     }
     sqlite3_reset(row);
-    sqlite3_reset(head);
-    if (rc != SQLITE_ROW || all.failed || header_count == HEADERS) {
-        buf_free(&all);
-        if (rc == SQLITE_ROW)
-            return err_set(e, "%s: the letter is too large", st->path);
-        if (rc != SQLITE_DONE)
-            return db_failed(st, e);
-        l->seq = 0;
-        return err_set(e, "%s: the letter is gone", st->path);
+    sqlite3_reset(headers);
+    return rc;
+}
+
+/* Gives what was copied to the letter. */
+static void letters_give(struct loading *x, struct letter *l)
+{
+    for (size_t i = 0; i < x->column_count; i++) {
+        const struct column *c = &x->columns[i];
+        *c->to = c->absent ? STR_ABSENT : (struct str){ x->bytes.at ? x->bytes.at + c->at : "", c->n };
     }
-    for (size_t i = 0; i < count; i++)
-        *columns[i].to = columns[i].absent ? STR_ABSENT
-                                           : (struct str){ all.at ? all.at + columns[i].at : "", columns[i].n };
-    l->owned = all.at;
-    l->owned_headers = mem_grow(NULL, header_count + 1, sizeof *headers);
-    memcpy(l->owned_headers, headers, header_count * sizeof *headers);
+    l->owned = x->bytes.at;
+    l->owned_headers = mem_grow(NULL, x->header_count + 1, sizeof *x->headers);
+    memcpy(l->owned_headers, x->headers, x->header_count * sizeof *x->headers);
     l->record.headers = l->owned_headers;
-    l->record.header_count = header_count;
-    return true;
+    l->record.header_count = x->header_count;
+}
+
+bool letters_load(struct letters *st, int64_t seq, struct letter *l, struct err *e)
+{
+    struct loading x;
+    x.bytes = buf_new(RECORD_BYTES);
+    x.column_count = x.header_count = 0;
+    *l = (struct letter){ .seq = seq };
+    sqlite3_stmt *row = letters_statement(st, LOAD, e), *headers = letters_statement(st, LOAD_HEADERS, e);
+    if (!row || !headers)
+        return false;
+    int rc = letters_copy(&x, row, headers, l);
+    if (rc == SQLITE_ROW && !x.bytes.failed && x.header_count < LETTERS_HEADERS) {
+        letters_give(&x, l);
+        return true;
+    }
+    buf_free(&x.bytes);
+    if (rc == SQLITE_ROW)
+        return err_set(e, "%s: the letter is too large", st->path);
+    if (rc != SQLITE_DONE)
+        return letters_failed(st, e);
+    l->seq = 0;
+    return err_set(e, "%s: the letter is gone", st->path);
 }
 
 void letter_free(struct letter *l)

@@ -37,7 +37,8 @@ struct selection { /* which letters; absent and 0: any */
 
 struct letters;
 
-/* Opens, and when `write` creates, the file. NULL with *e: a file that is not ours, or of a later version, is refused. */
+/* Opens, and when `write` creates, the file. NULL with *e: a file that is not ours, or of a later version, is
+ * refused. */
 struct letters *letters_open(const char *path, bool write, struct err *e);
 void letters_close(struct letters *st); /* accepts NULL; rolls back */
 

@@ -29,8 +29,16 @@ int print_clean(struct str text, int width, FILE *out)
     return n;
 }
 
+void print_place(const struct letter *l, int width, FILE *out)
+{
+    print_clean(l->topic, width, out);
+    fprintf(out, "/%" PRId64 "/%" PRId64, l->partition, l->offset);
+}
+
+/* ---- the table ---- */
+
 /* A cell of a table: padded, or cut with a mark. */
-static void cell(struct str text, int width, FILE *out)
+static void print_cell(struct str text, int width, FILE *out)
 {
     int n = print_clean(text, text.n > (size_t)width ? width - 1 : width, out);
     if (text.n > (size_t)width && n == width - 1) {
@@ -38,16 +46,6 @@ static void cell(struct str text, int width, FILE *out)
         n++;
     }
     fprintf(out, "%*s", width - n + 1, "");
-}
-
-static void add_moment(struct buf *out, int64_t ms)
-{
-    char text[CLOCK_TEXT];
-    clock_text(ms, text);
-    if (ms)
-        buf_printf(out, "\"%s\"", text);
-    else
-        buf_add_c(out, "null");
 }
 
 void print_table_head(FILE *out, bool with_state)
@@ -61,24 +59,26 @@ void print_table_row(const struct letter *l, bool with_state, FILE *out)
     char last[CLOCK_TEXT];
     clock_text(l->last_ms, last);
     last[10] = ' ';
-    cell(l->last_ms ? (struct str){ last, 19 } : STR("-"), 19, out);
+    print_cell(l->last_ms ? (struct str){ last, 19 } : STR("-"), 19, out);
     if (l->of_source)
         fputc('<', out);
-    cell(l->owner, l->of_source ? 11 : 12, out);
-    cell(l->class, 13, out);
+    print_cell(l->owner, l->of_source ? 11 : 12, out);
+    print_cell(l->class, 13, out);
     fprintf(out, "%3" PRId64 " ", l->attempts);
     fprintf(out, l->status ? "%3" PRId64 " " : "  - ", l->status);
     if (with_state)
-        cell(l->redriven ? STR("redriven") : STR("dead"), 8, out);
-    cell(l->type.at ? l->type : STR("(no event)"), 26, out);
+        print_cell(l->redriven ? STR("redriven") : STR("dead"), 8, out);
+    print_cell(l->type.at ? l->type : STR("(no event)"), 26, out);
     if (l->id.at)
         print_clean(l->id, 80, out);
     else
-        print_clean(l->topic, 60, out), fprintf(out, "/%" PRId64 "/%" PRId64, l->partition, l->offset);
+        print_place(l, 60, out);
     fputc('\n', out);
 }
 
-static void add_member(struct buf *out, const char *name, struct str text)
+/* ---- one JSON object ---- */
+
+static void print_json_text(struct buf *out, const char *name, struct str text)
 {
     buf_printf(out, ",\"%s\":", name);
     if (text.at)
@@ -87,67 +87,89 @@ static void add_member(struct buf *out, const char *name, struct str text)
         buf_add_c(out, "null");
 }
 
+static void print_json_moment(struct buf *out, const char *name, int64_t ms)
+{
+    char text[CLOCK_TEXT];
+    clock_text(ms, text);
+    print_json_text(out, name, ms ? str_of(text) : STR_ABSENT);
+}
+
+static void print_json_event(struct buf *out, const struct letter *l)
+{
+    print_json_text(out, "sink", l->of_source ? STR_ABSENT : l->owner);
+    print_json_text(out, "from", l->of_source ? l->owner : STR_ABSENT);
+    print_json_text(out, "id", l->id);
+    print_json_text(out, "source", l->source);
+    print_json_text(out, "type", l->type);
+    print_json_text(out, "time", l->time);
+}
+
+static void print_json_attempts(struct buf *out, const struct letter *l)
+{
+    print_json_moment(out, "first", l->first_ms);
+    print_json_moment(out, "last", l->last_ms);
+    buf_printf(out, ",\"attempts\":%" PRId64, l->attempts);
+    if (l->status)
+        buf_printf(out, ",\"status\":%" PRId64, l->status);
+    else
+        buf_add_c(out, ",\"status\":null");
+    print_json_text(out, "class", l->class);
+    print_json_text(out, "reason", l->reason);
+    buf_printf(out, ",\"redrives\":%" PRId64, l->redrives);
+}
+
+static void print_json_origin(struct buf *out, const struct letter *l)
+{
+    if (!l->topic.at) {
+        buf_add_c(out, ",\"origin\":null");
+        return;
+    }
+    buf_add_c(out, ",\"origin\":{\"topic\":");
+    jscan_add_string(out, l->topic);
+    buf_printf(out, ",\"partition\":%" PRId64 ",\"offset\":%" PRId64 "}", l->partition, l->offset);
+}
+
 void print_json(const struct letter *l, FILE *out)
 {
     struct buf b = buf_new(LINE_BYTES);
-    buf_add_c(&b, "{\"state\":");
-    buf_add_c(&b, l->redriven ? "\"redriven\"" : "\"dead\"");
-    add_member(&b, "sink", l->of_source ? STR_ABSENT : l->owner);
-    add_member(&b, "from", l->of_source ? l->owner : STR_ABSENT);
-    add_member(&b, "id", l->id);
-    add_member(&b, "source", l->source);
-    add_member(&b, "type", l->type);
-    add_member(&b, "time", l->time);
-    buf_add_c(&b, ",\"first\":");
-    add_moment(&b, l->first_ms);
-    buf_add_c(&b, ",\"last\":");
-    add_moment(&b, l->last_ms);
-    buf_printf(&b, ",\"attempts\":%" PRId64, l->attempts);
-    if (l->status)
-        buf_printf(&b, ",\"status\":%" PRId64, l->status);
-    else
-        buf_add_c(&b, ",\"status\":null");
-    add_member(&b, "class", l->class);
-    add_member(&b, "reason", l->reason);
-    buf_printf(&b, ",\"redrives\":%" PRId64, l->redrives);
-    if (l->topic.at) {
-        buf_add_c(&b, ",\"origin\":{\"topic\":");
-        jscan_add_string(&b, l->topic);
-        buf_printf(&b, ",\"partition\":%" PRId64 ",\"offset\":%" PRId64 "}", l->partition, l->offset);
-    } else {
-        buf_add_c(&b, ",\"origin\":null");
-    }
-    add_member(&b, "key", l->record.key);
+    buf_printf(&b, "{\"state\":\"%s\"", l->redriven ? "redriven" : "dead");
+    print_json_event(&b, l);
+    print_json_attempts(&b, l);
+    print_json_origin(&b, l);
+    print_json_text(&b, "key", l->record.key);
     buf_printf(&b, ",\"size\":%zu}\n", l->record.value.n);
     fwrite(b.at, 1, b.n, out);
     buf_free(&b);
 }
 
+/* ---- one letter, whole ---- */
+
+/* Behind the string whose opening quote stands at i, in JSON that was checked. */
+static size_t print_string_end(struct str json, size_t i)
+{
+    for (i++; json.at[i] != '"'; i++)
+        if (json.at[i] == '\\')
+            i++;
+    return i + 1;
+}
+
 /* JSON that was checked, with line breaks and indentation; not a byte of its values is changed. */
-static void indent_json(struct str json, struct buf *out)
+static void print_indented(struct str json, struct buf *out)
 {
     int depth = 0;
-    bool quoted = false;
-    for (size_t i = 0; i < json.n; i++) {
-        char c = json.at[i];
-        bool blank = c == ' ' || c == '\t' || c == '\n' || c == '\r';
-        if (!quoted && blank)
+    for (size_t i = 0, end; i < json.n; i = end) {
+        char c = json.at[i], before = out->n ? out->at[out->n - 1] : 0;
+        bool opened = before == '{' || before == '[', opens = c == '{' || c == '[', closes = c == '}' || c == ']';
+        end = c == '"' ? print_string_end(json, i) : i + 1;
+        if (strchr(" \t\r\n", c))
             continue;
-        char before = out->n ? out->at[out->n - 1] : 0;
-        bool opened = before == '{' || before == '[', closes = c == '}' || c == ']';
-        if (!quoted && closes)
-            depth--;
-        if (!quoted && ((opened && !closes) || before == ',' || (closes && !opened)))
+        depth -= closes;
+        if (closes ? !opened : opened || before == ',')
             buf_printf(out, "\n%*s", 2 * depth, "");
-        buf_add_char(out, c);
-        if (quoted && c == '\\')
-            buf_add_char(out, json.at[++i]);
-        else if (c == '"')
-            quoted = !quoted;
-        else if (!quoted && c == ':')
+        buf_add(out, json.at + i, end - i);
+        if (c == ':')
             buf_add_char(out, ' ');
-        else if (!quoted && (c == '{' || c == '['))
-            depth++;
+        depth += opens;
     }
 }
 
@@ -161,10 +183,19 @@ static void print_lines(struct str text, FILE *out)
     }
 }
 
+/* Of text longer than `limit` so much that no character is cut; 0: no limit. */
+static struct str print_cut(struct str text, size_t limit)
+{
+    if (!limit || text.n <= limit)
+        return text;
+    size_t n = limit;
+    while (n && ((unsigned char)text.at[n] & 0xc0) == 0x80)
+        n--;
+    return (struct str){ text.at, n };
+}
+
 static void print_data(struct str data, size_t limit, FILE *out)
 {
-    struct buf pretty = buf_new(LINE_BYTES * 4ul);
-    struct str shown = data;
     struct jscan_value checked;
     if (!data.at) {
         fputs("  (none)\n", out);
@@ -174,21 +205,17 @@ static void print_data(struct str data, size_t limit, FILE *out)
         fprintf(out, "  (%zu bytes that are no text; --raw prints them)\n", data.n);
         return;
     }
-    if (jscan_check(data, &checked, NULL)) {
-        indent_json(data, &pretty);
-        shown = pretty.failed ? data : buf_str(&pretty);
-    }
-    size_t n = shown.n;
-    if (limit && n > limit)
-        for (n = limit; n && ((unsigned char)shown.at[n] & 0xc0) == 0x80;)
-            n--; /* not in the middle of a character */
-    print_lines((struct str){ shown.at, n }, out);
-    if (n < shown.n)
+    struct buf indented = buf_new(LINE_BYTES * 4ul);
+    if (jscan_check(data, &checked, NULL))
+        print_indented(data, &indented);
+    struct str text = indented.n && !indented.failed ? buf_str(&indented) : data, shown = print_cut(text, limit);
+    print_lines(shown, out);
+    if (shown.n < text.n)
         fprintf(out, "  ... (%zu bytes in all; --raw prints them as they are)\n", data.n);
-    buf_free(&pretty);
+    buf_free(&indented);
 }
 
-static void field(const char *name, struct str text, FILE *out)
+static void print_field(const char *name, struct str text, FILE *out)
 {
     if (!text.at)
         return;
@@ -197,46 +224,62 @@ static void field(const char *name, struct str text, FILE *out)
     fputc('\n', out);
 }
 
-static void field_moment(const char *name, int64_t ms, FILE *out)
+static void print_moment(const char *name, int64_t ms, FILE *out)
 {
     char text[CLOCK_TEXT];
     clock_text(ms, text);
     if (ms)
-        field(name, str_of(text), out);
+        print_field(name, str_of(text), out);
 }
 
-void print_whole(const struct letter *l, size_t limit, FILE *out)
+static void print_number(const char *name, int64_t n, FILE *out)
 {
-    field("id", l->id, out);
-    field("source", l->source, out);
-    field("type", l->type, out);
-    field("time", l->time, out);
-    field(l->of_source ? "from" : "sink", l->owner, out);
-    field("class", l->class, out);
-    field("reason", l->reason, out);
-    if (l->status)
-        fprintf(out, "%-10s %" PRId64 "\n", "status", l->status);
-    fprintf(out, "%-10s %" PRId64 "\n", "attempts", l->attempts);
-    field_moment("first", l->first_ms, out);
-    field_moment("last", l->last_ms, out);
+    fprintf(out, "%-10s %" PRId64 "\n", name, n);
+}
+
+static void print_state(const struct letter *l, FILE *out)
+{
     fprintf(out, "%-10s %s", "state", l->redriven ? "redriven" : "dead");
     fprintf(out, l->redrives ? " (redriven %" PRId64 " times)\n" : "\n", l->redrives);
-    if (l->topic.at) {
-        fprintf(out, "%-10s ", "origin");
-        print_clean(l->topic, 0, out);
-        fprintf(out, "/%" PRId64 "/%" PRId64 "\n", l->partition, l->offset);
-    }
-    field("key", l->record.key, out);
+}
+
+/* The sender's headers; what the letter says of them already is left out. */
+static void print_headers(const struct record *r, FILE *out)
+{
     fputs("headers\n", out);
-    for (size_t i = 0; i < l->record.header_count; i++) {
-        if (str_starts(l->record.headers[i].name, STR(TRAIL_PREFIX)))
+    for (size_t i = 0; i < r->header_count; i++) {
+        if (str_starts(r->headers[i].name, STR(TRAIL_PREFIX)))
             continue;
         fputs("  ", out);
-        print_clean(l->record.headers[i].name, 0, out);
+        print_clean(r->headers[i].name, 0, out);
         fputs(": ", out);
-        print_clean(l->record.headers[i].value, 0, out);
+        print_clean(r->headers[i].value, 0, out);
         fputc('\n', out);
     }
+}
+
+void print_letter(const struct letter *l, size_t limit, FILE *out)
+{
+    print_field("id", l->id, out);
+    print_field("source", l->source, out);
+    print_field("type", l->type, out);
+    print_field("time", l->time, out);
+    print_field(l->of_source ? "from" : "sink", l->owner, out);
+    print_field("class", l->class, out);
+    print_field("reason", l->reason, out);
+    if (l->status)
+        print_number("status", l->status, out);
+    print_number("attempts", l->attempts, out);
+    print_moment("first", l->first_ms, out);
+    print_moment("last", l->last_ms, out);
+    print_state(l, out);
+    if (l->topic.at) {
+        fprintf(out, "%-10s ", "origin");
+        print_place(l, 0, out);
+        fputc('\n', out);
+    }
+    print_field("key", l->record.key, out);
+    print_headers(&l->record, out);
     fputs("data\n", out);
     print_data(l->record.value, limit, out);
 }

@@ -37,7 +37,6 @@ MOST_COMPLEX_FUNCTION = 25
 
 # What still stands in the way; each entry must be a breach today, so that the list can only get shorter.
 STILL = [
-    "connectors/dead_letter/print.c:",
 ]
 
 BANNED = ["strcpy", "strcat", "strncpy", "strncat", "sprintf", "vsprintf", "strtok", "atoi", "atol", "atof", "gets", "alloca",
