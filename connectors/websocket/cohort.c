@@ -41,7 +41,7 @@ void cohort_join(struct cohort *c, struct listener *l)
 }
 
 /* When all are level the ring can start over. */
-static void rewind_if_level(struct cohort *c)
+static void cohort_rewind_if_level(struct cohort *c)
 {
     if (c->dirty || c->blocked)
         return;
@@ -59,7 +59,7 @@ void cohort_leave(struct listener *l)
     if (l->blocked)
         c->blocked--;
     l->cohort = NULL;
-    rewind_if_level(c);
+    cohort_rewind_if_level(c);
 }
 
 void listener_close(struct listener *l, int code, const char *text)
@@ -69,7 +69,8 @@ void listener_close(struct listener *l, int code, const char *text)
     http_stream_close(l->stream, code, text);
 }
 
-static void set_blocked(struct listener *l, bool blocked)
+/* Records whether the kernel takes bytes for this listener. */
+static void cohort_set_blocked(struct listener *l, bool blocked)
 {
     if (l->blocked == blocked)
         return;
@@ -81,7 +82,7 @@ static void set_blocked(struct listener *l, bool blocked)
 }
 
 /* One write for all that is pending. The head is always the end of a frame. */
-static void push(struct listener *l)
+static void cohort_push(struct listener *l)
 {
     struct cohort *c = l->cohort;
     size_t pending = (size_t)(c->ring.head - l->position);
@@ -92,7 +93,7 @@ static void push(struct listener *l)
     }
     l->position += (uint64_t)taken;
     c->tally->bytes += taken;
-    set_blocked(l, (size_t)taken < pending);
+    cohort_set_blocked(l, (size_t)taken < pending);
     if (l->blocked)
         return;
     c->tally->frames += (int64_t)(c->frames - l->frames);
@@ -101,17 +102,18 @@ static void push(struct listener *l)
 
 void cohort_flush(struct cohort *c)
 {
-    for (uint32_t i = c->count;
-         i-- > 0;) { /* from the end: a listener that leaves is replaced by one that was served */
+    /* From the end: a listener that leaves is replaced by one that was served. */
+    for (uint32_t i = c->count; i-- > 0;) {
         struct listener *l = c->listeners[i];
         if (!l->blocked && l->position < c->ring.head)
-            push(l);
+            cohort_push(l);
     }
     c->dirty = false;
-    rewind_if_level(c);
+    cohort_rewind_if_level(c);
 }
 
-static void close_slow(struct listener *l)
+/* Closes a listener that lags too far behind. */
+static void cohort_close_slow(struct listener *l)
 {
     l->cohort->tally->slow++;
     listener_close(l, 1013, "too slow");
@@ -132,7 +134,7 @@ void cohort_relieve(struct cohort *c)
 {
     for (uint32_t i = c->count; i-- > 0;)
         if (c->listeners[i]->blocked)
-            close_slow(c->listeners[i]);
+            cohort_close_slow(c->listeners[i]);
     c->low = c->ring.head;
     ring_give_back(&c->ring);
 }
@@ -142,19 +144,19 @@ void cohort_writable(struct listener *l)
     struct cohort *c = l->cohort;
     if (!c || !l->blocked)
         return;
-    push(l);
-    rewind_if_level(c);
+    cohort_push(l);
+    cohort_rewind_if_level(c);
 }
 
 /* Room for n more bytes: what can still be sent is sent, and who is a whole ring behind even then has to go. */
-static void make_room(struct cohort *c, size_t n)
+static void cohort_make_room(struct cohort *c, size_t n)
 {
     cohort_flush(c);
     uint64_t low = c->ring.head;
     for (uint32_t i = c->count; i-- > 0;) {
         struct listener *l = c->listeners[i];
         if (c->ring.head + n - l->position > c->ring.size) {
-            close_slow(l);
+            cohort_close_slow(l);
         } else if (l->position < low) {
             low = l->position;
         }
@@ -162,10 +164,11 @@ static void make_room(struct cohort *c, size_t n)
     c->low = low;
 }
 
-static void add(struct cohort *c, struct str bytes)
+/* Puts bytes behind the head; makes room first if somebody still needs what they overwrite. */
+static void cohort_append(struct cohort *c, struct str bytes)
 {
     if (c->ring.head + bytes.n - c->low > c->ring.size)
-        make_room(c, bytes.n);
+        cohort_make_room(c, bytes.n);
     ring_add(&c->ring, bytes);
     c->dirty = true;
     c->added_ms = clock_mono_ms();
@@ -175,12 +178,12 @@ bool cohort_add(struct cohort *c, struct str frame)
 {
     if (frame.n > c->ring.size)
         return false;
-    add(c, frame);
+    cohort_append(c, frame);
     c->frames++;
     return true;
 }
 
 void cohort_comment(struct cohort *c, struct str bytes)
 {
-    add(c, bytes);
+    cohort_append(c, bytes);
 }

@@ -10,7 +10,7 @@
 enum { KEEP_BYTES = 256 * 1024 }; /* a rewound ring keeps this much memory */
 
 /* Both halves show the same pages of one unnamed file. */
-static char *map_twice(size_t size)
+static char *ring_map_twice(size_t size)
 {
     int fd = memfd_create("aqueduct-ring", MFD_CLOEXEC);
     if (fd < 0)
@@ -35,7 +35,7 @@ bool ring_open(struct ring *r, size_t least_size, size_t *held, struct err *e)
     *r = (struct ring){ .size = (size_t)sysconf(_SC_PAGESIZE), .held = held };
     while (r->size < least_size)
         r->size *= 2;
-    r->at = map_twice(r->size);
+    r->at = ring_map_twice(r->size);
     return r->at || err_set(e, "no memory for a buffer of %zu bytes: %s", r->size, strerror(errno));
 }
 

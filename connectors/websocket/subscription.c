@@ -8,7 +8,7 @@
 enum { VALUE_BYTES = 32 * 1024, NAME_BYTES = 32, TOPICS = 256, KEY_BYTES = 256 * 1024 };
 
 /* Percent-decoding as in application/x-www-form-urlencoded: + is a space. */
-static bool decode(struct str s, struct buf *out)
+static bool query_decode(struct str s, struct buf *out)
 {
     buf_reset(out);
     for (size_t i = 0; i < s.n; i++) {
@@ -29,7 +29,7 @@ bool query_value(struct str query, struct str name, struct buf *out)
     while (str_cut(&query, '&', &pair)) {
         str_cut(&pair, '=', &key);
         if (str_eq(key, name))
-            return pair.at && decode(pair, out);
+            return pair.at && query_decode(pair, out);
     }
     return false;
 }
@@ -42,7 +42,7 @@ struct parsing {
     struct err *e;
 };
 
-static bool is_known(const struct strings *known, struct str topic)
+static bool subscription_is_known(const struct strings *known, struct str topic)
 {
     if (!known || known->count == 0)
         return true;
@@ -52,14 +52,14 @@ static bool is_known(const struct strings *known, struct str topic)
     return false;
 }
 
-static bool add_topics(struct parsing *p, struct str list)
+static bool subscription_add_topics(struct parsing *p, struct str list)
 {
     struct strings *t = &p->s->topics;
     struct str one;
     while (str_cut(&list, ',', &one)) {
         if (one.n == 0)
             return err_set(p->e, "topics: there is an empty name");
-        if (!is_known(p->known, one))
+        if (!subscription_is_known(p->known, one))
             return err_set(p->e, "topics: \"%.*s\" is not served here", (int)(one.n < 100 ? one.n : 100), one.at);
         if (t->count == TOPICS)
             return err_set(p->e, "topics: more than %d", TOPICS);
@@ -72,7 +72,7 @@ static bool add_topics(struct parsing *p, struct str list)
     return true;
 }
 
-static void add_attribute(struct parsing *p, const char *attribute, struct str value)
+static void subscription_add_attribute(struct parsing *p, const char *attribute, struct str value)
 {
     bool prefix = value.n && value.at[value.n - 1] == '*';
     size_t n = prefix ? value.n - 1 : value.n;
@@ -81,7 +81,8 @@ static void add_attribute(struct parsing *p, const char *attribute, struct str v
     json_array_append_new(p->conditions, json_pack("{s:{s:s%}}", prefix ? "prefix" : "exact", attribute, value.at, n));
 }
 
-static bool add_filter(struct parsing *p, struct str text)
+/* Its conditions join the others. */
+static bool subscription_add_filter(struct parsing *p, struct str text)
 {
     json_error_t at;
     json_t *json = json_loadb(text.at, text.n, JSON_REJECT_DUPLICATES, &at);
@@ -96,20 +97,20 @@ static bool add_filter(struct parsing *p, struct str text)
     return true;
 }
 
-static bool add_parameter(struct parsing *p, struct str name, struct str value)
+static bool subscription_add_parameter(struct parsing *p, struct str name, struct str value)
 {
     if (str_eq(name, STR("token")) && p->token_ok)
         return true;
     if (value.n == 0)
         return err_set(p->e, "parameter \"%.*s\" has no value", STR_ARG(name));
     if (str_eq(name, STR("topics")))
-        return add_topics(p, value);
+        return subscription_add_topics(p, value);
     if (str_eq(name, STR("filter")))
-        return add_filter(p, value);
+        return subscription_add_filter(p, value);
     static const char *const attributes[] = { "type", "subject", "source" };
     for (size_t i = 0; i < sizeof attributes / sizeof *attributes; i++)
         if (str_eq(name, str_of(attributes[i]))) {
-            add_attribute(p, attributes[i], value);
+            subscription_add_attribute(p, attributes[i], value);
             return true;
         }
     static const char *const names[] = { "topics", "type", "subject", "source", "filter", NULL };
@@ -118,7 +119,8 @@ static bool add_parameter(struct parsing *p, struct str name, struct str value)
                    STR_ARG(name), near ? ", meant is perhaps " : "", near ? near : "");
 }
 
-static bool has_name(struct str query, struct str name)
+/* Is there a parameter of that name? */
+static bool subscription_has_name(struct str query, struct str name)
 {
     struct str pair, key;
     while (str_cut(&query, '&', &pair)) {
@@ -129,7 +131,7 @@ static bool has_name(struct str query, struct str name)
     return false;
 }
 
-static bool add_parameters(struct parsing *p, struct str query, struct buf *value)
+static bool subscription_add_parameters(struct parsing *p, struct str query, struct buf *value)
 {
     struct str rest = query, pair, name;
     while (str_cut(&rest, '&', &pair)) {
@@ -139,22 +141,23 @@ static bool add_parameters(struct parsing *p, struct str query, struct buf *valu
         struct str shown = { name.at, name.n < NAME_BYTES ? name.n : NAME_BYTES };
         if (!str_is_utf8(shown))
             return err_set(p->e, "a parameter's name is not text");
-        if (rest.at && has_name(rest, name))
+        if (rest.at && subscription_has_name(rest, name))
             return err_set(p->e, "parameter \"%.*s\" is there twice", STR_ARG(shown));
-        if (!decode(pair, value))
+        if (!query_decode(pair, value))
             return err_set(p->e, "parameter \"%.*s\" is not percent-encoded UTF-8", STR_ARG(shown));
-        if (!add_parameter(p, name.n > NAME_BYTES ? shown : name, buf_str(value)))
+        if (!subscription_add_parameter(p, name.n > NAME_BYTES ? shown : name, buf_str(value)))
             return false;
     }
     return true;
 }
 
-static int by_name(const void *a, const void *b)
+static int subscription_by_name(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static bool finish(struct parsing *p)
+/* Makes the filter and the key of all conditions. */
+static bool subscription_finish(struct parsing *p)
 {
     struct subscription *s = p->s;
     if (json_array_size(p->conditions) > 0) {
@@ -163,7 +166,7 @@ static bool finish(struct parsing *p)
             return err_prefix(p->e, "filter");
     }
     if (s->topics.count)
-        qsort(s->topics.at, s->topics.count, sizeof *s->topics.at, by_name);
+        qsort(s->topics.at, s->topics.count, sizeof *s->topics.at, subscription_by_name);
     struct buf key = buf_new(KEY_BYTES);
     buf_add_c(&key, s->sse ? "sse\n" : "websocket\n");
     for (size_t i = 0; i < s->topics.count; i++)
@@ -185,7 +188,7 @@ bool subscription_parse(struct subscription *s, struct str query, bool sse, cons
     *s = (struct subscription){ .sse = sse };
     struct parsing p = { .s = s, .known = known, .token_ok = token_ok, .conditions = json_array(), .e = e };
     struct buf value = buf_new(VALUE_BYTES);
-    bool good = add_parameters(&p, query, &value) && finish(&p);
+    bool good = subscription_add_parameters(&p, query, &value) && subscription_finish(&p);
     buf_free(&value);
     json_decref(p.conditions);
     if (!good)

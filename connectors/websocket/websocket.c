@@ -12,13 +12,13 @@
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
-#include "bridge/net/ws.h"
 #include "connectors/websocket/access.h"
-#include "connectors/websocket/cohort.h"
+#include "connectors/websocket/cohorts.h"
+#include "connectors/websocket/frames.h"
+#include "connectors/websocket/peers.h"
 
 enum {
-    TICK_US = 2000,           /* under load, listeners are served this often */
-    HEARTBEAT_MS = 20 * 1000, /* a comment for quiet event streams, so that proxies keep them */
+    SSE_LONGEST_WAIT_MS = 5000, /* with event streams, so that heartbeats are in time */
     RETRY_LEAST_MS = 3000,
     RETRY_MOST_MS = 8000, /* when an event stream comes back, so that not all do at once */
     DRAIN_STEP_MS = 50,
@@ -35,13 +35,10 @@ struct websocket_sink {
     struct bytes buffer, max_buffered;
     /* from here on: not options */
     struct http_server *server;
-    struct cohort *cohorts;
-    size_t cohort_count;
-    size_t held; /* bytes in the cohorts' rings */
+    struct tokens *valid_tokens;
+    struct cohorts cohorts;
     struct peers peers;
-    struct buf frame, block; /* of the event at hand, for WebSocket and for event streams */
-    int64_t flushed_us, heartbeat_ms;
-    struct tally tally;
+    struct frames frames;
     struct log_limit log_limit;
     int64_t listeners[2]; /* WebSocket, event streams */
     struct metric *connected[2], *events, *bytes, *too_long, *gone, *slow, *drained;
@@ -90,7 +87,20 @@ static const struct option websocket_options[] = {
 
 /* ---- listeners come ---- */
 
-static void refuse(struct websocket_sink *s, const struct http_request *r, int status, const char *detail)
+/* One line per listener that was refused, but never more than the log can bear. */
+static void websocket_log_refusal(struct websocket_sink *s, struct str peer, int status, const char *detail)
+{
+    int64_t left_out;
+    bool pass = log_limit_pass(&s->log_limit, &left_out);
+    if (left_out)
+        LOG(INFO, "more listeners refused", LOG_C("sink", s->base.id), LOG_INT("lines_left_out", left_out));
+    if (pass)
+        LOG(INFO, "listener refused", LOG_C("sink", s->base.id), LOG_STR("peer", peer), LOG_INT("status", status),
+            LOG_C("why", detail));
+}
+
+/* Answers with a problem document (RFC 9457). */
+static void websocket_refuse(struct websocket_sink *s, const struct http_request *r, int status, const char *detail)
 {
     struct buf body = buf_new(4096);
     buf_printf(&body, "{\"title\":\"%s\",\"status\":%d,\"detail\":", http_status_text(status), status);
@@ -106,18 +116,13 @@ static void refuse(struct websocket_sink *s, const struct http_request *r, int s
         headers[n++] = (struct header){ STR("Upgrade"), STR("websocket") };
     if (status == 429 || status == 503)
         headers[n++] = (struct header){ STR("Retry-After"), STR("10") };
-    int64_t left_out;
-    bool say = log_limit_pass(&s->log_limit, &left_out);
-    if (left_out)
-        LOG(INFO, "more listeners refused", LOG_C("sink", s->base.id), LOG_INT("lines_left_out", left_out));
-    if (say)
-        LOG(INFO, "listener refused", LOG_C("sink", s->base.id), LOG_STR("peer", r->peer), LOG_INT("status", status),
-            LOG_C("why", detail));
+    websocket_log_refusal(s, r->peer, status, detail);
     http_server_reply(s->server, r->id, status, headers, n, buf_str(&body));
     buf_free(&body);
 }
 
-static bool header_has(const struct http_request *r, const char *name, struct str word)
+/* Is the word in the comma-separated list of that header, whatever parameters follow it? */
+static bool websocket_header_has(const struct http_request *r, const char *name, struct str word)
 {
     struct str rest = http_header(r, name, NULL), one;
     while (str_cut(&rest, ',', &one)) {
@@ -129,53 +134,39 @@ static bool header_has(const struct http_request *r, const char *name, struct st
     return false;
 }
 
-static bool may_listen(struct websocket_sink *s, const struct http_request *r)
+/* False: the request is answered. */
+static bool websocket_may_listen(struct websocket_sink *s, const struct http_request *r)
 {
     if (!str_eq(r->path, str_of(s->path)))
-        refuse(s, r, 404, "there is nothing at this path");
+        websocket_refuse(s, r, 404, "there is nothing at this path");
     else if (!str_eq(r->method, STR("GET")))
-        refuse(s, r, 405, "listeners come by GET");
-    else if (s->tokens.count && !access_token_ok(r, &s->tokens, s->token_in_query))
-        refuse(s, r, 401, "a valid token is needed");
+        websocket_refuse(s, r, 405, "listeners come by GET");
+    else if (s->tokens.count && !access_token_ok(r, s->valid_tokens, s->token_in_query))
+        websocket_refuse(s, r, 401, "a valid token is needed");
     else if (s->by_browser_alone && !access_host_ok(r, &s->origins))
-        refuse(
+        websocket_refuse(
             s, r, 403,
             "this name is none of the listener's; connect by its address or localhost, or see options origins, tokens and open");
     else if (!access_origin_ok(r, &s->origins))
-        refuse(s, r, 403, "scripts of this origin may not listen; see option origins");
+        websocket_refuse(s, r, 403, "scripts of this origin may not listen; see option origins");
     else if (s->draining)
-        refuse(s, r, 503, "shutting down; come back later");
+        websocket_refuse(s, r, 503, "shutting down; come back later");
     else
         return true;
     return false;
 }
 
-static struct cohort *cohort_of(struct websocket_sink *s, struct subscription *wanted, struct err *e)
-{
-    for (struct cohort *c = s->cohorts; c; c = c->next)
-        if (strcmp(c->subscription.key, wanted->key) == 0)
-            return c;
-    if (s->cohort_count >= (size_t)s->max_subscriptions) {
-        err_set(e, "too many different subscriptions; see option max_subscriptions");
-        return NULL;
-    }
-    struct cohort *c = cohort_new(wanted, (size_t)s->buffer.n, &s->held, &s->tally, e);
-    if (!c)
-        return NULL;
-    c->next = s->cohorts;
-    s->cohorts = c;
-    s->cohort_count++;
-    return c;
-}
-
-static struct http_stream *take_websocket(struct websocket_sink *s, const struct http_request *r, struct listener *l)
+static struct http_stream *websocket_take_frames(struct websocket_sink *s, const struct http_request *r,
+                                                 struct listener *l)
 {
     struct str protocol = STR("aqueduct.v1+json");
-    return http_server_upgrade(s->server, r, header_has(r, "Sec-WebSocket-Protocol", protocol) ? protocol : STR_ABSENT,
-                               l);
+    return http_server_upgrade(s->server, r,
+                               websocket_header_has(r, "Sec-WebSocket-Protocol", protocol) ? protocol : STR_ABSENT, l);
 }
 
-static struct http_stream *take_event_stream(struct websocket_sink *s, const struct http_request *r, struct listener *l)
+/* Begins an event stream with the time after which the client shall come back when it breaks. */
+static struct http_stream *websocket_take_events(struct websocket_sink *s, const struct http_request *r,
+                                                 struct listener *l)
 {
     struct header headers[6] = {
         { STR("Content-Type"), STR("text/event-stream") },
@@ -201,26 +192,27 @@ static struct http_stream *take_event_stream(struct websocket_sink *s, const str
     return st;
 }
 
-static void listen_in(struct websocket_sink *s, const struct http_request *r, struct subscription *wanted)
+/* Makes the client a listener in the cohort of its subscription, which may be taken over. */
+static void websocket_listen(struct websocket_sink *s, const struct http_request *r, struct subscription *wanted)
 {
     struct err e;
     bool sse = wanted->sse;
     struct peer *peer = peers_enter(&s->peers, r->peer, s->max_listeners_per_ip);
     if (!peer) {
-        refuse(s, r, 429, "too many listeners of this address; see option max_listeners_per_ip");
+        websocket_refuse(s, r, 429, "too many listeners of this address; see option max_listeners_per_ip");
         return;
     }
-    struct cohort *c = cohort_of(s, wanted, &e);
+    struct cohort *c = cohorts_get(&s->cohorts, wanted, &e);
     if (!c) {
         peers_leave(&s->peers, peer);
-        refuse(s, r, 503, e.text);
+        websocket_refuse(s, r, 503, e.text);
         return;
     }
     struct listener *l = mem_alloc(sizeof *l);
     l->peer = peer;
     cohort_join(c, l);
     metric_set(s->connected[sse], ++s->listeners[sse]);
-    l->stream = sse ? take_event_stream(s, r, l) : take_websocket(s, r, l);
+    l->stream = sse ? websocket_take_events(s, r, l) : websocket_take_frames(s, r, l);
     if (l->stream)
         return;
     metric_set(s->connected[sse], --s->listeners[sse]);
@@ -229,27 +221,28 @@ static void listen_in(struct websocket_sink *s, const struct http_request *r, st
     free(l);
 }
 
-static void on_request(void *ctx, const struct http_request *r)
+static void websocket_on_request(void *ctx, const struct http_request *r)
 {
     struct websocket_sink *s = ctx;
     struct subscription wanted;
     struct err e;
-    if (!may_listen(s, r))
+    if (!websocket_may_listen(s, r))
         return;
-    bool sse = header_has(r, "Accept", STR("text/event-stream"));
-    if (!sse && !header_has(r, "Upgrade", STR("websocket")))
-        refuse(s, r, 426, "connect by WebSocket, or ask for server-sent events with Accept: text/event-stream");
+    bool sse = websocket_header_has(r, "Accept", STR("text/event-stream"));
+    if (!sse && !websocket_header_has(r, "Upgrade", STR("websocket")))
+        websocket_refuse(s, r, 426,
+                         "connect by WebSocket, or ask for server-sent events with Accept: text/event-stream");
     else if (!subscription_parse(&wanted, r->query, sse, s->base.topics, s->token_in_query, &e))
-        refuse(s, r, 400, e.text);
+        websocket_refuse(s, r, 400, e.text);
     else {
-        listen_in(s, r, &wanted);
+        websocket_listen(s, r, &wanted);
         subscription_free(&wanted);
     }
 }
 
 /* ---- and go ---- */
 
-static void on_closed(void *ctx, struct http_stream *st)
+static void websocket_on_closed(void *ctx, struct http_stream *st)
 {
     struct websocket_sink *s = ctx;
     struct listener *l = http_stream_user(st);
@@ -262,14 +255,14 @@ static void on_closed(void *ctx, struct http_stream *st)
     free(l);
 }
 
-static void on_writable(void *ctx, struct http_stream *st)
+static void websocket_on_writable(void *ctx, struct http_stream *st)
 {
     (void)ctx;
     cohort_writable(http_stream_user(st));
 }
 
 /* Listeners have nothing to say yet. */
-static void on_message(void *ctx, struct http_stream *st, bool text, struct str payload)
+static void websocket_on_message(void *ctx, struct http_stream *st, bool text, struct str payload)
 {
     (void)ctx;
     (void)st;
@@ -277,100 +270,24 @@ static void on_message(void *ctx, struct http_stream *st, bool text, struct str 
     (void)payload;
 }
 
-static void free_empty_cohorts(struct websocket_sink *s)
-{
-    for (struct cohort **at = &s->cohorts; *at;) {
-        struct cohort *c = *at;
-        if (c->count) {
-            at = &c->next;
-            continue;
-        }
-        *at = c->next;
-        s->cohort_count--;
-        cohort_free(c);
-    }
-}
-
 /* ---- events go out ---- */
-
-/* A text frame with the event's JSON; the head is written backwards from where the JSON begins. */
-static struct str build_frame(struct websocket_sink *s, const struct event *ev)
-{
-    unsigned char head[WS_HEAD] = { 0 };
-    buf_reset(&s->frame);
-    buf_add(&s->frame, head, WS_HEAD);
-    event_to_json(ev, &s->frame);
-    if (s->frame.failed)
-        return STR_ABSENT;
-    size_t n = ws_head(head, WS_TEXT, s->frame.n - WS_HEAD);
-    char *at = s->frame.at + WS_HEAD - n;
-    memcpy(at, head, n);
-    return (struct str){ at, s->frame.n - WS_HEAD + n };
-}
-
-static void add_data_lines(struct buf *out, struct str json)
-{
-    while (json.n) { /* JSON may contain line breaks, between its values */
-        size_t n = 0;
-        while (n < json.n && json.at[n] != '\n' && json.at[n] != '\r')
-            n++;
-        buf_add_c(out, "data: ");
-        buf_add(out, json.at, n);
-        buf_add_char(out, '\n');
-        if (n + 1 < json.n && json.at[n] == '\r' && json.at[n + 1] == '\n')
-            n++;
-        n += n < json.n;
-        json = (struct str){ json.at + n, json.n - n };
-    }
-}
-
-static struct str build_block(struct websocket_sink *s, const struct message *m, struct str json)
-{
-    struct buf *b = &s->block;
-    buf_reset(b);
-    buf_add_c(b, "id: ");
-    buf_add_str(b, m->record->topic);
-    buf_printf(b, "/%d@%lld\nevent: ", m->record->partition, (long long)m->record->offset);
-    buf_add_str(b, m->event->type);
-    buf_add_char(b, '\n');
-    add_data_lines(b, json);
-    buf_add_char(b, '\n');
-    return b->failed ? STR_ABSENT : buf_str(b);
-}
-
-/* Keeps all rings together within their bound: first everybody gets what can be sent and memory that nobody waits
- * for goes back; if that is not enough, those who lag behind in the subscription that lags most have to go. */
-static void relieve(struct websocket_sink *s)
-{
-    while (s->held > (size_t)s->max_buffered.n) {
-        struct cohort *last = s->cohorts;
-        size_t most = 0;
-        for (struct cohort *c = s->cohorts; c; c = c->next) {
-            size_t lag = cohort_trim(c);
-            last = lag > most ? c : last;
-            most = lag > most ? lag : most;
-        }
-        if (s->held > (size_t)s->max_buffered.n)
-            cohort_relieve(last);
-    }
-}
 
 static void websocket_send(struct sink *base, const struct message *m)
 {
     struct websocket_sink *s = (struct websocket_sink *)base;
-    struct str wire[2] = { STR_ABSENT, STR_ABSENT }; /* frame, block */
+    struct str wire[2] = { STR_ABSENT, STR_ABSENT }; /* WebSocket, event stream */
     bool built = false, too_long = false;
-    for (struct cohort *c = s->cohorts; c; c = c->next) {
+    for (struct cohort *c = s->cohorts.first; c; c = c->next) {
         bool sse = c->subscription.sse;
         if (!subscription_match(&c->subscription, m->record->topic, m->event))
             continue;
         if (!built)
-            wire[0] = build_frame(s, m->event);
+            wire[0] = frames_websocket(&s->frames, m->event);
         built = true;
         if (sse && !wire[1].at && wire[0].at)
-            wire[1] = build_block(s, m, (struct str){ s->frame.at + WS_HEAD, s->frame.n - WS_HEAD });
+            wire[1] = frames_sse(&s->frames, m);
         too_long |= !wire[sse].at || !cohort_add(c, wire[sse]);
-        relieve(s);
+        cohorts_relieve(&s->cohorts);
     }
     if (!too_long)
         return;
@@ -379,40 +296,11 @@ static void websocket_send(struct sink *base, const struct message *m)
         LOG_INT("bytes", m->event->data.n));
 }
 
-/* Serves everybody when it is time; returns how many ms until it will be, -1: nothing waits. */
-static int64_t flush(struct websocket_sink *s, bool now)
+/* Adds what happened since the last call to the metrics. */
+static void websocket_count(struct websocket_sink *s)
 {
-    bool dirty = false;
-    for (struct cohort *c = s->cohorts; c && !dirty; c = c->next)
-        dirty = c->dirty;
-    if (!dirty)
-        return -1;
-    int64_t us = clock_mono_us(), left = s->flushed_us + TICK_US - us;
-    if (left > 0 && !now)
-        return (left + 999) / 1000;
-    s->flushed_us = us;
-    for (struct cohort *c = s->cohorts; c; c = c->next)
-        if (c->dirty)
-            cohort_flush(c);
-    return -1;
-}
-
-/* Quiet event streams get a comment, like an event through the ring, so it never falls into the middle of one. */
-static void heartbeat(struct websocket_sink *s)
-{
-    int64_t now = clock_mono_ms();
-    if (now - s->heartbeat_ms < 1000)
-        return;
-    s->heartbeat_ms = now;
-    for (struct cohort *c = s->cohorts; c; c = c->next)
-        if (c->subscription.sse && now - c->added_ms >= HEARTBEAT_MS)
-            cohort_comment(c, STR(":\n\n"));
-}
-
-static void count(struct websocket_sink *s)
-{
-    const struct tally t = s->tally;
-    s->tally = (struct tally){ 0 };
+    const struct tally t = s->cohorts.tally;
+    s->cohorts.tally = (struct tally){ 0 };
     metric_add(s->events, t.frames);
     metric_add(s->bytes, t.bytes);
     if (t.slow == 0)
@@ -426,16 +314,16 @@ static size_t websocket_work(struct sink *base, int wake_fd, struct duration wai
     struct websocket_sink *s = (struct websocket_sink *)base;
     (void)out;
     (void)room;
-    int64_t ms = flush(s, false);
+    int64_t ms = cohorts_flush(&s->cohorts, false);
     if (ms < 0 || ms > wait.ms)
         ms = wait.ms;
-    if (s->listeners[true] && ms > HEARTBEAT_MS / 4)
-        ms = HEARTBEAT_MS / 4;
+    if (s->listeners[true] && ms > SSE_LONGEST_WAIT_MS)
+        ms = SSE_LONGEST_WAIT_MS;
     http_server_run(s->server, wake_fd, (int)ms);
-    heartbeat(s);
-    flush(s, false);
-    free_empty_cohorts(s);
-    count(s);
+    cohorts_heartbeat(&s->cohorts);
+    cohorts_flush(&s->cohorts, false);
+    cohorts_free_empty(&s->cohorts);
+    websocket_count(s);
     return 0;
 }
 
@@ -447,15 +335,15 @@ static void websocket_drain(struct sink *base, struct duration limit)
     int64_t end = clock_mono_ms() + limit.ms;
     s->draining = true;
     http_server_stop_accepting(s->server);
-    flush(s, true);
-    for (struct cohort *c = s->cohorts; c; c = c->next)
+    cohorts_flush(&s->cohorts, true);
+    for (struct cohort *c = s->cohorts.first; c; c = c->next)
         while (c->count) {
             listener_close(c->listeners[c->count - 1], 1012, "restarting");
             metric_add(s->drained, 1);
         }
     while (http_server_connections(s->server) && clock_mono_ms() < end)
         http_server_run(s->server, -1, DRAIN_STEP_MS);
-    count(s);
+    websocket_count(s);
 }
 
 static void websocket_close(struct sink *base)
@@ -463,12 +351,13 @@ static void websocket_close(struct sink *base)
     struct websocket_sink *s = (struct websocket_sink *)base;
     http_server_free(s->server); /* closed() takes every listener out of its cohort */
     s->server = NULL;
-    free_empty_cohorts(s);
-    buf_free(&s->frame);
-    buf_free(&s->block);
+    cohorts_free_empty(&s->cohorts);
+    frames_close(&s->frames);
+    tokens_free(s->valid_tokens);
+    s->valid_tokens = NULL;
 }
 
-static void open_metrics(struct websocket_sink *s)
+static void websocket_open_metrics(struct websocket_sink *s)
 {
     const char *id = s->base.id;
     static const char *const kinds[] = { "websocket", "sse" };
@@ -506,23 +395,36 @@ static bool websocket_check(const struct sink *base, struct err *e)
     return true;
 }
 
+/* What is derived from the options. */
+static void websocket_prepare(struct websocket_sink *s)
+{
+    s->valid_tokens = tokens_new();
+    for (size_t i = 0; i < s->tokens.count; i++)
+        tokens_add(s->valid_tokens, str_of(s->tokens.at[i].text));
+    frames_open(&s->frames, (size_t)s->buffer.n);
+    s->cohorts.ring_bytes = (size_t)s->buffer.n;
+    s->cohorts.most = (size_t)s->max_subscriptions;
+    s->cohorts.most_held = (size_t)s->max_buffered.n;
+    s->by_browser_alone = s->tokens.count == 0 && !s->open
+                          && !str_starts(str_of(s->server_options.listen), STR("unix:"));
+}
+
 static bool websocket_open(struct sink *base, struct err *e)
 {
     struct websocket_sink *s = (struct websocket_sink *)base;
     if (!websocket_check(base, e))
         return false;
-    struct http_events events = {
-        .request = on_request, .message = on_message, .writable = on_writable, .closed = on_closed, .ctx = s
-    };
+    struct http_events events = { .request = websocket_on_request,
+                                  .message = websocket_on_message,
+                                  .writable = websocket_on_writable,
+                                  .closed = websocket_on_closed,
+                                  .ctx = s };
     s->server_options.body_timeout = s->server_options.idle_timeout = s->server_options.head_timeout;
     s->server = http_server_new(&s->server_options, &events, e);
     if (!s->server)
         return false;
-    s->frame = buf_new((size_t)s->buffer.n + WS_HEAD);
-    s->block = buf_new((size_t)s->buffer.n);
-    s->by_browser_alone = s->tokens.count == 0 && !s->open
-                          && !str_starts(str_of(s->server_options.listen), STR("unix:"));
-    open_metrics(s);
+    websocket_prepare(s);
+    websocket_open_metrics(s);
     LOG(INFO, "listening", LOG_C("sink", base->id), LOG_C("address", s->server_options.listen),
         LOG_INT("port", http_server_port(s->server)));
     return true;

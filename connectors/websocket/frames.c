@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/* Frames and blocks from an event's JSON. */
+#include "connectors/websocket/frames.h"
+#include "bridge/event/event.h"
+#include "bridge/net/ws.h"
+
+void frames_open(struct frames *f, size_t longest)
+{
+    *f = (struct frames){ .frame = buf_new(longest + WS_HEAD), .block = buf_new(longest) };
+}
+
+void frames_close(struct frames *f)
+{
+    buf_free(&f->frame);
+    buf_free(&f->block);
+}
+
+struct str frames_websocket(struct frames *f, const struct event *ev)
+{
+    unsigned char head[WS_HEAD] = { 0 };
+    f->json = STR_ABSENT;
+    buf_reset(&f->frame);
+    buf_add(&f->frame, head, WS_HEAD);
+    event_to_json(ev, &f->frame);
+    if (f->frame.failed)
+        return STR_ABSENT;
+    f->json = str_from(buf_str(&f->frame), WS_HEAD);
+    /* The head is written backwards from where the JSON begins. */
+    size_t n = ws_head(head, WS_TEXT, f->json.n);
+    char *at = f->frame.at + WS_HEAD - n;
+    memcpy(at, head, n);
+    return (struct str){ at, n + f->json.n };
+}
+
+/* JSON may contain line breaks, between its values; each line is a field of its own. */
+static void frames_add_data(struct buf *out, struct str json)
+{
+    while (json.n) {
+        size_t n = 0;
+        while (n < json.n && json.at[n] != '\n' && json.at[n] != '\r')
+            n++;
+        buf_add_c(out, "data: ");
+        buf_add(out, json.at, n);
+        buf_add_char(out, '\n');
+        if (n + 1 < json.n && json.at[n] == '\r' && json.at[n + 1] == '\n')
+            n++;
+        n += n < json.n;
+        json = str_from(json, n);
+    }
+}
+
+struct str frames_sse(struct frames *f, const struct message *m)
+{
+    struct buf *b = &f->block;
+    if (!f->json.at)
+        return STR_ABSENT;
+    buf_reset(b);
+    buf_add_c(b, "id: ");
+    buf_add_str(b, m->record->topic);
+    buf_printf(b, "/%d@%lld\nevent: ", m->record->partition, (long long)m->record->offset);
+    buf_add_str(b, m->event->type);
+    buf_add_char(b, '\n');
+    frames_add_data(b, f->json);
+    buf_add_char(b, '\n');
+    return b->failed ? STR_ABSENT : buf_str(b);
+}

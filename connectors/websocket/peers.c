@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* A hash table of addresses with their counts. */
+#include "connectors/websocket/peers.h"
+#include <stdlib.h>
+#include "bridge/lib/mem.h"
+
+struct str peer_address(struct str from)
+{
+    for (size_t i = from.n; i-- > 0 && from.at[i] != ']';)
+        if (from.at[i] == ':')
+            return (struct str){ from.at, i };
+    return from;
+}
+
+static struct peer **peers_bucket(struct peers *p, struct str address)
+{
+    return &p->buckets[str_hash(address) % (sizeof p->buckets / sizeof *p->buckets)];
+}
+
+struct peer *peers_enter(struct peers *p, struct str from, int64_t most)
+{
+    struct str address = peer_address(from);
+    struct peer **first = peers_bucket(p, address), *one = *first;
+    while (one && !str_eq(one->address, address))
+        one = one->next;
+    if (one && one->listeners >= most)
+        return NULL;
+    if (!one) {
+        one = mem_alloc(sizeof *one);
+        one->address = (struct str){ str_dup(address), address.n };
+        one->next = *first;
+        *first = one;
+    }
+    one->listeners++;
+    return one;
+}
+
+void peers_leave(struct peers *p, struct peer *one)
+{
+    if (--one->listeners)
+        return;
+    struct peer **at = peers_bucket(p, one->address);
+    while (*at != one)
+        at = &(*at)->next;
+    *at = one->next;
+    free((void *)(uintptr_t)one->address.at);
+    free(one);
+}
