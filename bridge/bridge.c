@@ -12,16 +12,18 @@
 #include "bridge/admin/admin.h"
 #include "bridge/delivery/delivery.h"
 #include "bridge/intake/intake.h"
+#include "bridge/lib/descriptors.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/thread.h"
 #include "bridge/event/trail.h"
 
 enum {
-    START_AGAIN_MS = 2000, /* between attempts to reach a broker that does not answer yet */
-    TURN_MS = 1000,        /* longest wait of a sink's turn */
-    LOOK_MS = 500,         /* how often main looks at the broker's health */
-    ABANDON_MS = 5000,     /* a thread that was told to abandon its work ends within this */
+    START_AGAIN_MS = 2000,   /* between attempts to reach a broker that does not answer yet */
+    TURN_MS = 1000,          /* longest wait of a sink's turn */
+    LOOK_MS = 500,           /* how often main looks at the broker's health */
+    WORKER_DESCRIPTORS = 16, /* files and wake-ups of one source or sink; connections come on top */
+    ABANDON_MS = 5000,       /* a thread that was told to abandon its work ends within this */
 };
 
 struct worker { /* one thread: a source's or a sink's */
@@ -282,7 +284,7 @@ static bool is_ready(void *ctx, struct err *why)
     struct bridge *b = ctx;
     if (!b->started)
         return err_set(why, "%s", b->not_ready);
-    return broker_ready(b->broker, why);
+    return descriptors_ready(why) && broker_ready(b->broker, why);
 }
 
 static sigset_t stop_signals(void)
@@ -359,6 +361,8 @@ int bridge_main(const struct config *config)
     struct bridge b = { .config = config, .not_ready = "starting" };
     struct err e = { "" };
     int code = 1;
+    descriptors_raise();
+    descriptors_reserve((int64_t)(config->sink_count + config->source_count) * WORKER_DESCRIPTORS);
     b.signal_fd = signals_open();
     b.broker = broker_open(&config->broker, &e);
     if (b.broker)

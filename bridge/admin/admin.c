@@ -9,13 +9,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "bridge/lib/crypto.h"
+#include "bridge/lib/descriptors.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/metrics.h"
 #include "bridge/net/http/http.h"
 
-enum { PAGE_BYTES = 16 << 20, CONTROL_BYTES = 128 << 20, CONTROL_WAIT_MS = 30000 };
+enum { PAGE_BYTES = 16 << 20, CONTROL_BYTES = 128 << 20, CONTROL_WAIT_MS = 30000, CONNECTIONS = 64 };
 
 struct admin {
     struct http_server *pages, *control;
@@ -38,6 +39,7 @@ static void answer(struct http_server *s, const struct http_request *r, int stat
 static void page_metrics(struct admin *a, const struct http_request *r)
 {
     struct buf page = buf_new(PAGE_BYTES);
+    descriptors_measure();
     metrics_write(&page);
     answer(a->pages, r, 200, "text/plain; version=0.0.4; charset=utf-8", buf_str(&page));
     buf_free(&page);
@@ -173,7 +175,7 @@ static struct http_server_options server_options(const char *listen, int64_t max
                                          .max_head = { 16 << 10 },
                                          .max_body = { max_body },
                                          .max_message = { 1024 },
-                                         .max_connections = 64 };
+                                         .max_connections = CONNECTIONS };
 }
 
 /* The socket's path, beside the log; false where the log has no folder or the path is too long for a socket. */
@@ -195,6 +197,7 @@ struct admin *admin_new(const struct config *config, struct broker *broker, bool
     a->ready = ready;
     a->ctx = ctx;
     a->stored_fd = wake_new();
+    descriptors_reserve(2 * (CONNECTIONS + 1));
     mailbox_open(&a->stored, a->stored_fd);
     if (config->admin.listen[0]) {
         struct http_server_options o = server_options(config->admin.listen, 0);
@@ -236,6 +239,7 @@ void admin_free(struct admin *a)
 {
     if (!a)
         return;
+    descriptors_reserve(-2 * (CONNECTIONS + 1));
     http_server_free(a->pages);
     http_server_free(a->control);
     mailbox_close(&a->stored);

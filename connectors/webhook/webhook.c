@@ -4,15 +4,17 @@
 #include <openssl/x509_vfy.h>
 #include <stdlib.h>
 #include "bridge/auth/secret.h"
+#include "bridge/lib/descriptors.h"
 #include "bridge/lib/mem.h"
 #include "connectors/webhook/answer.h"
 #include "connectors/webhook/multi.h"
 #include "connectors/webhook/request.h"
 
 enum {
-    BODY_READ = 16 * 1024,   /* most bytes of an answer's body that are read */
-    CLASSES = 6,             /* of answers: none, 1xx .. 5xx (whatever is above counts as 5xx) */
-    CONNECTION_LIFE_S = 600, /* a connection is not reused for longer: name and certificate are checked again */
+    BODY_READ = 16 * 1024,    /* most bytes of an answer's body that are read */
+    TRANSFER_DESCRIPTORS = 3, /* a connection, and two while a name is looked up */
+    CLASSES = 6,              /* of answers: none, 1xx .. 5xx (whatever is above counts as 5xx) */
+    CONNECTION_LIFE_S = 600,  /* a connection is not reused for longer: name and certificate are checked again */
 };
 
 /* One attempt. It is idle, in flight, or ended (its result waits to be taken). */
@@ -356,9 +358,11 @@ static void webhook_close(struct sink *s)
     }
     multi_close(&w->multi);
     webhook_free_options(w);
-    free(w->transfers);
     free(w->queue);
     curl_global_cleanup();
+    if (w->transfers)
+        descriptors_reserve(-TRANSFER_DESCRIPTORS * w->concurrency);
+    free(w->transfers);
 }
 
 static void webhook_open_metrics(struct webhook *w)
@@ -384,6 +388,7 @@ static bool webhook_open(struct sink *s, struct err *e)
     w->template.body = w->body;
     w->template.headers = &w->headers;
     w->ended_tail = &w->ended;
+    descriptors_reserve(TRANSFER_DESCRIPTORS * w->concurrency);
     w->transfers = mem_alloc((size_t)w->concurrency * sizeof *w->transfers);
     for (int64_t i = w->concurrency - 1; i >= 0; i--) {
         w->transfers[i].sink = w;

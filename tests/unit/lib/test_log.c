@@ -1,34 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* Log lines as they reach standard error. */
-#include <fcntl.h>
-#include <unistd.h>
 #include "bridge/lib/clock.h"
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/log.h"
+#include "tests/support/stderr.h"
 #include "tests/support/test.h"
-
-/* What stands in the pipe that standard error was replaced by during the last call. */
-static char line[65536];
-static int pipe_fds[2], saved_stderr;
 
 static void catch (void)
 {
-    assert_int_equal(pipe2(pipe_fds, O_NONBLOCK), 0);
-    saved_stderr = dup(STDERR_FILENO);
-    dup2(pipe_fds[1], STDERR_FILENO);
     clock_fake(0, 1795168800123);
+    stderr_catch();
 }
 
 static const char *caught(void)
 {
     clock_real();
-    dup2(saved_stderr, STDERR_FILENO);
-    close(saved_stderr);
-    close(pipe_fds[1]);
-    ssize_t n = read(pipe_fds[0], line, sizeof line - 1);
-    close(pipe_fds[0]);
-    line[n > 0 ? n : 0] = '\0';
-    return line;
+    return stderr_caught();
 }
 
 TEST(logfmt)
@@ -49,10 +36,11 @@ TEST(json)
     log_setup(LOG_INFO, LOG_JSON);
     catch ();
     LOG(ERROR, "x", LOG_STR("bytes", STR("\xff\xc2\x9b\"")), LOG_INT("n", -1));
+    const char *text = caught();
     assert_string_equal(
-        caught(),
+        text,
         "{\"level\":\"error\",\"time\":\"2026-11-20T10:00:00.123Z\",\"msg\":\"x\",\"bytes\":\"\xef\xbf\xbd\\u009b\\\"\",\"n\":-1}\n");
-    assert_true(jscan_check(str_of(line), &value, &e));
+    assert_true(jscan_check(str_of(text), &value, &e));
 }
 
 TEST(levels)
@@ -82,11 +70,10 @@ TEST(long_values_are_cut_between_characters)
         fields[i] = LOG_STR("k", ((struct str){ big, sizeof big }));
     fields[40] = (struct log_field){ 0 };
     catch ();
-    fcntl(pipe_fds[1], F_SETPIPE_SZ, 1 << 20);
     log_write(LOG_INFO, "the longest line", fields);
     text = caught();
     assert_non_null(strstr(text, "k=\"\\u0001\\u0001"));
-    assert_int_equal(strlen(text), sizeof line - 1); /* more than this test reads, and nothing broke */
+    assert_int_equal(strlen(text), STDERR_CAUGHT); /* more than this test reads, and nothing broke */
 }
 
 TEST(a_flood_is_counted)
