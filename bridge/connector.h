@@ -135,6 +135,3 @@ struct connectors { /* all there are; each table ends with NULL */
     const struct sink_ops *const *sinks;
     const struct command *const *commands; /* what they add to the command line (bridge/command.h) */
 };
-
-extern const struct source_ops *const source_types[];
-extern const struct sink_ops *const sink_types[];

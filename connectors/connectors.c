@@ -6,8 +6,8 @@ extern const struct source_ops sqlite_source, http_source;
 extern const struct sink_ops webhook_sink, websocket_sink, dead_letter_sink;
 extern const struct command dead_command;
 
-const struct source_ops *const source_types[] = { &sqlite_source, &http_source, NULL };
-const struct sink_ops *const sink_types[] = { &webhook_sink, &websocket_sink, &dead_letter_sink, NULL };
-static const struct command *const command_table[] = { &dead_command, NULL };
+static const struct source_ops *const sources[] = { &sqlite_source, &http_source, NULL };
+static const struct sink_ops *const sinks[] = { &webhook_sink, &websocket_sink, &dead_letter_sink, NULL };
+static const struct command *const commands[] = { &dead_command, NULL };
 
-const struct connectors connectors = { source_types, sink_types, command_table };
+const struct connectors connectors = { .sources = sources, .sinks = sinks, .commands = commands };

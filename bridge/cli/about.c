@@ -11,7 +11,7 @@ static int about_unknown(const struct connectors *connectors, const char *name)
     enum { NAMES = 512 };
     const char *names[NAMES];
     size_t n = 0;
-    for (const char *const *of_config = config_help_names(); of_config[n] && n < NAMES / 2; n++)
+    for (const char *const *of_config = config_help_names(connectors); of_config[n] && n < NAMES / 2; n++)
         names[n] = of_config[n];
     commands_names(connectors, names, n, NAMES);
     return usage_unknown("there is no help about", name, names);
@@ -25,7 +25,7 @@ static int about_help(struct command_call *call)
     }
     const char *name = call->words[0];
     const struct command *command = commands_find(call->connectors, name);
-    if (config_help(name, stdout))
+    if (config_help(call->connectors, name, stdout))
         return COMMAND_DONE;
     if (!command)
         return about_unknown(call->connectors, name);
@@ -43,8 +43,7 @@ const struct command command_help = {
 
 static int about_schema(struct command_call *call)
 {
-    (void)call;
-    config_schema(stdout);
+    config_schema(call->connectors, stdout);
     return COMMAND_DONE;
 }
 

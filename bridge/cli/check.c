@@ -16,7 +16,7 @@ static int check_run(struct command_call *call)
 {
     const struct check_flags *flags = call->flags;
     struct problems problems = { 0 };
-    struct config *c = config_load((const char *const *)call->files.at, call->files.count, &problems);
+    struct config *c = config_load(call->connectors, (const char *const *)call->files.at, call->files.count, &problems);
     int code = c ? COMMAND_DONE : COMMAND_FAILED;
     if (flags->json)
         problems_print_json(&problems, stdout);

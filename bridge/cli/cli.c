@@ -52,7 +52,7 @@ static bool cli_publish(const struct command_call *call, const struct record *r,
 static int cli_call_with_config(const struct command *command, struct command_call *call)
 {
     struct problems problems = { 0 };
-    struct config *c = config_load((const char *const *)call->files.at, call->files.count, &problems);
+    struct config *c = config_load(call->connectors, (const char *const *)call->files.at, call->files.count, &problems);
     if (!c)
         problems_print(&problems, stderr);
     problems_free(&problems);

@@ -85,8 +85,10 @@ struct config {
 
 extern const struct option config_options[], source_options[], sink_options[], route_options[], topic_options[];
 
-/* Reads and checks the files. NULL when there is any problem. Does not open connectors. */
-struct config *config_load(const char *const *files, size_t count, struct problems *out);
+/* Reads and checks the files; `connectors`: which types of sources and sinks there are. NULL when there is any problem.
+ * Does not open connectors. */
+struct config *config_load(const struct connectors *connectors, const char *const *files, size_t count,
+                           struct problems *out);
 void config_free(struct config *c); /* accepts NULL; frees the connectors' structs too (closed by then) */
 void problems_free(struct problems *p);
 void problems_print(const struct problems *p, FILE *out);      /* one line each: file:line:column: text */
@@ -98,7 +100,8 @@ bool config_fill(const char *file, struct str yaml, const struct option *rows, v
                  struct problems *out);
 
 /* JSON Schema (draft 2020-12) of the whole configuration, generated from the rows: schemas/config.schema.json. */
-void config_schema(FILE *out);
+void config_schema(const struct connectors *connectors, FILE *out);
 /* The options of one connector or section as text for `aqueduct help <name>`; false when there is no such thing. */
-bool config_help(const char *name, FILE *out);
-const char *const *config_help_names(void); /* what there is help about; ends with NULL */
+bool config_help(const struct connectors *connectors, const char *name, FILE *out);
+const char *const *config_help_names(
+    const struct connectors *connectors); /* what there is help about; ends with NULL */

@@ -114,10 +114,11 @@ static bool help_section(const char *name, FILE *out)
     return false;
 }
 
-static bool help_connector(const struct connector_kind *kind, const char *name, FILE *out)
+static bool help_connector(const struct connectors *connectors, const struct connector_kind *kind, const char *name,
+                           FILE *out)
 {
     struct connector_type t;
-    for (size_t i = 0; kind->type(i, &t); i++) {
+    for (size_t i = 0; kind->type(connectors, i, &t); i++) {
         if (strcmp(t.type, name) != 0)
             continue;
         fprintf(out, "A %s of type %s: %s\n\n%s:\n  <name>:\n    type: %s\n", kind->name, name, t.doc, kind->section,
@@ -130,7 +131,7 @@ static bool help_connector(const struct connector_kind *kind, const char *name, 
     return false;
 }
 
-bool config_help(const char *name, FILE *out)
+bool config_help(const struct connectors *connectors, const char *name, FILE *out)
 {
     if (strcmp(name, "filter") == 0) {
         fputs(filter_help, out);
@@ -146,12 +147,12 @@ bool config_help(const char *name, FILE *out)
     }
     if (help_section(name, out))
         return true;
-    bool source = help_connector(&connector_kinds[KIND_SOURCE], name, out),
-         sink = help_connector(&connector_kinds[KIND_SINK], name, out); /* one name may be both */
+    bool source = help_connector(connectors, &connector_kinds[KIND_SOURCE], name, out),
+         sink = help_connector(connectors, &connector_kinds[KIND_SINK], name, out); /* one name may be both */
     return source || sink;
 }
 
-const char *const *config_help_names(void)
+const char *const *config_help_names(const struct connectors *connectors)
 {
     static const char *names[NAMES];
     size_t count = 0;
@@ -161,7 +162,7 @@ const char *const *config_help_names(void)
         names[count++] = sections[i].name;
     struct connector_type t;
     for (size_t k = 0; k < CONNECTOR_KINDS; k++)
-        for (size_t i = 0; count < NAMES - 1 && connector_kinds[k].type(i, &t); i++)
+        for (size_t i = 0; count < NAMES - 1 && connector_kinds[k].type(connectors, i, &t); i++)
             names[count++] = t.type;
     names[count] = NULL;
     return names;

@@ -43,14 +43,15 @@ static struct node *load_files(struct arena *tree, const char *const *files, siz
     return ok ? root : NULL;
 }
 
-struct config *config_load(const char *const *files, size_t count, struct problems *out)
+struct config *config_load(const struct connectors *connectors, const char *const *files, size_t count,
+                           struct problems *out)
 {
     struct arena tree = { 0 };
     struct config *c = mem_alloc(sizeof *c);
     c->arena = mem_alloc(sizeof(struct arena));
     struct node *root = load_files(&tree, files, count, out);
     if (root)
-        sections_fill(c, root, out);
+        sections_fill(connectors, c, root, out);
     if (root && out->count == 0) /* what the sections say about each other can be judged only when each is right */
         config_check(c, root, out);
     arena_free(&tree);

@@ -129,14 +129,15 @@ struct connector_type { /* what the configuration knows of a type of source or s
     const struct option *options;
 };
 struct connector_kind {
-    const char *name, *section;                         /* "source", "sources" */
-    const struct option *core;                          /* the core's own rows for every type */
-    bool (*type)(size_t i, struct connector_type *out); /* false: there are no more */
+    const char *name, *section; /* "source", "sources" */
+    const struct option *core;  /* the core's own rows for every type */
+    /* The i-th type; false: there are no more. */
+    bool (*type)(const struct connectors *connectors, size_t i, struct connector_type *out);
 };
 extern const struct connector_kind connector_kinds[CONNECTOR_KINDS];
 
 /* Fills the whole configuration from the tree. */
-void sections_fill(struct config *c, struct node *root, struct problems *out);
+void sections_fill(const struct connectors *connectors, struct config *c, struct node *root, struct problems *out);
 
 /* What the sections say about each other. */
 void config_check(const struct config *c, const struct node *root, struct problems *out);

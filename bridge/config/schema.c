@@ -191,11 +191,12 @@ static json_t *schema_define(json_t *defs, const char *kind, const char *type, j
 }
 
 /* A mapping of sources or sinks by name, each of one of the types. */
-static json_t *schema_connectors(const struct connector_kind *kind, const char *doc, json_t *defs)
+static json_t *schema_connectors(const struct connectors *connectors, const struct connector_kind *kind,
+                                 const char *doc, json_t *defs)
 {
     json_t *types = json_array();
     struct connector_type t;
-    for (size_t i = 0; kind->type(i, &t); i++)
+    for (size_t i = 0; kind->type(connectors, i, &t); i++)
         json_array_append_new(types, schema_define(defs, kind->name, t.type,
                                                    schema_connector(t.type, t.doc, t.options, kind->core)));
     return schema_by_name(doc, "^[a-z0-9][a-z0-9_-]{0,62}$", json_pack("{s:o}", "oneOf", types));
@@ -215,7 +216,7 @@ static const char definitions[] =
     " \"any\": {\"type\": \"array\", \"minItems\": 1, \"items\": {\"$ref\": \"#/$defs/filter\"}},"
     " \"not\": {\"$ref\": \"#/$defs/filter\"}}}]}}";
 
-void config_schema(FILE *out)
+void config_schema(const struct connectors *connectors, FILE *out)
 {
     json_t *defs = json_loads(definitions, 0, NULL);
     CHECK(defs);
@@ -228,9 +229,10 @@ void config_schema(FILE *out)
                         schema_by_name("Settings of topics, by name; topics may also just be used.",
                                        "^[a-zA-Z0-9._-]{1,249}$", schema_of_rows(topic_options)));
     json_object_set_new(properties, "sources",
-                        schema_connectors(&connector_kinds[KIND_SOURCE], "Where events come from, by name.", defs));
+                        schema_connectors(connectors, &connector_kinds[KIND_SOURCE], "Where events come from, by name.",
+                                          defs));
     json_object_set_new(properties, "sinks",
-                        schema_connectors(&connector_kinds[KIND_SINK], "Where events go, by name.", defs));
+                        schema_connectors(connectors, &connector_kinds[KIND_SINK], "Where events go, by name.", defs));
     json_object_set_new(root, "$defs", defs);
     json_dumpf(root, out, JSON_INDENT(2));
     fputc('\n', out);

@@ -97,9 +97,9 @@ const struct option config_options[] = {
 
 /* ---- connectors ---- */
 
-static bool sections_source_type(size_t i, struct connector_type *out)
+static bool sections_source_type(const struct connectors *connectors, size_t i, struct connector_type *out)
 {
-    const struct source_ops *ops = source_types[i];
+    const struct source_ops *ops = connectors->sources[i];
     if (!ops)
         return false;
     CHECK(ops->size >= sizeof(struct source));
@@ -107,9 +107,9 @@ static bool sections_source_type(size_t i, struct connector_type *out)
     return true;
 }
 
-static bool sections_sink_type(size_t i, struct connector_type *out)
+static bool sections_sink_type(const struct connectors *connectors, size_t i, struct connector_type *out)
 {
-    const struct sink_ops *ops = sink_types[i];
+    const struct sink_ops *ops = connectors->sinks[i];
     if (!ops)
         return false;
     CHECK(ops->size >= sizeof(struct sink));
@@ -143,8 +143,8 @@ static void sections_check_name(struct fill *f, const struct node *key, const st
 }
 
 /* Which type of that kind the mapping's `type:` names: its index, or -1 with a problem. */
-static int sections_pick_type(struct fill *f, const struct connector_kind *kind, const struct node *n,
-                              const struct where *at)
+static int sections_pick_type(const struct connectors *connectors, struct fill *f, const struct connector_kind *kind,
+                              const struct node *n, const struct where *at)
 {
     enum { TYPES = 64 };
     const char *names[TYPES] = { 0 };
@@ -154,7 +154,7 @@ static int sections_pick_type(struct fill *f, const struct connector_kind *kind,
     struct where inside = { .up = at, .key = STR("type") };
     const struct node *type = node_get(n, "type");
     int found = -1;
-    for (int i = 0; i < TYPES - 1 && kind->type((size_t)i, &t); i++) {
+    for (int i = 0; i < TYPES - 1 && kind->type(connectors, (size_t)i, &t); i++) {
         names[i] = t.type;
         buf_printf(&list, "%s%s", i ? ", " : "", t.type);
         if (type && type->kind == NODE_SCALAR && str_eq(type->text, str_of(t.type)))
@@ -171,43 +171,45 @@ static int sections_pick_type(struct fill *f, const struct connector_kind *kind,
 
 /* Allocates a connector and fills its options, and `core` with the core's own. NULL, with a problem, when its type is
  * not known; *type is the index of its type. */
-static void *sections_connector(struct fill *f, const struct connector_kind *kind, const struct entry *entry,
-                                const struct where *up, void *core, int *type)
+static void *sections_connector(const struct connectors *connectors, struct fill *f, const struct connector_kind *kind,
+                                const struct entry *entry, const struct where *up, void *core, int *type)
 {
     static const char *const others[] = { "type", NULL };
     struct connector_type t;
     struct where at = { .up = up, .key = entry->key->written };
     sections_check_name(f, entry->key, &at);
-    *type = fill_is_mapping(f, entry->value, &at) ? sections_pick_type(f, kind, entry->value, &at) : -1;
+    *type = fill_is_mapping(f, entry->value, &at) ? sections_pick_type(connectors, f, kind, entry->value, &at) : -1;
     if (*type < 0)
         return NULL;
-    kind->type((size_t)*type, &t);
+    kind->type(connectors, (size_t)*type, &t);
     void *connector = arena_alloc(f->arena, t.size);
     fill_mapping(f, entry->value, (const struct fill_target[]){ { kind->core, core }, { t.options, connector } }, 2,
                  others, &at);
     return connector;
 }
 
-static void sections_source(struct fill *f, struct config *c, const struct entry *entry, const struct where *up)
+static void sections_source(const struct connectors *connectors, struct fill *f, struct config *c,
+                            const struct entry *entry, const struct where *up)
 {
     int type;
     struct source_config *s = &c->sources[c->source_count];
-    s->source = sections_connector(f, &connector_kinds[KIND_SOURCE], entry, up, s, &type);
+    s->source = sections_connector(connectors, f, &connector_kinds[KIND_SOURCE], entry, up, s, &type);
     if (!s->source)
         return;
-    s->source->ops = source_types[type];
+    s->source->ops = connectors->sources[type];
     s->source->id = arena_text(f->arena, entry->key->text);
     c->source_count++;
 }
 
-static void sections_sink(struct fill *f, struct config *c, const struct entry *entry, const struct where *up)
+static void sections_sink(const struct connectors *connectors, struct fill *f, struct config *c,
+                          const struct entry *entry, const struct where *up)
 {
     int type;
     struct sink_config *s = &c->sinks[c->sink_count];
-    s->sink = sections_connector(f, &connector_kinds[KIND_SINK], entry, up, s, &type);
+    s->sink = sections_connector(connectors, f, &connector_kinds[KIND_SINK], entry, up, s, &type);
     if (!s->sink)
         return;
-    s->sink->ops = sink_types[type];
+    s->sink->ops = connectors->sinks[type];
     s->sink->id = arena_text(f->arena, entry->key->text);
     c->sink_count++;
 }
@@ -237,7 +239,8 @@ static const struct node *sections_mapping(struct fill *f, const struct node *ro
     return n && fill_is_mapping(f, n, at) && n->kind == NODE_MAPPING ? n : NULL;
 }
 
-static void sections_by_name(struct fill *f, struct config *c, const struct node *root)
+static void sections_by_name(const struct connectors *connectors, struct fill *f, struct config *c,
+                             const struct node *root)
 {
     struct where at;
     const struct node *n = sections_mapping(f, root, "topics", &at);
@@ -247,11 +250,11 @@ static void sections_by_name(struct fill *f, struct config *c, const struct node
     n = sections_mapping(f, root, "sources", &at);
     c->sources = arena_alloc(f->arena, (n ? n->count : 0) * sizeof *c->sources);
     for (size_t i = 0; n && i < n->count; i++)
-        sections_source(f, c, &n->at[i], &at);
+        sections_source(connectors, f, c, &n->at[i], &at);
     n = sections_mapping(f, root, "sinks", &at);
     c->sinks = arena_alloc(f->arena, (n ? n->count : 0) * sizeof *c->sinks);
     for (size_t i = 0; n && i < n->count; i++)
-        sections_sink(f, c, &n->at[i], &at);
+        sections_sink(connectors, f, c, &n->at[i], &at);
 }
 
 /* Keys that begin with x- are the user's own: a place for anchors. */
@@ -264,11 +267,11 @@ static void sections_drop_own_keys(struct node *root)
     root->count = kept;
 }
 
-void sections_fill(struct config *c, struct node *root, struct problems *out)
+void sections_fill(const struct connectors *connectors, struct config *c, struct node *root, struct problems *out)
 {
     static const char *const by_name[] = { "topics", "sources", "sinks", NULL };
     struct fill f = { c->arena, out };
     sections_drop_own_keys(root);
     fill_mapping(&f, root, &(struct fill_target){ config_options, c }, 1, by_name, NULL);
-    sections_by_name(&f, c, root);
+    sections_by_name(connectors, &f, c, root);
 }

@@ -137,18 +137,18 @@ static void check_name(const char *type, const char *doc)
 
 TEST(tables_are_well_formed)
 {
-    for (size_t i = 0; source_types[i]; i++) {
-        const struct source_ops *o = source_types[i];
+    for (size_t i = 0; connectors.sources[i]; i++) {
+        const struct source_ops *o = connectors.sources[i];
         check_name(o->type, o->doc);
         assert_true(o->size >= sizeof(struct source));
         assert_true(o->open && o->read && o->settle && o->close);
         check_rows(o->type, o->options, sizeof(struct source), o->size, 0);
         check_defaults(o->type, o->options, o->size);
         for (size_t k = 0; k < i; k++)
-            assert_string_not_equal(o->type, source_types[k]->type);
+            assert_string_not_equal(o->type, connectors.sources[k]->type);
     }
-    for (size_t i = 0; sink_types[i]; i++) {
-        const struct sink_ops *o = sink_types[i];
+    for (size_t i = 0; connectors.sinks[i]; i++) {
+        const struct sink_ops *o = connectors.sinks[i];
         check_name(o->type, o->doc);
         assert_true(o->size >= sizeof(struct sink));
         assert_true(o->open && o->send && o->work && o->close);
@@ -156,19 +156,19 @@ TEST(tables_are_well_formed)
         check_rows(o->type, o->options, sizeof(struct sink), o->size, 0);
         check_defaults(o->type, o->options, o->size);
         for (size_t k = 0; k < i; k++)
-            assert_string_not_equal(o->type, sink_types[k]->type);
+            assert_string_not_equal(o->type, connectors.sinks[k]->type);
     }
 }
 
 /* The core's own rows stand in the same YAML section as the connector's. */
 TEST(no_option_hides_one_of_the_core)
 {
-    for (size_t i = 0; sink_types[i]; i++)
-        for (const struct option *o = sink_types[i]->options; o->key; o++)
+    for (size_t i = 0; connectors.sinks[i]; i++)
+        for (const struct option *o = connectors.sinks[i]->options; o->key; o++)
             for (const struct option *core = sink_options; core->key; core++)
                 assert_string_not_equal(o->key, core->key);
-    for (size_t i = 0; source_types[i]; i++)
-        for (const struct option *o = source_types[i]->options; o->key; o++)
+    for (size_t i = 0; connectors.sources[i]; i++)
+        for (const struct option *o = connectors.sources[i]->options; o->key; o++)
             for (const struct option *core = source_options; core->key; core++)
                 assert_string_not_equal(o->key, core->key);
 }
@@ -228,34 +228,34 @@ static struct sink *sink_good(const struct sink_ops *o)
 
 TEST(what_cannot_work_is_refused_and_released)
 {
-    for (size_t i = 0; source_types[i]; i++) {
+    for (size_t i = 0; connectors.sources[i]; i++) {
         size_t before = open_files();
-        const char *bad = sample_of(source_samples, source_types[i]->type)->bad;
-        assert_true(source_refused(source_types[i], sample_text(bad)).text[0]);
+        const char *bad = sample_of(source_samples, connectors.sources[i]->type)->bad;
+        assert_true(source_refused(connectors.sources[i], sample_text(bad)).text[0]);
         assert_int_equal(open_files(), before);
     }
-    for (size_t i = 0; sink_types[i]; i++) {
+    for (size_t i = 0; connectors.sinks[i]; i++) {
         size_t before = open_files();
-        const char *bad = sample_of(sink_samples, sink_types[i]->type)->bad;
-        assert_true(sink_refused(sink_types[i], sample_text(bad)).text[0]);
+        const char *bad = sample_of(sink_samples, connectors.sinks[i]->type)->bad;
+        assert_true(sink_refused(connectors.sinks[i], sample_text(bad)).text[0]);
         assert_int_equal(open_files(), before);
     }
 }
 
 TEST(check_agrees_and_keeps_nothing)
 {
-    for (size_t i = 0; source_types[i]; i++) {
+    for (size_t i = 0; connectors.sources[i]; i++) {
         struct err e = { "" };
-        struct source *s = source_good(source_types[i]);
+        struct source *s = source_good(connectors.sources[i]);
         size_t before = open_files();
         if (s->ops->check && !s->ops->check(s, &e))
             fail_msg("%s: %s", s->ops->type, e.text);
         assert_int_equal(open_files(), before);
         free(s);
     }
-    for (size_t i = 0; sink_types[i]; i++) {
+    for (size_t i = 0; connectors.sinks[i]; i++) {
         struct err e = { "" };
-        struct sink *s = sink_good(sink_types[i]);
+        struct sink *s = sink_good(connectors.sinks[i]);
         size_t before = open_files();
         if (s->ops->check && !s->ops->check(s, &e))
             fail_msg("%s: %s", s->ops->type, e.text);
@@ -282,10 +282,10 @@ static void read_nothing(struct source *s, int wake, struct emission *out, size_
 TEST(a_source_comes_and_goes)
 {
     int wake = wake_new();
-    for (size_t i = 0; source_types[i]; i++)
+    for (size_t i = 0; connectors.sources[i]; i++)
         for (int times = 0; times < 2; times++) {
             size_t before = open_files();
-            struct source *s = source_good(source_types[i]);
+            struct source *s = source_good(connectors.sources[i]);
             source_start(s);
             wake_up(wake);
             struct emission out[4];
@@ -303,10 +303,10 @@ TEST(a_source_comes_and_goes)
 TEST(a_sink_comes_and_goes)
 {
     int wake = wake_new();
-    for (size_t i = 0; sink_types[i]; i++)
+    for (size_t i = 0; connectors.sinks[i]; i++)
         for (int times = 0; times < 2; times++) {
             size_t before = open_files();
-            struct sink *s = sink_good(sink_types[i]);
+            struct sink *s = sink_good(connectors.sinks[i]);
             sink_start(s);
             struct result out[4];
             assert_int_equal(s->ops->work(s, wake, (struct duration){ 0 }, out, 4), 0);
@@ -329,10 +329,10 @@ TEST(each_message_gets_one_result)
     struct record r = {
         .topic = STR("t"), .value = ev->data, .headers = headers, .header_count = event_to_headers(ev, headers)
     };
-    for (size_t i = 0; sink_types[i]; i++) {
-        if (sink_types[i]->broadcast)
+    for (size_t i = 0; connectors.sinks[i]; i++) {
+        if (connectors.sinks[i]->broadcast)
             continue;
-        struct sink *s = sink_good(sink_types[i]);
+        struct sink *s = sink_good(connectors.sinks[i]);
         enum { N = 20 };
         bool seen[N] = { false };
         size_t count = 0;
@@ -362,9 +362,9 @@ TEST(close_abandons_what_is_in_flight)
 {
     const struct event *ev = event_like((struct event){ .id = STR("contract-0001"), .data = STR("{}") });
     struct record r = { .topic = STR("t"), .value = ev->data };
-    for (size_t i = 0; sink_types[i]; i++) {
+    for (size_t i = 0; connectors.sinks[i]; i++) {
         size_t before = open_files();
-        struct sink *s = sink_good(sink_types[i]);
+        struct sink *s = sink_good(connectors.sinks[i]);
         sink_start(s);
         for (uint64_t tag = 0; tag < 200; tag++)
             s->ops->send(s, &(struct message){ .event = ev, .record = &r, .attempt = 1, .tag = tag });

@@ -99,8 +99,9 @@ static const struct sink_ops live_type = {
 static const struct sink_ops dead_type = {
     .type = "dead", .doc = "Buries.", .size = sizeof(struct sink), .options = no_rows, .dead_letters = true
 };
-const struct source_ops *const source_types[] = { &all_type, NULL };
-const struct sink_ops *const sink_types[] = { &web_type, &live_type, &dead_type, NULL };
+static const struct source_ops *const sources[] = { &all_type, NULL };
+static const struct sink_ops *const sinks[] = { &web_type, &live_type, &dead_type, NULL };
+static const struct connectors types = { .sources = sources, .sinks = sinks };
 
 /* ---- files ---- */
 
@@ -146,7 +147,7 @@ static const char *const one[] = { "a.yaml" }, *const two[] = { "a.yaml", "b.yam
 static struct config *load_ok(const char *const *files, size_t count)
 {
     struct problems problems = { 0 };
-    struct config *c = config_load(files, count, &problems);
+    struct config *c = config_load(&types, files, count, &problems);
     if (!c) {
         char *text = printed(&problems);
         print_error("%s", text);
@@ -166,7 +167,7 @@ static struct config *load_text(const char *yaml)
 static void expect(const char *const *files, size_t count, const char *want)
 {
     struct problems problems = { 0 };
-    struct config *c = config_load(files, count, &problems);
+    struct config *c = config_load(&types, files, count, &problems);
     char *text = printed(&problems);
     assert_string_equal(text, want);
     assert_null(c);
@@ -386,7 +387,7 @@ static bool as_expected(const char *yaml, const char *want)
 {
     struct problems problems = { 0 };
     write_file("a.yaml", str_of(yaml));
-    struct config *c = config_load(one, 1, &problems);
+    struct config *c = config_load(&types, one, 1, &problems);
     char *text = printed(&problems);
     bool ok = !c && strcmp(text, want) == 0;
     if (!ok)
@@ -424,7 +425,7 @@ TEST(test_problems_are_bounded)
     write_file("a.yaml", buf_str(&b));
     buf_free(&b);
     struct problems problems = { 0 };
-    assert_null(config_load(one, 1, &problems));
+    assert_null(config_load(&types, one, 1, &problems));
     assert_int_equal(problems.count, 101);
     assert_string_equal(problems.at[0].text, "unknown key \"wrong0\"");
     assert_string_equal(problems.at[100].text, "there are more problems than these");
@@ -451,7 +452,7 @@ TEST(test_deep_and_long)
     write_file("a.yaml", buf_str(&b));
     buf_reset(&b);
     struct problems problems = { 0 };
-    assert_null(config_load(one, 1, &problems));
+    assert_null(config_load(&types, one, 1, &problems));
     assert_int_equal(problems.count, 1);
     problems_free(&problems);
     for (int i = 0; i < 5000; i++)

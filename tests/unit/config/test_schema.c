@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include "bridge/config/private.h"
 #include "bridge/lib/mem.h"
+#include "connectors/connectors.h"
 #include "tests/support/test.h"
 
 static void check_rows(const char *what, const struct option *rows)
@@ -33,13 +34,13 @@ TEST(test_tables)
     check_rows("topics", topic_options);
     check_rows("source", source_options);
     check_rows("sink", sink_options);
-    for (size_t i = 0; source_types[i]; i++) {
-        check_rows(source_types[i]->type, source_types[i]->options);
-        no_clash(source_types[i]->type, source_types[i]->options, source_options);
+    for (size_t i = 0; connectors.sources[i]; i++) {
+        check_rows(connectors.sources[i]->type, connectors.sources[i]->options);
+        no_clash(connectors.sources[i]->type, connectors.sources[i]->options, source_options);
     }
-    for (size_t i = 0; sink_types[i]; i++) {
-        check_rows(sink_types[i]->type, sink_types[i]->options);
-        no_clash(sink_types[i]->type, sink_types[i]->options, sink_options);
+    for (size_t i = 0; connectors.sinks[i]; i++) {
+        check_rows(connectors.sinks[i]->type, connectors.sinks[i]->options);
+        no_clash(connectors.sinks[i]->type, connectors.sinks[i]->options, sink_options);
     }
 }
 
@@ -49,13 +50,15 @@ TEST(test_defaults_fit)
     struct arena a = { 0 };
     struct problems none = { 0 };
     struct fill f = { &a, &none };
-    for (size_t i = 0; source_types[i]; i++)
+    for (size_t i = 0; connectors.sources[i]; i++)
         fill_mapping(&f, NULL,
-                     &(struct fill_target){ source_types[i]->options, arena_alloc(&a, source_types[i]->size) }, 1, NULL,
-                     NULL);
-    for (size_t i = 0; sink_types[i]; i++)
-        fill_mapping(&f, NULL, &(struct fill_target){ sink_types[i]->options, arena_alloc(&a, sink_types[i]->size) }, 1,
-                     NULL, NULL);
+                     &(struct fill_target){ connectors.sources[i]->options,
+                                            arena_alloc(&a, connectors.sources[i]->size) },
+                     1, NULL, NULL);
+    for (size_t i = 0; connectors.sinks[i]; i++)
+        fill_mapping(&f, NULL,
+                     &(struct fill_target){ connectors.sinks[i]->options, arena_alloc(&a, connectors.sinks[i]->size) },
+                     1, NULL, NULL);
     assert_int_equal(none.count, 0);
     arena_free(&a);
 }
@@ -65,7 +68,7 @@ TEST(test_schema_is_fresh)
     char *made = NULL, *kept = NULL;
     size_t n = 0, room = 0;
     FILE *out = open_memstream(&made, &n);
-    config_schema(out);
+    config_schema(&connectors, out);
     fclose(out);
     FILE *in = fopen(SCHEMAS_DIR "/config.schema.json", "re");
     ssize_t read = in ? getdelim(&kept, &room, '\0', in) : -1;
@@ -80,17 +83,17 @@ TEST(test_schema_is_fresh)
 
 TEST(test_help_about_everything)
 {
-    for (const char *const *name = config_help_names(); *name; name++) {
+    for (const char *const *name = config_help_names(&connectors); *name; name++) {
         char *text = NULL;
         size_t n = 0;
         FILE *out = open_memstream(&text, &n);
-        bool found = config_help(*name, out);
+        bool found = config_help(&connectors, *name, out);
         fclose(out);
         if (!found)
             fail_msg("there is no help about %s", *name);
         free(text);
     }
-    assert_false(config_help("nothing", stderr));
+    assert_false(config_help(&connectors, "nothing", stderr));
 }
 
 int main(void)
