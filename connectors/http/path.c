@@ -10,6 +10,13 @@
 
 enum { TYPE_BYTES = 256 };
 
+static const struct option_value path_cloudevents[] = {
+    { CLOUDEVENTS_ALL, "all" },
+    { CLOUDEVENTS_STRUCTURED, "structured" },
+    { CLOUDEVENTS_NONE, "none" },
+    { 0 },
+};
+
 const struct option path_rows[] = {
     OPTION(struct path_options, path, .required = true, .doc = "Path that senders post to, for example /v1/github."),
     OPTION_GROUP(struct path_options, verify, verify_rows, .required = true,
@@ -28,8 +35,10 @@ const struct option path_rows[] = {
         struct path_options, id_header,
         .doc =
             "Header with the sender's id, by which repeats are known; default by scheme (webhook-id, X-GitHub-Delivery), else Idempotency-Key."),
-    OPTION(struct path_options, cloudevents, .fallback = "true",
-           .doc = "Whether CloudEvents (binary, structured, batch) are taken as they are."),
+    OPTION(
+        struct path_options, cloudevents, .values = path_cloudevents,
+        .doc =
+            "Which CloudEvents are taken as they are: all, structured (one JSON, or a batch) or none; default all, but structured for schemes that sign the body alone: attributes in headers could be forged there."),
     { 0 },
 };
 
@@ -48,6 +57,17 @@ static bool path_check_name(const struct path_options *o, struct err *e)
     return true;
 }
 
+/* Does the scheme vouch for what the path takes? */
+static bool path_check_cover(const struct path_options *o, const struct verifier *v, struct err *e)
+{
+    if (o->cloudevents != CLOUDEVENTS_ALL || verifier_covers(v) == COVER_REQUEST)
+        return true;
+    return err_set(e,
+                   "cloudevents: all takes attributes from headers, which scheme %s does not sign: whoever saw one "
+                   "request could forge them (structured or none)",
+                   verifier_name(v));
+}
+
 bool path_check(const struct path_options *o, struct err *e)
 {
     if (!path_check_name(o, e))
@@ -57,8 +77,9 @@ bool path_check(const struct path_options *o, struct err *e)
     if (path_is_set(o->source) && strlen(o->source) > EVENT_ATTRIBUTE_BYTES)
         return err_set(e, "source is longer than %d bytes", EVENT_ATTRIBUTE_BYTES);
     struct verifier *v = verifier_new(&o->verify, e);
+    bool ok = v && path_check_cover(o, v, e);
     verifier_free(v);
-    return v;
+    return ok;
 }
 
 static void path_open_metrics(struct path *p, const char *source_id)
@@ -77,6 +98,9 @@ bool path_open(struct path *p, const struct path_options *o, const char *source_
     p->verifier = verifier_new(&o->verify, e);
     if (!p->verifier)
         return false;
+    p->cloudevents = o->cloudevents;
+    if (p->cloudevents == CLOUDEVENTS_BY_SCHEME)
+        p->cloudevents = verifier_covers(p->verifier) == COVER_REQUEST ? CLOUDEVENTS_ALL : CLOUDEVENTS_STRUCTURED;
     const char *type = verifier_type(p->verifier);
     p->name = str_of(o->path);
     p->type = path_is_set(o->type) ? str_of(o->type) : type ? str_of(type) : STR("webhook.received");
@@ -108,7 +132,7 @@ static int path_fail(int *status, int code)
 
 static bool path_takes_cloudevents(const struct path *p, struct str content_type)
 {
-    return p->o->cloudevents && str_starts_nocase(content_type, STR("application/cloudevents"));
+    return p->cloudevents != CLOUDEVENTS_NONE && str_starts_nocase(content_type, STR("application/cloudevents"));
 }
 
 static bool path_is_batch_type(struct str content_type)
@@ -287,7 +311,11 @@ int path_events(const struct path *p, const struct http_request *r, const struct
         return path_unsupported(
             status, e, "CloudEvents are taken as application/cloudevents+json or application/cloudevents-batch+json");
     http_header(r, "ce-specversion", &versions);
-    bool binary = !structured && p->o->cloudevents && versions > 0;
+    bool binary = !structured && p->cloudevents != CLOUDEVENTS_NONE && versions > 0;
+    if (binary && p->cloudevents == CLOUDEVENTS_STRUCTURED)
+        return path_unsupported(status, e,
+                                "the attributes in ce- headers are not signed; send the CloudEvent as "
+                                "application/cloudevents+json");
     if (r->body.n == 0 && !binary) {
         err_set(e, "the body is empty");
         return path_fail(status, 400);

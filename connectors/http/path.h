@@ -10,13 +10,20 @@
 
 enum { PATH_BATCH = 1000 }; /* most events of one request */
 
+enum cloudevents {                        /* which of a path's requests are taken as CloudEvents */
+                   CLOUDEVENTS_BY_SCHEME, /* all that the scheme vouches for */
+                   CLOUDEVENTS_ALL,
+                   CLOUDEVENTS_STRUCTURED, /* one JSON, or a batch: what is signed with the body */
+                   CLOUDEVENTS_NONE,
+};
+
 struct path_options { /* an entry of `paths:` as the user wrote it */
     char *path;
     struct verify_options verify;
     char *type, *type_header;
     char *source;
     char *id_header;
-    bool cloudevents;
+    enum cloudevents cloudevents;
 };
 extern const struct option path_rows[];
 
@@ -27,6 +34,7 @@ struct path {
     struct str type;
     const char *type_header; /* NULL: none */
     struct verifier *verifier;
+    enum cloudevents cloudevents; /* never BY_SCHEME */
     struct metric *refused[REFUSAL_COUNT];
     struct metric *accepted; /* requests answered with 202 */
     struct metric *seconds;

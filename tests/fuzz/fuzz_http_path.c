@@ -30,7 +30,7 @@ static void check_events(const struct http_request *r)
     static struct path path;
     static char name[] = "/in", type_header[] = "X-Type";
     static struct path_options options = {
-        .path = name, .verify = { .scheme = VERIFY_NONE }, .type_header = type_header, .cloudevents = true
+        .path = name, .verify = { .scheme = VERIFY_NONE }, .type_header = type_header, .cloudevents = CLOUDEVENTS_ALL
     };
     static const struct event *events[PATH_BATCH];
     struct err e = { "" };
@@ -43,6 +43,28 @@ static void check_events(const struct http_request *r)
         CHECK(events[i]->id.n && events[i]->time.n);
         event_unref(events[i]);
     }
+}
+
+/* Where the scheme signs the body alone, no header makes an attribute. */
+static void check_signed(const struct http_request *r)
+{
+    static struct path path;
+    static char name[] = "/in", text[] = "a secret of enough length";
+    static struct secret secret = { text };
+    static struct path_options options = { .path = name,
+                                           .verify = { .scheme = VERIFY_GITHUB, .secrets = { &secret, 1 } } };
+    static const struct event *events[PATH_BATCH];
+    int status = 0;
+    size_t versions = 0;
+    if (!path.o)
+        CHECK(path_open(&path, &options, "fuzz", NULL));
+    int n = path_events(&path, r, events, &status, NULL);
+    bool structured = str_starts_nocase(http_header(r, "content-type", NULL), STR("application/cloudevents"));
+    http_header(r, "ce-specversion", &versions);
+    CHECK(structured || versions == 0 || n < 0);
+    CHECK(structured || n < 1 || (n == 1 && str_eq(events[0]->source, STR("/http/fuzz/in"))));
+    for (int i = 0; i < n; i++)
+        event_unref(events[i]);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
@@ -59,5 +81,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     r.body = rest.at ? rest : STR("");
     check_schemes(&r);
     check_events(&r);
+    check_signed(&r);
     return 0;
 }

@@ -25,6 +25,7 @@ static enum refusal bearer_check(struct verifier *v, const struct http_request *
 }
 
 const struct scheme scheme_bearer = {
+    .covers = COVER_REQUEST,
     .by_head = true,
     .add_secret = bearer_add_secret,
     .check = bearer_check,

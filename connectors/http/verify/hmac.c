@@ -25,6 +25,7 @@ static enum refusal hmac_check(struct verifier *v, const struct http_request *r)
 }
 
 const struct scheme scheme_github = {
+    .covers = COVER_BODY,
     .add_secret = hmac_add_secret,
     .check = hmac_check,
     .header = "X-Hub-Signature-256",

@@ -9,6 +9,7 @@ static enum refusal none_check(struct verifier *v, const struct http_request *r)
 }
 
 const struct scheme scheme_none = {
+    .covers = COVER_REQUEST,
     .by_head = true,
     .check = none_check,
 };

@@ -9,6 +9,7 @@
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/err.h"
 #include "bridge/net/http/http.h"
+#include "connectors/http/verify/cover.h"
 #include "connectors/http/verify/refusal.h"
 
 struct mac {
@@ -27,6 +28,8 @@ struct verifier { /* one path's scheme with its secrets */
 };
 
 struct scheme {
+    /* What a verified request vouches for. */
+    enum cover covers;
     /* True: `check` needs the head alone, and runs before the body is read. */
     bool by_head;
     /* Takes one of the secrets. NULL: the scheme has none. False: the error says what is wrong with it (secret.h), and

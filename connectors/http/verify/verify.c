@@ -98,6 +98,19 @@ enum refusal verifier_check(struct verifier *v, const struct http_request *r)
     return v->scheme->check(v, r);
 }
 
+enum cover verifier_covers(const struct verifier *v)
+{
+    return v->scheme->covers;
+}
+
+const char *verifier_name(const struct verifier *v)
+{
+    for (int i = VERIFY_UNSET + 1; i < VERIFY_COUNT; i++)
+        if (verify_schemes[i] == v->scheme)
+            return verify_name((enum verify_scheme)i);
+    return "";
+}
+
 struct str verifier_id(const struct verifier *v, const struct http_request *r)
 {
     const char *name = v->scheme->id ? v->scheme->id(r) : v->scheme->id_header;

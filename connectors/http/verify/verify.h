@@ -8,6 +8,7 @@
  * all of them, in constant time. One thread per verifier. */
 #pragma once
 #include "bridge/net/http/http.h"
+#include "connectors/http/verify/cover.h"
 #include "connectors/http/verify/refusal.h"
 
 /* Enum value, name in the YAML, what `aqueduct help http` says. */
@@ -37,6 +38,9 @@ void verifier_free(struct verifier *v); /* accepts NULL; wipes the secrets' copi
 /* True: verifier_check needs only the head. */
 bool verifier_by_head(const struct verifier *v);
 enum refusal verifier_check(struct verifier *v, const struct http_request *r);
+/* What of a verified request is its sender's word. */
+enum cover verifier_covers(const struct verifier *v);
+const char *verifier_name(const struct verifier *v); /* of the scheme, as in the YAML */
 /* The sender's own id of this delivery by the scheme's header, absent when there is none. */
 struct str verifier_id(const struct verifier *v, const struct http_request *r);
 /* What the scheme proposes as type of the events, and as the header whose value is put behind it; NULL: nothing. */

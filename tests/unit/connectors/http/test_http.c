@@ -318,7 +318,7 @@ TEST(cloudevents_binary)
 TEST(cloudevents_structured)
 {
     clock_fake(5000, 1600000000000);
-    source_open("", OPEN_PATH "  - {path: /plain, cloudevents: false, verify: {scheme: none}}\n");
+    source_open("", OPEN_PATH "  - {path: /plain, cloudevents: none, verify: {scheme: none}}\n");
     const struct event *ev = accepted("/in",
                                       CE "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n",
                                       EVENT("e-1"));
@@ -335,6 +335,54 @@ TEST(cloudevents_structured)
     refused("/in", CE, "{\"specversion\":\"1.0\",", 400, "");
     refused("/in", "Content-Type: application/cloudevents+xml\r\n", "<e/>", 415, "application/cloudevents+json");
     refused("/in", "Content-Type: application/cloudevents-batch+avro\r\n", "x", 415, "application/cloudevents+json");
+}
+
+#define CE_HEADERS "ce-specversion: 1.0\r\nce-id: forged\r\nce-source: /s\r\nce-type: admin.deleted\r\n"
+
+/* One signed request of others, and attributes of one's own in headers: the signature does not cover them. */
+TEST(attributes_that_nobody_signed)
+{
+    clock_fake(5000, 1614265330000);
+    source_open("", "  - {path: /sw, verify: {scheme: standard, secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]}}\n"
+                    "  - {path: /gh, verify: {scheme: github, secrets: [\"It's a Secret to Everybody\"]}}\n"
+                    "  - {path: /plain, cloudevents: none, verify: {scheme: github, secrets: [\"It's a Secret to "
+                    "Everybody\"]}}\n"
+                    "  - {path: /b, verify: {scheme: bearer, secrets: [a-token-of-some-length]}}\n");
+#define STANDARD                                                                                                       \
+    "webhook-id: msg_p5jXN8AQM9LWM0D4loKWxJek\r\nwebhook-timestamp: 1614265330\r\n"                                    \
+    "webhook-signature: v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=\r\n"
+#define GITHUB                                                                                                         \
+    "Content-Type: text/plain\r\nX-GitHub-Event: push\r\nX-GitHub-Delivery: d-1\r\n"                                   \
+    "X-Hub-Signature-256: sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17\r\n"
+    refused("/sw", JSON STANDARD CE_HEADERS, "{\"test\": 2432232314}", 415, "are not signed");
+    refused("/gh", GITHUB CE_HEADERS, "Hello, World!", 415, "are not signed");
+    const struct event *ev = accepted("/plain", GITHUB CE_HEADERS, "Hello, World!");
+    is(ev->id, "d-1");
+    is(ev->type, "github.push");
+    is(ev->source, "/http/hooks/plain");
+    event_unref(ev);
+    ev = accepted("/b", JSON "Authorization: Bearer a-token-of-some-length\r\n" CE_HEADERS, "{}");
+    is(ev->id, "forged"); /* the sender's own word */
+    event_unref(ev);
+}
+
+/* A CloudEvent in the body is signed with it. */
+TEST(structured_and_signed)
+{
+    clock_fake(5000, 1614265330000);
+    source_open("", "  - {path: /gh, verify: {scheme: github, secrets: [a secret of enough length]}}\n");
+    unsigned char mac[SHA256_BYTES];
+    struct hmac *h = hmac_new(STR("a secret of enough length"));
+    hmac_sign(h, &STR(EVENT("e-1")), 1, mac);
+    hmac_free(h);
+    struct buf headers = buf_new(500);
+    buf_add_c(&headers, CE "X-Hub-Signature-256: sha256=");
+    hex_add(&headers, (struct str){ (char *)mac, sizeof mac });
+    buf_add_c(&headers, "\r\n");
+    const struct event *ev = accepted("/gh", buf_c(&headers), EVENT("e-1"));
+    is(ev->id, "e-1");
+    event_unref(ev);
+    buf_free(&headers);
 }
 
 TEST(batch)
@@ -483,6 +531,8 @@ TEST(bad_options)
         { "paths: [{path: /a, verify: {scheme: none, secrets: [hidden-word]}}]", "secrets make no sense" },
         { "paths: [{path: /a, verify: {scheme: none}}]\nmax_pending_bytes: 1KiB",
           "max_pending_bytes is less than max_body" },
+        { "paths: [{path: /a, cloudevents: all, verify: {scheme: github, secrets: [a secret of enough length]}}]",
+          "/a: cloudevents: all takes attributes from headers, which scheme github does not sign" },
         { "paths: [{path: /a, verify: {scheme: none}}]\nlisten: nowhere", "nowhere" },
         { "paths: [{path: /a, verify: {scheme: none}}]\ntls_key: x.pem", "tls_certificate" },
     };
@@ -746,6 +796,8 @@ int main(void)
         CLEANED(bearer_is_checked_before_the_body),
         CLEANED(cloudevents_binary),
         CLEANED(cloudevents_structured),
+        CLEANED(attributes_that_nobody_signed),
+        CLEANED(structured_and_signed),
         CLEANED(batch),
         CLEANED(batch_of_too_many),
         CLEANED(long_list_of_invalid_events),
