@@ -11,11 +11,14 @@
 
 struct path;
 
+enum { EXCHANGE_PEER = 56 }; /* "[" an IPv6 address "]:" a port */
+
 struct exchange {     /* one request and its answer to come */
     uint64_t request; /* the server's name for it */
     struct path *path;
     const struct event *event; /* of a request with one event: its id is the answer */
     int64_t began_us;
+    char peer[EXCHANGE_PEER];
     size_t bytes;
     uint32_t count, left; /* events in all, not settled yet */
     uint32_t refused;     /* settled as invalid */

@@ -9,12 +9,16 @@
 #include "bridge/lib/mem.h"
 #include "connectors/http/reply.h"
 
+enum { BATCH_MOST = 10000 };
+
 struct http_source {
     struct source base;
     struct http_server_options server_options;
     struct duration wait;
     int64_t max_pending;
     struct bytes max_pending_bytes;
+    int64_t max_batch, max_attributes;
+    enum request_log requests;
     struct list path_options; /* of struct path_options */
     /* from here on: not options */
     struct http_server *server;
@@ -22,7 +26,15 @@ struct http_source {
     size_t path_count;
     struct exchanges exchanges;
     struct replies replies;
+    const struct event **events; /* of the request at hand: max_batch of them */
     bool stopping;
+};
+
+static const struct option_value http_request_logs[] = {
+    { REQUESTS_ALL, "all" },
+    { REQUESTS_REFUSED, "refused" },
+    { REQUESTS_NONE, "none" },
+    { 0 },
 };
 
 static const struct option http_options[] = {
@@ -41,6 +53,16 @@ static const struct option http_options[] = {
            .doc = "Most events that are taken and not stored yet; beyond: 503 at once."),
     OPTION(struct http_source, max_pending_bytes, .fallback = "32MiB", .min = 1024, .max = (int64_t)1 << 34,
            .doc = "Most bytes of such events, and also of requests that are not complete yet; beyond: 503."),
+    OPTION(struct http_source, max_batch, .fallback = "1000", .min = 1, .max = BATCH_MOST,
+           .doc = "Most events of one application/cloudevents-batch+json; beyond: 400."),
+    OPTION(
+        struct http_source, max_attributes, .fallback = "64", .min = 0, .max = EVENT_ATTRIBUTES,
+        .doc =
+            "Most extension attributes of one CloudEvent; beyond: 400. Its JSON has at most 80 members, those that are null included."),
+    OPTION(
+        struct http_source, requests, .fallback = "refused", .values = http_request_logs,
+        .doc =
+            "Which requests have a line in the log, at info: all, refused (at most 20 a second) or none; all of them are counted."),
     { .key = "paths",
       .type = OPT_LIST,
       .offset = offsetof(struct http_source, path_options),
@@ -87,6 +109,19 @@ static bool http_has_room(struct http_source *s, struct path *p, const struct ht
     return true;
 }
 
+/* The handshake of the CloudEvents webhook specification (section 4): a sender asks before it begins to send. */
+static void http_answer_options(struct http_source *s, struct path *p, const struct http_request *r)
+{
+    size_t count = 0;
+    struct str origin = http_header(r, "WebHook-Request-Origin", &count);
+    if (count > 1)
+        reply_refused(&s->replies, r, p, 400, "there is more than one WebHook-Request-Origin");
+    else if (origin.n && !path_allows_origin(p, origin))
+        reply_refused(&s->replies, r, p, 403, "this origin is not among the allowed ones");
+    else
+        reply_options(&s->replies, r, p, origin);
+}
+
 static bool http_head(void *ctx, const struct http_request *r, int64_t *max_body)
 {
     struct http_source *s = ctx;
@@ -94,6 +129,8 @@ static bool http_head(void *ctx, const struct http_request *r, int64_t *max_body
     struct path *p = http_path_of(s, r->path);
     if (!p)
         reply_refused(&s->replies, r, NULL, 404, "there is nothing at this path");
+    else if (str_eq(r->method, STR("OPTIONS")))
+        http_answer_options(s, p, r);
     else if (!str_eq(r->method, STR("POST")))
         reply_refused(&s->replies, r, p, 405, "events are sent by POST");
     else
@@ -102,41 +139,42 @@ static bool http_head(void *ctx, const struct http_request *r, int64_t *max_body
 }
 
 /* Takes over the events and queues them for the core. */
-static void http_take(struct http_source *s, struct path *p, const struct http_request *r,
-                      const struct event *const *events, int n)
+static void http_take(struct http_source *s, struct path *p, const struct http_request *r, int n)
 {
-    struct exchange *x = exchanges_begin(&s->exchanges, r->id, events, (size_t)n, path_is_batch(p, r));
+    struct exchange *x = exchanges_begin(&s->exchanges, r->id, s->events, (size_t)n, path_is_batch(p, r));
     x->path = p;
     x->began_us = clock_mono_us();
+    size_t length = r->peer.n < sizeof x->peer ? r->peer.n : sizeof x->peer - 1;
+    memcpy(x->peer, r->peer.at, length); /* what follows is zeros */
 }
 
 static void http_request(void *ctx, const struct http_request *r)
 {
     struct http_source *s = ctx;
     struct path *p = http_path_of(s, r->path);
-    const struct event *events[PATH_BATCH];
+    const struct path_limits most = { (size_t)s->max_batch, (size_t)s->max_attributes };
     struct err e;
     int status = 0;
     if (!verifier_by_head(p->verifier) && !http_verify(s, p, r))
         return;
-    int n = path_events(p, r, events, &status, &e);
+    int n = path_events(p, r, &most, s->events, &status, &e);
     if (n < 0) {
         reply_refused(&s->replies, r, p, status, e.text);
         return;
     }
     if (n == 0) {
-        reply_accepted(&s->replies, r->id, p, 0);
+        reply_empty_batch(&s->replies, r, p);
         return;
     }
     bool too_many = n > s->max_pending;
     if (too_many)
         reply_refused(&s->replies, r, p, 413, "the batch has more events than max_pending allows; send smaller ones");
     if (!too_many && http_has_room(s, p, r, (size_t)n)) {
-        http_take(s, p, r, events, n);
+        http_take(s, p, r, n);
         return;
     }
     for (int i = 0; i < n; i++)
-        event_unref(events[i]);
+        event_unref(s->events[i]);
 }
 
 /* ---- outcomes ---- */
@@ -255,6 +293,7 @@ static void http_close(struct source *base)
     for (size_t i = 0; i < s->path_count; i++)
         path_close(&s->paths[i]);
     free(s->paths);
+    free(s->events);
     replies_close(&s->replies);
 }
 
@@ -263,7 +302,8 @@ static bool http_open(struct source *base, struct err *e)
     struct http_source *s = (struct http_source *)base;
     if (!http_check(base, e))
         return false;
-    replies_open(&s->replies, base->id);
+    replies_open(&s->replies, base->id, s->requests);
+    s->events = mem_alloc((size_t)s->max_batch * sizeof *s->events);
     exchanges_open(&s->exchanges, (size_t)s->max_pending, (size_t)s->max_pending_bytes.n);
     s->server_options.max_held.n = s->max_pending_bytes.n + s->server_options.max_head.n;
     struct http_events events = { .head = http_head, .request = http_request, .ctx = s };

@@ -39,6 +39,10 @@ const struct option path_rows[] = {
         struct path_options, cloudevents, .values = path_cloudevents,
         .doc =
             "Which CloudEvents are taken as they are: all, structured (one JSON, or a batch) or none; default all, but structured for schemes that sign the body alone: attributes in headers could be forged there."),
+    OPTION(
+        struct path_options, allowed_origins,
+        .doc =
+            "Senders that may register this path by OPTIONS and WebHook-Request-Origin (CloudEvents webhook specification); default: all, since each request is verified anyway."),
     { 0 },
 };
 
@@ -178,8 +182,14 @@ static size_t path_trace_headers(const struct http_request *r, struct trace *t, 
 }
 
 /* The event with what its sender left out: the time, and the trace context of the request. Takes over ev. */
-static const struct event *path_complete(const struct event *ev, const struct http_request *r, struct err *e)
+static const struct event *path_complete(const struct event *ev, const struct http_request *r,
+                                         const struct path_limits *most, struct err *e)
 {
+    if (ev->extension_count > most->attributes) {
+        err_set(e, "%zu extension attributes, max_attributes allows %zu", ev->extension_count, most->attributes);
+        event_unref(ev);
+        return NULL;
+    }
     struct header extensions[EVENT_ATTRIBUTES];
     struct trace trace;
     size_t traces = 0;
@@ -203,15 +213,17 @@ static const struct event *path_complete(const struct event *ev, const struct ht
     return full;
 }
 
-static int path_batch(const struct http_request *r, const struct event *out[PATH_BATCH], int *status, struct err *e)
+static int path_batch(const struct http_request *r, const struct path_limits *most, const struct event **out,
+                      int *status, struct err *e)
 {
-    int n = event_from_json_batch(r->body, out, PATH_BATCH, e);
+    int n = event_from_json_batch(r->body, out, most->events, e);
     if (n < 0)
         return path_fail(status, 400);
     for (int i = 0; i < n; i++) {
-        out[i] = path_complete(out[i], r, e);
+        out[i] = path_complete(out[i], r, most, e);
         if (out[i])
             continue;
+        err_prefix(e, "event batch[%d]", i);
         for (int j = 0; j < n; j++)
             event_unref(out[j]); /* out[i] is NULL */
         return path_fail(status, 400);
@@ -219,14 +231,14 @@ static int path_batch(const struct http_request *r, const struct event *out[PATH
     return n;
 }
 
-static int path_cloudevent(const struct http_request *r, struct str content_type, bool binary, const struct event **out,
-                           int *status, struct err *e)
+static int path_cloudevent(const struct http_request *r, const struct path_limits *most, struct str content_type,
+                           bool binary, const struct event **out, int *status, struct err *e)
 {
     if (binary && r->body.n && !path_check_data(content_type, r->body, e))
         return path_fail(status, 400);
     *out = event_from_http(r->headers, r->header_count, r->body, e);
     if (*out)
-        *out = path_complete(*out, r, e);
+        *out = path_complete(*out, r, most, e);
     return *out ? 1 : path_fail(status, 400);
 }
 
@@ -294,8 +306,8 @@ static int path_unsupported(int *status, struct err *e, const char *why)
     return path_fail(status, 415);
 }
 
-int path_events(const struct path *p, const struct http_request *r, const struct event *out[PATH_BATCH], int *status,
-                struct err *e)
+int path_events(const struct path *p, const struct http_request *r, const struct path_limits *most,
+                const struct event **out, int *status, struct err *e)
 {
     size_t types = 0, versions = 0;
     struct str type = http_header(r, "content-type", &types);
@@ -321,8 +333,17 @@ int path_events(const struct path *p, const struct http_request *r, const struct
         return path_fail(status, 400);
     }
     if (structured && path_is_batch_type(type))
-        return path_batch(r, out, status, e);
+        return path_batch(r, most, out, status, e);
     if (structured || binary)
-        return path_cloudevent(r, type, binary, out, status, e);
+        return path_cloudevent(r, most, type, binary, out, status, e);
     return path_wrap(p, r, type, out, status, e);
+}
+
+bool path_allows_origin(const struct path *p, struct str origin)
+{
+    const struct strings *allowed = &p->o->allowed_origins;
+    for (size_t i = 0; i < allowed->count; i++)
+        if (str_eq_nocase(str_of(allowed->at[i]), origin))
+            return true;
+    return allowed->count == 0;
 }

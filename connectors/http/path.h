@@ -8,8 +8,6 @@
 #include "bridge/lib/metrics.h"
 #include "connectors/http/verify/verify.h"
 
-enum { PATH_BATCH = 1000 }; /* most events of one request */
-
 enum cloudevents {                        /* which of a path's requests are taken as CloudEvents */
                    CLOUDEVENTS_BY_SCHEME, /* all that the scheme vouches for */
                    CLOUDEVENTS_ALL,
@@ -24,8 +22,14 @@ struct path_options { /* an entry of `paths:` as the user wrote it */
     char *source;
     char *id_header;
     enum cloudevents cloudevents;
+    struct strings allowed_origins;
 };
 extern const struct option path_rows[];
+
+struct path_limits {   /* of one request */
+    size_t events;     /* most of a batch */
+    size_t attributes; /* most extension attributes of a CloudEvent */
+};
 
 struct path {
     const struct path_options *o;
@@ -48,7 +52,9 @@ void path_close(struct path *p);
 
 /* Is the request a batch? Its answer looks different. */
 bool path_is_batch(const struct path *p, const struct http_request *r);
-/* The events of a verified request; each has one reference. -1: no events, *status and *e are what the sender should
- * know. */
-int path_events(const struct path *p, const struct http_request *r, const struct event *out[PATH_BATCH], int *status,
-                struct err *e);
+/* The events of a verified request, at most most->events; each has one reference. -1: no events, *status and *e are what
+ * the sender should know. */
+int path_events(const struct path *p, const struct http_request *r, const struct path_limits *most,
+                const struct event **out, int *status, struct err *e);
+/* May events come from there, by the CloudEvents webhook specification's `WebHook-Request-Origin`? */
+bool path_allows_origin(const struct path *p, struct str origin);

@@ -7,8 +7,9 @@
 enum { BODY_BYTES = 32 * 1024 };
 enum { RETRY_SOON = 1, RETRY_LATER = 5 }; /* seconds, for Retry-After */
 
-void replies_open(struct replies *a, const char *source_id)
+void replies_open(struct replies *a, const char *source_id, enum request_log log)
 {
+    a->log = log;
     a->source_id = source_id;
     a->body = buf_new(BODY_BYTES);
 }
@@ -22,12 +23,24 @@ void replies_close(struct replies *a)
 static void reply_log_refused(struct replies *a, const struct path *p, struct str peer, int status, const char *why)
 {
     int64_t left_out;
+    if (a->log == REQUESTS_NONE)
+        return;
     if (!log_limit_pass(&a->log_limit, &left_out))
         return;
     if (left_out)
         LOG(INFO, "more requests refused", LOG_C("source", a->source_id), LOG_INT("lines_left_out", left_out));
     LOG(INFO, "request refused", LOG_C("source", a->source_id), LOG_STR("path", p ? p->name : STR("")),
         LOG_STR("peer", peer), LOG_INT("status", status), LOG_C("why", why));
+}
+
+/* One log line per request that was accepted, if the user wants that. */
+static void reply_log_accepted(struct replies *a, const struct exchange *x)
+{
+    if (a->log != REQUESTS_ALL)
+        return;
+    LOG(INFO, "request accepted", LOG_C("source", a->source_id), LOG_STR("path", x->path->name), LOG_C("peer", x->peer),
+        LOG_INT("status", 202), LOG_STR("event", x->event ? x->event->id : STR("-")), LOG_INT("events", x->count),
+        LOG_INT("bytes", x->bytes), LOG_INT("us", clock_mono_us() - x->began_us));
 }
 
 /* Looks the counter up by its labels: cheap enough for refusals. The counter of successes is kept in the path. */
@@ -58,7 +71,7 @@ static void reply_send(struct replies *a, uint64_t request, const struct path *p
         headers[n++] = (struct header){ STR("Retry-After"), str_of(seconds) };
     }
     if (status == 405)
-        headers[n++] = (struct header){ STR("Allow"), STR("POST") };
+        headers[n++] = (struct header){ STR("Allow"), STR("POST, OPTIONS") };
     if (status == 401)
         headers[n++] = (struct header){ STR("WWW-Authenticate"), STR("Bearer") };
     if (status == 415)
@@ -97,17 +110,40 @@ void reply_unverified(struct replies *a, const struct http_request *r, const str
     reply_problem(a, r->id, p, 401, "the request could not be verified", 0);
 }
 
-void reply_accepted(struct replies *a, uint64_t request, const struct path *p, unsigned count)
+/* A batch, all of it. */
+static void reply_send_count(struct replies *a, uint64_t request, const struct path *p, unsigned count)
 {
     buf_reset(&a->body);
     buf_printf(&a->body, "{\"accepted\":%u}", count);
     reply_send(a, request, p, 202, "application/json", 0);
 }
 
+void reply_empty_batch(struct replies *a, const struct http_request *r, const struct path *p)
+{
+    if (a->log == REQUESTS_ALL)
+        LOG(INFO, "request accepted", LOG_C("source", a->source_id), LOG_STR("path", p->name), LOG_STR("peer", r->peer),
+            LOG_INT("status", 202), LOG_INT("events", 0));
+    reply_send_count(a, r->id, p, 0);
+}
+
+void reply_options(struct replies *a, const struct http_request *r, const struct path *p, struct str origin)
+{
+    struct header headers[4];
+    size_t n = 0;
+    headers[n++] = (struct header){ STR("Allow"), STR("POST, OPTIONS") };
+    if (origin.n) {
+        headers[n++] = (struct header){ STR("WebHook-Allowed-Origin"), origin };
+        headers[n++] = (struct header){ STR("WebHook-Allowed-Rate"), STR("*") };
+    }
+    http_server_reply(a->server, r->id, 200, headers, n, STR(""));
+    reply_count(a, p, 200);
+}
+
 void reply_stored(struct replies *a, const struct exchange *x)
 {
+    reply_log_accepted(a, x);
     if (x->batch) {
-        reply_accepted(a, x->request, x->path, x->count);
+        reply_send_count(a, x->request, x->path, x->count);
         return;
     }
     buf_reset(&a->body);
@@ -123,7 +159,7 @@ void reply_invalid(struct replies *a, const struct exchange *x, const char *why)
     snprintf(detail, sizeof detail, "%s", why && *why ? why : "the event is invalid");
     if (x->batch)
         snprintf(detail, sizeof detail, "%u of %u events cannot be taken, the others are stored", x->refused, x->count);
-    reply_log_refused(a, x->path, STR("-"), 422, detail);
+    reply_log_refused(a, x->path, str_of(x->peer), 422, detail);
     reply_begin_problem(a, 422, detail);
     if (x->batch)
         buf_printf(&a->body, ",\"accepted\":%u,\"invalid\":[%.*s]", x->count - x->refused,
@@ -134,7 +170,7 @@ void reply_invalid(struct replies *a, const struct exchange *x, const char *why)
 
 void reply_unavailable(struct replies *a, const struct exchange *x, const char *detail)
 {
-    reply_log_refused(a, x->path, STR("-"), 503, detail);
+    reply_log_refused(a, x->path, str_of(x->peer), 503, detail);
     reply_problem(a, x->request, x->path, 503, detail, RETRY_LATER);
 }
 

@@ -138,7 +138,7 @@ def test_what_cannot_be_taken_is_refused_and_says_why(bridge, receiver):
         if status != 413:               # that one is the server's own, before anything is read
             assert answer.headers["Content-Type"] == "application/problem+json" and answer.json()["status"] == status
             assert answer.json()["detail"]
-    assert cases[1][1].headers["Allow"] == "POST"
+    assert cases[1][1].headers["Allow"] == "POST, OPTIONS"
     post_ok(daemon, event("the-daemon-lives"))
     receiver.delivered({"the-daemon-lives"})
     assert len(receiver.all()) == 1

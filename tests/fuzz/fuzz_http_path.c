@@ -8,6 +8,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
+static const struct path_limits most = { .events = 1000, .attributes = 64 };
+static const struct event *events[1000];
+
 static void check_schemes(const struct http_request *r)
 {
     static struct verifier *verifiers[VERIFY_COUNT];
@@ -32,12 +35,11 @@ static void check_events(const struct http_request *r)
     static struct path_options options = {
         .path = name, .verify = { .scheme = VERIFY_NONE }, .type_header = type_header, .cloudevents = CLOUDEVENTS_ALL
     };
-    static const struct event *events[PATH_BATCH];
     struct err e = { "" };
     int status = 0;
     if (!path.o)
         CHECK(path_open(&path, &options, "fuzz", &e));
-    int n = path_events(&path, r, events, &status, &e);
+    int n = path_events(&path, r, &most, events, &status, &e);
     CHECK(n >= 0 || (status >= 400 && e.text[0]));
     for (int i = 0; i < n; i++) {
         CHECK(events[i]->id.n && events[i]->time.n);
@@ -53,12 +55,11 @@ static void check_signed(const struct http_request *r)
     static struct secret secret = { text };
     static struct path_options options = { .path = name,
                                            .verify = { .scheme = VERIFY_GITHUB, .secrets = { &secret, 1 } } };
-    static const struct event *events[PATH_BATCH];
     int status = 0;
     size_t versions = 0;
     if (!path.o)
         CHECK(path_open(&path, &options, "fuzz", NULL));
-    int n = path_events(&path, r, events, &status, NULL);
+    int n = path_events(&path, r, &most, events, &status, NULL);
     bool structured = str_starts_nocase(http_header(r, "content-type", NULL), STR("application/cloudevents"));
     http_header(r, "ce-specversion", &versions);
     CHECK(structured || versions == 0 || n < 0);

@@ -445,8 +445,106 @@ TEST(batch_of_too_many)
     for (int i = 0; i < 1001; i++)
         buf_add_c(&b, i ? "," EVENT("x") : EVENT("x"));
     buf_add_char(&b, ']');
-    refused("/in", BATCH, buf_c(&b), 400, "");
+    refused("/in", BATCH, buf_c(&b), 400, "more than 1000 events");
     buf_free(&b);
+}
+
+TEST(limits_that_are_set)
+{
+    source_open("max_batch: 2\nmax_attributes: 1", OPEN_PATH);
+    refused("/in", BATCH, "[" EVENT("a") "," EVENT("b") "," EVENT("c") "]", 400, "more than 2 events");
+#define EXTENDED(id)                                                                                                   \
+    "{\"specversion\":\"1.0\",\"id\":\"" id "\",\"source\":\"/s\",\"type\":\"t\",\"one\":\"1\",\"two\":\"2\"}"
+    refused("/in", CE, EXTENDED("a"), 400, "2 extension attributes, max_attributes allows 1");
+    refused("/in", BATCH, "[" EVENT("a") "," EXTENDED("b") "]", 400, "event batch[1]: 2 extension attributes");
+    refused("/in", "ce-specversion: 1.0\r\nce-id: 1\r\nce-source: /s\r\nce-type: t\r\nce-one: 1\r\nce-two: 2\r\n", "",
+            400, "2 extension attributes");
+    event_unref(accepted("/in", CE "ce-ignored: 1\r\n", EVENT("a")));
+}
+
+/* Sends a request without a body and gives its answer. */
+static struct answer ask(struct client *c, const char *head)
+{
+    *c = client_connect(socket_path);
+    client_write(c, str_of(head));
+    return receive(c);
+}
+
+/* The CloudEvents webhook specification, section 4: a sender asks before it sends. */
+TEST(options)
+{
+    struct client c;
+    source_open("", OPEN_PATH "  - {path: /some, allowed_origins: [events.example.com], verify: {scheme: bearer, "
+                              "secrets: [a-token-of-some-length]}}\n");
+    struct answer a = ask(&c, "OPTIONS /in HTTP/1.1\r\nHost: x\r\nWebHook-Request-Origin: any.example.org\r\n"
+                              "WebHook-Request-Rate: 120\r\n\r\n");
+    assert_int_equal(a.status, 200);
+    is(answer_header(&a, "WebHook-Allowed-Origin"), "any.example.org");
+    is(answer_header(&a, "WebHook-Allowed-Rate"), "*");
+    is(answer_header(&a, "Allow"), "POST, OPTIONS");
+    client_close(&c);
+    a = ask(&c, "OPTIONS /some HTTP/1.1\r\nHost: x\r\nWebHook-Request-Origin: Events.example.com\r\n\r\n");
+    assert_int_equal(a.status, 200);
+    is(answer_header(&a, "WebHook-Allowed-Origin"), "Events.example.com");
+    client_close(&c);
+    a = ask(&c, "OPTIONS /some HTTP/1.1\r\nHost: x\r\nWebHook-Request-Origin: any.example.org\r\n\r\n");
+    assert_int_equal(a.status, 403);
+    assert_null(answer_header(&a, "WebHook-Allowed-Origin").at);
+    client_close(&c);
+    a = ask(&c, "OPTIONS /some HTTP/1.1\r\nHost: x\r\nWebHook-Request-Origin: a\r\nWebHook-Request-Origin: b\r\n\r\n");
+    assert_int_equal(a.status, 400);
+    client_close(&c);
+    a = ask(&c, "OPTIONS /in HTTP/1.1\r\nHost: x\r\n\r\n"); /* nobody asks: what the path takes */
+    assert_int_equal(a.status, 200);
+    is(answer_header(&a, "Allow"), "POST, OPTIONS");
+    assert_null(answer_header(&a, "WebHook-Allowed-Origin").at);
+    client_close(&c);
+    a = ask(&c, "OPTIONS /other HTTP/1.1\r\nHost: x\r\nWebHook-Request-Origin: any.example.org\r\n\r\n");
+    assert_int_equal(a.status, 404);
+    client_close(&c);
+}
+
+/* What a batch of posts, two accepted and one refused, writes to the log. */
+static void logs(const char *option, int accepted_lines, int refused_lines)
+{
+    char path[] = "/tmp/aqueduct-log-XXXXXX", text[8192];
+    int file = mkstemp(path), stderr_was = dup(STDERR_FILENO);
+    assert_true(file >= 0 && dup2(file, STDERR_FILENO) >= 0);
+    log_setup(LOG_INFO, LOG_LOGFMT);
+    source_open(option, OPEN_PATH);
+    event_unref(accepted("/in", JSON "Idempotency-Key: k-17\r\n", "{}"));
+    struct client c = client_connect(socket_path);
+    post(&c, "/in", BATCH, STR("[]"));
+    assert_int_equal(receive(&c).status, 202);
+    client_close(&c);
+    refused("/in", JSON, "{", 400, "JSON");
+    source_close(NULL);
+    source = NULL;
+    log_setup(LOG_ERROR, LOG_LOGFMT);
+    dup2(stderr_was, STDERR_FILENO);
+    close(stderr_was);
+    ssize_t n = pread(file, text, sizeof text - 1, 0);
+    assert_true(n > 0);
+    text[n] = '\0';
+    close(file);
+    unlink(path);
+    int lines[2] = { 0, 0 };
+    for (const char *at = text; (at = strstr(at, "msg=\"request ")); at++)
+        lines[strncmp(at + 13, "accepted", 8) != 0]++;
+    assert_int_equal(lines[0], accepted_lines);
+    assert_int_equal(lines[1], refused_lines);
+    assert_true(!accepted_lines || strstr(text, " path=/in "));
+    assert_true(!accepted_lines || strstr(text, " event=k-17 events=1 bytes="));
+}
+
+TEST(requests_in_the_log)
+{
+    logs("requests: all", 2, 1);
+    logs("requests: refused", 0, 1);
+    logs("", 0, 1);
+    logs("requests: none", 0, 0);
+    socket_path = client_path(); /* for the teardown */
+    wake_fd = wake_new();
 }
 
 TEST(long_list_of_invalid_events)
@@ -485,7 +583,7 @@ TEST(refusals)
     refused("/in", JSON "Content-Encoding: gzip\r\n", "{}", 415, "Content-Encoding");
     refused("/in", JSON JSON, "{}", 400, "Content-Type");
 
-    static const char *const methods[] = { "GET", "PUT", "DELETE", "OPTIONS", "HEAD" };
+    static const char *const methods[] = { "GET", "PUT", "DELETE", "HEAD" };
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
         char request[100];
         struct client c = client_connect(socket_path);
@@ -496,7 +594,7 @@ TEST(refusals)
             client_read(&c);
         }
         assert_true(has(buf_str(&c.in), "HTTP/1.1 405 "));
-        assert_true(has(buf_str(&c.in), "Allow: POST\r\n"));
+        assert_true(has(buf_str(&c.in), "Allow: POST, OPTIONS\r\n"));
         client_close(&c);
     }
 
@@ -800,6 +898,9 @@ int main(void)
         CLEANED(structured_and_signed),
         CLEANED(batch),
         CLEANED(batch_of_too_many),
+        CLEANED(limits_that_are_set),
+        CLEANED(options),
+        CLEANED(requests_in_the_log),
         CLEANED(long_list_of_invalid_events),
         CLEANED(refusals),
         CLEANED(bad_options),
