@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* `aqueduct dead list | show | redrive`. */
 #include <inttypes.h>
-#include <stdlib.h>
-#include <unistd.h>
 #include "bridge/command.h"
-#include "bridge/lib/buf.h"
-#include "bridge/event/trail.h"
 #include "connectors/dead_letter/dead_letter.h"
 #include "connectors/dead_letter/print.h"
+#include "connectors/dead_letter/redrive.h"
 
-enum { PAGE = 256, LIST_LIMIT = 50, SHOW_BYTES = 4096, PROGRESS_EVERY = 500 };
+enum { COMMAND_LIST = 50, COMMAND_SHOW_BYTES = 4096 };
 
 static const char command_usage
     [] = "aqueduct dead list    [filter] [--limit N] [--json]            what other sinks gave up, newest first\n"
@@ -17,8 +14,8 @@ static const char command_usage
          "aqueduct dead redrive (filter | ID | --all) [--dry-run]        gives them again to the sink that failed\n";
 
 static const char command_notes[] =
-    "A redriven event keeps its id, key and headers; it is signed afresh. It counts as redriven as soon as the running daemon\n"
-    "has filed that; if it fails again, it is dead again.\n";
+    "A redriven event keeps its id, key and headers; it is signed afresh. It counts as redriven as soon as the running "
+    "daemon\nhas filed that; if it fails again, it is dead again.\n";
 
 struct request {
     struct selection selection;
@@ -51,20 +48,20 @@ static const struct flag command_flags[] = {
     { 0 },
 };
 
-static int wrong(const char *what, struct str word)
+static int command_wrong(const char *what, struct str word)
 {
     fprintf(stderr, "aqueduct dead: %s%s%.*s; see aqueduct help dead\n", what, word.at ? ": " : "", STR_ARG(word));
     return COMMAND_USAGE;
 }
 
-static int failed(const struct err *e)
+static int command_fail(const struct err *e)
 {
     fprintf(stderr, "aqueduct dead: %s\n", e->text);
     return COMMAND_FAILED;
 }
 
 /* A moment, or so long ago. */
-static bool parse_since(struct str s, int64_t *ms)
+static bool command_since(struct str s, int64_t *ms)
 {
     static const struct {
         char unit;
@@ -86,53 +83,26 @@ static int command_select(const struct command_call *call, struct request *r)
 {
     struct selection *s = &r->selection;
     if (call->word_count == 2 && s->id.at)
-        return wrong("one ID at a time", str_of(call->words[1]));
+        return command_wrong("one ID at a time", str_of(call->words[1]));
     if (call->word_count == 2)
         s->id = str_of(call->words[1]);
     bool all_states = str_eq(r->state, STR("all")) || (!r->state.at && r->again);
     s->dead = all_states || !r->state.at || str_eq(r->state, STR("dead"));
     s->redriven = all_states || str_eq(r->state, STR("redriven"));
-    if (r->since.at && !parse_since(r->since, &s->since_ms))
-        return wrong("--since is neither a moment nor a time ago", r->since);
+    if (r->since.at && !command_since(r->since, &s->since_ms))
+        return command_wrong("--since is neither a moment nor a time ago", r->since);
     return 0;
 }
 
-static bool is_filtered(const struct request *r)
+static bool command_is_filtered(const struct request *r)
 {
     const struct selection *s = &r->selection;
     return s->owner.at || s->class.at || s->type_prefix.at || s->id.at || r->since.at;
 }
 
-/* Calls `each` for the selected letters, a page at a time, so that the file is never locked for long; at most `most`
- * of them. Returns how many it called for; -1 with *e when the file fails or `each` does. */
-static int64_t walk(struct letters *st, const struct request *r, bool newest, int64_t most,
-                    bool (*each)(void *ctx, const struct letter *l, struct err *e), void *ctx, struct err *e)
-{
-    int64_t page[PAGE], after = 0, total = 0, n;
-    do {
-        int64_t room = most - total < PAGE ? most - total : PAGE;
-        n = letters_select(st, &r->selection, newest, after, page, (size_t)room, e);
-        for (int64_t i = 0; i < n; i++) {
-            struct letter l;
-            after = page[i];
-            if (!letters_load(st, page[i], &l, e)) {
-                if (l.seq == 0) /* the daemon has filed it anew, or dropped it, since the page was selected */
-                    continue;
-                return -1;
-            }
-            bool ok = each(ctx, &l, e);
-            letter_free(&l);
-            if (!ok)
-                return -1;
-            total++;
-        }
-    } while (n > 0 && total < most);
-    return n < 0 ? -1 : total;
-}
-
 /* ---- list, show ---- */
 
-static bool list_row(void *ctx, const struct letter *l, struct err *e)
+static bool command_list_letter(void *ctx, const struct letter *l, struct err *e)
 {
     const struct request *r = ctx;
     (void)e;
@@ -143,18 +113,19 @@ static bool list_row(void *ctx, const struct letter *l, struct err *e)
     return true;
 }
 
-static int list(struct letters *st, struct request *r)
+static int command_list(struct letters *st, struct request *r, const struct command_call *call)
 {
     struct err e;
+    (void)call;
     int64_t matches = letters_matches(st, &r->selection, &e);
-    int64_t most = r->most ? r->most : r->all || r->json ? INT64_MAX : LIST_LIMIT;
+    int64_t most = r->most ? r->most : r->all || r->json ? INT64_MAX : COMMAND_LIST;
     if (matches < 0)
-        return failed(&e);
+        return command_fail(&e);
     if (!r->json && matches > 0)
         print_table_head(stdout, r->selection.redriven);
-    int64_t shown = walk(st, r, true, most, list_row, r, &e);
+    int64_t shown = letters_each(st, &r->selection, true, most, command_list_letter, r, &e);
     if (shown < 0)
-        return failed(&e);
+        return command_fail(&e);
     if (!r->json && matches == 0)
         fputs("no dead letters match\n", stderr);
     if (!r->json && matches > shown)
@@ -162,7 +133,7 @@ static int list(struct letters *st, struct request *r)
     return COMMAND_DONE;
 }
 
-static bool show_one(void *ctx, const struct letter *l, struct err *e)
+static bool command_show_letter(void *ctx, const struct letter *l, struct err *e)
 {
     const struct request *r = ctx;
     (void)e;
@@ -171,22 +142,23 @@ static bool show_one(void *ctx, const struct letter *l, struct err *e)
     else if (r->json)
         print_json(l, stdout);
     else {
-        print_letter(l, SHOW_BYTES, stdout);
+        print_letter(l, COMMAND_SHOW_BYTES, stdout);
         fputc('\n', stdout);
     }
     return true;
 }
 
-static int show(struct letters *st, struct request *r)
+static int command_show(struct letters *st, struct request *r, const struct command_call *call)
 {
     struct err e;
-    if (!is_filtered(r) && !r->all)
-        return wrong("show needs an ID, a filter or --all", STR_ABSENT);
+    (void)call;
+    if (!command_is_filtered(r) && !r->all)
+        return command_wrong("show needs an ID, a filter or --all", STR_ABSENT);
     if (!r->state.at)
         r->selection.redriven = true;
-    int64_t shown = walk(st, r, true, r->most ? r->most : INT64_MAX, show_one, r, &e);
+    int64_t shown = letters_each(st, &r->selection, true, r->most ? r->most : INT64_MAX, command_show_letter, r, &e);
     if (shown < 0)
-        return failed(&e);
+        return command_fail(&e);
     if (shown == 0)
         fputs("no dead letters match\n", stderr);
     return shown ? COMMAND_DONE : COMMAND_FAILED;
@@ -194,92 +166,8 @@ static int show(struct letters *st, struct request *r)
 
 /* ---- redrive ---- */
 
-struct redrive {
-    const struct command_call *call;
-    const struct request *request;
-    int64_t total, sent, refused;
-};
-
-static bool publish_again(const struct command_call *call, const struct letter *l, struct err *e)
-{
-    char *owner = str_dup(l->owner), *topic = topic_name(call->prefix, TOPIC_REDRIVE, owner);
-    struct moved m;
-    trail_move(&m, &l->record, topic, (const char *const[]){ NULL });
-    bool ok = call->publish(call, &m.record, e);
-    trail_free(&m);
-    free(topic);
-    free(owner);
-    return ok;
-}
-
-/* The note for the dead-letter topic: everyone who keeps a list of dead letters learns it, not only this file. */
-static bool publish_note(const struct command_call *call, const struct letter *l, struct err *e)
-{
-    char last[CLOCK_TEXT], *owner = str_dup(l->owner);
-    char *topic = topic_name(call->prefix, TOPIC_DEAD_LETTER, NULL);
-    clock_text(l->last_ms, last);
-    struct moved m;
-    trail_move(&m, &l->record, topic,
-               (const char *const[]){ TRAIL_SINK, owner, TRAIL_STATE, "redriven", TRAIL_LAST, l->last_ms ? last : NULL,
-                                      NULL });
-    m.record.value = STR_ABSENT;
-    bool ok = call->publish(call, &m.record, e);
-    trail_free(&m);
-    free(topic);
-    free(owner);
-    return ok;
-}
-
-static const char *why_not(const struct redrive *d, const struct letter *l)
-{
-    if (l->of_source)
-        return "never reached a sink; it is of the source";
-    if (l->owner.n == 0)
-        return "does not say which sink gave up";
-    if (l->redriven && !d->request->again)
-        return "was redriven before (--again)";
-    return NULL;
-}
-
-static void say(const char *verb, const struct letter *l)
-{
-    printf("%-9s ", verb);
-    print_clean(l->owner.n ? l->owner : STR("?"), 0, stdout);
-    fputc(' ', stdout);
-    print_clean(l->type.at ? l->type : STR("(no event)"), 0, stdout);
-    fputc(' ', stdout);
-    if (l->id.at)
-        print_clean(l->id, 0, stdout);
-    else
-        print_place(l, 0, stdout);
-}
-
-static bool redrive_one(void *ctx, const struct letter *l, struct err *e)
-{
-    struct redrive *d = ctx;
-    const char *why = why_not(d, l);
-    if (why) {
-        say("refused", l);
-        printf(": %s\n", why);
-        d->refused++;
-        return true;
-    }
-    if (!d->request->dry_run) {
-        if (!publish_again(d->call, l, e))
-            return false;
-        if (!publish_note(d->call, l, e))
-            return err_prefix(e,
-                              "the last event was redriven, but that could not be noted; it is still listed as dead");
-    }
-    say(d->request->dry_run ? "would" : "redriven", l);
-    fputc('\n', stdout);
-    if (++d->sent % PROGRESS_EVERY == 0 && !isatty(STDOUT_FILENO))
-        fprintf(stderr, "%" PRId64 " of %" PRId64 "\n", d->sent + d->refused, d->total);
-    return true;
-}
-
 /* Nothing was selected: was it only because it is redriven already? */
-static int nothing_to_redrive(struct letters *st, struct request *r)
+static int command_nothing_to_redrive(struct letters *st, struct request *r)
 {
     r->selection.redriven = true;
     int64_t before = letters_matches(st, &r->selection, NULL);
@@ -290,22 +178,23 @@ static int nothing_to_redrive(struct letters *st, struct request *r)
     return COMMAND_FAILED;
 }
 
-static int redrive(struct letters *st, struct request *r, const struct command_call *call)
+static int command_redrive(struct letters *st, struct request *r, const struct command_call *call)
 {
     struct err e;
-    if (!is_filtered(r) && !r->all)
-        return wrong("redrive needs an ID, a filter or --all", STR_ABSENT);
-    struct redrive d = { .call = call, .request = r, .total = letters_matches(st, &r->selection, &e) };
+    if (!command_is_filtered(r) && !r->all)
+        return command_wrong("redrive needs an ID, a filter or --all", STR_ABSENT);
+    struct redrive d = { .call = call, .again = r->again, .dry_run = r->dry_run };
+    d.total = letters_matches(st, &r->selection, &e);
     if (d.total < 0)
-        return failed(&e);
+        return command_fail(&e);
     if (d.total == 0)
-        return nothing_to_redrive(st, r);
+        return command_nothing_to_redrive(st, r);
     int64_t most = r->most && r->most < d.total ? r->most : d.total; /* what dies again meanwhile is not taken twice */
-    int64_t seen = walk(st, r, false, most, redrive_one, &d, &e);
+    bool good = redrive_letters(&d, st, &r->selection, most, &e);
     printf("%s %" PRId64 ", refused %" PRId64 ", of %" PRId64 "\n", r->dry_run ? "would redrive" : "redriven", d.sent,
            d.refused, most);
-    if (seen < 0)
-        return failed(&e);
+    if (!good)
+        return command_fail(&e);
     return d.refused ? COMMAND_FAILED : COMMAND_DONE;
 }
 
@@ -339,13 +228,25 @@ static const struct dead_letter *command_sink(const struct command_call *call, s
     return found;
 }
 
+static const struct verb {
+    const char *name;
+    int (*run)(struct letters *st, struct request *r, const struct command_call *call);
+} command_verbs[] = { { "list", command_list }, { "show", command_show }, { "redrive", command_redrive } };
+
+static const struct verb *command_verb(const char *name)
+{
+    for (size_t i = 0; i < sizeof command_verbs / sizeof *command_verbs; i++)
+        if (strcmp(name, command_verbs[i].name) == 0)
+            return &command_verbs[i];
+    return NULL;
+}
+
 static int command_run(struct command_call *call)
 {
     struct request *r = call->flags;
-    const char *verb = call->word_count ? call->words[0] : "";
-    bool is_list = !strcmp(verb, "list"), is_show = !strcmp(verb, "show"), is_redrive = !strcmp(verb, "redrive");
-    if (!is_list && !is_show && !is_redrive)
-        return wrong("list, show or redrive", call->word_count ? str_of(verb) : STR_ABSENT);
+    const struct verb *verb = command_verb(call->word_count ? call->words[0] : "");
+    if (!verb)
+        return command_wrong("list, show or redrive", call->word_count ? str_of(call->words[0]) : STR_ABSENT);
     int code = command_select(call, r);
     if (code)
         return code;
@@ -355,8 +256,8 @@ static int command_run(struct command_call *call)
     struct err e;
     struct letters *st = letters_open(sink->path, false, &e);
     if (!st)
-        return failed(&e);
-    code = is_list ? list(st, r) : is_show ? show(st, r) : redrive(st, r, call);
+        return command_fail(&e);
+    code = verb->run(st, r, call);
     letters_close(st);
     return code;
 }

@@ -15,6 +15,7 @@ enum {
     FILE_KIND = 0x41514c44, /* application_id: "AQLD" */
     FILE_VERSION = 1,
     BUSY_MS = 2000,           /* patience with the other process */
+    LETTERS_PAGE = 256,       /* of letters_each */
     RECORD_BYTES = 256 << 20, /* of one letter, more than any broker lets through */
 };
 
@@ -50,9 +51,8 @@ static const char *const texts[STATEMENTS] = {
     [COUNT] = "SELECT count(*) FROM letters",
     [OLDEST] = "DELETE FROM letters WHERE seq IN (SELECT seq FROM letters ORDER BY seq LIMIT ?1)",
     [AGED] = "DELETE FROM letters WHERE last < ?1",
-    [LOAD] =
-        "SELECT of_source, owner, id, source, type, time, first, last, attempts, status, class, reason, topic, partition,"
-        " offset, stored, state = 'redriven', redrives, key, value FROM letters WHERE seq = ?1",
+    [LOAD] = "SELECT of_source, owner, id, source, type, time, first, last, attempts, status, class, reason, topic,"
+             " partition, offset, stored, state = 'redriven', redrives, key, value FROM letters WHERE seq = ?1",
     [LOAD_HEADERS] = "SELECT name, value FROM headers WHERE letter = ?1 ORDER BY position",
 };
 
@@ -527,6 +527,31 @@ bool letters_load(struct letters *st, int64_t seq, struct letter *l, struct err 
         return letters_failed(st, e);
     l->seq = 0;
     return err_set(e, "%s: the letter is gone", st->path);
+}
+
+int64_t letters_each(struct letters *st, const struct selection *sel, bool newest, int64_t most, letters_each_fn *each,
+                     void *ctx, struct err *e)
+{
+    int64_t page[LETTERS_PAGE], after = 0, total = 0, n;
+    do {
+        int64_t room = most - total < LETTERS_PAGE ? most - total : LETTERS_PAGE;
+        n = letters_select(st, sel, newest, after, page, (size_t)room, e);
+        for (int64_t i = 0; i < n; i++) {
+            struct letter l;
+            after = page[i];
+            if (!letters_load(st, page[i], &l, e)) {
+                if (l.seq == 0) /* the daemon has filed it anew, or dropped it, since the page was selected */
+                    continue;
+                return -1;
+            }
+            bool ok = each(ctx, &l, e);
+            letter_free(&l);
+            if (!ok)
+                return -1;
+            total++;
+        }
+    } while (n > 0 && total < most);
+    return n < 0 ? -1 : total;
 }
 
 void letter_free(struct letter *l)

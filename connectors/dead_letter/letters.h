@@ -6,7 +6,7 @@
  * reader holds its lock only for one short query. synchronous=FULL: what was committed survives power loss.
  *
  *   writer   letters_open(.., true) -> letters_begin, letters_file..., letters_trim, letters_commit
- *   reader   letters_open(.., false) -> letters_select, letters_load */
+ *   reader   letters_open(.., false) -> letters_each (letters_select, letters_load) */
 #pragma once
 #include "bridge/lib/err.h"
 #include "bridge/lib/mem.h"
@@ -61,3 +61,9 @@ int64_t letters_matches(struct letters *st, const struct selection *sel, struct 
 /* One letter as a copy; letter_free. False with *e; l->seq is 0 when that is because the letter is gone by now. */
 bool letters_load(struct letters *st, int64_t seq, struct letter *l, struct err *e);
 void letter_free(struct letter *l);
+
+/* Calls `each` for the selected letters, a page at a time, so that the file is never locked for long; at most `most`
+ * of them. Returns how many it called for; -1 with *e when the file fails or `each` does. */
+typedef bool letters_each_fn(void *ctx, const struct letter *l, struct err *e);
+int64_t letters_each(struct letters *st, const struct selection *sel, bool newest, int64_t most, letters_each_fn *each,
+                     void *ctx, struct err *e);
