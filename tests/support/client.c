@@ -2,6 +2,7 @@
 /* The tests' raw client. */
 #include "tests/support/client.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -26,14 +27,20 @@ void client_forget_path(void)
     folder[0] = '\0';
 }
 
+struct client client_on(int fd)
+{
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    return (struct client){ .fd = fd, .in = buf_new(64 << 20) };
+}
+
 struct client client_connect(const char *unix_path)
 {
     struct sockaddr_un a = { .sun_family = AF_UNIX };
     snprintf(a.sun_path, sizeof a.sun_path, "%s", unix_path);
-    struct client c = { .fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), .in = buf_new(64 << 20) };
-    assert_true(c.fd >= 0);
-    assert_int_equal(connect(c.fd, (struct sockaddr *)&a, sizeof a), 0);
-    return c;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+    return client_on(fd);
 }
 
 void client_close(struct client *c)
@@ -52,7 +59,7 @@ void client_write(struct client *c, struct str bytes)
 bool client_read(struct client *c)
 {
     size_t before = c->in.n;
-    for (;;) {
+    while (c->fd >= 0) {
         char *at = buf_room(&c->in, 65536);
         assert_non_null(at);
         long n = recv(c->fd, at, 65536, MSG_DONTWAIT);
@@ -62,6 +69,7 @@ bool client_read(struct client *c)
             return c->in.n > before;
         c->in.n += (size_t)n;
     }
+    return false;
 }
 
 struct str answer_header(const struct answer *a, const char *name)

@@ -18,6 +18,7 @@ struct answer { /* points into the client's buffer until the next call */
 const char *client_path(void);
 void client_forget_path(void);
 
+struct client client_on(int fd); /* connected; it is the client's now, and does not block */
 struct client client_connect(const char *unix_path);
 void client_close(struct client *c);
 void client_write(struct client *c, struct str bytes); /* all of it; fails the test when it would block */

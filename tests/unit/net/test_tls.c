@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The HTTP server over TLS, with a certificate made here and OpenSSL's own client. */
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <openssl/ssl.h>
 #include <openssl/pem.h>
@@ -10,14 +9,15 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "bridge/lib/mem.h"
 #include "bridge/lib/buf.h"
 #include "bridge/net/http/http.h"
+#include "tests/support/folder.h"
+#include "tests/support/loopback.h"
 #include "tests/support/test.h"
 
 enum { ROUNDS = 20000 };
 
-static char dir[64], certificate[128], key[128], other_key[128];
+static char folder[FOLDER_BYTES], certificate[128], key[128], other_key[128];
 static struct http_server *server;
 static struct http_stream *stream;
 static struct str answer;
@@ -77,12 +77,10 @@ static int begin_all(void **state)
 {
     (void)state;
     signal(SIGPIPE, SIG_IGN);
-    snprintf(dir, sizeof dir, "/tmp/aqueduct-tls-XXXXXX");
-    if (!mkdtemp(dir))
-        return -1;
-    snprintf(certificate, sizeof certificate, "%s/certificate.pem", dir);
-    snprintf(key, sizeof key, "%s/key.pem", dir);
-    snprintf(other_key, sizeof other_key, "%s/other.pem", dir);
+    folder_make(folder);
+    snprintf(certificate, sizeof certificate, "%s/certificate.pem", folder);
+    snprintf(key, sizeof key, "%s/key.pem", folder);
+    snprintf(other_key, sizeof other_key, "%s/other.pem", folder);
     EVP_PKEY *pkey = EVP_EC_gen("P-256"), *other = EVP_EC_gen("P-256");
     write_key(key, pkey);
     write_key(other_key, other);
@@ -95,10 +93,8 @@ static int begin_all(void **state)
 static int end_all(void **state)
 {
     (void)state;
-    unlink(certificate);
-    unlink(key);
-    unlink(other_key);
-    return rmdir(dir);
+    folder_remove(folder);
+    return 0;
 }
 
 static int begin(void **state)
@@ -137,13 +133,9 @@ struct client {
 
 static struct client client_new(int version)
 {
-    struct sockaddr_in a = { .sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)http_server_port(server)),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    struct client c = { .fd = socket(AF_INET, SOCK_STREAM, 0),
+    struct client c = { .fd = loopback_connect(http_server_port(server)),
                         .tls = SSL_CTX_new(TLS_client_method()),
                         .in = buf_new(64 << 20) };
-    assert_int_equal(connect(c.fd, (struct sockaddr *)&a, sizeof a), 0);
     fcntl(c.fd, F_SETFL, O_NONBLOCK);
     SSL_CTX_set_max_proto_version(c.tls, version);
     SSL_CTX_set_min_proto_version(c.tls, version);

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT */
+/* Connections that were taken over: WebSocket, and answers without end. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include "bridge/net/ws.h"
+#include "tests/support/dialogue.h"
+
+#define HANDSHAKE                                                                                                      \
+    "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"                         \
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+
+static struct client websocket(void)
+{
+    user.upgrade = true;
+    struct client c = client_new();
+    SAY(&c, HANDSHAKE "\r\n");
+    expect(&c, "\r\n\r\n");
+    assert_true(said(&c, "101 Switching Protocols\r\n")
+                && said(&c, "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
+    assert_non_null(user.stream);
+    assert_true(http_stream_is_websocket(user.stream));
+    forget(&c);
+    return c;
+}
+
+/* A masked frame of at most 125 bytes; the mask is zero, so the bytes stay readable. */
+static void say_frame(struct client *c, int first, struct str payload)
+{
+    char frame[6 + 125] = { (char)first, (char)(0x80 | payload.n) };
+    memcpy(frame + 6, payload.at, payload.n);
+    say(c, (struct str){ frame, 6 + payload.n });
+}
+
+TEST(messages_come_and_go)
+{
+    START();
+    struct client c = websocket();
+    say_frame(&c, 0x81, STR("hello"));
+    say_frame(&c, 0x02, STR("a"));
+    say_frame(&c, 0x89, STR("ping"));
+    say_frame(&c, 0x80, STR("b"));
+    expect(&c, "\x8a\x04ping");
+    assert_string_equal(buf_c(&user.messages), "text:hello|binary:ab|");
+    assert_int_equal(http_stream_write(user.stream, "\x81\x02hi", 4, true), 4);
+    expect(&c, "\x81\x02hi");
+    say_frame(&c, 0x88,
+              STR("\x03\xe8"
+                  "bye"));
+    expect_end(&c);
+    assert_true(said(&c, "\x88\x02\x03\xe8"));
+    UNTIL(&c, user.closed == 1);
+    client_close(&c);
+}
+
+TEST(frames_behind_the_handshake_are_not_lost)
+{
+    START();
+    user.upgrade = true;
+    struct client c = client_new();
+    say(&c, STR(HANDSHAKE "\r\n\x81\x82\0\0\0\0ab"));
+    UNTIL(&c, user.messages.n);
+    assert_string_equal(buf_c(&user.messages), "text:ab|");
+    client_close(&c);
+    UNTIL(&nobody, user.closed == 1);
+}
+
+TEST(bad_handshakes)
+{
+    static const struct {
+        const char *text, *status;
+    } cases[] = {
+        { GET("/ws"), "426 Upgrade Required" },
+        { "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\n"
+          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+          "Sec-WebSocket-Version: 13" },
+        { "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+          "426 Upgrade Required" },
+        { "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+          "426 Upgrade Required" },
+        { "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n",
+          "400 Bad Request" },
+        { "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+          "Sec-WebSocket-Key: short\r\n\r\n",
+          "400 Bad Request" },
+        { "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j????\r\n\r\n",
+          "400 Bad Request" },
+        { "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+          "400 Bad Request" },
+        { "POST / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+          "400 Bad Request" },
+        { "GET / HTTP/1.0\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+          "400 Bad Request" },
+    };
+    START();
+    user.upgrade = true;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct client c = client_new();
+        say(&c, str_of(cases[i].text));
+        expect_end(&c);
+        if (!said(&c, cases[i].status) || user.stream)
+            fail_msg("case %zu: %s", i, buf_c(&c.in));
+        client_close(&c);
+    }
+    assert_int_equal(user.closed, 0);
+}
+
+TEST(protocol_errors_close_with_their_code)
+{
+    START(.max_message = { 100 });
+    static const struct {
+        int first;
+        const char *payload;
+        const char *close;
+    } cases[] = {
+        { 0xc1, "rsv", "\x88\x02\x03\xea" },
+        { 0x83, "opcode", "\x88\x02\x03\xea" },
+        { 0x81, "\xff", "\x88\x02\x03\xef" },
+        { 0x82, "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789+",
+          "\x88\x02\x03\xf1" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct client c = websocket();
+        say_frame(&c, cases[i].first, str_of(cases[i].payload));
+        expect_end(&c);
+        assert_true(said(&c, cases[i].close));
+        client_close(&c);
+        UNTIL(&nobody, user.closed == (int)i + 1);
+    }
+    assert_int_equal(user.messages.n, 0);
+}
+
+TEST(we_close)
+{
+    START();
+    struct client c = websocket();
+    http_stream_close(user.stream, 1012, "restart");
+    assert_int_equal(http_stream_write(user.stream, "\x81\x00", 2, true), -1);
+    expect(&c, "\x88\x09\x03\xf4restart");
+    assert_false(c.ended); /* the client's own close frame is waited for */
+    say_frame(&c, 0x81, STR("late"));
+    say_frame(&c, 0x88, STR("\x03\xf4"));
+    expect_end(&c);
+    UNTIL(&c, user.closed == 1);
+    assert_int_equal(user.messages.n, 0);
+    client_close(&c);
+
+    c = websocket(); /* but not for ever */
+    http_stream_close(user.stream, 1001, NULL);
+    expect(&c, "\x88\x02\x03\xe9");
+    clock_fake_advance(5001);
+    expect_end(&c);
+    assert_int_equal(user.closed, 2);
+    client_close(&c);
+}
+
+TEST(silence_is_met_with_pings)
+{
+    START(.ping = { 30000 }, .stream_idle = { 90000 });
+    struct client c = websocket();
+    clock_fake_advance(30001);
+    expect(&c, "\x89\x00");
+    say_frame(&c, 0x8a, STR(""));
+    forget(&c);
+    clock_fake_advance(60000);
+    expect(&c, "\x89\x00");
+    clock_fake_advance(59000);
+    rounds(3);
+    assert_int_equal(user.closed, 0);
+    clock_fake_advance(1001);
+    expect(&c, "\x03\xe9");
+    client_close(&c);
+}
+
+/* Fills the kernel's buffers with one endless frame; returns how much went. */
+static size_t stuff(struct http_stream *st, const char *frame, size_t n)
+{
+    size_t done = 0;
+    long k;
+    while (done < n && (k = http_stream_write(st, frame + done, n - done, true)) > 0)
+        done += (size_t)k;
+    return done;
+}
+
+/* The same, when writable() said that there is room again. */
+static size_t stuff_again(struct http_stream *st, const char *frame, size_t n)
+{
+    if (!user.writable || !st)
+        return 0;
+    user.writable = 0;
+    return stuff(st, frame, n);
+}
+
+TEST(control_frames_wait_for_a_boundary)
+{
+    START();
+    enum { N = 64 << 20 };
+    struct client c = websocket();
+    c.in.max = 2 * (size_t)N;
+    char *frames = malloc(WS_HEAD + N + 4);
+    size_t head = ws_head((unsigned char *)frames, WS_BINARY, N), total = head + N + 4;
+    memset(frames + head, 'x', N);
+    memcpy(frames + head + N, "\x81\x02hi", 4);
+    size_t done = stuff(user.stream, frames, total);
+    assert_true(done > head && done < total);
+    say_frame(&c, 0x89, STR("ping"));
+    UNTIL(&c, (done += stuff_again(user.stream, frames + done, total - done)) == total && c.in.n == total + 6);
+    /* The pong is between the two frames though both were given in one piece. */
+    assert_memory_equal(c.in.at + head + N, "\x8a\x04ping\x81\x02hi", 10);
+    free(frames);
+    client_close(&c);
+}
+
+/* Pongs are not kept without limit for a client that reads none of them. */
+TEST(a_flood_of_pings)
+{
+    START();
+    struct client c = websocket();
+    char ping[6 + 125] = { (char)0x89, (char)(0x80 | 125) };
+    size_t pings = 0;
+    for (int full = 0; full < 200 && pings < 400000;) {
+        ssize_t n = send(c.fd, ping, sizeof ping, MSG_NOSIGNAL);
+        full += n < 0;
+        pings += n > 0;
+        if (n > 0 && (size_t)n < sizeof ping)
+            say(&c, (struct str){ ping + n, sizeof ping - (size_t)n });
+        if (pings % 100 == 0 || n < 0)
+            rounds(1);
+    }
+    assert_int_equal(pings, 400000); /* all were read, so that nothing stands still */
+    rounds(20);
+    buf_reset(&c.in);
+    say_frame(&c, 0x88, STR("\x03\xe8"));
+    UNTIL(&c, c.ended);
+    size_t pongs = times(&c, "\x8a\x7d");
+    assert_true(pongs > 1000 && pongs < pings);
+    assert_memory_equal(c.in.at + c.in.n - 4, "\x88\x02\x03\xe8", 4);
+    client_close(&c);
+}
+
+TEST(closing_in_the_middle_of_a_frame)
+{
+    START();
+    enum { N = 64 << 20 };
+    struct client c = websocket();
+    c.in.max = 2 * (size_t)N;
+    char *frames = malloc(WS_HEAD + N);
+    size_t head = ws_head((unsigned char *)frames, WS_BINARY, N), total = head + N;
+    memset(frames + head, 'x', N);
+    size_t done = stuff(user.stream, frames, total);
+    assert_true(done < total);
+    http_stream_close(user.stream, 1013, "slow");
+    /* The frame may still be ended, so that the close frame gets its place. */
+    UNTIL(&c, (done += stuff_again(user.stream, frames + done, total - done)) == total && c.in.n == total + 8);
+    assert_memory_equal(c.in.at + total, "\x88\x06\x03\xf5slow", 8);
+    assert_int_equal(http_stream_write(user.stream, "\x81\x00", 2, true), -1);
+    free(frames);
+    client_close(&c);
+}
+
+TEST(an_endless_answer)
+{
+    START();
+    user.endless = true;
+    struct client c = client_new();
+    SAY(&c, GET("/events"));
+    expect(&c, "\r\n\r\n");
+    assert_true(said(&c, "200 OK") && said(&c, "text/event-stream") && said(&c, "Connection: close"));
+    assert_false(said(&c, "Content-Length"));
+    assert_false(http_stream_is_websocket(user.stream));
+    clock_fake_advance(3600 * 1000);
+    rounds(3);
+    assert_int_equal(http_stream_write(user.stream, "data: 1\n\n", 9, true), 9);
+    expect(&c, "data: 1\n\n");
+    http_stream_close(user.stream, 0, NULL);
+    expect_end(&c);
+    UNTIL(&c, user.closed == 1);
+    client_close(&c);
+
+    c = client_new();
+    SAY(&c, GET("/events"));
+    expect(&c, "\r\n\r\n");
+    client_close(&c);
+    UNTIL(&nobody, user.closed == 2);
+}
+
+TEST(freeing_closes_streams)
+{
+    START();
+    struct client c = websocket();
+    http_server_free(server);
+    server = NULL;
+    assert_int_equal(user.closed, 1);
+    client_close(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        DIALOGUE(messages_come_and_go),
+        DIALOGUE(frames_behind_the_handshake_are_not_lost),
+        DIALOGUE(bad_handshakes),
+        DIALOGUE(protocol_errors_close_with_their_code),
+        DIALOGUE(we_close),
+        DIALOGUE(silence_is_met_with_pings),
+        DIALOGUE(control_frames_wait_for_a_boundary),
+        DIALOGUE(a_flood_of_pings),
+        DIALOGUE(closing_in_the_middle_of_a_frame),
+        DIALOGUE(an_endless_answer),
+        DIALOGUE(freeing_closes_streams),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
