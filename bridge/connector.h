@@ -5,15 +5,15 @@
  * ops->size bytes), fills its options from YAML by the table, and calls it from one thread only, so a connector never
  * locks. It never logs a failure that it returns, and never retries: it reports, the core decides.
  *
- *   open        main thread, before any thread starts. On false, *e says why and everything taken has been released; close()
- *               will not be called. When the start fails elsewhere and is tried again: close(), the struct as the configuration
- *               filled it, open().
+ *   open        main thread, before any thread starts. On false, *e says why and everything taken has been released;
+ *               close() will not be called. When the start fails elsewhere and is tried again: close(), the struct as
+ *               the configuration filled it, open().
  *   the middle  this connector's own thread. May wait, but must return soon after wake_fd turns readable: the core has
- *   news or
- *               is stopping. Poll it; never read it, never close it.
+ *               news or is stopping. Poll it; never read it, never close it.
  *   close       main thread, after that thread has ended. Exactly once. Never blocks.
  *
- * Adding a connector: its folder, one line in connectors/connectors.c, one in connectors/sources.cmake, its tests. */
+ * A connector may include this header and those of event/, auth/, net/ and lib/, nothing else of the bridge. How to add
+ * one: connectors/README.md. */
 #pragma once
 #include "bridge/event/event.h"
 #include "bridge/event/outcome.h"
@@ -33,8 +33,8 @@ struct source {
 struct emission {
     const struct event *event; /* the core takes over the reference; NULL: only state */
     uint64_t tag;              /* comes back in settle() */
-    const struct change *
-        changes; /* become durable together with the event, or after it, never before; borrowed until the next read() */
+    /* They become durable together with the event, or after it, never before; borrowed until the next read(). */
+    const struct change *changes;
     size_t change_count;
 };
 
