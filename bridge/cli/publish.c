@@ -2,7 +2,8 @@
 /* One record through the running daemon, or directly when no daemon runs. */
 #include "bridge/cli/publish.h"
 #include <unistd.h>
-#include "bridge/admin/admin.h"
+#include "bridge/admin/control_client.h"
+#include "bridge/broker/broker.h"
 #include "bridge/lib/mailbox.h"
 
 enum { PUBLISH_WAIT_MS = 30000 };
