@@ -33,6 +33,9 @@ struct source {
 struct emission {
     const struct event *event; /* the core takes over the reference; NULL: only state */
     uint64_t tag;              /* comes back in settle() */
+    /* Whose word the event's id is: `<id of the source>` or that, '/' and more; ids of one scope say nothing of those of
+     * another. Absent: whoever names the event's source. Borrowed until the next read(). */
+    struct str scope;
     /* They become durable together with the event, or after it, never before; borrowed until the next read(). */
     const struct change *changes;
     size_t change_count;
@@ -46,7 +49,8 @@ struct source_ops {
      * until it is stored (events that are invalid become dead letters), and settles in order. false: each emission
      * stands alone, many are in flight, and the source hears every outcome. */
     bool ordered;
-    /* true: an event whose (source, id) was stored in the recent past is settled as stored and not published again. */
+    /* true: an event whose (scope, source, id) was stored in the recent past is not published again: it is settled as
+     * stored when its content is the same, and otherwise as a conflict. */
     bool dedupe;
     /* One pair of the state stored earlier, before open(); main thread. May be NULL for a source without state. */
     bool (*restore)(struct source *s, struct str key, struct str value, bool ahead, struct err *e);

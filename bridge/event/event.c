@@ -11,6 +11,7 @@ enum { NAME_BYTES = 20, SHOWN_BYTES = 64 };
 /* The one allocation: this, the array of extensions, all bytes. */
 struct block {
     atomic_size_t references;
+    size_t size;
     struct event ev;
 };
 
@@ -157,7 +158,7 @@ static bool event_check_extensions(const struct event *f, struct err *e)
     return true;
 }
 
-static size_t event_bytes(const struct event *f)
+static size_t event_content_bytes(const struct event *f)
 {
     size_t n = f->data.n;
     for (size_t i = 0; i < ATTRIBUTES; i++)
@@ -186,10 +187,12 @@ const struct event *event_new(const struct event *f, struct err *e)
         return NULL;
     }
     size_t extensions = f->extension_count * sizeof(struct header);
-    struct block *b = mem_grow(NULL, sizeof *b + extensions + event_bytes(f), 1);
+    size_t size = sizeof(struct block) + extensions + event_content_bytes(f);
+    struct block *b = mem_grow(NULL, size, 1);
     struct header *headers = (struct header *)(b + 1);
     char *to = (char *)headers + extensions;
     atomic_init(&b->references, 1);
+    b->size = size;
     b->ev = (struct event){ .extensions = headers, .extension_count = f->extension_count };
     for (size_t i = 0; i < ATTRIBUTES; i++)
         *event_slot(&b->ev, &attributes[i]) = event_put(&to, event_value_of(f, &attributes[i]));
@@ -206,6 +209,11 @@ const struct event *event_new(const struct event *f, struct err *e)
 static struct block *event_block_of(const struct event *ev)
 {
     return (struct block *)(void *)((char *)ev - offsetof(struct block, ev));
+}
+
+size_t event_bytes(const struct event *ev)
+{
+    return event_block_of(ev)->size;
 }
 
 const struct event *event_ref(const struct event *ev)

@@ -38,6 +38,8 @@ struct event {
 const struct event *event_new(const struct event *fields, struct err *e);
 const struct event *event_ref(const struct event *ev);
 void event_unref(const struct event *ev); /* accepts NULL */
+/* The memory that it takes, attributes and all: what limits count. */
+size_t event_bytes(const struct event *ev);
 
 /* The value of an attribute or extension by its CloudEvents name ("type", "subject", "partitionkey"); absent when
  * not set. */

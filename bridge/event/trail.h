@@ -5,6 +5,7 @@
  * leaves the old trail out and writes a new one; a redriven record carries none but the origin.
  *
  *   topic                        written by              carries
+ *   topics of the routes         intake                  from
  *   <prefix>retry.<sink>.<wait>  delivery                attempts, first, due, origin
  *   <prefix>dead-letter          delivery, intake        sink (or source), attempts, first, last, status, class, reason, origin
  *   <prefix>dead-letter          `aqueduct dead redrive` sink, state: redriven, last, origin; the event's headers, no value: "no longer dead
@@ -16,6 +17,7 @@
 #include "bridge/event/record.h"
 
 #define TRAIL_PREFIX    "aqueduct-"
+#define TRAIL_FROM      "aqueduct-from"     /* who chose the event's id: the scope of its emission (connector.h) */
 #define TRAIL_SINK      "aqueduct-sink"     /* id of the sink that gave up */
 #define TRAIL_SOURCE    "aqueduct-source"   /* instead of sink: id of the source whose event no topic could take */
 #define TRAIL_ATTEMPTS  "aqueduct-attempts" /* decimal */

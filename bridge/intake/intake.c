@@ -18,24 +18,27 @@ enum {
     BATCH_TAG = 0, /* an ordered source has one publication at a time */
     BACKOFF_FIRST_MS = 100,
     BACKOFF_MOST_MS = 5000,
-    DEAD_HEADERS = EVENT_HEADERS + 6,
+    DEAD_HEADERS = EVENT_HEADERS + 6, /* and so room for TRAIL_FROM */
 };
 
 struct slot { /* an emission between read() and settle() */
     uint64_t tag;
     int32_t next;    /* free list, or the next repeat that waits for the same event */
-    bool remembered; /* its pair is pending in the memory */
+    bool remembered; /* it is pending in the memory */
+    bool conflicts;  /* it waits for another event under the same id */
 };
 
 struct counters {
-    struct metric *received, *stored, *repeats, *invalid, *unavailable, *unrouted, *dropped, *retries, *pending;
+    struct metric *received, *stored, *repeats, *invalid, *conflict, *unavailable, *unrouted, *dropped, *retries,
+        *pending;
 };
 
 struct intake {
     struct source *s;
     struct broker *broker;
     const struct router *router;
-    struct memory *memory; /* NULL: no dedupe */
+    struct seen *seen; /* NULL: no dedupe */
+    bool unscoped;     /* it knows records without a scope */
     char *dead_letter_topic;
     bool drop_unrouted;
     int wake_fd;
@@ -78,6 +81,7 @@ static void count_open(struct intake *in)
     c->pending = metric_gauge("aqueduct_source_pending", "Events read and not settled yet.", id);
     static const char name[] = "aqueduct_source_refused_total", help[] = "Events not stored, by reason.";
     c->invalid = metric_counter(name, help, LABELS("source", in->s->id, "reason", "invalid"));
+    c->conflict = metric_counter(name, help, LABELS("source", in->s->id, "reason", "conflict"));
     c->unavailable = metric_counter(name, help, LABELS("source", in->s->id, "reason", "unavailable"));
     c->unrouted = metric_counter(name, help, LABELS("source", in->s->id, "reason", "unrouted"));
     c->dropped = metric_counter(name, help, LABELS("source", in->s->id, "reason", "dropped"));
@@ -89,16 +93,24 @@ static bool restore_one(void *ctx, struct str key, struct str value, bool ahead,
     return s->ops->restore(s, key, value, ahead, e);
 }
 
+/* Is it a scope of this source, or none at all? */
+static bool is_own_scope(const struct intake *in, struct str scope)
+{
+    struct str id = str_of(in->s->id);
+    return scope.n == 0 || (str_starts(scope, id) && (scope.n == id.n || scope.at[id.n] == '/'));
+}
+
+/* Remembers a stored event, unless other sources alone could repeat it. */
 static void remember_one(void *ctx, const struct record *r)
 {
-    struct str id = record_header(r, "ce_id"), source = record_header(r, "ce_source");
-    if (id.at && source.at) {
-        memory_add(ctx, source, id);
+    struct intake *in = ctx;
+    struct str scope = record_header(r, TRAIL_FROM);
+    const struct event *ev = is_own_scope(in, scope) ? event_from_record(r, NULL) : NULL;
+    if (!ev)
         return;
-    }
-    const struct event *ev = event_from_record(r, NULL); /* structured mode */
-    if (ev)
-        memory_add(ctx, ev->source, ev->id);
+    struct fingerprint f = seen_fingerprint(in->seen, scope, ev);
+    seen_add(in->seen, &f);
+    in->unscoped |= scope.n == 0;
     event_unref(ev);
 }
 
@@ -109,7 +121,7 @@ static bool remember_tails(struct intake *in, const struct config *config, int64
         bool seen = false;
         for (size_t k = 0; k < i; k++)
             seen |= strcmp(routes[k].topic, routes[i].topic) == 0;
-        if (!seen && !broker_tail(in->broker, routes[i].topic, most, remember_one, in->memory, e))
+        if (!seen && !broker_tail(in->broker, routes[i].topic, most, remember_one, in, e))
             return false;
     }
     return true;
@@ -141,7 +153,7 @@ struct intake *intake_new(const struct source_config *source, const struct confi
     if (ops->restore && !broker_state(broker, in->s->id, restore_one, in->s, e))
         goto fail;
     if (ops->dedupe && source->dedupe_size > 0) {
-        in->memory = memory_new((size_t)source->dedupe_size);
+        in->seen = seen_new((size_t)source->dedupe_size);
         if (!remember_tails(in, config, source->dedupe_size, e))
             goto fail;
     }
@@ -179,7 +191,7 @@ void intake_free(struct intake *in)
     batch_free(in->batch);
     mailbox_close(&in->done);
     close(in->wake_fd);
-    memory_free(in->memory);
+    seen_free(in->seen);
     free(in->slots);
     free(in->dead_letter_topic);
     free(in);
@@ -211,16 +223,20 @@ struct routed {
     struct record records[ROUTE_TARGETS];
     size_t count;
     struct header headers[DEAD_HEADERS];
-    struct header json_header;
+    struct header json_headers[2];
     struct buf structured;
 };
 
-static void route(const struct intake *in, const struct event *ev, struct routed *out)
+static void route(const struct intake *in, const struct emission *em, struct routed *out)
 {
+    const struct event *ev = em->event;
+    const struct header from = { STR(TRAIL_FROM), em->scope };
     struct target targets[ROUTE_TARGETS];
     out->count = router_targets(in->router, ev, targets);
     out->structured = buf_new(8u * EVENT_DATA_BYTES);
     size_t headers = event_to_headers(ev, out->headers);
+    if (em->scope.n)
+        out->headers[headers++] = from;
     for (size_t i = 0; i < out->count; i++) {
         out->records[i] = (struct record){ .topic = str_of(targets[i].topic),
                                            .partition = -1,
@@ -232,10 +248,12 @@ static void route(const struct intake *in, const struct event *ev, struct routed
             continue;
         if (out->structured.n == 0)
             event_to_json(ev, &out->structured);
-        out->json_header = (struct header){ STR("content-type"), STR("application/cloudevents+json; charset=UTF-8") };
+        out->json_headers[0] = (struct header){ STR("content-type"),
+                                                STR("application/cloudevents+json; charset=UTF-8") };
+        out->json_headers[1] = from;
         out->records[i].value = buf_str(&out->structured);
-        out->records[i].headers = &out->json_header;
-        out->records[i].header_count = 1;
+        out->records[i].headers = out->json_headers;
+        out->records[i].header_count = em->scope.n ? 2 : 1;
     }
 }
 
@@ -270,6 +288,7 @@ static void settle(struct intake *in, uint64_t tag, enum outcome o, const char *
     switch (o) {
     case OUTCOME_STORED: metric_add(in->count.stored, 1); break;
     case OUTCOME_INVALID: metric_add(in->count.invalid, 1); break;
+    case OUTCOME_CONFLICT: metric_add(in->count.conflict, 1); break;
     case OUTCOME_UNAVAILABLE: metric_add(in->count.unavailable, 1); break;
     }
     in->s->ops->settle(in->s, tag, o, why);
@@ -301,37 +320,60 @@ static void slot_give(struct intake *in, int32_t i)
     in->used--;
 }
 
-/* A publication of an unordered source ended: settles its emission and the repeats that waited for it. */
+static const char conflict_why[] = "another event with this id was stored before; an id is used once";
+
+/* A publication of an unordered source ended: settles its emission and those that waited for it. */
 static void finish_slot(struct intake *in, int32_t first, enum outcome o, const char *why)
 {
     if (in->slots[first].remembered)
-        memory_end(in->memory, (uint32_t)first, o == OUTCOME_STORED);
+        seen_end(in->seen, (uint32_t)first, o == OUTCOME_STORED);
     for (int32_t i = first, next; i >= 0; i = next) {
-        next = in->slots[i].next;
-        uint64_t tag = in->slots[i].tag;
+        struct slot slot = in->slots[i];
+        next = slot.next;
         slot_give(in, i);
-        if (i != first && o == OUTCOME_STORED)
-            metric_add(in->count.repeats, 1);
-        settle(in, tag, o, why);
+        if (slot.conflicts && o == OUTCOME_STORED)
+            settle(in, slot.tag, OUTCOME_CONFLICT, conflict_why);
+        else if (slot.conflicts) /* nobody has the id, after all */
+            settle(in, slot.tag, OUTCOME_UNAVAILABLE, "its id was in use for a moment");
+        else {
+            metric_add(in->count.repeats, i != first && o == OUTCOME_STORED);
+            settle(in, slot.tag, o, why);
+        }
     }
 }
 
 /* ---- unordered: each emission is its own publication ---- */
 
-/* Is it a repeat? Then it is settled, or waits for the first one. */
-static bool repeat(struct intake *in, const struct emission *em)
+/* An event that is stored already: a repeat, or another one under its id. */
+static void settle_known(struct intake *in, uint64_t tag, bool same)
 {
-    if (!in->memory)
+    metric_add(in->count.repeats, same);
+    settle(in, tag, same ? OUTCOME_STORED : OUTCOME_CONFLICT, same ? "stored before" : conflict_why);
+}
+
+/* Was a record without a scope made of the same event? */
+static bool is_known_without_scope(const struct intake *in, const struct emission *em, struct fingerprint f)
+{
+    bool same = false;
+    if (!in->unscoped || em->scope.n == 0)
         return false;
-    int64_t known = memory_find(in->memory, em->event->source, em->event->id);
-    if (known == MEMORY_UNKNOWN)
+    seen_rescope(in->seen, &f, STR_ABSENT, em->event);
+    return seen_find(in->seen, &f, &same) == SEEN_STORED && same;
+}
+
+/* Is the event, or another one under its id, known? Then it is settled, or waits for the first one. */
+static bool is_known(struct intake *in, const struct emission *em, const struct fingerprint *f)
+{
+    bool same = false;
+    int64_t known = seen_find(in->seen, f, &same);
+    if (known == SEEN_UNKNOWN && !is_known_without_scope(in, em, *f))
         return false;
-    if (known == MEMORY_STORED) {
-        metric_add(in->count.repeats, 1);
-        settle(in, em->tag, OUTCOME_STORED, "stored before");
+    if (known < 0) {
+        settle_known(in, em->tag, known == SEEN_UNKNOWN || same);
         return true;
     }
     int32_t waiting = slot_take(in, em->tag);
+    in->slots[waiting].conflicts = !same;
     in->slots[waiting].next = in->slots[known].next;
     in->slots[known].next = waiting;
     return true;
@@ -340,16 +382,19 @@ static bool repeat(struct intake *in, const struct emission *em)
 static void publish_one(struct intake *in, const struct emission *em)
 {
     struct routed r;
-    if (repeat(in, em))
+    struct fingerprint f = { 0 };
+    if (in->seen)
+        f = seen_fingerprint(in->seen, em->scope, em->event);
+    if (in->seen && is_known(in, em, &f))
         return;
-    route(in, em->event, &r);
+    route(in, em, &r);
     if (r.count == 0) {
         settle_unrouted(in, em->tag);
         return;
     }
     int32_t slot = slot_take(in, em->tag);
-    if (in->memory) {
-        memory_begin(in->memory, em->event->source, em->event->id, (uint32_t)slot);
+    if (in->seen) {
+        seen_begin(in->seen, &f, (uint32_t)slot);
         in->slots[slot].remembered = true;
     }
     broker_publish(in->broker, &(struct publication){ .records = r.records,
@@ -385,7 +430,7 @@ static size_t batch_route(struct intake *in, size_t i, struct routed *out, char 
         out->records[0].value = STR_ABSENT;
         return 1;
     }
-    route(in, ev, out);
+    route(in, &b->emissions[i], out);
     if (out->count == 0) {
         b->fate[i] = FATE_UNROUTED;
         if (!in->drop_unrouted)
@@ -503,7 +548,8 @@ static void finish_batch(struct intake *in, enum outcome o, const char *why)
         crash_point("intake-before-settle");
         settle_batch(in);
         return;
-    case OUTCOME_INVALID: batch_narrow(in, why); return;
+    case OUTCOME_INVALID:
+    case OUTCOME_CONFLICT: /* no broker says so */ batch_narrow(in, why); return;
     case OUTCOME_UNAVAILABLE: batch_again(in, why); return;
     }
 }

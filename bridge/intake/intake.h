@@ -5,14 +5,17 @@
  *   read() --> routed --> published --done()--> STORED: settle, changes are durable
  *                 |            `--------------> UNAVAILABLE: settle; an ordered batch is published again until it is stored
  *                 |            `--------------> INVALID (too large): settle; an ordered source's becomes a dead letter without data
- *                 `--> a repeat: waits for the first one's outcome, or is settled as STORED at once
+ *                 |--> a repeat: waits for the first one's outcome, or is settled as STORED at once
+ *                 `--> another event under a known id: CONFLICT
  *
  * Nothing is settled as stored before the broker said so. An unordered source has up to `in_flight` emissions on their
  * way; an ordered one has one batch, whose changes are stored with it, so its state only ever moves past what is
  * stored.
  *
- * The memory of ids (for sources with `dedupe`) holds exact (source, id) pairs of the newest `dedupe_size` stored
- * events; it is filled from the topics' tails at start, so what it knows was stored, whatever happened to the process.
+ * The memory of events (for sources with `dedupe`, seen.h) holds digests of the newest `dedupe_size` stored events; it is
+ * filled from the topics' tails at start, so what it knows was stored, whatever happened to the process. The scope of an
+ * emission is in its records as the header TRAIL_FROM. A record without it (an emission without scope, or a version that
+ * wrote none) makes an emission with a scope a repeat only if the content is the same.
  *
  * Counters: received = stored + refused{reason} + pending; repeats are among the stored.
  *

@@ -1,151 +1,211 @@
 /* SPDX-License-Identifier: MIT */
-/* The memory of ids: a chained hash table whose stored entries are also in a queue by age. */
+/* The memory of events: a chained hash table over one growing array, whose stored entries are also in a queue by age. */
 #include "bridge/intake/seen.h"
 #include <stdlib.h>
+#include "bridge/event/trace.h"
+#include "bridge/lib/crypto.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/siphash.h"
 
-struct pair {
-    struct pair *next;    /* in its bucket */
-    struct pair *younger; /* in the queue of stored pairs */
-    uint64_t hash;
-    int64_t slot; /* or MEMORY_STORED */
-    size_t source_length, length;
-    char text[]; /* source, then id */
+struct seen_event { /* [0] is nobody, so that 0 ends every list */
+    struct fingerprint print;
+    int64_t slot;     /* or SEEN_STORED */
+    uint32_t next;    /* in its bucket, or in the list of free ones */
+    uint32_t younger; /* in the queue of stored ones */
 };
 
-struct memory {
-    struct pair **buckets;
-    size_t mask;
-    struct pair *oldest, *youngest;
-    size_t stored, most;
-    struct pair **pending; /* by slot */
+struct seen {
+    struct siphash_key key;
+    struct seen_event *at;
+    size_t cap;
+    uint32_t *buckets, free, oldest, youngest;
+    size_t mask, stored, most;
+    uint32_t *pending; /* by slot */
     size_t slots;
 };
 
-struct memory *memory_new(size_t most)
+struct seen *seen_new(size_t most)
 {
-    struct memory *m = mem_alloc(sizeof *m);
+    struct seen *s = mem_alloc(sizeof *s);
     size_t buckets = 1024;
     while (buckets < most)
         buckets *= 2;
-    m->buckets = mem_alloc(buckets * sizeof *m->buckets);
-    m->mask = buckets - 1;
-    m->most = most;
-    return m;
+    s->buckets = mem_alloc(buckets * sizeof *s->buckets);
+    s->mask = buckets - 1;
+    s->most = most;
+    crypto_random(&s->key, sizeof s->key);
+    return s;
 }
 
-void memory_free(struct memory *m)
+void seen_free(struct seen *s)
 {
-    if (!m)
+    if (!s)
         return;
-    for (size_t i = 0; i <= m->mask; i++)
-        for (struct pair *p = m->buckets[i], *next; p; p = next) {
-            next = p->next;
-            free(p);
-        }
-    free(m->buckets);
-    free(m->pending);
-    free(m);
+    free(s->at);
+    free(s->buckets);
+    free(s->pending);
+    free(s);
 }
 
-static uint64_t hash_of(struct str source, struct str id)
+/* ---- fingerprints ---- */
+
+/* JSON without the blanks around it, which do not survive the JSON form of an event. */
+static struct str seen_data(const struct event *ev)
 {
-    uint64_t h = str_hash(source) * 0x9E3779B97F4A7C15u;
-    h = (h ^ (h >> 29) ^ str_hash(id)) * 0xBF58476D1CE4E5B9u;
-    return h ^ (h >> 32);
+    struct str data = ev->data;
+    if (!event_type_is_json(ev->datacontenttype))
+        return data;
+    while (data.n > 0 && memchr(" \t\r\n", data.at[0], 4))
+        data = str_from(data, 1);
+    while (data.n > 0 && memchr(" \t\r\n", data.at[data.n - 1], 4))
+        data.n--;
+    return data;
 }
 
-static bool same(const struct pair *p, uint64_t hash, struct str source, struct str id)
+/* Extensions in whatever order they come: some senders' order is random. */
+static uint64_t seen_extensions(const struct seen *s, const struct event *ev)
 {
-    return p->hash == hash && p->source_length == source.n && p->length == source.n + id.n
-           && (source.n == 0 || memcmp(p->text, source.at, source.n) == 0)
-           && (id.n == 0 || memcmp(p->text + source.n, id.at, id.n) == 0);
-}
-
-static struct pair *find(const struct memory *m, uint64_t hash, struct str source, struct str id)
-{
-    struct pair *p = m->buckets[hash & m->mask];
-    while (p && !same(p, hash, source, id))
-        p = p->next;
-    return p;
-}
-
-static struct pair *add(struct memory *m, uint64_t hash, struct str source, struct str id, int64_t slot)
-{
-    struct pair *p = mem_alloc(sizeof *p + source.n + id.n);
-    p->hash = hash;
-    p->slot = slot;
-    p->source_length = source.n;
-    p->length = source.n + id.n;
-    if (source.n)
-        memcpy(p->text, source.at, source.n);
-    if (id.n)
-        memcpy(p->text + source.n, id.at, id.n);
-    p->next = m->buckets[hash & m->mask];
-    m->buckets[hash & m->mask] = p;
-    return p;
-}
-
-static void forget(struct memory *m, struct pair *gone)
-{
-    struct pair **at = &m->buckets[gone->hash & m->mask];
-    while (*at != gone)
-        at = &(*at)->next;
-    *at = gone->next;
-    free(gone);
-}
-
-static void keep(struct memory *m, struct pair *p)
-{
-    p->slot = MEMORY_STORED;
-    p->younger = NULL;
-    if (m->youngest)
-        m->youngest->younger = p;
-    else
-        m->oldest = p;
-    m->youngest = p;
-    if (++m->stored <= m->most)
-        return;
-    struct pair *gone = m->oldest;
-    m->oldest = gone->younger;
-    if (!m->oldest)
-        m->youngest = NULL;
-    m->stored--;
-    forget(m, gone);
-}
-
-int64_t memory_find(const struct memory *m, struct str source, struct str id)
-{
-    const struct pair *p = find(m, hash_of(source, id), source, id);
-    return p ? p->slot : MEMORY_UNKNOWN;
-}
-
-void memory_begin(struct memory *m, struct str source, struct str id, uint32_t slot)
-{
-    if (slot >= m->slots) {
-        size_t slots = (size_t)slot + 64;
-        m->pending = mem_grow(m->pending, slots, sizeof *m->pending);
-        memset(m->pending + m->slots, 0, (slots - m->slots) * sizeof *m->pending);
-        m->slots = slots;
+    uint64_t sum = 0;
+    for (size_t i = 0; i < ev->extension_count; i++) {
+        const struct header *x = &ev->extensions[i];
+        if (trace_is_header(x->name))
+            continue;
+        struct siphash h = siphash_begin(&s->key);
+        siphash_add(&h, x->name);
+        siphash_add(&h, x->value);
+        sum += siphash_end(&h).d[0];
     }
-    CHECK(!m->pending[slot]);
-    m->pending[slot] = add(m, hash_of(source, id), source, id, slot);
+    return sum;
 }
 
-void memory_end(struct memory *m, uint32_t slot, bool stored)
+void seen_rescope(const struct seen *s, struct fingerprint *f, struct str scope, const struct event *ev)
 {
-    CHECK(slot < m->slots && m->pending[slot]);
-    struct pair *p = m->pending[slot];
-    m->pending[slot] = NULL;
-    if (stored)
-        keep(m, p);
+    struct siphash h = siphash_begin(&s->key);
+    siphash_add(&h, scope.n ? scope : STR(""));
+    siphash_add(&h, ev->source);
+    siphash_add(&h, ev->id);
+    struct digest identity = siphash_end(&h);
+    memcpy(f->identity, identity.d, sizeof f->identity);
+}
+
+struct fingerprint seen_fingerprint(const struct seen *s, struct str scope, const struct event *ev)
+{
+    struct fingerprint f;
+    struct str data = seen_data(ev);
+    struct siphash h = siphash_begin(&s->key);
+    siphash_add(&h, ev->type);
+    siphash_add(&h, ev->subject);
+    siphash_add(&h, ev->datacontenttype);
+    siphash_add(&h, ev->dataschema);
+    siphash_add(&h, data.n ? data : STR("")); /* no data is like empty data */
+    f.content = siphash_end(&h).d[0] + seen_extensions(s, ev);
+    seen_rescope(s, &f, scope, ev);
+    return f;
+}
+
+/* ---- the table ---- */
+
+static uint32_t *seen_bucket(const struct seen *s, const struct fingerprint *f)
+{
+    return &s->buckets[f->identity[0] & s->mask];
+}
+
+static uint32_t seen_lookup(const struct seen *s, const struct fingerprint *f)
+{
+    uint32_t i = *seen_bucket(s, f);
+    while (i && memcmp(s->at[i].print.identity, f->identity, sizeof f->identity) != 0)
+        i = s->at[i].next;
+    return i;
+}
+
+/* Makes room for more entries; all of it is bounded by `most` and the slots. */
+static void seen_grow(struct seen *s)
+{
+    size_t cap = s->cap ? s->cap * 2 : 1024;
+    CHECK(cap <= UINT32_MAX);
+    s->at = mem_grow(s->at, cap, sizeof *s->at);
+    for (size_t i = cap - 1; i >= (s->cap ? s->cap : 1); i--) {
+        s->at[i].next = s->free;
+        s->free = (uint32_t)i;
+    }
+    s->cap = cap;
+}
+
+static uint32_t seen_insert(struct seen *s, const struct fingerprint *f, int64_t slot)
+{
+    if (!s->free)
+        seen_grow(s);
+    uint32_t i = s->free, *bucket = seen_bucket(s, f);
+    s->free = s->at[i].next;
+    s->at[i] = (struct seen_event){ .print = *f, .slot = slot, .next = *bucket };
+    *bucket = i;
+    return i;
+}
+
+static void seen_forget(struct seen *s, uint32_t gone)
+{
+    uint32_t *at = seen_bucket(s, &s->at[gone].print);
+    while (*at != gone)
+        at = &s->at[*at].next;
+    *at = s->at[gone].next;
+    s->at[gone].next = s->free;
+    s->free = gone;
+}
+
+/* Puts it at the young end of the queue; the oldest one goes if there are too many. */
+static void seen_keep(struct seen *s, uint32_t i)
+{
+    s->at[i].slot = SEEN_STORED;
+    s->at[i].younger = 0;
+    if (s->youngest)
+        s->at[s->youngest].younger = i;
     else
-        forget(m, p);
+        s->oldest = i;
+    s->youngest = i;
+    if (++s->stored <= s->most)
+        return;
+    uint32_t gone = s->oldest;
+    s->oldest = s->at[gone].younger;
+    if (!s->oldest)
+        s->youngest = 0;
+    s->stored--;
+    seen_forget(s, gone);
 }
 
-void memory_add(struct memory *m, struct str source, struct str id)
+/* ---- the memory ---- */
+
+int64_t seen_find(const struct seen *s, const struct fingerprint *f, bool *same)
 {
-    uint64_t hash = hash_of(source, id);
-    if (!find(m, hash, source, id))
-        keep(m, add(m, hash, source, id, MEMORY_STORED));
+    uint32_t i = seen_lookup(s, f);
+    *same = i && s->at[i].print.content == f->content;
+    return i ? s->at[i].slot : SEEN_UNKNOWN;
+}
+
+void seen_begin(struct seen *s, const struct fingerprint *f, uint32_t slot)
+{
+    if (slot >= s->slots) {
+        size_t slots = (size_t)slot + 64;
+        s->pending = mem_grow(s->pending, slots, sizeof *s->pending);
+        memset(s->pending + s->slots, 0, (slots - s->slots) * sizeof *s->pending);
+        s->slots = slots;
+    }
+    CHECK(!s->pending[slot]);
+    s->pending[slot] = seen_insert(s, f, slot);
+}
+
+void seen_end(struct seen *s, uint32_t slot, bool stored)
+{
+    CHECK(slot < s->slots && s->pending[slot]);
+    uint32_t i = s->pending[slot];
+    s->pending[slot] = 0;
+    if (stored)
+        seen_keep(s, i);
+    else
+        seen_forget(s, i);
+}
+
+void seen_add(struct seen *s, const struct fingerprint *f)
+{
+    if (!seen_lookup(s, f))
+        seen_keep(s, seen_insert(s, f, SEEN_STORED));
 }

@@ -1,19 +1,31 @@
 /* SPDX-License-Identifier: MIT */
-/* Which (source, id) pairs were seen: exact, bounded, the oldest forgotten first. One thread.
+/* Which events were seen: bounded, the oldest forgotten first. One thread.
  *
- * A pair is `pending` while its event is on its way, with a slot number of the user's to attach repeats to; then it
- * is kept as stored or forgotten. */
+ * An event is known by the digest of (scope, source, id); a second digest, of its content, tells a repeat from another
+ * event under the same id. Nothing else is kept, so what senders choose costs no more than this: some 50 bytes an event. Time
+ * and trace context are no content: a repeat has others.
+ *
+ * An event is `pending` while it is on its way, with a slot number of the user's to attach repeats to; then it is kept
+ * as stored, or forgotten. */
 #pragma once
-#include "bridge/lib/str.h"
+#include "bridge/event/event.h"
 
-struct memory;
-enum { MEMORY_STORED = -1, MEMORY_UNKNOWN = -2 };
+struct seen;
+struct fingerprint { /* of one event; of use with this `seen` alone */
+    uint64_t identity[2], content;
+};
+enum { SEEN_STORED = -1, SEEN_UNKNOWN = -2 };
 
-struct memory *memory_new(size_t most); /* pending pairs come on top of `most` */
-void memory_free(struct memory *m);
-/* The slot of a pending pair (>= 0), MEMORY_STORED, or MEMORY_UNKNOWN. */
-int64_t memory_find(const struct memory *m, struct str source, struct str id);
-void memory_begin(struct memory *m, struct str source, struct str id, uint32_t slot); /* was unknown */
-/* The pair that is pending with this slot is now stored, or forgotten. */
-void memory_end(struct memory *m, uint32_t slot, bool stored);
-void memory_add(struct memory *m, struct str source, struct str id); /* stored long ago; a known pair stays as it is */
+struct seen *seen_new(size_t most); /* pending ones come on top of `most` */
+void seen_free(struct seen *s);
+/* Scope: who may choose the id, empty: whoever names that source. */
+struct fingerprint seen_fingerprint(const struct seen *s, struct str scope, const struct event *ev);
+/* Makes f the fingerprint of the same event in another scope. */
+void seen_rescope(const struct seen *s, struct fingerprint *f, struct str scope, const struct event *ev);
+/* The slot of a pending event (>= 0), SEEN_STORED or SEEN_UNKNOWN; if it is known, *same says whether its content is the
+ * same. */
+int64_t seen_find(const struct seen *s, const struct fingerprint *f, bool *same);
+void seen_begin(struct seen *s, const struct fingerprint *f, uint32_t slot); /* was unknown */
+/* The event that is pending with this slot is now stored, or forgotten. */
+void seen_end(struct seen *s, uint32_t slot, bool stored);
+void seen_add(struct seen *s, const struct fingerprint *f); /* stored long ago; a known one stays as it is */

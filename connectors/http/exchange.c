@@ -33,7 +33,7 @@ void exchanges_close(struct exchanges *xs)
 
 bool exchanges_fit(const struct exchanges *xs, size_t events, size_t bytes)
 {
-    return xs->open + events <= xs->most && xs->bytes + bytes <= xs->most_bytes;
+    return xs->open + events <= xs->most && (xs->bytes == 0 || xs->bytes + bytes <= xs->most_bytes);
 }
 
 struct exchange *exchanges_begin(struct exchanges *xs, uint64_t request, const struct event *const *events,
@@ -53,7 +53,7 @@ struct exchange *exchanges_begin(struct exchanges *xs, uint64_t request, const s
     for (size_t i = 0; i < count; i++) {
         size_t end = (xs->queue_head + xs->queued++) % xs->most;
         xs->queue[end] = (struct queued_event){ events[i], (uint64_t)slot << INDEX_BITS | i };
-        x->bytes += events[i]->data.n;
+        x->bytes += event_bytes(events[i]);
     }
     xs->open += count;
     xs->bytes += x->bytes;
@@ -90,7 +90,7 @@ size_t exchanges_take(struct exchanges *xs, struct emission *out, size_t room)
         xs->queued--;
         struct exchange *x = &xs->at[w.tag >> INDEX_BITS];
         if (!x->answered) {
-            out[n++] = (struct emission){ .event = w.event, .tag = w.tag };
+            out[n++] = (struct emission){ .event = w.event, .tag = w.tag, .scope = x->scope };
             continue;
         }
         event_unref(w.event);
@@ -120,6 +120,7 @@ struct exchange *exchanges_settle(struct exchanges *xs, uint64_t tag, enum outco
     CHECK(tag >> INDEX_BITS <= xs->most && x->left > 0);
     switch (o) {
     case OUTCOME_STORED: break;
+    case OUTCOME_CONFLICT: x->conflict = true; /* fall through */
     case OUTCOME_INVALID: exchange_add_refused(x, tag & UINT16_MAX, why); break;
     case OUTCOME_UNAVAILABLE: x->unavailable = true; break;
     }

@@ -5,7 +5,7 @@
  *   exchanges_begin -> exchanges_take (events to the core) -> exchanges_settle per event -> exchanges_end
  *                  \-> exchanges_answered when the sender waited too long
  *
- * Bounded by the number of events and by the bytes of their bodies. One thread. */
+ * Bounded by the number of events and by the memory that they take; a single request always fits. One thread. */
 #pragma once
 #include "bridge/connector.h"
 
@@ -16,13 +16,15 @@ enum { EXCHANGE_PEER = 56 }; /* "[" an IPv6 address "]:" a port */
 struct exchange {     /* one request and its answer to come */
     uint64_t request; /* the server's name for it */
     struct path *path;
+    struct str scope;          /* of its events' ids */
     const struct event *event; /* of a request with one event: its id is the answer */
     int64_t began_us;
     char peer[EXCHANGE_PEER];
     size_t bytes;
     uint32_t count, left; /* events in all, not settled yet */
-    uint32_t refused;     /* settled as invalid */
-    bool batch, unavailable, answered;
+    uint32_t refused;     /* settled as invalid, or as a conflict */
+    bool batch, unavailable, conflict, answered;
+    bool keyed;             /* its id came as an Idempotency-Key */
     uint32_t before, after; /* neighbours in the order of arrival; `after` also links free ones */
     struct buf details;     /* of refused events, as the inside of a JSON array */
 };
@@ -36,7 +38,7 @@ struct exchanges {
     struct exchange *at;        /* [0] is the end of both lists */
     struct queued_event *queue; /* ring of `most` */
     size_t most, most_bytes;
-    size_t open, bytes; /* events begun and not settled; body bytes of their requests */
+    size_t open, bytes; /* events begun and not settled; what the events of their requests take in memory */
     size_t queue_head, queued;
     uint32_t free;
 };

@@ -51,8 +51,10 @@ static const struct option http_options[] = {
            .doc = "Longest time a sender waits until its event is stored; then 503 and it sends again."),
     OPTION(struct http_source, max_pending, .fallback = "10000", .min = 1, .max = 1000000,
            .doc = "Most events that are taken and not stored yet; beyond: 503 at once."),
-    OPTION(struct http_source, max_pending_bytes, .fallback = "32MiB", .min = 1024, .max = (int64_t)1 << 34,
-           .doc = "Most bytes of such events, and also of requests that are not complete yet; beyond: 503."),
+    OPTION(
+        struct http_source, max_pending_bytes, .fallback = "32MiB", .min = 1024, .max = (int64_t)1 << 34,
+        .doc =
+            "Most memory of such events, attributes and all, and also of requests that are not complete yet; beyond: 503."),
     OPTION(struct http_source, max_batch, .fallback = "1000", .min = 1, .max = BATCH_MOST,
            .doc = "Most events of one application/cloudevents-batch+json; beyond: 400."),
     OPTION(
@@ -96,13 +98,14 @@ static bool http_verify(struct http_source *s, struct path *p, const struct http
 }
 
 /* True if that many more events can be taken; otherwise answers 503. */
-static bool http_has_room(struct http_source *s, struct path *p, const struct http_request *r, size_t events)
+static bool http_has_room(struct http_source *s, struct path *p, const struct http_request *r, size_t events,
+                          size_t bytes)
 {
     if (s->stopping) {
         reply_refused(&s->replies, r, p, 503, "shutting down; send it again later");
         return false;
     }
-    if (!exchanges_fit(&s->exchanges, events, r->body.n)) {
+    if (!exchanges_fit(&s->exchanges, events, bytes)) {
         reply_refused(&s->replies, r, p, 503, "too much is waiting to be stored; send it again later");
         return false;
     }
@@ -134,7 +137,7 @@ static bool http_head(void *ctx, const struct http_request *r, int64_t *max_body
     else if (!str_eq(r->method, STR("POST")))
         reply_refused(&s->replies, r, p, 405, "events are sent by POST");
     else
-        return (!verifier_by_head(p->verifier) || http_verify(s, p, r)) && http_has_room(s, p, r, 1);
+        return (!verifier_by_head(p->verifier) || http_verify(s, p, r)) && http_has_room(s, p, r, 1, 0);
     return false;
 }
 
@@ -143,6 +146,8 @@ static void http_take(struct http_source *s, struct path *p, const struct http_r
 {
     struct exchange *x = exchanges_begin(&s->exchanges, r->id, s->events, (size_t)n, path_is_batch(p, r));
     x->path = p;
+    x->scope = p->scope;
+    x->keyed = path_is_keyed(p, r);
     x->began_us = clock_mono_us();
     size_t length = r->peer.n < sizeof x->peer ? r->peer.n : sizeof x->peer - 1;
     memcpy(x->peer, r->peer.at, length); /* what follows is zeros */
@@ -166,10 +171,13 @@ static void http_request(void *ctx, const struct http_request *r)
         reply_empty_batch(&s->replies, r, p);
         return;
     }
+    size_t bytes = 0;
+    for (int i = 0; i < n; i++)
+        bytes += event_bytes(s->events[i]);
     bool too_many = n > s->max_pending;
     if (too_many)
         reply_refused(&s->replies, r, p, 413, "the batch has more events than max_pending allows; send smaller ones");
-    if (!too_many && http_has_room(s, p, r, (size_t)n)) {
+    if (!too_many && http_has_room(s, p, r, (size_t)n, bytes)) {
         http_take(s, p, r, n);
         return;
     }

@@ -10,6 +10,13 @@
 
 enum { TYPE_BYTES = 256 };
 
+static const struct option_value path_source_rules[] = {
+    { SOURCE_PREFIX, "prefix" },
+    { SOURCE_PIN, "pin" },
+    { SOURCE_ANY, "any" },
+    { 0 },
+};
+
 static const struct option_value path_cloudevents[] = {
     { CLOUDEVENTS_ALL, "all" },
     { CLOUDEVENTS_STRUCTURED, "structured" },
@@ -30,7 +37,7 @@ const struct option path_rows[] = {
         .doc =
             "Header whose value is put behind the type and a dot; default by scheme (github: X-GitHub-Event, so that a push is github.push)."),
     OPTION(struct path_options, source,
-           .doc = "CloudEvents source of such events; default /http/<name of the source><path>."),
+           .doc = "The path's own CloudEvents source, that of such events; default /http/<name of the source><path>."),
     OPTION(
         struct path_options, id_header,
         .doc =
@@ -39,6 +46,10 @@ const struct option path_rows[] = {
         struct path_options, cloudevents, .values = path_cloudevents,
         .doc =
             "Which CloudEvents are taken as they are: all, structured (one JSON, or a batch) or none; default all, but structured for schemes that sign the body alone: attributes in headers could be forged there."),
+    OPTION(
+        struct path_options, ce_source, .values = path_source_rules, .fallback = "prefix",
+        .doc =
+            "Which source a CloudEvent may name: prefix (the path's own, or one below it; beyond: 403), pin (whatever it names, it gets the path's own) or any (its sender can then pass for every other source)."),
     OPTION(
         struct path_options, allowed_origins,
         .doc =
@@ -92,6 +103,9 @@ static void path_open_metrics(struct path *p, const char *source_id)
         p->refused[i] = metric_counter("aqueduct_http_refused_total", "Requests whose signature or token was refused",
                                        LABELS("source", source_id, "path", p->o->path, "reason",
                                               refusal_text((enum refusal)i)));
+    p->foreign = metric_counter("aqueduct_http_foreign_sources_total",
+                                "Requests refused because a CloudEvent names a source that is not the path's",
+                                LABELS("source", source_id, "path", p->o->path));
     p->seconds = metric_histogram("aqueduct_http_request_seconds", "From a whole request to its answer",
                                   LABELS("source", source_id, "path", p->o->path));
 }
@@ -115,7 +129,10 @@ bool path_open(struct path *p, const struct path_options *o, const char *source_
     else
         buf_printf(&source, "/http/%s%s", source_id, o->path);
     p->source = buf_str(&source); /* path_close frees it */
-    if (source.failed)
+    struct buf scope = buf_new(2 * EVENT_ATTRIBUTE_BYTES);
+    buf_printf(&scope, "%s%s", source_id, o->path);
+    p->scope = buf_str(&scope); /* as well */
+    if (source.failed || scope.failed)
         return err_set(e, "the path is too long");
     path_open_metrics(p, source_id);
     return true;
@@ -124,13 +141,25 @@ bool path_open(struct path *p, const struct path_options *o, const char *source_
 void path_close(struct path *p)
 {
     verifier_free(p->verifier);
+    free((void *)(uintptr_t)p->scope.at);
     free((void *)(uintptr_t)p->source.at); /* ours; str is for borrowing, hence const */
 }
 
+/* One request on its way to events. */
+struct taking {
+    const struct path *p;
+    const struct http_request *r;
+    const struct path_limits *most;
+    struct str content_type;
+    const struct event **out;
+    int *status;
+    struct err *e;
+};
+
 /* No events; the caller has set the error's text. */
-static int path_fail(int *status, int code)
+static int path_fail(struct taking *t, int status)
 {
-    *status = code;
+    *t->status = status;
     return -1;
 }
 
@@ -181,65 +210,98 @@ static size_t path_trace_headers(const struct http_request *r, struct trace *t, 
     return n;
 }
 
-/* The event with what its sender left out: the time, and the trace context of the request. Takes over ev. */
-static const struct event *path_complete(const struct event *ev, const struct http_request *r,
-                                         const struct path_limits *most, struct err *e)
+/* Does a source stand below another one? "/a/../b" does not stand below "/a". */
+static bool path_is_below(struct str source, struct str above)
 {
-    if (ev->extension_count > most->attributes) {
-        err_set(e, "%zu extension attributes, max_attributes allows %zu", ev->extension_count, most->attributes);
-        event_unref(ev);
-        return NULL;
+    if (!str_starts(source, above))
+        return false;
+    struct str rest = str_from(source, above.n), segment;
+    if (rest.n > 0 && rest.at[0] != '/' && !str_ends(above, STR("/")))
+        return false;
+    while (str_cut(&rest, '/', &segment))
+        if (str_eq(segment, STR("..")) || str_eq(segment, STR(".")))
+            return false;
+    return true;
+}
+
+/* May a sender on this path name the source, and how many attributes? */
+static bool path_check_event(const struct taking *t, const struct event *ev)
+{
+    if (ev->extension_count > t->most->attributes) {
+        *t->status = 400;
+        return err_set(t->e, "%zu extension attributes, max_attributes allows %zu", ev->extension_count,
+                       t->most->attributes);
     }
+    if (t->p->o->ce_source != SOURCE_PREFIX || path_is_below(ev->source, t->p->source))
+        return true;
+    metric_add(t->p->foreign, 1);
+    *t->status = 403;
+    struct str own = t->p->source, shown = { ev->source.at, ev->source.n < 100 ? ev->source.n : 100 };
+    return err_set(t->e, "source \"%.*s\" is not this path's: %.*s, or one below it", STR_ARG(shown),
+                   (int)(own.n < 200 ? own.n : 200), own.at);
+}
+
+/* A copy of the event with what its sender left out, or may not choose: source, time, and the trace context of the
+ * request. NULL with t->e: it cannot be taken. Takes over ev. */
+static const struct event *path_complete(const struct taking *t, const struct event *ev)
+{
     struct header extensions[EVENT_ATTRIBUTES];
     struct trace trace;
     size_t traces = 0;
+    char now[CLOCK_TEXT];
+    *t->status = 400;
+    if (!path_check_event(t, ev)) {
+        event_unref(ev);
+        return NULL;
+    }
     bool traced = event_attribute(ev, STR("traceparent")).at || event_attribute(ev, STR("tracestate")).at;
     if (!traced && ev->extension_count + 2 <= EVENT_ATTRIBUTES)
-        traces = path_trace_headers(r, &trace, extensions);
-    if (ev->time.at && traces == 0)
+        traces = path_trace_headers(t->r, &trace, extensions);
+    bool pinned = t->p->o->ce_source == SOURCE_PIN;
+    if (ev->time.at && traces == 0 && !pinned)
         return ev;
     for (size_t i = 0; i < ev->extension_count; i++)
         extensions[traces + i] = ev->extensions[i];
     struct event f = *ev;
     f.extensions = extensions;
     f.extension_count = traces + ev->extension_count;
-    char now[CLOCK_TEXT];
+    if (pinned)
+        f.source = t->p->source;
     if (!f.time.at) {
         clock_text(clock_wall_ms(), now);
         f.time = str_of(now);
     }
-    const struct event *full = event_new(&f, e);
+    const struct event *full = event_new(&f, t->e);
     event_unref(ev);
     return full;
 }
 
-static int path_batch(const struct http_request *r, const struct path_limits *most, const struct event **out,
-                      int *status, struct err *e)
+static int path_batch(struct taking *t)
 {
-    int n = event_from_json_batch(r->body, out, most->events, e);
+    int n = event_from_json_batch(t->r->body, t->out, t->most->events, t->e);
     if (n < 0)
-        return path_fail(status, 400);
+        return path_fail(t, 400);
     for (int i = 0; i < n; i++) {
-        out[i] = path_complete(out[i], r, most, e);
-        if (out[i])
+        t->out[i] = path_complete(t, t->out[i]);
+        if (t->out[i])
             continue;
-        err_prefix(e, "event batch[%d]", i);
+        err_prefix(t->e, "event batch[%d]", i);
         for (int j = 0; j < n; j++)
-            event_unref(out[j]); /* out[i] is NULL */
-        return path_fail(status, 400);
+            event_unref(t->out[j]); /* t->out[i] is NULL */
+        return -1;
     }
     return n;
 }
 
-static int path_cloudevent(const struct http_request *r, const struct path_limits *most, struct str content_type,
-                           bool binary, const struct event **out, int *status, struct err *e)
+static int path_cloudevent(struct taking *t, bool binary)
 {
-    if (binary && r->body.n && !path_check_data(content_type, r->body, e))
-        return path_fail(status, 400);
-    *out = event_from_http(r->headers, r->header_count, r->body, e);
-    if (*out)
-        *out = path_complete(*out, r, most, e);
-    return *out ? 1 : path_fail(status, 400);
+    if (binary && t->r->body.n && !path_check_data(t->content_type, t->r->body, t->e))
+        return path_fail(t, 400);
+    *t->out = event_from_http(t->r->headers, t->r->header_count, t->r->body, t->e);
+    if (!*t->out)
+        return path_fail(t, 400);
+    *t->out = path_complete(t, *t->out);
+    return *t->out ? 1 : -1;
 }
 
 /* "<type>.<value of the type header>". In the value a '/' becomes '.'; what is not a letter, digit, '.', '_' or '-' becomes
@@ -273,37 +335,49 @@ static struct str path_sender_id(const struct path *p, const struct http_request
     return id;
 }
 
-static int path_wrap(const struct path *p, const struct http_request *r, struct str content_type,
-                     const struct event **out, int *status, struct err *e)
+bool path_is_keyed(const struct path *p, const struct http_request *r)
 {
-    if (!path_check_data(content_type, r->body, e))
-        return path_fail(status, 400);
+    size_t versions = 0;
+    if (http_header(r, "Idempotency-Key", NULL).n == 0)
+        return false;
+    struct str type = http_header(r, "content-type", NULL);
+    http_header(r, "ce-specversion", &versions);
+    if (p->cloudevents != CLOUDEVENTS_NONE && (versions > 0 || path_takes_cloudevents(p, type)))
+        return false;
+    return (path_is_set(p->o->id_header) ? http_header(r, p->o->id_header, NULL) : verifier_id(p->verifier, r)).n == 0;
+}
+
+/* An event of what is no CloudEvent. */
+static int path_wrap(struct taking *t)
+{
+    if (!path_check_data(t->content_type, t->r->body, t->e))
+        return path_fail(t, 400);
     char type[2 * TYPE_BYTES], now[CLOCK_TEXT], random[UUID_TEXT];
     struct header extensions[2];
     struct trace trace;
     clock_text(clock_wall_ms(), now);
     struct event f = {
-        .id = path_sender_id(p, r),
-        .source = p->source,
-        .type = path_event_type(p, r, type),
+        .id = path_sender_id(t->p, t->r),
+        .source = t->p->source,
+        .type = path_event_type(t->p, t->r, type),
         .time = str_of(now),
-        .datacontenttype = content_type.n ? content_type : STR("application/json"),
+        .datacontenttype = t->content_type.n ? t->content_type : STR("application/json"),
         .extensions = extensions,
-        .extension_count = path_trace_headers(r, &trace, extensions),
-        .data = r->body,
+        .extension_count = path_trace_headers(t->r, &trace, extensions),
+        .data = t->r->body,
     };
     if (f.id.n == 0) {
         uuid_random(random);
         f.id = str_of(random);
     }
-    *out = event_new(&f, e);
-    return *out ? 1 : path_fail(status, 400);
+    *t->out = event_new(&f, t->e);
+    return *t->out ? 1 : path_fail(t, 400);
 }
 
-static int path_unsupported(int *status, struct err *e, const char *why)
+static int path_refuse(struct taking *t, int status, const char *why)
 {
-    err_set(e, "%s", why);
-    return path_fail(status, 415);
+    err_set(t->e, "%s", why);
+    return path_fail(t, status);
 }
 
 int path_events(const struct path *p, const struct http_request *r, const struct path_limits *most,
@@ -312,31 +386,28 @@ int path_events(const struct path *p, const struct http_request *r, const struct
     size_t types = 0, versions = 0;
     struct str type = http_header(r, "content-type", &types);
     struct str encoding = http_header(r, "content-encoding", NULL);
-    if (types > 1) {
-        err_set(e, "there is more than one Content-Type");
-        return path_fail(status, 400);
-    }
+    struct taking t = { .p = p, .r = r, .most = most, .content_type = type, .out = out, .status = status, .e = e };
+    if (types > 1)
+        return path_refuse(&t, 400, "there is more than one Content-Type");
     if (encoding.n && !str_eq_nocase(encoding, STR("identity")))
-        return path_unsupported(status, e, "the body is compressed; send it without Content-Encoding");
+        return path_refuse(&t, 415, "the body is compressed; send it without Content-Encoding");
     bool structured = path_takes_cloudevents(p, type);
     if (structured && !path_is_json_type(type))
-        return path_unsupported(
-            status, e, "CloudEvents are taken as application/cloudevents+json or application/cloudevents-batch+json");
+        return path_refuse(
+            &t, 415, "CloudEvents are taken as application/cloudevents+json or application/cloudevents-batch+json");
     http_header(r, "ce-specversion", &versions);
     bool binary = !structured && p->cloudevents != CLOUDEVENTS_NONE && versions > 0;
     if (binary && p->cloudevents == CLOUDEVENTS_STRUCTURED)
-        return path_unsupported(status, e,
-                                "the attributes in ce- headers are not signed; send the CloudEvent as "
-                                "application/cloudevents+json");
-    if (r->body.n == 0 && !binary) {
-        err_set(e, "the body is empty");
-        return path_fail(status, 400);
-    }
+        return path_refuse(&t, 415,
+                           "the attributes in ce- headers are not signed; send the CloudEvent as "
+                           "application/cloudevents+json");
+    if (r->body.n == 0 && !binary)
+        return path_refuse(&t, 400, "the body is empty");
     if (structured && path_is_batch_type(type))
-        return path_batch(r, most, out, status, e);
+        return path_batch(&t);
     if (structured || binary)
-        return path_cloudevent(r, most, type, binary, out, status, e);
-    return path_wrap(p, r, type, out, status, e);
+        return path_cloudevent(&t, binary);
+    return path_wrap(&t);
 }
 
 bool path_allows_origin(const struct path *p, struct str origin)

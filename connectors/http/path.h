@@ -15,6 +15,12 @@ enum cloudevents {                        /* which of a path's requests are take
                    CLOUDEVENTS_NONE,
 };
 
+enum source_rule {                    /* which source a CloudEvent may name */
+                   SOURCE_PREFIX = 1, /* the path's own, or one below it */
+                   SOURCE_PIN,        /* any, but it is replaced by the path's own */
+                   SOURCE_ANY,
+};
+
 struct path_options { /* an entry of `paths:` as the user wrote it */
     char *path;
     struct verify_options verify;
@@ -22,6 +28,7 @@ struct path_options { /* an entry of `paths:` as the user wrote it */
     char *source;
     char *id_header;
     enum cloudevents cloudevents;
+    enum source_rule ce_source;
     struct strings allowed_origins;
 };
 extern const struct option path_rows[];
@@ -35,11 +42,13 @@ struct path {
     const struct path_options *o;
     struct str name;   /* what requests are matched with */
     struct str source; /* CloudEvents source of wrapped bodies */
+    struct str scope;  /* of the ids that are sent here: "<source>/v1/github" */
     struct str type;
     const char *type_header; /* NULL: none */
     struct verifier *verifier;
     enum cloudevents cloudevents; /* never BY_SCHEME */
     struct metric *refused[REFUSAL_COUNT];
+    struct metric *foreign;  /* requests whose CloudEvents name a source that is not the path's */
     struct metric *accepted; /* requests answered with 202 */
     struct metric *seconds;
 };
@@ -50,6 +59,8 @@ bool path_check(const struct path_options *o, struct err *e);
 bool path_open(struct path *p, const struct path_options *o, const char *source_id, struct err *e);
 void path_close(struct path *p);
 
+/* Is the id of what path_events makes of it an Idempotency-Key? */
+bool path_is_keyed(const struct path *p, const struct http_request *r);
 /* Is the request a batch? Its answer looks different. */
 bool path_is_batch(const struct path *p, const struct http_request *r);
 /* The events of a verified request, at most most->events; each has one reference. -1: no events, *status and *e are what

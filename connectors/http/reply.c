@@ -159,13 +159,14 @@ void reply_invalid(struct replies *a, const struct exchange *x, const char *why)
     snprintf(detail, sizeof detail, "%s", why && *why ? why : "the event is invalid");
     if (x->batch)
         snprintf(detail, sizeof detail, "%u of %u events cannot be taken, the others are stored", x->refused, x->count);
-    reply_log_refused(a, x->path, str_of(x->peer), 422, detail);
-    reply_begin_problem(a, 422, detail);
+    int status = x->conflict && !x->batch && !x->keyed ? 409 : 422;
+    reply_log_refused(a, x->path, str_of(x->peer), status, detail);
+    reply_begin_problem(a, status, detail);
     if (x->batch)
         buf_printf(&a->body, ",\"accepted\":%u,\"invalid\":[%.*s]", x->count - x->refused,
                    STR_ARG(buf_str(&x->details)));
     buf_add_char(&a->body, '}');
-    reply_send(a, x->request, x->path, 422, "application/problem+json", 0);
+    reply_send(a, x->request, x->path, status, "application/problem+json", 0);
 }
 
 void reply_unavailable(struct replies *a, const struct exchange *x, const char *detail)

@@ -35,7 +35,7 @@ void found_event(struct sqlite_source *s, struct rule *r, const struct happening
         f->events = mem_grow(f->events, f->event_cap, sizeof *f->events);
     }
     f->events[f->event_count++] = ev;
-    f->bytes += ev->data.n;
+    f->bytes += event_bytes(ev);
 }
 
 void found_change(struct sqlite_source *s, const struct rule *r, const char *what, struct str key, struct str value,

@@ -475,7 +475,7 @@ sources:
   hooks:
     type: http
     listen: 127.0.0.1:0
-    paths: [{{path: /v1, verify: {{scheme: bearer, secrets: [{TOKEN}]}}}}]
+    paths: [{{path: /v1, ce_source: any, verify: {{scheme: bearer, secrets: [{TOKEN}]}}}}]
 routes: [{{topic: $EVENTS}}]
 """
 

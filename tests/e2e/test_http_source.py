@@ -22,8 +22,9 @@ sources:
     paths:
       - {{path: /standard, verify: {{scheme: standard, secrets: [{SECRET}]}}}}
       - {{path: /github, verify: {{scheme: github, secrets: [{OTHER_SECRET}]}}}}
-      - {{path: /v1, verify: {{scheme: bearer, secrets: [{TOKEN}, a-second-token-while-rotating]}}}}
-      - {{path: /open, verify: {{scheme: none}}}}
+      - {{path: /v1, ce_source: any, verify: {{scheme: bearer, secrets: [{TOKEN}, a-second-token-while-rotating]}}}}
+      - {{path: /open, ce_source: any, verify: {{scheme: none}}}}
+      - {{path: /below, verify: {{scheme: none}}}}
 routes:
   - {{filter: {{not: {{prefix: {{type: unwanted.}}}}}}, topic: $EVENTS}}
 sinks:
@@ -100,6 +101,44 @@ def test_a_repeat_is_answered_and_not_published_twice(bridge, receiver):
     receiver.delivered({"order-1", "order-2", "order-3"})
     assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 1
     assert sorted((r["id"], r["source"]) for r in receiver.all()) == [("order-1", "/another"), ("order-1", "/e2e"), ("order-2", "/e2e"), ("order-3", "/e2e")]
+
+
+def test_nobody_makes_anothers_event_vanish(bridge, receiver):
+    """One sender uses the id, and even the source, that another's event will have."""
+    daemon = bridge.run(PATHS + webhook_sink("crm", receiver.url))
+    forged = {"ce-specversion": "1.0", "ce-source": "/http/hooks/standard", "ce-id": "msg_77", "ce-type": "forged", "Content-Type": "application/json"}
+    answer = send(daemon, "/below", b"{}", forged)
+    assert answer.status_code == 403 and "is not this path's" in answer.json()["detail"]
+    assert daemon.metric("aqueduct_http_foreign_sources_total", path="/below") == 1
+    assert send(daemon, "/open", b"{}", forged).status_code == 202         # whose path says `any`
+    real = b'{"invoice": 77}'
+    assert send(daemon, "/standard", real, standard_headers("msg_77", real)).status_code == 202
+    wait_for(lambda: len(receiver.good()) == 2)
+    daemon.stop()
+    daemon = bridge.start()
+    assert send(daemon, "/standard", real, standard_headers("msg_77", real)).status_code == 202
+    other = b'{"invoice": 78}'
+    assert send(daemon, "/standard", other, standard_headers("msg_77", other)).status_code == 409
+    for status, body in ((202, b'{"n": 1}'), (202, b'{"n": 1}'), (422, b'{"n": 2}')):
+        key = {"Idempotency-Key": '"k-1"', "Content-Type": "application/json"}
+        assert send(daemon, "/below", body, key).status_code == status
+    assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 2
+    assert daemon.metric("aqueduct_source_refused_total", source="hooks", reason="conflict") == 2
+    wait_for(lambda: len(receiver.good()) == 3)
+    assert sorted(json.loads(r["body"])["type"] for r in receiver.all()) == ["forged", "webhook.received", "webhook.received"]
+
+
+def test_a_signature_covers_what_becomes_the_event(bridge, receiver):
+    """A captured request, with attributes in headers that its signature does not cover."""
+    daemon = bridge.run(PATHS + webhook_sink("crm", receiver.url))
+    body = b'{"action": "opened"}'
+    forged = {"ce-specversion": "1.0", "ce-source": "/http/hooks/github", "ce-id": "forged", "ce-type": "admin.deleted"}
+    for path, headers in (("/standard", standard_headers("msg-1", body)), ("/github", github_headers("github-1", body))):
+        answer = send(daemon, path, body, {**headers, **forged})
+        assert answer.status_code == 415 and "not signed" in answer.json()["detail"]
+        assert send(daemon, path, body, headers).status_code == 202
+    receiver.delivered({"msg-1", "github-1"})
+    assert len(receiver.all()) == 2
 
 
 def test_batches_and_binary_mode(bridge, receiver):
@@ -191,7 +230,7 @@ sources:
     type: http
     listen: 127.0.0.1:0
     wait: 500ms
-    paths: [{{path: /v1, verify: {{scheme: bearer, secrets: [{TOKEN}]}}}}]
+    paths: [{{path: /v1, ce_source: any, verify: {{scheme: bearer, secrets: [{TOKEN}]}}}}]
   app: {{type: sqlite, path: {tmp_path}/app.db, preset: anythingllm}}
 routes: [{{topic: $EVENTS}}]
 sinks:

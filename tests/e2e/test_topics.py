@@ -29,7 +29,7 @@ def test_binary_mode(kafka_bridge):
     assert record["value"] == body and record["key"] == "café".encode()
     assert record["headers"] == {b"ce_specversion": b"1.0", b"ce_id": b"binary-1", b"ce_source": b"/e2e", b"ce_type": b"thing.happened",
                                  b"ce_subject": "café".encode(), b"ce_time": b"2026-11-20T10:00:00Z", b"ce_tenant": b"acme",
-                                 b"ce_traceparent": TRACE.encode(), b"content-type": b"application/json"}
+                                 b"ce_traceparent": TRACE.encode(), b"content-type": b"application/json", b"aqueduct-from": b"hooks/v1"}
 
 
 def test_structured_mode_and_keys(kafka_bridge):

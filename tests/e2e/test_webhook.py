@@ -27,7 +27,7 @@ sources:
   hooks:
     type: http
     listen: unix:{self.folder}/in.sock
-    paths: [{{path: /v1, verify: {{scheme: bearer, secrets: [{TOKEN}]}}}}]
+    paths: [{{path: /v1, ce_source: any, verify: {{scheme: bearer, secrets: [{TOKEN}]}}}}]
 routes: [{{topic: $EVENTS}}]
 sinks:
   crm:

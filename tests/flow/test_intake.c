@@ -10,6 +10,7 @@
 #include "bridge/lib/clock.h"
 #include "bridge/lib/metrics.h"
 #include "bridge/event/trail.h"
+#include "tests/support/event.h"
 
 static struct flow flow;
 static struct script_source source;
@@ -95,8 +96,9 @@ static int64_t refused(const char *reason)
 static void reconciles(void)
 {
     int64_t pending = metric_value(metric_gauge("aqueduct_source_pending", "", LABELS("source", id)));
-    assert_int_equal(count("received"), count("stored") + refused("invalid") + refused("unavailable")
-                                            + refused("unrouted") + refused("dropped") + pending);
+    assert_int_equal(count("received"), count("stored") + refused("invalid") + refused("conflict")
+                                            + refused("unavailable") + refused("unrouted") + refused("dropped")
+                                            + pending);
 }
 
 TEST(an_event_reaches_every_topic_that_takes_it)
@@ -336,6 +338,153 @@ TEST(a_concurrent_repeat_waits_for_the_first_outcome)
     reconciles();
 }
 
+/* An emission of source /s with the word of `scope` (behind the source's own name) for its id. */
+static void emit_in(const char *scope, const char *event_id, const char *data, uint64_t tag)
+{
+    static char scopes[16][64];
+    static size_t next;
+    char *text = scopes[next++ % 16];
+    snprintf(text, 64, "%s%s", id, scope);
+    const struct event *ev = event_like((struct event){ .id = str_of(event_id),
+                                                        .source = STR("/s"),
+                                                        .type = STR("t.one"),
+                                                        .datacontenttype = STR("application/json"),
+                                                        .data = str_of(data) });
+    source.emissions[source.count++] = (struct emission){ .event = ev, .tag = tag, .scope = str_of(text) };
+}
+
+static void settled_as(size_t index, enum outcome o)
+{
+    assert_true(index < source.settled_count);
+    assert_int_equal(source.settled[index].outcome, o);
+}
+
+/* How many records a topic has. */
+static size_t published(const char *topic)
+{
+    size_t n = flow_read(&flow, topic, found, 8);
+    for (size_t i = 0; i < n; i++)
+        record_free(found[i]);
+    return n;
+}
+
+TEST(an_id_of_one_scope_says_nothing_of_another)
+{
+    start(&script_source_unordered);
+    emit_in("/open", "msg_77", "1", 1);
+    turn(2);
+    emit_in("/std", "msg_77", "2", 2); /* the same source and id, by another sender */
+    turn(2);
+    settled_as(0, OUTCOME_STORED);
+    settled_as(1, OUTCOME_STORED);
+    assert_int_equal(count("repeats"), 0);
+    assert_int_equal(published("out"), 2);
+    reconciles();
+    end();
+    start(&script_source_unordered); /* and so after a restart, in both encodings */
+    emit_in("/std", "msg_77", " 2\n", 1);
+    emit_in("/open", "msg_77", "2", 2);
+    emit_in("/other", "msg_77", "2", 3);
+    turn(3);
+    settled_as(0, OUTCOME_STORED);
+    settled_as(1, OUTCOME_CONFLICT);
+    settled_as(2, OUTCOME_STORED);
+    assert_int_equal(count("repeats"), 1);
+    assert_int_equal(published("out"), 3);
+    reconciles();
+}
+
+TEST(another_event_under_a_known_id_is_a_conflict)
+{
+    for (int structured = 0; structured < 2; structured++) {
+        routes[0].encoding = structured ? ENCODING_STRUCTURED : ENCODING_BINARY;
+        start(&script_source_unordered);
+        emit_in("/p", "a", "{\"amount\": 1}", 1);
+        turn(2);
+        emit_in("/p", "a", "{\"amount\": 2}", 2);
+        emit_in("/p", "a", "{\"amount\": 1}", 3);
+        turn(2);
+        settled_as(1, OUTCOME_CONFLICT);
+        assert_non_null(strstr(source.settled[1].why, "another event with this id"));
+        settled_as(2, OUTCOME_STORED);
+        reconciles();
+        end();
+        start(&script_source_unordered);
+        emit_in("/p", "a", "{\"amount\": 2}", 1);
+        emit_in("/p", "a", "{\"amount\": 1}", 2);
+        turn(2);
+        settled_as(0, OUTCOME_CONFLICT);
+        settled_as(1, OUTCOME_STORED);
+        end();
+        snprintf(id + strlen(id), sizeof id - strlen(id), "s");
+    }
+    assert_int_equal(published("out"), 2);
+    start(&script_source_unordered);
+}
+
+TEST(a_concurrent_conflict_waits_for_the_first_outcome)
+{
+    start(&script_source_unordered);
+    flow.weather = HOLD;
+    emit_in("/p", "a", "1", 1);
+    emit_in("/p", "a", "2", 2);
+    emit_in("/p", "a", "1", 3);
+    turn(2);
+    assert_int_equal(source.settled_count, 0);
+    flow_release(&flow);
+    turn(2);
+    assert_int_equal(source.settled_count, 3);
+    for (size_t i = 0; i < 3; i++)
+        settled_as(i, source.settled[i].tag == 2 ? OUTCOME_CONFLICT : OUTCOME_STORED);
+    assert_int_equal(refused("conflict"), 1);
+    assert_int_equal(published("out"), 1);
+    reconciles();
+}
+
+TEST(a_conflict_with_what_is_not_stored_may_come_again)
+{
+    start(&script_source_unordered);
+    flow.weather = REFUSE;
+    emit_in("/p", "a", "1", 1);
+    emit_in("/p", "a", "2", 2);
+    turn(2);
+    settled_as(0, OUTCOME_UNAVAILABLE);
+    settled_as(1, OUTCOME_UNAVAILABLE);
+    flow.weather = CLEAR;
+    emit_in("/p", "a", "2", 3);
+    turn(2);
+    settled_as(2, OUTCOME_STORED);
+    reconciles();
+}
+
+/* Records of a version that wrote no scope: a repeat is known by its content, and nobody can hide an event with them. */
+TEST(records_without_a_scope)
+{
+    start(&script_source_unordered);
+    script_emit(&source, "a", "t.one", 1);
+    turn(2);
+    assert_int_equal(published("out"), 1);
+    end();
+    start(&script_source_unordered);
+    emit_in("/p", "a", "[]", 1);
+    turn(2);
+    settled_as(0, OUTCOME_STORED);
+    assert_int_equal(count("repeats"), 0);
+    assert_int_equal(published("out"), 2);
+    end();
+    start(&script_source_unordered);
+    script_emit(&source, "a", "t.one", 1);
+    struct emission *em = &source.emissions[0];
+    char scope[64];
+    snprintf(scope, sizeof scope, "%s/q", id);
+    em->scope = str_of(scope);
+    turn(2);
+    settled_as(0, OUTCOME_STORED);
+    assert_int_equal(count("repeats"), 1);
+    assert_int_equal(published("out"), 2);
+    reconciles();
+}
+
 TEST(the_memory_forgets_the_oldest)
 {
     start(&script_source_unordered); /* remembers four */
@@ -449,6 +598,11 @@ int main(void)
         flow_test(an_ordered_source_has_one_batch_on_its_way),
         flow_test(a_repeat_is_settled_and_not_published_twice),
         flow_test(a_concurrent_repeat_waits_for_the_first_outcome),
+        flow_test(an_id_of_one_scope_says_nothing_of_another),
+        flow_test(another_event_under_a_known_id_is_a_conflict),
+        flow_test(a_concurrent_conflict_waits_for_the_first_outcome),
+        flow_test(a_conflict_with_what_is_not_stored_may_come_again),
+        flow_test(records_without_a_scope),
         flow_test(the_memory_forgets_the_oldest),
         flow_test(in_flight_is_bounded),
         flow_test(a_stop_settles_what_is_on_its_way_and_reads_no_more),

@@ -27,7 +27,7 @@ sources:
     paths:
       - {{path: /v1/standard, verify: {{scheme: standard, secrets: ["{standard}"]}}}}
       - {{path: /v1/github, verify: {{scheme: github, secrets: ["{github}"]}}}}
-      - {{path: /v1/events, verify: {{scheme: bearer, secrets: ["{token}"]}}}}
+      - {{path: /v1/events, source: /ledger, verify: {{scheme: bearer, secrets: ["{token}"]}}}}
 routes:
   - {{filter: {{prefix: {{source: /http/}}}}, topic: hooks.in}}
   - {{filter: {{exact: {{source: /ledger}}}}, topic: hooks.in, key: subject}}

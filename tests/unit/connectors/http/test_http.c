@@ -145,7 +145,7 @@ static void is(struct str found, const char *expected)
     assert_true(str_eq(found, str_of(expected)));
 }
 
-#define OPEN_PATH "  - {path: /in, verify: {scheme: none}}\n"
+#define OPEN_PATH "  - {path: /in, ce_source: any, verify: {scheme: none}}\n"
 #define JSON      "Content-Type: application/json\r\n"
 
 /* ---- what comes in ---- */
@@ -347,7 +347,7 @@ TEST(attributes_that_nobody_signed)
                     "  - {path: /gh, verify: {scheme: github, secrets: [\"It's a Secret to Everybody\"]}}\n"
                     "  - {path: /plain, cloudevents: none, verify: {scheme: github, secrets: [\"It's a Secret to "
                     "Everybody\"]}}\n"
-                    "  - {path: /b, verify: {scheme: bearer, secrets: [a-token-of-some-length]}}\n");
+                    "  - {path: /b, ce_source: any, verify: {scheme: bearer, secrets: [a-token-of-some-length]}}\n");
 #define STANDARD                                                                                                       \
     "webhook-id: msg_p5jXN8AQM9LWM0D4loKWxJek\r\nwebhook-timestamp: 1614265330\r\n"                                    \
     "webhook-signature: v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=\r\n"
@@ -370,7 +370,8 @@ TEST(attributes_that_nobody_signed)
 TEST(structured_and_signed)
 {
     clock_fake(5000, 1614265330000);
-    source_open("", "  - {path: /gh, verify: {scheme: github, secrets: [a secret of enough length]}}\n");
+    source_open("",
+                "  - {path: /gh, ce_source: any, verify: {scheme: github, secrets: [a secret of enough length]}}\n");
     unsigned char mac[SHA256_BYTES];
     struct hmac *h = hmac_new(STR("a secret of enough length"));
     hmac_sign(h, &STR(EVENT("e-1")), 1, mac);
@@ -383,6 +384,105 @@ TEST(structured_and_signed)
     is(ev->id, "e-1");
     event_unref(ev);
     buf_free(&headers);
+}
+
+#define FROM(id, source)                                                                                               \
+    "{\"specversion\":\"1.0\",\"id\":\"" id "\",\"source\":\"" source "\",\"type\":\"t\",\"data\":{\"n\": 1}}"
+
+/* A sender names its own source and what stands below it, unless the path says otherwise. */
+TEST(sources)
+{
+    source_open("", "  - {path: /in, verify: {scheme: none}}\n"
+                    "  - {path: /shop, source: https://shop.example/, verify: {scheme: none}}\n"
+                    "  - {path: /pin, ce_source: pin, verify: {scheme: none}}\n"
+                    "  - {path: /any, ce_source: any, verify: {scheme: none}}\n");
+    static const struct {
+        const char *path, *source;
+        bool taken;
+    } cases[] = {
+        { "/in", "/http/hooks/in", true },
+        { "/in", "/http/hooks/in/a/b", true },
+        { "/in", "/http/hooks/inside", false },
+        { "/in", "/http/hooks", false },
+        { "/in", "/http/hooks/std", false },
+        { "/in", "/http/hooks/in/../std", false },
+        { "/in", "/http/hooks/in/.", false },
+        { "/in", "x", false },
+        { "/shop", "https://shop.example/", true },
+        { "/shop", "https://shop.example/till/7", true },
+        { "/shop", "https://shop.example.org/", false },
+        { "/any", "/http/hooks/std", true },
+        { "/any", "urn:x:y", true },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char body[300], headers[300];
+        snprintf(body, sizeof body, FROM("1", "%s"), cases[i].source);
+        snprintf(headers, sizeof headers, "ce-specversion: 1.0\r\nce-id: 1\r\nce-type: t\r\nce-source: %s\r\n",
+                 cases[i].source);
+        if (!cases[i].taken) {
+            refused(cases[i].path, CE, body, 403, "is not this path's");
+            refused(cases[i].path, headers, "", 403, "is not this path's");
+            continue;
+        }
+        const struct event *ev = accepted(cases[i].path, CE, body);
+        is(ev->source, cases[i].source);
+        event_unref(ev);
+        ev = accepted(cases[i].path, headers, "");
+        is(ev->source, cases[i].source);
+        event_unref(ev);
+    }
+    const struct event *ev = accepted("/pin", CE, FROM("1", "/whatever"));
+    is(ev->source, "/http/hooks/pin");
+    is(ev->id, "1");
+    is(ev->data, "{\"n\": 1}");
+    event_unref(ev);
+    refused("/in", BATCH, "[" FROM("1", "/http/hooks/in") "," FROM("2", "/other") "]", 403, "event batch[1]: source");
+    struct metric *foreign = metric_counter("aqueduct_http_foreign_sources_total", "",
+                                            LABELS("source", "hooks", "path", "/in"));
+    assert_int_equal(metric_value(foreign), 13);
+}
+
+/* Each path is a sender of its own: it alone has the word on its ids. */
+TEST(scopes)
+{
+    source_open("", OPEN_PATH "  - {path: /std, ce_source: any, verify: {scheme: none}}\n");
+    struct client c = client_connect(socket_path), d = client_connect(socket_path);
+    post(&c, "/in", CE, STR(EVENT("msg_77")));
+    take(1);
+    post(&d, "/std", CE, STR(EVENT("msg_77")));
+    take(2);
+    is(taken[0].scope, "hooks/in");
+    is(taken[1].scope, "hooks/std");
+    settle_all(OUTCOME_STORED, NULL);
+    client_close(&c);
+    client_close(&d);
+}
+
+/* Another event under a known id: 409, or 422 where the Idempotency-Key draft says so. */
+TEST(conflicts)
+{
+    static const struct {
+        const char *headers, *body;
+        int status;
+    } cases[] = {
+        { CE, EVENT("a"), 409 },
+        { CE "Idempotency-Key: k\r\n", EVENT("a"), 409 },
+        { JSON "Idempotency-Key: k\r\n", "{}", 422 },
+        { JSON "X-Id: 1\r\nIdempotency-Key: k\r\n", "{}", 409 },
+        { BATCH, "[" EVENT("a") "]", 422 },
+    };
+    source_open("", "  - {path: /in, id_header: X-Id, ce_source: any, verify: {scheme: none}}\n");
+    struct client c = client_connect(socket_path);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        post(&c, "/in", cases[i].headers, str_of(cases[i].body));
+        take(1);
+        settle_all(OUTCOME_CONFLICT, "another event with this id was stored before");
+        struct answer a = receive(&c);
+        assert_int_equal(a.status, cases[i].status);
+        assert_true(has(a.body, "another event with this id"));
+        client_drop(&c, &a);
+    }
+    client_close(&c);
 }
 
 TEST(batch)
@@ -771,6 +871,27 @@ TEST(pending_bytes)
     client_close(&c);
 }
 
+/* An event holds more than its data. */
+TEST(attributes_are_pending_bytes)
+{
+    source_open("max_body: 16KiB\nmax_pending_bytes: 16KiB", OPEN_PATH);
+    char id[8001], headers[9000];
+    memset(id, 'i', 8000);
+    id[8000] = '\0';
+    snprintf(headers, sizeof headers, "ce-specversion: 1.0\r\nce-id: %s\r\nce-source: /s\r\nce-type: t\r\n", id);
+    struct client c = client_connect(socket_path), d = client_connect(socket_path);
+    post(&c, "/in", headers, STR(""));
+    take(1);
+    post(&d, "/in", headers, STR(""));
+    take(2);
+    refused("/in", headers, "", 503, "too much is waiting");
+    settle_all(OUTCOME_STORED, NULL);
+    assert_int_equal(receive(&c).status, 202);
+    assert_int_equal(receive(&d).status, 202);
+    client_close(&c);
+    client_close(&d);
+}
+
 TEST(client_goes_before_the_answer)
 {
     source_open("", OPEN_PATH);
@@ -896,6 +1017,9 @@ int main(void)
         CLEANED(cloudevents_structured),
         CLEANED(attributes_that_nobody_signed),
         CLEANED(structured_and_signed),
+        CLEANED(sources),
+        CLEANED(scopes),
+        CLEANED(conflicts),
         CLEANED(batch),
         CLEANED(batch_of_too_many),
         CLEANED(limits_that_are_set),
@@ -909,6 +1033,7 @@ int main(void)
         CLEANED(timed_out_before_it_was_taken),
         CLEANED(backpressure),
         CLEANED(pending_bytes),
+        CLEANED(attributes_are_pending_bytes),
         CLEANED(client_goes_before_the_answer),
         CLEANED(pipelined_requests_keep_their_order),
         CLEANED(drain),
