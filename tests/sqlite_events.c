@@ -2,7 +2,9 @@
 /* Prints what the SQLite source captures, one structured CloudEvent a line, without a core: for tests that judge the
  * events.
  *
- *   sqlite-events app.db anythingllm [now|snapshot]     says {"ready":true} once it watches; ends when standard input does */
+ *   sqlite-events app.db anythingllm [now|snapshot]
+ *
+ * Says {"ready":true} once it watches; ends when standard input does. */
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,9 +13,7 @@
 #include "bridge/config/config.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
-#include "connectors/sqlite/sqlite.h"
-
-extern const struct source_ops sqlite_source;
+#include "tests/support/sqlite_rig.h"
 
 static void print(const struct event *ev)
 {
@@ -23,15 +23,6 @@ static void print(const struct event *ev)
     fputc('\n', stdout);
     fflush(stdout);
     buf_free(&json);
-}
-
-/* Has everything that is committed been read? */
-static bool is_idle(struct sqlite_source *s)
-{
-    struct err e;
-    int64_t version = -1;
-    return s->db && !s->pass.running && s->seen_version >= 0 && s->found.given == s->found.event_count
-           && s->found.change_count == 0 && database_version(s, &version, &e) == DB_OK && version == s->seen_version;
 }
 
 static struct source *source_new(const char *path, const char *preset, const char *start)
@@ -65,7 +56,7 @@ int main(int argc, char **argv)
     struct pollfd in = { .fd = STDIN_FILENO, .events = POLLIN };
     int quiet = wake_new(); /* never written: standard input wakes us until it ends */
     bool ready = false, ending = false;
-    while (!ending || !is_idle((struct sqlite_source *)s)) {
+    while (!ending || !sqlite_is_idle((struct sqlite_source *)s)) {
         struct emission out[64];
         struct err e = { 0 };
         int n = s->ops->read(s, ending ? quiet : STDIN_FILENO, out, 64, &e);
@@ -78,7 +69,7 @@ int main(int argc, char **argv)
         }
         for (int i = 0; i < n; i++)
             s->ops->settle(s, out[i].tag, OUTCOME_STORED, "");
-        if (!ready && is_idle((struct sqlite_source *)s)) {
+        if (!ready && sqlite_is_idle((struct sqlite_source *)s)) {
             ready = true;
             puts("{\"ready\":true}");
             fflush(stdout);

@@ -369,7 +369,7 @@ static struct published {
 } published[16];
 static size_t published_count, publish_limit;
 
-static bool note_publication(const struct command_call *call, const struct record *r, struct err *e)
+static bool keep_publication(const struct command_call *call, const struct record *r, struct err *e)
 {
     (void)call;
     if (published_count == publish_limit)
@@ -394,7 +394,7 @@ static int dead_call(int argc, char **argv)
                                  .flags = calloc(1, dead_command.size),
                                  .sinks = &s,
                                  .sink_count = 1,
-                                 .publish = note_publication,
+                                 .publish = keep_publication,
                                  .prefix = "aqueduct." };
     int words = flags_parse(&(struct flag_target){ dead_command.flags, call.flags }, 1, false, argc, argv, &e);
     call.word_count = words < 0 ? 0 : (size_t)words;

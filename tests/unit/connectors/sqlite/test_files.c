@@ -1,27 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* Everything that can be wrong with the file, and schemas that are not what a rule expects: a message that helps,
  * and life goes on. */
-#include "tests/support/sqlite_rig.h"
 #include <sched.h>
+#include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
+#include "tests/support/sqlite_rig.h"
 
 #define APPEND "capture:\n- {name: log, kind: append, table: log, types: {insert: log.line}}\npoll: 10ms\n"
 
 static struct rig rig;
-
-static void see(const char *types)
-{
-    rig_settle_down(&rig);
-    assert_types(&rig, types);
-}
-
-static void close_app(void)
-{
-    sqlite3_close(rig.app);
-    rig.app = NULL;
-}
 
 static void write_file(const char *name, const char *bytes, size_t n)
 {
@@ -41,10 +31,31 @@ static void fails_with(const char *piece)
         fail_msg("wanted \"%s\" and the path in \"%s\"", piece, e.text);
 }
 
+/* Runs it in a process of its own, which ends by _exit(). Returns its exit status. */
+static int in_child(void (*run)(void))
+{
+    int status;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        run();
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+/* Ends the child: does the source fail with these words? */
+static void exit_by_failure(const char *piece, const char *other)
+{
+    struct err e;
+    rig_failure(&rig, &e);
+    _exit(strstr(e.text, piece) && strstr(e.text, other) ? 0 : 1);
+}
+
 TEST(not_there_yet)
 {
     rig_new(&rig, "DELETE");
-    close_app();
+    app_close(&rig);
     unlink(rig.path);
     rig_open(&rig, APPEND "start: snapshot\n");
     fails_with("not there (yet)");
@@ -56,7 +67,7 @@ TEST(not_there_yet)
     wake_clear(rig.wake);
     app_open(&rig, "WAL");
     app_exec(&rig, "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x); INSERT INTO log(x) VALUES (1)");
-    see("log.line");
+    assert_captured(&rig, "log.line");
     rig_end(&rig);
 }
 
@@ -65,28 +76,35 @@ TEST(no_database)
     static const char
         noise[4096] = "This is no database. It only has the name of one, and enough bytes to be looked at.";
     rig_new(&rig, "DELETE");
-    close_app();
+    app_close(&rig);
     write_file("app.db", noise, sizeof noise);
     rig_open(&rig, APPEND);
     fails_with("no SQLite database, or it is encrypted");
     unlink(rig.path);
     app_open(&rig, "DELETE");
     app_exec(&rig, "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x)");
-    see("");
+    assert_captured(&rig, "");
     app_exec(&rig, "INSERT INTO log(x) VALUES (1)");
-    see("log.line");
+    assert_captured(&rig, "log.line");
     rig_end(&rig);
 }
 
 TEST(a_folder)
 {
     rig_new(&rig, "DELETE");
-    close_app();
+    app_close(&rig);
     unlink(rig.path);
     assert_int_equal(mkdir(rig.path, 0700), 0);
     rig_open(&rig, APPEND);
     fails_with("is a folder");
     rig_end(&rig);
+}
+
+static void read_without_permission(void)
+{
+    if (geteuid() == 0 ? setresuid(65534, 65534, 65534) != 0 : chmod(rig.path, 0) != 0)
+        _exit(2);
+    exit_by_failure("no permission to read it as uid", "");
 }
 
 /* As an ordinary user, in a process of its own. */
@@ -96,18 +114,7 @@ TEST(no_permission)
     assert_int_equal(chmod(rig.folder, 0755), 0);
     assert_int_equal(chmod(rig.path, 0600), 0);
     rig_open(&rig, APPEND);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        struct err e = { 0 };
-        if (geteuid() == 0 ? setresuid(65534, 65534, 65534) != 0 : chmod(rig.path, 0) != 0)
-            _exit(2);
-        rig_failure(&rig, &e);
-        _exit(strstr(e.text, "no permission to read it as uid") ? 0 : 1);
-    }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_int_equal(in_child(read_without_permission), 0);
     rig_end(&rig);
 }
 
@@ -115,11 +122,11 @@ TEST(damaged)
 {
     static char junk[2048];
     rig_new(&rig, "DELETE");
-    app_exec(
-        &rig,
-        "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x);"
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) INSERT INTO log SELECT i, hex(zeroblob(20)) FROM n");
-    close_app();
+    app_exec(&rig,
+             "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x);"
+             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) INSERT INTO log SELECT i, "
+             "hex(zeroblob(20)) FROM n");
+    app_close(&rig);
     memset(junk, 0xA5, sizeof junk);
     FILE *f = fopen(rig.path, "r+b");
     assert_non_null(f);
@@ -133,33 +140,34 @@ TEST(damaged)
     rig_end(&rig);
 }
 
+/* No COMMIT, no ROLLBACK. */
+static void die_while_writing(void)
+{
+    static const char sql[] = "PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN IMMEDIATE;"
+                              "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)"
+                              " INSERT INTO log(x) SELECT hex(zeroblob(100)) FROM n";
+    sqlite3 *db;
+    _exit(sqlite3_open(rig.path, &db) == SQLITE_OK && sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : 1);
+}
+
 /* The application died in the middle of a write: a hot journal that a reader must not undo. */
 TEST(hot_journal)
 {
     rig_new(&rig, "DELETE");
     app_exec(&rig, "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x); INSERT INTO log(x) VALUES (1)");
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        sqlite3 *db;
-        bool good =
-            sqlite3_open(rig.path, &db) == SQLITE_OK
-            && sqlite3_exec(
-                   db,
-                   "PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN IMMEDIATE;"
-                   "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) INSERT INTO log(x) SELECT hex(zeroblob(100)) FROM n",
-                   NULL, NULL, NULL)
-                   == SQLITE_OK;
-        _exit(good ? 0 : 1); /* no COMMIT, no ROLLBACK */
-    }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_int_equal(in_child(die_while_writing), 0);
     rig_open(&rig, APPEND "start: snapshot\n");
     fails_with("must open the database once");
     app_exec(&rig, "INSERT INTO log(x) VALUES (2)"); /* the application is back */
-    see("log.line log.line");
+    assert_captured(&rig, "log.line log.line");
     rig_end(&rig);
+}
+
+static void read_without_shm(void)
+{
+    if (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0)
+        _exit(2);
+    exit_by_failure("WAL mode", "start the application first");
 }
 
 /* A WAL database whose -shm is gone, in a folder that cannot be written. */
@@ -167,24 +175,23 @@ TEST(wal_without_shm)
 {
     rig_new(&rig, "WAL");
     app_exec(&rig, "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x)");
-    close_app(); /* takes -wal and -shm away */
+    app_close(&rig); /* takes -wal and -shm away */
     assert_int_equal(chmod(rig.path, 0644), 0);
     assert_int_equal(chmod(rig.folder, 0555), 0);
     rig_open(&rig, APPEND);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        struct err e = { 0 };
-        if (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0)
-            _exit(2);
-        rig_failure(&rig, &e);
-        _exit(strstr(e.text, "WAL mode") && strstr(e.text, "start the application first") ? 0 : 1);
-    }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_int_equal(in_child(read_without_shm), 0);
     assert_int_equal(chmod(rig.folder, 0755), 0);
     rig_end(&rig);
+}
+
+static void read_mounted_alone(void)
+{
+    char other[256];
+    snprintf(other, sizeof other, "%s/other.db", rig.folder);
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0
+        || mount(other, rig.path, NULL, MS_BIND, NULL) != 0)
+        _exit(77);
+    exit_by_failure("mount its folder", "");
 }
 
 /* Only the file is mounted, not its folder: refused, because its -wal and -journal are elsewhere. Skipped where
@@ -193,26 +200,12 @@ TEST(only_the_file_mounted)
 {
     rig_new(&rig, "WAL");
     write_file("other.db", "", 0);
-    char other[256];
-    snprintf(other, sizeof other, "%s/other.db", rig.folder);
     rig_open(&rig, APPEND);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        struct err e = { 0 };
-        if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0
-            || mount(other, rig.path, NULL, MS_BIND, NULL) != 0)
-            _exit(77);
-        rig_failure(&rig, &e);
-        _exit(strstr(e.text, "mount its folder") ? 0 : 1);
-    }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
+    int status = in_child(read_mounted_alone);
     rig_end(&rig);
-    assert_true(WIFEXITED(status));
-    if (WEXITSTATUS(status) == 77)
+    if (status == 77)
         skip();
-    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_int_equal(status, 0);
 }
 
 static void restore_copy(const char *name)
@@ -228,45 +221,41 @@ TEST(replaced)
     rig_new(&rig, "DELETE");
     app_exec(&rig,
              "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x); CREATE TABLE t(id INTEGER PRIMARY KEY, a)");
-    rig_open(
-        &rig,
-        "capture:\n- {name: log, kind: append, table: log, types: {insert: log.line}}\n"
-        "- {name: t, kind: diff, table: t, watch: [a], types: {insert: t.made, delete: t.gone, update: t.changed}}\npoll: 10ms\n");
-    see("");
+    rig_open(&rig, "capture:\n- {name: log, kind: append, table: log, types: {insert: log.line}}\n"
+                   "- {name: t, kind: diff, table: t, watch: [a], types: {insert: t.made, delete: t.gone, update: "
+                   "t.changed}}\npoll: 10ms\n");
+    assert_captured(&rig, "");
     app_exec(&rig, "INSERT INTO t VALUES (1, 1); INSERT INTO log(x) VALUES (1)");
-    see("log.line t.made");
+    assert_captured(&rig, "log.line t.made");
     app_do(&rig, "VACUUM INTO '%s/backup.db'", rig.folder);
     app_exec(&rig, "UPDATE t SET a = 2; INSERT INTO t VALUES (2, 2); INSERT INTO log(x) VALUES (2), (3)");
-    rig_settle_down(&rig);
+    rig_settle(&rig);
     char old_id[64];
-    snprintf(old_id, sizeof old_id, "%.*s", STR_ARG(event_of(&rig, "log.line", "log/2", 0)->id));
-    rig_forget_events(&rig);
-    close_app();
+    snprintf(old_id, sizeof old_id, "%.*s", STR_ARG(rig_event(&rig, "log.line", "log/2", 0)->id));
+    rig_forget(&rig);
+    app_close(&rig);
     restore_copy("backup.db");
-    see("t.changed t.gone");
+    assert_captured(&rig, "t.changed t.gone");
     app_open(&rig, "DELETE");
     app_exec(&rig, "INSERT INTO log(x) VALUES ('new')");
-    rig_settle_down(&rig);
-    assert_false(str_eq(event_of(&rig, "log.line", "log/2", 0)->id, str_of(old_id)));
+    rig_settle(&rig);
+    assert_false(str_eq(rig_event(&rig, "log.line", "log/2", 0)->id, str_of(old_id)));
     assert_types(&rig, "log.line");
-    assert_true(metric_value(((struct sqlite_source *)rig.s)->reopened) >= 1);
+    assert_true(metric_value(rig_inside(&rig)->reopened) >= 1);
     rig_end(&rig);
 }
 
 /* The file goes away while we look, and comes back. */
 TEST(gone_and_back)
 {
-    rig_new(&rig, "DELETE");
-    app_exec(&rig, "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x)");
-    rig_open(&rig, APPEND);
-    see("");
+    rig_begin(&rig, "DELETE", "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x)", APPEND);
     char away[256];
     snprintf(away, sizeof away, "%s/away.db", rig.folder);
     assert_int_equal(rename(rig.path, away), 0);
     fails_with("not there (yet)");
     assert_int_equal(rename(away, rig.path), 0);
     app_exec(&rig, "INSERT INTO log(x) VALUES (1)");
-    see("log.line");
+    assert_captured(&rig, "log.line");
     rig_end(&rig);
 }
 
@@ -282,28 +271,28 @@ TEST(schemas_differ)
         "- {name: t, kind: diff, table: t, watch: [a, b], types: {insert: t.made, update: t.changed}}\n"
         "- {name: bad, kind: append, table: log, where: 'no such function(x)', types: {insert: bad.line}}\n"
         "- {name: nokey, kind: append, table: log, key: uuid, types: {insert: bad.line}}\n");
-    see("");
-    struct metric *unusable = ((struct sqlite_source *)rig.s)->unusable;
+    assert_captured(&rig, "");
+    struct metric *unusable = rig_inside(&rig)->unusable;
     assert_int_equal(metric_value(unusable), 3);
     app_exec(&rig, "INSERT INTO log(x) VALUES (1)");
-    rig_settle_down(&rig);
-    assert_true(str_eq(event_of(&rig, "log.line", NULL, 0)->data, STR("{\"id\":1}")));
-    rig_forget_events(&rig);
+    rig_settle(&rig);
+    assert_true(str_eq(rig_event(&rig, "log.line", NULL, 0)->data, STR("{\"id\":1}")));
+    rig_forget(&rig);
     app_exec(&rig, "ALTER TABLE log ADD COLUMN y DEFAULT 5; CREATE TABLE t(id INTEGER PRIMARY KEY, a)");
-    see("");
+    assert_captured(&rig, "");
     assert_int_equal(metric_value(unusable), 2);
     app_exec(&rig, "INSERT INTO t VALUES (1, 1); INSERT INTO log(x) VALUES (2)");
-    rig_settle_down(&rig);
-    assert_true(str_eq(event_of(&rig, "log.line", NULL, 0)->data, STR("{\"id\":2,\"y\":5}")));
+    rig_settle(&rig);
+    assert_true(str_eq(rig_event(&rig, "log.line", NULL, 0)->data, STR("{\"id\":2,\"y\":5}")));
     assert_types(&rig, "log.line t.made");
     app_exec(&rig, "ALTER TABLE t ADD COLUMN b DEFAULT 0"); /* watched from now on; no update of every row */
-    see("");
+    assert_captured(&rig, "");
     app_exec(&rig, "UPDATE t SET b = 1");
-    see("t.changed");
+    assert_captured(&rig, "t.changed");
     app_exec(&rig, "DROP TABLE t"); /* not: everything deleted */
-    see("");
+    assert_captured(&rig, "");
     app_exec(&rig, "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b); INSERT INTO t VALUES (1, 1, 1), (2, 2, 2)");
-    see("t.made");
+    assert_captured(&rig, "t.made");
     rig_end(&rig);
 }
 
@@ -312,31 +301,29 @@ TEST(tables_come_later)
 {
     rig_new(&rig, "WAL");
     rig_open(&rig, APPEND);
-    see("");
+    assert_captured(&rig, "");
     app_exec(
         &rig,
         "BEGIN; CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x); INSERT INTO log(x) VALUES (1), (2); COMMIT");
-    see("log.line log.line");
+    assert_captured(&rig, "log.line log.line");
     rig_end(&rig);
 }
 
 /* A table rebuild as migrations do it, and VACUUM: nothing is reported. */
 TEST(rebuilt)
 {
-    rig_new(&rig, "WAL");
-    app_exec(&rig, "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x)");
-    rig_open(&rig, APPEND);
-    see("");
+    rig_begin(&rig, "WAL", "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x)", APPEND);
     app_exec(&rig, "INSERT INTO log(x) VALUES (1), (2), (3)");
-    see("log.line log.line log.line");
+    assert_captured(&rig, "log.line log.line log.line");
     app_exec(
         &rig,
-        "BEGIN; CREATE TABLE new_log(id INTEGER PRIMARY KEY AUTOINCREMENT, x, y); INSERT INTO new_log(id, x) SELECT id, x FROM log;"
+        "BEGIN; CREATE TABLE new_log(id INTEGER PRIMARY KEY AUTOINCREMENT, x, y); INSERT INTO new_log(id, x) SELECT "
+        "id, x FROM log;"
         "DROP TABLE log; ALTER TABLE new_log RENAME TO log; COMMIT; VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
-    see("");
+    assert_captured(&rig, "");
     app_exec(&rig, "INSERT INTO log(x) VALUES (4)");
-    rig_settle_down(&rig);
-    assert_int_equal(count_of(&rig, "log.line", "log/4"), 1);
+    rig_settle(&rig);
+    assert_int_equal(rig_count(&rig, "log.line", "log/4"), 1);
     assert_int_equal(rig.seen_count, 1);
     rig_end(&rig);
 }
@@ -344,11 +331,8 @@ TEST(rebuilt)
 /* Busy means later: nothing fails, nothing moves, and then everything is there. */
 TEST(busy)
 {
-    rig_new(&rig, "DELETE");
-    app_exec(&rig, "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x)");
-    rig_open(&rig, APPEND);
-    see("");
-    struct metric *busy_total = ((struct sqlite_source *)rig.s)->busy;
+    rig_begin(&rig, "DELETE", "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x)", APPEND);
+    struct metric *busy_total = rig_inside(&rig)->busy;
     int64_t before = metric_value(busy_total);
     app_exec(&rig, "BEGIN EXCLUSIVE; INSERT INTO log(x) VALUES (1)");
     struct err e = { 0 };
@@ -356,9 +340,9 @@ TEST(busy)
         assert_int_equal(rig_read(&rig, &e), 0);
     assert_true(metric_value(busy_total) > before);
     app_exec(&rig, "COMMIT");
-    see("log.line");
+    assert_captured(&rig, "log.line");
     app_exec(&rig, "BEGIN; INSERT INTO log(x) VALUES (2); ROLLBACK");
-    see("");
+    assert_captured(&rig, "");
     rig_end(&rig);
 }
 

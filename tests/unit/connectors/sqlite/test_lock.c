@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The application never notices: a writer at full speed beside a source that reads all the time, in both journal
  * modes; and every row that it commits, deletes and rolls back comes out right. */
-#include "tests/support/sqlite_rig.h"
+#include <stdio.h>
 #include <sys/wait.h>
+#include <unistd.h>
+#include "tests/support/sqlite_rig.h"
 
 enum { COMMITS = 1500, ANYTHING_BUT_STUCK_MS = 1000 };
 
@@ -23,7 +25,8 @@ static void write_all(const char *path, const char *journal, int result)
     for (int i = 1; i <= COMMITS; i++) {
         snprintf(
             sql, sizeof sql,
-            "BEGIN IMMEDIATE; INSERT INTO log(x) VALUES (%d); INSERT INTO t VALUES (%d, 0); UPDATE t SET a = a + 1 WHERE id %% 50 = %d;%s",
+            "BEGIN IMMEDIATE; INSERT INTO log(x) VALUES (%d); INSERT INTO t VALUES (%d, 0); UPDATE t SET a = a + 1 "
+            "WHERE id %% 50 = %d;%s",
             i, i, i % 50,
             i % 7 == 0     ? "DELETE FROM t WHERE id % 3 = 0 AND id < 1000; COMMIT"
             : i % 11 == 0  ? "ROLLBACK"
@@ -83,7 +86,7 @@ static void take_events(struct rig *rig, bool *logged, bool *there)
         assert_true(there[id] == !str_eq(ev->type, STR("t.made"))); /* made, changed, gone: never in a wrong order */
         there[id] = !gone;
     }
-    rig_forget_events(rig);
+    rig_forget(rig);
 }
 
 static void run(const char *journal)
@@ -95,18 +98,16 @@ static void run(const char *journal)
     rig_new(&rig, journal);
     app_exec(&rig,
              "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x); CREATE TABLE t(id INTEGER PRIMARY KEY, a)");
-    sqlite3_close(rig.app);
-    rig.app = NULL;
+    app_close(&rig);
     assert_int_equal(pipe(pipe_fds), 0);
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0)
         write_all(rig.path, journal, pipe_fds[1]);
     close(pipe_fds[1]);
-    rig_open(
-        &rig,
-        "capture:\n- {name: log, kind: append, table: log, types: {insert: log.line}}\n"
-        "- {name: t, kind: diff, table: t, watch: [a], types: {insert: t.made, update: t.changed, delete: t.gone}}\nstart: snapshot\nhold: 2ms\n");
+    rig_open(&rig, "capture:\n- {name: log, kind: append, table: log, types: {insert: log.line}}\n"
+                   "- {name: t, kind: diff, table: t, watch: [a], types: {insert: t.made, update: t.changed, delete: "
+                   "t.gone}}\nstart: snapshot\nhold: 2ms\n");
     while (waitpid(pid, &status, WNOHANG) == 0) {
         struct err e = { 0 };
         int n = rig_read(&rig, &e);
@@ -118,12 +119,12 @@ static void run(const char *journal)
     assert_int_equal(WEXITSTATUS(status), 0);
     assert_int_equal(read(pipe_fds[0], &longest, sizeof longest), sizeof longest);
     close(pipe_fds[0]);
-    rig_settle_down(&rig);
+    rig_settle(&rig);
     take_events(&rig, logged, there);
     app_open(&rig, journal);
     compare_with_table(&rig, logged, there);
     fprintf(stderr, "%s: longest commit of the writer %lld us, %lld reads put off\n", journal, (long long)longest,
-            (long long)metric_value(((struct sqlite_source *)rig.s)->busy));
+            (long long)metric_value(rig_inside(&rig)->busy));
     assert_true(longest
                 < ANYTHING_BUT_STUCK_MS * 1000); /* far from the 5 s after which an application loses its write */
     rig_end(&rig);
@@ -146,7 +147,8 @@ TEST(no_lock_is_kept)
     app_exec(
         &rig,
         "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x);"
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) INSERT INTO log(x) SELECT i FROM n");
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) INSERT INTO log(x) SELECT i "
+        "FROM n");
     sqlite3_busy_timeout(rig.app, 0);
     rig.room = 7;
     rig_open(&rig, "capture:\n- {name: log, kind: append, table: log, types: {insert: log.line}}\nstart: snapshot\n");
@@ -155,7 +157,7 @@ TEST(no_lock_is_kept)
         assert_true(rig_read(&rig, &e) >= 0);
         app_exec(&rig, "BEGIN EXCLUSIVE; UPDATE log SET x = x WHERE id = 1; COMMIT");
     }
-    rig_settle_down(&rig);
+    rig_settle(&rig);
     assert_int_equal(rig.seen_count, 500);
     rig_end(&rig);
 }
