@@ -11,6 +11,7 @@
 #include "bridge/config/config.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/process.h"
 
 enum { CLI_NAMES = 128 };
 
@@ -153,6 +154,7 @@ static int cli_dispatch(const struct connectors *connectors, struct cli_flags *f
 int cli_main(const struct connectors *connectors, int argc, char **argv)
 {
     struct cli_flags flags = { 0 };
+    process_protect();
     int code = cli_dispatch(connectors, &flags, argc - 1, argv + 1);
     flags_free(cli_flags, &flags);
     if (fflush(stdout) != 0 && code == COMMAND_DONE)

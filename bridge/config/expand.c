@@ -34,7 +34,7 @@ static bool expand_fd(int fd, const char *path, struct buf *out, struct err *e)
     return true;
 }
 
-static bool expand_file(struct str name, struct buf *out, struct err *e)
+static bool expand_file(struct str name, struct buf *out, struct err *exposed, struct err *e)
 {
     char path[1024];
     if (name.n == 0 || name.n >= sizeof path)
@@ -43,6 +43,7 @@ static bool expand_file(struct str name, struct buf *out, struct err *e)
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not make us wait for ever */
     if (fd < 0)
         return err_set(e, "cannot read file %s: %s", path, strerror(errno));
+    file_check_secret(fd, path, exposed);
     bool ok = expand_fd(fd, path, out, e);
     close(fd);
     return ok;
@@ -69,14 +70,14 @@ static bool expand_variable(struct str inside, struct buf *out, struct err *e)
     return true;
 }
 
-static bool expand_one(struct str inside, struct buf *out, struct err *e)
+static bool expand_one(struct str inside, struct buf *out, struct err *exposed, struct err *e)
 {
     if (str_starts(inside, STR("file:")))
-        return expand_file((struct str){ inside.at + 5, inside.n - 5 }, out, e);
+        return expand_file((struct str){ inside.at + 5, inside.n - 5 }, out, exposed, e);
     return expand_variable(inside, out, e);
 }
 
-bool config_expand(struct str in, struct buf *out, struct err *e)
+bool config_expand(struct str in, struct buf *out, struct err *exposed, struct err *e)
 {
     for (size_t i = 0; i < in.n;) {
         struct str rest = { in.at + i, in.n - i };
@@ -87,7 +88,7 @@ bool config_expand(struct str in, struct buf *out, struct err *e)
             const char *end = memchr(rest.at, '}', rest.n);
             if (!end)
                 return err_set(e, "${ without }: write ${NAME}, or $${ for the characters themselves");
-            if (!expand_one((struct str){ rest.at + 2, (size_t)(end - rest.at) - 2 }, out, e))
+            if (!expand_one((struct str){ rest.at + 2, (size_t)(end - rest.at) - 2 }, out, exposed, e))
                 return false;
             i = (size_t)(end - in.at) + 1;
         } else {

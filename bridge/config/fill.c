@@ -64,7 +64,7 @@ static void fill_map(struct fill *f, const struct node *n, struct map *field, co
     field->at = arena_alloc(f->arena, n->count * sizeof *field->at);
     for (size_t i = 0; i < n->count; i++) {
         struct where inside = { .up = at, .key = n->at[i].key->written };
-        if (!scalar_check(f, n->at[i].value, &inside))
+        if (!scalar_check(f, n->at[i].value, &inside) || !scalar_check_secret(f, n->at[i].value, &inside))
             continue;
         field->at[field->count++] = (struct map_entry){ arena_text(f->arena, n->at[i].key->text),
                                                         arena_text(f->arena, n->at[i].value->text) };

@@ -35,10 +35,11 @@ struct node {
     enum node_kind kind;
     const char *file;
     int line, column;
-    struct str written; /* a scalar as it stands in the file: this may be shown, unless it is a secret */
-    struct str text;    /* the same, expanded */
-    bool plain;         /* written without quotes */
-    bool broken;        /* already reported: use nothing of it, and be silent */
+    struct str written;  /* a scalar as it stands in the file: this may be shown, unless it is a secret */
+    struct str text;     /* the same, expanded */
+    const char *exposed; /* it holds the text of a file that all users may read: that, and the fix; NULL: it does not */
+    bool plain;          /* written without quotes */
+    bool broken;         /* already reported: use nothing of it, and be silent */
     struct entry {
         struct node *key, *value;
     } * at; /* of lists (key NULL) and mappings */
@@ -54,8 +55,9 @@ struct node *node_get(const struct node *mapping, const char *key); /* NULL: not
 bool node_is_null(const struct node *n);                            /* nothing, ~ or null */
 const char *node_kind_name(const struct node *n);                   /* "a list" */
 
-/* Appends what `in` says once expanded to out; false with *e when a part cannot be. */
-bool config_expand(struct str in, struct buf *out, struct err *e);
+/* Appends what `in` says once expanded to out; false with *e when a part cannot be. *exposed is set when a file in it is
+ * not fit for a secret (file_check_secret). */
+bool config_expand(struct str in, struct buf *out, struct err *exposed, struct err *e);
 
 /* ---- problems ---- */
 
@@ -110,6 +112,8 @@ struct fill {
 
 /* Fills one field from a scalar; problems for one that does not fit the row. Not for lists, mappings and their kin. */
 void scalar_fill(struct fill *f, const struct option *row, const struct node *n, void *field, const struct where *at);
+/* May n, which says something, be a secret? Not when it comes from a file that all users can read: then a problem. */
+bool scalar_check_secret(struct fill *f, const struct node *n, const struct where *at);
 /* Is n a scalar that says something? If not, a problem. */
 bool scalar_check(struct fill *f, const struct node *n, const struct where *at);
 /* Fills the targets from a mapping: defaults, values, and problems for unknown and missing keys. `n` NULL: only defaults.

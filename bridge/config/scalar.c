@@ -19,6 +19,13 @@ bool scalar_check(struct fill *f, const struct node *n, const struct where *at)
     return false;
 }
 
+bool scalar_check_secret(struct fill *f, const struct node *n, const struct where *at)
+{
+    if (n->exposed)
+        problem_at(f->out, n, at, "%s", n->exposed);
+    return !n->exposed;
+}
+
 /* Is the number within the row's range? */
 static bool scalar_in_range(struct fill *f, const struct option *row, const struct node *n, double value,
                             const struct where *at)
@@ -129,7 +136,7 @@ static void scalar_secret(struct fill *f, const struct node *n, struct secret *f
 {
     if (n->text.n == 0)
         problem_at(f->out, n, at, "is empty: a secret must have at least one character");
-    else
+    else if (scalar_check_secret(f, n, at))
         field->text = arena_text(f->arena, n->text);
 }
 

@@ -63,9 +63,10 @@ static void tree_expand(struct reader *r, struct node *n)
     if (n->text.n < 2 || !memmem(n->text.at, n->text.n, "${", 2))
         return;
     struct buf b = buf_new(CONFIG_FILE_BYTES);
-    struct err e;
-    if (config_expand(n->written, &b, &e)) {
+    struct err e, exposed = { "" };
+    if (config_expand(n->written, &b, &exposed, &e)) {
         n->text = (struct str){ arena_text(r->arena, buf_str(&b)), b.n };
+        n->exposed = exposed.text[0] ? arena_text(r->arena, str_of(exposed.text)) : NULL;
     } else {
         problem_add(r->out, n->file, n->line, n->column, "%s", e.text);
         n->broken = true;
@@ -252,14 +253,17 @@ static bool tree_ends_there(yaml_parser_t *p, const char *file, struct str yaml,
     return root == NULL;
 }
 
-static struct node *tree_convert_document(struct arena *a, yaml_document_t *doc, const char *file, struct problems *out)
+/* Does the document say nothing? A text of no characters ("", or > with nothing indented below it) is something. */
+static bool tree_is_nothing(yaml_document_t *doc)
 {
     const yaml_node_t *root = yaml_document_get_root_node(doc);
-    if (!root || (root->type == YAML_SCALAR_NODE && root->data.scalar.length == 0)) {
-        problem_add(out, file, 1, 1,
-                    "is empty: write sources:, routes: and sinks: (`aqueduct --help` shows an example)");
-        return NULL;
-    }
+    return !root
+           || (root->type == YAML_SCALAR_NODE && root->data.scalar.length == 0
+               && root->data.scalar.style == YAML_PLAIN_SCALAR_STYLE);
+}
+
+static struct node *tree_convert_document(struct arena *a, yaml_document_t *doc, const char *file, struct problems *out)
+{
     struct reader r = { .arena = a, .doc = doc, .file = file, .out = out };
     struct node *n = tree_convert(&r, 1, 0);
     return r.failed ? NULL : n;
@@ -280,10 +284,15 @@ struct node *tree_load(struct arena *a, const char *file, struct str yaml, struc
     if (!yaml_parser_load(&parser, &doc)) {
         tree_say_syntax(&parser, file, yaml, out);
     } else {
-        root = tree_convert_document(a, &doc, file, out);
+        bool nothing = tree_is_nothing(&doc);
+        root = nothing ? NULL : tree_convert_document(a, &doc, file, out);
         yaml_document_delete(&doc);
-        if (root && !tree_ends_there(&parser, file, yaml, out))
+        /* Of a file whose top is a text it is enough to say that. */
+        if ((nothing || (root && root->kind != NODE_SCALAR)) && !tree_ends_there(&parser, file, yaml, out))
             root = NULL;
+        else if (nothing)
+            problem_add(out, file, 1, 1,
+                        "is empty: write sources:, routes: and sinks: (`aqueduct --help` shows an example)");
     }
     yaml_parser_delete(&parser);
     return root;

@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "bridge/lib/file.h"
 #include "bridge/lib/mem.h"
 
 enum { RECORD = 16 * 1024 }; /* most that one TLS record holds */
@@ -161,7 +162,9 @@ struct ssl_ctx_st *conn_tls(const char *certificate, const char *key, struct err
     SSL_CTX_set_mode(tls,
                      SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     /* The key first: the other way round, a key of another certificate gives a cryptic error. */
-    if (SSL_CTX_use_PrivateKey_file(tls, key, SSL_FILETYPE_PEM) != 1)
+    if (!file_check_secret_at(key, e))
+        err_prefix(e, "tls_key");
+    else if (SSL_CTX_use_PrivateKey_file(tls, key, SSL_FILETYPE_PEM) != 1)
         conn_tls_fail(e, "tls_key", key);
     else if (SSL_CTX_use_certificate_chain_file(tls, certificate) != 1)
         conn_tls_fail(e, "tls_certificate", certificate);

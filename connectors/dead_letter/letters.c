@@ -10,6 +10,7 @@
 #include "bridge/lib/buf.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/crypto.h"
+#include "bridge/lib/file.h"
 
 enum {
     FILE_KIND = 0x41514c44, /* application_id: "AQLD" */
@@ -172,8 +173,9 @@ struct letters *letters_open(const char *path, bool write, struct err *e)
     /* A reader opens for writing too (and is then forbidden to): a journal that a killed daemon left must be rolled
      * back. */
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (write ? SQLITE_OPEN_CREATE : 0);
-    bool good = sqlite3_open_v2(path, &st->db, flags, NULL) == SQLITE_OK;
-    if (!good) {
+    bool ours = !write || file_make_own(path, e),
+         good = ours && sqlite3_open_v2(path, &st->db, flags, NULL) == SQLITE_OK;
+    if (ours && !good) {
         int why = st->db ? sqlite3_system_errno(st->db) : ENOMEM;
         err_set(e, "%s: cannot be opened: %s; %s", path, why ? strerror(why) : sqlite3_errmsg(st->db),
                 write ? "its folder must exist and be writable" : "the daemon creates it when it starts");

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The command line: what it prints, and its exit codes (0 done, 1 something is wrong, 2 wrong usage)."""
 import json
+import os
 import pathlib
 import subprocess
 
@@ -213,6 +214,7 @@ def test_schema_is_the_one_that_is_kept(run):
 def test_example_of_the_help_is_right(run):
     example = run("--help").stdout.split("bridge.yaml:\n\n", 1)[1].split("\n\n", 1)[0]
     write(run, "secret", "a secret of at least 24 characters\n")
+    os.chmod(run.folder / "secret", 0o600)
     write(run, "bridge.yaml", example.replace("/run/secrets/crm", "secret"))
     done = run("check", env={"INGEST_TOKEN": "a token of some length"})
     assert (done.returncode, done.stderr) == (0, "")

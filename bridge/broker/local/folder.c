@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "bridge/broker/local/private.h"
+#include "bridge/lib/file.h"
+#include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 
 bool local_folder_sync(const char *folder, struct err *e)
@@ -29,10 +31,25 @@ static bool folder_sync_parent(const char *folder, struct err *e)
     return ok;
 }
 
+/* Whoever owns the folder, or may write to it, can replace the log. */
+static bool folder_check_owner(const char *folder, const struct stat *st, struct err *e)
+{
+    if (!file_is_owner_trusted(st->st_uid))
+        return err_set(e,
+                       "broker.path: \"%s\" belongs to another user (uid %u): chown it to the user that runs aqueduct",
+                       folder, (unsigned)st->st_uid);
+    if ((st->st_mode & S_IWOTH) && !(st->st_mode & S_ISVTX))
+        LOG(WARN, "all users of this machine can replace the log: chmod o-w its folder", LOG_C("folder", folder));
+    else if (st->st_uid != geteuid() && st->st_uid != 0)
+        LOG(WARN, "another user owns the folder of the log and can replace it", LOG_C("folder", folder),
+            LOG_INT("uid", st->st_uid));
+    return true;
+}
+
 static bool folder_make(const char *folder, struct err *e)
 {
     struct stat st;
-    if (mkdir(folder, 0700) == 0)
+    if (mkdir(folder, 0700) == 0 && chmod(folder, 0700) == 0) /* again, because the umask may have taken some of it */
         return folder_sync_parent(folder, e);
     if (errno == ENOENT)
         return err_set(e, "broker.path: \"%s\" cannot be created, the folder above it does not exist", folder);
@@ -40,7 +57,7 @@ static bool folder_make(const char *folder, struct err *e)
         return err_set(e, "broker.path: \"%s\" cannot be created: %s", folder, strerror(errno));
     if (stat(folder, &st) != 0 || !S_ISDIR(st.st_mode))
         return err_set(e, "broker.path: \"%s\" is not a folder", folder);
-    return true;
+    return folder_check_owner(folder, &st, e);
 }
 
 static bool folder_in_use(const char *folder, int fd, struct err *e)
@@ -57,10 +74,10 @@ static bool folder_lock(struct local *b, struct err *e)
 {
     char *file = sqlite3_mprintf("%s/lock", b->folder), pid[24];
     CHECK(file);
-    b->lock_fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    b->lock_fd = file_open_own(file, e);
     sqlite3_free(file);
     if (b->lock_fd < 0)
-        return err_set(e, "broker.path: \"%s\" cannot be written: %s", b->folder, strerror(errno));
+        return err_prefix(e, "broker.path");
     if (flock(b->lock_fd, LOCK_EX | LOCK_NB) != 0)
         return errno == EWOULDBLOCK ? folder_in_use(b->folder, b->lock_fd, e)
                                     : err_set(e, "broker.path: \"%s/lock\": %s", b->folder, strerror(errno));

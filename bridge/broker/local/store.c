@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "bridge/broker/local/private.h"
+#include "bridge/lib/file.h"
 #include "bridge/lib/mem.h"
 
 enum { BUSY_MS = 5000, WRITER_CACHE_KIB = 4096, READER_CACHE_KIB = 512 };
@@ -118,6 +119,11 @@ static bool store_create(struct local *b, struct err *e)
     CHECK(aside && journal);
     unlink(aside);
     unlink(journal);
+    if (!file_make_own(aside, e)) {
+        sqlite3_free(aside);
+        sqlite3_free(journal);
+        return err_prefix(e, "broker.path");
+    }
     int rc = sqlite3_open_v2(aside, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc == SQLITE_OK)
         rc = store_schema(db);
@@ -132,11 +138,24 @@ static bool store_create(struct local *b, struct err *e)
 
 /* ---- checks of a file that is there ---- */
 
+/* The log and what SQLite keeps beside it. */
+static bool store_take_over(struct local *b, struct err *e)
+{
+    static const char *const suffixes[] = { "", "-wal", "-shm" };
+    bool ok = true;
+    for (size_t i = 0; ok && i < sizeof suffixes / sizeof *suffixes; i++) {
+        char *file = str_join(b->file, suffixes[i], "");
+        ok = file_take_over(file, e);
+        free(file);
+    }
+    return ok;
+}
+
 /* Makes the file if there is none; refuses what cannot be the log. Never opens it raw: that would drop SQLite's locks. */
 static bool store_check_file(struct local *b, struct err *e)
 {
     struct stat st;
-    if (stat(b->file, &st) != 0) {
+    if (lstat(b->file, &st) != 0) {
         if (errno != ENOENT)
             return err_set(e, "broker.path: \"%s\": %s", b->file, strerror(errno));
         char *wal = sqlite3_mprintf("%s-wal", b->file);
@@ -151,8 +170,8 @@ static bool store_check_file(struct local *b, struct err *e)
                 b->file, b->file);
         return store_create(b, e);
     }
-    if (!S_ISREG(st.st_mode))
-        return err_set(e, "broker.path: \"%s\" is not a regular file", b->file);
+    if (!store_take_over(b, e))
+        return err_prefix(e, "broker.path");
     if (st.st_size == 0)
         return err_set(e,
                        "broker.path: \"%s\" is empty (cut to 0 bytes), so its events are gone: "

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The configuration: what is wrong is said exactly, what is right arrives in the structs. */
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "bridge/config/config.h"
 #include "bridge/lib/buf.h"
@@ -194,6 +195,14 @@ static const struct bad {
     { "# only a comment\n",
       "a.yaml:1:1: is empty: write sources:, routes: and sinks: (`aqueduct --help` shows an example)\n" },
     { "---\n", "a.yaml:1:1: is empty: write sources:, routes: and sinks: (`aqueduct --help` shows an example)\n" },
+    { "%YAML 1.2\n---\n...\n",
+      "a.yaml:1:1: is empty: write sources:, routes: and sinks: (`aqueduct --help` shows an example)\n" },
+    { "\"\"\n", "a.yaml:1:1: must be a mapping of sections (sources:, routes:, sinks:, ...)\n" },
+    { "--- >\nline1\n# no comment\nline3\n",
+      "a.yaml:1:5: must be a mapping of sections (sources:, routes:, sinks:, ...)\n" },
+    { "---\n---\n" END,
+      "a.yaml:2:1: a second document begins here; write one document per file (several -c files merge)\n" },
+    { "# c\n---\n...\n" END, "a.yaml:4:1: not valid YAML: did not find expected <document start>\n" },
     { "- a\n", "a.yaml:1:1: must be a mapping of sections (sources:, routes:, sinks:, ...)\n" },
     { "word\n", "a.yaml:1:1: must be a mapping of sections (sources:, routes:, sinks:, ...)\n" },
     { END "---\nunrouted: drop\n",
@@ -498,11 +507,28 @@ TEST(test_files_clash)
 
 /* ---- what is right ---- */
 
+/* Where a secret is wanted, or a mapping may hold one; elsewhere a file is just a text. */
+TEST(test_a_secret_that_all_users_can_read_is_refused)
+{
+    write_file("secret", STR("s3cret\n"));
+    chmod("secret", 0644);
+    expect_text(
+        SRC "    token: ${file:secret}\n" END,
+        "a.yaml:4:12: sources.s.token: all users of this machine can read secret (mode 0644): chmod o-rwx secret\n");
+    expect_text(
+        SRC "    labels: {key: \"x ${file:secret}\"}\n" END,
+        "a.yaml:4:19: sources.s.labels.key: all users of this machine can read secret (mode 0644): chmod o-rwx secret\n");
+    config_free(load_text(SRC "    tags: [\"${file:secret}\"]\n" END));
+    chmod("secret", 0640);
+    config_free(load_text(SRC "    token: ${file:secret}\n    labels: {key: \"${file:secret}\"}\n" END));
+}
+
 TEST(test_every_type)
 {
     setenv("NAME", "world", 1);
     setenv("EMPTY", "", 1);
     write_file("secret", STR("s3cret\n"));
+    chmod("secret", 0600);
     struct config *c = load_text(
         SRC
         "    listen: ${EMPTY:-127.0.0.1:1}\n    fast: false\n    threads: \"64\"\n    ratio: 1e-1\n    token: ${file:secret}\n"
@@ -716,6 +742,7 @@ int main(void)
         cmocka_unit_test(test_not_utf8),
         cmocka_unit_test(test_files_missing),
         cmocka_unit_test(test_files_clash),
+        cmocka_unit_test(test_a_secret_that_all_users_can_read_is_refused),
         cmocka_unit_test(test_every_type),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_enums),

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Reading whole files: up to the limit, of any kind, and what errno says otherwise. */
+/* Reading whole files: up to the limit, of any kind, and what errno says otherwise; files of our own; files with
+ * secrets. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "bridge/lib/file.h"
+#include "tests/support/folder.h"
 #include "tests/support/test.h"
 
 static char path[64];
@@ -69,6 +73,181 @@ TEST(what_cannot_be_read)
     buf_free(&b);
 }
 
+/* ---- files of our own ---- */
+
+static char own_folder[FOLDER_BYTES], own[FOLDER_BYTES + 16];
+
+static int own_set_up(void **state)
+{
+    (void)state;
+    folder_make(own_folder);
+    snprintf(own, sizeof own, "%s/own", own_folder);
+    return 0;
+}
+
+static int own_tear_down(void **state)
+{
+    (void)state;
+    folder_remove(own_folder);
+    return 0;
+}
+
+#define OWN_TEST(f) cmocka_unit_test_setup_teardown(f, own_set_up, own_tear_down)
+
+static unsigned mode_of(const char *file)
+{
+    struct stat st;
+    assert_int_equal(lstat(file, &st), 0);
+    return st.st_mode & 07777;
+}
+
+static void write_text(const char *file, const char *text, mode_t mode)
+{
+    FILE *f = fopen(file, "we");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+    assert_int_equal(chmod(file, mode), 0);
+}
+
+TEST(our_own_are_made_for_us_alone_whatever_the_umask)
+{
+    static const mode_t masks[] = { 0, 022, 0777 };
+    struct err e = { "" };
+    for (size_t i = 0; i < sizeof masks / sizeof *masks; i++) {
+        mode_t before = umask(masks[i]);
+        assert_true(file_make_own(own, &e));
+        assert_int_equal(mode_of(own), 0600);
+        unlink(own);
+        int fd = file_open_own(own, &e);
+        umask(before);
+        assert_true(fd >= 0);
+        assert_int_equal(write(fd, "x", 1), 1);
+        close(fd);
+        assert_int_equal(mode_of(own), 0600);
+        unlink(own);
+    }
+}
+
+TEST(what_is_there_is_taken_over_as_it_is)
+{
+    static const struct {
+        mode_t was, is;
+    } modes[] = { { 0644, 0600 }, { 0666, 0600 }, { 0640, 0640 }, { 0600, 0600 } };
+    struct err e = { "" };
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        struct stat st;
+        write_text(own, "what stood there", modes[i].was);
+        assert_true(file_make_own(own, &e));
+        assert_int_equal(mode_of(own), modes[i].is);
+        chmod(own, modes[i].was);
+        assert_true(file_take_over(own, &e));
+        assert_int_equal(mode_of(own), modes[i].is);
+        chmod(own, modes[i].was);
+        int fd = file_open_own(own, &e);
+        assert_true(fd >= 0);
+        close(fd);
+        assert_int_equal(mode_of(own), modes[i].is);
+        assert_int_equal(stat(own, &st), 0);
+        assert_int_equal(st.st_size, 16);
+    }
+    unlink(own);
+    assert_true(file_take_over(own, &e));
+    assert_int_equal(access(own, F_OK), -1);
+}
+
+/* Is a file of that kind refused by each way, with these words? */
+static void refused_as(const char *words)
+{
+    struct err e = { "" };
+    assert_false(file_make_own(own, &e));
+    assert_says(e.text, own);
+    assert_says(e.text, words);
+    assert_false(file_take_over(own, &e));
+    assert_says(e.text, words);
+    assert_int_equal(file_open_own(own, &e), -1);
+    assert_says(e.text, own);
+}
+
+TEST(links_and_other_kinds_are_not_followed)
+{
+    char target[FOLDER_BYTES + 16];
+    snprintf(target, sizeof target, "%s/target", own_folder);
+    write_text(target, "of somebody", 0644);
+    assert_int_equal(symlink(target, own), 0);
+    refused_as("is a link");
+    assert_int_equal(mode_of(target), 0644);
+    unlink(target); /* nor made where a link points to */
+    refused_as("is a link");
+    assert_int_equal(access(target, F_OK), -1);
+    unlink(own);
+    assert_int_equal(mkfifo(own, 0600), 0);
+    refused_as("is not a regular file");
+    unlink(own);
+    assert_int_equal(mkdir(own, 0700), 0);
+    refused_as("is not a regular file");
+}
+
+TEST(a_folder_that_is_missing_is_named)
+{
+    struct err e = { "" };
+    assert_false(file_make_own("/no/such/file", &e));
+    assert_string_equal(
+        e.text, "/no/such/file: cannot be opened: No such file or directory; its folder must exist and be writable");
+    assert_int_equal(file_open_own("/no/such/file", &e), -1);
+    assert_says(e.text, "/no/such/file: cannot be opened");
+}
+
+TEST(the_owner_counts)
+{
+    assert_true(file_is_owner_trusted(geteuid()));
+    assert_true(file_is_owner_trusted(0));
+    assert_int_equal(file_is_owner_trusted(geteuid() + 1), geteuid() == 0);
+}
+
+/* ---- secrets ---- */
+
+TEST(a_secret_that_all_users_may_read_or_write_is_refused)
+{
+    static const mode_t fine[] = { 0400, 0600, 0440, 0640, 0660 }, wrong[] = { 0644, 0604, 0444, 0602, 0777 };
+    struct err e = { "" };
+    write_text(own, "secret", 0600);
+    for (size_t i = 0; i < sizeof fine / sizeof *fine; i++) {
+        chmod(own, fine[i]);
+        assert_true(file_check_secret_at(own, &e));
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char want[256];
+        chmod(own, wrong[i]);
+        assert_false(file_check_secret_at(own, &e));
+        snprintf(want, sizeof want, "all users of this machine can %s %s (mode %04o): chmod o-rwx %s",
+                 wrong[i] & 4 ? "read" : "write", own, (unsigned)wrong[i], own);
+        assert_string_equal(e.text, want);
+    }
+}
+
+TEST(what_is_no_regular_file_is_left_to_who_reads_it)
+{
+    struct err e = { "" };
+    int fds[2];
+    assert_true(file_check_secret_at("/dev/null", &e));
+    assert_true(file_check_secret_at("/no/such/file", &e));
+    assert_int_equal(pipe(fds), 0);
+    assert_true(file_check_secret(fds[0], "a pipe", &e));
+    close(fds[0]);
+    close(fds[1]);
+}
+
+TEST(where_runtimes_mount_secrets)
+{
+    assert_true(file_is_secret_mount("/run/secrets/crm"));
+    assert_true(file_is_secret_mount("/run/credentials/aqueduct.service/crm"));
+    assert_true(file_is_secret_mount("/var/run/secrets/crm"));
+    assert_false(file_is_secret_mount("/run/secrets"));
+    assert_false(file_is_secret_mount("/run/secrets-of-all/crm"));
+    assert_false(file_is_secret_mount("/home/run/secrets/crm"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -76,6 +255,14 @@ int main(void)
         cmocka_unit_test(longer_than_the_limit),
         cmocka_unit_test(longer_than_the_buffer),
         cmocka_unit_test(what_cannot_be_read),
+        OWN_TEST(our_own_are_made_for_us_alone_whatever_the_umask),
+        OWN_TEST(what_is_there_is_taken_over_as_it_is),
+        OWN_TEST(links_and_other_kinds_are_not_followed),
+        OWN_TEST(a_secret_that_all_users_may_read_or_write_is_refused),
+        cmocka_unit_test(a_folder_that_is_missing_is_named),
+        cmocka_unit_test(the_owner_counts),
+        cmocka_unit_test(what_is_no_regular_file_is_left_to_who_reads_it),
+        cmocka_unit_test(where_runtimes_mount_secrets),
     };
     return cmocka_run_group_tests_name("file", tests, set_up, clean_up);
 }

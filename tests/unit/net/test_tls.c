@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "bridge/lib/buf.h"
 #include "bridge/net/http/http.h"
@@ -52,6 +53,7 @@ static void write_key(const char *path, EVP_PKEY *pkey)
     assert_non_null(f);
     assert_int_equal(PEM_write_PrivateKey(f, pkey, NULL, NULL, 0, NULL, NULL), 1);
     fclose(f);
+    assert_int_equal(chmod(path, 0600), 0);
 }
 
 static void write_certificate(EVP_PKEY *pkey)
@@ -351,6 +353,9 @@ TEST(files_are_checked)
     expect_refusal(NULL, key, "tls_certificate and tls_key belong together");
     expect_refusal(nowhere, key, "tls_certificate /nowhere.pem: ");
     expect_refusal(certificate, nowhere, "tls_key /nowhere.pem: ");
+    assert_int_equal(chmod(key, 0644), 0);
+    expect_refusal(certificate, key, "tls_key: all users of this machine can read ");
+    assert_int_equal(chmod(key, 0600), 0);
     expect_refusal(certificate, other_key, "does not belong to");
     expect_refusal(key, key, "tls_certificate");
 }
