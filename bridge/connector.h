@@ -31,7 +31,7 @@ struct source {
 };
 
 struct emission {
-    const struct event *event; /* the core takes over the reference; NULL: only state */
+    const struct event *event; /* the core takes over the reference; NULL: only state (ordered sources) */
     uint64_t tag;              /* comes back in settle() */
     /* Whose word the event's id is: `<id of the source>` or that, '/' and more; ids of one scope say nothing of those of
      * another. Absent: whoever names the event's source. Borrowed until the next read(). */

@@ -160,6 +160,6 @@ void scalar_fill(struct fill *f, const struct option *row, const struct node *n,
     case OPT_FILTER:
     case OPT_PRESET:
     case OPT_LIST:
-    case OPT_GROUP: CHECK(!"a scalar");
+    case OPT_GROUP: CHECK(false); /* no scalar */
     }
 }

@@ -107,11 +107,12 @@ bool value_names(const struct option *row, struct value_names *out)
     size_t count = 0;
     CHECK(!row->choices || strlen(row->choices) < sizeof out->text);
     snprintf(out->text, sizeof out->text, "%s", row->choices ? row->choices : "");
-    for (char *rest = out->text; row->choices && rest && count < MOST;) {
-        out->at[count++] = rest;
-        rest = strchr(rest, '|');
-        if (rest)
-            *rest++ = '\0';
+    for (char *word = out->text, *end; row->choices && count < MOST; word = end + 1) {
+        out->at[count++] = word;
+        end = strchr(word, '|');
+        if (!end)
+            break;
+        *end = '\0';
     }
     for (const struct option_value *v = row->values; v && v->text && count < MOST; v++)
         out->at[count++] = v->text;

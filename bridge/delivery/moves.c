@@ -117,7 +117,7 @@ void moves_close(struct delivery *d)
 const char *reason_text(enum reason r)
 {
     switch (r) {
-    case REASON_NONE: return "refused";
+    case REASON_NONE:
     case REASON_REFUSED: return "refused";
     case REASON_UNAVAILABLE: return "unavailable";
     case REASON_CONFIGURATION: return "configuration";

@@ -115,7 +115,9 @@ static bool event_check_attributes(const struct event *f, struct err *e)
         struct str value = event_value_of(f, &attributes[i]);
         if (!value.at && attributes[i].required)
             return err_set(e, "event attribute %s is missing", name);
-        if (value.at && value.n == 0)
+        if (!value.at)
+            continue;
+        if (value.n == 0)
             return err_set(e, "event attribute %s is empty", name);
         if (!event_check_value(name, strlen(name), value, e))
             return false;

@@ -411,6 +411,7 @@ static void publish_one(struct intake *in, const struct emission *em)
 static void take_unordered(struct intake *in, struct emission *emissions, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
+        CHECK(emissions[i].event); /* only what is ordered has a state to keep */
         publish_one(in, &emissions[i]);
         event_unref(emissions[i].event);
     }

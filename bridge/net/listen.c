@@ -115,7 +115,7 @@ bool listen_check(const char *address, struct err *e)
 
 int listen_open(const char *address, int *port, struct err *e)
 {
-    union address a;
+    union address a = { 0 };
     bool local = listen_is_local(address);
     socklen_t n = listen_parse(address, &a, e);
     if (n == 0)
@@ -139,7 +139,7 @@ int listen_open(const char *address, int *port, struct err *e)
 
 int listen_accept(int fd, char peer[LISTEN_PEER])
 {
-    union address a;
+    union address a = { 0 }; /* a local peer has no address: nothing is written */
     socklen_t n = sizeof a;
     int taken = accept4(fd, &a.any, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (taken < 0)

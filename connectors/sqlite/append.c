@@ -84,9 +84,8 @@ static void append_report(struct sqlite_source *s, struct rule *r, const char *o
 /* To the newest row. At the very first start an open_row rule also takes in what is unfinished and young. */
 static int append_move_to_end(struct sqlite_source *s, struct rule *r, bool first)
 {
-    int rc;
     bool any = false;
-    while ((rc = sqlite3_step(r->recent)) == SQLITE_ROW) {
+    while (sqlite3_step(r->recent) == SQLITE_ROW) {
         if (!any)
             append_move_to(r, r->recent);
         any = true;

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static struct str value_text(sqlite3_stmt *row, int col)
 {
@@ -138,8 +139,7 @@ static void value_json_real(struct buf *out, double d)
     char text[40];
     for (int digits = 15; digits <= 17; digits++) { /* the shortest that reads back as the same number */
         snprintf(text, sizeof text, "%.*g", digits, d);
-        double back;
-        if (sscanf(text, "%lf", &back) == 1 && value_bits(back) == value_bits(d))
+        if (value_bits(strtod(text, NULL)) == value_bits(d))
             break;
     }
     buf_add_c(out, text);

@@ -384,9 +384,8 @@ static bool consumer_tail(struct link *l, const struct partition *p, int64_t mos
                              "SELECT offset, stored, record FROM log_%lld WHERE offset >= %lld ORDER BY offset",
                              (long long)p->id, (long long)from))
         return false;
-    int rc;
     bool ok = true;
-    while (ok && (rc = sqlite3_step(s)) == SQLITE_ROW) {
+    while (ok && sqlite3_step(s) == SQLITE_ROW) {
         int64_t offset = sqlite3_column_int64(s, 0);
         const char *blob = sqlite3_column_blob(s, 2);
         struct record *r = local_record_decode((struct str){ blob, (size_t)sqlite3_column_bytes(s, 2) },
@@ -399,7 +398,7 @@ static bool consumer_tail(struct link *l, const struct partition *p, int64_t mos
                          (long long)offset, why.text);
         record_free(r);
     }
-    rc = sqlite3_finalize(s);
+    int rc = sqlite3_finalize(s);
     return ok && (rc == SQLITE_OK || err_set(e, "%s/%d: %s", p->topic->name, (int)p->number, sqlite3_errstr(rc)));
 }
 

@@ -272,14 +272,14 @@ int local_retain(struct local *b); /* one step inside the open transaction; SQLi
 
 /* ---- writer.c ---- */
 
-void *local_writer(void *b);
+void *local_writer(void *arg); /* a thread; arg: the struct local */
 
 /* ---- consumer.c ---- */
 
 struct consumer *local_consume(struct broker *b, const struct consumer_options *o, struct err *e);
-int local_poll(struct consumer *c, struct record **out, size_t room, struct err *e);
-void local_hold(struct consumer *c, struct topic_partition p, bool hold);
-void local_commit(struct consumer *c, struct topic_partition p, int64_t next);
-void local_leave(struct consumer *c);
+int local_poll(struct consumer *base, struct record **out, size_t room, struct err *e);
+void local_hold(struct consumer *base, struct topic_partition p, bool hold);
+void local_commit(struct consumer *base, struct topic_partition p, int64_t next);
+void local_leave(struct consumer *base);
 bool local_tail(struct broker *b, const char *topic, int64_t most, void (*each)(void *, const struct record *),
                 void *ctx, struct err *e);

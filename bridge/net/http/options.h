@@ -60,7 +60,7 @@ enum { HTTP_UNIT_ = 1, HTTP_UNIT_s = 1000, HTTP_UNIT_KiB = 1 << 10, HTTP_UNIT_Mi
         __VA_ARGS__                                                                                                    \
     }
 #define HTTP_ROW_AS(T, name, field, default_text)                                                                      \
-    HTTP_ROW_OF(T, name, field, .fallback = default_text, HTTP_RULES_##field)
+    HTTP_ROW_OF(T, name, field, .fallback = (default_text), HTTP_RULES_##field)
 #define HTTP_ROW(T, field) HTTP_ROW_AS(T, #field, field, HTTP_DEFAULT_TEXT(field))
 #define HTTP_ROW_LISTEN(T, port)                                                                                       \
     HTTP_ROW_OF(T, "listen", listen, .fallback = "127.0.0.1:" port,                                                    \

@@ -300,6 +300,7 @@ static int request_body_bytes(struct http_work *w, struct str *in)
 static void request_take_body(struct http_conn *c, struct str *in)
 {
     struct http_work *w = c->work;
+    CHECK(w);
     int done = request_body_bytes(w, in);
     if (done < 0)
         request_fail(c, -done);

@@ -41,7 +41,7 @@ TEST(slips_are_refused_with_the_fix)
 TEST(good_ones)
 {
     static const char *const cases[] = { "sixteen letters.", "It's a Secret to Everybody", "\"half quoted secret",
-                                         "blanks in the middle of it", "whsec_" BASE64 };
+                                         "blanks in the middle of it", ("whsec_" BASE64) };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_true(secret_check(str_of(cases[i]), SECRET_LEAST, NULL));
 }
