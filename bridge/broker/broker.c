@@ -4,6 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+METRIC_COUNTER(aqueduct_broker_stored_total, "Records that the broker stored for good.", NULL);
+METRIC_COUNTER(aqueduct_broker_refused_total, "Publications that the broker did not take.", "reason");
+METRIC_HISTOGRAM(aqueduct_broker_commit_seconds,
+                 "local: from taking a group to its commit; kafka: from publishing to the acknowledgement.", NULL);
+METRIC_COUNTER(aqueduct_records_lost_total, "Records that retention took before a consumer had read them.", NULL);
+
 const struct option broker_options[] = {
     OPTION(struct broker_config, type, .fallback = "local", .choices = "local|kafka",
            .doc = "Where topics live: `local`, an embedded durable log, or `kafka`, a cluster."),

@@ -16,6 +16,7 @@
 #pragma once
 #include "bridge/event/outcome.h"
 #include "bridge/event/record.h"
+#include "bridge/lib/metrics.h"
 #include "bridge/lib/option.h"
 
 struct broker_config {     /* the `broker:` section; rows in broker_options */
@@ -125,6 +126,10 @@ void consumer_hold(struct consumer *c, struct topic_partition p, bool hold);
 void consumer_commit(struct consumer *c, struct topic_partition p, int64_t next);
 /* Commits what was asked for (waits, bounded), leaves the group. */
 void consumer_close(struct consumer *c);
+
+/* What both brokers count. */
+extern struct metric_family aqueduct_broker_stored_total, aqueduct_broker_refused_total, aqueduct_broker_commit_seconds,
+    aqueduct_records_lost_total;
 
 /* Behind the interface: one table per broker. Each function does for its type what the function above of that name
  * promises (consume: consumer_open, leave: consumer_close); facts needs no open broker. */

@@ -54,7 +54,7 @@ void help_all(const struct connectors *connectors, FILE *out)
                  "      secrets: [\"${file:/run/secrets/crm}\"]\n\n"
                  "  aqueduct check && aqueduct run\n\n"
                  "More: aqueduct help NAME, where NAME is a source, a sink, a command, or one of\n"
-                 "  broker topics source sink routes filter admin log config\n");
+                 "  broker topics source sink routes filter admin log config metrics\n");
 }
 
 void help_command(const struct command *command, FILE *out)

@@ -101,7 +101,7 @@ bool config_fill(const char *file, struct str yaml, const struct option *rows, v
 
 /* JSON Schema (draft 2020-12) of the whole configuration, generated from the rows: schemas/config.schema.json. */
 void config_schema(const struct connectors *connectors, FILE *out);
-/* The options of one connector or section as text for `aqueduct help <name>`; false when there is no such thing. */
+/* The options of one connector or section, or the metrics, as text for `aqueduct help <name>`; false when there is no such thing. */
 bool config_help(const struct connectors *connectors, const char *name, FILE *out);
 const char *const *config_help_names(
     const struct connectors *connectors); /* what there is help about; ends with NULL */

@@ -114,6 +114,17 @@ static bool help_section(const char *name, FILE *out)
     return false;
 }
 
+static void help_metrics(FILE *out)
+{
+    fputs("What /metrics of the admin listener shows (aqueduct help admin), in Prometheus text format.\n", out);
+    for (const struct metric_family *f = metric_families(); f; f = f->next) {
+        fprintf(out, "\n  %s  (%s", f->name, metric_kind_name(f->kind));
+        for (size_t i = 0; f->labels[i]; i++)
+            fprintf(out, "%s%s", i ? ", " : ", by ", f->labels[i]);
+        fprintf(out, ")\n      %s\n", f->help);
+    }
+}
+
 static bool help_connector(const struct connectors *connectors, const struct connector_kind *kind, const char *name,
                            FILE *out)
 {
@@ -137,6 +148,10 @@ bool config_help(const struct connectors *connectors, const char *name, FILE *ou
         fputs(filter_help, out);
         return true;
     }
+    if (strcmp(name, "metrics") == 0) {
+        help_metrics(out);
+        return true;
+    }
     if (strcmp(name, "config") == 0) {
         fprintf(
             out,
@@ -158,6 +173,7 @@ const char *const *config_help_names(const struct connectors *connectors)
     size_t count = 0;
     names[count++] = "config";
     names[count++] = "filter";
+    names[count++] = "metrics";
     for (size_t i = 0; i < SECTIONS; i++)
         names[count++] = sections[i].name;
     struct connector_type t;

@@ -11,6 +11,23 @@
 #include "bridge/lib/mem.h"
 #include "bridge/event/trail.h"
 
+METRIC_COUNTER(aqueduct_sink_consumed_total, "Records taken from the sink's topics.", "sink");
+METRIC_COUNTER(aqueduct_sink_delivered_total, "Events the receiver acknowledged (broadcast: handed to the listeners).",
+               "sink");
+METRIC_COUNTER(aqueduct_sink_dead_total, "Events given up: their dead letter is stored.", "sink");
+METRIC_COUNTER(aqueduct_sink_filtered_total, "Events the sink's filter left out.", "sink");
+METRIC_COUNTER(aqueduct_sink_moved_total, "Events moved to a retry topic, from which they are consumed again.", "sink");
+METRIC_COUNTER(aqueduct_sink_released_total, "Records left to another member of the group, or to the next start.",
+               "sink");
+METRIC_COUNTER(aqueduct_sink_attempts_total, "Attempts to deliver that ended.", "sink");
+METRIC_COUNTER(aqueduct_sink_retries_total, "Attempts that failed and may be repeated.", "sink");
+METRIC_COUNTER(
+    aqueduct_sink_untried_total,
+    "Events that could not even be tried for lack of something on this machine (descriptors, memory, ports); they "
+    "are sent again.",
+    "sink");
+METRIC_GAUGE(aqueduct_sink_pending, "Records consumed and not finished.", "sink");
+
 enum {
     ROUND = 256,            /* records polled and results taken in one turn */
     ASLEEP_MS = 1000,       /* longest wait: the consumer wants to be asked now and then */
@@ -402,24 +419,18 @@ static void on_revoked(void *ctx, const struct topic_partition *partitions, size
 
 static void count_open(struct delivery *d)
 {
-    const char *const id[] = { "sink", d->s->id, NULL };
+    const char *const *id = LABELS(d->s->id);
     d->count = (struct delivery_counters){
-        .consumed = metric_counter("aqueduct_sink_consumed_total", "Records taken from the sink's topics.", id),
-        .delivered = metric_counter("aqueduct_sink_delivered_total",
-                                    "Events the receiver acknowledged (broadcast: handed to the listeners).", id),
-        .dead = metric_counter("aqueduct_sink_dead_total", "Events given up: their dead letter is stored.", id),
-        .filtered = metric_counter("aqueduct_sink_filtered_total", "Events the sink's filter left out.", id),
-        .moved = metric_counter("aqueduct_sink_moved_total",
-                                "Events moved to a retry topic, from which they are consumed again.", id),
-        .released = metric_counter("aqueduct_sink_released_total",
-                                   "Records left to another member of the group, or to the next start.", id),
-        .attempts = metric_counter("aqueduct_sink_attempts_total", "Attempts to deliver that ended.", id),
-        .retries = metric_counter("aqueduct_sink_retries_total", "Attempts that failed and may be repeated.", id),
-        .untried = metric_counter("aqueduct_sink_untried_total",
-                                  "Events that could not even be tried for lack of something on this machine "
-                                  "(descriptors, memory, ports); they are sent again.",
-                                  id),
-        .pending = metric_gauge("aqueduct_sink_pending", "Records consumed and not finished.", id),
+        .consumed = metric_get(&aqueduct_sink_consumed_total, id),
+        .delivered = metric_get(&aqueduct_sink_delivered_total, id),
+        .dead = metric_get(&aqueduct_sink_dead_total, id),
+        .filtered = metric_get(&aqueduct_sink_filtered_total, id),
+        .moved = metric_get(&aqueduct_sink_moved_total, id),
+        .released = metric_get(&aqueduct_sink_released_total, id),
+        .attempts = metric_get(&aqueduct_sink_attempts_total, id),
+        .retries = metric_get(&aqueduct_sink_retries_total, id),
+        .untried = metric_get(&aqueduct_sink_untried_total, id),
+        .pending = metric_get(&aqueduct_sink_pending, id),
     };
 }
 

@@ -13,6 +13,14 @@
 #include "bridge/intake/seen.h"
 #include "bridge/event/trail.h"
 
+METRIC_COUNTER(aqueduct_source_received_total, "Events read from a source.", "source");
+METRIC_COUNTER(aqueduct_source_stored_total, "Events acknowledged: the broker has them.", "source");
+METRIC_COUNTER(aqueduct_source_repeats_total, "Stored events that were stored before: not published again.", "source");
+METRIC_COUNTER(aqueduct_source_retries_total, "Batches published again because the broker did not take them.",
+               "source");
+METRIC_GAUGE(aqueduct_source_pending, "Events read and not settled yet.", "source");
+METRIC_COUNTER(aqueduct_source_refused_total, "Events not stored, by reason.", "source", "reason");
+
 enum {
     ROUND = 256,   /* emissions taken in one turn */
     BATCH_TAG = 0, /* an ordered source has one publication at a time */
@@ -70,21 +78,18 @@ struct batch {
 
 static void count_open(struct intake *in)
 {
-    const char *const id[] = { "source", in->s->id, NULL };
+    const char *const *id = LABELS(in->s->id);
     struct counters *c = &in->count;
-    c->received = metric_counter("aqueduct_source_received_total", "Events read from a source.", id);
-    c->stored = metric_counter("aqueduct_source_stored_total", "Events acknowledged: the broker has them.", id);
-    c->repeats = metric_counter("aqueduct_source_repeats_total",
-                                "Stored events that were stored before: not published again.", id);
-    c->retries = metric_counter("aqueduct_source_retries_total",
-                                "Batches published again because the broker did not take them.", id);
-    c->pending = metric_gauge("aqueduct_source_pending", "Events read and not settled yet.", id);
-    static const char name[] = "aqueduct_source_refused_total", help[] = "Events not stored, by reason.";
-    c->invalid = metric_counter(name, help, LABELS("source", in->s->id, "reason", "invalid"));
-    c->conflict = metric_counter(name, help, LABELS("source", in->s->id, "reason", "conflict"));
-    c->unavailable = metric_counter(name, help, LABELS("source", in->s->id, "reason", "unavailable"));
-    c->unrouted = metric_counter(name, help, LABELS("source", in->s->id, "reason", "unrouted"));
-    c->dropped = metric_counter(name, help, LABELS("source", in->s->id, "reason", "dropped"));
+    c->received = metric_get(&aqueduct_source_received_total, id);
+    c->stored = metric_get(&aqueduct_source_stored_total, id);
+    c->repeats = metric_get(&aqueduct_source_repeats_total, id);
+    c->retries = metric_get(&aqueduct_source_retries_total, id);
+    c->pending = metric_get(&aqueduct_source_pending, id);
+    c->invalid = metric_get(&aqueduct_source_refused_total, LABELS(in->s->id, "invalid"));
+    c->conflict = metric_get(&aqueduct_source_refused_total, LABELS(in->s->id, "conflict"));
+    c->unavailable = metric_get(&aqueduct_source_refused_total, LABELS(in->s->id, "unavailable"));
+    c->unrouted = metric_get(&aqueduct_source_refused_total, LABELS(in->s->id, "unrouted"));
+    c->dropped = metric_get(&aqueduct_source_refused_total, LABELS(in->s->id, "dropped"));
 }
 
 static bool restore_one(void *ctx, struct str key, struct str value, bool ahead, struct err *e)

@@ -12,6 +12,10 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/metrics.h"
 
+METRIC_GAUGE(aqueduct_descriptors_limit, "File descriptors that this process may have open.", NULL);
+METRIC_GAUGE(aqueduct_descriptors_open, "File descriptors that this process has open.", NULL);
+METRIC_COUNTER(aqueduct_descriptors_out_total, "Times that no file descriptor was to be had.", NULL);
+
 enum {
     DESCRIPTORS_BASE = 64,    /* of the reserve: files, clocks, wake-ups, libraries */
     DESCRIPTORS_WARN = 60000, /* ms between warnings */
@@ -21,11 +25,6 @@ enum {
 static atomic_int_least64_t reserved = DESCRIPTORS_BASE, listeners;
 static atomic_int_least64_t out_ms = INT64_MIN, warned_ms = INT64_MIN; /* monotonic: the last error, the last warning */
 static atomic_int out_code;
-
-static struct metric *descriptors_gauge(void)
-{
-    return metric_gauge("aqueduct_descriptors_limit", "File descriptors that this process may have open.", NULL);
-}
 
 void descriptors_raise(void)
 {
@@ -39,7 +38,7 @@ void descriptors_raise(void)
             LOG(WARN, "the limit of file descriptors cannot be raised", LOG_C("why", strerror(errno)),
                 LOG_INT("limit", before), LOG_INT("hard", limit.rlim_max));
     }
-    metric_set(descriptors_gauge(), descriptors_limit());
+    metric_set(metric_get(&aqueduct_descriptors_limit, NULL), descriptors_limit());
     LOG(DEBUG, "file descriptors", LOG_INT("limit", descriptors_limit()), LOG_INT("before", before));
 }
 
@@ -95,8 +94,7 @@ bool descriptors_out(int code)
     int64_t now = clock_mono_ms();
     atomic_store(&out_code, code);
     atomic_store(&out_ms, now);
-    metric_add(metric_counter("aqueduct_descriptors_out_total", "Times that no file descriptor was to be had.", NULL),
-               1);
+    metric_add(metric_get(&aqueduct_descriptors_out_total, NULL), 1);
     if (descriptors_may_warn(now)) {
         struct err why;
         descriptors_say(code, &why);
@@ -138,7 +136,7 @@ static int64_t descriptors_open_now(void)
 void descriptors_measure(void)
 {
     int64_t n = descriptors_open_now();
-    metric_set(descriptors_gauge(), descriptors_limit());
+    metric_set(metric_get(&aqueduct_descriptors_limit, NULL), descriptors_limit());
     if (n >= 0)
-        metric_set(metric_gauge("aqueduct_descriptors_open", "File descriptors that this process has open.", NULL), n);
+        metric_set(metric_get(&aqueduct_descriptors_open, NULL), n);
 }

@@ -7,26 +7,33 @@
 #include <stdlib.h>
 #include "bridge/lib/mem.h"
 
-enum kind { COUNTER, GAUGE, HISTOGRAM };
-
 static const int64_t bounds_us[] = { 100,     250,      500,      1000,     2500,     5000,    10000,
                                      25000,   50000,    100000,   250000,   500000,   1000000, 2500000,
                                      5000000, 10000000, 25000000, 50000000, 100000000 };
 enum { BOUNDS = sizeof bounds_us / sizeof *bounds_us };
 
 struct metric {
-    const char *name, *help;
-    char *labels; /* as shown: sink="crm",reason="timeout" */
-    enum kind kind;
+    const struct metric_family *family;
+    char *labels;                  /* as shown: sink="crm",reason="timeout" */
     atomic_int_least64_t value;    /* of a histogram: the sum in microseconds */
     atomic_int_least64_t *buckets; /* BOUNDS + 1, not cumulative; NULL unless a histogram */
-    struct metric *next;           /* sorted by name, then labels */
+    struct metric *next;           /* of the family, sorted by labels */
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct metric *first; /* guarded by lock; metrics never go away */
+static struct metric_family *families; /* written before main() */
+static pthread_mutex_t
+    lock = PTHREAD_MUTEX_INITIALIZER; /* guards the families' lists of metrics, which never go away */
 
-static void add_label_value(struct buf *out, const char *value)
+void metric_register(struct metric_family *f)
+{
+    struct metric_family **at = &families;
+    while (*at && strcmp((*at)->name, f->name) < 0)
+        at = &(*at)->next;
+    f->next = *at;
+    *at = f;
+}
+
+static void metrics_add_label_value(struct buf *out, const char *value)
 {
     for (; *value; value++) {
         if (*value == '\n')
@@ -38,63 +45,44 @@ static void add_label_value(struct buf *out, const char *value)
     }
 }
 
-static char *labels_text(const char *const *labels)
+static char *metrics_labels_text(const char *const *names, const char *const *values)
 {
     struct buf out = buf_new(64 * 1024);
-    for (; labels && labels[0]; labels += 2) {
-        CHECK(labels[1]);
-        buf_printf(&out, "%s%s=\"", out.n > 0 ? "," : "", labels[0]);
-        add_label_value(&out, labels[1]);
+    size_t i = 0;
+    for (; names[i] && values && values[i]; i++) {
+        buf_printf(&out, "%s%s=\"", i > 0 ? "," : "", names[i]);
+        metrics_add_label_value(&out, values[i]);
         buf_add_char(&out, '"');
     }
+    CHECK(!names[i] && (!values || !values[i])); /* one value for each name */
     CHECK(buf_c(&out));
     return out.at;
 }
 
-static int compare(const struct metric *m, const char *name, const char *labels)
+static struct metric *metrics_new(const struct metric_family *f, char *labels, struct metric *next)
 {
-    int order = strcmp(m->name, name);
-    return order != 0 ? order : strcmp(m->labels, labels);
-}
-
-static struct metric *metric_get(enum kind kind, const char *name, const char *help, const char *const *labels)
-{
-    char *text = labels_text(labels);
-    pthread_mutex_lock(&lock);
-    struct metric **at = &first;
-    while (*at && compare(*at, name, text) < 0)
-        at = &(*at)->next;
-    struct metric *m = *at;
-    if (m && compare(m, name, text) == 0) {
-        free(text);
-    } else {
-        m = mem_alloc(sizeof *m);
-        m->name = name;
-        m->help = help;
-        m->labels = text;
-        m->kind = kind;
-        m->buckets = kind == HISTOGRAM ? mem_alloc((BOUNDS + 1) * sizeof *m->buckets) : NULL;
-        m->next = *at;
-        *at = m;
-    }
-    pthread_mutex_unlock(&lock);
-    CHECK(m->kind == kind);
+    struct metric *m = mem_alloc(sizeof *m);
+    m->family = f;
+    m->labels = labels;
+    m->buckets = f->kind == METRIC_IS_HISTOGRAM ? mem_alloc((BOUNDS + 1) * sizeof *m->buckets) : NULL;
+    m->next = next;
     return m;
 }
 
-struct metric *metric_counter(const char *name, const char *help, const char *const *labels)
+struct metric *metric_get(struct metric_family *f, const char *const *values)
 {
-    return metric_get(COUNTER, name, help, labels);
-}
-
-struct metric *metric_gauge(const char *name, const char *help, const char *const *labels)
-{
-    return metric_get(GAUGE, name, help, labels);
-}
-
-struct metric *metric_histogram(const char *name, const char *help, const char *const *labels)
-{
-    return metric_get(HISTOGRAM, name, help, labels);
+    char *labels = metrics_labels_text(f->labels, values);
+    pthread_mutex_lock(&lock);
+    struct metric **at = &f->first;
+    while (*at && strcmp((*at)->labels, labels) < 0)
+        at = &(*at)->next;
+    if (*at && strcmp((*at)->labels, labels) == 0)
+        free(labels);
+    else
+        *at = metrics_new(f, labels, *at);
+    struct metric *m = *at;
+    pthread_mutex_unlock(&lock);
+    return m;
 }
 
 void metric_add(struct metric *m, int64_t n)
@@ -122,7 +110,7 @@ int64_t metric_value(const struct metric *m)
 }
 
 /* Microseconds as seconds, without the zeros behind. */
-static void add_seconds(struct buf *out, int64_t us)
+static void metrics_add_seconds(struct buf *out, int64_t us)
 {
     char fraction[8];
     int n = snprintf(fraction, sizeof fraction, ".%06u", (unsigned)(us % 1000000));
@@ -132,53 +120,66 @@ static void add_seconds(struct buf *out, int64_t us)
     buf_printf(out, "%" PRId64 "%.*s", us / 1000000, n, fraction);
 }
 
-static void add_sample(struct buf *out, const struct metric *m, const char *suffix)
+static void metrics_add_sample(struct buf *out, const struct metric *m, const char *suffix)
 {
-    buf_printf(out, "%s%s", m->name, suffix);
+    buf_printf(out, "%s%s", m->family->name, suffix);
     if (*m->labels)
         buf_printf(out, "{%s}", m->labels);
     buf_add_char(out, ' ');
 }
 
-static void write_histogram(struct buf *out, const struct metric *m)
+static void metrics_write_histogram(struct buf *out, const struct metric *m)
 {
     int64_t count = 0;
     for (size_t i = 0; i <= BOUNDS; i++) {
         count += atomic_load_explicit(&m->buckets[i], memory_order_relaxed);
-        buf_printf(out, "%s_bucket{%s%sle=\"", m->name, m->labels, *m->labels ? "," : "");
+        buf_printf(out, "%s_bucket{%s%sle=\"", m->family->name, m->labels, *m->labels ? "," : "");
         if (i < BOUNDS)
-            add_seconds(out, bounds_us[i]);
+            metrics_add_seconds(out, bounds_us[i]);
         else
             buf_add_c(out, "+Inf");
         buf_printf(out, "\"} %" PRId64 "\n", count);
     }
-    add_sample(out, m, "_sum");
-    add_seconds(out, metric_value(m));
+    metrics_add_sample(out, m, "_sum");
+    metrics_add_seconds(out, metric_value(m));
     buf_add_char(out, '\n');
-    add_sample(out, m, "_count");
+    metrics_add_sample(out, m, "_count");
     buf_printf(out, "%" PRId64 "\n", count);
 }
 
-static void write_family(struct buf *out, const struct metric *m)
+static void metrics_write_family(struct buf *out, const struct metric_family *f)
 {
-    static const char *const kinds[] = { [COUNTER] = "counter", [GAUGE] = "gauge", [HISTOGRAM] = "histogram" };
-    buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help, m->name, kinds[m->kind]);
+    buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", f->name, f->help, f->name, metric_kind_name(f->kind));
+    for (const struct metric *m = f->first; m; m = m->next) {
+        if (f->kind == METRIC_IS_HISTOGRAM) {
+            metrics_write_histogram(out, m);
+            continue;
+        }
+        metrics_add_sample(out, m, "");
+        buf_printf(out, "%" PRId64 "\n", metric_value(m));
+    }
+}
+
+const struct metric_family *metric_families(void)
+{
+    return families;
+}
+
+const char *metric_kind_name(enum metric_kind kind)
+{
+    switch (kind) {
+    case METRIC_IS_COUNTER: return "counter";
+    case METRIC_IS_GAUGE: return "gauge";
+    case METRIC_IS_HISTOGRAM: return "histogram";
+    }
+    return "";
 }
 
 void metrics_write(struct buf *out)
 {
-    const char *family = "";
     pthread_mutex_lock(&lock);
-    for (const struct metric *m = first; m; m = m->next) {
-        if (strcmp(family, m->name) != 0)
-            write_family(out, m);
-        family = m->name;
-        if (m->kind == HISTOGRAM) {
-            write_histogram(out, m);
-            continue;
-        }
-        add_sample(out, m, "");
-        buf_printf(out, "%" PRId64 "\n", metric_value(m));
-    }
+    for (const struct metric_family *f = families; f; f = f->next)
+        if (f->first)
+            metrics_write_family(out, f);
     pthread_mutex_unlock(&lock);
 }

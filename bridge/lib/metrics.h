@@ -1,22 +1,55 @@
 /* SPDX-License-Identifier: MIT */
 /* Counters, gauges and histograms, shown in Prometheus text format.
  *
- * A metric lives from its creation to the end of the process. Creating takes a lock and belongs to start-up (main
- * thread, or open()); adding is one relaxed atomic, from any thread. Asking for the same name and labels again gives
- * the same metric. */
+ * A family is defined once, beside the code that counts, under the very name that people see; the definition puts it into
+ * the registry before main(), so `aqueduct help metrics` knows all families of the program without starting anything:
+ *
+ *   METRIC_COUNTER(aqueduct_source_refused_total, "Events not stored, by reason.", "source", "reason");
+ *
+ * A metric is one family with one value for each of its labels. It lives from its creation to the end of the process:
+ *
+ *   struct metric *m = metric_get(&aqueduct_source_refused_total, LABELS(s->id, "invalid"));
+ *   metric_add(m, 1);
+ *
+ * Creating takes a lock and belongs to start-up (main thread, or open()); adding is one relaxed atomic, from any thread.
+ * Nobody names a family by a text, so the compiler finds what nobody defined, and the linker what two define. A family
+ * that two files share is `extern` in their header. */
 #pragma once
 #include <stdatomic.h>
 #include <stdint.h>
 #include "bridge/lib/buf.h"
 
+enum metric_kind { METRIC_IS_COUNTER, METRIC_IS_GAUGE, METRIC_IS_HISTOGRAM };
+
 struct metric;
 
-/* `labels` is a list "sink", "crm", "reason", "timeout", NULL of names and values (values are copied). `name` and
- * `help` are literals; counters end in _total by convention. */
-struct metric *metric_counter(const char *name, const char *help, const char *const *labels);
-struct metric *metric_gauge(const char *name, const char *help, const char *const *labels);
-/* A histogram of seconds with fixed buckets from 100 us to 100 s; observe in microseconds. */
-struct metric *metric_histogram(const char *name, const char *help, const char *const *labels);
+struct metric_family {
+    const char *name, *help; /* help: one sentence */
+    enum metric_kind kind;
+    const char *const *labels;  /* their names; ends with NULL */
+    struct metric_family *next; /* of the registry, sorted by name; NULL ends it */
+    struct metric *first;       /* private */
+};
+
+/* Defines a family: its name, its help, the names of its labels (or NULL: none). A counter's name ends in _total, a
+ * histogram's in _seconds: it has fixed buckets from 100 us to 100 s and observes microseconds. */
+#define METRIC_COUNTER(family, text, ...)   METRIC_FAMILY(family, METRIC_IS_COUNTER, text, __VA_ARGS__)
+#define METRIC_GAUGE(family, text, ...)     METRIC_FAMILY(family, METRIC_IS_GAUGE, text, __VA_ARGS__)
+#define METRIC_HISTOGRAM(family, text, ...) METRIC_FAMILY(family, METRIC_IS_HISTOGRAM, text, __VA_ARGS__)
+#define METRIC_FAMILY(family, which, text, ...)                                                                        \
+    extern struct metric_family family;                                                                                \
+    __attribute__((constructor)) static void family##_register(void)                                                   \
+    {                                                                                                                  \
+        metric_register(&family);                                                                                      \
+    }                                                                                                                  \
+    struct metric_family family = {                                                                                    \
+        .name = #family, .help = text, .kind = which, .labels = (const char *const[]){ __VA_ARGS__, NULL }             \
+    }
+void metric_register(struct metric_family *f); /* what the definition does; nobody else calls it */
+
+/* The metric of the family with these values of its labels, in the order of their names (values are copied; NULL: the
+ * family has no labels). The same values give the same metric. Any thread. */
+struct metric *metric_get(struct metric_family *f, const char *const *values);
 #define LABELS(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
 void metric_add(struct metric *m, int64_t n);
@@ -24,4 +57,6 @@ void metric_set(struct metric *m, int64_t value);
 void metric_observe_us(struct metric *m, int64_t us);
 int64_t metric_value(const struct metric *m);
 
-void metrics_write(struct buf *out); /* the whole page, families sorted by name */
+const struct metric_family *metric_families(void); /* the first of the registry */
+const char *metric_kind_name(enum metric_kind kind);
+void metrics_write(struct buf *out); /* the whole page: every metric there is, families sorted by name */

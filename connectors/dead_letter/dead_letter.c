@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include "bridge/event/trail.h"
 
+METRIC_GAUGE(aqueduct_dead_letters, "Letters in the dead-letter file.", "sink");
+METRIC_COUNTER(aqueduct_dead_letters_dropped_total, "Letters that left the file by keep or max_age.", "sink");
+
 static const struct option dead_letter_options[] = {
     OPTION(struct dead_letter, path, .fallback = "./dead-letters.db",
            .doc = "File that holds the dead letters (a SQLite database)."),
@@ -66,9 +69,8 @@ static bool dead_letter_open(struct sink *s, struct err *e)
     d->letters = letters_open(d->path, true, e);
     if (!d->letters)
         return false;
-    d->filed = metric_gauge("aqueduct_dead_letters", "Letters in the dead-letter file.", LABELS("sink", s->id));
-    d->dropped = metric_counter("aqueduct_dead_letters_dropped_total", "Letters that left the file by keep or max_age.",
-                                LABELS("sink", s->id));
+    d->filed = metric_get(&aqueduct_dead_letters, LABELS(s->id));
+    d->dropped = metric_get(&aqueduct_dead_letters_dropped_total, LABELS(s->id));
     metric_set(d->filed, letters_count(d->letters));
     return true;
 }

@@ -8,6 +8,12 @@
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"
 
+METRIC_COUNTER(aqueduct_http_refused_total, "Requests whose signature or token was refused.", "source", "path",
+               "reason");
+METRIC_COUNTER(aqueduct_http_foreign_sources_total,
+               "Requests refused because a CloudEvent names a source that is not the path's.", "source", "path");
+METRIC_HISTOGRAM(aqueduct_http_request_seconds, "From a whole request to its answer.", "source", "path");
+
 enum { TYPE_BYTES = 256 };
 
 static const struct option_value path_source_rules[] = {
@@ -100,14 +106,10 @@ bool path_check(const struct path_options *o, struct err *e)
 static void path_open_metrics(struct path *p, const char *source_id)
 {
     for (int i = REFUSAL_MISSING; i < REFUSAL_COUNT; i++)
-        p->refused[i] = metric_counter("aqueduct_http_refused_total", "Requests whose signature or token was refused",
-                                       LABELS("source", source_id, "path", p->o->path, "reason",
-                                              refusal_text((enum refusal)i)));
-    p->foreign = metric_counter("aqueduct_http_foreign_sources_total",
-                                "Requests refused because a CloudEvent names a source that is not the path's",
-                                LABELS("source", source_id, "path", p->o->path));
-    p->seconds = metric_histogram("aqueduct_http_request_seconds", "From a whole request to its answer",
-                                  LABELS("source", source_id, "path", p->o->path));
+        p->refused[i] = metric_get(&aqueduct_http_refused_total,
+                                   LABELS(source_id, p->o->path, refusal_text((enum refusal)i)));
+    p->foreign = metric_get(&aqueduct_http_foreign_sources_total, LABELS(source_id, p->o->path));
+    p->seconds = metric_get(&aqueduct_http_request_seconds, LABELS(source_id, p->o->path));
 }
 
 bool path_open(struct path *p, const struct path_options *o, const char *source_id, struct err *e)

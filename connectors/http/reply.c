@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include "bridge/lib/jscan.h"
 
+METRIC_COUNTER(aqueduct_http_requests_total, "Requests answered.", "source", "path", "status");
+
 enum { BODY_BYTES = 32 * 1024 };
 enum { RETRY_SOON = 1, RETRY_LATER = 5 }; /* seconds, for Retry-After */
 
@@ -48,8 +50,7 @@ struct metric *reply_counter(const struct replies *a, const struct path *p, int 
 {
     char text[12];
     snprintf(text, sizeof text, "%d", status);
-    return metric_counter("aqueduct_http_requests_total", "Requests answered",
-                          LABELS("source", a->source_id, "path", p ? p->o->path : "", "status", text));
+    return metric_get(&aqueduct_http_requests_total, LABELS(a->source_id, p ? p->o->path : "", text));
 }
 
 /* Counts an answered request. */

@@ -5,6 +5,18 @@
 #include "connectors/sqlite/sqlite.h"
 #include <stdlib.h>
 
+METRIC_COUNTER(aqueduct_sqlite_rows_read_total, "Rows read from the application's database.", "source");
+METRIC_COUNTER(aqueduct_sqlite_busy_total, "Reads put off because the application was writing.", "source");
+METRIC_COUNTER(aqueduct_sqlite_events_total, "Events captured.", "source");
+METRIC_COUNTER(aqueduct_sqlite_refused_total, "Rows that could not be made into an event.", "source");
+METRIC_COUNTER(aqueduct_sqlite_truncated_total, "Events with columns left out because of max_event.", "source");
+METRIC_COUNTER(aqueduct_sqlite_repaired_total, "Rows with text that is no UTF-8; the bad bytes became U+FFFD.",
+               "source");
+METRIC_COUNTER(aqueduct_sqlite_restarts_total, "Times that the ids of a table started again.", "source");
+METRIC_COUNTER(aqueduct_sqlite_reopened_total, "Times that the file was replaced and opened anew.", "source");
+METRIC_GAUGE(aqueduct_sqlite_rules_unusable, "Capture rules that do not fit the database's tables.", "source");
+METRIC_HISTOGRAM(aqueduct_sqlite_ack_seconds, "From noticing a change to its acknowledgement by the broker.", "source");
+
 extern const struct source_ops sqlite_source;
 
 /* What a preset file holds. */
@@ -122,25 +134,17 @@ static void source_make_origin(struct sqlite_source *s)
 
 static void source_make_metrics(struct sqlite_source *s)
 {
-    const char *const *labels = LABELS("source", s->base.id);
-    s->rows_read = metric_counter("aqueduct_sqlite_rows_read_total", "Rows read from the application's database.",
-                                  labels);
-    s->busy = metric_counter("aqueduct_sqlite_busy_total", "Reads put off because the application was writing.",
-                             labels);
-    s->events = metric_counter("aqueduct_sqlite_events_total", "Events captured.", labels);
-    s->refused = metric_counter("aqueduct_sqlite_refused_total", "Rows that could not be made into an event.", labels);
-    s->truncated = metric_counter("aqueduct_sqlite_truncated_total",
-                                  "Events with columns left out because of max_event.", labels);
-    s->repaired = metric_counter("aqueduct_sqlite_repaired_total",
-                                 "Rows with text that is no UTF-8; the bad bytes became U+FFFD.", labels);
-    s->restarts = metric_counter("aqueduct_sqlite_restarts_total", "Times that the ids of a table started again.",
-                                 labels);
-    s->reopened = metric_counter("aqueduct_sqlite_reopened_total", "Times that the file was replaced and opened anew.",
-                                 labels);
-    s->unusable = metric_gauge("aqueduct_sqlite_rules_unusable", "Capture rules that do not fit the database's tables.",
-                               labels);
-    s->ack = metric_histogram("aqueduct_sqlite_ack_seconds",
-                              "From noticing a change to its acknowledgement by the broker.", labels);
+    const char *const *labels = LABELS(s->base.id);
+    s->rows_read = metric_get(&aqueduct_sqlite_rows_read_total, labels);
+    s->busy = metric_get(&aqueduct_sqlite_busy_total, labels);
+    s->events = metric_get(&aqueduct_sqlite_events_total, labels);
+    s->refused = metric_get(&aqueduct_sqlite_refused_total, labels);
+    s->truncated = metric_get(&aqueduct_sqlite_truncated_total, labels);
+    s->repaired = metric_get(&aqueduct_sqlite_repaired_total, labels);
+    s->restarts = metric_get(&aqueduct_sqlite_restarts_total, labels);
+    s->reopened = metric_get(&aqueduct_sqlite_reopened_total, labels);
+    s->unusable = metric_get(&aqueduct_sqlite_rules_unusable, labels);
+    s->ack = metric_get(&aqueduct_sqlite_ack_seconds, labels);
 }
 
 static bool source_restore(struct source *base, struct str key, struct str value, bool ahead, struct err *e)

@@ -10,6 +10,10 @@
 #include "connectors/webhook/multi.h"
 #include "connectors/webhook/request.h"
 
+METRIC_HISTOGRAM(aqueduct_webhook_seconds, "Time of one attempt to deliver a webhook.", "sink");
+METRIC_COUNTER(aqueduct_webhook_responses_total, "Attempts by the class of the answer's status; none: no answer.",
+               "sink", "class");
+
 enum {
     BODY_READ = 16 * 1024,    /* most bytes of an answer's body that are read */
     TRANSFER_DESCRIPTORS = 3, /* a connection, and two while a name is looked up */
@@ -368,12 +372,9 @@ static void webhook_close(struct sink *s)
 static void webhook_open_metrics(struct webhook *w)
 {
     static const char *const classes[CLASSES] = { "none", "1xx", "2xx", "3xx", "4xx", "5xx" };
-    w->seconds = metric_histogram("aqueduct_webhook_seconds", "Time of one attempt to deliver a webhook.",
-                                  LABELS("sink", w->base.id));
+    w->seconds = metric_get(&aqueduct_webhook_seconds, LABELS(w->base.id));
     for (size_t i = 0; i < CLASSES; i++)
-        w->answers[i] = metric_counter("aqueduct_webhook_responses_total",
-                                       "Attempts by the class of the answer's status; none: no answer.",
-                                       LABELS("sink", w->base.id, "class", classes[i]));
+        w->answers[i] = metric_get(&aqueduct_webhook_responses_total, LABELS(w->base.id, classes[i]));
 }
 
 static bool webhook_open(struct sink *s, struct err *e)

@@ -17,6 +17,13 @@
 #include "connectors/websocket/frames.h"
 #include "connectors/websocket/peers.h"
 
+METRIC_GAUGE(aqueduct_listeners, "Connected listeners.", "sink", "kind");
+METRIC_COUNTER(aqueduct_listeners_closed_total, "Listeners that ended, by reason.", "sink", "reason");
+METRIC_COUNTER(aqueduct_listener_events_total, "Events handed to listeners, once per listener.", "sink");
+METRIC_COUNTER(aqueduct_listener_bytes_total, "Bytes of events handed to listeners.", "sink");
+METRIC_COUNTER(aqueduct_listener_events_too_long_total, "Events longer than the buffer, which no listener got.",
+               "sink");
+
 enum {
     SSE_LONGEST_WAIT_MS = 5000, /* with event streams, so that heartbeats are in time */
     RETRY_LEAST_MS = 3000,
@@ -362,17 +369,13 @@ static void websocket_open_metrics(struct websocket_sink *s)
     const char *id = s->base.id;
     static const char *const kinds[] = { "websocket", "sse" };
     for (int i = 0; i < 2; i++)
-        s->connected[i] = metric_gauge("aqueduct_listeners", "Connected listeners",
-                                       LABELS("sink", id, "kind", kinds[i]));
-    s->events = metric_counter("aqueduct_listener_events_total", "Events handed to listeners, once per listener",
-                               LABELS("sink", id));
-    s->bytes = metric_counter("aqueduct_listener_bytes_total", "Bytes of such events", LABELS("sink", id));
-    s->too_long = metric_counter("aqueduct_listener_events_too_long_total",
-                                 "Events longer than the buffer, which no listener got", LABELS("sink", id));
-    const char *closed = "aqueduct_listeners_closed_total", *help = "Listeners that ended, by reason";
-    s->gone = metric_counter(closed, help, LABELS("sink", id, "reason", "gone"));
-    s->slow = metric_counter(closed, help, LABELS("sink", id, "reason", "slow"));
-    s->drained = metric_counter(closed, help, LABELS("sink", id, "reason", "drain"));
+        s->connected[i] = metric_get(&aqueduct_listeners, LABELS(id, kinds[i]));
+    s->events = metric_get(&aqueduct_listener_events_total, LABELS(id));
+    s->bytes = metric_get(&aqueduct_listener_bytes_total, LABELS(id));
+    s->too_long = metric_get(&aqueduct_listener_events_too_long_total, LABELS(id));
+    s->gone = metric_get(&aqueduct_listeners_closed_total, LABELS(id, "gone"));
+    s->slow = metric_get(&aqueduct_listeners_closed_total, LABELS(id, "slow"));
+    s->drained = metric_get(&aqueduct_listeners_closed_total, LABELS(id, "drain"));
 }
 
 static bool websocket_check(const struct sink *base, struct err *e)

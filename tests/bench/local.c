@@ -18,6 +18,8 @@
 #include "meter.h"
 #include "tests/support/folder.h"
 
+extern struct metric_family aqueduct_broker_commits_total;
+
 enum { THREADS_MAX = 64, LATENCIES = 1 << 22 };
 
 static int in_flight = 64, threads = 4;
@@ -206,7 +208,7 @@ int main(int argc, char **argv)
     value = mem_alloc(bytes);
     latency_us = mem_alloc(LATENCIES * sizeof *latency_us);
     struct figures published = bench_publish(b);
-    int64_t commits = metric_value(metric_counter("aqueduct_broker_commits_total", "", NULL));
+    int64_t commits = metric_value(metric_get(&aqueduct_broker_commits_total, NULL));
     int batch = (int)((int64_t)done_count / (commits ? commits : 1));
     struct figures read = bench_read(b);
     broker_close(b);

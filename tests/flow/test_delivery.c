@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include "bridge/delivery/delivery.h"
 #include "bridge/lib/clock.h"
-#include "bridge/lib/metrics.h"
 #include "bridge/event/trail.h"
 
 static struct flow flow;
@@ -92,12 +91,12 @@ static int64_t count(const char *what)
 {
     char name[64];
     snprintf(name, sizeof name, "aqueduct_sink_%s_total", what);
-    return flow_count(name, "sink", id);
+    return flow_count(name, id);
 }
 
 static void reconciles(void)
 {
-    int64_t pending = metric_value(metric_gauge("aqueduct_sink_pending", "", LABELS("sink", id)));
+    int64_t pending = flow_count("aqueduct_sink_pending", id);
     assert_int_equal(count("consumed"), count("delivered") + count("dead") + count("filtered") + count("moved")
                                             + count("released") + pending);
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include "bridge/intake/intake.h"
 #include "bridge/lib/clock.h"
-#include "bridge/lib/metrics.h"
+#include "tests/support/metric.h"
 #include "bridge/event/trail.h"
 #include "tests/support/event.h"
 
@@ -85,17 +85,17 @@ static int64_t count(const char *what)
 {
     char name[64];
     snprintf(name, sizeof name, "aqueduct_source_%s_total", what);
-    return flow_count(name, "source", id);
+    return flow_count(name, id);
 }
 
 static int64_t refused(const char *reason)
 {
-    return metric_value(metric_counter("aqueduct_source_refused_total", "", LABELS("source", id, "reason", reason)));
+    return metric_value(metric_named("aqueduct_source_refused_total", LABELS(id, reason)));
 }
 
 static void reconciles(void)
 {
-    int64_t pending = metric_value(metric_gauge("aqueduct_source_pending", "", LABELS("source", id)));
+    int64_t pending = flow_count("aqueduct_source_pending", id);
     assert_int_equal(count("received"), count("stored") + refused("invalid") + refused("conflict")
                                             + refused("unavailable") + refused("unrouted") + refused("dropped")
                                             + pending);

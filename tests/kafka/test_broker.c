@@ -11,7 +11,7 @@
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
-#include "bridge/lib/metrics.h"
+#include "tests/support/metric.h"
 #include "tests/support/test.h"
 
 enum { PATIENCE_MS = 90000, MOST = 20000 };
@@ -79,7 +79,7 @@ static void rig(const char *verb)
 
 static int64_t metric_of(const char *name)
 {
-    return metric_value(metric_counter(name, "", LABELS(NULL)));
+    return metric_value(metric_named(name, NULL));
 }
 
 /* Outcomes by tag: 0 none yet, else enum outcome; written on the broker's thread. */

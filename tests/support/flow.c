@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mailbox.h"
-#include "bridge/lib/metrics.h"
+#include "tests/support/metric.h"
 
 /* ---- broker ---- */
 
@@ -210,9 +210,9 @@ void flow_expect_header(const struct record *r, const char *name, const char *va
         fail_msg("header %s is \"%.*s\", not \"%s\"", name, (int)got.n, got.at, value);
 }
 
-int64_t flow_count(const char *metric, const char *label, const char *id)
+int64_t flow_count(const char *metric, const char *id)
 {
-    return metric_value(metric_counter(metric, "", LABELS(label, id)));
+    return metric_value(metric_named(metric, LABELS(id)));
 }
 
 /* ---- sink ---- */

@@ -38,7 +38,7 @@ void flow_raw(struct flow *f, const struct record *r);
 /* The records of a topic, oldest first, at most room; free each. */
 size_t flow_read(struct flow *f, const char *topic, struct record **out, size_t room);
 void flow_expect_header(const struct record *r, const char *name, const char *value);
-int64_t flow_count(const char *metric, const char *label, const char *id); /* a counter's value */
+int64_t flow_count(const char *metric, const char *id); /* a counter's value */
 
 /* ---- sink: says what the script says ---- */
 

@@ -4,6 +4,8 @@
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/mem.h"
 
+METRIC_COUNTER(aqueduct_kafka_producer_restarts_total, "kafka: new producers after a fatal error.", NULL);
+
 static void kafka_free(struct kafka *b)
 {
     for (size_t i = 0; i < b->topic_count; i++)
@@ -48,13 +50,10 @@ static struct broker *kafka_open(const struct broker_config *config, struct err 
     pthread_mutex_init(&b->topics_lock, NULL);
     pthread_cond_init(&b->idle, NULL);
     pthread_cond_init(&b->topics_changed, NULL);
-    b->stored = metric_counter("aqueduct_broker_stored_total", "Records that the broker stored.", LABELS(NULL));
-    b->took = metric_histogram("aqueduct_broker_commit_seconds", "From publishing to the broker's acknowledgement.",
-                               LABELS(NULL));
-    b->reborn = metric_counter("aqueduct_kafka_producer_restarts_total", "New producers after a fatal error.",
-                               LABELS(NULL));
-    b->lost = metric_counter("aqueduct_records_lost_total",
-                             "Records that retention took before a consumer had read them.", LABELS(NULL));
+    b->stored = metric_get(&aqueduct_broker_stored_total, NULL);
+    b->took = metric_get(&aqueduct_broker_commit_seconds, NULL);
+    b->reborn = metric_get(&aqueduct_kafka_producer_restarts_total, NULL);
+    b->lost = metric_get(&aqueduct_records_lost_total, NULL);
     if (!kafka_producer_start(b, e)) {
         kafka_free(b);
         return NULL;

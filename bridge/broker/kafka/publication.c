@@ -155,9 +155,7 @@ void kafka_publication_finish(struct kafka_publication *p)
 {
     struct kafka *b = p->b;
     if (p->reason) {
-        metric_add(metric_counter("aqueduct_broker_refused_total", "Publications that the broker did not take.",
-                                  LABELS("reason", p->reason)),
-                   1);
+        metric_add(metric_get(&aqueduct_broker_refused_total, LABELS(p->reason)), 1);
     } else {
         metric_add(b->stored, (int64_t)p->record_count);
         metric_observe_us(b->took, clock_mono_us() - p->began_us);

@@ -5,22 +5,22 @@
 #include "bridge/broker/local/private.h"
 #include "bridge/lib/mem.h"
 
+METRIC_COUNTER(aqueduct_broker_commits_total, "local: groups of publications committed.", NULL);
+METRIC_HISTOGRAM(aqueduct_broker_checkpoint_seconds, "local: moving the write-ahead log into the file.", NULL);
+
 /* ---- open ---- */
 
 static void local_metrics(struct local *b)
 {
-    static const char *refused = "aqueduct_broker_refused_total", *help = "Publications that the broker did not take.";
-    b->stored = metric_counter("aqueduct_broker_stored_total", "Records stored for good.", NULL);
-    b->commits = metric_counter("aqueduct_broker_commits_total", "Groups of publications committed.", NULL);
-    b->commit_time = metric_histogram("aqueduct_broker_commit_seconds", "From taking a group to its commit.", NULL);
-    b->checkpoint_time = metric_histogram("aqueduct_broker_checkpoint_seconds",
-                                          "Moving the write-ahead log into the file.", NULL);
-    b->lost = metric_counter("aqueduct_records_lost_total",
-                             "Records that retention removed before a sink had read them.", NULL);
-    b->refused_full = metric_counter(refused, help, LABELS("reason", "full"));
-    b->refused_failed = metric_counter(refused, help, LABELS("reason", "failed"));
-    b->refused_queue = metric_counter(refused, help, LABELS("reason", "queue"));
-    b->refused_invalid = metric_counter(refused, help, LABELS("reason", "invalid"));
+    b->stored = metric_get(&aqueduct_broker_stored_total, NULL);
+    b->commits = metric_get(&aqueduct_broker_commits_total, NULL);
+    b->commit_time = metric_get(&aqueduct_broker_commit_seconds, NULL);
+    b->checkpoint_time = metric_get(&aqueduct_broker_checkpoint_seconds, NULL);
+    b->lost = metric_get(&aqueduct_records_lost_total, NULL);
+    b->refused_full = metric_get(&aqueduct_broker_refused_total, LABELS("full"));
+    b->refused_failed = metric_get(&aqueduct_broker_refused_total, LABELS("failed"));
+    b->refused_queue = metric_get(&aqueduct_broker_refused_total, LABELS("queue"));
+    b->refused_invalid = metric_get(&aqueduct_broker_refused_total, LABELS("invalid"));
 }
 
 static struct local *local_new(const struct broker_config *config)

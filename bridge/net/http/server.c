@@ -10,6 +10,9 @@
 #include "bridge/net/http/private.h"
 #include "bridge/net/listen.h"
 
+METRIC_GAUGE(aqueduct_net_connections, "Open connections of the HTTP and WebSocket listeners.", NULL);
+METRIC_COUNTER(aqueduct_net_refused_total, "Requests, messages and connections refused by the listeners.", "reason");
+
 enum {
     ACCEPTS = 64, /* in a row */
     ACCEPT_PAUSE_MS = 100,
@@ -100,12 +103,9 @@ static void server_fill_metrics(struct http_server *s)
 {
     static const char *const reasons[REFUSED_KINDS] = { "bad_request", "too_large", "connections",
                                                         "timeout",     "message",   "memory" };
-    s->connections = metric_gauge("aqueduct_net_connections", "Open connections of the HTTP and WebSocket listeners.",
-                                  NULL);
+    s->connections = metric_get(&aqueduct_net_connections, NULL);
     for (int i = 0; i < REFUSED_KINDS; i++)
-        s->refused[i] = metric_counter("aqueduct_net_refused_total",
-                                       "Requests, messages and connections refused by the listeners.",
-                                       LABELS("reason", reasons[i]));
+        s->refused[i] = metric_get(&aqueduct_net_refused_total, LABELS(reasons[i]));
 }
 
 /* TLS and the listening socket. */

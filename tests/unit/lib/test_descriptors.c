@@ -6,7 +6,7 @@
 #include <unistd.h>
 #include "bridge/lib/clock.h"
 #include "bridge/lib/descriptors.h"
-#include "bridge/lib/metrics.h"
+#include "tests/support/metric.h"
 #include "tests/support/stderr.h"
 #include "tests/support/test.h"
 
@@ -35,7 +35,7 @@ TEST(the_soft_limit_is_raised_to_the_hard_one)
     assert_int_equal(now.rlim_cur, most);
     assert_int_equal(now.rlim_max, before.rlim_max);
     assert_int_equal(descriptors_limit(), most);
-    assert_int_equal(metric_value(metric_gauge("aqueduct_descriptors_limit", "", NULL)), most);
+    assert_int_equal(metric_value(metric_named("aqueduct_descriptors_limit", NULL)), most);
 }
 
 TEST(listeners_share_what_the_reserve_leaves)
@@ -61,7 +61,7 @@ TEST(listeners_share_what_the_reserve_leaves)
 
 TEST(what_is_open_is_counted)
 {
-    struct metric *open_now = metric_gauge("aqueduct_descriptors_open", "", NULL);
+    struct metric *open_now = metric_named("aqueduct_descriptors_open", NULL);
     descriptors_measure();
     int64_t n = metric_value(open_now);
     int more[3] = { dup(0), dup(0), dup(0) };
@@ -94,7 +94,7 @@ TEST(being_out_is_told_until_it_is_over)
 
 TEST(only_what_means_descriptors_counts)
 {
-    struct metric *count = metric_counter("aqueduct_descriptors_out_total", "", NULL);
+    struct metric *count = metric_named("aqueduct_descriptors_out_total", NULL);
     int64_t was = metric_value(count);
     assert_false(descriptors_out(0));
     assert_false(descriptors_out(ENOMEM));

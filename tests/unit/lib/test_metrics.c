@@ -4,6 +4,15 @@
 #include "bridge/lib/metrics.h"
 #include "tests/support/test.h"
 
+METRIC_COUNTER(same_total, "h", "sink", "reason");
+METRIC_GAUGE(same_gauge, "h", NULL);
+METRIC_COUNTER(b_total, "Things that happened.", "sink");
+METRIC_GAUGE(a_open, "Things that are open.", "x");
+METRIC_HISTOGRAM(h_seconds, "h", "sink");
+METRIC_HISTOGRAM(plain_seconds, "h", NULL);
+METRIC_COUNTER(threads_total, "h", NULL);
+METRIC_HISTOGRAM(threads_seconds, "h", NULL);
+
 static const char *page(struct buf *out)
 {
     metrics_write(out);
@@ -12,15 +21,15 @@ static const char *page(struct buf *out)
 
 TEST(the_same_again)
 {
-    struct metric *a = metric_counter("same_total", "h", LABELS("sink", "crm", "reason", "timeout"));
-    assert_ptr_equal(a, metric_counter("same_total", "h", LABELS("sink", "crm", "reason", "timeout")));
-    assert_ptr_not_equal(a, metric_counter("same_total", "h", LABELS("sink", "crm", "reason", "status")));
-    assert_ptr_not_equal(a, metric_counter("same_total", "h", LABELS("sink", "crm")));
-    assert_ptr_not_equal(a, metric_counter("same_total", "h", NULL));
+    struct metric *a = metric_get(&same_total, LABELS("crm", "timeout"));
+    assert_ptr_equal(a, metric_get(&same_total, LABELS("crm", "timeout")));
+    assert_ptr_not_equal(a, metric_get(&same_total, LABELS("crm", "status")));
+    assert_ptr_not_equal(a, metric_get(&same_total, LABELS("hr", "timeout")));
+    assert_ptr_not_equal(a, metric_get(&same_total, LABELS("crm", "")));
     metric_add(a, 2);
     metric_add(a, 3);
     assert_true(metric_value(a) == 5);
-    struct metric *g = metric_gauge("same_gauge", "h", NULL);
+    struct metric *g = metric_get(&same_gauge, NULL);
     metric_set(g, 9);
     metric_add(g, -10);
     assert_true(metric_value(g) == -1);
@@ -28,15 +37,15 @@ TEST(the_same_again)
 
 TEST(the_page)
 {
-    metric_add(metric_counter("b_total", "Things that happened.", LABELS("sink", "a\"b\\c\nd")), 1);
-    metric_add(metric_counter("b_total", "Things that happened.", NULL), 7);
-    metric_set(metric_gauge("a_open", "Things that are open.", LABELS("x", "y")), -2);
+    metric_add(metric_get(&b_total, LABELS("a\"b\\c\nd")), 1);
+    metric_add(metric_get(&b_total, LABELS("a")), 7);
+    metric_set(metric_get(&a_open, LABELS("y")), -2);
     struct buf out = buf_new(1 << 20);
     const char *text = page(&out);
     const char *gauge = strstr(text, "# HELP a_open Things that are open.\n# TYPE a_open gauge\na_open{x=\"y\"} -2\n");
     const char *counter = strstr(
         text,
-        "# HELP b_total Things that happened.\n# TYPE b_total counter\nb_total 7\nb_total{sink=\"a\\\"b\\\\c\\nd\"} 1\n");
+        "# HELP b_total Things that happened.\n# TYPE b_total counter\nb_total{sink=\"a\"} 7\nb_total{sink=\"a\\\"b\\\\c\\nd\"} 1\n");
     assert_non_null(gauge);
     assert_non_null(counter);
     assert_true(gauge < counter); /* sorted */
@@ -46,7 +55,7 @@ TEST(the_page)
 TEST(a_histogram)
 {
     static const int64_t seen_us[] = { -5, 0, 100, 101, 250, 1000000, 100000000, 100000001 };
-    struct metric *h = metric_histogram("h_seconds", "h", LABELS("sink", "crm"));
+    struct metric *h = metric_get(&h_seconds, LABELS("crm"));
     for (size_t i = 0; i < sizeof seen_us / sizeof *seen_us; i++)
         metric_observe_us(h, seen_us[i]);
     struct buf out = buf_new(1 << 20);
@@ -60,10 +69,31 @@ TEST(a_histogram)
         if (!strstr(text, lines[i]))
             fail_msg("%s is not in %s", lines[i], text);
     buf_reset(&out);
-    metric_histogram("plain_seconds", "h", NULL);
+    metric_get(&plain_seconds, NULL);
     text = page(&out);
     assert_non_null(strstr(text, "plain_seconds_bucket{le=\"0.0001\"} 0\n"));
     assert_non_null(strstr(text, "plain_seconds_sum 0\nplain_seconds_count 0\n"));
+    buf_free(&out);
+}
+
+TEST(the_registry)
+{
+    static const char *const names[] = { "a_open",     "b_total",    "h_seconds",       "plain_seconds",
+                                         "same_gauge", "same_total", "threads_seconds", "threads_total" };
+    size_t n = 0;
+    for (const struct metric_family *f = metric_families(); f; f = f->next, n++)
+        assert_string_equal(f->name, names[n]);
+    assert_int_equal(n, sizeof names / sizeof *names);
+    assert_string_equal(same_total.labels[1], "reason");
+    assert_null(same_total.labels[2]);
+    assert_null(same_gauge.labels[0]);
+    assert_string_equal(metric_kind_name(same_gauge.kind), "gauge");
+}
+
+TEST(a_family_without_metrics_is_not_shown)
+{
+    struct buf out = buf_new(1 << 20);
+    assert_null(strstr(page(&out), "same_total"));
     buf_free(&out);
 }
 
@@ -71,7 +101,7 @@ static void *add_many(void *arg)
 {
     for (int i = 0; i < 10000; i++) {
         metric_add(arg, 1);
-        metric_observe_us(metric_histogram("threads_seconds", "h", NULL), i);
+        metric_observe_us(metric_get(&threads_seconds, NULL), i);
     }
     return NULL;
 }
@@ -79,7 +109,7 @@ static void *add_many(void *arg)
 TEST(many_threads)
 {
     pthread_t threads[4];
-    struct metric *m = metric_counter("threads_total", "h", NULL);
+    struct metric *m = metric_get(&threads_total, NULL);
     struct buf out = buf_new(1 << 20);
     for (int i = 0; i < 4; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, add_many, m), 0);
@@ -94,7 +124,11 @@ TEST(many_threads)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(the_same_again), cmocka_unit_test(the_page),
-                                        cmocka_unit_test(a_histogram), cmocka_unit_test(many_threads) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(a_family_without_metrics_is_not_shown),
+                                        cmocka_unit_test(the_registry),
+                                        cmocka_unit_test(the_same_again),
+                                        cmocka_unit_test(the_page),
+                                        cmocka_unit_test(a_histogram),
+                                        cmocka_unit_test(many_threads) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

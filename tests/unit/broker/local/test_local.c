@@ -11,8 +11,8 @@
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
-#include "bridge/lib/metrics.h"
 #include "tests/support/local.h"
+#include "tests/support/metric.h"
 
 /* ---- damage: refused with a message that says what to do, and left as it is ---- */
 
@@ -300,7 +300,7 @@ TEST(a_position_behind_the_end_is_damage)
 
 static int64_t lost(void)
 {
-    return metric_value(metric_counter("aqueduct_records_lost_total", "", NULL));
+    return metric_value(metric_named("aqueduct_records_lost_total", NULL));
 }
 
 TEST(age_removes_from_the_front)

@@ -9,6 +9,7 @@
 #include "bridge/lib/mailbox.h"
 #include "tests/support/client.h"
 #include "tests/support/connector.h"
+#include "tests/support/metric.h"
 #include "tests/support/test.h"
 
 extern const struct source_ops http_source;
@@ -437,8 +438,7 @@ TEST(sources)
     is(ev->data, "{\"n\": 1}");
     event_unref(ev);
     refused("/in", BATCH, "[" FROM("1", "/http/hooks/in") "," FROM("2", "/other") "]", 403, "event batch[1]: source");
-    struct metric *foreign = metric_counter("aqueduct_http_foreign_sources_total", "",
-                                            LABELS("source", "hooks", "path", "/in"));
+    struct metric *foreign = metric_named("aqueduct_http_foreign_sources_total", LABELS("hooks", "/in"));
     assert_int_equal(metric_value(foreign), 13);
 }
 
@@ -979,8 +979,7 @@ TEST(close_with_requests_open)
 
 static int64_t counter(const char *path, const char *status)
 {
-    return metric_value(metric_counter("aqueduct_http_requests_total", "Requests answered",
-                                       LABELS("source", "hooks", "path", path, "status", status)));
+    return metric_value(metric_named("aqueduct_http_requests_total", LABELS("hooks", path, status)));
 }
 
 TEST(counters)
@@ -993,10 +992,8 @@ TEST(counters)
     assert_int_equal(counter("/counted", "401"), 2);
     assert_int_equal(counter("/counted", "400"), 1);
     assert_int_equal(counter("/counted", "202"), 1);
-    struct metric *mismatch = metric_counter("aqueduct_http_refused_total", "",
-                                             LABELS("source", "hooks", "path", "/counted", "reason", "mismatch"));
-    struct metric *missing = metric_counter("aqueduct_http_refused_total", "",
-                                            LABELS("source", "hooks", "path", "/counted", "reason", "missing"));
+    struct metric *mismatch = metric_named("aqueduct_http_refused_total", LABELS("hooks", "/counted", "mismatch"));
+    struct metric *missing = metric_named("aqueduct_http_refused_total", LABELS("hooks", "/counted", "missing"));
     assert_int_equal(metric_value(mismatch), 1);
     assert_int_equal(metric_value(missing), 1);
 }

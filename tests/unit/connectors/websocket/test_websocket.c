@@ -14,6 +14,7 @@
 #include "tests/support/client.h"
 #include "tests/support/connector.h"
 #include "tests/support/event.h"
+#include "tests/support/metric.h"
 #include "tests/support/test.h"
 
 extern const struct sink_ops websocket_sink;
@@ -179,9 +180,9 @@ static void nothing(struct client *c)
     assert_false(c->ended);
 }
 
-static int64_t value(const char *name, const char *label, const char *text)
+static int64_t closed_for(const char *reason)
 {
-    return metric_value(metric_counter(name, "", LABELS("sink", "live", label, text)));
+    return metric_value(metric_named("aqueduct_listeners_closed_total", LABELS("live", reason)));
 }
 
 #define JSON(id, type, rest)                                                                                           \
@@ -423,7 +424,7 @@ TEST(slow_listener)
 {
     enum { EVENTS_SENT = 4000 };
     sink_open("buffer: 64KiB");
-    int64_t slow_before = value("aqueduct_listeners_closed_total", "reason", "slow");
+    int64_t slow_before = closed_for("slow");
     struct client slow = listener("/", UPGRADE, 101), fast = listener("/", UPGRADE, 101);
     int small = 4096;
     setsockopt(slow.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
@@ -455,11 +456,11 @@ TEST(slow_listener)
         buf_drop(&fast.in, at);
     }
     assert_int_equal(seen, EVENTS_SENT);
-    for (int i = 0; i < 10000 && value("aqueduct_listeners_closed_total", "reason", "slow") == slow_before; i++) {
+    for (int i = 0; i < 10000 && closed_for("slow") == slow_before; i++) {
         turn();
         client_read(&slow); /* now it reads: at the latest here it learns that it was closed */
     }
-    assert_int_equal(value("aqueduct_listeners_closed_total", "reason", "slow"), slow_before + 1);
+    assert_int_equal(closed_for("slow"), slow_before + 1);
     client_read(&slow);
     size_t at = 0, n, whole = 0;
     while ((n = frame((struct str){ slow.in.at + at, slow.in.n - at }, &opcode, &payload)) && opcode == 0x81) {
@@ -479,7 +480,7 @@ TEST(laggards_share_a_bound)
 {
     enum { LAGGARDS = 4, EVENTS_SENT = 1000 };
     sink_open("buffer: 1MiB\nmax_buffered: 1MiB");
-    int64_t slow_before = value("aqueduct_listeners_closed_total", "reason", "slow");
+    int64_t slow_before = closed_for("slow");
     struct client fast = listener("/", UPGRADE, 101), laggards[LAGGARDS];
     for (int i = 0; i < LAGGARDS; i++) {
         char target[64];
@@ -503,7 +504,7 @@ TEST(laggards_share_a_bound)
             buf_drop(&fast.in, n);
         }
     }
-    int64_t closed = value("aqueduct_listeners_closed_total", "reason", "slow") - slow_before;
+    int64_t closed = closed_for("slow") - slow_before;
     assert_in_range(closed, 1, LAGGARDS);
     assert_int_equal(seen, EVENTS_SENT);
     client_close(&fast);
@@ -564,14 +565,11 @@ TEST(event_longer_than_the_buffer)
     char data[5000];
     memset(data, '1', sizeof data - 1);
     data[sizeof data - 1] = '\0';
-    int64_t before = metric_value(
-        metric_counter("aqueduct_listener_events_too_long_total", "", LABELS("sink", "live")));
+    int64_t before = metric_value(metric_named("aqueduct_listener_events_too_long_total", LABELS("live")));
     send_event("ai.chats", "1", "t", NULL, data);
     send_event("ai.chats", "2", "t", NULL, "2");
     expect_json(&c, JSON("2", "t", ",\"data\":2"));
-    assert_int_equal(metric_value(
-                         metric_counter("aqueduct_listener_events_too_long_total", "", LABELS("sink", "live"))),
-                     before + 1);
+    assert_int_equal(metric_value(metric_named("aqueduct_listener_events_too_long_total", LABELS("live"))), before + 1);
     client_close(&c);
 }
 
@@ -748,8 +746,8 @@ TEST(drain)
 TEST(gauges)
 {
     sink_open("");
-    struct metric *count = metric_gauge("aqueduct_listeners", "", LABELS("sink", "live", "kind", "websocket"));
-    struct metric *events = metric_counter("aqueduct_listener_events_total", "", LABELS("sink", "live"));
+    struct metric *count = metric_named("aqueduct_listeners", LABELS("live", "websocket"));
+    struct metric *events = metric_named("aqueduct_listener_events_total", LABELS("live"));
     int64_t before = metric_value(events);
     struct client a = listener("/", UPGRADE, 101), b = listener("/", UPGRADE, 101);
     assert_int_equal(metric_value(count), 2);

@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
-#include "bridge/lib/metrics.h"
 #include "tests/support/dialogue.h"
+#include "tests/support/metric.h"
 
 TEST(bodies_are_limited)
 {
@@ -185,7 +185,7 @@ TEST(too_many_connections)
 
 static int64_t refused_connections(void)
 {
-    return metric_value(metric_counter("aqueduct_net_refused_total", "", LABELS("reason", "connections")));
+    return metric_value(metric_named("aqueduct_net_refused_total", LABELS("connections")));
 }
 
 /* Without descriptors new clients wait in the kernel, and the server does not spin over them. */

@@ -2,8 +2,8 @@
 /* The HTTP server: requests come in whole, in order and once; their answers go out. */
 #include <stdio.h>
 #include <sys/socket.h>
-#include "bridge/lib/metrics.h"
 #include "tests/support/dialogue.h"
+#include "tests/support/metric.h"
 
 TEST(a_request_is_answered)
 {
@@ -219,7 +219,7 @@ TEST(the_client_has_gone)
     setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     client_close(&c);
     UNTIL(&other, http_server_connections(server) == 1);
-    assert_int_equal(metric_value(metric_gauge("aqueduct_net_connections", "", NULL)), 1);
+    assert_int_equal(metric_value(metric_named("aqueduct_net_connections", NULL)), 1);
     SAY(&other, GET("/2"));
     UNTIL(&other, user.asked == 2);
     answer_next(STR("nobody"));

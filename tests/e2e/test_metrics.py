@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""`aqueduct help metrics` lists every metric: what a daemon shows, and what the guides name, is in it."""
+import pathlib
+import re
+import sqlite3
+import subprocess
+
+import pytest
+
+from conftest import DEAD_LETTERS, HTTP_SOURCE, event, post_ok, webhook_sink
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+NOT_METRICS = {"aqueduct_core", "aqueduct_flags"}       # libraries of the build
+
+
+@pytest.fixture
+def registry(aqueduct):
+    """{name: (type, help, names of the labels)}"""
+    done = subprocess.run([aqueduct, "help", "metrics"], env={}, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = {}
+    for name, kind, labels, doc in re.findall(r"^  (\w+)  \((\w+)(?:, by ([\w, ]+))?\)\n      (\S.*)$", done.stdout, flags=re.M):
+        assert name not in found
+        found[name] = kind, doc, set(labels.split(", ")) - {""}
+    assert len(found) == done.stdout.count("\n  aqueduct_")
+    return found
+
+
+def test_the_registry_is_in_order(registry):
+    assert len(registry) > 40
+    assert list(registry) == sorted(registry)
+    for name, (kind, doc, _) in registry.items():
+        assert re.fullmatch("aqueduct_[a-z0-9_]+", name)
+        assert (kind == "counter") == name.endswith("_total"), name
+        assert (kind == "histogram") == name.endswith("_seconds"), name
+        assert doc.endswith("."), doc
+
+
+def test_a_daemon_shows_nothing_else(bridge, receiver, tmp_path, registry):
+    sqlite3.connect(tmp_path / "app.db").execute("CREATE TABLE t (id INTEGER PRIMARY KEY)").connection.close()
+    app = f"app: {{type: sqlite, path: {tmp_path}/app.db, capture: [{{name: t, table: t, kind: append, types: {{insert: t.added}}}}]}}"
+    live = '  live: {type: websocket, listen: "127.0.0.1:0", topics: [$EVENTS]}\n'
+    daemon = bridge.run(HTTP_SOURCE.replace("routes:", f"  {app}\nroutes:") + "sinks:\n" + live + webhook_sink("crm", receiver.url)
+                        + DEAD_LETTERS)
+    post_ok(daemon, event("one"))
+    receiver.delivered({"one"})
+    page = daemon.page("/metrics").text
+    kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", page, flags=re.M))
+    helps = dict(re.findall(r"^# HELP (\w+) (.*)$", page, flags=re.M))
+    assert len(kinds) > 30
+    for name, kind in kinds.items():
+        assert registry[name][:2] == (kind, helps[name])
+    for name, labels in daemon.metrics():
+        base = name if name in registry else re.sub("_(bucket|sum|count)$", "", name)
+        assert {label for label, _ in labels} - {"le"} == registry[base][2], name
+
+
+def test_the_guides_name_no_other(registry):
+    guides = [ROOT / "README.md", *ROOT.glob("bridge/**/*.md"), *ROOT.glob("connectors/**/*.md"), *ROOT.glob("tests/**/*.md")]
+    named = {(guide.name, name) for guide in guides for name in re.findall(r"\baqueduct_[a-z0-9_]+", guide.read_text())}
+    assert len(named) >= 3
+    assert [n for n in sorted(named) if n[1] not in registry and n[1] not in NOT_METRICS] == []
