@@ -28,6 +28,16 @@ struct ws_parser {
     unsigned char control[CONTROL_MAX];
 };
 
+static uint64_t ws_big_endian(const unsigned char *at, size_t n)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < n; i++)
+        value = value << 8 | at[i];
+    return value;
+}
+
+/* ---- what goes out ---- */
+
 size_t ws_head(unsigned char out[WS_HEAD], int opcode, uint64_t payload)
 {
     out[0] = (unsigned char)(0x80 | opcode);
@@ -57,6 +67,46 @@ void ws_accept(struct str key, char out[29])
     buf_free(&text);
     buf_free(&coded);
 }
+
+/* ---- where the output stands ---- */
+
+bool ws_at_boundary(const struct ws_walk *w)
+{
+    return w->left == 0 && w->head_n == 0;
+}
+
+/* The payload's length when the head so far says it, else -1. */
+static int64_t ws_payload_of(const struct ws_walk *w)
+{
+    if (w->head_n < 2)
+        return -1;
+    size_t extended = w->head[1] == 127 ? 8 : w->head[1] == 126 ? 2 : 0;
+    if (w->head_n < 2 + extended)
+        return -1;
+    return extended ? (int64_t)(ws_big_endian(w->head + 2, extended) & INT64_MAX) : w->head[1];
+}
+
+size_t ws_walk(struct ws_walk *w, const char *bytes, size_t n, bool stop)
+{
+    size_t at = 0;
+    while (at < n) {
+        if (w->left) {
+            size_t step = n - at < w->left ? n - at : (size_t)w->left;
+            at += step;
+            w->left -= step;
+        } else {
+            w->head[w->head_n++] = (unsigned char)bytes[at++];
+            int64_t payload = ws_payload_of(w);
+            if (payload >= 0)
+                *w = (struct ws_walk){ .left = (uint64_t)payload };
+        }
+        if (stop && ws_at_boundary(w))
+            break;
+    }
+    return at;
+}
+
+/* ---- what comes in ---- */
 
 struct ws_parser *ws_parser_new(size_t max_message)
 {
@@ -157,14 +207,6 @@ static int ws_check_start(const struct ws_parser *p, int *code)
         return final && length <= CONTROL_MAX ? 0 : ws_fail(code, PROTOCOL_ERROR);
     /* A message begins only when none is open, and continues only when one is. */
     return (opcode == WS_CONTINUATION) == (p->message_opcode != 0) ? 0 : ws_fail(code, PROTOCOL_ERROR);
-}
-
-static uint64_t ws_big_endian(const unsigned char *at, size_t n)
-{
-    uint64_t value = 0;
-    for (size_t i = 0; i < n; i++)
-        value = value << 8 | at[i];
-    return value;
 }
 
 static size_t ws_head_length(const struct ws_parser *p)

@@ -16,6 +16,16 @@ size_t ws_head(unsigned char out[WS_HEAD], int opcode, uint64_t payload);
 /* The value of Sec-WebSocket-Accept for a key (RFC 6455 4.2.2). */
 void ws_accept(struct str key, char out[29]);
 
+/* Where in a row of server frames the next byte goes, for whoever sends it in pieces: at a boundary iff both are 0. */
+struct ws_walk {
+    uint64_t left; /* payload bytes of the current frame */
+    uint8_t head_n;
+    unsigned char head[WS_HEAD]; /* of a frame whose head was cut */
+};
+bool ws_at_boundary(const struct ws_walk *w);
+/* Walks over n bytes of frames, or to the first boundary behind the start if `stop`. Returns how far it came. */
+size_t ws_walk(struct ws_walk *w, const char *bytes, size_t n, bool stop);
+
 struct ws_parser;
 struct ws_event {
     int opcode;         /* WS_TEXT, WS_BINARY (whole messages), WS_PING, WS_PONG, WS_CLOSE */

@@ -56,21 +56,47 @@ static long h1_line_end(struct str in, size_t at)
     return in.at[at + 1] == '\n' ? 2 : BAD;
 }
 
-/* "HTTP/1.1" at `at`. 8, 0 or an error. */
-static long h1_version(struct str in, size_t at, struct http1_head *out)
+/* The method at `start` with the space behind it: where that ends, 0 or an error. */
+static long h1_method(struct str in, size_t start, struct http1_head *out)
+{
+    size_t at = h1_span(in, start, TOKEN);
+    if (at - start > METHOD)
+        return UNKNOWN_METHOD;
+    if (at == in.n)
+        return NEED_MORE;
+    if (in.at[at] != ' ' || at == start)
+        return BAD;
+    out->method = (struct str){ in.at + start, at - start };
+    return (long)at + 1;
+}
+
+/* The target at `start` with the space behind it: where that ends, 0 or an error. */
+static long h1_target(struct str in, size_t start, struct http1_head *out)
+{
+    size_t at = h1_span(in, start, TARGET);
+    if (at == in.n)
+        return NEED_MORE;
+    if (in.at[at] != ' ' || at == start)
+        return BAD;
+    out->target = (struct str){ in.at + start, at - start };
+    return (long)at + 1;
+}
+
+/* "HTTP/1.1" at `start`: where it ends, 0 or an error. */
+static long h1_version(struct str in, size_t start, struct http1_head *out)
 {
     static const char pattern[] = "HTTP/d.d";
     for (size_t i = 0; i < 8; i++) {
-        if (at + i == in.n)
+        if (start + i == in.n)
             return NEED_MORE;
-        char c = in.at[at + i];
+        char c = in.at[start + i];
         if (pattern[i] == 'd' ? c < '0' || c > '9' : c != pattern[i])
             return BAD;
     }
-    if (in.at[at + 5] != '1')
+    if (in.at[start + 5] != '1')
         return BAD_VERSION;
-    out->minor = in.at[at + 7] > '0';
-    return 8;
+    out->minor = in.at[start + 7] > '0';
+    return (long)start + 8;
 }
 
 /* The request line with its CRLF, after at most one empty line (RFC 9112 2.2). Its length, 0 or an error. */
@@ -83,35 +109,18 @@ static long h1_request_line(struct str in, struct http1_head *out)
             return n;
         start = (size_t)n;
     }
-    if (in.n > start + REQUEST_LINE)
+    bool cut = in.n >= start + REQUEST_LINE;
+    if (cut)
         in.n = start + REQUEST_LINE;
-    size_t at = h1_span(in, start, TOKEN);
-    if (at - start > METHOD)
-        return UNKNOWN_METHOD;
-    if (at == in.n)
-        return NEED_MORE;
-    if (in.at[at] != ' ' || at == start)
-        return BAD;
-    out->method = (struct str){ in.at + start, at - start };
-
-    size_t target = at + 1;
-    at = h1_span(in, target, TARGET);
-    if (at == in.n)
-        return at - start >= REQUEST_LINE ? TOO_LONG_TARGET : NEED_MORE;
-    if (in.at[at] != ' ' || at == target)
-        return BAD;
-    out->target = (struct str){ in.at + target, at - target };
-
-    long n = h1_version(in, at + 1, out);
-    if (n > 0) {
-        at += 1 + (size_t)n;
-        n = h1_line_end(in, at);
-    }
-    if (n < 0)
-        return n;
-    if (n == 0)
-        return in.n == start + REQUEST_LINE ? TOO_LONG_TARGET : NEED_MORE;
-    return (long)at + n;
+    long at = h1_method(in, start, out);
+    if (at > 0)
+        at = h1_target(in, (size_t)at, out);
+    if (at > 0)
+        at = h1_version(in, (size_t)at, out);
+    long end = at > 0 ? h1_line_end(in, (size_t)at) : at;
+    if (end > 0)
+        return at + end;
+    return end == NEED_MORE && cut ? TOO_LONG_TARGET : end;
 }
 
 /* One header line with its CRLF. Its length, 0 or an error. */

@@ -8,18 +8,11 @@
 
 enum { CONTROL_FRAME = 2 + 125, CONTROL_HELD = 1024, NO_CODE = 1005 };
 
-/* Where in the frames that were sent the next byte goes: at a boundary iff both are 0. */
-struct walk {
-    uint64_t left; /* payload bytes of the current frame */
-    uint8_t head_n;
-    unsigned char head[WS_HEAD]; /* of a frame whose head was cut */
-};
-
 struct http_stream {
     struct http_conn *c;
     void *user;
-    struct ws_parser *parser; /* NULL: not a WebSocket */
-    struct walk walk;
+    struct ws_parser *parser;  /* NULL: not a WebSocket */
+    struct ws_walk walk;       /* where in the frames the next byte goes */
     struct buf control;        /* frames that wait for a boundary */
     bool blocked;              /* writable() is owed */
     bool closing, peer_closed; /* we sent (or hold) a close frame; nothing more is expected from the peer */
@@ -36,50 +29,6 @@ static bool stream_is_open(const struct http_stream *st)
     return !stream_is_over(st) && !st->closing;
 }
 
-/* ---- where the output stands ---- */
-
-static bool stream_at_boundary(const struct walk *w)
-{
-    return w->left == 0 && w->head_n == 0;
-}
-
-/* The payload's length when the head so far says it, else -1. */
-static int64_t stream_payload_of(const struct walk *w)
-{
-    if (w->head_n < 2)
-        return -1;
-    size_t extended = w->head[1] == 127 ? 8 : w->head[1] == 126 ? 2 : 0;
-    if (w->head_n < 2 + extended)
-        return -1;
-    if (extended == 0)
-        return w->head[1];
-    uint64_t n = 0;
-    for (size_t i = 0; i < extended; i++)
-        n = n << 8 | w->head[2 + i];
-    return (int64_t)(n & INT64_MAX);
-}
-
-/* Walks over n bytes of frames, or to the first boundary behind the start if `stop`. Returns how far it came. */
-static size_t stream_walk(struct walk *w, const char *bytes, size_t n, bool stop)
-{
-    size_t at = 0;
-    while (at < n) {
-        if (w->left) {
-            size_t part = n - at < w->left ? n - at : (size_t)w->left;
-            at += part;
-            w->left -= part;
-        } else {
-            w->head[w->head_n++] = (unsigned char)bytes[at++];
-            int64_t payload = stream_payload_of(w);
-            if (payload >= 0)
-                *w = (struct walk){ .left = (uint64_t)payload };
-        }
-        if (stop && stream_at_boundary(w))
-            break;
-    }
-    return at;
-}
-
 /* ---- control frames and the end ---- */
 
 /* The closing handshake is done on both sides and nothing waits any more. */
@@ -90,6 +39,7 @@ static void stream_finish_if_done(struct http_stream *st)
     http_wire_finish(st->c);
 }
 
+/* Sends a control frame, or keeps it until the frame that is on its way has ended. */
 static void stream_send_control(struct http_stream *st, int opcode, struct str payload)
 {
     unsigned char frame[CONTROL_FRAME];
@@ -102,12 +52,13 @@ static void stream_send_control(struct http_stream *st, int opcode, struct str p
     size_t held = st->control.n + http_wire_kept(st->c);
     if (opcode != WS_CLOSE && held + 2 * CONTROL_FRAME > CONTROL_HELD)
         return;
-    if (stream_at_boundary(&st->walk) && st->control.n == 0)
+    if (ws_at_boundary(&st->walk) && st->control.n == 0)
         http_wire_put(st->c, bytes);
     else
         buf_add_str(&st->control, bytes);
 }
 
+/* Begins the closing handshake, or answers the peer's. */
 static void stream_send_close(struct http_stream *st, int code, struct str why)
 {
     char payload[CONTROL_FRAME - 2];
@@ -153,6 +104,7 @@ static void stream_timeout(struct http_conn *c, enum http_due kind)
         http_wire_kill(c);
 }
 
+/* A message is the user's, control frames are ours. */
 static void stream_handle(struct http_stream *st, const struct ws_event *ev)
 {
     const struct http_events *events = &st->c->s->events;
@@ -209,6 +161,7 @@ static void stream_writable(struct http_conn *c)
         c->s->events.writable(c->s->events.ctx, st);
 }
 
+/* At a boundary: the control frames that waited. */
 static void stream_send_held(struct http_stream *st)
 {
     struct buf held = st->control;
@@ -221,15 +174,15 @@ static void stream_send_held(struct http_stream *st)
 /* A control frame waits: bytes up to the end of the current frame go first, then it, then the rest. */
 static long stream_write_around_control(struct http_stream *st, const char *bytes, size_t n, bool boundary)
 {
-    struct walk ahead = st->walk;
-    size_t part = stream_at_boundary(&ahead) ? 0 : stream_walk(&ahead, bytes, n, true);
+    struct ws_walk ahead = st->walk;
+    size_t part = ws_at_boundary(&ahead) ? 0 : ws_walk(&ahead, bytes, n, true);
     long k = part ? http_wire_write(st->c, bytes, part) : 0;
     if (k < 0)
         return -1;
-    stream_walk(&st->walk, bytes, (size_t)k, false);
+    ws_walk(&st->walk, bytes, (size_t)k, false);
     if ((size_t)k < part)
         st->blocked = true;
-    if ((size_t)k < part || !stream_at_boundary(&st->walk))
+    if ((size_t)k < part || !ws_at_boundary(&st->walk))
         return k;
     stream_send_held(st);
     if (!stream_is_open(st) || (size_t)k == n)
@@ -252,9 +205,9 @@ long http_stream_write(struct http_stream *st, const char *bytes, size_t n, bool
     if (k < 0)
         return -1;
     if ((size_t)k == n && boundary)
-        st->walk = (struct walk){ 0 };
+        st->walk = (struct ws_walk){ 0 };
     else if (st->parser)
-        stream_walk(&st->walk, bytes, (size_t)k, false);
+        ws_walk(&st->walk, bytes, (size_t)k, false);
     st->blocked = (size_t)k < n;
     return k;
 }
@@ -313,6 +266,7 @@ static struct http_stream *stream_take_over(struct http_conn *c, void *user, str
     return st;
 }
 
+/* Is the token in the comma-separated list of that header? */
 static bool stream_has_token(const struct http_request *r, const char *name, struct str token)
 {
     for (size_t i = 0; i < r->header_count; i++) {
@@ -326,6 +280,7 @@ static bool stream_has_token(const struct http_request *r, const char *name, str
     return false;
 }
 
+/* 16 bytes in base64. */
 static bool stream_key_is_good(struct str key)
 {
     struct buf decoded = buf_new(32);
@@ -334,27 +289,33 @@ static bool stream_key_is_good(struct str key)
     return good;
 }
 
+/* RFC 6455 4.2.1: 101, or the status that tells the client what is wrong. */
+static int stream_check_handshake(const struct http_conn *c, const struct http_request *r)
+{
+    size_t keys, versions;
+    struct str key = http_header(r, "sec-websocket-key", &keys),
+               version = http_header(r, "sec-websocket-version", &versions);
+    bool asks = stream_has_token(r, "upgrade", STR("websocket")) && stream_has_token(r, "connection", STR("upgrade"));
+    if (!asks || versions != 1 || !str_eq(version, STR("13")))
+        return 426;
+    bool good = str_eq(r->method, STR("GET")) && !c->old && r->body.n == 0 && keys == 1 && stream_key_is_good(key);
+    return good ? 101 : 400;
+}
+
 struct http_stream *http_server_upgrade(struct http_server *s, const struct http_request *r, struct str subprotocol,
                                         void *user)
 {
     struct http_conn *c = http_request_conn(s, r->id);
     CHECK(c);
-    size_t keys, versions;
-    struct str key = http_header(r, "sec-websocket-key", &keys),
-               version = http_header(r, "sec-websocket-version", &versions);
-    bool asks = stream_has_token(r, "upgrade", STR("websocket")) && stream_has_token(r, "connection", STR("upgrade"));
-    if (!asks || versions != 1 || !str_eq(version, STR("13"))) {
+    int status = stream_check_handshake(c, r);
+    if (status != 101) {
         const struct header wanted[] = { { STR("Upgrade"), STR("websocket") },
                                          { STR("Sec-WebSocket-Version"), STR("13") } };
-        http_request_refuse(c, 426, wanted, 2);
-        return NULL;
-    }
-    if (!str_eq(r->method, STR("GET")) || c->old || r->body.n || keys != 1 || !stream_key_is_good(key)) {
-        http_request_refuse(c, 400, NULL, 0);
+        http_request_refuse(c, status, wanted, status == 426 ? 2 : 0);
         return NULL;
     }
     char accept[29];
-    ws_accept(key, accept);
+    ws_accept(http_header(r, "sec-websocket-key", NULL), accept);
     struct header headers[4] = {
         { STR("Upgrade"), STR("websocket") },
         { STR("Connection"), STR("Upgrade") },

@@ -273,6 +273,35 @@ TEST(accept_key)
     assert_string_equal(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 }
 
+/* Frames with heads of each length, cut in pieces of any size: the boundaries are where the frames end. */
+TEST(the_walk_knows_the_boundaries)
+{
+    static const size_t payloads[] = { 0, 125, 126, 70000, 1 };
+    enum { COUNT = sizeof payloads / sizeof *payloads };
+    static char bytes[COUNT * WS_HEAD + 71000];
+    size_t ends[COUNT], n = 0;
+    for (size_t i = 0; i < COUNT; i++) {
+        n += ws_head((unsigned char *)bytes + n, WS_BINARY, payloads[i]) + payloads[i];
+        ends[i] = n;
+    }
+    for (size_t piece = 1; piece < 80000; piece = piece * 3 + 1) {
+        struct ws_walk w = { 0 };
+        size_t at = 0;
+        assert_true(ws_at_boundary(&w));
+        for (size_t i = 0; i < COUNT; i++) {
+            while (at < ends[i]) {
+                size_t end = at + piece < n ? at + piece : n;
+                at += ws_walk(&w, bytes + at, end - at, true);
+                assert_int_equal(ws_at_boundary(&w), at == ends[i]);
+            }
+            assert_int_equal(at, ends[i]);
+        }
+    }
+    struct ws_walk w = { 0 };
+    assert_int_equal(ws_walk(&w, bytes, n, false), n);
+    assert_true(ws_at_boundary(&w));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +310,7 @@ int main(void)
         cmocka_unit_test(large_messages_come_whole),
         cmocka_unit_test(heads_are_as_short_as_can_be),
         cmocka_unit_test(accept_key),
+        cmocka_unit_test(the_walk_knows_the_boundaries),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
