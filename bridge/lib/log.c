@@ -24,6 +24,11 @@ void log_setup(enum log_level least, enum log_format format)
     as_json = format == LOG_JSON;
 }
 
+bool log_shows(enum log_level level)
+{
+    return level >= least_level;
+}
+
 /* At most VALUE_BYTES, and not in the middle of a character. */
 static struct str cut(struct str s)
 {

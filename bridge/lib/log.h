@@ -40,6 +40,8 @@ struct log_field {
 
 /* Fields end with one that has no key. */
 void log_write(enum log_level level, const char *msg, const struct log_field *fields);
+/* Would a line of this level be written? For what costs something to say. */
+bool log_shows(enum log_level level);
 /* Main thread, before others start; default: info, logfmt. */
 void log_setup(enum log_level least, enum log_format format);
 

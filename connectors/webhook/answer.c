@@ -2,9 +2,13 @@
 /* Judges receivers' answers. */
 #include "connectors/webhook/answer.h"
 
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include "bridge/net/http/http.h"
+#include "connectors/webhook/lack.h"
 
 enum { DAY_S = 24 * 60 * 60 };
 
@@ -59,34 +63,127 @@ static void answer_say_duration(struct duration d, char *out, size_t room)
         snprintf(out, room, "%lld ms", (long long)d.ms);
 }
 
-/* Why there is no whole answer: "timeout after 10 s". */
+static void answer_say_timeout(const struct answer *a, const char *begun, struct result *out)
+{
+    char text[32];
+    const char *where = a->status ? begun : " without an answer";
+    switch (a->phase) {
+    case PHASE_RESOLVING: where = " while resolving the host name"; break;
+    case PHASE_CONNECTING: where = " while connecting"; break;
+    case PHASE_TLS: where = " in the TLS handshake"; break;
+    case PHASE_SENT: break;
+    }
+    answer_say_duration(a->limit, text, sizeof text);
+    snprintf(out->why, sizeof out->why, "timeout after %s%s", text, where);
+}
+
+/* OpenSSL's code within libcurl's words ("error:0A00010B:SSL routines::wrong version number"); 0: there is none. */
+static unsigned long answer_tls_code(const char *text)
+{
+    const char *at = strstr(text, "error:");
+    return at ? strtoul(at + strlen("error:"), NULL, 16) : 0;
+}
+
+/* "TLS: ...", when OpenSSL has said what was wrong; false when it has not. */
+static bool answer_say_tls_code(unsigned long code, struct result *out)
+{
+    const char *reason = code ? ERR_reason_error_string(code) : NULL;
+    if (!reason)
+        return false;
+    switch (ERR_GET_LIB(code) == ERR_LIB_SSL ? ERR_GET_REASON(code) : 0) {
+    case SSL_R_WRONG_VERSION_NUMBER:
+    case SSL_R_PACKET_LENGTH_TOO_LONG:
+    case SSL_R_HTTP_REQUEST: reason = "the receiver does not speak TLS (is it an http address?)"; break;
+    case SSL_R_UNSUPPORTED_PROTOCOL:
+    case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION: reason = "no version in common, 1.2 or newer is needed"; break;
+    case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED: reason = "the receiver demands a client certificate"; break;
+    case SSL_R_UNEXPECTED_EOF_WHILE_READING: reason = "connection lost in the handshake: closed by the receiver"; break;
+    case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
+        reason = "the receiver refused the handshake: no cipher in common, or it demands a client certificate";
+        break;
+    default: break;
+    }
+    snprintf(out->why, sizeof out->why, "TLS: %s", reason);
+    return true;
+}
+
+/* Why a connection was lost, from libcurl's "Recv failure: Connection reset by peer"; it has no such words for an end. */
+static const char *answer_cause(const struct answer *a)
+{
+    static const char mark[] = "failure: ";
+    const char *cause = strstr(a->text, mark);
+    return cause ? cause + strlen(mark) : "closed by the receiver";
+}
+
+/* The handshake failed, but not for the certificate. */
+static void answer_say_handshake(const struct answer *a, struct result *out)
+{
+    if (!answer_say_tls_code(answer_tls_code(a->text), out))
+        snprintf(out->why, sizeof out->why, "TLS: connection lost in the handshake: %s", answer_cause(a));
+}
+
+static void answer_say_certificate(const struct answer *a, struct result *out)
+{
+    if (a->tls_verify > X509_V_ERR_UNSPECIFIED)
+        snprintf(out->why, sizeof out->why, "TLS: the certificate is not trusted: %s",
+                 X509_verify_cert_error_string(a->tls_verify));
+    else if (strstr(a->text, "target host name")) /* libcurl compares the names itself */
+        snprintf(out->why, sizeof out->why, "TLS: the certificate is for another name than %.*s", STR_ARG(a->host));
+    else
+        snprintf(out->why, sizeof out->why, "TLS: the certificate is not trusted: %s", a->text);
+}
+
+/* "connection lost before an answer: Connection reset by peer" */
+static void answer_say_lost(const struct answer *a, const char *begun, struct result *out)
+{
+    if (a->status == 0 && answer_tls_code(a->text) != 0
+        && ERR_GET_REASON(answer_tls_code(a->text)) == SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED) {
+        answer_say_tls_code(answer_tls_code(a->text), out); /* TLS 1.3 says it behind the handshake */
+        return;
+    }
+    if (strstr(a->text, "response headers")) { /* "Too large response headers: 307220 > 307200" */
+        snprintf(out->why, sizeof out->why, "the headers of the answer are too large%s", begun);
+        return;
+    }
+    if (a->status) {
+        snprintf(out->why, sizeof out->why, "connection lost before the end of the answer%s", begun);
+        return;
+    }
+    snprintf(out->why, sizeof out->why, "connection lost before an answer: %s", answer_cause(a));
+}
+
+/* Why there is no whole answer: "timeout after 10 s without an answer". */
 static void answer_say_failure(const struct answer *a, struct result *out)
 {
-    char text[32], begun[64] = "";
+    char begun[64] = "";
     size_t room = sizeof out->why;
     if (a->status)
         snprintf(begun, sizeof begun, " (the answer began with %d and broke off)", a->status);
-    switch ((int)a->code) { /* only the codes a person meets often get words of their own */
-    case CURLE_OPERATION_TIMEDOUT:
-        answer_say_duration(a->timeout, text, sizeof text);
-        snprintf(out->why, room, "timeout after %s%s", text, begun);
+    switch ((int)a->code) {
+    case CURLE_OPERATION_TIMEDOUT: answer_say_timeout(a, begun, out); return;
+    case CURLE_COULDNT_RESOLVE_HOST:
+        snprintf(out->why, room, "the host name %.*s cannot be resolved", STR_ARG(a->host));
         return;
-    case CURLE_COULDNT_RESOLVE_HOST: snprintf(out->why, room, "the host name cannot be resolved"); return;
     case CURLE_COULDNT_CONNECT:
-        snprintf(out->why, room, "no connection: %s",
-                 a->os_errno ? strerror((int)a->os_errno) : "the receiver does not answer");
+        snprintf(out->why, room, "no connection: %s", a->os_errno ? strerror(a->os_errno) : a->text);
         return;
-    case CURLE_PEER_FAILED_VERIFICATION:
-        snprintf(out->why, room, "TLS: the certificate is not trusted: %s",
-                 a->tls_verify ? X509_verify_cert_error_string(a->tls_verify) : "it is for another name");
+    case CURLE_PEER_FAILED_VERIFICATION: answer_say_certificate(a, out); return;
+    case CURLE_SSL_CONNECT_ERROR: answer_say_handshake(a, out); return;
+    case CURLE_SSL_CLIENTCERT: snprintf(out->why, room, "TLS: the receiver demands a client certificate"); return;
+    case CURLE_SSL_CACERT_BADFILE: snprintf(out->why, room, "TLS: the file of the authorities cannot be read"); return;
+    case CURLE_OUT_OF_MEMORY: /* libcurl's word for it; a real want of memory would be a lack */
+        snprintf(out->why, room, "a header of the answer is too large%s", begun);
         return;
     case CURLE_GOT_NOTHING:
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
-    case CURLE_PARTIAL_FILE: snprintf(out->why, room, "connection lost before the end of the answer%s", begun); return;
+    case CURLE_PARTIAL_FILE: answer_say_lost(a, begun, out); return;
     case CURLE_UNSUPPORTED_PROTOCOL:
-    case CURLE_WEIRD_SERVER_REPLY: snprintf(out->why, room, "what answers at this address does not speak HTTP"); return;
-    default: snprintf(out->why, room, "%s%s", curl_easy_strerror(a->code), begun);
+    case CURLE_WEIRD_SERVER_REPLY:
+        snprintf(out->why, room, "what answers at this address does not speak HTTP%s",
+                 a->tls ? "" : " (is it an https address?)");
+        return;
+    default: snprintf(out->why, room, "%s%s", *a->text ? a->text : curl_easy_strerror(a->code), begun);
     }
 }
 
@@ -96,6 +193,11 @@ void answer_judge(const struct answer *a, struct result *out)
     out->retry_after = (struct duration){ 0 };
     out->reason = REASON_NONE;
     out->why[0] = '\0';
+    if (a->lack) {
+        out->verdict = VERDICT_UNTRIED;
+        why_copy(out->why, lack_text(a->lack));
+        return;
+    }
     if (a->code != CURLE_OK && !(a->cut && a->status)) {
         out->verdict = VERDICT_RETRY;
         out->reason = a->code == CURLE_SSL_CACERT_BADFILE ? REASON_CONFIGURATION : REASON_UNAVAILABLE;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The verdict on a receiver's answer: pure functions of status, headers and libcurl's code.
+/* The verdict on a receiver's answer: pure functions of status, headers and what libcurl knows of the transfer.
  *
  *   2xx                        delivered
  *   410                        reject: the receiver wants no more of it
  *   any other status, 3xx too  retry, not before the time that Retry-After names
  *   no whole answer            retry: connection, time-out, TLS, an answer that breaks off (even behind a 2xx: it may be a
  *                              proxy's; a repeat has the same id)
+ *   a lack of our own          untried
  */
 #pragma once
 #include <curl/curl.h>
@@ -13,16 +14,29 @@
 
 enum { ANSWER_EXCERPT = 60 }; /* most characters of the answer's body that a person gets to see */
 
-/* One attempt's end, as libcurl tells it. */
+/* How far an attempt came. */
+enum answer_phase {
+    PHASE_RESOLVING = 1,
+    PHASE_CONNECTING,
+    PHASE_TLS, /* the handshake */
+    PHASE_SENT,
+};
+
+/* One attempt's end. */
 struct answer {
     CURLcode code;
-    int status;              /* 0: none came */
-    bool cut;                /* we stopped reading a body that was too long: as good as a whole answer */
-    struct str body;         /* its beginning */
-    struct str retry_after;  /* absent when not sent */
-    long os_errno;           /* of a failed connection; 0 unknown */
-    long tls_verify;         /* X509_V_...; 0 fine */
-    struct duration timeout; /* as configured, for the text */
+    int lack;               /* errno of what our own machine lacked: it was no attempt; 0: nothing */
+    int status;             /* 0: none came */
+    bool cut;               /* we stopped reading a body that was too long: as good as a whole answer */
+    struct str body;        /* its beginning */
+    struct str retry_after; /* absent when not sent */
+    enum answer_phase phase;
+    struct duration limit; /* after which it timed out, if it did */
+    int os_errno;          /* of a failed connection; 0 unknown */
+    long tls_verify;       /* X509_V_...; 0 fine */
+    struct str host;       /* of the URL, for the text */
+    bool tls;              /* https */
+    const char *text;      /* libcurl's own words, "" when it had none */
 };
 
 /* Fills everything of `out` but the tag. */

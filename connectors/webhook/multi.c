@@ -67,20 +67,29 @@ static int multi_on_timer(CURLM *curl, long timeout_ms, void *ctx)
 static curl_socket_t multi_on_open(void *ctx, curlsocktype purpose, struct curl_sockaddr *a)
 {
     (void)purpose;
-    struct multi *m = ctx;
+    struct multi_opened *o = ctx;
+    struct multi *m = o->m;
     int fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
-    if (fd < 0)
+    if (fd < 0) {
+        o->error = errno;
         return CURL_SOCKET_BAD;
+    }
+    o->address_n = a->addrlen <= sizeof o->address ? a->addrlen : 0;
+    memcpy(&o->address, &a->addr, o->address_n);
     bool listed = multi_socket_of(m, fd)->listed; /* by an earlier socket of that number */
-    *multi_socket_of(m, fd) = (struct multi_socket){ .ours = true, .listed = listed };
+    *multi_socket_of(m, fd) = (struct multi_socket){ .ours = true, .listed = listed, .opened = o, .serial = o->serial };
     return fd;
 }
 
 static int multi_on_close(void *ctx, curl_socket_t fd)
 {
     struct multi *m = ctx;
-    bool listed = multi_socket_of(m, fd)->listed;
-    *multi_socket_of(m, fd) = (struct multi_socket){ .listed = listed };
+    struct multi_socket *s = multi_socket_of(m, fd);
+    struct sockaddr_storage peer;
+    socklen_t n = sizeof peer;
+    if (s->opened && s->opened->serial == s->serial && getpeername(fd, (struct sockaddr *)&peer, &n) == 0)
+        s->opened->connected = true;
+    *s = (struct multi_socket){ .listed = s->listed };
     return close(fd); /* which takes it out of epoll as well */
 }
 
@@ -99,10 +108,11 @@ bool multi_open(struct multi *m, struct err *e)
     return true;
 }
 
-void multi_adopt(struct multi *m, CURL *easy)
+void multi_adopt(struct multi *m, CURL *easy, struct multi_opened *opened)
 {
+    *opened = (struct multi_opened){ .m = m, .serial = ++m->serial };
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, multi_on_open);
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, m);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, opened);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, multi_on_close);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, m);
 }

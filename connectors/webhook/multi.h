@@ -8,14 +8,17 @@
  * four system calls per request (a fifth of the CPU). An idle connection stays registered until it is readable. One thread. */
 #pragma once
 #include <curl/curl.h>
+#include <sys/socket.h>
 #include "bridge/lib/clock.h"
 #include "bridge/lib/err.h"
 
-struct multi_socket { /* indexed by file descriptor */
-    uint32_t wanted;  /* epoll events that libcurl wants */
-    uint32_t known;   /* epoll events that the kernel watches for us */
-    bool ours;        /* a connection: we are told when it closes, so the kernel's knowledge is known too */
-    bool listed;      /* stands in `changed` */
+struct multi_socket {            /* indexed by file descriptor */
+    uint32_t wanted;             /* epoll events that libcurl wants */
+    uint32_t known;              /* epoll events that the kernel watches for us */
+    bool ours;                   /* a connection: we are told when it closes, so the kernel's knowledge is known too */
+    bool listed;                 /* stands in `changed` */
+    struct multi_opened *opened; /* of the transfer that opened it, as long as the serials agree */
+    uint64_t serial;
 };
 
 struct multi {
@@ -26,12 +29,23 @@ struct multi {
     size_t socket_count;
     int *changed; /* descriptors whose wish may differ from what epoll knows */
     size_t changed_count, changed_cap;
+    uint64_t serial;      /* of the newest adoption */
     int started, running; /* transfers that multi_done has not returned; those of them that libcurl still works on */
 };
 
+/* The sockets of one transfer, which libcurl itself says little about. */
+struct multi_opened {
+    struct multi *m;
+    uint64_t serial; /* differs for each handle */
+    int error;       /* errno of the last socket() that failed; 0: none did */
+    bool connected;  /* one that is closed by now was connected */
+    struct sockaddr_storage address;
+    socklen_t address_n; /* of the last one that was opened; 0: none was */
+};
+
 bool multi_open(struct multi *m, struct err *e);
-/* Sets the options by which `easy` is known to m; once per handle. */
-void multi_adopt(struct multi *m, CURL *easy);
+/* Sets the options by which `easy` is known to m; once per handle. *opened outlives the handle. */
+void multi_adopt(struct multi *m, CURL *easy, struct multi_opened *opened);
 void multi_start(struct multi *m, CURL *easy);
 /* Moves all transfers on; waits at most `wait` for something to do, not at all when one has ended. True when wake_fd
  * is readable. */

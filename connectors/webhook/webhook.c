@@ -1,36 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* The webhook sink: posts events to one URL, signed by Standard Webhooks, many at a time. */
-#include <errno.h>
 #include <openssl/x509_vfy.h>
 #include <stdlib.h>
 #include "bridge/auth/secret.h"
 #include "bridge/lib/descriptors.h"
+#include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
-#include "connectors/webhook/answer.h"
-#include "connectors/webhook/multi.h"
-#include "connectors/webhook/request.h"
+#include "connectors/webhook/transfer.h"
 
 METRIC_HISTOGRAM(aqueduct_webhook_seconds, "Time of one attempt to deliver a webhook.", "sink");
 METRIC_COUNTER(aqueduct_webhook_responses_total, "Attempts by the class of the answer's status; none: no answer.",
                "sink", "class");
 
 enum {
-    BODY_READ = 16 * 1024,    /* most bytes of an answer's body that are read */
     TRANSFER_DESCRIPTORS = 3, /* a connection, and two while a name is looked up */
     CLASSES = 6,              /* of answers: none, 1xx .. 5xx (whatever is above counts as 5xx) */
-    CONNECTION_LIFE_S = 600,  /* a connection is not reused for longer: name and certificate are checked again */
-};
-
-/* One attempt. It is idle, in flight, or ended (its result waits to be taken). */
-struct transfer {
-    CURL *easy; /* made when first used */
-    struct webhook *sink;
-    struct transfer *next; /* in the sink's idle or ended list */
-    bool in_flight;
-    struct request request;
-    struct result result;
-    char excerpt[2 * ANSWER_EXCERPT]; /* of the answer's body */
-    size_t excerpt_n, body_n;
 };
 
 struct webhook {
@@ -45,8 +29,7 @@ struct webhook {
     char *ca_file;
 
     struct request_template template;
-    CURLU *target; /* url, parsed once */
-    struct multi multi;
+    struct transfer_target target;
     struct transfer *transfers; /* `concurrency` of them */
     struct transfer *idle;
     struct transfer *ended, **ended_tail;
@@ -89,65 +72,43 @@ static const struct option webhook_options[] = {
     { 0 }
 };
 
-static size_t webhook_on_body(char *bytes, size_t one, size_t n, void *ctx)
+static struct str webhook_event_id(const struct transfer *t)
 {
-    (void)one;
-    struct transfer *t = ctx;
-    size_t room = sizeof t->excerpt - t->excerpt_n;
-    size_t keep = n < room ? n : room;
-    memcpy(t->excerpt + t->excerpt_n, bytes, keep);
-    t->excerpt_n += keep;
-    t->body_n += n;
-    return t->body_n > BODY_READ ? 0 : n; /* 0 ends the transfer */
-}
-
-/* Makes the easy handle with the options that every attempt has; libcurl-security(3) is the checklist. */
-static void webhook_set_up(struct transfer *t)
-{
-    struct webhook *w = t->sink;
-    CURL *c = t->easy = curl_easy_init();
-    CHECK(c);
-    curl_easy_setopt(c, CURLOPT_PRIVATE, t);
-    curl_easy_setopt(c, CURLOPT_CURLU, w->target);
-    curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(c, CURLOPT_PROXY, "");
-    curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
-    curl_easy_setopt(c, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L);
-    curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
-    curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
-    if (w->ca_file)
-        curl_easy_setopt(c, CURLOPT_CAINFO, w->ca_file);
-    curl_easy_setopt(c, CURLOPT_MAXLIFETIME_CONN, (long)CONNECTION_LIFE_S);
-    curl_easy_setopt(c, CURLOPT_TCP_NODELAY, 1L);
-    curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)w->timeout.ms);
-    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)w->connect_timeout.ms);
-    curl_easy_setopt(c, CURLOPT_USERAGENT, "Aqueduct/" AQUEDUCT_VERSION);
-    curl_easy_setopt(c, CURLOPT_POST, 1L);
-    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, webhook_on_body);
-    curl_easy_setopt(c, CURLOPT_WRITEDATA, t);
-    multi_adopt(&w->multi, c);
+    return t->message.event->id;
 }
 
 /* Queues the result of an attempt for webhook_work. */
 static void webhook_end(struct webhook *w, struct transfer *t)
 {
-    t->in_flight = false;
+    static const char *const verdicts[] = { [VERDICT_DELIVERED] = "delivered",
+                                            [VERDICT_RETRY] = "retry",
+                                            [VERDICT_REJECT] = "reject",
+                                            [VERDICT_UNTRIED] = "untried" };
+    if (log_shows(LOG_DEBUG))
+        LOG(DEBUG, "answered", LOG_C("sink", w->base.id), LOG_STR("event", webhook_event_id(t)),
+            LOG_INT("attempt", t->message.attempt), LOG_C("verdict", verdicts[t->result.verdict]),
+            LOG_INT("status", t->result.status), LOG_INT("ms", t->us / 1000), LOG_C("reason", t->result.why));
     t->next = NULL;
     *w->ended_tail = t;
     w->ended_tail = &t->next;
 }
 
+static void webhook_log_sent(const struct webhook *w, const struct transfer *t)
+{
+    char room[REQUEST_ID + 1];
+    if (!log_shows(LOG_DEBUG))
+        return;
+    LOG(DEBUG, "sent", LOG_C("sink", w->base.id), LOG_STR("event", webhook_event_id(t)),
+        LOG_STR("source", t->message.event->source), LOG_INT("attempt", t->message.attempt),
+        LOG_STR("webhook_id", request_id(t->message.event, room)), LOG_INT("bytes", t->request.body.n));
+}
+
 /* Begins an attempt; one whose request cannot be built ends at once. */
 static void webhook_start(struct webhook *w, struct transfer *t, const struct message *m)
 {
-    t->result = (struct result){ .tag = m->tag };
-    t->excerpt_n = t->body_n = 0;
     struct err e;
+    t->message = *m;
+    t->result = (struct result){ .tag = m->tag };
     if (!request_build(&t->request, &w->template, m->event, clock_wall_ms(), &e)) {
         t->result.verdict = VERDICT_REJECT;
         t->result.reason = REASON_CONFIGURATION;
@@ -155,13 +116,8 @@ static void webhook_start(struct webhook *w, struct transfer *t, const struct me
         webhook_end(w, t);
         return;
     }
-    if (!t->easy)
-        webhook_set_up(t);
-    curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->request.body.n);
-    curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, t->request.body.at);
-    curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->request.lines);
-    t->in_flight = true;
-    multi_start(&w->multi, t->easy);
+    webhook_log_sent(w, t);
+    transfer_start(t);
 }
 
 static struct transfer *webhook_take_idle(struct webhook *w)
@@ -215,29 +171,16 @@ static void webhook_start_queued(struct webhook *w)
     }
 }
 
-/* Turns what libcurl says of an ended transfer into a result. */
+/* Takes in the end of an attempt, if it is one. */
 static void webhook_judge(struct webhook *w, struct transfer *t, CURLcode code)
 {
-    long status = 0;
-    curl_off_t us = 0;
-    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_getinfo(t->easy, CURLINFO_TOTAL_TIME_T, &us);
-    struct answer a = { .code = code,
-                        .status = (int)status,
-                        .cut = t->body_n > BODY_READ,
-                        .body = { t->excerpt, t->excerpt_n },
-                        .timeout = w->timeout };
-    struct curl_header *h;
-    if (status / 100 != 2 && curl_easy_header(t->easy, "Retry-After", 0, CURLH_HEADER, -1, &h) == CURLHE_OK)
-        a.retry_after = str_of(h->value);
-    if (code != CURLE_OK) {
-        curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &a.os_errno);
-        curl_easy_getinfo(t->easy, CURLINFO_SSL_VERIFYRESULT, &a.tls_verify);
+    if (!transfer_end(t, code))
+        return;
+    int class = t->result.status / 100;
+    if (t->result.verdict != VERDICT_UNTRIED) {
+        metric_add(w->answers[class >= CLASSES ? CLASSES - 1 : class], 1);
+        metric_observe_us(w->seconds, t->us);
     }
-    answer_judge(&a, &t->result);
-    int class = a.status / 100;
-    metric_add(w->answers[class >= CLASSES ? CLASSES - 1 : class], 1);
-    metric_observe_us(w->seconds, us);
     webhook_end(w, t);
 }
 
@@ -262,9 +205,9 @@ static size_t webhook_work(struct sink *s, int wake_fd, struct duration wait, st
     int64_t until = clock_mono_ms() + wait.ms;
     for (;;) {
         int64_t left = w->ended ? 0 : until - clock_mono_ms();
-        bool woken = multi_run(&w->multi, wake_fd, (struct duration){ left > 0 ? left : 0 });
+        bool woken = multi_run(&w->target.multi, wake_fd, (struct duration){ left > 0 ? left : 0 });
         CURLcode code = CURLE_OK;
-        for (CURL *easy; (easy = multi_done(&w->multi, &code));) {
+        for (CURL *easy; (easy = multi_done(&w->target.multi, &code));) {
             struct transfer *t = NULL;
             curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
             webhook_judge(w, t, code);
@@ -279,16 +222,20 @@ static size_t webhook_work(struct sink *s, int wake_fd, struct duration wait, st
 /* Parses the URL into w->target. The error must not hold the URL: it may contain a token. */
 static bool webhook_check_url(struct webhook *w, struct err *e)
 {
-    w->target = curl_url();
-    CHECK(w->target);
-    CURLUcode code = curl_url_set(w->target, CURLUPART_URL, w->url, CURLU_DISALLOW_USER);
+    struct transfer_target *to = &w->target;
+    to->url = curl_url();
+    CHECK(to->url);
+    CURLUcode code = curl_url_set(to->url, CURLUPART_URL, w->url, CURLU_DISALLOW_USER);
     char *scheme = NULL;
     if (code == CURLUE_USER_NOT_ALLOWED)
         return err_set(e, "url: must not hold a user name or password (use headers: {Authorization: ...})");
     if (code == CURLUE_OK)
-        code = curl_url_get(w->target, CURLUPART_SCHEME, &scheme, 0);
-    bool known = code == CURLUE_OK && (!strcmp(scheme, "http") || !strcmp(scheme, "https"));
+        code = curl_url_get(to->url, CURLUPART_SCHEME, &scheme, 0);
+    to->tls = code == CURLUE_OK && strcmp(scheme, "https") == 0;
+    bool known = to->tls || (code == CURLUE_OK && strcmp(scheme, "http") == 0);
     curl_free(scheme);
+    if (code == CURLUE_OK)
+        code = curl_url_get(to->url, CURLUPART_HOST, &to->host, 0);
     if (code != CURLUE_OK && code != CURLUE_UNSUPPORTED_SCHEME)
         return err_set(e, "url: %s", curl_url_strerror(code));
     if (!known)
@@ -335,7 +282,8 @@ static bool webhook_load_options(struct webhook *w, struct err *e)
 
 static void webhook_free_options(struct webhook *w)
 {
-    curl_url_cleanup(w->target);
+    curl_url_cleanup(w->target.url);
+    curl_free(w->target.host);
     for (size_t i = 0; i < w->template.key_count; i++)
         hmac_free(w->template.keys[i]);
     free(w->template.keys);
@@ -352,15 +300,9 @@ static bool webhook_check(const struct sink *s, struct err *e)
 static void webhook_close(struct sink *s)
 {
     struct webhook *w = (struct webhook *)s;
-    for (int64_t i = 0; w->transfers && i < w->concurrency; i++) {
-        struct transfer *t = &w->transfers[i];
-        if (t->in_flight)
-            curl_multi_remove_handle(w->multi.curl, t->easy);
-        if (t->easy)
-            curl_easy_cleanup(t->easy);
-        request_free(&t->request);
-    }
-    multi_close(&w->multi);
+    for (int64_t i = 0; w->transfers && i < w->concurrency; i++)
+        transfer_free(&w->transfers[i]);
+    multi_close(&w->target.multi);
     webhook_free_options(w);
     free(w->queue);
     curl_global_cleanup();
@@ -381,18 +323,21 @@ static bool webhook_open(struct sink *s, struct err *e)
 {
     struct webhook *w = (struct webhook *)s;
     CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
-    if (!webhook_load_options(w, e) || !multi_open(&w->multi, e)) {
+    if (!webhook_load_options(w, e) || !multi_open(&w->target.multi, e)) {
         webhook_close(s);
         return false;
     }
-    curl_multi_setopt(w->multi.curl, CURLMOPT_MAXCONNECTS, (long)w->concurrency);
+    curl_multi_setopt(w->target.multi.curl, CURLMOPT_MAXCONNECTS, (long)w->concurrency);
+    w->target.timeout = w->timeout;
+    w->target.connect_timeout = w->connect_timeout;
+    w->target.ca_file = w->ca_file;
     w->template.body = w->body;
     w->template.headers = &w->headers;
     w->ended_tail = &w->ended;
     descriptors_reserve(TRANSFER_DESCRIPTORS * w->concurrency);
     w->transfers = mem_alloc((size_t)w->concurrency * sizeof *w->transfers);
     for (int64_t i = w->concurrency - 1; i >= 0; i--) {
-        w->transfers[i].sink = w;
+        w->transfers[i].target = &w->target;
         webhook_put_idle(w, &w->transfers[i]);
     }
     webhook_open_metrics(w);

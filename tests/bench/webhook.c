@@ -65,6 +65,7 @@ static void run_raw(int64_t end_us, const char *data, size_t n)
     struct err e;
     char url[64];
     CURL *easy[MOST];
+    struct multi_opened opened[MOST];
     struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
     headers = curl_slist_append(curl_slist_append(headers, "Accept:"), "Expect:");
     CHECK(multi_open(&m, &e));
@@ -81,7 +82,7 @@ static void run_raw(int64_t end_us, const char *data, size_t n)
         curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
         curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, 10000L);
         curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, ignore);
-        multi_adopt(&m, c);
+        multi_adopt(&m, c, &opened[i]);
         raw_start(&m, c, i);
     }
     while (clock_mono_us() < end_us) {

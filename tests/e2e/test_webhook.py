@@ -2,6 +2,7 @@
 """Webhooks as a receiver sees them: signatures judged by the official libraries, retries, dead letters, redrive."""
 import base64
 import json
+import re
 import signal
 import subprocess
 
@@ -16,7 +17,7 @@ BOXED, RAW = SECRET, OTHER_SECRET
 class Setup:
     """A daemon with an http source, a webhook sink and a dead_letter sink, and the demo receiver."""
 
-    def __init__(self, bridge, sink="", path="/hook", secrets=(BOXED,), receiver=()):
+    def __init__(self, bridge, sink="", more="", path="/hook", secrets=(BOXED,), receiver=()):
         self.bridge, self.folder = bridge, bridge.folder
         self.ledger_file = self.folder / "ledger.jsonl"
         self.receiver = subprocess.Popen(["/usr/bin/python3", str(ROOT / "tests/demo/receiver.py"), "--ledger", str(self.ledger_file), "--bodies",
@@ -38,6 +39,7 @@ sinks:
     start: earliest
     {sink}
   failed: {{type: dead_letter, path: {self.folder}/dead.db}}
+{more}
 """)
         self.daemon = bridge.start()
 
@@ -147,6 +149,25 @@ def test_what_stays_refused_is_listed_shown_and_redriven(setup, tmp_path, judge)
     wait_for(lambda: not s.dead_json())
     assert [line["redrives"] for line in s.dead_json("--state", "redriven")] == [1]
     assert s.dead("redrive", "event-that-has-died").returncode == 1     # not twice by accident
+    assert s.stop() == 0
+
+
+def test_a_debug_log_shows_each_attempt(setup, tmp_path):
+    mode = tmp_path / "mode"
+    mode.write_text("503")
+    s = setup(sink="retry: [100ms, 100ms, 100ms]", more="log: {level: debug}", receiver=["--mode-file", str(mode)])
+    s.post(id="event-to-be-followed")
+    s.arrived(1)
+    mode.write_text("ok")
+    s.arrived(1, mode="ok")
+    line = wait_for(lambda: re.search(r".*msg=answered .*verdict=delivered.*", s.daemon.log()))[0]
+    assert "sink=crm event=event-to-be-followed" in line and " status=204 " in line and " ms=" in line
+    log = s.daemon.log()
+    first = re.search(r".*msg=sent .*event=event-to-be-followed .*attempt=1 .*", log)[0]
+    assert "source=/e2e" in first and "webhook_id=event-to-be-followed" in first and " bytes=" in first
+    refused = re.search(r".*msg=answered .*attempt=1 .*", log)[0]
+    assert "verdict=retry status=503" in refused and "Service Unavailable" in refused
+    assert log.count("msg=sent ") == log.count("msg=answered ") == len(s.ledger())
     assert s.stop() == 0
 
 

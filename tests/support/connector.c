@@ -91,6 +91,18 @@ struct err sink_refused(const struct sink_ops *ops, const char *yaml)
     return e;
 }
 
+struct result sink_deliver(struct sink *s, const struct event *ev)
+{
+    static uint64_t tag;
+    struct message m = { .event = ev, .attempt = 1, .tag = ++tag };
+    struct result r = { 0 };
+    s->ops->send(s, &m);
+    assert_int_equal(s->ops->work(s, -1, (struct duration){ 3600 * 1000 }, &r, 1), 1); /* a missed wake-up hangs here */
+    assert_int_equal(r.tag, tag);
+    assert_int_equal(s->ops->work(s, -1, (struct duration){ 0 }, &r, 1), 0);
+    return r;
+}
+
 void source_end(struct source *s)
 {
     if (s)

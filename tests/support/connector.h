@@ -20,6 +20,8 @@ void sink_start(struct sink *s);
 /* Why open() refuses these options, which the rows allow. */
 struct err source_refused(const struct source_ops *ops, const char *yaml);
 struct err sink_refused(const struct sink_ops *ops, const char *yaml);
+/* Sends one event and waits for its result, and that there is no other. */
+struct result sink_deliver(struct sink *s, const struct event *ev);
 /* Closes and frees; nothing for NULL. */
 void source_end(struct source *s);
 void sink_end(struct sink *s);

@@ -16,14 +16,28 @@ enum { TICK_MS = 5 };
 struct conn {
     int fd;
     struct buf in;
-    const char *drip; /* sent once per tick, for ever */
-    bool close_soon;
+    const char *drip;       /* sent once per tick, for ever */
+    bool close_soon, dying; /* dying: the next byte resets it */
 };
 
 static void say(int fd, const char *text)
 {
     if (send(fd, text, strlen(text), MSG_NOSIGNAL) < 0)
         return; /* the sink gave up first: part of the game */
+}
+
+/* 400 KiB in one header, or in headers of 1 KiB each. */
+static void say_long_headers(int fd, bool one)
+{
+    char piece[1025];
+    memset(piece, 'x', sizeof piece - 1);
+    piece[sizeof piece - 1] = '\0';
+    say(fd, "HTTP/1.1 200 OK\r\nX-Long: ");
+    for (int i = 0; i < 400; i++) {
+        say(fd, piece);
+        say(fd, one ? "" : "\r\nX-Long: ");
+    }
+    say(fd, "\r\nContent-Length: 0\r\n\r\n");
 }
 
 static void drop(struct conn *c, bool reset)
@@ -79,6 +93,13 @@ static void answer(struct conn *c, const char *path)
     } else if (!strcmp(path, "/once")) {
         answer_status(c, 204, "", "");
         c->close_soon = true;
+    } else if (!strcmp(path, "/dying")) {
+        answer_status(c, 204, "", "");
+        c->dying = true;
+    } else if (!strcmp(path, "/long-header")) {
+        say_long_headers(c->fd, true);
+    } else if (!strcmp(path, "/many-headers")) {
+        say_long_headers(c->fd, false);
     } else if (!strcmp(path, "/redirect")) {
         answer_status(c, 302, "Location: /status/204\r\n", "");
     } else if (!strcmp(path, "/garbage")) {
@@ -117,6 +138,10 @@ static bool take_request(struct receiver *r, struct conn *c)
 static void serve(struct receiver *r, struct conn *c)
 {
     char bytes[65536];
+    if (c->dying) {
+        drop(c, true);
+        return;
+    }
     ssize_t n = recv(c->fd, bytes, sizeof bytes, MSG_DONTWAIT);
     if (n <= 0) {
         drop(c, false);

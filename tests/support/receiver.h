@@ -12,6 +12,9 @@
  *   /continue               100 Continue again and again
  *   /short                  200 with a Content-Length that the body does not reach
  *   /once                   204, and closes the connection without a word soon after
+ *   /dying                  204, and resets the connection as soon as another request comes on it, unread
+ *   /long-header            200 and a header of 400 KiB
+ *   /many-headers           200 and 400 headers of 1 KiB
  *   /redirect               302 to /status/204
  *   /garbage                bytes that are no HTTP */
 #pragma once

@@ -38,25 +38,11 @@ static const struct event *make_event(const char *id, const char *data)
         (struct event){ .id = str_of(id), .datacontenttype = STR("application/json"), .data = str_of(data) });
 }
 
-/* Sends one event and waits for its result. */
-static struct result deliver(struct sink *s, const struct event *ev)
-{
-    static uint64_t tag;
-    struct message m = { .event = ev, .attempt = 1, .tag = ++tag };
-    struct result r = { 0 };
-    s->ops->send(s, &m);
-    assert_int_equal(s->ops->work(s, -1, (struct duration){ 3600 * 1000 }, &r, 1),
-                     1); /* a missed wake-up would hang here */
-    assert_int_equal(r.tag, tag);
-    assert_int_equal(s->ops->work(s, -1, (struct duration){ 0 }, &r, 1), 0);
-    return r;
-}
-
 static struct result deliver_to(const char *path, const char *more)
 {
     struct sink *s = open_at(path, more);
     const struct event *ev = make_event("01HZX3V7QK8N2M4P6R8T0W2Y4Z", "{\"n\":1}");
-    struct result r = deliver(s, ev);
+    struct result r = sink_deliver(s, ev);
     event_unref(ev);
     sink_end(s);
     return r;
@@ -142,73 +128,6 @@ TEST(retry_after_forms)
     assert_int_equal(answer_patience(STR_ABSENT, now).ms, 0);
 }
 
-TEST(no_answer_is_unavailable)
-{
-    static const struct {
-        const char *path, *why;
-    } cases[] = {
-        { "/reset", "connection lost before the end of the answer" },
-        { "/close", "connection lost before the end of the answer" },
-        { "/short", "connection lost before the end of the answer (the answer began with 200 and broke off)" },
-        { "/garbage", "what answers at this address does not speak HTTP" },
-        { "/hang", "timeout after 200 ms" },
-        { "/slow", "timeout after 200 ms" },
-        { "/continue", "timeout after 200 ms" },
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct result r = deliver_to(cases[i].path, "secrets: [" SECRET_1 "]\ntimeout: 200ms\n");
-        assert_int_equal(r.verdict, VERDICT_RETRY);
-        assert_int_equal(r.reason, REASON_UNAVAILABLE);
-        assert_memory_equal(r.why, cases[i].why, strlen(cases[i].why));
-    }
-}
-
-TEST(nobody_listens)
-{
-    struct receiver gone;
-    receiver_open(&gone);
-    char yaml[128];
-    snprintf(yaml, sizeof yaml, "url: http://127.0.0.1:%d/\nunsigned: true\n", gone.port);
-    receiver_close(&gone);
-    struct sink *s = sink_opened(&webhook_sink, "test", yaml);
-    const struct event *ev = make_event("1", "{}");
-    struct result r = deliver(s, ev);
-    assert_int_equal(r.verdict, VERDICT_RETRY);
-    assert_int_equal(r.reason, REASON_UNAVAILABLE);
-    assert_int_equal(r.status, 0);
-    assert_string_equal(r.why, "no connection: Connection refused");
-    event_unref(ev);
-    sink_end(s);
-}
-
-TEST(a_name_that_does_not_resolve)
-{
-    struct sink *s = sink_opened(&webhook_sink, "test",
-                                 "url: http://no-such-host.invalid/\nunsigned: true\ntimeout: 5s\n");
-    const struct event *ev = make_event("1", "{}");
-    for (int i = 0; i < 3; i++) { /* again and again: the resolver's own descriptors come and go */
-        struct result r = deliver(s, ev);
-        assert_int_equal(r.verdict, VERDICT_RETRY);
-        assert_int_equal(r.reason, REASON_UNAVAILABLE);
-    }
-    event_unref(ev);
-    sink_end(s);
-}
-
-TEST(tls_against_a_plain_receiver)
-{
-    char yaml[128];
-    snprintf(yaml, sizeof yaml, "url: https://127.0.0.1:%d/status/204\nunsigned: true\ntimeout: 500ms\n",
-             receiver.port);
-    struct sink *s = sink_opened(&webhook_sink, "test", yaml);
-    const struct event *ev = make_event("1", "{}");
-    struct result r = deliver(s, ev);
-    assert_int_equal(r.verdict, VERDICT_RETRY);
-    assert_int_equal(r.reason, REASON_UNAVAILABLE);
-    event_unref(ev);
-    sink_end(s);
-}
-
 TEST(an_endless_body_is_cut_and_its_status_counts)
 {
     struct result r = deliver_to("/endless", NULL);
@@ -221,7 +140,7 @@ TEST(an_idle_connection_that_was_closed_is_no_failure)
     struct sink *s = open_at("/once", NULL);
     const struct event *ev = make_event("1", "{}");
     for (int i = 0; i < 20; i++) {
-        struct result r = deliver(s, ev);
+        struct result r = sink_deliver(s, ev);
         assert_int_equal(r.verdict, VERDICT_DELIVERED);
         if (i % 2) /* let the end arrive while idle */
             s->ops->work(s, -1, (struct duration){ 15 }, &r, 1);
@@ -230,16 +149,69 @@ TEST(an_idle_connection_that_was_closed_is_no_failure)
     sink_end(s);
 }
 
-TEST(texts_of_tls_failures)
+/* Receivers may reset a kept connection at any moment, even while the next request is on its way to them. */
+TEST(a_kept_connection_that_was_reset_is_no_failure)
 {
-    struct answer a = { .code = CURLE_PEER_FAILED_VERIFICATION, .tls_verify = 18 };
-    struct result r;
-    answer_judge(&a, &r);
-    assert_int_equal(r.verdict, VERDICT_RETRY);
-    assert_memory_equal(r.why, "TLS: the certificate is not trusted: self", 41);
-    a = (struct answer){ .code = CURLE_SSL_CACERT_BADFILE };
-    answer_judge(&a, &r);
-    assert_int_equal(r.reason, REASON_CONFIGURATION);
+    enum { EVENTS = 150 };
+    struct sink *s = open_at("/dying", "unsigned: true\nconcurrency: 1\n");
+    const struct event *ev = make_event("1", "{}");
+    int before = atomic_load(&receiver.requests);
+    for (int i = 0; i < EVENTS; i++)
+        assert_int_equal(sink_deliver(s, ev).verdict, VERDICT_DELIVERED);
+    assert_int_equal(atomic_load(&receiver.requests) - before, EVENTS); /* answered ones, each once */
+    event_unref(ev);
+    sink_end(s);
+}
+
+/* The body is larger than what the kernel takes at once, so that the reset comes in the middle of it. */
+TEST(a_kept_connection_that_was_reset_in_the_middle_of_a_request_is_no_failure)
+{
+    enum { EVENTS = 20 };
+    size_t n = 6 << 20;
+    char *data = mem_alloc(n + 1);
+    memset(data, '1', n);
+    struct sink *s = open_at("/dying", "unsigned: true\nbody: binary\nconcurrency: 1\n");
+    const struct event *ev = event_like((struct event){ .data = { data, n } });
+    int before = atomic_load(&receiver.requests);
+    for (int i = 0; i < EVENTS; i++)
+        assert_int_equal(sink_deliver(s, ev).verdict, VERDICT_DELIVERED);
+    assert_int_equal(atomic_load(&receiver.requests) - before, EVENTS);
+    event_unref(ev);
+    free(data);
+    sink_end(s);
+}
+
+TEST(many_kept_connections_that_were_reset_are_no_failures)
+{
+    enum { EVENTS = 150, AT_A_TIME = 8 };
+    struct sink *s = open_at("/dying", "unsigned: true\nconcurrency: 8\n");
+    const struct event *ev = make_event("1", "{}");
+    for (int round = 0; round < EVENTS / AT_A_TIME; round++) {
+        struct result r[AT_A_TIME];
+        for (uint64_t i = 0; i < AT_A_TIME; i++)
+            s->ops->send(s, &(struct message){ .event = ev, .attempt = 1, .tag = i });
+        for (size_t got = 0; got < AT_A_TIME;) {
+            size_t n = s->ops->work(s, -1, (struct duration){ 3600 * 1000 }, r, AT_A_TIME);
+            for (size_t i = 0; i < n; i++)
+                assert_int_equal(r[i].verdict, VERDICT_DELIVERED);
+            got += n;
+        }
+    }
+    event_unref(ev);
+    sink_end(s);
+}
+
+/* A receiver that is really broken still costs attempts: one request on a new connection each. */
+TEST(a_new_connection_that_is_reset_is_a_failure)
+{
+    struct sink *s = open_at("/reset", "unsigned: true\nconcurrency: 1\n");
+    const struct event *ev = make_event("1", "{}");
+    int before = atomic_load(&receiver.requests);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(sink_deliver(s, ev).verdict, VERDICT_RETRY);
+    assert_int_equal(atomic_load(&receiver.requests) - before, 20);
+    event_unref(ev);
+    sink_end(s);
 }
 
 /* ---- requests ---- */
@@ -301,7 +273,8 @@ static char *take_signed(int64_t not_before, char **id, size_t *n)
 
 TEST(a_structured_request)
 {
-    struct sink *s = open_at("/status/204", BOTH_SECRETS "headers: {Authorization: Bearer abc, X-Team: crm}\n");
+    struct sink *s = open_at("/status/204",
+                             BOTH_SECRETS "body: structured\nheaders: {Authorization: Bearer abc, X-Team: crm}\n");
     struct header ext[] = { { STR("traceparent"), STR("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01") } };
     const struct event *ev = event_like((struct event){ .id = STR("01HZX3V7QK8N2M4P6R8T0W2Y4Z"),
                                                         .extensions = ext,
@@ -309,7 +282,7 @@ TEST(a_structured_request)
                                                         .datacontenttype = STR("application/json"),
                                                         .data = STR("{\"a\": 1.10}") });
     int64_t before = clock_wall_ms() / 1000;
-    assert_int_equal(deliver(s, ev).verdict, VERDICT_DELIVERED);
+    assert_int_equal(sink_deliver(s, ev).verdict, VERDICT_DELIVERED);
     size_t n;
     char *id, *body = take_signed(before, &id, &n);
     assert_string_equal(id, "01HZX3V7QK8N2M4P6R8T0W2Y4Z");
@@ -344,7 +317,7 @@ TEST(a_binary_request)
                                                          .datacontenttype = STR("application/octet-stream"),
                                                          .data = { "\0\1\2\xff", 4 } });
     int64_t before = clock_wall_ms() / 1000;
-    assert_int_equal(deliver(s, ev).verdict, VERDICT_DELIVERED);
+    assert_int_equal(sink_deliver(s, ev).verdict, VERDICT_DELIVERED);
     size_t n;
     char *id, *body = take_signed(before, &id, &n);
     assert_int_equal(n, 4);
@@ -382,7 +355,7 @@ TEST(trace_headers)
         struct header ext[] = { { STR("traceparent"), str_of(cases[i].parent) },
                                 { STR("tracestate"), str_of(cases[i].state) } };
         const struct event *ev = event_like((struct event){ .extensions = ext, .extension_count = 2 });
-        assert_int_equal(deliver(s, ev).verdict, VERDICT_DELIVERED);
+        assert_int_equal(sink_deliver(s, ev).verdict, VERDICT_DELIVERED);
         take("traceparent", cases[i].sent_parent);
         take("tracestate", cases[i].sent_state);
         event_unref(ev);
@@ -394,7 +367,7 @@ TEST(no_data_and_no_content_type)
 {
     struct sink *s = open_at("/status/204", "unsigned: true\nbody: binary\n");
     const struct event *ev = event_like((struct event){ .id = STR("x") });
-    assert_int_equal(deliver(s, ev).verdict, VERDICT_DELIVERED);
+    assert_int_equal(sink_deliver(s, ev).verdict, VERDICT_DELIVERED);
     take("content-type", NULL);
     take("content-length", "0");
     take("webhook-signature", NULL);
@@ -470,13 +443,13 @@ TEST(what_does_not_fit_headers_is_rejected)
     }
     const struct event *ev = event_like((struct event){ .extensions = ext, .extension_count = 40 });
     struct sink *s = open_at("/status/204", "unsigned: true\nbody: binary\n");
-    struct result r = deliver(s, ev);
+    struct result r = sink_deliver(s, ev);
     assert_int_equal(r.verdict, VERDICT_REJECT);
     assert_int_equal(r.reason, REASON_CONFIGURATION);
     assert_non_null(strstr(r.why, "body: structured"));
     sink_end(s);
     s = open_at("/status/204", "unsigned: true\n");
-    assert_int_equal(deliver(s, ev).verdict, VERDICT_DELIVERED);
+    assert_int_equal(sink_deliver(s, ev).verdict, VERDICT_DELIVERED);
     sink_end(s);
     event_unref(ev);
 }
@@ -499,7 +472,7 @@ TEST(a_large_body_arrives_whole)
     data[0] = data[n - 1] = '"';
     const struct event *ev = event_like((struct event){ .data = { data, n } });
     struct sink *s = open_at("/status/200", "unsigned: true\nbody: binary\n");
-    assert_int_equal(deliver(s, ev).verdict, VERDICT_DELIVERED);
+    assert_int_equal(sink_deliver(s, ev).verdict, VERDICT_DELIVERED);
     size_t got;
     char *body = receiver_body(&receiver, &got);
     assert_int_equal(got, n);
@@ -630,13 +603,12 @@ int main(void)
         cmocka_unit_test(the_answers_words_are_made_harmless),
         cmocka_unit_test(retry_after_is_heard),
         cmocka_unit_test(retry_after_forms),
-        cmocka_unit_test(no_answer_is_unavailable),
-        cmocka_unit_test(nobody_listens),
-        cmocka_unit_test(a_name_that_does_not_resolve),
-        cmocka_unit_test(tls_against_a_plain_receiver),
         cmocka_unit_test(an_endless_body_is_cut_and_its_status_counts),
         cmocka_unit_test(an_idle_connection_that_was_closed_is_no_failure),
-        cmocka_unit_test(texts_of_tls_failures),
+        cmocka_unit_test(a_kept_connection_that_was_reset_is_no_failure),
+        cmocka_unit_test(a_kept_connection_that_was_reset_in_the_middle_of_a_request_is_no_failure),
+        cmocka_unit_test(many_kept_connections_that_were_reset_are_no_failures),
+        cmocka_unit_test(a_new_connection_that_is_reset_is_a_failure),
         cmocka_unit_test(a_structured_request),
         cmocka_unit_test(a_binary_request),
         cmocka_unit_test(trace_headers),

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* Runs attempts: libcurl's options, repeats on a fresh connection, and what the end of a transfer tells. */
+#include "connectors/webhook/transfer.h"
+
+#include "bridge/lib/descriptors.h"
+#include "bridge/lib/mem.h"
+
+enum {
+    BODY_READ = 16 * 1024,   /* most bytes of an answer's body that are read */
+    CONNECTION_LIFE_S = 600, /* a connection is not reused for longer: name and certificate are checked again */
+    LATE_MS = 100,           /* how inexact libcurl's clock may be */
+};
+
+static size_t transfer_on_body(char *bytes, size_t one, size_t n, void *ctx)
+{
+    (void)one;
+    struct transfer *t = ctx;
+    size_t room = sizeof t->excerpt - t->excerpt_n;
+    size_t keep = n < room ? n : room;
+    memcpy(t->excerpt + t->excerpt_n, bytes, keep);
+    t->excerpt_n += keep;
+    t->body_n += n;
+    return t->body_n > BODY_READ ? 0 : n; /* 0 ends the transfer */
+}
+
+/* Makes the easy handle with the options that every attempt has; libcurl-security(3) is the checklist. */
+static void transfer_set_up(struct transfer *t)
+{
+    const struct transfer_target *to = t->target;
+    CURL *c = t->easy = curl_easy_init();
+    CHECK(c);
+    curl_easy_setopt(c, CURLOPT_PRIVATE, t);
+    curl_easy_setopt(c, CURLOPT_CURLU, to->url);
+    curl_easy_setopt(c, CURLOPT_ERRORBUFFER, t->text);
+    curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(c, CURLOPT_PROXY, "");
+    curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(c, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L);
+    curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
+    curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
+    if (to->ca_file)
+        curl_easy_setopt(c, CURLOPT_CAINFO, to->ca_file);
+    curl_easy_setopt(c, CURLOPT_MAXLIFETIME_CONN, (long)CONNECTION_LIFE_S);
+    curl_easy_setopt(c, CURLOPT_TCP_NODELAY, 1L);
+    curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)to->timeout.ms);
+    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)to->connect_timeout.ms);
+    curl_easy_setopt(c, CURLOPT_USERAGENT, "Aqueduct/" AQUEDUCT_VERSION);
+    curl_easy_setopt(c, CURLOPT_POST, 1L);
+    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, transfer_on_body);
+    curl_easy_setopt(c, CURLOPT_WRITEDATA, t);
+    multi_adopt(&t->target->multi, c, &t->opened);
+}
+
+/* Hands the request to libcurl, with a handle that has nothing of another event in it. */
+static void transfer_run(struct transfer *t)
+{
+    if (t->easy && !t->reuse) {
+        curl_easy_cleanup(t->easy); /* its connection stays with the others */
+        t->easy = NULL;
+    }
+    if (!t->easy)
+        transfer_set_up(t);
+    if (t->repeat)
+        curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
+    t->excerpt_n = t->body_n = 0;
+    t->text[0] = '\0';
+    curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->request.body.n);
+    curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, t->request.body.at);
+    curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->request.lines);
+    t->in_flight = true;
+    multi_start(&t->target->multi, t->easy);
+}
+
+void transfer_start(struct transfer *t)
+{
+    t->repeat = false;
+    t->us = 0;
+    transfer_run(t);
+}
+
+/* Did a kept connection turn out to be gone? libcurl repeats by itself in most such cases, but counts them over all
+ * transfers of a handle and gives up at some. */
+static bool transfer_was_on_a_dead_connection(const struct transfer *t, CURLcode code, long connects)
+{
+    long status = 0, header_bytes = 0;
+    if (t->repeat || connects > 0 || t->body_n > 0
+        || (code != CURLE_SEND_ERROR && code != CURLE_RECV_ERROR && code != CURLE_GOT_NOTHING))
+        return false;
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(t->easy, CURLINFO_HEADER_SIZE, &header_bytes);
+    return status == 0 && header_bytes == 0;
+}
+
+/* How far it came. libcurl does not tell the handshake from the connecting before it. */
+static enum answer_phase transfer_phase(const struct transfer *t)
+{
+    curl_off_t sent_us = 0, resolved_us = 0;
+    curl_easy_getinfo(t->easy, CURLINFO_PRETRANSFER_TIME_T, &sent_us);
+    curl_easy_getinfo(t->easy, CURLINFO_NAMELOOKUP_TIME_T, &resolved_us);
+    if (sent_us > 0)
+        return PHASE_SENT;
+    if (t->opened.connected)
+        return PHASE_TLS;
+    return resolved_us > 0 ? PHASE_CONNECTING : PHASE_RESOLVING;
+}
+
+/* The limit that a time-out of this phase ran into, or the time it took if something else was less patient. */
+static struct duration transfer_limit(const struct transfer *t, enum answer_phase phase)
+{
+    const struct transfer_target *to = t->target;
+    bool connecting = phase != PHASE_SENT && to->connect_timeout.ms < to->timeout.ms;
+    struct duration limit = connecting ? to->connect_timeout : to->timeout;
+    return limit.ms - t->us / 1000 > LATE_MS ? (struct duration){ t->us / 1000 } : limit;
+}
+
+/* Adds to *a what there is to know of a failure. */
+static void transfer_look_at_failure(const struct transfer *t, struct answer *a)
+{
+    const struct transfer_target *to = t->target;
+    long os_errno = 0;
+    curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &os_errno);
+    curl_easy_getinfo(t->easy, CURLINFO_SSL_VERIFYRESULT, &a->tls_verify);
+    a->os_errno = (int)os_errno;
+    a->phase = transfer_phase(t);
+    a->limit = transfer_limit(t, a->phase);
+    a->host = str_of(to->host);
+    a->tls = to->tls;
+    a->text = t->text;
+    a->lack = lack_find(&(struct lack_clues){ .code = a->code,
+                                              .os_errno = a->os_errno,
+                                              .sent = a->phase == PHASE_SENT,
+                                              .text = t->text,
+                                              .ca_file = to->ca_file,
+                                              .opened = &t->opened });
+    descriptors_out(a->lack); /* counted and told, if it is that */
+}
+
+bool transfer_end(struct transfer *t, CURLcode code)
+{
+    long status = 0, connects = 0;
+    curl_off_t us = 0;
+    t->in_flight = false;
+    curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &connects);
+    curl_easy_getinfo(t->easy, CURLINFO_TOTAL_TIME_T, &us);
+    t->us += us;
+    t->reuse = code == CURLE_OK && connects == 0;
+    if (transfer_was_on_a_dead_connection(t, code, connects)) {
+        t->repeat = true;
+        transfer_run(t);
+        return false;
+    }
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    struct answer a = {
+        .code = code, .status = (int)status, .cut = t->body_n > BODY_READ, .body = { t->excerpt, t->excerpt_n }
+    };
+    struct curl_header *h;
+    if (status / 100 != 2 && curl_easy_header(t->easy, "Retry-After", 0, CURLH_HEADER, -1, &h) == CURLHE_OK)
+        a.retry_after = str_of(h->value);
+    if (code != CURLE_OK)
+        transfer_look_at_failure(t, &a);
+    answer_judge(&a, &t->result);
+    return true;
+}
+
+void transfer_free(struct transfer *t)
+{
+    if (t->in_flight)
+        curl_multi_remove_handle(t->target->multi.curl, t->easy);
+    if (t->easy)
+        curl_easy_cleanup(t->easy);
+    request_free(&t->request);
+}

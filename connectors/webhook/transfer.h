@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* One attempt as a libcurl transfer, from the built request to the result.
+ *
+ *   transfer_start -> (multi_run ... multi_done) -> transfer_end -> its result     false: it goes on, see below
+ *
+ * A kept connection may be gone by the time it is used again: receivers close idle ones at any moment. A transfer that
+ * fails on a kept connection before the first byte of an answer is no failure of the receiver: it is repeated at once on a
+ * connection of its own, once, within the same attempt. The receiver may have seen both: they are the same request, with
+ * the same webhook-id.
+ *
+ * libcurl's handle remembers more than one should think (how often connections died under it, the last errno, the last
+ * certificate's fault). Only one that has done nothing but deliver on a kept connection is used again; others are made
+ * anew, which costs little beside the connection that they made. */
+#pragma once
+#include "connectors/webhook/answer.h"
+#include "connectors/webhook/lack.h"
+#include "connectors/webhook/request.h"
+
+/* What all transfers of a sink share; fixed once it is open. */
+struct transfer_target {
+    struct multi multi;
+    CURLU *url;
+    char *host; /* of the URL, for messages */
+    bool tls;   /* https */
+    struct duration timeout, connect_timeout;
+    const char *ca_file; /* NULL: the system's */
+};
+
+/* It is idle, in flight, or ended (its result waits to be taken). */
+struct transfer {
+    struct transfer *next; /* in one of the sink's lists */
+    struct transfer_target *target;
+    CURL *easy;  /* made when needed */
+    bool reuse;  /* the handle may serve another event */
+    bool repeat; /* a kept connection was gone: this is the second go of the attempt */
+    bool in_flight;
+    struct message message; /* what it sends */
+    struct request request;
+    struct multi_opened opened;
+    char text[CURL_ERROR_SIZE];       /* libcurl's words of the failure */
+    char excerpt[2 * ANSWER_EXCERPT]; /* of the answer's body */
+    size_t excerpt_n, body_n;
+    struct result result;
+    int64_t us; /* how long it took */
+};
+
+/* Begins to send t->request. */
+void transfer_start(struct transfer *t);
+/* Fills result and us when libcurl says that it has ended. False: it does not, but was begun again. */
+bool transfer_end(struct transfer *t, CURLcode code);
+/* Breaks off what is in flight, and frees everything but the struct. */
+void transfer_free(struct transfer *t);

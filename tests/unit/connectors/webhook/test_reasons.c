@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/* Why a delivery failed, in words, each from a receiver that really behaves so. */
+#include <arpa/inet.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "connectors/webhook/answer.h"
+#include "tests/support/connector.h"
+#include "tests/support/event.h"
+#include "tests/support/receiver.h"
+#include "tests/support/test.h"
+#include "tests/support/tls_receiver.h"
+
+extern const struct sink_ops webhook_sink;
+
+static struct receiver receiver;
+static char folder[FOLDER_BYTES];
+
+/* The result of one attempt to POST to scheme://host:port/path. */
+static struct result attempt(const char *scheme, const char *host, int port, const char *path, const char *more)
+{
+    char yaml[512];
+    snprintf(yaml, sizeof yaml, "url: %s://%s:%d%s\nunsigned: true\n%s", scheme, host, port, path, more);
+    struct sink *s = sink_opened(&webhook_sink, "test", yaml);
+    const struct event *ev = event_like((struct event){ .id = STR("01HZX3V7QK8N2M4P6R8T0W2Y4Z") });
+    struct result r = sink_deliver(s, ev);
+    event_unref(ev);
+    sink_end(s);
+    return r;
+}
+
+static void expect(struct result r, enum verdict verdict, const char *why)
+{
+    assert_string_equal(r.why, why);
+    assert_int_equal(r.verdict, verdict);
+    assert_int_equal(r.reason, verdict == VERDICT_DELIVERED ? REASON_NONE : REASON_UNAVAILABLE);
+}
+
+static void expect_plain(const char *path, const char *more, const char *why)
+{
+    expect(attempt("http", "127.0.0.1", receiver.port, path, more), VERDICT_RETRY, why);
+}
+
+/* An attempt at a TLS receiver, whose certificate is trusted unless `ca` is false. */
+static void expect_tls(struct tls_receiver r, bool ca, const char *more, enum verdict verdict, const char *why)
+{
+    char yaml[256];
+    tls_receiver_open(&r, folder);
+    snprintf(yaml, sizeof yaml, "%s%s\n%s", ca ? "ca_file: " : "", ca ? r.certificate : "", more);
+    struct result result = attempt("https", "127.0.0.1", r.port, "/status/204", yaml);
+    tls_receiver_close(&r);
+    expect(result, verdict, why);
+}
+
+#define HERE "IP:127.0.0.1"
+
+TEST(tls_certificates)
+{
+    expect_tls((struct tls_receiver){ .name = HERE }, true, "", VERDICT_DELIVERED, "");
+    expect_tls((struct tls_receiver){ .name = "DNS:other.example" }, true, "", VERDICT_RETRY,
+               "TLS: the certificate is for another name than 127.0.0.1");
+    expect_tls((struct tls_receiver){ .name = "IP:127.0.0.2" }, true, "", VERDICT_RETRY,
+               "TLS: the certificate is for another name than 127.0.0.1");
+    expect_tls((struct tls_receiver){ .name = HERE }, false, "", VERDICT_RETRY,
+               "TLS: the certificate is not trusted: self-signed certificate");
+    expect_tls((struct tls_receiver){ .name = HERE, .valid_s = -60 }, true, "", VERDICT_RETRY,
+               "TLS: the certificate is not trusted: certificate has expired");
+}
+
+TEST(tls_handshakes)
+{
+    expect_tls((struct tls_receiver){ .name = HERE, .manner = TLS_IS_SILENT }, true, "connect_timeout: 300ms\n",
+               VERDICT_RETRY, "timeout after 300 ms in the TLS handshake");
+    expect_tls((struct tls_receiver){ .name = HERE, .manner = TLS_IS_SILENT }, true, "timeout: 400ms\n", VERDICT_RETRY,
+               "timeout after 400 ms in the TLS handshake");
+    expect_tls((struct tls_receiver){ .name = HERE, .manner = TLS_CLOSES }, true, "", VERDICT_RETRY,
+               "TLS: connection lost in the handshake: closed by the receiver");
+    expect_tls((struct tls_receiver){ .name = HERE, .manner = TLS_RESETS }, true, "", VERDICT_RETRY,
+               "TLS: connection lost in the handshake: Connection reset by peer");
+    expect_tls((struct tls_receiver){ .name = HERE, .manner = TLS_SPEAKS_PLAIN_HTTP }, true, "", VERDICT_RETRY,
+               "TLS: the receiver does not speak TLS (is it an http address?)");
+    expect_tls((struct tls_receiver){ .name = HERE, .manner = TLS_IS_OLD }, true, "", VERDICT_RETRY,
+               "TLS: no version in common, 1.2 or newer is needed");
+    expect_tls((struct tls_receiver){ .name = HERE, .manner = TLS_WANTS_A_CERTIFICATE }, true, "", VERDICT_RETRY,
+               "TLS: the receiver demands a client certificate");
+    expect_tls((struct tls_receiver){ .name = HERE, .manner = TLS_WANTS_A_CERTIFICATE, .newest = TLS1_2_VERSION }, true,
+               "", VERDICT_RETRY,
+               "TLS: the receiver refused the handshake: no cipher in common, or it demands a client certificate");
+}
+
+/* A handle that has failed tells nothing of that to the next attempt. */
+TEST(a_reason_is_the_attempts_own)
+{
+    struct tls_receiver r = { .name = "DNS:localhost", .valid_s = -60 };
+    char yaml[256];
+    tls_receiver_open(&r, folder);
+    snprintf(yaml, sizeof yaml, "url: https://127.0.0.1:%d/\nunsigned: true\nconcurrency: 1\nca_file: %s\n", r.port,
+             r.certificate);
+    struct sink *s = sink_opened(&webhook_sink, "test", yaml);
+    const struct event *ev = event_like((struct event){ .id = STR("1") });
+    expect(sink_deliver(s, ev), VERDICT_RETRY, "TLS: the certificate is not trusted: certificate has expired");
+    tls_receiver_close(&r);
+    expect(sink_deliver(s, ev), VERDICT_RETRY, "no connection: Connection refused");
+    event_unref(ev);
+    sink_end(s);
+}
+
+TEST(tls_where_plain_http_is_spoken_and_the_other_way_round)
+{
+    expect(attempt("https", "127.0.0.1", receiver.port, "/", "connect_timeout: 200ms\n"), VERDICT_RETRY,
+           "timeout after 200 ms in the TLS handshake"); /* it waits for the end of what it takes for a request */
+    struct tls_receiver r = { .name = HERE };
+    tls_receiver_open(&r, folder);
+    struct result got = attempt("http", "127.0.0.1", r.port, "/", "");
+    tls_receiver_close(&r);
+    expect(got, VERDICT_RETRY, "connection lost before an answer: closed by the receiver");
+}
+
+TEST(nobody_listens)
+{
+    struct receiver gone;
+    receiver_open(&gone);
+    receiver_close(&gone);
+    expect(attempt("http", "127.0.0.1", gone.port, "/", ""), VERDICT_RETRY, "no connection: Connection refused");
+    expect(attempt("https", "127.0.0.1", gone.port, "/", ""), VERDICT_RETRY, "no connection: Connection refused");
+}
+
+/* A listener whose queue is full drops what else comes. */
+TEST(nobody_takes_the_connection)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t n = sizeof a;
+    int listener = socket(AF_INET, SOCK_STREAM, 0), waiting[2];
+    assert_int_equal(bind(listener, (struct sockaddr *)&a, n), 0);
+    assert_int_equal(listen(listener, 0), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&a, &n), 0);
+    for (int i = 0; i < 2; i++) {
+        waiting[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)connect(waiting[i], (struct sockaddr *)&a, n);
+    }
+    int port = ntohs(a.sin_port);
+    expect(attempt("http", "127.0.0.1", port, "/", "connect_timeout: 200ms\n"), VERDICT_RETRY,
+           "timeout after 200 ms while connecting");
+    expect(attempt("https", "127.0.0.1", port, "/", "timeout: 250ms\n"), VERDICT_RETRY,
+           "timeout after 250 ms while connecting");
+    close(waiting[0]);
+    close(waiting[1]);
+    close(listener);
+}
+
+TEST(a_name_that_does_not_resolve)
+{
+    struct result r = attempt("http", "no-such-host.invalid", 80, "/", "connect_timeout: 20s\ntimeout: 20s\n");
+    expect(r, VERDICT_RETRY, "the host name no-such-host.invalid cannot be resolved");
+}
+
+TEST(answers_that_do_not_come_or_break_off)
+{
+    expect_plain("/reset", "", "connection lost before an answer: Connection reset by peer");
+    expect_plain("/close", "", "connection lost before an answer: closed by the receiver");
+    expect_plain("/short", "",
+                 "connection lost before the end of the answer (the answer began with 200 and broke off)");
+    expect_plain("/garbage", "", "what answers at this address does not speak HTTP (is it an https address?)");
+    expect_plain("/hang", "timeout: 200ms\n", "timeout after 200 ms without an answer");
+    expect_plain("/hang", "timeout: 1s\nconnect_timeout: 100ms\n", "timeout after 1 s without an answer");
+    expect_plain("/slow", "timeout: 200ms\n", "timeout after 200 ms (the answer began with 200 and broke off)");
+    expect_plain("/long-header", "", "a header of the answer is too large (the answer began with 200 and broke off)");
+    expect_plain("/many-headers", "",
+                 "the headers of the answer are too large (the answer began with 200 and broke off)");
+}
+
+TEST(what_only_libcurl_can_say)
+{
+    struct answer a = { .code = CURLE_OPERATION_TIMEDOUT, .phase = PHASE_RESOLVING, .limit = { 5000 }, .text = "" };
+    struct result r;
+    answer_judge(&a, &r);
+    expect(r, VERDICT_RETRY, "timeout after 5 s while resolving the host name");
+    a = (struct answer){ .code = CURLE_SSL_CACERT_BADFILE, .text = "" };
+    answer_judge(&a, &r);
+    assert_int_equal(r.reason, REASON_CONFIGURATION);
+    a = (struct answer){ .code = CURLE_COULDNT_CONNECT, .text = "libcurl's words" };
+    answer_judge(&a, &r);
+    expect(r, VERDICT_RETRY, "no connection: libcurl's words");
+    a.lack = 24;
+    answer_judge(&a, &r);
+    assert_int_equal(r.verdict, VERDICT_UNTRIED);
+    assert_string_equal(r.why, "Too many open files");
+}
+
+static int start(void **state)
+{
+    (void)state;
+    signal(SIGPIPE, SIG_IGN);
+    folder_make(folder);
+    receiver_open(&receiver);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    receiver_close(&receiver);
+    folder_remove(folder);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tls_certificates),
+        cmocka_unit_test(tls_handshakes),
+        cmocka_unit_test(a_reason_is_the_attempts_own),
+        cmocka_unit_test(tls_where_plain_http_is_spoken_and_the_other_way_round),
+        cmocka_unit_test(nobody_listens),
+        cmocka_unit_test(nobody_takes_the_connection),
+        cmocka_unit_test(a_name_that_does_not_resolve),
+        cmocka_unit_test(answers_that_do_not_come_or_break_off),
+        cmocka_unit_test(what_only_libcurl_can_say),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
