@@ -2,7 +2,7 @@
 /* The file of dead letters: a SQLite database that the daemon writes and `aqueduct dead` reads.
  *
  * One letter per (sink, event): a repeat takes the place of what was there and comes last again. A record that is no
- * event is known by the place it came from. The rollback journal is used, not WAL: two processes share the file, and a
+ * event is known by its origin. The rollback journal is used, not WAL: two processes share the file, and a
  * reader holds its lock only for one short query. synchronous=FULL: what was committed survives power loss.
  *
  *   writer   letters_open(.., true) -> letters_begin, letters_file..., letters_trim, letters_commit

@@ -29,7 +29,7 @@ int print_clean(struct str text, int width, FILE *out)
     return n;
 }
 
-void print_place(const struct letter *l, int width, FILE *out)
+void print_origin(const struct letter *l, int width, FILE *out)
 {
     print_clean(l->topic, width, out);
     fprintf(out, "/%" PRId64 "/%" PRId64, l->partition, l->offset);
@@ -72,7 +72,7 @@ void print_table_row(const struct letter *l, bool with_state, FILE *out)
     if (l->id.at)
         print_clean(l->id, 80, out);
     else
-        print_place(l, 60, out);
+        print_origin(l, 60, out);
     fputc('\n', out);
 }
 
@@ -275,7 +275,7 @@ void print_letter(const struct letter *l, size_t limit, FILE *out)
     print_state(l, out);
     if (l->topic.at) {
         fprintf(out, "%-10s ", "origin");
-        print_place(l, 0, out);
+        print_origin(l, 0, out);
         fputc('\n', out);
     }
     print_field("key", l->record.key, out);

@@ -62,7 +62,7 @@ static void redrive_say(const char *verb, const struct letter *l)
     if (l->id.at)
         print_clean(l->id, 0, stdout);
     else
-        print_place(l, 0, stdout);
+        print_origin(l, 0, stdout);
 }
 
 static bool redrive_letter(void *ctx, const struct letter *l, struct err *e)
