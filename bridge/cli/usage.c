@@ -6,12 +6,14 @@
 
 int usage_wrong(const struct command *command, const char *fmt, ...)
 {
+    char text[1024];
     va_list args;
     va_start(args, fmt);
-    fputs("aqueduct: ", stderr);
-    vfprintf(stderr, fmt, args);
+    vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    fprintf(stderr, "; see aqueduct %s%s\n", command ? "help " : "--help", command ? command->name : "");
+    str_make_shown(text);
+    fprintf(stderr, "aqueduct: %s; see aqueduct %s%s\n", text, command ? "help " : "--help",
+            command ? command->name : "");
     return COMMAND_USAGE;
 }
 

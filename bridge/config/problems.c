@@ -31,14 +31,6 @@ static void problems_write_where(struct buf *out, const struct where *at)
     buf_add(out, at->key.at, shown_length(at->key));
 }
 
-/* A value with a line break must not look like another problem. */
-static void problems_make_printable(char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7F)
-            *text = ' ';
-}
-
 /* Adds a problem; of more than CONFIG_PROBLEMS only that there are more. */
 static void problems_keep(struct problems *out, const char *file, int line, int column, struct str text)
 {
@@ -54,7 +46,7 @@ static void problems_keep(struct problems *out, const char *file, int line, int 
     *p = (struct problem){
         .file = file ? str_dup(str_of(file)) : NULL, .line = line, .column = column, .text = str_dup(text)
     };
-    problems_make_printable(p->text);
+    str_make_shown(p->text); /* a value with a line break must not look like another problem */
 }
 
 void problem_add(struct problems *out, const char *file, int line, int column, const char *fmt, ...)

@@ -449,9 +449,17 @@ void jscan_unescape(struct buf *out, struct str quoted)
     }
 }
 
-/* Writes as an escape the character at p, which is not plain, or as it is when it is a character beyond ASCII. The
- * controls U+0080 to U+009F (0xc2 0x80 to 0x9f) are escaped because log lines are written by this and shown on
- * terminals. */
+/* The code point of a character of two or three bytes. */
+static unsigned code_point(const char *p, size_t length)
+{
+    unsigned c = (unsigned char)p[0] & (length == 2 ? 0x1fu : 0x0fu);
+    for (size_t i = 1; i < length; i++)
+        c = c << 6 | ((unsigned char)p[i] & 0x3fu);
+    return c;
+}
+
+/* Writes as an escape the character at p, which is not plain, or as it is when it is a character beyond ASCII. Those
+ * that are not fit to be shown are escaped because log lines are written by this and shown on terminals. */
 static const char *add_special(struct buf *out, const char *p, const char *end)
 {
     unsigned char c = (unsigned char)*p;
@@ -462,8 +470,8 @@ static const char *add_special(struct buf *out, const char *p, const char *end)
         buf_add_c(out, "\xef\xbf\xbd");
         return p + 1;
     }
-    if (c == 0xc2 && (unsigned char)p[1] < 0xa0)
-        buf_printf(out, "\\u%04x", (unsigned)(unsigned char)p[1]);
+    if (length > 1 && !str_is_shown((struct str){ p, length }))
+        buf_printf(out, "\\u%04x", code_point(p, length));
     else if (length > 1)
         buf_add(out, p, length);
     else if (c == '"' || c == '\\')

@@ -140,6 +140,45 @@ bool str_is_utf8(struct str s)
     return true;
 }
 
+/* U+061C, U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069. */
+static bool turns_text(const unsigned char *p, size_t length)
+{
+    if (length == 2)
+        return p[0] == 0xd8 && p[1] == 0x9c;
+    if (length != 3 || p[0] != 0xe2)
+        return false;
+    return p[1] == 0x80 ? p[2] == 0x8e || p[2] == 0x8f || (p[2] >= 0xa8 && p[2] <= 0xae)
+                        : p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9;
+}
+
+bool str_is_shown(struct str character)
+{
+    const unsigned char *p = (const unsigned char *)character.at;
+    size_t length = str_utf8_length(character);
+    if (length == 0 || length != character.n)
+        return false;
+    if (length == 1)
+        return p[0] >= ' ' && p[0] != 0x7f;
+    return !(p[0] == 0xc2 && p[1] < 0xa0) && !turns_text(p, length);
+}
+
+void str_make_shown(char *text)
+{
+    char *to = text;
+    for (struct str rest = str_of(text); rest.n > 0;) {
+        size_t length = str_utf8_length(rest);
+        struct str one = { rest.at, length ? length : 1 };
+        if (str_is_shown(one)) {
+            memmove(to, one.at, one.n);
+            to += one.n;
+        } else {
+            *to++ = (unsigned char)one.at[0] < 0x80 ? ' ' : '?';
+        }
+        rest = str_from(rest, one.n);
+    }
+    *to = '\0';
+}
+
 char *str_join(const char *a, const char *b, const char *c)
 {
     size_t n = strlen(a) + strlen(b) + strlen(c) + 1;

@@ -57,6 +57,12 @@ bool str_to_i64(struct str s, int64_t *out); /* an optional leading '-' */
 bool str_is_utf8(struct str s);              /* well-formed UTF-8 (RFC 3629), NUL allowed */
 /* Bytes of the well-formed UTF-8 character that s begins with; 0 when there is none. */
 size_t str_utf8_length(struct str s);
+/* Is the one character that s holds fit to be shown on a terminal or in a log? Not a control of ASCII or ISO 6429 (C1),
+ * nor one that turns the direction of text or breaks lines beyond ASCII: with those, text says something else than it
+ * shows. Not what is no UTF-8, either. */
+bool str_is_shown(struct str character);
+/* Puts a blank in the place of each control of ASCII and a ? in that of everything else that is not fit to be shown. */
+void str_make_shown(char *text);
 char *str_join(const char *a, const char *b, const char *c); /* the three in a row; free() it */
 char *str_dup(struct str s); /* NUL-terminated copy, free() it; aborts when memory is out */
 /* The name nearest to `word` among `names` (NULL-terminated), or NULL when none is near: for "did you mean". */

@@ -50,13 +50,17 @@ static const struct flag command_flags[] = {
 
 static int command_wrong(const char *what, struct str word)
 {
-    fprintf(stderr, "aqueduct dead: %s%s%.*s; see aqueduct help dead\n", what, word.at ? ": " : "", STR_ARG(word));
+    fprintf(stderr, "aqueduct dead: %s%s", what, word.at ? ": " : "");
+    print_clean(word, 0, stderr);
+    fputs("; see aqueduct help dead\n", stderr);
     return COMMAND_USAGE;
 }
 
 static int command_fail(const struct err *e)
 {
-    fprintf(stderr, "aqueduct dead: %s\n", e->text);
+    fputs("aqueduct dead: ", stderr);
+    print_clean(str_of(e->text), 0, stderr);
+    fputc('\n', stderr);
     return COMMAND_FAILED;
 }
 

@@ -14,16 +14,12 @@ int print_clean(struct str text, int width, FILE *out)
 {
     int n = 0;
     for (size_t i = 0; i < text.n && (width == 0 || n < width); n++) {
-        unsigned char c = (unsigned char)text.at[i];
-        size_t length = c < 0x80 ? 1 : c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
-        struct str one = { text.at + i, length <= text.n - i ? length : text.n - i };
-        bool c1 = c == 0xc2 && one.n == 2 && (unsigned char)one.at[1] < 0xa0; /* control characters above ASCII */
-        if (c < ' ' || c == 0x7f || c1 || !str_is_utf8(one)) {
+        size_t length = str_utf8_length(str_from(text, i));
+        struct str one = { text.at + i, length ? length : 1 };
+        if (str_is_shown(one))
+            fwrite(one.at, 1, one.n, out);
+        else
             fputc('?', out);
-            i += c1 ? 2 : 1;
-            continue;
-        }
-        fwrite(one.at, 1, one.n, out);
         i += one.n;
     }
     return n;

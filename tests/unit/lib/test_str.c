@@ -140,6 +140,49 @@ TEST(nearest)
     assert_null(str_nearest(STR("type"), none));
 }
 
+/* What turns text around or breaks its lines is not fit to be shown; what joins letters is. */
+TEST(what_may_be_shown)
+{
+    static const char *const shown[] = { " ",
+                                         "~",
+                                         "\xc2\xa0",
+                                         "\xc3\xa9",
+                                         "\xd8\xa7",
+                                         "\xd8\x9d",
+                                         "\xe2\x80\x8d",
+                                         "\xe2\x80\x90",
+                                         "\xe2\x80\xaf",
+                                         "\xe2\x81\xa0",
+                                         "\xe2\x81\xaa",
+                                         "\xe2\x82\xac",
+                                         "\xf0\x9f\x98\x80" },
+                             *const hidden[] = { "",
+                                                 "\n",
+                                                 "\x1f",
+                                                 "\x7f",
+                                                 "\x80",
+                                                 "\xc2\x80",
+                                                 "\xc2\x9f",
+                                                 "\xd8\x9c",
+                                                 "\xe2\x80\x8e",
+                                                 "\xe2\x80\x8f",
+                                                 "\xe2\x80\xa8",
+                                                 "\xe2\x80\xa9",
+                                                 "\xe2\x80\xaa",
+                                                 "\xe2\x80\xae",
+                                                 "\xe2\x81\xa6",
+                                                 "\xe2\x81\xa9",
+                                                 "\xe2\x80",
+                                                 "ab" };
+    for (size_t i = 0; i < sizeof shown / sizeof *shown; i++)
+        assert_true(str_is_shown(str_of(shown[i])));
+    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++)
+        assert_false(str_is_shown(str_of(hidden[i])));
+    char text[] = "a\nb \xe2\x80\xae\xd8\x9c|\xff|\xc2\x9b|\xe2\x82\xac\x1b[0m";
+    str_make_shown(text);
+    assert_string_equal(text, "a b ??|?|?|\xe2\x82\xac [0m");
+}
+
 TEST(hashing)
 {
     size_t buckets[8] = { 0 };
@@ -161,6 +204,7 @@ int main(void)
     const struct CMUnitTest tests[] = { cmocka_unit_test(comparing), cmocka_unit_test(trimming),
                                         cmocka_unit_test(cutting),   cmocka_unit_test(numbers),
                                         cmocka_unit_test(utf8),      cmocka_unit_test(copying),
-                                        cmocka_unit_test(nearest),   cmocka_unit_test(hashing) };
+                                        cmocka_unit_test(nearest),   cmocka_unit_test(what_may_be_shown),
+                                        cmocka_unit_test(hashing) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -638,6 +638,7 @@ TEST(strange_text_is_made_harmless)
           "31m",
           "?31m" },
         { "a\xff\xc3", "a??" },
+        { "user\xe2\x80\xaetxt.exe", "user?txt.exe" },
         { "", "" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
