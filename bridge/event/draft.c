@@ -1,11 +1,36 @@
 /* SPDX-License-Identifier: MIT */
 /* Collects what a decoder finds of an event, and tells from a Content-Type which decoder is the right one. */
 #include "bridge/event/draft.h"
+#include "bridge/event/trace.h"
+
+bool draft_is_integer(struct str text)
+{
+    int64_t value;
+    struct str digits = str_starts(text, STR("-")) ? str_from(text, 1) : text;
+    if (str_starts(digits, STR("0")) && digits.n > 1)
+        return false;
+    return str_to_i64(text, &value) && value >= INT32_MIN && value <= INT32_MAX;
+}
+
+void draft_set_type(struct draft *d, struct str name, bool integer)
+{
+    for (size_t i = 0; i < d->fields.extension_count; i++) {
+        struct str value = d->extensions[i].value;
+        if (!str_eq(d->extensions[i].name, name))
+            continue;
+        if (integer && draft_is_integer(value))
+            d->fields.integers |= (uint64_t)1 << i;
+        if (!integer && (str_eq(value, STR("true")) || str_eq(value, STR("false"))))
+            d->fields.booleans |= (uint64_t)1 << i;
+    }
+}
 
 bool draft_set(struct draft *d, struct str name, struct str value, struct err *e)
 {
     struct str *member = event_member(&d->fields, name);
     bool is_version = !member && str_eq(name, STR("specversion"));
+    if (!member && !is_version && trace_is_header(name) && !event_is_value(value))
+        return true;
     if (is_version && !str_eq(value, STR("1.0")))
         return err_set(e, "event attribute specversion is not 1.0");
     if (is_version ? d->has_version : member && member->at)

@@ -16,8 +16,12 @@ struct draft {
 };
 
 /* Sets an attribute by its CloudEvents name. False with *e when it was set before, when there are too many, or when
- * it is a specversion other than 1.0. */
+ * it is a specversion other than 1.0. A trace context that no attribute can hold is left out: it may cost no event. */
 bool draft_set(struct draft *d, struct str name, struct str value, struct err *e);
+/* Sets the type of the extension of that name, which was set, if its value is one of that type. */
+void draft_set_type(struct draft *d, struct str name, bool integer);
+/* A 32-bit integer as JSON writes it? */
+bool draft_is_integer(struct str text);
 /* event_new of the draft; without a specversion it is not an event. */
 const struct event *draft_event(struct draft *d, struct err *e);
 /* What a Content-Type says of the message: an event in JSON, a batch or a format that we do not know (*e says so), or

@@ -5,13 +5,15 @@
 #include <stdlib.h>
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/uri.h"
 
-enum { NAME_BYTES = 20, SHOWN_BYTES = 64 };
+enum { SHOWN_BYTES = 64 };
 
 /* The one allocation: this, the array of extensions, all bytes. */
 struct block {
     atomic_size_t references;
     size_t size;
+    struct str types; /* the value of TRAIL_TYPES; absent: all are strings */
     struct event ev;
 };
 
@@ -89,6 +91,11 @@ static bool event_is_string(struct str s)
     return true;
 }
 
+bool event_is_value(struct str value)
+{
+    return value.n <= EVENT_ATTRIBUTE_BYTES && event_is_string(value);
+}
+
 static bool event_check_value(const char *name, size_t name_n, struct str value, struct err *e)
 {
     if (value.n > EVENT_ATTRIBUTE_BYTES)
@@ -132,7 +139,8 @@ static bool event_check_attributes(const struct event *f, struct err *e)
 
 static bool event_check_name(struct str name, struct err *e)
 {
-    bool ok = name.n >= 1 && name.n <= NAME_BYTES && !str_eq(name, STR("data")) && !str_eq(name, STR("specversion"));
+    bool ok = name.n >= 1 && name.n <= EVENT_NAME_BYTES && !str_eq(name, STR("data"))
+              && !str_eq(name, STR("specversion"));
     for (size_t i = 0; ok && i < name.n; i++)
         ok = (name.at[i] >= 'a' && name.at[i] <= 'z') || (name.at[i] >= '0' && name.at[i] <= '9');
     if (ok)
@@ -140,7 +148,7 @@ static bool event_check_name(struct str name, struct err *e)
     if (name.n > SHOWN_BYTES)
         name.n = SHOWN_BYTES;
     return err_set(e, "event attribute \"%.*s\": a name has 1 to %d characters a to z and 0 to 9", STR_ARG(name),
-                   NAME_BYTES);
+                   EVENT_NAME_BYTES);
 }
 
 static bool event_check_extensions(const struct event *f, struct err *e)
@@ -170,6 +178,21 @@ static size_t event_content_bytes(const struct event *f)
     return n;
 }
 
+/* "=integer,", "=boolean," or nothing for a string. */
+static struct str event_type_of(const struct event *f, size_t i)
+{
+    uint64_t bit = (uint64_t)1 << i;
+    return f->integers & bit ? STR("=integer,") : f->booleans & bit ? STR("=boolean,") : STR("");
+}
+
+static size_t event_types_bytes(const struct event *f)
+{
+    size_t n = 0;
+    for (size_t i = 0; (f->integers | f->booleans) && i < f->extension_count; i++)
+        n += event_type_of(f, i).n ? f->extensions[i].name.n + event_type_of(f, i).n : 0;
+    return n;
+}
+
 /* Copies s to *to and moves *to behind it; absent stays absent. */
 static struct str event_put(char **to, struct str s)
 {
@@ -178,6 +201,20 @@ static struct str event_put(char **to, struct str s)
         memcpy(*to, s.at, s.n);
     *to += s.n;
     return copy;
+}
+
+/* Writes the text of the types, `n` bytes with a comma at the end; absent when all are strings. */
+static struct str event_put_types(char **to, const struct event *f, size_t n)
+{
+    char *start = *to;
+    for (size_t i = 0; n > 0 && i < f->extension_count; i++) {
+        struct str type = event_type_of(f, i);
+        if (type.n == 0)
+            continue;
+        event_put(to, f->extensions[i].name);
+        event_put(to, type);
+    }
+    return n > 0 ? (struct str){ start, n - 1 } : STR_ABSENT;
 }
 
 const struct event *event_new(const struct event *f, struct err *e)
@@ -189,13 +226,16 @@ const struct event *event_new(const struct event *f, struct err *e)
         return NULL;
     }
     size_t extensions = f->extension_count * sizeof(struct header);
-    size_t size = sizeof(struct block) + extensions + event_content_bytes(f);
+    size_t types = event_types_bytes(f);
+    size_t size = sizeof(struct block) + extensions + event_content_bytes(f) + types;
     struct block *b = mem_grow(NULL, size, 1);
     struct header *headers = (struct header *)(b + 1);
     char *to = (char *)headers + extensions;
     atomic_init(&b->references, 1);
     b->size = size;
-    b->ev = (struct event){ .extensions = headers, .extension_count = f->extension_count };
+    b->ev = (struct event){
+        .extensions = headers, .extension_count = f->extension_count, .integers = f->integers, .booleans = f->booleans
+    };
     for (size_t i = 0; i < ATTRIBUTES; i++)
         *event_slot(&b->ev, &attributes[i]) = event_put(&to, event_value_of(f, &attributes[i]));
     for (size_t i = 0; i < f->extension_count; i++) {
@@ -205,12 +245,18 @@ const struct event *event_new(const struct event *f, struct err *e)
         headers[i].value = event_put(&to, value.at ? value : STR(""));
     }
     b->ev.data = event_put(&to, f->data);
+    b->types = event_put_types(&to, f, types);
     return &b->ev;
 }
 
 static struct block *event_block_of(const struct event *ev)
 {
     return (struct block *)(void *)((char *)ev - offsetof(struct block, ev));
+}
+
+struct str event_types(const struct event *ev)
+{
+    return event_block_of(ev)->types;
 }
 
 size_t event_bytes(const struct event *ev)
@@ -255,4 +301,15 @@ bool event_type_is_json(struct str type)
     media = str_trim(media);
     struct str tail = media.n >= 5 ? str_from(media, media.n - 5) : STR("");
     return str_eq_nocase(tail, STR("/json")) || str_eq_nocase(tail, STR("+json"));
+}
+
+bool event_check_uris(const struct event *ev, struct err *e)
+{
+    const struct str source = { ev->source.at, ev->source.n < SHOWN_BYTES ? ev->source.n : SHOWN_BYTES };
+    const struct str schema = { ev->dataschema.at, ev->dataschema.n < SHOWN_BYTES ? ev->dataschema.n : SHOWN_BYTES };
+    if (!uri_is_reference(ev->source))
+        return err_set(e, "event attribute source: \"%.*s\" is not a URI reference (RFC 3986)", STR_ARG(source));
+    if (ev->dataschema.at && !uri_is_absolute(ev->dataschema))
+        return err_set(e, "event attribute dataschema: \"%.*s\" is not a URI (RFC 3986)", STR_ARG(schema));
+    return true;
 }

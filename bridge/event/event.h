@@ -16,6 +16,7 @@
 
 enum {
     EVENT_ATTRIBUTES = 64,                /* most extension attributes of one event */
+    EVENT_NAME_BYTES = 128,               /* longest name of one; CloudEvents says that it SHOULD NOT exceed 20 */
     EVENT_ATTRIBUTE_BYTES = 8 * 1024,     /* longest attribute value */
     EVENT_DATA_BYTES = 64 << 20,          /* longest data */
     EVENT_HEADERS = EVENT_ATTRIBUTES + 9, /* most headers that event_to_headers writes */
@@ -26,10 +27,13 @@ enum {
 struct event {
     struct str id, source, type;                           /* required, not empty */
     struct str subject, time, datacontenttype, dataschema; /* absent when not set; time is RFC 3339 as it came */
-    /* name: [a-z0-9]{1,20}; value without control characters; traceparent is one. In a born event
+    /* name: [a-z0-9]{1,128}; value without control characters; traceparent is one. In a born event
      * each name stands behind EVENT_HEADER_PREFIX, so that the name of a record's header is there, too. */
     const struct header *extensions;
     size_t extension_count;
+    /* Bit i: extension i is a 32-bit Integer, or a Boolean ("true", "false"); the others are Strings. Only JSON has types;
+     * the record of an event in binary mode keeps them in the header TRAIL_TYPES. */
+    uint64_t integers, booleans;
     struct str data; /* absent: no data */
 };
 
@@ -40,6 +44,12 @@ const struct event *event_ref(const struct event *ev);
 void event_unref(const struct event *ev); /* accepts NULL */
 /* The memory that it takes, attributes and all: what limits count. */
 size_t event_bytes(const struct event *ev);
+bool event_is_value(struct str value); /* can an attribute have it? */
+/* The types of a born event's extensions as the header TRAIL_TYPES has them; absent when all are strings. */
+struct str event_types(const struct event *ev);
+/* Are source and dataschema what CloudEvents wants: a URI reference and a URI? Asked where events come in, not of stored
+ * ones. */
+bool event_check_uris(const struct event *ev, struct err *e);
 
 /* The value of an attribute or extension by its CloudEvents name ("type", "subject", "partitionkey"); absent when
  * not set. */

@@ -3,7 +3,7 @@
 #include "bridge/event/draft.h"
 #include "bridge/lib/crypto.h"
 
-enum { NAME_BYTES = 64 }; /* longer than any valid name, so that a longer one is still seen to be invalid */
+enum { NAME_BYTES = EVENT_NAME_BYTES + 1 }; /* so that a longer one is still seen to be invalid */
 
 static bool http_needs_encoding(unsigned char c)
 {

@@ -14,6 +14,19 @@ static void json_add_member(struct buf *out, struct str name, struct str value)
     jscan_add_string(out, value);
 }
 
+static void json_add_extension(struct buf *out, const struct event *ev, size_t i)
+{
+    struct header x = ev->extensions[i];
+    if (!((ev->integers | ev->booleans) >> i & 1)) {
+        json_add_member(out, x.name, x.value);
+        return;
+    }
+    buf_add_c(out, ",\"");
+    buf_add_str(out, x.name);
+    buf_add_c(out, "\":");
+    buf_add_str(out, x.value);
+}
+
 static bool json_is_text(struct str type)
 {
     return type.at && str_starts_nocase(type, STR("text/"));
@@ -45,7 +58,7 @@ void event_to_json(const struct event *ev, struct buf *out)
     json_add_member(out, STR("datacontenttype"), ev->datacontenttype);
     json_add_member(out, STR("dataschema"), ev->dataschema);
     for (size_t i = 0; i < ev->extension_count; i++)
-        json_add_member(out, ev->extensions[i].name, ev->extensions[i].value);
+        json_add_extension(out, ev, i);
     if (ev->data.at)
         json_add_data(out, ev);
     buf_add_char(out, '}');
@@ -79,11 +92,10 @@ static struct str json_content(struct json_reading *r, struct str quoted)
 /* A 32-bit integer in its shortest form. */
 static bool json_check_integer(struct str *raw)
 {
-    int64_t value;
-    if (!str_to_i64(*raw, &value) || value < INT32_MIN || value > INT32_MAX)
+    if (!draft_is_integer(*raw))
         return false;
-    if (value == 0)
-        *raw = STR("0"); /* not -0 */
+    if (str_eq(*raw, STR("-0")))
+        *raw = STR("0");
     return true;
 }
 
@@ -110,6 +122,7 @@ static bool json_read_attribute(struct json_reading *r, struct str name, struct 
         return false;
     if (r->draft.fields.extension_count == extensions)
         return err_set(e, "event attribute %.*s: not a string", STR_ARG(shown));
+    draft_set_type(&r->draft, name, value.type == JSCAN_NUMBER);
     return true;
 }
 
@@ -172,6 +185,7 @@ const struct event *event_from_json(struct str json, struct err *e)
 {
     struct jscan_member members[EVENT_ATTRIBUTES + 16];
     enum { ROOM = sizeof members / sizeof *members };
+    json = jscan_skip_mark(json);
     int count = jscan_object(json, members, ROOM, e);
     if (count < 0 || count > ROOM) {
         if (count > ROOM)
@@ -189,7 +203,7 @@ int event_from_json_batch(struct str json, const struct event **out, size_t room
 {
     struct jscan_value batch, element;
     size_t count = 0;
-    bool ok = jscan_check(json, &batch, e);
+    bool ok = jscan_check(jscan_skip_mark(json), &batch, e);
     if (!ok || batch.type != JSCAN_ARRAY) {
         if (ok)
             err_set(e, "not an array");

@@ -2,6 +2,7 @@
 /* The Kafka protocol binding 1.0 of events: records in binary mode (`ce_` headers, the data untouched) and structured
  * mode. */
 #include "bridge/event/draft.h"
+#include "bridge/event/trail.h"
 
 enum { PREFIX = sizeof EVENT_HEADER_PREFIX - 1 };
 static const char version_header[] = EVENT_HEADER_PREFIX "specversion", content_type_header[] = "content-type";
@@ -26,7 +27,19 @@ size_t event_to_headers(const struct event *ev, struct header *out)
         struct str name = ev->extensions[i].name;
         out[n++] = (struct header){ { name.at - PREFIX, name.n + PREFIX }, ev->extensions[i].value };
     }
+    n += kafka_put(&out[n], STR(TRAIL_TYPES), event_types(ev));
     return n + kafka_put(&out[n], STR(content_type_header), ev->datacontenttype);
+}
+
+/* "count=integer,flag=boolean" */
+static void kafka_read_types(struct draft *d, struct str types)
+{
+    struct str one, name;
+    while (str_cut(&types, ',', &one)) {
+        str_cut(&one, '=', &name);
+        if (str_eq(one, STR("integer")) || str_eq(one, STR("boolean")))
+            draft_set_type(d, name, one.at[0] == 'i');
+    }
 }
 
 static const struct event *kafka_from_binary(const struct record *r, struct err *e)
@@ -38,6 +51,7 @@ static const struct event *kafka_from_binary(const struct record *r, struct err 
             && !draft_set(&d, str_from(h->name, PREFIX), h->value, e))
             return NULL;
     }
+    kafka_read_types(&d, record_header(r, TRAIL_TYPES));
     struct str content_type = record_header(r, content_type_header);
     if (content_type.n > 0)
         d.fields.datacontenttype = content_type;

@@ -42,10 +42,11 @@ struct trail trail_read(const struct record *r)
     return t;
 }
 
-static bool trail_is_origin(struct str name)
+/* Where a record came from, and what its event is: that stays when it is moved on. */
+static bool trail_stays(struct str name)
 {
-    return str_eq(name, STR(TRAIL_TOPIC)) || str_eq(name, STR(TRAIL_PARTITION)) || str_eq(name, STR(TRAIL_OFFSET))
-           || str_eq(name, STR(TRAIL_TIMESTAMP));
+    return str_eq(name, STR(TRAIL_TYPES)) || str_eq(name, STR(TRAIL_TOPIC)) || str_eq(name, STR(TRAIL_PARTITION))
+           || str_eq(name, STR(TRAIL_OFFSET)) || str_eq(name, STR(TRAIL_TIMESTAMP));
 }
 
 void trail_move(struct moved *m, const struct record *r, const char *topic, const char *const *add)
@@ -56,7 +57,7 @@ void trail_move(struct moved *m, const struct record *r, const char *topic, cons
     m->headers = mem_alloc((r->header_count + added / 2 + 4) * sizeof *m->headers);
     bool has_origin = record_header(r, TRAIL_TOPIC).at != NULL;
     for (size_t i = 0; i < r->header_count; i++)
-        if (!str_starts(r->headers[i].name, STR(TRAIL_PREFIX)) || trail_is_origin(r->headers[i].name))
+        if (!str_starts(r->headers[i].name, STR(TRAIL_PREFIX)) || trail_stays(r->headers[i].name))
             m->headers[n++] = r->headers[i];
     if (!has_origin) {
         snprintf(m->partition, sizeof m->partition, "%" PRId32, r->partition);

@@ -2,10 +2,10 @@
 /* The trail: headers that the bridge adds to a record on its way through retry, dead-letter and redrive topics.
  *
  * All names begin with "aqueduct-"; key, value, timestamp and every other header stay as they were. Whoever moves a record on
- * leaves the old trail out and writes a new one; a redriven record carries none but the origin.
+ * leaves the old trail out, but for origin and types, and writes a new one; a redriven record carries these alone.
  *
  *   topic                        written by              carries
- *   topics of the routes         intake                  from
+ *   topics of the routes         intake                  from, types
  *   <prefix>retry.<sink>.<wait>  delivery                attempts, first, due, origin
  *   <prefix>dead-letter          delivery, intake        sink (or source), attempts, first, last, status, class, reason, origin
  *   <prefix>dead-letter          `aqueduct dead redrive` sink, state: redriven, last, origin; the event's headers, no value: "no longer dead
@@ -17,7 +17,8 @@
 #include "bridge/event/record.h"
 
 #define TRAIL_PREFIX    "aqueduct-"
-#define TRAIL_FROM      "aqueduct-from"     /* who chose the event's id: the scope of its emission (connector.h) */
+#define TRAIL_FROM      "aqueduct-from" /* who chose the event's id: the scope of its emission (connector.h) */
+#define TRAIL_TYPES     "aqueduct-types" /* of the event's attributes that are no strings: "count=integer,flag=boolean" */
 #define TRAIL_SINK      "aqueduct-sink"     /* id of the sink that gave up */
 #define TRAIL_SOURCE    "aqueduct-source"   /* instead of sink: id of the source whose event no topic could take */
 #define TRAIL_ATTEMPTS  "aqueduct-attempts" /* decimal */

@@ -494,3 +494,8 @@ void jscan_add_string(struct buf *out, struct str s)
     }
     buf_add_char(out, '"');
 }
+
+struct str jscan_skip_mark(struct str json)
+{
+    return str_starts(json, STR("\xef\xbb\xbf")) ? str_from(json, 3) : json;
+}

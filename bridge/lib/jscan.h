@@ -30,6 +30,8 @@ struct jscan_member {
     struct jscan_value value;
 };
 
+/* Without the UTF-8 byte order mark that some senders put before the text (RFC 8259 section 8.1: it may be ignored). */
+struct str jscan_skip_mark(struct str json);
 /* Is `text` one JSON value? On false, *e names the byte offset and the cause. */
 bool jscan_check(struct str text, struct jscan_value *out, struct err *e);
 /* Checks the whole text, which must be an object, and writes its first `room` members in order; returns how many

@@ -7,6 +7,7 @@
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/uri.h"
 
 METRIC_COUNTER(aqueduct_http_refused_total, "Requests whose signature or token was refused.", "source", "path",
                "reason");
@@ -97,6 +98,10 @@ bool path_check(const struct path_options *o, struct err *e)
         return err_set(e, "type is longer than %d bytes", TYPE_BYTES);
     if (path_is_set(o->source) && strlen(o->source) > EVENT_ATTRIBUTE_BYTES)
         return err_set(e, "source is longer than %d bytes", EVENT_ATTRIBUTE_BYTES);
+    if (path_is_set(o->source) && !uri_is_reference(str_of(o->source)))
+        return err_set(e, "source is not a URI reference (RFC 3986), such as /shop or https://shop.example.com/");
+    if (!path_is_set(o->source) && !uri_is_reference(str_of(o->path)))
+        return err_set(e, "path has characters that no URI has, and the CloudEvents source is made of it: set source");
     struct verifier *v = verifier_new(&o->verify, e);
     bool ok = v && path_check_cover(o, v, e);
     verifier_free(v);
@@ -153,6 +158,7 @@ struct taking {
     const struct http_request *r;
     const struct path_limits *most;
     struct str content_type;
+    struct str body; /* without a byte order mark, if it is JSON */
     const struct event **out;
     int *status;
     struct err *e;
@@ -234,6 +240,10 @@ static bool path_check_event(const struct taking *t, const struct event *ev)
         return err_set(t->e, "%zu extension attributes, max_attributes allows %zu", ev->extension_count,
                        t->most->attributes);
     }
+    if (!event_check_uris(ev, t->e)) {
+        *t->status = 400;
+        return false;
+    }
     if (t->p->o->ce_source != SOURCE_PREFIX || path_is_below(ev->source, t->p->source))
         return true;
     metric_add(t->p->foreign, 1);
@@ -258,12 +268,12 @@ static const struct event *path_complete(const struct taking *t, const struct ev
     }
     bool traced = event_attribute(ev, STR("traceparent")).at || event_attribute(ev, STR("tracestate")).at;
     if (!traced && ev->extension_count + 2 <= EVENT_ATTRIBUTES)
-        traces = path_trace_headers(t->r, &trace, extensions);
+        traces = path_trace_headers(t->r, &trace, extensions + ev->extension_count);
     bool pinned = t->p->o->ce_source == SOURCE_PIN;
     if (ev->time.at && traces == 0 && !pinned)
         return ev;
     for (size_t i = 0; i < ev->extension_count; i++)
-        extensions[traces + i] = ev->extensions[i];
+        extensions[i] = ev->extensions[i]; /* in the same place: their types are bits */
     struct event f = *ev;
     f.extensions = extensions;
     f.extension_count = traces + ev->extension_count;
@@ -280,7 +290,7 @@ static const struct event *path_complete(const struct taking *t, const struct ev
 
 static int path_batch(struct taking *t)
 {
-    int n = event_from_json_batch(t->r->body, t->out, t->most->events, t->e);
+    int n = event_from_json_batch(t->body, t->out, t->most->events, t->e);
     if (n < 0)
         return path_fail(t, 400);
     for (int i = 0; i < n; i++) {
@@ -297,9 +307,9 @@ static int path_batch(struct taking *t)
 
 static int path_cloudevent(struct taking *t, bool binary)
 {
-    if (binary && t->r->body.n && !path_check_data(t->content_type, t->r->body, t->e))
+    if (binary && t->body.n && t->content_type.n && !path_check_data(t->content_type, t->body, t->e))
         return path_fail(t, 400);
-    *t->out = event_from_http(t->r->headers, t->r->header_count, t->r->body, t->e);
+    *t->out = event_from_http(t->r->headers, t->r->header_count, t->body, t->e);
     if (!*t->out)
         return path_fail(t, 400);
     *t->out = path_complete(t, *t->out);
@@ -352,7 +362,7 @@ bool path_is_keyed(const struct path *p, const struct http_request *r)
 /* An event of what is no CloudEvent. */
 static int path_wrap(struct taking *t)
 {
-    if (!path_check_data(t->content_type, t->r->body, t->e))
+    if (!path_check_data(t->content_type, t->body, t->e))
         return path_fail(t, 400);
     char type[2 * TYPE_BYTES], now[CLOCK_TEXT], random[UUID_TEXT];
     struct header extensions[2];
@@ -366,7 +376,7 @@ static int path_wrap(struct taking *t)
         .datacontenttype = t->content_type.n ? t->content_type : STR("application/json"),
         .extensions = extensions,
         .extension_count = path_trace_headers(t->r, &trace, extensions),
-        .data = t->r->body,
+        .data = t->body,
     };
     if (f.id.n == 0) {
         uuid_random(random);
@@ -374,6 +384,13 @@ static int path_wrap(struct taking *t)
     }
     *t->out = event_new(&f, t->e);
     return *t->out ? 1 : path_fail(t, 400);
+}
+
+/* What was verified is the body as it came; what is read of JSON begins behind the byte order mark. */
+static struct str path_body(const struct http_request *r, struct str content_type)
+{
+    bool json = content_type.n == 0 || event_type_is_json(content_type);
+    return json ? jscan_skip_mark(r->body) : r->body;
 }
 
 static int path_refuse(struct taking *t, int status, const char *why)
@@ -389,6 +406,7 @@ int path_events(const struct path *p, const struct http_request *r, const struct
     struct str type = http_header(r, "content-type", &types);
     struct str encoding = http_header(r, "content-encoding", NULL);
     struct taking t = { .p = p, .r = r, .most = most, .content_type = type, .out = out, .status = status, .e = e };
+    t.body = path_body(r, type);
     if (types > 1)
         return path_refuse(&t, 400, "there is more than one Content-Type");
     if (encoding.n && !str_eq_nocase(encoding, STR("identity")))
@@ -403,7 +421,7 @@ int path_events(const struct path *p, const struct http_request *r, const struct
         return path_refuse(&t, 415,
                            "the attributes in ce- headers are not signed; send the CloudEvent as "
                            "application/cloudevents+json");
-    if (r->body.n == 0 && !binary)
+    if (t.body.n == 0 && !binary)
         return path_refuse(&t, 400, "the body is empty");
     if (structured && path_is_batch_type(type))
         return path_batch(&t);

@@ -2,6 +2,7 @@
 /* The SQLite source as the core sees it: its options and the contract's functions. */
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/uri.h"
 #include "connectors/sqlite/sqlite.h"
 #include <stdlib.h>
 
@@ -154,9 +155,18 @@ static bool source_restore(struct source *base, struct str key, struct str value
 }
 
 /* Would open() find its rules good? */
+static bool source_check_origin(const struct sqlite_source *s, struct err *e)
+{
+    if (!s->source || uri_is_reference(str_of(s->source)))
+        return true;
+    return err_set(e, "source: is not a URI reference (RFC 3986), such as /my/app or https://app.example.com/");
+}
+
 static bool source_check(const struct source *base, struct err *e)
 {
     struct sqlite_source copy = *(const struct sqlite_source *)base;
+    if (!source_check_origin(&copy, e))
+        return false;
     copy.rules = NULL;
     copy.rule_count = 0;
     bool good = source_make_rules(&copy, e);
@@ -167,7 +177,7 @@ static bool source_check(const struct source *base, struct err *e)
 static bool source_open(struct source *base, struct err *e)
 {
     struct sqlite_source *s = (struct sqlite_source *)base;
-    if (!source_make_rules(s, e)) {
+    if (!source_check_origin(s, e) || !source_make_rules(s, e)) {
         source_free_rules(s);
         return false;
     }

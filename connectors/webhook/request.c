@@ -82,7 +82,7 @@ static void request_add_attribute(struct request *r, struct str name, struct str
         return;
     buf_add(&r->text, "ce-", 3);
     buf_add_str(&r->text, name);
-    buf_add(&r->text, ": ", 2);
+    buf_add_c(&r->text, value.n > 0 ? ": " : ";"); /* libcurl's way to say an empty value */
     event_http_encode(&r->text, value);
     request_end_line(r);
 }

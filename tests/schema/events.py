@@ -138,7 +138,11 @@ def envelope():
     check = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
     good = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
     assert check.is_valid(good)
-    for bad in ({"id": ""}, {"specversion": "0.3"}, {"Upper": "x"}, {"data": 1, "data_base64": "AA=="}):
+    for more in ({"time": "2016-12-31T23:59:60Z"}, {"time": "0000-01-01t00:00:00.5-08:00"}, {"count": -42, "flag": True, "text": ""}, {"n" * 128: "x"},
+                 {"data": {"a": [1]}}):
+        assert check.is_valid({**good, **more}), more
+    for bad in ({"id": ""}, {"specversion": "0.3"}, {"Upper": "x"}, {"data": 1, "data_base64": "AA=="}, {"time": "yesterday"}, {"time": "2020-01-01 00:00:00Z"},
+                {"n" * 129: "x"}, {"count": 1.5}, {"list": []}):
         assert not check.is_valid({**good, **bad}), bad
     return check
 

@@ -58,6 +58,8 @@ void assert_events_equal(const struct event *a, const struct event *b)
         assert_true(str_eq(pairs[i][0], pairs[i][1]));
     }
     assert_int_equal(a->extension_count, b->extension_count);
+    assert_int_equal(a->integers, b->integers);
+    assert_int_equal(a->booleans, b->booleans);
     for (size_t i = 0; i < a->extension_count; i++)
         assert_true(str_eq(event_attribute(b, a->extensions[i].name), a->extensions[i].value));
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/event/event.h"
+#include "bridge/event/trail.h"
 #include "bridge/lib/mem.h"
 #include "tests/support/event.h"
 #include "tests/support/test.h"
@@ -122,15 +123,19 @@ TEST(extensions_that_are_refused)
     struct header x[EVENT_ATTRIBUTES + 1];
     char names[EVENT_ATTRIBUTES + 1][8];
     struct event f = { .id = STR("1"), .source = STR("/s"), .type = STR("t"), .extensions = x, .extension_count = 1 };
+    char too_long[EVENT_NAME_BYTES + 1];
+    memset(too_long, 'n', sizeof too_long);
     const struct str bad[] = { STR(""),         STR("a_b"),
                                STR("A"),        STR("a-b"),
-                               STR("\xc3\xa9"), STR("abcdefghijklmnopqrstu"),
+                               STR("\xc3\xa9"), { too_long, EVENT_NAME_BYTES + 1 },
                                STR("data"),     STR("specversion"),
                                STR("id"),       STR("datacontenttype") };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         x[0] = (struct header){ bad[i], STR("v") };
         assert_null(event_new(&f, NULL));
     }
+    x[0] = (struct header){ { too_long, EVENT_NAME_BYTES }, STR("v") };
+    event_unref(event_born(&f));
     x[0] = (struct header){ STR("abcdefghijklmnopqrst"), STR("v") };
     event_unref(event_born(&f));
     x[1] = x[0];
@@ -144,6 +149,98 @@ TEST(extensions_that_are_refused)
     event_unref(event_born(&f));
     f.extension_count = EVENT_ATTRIBUTES + 1;
     refused(f, "event: 65 extension attributes, the most is 64");
+}
+
+/* Types that only JSON has survive the record of an event in binary mode. */
+TEST(types_of_extensions)
+{
+    struct header x[] = { { STR("flag"), STR("true") }, { STR("text"), STR("17") }, { STR("count"), STR("-42") } };
+    struct event f = { .id = STR("1"), .source = STR("/s"), .type = STR("t"), .extensions = x, .extension_count = 3 };
+    struct header headers[EVENT_HEADERS];
+    f.integers = 1 << 2;
+    f.booleans = 1 << 0;
+    const struct event *ev = event_born(&f);
+    struct record r = { .headers = headers, .header_count = event_to_headers(ev, headers) };
+    assert_str(record_header(&r, "aqueduct-types"), "flag=boolean,count=integer");
+    assert_str(record_header(&r, "ce_count"), "-42");
+    struct moved m;
+    trail_move(&m, &r, "retry", (const char *const[]){ NULL }); /* and its way through other topics */
+    const struct event *back = event_from_record(&m.record, NULL);
+    assert_events_equal(back, ev);
+    assert_int_equal(back->integers, 1 << 2);
+    assert_int_equal(back->booleans, 1 << 0);
+    trail_free(&m);
+    event_unref(back);
+    event_unref(ev);
+    f.integers = f.booleans = 0;
+    ev = event_born(&f);
+    r.header_count = event_to_headers(ev, headers);
+    assert_null(record_header(&r, "aqueduct-types").at);
+    event_unref(ev);
+}
+
+/* A header that lies about types makes no JSON that is none. */
+TEST(types_that_are_not_true)
+{
+    static const char *const values[] = { "x", "01", "-01", "1.0", "2147483648", "TRUE", "", "1e1", "\"1\"" };
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        const struct header headers[] = {
+            { STR("ce_specversion"), STR("1.0") },
+            { STR("ce_id"), STR("1") },
+            { STR("ce_source"), STR("/s") },
+            { STR("ce_type"), STR("t") },
+            { STR("ce_x"), str_of(values[i]) },
+            { STR("aqueduct-types"), STR("x=integer,x=boolean,nix=integer,x,=,,id=integer") }
+        };
+        struct record r = { .headers = headers, .header_count = 6 };
+        const struct event *ev = event_from_record(&r, NULL);
+        assert_non_null(ev);
+        assert_int_equal(ev->integers | ev->booleans, 0);
+        event_unref(ev);
+    }
+}
+
+TEST(uris)
+{
+    static const struct {
+        const char *source, *schema, *why;
+    } cases[] = {
+        { "/s", NULL, "" },
+        { "https://example.com/a?b#c", "https://example.com/s", "" },
+        { "my app", NULL, "event attribute source: \"my app\" is not a URI reference (RFC 3986)" },
+        { "/s", "s.json", "event attribute dataschema: \"s.json\" is not a URI (RFC 3986)" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct err e = { "" };
+        const struct event *ev = event_like(
+            (struct event){ .source = str_of(cases[i].source), .dataschema = str_of(cases[i].schema) });
+        assert_int_equal(event_check_uris(ev, &e), !*cases[i].why);
+        assert_string_equal(e.text, cases[i].why);
+        event_unref(ev);
+    }
+}
+
+/* RFC 3339 has a year 0, and a leap second at the end of a day of UTC. */
+TEST(unusual_times)
+{
+    static const struct {
+        const char *time;
+        bool good;
+    } cases[] = {
+        { "0000-01-01T00:00:00Z", true },       { "0000-02-29T23:59:59Z", true },
+        { "2016-12-31T23:59:60Z", true },       { "1998-12-31T15:59:60.123-08:00", true },
+        { "2017-01-01t08:59:60+09:00", true },  { "1998-12-31T23:59:61Z", false },
+        { "1998-12-31T23:58:60Z", false },      { "1998-12-31T22:59:60Z", false },
+        { "1998-12-31T23:59:60-08:00", false }, { "10000-01-01T00:00:00Z", false },
+        { "-001-01-01T00:00:00Z", false },      { "2020-02-30T00:00:00Z", false },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct event f = { .id = STR("1"), .source = STR("/s"), .type = STR("t"), .time = str_of(cases[i].time) };
+        const struct event *ev = event_new(&f, NULL);
+        if (!ev != !cases[i].good)
+            fail_msg("%s", cases[i].time);
+        event_unref(ev);
+    }
 }
 
 TEST(sizes)
@@ -285,8 +382,8 @@ TEST(records_refused)
         { { STR("ce_id"), STR("2") }, "event attribute id stands twice" },
         { { STR("ce_specversion"), STR("1.0") }, "event attribute specversion stands twice" },
         { { STR("ce_specversion"), STR("0.3") }, "event attribute specversion is not 1.0" },
-        { { STR("ce_Bad"), STR("x") }, "event attribute \"Bad\": a name has 1 to 20 characters a to z and 0 to 9" },
-        { { STR("ce_data"), STR("x") }, "event attribute \"data\": a name has 1 to 20 characters a to z and 0 to 9" },
+        { { STR("ce_Bad"), STR("x") }, "event attribute \"Bad\": a name has 1 to 128 characters a to z and 0 to 9" },
+        { { STR("ce_data"), STR("x") }, "event attribute \"data\": a name has 1 to 128 characters a to z and 0 to 9" },
         { { STR("ce_time"), STR("x") }, "event attribute time: \"x\" is not an RFC 3339 date and time" },
     };
     struct header headers[5];
@@ -331,6 +428,10 @@ int main(void)
         cmocka_unit_test(absent_and_empty_data),
         cmocka_unit_test(attributes_that_are_refused),
         cmocka_unit_test(extensions_that_are_refused),
+        cmocka_unit_test(types_of_extensions),
+        cmocka_unit_test(types_that_are_not_true),
+        cmocka_unit_test(uris),
+        cmocka_unit_test(unusual_times),
         cmocka_unit_test(sizes),
         cmocka_unit_test(which_types_are_json),
         cmocka_unit_test(to_a_record_and_back),

@@ -110,7 +110,35 @@ TEST(what_may_stand_there)
                                                  { "esc", "A\"\xf0\x9f\x98\x80" } };
     for (size_t i = 0; i < 7; i++)
         assert_str(event_attribute(ev, str_of(extensions[i][0])), extensions[i][1]);
+    assert_int_equal(ev->booleans, 0x3);
+    assert_int_equal(ev->integers, 0x3c);
+    struct buf out = buf_new(1000); /* and they keep their types */
+    event_to_json(ev, &out);
+    assert_non_null(strstr(buf_c(&out), ",\"flag\":true,\"off\":false,\"count\":-42,\"zero\":0,\"max\":2147483647,"
+                                        "\"min\":-2147483648,\"esc\":\"A"));
+    buf_free(&out);
     event_unref(ev);
+}
+
+/* Some senders put one before their JSON. */
+TEST(a_byte_order_mark_is_skipped)
+{
+    const struct event *batch[2];
+    event_unref(must_read("\xef\xbb\xbf{" REQUIRED "}"));
+    assert_int_equal(event_from_json_batch(STR("\xef\xbb\xbf[{" REQUIRED "}]"), batch, 2, NULL), 1);
+    event_unref(batch[0]);
+    assert_null(event_from_json(STR("\xef\xbb\xbf\xef\xbb\xbf{" REQUIRED "}"), NULL));
+    assert_null(event_from_json(STR("\xff\xfe{" REQUIRED "}"), NULL));
+}
+
+/* A trace that no attribute can hold costs no event. */
+TEST(a_broken_trace_is_left_out)
+{
+    const struct event *ev = must_read("{" REQUIRED
+                                       ",\"tracestate\":\"foo=1\\t,bar=2\",\"traceparent\":\"\\u0085\",\"x\":\"1\"}");
+    assert_int_equal(ev->extension_count, 1);
+    event_unref(ev);
+    assert_null(event_from_json(STR("{" REQUIRED ",\"x\":\"foo=1\\t,bar=2\"}"), NULL));
 }
 
 TEST(data_forms)
@@ -167,7 +195,7 @@ TEST(what_is_refused)
         { "{" REQUIRED ",\"x\":1e2}", "event attribute x: a number that is not a 32-bit integer" },
         { "{" REQUIRED ",\"x\":{}}", "event attribute x: neither a string, an integer nor a boolean" },
         { "{" REQUIRED ",\"x\":[]}", "event attribute x: neither a string, an integer nor a boolean" },
-        { "{" REQUIRED ",\"a_b\":\"x\"}", "event attribute \"a_b\": a name has 1 to 20 characters a to z and 0 to 9" },
+        { "{" REQUIRED ",\"a_b\":\"x\"}", "event attribute \"a_b\": a name has 1 to 128 characters a to z and 0 to 9" },
         { "{" REQUIRED ",\"x\":\"\\u0007\"}",
           "event attribute x: a control character, a noncharacter or bytes that are not UTF-8" },
         { "{" REQUIRED ",\"x\":\"\\uffff\"}",
@@ -226,9 +254,15 @@ TEST(batches)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(to_json_and_back),   cmocka_unit_test(data_by_its_type),
-                                        cmocka_unit_test(too_small_a_buffer), cmocka_unit_test(what_may_stand_there),
-                                        cmocka_unit_test(data_forms),         cmocka_unit_test(what_is_refused),
-                                        cmocka_unit_test(too_many_members),   cmocka_unit_test(batches) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(to_json_and_back),
+                                        cmocka_unit_test(data_by_its_type),
+                                        cmocka_unit_test(too_small_a_buffer),
+                                        cmocka_unit_test(what_may_stand_there),
+                                        cmocka_unit_test(a_byte_order_mark_is_skipped),
+                                        cmocka_unit_test(a_broken_trace_is_left_out),
+                                        cmocka_unit_test(data_forms),
+                                        cmocka_unit_test(what_is_refused),
+                                        cmocka_unit_test(too_many_members),
+                                        cmocka_unit_test(batches) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

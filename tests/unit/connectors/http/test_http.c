@@ -391,6 +391,46 @@ TEST(structured_and_signed)
     "{\"specversion\":\"1.0\",\"id\":\"" id "\",\"source\":\"" source "\",\"type\":\"t\",\"data\":{\"n\": 1}}"
 
 /* A sender names its own source and what stands below it, unless the path says otherwise. */
+/* What CloudEvents says, beside what is usual. */
+TEST(cloudevents_by_the_specification)
+{
+    source_open("", OPEN_PATH "  - {path: /own, verify: {scheme: none}}\n");
+#define BINARY(more) "ce-specversion: 1.0\r\nce-id: 1\r\nce-source: /s\r\nce-type: t\r\n" more
+    const struct event *ev = accepted("/in", BINARY("ce-empty:\r\nce-anattributewithalongname: x\r\n"), "{no json");
+    is(ev->data, "{no json"); /* without a content type any body will do */
+    assert_null(ev->datacontenttype.at);
+    is(event_attribute(ev, STR("empty")), "");
+    is(event_attribute(ev, STR("anattributewithalongname")), "x");
+    struct buf json = buf_new(1000);
+    event_to_json(ev, &json);
+    assert_non_null(strstr(buf_c(&json), ",\"data_base64\":\"e25vIGpzb24=\"}"));
+    buf_free(&json);
+    event_unref(ev);
+    ev = accepted("/in", BINARY(JSON), "\xef\xbb\xbf{}");
+    is(ev->data, "{}");
+    event_unref(ev);
+    ev = accepted("/in", BINARY("Content-Type: text/plain\r\n"), "\xef\xbb\xbf{}");
+    is(ev->data, "\xef\xbb\xbf{}"); /* of a text it is the sender's */
+    event_unref(ev);
+    ev = accepted("/own", JSON "Idempotency-Key: k\r\n", "\xef\xbb\xbf[1]");
+    is(ev->data, "[1]");
+    event_unref(ev);
+    ev = accepted("/in", CE "traceparent: 00-" TRACE_ID "-01\r\n",
+                  "\xef\xbb\xbf{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"t\",\"text\":\"1\","
+                  "\"count\":5,\"flag\":true,\"time\":\"2016-12-31T23:59:60Z\"}");
+    is(ev->time, "2016-12-31T23:59:60Z");
+    json = buf_new(1000);
+    event_to_json(ev, &json);
+    assert_non_null(strstr(buf_c(&json), ",\"text\":\"1\",\"count\":5,\"flag\":true,\"traceparent\":\"00-"));
+    buf_free(&json);
+    event_unref(ev);
+    refused("/in", JSON "ce-specversion: 1.0\r\nce-id: 1\r\nce-source: my app\r\nce-type: t\r\n", "{}", 400,
+            "is not a URI reference");
+    refused("/in", JSON BINARY("ce-dataschema: s.json\r\n"), "{}", 400, "is not a URI (RFC 3986)");
+    refused("/own", JSON, "\xef\xbb\xbf", 400, "the body is empty");
+    refused("/own", JSON, "\xef\xbb\xbf{", 400, "not valid JSON");
+}
+
 TEST(sources)
 {
     source_open("", "  - {path: /in, verify: {scheme: none}}\n"
@@ -722,6 +762,8 @@ TEST(bad_options)
         { "paths: [{path: /a, verify: {scheme: none}}, {path: /a, verify: {scheme: none}}]", "/a is there twice" },
         { "paths: [{path: a, verify: {scheme: none}}]", "must begin with /" },
         { "paths: [{path: \"/a b\", verify: {scheme: none}}]", "no spaces" },
+        { "paths: [{path: /a, source: my app, verify: {scheme: none}}]", "source is not a URI reference" },
+        { "paths: [{path: /a|b, verify: {scheme: none}}]", "path has characters that no URI has" },
         { "paths: [{path: /a?x, verify: {scheme: none}}]", "no spaces" },
         { "paths: [{path: /a, verify: {scheme: github}}]", "/a: verify.secrets: scheme github needs" },
         { "paths: [{path: /a, verify: {scheme: standard, secrets: [whsec_]}}]",
@@ -875,9 +917,9 @@ TEST(pending_bytes)
 TEST(attributes_are_pending_bytes)
 {
     source_open("max_body: 16KiB\nmax_pending_bytes: 16KiB", OPEN_PATH);
-    char id[8001], headers[9000];
-    memset(id, 'i', 8000);
-    id[8000] = '\0';
+    char id[7901], headers[9000];
+    memset(id, 'i', 7900);
+    id[7900] = '\0';
     snprintf(headers, sizeof headers, "ce-specversion: 1.0\r\nce-id: %s\r\nce-source: /s\r\nce-type: t\r\n", id);
     struct client c = client_connect(socket_path), d = client_connect(socket_path);
     post(&c, "/in", headers, STR(""));
@@ -1014,6 +1056,7 @@ int main(void)
         CLEANED(cloudevents_structured),
         CLEANED(attributes_that_nobody_signed),
         CLEANED(structured_and_signed),
+        CLEANED(cloudevents_by_the_specification),
         CLEANED(sources),
         CLEANED(scopes),
         CLEANED(conflicts),

@@ -207,6 +207,7 @@ TEST(wrong_rules)
           "types: {insert: x}}\n",
           "two rules named a" },
         { "capture:\n- {name: a, kind: sideways, table: t, types: {insert: x}}\n", "sideways" },
+        { "preset: anythingllm\nsource: my app\n", "source: is not a URI reference" },
         { "preset: anythingllm\nstart: later\n", "later" },
         { "preset: anythingllm\npoll: 1ms\n", "1ms" },
     };

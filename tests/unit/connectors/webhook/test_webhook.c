@@ -306,14 +306,14 @@ TEST(a_structured_request)
 TEST(a_binary_request)
 {
     struct sink *s = open_at("/status/204", BOTH_SECRETS "body: binary\n");
-    struct header ext[] = { { STR("partitionkey"), STR("k 1") } };
+    struct header ext[] = { { STR("partitionkey"), STR("k 1") }, { STR("empty"), STR("") } };
     const struct event *ev = event_born(&(struct event){ .id = STR("17"),
                                                          .source = STR("/s"),
                                                          .type = STR("t"),
                                                          .subject = STR("Euro \xe2\x82\xac \xf0\x9f\x98\x80"),
                                                          .time = STR("2026-11-20T10:00:00Z"),
                                                          .extensions = ext,
-                                                         .extension_count = 1,
+                                                         .extension_count = 2,
                                                          .datacontenttype = STR("application/octet-stream"),
                                                          .data = { "\0\1\2\xff", 4 } });
     int64_t before = clock_wall_ms() / 1000;
@@ -330,6 +330,7 @@ TEST(a_binary_request)
     take("ce-subject", "Euro%20%E2%82%AC%20%F0%9F%98%80");
     take("ce-time", "2026-11-20T10:00:00Z");
     take("ce-partitionkey", "k%201");
+    take("ce-empty", "");
     take("ce-datacontenttype", NULL);
     take("content-type", "application/octet-stream");
     event_unref(ev);

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/* Takes a URI apart by RFC 3986, appendix A. */
+#include "bridge/lib/uri.h"
+
+static bool uri_is_alpha(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static bool uri_is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool uri_is_hex(char c)
+{
+    return uri_is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+/* Only unreserved characters, sub-delimiters, %XX and those in `more`. */
+static bool uri_has_only(struct str s, const char *more)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.at[i];
+        if (c == '%') {
+            if (i + 2 >= s.n || !uri_is_hex(s.at[i + 1]) || !uri_is_hex(s.at[i + 2]))
+                return false;
+            i += 2;
+        } else if (!uri_is_alpha(c) && !uri_is_digit(c) && (c == '\0' || !strchr("-._~!$&'()*+,;=", c))
+                   && (c == '\0' || !strchr(more, c)))
+            return false;
+    }
+    return true;
+}
+
+/* Moves what follows the first `c` from *s to *rest; absent when there is none. */
+static void uri_split(struct str *s, char c, struct str *rest)
+{
+    const char *at = s->n ? memchr(s->at, c, s->n) : NULL;
+    *rest = STR_ABSENT;
+    if (!at)
+        return;
+    size_t n = (size_t)(at - s->at);
+    *rest = str_from(*s, n + 1);
+    s->n = n;
+}
+
+static bool uri_is_scheme(struct str s)
+{
+    if (s.n == 0 || !uri_is_alpha(s.at[0]))
+        return false;
+    for (size_t i = 0; i < s.n; i++)
+        if (!uri_is_alpha(s.at[i]) && !uri_is_digit(s.at[i]) && (s.at[i] == '\0' || !strchr("+-.", s.at[i])))
+            return false;
+    return true;
+}
+
+/* "user@host:port"; the host may be an address in brackets. */
+static bool uri_is_authority(struct str s)
+{
+    struct str host = s, port;
+    uri_split(&s, '@', &host);
+    if (host.at && !uri_has_only(s, ":"))
+        return false;
+    if (!host.at)
+        host = s;
+    if (host.n > 0 && host.at[0] == '[') {
+        struct str address = str_from(host, 1);
+        uri_split(&address, ']', &port);
+        if (!port.at || address.n == 0 || !uri_has_only(address, ":"))
+            return false;
+        if (port.n > 0 && port.at[0] != ':')
+            return false;
+        port = port.n > 0 ? str_from(port, 1) : port;
+    } else {
+        uri_split(&host, ':', &port);
+        if (!uri_has_only(host, ""))
+            return false;
+    }
+    for (size_t i = 0; i < port.n; i++)
+        if (!uri_is_digit(port.at[i]))
+            return false;
+    return true;
+}
+
+/* The scheme, moved from the front of *s; absent when there is none. False: what stands before the first ':' is neither a
+ * scheme nor a path's beginning. */
+static bool uri_cut_scheme(struct str *s, struct str *scheme)
+{
+    *scheme = STR_ABSENT;
+    size_t n = 0;
+    while (n < s->n && s->at[n] != ':' && s->at[n] != '/')
+        n++;
+    if (n == s->n || s->at[n] == '/')
+        return true;
+    *scheme = (struct str){ s->at, n };
+    *s = str_from(*s, n + 1);
+    return uri_is_scheme(*scheme);
+}
+
+static bool uri_parse(struct str s, struct str *scheme)
+{
+    struct str query, fragment;
+    uri_split(&s, '#', &fragment);
+    uri_split(&s, '?', &query);
+    if (!uri_has_only(fragment, ":@/?") || !uri_has_only(query, ":@/?") || !uri_cut_scheme(&s, scheme))
+        return false;
+    if (str_starts(s, STR("//"))) {
+        struct str authority = str_from(s, 2), path;
+        uri_split(&authority, '/', &path);
+        return uri_is_authority(authority) && uri_has_only(path, ":@/");
+    }
+    return uri_has_only(s, ":@/");
+}
+
+bool uri_is_reference(struct str s)
+{
+    struct str scheme;
+    return uri_parse(s, &scheme);
+}
+
+bool uri_is_absolute(struct str s)
+{
+    struct str scheme;
+    return uri_parse(s, &scheme) && scheme.at;
+}
