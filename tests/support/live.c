@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/* The rig around the sink `websocket`. */
+#include "tests/support/live.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "bridge/lib/mailbox.h"
+#include "tests/support/connector.h"
+#include "tests/support/event.h"
+
+struct sink *live_sink;
+int64_t live_offset;
+
+static const char *live_path;
+static int live_wake_fd = -1; /* always readable: work() never waits */
+static char *live_topic_names[] = { (char[]){ "ai.chats" }, (char[]){ "ai.events" } };
+static struct strings live_topics = { live_topic_names, 2 };
+
+/* ---- the sink ---- */
+
+void live_open(const char *more)
+{
+    char yaml[2048];
+    live_path = client_path();
+    snprintf(yaml, sizeof yaml, "listen: unix:%s\n%s", live_path, more);
+    live_sink = sink_filled(&websocket_sink, "live", yaml);
+    live_sink->topics = &live_topics;
+    sink_start(live_sink);
+    live_wake_fd = wake_new();
+    wake_up(live_wake_fd);
+}
+
+int live_close(void **state)
+{
+    (void)state;
+    sink_end(live_sink);
+    live_sink = NULL;
+    close(live_wake_fd);
+    live_wake_fd = -1;
+    client_forget_path();
+    clock_real();
+    return 0;
+}
+
+void live_turn(void)
+{
+    assert_int_equal(websocket_sink.work(live_sink, live_wake_fd, (struct duration){ 50 }, NULL, 0), 0);
+}
+
+void live_send(const char *topic, const char *id, const char *type, const char *subject, const char *data)
+{
+    const struct event *ev = event_born(&(struct event){ .id = str_of(id),
+                                                         .source = STR("/s"),
+                                                         .type = str_of(type),
+                                                         .subject = str_of(subject),
+                                                         .data = str_of(data) });
+    struct record r = { .topic = str_of(topic), .partition = 3, .offset = live_offset++ };
+    websocket_sink.send(live_sink, &(struct message){ .event = ev, .record = &r, .attempt = 1 });
+    event_unref(ev);
+}
+
+/* ---- listeners ---- */
+
+struct client live_client(void)
+{
+    return client_connect(live_path);
+}
+
+struct client live_request(const char *target, const char *headers)
+{
+    struct buf b = buf_new(1 << 16);
+    struct client c = live_client();
+    buf_printf(&b, "GET %s HTTP/1.1\r\nHost: here:1\r\n%s\r\n", target, headers);
+    client_write(&c, buf_str(&b));
+    buf_free(&b);
+    return c;
+}
+
+char *live_head(struct client *c)
+{
+    const char *end = NULL;
+    for (int i = 0; i < 10000 && !end; i++) {
+        live_turn();
+        client_read(c);
+        end = memmem(buf_str(&c->in).at, c->in.n, "\r\n\r\n", 4);
+    }
+    assert_non_null(end);
+    char *text = str_dup((struct str){ c->in.at, (size_t)(end - c->in.at) + 2 });
+    buf_drop(&c->in, strlen(text) + 2);
+    return text;
+}
+
+struct client live_listener(const char *target, const char *headers, int status)
+{
+    struct client c = live_request(target, headers);
+    char *text = live_head(&c);
+    if (strtol(text + 9, NULL, 10) != status)
+        print_error("%s: %s%.*s\n", target, text, STR_ARG(buf_str(&c.in)));
+    assert_int_equal(strtol(text + 9, NULL, 10), status);
+    free(text);
+    return c;
+}
+
+void live_refused(const char *target, const char *headers, int status, const char *detail)
+{
+    struct client c = live_request(target, headers);
+    struct answer a = { 0 };
+    for (int i = 0; i < 10000 && !client_answer(&c, &a); i++) {
+        live_turn();
+        client_read(&c);
+    }
+    assert_true(client_answer(&c, &a));
+    if (a.status != status || !memmem(a.body.at, a.body.n, detail, strlen(detail)))
+        print_error("%s: %d %.*s, not %d %s\n", target, a.status, STR_ARG(a.body), status, detail);
+    assert_int_equal(a.status, status);
+    assert_non_null(memmem(a.body.at, a.body.n, detail, strlen(detail)));
+    client_close(&c);
+}
+
+size_t live_frame(struct str in, int *opcode, struct str *payload)
+{
+    const unsigned char *p = (const unsigned char *)in.at;
+    if (in.n < 2)
+        return 0;
+    size_t at = 2;
+    uint64_t n = p[1];
+    size_t more = n == 127 ? 8 : n == 126 ? 2 : 0;
+    if (in.n < at + more)
+        return 0;
+    for (n = more ? 0 : n; more; more--)
+        n = n << 8 | p[at++];
+    if (in.n < at + n)
+        return 0;
+    *opcode = p[0];
+    *payload = (struct str){ in.at + at, n };
+    return at + (size_t)n;
+}
+
+char *live_next(struct client *c, int *opcode)
+{
+    struct str payload;
+    size_t n = 0;
+    for (int i = 0; i < 10000 && !n; i++) {
+        live_turn();
+        client_read(c);
+        n = live_frame(buf_str(&c->in), opcode, &payload);
+    }
+    assert_true(n > 0);
+    char *text = str_dup(payload);
+    buf_drop(&c->in, n);
+    return text;
+}
+
+void live_expect(struct client *c, const char *json)
+{
+    int opcode;
+    char *text = live_next(c, &opcode);
+    assert_int_equal(opcode, 0x81);
+    assert_string_equal(text, json);
+    free(text);
+}
+
+void live_silent(struct client *c)
+{
+    for (int i = 0; i < 20; i++)
+        live_turn();
+    client_read(c);
+    assert_int_equal(c->in.n, 0);
+    assert_false(c->ended);
+}

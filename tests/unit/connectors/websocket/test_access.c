@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/* Who may listen to the sink `websocket`, and with which options it opens. */
+#include <stdio.h>
+#include <stdlib.h>
+#include "bridge/lib/log.h"
+#include "connectors/websocket/access.h"
+#include "tests/support/connector.h"
+#include "tests/support/live.h"
+
+TEST(bad_requests)
+{
+    live_open("path: /live");
+    live_refused("/", UPGRADE, 404, "nothing at this path");
+    live_refused("/live", "", 426, "text/event-stream");
+    live_refused("/live?topics=ai.chat", UPGRADE, 400, "\\\"ai.chat\\\" is not served here");
+    live_refused("/live?topics=ai.chats,ai.chats", UPGRADE, 400, "twice");
+    live_refused("/live?topics=ai.chats,", UPGRADE, 400, "empty name");
+    live_refused("/live?topics=", UPGRADE, 400, "no value");
+    live_refused("/live?typ=x", EVENTS, 400, "parameter \\\"typ\\\" is unknown, meant is perhaps type");
+    live_refused("/live?type=a&type=b", UPGRADE, 400, "twice");
+    live_refused("/live?type=%zz", UPGRADE, 400, "not percent-encoded");
+    live_refused("/live?type=%c3%28", UPGRADE, 400, "not percent-encoded UTF-8");
+    live_refused("/live?type=a%00b", UPGRADE, 400, "not percent-encoded");
+    live_refused("/live?filter=%7B", UPGRADE, 400, "filter: not JSON at character");
+    live_refused("/live?filter=%7B%22exakt%22:%7B%22type%22:%22x%22%7D%7D", UPGRADE, 400, "exakt");
+    live_refused("/live?filter=%7B%22exact%22:1%7D", UPGRADE, 400, "filter");
+    live_refused("/live?token=x", UPGRADE, 400, "unknown");
+    live_refused(
+        "/live",
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 12\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+        426, "");
+    live_refused("/live", "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n", 400, "");
+    struct client c = live_client();
+    client_write(&c, STR("POST /live HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"));
+    char *text = live_head(&c);
+    assert_non_null(strstr(text, "405"));
+    assert_non_null(strstr(text, "Allow: GET\r\n"));
+    free(text);
+    client_close(&c);
+}
+
+TEST(tokens)
+{
+    live_open("tokens: [one, \"t/w?o\"]");
+    live_refused("/", UPGRADE, 401, "a valid token is needed");
+    live_refused("/", UPGRADE "Authorization: Bearer on\r\n", 401, "token");
+    live_refused("/", UPGRADE "Authorization: Bearer one\r\nAuthorization: Bearer one\r\n", 401, "token");
+    live_refused("/", UPGRADE "Authorization: Basic b25l\r\n", 401, "token");
+    live_refused("/?token=one", UPGRADE, 401, "token");
+    live_refused("/", UPGRADE "Sec-WebSocket-Protocol: aqueduct.v1+json, base64url.bearer.aqueduct.b24\r\n", 401,
+                 "token");
+    live_refused("/", EVENTS, 401, "token");
+    struct client c = live_listener("/", UPGRADE "Authorization: bearer one\r\n", 101);
+    client_close(&c);
+    c = live_listener("/", EVENTS "Authorization: Bearer t/w?o\r\n", 200);
+    client_close(&c);
+    c = live_listener("/", UPGRADE "Sec-WebSocket-Protocol: base64url.bearer.aqueduct.dC93P28, aqueduct.v1+json\r\n",
+                      101);
+    client_close(&c);
+}
+
+TEST(token_in_query)
+{
+    live_open("tokens: [\"t/w?o\"]\ntoken_in_query: true");
+    live_refused("/?token=x", UPGRADE, 401, "token");
+    struct client c = live_listener("/?token=t%2Fw%3Fo&topics=ai.chats", UPGRADE, 101);
+    client_close(&c);
+}
+
+/* A site whose name was made to point here (DNS rebinding) is not the listener's own. */
+TEST(host_names)
+{
+    char *sites[] = { (char[]){ "https://app.example.com:8443" } };
+    struct strings origins = { .at = sites, .count = 1 }, none = { 0 };
+    static const struct {
+        const char *host;
+        bool ok;
+    } cases[] = {
+        { "127.0.0.1:8081", true },
+        { "127.0.0.1", true },
+        { "[::1]:8081", true },
+        { "LOCALHOST:8081", true },
+        { "app.example.com", true },
+        { "APP.example.com:1", true },
+        { "evil.example.com:8081", false },
+        { "127.0.0.1.evil.com", false },
+        { "localhost.evil.com:8081", false },
+        { "app.example.com.evil.com", false },
+        { "127.0.0.1.a-name-that-is-longer-than-any-address.com", false },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct header host = { STR("Host"), str_of(cases[i].host) };
+        struct http_request r = { .headers = &host, .header_count = 1 };
+        if (access_host_ok(&r, &origins) != cases[i].ok)
+            fail_msg("%s", cases[i].host);
+    }
+    struct header host = { STR("Host"), STR("app.example.com") };
+    assert_false(access_host_ok(&(struct http_request){ .headers = &host, .header_count = 1 }, &none));
+}
+
+TEST(origins)
+{
+    live_open("origins: [\"https://app.example.com\"]");
+    live_refused("/", UPGRADE "Origin: https://evil.example.com\r\n", 403, "origin");
+    live_refused("/", UPGRADE "Origin: https://app.example.com.evil.com\r\n", 403, "origin");
+    live_refused("/", UPGRADE "Origin: null\r\n", 403, "origin");
+    live_refused("/", EVENTS "Origin: http://here:2\r\n", 403, "origin");
+    static const char *const good[] = { "Origin: https://app.example.com\r\n", "Origin: http://here:1\r\n", "" };
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        char headers[512];
+        snprintf(headers, sizeof headers, "%s%s", UPGRADE, good[i]);
+        struct client c = live_listener("/", headers, 101);
+        client_close(&c);
+    }
+}
+
+TEST(limits)
+{
+    live_open("max_listeners_per_ip: 2\nmax_subscriptions: 1");
+    struct client a = live_listener("/", UPGRADE, 101);
+    live_refused("/?type=x", UPGRADE, 503, "max_subscriptions");
+    struct client b = live_listener("/?type=*", UPGRADE, 101); /* the same subscription */
+    live_refused("/", UPGRADE, 429, "max_listeners_per_ip");
+    client_close(&b);
+    for (int i = 0; i < 20; i++)
+        live_turn();
+    b = live_listener("/", UPGRADE, 101);
+    client_close(&a);
+    client_close(&b);
+    for (int i = 0; i < 20; i++)
+        live_turn();
+    a = live_listener("/?type=x", UPGRADE, 101); /* the old subscription is gone with its last listener */
+    client_close(&a);
+}
+
+TEST(bad_options)
+{
+    static const struct {
+        const char *yaml, *expected;
+    } cases[] = {
+        { "listen: 0.0.0.0:0", "can be reached by others" },
+        { "listen: \"[::]:0\"", "can be reached by others" },
+        { "listen: 127.0.0.1:0\npath: x", "path must begin with /" },
+        { "listen: 127.0.0.1:0\ntokens: [a]\nopen: true", "contradict" },
+        { "listen: nowhere\nopen: true", "nowhere" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_says(sink_refused(&websocket_sink, cases[i].yaml).text, cases[i].expected);
+    }
+}
+
+int main(void)
+{
+    log_setup(LOG_ERROR, LOG_LOGFMT);
+    const struct CMUnitTest tests[] = {
+        LIVE(bad_requests), LIVE(tokens), LIVE(token_in_query), LIVE(host_names),
+        LIVE(origins),      LIVE(limits), LIVE(bad_options),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/* What listeners of the sink `websocket` get, byte for byte, and how they leave. */
+#include <stdio.h>
+#include <stdlib.h>
+#include "bridge/lib/log.h"
+#include "tests/support/live.h"
+#include "tests/support/metric.h"
+
+TEST(events_as_frames)
+{
+    live_open("");
+    live_send("ai.chats", "0", "t", NULL, "0"); /* nobody listens */
+    struct client a = live_request("/", UPGRADE);
+    char *text = live_head(&a);
+    assert_non_null(strstr(text, "101"));
+    assert_non_null(strstr(text, "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
+    assert_null(strstr(text, "Sec-WebSocket-Protocol"));
+    free(text);
+    struct client b = live_listener("/?topics=ai.events", UPGRADE, 101);
+    live_send("ai.chats", "1", "chat.made", "s/1", "{\"x\":1}");
+    live_send("ai.events", "2", "t", NULL, "2");
+    live_expect(&a, JSON("1", "chat.made", ",\"subject\":\"s/1\",\"data\":{\"x\":1}"));
+    live_expect(&a, JSON("2", "t", ",\"data\":2"));
+    live_expect(&b, JSON("2", "t", ",\"data\":2"));
+    live_silent(&b);
+    client_close(&a);
+    live_send("ai.events", "3", "t", NULL, "3");
+    live_expect(&b, JSON("3", "t", ",\"data\":3"));
+    client_close(&b);
+}
+
+TEST(subprotocol)
+{
+    live_open("");
+    struct client c = live_request("/", UPGRADE "Sec-WebSocket-Protocol: chat, aqueduct.v1+json\r\n");
+    char *text = live_head(&c);
+    assert_non_null(strstr(text, "Sec-WebSocket-Protocol: aqueduct.v1+json\r\n"));
+    free(text);
+    client_close(&c);
+}
+
+TEST(filters)
+{
+    static const struct {
+        const char *query;
+        const char *ids;
+    } cases[] = {
+        { "/?type=chat.*", "12" },
+        { "/?type=chat.b", "2" },
+        { "/?subject=s%2F1", "13" },
+        { "/?type=chat.*&subject=s/1", "1" },
+        { "/?source=/s", "1234" },
+        { "/?type=*", "1234" },
+        { "/?type=none", "" },
+        { "/?filter=%7B%22any%22%3A%5B%7B%22exact%22%3A%7B%22type%22%3A%22chat.a%22%7D%7D%2C%7B%22suffix%22%3A%7B%22type%22%3A%22.d%22%7D%7D%5D%7D",
+          "14" },
+        { "/?filter=%5B%7B%22prefix%22:%7B%22type%22:%22chat.%22%7D%7D%5D&topics=ai.events,ai.chats", "12" },
+        { "/?topics=ai.events&&type=*", "34" },
+        { "/?", "1234" },
+    };
+    enum { COUNT = sizeof cases / sizeof *cases };
+    struct client c[COUNT];
+    live_open("");
+    for (size_t i = 0; i < COUNT; i++)
+        c[i] = live_listener(cases[i].query, UPGRADE, 101);
+    live_send("ai.chats", "1", "chat.a", "s/1", "1");
+    live_send("ai.chats", "2", "chat.b", "s/2", "1");
+    live_send("ai.events", "3", "doc.c", "s/1", "1");
+    live_send("ai.events", "4", "doc.d", NULL, "1");
+    for (int i = 0; i < 50; i++)
+        live_turn();
+    for (size_t i = 0; i < COUNT; i++) {
+        char ids[8] = "";
+        int opcode;
+        struct str payload;
+        client_read(&c[i]);
+        for (size_t n; (n = live_frame(buf_str(&c[i].in), &opcode, &payload)); buf_drop(&c[i].in, n))
+            ids[strlen(ids)] = *((const char *)memmem(payload.at, payload.n, "\"id\":\"", 6) + 6);
+        if (strcmp(ids, cases[i].ids) != 0)
+            print_error("%s\n", cases[i].query);
+        assert_string_equal(ids, cases[i].ids);
+        client_close(&c[i]);
+    }
+}
+
+TEST(event_stream)
+{
+    live_open("origins: [\"https://app.example.com\"]");
+    struct client c = live_request("/?topics=ai.chats", EVENTS "Origin: https://app.example.com\r\n");
+    char *text = live_head(&c);
+    assert_non_null(strstr(text, "HTTP/1.1 200 "));
+    assert_non_null(strstr(text, "Content-Type: text/event-stream\r\n"));
+    assert_non_null(strstr(text, "Cache-Control: no-store\r\n"));
+    assert_non_null(strstr(text, "X-Accel-Buffering: no\r\n"));
+    assert_non_null(strstr(text, "Access-Control-Allow-Origin: https://app.example.com\r\n"));
+    free(text);
+    live_offset = 7;
+    live_send("ai.chats", "1", "chat.made", NULL, "{\"a\":\r\n 1,\n\"b\":2}");
+    live_send("ai.chats", "2", "t", NULL, "2");
+    for (int i = 0; i < 50; i++)
+        live_turn();
+    client_read(&c);
+    int retry = (int)strtol(buf_c(&c.in) + 7, NULL, 10);
+    assert_in_range(retry, 3000, 7999);
+    char expected[512];
+    snprintf(
+        expected, sizeof expected,
+        "retry: %d\n\n"
+        "id: ai.chats/3@7\nevent: chat.made\ndata: {\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"chat.made\",\"data\":{\"a\":\n"
+        "data:  1,\ndata: \"b\":2}}\n\n"
+        "id: ai.chats/3@8\nevent: t\ndata: " JSON("2", "t", ",\"data\":2") "\n\n",
+        retry);
+    assert_string_equal(buf_c(&c.in), expected);
+    client_close(&c);
+}
+
+TEST(heartbeats)
+{
+    clock_fake(100000, 1600000000000);
+    live_open("");
+    struct client c = live_listener("/", EVENTS, 200), w = live_listener("/", UPGRADE, 101);
+    for (int i = 0; i < 20; i++)
+        live_turn();
+    client_read(&c);
+    buf_reset(&c.in); /* retry */
+    clock_fake_advance(19000);
+    live_silent(&c);
+    clock_fake_advance(1000);
+    for (int i = 0; i < 20; i++)
+        live_turn();
+    clock_fake_advance(10); /* the next tick */
+    for (int i = 0; i < 20; i++)
+        live_turn();
+    client_read(&c);
+    assert_string_equal(buf_c(&c.in), ":\n\n");
+    live_silent(&w);
+    client_close(&c);
+    client_close(&w);
+}
+
+TEST(ping_and_idle)
+{
+    int opcode;
+    clock_fake(100000, 1600000000000);
+    live_open("ping: 30s\nidle: 70s");
+    struct client c = live_listener("/", UPGRADE, 101);
+    clock_fake_advance(29000);
+    live_silent(&c);
+    clock_fake_advance(1000);
+    free(live_next(&c, &opcode));
+    assert_int_equal(opcode, 0x89);
+    client_write(&c, STR("\x8a\x80\0\0\0\0")); /* a masked pong */
+    for (int i = 0; i < 20; i++)
+        live_turn();
+    clock_fake_advance(30000);
+    free(live_next(&c, &opcode));
+    assert_int_equal(opcode, 0x89);
+    clock_fake_advance(40000);
+    char *text = live_next(&c, &opcode);
+    assert_int_equal(opcode, 0x88);
+    assert_int_equal((unsigned char)text[0] << 8 | (unsigned char)text[1], 1001);
+    free(text);
+    client_close(&c);
+}
+
+TEST(messages_are_ignored)
+{
+    int opcode;
+    live_open("max_message: 200");
+    struct client c = live_listener("/", UPGRADE, 101);
+    client_write(&c, STR("\x81\x82\0\0\0\0hi"));
+    live_send("ai.chats", "1", "t", NULL, "1");
+    live_expect(&c, JSON("1", "t", ",\"data\":1"));
+    char big[8 + 300];
+    memset(big, 'x', sizeof big);
+    memcpy(big, "\x81\xfe\x01\x2c\0\0\0\0", 8);
+    client_write(&c, (struct str){ big, sizeof big });
+    char *text = live_next(&c, &opcode);
+    assert_int_equal(opcode, 0x88);
+    assert_int_equal((unsigned char)text[0] << 8 | (unsigned char)text[1], 1009);
+    free(text);
+    client_close(&c);
+}
+
+TEST(drain)
+{
+    int opcode;
+    live_open("");
+    struct client w = live_listener("/", UPGRADE, 101), s = live_listener("/", EVENTS, 200);
+    live_send("ai.chats", "1", "t", NULL, "1");
+    int64_t start = clock_mono_ms();
+    websocket_sink.drain(live_sink, (struct duration){ 200 }); /* w does not answer the close: the limit ends it */
+    assert_true(clock_mono_ms() - start < 5000);
+    client_read(&w);
+    char *text = live_next(&w, &opcode);
+    assert_string_equal(text, JSON("1", "t", ",\"data\":1"));
+    free(text);
+    text = live_next(&w, &opcode);
+    assert_int_equal(opcode, 0x88);
+    assert_int_equal((unsigned char)text[0] << 8 | (unsigned char)text[1], 1012);
+    free(text);
+    client_read(&s);
+    assert_non_null(memmem(s.in.at, s.in.n, "event: t\n", 9));
+    assert_true(s.ended);
+    client_close(&w);
+    client_close(&s);
+}
+
+TEST(gauges)
+{
+    live_open("");
+    struct metric *count = metric_named("aqueduct_listeners", LABELS("live", "websocket"));
+    struct metric *events = metric_named("aqueduct_listener_events_total", LABELS("live"));
+    int64_t before = metric_value(events);
+    struct client a = live_listener("/", UPGRADE, 101), b = live_listener("/", UPGRADE, 101);
+    assert_int_equal(metric_value(count), 2);
+    for (int i = 0; i < 5; i++)
+        live_send("ai.chats", "1", "t", NULL, "1");
+    for (int i = 0; i < 5; i++) {
+        live_expect(&a, JSON("1", "t", ",\"data\":1"));
+        live_expect(&b, JSON("1", "t", ",\"data\":1"));
+    }
+    assert_int_equal(metric_value(events), before + 10);
+    client_close(&a);
+    client_close(&b);
+    for (int i = 0; i < 20; i++)
+        live_turn();
+    assert_int_equal(metric_value(count), 0);
+}
+
+int main(void)
+{
+    log_setup(LOG_ERROR, LOG_LOGFMT);
+    const struct CMUnitTest tests[] = {
+        LIVE(events_as_frames), LIVE(subprotocol),          LIVE(filters), LIVE(event_stream), LIVE(heartbeats),
+        LIVE(ping_and_idle),    LIVE(messages_are_ignored), LIVE(drain),   LIVE(gauges),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
