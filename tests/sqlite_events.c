@@ -13,6 +13,7 @@
 #include "bridge/config/config.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
+#include "tests/support/connector.h"
 #include "tests/support/sqlite_rig.h"
 
 static void print(const struct event *ev)
@@ -34,7 +35,7 @@ static struct source *source_new(const char *path, const char *preset, const cha
     s->ops = &sqlite_source;
     s->id = "app";
     buf_printf(&yaml, "path: %s\npreset: %s\nstart: %s\n", path, preset, start);
-    if (!config_fill("arguments", buf_str(&yaml), sqlite_source.options, s, NULL, &problems)) {
+    if (!options_read("arguments", buf_str(&yaml), sqlite_source.options, s, &problems)) {
         problems_print(&problems, stderr);
         exit(2);
     }

@@ -94,11 +94,6 @@ void problems_free(struct problems *p);
 void problems_print(const struct problems *p, FILE *out);      /* one line each: file:line:column: text */
 void problems_print_json(const struct problems *p, FILE *out); /* {"ok":false,"problems":[{file,line,column,text}]} */
 
-/* Fills a struct from YAML text by rows: what config_load does for each section; also how a preset file is read.
- * `obj` was zeroed; strings live until config_free of `c`, or, with c NULL, until exit. */
-bool config_fill(const char *file, struct str yaml, const struct option *rows, void *obj, struct config *c,
-                 struct problems *out);
-
 /* JSON Schema (draft 2020-12) of the whole configuration, generated from the rows: schemas/config.schema.json. */
 void config_schema(const struct connectors *connectors, FILE *out);
 /* The options of one connector or section, or the metrics, as text for `aqueduct help <name>`; false when there is no such thing. */

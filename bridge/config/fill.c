@@ -275,17 +275,3 @@ const struct option *option_find(const struct option *rows, const char *key, enu
             return row;
     return NULL;
 }
-
-bool config_fill(const char *file, struct str yaml, const struct option *rows, void *obj, struct config *c,
-                 struct problems *out)
-{
-    static struct arena until_exit;
-    struct arena tree = { 0 };
-    struct fill f = { c ? c->arena : &until_exit, out };
-    struct node *n = tree_load(&tree, file, yaml, out);
-    if (n && fill_is_mapping(&f, n, NULL))
-        fill_mapping(&f, n, &(struct fill_target){ rows, obj }, 1, NULL, NULL);
-    arena_free(&tree);
-    problems_sort(out, &file, 1);
-    return out->count == 0;
-}

@@ -187,23 +187,6 @@ void uuid_random(char out[UUID_TEXT])
     uuid_text(bytes, 4, out);
 }
 
-static EVP_MD_CTX *name_begin(const unsigned char space[UUID_BYTES])
-{
-    pthread_once(&once, fetch);
-    EVP_MD_CTX *digest = EVP_MD_CTX_new();
-    CHECK(digest && EVP_DigestInit_ex2(digest, sha1_algorithm, NULL) == 1);
-    CHECK(EVP_DigestUpdate(digest, space, UUID_BYTES) == 1);
-    return digest;
-}
-
-static void name_end(EVP_MD_CTX *digest, char out[UUID_TEXT])
-{
-    unsigned char sha1[SHA1_BYTES];
-    CHECK(EVP_DigestFinal_ex(digest, sha1, NULL) == 1);
-    EVP_MD_CTX_free(digest);
-    uuid_text(sha1, 5, out);
-}
-
 /* Aqueduct's own namespace, afceb73b-a43b-492d-9e86-9747940f047d, drawn at random once. It never changes: every
  * captured row would get a new id. */
 static const unsigned char namespace_aqueduct[UUID_BYTES] = {
@@ -212,7 +195,11 @@ static const unsigned char namespace_aqueduct[UUID_BYTES] = {
 
 void uuid_of(const struct str *fields, size_t count, char out[UUID_TEXT])
 {
-    EVP_MD_CTX *digest = name_begin(namespace_aqueduct);
+    unsigned char sha1[SHA1_BYTES];
+    pthread_once(&once, fetch);
+    EVP_MD_CTX *digest = EVP_MD_CTX_new();
+    CHECK(digest && EVP_DigestInit_ex2(digest, sha1_algorithm, NULL) == 1);
+    CHECK(EVP_DigestUpdate(digest, namespace_aqueduct, UUID_BYTES) == 1);
     for (size_t i = 0; i < count; i++) {
         unsigned char length[8];
         for (int j = 0; j < 8; j++)
@@ -220,12 +207,7 @@ void uuid_of(const struct str *fields, size_t count, char out[UUID_TEXT])
         CHECK(EVP_DigestUpdate(digest, length, sizeof length) == 1
               && EVP_DigestUpdate(digest, fields[i].at, fields[i].n) == 1);
     }
-    name_end(digest, out);
-}
-
-void uuid_v5(const unsigned char space[UUID_BYTES], struct str name, char out[UUID_TEXT])
-{
-    EVP_MD_CTX *digest = name_begin(space);
-    CHECK(EVP_DigestUpdate(digest, name.at, name.n) == 1);
-    name_end(digest, out);
+    CHECK(EVP_DigestFinal_ex(digest, sha1, NULL) == 1);
+    EVP_MD_CTX_free(digest);
+    uuid_text(sha1, 5, out);
 }

@@ -27,5 +27,3 @@ void uuid_random(char out[UUID_TEXT]); /* version 4 */
 /* Version 5 (RFC 9562 section 5.5) of the fields under Aqueduct's namespace afceb73b-a43b-492d-9e86-9747940f047d.
  * Each field is length-prefixed before hashing, so ("a","bc") and ("ab","c") differ. */
 void uuid_of(const struct str *fields, size_t count, char out[UUID_TEXT]);
-/* Plain version 5 of one name under any namespace (16 bytes). */
-void uuid_v5(const unsigned char space[16], struct str name, char out[UUID_TEXT]);

@@ -39,10 +39,6 @@ bool jscan_check(struct str text, struct jscan_value *out, struct err *e);
 int jscan_object(struct str text, struct jscan_member *out, size_t room, struct err *e);
 /* Walks the elements of an array that was checked before: *at starts as array.raw.at; false at the end. */
 bool jscan_next(struct jscan_value array, const char **at, struct jscan_value *element);
-/* The member of that name in a checked object (compared unescaped; the last one of equals), JSCAN_NONE when absent. */
-struct jscan_value jscan_member(struct jscan_value object, struct str name);
-/* RFC 6901 pointer ("" or "/a/0/b") into a checked value; JSCAN_NONE when it leads nowhere. */
-struct jscan_value jscan_pointer(struct jscan_value root, struct str pointer);
 /* Appends the unescaped content of a checked string value (with quotes). */
 void jscan_unescape(struct buf *out, struct str quoted);
 /* Appends `s` as a JSON string with quotes. s must be UTF-8; bytes that are not become U+FFFD. */

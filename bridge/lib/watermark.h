@@ -13,8 +13,8 @@
 struct watermark {
     int64_t *offsets; /* ring */
     bool *finished;
-    size_t cap, head, count;
-    int64_t after; /* position + 1, so that {0} means "nothing finished yet" */
+    size_t cap, head, count; /* count: how many were begun and are not behind the position */
+    int64_t after;           /* position + 1, so that {0} means "nothing finished yet" */
 };
 
 void watermark_begin(struct watermark *w, int64_t offset);  /* offset > every offset begun before (CHECKed) */
@@ -23,9 +23,5 @@ void watermark_finish(struct watermark *w, int64_t offset); /* begun and not yet
 static inline int64_t watermark_position(const struct watermark *w)
 {
     return w->after - 1;
-}
-static inline size_t watermark_open(const struct watermark *w)
-{
-    return w->count;
 }
 void watermark_free(struct watermark *w); /* {0} and ready for use again */

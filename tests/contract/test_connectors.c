@@ -119,7 +119,7 @@ static void check_defaults(const char *type, const struct option *rows, size_t s
     assert_null(rows[n].key);
     void *obj = mem_alloc(size);
     struct problems p = { 0 };
-    if (!config_fill(type, STR("{}"), free_rows, obj, NULL, &p)) {
+    if (!options_read(type, STR("{}"), free_rows, obj, &p)) {
         problems_print(&p, stderr);
         fail_msg("%s: its defaults do not pass its own rules", type);
     }

@@ -59,7 +59,7 @@ static void walk(struct jscan_value value, struct str text, int left)
     for (int i = 0; i < count && i < 4; i++) {
         struct buf name = buf_new(members[i].name.n);
         jscan_unescape(&name, (struct str){ members[i].name.at - 1, members[i].name.n + 2 });
-        CHECK(jscan_member(value, buf_str(&name)).type != JSCAN_NONE);
+        CHECK(!name.failed);
         walk(members[i].value, value.raw, left - 1);
         buf_free(&name);
     }
@@ -72,11 +72,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct err e = { "" };
     bool ok = jscan_check(text, &value, &e);
     compare_with_jansson(text, ok, &e);
-    if (ok) {
+    if (ok)
         walk(value, text, 3);
-        jscan_pointer(value, STR("/a/0/b~1"));
-        jscan_pointer(value, text);
-    }
     struct buf any = buf_new(6 * size + 2);
     jscan_add_string(&any, text);
     CHECK(!any.failed && jscan_check(buf_str(&any), &value, &e));

@@ -36,8 +36,10 @@ static void check_value(const uint8_t *bytes, size_t n, bool blob)
             value_json(&out, row, 0, (enum form)form, masked ? &mask : &none, &repaired);
             CHECK(jscan_check(buf_str(&out), &json, NULL));
             if (masked && form == FORM_JSON && json.type == JSCAN_OBJECT) {
-                struct jscan_value member = jscan_member(json, STR("secret"));
-                CHECK(member.type == JSCAN_NONE || str_eq(member.raw, STR("\"***\"")));
+                struct jscan_member members[64];
+                int count = jscan_object(json.raw, members, 64, NULL);
+                for (int i = 0; i < count && i < 64; i++)
+                    CHECK(!str_eq(members[i].name, STR("secret")) || str_eq(members[i].value.raw, STR("\"***\"")));
             }
             buf_free(&out);
         }

@@ -2,14 +2,27 @@
 /* Filling, opening and closing connectors for tests. */
 #include "tests/support/connector.h"
 #include <stdlib.h>
-#include "bridge/config/config.h"
+#include "bridge/config/private.h"
 #include "bridge/lib/mem.h"
 #include "tests/support/test.h"
+
+bool options_read(const char *file, struct str yaml, const struct option *rows, void *obj, struct problems *out)
+{
+    static struct arena until_exit;
+    struct arena tree = { 0 };
+    struct fill f = { &until_exit, out };
+    struct node *n = tree_load(&tree, file, yaml, out);
+    if (n && fill_is_mapping(&f, n, NULL))
+        fill_mapping(&f, n, &(struct fill_target){ rows, obj }, 1, NULL, NULL);
+    arena_free(&tree);
+    problems_sort(out, &file, 1);
+    return out->count == 0;
+}
 
 char *options_problem(const struct option *rows, void *obj, const char *yaml)
 {
     struct problems p = { 0 };
-    bool good = config_fill("test.yaml", str_of(yaml), rows, obj, NULL, &p);
+    bool good = options_read("test.yaml", str_of(yaml), rows, obj, &p);
     char *text = good ? NULL : str_dup(str_of(p.count ? p.at[0].text : "?"));
     problems_free(&p);
     return text;

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* A connector as the core gives it to its tests: filled from YAML, opened, closed. */
 #pragma once
+#include "bridge/config/config.h"
 #include "bridge/connector.h"
 
+/* Fills a zeroed struct from the text of a file, as the configuration does; strings live until exit. */
+bool options_read(const char *file, struct str yaml, const struct option *rows, void *obj, struct problems *out);
 /* What is wrong with the options, free() it; NULL: nothing, and `obj` is filled. */
 char *options_problem(const struct option *rows, void *obj, const char *yaml);
 /* Fills options that must be good. */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include "bridge/config/config.h"
 #include "bridge/lib/buf.h"
+#include "tests/support/connector.h"
 #include "tests/support/folder.h"
 #include "tests/support/test.h"
 
@@ -700,13 +701,13 @@ TEST(test_fill)
 {
     struct path p = { 0 };
     struct problems problems = { 0 };
-    assert_true(config_fill("p.yaml", STR("path: /x\nverify: {scheme: bearer, secrets: [a]}\n"), path_rows, &p, NULL,
-                            &problems));
+    assert_true(
+        options_read("p.yaml", STR("path: /x\nverify: {scheme: bearer, secrets: [a]}\n"), path_rows, &p, &problems));
     assert_string_equal(p.path, "/x");
     assert_int_equal(p.weight, 7);
     assert_int_equal(problems.count, 0);
     p = (struct path){ 0 };
-    assert_false(config_fill("p.yaml", STR("pat: /x\n"), path_rows, &p, NULL, &problems));
+    assert_false(options_read("p.yaml", STR("pat: /x\n"), path_rows, &p, &problems));
     char *text = printed(&problems);
     assert_string_equal(text,
                         "p.yaml:1:1: unknown key \"pat\" (did you mean path?)\np.yaml:1:1: path: is missing: Where.\n");

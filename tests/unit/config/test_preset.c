@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include "bridge/config/config.h"
 #include "bridge/config/preset.h"
+#include "tests/support/connector.h"
 #include "tests/support/folder.h"
 #include "tests/support/test.h"
 
@@ -38,7 +39,7 @@ static const struct thing *load(const char *name)
     struct user user = { 0 };
     struct problems problems = { 0 };
     snprintf(yaml, sizeof yaml, "preset: %s\n", name);
-    bool good = config_fill("user.yaml", str_of(yaml), user_rows, &user, NULL, &problems);
+    bool good = options_read("user.yaml", str_of(yaml), user_rows, &user, &problems);
     assert_int_equal(problems.count, good ? 0 : 1);
     snprintf(problem, sizeof problem, "%d:%d: %s", good ? 0 : problems.at[0].line, good ? 0 : problems.at[0].column,
              good ? "" : problems.at[0].text);
@@ -133,10 +134,10 @@ TEST(none)
 {
     struct user user = { 0 };
     struct problems problems = { 0 };
-    assert_true(config_fill("user.yaml", STR("preset: \"\"\n"), user_rows, &user, NULL, &problems));
+    assert_true(options_read("user.yaml", STR("preset: \"\"\n"), user_rows, &user, &problems));
     assert_null(user.preset.content);
     user = (struct user){ 0 };
-    assert_true(config_fill("user.yaml", STR("{}\n"), user_rows, &user, NULL, &problems));
+    assert_true(options_read("user.yaml", STR("{}\n"), user_rows, &user, &problems));
     assert_null(user.preset.name);
     assert_null(user.preset.content);
 }

@@ -119,15 +119,6 @@ TEST(hex_both_ways)
     buf_free(&out);
 }
 
-TEST(uuid_vector_of_rfc_9562)
-{
-    static const unsigned char dns[16] = { 0x6b, 0xa7, 0xb8, 0x10, 0x9d, 0xad, 0x11, 0xd1,
-                                           0x80, 0xb4, 0x00, 0xc0, 0x4f, 0xd4, 0x30, 0xc8 };
-    char text[UUID_TEXT];
-    uuid_v5(dns, STR("www.example.com"), text);
-    assert_string_equal(text, "2ed6657d-e927-568b-95e1-2665a8aea6a2");
-}
-
 TEST(uuids_of_fields)
 {
     char a[UUID_TEXT], b[UUID_TEXT], c[UUID_TEXT];
@@ -167,7 +158,6 @@ int main(void)
         cmocka_unit_test(base64_there),
         cmocka_unit_test(base64_refused),
         cmocka_unit_test(hex_both_ways),
-        cmocka_unit_test(uuid_vector_of_rfc_9562),
         cmocka_unit_test(uuids_of_fields),
         cmocka_unit_test(random_uuids),
         cmocka_unit_test(wiping),

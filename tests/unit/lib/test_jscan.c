@@ -283,54 +283,6 @@ TEST(elements_of_an_array)
     assert_false(jscan_next(array, &at, &element));
 }
 
-TEST(member_by_name)
-{
-    struct jscan_value object = checked("{\"a\":1,\"b\":{\"a\":9},\"\\u0061b\":3,\"a\":4,\"c\\\\\":5, \"\":6}");
-    assert_true(is(jscan_member(object, STR("a")).raw, "4"));
-    assert_true(is(jscan_member(object, STR("ab")).raw, "3"));
-    assert_true(is(jscan_member(object, STR("c\\")).raw, "5"));
-    assert_true(is(jscan_member(object, STR("")).raw, "6"));
-    assert_int_equal(jscan_member(object, STR("c\\\\")).type, JSCAN_NONE);
-    assert_int_equal(jscan_member(object, STR("\\u0061b")).type, JSCAN_NONE);
-    assert_int_equal(jscan_member(checked("[1]"), STR("a")).type, JSCAN_NONE);
-    assert_int_equal(jscan_member((struct jscan_value){ 0 }, STR("a")).type, JSCAN_NONE);
-}
-
-TEST(pointers)
-{
-    /* The examples of RFC 6901 section 5, and more. */
-    struct jscan_value root = checked(
-        "{\"foo\":[\"bar\",\"baz\"],\"\":0,\"a/b\":1,\"c%d\":2,\"e^f\":3,\"g|h\":4,\"i\\\\j\":5,\"k\\\"l\":6,\" \":7,"
-        "\"m~n\":8,\"o\":{\"p\":[{\"q\":9}]},\"0\":10,\"~1\":11}");
-    static const char *const cases[][2] = {
-        { "/foo", "[\"bar\",\"baz\"]" },
-        { "/foo/0", "\"bar\"" },
-        { "/foo/1", "\"baz\"" },
-        { "/", "0" },
-        { "/a~1b", "1" },
-        { "/c%d", "2" },
-        { "/e^f", "3" },
-        { "/g|h", "4" },
-        { "/i\\j", "5" },
-        { "/k\"l", "6" },
-        { "/ ", "7" },
-        { "/m~0n", "8" },
-        { "/o/p/0/q", "9" },
-        { "/0", "10" },
-        { "/~01", "11" },
-    };
-    static const char *const nowhere[] = { "foo",     "/foo/2", "/foo/00",   "/foo/01", "/foo/-",
-                                           "/foo/-1", "/foo/",  "/foo/0/x",  "/nix",    "/foo/0x",
-                                           "/~2",     "/~",     "/o/p/0/q/", "//",      "/foo/99999999999999999999" };
-    assert_true(str_eq(jscan_pointer(root, STR("")).raw, root.raw));
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        if (!is(jscan_pointer(root, str_of(cases[i][0])).raw, cases[i][1]))
-            fail_msg("%s leads elsewhere", cases[i][0]);
-    for (size_t i = 0; i < sizeof nowhere / sizeof *nowhere; i++)
-        if (jscan_pointer(root, str_of(nowhere[i])).type != JSCAN_NONE)
-            fail_msg("%s leads somewhere", nowhere[i]);
-}
-
 TEST(unescaping)
 {
     struct buf out = buf_new(1000);
@@ -382,8 +334,6 @@ int main(void)
         cmocka_unit_test(errors_say_where),
         cmocka_unit_test(members_of_an_object),
         cmocka_unit_test(elements_of_an_array),
-        cmocka_unit_test(member_by_name),
-        cmocka_unit_test(pointers),
         cmocka_unit_test(unescaping),
         cmocka_unit_test(adding_strings),
     };

@@ -9,9 +9,9 @@ TEST(in_order)
     struct watermark w = { 0 };
     assert_true(watermark_position(&w) == -1);
     watermark_begin(&w, 0);
-    assert_true(watermark_position(&w) == -1 && watermark_open(&w) == 1);
+    assert_true(watermark_position(&w) == -1 && w.count == 1);
     watermark_finish(&w, 0);
-    assert_true(watermark_position(&w) == 1 && watermark_open(&w) == 0);
+    assert_true(watermark_position(&w) == 1 && w.count == 0);
     watermark_free(&w);
     assert_true(watermark_position(&w) == -1);
     watermark_begin(&w, 100);
@@ -28,13 +28,13 @@ TEST(out_of_order_with_gaps)
         watermark_begin(&w, offsets[i]);
     watermark_finish(&w, 20);
     watermark_finish(&w, 6);
-    assert_true(watermark_position(&w) == -1 && watermark_open(&w) == 5);
+    assert_true(watermark_position(&w) == -1 && w.count == 5);
     watermark_finish(&w, 5);
-    assert_true(watermark_position(&w) == 7 && watermark_open(&w) == 3);
+    assert_true(watermark_position(&w) == 7 && w.count == 3);
     watermark_finish(&w, 9);
-    assert_true(watermark_position(&w) == 21 && watermark_open(&w) == 1);
+    assert_true(watermark_position(&w) == 21 && w.count == 1);
     watermark_finish(&w, 21);
-    assert_true(watermark_position(&w) == 22 && watermark_open(&w) == 0);
+    assert_true(watermark_position(&w) == 22 && w.count == 0);
     watermark_free(&w);
 }
 
@@ -69,7 +69,7 @@ TEST(against_a_model)
         while (low < begun && finished[low])
             low++;
         assert_true(watermark_position(&w) == (low > 0 ? offsets[low - 1] + 1 : -1));
-        assert_int_equal(watermark_open(&w), begun - low);
+        assert_int_equal(w.count, begun - low);
     }
     watermark_free(&w);
 }
