@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The supervisor: start order, threads, signals, stop order. */
 #include "bridge/bridge.h"
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 #include "bridge/admin/admin.h"
 #include "bridge/delivery/delivery.h"
@@ -15,23 +11,14 @@
 #include "bridge/lib/descriptors.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
-#include "bridge/lib/thread.h"
+#include "bridge/signals.h"
+#include "bridge/worker.h"
 #include "bridge/event/trail.h"
 
 enum {
     START_AGAIN_MS = 2000,   /* between attempts to reach a broker that does not answer yet */
-    TURN_MS = 1000,          /* longest wait of a sink's turn */
     LOOK_MS = 500,           /* how often main looks at the broker's health */
     WORKER_DESCRIPTORS = 16, /* files and wake-ups of one source or sink; connections come on top */
-    ABANDON_MS = 5000,       /* a thread that was told to abandon its work ends within this */
-};
-
-struct worker { /* one thread: a source's or a sink's */
-    pthread_t thread;
-    bool running;
-    struct intake *intake; /* one of the two */
-    struct delivery *delivery;
-    _Atomic int64_t end_ms; /* of the stop; set before the worker is told */
 };
 
 struct bridge {
@@ -39,45 +26,17 @@ struct bridge {
     struct broker *broker;
     struct router *router;
     struct admin *admin;
-    struct worker *workers; /* sinks first, then sources */
-    size_t worker_count;
-    void **fresh; /* each sink, then each source, as the configuration filled it */
+    struct workers workers; /* sinks first, then sources */
+    void **fresh;           /* each sink, then each source, as the configuration filled it */
     int signal_fd;
     bool started;
     char not_ready[sizeof((struct err *)0)->text]; /* why the start is not through; main thread only */
 };
 
-/* ---- threads ---- */
-
-static void *run_intake(void *ctx)
-{
-    struct worker *w = ctx;
-    while (intake_step(w->intake))
-        continue;
-    return NULL;
-}
-
-static void *run_delivery(void *ctx)
-{
-    struct worker *w = ctx;
-    while (delivery_step(w->delivery, (struct duration){ TURN_MS }))
-        continue;
-    int64_t left = atomic_load(&w->end_ms) - clock_mono_ms();
-    delivery_drain(w->delivery, (struct duration){ left > 0 ? left : 0 });
-    return NULL;
-}
-
-static bool worker_start(struct worker *w, struct err *e)
-{
-    int code = pthread_create(&w->thread, NULL, w->intake ? run_intake : run_delivery, w);
-    w->running = code == 0;
-    return w->running || err_set(e, "cannot start a thread: %s", strerror(code));
-}
-
 /* ---- start ---- */
 
 /* A topic that nobody listed; `group` NULL: no consumer group decides what may go. */
-static bool plain_topic(void *ctx, const char *name, const char *group, struct err *e)
+static bool bridge_topic(void *ctx, const char *name, const char *group, struct err *e)
 {
     struct bridge *b = ctx;
     return broker_topic(b->broker,
@@ -86,7 +45,7 @@ static bool plain_topic(void *ctx, const char *name, const char *group, struct e
                         e);
 }
 
-static bool is_listed(const struct config *c, const char *name)
+static bool bridge_lists_topic(const struct config *c, const char *name)
 {
     const struct topic_config *topics = c->topics.at;
     for (size_t i = 0; i < c->topics.count; i++)
@@ -95,7 +54,7 @@ static bool is_listed(const struct config *c, const char *name)
     return false;
 }
 
-static bool topics_open(struct bridge *b, struct err *e)
+static bool bridge_open_topics(struct bridge *b, struct err *e)
 {
     const struct config *c = b->config;
     const struct topic_config *topics = c->topics.at;
@@ -104,27 +63,27 @@ static bool topics_open(struct bridge *b, struct err *e)
         if (!broker_topic(b->broker, &topics[i], e))
             return false;
     for (size_t i = 0; i < c->routes.count; i++)
-        if (!is_listed(c, routes[i].topic) && !plain_topic(b, routes[i].topic, NULL, e))
+        if (!bridge_lists_topic(c, routes[i].topic) && !bridge_topic(b, routes[i].topic, NULL, e))
             return false;
     char *dead_letters = topic_name(c->broker.prefix, TOPIC_DEAD_LETTER, NULL);
-    bool opened = plain_topic(b, dead_letters, NULL, e);
+    bool opened = bridge_topic(b, dead_letters, NULL, e);
     free(dead_letters);
     if (!opened)
         return false;
     for (size_t i = 0; i < c->sink_count; i++)
-        if (!delivery_topics(&c->sinks[i], &c->broker, plain_topic, b, e))
+        if (!delivery_topics(&c->sinks[i], &c->broker, bridge_topic, b, e))
             return false;
     return true;
 }
 
-static void *copy_of(const void *at, size_t n)
+static void *bridge_copy(const void *at, size_t n)
 {
     return memcpy(mem_alloc(n), at, n);
 }
 
 /* A connector is opened with nothing but its options in its struct, so what an earlier attempt to start left there
  * goes. */
-static void connectors_fresh(struct bridge *b)
+static void bridge_fresh_connectors(struct bridge *b)
 {
     const struct config *c = b->config;
     bool first = !b->fresh;
@@ -135,39 +94,36 @@ static void connectors_fresh(struct bridge *b)
         void *at = is_sink ? (void *)c->sinks[i].sink : (void *)c->sources[i - c->sink_count].source;
         size_t n = is_sink ? c->sinks[i].sink->ops->size : c->sources[i - c->sink_count].source->ops->size;
         if (first)
-            b->fresh[i] = copy_of(at, n);
+            b->fresh[i] = bridge_copy(at, n);
         else
             memcpy(at, b->fresh[i], n);
     }
 }
 
-static bool workers_open(struct bridge *b, struct err *e)
+/* Opens every sink and every source; no thread runs yet. */
+static bool bridge_open_engines(struct bridge *b, struct err *e)
 {
     const struct config *c = b->config;
-    connectors_fresh(b);
-    b->workers = mem_alloc((c->sink_count + c->source_count + 1) * sizeof *b->workers);
+    bridge_fresh_connectors(b);
     for (size_t i = 0; i < c->sink_count; i++) {
-        struct worker *w = &b->workers[b->worker_count++];
-        w->delivery = delivery_new(&c->sinks[i], &c->broker, b->broker, e);
-        if (!w->delivery)
+        struct delivery *d = delivery_new(&c->sinks[i], &c->broker, b->broker, e);
+        if (!d)
             return false;
+        worker_add(&b->workers, &engine_delivery, d, c->sinks[i].sink->id);
     }
     for (size_t i = 0; i < c->source_count; i++) {
-        struct worker *w = &b->workers[b->worker_count++];
-        w->intake = intake_new(&c->sources[i], c, b->broker, b->router, e);
-        if (!w->intake)
+        struct intake *in = intake_new(&c->sources[i], c, b->broker, b->router, e);
+        if (!in)
             return false;
+        worker_add(&b->workers, &engine_intake, in, c->sources[i].source->id);
     }
     return true;
 }
 
-static bool start(struct bridge *b, struct err *e)
+static bool bridge_start(struct bridge *b, struct err *e)
 {
-    if (!topics_open(b, e) || !workers_open(b, e))
+    if (!bridge_open_topics(b, e) || !bridge_open_engines(b, e) || !workers_start(&b->workers, e))
         return false;
-    for (size_t i = 0; i < b->worker_count; i++)
-        if (!worker_start(&b->workers[i], e))
-            return false;
     b->started = true;
     b->not_ready[0] = '\0';
     LOG(INFO, "running", LOG_INT("sources", b->config->source_count), LOG_INT("sinks", b->config->sink_count),
@@ -177,109 +133,32 @@ static bool start(struct bridge *b, struct err *e)
 
 /* ---- stop ---- */
 
-static void worker_stop(struct worker *w, int64_t end_ms)
-{
-    atomic_store(&w->end_ms, end_ms);
-    if (w->intake)
-        intake_stop(w->intake);
-    else
-        delivery_stop(w->delivery);
-}
-
-static void worker_abandon(struct worker *w)
-{
-    if (w->intake)
-        intake_abandon(w->intake);
-    else
-        delivery_abandon(w->delivery);
-}
-
-/* Stops the sources or the sinks; all of them share the time until `end`. A thread that does not come back even when
- * told to abandon its work is in a library that hangs: then the process leaves, which loses nothing. */
-static void stop_workers(struct bridge *b, bool sources, int64_t end_ms)
-{
-    for (size_t i = 0; i < b->worker_count; i++)
-        if (b->workers[i].running && sources == (b->workers[i].intake != NULL))
-            worker_stop(&b->workers[i], end_ms);
-    for (size_t i = 0; i < b->worker_count; i++) {
-        struct worker *w = &b->workers[i];
-        if (!w->running || sources != (w->intake != NULL))
-            continue;
-        int64_t left = end_ms - clock_mono_ms();
-        if (!thread_join(w->thread, (struct duration){ left })) {
-            LOG(WARN, "the drain deadline passed; what is left is delivered after the next start",
-                LOG_C("part", sources ? "source" : "sink"));
-            worker_abandon(w);
-            if (!thread_join(w->thread, (struct duration){ ABANDON_MS })) {
-                LOG(ERROR, "a thread does not end; leaving", LOG_C("part", sources ? "source" : "sink"));
-                _exit(1);
-            }
-        }
-        w->running = false;
-    }
-}
-
-static void workers_close(struct bridge *b)
-{
-    for (size_t i = b->worker_count; i-- > 0;) {
-        intake_close(b->workers[i].intake);
-        delivery_close(b->workers[i].delivery);
-    }
-}
-
-/* After the broker is closed, which reports what was abandoned; or when no thread ever ran, so that nothing was
- * published. */
-static void workers_free(struct bridge *b)
-{
-    for (size_t i = b->worker_count; i-- > 0;) {
-        intake_free(b->workers[i].intake);
-        delivery_free(b->workers[i].delivery);
-    }
-    free(b->workers);
-    b->workers = NULL;
-    b->worker_count = 0;
-}
-
-static void fresh_free(struct bridge *b)
+static void bridge_free_fresh(struct bridge *b)
 {
     for (size_t i = 0; b->fresh && i < b->config->sink_count + b->config->source_count; i++)
         free(b->fresh[i]);
     free(b->fresh);
 }
 
-static void *leave_on_second_signal(void *ctx)
-{
-    const struct bridge *b = ctx;
-    struct signalfd_siginfo info;
-    if (read(b->signal_fd, &info, sizeof info) > 0) {
-        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL); /* not in the middle of the log, which has a lock */
-        LOG(WARN, "second signal: leaving at once", LOG_INT("signal", info.ssi_signo));
-        _exit(1);
-    }
-    return NULL;
-}
-
-static void stop(struct bridge *b)
+static void bridge_stop(struct bridge *b)
 {
     pthread_t second;
-    bool watched = pthread_create(&second, NULL, leave_on_second_signal, b) == 0;
+    bool watched = signals_watch(b->signal_fd, &second);
     int64_t end = clock_mono_ms() + b->config->drain.ms;
-    stop_workers(b, true, end);
-    stop_workers(b, false, end);
+    workers_stop(&b->workers, &engine_intake, end);
+    workers_stop(&b->workers, &engine_delivery, end);
     if (b->broker) {
         int64_t left = end - clock_mono_ms();
         broker_flush(b->broker, (struct duration){ left > 0 ? left : 0 });
     }
-    workers_close(b);
-    if (watched) {
-        pthread_cancel(second);
-        pthread_join(second, NULL);
-    }
+    workers_close(&b->workers);
+    if (watched)
+        signals_unwatch(second);
 }
 
 /* ---- main thread ---- */
 
-static bool is_ready(void *ctx, struct err *why)
+static bool bridge_ready(void *ctx, struct err *why)
 {
     struct bridge *b = ctx;
     if (!b->started)
@@ -287,46 +166,20 @@ static bool is_ready(void *ctx, struct err *why)
     return descriptors_ready(why) && broker_ready(b->broker, why);
 }
 
-static sigset_t stop_signals(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    return set;
-}
-
-static int signals_open(void)
-{
-    sigset_t set = stop_signals();
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    return signalfd(-1, &set, SFD_CLOEXEC);
-}
-
-/* Reads a pending signal; 0 when there is none. */
-static int signal_take(void)
-{
-    sigset_t set = stop_signals();
-    int n = sigtimedwait(&set, NULL, &(struct timespec){ 0 });
-    return n > 0 ? n : 0;
-}
-
 /* While a broker that may be away does not answer, the start is tried again; everything else that fails is for a
  * person to mend. */
-static bool start_or_wait(struct bridge *b, int64_t *again_ms)
+static bool bridge_start_or_wait(struct bridge *b, int64_t *again_ms)
 {
     struct err e = { "" };
     if (clock_mono_ms() < *again_ms)
         return true;
-    if (start(b, &e))
+    if (bridge_start(b, &e))
         return true;
     snprintf(b->not_ready, sizeof b->not_ready, "%s", e.text);
     LOG(ERROR, "cannot start", LOG_C("reason", e.text));
-    for (size_t i = 0; i < b->worker_count; i++)
-        if (b->workers[i].running)
-            return false;
-    workers_free(b);
+    if (workers_run(&b->workers))
+        return false;
+    workers_free(&b->workers);
     struct err why;
     if (!broker_facts(&b->config->broker).may_be_away || broker_ready(b->broker, &why))
         return false;
@@ -334,14 +187,14 @@ static bool start_or_wait(struct bridge *b, int64_t *again_ms)
     return true;
 }
 
-static int run(struct bridge *b)
+static int bridge_run(struct bridge *b)
 {
     int64_t again_ms = 0;
     for (;;) {
-        if (!b->started && !start_or_wait(b, &again_ms))
+        if (!b->started && !bridge_start_or_wait(b, &again_ms))
             return 1;
         admin_run(b->admin, b->signal_fd, LOOK_MS);
-        int sig = signal_take();
+        int sig = signals_take();
         if (sig) {
             LOG(INFO, "stopping", LOG_INT("signal", sig), LOG_INT("drain_ms", b->config->drain.ms));
             return 0;
@@ -366,16 +219,16 @@ int bridge_main(const struct config *config)
     b.signal_fd = signals_open();
     b.broker = broker_open(&config->broker, &e);
     if (b.broker)
-        b.admin = admin_new(config, b.broker, is_ready, &b, &e);
+        b.admin = admin_new(config, b.broker, bridge_ready, &b, &e);
     if (b.admin) {
         b.router = router_new(config);
-        code = run(&b);
-        stop(&b);
+        code = bridge_run(&b);
+        bridge_stop(&b);
     } else
         LOG(ERROR, "cannot start", LOG_C("reason", e.text));
     broker_close(b.broker); /* first: it has its say to whoever published */
-    workers_free(&b);
-    fresh_free(&b);
+    workers_free(&b.workers);
+    bridge_free_fresh(&b);
     admin_free(b.admin);
     router_free(b.router);
     close(b.signal_fd);

@@ -5,7 +5,7 @@
  * ops->size bytes), fills its options from YAML by the table, and calls it from one thread only, so a connector never
  * locks. It never logs a failure that it returns, and never retries: it reports, the core decides.
  *
- *   open        main thread, before any thread starts. On false, *e says why and everything taken has been released;
+ *   open        main thread, before its thread starts. On false, *e says why and everything taken has been released;
  *               close() will not be called. When the start fails elsewhere and is tried again: close(), the struct as
  *               the configuration filled it, open().
  *   the middle  this connector's own thread. May wait, but must return soon after wake_fd turns readable: the core has

@@ -54,10 +54,9 @@ void mailbox_put(struct mailbox *m, uint64_t tag, int32_t code, const char *why)
     pthread_mutex_lock(&m->lock);
     mailbox_make_room(m);
     m->notices[m->head + m->count] = (struct kept_notice){ .tag = tag, .code = code, .why = copy };
-    bool was_empty = m->count++ == 0;
-    pthread_mutex_unlock(&m->lock);
-    if (was_empty)
+    if (m->count++ == 0) /* under the lock: whoever has taken the last notice may close mailbox and eventfd */
         wake_up(m->wake_fd);
+    pthread_mutex_unlock(&m->lock);
 }
 
 size_t mailbox_take(struct mailbox *m, struct notice *out, size_t room)

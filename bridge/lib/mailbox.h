@@ -2,8 +2,9 @@
 /* Many threads put notices in, one thread takes them out and is woken by an eventfd.
  *
  * The one way in which the core's threads talk to each other. Bounded by its users (who bound what is in flight).
- * The lock is held only to copy a notice; the eventfd is written only when the box was empty, so many notices cost
- * one wake. A notice that waits takes 24 bytes; its reason, which few have, is kept apart. */
+ * The lock is held only to copy a notice and, when the box was empty, to write the eventfd: many notices cost one wake,
+ * and whoever has taken the last one may close the box. A notice that waits takes 24 bytes; its reason, which few have,
+ * is kept apart. */
 #pragma once
 #include <pthread.h>
 #include <stdbool.h>

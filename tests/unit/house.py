@@ -23,6 +23,8 @@ LAYERS = [
     ["connectors"],
     ["bridge/intake", "bridge/delivery"],
     ["bridge/admin"],
+    ["bridge/engine", "bridge/signals"],
+    ["bridge/worker"],
     ["bridge/bridge"],
     ["bridge/cli"],
     ["bridge/main"],

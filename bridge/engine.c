@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/* The two kinds of engines. */
+#include "bridge/engine.h"
+#include "bridge/delivery/delivery.h"
+#include "bridge/intake/intake.h"
+
+enum { ENGINE_TURN_MS = 1000 }; /* longest wait of a sink's turn */
+
+static bool engine_intake_step(void *engine)
+{
+    return intake_step(engine);
+}
+
+static void engine_intake_stop(void *engine)
+{
+    intake_stop(engine);
+}
+
+static void engine_intake_abandon(void *engine)
+{
+    intake_abandon(engine);
+}
+
+static void engine_intake_close(void *engine)
+{
+    intake_close(engine);
+}
+
+static void engine_intake_free(void *engine)
+{
+    intake_free(engine);
+}
+
+const struct engine_ops engine_intake = {
+    .kind = "source",
+    .step = engine_intake_step,
+    .stop = engine_intake_stop,
+    .abandon = engine_intake_abandon,
+    .close = engine_intake_close,
+    .free = engine_intake_free,
+};
+
+static bool engine_delivery_step(void *engine)
+{
+    return delivery_step(engine, (struct duration){ ENGINE_TURN_MS });
+}
+
+static void engine_delivery_leave(void *engine, struct duration limit)
+{
+    delivery_drain(engine, limit);
+}
+
+static void engine_delivery_stop(void *engine)
+{
+    delivery_stop(engine);
+}
+
+static void engine_delivery_abandon(void *engine)
+{
+    delivery_abandon(engine);
+}
+
+static void engine_delivery_close(void *engine)
+{
+    delivery_close(engine);
+}
+
+static void engine_delivery_free(void *engine)
+{
+    delivery_free(engine);
+}
+
+const struct engine_ops engine_delivery = {
+    .kind = "sink",
+    .step = engine_delivery_step,
+    .leave = engine_delivery_leave,
+    .stop = engine_delivery_stop,
+    .abandon = engine_delivery_abandon,
+    .close = engine_delivery_close,
+    .free = engine_delivery_free,
+};

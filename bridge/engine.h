@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* What runs on a thread of its own, as the supervisor sees it: a source's intake or a sink's delivery. */
+#pragma once
+#include <stdbool.h>
+#include "bridge/lib/clock.h"
+
+struct engine_ops {
+    const char *kind; /* "source", "sink": its name's field in the log */
+    /* One turn, on the engine's thread: may wait, but returns soon after stop or abandon. False: nothing is left to do;
+     * it is not called again. */
+    bool (*step)(void *engine);
+    /* The end of that thread, at most so long: a broadcast sink takes leave of its listeners. NULL: nothing. */
+    void (*leave)(void *engine, struct duration limit);
+    void (*stop)(void *engine);    /* any thread: no new work; what is on its way is finished */
+    void (*abandon)(void *engine); /* any thread: step returns false as soon as possible; nothing is finished */
+    void (*close)(void *engine);   /* main thread, after the last step */
+    /* Main thread, after close. Not before the broker is closed when it was abandoned: the broker still reports its
+     * publications. */
+    void (*free)(void *engine);
+};
+
+extern const struct engine_ops engine_intake;   /* of a struct intake */
+extern const struct engine_ops engine_delivery; /* of a struct delivery */

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/* Threads around engines. */
+#include "bridge/worker.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "bridge/lib/log.h"
+#include "bridge/lib/mem.h"
+#include "bridge/lib/thread.h"
+
+enum { WORKER_ABANDON_MS = 5000 }; /* an engine that is abandoned ends within this */
+
+struct worker {
+    struct worker *next;
+    const struct engine_ops *ops;
+    void *engine;
+    const char *id;
+    pthread_t thread;
+    bool running, abandoned;
+    _Atomic int64_t end_ms; /* of the stop; set before the engine is told */
+};
+
+static void *worker_thread(void *ctx)
+{
+    struct worker *w = ctx;
+    while (w->ops->step(w->engine))
+        continue;
+    int64_t left = atomic_load(&w->end_ms) - clock_mono_ms();
+    if (w->ops->leave)
+        w->ops->leave(w->engine, (struct duration){ left > 0 ? left : 0 });
+    return NULL;
+}
+
+/* Appends to a list. */
+static void worker_link(struct worker **list, struct worker *w)
+{
+    while (*list)
+        list = &(*list)->next;
+    w->next = NULL;
+    *list = w;
+}
+
+static void worker_unlink(struct worker **list, const struct worker *w)
+{
+    while (*list != w)
+        list = &(*list)->next;
+    *list = w->next;
+}
+
+static void worker_free(struct worker *w)
+{
+    w->ops->free(w->engine);
+    free(w);
+}
+
+struct worker *worker_add(struct workers *ws, const struct engine_ops *ops, void *engine, const char *id)
+{
+    struct worker *w = mem_alloc(sizeof *w);
+    w->ops = ops;
+    w->engine = engine;
+    w->id = id;
+    worker_link(&ws->first, w);
+    return w;
+}
+
+bool worker_start(struct worker *w, struct err *e)
+{
+    int code = pthread_create(&w->thread, NULL, worker_thread, w);
+    w->running = code == 0;
+    return w->running || err_set(e, "cannot start a thread: %s", strerror(code));
+}
+
+/* Tells the engine to stop; worker_join waits for it. */
+static void worker_stop(struct worker *w, int64_t end_ms)
+{
+    atomic_store(&w->end_ms, end_ms);
+    if (w->running)
+        w->ops->stop(w->engine);
+}
+
+/* Waits until the thread ends; past end_ms its engine is abandoned. A thread that does not end even then is in a library
+ * that hangs: the process leaves, which loses nothing. */
+static void worker_join(struct worker *w, int64_t end_ms)
+{
+    if (!w->running)
+        return;
+    if (!thread_join(w->thread, (struct duration){ end_ms - clock_mono_ms() })) {
+        LOG(WARN, "the drain deadline passed; what is left is delivered after the next start",
+            LOG_C(w->ops->kind, w->id));
+        w->abandoned = true;
+        w->ops->abandon(w->engine);
+        if (!thread_join(w->thread, (struct duration){ WORKER_ABANDON_MS })) {
+            LOG(ERROR, "a thread does not end; leaving", LOG_C(w->ops->kind, w->id));
+            _exit(1);
+        }
+    }
+    w->running = false;
+}
+
+void worker_remove(struct workers *ws, struct worker *w, struct duration limit)
+{
+    int64_t end_ms = clock_mono_ms() + limit.ms;
+    worker_stop(w, end_ms);
+    worker_join(w, end_ms);
+    w->ops->close(w->engine);
+    worker_unlink(&ws->first, w);
+    if (w->abandoned)
+        worker_link(&ws->abandoned, w);
+    else
+        worker_free(w);
+}
+
+bool workers_start(struct workers *ws, struct err *e)
+{
+    for (struct worker *w = ws->first; w; w = w->next)
+        if (!worker_start(w, e))
+            return false;
+    return true;
+}
+
+bool workers_run(const struct workers *ws)
+{
+    for (const struct worker *w = ws->first; w; w = w->next)
+        if (w->running)
+            return true;
+    return false;
+}
+
+void workers_stop(struct workers *ws, const struct engine_ops *ops, int64_t end_ms)
+{
+    for (struct worker *w = ws->first; w; w = w->next)
+        if (w->ops == ops)
+            worker_stop(w, end_ms);
+    for (struct worker *w = ws->first; w; w = w->next)
+        if (w->ops == ops)
+            worker_join(w, end_ms);
+}
+
+/* Closes from the last one on. */
+static void worker_close_from(struct worker *w)
+{
+    if (!w)
+        return;
+    worker_close_from(w->next);
+    w->ops->close(w->engine);
+}
+
+void workers_close(struct workers *ws)
+{
+    worker_close_from(ws->first);
+}
+
+void workers_free(struct workers *ws)
+{
+    struct worker *lists[] = { ws->first, ws->abandoned };
+    for (size_t i = 0; i < 2; i++)
+        for (struct worker *w = lists[i], *next; w; w = next) {
+            next = w->next;
+            worker_free(w);
+        }
+    *ws = (struct workers){ 0 };
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/* Workers: one is added and one is removed while others run; each engine ends in order, and once. */
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "bridge/delivery/delivery.h"
+#include "bridge/worker.h"
+#include "tests/support/flow.h"
+
+enum { PATIENCE_MS = 10000 };
+static const struct duration patience = { PATIENCE_MS };
+
+/* ---- an engine that writes down what is asked of it ---- */
+
+struct scripted {
+    atomic_int steps, left;
+    atomic_bool stopping, abandoned;
+    bool stubborn; /* goes on after stop, until it is abandoned */
+    char life[16]; /* by the main thread: s stop, a abandon, c close, f free */
+};
+
+static void write_down(struct scripted *s, char what)
+{
+    s->life[strlen(s->life)] = what;
+}
+
+static bool scripted_step(void *engine)
+{
+    struct scripted *s = engine;
+    usleep(500);
+    atomic_fetch_add(&s->steps, 1);
+    return !atomic_load(&s->abandoned) && (s->stubborn || !atomic_load(&s->stopping));
+}
+
+static void scripted_leave(void *engine, struct duration limit)
+{
+    struct scripted *s = engine;
+    assert_in_range(limit.ms, 0, PATIENCE_MS);
+    atomic_fetch_add(&s->left, 1);
+}
+
+static void scripted_stop(void *engine)
+{
+    struct scripted *s = engine;
+    write_down(s, 's');
+    atomic_store(&s->stopping, true);
+}
+
+static void scripted_abandon(void *engine)
+{
+    struct scripted *s = engine;
+    write_down(s, 'a');
+    atomic_store(&s->abandoned, true);
+}
+
+static void scripted_close(void *engine)
+{
+    write_down(engine, 'c');
+}
+
+static void scripted_free(void *engine)
+{
+    write_down(engine, 'f');
+}
+
+static const struct engine_ops scripted_ops = { "sink",           scripted_step,  scripted_leave, scripted_stop,
+                                                scripted_abandon, scripted_close, scripted_free };
+static const struct engine_ops other_ops = { "source",         scripted_step,  NULL,         scripted_stop,
+                                             scripted_abandon, scripted_close, scripted_free };
+
+static struct scripted engines[4];
+static struct workers workers;
+
+static struct worker *run(const struct engine_ops *ops, struct scripted *s)
+{
+    struct err e = { "" };
+    struct worker *w = worker_add(&workers, ops, s, "x");
+    if (!worker_start(w, &e))
+        fail_msg("%s", e.text);
+    return w;
+}
+
+/* Waits until the engine makes a step from now on. */
+static void expect_steps(struct scripted *s)
+{
+    int before = atomic_load(&s->steps);
+    for (int ms = 0; atomic_load(&s->steps) == before; ms++) {
+        assert_in_range(ms, 0, PATIENCE_MS);
+        usleep(1000);
+    }
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    memset(engines, 0, sizeof engines);
+    workers = (struct workers){ 0 };
+    return 0;
+}
+
+TEST(one_is_added_and_one_removed_while_others_run)
+{
+    struct worker *first = run(&scripted_ops, &engines[0]);
+    run(&other_ops, &engines[1]);
+    expect_steps(&engines[0]);
+    expect_steps(&engines[1]);
+    struct worker *third = run(&scripted_ops, &engines[2]);
+    expect_steps(&engines[2]);
+    expect_steps(&engines[1]);
+
+    worker_remove(&workers, first, patience);
+    assert_string_equal(engines[0].life, "scf");
+    assert_int_equal(atomic_load(&engines[0].left), 1);
+    int steps = atomic_load(&engines[0].steps);
+    expect_steps(&engines[1]);
+    expect_steps(&engines[2]);
+    assert_int_equal(atomic_load(&engines[0].steps), steps);
+
+    run(&scripted_ops, &engines[3]);
+    worker_remove(&workers, third, patience);
+    assert_string_equal(engines[2].life, "scf");
+    expect_steps(&engines[1]);
+    expect_steps(&engines[3]);
+    assert_true(workers_run(&workers));
+
+    workers_stop(&workers, &other_ops, clock_mono_ms() + PATIENCE_MS);
+    assert_string_equal(engines[1].life, "s");
+    expect_steps(&engines[3]);
+    workers_stop(&workers, &scripted_ops, clock_mono_ms() + PATIENCE_MS);
+    assert_false(workers_run(&workers));
+    workers_close(&workers);
+    assert_string_equal(engines[1].life, "sc");
+    assert_string_equal(engines[3].life, "sc");
+    workers_free(&workers);
+    assert_string_equal(engines[1].life, "scf");
+    assert_string_equal(engines[3].life, "scf");
+    assert_string_equal(engines[0].life, "scf");
+}
+
+TEST(one_that_misses_its_limit_is_abandoned_and_freed_at_the_end)
+{
+    engines[0].stubborn = true;
+    struct worker *w = run(&scripted_ops, &engines[0]);
+    run(&scripted_ops, &engines[1]);
+    expect_steps(&engines[0]);
+    worker_remove(&workers, w, (struct duration){ 20 });
+    assert_string_equal(engines[0].life, "sac");
+    expect_steps(&engines[1]);
+    workers_stop(&workers, &scripted_ops, clock_mono_ms() + PATIENCE_MS);
+    workers_close(&workers);
+    assert_string_equal(engines[0].life, "sac");
+    workers_free(&workers);
+    assert_string_equal(engines[0].life, "sacf");
+    assert_string_equal(engines[1].life, "scf");
+}
+
+TEST(one_that_never_started_is_removed_as_well)
+{
+    struct worker *w = worker_add(&workers, &scripted_ops, &engines[0], "x");
+    assert_false(workers_run(&workers));
+    worker_remove(&workers, w, patience);
+    assert_string_equal(engines[0].life, "cf");
+    workers_free(&workers);
+}
+
+/* ---- real sinks ---- */
+
+static struct flow flow;
+static char *topics[] = { "in" };
+
+static struct sink_config sink_of(struct script_sink *s, const char *id)
+{
+    script_sink_init(s, id);
+    return (struct sink_config){ .sink = &s->base, .topics = { topics, 1 }, .window = 16 };
+}
+
+static struct worker *deliver(const struct sink_config *config)
+{
+    struct err e = { "" };
+    struct delivery *d = delivery_new(config, &flow.names, &flow.broker, &e);
+    if (!d)
+        fail_msg("%s", e.text);
+    struct worker *w = worker_add(&workers, &engine_delivery, d, config->sink->id);
+    if (!worker_start(w, &e))
+        fail_msg("%s", e.text);
+    return w;
+}
+
+static void expect_delivered(const char *id, int64_t count)
+{
+    for (int ms = 0; flow_count("aqueduct_sink_delivered_total", id) < count; ms++) {
+        assert_in_range(ms, 0, PATIENCE_MS);
+        usleep(1000);
+    }
+}
+
+TEST(a_sink_comes_and_goes_while_another_delivers)
+{
+    static struct script_sink stays, goes;
+    flow_open(&flow);
+    flow_topic(&flow, "in", 1);
+    struct sink_config a = sink_of(&stays, "worker-stays"), b = sink_of(&goes, "worker-goes");
+    deliver(&a);
+    flow_event(&flow, "in", "1", NULL);
+    expect_delivered("worker-stays", 1);
+
+    struct worker *w = deliver(&b);
+    flow_event(&flow, "in", "2", NULL);
+    expect_delivered("worker-goes", 2);
+    worker_remove(&workers, w, patience);
+    flow_event(&flow, "in", "3", NULL);
+    expect_delivered("worker-stays", 3);
+    assert_int_equal(flow_count("aqueduct_sink_delivered_total", "worker-goes"), 2);
+
+    b = sink_of(&goes, "worker-goes"); /* comes again: goes on where it was */
+    w = deliver(&b);
+    expect_delivered("worker-goes", 3);
+    worker_remove(&workers, w, patience);
+    assert_int_equal(goes.count, 1);
+    assert_string_equal(goes.sent[0].id, "3");
+    workers_stop(&workers, &engine_delivery, clock_mono_ms() + PATIENCE_MS);
+    workers_close(&workers);
+    flow_close(&flow);
+    workers_free(&workers);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(one_is_added_and_one_removed_while_others_run, begin),
+        cmocka_unit_test_setup(one_that_misses_its_limit_is_abandoned_and_freed_at_the_end, begin),
+        cmocka_unit_test_setup(one_that_never_started_is_removed_as_well, begin),
+        cmocka_unit_test_setup(a_sink_comes_and_goes_while_another_delivers, begin),
+    };
+    return cmocka_run_group_tests_name("worker", tests, NULL, NULL);
+}
