@@ -66,6 +66,9 @@ const struct event *event_from_record(const struct record *r, struct err *e);
 
 /* JSON format 1.0 ("structured"): JSON data is spliced in byte for byte, text as a string, the rest as data_base64. */
 void event_to_json(const struct event *ev, struct buf *out);
+/* The payload that Standard Webhooks recommends: type, timestamp, data (null when there is none; as above), and beside them
+ * id, source, subject, the extensions, and the data's type when it is not JSON. `time` is its timestamp. */
+void event_to_payload(const struct event *ev, struct str time, struct buf *out);
 const struct event *event_from_json(struct str json, struct err *e);
 /* An application/cloudevents-batch+json array; returns how many events were written to out (each with one
  * reference), or -1 with *e naming the index of the bad one; more than room is an error. */

@@ -64,6 +64,33 @@ void event_to_json(const struct event *ev, struct buf *out)
     buf_add_char(out, '}');
 }
 
+/* What has a name of its own in the payload, or goes in headers of its own. */
+static bool json_payload_leaves_out(struct str extension)
+{
+    return str_eq(extension, STR("timestamp")) || str_eq(extension, STR("traceparent"))
+           || str_eq(extension, STR("tracestate"));
+}
+
+void event_to_payload(const struct event *ev, struct str time, struct buf *out)
+{
+    buf_add_c(out, "{\"type\":");
+    jscan_add_string(out, ev->type);
+    json_add_member(out, STR("timestamp"), time);
+    json_add_member(out, STR("id"), ev->id);
+    json_add_member(out, STR("source"), ev->source);
+    json_add_member(out, STR("subject"), ev->subject);
+    for (size_t i = 0; i < ev->extension_count; i++)
+        if (!json_payload_leaves_out(ev->extensions[i].name))
+            json_add_member(out, ev->extensions[i].name, ev->extensions[i].value);
+    if (!event_type_is_json(ev->datacontenttype))
+        json_add_member(out, STR("datacontenttype"), ev->datacontenttype);
+    if (ev->data.at)
+        json_add_data(out, ev);
+    else
+        buf_add_c(out, ",\"data\":null");
+    buf_add_char(out, '}');
+}
+
 /* What one event's JSON says. Strings with escapes and base64 are decoded to `decoded`, which gets its whole size at
  * once so that what points into it stays where it is. */
 struct json_reading {

@@ -37,18 +37,43 @@ struct str request_id(const struct event *ev, char out[REQUEST_ID + 1])
     return str_of(out);
 }
 
+static bool request_is_text(const char *value)
+{
+    for (const char *c = value; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            return false;
+    return true;
+}
+
+bool request_content_type_ok(const char *type, struct err *e)
+{
+    size_t major = 0, minor;
+    while (request_is_token_char(type[major]))
+        major++;
+    const char *rest = type[major] == '/' ? type + major + 1 : "";
+    for (minor = 0; request_is_token_char(rest[minor]);)
+        minor++;
+    rest += minor;
+    if (major == 0 || minor == 0 || (*rest && *rest != ';' && *rest != ' ') || strlen(type) > 256
+        || !request_is_text(type))
+        return err_set(e, "content_type: \"%.64s\" is not a media type such as application/json", type);
+    return true;
+}
+
 bool request_header_ok(const char *name, const char *value, struct err *e)
 {
-    static const char *const ours[] = { "host",       "content-length", "content-type", "transfer-encoding",
-                                        "connection", "expect",         "te",           "trailer",
-                                        "upgrade",    "keep-alive",     "traceparent",  "tracestate",
-                                        NULL };
+    static const char *const ours[] = { "host",        "content-length", "transfer-encoding",
+                                        "connection",  "expect",         "te",
+                                        "trailer",     "upgrade",        "keep-alive",
+                                        "traceparent", "tracestate",     NULL };
     struct str n = str_of(name);
     if (n.n == 0 || n.n > 128)
         return err_set(e, "headers: a name has 1 to 128 characters");
     for (size_t i = 0; i < n.n; i++)
         if (!request_is_token_char(name[i]))
             return err_set(e, "headers: \"%s\" is not the name of a header", name);
+    if (str_eq_nocase(n, STR("content-type")))
+        return err_set(e, "headers: %s is set by the bridge (see content_type)", name);
     for (size_t i = 0; ours[i]; i++)
         if (str_eq_nocase(n, str_of(ours[i])))
             return err_set(e, "headers: %s is set by the bridge", name);
@@ -57,9 +82,8 @@ bool request_header_ok(const char *name, const char *value, struct err *e)
         return err_set(e, "headers: %s is set by the bridge", name);
     if (!*value || strlen(value) > 4096)
         return err_set(e, "headers: the value of %s must have 1 to 4096 characters", name);
-    for (const char *c = value; *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            return err_set(e, "headers: the value of %s has a control character", name);
+    if (!request_is_text(value))
+        return err_set(e, "headers: the value of %s has a control character", name);
     return true;
 }
 
@@ -108,24 +132,33 @@ static void request_set_binary(struct request *r, const struct event *ev)
     request_end_line(r);
 }
 
-/* CloudEvents HTTP binding 3.2: one JSON. */
-static bool request_set_structured(struct request *r, const struct event *ev, struct err *e)
+/* The event's time. Without one, that of its record, so that all attempts say the same. */
+static void request_write_payload(struct request *r, const struct message *m, int64_t wall_ms)
 {
-    event_to_json(ev, &r->json);
-    if (r->json.failed)
-        return err_set(e, "the event is too large for a structured body (%d MiB)", BODY_BYTES >> 20);
-    r->body = buf_str(&r->json);
-    request_add_line(r, "Content-Type: application/cloudevents+json");
-    return true;
+    char text[CLOCK_TEXT];
+    struct str time = m->event->time;
+    if (!time.at) {
+        clock_text(m->record && m->record->timestamp_ms > 0 ? m->record->timestamp_ms : wall_ms, text);
+        time = str_of(text);
+    }
+    event_to_payload(m->event, time, &r->json);
 }
 
-static bool request_set_body(struct request *r, enum body_mode mode, const struct event *ev, struct err *e)
+/* The body as one JSON: the Standard Webhooks payload, or by the CloudEvents HTTP binding 3.2. */
+static bool request_set_json(struct request *r, const struct request_template *t, const struct message *m,
+                             int64_t wall_ms, struct err *e)
 {
-    switch (mode) {
-    case BODY_STRUCTURED: return request_set_structured(r, ev, e);
-    case BODY_BINARY: break;
-    }
-    request_set_binary(r, ev);
+    bool standard = t->body == BODY_STANDARD;
+    if (standard)
+        request_write_payload(r, m, wall_ms);
+    else
+        event_to_json(m->event, &r->json);
+    if (r->json.failed)
+        return err_set(e, "the event is too large for a body of JSON (%d MiB)", BODY_BYTES >> 20);
+    r->body = buf_str(&r->json);
+    const char *own = standard ? "application/json" : "application/cloudevents+json";
+    buf_add_c(&r->text, "Content-Type: ");
+    request_add_line(r, t->content_type ? t->content_type : own);
     return true;
 }
 
@@ -188,15 +221,18 @@ static void request_add_headers(struct request *r, const struct request_template
     request_add_line(r, "Expect:");
 }
 
-bool request_build(struct request *r, const struct request_template *t, const struct event *ev, int64_t wall_ms,
+bool request_build(struct request *r, const struct request_template *t, const struct message *m, int64_t wall_ms,
                    struct err *e)
 {
+    const struct event *ev = m->event;
     r->json.max = BODY_BYTES;
     r->text.max = HEADER_BYTES;
     buf_reset(&r->json);
     buf_reset(&r->text);
     r->line_count = 0;
-    if (!request_set_body(r, t->body, ev, e))
+    if (t->body == BODY_BINARY)
+        request_set_binary(r, ev);
+    else if (!request_set_json(r, t, m, wall_ms, e))
         return false;
     request_add_signature(r, t, ev, wall_ms);
     request_add_headers(r, t, ev);

@@ -10,25 +10,30 @@
 
 enum { REQUEST_ID = 128 }; /* longest event id that is taken over as webhook-id */
 
-enum body_mode { BODY_STRUCTURED, BODY_BINARY }; /* CloudEvents as one JSON, or as headers and the data as it is */
+enum body_mode {
+    BODY_STANDARD,   /* the payload that Standard Webhooks recommends: what most receivers parse without being told */
+    BODY_STRUCTURED, /* the CloudEvent as one JSON */
+    BODY_BINARY,     /* its attributes as headers, the data as it is */
+};
 
 /* What all requests of a sink have in common. */
 struct request_template {
     struct hmac **keys; /* each signs; none: the requests are not signed */
     size_t key_count;
     enum body_mode body;
+    const char *content_type;  /* of the user; NULL: what the body is. Not with BODY_BINARY */
     const struct map *headers; /* of the user; checked by request_header_ok */
 };
 
 struct request {
-    struct buf json, text; /* the structured body; the header lines, each ended by NUL */
+    struct buf json, text; /* the body, if it is JSON of ours; the header lines, each ended by NUL */
     struct str body;
     struct curl_slist *lines; /* for CURLOPT_HTTPHEADER: an array whose elements point at each other */
     size_t line_count, line_cap;
 };
 
 /* False with *e when the event cannot be sent in this way, ever. */
-bool request_build(struct request *r, const struct request_template *t, const struct event *ev, int64_t wall_ms,
+bool request_build(struct request *r, const struct request_template *t, const struct message *m, int64_t wall_ms,
                    struct err *e);
 /* Gives back the memory of an unusually large request. */
 void request_trim(struct request *r);
@@ -38,5 +43,7 @@ void request_free(struct request *r);
  * otherwise a UUID of source and id (ids such as "17" are unique only within their source). The same for all
  * attempts. */
 struct str request_id(const struct event *ev, char out[REQUEST_ID + 1]);
+/* May a user set this content type? */
+bool request_content_type_ok(const char *type, struct err *e);
 /* May a user set this header? */
 bool request_header_ok(const char *name, const char *value, struct err *e);

@@ -23,6 +23,7 @@ struct webhook {
     struct secrets secrets;
     bool unsigned_;
     enum body_mode body;
+    char *content_type;
     struct duration timeout, connect_timeout;
     int64_t concurrency;
     struct map headers;
@@ -39,6 +40,7 @@ struct webhook {
 };
 
 static const struct option_value webhook_bodies[] = {
+    { BODY_STANDARD, "standard" },
     { BODY_STRUCTURED, "structured" },
     { BODY_BINARY, "binary" },
     { 0 },
@@ -57,9 +59,13 @@ static const struct option webhook_options[] = {
       .fallback = "false",
       .doc = "Sends without a signature; needed to have no secrets." },
     OPTION(
-        struct webhook, body, .fallback = "structured", .values = webhook_bodies,
+        struct webhook, body, .fallback = "standard", .values = webhook_bodies,
         .doc =
-            "The request as CloudEvents: one JSON (structured), or attributes as headers and the data as it is (binary)."),
+            "The Standard Webhooks payload: one JSON with type, timestamp, data, id, source, subject and extensions (standard); the whole CloudEvent as one JSON (structured), or its attributes as headers and the data as it is (binary)."),
+    OPTION(
+        struct webhook, content_type,
+        .doc =
+            "Content-Type of the requests; default: application/json with body standard, application/cloudevents+json with structured. With binary it is always the event's own."),
     OPTION(struct webhook, timeout, .fallback = "10s", .min = 1, .max = 600000,
            .doc = "Longest time for one attempt, connecting included."),
     OPTION(struct webhook, connect_timeout, .fallback = "5s", .min = 1, .max = 600000,
@@ -109,7 +115,7 @@ static void webhook_start(struct webhook *w, struct transfer *t, const struct me
     struct err e;
     t->message = *m;
     t->result = (struct result){ .tag = m->tag };
-    if (!request_build(&t->request, &w->template, m->event, clock_wall_ms(), &e)) {
+    if (!request_build(&t->request, &w->template, m, clock_wall_ms(), &e)) {
         t->result.verdict = VERDICT_REJECT;
         t->result.reason = REASON_CONFIGURATION;
         why_copy(t->result.why, e.text);
@@ -260,6 +266,15 @@ static bool webhook_load_keys(struct webhook *w, struct err *e)
     return true;
 }
 
+static bool webhook_check_content_type(const struct webhook *w, struct err *e)
+{
+    if (!w->content_type)
+        return true;
+    if (w->body == BODY_BINARY)
+        return err_set(e, "content_type: with body: binary each request has that of its event");
+    return request_content_type_ok(w->content_type, e);
+}
+
 static bool webhook_check_ca_file(const struct webhook *w, struct err *e)
 {
     if (!w->ca_file)
@@ -274,7 +289,8 @@ static bool webhook_check_ca_file(const struct webhook *w, struct err *e)
 /* Checks all options, and keeps what was parsed: webhook_free_options. */
 static bool webhook_load_options(struct webhook *w, struct err *e)
 {
-    bool ok = webhook_check_url(w, e) && webhook_load_keys(w, e) && webhook_check_ca_file(w, e);
+    bool ok = webhook_check_url(w, e) && webhook_load_keys(w, e) && webhook_check_content_type(w, e)
+              && webhook_check_ca_file(w, e);
     for (size_t i = 0; ok && i < w->headers.count; i++)
         ok = request_header_ok(w->headers.at[i].key, w->headers.at[i].value, e);
     return ok;
@@ -332,6 +348,7 @@ static bool webhook_open(struct sink *s, struct err *e)
     w->target.connect_timeout = w->connect_timeout;
     w->target.ca_file = w->ca_file;
     w->template.body = w->body;
+    w->template.content_type = w->content_type;
     w->template.headers = &w->headers;
     w->ended_tail = &w->ended;
     descriptors_reserve(TRANSFER_DESCRIPTORS * w->concurrency);

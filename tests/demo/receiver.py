@@ -80,15 +80,15 @@ def verify_by_library(secrets, headers, body):
 
 
 def event_of(headers, body):
-    """The attributes of the CloudEvent in a request (structured, or binary mode), as far as there are any."""
+    """The attributes of the event in a request, as far as there are any: headers in binary mode, otherwise members of the JSON."""
     names = ("id", "source", "type", "subject")
-    if headers.get("content-type", "").startswith("application/cloudevents+json"):
-        try:
-            event = json.loads(body)
-            return {name: event.get(name) for name in names}
-        except (ValueError, AttributeError):
-            return dict.fromkeys(names)
-    return {name: urllib.parse.unquote(headers["ce-" + name]) if "ce-" + name in headers else None for name in names}
+    if "ce-specversion" in headers:
+        return {name: urllib.parse.unquote(headers["ce-" + name]) if "ce-" + name in headers else None for name in names}
+    try:
+        event = json.loads(body)
+        return {name: event.get(name) for name in names}
+    except (ValueError, AttributeError):
+        return dict.fromkeys(names)
 
 
 def parse_mix(text):

@@ -436,8 +436,8 @@ class SseListener(Listener):
 # ---- verifiers ----
 
 @pytest.fixture(scope="session")
-def node():
-    """Runs a script of tests/e2e/verify with npm's packages; JSON lines in, lines out."""
+def node_folder():
+    """The scripts of tests/e2e/verify with npm's packages installed beside them."""
     folder = ROOT / "build/verify"
     folder.mkdir(parents=True, exist_ok=True)
     wanted = (ROOT / "tests/e2e/verify/package.json").read_text()
@@ -448,9 +448,14 @@ def node():
         (folder / "package.json").write_text(wanted)
         subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"], cwd=folder, check=True, timeout=300)
         stamp.write_text(wanted)
+    return folder
 
+
+@pytest.fixture(scope="session")
+def node(node_folder):
+    """Runs one of these scripts; JSON lines in, lines out."""
     def ask(script, lines):
-        done = subprocess.run(["node", script], cwd=folder, input="\n".join(map(json.dumps, lines)), capture_output=True, text=True, timeout=120)
+        done = subprocess.run(["node", script], cwd=node_folder, input="\n".join(map(json.dumps, lines)), capture_output=True, text=True, timeout=120)
         assert done.stderr == ""
         return done.stdout.split("\n")[:-1]
     return ask

@@ -142,7 +142,7 @@ def test_a_signature_covers_what_becomes_the_event(bridge, receiver):
 
 
 def test_batches_and_binary_mode(bridge, receiver):
-    daemon = bridge.run(PATHS + webhook_sink("crm", receiver.url))
+    daemon = bridge.run(PATHS + webhook_sink("crm", receiver.url, "body: structured"))
     answer = post(daemon, [event(f"of-a-batch-{i}", data={"n": i}) for i in range(5)])
     assert (answer.status_code, answer.json()) == (202, {"accepted": 5})
     binary = {"ce-specversion": "1.0", "ce-id": "binary-1", "ce-source": "/e2e", "ce-type": "thing.happened", "ce-subject": "caf%C3%A9",

@@ -5,11 +5,12 @@ import json
 import re
 import signal
 import subprocess
+import threading
 
 import jsonschema
 import pytest
 
-from conftest import OTHER_SECRET, ROOT, SECRET, TOKEN, wait_for
+from conftest import HTTP_SOURCE, OTHER_SECRET, ROOT, SECRET, TOKEN, event, post_ok, wait_for, webhook_sink
 
 BOXED, RAW = SECRET, OTHER_SECRET
 
@@ -169,6 +170,36 @@ def test_a_debug_log_shows_each_attempt(setup, tmp_path):
     assert "verdict=retry status=503" in refused and "Service Unavailable" in refused
     assert log.count("msg=sent ") == log.count("msg=answered ") == len(s.ledger())
     assert s.stop() == 0
+
+
+@pytest.fixture
+def people(node_folder):
+    """The receivers of verify/receive.mjs: (url, a list that grows)."""
+    process = subprocess.Popen(["node", "receive.mjs", SECRET], cwd=node_folder, stdout=subprocess.PIPE, text=True)
+    port, found = process.stdout.readline().strip(), []
+    threading.Thread(target=lambda: found.extend(map(json.loads, process.stdout)), daemon=True).start()
+    yield f"http://127.0.0.1:{port}", found
+    process.kill()
+    process.wait()
+
+
+def test_it_arrives_where_people_receive_it(bridge, people):
+    url, found = people
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + "".join(webhook_sink(f"{name}{path}", f"{url}/{path}", more) for path in ("express", "n8n") for name, more in (
+        ("own-", ""), ("structured-", "body: structured"), ("told-", "body: structured\ncontent_type: application/json"))))
+    sent = event("event-for-people", subject="thing/1", tenant="acme", data={"text": "Grüße 😀", "amount": 1.5})
+    post_ok(daemon, sent)
+    wait_for(lambda: len(found) == 6, why=lambda: found)
+    assert all(line["verified"] == "ok" for line in found)
+    for path in ("/express", "/n8n"):
+        here = [line for line in found if line["path"] == path]
+        own = next(line for line in here if line["type"] == "application/json" and "specversion" not in line["body"])
+        assert own["body"].pop("timestamp")
+        assert own["body"] == {name: sent[name] for name in ("type", "id", "source", "subject", "tenant", "data")}
+        assert [line["body"] for line in here if line["type"] == "application/cloudevents+json"] == [None]      # nobody parses it unasked
+        told = next(line for line in here if line["body"] and "specversion" in line["body"])
+        assert told["type"] == "application/json" and told["body"]["data"] == sent["data"] and told["body"]["id"] == sent["id"]
+    daemon.stop()
 
 
 def test_gone_means_no_retry(setup):

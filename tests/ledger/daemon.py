@@ -33,7 +33,7 @@ routes:
   - {{filter: {{exact: {{source: /ledger}}}}, topic: hooks.in, key: subject}}
   - {{topic: app.events, encoding: {encoding}}}
 sinks:
-  steady: {{type: webhook, topics: [hooks.in, app.events], url: "{url}/steady", secrets: ["{steady}"]}}
+  steady: {{type: webhook, topics: [hooks.in, app.events], url: "{url}/steady", secrets: ["{steady}"], body: structured}}
   moody:
     {{type: webhook, topics: [hooks.in, app.events], url: "{url}/moody", secrets: ["{moody}", "another-key-of-32-characters-here"],
      timeout: 300ms, retry: [40ms, 200ms, 1s], retry_memory: 50ms}}

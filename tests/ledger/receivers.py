@@ -27,7 +27,7 @@ def signed_by(secret, id, stamp, body, signatures):
 
 
 def data_bytes(body):
-    """The bytes of the member `data` of a structured event as they stand there; {} compact when it has none."""
+    """The bytes of the member `data` of a JSON body as they stand there; {} compact when it has none."""
     text = body.decode()
     at = text.index('"data":') + len('"data":')
     _, end = json.JSONDecoder().raw_decode(text, at)

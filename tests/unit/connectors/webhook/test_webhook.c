@@ -303,6 +303,106 @@ TEST(a_structured_request)
     sink_end(s);
 }
 
+/* The body of a request that is built of `m`, which must have this content type; free() it. */
+static char *body_of(enum body_mode mode, const char *content_type, const struct message *m, const char *expected_type)
+{
+    struct map none = { 0 };
+    struct request_template template = { .body = mode, .content_type = content_type, .headers = &none };
+    struct request r = { 0 };
+    struct err e = { "" };
+    if (!request_build(&r, &template, m, 1764115200123, &e))
+        fail_msg("%s", e.text);
+    const char *found = NULL;
+    for (struct curl_slist *line = r.lines; line; line = line->next)
+        if (!strncmp(line->data, "Content-Type: ", 14)) {
+            assert_null(found);
+            found = line->data + 14;
+        }
+    assert_non_null(found);
+    assert_string_equal(found, expected_type);
+    char *body = str_dup(r.body);
+    request_free(&r);
+    return body;
+}
+
+TEST(a_standard_request)
+{
+    struct sink *s = open_at("/status/204", BOTH_SECRETS);
+    struct header ext[] = { { STR("snapshot"), STR("true") },
+                            { STR("timestamp"), STR("not this one") },
+                            { STR("traceparent"), STR("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01") } };
+    const struct event *ev = event_born(&(struct event){ .id = STR("01HZX3V7QK8N2M4P6R8T0W2Y4Z"),
+                                                         .extensions = ext,
+                                                         .extension_count = 3,
+                                                         .source = STR("/sqlite/a"),
+                                                         .type = STR("chat.\"quoted\""),
+                                                         .subject = STR("chats/1"),
+                                                         .time = STR("2026-11-20T10:00:00Z"),
+                                                         .datacontenttype = STR("application/json"),
+                                                         .data = STR(" {\"a\": 1.10} ") });
+    int64_t before = clock_wall_ms() / 1000;
+    assert_int_equal(sink_deliver(s, ev).verdict, VERDICT_DELIVERED);
+    size_t n;
+    char *id, *body = take_signed(before, &id, &n);
+    assert_string_equal(body, "{\"type\":\"chat.\\\"quoted\\\"\",\"timestamp\":\"2026-11-20T10:00:00Z\","
+                              "\"id\":\"01HZX3V7QK8N2M4P6R8T0W2Y4Z\",\"source\":\"/sqlite/a\","
+                              "\"subject\":\"chats/1\",\"snapshot\":\"true\",\"data\":{\"a\": 1.10}}");
+    take("content-type", "application/json");
+    take("ce-id", NULL);
+    event_unref(ev);
+    free(body);
+    free(id);
+    sink_end(s);
+}
+
+TEST(standard_bodies)
+{
+    static const struct {
+        const char *type, *data, *member;
+    } cases[] = {
+        { "application/json", "[1, 2]", "\"data\":[1, 2]}" },
+        { NULL, "\"text\"", "\"data\":\"text\"}" },
+        { "application/vnd.x+json", "null", "\"data\":null}" },
+        { "text/plain", "a \"b\"\n", "\"datacontenttype\":\"text/plain\",\"data\":\"a \\\"b\\\"\\n\"}" },
+        { "application/octet-stream", "\001\377",
+          "\"datacontenttype\":\"application/octet-stream\",\"data_base64\":\"Af8=\"}" },
+        { "application/json", "{broken", "\"data_base64\":\"e2Jyb2tlbg==\"}" },
+        { NULL, NULL, "\"data\":null}" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct event fields = { .id = STR("1"), .source = STR("/s"), .type = STR("t") };
+        fields.datacontenttype = cases[i].type ? str_of(cases[i].type) : STR_ABSENT;
+        fields.data = cases[i].data ? str_of(cases[i].data) : STR_ABSENT;
+        const struct event *ev = event_born(&fields);
+        struct record record = { .timestamp_ms = 1700000000000 };
+        struct message m = { .event = ev, .record = &record };
+        char *body = body_of(BODY_STANDARD, NULL, &m, "application/json");
+        /* no time of its own: when the broker got it, in all attempts */
+        const char
+            *before = "{\"type\":\"t\",\"timestamp\":\"2023-11-14T22:13:20.000Z\",\"id\":\"1\",\"source\":\"/s\",";
+        assert_memory_equal(body, before, strlen(before));
+        assert_string_equal(body + strlen(before), cases[i].member);
+        free(body);
+        event_unref(ev);
+    }
+}
+
+TEST(content_types)
+{
+    const struct event *ev = event_born(&(struct event){ .id = STR("1"),
+                                                         .source = STR("/s"),
+                                                         .type = STR("t"),
+                                                         .datacontenttype = STR("text/csv"),
+                                                         .data = STR("a,b") });
+    struct message m = { .event = ev };
+    free(body_of(BODY_STANDARD, NULL, &m, "application/json"));
+    free(body_of(BODY_STANDARD, "application/vnd.acme+json; v=2", &m, "application/vnd.acme+json; v=2"));
+    free(body_of(BODY_STRUCTURED, NULL, &m, "application/cloudevents+json"));
+    free(body_of(BODY_STRUCTURED, "application/json", &m, "application/json"));
+    free(body_of(BODY_BINARY, NULL, &m, "text/csv"));
+    event_unref(ev);
+}
+
 TEST(a_binary_request)
 {
     struct sink *s = open_at("/status/204", BOTH_SECRETS "body: binary\n");
@@ -398,7 +498,8 @@ TEST(published_vectors)
         struct request r = { 0 };
         uint64_t seconds;
         assert_true(str_to_u64(str_of(vectors[i].timestamp), &seconds));
-        assert_true(request_build(&r, &template, ev, (int64_t)seconds * 1000 + 999, NULL));
+        assert_true(
+            request_build(&r, &template, &(struct message){ .event = ev }, (int64_t)seconds * 1000 + 999, NULL));
         const char *found = NULL;
         for (struct curl_slist *line = r.lines; line; line = line->next)
             if (!strncmp(line->data, "webhook-signature:", 18))
@@ -567,6 +668,16 @@ TEST(wrong_options_are_refused)
         { "url: http://example.com/\nsecrets: ['whsec_!!!!']\n",
           "secrets[0]: has something else than base64 behind whsec_" },
         { "url: http://example.com/\nunsigned: true\nheaders: {Host: x}\n", "Host is set by the bridge" },
+        { "url: http://example.com/\nunsigned: true\nheaders: {content-type: text/plain}\n", "(see content_type)" },
+        { "url: http://example.com/\nunsigned: true\nbody: binary\ncontent_type: application/json\n",
+          "content_type: with body: binary each request has that of its event" },
+        { "url: http://example.com/\nunsigned: true\ncontent_type: json\n",
+          "content_type: \"json\" is not a media type" },
+        { "url: http://example.com/\nunsigned: true\ncontent_type: application/\n", "is not a media type" },
+        { "url: http://example.com/\nunsigned: true\ncontent_type: /json\n", "is not a media type" },
+        { "url: http://example.com/\nunsigned: true\ncontent_type: application/json,text/plain\n",
+          "is not a media type" },
+        { "url: http://example.com/\nunsigned: true\ncontent_type: \"a/b\\r\\nX-B: b\"\n", "is not a media type" },
         { "url: http://example.com/\nunsigned: true\nheaders: {Webhook-Id: x}\n", "set by the bridge" },
         { "url: http://example.com/\nunsigned: true\nheaders: {ce-id: x}\n", "set by the bridge" },
         { "url: http://example.com/\nunsigned: true\nheaders: {'X A': x}\n", "not the name of a header" },
@@ -611,6 +722,9 @@ int main(void)
         cmocka_unit_test(many_kept_connections_that_were_reset_are_no_failures),
         cmocka_unit_test(a_new_connection_that_is_reset_is_a_failure),
         cmocka_unit_test(a_structured_request),
+        cmocka_unit_test(a_standard_request),
+        cmocka_unit_test(standard_bodies),
+        cmocka_unit_test(content_types),
         cmocka_unit_test(a_binary_request),
         cmocka_unit_test(trace_headers),
         cmocka_unit_test(no_data_and_no_content_type),
