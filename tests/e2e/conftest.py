@@ -13,7 +13,6 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,14 +24,15 @@ import requests
 import websockets
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests/kafka"), str(ROOT / "tests/demo")]
+sys.path[:0] = [str(ROOT / "tests" / folder) for folder in ("support", "kafka", "demo")]
+import aqueduct as support  # noqa: E402
 import receiver as demo_receiver  # noqa: E402
 import rig  # noqa: E402
+from aqueduct import free_port  # noqa: E402, F401 (tests take it from here)
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER_SECRET = "a raw secret of more than 24 characters"
 TOKEN = "a-token-of-some-length-0123"
-SANITIZERS = re.compile(r"ERROR: AddressSanitizer|ERROR: LeakSanitizer|runtime error:|CHECK failed|WARNING: ThreadSanitizer|FATAL: ThreadSanitizer")
 PATIENCE = float(os.environ.get("PATIENCE", 40))     # seconds; a bound for what should take less than one
 
 
@@ -42,13 +42,7 @@ def pytest_configure(config):
 
 def wait_for(what, seconds=PATIENCE, why=""):
     """The first true answer of what(); an error after `seconds`, with what `why` (a text or a function) says."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        found = what()
-        if found:
-            return found
-        time.sleep(0.01)
-    raise AssertionError("it did not happen in time: " + str(why() if callable(why) else why))
+    return support.wait_for(what, seconds, why)
 
 
 @pytest.fixture(scope="session")
@@ -108,21 +102,12 @@ def kafka_read(kafka, topic, count, seconds=PATIENCE):
 
 # ---- the daemon ----
 
-class Daemon:
+class Daemon(support.Daemon):
     """One run of the binary, with what it logs."""
 
     def __init__(self, program, config, folder, env=None):
-        self.log_file = folder / f"log-{uuid.uuid4().hex[:6]}"
-        # A second signal leaves without joining anybody, as it should.
-        environment = dict(os.environ, TSAN_OPTIONS="report_thread_leaks=0", **(env or {}))
-        with open(self.log_file, "wb") as log:
-            self.process = subprocess.Popen([program, "run", "-c", str(config)], stdin=subprocess.DEVNULL, stderr=log, cwd=folder, env=environment)
-
-    def log(self):
-        return self.log_file.read_text(errors="replace")
-
-    def alive(self):
-        return self.process.poll() is None
+        super().__init__(program, folder, config, f"log-{uuid.uuid4().hex[:6]}")
+        self.start(**(env or {}))
 
     def port(self, name):
         """Of a source or sink that listens on port 0; "admin": of the pages."""
@@ -136,6 +121,10 @@ class Daemon:
         where = wait_for(found, why=self.log)
         return int(where[1] or where[2])
 
+    @property
+    def admin(self):
+        return self.port("admin")
+
     def page(self, path):
         return requests.get(f"http://127.0.0.1:{self.port('admin')}{path}", timeout=10)
 
@@ -147,20 +136,6 @@ class Daemon:
         """Until a sqlite source has looked at everything once: what happens from now on is new to it."""
         wait_for(lambda: f"msg=watching source={source} " in self.log(), why=self.log)
         return self
-
-    def metrics(self):
-        """{(name, ((label, value), ...)): number}"""
-        found = {}
-        for line in self.page("/metrics").text.splitlines():
-            if line and not line.startswith("#"):
-                name, labels, value = re.fullmatch(r'([a-z_]+)(?:\{(.*)\})? (\S+)', line).groups()
-                found[name, tuple(sorted(re.findall(r'(\w+)="([^"]*)"', labels or "")))] = float(value)
-        return found
-
-    def metric(self, name, **labels):
-        """The sum of all of that name that have these labels."""
-        wanted = set(labels.items())
-        return sum(v for (n, have), v in self.metrics().items() if n == name and wanted <= set(have))
 
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)
@@ -180,8 +155,7 @@ class Daemon:
         self.check()
 
     def check(self):
-        log = self.log()
-        assert not SANITIZERS.search(log), log
+        assert not support.complaints(self.log()), self.log()
 
 
 class Bridge:
@@ -226,7 +200,7 @@ class Bridge:
     def dead(self, *words):
         done = self.command("dead", "list", "--json", *words)
         assert done.returncode == 0, done.stderr
-        assert not SANITIZERS.search(done.stderr), done.stderr
+        assert not support.complaints(done.stderr), done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     def end(self):
@@ -513,9 +487,3 @@ def webhook_sink(name, url, more=""):
 
 
 DEAD_LETTERS = "  failed: {type: dead_letter, path: $FOLDER/dead.db}\n"
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]

@@ -14,17 +14,20 @@ import fcntl
 import json
 import os
 import pathlib
-import random
 import shutil
 import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent / "support"))
+from aqueduct import free_port  # noqa: E402
+
 BUILD = pathlib.Path(os.environ.get("AQUEDUCT_KAFKA_BUILD", HERE.parent.parent / "build" / "kafka"))
 
 # A restart after kill -9 takes 4 s instead of 12 with the session and quorum times below.
@@ -82,20 +85,6 @@ def jars():
             raise RigError(f"maven could not fetch Kafka:\n{done.stdout[-3000:]}")
         stamp.write_text(wanted)
     return folder
-
-
-def free_port():
-    """A port that nobody listens on and that the kernel does not hand out to clients, so it is still free after a restart."""
-    low = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for _ in range(200):
-        port = random.randint(10000, max(low - 1, 10999))
-        with contextlib.closing(socket.socket()) as s:
-            try:
-                s.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                pass
-    raise RigError("no free port found")
 
 
 def answers(port):

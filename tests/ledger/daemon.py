@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The daemon under test: its configuration, its starts and ends, its metrics, its commands."""
 import json
-import os
 import pathlib
-import re
-import signal
 import subprocess
-import time
-import urllib.request
 
+import aqueduct
 from generator import GITHUB, STANDARD, TOKEN
 from receivers import SECRETS
 
@@ -49,98 +45,51 @@ admin: {{listen: "127.0.0.1:{admin}"}}
 drain: 2s
 """
 ATTEMPTS = {"refusing": 3, "gone": 1, "moody": 4, "ordered": 4}      # of a dead letter, by the configuration above
-SANITIZER = re.compile(r"(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|CHECK failed).*")
 
 
-def clean_environment():
-    """Ours without switches for the daemon."""
-    out = {k: v for k, v in os.environ.items() if not k.startswith("AQUEDUCT_")}
-    out["TSAN_OPTIONS"] = "report_thread_leaks=0"      # a second signal leaves without joining anybody, as it should
-    return out
-
-
-class Daemon:
+class Daemon(aqueduct.Daemon):
     def __init__(self, binary, folder, broker, port, admin, receiver_port):
-        self.binary, self.folder, self.port, self.admin = binary, folder, port, admin
+        super().__init__(binary, folder)
+        self.port, self.admin = port, admin
         self.broker, self.receiver_port = broker, receiver_port
-        self.environment = clean_environment()
         self.encoding = "binary"        # of the application's events on their topic
-        self.process = None
         self.starts = 0
         self.configure()
 
     def configure(self, **more):
         """Writes bridge.yaml; `more` are further members of `broker:`."""
         broker = json.dumps(self.broker | more)
-        with open(os.path.join(self.folder, "bridge.yaml"), "w") as f:
-            f.write(CONFIG.format(broker=broker, port=self.port, admin=self.admin, url=f"http://127.0.0.1:{self.receiver_port}", standard=STANDARD, github=GITHUB,
-                                  token=TOKEN, encoding=self.encoding, **SECRETS))
+        text = CONFIG.format(broker=broker, port=self.port, admin=self.admin, url=f"http://127.0.0.1:{self.receiver_port}", standard=STANDARD, github=GITHUB,
+                             token=TOKEN, encoding=self.encoding, **SECRETS)
+        (self.folder / "bridge.yaml").write_text(text)
 
     # ---- start and end ----
 
     def start(self, crash_at=None, wrong=None):
-        environment = dict(self.environment)
-        if crash_at:
-            environment["AQUEDUCT_CRASH_AT"] = crash_at
-        if wrong:
-            environment["AQUEDUCT_WRONG"] = wrong
+        switches = {"AQUEDUCT_CRASH_AT": crash_at, "AQUEDUCT_WRONG": wrong}
         self.starts += 1
-        with open(os.path.join(self.folder, "daemon.log"), "ab") as log:
-            log.write(f"---- start {self.starts}{' AQUEDUCT_CRASH_AT=' + crash_at if crash_at else ''}\n".encode())
-            log.flush()
-            self.process = subprocess.Popen([self.binary, "run", "-c", "bridge.yaml"], cwd=self.folder, env=environment,
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def ended(self, wait=0.0):
-        """The exit code, negative for a signal; None while it runs."""
-        try:
-            return self.process.wait(wait) if wait else self.process.poll()
-        except subprocess.TimeoutExpired:
-            return None
-
-    def signal(self, number):
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(number)
-
-    def kill(self):
-        self.signal(signal.SIGKILL)
-        return self.process.wait()
-
-    def log(self):
-        with open(os.path.join(self.folder, "daemon.log"), errors="replace") as f:
-            return f.read()
+        with open(self.log_file, "a") as log:
+            log.write(f"---- start {self.starts}{' AQUEDUCT_CRASH_AT=' + crash_at if crash_at else ''}\n")
+        super().start(**{name: value for name, value in switches.items() if value})
 
     def complaints(self):
         """What a sanitizer or a failed check wrote."""
-        return [m.group(0) for m in SANITIZER.finditer(self.log())]
+        return aqueduct.complaints(self.log())
 
     # ---- looks ----
-
-    def get(self, path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=3) as answer:
-            return answer.read().decode()
-
-    def ready(self, wait):
-        """Ready within `wait` seconds? False at once when it ended."""
-        end = time.monotonic() + wait
-        while time.monotonic() < end and self.ended() is None:
-            try:
-                self.get("/readyz")
-                return True
-            except OSError:
-                time.sleep(0.02)
-        return False
 
     def metrics(self):
         """{name: {label value: sum}} of the source's and the sinks' counters."""
         out = {}
-        for name, label, value in re.findall(r'^aqueduct_((?:source|sink)_\w+)\{(?:source|sink)="([^"]+)"[^}]*\} (-?\d+)', self.get("/metrics"), re.M):
-            by = out.setdefault(name, {})
-            by[label] = by.get(label, 0) + int(value)
+        for (name, labels), value in super().metrics().items():
+            name, owner = name.removeprefix("aqueduct_"), dict(labels).get("source") or dict(labels).get("sink")
+            if owner and name.startswith(("source_", "sink_")):
+                by = out.setdefault(name, {})
+                by[owner] = by.get(owner, 0) + int(value)
         return out
 
     def command(self, *words):
-        done = subprocess.run([self.binary, *words], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, env=self.environment)
+        done = subprocess.run([self.binary, *words], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, env=aqueduct.environment())
         return done.returncode, done.stdout, done.stderr.decode(errors="replace")
 
     def dead(self, *words):
