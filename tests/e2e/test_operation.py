@@ -43,16 +43,18 @@ def test_counters_reconcile_after_mixed_traffic(bridge, receivers):
     ids = []
     for i in range(100):
         ids.append(f"event-of-this-test-{i}")
-        sent = event(ids[-1], "thing.happened" if i % 2 else "other.happened", subject=subjects[i % 5])
-        post_ok(daemon, sent)
+        one = event(ids[-1], "thing.happened" if i % 2 else "other.happened", subject=subjects[i % 5])
+        post_ok(daemon, one)
         if i % 10 == 0:
             assert post(daemon, event(f"nobody-wants-it-{i}", "unwanted.thing")).status_code == 422
-            assert post(daemon, sent).status_code == 202
+            assert post(daemon, one).status_code == 202
+            assert post(daemon, event(ids[-1], "another.thing")).status_code == 409
     listener.heard(ids)
     wait_for(lambda: reconcile(daemon) and daemon.metric("aqueduct_sink_dead_total", sink="crm") == 60, why=lambda: daemon.page("/metrics").text)
-    assert daemon.metric("aqueduct_source_received_total", source="hooks") == 120
+    assert daemon.metric("aqueduct_source_received_total", source="hooks") == 130
     assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 10
-    assert daemon.metric("aqueduct_source_refused_total", source="hooks") == 10
+    assert daemon.metric("aqueduct_source_refused_total", source="hooks", reason="conflict") == 10
+    assert daemon.metric("aqueduct_source_refused_total", source="hooks") == 20
     assert daemon.metric("aqueduct_sink_delivered_total", sink="crm") == 40
     assert daemon.metric("aqueduct_sink_moved_total", sink="crm") == 40
     assert daemon.metric("aqueduct_sink_filtered_total", sink="some") == 50
