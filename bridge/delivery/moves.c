@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Moves records on to the retry and dead-letter topics; their old place is given up only when the new one is stored. */
+/* Moves records on to the retry and dead-letter topics; the entry ends only when its copy is stored. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 enum { STORE_AGAIN_MS = 1000 };
 
 /* 90000 -> "90s": the largest unit without a remainder. */
-static void wait_text(int64_t ms, char out[24])
+static void moves_wait_text(int64_t ms, char out[24])
 {
     static const struct {
         int64_t ms;
@@ -24,14 +24,14 @@ static void wait_text(int64_t ms, char out[24])
     snprintf(out, 24, "%" PRId64 "%s", ms / units[i].ms, units[i].unit);
 }
 
-static int by_wait(const void *a, const void *b)
+static int moves_by_wait(const void *a, const void *b)
 {
     const struct retry_topic *x = a, *y = b;
     return (x->wait_ms > y->wait_ms) - (x->wait_ms < y->wait_ms);
 }
 
 /* One retry topic per distinct wait that is too long for memory. */
-static size_t retry_topics(const struct sink_config *sink, const char *prefix, struct retry_topic *out)
+static size_t moves_retry_topics(const struct sink_config *sink, const char *prefix, struct retry_topic *out)
 {
     size_t count = 0;
     if (sink->sink->ops->broadcast || sink->sink->ops->dead_letters || sink->order == ORDER_KEY)
@@ -44,12 +44,12 @@ static size_t retry_topics(const struct sink_config *sink, const char *prefix, s
         if (known)
             continue;
         char text[24];
-        wait_text(wait, text);
+        moves_wait_text(wait, text);
         char *id = str_join(sink->sink->id, ".", text);
         out[count++] = (struct retry_topic){ .wait_ms = wait, .topic = topic_name(prefix, TOPIC_RETRY, id) };
         free(id);
     }
-    qsort(out, count, sizeof *out, by_wait);
+    qsort(out, count, sizeof *out, moves_by_wait);
     return count;
 }
 
@@ -60,7 +60,7 @@ bool delivery_topics(const struct sink_config *sink, const struct broker_config 
     if (sink->sink->ops->broadcast || sink->sink->ops->dead_letters)
         return true;
     struct retry_topic *topics = mem_alloc((sink->retry.count + 1) * sizeof *topics);
-    size_t count = retry_topics(sink, names->prefix, topics);
+    size_t count = moves_retry_topics(sink, names->prefix, topics);
     char *redrive = topic_name(names->prefix, TOPIC_REDRIVE, sink->sink->id);
     char *group = str_join(names->group_prefix, sink->sink->id, "");
     bool ok = each(ctx, redrive, group, e);
@@ -75,7 +75,7 @@ bool delivery_topics(const struct sink_config *sink, const struct broker_config 
 }
 
 /* A retry topic that exists: its records are ours to finish, also those of an earlier schedule. */
-static void adopt(void *ctx, const char *topic)
+static void moves_adopt(void *ctx, const char *topic)
 {
     struct delivery *d = ctx;
     for (size_t i = 0; i < d->retry_name_count; i++)
@@ -94,10 +94,11 @@ bool moves_open(struct delivery *d, const struct broker_config *names, struct er
     d->dead_letter_topic = topic_name(names->prefix, TOPIC_DEAD_LETTER, NULL);
     d->redrive_topic = topic_name(names->prefix, TOPIC_REDRIVE, d->s->id);
     d->retries = mem_alloc((d->config->retry.count + 1) * sizeof *d->retries);
-    d->retry_count = retry_topics(d->config, names->prefix, d->retries);
+    d->retry_count = moves_retry_topics(d->config, names->prefix, d->retries);
     for (size_t i = 0; i < d->retry_count; i++) /* known, even if a node of the cluster does not list it yet */
-        adopt(d, d->retries[i].topic);
-    return d->s->ops->broadcast || d->s->ops->dead_letters || broker_topics(d->broker, d->retry_prefix, adopt, d, e);
+        moves_adopt(d, d->retries[i].topic);
+    return d->s->ops->broadcast || d->s->ops->dead_letters
+           || broker_topics(d->broker, d->retry_prefix, moves_adopt, d, e);
 }
 
 void moves_close(struct delivery *d)
@@ -114,7 +115,7 @@ void moves_close(struct delivery *d)
     free(d->redrive_topic);
 }
 
-const char *reason_text(enum reason r)
+const char *moves_class(enum reason r)
 {
     switch (r) {
     case REASON_NONE:
@@ -127,13 +128,14 @@ const char *reason_text(enum reason r)
     return "refused";
 }
 
-static void on_done(void *ctx, uint64_t tag, enum outcome o, const char *why)
+static void moves_on_stored(void *ctx, uint64_t tag, enum outcome o, const char *why)
 {
     struct delivery *d = ctx;
     mailbox_put(&d->stored, tag, (int32_t)o, why);
 }
 
-static void publish(struct delivery *d, struct entry *en, const char *topic, const char *const *trail)
+/* Publishes a copy of the entry's record with a new trail; moves_done says how that ended. */
+static void moves_publish(struct delivery *d, struct entry *en, const char *topic, const char *const *trail)
 {
     struct moved m;
     struct record r = *en->record;
@@ -144,13 +146,15 @@ static void publish(struct delivery *d, struct entry *en, const char *topic, con
         r.header_count = 0;
     }
     trail_move(&m, &r, topic, trail);
-    broker_publish(d->broker,
-                   &(struct publication){
-                       .records = &m.record, .record_count = 1, .done = on_done, .ctx = d, .tag = entry_tag(en) });
+    broker_publish(d->broker, &(struct publication){ .records = &m.record,
+                                                     .record_count = 1,
+                                                     .done = moves_on_stored,
+                                                     .ctx = d,
+                                                     .tag = window_tag(en) });
     trail_free(&m);
 }
 
-static void publish_dead_letter(struct delivery *d, struct entry *en)
+static void moves_publish_dead_letter(struct delivery *d, struct entry *en)
 {
     char attempts[16], status[16] = "", first[CLOCK_TEXT], last[CLOCK_TEXT];
     int64_t now = clock_wall_ms();
@@ -159,14 +163,14 @@ static void publish_dead_letter(struct delivery *d, struct entry *en)
         snprintf(status, sizeof status, "%d", en->last.status);
     clock_text(en->first_ms ? en->first_ms : now, first);
     clock_text(en->last_ms ? en->last_ms : now, last);
-    publish(d, en, d->dead_letter_topic,
-            (const char *const[]){ TRAIL_SINK, d->s->id, TRAIL_ATTEMPTS, attempts, TRAIL_FIRST, first, TRAIL_LAST, last,
-                                   TRAIL_STATUS, status, TRAIL_CLASS, en->dead_class, TRAIL_REASON, en->last.why,
-                                   NULL });
+    moves_publish(d, en, d->dead_letter_topic,
+                  (const char *const[]){ TRAIL_SINK, d->s->id, TRAIL_ATTEMPTS, attempts, TRAIL_FIRST, first, TRAIL_LAST,
+                                         last, TRAIL_STATUS, status, TRAIL_CLASS, en->dead_class, TRAIL_REASON,
+                                         en->last.why, NULL });
 }
 
 /* The retry topic whose wait is at least as long as asked, or the longest there is; NULL: there is none. */
-static const struct retry_topic *topic_for(const struct delivery *d, int64_t wait_ms)
+static const struct retry_topic *moves_topic_for(const struct delivery *d, int64_t wait_ms)
 {
     for (size_t i = 0; i < d->retry_count; i++)
         if (d->retries[i].wait_ms >= wait_ms)
@@ -174,26 +178,27 @@ static const struct retry_topic *topic_for(const struct delivery *d, int64_t wai
     return d->retry_count ? &d->retries[d->retry_count - 1] : NULL;
 }
 
-static void publish_retry(struct delivery *d, struct entry *en)
+static void moves_publish_retry(struct delivery *d, struct entry *en)
 {
     char attempts[16], due[24], first[CLOCK_TEXT];
-    const struct retry_topic *to = topic_for(d, en->retry_wait_ms);
+    const struct retry_topic *to = moves_topic_for(d, en->retry_wait_ms);
     snprintf(attempts, sizeof attempts, "%u", en->attempts);
     snprintf(due, sizeof due, "%" PRId64, clock_wall_ms() + to->wait_ms);
     clock_text(en->first_ms, first);
-    publish(d, en, to->topic,
-            (const char *const[]){ TRAIL_ATTEMPTS, attempts, TRAIL_FIRST, first, TRAIL_DUE, due, NULL });
+    moves_publish(d, en, to->topic,
+                  (const char *const[]){ TRAIL_ATTEMPTS, attempts, TRAIL_FIRST, first, TRAIL_DUE, due, NULL });
 }
 
 void moves_again(struct delivery *d, struct entry *en)
 {
     if (en->dead_class)
-        publish_dead_letter(d, en);
+        moves_publish_dead_letter(d, en);
     else
-        publish_retry(d, en);
+        moves_publish_retry(d, en);
 }
 
-static void start(struct delivery *d, struct entry *en)
+/* Begins to move the entry, to wherever its dead_class says. */
+static void moves_start(struct delivery *d, struct entry *en)
 {
     en->state = ENTRY_STORING;
     en->store_attempts = 0;
@@ -204,55 +209,55 @@ static void start(struct delivery *d, struct entry *en)
 void moves_dead_letter(struct delivery *d, struct entry *en, const char *dead_class)
 {
     en->dead_class = dead_class;
-    start(d, en);
+    moves_start(d, en);
 }
 
 void moves_retry(struct delivery *d, struct entry *en, int64_t wait_ms)
 {
     if (d->retry_count == 0) { /* the receiver asked for a long wait, but the schedule has only short ones */
         en->state = ENTRY_WAITING;
-        timers_add(&d->timers, clock_mono_ms() + wait_ms, entry_tag(en));
+        timers_add(&d->timers, clock_mono_ms() + wait_ms, window_tag(en));
         return;
     }
     en->dead_class = NULL;
     en->retry_wait_ms = wait_ms;
-    start(d, en);
+    moves_start(d, en);
 }
 
 /* With its trail the record is larger than the broker takes. A retry becomes a dead letter; that one goes without
  * its data, which still stands at its origin; if need be (a foreign record), it only tells where that is. */
-static void shrink(struct delivery *d, struct entry *en, const char *why)
+static void moves_shrink(struct delivery *d, struct entry *en, const char *why)
 {
     LOG(ERROR, "too large to move on; its dead letter is stored without its data", LOG_C("sink", d->s->id),
         LOG_STR("event", en->event ? en->event->id : STR("?")), LOG_C("reason", why));
     if (!en->dead_class)
-        en->dead_class = reason_text(en->last.reason);
+        en->dead_class = moves_class(en->last.reason);
     en->bare++;
-    publish_dead_letter(d, en);
+    moves_publish_dead_letter(d, en);
 }
 
 void moves_done(struct delivery *d, struct entry *en, enum outcome o, const char *why)
 {
     if (o == OUTCOME_INVALID && en->bare < 2) {
-        shrink(d, en, why);
+        moves_shrink(d, en, why);
         return;
     }
     if (o != OUTCOME_STORED) { /* never dropped: again until it is stored; meanwhile the watermark stays */
         if (en->store_attempts++ == 0)
             LOG(ERROR, "cannot store a dead letter or retry; trying until it is stored", LOG_C("sink", d->s->id),
                 LOG_STR("event", en->event ? en->event->id : STR("?")), LOG_C("reason", why));
-        timers_add(&d->timers, clock_mono_ms() + STORE_AGAIN_MS, entry_tag(en));
+        timers_add(&d->timers, clock_mono_ms() + STORE_AGAIN_MS, window_tag(en));
         return;
     }
     d->storing--;
     if (!en->dead_class) {
         crash_point("delivery-after-retry");
-        entry_finish(d, en, d->count.moved);
+        window_finish(d, en, d->count.moved);
         return;
     }
     crash_point("delivery-after-dead-letter");
     LOG(WARN, "dead letter", LOG_C("sink", d->s->id), LOG_STR("event", en->event ? en->event->id : STR("?")),
         LOG_INT("attempts", en->attempts), LOG_INT("status", en->last.status), LOG_C("class", en->dead_class),
         LOG_C("reason", en->last.why));
-    entry_finish(d, en, d->count.dead);
+    window_finish(d, en, d->count.dead);
 }

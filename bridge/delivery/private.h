@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* What delivery.c (polls and verdicts), delivery_window.c and delivery_move.c (dead letters, retry topics) share.
- * Nobody else includes it. */
+/* What the files of delivery/ share; nobody else includes it.
+ *
+ *   delivery.c     a sink's life and turn, its partitions' hand-over
+ *   poll.c         records come in
+ *   verdicts.c     what becomes of them after an attempt
+ *   moves.c        dead letters and retries move to topics of their own
+ *   partitions.c   how far each partition is finished
+ *   window.c       the entries: records between poll and done
+ *
+ * Each calls only files below it. */
 #pragma once
 #include <stdatomic.h>
 #include "bridge/delivery/delivery.h"
@@ -8,9 +16,9 @@
 #include "bridge/lib/timers.h"
 #include "bridge/lib/watermark.h"
 
-struct part { /* a partition we read */
-    struct part *next;
-    struct topic_partition place; /* owns the topic's name */
+struct partition { /* a partition we read */
+    struct partition *next;
+    struct topic_partition where; /* owns the topic's name */
     struct str topic;
     bool own; /* a retry or redrive topic: its records passed the filter before */
     struct watermark done;
@@ -36,8 +44,8 @@ struct entry { /* a record between poll and done */
     uint64_t key_hash;
     bool chained;
     struct record *record;
-    const struct event *event; /* NULL: the record is no event */
-    struct part *part;         /* NULL: its partition was taken away */
+    const struct event *event;   /* NULL: the record is no event */
+    struct partition *partition; /* NULL: its partition was taken away */
     unsigned attempts;
     int64_t first_ms, last_ms; /* wall clock */
     struct result last;
@@ -47,7 +55,7 @@ struct entry { /* a record between poll and done */
     unsigned bare; /* what is too large for a dead letter is left out: 1 the data, 2 key and headers as well */
 };
 
-struct queue {
+struct window_queue {
     struct entry *first, *last;
 };
 
@@ -71,12 +79,12 @@ struct delivery {
     bool stopped; /* stopping, as this turn sees it */
     bool open;
 
-    struct part *parts, *last_part;
+    struct partition *partitions, *last_partition;
     struct entry **entries;
     size_t entry_cap;
     uint32_t *free;
     size_t free_count;
-    struct queue ready;
+    struct window_queue ready;
     size_t window_used, parked, flying, storing;
     struct entry **chains; /* order: key; NULL otherwise */
     size_t chain_mask;
@@ -92,19 +100,35 @@ struct delivery {
     struct delivery_counters count;
 };
 
-/* delivery_window.c */
-struct entry *entry_new(struct delivery *d);
-uint64_t entry_tag(const struct entry *en);
-struct entry *entry_of(struct delivery *d, uint64_t tag); /* what a tag means, or NULL when that one ended long ago */
-void queue_add(struct queue *q, struct entry *en);
-struct entry *queue_take(struct queue *q); /* NULL: empty */
-void queue_remove(struct queue *q, struct entry *en);
-bool chain_enter(struct delivery *d, struct entry *en); /* behind the others of its key; true when it may go at once */
-/* The entry is done for: counts it, moves its partition's watermark, gives everything back. */
-void entry_finish(struct delivery *d, struct entry *en, struct metric *counter);
-void entry_drop(struct delivery *d, struct entry *en); /* gives everything back, nothing else */
+/* ---- window.c ---- */
 
-/* delivery_move.c */
+void window_open(struct delivery *d);
+void window_close(struct delivery *d); /* what is still in it counts as released */
+struct entry *window_add(struct delivery *d);
+uint64_t window_tag(const struct entry *en);
+struct entry *window_find(struct delivery *d, uint64_t tag); /* NULL: that one ended long ago */
+/* Ends the entry: counts it, moves its partition's watermark, gives everything back. */
+void window_finish(struct delivery *d, struct entry *en, struct metric *counter);
+void window_queue_add(struct window_queue *q, struct entry *en);
+struct entry *window_queue_take(struct window_queue *q); /* NULL: empty */
+void window_queue_remove(struct window_queue *q, struct entry *en);
+/* Puts it behind the others of its key; true when it may go at once. */
+bool window_chain_enter(struct delivery *d, struct entry *en);
+
+/* ---- partitions.c ---- */
+
+struct partition *partition_find(struct delivery *d, struct str topic, int32_t partition); /* NULL: not read */
+struct partition *partition_of(struct delivery *d, const struct record *r);                /* made if need be */
+/* Forgets a partition and what is open of it: whoever reads it next gets that again. */
+void partition_release(struct delivery *d, struct partition *p);
+void partition_free(struct delivery *d, struct partition *p); /* no entry is of it */
+/* Is anything of them in flight, or being stored? Members may be NULL. */
+bool partitions_busy(const struct delivery *d, struct partition *const *partitions, size_t count);
+/* Commits each partition's contiguous finished prefix. */
+void partitions_commit(struct delivery *d);
+
+/* ---- moves.c ---- */
+
 bool moves_open(struct delivery *d, const struct broker_config *names, struct err *e);
 void moves_close(struct delivery *d);
 /* Starts moving the entry; its end comes through moves_done. */
@@ -112,4 +136,15 @@ void moves_dead_letter(struct delivery *d, struct entry *en, const char *dead_cl
 void moves_retry(struct delivery *d, struct entry *en, int64_t wait_ms);
 void moves_again(struct delivery *d, struct entry *en); /* its publication failed a while ago */
 void moves_done(struct delivery *d, struct entry *en, enum outcome o, const char *why);
-const char *reason_text(enum reason r);
+const char *moves_class(enum reason r); /* of the dead letter */
+
+/* ---- poll.c ---- */
+
+bool poll_records(struct delivery *d);   /* true: there may be more at once */
+bool poll_broadcast(struct delivery *d); /* the same for a broadcast sink */
+void poll_unpark(struct delivery *d, struct entry *en);
+
+/* ---- verdicts.c ---- */
+
+void verdicts_take(struct delivery *d, int64_t wait_ms); /* what the sink says; waits at most so long */
+void verdicts_take_stored(struct delivery *d);           /* what the broker says of what was moved */

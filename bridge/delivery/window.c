@@ -7,7 +7,7 @@
 
 /* ---- entries ---- */
 
-struct entry *entry_new(struct delivery *d)
+struct entry *window_add(struct delivery *d)
 {
     if (d->free_count == 0) {
         size_t cap = d->entry_cap ? d->entry_cap * 2 : 64;
@@ -22,15 +22,16 @@ struct entry *entry_new(struct delivery *d)
     }
     struct entry *en = d->entries[d->free[--d->free_count]];
     *en = (struct entry){ .index = en->index, .generation = en->generation + 1 };
+    d->window_used++;
     return en;
 }
 
-uint64_t entry_tag(const struct entry *en)
+uint64_t window_tag(const struct entry *en)
 {
     return (uint64_t)en->generation << 32 | en->index;
 }
 
-struct entry *entry_of(struct delivery *d, uint64_t tag)
+struct entry *window_find(struct delivery *d, uint64_t tag)
 {
     uint32_t index = (uint32_t)tag;
     CHECK(index < d->entry_cap);
@@ -38,7 +39,7 @@ struct entry *entry_of(struct delivery *d, uint64_t tag)
     return en->state != ENTRY_FREE && en->generation == tag >> 32 ? en : NULL;
 }
 
-void queue_add(struct queue *q, struct entry *en)
+void window_queue_add(struct window_queue *q, struct entry *en)
 {
     en->next = NULL;
     if (q->last)
@@ -48,7 +49,7 @@ void queue_add(struct queue *q, struct entry *en)
     q->last = en;
 }
 
-struct entry *queue_take(struct queue *q)
+struct entry *window_queue_take(struct window_queue *q)
 {
     struct entry *en = q->first;
     if (!en)
@@ -59,7 +60,7 @@ struct entry *queue_take(struct queue *q)
     return en;
 }
 
-void queue_remove(struct queue *q, struct entry *en)
+void window_queue_remove(struct window_queue *q, struct entry *en)
 {
     struct entry *before = NULL, *at = q->first;
     for (; at && at != en; at = at->next)
@@ -76,52 +77,52 @@ void queue_remove(struct queue *q, struct entry *en)
 
 /* ---- order: key ---- */
 
-static struct entry **chain_of(struct delivery *d, const struct entry *en)
+static struct entry **window_chain_of(struct delivery *d, const struct entry *en)
 {
     return &d->chains[en->key_hash & d->chain_mask];
 }
 
-bool chain_enter(struct delivery *d, struct entry *en)
+bool window_chain_enter(struct delivery *d, struct entry *en)
 {
     if (!d->chains || !en->record->key.at)
         return true;
     en->key_hash = str_hash(en->record->key);
     en->chained = true;
     bool alone = true;
-    struct entry **at = chain_of(d, en);
+    struct entry **at = window_chain_of(d, en);
     for (; *at; at = &(*at)->chain)
         alone &= (*at)->key_hash != en->key_hash;
     *at = en;
     return alone;
 }
 
-/* Leaves its place; the next one of its key becomes ready if it waited for that. */
-static void chain_leave(struct delivery *d, struct entry *en)
+/* Takes it out of its chain; the next one of its key becomes ready if it waited for that. */
+static void window_chain_leave(struct delivery *d, struct entry *en)
 {
     if (!en->chained)
         return;
-    struct entry **at = chain_of(d, en);
+    struct entry **at = window_chain_of(d, en);
     while (*at != en)
         at = &(*at)->chain;
     *at = en->chain;
-    struct entry *next = *chain_of(d, en);
+    struct entry *next = *window_chain_of(d, en);
     while (next && next->key_hash != en->key_hash)
         next = next->chain;
     if (next && next->state == ENTRY_BEHIND) {
         next->state = ENTRY_READY;
-        queue_add(&d->ready, next);
+        window_queue_add(&d->ready, next);
     }
 }
 
 /* ---- the end of an entry ---- */
 
-void entry_drop(struct delivery *d, struct entry *en)
+static void window_drop(struct delivery *d, struct entry *en)
 {
     if (en->state == ENTRY_PARKED)
         d->parked--;
     else
         d->window_used--;
-    chain_leave(d, en);
+    window_chain_leave(d, en);
     event_unref(en->event);
     record_free(en->record);
     metric_add(d->count.pending, -1);
@@ -131,10 +132,36 @@ void entry_drop(struct delivery *d, struct entry *en)
     d->free[d->free_count++] = en->index;
 }
 
-void entry_finish(struct delivery *d, struct entry *en, struct metric *counter)
+void window_finish(struct delivery *d, struct entry *en, struct metric *counter)
 {
-    metric_add(en->part ? counter : d->count.released, 1);
-    if (en->part)
-        watermark_finish(&en->part->done, en->record->offset);
-    entry_drop(d, en);
+    metric_add(en->partition ? counter : d->count.released, 1);
+    if (en->partition)
+        watermark_finish(&en->partition->done, en->record->offset);
+    window_drop(d, en);
+}
+
+/* ---- start and end ---- */
+
+void window_open(struct delivery *d)
+{
+    if (d->config->order != ORDER_KEY)
+        return;
+    d->chain_mask = 1;
+    while (d->chain_mask < (size_t)d->config->window * 4)
+        d->chain_mask = d->chain_mask * 2 + 1;
+    d->chains = mem_alloc((d->chain_mask + 1) * sizeof *d->chains);
+}
+
+void window_close(struct delivery *d)
+{
+    for (size_t i = 0; i < d->entry_cap; i++)
+        if (d->entries[i]->state != ENTRY_FREE) {
+            metric_add(d->count.released, 1);
+            window_drop(d, d->entries[i]);
+        }
+    for (size_t i = 0; i < d->entry_cap; i++) /* not before: dropping one still links the next of its key */
+        free(d->entries[i]);
+    free(d->entries);
+    free(d->free);
+    free(d->chains);
 }

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* The partitions that a sink reads: how far each is finished, and what happens when one is taken away. */
+#include <stdlib.h>
+#include "bridge/delivery/private.h"
+#include "bridge/lib/crash.h"
+#include "bridge/lib/mem.h"
+
+struct partition *partition_find(struct delivery *d, struct str topic, int32_t partition)
+{
+    struct partition *p = d->last_partition;
+    if (p && p->where.partition == partition && str_eq(p->topic, topic))
+        return p;
+    for (p = d->partitions; p; p = p->next)
+        if (p->where.partition == partition && str_eq(p->topic, topic))
+            break;
+    d->last_partition = p ? p : d->last_partition;
+    return p;
+}
+
+struct partition *partition_of(struct delivery *d, const struct record *r)
+{
+    struct partition *p = partition_find(d, r->topic, r->partition);
+    if (p)
+        return p;
+    p = mem_alloc(sizeof *p);
+    p->where.topic = str_dup(r->topic);
+    p->where.partition = r->partition;
+    p->topic = str_of(p->where.topic);
+    p->own = str_starts(r->topic, str_of(d->retry_prefix)) || str_eq(r->topic, str_of(d->redrive_topic));
+    p->committed = p->newest = -1;
+    p->next = d->partitions;
+    d->partitions = p;
+    return d->last_partition = p;
+}
+
+void partition_free(struct delivery *d, struct partition *gone)
+{
+    struct partition **at = &d->partitions;
+    while (*at != gone)
+        at = &(*at)->next;
+    *at = gone->next;
+    if (d->last_partition == gone)
+        d->last_partition = NULL;
+    watermark_free(&gone->done);
+    free((char *)(uintptr_t)gone->where.topic);
+    free(gone);
+}
+
+void partitions_commit(struct delivery *d)
+{
+    for (struct partition *p = d->partitions; p; p = p->next) {
+        int64_t position = watermark_position(&p->done);
+        if (position <= p->committed)
+            continue;
+        crash_point("delivery-before-commit");
+        consumer_commit(d->consumer, p->where, position);
+        p->committed = position;
+    }
+}
+
+/* Forgets a partition and what is open of it: whoever reads it next gets that again. */
+void partition_release(struct delivery *d, struct partition *p)
+{
+    for (size_t i = 0; i < d->entry_cap; i++) {
+        struct entry *en = d->entries[i];
+        if (en->state == ENTRY_FREE || en->partition != p)
+            continue;
+        en->partition = NULL; /* flying and storing ones end on their own, without a say in the watermark */
+        if (en->state == ENTRY_FLYING || en->state == ENTRY_STORING)
+            continue;
+        if (en->state == ENTRY_READY)
+            window_queue_remove(&d->ready, en);
+        window_finish(d, en, d->count.released);
+    }
+    partition_free(d, p);
+}
+
+bool partitions_busy(const struct delivery *d, struct partition *const *partitions, size_t count)
+{
+    for (size_t i = 0; i < d->entry_cap; i++)
+        for (size_t k = 0; k < count; k++) {
+            const struct entry *en = d->entries[i];
+            if (partitions[k] && en->partition == partitions[k]
+                && (en->state == ENTRY_FLYING || en->state == ENTRY_STORING))
+                return true;
+        }
+    return false;
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/* Records come in: polls, and what each record becomes at first. */
+#include "bridge/delivery/private.h"
+#include "bridge/event/trail.h"
+#include "bridge/lib/log.h"
+
+enum { POLL_MOST = 256 }; /* records of one turn */
+
+/* Makes an entry ready, or puts it behind an earlier one of its key. */
+static void poll_enter(struct delivery *d, struct entry *en)
+{
+    en->state = window_chain_enter(d, en) ? ENTRY_READY : ENTRY_BEHIND;
+    if (en->state == ENTRY_READY)
+        window_queue_add(&d->ready, en);
+}
+
+/* A record that came from its retry topic too early waits outside the window, and its partition is held. */
+static void poll_park(struct delivery *d, struct entry *en, int64_t wait_ms)
+{
+    en->state = ENTRY_PARKED;
+    d->window_used--;
+    d->parked++;
+    if (en->partition->parked++ == 0)
+        consumer_hold(d->consumer, en->partition->where, true);
+    timers_add(&d->timers, clock_mono_ms() + wait_ms, window_tag(en));
+}
+
+/* Its time has come: the entry is in the window again. */
+void poll_unpark(struct delivery *d, struct entry *en)
+{
+    d->parked--;
+    d->window_used++;
+    if (--en->partition->parked == 0)
+        consumer_hold(d->consumer, en->partition->where, false);
+    poll_enter(d, en);
+}
+
+/* The partition of a record, which now has one record more; a topic that was made anew begins with 0 again. */
+static struct partition *poll_partition(struct delivery *d, const struct record *r)
+{
+    struct partition *p = partition_of(d, r);
+    if (r->offset <= p->newest) {
+        LOG(WARN, "a topic begins anew", LOG_C("sink", d->s->id), LOG_STR("topic", r->topic),
+            LOG_INT("partition", r->partition), LOG_INT("offset", r->offset));
+        partition_release(d, p);
+        p = partition_of(d, r);
+    }
+    p->newest = r->offset;
+    watermark_begin(&p->done, r->offset);
+    return p;
+}
+
+/* A record of a retry or redrive topic goes on where its trail says. */
+static void poll_resume(struct delivery *d, struct entry *en)
+{
+    struct trail trail = trail_read(en->record);
+    int64_t now = clock_wall_ms();
+    en->attempts = trail.attempts;
+    en->first_ms = trail.first_ms;
+    if (trail.due_ms > now)
+        poll_park(d, en, trail.due_ms - now);
+    else
+        poll_enter(d, en);
+}
+
+/* Makes an entry of a record and sends it on its way. */
+static void poll_take(struct delivery *d, struct record *r)
+{
+    struct err e = { "" };
+    struct partition *p = poll_partition(d, r);
+    metric_add(d->count.consumed, 1);
+    metric_add(d->count.pending, 1);
+    struct entry *en = window_add(d);
+    en->record = r;
+    en->partition = p;
+    en->event = event_from_record(r, &e);
+    if (d->s->ops->dead_letters) { /* takes every record: what is no event is filed by its origin */
+        poll_enter(d, en);
+    } else if (!en->event) {
+        why_copy(en->last.why, e.text);
+        moves_dead_letter(d, en, moves_class(REASON_POISON));
+    } else if (p->own) {
+        poll_resume(d, en);
+    } else if (filter_match(d->config->filter, en->event)) {
+        poll_enter(d, en);
+    } else {
+        window_finish(d, en, d->count.filtered);
+    }
+}
+
+/* At most `room` new records; 0 as well when the consumer is in trouble, which is logged once. It lets a partition
+ * in trouble rest by itself, so the others go on. */
+static size_t poll_consumer(struct delivery *d, struct record **out, size_t room)
+{
+    struct err e = { "" };
+    int n = consumer_poll(d->consumer, out, d->stopped ? 0 : room, &e);
+    if (n < 0) {
+        if (!d->poll_failed)
+            LOG(ERROR, "reading topics failed; trying again", LOG_C("sink", d->s->id), LOG_C("reason", e.text));
+        d->poll_failed = true;
+        return 0;
+    }
+    if (d->poll_failed && n > 0) {
+        LOG(INFO, "reading topics works again", LOG_C("sink", d->s->id));
+        d->poll_failed = false;
+    }
+    return (size_t)n;
+}
+
+/* Polls; true when there may be more at once. */
+bool poll_records(struct delivery *d)
+{
+    struct record *records[POLL_MOST];
+    size_t room = d->window_used < (size_t)d->config->window ? (size_t)d->config->window - d->window_used : 0;
+    if (room > POLL_MOST)
+        room = POLL_MOST;
+    size_t n = poll_consumer(d, records, room);
+    for (size_t i = 0; i < n; i++)
+        poll_take(d, records[i]);
+    return room > 0 && n == room;
+}
+
+bool poll_broadcast(struct delivery *d)
+{
+    struct record *records[POLL_MOST];
+    size_t n = poll_consumer(d, records, POLL_MOST);
+    for (size_t i = 0; i < n; i++) {
+        const struct event *ev = event_from_record(records[i], NULL);
+        metric_add(d->count.consumed, 1);
+        bool wanted = ev && filter_match(d->config->filter, ev);
+        metric_add(wanted ? d->count.delivered : d->count.filtered, 1);
+        if (wanted)
+            d->s->ops->send(d->s, &(struct message){ .event = ev, .record = records[i], .attempt = 1 });
+        event_unref(ev);
+        record_free(records[i]);
+    }
+    return n == POLL_MOST;
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/* Verdicts: what becomes of an entry after an attempt, and when the broker has stored what it was moved to. */
+#include "bridge/delivery/private.h"
+#include "bridge/lib/crash.h"
+#include "bridge/lib/log.h"
+#include "bridge/lib/mem.h"
+
+enum {
+    VERDICTS_MOST = 256, /* results taken in one turn */
+    REFILE_FIRST_MS = 1000,
+    REFILE_MOST_MS = 30000, /* a dead-letter sink's waits between attempts */
+    UNTRIED_MS = 250,       /* until what could not even be tried is sent again */
+    LACK_SAID_MS = 60000,
+};
+
+/* Logs when deliveries begin to fail, and when they succeed again. */
+static void verdicts_log_health(struct delivery *d, const struct entry *en, const struct result *r)
+{
+    bool failing = r->verdict != VERDICT_DELIVERED;
+    if (failing && !d->failing)
+        LOG(WARN, "deliveries fail", LOG_C("sink", d->s->id), LOG_STR("event", en->event ? en->event->id : STR("?")),
+            LOG_INT("attempt", en->attempts), LOG_INT("status", r->status), LOG_C("reason", r->why));
+    if (!failing && d->failing)
+        LOG(INFO, "deliveries succeed again", LOG_C("sink", d->s->id));
+    d->failing = failing;
+}
+
+static int64_t verdicts_refile_wait(const struct entry *en)
+{
+    int64_t wait = REFILE_FIRST_MS * (int64_t)en->attempts;
+    return wait < REFILE_MOST_MS ? wait : REFILE_MOST_MS;
+}
+
+/* Sets the time of the next attempt; after the last one the entry becomes a dead letter. */
+static void verdicts_retry(struct delivery *d, struct entry *en, const struct result *r)
+{
+    metric_add(d->count.retries, 1);
+    int64_t wait;
+    if (d->s->ops->dead_letters)
+        wait = verdicts_refile_wait(en);
+    else if (en->attempts > d->config->retry.count) {
+        moves_dead_letter(d, en, moves_class(r->reason));
+        return;
+    } else
+        wait = d->config->retry.at[en->attempts - 1].ms;
+    if (r->retry_after.ms > wait)
+        wait = r->retry_after.ms;
+    if (wait > d->config->retry_memory.ms && !d->chains && !d->s->ops->dead_letters) {
+        moves_retry(d, en, wait);
+        return;
+    }
+    en->state = ENTRY_WAITING;
+    timers_add(&d->timers, clock_mono_ms() + wait, window_tag(en));
+}
+
+/* Takes back an attempt that was none: the receiver saw nothing of it, and only our own machine is to blame. */
+static void verdicts_untried(struct delivery *d, struct entry *en, const struct result *r)
+{
+    int64_t now = clock_mono_ms();
+    if (d->lack_said_ms == 0 || now - d->lack_said_ms >= LACK_SAID_MS) {
+        LOG(WARN, "cannot send for lack of something on this machine; trying until it is there",
+            LOG_C("sink", d->s->id), LOG_C("reason", r->why));
+        d->lack_said_ms = now;
+    }
+    metric_add(d->count.untried, 1);
+    if (--en->attempts == 0)
+        en->first_ms = 0;
+    en->state = ENTRY_WAITING;
+    timers_add(&d->timers, now + UNTRIED_MS, window_tag(en));
+}
+
+/* Ends an attempt as its result says. */
+static void verdicts_take_one(struct delivery *d, const struct result *r)
+{
+    struct entry *en = window_find(d, r->tag);
+    CHECK(en && en->state == ENTRY_FLYING);
+    d->flying--;
+    if (r->verdict != VERDICT_UNTRIED) {
+        metric_add(d->count.attempts, 1);
+        en->last = *r;
+        en->last_ms = clock_wall_ms();
+        verdicts_log_health(d, en, r);
+    }
+    if (!en->partition && r->verdict != VERDICT_DELIVERED) { /* its partition went to somebody else, who delivers it */
+        window_finish(d, en, d->count.released);
+        return;
+    }
+    switch (r->verdict) {
+    case VERDICT_DELIVERED:
+        crash_point("delivery-after-send");
+        window_finish(d, en, d->count.delivered);
+        return;
+    case VERDICT_RETRY: verdicts_retry(d, en, r); return;
+    case VERDICT_REJECT:
+        if (d->s->ops->dead_letters)
+            verdicts_retry(d, en, r);
+        else
+            moves_dead_letter(d, en, moves_class(r->reason));
+        return;
+    case VERDICT_UNTRIED: verdicts_untried(d, en, r); return;
+    }
+    CHECK(r->verdict == VERDICT_DELIVERED); /* a sink returned a result without a verdict */
+}
+
+void verdicts_take_stored(struct delivery *d)
+{
+    struct notice notices[64];
+    for (size_t n; (n = mailbox_take(&d->stored, notices, sizeof notices / sizeof *notices)) > 0;)
+        for (size_t i = 0; i < n; i++) {
+            struct entry *en = window_find(d, notices[i].tag);
+            CHECK(en && en->state == ENTRY_STORING);
+            moves_done(d, en, (enum outcome)notices[i].code, notices[i].why);
+        }
+}
+
+void verdicts_take(struct delivery *d, int64_t wait_ms)
+{
+    struct result results[VERDICTS_MOST];
+    size_t n = d->s->ops->work(d->s, d->wake_fd, (struct duration){ wait_ms }, results, VERDICTS_MOST);
+    for (size_t i = 0; i < n; i++)
+        verdicts_take_one(d, &results[i]);
+}
