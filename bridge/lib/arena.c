@@ -13,7 +13,7 @@ struct arena_block {
     alignas(max_align_t) unsigned char bytes[];
 };
 
-static struct arena_block *block_add(struct arena *a, size_t n)
+static struct arena_block *arena_add_block(struct arena *a, size_t n)
 {
     CHECK(n < SIZE_MAX / 2);
     struct arena_block *b = mem_alloc(sizeof *b + n);
@@ -25,7 +25,7 @@ static struct arena_block *block_add(struct arena *a, size_t n)
 
 void *arena_alloc(struct arena *a, size_t n)
 {
-    return block_add(a, n)->bytes;
+    return arena_add_block(a, n)->bytes;
 }
 
 char *arena_text(struct arena *a, struct str s)
@@ -38,7 +38,7 @@ char *arena_text(struct arena *a, struct str s)
 
 void arena_keep(struct arena *a, void *what, void (*release)(void *))
 {
-    struct arena_block *b = block_add(a, 0);
+    struct arena_block *b = arena_add_block(a, 0);
     b->what = what;
     b->release = release;
 }

@@ -8,7 +8,7 @@
 enum { SMALLEST = 64 };
 
 /* Room for n more bytes and the NUL of buf_c. */
-static bool reserve(struct buf *b, size_t n)
+static bool buf_reserve(struct buf *b, size_t n)
 {
     if (b->failed || n > b->max - b->n) {
         b->failed = true;
@@ -25,7 +25,7 @@ static bool reserve(struct buf *b, size_t n)
 
 void buf_add(struct buf *b, const void *bytes, size_t n)
 {
-    if (n == 0 || !reserve(b, n))
+    if (n == 0 || !buf_reserve(b, n))
         return;
     memcpy(b->at + b->n, bytes, n);
     b->n += n;
@@ -53,7 +53,7 @@ void buf_printf(struct buf *b, const char *fmt, ...)
     int n = vsnprintf(NULL, 0, fmt, args);
     va_end(args);
     CHECK(n >= 0);
-    if (!reserve(b, (size_t)n))
+    if (!buf_reserve(b, (size_t)n))
         return;
     va_start(args, fmt);
     vsnprintf(b->at + b->n, (size_t)n + 1, fmt, args);
@@ -63,7 +63,7 @@ void buf_printf(struct buf *b, const char *fmt, ...)
 
 char *buf_room(struct buf *b, size_t n)
 {
-    return reserve(b, n) ? b->at + b->n : NULL;
+    return buf_reserve(b, n) ? b->at + b->n : NULL;
 }
 
 void buf_drop(struct buf *b, size_t n)
@@ -88,7 +88,7 @@ void buf_free(struct buf *b)
 
 const char *buf_c(struct buf *b)
 {
-    if (!reserve(b, 0))
+    if (!buf_reserve(b, 0))
         return NULL;
     b->at[b->n] = '\0';
     return b->at;

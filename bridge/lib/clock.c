@@ -7,7 +7,7 @@
 static atomic_bool fake;
 static atomic_int_least64_t fake_mono_ms, fake_wall_ms;
 
-static int64_t now_us(clockid_t which)
+static int64_t clock_now_us(clockid_t which)
 {
     struct timespec t;
     clock_gettime(which, &t);
@@ -16,7 +16,7 @@ static int64_t now_us(clockid_t which)
 
 int64_t clock_mono_us(void)
 {
-    return fake ? fake_mono_ms * 1000 : now_us(CLOCK_MONOTONIC);
+    return fake ? fake_mono_ms * 1000 : clock_now_us(CLOCK_MONOTONIC);
 }
 
 int64_t clock_mono_ms(void)
@@ -26,7 +26,7 @@ int64_t clock_mono_ms(void)
 
 int64_t clock_wall_ms(void)
 {
-    return fake ? fake_wall_ms : now_us(CLOCK_REALTIME) / 1000;
+    return fake ? fake_wall_ms : clock_now_us(CLOCK_REALTIME) / 1000;
 }
 
 void clock_fake(int64_t mono_ms, int64_t wall_ms)
@@ -50,7 +50,7 @@ void clock_real(void)
 enum { DAY_MS = 24 * 60 * 60 * 1000, DAYS_TO_1970 = 719468, ERA_DAYS = 146097 };
 
 /* Days since 1970 of a date in the Gregorian calendar; years begin in March here, so that the leap day comes last. */
-static int64_t days_of(int year, int month, int day)
+static int64_t clock_days_of(int year, int month, int day)
 {
     int64_t y = month <= 2 ? year - 1 : year;
     int64_t era = (y >= 0 ? y : y - 399) / 400;
@@ -59,7 +59,7 @@ static int64_t days_of(int year, int month, int day)
     return era * ERA_DAYS + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - DAYS_TO_1970;
 }
 
-static void date_of(int64_t days, int *year, int *month, int *day)
+static void clock_date_of(int64_t days, int *year, int *month, int *day)
 {
     int64_t z = days + DAYS_TO_1970;
     int64_t era = (z >= 0 ? z : z - (ERA_DAYS - 1)) / ERA_DAYS;
@@ -73,7 +73,7 @@ static void date_of(int64_t days, int *year, int *month, int *day)
 }
 
 /* Writes `width` digits and the character that follows; returns where to go on. */
-static char *put(char *out, int width, int64_t value, char after)
+static char *clock_put(char *out, int width, int64_t value, char after)
 {
     for (int i = width - 1; i >= 0; i--, value /= 10)
         out[i] = (char)('0' + value % 10);
@@ -88,19 +88,19 @@ void clock_text(int64_t wall_ms, char out[CLOCK_TEXT])
     int64_t days = (ms - (ms < 0 ? DAY_MS - 1 : 0)) / DAY_MS;
     int64_t rest = ms - days * DAY_MS;
     int year, month, day;
-    date_of(days, &year, &month, &day);
-    out = put(out, 4, year, '-');
-    out = put(out, 2, month, '-');
-    out = put(out, 2, day, 'T');
-    out = put(out, 2, rest / 3600000, ':');
-    out = put(out, 2, rest / 60000 % 60, ':');
-    out = put(out, 2, rest / 1000 % 60, '.');
-    out = put(out, 3, rest % 1000, 'Z');
+    clock_date_of(days, &year, &month, &day);
+    out = clock_put(out, 4, year, '-');
+    out = clock_put(out, 2, month, '-');
+    out = clock_put(out, 2, day, 'T');
+    out = clock_put(out, 2, rest / 3600000, ':');
+    out = clock_put(out, 2, rest / 60000 % 60, ':');
+    out = clock_put(out, 2, rest / 1000 % 60, '.');
+    out = clock_put(out, 3, rest % 1000, 'Z');
     *out = '\0';
 }
 
 /* Reads `count` digits from the front of *s; false when they are not there or the number is outside [min, max]. */
-static bool digits(struct str *s, size_t count, int min, int max, int *out)
+static bool clock_digits(struct str *s, size_t count, int min, int max, int *out)
 {
     uint64_t value;
     if (s->n < count || !str_to_u64((struct str){ s->at, count }, &value))
@@ -110,7 +110,7 @@ static bool digits(struct str *s, size_t count, int min, int max, int *out)
     return *out >= min && *out <= max;
 }
 
-static bool one_of(struct str *s, const char *chars)
+static bool clock_one_of(struct str *s, const char *chars)
 {
     if (s->n == 0 || s->at[0] == '\0' || !strchr(chars, s->at[0]))
         return false;
@@ -118,11 +118,11 @@ static bool one_of(struct str *s, const char *chars)
     return true;
 }
 
-static bool fraction(struct str *s, int *ms)
+static bool clock_fraction(struct str *s, int *ms)
 {
     int scale = 100;
     *ms = 0;
-    if (!one_of(s, "."))
+    if (!clock_one_of(s, "."))
         return true;
     if (s->n == 0 || s->at[0] < '0' || s->at[0] > '9')
         return false;
@@ -133,20 +133,21 @@ static bool fraction(struct str *s, int *ms)
     return true;
 }
 
-static bool offset_minutes(struct str *s, int *out)
+static bool clock_offset_minutes(struct str *s, int *out)
 {
     int hours, minutes;
     *out = 0;
-    if (one_of(s, "Zz"))
+    if (clock_one_of(s, "Zz"))
         return true;
     bool west = s->n > 0 && s->at[0] == '-';
-    if (!one_of(s, "+-") || !digits(s, 2, 0, 23, &hours) || !one_of(s, ":") || !digits(s, 2, 0, 59, &minutes))
+    if (!clock_one_of(s, "+-") || !clock_digits(s, 2, 0, 23, &hours) || !clock_one_of(s, ":")
+        || !clock_digits(s, 2, 0, 59, &minutes))
         return false;
     *out = (hours * 60 + minutes) * (west ? -1 : 1);
     return true;
 }
 
-static int days_in(int year, int month)
+static int clock_days_in(int year, int month)
 {
     static const int days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
     bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
@@ -156,13 +157,14 @@ static int days_in(int year, int month)
 bool clock_parse(struct str s, int64_t *wall_ms)
 {
     int year, month, day, hour, minute, second, ms, offset;
-    bool ok = digits(&s, 4, 0, 9999, &year) && one_of(&s, "-") && digits(&s, 2, 1, 12, &month) && one_of(&s, "-")
-              && digits(&s, 2, 1, days_in(year, month), &day) && one_of(&s, "Tt") && digits(&s, 2, 0, 23, &hour)
-              && one_of(&s, ":") && digits(&s, 2, 0, 59, &minute) && one_of(&s, ":") && digits(&s, 2, 0, 60, &second)
-              && fraction(&s, &ms) && offset_minutes(&s, &offset) && s.n == 0;
+    bool ok = clock_digits(&s, 4, 0, 9999, &year) && clock_one_of(&s, "-") && clock_digits(&s, 2, 1, 12, &month)
+              && clock_one_of(&s, "-") && clock_digits(&s, 2, 1, clock_days_in(year, month), &day)
+              && clock_one_of(&s, "Tt") && clock_digits(&s, 2, 0, 23, &hour) && clock_one_of(&s, ":")
+              && clock_digits(&s, 2, 0, 59, &minute) && clock_one_of(&s, ":") && clock_digits(&s, 2, 0, 60, &second)
+              && clock_fraction(&s, &ms) && clock_offset_minutes(&s, &offset) && s.n == 0;
     if (!ok)
         return false;
-    int64_t minutes = days_of(year, month, day) * 1440 + hour * 60 + minute - offset;
+    int64_t minutes = clock_days_of(year, month, day) * 1440 + hour * 60 + minute - offset;
     if (second == 60) {
         /* Leap seconds end a day of UTC; we have no room for one and count it as the last millisecond before. */
         if ((minutes % 1440 + 1440) % 1440 != 1439)

@@ -12,7 +12,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct str wanted;
 static atomic_uint_least64_t left;
 
-static void read_environment(void)
+static void crash_read_environment(void)
 {
     struct str rest = str_of(getenv("AQUEDUCT_CRASH_AT"));
     uint64_t count = 1;
@@ -24,7 +24,7 @@ static void read_environment(void)
 
 void crash_point(const char *name)
 {
-    pthread_once(&once, read_environment);
+    pthread_once(&once, crash_read_environment);
     if (!wanted.at || !str_eq(wanted, str_of(name)))
         return;
     if (atomic_fetch_sub(&left, 1) == 1)

@@ -18,7 +18,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static EVP_MAC *hmac_algorithm;
 static EVP_MD *sha1_algorithm;
 
-static void fetch(void)
+static void crypto_fetch(void)
 {
     hmac_algorithm = EVP_MAC_fetch(NULL, "HMAC", NULL);
     sha1_algorithm = EVP_MD_fetch(NULL, "SHA1", NULL);
@@ -31,7 +31,7 @@ struct hmac {
 
 struct hmac *hmac_new(struct str key)
 {
-    pthread_once(&once, fetch);
+    pthread_once(&once, crypto_fetch);
     struct hmac *h = mem_alloc(sizeof *h);
     char digest[] = "SHA256";
     const OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
@@ -95,7 +95,7 @@ void base64_add(struct buf *out, struct str bytes)
 }
 
 /* The six bits of a base64 letter, or -1. */
-static int sixbits(char c)
+static int base64_sixbits(char c)
 {
     if (c >= 'A' && c <= 'Z')
         return c - 'A';
@@ -119,7 +119,7 @@ bool base64_decode(struct buf *out, struct str text)
         return false;
     unsigned bits = 0;
     for (size_t i = 0, held = 0; i < n; i++) {
-        int six = sixbits(text.at[i]);
+        int six = base64_sixbits(text.at[i]);
         if (six < 0)
             return false;
         bits = bits << 6 | (unsigned)six;
@@ -142,7 +142,7 @@ void hex_add(struct buf *out, struct str bytes)
     }
 }
 
-static int nibble(char c)
+static int hex_nibble(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -157,7 +157,7 @@ bool hex_decode(struct buf *out, struct str text)
     if (!to)
         return false;
     for (size_t i = 0; i < text.n; i += 2) {
-        int high = nibble(text.at[i]), low = nibble(text.at[i + 1]);
+        int high = hex_nibble(text.at[i]), low = hex_nibble(text.at[i + 1]);
         if (high < 0 || low < 0)
             return false;
         *to++ = (char)(high << 4 | low);
@@ -196,7 +196,7 @@ static const unsigned char namespace_aqueduct[UUID_BYTES] = {
 void uuid_of(const struct str *fields, size_t count, char out[UUID_TEXT])
 {
     unsigned char sha1[SHA1_BYTES];
-    pthread_once(&once, fetch);
+    pthread_once(&once, crypto_fetch);
     EVP_MD_CTX *digest = EVP_MD_CTX_new();
     CHECK(digest && EVP_DigestInit_ex2(digest, sha1_algorithm, NULL) == 1);
     CHECK(EVP_DigestUpdate(digest, namespace_aqueduct, UUID_BYTES) == 1);

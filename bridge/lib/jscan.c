@@ -10,7 +10,7 @@ struct scan {
     const char *bad, *why; /* where and why it failed */
 };
 
-static const char *fail(struct scan *s, const char *at, const char *why)
+static const char *jscan_fail(struct scan *s, const char *at, const char *why)
 {
     s->bad = at;
     s->why = why;
@@ -18,12 +18,12 @@ static const char *fail(struct scan *s, const char *at, const char *why)
 }
 
 /* The next byte, or NUL (which JSON has no use for) at the end. */
-static char peek(const struct scan *s, const char *p)
+static char jscan_peek(const struct scan *s, const char *p)
 {
     return p < s->end ? *p : '\0';
 }
 
-static const char *skip_blank(const struct scan *s, const char *p)
+static const char *jscan_skip_blank(const struct scan *s, const char *p)
 {
     while (p < s->end && (unsigned char)*p <= ' ' && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'))
         p++;
@@ -31,7 +31,7 @@ static const char *skip_blank(const struct scan *s, const char *p)
 }
 
 /* The first byte at or behind p that is not plain ASCII of a string: quote, backslash, control or beyond ASCII. */
-static const char *plain_run(const char *p, const char *end)
+static const char *jscan_plain_run(const char *p, const char *end)
 {
 #ifdef __SSE2__
     const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\'), space = _mm_set1_epi8(' ');
@@ -50,7 +50,7 @@ static const char *plain_run(const char *p, const char *end)
 }
 
 /* The value of four hex digits at p, or -1. */
-static int hex4(const char *p, const char *end)
+static int jscan_hex4(const char *p, const char *end)
 {
     int value = 0;
     if (end - p < 4)
@@ -69,115 +69,115 @@ static int hex4(const char *p, const char *end)
 }
 
 /* The character of a \u escape (or of the two of a surrogate pair) at p; moves *p behind it. -1 when there is none. */
-static int32_t unicode_escape(const char **p, const char *end)
+static int32_t jscan_unicode_escape(const char **p, const char *end)
 {
-    int unit = hex4(*p + 2, end);
+    int unit = jscan_hex4(*p + 2, end);
     if (unit < 0 || (unit >= 0xdc00 && unit <= 0xdfff))
         return -1;
     *p += 6;
     if (unit < 0xd800 || unit > 0xdbff)
         return unit;
-    int low = end - *p >= 2 && (*p)[0] == '\\' && (*p)[1] == 'u' ? hex4(*p + 2, end) : -1;
+    int low = end - *p >= 2 && (*p)[0] == '\\' && (*p)[1] == 'u' ? jscan_hex4(*p + 2, end) : -1;
     if (low < 0xdc00 || low > 0xdfff)
         return -1;
     *p += 6;
     return 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
 }
 
-static const char *scan_escape(struct scan *s, const char *p)
+static const char *jscan_escape(struct scan *s, const char *p)
 {
     const char *at = p;
-    char c = peek(s, p + 1);
+    char c = jscan_peek(s, p + 1);
     if (c == 'u')
-        return unicode_escape(&p, s->end) >= 0 ? p : fail(s, at, "a \\u escape that is not a character");
+        return jscan_unicode_escape(&p, s->end) >= 0 ? p : jscan_fail(s, at, "a \\u escape that is not a character");
     if (c == 'n' || c == '"' || c == '\\' || c == '/' || c == 't' || c == 'r' || c == 'b' || c == 'f')
         return p + 2;
-    return fail(s, at, "an unknown escape in a string");
+    return jscan_fail(s, at, "an unknown escape in a string");
 }
 
 /* From behind the opening quote to behind the closing one. */
-static const char *scan_string(struct scan *s, const char *p)
+static const char *jscan_string(struct scan *s, const char *p)
 {
     while (p) {
-        p = plain_run(p, s->end);
-        unsigned char c = (unsigned char)peek(s, p);
+        p = jscan_plain_run(p, s->end);
+        unsigned char c = (unsigned char)jscan_peek(s, p);
         if (c == '"')
             return p + 1;
         if (p == s->end)
-            return fail(s, p, "a string without an end");
+            return jscan_fail(s, p, "a string without an end");
         if (c < 0x20)
-            return fail(s, p, "a control character in a string");
+            return jscan_fail(s, p, "a control character in a string");
         if (c == '\\') {
-            p = scan_escape(s, p);
+            p = jscan_escape(s, p);
             continue;
         }
         size_t length = str_utf8_length((struct str){ p, (size_t)(s->end - p) });
-        p = length > 0 ? p + length : fail(s, p, "bytes that are not UTF-8");
+        p = length > 0 ? p + length : jscan_fail(s, p, "bytes that are not UTF-8");
     }
     return NULL;
 }
 
-static const char *scan_digits(struct scan *s, const char *p)
+static const char *jscan_digits(struct scan *s, const char *p)
 {
     const char *first = p;
     while (p < s->end && *p >= '0' && *p <= '9')
         p++;
-    return p > first ? p : fail(s, p, "a digit was expected");
+    return p > first ? p : jscan_fail(s, p, "a digit was expected");
 }
 
-static const char *scan_number(struct scan *s, const char *p)
+static const char *jscan_number(struct scan *s, const char *p)
 {
     if (*p == '-')
         p++;
-    p = peek(s, p) == '0' ? p + 1 : scan_digits(s, p);
-    if (p && peek(s, p) == '.')
-        p = scan_digits(s, p + 1);
-    if (!p || (peek(s, p) != 'e' && peek(s, p) != 'E'))
+    p = jscan_peek(s, p) == '0' ? p + 1 : jscan_digits(s, p);
+    if (p && jscan_peek(s, p) == '.')
+        p = jscan_digits(s, p + 1);
+    if (!p || (jscan_peek(s, p) != 'e' && jscan_peek(s, p) != 'E'))
         return p;
     p++;
-    if (peek(s, p) == '+' || peek(s, p) == '-')
+    if (jscan_peek(s, p) == '+' || jscan_peek(s, p) == '-')
         p++;
-    return scan_digits(s, p);
+    return jscan_digits(s, p);
 }
 
-static const char *scan_word(struct scan *s, const char *p, struct str word)
+static const char *jscan_word(struct scan *s, const char *p, struct str word)
 {
     if (!str_starts((struct str){ p, (size_t)(s->end - p) }, word))
-        return fail(s, p, "a value was expected");
+        return jscan_fail(s, p, "a value was expected");
     return p + word.n;
 }
 
-static const char *scan_value(struct scan *s, const char *p, int depth);
+static const char *jscan_any(struct scan *s, const char *p, int depth);
 
 /* One step in an array or object. *at stands at the opening bracket or at what followed the last item; it is moved
  * to what follows this item, or behind the closing bracket. */
 enum step { STEP_ITEM, STEP_END, STEP_BAD };
 
-static enum step step_to_item(const struct scan *s, const char **at, char open, char close)
+static enum step jscan_step_to_item(const struct scan *s, const char **at, char open, char close)
 {
     char c = **at;
     if (c != close)
-        *at = skip_blank(s, *at + 1);
-    if (c == close || (c == open && peek(s, *at) == close)) {
+        *at = jscan_skip_blank(s, *at + 1);
+    if (c == close || (c == open && jscan_peek(s, *at) == close)) {
         ++*at;
         return STEP_END;
     }
     return STEP_ITEM;
 }
 
-static enum step step_past_item(struct scan *s, const char **at, const char *end, char close)
+static enum step jscan_step_past_item(struct scan *s, const char **at, const char *end, char close)
 {
     if (!end)
         return STEP_BAD;
-    *at = skip_blank(s, end);
-    char c = peek(s, *at);
+    *at = jscan_skip_blank(s, end);
+    char c = jscan_peek(s, *at);
     if (c == ',' || c == close)
         return STEP_ITEM;
-    fail(s, *at, close == '}' ? "a comma or } was expected" : "a comma or ] was expected");
+    jscan_fail(s, *at, close == '}' ? "a comma or } was expected" : "a comma or ] was expected");
     return STEP_BAD;
 }
 
-static enum jscan_type type_of(char first)
+static enum jscan_type jscan_type_of(char first)
 {
     switch (first) {
     case '{': return JSCAN_OBJECT;
@@ -190,154 +190,154 @@ static enum jscan_type type_of(char first)
     return JSCAN_NUMBER;
 }
 
-static struct jscan_value value_of(const char *at, const char *end)
+static struct jscan_value jscan_value_of(const char *at, const char *end)
 {
-    return (struct jscan_value){ type_of(*at), { at, (size_t)(end - at) } };
+    return (struct jscan_value){ jscan_type_of(*at), { at, (size_t)(end - at) } };
 }
 
-static enum step step_element(struct scan *s, const char **at, int depth, struct jscan_value *out)
+static enum step jscan_step_element(struct scan *s, const char **at, int depth, struct jscan_value *out)
 {
-    enum step step = step_to_item(s, at, '[', ']');
+    enum step step = jscan_step_to_item(s, at, '[', ']');
     if (step != STEP_ITEM)
         return step;
-    const char *value = *at, *end = scan_value(s, value, depth);
-    step = step_past_item(s, at, end, ']');
+    const char *value = *at, *end = jscan_any(s, value, depth);
+    step = jscan_step_past_item(s, at, end, ']');
     if (step == STEP_ITEM && out)
-        *out = value_of(value, end);
+        *out = jscan_value_of(value, end);
     return step;
 }
 
-static enum step step_member(struct scan *s, const char **at, int depth, struct jscan_member *out)
+static enum step jscan_step_member(struct scan *s, const char **at, int depth, struct jscan_member *out)
 {
-    enum step step = step_to_item(s, at, '{', '}');
+    enum step step = jscan_step_to_item(s, at, '{', '}');
     if (step != STEP_ITEM)
         return step;
     const char *name = *at;
-    const char *p = peek(s, name) == '"' ? scan_string(s, name + 1)
-                                         : fail(s, name, "a member's name in quotes was expected");
+    const char *p = jscan_peek(s, name) == '"' ? jscan_string(s, name + 1)
+                                               : jscan_fail(s, name, "a member's name in quotes was expected");
     if (!p)
         return STEP_BAD;
-    const char *colon = skip_blank(s, p);
-    if (peek(s, colon) != ':') {
-        fail(s, colon, "a colon was expected");
+    const char *colon = jscan_skip_blank(s, p);
+    if (jscan_peek(s, colon) != ':') {
+        jscan_fail(s, colon, "a colon was expected");
         return STEP_BAD;
     }
-    const char *value = skip_blank(s, colon + 1), *end = scan_value(s, value, depth);
-    step = step_past_item(s, at, end, '}');
+    const char *value = jscan_skip_blank(s, colon + 1), *end = jscan_any(s, value, depth);
+    step = jscan_step_past_item(s, at, end, '}');
     if (step == STEP_ITEM && out)
-        *out = (struct jscan_member){ { name + 1, (size_t)(p - name - 2) }, value_of(value, end) };
+        *out = (struct jscan_member){ { name + 1, (size_t)(p - name - 2) }, jscan_value_of(value, end) };
     return step;
 }
 
-static const char *scan_array(struct scan *s, const char *p, int depth)
+static const char *jscan_array(struct scan *s, const char *p, int depth)
 {
     enum step step;
-    while ((step = step_element(s, &p, depth, NULL)) == STEP_ITEM)
+    while ((step = jscan_step_element(s, &p, depth, NULL)) == STEP_ITEM)
         ;
     return step == STEP_END ? p : NULL;
 }
 
-static const char *scan_object(struct scan *s, const char *p, int depth)
+static const char *jscan_members(struct scan *s, const char *p, int depth)
 {
     enum step step;
-    while ((step = step_member(s, &p, depth, NULL)) == STEP_ITEM)
+    while ((step = jscan_step_member(s, &p, depth, NULL)) == STEP_ITEM)
         ;
     return step == STEP_END ? p : NULL;
 }
 
 /* `depth`: how many arrays and objects may still be opened. */
-static const char *scan_value(struct scan *s, const char *p, int depth)
+static const char *jscan_any(struct scan *s, const char *p, int depth)
 {
-    char c = peek(s, p);
+    char c = jscan_peek(s, p);
     if (c == '"')
-        return scan_string(s, p + 1);
+        return jscan_string(s, p + 1);
     if ((c >= '0' && c <= '9') || c == '-')
-        return scan_number(s, p);
+        return jscan_number(s, p);
     if (c == '{' || c == '[') {
         if (depth == 0)
-            return fail(s, p, "nested too deep");
-        return c == '{' ? scan_object(s, p, depth - 1) : scan_array(s, p, depth - 1);
+            return jscan_fail(s, p, "nested too deep");
+        return c == '{' ? jscan_members(s, p, depth - 1) : jscan_array(s, p, depth - 1);
     }
-    return scan_word(s, p, c == 't' ? STR("true") : c == 'f' ? STR("false") : STR("null"));
+    return jscan_word(s, p, c == 't' ? STR("true") : c == 'f' ? STR("false") : STR("null"));
 }
 
-static struct scan scan_of(struct str text)
+static struct scan jscan_over(struct str text)
 {
     return (struct scan){ .start = text.at, .end = text.at + text.n };
 }
 
-static bool explain(const struct scan *s, struct err *e)
+static bool jscan_explain(const struct scan *s, struct err *e)
 {
     return err_set(e, "not JSON: byte %zu: %s", (size_t)(s->bad - s->start), s->why);
 }
 
 /* The text's first byte that is not blank; NULL with *e when there is none. */
-static const char *begin(struct scan *s, struct str text, struct err *e)
+static const char *jscan_begin(struct scan *s, struct str text, struct err *e)
 {
     if (!text.at)
         text = STR("");
-    *s = scan_of(text);
-    const char *p = skip_blank(s, text.at);
+    *s = jscan_over(text);
+    const char *p = jscan_skip_blank(s, text.at);
     if (p < s->end && !str_starts(text, STR("\xef\xbb\xbf")))
         return p;
-    fail(s, p, p == s->end ? "there is nothing" : "a byte order mark is not allowed");
-    explain(s, e);
+    jscan_fail(s, p, p == s->end ? "there is nothing" : "a byte order mark is not allowed");
+    jscan_explain(s, e);
     return NULL;
 }
 
 /* Only blanks may follow the value that ended at p (NULL: it was broken). */
-static bool finish(struct scan *s, const char *p, struct err *e)
+static bool jscan_finish(struct scan *s, const char *p, struct err *e)
 {
     if (p) {
-        p = skip_blank(s, p);
+        p = jscan_skip_blank(s, p);
         if (p == s->end)
             return true;
-        fail(s, p, "something follows the value");
+        jscan_fail(s, p, "something follows the value");
     }
-    return explain(s, e);
+    return jscan_explain(s, e);
 }
 
 bool jscan_check(struct str text, struct jscan_value *out, struct err *e)
 {
     struct scan s;
-    const char *p = begin(&s, text, e);
+    const char *p = jscan_begin(&s, text, e);
     if (!p)
         return false;
-    const char *end = scan_value(&s, p, JSCAN_DEPTH);
-    if (!finish(&s, end, e))
+    const char *end = jscan_any(&s, p, JSCAN_DEPTH);
+    if (!jscan_finish(&s, end, e))
         return false;
-    *out = value_of(p, end);
+    *out = jscan_value_of(p, end);
     return true;
 }
 
 int jscan_object(struct str text, struct jscan_member *out, size_t room, struct err *e)
 {
     struct scan s;
-    const char *p = begin(&s, text, e);
+    const char *p = jscan_begin(&s, text, e);
     if (!p)
         return -1;
     if (*p != '{') {
-        const char *end = scan_value(&s, p, JSCAN_DEPTH);
-        if (finish(&s, end, e))
+        const char *end = jscan_any(&s, p, JSCAN_DEPTH);
+        if (jscan_finish(&s, end, e))
             err_set(e, "JSON, but not an object");
         return -1;
     }
     size_t count = 0;
     enum step step;
-    while ((step = step_member(&s, &p, JSCAN_DEPTH - 1, count < room ? &out[count] : NULL)) == STEP_ITEM)
+    while ((step = jscan_step_member(&s, &p, JSCAN_DEPTH - 1, count < room ? &out[count] : NULL)) == STEP_ITEM)
         count++;
-    return finish(&s, step == STEP_END ? p : NULL, e) ? (int)count : -1;
+    return jscan_finish(&s, step == STEP_END ? p : NULL, e) ? (int)count : -1;
 }
 
 bool jscan_next(struct jscan_value array, const char **at, struct jscan_value *element)
 {
-    struct scan s = scan_of(array.raw);
+    struct scan s = jscan_over(array.raw);
     if (array.type != JSCAN_ARRAY)
         return false;
-    return step_element(&s, at, JSCAN_DEPTH, element) == STEP_ITEM;
+    return jscan_step_element(&s, at, JSCAN_DEPTH, element) == STEP_ITEM;
 }
 
-static void add_utf8(struct buf *out, int32_t c)
+static void jscan_add_utf8(struct buf *out, int32_t c)
 {
     char bytes[4];
     size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
@@ -360,7 +360,7 @@ void jscan_unescape(struct buf *out, struct str quoted)
         if (p == end)
             break;
         if (p[1] == 'u') {
-            add_utf8(out, unicode_escape(&p, end));
+            jscan_add_utf8(out, jscan_unicode_escape(&p, end));
             continue;
         }
         static const char letters[] = "bfnrt", meant[] = "\b\f\n\r\t";
@@ -371,7 +371,7 @@ void jscan_unescape(struct buf *out, struct str quoted)
 }
 
 /* The code point of a character of two or three bytes. */
-static unsigned code_point(const char *p, size_t length)
+static unsigned jscan_code_point(const char *p, size_t length)
 {
     unsigned c = (unsigned char)p[0] & (length == 2 ? 0x1fu : 0x0fu);
     for (size_t i = 1; i < length; i++)
@@ -381,7 +381,7 @@ static unsigned code_point(const char *p, size_t length)
 
 /* Writes as an escape the character at p, which is not plain, or as it is when it is a character beyond ASCII. Those
  * that are not fit to be shown are escaped because log lines are written by this and shown on terminals. */
-static const char *add_special(struct buf *out, const char *p, const char *end)
+static const char *jscan_add_special(struct buf *out, const char *p, const char *end)
 {
     unsigned char c = (unsigned char)*p;
     size_t length = str_utf8_length((struct str){ p, (size_t)(end - p) });
@@ -392,7 +392,7 @@ static const char *add_special(struct buf *out, const char *p, const char *end)
         return p + 1;
     }
     if (length > 1 && !str_is_shown((struct str){ p, length }))
-        buf_printf(out, "\\u%04x", code_point(p, length));
+        buf_printf(out, "\\u%04x", jscan_code_point(p, length));
     else if (length > 1)
         buf_add(out, p, length);
     else if (c == '"' || c == '\\')
@@ -409,9 +409,9 @@ void jscan_add_string(struct buf *out, struct str s)
     const char *p = s.at ? s.at : "", *end = p + s.n;
     buf_add_char(out, '"');
     while (p < end) {
-        const char *run = plain_run(p, end);
+        const char *run = jscan_plain_run(p, end);
         buf_add(out, p, (size_t)(run - p));
-        p = run < end ? add_special(out, run, end) : end;
+        p = run < end ? jscan_add_special(out, run, end) : end;
     }
     buf_add_char(out, '"');
 }

@@ -30,7 +30,7 @@ bool log_shows(enum log_level level)
 }
 
 /* At most VALUE_BYTES, and not in the middle of a character. */
-static struct str cut(struct str s)
+static struct str log_cut(struct str s)
 {
     if (s.n <= VALUE_BYTES)
         return s;
@@ -40,7 +40,7 @@ static struct str cut(struct str s)
     return s;
 }
 
-static bool needs_quotes(struct str s)
+static bool log_needs_quotes(struct str s)
 {
     for (size_t i = 0; i < s.n; i++)
         if (s.at[i] <= ' ' || s.at[i] >= 0x7f || s.at[i] == '"' || s.at[i] == '=' || s.at[i] == '\\')
@@ -48,7 +48,7 @@ static bool needs_quotes(struct str s)
     return s.n == 0;
 }
 
-static void add_key(struct buf *line, const char *key)
+static void log_add_key(struct buf *line, const char *key)
 {
     if (as_json)
         buf_printf(line, "%s\"%s\":", line->n > 0 ? "," : "{", key);
@@ -57,11 +57,11 @@ static void add_key(struct buf *line, const char *key)
 }
 
 /* Quoted values of logfmt are written as JSON strings, too. */
-static void add_text(struct buf *line, const char *key, struct str text)
+static void log_add_text(struct buf *line, const char *key, struct str text)
 {
-    text = cut(text);
-    add_key(line, key);
-    if (as_json || needs_quotes(text))
+    text = log_cut(text);
+    log_add_key(line, key);
+    if (as_json || log_needs_quotes(text))
         jscan_add_string(line, text);
     else
         buf_add_str(line, text);
@@ -74,15 +74,15 @@ void log_write(enum log_level level, const char *msg, const struct log_field *fi
     char time[CLOCK_TEXT];
     clock_text(clock_wall_ms(), time);
     struct buf line = buf_new(LINE_BYTES);
-    add_text(&line, "level", str_of(level_names[level]));
-    add_text(&line, "time", str_of(time));
-    add_text(&line, "msg", str_of(msg));
+    log_add_text(&line, "level", str_of(level_names[level]));
+    log_add_text(&line, "time", str_of(time));
+    log_add_text(&line, "msg", str_of(msg));
     for (size_t i = 0; i < FIELDS && fields[i].key; i++) {
         if (fields[i].kind == LOG_KIND_STR) {
-            add_text(&line, fields[i].key, fields[i].text);
+            log_add_text(&line, fields[i].key, fields[i].text);
             continue;
         }
-        add_key(&line, fields[i].key);
+        log_add_key(&line, fields[i].key);
         buf_printf(&line, "%" PRId64, fields[i].number);
     }
     buf_add_c(&line, as_json ? "}\n" : "\n");

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static _Noreturn void out_of_memory(void)
+static _Noreturn void mem_out_of_memory(void)
 {
     fputs("aqueduct: out of memory\n", stderr);
     abort();
@@ -15,18 +15,18 @@ void *mem_alloc(size_t n)
 {
     void *p = calloc(1, n > 0 ? n : 1);
     if (!p)
-        out_of_memory();
+        mem_out_of_memory();
     return p;
 }
 
 void *mem_grow(void *p, size_t count, size_t size)
 {
     if (size > 0 && count > SIZE_MAX / size)
-        out_of_memory();
+        mem_out_of_memory();
     size_t n = count * size;
     void *grown = realloc(p, n > 0 ? n : 1);
     if (!grown)
-        out_of_memory();
+        mem_out_of_memory();
     return grown;
 }
 

@@ -5,41 +5,41 @@
 #include <stdlib.h>
 #include "bridge/lib/mem.h"
 
-static unsigned char lower(char c)
+static unsigned char str_lower(char c)
 {
     return (unsigned char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
 }
 
-static bool same_nocase(const char *a, const char *b, size_t n)
+static bool str_same_nocase(const char *a, const char *b, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (lower(a[i]) != lower(b[i]))
+        if (str_lower(a[i]) != str_lower(b[i]))
             return false;
     return true;
 }
 
 bool str_eq_nocase(struct str a, struct str b)
 {
-    return a.n == b.n && same_nocase(a.at, b.at, a.n);
+    return a.n == b.n && str_same_nocase(a.at, b.at, a.n);
 }
 
 bool str_starts_nocase(struct str s, struct str prefix)
 {
-    return s.n >= prefix.n && same_nocase(s.at, prefix.at, prefix.n);
+    return s.n >= prefix.n && str_same_nocase(s.at, prefix.at, prefix.n);
 }
 
-static bool is_blank(char c)
+static bool str_is_blank(char c)
 {
     return c == ' ' || c == '\t';
 }
 
 struct str str_trim(struct str s)
 {
-    while (s.n > 0 && is_blank(s.at[0])) {
+    while (s.n > 0 && str_is_blank(s.at[0])) {
         s.at++;
         s.n--;
     }
-    while (s.n > 0 && is_blank(s.at[s.n - 1]))
+    while (s.n > 0 && str_is_blank(s.at[s.n - 1]))
         s.n--;
     return s;
 }
@@ -90,7 +90,7 @@ bool str_to_i64(struct str s, int64_t *out)
 
 /* The length of the well-formed sequence that begins with a byte >= 0x80, or 0 (RFC 3629 section 4, "Syntax of
  * UTF-8"). */
-static size_t sequence(const unsigned char *p, size_t n)
+static size_t str_sequence(const unsigned char *p, size_t n)
 {
     unsigned char low = 0x80,
                   high = 0xbf; /* bounds of the second byte: no overlong form, no surrogate, at most U+10FFFF */
@@ -118,7 +118,7 @@ size_t str_utf8_length(struct str s)
     const unsigned char *p = (const unsigned char *)s.at;
     if (s.n == 0)
         return 0;
-    return p[0] < 0x80 ? 1 : sequence(p, s.n);
+    return p[0] < 0x80 ? 1 : str_sequence(p, s.n);
 }
 
 bool str_is_utf8(struct str s)
@@ -141,7 +141,7 @@ bool str_is_utf8(struct str s)
 }
 
 /* U+061C, U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069. */
-static bool turns_text(const unsigned char *p, size_t length)
+static bool str_turns_text(const unsigned char *p, size_t length)
 {
     if (length == 2)
         return p[0] == 0xd8 && p[1] == 0x9c;
@@ -159,7 +159,7 @@ bool str_is_shown(struct str character)
         return false;
     if (length == 1)
         return p[0] >= ' ' && p[0] != 0x7f;
-    return !(p[0] == 0xc2 && p[1] < 0xa0) && !turns_text(p, length);
+    return !(p[0] == 0xc2 && p[1] < 0xa0) && !str_turns_text(p, length);
 }
 
 void str_make_shown(char *text)
@@ -198,7 +198,7 @@ char *str_dup(struct str s)
 enum { NEAREST_LONGEST = 64 };
 
 /* Edits (insert, delete, replace, swap of neighbours) from a to b, both at most NEAREST_LONGEST bytes, in any case. */
-static size_t edits(struct str a, struct str b)
+static size_t str_edits(struct str a, struct str b)
 {
     size_t rows[3][NEAREST_LONGEST + 1];
     size_t *before = rows[0], *last = rows[1], *now = rows[2];
@@ -207,14 +207,14 @@ static size_t edits(struct str a, struct str b)
     for (size_t i = 1; i <= a.n; i++) {
         now[0] = i;
         for (size_t j = 1; j <= b.n; j++) {
-            bool same = lower(a.at[i - 1]) == lower(b.at[j - 1]);
+            bool same = str_lower(a.at[i - 1]) == str_lower(b.at[j - 1]);
             size_t best = last[j - 1] + !same;
             if (last[j] + 1 < best)
                 best = last[j] + 1;
             if (now[j - 1] + 1 < best)
                 best = now[j - 1] + 1;
-            if (i > 1 && j > 1 && lower(a.at[i - 1]) == lower(b.at[j - 2]) && lower(a.at[i - 2]) == lower(b.at[j - 1])
-                && before[j - 2] + 1 < best)
+            if (i > 1 && j > 1 && str_lower(a.at[i - 1]) == str_lower(b.at[j - 2])
+                && str_lower(a.at[i - 2]) == str_lower(b.at[j - 1]) && before[j - 2] + 1 < best)
                 best = before[j - 2] + 1;
             now[j] = best;
         }
@@ -236,7 +236,7 @@ const char *str_nearest(struct str word, const char *const *names)
         struct str name = str_of(*names);
         if (name.n > NEAREST_LONGEST)
             continue;
-        size_t distance = edits(word, name);
+        size_t distance = str_edits(word, name);
         if (distance > limit || (nearest && distance == limit))
             continue;
         limit = distance;
