@@ -127,7 +127,7 @@ static bool bridge_start(struct bridge *b, struct err *e)
     b->started = true;
     b->not_ready[0] = '\0';
     LOG(INFO, "running", LOG_INT("sources", b->config->source_count), LOG_INT("sinks", b->config->sink_count),
-        LOG_C("broker", b->config->broker.type));
+        LOG_C("broker", broker_facts(&b->config->broker).type));
     return true;
 }
 

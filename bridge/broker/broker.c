@@ -10,8 +10,10 @@ METRIC_HISTOGRAM(aqueduct_broker_commit_seconds,
                  "local: from taking a group to its commit; kafka: from publishing to the acknowledgement.", NULL);
 METRIC_COUNTER(aqueduct_records_lost_total, "Records that retention took before a consumer had read them.", NULL);
 
+static const struct option_value broker_types[] = { { BROKER_LOCAL, "local" }, { BROKER_KAFKA, "kafka" }, { 0 } };
+
 const struct option broker_options[] = {
-    OPTION(struct broker_config, type, .fallback = "local", .choices = "local|kafka",
+    OPTION(struct broker_config, type, .fallback = "local", .values = broker_types,
            .doc = "Where topics live: `local`, an embedded durable log, or `kafka`, a cluster."),
     OPTION(struct broker_config, path, .fallback = "./data",
            .doc = "local: folder of the log; `:memory:` keeps everything in memory and forgets it at exit."),
@@ -34,28 +36,20 @@ const struct option broker_options[] = {
     { 0 },
 };
 
-static const struct broker_ops *broker_type(const struct broker_config *config)
-{
-    static const struct broker_ops *const all[] = { &broker_local, &broker_kafka };
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        if (strcmp(all[i]->type, config->type) == 0)
-            return all[i];
-    return NULL;
-}
+static const struct broker_ops *const broker_tables[] = {
+    [BROKER_LOCAL] = &broker_local, [BROKER_KAFKA] = &broker_kafka
+};
 
 struct broker_facts broker_facts(const struct broker_config *config)
 {
-    const struct broker_ops *ops = broker_type(config);
-    return ops ? ops->facts(config) : (struct broker_facts){ 0 };
+    struct broker_facts facts = broker_tables[config->type]->facts(config);
+    facts.type = broker_tables[config->type]->type;
+    return facts;
 }
 
 struct broker *broker_open(const struct broker_config *config, struct err *e)
 {
-    const struct broker_ops *ops = broker_type(config);
-    if (ops)
-        return ops->open(config, e);
-    err_set(e, "broker: \"%s\" is not a type of broker (local, kafka)", config->type);
-    return NULL;
+    return broker_tables[config->type]->open(config, e);
 }
 
 bool broker_topic(struct broker *b, const struct topic_config *topic, struct err *e)

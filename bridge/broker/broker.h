@@ -19,8 +19,10 @@
 #include "bridge/lib/metrics.h"
 #include "bridge/lib/option.h"
 
-struct broker_config {     /* the `broker:` section; rows in broker_options */
-    char *type;            /* local | kafka */
+enum broker_type { BROKER_LOCAL, BROKER_KAFKA };
+
+struct broker_config { /* the `broker:` section; rows in broker_options */
+    enum broker_type type;
     char *path;            /* local: folder of the log, or ":memory:" (gone at exit: for tests) */
     struct bytes max_size; /* local: publications are refused above this; 0: the disk is the limit */
     char *servers;         /* kafka: bootstrap servers */
@@ -35,12 +37,12 @@ struct broker_config {     /* the `broker:` section; rows in broker_options */
 extern const struct option broker_options[];
 
 struct broker_facts {       /* what a configuration says of its broker, before it is opened */
+    const char *type;       /* as in YAML */
     bool needs_servers;     /* broker.servers must be set */
     bool may_be_away;       /* it may not answer yet when the bridge starts: the start is tried again */
     bool is_shared;         /* other programs may fill its topics as well */
     const char *own_folder; /* its folder on this machine, the bridge's alone; NULL: none */
 };
-/* All false when the type is unknown. */
 struct broker_facts broker_facts(const struct broker_config *config);
 
 struct topic_config { /* an entry of `topics:` */

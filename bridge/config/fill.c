@@ -36,9 +36,7 @@ static void fill_list(struct fill *f, const struct option *row, enum option_type
 {
     if (!fill_is_list(f, row, n, at))
         return;
-    struct option element = {
-        .key = row->key, .type = type, .choices = row->choices, .values = row->values, .of = row->of
-    };
+    struct option element = { .key = row->key, .type = type, .values = row->values, .of = row->of };
     field->at = arena_alloc(f->arena, n->count * size);
     field->count = n->count;
     for (size_t i = 0; i < n->count; i++) {

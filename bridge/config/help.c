@@ -44,12 +44,12 @@ static const char *help_type(const struct option *row)
     case OPT_BOOL: return "true or false";
     case OPT_INT: return "whole number";
     case OPT_REAL: return "number";
-    case OPT_STR: return row->choices ? "one of" : "text";
+    case OPT_STR: return "text";
     case OPT_ENUM: return "one of";
     case OPT_SECRET: return "secret";
     case OPT_DURATION: return "duration";
     case OPT_BYTES: return "size";
-    case OPT_STRINGS: return row->choices ? "list of" : "list of texts";
+    case OPT_STRINGS: return "list of texts";
     case OPT_SECRETS: return "list of secrets";
     case OPT_DURATIONS: return "list of durations";
     case OPT_MAP: return "mapping of texts";
@@ -66,19 +66,12 @@ static bool help_has_length(const struct option *row)
     return row->type == OPT_STRINGS || row->type == OPT_SECRETS || row->type == OPT_DURATIONS || row->type == OPT_LIST;
 }
 
-static void help_print_names(const struct option *row, FILE *out)
-{
-    struct value_names names;
-    if (value_names(row, &names))
-        for (size_t i = 0; names.at[i]; i++)
-            fprintf(out, "%s%s", i ? ", " : " ", names.at[i]);
-}
-
 static void help_print_row(const char *above, const struct option *row, FILE *out)
 {
     char range[RANGE_TEXT];
     fprintf(out, "\n  %s%s  (%s", above, row->key, help_type(row));
-    help_print_names(row, out);
+    for (const struct option_value *v = row->values; v && v->text; v++)
+        fprintf(out, "%s%s", v == row->values ? " " : ", ", v->text);
     if (row->min || row->max)
         fprintf(out, ", %s%s", value_range(row, range), help_has_length(row) ? " entries" : "");
     if (row->required)

@@ -91,12 +91,7 @@ bool value_bytes(struct str text, int64_t *n);
 enum { VALUE_TEXT = 32, RANGE_TEXT = 80 };
 /* A row's range (of numbers, or of a list's length) as text: "from 100ms to 10m", "at least 1". */
 const char *value_range(const struct option *row, char out[RANGE_TEXT]);
-struct value_names { /* what a row's value may be called; NULL ends `at` */
-    const char *at[64];
-    char text[512];
-};
-bool value_names(const struct option *row, struct value_names *out); /* false: anything goes */
-bool value_open_range(const struct option *row);                     /* no upper end: max is not above min */
+bool value_open_range(const struct option *row); /* no upper end: max is not above min */
 
 /* ---- filling ---- */
 

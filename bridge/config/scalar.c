@@ -97,39 +97,37 @@ static void scalar_bytes(struct fill *f, const struct option *row, const struct 
         field->n = bytes;
 }
 
-/* Which of the row's names the text is: its index, 0 when the row takes any, -1 with a problem. */
-static int scalar_choice(struct fill *f, const struct option *row, const struct node *n, const struct where *at)
+static void scalar_text(struct fill *f, const struct node *n, char **field)
 {
-    char hint[HINT_TEXT];
-    struct value_names names;
-    if (!value_names(row, &names))
-        return 0;
-    for (int i = 0; names.at[i]; i++)
-        if (str_eq(n->text, str_of(names.at[i])))
-            return i;
-    struct buf b = buf_new(1024);
-    for (size_t i = 0; names.at[i]; i++)
-        buf_printf(&b, "%s%s", i ? ", " : "", names.at[i]);
-    problem_at(f->out, n, at, "\"%.*s\" is not one of %.*s%s", SHOWN(n->written), STR_ARG(buf_str(&b)),
-               problem_hint(n->text, names.at, hint));
-    buf_free(&b);
-    return -1;
+    *field = arena_text(f->arena, n->text);
 }
 
-static void scalar_text(struct fill *f, const struct option *row, const struct node *n, char **field,
-                        const struct where *at)
+static void scalar_say_values(struct fill *f, const struct option_value *values, const struct node *n,
+                              const struct where *at)
 {
-    if (scalar_choice(f, row, n, at) >= 0)
-        *field = arena_text(f->arena, n->text);
+    enum { VALUES = 64 };
+    const char *names[VALUES] = { 0 };
+    char hint[HINT_TEXT];
+    struct buf b = buf_new(1024);
+    for (size_t i = 0; i < VALUES - 1 && values[i].text; i++) {
+        names[i] = values[i].text;
+        buf_printf(&b, "%s%s", i ? ", " : "", values[i].text);
+    }
+    problem_at(f->out, n, at, "\"%.*s\" is not one of %.*s%s", SHOWN(n->written), STR_ARG(buf_str(&b)),
+               problem_hint(n->text, names, hint));
+    buf_free(&b);
 }
 
 static void scalar_enum(struct fill *f, const struct option *row, const struct node *n, void *field,
                         const struct where *at)
 {
     CHECK(row->values);
-    int i = scalar_choice(f, row, n, at);
-    if (i >= 0)
-        memcpy(field, &row->values[i].value, sizeof row->values[i].value);
+    for (const struct option_value *v = row->values; v->text; v++)
+        if (str_eq(n->text, str_of(v->text))) {
+            memcpy(field, &v->value, sizeof v->value);
+            return;
+        }
+    scalar_say_values(f, row->values, n, at);
 }
 
 static void scalar_secret(struct fill *f, const struct node *n, struct secret *field, const struct where *at)
@@ -148,7 +146,7 @@ void scalar_fill(struct fill *f, const struct option *row, const struct node *n,
     case OPT_BOOL: scalar_bool(f, n, field, at); return;
     case OPT_INT: scalar_int(f, row, n, field, at); return;
     case OPT_REAL: scalar_real(f, row, n, field, at); return;
-    case OPT_STR: scalar_text(f, row, n, field, at); return;
+    case OPT_STR: scalar_text(f, n, field); return;
     case OPT_SECRET: scalar_secret(f, n, field, at); return;
     case OPT_ENUM: scalar_enum(f, row, n, field, at); return;
     case OPT_DURATION: scalar_duration(f, row, n, field, at); return;

@@ -30,14 +30,16 @@ static json_t *schema_number(const struct option *row, const char *type)
     return schema_or_expression(j);
 }
 
-static json_t *schema_text(const struct option *row)
+static json_t *schema_text(void)
 {
-    struct value_names names;
-    if (!value_names(row, &names))
-        return json_pack("{s:s}", "type", "string");
+    return json_pack("{s:s}", "type", "string");
+}
+
+static json_t *schema_enum(const struct option_value *values)
+{
     json_t *list = json_array();
-    for (size_t i = 0; names.at[i]; i++)
-        json_array_append_new(list, json_string(names.at[i]));
+    for (; values->text; values++)
+        json_array_append_new(list, json_string(values->text));
     return schema_or_expression(json_pack("{s:o}", "enum", list));
 }
 
@@ -57,13 +59,13 @@ static json_t *schema_of_type(const struct option *row)
     case OPT_BOOL: return schema_or_expression(json_pack("{s:s}", "type", "boolean"));
     case OPT_INT: return schema_number(row, "integer");
     case OPT_REAL: return schema_number(row, "number");
+    case OPT_ENUM: return schema_enum(row->values);
     case OPT_STR:
-    case OPT_ENUM:
-    case OPT_PRESET: return schema_text(row);
+    case OPT_PRESET: return schema_text();
     case OPT_SECRET: return schema_ref("secret");
     case OPT_DURATION: return schema_ref("duration");
     case OPT_BYTES: return schema_ref("size");
-    case OPT_STRINGS: return schema_array(row, schema_text(row));
+    case OPT_STRINGS: return schema_array(row, schema_text());
     case OPT_SECRETS: return schema_array(row, schema_ref("secret"));
     case OPT_DURATIONS: return schema_array(row, schema_ref("duration"));
     case OPT_MAP:

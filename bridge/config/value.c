@@ -100,23 +100,3 @@ const char *value_range(const struct option *row, char out[RANGE_TEXT])
         snprintf(out, RANGE_TEXT, "from %s to %s", least, most);
     return out;
 }
-
-bool value_names(const struct option *row, struct value_names *out)
-{
-    enum { MOST = sizeof out->at / sizeof out->at[0] - 1 };
-    size_t count = 0;
-    CHECK(!row->choices || strlen(row->choices) < sizeof out->text);
-    snprintf(out->text, sizeof out->text, "%s", row->choices ? row->choices : "");
-    for (char *word = out->text, *end; row->choices && count < MOST; word = end + 1) {
-        out->at[count++] = word;
-        end = strchr(word, '|');
-        if (!end)
-            break;
-        *end = '\0';
-    }
-    for (const struct option_value *v = row->values; v && v->text && count < MOST; v++)
-        out->at[count++] = v->text;
-    CHECK(count < MOST);
-    out->at[count] = NULL;
-    return count > 0;
-}

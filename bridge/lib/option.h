@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Options as rows of data: one row says key, type, default, range and documentation of one field of a struct.
  *
- * The loader (config.h), `aqueduct help`, schemas/config.schema.json and the README's tables all come from the rows.
+ * The loader (config.h), `aqueduct help` and schemas/config.schema.json all come from the rows.
  * The type column is taken from the field itself, so table and struct cannot disagree. An enum is an int to the
  * compiler (or an unsigned, without negative values): fields of these types are enums, and their rows have `.values`:
  *
@@ -15,16 +15,16 @@
 #include "bridge/lib/clock.h"
 #include "bridge/lib/err.h"
 
-struct bytes {
+struct bytes { /* 64KiB 1MiB 500B */
     int64_t n;
-}; /* 64KiB 1MiB 500B */
+};
 struct strings {
     char **at;
     size_t count;
 };
-struct secret {
+struct secret { /* never printed */
     char *text;
-}; /* never printed */
+};
 struct secrets {
     struct secret *at;
     size_t count;
@@ -33,16 +33,17 @@ struct durations {
     struct duration *at;
     size_t count;
 };
-struct map {
-    struct map_entry {
-        char *key, *value;
-    } * at;
+struct map_entry {
+    char *key, *value;
+};
+struct map { /* text to text, in the file's order */
+    struct map_entry *at;
     size_t count;
-}; /* string to string, in the file's order */
-struct list {
+};
+struct list { /* of structs described by `.of`, each `.of_size` bytes */
     void *at;
     size_t count;
-}; /* of structs described by `.of`, each `.of_size` bytes */
+};
 struct preset {
     char *name;    /* NULL or "": none */
     void *content; /* what its file says: the struct that the rows `.of` describe; NULL: none */
@@ -79,8 +80,7 @@ struct option {
     size_t offset;
     bool required;
     const char *fallback; /* default, in the words of the YAML; NULL: zero, empty or absent */
-    int64_t min, max;    /* of numbers, durations (ms), sizes (bytes), and list lengths; both 0: no range beyond >= 0 */
-    const char *choices; /* of strings: "a|b|c"; NULL: any */
+    int64_t min, max; /* of numbers, durations (ms), sizes (bytes), and list lengths; both 0: no range beyond >= 0 */
     const struct option_value *values; /* of enums */
     const struct option *of;           /* rows of OPT_LIST, OPT_GROUP and OPT_PRESET */
     size_t of_size;                    /* OPT_LIST, OPT_PRESET: bytes of the struct they fill */

@@ -20,7 +20,7 @@
 
 enum { IN_FLIGHT_MOST = 4096, HEADERS = 8 };
 
-static struct broker_config config = { .type = "kafka",
+static struct broker_config config = { .type = BROKER_KAFKA,
                                        .create_topics = true,
                                        .replication = -1,
                                        .prefix = "bench.",

@@ -202,7 +202,7 @@ int main(int argc, char **argv)
         snprintf(folder, sizeof folder, "%s/aqueduct-bench-XXXXXX", argv[5]);
     CHECK(threads > 0 && threads <= THREADS_MAX && in_flight >= threads && bytes < (1 << 20) && mkdtemp(folder));
     struct err e = { "" };
-    struct broker_config config = { .type = "local", .path = folder };
+    struct broker_config config = { .type = BROKER_LOCAL, .path = folder };
     struct broker *b = broker_open(&config, &e);
     CHECK(b);
     value = mem_alloc(bytes);

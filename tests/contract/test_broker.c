@@ -811,7 +811,7 @@ static int play(const char *name)
 static int play_local(void)
 {
     char folder[FOLDER_BYTES];
-    config.type = "local";
+    config.type = BROKER_LOCAL;
     config.path = ":memory:";
     int failed = play("broker local in memory");
     folder_make(folder);
@@ -831,7 +831,7 @@ static int play_kafka(void)
         return 0;
     }
     snprintf(prefix, sizeof prefix, "contract.%d.%lld.", (int)getpid(), (long long)clock_wall_ms());
-    config.type = "kafka";
+    config.type = BROKER_KAFKA;
     config.prefix = config.group_prefix = prefix;
     survives = true;
     return play("broker kafka");

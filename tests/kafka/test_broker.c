@@ -26,7 +26,7 @@ static char names[4][96];
 
 static void defaults(void)
 {
-    config = (struct broker_config){ .type = "kafka",
+    config = (struct broker_config){ .type = BROKER_KAFKA,
                                      .servers = getenv("AQUEDUCT_TEST_KAFKA"),
                                      .create_topics = true,
                                      .replication = -1,

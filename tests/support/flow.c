@@ -113,7 +113,7 @@ void flow_open(struct flow *f)
     struct err e = { "" };
     *f = (struct flow){ .broker.ops = &pass_ops };
     f->names = (struct broker_config){
-        .type = "local", .path = ":memory:", .prefix = "aq.", .group_prefix = "aq.", .servers = "", .instance = ""
+        .type = BROKER_LOCAL, .path = ":memory:", .prefix = "aq.", .group_prefix = "aq.", .servers = "", .instance = ""
     };
     f->inner = broker_open(&f->names, &e);
     if (!f->inner)

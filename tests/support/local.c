@@ -19,7 +19,7 @@ int local_set_up(void **state)
 {
     (void)state;
     folder_make(local_folder);
-    local_config = (struct broker_config){ .type = "local", .path = local_folder };
+    local_config = (struct broker_config){ .type = BROKER_LOCAL, .path = local_folder };
     return 0;
 }
 

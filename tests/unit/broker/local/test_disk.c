@@ -376,7 +376,7 @@ static void child_done(void *ctx, uint64_t tag, enum outcome o, const char *why)
 static int child_main(char **argv)
 {
     struct err e = { "" };
-    struct broker_config config = { .type = "local", .path = argv[2] };
+    struct broker_config config = { .type = BROKER_LOCAL, .path = argv[2] };
     uint64_t from = strtoull(argv[3], NULL, 10);
     child_pipe = (int)strtol(argv[4], NULL, 10);
     struct broker *b = broker_open(&config, &e);
