@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The life of a record at a sink, played on the in-memory broker with a fake clock. */
+#include "tests/support/event.h"
 #include "tests/support/flow.h"
+#include "tests/support/script.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/delivery/delivery.h"
@@ -224,23 +226,12 @@ TEST(a_dead_letter_that_cannot_be_stored_is_never_dropped)
 
 TEST(a_dead_letter_that_is_too_large_goes_without_its_data)
 {
-    struct err e = { "" };
-    struct header headers[EVENT_HEADERS];
-    const struct event *ev = event_new(
-        &(struct event){
-            .id = STR("big"),
-            .source = STR("/test"),
-            .type = STR("t"),
-            .datacontenttype = STR("text/plain"),
-            .data = STR(
-                "a text that is so long that with the trail it is larger than the limit, though not alone ............................................................................................................................") },
-        &e);
-    assert_non_null(ev);
-    size_t n = event_to_headers(ev, headers);
-    flow_raw(&flow,
-             &(struct record){
-                 .topic = STR("in"), .partition = -1, .value = ev->data, .headers = headers, .header_count = n });
-    event_unref(ev);
+    static const char
+        text[] = "a text that is so long that with the trail it is larger than the limit, though not alone "
+                 "......................................................................................"
+                 "......................................";
+    flow_store(&flow, "in", NULL,
+               event_like((struct event){ .id = STR("big"), .datacontenttype = STR("text/plain"), .data = STR(text) }));
     flow.largest = 250;
     sink.verdict = rejected;
     start();

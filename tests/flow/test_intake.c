@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The way of an event from a source to the broker and back as a settlement, played on the in-memory broker. */
 #include "tests/support/flow.h"
+#include "tests/support/script.h"
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>

@@ -6,6 +6,7 @@
 #include "bridge/delivery/delivery.h"
 #include "bridge/worker.h"
 #include "tests/support/flow.h"
+#include "tests/support/script.h"
 
 enum { PATIENCE_MS = 10000 };
 static const struct duration patience = { PATIENCE_MS };

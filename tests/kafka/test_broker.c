@@ -363,6 +363,16 @@ TEST(the_cause_stands_before_a_long_topic_name)
     broker_close(b);
 }
 
+/* Waits for the answer to an admin request on the queue; it must be good. Frees both. */
+static void await_admin(rd_kafka_queue_t *q)
+{
+    rd_kafka_event_t *ev = rd_kafka_queue_poll(q, PATIENCE_MS);
+    assert_non_null(ev);
+    assert_int_equal(rd_kafka_event_error(ev), RD_KAFKA_RESP_ERR_NO_ERROR);
+    rd_kafka_event_destroy(ev);
+    rd_kafka_queue_destroy(q);
+}
+
 static void set_topic_limit(struct broker *b, const char *topic, const char *bytes)
 {
     struct kafka_client *client = kafka_client_take((struct kafka *)b);
@@ -370,11 +380,7 @@ static void set_topic_limit(struct broker *b, const char *topic, const char *byt
     rd_kafka_ConfigResource_set_config(r, "max.message.bytes", bytes);
     rd_kafka_queue_t *q = rd_kafka_queue_new(client->rk);
     rd_kafka_AlterConfigs(client->rk, &r, 1, NULL, q);
-    rd_kafka_event_t *ev = rd_kafka_queue_poll(q, PATIENCE_MS);
-    assert_non_null(ev);
-    assert_int_equal(rd_kafka_event_error(ev), RD_KAFKA_RESP_ERR_NO_ERROR);
-    rd_kafka_event_destroy(ev);
-    rd_kafka_queue_destroy(q);
+    await_admin(q);
     rd_kafka_ConfigResource_destroy(r);
     kafka_client_give(client);
 }
@@ -651,13 +657,9 @@ static void delete_before(struct broker *b, const char *topic, int64_t offset)
     rd_kafka_DeleteRecords_t *d = rd_kafka_DeleteRecords_new(list);
     rd_kafka_queue_t *q = rd_kafka_queue_new(client->rk);
     rd_kafka_DeleteRecords(client->rk, &d, 1, NULL, q);
-    rd_kafka_event_t *ev = rd_kafka_queue_poll(q, PATIENCE_MS);
-    assert_non_null(ev);
-    assert_int_equal(rd_kafka_event_error(ev), RD_KAFKA_RESP_ERR_NO_ERROR);
-    rd_kafka_event_destroy(ev);
+    await_admin(q);
     rd_kafka_DeleteRecords_destroy(d);
     rd_kafka_topic_partition_list_destroy(list);
-    rd_kafka_queue_destroy(q);
     kafka_client_give(client);
 }
 

@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* The stand for flow tests. */
+/* The in-memory broker of flow tests, behind a wrapper that a test can switch. */
 #include "tests/support/flow.h"
-#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mailbox.h"
+#include "tests/support/event.h"
 #include "tests/support/metric.h"
-
-/* ---- broker ---- */
 
 static pthread_mutex_t held_lock = PTHREAD_MUTEX_INITIALIZER; /* guards flow.held and flow.holding */
 
@@ -159,15 +157,16 @@ void flow_raw(struct flow *f, const struct record *r)
 
 void flow_event(struct flow *f, const char *topic, const char *id, const char *key)
 {
-    struct err e = { "" };
+    flow_store(f, topic, key,
+               event_like((struct event){ .id = str_of(id),
+                                          .type = STR("t.happened"),
+                                          .datacontenttype = STR("application/json"),
+                                          .data = STR("{\"n\":1}") }));
+}
+
+void flow_store(struct flow *f, const char *topic, const char *key, const struct event *ev)
+{
     struct header headers[EVENT_HEADERS];
-    const struct event *ev = event_new(&(struct event){ .id = str_of(id),
-                                                        .source = STR("/test"),
-                                                        .type = STR("t.happened"),
-                                                        .datacontenttype = STR("application/json"),
-                                                        .data = STR("{\"n\":1}") },
-                                       &e);
-    assert_non_null(ev);
     size_t n = event_to_headers(ev, headers);
     flow_raw(f, &(struct record){ .topic = str_of(topic),
                                   .partition = -1,
@@ -213,180 +212,4 @@ void flow_expect_header(const struct record *r, const char *name, const char *va
 int64_t flow_count(const char *metric, const char *id)
 {
     return metric_value(metric_named(metric, LABELS(id)));
-}
-
-/* ---- sink ---- */
-
-static bool sink_open(struct sink *base, struct err *e)
-{
-    (void)base;
-    (void)e;
-    return true;
-}
-
-static void copy(char *out, struct str s)
-{
-    snprintf(out, 64, "%.*s", STR_ARG(s));
-}
-
-static void sink_send(struct sink *base, const struct message *m)
-{
-    struct script_sink *s = (struct script_sink *)base;
-    assert_in_range(s->count, 0, SENT_MOST - 1);
-    struct sent *sent = &s->sent[s->count++];
-    copy(sent->id, m->event ? m->event->id : STR("-"));
-    copy(sent->key, m->record->key);
-    sent->attempt = m->attempt;
-    sent->tag = m->tag;
-    if (++s->flying > s->most_flying)
-        s->most_flying = s->flying;
-    struct result r = { .verdict = VERDICT_DELIVERED };
-    if (s->verdict)
-        r.verdict = s->verdict(sent, &r);
-    r.tag = m->tag;
-    sent->open = r.verdict == 0;
-    if (sent->open)
-        return;
-    s->flying--;
-    s->answers[s->answer_count++] = r;
-}
-
-void script_answer(struct script_sink *s, size_t index, enum verdict v)
-{
-    assert_true(s->sent[index].open);
-    s->sent[index].open = false;
-    s->flying--;
-    s->answers[s->answer_count++] = (struct result){ .tag = s->sent[index].tag, .verdict = v };
-}
-
-static size_t sink_work(struct sink *base, int wake_fd, struct duration wait, struct result *out, size_t room)
-{
-    struct script_sink *s = (struct script_sink *)base;
-    struct pollfd p = { .fd = wake_fd, .events = POLLIN };
-    if (s->answer_count == 0)
-        poll(&p, 1, (int)wait.ms);
-    size_t n = s->answer_count < room ? s->answer_count : room;
-    memcpy(out, s->answers, n * sizeof *out);
-    memmove(s->answers, s->answers + n, (s->answer_count - n) * sizeof *out);
-    s->answer_count -= n;
-    return n;
-}
-
-static void broadcast_send(struct sink *base, const struct message *m)
-{
-    struct script_sink *s = (struct script_sink *)base;
-    copy(s->sent[s->count++].id, m->event->id);
-}
-
-static void sink_close(struct sink *base)
-{
-    (void)base;
-}
-
-const struct sink_ops script_sink_ops = { .type = "script",
-                                          .doc = "test",
-                                          .size = sizeof(struct script_sink),
-                                          .open = sink_open,
-                                          .send = sink_send,
-                                          .work = sink_work,
-                                          .close = sink_close };
-const struct sink_ops script_broadcast_ops = { .type = "broadcast",
-                                               .doc = "test",
-                                               .size = sizeof(struct script_sink),
-                                               .broadcast = true,
-                                               .open = sink_open,
-                                               .send = broadcast_send,
-                                               .work = sink_work,
-                                               .close = sink_close };
-
-void script_sink_init(struct script_sink *s, const char *id)
-{
-    const struct sink_ops *ops = s->base.ops ? s->base.ops : &script_sink_ops;
-    memset(s, 0, sizeof *s);
-    s->base.ops = ops;
-    s->base.id = id;
-}
-
-/* ---- source ---- */
-
-static bool source_restore(struct source *base, struct str key, struct str value, bool ahead, struct err *e)
-{
-    struct script_source *s = (struct script_source *)base;
-    (void)e;
-    copy(s->state[s->state_count].key, key);
-    snprintf(s->state[s->state_count++].value, 64, "%s%.*s", ahead ? "ahead:" : "", STR_ARG(value));
-    return true;
-}
-
-static bool source_open(struct source *base, struct err *e)
-{
-    (void)base;
-    (void)e;
-    return true;
-}
-
-static int source_read(struct source *base, int wake_fd, struct emission *out, size_t room, struct err *e)
-{
-    struct script_source *s = (struct script_source *)base;
-    (void)e;
-    s->last_room = room;
-    size_t n = s->count - s->taken < room ? s->count - s->taken : room;
-    memcpy(out, s->emissions + s->taken, n * sizeof *out);
-    s->taken += n;
-    struct pollfd p = { .fd = wake_fd, .events = POLLIN };
-    if (n == 0)
-        poll(&p, 1, 100);
-    return (int)n;
-}
-
-static void source_settle(struct source *base, uint64_t tag, enum outcome o, const char *why)
-{
-    struct script_source *s = (struct script_source *)base;
-    s->settled[s->settled_count].tag = tag;
-    s->settled[s->settled_count].outcome = o;
-    why_copy(s->settled[s->settled_count++].why, why);
-}
-
-static void source_close(struct source *base)
-{
-    (void)base;
-}
-
-const struct source_ops script_source_ordered = { .type = "script",
-                                                  .doc = "test",
-                                                  .size = sizeof(struct script_source),
-                                                  .ordered = true,
-                                                  .restore = source_restore,
-                                                  .open = source_open,
-                                                  .read = source_read,
-                                                  .settle = source_settle,
-                                                  .close = source_close };
-const struct source_ops script_source_unordered = { .type = "script",
-                                                    .doc = "test",
-                                                    .size = sizeof(struct script_source),
-                                                    .dedupe = true,
-                                                    .open = source_open,
-                                                    .read = source_read,
-                                                    .settle = source_settle,
-                                                    .close = source_close };
-
-void script_source_init(struct script_source *s, const char *id, const struct source_ops *ops)
-{
-    memset(s, 0, sizeof *s);
-    s->base.ops = ops;
-    s->base.id = id;
-}
-
-void script_emit(struct script_source *s, const char *id, const char *type, uint64_t tag)
-{
-    struct err e = { "" };
-    const struct event *ev = event_new(&(struct event){ .id = str_of(id),
-                                                        .source = STR("/s"),
-                                                        .type = str_of(type),
-                                                        .subject = STR("thing/1"),
-                                                        .datacontenttype = STR("application/json"),
-                                                        .data = STR("{}") },
-                                       &e);
-    assert_non_null(ev);
-    s->emissions[s->count++] = (struct emission){ .event = ev, .tag = tag };
 }

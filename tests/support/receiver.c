@@ -3,6 +3,7 @@
 #include "tests/support/receiver.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,6 +209,23 @@ void receiver_close(struct receiver *r)
     buf_free(&r->last_head);
     buf_free(&r->last_body);
     pthread_mutex_destroy(&r->lock);
+}
+
+struct receiver receiver;
+
+int receiver_begin(void **state)
+{
+    (void)state;
+    signal(SIGPIPE, SIG_IGN);
+    receiver_open(&receiver);
+    return 0;
+}
+
+int receiver_end(void **state)
+{
+    (void)state;
+    receiver_close(&receiver);
+    return 0;
 }
 
 char *receiver_header(struct receiver *r, const char *name)

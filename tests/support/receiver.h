@@ -35,6 +35,10 @@ struct receiver {
 
 void receiver_open(struct receiver *r);
 void receiver_close(struct receiver *r);
+/* A receiver for a whole program of tests, by cmocka_run_group_tests(tests, receiver_begin, receiver_end). */
+extern struct receiver receiver;
+int receiver_begin(void **state);
+int receiver_end(void **state);
 /* The value of a header of the last request, free() it; NULL when it had none. */
 char *receiver_header(struct receiver *r, const char *name);
 /* The body of the last request, free() it; NUL-terminated. */

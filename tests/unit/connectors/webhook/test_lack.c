@@ -2,7 +2,6 @@
 /* A sink on a machine that lacks something: no attempt, whatever libcurl calls it. */
 #include <errno.h>
 #include <netinet/in.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -16,8 +15,6 @@
 #include "tests/support/test.h"
 
 extern const struct sink_ops webhook_sink;
-
-static struct receiver receiver;
 
 /* ---- connect() fails as the test wants it to; libcurl finds this one before the C library's ---- */
 
@@ -184,21 +181,6 @@ TEST(what_libcurl_calls_it)
     assert_int_equal(lack_find(&c), EMFILE);
 }
 
-static int start(void **state)
-{
-    (void)state;
-    signal(SIGPIPE, SIG_IGN);
-    receiver_open(&receiver);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    receiver_close(&receiver);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,5 +191,5 @@ int main(void)
         cmocka_unit_test(no_way_to_the_receiver_is_an_attempt),
         cmocka_unit_test(what_libcurl_calls_it),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, receiver_begin, receiver_end);
 }

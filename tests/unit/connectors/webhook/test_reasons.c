@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Why a delivery failed, in words, each from a receiver that really behaves so. */
 #include <arpa/inet.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -14,7 +13,6 @@
 
 extern const struct sink_ops webhook_sink;
 
-static struct receiver receiver;
 static char folder[FOLDER_BYTES];
 
 /* The result of one attempt to POST to scheme://host:port/path. */
@@ -190,19 +188,14 @@ TEST(what_only_libcurl_can_say)
 
 static int start(void **state)
 {
-    (void)state;
-    signal(SIGPIPE, SIG_IGN);
     folder_make(folder);
-    receiver_open(&receiver);
-    return 0;
+    return receiver_begin(state);
 }
 
 static int stop(void **state)
 {
-    (void)state;
-    receiver_close(&receiver);
     folder_remove(folder);
-    return 0;
+    return receiver_end(state);
 }
 
 int main(void)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The webhook sink against a receiver that misbehaves in every way: verdicts, signatures, requests, limits. */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <openssl/evp.h>
@@ -20,8 +19,6 @@ extern const struct sink_ops webhook_sink;
 
 #define SECRET_1 "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 #define SECRET_2 "a-raw-secret-of-more-than-24-characters"
-
-static struct receiver receiver;
 
 /* A sink that posts to `path` of the receiver, with more lines of YAML. */
 static struct sink *open_at(const char *path, const char *more)
@@ -692,21 +689,6 @@ TEST(wrong_options_are_refused)
     }
 }
 
-static int start_receiver(void **state)
-{
-    (void)state;
-    signal(SIGPIPE, SIG_IGN);
-    receiver_open(&receiver);
-    return 0;
-}
-
-static int stop_receiver(void **state)
-{
-    (void)state;
-    receiver_close(&receiver);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -738,5 +720,5 @@ int main(void)
         cmocka_unit_test(close_with_messages_in_line),
         cmocka_unit_test(wrong_options_are_refused),
     };
-    return cmocka_run_group_tests(tests, start_receiver, stop_receiver);
+    return cmocka_run_group_tests(tests, receiver_begin, receiver_end);
 }
