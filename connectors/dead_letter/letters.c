@@ -420,30 +420,37 @@ int64_t letters_matches(struct letters *st, const struct selection *sel, struct 
 
 /* ---- one letter ---- */
 
-enum { LETTERS_TEXTS = 10, LETTERS_HEADERS = 256 };
+enum { LETTERS_TEXTS = 10 };
 
-/* A letter on its way out of the file. Its bytes move while they grow, so first all are copied, and then the spans that
- * point to them are set. */
+/* A letter on its way out of the file. Bytes and headers move while they grow, so first all are copied, and then the
+ * spans that point to them are set. */
 struct loading {
     struct buf bytes;
     struct column {
-        struct str *to;
         size_t at, n;
         bool absent;
-    } columns[LETTERS_TEXTS + 2 * LETTERS_HEADERS];
-    size_t column_count;
-    struct header headers[LETTERS_HEADERS];
-    size_t header_count;
+    } * columns; /* the row's texts, then name and value of each header */
+    struct str *to[LETTERS_TEXTS];
+    size_t column_count, column_cap;
+    bool cut; /* something did not fit */
 };
 
-static void letters_copy_column(struct loading *x, sqlite3_stmt *s, int i, struct str *to)
+/* What does not fit is left out, and the letter says so: it is shown all the same. */
+static void letters_copy_column(struct loading *x, sqlite3_stmt *s, int i)
 {
-    const void *bytes = sqlite3_column_blob(s, i);
     size_t n = (size_t)sqlite3_column_bytes(s, i);
-    x->columns[x->column_count++] = (struct column){
-        .to = to, .at = x->bytes.n, .n = n, .absent = sqlite3_column_type(s, i) == SQLITE_NULL
-    };
-    buf_add(&x->bytes, bytes ? bytes : "", n);
+    bool fits = x->bytes.n + n <= RECORD_BYTES;
+    const void *bytes = fits ? sqlite3_column_blob(s, i) : NULL;
+    if (x->column_count == x->column_cap) {
+        x->column_cap = x->column_cap ? 2 * x->column_cap : 64;
+        x->columns = mem_grow(x->columns, x->column_cap, sizeof *x->columns);
+    }
+    x->cut = x->cut || !fits;
+    x->columns[x->column_count++] = (struct column){ .at = x->bytes.n,
+                                                     .n = fits ? n : 0,
+                                                     .absent = !fits || sqlite3_column_type(s, i) == SQLITE_NULL };
+    if (bytes)
+        buf_add(&x->bytes, bytes, n);
 }
 
 static void letters_copy_row(struct loading *x, sqlite3_stmt *s, struct letter *l)
@@ -455,8 +462,10 @@ static void letters_copy_row(struct loading *x, sqlite3_stmt *s, struct letter *
                                   { 4, &l->type },         { 5, &l->time },   { 10, &l->class },
                                   { 11, &l->reason },      { 12, &l->topic }, { 18, &l->record.key },
                                   { 19, &l->record.value } };
-    for (size_t i = 0; i < LETTERS_TEXTS; i++)
-        letters_copy_column(x, s, texts_of[i].column, texts_of[i].to);
+    for (size_t i = 0; i < LETTERS_TEXTS; i++) {
+        x->to[i] = texts_of[i].to;
+        letters_copy_column(x, s, texts_of[i].column);
+    }
     l->of_source = sqlite3_column_int(s, 0);
     l->first_ms = sqlite3_column_int64(s, 6);
     l->last_ms = sqlite3_column_int64(s, 7);
@@ -472,10 +481,9 @@ static void letters_copy_row(struct loading *x, sqlite3_stmt *s, struct letter *
 
 static void letters_copy_headers(struct loading *x, sqlite3_stmt *s)
 {
-    while (x->header_count < LETTERS_HEADERS && sqlite3_step(s) == SQLITE_ROW) {
-        struct header *h = &x->headers[x->header_count++];
-        letters_copy_column(x, s, 0, &h->name);
-        letters_copy_column(x, s, 1, &h->value);
+    while (sqlite3_step(s) == SQLITE_ROW) {
+        letters_copy_column(x, s, 0);
+        letters_copy_column(x, s, 1);
     }
 }
 
@@ -494,37 +502,43 @@ static int letters_copy(struct loading *x, sqlite3_stmt *row, sqlite3_stmt *head
     return rc;
 }
 
+static struct str letters_text(const struct loading *x, size_t i)
+{
+    const struct column *c = &x->columns[i];
+    return c->absent ? STR_ABSENT : (struct str){ x->bytes.at ? x->bytes.at + c->at : "", c->n };
+}
+
 /* Gives what was copied to the letter. */
 static void letters_give(struct loading *x, struct letter *l)
 {
-    for (size_t i = 0; i < x->column_count; i++) {
-        const struct column *c = &x->columns[i];
-        *c->to = c->absent ? STR_ABSENT : (struct str){ x->bytes.at ? x->bytes.at + c->at : "", c->n };
-    }
+    size_t headers = (x->column_count - LETTERS_TEXTS) / 2;
+    for (size_t i = 0; i < LETTERS_TEXTS; i++)
+        *x->to[i] = letters_text(x, i);
+    l->cut = x->cut;
     l->owned = x->bytes.at;
-    l->owned_headers = mem_grow(NULL, x->header_count + 1, sizeof *x->headers);
-    memcpy(l->owned_headers, x->headers, x->header_count * sizeof *x->headers);
+    l->owned_headers = mem_grow(NULL, headers + 1, sizeof *l->owned_headers);
+    for (size_t i = 0; i < headers; i++)
+        l->owned_headers[i] = (struct header){ letters_text(x, LETTERS_TEXTS + 2 * i),
+                                               letters_text(x, LETTERS_TEXTS + 2 * i + 1) };
     l->record.headers = l->owned_headers;
-    l->record.header_count = x->header_count;
+    l->record.header_count = headers;
 }
 
 bool letters_load(struct letters *st, int64_t seq, struct letter *l, struct err *e)
 {
-    struct loading x;
-    x.bytes = buf_new(RECORD_BYTES);
-    x.column_count = x.header_count = 0;
+    struct loading x = { .bytes = buf_new(RECORD_BYTES) };
     *l = (struct letter){ .seq = seq };
     sqlite3_stmt *row = letters_statement(st, LOAD, e), *headers = letters_statement(st, LOAD_HEADERS, e);
     if (!row || !headers)
         return false;
     int rc = letters_copy(&x, row, headers, l);
-    if (rc == SQLITE_ROW && !x.bytes.failed && x.header_count < LETTERS_HEADERS) {
-        letters_give(&x, l);
-        return true;
-    }
-    buf_free(&x.bytes);
     if (rc == SQLITE_ROW)
-        return err_set(e, "%s: the letter is too large", st->path);
+        letters_give(&x, l);
+    else
+        buf_free(&x.bytes);
+    free(x.columns);
+    if (rc == SQLITE_ROW)
+        return true;
     if (rc != SQLITE_DONE)
         return letters_failed(st, e);
     l->seq = 0;

@@ -24,6 +24,7 @@ struct letter {
     int64_t partition, offset;
     bool redriven;
     int64_t redrives;
+    bool cut;             /* loaded, but without what is too large to be held */
     struct record record; /* key, value, headers, timestamp_ms as stored, trail included */
     char *owned;          /* of a loaded letter */
     struct header *owned_headers;

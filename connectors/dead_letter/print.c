@@ -277,5 +277,8 @@ void print_letter(const struct letter *l, size_t limit, FILE *out)
     print_field("key", l->record.key, out);
     print_headers(&l->record, out);
     fputs("data\n", out);
-    print_data(l->record.value, limit, out);
+    if (l->cut)
+        fputs("  (too large to be read here)\n", out);
+    else
+        print_data(l->record.value, limit, out);
 }

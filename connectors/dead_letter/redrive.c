@@ -7,7 +7,10 @@
 #include "bridge/event/trail.h"
 #include "connectors/dead_letter/print.h"
 
-enum { REDRIVE_PROGRESS = 500 }; /* a line after so many */
+enum {
+    REDRIVE_PROGRESS = 500, /* a line after so many */
+    REDRIVE_FAILURES = 3, /* one record that cannot be published is that record's; so many in a row are the broker's */
+};
 
 /* Gives the event to the sink again. */
 static bool redrive_event(const struct command_call *call, const struct letter *l, struct err *e)
@@ -47,6 +50,8 @@ static const char *redrive_refusal(const struct redrive *d, const struct letter 
         return "never reached a sink; it is of the source";
     if (l->owner.n == 0)
         return "does not say which sink gave up";
+    if (l->cut)
+        return "is too large to be read from the file of dead letters";
     if (l->redriven && !d->again)
         return "was redriven before (--again)";
     return NULL;
@@ -65,19 +70,27 @@ static void redrive_say(const char *verb, const struct letter *l)
         print_origin(l, 0, stdout);
 }
 
+static void redrive_refuse(struct redrive *d, const struct letter *l, const char *why)
+{
+    redrive_say("refused", l);
+    printf(": %s\n", why);
+    d->refused++;
+}
+
 static bool redrive_letter(void *ctx, const struct letter *l, struct err *e)
 {
     struct redrive *d = ctx;
     const char *why = redrive_refusal(d, l);
     if (why) {
-        redrive_say("refused", l);
-        printf(": %s\n", why);
-        d->refused++;
+        redrive_refuse(d, l, why);
         return true;
     }
     if (!d->dry_run) {
-        if (!redrive_event(d->call, l, e))
-            return false;
+        if (!redrive_event(d->call, l, e)) {
+            redrive_refuse(d, l, e->text);
+            return ++d->failures < REDRIVE_FAILURES;
+        }
+        d->failures = 0;
         if (!redrive_tell(d->call, l, e))
             return err_prefix(e,
                               "the last event was redriven, but that could not be noted; it is still listed as dead");

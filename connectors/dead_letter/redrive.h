@@ -13,8 +13,10 @@ struct redrive {
     bool again;   /* also what was redriven before */
     bool dry_run; /* only say what would be done */
     int64_t total, sent, refused;
+    int failures; /* to publish, in a row */
 };
 
-/* Redrives the selected letters, the oldest first, at most `most`; says each on stdout. False with *e at the first one
- * that cannot be published. */
+/* Redrives the selected letters, the oldest first, at most `most`; says each on stdout. One that cannot be
+ * published is refused, and the next one's turn comes; false with *e when several in a row cannot, or the news of one
+ * cannot. */
 bool redrive_letters(struct redrive *d, struct letters *st, const struct selection *sel, int64_t most, struct err *e);

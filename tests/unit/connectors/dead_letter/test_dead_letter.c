@@ -368,19 +368,22 @@ static struct published {
     int64_t timestamp_ms;
 } published[16];
 static size_t published_count, publish_limit;
+static const char *refuse_key; /* records of this key are not published */
 
 static bool keep_publication(const struct command_call *call, const struct record *r, struct err *e)
 {
     (void)call;
     if (published_count == publish_limit)
         return err_set(e, "the broker is away");
+    if (refuse_key && str_eq(r->key, str_of(refuse_key)))
+        return err_set(e, "too large for the broker");
     struct published *p = &published[published_count++];
     *p = (struct published){ .no_value = !r->value.at, .timestamp_ms = r->timestamp_ms };
     snprintf(p->topic, sizeof p->topic, "%.*s", STR_ARG(r->topic));
     snprintf(p->key, sizeof p->key, "%.*s", STR_ARG(r->key));
     snprintf(p->value, sizeof p->value, "%.*s", STR_ARG(r->value));
     size_t n = 0;
-    for (size_t i = 0; i < r->header_count; i++)
+    for (size_t i = 0; i < r->header_count && n < sizeof p->headers; i++)
         n += (size_t)snprintf(p->headers + n, sizeof p->headers - n, "%.*s=%.*s;", STR_ARG(r->headers[i].name),
                               STR_ARG(r->headers[i].value));
     return true;
@@ -577,6 +580,54 @@ TEST(redrive_publishes_the_record_and_then_the_note)
     assert_string_equal(output, "redriven  crm chat.created e-1\nredriven 1, refused 0, of 1\n");
 }
 
+/* A foreign record of many headers comes last; it is shown as what it is, and those before it are as well. */
+TEST(any_number_of_headers)
+{
+    enum { MANY = 700 };
+    static struct header headers[MANY];
+    static char names[MANY][16];
+    file_three();
+    struct sink *s = open_sink("");
+    struct fixture f;
+    fixture(&f, "foreign", PAIRS(DIED("crm"), ORIGIN("77")));
+    for (size_t i = 0; i < MANY; i++) {
+        snprintf(names[i], sizeof names[i], "x-%zu", i);
+        headers[i] = (struct header){ str_of(names[i]), i % 3 ? STR("v") : STR_ABSENT };
+    }
+    memcpy(headers, f.headers, f.record.header_count * sizeof *headers);
+    f.record.headers = headers;
+    f.record.header_count = MANY;
+    file_all(s, &f, 1);
+    sink_end(s);
+    assert_int_equal(DEAD("list"), 0);
+    assert_non_null(strstr(output, "ai.chats/3/77"));
+    assert_non_null(strstr(output, "e-1"));
+    assert_int_equal(DEAD("show", "--sink", "crm"), 0);
+    assert_non_null(strstr(output, "x-699: "));
+    assert_non_null(strstr(output, "chat.created"));
+    assert_int_equal(DEAD("redrive", "--sink", "crm"), 0);
+    assert_non_null(strstr(output, "redriven 2, refused 0, of 2"));
+    assert_int_equal(published_count, 4);
+}
+
+/* A letter that the broker does not take is named, and the others go on. */
+TEST(one_that_cannot_be_redriven_stops_no_other)
+{
+    file_three();
+    refuse_key = "the key";
+    struct sink *s = open_sink("");
+    struct fixture f;
+    fixture(&f, "{}", PAIRS(EVENT("e-9", "t"), DIED("crm"), ORIGIN("78")));
+    f.record.key = STR("another");
+    file_all(s, &f, 1);
+    sink_end(s);
+    assert_int_equal(DEAD("redrive", "--sink", "crm"), 1);
+    refuse_key = NULL;
+    assert_non_null(strstr(output, "refused   crm chat.created e-1: too large for the broker"));
+    assert_non_null(strstr(output, "redriven  crm t e-9"));
+    assert_non_null(strstr(output, "redriven 1, refused 1, of 2"));
+}
+
 TEST(redrive_is_careful)
 {
     file_three();
@@ -691,6 +742,8 @@ int main(void)
         CLEANED(show_prints_everything_harmlessly),
         CLEANED(long_data_is_cut),
         CLEANED(redrive_publishes_the_record_and_then_the_note),
+        CLEANED(any_number_of_headers),
+        CLEANED(one_that_cannot_be_redriven_stops_no_other),
         CLEANED(redrive_is_careful),
         CLEANED(what_was_redriven_needs_again),
         CLEANED(wrong_usage),
