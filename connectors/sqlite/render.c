@@ -46,7 +46,9 @@ static void render_template(struct buf *out, const struct rule *r, const struct 
         if (!rest.at || !str_cut(&rest, '}', &piece))
             return;
         int col = render_column(r, piece);
-        if (str_eq_nocase(piece, str_of(r->o->key)))
+        if (rule_lists(&r->o->mask, piece))
+            buf_add_c(out, "***");
+        else if (str_eq_nocase(piece, str_of(r->o->key)))
             buf_add_str(out, value_key_plain(h->key));
         else if (h->row && col >= 0)
             value_plain(out, h->row, col);
@@ -100,9 +102,13 @@ static void render_field(struct sqlite_source *s, const struct rule *r, struct f
 {
     int col = HEAD + (int)r->o->watch.count + (int)(f - r->fields), type = sqlite3_column_type(row, col);
     f->at = s->cells.n;
-    if ((type == SQLITE_TEXT || type == SQLITE_BLOB) && (size_t)sqlite3_column_bytes(row, col) > max)
+    bool masked = rule_lists(&r->o->mask, str_of(f->name));
+    if (!masked && (type == SQLITE_TEXT || type == SQLITE_BLOB) && (size_t)sqlite3_column_bytes(row, col) > max)
         return;
-    value_json(&s->cells, row, col, f->form, &r->o->mask, repaired);
+    if (type != SQLITE_NULL && masked)
+        buf_add_c(&s->cells, "\"***\"");
+    else
+        value_json(&s->cells, row, col, f->form, &r->o->mask, repaired);
     f->n = s->cells.n - f->at;
     if (s->cells.failed || f->n > max) {
         s->cells.n = f->at;

@@ -220,6 +220,17 @@ static void value_json_masked(struct buf *out, struct str json, const struct str
     }
 }
 
+/* Text or bytes that hold a JSON object or array: the same with the members masked (in `out`); else as they are. */
+static struct str value_mask_inside(struct buf *out, struct str text, const struct strings *mask)
+{
+    struct jscan_value value;
+    const char *end = text.at + text.n, *first = value_skip_space(text.at, end);
+    if (!mask->count || first == end || (*first != '{' && *first != '[') || !jscan_check(text, &value, NULL))
+        return text;
+    value_json_masked(out, text, mask);
+    return out->failed ? STR("***") : buf_str(out);
+}
+
 static void value_json_text(struct buf *out, struct str text, enum form form, const struct strings *mask,
                             bool *repaired)
 {
@@ -235,9 +246,21 @@ static void value_json_text(struct buf *out, struct str text, enum form form, co
         buf_add_c(out, text.n ? "\"***\"" : "\"\"");
         return;
     }
+    struct buf masked = buf_new(text.n * 4 + 64);
+    text = value_mask_inside(&masked, text, mask);
     if (!str_is_utf8(text))
         *repaired = true;
     jscan_add_string(out, text);
+    buf_free(&masked);
+}
+
+static void value_json_blob(struct buf *out, struct str bytes, const struct strings *mask)
+{
+    struct buf masked = buf_new(bytes.n * 4 + 64);
+    buf_add_char(out, '"');
+    base64_add(out, value_mask_inside(&masked, bytes, mask));
+    buf_add_char(out, '"');
+    buf_free(&masked);
 }
 
 void value_json(struct buf *out, sqlite3_stmt *row, int col, enum form form, const struct strings *mask, bool *repaired)
@@ -257,9 +280,7 @@ void value_json(struct buf *out, sqlite3_stmt *row, int col, enum form form, con
     } else if (type == SQLITE_FLOAT) {
         value_json_real(out, sqlite3_column_double(row, col));
     } else if (type == SQLITE_BLOB) {
-        buf_add_char(out, '"');
-        base64_add(out, value_blob(row, col));
-        buf_add_char(out, '"');
+        value_json_blob(out, value_blob(row, col), mask);
     } else {
         value_json_text(out, value_text(row, col), form, mask, repaired);
     }

@@ -11,7 +11,7 @@ struct str value_key_plain(struct str key);                    /* 17, abc */
 void value_key_json(struct buf *out, struct str key);          /* 17, "abc" */
 uint64_t value_hash(sqlite3_stmt *row, int col);               /* of type and content; never 0 */
 void value_plain(struct buf *out, sqlite3_stmt *row, int col); /* for templates and maps: text, digits, "null" */
-/* The value as JSON. BLOB: base64; NaN, infinity: null; bytes that are no UTF-8 become U+FFFD (*repaired = true). */
+/* The value as JSON. Members that `mask` names become "***", also within text and bytes that hold JSON. BLOB: base64; NaN, infinity: null; bytes that are no UTF-8 become U+FFFD (*repaired = true). */
 void value_json(struct buf *out, sqlite3_stmt *row, int col, enum form form, const struct strings *mask,
                 bool *repaired);
 /* Milliseconds since 1970 of an INTEGER or REAL (s, ms, us, ns by magnitude; a Julian day) or TEXT (ISO, UTC unless

@@ -55,6 +55,30 @@ TEST(json_columns)
 }
 
 /* All columns but those that are never read; deep JSON is a string; masked members, also with escaped names. */
+/* mask names a column of any form, or members of JSON wherever it stands: as text, as bytes, in a template. */
+TEST(mask_of_any_column)
+{
+    rig_begin(&rig, "DELETE", "CREATE TABLE t(id INTEGER PRIMARY KEY, token, note, bytes, whole)",
+              "capture:\n- {name: t, kind: append, table: t, mask: [token], subject: 's/{token}',"
+              " columns: {token: value, note: value, bytes: value, whole: json}, types: {insert: x}}\n"
+              "- {name: d, kind: diff, table: t, mask: [Token], watch: [token], keep: [token, note], types: {delete: "
+              "gone}}\n");
+    app_exec(&rig, "INSERT INTO t VALUES (1, 'geheim', ' {\"a\":{\"token\":\"geheim\"}}', "
+                   "CAST('{\"token\":\"geheim\"}' AS BLOB), 'geheim'), (2, NULL, '[1,2]', x'00ff', '[1]')");
+    rig_settle(&rig);
+    const struct event *first = rig_event(&rig, "x", NULL, 0), *second = rig_event(&rig, "x", NULL, 1);
+    assert_true(str_eq(first->data, STR("{\"token\":\"***\",\"note\":\" {\\\"a\\\":{\\\"token\\\":\\\"***\\\"}}\","
+                                        "\"bytes\":\"eyJ0b2tlbiI6IioqKiJ9\",\"whole\":\"***\"}")));
+    assert_true(str_eq(first->subject, STR("s/***")));
+    assert_true(str_eq(second->data, STR("{\"token\":null,\"note\":\"[1,2]\",\"bytes\":\"AP8=\",\"whole\":[1]}")));
+    rig_forget(&rig);
+    app_exec(&rig, "DELETE FROM t WHERE id = 1");
+    rig_settle(&rig);
+    assert_true(rig_has(rig_event(&rig, "gone", NULL, 0), "\"token\":\"***\""));
+    assert_false(rig_has(rig_event(&rig, "gone", NULL, 0), "geheim"));
+    rig_end(&rig);
+}
+
 TEST(never_and_mask)
 {
     const struct event *ev = only_event("CREATE TABLE t(id INTEGER PRIMARY KEY, password TEXT, \"odd \"\" name\" TEXT)",
@@ -191,7 +215,10 @@ TEST(wrong_rules)
         { "capture:\n- {name: a, kind: diff, table: t, done: '1', types: {insert: x}}\n", "belongs to kind open_row" },
         { "capture:\n- {name: a, kind: diff, table: t, watch: [a], types: {b=1: x}}\n", "b=1" },
         { "capture:\n- {name: a, kind: append, table: t, watch: [a], types: {insert: x}}\n", "belong to kind diff" },
-        { "capture:\n- {name: a, kind: diff, table: t, cursor: c, types: {insert: x}}\n", "belongs to kind append" },
+        { "capture:\n- {name: a, kind: diff, table: t, cursor: c, types: {insert: x}}\n", "kinds append and open_row" },
+        { "capture:\n- {name: a, kind: append, table: t, mask: [ID], types: {insert: x}}\n", "mask: id is the key" },
+        { "capture:\n- {name: a, kind: append, table: t, type_column: c, mask: [c], types: {'*': x}}\n",
+          "mask: c is the type_column" },
         { "capture:\n- {name: a, kind: diff, table: t, type_column: c, types: {insert: x}}\n",
           "belongs to kind append" },
         { "capture:\n- {name: a, kind: diff, table: t, subject: 'x/{name}', types: {delete: x}}\n",
@@ -225,9 +252,11 @@ TEST(wrong_rules)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_type),  cmocka_unit_test(json_columns),       cmocka_unit_test(never_and_mask),
-        cmocka_unit_test(too_large),   cmocka_unit_test(keys_of_every_type), cmocka_unit_test(times),
-        cmocka_unit_test(mixed_times), cmocka_unit_test(wrong_rules),
+        cmocka_unit_test(every_type),     cmocka_unit_test(json_columns),
+        cmocka_unit_test(never_and_mask), cmocka_unit_test(mask_of_any_column),
+        cmocka_unit_test(too_large),      cmocka_unit_test(keys_of_every_type),
+        cmocka_unit_test(times),          cmocka_unit_test(mixed_times),
+        cmocka_unit_test(wrong_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
