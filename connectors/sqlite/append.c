@@ -5,8 +5,9 @@
  *                 |--not done--> started --done--> done
  *                                   |--abort_after, or deleted--> aborted --done--> done (late, but not lost)
  *
- * SQLite hands out ids inside its one write lock, so ids appear in commit order. What can break a cursor is ids that
- * start again; the guard (a hash of the row at the cursor) and AUTOINCREMENT's own counter tell. */
+ * SQLite hands out rowids inside its one write lock, so they appear in commit order. What can break such a cursor is
+ * rowids that start again; the key of the row at the cursor and AUTOINCREMENT's own counter tell. Any other column may
+ * grow or not: its rows are ordered by (cursor, rowid or key), and those that come behind it are counted. */
 #include "bridge/lib/log.h"
 #include "connectors/sqlite/value.h"
 #include <inttypes.h>
@@ -27,20 +28,31 @@ static void append_key(struct typed *out, sqlite3_stmt *row, int col)
     out->key = buf_str(&buf);
 }
 
-static uint64_t append_guard(const struct rule *r, sqlite3_stmt *row)
+static void append_set(char **to, sqlite3_stmt *row, int col)
 {
-    uint64_t guard = value_hash(row, HEAD_KEY) ^ (r->o->time ? value_hash(row, HEAD_TIME) * 31 : 0);
-    return guard ? guard : 1;
+    struct typed value;
+    append_key(&value, row, col);
+    free(*to);
+    *to = str_dup(value.key);
+}
+
+/* The cursor stands on no row any more. */
+static void append_clear(struct rule *r)
+{
+    free(r->cursor);
+    free(r->tie);
+    free(r->cursor_key);
+    r->cursor = r->tie = r->cursor_key = NULL;
+    r->moved = true;
 }
 
 /* The cursor stands on this row now. */
 static void append_move_to(struct rule *r, sqlite3_stmt *row)
 {
-    struct typed cursor;
-    append_key(&cursor, row, HEAD_CURSOR);
-    free(r->cursor);
-    r->cursor = str_dup(cursor.key);
-    r->guard = append_guard(r, row);
+    append_set(&r->cursor, row, HEAD_CURSOR);
+    append_set(&r->cursor_key, row, HEAD_KEY);
+    if (r->then)
+        append_set(&r->tie, row, HEAD_TIE);
     r->moved = true;
 }
 
@@ -98,11 +110,8 @@ static int append_move_to_end(struct sqlite_source *s, struct rule *r, bool firs
             append_add_open(s, r, key.key, since);
     }
     int end = sqlite3_reset(r->recent);
-    if (!any && r->cursor && end == SQLITE_OK) {
-        free(r->cursor);
-        r->cursor = NULL;
-        r->moved = true;
-    }
+    if (!any && r->cursor && end == SQLITE_OK)
+        append_clear(r);
     return end;
 }
 
@@ -129,15 +138,32 @@ static bool append_cursor_number(const struct rule *r, int64_t *out)
     return r->cursor[0] == 'i' && str_to_i64(value_key_plain(str_of(r->cursor)), out);
 }
 
-/* Is the row at the cursor another one than it was? */
+/* Has the row at the cursor another key than it had? */
 static int append_is_reused(struct rule *r, bool *out)
 {
     *out = false;
-    if (!r->guard || !value_bind(r->at_cursor, 1, str_of(r->cursor)))
+    if (!r->cursor_key || !value_bind(r->at_cursor, 1, str_of(r->cursor)))
         return SQLITE_OK;
-    if (sqlite3_step(r->at_cursor) == SQLITE_ROW)
-        *out = append_guard(r, r->at_cursor) != r->guard;
+    if (sqlite3_step(r->at_cursor) == SQLITE_ROW) {
+        struct typed key;
+        append_key(&key, r->at_cursor, 0);
+        *out = !str_eq(key.key, str_of(r->cursor_key));
+    }
     return sqlite3_reset(r->at_cursor);
+}
+
+/* Goes where the row of that key is now; *found = false: nowhere. */
+static int append_move_to_key(struct rule *r, const char *key, bool *found)
+{
+    *found = false;
+    if (!value_bind(r->get, 1, str_of(key)))
+        return SQLITE_OK;
+    int rc = sqlite3_step(r->get);
+    *found = rc == SQLITE_ROW && sqlite3_column_type(r->get, HEAD_CURSOR) != SQLITE_NULL;
+    if (*found)
+        append_move_to(r, r->get);
+    int end = sqlite3_reset(r->get);
+    return end == SQLITE_TOOBIG ? SQLITE_OK : end;
 }
 
 /* Steps back by one: the row at the cursor is new as well. */
@@ -145,28 +171,58 @@ static void append_step_back(struct rule *r)
 {
     char text[24];
     int64_t cursor;
-    r->guard = 0;
-    r->moved = true;
     if (!append_cursor_number(r, &cursor) || cursor == INT64_MIN)
         return;
+    append_clear(r);
     snprintf(text, sizeof text, "i%" PRId64, cursor - 1);
-    free(r->cursor);
     r->cursor = str_dup(str_of(text));
+}
+
+/* A cursor that was stored when another column was the rule's, or without what tells its rows apart: it goes on behind
+ * the same row; when that is not known, with the first row of the same value (again, under the same ids). */
+static int append_take_over(struct sqlite_source *s, struct rule *r)
+{
+    bool found = false;
+    if (!r->by_rowid && !r->cursor_key) {
+        r->tie = str_dup(STR("i-9223372036854775808"));
+        return SQLITE_OK;
+    }
+    char *key = str_dup(str_of(r->cursor_key ? r->cursor_key : r->cursor));
+    int rc = append_move_to_key(r, key, &found);
+    if (rc == SQLITE_OK && !found) {
+        LOG(WARN,
+            "the row at which this rule stood is gone, and its cursor is another column now: going on from the "
+            "newest row",
+            LOG_C("source", s->base.id), LOG_C("rule", r->name), LOG_C("key", key));
+        rc = append_move_to_end(s, r, false);
+    }
+    free(key);
+    return rc;
 }
 
 /* Have ids started again? Then the cursor goes where the new rows begin, and a new epoch begins. */
 static int append_check_ids(struct sqlite_source *s, struct rule *r)
 {
     int64_t top = 0, cursor = 0;
-    bool reused, number = append_cursor_number(r, &cursor);
+    bool reused = false, found = false, number = append_cursor_number(r, &cursor);
+    bool other_column = r->key_is_rowid && r->by_rowid && r->cursor_key && strcmp(r->cursor, r->cursor_key) != 0;
+    if (other_column || (r->by_rowid ? !number : r->then && !r->tie))
+        return append_take_over(s, r);
+    if (!r->by_rowid)
+        return SQLITE_OK; /* the values are the application's: they tell nothing of ids */
     int rc = append_is_reused(r, &reused);
-    if (rc == SQLITE_OK && number)
+    if (rc == SQLITE_OK)
         rc = append_top(r, &top);
-    if (rc != SQLITE_OK)
+    bool back = top < cursor;
+    if (rc != SQLITE_OK || (!back && !reused))
         return rc;
-    bool back = number && top < cursor;
-    if (!back && !reused)
-        return SQLITE_OK;
+    if (!r->key_is_rowid && r->cursor_key) { /* VACUUM may number the rows of such a table anew */
+        char *key = str_dup(str_of(r->cursor_key));
+        rc = append_move_to_key(r, key, &found);
+        free(key);
+        if (rc != SQLITE_OK || found)
+            return rc;
+    }
     LOG(WARN,
         back ? "ids start again (rows deleted, or a restored file): going on from the newest row"
              : "ids were used again: going on from there",
@@ -179,14 +235,65 @@ static int append_check_ids(struct sqlite_source *s, struct rule *r)
     return SQLITE_OK;
 }
 
+/* ---- rows that are not captured ---- */
+
+static int append_number(sqlite3_stmt *stmt, int64_t *out)
+{
+    *out = sqlite3_step(stmt) == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
+    return sqlite3_reset(stmt);
+}
+
+/* The cursor stands behind all rows there are: everything up to the largest rowid has been looked at. */
+static int append_raise_top(struct sqlite_source *s, struct rule *r)
+{
+    int64_t top;
+    int rc = r->max_rowid ? append_number(r->max_rowid, &top) : SQLITE_OK;
+    if (!r->max_rowid || rc != SQLITE_OK || (r->top_known && top == r->top && !r->above))
+        return rc;
+    r->top = top;
+    r->top_known = true;
+    r->moved = r->moved || r->above;
+    r->above = 0;
+    state_store_top(s, r);
+    return rc;
+}
+
+/* After a scan to the end: are there new rows that it did not meet? */
+static int append_count_behind(struct sqlite_source *s, struct rule *r)
+{
+    int64_t behind = 0;
+    if (r->behind && r->top_known) {
+        sqlite3_clear_bindings(r->behind);
+        if (r->cursor
+            && (!value_bind(r->behind, 1, str_of(r->cursor)) || !r->tie || !value_bind(r->behind, 3, str_of(r->tie))))
+            return SQLITE_OK;
+        sqlite3_bind_int64(r->behind, 4, r->top);
+        int rc = append_number(r->behind, &behind);
+        if (rc != SQLITE_OK)
+            return rc;
+    }
+    if (behind > r->above) {
+        metric_add(s->behind, behind - r->above);
+        rule_warn(
+            s, r,
+            "new rows came with a cursor of before, or NULL, and are not captured (counted as behind): the cursor "
+            "does not grow with the rows; use `cursor: rowid`, or `kind: diff`");
+    }
+    return append_raise_top(s, r);
+}
+
 /* Where the pass begins: at the cursor; at the very first start at the end, or with a snapshot at the first row. */
 static int append_begin(struct sqlite_source *s, struct rule *r)
 {
     if (r->cursor)
         return append_check_ids(s, r);
-    if (r->ready || s->start == START_SNAPSHOT)
+    if (r->ready || s->start == START_SNAPSHOT) {
+        r->top_known = true; /* 0: nothing has been looked at */
         return SQLITE_OK;
+    }
     int rc = append_move_to_end(s, r, true);
+    if (rc == SQLITE_OK)
+        rc = append_raise_top(s, r);
     if (rc == SQLITE_OK)
         state_store_ready(s, r);
     return rc;
@@ -216,7 +323,10 @@ static void append_take_row(struct sqlite_source *s, struct rule *r, sqlite3_stm
 {
     struct typed key;
     append_key(&key, row, HEAD_KEY);
-    if (r->o->kind == KIND_APPEND) {
+    if (sqlite3_column_type(row, HEAD_KEY) == SQLITE_NULL) {
+        metric_add(s->unkeyed, 1);
+        rule_warn_of_unkeyed(s, r);
+    } else if (r->o->kind == KIND_APPEND) {
         append_report_new(s, r, row, key.key);
     } else if (sqlite3_column_int(row, HEAD_DONE)) {
         append_report(s, r, "done", key.key, row, true);
@@ -225,7 +335,15 @@ static void append_take_row(struct sqlite_source *s, struct rule *r, sqlite3_stm
         append_add_open(s, r, key.key, append_since(row));
     }
     append_move_to(r, row);
+    r->above += r->behind && sqlite3_column_int64(row, HEAD_TIE) > r->top;
     s->slice.rows++;
+}
+
+static int append_refuse_cursor(struct sqlite_source *s, struct rule *r, bool *more)
+{
+    *more = false;
+    rule_warn(s, r, "the cursor or key of a row is too long to go on from; use `cursor: rowid`, or `kind: diff`");
+    return SQLITE_OK;
 }
 
 /* One LIMIT batch; *more = there may be others behind it. */
@@ -234,8 +352,8 @@ static int append_scan(struct sqlite_source *s, struct rule *r, bool *more)
     sqlite3_stmt *stmt = r->cursor ? r->next : r->first;
     int64_t rows = 0;
     bool full = false;
-    if (r->cursor && !value_bind(stmt, 1, str_of(r->cursor)))
-        return SQLITE_TOOBIG;
+    if (r->cursor && (!value_bind(stmt, 1, str_of(r->cursor)) || (r->then && !value_bind(stmt, 3, str_of(r->tie)))))
+        return append_refuse_cursor(s, r, more);
     sqlite3_bind_int64(stmt, 2, s->batch);
     while (!full && sqlite3_step(stmt) == SQLITE_ROW) {
         append_take_row(s, r, stmt);
@@ -310,7 +428,7 @@ static enum step append_read(struct sqlite_source *s, struct rule *r, struct err
     bool more = false;
     int rc;
     if (r->stage == STAGE_BEGIN) {
-        if ((rc = append_begin(s, r)) != SQLITE_OK)
+        if ((rc = fit_count_unkeyed(s, r)) != SQLITE_OK || (rc = append_begin(s, r)) != SQLITE_OK)
             return slice_failed(s, r, rc, e);
         if (s->found.barrier)
             return STEP_FULL; /* a new epoch is stored before its events */
@@ -322,6 +440,8 @@ static enum step append_read(struct sqlite_source *s, struct rule *r, struct err
         if (more && slice_full(s))
             return STEP_FULL;
         if (!more) {
+            if ((rc = append_count_behind(s, r)) != SQLITE_OK)
+                return slice_failed(s, r, rc, e);
             r->stage = STAGE_REVISIT;
             r->slot = 0;
         }

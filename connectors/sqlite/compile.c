@@ -5,11 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char *compile_cursor(const struct rule_options *o)
-{
-    return o->cursor ? o->cursor : o->key;
-}
-
 static void compile_add_source(sqlite3_str *sql, const struct rule_options *o)
 {
     if (o->select)
@@ -32,7 +27,8 @@ static void compile_add_select(sqlite3_str *sql, const struct rule *r, bool data
     const struct rule_options *o = r->o;
     sqlite3_str_appendall(sql, "SELECT ");
     compile_add_column(sql, o->key, NULL);
-    compile_add_column(sql, compile_cursor(o), NULL);
+    compile_add_column(sql, r->by, NULL);
+    compile_add_column(sql, r->then, "NULL");
     compile_add_column(sql, o->time, "NULL");
     sqlite3_str_appendf(sql, "(%s\n)", o->done ? o->done : "1");
     for (size_t i = 0; i < o->watch.count; i++)
@@ -112,7 +108,7 @@ static void compile_fields(struct rule *r, sqlite3_stmt *probe, struct buf *miss
 /* A column that the rule cannot do without and that is not there, or NULL. */
 static const char *compile_lacking(const struct rule_options *o, sqlite3_stmt *probe)
 {
-    const char *needed[] = { o->key, compile_cursor(o), o->time ? o->time : o->key,
+    const char *needed[] = { o->key, o->cursor ? o->cursor : o->key, o->time ? o->time : o->key,
                              o->type_column ? o->type_column : o->key };
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
         if (!compile_has_or_rowid(o, probe, needed[i]))
@@ -152,6 +148,57 @@ static bool compile_columns(struct sqlite_source *s, struct rule *r, char why[WH
     return lacking == NULL;
 }
 
+/* Does that query about the rule's table (?1) and a column (?2) give a row? */
+static bool compile_asks(struct sqlite_source *s, const char *sql, const char *table, const char *column)
+{
+    sqlite3_stmt *stmt = NULL;
+    bool yes = false;
+    if (sqlite3_prepare_v2(s->db, sql, -1, &stmt, NULL) == SQLITE_OK) {
+        sqlite3_bind_text(stmt, 1, table, -1, SQLITE_STATIC);
+        sqlite3_bind_text(stmt, 2, column, -1, SQLITE_STATIC);
+        yes = sqlite3_step(stmt) == SQLITE_ROW;
+    }
+    sqlite3_finalize(stmt);
+    return yes;
+}
+
+static bool compile_has_rowid(struct sqlite_source *s, const char *table)
+{
+    static const char is_table[] = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE";
+    if (!table || !compile_asks(s, is_table, table, NULL))
+        return false;
+    sqlite3_str *sql = sqlite3_str_new(s->db);
+    sqlite3_str_appendf(sql, "SELECT rowid FROM \"%w\"", table);
+    char *text = sqlite3_str_finish(sql);
+    sqlite3_stmt *stmt = NULL;
+    bool has = sqlite3_prepare_v2(s->db, text, -1, &stmt, NULL) == SQLITE_OK;
+    sqlite3_finalize(stmt);
+    sqlite3_free(text);
+    return has;
+}
+
+/* Is the column the table's rowid by its own name, an INTEGER PRIMARY KEY? (That one needs no index.) */
+static bool compile_is_rowid(struct sqlite_source *s, const char *table, const char *column)
+{
+    static const char alias[] = "SELECT 1 FROM pragma_table_info(?1) WHERE pk = 1 AND name = ?2 COLLATE NOCASE AND"
+                                " NOT EXISTS (SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk')";
+    return str_eq_nocase(str_of(column), STR("rowid")) || compile_asks(s, alias, table, column);
+}
+
+/* Chooses the columns that order the rows. */
+static void compile_order(struct sqlite_source *s, struct rule *r)
+{
+    const struct rule_options *o = r->o;
+    bool rowid = compile_has_rowid(s, o->table);
+    r->has_rowid = rowid && !o->select;
+    r->key_is_rowid = rowid && compile_is_rowid(s, o->table, o->key);
+    r->by = o->cursor ? o->cursor : r->has_rowid && !r->key_is_rowid && o->kind != KIND_DIFF ? "rowid" : o->key;
+    r->by_rowid = rowid && compile_is_rowid(s, o->table, r->by);
+    r->then = r->by_rowid || o->kind == KIND_DIFF ? NULL : r->has_rowid ? "rowid" : o->key;
+    if (r->then && str_eq_nocase(str_of(r->then), str_of(r->by)))
+        r->then = NULL;
+}
+
 /* The counter of AUTOINCREMENT; NULL: the table sqlite_sequence is only there when some table uses it. */
 static sqlite3_stmt *compile_sequence(struct sqlite_source *s, const char *table)
 {
@@ -165,33 +212,68 @@ static sqlite3_stmt *compile_sequence(struct sqlite_source *s, const char *table
 /* The row a cursor or a guard looks at, without the rule's condition. */
 static bool compile_guards(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
 {
-    const char *cursor = compile_cursor(r->o);
     sqlite3_str *max = sqlite3_str_new(s->db);
-    sqlite3_str_appendf(max, "SELECT max(\"%w\") FROM ", cursor);
+    sqlite3_str_appendf(max, "SELECT max(\"%w\") FROM ", r->by);
     compile_add_source(max, r->o);
     if (!compile_prepare(s, max, &r->max, why))
         return false;
     if (r->o->kind == KIND_DIFF)
         return true;
     sqlite3_str *at = sqlite3_str_new(s->db);
-    compile_add_select(at, r, false);
-    sqlite3_str_appendf(at, " AND \"%w\" = ?1", cursor);
+    sqlite3_str_appendf(at, "SELECT \"%w\" FROM ", r->o->key);
+    compile_add_source(at, r->o);
+    sqlite3_str_appendf(at, " WHERE \"%w\" = ?1", r->by);
     if (!compile_prepare(s, at, &r->at_cursor, why))
         return false;
     r->sequence = compile_sequence(s, r->o->table);
     return true;
 }
 
+/* What counts the rows that will not be captured: behind the cursor, or without a key. */
+static bool compile_counts(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
+{
+    if (!r->key_is_rowid && (r->o->kind == KIND_DIFF || strcmp(r->by, r->o->key) == 0)) {
+        sqlite3_str *unkeyed = sqlite3_str_new(s->db);
+        sqlite3_str_appendall(unkeyed, "SELECT count(*) FROM ");
+        compile_add_source(unkeyed, r->o);
+        sqlite3_str_appendf(unkeyed, " WHERE \"%w\" IS NULL", r->o->key);
+        compile_add_where(unkeyed, r);
+        if (!compile_prepare(s, unkeyed, &r->unkeyed, why))
+            return false;
+    }
+    if (r->o->kind == KIND_DIFF || r->by_rowid || !r->has_rowid)
+        return true;
+    sqlite3_str *top = sqlite3_str_new(s->db), *behind = sqlite3_str_new(s->db);
+    sqlite3_str_appendf(top, "SELECT max(rowid) FROM \"%w\"", r->o->table);
+    sqlite3_str_appendf(behind, /* + : found by rowid, not by an index */
+                        "SELECT count(*) FROM \"%w\" WHERE rowid > ?4 AND (+\"%w\" IS NULL OR +\"%w\" < ?1 OR"
+                        " (+\"%w\" = ?1 AND rowid <= ?3))",
+                        r->o->table, r->by, r->by, r->by);
+    compile_add_where(behind, r);
+    bool good = compile_prepare(s, top, &r->max_rowid, why);
+    return compile_prepare(s, behind, &r->behind, why) && good;
+}
+
+static void compile_add_order(sqlite3_str *sql, const struct rule *r, const char *direction)
+{
+    sqlite3_str_appendf(sql, " ORDER BY \"%w\"%s", r->by, direction);
+    if (r->then)
+        sqlite3_str_appendf(sql, ", \"%w\"%s", r->then, direction);
+}
+
 /* The statements that read rows: the first batch, the next one, one row, the newest. */
 static bool compile_rows(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
 {
-    const char *cursor = compile_cursor(r->o);
     for (int next = 0; next <= 1; next++) {
         sqlite3_str *sql = sqlite3_str_new(s->db);
         compile_add_select(sql, r, r->o->kind != KIND_DIFF);
         compile_add_where(sql, r);
-        sqlite3_str_appendf(sql, next || r->o->last ? " AND \"%w\" > ?1" : " AND \"%w\" IS NOT NULL", cursor);
-        sqlite3_str_appendf(sql, " ORDER BY \"%w\" LIMIT ?2", cursor);
+        if (next && r->then)
+            sqlite3_str_appendf(sql, " AND (\"%w\", \"%w\") > (?1, ?3)", r->by, r->then);
+        else
+            sqlite3_str_appendf(sql, next || r->o->last ? " AND \"%w\" > ?1" : " AND \"%w\" IS NOT NULL", r->by);
+        compile_add_order(sql, r, "");
+        sqlite3_str_appendall(sql, " LIMIT ?2");
         if (!compile_prepare(s, sql, next ? &r->next : &r->first, why))
             return false;
     }
@@ -203,7 +285,9 @@ static bool compile_rows(struct sqlite_source *s, struct rule *r, char why[WHY_B
     sqlite3_str *recent = sqlite3_str_new(s->db);
     compile_add_select(recent, r, false);
     compile_add_where(recent, r);
-    sqlite3_str_appendf(recent, " ORDER BY \"%w\" DESC LIMIT %d", cursor, RECENT_ROWS);
+    sqlite3_str_appendf(recent, " AND \"%w\" IS NOT NULL", r->by);
+    compile_add_order(recent, r, " DESC");
+    sqlite3_str_appendf(recent, " LIMIT %d", RECENT_ROWS);
     return compile_prepare(s, recent, &r->recent, why);
 }
 
@@ -225,9 +309,13 @@ void compile_rule(struct sqlite_source *s, struct rule *r)
     char why[WHY_BYTES] = "";
     rule_drop(r);
     r->no_table = compile_table_is_missing(s, r);
-    r->usable = compile_columns(s, r, why) && compile_rows(s, r, why) && compile_guards(s, r, why);
-    if (r->usable)
+    compile_order(s, r);
+    r->usable = compile_columns(s, r, why) && compile_rows(s, r, why) && compile_guards(s, r, why)
+                && compile_counts(s, r, why);
+    if (r->usable) {
+        fit_check(s, r);
         return;
+    }
     rule_drop(r);
     rule_warn(s, r, why);
 }

@@ -250,12 +250,13 @@ static int diff_begin(struct sqlite_source *s, struct rule *r)
     sqlite3_value_free(r->at);
     r->at = NULL;
     r->slot = 0;
-    if (!r->o->last)
-        return SQLITE_OK;
+    int rc = fit_count_unkeyed(s, r);
+    if (rc != SQLITE_OK || !r->o->last)
+        return rc;
     int64_t top = r->top;
     if (sqlite3_step(r->max) == SQLITE_ROW && sqlite3_column_int64(r->max, 0) > top)
         top = sqlite3_column_int64(r->max, 0);
-    int rc = sqlite3_reset(r->max);
+    rc = sqlite3_reset(r->max);
     if (rc == SQLITE_OK && top != r->top) {
         r->top = top;
         state_store_top(s, r);

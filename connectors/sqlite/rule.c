@@ -23,7 +23,14 @@ const struct option rule_rows[] = {
            .doc = "A SELECT to read instead of the table, for joins; it must yield the key column."),
     OPTION(struct rule_options, where, .doc = "SQL condition: only these rows."),
     OPTION(struct rule_options, key, .fallback = "id", .doc = "Column that identifies a row; must have an index."),
-    OPTION(struct rule_options, cursor, .doc = "append: column that grows with each row; default: the key."),
+    OPTION(
+        struct rule_options, cursor,
+        .doc =
+            "append, open_row: column that grows with each row. Default: the key if it is the table's INTEGER PRIMARY "
+            "KEY, else rowid (a table without one, and a `select`: the key). Rows of one value are told apart by rowid "
+            "or key; a row that comes with a smaller value (a time of before, a random key, 10 as text behind 9) is "
+            "not captured: it is warned of and counted where the table has a rowid, and else cannot be seen. "
+            "`kind: diff` sees it."),
     OPTION(struct rule_options, time,
            .doc = "Column that says when the row was made; becomes the event's time (any usual format, also mixed)."),
     OPTION(struct rule_options, done, .doc = "open_row: SQL condition that is true once the row is finished."),
@@ -41,7 +48,9 @@ const struct option rule_rows[] = {
     OPTION(struct rule_options, columns,
            .doc = "The columns of the event's data and their form: value, json, bool or time; default: all."),
     OPTION(struct rule_options, never, .doc = "Columns that are never read (passwords, keys)."),
-    OPTION(struct rule_options, mask, .doc = "Members of json columns, at any depth, whose values become \"***\"."),
+    OPTION(struct rule_options, mask,
+           .doc =
+               "Columns, and members of JSON in any column, at any depth, whose values become \"***\" (NULL stays)."),
     OPTION(struct rule_options, watch, .doc = "diff: columns whose change is an update."),
     OPTION(struct rule_options, keep,
            .doc = "diff: columns kept in the state, so that a delete can still tell them (at most 4 KiB a row)."),
@@ -133,6 +142,10 @@ static bool rule_check_columns(const struct rule_options *o, struct err *e)
         if (o->columns.count && !rule_has_entry(&o->columns, o->keep.at[i]))
             return err_set(e, "keep: %s is not among the columns", o->keep.at[i]);
     }
+    if (rule_lists(&o->mask, str_of(o->key)))
+        return err_set(e, "mask: %s is the key, which stands in every event's subject; name another `key`", o->key);
+    if (o->type_column && rule_lists(&o->mask, str_of(o->type_column)))
+        return err_set(e, "mask: %s is the type_column, which stands in the event's type", o->type_column);
     return o->watch.count <= RULE_WATCH || err_set(e, "watch: at most %d columns", RULE_WATCH);
 }
 
@@ -158,8 +171,8 @@ static bool rule_check_options(const struct rule_options *o, struct err *e)
         return err_set(e, "done is missing: when is a row finished?");
     if (kind != KIND_OPEN_ROW && o->done)
         return err_set(e, "done belongs to kind open_row");
-    if (kind != KIND_APPEND && o->cursor)
-        return err_set(e, "cursor belongs to kind append");
+    if (kind == KIND_DIFF && o->cursor)
+        return err_set(e, "cursor belongs to kinds append and open_row");
     if (kind != KIND_APPEND && o->type_column)
         return err_set(e, "type_column belongs to kind append");
     if (kind != KIND_DIFF && (o->watch.count || o->keep.count || o->last))
@@ -207,16 +220,24 @@ uint64_t rule_signature(const struct rule *r)
 
 void rule_warn(struct sqlite_source *s, struct rule *r, const char *why)
 {
-    if (strncmp(r->warned, why, sizeof r->warned - 1) == 0)
-        return;
-    snprintf(r->warned, sizeof r->warned, "%s", why);
+    uint64_t hash = str_hash(str_of(why));
+    for (size_t i = 0; i < r->warned_count && i < RULE_WARNINGS; i++)
+        if (r->warned[i] == hash)
+            return;
+    r->warned[r->warned_count++ % RULE_WARNINGS] = hash;
     LOG(WARN, "a capture rule does not fit this database; what fits goes on", LOG_C("source", s->base.id),
         LOG_C("rule", r->name), LOG_C("why", why));
 }
 
+void rule_warn_of_unkeyed(struct sqlite_source *s, struct rule *r)
+{
+    rule_warn(s, r, "rows whose key is NULL are not captured (counted as unkeyed); name another `key`");
+}
+
 void rule_drop(struct rule *r)
 {
-    sqlite3_stmt **all[] = { &r->first, &r->next, &r->get, &r->recent, &r->at_cursor, &r->max, &r->sequence };
+    sqlite3_stmt **all[] = { &r->first, &r->next,     &r->get,    &r->recent,    &r->at_cursor,
+                             &r->max,   &r->sequence, &r->behind, &r->max_rowid, &r->unkeyed };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         sqlite3_finalize(*all[i]);
         *all[i] = NULL;
@@ -237,6 +258,8 @@ void rule_free(struct rule *r)
     rule_drop(r);
     rows_free(&r->rows);
     free(r->cursor);
+    free(r->tie);
+    free(r->cursor_key);
     free(r->name);
     free(r);
 }

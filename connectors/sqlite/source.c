@@ -14,6 +14,9 @@ METRIC_COUNTER(aqueduct_sqlite_truncated_total, "Events with columns left out be
 METRIC_COUNTER(aqueduct_sqlite_repaired_total, "Rows with text that is no UTF-8; the bad bytes became U+FFFD.",
                "source");
 METRIC_COUNTER(aqueduct_sqlite_restarts_total, "Times that the ids of a table started again.", "source");
+METRIC_COUNTER(aqueduct_sqlite_behind_total,
+               "New rows that came behind the cursor of their rule and were not captured.", "source");
+METRIC_COUNTER(aqueduct_sqlite_unkeyed_total, "Rows that were not captured because their key is NULL.", "source");
 METRIC_COUNTER(aqueduct_sqlite_reopened_total, "Times that the file was replaced and opened anew.", "source");
 METRIC_GAUGE(aqueduct_sqlite_rules_unusable, "Capture rules that do not fit the database's tables.", "source");
 METRIC_HISTOGRAM(aqueduct_sqlite_ack_seconds, "From noticing a change to its acknowledgement by the broker.", "source");
@@ -144,6 +147,8 @@ static void source_make_metrics(struct sqlite_source *s)
     s->repaired = metric_get(&aqueduct_sqlite_repaired_total, labels);
     s->restarts = metric_get(&aqueduct_sqlite_restarts_total, labels);
     s->reopened = metric_get(&aqueduct_sqlite_reopened_total, labels);
+    s->behind = metric_get(&aqueduct_sqlite_behind_total, labels);
+    s->unkeyed = metric_get(&aqueduct_sqlite_unkeyed_total, labels);
     s->unusable = metric_get(&aqueduct_sqlite_rules_unusable, labels);
     s->ack = metric_get(&aqueduct_sqlite_ack_seconds, labels);
 }

@@ -7,6 +7,7 @@
  *   value      one SQLite value as typed key, hash, JSON, time
  *   rule       a capture rule: its options, checked
  *   compile    its SQL, prepared against the tables that are there
+ *   fit        is the rule's cursor and key what it needs, in that schema and those rows?
  *   render     a row as an event
  *   found      what one slice found: events and changes of state, until read() hands them out
  *   state      what is stored, written and restored
@@ -28,20 +29,24 @@
  *                          same ids
  *   versions               the last row version given out; versions never repeat, so A -> B -> A gives three ids
  *   <rule>/ready           the first pass is complete; its value names the watched columns
- *   <rule>/cursor          append, open_row: "<guard> <key>"
+ *   <rule>/cursor          append, open_row: "+<n>,<m>,<above> " and the row's cursor (n bytes), tie (m bytes), key;
+ *                          the form "<hash> <cursor>" is an earlier version's
  *   <rule>/epoch           moves when ids start again
  *   <rule>/open/<key>      "<since ms> <0|1 aborted>"
  *   <rule>/row/<key>       diff: "<version> <hash,hash,...> <JSON of the kept columns>"
- *   <rule>/top             diff with `last`: the largest key seen
+ *   <rule>/top             diff with `last`: the largest key seen; append, open_row: the largest rowid looked at
  *
  * Ids: append and open_row: identity, rule, epoch, key, operation. Diff: identity, rule, key, operation, version; the
  * version is written ahead (struct change.ahead), so an event that is sent again after a crash has the id it had. All
  * changes of a slice travel on its last emission. The identity and a new epoch are stored alone before an event uses
  * them.
  *
+ * Rows are ordered by a column that grows: a rowid if there is one. A cursor of another column is told apart by the
+ * rowid, else by the key, and rows that come to stand behind it are counted (behind).
+ *
  * What it cannot see: states between two passes of a diff; rows that an `append` table lost and re-used between two
- * passes when the file tells nothing (no AUTOINCREMENT); keys that are NULL. Copies look new (AnythingLLM's forked
- * threads).
+ * passes when the file tells nothing (the key is the rowid, no AUTOINCREMENT); keys that are NULL, which are counted
+ * (unkeyed). Copies look new (AnythingLLM's forked threads).
  *
  * Threads: all of it runs on the source's own thread, but open, check, restore and close on the main one. The source
  * owns everything here; a rule's options belong to the configuration. */
@@ -54,6 +59,7 @@
 enum {
     RULES = 64,            /* most rules of a source */
     RULE_WATCH = 32,       /* most watched columns of a rule */
+    RULE_WARNINGS = 16,    /* of a rule that are not repeated */
     FOUND_BYTES = 4 << 20, /* a slice is full with this much data */
     FOUND_CHANGES = 1024,  /* or this many changes */
     RECENT_ROWS = 256,     /* open_row at start: now looks for unfinished rows among the newest so many */
@@ -77,7 +83,7 @@ extern const struct option rule_rows[];
 
 enum form { FORM_VALUE, FORM_JSON, FORM_BOOL, FORM_TIME };
 /* First result columns of every statement; then the watched ones, then the data. */
-enum { HEAD_KEY, HEAD_CURSOR, HEAD_TIME, HEAD_DONE, HEAD };
+enum { HEAD_KEY, HEAD_CURSOR, HEAD_TIE, HEAD_TIME, HEAD_DONE, HEAD };
 
 struct field { /* a column of the event's data */
     char *name;
@@ -95,8 +101,11 @@ struct rule {
     bool ready;
     uint64_t signature; /* of the watched columns when it became ready */
     char *cursor;       /* typed; NULL: before the first row */
-    uint64_t guard;     /* hash of the row at the cursor; 0: unknown */
+    char *tie;          /* typed: which of the rows with that cursor; NULL: the cursor tells them apart */
+    char *cursor_key;   /* typed: the key of that row; NULL: unknown */
     int64_t epoch, top;
+    int64_t above;    /* append: rows read whose rowid is above top */
+    bool top_known;   /* top was set */
     struct rows rows; /* diff: every row; open_row: the open ones (version = since) */
     /* compiled for the schema of now */
     bool usable, no_table;
@@ -104,8 +113,14 @@ struct rule {
     bool lacks[RULE_WATCH]; /* watched columns that the table does not have */
     struct field *fields;
     int field_count;
-    sqlite3_stmt *first, *next, *get, *recent, *at_cursor, *max, *sequence;
-    char warned[WHY_BYTES]; /* the last warning about this rule */
+    const char *by, *then; /* columns that order the rows; then NULL: `by` alone does */
+    bool by_rowid;         /* SQLite itself hands out the values of `by` */
+    bool key_is_rowid;     /* and the key is one of them */
+    bool has_rowid;        /* the table itself is read, and has one */
+    sqlite3_stmt *first, *next, *get, *recent, *at_cursor, *max, *sequence, *behind, *max_rowid, *unkeyed;
+    int64_t unkeyed_rows;           /* rows without a key at the last look */
+    uint64_t warned[RULE_WARNINGS]; /* hashes of the last warnings about this rule */
+    size_t warned_count;
     /* this pass */
     enum stage stage;
     sqlite3_value *at; /* diff: last key scanned; NULL: none yet */
@@ -184,7 +199,8 @@ struct sqlite_source {
     struct found found;
     struct buf cells, data, scratch; /* while rendering */
     uint64_t tag, settled;
-    struct metric *rows_read, *busy, *ack, *events, *refused, *truncated, *repaired, *restarts, *unusable, *reopened;
+    struct metric *rows_read, *busy, *ack, *events, *refused, *truncated, *repaired, *restarts, *unusable, *reopened,
+        *behind, *unkeyed;
 };
 
 /* rule.c */
@@ -195,6 +211,7 @@ struct rule *rule_of(struct sqlite_source *s, struct str name); /* makes it if n
 void rule_drop(struct rule *r);                                 /* what was compiled; the rule begins its pass anew */
 void rule_free(struct rule *r);
 void rule_warn(struct sqlite_source *s, struct rule *r, const char *why); /* once for the same reason */
+void rule_warn_of_unkeyed(struct sqlite_source *s, struct rule *r);
 const char *rule_type(const struct rule *r, struct str op); /* the type template of an operation, or NULL */
 uint64_t rule_signature(const struct rule *r);              /* of its watched columns */
 
@@ -217,6 +234,10 @@ void render_close(struct sqlite_source *s);
 const struct event *render_event(struct sqlite_source *s, struct rule *r,
                                  const struct happening *h);                                   /* NULL: refused */
 void render_kept(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row, struct buf *out); /* JSON of `keep` */
+
+/* fit.c */
+void fit_check(struct sqlite_source *s, struct rule *r);        /* of a compiled rule; warns */
+int fit_count_unkeyed(struct sqlite_source *s, struct rule *r); /* rows that a look does not meet: their key is NULL */
 
 /* found.c */
 void found_reset(struct sqlite_source *s);

@@ -32,10 +32,14 @@ void state_store_ready(struct sqlite_source *s, struct rule *r)
 
 void state_store_cursor(struct sqlite_source *s, struct rule *r)
 {
-    char text[KEY_BYTES + 32];
+    struct buf text = buf_new(4 * KEY_BYTES);
+    const char *tie = r->tie ? r->tie : "";
     if (r->cursor)
-        snprintf(text, sizeof text, "%016" PRIx64 " %s", r->guard, r->cursor);
-    found_change(s, r, "cursor", STR(""), r->cursor ? str_of(text) : STR_ABSENT, false);
+        buf_printf(&text, "+%zu,%zu,%" PRId64 " %s%s%s", strlen(r->cursor), strlen(tie), r->above, r->cursor, tie,
+                   r->cursor_key ? r->cursor_key : "");
+    CHECK(!text.failed);
+    found_change(s, r, "cursor", STR(""), r->cursor ? buf_str(&text) : STR_ABSENT, false);
+    buf_free(&text);
 }
 
 void state_store_epoch(struct sqlite_source *s, struct rule *r)
@@ -158,14 +162,40 @@ static bool state_restore_open(struct rule *r, struct str key, struct str value)
     return true;
 }
 
-/* "<guard> <key>" */
+static void state_set(char **to, struct str text)
+{
+    free(*to);
+    *to = text.n ? str_dup(text) : NULL;
+}
+
+/* "<hash> <cursor>", as the version before wrote it; the hash was of more than the key and tells nothing. */
+static bool state_restore_old_cursor(struct rule *r, struct str value)
+{
+    struct str hash;
+    uint64_t number;
+    if (!str_cut(&value, ' ', &hash) || !state_hex(hash, &number) || value.n < 1)
+        return false;
+    state_set(&r->cursor, value);
+    state_set(&r->tie, STR(""));
+    state_set(&r->cursor_key, STR(""));
+    return true;
+}
+
+/* "+<n>,<m>,<above> <cursor><tie><key>" */
 static bool state_restore_cursor(struct rule *r, struct str value)
 {
-    struct str guard;
-    if (!str_cut(&value, ' ', &guard) || !state_hex(guard, &r->guard) || value.n < 1)
+    struct str head, n, m;
+    int64_t cursor_n, tie_n;
+    if (!value.n || value.at[0] != '+')
+        return state_restore_old_cursor(r, value);
+    value = (struct str){ value.at + 1, value.n - 1 };
+    if (!str_cut(&value, ' ', &head) || !value.at || !str_cut(&head, ',', &n) || !str_cut(&head, ',', &m) || !head.at
+        || !str_to_i64(n, &cursor_n) || !str_to_i64(m, &tie_n) || !str_to_i64(head, &r->above) || cursor_n < 1
+        || tie_n < 0 || cursor_n > (int64_t)value.n || tie_n > (int64_t)value.n - cursor_n)
         return false;
-    free(r->cursor);
-    r->cursor = str_dup(value);
+    state_set(&r->cursor, (struct str){ value.at, (size_t)cursor_n });
+    state_set(&r->tie, (struct str){ value.at + cursor_n, (size_t)tie_n });
+    state_set(&r->cursor_key, (struct str){ value.at + cursor_n + tie_n, value.n - (size_t)cursor_n - (size_t)tie_n });
     return true;
 }
 
@@ -187,7 +217,8 @@ static bool state_restore_rule(struct rule *r, struct str what, struct str value
         return state_restore_cursor(r, value);
     if (str_eq(what, STR("epoch")))
         return str_to_i64(value, &r->epoch);
-    return str_eq(what, STR("top")) && str_to_i64(value, &r->top);
+    r->top_known = str_eq(what, STR("top")) && str_to_i64(value, &r->top);
+    return r->top_known;
 }
 
 /* Versions never repeat: none up to this one is given out again. */

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* Is a rule's cursor and key what it needs them to be? Looked at in the schema and in the newest rows; what is not
+ * gets a warning that names the fix. */
+#include "connectors/sqlite/sqlite.h"
+#include <stdio.h>
+
+enum { FIT_ROWS = 1000 }; /* so many of the newest are looked at */
+
+/* Runs a query about the table (?1) and a column (?2) that gives one row of numbers. False: it cannot be asked. */
+static bool fit_ask(struct sqlite_source *s, char *sql, const char *table, const char *column, int64_t *out, int count)
+{
+    sqlite3_stmt *stmt = NULL;
+    bool good = sql && sqlite3_prepare_v2(s->db, sql, -1, &stmt, NULL) == SQLITE_OK;
+    if (good && sqlite3_bind_parameter_count(stmt) > 0)
+        sqlite3_bind_text(stmt, 1, table, -1, SQLITE_STATIC);
+    if (good && sqlite3_bind_parameter_count(stmt) > 1)
+        sqlite3_bind_text(stmt, 2, column, -1, SQLITE_STATIC);
+    good = good && sqlite3_step(stmt) == SQLITE_ROW;
+    for (int i = 0; good && i < count; i++)
+        out[i] = sqlite3_column_int64(stmt, i);
+    sqlite3_finalize(stmt);
+    sqlite3_free(sql);
+    return good;
+}
+
+static void fit_warn(struct sqlite_source *s, struct rule *r, const char *column, const char *what, const char *fix)
+{
+    char text[WHY_BYTES];
+    snprintf(text, sizeof text, "%.60s %s; %s", column, what, fix);
+    rule_warn(s, r, text);
+}
+
+static const char *fit_fix(const struct rule *r)
+{
+    return r->has_rowid ? "use `cursor: rowid`, or `kind: diff`" : "use `kind: diff`";
+}
+
+/* Events of rows with one key have one id. */
+static void fit_check_key(struct sqlite_source *s, struct rule *r)
+{
+    int64_t unique = 1;
+    if (r->key_is_rowid || !r->o->table || r->o->select)
+        return;
+    char *sql = sqlite3_mprintf("SELECT count(*) FROM pragma_index_list(?1) l WHERE l.\"unique\" AND NOT l.partial"
+                                " AND (SELECT count(*) FROM pragma_index_info(l.name)) = 1"
+                                " AND (SELECT name FROM pragma_index_info(l.name)) = ?2 COLLATE NOCASE");
+    if (fit_ask(s, sql, r->o->table, r->o->key, &unique, 1) && unique == 0)
+        fit_warn(s, r, r->o->key, "is the key, but no index makes it unique: rows of one key give events of one id",
+                 "name another `key`");
+}
+
+/* Every look must find the new rows without reading the whole table. */
+static void fit_check_index(struct sqlite_source *s, struct rule *r)
+{
+    sqlite3_stmt *plan = NULL;
+    char *sql = sqlite3_mprintf("EXPLAIN QUERY PLAN %s", sqlite3_sql(r->next));
+    bool sorts = false;
+    if (sql && sqlite3_prepare_v2(s->db, sql, -1, &plan, NULL) == SQLITE_OK)
+        while (!sorts && sqlite3_step(plan) == SQLITE_ROW)
+            sorts = str_eq(str_of((const char *)sqlite3_column_text(plan, 3)), STR("USE TEMP B-TREE FOR ORDER BY"));
+    sqlite3_finalize(plan);
+    sqlite3_free(sql);
+    if (sorts)
+        fit_warn(s, r, r->by, "has no index, so each look reads the whole table",
+                 r->has_rowid ? "use `cursor: rowid`, or give it one" : "give it one");
+}
+
+/* Does the column grow from row to row, and is it of one type? */
+static void fit_check_values(struct sqlite_source *s, struct rule *r)
+{
+    int64_t found[4] = { 0 }; /* smaller than the row before, numbers as text, types, NULL */
+    if (!r->o->table)
+        return;
+    char *sql = sqlite3_mprintf(
+        "SELECT sum(v < p), sum(typeof(v) = 'text' AND v GLOB '[0-9]*' AND NOT v GLOB '*[^0-9]*'),"
+        " count(DISTINCT CASE typeof(v) WHEN 'real' THEN 'integer' WHEN 'null' THEN NULL ELSE typeof(v) END),"
+        " sum(v IS NULL) FROM (SELECT v, lag(v) OVER (ORDER BY i) AS p FROM"
+        " (SELECT \"%w\" AS v, rowid AS i FROM \"%w\" ORDER BY rowid DESC LIMIT %d))",
+        r->by, r->o->table, FIT_ROWS);
+    if (!fit_ask(s, sql, NULL, NULL, found, 4))
+        return;
+    if (found[1])
+        fit_warn(s, r, r->by, "is the cursor and holds numbers as text, of which 10 sorts before 9", fit_fix(r));
+    else if (found[0])
+        fit_warn(s, r, r->by, "is the cursor, but does not grow from row to row: rows behind it are not captured",
+                 fit_fix(r));
+    if (found[2] > 1)
+        fit_warn(s, r, r->by, "is the cursor and holds values of several types, which do not sort together",
+                 fit_fix(r));
+    if (found[3])
+        fit_warn(s, r, r->by, "is the cursor and is NULL in some rows, which are not captured", fit_fix(r));
+}
+
+void fit_check(struct sqlite_source *s, struct rule *r)
+{
+    fit_check_key(s, r);
+    if (r->o->kind == KIND_DIFF || r->by_rowid)
+        return;
+    fit_check_index(s, r);
+    fit_check_values(s, r);
+}
+
+int fit_count_unkeyed(struct sqlite_source *s, struct rule *r)
+{
+    if (!r->unkeyed)
+        return SQLITE_OK;
+    int64_t rows = sqlite3_step(r->unkeyed) == SQLITE_ROW ? sqlite3_column_int64(r->unkeyed, 0) : 0;
+    int rc = sqlite3_reset(r->unkeyed);
+    if (rc != SQLITE_OK)
+        return rc;
+    if (rows > r->unkeyed_rows) {
+        metric_add(s->unkeyed, rows - r->unkeyed_rows);
+        rule_warn_of_unkeyed(s, r);
+    }
+    r->unkeyed_rows = rows;
+    return SQLITE_OK;
+}

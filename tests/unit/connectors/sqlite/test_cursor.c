@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+/* Cursors of append rules: no row is lost for the column that orders them, none comes twice under two ids, and what a
+ * cursor cannot see is counted. */
+#include <stdio.h>
+#include "tests/support/sqlite_rig.h"
+
+static struct rig rig;
+
+#define RULE(more) "capture:\n- {name: log, kind: append, table: log, types: {insert: log.line}" more "}\n"
+
+static int64_t behind(void)
+{
+    return metric_value(rig_inside(&rig)->behind);
+}
+
+static int64_t unkeyed(void)
+{
+    return metric_value(rig_inside(&rig)->unkeyed);
+}
+
+static size_t captured(void)
+{
+    rig_settle(&rig);
+    size_t n = rig_count(&rig, "log.line", NULL);
+    rig_forget(&rig);
+    return n;
+}
+
+/* Was the rule warned of, in words that begin so? (The warnings are remembered as hashes.) */
+static bool warned_of_anything(void)
+{
+    return rig_inside(&rig)->rules[0]->warned_count > 0;
+}
+
+/* 600 rows of one second, more than a batch: all of them, and the next second's. */
+TEST(many_rows_of_one_value)
+{
+    rig_new(&rig, "DELETE");
+    app_exec(&rig, "CREATE TABLE log(id TEXT PRIMARY KEY, created_at); CREATE INDEX i ON log(created_at);"
+                   "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)"
+                   " INSERT INTO log SELECT hex(randomblob(8)), '2026-11-20 10:00:00' FROM n;"
+                   "INSERT INTO log VALUES ('last', '2026-11-20 10:00:01')");
+    rig_open(&rig, RULE(", cursor: created_at") "start: snapshot\n");
+    assert_int_equal(captured(), 601);
+    app_exec(&rig, "INSERT INTO log VALUES ('a', '2026-11-20 10:00:01'), ('z', '2026-11-20 10:00:01')");
+    assert_int_equal(captured(), 2);
+    rig_restart(&rig);
+    assert_int_equal(captured(), 0);
+    assert_int_equal(behind(), 0);
+    assert_false(warned_of_anything());
+    rig_end(&rig);
+}
+
+/* The same without a rowid: told apart by the key. */
+TEST(many_rows_of_one_value_without_rowid)
+{
+    rig_new(&rig, "DELETE");
+    app_exec(&rig, "CREATE TABLE log(id INTEGER PRIMARY KEY, at) WITHOUT ROWID; CREATE INDEX i ON log(at);"
+                   "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)"
+                   " INSERT INTO log SELECT i, 5 FROM n");
+    rig_open(&rig, RULE(", cursor: at") "start: snapshot\n");
+    assert_int_equal(captured(), 600);
+    app_exec(&rig, "INSERT INTO log VALUES (601, 5), (602, 6)");
+    rig_restart(&rig);
+    assert_int_equal(captured(), 2);
+    rig_end(&rig);
+}
+
+/* Random keys grow in no order, the rowid does: the default. */
+TEST(random_keys)
+{
+    rig_begin(&rig, "DELETE", "CREATE TABLE log(id TEXT PRIMARY KEY, x)", RULE(""));
+    static const char *const keys[] = { "m", "z", "a", "k", "b" };
+    for (size_t i = 0; i < 5; i++) {
+        app_do(&rig, "INSERT INTO log VALUES ('%s', %zu)", keys[i], i);
+        assert_int_equal(captured(), 1);
+    }
+    assert_false(warned_of_anything());
+    rig_restart(&rig);
+    assert_int_equal(captured(), 0);
+    rig_end(&rig);
+}
+
+/* Numbers kept as text: 10 sorts before 9. Not with the default; a cursor that says so is warned of, and what it loses
+ * is counted. */
+TEST(numbers_as_text)
+{
+    rig_begin(&rig, "DELETE", "CREATE TABLE log(id TEXT PRIMARY KEY, x); INSERT INTO log VALUES ('8', 0)", RULE(""));
+    app_exec(&rig, "INSERT INTO log VALUES ('9', 1), ('10', 2)");
+    assert_int_equal(captured(), 2);
+    rig_close(&rig);
+    rig_open(&rig, "capture:\n- {name: other, kind: append, table: log, cursor: id, types: {insert: log.line}}\n");
+    assert_int_equal(captured(), 0);
+    assert_true(warned_of_anything());
+    app_exec(&rig, "INSERT INTO log VALUES ('91', 3), ('11', 4)");
+    assert_int_equal(captured(), 1);
+    assert_int_equal(behind(), 1);
+    rig_restart(&rig);
+    assert_int_equal(captured(), 0);
+    assert_int_equal(behind(), 1);
+    app_exec(&rig, "INSERT INTO log VALUES ('12', 5), ('13', 6)");
+    assert_int_equal(captured(), 0);
+    assert_int_equal(behind(), 3);
+    rig_end(&rig);
+}
+
+/* A row with a time of before is not captured, but counted; also one without any. */
+TEST(rows_behind_the_cursor)
+{
+    rig_begin(&rig, "WAL", "CREATE TABLE log(id INTEGER PRIMARY KEY, at); CREATE INDEX i ON log(at)",
+              RULE(", cursor: at"));
+    int64_t before = behind();
+    app_exec(&rig, "INSERT INTO log(at) VALUES (10), (20)");
+    assert_int_equal(captured(), 2);
+    assert_int_equal(behind(), before);
+    app_exec(&rig, "INSERT INTO log(at) VALUES (15), (30), (NULL)");
+    assert_int_equal(captured(), 1);
+    assert_int_equal(behind(), before + 2);
+    app_exec(&rig, "DELETE FROM log WHERE id > 2"); /* not: ids start again */
+    assert_int_equal(captured(), 0);
+    assert_int_equal(metric_value(rig_inside(&rig)->restarts), 0);
+    rig_end(&rig);
+}
+
+TEST(rows_without_a_key)
+{
+    rig_begin(&rig, "DELETE", "CREATE TABLE log(id TEXT PRIMARY KEY, x)",
+              RULE("") "- {name: t, kind: diff, table: log, types: {insert: t.made}}\n");
+    int64_t before = unkeyed();
+    app_exec(&rig, "INSERT INTO log VALUES ('a', 1), (NULL, 2), (NULL, 3), ('b', 4)");
+    assert_captured(&rig, "log.line log.line t.made t.made");
+    assert_int_equal(unkeyed(), before + 4); /* two rules, two rows */
+    app_exec(&rig, "INSERT INTO log VALUES ('c', 1)");
+    assert_captured(&rig, "log.line t.made");
+    assert_int_equal(unkeyed(), before + 4);
+    rig_end(&rig);
+}
+
+/* What an event is called rests on its key alone: the row changes, and nothing comes again. */
+TEST(identity_is_the_key)
+{
+    rig_begin(&rig, "DELETE", "CREATE TABLE log(id INTEGER PRIMARY KEY, at, x)", RULE(", time: at"));
+    app_exec(&rig, "INSERT INTO log VALUES (1, 10, 'a'), (2, 20, 'b'), (3, 30, 'c'), (4, 40, 'd')");
+    assert_int_equal(captured(), 4);
+    app_exec(&rig, "UPDATE log SET at = at + 1, x = 'other'");
+    assert_int_equal(captured(), 0);
+    rig_restart(&rig);
+    app_exec(&rig, "UPDATE log SET at = 99 WHERE id = 4");
+    assert_int_equal(captured(), 0);
+    assert_int_equal(metric_value(rig_inside(&rig)->restarts), 0);
+    assert_int_equal(rig_inside(&rig)->rules[0]->epoch, 0);
+    rig_end(&rig);
+}
+
+/* VACUUM numbers the rows of a table without INTEGER PRIMARY KEY anew: the cursor follows its row. */
+TEST(rowids_are_numbered_anew)
+{
+    rig_begin(&rig, "DELETE", "CREATE TABLE log(id TEXT PRIMARY KEY, x)", RULE(""));
+    app_exec(&rig, "INSERT INTO log VALUES ('a', 1), ('b', 2), ('c', 3), ('d', 4)");
+    assert_int_equal(captured(), 4);
+    app_exec(&rig, "DELETE FROM log WHERE id IN ('a', 'b'); VACUUM; INSERT INTO log VALUES ('e', 5)");
+    assert_int_equal(captured(), 1);
+    app_exec(&rig, "DELETE FROM log WHERE id = 'c'; VACUUM; INSERT INTO log VALUES ('f', 6), ('g', 7)");
+    rig_restart(&rig);
+    assert_int_equal(captured(), 2);
+    assert_int_equal(rig_inside(&rig)->rules[0]->epoch, 0);
+    rig_end(&rig);
+}
+
+/* The state that the version before wrote is taken over: a hash of mutable columns tells nothing, a cursor that was the
+ * key goes on behind its row, one of a time goes on with its last value, under the same ids. */
+static void take_over(const char *schema, const char *rule, const char *cursor, size_t wanted)
+{
+    rig_new(&rig, "DELETE");
+    app_exec(&rig, schema);
+    int64_t before;
+    rig.state.at = mem_grow(NULL, 2, sizeof *rig.state.at);
+    rig.state.count = 2;
+    rig.state.at[0] = (struct rig_pair){ str_dup(STR("log/ready")), str_dup(STR("1")), 1, false };
+    rig.state.at[1] = (struct rig_pair){ str_dup(STR("log/cursor")), str_dup(str_of(cursor)), strlen(cursor), false };
+    rig_open(&rig, rule);
+    before = behind();
+    assert_int_equal(captured(), wanted);
+    assert_int_equal(rig_inside(&rig)->rules[0]->epoch, 0);
+    rig_restart(&rig);
+    assert_int_equal(captured(), 0);
+    assert_int_equal(behind(), before);
+    rig_end(&rig);
+}
+
+TEST(earlier_state)
+{
+    take_over("CREATE TABLE log(id INTEGER PRIMARY KEY, at); INSERT INTO log VALUES (1, 1), (2, 2), (3, 3)",
+              RULE(", time: at"), "00000000000000ab i2", 1);
+    take_over(
+        "CREATE TABLE log(id TEXT PRIMARY KEY, at); INSERT INTO log VALUES ('a', 1), ('m', 2), ('c', 3), ('x', 4)",
+        RULE(""), "00000000000000ab tm", 2);
+    take_over("CREATE TABLE log(id TEXT PRIMARY KEY, at); CREATE INDEX i ON log(at);"
+              "INSERT INTO log VALUES ('a', 1), ('m', 2), ('c', 2), ('x', 4)",
+              RULE(", cursor: at"), "00000000000000ab i2", 3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(many_rows_of_one_value),
+        cmocka_unit_test(many_rows_of_one_value_without_rowid),
+        cmocka_unit_test(random_keys),
+        cmocka_unit_test(numbers_as_text),
+        cmocka_unit_test(rows_behind_the_cursor),
+        cmocka_unit_test(rows_without_a_key),
+        cmocka_unit_test(identity_is_the_key),
+        cmocka_unit_test(rowids_are_numbered_anew),
+        cmocka_unit_test(earlier_state),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
