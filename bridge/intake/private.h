@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of intake/ share; nobody else includes it.
+ *
+ *   intake.c    a source's life and turn
+ *   single.c    unordered sources: each emission is a publication of its own
+ *   batch.c     ordered sources: one batch at a time, again until it is stored
+ *   routed.c    from an emission to the records that are published
+ *   settle.c    what the source is told and how it is counted; how long it waits after a failure
+ *
+ * Each calls only files below it, and seen.h and route.h. */
+#pragma once
+#include <stdatomic.h>
+#include "bridge/event/trail.h"
+#include "bridge/intake/intake.h"
+#include "bridge/intake/seen.h"
+#include "bridge/lib/mailbox.h"
+
+enum {
+    INTAKE_MOST = 256,                  /* emissions taken in one turn */
+    ROUTED_HEADERS = EVENT_HEADERS + 6, /* room for the trail of a dead letter, and so for TRAIL_FROM */
+};
+
+struct slot { /* an emission between read() and settle() */
+    uint64_t tag;
+    int32_t next;    /* free list, or the next repeat that waits for the same event */
+    bool remembered; /* it is pending in the memory */
+    bool conflicts;  /* it waits for another event under the same id */
+};
+
+struct intake_counters {
+    struct metric *received, *stored, *repeats, *invalid, *conflict, *unavailable, *unrouted, *dropped, *retries,
+        *pending;
+};
+
+struct intake {
+    struct source *s;
+    struct broker *broker;
+    const struct router *router;
+    struct seen *seen; /* NULL: no dedupe */
+    bool unscoped;     /* it knows records without a scope */
+    char *dead_letter_topic;
+    bool drop_unrouted;
+    int wake_fd;
+    struct mailbox done; /* notices of the broker */
+    atomic_bool stopping, abandoned;
+    bool open;
+
+    struct slot *slots; /* unordered: in_flight of them */
+    int32_t free;
+    size_t used, room;
+
+    struct batch *batch; /* ordered: the batch on its way */
+    int64_t backoff_ms;  /* 0: the last read or publish went well */
+    int64_t not_before_ms;
+    struct intake_counters count;
+};
+
+/* What an ordered source emitted in one read, kept until the broker has all of it. */
+struct batch {
+    struct emission emissions[INTAKE_MOST];
+    enum fate { FATE_STORED, FATE_UNROUTED, FATE_TOO_LARGE } fate[INTAKE_MOST];
+    size_t count;
+    size_t from, to; /* what is published together: all of it, or one by one when something in it is too large */
+    bool published;
+    char why[WHY_BYTES]; /* FATE_TOO_LARGE: what the broker said */
+};
+
+/* ---- settle.c ---- */
+
+void settle_event(struct intake *in, uint64_t tag, enum outcome o, const char *why);
+/* No route takes it: an error, unless the configuration says that such events may be dropped; then it counts as stored
+ * for the sender. */
+void settle_unrouted(struct intake *in, uint64_t tag);
+/* Reading or publishing failed: waits before the next attempt, longer each time. */
+void settle_back_off(struct intake *in);
+
+/* ---- routed.c ---- */
+
+/* The records that an event becomes; each record's key and headers point into ev and into `structured`. */
+struct routed {
+    struct record records[ROUTE_TARGETS];
+    size_t count;
+    struct header headers[ROUTED_HEADERS];
+    struct header json_headers[2];
+    struct buf structured;
+};
+
+/* Makes the records of an emission, for the topics that its routes name; count 0: no route takes it. */
+void routed_make(const struct intake *in, const struct emission *em, struct routed *out);
+/* Makes the one record of an ordered source's event that no topic takes: a dead letter, so that nothing vanishes. */
+void routed_dead_letter(const struct intake *in, const struct event *ev, char when[CLOCK_TEXT], const char *why_class,
+                        const char *why, struct routed *out);
+void routed_free(struct routed *r);
+/* Publishes records and changes as one unit; a notice with `tag` in in->done says how that ended. */
+void routed_publish(struct intake *in, struct publication what, uint64_t tag);
+
+/* ---- single.c ---- */
+
+void single_open(struct intake *in, size_t most);
+void single_take(struct intake *in, const struct emission *emissions, size_t count); /* takes over the events */
+void single_done(struct intake *in, uint64_t tag, enum outcome o, const char *why);  /* a publication ended */
+
+/* ---- batch.c ---- */
+
+void batch_take(struct intake *in, const struct emission *emissions, size_t count); /* takes over the events */
+void batch_publish(struct intake *in);                                              /* again */
+void batch_done(struct intake *in, enum outcome o, const char *why);
+void batch_free(struct batch *b); /* accepts NULL */

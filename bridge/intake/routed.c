@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* From an emission to the records that are published. */
+#include "bridge/intake/private.h"
+#include "bridge/lib/buf.h"
+
+void routed_make(const struct intake *in, const struct emission *em, struct routed *out)
+{
+    const struct event *ev = em->event;
+    const struct header from = { STR(TRAIL_FROM), em->scope };
+    struct target targets[ROUTE_TARGETS];
+    out->count = router_targets(in->router, ev, targets);
+    out->structured = buf_new(8u * EVENT_DATA_BYTES);
+    size_t headers = event_to_headers(ev, out->headers);
+    if (em->scope.n)
+        out->headers[headers++] = from;
+    for (size_t i = 0; i < out->count; i++) {
+        out->records[i] = (struct record){ .topic = str_of(targets[i].topic),
+                                           .partition = -1,
+                                           .key = targets[i].key,
+                                           .value = ev->data,
+                                           .headers = out->headers,
+                                           .header_count = headers };
+        if (!targets[i].structured)
+            continue;
+        if (out->structured.n == 0)
+            event_to_json(ev, &out->structured);
+        out->json_headers[0] = (struct header){ STR("content-type"),
+                                                STR("application/cloudevents+json; charset=UTF-8") };
+        out->json_headers[1] = from;
+        out->records[i].value = buf_str(&out->structured);
+        out->records[i].headers = out->json_headers;
+        out->records[i].header_count = em->scope.n ? 2 : 1;
+    }
+}
+
+void routed_dead_letter(const struct intake *in, const struct event *ev, char when[CLOCK_TEXT], const char *why_class,
+                        const char *why, struct routed *out)
+{
+    out->structured = buf_new(0);
+    clock_text(clock_wall_ms(), when);
+    size_t n = event_to_headers(ev, out->headers);
+    const struct header trail[] = {
+        { STR(TRAIL_SOURCE), str_of(in->s->id) }, { STR(TRAIL_ATTEMPTS), STR("0") },
+        { STR(TRAIL_FIRST), str_of(when) },       { STR(TRAIL_LAST), str_of(when) },
+        { STR(TRAIL_CLASS), str_of(why_class) },  { STR(TRAIL_REASON), str_of(why) },
+    };
+    for (size_t i = 0; i < sizeof trail / sizeof *trail; i++)
+        out->headers[n++] = trail[i];
+    out->records[0] = (struct record){ .topic = str_of(in->dead_letter_topic),
+                                       .partition = -1,
+                                       .key = ev->subject,
+                                       .value = ev->data,
+                                       .headers = out->headers,
+                                       .header_count = n };
+    out->count = 1;
+}
+
+void routed_free(struct routed *r)
+{
+    buf_free(&r->structured);
+}
+
+/* The broker's thread, or inside broker_publish. */
+static void routed_done(void *ctx, uint64_t tag, enum outcome o, const char *why)
+{
+    struct intake *in = ctx;
+    mailbox_put(&in->done, tag, (int32_t)o, why);
+}
+
+void routed_publish(struct intake *in, struct publication what, uint64_t tag)
+{
+    what.state_of = in->s->id;
+    what.done = routed_done;
+    what.ctx = in;
+    what.tag = tag;
+    broker_publish(in->broker, &what);
+}

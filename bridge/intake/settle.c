@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* What the source is told and how it is counted; how long it waits after a failure. */
+#include "bridge/intake/private.h"
+
+enum { BACKOFF_FIRST_MS = 100, BACKOFF_MOST_MS = 5000 };
+
+void settle_event(struct intake *in, uint64_t tag, enum outcome o, const char *why)
+{
+    metric_add(in->count.pending, -1);
+    switch (o) {
+    case OUTCOME_STORED: metric_add(in->count.stored, 1); break;
+    case OUTCOME_INVALID: metric_add(in->count.invalid, 1); break;
+    case OUTCOME_CONFLICT: metric_add(in->count.conflict, 1); break;
+    case OUTCOME_UNAVAILABLE: metric_add(in->count.unavailable, 1); break;
+    }
+    in->s->ops->settle(in->s, tag, o, why);
+}
+
+void settle_unrouted(struct intake *in, uint64_t tag)
+{
+    metric_add(in->count.pending, -1);
+    metric_add(in->drop_unrouted ? in->count.dropped : in->count.unrouted, 1);
+    in->s->ops->settle(in->s, tag, in->drop_unrouted ? OUTCOME_STORED : OUTCOME_INVALID, "no route takes this event");
+}
+
+void settle_back_off(struct intake *in)
+{
+    in->backoff_ms = in->backoff_ms ? in->backoff_ms * 2 : BACKOFF_FIRST_MS;
+    if (in->backoff_ms > BACKOFF_MOST_MS)
+        in->backoff_ms = BACKOFF_MOST_MS;
+    in->not_before_ms = clock_mono_ms() + in->backoff_ms;
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/* Unordered sources: each emission is a publication of its own, many are on their way, each is settled when it ends. */
+#include "bridge/intake/private.h"
+#include "bridge/lib/mem.h"
+
+/* ---- slots ---- */
+
+void single_open(struct intake *in, size_t count)
+{
+    in->slots = mem_alloc(count * sizeof *in->slots);
+    in->room = count;
+    for (size_t i = 0; i < count; i++)
+        in->slots[i].next = i + 1 < count ? (int32_t)(i + 1) : -1;
+}
+
+/* Takes a free slot for an emission. */
+static int32_t single_slot(struct intake *in, uint64_t tag)
+{
+    int32_t i = in->free;
+    CHECK(i >= 0);
+    in->free = in->slots[i].next;
+    in->slots[i] = (struct slot){ .tag = tag, .next = -1 };
+    in->used++;
+    return i;
+}
+
+/* Gives a slot back. */
+static void single_give(struct intake *in, int32_t i)
+{
+    in->slots[i].next = in->free;
+    in->free = i;
+    in->used--;
+}
+
+/* ---- the end of a publication ---- */
+
+static const char single_conflict[] = "another event with this id was stored before; an id is used once";
+
+/* Settles its emission and those that waited for it. */
+void single_done(struct intake *in, uint64_t tag, enum outcome o, const char *why)
+{
+    int32_t first = (int32_t)tag;
+    if (in->slots[first].remembered)
+        seen_end(in->seen, (uint32_t)first, o == OUTCOME_STORED);
+    for (int32_t i = first, next; i >= 0; i = next) {
+        struct slot slot = in->slots[i];
+        next = slot.next;
+        single_give(in, i);
+        if (slot.conflicts && o == OUTCOME_STORED)
+            settle_event(in, slot.tag, OUTCOME_CONFLICT, single_conflict);
+        else if (slot.conflicts) /* nobody has the id, after all */
+            settle_event(in, slot.tag, OUTCOME_UNAVAILABLE, "its id was in use for a moment");
+        else {
+            metric_add(in->count.repeats, i != first && o == OUTCOME_STORED);
+            settle_event(in, slot.tag, o, why);
+        }
+    }
+}
+
+/* ---- emissions ---- */
+
+/* An event that is stored already: a repeat, or another one under its id. */
+static void single_settle_known(struct intake *in, uint64_t tag, bool same)
+{
+    metric_add(in->count.repeats, same);
+    settle_event(in, tag, same ? OUTCOME_STORED : OUTCOME_CONFLICT, same ? "stored before" : single_conflict);
+}
+
+/* Was a record without a scope made of the same event? */
+static bool single_is_known_without_scope(const struct intake *in, const struct emission *em, struct fingerprint f)
+{
+    bool same = false;
+    if (!in->unscoped || em->scope.n == 0)
+        return false;
+    seen_rescope(in->seen, &f, STR_ABSENT, em->event);
+    return seen_find(in->seen, &f, &same) == SEEN_STORED && same;
+}
+
+/* Is the event, or another one under its id, known? Then it is settled, or waits for the first one. */
+static bool single_is_known(struct intake *in, const struct emission *em, const struct fingerprint *f)
+{
+    bool same = false;
+    int64_t known = seen_find(in->seen, f, &same);
+    if (known == SEEN_UNKNOWN && !single_is_known_without_scope(in, em, *f))
+        return false;
+    if (known < 0) {
+        single_settle_known(in, em->tag, known == SEEN_UNKNOWN || same);
+        return true;
+    }
+    int32_t waiting = single_slot(in, em->tag);
+    in->slots[waiting].conflicts = !same;
+    in->slots[waiting].next = in->slots[known].next;
+    in->slots[known].next = waiting;
+    return true;
+}
+
+/* Publishes an emission, unless its event is known or no route takes it. */
+static void single_publish(struct intake *in, const struct emission *em)
+{
+    struct routed r;
+    struct fingerprint f = { 0 };
+    if (in->seen)
+        f = seen_fingerprint(in->seen, em->scope, em->event);
+    if (in->seen && single_is_known(in, em, &f))
+        return;
+    routed_make(in, em, &r);
+    if (r.count == 0) {
+        settle_unrouted(in, em->tag);
+        return;
+    }
+    int32_t slot = single_slot(in, em->tag);
+    if (in->seen) {
+        seen_begin(in->seen, &f, (uint32_t)slot);
+        in->slots[slot].remembered = true;
+    }
+    routed_publish(in,
+                   (struct publication){ .records = r.records,
+                                         .record_count = r.count,
+                                         .changes = em->changes,
+                                         .change_count = em->change_count },
+                   (uint64_t)slot);
+    routed_free(&r);
+}
+
+void single_take(struct intake *in, const struct emission *emissions, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        CHECK(emissions[i].event); /* only what is ordered has a state to keep */
+        single_publish(in, &emissions[i]);
+        event_unref(emissions[i].event);
+    }
+}
