@@ -157,6 +157,31 @@ def test_batches_and_binary_mode(bridge, receiver):
     assert post(daemon, []).json() == {"accepted": 0}
 
 
+def test_what_the_official_library_sends_and_reads(bridge, receiver, receivers, node):
+    """Made by npm's cloudevents, through the bridge, and read by it: all attributes are there, and of their types."""
+    other = receivers()
+    daemon = bridge.run(PATHS + webhook_sink("crm", receiver.url, "body: structured") + webhook_sink("warehouse", other.url, "body: binary"))
+    common = {"source": "https://example.com/a?b#c", "type": "thing.happened", "time": "2026-01-02T03:04:05.678Z", "subject": "s/1",
+              "anattributewithalongname": "x", "datacontenttype": "application/json", "dataschema": "https://example.com/s", "data": {"n": 1.5, "list": [1, None]}}
+    made = {"sdk-structured-000000001": ("structured", {**common, "count": 17, "flag": True, "text": "17"}),
+            "sdk-binary-00000000000001": ("binary", {**common, "text": "17"}),
+            "sdk-marked-00000000000001": ("structured", {**common, "flag": False})}
+    posts = [json.loads(line) for line in node("http.mjs", [{"make": {"id": i, **more}, "mode": mode} for i, (mode, more) in made.items()])]
+    for ident, request in zip(made, posts):
+        mark = b"\xef\xbb\xbf" if "marked" in ident else b""
+        answer = send(daemon, "/open", mark + request["body"].encode(), request["headers"])
+        assert answer.status_code == 202, answer.text
+    for at, typed in ((receiver, True), (other, False)):
+        wait_for(lambda: len(at.good()) == 3)
+        read = [json.loads(line) for line in node("http.mjs", [{"read": {"headers": r["headers"], "body": r["body"].decode()}} for r in at.all()])]
+        for event in read:
+            wanted = {k: v if typed or k == "data" or isinstance(v, str) else json.dumps(v) for k, v in made[event["id"]][1].items()}
+            assert {k: event.get(k) for k in wanted} == wanted
+    bad = json.dumps({"specversion": "1.0", "id": "1", "source": "my app", "type": "t"}).encode()     # the library would throw at it
+    answer = send(daemon, "/open", bad, {"Content-Type": "application/cloudevents+json"})
+    assert answer.status_code == 400 and "URI reference" in answer.json()["detail"]
+
+
 def test_what_cannot_be_taken_is_refused_and_says_why(bridge, receiver):
     daemon = bridge.run(PATHS + webhook_sink("crm", receiver.url) + DEAD_LETTERS)
     json_type = {"Content-Type": "application/json"}
