@@ -45,8 +45,9 @@ struct trail trail_read(const struct record *r)
 /* Where a record came from, and what its event is: that stays when it is moved on. */
 static bool trail_stays(struct str name)
 {
-    return str_eq(name, STR(TRAIL_TYPES)) || str_eq(name, STR(TRAIL_TOPIC)) || str_eq(name, STR(TRAIL_PARTITION))
-           || str_eq(name, STR(TRAIL_OFFSET)) || str_eq(name, STR(TRAIL_TIMESTAMP));
+    return str_eq(name, STR(TRAIL_FROM)) || str_eq(name, STR(TRAIL_TYPES)) || str_eq(name, STR(TRAIL_TOPIC))
+           || str_eq(name, STR(TRAIL_PARTITION)) || str_eq(name, STR(TRAIL_OFFSET))
+           || str_eq(name, STR(TRAIL_TIMESTAMP));
 }
 
 void trail_move(struct moved *m, const struct record *r, const char *topic, const char *const *add)

@@ -2,7 +2,7 @@
 /* The trail: headers that the bridge adds to a record on its way through retry, dead-letter and redrive topics.
  *
  * All names begin with "aqueduct-"; key, value, timestamp and every other header stay as they were. Whoever moves a record on
- * leaves the old trail out, but for origin and types, and writes a new one; a redriven record carries these alone.
+ * leaves the old trail out, but for from, types and origin, and writes a new one; a redriven record carries these alone.
  *
  *   topic                        written by              carries
  *   topics of the routes         intake                  from, types

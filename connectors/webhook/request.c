@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/event/trace.h"
+#include "bridge/event/trail.h"
 #include "bridge/lib/mem.h"
 
 enum {
@@ -26,8 +27,14 @@ static bool request_is_id_char(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 }
 
-struct str request_id(const struct event *ev, char out[REQUEST_ID + 1])
+struct str request_id(const struct message *m, char out[REQUEST_ID + 1])
 {
+    const struct event *ev = m->event;
+    struct str scope = m->record ? record_header(m->record, TRAIL_FROM) : STR_ABSENT;
+    if (scope.n > 0) {
+        uuid_of((const struct str[]){ scope, ev->source, ev->id }, 3, out);
+        return str_of(out);
+    }
     size_t n = 0;
     while (n < ev->id.n && n < REQUEST_ID && request_is_id_char(ev->id.at[n]))
         n++;
@@ -163,11 +170,11 @@ static bool request_set_json(struct request *r, const struct request_template *t
 }
 
 /* Adds webhook-id, webhook-timestamp, and one signature per key of both and r->body. */
-static void request_add_signature(struct request *r, const struct request_template *t, const struct event *ev,
+static void request_add_signature(struct request *r, const struct request_template *t, const struct message *m,
                                   int64_t wall_ms)
 {
     char id_room[REQUEST_ID + 1], prefix[REQUEST_ID + 32];
-    struct str id = request_id(ev, id_room);
+    struct str id = request_id(m, id_room);
     long long now = (long long)(wall_ms / 1000);
     buf_printf(&r->text, "webhook-id: %.*s", STR_ARG(id));
     request_end_line(r);
@@ -234,7 +241,7 @@ bool request_build(struct request *r, const struct request_template *t, const st
         request_set_binary(r, ev);
     else if (!request_set_json(r, t, m, wall_ms, e))
         return false;
-    request_add_signature(r, t, ev, wall_ms);
+    request_add_signature(r, t, m, wall_ms);
     request_add_headers(r, t, ev);
     if (r->text.failed)
         return err_set(e, "the attributes are too large for HTTP headers (%d KiB): body: structured takes them",

@@ -39,10 +39,11 @@ bool request_build(struct request *r, const struct request_template *t, const st
 void request_trim(struct request *r);
 void request_free(struct request *r);
 
-/* The webhook-id of an event: its own id when that is long enough to be unique on its own and safe to sign,
- * otherwise a UUID of source and id (ids such as "17" are unique only within their source). The same for all
- * attempts. */
-struct str request_id(const struct event *ev, char out[REQUEST_ID + 1]);
+/* The webhook-id of an event: if its record has a scope (TRAIL_FROM: strangers chose the id), a UUID of scope, source and
+ * id, so that none of them can use up the id of another's event; otherwise its own id when that is long enough to be
+ * unique on its own and safe to sign, or else a UUID of source and id (ids such as "17" are unique only within their
+ * source). The same for all attempts. */
+struct str request_id(const struct message *m, char out[REQUEST_ID + 1]);
 /* May a user set this content type? */
 bool request_content_type_ok(const char *type, struct err *e);
 /* May a user set this header? */

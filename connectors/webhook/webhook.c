@@ -106,7 +106,7 @@ static void webhook_log_sent(const struct webhook *w, const struct transfer *t)
         return;
     LOG(DEBUG, "sent", LOG_C("sink", w->base.id), LOG_STR("event", webhook_event_id(t)),
         LOG_STR("source", t->message.event->source), LOG_INT("attempt", t->message.attempt),
-        LOG_STR("webhook_id", request_id(t->message.event, room)), LOG_INT("bytes", t->request.body.n));
+        LOG_STR("webhook_id", request_id(&t->message, room)), LOG_INT("bytes", t->request.body.n));
 }
 
 /* Begins an attempt; one whose request cannot be built ends at once. */

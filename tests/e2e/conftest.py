@@ -247,7 +247,7 @@ def kafka_bridge(bridges):
 # ---- a receiver ----
 
 class Receiver:
-    """Receives webhooks on a loopback port; `id` is the event's, `webhook_id` the header (the same when it is long enough). `answer(request)` returns a status, or (status, headers), or "hang" or "close"."""
+    """Receives webhooks on a loopback port; `id` is the event's, `webhook_id` the header (the same for captured rows). `answer(request)` returns a status, or (status, headers), or "hang" or "close"."""
 
     def __init__(self, answer=lambda request: 204, secrets=(SECRET,), port=0):
         self.answer, self.requests, self.released = answer, [], threading.Event()

@@ -126,6 +126,7 @@ def test_nobody_makes_anothers_event_vanish(bridge, receiver):
     assert daemon.metric("aqueduct_source_refused_total", source="hooks", reason="conflict") == 2
     wait_for(lambda: len(receiver.good()) == 3)
     assert sorted(json.loads(r["body"])["type"] for r in receiver.all()) == ["forged", "webhook.received", "webhook.received"]
+    assert len({r["webhook_id"] for r in receiver.all()}) == 3             # a receiver that remembers them takes all three, too
 
 
 def test_a_signature_covers_what_becomes_the_event(bridge, receiver):

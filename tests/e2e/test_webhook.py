@@ -119,7 +119,7 @@ def test_a_failed_attempt_is_retried_with_the_same_id_and_a_fresh_timestamp(setu
     first = s.arrived(1)[0]
     mode.write_text("ok")
     second = s.arrived(2)[1]
-    assert first["id"] == second["id"] == "event-to-be-retried"
+    assert first["id"] == second["id"] and first["event_id"] == second["event_id"] == "event-to-be-retried"
     assert int(second["timestamp"]) > int(first["timestamp"])
     assert first["verified"] and second["verified"]
     assert s.stop() == 0
@@ -145,7 +145,7 @@ def test_what_stays_refused_is_listed_shown_and_redriven(setup, tmp_path, judge)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "redriven 1, refused 0, of 1"
     again = s.arrived(1, mode="ok")[0]
-    assert again["id"] == "event-that-has-died" and again["verified"] and again["arrival"] == 3
+    assert again["event_id"] == "event-that-has-died" and again["verified"] and again["arrival"] == 3
     assert judge([{k: again[k] for k in ("id", "timestamp", "signature", "body_base64")} | {"secret": BOXED}]) == ["ok"]
     wait_for(lambda: not s.dead_json())
     assert [line["redrives"] for line in s.dead_json("--state", "redriven")] == [1]
@@ -165,7 +165,7 @@ def test_a_debug_log_shows_each_attempt(setup, tmp_path):
     assert "sink=crm event=event-to-be-followed" in line and " status=204 " in line and " ms=" in line
     log = s.daemon.log()
     first = re.search(r".*msg=sent .*event=event-to-be-followed .*attempt=1 .*", log)[0]
-    assert "source=/e2e" in first and "webhook_id=event-to-be-followed" in first and " bytes=" in first
+    assert "source=/e2e" in first and f"webhook_id={s.ledger()[0]['id']} " in first and " bytes=" in first
     refused = re.search(r".*msg=answered .*attempt=1 .*", log)[0]
     assert "verdict=retry status=503" in refused and "Service Unavailable" in refused
     assert log.count("msg=sent ") == log.count("msg=answered ") == len(s.ledger())

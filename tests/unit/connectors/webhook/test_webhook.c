@@ -513,21 +513,31 @@ TEST(ids)
 {
     char a[REQUEST_ID + 1], b[REQUEST_ID + 1];
     struct event ev = { .id = STR("msg_27UH4WbU6Z5A5EzD8u03UvzRbpk"), .source = STR("/s") };
-    assert_true(str_eq(request_id(&ev, a), ev.id));
+    struct message m = { .event = &ev };
+    assert_true(str_eq(request_id(&m, a), ev.id));
     ev.id = STR("msg_27UH4WbU6Z5A5EzD8u03.UvzRbpk"); /* a dot would let two ids sign alike */
-    struct str one = request_id(&ev, a);
+    struct str one = request_id(&m, a);
     assert_int_equal(one.n, 36);
-    assert_true(str_eq(one, request_id(&ev, b))); /* the same for each attempt */
+    assert_true(str_eq(one, request_id(&m, b))); /* the same for each attempt */
     ev.id = STR("17");
-    struct str first = request_id(&ev, a);
+    struct str first = request_id(&m, a);
     ev.source = STR("/other");
-    assert_false(str_eq(first, request_id(&ev, b)));
+    assert_false(str_eq(first, request_id(&m, b)));
     char longest[200];
     memset(longest, 'a', sizeof longest);
     ev.id = (struct str){ longest, 128 };
-    assert_int_equal(request_id(&ev, a).n, 128);
+    assert_int_equal(request_id(&m, a).n, 128);
+    struct header from = { STR("aqueduct-from"), STR("hooks/a") };
+    struct record r = { .headers = &from, .header_count = 1 };
+    m.record = &r;
+    struct str scoped = request_id(&m, a); /* strangers chose it: it is unique within their path */
+    assert_int_equal(scoped.n, 36);
+    assert_true(str_eq(scoped, request_id(&m, b)));
+    from.value = STR("hooks/b");
+    assert_false(str_eq(scoped, request_id(&m, b)));
+    m.record = NULL;
     ev.id.n = 129;
-    assert_int_equal(request_id(&ev, a).n, 36);
+    assert_int_equal(request_id(&m, a).n, 36);
 }
 
 TEST(what_does_not_fit_headers_is_rejected)
