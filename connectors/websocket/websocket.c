@@ -7,6 +7,7 @@
  * What was sent while nobody listened is not kept, and a listener that is a whole buffer behind is closed. */
 #include <stdio.h>
 #include <stdlib.h>
+#include "bridge/auth/secret.h"
 #include "bridge/connector.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/jscan.h"
@@ -58,8 +59,10 @@ static const struct option websocket_options[] = {
     HTTP_ROWS_TLS(struct websocket_sink, "wss and https"),
     OPTION(struct websocket_sink, path, .fallback = "/",
            .doc = "Path for WebSocket and, with Accept: text/event-stream, server-sent events."),
-    OPTION(struct websocket_sink, tokens,
-           .doc = "Bearer tokens of listeners; none: everybody may listen, which needs a local address or open."),
+    OPTION(
+        struct websocket_sink, tokens,
+        .doc =
+            "Bearer tokens of listeners, of at least 16 characters; none: everybody may listen, which needs a local address or open."),
     OPTION(struct websocket_sink, open, .fallback = "false",
            .doc = "Really let everybody listen on an address that others can reach."),
     OPTION(struct websocket_sink, token_in_query, .fallback = "false",
@@ -384,8 +387,8 @@ static bool websocket_check(const struct sink *base, struct err *e)
     if (!s->path || s->path[0] != '/')
         return err_set(e, "path must begin with /");
     for (size_t i = 0; i < s->tokens.count; i++)
-        if (!s->tokens.at[i].text || !*s->tokens.at[i].text)
-            return err_set(e, "tokens: one is empty, it would let everybody in");
+        if (!secret_check(str_of(s->tokens.at[i].text), SECRET_LEAST, e))
+            return err_prefix(e, "tokens[%zu]", i);
     if (s->max_buffered.n < s->buffer.n)
         return err_set(
             e,

@@ -41,29 +41,36 @@ TEST(bad_requests)
 
 TEST(tokens)
 {
-    live_open("tokens: [one, \"t/w?o\"]");
+    live_open("tokens: [one-of-enough-length, \"t/w?o-of-enough-length\"]");
     live_refused("/", UPGRADE, 401, "a valid token is needed");
-    live_refused("/", UPGRADE "Authorization: Bearer on\r\n", 401, "token");
-    live_refused("/", UPGRADE "Authorization: Bearer one\r\nAuthorization: Bearer one\r\n", 401, "token");
-    live_refused("/", UPGRADE "Authorization: Basic b25l\r\n", 401, "token");
-    live_refused("/?token=one", UPGRADE, 401, "token");
-    live_refused("/", UPGRADE "Sec-WebSocket-Protocol: aqueduct.v1+json, base64url.bearer.aqueduct.b24\r\n", 401,
-                 "token");
+    live_refused("/", UPGRADE "Authorization: Bearer one-of-enough-lengt\r\n", 401, "token");
+    live_refused("/",
+                 UPGRADE "Authorization: Bearer one-of-enough-length\r\nAuthorization: Bearer one-of-enough-length\r\n",
+                 401, "token");
+    live_refused("/", UPGRADE "Authorization: Basic b25lLW9mLWVub3VnaC1sZW5ndGg=\r\n", 401, "token");
+    live_refused("/?token=one-of-enough-length", UPGRADE, 401, "token");
+    live_refused("/",
+                 UPGRADE
+                 "Sec-WebSocket-Protocol: aqueduct.v1+json, base64url.bearer.aqueduct.b25lLW9mLWVub3VnaC1sZW5ndA\r\n",
+                 401, "token");
     live_refused("/", EVENTS, 401, "token");
-    struct client c = live_listener("/", UPGRADE "Authorization: bearer one\r\n", 101);
+    struct client c = live_listener("/", UPGRADE "Authorization: bearer one-of-enough-length\r\n", 101);
     client_close(&c);
-    c = live_listener("/", EVENTS "Authorization: Bearer t/w?o\r\n", 200);
+    c = live_listener("/", EVENTS "Authorization: Bearer t/w?o-of-enough-length\r\n", 200);
     client_close(&c);
-    c = live_listener("/", UPGRADE "Sec-WebSocket-Protocol: base64url.bearer.aqueduct.dC93P28, aqueduct.v1+json\r\n",
-                      101);
+    c = live_listener(
+        "/",
+        UPGRADE
+        "Sec-WebSocket-Protocol: base64url.bearer.aqueduct.dC93P28tb2YtZW5vdWdoLWxlbmd0aA, aqueduct.v1+json\r\n",
+        101);
     client_close(&c);
 }
 
 TEST(token_in_query)
 {
-    live_open("tokens: [\"t/w?o\"]\ntoken_in_query: true");
+    live_open("tokens: [\"t/w?o-of-enough-length\"]\ntoken_in_query: true");
     live_refused("/?token=x", UPGRADE, 401, "token");
-    struct client c = live_listener("/?token=t%2Fw%3Fo&topics=ai.chats", UPGRADE, 101);
+    struct client c = live_listener("/?token=t%2Fw%3Fo-of-enough-length&topics=ai.chats", UPGRADE, 101);
     client_close(&c);
 }
 
@@ -141,7 +148,9 @@ TEST(bad_options)
         { "listen: 0.0.0.0:0", "can be reached by others" },
         { "listen: \"[::]:0\"", "can be reached by others" },
         { "listen: 127.0.0.1:0\npath: x", "path must begin with /" },
-        { "listen: 127.0.0.1:0\ntokens: [a]\nopen: true", "contradict" },
+        { "listen: 127.0.0.1:0\ntokens: [a-token-of-enough-length]\nopen: true", "contradict" },
+        { "listen: 127.0.0.1:0\ntokens: [a-token-of-enough-length, fifteen-letters]", "tokens[1]: has 15 characters" },
+        { "listen: 127.0.0.1:0\ntokens: [Bearer a-token-of-enough-length]", "tokens[0]: begins with the word Bearer" },
         { "listen: nowhere\nopen: true", "nowhere" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
