@@ -47,14 +47,15 @@ static void check_events(const struct http_request *r)
     }
 }
 
-/* Where the scheme signs the body alone, no header makes an attribute. */
+/* Where the scheme signs the body alone, no header makes an attribute; and no event names a source that is not the path's. */
 static void check_signed(const struct http_request *r)
 {
     static struct path path;
     static char name[] = "/in", text[] = "a secret of enough length";
     static struct secret secret = { text };
     static struct path_options options = { .path = name,
-                                           .verify = { .scheme = VERIFY_GITHUB, .secrets = { &secret, 1 } } };
+                                           .verify = { .scheme = VERIFY_GITHUB, .secrets = { &secret, 1 } },
+                                           .ce_source = SOURCE_PREFIX };
     int status = 0;
     size_t versions = 0;
     if (!path.o)
@@ -64,8 +65,10 @@ static void check_signed(const struct http_request *r)
     http_header(r, "ce-specversion", &versions);
     CHECK(structured || versions == 0 || n < 0);
     CHECK(structured || n < 1 || (n == 1 && str_eq(events[0]->source, STR("/http/fuzz/in"))));
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
+        CHECK(str_starts(events[i]->source, STR("/http/fuzz/in")));
         event_unref(events[i]);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
