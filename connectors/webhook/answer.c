@@ -12,11 +12,19 @@
 
 enum { DAY_S = 24 * 60 * 60 };
 
+static bool answer_is_digits(struct str s)
+{
+    size_t n = 0;
+    while (n < s.n && s.at[n] >= '0' && s.at[n] <= '9')
+        n++;
+    return n == s.n;
+}
+
 struct duration answer_patience(struct str retry_after, int64_t wall_ms)
 {
     struct str text = str_trim(retry_after);
     uint64_t seconds;
-    if (text.n && text.n <= 20 && strspn(text.at, "0123456789") >= text.n)
+    if (text.n && text.n <= 20 && answer_is_digits(text))
         return (struct duration){ (str_to_u64(text, &seconds) && seconds < DAY_S ? (int64_t)seconds : DAY_S) * 1000 };
     char date[64];
     if (text.n < 10 || text.n >= sizeof date)
@@ -88,8 +96,6 @@ static unsigned long answer_tls_code(const char *text)
 static bool answer_say_tls_code(unsigned long code, struct result *out)
 {
     const char *reason = code ? ERR_reason_error_string(code) : NULL;
-    if (!reason)
-        return false;
     switch (ERR_GET_LIB(code) == ERR_LIB_SSL ? ERR_GET_REASON(code) : 0) {
     case SSL_R_WRONG_VERSION_NUMBER:
     case SSL_R_PACKET_LENGTH_TOO_LONG:
@@ -103,8 +109,9 @@ static bool answer_say_tls_code(unsigned long code, struct result *out)
         break;
     default: break;
     }
-    snprintf(out->why, sizeof out->why, "TLS: %s", reason);
-    return true;
+    if (reason)
+        snprintf(out->why, sizeof out->why, "TLS: %s", reason);
+    return reason != NULL;
 }
 
 /* Why a connection was lost, from libcurl's "Recv failure: Connection reset by peer"; it has no such words for an end. */
@@ -136,11 +143,9 @@ static void answer_say_certificate(const struct answer *a, struct result *out)
 /* "connection lost before an answer: Connection reset by peer" */
 static void answer_say_lost(const struct answer *a, const char *begun, struct result *out)
 {
-    if (a->status == 0 && answer_tls_code(a->text) != 0
-        && ERR_GET_REASON(answer_tls_code(a->text)) == SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED) {
-        answer_say_tls_code(answer_tls_code(a->text), out); /* TLS 1.3 says it behind the handshake */
-        return;
-    }
+    unsigned long tls = a->status == 0 ? answer_tls_code(a->text) : 0;
+    if (ERR_GET_REASON(tls) == SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED && answer_say_tls_code(tls, out))
+        return;                                /* TLS 1.3 says it behind the handshake */
     if (strstr(a->text, "response headers")) { /* "Too large response headers: 307220 > 307200" */
         snprintf(out->why, sizeof out->why, "the headers of the answer are too large%s", begun);
         return;
@@ -187,6 +192,14 @@ static void answer_say_failure(const struct answer *a, struct result *out)
     }
 }
 
+/* libcurl may quote what a receiver sent. */
+static void answer_make_harmless(char *why)
+{
+    for (; *why; why++)
+        if ((unsigned char)*why < ' ' || *why == 0x7f)
+            *why = '?';
+}
+
 void answer_judge(const struct answer *a, struct result *out)
 {
     out->status = a->status;
@@ -202,6 +215,7 @@ void answer_judge(const struct answer *a, struct result *out)
         out->verdict = VERDICT_RETRY;
         out->reason = a->code == CURLE_SSL_CACERT_BADFILE ? REASON_CONFIGURATION : REASON_UNAVAILABLE;
         answer_say_failure(a, out);
+        answer_make_harmless(out->why);
         return;
     }
     if (a->status >= 200 && a->status < 300) {

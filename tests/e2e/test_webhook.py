@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: MIT
 """Webhooks as a receiver sees them: signatures judged by the official libraries, retries, dead letters, redrive."""
 import base64
+import http.client
 import json
+import os
 import re
+import resource
 import signal
 import subprocess
 import threading
+import time
 
 import jsonschema
 import pytest
 
-from conftest import HTTP_SOURCE, OTHER_SECRET, ROOT, SECRET, TOKEN, event, post_ok, wait_for, webhook_sink
+from conftest import DEAD_LETTERS, HTTP_SOURCE, OTHER_SECRET, ROOT, SECRET, TOKEN, event, post_ok, wait_for, webhook_sink
 
 BOXED, RAW = SECRET, OTHER_SECRET
 
@@ -170,6 +174,35 @@ def test_a_debug_log_shows_each_attempt(setup, tmp_path):
     assert "verdict=retry status=503" in refused and "Service Unavailable" in refused
     assert log.count("msg=sent ") == log.count("msg=answered ") == len(s.ledger())
     assert s.stop() == 0
+
+
+def test_a_lack_of_descriptors_is_no_attempt(bridge, receiver):
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "retry: []\nfilter: {prefix: {type: thing.}}") + DEAD_LETTERS)
+    pid = daemon.process.pid
+    sender = http.client.HTTPConnection("127.0.0.1", daemon.port("hooks"), timeout=60)      # one connection, which is there already
+
+    def send(one):
+        sender.request("POST", "/v1", json.dumps(one), {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/cloudevents+json"})
+        answer = sender.getresponse()
+        answer.read()
+        assert answer.status == 202
+
+    send(event("event-not-for-crm", "other.happened"))
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(set(range(len(used) + 1)) - used), before[1]))
+    send(event("event-without-a-descriptor"))
+    said = wait_for(lambda: re.search(r'.*msg="cannot send for lack of something on this machine.*', daemon.log()))[0]
+    assert "sink=crm" in said and 'reason="Too many open files"' in said
+    time.sleep(1)                   # it goes on trying, and goes on saying nothing
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    receiver.delivered({"event-without-a-descriptor"})
+    assert daemon.metric("aqueduct_sink_untried_total", sink="crm") > 1
+    wait_for(lambda: daemon.metric("aqueduct_sink_delivered_total", sink="crm") == 1)
+    assert daemon.metric("aqueduct_sink_attempts_total", sink="crm") == 1 and daemon.metric("aqueduct_sink_dead_total", sink="crm") == 0
+    assert daemon.log().count("cannot send for lack of something") == 1
+    assert len(receiver.all()) == 1
+    daemon.stop()
 
 
 @pytest.fixture
