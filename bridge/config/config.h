@@ -61,8 +61,9 @@ struct sink_config {
 };
 
 struct admin_config {
-    char *listen;
-}; /* "" : none */
+    char *listen; /* "": none */
+};
+
 struct log_config {
     enum log_level level; /* the least that is written */
     enum log_format format;
@@ -96,7 +97,8 @@ void problems_print_json(const struct problems *p, FILE *out); /* {"ok":false,"p
 
 /* JSON Schema (draft 2020-12) of the whole configuration, generated from the rows: schemas/config.schema.json. */
 void config_schema(const struct connectors *connectors, FILE *out);
-/* The options of one connector or section, or the metrics, as text for `aqueduct help <name>`; false when there is no such thing. */
+/* The options of one connector or section, or the metrics, as text for `aqueduct help <name>`; false when there is no
+ * such thing. */
 bool config_help(const struct connectors *connectors, const char *name, FILE *out);
-const char *const *config_help_names(
-    const struct connectors *connectors); /* what there is help about; ends with NULL */
+/* What there is help about; ends with NULL. */
+const char *const *config_help_names(const struct connectors *connectors);

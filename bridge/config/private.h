@@ -39,11 +39,12 @@ struct node {
     struct str text;     /* the same, expanded */
     const char *exposed; /* it holds the text of a file that all users may read: that, and the fix; NULL: it does not */
     bool plain;          /* written without quotes */
-    bool broken;         /* already reported: use nothing of it, and be silent */
-    struct entry {
-        struct node *key, *value;
-    } * at; /* of lists (key NULL) and mappings */
+    bool broken;         /* already reported: nothing of it is used, and no more is said of it */
+    struct entry *at;    /* of lists (key NULL) and mappings */
     size_t count, cap;
+};
+struct entry {
+    struct node *key, *value;
 };
 
 /* The tree of one YAML document, or NULL with a problem added. Problems that leave a tree (a duplicate key, an unset

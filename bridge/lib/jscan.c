@@ -5,12 +5,12 @@
 #include <emmintrin.h>
 #endif
 
-struct scan {
+struct jscan {
     const char *start, *end;
     const char *bad, *why; /* where and why it failed */
 };
 
-static const char *jscan_fail(struct scan *s, const char *at, const char *why)
+static const char *jscan_fail(struct jscan *s, const char *at, const char *why)
 {
     s->bad = at;
     s->why = why;
@@ -18,12 +18,12 @@ static const char *jscan_fail(struct scan *s, const char *at, const char *why)
 }
 
 /* The next byte, or NUL (which JSON has no use for) at the end. */
-static char jscan_peek(const struct scan *s, const char *p)
+static char jscan_peek(const struct jscan *s, const char *p)
 {
     return p < s->end ? *p : '\0';
 }
 
-static const char *jscan_skip_blank(const struct scan *s, const char *p)
+static const char *jscan_skip_blank(const struct jscan *s, const char *p)
 {
     while (p < s->end && (unsigned char)*p <= ' ' && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'))
         p++;
@@ -84,7 +84,7 @@ static int32_t jscan_unicode_escape(const char **p, const char *end)
     return 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
 }
 
-static const char *jscan_escape(struct scan *s, const char *p)
+static const char *jscan_escape(struct jscan *s, const char *p)
 {
     const char *at = p;
     char c = jscan_peek(s, p + 1);
@@ -96,7 +96,7 @@ static const char *jscan_escape(struct scan *s, const char *p)
 }
 
 /* From behind the opening quote to behind the closing one. */
-static const char *jscan_string(struct scan *s, const char *p)
+static const char *jscan_string(struct jscan *s, const char *p)
 {
     while (p) {
         p = jscan_plain_run(p, s->end);
@@ -117,7 +117,7 @@ static const char *jscan_string(struct scan *s, const char *p)
     return NULL;
 }
 
-static const char *jscan_digits(struct scan *s, const char *p)
+static const char *jscan_digits(struct jscan *s, const char *p)
 {
     const char *first = p;
     while (p < s->end && *p >= '0' && *p <= '9')
@@ -125,7 +125,7 @@ static const char *jscan_digits(struct scan *s, const char *p)
     return p > first ? p : jscan_fail(s, p, "a digit was expected");
 }
 
-static const char *jscan_number(struct scan *s, const char *p)
+static const char *jscan_number(struct jscan *s, const char *p)
 {
     if (*p == '-')
         p++;
@@ -140,20 +140,20 @@ static const char *jscan_number(struct scan *s, const char *p)
     return jscan_digits(s, p);
 }
 
-static const char *jscan_word(struct scan *s, const char *p, struct str word)
+static const char *jscan_word(struct jscan *s, const char *p, struct str word)
 {
     if (!str_starts((struct str){ p, (size_t)(s->end - p) }, word))
         return jscan_fail(s, p, "a value was expected");
     return p + word.n;
 }
 
-static const char *jscan_any(struct scan *s, const char *p, int depth);
+static const char *jscan_any(struct jscan *s, const char *p, int depth);
 
 /* One step in an array or object. *at stands at the opening bracket or at what followed the last item; it is moved
  * to what follows this item, or behind the closing bracket. */
 enum step { STEP_ITEM, STEP_END, STEP_BAD };
 
-static enum step jscan_step_to_item(const struct scan *s, const char **at, char open, char close)
+static enum step jscan_step_to_item(const struct jscan *s, const char **at, char open, char close)
 {
     char c = **at;
     if (c != close)
@@ -165,7 +165,7 @@ static enum step jscan_step_to_item(const struct scan *s, const char **at, char 
     return STEP_ITEM;
 }
 
-static enum step jscan_step_past_item(struct scan *s, const char **at, const char *end, char close)
+static enum step jscan_step_past_item(struct jscan *s, const char **at, const char *end, char close)
 {
     if (!end)
         return STEP_BAD;
@@ -195,7 +195,7 @@ static struct jscan_value jscan_value_of(const char *at, const char *end)
     return (struct jscan_value){ jscan_type_of(*at), { at, (size_t)(end - at) } };
 }
 
-static enum step jscan_step_element(struct scan *s, const char **at, int depth, struct jscan_value *out)
+static enum step jscan_step_element(struct jscan *s, const char **at, int depth, struct jscan_value *out)
 {
     enum step step = jscan_step_to_item(s, at, '[', ']');
     if (step != STEP_ITEM)
@@ -207,7 +207,7 @@ static enum step jscan_step_element(struct scan *s, const char **at, int depth, 
     return step;
 }
 
-static enum step jscan_step_member(struct scan *s, const char **at, int depth, struct jscan_member *out)
+static enum step jscan_step_member(struct jscan *s, const char **at, int depth, struct jscan_member *out)
 {
     enum step step = jscan_step_to_item(s, at, '{', '}');
     if (step != STEP_ITEM)
@@ -229,7 +229,7 @@ static enum step jscan_step_member(struct scan *s, const char **at, int depth, s
     return step;
 }
 
-static const char *jscan_array(struct scan *s, const char *p, int depth)
+static const char *jscan_array(struct jscan *s, const char *p, int depth)
 {
     enum step step;
     while ((step = jscan_step_element(s, &p, depth, NULL)) == STEP_ITEM)
@@ -237,7 +237,7 @@ static const char *jscan_array(struct scan *s, const char *p, int depth)
     return step == STEP_END ? p : NULL;
 }
 
-static const char *jscan_members(struct scan *s, const char *p, int depth)
+static const char *jscan_members(struct jscan *s, const char *p, int depth)
 {
     enum step step;
     while ((step = jscan_step_member(s, &p, depth, NULL)) == STEP_ITEM)
@@ -246,7 +246,7 @@ static const char *jscan_members(struct scan *s, const char *p, int depth)
 }
 
 /* `depth`: how many arrays and objects may still be opened. */
-static const char *jscan_any(struct scan *s, const char *p, int depth)
+static const char *jscan_any(struct jscan *s, const char *p, int depth)
 {
     char c = jscan_peek(s, p);
     if (c == '"')
@@ -261,18 +261,18 @@ static const char *jscan_any(struct scan *s, const char *p, int depth)
     return jscan_word(s, p, c == 't' ? STR("true") : c == 'f' ? STR("false") : STR("null"));
 }
 
-static struct scan jscan_over(struct str text)
+static struct jscan jscan_over(struct str text)
 {
-    return (struct scan){ .start = text.at, .end = text.at + text.n };
+    return (struct jscan){ .start = text.at, .end = text.at + text.n };
 }
 
-static bool jscan_explain(const struct scan *s, struct err *e)
+static bool jscan_explain(const struct jscan *s, struct err *e)
 {
     return err_set(e, "not JSON: byte %zu: %s", (size_t)(s->bad - s->start), s->why);
 }
 
 /* The text's first byte that is not blank; NULL with *e when there is none. */
-static const char *jscan_begin(struct scan *s, struct str text, struct err *e)
+static const char *jscan_begin(struct jscan *s, struct str text, struct err *e)
 {
     if (!text.at)
         text = STR("");
@@ -286,7 +286,7 @@ static const char *jscan_begin(struct scan *s, struct str text, struct err *e)
 }
 
 /* Only blanks may follow the value that ended at p (NULL: it was broken). */
-static bool jscan_finish(struct scan *s, const char *p, struct err *e)
+static bool jscan_finish(struct jscan *s, const char *p, struct err *e)
 {
     if (p) {
         p = jscan_skip_blank(s, p);
@@ -299,7 +299,7 @@ static bool jscan_finish(struct scan *s, const char *p, struct err *e)
 
 bool jscan_check(struct str text, struct jscan_value *out, struct err *e)
 {
-    struct scan s;
+    struct jscan s;
     const char *p = jscan_begin(&s, text, e);
     if (!p)
         return false;
@@ -312,7 +312,7 @@ bool jscan_check(struct str text, struct jscan_value *out, struct err *e)
 
 int jscan_object(struct str text, struct jscan_member *out, size_t room, struct err *e)
 {
-    struct scan s;
+    struct jscan s;
     const char *p = jscan_begin(&s, text, e);
     if (!p)
         return -1;
@@ -331,7 +331,7 @@ int jscan_object(struct str text, struct jscan_member *out, size_t room, struct 
 
 bool jscan_next(struct jscan_value array, const char **at, struct jscan_value *element)
 {
-    struct scan s = jscan_over(array.raw);
+    struct jscan s = jscan_over(array.raw);
     if (array.type != JSCAN_ARRAY)
         return false;
     return jscan_step_element(&s, at, JSCAN_DEPTH, element) == STEP_ITEM;

@@ -10,9 +10,9 @@
 enum {
     VALUE_BYTES = 512,
     FIELDS = 32,
-    LINE_BYTES = 256 * 1024,
-    LINES_A_SECOND = 20
-}; /* so that the longest line fits, each byte escaped */
+    LINE_BYTES = 256 * 1024, /* so that the longest line fits, each byte escaped */
+    LINES_A_SECOND = 20,
+};
 
 static enum log_level least_level = LOG_INFO; /* both written before other threads start */
 static bool as_json;

@@ -21,8 +21,8 @@ struct metric {
 };
 
 static struct metric_family *families; /* written before main() */
-static pthread_mutex_t
-    lock = PTHREAD_MUTEX_INITIALIZER; /* guards the families' lists of metrics, which never go away */
+/* Guards the families' lists of metrics, which never go away. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 void metric_register(struct metric_family *f)
 {
