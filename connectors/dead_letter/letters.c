@@ -52,8 +52,8 @@ static const char *const texts[STATEMENTS] = {
     [COUNT] = "SELECT count(*) FROM letters",
     [OLDEST] = "DELETE FROM letters WHERE seq IN (SELECT seq FROM letters ORDER BY seq LIMIT ?1)",
     [AGED] = "DELETE FROM letters WHERE last < ?1",
-    [LOAD] = "SELECT of_source, owner, id, source, type, time, first, last, attempts, status, class, reason, topic,"
-             " partition, offset, stored, state = 'redriven', redrives, key, value FROM letters WHERE seq = ?1",
+    [LOAD] = ("SELECT of_source, owner, id, source, type, time, first, last, attempts, status, class, reason, topic,"
+              " partition, offset, stored, state = 'redriven', redrives, key, value FROM letters WHERE seq = ?1"),
     [LOAD_HEADERS] = "SELECT name, value FROM headers WHERE letter = ?1 ORDER BY position",
 };
 
