@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The supervisor: start order, threads, signals, stop order. */
+/* The supervisor: the order of start and of stop. */
 #include "bridge/bridge.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,6 +54,7 @@ static bool bridge_lists_topic(const struct config *c, const char *name)
     return false;
 }
 
+/* Makes sure that every topic exists: listed, named by a route, or the bridge's own. */
 static bool bridge_open_topics(struct bridge *b, struct err *e)
 {
     const struct config *c = b->config;
@@ -81,8 +82,7 @@ static void *bridge_copy(const void *at, size_t n)
     return memcpy(mem_alloc(n), at, n);
 }
 
-/* A connector is opened with nothing but its options in its struct, so what an earlier attempt to start left there
- * goes. */
+/* A connector is opened with nothing but its options in its struct: undoes what an earlier attempt to start left there. */
 static void bridge_fresh_connectors(struct bridge *b)
 {
     const struct config *c = b->config;
@@ -120,6 +120,7 @@ static bool bridge_open_engines(struct bridge *b, struct err *e)
     return true;
 }
 
+/* One attempt to start everything. */
 static bool bridge_start(struct bridge *b, struct err *e)
 {
     if (!bridge_open_topics(b, e) || !bridge_open_engines(b, e) || !workers_start(&b->workers, e))
@@ -140,6 +141,7 @@ static void bridge_free_fresh(struct bridge *b)
     free(b->fresh);
 }
 
+/* Stops sources, then sinks, then the broker's queue, all within the deadline. */
 static void bridge_stop(struct bridge *b)
 {
     pthread_t second;
@@ -187,6 +189,7 @@ static bool bridge_start_or_wait(struct bridge *b, int64_t *again_ms)
     return true;
 }
 
+/* Starts, and serves the admin listeners until a signal or a failed broker; returns the exit code. */
 static int bridge_run(struct bridge *b)
 {
     int64_t again_ms = 0;
@@ -226,7 +229,7 @@ int bridge_main(const struct config *config)
         bridge_stop(&b);
     } else
         LOG(ERROR, "cannot start", LOG_C("reason", e.text));
-    broker_close(b.broker); /* first: it has its say to whoever published */
+    broker_close(b.broker); /* first: it reports what it has not stored to the engines that published it */
     workers_free(&b.workers);
     bridge_free_fresh(&b);
     admin_free(b.admin);

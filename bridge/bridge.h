@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The supervisor: builds everything from the configuration, owns the threads and the only order of start and stop.
  *
- * Threads: main (signals, admin and control listeners), one per source (intake_step), one per sink (delivery_step), and
- * the broker's own. Shared between them: events (immutable), mailboxes, the broker's interface, metrics (atomics), the
+ * Threads: main (signals, admin and control listeners), one worker per source (intake_step) and per sink (delivery_step;
+ * worker.h), and the broker's own. Shared between them: events (immutable), mailboxes, the broker's interface, metrics (atomics), the
  * log.
  *
  * Start: broker, topics, sinks, sources, admin; a Kafka that does not answer yet is waited for, while /readyz says so.

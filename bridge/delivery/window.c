@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The window: the records between poll and done, the queue of those that are ready, the chains of those that wait
- * for their key. */
+/* The window: the entries of records between poll and done, the queue of ready ones, the chains of those with one key. */
 #include <stdlib.h>
 #include "bridge/delivery/private.h"
 #include "bridge/lib/mem.h"

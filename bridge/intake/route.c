@@ -22,7 +22,7 @@ void router_free(struct router *r)
     free(r);
 }
 
-static struct str key_of(const struct route_config *route, const struct event *ev)
+static struct str route_key(const struct route_config *route, const struct event *ev)
 {
     if (route->key)
         return event_attribute(ev, str_of(route->key));
@@ -30,7 +30,7 @@ static struct str key_of(const struct route_config *route, const struct event *e
     return key.at ? key : ev->subject;
 }
 
-static bool has_topic(const struct target *targets, size_t count, const char *topic)
+static bool route_has_topic(const struct target *targets, size_t count, const char *topic)
 {
     for (size_t i = 0; i < count; i++)
         if (strcmp(targets[i].topic, topic) == 0)
@@ -45,9 +45,10 @@ size_t router_targets(const struct router *r, const struct event *ev, struct tar
         const struct route_config *route = &r->routes[i];
         if (!filter_match(route->filter, ev))
             continue;
-        if (!has_topic(out, count,
-                       route->topic)) /* two `also` routes to one topic are no reason to store an event twice */
-            out[count++] = (struct target){ route->topic, key_of(route, ev), route->encoding == ENCODING_STRUCTURED };
+        if (!route_has_topic(out, count,
+                             route->topic)) /* two `also` routes to one topic are no reason to store an event twice */
+            out[count++] = (struct target){ route->topic, route_key(route, ev),
+                                            route->encoding == ENCODING_STRUCTURED };
         if (!route->also)
             break;
     }
