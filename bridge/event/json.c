@@ -81,7 +81,7 @@ void event_to_payload(const struct event *ev, struct str time, struct buf *out)
     json_add_member(out, STR("subject"), ev->subject);
     for (size_t i = 0; i < ev->extension_count; i++)
         if (!json_payload_leaves_out(ev->extensions[i].name))
-            json_add_member(out, ev->extensions[i].name, ev->extensions[i].value);
+            json_add_extension(out, ev, i);
     if (!event_type_is_json(ev->datacontenttype))
         json_add_member(out, STR("datacontenttype"), ev->datacontenttype);
     if (ev->data.at)

@@ -331,6 +331,7 @@ TEST(a_standard_request)
     const struct event *ev = event_born(&(struct event){ .id = STR("01HZX3V7QK8N2M4P6R8T0W2Y4Z"),
                                                          .extensions = ext,
                                                          .extension_count = 3,
+                                                         .booleans = 1,
                                                          .source = STR("/sqlite/a"),
                                                          .type = STR("chat.\"quoted\""),
                                                          .subject = STR("chats/1"),
@@ -343,7 +344,7 @@ TEST(a_standard_request)
     char *id, *body = take_signed(before, &id, &n);
     assert_string_equal(body, "{\"type\":\"chat.\\\"quoted\\\"\",\"timestamp\":\"2026-11-20T10:00:00Z\","
                               "\"id\":\"01HZX3V7QK8N2M4P6R8T0W2Y4Z\",\"source\":\"/sqlite/a\","
-                              "\"subject\":\"chats/1\",\"snapshot\":\"true\",\"data\":{\"a\": 1.10}}");
+                              "\"subject\":\"chats/1\",\"snapshot\":true,\"data\":{\"a\": 1.10}}");
     take("content-type", "application/json");
     take("ce-id", NULL);
     event_unref(ev);
