@@ -72,7 +72,8 @@ static struct http_server *admin_listen(const char *listen, int64_t max_body,
                                            .max_head = { 16 << 10 },
                                            .max_body = { max_body },
                                            .max_message = { 1024 },
-                                           .max_connections = CONNECTIONS };
+                                           .max_connections = CONNECTIONS,
+                                           .reserved = true };
     return http_server_new(&o, &(struct http_events){ .request = request, .ctx = ctx }, e);
 }
 

@@ -137,7 +137,21 @@ int listen_open(const char *address, int *port, struct err *e)
     return fd;
 }
 
-int listen_accept(int fd, char peer[LISTEN_PEER])
+void listen_network_v6(const unsigned char address[16], char network[LISTEN_NETWORK])
+{
+    static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
+    unsigned char prefix[16] = { 0 };
+    if (memcmp(address, mapped, sizeof mapped) == 0) {
+        inet_ntop(AF_INET, address + 12, network, LISTEN_NETWORK);
+        return;
+    }
+    memcpy(prefix, address, 8);
+    char text[INET6_ADDRSTRLEN];
+    inet_ntop(AF_INET6, prefix, text, sizeof text);
+    snprintf(network, LISTEN_NETWORK, "%s/64", text);
+}
+
+int listen_accept(int fd, char peer[LISTEN_PEER], char network[LISTEN_NETWORK])
 {
     union address a = { 0 }; /* a local peer has no address: nothing is written */
     socklen_t n = sizeof a;
@@ -145,12 +159,16 @@ int listen_accept(int fd, char peer[LISTEN_PEER])
     if (taken < 0)
         return -1;
     char text[INET6_ADDRSTRLEN] = "";
-    if (a.any.sa_family == AF_INET && inet_ntop(AF_INET, &a.v4.sin_addr, text, sizeof text))
+    if (a.any.sa_family == AF_INET && inet_ntop(AF_INET, &a.v4.sin_addr, text, sizeof text)) {
         snprintf(peer, LISTEN_PEER, "%s:%d", text, ntohs(a.v4.sin_port));
-    else if (a.any.sa_family == AF_INET6 && inet_ntop(AF_INET6, &a.v6.sin6_addr, text, sizeof text))
+        snprintf(network, LISTEN_NETWORK, "%s", text);
+    } else if (a.any.sa_family == AF_INET6 && inet_ntop(AF_INET6, &a.v6.sin6_addr, text, sizeof text)) {
         snprintf(peer, LISTEN_PEER, "[%s]:%d", text, ntohs(a.v6.sin6_port));
-    else
+        listen_network_v6(a.v6.sin6_addr.s6_addr, network);
+    } else {
         snprintf(peer, LISTEN_PEER, "unix");
+        snprintf(network, LISTEN_NETWORK, "unix");
+    }
     return taken;
 }
 

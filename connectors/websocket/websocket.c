@@ -73,7 +73,7 @@ static const struct option websocket_options[] = {
             "Sites whose scripts may connect (https://app.example.com, or *); the listener's own host always may. Without tokens or open, a TCP listener is also reached only by an address, localhost or these sites' host names."),
     HTTP_ROW_AS(struct websocket_sink, "max_listeners", max_connections, HTTP_DEFAULT_TEXT(max_connections)),
     OPTION(struct websocket_sink, max_listeners_per_ip, .fallback = "1000", .min = 1, .max = 1000000,
-           .doc = "Most listeners of one address; beyond: 429."),
+           .doc = "Most listeners of one address (IPv6: one /64); beyond: 429. Unix sockets have no such limit."),
     OPTION(
         struct websocket_sink, max_subscriptions, .fallback = "256", .min = 1, .max = 100000,
         .doc =
@@ -207,7 +207,7 @@ static void websocket_listen(struct websocket_sink *s, const struct http_request
 {
     struct err e;
     bool sse = wanted->sse;
-    struct peer *peer = peers_enter(&s->peers, r->peer, s->max_listeners_per_ip);
+    struct peer *peer = peers_enter(&s->peers, r->network, s->max_listeners_per_ip);
     if (!peer) {
         websocket_refuse(s, r, 429, "too many listeners of this address; see option max_listeners_per_ip");
         return;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What an operator sees and does: metrics that reconcile, health, logs, signals, kill -9, wrong configurations."""
+import contextlib
 import json
 import re
 import signal
@@ -136,6 +137,15 @@ def forward(port, target):
             pass
     threading.Thread(target=accept, daemon=True).start()
     return server
+
+
+def test_idle_connections_do_not_close_the_admin_listener(bridge, receiver):
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url))
+    with contextlib.ExitStack() as idle:
+        for _ in range(200):
+            idle.enter_context(socket.create_connection(("127.0.0.1", daemon.port("admin"))))
+        for _ in range(5):
+            assert daemon.page("/healthz").status_code == 200
 
 
 def test_not_ready_until_kafka_comes(kafka_bridge, receiver):

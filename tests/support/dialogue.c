@@ -126,6 +126,11 @@ struct client client_new(void)
     return client_on(loopback_connect(http_server_port(server)));
 }
 
+struct client client_from(const char *own)
+{
+    return client_on(loopback_connect_from(own, http_server_port(server)));
+}
+
 void say(struct client *c, struct str text)
 {
     while (text.n) {

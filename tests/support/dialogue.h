@@ -49,8 +49,9 @@ void rounds(int count);            /* of the server */
 
 /* ---- clients ---- */
 
-extern struct client nobody;    /* to wait for what no client sees */
-struct client client_new(void); /* on the server's TCP port */
+extern struct client nobody;                /* to wait for what no client sees */
+struct client client_new(void);             /* on the server's TCP port */
+struct client client_from(const char *own); /* from that address: 127.0.0.2 ... */
 
 void say(struct client *c, struct str text); /* sends all, letting the server work */
 #define SAY(c, text) say(c, STR(text))

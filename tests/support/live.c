@@ -7,27 +7,45 @@
 #include "bridge/lib/mailbox.h"
 #include "tests/support/connector.h"
 #include "tests/support/event.h"
+#include "tests/support/loopback.h"
 
 struct sink *live_sink;
 int64_t live_offset;
 
-static const char *live_path;
+static const char *live_path; /* NULL: TCP, on live_port */
+static int live_port;
 static int live_wake_fd = -1; /* always readable: work() never waits */
 static char *live_topic_names[] = { (char[]){ "ai.chats" }, (char[]){ "ai.events" } };
 static struct strings live_topics = { live_topic_names, 2 };
 
 /* ---- the sink ---- */
 
-void live_open(const char *more)
+static void live_open_at(const char *listen, const char *more)
 {
     char yaml[2048];
-    live_path = client_path();
-    snprintf(yaml, sizeof yaml, "listen: unix:%s\n%s", live_path, more);
+    snprintf(yaml, sizeof yaml, "listen: %s\n%s", listen, more);
     live_sink = sink_filled(&websocket_sink, "live", yaml);
     live_sink->topics = &live_topics;
     sink_start(live_sink);
     live_wake_fd = wake_new();
     wake_up(live_wake_fd);
+}
+
+void live_open(const char *more)
+{
+    char listen[128];
+    live_path = client_path();
+    snprintf(listen, sizeof listen, "unix:%s", live_path);
+    live_open_at(listen, more);
+}
+
+void live_open_tcp(const char *more)
+{
+    char listen[32];
+    live_path = NULL;
+    live_port = loopback_free_port();
+    snprintf(listen, sizeof listen, "127.0.0.1:%d", live_port);
+    live_open_at(listen, more);
 }
 
 int live_close(void **state)
@@ -37,7 +55,8 @@ int live_close(void **state)
     live_sink = NULL;
     close(live_wake_fd);
     live_wake_fd = -1;
-    client_forget_path();
+    if (live_path)
+        client_forget_path();
     clock_real();
     return 0;
 }
@@ -63,7 +82,7 @@ void live_send(const char *topic, const char *id, const char *type, const char *
 
 struct client live_client(void)
 {
-    return client_connect(live_path);
+    return live_path ? client_connect(live_path) : client_on(loopback_connect(live_port));
 }
 
 struct client live_request(const char *target, const char *headers)

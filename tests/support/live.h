@@ -16,7 +16,8 @@ extern const struct sink_ops websocket_sink;
 extern struct sink *live_sink; /* NULL: not open */
 extern int64_t live_offset;    /* of the next event in partition 3 */
 
-void live_open(const char *more); /* options besides listen */
+void live_open(const char *more);     /* options besides listen */
+void live_open_tcp(const char *more); /* on 127.0.0.1 */
 int live_close(void **state);
 #define LIVE(test) cmocka_unit_test_teardown(test, live_close)
 

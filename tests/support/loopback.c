@@ -34,6 +34,16 @@ int loopback_connect(int port)
     return fd;
 }
 
+int loopback_connect_from(const char *own, int port)
+{
+    struct sockaddr_in a = loopback_address(port), from = loopback_address(0);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(inet_pton(AF_INET, own, &from.sin_addr) == 1);
+    CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&from, sizeof from) == 0);
+    CHECK(connect(fd, (struct sockaddr *)&a, sizeof a) == 0);
+    return fd;
+}
+
 int loopback_free_port(void)
 {
     int port;

@@ -101,7 +101,7 @@ static uint32_t conn_new_slot(struct http_server *s)
     return s->free_slots[--s->free_count];
 }
 
-void http_conn_new(struct http_server *s, int fd, const char *peer, bool has_room)
+void http_conn_new(struct http_server *s, int fd, const char *peer, struct str network, int status)
 {
     size_t peer_n = strlen(peer) + 1;
     struct http_conn *c = mem_alloc(sizeof *c + peer_n);
@@ -117,13 +117,12 @@ void http_conn_new(struct http_server *s, int fd, const char *peer, bool has_roo
     }
     c->slot = conn_new_slot(s);
     s->conns[c->slot] = c;
-    s->count++;
-    metric_add(s->connections, 1);
+    http_holders_enter(c, network);
     http_schedule_due(c, s->tls ? DUE_HEAD : DUE_IDLE);
-    if (!has_room && s->tls)
+    if (status && s->tls)
         http_wire_kill(c);
-    else if (!has_room)
-        http_request_refuse(c, 503, (const struct header[]){ { STR("Retry-After"), STR("1") } }, 1);
+    else if (status)
+        http_request_refuse(c, status, (const struct header[]){ { STR("Retry-After"), STR("1") } }, 1);
 }
 
 static void conn_free(struct http_conn *c)
@@ -131,8 +130,6 @@ static void conn_free(struct http_conn *c)
     struct http_server *s = c->s;
     s->conns[c->slot] = NULL;
     s->free_slots[s->free_count++] = c->slot;
-    s->count--;
-    metric_add(s->connections, -1);
     free(c);
 }
 

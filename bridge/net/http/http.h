@@ -26,8 +26,9 @@ struct http_request {
     struct str path, query;       /* target split at '?', path not decoded; query absent when there is no '?' */
     const struct header *headers; /* names as received; values trimmed */
     size_t header_count;
-    struct str body; /* de-chunked; in head(): absent */
-    struct str peer; /* "127.0.0.1:5000" */
+    struct str body;    /* de-chunked; in head(): absent */
+    struct str peer;    /* "127.0.0.1:5000" */
+    struct str network; /* who that is for limits: "127.0.0.1", "2001:db8:1:2::/64", "unix" */
 };
 
 struct http_events {

@@ -21,12 +21,17 @@ struct http_server_options {
     struct bytes max_body;           /* 413 */
     struct bytes max_message;        /* one WebSocket message in: close 1009 */
     struct bytes max_held;           /* of incomplete requests, all connections together: 503; 0: 32 MiB and one body */
-    int64_t max_connections;         /* beyond: accepted and closed with 503 */
-    struct duration head_timeout;    /* from the first byte of a request to the end of its head: 408 */
-    struct duration body_timeout;    /* from the end of the head to the end of the body, and for the answer: 408 */
-    struct duration idle_timeout;    /* keep-alive without a request: closed */
-    struct duration ping;            /* WebSocket: a ping after this much silence from the peer; 0: never */
-    struct duration stream_idle;     /* WebSocket: closed (1001) after this much silence (pongs count); 0: never */
+    struct bytes max_held_per_address; /* of that, one address's (IPv6: one /64's): 503; 0: half of it and one body */
+    int64_t max_connections;           /* beyond: another one gives way, or it is closed with 503 */
+    int64_t
+        max_per_address; /* beyond: an idle one gives way, or it is closed with 429; 0: no limit; not unix sockets */
+    struct bytes min_body_rate;   /* bytes a second of a body, over each part of body_timeout: 408; 0: none */
+    bool reserved;                /* its descriptors are of the process's reserve, not of the listeners' share */
+    struct duration head_timeout; /* from the first byte of a request to the end of its head: 408 */
+    struct duration body_timeout; /* from the end of the head to the end of the body, and for the answer: 408 */
+    struct duration idle_timeout; /* keep-alive without a request: closed */
+    struct duration ping;         /* WebSocket: a ping after this much silence from the peer; 0: never */
+    struct duration stream_idle;  /* WebSocket: closed (1001) after this much silence (pongs count); 0: never */
 };
 
 /* Defaults: a number, and its unit as the configuration writes it. */
@@ -34,6 +39,8 @@ struct http_server_options {
 #define HTTP_DEFAULT_max_body        1, MiB
 #define HTTP_DEFAULT_max_message     64, KiB
 #define HTTP_DEFAULT_max_connections 10000,
+#define HTTP_DEFAULT_max_per_address 1000,
+#define HTTP_DEFAULT_min_body_rate   500,
 #define HTTP_DEFAULT_head_timeout    10, s
 #define HTTP_DEFAULT_body_timeout    30, s
 #define HTTP_DEFAULT_idle_timeout    60, s
@@ -48,10 +55,21 @@ enum { HTTP_UNIT_ = 1, HTTP_UNIT_s = 1000, HTTP_UNIT_KiB = 1 << 10, HTTP_UNIT_Mi
 /* Ranges and sentences. */
 #define HTTP_RULES_max_head                                                                                            \
     .min = 1024, .max = 1 << 20, .doc = "Longest request line and headers together; beyond: 431."
-#define HTTP_RULES_max_connections .min = 1, .max = 1000000, .doc = "Most connections; beyond: 503."
-#define HTTP_RULES_head_timeout    .min = 1, .max = 3600000, .doc = "Longest time for a request's head; then 408."
-#define HTTP_RULES_body_timeout    .min = 1, .max = 3600000, .doc = "Longest time for a request's body; then 408."
-#define HTTP_RULES_idle_timeout    .min = 1, .max = 86400000, .doc = "An idle connection is closed after this."
+#define HTTP_RULES_max_connections                                                                                     \
+    .min = 1, .max = 1000000,                                                                                          \
+    .doc =                                                                                                             \
+        "Most connections, as far as there are file descriptors; beyond, the longest idle one gives way, then one of the address with most, else: 503."
+#define HTTP_RULES_max_per_address                                                                                     \
+    .min = 1, .max = 1000000,                                                                                          \
+    .doc =                                                                                                             \
+        "Most connections of one address (IPv6: one /64); beyond, its longest idle one gives way, else: 429. Raise it behind a proxy; unix sockets have no such limit."
+#define HTTP_RULES_min_body_rate                                                                                       \
+    .max = 1 << 30,                                                                                                    \
+    .doc =                                                                                                             \
+        "Least bytes a second of a request's body, looked at about every 10 seconds; slower: 408. 0: any rate will do."
+#define HTTP_RULES_head_timeout .min = 1, .max = 3600000, .doc = "Longest time for a request's head; then 408."
+#define HTTP_RULES_body_timeout .min = 1, .max = 3600000, .doc = "Longest time for a request's body; then 408."
+#define HTTP_RULES_idle_timeout .min = 1, .max = 86400000, .doc = "An idle connection is closed after this."
 
 /* Rows. T: the connector's struct. */
 #define HTTP_ROW_OF(T, name, field, ...)                                                                               \

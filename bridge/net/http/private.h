@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of the HTTP server share. Calls go from left to right and down only:
  *
+ *   room.c         who gives way when connections are short
+ *     ^
  *   server.c ----> conn.c ----> request.c ---> answer.c       the text of an answer's head
  *   listener,      reads, and     HTTP/1
  *   rounds         drives the       ^     \
@@ -8,6 +10,7 @@
  *                              stream.c ---+      |
  *                              WebSocket, SSE     v
  *                                               schedule.c    deadlines, what the end of a round is for
+ *                                               holders.c     what each address holds
  *
  * conn.c knows bytes and sockets; what they mean is its protocol's (struct http_protocol). A connection begins with
  * HTTP/1 (request.c); when the user takes it over, stream.c puts its own table in that place. HTTP/2 would be the third,
@@ -30,6 +33,8 @@ enum {
     HTTP_INPUT = 64 * 1024,    /* the read buffer that all connections share */
     HTTP_OUTPUT_MAX = 1 << 30, /* an answer with its head */
     HTTP_SLOT_BITS = 20,       /* of a request's id; the rest counts requests */
+    HTTP_HOLDER_BUCKETS = 1024,
+    HTTP_RATE_MS = 10000, /* about how often the rate of a body is looked at */
 };
 
 enum http_state {
@@ -68,10 +73,22 @@ enum http_refused {
     REFUSED_TIMEOUT,
     REFUSED_MESSAGE,
     REFUSED_MEMORY,
+    REFUSED_ADDRESS,
     REFUSED_KINDS
 };
 
+/* Why a connection had to give way. */
+enum http_evicted { EVICTED_IDLE, EVICTED_HEAD, EVICTED_LARGEST, EVICTED_MEMORY, EVICTED_KINDS };
+
 struct http_conn;
+
+/* One address, or /64 of IPv6, and what it holds. */
+struct http_holder {
+    struct http_holder *next;
+    struct http_conn *oldest, *newest;
+    size_t connections, held; /* held: bytes of incomplete requests */
+    char network[];
+};
 
 /* What the bytes of an open connection mean. Every function may end the connection (http_wire_finish, http_wire_kill). */
 struct http_protocol {
@@ -93,6 +110,9 @@ struct http_conn {
     uint64_t id;                          /* of the request that waits for an answer; 0: none */
     struct http_conn *before, *after;     /* in the queue of its deadline */
     struct http_conn *next_later;
+    struct http_holder *holder;      /* NULL: dead */
+    struct http_conn *older, *newer; /* of the holder */
+    size_t held;                     /* bytes of an incomplete request, as counted in the holder's and the server's */
     int64_t due_ms;
     uint32_t slot, drained;
     uint8_t state, due;              /* enum http_state, enum http_due */
@@ -128,17 +148,21 @@ struct http_server {
     uint64_t serial; /* of requests */
     int64_t now_ms;
     int64_t lasts[DUE_KINDS]; /* ms */
+    int body_parts;           /* of body_timeout: at the end of each the rate is looked at */
     struct http_queue queues[DUE_KINDS];
     struct http_conn *later_first, *later_last;
     struct buf output; /* the answer that is being built */
     int64_t date_second;
     char date[30];
-    struct metric *connections, *refused[REFUSED_KINDS];
+    struct http_holder *holders[HTTP_HOLDER_BUCKETS];
+    int64_t warned_ms; /* that connections are short; 0: never */
+    struct metric *connections, *refused[REFUSED_KINDS], *evicted[EVICTED_KINDS];
     char input[HTTP_INPUT];
 };
 
 /* conn.c */
-void http_conn_new(struct http_server *s, int fd, const char *peer, bool has_room); /* no room: answered 503 */
+/* status: 0, or what it is refused with. */
+void http_conn_new(struct http_server *s, int fd, const char *peer, struct str network, int status);
 void http_conn_later(struct http_conn *c); /* its turn on the later list: ends, is freed, or reads on */
 void http_conn_timeout(struct http_conn *c, enum http_due kind); /* its deadline has passed */
 void http_conn_stop(struct http_conn *c);                        /* nobody new is accepted */
@@ -162,6 +186,19 @@ bool http_wire_waits(const struct http_conn *c);           /* for the kernel to 
 size_t http_wire_kept(const struct http_conn *c);          /* bytes */
 void http_wire_finish(struct http_conn *c);                /* sends what is kept, shuts down, lingers */
 void http_wire_kill(struct http_conn *c);                  /* closes at once */
+
+/* room.c */
+size_t http_room_limit(const struct http_server *s);                /* of connections, now */
+int http_room_make(struct http_server *s, struct str network);      /* for one more from there: 0, or 429 or 503 */
+bool http_room_give_way(struct http_server *s, struct str network); /* one connection for one from there */
+
+/* holders.c: counts connections and bytes, of the server and of each address */
+struct http_holder *http_holders_find(struct http_server *s, struct str network); /* NULL: it has nothing */
+void http_holders_enter(struct http_conn *c, struct str network);
+void http_holders_leave(struct http_conn *c);                                   /* twice is harmless */
+void http_holders_hold(struct http_conn *c, size_t held);                       /* bytes, instead of those before */
+struct http_holder *http_holders_largest(struct http_server *s, bool by_bytes); /* else by connections */
+bool http_holder_is_limited(const struct http_holder *h);                       /* all but unix sockets; NULL: no */
 
 /* schedule.c */
 void http_schedule_due(struct http_conn *c, enum http_due kind); /* counted from now; replaces the one it had */

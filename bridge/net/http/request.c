@@ -16,7 +16,8 @@ struct http_work {
     struct buf head, body; /* of the request whose body is incomplete */
     struct http1_chunks chunks;
     int64_t max_body, left; /* left: of a body with Content-Length */
-    size_t held;            /* bytes of in, head and body, as counted in the server's */
+    size_t seen;            /* bytes of the body when its rate was last looked at */
+    int parts;              /* of body_timeout that are left, this one included */
     bool chunked;
 };
 
@@ -34,7 +35,7 @@ static void request_free_work(struct http_conn *c)
 {
     if (!c->work)
         return;
-    c->s->held -= c->work->held;
+    http_holders_hold(c, 0);
     buf_free(&c->work->in);
     buf_free(&c->work->head);
     buf_free(&c->work->body);
@@ -178,6 +179,7 @@ static void request_fill(const struct http_conn *c, const struct http1_head *hea
         .headers = head->headers,
         .header_count = head->header_count,
         .peer = str_of(c->peer),
+        .network = str_of(c->holder->network),
     };
     struct str path = head->target;
     if (path.at[0] != '/' && path.at[0] != '*')
@@ -217,6 +219,8 @@ static void request_start_body(struct http_conn *c, const struct http1_head *hea
     w->chunked = head->chunked;
     w->chunks = (struct http1_chunks){ 0 };
     w->left = head->content_length;
+    w->seen = 0;
+    w->parts = c->s->body_parts;
     request_set_state(c, REQUEST_BODY);
     http_schedule_due(c, DUE_BODY);
 }
@@ -336,27 +340,56 @@ static void request_keep(struct http_conn *c, struct str rest, bool from_kept)
         buf_add_str(&request_work(c)->in, rest);
 }
 
-/* Many who send slowly must not take all memory: whoever asks for more than there is for all of them has to come
- * again. */
-static void request_count_held(struct http_conn *c)
+/* Refuses what is kept of an incomplete request, or of requests ahead of their turn. */
+static void request_give_up(struct http_conn *c)
 {
-    struct http_work *w = c->work;
-    if (!w)
-        return;
-    size_t held = w->in.n + w->head.n + w->body.n;
-    bool grew = held > w->held;
-    c->s->held += held - w->held;
-    w->held = held;
-    if (!grew || c->s->held <= (size_t)c->s->o.max_held.n || c->state != HTTP_OPEN)
-        return;
     if (!c->paused) {
         request_fail(c, 503);
         return;
     }
     c->keep_alive = false; /* what was sent ahead of its turn is not answered */
-    c->s->held -= held;
-    w->held = 0;
-    buf_free(&w->in);
+    http_holders_hold(c, 0);
+    buf_free(&c->work->in);
+}
+
+/* The address that keeps most of us busy loses its oldest incomplete request. False: that is c's own address. */
+static bool request_evict_for(const struct http_conn *c)
+{
+    const struct http_holder *h = http_holders_largest(c->s, true);
+    struct http_conn *oldest = h->oldest;
+    if (h == c->holder)
+        return false;
+    while (oldest->held == 0)
+        oldest = oldest->newer;
+    metric_add(c->s->evicted[EVICTED_MEMORY], 1);
+    if (oldest->state == HTTP_OPEN)
+        request_give_up(oldest);
+    if (!oldest->paused || oldest->state != HTTP_OPEN)
+        request_free_work(oldest);
+    return true;
+}
+
+/* Many who send slowly must not take all memory: whoever asks for more than there is for its address, or for all of
+ * them, has to come again. */
+static void request_count_held(struct http_conn *c)
+{
+    const struct http_server_options *o = &c->s->o;
+    if (!c->work)
+        return;
+    size_t held = c->work->in.n + c->work->head.n + c->work->body.n;
+    bool grew = held > c->held;
+    http_holders_hold(c, held);
+    if (!grew || c->state != HTTP_OPEN)
+        return;
+    if (http_holder_is_limited(c->holder) && c->holder->held > (size_t)o->max_held_per_address.n) {
+        request_give_up(c);
+        return;
+    }
+    while (c->s->held > (size_t)o->max_held.n)
+        if (!request_evict_for(c)) {
+            request_give_up(c);
+            return;
+        }
 }
 
 /* Puts new input behind what is kept. False: there is nothing to look at yet. */
@@ -415,8 +448,22 @@ static void request_writable(struct http_conn *c)
         request_answered(c);
 }
 
+/* A part of the time for the body is over: there may be more of it, and what came was fast enough. */
+static bool request_body_goes_on(struct http_conn *c)
+{
+    struct http_work *w = c->work;
+    size_t came = w->body.n - w->seen;
+    if (--w->parts == 0 || (int64_t)came * 1000 < c->s->o.min_body_rate.n * c->s->lasts[DUE_BODY])
+        return false;
+    w->seen = w->body.n;
+    http_schedule_due(c, DUE_BODY);
+    return true;
+}
+
 static void request_timeout(struct http_conn *c, enum http_due kind)
 {
+    if (kind == DUE_BODY && request_body_goes_on(c))
+        return;
     /* Silence between requests is no fault. */
     if (kind == DUE_IDLE) {
         http_wire_kill(c);

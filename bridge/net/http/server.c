@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
+#include "bridge/lib/descriptors.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 #include "bridge/net/http/private.h"
@@ -12,6 +13,8 @@
 
 METRIC_GAUGE(aqueduct_net_connections, "Open connections of the HTTP and WebSocket listeners.", NULL);
 METRIC_COUNTER(aqueduct_net_refused_total, "Requests, messages and connections refused by the listeners.", "reason");
+
+METRIC_COUNTER(aqueduct_net_evicted_total, "Connections closed so that others get on, by reason.", "reason");
 
 enum {
     ACCEPTS = 64, /* in a row */
@@ -27,7 +30,7 @@ enum {
 static void server_pause_accepting(struct http_server *s, int why)
 {
     metric_add(s->refused[REFUSED_CONNECTION], 1);
-    if (s->accept_again_ms == 0)
+    if (s->accept_again_ms == 0 && !descriptors_out(why))
         LOG(WARN, "cannot accept connections for now", LOG_C("listen", s->o.listen), LOG_C("why", strerror(why)));
     s->accept_again_ms = s->now_ms + ACCEPT_PAUSE_MS;
     loop_change(s->loop, s->listen_fd, 0, &s->listener);
@@ -47,19 +50,21 @@ static void server_accept(struct loop_handler *h, uint32_t events)
     (void)events;
     s->now_ms = clock_mono_ms();
     for (int i = 0; i < ACCEPTS; i++) {
-        char peer[LISTEN_PEER];
-        int fd = listen_accept(s->listen_fd, peer);
+        char peer[LISTEN_PEER], network[LISTEN_NETWORK];
+        int fd = listen_accept(s->listen_fd, peer, network);
+        if (fd < 0 && descriptors_out(errno) && http_room_give_way(s, STR("")))
+            continue;
         if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
             server_pause_accepting(s, errno);
         if (fd < 0 && errno != ECONNABORTED && errno != EINTR)
             return;
         if (fd < 0)
             continue;
-        bool has_room = s->count < (size_t)s->o.max_connections;
-        if (!has_room)
-            metric_add(s->refused[REFUSED_CONNECTION], 1);
-        if (s->count < (size_t)s->o.max_connections + REFUSED_ROOM)
-            http_conn_new(s, fd, peer, has_room);
+        int status = http_room_make(s, str_of(network));
+        if (status)
+            metric_add(s->refused[status == 429 ? REFUSED_ADDRESS : REFUSED_CONNECTION], 1);
+        if (s->count < http_room_limit(s) + REFUSED_ROOM)
+            http_conn_new(s, fd, peer, str_of(network), status);
         else
             close(fd);
     }
@@ -83,6 +88,8 @@ static void server_fill_options(struct http_server_options *o)
             *limits[i].at = limits[i].otherwise;
     if (o->max_held.n <= 0)
         o->max_held.n = (32 << 20) + o->max_body.n;
+    if (o->max_held_per_address.n <= 0)
+        o->max_held_per_address.n = o->max_held.n / 2 + o->max_body.n;
     o->listen = str_dup(str_of(o->listen));
     o->tls_certificate = o->tls_key = NULL; /* not needed after http_server_new */
 }
@@ -92,7 +99,10 @@ static void server_fill_durations(struct http_server *s)
     const struct http_server_options *o = &s->o;
     s->lasts[DUE_IDLE] = o->idle_timeout.ms;
     s->lasts[DUE_HEAD] = o->head_timeout.ms;
-    s->lasts[DUE_BODY] = s->lasts[DUE_ANSWER] = o->body_timeout.ms;
+    s->lasts[DUE_ANSWER] = o->body_timeout.ms;
+    /* Equal parts, so that the last one ends when the time for a body does. */
+    s->body_parts = o->min_body_rate.n > 0 ? (int)((o->body_timeout.ms + HTTP_RATE_MS - 1) / HTTP_RATE_MS) : 1;
+    s->lasts[DUE_BODY] = o->body_timeout.ms / s->body_parts;
     s->lasts[DUE_LINGER] = LINGER_MS;
     s->lasts[DUE_PING] = o->ping.ms;
     s->lasts[DUE_PONG] = o->ping.ms < o->stream_idle.ms ? o->stream_idle.ms - o->ping.ms : o->stream_idle.ms;
@@ -101,11 +111,23 @@ static void server_fill_durations(struct http_server *s)
 
 static void server_fill_metrics(struct http_server *s)
 {
-    static const char *const reasons[REFUSED_KINDS] = { "bad_request", "too_large", "connections",
-                                                        "timeout",     "message",   "memory" };
+    static const char *const reasons[REFUSED_KINDS] = { "bad_request", "too_large", "connections", "timeout",
+                                                        "message",     "memory",    "address" };
+    static const char *const evicted[EVICTED_KINDS] = { "idle", "head", "largest", "memory" };
     s->connections = metric_get(&aqueduct_net_connections, NULL);
     for (int i = 0; i < REFUSED_KINDS; i++)
         s->refused[i] = metric_get(&aqueduct_net_refused_total, LABELS(reasons[i]));
+    for (int i = 0; i < EVICTED_KINDS; i++)
+        s->evicted[i] = metric_get(&aqueduct_net_evicted_total, LABELS(evicted[i]));
+}
+
+/* Begins (1) or ends (-1) to share in the process's descriptors. */
+static void server_share_descriptors(const struct http_server *s, int n)
+{
+    if (s->o.reserved)
+        return;
+    descriptors_listen(n);
+    descriptors_reserve((int64_t)n * REFUSED_ROOM);
 }
 
 /* TLS and the listening socket. */
@@ -120,6 +142,7 @@ static bool server_listen(struct http_server *s, const struct http_server_option
     if (s->listen_fd < 0)
         return false;
     CHECK(loop_add(s->loop, s->listen_fd, EPOLLIN, &s->listener));
+    server_share_descriptors(s, 1);
     return true;
 }
 
@@ -211,6 +234,7 @@ void http_server_stop_accepting(struct http_server *s)
         return;
     loop_remove(s->loop, s->listen_fd);
     listen_close(s->listen_fd, s->o.listen);
+    server_share_descriptors(s, -1);
     s->listen_fd = -1;
     s->stopping = true;
     for (size_t i = 0; i < s->slots; i++)

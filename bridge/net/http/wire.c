@@ -31,6 +31,7 @@ void http_wire_kill(struct http_conn *c)
     c->state = HTTP_DEAD;
     c->id = 0;
     conn_close(&c->io, c->s->loop);
+    http_holders_leave(c);
     wire_free_out(c);
     http_schedule_due(c, DUE_NEVER);
     http_schedule_later(c);

@@ -121,9 +121,17 @@ TEST(origins)
     }
 }
 
+TEST(unix_sockets_have_no_limit_per_address)
+{
+    live_open("max_listeners_per_ip: 1");
+    struct client a = live_listener("/", UPGRADE, 101), b = live_listener("/", UPGRADE, 101);
+    client_close(&a);
+    client_close(&b);
+}
+
 TEST(limits)
 {
-    live_open("max_listeners_per_ip: 2\nmax_subscriptions: 1");
+    live_open_tcp("max_listeners_per_ip: 2\nmax_subscriptions: 1\nopen: true");
     struct client a = live_listener("/", UPGRADE, 101);
     live_refused("/?type=x", UPGRADE, 503, "max_subscriptions");
     struct client b = live_listener("/?type=*", UPGRADE, 101); /* the same subscription */
@@ -162,8 +170,14 @@ int main(void)
 {
     log_setup(LOG_ERROR, LOG_LOGFMT);
     const struct CMUnitTest tests[] = {
-        LIVE(bad_requests), LIVE(tokens), LIVE(token_in_query), LIVE(host_names),
-        LIVE(origins),      LIVE(limits), LIVE(bad_options),
+        LIVE(bad_requests),
+        LIVE(tokens),
+        LIVE(token_in_query),
+        LIVE(host_names),
+        LIVE(origins),
+        LIVE(limits),
+        LIVE(unix_sockets_have_no_limit_per_address),
+        LIVE(bad_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* What each address holds of the server: connections, and bytes of requests that are not whole. */
+#include <stdlib.h>
+#include <string.h>
+#include "bridge/lib/mem.h"
+#include "bridge/net/http/private.h"
+
+static struct http_holder **holders_bucket(struct http_server *s, struct str network)
+{
+    return &s->holders[str_hash(network) % HTTP_HOLDER_BUCKETS];
+}
+
+struct http_holder *http_holders_find(struct http_server *s, struct str network)
+{
+    struct http_holder *h = *holders_bucket(s, network);
+    while (h && !str_eq(str_of(h->network), network))
+        h = h->next;
+    return h;
+}
+
+void http_holders_enter(struct http_conn *c, struct str network)
+{
+    struct http_server *s = c->s;
+    struct http_holder *h = http_holders_find(s, network);
+    if (!h) {
+        struct http_holder **bucket = holders_bucket(s, network);
+        h = mem_alloc(sizeof *h + network.n + 1);
+        memcpy(h->network, network.at, network.n);
+        h->next = *bucket;
+        *bucket = h;
+    }
+    c->holder = h;
+    c->older = h->newest;
+    c->newer = NULL;
+    *(h->newest ? &h->newest->newer : &h->oldest) = c;
+    h->newest = c;
+    h->connections++;
+    s->count++;
+    metric_add(s->connections, 1);
+}
+
+void http_holders_leave(struct http_conn *c)
+{
+    struct http_holder *h = c->holder;
+    if (!h)
+        return;
+    c->holder = NULL;
+    *(c->older ? &c->older->newer : &h->oldest) = c->newer;
+    *(c->newer ? &c->newer->older : &h->newest) = c->older;
+    h->held -= c->held;
+    c->s->held -= c->held;
+    c->held = 0;
+    c->s->count--;
+    metric_add(c->s->connections, -1);
+    if (--h->connections)
+        return;
+    struct http_holder **at = holders_bucket(c->s, str_of(h->network));
+    while (*at != h)
+        at = &(*at)->next;
+    *at = h->next;
+    free(h);
+}
+
+void http_holders_hold(struct http_conn *c, size_t held)
+{
+    if (!c->holder)
+        return;
+    c->s->held += held - c->held;
+    c->holder->held += held - c->held;
+    c->held = held;
+}
+
+struct http_holder *http_holders_largest(struct http_server *s, bool by_bytes)
+{
+    struct http_holder *largest = NULL;
+    for (size_t i = 0; i < HTTP_HOLDER_BUCKETS; i++)
+        for (struct http_holder *h = s->holders[i]; h; h = h->next)
+            if (!largest || (by_bytes ? h->held > largest->held : h->connections > largest->connections))
+                largest = h;
+    return largest;
+}
+
+bool http_holder_is_limited(const struct http_holder *h)
+{
+    return h && strcmp(h->network, "unix") != 0;
+}
