@@ -4,15 +4,22 @@
 
 enum { TRAILER_BYTES = 8 * 1024, BAD = -400, TOO_BIG = -413 };
 
-/*  SIZE_FIRST -> SIZE -> (SPACE) -> (EXTENSION) -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE_FIRST ...
+/*  SIZE_FIRST -> SIZE -> (extensions: SPACE ... QUOTED_END) -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE_FIRST ...
  *                                                   | size 0
  *                                                   v
  *                        TRAILER_START -> TRAILER_NAME -> TRAILER_VALUE -> TRAILER_LF -> TRAILER_START -> END_LF -> DONE */
 enum chunks_state {
     SIZE_FIRST,
     SIZE,
-    SPACE,
-    EXTENSION,
+    SPACE, /* before ';' */
+    NAME_START,
+    NAME,
+    NAME_SPACE, /* before '=' or ';' */
+    VALUE_START,
+    VALUE, /* a token */
+    QUOTED,
+    QUOTED_PAIR, /* behind a backslash */
+    QUOTED_END,
     SIZE_LF,
     DATA,
     DATA_CR,
@@ -44,6 +51,47 @@ static bool chunks_is_token(char c)
     return (c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'z') || (c != 0 && strchr("!#$%&'*+-.^_`|~", c));
 }
 
+static bool chunks_is_space(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* The next state for the byte behind a size, name or value, or BAD. */
+static int chunks_part_end(char byte)
+{
+    return byte == ';' ? NAME_START : byte == '\r' ? SIZE_LF : chunks_is_space(byte) ? SPACE : BAD;
+}
+
+static int chunks_extension_name(int state, char byte)
+{
+    if (chunks_is_space(byte))
+        return state == NAME ? NAME_SPACE : state;
+    if (byte == '=' && state != NAME_START)
+        return VALUE_START;
+    if (state == NAME_SPACE)
+        return byte == ';' ? NAME_START : BAD;
+    if (chunks_is_token(byte))
+        return NAME;
+    return state == NAME ? chunks_part_end(byte) : BAD;
+}
+
+static int chunks_extension_value(int state, char byte)
+{
+    switch (state) {
+    case VALUE_START:
+        if (chunks_is_space(byte))
+            return VALUE_START;
+        return byte == '"' ? QUOTED : chunks_is_token(byte) ? VALUE : BAD;
+    case VALUE: return chunks_is_token(byte) ? VALUE : chunks_part_end(byte);
+    case QUOTED:
+        if (byte == '"' || byte == '\\')
+            return byte == '"' ? QUOTED_END : QUOTED_PAIR;
+        return chunks_is_text(byte) ? QUOTED : BAD;
+    case QUOTED_PAIR: return chunks_is_text(byte) ? QUOTED : BAD;
+    default: return chunks_part_end(byte);
+    }
+}
+
 /* The next state for a byte of a chunk-size line, or BAD. */
 static int chunks_size_line(struct http1_chunks *c, char byte)
 {
@@ -56,13 +104,11 @@ static int chunks_size_line(struct http1_chunks *c, char byte)
     }
     if (c->state == SIZE_FIRST)
         return BAD;
-    if (c->state == EXTENSION)
-        return byte == '\r' ? SIZE_LF : chunks_is_text(byte) ? EXTENSION : BAD;
-    if (byte == ';')
-        return EXTENSION;
-    if (byte == ' ' || byte == '\t')
-        return SPACE; /* allowed before ';' only */
-    return byte == '\r' && c->state == SIZE ? SIZE_LF : BAD;
+    if (c->state == SIZE)
+        return chunks_part_end(byte);
+    if (c->state == SPACE)
+        return chunks_is_space(byte) ? SPACE : byte == ';' ? NAME_START : BAD;
+    return c->state <= NAME_SPACE ? chunks_extension_name(c->state, byte) : chunks_extension_value(c->state, byte);
 }
 
 /* The next state for a byte of the trailers, or BAD. */
@@ -92,11 +138,9 @@ static int chunks_size_known(struct http1_chunks *c, int64_t max_body)
 /* One byte that is not data: the next state or an error. */
 static int chunks_framing_byte(struct http1_chunks *c, char byte, int64_t max_body)
 {
-    switch ((enum chunks_state)c->state) {
-    case SIZE_FIRST:
-    case SIZE:
-    case SPACE:
-    case EXTENSION: return ++c->line > HTTP1_CHUNK_LINE ? BAD : chunks_size_line(c, byte);
+    if (c->state < SIZE_LF)
+        return ++c->line > HTTP1_CHUNK_LINE ? BAD : chunks_size_line(c, byte);
+    switch (c->state) {
     case SIZE_LF: return byte == '\n' ? chunks_size_known(c, max_body) : BAD;
     case DATA_CR: return byte == '\r' ? DATA_LF : BAD;
     case DATA_LF: return byte == '\n' ? SIZE_FIRST : BAD;
@@ -105,10 +149,8 @@ static int chunks_framing_byte(struct http1_chunks *c, char byte, int64_t max_bo
     case TRAILER_VALUE: return ++c->line > TRAILER_BYTES ? BAD : chunks_trailer(c, byte);
     case TRAILER_LF: return byte == '\n' ? TRAILER_START : BAD;
     case END_LF: return byte == '\n' ? DONE : BAD;
-    case DATA:
-    case DONE: break;
+    default: return BAD;
     }
-    return BAD;
 }
 
 /* Moves data bytes from *in to out. */

@@ -3,7 +3,7 @@
  *
  * Refused with 400: bare CR or LF, NUL, obs-fold, space before the colon, bad names or targets, missing, repeated or
  * bad Host, Content-Length that is repeated, a list, signed or beside Transfer-Encoding, any Transfer-Encoding but
- * exactly chunked, any in HTTP/1.0, bad chunk sizes, long chunk extensions. 413: body too long. 414: target too
+ * exactly chunked, any in HTTP/1.0, bad chunk sizes, bad or long chunk extensions. 413: body too long. 414: target too
  * long. 417: an Expect but 100-continue. 431: head too long. 501: CONNECT, or a method of no sense. 505: not
  * HTTP/1.x. */
 #pragma once

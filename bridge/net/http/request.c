@@ -80,7 +80,8 @@ static void request_answer(struct http_conn *c, int status, const struct header 
 {
     struct http_server *s = c->s;
     struct buf *out = http_answer_begin(s, status, headers, count);
-    if (status >= 200 && status != 204 && status != 304)
+    /* The length of what HEAD asks about is left out when the user does not say it. */
+    if (status >= 200 && status != 204 && status != 304 && (!c->head_only || body.n))
         http_answer_length(out, body.n);
     else
         body.n = 0;
@@ -194,11 +195,21 @@ static void request_fill(const struct http_conn *c, const struct http1_head *hea
 
 /* ---- head and body ---- */
 
+/* OPTIONS *: about the server, not about anything of the user's. */
+static bool request_is_for_server(const struct http_request *r)
+{
+    return str_eq(r->path, STR("*"));
+}
+
 /* The request is whole: it is the user's. */
 static void request_hand_over(struct http_conn *c, const struct http_request *r)
 {
     request_set_state(c, REQUEST_WAITING);
     http_schedule_due(c, DUE_NEVER);
+    if (request_is_for_server(r)) {
+        request_answer(c, 204, NULL, 0, STR(""));
+        return;
+    }
     c->s->events.request(c->s->events.ctx, r);
 }
 
@@ -229,7 +240,7 @@ static void request_start_body(struct http_conn *c, const struct http1_head *hea
 static bool request_ask_user(struct http_conn *c, const struct http_request *r, int64_t *max_body)
 {
     struct http_server *s = c->s;
-    if (!s->events.head)
+    if (!s->events.head || request_is_for_server(r))
         return true;
     int64_t limit = *max_body;
     bool yes = s->events.head(s->events.ctx, r, &limit);

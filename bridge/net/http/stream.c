@@ -310,8 +310,9 @@ struct http_stream *http_server_upgrade(struct http_server *s, const struct http
     int status = stream_check_handshake(c, r);
     if (status != 101) {
         const struct header wanted[] = { { STR("Upgrade"), STR("websocket") },
+                                         { STR("Connection"), STR("Upgrade") },
                                          { STR("Sec-WebSocket-Version"), STR("13") } };
-        http_request_refuse(c, status, wanted, status == 426 ? 2 : 0);
+        http_request_refuse(c, status, wanted, status == 426 ? 3 : 0);
         return NULL;
     }
     char accept[29];

@@ -320,6 +320,23 @@ TEST(a_refused_body_that_is_here_is_skipped)
     client_close(&c);
 }
 
+/* RFC 9110 9.3.7: about the server as a whole, so it is no matter of paths. */
+TEST(options_of_the_server)
+{
+    START();
+    user.refuse = 404;
+    struct client c = client_new();
+    SAY(&c, "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
+    expect(&c, "HTTP/1.1 204 No Content\r\n");
+    forget(&c);
+    SAY(&c, "OPTIONS * HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab");
+    SAY(&c, "cd" GET("/"));
+    expect(&c, "HTTP/1.1 204 No Content\r\n");
+    expect(&c, "404 Not Found");
+    assert_int_equal(user.asked, 0);
+    client_close(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,6 +357,7 @@ int main(void)
         DIALOGUE(continue_is_sent_when_the_head_is_welcome),
         DIALOGUE(a_refused_body_is_not_read),
         DIALOGUE(a_refused_body_that_is_here_is_skipped),
+        DIALOGUE(options_of_the_server),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

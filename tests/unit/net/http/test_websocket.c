@@ -71,6 +71,7 @@ TEST(bad_handshakes)
         const char *text, *status;
     } cases[] = {
         { GET("/ws"), "426 Upgrade Required" },
+        { GET("/ws"), "Upgrade: websocket\r\nConnection: Upgrade\r\n" }, /* RFC 9110 7.8: never without the other */
         { "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\n"
           "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
           "Sec-WebSocket-Version: 13" },
