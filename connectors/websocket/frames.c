@@ -6,13 +6,14 @@
 
 void frames_open(struct frames *f, size_t longest)
 {
-    *f = (struct frames){ .frame = buf_new(longest + WS_HEAD), .block = buf_new(longest) };
+    *f = (struct frames){ .frame = buf_new(longest + WS_HEAD), .blocks = { buf_new(longest), buf_new(longest) } };
 }
 
 void frames_close(struct frames *f)
 {
     buf_free(&f->frame);
-    buf_free(&f->block);
+    buf_free(&f->blocks[0]);
+    buf_free(&f->blocks[1]);
 }
 
 struct str frames_websocket(struct frames *f, const struct event *ev)
@@ -49,17 +50,26 @@ static void frames_add_data(struct buf *out, struct str json)
     }
 }
 
-struct str frames_sse(struct frames *f, const struct message *m)
+/* An event of these names would pass for a connection that broke or opened. */
+static bool frames_is_reserved(struct str type)
 {
-    struct buf *b = &f->block;
+    return str_eq(type, STR("error")) || str_eq(type, STR("open"));
+}
+
+struct str frames_sse(struct frames *f, const struct message *m, bool named)
+{
+    struct buf *b = &f->blocks[named];
     if (!f->json.at)
         return STR_ABSENT;
     buf_reset(b);
     buf_add_c(b, "id: ");
     buf_add_str(b, m->record->topic);
-    buf_printf(b, "/%d@%lld\nevent: ", m->record->partition, (long long)m->record->offset);
-    buf_add_str(b, m->event->type);
-    buf_add_char(b, '\n');
+    buf_printf(b, "/%d@%lld\n", m->record->partition, (long long)m->record->offset);
+    if (named && !frames_is_reserved(m->event->type)) {
+        buf_add_c(b, "event: ");
+        buf_add_str(b, m->event->type);
+        buf_add_char(b, '\n');
+    }
     frames_add_data(b, f->json);
     buf_add_char(b, '\n');
     return b->failed ? STR_ABSENT : buf_str(b);

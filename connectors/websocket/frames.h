@@ -3,14 +3,15 @@
 #pragma once
 #include "bridge/connector.h"
 
-struct frames { /* of one event at a time */
-    struct buf frame, block;
-    struct str json; /* in the frame */
+struct frames {                  /* of one event at a time */
+    struct buf frame, blocks[2]; /* [1]: with a name */
+    struct str json;             /* in the frame */
 };
 
 void frames_open(struct frames *f, size_t longest);
 void frames_close(struct frames *f);
 /* A text frame with the event's JSON; absent when it is longer than `longest`. Lives until the next call. */
 struct str frames_websocket(struct frames *f, const struct event *ev);
-/* The event that frames_websocket was called for last, with its position as `id:` and its type as `event:`. */
-struct str frames_sse(struct frames *f, const struct message *m);
+/* The event that frames_websocket was called for last, with its position as `id:`; named: and with its type as `event:`,
+ * but for names that a browser's EventSource uses itself. */
+struct str frames_sse(struct frames *f, const struct message *m, bool named);

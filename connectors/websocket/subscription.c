@@ -97,6 +97,15 @@ static bool subscription_add_filter(struct parsing *p, struct str text)
     return true;
 }
 
+static bool subscription_name_events(struct parsing *p, struct str value)
+{
+    if (!p->s->sse)
+        return err_set(p->e, "event: only server-sent events have names");
+    if (!str_eq(value, STR("type")))
+        return err_set(p->e, "event: there is only event=type, which names each event by its type");
+    return p->s->named = true;
+}
+
 static bool subscription_add_parameter(struct parsing *p, struct str name, struct str value)
 {
     if (str_eq(name, STR("token")) && p->token_ok)
@@ -107,15 +116,17 @@ static bool subscription_add_parameter(struct parsing *p, struct str name, struc
         return subscription_add_topics(p, value);
     if (str_eq(name, STR("filter")))
         return subscription_add_filter(p, value);
+    if (str_eq(name, STR("event")))
+        return subscription_name_events(p, value);
     static const char *const attributes[] = { "type", "subject", "source" };
     for (size_t i = 0; i < sizeof attributes / sizeof *attributes; i++)
         if (str_eq(name, str_of(attributes[i]))) {
             subscription_add_attribute(p, attributes[i], value);
             return true;
         }
-    static const char *const names[] = { "topics", "type", "subject", "source", "filter", NULL };
+    static const char *const names[] = { "topics", "type", "subject", "source", "filter", "event", NULL };
     const char *near = str_nearest(name, names);
-    return err_set(p->e, "parameter \"%.*s\" is unknown%s%s; there are topics, type, subject, source and filter",
+    return err_set(p->e, "parameter \"%.*s\" is unknown%s%s; there are topics, type, subject, source, filter and event",
                    STR_ARG(name), near ? ", meant is perhaps " : "", near ? near : "");
 }
 
@@ -168,7 +179,7 @@ static bool subscription_finish(struct parsing *p)
     if (s->topics.count)
         qsort(s->topics.at, s->topics.count, sizeof *s->topics.at, subscription_by_name);
     struct buf key = buf_new(KEY_BYTES);
-    buf_add_c(&key, s->sse ? "sse\n" : "websocket\n");
+    buf_add_c(&key, s->named ? "sse, named\n" : s->sse ? "sse\n" : "websocket\n");
     for (size_t i = 0; i < s->topics.count; i++)
         buf_printf(&key, "%s,", s->topics.at[i]);
     buf_add_char(&key, '\n');

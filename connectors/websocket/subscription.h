@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a listener asks for in its URL: topics, a filter, a format.
  *
- *   ?topics=ai.chats,ai.events & type=chat.* & subject=... & source=... & filter={"any":[...]}
+ *   ?topics=ai.chats,ai.events & type=chat.* & subject=... & source=... & filter={"any":[...]} & event=type
  *
  * A value that ends with * is a prefix. All conditions must hold. Anything unknown, twice or malformed is an error:
  * a listener that misspelled its filter must not get everything. */
@@ -11,6 +11,7 @@
 
 struct subscription {
     bool sse;              /* server-sent events; else WebSocket frames */
+    bool named;            /* of these: each has its type as name */
     struct strings topics; /* sorted; empty: all that the sink gets */
     struct filter *filter; /* NULL: everything */
     char *key;             /* equal subscriptions have equal keys */

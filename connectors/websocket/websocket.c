@@ -30,6 +30,7 @@ enum {
     RETRY_LEAST_MS = 3000,
     RETRY_MOST_MS = 8000, /* when an event stream comes back, so that not all do at once */
     DRAIN_STEP_MS = 50,
+    STREAM_HEADERS = 5,
 };
 
 struct websocket_sink {
@@ -116,14 +117,16 @@ static void websocket_refuse(struct websocket_sink *s, const struct http_request
     buf_printf(&body, "{\"title\":\"%s\",\"status\":%d,\"detail\":", http_status_text(status), status);
     jscan_add_string(&body, str_of(detail));
     buf_add_char(&body, '}');
-    struct header headers[2] = { { STR("Content-Type"), STR("application/problem+json") } };
+    struct header headers[3] = { { STR("Content-Type"), STR("application/problem+json") } };
     size_t n = 1;
     if (status == 401)
         headers[n++] = (struct header){ STR("WWW-Authenticate"), STR("Bearer") };
     if (status == 405)
-        headers[n++] = (struct header){ STR("Allow"), STR("GET") };
-    if (status == 426)
+        headers[n++] = (struct header){ STR("Allow"), STR("GET, HEAD") };
+    if (status == 426) {
         headers[n++] = (struct header){ STR("Upgrade"), STR("websocket") };
+        headers[n++] = (struct header){ STR("Connection"), STR("Upgrade") };
+    }
     if (status == 429 || status == 503)
         headers[n++] = (struct header){ STR("Retry-After"), STR("10") };
     websocket_log_refusal(s, r->peer, status, detail);
@@ -149,7 +152,7 @@ static bool websocket_may_listen(struct websocket_sink *s, const struct http_req
 {
     if (!str_eq(r->path, str_of(s->path)))
         websocket_refuse(s, r, 404, "there is nothing at this path");
-    else if (!str_eq(r->method, STR("GET")))
+    else if (!str_eq(r->method, STR("GET")) && !str_eq(r->method, STR("HEAD")))
         websocket_refuse(s, r, 405, "listeners come by GET");
     else if (s->tokens.count && !access_token_ok(r, s->valid_tokens, s->token_in_query))
         websocket_refuse(s, r, 401, "a valid token is needed");
@@ -166,29 +169,44 @@ static bool websocket_may_listen(struct websocket_sink *s, const struct http_req
     return false;
 }
 
+/* The first that the client offers of those that say what it gets. */
+static struct str websocket_subprotocol(const struct http_request *r)
+{
+    static const char *const known[] = { "cloudevents.json", "aqueduct.v1+json" };
+    struct str rest = http_header(r, "Sec-WebSocket-Protocol", NULL), one;
+    while (str_cut(&rest, ',', &one))
+        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+            if (str_eq(str_trim(one), str_of(known[i])))
+                return str_of(known[i]);
+    return STR_ABSENT;
+}
+
 static struct http_stream *websocket_take_frames(struct websocket_sink *s, const struct http_request *r,
                                                  struct listener *l)
 {
-    struct str protocol = STR("aqueduct.v1+json");
-    return http_server_upgrade(s->server, r,
-                               websocket_header_has(r, "Sec-WebSocket-Protocol", protocol) ? protocol : STR_ABSENT, l);
+    return http_server_upgrade(s->server, r, websocket_subprotocol(r), l);
+}
+
+/* What an event stream begins with. Returns how many. */
+static size_t websocket_stream_headers(const struct http_request *r, struct header headers[STREAM_HEADERS])
+{
+    struct str origin = http_header(r, "Origin", NULL);
+    headers[0] = (struct header){ STR("Content-Type"), STR("text/event-stream") };
+    headers[1] = (struct header){ STR("Cache-Control"), STR("no-store") };
+    headers[2] = (struct header){ STR("X-Accel-Buffering"), STR("no") };
+    if (!origin.n)
+        return 3;
+    headers[3] = (struct header){ STR("Access-Control-Allow-Origin"), origin }; /* it was checked */
+    headers[4] = (struct header){ STR("Vary"), STR("Origin") };
+    return 5;
 }
 
 /* Begins an event stream with the time after which the client shall come back when it breaks. */
 static struct http_stream *websocket_take_events(struct websocket_sink *s, const struct http_request *r,
                                                  struct listener *l)
 {
-    struct header headers[6] = {
-        { STR("Content-Type"), STR("text/event-stream") },
-        { STR("Cache-Control"), STR("no-store") },
-        { STR("X-Accel-Buffering"), STR("no") },
-    };
-    size_t n = 3;
-    struct str origin = http_header(r, "Origin", NULL);
-    if (origin.n) { /* it was checked */
-        headers[n++] = (struct header){ STR("Access-Control-Allow-Origin"), origin };
-        headers[n++] = (struct header){ STR("Vary"), STR("Origin") };
-    }
+    struct header headers[STREAM_HEADERS];
+    size_t n = websocket_stream_headers(r, headers);
     struct http_stream *st = http_server_stream(s->server, r, 200, headers, n, l);
     if (!st)
         return NULL;
@@ -231,6 +249,13 @@ static void websocket_listen(struct websocket_sink *s, const struct http_request
     free(l);
 }
 
+/* HEAD: what GET would begin with. */
+static void websocket_show_head(struct websocket_sink *s, const struct http_request *r)
+{
+    struct header headers[STREAM_HEADERS];
+    http_server_reply(s->server, r->id, 200, headers, websocket_stream_headers(r, headers), STR(""));
+}
+
 static void websocket_on_request(void *ctx, const struct http_request *r)
 {
     struct websocket_sink *s = ctx;
@@ -245,7 +270,10 @@ static void websocket_on_request(void *ctx, const struct http_request *r)
     else if (!subscription_parse(&wanted, r->query, sse, s->base.topics, s->token_in_query, &e))
         websocket_refuse(s, r, 400, e.text);
     else {
-        websocket_listen(s, r, &wanted);
+        if (sse && str_eq(r->method, STR("HEAD")))
+            websocket_show_head(s, r);
+        else
+            websocket_listen(s, r, &wanted);
         subscription_free(&wanted);
     }
 }
@@ -285,18 +313,18 @@ static void websocket_on_message(void *ctx, struct http_stream *st, bool text, s
 static void websocket_send(struct sink *base, const struct message *m)
 {
     struct websocket_sink *s = (struct websocket_sink *)base;
-    struct str wire[2] = { STR_ABSENT, STR_ABSENT }; /* WebSocket, event stream */
+    struct str wire[3] = { STR_ABSENT, STR_ABSENT, STR_ABSENT }; /* WebSocket, event streams without and with names */
     bool built = false, too_long = false;
     for (struct cohort *c = s->cohorts.first; c; c = c->next) {
-        bool sse = c->subscription.sse;
+        int format = c->subscription.sse ? 1 + c->subscription.named : 0;
         if (!subscription_match(&c->subscription, m->record->topic, m->event))
             continue;
         if (!built)
             wire[0] = frames_websocket(&s->frames, m->event);
         built = true;
-        if (sse && !wire[1].at && wire[0].at)
-            wire[1] = frames_sse(&s->frames, m);
-        too_long |= !wire[sse].at || !cohort_add(c, wire[sse]);
+        if (format && !wire[format].at && wire[0].at)
+            wire[format] = frames_sse(&s->frames, m, c->subscription.named);
+        too_long |= !wire[format].at || !cohort_add(c, wire[format]);
         cohorts_relieve(&s->cohorts);
     }
     if (!too_long)

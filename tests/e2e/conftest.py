@@ -398,7 +398,7 @@ class SseListener(Listener):
                 if line:
                     block[name] = value
                 elif "data" in block:
-                    self.blocks.append((block["id"], block["event"], block["data"]))
+                    self.blocks.append((block["id"], block.get("event"), block["data"]))
                     self.events.append(json.loads(block["data"]))
                     block = {}
         except (OSError, http.client.HTTPException):

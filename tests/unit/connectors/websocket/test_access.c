@@ -12,6 +12,11 @@ TEST(bad_requests)
     live_open("path: /live");
     live_refused("/", UPGRADE, 404, "nothing at this path");
     live_refused("/live", "", 426, "text/event-stream");
+    struct client plain = live_request("/live", "");
+    char *head = live_head(&plain);
+    assert_non_null(strstr(head, "Upgrade: websocket\r\nConnection: Upgrade\r\n"));
+    free(head);
+    client_close(&plain);
     live_refused("/live?topics=ai.chat", UPGRADE, 400, "\\\"ai.chat\\\" is not served here");
     live_refused("/live?topics=ai.chats,ai.chats", UPGRADE, 400, "twice");
     live_refused("/live?topics=ai.chats,", UPGRADE, 400, "empty name");
@@ -34,7 +39,7 @@ TEST(bad_requests)
     client_write(&c, STR("POST /live HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"));
     char *text = live_head(&c);
     assert_non_null(strstr(text, "405"));
-    assert_non_null(strstr(text, "Allow: GET\r\n"));
+    assert_non_null(strstr(text, "Allow: GET, HEAD\r\n"));
     free(text);
     client_close(&c);
 }

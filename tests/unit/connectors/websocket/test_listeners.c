@@ -37,6 +37,26 @@ TEST(subprotocol)
     assert_non_null(strstr(text, "Sec-WebSocket-Protocol: aqueduct.v1+json\r\n"));
     free(text);
     client_close(&c);
+    static const char *const cases[][2] = {
+        { "cloudevents.json", "cloudevents.json" },
+        { "cloudevents.avro, cloudevents.json", "cloudevents.json" },
+        { "aqueduct.v1+json, cloudevents.json", "aqueduct.v1+json" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char headers[512], wanted[128];
+        snprintf(headers, sizeof headers, UPGRADE "Sec-WebSocket-Protocol: %s\r\n", cases[i][0]);
+        snprintf(wanted, sizeof wanted, "Sec-WebSocket-Protocol: %s\r\n", cases[i][1]);
+        c = live_request("/", headers);
+        text = live_head(&c);
+        assert_non_null(strstr(text, wanted));
+        free(text);
+        client_close(&c);
+    }
+    c = live_request("/", UPGRADE "Sec-WebSocket-Protocol: cloudevents.avro\r\n");
+    text = live_head(&c);
+    assert_null(strstr(text, "Sec-WebSocket-Protocol"));
+    free(text);
+    client_close(&c);
 }
 
 TEST(filters)
@@ -106,12 +126,96 @@ TEST(event_stream)
     snprintf(
         expected, sizeof expected,
         "retry: %d\n\n"
-        "id: ai.chats/3@7\nevent: chat.made\ndata: {\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"chat.made\",\"data\":{\"a\":\n"
+        "id: ai.chats/3@7\ndata: {\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"chat.made\",\"data\":{\"a\":\n"
         "data:  1,\ndata: \"b\":2}}\n\n"
-        "id: ai.chats/3@8\nevent: t\ndata: " JSON("2", "t", ",\"data\":2") "\n\n",
+        "id: ai.chats/3@8\ndata: " JSON("2", "t", ",\"data\":2") "\n\n",
         retry);
     assert_string_equal(buf_c(&c.in), expected);
     client_close(&c);
+}
+
+/* What a page with an EventSource sees, by the HTML Standard (9.2.6): for each event "name:id of the CloudEvent|". */
+static void browser_dispatch(struct buf *seen, const char *name, struct buf *data)
+{
+    static const char id[] = "\"id\":\"";
+    if (data->n == 0)
+        return;
+    const char *at = strstr(buf_c(data), id);
+    assert_non_null(at);
+    buf_printf(seen, "%s:%c|", *name ? name : "message", at[sizeof id - 1]);
+    buf_reset(data);
+}
+
+static void browser_read(struct str stream, struct buf *seen)
+{
+    struct buf data = buf_new(4096);
+    char name[64] = "";
+    struct str line;
+    while (str_cut(&stream, '\n', &line)) {
+        struct str field;
+        if (line.n == 0) {
+            browser_dispatch(seen, name, &data);
+            name[0] = 0;
+            continue;
+        }
+        str_cut(&line, ':', &field);
+        if (line.n && line.at[0] == ' ')
+            line = str_from(line, 1);
+        if (str_eq(field, STR("data")))
+            buf_printf(&data, "%.*s\n", STR_ARG(line));
+        else if (str_eq(field, STR("event")))
+            snprintf(name, sizeof name, "%.*s", STR_ARG(line));
+    }
+    buf_free(&data);
+}
+
+static void browser_sees(const char *target, const char *expected)
+{
+    struct buf seen = buf_new(4096);
+    live_open("");
+    struct client c = live_listener(target, EVENTS, 200);
+    live_send("ai.chats", "1", "chat.made", NULL, "1");
+    live_send("ai.chats", "2", "error", NULL, "2");
+    live_send("ai.chats", "3", "open", NULL, "3");
+    live_send("ai.chats", "4", "message", NULL, "4");
+    for (int i = 0; i < 50; i++)
+        live_turn();
+    client_read(&c);
+    browser_read(buf_str(&c.in), &seen);
+    assert_string_equal(buf_c(&seen), expected);
+    buf_free(&seen);
+    client_close(&c);
+}
+
+TEST(browsers_get_messages)
+{
+    browser_sees("/", "message:1|message:2|message:3|message:4|");
+}
+
+/* A sender's type must not pass for a broken connection. */
+TEST(browsers_get_named_events)
+{
+    browser_sees("/?event=type", "chat.made:1|message:2|message:3|message:4|");
+    live_refused("/?event=id", EVENTS, 400, "event=type");
+    live_refused("/?event=type", UPGRADE, 400, "only server-sent events");
+}
+
+TEST(head_of_a_stream)
+{
+    live_open("");
+    struct client c = live_client();
+    client_write(&c, STR("HEAD / HTTP/1.1\r\nHost: here:1\r\n" EVENTS "\r\n"
+                         "HEAD /?x=1 HTTP/1.1\r\nHost: here:1\r\n" EVENTS "\r\n"));
+    char *text = live_head(&c);
+    assert_non_null(strstr(text, "HTTP/1.1 200 "));
+    assert_non_null(strstr(text, "Content-Type: text/event-stream\r\n"));
+    assert_null(strstr(text, "Content-Length"));
+    free(text);
+    text = live_head(&c);
+    assert_non_null(strstr(text, "HTTP/1.1 400 "));
+    free(text);
+    client_close(&c);
+    assert_int_equal(metric_value(metric_named("aqueduct_listeners", LABELS("live", "sse"))), 0);
 }
 
 TEST(heartbeats)
@@ -200,7 +304,7 @@ TEST(drain)
     assert_int_equal((unsigned char)text[0] << 8 | (unsigned char)text[1], 1012);
     free(text);
     client_read(&s);
-    assert_non_null(memmem(s.in.at, s.in.n, "event: t\n", 9));
+    assert_non_null(memmem(s.in.at, s.in.n, "data: {", 7));
     assert_true(s.ended);
     client_close(&w);
     client_close(&s);
@@ -232,8 +336,18 @@ int main(void)
 {
     log_setup(LOG_ERROR, LOG_LOGFMT);
     const struct CMUnitTest tests[] = {
-        LIVE(events_as_frames), LIVE(subprotocol),          LIVE(filters), LIVE(event_stream), LIVE(heartbeats),
-        LIVE(ping_and_idle),    LIVE(messages_are_ignored), LIVE(drain),   LIVE(gauges),
+        LIVE(events_as_frames),
+        LIVE(subprotocol),
+        LIVE(browsers_get_messages),
+        LIVE(browsers_get_named_events),
+        LIVE(head_of_a_stream),
+        LIVE(filters),
+        LIVE(event_stream),
+        LIVE(heartbeats),
+        LIVE(ping_and_idle),
+        LIVE(messages_are_ignored),
+        LIVE(drain),
+        LIVE(gauges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
