@@ -118,9 +118,9 @@ static void batch_settle(struct intake *in)
         if (!em->event)
             in->s->ops->settle(in->s, em->tag, OUTCOME_STORED, "");
         else if (b->fate[i] == FATE_UNROUTED)
-            settle_unrouted(in, em->tag);
+            settle_unrouted(in, em->tag, em->event);
         else
-            settle_event(in, em->tag, b->fate[i] == FATE_TOO_LARGE ? OUTCOME_INVALID : OUTCOME_STORED, "");
+            settle_event(in, em->tag, em->event, b->fate[i] == FATE_TOO_LARGE ? OUTCOME_INVALID : OUTCOME_STORED, "");
     }
     b->from = b->to;
     b->to = b->from + 1; /* only ever used after batch_narrow */

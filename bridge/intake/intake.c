@@ -122,7 +122,7 @@ void intake_free(struct intake *in)
     mailbox_close(&in->done);
     close(in->wake_fd);
     seen_free(in->seen);
-    free(in->slots);
+    single_close(in);
     free(in->dead_letter_topic);
     free(in);
 }
@@ -167,6 +167,17 @@ static void intake_wait(struct intake *in)
 }
 
 /* Reads from the source and publishes what came; while stopping it only serves what it has begun. */
+/* The first line of the way of each event, in the debug log. */
+static void intake_log_received(const struct intake *in, const struct emission *emissions, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct event *ev = emissions[i].event;
+        if (ev)
+            LOG(DEBUG, "received", LOG_C("source", in->s->id), LOG_STR("event", ev->id),
+                LOG_STR("event_source", ev->source), LOG_STR("type", ev->type), LOG_INT("bytes", ev->data.n));
+    }
+}
+
 static void intake_read(struct intake *in, bool stopping)
 {
     struct emission emissions[INTAKE_MOST];
@@ -188,6 +199,8 @@ static void intake_read(struct intake *in, bool stopping)
     int64_t events = 0;
     for (int i = 0; i < n; i++)
         events += emissions[i].event != NULL;
+    if (log_shows(LOG_DEBUG))
+        intake_log_received(in, emissions, (size_t)n);
     metric_add(in->count.received, events);
     metric_add(in->count.pending, events);
     if (in->s->ops->ordered)

@@ -22,9 +22,10 @@ enum {
 
 struct slot { /* an emission between read() and settle() */
     uint64_t tag;
-    int32_t next;    /* free list, or the next repeat that waits for the same event */
-    bool remembered; /* it is pending in the memory */
-    bool conflicts;  /* it waits for another event under the same id */
+    int32_t next;              /* free list, or the next repeat that waits for the same event */
+    bool remembered;           /* it is pending in the memory */
+    bool conflicts;            /* it waits for another event under the same id */
+    const struct event *event; /* kept for the debug log alone, if there is one; else NULL */
 };
 
 struct intake_counters {
@@ -67,10 +68,11 @@ struct batch {
 
 /* ---- settle.c ---- */
 
-void settle_event(struct intake *in, uint64_t tag, enum outcome o, const char *why);
+/* Tells the source what became of its emission. The event is for the debug log, NULL where there is none. */
+void settle_event(struct intake *in, uint64_t tag, const struct event *ev, enum outcome o, const char *why);
 /* No route takes it: an error, unless the configuration says that such events may be dropped; then it counts as stored
  * for the sender. */
-void settle_unrouted(struct intake *in, uint64_t tag);
+void settle_unrouted(struct intake *in, uint64_t tag, const struct event *ev);
 /* Reading or publishing failed: waits before the next attempt, longer each time. */
 void settle_back_off(struct intake *in);
 
@@ -97,6 +99,7 @@ void routed_publish(struct intake *in, struct publication what, uint64_t tag);
 /* ---- single.c ---- */
 
 void single_open(struct intake *in, size_t most);
+void single_close(struct intake *in);
 void single_take(struct intake *in, const struct emission *emissions, size_t count); /* takes over the events */
 void single_done(struct intake *in, uint64_t tag, enum outcome o, const char *why);  /* a publication ended */
 

@@ -1,11 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* What the source is told and how it is counted; how long it waits after a failure. */
 #include "bridge/intake/private.h"
+#include "bridge/lib/log.h"
 
 enum { BACKOFF_FIRST_MS = 100, BACKOFF_MOST_MS = 5000 };
 
-void settle_event(struct intake *in, uint64_t tag, enum outcome o, const char *why)
+/* A line of the way of one event, in the debug log: what became of it. */
+static void settle_log(const struct intake *in, const struct event *ev, const char *what, const char *why)
 {
+    if (ev && log_shows(LOG_DEBUG))
+        LOG(DEBUG, what, LOG_C("source", in->s->id), LOG_STR("event", ev->id), LOG_STR("event_source", ev->source),
+            LOG_C("why", why && *why ? why : "-"));
+}
+
+void settle_event(struct intake *in, uint64_t tag, const struct event *ev, enum outcome o, const char *why)
+{
+    settle_log(in, ev, o == OUTCOME_STORED ? "stored" : "not stored", why);
     metric_add(in->count.pending, -1);
     switch (o) {
     case OUTCOME_STORED: metric_add(in->count.stored, 1); break;
@@ -16,8 +26,9 @@ void settle_event(struct intake *in, uint64_t tag, enum outcome o, const char *w
     in->s->ops->settle(in->s, tag, o, why);
 }
 
-void settle_unrouted(struct intake *in, uint64_t tag)
+void settle_unrouted(struct intake *in, uint64_t tag, const struct event *ev)
 {
+    settle_log(in, ev, in->drop_unrouted ? "dropped" : "not stored", "no route takes this event");
     metric_add(in->count.pending, -1);
     metric_add(in->drop_unrouted ? in->count.dropped : in->count.unrouted, 1);
     in->s->ops->settle(in->s, tag, in->drop_unrouted ? OUTCOME_STORED : OUTCOME_INVALID, "no route takes this event");

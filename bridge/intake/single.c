@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Unordered sources: each emission is a publication of its own, many are on their way, each is settled when it ends. */
 #include "bridge/intake/private.h"
+#include <stdlib.h>
+#include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 
 /* ---- slots ---- */
@@ -13,20 +15,30 @@ void single_open(struct intake *in, size_t count)
         in->slots[i].next = i + 1 < count ? (int32_t)(i + 1) : -1;
 }
 
+void single_close(struct intake *in)
+{
+    for (size_t i = 0; i < in->room; i++)
+        event_unref(in->slots[i].event); /* of what was abandoned */
+    free(in->slots);
+}
+
 /* Takes a free slot for an emission. */
-static int32_t single_slot(struct intake *in, uint64_t tag)
+static int32_t single_slot(struct intake *in, const struct emission *em)
 {
     int32_t i = in->free;
     CHECK(i >= 0);
     in->free = in->slots[i].next;
-    in->slots[i] = (struct slot){ .tag = tag, .next = -1 };
+    in->slots[i] = (struct slot){ .tag = em->tag, .next = -1 };
+    if (log_shows(LOG_DEBUG))
+        in->slots[i].event = event_ref(em->event);
     in->used++;
     return i;
 }
 
-/* Gives a slot back. */
+/* Gives a slot back; its event is the caller's. */
 static void single_give(struct intake *in, int32_t i)
 {
+    in->slots[i].event = NULL;
     in->slots[i].next = in->free;
     in->free = i;
     in->used--;
@@ -47,23 +59,25 @@ void single_done(struct intake *in, uint64_t tag, enum outcome o, const char *wh
         next = slot.next;
         single_give(in, i);
         if (slot.conflicts && o == OUTCOME_STORED)
-            settle_event(in, slot.tag, OUTCOME_CONFLICT, single_conflict);
+            settle_event(in, slot.tag, slot.event, OUTCOME_CONFLICT, single_conflict);
         else if (slot.conflicts) /* nobody has the id, after all */
-            settle_event(in, slot.tag, OUTCOME_UNAVAILABLE, "its id was in use for a moment");
+            settle_event(in, slot.tag, slot.event, OUTCOME_UNAVAILABLE, "its id was in use for a moment");
         else {
             metric_add(in->count.repeats, i != first && o == OUTCOME_STORED);
-            settle_event(in, slot.tag, o, why);
+            settle_event(in, slot.tag, slot.event, o, why);
         }
+        event_unref(slot.event);
     }
 }
 
 /* ---- emissions ---- */
 
 /* An event that is stored already: a repeat, or another one under its id. */
-static void single_settle_known(struct intake *in, uint64_t tag, bool same)
+static void single_settle_known(struct intake *in, const struct emission *em, bool same)
 {
     metric_add(in->count.repeats, same);
-    settle_event(in, tag, same ? OUTCOME_STORED : OUTCOME_CONFLICT, same ? "stored before" : single_conflict);
+    settle_event(in, em->tag, em->event, same ? OUTCOME_STORED : OUTCOME_CONFLICT,
+                 same ? "stored before" : single_conflict);
 }
 
 /* Was a record without a scope made of the same event? */
@@ -84,10 +98,10 @@ static bool single_is_known(struct intake *in, const struct emission *em, const 
     if (known == SEEN_UNKNOWN && !single_is_known_without_scope(in, em, *f))
         return false;
     if (known < 0) {
-        single_settle_known(in, em->tag, known == SEEN_UNKNOWN || same);
+        single_settle_known(in, em, known == SEEN_UNKNOWN || same);
         return true;
     }
-    int32_t waiting = single_slot(in, em->tag);
+    int32_t waiting = single_slot(in, em);
     in->slots[waiting].conflicts = !same;
     in->slots[waiting].next = in->slots[known].next;
     in->slots[known].next = waiting;
@@ -105,10 +119,10 @@ static void single_publish(struct intake *in, const struct emission *em)
         return;
     routed_make(in, em, &r);
     if (r.count == 0) {
-        settle_unrouted(in, em->tag);
+        settle_unrouted(in, em->tag, em->event);
         return;
     }
-    int32_t slot = single_slot(in, em->tag);
+    int32_t slot = single_slot(in, em);
     if (in->seen) {
         seen_begin(in->seen, &f, (uint32_t)slot);
         in->slots[slot].remembered = true;

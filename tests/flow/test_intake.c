@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include "bridge/intake/intake.h"
 #include "bridge/lib/clock.h"
+#include "bridge/lib/log.h"
 #include "tests/support/metric.h"
 #include "bridge/event/trail.h"
 #include "tests/support/event.h"
+#include "tests/support/stderr.h"
 
 static struct flow flow;
 static struct script_source source;
@@ -486,6 +488,37 @@ TEST(records_without_a_scope)
     reconciles();
 }
 
+/* The way of one event, for whoever looks for it: from here to the log, and why it went no further. */
+TEST(a_debug_log_shows_the_way_of_an_event)
+{
+    log_setup(LOG_DEBUG, LOG_LOGFMT);
+    start(&script_source_unordered);
+    stderr_catch();
+    script_emit(&source, "a", "t.one", 1);
+    script_emit(&source, "b", "other", 2);
+    turn(2);
+    script_emit(&source, "a", "t.two", 3);
+    turn(1);
+    const char *text = stderr_caught();
+    log_setup(LOG_INFO, LOG_LOGFMT);
+    char line[128];
+    snprintf(line, sizeof line, "msg=received source=%s event=a event_source=/s type=t.one bytes=2\n", id);
+    assert_non_null(strstr(text, line));
+    snprintf(line, sizeof line, "msg=stored source=%s event=a event_source=/s", id);
+    assert_non_null(strstr(text, line));
+    snprintf(line, sizeof line, "msg=\"not stored\" source=%s event=b event_source=/s why=\"no route", id);
+    assert_non_null(strstr(text, line));
+    snprintf(line, sizeof line, "msg=\"not stored\" source=%s event=a event_source=/s why=\"another event with", id);
+    assert_non_null(strstr(text, line));
+    flow.weather = HOLD; /* and what is abandoned leaks nothing */
+    log_setup(LOG_DEBUG, LOG_LOGFMT);
+    stderr_catch();
+    script_emit(&source, "c", "t.one", 4);
+    turn(1);
+    stderr_caught();
+    log_setup(LOG_INFO, LOG_LOGFMT);
+}
+
 TEST(the_memory_forgets_the_oldest)
 {
     start(&script_source_unordered); /* remembers four */
@@ -604,6 +637,7 @@ int main(void)
         flow_test(a_concurrent_conflict_waits_for_the_first_outcome),
         flow_test(a_conflict_with_what_is_not_stored_may_come_again),
         flow_test(records_without_a_scope),
+        flow_test(a_debug_log_shows_the_way_of_an_event),
         flow_test(the_memory_forgets_the_oldest),
         flow_test(in_flight_is_bounded),
         flow_test(a_stop_settles_what_is_on_its_way_and_reads_no_more),

@@ -10,6 +10,7 @@
 #include "tests/support/client.h"
 #include "tests/support/connector.h"
 #include "tests/support/metric.h"
+#include "tests/support/stderr.h"
 #include "tests/support/test.h"
 
 extern const struct source_ops http_source;
@@ -644,13 +645,11 @@ TEST(options)
     client_close(&c);
 }
 
-/* What a batch of posts, two accepted and one refused, writes to the log. */
+/* How many lines three posts, two accepted and one refused, write to the log. */
 static void logs(const char *option, int accepted_lines, int refused_lines)
 {
-    char path[] = "/tmp/aqueduct-log-XXXXXX", text[8192];
-    int file = mkstemp(path), stderr_was = dup(STDERR_FILENO);
-    assert_true(file >= 0 && dup2(file, STDERR_FILENO) >= 0);
     log_setup(LOG_INFO, LOG_LOGFMT);
+    stderr_catch();
     source_open(option, OPEN_PATH);
     event_unref(accepted("/in", JSON "Idempotency-Key: k-17\r\n", "{}"));
     struct client c = client_connect(socket_path);
@@ -659,15 +658,8 @@ static void logs(const char *option, int accepted_lines, int refused_lines)
     client_close(&c);
     refused("/in", JSON, "{", 400, "JSON");
     source_close(NULL);
-    source = NULL;
+    const char *text = stderr_caught();
     log_setup(LOG_ERROR, LOG_LOGFMT);
-    dup2(stderr_was, STDERR_FILENO);
-    close(stderr_was);
-    ssize_t n = pread(file, text, sizeof text - 1, 0);
-    assert_true(n > 0);
-    text[n] = '\0';
-    close(file);
-    unlink(path);
     int lines[2] = { 0, 0 };
     for (const char *at = text; (at = strstr(at, "msg=\"request ")); at++)
         lines[strncmp(at + 13, "accepted", 8) != 0]++;
