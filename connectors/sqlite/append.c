@@ -346,15 +346,44 @@ static int append_refuse_cursor(struct sqlite_source *s, struct rule *r, bool *m
     return SQLITE_OK;
 }
 
+/* The rows behind the cursor, at most so many. */
+static bool append_bind(const struct rule *r, sqlite3_stmt *stmt, int64_t rows)
+{
+    if (r->cursor && (!value_bind(stmt, 1, str_of(r->cursor)) || (r->then && !value_bind(stmt, 3, str_of(r->tie)))))
+        return false;
+    return sqlite3_bind_int64(stmt, 2, rows) == SQLITE_OK;
+}
+
+/* The next row is too large to be read: it is taken without what is, or the cursor moves past it. */
+static int append_take_large(struct sqlite_source *s, struct rule *r, bool *more)
+{
+    sqlite3_stmt *place = compile_place(s, r, r->cursor != NULL);
+    int rc = place && append_bind(r, place, 1) ? sqlite3_step(place) : SQLITE_TOOBIG;
+    *more = rc == SQLITE_ROW;
+    if (rc == SQLITE_ROW) {
+        sqlite3_stmt *row = large_row(s, r, STR_ABSENT, place, &rc);
+        if (row) {
+            append_take_row(s, r, row);
+            large_end(r, row);
+        } else if (rc == SQLITE_OK || rc == SQLITE_TOOBIG) { /* refused, or not the rule's */
+            append_move_to(r, place);
+            r->above += r->behind && sqlite3_column_int64(place, HEAD_TIE) > r->top;
+            s->slice.rows++;
+            rc = SQLITE_OK;
+        }
+    }
+    sqlite3_finalize(place);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
 /* One LIMIT batch; *more = there may be others behind it. */
 static int append_scan(struct sqlite_source *s, struct rule *r, bool *more)
 {
     sqlite3_stmt *stmt = r->cursor ? r->next : r->first;
     int64_t rows = 0;
     bool full = false;
-    if (r->cursor && (!value_bind(stmt, 1, str_of(r->cursor)) || (r->then && !value_bind(stmt, 3, str_of(r->tie)))))
+    if (!append_bind(r, stmt, s->batch))
         return append_refuse_cursor(s, r, more);
-    sqlite3_bind_int64(stmt, 2, s->batch);
     while (!full && sqlite3_step(stmt) == SQLITE_ROW) {
         append_take_row(s, r, stmt);
         rows++;
@@ -362,7 +391,8 @@ static int append_scan(struct sqlite_source *s, struct rule *r, bool *more)
     }
     metric_add(s->rows_read, rows);
     *more = full || rows == s->batch;
-    return sqlite3_reset(stmt);
+    int rc = sqlite3_reset(stmt);
+    return rc == SQLITE_TOOBIG ? append_take_large(s, r, more) : rc;
 }
 
 /* ---- open rows, again ---- */
@@ -397,6 +427,19 @@ static void append_revisit_row(struct sqlite_source *s, struct rule *r, sqlite3_
         r->slot++;
 }
 
+/* The open row whose turn it is has a value that is too large to be read. */
+static int append_revisit_large(struct sqlite_source *s, struct rule *r)
+{
+    int rc;
+    sqlite3_stmt *now = large_row(s, r, row_key(r->rows.slots[r->slot]), NULL, &rc);
+    if (rc != SQLITE_OK && rc != SQLITE_TOOBIG)
+        return rc;
+    append_revisit_row(s, r, now); /* NULL: as good as gone */
+    if (now)
+        large_end(r, now);
+    return SQLITE_OK;
+}
+
 /* Open rows that this pass has not seen; *more = the slice is full before the last of them. */
 static int append_revisit(struct sqlite_source *s, struct rule *r, bool *more)
 {
@@ -410,12 +453,19 @@ static int append_revisit(struct sqlite_source *s, struct rule *r, bool *more)
         if (*more)
             return SQLITE_OK;
         int rc = value_bind(r->get, 1, row_key(row)) ? sqlite3_step(r->get) : SQLITE_DONE;
-        if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-            return sqlite3_reset(r->get);
-        append_revisit_row(s, r, rc == SQLITE_ROW ? r->get : NULL);
+        if (rc == SQLITE_TOOBIG) {
+            sqlite3_reset(r->get);
+            rc = append_revisit_large(s, r);
+        } else if (rc == SQLITE_ROW || rc == SQLITE_DONE) {
+            append_revisit_row(s, r, rc == SQLITE_ROW ? r->get : NULL);
+            rc = sqlite3_reset(r->get);
+        }
+        if (rc != SQLITE_OK) {
+            sqlite3_reset(r->get);
+            return rc;
+        }
         s->slice.rows++;
         metric_add(s->rows_read, 1);
-        sqlite3_reset(r->get);
     }
     *more = false;
     return SQLITE_OK;

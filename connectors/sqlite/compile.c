@@ -21,20 +21,26 @@ static void compile_add_column(sqlite3_str *sql, const char *name, const char *o
         sqlite3_str_appendf(sql, "%s,", otherwise);
 }
 
-/* SELECT <head, watch, data> FROM <source> WHERE 1 */
-static void compile_add_select(sqlite3_str *sql, const struct rule *r, bool data)
+/* SELECT <head, watch, data> FROM <source> WHERE 1; of what is `large` no value, of a watched column its type. */
+static void compile_add_select(sqlite3_str *sql, const struct rule *r, bool data, const bool *large)
 {
     const struct rule_options *o = r->o;
+    static const bool none[LARGE_COLUMNS];
+    large = large ? large : none;
     sqlite3_str_appendall(sql, "SELECT ");
     compile_add_column(sql, o->key, NULL);
     compile_add_column(sql, r->by, NULL);
     compile_add_column(sql, r->then, "NULL");
-    compile_add_column(sql, o->time, "NULL");
-    sqlite3_str_appendf(sql, "(%s\n)", o->done ? o->done : "1");
+    compile_add_column(sql, large[LARGE_TIME] ? NULL : o->time, "NULL");
+    sqlite3_str_appendf(sql, "(%s\n)", large[LARGE_DONE] ? "0" : o->done ? o->done : "1");
     for (size_t i = 0; i < o->watch.count; i++)
-        sqlite3_str_appendf(sql, r->lacks[i] ? ",NULL" : ",\"%w\"", o->watch.at[i]);
+        sqlite3_str_appendf(sql,
+                            r->lacks[i]              ? ",NULL"
+                            : large[LARGE_WATCH + i] ? ",typeof(\"%w\")"
+                                                     : ",\"%w\"",
+                            o->watch.at[i]);
     for (int i = 0; data && i < r->field_count; i++)
-        sqlite3_str_appendf(sql, ",\"%w\"", r->fields[i].name);
+        sqlite3_str_appendf(sql, r->fields[i].large ? ",NULL" : ",\"%w\"", r->fields[i].name);
     sqlite3_str_appendall(sql, " FROM ");
     compile_add_source(sql, o);
     sqlite3_str_appendall(sql, " WHERE 1");
@@ -261,29 +267,35 @@ static void compile_add_order(sqlite3_str *sql, const struct rule *r, const char
         sqlite3_str_appendf(sql, ", \"%w\"%s", r->then, direction);
 }
 
+/* The rows behind ?1 (and ?3), at most ?2. */
+static void compile_add_behind(sqlite3_str *sql, const struct rule *r, bool next)
+{
+    if (next && r->then)
+        sqlite3_str_appendf(sql, " AND (\"%w\", \"%w\") > (?1, ?3)", r->by, r->then);
+    else
+        sqlite3_str_appendf(sql, next || r->o->last ? " AND \"%w\" > ?1" : " AND \"%w\" IS NOT NULL", r->by);
+    compile_add_order(sql, r, "");
+    sqlite3_str_appendall(sql, " LIMIT ?2");
+}
+
 /* The statements that read rows: the first batch, the next one, one row, the newest. */
 static bool compile_rows(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
 {
     for (int next = 0; next <= 1; next++) {
         sqlite3_str *sql = sqlite3_str_new(s->db);
-        compile_add_select(sql, r, r->o->kind != KIND_DIFF);
+        compile_add_select(sql, r, r->o->kind != KIND_DIFF, NULL);
         compile_add_where(sql, r);
-        if (next && r->then)
-            sqlite3_str_appendf(sql, " AND (\"%w\", \"%w\") > (?1, ?3)", r->by, r->then);
-        else
-            sqlite3_str_appendf(sql, next || r->o->last ? " AND \"%w\" > ?1" : " AND \"%w\" IS NOT NULL", r->by);
-        compile_add_order(sql, r, "");
-        sqlite3_str_appendall(sql, " LIMIT ?2");
+        compile_add_behind(sql, r, next);
         if (!compile_prepare(s, sql, next ? &r->next : &r->first, why))
             return false;
     }
     sqlite3_str *get = sqlite3_str_new(s->db);
-    compile_add_select(get, r, true);
+    compile_add_select(get, r, true, NULL);
     sqlite3_str_appendf(get, " AND \"%w\" = ?1", r->o->key);
     if (!compile_prepare(s, get, &r->get, why))
         return false;
     sqlite3_str *recent = sqlite3_str_new(s->db);
-    compile_add_select(recent, r, false);
+    compile_add_select(recent, r, false, NULL);
     compile_add_where(recent, r);
     sqlite3_str_appendf(recent, " AND \"%w\" IS NOT NULL", r->by);
     compile_add_order(recent, r, " DESC");
@@ -318,4 +330,56 @@ void compile_rule(struct sqlite_source *s, struct rule *r)
     }
     rule_drop(r);
     rule_warn(s, r, why);
+}
+
+static sqlite3_stmt *compile_once(struct sqlite_source *s, sqlite3_str *sql)
+{
+    char why[WHY_BYTES];
+    sqlite3_stmt *stmt = NULL;
+    if (compile_prepare(s, sql, &stmt, why))
+        return stmt;
+    sqlite3_finalize(stmt);
+    return NULL;
+}
+
+sqlite3_stmt *compile_row(struct sqlite_source *s, struct rule *r, const bool large[LARGE_COLUMNS])
+{
+    sqlite3_str *sql = sqlite3_str_new(s->db);
+    compile_add_select(sql, r, true, large);
+    sqlite3_str_appendf(sql, " AND \"%w\" = ?1", r->o->key);
+    compile_add_where(sql, r);
+    return compile_once(s, sql);
+}
+
+sqlite3_stmt *compile_cell(struct sqlite_source *s, struct rule *r, int column, const struct field *f, bool where)
+{
+    const struct rule_options *o = r->o;
+    const char *name = f                       ? f->name
+                       : column == LARGE_TIME  ? o->time
+                       : column >= LARGE_WATCH ? o->watch.at[column - LARGE_WATCH]
+                                               : NULL;
+    sqlite3_str *sql = sqlite3_str_new(s->db);
+    if (where || !name)
+        sqlite3_str_appendf(sql, "SELECT (%s\n) FROM ", where ? o->where : o->done);
+    else
+        sqlite3_str_appendf(sql, "SELECT \"%w\" FROM ", name);
+    compile_add_source(sql, o);
+    sqlite3_str_appendf(sql, " WHERE \"%w\" = ?1", o->key);
+    return compile_once(s, sql);
+}
+
+sqlite3_stmt *compile_place(struct sqlite_source *s, struct rule *r, bool next)
+{
+    sqlite3_str *sql = sqlite3_str_new(s->db);
+    sqlite3_str_appendall(sql, "SELECT ");
+    compile_add_column(sql, r->o->key, NULL);
+    compile_add_column(sql, r->by, NULL);
+    if (r->then)
+        sqlite3_str_appendf(sql, "\"%w\" FROM ", r->then);
+    else
+        sqlite3_str_appendall(sql, "NULL FROM ");
+    compile_add_source(sql, r->o);
+    sqlite3_str_appendall(sql, " WHERE 1");
+    compile_add_behind(sql, r, next);
+    return compile_once(s, sql);
 }

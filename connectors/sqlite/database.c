@@ -18,6 +18,7 @@ enum {
     DATABASE_READ_US = 500 * 1000, /* a statement that runs this long has no index: it is stopped */
     DATABASE_WAIT_US = 100,
     DATABASE_WAITS = 4,
+    DATABASE_LENGTH = 16 << 20, /* and twice max_event: no longer value is read into memory */
 };
 
 static bool database_id(const char *path, struct file_id *out, bool *mount)
@@ -117,6 +118,8 @@ static int database_set_up(struct sqlite_source *s)
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL); /* "name" is a column or an error, never a string */
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_limit(s->db, SQLITE_LIMIT_LENGTH, DATABASE_LENGTH + (int)s->max_event.n * 2);
     sqlite3_busy_handler(s->db, database_wait_a_moment, NULL);
     sqlite3_progress_handler(s->db, 20000, database_read_is_too_long, s);
     s->read_began_us = clock_mono_us();

@@ -225,7 +225,11 @@ static int diff_take_row(struct sqlite_source *s, struct rule *r, sqlite3_stmt *
         row->pass = s->pass.number;
         return SQLITE_OK;
     }
-    int rc = !diff_is_silent(s, r) || r->o->keep.count ? diff_fetch(r, &now) : SQLITE_OK;
+    int rc = SQLITE_OK;
+    if (stmt != r->first && stmt != r->next)
+        now.all = stmt; /* read already, without what is too large */
+    else if (!diff_is_silent(s, r) || r->o->keep.count)
+        rc = diff_fetch(r, &now);
     if (rc == SQLITE_OK && row)
         diff_compare(s, r, row, &now);
     else if (rc == SQLITE_OK && diff_is_silent(s, r))
@@ -250,6 +254,7 @@ static int diff_begin(struct sqlite_source *s, struct rule *r)
     sqlite3_value_free(r->at);
     r->at = NULL;
     r->slot = 0;
+    r->single = false;
     int rc = fit_count_unkeyed(s, r);
     if (rc != SQLITE_OK || !r->o->last)
         return rc;
@@ -264,31 +269,88 @@ static int diff_begin(struct sqlite_source *s, struct rule *r)
     return rc;
 }
 
-/* One LIMIT batch; *more = there may be others behind it. */
-static int diff_scan(struct sqlite_source *s, struct rule *r, bool *more)
+/* The rows behind the last key scanned, at most so many. */
+static void diff_bind(const struct rule *r, sqlite3_stmt *stmt, int64_t rows)
 {
-    sqlite3_stmt *stmt = r->at ? r->next : r->first;
-    int64_t rows = 0;
-    bool full = false;
-    int rc = SQLITE_OK;
     if (r->at)
         sqlite3_bind_value(stmt, 1, r->at);
     else if (r->o->last)
         sqlite3_bind_int64(stmt, 1, diff_floor(r));
-    sqlite3_bind_int64(stmt, 2, s->batch);
+    sqlite3_bind_int64(stmt, 2, rows);
+}
+
+/* That key has been scanned. */
+static void diff_move_to(struct rule *r, sqlite3_stmt *row)
+{
+    sqlite3_value_free(r->at);
+    r->at = sqlite3_value_dup(sqlite3_column_value(row, HEAD_KEY));
+    CHECK(r->at);
+}
+
+/* A row that is refused is not gone. */
+static void diff_pass_over(struct sqlite_source *s, struct rule *r, sqlite3_stmt *place)
+{
+    struct seen now = { 0 };
+    struct buf key = { .at = now.text, .cap = sizeof now.text, .max = sizeof now.text };
+    value_key(&key, place, HEAD_KEY);
+    struct row *row = rows_find(&r->rows, buf_str(&key));
+    if (row)
+        row->pass = s->pass.number;
+}
+
+/* The next row is too large to be read: it is compared without what is, or passed over. */
+static int diff_take_large(struct sqlite_source *s, struct rule *r, bool *more)
+{
+    sqlite3_stmt *place = compile_place(s, r, r->at != NULL);
+    if (place)
+        diff_bind(r, place, 1);
+    int rc = place ? sqlite3_step(place) : SQLITE_TOOBIG;
+    *more = rc == SQLITE_ROW;
+    if (rc == SQLITE_ROW) {
+        sqlite3_stmt *row = large_row(s, r, STR_ABSENT, place, &rc);
+        if (row)
+            rc = diff_take_row(s, r, row);
+        else if (rc == SQLITE_TOOBIG)
+            diff_pass_over(s, r, place);
+        if (row)
+            large_end(r, row);
+        if (rc == SQLITE_TOOBIG)
+            rc = SQLITE_OK;
+        s->slice.rows++;
+        diff_move_to(r, place);
+    }
+    sqlite3_finalize(place);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+/* Some row of the batch is too large to be read: up to it, row by row; then it. */
+static int diff_scan_large(struct sqlite_source *s, struct rule *r, bool *more)
+{
+    bool found = r->single;
+    *more = true;
+    r->single = !found;
+    return found ? diff_take_large(s, r, more) : SQLITE_OK;
+}
+
+/* One LIMIT batch; *more = there may be others behind it. */
+static int diff_scan(struct sqlite_source *s, struct rule *r, bool *more)
+{
+    sqlite3_stmt *stmt = r->at ? r->next : r->first;
+    int64_t rows = 0, batch = r->single ? 1 : s->batch;
+    bool full = false;
+    int rc = SQLITE_OK;
+    diff_bind(r, stmt, batch);
     while (!full && rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
         rc = diff_take_row(s, r, stmt);
         full = slice_full(s);
-        if (++rows == s->batch || full) {
-            sqlite3_value_free(r->at);
-            r->at = sqlite3_value_dup(sqlite3_column_value(stmt, HEAD_KEY));
-            CHECK(r->at);
-        }
+        if (rc == SQLITE_OK && (++rows == batch || full))
+            diff_move_to(r, stmt);
     }
     metric_add(s->rows_read, rows);
-    *more = full || rows == s->batch;
+    *more = full || rows == batch;
     int end = sqlite3_reset(stmt);
-    return rc != SQLITE_OK ? rc : end;
+    rc = rc != SQLITE_OK ? rc : end;
+    return rc == SQLITE_TOOBIG ? diff_scan_large(s, r, more) : rc;
 }
 
 static bool diff_is_below_window(const struct rule *r, struct str key)

@@ -102,6 +102,8 @@ static void render_field(struct sqlite_source *s, const struct rule *r, struct f
 {
     int col = HEAD + (int)r->o->watch.count + (int)(f - r->fields), type = sqlite3_column_type(row, col);
     f->at = s->cells.n;
+    if (f->large)
+        return;
     bool masked = rule_lists(&r->o->mask, str_of(f->name));
     if (!masked && (type == SQLITE_TEXT || type == SQLITE_BLOB) && (size_t)sqlite3_column_bytes(row, col) > max)
         return;

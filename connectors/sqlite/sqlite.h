@@ -12,6 +12,7 @@
  *   found      what one slice found: events and changes of state, until read() hands them out
  *   state      what is stored, written and restored
  *   database   the one read-only connection; is the file still the same, did anything change (data_version)
+ *   large      a row with a value that is too large to be read, without that value
  *   slice      when a slice is full; what a failed statement means
  *   append     kinds append and open_row: rows behind a cursor; open rows are read again until they are done
  *   diff       kind diff: all keys and hashes of watched columns against the rows remembered
@@ -47,6 +48,9 @@
  * What it cannot see: states between two passes of a diff; rows that an `append` table lost and re-used between two
  * passes when the file tells nothing (the key is the rowid, no AUTOINCREMENT); keys that are NULL, which are counted
  * (unkeyed). Copies look new (AnythingLLM's forked threads).
+ *
+ * No value beyond DATABASE_LENGTH is ever held: SQLite looks at its length first and fails with TOOBIG. The row is then
+ * read once more without its large values (large.c), which its event names in `truncated`.
  *
  * Threads: all of it runs on the source's own thread, but open, check, restore and close on the main one. The source
  * owns everything here; a rule's options belong to the configuration. */
@@ -90,6 +94,7 @@ struct field { /* a column of the event's data */
     enum form form;
     bool keep;
     size_t at, n; /* its JSON, while a row is rendered; n 0: left out */
+    bool large;   /* of the row at work: it is too large to be read */
 };
 
 enum stage { STAGE_BEGIN, STAGE_SCAN, STAGE_REVISIT }; /* revisit: open rows again; rows that a diff did not meet */
@@ -118,6 +123,7 @@ struct rule {
     bool key_is_rowid;     /* and the key is one of them */
     bool has_rowid;        /* the table itself is read, and has one */
     sqlite3_stmt *first, *next, *get, *recent, *at_cursor, *max, *sequence, *behind, *max_rowid, *unkeyed;
+    bool single;                    /* diff: row by row, up to one that is too large to be read */
     int64_t unkeyed_rows;           /* rows without a key at the last look */
     uint64_t warned[RULE_WARNINGS]; /* hashes of the last warnings about this rule */
     size_t warned_count;
@@ -239,6 +245,15 @@ void render_kept(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row, str
 void fit_check(struct sqlite_source *s, struct rule *r);        /* of a compiled rule; warns */
 int fit_count_unkeyed(struct sqlite_source *s, struct rule *r); /* rows that a look does not meet: their key is NULL */
 
+enum { LARGE_TIME, LARGE_DONE, LARGE_WATCH, LARGE_COLUMNS = LARGE_WATCH + RULE_WATCH };
+/* Statements about one row by its key (?1), without the columns that are `large` (those of r->fields know it
+ * themselves); NULL when SQLite does not take it; the caller finalizes it. */
+sqlite3_stmt *compile_row(struct sqlite_source *s, struct rule *r, const bool large[LARGE_COLUMNS]);
+/* One column of that row; `where`: instead, whether the rule's condition holds. */
+sqlite3_stmt *compile_cell(struct sqlite_source *s, struct rule *r, int column, const struct field *f, bool where);
+/* As r->first and r->next, without condition: key, cursor and tie of the next row. */
+sqlite3_stmt *compile_place(struct sqlite_source *s, struct rule *r, bool next);
+
 /* found.c */
 void found_reset(struct sqlite_source *s);
 void found_free(struct sqlite_source *s);
@@ -277,6 +292,13 @@ enum db database_state(struct sqlite_source *s, int rc, struct err *e); /* what 
 enum step { STEP_DONE, STEP_FULL, STEP_BUSY, STEP_FAILED, STEP_GONE }; /* how one step of a rule's pass ended */
 bool slice_full(const struct sqlite_source *s);                        /* enough read for this time */
 enum step slice_failed(struct sqlite_source *s, struct rule *r, int rc, struct err *e);
+
+/* large.c */
+/* The row of that key (typed; or key absent: the one `place` stands on) without what is too large in it; the caller
+ * finalizes it with large_end. NULL: it is not there, does not meet the condition, or *rc says what went wrong: of
+ * SQLITE_TOOBIG it has warned, and counted the row as refused. */
+sqlite3_stmt *large_row(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_stmt *place, int *rc);
+void large_end(struct rule *r, sqlite3_stmt *row);
 
 /* append.c, diff.c: one step of the rule's part of a pass */
 enum step append_step(struct sqlite_source *s, struct rule *r, struct err *e);

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* A row with a value that is too large to be read: it is an event without that value, it costs no memory, and it blocks
+ * no other. */
+#include <stdio.h>
+#include "tests/support/sqlite_rig.h"
+
+enum { BOUND = 64 << 20 }; /* of SQLite's memory, while values of several hundred MB are there */
+
+static struct rig rig;
+
+static void assert_truncated(const char *type, size_t i, const char *columns)
+{
+    const struct event *ev = rig_event(&rig, type, NULL, i);
+    assert_true(str_eq(rig_attribute(ev, "truncated"), str_of(columns)));
+}
+
+/* A large BLOB, a large text, a view's column made of nothing: all rules go on, with what is left of the row. */
+TEST(large_values)
+{
+    rig_begin(
+        &rig, "DELETE",
+        "CREATE TABLE log(id INTEGER PRIMARY KEY, a, b);"
+        "CREATE VIEW v AS SELECT id, a, hex(zeroblob(CASE id WHEN 3 THEN 400000000 ELSE 2 END)) AS h FROM log",
+        "capture:\n"
+        "- {name: log, kind: append, table: log, types: {insert: line}, columns: {id: value, a: value, b: value}}\n"
+        "- {name: v, kind: append, table: v, types: {insert: view}}\n"
+        "- {name: d, kind: diff, table: log, watch: [a, b], types: {insert: made, update: changed, delete: gone}}\n"
+        "- {name: o, kind: open_row, table: log, done: \"a = 'x' OR a > x'00'\", abort_after: 10m,\n"
+        "   types: {started: started, done: done, aborted: aborted}}\n");
+    app_exec(&rig, "INSERT INTO log VALUES (1, 'x', 1), (2, zeroblob(300000000), 2), (3, 'x', 3), (4, 'x', 4)");
+    app_exec(&rig, "PRAGMA shrink_memory");
+    sqlite3_memory_highwater(1);
+    rig_settle(&rig);
+    assert_true(sqlite3_memory_highwater(0) < BOUND);
+    assert_int_equal(rig_count(&rig, "line", NULL), 4);
+    assert_truncated("line", 1, "a");
+    assert_true(rig_has(rig_event(&rig, "line", NULL, 1), "\"b\":2"));
+    assert_truncated("line", 2, "");
+    assert_int_equal(rig_count(&rig, "view", NULL), 4);
+    assert_truncated("view", 1, "a");
+    assert_truncated("view", 2, "h");
+    assert_int_equal(rig_count(&rig, "made", NULL), 4);
+    assert_truncated("made", 1, "a");
+    assert_int_equal(rig_count(&rig, "done", NULL), 3);
+    assert_int_equal(rig_count(&rig, "started", NULL), 1);
+    rig_forget(&rig);
+    app_exec(&rig, "UPDATE log SET b = 5 WHERE id = 2");
+    assert_captured(&rig, "changed");
+    app_exec(&rig, "UPDATE log SET a = 'x' WHERE id = 2");
+    assert_captured(&rig, "changed done");
+    app_exec(&rig, "INSERT INTO log VALUES (5, 'x', 5)");
+    rig_settle(&rig);
+    assert_int_equal(rig_count(&rig, NULL, NULL), 4);
+    rig_forget(&rig);
+    rig_restart(&rig);
+    assert_captured(&rig, "");
+    rig_end(&rig);
+}
+
+/* Where not even the key or the condition can be read, the row is refused and counted, and the next one's turn comes. */
+TEST(rows_that_cannot_be_read)
+{
+    rig_begin(&rig, "DELETE", "CREATE TABLE log(id INTEGER PRIMARY KEY, a)",
+              "capture:\n"
+              "- {name: log, kind: append, table: log, where: \"a <> 'no'\", types: {insert: line}}\n"
+              "- {name: d, kind: diff, table: log, where: \"a <> 'no'\", types: {insert: made, delete: gone}}\n");
+    int64_t before = metric_value(rig_inside(&rig)->refused);
+    app_exec(&rig, "INSERT INTO log VALUES (1, 'x'), (2, CAST(zeroblob(100000000) AS TEXT)), (3, 'no'), (4, 'x')");
+    assert_captured(&rig, "line line made made");
+    assert_int_equal(metric_value(rig_inside(&rig)->refused), before + 2);
+    app_exec(&rig, "INSERT INTO log VALUES (5, 'x')");
+    assert_captured(&rig, "line made");
+    rig_end(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(large_values), cmocka_unit_test(rows_that_cannot_be_read) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
