@@ -160,12 +160,23 @@ static void bridge_stop(struct bridge *b)
 
 /* ---- main thread ---- */
 
+/* Does every source see what it is to watch? */
+static bool bridge_sources_ready(const struct config *c, struct err *why)
+{
+    for (size_t i = 0; i < c->source_count; i++) {
+        const struct source *s = c->sources[i].source;
+        if (s->ops->ready && !s->ops->ready(s, why))
+            return err_prefix(why, "source %s", s->id);
+    }
+    return true;
+}
+
 static bool bridge_ready(void *ctx, struct err *why)
 {
     struct bridge *b = ctx;
     if (!b->started)
         return err_set(why, "%s", b->not_ready);
-    return descriptors_ready(why) && broker_ready(b->broker, why);
+    return descriptors_ready(why) && broker_ready(b->broker, why) && bridge_sources_ready(b->config, why);
 }
 
 /* While a broker that may be away does not answer, the start is tried again; everything else that fails is for a

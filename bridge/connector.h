@@ -58,6 +58,9 @@ struct source_ops {
      * main thread. Called by config_load, so also by `aqueduct check`. May be NULL. */
     bool (*check)(const struct source *s, struct err *e);
     bool (*open)(struct source *s, struct err *e);
+    /* Does it see what it is to watch? False with a sentence in *why. Called on the main thread between open() and
+     * close(), while the source's own thread runs; for /readyz. May be NULL: always. */
+    bool (*ready)(const struct source *s, struct err *why);
     /* Waits for input; writes at most `room` emissions to out. Returns how many, 0 when woken or idle, -1 with *e
      * set (the core logs it once, backs off and calls again). room == 0 means "no new work": backpressure while
      * running, draining while stopping; the source still serves what it has begun (answers, time-outs). */

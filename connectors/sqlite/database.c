@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The application's database file: one kept read-only connection, and what can be wrong with the file, in words that
+/* The application's database file: one read-only connection, and what can be wrong with the file, in words that
  * help.
  *
  * The file is never opened but by SQLite: closing any other descriptor of it would drop all of SQLite's locks in
@@ -175,9 +175,17 @@ int database_fail(struct sqlite_source *s, const struct err *why, struct err *e)
     if (s->db)
         database_close(s);
     s->failure = *why;
+    s->sight = SIGHT_LOST;
     s->next_failure.text[0] = '\0';
     err_set(e, "%s", s->failure.text);
     return -1;
+}
+
+void database_note_replaced(struct sqlite_source *s)
+{
+    LOG(WARN, "the database file was replaced or is gone; opening it anew", LOG_C("source", s->base.id),
+        LOG_C("path", s->path));
+    metric_add(s->reopened, 1);
 }
 
 bool database_replaced(const struct sqlite_source *s)

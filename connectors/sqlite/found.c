@@ -36,6 +36,7 @@ void found_event(struct sqlite_source *s, struct rule *r, const struct happening
     }
     f->events[f->event_count++] = ev;
     f->bytes += event_bytes(ev);
+    metric_set(s->last_change, clock_wall_ms() / 1000);
 }
 
 void found_change(struct sqlite_source *s, const struct rule *r, const char *what, struct str key, struct str value,

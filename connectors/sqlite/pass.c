@@ -3,6 +3,8 @@
 #include "bridge/lib/log.h"
 #include "connectors/sqlite/sqlite.h"
 
+enum { PASS_QUIET_MS = 100 }; /* nothing has changed for so long: let go of the database */
+
 /* When the next open row is to be aborted, be there a change or not. */
 static int64_t pass_due_ms(const struct sqlite_source *s)
 {
@@ -16,9 +18,30 @@ static int64_t pass_due_ms(const struct sqlite_source *s)
 
 static void pass_start(struct sqlite_source *s, int64_t version)
 {
+    s->idle.quiet_ms = clock_mono_ms();
     s->pass = (struct pass){
         .running = true, .number = s->pass.number + 1, .version = version, .began_us = clock_mono_us()
     };
+}
+
+/* Nothing has changed for a while, by data_version, and by the files as they are looked at before it. */
+static bool pass_is_idle(struct sqlite_source *s, const struct file_mark *mark)
+{
+    if (!wait_is_marked(s, mark)) {
+        s->idle.mark = *mark;
+        s->idle.second = false;
+        s->idle.quiet_ms = clock_mono_ms();
+    }
+    return clock_mono_ms() - s->idle.quiet_ms >= PASS_QUIET_MS;
+}
+
+/* Closes the database until its files look different. */
+static void pass_let_go(struct sqlite_source *s, int64_t due_ms)
+{
+    wait_before_second_look(s);
+    database_close(s);
+    s->idle.let_go = true;
+    s->idle.due_ms = due_ms;
 }
 
 int pass_begin(struct sqlite_source *s, int wake_fd, struct err *e)
@@ -28,14 +51,14 @@ int pass_begin(struct sqlite_source *s, int wake_fd, struct err *e)
     if (wake == WAKE_CORE || wake == WAKE_NOTHING)
         return 0;
     if (database_replaced(s)) {
-        LOG(WARN, "the database file was replaced or is gone; opening it anew", LOG_C("source", s->base.id),
-            LOG_C("path", s->path));
-        metric_add(s->reopened, 1);
+        database_note_replaced(s);
         database_close(s);
         return 0;
     }
     int64_t version = s->seen_version;
     struct err why = { 0 };
+    struct file_mark mark;
+    wait_mark(s, &mark);
     switch (database_version(s, &version, &why)) {
     case DB_BUSY: wait_locked(s); return 0;
     case DB_GONE: return database_fail(s, &why, e);
@@ -43,15 +66,19 @@ int pass_begin(struct sqlite_source *s, int wake_fd, struct err *e)
     }
     s->wait.lock_ms = 0;
     wait_poll_next(s, wake == WAKE_NOTICE);
+    metric_set(s->last_look, clock_wall_ms() / 1000);
+    bool idle = pass_is_idle(s, &mark);
     if (version != s->seen_version || clock_wall_ms() >= due_ms)
         pass_start(s, version);
+    else if (idle)
+        pass_let_go(s, due_ms);
     return 0;
 }
 
 static void pass_end(struct sqlite_source *s)
 {
     s->pass.running = false;
-    if (s->seen_version < 0) /* with start: now, what comes from here on is reported */
+    if (s->seen_version < 0 && !s->idle.resumed) /* with start: now, what comes from here on is reported */
         LOG(INFO, "watching", LOG_C("source", s->base.id), LOG_C("path", s->path));
     s->seen_version = s->pass.version;
     wait_rest(s, s->pass.busy_us);
@@ -116,6 +143,8 @@ int pass_slice(struct sqlite_source *s, struct emission *out, size_t room, struc
         wait_locked(s);
     else
         s->wait.lock_ms = 0;
+    if (step != STEP_BUSY && step != STEP_GONE)
+        s->sight = SIGHT_GOOD;
     if (step == STEP_DONE)
         pass_end(s);
     if (step == STEP_GONE)

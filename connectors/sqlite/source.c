@@ -18,6 +18,10 @@ METRIC_COUNTER(aqueduct_sqlite_behind_total,
                "New rows that came behind the cursor of their rule and were not captured.", "source");
 METRIC_COUNTER(aqueduct_sqlite_unkeyed_total, "Rows that were not captured because their key is NULL.", "source");
 METRIC_COUNTER(aqueduct_sqlite_reopened_total, "Times that the file was replaced and opened anew.", "source");
+METRIC_GAUGE(aqueduct_sqlite_last_look_timestamp_seconds,
+             "When the database was last looked at with success, in seconds since 1970.", "source");
+METRIC_GAUGE(aqueduct_sqlite_last_change_timestamp_seconds,
+             "When the last change was captured, in seconds since 1970; 0: none yet.", "source");
 METRIC_GAUGE(aqueduct_sqlite_rules_unusable, "Capture rules that do not fit the database's tables.", "source");
 METRIC_HISTOGRAM(aqueduct_sqlite_ack_seconds, "From noticing a change to its acknowledgement by the broker.", "source");
 
@@ -149,6 +153,8 @@ static void source_make_metrics(struct sqlite_source *s)
     s->reopened = metric_get(&aqueduct_sqlite_reopened_total, labels);
     s->behind = metric_get(&aqueduct_sqlite_behind_total, labels);
     s->unkeyed = metric_get(&aqueduct_sqlite_unkeyed_total, labels);
+    s->last_look = metric_get(&aqueduct_sqlite_last_look_timestamp_seconds, labels);
+    s->last_change = metric_get(&aqueduct_sqlite_last_change_timestamp_seconds, labels);
     s->unusable = metric_get(&aqueduct_sqlite_rules_unusable, labels);
     s->ack = metric_get(&aqueduct_sqlite_ack_seconds, labels);
 }
@@ -197,6 +203,17 @@ static bool source_open(struct source *base, struct err *e)
     return true;
 }
 
+static bool source_ready(const struct source *base, struct err *why)
+{
+    const struct sqlite_source *s = (const struct sqlite_source *)base;
+    switch ((enum sight)s->sight) {
+    case SIGHT_GOOD: return true;
+    case SIGHT_LOST: return err_set(why, "%s cannot be read; the log says why", s->path);
+    case SIGHT_NONE: break;
+    }
+    return err_set(why, "%s has not been looked at yet", s->path);
+}
+
 static void source_close(struct source *base)
 {
     struct sqlite_source *s = (struct sqlite_source *)base;
@@ -215,6 +232,8 @@ static void source_close(struct source *base)
  * at once and the same failure is told once. Returns what read() returns. */
 static int source_open_file(struct sqlite_source *s, int wake_fd, struct err *e)
 {
+    struct file_id before = s->file;
+    bool let_go = s->idle.let_go;
     for (;;) {
         struct err why = { 0 };
         if (s->wait.lock_ms && wait_for_lock(s, wake_fd) == WAKE_CORE)
@@ -223,15 +242,29 @@ static int source_open_file(struct sqlite_source *s, int wake_fd, struct err *e)
             return 0;
         wait_watch(s);
         switch (database_open(s, &why)) {
-        case DB_OK: s->wait.lock_ms = 0; return 0;
+        case DB_OK:
+            s->wait.lock_ms = 0;
+            s->idle.let_go = false;
+            s->idle.resumed = let_go && before.dev == s->file.dev && before.ino == s->file.ino;
+            if (let_go && !s->idle.resumed)
+                database_note_replaced(s);
+            return 0;
         case DB_BUSY: wait_locked(s); break;
         case DB_GONE:
             s->wait.lock_ms = 0;
+            s->idle.let_go = false;
             if (strcmp(s->failure.text, why.text) != 0)
                 return database_fail(s, &why, e);
             break;
         }
     }
+}
+
+/* Is there reason to open the database that was let go? */
+static bool source_is_due(struct sqlite_source *s, int wake_fd)
+{
+    enum wake wake = wait_let_go(s, wake_fd);
+    return wake == WAKE_NOTICE || wake == WAKE_TIME;
 }
 
 /* The identity is stored alone, before any event uses it. */
@@ -258,6 +291,8 @@ static int source_read(struct source *base, int wake_fd, struct emission *out, s
     found_reset(s);
     if (!s->identity_given)
         return source_give_identity(s, out, room);
+    if (s->idle.let_go && !source_is_due(s, wake_fd))
+        return 0;
     if (!s->db && (n = source_open_file(s, wake_fd, e), n < 0 || !s->db))
         return n;
     if (!s->pass.running && (n = pass_begin(s, wake_fd, e), n < 0 || !s->pass.running))
@@ -286,6 +321,7 @@ const struct source_ops sqlite_source = {
     .restore = source_restore,
     .check = source_check,
     .open = source_open,
+    .ready = source_ready,
     .read = source_read,
     .settle = source_settle,
     .close = source_close,

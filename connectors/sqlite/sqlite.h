@@ -16,11 +16,11 @@
  *   slice      when a slice is full; what a failed statement means
  *   append     kinds append and open_row: rows behind a cursor; open rows are read again until they are done
  *   diff       kind diff: all keys and hashes of watched columns against the rows remembered
- *   wait       notices of the folder (inotify), polling, waiting for a lock
- *   pass       rules one after the other, slice by slice
+ *   wait       notices of the folder (inotify), polling, how the files look, waiting for a lock
+ *   pass       rules one after the other, slice by slice; when to let go of the database
  *   source     options, open, read, settle, close
  *
- * A *pass* runs every rule once, after data_version has moved. It is read in *slices*: one short read transaction each,
+ * A *pass* runs every rule once, after data_version has moved or a database that was let go was opened again. It is read in *slices*: one short read transaction each,
  * over when enough was found or `hold` has passed, because a held read blocks the writers of a rollback-journal
  * application. data_version is taken before the pass, so a commit in between causes the next pass. BUSY means later:
  * nothing moves.
@@ -52,7 +52,7 @@
  * No value beyond DATABASE_LENGTH is ever held: SQLite looks at its length first and fails with TOOBIG. The row is then
  * read once more without its large values (large.c), which its event names in `truncated`.
  *
- * Threads: all of it runs on the source's own thread, but open, check, restore and close on the main one. The source
+ * Threads: all of it runs on the source's own thread, but open, check, restore, ready and close on the main one. The source
  * owns everything here; a rule's options belong to the configuration. */
 #pragma once
 #include <sqlite3.h>
@@ -158,6 +158,16 @@ struct file_id {
     uint64_t dev, ino;
 };
 
+/* How the database and its -wal and -journal look from outside. */
+struct file_mark {
+    struct {
+        uint64_t ino;
+        int64_t size, modified_ns; /* not ctime: SQLite sets the owner of a -wal that it opens */
+    } of[3];
+};
+
+enum sight { SIGHT_NONE, SIGHT_GOOD, SIGHT_LOST }; /* none: it has not looked yet */
+
 struct sqlite_source {
     struct source base;
     /* options */
@@ -184,6 +194,18 @@ struct sqlite_source {
     int64_t read_began_us;   /* the statement or slice at work */
     struct err failure;      /* what read() failed with last; "": it works */
     struct err next_failure; /* what it fails with once all that was found is handed out */
+    /* Closed while nothing happens, so that the application's own last close ends its WAL, and that it can leave WAL
+     * mode: it is opened again once the files look different. */
+    struct idle {
+        bool let_go;
+        bool resumed;          /* opened again after that */
+        bool second;           /* looked once more, whatever the files said */
+        struct file_mark mark; /* the files at the last look */
+        int64_t quiet_ms;      /* since when nothing has changed */
+        int64_t again_ms;      /* when to look once more; 0: not */
+        int64_t due_ms;        /* wall clock: when an open row is next aborted */
+    } idle;
+    _Atomic int sight; /* enum sight; the main thread reads it */
     struct wait {
         int inotify;           /* -1: none */
         char *name;            /* the file's name in its folder */
@@ -206,7 +228,7 @@ struct sqlite_source {
     struct buf cells, data, scratch; /* while rendering */
     uint64_t tag, settled;
     struct metric *rows_read, *busy, *ack, *events, *refused, *truncated, *repaired, *restarts, *unusable, *reopened,
-        *behind, *unkeyed;
+        *behind, *unkeyed, *last_look, *last_change;
 };
 
 /* rule.c */
@@ -282,6 +304,7 @@ enum db database_open(struct sqlite_source *s, struct err *e);
 void database_close(struct sqlite_source *s);
 int database_fail(struct sqlite_source *s, const struct err *why, struct err *e); /* closes it; -1, as read() returns */
 bool database_replaced(const struct sqlite_source *s);
+void database_note_replaced(struct sqlite_source *s);
 enum db database_version(struct sqlite_source *s, int64_t *version, struct err *e); /* data_version: moves by commits */
 /* A read transaction with the lock taken. Compiles the rules when the schema has changed. */
 enum db database_begin(struct sqlite_source *s, struct err *e);
@@ -320,6 +343,11 @@ void wait_locked(struct sqlite_source *s); /* the file is locked: how long the n
 enum wake wait_for_lock(struct sqlite_source *s, int wake_fd);
 /* Until there is reason to look at the file, at the latest at `due_ms` (wall clock). */
 enum wake wait_for_reason(struct sqlite_source *s, int wake_fd, int64_t due_ms);
+/* Until the files of a database that was let go look different, or a look is due. */
+enum wake wait_let_go(struct sqlite_source *s, int wake_fd);
+void wait_mark(const struct sqlite_source *s, struct file_mark *out);
+bool wait_is_marked(const struct sqlite_source *s, const struct file_mark *now); /* as s->idle.mark? */
+void wait_before_second_look(struct sqlite_source *s);                           /* once let go */
 void wait_poll_next(struct sqlite_source *s, bool soon);
 void wait_rest(struct sqlite_source *s, int64_t busy_us);
 

@@ -5,13 +5,16 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
-    WAIT_LOCK_MS = 32,    /* longest wait before trying a locked file again, when no commit is noticed */
-    WAIT_REST_FACTOR = 9, /* rest so many times as long as a pass held the file: at most a tenth of the time is ours */
-    WAIT_REST_MS = 1000,  /* longest rest */
+    WAIT_SECOND_MS = 2000, /* look once more so long after letting go */
+    WAIT_LOCK_MS = 32,     /* longest wait before trying a locked file again, when no commit is noticed */
+    WAIT_REST_FACTOR = 9,  /* rest so many times as long as a pass held the file: at most a tenth of the time is ours */
+    WAIT_REST_MS = 1000,   /* longest rest */
 };
 
 void wait_open(struct sqlite_source *s)
@@ -112,6 +115,62 @@ void wait_poll_next(struct sqlite_source *s, bool soon)
     int64_t longer = s->wait.poll_after_ms * 2;
     s->wait.poll_after_ms = soon ? 1 : longer > 0 && longer < s->poll.ms ? longer : s->poll.ms;
     s->wait.poll_at_ms = clock_mono_ms() + s->wait.poll_after_ms;
+}
+
+static int64_t wait_ns(struct timespec t)
+{
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+void wait_mark(const struct sqlite_source *s, struct file_mark *out)
+{
+    static const char *const endings[] = { "", "-wal", "-journal" };
+    *out = (struct file_mark){ 0 };
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        char *path = str_join(s->path, endings[i], "");
+        struct stat st;
+        if (stat(path, &st) == 0) {
+            out->of[i].ino = st.st_ino;
+            out->of[i].size = st.st_size;
+            out->of[i].modified_ns = wait_ns(st.st_mtim);
+        }
+        free(path);
+    }
+}
+
+bool wait_is_marked(const struct sqlite_source *s, const struct file_mark *now)
+{
+    return memcmp(now, &s->idle.mark, sizeof *now) == 0;
+}
+
+/* A commit to a WAL can be seen only some time after its file was last written, at worst after a sync that began before
+ * letting go: so there is one more look later. */
+enum wake wait_let_go(struct sqlite_source *s, int wake_fd)
+{
+    struct idle *idle = &s->idle;
+    int64_t now = clock_mono_ms(), ms = s->poll.ms;
+    if (idle->again_ms && idle->again_ms - now < ms)
+        ms = idle->again_ms - now;
+    if (idle->due_ms != INT64_MAX && idle->due_ms - clock_wall_ms() < ms)
+        ms = idle->due_ms - clock_wall_ms();
+    if (wait_for(s, wake_fd, ms, true) == WAKE_CORE)
+        return WAKE_CORE;
+    struct file_mark mark;
+    wait_mark(s, &mark);
+    metric_set(s->last_look, clock_wall_ms() / 1000);
+    if (!wait_is_marked(s, &mark)) {
+        idle->second = false;
+        return WAKE_NOTICE;
+    }
+    bool again = idle->again_ms && clock_mono_ms() >= idle->again_ms;
+    idle->second = idle->second || again;
+    return again || clock_wall_ms() >= idle->due_ms ? WAKE_TIME : WAKE_NOTHING;
+}
+
+void wait_before_second_look(struct sqlite_source *s)
+{
+    bool wal = s->idle.mark.of[1].size > 0;
+    s->idle.again_ms = wal && !s->idle.second ? clock_mono_ms() + WAIT_SECOND_MS : 0;
 }
 
 void wait_rest(struct sqlite_source *s, int64_t busy_us)

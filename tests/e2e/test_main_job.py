@@ -2,6 +2,7 @@
 """The main job: what happens in an AnythingLLM database reaches signed webhooks, WebSocket and SSE listeners, whatever restarts."""
 import io
 import json
+import sqlite3
 
 import anythingllm_app
 import pytest
@@ -169,3 +170,16 @@ def test_the_application_database_is_only_read(bridge, tmp_path, receiver):
     daemon.stop()
     assert file.read_bytes() == before
     assert not list(tmp_path.glob("anythingllm.db-*"))
+
+
+def test_a_blind_source_is_not_ready(bridge, tmp_path):
+    path = tmp_path / "later.db"
+    bridge.configure(CONFIG % (path, "now"))
+    daemon = bridge.start(ready=False)
+    wait_for(lambda: daemon.page("/readyz").text.startswith("not ready: source app"))
+    assert daemon.page("/readyz").status_code == 503
+    assert f"{path} cannot be read" in daemon.page("/readyz").text
+    sqlite3.connect(path).execute("CREATE TABLE event_logs (id INTEGER PRIMARY KEY, event, metadata, userId, occurredAt)").connection.close()
+    daemon.ready()
+    path.rename(tmp_path / "away.db")
+    wait_for(lambda: daemon.page("/readyz").status_code == 503)

@@ -221,6 +221,10 @@ bool sqlite_is_idle(struct sqlite_source *s)
 {
     struct err e;
     int64_t version = -1;
+    struct file_mark mark;
+    wait_mark(s, &mark);
+    if (s->idle.let_go && !s->db)
+        return wait_is_marked(s, &mark);
     return s->db && !s->pass.running && s->seen_version >= 0 && s->found.given == s->found.event_count
            && s->found.change_count == 0 && !database_replaced(s) && database_version(s, &version, &e) == DB_OK
            && version == s->seen_version;
