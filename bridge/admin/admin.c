@@ -64,11 +64,13 @@ static void admin_answer_stored(struct admin *a)
 
 /* ---- both listeners ---- */
 
-static struct http_server *admin_listen(const char *listen, int64_t max_body,
+static struct http_server *admin_listen(const struct admin_config *how, int64_t max_body,
                                         void (*request)(void *ctx, const struct http_request *r), void *ctx,
                                         struct err *e)
 {
-    const struct http_server_options o = { .listen = (char *)(uintptr_t)listen,
+    const struct http_server_options o = { .listen = how->listen,
+                                           .tls_certificate = how->tls_certificate,
+                                           .tls_key = how->tls_key,
                                            .max_head = { 16 << 10 },
                                            .max_body = { max_body },
                                            .max_message = { 1024 },
@@ -77,9 +79,21 @@ static struct http_server *admin_listen(const char *listen, int64_t max_body,
     return http_server_new(&o, &(struct http_events){ .request = request, .ctx = ctx }, e);
 }
 
-static bool admin_open_pages(struct admin *a, const char *listen, struct err *e)
+static void admin_open_tokens(struct admin *a, const struct secrets *tokens)
 {
-    a->pages.server = admin_listen(listen, 0, pages_answer, &a->pages, e);
+    for (size_t i = 0; i < tokens->count; i++) {
+        if (!a->pages.tokens)
+            a->pages.tokens = tokens_new();
+        tokens_add(a->pages.tokens, str_of(tokens->at[i].text));
+    }
+}
+
+static bool admin_open_pages(struct admin *a, const struct admin_config *how, struct err *e)
+{
+    const char *listen = how->listen;
+    admin_open_tokens(a, &how->tokens);
+    a->pages.hosts = str_starts(str_of(listen), STR("unix:")) ? NULL : &how->hosts;
+    a->pages.server = admin_listen(how, 0, pages_answer, &a->pages, e);
     if (!a->pages.server)
         return err_prefix(e, "admin.listen");
     LOG(INFO, "admin listens", LOG_C("listen", listen), LOG_INT("port", http_server_port(a->pages.server)));
@@ -97,9 +111,9 @@ struct admin *admin_new(const struct config *config, struct broker *broker, bool
     a->stored_fd = wake_new();
     descriptors_reserve(2 * (CONNECTIONS + 1));
     mailbox_open(&a->stored, a->stored_fd);
-    bool ok = !config->admin.listen[0] || admin_open_pages(a, config->admin.listen, e);
+    bool ok = !config->admin.listen[0] || admin_open_pages(a, &config->admin, e);
     if (ok && wire_path(config, path)) {
-        a->control = admin_listen(path, WIRE_BYTES, admin_control, a, e);
+        a->control = admin_listen(&(struct admin_config){ .listen = path }, WIRE_BYTES, admin_control, a, e);
         ok = a->control != NULL;
     }
     if (ok)
@@ -131,6 +145,7 @@ void admin_free(struct admin *a)
     descriptors_reserve(-2 * (CONNECTIONS + 1));
     http_server_free(a->pages.server);
     http_server_free(a->control);
+    tokens_free(a->pages.tokens);
     mailbox_close(&a->stored);
     close(a->stored_fd);
     free(a);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* What the sections of a configuration say about each other: topics that nobody fills, routes that nothing reaches,
  * and the like. */
+#include <stdio.h>
 #include <stdlib.h>
+#include "bridge/auth/secret.h"
 #include "bridge/config/private.h"
 #include "bridge/lib/mem.h"
 #include "bridge/net/listen.h"
@@ -276,6 +278,24 @@ static void check_connectors(const struct check *k)
     }
 }
 
+static void check_admin(const struct check *k)
+{
+    struct err e;
+    const struct admin_config *a = &k->c->admin;
+    const struct node *n = check_either(node_get(k->root, "admin"), k->root);
+    struct where at = { .key = STR("admin") };
+    for (size_t i = 0; i < a->tokens.count; i++) {
+        char place[32];
+        snprintf(place, sizeof place, "tokens[%zu]", i);
+        if (secret_check(str_of(a->tokens.at[i].text), SECRET_LEAST, &e))
+            continue;
+        err_prefix(&e, place);
+        check_say_at_key(k, n, &at, e.text);
+    }
+    if (!a->tls_certificate != !a->tls_key)
+        problem_at(k->out, n, &at, "tls_certificate and tls_key belong together: set both or none");
+}
+
 void config_check(const struct config *c, const struct node *root, struct problems *out)
 {
     struct check k = { c, root, out };
@@ -288,4 +308,5 @@ void config_check(const struct config *c, const struct node *root, struct proble
     if (!c->source_count && !c->sink_count)
         problem_at(out, root, NULL, "nothing to do: write at least one entry under sources: or sinks:");
     check_connectors(&k);
+    check_admin(&k);
 }

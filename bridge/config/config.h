@@ -61,7 +61,10 @@ struct sink_config {
 };
 
 struct admin_config {
-    char *listen; /* "": none */
+    char *listen; /* "" : none */
+    char *tls_certificate, *tls_key;
+    struct secrets tokens;
+    struct strings hosts;
 };
 
 struct log_config {

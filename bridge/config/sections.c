@@ -72,6 +72,14 @@ const struct option topic_options[] = {
 static const struct option admin_options[] = {
     OPTION(struct admin_config, listen, .fallback = "127.0.0.1:9464",
            .doc = "Address of /metrics, /healthz and /readyz; \"\": none."),
+    OPTION(struct admin_config, tokens,
+           .doc = "Bearer tokens of who may see these pages, except /healthz; none: everybody."),
+    OPTION(
+        struct admin_config, hosts,
+        .doc =
+            "Names by which clients reach the listener, besides its address and localhost; without tokens, other names are refused: any site can make a name of its own point here."),
+    OPTION(struct admin_config, tls_certificate, .doc = "PEM file with the certificate chain; with tls_key: HTTPS."),
+    OPTION(struct admin_config, tls_key, .doc = "PEM file with the certificate's key."),
     { 0 },
 };
 

@@ -31,5 +31,6 @@ void conn_end_write(struct conn *c);                          /* the peer sees t
 bool conn_is_ready(const struct conn *c);                     /* plain, or the TLS handshake is done */
 size_t conn_pending(const struct conn *c);                    /* bytes that TLS has read ahead or must still write */
 
-struct ssl_ctx_st *conn_tls(const char *certificate, const char *key, struct err *e); /* PEM files; TLS 1.2 or later */
-void conn_tls_free(struct ssl_ctx_st *tls);                                           /* accepts NULL */
+struct ssl_ctx_st *conn_tls(const char *certificate, const char *key,
+                            struct err *e); /* PEM files; TLS 1.2 with forward secrecy, or later */
+void conn_tls_free(struct ssl_ctx_st *tls); /* accepts NULL */

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Tokens, origins and hosts of requests. */
 #include "connectors/websocket/access.h"
-#include <arpa/inet.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/mem.h"
-#include "connectors/websocket/peers.h"
+#include "bridge/net/host.h"
 #include "connectors/websocket/subscription.h"
 
 enum { TOKEN_BYTES = 4096 };
@@ -76,18 +74,12 @@ bool access_origin_ok(const struct http_request *r, const struct strings *origin
 
 bool access_host_ok(const struct http_request *r, const struct strings *origins)
 {
-    struct str full = http_header(r, "Host", NULL), host = peer_address(full);
-    struct in_addr v4;
-    char text[INET_ADDRSTRLEN];
-    if (host.n == 0 || host.at[0] == '[' || str_eq_nocase(host, STR("localhost")))
-        return true;
-    snprintf(text, sizeof text, "%.*s", host.n < sizeof text ? (int)host.n : 0, host.at);
-    if (inet_pton(AF_INET, text, &v4) == 1)
+    struct str full = http_header(r, "Host", NULL), host = host_name(full);
+    if (host_is_address(full))
         return true;
     for (size_t i = 0; i < origins->count; i++) {
         const char *behind = strstr(origins->at[i], "://");
-        if (str_eq(str_of(origins->at[i]), STR("*"))
-            || (behind && str_eq_nocase(peer_address(str_of(behind + 3)), host)))
+        if (str_eq(str_of(origins->at[i]), STR("*")) || (behind && str_eq_nocase(host_name(str_of(behind + 3)), host)))
             return true;
     }
     return false;

@@ -4,14 +4,6 @@
 #include <stdlib.h>
 #include "bridge/lib/mem.h"
 
-struct str peer_address(struct str from)
-{
-    for (size_t i = from.n; i-- > 0 && from.at[i] != ']';)
-        if (from.at[i] == ':')
-            return (struct str){ from.at, i };
-    return from;
-}
-
 static struct peer **peers_bucket(struct peers *p, struct str address)
 {
     return &p->buckets[str_hash(address) % (sizeof p->buckets / sizeof *p->buckets)];

@@ -16,5 +16,3 @@ struct peers { /* zeroed to start; empty again when everybody has left */
 /* Counts one more listener of that address or network; NULL when it has `most` already. "unix" has no limit. */
 struct peer *peers_enter(struct peers *p, struct str address, int64_t most);
 void peers_leave(struct peers *p, struct peer *one);
-
-struct str peer_address(struct str from); /* "127.0.0.1:80", "[::1]:80", "a.example": without the port */

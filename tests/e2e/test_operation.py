@@ -11,7 +11,7 @@ import time
 import pytest
 import requests
 
-from conftest import (DEAD_LETTERS, HTTP_SOURCE, Listener, event, free_port, paused, post, post_ok, wait_for, webhook_sink)
+from conftest import (DEAD_LETTERS, HTTP_SOURCE, TOKEN, Listener, event, free_port, paused, post, post_ok, wait_for, webhook_sink)
 
 
 # ---- metrics ----
@@ -137,6 +137,17 @@ def forward(port, target):
             pass
     threading.Thread(target=accept, daemon=True).start()
     return server
+
+
+def test_the_pages_are_not_for_everybody(bridge, receiver):
+    config = bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url))
+    config.write_text(config.read_text().replace("admin: {", 'admin: {tokens: ["${ADMIN_TOKEN}"], '))
+    daemon = bridge.start(ready=False, env={"ADMIN_TOKEN": TOKEN})
+    assert daemon.page("/healthz").status_code == 200
+    assert [daemon.page(path).status_code for path in ("/metrics", "/readyz")] == [401, 401]
+    with_token = {"Authorization": f"Bearer {TOKEN}"}
+    url = f"http://127.0.0.1:{daemon.port('admin')}/metrics"
+    assert "aqueduct_admin_refused_total" in requests.get(url, headers=with_token, timeout=30).text
 
 
 def test_idle_connections_do_not_close_the_admin_listener(bridge, receiver):

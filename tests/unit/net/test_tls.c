@@ -56,7 +56,7 @@ static void write_key(const char *path, EVP_PKEY *pkey)
     assert_int_equal(chmod(path, 0600), 0);
 }
 
-static void write_certificate(EVP_PKEY *pkey)
+static void write_certificate(const char *path, EVP_PKEY *pkey)
 {
     X509 *x = X509_new();
     X509_set_version(x, 2);
@@ -68,7 +68,7 @@ static void write_certificate(EVP_PKEY *pkey)
                                0);
     X509_set_issuer_name(x, X509_get_subject_name(x));
     assert_true(X509_sign(x, pkey, EVP_sha256()) > 0);
-    FILE *f = fopen(certificate, "w");
+    FILE *f = fopen(path, "w");
     assert_non_null(f);
     PEM_write_X509(f, x);
     fclose(f);
@@ -86,7 +86,7 @@ static int begin_all(void **state)
     EVP_PKEY *pkey = EVP_EC_gen("P-256"), *other = EVP_EC_gen("P-256");
     write_key(key, pkey);
     write_key(other_key, other);
-    write_certificate(pkey);
+    write_certificate(certificate, pkey);
     EVP_PKEY_free(pkey);
     EVP_PKEY_free(other);
     return 0;
@@ -362,6 +362,43 @@ TEST(files_are_checked)
 
 #define CLEANED(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
+static bool shakes_hands(const char *ciphers)
+{
+    struct client c = client_new(TLS1_2_VERSION);
+    assert_int_equal(SSL_set_cipher_list(c.ssl, ciphers), 1);
+    bool done = handshake(&c);
+    client_free(&c);
+    return done;
+}
+
+/* With an RSA certificate, which ciphers without forward secrecy need. */
+TEST(tls_1_2_has_forward_secrecy)
+{
+    static const char *const refused[] = { "AES128-SHA", "AES256-GCM-SHA384", "ECDHE-RSA-AES128-SHA",
+                                           "DHE-RSA-AES128-GCM-SHA256" };
+    static const char *const taken[] = { "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-CHACHA20-POLY1305" };
+    char address[] = "127.0.0.1:0", rsa_certificate[160], rsa_key[160];
+    struct err e;
+    EVP_PKEY *rsa = EVP_RSA_gen(2048);
+    snprintf(rsa_certificate, sizeof rsa_certificate, "%s/rsa.pem", folder);
+    snprintf(rsa_key, sizeof rsa_key, "%s/rsa-key.pem", folder);
+    write_key(rsa_key, rsa);
+    write_certificate(rsa_certificate, rsa);
+    EVP_PKEY_free(rsa);
+    http_server_free(server);
+    server = http_server_new(&(struct http_server_options){ .listen = address,
+                                                            .tls_certificate = rsa_certificate,
+                                                            .tls_key = rsa_key },
+                             &(struct http_events){ .request = on_request }, &e);
+    assert_non_null(server);
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        if (shakes_hands(refused[i]))
+            fail_msg("%s was taken", refused[i]);
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
+        if (!shakes_hands(taken[i]))
+            fail_msg("%s was refused", taken[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,6 +409,7 @@ int main(void)
         CLEANED(plain_text_is_refused),
         CLEANED(a_handshake_has_a_deadline),
         CLEANED(files_are_checked),
+        CLEANED(tls_1_2_has_forward_secrecy),
     };
     return cmocka_run_group_tests(tests, begin_all, end_all);
 }

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* The pages of the admin listener: who may see them. */
+#include "bridge/admin/pages.h"
+#include "tests/support/dialogue.h"
+#include "tests/support/metric.h"
+
+static char *names[] = { (char[]){ "bridge.internal" } };
+static const struct strings none = { 0 }, named = { names, 1 };
+static struct pages pages;
+
+static bool pages_are_ready(void *ctx, struct err *why)
+{
+    (void)ctx;
+    return err_set(why, "a secret of the inside");
+}
+
+static void pages_open(const struct strings *hosts, const char *token)
+{
+    struct err e = { "" };
+    pages = (struct pages){ .ready = pages_are_ready, .hosts = hosts };
+    if (token) {
+        pages.tokens = tokens_new();
+        tokens_add(pages.tokens, str_of(token));
+    }
+    server = http_server_new(&(struct http_server_options){ .listen = (char[]){ "127.0.0.1:0" } },
+                             &(struct http_events){ .request = pages_answer, .ctx = &pages }, &e);
+    assert_non_null(server);
+    pages.server = server;
+}
+
+static int pages_end(void **state)
+{
+    tokens_free(pages.tokens);
+    pages.tokens = NULL;
+    return dialogue_end(state);
+}
+
+/* A GET of the page by that name, with more headers. */
+static void answers(const char *page, const char *host, const char *more, const char *status)
+{
+    struct client c = client_new();
+    struct buf b = buf_new(4096);
+    buf_printf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", page, host, more);
+    say(&c, buf_str(&b));
+    UNTIL(&c, said(&c, "\r\n\r\n"));
+    if (!said(&c, status))
+        fail_msg("%s by %s: %s", page, host, buf_c(&c.in));
+    assert_int_equal(said(&c, "of the inside"), strcmp(page, "/readyz") == 0 && strncmp(status, "503", 3) == 0);
+    buf_free(&b);
+    client_close(&c);
+}
+
+/* Somebody's site may make its own name point here; its scripts see nothing. */
+TEST(names_of_others_are_refused)
+{
+    pages_open(&none, NULL);
+    struct metric *refused = metric_named("aqueduct_admin_refused_total", LABELS("host"));
+    int64_t before = metric_value(refused);
+    answers("/metrics", "evil.example", "", "403 Forbidden");
+    answers("/readyz", "evil.example:9464", "", "admin.hosts");
+    answers("/readyz", "localhost.evil.example", "", "403 Forbidden");
+    answers("/readyz", "127.0.0.1.evil.example", "", "403 Forbidden");
+    assert_int_equal(metric_value(refused), before + 4);
+    answers("/metrics", "127.0.0.1:9464", "", "200 OK");
+    answers("/metrics", "[::1]:9464", "", "200 OK");
+    answers("/readyz", "localhost", "", "503 Service Unavailable");
+    answers("/healthz", "evil.example", "", "200 OK");
+}
+
+TEST(names_of_ours_are_known)
+{
+    pages_open(&named, NULL);
+    answers("/metrics", "Bridge.internal:9464", "", "200 OK");
+    answers("/metrics", "internal", "", "403 Forbidden");
+}
+
+TEST(tokens_are_asked_for)
+{
+    pages_open(&none, "a token of some length");
+    answers("/metrics", "localhost", "", "401 Unauthorized");
+    answers("/readyz", "localhost", "", "WWW-Authenticate: Bearer");
+    answers("/readyz", "localhost", "Authorization: Bearer another\r\n", "401 Unauthorized");
+    answers("/nothing", "localhost", "", "401 Unauthorized");
+    answers("/metrics", "any.example", "Authorization: Bearer a token of some length\r\n", "200 OK");
+    answers("/readyz", "localhost", "Authorization: Bearer a token of some length\r\n", "503 Service Unavailable");
+    answers("/healthz", "localhost", "", "200 OK");
+}
+
+TEST(only_get_and_head)
+{
+    pages_open(&none, NULL);
+    struct client c = client_new();
+    SAY(&c, "PUT /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+    expect(&c, "405 Method Not Allowed");
+    expect(&c, "Allow: GET, HEAD\r\n");
+    client_close(&c);
+}
+
+#define PAGES(test) cmocka_unit_test_setup_teardown(test, dialogue_begin, pages_end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        PAGES(names_of_others_are_refused),
+        PAGES(names_of_ours_are_known),
+        PAGES(tokens_are_asked_for),
+        PAGES(only_get_and_head),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
