@@ -7,7 +7,7 @@
 #include "bridge/config/private.h"
 #include "bridge/lib/file.h"
 
-static bool expand_is_variable(struct str s)
+bool config_is_variable(struct str s)
 {
     for (size_t i = 0; i < s.n; i++) {
         char c = s.at[i];
@@ -49,19 +49,33 @@ static bool expand_file(struct str name, struct buf *out, struct err *exposed, s
     return ok;
 }
 
+/* A default is plain text: what looks like more would become the value as it stands. */
+static bool expand_check_default(struct str name, struct str text, struct err *e)
+{
+    if (memchr(text.at, '{', text.n))
+        return err_set(e, "the default of ${%.*s:-...} holds a {, but it ends at the first }", STR_ARG(name));
+    if (text.n > 1 && text.at[0] == '$' && config_is_variable((struct str){ text.at + 1, text.n - 1 }))
+        return err_set(e, "the default of ${%.*s:-...} is a variable, but a default is plain text: write ${%.*s} alone",
+                       STR_ARG(name), (int)text.n - 1, text.at + 1);
+    return true;
+}
+
 static bool expand_variable(struct str inside, struct buf *out, struct err *e)
 {
     const char *dash = memmem(inside.at, inside.n, ":-", 2);
     struct str name = { inside.at, dash ? (size_t)(dash - inside.at) : inside.n };
     char c_name[256];
-    if (!expand_is_variable(name) || name.n >= sizeof c_name)
+    if (!config_is_variable(name) || name.n >= sizeof c_name)
         return err_set(
             e,
             "${ begins a variable: write ${NAME}, ${NAME:-default} or ${file:/path}, or $${ for the characters themselves");
     snprintf(c_name, sizeof c_name, "%.*s", STR_ARG(name));
+    struct str otherwise = dash ? (struct str){ dash + 2, (size_t)(inside.at + inside.n - dash - 2) } : STR_ABSENT;
+    if (dash && !expand_check_default(name, otherwise, e))
+        return false;
     const char *value = getenv(c_name);
     if (dash && (!value || !*value)) {
-        buf_add(out, dash + 2, (size_t)(inside.at + inside.n - dash - 2));
+        buf_add(out, otherwise.at, otherwise.n);
         return true;
     }
     if (!value)
@@ -72,6 +86,9 @@ static bool expand_variable(struct str inside, struct buf *out, struct err *e)
 
 static bool expand_one(struct str inside, struct buf *out, struct err *exposed, struct err *e)
 {
+    if (memmem(inside.at, inside.n, "${", 2))
+        return err_set(e,
+                       "${ within ${...}: close the first one; its default is plain text, nothing in it is expanded");
     if (str_starts(inside, STR("file:")))
         return expand_file((struct str){ inside.at + 5, inside.n - 5 }, out, exposed, e);
     return expand_variable(inside, out, e);

@@ -18,7 +18,8 @@ static const char filter_help[] = "A filter: which events. It looks at CloudEven
 
 static const char places_help[] =
     "\n"
-    "${VAR}, ${VAR:-default} and ${file:/path} work in every value; $${ is a literal ${.\n"
+    "${VAR}, ${VAR:-default} and ${file:/path} work in every value; $${ is a literal ${. A default is plain\n"
+    "text, in which nothing is expanded; a secret that is a placeholder or a variable nobody replaced is refused.\n"
     "Durations: 250ms 30s 5m 2h 7d. Sizes: 500B 64KiB 1MiB 2GiB. Keys at the top that begin with x- are yours (for anchors).\n";
 
 static const struct section {

@@ -60,6 +60,8 @@ const char *node_kind_name(const struct node *n);                   /* "a list" 
  * not fit for a secret (file_check_secret). */
 bool config_expand(struct str in, struct buf *out, struct err *exposed, struct err *e);
 
+bool config_is_variable(struct str s); /* may it be the name of an environment variable? */
+
 /* ---- problems ---- */
 
 struct where {              /* where in the configuration: sinks.crm.retry[2]; lives on the stack of the walk */

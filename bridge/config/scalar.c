@@ -19,11 +19,47 @@ bool scalar_check(struct fill *f, const struct node *n, const struct where *at)
     return false;
 }
 
+/* Texts that stand where a secret should, as a whole or (with a * behind) as its beginning, in any case. */
+static const char *const scalar_placeholders[] = {
+    "changeme*", "change-me*", "change_me*", "replaceme*", "replace-me*", "replace_me*", "placeholder*", "your-*",
+    "your_*",    "insert-*",   "xxxxxxxx*",  "secret",     "password",    "passwort",    "token",        "default",
+    "example",   "todo",       "my-secret",  "mysecret",   "my_secret",   "topsecret",   "dummy",        NULL,
+};
+
+static bool scalar_is_placeholder(struct str s)
+{
+    for (const char *const *one = scalar_placeholders; *one; one++) {
+        struct str word = str_of(*one);
+        bool open = str_ends(word, STR("*"));
+        word.n -= open;
+        if (open ? str_starts_nocase(s, word) : str_eq_nocase(s, word))
+            return true;
+    }
+    return (str_starts(s, STR("<")) && str_ends(s, STR(">"))) || (str_starts(s, STR("{{")) && str_ends(s, STR("}}")));
+}
+
+/* What people write where they mean a variable or a file: nothing replaces it, so everybody knows the secret. NULL: it
+ * is none of that. */
+static const char *scalar_slip(struct str written)
+{
+    if (str_starts(written, STR("$")) && config_is_variable((struct str){ written.at + 1, written.n - 1 }))
+        return "is $ and a name, which nothing replaces: write ${NAME}";
+    if (str_starts(written, STR("$(")) && str_ends(written, STR(")")))
+        return "is the text $(...), which nothing replaces: write ${NAME} or ${file:/path}";
+    if (str_starts(written, STR("%")) && str_ends(written, STR("%")) && written.n > 2
+        && config_is_variable((struct str){ written.at + 1, written.n - 2 }))
+        return "is a name between %, which nothing replaces: write ${NAME}";
+    if (str_starts(written, STR("file:")) || str_starts(written, STR("env:")))
+        return "begins like a file or a variable, but nothing replaces it: write ${file:/path} or ${NAME}";
+    return NULL;
+}
+
 bool scalar_check_secret(struct fill *f, const struct node *n, const struct where *at)
 {
-    if (n->exposed)
-        problem_at(f->out, n, at, "%s", n->exposed);
-    return !n->exposed;
+    const char *wrong = n->exposed ? n->exposed : scalar_slip(n->written);
+    if (wrong)
+        problem_at(f->out, n, at, "%s", wrong);
+    return !wrong;
 }
 
 /* Is the number within the row's range? */
@@ -133,7 +169,11 @@ static void scalar_enum(struct fill *f, const struct option *row, const struct n
 static void scalar_secret(struct fill *f, const struct node *n, struct secret *field, const struct where *at)
 {
     if (n->text.n == 0)
-        problem_at(f->out, n, at, "is empty: a secret must have at least one character");
+        problem_at(f->out, n, at, "is empty: a secret must have at least one character%s",
+                   str_ends(n->written, STR(":-}")) ? " (without :- an unset variable is named)" : "");
+    else if (scalar_is_placeholder(n->text))
+        problem_at(f->out, n, at,
+                   "is a placeholder that everybody can guess: write ${NAME} or ${file:/path}, without a default");
     else if (scalar_check_secret(f, n, at))
         field->text = arena_text(f->arena, n->text);
 }
