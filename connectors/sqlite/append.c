@@ -46,9 +46,21 @@ static void append_clear(struct rule *r)
     r->moved = true;
 }
 
+/* The row at the cursor is left behind; its key is remembered where rowids may be numbered anew. */
+static void append_pass(struct rule *r)
+{
+    if (!r->cursor_key || !r->by_rowid || r->key_is_rowid)
+        return;
+    char **slot = &r->passed[r->passed_count++ % RULE_PASSED];
+    free(*slot);
+    *slot = r->cursor_key;
+    r->cursor_key = NULL;
+}
+
 /* The cursor stands on this row now. */
 static void append_move_to(struct rule *r, sqlite3_stmt *row)
 {
+    append_pass(r);
     append_set(&r->cursor, row, HEAD_CURSOR);
     append_set(&r->cursor_key, row, HEAD_KEY);
     if (r->then)
@@ -166,6 +178,19 @@ static int append_move_to_key(struct rule *r, const char *key, bool *found)
     return end == SQLITE_TOOBIG ? SQLITE_OK : end;
 }
 
+/* Goes where the row of the cursor is now, or else the last one before it that is still there. */
+static int append_move_to_remembered(struct rule *r, bool *found)
+{
+    int rc = SQLITE_OK;
+    *found = false;
+    if (!r->cursor_key)
+        return rc;
+    append_pass(r);
+    for (size_t i = 0; rc == SQLITE_OK && !*found && i < RULE_PASSED && i < r->passed_count; i++)
+        rc = append_move_to_key(r, r->passed[(r->passed_count - 1 - i) % RULE_PASSED], found);
+    return rc;
+}
+
 /* Steps back by one: the row at the cursor is new as well. */
 static void append_step_back(struct rule *r)
 {
@@ -217,9 +242,7 @@ static int append_check_ids(struct sqlite_source *s, struct rule *r)
     if (rc != SQLITE_OK || (!back && !reused))
         return rc;
     if (!r->key_is_rowid && r->cursor_key) { /* VACUUM may number the rows of such a table anew */
-        char *key = str_dup(str_of(r->cursor_key));
-        rc = append_move_to_key(r, key, &found);
-        free(key);
+        rc = append_move_to_remembered(r, &found);
         if (rc != SQLITE_OK || found)
             return rc;
     }

@@ -63,6 +63,7 @@
 enum {
     RULES = 64,            /* most rules of a source */
     RULE_WATCH = 32,       /* most watched columns of a rule */
+    RULE_PASSED = 64,      /* keys of the rows just before the cursor that a rule remembers while it runs */
     RULE_WARNINGS = 16,    /* of a rule that are not repeated */
     FOUND_BYTES = 4 << 20, /* a slice is full with this much data */
     FOUND_CHANGES = 1024,  /* or this many changes */
@@ -104,10 +105,12 @@ struct rule {
     const struct rule_options *o; /* NULL: has only been restored so far */
     /* state */
     bool ready;
-    uint64_t signature; /* of the watched columns when it became ready */
-    char *cursor;       /* typed; NULL: before the first row */
-    char *tie;          /* typed: which of the rows with that cursor; NULL: the cursor tells them apart */
-    char *cursor_key;   /* typed: the key of that row; NULL: unknown */
+    uint64_t signature;        /* of the watched columns when it became ready */
+    char *cursor;              /* typed; NULL: before the first row */
+    char *tie;                 /* typed: which of the rows with that cursor; NULL: the cursor tells them apart */
+    char *cursor_key;          /* typed: the key of that row; NULL: unknown */
+    char *passed[RULE_PASSED]; /* a ring of the keys before it; not stored */
+    size_t passed_count;
     int64_t epoch, top;
     int64_t above;    /* append: rows read whose rowid is above top */
     bool top_known;   /* top was set */

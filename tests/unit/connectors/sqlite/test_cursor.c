@@ -167,6 +167,23 @@ TEST(rowids_are_numbered_anew)
     rig_end(&rig);
 }
 
+/* The newest rows are deleted and their rowids come again: what is new is everything behind the last row that is left. */
+TEST(rowids_come_again)
+{
+    rig_begin(&rig, "DELETE", "CREATE TABLE log(id TEXT PRIMARY KEY, x)", RULE(""));
+    app_exec(&rig, "INSERT INTO log VALUES ('a', 1), ('b', 2), ('c', 3), ('d', 4)");
+    assert_int_equal(captured(), 4);
+    app_exec(&rig, "DELETE FROM log WHERE id IN ('c', 'd'); INSERT INTO log VALUES ('e', 5)"); /* fewer */
+    assert_int_equal(captured(), 1);
+    app_exec(&rig, "DELETE FROM log WHERE id IN ('b', 'e'); INSERT INTO log VALUES ('f', 6), ('g', 7), ('h', 8)");
+    assert_int_equal(captured(), 3);
+    app_exec(&rig, "INSERT INTO log VALUES ('i', 9)");
+    assert_int_equal(captured(), 1);
+    rig_restart(&rig);
+    assert_int_equal(captured(), 0);
+    rig_end(&rig);
+}
+
 /* The state that the version before wrote is taken over: a hash of mutable columns tells nothing, a cursor that was the
  * key goes on behind its row, one of a time goes on with its last value, under the same ids. */
 static void take_over(const char *schema, const char *rule, const char *cursor, size_t wanted)
@@ -211,6 +228,7 @@ int main(void)
         cmocka_unit_test(rows_without_a_key),
         cmocka_unit_test(identity_is_the_key),
         cmocka_unit_test(rowids_are_numbered_anew),
+        cmocka_unit_test(rowids_come_again),
         cmocka_unit_test(earlier_state),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
