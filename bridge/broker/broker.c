@@ -47,6 +47,11 @@ struct broker_facts broker_facts(const struct broker_config *config)
     return facts;
 }
 
+bool broker_check(const struct broker_config *config, struct err *e)
+{
+    return broker_tables[config->type]->check(config, e);
+}
+
 struct broker *broker_open(const struct broker_config *config, struct err *e)
 {
     return broker_tables[config->type]->open(config, e);

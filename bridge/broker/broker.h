@@ -71,6 +71,9 @@ struct publication {
 struct broker;
 struct consumer;
 
+/* What broker_open would refuse of the configuration, found without opening, making or reaching anything. *e begins with
+ * the option: "broker.path: ...". */
+bool broker_check(const struct broker_config *config, struct err *e);
 /* Opens the log or connects. NULL with *e: a damaged or foreign file is refused, never re-created; a Kafka that does
  * not answer is not an error here (publications wait until message.timeout.ms), a wrong property is. */
 struct broker *broker_open(const struct broker_config *config, struct err *e);
@@ -138,6 +141,7 @@ extern struct metric_family aqueduct_broker_stored_total, aqueduct_broker_refuse
 struct broker_ops {
     const char *type, *doc;
     struct broker_facts (*facts)(const struct broker_config *);
+    bool (*check)(const struct broker_config *, struct err *);
     struct broker *(*open)(const struct broker_config *, struct err *);
     bool (*topic)(struct broker *, const struct topic_config *, struct err *);
     bool (*topics)(struct broker *, const char *, void (*)(void *, const char *), void *, struct err *);

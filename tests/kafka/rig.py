@@ -6,6 +6,10 @@
         kafka.pause(); kafka.resume()   # SIGSTOP, SIGCONT
         kafka.kill(); kafka.start()     # kill -9, then the same data on the same ports
 
+    with rig.Kafka(secure=True) as kafka:
+        kafka.sasl, kafka.tls       # two more listeners: PLAIN and SCRAM-SHA-256 for USER and PASSWORD; TLS by kafka.dir/tls.pem
+        # An authorizer denies USER everything until an ACL allows it; whoever comes without a login, by `servers`, may all.
+
 Everything about one broker stands in <dir>/rig.json, so a different process (the command line `rig`) can act on it too.
 Only processes that this module started are signalled: by pid, after a look at their command line."""
 import base64
@@ -57,6 +61,25 @@ controller.quorum.fetch.timeout.ms=1000
 controller.quorum.election.timeout.ms=500
 log.cleaner.dedupe.buffer.size=8388608
 """
+
+
+# What a secure broker has besides. ACLs are set through the plain listener: nobody logs in there, and nobody may do all.
+USER, PASSWORD = "alice", "alice-secret"
+SECURE = """\
+listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl},SSL://127.0.0.1:{tls},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl},SSL://127.0.0.1:{tls}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+listener.name.sasl_plaintext.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256
+listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}="{password}";
+listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.ssl.ssl.keystore.type=PEM
+listener.name.ssl.ssl.keystore.location={dir}/tls-both.pem
+"""
+
+
+KNOWN = ["port", "controller", "sasl_port", "tls_port", "pid", "heap"]      # in rig.json
 
 
 class RigError(Exception):
@@ -115,11 +138,12 @@ def cluster_id():
 class Kafka:
     """One broker. `Kafka()` makes a fresh data folder; `Kafka(dir=...)` takes up one that is there."""
 
-    def __init__(self, dir=None, properties=None, heap="384m"):
+    def __init__(self, dir=None, properties=None, heap="384m", secure=False):
         if dir and (pathlib.Path(dir) / "rig.json").exists():
             self.dir = pathlib.Path(dir).resolve()
             known = json.loads((self.dir / "rig.json").read_text())
-            self.port, self.controller, self.pid, self.heap = (known[k] for k in ("port", "controller", "pid", "heap"))
+            for key in KNOWN:
+                setattr(self, key, known[key])
             return
         if dir:
             self.dir = pathlib.Path(dir).resolve()
@@ -129,13 +153,16 @@ class Kafka:
             self.dir = pathlib.Path(tempfile.mkdtemp(prefix="kafka-", dir=BUILD / "run"))
         self.heap, self.pid = heap, 0
         self.port, self.controller = free_port(), free_port()
+        self.sasl_port, self.tls_port = (free_port(), free_port()) if secure else (0, 0)
         extra = "".join(f"{k}={v}\n" for k, v in (properties or {}).items())
-        (self.dir / "server.properties").write_text(
-            PROPERTIES.format(port=self.port, controller=self.controller, dir=self.dir) + extra)
+        (self.dir / "server.properties").write_text(self._properties() + extra)
         self._save()
         try:
+            if secure:
+                self._certificate()
+            scram = ["--add-scram", f"SCRAM-SHA-256=[name={USER},password={PASSWORD}]"] if secure else []
             self._java("kafka.tools.StorageTool", "format", "-t", cluster_id(),
-                       "-c", str(self.dir / "server.properties"))
+                       "-c", str(self.dir / "server.properties"), *scram)
         except RigError:
             shutil.rmtree(self.dir, ignore_errors=True)
             raise
@@ -143,6 +170,21 @@ class Kafka:
     @property
     def servers(self):
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def sasl(self):
+        return f"127.0.0.1:{self.sasl_port}"
+
+    @property
+    def tls(self):
+        return f"127.0.0.1:{self.tls_port}"
+
+    def environment(self):
+        """For a test program."""
+        names = {"AQUEDUCT_TEST_KAFKA": self.servers, "AQUEDUCT_TEST_KAFKA_DIR": str(self.dir)}
+        if self.sasl_port:
+            names |= {"AQUEDUCT_TEST_KAFKA_SASL": self.sasl, "AQUEDUCT_TEST_KAFKA_TLS": self.tls}
+        return names
 
     def start(self, timeout=90, orphan=False):
         """Starts it on its data and ports, and waits until it answers. Unless it is to be an orphan, it dies with this process."""
@@ -212,6 +254,22 @@ class Kafka:
     def __exit__(self, *_):
         self.remove()
 
+    def _properties(self):
+        """Of a key that stands twice, Kafka takes the last."""
+        text = PROPERTIES + (SECURE if self.sasl_port else "")
+        return text.format(port=self.port, controller=self.controller, sasl=self.sasl_port, tls=self.tls_port, dir=self.dir,
+                           user=USER, password=PASSWORD)
+
+    def _certificate(self):
+        """tls.pem: the certificate, signed by itself; tls-both.pem: its key and it."""
+        key, certificate = self.dir / "tls-key.pem", self.dir / "tls.pem"
+        done = subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate,
+                               "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode != 0:
+            raise RigError(f"openssl made no certificate:\n{done.stdout}")
+        (self.dir / "tls-both.pem").write_text(key.read_text() + certificate.read_text())
+
     def _command(self, *arguments):
         return ["java", "-Xms128m", f"-Xmx{self.heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
                 f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}", "-cp", f"{jars()}/*", *arguments]
@@ -222,7 +280,7 @@ class Kafka:
             raise RigError(f"{arguments[0]} failed:\n{done.stdout[-3000:]}")
 
     def _save(self):
-        known = {"servers": self.servers, "port": self.port, "controller": self.controller, "pid": self.pid, "heap": self.heap}
+        known = {"servers": self.servers, **{key: getattr(self, key) for key in KNOWN}}
         (self.dir / "rig.json.new").write_text(json.dumps(known))
         os.replace(self.dir / "rig.json.new", self.dir / "rig.json")
 

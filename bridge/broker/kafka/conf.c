@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Properties for librdkafka: our defaults, the user's, and those that must be so; and what librdkafka says, in our
  * log. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <unistd.h>
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/clock.h"
+#include "bridge/lib/file.h"
 #include "bridge/lib/log.h"
 
 enum { ALL = KAFKA_PRODUCER | KAFKA_MEMBER | KAFKA_READER, CONSUMERS = KAFKA_MEMBER | KAFKA_READER };
@@ -18,7 +21,6 @@ struct setting {
 /* The user may overrule these. */
 static const struct setting defaults[] = {
     { ALL, "client.id", "aqueduct" },
-    { ALL, "log.connection.close", "false" }, /* brokers close idle connections; that is no news */
     { ALL, "reconnect.backoff.ms", "50" },
     { ALL, "reconnect.backoff.max.ms", "1000" }, /* back within a second, not ten, after a restart */
     { ALL, "socket.keepalive.enable", "true" },
@@ -191,6 +193,13 @@ void kafka_log(int syslog_level, const char *kind, const char *text)
         LOG(DEBUG, "kafka", LOG_C("kind", kind), LOG_C("text", text));
 }
 
+/* Brokers close idle connections. (log.connection.close would hide that, and with it the hint that the broker wants
+ * another security.protocol.) */
+bool kafka_conf_is_close(const char *text)
+{
+    return strstr(text, ": Disconnected (after ") != NULL;
+}
+
 static void conf_on_log(const rd_kafka_t *rk, int level, const char *kind, const char *text)
 {
     (void)rk;
@@ -198,21 +207,15 @@ static void conf_on_log(const rd_kafka_t *rk, int level, const char *kind, const
     if (strcmp(kind, "CONFWARN") == 0
         && (strstr(text, "is a producer property") || strstr(text, "is a consumer property")))
         return;
+    if (kafka_conf_is_close(text))
+        return;
     kafka_log(level, kind, text);
-}
-
-static void conf_on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
-{
-    (void)rk;
-    (void)opaque;
-    kafka_log(4, rd_kafka_err2name(code), text);
 }
 
 rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role role, const char *group, struct err *e)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set_log_cb(conf, conf_on_log);
-    rd_kafka_conf_set_error_cb(conf, conf_on_error);
     if (!conf_set(conf, "bootstrap.servers", config->servers, e)
         || !conf_set_all(conf, defaults, sizeof defaults / sizeof defaults[0], role, e))
         goto fail;
@@ -226,4 +229,69 @@ rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role 
 fail:
     rd_kafka_conf_destroy(conf);
     return NULL;
+}
+
+/* ---- check ---- */
+
+/* Properties that name a file, and whether it holds a key. */
+static const struct {
+    const char *key;
+    bool is_secret;
+} conf_files[] = {
+    { "ssl.ca.location", false },  { "ssl.certificate.location", false }, { "ssl.key.location", true },
+    { "ssl.crl.location", false }, { "ssl.keystore.location", true },     { "sasl.kerberos.keytab", true },
+};
+
+static const char *conf_value(const struct broker_config *config, const char *key)
+{
+    const char *value = ""; /* the last counts, as it does for librdkafka */
+    for (size_t i = 0; i < config->properties.count; i++)
+        if (strcmp(config->properties.at[i].key, key) == 0)
+            value = config->properties.at[i].value;
+    return value;
+}
+
+static bool conf_check_file(const char *key, const char *path, bool is_secret, struct err *e)
+{
+    if (strcmp(path, "probe") == 0) /* a value of ssl.ca.location: look where systems have their certificates */
+        return true;
+    if (access(path, R_OK) != 0)
+        return err_set(e, "broker.properties.%s: %s cannot be read: %s", key, path, strerror(errno));
+    return !is_secret || file_check_secret_at(path, e) || err_prefix(e, "broker.properties.%s", key);
+}
+
+/* A login needs its name and password: librdkafka would go without, and the broker say that they are wrong. */
+static bool conf_check_login(const struct broker_config *config, struct err *e)
+{
+    const char *mechanism = conf_value(config, "sasl.mechanism");
+    if (!*mechanism)
+        mechanism = conf_value(config, "sasl.mechanisms");
+    bool logs_in = str_starts_nocase(str_of(conf_value(config, "security.protocol")), STR("sasl"));
+    bool by_password = strcasecmp(mechanism, "PLAIN") == 0 || str_starts_nocase(str_of(mechanism), STR("SCRAM"));
+    if (!logs_in || !by_password)
+        return true;
+    if (!*conf_value(config, "sasl.username"))
+        return err_set(e, "broker.properties.sasl.username: is missing, sasl.mechanism %s needs it", mechanism);
+    return *conf_value(config, "sasl.password")
+           || err_set(e, "broker.properties.sasl.password: is missing, sasl.mechanism %s needs it", mechanism);
+}
+
+bool kafka_conf_check(const struct broker_config *config, struct err *e)
+{
+    static const enum kafka_role roles[] = { KAFKA_PRODUCER, KAFKA_MEMBER };
+    if (!config->servers || !config->servers[0])
+        return err_set(
+            e, "broker.servers: type kafka needs the addresses of its servers (host:port, separated by commas)");
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        rd_kafka_conf_t *conf = kafka_conf(config, roles[i], roles[i] == KAFKA_MEMBER ? "check" : NULL, e);
+        if (!conf)
+            return false;
+        rd_kafka_conf_destroy(conf);
+    }
+    for (size_t i = 0; i < sizeof conf_files / sizeof *conf_files; i++) {
+        const char *path = conf_value(config, conf_files[i].key);
+        if (*path && !conf_check_file(conf_files[i].key, path, conf_files[i].is_secret, e))
+            return false;
+    }
+    return conf_check_login(config, e);
 }

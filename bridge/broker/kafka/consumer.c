@@ -38,6 +38,7 @@ static void consumer_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_k
             kafka_assigned_add(c, list->elems[i].topic, list->elems[i].partition);
         kafka_assignment_begin(c, list);
         rd_kafka_assign(rk, list);
+        kafka_access_granted(c->b, KAFKA_GROUP, c->group);
         LOG(INFO, "partitions assigned", LOG_C("group", c->group), LOG_INT("count", list->cnt));
         return;
     }
@@ -62,6 +63,12 @@ static void consumer_on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafk
         LOG(WARN, "kafka did not take a position", LOG_C("group", c->group), LOG_C("why", rd_kafka_err2str(code)));
 }
 
+static void consumer_on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
+{
+    (void)rk;
+    kafka_access_error(((struct kafka_consumer *)opaque)->b, code, text);
+}
+
 /* ---- open ---- */
 
 static rd_kafka_t *consumer_client_new(struct kafka_consumer *c, struct err *e)
@@ -73,6 +80,7 @@ static rd_kafka_t *consumer_client_new(struct kafka_consumer *c, struct err *e)
     if (!conf)
         return NULL;
     rd_kafka_conf_set_opaque(conf, c);
+    rd_kafka_conf_set_error_cb(conf, consumer_on_error);
     rd_kafka_conf_set_rebalance_cb(conf, consumer_on_rebalance);
     rd_kafka_conf_set_offset_commit_cb(conf, consumer_on_commit);
     rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
@@ -176,6 +184,16 @@ static bool consumer_passing(rd_kafka_resp_err_t code)
     }
 }
 
+/* Remembers what the cluster denies; false with *e. */
+static bool consumer_denied(struct kafka_consumer *c, const rd_kafka_message_t *m, struct err *e)
+{
+    if (m->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        kafka_access_denied(c->b, KAFKA_READ, m->rkt ? rd_kafka_topic_name(m->rkt) : c->topics[0]);
+    else
+        kafka_access_denied(c->b, KAFKA_GROUP, c->group ? c->group : "");
+    return kafka_access_ready(c->b, e);
+}
+
 /* Rebalances and errors. False with *e when this consumer cannot go on. */
 static bool consumer_serve(struct kafka_consumer *c, struct err *e)
 {
@@ -186,6 +204,8 @@ static bool consumer_serve(struct kafka_consumer *c, struct err *e)
             kafka_topic_want(c->b, str_of(rd_kafka_topic_name(m->rkt)), true);
         if (consumer_passing(m->err))
             kafka_log(6, rd_kafka_err2name(m->err), rd_kafka_message_errstr(m));
+        else if (kafka_access_is_denial(m->err))
+            fine = consumer_denied(c, m, e);
         else
             fine = err_set(e, "group %s: %s", c->group ? c->group : "(none)", rd_kafka_message_errstr(m));
     }
@@ -195,7 +215,8 @@ static bool consumer_serve(struct kafka_consumer *c, struct err *e)
 }
 
 /* Marks the partition as adrift or damaged when librdkafka could not give a record; false with *e: damaged. */
-static bool consumer_trouble(struct kafka_assigned *assigned, const rd_kafka_message_t *m, struct err *e)
+static bool consumer_trouble(struct kafka_consumer *c, struct kafka_assigned *assigned, const rd_kafka_message_t *m,
+                             struct err *e)
 {
     if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET) {
         assigned->adrift = true;
@@ -208,6 +229,8 @@ static bool consumer_trouble(struct kafka_assigned *assigned, const rd_kafka_mes
     assigned->damaged = true;
     assigned->next = assigned->next >= 0 ? assigned->next : m->offset;
     assigned->retry_ms = clock_mono_ms() + RETRY_MS;
+    if (kafka_access_is_denial(m->err))
+        return consumer_denied(c, m, e);
     return err_set(e, "topic %s, partition %d, offset %lld: %s", assigned->which.topic, assigned->which.partition,
                    (long long)m->offset, rd_kafka_message_errstr(m));
 }
@@ -232,17 +255,19 @@ static bool consumer_mend(struct kafka_consumer *c, struct err *e)
 }
 
 /* Takes what is there; -1 - n with *e when this partition is in trouble after n records. */
-static int consumer_take(struct kafka_assigned *assigned, struct record **out, size_t room, struct err *e)
+static int consumer_take(struct kafka_consumer *c, struct kafka_assigned *assigned, struct record **out, size_t room,
+                         struct err *e)
 {
     int n = 0;
     bool fine = true;
     for (rd_kafka_message_t *m; fine && !assigned->adrift && !assigned->damaged && (size_t)n < room
                                 && (m = rd_kafka_consume_queue(assigned->queue, 0));) {
         if (m->err) {
-            fine = consumer_trouble(assigned, m, e);
+            fine = consumer_trouble(c, assigned, m, e);
         } else if (m->offset >= assigned->next) {
             out[n++] = kafka_record(m);
             assigned->next = m->offset + 1;
+            kafka_access_granted(c->b, KAFKA_READ, assigned->which.topic);
         }
         rd_kafka_message_destroy(m);
     }
@@ -261,7 +286,7 @@ int kafka_poll(struct consumer *base, struct record **out, size_t room, struct e
         struct kafka_assigned *assigned = &c->assigned[(c->turn + i) % c->assigned_count];
         if (assigned->held)
             continue;
-        int got = consumer_take(assigned, out + n, room - n, e);
+        int got = consumer_take(c, assigned, out + n, room - n, e);
         fine = fine && got >= 0;
         n += (size_t)(got >= 0 ? got : -1 - got);
     }
@@ -295,6 +320,8 @@ void kafka_leave(struct consumer *base)
     struct kafka_consumer *c = (struct kafka_consumer *)base;
     consumer_revoke(c);
     c->closing = true;
+    if (c->group)
+        kafka_access_forget(c->b, KAFKA_GROUP, c->group);
     kafka_queue_wake(c->queue, -1);
     kafka_assigned_drop(c);
     rd_kafka_queue_destroy(c->queue);

@@ -12,6 +12,7 @@ static void kafka_free(struct kafka *b)
         free(b->topics[i].name);
     free(b->topics);
     free(b->state_topic);
+    kafka_access_close(b);
     pthread_mutex_destroy(&b->client_lock);
     pthread_mutex_destroy(&b->idle_lock);
     pthread_mutex_destroy(&b->wave_lock);
@@ -30,18 +31,12 @@ static struct broker_facts kafka_facts(const struct broker_config *config)
 
 static struct broker *kafka_open(const struct broker_config *config, struct err *e)
 {
-    if (!config->servers || !config->servers[0]) {
-        err_set(e, "broker.servers: type kafka needs the addresses of its servers (host:port, separated by commas)");
+    if (!kafka_conf_check(config, e))
         return NULL;
-    }
-    /* Values for consumers are checked now, not when the first sink starts. */
-    rd_kafka_conf_t *consumer = kafka_conf(config, KAFKA_MEMBER, "check", e);
-    if (!consumer)
-        return NULL;
-    rd_kafka_conf_destroy(consumer);
     struct kafka *b = mem_alloc(sizeof *b);
     *b = (struct kafka){ .base.ops = &broker_kafka, .config = config, .down = true };
     b->state_topic = topic_name(config->prefix, TOPIC_STATE, NULL);
+    kafka_access_open(b);
     pthread_mutex_init(&b->client_lock, NULL);
     pthread_mutex_init(&b->idle_lock, NULL);
     pthread_mutex_init(&b->wave_lock, NULL);
@@ -66,8 +61,8 @@ static bool kafka_ready(struct broker *base, struct err *why)
 {
     struct kafka *b = (struct kafka *)base;
     if (atomic_load(&b->down))
-        return err_set(why, "Kafka at %s does not answer", b->config->servers);
-    return !kafka_topic_failed(b, why);
+        return kafka_access_down(b, why);
+    return !kafka_topic_failed(b, why) && kafka_access_ready(b, why);
 }
 
 /* A fatal error of librdkafka ends a producer, not the broker: it gets another. */
@@ -90,6 +85,7 @@ const struct broker_ops broker_kafka = {
     .type = "kafka",
     .doc = "Topics in an Apache Kafka cluster (or one that speaks its protocol).",
     .facts = kafka_facts,
+    .check = kafka_conf_check,
     .open = kafka_open,
     .topic = kafka_topic,
     .topics = kafka_topics,

@@ -3,6 +3,7 @@
  * above it:
  *
  *   conf.c          properties: defaults, the user's, what is refused; librdkafka's log
+ *   access.c        why the cluster cannot be reached, and what it denies us
  *   client.c        the producing client of now and its handles of topics
  *   record.c        a record and librdkafka's message, each from the other
  *   publication.c   a publication, from its copy to its outcome
@@ -28,6 +29,16 @@ enum { KAFKA_ERRSTR = 512 };
 
 /* ---- the broker ---- */
 
+struct kafka_access {
+    pthread_mutex_t lock; /* guards what follows, up to denied */
+    int kind;             /* of the cause (access.c) */
+    int64_t cause_ms;
+    char cause[WHY_BYTES]; /* why connections fail; "": nothing heard since the cluster answered */
+    struct kafka_denial *denials;
+    atomic_int denied; /* how many they are */
+    struct metric *denied_now;
+};
+
 struct kafka {
     struct broker base;
     const struct broker_config *config;
@@ -35,6 +46,7 @@ struct kafka {
     pthread_t poller, keeper;
     atomic_bool stop;
     atomic_bool down; /* no answer lately */
+    struct kafka_access access;
 
     pthread_mutex_t client_lock; /* guards client */
     struct kafka_client *client;
@@ -66,8 +78,32 @@ enum kafka_role {
 /* A configuration for a client of that role: our defaults, then the user's properties, then what must be so. `group`
  * is NULL for producers. NULL with *e naming the property. */
 rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role role, const char *group, struct err *e);
+/* All that can be wrong with servers and properties, for producers and consumers, and with the files they name. */
+bool kafka_conf_check(const struct broker_config *config, struct err *e);
+bool kafka_conf_is_close(const char *text); /* does it tell of a connection that was closed, and no more? */
 /* One line of librdkafka's (or about it) to our log, at most a few in a second. */
 void kafka_log(int syslog_level, const char *kind, const char *text);
+
+/* ---- access.c: any thread ---- */
+
+enum kafka_right { KAFKA_WRITE, KAFKA_READ, KAFKA_GROUP, KAFKA_PRODUCE, KAFKA_RIGHTS };
+enum { KAFKA_USER = 96 };
+extern struct metric_family aqueduct_kafka_denials_total; /* by right: write, read, group, produce */
+
+void kafka_access_open(struct kafka *b);
+void kafka_access_close(struct kafka *b);
+/* What a client's error callback heard: logged, and kept when it says why there is no connection. */
+void kafka_access_error(struct kafka *b, int code, const char *text);
+void kafka_access_up(struct kafka *b);                               /* the cluster answered */
+bool kafka_access_down(struct kafka *b, struct err *why);            /* false, with why the cluster does not answer */
+bool kafka_access_is_denial(rd_kafka_resp_err_t code);               /* an authorization that failed */
+void kafka_access_user(const struct kafka *b, char out[KAFKA_USER]); /* "user x" */
+/* The cluster denied it, or did it after all; `name`: the topic or group, "" for KAFKA_PRODUCE. Said once. */
+void kafka_access_denied(struct kafka *b, enum kafka_right right, const char *name);
+void kafka_access_granted(struct kafka *b, enum kafka_right right, const char *name);
+bool kafka_access_forget(struct kafka *b, enum kafka_right right, const char *name); /* nobody wants it any more */
+/* Is nothing denied now? *why names what is. */
+bool kafka_access_ready(struct kafka *b, struct err *why);
 
 /* ---- client.c ---- */
 

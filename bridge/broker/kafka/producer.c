@@ -17,7 +17,7 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 
-enum { WAVE_MS = 2, IDLE_MS = 100 };
+enum { WAVE_MS = 2, IDLE_MS = 100, REBIRTH_MS = 1000 };
 
 /* ---- sending ---- */
 
@@ -220,6 +220,17 @@ static rd_kafka_resp_err_t producer_code_of(const rd_kafka_message_t *m)
     return !m->err && m->offset < 0 ? RD_KAFKA_RESP_ERR__INCONSISTENT : m->err;
 }
 
+/* The cluster is there, and lets us write. */
+static void producer_on_stored(struct kafka *b, const rd_kafka_topic_t *rkt)
+{
+    if (atomic_load_explicit(&b->down, memory_order_relaxed))
+        kafka_access_up(b);
+    if (atomic_load_explicit(&b->access.denied, memory_order_relaxed) == 0)
+        return;
+    kafka_access_granted(b, KAFKA_PRODUCE, "");
+    kafka_access_granted(b, KAFKA_WRITE, rd_kafka_topic_name(rkt));
+}
+
 static void producer_on_report(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 {
     struct kafka_publication *p = m->_private;
@@ -231,8 +242,8 @@ static void producer_on_report(rd_kafka_t *rk, const rd_kafka_message_t *m, void
         if (code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
             kafka_topic_want(p->b, str_of(topic), true);
         kafka_publication_reported(p, topic, code, m->len + m->key_len);
-    } else if (atomic_load_explicit(&p->b->down, memory_order_relaxed)) {
-        atomic_store(&p->b->down, false);
+    } else {
+        producer_on_stored(p->b, m->rkt);
     }
     producer_reported(p);
 }
@@ -250,9 +261,11 @@ static void producer_on_error(rd_kafka_t *rk, int code, const char *text, void *
         /* Errors are served by rd_kafka_poll, on the poller, which is also the only one that changes the handle. */
         if (b->client && b->client->rk == rk)
             atomic_store(&b->client->fatal, true);
+        if (kafka_access_is_denial(cause))
+            kafka_access_denied(b, KAFKA_PRODUCE, "");
         return;
     }
-    kafka_log(4, rd_kafka_err2name(code), text);
+    kafka_access_error(b, code, text);
 }
 
 static struct kafka_client *producer_client_new(struct kafka *b, struct err *e)
@@ -306,12 +319,17 @@ static void *producer_run(void *arg)
 {
     struct kafka *b = arg;
     struct kafka_client *client = b->client;
+    int64_t next_ms = 0; /* a successor not before: what denied the last one may deny the next */
     while (!atomic_load(&b->stop)) {
         producer_wave_send(b, rd_kafka_outq_len(client->rk) ? 0 : IDLE_MS);
         rd_kafka_flush(client->rk, WAVE_MS); /* sends without lingering, and serves reports until all are there */
         rd_kafka_poll(client->rk, 0);
-        if (atomic_load(&client->fatal))
+        if (atomic_load(&client->fatal) && clock_mono_ms() >= next_ms) {
             client = producer_replace(b, client);
+            next_ms = clock_mono_ms() + REBIRTH_MS;
+        } else if (atomic_load(&client->fatal)) {
+            producer_purge(client);
+        }
     }
     while (atomic_load(&b->open) > 0) {
         producer_wave_send(b, 0);

@@ -137,17 +137,35 @@ static void publication_fail(struct kafka_publication *p, const char *reason, st
         return;
     p->why = mem_alloc(WHY_BYTES);
     int n = (int)(topic.n < WHY_BYTES ? topic.n : WHY_BYTES);
-    snprintf(p->why, WHY_BYTES, "%s (topic %.*s)", rd_kafka_err2str(code), n, topic.at ? topic.at : "");
+    struct err denied = { "" };
+    if (code == RD_KAFKA_RESP_ERR__FATAL || kafka_access_is_denial(code))
+        kafka_access_ready(p->b, &denied);
+    snprintf(p->why, WHY_BYTES, "%s (topic %.*s)", denied.text[0] ? denied.text : rd_kafka_err2str(code), n,
+             topic.at ? topic.at : "");
     p->reason = reason;
+}
+
+/* What the cluster denies is remembered. */
+static void publication_note_denial(struct kafka *b, struct str topic, rd_kafka_resp_err_t code)
+{
+    if (code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED) {
+        kafka_access_denied(b, KAFKA_PRODUCE, "");
+    } else if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
+        char *name = str_dup(topic);
+        kafka_access_denied(b, KAFKA_WRITE, name);
+        free(name);
+    }
 }
 
 void kafka_publication_refused(struct kafka_publication *p, struct str topic, rd_kafka_resp_err_t code)
 {
+    publication_note_denial(p->b, topic, code);
     publication_fail(p, publication_reason(code), topic, code);
 }
 
 void kafka_publication_reported(struct kafka_publication *p, const char *topic, rd_kafka_resp_err_t code, size_t size)
 {
+    publication_note_denial(p->b, str_of(topic), code);
     publication_fail(p, publication_reason_of_report(code, size), str_of(topic), code);
 }
 

@@ -19,6 +19,12 @@ struct stretch {
     void *ctx;
 };
 
+static void read_on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
+{
+    (void)rk;
+    kafka_access_error(opaque, code, text);
+}
+
 static rd_kafka_t *read_client_new(struct kafka *b, struct err *e)
 {
     char text[KAFKA_ERRSTR], group[256];
@@ -26,6 +32,8 @@ static rd_kafka_t *read_client_new(struct kafka *b, struct err *e)
     rd_kafka_conf_t *conf = kafka_conf(b->config, KAFKA_READER, group, e);
     if (!conf)
         return NULL;
+    rd_kafka_conf_set_opaque(conf, b);
+    rd_kafka_conf_set_error_cb(conf, read_on_error);
     rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
     if (!rk) {
         rd_kafka_conf_destroy(conf);
@@ -80,9 +88,14 @@ static bool read_message(const struct stretch *s, rd_kafka_message_t *m, int64_t
     bool ended = m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
     if (!m->rkt || m->partition < 0)
         return true; /* errors of the client as a whole mend themselves, or time runs out */
+    if (m->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
+        kafka_access_denied(s->b, KAFKA_READ, s->topic);
+        return kafka_access_ready(s->b, e);
+    }
     if (m->err && !ended)
         return err_set(e, "topic %s, partition %d, offset %lld: %s", s->topic, m->partition, (long long)m->offset,
                        rd_kafka_message_errstr(m));
+    kafka_access_granted(s->b, KAFKA_READ, s->topic);
     int64_t *end = &ends[m->partition];
     if (!ended && *end >= 0 && m->offset < *end)
         s->each(s->ctx, m);

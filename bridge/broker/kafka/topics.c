@@ -78,6 +78,26 @@ static rd_kafka_NewTopic_t *topics_new(const struct kafka *b, const struct kafka
     return t;
 }
 
+static void topics_say_down(struct kafka *b, char *why, size_t room)
+{
+    struct err e;
+    kafka_access_down(b, &e);
+    snprintf(why, room, "%s", e.text);
+}
+
+/* What the cluster says of a topic; true when it denies something, such as "describe it". */
+static bool topics_say(struct kafka *b, const char *doing, rd_kafka_resp_err_t code, char *why, size_t room)
+{
+    char user[KAFKA_USER];
+    kafka_access_user(b, user);
+    bool denied = kafka_access_is_denial(code);
+    if (denied)
+        snprintf(why, room, "Kafka denies access: %s may not %s", user, doing);
+    else
+        snprintf(why, room, "%s", rd_kafka_err2str(code));
+    return denied;
+}
+
 /* Waits for the answer to an admin request and takes the one topic's result. */
 static bool topics_answer(struct kafka *b, rd_kafka_queue_t *q, bool creating, rd_kafka_resp_err_t *code, char *why,
                           size_t room)
@@ -86,12 +106,12 @@ static bool topics_answer(struct kafka *b, rd_kafka_queue_t *q, bool creating, r
     for (int i = 0; i < 30 && !ev && !atomic_load(&b->stop); i++)
         ev = rd_kafka_queue_poll(q, 100);
     if (!ev) {
-        snprintf(why, room, "Kafka at %s does not answer", b->config->servers);
+        topics_say_down(b, why, room);
         return false;
     }
     *code = rd_kafka_event_error(ev);
     if (*code)
-        snprintf(why, room, "Kafka at %s does not answer (%s)", b->config->servers, rd_kafka_event_error_string(ev));
+        topics_say_down(b, why, room);
     size_t count = 0;
     const rd_kafka_topic_result_t **results = NULL;
     if (!*code)
@@ -154,8 +174,10 @@ static bool topics_widen(struct kafka *b, struct kafka_client *client, const str
 
 /* Number of partitions when the topic exists and each has a leader; 0 with *why. Also teaches the producer, whose first
  * message to a topic it does not know may otherwise be up to a second late (librdkafka before 2.10.1). */
-static int32_t topics_ask(struct kafka *b, struct kafka_client *client, const char *name, char *why, size_t room)
+static int32_t topics_ask(struct kafka *b, struct kafka_client *client, const char *name, bool *denied, char *why,
+                          size_t room)
 {
+    *denied = false;
     bool created;
     rd_kafka_topic_t *rkt = kafka_client_topic(client, str_of(name), &created);
     const struct rd_kafka_metadata *md = NULL;
@@ -166,14 +188,15 @@ static int32_t topics_ask(struct kafka *b, struct kafka_client *client, const ch
     rd_kafka_resp_err_t code = rd_kafka_metadata(client->rk, 0, rkt, &md, ASK_MS);
     if (code) {
         atomic_store(&b->down, true);
-        snprintf(why, room, "Kafka at %s does not answer (%s)", b->config->servers, rd_kafka_err2str(code));
+        topics_say_down(b, why, room);
         return 0;
     }
-    atomic_store(&b->down, false);
+    kafka_access_up(b);
     int32_t count = 0;
     if (md->topic_cnt != 1 || md->topics[0].err)
-        snprintf(why, room, "%s",
-                 rd_kafka_err2str(md->topic_cnt == 1 ? md->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART));
+        *denied = topics_say(b, "describe it",
+                             md->topic_cnt == 1 ? md->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, why,
+                             room);
     else
         count = md->topics[0].partition_cnt;
     for (int i = 0; i < count; i++)
@@ -205,8 +228,9 @@ static int32_t topics_await(struct kafka *b, struct kafka_client *client, const 
                             size_t room)
 {
     int64_t until = clock_mono_ms() + LEADER_MS;
+    bool denied;
     for (;;) {
-        int32_t count = topics_ask(b, client, name, why, room);
+        int32_t count = topics_ask(b, client, name, &denied, why, room);
         if (count >= least && topics_have_leaders(client, name, count, why, room))
             return count;
         if (clock_mono_ms() > until || atomic_load(&b->stop))
@@ -219,9 +243,10 @@ static int32_t topics_await(struct kafka *b, struct kafka_client *client, const 
 static int32_t topics_make(struct kafka *b, struct kafka_client *client, const struct kafka_topic *topic, char *why,
                            size_t room)
 {
+    bool undescribed;
     if (!b->config->create_topics) {
-        int32_t count = topics_ask(b, client, topic->name, why, room);
-        if (count == 0 && !atomic_load(&b->down))
+        int32_t count = topics_ask(b, client, topic->name, &undescribed, why, room);
+        if (count == 0 && !undescribed && !atomic_load(&b->down))
             snprintf(why, room, "it does not exist and broker.create_topics is off");
         return count;
     }
@@ -231,8 +256,14 @@ static int32_t topics_make(struct kafka *b, struct kafka_client *client, const s
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return topics_await(b, client, topic->name, 1, why, room);
     /* It is there already, or we may not make it: then it may be there all the same. */
-    char text[WHY_BYTES];
-    int32_t count = topics_ask(b, client, topic->name, text, sizeof text);
+    bool denied = kafka_access_is_denial(code);
+    char text[WHY_BYTES], user[KAFKA_USER];
+    int32_t count = topics_ask(b, client, topic->name, &undescribed, text, sizeof text);
+    kafka_access_user(b, user);
+    if (count == 0 && denied && undescribed)
+        snprintf(why, room, "Kafka denies access: %s may neither create nor describe it", user);
+    else if (count == 0 && denied)
+        snprintf(why, room, "Kafka denies access: it does not exist, and %s may not create it", user);
     if (count == 0 && code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
         count = topics_await(b, client, topic->name, 1, why, room);
     if (count == 0 || topic->config.partitions <= count)
@@ -276,12 +307,19 @@ static void topics_keeper_look(struct kafka *b)
     struct kafka_client *client = kafka_client_take(b);
     rd_kafka_resp_err_t code = rd_kafka_metadata(client->rk, 0, NULL, &md, ASK_MS);
     kafka_client_give(client);
-    atomic_store(&b->down, code != RD_KAFKA_RESP_ERR_NO_ERROR);
-    if (code)
+    if (code) {
+        atomic_store(&b->down, true);
         return;
+    }
+    kafka_access_up(b);
     pthread_mutex_lock(&b->topics_lock);
     for (int i = 0; i < md->topic_cnt; i++) {
         struct kafka_topic *topic = topics_find(b, str_of(md->topics[i].topic));
+        if (topic && topic->state == TOPIC_THERE && kafka_access_is_denial(md->topics[i].err)) {
+            topics_say(b, "describe it", md->topics[i].err, topic->why, sizeof topic->why);
+            topic->state = TOPIC_FAILED;
+            topic->retry_ms = 0;
+        }
         if (topic && !md->topics[i].err && md->topics[i].partition_cnt > topic->partitions)
             topic->partitions = md->topics[i].partition_cnt;
     }
@@ -372,9 +410,12 @@ int32_t kafka_topic_wait(struct kafka *b, const char *name, struct duration limi
     int32_t count = topic->state == TOPIC_THERE ? topic->partitions : 0;
     if (count == 0 && topic->why[0])
         err_set(e, "topic %s: %s", name, topic->why);
-    else if (count == 0)
-        err_set(e, "topic %s: Kafka at %s does not answer", name, b->config->servers);
+    bool silent = count == 0 && !topic->why[0];
     pthread_mutex_unlock(&b->topics_lock);
+    if (silent) {
+        kafka_access_down(b, e);
+        err_prefix(e, "topic %s", name);
+    }
     return count;
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -34,16 +35,67 @@ static bool folder_sync_parent(const char *folder, struct err *e)
 /* Whoever owns the folder, or may write to it, can replace the log. */
 static bool folder_check_owner(const char *folder, const struct stat *st, struct err *e)
 {
-    if (!file_is_owner_trusted(st->st_uid))
-        return err_set(e,
-                       "broker.path: \"%s\" belongs to another user (uid %u): chown it to the user that runs aqueduct",
-                       folder, (unsigned)st->st_uid);
+    return file_is_owner_trusted(st->st_uid)
+           || err_set(e,
+                      "broker.path: \"%s\" belongs to another user (uid %u): chown it to the user that runs aqueduct",
+                      folder, (unsigned)st->st_uid);
+}
+
+static void folder_warn_of_others(const char *folder, const struct stat *st)
+{
     if ((st->st_mode & S_IWOTH) && !(st->st_mode & S_ISVTX))
         LOG(WARN, "all users of this machine can replace the log: chmod o-w its folder", LOG_C("folder", folder));
     else if (st->st_uid != geteuid() && st->st_uid != 0)
         LOG(WARN, "another user owns the folder of the log and can replace it", LOG_C("folder", folder),
             LOG_INT("uid", st->st_uid));
-    return true;
+}
+
+/* A folder that is there. */
+static bool folder_check(const char *folder, struct stat *st, struct err *e)
+{
+    errno = 0;
+    if (stat(folder, st) != 0 && errno != ENOTDIR)
+        return err_set(e, "broker.path: \"%s\" cannot be used: %s", folder, strerror(errno));
+    if (errno == ENOTDIR || !S_ISDIR(st->st_mode))
+        return err_set(e, "broker.path: \"%s\" is not a folder", folder);
+    return folder_check_owner(folder, st, e);
+}
+
+/* May this user make files in it? */
+static bool folder_is_writable(const char *folder)
+{
+    return faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) == 0;
+}
+
+/* Can it be made? Its name may end in slashes. */
+static bool folder_check_parent(const char *folder, struct err *e)
+{
+    struct str name = str_of(folder);
+    while (name.n > 1 && name.at[name.n - 1] == '/')
+        name.n--;
+    const char *slash = memrchr(name.at, '/', name.n);
+    char *parent = str_dup(!slash             ? STR(".")
+                           : slash == name.at ? STR("/")
+                                              : (struct str){ name.at, (size_t)(slash - name.at) });
+    struct stat st;
+    bool ok = stat(parent, &st) == 0
+                  ? folder_is_writable(parent)
+                        || err_set(e, "broker.path: \"%s\" cannot be created: %s", folder, strerror(errno))
+                  : err_set(e, "broker.path: \"%s\" cannot be created, the folder above it does not exist", folder);
+    free(parent);
+    return ok;
+}
+
+bool local_folder_check(const char *path, struct err *e)
+{
+    struct stat st;
+    if (!path[0])
+        return err_set(e, "broker.path: is empty");
+    if (stat(path, &st) != 0 && errno == ENOENT)
+        return folder_check_parent(path, e);
+    return folder_check(path, &st, e)
+           && (folder_is_writable(path)
+               || err_set(e, "broker.path: \"%s\" cannot be written: %s", path, strerror(errno)));
 }
 
 static bool folder_make(const char *folder, struct err *e)
@@ -55,9 +107,10 @@ static bool folder_make(const char *folder, struct err *e)
         return err_set(e, "broker.path: \"%s\" cannot be created, the folder above it does not exist", folder);
     if (errno != EEXIST)
         return err_set(e, "broker.path: \"%s\" cannot be created: %s", folder, strerror(errno));
-    if (stat(folder, &st) != 0 || !S_ISDIR(st.st_mode))
-        return err_set(e, "broker.path: \"%s\" is not a folder", folder);
-    return folder_check_owner(folder, &st, e);
+    if (!folder_check(folder, &st, e))
+        return false;
+    folder_warn_of_others(folder, &st);
+    return true;
 }
 
 static bool folder_in_use(const char *folder, int fd, struct err *e)

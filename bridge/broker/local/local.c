@@ -69,6 +69,11 @@ static struct broker_facts local_facts(const struct broker_config *config)
     return (struct broker_facts){ .own_folder = local_in_memory(config) ? NULL : config->path };
 }
 
+static bool local_check(const struct broker_config *config, struct err *e)
+{
+    return local_in_memory(config) || local_folder_check(config->path ? config->path : "", e);
+}
+
 static struct broker *local_open(const struct broker_config *config, struct err *e)
 {
     struct local *b = local_new(config);
@@ -219,6 +224,7 @@ const struct broker_ops broker_local = {
     .type = "local",
     .doc = "An embedded durable log in one SQLite file; needs nothing else.",
     .facts = local_facts,
+    .check = local_check,
     .open = local_open,
     .topic = local_topic,
     .topics = local_topics,

@@ -209,6 +209,8 @@ bool local_wal_check(const char *file, struct err *e);
 
 /* Makes the folder, locks it, and fills in the paths; the lock ends with lock_fd, or with the process. */
 bool local_folder_open(struct local *b, const char *path, struct err *e);
+/* What local_folder_open would refuse of the folder; makes nothing. */
+bool local_folder_check(const char *path, struct err *e);
 bool local_folder_sync(const char *folder, struct err *e);
 
 /* ---- topics.c: changed by the writer alone (or before it runs) ---- */

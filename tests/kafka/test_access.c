@@ -1,0 +1,536 @@
+/* SPDX-License-Identifier: MIT */
+/* A Kafka that wants a login and denies rights: what is said of it at start and at run time, that /readyz knows, and that
+ * it goes on by itself. Run through tests/kafka/rig run --secure. */
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "bridge/broker/kafka/private.h"
+#include "bridge/lib/clock.h"
+#include "bridge/lib/mailbox.h"
+#include "tests/support/test.h"
+
+enum { PATIENCE_MS = 60000 };
+
+static char prefix[64], names[4][96], ca[256];
+static struct map_entry properties[8];
+static struct broker_config config;
+static rd_kafka_t *admin; /* may do all: no login, the plain listener */
+
+/* ---- configurations ---- */
+
+static void property(const char *key, const char *value)
+{
+    properties[config.properties.count++] = (struct map_entry){ (char *)(uintptr_t)key, (char *)(uintptr_t)value };
+}
+
+static void at(const char *servers)
+{
+    config = (struct broker_config){ .type = BROKER_KAFKA,
+                                     .servers = getenv(servers),
+                                     .create_topics = true,
+                                     .replication = -1,
+                                     .prefix = prefix,
+                                     .group_prefix = prefix,
+                                     .instance = "",
+                                     .session_timeout = { 2000 },
+                                     .properties = { properties, 0 } };
+}
+
+/* As alice, who may nothing unless a test allows it. */
+static void as_alice(const char *mechanism, const char *password)
+{
+    at("AQUEDUCT_TEST_KAFKA_SASL");
+    property("security.protocol", "sasl_plaintext");
+    property("sasl.mechanism", mechanism);
+    property("sasl.username", "alice");
+    property("sasl.password", password);
+    property("message.timeout.ms", "3000");
+}
+
+static struct broker *open_broker(void)
+{
+    struct err e = { "" };
+    struct broker *b = broker_open(&config, &e);
+    if (!b)
+        fail_msg("broker_open: %s", e.text);
+    return b;
+}
+
+static const char *fresh(size_t i)
+{
+    static int count;
+    snprintf(names[i], sizeof names[i], "%s%d", prefix, ++count);
+    return names[i];
+}
+
+/* ---- rights ---- */
+
+static void wait_for_admin(rd_kafka_queue_t *q)
+{
+    rd_kafka_event_t *ev = rd_kafka_queue_poll(q, PATIENCE_MS);
+    assert_non_null(ev);
+    if (rd_kafka_event_error(ev))
+        fail_msg("%s", rd_kafka_event_error_string(ev));
+    rd_kafka_event_destroy(ev);
+    rd_kafka_queue_destroy(q);
+}
+
+static rd_kafka_AclBinding_t *acl(rd_kafka_ResourceType_t type, const char *name, rd_kafka_AclOperation_t op,
+                                  bool filter)
+{
+    char text[256];
+    rd_kafka_ResourcePatternType_t literal = RD_KAFKA_RESOURCE_PATTERN_LITERAL;
+    rd_kafka_AclBinding_t *a = filter ? rd_kafka_AclBindingFilter_new(type, name, literal, "User:alice", "*", op,
+                                                                      RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, text,
+                                                                      sizeof text)
+                                      : rd_kafka_AclBinding_new(type, name, literal, "User:alice", "*", op,
+                                                                RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, text, sizeof text);
+    assert_non_null(a);
+    return a;
+}
+
+static void allow(rd_kafka_ResourceType_t type, const char *name, rd_kafka_AclOperation_t op)
+{
+    rd_kafka_queue_t *q = rd_kafka_queue_new(admin);
+    rd_kafka_AclBinding_t *a = acl(type, name, op, false);
+    rd_kafka_CreateAcls(admin, &a, 1, NULL, q);
+    wait_for_admin(q);
+    rd_kafka_AclBinding_destroy(a);
+}
+
+static void forbid(rd_kafka_ResourceType_t type, const char *name, rd_kafka_AclOperation_t op)
+{
+    rd_kafka_queue_t *q = rd_kafka_queue_new(admin);
+    rd_kafka_AclBinding_t *a = acl(type, name, op, true);
+    rd_kafka_DeleteAcls(admin, &a, 1, NULL, q);
+    wait_for_admin(q);
+    rd_kafka_AclBinding_destroy(a);
+}
+
+#define TOPIC   RD_KAFKA_RESOURCE_TOPIC
+#define GROUP   RD_KAFKA_RESOURCE_GROUP
+#define MAY(op) RD_KAFKA_ACL_OPERATION_##op
+
+/* A topic that is there already, as an administrator makes it. */
+static const char *make_topic(size_t i)
+{
+    char text[256];
+    rd_kafka_queue_t *q = rd_kafka_queue_new(admin);
+    rd_kafka_NewTopic_t *t = rd_kafka_NewTopic_new(fresh(i), 1, 1, text, sizeof text);
+    rd_kafka_CreateTopics(admin, &t, 1, NULL, q);
+    wait_for_admin(q);
+    rd_kafka_NewTopic_destroy(t);
+    return names[i];
+}
+
+/* ---- what is said ---- */
+
+static void until_not_ready(struct broker *b, const char *words)
+{
+    struct err why = { "" };
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    while (broker_ready(b, &why) || !strstr(why.text, words)) {
+        if (clock_mono_ms() > until)
+            fail_msg("wanted \"%s\", last said: %s", words, why.text);
+        poll(NULL, 0, 20);
+    }
+}
+
+static void until_ready(struct broker *b)
+{
+    struct err why = { "" };
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    while (!broker_ready(b, &why)) {
+        if (clock_mono_ms() > until)
+            fail_msg("not ready: %s", why.text);
+        poll(NULL, 0, 20);
+    }
+}
+
+static void topic_refused(struct broker *b, const char *topic, const char *words)
+{
+    struct err e = { "" };
+    struct topic_config t = { .name = (char *)(uintptr_t)topic, .partitions = 1 };
+    assert_false(broker_topic(b, &t, &e));
+    assert_says(e.text, topic);
+    assert_says(e.text, words);
+}
+
+static void topic_there(struct broker *b, const char *topic)
+{
+    struct err e = { "" };
+    struct topic_config t = { .name = (char *)(uintptr_t)topic, .partitions = 1 };
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    while (!broker_topic(b, &t, &e))
+        if (clock_mono_ms() > until)
+            fail_msg("%s", e.text);
+}
+
+static _Atomic int outcome;
+static char last_why[WHY_BYTES];
+
+static void on_done(void *ctx, uint64_t tag, enum outcome o, const char *why)
+{
+    (void)ctx, (void)tag;
+    why_copy(last_why, why);
+    atomic_store(&outcome, (int)o);
+}
+
+static enum outcome publish(struct broker *b, const char *topic)
+{
+    struct record r = { .topic = str_of(topic), .partition = 0, .key = STR("k"), .value = STR("x") };
+    atomic_store(&outcome, 0);
+    broker_publish(b, &(struct publication){ .records = &r, .record_count = 1, .done = on_done });
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    while (!atomic_load(&outcome) && clock_mono_ms() < until)
+        poll(NULL, 0, 5);
+    return (enum outcome)atomic_load(&outcome);
+}
+
+static void until_stored(struct broker *b, const char *topic)
+{
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    while (publish(b, topic) != OUTCOME_STORED)
+        if (clock_mono_ms() > until)
+            fail_msg("not stored: %s", last_why);
+}
+
+static void until_not_stored(struct broker *b, const char *topic, const char *words)
+{
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    while (publish(b, topic) == OUTCOME_STORED)
+        if (clock_mono_ms() > until)
+            fail_msg("still stored");
+    assert_says(last_why, words);
+}
+
+static struct consumer *join(struct broker *b, const char *group, const char *topic)
+{
+    struct err e = { "" };
+    struct consumer *c = consumer_open(b,
+                                       &(struct consumer_options){ .group = group,
+                                                                   .topics = &topic,
+                                                                   .topic_count = 1,
+                                                                   .from_start = true,
+                                                                   .wake_fd = -1 },
+                                       &e);
+    if (!c)
+        fail_msg("consumer_open: %s", e.text);
+    return c;
+}
+
+/* Polls until a record comes; what the last error said goes to e. */
+static void until_record(struct consumer *c, struct err *e)
+{
+    struct record *out[8];
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    int n = 0;
+    while (n <= 0 && clock_mono_ms() < until) {
+        n = consumer_poll(c, out, 8, e);
+        if (n <= 0)
+            poll(NULL, 0, 20);
+    }
+    for (int i = 0; i < n; i++)
+        record_free(out[i]);
+    if (n <= 0)
+        fail_msg("nothing came: %s", e->text);
+}
+
+static void until_poll_fails(struct consumer *c, const char *words)
+{
+    struct record *out[8];
+    struct err e = { "" };
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    for (int n = 0; n >= 0 || !strstr(e.text, words); poll(NULL, 0, 20)) {
+        n = consumer_poll(c, out, 8, &e);
+        for (int i = 0; i < n; i++)
+            record_free(out[i]);
+        if (clock_mono_ms() > until)
+            fail_msg("wanted \"%s\", last said: %s", words, e.text);
+    }
+}
+
+static void until_not_ready_polled(struct broker *b, struct consumer *c, const char *words)
+{
+    until_poll_fails(c, words);
+    until_not_ready(b, words);
+}
+
+/* Denied `times` more, while it is polled: nobody takes silence for a right. */
+static void until_denied_again(struct consumer *c, const char *right, int64_t times)
+{
+    struct record *out[8];
+    struct err e = { "" };
+    struct metric *count = metric_get(&aqueduct_kafka_denials_total, LABELS(right));
+    int64_t until = clock_mono_ms() + PATIENCE_MS, wanted = metric_value(count) + times;
+    while (metric_value(count) < wanted) {
+        assert_true(consumer_poll(c, out, 8, &e) <= 0);
+        poll(NULL, 0, 20);
+        if (clock_mono_ms() > until)
+            fail_msg("%s was not denied again", right);
+    }
+}
+
+/* ---- connections ---- */
+
+static void expect_down(const char *words)
+{
+    struct broker *b = open_broker();
+    topic_refused(b, "t", words);
+    until_not_ready(b, words);
+    assert_int_equal(publish(b, "t"), OUTCOME_UNAVAILABLE);
+    broker_close(b);
+}
+
+TEST(a_login_that_is_refused_is_called_so)
+{
+    as_alice("PLAIN", "wrong");
+    expect_down("refuses the login: SASL authentication error: Authentication failed: Invalid username or password");
+    as_alice("SCRAM-SHA-512", "alice-secret");
+    expect_down("refuses the login: SASL SCRAM-SHA-512 mechanism handshake failed");
+}
+
+TEST(another_protocol_is_called_so)
+{
+    at("AQUEDUCT_TEST_KAFKA_SASL");
+    property("message.timeout.ms", "3000");
+    expect_down("broker might require SASL authentication");
+    at("AQUEDUCT_TEST_KAFKA_TLS");
+    property("message.timeout.ms", "3000");
+    expect_down("connecting to a SSL listener?");
+}
+
+TEST(tls_that_fails_is_called_so)
+{
+    at("AQUEDUCT_TEST_KAFKA_TLS");
+    property("security.protocol", "ssl");
+    property("message.timeout.ms", "3000");
+    expect_down("certificate verify failed");
+    at("AQUEDUCT_TEST_KAFKA");
+    property("security.protocol", "ssl");
+    property("message.timeout.ms", "3000");
+    expect_down("does that port speak TLS?");
+    at("AQUEDUCT_TEST_KAFKA_TLS");
+    property("security.protocol", "ssl");
+    property("ssl.ca.location", ca);
+    struct broker *b = open_broker();
+    topic_there(b, fresh(0)); /* who comes without a certificate is nobody, who may do all */
+    broker_close(b);
+}
+
+TEST(a_server_that_is_not_there_is_called_so)
+{
+    at("AQUEDUCT_TEST_KAFKA");
+    config.servers = "no-such-host.invalid:9092";
+    property("message.timeout.ms", "3000");
+    expect_down("Kafka at no-such-host.invalid:9092 is not found: Failed to resolve");
+    config.servers = "127.0.0.1:9";
+    expect_down("Kafka at 127.0.0.1:9 does not answer (Connect to ipv4#127.0.0.1:9 failed: Connection refused");
+}
+
+/* librdkafka before 2.6.1 logs in wrongly, Kafka 4 notices. */
+TEST(scram_works_or_says_why_it_cannot)
+{
+    as_alice("SCRAM-SHA-256", "alice-secret");
+    if (rd_kafka_version() < 0x020601ff) {
+        expect_down("older than 2.6.1");
+        return;
+    }
+    make_topic(0);
+    allow(TOPIC, names[0], MAY(WRITE));
+    struct broker *b = open_broker();
+    topic_there(b, names[0]);
+    until_stored(b, names[0]);
+    broker_close(b);
+}
+
+/* ---- rights at start ---- */
+
+TEST(a_topic_that_may_not_be_made)
+{
+    as_alice("PLAIN", "alice-secret");
+    struct broker *b = open_broker();
+    const char *topic = fresh(0);
+    topic_refused(b, topic, "Kafka denies access: user alice may neither create nor describe it");
+    until_not_ready(b, "user alice may neither create nor describe it");
+    allow(TOPIC, topic, MAY(DESCRIBE));
+    topic_refused(b, topic, "it does not exist, and user alice may not create it");
+    allow(TOPIC, topic, MAY(CREATE));
+    topic_there(b, topic);
+    broker_close(b);
+}
+
+TEST(a_topic_that_may_not_be_described)
+{
+    as_alice("PLAIN", "alice-secret");
+    config.create_topics = false;
+    const char *topic = make_topic(0);
+    struct broker *b = open_broker();
+    topic_refused(b, topic, "Kafka denies access: user alice may not describe it");
+    allow(TOPIC, topic, MAY(DESCRIBE));
+    topic_there(b, topic);
+    broker_close(b);
+}
+
+TEST(a_client_that_may_write_nothing)
+{
+    as_alice("PLAIN", "alice-secret");
+    const char *topic = make_topic(0);
+    allow(TOPIC, topic, MAY(DESCRIBE));
+    struct broker *b = open_broker();
+    topic_there(b, topic);
+    until_not_ready(b, "Kafka denies access: user alice may not write to any topic");
+    until_not_stored(b, topic, "user alice may not write to any topic");
+    allow(TOPIC, topic, MAY(WRITE));
+    until_stored(b, topic);
+    until_ready(b);
+    broker_close(b);
+}
+
+/* ---- rights at run time ---- */
+
+TEST(writing_is_denied_and_granted_again)
+{
+    as_alice("PLAIN", "alice-secret");
+    const char *topic = make_topic(0), *other = make_topic(1);
+    allow(TOPIC, topic, MAY(WRITE));
+    allow(TOPIC, other, MAY(WRITE));
+    struct broker *b = open_broker();
+    topic_there(b, topic);
+    until_stored(b, topic);
+    until_ready(b);
+    forbid(TOPIC, topic, MAY(WRITE));
+    allow(TOPIC, topic, MAY(DESCRIBE));
+    until_not_stored(b, topic, "user alice may not write to topic ");
+    until_not_ready(b, "user alice may not write to topic ");
+    until_stored(b, other);
+    until_not_ready(b, topic);
+    allow(TOPIC, topic, MAY(WRITE));
+    until_stored(b, topic);
+    until_ready(b);
+    broker_close(b);
+}
+
+TEST(a_topic_that_may_not_be_described_any_more)
+{
+    as_alice("PLAIN", "alice-secret");
+    const char *topic = make_topic(0);
+    allow(TOPIC, topic, MAY(WRITE));
+    struct broker *b = open_broker();
+    topic_there(b, topic);
+    until_ready(b);
+    forbid(TOPIC, topic, MAY(WRITE));
+    until_not_ready(b, "user alice may neither create nor describe it");
+    allow(TOPIC, topic, MAY(DESCRIBE));
+    until_ready(b);
+    broker_close(b);
+}
+
+TEST(reading_is_denied_and_granted_again)
+{
+    struct err e = { "" };
+    as_alice("PLAIN", "alice-secret");
+    const char *topic = make_topic(0), *group = fresh(1);
+    allow(TOPIC, topic, MAY(WRITE)); /* and so Describe */
+    allow(GROUP, group, MAY(READ));
+    struct broker *b = open_broker();
+    topic_there(b, topic);
+    until_stored(b, topic);
+    struct consumer *c = join(b, group, topic);
+    until_poll_fails(c, "user alice may not read topic ");
+    until_not_ready(b, "user alice may not read topic ");
+    until_denied_again(c, "read", 3);
+    allow(TOPIC, topic, MAY(READ));
+    until_record(c, &e);
+    until_ready(b);
+    forbid(TOPIC, topic, MAY(READ));
+    until_stored(b, topic); /* there may be something to read until it is known */
+    until_poll_fails(c, "user alice may not read topic ");
+    until_not_ready(b, "user alice may not read topic ");
+    until_stored(b, topic);
+    allow(TOPIC, topic, MAY(READ));
+    until_record(c, &e);
+    until_ready(b);
+    consumer_close(c);
+    broker_close(b);
+}
+
+TEST(a_group_is_denied_and_granted_again)
+{
+    struct err e = { "" };
+    as_alice("PLAIN", "alice-secret");
+    const char *topic = make_topic(0), *group = fresh(1);
+    allow(TOPIC, topic, MAY(WRITE));
+    allow(TOPIC, topic, MAY(READ));
+    struct broker *b = open_broker();
+    topic_there(b, topic);
+    until_stored(b, topic);
+    struct consumer *c = join(b, group, topic);
+    until_poll_fails(c, "user alice may not read in group ");
+    until_not_ready(b, group);
+    allow(GROUP, group, MAY(READ));
+    until_record(c, &e);
+    until_ready(b);
+    forbid(GROUP, group, MAY(READ));
+    until_poll_fails(c, "user alice may not read in group ");
+    until_not_ready(b, group);
+    allow(GROUP, group, MAY(READ));
+    until_stored(b, topic);
+    until_record(c, &e);
+    until_ready(b);
+    forbid(GROUP, group, MAY(READ));
+    until_not_ready_polled(b, c, group);
+    consumer_close(c); /* nobody wants it any more */
+    until_ready(b);
+    broker_close(b);
+}
+
+TEST(state_that_may_not_be_read_is_named)
+{
+    struct err e = { "" };
+    as_alice("PLAIN", "alice-secret");
+    snprintf(names[0], sizeof names[0], "%sstate", prefix);
+    allow(TOPIC, names[0], MAY(CREATE));
+    allow(TOPIC, names[0], MAY(WRITE));
+    struct broker *b = open_broker();
+    topic_there(b, names[0]);
+    until_stored(b, names[0]);
+    assert_false(broker_state(b, "source", NULL, NULL, &e));
+    assert_says(e.text, "user alice may not read topic ");
+    broker_close(b);
+}
+
+int main(int argc, char **argv)
+{
+    if (!getenv("AQUEDUCT_TEST_KAFKA_SASL")) {
+        printf("run me through the rig: tests/kafka/rig run --secure -- %s\n", argv[0]);
+        return 1;
+    }
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    snprintf(prefix, sizeof prefix, "a%d.%lld.", (int)getpid(), (long long)clock_wall_ms());
+    snprintf(ca, sizeof ca, "%s/tls.pem", getenv("AQUEDUCT_TEST_KAFKA_DIR"));
+    char text[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set(conf, "bootstrap.servers", getenv("AQUEDUCT_TEST_KAFKA"), text, sizeof text);
+    admin = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_login_that_is_refused_is_called_so),
+        cmocka_unit_test(another_protocol_is_called_so),
+        cmocka_unit_test(tls_that_fails_is_called_so),
+        cmocka_unit_test(a_server_that_is_not_there_is_called_so),
+        cmocka_unit_test(scram_works_or_says_why_it_cannot),
+        cmocka_unit_test(a_topic_that_may_not_be_made),
+        cmocka_unit_test(a_topic_that_may_not_be_described),
+        cmocka_unit_test(a_client_that_may_write_nothing),
+        cmocka_unit_test(writing_is_denied_and_granted_again),
+        cmocka_unit_test(a_topic_that_may_not_be_described_any_more),
+        cmocka_unit_test(reading_is_denied_and_granted_again),
+        cmocka_unit_test(a_group_is_denied_and_granted_again),
+        cmocka_unit_test(state_that_may_not_be_read_is_named),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    rd_kafka_destroy(admin);
+    return failed;
+}
