@@ -258,6 +258,18 @@ static int http_read(struct source *base, int wake_fd, struct emission *out, siz
     return (int)exchanges_take(&s->exchanges, out, room);
 }
 
+/* Their ids would be taken for ids of one sender. */
+static bool http_are_called_alike(const struct path_options *a, const struct path_options *b)
+{
+    struct buf one = buf_new(2 * EVENT_ATTRIBUTE_BYTES), other = buf_new(2 * EVENT_ATTRIBUTE_BYTES);
+    path_add_called(a, &one);
+    path_add_called(b, &other);
+    bool alike = str_eq(buf_str(&one), buf_str(&other));
+    buf_free(&one);
+    buf_free(&other);
+    return alike;
+}
+
 static bool http_check(const struct source *base, struct err *e)
 {
     const struct http_source *s = (const struct http_source *)base;
@@ -272,6 +284,9 @@ static bool http_check(const struct source *base, struct err *e)
         for (size_t k = 0; k < i; k++)
             if (strcmp(paths[k].path, paths[i].path) == 0)
                 return err_set(e, "paths: %.100s is there twice", paths[i].path);
+            else if (http_are_called_alike(&paths[k], &paths[i]))
+                return err_set(e, "paths: another one is called like the name %.100s, and their ids would mix",
+                               paths[paths[i].name ? i : k].name);
     }
     return true;
 }

@@ -15,7 +15,11 @@ METRIC_COUNTER(aqueduct_http_foreign_sources_total,
                "Requests refused because a CloudEvent names a source that is not the path's.", "source", "path");
 METRIC_HISTOGRAM(aqueduct_http_request_seconds, "From a whole request to its answer.", "source", "path");
 
-enum { TYPE_BYTES = 256 };
+enum {
+    TYPE_BYTES = 256,
+    NAME_BYTES = 64,
+    SECRET_LETTERS = 16, /* and digits in a row: no word has so many with digits among them */
+};
 
 static const struct option_value path_source_rules[] = {
     { SOURCE_PREFIX, "prefix" },
@@ -33,6 +37,10 @@ static const struct option_value path_cloudevents[] = {
 
 const struct option path_rows[] = {
     OPTION(struct path_options, path, .required = true, .doc = "Path that senders post to, for example /v1/github."),
+    OPTION(
+        struct path_options, name,
+        .doc =
+            "What metrics, the log and events call the path, if only its senders may know it; without a name, a part that looks like a secret is shown as * in metrics and the log."),
     OPTION_GROUP(struct path_options, verify, verify_rows, .required = true,
                  .doc = "How requests are verified before anything is read from them."),
     OPTION(
@@ -79,6 +87,17 @@ static bool path_check_name(const struct path_options *o, struct err *e)
     return true;
 }
 
+static bool path_check_called(const struct path_options *o, struct err *e)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
+    if (!o->name)
+        return true;
+    size_t n = strspn(o->name, letters);
+    if (n == 0 || n > NAME_BYTES || o->name[n])
+        return err_set(e, "name has 1 to %d letters, digits, -, . and _", NAME_BYTES);
+    return true;
+}
+
 /* Does the scheme vouch for what the path takes? */
 static bool path_check_cover(const struct path_options *o, const struct verifier *v, struct err *e)
 {
@@ -92,7 +111,7 @@ static bool path_check_cover(const struct path_options *o, const struct verifier
 
 bool path_check(const struct path_options *o, struct err *e)
 {
-    if (!path_check_name(o, e))
+    if (!path_check_name(o, e) || !path_check_called(o, e))
         return false;
     if (path_is_set(o->type) && strlen(o->type) > TYPE_BYTES)
         return err_set(e, "type is longer than %d bytes", TYPE_BYTES);
@@ -108,13 +127,60 @@ bool path_check(const struct path_options *o, struct err *e)
     return ok;
 }
 
+void path_add_called(const struct path_options *o, struct buf *out)
+{
+    if (o->name)
+        buf_add_char(out, '/');
+    buf_add_c(out, o->name ? o->name : o->path);
+}
+
+/* Is a part of a path evidently no word but a secret, such as a token or a UUID? */
+static bool path_looks_secret(struct str part)
+{
+    size_t letters = 0, digits = 0, hex = 0, dashes = 0;
+    for (size_t i = 0; i < part.n; i++) {
+        char c = part.at[i], lower = (char)(c | 0x20);
+        bool digit = c >= '0' && c <= '9', letter = lower >= 'a' && lower <= 'z';
+        hex += digit || (letter && lower <= 'f');
+        dashes += c == '-';
+        letters = letter ? letters + 1 : digit ? letters : 0;
+        digits = digit ? digits + 1 : letter ? digits : 0;
+        if (letters && digits && letters + digits >= SECRET_LETTERS)
+            return true;
+    }
+    return hex == 32 && dashes == 4 && part.n == 36;
+}
+
+/* The path without what looks like a secret. */
+static void path_add_shown(struct str path, struct buf *out)
+{
+    struct str part;
+    for (bool first = true; str_cut(&path, '/', &part); first = false) {
+        if (!first)
+            buf_add_char(out, '/');
+        buf_add_str(out, path_looks_secret(part) ? STR("*") : part);
+    }
+}
+
+static char *path_label(const struct path_options *o)
+{
+    struct buf b = buf_new(2 * EVENT_ATTRIBUTE_BYTES);
+    if (o->name)
+        buf_add_c(&b, o->name);
+    else
+        path_add_shown(str_of(o->path), &b);
+    char *label = str_dup(buf_str(&b));
+    buf_free(&b);
+    return label;
+}
+
 static void path_open_metrics(struct path *p, const char *source_id)
 {
     for (int i = REFUSAL_MISSING; i < REFUSAL_COUNT; i++)
         p->refused[i] = metric_get(&aqueduct_http_refused_total,
-                                   LABELS(source_id, p->o->path, refusal_text((enum refusal)i)));
-    p->foreign = metric_get(&aqueduct_http_foreign_sources_total, LABELS(source_id, p->o->path));
-    p->seconds = metric_get(&aqueduct_http_request_seconds, LABELS(source_id, p->o->path));
+                                   LABELS(source_id, p->label, refusal_text((enum refusal)i)));
+    p->foreign = metric_get(&aqueduct_http_foreign_sources_total, LABELS(source_id, p->label));
+    p->seconds = metric_get(&aqueduct_http_request_seconds, LABELS(source_id, p->label));
 }
 
 bool path_open(struct path *p, const struct path_options *o, const char *source_id, struct err *e)
@@ -128,16 +194,20 @@ bool path_open(struct path *p, const struct path_options *o, const char *source_
         p->cloudevents = verifier_covers(p->verifier) == COVER_REQUEST ? CLOUDEVENTS_ALL : CLOUDEVENTS_STRUCTURED;
     const char *type = verifier_type(p->verifier);
     p->name = str_of(o->path);
+    p->label = path_label(o);
     p->type = path_is_set(o->type) ? str_of(o->type) : type ? str_of(type) : STR("webhook.received");
     p->type_header = path_is_set(o->type_header) ? o->type_header : verifier_type_header(p->verifier);
     struct buf source = buf_new(2 * EVENT_ATTRIBUTE_BYTES);
     if (path_is_set(o->source))
         buf_add_c(&source, o->source);
-    else
-        buf_printf(&source, "/http/%s%s", source_id, o->path);
+    else {
+        buf_printf(&source, "/http/%s", source_id);
+        path_add_called(o, &source);
+    }
     p->source = buf_str(&source); /* path_close frees it */
     struct buf scope = buf_new(2 * EVENT_ATTRIBUTE_BYTES);
-    buf_printf(&scope, "%s%s", source_id, o->path);
+    buf_add_c(&scope, source_id);
+    path_add_called(o, &scope);
     p->scope = buf_str(&scope); /* as well */
     if (source.failed || scope.failed)
         return err_set(e, "the path is too long");
@@ -148,6 +218,7 @@ bool path_open(struct path *p, const struct path_options *o, const char *source_
 void path_close(struct path *p)
 {
     verifier_free(p->verifier);
+    free(p->label);
     free((void *)(uintptr_t)p->scope.at);
     free((void *)(uintptr_t)p->source.at); /* ours; str is for borrowing, hence const */
 }

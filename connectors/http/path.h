@@ -22,7 +22,7 @@ enum source_rule {                    /* which source a CloudEvent may name */
 };
 
 struct path_options { /* an entry of `paths:` as the user wrote it */
-    char *path;
+    char *path, *name;
     struct verify_options verify;
     char *type, *type_header;
     char *source;
@@ -41,6 +41,7 @@ struct path_limits {   /* of one request */
 struct path {
     const struct path_options *o;
     struct str name;   /* what requests are matched with */
+    char *label;       /* in metrics and the log: nothing in it is secret */
     struct str source; /* CloudEvents source of wrapped bodies */
     struct str scope;  /* of the ids that are sent here: "<source>/v1/github" */
     struct str type;
@@ -53,6 +54,8 @@ struct path {
     struct metric *seconds;
 };
 
+/* What a path is called in scopes and sources: "/v1/github", or "/" and its name. Two of one source must differ. */
+void path_add_called(const struct path_options *o, struct buf *out);
 /* Do the options go together? */
 bool path_check(const struct path_options *o, struct err *e);
 /* *p was zeroed; on false it needs path_close like after success. */

@@ -31,8 +31,8 @@ static void reply_log_refused(struct replies *a, const struct path *p, struct st
         return;
     if (left_out)
         LOG(INFO, "more requests refused", LOG_C("source", a->source_id), LOG_INT("lines_left_out", left_out));
-    LOG(INFO, "request refused", LOG_C("source", a->source_id), LOG_STR("path", p ? p->name : STR("")),
-        LOG_STR("peer", peer), LOG_INT("status", status), LOG_C("why", why));
+    LOG(INFO, "request refused", LOG_C("source", a->source_id), LOG_C("path", p ? p->label : ""), LOG_STR("peer", peer),
+        LOG_INT("status", status), LOG_C("why", why));
 }
 
 /* One log line per request that was accepted, if the user wants that. */
@@ -40,7 +40,7 @@ static void reply_log_accepted(struct replies *a, const struct exchange *x)
 {
     if (a->log != REQUESTS_ALL)
         return;
-    LOG(INFO, "request accepted", LOG_C("source", a->source_id), LOG_STR("path", x->path->name), LOG_C("peer", x->peer),
+    LOG(INFO, "request accepted", LOG_C("source", a->source_id), LOG_C("path", x->path->label), LOG_C("peer", x->peer),
         LOG_INT("status", 202), LOG_STR("event", x->event ? x->event->id : STR("-")), LOG_INT("events", x->count),
         LOG_INT("bytes", x->bytes), LOG_INT("us", clock_mono_us() - x->began_us));
 }
@@ -50,7 +50,7 @@ struct metric *reply_counter(const struct replies *a, const struct path *p, int 
 {
     char text[12];
     snprintf(text, sizeof text, "%d", status);
-    return metric_get(&aqueduct_http_requests_total, LABELS(a->source_id, p ? p->o->path : "", text));
+    return metric_get(&aqueduct_http_requests_total, LABELS(a->source_id, p ? p->label : "", text));
 }
 
 /* Counts an answered request. */
@@ -122,7 +122,7 @@ static void reply_send_count(struct replies *a, uint64_t request, const struct p
 void reply_empty_batch(struct replies *a, const struct http_request *r, const struct path *p)
 {
     if (a->log == REQUESTS_ALL)
-        LOG(INFO, "request accepted", LOG_C("source", a->source_id), LOG_STR("path", p->name), LOG_STR("peer", r->peer),
+        LOG(INFO, "request accepted", LOG_C("source", a->source_id), LOG_C("path", p->label), LOG_STR("peer", r->peer),
             LOG_INT("status", 202), LOG_INT("events", 0));
     reply_send_count(a, r->id, p, 0);
 }

@@ -752,6 +752,9 @@ TEST(bad_options)
         const char *yaml, *expected;
     } cases[] = {
         { "paths: [{path: /a, verify: {scheme: none}}, {path: /a, verify: {scheme: none}}]", "/a is there twice" },
+        { "paths: [{path: /a, verify: {scheme: none}}, {path: /b, name: a, verify: {scheme: none}}]",
+          "called like the name a" },
+        { "paths: [{path: /a, name: a/b, verify: {scheme: none}}]", "name has 1 to 64 letters" },
         { "paths: [{path: a, verify: {scheme: none}}]", "must begin with /" },
         { "paths: [{path: \"/a b\", verify: {scheme: none}}]", "no spaces" },
         { "paths: [{path: /a, source: my app, verify: {scheme: none}}]", "source is not a URI reference" },
@@ -1032,6 +1035,46 @@ TEST(counters)
     assert_int_equal(metric_value(missing), 1);
 }
 
+/* Whoever may read metrics or the log may not post for that. */
+TEST(secrets_in_paths_are_no_labels)
+{
+    static const char *const cases[][2] = {
+        { "/hooks/550e8400-e29b-41d4-a716-446655440000/in", "/hooks/*/in" },
+        { "/hooks/q7Zk3vXw9Lm2Nc8R", "/hooks/*" },
+        { "/hooks/T024BE7LD/B0123456789/aBcDeFgHiJkLmNoPqRsT0123", "/hooks/T024BE7LD/B0123456789/*" },
+        { "/v1/anythingllm-workspace-2024-events", "/v1/anythingllm-workspace-2024-events" },
+        { "/v2/internationalization", "/v2/internationalization" },
+    };
+    struct buf paths = buf_new(4096);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        buf_printf(&paths, "  - {path: \"%s\", verify: {scheme: none}}\n", cases[i][0]);
+    source_open("", buf_c(&paths));
+    buf_free(&paths);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        event_unref(accepted(cases[i][0], JSON, "{}"));
+        if (counter(cases[i][1], "202") != 1)
+            fail_msg("%s is not counted as %s", cases[i][0], cases[i][1]);
+    }
+    struct buf page = buf_new(1 << 22);
+    metrics_write(&page);
+    assert_null(strstr(buf_c(&page), "550e8400"));
+    assert_null(strstr(buf_c(&page), "q7Zk3v"));
+    buf_free(&page);
+}
+
+TEST(a_name_stands_for_its_path)
+{
+    source_open("", "  - {path: /let-me-in, name: shop, verify: {scheme: none}}\n");
+    struct client c = client_connect(socket_path);
+    post(&c, "/let-me-in", JSON, STR("{}"));
+    take(1);
+    is(taken[0].scope, "hooks/shop");
+    is(taken[0].event->source, "/http/hooks/shop");
+    settle_all(OUTCOME_STORED, NULL);
+    client_close(&c);
+    assert_int_equal(counter("shop", "202"), 1);
+}
+
 #define CLEANED(name) cmocka_unit_test_teardown(name, source_close)
 
 int main(void)
@@ -1071,6 +1114,8 @@ int main(void)
         CLEANED(drain),
         CLEANED(close_with_requests_open),
         CLEANED(counters),
+        CLEANED(secrets_in_paths_are_no_labels),
+        CLEANED(a_name_stands_for_its_path),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
