@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The HTTP server itself: options, listener, rounds. */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -30,7 +31,7 @@ enum {
 static void server_pause_accepting(struct http_server *s, int why)
 {
     metric_add(s->refused[REFUSED_CONNECTION], 1);
-    if (s->accept_again_ms == 0 && !descriptors_out(why))
+    if (s->accept_again_ms == 0 && why != EMFILE && why != ENFILE) /* those were told of */
         LOG(WARN, "cannot accept connections for now", LOG_C("listen", s->o.listen), LOG_C("why", strerror(why)));
     s->accept_again_ms = s->now_ms + ACCEPT_PAUSE_MS;
     loop_change(s->loop, s->listen_fd, 0, &s->listener);
@@ -44,6 +45,22 @@ static void server_resume_accepting(struct http_server *s)
     loop_change(s->loop, s->listen_fd, EPOLLIN, &s->listener);
 }
 
+/* No connection came. May the next one? */
+static bool server_accept_failed(struct http_server *s, int why)
+{
+    if (why == ECONNABORTED || why == EINTR)
+        return true;
+    /* The kernel wants a descriptor even to find that nobody waits. */
+    if ((why == EMFILE || why == ENFILE) && poll(&(struct pollfd){ .fd = s->listen_fd, .events = POLLIN }, 1, 0) <= 0)
+        return false;
+    bool out = descriptors_out(why);
+    if (out && http_room_give_way(s, STR("")))
+        return true;
+    if (out || why == ENOBUFS || why == ENOMEM)
+        server_pause_accepting(s, why);
+    return false;
+}
+
 static void server_accept(struct loop_handler *h, uint32_t events)
 {
     struct http_server *s = (struct http_server *)(void *)h;
@@ -52,14 +69,10 @@ static void server_accept(struct loop_handler *h, uint32_t events)
     for (int i = 0; i < ACCEPTS; i++) {
         char peer[LISTEN_PEER], network[LISTEN_NETWORK];
         int fd = listen_accept(s->listen_fd, peer, network);
-        if (fd < 0 && descriptors_out(errno) && http_room_give_way(s, STR("")))
+        if (fd < 0 && server_accept_failed(s, errno))
             continue;
-        if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
-            server_pause_accepting(s, errno);
-        if (fd < 0 && errno != ECONNABORTED && errno != EINTR)
-            return;
         if (fd < 0)
-            continue;
+            return;
         int status = http_room_make(s, str_of(network));
         if (status)
             metric_add(s->refused[status == 429 ? REFUSED_ADDRESS : REFUSED_CONNECTION], 1);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 #include "bridge/lib/descriptors.h"
 #include "bridge/net/listen.h"
 #include "tests/support/dialogue.h"
@@ -282,6 +283,30 @@ TEST(connections_end_where_the_share_of_descriptors_does)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
+/* Somebody else in the process took the last descriptor. */
+TEST(an_idle_connection_gives_its_descriptor)
+{
+    START();
+    struct client idle = client_new(), c;
+    UNTIL(&nobody, http_server_connections(server) == 1);
+    c = client_new();
+    struct rlimit before;
+    int next = dup(0);
+    close(next);
+    struct metric *out = metric_named("aqueduct_descriptors_out_total", NULL);
+    int64_t times_out = metric_value(out), gone = evicted("idle");
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ (rlim_t)next, before.rlim_max }), 0);
+    SAY(&c, GET("/"));
+    expect(&c, "200 OK");
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(evicted("idle"), gone + 1);
+    assert_int_equal(metric_value(out), times_out + 1);
+    expect_end(&idle);
+    client_close(&idle);
+    client_close(&c);
+}
+
 TEST(hosts_have_a_whole_64_of_ipv6)
 {
     static const char *const cases[][2] = {
@@ -312,6 +337,7 @@ int main(void)
         DIALOGUE(many_half_sent_bodies_do_not_lock_out_a_newcomer),
         DIALOGUE(whoever_keeps_most_bytes_loses_its_oldest_request),
         DIALOGUE(a_body_slower_than_the_least_rate_is_refused),
+        DIALOGUE(an_idle_connection_gives_its_descriptor),
         DIALOGUE(connections_end_where_the_share_of_descriptors_does),
         cmocka_unit_test(hosts_have_a_whole_64_of_ipv6),
     };
