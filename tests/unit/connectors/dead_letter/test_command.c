@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: MIT */
+/* `aqueduct dead`: what is listed, what is shown, what is given again. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <jansson.h>
+#include <unistd.h>
+#include "bridge/cli/flags.h"
+#include "connectors/dead_letter/print.h"
+#include "tests/support/dead.h"
+
+extern const struct command dead_command;
+
+static struct published {
+    char topic[64], key[32], value[64], headers[1024];
+    bool no_value;
+    int64_t timestamp_ms;
+} published[16];
+static size_t published_count, publish_limit;
+static const char *refuse_key; /* records of this key are not published */
+
+static bool keep_publication(const struct command_call *call, const struct record *r, struct err *e)
+{
+    (void)call;
+    if (published_count == publish_limit)
+        return err_set(e, "the broker is away");
+    if (refuse_key && str_eq(r->key, str_of(refuse_key)))
+        return err_set(e, "too large for the broker");
+    struct published *p = &published[published_count++];
+    *p = (struct published){ .no_value = !r->value.at, .timestamp_ms = r->timestamp_ms };
+    snprintf(p->topic, sizeof p->topic, "%.*s", STR_ARG(r->topic));
+    snprintf(p->key, sizeof p->key, "%.*s", STR_ARG(r->key));
+    snprintf(p->value, sizeof p->value, "%.*s", STR_ARG(r->value));
+    size_t n = 0;
+    for (size_t i = 0; i < r->header_count && n < sizeof p->headers; i++)
+        n += (size_t)snprintf(p->headers + n, sizeof p->headers - n, "%.*s=%.*s;", STR_ARG(r->headers[i].name),
+                              STR_ARG(r->headers[i].value));
+    return true;
+}
+
+static int dead_call(int argc, char **argv)
+{
+    struct sink *s = dead_sink("");
+    struct err e;
+    struct command_call call = { .words = argv,
+                                 .flags = calloc(1, dead_command.size),
+                                 .sinks = &s,
+                                 .sink_count = 1,
+                                 .publish = keep_publication,
+                                 .prefix = "aqueduct." };
+    int words = flags_parse(&(struct flag_target){ dead_command.flags, call.flags }, 1, false, argc, argv, &e);
+    call.word_count = words < 0 ? 0 : (size_t)words;
+    int code = words < 0 || call.word_count > dead_command.max_words ? COMMAND_USAGE : dead_command.run(&call);
+    free(call.flags);
+    free(s);
+    return code;
+}
+
+static char output[65536];
+
+/* Runs the command; its standard output is in `output` afterwards. */
+static int dead(const char *const *words)
+{
+    int argc = 0;
+    char *argv[16] = { 0 }, *owned[16];
+    for (; words[argc]; argc++)
+        argv[argc] = owned[argc] = str_dup(str_of(words[argc]));
+    char file[160];
+    snprintf(file, sizeof file, "%s/out", dead_folder);
+    fflush(stdout);
+    int saved = dup(STDOUT_FILENO);
+    assert_non_null(freopen(file, "w+", stdout));
+    int code = dead_call(argc, argv);
+    fflush(stdout);
+    rewind(stdout);
+    size_t n = fread(output, 1, sizeof output - 1, stdout);
+    output[n] = '\0';
+    dup2(saved, STDOUT_FILENO);
+    close(saved);
+    clearerr(stdout);
+    for (int i = 0; i < argc; i++)
+        free(owned[i]);
+    return code;
+}
+
+#define DEAD(...) dead((const char *const[]){ __VA_ARGS__, NULL })
+
+static void file_three(void)
+{
+    struct sink *s = dead_opened("");
+    dead_file(s, "{\"n\": 1.10, \"a\":[{},[],\"x\\\"{\"]}",
+              PAIRS(EVENT("e-1", "chat.created"), DIED("crm"), ORIGIN("1"), "x-own", "kept"));
+    dead_file(s, "\xff\xfe",
+              PAIRS(TRAIL_SINK, "erp", TRAIL_CLASS, "poison", TRAIL_REASON, "no \x1b[31mevent", TRAIL_LAST,
+                    "2026-11-20T11:00:00Z", ORIGIN("2")));
+    dead_file(s, "z",
+              PAIRS(EVENT("e-3", "user.created"), TRAIL_SOURCE, "hooks", TRAIL_CLASS, "unrouted", TRAIL_LAST,
+                    "2026-11-20T12:00:00Z"));
+    sink_end(s);
+    published_count = 0;
+    publish_limit = 16;
+}
+
+TEST(list_says_each_in_one_line)
+{
+    file_three();
+    assert_int_equal(DEAD("list"), 0);
+    char *first = strchr(output, '\n') + 1, *second = strchr(first, '\n') + 1, *third = strchr(second, '\n') + 1;
+    assert_memory_equal(first, "2026-11-20 12:00:00 <hooks", 26); /* newest first */
+    assert_memory_equal(second, "2026-11-20 11:00:00 erp ", 24);
+    assert_non_null(strstr(third, "2026-11-20 10:00:05 crm "));
+    assert_non_null(strstr(third, "refused         6 503 chat.created"));
+    assert_non_null(strstr(third, " e-1\n"));
+    assert_non_null(strstr(second, "(no event)                 ai.chats/3/2\n"));
+    for (char *line = output, *end; (end = strchr(line, '\n')); line = end + 1)
+        assert_true(end - line <= 120);
+}
+
+TEST(list_filters)
+{
+    file_three();
+    static const struct {
+        const char *flag, *value;
+        size_t lines;
+    } cases[] = {
+        { "--sink", "crm", 1 },
+        { "--sink", "hooks", 1 },
+        { "--sink", "nobody", 0 },
+        { "--class", "poison", 1 },
+        { "--type", "chat.", 1 },
+        { "--type", "user.created", 1 },
+        { "--type", "hat", 0 },
+        { "--id", "e-3", 1 },
+        { "--since", "2026-11-20T10:30:00Z", 2 },
+        { "--since", "2999-01-01T00:00:00Z", 0 },
+        { "--limit", "2", 2 },
+        { "--state", "redriven", 0 },
+        { "--state", "all", 3 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(DEAD("list", "--json", cases[i].flag, cases[i].value), 0);
+        size_t lines = 0;
+        for (char *c = output; *c; c++)
+            lines += *c == '\n';
+        assert_int_equal(lines, cases[i].lines);
+    }
+    assert_int_equal(DEAD("list", "--limit=1"), 0);
+    assert_non_null(strstr(output, "... and 2 older ones"));
+}
+
+TEST(json_lines_are_json)
+{
+    file_three();
+    assert_int_equal(DEAD("list", "--json"), 0);
+    char *line = strtok_r(output, "\n", &(char *){ NULL });
+    json_t *j = json_loads(line, 0, NULL);
+    assert_non_null(j);
+    assert_true(json_is_null(json_object_get(j, "sink")));
+    assert_string_equal(json_string_value(json_object_get(j, "from")), "hooks");
+    assert_true(json_is_null(json_object_get(j, "origin")));
+    json_decref(j);
+    assert_int_equal(DEAD("list", "--json", "--id", "e-1"), 0);
+    j = json_loads(output, 0, NULL);
+    assert_non_null(j);
+    const char *sink, *id, *last, *topic;
+    int status, offset, attempts;
+    assert_int_equal(json_unpack(j, "{s:s, s:s, s:s, s:i, s:i, s:{s:s, s:i}}", "sink", &sink, "id", &id, "last", &last,
+                                 "status", &status, "attempts", &attempts, "origin", "topic", &topic, "offset",
+                                 &offset),
+                     0);
+    assert_string_equal(sink, "crm");
+    assert_string_equal(id, "e-1");
+    assert_string_equal(last, LAST);
+    assert_int_equal(status, 503);
+    assert_int_equal(attempts, 6);
+    assert_string_equal(topic, "ai.chats");
+    assert_int_equal(offset, 1);
+    json_decref(j);
+}
+
+TEST(show_prints_everything_harmlessly)
+{
+    file_three();
+    assert_int_equal(DEAD("show", "e-1"), 0);
+    assert_non_null(strstr(output, "reason     503 Service Unavailable\n"));
+    assert_non_null(strstr(output, "origin     ai.chats/3/1\n"));
+    assert_non_null(strstr(output, "  x-own: kept\n"));
+    assert_null(strstr(output, "aqueduct-"));
+    assert_non_null(
+        strstr(output, "  {\n    \"n\": 1.10,\n    \"a\": [\n      {},\n      [],\n      \"x\\\"{\"\n    ]\n  }\n"));
+    assert_int_equal(DEAD("show", "--sink", "erp"), 0);
+    assert_non_null(strstr(output, "no ?[31mevent"));
+    assert_non_null(strstr(output, "2 bytes that are no text"));
+    assert_int_equal(DEAD("show", "--sink", "erp", "--raw"), 0);
+    assert_string_equal(output, "\xff\xfe");
+    assert_int_equal(DEAD("show", "nobody"), 1);
+}
+
+TEST(long_data_is_cut)
+{
+    struct sink *s = dead_opened("");
+    static char data[9000];
+    memset(data, 'x', sizeof data - 1);
+    dead_file(s, data, PAIRS(EVENT("e-1", "t"), DIED("crm"), ORIGIN("1")));
+    sink_end(s);
+    assert_int_equal(DEAD("show", "e-1"), 0);
+    assert_true(strlen(output) < 6000);
+    assert_non_null(strstr(output, "8999 bytes in all"));
+}
+
+TEST(redrive_publishes_the_record_and_then_the_note)
+{
+    file_three();
+    assert_int_equal(DEAD("redrive", "--sink", "crm"), 0);
+    assert_int_equal(published_count, 2);
+    const struct published *p = published;
+    assert_string_equal(p[0].topic, "aqueduct.redrive.crm");
+    assert_string_equal(p[0].key, "the key");
+    assert_string_equal(p[0].value, "{\"n\": 1.10, \"a\":[{},[],\"x\\\"{\"]}");
+    assert_int_equal(p[0].timestamp_ms, 1700000000123);
+    assert_string_equal(
+        p[0].headers,
+        "ce_specversion=1.0;ce_id=e-1;ce_source=/s;ce_type=chat.created;content-type=application/json;"
+        "aqueduct-topic=ai.chats;aqueduct-partition=3;aqueduct-offset=1;aqueduct-timestamp=1700000000123;x-own=kept;");
+    assert_string_equal(p[1].topic, "aqueduct.dead-letter");
+    assert_true(p[1].no_value);
+    assert_non_null(strstr(p[1].headers, "aqueduct-sink=crm;aqueduct-state=redriven;aqueduct-last=" LAST ";"));
+    assert_non_null(strstr(p[1].headers, "ce_id=e-1;"));
+    assert_string_equal(output, "redriven  crm chat.created e-1\nredriven 1, refused 0, of 1\n");
+}
+
+/* A foreign record of many headers comes last; it is shown as what it is, and those before it are as well. */
+TEST(any_number_of_headers)
+{
+    enum { MANY = 700 };
+    static struct header headers[MANY];
+    static char names[MANY][16];
+    file_three();
+    struct sink *s = dead_opened("");
+    struct dead_record f;
+    dead_record(&f, "foreign", PAIRS(DIED("crm"), ORIGIN("77")));
+    for (size_t i = 0; i < MANY; i++) {
+        snprintf(names[i], sizeof names[i], "x-%zu", i);
+        headers[i] = (struct header){ str_of(names[i]), i % 3 ? STR("v") : STR_ABSENT };
+    }
+    memcpy(headers, f.headers, f.record.header_count * sizeof *headers);
+    f.record.headers = headers;
+    f.record.header_count = MANY;
+    dead_file_all(s, &f, 1);
+    sink_end(s);
+    assert_int_equal(DEAD("list"), 0);
+    assert_non_null(strstr(output, "ai.chats/3/77"));
+    assert_non_null(strstr(output, "e-1"));
+    assert_int_equal(DEAD("show", "--sink", "crm"), 0);
+    assert_non_null(strstr(output, "x-699: "));
+    assert_non_null(strstr(output, "chat.created"));
+    assert_int_equal(DEAD("redrive", "--sink", "crm"), 0);
+    assert_non_null(strstr(output, "redriven 2, refused 0, of 2"));
+    assert_int_equal(published_count, 4);
+}
+
+/* A letter that the broker does not take is named, and the others go on. */
+TEST(one_that_cannot_be_redriven_stops_no_other)
+{
+    file_three();
+    refuse_key = "the key";
+    struct sink *s = dead_opened("");
+    struct dead_record f;
+    dead_record(&f, "{}", PAIRS(EVENT("e-9", "t"), DIED("crm"), ORIGIN("78")));
+    f.record.key = STR("another");
+    dead_file_all(s, &f, 1);
+    sink_end(s);
+    assert_int_equal(DEAD("redrive", "--sink", "crm"), 1);
+    refuse_key = NULL;
+    assert_non_null(strstr(output, "refused   crm chat.created e-1: too large for the broker"));
+    assert_non_null(strstr(output, "redriven  crm t e-9"));
+    assert_non_null(strstr(output, "redriven 1, refused 1, of 2"));
+}
+
+TEST(redrive_is_careful)
+{
+    file_three();
+    assert_int_equal(DEAD("redrive"), 2); /* all of them must be said */
+    assert_int_equal(DEAD("redrive", "--dry-run", "--sink", "crm"), 0);
+    assert_non_null(strstr(output, "would     crm chat.created e-1\n"));
+    assert_int_equal(DEAD("redrive", "--id", "e-3"), 1); /* of a source */
+    assert_non_null(strstr(output, "refused   hooks user.created e-3: never reached a sink"));
+    assert_int_equal(DEAD("redrive", "nobody"), 1);
+    assert_int_equal(published_count, 0);
+    publish_limit = 1;
+    assert_int_equal(DEAD("redrive", "--all"), 1); /* the note cannot be stored */
+    assert_non_null(strstr(output, "redriven 0, refused 0, of 3"));
+}
+
+TEST(what_was_redriven_needs_again)
+{
+    file_three();
+    struct sink *s = dead_opened("");
+    dead_file(s, NULL,
+              PAIRS(EVENT("e-1", "t"), TRAIL_SINK, "crm", TRAIL_STATE, "redriven", TRAIL_LAST, LAST, ORIGIN("1")));
+    sink_end(s);
+    assert_int_equal(DEAD("redrive", "e-1"), 1);
+    assert_int_equal(DEAD("redrive", "e-1", "--state", "all"), 1);
+    assert_non_null(strstr(output, "was redriven before"));
+    assert_int_equal(published_count, 0);
+    assert_int_equal(DEAD("redrive", "e-1", "--again"), 0);
+    assert_int_equal(published_count, 2);
+    assert_int_equal(DEAD("list", "--state", "redriven"), 0);
+    assert_non_null(strstr(output, "redriven chat.created"));
+}
+
+TEST(wrong_usage)
+{
+    file_three();
+    assert_int_equal(dead(PAIRS(NULL)), 2);
+    assert_int_equal(DEAD("bury"), 2);
+    assert_int_equal(DEAD("list", "--colour"), 2);
+    assert_int_equal(DEAD("list", "--sink"), 2);
+    assert_int_equal(DEAD("list", "--sink="), 2);
+    assert_int_equal(DEAD("list", "--json=yes"), 2);
+    assert_int_equal(DEAD("list", "--limit", "0"), 2);
+    assert_int_equal(DEAD("list", "--limit", "many"), 2);
+    assert_int_equal(DEAD("list", "--since", "yesterday"), 2);
+    assert_int_equal(DEAD("list", "--state", "alive"), 2);
+    assert_int_equal(DEAD("show", "a", "b"), 2);
+    assert_int_equal(DEAD("list", "--from", "nobody"), 1);
+}
+
+TEST(strange_text_is_made_harmless)
+{
+    static const struct {
+        const char *text;
+        const char *clean;
+    } cases[] = {
+        { "plain \xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", "plain \xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80" },
+        { "\x1b]0;title\x07", "?]0;title?" },
+        { "\xc2\x9b"
+          "31m",
+          "?31m" },
+        { "a\xff\xc3", "a??" },
+        { "user\xe2\x80\xaetxt.exe", "user?txt.exe" },
+        { "", "" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[64] = "";
+        FILE *f = fmemopen(text, sizeof text, "w");
+        print_clean(str_of(cases[i].text), 0, f);
+        fclose(f);
+        assert_string_equal(text, cases[i].clean);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        DEAD_TEST(list_says_each_in_one_line),
+        DEAD_TEST(list_filters),
+        DEAD_TEST(json_lines_are_json),
+        DEAD_TEST(show_prints_everything_harmlessly),
+        DEAD_TEST(long_data_is_cut),
+        DEAD_TEST(redrive_publishes_the_record_and_then_the_note),
+        DEAD_TEST(any_number_of_headers),
+        DEAD_TEST(one_that_cannot_be_redriven_stops_no_other),
+        DEAD_TEST(redrive_is_careful),
+        DEAD_TEST(what_was_redriven_needs_again),
+        DEAD_TEST(wrong_usage),
+        DEAD_TEST(strange_text_is_made_harmless),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
