@@ -2,7 +2,8 @@
 /* How the decoders of an event (record, JSON, HTTP) put it together: attribute by attribute, then birth. Private to
  * them.
  *
- *   struct draft d = { 0 };
+ *   struct draft d;
+ *   draft_begin(&d)
  *   draft_set(&d, name, value, e) for each attribute, d.fields.data = ..., draft_event(&d, e)
  *
  * A draft borrows all that is set and owns nothing. */
@@ -11,9 +12,16 @@
 
 struct draft {
     struct event fields;
-    struct header extensions[EVENT_ATTRIBUTES];
     bool has_version;
+    struct header extensions[EVENT_ATTRIBUTES]; /* fields.extension_count of them are set; 2 KiB that nobody clears */
 };
+
+/* Nothing is set yet. */
+static inline void draft_begin(struct draft *d)
+{
+    d->fields = (struct event){ 0 };
+    d->has_version = false;
+}
 
 /* Sets an attribute by its CloudEvents name. False with *e when it was set before, when there are too many, or when
  * it is a specversion other than 1.0. A trace context that no attribute can hold is left out: it may cost no event. */

@@ -95,8 +95,9 @@ static bool http_read_headers(struct draft *d, struct buf *scratch, const struct
 static const struct event *http_from_binary(const struct header *headers, size_t count, struct str type,
                                             struct str body, struct err *e)
 {
-    struct draft d = { 0 };
+    struct draft d;
     size_t room = 0;
+    draft_begin(&d);
     for (size_t i = 0; i < count; i++)
         if (http_is_attribute(&headers[i]))
             room += headers[i].name.n + 2 * headers[i].value.n;

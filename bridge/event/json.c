@@ -220,7 +220,10 @@ const struct event *event_from_json(struct str json, struct err *e)
         err_prefix(e, "event");
         return NULL;
     }
-    struct json_reading r = { .decoded = buf_new(2 * json.n) };
+    struct json_reading r;
+    draft_begin(&r.draft);
+    r.data = r.data_base64 = (struct jscan_value){ 0 };
+    r.decoded = buf_new(2 * json.n);
     const struct event *ev = json_read_event(&r, members, (size_t)count, e);
     buf_free(&r.decoded);
     return ev;

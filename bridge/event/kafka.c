@@ -44,7 +44,9 @@ static void kafka_read_types(struct draft *d, struct str types)
 
 static const struct event *kafka_from_binary(const struct record *r, struct err *e)
 {
-    struct draft d = { .fields.data = r->value };
+    struct draft d;
+    draft_begin(&d);
+    d.fields.data = r->value;
     for (size_t i = 0; i < r->header_count; i++) {
         const struct header *h = &r->headers[i];
         if (h->value.at && str_starts(h->name, STR(EVENT_HEADER_PREFIX))
