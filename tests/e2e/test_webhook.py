@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Webhooks as a receiver sees them: signatures judged by the official libraries, retries, dead letters, redrive."""
 import base64
+import contextlib
 import http.client
 import json
 import os
 import re
 import resource
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -174,6 +176,25 @@ def test_a_debug_log_shows_each_attempt(setup, tmp_path):
     assert "verdict=retry status=503" in refused and "Service Unavailable" in refused
     assert log.count("msg=sent ") == log.count("msg=answered ") == len(s.ledger())
     assert s.stop() == 0
+
+
+def test_a_crowd_of_idle_connections_costs_no_delivery(bridge, receiver):
+    """More of them than the process may have descriptors: they give way, and sinks and pages keep theirs."""
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "retry: []") + DEAD_LETTERS)
+    pid = daemon.process.pid
+    hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (500, hard))
+    ids = {f"event-in-a-crowd-{i}" for i in range(20)}
+    with contextlib.ExitStack() as crowd:
+        for name in ["hooks"] * 600 + ["admin"] * 100:
+            crowd.enter_context(socket.create_connection(("127.0.0.1", daemon.port(name))))
+        for one in sorted(ids):
+            post_ok(daemon, event(one))
+        receiver.delivered(ids)
+        assert daemon.page("/readyz").status_code == 200
+        assert daemon.metric("aqueduct_net_evicted_total", reason="idle") >= 100
+        assert daemon.metric("aqueduct_sink_dead_total", sink="crm") == 0
+        assert daemon.metric("aqueduct_descriptors_out_total") == 0
 
 
 def test_a_lack_of_descriptors_is_no_attempt(bridge, receiver):
