@@ -166,7 +166,6 @@ static void intake_wait(struct intake *in)
     poll(&p, 1, limit);
 }
 
-/* Reads from the source and publishes what came; while stopping it only serves what it has begun. */
 /* The first line of the way of each event, in the debug log. */
 static void intake_log_received(const struct intake *in, const struct emission *emissions, size_t count)
 {
@@ -178,6 +177,7 @@ static void intake_log_received(const struct intake *in, const struct emission *
     }
 }
 
+/* Reads from the source and publishes what came; while stopping it only serves what it has begun. */
 static void intake_read(struct intake *in, bool stopping)
 {
     struct emission emissions[INTAKE_MOST];
@@ -186,13 +186,16 @@ static void intake_read(struct intake *in, bool stopping)
     size_t room = stopping ? 0 : in->room - in->used;
     int n = in->s->ops->read(in->s, in->wake_fd, emissions, room < INTAKE_MOST ? room : INTAKE_MOST, &e);
     if (n < 0) {
-        if (in->backoff_ms == 0)
+        if (!in->unreadable)
             LOG(WARN, "reading failed; trying again", LOG_C("source", in->s->id), LOG_C("reason", e.text));
+        in->unreadable = true;
         settle_back_off(in);
         return;
     }
-    if (in->backoff_ms)
+    if (in->unreadable && room > 0) { /* without room nothing is read, so that it did not fail says nothing */
         LOG(INFO, "reading works again", LOG_C("source", in->s->id));
+        in->unreadable = false;
+    }
     in->backoff_ms = 0;
     if (n == 0)
         return;

@@ -53,6 +53,7 @@ struct intake {
     struct batch *batch; /* ordered: the batch on its way */
     int64_t backoff_ms;  /* 0: the last read or publish went well */
     int64_t not_before_ms;
+    bool unreadable; /* the last attempt to read failed, and that was said */
     struct intake_counters count;
 };
 

@@ -556,6 +556,49 @@ TEST(in_flight_is_bounded)
     reconciles();
 }
 
+static bool is_said(const char *text, const char *words)
+{
+    return strstr(text, words) != NULL;
+}
+
+/* What was never read does not work again: not by a stop, nor after a broker that did not take a batch. */
+TEST(reading_works_again_only_when_it_does)
+{
+    start(&script_source_ordered);
+    source.failing = "no such file";
+    stderr_catch();
+    turn(1);
+    clock_fake_advance(60000);
+    turn(1);
+    const char *text = stderr_caught();
+    assert_true(is_said(text, "msg=\"reading failed; trying again\"") && is_said(text, "reason=\"no such file\""));
+    assert_false(is_said(strstr(text, "reading failed") + 1, "reading failed"));
+    source.failing = NULL;
+    clock_fake_advance(60000);
+    stderr_catch();
+    turn(1);
+    assert_true(is_said(stderr_caught(), "reading works again"));
+    flow.weather = REFUSE;
+    script_emit(&source, "a", "t.one", 1);
+    stderr_catch();
+    turn(2);
+    flow.weather = CLEAR;
+    clock_fake_advance(60000);
+    turn(3);
+    text = stderr_caught();
+    assert_true(is_said(text, "did not take a batch"));
+    assert_false(is_said(text, "reading works again"));
+    source.failing = "gone";
+    clock_fake_advance(60000);
+    turn(1);
+    stderr_catch();
+    intake_stop(in);
+    clock_fake_advance(60000);
+    while (intake_step(in))
+        continue;
+    assert_false(is_said(stderr_caught(), "reading works again"));
+}
+
 TEST(a_stop_settles_what_is_on_its_way_and_reads_no_more)
 {
     start(&script_source_unordered);
@@ -640,6 +683,7 @@ int main(void)
         flow_test(a_debug_log_shows_the_way_of_an_event),
         flow_test(the_memory_forgets_the_oldest),
         flow_test(in_flight_is_bounded),
+        flow_test(reading_works_again_only_when_it_does),
         flow_test(a_stop_settles_what_is_on_its_way_and_reads_no_more),
         flow_test(a_batch_that_is_published_again_is_waited_for),
         flow_test(the_broker_may_report_after_the_source_is_closed),

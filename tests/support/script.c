@@ -119,8 +119,11 @@ static bool script_source_open(struct source *base, struct err *e)
 static int script_source_read(struct source *base, int wake_fd, struct emission *out, size_t room, struct err *e)
 {
     struct script_source *s = (struct script_source *)base;
-    (void)e;
     s->last_room = room;
+    if (s->failing && room > 0) {
+        err_set(e, "%s", s->failing);
+        return -1;
+    }
     size_t n = s->count - s->taken < room ? s->count - s->taken : room;
     memcpy(out, s->emissions + s->taken, n * sizeof *out);
     s->taken += n;

@@ -42,6 +42,7 @@ struct script_source {
     } settled[512];
     size_t settled_count;
     size_t last_room;
+    const char *failing; /* while it has room, reading fails so; NULL: it does not */
     struct {
         char key[SCRIPT_TEXT], value[SCRIPT_TEXT];
     } state[64]; /* what restore() got */
