@@ -29,6 +29,26 @@ static struct node *check_element(const struct node *list, size_t i)
 
 /* ---- broker ---- */
 
+/* What broker_open would refuse: "broker.properties.linger.ms: ..." is said at that key, as far as it is written. */
+static void check_broker_opens(const struct check *k, const struct node *n, const struct where *top)
+{
+    struct err e;
+    if (broker_check(&k->c->broker, &e))
+        return;
+    char key[64], property[128];
+    const char *colon = strstr(e.text, ": ");
+    if (!colon || !str_starts(str_of(e.text), STR("broker."))) {
+        problem_at(k->out, n, top, "%s", e.text);
+        return;
+    }
+    struct str text = { e.text + 7, (size_t)(colon - e.text) - 7 }, rest = text, first;
+    str_cut(&rest, '.', &first);
+    snprintf(key, sizeof key, "%.*s", STR_ARG(first));
+    snprintf(property, sizeof property, "%.*s", STR_ARG(rest));
+    const struct node *at = check_either(node_get(n, key), n);
+    problem_at(k->out, check_either(node_get(at, property), at), &(struct where){ top, text, 0 }, "%s", colon + 2);
+}
+
 static void check_broker(const struct check *k)
 {
     const struct broker_config *b = &k->c->broker;
@@ -39,12 +59,11 @@ static void check_broker(const struct check *k)
         problem_at(k->out, check_either(node_get(n, "prefix"), n), &(struct where){ &top, STR("prefix"), 0 },
                    "is no beginning of a topic name: use letters, digits, . _ and -, at most %d characters",
                    PREFIX_BYTES);
-    bool named = b->servers && b->servers[0];
-    for (size_t i = 0; i < b->properties.count; i++)
-        named = named || strcmp(b->properties.at[i].key, "bootstrap.servers") == 0;
-    if (broker_facts(b).needs_servers && !named)
+    if (broker_facts(b).needs_servers && !(b->servers && b->servers[0]))
         problem_at(k->out, n, &(struct where){ &top, STR("servers"), 0 },
                    "is missing: the bootstrap servers, for example kafka-1:9092");
+    else
+        check_broker_opens(k, n, &top);
 }
 
 /* ---- topics and routes ---- */

@@ -407,6 +407,18 @@ static const struct bad {
       "a.yaml:2:52: sinks.w.retry: has 21 entries: must be from 0 to 20\n" },
     { "broker: {type: kafka}\n" END,
       "a.yaml:1:9: broker.servers: is missing: the bootstrap servers, for example kafka-1:9092\n" },
+    { "broker: {type: kafka, properties: {bootstrap.servers: k}}\n" END, /* which the broker refuses */
+      "a.yaml:1:9: broker.servers: is missing: the bootstrap servers, for example kafka-1:9092\n" },
+    { "broker:\n  type: kafka\n  servers: k:9092\n  properties: {securty.protocol: ssl}\n" END,
+      "a.yaml:4:34: broker.properties.securty.protocol: librdkafka has no such property\n" },
+    { "broker:\n  type: kafka\n  servers: k:9092\n  properties: {ssl.ca.location: /no/such.pem}\n" END,
+      "a.yaml:4:33: broker.properties.ssl.ca.location: /no/such.pem cannot be read: No such file or directory\n" },
+    { "broker:\n  type: kafka\n  servers: k:9092\n"
+      "  properties: {security.protocol: sasl_ssl, sasl.mechanism: PLAIN}\n" END,
+      "a.yaml:4:15: broker.properties.sasl.username: is missing, sasl.mechanism PLAIN needs it\n" },
+    { "broker: {path: /no/such/folder}\n" END,
+      "a.yaml:1:16: broker.path: \"/no/such/folder\" cannot be created, the folder above it does not exist\n" },
+    { "broker: {path: /dev/null}\n" END, "a.yaml:1:16: broker.path: \"/dev/null\" is not a folder\n" },
     { "broker: {prefix: a/}\n" END,
       "a.yaml:1:18: broker.prefix: is no beginning of a topic name: use letters, digits, . _ and -, at most 100 characters\n" },
     { "broker: {type: kafak}\n" END,
@@ -699,9 +711,6 @@ TEST(test_kafka_topics_may_be_foreign)
         "broker: {type: kafka, servers: \"k:9092\", properties: {linger.ms: 5}}\nsinks: {w: {type: web, url: u, topics: [foreign]}}\n");
     assert_string_equal(c->broker.properties.at[0].key, "linger.ms");
     assert_string_equal(c->broker.properties.at[0].value, "5");
-    config_free(c);
-    c = load_text(
-        "broker: {type: kafka, properties: {bootstrap.servers: k}}\nsinks: {w: {type: web, url: u, topics: [foreign]}}\n");
     config_free(c);
     c = load_text("sinks: {w: {type: web, url: u, topics: [aqueduct.dead-letter]}}\n");
     config_free(c);
