@@ -8,11 +8,12 @@
 #include <stdlib.h>
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/clock.h"
+#include "bridge/lib/descriptors.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 
-enum { CLOSE_MS = 4000, RETRY_MS = 1000 };
+enum { CLOSE_MS = 4000, RETRY_MS = 1000, CONSUMER_DESCRIPTORS = 32 };
 
 /* ---- rebalances ---- */
 
@@ -104,6 +105,7 @@ static bool consumer_subscribe(struct kafka_consumer *c, struct err *e)
 
 static void consumer_free(struct kafka_consumer *c)
 {
+    descriptors_reserve(-CONSUMER_DESCRIPTORS);
     for (size_t i = 0; i < c->topic_count; i++)
         free(c->topics[i]);
     free(c->topics);
@@ -125,6 +127,7 @@ static void *consumer_client_end(void *arg)
 struct consumer *kafka_consume(struct broker *base, const struct consumer_options *o, struct err *e)
 {
     struct kafka_consumer *c = mem_alloc(sizeof *c);
+    descriptors_reserve(CONSUMER_DESCRIPTORS);
     *c = (struct kafka_consumer){ .base.ops = base->ops,
                                   .b = (struct kafka *)base,
                                   .topic_count = o->topic_count,

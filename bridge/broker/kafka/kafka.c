@@ -2,9 +2,12 @@
 /* The broker `kafka`: topics live in a cluster, reached through librdkafka. Here: open, ready, close, and the table. */
 #include <stdlib.h>
 #include "bridge/broker/kafka/private.h"
+#include "bridge/lib/descriptors.h"
 #include "bridge/lib/mem.h"
 
 METRIC_COUNTER(aqueduct_kafka_producer_restarts_total, "kafka: new producers after a fatal error.", NULL);
+
+enum { KAFKA_DESCRIPTORS = 64 }; /* of the producer and of readers: connections to the servers, wake-ups */
 
 static void kafka_free(struct kafka *b)
 {
@@ -13,6 +16,7 @@ static void kafka_free(struct kafka *b)
     free(b->topics);
     free(b->state_topic);
     kafka_access_close(b);
+    descriptors_reserve(-KAFKA_DESCRIPTORS);
     pthread_mutex_destroy(&b->client_lock);
     pthread_mutex_destroy(&b->idle_lock);
     pthread_mutex_destroy(&b->wave_lock);
@@ -37,6 +41,7 @@ static struct broker *kafka_open(const struct broker_config *config, struct err 
     *b = (struct kafka){ .base.ops = &broker_kafka, .config = config, .down = true };
     b->state_topic = topic_name(config->prefix, TOPIC_STATE, NULL);
     kafka_access_open(b);
+    descriptors_reserve(KAFKA_DESCRIPTORS);
     pthread_mutex_init(&b->client_lock, NULL);
     pthread_mutex_init(&b->idle_lock, NULL);
     pthread_mutex_init(&b->wave_lock, NULL);
