@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/* Groups on a real Kafka: rebalances, members that die, positions that are gone. Run through tests/kafka/rig. */
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "bridge/broker/kafka/private.h"
+#include "bridge/lib/clock.h"
+#include "bridge/lib/mailbox.h"
+#include "tests/support/cluster.h"
+
+/* ---- groups ---- */
+
+TEST(a_rebalance_drains_and_commits_first)
+{
+    enum { COUNT = 3000 };
+    struct broker *b = cluster_open();
+    const char *topic = cluster_topic(b, 6), *group = cluster_fresh(1);
+    struct member *one = member_join(b, group, topic, false); /* commits only when it must */
+    cluster_forget();
+    for (int i = 0; i < COUNT; i++)
+        cluster_publish(b, topic, i);
+    cluster_await(COUNT);
+    member_read_until(one, COUNT / 2);
+    struct member *two = member_join(b, group, topic, false);
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    int count = COUNT;
+    while ((two->total == 0 || one->different + two->different < count) && clock_mono_ms() < until) {
+        member_turn(one, 10);
+        member_turn(two, 10);
+        if (two->total == 0 && count < MOST) /* until the second has a share of what is new */
+            cluster_publish(b, topic, count++);
+    }
+    for (int i = 0; i < count; i++)
+        assert_true(one->seen[i] + two->seen[i] > 0);
+    assert_true(two->total > 0);
+    assert_true(one->revocations > 0);
+    assert_int_equal(one->total + two->total, count); /* everything was committed before it moved: no repeats */
+    member_leave(two);
+    member_leave(one);
+    broker_close(b);
+}
+
+/* Starts this program again as a member that says so on a pipe when it has partitions, and then lives until it is
+ * killed. */
+static pid_t start_member(const char *group, const char *topic)
+{
+    int fds[2];
+    char letter;
+    assert_int_equal(pipe(fds), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        dup2(fds[1], STDOUT_FILENO);
+        execl(cluster_self, cluster_self, "member", cluster_prefix, group, topic, (char *)NULL);
+        _exit(127);
+    }
+    close(fds[1]);
+    assert_int_equal(read(fds[0], &letter, 1), 1);
+    close(fds[0]);
+    return pid;
+}
+
+static int run_member(char **argv)
+{
+    snprintf(cluster_prefix, sizeof cluster_prefix, "%s", argv[2]);
+    cluster_defaults();
+    struct broker *b = cluster_open();
+    struct member *m = member_join(b, argv[3], argv[4], true);
+    while (m->total == 0)
+        member_turn(m, 100);
+    if (write(STDOUT_FILENO, "+", 1) != 1)
+        return 1;
+    for (;;)
+        member_turn(m, 100);
+}
+
+TEST(a_killed_member_is_replaced)
+{
+    struct broker *b = cluster_open();
+    const char *topic = cluster_topic(b, 4), *group = cluster_fresh(1);
+    cluster_forget();
+    for (int i = 0; i < 100; i++)
+        cluster_publish(b, topic, i);
+    cluster_await(100);
+    pid_t pid = start_member(group, topic);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    struct member *m = member_join(b, group, topic, true);
+    for (int i = 100; i < 200; i++)
+        cluster_publish(b, topic, i);
+    cluster_await(200);
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    for (int missing = 1; missing && clock_mono_ms() < until;) {
+        member_turn(m, 100);
+        missing = 0;
+        for (int i = 100; i < 200; i++)
+            missing += !m->seen[i];
+    }
+    for (int i = 100; i < 200; i++)
+        assert_int_equal(m->seen[i], 1);
+    member_leave(m);
+    broker_close(b);
+}
+
+TEST(a_static_member_takes_up_where_it_stood)
+{
+    cluster_config.instance = "node-1";
+    cluster_config.session_timeout.ms = 60000;
+    struct broker *b = cluster_open();
+    const char *topic = cluster_topic(b, 4), *group = cluster_fresh(1);
+    cluster_forget();
+    for (int i = 0; i < 50; i++)
+        cluster_publish(b, topic, i);
+    struct member *m = member_join(b, group, topic, true);
+    member_read_until(m, 50);
+    member_leave(m); /* does not leave the group: its session goes on for a minute */
+    broker_close(b);
+    b = cluster_open();
+    for (int i = 50; i < 100; i++)
+        cluster_publish(b, topic, i);
+    m = member_join(b, group, topic, true);
+    member_read_until(m, 50);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(m->seen[i], i >= 50);
+    member_leave(m);
+    broker_close(b);
+}
+
+/* ---- positions ---- */
+
+static void delete_before(struct broker *b, const char *topic, int64_t offset)
+{
+    struct kafka_client *client = kafka_client_take((struct kafka *)b);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic, 0)->offset = offset;
+    rd_kafka_DeleteRecords_t *d = rd_kafka_DeleteRecords_new(list);
+    rd_kafka_queue_t *q = rd_kafka_queue_new(client->rk);
+    rd_kafka_DeleteRecords(client->rk, &d, 1, NULL, q);
+    cluster_admin_done(q);
+    rd_kafka_DeleteRecords_destroy(d);
+    rd_kafka_topic_partition_list_destroy(list);
+    kafka_client_give(client);
+}
+
+static void put_in_order(struct broker *b, const char *topic, int from, int to)
+{
+    for (int i = from; i < to; i++) {
+        cluster_publish(b, topic, i);
+        cluster_await(i + 1);
+    }
+}
+
+TEST(a_position_that_is_gone_is_counted_and_passed)
+{
+    struct broker *b = cluster_open();
+    const char *topic = cluster_topic(b, 1), *group = cluster_fresh(1);
+    cluster_forget();
+    put_in_order(b, topic, 0, 3);
+    struct member *m = member_join(b, group, topic, true);
+    member_read_until(m, 3);
+    member_leave(m);
+    put_in_order(b, topic, 3, 10);
+    delete_before(b, topic, 7);
+    int64_t lost = cluster_metric("aqueduct_records_lost_total");
+    m = member_join(b, group, topic, true);
+    member_read_until(m, 3);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(m->seen[i], i >= 7);
+    assert_int_equal(cluster_metric("aqueduct_records_lost_total"), lost + 4);
+    put_in_order(b, topic, 10, 12);
+    member_read_until(m, 5);
+    assert_int_equal(m->total, 5);
+    member_leave(m);
+    broker_close(b);
+}
+
+TEST(a_position_beyond_the_end_begins_again)
+{
+    struct broker *b = cluster_open();
+    const char *topic = cluster_topic(b, 1), *group = cluster_fresh(1);
+    cluster_forget();
+    put_in_order(b, topic, 0, 3);
+    struct member *m = member_join(b, group, topic, false);
+    member_read_until(m, 3);
+    consumer_commit(m->c, (struct topic_partition){ topic, 0 }, 1000);
+    memset(m->next, 0, sizeof m->next);
+    member_leave(m);
+    m = member_join(b, group, topic, true);
+    member_read_until(m, 3);
+    member_leave(m);
+    broker_close(b);
+}
+
+/* From the end, across a time without the consumer: nothing published after the first opening is missed. */
+TEST(a_group_from_the_end_misses_nothing_after_its_start)
+{
+    struct err e = { "" };
+    struct broker *b = cluster_open();
+    const char *topic = cluster_topic(b, 2), *group = cluster_fresh(1);
+    cluster_forget();
+    put_in_order(b, topic, 0, 10);
+    int wake_fd = wake_new();
+    struct consumer_options o = { .group = group, .topics = &topic, .topic_count = 1, .wake_fd = wake_fd };
+    struct consumer *c = consumer_open(b, &o, &e);
+    assert_non_null(c);
+    consumer_close(c); /* never even polled, nothing committed by us */
+    close(wake_fd);
+    put_in_order(b, topic, 10, 30);
+    struct member *m = member_join(b, group, topic, true);
+    member_read_until(m, 20);
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(m->seen[i], i >= 10);
+    member_leave(m);
+    broker_close(b);
+}
+
+int main(int argc, char **argv)
+{
+    cluster_self = argv[0];
+    if (argc == 5 && strcmp(argv[1], "member") == 0)
+        return run_member(argv);
+    if (!cluster_ready(argc, argv))
+        return 1;
+    const struct CMUnitTest tests[] = {
+        CLUSTER_TEST(a_rebalance_drains_and_commits_first),
+        CLUSTER_TEST(a_killed_member_is_replaced),
+        CLUSTER_TEST(a_static_member_takes_up_where_it_stood),
+        CLUSTER_TEST(a_position_that_is_gone_is_counted_and_passed),
+        CLUSTER_TEST(a_position_beyond_the_end_begins_again),
+        CLUSTER_TEST(a_group_from_the_end_misses_nothing_after_its_start),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
