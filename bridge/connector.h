@@ -57,6 +57,9 @@ struct source_ops {
     /* Looks at the options for what the rows cannot say (a preset that does not exist); opens and keeps nothing;
      * main thread. Called by config_load, so also by `aqueduct check`. May be NULL. */
     bool (*check)(const struct source *s, struct err *e);
+    /* Tells every type that its events can have; {column} in it stands for any text. For warnings about filters; NULL:
+     * any type may come. Main thread, before open(). */
+    void (*types)(const struct source *s, void (*each)(void *ctx, const char *type), void *ctx);
     bool (*open)(struct source *s, struct err *e);
     /* Does it see what it is to watch? False with a sentence in *why. Called on the main thread between open() and
      * close(), while the source's own thread runs; for /readyz. May be NULL: always. */

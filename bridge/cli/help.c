@@ -51,10 +51,12 @@ void help_all(const struct connectors *connectors, FILE *out)
                  "      type: webhook\n"
                  "      topics: [events]\n"
                  "      url: https://crm.example.com/hooks\n"
-                 "      secrets: [\"${file:/run/secrets/crm}\"]\n\n"
+                 "      secrets: [\"${file:/run/secrets/crm}\"]\n"
+                 "    dead:\n"
+                 "      type: dead_letter\n\n"
                  "  aqueduct check && aqueduct run\n\n"
                  "More: aqueduct help NAME, where NAME is a source, a sink, a command, or one of\n"
-                 "  broker topics source sink routes filter admin log config metrics\n");
+                 "  broker local kafka topics source sink routes filter admin log config metrics anythingllm\n");
 }
 
 void help_command(const struct command *command, FILE *out)

@@ -20,6 +20,7 @@ struct problem {
     char *file;       /* NULL: not of a file (an unset AQUEDUCT_CONFIG) */
     int line, column; /* from 1; 0: unknown */
     char *text;
+    bool warning; /* the configuration is good all the same */
 };
 
 struct problems {
@@ -84,6 +85,7 @@ struct config {
     struct admin_config admin;
     struct log_config log;
     struct duration drain; /* deadline of a graceful stop */
+    char *broker_missing;  /* why the broker's section is not whole (config_load_part); NULL: it is */
     void *arena;           /* private */
 };
 
@@ -93,10 +95,20 @@ extern const struct option config_options[], source_options[], sink_options[], r
  * Does not open connectors. */
 struct config *config_load(const struct connectors *connectors, const char *const *files, size_t count,
                            struct problems *out);
+/* The same, and looks at what starting would stumble over on this machine (files, folders, certificates); adds
+ * warnings, which are no reason for NULL. Opens and changes nothing. */
+struct config *config_load_reviewed(const struct connectors *connectors, const char *const *files, size_t count,
+                                    struct problems *out);
+/* For a command that needs the sinks of that type alone: variables and files that other parts name may be missing.
+ * Those parts are not filled; of a broker's, broker_missing says what is. */
+struct config *config_load_part(const struct connectors *connectors, const char *const *files, size_t count,
+                                const char *sink_type, struct problems *out);
 void config_free(struct config *c); /* accepts NULL; frees the connectors' structs too (closed by then) */
 void problems_free(struct problems *p);
-void problems_print(const struct problems *p, FILE *out);      /* one line each: file:line:column: text */
-void problems_print_json(const struct problems *p, FILE *out); /* {"ok":false,"problems":[{file,line,column,text}]} */
+size_t problems_errors(const struct problems *p);         /* how many are no warnings */
+void problems_print(const struct problems *p, FILE *out); /* one line each: file:line:column: text */
+void problems_print_json(const struct problems *p,
+                         FILE *out); /* {"ok":false,"problems":[{file,line,column,severity,text}]} */
 
 /* JSON Schema (draft 2020-12) of the whole configuration, generated from the rows: schemas/config.schema.json. */
 void config_schema(const struct connectors *connectors, FILE *out);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The option rows as text for people: `aqueduct help <name>`. */
+#include "bridge/config/preset.h"
 #include "bridge/config/private.h"
 #include "bridge/lib/buf.h"
+#include "bridge/lib/mem.h"
 
 enum { NAMES = 256 };
 
@@ -108,6 +110,80 @@ static bool help_section(const char *name, FILE *out)
     return false;
 }
 
+/* ---- types of broker ---- */
+
+static const struct option_value *help_broker_types(void)
+{
+    return option_find(broker_options, "type", OPT_ENUM)->values;
+}
+
+/* Does the row's sentence begin with another type of broker ("kafka: ...")? */
+static bool help_is_of_other_broker(const struct option *row, const char *name)
+{
+    for (const struct option_value *v = help_broker_types(); v->text; v++) {
+        size_t n = strlen(v->text);
+        if (strcmp(v->text, name) != 0 && row->doc && strncmp(row->doc, v->text, n) == 0 && row->doc[n] == ':')
+            return true;
+    }
+    return false;
+}
+
+static bool help_broker(const char *name, FILE *out)
+{
+    for (const struct option_value *v = help_broker_types(); v->text; v++) {
+        if (strcmp(v->text, name) != 0)
+            continue;
+        fprintf(out, "The broker %s (aqueduct help broker: of every type).\n\nbroker:\n  type: %s\n", name, name);
+        for (const struct option *row = broker_options; row->key; row++)
+            if (strcmp(row->key, "type") != 0 && !help_is_of_other_broker(row, name))
+                help_print_row("", row, out);
+        return true;
+    }
+    return false;
+}
+
+/* ---- presets ---- */
+
+/* The types of one capture rule, each once. */
+static void help_print_rule(const struct node *rule, FILE *out)
+{
+    const struct node *name = node_get(rule, "name"), *table = node_get(rule, "table"),
+                      *types = node_get(rule, "types");
+    fprintf(out, "\n  %.*s  (table %.*s)\n", name ? (int)name->text.n : 0, name ? name->text.at : "",
+            table ? (int)table->text.n : 1, table ? table->text.at : "?");
+    for (size_t i = 0; types && i < types->count; i++) {
+        struct str type = types->at[i].value->text;
+        bool before = false;
+        for (size_t k = 0; k < i; k++)
+            before = before || str_eq(types->at[k].value->text, type);
+        if (!before)
+            fprintf(out, "      %.*s\n", STR_ARG(type));
+    }
+}
+
+/* What a preset that is compiled in captures, and the types of its events. */
+static bool help_preset(const char *name, FILE *out)
+{
+    const struct preset_text *p = preset_texts;
+    while (p->name && strcmp(p->name, name) != 0)
+        p++;
+    if (!p->name)
+        return false;
+    struct arena tree = { 0 };
+    struct problems none = { 0 };
+    const struct node *root = tree_load(&tree, name, p->text, &none);
+    const struct node *about = node_get(root, "about"), *rules = node_get(root, "capture");
+    CHECK(none.count == 0);
+    fprintf(out, "A preset of the source sqlite: %.*s\n\nsources:\n  <name>:\n    type: sqlite\n    preset: %s\n",
+            about ? (int)about->text.n : 0, about ? about->text.at : "", name);
+    fputs("    path: <its database>\n\nIts rules, and the types of their events ({column}: what that column holds):\n",
+          out);
+    for (size_t i = 0; rules && i < rules->count; i++)
+        help_print_rule(rules->at[i].value, out);
+    arena_free(&tree);
+    return true;
+}
+
 static void help_metrics(FILE *out)
 {
     fputs("What /metrics of the admin listener shows (aqueduct help admin), in Prometheus text format.\n", out);
@@ -154,7 +230,7 @@ bool config_help(const struct connectors *connectors, const char *name, FILE *ou
         fputs(places_help, out);
         return true;
     }
-    if (help_section(name, out))
+    if (help_section(name, out) || help_broker(name, out) || help_preset(name, out))
         return true;
     bool source = help_connector(connectors, &connector_kinds[KIND_SOURCE], name, out),
          sink = help_connector(connectors, &connector_kinds[KIND_SINK], name, out); /* one name may be both */
@@ -170,6 +246,10 @@ const char *const *config_help_names(const struct connectors *connectors)
     names[count++] = "metrics";
     for (size_t i = 0; i < SECTIONS; i++)
         names[count++] = sections[i].name;
+    for (const struct option_value *v = help_broker_types(); v->text; v++)
+        names[count++] = v->text;
+    for (const struct preset_text *p = preset_texts; p->name && count < NAMES / 2; p++)
+        names[count++] = p->name;
     struct connector_type t;
     for (size_t k = 0; k < CONNECTOR_KINDS; k++)
         for (size_t i = 0; count < NAMES - 1 && connector_kinds[k].type(connectors, i, &t); i++)

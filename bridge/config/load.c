@@ -1,19 +1,69 @@
 /* SPDX-License-Identifier: MIT */
 /* From files to struct config: read, merge, fill, check. */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include "bridge/config/private.h"
-#include "bridge/lib/file.h"
+#include "bridge/lib/clock.h"
 #include "bridge/lib/mem.h"
 
-static struct node *load_file(struct arena *tree, const char *path, struct problems *out)
+enum { LOAD_WAIT_MS = 5000 };
+
+struct load_how {
+    bool review;
+    const char *sink_type; /* only what the sinks of this type need; NULL: everything */
+};
+
+/* Reads what the descriptor gives within LOAD_WAIT_MS: a pipe that nobody writes to must not make us wait for ever. */
+static bool load_read(int fd, struct buf *out)
+{
+    int64_t until = clock_mono_ms() + LOAD_WAIT_MS;
+    struct pollfd news = { .fd = fd, .events = POLLIN };
+    for (int64_t left; (left = until - clock_mono_ms()) > 0;) {
+        if (poll(&news, 1, (int)left) <= 0)
+            continue;
+        char piece[4096];
+        ssize_t n = read(fd, piece, sizeof piece);
+        if (n == 0)
+            return true;
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            return false;
+        if (n > 0)
+            buf_add(out, piece, (size_t)n);
+        if (out->failed || out->n > CONFIG_FILE_BYTES) {
+            errno = EFBIG;
+            return false;
+        }
+    }
+    errno = ETIMEDOUT;
+    return false;
+}
+
+static bool load_text(const char *path, struct buf *out)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return false;
+    bool ok = load_read(fd, out);
+    int why = errno;
+    close(fd);
+    errno = why;
+    return ok;
+}
+
+static struct node *load_file(struct arena *tree, const char *path, const struct load_how *how, struct problems *out)
 {
     struct buf text = buf_new(CONFIG_FILE_BYTES + 1);
     struct node *n = NULL;
-    if (file_read(path, CONFIG_FILE_BYTES, &text))
-        n = tree_load(tree, path, buf_str(&text), out);
+    if (load_text(path, &text))
+        n = (how->sink_type ? tree_load_part : tree_load)(tree, path, buf_str(&text), out);
     else if (errno == EFBIG)
         problem_add(out, path, 1, 1, "is longer than %d KiB", CONFIG_FILE_BYTES >> 10);
+    else if (errno == ETIMEDOUT)
+        problem_add(out, path, 0, 0, "cannot be read: it is no regular file, and did not end within %d s",
+                    LOAD_WAIT_MS / 1000);
     else
         problem_add(out, path, 0, 0, "cannot be read: %s", strerror(errno));
     if (n && n->kind != NODE_MAPPING) {
@@ -25,7 +75,8 @@ static struct node *load_file(struct arena *tree, const char *path, struct probl
 }
 
 /* The tree of all files together; NULL when one of them gives none. */
-static struct node *load_files(struct arena *tree, const char *const *files, size_t count, struct problems *out)
+static struct node *load_files(struct arena *tree, const char *const *files, size_t count, const struct load_how *how,
+                               struct problems *out)
 {
     struct node *root = NULL;
     bool ok = count > 0;
@@ -33,7 +84,7 @@ static struct node *load_files(struct arena *tree, const char *const *files, siz
         problem_add(out, NULL, 0, 0,
                     "no configuration file: name one with -c FILE or AQUEDUCT_CONFIG, or write ./bridge.yaml");
     for (size_t i = 0; i < count; i++) {
-        struct node *n = load_file(tree, files[i], out);
+        struct node *n = load_file(tree, files[i], how, out);
         ok = ok && n;
         if (n && root)
             tree_merge(tree, root, n, out);
@@ -43,23 +94,72 @@ static struct node *load_files(struct arena *tree, const char *const *files, siz
     return ok ? root : NULL;
 }
 
-struct config *config_load(const struct connectors *connectors, const char *const *files, size_t count,
-                           struct problems *out)
+static void load_say_missing(const struct node *n, struct problems *out)
+{
+    const struct node *missing = tree_find_why(n);
+    if (missing)
+        problem_add(out, missing->file, missing->line, missing->column, "%s", missing->why);
+}
+
+/* Is all there that is needed of the configuration? */
+static void load_check_part(struct config *c, const struct node *root, const char *sink_type, struct problems *out)
+{
+    const struct node *sinks = node_get(root, "sinks"), *broker = tree_find_why(node_get(root, "broker"));
+    struct err e;
+    load_say_missing(node_get(root, "log"), out);
+    for (size_t i = 0; i < c->sink_count; i++) {
+        const struct sink *s = c->sinks[i].sink;
+        const struct node *n = node_get(sinks, s->id);
+        if (strcmp(s->ops->type, sink_type) != 0)
+            continue;
+        load_say_missing(n, out);
+        if (s->ops->check && !s->ops->check(s, &e))
+            problem_at(out, n, &(struct where){ .key = str_of(s->id) }, "%s", e.text);
+    }
+    load_say_missing(c->broker.prefix ? NULL : node_get(root, "broker"), out); /* it names all topics */
+    if (broker)
+        c->broker_missing = arena_text(c->arena, str_of(broker->why));
+}
+
+static struct config *load_all(const struct connectors *connectors, const char *const *files, size_t count,
+                               struct load_how how, struct problems *out)
 {
     struct arena tree = { 0 };
     struct config *c = mem_alloc(sizeof *c);
     c->arena = mem_alloc(sizeof(struct arena));
-    struct node *root = load_files(&tree, files, count, out);
+    struct node *root = load_files(&tree, files, count, &how, out);
     if (root)
         sections_fill(connectors, c, root, out);
-    if (root && out->count == 0) /* what the sections say about each other can be judged only when each is right */
+    if (root && how.sink_type)
+        load_check_part(c, root, how.sink_type, out);
+    else if (root && out->count == 0) /* what the sections say about each other can be judged only when each is right */
         config_check(c, root, out);
+    if (root && how.review && out->count == 0)
+        config_review(c, root, out);
     arena_free(&tree);
     problems_sort(out, files, count);
-    if (out->count == 0)
+    if (problems_errors(out) == 0)
         return c;
     config_free(c);
     return NULL;
+}
+
+struct config *config_load(const struct connectors *connectors, const char *const *files, size_t count,
+                           struct problems *out)
+{
+    return load_all(connectors, files, count, (struct load_how){ 0 }, out);
+}
+
+struct config *config_load_reviewed(const struct connectors *connectors, const char *const *files, size_t count,
+                                    struct problems *out)
+{
+    return load_all(connectors, files, count, (struct load_how){ .review = true }, out);
+}
+
+struct config *config_load_part(const struct connectors *connectors, const char *const *files, size_t count,
+                                const char *sink_type, struct problems *out)
+{
+    return load_all(connectors, files, count, (struct load_how){ .sink_type = sink_type }, out);
 }
 
 void config_free(struct config *c)

@@ -10,6 +10,7 @@
  *   value.c      text -> number, duration, size, name, and back
  *   preset.c     the text of a preset
  *   check.c      what the sections say about each other
+ *   review.c     what this machine says about them, and warnings
  *   problems.c   problems: collected, sorted, printed
  *   help.c, schema.c   the rows shown to people and editors
  *
@@ -40,6 +41,7 @@ struct node {
     const char *exposed; /* it holds the text of a file that all users may read: that, and the fix; NULL: it does not */
     bool plain;          /* written without quotes */
     bool broken;         /* already reported: nothing of it is used, and no more is said of it */
+    const char *why;     /* broken, and not reported yet (tree_load_part) */
     struct entry *at;    /* of lists (key NULL) and mappings */
     size_t count, cap;
 };
@@ -50,6 +52,10 @@ struct entry {
 /* The tree of one YAML document, or NULL with a problem added. Problems that leave a tree (a duplicate key, an unset
  * variable) are added too. `file` must live as long as the arena. */
 struct node *tree_load(struct arena *a, const char *file, struct str yaml, struct problems *out);
+/* The same, but of what cannot be expanded only node.why tells. */
+struct node *tree_load_part(struct arena *a, const char *file, struct str yaml, struct problems *out);
+/* The first node with `why` at or below n, which may be NULL; NULL: there is none. */
+const struct node *tree_find_why(const struct node *n);
 /* Merges mapping `from` into mapping `into`: mappings by key, lists by appending, anything else twice is a problem. */
 void tree_merge(struct arena *a, struct node *into, struct node *from, struct problems *out);
 struct node *node_get(const struct node *mapping, const char *key); /* NULL: not there, or no mapping */
@@ -74,6 +80,9 @@ void problem_add(struct problems *out, const char *file, int line, int column, c
     __attribute__((format(printf, 5, 6)));
 /* The same with the place's name before the text. `at` may be NULL. */
 void problem_at(struct problems *out, const struct node *n, const struct where *at, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* The same as a warning: the configuration is good all the same. */
+void problem_warn(struct problems *out, const struct node *n, const struct where *at, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 /* By file (in the order given), line and column; equal ones once. */
 void problems_sort(struct problems *p, const char *const *files, size_t count);
@@ -143,5 +152,7 @@ void sections_fill(const struct connectors *connectors, struct config *c, struct
 
 /* What the sections say about each other. */
 void config_check(const struct config *c, const struct node *root, struct problems *out);
+/* What this machine says about them, and warnings. */
+void config_review(const struct config *c, const struct node *root, struct problems *out);
 /* A row with that key and type, or NULL. */
 const struct option *option_find(const struct option *rows, const char *key, enum option_type type);

@@ -32,7 +32,7 @@ static void problems_write_where(struct buf *out, const struct where *at)
 }
 
 /* Adds a problem; of more than CONFIG_PROBLEMS only that there are more. */
-static void problems_keep(struct problems *out, const char *file, int line, int column, struct str text)
+static void problems_keep(struct problems *out, bool warning, const char *file, int line, int column, struct str text)
 {
     if (out->count > CONFIG_PROBLEMS)
         return;
@@ -44,7 +44,11 @@ static void problems_keep(struct problems *out, const char *file, int line, int 
     out->at = mem_grow(out->at, out->count + 1, sizeof *out->at);
     struct problem *p = &out->at[out->count++];
     *p = (struct problem){
-        .file = file ? str_dup(str_of(file)) : NULL, .line = line, .column = column, .text = str_dup(text)
+        .file = file ? str_dup(str_of(file)) : NULL,
+        .line = line,
+        .column = column,
+        .text = str_dup(text),
+        .warning = warning,
     };
     str_make_shown(p->text); /* a value with a line break must not look like another problem */
 }
@@ -56,24 +60,44 @@ void problem_add(struct problems *out, const char *file, int line, int column, c
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    problems_keep(out, file, line, column, str_of(text));
+    problems_keep(out, false, file, line, column, str_of(text));
+}
+
+static void problems_keep_at(struct problems *out, bool warning, const struct node *n, const struct where *at,
+                             const char *fmt, va_list args)
+{
+    char text[PROBLEM_TEXT], placed[PROBLEM_TEXT];
+    vsnprintf(text, sizeof text, fmt, args);
+    struct buf b = buf_new(WHERE_TEXT);
+    if (at)
+        problems_write_where(&b, at);
+    snprintf(placed, sizeof placed, "%.*s%s%s", STR_ARG(buf_str(&b)), b.n ? ": " : "", text);
+    problems_keep(out, warning, n->file, n->line, n->column, str_of(placed));
+    buf_free(&b);
 }
 
 void problem_at(struct problems *out, const struct node *n, const struct where *at, const char *fmt, ...)
 {
-    char text[PROBLEM_TEXT];
     va_list args;
     va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
+    problems_keep_at(out, false, n, at, fmt, args);
     va_end(args);
-    struct buf b = buf_new(WHERE_TEXT);
-    if (at)
-        problems_write_where(&b, at);
-    if (b.n)
-        problem_add(out, n->file, n->line, n->column, "%.*s: %s", STR_ARG(buf_str(&b)), text);
-    else
-        problem_add(out, n->file, n->line, n->column, "%s", text);
-    buf_free(&b);
+}
+
+void problem_warn(struct problems *out, const struct node *n, const struct where *at, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    problems_keep_at(out, true, n, at, fmt, args);
+    va_end(args);
+}
+
+size_t problems_errors(const struct problems *p)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < p->count; i++)
+        count += !p->at[i].warning;
+    return count;
 }
 
 const char *problem_hint(struct str word, const char *const *names, char out[HINT_TEXT])
@@ -147,7 +171,7 @@ void problems_print(const struct problems *p, FILE *out)
             fprintf(out, "%s:", one->file);
         if (one->line)
             fprintf(out, "%d:%d:", one->line, one->column);
-        fprintf(out, "%s%s\n", one->file || one->line ? " " : "", one->text);
+        fprintf(out, "%s%s%s\n", one->file || one->line ? " " : "", one->warning ? "warning: " : "", one->text);
     }
 }
 
@@ -156,10 +180,11 @@ void problems_print_json(const struct problems *p, FILE *out)
     json_t *list = json_array();
     for (size_t i = 0; i < p->count; i++) {
         const struct problem *one = &p->at[i];
-        json_array_append_new(list, json_pack("{s:s?, s:i, s:i, s:s}", "file", one->file, "line", one->line, "column",
-                                              one->column, "text", one->text));
+        json_array_append_new(list, json_pack("{s:s?, s:i, s:i, s:s, s:s}", "file", one->file, "line", one->line,
+                                              "column", one->column, "severity", one->warning ? "warning" : "error",
+                                              "text", one->text));
     }
-    json_t *all = json_pack("{s:b, s:o}", "ok", p->count == 0, "problems", list);
+    json_t *all = json_pack("{s:b, s:o}", "ok", problems_errors(p) == 0, "problems", list);
     json_dumpf(all, out, JSON_COMPACT);
     fputc('\n', out);
     json_decref(all);

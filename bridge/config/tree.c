@@ -12,6 +12,7 @@ struct reader {
     struct problems *out;
     size_t visited;
     bool failed; /* too deep or too many: give up */
+    bool part;   /* what cannot be expanded is told by node.why only */
 };
 
 bool node_is_null(const struct node *n)
@@ -68,8 +69,11 @@ static void tree_expand(struct reader *r, struct node *n)
         n->text = (struct str){ arena_text(r->arena, buf_str(&b)), b.n };
         n->exposed = exposed.text[0] ? arena_text(r->arena, str_of(exposed.text)) : NULL;
     } else {
-        problem_add(r->out, n->file, n->line, n->column, "%s", e.text);
         n->broken = true;
+        if (r->part)
+            n->why = arena_text(r->arena, str_of(e.text));
+        else
+            problem_add(r->out, n->file, n->line, n->column, "%s", e.text);
     }
     if (b.at)
         explicit_bzero(b.at, b.n);
@@ -262,14 +266,15 @@ static bool tree_is_nothing(yaml_document_t *doc)
                && root->data.scalar.style == YAML_PLAIN_SCALAR_STYLE);
 }
 
-static struct node *tree_convert_document(struct arena *a, yaml_document_t *doc, const char *file, struct problems *out)
+static struct node *tree_convert_document(struct arena *a, yaml_document_t *doc, const char *file, bool part,
+                                          struct problems *out)
 {
-    struct reader r = { .arena = a, .doc = doc, .file = file, .out = out };
+    struct reader r = { .arena = a, .doc = doc, .file = file, .out = out, .part = part };
     struct node *n = tree_convert(&r, 1, 0);
     return r.failed ? NULL : n;
 }
 
-struct node *tree_load(struct arena *a, const char *file, struct str yaml, struct problems *out)
+static struct node *tree_read(struct arena *a, const char *file, struct str yaml, bool part, struct problems *out)
 {
     if (yaml.n > CONFIG_FILE_BYTES) {
         problem_add(out, file, 1, 1, "is longer than %d KiB", CONFIG_FILE_BYTES >> 10);
@@ -285,7 +290,7 @@ struct node *tree_load(struct arena *a, const char *file, struct str yaml, struc
         tree_say_syntax(&parser, file, yaml, out);
     } else {
         bool nothing = tree_is_nothing(&doc);
-        root = nothing ? NULL : tree_convert_document(a, &doc, file, out);
+        root = nothing ? NULL : tree_convert_document(a, &doc, file, part, out);
         yaml_document_delete(&doc);
         /* Of a file whose top is a text it is enough to say that. */
         if ((nothing || (root && root->kind != NODE_SCALAR)) && !tree_ends_there(&parser, file, yaml, out))
@@ -296,6 +301,28 @@ struct node *tree_load(struct arena *a, const char *file, struct str yaml, struc
     }
     yaml_parser_delete(&parser);
     return root;
+}
+
+struct node *tree_load(struct arena *a, const char *file, struct str yaml, struct problems *out)
+{
+    return tree_read(a, file, yaml, false, out);
+}
+
+struct node *tree_load_part(struct arena *a, const char *file, struct str yaml, struct problems *out)
+{
+    return tree_read(a, file, yaml, true, out);
+}
+
+const struct node *tree_find_why(const struct node *n)
+{
+    if (!n || n->why)
+        return n;
+    const struct node *found = NULL;
+    for (size_t i = 0; i < n->count && !found; i++) {
+        found = tree_find_why(n->at[i].key);
+        found = found ? found : tree_find_why(n->at[i].value);
+    }
+    return found;
 }
 
 /* ---- several files ---- */

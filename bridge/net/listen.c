@@ -25,6 +25,12 @@ static bool listen_is_local(const char *address)
     return strncmp(address, "unix:", 5) == 0;
 }
 
+bool listen_is_private(const char *address)
+{
+    return strncmp(address, "127.", 4) == 0 || strncmp(address, "[::1]:", 6) == 0
+           || strncmp(address, "localhost:", 10) == 0 || listen_is_local(address);
+}
+
 /* "127.0.0.1:8080" or "[::1]:8080": the length of the address, or 0 with *e set. */
 static socklen_t listen_parse_tcp(const char *text, union address *out, struct err *e)
 {

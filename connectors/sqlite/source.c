@@ -185,6 +185,19 @@ static bool source_check(const struct source *base, struct err *e)
     return good;
 }
 
+static void source_types(const struct source *base, void (*each)(void *ctx, const char *type), void *ctx)
+{
+    const struct sqlite_source *s = (const struct sqlite_source *)base;
+    const struct preset_file *preset = s->preset.content;
+    const struct list all[] = { preset ? preset->capture : (struct list){ 0 }, s->capture };
+    for (size_t i = 0; i < 2; i++)
+        for (size_t k = 0; k < all[i].count; k++) {
+            const struct rule_options *o = (const struct rule_options *)all[i].at + k;
+            for (size_t t = 0; t < o->types.count; t++)
+                each(ctx, o->types.at[t].value);
+        }
+}
+
 static bool source_open(struct source *base, struct err *e)
 {
     struct sqlite_source *s = (struct sqlite_source *)base;
@@ -320,6 +333,7 @@ const struct source_ops sqlite_source = {
     .ordered = true,
     .restore = source_restore,
     .check = source_check,
+    .types = source_types,
     .open = source_open,
     .ready = source_ready,
     .read = source_read,

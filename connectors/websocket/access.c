@@ -84,12 +84,3 @@ bool access_host_ok(const struct http_request *r, const struct strings *origins)
     }
     return false;
 }
-
-bool access_is_local(const char *listen)
-{
-    static const char *const local[] = { "127.", "[::1]:", "localhost:", "unix:" };
-    for (size_t i = 0; i < sizeof local / sizeof *local; i++)
-        if (str_starts(str_of(listen), str_of(local[i])))
-            return true;
-    return false;
-}

@@ -15,6 +15,3 @@ bool access_origin_ok(const struct http_request *r, const struct strings *origin
 /* Did it come by an address, localhost, or the host of one of the origins? A name of somebody else's that he made
  * point to this machine (DNS rebinding) would let his site's scripts in as if they were ours. */
 bool access_host_ok(const struct http_request *r, const struct strings *origins);
-
-/* Does `listen` reach this machine only? */
-bool access_is_local(const char *listen);

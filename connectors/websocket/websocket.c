@@ -13,6 +13,7 @@
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
+#include "bridge/net/listen.h"
 #include "connectors/websocket/access.h"
 #include "connectors/websocket/cohorts.h"
 #include "connectors/websocket/frames.h"
@@ -421,7 +422,7 @@ static bool websocket_check(const struct sink *base, struct err *e)
         return err_set(
             e,
             "max_buffered is less than buffer, so that no listener could ever lag that far; raise it to at least that");
-    if (s->tokens.count == 0 && !s->open && !access_is_local(s->server_options.listen))
+    if (s->tokens.count == 0 && !s->open && !listen_is_private(s->server_options.listen))
         return err_set(e, "listen: %.100s can be reached by others, so give tokens, or say open: true",
                        s->server_options.listen);
     if (s->tokens.count && s->open)

@@ -18,6 +18,7 @@ routes: [{topic: events}]
 sinks:
   crm: {type: webhook, topics: [events], url: "http://127.0.0.1:9/", secrets: ["a secret of at least 24 characters"]}
 """
+KEPT = "  dead: {type: dead_letter, path: dead.db}\n"
 BAD = GOOD.replace("url:", "ulr:") + "unrouted: dorp\n"
 
 
@@ -66,6 +67,9 @@ def test_nothing_to_do_is_wrong_usage(run):
     ("sink", ["window"]),
     ("source", ["dedupe_size"]),
     ("config", ["drain", "${VAR:-default}"]),
+    ("kafka", ["type: kafka", "servers  (text)", "create_topics"]),
+    ("local", ["type: local", "max_size  (size"]),
+    ("anythingllm", ["preset: anythingllm", "document.embedded", "chat.response.generated", "audit.{event}"]),
     ("check", ["aqueduct check [-c FILE]... [--json]"]),
     ("dead", ["redrive"]),
 ])
@@ -74,6 +78,18 @@ def test_help_about(run, name, words):
     assert done.returncode == 0, done.stderr
     for word in words:
         assert word in done.stdout
+
+
+def test_help_of_a_broker_leaves_out_the_other(run):
+    assert "max_size" not in run("help", "kafka").stdout
+    assert "servers" not in run("help", "local").stdout
+
+
+@pytest.mark.parametrize("wrong, right", [("kafak", "kafka"), ("anythinglm", "anythingllm"), ("brokr", "broker"), ("ded", "dead")])
+def test_help_suggests(run, wrong, right):
+    done = run("help", wrong)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"(did you mean {right}?)" in done.stderr
 
 
 def test_help_about_nothing_known(run):
@@ -118,9 +134,9 @@ def test_version(run, args):
 # ---- check ----
 
 def test_check_finds_nothing_wrong(run):
-    write(run, "bridge.yaml", GOOD)
+    write(run, "bridge.yaml", GOOD + KEPT)
     done = run("check")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "ok: 1 source, 1 sink\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ok: 1 source, 2 sinks\n", "")
     assert list(run.folder.iterdir()) == [run.folder / "bridge.yaml"], "check opens nothing"
     done = run("check", "--json")
     assert (done.returncode, json.loads(done.stdout)) == (0, {"ok": True, "problems": []})
@@ -144,7 +160,7 @@ def test_check_json(run):
     assert done.returncode == 1
     said = json.loads(done.stdout)
     assert said["ok"] is False
-    assert said["problems"][-1] == {"file": "bridge.yaml", "line": 9, "column": 11,
+    assert said["problems"][-1] == {"file": "bridge.yaml", "line": 9, "column": 11, "severity": "error",
                                     "text": 'unrouted: "dorp" is not one of error, drop (did you mean drop?)'}
 
 
@@ -200,6 +216,159 @@ def test_run_refuses_a_wrong_configuration(run):
     done = run("run")
     assert done.returncode == 1
     assert "unrouted" in done.stderr
+
+
+# ---- check: what starting would stumble over ----
+
+def refused(run, text, *said, args=()):
+    write(run, "bridge.yaml", text)
+    done = run("check", *args)
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    errors = [line for line in done.stderr.splitlines() if "warning:" not in line]
+    assert errors == list(said)
+
+
+def certificate(run, name):
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
+                    "/CN=localhost", "-keyout", f"{name}.key", "-out", f"{name}.crt"], cwd=run.folder, check=True, capture_output=True)
+    os.chmod(run.folder / f"{name}.key", 0o600)
+
+
+def tls(certificate, key):
+    return GOOD.replace("listen: 127.0.0.1:0", f"listen: 127.0.0.1:0\n    tls_certificate: {certificate}\n    tls_key: {key}")
+
+
+def test_check_looks_at_certificates(run):
+    certificate(run, "one")
+    certificate(run, "two")
+    write(run, "junk.crt", "junk\n")
+    write(run, "bridge.yaml", tls("one.crt", "one.key") + KEPT)
+    assert (run("check").stderr, run("check").returncode) == ("", 0)
+    at_key, at_certificate = "bridge.yaml:6:14: sources.hooks: ", "bridge.yaml:5:22: sources.hooks: "
+    pem = "; it must be a PEM file that this user may read"
+    refused(run, tls("one.crt", "no.key"), at_key + "tls_key no.key: No such file or directory" + pem)
+    refused(run, tls("no.crt", "one.key"), at_certificate + "tls_certificate no.crt: No such file or directory" + pem)
+    refused(run, tls("junk.crt", "one.key"), at_certificate + "tls_certificate junk.crt: no start line" + pem)
+    refused(run, tls("two.crt", "one.key"), at_key + "tls_key one.key does not belong to tls_certificate two.crt")
+    os.chmod(run.folder / "one.key", 0o644)
+    write(run, "bridge.yaml", tls("one.crt", "one.key"))
+    done = run("check")
+    assert done.returncode == 1
+    assert done.stderr.startswith(at_key + "tls_key: all users of this machine can read one.key (mode 0644): chmod o-rwx one.key")
+
+
+@pytest.mark.parametrize("broker, said", [
+    ('{type: kafka, servers: "127.0.0.1:9", properties: {compresion.type: lz4}}', "compresion.type"),
+    ('{type: kafka, servers: "127.0.0.1:9", properties: {acks: several}}', "acks"),
+    ('{type: kafka, servers: "127.0.0.1:9", properties: {security.protocol: ssl, ssl.ca.location: /no/ca}}', "/no/ca"),
+])
+def test_check_looks_at_kafka_properties(run, broker, said):
+    write(run, "bridge.yaml", f"broker: {broker}\n" + GOOD + KEPT)
+    done = run("check")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("bridge.yaml:1:") and "broker.properties" in done.stderr and said in done.stderr
+
+
+@pytest.mark.parametrize("text, said", [
+    ("broker: {path: no/where}\n" + GOOD, 'bridge.yaml:1:16: broker.path: "no/where" cannot be created, the folder above it does not exist'),
+    ("broker: {path: bridge.yaml}\n" + GOOD, 'bridge.yaml:1:16: broker.path: "bridge.yaml" is not a folder'),
+    (GOOD + KEPT.replace("dead.db", "no/dead.db"), 'bridge.yaml:9:35: sinks.dead.path: the folder "no": No such file or directory'),
+    (GOOD + KEPT.replace("dead.db", "/dev/null"), 'bridge.yaml:9:35: sinks.dead.path: "/dev/null" is not a regular file'),
+    ("broker: {path: made}\n" + GOOD + KEPT.replace("dead.db", "mode/dead.db"),
+     'bridge.yaml:10:35: sinks.dead.path: the folder "mode": No such file or directory'),
+    (GOOD.replace("127.0.0.1:0", "unix:no/socket"), 'bridge.yaml:4:13: sources.hooks.listen: the folder "no": No such file or directory'),
+])
+def test_check_looks_at_folders(run, text, said):
+    refused(run, text, said)
+
+
+APP = """\
+sources: {app: {type: sqlite, path: app.db, preset: anythingllm}}
+routes: [{topic: events, filter: FILTER}]
+sinks: {dead: {type: dead_letter, path: dead.db}}
+"""
+
+
+def warned(run, text):
+    """What check warns of, without the place; it is no reason for another exit code."""
+    write(run, "bridge.yaml", text)
+    done = run("check")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("ok: ")
+    lines = done.stderr.splitlines()
+    assert all(line.startswith("bridge.yaml:") and ": warning: " in line for line in lines), done.stderr
+    said = json.loads(run("check", "--json").stdout)
+    assert said["ok"] is True
+    assert [one["severity"] for one in said["problems"]] == ["warning"] * len(lines)
+    assert [one["text"] for one in said["problems"]] == [line.split(": warning: ", 1)[1] for line in lines]
+    return [one["text"] for one in said["problems"]]
+
+
+@pytest.mark.parametrize("filter, said", [
+    ("{exact: {type: chat.response.genrated}}", 'is "chat.response.genrated" (did you mean chat.response.generated?)'),
+    ("{any: [{exact: {type: chat.started}}, {prefix: {type: documents.}}]}", 'begins with "documents."'),
+    ("{not: {exact: {type: chats.started}}}", 'is "chats.started" (did you mean chat.started?)'),
+    ("{exact: {type: audit.whatever}}", None),
+    ("{prefix: {type: audit.wh}}", None),
+    ("{prefix: {type: document.}}", None),
+    ("{suffix: {type: .embedded}}", None),
+    ("{exact: {subject: nothing}}", None),
+])
+def test_check_warns_of_types_that_no_source_has(run, filter, said):
+    write(run, "app.db", "")
+    want = [f"routes[0].filter: no source has an event whose type {said}"] if said else []
+    assert warned(run, APP.replace("FILTER", filter)) == want
+
+
+def test_any_type_may_come_by_http(run):
+    assert warned(run, GOOD.replace("{topic: events}", "{topic: events, filter: {exact: {type: x}}}") + KEPT) == []
+
+
+def test_check_warns(run):
+    assert warned(run, APP.replace(", filter: FILTER", "")) == [
+        'sources.app.path: "app.db" is not there (No such file or directory): the source waits until it is']
+    assert warned(run, GOOD) == ["sinks: none of type dead_letter: what cannot be delivered stays on the dead-letter topic, "
+                                 "where `aqueduct dead` does not see it"]
+    open_path = GOOD.replace('{scheme: bearer, secrets: ["${TOKEN:-a-token-of-some-length}"]}', "{scheme: none}") + KEPT
+    assert warned(run, open_path) == []
+    assert warned(run, open_path.replace("127.0.0.1:0", "0.0.0.0:0")) == [
+        "sources.hooks: scheme: none on 0.0.0.0:0, which others reach: whoever connects can send events"]
+    admin = 'admin: {listen: "[::]:9464"}\n'
+    assert warned(run, admin + GOOD + KEPT) == [
+        "admin.listen: others reach [::]:9464, and without tokens whoever connects sees metrics and names"]
+    assert warned(run, admin.replace("}", ", tokens: [a-token-of-some-length]}") + GOOD + KEPT) == []
+
+
+def test_warnings_do_not_hinder_a_command(run):
+    write(run, "bridge.yaml", GOOD + KEPT)
+    done = run("dead", "list")
+    assert (done.returncode, "warning" in done.stderr) == (1, False)
+
+
+def test_check_of_a_pipe_ends(run):
+    os.mkfifo(run.folder / "pipe")
+    done = run("check", "-c", "pipe")
+    assert (done.returncode, done.stderr) == (1, "pipe: cannot be read: it is no regular file, and did not end within 5 s\n")
+
+
+# ---- dead: only what it needs ----
+
+def test_dead_needs_no_secrets_of_others(run):
+    missing = GOOD.replace("${TOKEN:-a-token-of-some-length}", "${NOT_SET}").replace('"a secret of', '"${file:/not/there}a secret of')
+    write(run, "bridge.yaml", missing + KEPT)
+    assert "NOT_SET" in run("check").stderr
+    done = run("dead", "list")
+    assert done.stderr == "aqueduct dead: dead.db: cannot be opened: No such file or directory; the daemon creates it when it starts\n"
+    write(run, "bridge.yaml", missing + KEPT.replace("dead.db", '"${NOT_SET}"'))
+    assert run("dead", "list").stderr.startswith("bridge.yaml:9:35: the environment variable NOT_SET is not set")
+
+
+def test_dead_knows_its_classes(run):
+    write(run, "bridge.yaml", GOOD + KEPT)
+    done = run("dead", "list", "--class", "refusd")
+    assert done.returncode == 2
+    assert done.stderr == ('aqueduct: --class: "refusd" is not one of refused, unavailable, configuration, poison, blocked, invalid, '
+                           'unrouted (did you mean refused?); see aqueduct help dead\n')
 
 
 # ---- schema ----

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The configuration: what is wrong is said exactly, what is right arrives in the structs. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -760,20 +761,86 @@ TEST(test_fill)
     problems_free(&problems);
 }
 
+/* Of a part, only what it needs must be there: the sinks of its type, the log, and how topics are named. */
+TEST(test_part)
+{
+    static const struct {
+        const char *yaml, *want, *broker;
+    } parts[] = {
+        { "sinks: {w: {type: web, url: \"${UNSET}\", topics: [t]}, d: {type: dead}}\n" SRC "    token: ${UNSET}\n", "",
+          NULL },
+        { "broker: {properties: {a: \"${UNSET}\"}}\nsinks: {d: {type: dead}}\n", "",
+          "the environment variable UNSET is not set (${UNSET:-default} gives it a default)" },
+        { "sinks: {d: {type: dead, window: \"${UNSET}\"}}\n",
+          "a.yaml:1:33: the environment variable UNSET is not set (${UNSET:-default} gives it a default)\n", NULL },
+        { "broker: {prefix: \"${UNSET}\"}\nsinks: {d: {type: dead}}\n",
+          "a.yaml:1:18: the environment variable UNSET is not set (${UNSET:-default} gives it a default)\n", NULL },
+        { "log: {level: \"${UNSET}\"}\nsinks: {d: {type: dead}}\n",
+          "a.yaml:1:14: the environment variable UNSET is not set (${UNSET:-default} gives it a default)\n", NULL },
+        { "sinks: {w: {type: web, ulr: u}, d: {type: dead}}\n",
+          "a.yaml:1:12: sinks.w.url: is missing: The receiver.\n"
+          "a.yaml:1:24: sinks.w: unknown key \"ulr\" (did you mean url?)\n",
+          NULL },
+    };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        struct problems problems = { 0 };
+        write_file("a.yaml", str_of(parts[i].yaml));
+        struct config *c = config_load_part(&types, one, 1, "dead", &problems);
+        char *text = printed(&problems);
+        assert_string_equal(text, parts[i].want);
+        assert_int_equal(c != NULL, parts[i].want[0] == '\0');
+        if (c && parts[i].broker)
+            assert_string_equal(c->broker_missing, parts[i].broker);
+        else if (c)
+            assert_null(c->broker_missing);
+        config_free(c);
+        free(text);
+        problems_free(&problems);
+    }
+}
+
+/* What is no regular file is read as far as it comes; what never comes is waited for only so long. */
+TEST(test_pipe)
+{
+    static const char *const pipe_name[] = { "pipe" };
+    struct problems problems = { 0 };
+    assert_int_equal(mkfifo("pipe", 0600), 0);
+    int fd = open("pipe", O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, END, strlen(END)), strlen(END)); /* and no end */
+    assert_null(config_load(&types, pipe_name, 1, &problems));
+    char *text = printed(&problems);
+    assert_string_equal(text, "pipe: cannot be read: it is no regular file, and did not end within 5 s\n");
+    free(text);
+    problems_free(&problems);
+    close(fd);
+    unlink("pipe");
+    int ends[2];
+    char name[32];
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], END, strlen(END)), strlen(END));
+    close(ends[1]);
+    snprintf(name, sizeof name, "/dev/fd/%d", ends[0]);
+    config_free(load_ok((const char *const[]){ name }, 1));
+    close(ends[0]);
+}
+
 TEST(test_print_json)
 {
     char file[] = "a \"b\".yaml", what[] = "x: \"y\" is\\ wrong";
-    struct problem list[] = { { file, 1, 2, what }, { NULL, 0, 0, what } };
+    struct problem list[] = { { file, 1, 2, what, false }, { NULL, 0, 0, what, true } };
     char *text = NULL;
     size_t n = 0;
     FILE *out = open_memstream(&text, &n);
     problems_print_json(&(struct problems){ list, 2 }, out);
     problems_print_json(&(struct problems){ 0 }, out);
+    problems_print_json(&(struct problems){ list + 1, 1 }, out);
     fclose(out);
     assert_string_equal(
         text,
-        "{\"ok\":false,\"problems\":[{\"file\":\"a \\\"b\\\".yaml\",\"line\":1,\"column\":2,\"text\":\"x: \\\"y\\\" is\\\\ wrong\"},"
-        "{\"file\":null,\"line\":0,\"column\":0,\"text\":\"x: \\\"y\\\" is\\\\ wrong\"}]}\n{\"ok\":true,\"problems\":[]}\n");
+        "{\"ok\":false,\"problems\":[{\"file\":\"a \\\"b\\\".yaml\",\"line\":1,\"column\":2,\"severity\":\"error\",\"text\":\"x: \\\"y\\\" is\\\\ wrong\"},"
+        "{\"file\":null,\"line\":0,\"column\":0,\"severity\":\"warning\",\"text\":\"x: \\\"y\\\" is\\\\ wrong\"}]}\n{\"ok\":true,\"problems\":[]}\n"
+        "{\"ok\":true,\"problems\":[{\"file\":null,\"line\":0,\"column\":0,\"severity\":\"warning\",\"text\":\"x: \\\"y\\\" is\\\\ wrong\"}]}\n");
     free(text);
 }
 
@@ -798,6 +865,8 @@ int main(void)
         cmocka_unit_test(test_listeners_on_any_port),
         cmocka_unit_test(test_also_chain),
         cmocka_unit_test(test_fill),
+        cmocka_unit_test(test_part),
+        cmocka_unit_test(test_pipe),
         cmocka_unit_test(test_print_json),
     };
     return cmocka_run_group_tests_name("config", tests, make_folder, remove_folder);

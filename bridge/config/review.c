@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT */
+/* What `aqueduct check` says beyond the configuration's own contradictions: what starting would stumble over on this
+ * machine (problems), and what is allowed and probably not meant (warnings). Changes nothing. */
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "bridge/config/private.h"
+#include "bridge/lib/mem.h"
+#include "bridge/net/conn.h"
+#include "bridge/net/listen.h"
+
+struct review {
+    const struct config *c;
+    const struct node *root;
+    struct problems *out;
+};
+
+struct subject { /* a source, a sink or the admin listener */
+    const struct option *rows;
+    const void *options;
+    const struct node *n; /* NULL: not written */
+    const struct where *at;
+};
+
+static const char *review_text(const struct subject *s, const char *key)
+{
+    const struct option *row = option_find(s->rows, key, OPT_STR);
+    char *text = NULL;
+    if (row)
+        memcpy(&text, (const char *)s->options + row->offset, sizeof text);
+    return text && *text ? text : NULL;
+}
+
+static const struct node *review_node(const struct review *v, const struct subject *s, const char *key)
+{
+    const struct node *n = node_get(s->n, key);
+    return n ? n : s->n ? s->n : v->root;
+}
+
+/* ---- files and folders ---- */
+
+/* The folder that holds a path. */
+static void review_folder_of(const char *path, char folder[PATH_MAX])
+{
+    const char *slash = strrchr(path, '/');
+    size_t n = !slash ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    snprintf(folder, PATH_MAX, "%.*s", n ? (int)n : 1, n ? path : ".");
+}
+
+/* Can this user make files in it? */
+static bool review_folder(const char *folder, struct err *e)
+{
+    struct stat st;
+    if (stat(folder, &st) != 0)
+        return err_set(e, "the folder \"%s\": %s", folder, strerror(errno));
+    if (!S_ISDIR(st.st_mode))
+        return err_set(e, "\"%s\" is not a folder", folder);
+    return access(folder, W_OK | X_OK) == 0
+           || err_set(e, "the folder \"%s\" cannot be written by this user: %s", folder, strerror(errno));
+}
+
+static struct str review_plain(const char *path)
+{
+    struct str s = str_of(path);
+    while (str_starts(s, STR("./")))
+        s = (struct str){ s.at + 2, s.n - 2 };
+    while (s.n > 1 && s.at[s.n - 1] == '/')
+        s.n--;
+    return s;
+}
+
+/* Can this user write the file, or make it? `made`: a folder that is there by then; may be NULL. */
+static bool review_own_file(const char *path, const char *made, struct err *e)
+{
+    struct stat st;
+    char folder[PATH_MAX];
+    review_folder_of(path, folder);
+    if (made && access(folder, F_OK) != 0 && str_eq(review_plain(folder), review_plain(made)))
+        return true;
+    if (!review_folder(folder, e))
+        return false;
+    if (lstat(path, &st) != 0)
+        return true;
+    if (!S_ISREG(st.st_mode))
+        return err_set(e, "\"%s\" is not a regular file", path);
+    return access(path, R_OK | W_OK) == 0
+           || err_set(e, "\"%s\" cannot be written by this user: %s", path, strerror(errno));
+}
+
+/* What the broker says about its section begins with the option: "broker.path: ...". */
+static void review_broker(const struct review *v)
+{
+    struct err e;
+    const struct node *n = node_get(v->root, "broker");
+    if (broker_check(&v->c->broker, &e))
+        return;
+    char key[64];
+    const char *dot = strchr(e.text, '.'), *option = dot ? dot + 1 : "";
+    snprintf(key, sizeof key, "%.*s", (int)strcspn(option, ".:[ "), option);
+    const struct node *value = node_get(n, key);
+    problem_at(v->out, value ? value : n ? n : v->root, NULL, "%s", e.text);
+}
+
+/* ---- listeners ---- */
+
+static void review_tls(const struct review *v, const struct subject *s)
+{
+    struct err e;
+    const char *certificate = review_text(s, "tls_certificate"), *key = review_text(s, "tls_key");
+    struct where at = { .up = s->at, .key = STR("tls_certificate") };
+    if (!certificate && !key)
+        return;
+    if (!certificate || !key) {
+        problem_at(v->out, review_node(v, s, certificate ? "tls_certificate" : "tls_key"), s->at,
+                   "tls_certificate and tls_key belong together: set both or none");
+        return;
+    }
+    struct ssl_ctx_st *tls = conn_tls(certificate, key, &e);
+    bool of_key = str_starts(str_of(e.text), STR("tls_key"));
+    if (!tls)
+        problem_at(v->out, review_node(v, s, of_key ? "tls_key" : "tls_certificate"), of_key ? s->at : at.up, "%s",
+                   e.text);
+    conn_tls_free(tls);
+}
+
+/* The node of a `scheme: none` anywhere below; NULL: there is none. */
+static const struct node *review_unverified(const struct node *n)
+{
+    const struct node *scheme = n ? node_get(n, "scheme") : NULL;
+    if (scheme && scheme->kind == NODE_SCALAR && str_eq(scheme->text, STR("none")))
+        return scheme;
+    for (size_t i = 0; n && i < n->count; i++) {
+        const struct node *found = review_unverified(n->at[i].value);
+        if (found)
+            return found;
+    }
+    return NULL;
+}
+
+static void review_listener(const struct review *v, const struct subject *s)
+{
+    struct err e;
+    char folder[PATH_MAX];
+    const char *listen = review_text(s, "listen");
+    struct where at = { .up = s->at, .key = STR("listen") };
+    if (!listen)
+        return;
+    review_tls(v, s);
+    if (str_starts(str_of(listen), STR("unix:"))) {
+        review_folder_of(listen + strlen("unix:"), folder);
+        if (!review_folder(folder, &e))
+            problem_at(v->out, review_node(v, s, "listen"), &at, "%s", e.text);
+    }
+    const struct node *unverified = listen_is_private(listen) ? NULL : review_unverified(s->n);
+    if (unverified)
+        problem_warn(v->out, unverified, s->at,
+                     "scheme: none on %s, which others reach: whoever connects can send events", listen);
+}
+
+/* ---- connectors ---- */
+
+static void review_source(const struct review *v, const struct source *source)
+{
+    struct where top = { .key = STR("sources") }, at = { .up = &top, .key = str_of(source->id) };
+    struct subject s = { source->ops->options, source, node_get(node_get(v->root, "sources"), source->id), &at };
+    const char *path = review_text(&s, "path");
+    review_listener(v, &s);
+    if (path && access(path, F_OK) != 0)
+        problem_warn(v->out, review_node(v, &s, "path"), &(struct where){ &at, STR("path"), 0 },
+                     "\"%s\" is not there (%s): the source waits until it is", path, strerror(errno));
+}
+
+static void review_sink(const struct review *v, const struct sink *sink)
+{
+    struct err e;
+    struct where top = { .key = STR("sinks") }, at = { .up = &top, .key = str_of(sink->id) };
+    struct subject s = { sink->ops->options, sink, node_get(node_get(v->root, "sinks"), sink->id), &at };
+    review_listener(v, &s);
+    const char *path = sink->ops->dead_letters ? review_text(&s, "path") : NULL;
+    if (path && !review_own_file(path, broker_facts(&v->c->broker).own_folder, &e))
+        problem_at(v->out, review_node(v, &s, "path"), &(struct where){ &at, STR("path"), 0 }, "%s", e.text);
+}
+
+static void review_dead_letters(const struct review *v)
+{
+    size_t give_up = 0, keep = 0;
+    for (size_t i = 0; i < v->c->sink_count; i++) {
+        keep += v->c->sinks[i].sink->ops->dead_letters;
+        give_up += !v->c->sinks[i].sink->ops->dead_letters && !v->c->sinks[i].sink->ops->broadcast;
+    }
+    if (give_up && !keep)
+        problem_warn(
+            v->out, node_get(v->root, "sinks"), &(struct where){ .key = STR("sinks") },
+            "none of type dead_letter: what cannot be delivered stays on the dead-letter topic, where `aqueduct "
+            "dead` does not see it");
+}
+
+static void review_admin(const struct review *v)
+{
+    const struct option *rows = option_find(config_options, "admin", OPT_GROUP)->of;
+    const struct admin_config *a = &v->c->admin;
+    struct where at = { .key = STR("admin") };
+    struct subject s = { rows, a, node_get(v->root, "admin"), &at };
+    const char *address = review_text(&s, "listen");
+    review_listener(v, &s);
+    if (address && !listen_is_private(address) && !a->tokens.count)
+        problem_warn(v->out, review_node(v, &s, "listen"), &(struct where){ &at, STR("listen"), 0 },
+                     "others reach %s, and without tokens whoever connects sees metrics and names", address);
+}
+
+/* ---- types in filters ---- */
+
+struct wanted { /* a text of a filter, and whether some source has a type that fits */
+    const char *dialect;
+    struct str text;
+    bool met;
+};
+
+/* A type may hold {column}: from there on it can be anything. */
+static void review_meet(void *ctx, const char *type)
+{
+    struct wanted *w = ctx;
+    const char *open = strchr(type, '{');
+    struct str start = { type, open ? (size_t)(open - type) : strlen(type) };
+    if (strcmp(w->dialect, "suffix") == 0)
+        w->met = w->met || open || str_ends(start, w->text);
+    else if (strcmp(w->dialect, "prefix") == 0)
+        w->met = w->met || str_starts(start, w->text) || (open && str_starts(w->text, start));
+    else
+        w->met = w->met || (open ? str_starts(w->text, start) : str_eq(w->text, start));
+}
+
+struct nearest_type {
+    struct str word;
+    const char *names[2];
+    char text[HINT_TEXT];
+};
+
+static void review_hint(void *ctx, const char *type)
+{
+    struct nearest_type *near = ctx;
+    near->names[0] = type;
+    if (!near->text[0])
+        problem_hint(near->word, near->names, near->text);
+}
+
+static void review_each_type(const struct review *v, void (*each)(void *ctx, const char *type), void *ctx)
+{
+    for (size_t i = 0; i < v->c->source_count; i++)
+        v->c->sources[i].source->ops->types(v->c->sources[i].source, each, ctx);
+}
+
+static void review_type(const struct review *v, const char *dialect, const struct node *type, const struct where *at)
+{
+    struct wanted w = { .dialect = dialect, .text = type->text };
+    struct nearest_type near = { .word = type->text };
+    review_each_type(v, review_meet, &w);
+    if (w.met)
+        return;
+    review_each_type(v, review_hint, &near);
+    problem_warn(v->out, type, at, "no source has an event whose type %s \"%.*s\"%s",
+                 strcmp(dialect, "exact") == 0    ? "is"
+                 : strcmp(dialect, "prefix") == 0 ? "begins with"
+                                                  : "ends with",
+                 SHOWN(type->text), near.text);
+}
+
+static void review_filter(const struct review *v, const struct node *n, const struct where *at)
+{
+    static const char *const dialects[] = { "exact", "prefix", "suffix", NULL };
+    for (size_t i = 0; n && n->kind == NODE_MAPPING && dialects[i]; i++) {
+        const struct node *leaf = node_get(n, dialects[i]), *type = leaf ? node_get(leaf, "type") : NULL;
+        if (type && type->kind == NODE_SCALAR)
+            review_type(v, dialects[i], type, at);
+    }
+    for (size_t i = 0; n && i < n->count; i++)
+        review_filter(v, n->at[i].value, at);
+}
+
+/* Can each source say which types it has? Then a filter for another one takes nothing. */
+static void review_filters(const struct review *v)
+{
+    bool known = v->c->source_count > 0 && !broker_facts(&v->c->broker).is_shared;
+    for (size_t i = 0; i < v->c->source_count; i++)
+        known = known && v->c->sources[i].source->ops->types;
+    const struct node *routes = node_get(v->root, "routes"), *sinks = node_get(v->root, "sinks");
+    struct where of_routes = { .key = STR("routes") }, of_sinks = { .key = STR("sinks") };
+    for (size_t i = 0; known && routes && i < routes->count; i++) {
+        struct where at = { .up = &of_routes, .index = i };
+        review_filter(v, node_get(routes->at[i].value, "filter"), &(struct where){ &at, STR("filter"), 0 });
+    }
+    for (size_t i = 0; known && sinks && i < sinks->count; i++) {
+        struct where at = { .up = &of_sinks, .key = sinks->at[i].key->text };
+        review_filter(v, node_get(sinks->at[i].value, "filter"), &(struct where){ &at, STR("filter"), 0 });
+    }
+}
+
+void config_review(const struct config *c, const struct node *root, struct problems *out)
+{
+    struct review v = { c, root, out };
+    review_broker(&v);
+    for (size_t i = 0; i < c->source_count; i++)
+        review_source(&v, c->sources[i].source);
+    for (size_t i = 0; i < c->sink_count; i++)
+        review_sink(&v, c->sinks[i].sink);
+    review_dead_letters(&v);
+    review_admin(&v);
+    review_filters(&v);
+}
