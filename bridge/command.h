@@ -66,7 +66,8 @@ struct command_call {                    /* everything is borrowed for the call 
     const struct config *config; /* for the core's commands */
     struct sink *const *sinks;   /* every configured sink, options filled, not opened; those of a type have its ops */
     size_t sink_count;
-    const char *prefix; /* of the bridge's own topics */
+    const char *const *sources; /* the names of all configured sources; ends with NULL */
+    const char *prefix;         /* of the bridge's own topics */
     /* Publishes one record durably (through the running daemon when it owns the log); returns when it is stored, or
      * false. */
     bool (*publish)(const struct command_call *call, const struct record *r, struct err *e);
@@ -81,6 +82,8 @@ struct command {
     size_t size;              /* of the struct they fill */
     size_t min_words, max_words;
     bool config; /* needs a configuration that passes the check */
+    const char
+        *sinks; /* it uses the sinks of this type alone, so that the secrets of all others may be missing; NULL: all */
     /* Returns the exit code. Prints to stdout and says errors on stderr. */
     int (*run)(struct command_call *call);
 };

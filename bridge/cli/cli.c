@@ -53,22 +53,30 @@ static bool cli_publish(const struct command_call *call, const struct record *r,
 static int cli_call_with_config(const struct command *command, struct command_call *call)
 {
     struct problems problems = { 0 };
-    struct config *c = config_load(call->connectors, (const char *const *)call->files.at, call->files.count, &problems);
+    const char *const *files = (const char *const *)call->files.at;
+    struct config *c = command->sinks
+                           ? config_load_part(call->connectors, files, call->files.count, command->sinks, &problems)
+                           : config_load(call->connectors, files, call->files.count, &problems);
     if (!c)
         problems_print(&problems, stderr);
     problems_free(&problems);
     if (!c)
         return COMMAND_FAILED;
     struct sink **sinks = mem_alloc((c->sink_count + 1) * sizeof *sinks);
+    const char **sources = mem_alloc((c->source_count + 1) * sizeof *sources);
+    for (size_t i = 0; i < c->source_count; i++)
+        sources[i] = c->sources[i].source->id;
     for (size_t i = 0; i < c->sink_count; i++)
         sinks[i] = c->sinks[i].sink;
     call->config = c;
     call->sinks = sinks;
     call->sink_count = c->sink_count;
+    call->sources = sources;
     call->prefix = c->broker.prefix;
     call->publish = cli_publish;
     log_setup(c->log.level, c->log.format);
     int code = command->run(call);
+    free(sources);
     free(sinks);
     config_free(c);
     return code;

@@ -57,13 +57,32 @@ static bool flags_number(const struct flag *row, struct str value, int64_t *out,
                    row->min, row->max);
 }
 
+/* The choice that the value was perhaps meant to be, or NULL; it lies in `names`. */
+static const char *flags_near(const struct flag *row, struct str value, struct buf *names)
+{
+    const char *list[FLAG_NAMES + 1] = { 0 };
+    struct str rest = str_of(row->choices), choice;
+    size_t n = 0;
+    buf_add_c(names, row->choices);
+    const char *text = buf_c(names);
+    for (char *one = names->at; text && one && n < FLAG_NAMES && str_cut(&rest, '|', &choice); n++) {
+        list[n] = one;
+        one[choice.n] = '\0';
+        one += choice.n + 1;
+    }
+    return str_nearest(value, list);
+}
+
 static bool flags_no_choice(const struct flag *row, struct str value, struct err *e)
 {
-    struct buf list = buf_new(sizeof e->text);
+    struct buf list = buf_new(sizeof e->text), names = buf_new(sizeof e->text);
     struct str rest = str_of(row->choices), choice;
     while (str_cut(&rest, '|', &choice))
         buf_printf(&list, "%s%.*s", list.n ? ", " : "", STR_ARG(choice));
-    err_set(e, "%s: \"%.*s\" is not one of %.*s", row->name, STR_ARG(value), STR_ARG(buf_str(&list)));
+    const char *near = flags_near(row, value, &names);
+    err_set(e, "%s: \"%.*s\" is not one of %.*s%s%s%s", row->name, STR_ARG(value), STR_ARG(buf_str(&list)),
+            near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
+    buf_free(&names);
     buf_free(&list);
     return false;
 }

@@ -21,6 +21,8 @@ static void publish_done(void *ctx, uint64_t tag, enum outcome o, const char *wh
 
 static bool publish_directly(const struct config *config, const struct record *r, struct err *e)
 {
+    if (config->broker_missing)
+        return err_set(e, "the broker's configuration is not whole: %s", config->broker_missing);
     struct publish_wait wait = { .wake_fd = wake_new() };
     struct notice notice = { 0 };
     struct broker *broker = broker_open(&config->broker, e);

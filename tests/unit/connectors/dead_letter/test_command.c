@@ -45,6 +45,7 @@ static int dead_call(int argc, char **argv)
                                  .flags = calloc(1, dead_command.size),
                                  .sinks = &s,
                                  .sink_count = 1,
+                                 .sources = (const char *const[]){ "hooks", "inbox", NULL },
                                  .publish = keep_publication,
                                  .prefix = "aqueduct." };
     int words = flags_parse(&(struct flag_target){ dead_command.flags, call.flags }, 1, false, argc, argv, &e);
@@ -124,7 +125,7 @@ TEST(list_filters)
     } cases[] = {
         { "--sink", "crm", 1 },
         { "--sink", "hooks", 1 },
-        { "--sink", "nobody", 0 },
+        { "--sink", "inbox", 0 },
         { "--class", "poison", 1 },
         { "--type", "chat.", 1 },
         { "--type", "user.created", 1 },
@@ -145,6 +146,16 @@ TEST(list_filters)
     }
     assert_int_equal(DEAD("list", "--limit=1"), 0);
     assert_non_null(strstr(output, "... and 2 older ones"));
+}
+
+TEST(what_no_letter_can_have_is_wrong)
+{
+    file_three();
+    assert_int_equal(DEAD("list", "--sink", "crn"), COMMAND_USAGE);
+    assert_int_equal(DEAD("redrive", "--sink", "nosuch"), COMMAND_USAGE);
+    assert_int_equal(DEAD("show", "--sink", "nosuch"), COMMAND_USAGE);
+    assert_int_equal(DEAD("list", "--class", "bogus"), COMMAND_USAGE);
+    assert_int_equal(published_count, 0);
 }
 
 TEST(json_lines_are_json)
@@ -354,6 +365,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         DEAD_TEST(list_says_each_in_one_line),
         DEAD_TEST(list_filters),
+        DEAD_TEST(what_no_letter_can_have_is_wrong),
         DEAD_TEST(json_lines_are_json),
         DEAD_TEST(show_prints_everything_harmlessly),
         DEAD_TEST(long_data_is_cut),
