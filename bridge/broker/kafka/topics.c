@@ -82,7 +82,7 @@ static void topics_say_down(struct kafka *b, char *why, size_t room)
 {
     struct err e;
     kafka_access_down(b, &e);
-    snprintf(why, room, "%s", e.text);
+    snprintf(why, room, "%.*s", (int)room - 1, e.text);
 }
 
 /* What the cluster says of a topic; true when it denies something, such as "describe it". */
