@@ -52,6 +52,12 @@ bool broker_check(const struct broker_config *config, struct err *e)
     return broker_tables[config->type]->check(config, e);
 }
 
+int64_t broker_backlog(const struct broker_config *config, const char *group, const char *topic)
+{
+    const struct broker_ops *ops = broker_tables[config->type];
+    return ops->backlog ? ops->backlog(config, group, topic) : 0;
+}
+
 struct broker *broker_open(const struct broker_config *config, struct err *e)
 {
     return broker_tables[config->type]->open(config, e);

@@ -74,6 +74,9 @@ struct consumer;
 /* What broker_open would refuse of the configuration, found without opening, making or reaching anything. *e begins with
  * the option: "broker.path: ...". */
 bool broker_check(const struct broker_config *config, struct err *e);
+/* How many records of the topic a consumer of this group would begin with that has no position yet; 0: it has one, or
+ * that cannot be known without opening or reaching anything (kafka). Changes nothing. */
+int64_t broker_backlog(const struct broker_config *config, const char *group, const char *topic);
 /* Opens the log or connects. NULL with *e: a damaged or foreign file is refused, never re-created; a Kafka that does
  * not answer is not an error here (publications wait until message.timeout.ms), a wrong property is. */
 struct broker *broker_open(const struct broker_config *config, struct err *e);
@@ -142,6 +145,7 @@ struct broker_ops {
     const char *type, *doc;
     struct broker_facts (*facts)(const struct broker_config *);
     bool (*check)(const struct broker_config *, struct err *);
+    int64_t (*backlog)(const struct broker_config *, const char *, const char *); /* NULL: cannot be known */
     struct broker *(*open)(const struct broker_config *, struct err *);
     bool (*topic)(struct broker *, const struct topic_config *, struct err *);
     bool (*topics)(struct broker *, const char *, void (*)(void *, const char *), void *, struct err *);

@@ -2,6 +2,7 @@
 /* What `aqueduct check` says beyond the configuration's own contradictions: what starting would stumble over on this
  * machine (problems), and what is allowed and probably not meant (warnings). Changes nothing. */
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -183,6 +184,25 @@ static void review_sink(const struct review *v, const struct sink *sink)
         problem_at(v->out, review_node(v, &s, "path"), &(struct where){ &at, STR("path"), 0 }, "%s", e.text);
 }
 
+/* Does a sink that is new begin with what was stored long before it? */
+static void review_start(const struct review *v, const struct sink_config *s)
+{
+    struct where top = { .key = STR("sinks") }, at = { .up = &top, .key = str_of(s->sink->id) };
+    const struct node *n = node_get(node_get(v->root, "sinks"), s->sink->id), *start = node_get(n, "start");
+    if (s->start != START_EARLIEST || s->sink->ops->broadcast || s->sink->ops->dead_letters)
+        return;
+    int64_t records = 0;
+    char *group = str_join(v->c->broker.group_prefix, s->sink->id, "");
+    for (size_t i = 0; i < s->topics.count; i++)
+        records += broker_backlog(&v->c->broker, group, s->topics.at[i]);
+    free(group);
+    if (records)
+        problem_warn(v->out, start ? start : n, &(struct where){ &at, STR("start"), 0 },
+                     "the sink is new and begins with the %" PRId64
+                     " records that its topics hold; start: latest would begin with what comes from now on",
+                     records);
+}
+
 static void review_dead_letters(const struct review *v)
 {
     size_t give_up = 0, keep = 0;
@@ -303,8 +323,10 @@ void config_review(const struct config *c, const struct node *root, struct probl
     review_broker(&v);
     for (size_t i = 0; i < c->source_count; i++)
         review_source(&v, c->sources[i].source);
-    for (size_t i = 0; i < c->sink_count; i++)
+    for (size_t i = 0; i < c->sink_count; i++) {
         review_sink(&v, c->sinks[i].sink);
+        review_start(&v, &c->sinks[i]);
+    }
     review_dead_letters(&v);
     review_admin(&v);
     review_filters(&v);

@@ -91,3 +91,27 @@ def test_a_new_folder_begins_anew(local_bridge, receiver):
     post_ok(daemon, event("event-in-the-old-folder"), event("event-in-the-new-folder"))
     wait_for(lambda: len(receiver.all()) == 3)
     daemon.stop()
+
+
+def test_check_tells_what_a_new_sink_would_begin_with(local_bridge, receiver):
+    sinks = HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url) + DEAD_LETTERS
+    more = sinks + webhook_sink("late", receiver.url)
+    said = ("warning: sinks.late.start: the sink is new and begins with the 50 records that its topics hold; "
+            "start: latest would begin with what comes from now on")
+    local_bridge.configure(more)
+    assert local_bridge.command("check").stderr == "", "no log yet"
+    local_bridge.configure(sinks)
+    daemon = local_bridge.start()
+    ids = [f"event-of-this-test-{i}" for i in range(50)]
+    post_ok(daemon, *(event(i) for i in ids))
+    receiver.delivered(ids)
+    local_bridge.configure(more)
+    assert said in local_bridge.command("check").stderr, "while the daemon runs"
+    daemon.stop()
+    before = files(local_bridge.folder / "data")
+    done = local_bridge.command("check")
+    assert done.returncode == 0
+    assert [line.split(": ", 1)[1] for line in done.stderr.splitlines()] == [said]
+    assert files(local_bridge.folder / "data") == before, "looking changes nothing"
+    local_bridge.configure(sinks + webhook_sink("late", receiver.url).rstrip("\n") + "\n    start: latest\n")
+    assert local_bridge.command("check").stderr == ""

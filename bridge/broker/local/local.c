@@ -225,6 +225,7 @@ const struct broker_ops broker_local = {
     .doc = "An embedded durable log in one SQLite file; needs nothing else.",
     .facts = local_facts,
     .check = local_check,
+    .backlog = local_backlog,
     .open = local_open,
     .topic = local_topic,
     .topics = local_topics,

@@ -7,6 +7,7 @@
  *   folder.c        the folder and its lock
  *   topics.c        topics and partitions in memory, and what the open transaction changes of them
  *   status.c        ready, blocked or failed, and why
+ *   backlog.c       a look at a log that is not opened
  *   store.c         the file: made, checked, opened; connections and statements
  *   publication.c   a publication, copied and encoded
  *   queue.c         the queue between those who publish and the writer
@@ -235,6 +236,10 @@ void local_status_mend(struct local *b);   /* writing is possible: no longer blo
 /* Has nobody deleted or replaced the files under us? Else what is committed is lost with them: failed. */
 bool local_status_files_are_there(struct local *b);
 void local_status_why(struct local *b, char out[WHY_BYTES]); /* any thread */
+
+/* ---- backlog.c ---- */
+
+int64_t local_backlog(const struct broker_config *config, const char *group, const char *topic);
 
 /* ---- store.c ---- */
 
