@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Chooses the broker by its type and hands every call on to it; the rows of the `broker:` section. */
+/* Hands every call on to the broker that was opened; the metrics that all brokers share. */
 #include "bridge/broker/broker.h"
 #include <stdlib.h>
 #include <string.h>
@@ -9,59 +9,6 @@ METRIC_COUNTER(aqueduct_broker_refused_total, "Publications that the broker did 
 METRIC_HISTOGRAM(aqueduct_broker_commit_seconds,
                  "local: from taking a group to its commit; kafka: from publishing to the acknowledgement.", NULL);
 METRIC_COUNTER(aqueduct_records_lost_total, "Records that retention took before a consumer had read them.", NULL);
-
-static const struct option_value broker_types[] = { { BROKER_LOCAL, "local" }, { BROKER_KAFKA, "kafka" }, { 0 } };
-
-const struct option broker_options[] = {
-    OPTION(struct broker_config, type, .fallback = "local", .values = broker_types,
-           .doc = "Where topics live: `local`, an embedded durable log, or `kafka`, a cluster."),
-    OPTION(struct broker_config, path, .fallback = "./data",
-           .doc = "local: folder of the log; `:memory:` keeps everything in memory and forgets it at exit."),
-    OPTION(struct broker_config, max_size, .fallback = "0B",
-           .doc = "local: events are refused while the log is larger than this; 0 leaves it to the disk."),
-    OPTION(struct broker_config, servers, .doc = "kafka: bootstrap servers, host:port separated by commas."),
-    OPTION(struct broker_config, properties,
-           .doc = "kafka: any librdkafka property, for the producer and the consumers."),
-    OPTION(struct broker_config, create_topics, .fallback = "true",
-           .doc = "kafka: create topics that are listed or used and do not exist."),
-    OPTION(struct broker_config, replication, .fallback = "-1", .min = -1, .max = 32767,
-           .doc = "kafka: replication factor of topics that are created; -1 is the cluster's default."),
-    OPTION(struct broker_config, prefix, .fallback = "aqueduct.",
-           .doc = "Begins the names of the bridge's own topics."),
-    OPTION(struct broker_config, group_prefix, .fallback = "aqueduct.", .doc = "Begins the names of consumer groups."),
-    OPTION(struct broker_config, instance,
-           .doc = "kafka: name of this daemon for static group membership; empty for none."),
-    OPTION(struct broker_config, session_timeout, .fallback = "6s", .min = 1000, .max = 300000,
-           .doc = "kafka: after this long without a sign of life a daemon's partitions move to another."),
-    { 0 },
-};
-
-static const struct broker_ops *const broker_tables[] = {
-    [BROKER_LOCAL] = &broker_local, [BROKER_KAFKA] = &broker_kafka
-};
-
-struct broker_facts broker_facts(const struct broker_config *config)
-{
-    struct broker_facts facts = broker_tables[config->type]->facts(config);
-    facts.type = broker_tables[config->type]->type;
-    return facts;
-}
-
-bool broker_check(const struct broker_config *config, struct err *e)
-{
-    return broker_tables[config->type]->check(config, e);
-}
-
-int64_t broker_backlog(const struct broker_config *config, const char *group, const char *topic)
-{
-    const struct broker_ops *ops = broker_tables[config->type];
-    return ops->backlog ? ops->backlog(config, group, topic) : 0;
-}
-
-struct broker *broker_open(const struct broker_config *config, struct err *e)
-{
-    return broker_tables[config->type]->open(config, e);
-}
 
 bool broker_topic(struct broker *b, const struct topic_config *topic, struct err *e)
 {

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/* Which brokers there are: one line each; the rows of the `broker:` section. Nothing below this file knows it. */
+#include "bridge/broker/broker.h"
+
+static const struct option_value brokers_types[] = { { BROKER_LOCAL, "local" }, { BROKER_KAFKA, "kafka" }, { 0 } };
+
+const struct option broker_options[] = {
+    OPTION(struct broker_config, type, .fallback = "local", .values = brokers_types,
+           .doc = "Where topics live: `local`, an embedded durable log, or `kafka`, a cluster."),
+    OPTION(struct broker_config, path, .fallback = "./data",
+           .doc = "local: folder of the log; `:memory:` keeps everything in memory and forgets it at exit."),
+    OPTION(struct broker_config, max_size, .fallback = "0B",
+           .doc = "local: events are refused while the log is larger than this; 0 leaves it to the disk."),
+    OPTION(struct broker_config, servers, .doc = "kafka: bootstrap servers, host:port separated by commas."),
+    OPTION(struct broker_config, properties,
+           .doc = "kafka: any librdkafka property, for the producer and the consumers."),
+    OPTION(struct broker_config, create_topics, .fallback = "true",
+           .doc = "kafka: create topics that are listed or used and do not exist."),
+    OPTION(struct broker_config, replication, .fallback = "-1", .min = -1, .max = 32767,
+           .doc = "kafka: replication factor of topics that are created; -1 is the cluster's default."),
+    OPTION(struct broker_config, prefix, .fallback = "aqueduct.",
+           .doc = "Begins the names of the bridge's own topics."),
+    OPTION(struct broker_config, group_prefix, .fallback = "aqueduct.", .doc = "Begins the names of consumer groups."),
+    OPTION(struct broker_config, instance,
+           .doc = "kafka: name of this daemon for static group membership; empty for none."),
+    OPTION(struct broker_config, session_timeout, .fallback = "6s", .min = 1000, .max = 300000,
+           .doc = "kafka: after this long without a sign of life a daemon's partitions move to another."),
+    { 0 },
+};
+
+static const struct broker_ops *const brokers_tables[] = {
+    [BROKER_LOCAL] = &broker_local, [BROKER_KAFKA] = &broker_kafka
+};
+
+struct broker_facts broker_facts(const struct broker_config *config)
+{
+    struct broker_facts facts = brokers_tables[config->type]->facts(config);
+    facts.type = brokers_tables[config->type]->type;
+    return facts;
+}
+
+bool broker_check(const struct broker_config *config, struct err *e)
+{
+    return brokers_tables[config->type]->check(config, e);
+}
+
+int64_t broker_backlog(const struct broker_config *config, const char *group, const char *topic)
+{
+    const struct broker_ops *ops = brokers_tables[config->type];
+    return ops->backlog ? ops->backlog(config, group, topic) : 0;
+}
+
+struct broker *broker_open(const struct broker_config *config, struct err *e)
+{
+    return brokers_tables[config->type]->open(config, e);
+}
