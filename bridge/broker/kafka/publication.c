@@ -140,8 +140,8 @@ static void publication_fail(struct kafka_publication *p, const char *reason, st
     struct err denied = { "" };
     if (code == RD_KAFKA_RESP_ERR__FATAL || kafka_access_is_denial(code))
         kafka_access_ready(p->b, &denied);
-    snprintf(p->why, WHY_BYTES, "%s (topic %.*s)", denied.text[0] ? denied.text : rd_kafka_err2str(code), n,
-             topic.at ? topic.at : "");
+    snprintf(p->why, WHY_BYTES, "%.*s (topic %.*s)", WHY_BYTES - 1,
+             denied.text[0] ? denied.text : rd_kafka_err2str(code), n, topic.at ? topic.at : "");
     p->reason = reason;
 }
 
