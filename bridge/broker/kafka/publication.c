@@ -135,13 +135,15 @@ static void publication_fail(struct kafka_publication *p, const char *reason, st
 {
     if (atomic_flag_test_and_set(&p->failed))
         return;
-    p->why = mem_alloc(WHY_BYTES);
+    char text[2 * WHY_BYTES + sizeof(struct err)];
     int n = (int)(topic.n < WHY_BYTES ? topic.n : WHY_BYTES);
     struct err denied = { "" };
     if (code == RD_KAFKA_RESP_ERR__FATAL || kafka_access_is_denial(code))
         kafka_access_ready(p->b, &denied);
-    snprintf(p->why, WHY_BYTES, "%.*s (topic %.*s)", WHY_BYTES - 1,
-             denied.text[0] ? denied.text : rd_kafka_err2str(code), n, topic.at ? topic.at : "");
+    snprintf(text, sizeof text, "%s (topic %.*s)", denied.text[0] ? denied.text : rd_kafka_err2str(code), n,
+             topic.at ? topic.at : "");
+    p->why = mem_alloc(WHY_BYTES);
+    why_copy(p->why, text);
     p->reason = reason;
 }
 
