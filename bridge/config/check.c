@@ -308,7 +308,7 @@ static void check_admin(const struct check *k)
         snprintf(place, sizeof place, "tokens[%zu]", i);
         if (secret_check(str_of(a->tokens.at[i].text), SECRET_LEAST, &e))
             continue;
-        err_prefix(&e, place);
+        err_prefix(&e, "%s", place);
         check_say_at_key(k, n, &at, e.text);
     }
     if (!a->tls_certificate != !a->tls_key)

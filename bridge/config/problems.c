@@ -66,7 +66,7 @@ void problem_add(struct problems *out, const char *file, int line, int column, c
 static void problems_keep_at(struct problems *out, bool warning, const struct node *n, const struct where *at,
                              const char *fmt, va_list args)
 {
-    char text[PROBLEM_TEXT], placed[PROBLEM_TEXT];
+    char text[PROBLEM_TEXT], placed[PROBLEM_TEXT + WHERE_TEXT + 2];
     vsnprintf(text, sizeof text, fmt, args);
     struct buf b = buf_new(WHERE_TEXT);
     if (at)
