@@ -267,13 +267,21 @@ static void compile_add_order(sqlite3_str *sql, const struct rule *r, const char
         sqlite3_str_appendf(sql, ", \"%w\"%s", r->then, direction);
 }
 
-/* The rows behind ?1 (and ?3), at most ?2. */
+/* The rows behind ?1 (and ?3), at most ?2. In a damaged file the search by an index may come out before ?1, and the rows
+ * would be read for ever: + has each row compared as well. (A value of another type, such as an old cursor's, would lack
+ * the column's affinity there.) */
 static void compile_add_behind(sqlite3_str *sql, const struct rule *r, bool next)
 {
     if (next && r->then)
-        sqlite3_str_appendf(sql, " AND (\"%w\", \"%w\") > (?1, ?3)", r->by, r->then);
+        sqlite3_str_appendf(sql,
+                            " AND (\"%w\", \"%w\") > (?1, ?3)"
+                            " AND ((+\"%w\", +\"%w\") > (?1, ?3) OR typeof(\"%w\") <> typeof(?1))",
+                            r->by, r->then, r->by, r->then, r->by);
+    else if (next || r->o->last)
+        sqlite3_str_appendf(sql, " AND \"%w\" > ?1 AND (+\"%w\" > ?1 OR typeof(\"%w\") <> typeof(?1))", r->by, r->by,
+                            r->by);
     else
-        sqlite3_str_appendf(sql, next || r->o->last ? " AND \"%w\" > ?1" : " AND \"%w\" IS NOT NULL", r->by);
+        sqlite3_str_appendf(sql, " AND \"%w\" IS NOT NULL", r->by);
     compile_add_order(sql, r, "");
     sqlite3_str_appendall(sql, " LIMIT ?2");
 }
