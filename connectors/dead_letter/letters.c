@@ -363,7 +363,7 @@ int64_t letters_trim(struct letters *st, int64_t keep, int64_t before_ms, struct
 
 #define MATCHES                                                                                                        \
     " FROM letters WHERE (?1 IS NULL OR owner = ?1) AND (?2 IS NULL OR class = ?2)"                                    \
-    " AND (?3 IS NULL OR substr(type, 1, length(?3)) = ?3) AND (?4 IS NULL OR id = ?4) AND last >= ?5"                 \
+    " AND (?3 IS NULL OR substr(type, 1, length(?3)) = ?3) AND (?4 IS NULL OR id = ?4) AND (?5 = 0 OR last >= ?5)"     \
     " AND ((?6 AND state = 'dead') OR (?7 AND state = 'redriven'))"
 
 /* A statement about the selected letters; the caller finalizes it. */

@@ -6,6 +6,7 @@
 #include "bridge/lib/buf.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/jscan.h"
+#include "bridge/lib/mem.h"
 #include "bridge/event/trail.h"
 
 enum { LINE_BYTES = 64 << 20 };
@@ -125,6 +126,26 @@ static void print_json_origin(struct buf *out, const struct letter *l)
     buf_printf(out, ",\"partition\":%" PRId64 ",\"offset\":%" PRId64 "}", l->partition, l->offset);
 }
 
+/* Writes good JSON as a line. What no terminal should get can only stand in its strings: it is escaped. */
+static void print_json_line(struct str json, FILE *out)
+{
+    while (json.n) {
+        const unsigned char *p = (const unsigned char *)json.at;
+        size_t n = str_utf8_length(json);
+        struct str one = { json.at, n };
+        CHECK(n > 0);
+        if (str_is_shown(one))
+            fwrite(one.at, 1, n, out);
+        else
+            fprintf(out, "\\u%04x",
+                    n == 1   ? p[0]
+                    : n == 2 ? (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu)
+                             : (p[0] & 0x0fu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu));
+        json = str_from(json, n);
+    }
+    fputc('\n', out);
+}
+
 void print_json(const struct letter *l, FILE *out)
 {
     struct buf b = buf_new(LINE_BYTES);
@@ -133,8 +154,8 @@ void print_json(const struct letter *l, FILE *out)
     print_json_attempts(&b, l);
     print_json_origin(&b, l);
     print_json_text(&b, "key", l->record.key);
-    buf_printf(&b, ",\"size\":%zu}\n", l->record.value.n);
-    fwrite(b.at, 1, b.n, out);
+    buf_printf(&b, ",\"size\":%zu}", l->record.value.n);
+    print_json_line(buf_str(&b), out);
     buf_free(&b);
 }
 

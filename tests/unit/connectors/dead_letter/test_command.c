@@ -360,6 +360,17 @@ TEST(strange_text_is_made_harmless)
     }
 }
 
+TEST(json_steers_no_terminal)
+{
+    const struct letter l = { .owner = STR("\x1b\x7f"), .id = STR("\xc2\x9b\xe2\x80\xae\xc3\xa9") };
+    char text[1024] = "";
+    FILE *f = fmemopen(text, sizeof text, "w");
+    print_json(&l, f);
+    fclose(f);
+    assert_non_null(strstr(text, "\"sink\":\"\\u001b\\u007f\""));
+    assert_non_null(strstr(text, "\"id\":\"\\u009b\\u202e\xc3\xa9\""));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +387,7 @@ int main(void)
         DEAD_TEST(what_was_redriven_needs_again),
         DEAD_TEST(wrong_usage),
         DEAD_TEST(strange_text_is_made_harmless),
+        DEAD_TEST(json_steers_no_terminal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,6 +71,16 @@ TEST(a_repeat_takes_the_place)
     sink_end(s);
 }
 
+TEST(a_last_attempt_of_any_time_is_listed)
+{
+    struct sink *s = dead_opened("");
+    dead_file(s, "", PAIRS(EVENT("e-1", "t"), TRAIL_SINK, "crm", TRAIL_LAST, "1154-11-20T10:00:05Z"));
+    sink_end(s);
+    struct letter l = load_only();
+    assert_true(l.last_ms < 0 && str_eq(l.id, STR("e-1")));
+    letter_free(&l);
+}
+
 TEST(what_is_no_event_is_filed_by_its_place)
 {
     struct sink *s = dead_opened("");
@@ -289,6 +299,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         DEAD_TEST(a_letter_is_filed_whole),
         DEAD_TEST(a_repeat_takes_the_place),
+        DEAD_TEST(a_last_attempt_of_any_time_is_listed),
         DEAD_TEST(what_is_no_event_is_filed_by_its_place),
         DEAD_TEST(a_redrive_is_noted_and_a_later_failure_is_dead_again),
         DEAD_TEST(the_oldest_go_first),
