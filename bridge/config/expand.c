@@ -37,7 +37,7 @@ static bool expand_fd(int fd, const char *path, struct buf *out, struct err *e)
 static bool expand_file(struct str name, struct buf *out, struct err *exposed, struct err *e)
 {
     char path[1024];
-    if (name.n == 0 || name.n >= sizeof path)
+    if (name.n == 0 || name.n >= sizeof path || memchr(name.at, '\0', name.n))
         return err_set(e, "${file:...} names no file");
     snprintf(path, sizeof path, "%.*s", STR_ARG(name));
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not make us wait for ever */
