@@ -121,7 +121,7 @@ struct partition *partition_find(struct delivery *d, struct str topic, int32_t p
 struct partition *partition_of(struct delivery *d, const struct record *r);                /* made if need be */
 /* Forgets a partition and what is open of it: whoever reads it next gets that again. */
 void partition_release(struct delivery *d, struct partition *p);
-void partition_free(struct delivery *d, struct partition *p); /* no entry is of it */
+void partition_free(struct delivery *d, struct partition *gone); /* no entry is of it */
 /* Is anything of them in flight, or being stored? Members may be NULL. */
 bool partitions_busy(const struct delivery *d, struct partition *const *partitions, size_t count);
 /* Commits each partition's contiguous finished prefix. */

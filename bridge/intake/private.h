@@ -99,7 +99,7 @@ void routed_publish(struct intake *in, struct publication what, uint64_t tag);
 
 /* ---- single.c ---- */
 
-void single_open(struct intake *in, size_t most);
+void single_open(struct intake *in, size_t count);
 void single_close(struct intake *in);
 void single_take(struct intake *in, const struct emission *emissions, size_t count); /* takes over the events */
 void single_done(struct intake *in, uint64_t tag, enum outcome o, const char *why);  /* a publication ended */
