@@ -100,7 +100,7 @@ class Daemon:
     def is_ready(self):
         try:
             with socket.create_connection(("127.0.0.1", self.admin), timeout=3) as s:
-                s.sendall(b"GET /readyz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+                s.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 return s.recv(100).startswith(b"HTTP/1.1 200")
         except OSError:
             return False
