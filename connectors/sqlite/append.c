@@ -8,6 +8,7 @@
  * SQLite hands out rowids inside its one write lock, so they appear in commit order. What can break such a cursor is
  * rowids that start again; the key of the row at the cursor and AUTOINCREMENT's own counter tell. Any other column may
  * grow or not: its rows are ordered by (cursor, rowid or key), and those that come behind it are counted. */
+#include "bridge/lib/crypto.h"
 #include "bridge/lib/log.h"
 #include "connectors/sqlite/value.h"
 #include <inttypes.h>
@@ -15,6 +16,8 @@
 #include <stdlib.h>
 
 enum { APPEND_LATE = 48 }; /* an aborted row is watched so many times abort_after */
+
+#define APPEND_LEAST STR("i-9223372036854775808") /* typed: before all values but NULL */
 
 struct typed { /* a key with its text */
     char text[KEY_BYTES + 8];
@@ -28,12 +31,25 @@ static void append_key(struct typed *out, sqlite3_stmt *row, int col)
     out->key = buf_str(&buf);
 }
 
+/* As a C string: a text with a NUL in it is kept in hex. */
+static char *append_dup(struct str key)
+{
+    if (!memchr(key.at, '\0', key.n))
+        return str_dup(key);
+    struct buf text = buf_new(2 * KEY_BYTES + 8);
+    buf_add_char(&text, 'T');
+    hex_add(&text, value_key_plain(key));
+    char *copy = str_dup(buf_str(&text));
+    buf_free(&text);
+    return copy;
+}
+
 static void append_set(char **to, sqlite3_stmt *row, int col)
 {
     struct typed value;
     append_key(&value, row, col);
     free(*to);
-    *to = str_dup(value.key);
+    *to = append_dup(value.key);
 }
 
 /* The cursor stands on no row any more. */
@@ -159,7 +175,9 @@ static int append_is_reused(struct rule *r, bool *out)
     if (sqlite3_step(r->at_cursor) == SQLITE_ROW) {
         struct typed key;
         append_key(&key, r->at_cursor, 0);
-        *out = !str_eq(key.key, str_of(r->cursor_key));
+        char *now = append_dup(key.key);
+        *out = strcmp(now, r->cursor_key) != 0;
+        free(now);
     }
     return sqlite3_reset(r->at_cursor);
 }
@@ -209,7 +227,7 @@ static int append_take_over(struct sqlite_source *s, struct rule *r)
 {
     bool found = false;
     if (!r->by_rowid && !r->cursor_key) {
-        r->tie = str_dup(STR("i-9223372036854775808"));
+        r->tie = str_dup(APPEND_LEAST);
         return SQLITE_OK;
     }
     char *key = str_dup(str_of(r->cursor_key ? r->cursor_key : r->cursor));
@@ -362,18 +380,29 @@ static void append_take_row(struct sqlite_source *s, struct rule *r, sqlite3_stm
     s->slice.rows++;
 }
 
+/* The rule stands still from here on: a hashed cursor or tie cannot be compared with. */
 static int append_refuse_cursor(struct sqlite_source *s, struct rule *r, bool *more)
 {
+    char why[WHY_BYTES];
     *more = false;
-    rule_warn(s, r, "the cursor or key of a row is too long to go on from; use `cursor: rowid`, or `kind: diff`");
+    if (!r->blocked)
+        metric_add(s->unusable, 1); /* until the rules are compiled again */
+    r->blocked = true;
+    snprintf(why, sizeof why,
+             "the rule stands still: the cursor of a row, or the key that tells it apart, is longer than %d bytes (a "
+             "BLOB: %d), and nothing can be read from there on; use `%skind: diff`",
+             KEY_BYTES, KEY_BYTES / 2, r->has_rowid ? "cursor: rowid`, or `" : "");
+    rule_warn(s, r, why);
     return SQLITE_OK;
 }
 
 /* The rows behind the cursor, at most so many. */
 static bool append_bind(const struct rule *r, sqlite3_stmt *stmt, int64_t rows)
 {
-    if (r->cursor && (!value_bind(stmt, 1, str_of(r->cursor)) || (r->then && !value_bind(stmt, 3, str_of(r->tie)))))
+    if (r->cursor && !value_bind(stmt, 1, str_of(r->cursor)))
         return false;
+    if (r->cursor && r->then && !value_bind(stmt, 3, strcmp(r->tie, "n") == 0 ? APPEND_LEAST : str_of(r->tie)))
+        return false; /* NULL compares with nothing, and sorts before all */
     return sqlite3_bind_int64(stmt, 2, rows) == SQLITE_OK;
 }
 

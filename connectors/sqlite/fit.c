@@ -91,11 +91,28 @@ static void fit_check_values(struct sqlite_source *s, struct rule *r)
         fit_warn(s, r, r->by, "is the cursor and is NULL in some rows, which are not captured", fit_fix(r));
 }
 
+/* Without a rowid the key orders the rows, or those of one cursor: does it grow? A number is taken to. */
+static void fit_check_order(struct sqlite_source *s, struct rule *r)
+{
+    bool by_key = r->then ? str_eq_nocase(str_of(r->then), str_of(r->o->key))
+                          : str_eq_nocase(str_of(r->by), str_of(r->o->key));
+    const char *type = sqlite3_column_decltype(r->at_cursor, 0);
+    if (r->has_rowid || r->key_is_rowid || !by_key || (type && sqlite3_strlike("%int%", type, 0) == 0))
+        return;
+    fit_warn(s, r, r->o->key,
+             r->then ? "is the key, and is not declared a whole number: rows of one value are told apart by the key, "
+                       "which does not grow, and those that come behind it are not captured"
+                     : "is the cursor and the key, and is not declared a whole number: rows that come with a smaller "
+                       "one are not captured",
+             "use `kind: diff`");
+}
+
 void fit_check(struct sqlite_source *s, struct rule *r)
 {
     fit_check_key(s, r);
     if (r->o->kind == KIND_DIFF || r->by_rowid)
         return;
+    fit_check_order(s, r);
     fit_check_index(s, r);
     fit_check_values(s, r);
 }

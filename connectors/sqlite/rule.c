@@ -114,6 +114,8 @@ static bool rule_check_types(const struct rule_options *o, struct err *e)
             return err_set(e, "types: \"%s\" is nothing that a rule of kind %s reports%s", t->key,
                            rule_kinds[o->kind].text,
                            o->kind == KIND_DIFF ? " (insert, delete, update, or a column named in watch)" : "");
+        if (strcmp(t->key, "update") == 0 && o->kind == KIND_DIFF && !o->watch.count)
+            return err_set(e, "types: \"update\" needs watch: the columns whose change is an update");
         for (const char *c = t->value; *c; c++)
             if (!isalnum((unsigned char)*c) && !strchr("_.{}", *c))
                 return err_set(e, "types: \"%s\" is no event type (letters, digits, _ and .)", t->value);
@@ -247,7 +249,7 @@ void rule_drop(struct rule *r)
     free(r->fields);
     r->fields = NULL;
     r->field_count = 0;
-    r->usable = false;
+    r->usable = r->blocked = false;
     sqlite3_value_free(r->at);
     r->at = NULL;
     r->stage = STAGE_BEGIN;

@@ -118,6 +118,7 @@ struct rule {
     /* compiled for the schema of now */
     bool usable, no_table;
     bool failed;            /* in the last pass */
+    bool blocked;           /* append, open_row: it cannot go on from its cursor, and counts as unusable */
     bool lacks[RULE_WATCH]; /* watched columns that the table does not have */
     struct field *fields;
     int field_count;

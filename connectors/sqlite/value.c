@@ -68,11 +68,14 @@ bool value_bind(sqlite3_stmt *stmt, int at, struct str key)
     case 'i': return str_to_i64(rest, &number) && sqlite3_bind_int64(stmt, at, number) == SQLITE_OK;
     case 't': return sqlite3_bind_text(stmt, at, rest.at, (int)rest.n, SQLITE_TRANSIENT) == SQLITE_OK;
     case 'r':
+    case 'T': /* text in hex */
     case 'x': {
         struct buf bytes = buf_new(KEY_BYTES);
         bool good = hex_decode(&bytes, rest);
         if (good && key.at[0] == 'x')
             good = sqlite3_bind_blob(stmt, at, buf_str(&bytes).at, (int)bytes.n, SQLITE_TRANSIENT) == SQLITE_OK;
+        else if (good && key.at[0] == 'T')
+            good = sqlite3_bind_text(stmt, at, buf_str(&bytes).at, (int)bytes.n, SQLITE_TRANSIENT) == SQLITE_OK;
         else if (good && bytes.n == 8) {
             uint64_t bits = 0;
             for (size_t i = 0; i < 8; i++)

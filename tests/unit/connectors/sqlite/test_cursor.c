@@ -66,6 +66,79 @@ TEST(many_rows_of_one_value_without_rowid)
     rig_end(&rig);
 }
 
+/* So often the rule is warned of at the start, with this schema. */
+static size_t warnings_at_start(const char *schema, const char *rule)
+{
+    rig_begin(&rig, "DELETE", schema, rule);
+    assert_true(rig_inside(&rig)->rules[0]->usable);
+    size_t warnings = rig_inside(&rig)->rules[0]->warned_count;
+    rig_end(&rig);
+    return warnings;
+}
+
+#define SELECT_RULE         "capture:\n- {name: log, kind: append, select: SELECT * FROM log, types: {insert: log.line}}\n"
+#define WITHOUT_ROWID(type) "CREATE TABLE log(id " type " PRIMARY KEY, at) WITHOUT ROWID; CREATE INDEX i ON log(at);"
+#define VIEW(type)          "CREATE TABLE l(id " type " PRIMARY KEY, at); CREATE VIEW log AS SELECT * FROM l"
+
+/* A key that need not grow orders the rows, or those of one cursor: what comes behind it is lost, so it is said. */
+TEST(keys_that_do_not_grow)
+{
+    assert_int_equal(warnings_at_start(WITHOUT_ROWID("TEXT"), RULE("")), 1);
+    assert_int_equal(warnings_at_start(WITHOUT_ROWID("TEXT"), RULE(", cursor: at")), 1);
+    assert_int_equal(warnings_at_start(VIEW("TEXT"), RULE("")), 2); /* and: no index makes the key of a view unique */
+    assert_int_equal(warnings_at_start("CREATE TABLE log(id TEXT PRIMARY KEY, at)", SELECT_RULE), 1);
+    assert_int_equal(warnings_at_start(WITHOUT_ROWID("INTEGER"), RULE("")), 0);
+    assert_int_equal(warnings_at_start(WITHOUT_ROWID("INTEGER"), RULE(", cursor: at")), 0);
+    assert_int_equal(warnings_at_start(VIEW("INTEGER"), RULE("")), 1);
+    assert_int_equal(warnings_at_start("CREATE TABLE log(id INTEGER PRIMARY KEY, at)", SELECT_RULE), 0);
+    assert_int_equal(warnings_at_start("CREATE TABLE log(id TEXT PRIMARY KEY, at)", RULE("")), 0);
+}
+
+/* A text with a NUL in it is a cursor as any other: its row comes once. */
+TEST(nul_in_a_key)
+{
+    rig_begin(&rig, "DELETE", WITHOUT_ROWID("TEXT"), RULE(""));
+    app_exec(&rig, "INSERT INTO log VALUES (CAST(x'610062' AS TEXT), 1)");
+    assert_int_equal(captured(), 1);
+    app_exec(&rig, "UPDATE log SET at = 2");
+    assert_int_equal(captured(), 0);
+    rig_restart(&rig);
+    app_exec(&rig, "INSERT INTO log VALUES (CAST(x'610063' AS TEXT), 1)");
+    assert_int_equal(captured(), 1);
+    rig_end(&rig);
+}
+
+/* A row without a key, met by another cursor, is counted, and the rows behind it come. */
+TEST(null_tells_no_rows_apart)
+{
+    rig_begin(
+        &rig, "DELETE", "CREATE TABLE log(id, at)",
+        "capture:\n- {name: log, kind: append, select: SELECT * FROM log, cursor: at, types: {insert: log.line}}\n");
+    int64_t before = unkeyed();
+    app_exec(&rig, "INSERT INTO log VALUES (NULL, 1)");
+    assert_int_equal(captured(), 0);
+    assert_int_equal(unkeyed(), before + 1);
+    app_exec(&rig, "INSERT INTO log VALUES (1, 1), (2, 2)");
+    assert_int_equal(captured(), 2);
+    assert_int_equal(metric_value(rig_inside(&rig)->unusable), 0);
+    rig_end(&rig);
+}
+
+/* No going on behind a key that is only known by its hash: the rule counts as unusable. */
+TEST(key_too_long)
+{
+    rig_begin(&rig, "DELETE", WITHOUT_ROWID("TEXT"), RULE(""));
+    assert_int_equal(metric_value(rig_inside(&rig)->unusable), 0);
+    app_exec(&rig, "INSERT INTO log VALUES ('a' || hex(zeroblob(300)), 1)");
+    assert_int_equal(captured(), 1);
+    app_exec(&rig, "INSERT INTO log VALUES ('b', 1)");
+    assert_int_equal(captured(), 0);
+    app_exec(&rig, "INSERT INTO log VALUES ('c', 1)");
+    assert_int_equal(captured(), 0);
+    assert_int_equal(metric_value(rig_inside(&rig)->unusable), 1);
+    rig_end(&rig);
+}
+
 /* Random keys grow in no order, the rowid does: the default. */
 TEST(random_keys)
 {
@@ -222,6 +295,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_rows_of_one_value),
         cmocka_unit_test(many_rows_of_one_value_without_rowid),
+        cmocka_unit_test(keys_that_do_not_grow),
+        cmocka_unit_test(nul_in_a_key),
+        cmocka_unit_test(null_tells_no_rows_apart),
+        cmocka_unit_test(key_too_long),
         cmocka_unit_test(random_keys),
         cmocka_unit_test(numbers_as_text),
         cmocka_unit_test(rows_behind_the_cursor),

@@ -214,6 +214,7 @@ TEST(wrong_rules)
         { "capture:\n- {name: a, kind: open_row, table: t, types: {done: x}}\n", "done is missing" },
         { "capture:\n- {name: a, kind: diff, table: t, done: '1', types: {insert: x}}\n", "belongs to kind open_row" },
         { "capture:\n- {name: a, kind: diff, table: t, watch: [a], types: {b=1: x}}\n", "b=1" },
+        { "capture:\n- {name: a, kind: diff, table: t, types: {update: x}}\n", "\"update\" needs watch" },
         { "capture:\n- {name: a, kind: append, table: t, watch: [a], types: {insert: x}}\n", "belong to kind diff" },
         { "capture:\n- {name: a, kind: diff, table: t, cursor: c, types: {insert: x}}\n", "kinds append and open_row" },
         { "capture:\n- {name: a, kind: append, table: t, mask: [ID], types: {insert: x}}\n", "mask: id is the key" },
