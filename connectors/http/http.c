@@ -166,7 +166,10 @@ static void http_request(void *ctx, const struct http_request *r)
         return;
     int n = path_events(p, r, &most, s->events, &status, &e);
     if (n < 0) {
-        reply_refused(&s->replies, r, p, status, e.text);
+        if (status == 403)
+            reply_foreign(&s->replies, r, p, e.text);
+        else
+            reply_refused(&s->replies, r, p, status, e.text);
         return;
     }
     if (n == 0) {
@@ -270,6 +273,20 @@ static bool http_are_called_alike(const struct path_options *a, const struct pat
     return alike;
 }
 
+/* Do two paths go together? */
+static bool http_check_pair(const struct path_options *a, const struct path_options *b, struct err *e)
+{
+    if (strcmp(a->path, b->path) == 0)
+        return err_set(e, "paths: %.100s is there twice", b->path);
+    if (http_are_called_alike(a, b))
+        return err_set(e, "paths: another one is called like the name %.100s, and their ids would mix",
+                       b->name ? b->name : a->name);
+    if (a->source && b->source && *a->source && strcmp(a->source, b->source) == 0)
+        return err_set(e, "paths: %.100s and %.100s have the same source: each could pass for the other", a->path,
+                       b->path);
+    return true;
+}
+
 static bool http_check(const struct source *base, struct err *e)
 {
     const struct http_source *s = (const struct http_source *)base;
@@ -282,11 +299,8 @@ static bool http_check(const struct source *base, struct err *e)
         if (!path_check(&paths[i], e))
             return err_prefix(e, "paths: %.100s", paths[i].path ? paths[i].path : "");
         for (size_t k = 0; k < i; k++)
-            if (strcmp(paths[k].path, paths[i].path) == 0)
-                return err_set(e, "paths: %.100s is there twice", paths[i].path);
-            else if (http_are_called_alike(&paths[k], &paths[i]))
-                return err_set(e, "paths: another one is called like the name %.100s, and their ids would mix",
-                               paths[paths[i].name ? i : k].name);
+            if (!http_check_pair(&paths[k], &paths[i], e))
+                return false;
     }
     return true;
 }
@@ -301,6 +315,8 @@ static bool http_open_paths(struct http_source *s, struct err *e)
             return err_prefix(e, "paths: %.100s", options[i].path);
         p->accepted = reply_counter(&s->replies, p, 202);
     }
+    for (size_t i = 0; i < s->path_count; i++)
+        path_leave_to(&s->paths[i], s->paths, s->path_count);
     return true;
 }
 

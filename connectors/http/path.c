@@ -18,7 +18,8 @@ METRIC_HISTOGRAM(aqueduct_http_request_seconds, "From a whole request to its ans
 enum {
     TYPE_BYTES = 256,
     NAME_BYTES = 64,
-    SECRET_LETTERS = 16, /* and digits in a row: no word has so many with digits among them */
+    SECRET_MIXED = 16,   /* letters and digits: no word has so many with digits among them */
+    SECRET_LETTERS = 24, /* in a row, capitals and others */
 };
 
 static const struct option_value path_source_rules[] = {
@@ -134,19 +135,27 @@ void path_add_called(const struct path_options *o, struct buf *out)
     buf_add_c(out, o->name ? o->name : o->path);
 }
 
-/* Is a part of a path evidently no word but a secret, such as a token or a UUID? */
+/* Is a part of a path evidently no word but a secret, such as a token or a UUID? '-' and '_' do not break a token up. */
 static bool path_looks_secret(struct str part)
 {
-    size_t letters = 0, digits = 0, hex = 0, dashes = 0;
-    for (size_t i = 0; i < part.n; i++) {
-        char c = part.at[i], lower = (char)(c | 0x20);
+    size_t letters = 0, capitals = 0, digits = 0, mixed = 0, hex = 0, dashes = 0;
+    for (size_t i = 0; i <= part.n; i++) {
+        char c = i < part.n ? part.at[i] : '/', lower = (char)(c | 0x20);
         bool digit = c >= '0' && c <= '9', letter = lower >= 'a' && lower <= 'z';
         hex += digit || (letter && lower <= 'f');
         dashes += c == '-';
-        letters = letter ? letters + 1 : digit ? letters : 0;
-        digits = digit ? digits + 1 : letter ? digits : 0;
-        if (letters && digits && letters + digits >= SECRET_LETTERS)
+        letters += letter;
+        capitals += letter && c != lower;
+        digits += digit;
+        if (letter || digit)
+            continue;
+        if (letters && digits)
+            mixed += letters + digits;
+        if (mixed >= SECRET_MIXED || (letters >= SECRET_LETTERS && capitals && capitals < letters))
             return true;
+        if (c != '-' && c != '_')
+            mixed = 0;
+        letters = capitals = digits = 0;
     }
     return hex == 32 && dashes == 4 && part.n == 36;
 }
@@ -219,6 +228,7 @@ void path_close(struct path *p)
 {
     verifier_free(p->verifier);
     free(p->label);
+    free(p->inner);
     free((void *)(uintptr_t)p->scope.at);
     free((void *)(uintptr_t)p->source.at); /* ours; str is for borrowing, hence const */
 }
@@ -289,16 +299,66 @@ static size_t path_trace_headers(const struct http_request *r, struct trace *t, 
     return n;
 }
 
+/* The character at *i, where %2e is a dot and %2f a slash; moves *i to the last byte of it. */
+static char path_character(struct str s, size_t *i)
+{
+    struct str three = { s.at + *i, 3 };
+    if (s.n - *i < 3 || s.at[*i] != '%')
+        return s.at[*i];
+    char c = str_eq_nocase(three, STR("%2e")) ? '.' : str_eq_nocase(three, STR("%2f")) ? '/' : '%';
+    if (c != '%')
+        *i += 2;
+    return c;
+}
+
+/* Is one of the segments "." or "..", plain or percent-encoded? */
+static bool path_has_dots(struct str s)
+{
+    size_t dots = 0, others = 0;
+    for (size_t i = 0; i <= s.n; i++) {
+        char c = i < s.n ? path_character(s, &i) : '/';
+        bool ends = c == '/' || c == '?' || c == '#';
+        if (ends && others == 0 && (dots == 1 || dots == 2))
+            return true;
+        dots = ends ? 0 : dots + (c == '.');
+        others = ends ? 0 : others + (c != '.');
+    }
+    return false;
+}
+
 /* Does a source stand below another one? "/a/../b" does not stand below "/a". */
 static bool path_is_below(struct str source, struct str above)
 {
     if (!str_starts(source, above))
         return false;
-    struct str rest = str_from(source, above.n), segment;
+    struct str rest = str_from(source, above.n);
     if (rest.n > 0 && rest.at[0] != '/' && !str_ends(above, STR("/")))
         return false;
-    while (str_cut(&rest, '/', &segment))
-        if (str_eq(segment, STR("..")) || str_eq(segment, STR(".")))
+    return !path_has_dots(rest);
+}
+
+/* Is a source another one, with a query or a fragment or not, or one below it? */
+static bool path_is_within(struct str source, struct str other)
+{
+    return str_starts(source, other)
+           && (source.n == other.n || str_ends(other, STR("/")) || strchr("/?#", source.at[other.n]));
+}
+
+void path_leave_to(struct path *p, const struct path *others, size_t count)
+{
+    p->inner = mem_alloc(count * sizeof *p->inner);
+    for (size_t i = 0; i < count; i++)
+        if (others[i].source.n > p->source.n && path_is_within(others[i].source, p->source))
+            p->inner[p->inner_count++] = others[i].source;
+}
+
+/* May a CloudEvent on this path name the source? */
+static bool path_owns(const struct path *p, struct str source)
+{
+    if (!path_is_below(source, p->source))
+        return false;
+    for (size_t i = 0; i < p->inner_count; i++)
+        if (path_is_within(source, p->inner[i]))
             return false;
     return true;
 }
@@ -315,13 +375,13 @@ static bool path_check_event(const struct taking *t, const struct event *ev)
         *t->status = 400;
         return false;
     }
-    if (t->p->o->ce_source != SOURCE_PREFIX || path_is_below(ev->source, t->p->source))
+    if (t->p->o->ce_source != SOURCE_PREFIX || path_owns(t->p, ev->source))
         return true;
     metric_add(t->p->foreign, 1);
     *t->status = 403;
     struct str own = t->p->source, shown = { ev->source.at, ev->source.n < 100 ? ev->source.n : 100 };
-    return err_set(t->e, "source \"%.*s\" is not this path's: %.*s, or one below it", STR_ARG(shown),
-                   (int)(own.n < 200 ? own.n : 200), own.at);
+    return err_set(t->e, "source \"%.*s\" is not this path's: %.*s, or one below it that no other path has",
+                   STR_ARG(shown), (int)(own.n < 200 ? own.n : 200), own.at);
 }
 
 /* A copy of the event with what its sender left out, or may not choose: source, time, and the trace context of the

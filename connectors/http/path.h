@@ -43,7 +43,9 @@ struct path {
     struct str name;   /* what requests are matched with */
     char *label;       /* in metrics and the log: nothing in it is secret */
     struct str source; /* CloudEvents source of wrapped bodies */
-    struct str scope;  /* of the ids that are sent here: "<source>/v1/github" */
+    struct str *inner; /* sources of other paths that stand below this one's */
+    size_t inner_count;
+    struct str scope; /* of the ids that are sent here: "<source>/v1/github" */
     struct str type;
     const char *type_header; /* NULL: none */
     struct verifier *verifier;
@@ -60,6 +62,9 @@ void path_add_called(const struct path_options *o, struct buf *out);
 bool path_check(const struct path_options *o, struct err *e);
 /* *p was zeroed; on false it needs path_close like after success. */
 bool path_open(struct path *p, const struct path_options *o, const char *source_id, struct err *e);
+/* Sources of others (count of them, all open; p may be among them) that stand below the path's own are theirs alone. They
+ * must live as long as p. */
+void path_leave_to(struct path *p, const struct path *others, size_t count);
 void path_close(struct path *p);
 
 /* Is the id of what path_events makes of it an Idempotency-Key? */
@@ -67,7 +72,7 @@ bool path_is_keyed(const struct path *p, const struct http_request *r);
 /* Is the request a batch? Its answer looks different. */
 bool path_is_batch(const struct path *p, const struct http_request *r);
 /* The events of a verified request, at most most->events; each has one reference. -1: no events, *status and *e are what
- * the sender should know. */
+ * the sender should know; 403: an event names a source that is not the path's, and *e shows the path. */
 int path_events(const struct path *p, const struct http_request *r, const struct path_limits *most,
                 const struct event **out, int *status, struct err *e);
 /* May events come from there, by the CloudEvents webhook specification's `WebHook-Request-Origin`? */

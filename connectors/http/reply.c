@@ -104,6 +104,12 @@ void reply_refused(struct replies *a, const struct http_request *r, const struct
     reply_problem(a, r->id, p, status, detail, status == 503 ? RETRY_SOON : 0);
 }
 
+void reply_foreign(struct replies *a, const struct http_request *r, const struct path *p, const char *detail)
+{
+    reply_log_refused(a, p, r->peer, 403, "a CloudEvent names a source that is not this path's");
+    reply_problem(a, r->id, p, 403, detail, 0);
+}
+
 void reply_unverified(struct replies *a, const struct http_request *r, const struct path *p, enum refusal why)
 {
     metric_add(p->refused[why], 1);

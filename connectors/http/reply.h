@@ -29,6 +29,8 @@ struct metric *reply_counter(const struct replies *a, const struct path *p, int 
 /* At once: what is wrong with the request. p NULL: it is for no path. */
 void reply_refused(struct replies *a, const struct http_request *r, const struct path *p, int status,
                    const char *detail);
+/* A CloudEvent names a source that is not the path's. The detail shows the path, so the log gets another text. */
+void reply_foreign(struct replies *a, const struct http_request *r, const struct path *p, const char *detail);
 /* The sender gets one text for every cause; the log and the metric name it. */
 void reply_unverified(struct replies *a, const struct http_request *r, const struct path *p, enum refusal why);
 void reply_empty_batch(struct replies *a, const struct http_request *r, const struct path *p);

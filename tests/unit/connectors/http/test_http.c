@@ -449,6 +449,13 @@ TEST(sources)
         { "/in", "/http/hooks/std", false },
         { "/in", "/http/hooks/in/../std", false },
         { "/in", "/http/hooks/in/.", false },
+        { "/in", "/http/hooks/in/%2e%2E/std", false },
+        { "/in", "/http/hooks/in/%2E./std", false },
+        { "/in", "/http/hooks/in/.%2e", false },
+        { "/in", "/http/hooks/in/%2e/a", false },
+        { "/in", "/http/hooks/in/a%2F..%2f..%2fstd", false },
+        { "/in", "/http/hooks/in/..?x", false },
+        { "/in", "/http/hooks/in/.../..a/a.", true },
         { "/in", "x", false },
         { "/shop", "https://shop.example/", true },
         { "/shop", "https://shop.example/till/7", true },
@@ -480,7 +487,55 @@ TEST(sources)
     event_unref(ev);
     refused("/in", BATCH, "[" FROM("1", "/http/hooks/in") "," FROM("2", "/other") "]", 403, "event batch[1]: source");
     struct metric *foreign = metric_named("aqueduct_http_foreign_sources_total", LABELS("hooks", "/in"));
-    assert_int_equal(metric_value(foreign), 13);
+    assert_int_equal(metric_value(foreign), 25);
+}
+
+/* A path above another one does not pass for it. */
+TEST(sources_of_paths_below)
+{
+    source_open("", "  - {path: /, verify: {scheme: none}}\n"
+                    "  - {path: /hooks, verify: {scheme: none}}\n"
+                    "  - {path: /hooks/github, verify: {scheme: none}}\n"
+                    "  - {path: /far, source: /http/hooks/hooks/near, verify: {scheme: none}}\n");
+    static const struct {
+        const char *path, *source;
+        bool taken;
+    } cases[] = {
+        { "/", "/http/hooks/", true },
+        { "/", "/http/hooks/others", true },
+        { "/", "/http/hooks/hooksmith", true },
+        { "/", "/http/hooks/hooks", false },
+        { "/", "/http/hooks/hooks?x", false },
+        { "/", "/http/hooks/hooks#x", false },
+        { "/", "/http/hooks/hooks/more", false },
+        { "/hooks", "/http/hooks/hooks/more", true },
+        { "/hooks", "/http/hooks/hooks/github", false },
+        { "/hooks", "/http/hooks/hooks/github/push", false },
+        { "/hooks", "/http/hooks/hooks/near/1", false },
+        { "/hooks/github", "/http/hooks/hooks/github/push", true },
+        { "/far", "/http/hooks/hooks/near/1", true },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char body[300];
+        snprintf(body, sizeof body, FROM("1", "%s"), cases[i].source);
+        if (cases[i].taken)
+            event_unref(accepted(cases[i].path, CE, body));
+        else
+            refused(cases[i].path, CE, body, 403, "is not this path's");
+    }
+}
+
+/* The sender knows the path that it posts to; whoever reads the log does not. */
+TEST(a_foreign_source_shows_no_path_in_the_log)
+{
+    log_setup(LOG_INFO, LOG_LOGFMT);
+    stderr_catch();
+    source_open("", "  - {path: /q7Zk3vXw9Lm2Nc8R, verify: {scheme: none}}\n");
+    refused("/q7Zk3vXw9Lm2Nc8R", CE, FROM("1", "/other"), 403, "/http/hooks/q7Zk3vXw9Lm2Nc8R");
+    const char *text = stderr_caught();
+    log_setup(LOG_ERROR, LOG_LOGFMT);
+    assert_says(text, "a CloudEvent names a source that is not this path's");
+    assert_null(strstr(text, "q7Zk3v"));
 }
 
 /* Each path is a sender of its own: it alone has the word on its ids. */
@@ -754,6 +809,8 @@ TEST(bad_options)
         { "paths: [{path: /a, verify: {scheme: none}}, {path: /a, verify: {scheme: none}}]", "/a is there twice" },
         { "paths: [{path: /a, verify: {scheme: none}}, {path: /b, name: a, verify: {scheme: none}}]",
           "called like the name a" },
+        { "paths: [{path: /a, source: /s, verify: {scheme: none}}, {path: /b, source: /s, verify: {scheme: none}}]",
+          "/a and /b have the same source" },
         { "paths: [{path: /a, name: a/b, verify: {scheme: none}}]", "name has 1 to 64 letters" },
         { "paths: [{path: a, verify: {scheme: none}}]", "must begin with /" },
         { "paths: [{path: \"/a b\", verify: {scheme: none}}]", "no spaces" },
@@ -1042,6 +1099,8 @@ TEST(secrets_in_paths_are_no_labels)
         { "/hooks/550e8400-e29b-41d4-a716-446655440000/in", "/hooks/*/in" },
         { "/hooks/q7Zk3vXw9Lm2Nc8R", "/hooks/*" },
         { "/hooks/T024BE7LD/B0123456789/aBcDeFgHiJkLmNoPqRsT0123", "/hooks/T024BE7LD/B0123456789/*" },
+        { "/hooks/in/q7Zk-3vXw_9Lm2-Nc8R", "/hooks/in/*" },
+        { "/letters/aBcDeFgHiJkLmNoPqRsTuVwX", "/letters/*" },
         { "/v1/anythingllm-workspace-2024-events", "/v1/anythingllm-workspace-2024-events" },
         { "/v2/internationalization", "/v2/internationalization" },
     };
@@ -1093,6 +1152,8 @@ int main(void)
         CLEANED(structured_and_signed),
         CLEANED(cloudevents_by_the_specification),
         CLEANED(sources),
+        CLEANED(sources_of_paths_below),
+        CLEANED(a_foreign_source_shows_no_path_in_the_log),
         CLEANED(scopes),
         CLEANED(conflicts),
         CLEANED(batch),
