@@ -18,7 +18,7 @@ def http_source(port):
   hooks:
     type: http
     listen: 127.0.0.1:{port}
-    paths: [{{path: /in, verify: {{scheme: bearer, secrets: [{TOKEN}]}}}}]"""
+    paths: [{{path: /in, source: /bench, verify: {{scheme: bearer, secrets: [{TOKEN}]}}}}]"""
 
 
 def webhook_sink(url, in_flight):
