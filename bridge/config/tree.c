@@ -217,7 +217,7 @@ static bool tree_is_tabbed(struct str line)
 static void tree_say_unreadable(const yaml_parser_t *p, const char *file, struct str yaml, struct problems *out)
 {
     int line = 1, column = 1;
-    for (size_t i = 0; i < p->problem_offset && i < yaml.n; i++) {
+    for (size_t i = 0; yaml.at && i < p->problem_offset && i < yaml.n; i++) {
         column = yaml.at[i] == '\n' ? 1 : column + 1;
         line += yaml.at[i] == '\n';
     }
