@@ -5,11 +5,12 @@
 #include <stdbool.h>
 #include "bridge/lib/str.h"
 
-enum outcome {                     /* no zero on purpose */
-               OUTCOME_STORED = 1, /* acknowledged by the broker, for good (or known to be there already: a repeat) */
-               OUTCOME_INVALID,    /* it can never be stored or matches no route: do not send it again (HTTP 422) */
-               OUTCOME_CONFLICT, /* another event has its id: not stored, and never will be under this id (HTTP 409) */
-               OUTCOME_UNAVAILABLE, /* the broker did not take it in time: do send it again (HTTP 503) */
+/* No zero on purpose. */
+enum outcome {
+    OUTCOME_STORED = 1,  /* acknowledged by the broker, for good (or known to be there already: a repeat) */
+    OUTCOME_INVALID,     /* it can never be stored or matches no route: do not send it again (HTTP 422) */
+    OUTCOME_CONFLICT,    /* another event has its id: not stored, and never will be under this id (HTTP 409) */
+    OUTCOME_UNAVAILABLE, /* the broker did not take it in time: do send it again (HTTP 503) */
 };
 
 /* A piece of a source's own durable state: what it must remember to go on where it stood (a cursor, a row's version). */

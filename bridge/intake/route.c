@@ -45,8 +45,8 @@ size_t router_targets(const struct router *r, const struct event *ev, struct tar
         const struct route_config *route = &r->routes[i];
         if (!filter_match(route->filter, ev))
             continue;
-        if (!route_has_topic(out, count,
-                             route->topic)) /* two `also` routes to one topic are no reason to store an event twice */
+        /* Two `also` routes to one topic are no reason to store an event twice. */
+        if (!route_has_topic(out, count, route->topic))
             out[count++] = (struct target){ route->topic, route_key(route, ev),
                                             route->encoding == ENCODING_STRUCTURED };
         if (!route->also)

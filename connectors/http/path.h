@@ -8,17 +8,19 @@
 #include "bridge/lib/metrics.h"
 #include "connectors/http/verify/verify.h"
 
-enum cloudevents {                        /* which of a path's requests are taken as CloudEvents */
-                   CLOUDEVENTS_BY_SCHEME, /* all that the scheme vouches for */
-                   CLOUDEVENTS_ALL,
-                   CLOUDEVENTS_STRUCTURED, /* one JSON, or a batch: what is signed with the body */
-                   CLOUDEVENTS_NONE,
+/* Which of a path's requests are taken as CloudEvents. */
+enum cloudevents {
+    CLOUDEVENTS_BY_SCHEME, /* all that the scheme vouches for */
+    CLOUDEVENTS_ALL,
+    CLOUDEVENTS_STRUCTURED, /* one JSON, or a batch: what is signed with the body */
+    CLOUDEVENTS_NONE,
 };
 
-enum source_rule {                    /* which source a CloudEvent may name */
-                   SOURCE_PREFIX = 1, /* the path's own, or one below it */
-                   SOURCE_PIN,        /* any, but it is replaced by the path's own */
-                   SOURCE_ANY,
+/* Which source a CloudEvent may name. */
+enum source_rule {
+    SOURCE_PREFIX = 1, /* the path's own, or one below it */
+    SOURCE_PIN,        /* any, but it is replaced by the path's own */
+    SOURCE_ANY,
 };
 
 struct path_options { /* an entry of `paths:` as the user wrote it */

@@ -6,10 +6,11 @@
 #include "connectors/http/exchange.h"
 #include "connectors/http/path.h"
 
-enum request_log { /* which requests have a line in the log */
-                   REQUESTS_REFUSED = 1,
-                   REQUESTS_ALL,
-                   REQUESTS_NONE,
+/* Which requests have a line in the log. */
+enum request_log {
+    REQUESTS_REFUSED = 1,
+    REQUESTS_ALL,
+    REQUESTS_NONE,
 };
 
 struct replies {
