@@ -34,6 +34,8 @@ struct duration answer_patience(struct str retry_after, int64_t wall_ms)
     int64_t at_s = curl_getdate(date, NULL);
     if (at_s < 0)
         return (struct duration){ 0 };
+    if (at_s > wall_ms / 1000 + DAY_S) /* any year may stand there: in seconds it still fits */
+        return (struct duration){ DAY_S * 1000LL };
     int64_t ms = at_s * 1000 - wall_ms;
     return (struct duration){ ms < 0 ? 0 : ms > DAY_S * 1000LL ? DAY_S * 1000LL : ms };
 }

@@ -118,6 +118,7 @@ TEST(retry_after_forms)
     assert_int_equal(answer_patience(STR("Sun Nov  6 08:50:07 1994"), now).ms, 30000);
     assert_int_equal(answer_patience(STR("Sun, 06 Nov 1994 08:49:07 GMT"), now).ms, 0);
     assert_int_equal(answer_patience(STR(" 20261120 "), now).ms, 86400000); /* seconds, not a date */
+    assert_int_equal(answer_patience(STR("Mon, 21 Dec 302202021 00:00:00 GMT"), now).ms, 86400000);
     assert_int_equal(answer_patience(STR("86400"), now).ms, 86400000);
     assert_int_equal(answer_patience(STR("86399"), now).ms, 86399000);
     assert_int_equal(answer_patience(STR("1.5"), now).ms, 0);
