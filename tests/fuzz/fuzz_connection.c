@@ -133,11 +133,14 @@ static void client_read(void)
         buf_add(&play.said, bytes, (size_t)n);
 }
 
+/* Until nothing happens any more, so that a long answer is through however the bytes before it were cut. */
 static void run(void)
 {
-    for (int i = 0; i < ROUNDS; i++) {
+    for (int quiet = 0; quiet < ROUNDS;) {
+        size_t before = play.seen.n + play.said.n;
         http_server_run(play.server, -1, 0);
         client_read();
+        quiet = play.seen.n + play.said.n == before ? quiet + 1 : 0;
     }
 }
 
