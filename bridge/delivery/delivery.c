@@ -5,23 +5,6 @@
 #include <unistd.h>
 #include "bridge/lib/mem.h"
 
-METRIC_COUNTER(aqueduct_sink_consumed_total, "Records taken from the sink's topics.", "sink");
-METRIC_COUNTER(aqueduct_sink_delivered_total, "Events the receiver acknowledged (broadcast: handed to the listeners).",
-               "sink");
-METRIC_COUNTER(aqueduct_sink_dead_total, "Events given up: their dead letter is stored.", "sink");
-METRIC_COUNTER(aqueduct_sink_filtered_total, "Events the sink's filter left out.", "sink");
-METRIC_COUNTER(aqueduct_sink_moved_total, "Events moved to a retry topic, from which they are consumed again.", "sink");
-METRIC_COUNTER(aqueduct_sink_released_total, "Records left to another member of the group, or to the next start.",
-               "sink");
-METRIC_COUNTER(aqueduct_sink_attempts_total, "Attempts to deliver that ended.", "sink");
-METRIC_COUNTER(aqueduct_sink_retries_total, "Attempts that failed and may be repeated.", "sink");
-METRIC_COUNTER(
-    aqueduct_sink_untried_total,
-    "Events that could not even be tried for lack of something on this machine (descriptors, memory, ports); they "
-    "are sent again.",
-    "sink");
-METRIC_GAUGE(aqueduct_sink_pending, "Records consumed and not finished.", "sink");
-
 enum {
     ASLEEP_MS = 1000,       /* longest wait: the consumer wants to be asked now and then */
     REVOKE_LIMIT_MS = 2000, /* how long a partition's hand-over may wait for what is in flight */
@@ -38,14 +21,15 @@ static void delivery_send(struct delivery *d, struct entry *en)
     if (en->first_ms == 0)
         en->first_ms = clock_wall_ms();
     d->flying++;
-    d->s->ops->send(d->s,
-                    &(struct message){
-                        .event = en->event, .record = en->record, .attempt = en->attempts, .tag = window_tag(en) });
+    d->s->ops->send(d->s, &(struct message){ .event = en->of->event,
+                                             .record = en->of->record,
+                                             .attempt = en->attempts,
+                                             .tag = window_tag(en) });
 }
 
 static void delivery_send_ready(struct delivery *d)
 {
-    for (struct entry *en; (en = window_queue_take(&d->ready));)
+    for (struct entry *en; (en = window_queue_take(&d->self.ready));)
         delivery_send(d, en);
 }
 
@@ -58,7 +42,7 @@ static void delivery_timer(struct delivery *d, uint64_t tag)
     switch (en->state) {
     case ENTRY_WAITING:
         en->state = ENTRY_READY;
-        window_queue_add(&d->ready, en);
+        window_queue_add(&en->to->ready, en);
         return;
     case ENTRY_PARKED: poll_unpark(d, en); return;
     case ENTRY_STORING: moves_again(d, en); return;
@@ -89,23 +73,6 @@ static void delivery_revoked(void *ctx, const struct topic_partition *partitions
         if (gone[i])
             partition_release(d, gone[i]);
     free(gone);
-}
-
-static void delivery_count(struct delivery *d)
-{
-    const char *const *id = LABELS(d->s->id);
-    d->count = (struct delivery_counters){
-        .consumed = metric_get(&aqueduct_sink_consumed_total, id),
-        .delivered = metric_get(&aqueduct_sink_delivered_total, id),
-        .dead = metric_get(&aqueduct_sink_dead_total, id),
-        .filtered = metric_get(&aqueduct_sink_filtered_total, id),
-        .moved = metric_get(&aqueduct_sink_moved_total, id),
-        .released = metric_get(&aqueduct_sink_released_total, id),
-        .attempts = metric_get(&aqueduct_sink_attempts_total, id),
-        .retries = metric_get(&aqueduct_sink_retries_total, id),
-        .untried = metric_get(&aqueduct_sink_untried_total, id),
-        .pending = metric_get(&aqueduct_sink_pending, id),
-    };
 }
 
 /* Opens the consumer of all topics that this sink reads. */
@@ -145,8 +112,7 @@ struct delivery *delivery_new(const struct sink_config *sink, const struct broke
     d->s->topics = &sink->topics;
     d->wake_fd = wake_new();
     mailbox_open(&d->stored, d->wake_fd);
-    delivery_count(d);
-    window_open(d);
+    destinations_open(d);
     d->open = moves_open(d, names, e) && d->s->ops->open(d->s, e);
     if (d->open && delivery_consume(d, e))
         return d;
@@ -225,6 +191,7 @@ void delivery_free(struct delivery *d)
         return;
     delivery_close(d);
     window_close(d);
+    destinations_close(d);
     while (d->partitions)
         partition_free(d, d->partitions);
     timers_free(&d->timers);

@@ -138,7 +138,7 @@ static void moves_on_stored(void *ctx, uint64_t tag, enum outcome o, const char 
 static void moves_publish(struct delivery *d, struct entry *en, const char *topic, const char *const *trail)
 {
     struct moved m;
-    struct record r = *en->record;
+    struct record r = *en->of->record;
     if (en->bare > 0)
         r.value = STR_ABSENT;
     if (en->bare > 1) {
@@ -229,7 +229,7 @@ void moves_retry(struct delivery *d, struct entry *en, int64_t wait_ms)
 static void moves_shrink(struct delivery *d, struct entry *en, const char *why)
 {
     LOG(ERROR, "too large to move on; its dead letter is stored without its data", LOG_C("sink", d->s->id),
-        LOG_STR("event", en->event ? en->event->id : STR("?")), LOG_C("reason", why));
+        LOG_STR("event", en->of->event ? en->of->event->id : STR("?")), LOG_C("reason", why));
     if (!en->dead_class)
         en->dead_class = moves_class(en->last.reason);
     en->bare++;
@@ -245,19 +245,19 @@ void moves_done(struct delivery *d, struct entry *en, enum outcome o, const char
     if (o != OUTCOME_STORED) { /* never dropped: again until it is stored; meanwhile the watermark stays */
         if (en->store_attempts++ == 0)
             LOG(ERROR, "cannot store a dead letter or retry; trying until it is stored", LOG_C("sink", d->s->id),
-                LOG_STR("event", en->event ? en->event->id : STR("?")), LOG_C("reason", why));
+                LOG_STR("event", en->of->event ? en->of->event->id : STR("?")), LOG_C("reason", why));
         timers_add(&d->timers, clock_mono_ms() + STORE_AGAIN_MS, window_tag(en));
         return;
     }
     d->storing--;
     if (!en->dead_class) {
         crash_point("delivery-after-retry");
-        window_finish(d, en, d->count.moved);
+        window_finish(d, en, en->to->count.moved);
         return;
     }
     crash_point("delivery-after-dead-letter");
-    LOG(WARN, "dead letter", LOG_C("sink", d->s->id), LOG_STR("event", en->event ? en->event->id : STR("?")),
+    LOG(WARN, "dead letter", LOG_C("sink", d->s->id), LOG_STR("event", en->of->event ? en->of->event->id : STR("?")),
         LOG_INT("attempts", en->attempts), LOG_INT("status", en->last.status), LOG_C("class", en->dead_class),
         LOG_C("reason", en->last.why));
-    window_finish(d, en, d->count.dead);
+    window_finish(d, en, en->to->count.dead);
 }

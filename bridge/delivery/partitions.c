@@ -63,15 +63,17 @@ void partition_release(struct delivery *d, struct partition *p)
 {
     for (size_t i = 0; i < d->entry_cap; i++) {
         struct entry *en = d->entries[i];
-        if (en->state == ENTRY_FREE || en->partition != p)
+        if (en->state == ENTRY_FREE || en->of->partition != p)
             continue;
-        en->partition = NULL; /* flying and storing ones end on their own, without a say in the watermark */
         if (en->state == ENTRY_FLYING || en->state == ENTRY_STORING)
-            continue;
+            continue; /* they end on their own */
         if (en->state == ENTRY_READY)
-            window_queue_remove(&d->ready, en);
-        window_finish(d, en, d->count.released);
+            window_queue_remove(&en->to->ready, en);
+        window_finish(d, en, en->to->count.released);
     }
+    for (size_t i = 0; i < d->entry_cap; i++) /* ... without a say in the watermark */
+        if (d->entries[i]->state != ENTRY_FREE && d->entries[i]->of->partition == p)
+            d->entries[i]->of->partition = NULL;
     partition_free(d, p);
 }
 
@@ -80,8 +82,8 @@ bool partitions_busy(const struct delivery *d, struct partition *const *partitio
     for (size_t i = 0; i < d->entry_cap; i++)
         for (size_t k = 0; k < count; k++) {
             const struct entry *en = d->entries[i];
-            if (partitions[k] && en->partition == partitions[k]
-                && (en->state == ENTRY_FLYING || en->state == ENTRY_STORING))
+            if (partitions[k] && (en->state == ENTRY_FLYING || en->state == ENTRY_STORING)
+                && en->of->partition == partitions[k])
                 return true;
         }
     return false;

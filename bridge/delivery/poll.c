@@ -7,32 +7,36 @@
 enum { POLL_MOST = 256 }; /* records of one turn */
 
 /* Makes an entry ready, or puts it behind an earlier one of its key. */
-static void poll_enter(struct delivery *d, struct entry *en)
+static void poll_enter(struct entry *en)
 {
-    en->state = window_chain_enter(d, en) ? ENTRY_READY : ENTRY_BEHIND;
+    en->state = window_chain_enter(en) ? ENTRY_READY : ENTRY_BEHIND;
     if (en->state == ENTRY_READY)
-        window_queue_add(&d->ready, en);
+        window_queue_add(&en->to->ready, en);
 }
 
 /* A record that came from its retry topic too early waits outside the window, and its partition is held. */
 static void poll_park(struct delivery *d, struct entry *en, int64_t wait_ms)
 {
+    struct partition *p = en->of->partition;
     en->state = ENTRY_PARKED;
+    en->of->parked = true;
     d->window_used--;
     d->parked++;
-    if (en->partition->parked++ == 0)
-        consumer_hold(d->consumer, en->partition->where, true);
+    if (p->parked++ == 0)
+        consumer_hold(d->consumer, p->where, true);
     timers_add(&d->timers, clock_mono_ms() + wait_ms, window_tag(en));
 }
 
 /* Its time has come: the entry is in the window again. */
 void poll_unpark(struct delivery *d, struct entry *en)
 {
+    struct partition *p = en->of->partition;
+    en->of->parked = false;
     d->parked--;
     d->window_used++;
-    if (--en->partition->parked == 0)
-        consumer_hold(d->consumer, en->partition->where, false);
-    poll_enter(d, en);
+    if (--p->parked == 0)
+        consumer_hold(d->consumer, p->where, false);
+    poll_enter(en);
 }
 
 /* The partition of a record, which now has one record more; a topic that was made anew begins with 0 again. */
@@ -51,41 +55,46 @@ static struct partition *poll_partition(struct delivery *d, const struct record 
 }
 
 /* A record of a retry or redrive topic goes on where its trail says. */
-static void poll_resume(struct delivery *d, struct entry *en)
+static void poll_resume(struct delivery *d, struct taken *t)
 {
-    struct trail trail = trail_read(en->record);
+    struct trail trail = trail_read(t->record);
+    struct entry *en = window_add(d, t, &d->self);
     int64_t now = clock_wall_ms();
     en->attempts = trail.attempts;
     en->first_ms = trail.first_ms;
     if (trail.due_ms > now)
         poll_park(d, en, trail.due_ms - now);
     else
-        poll_enter(d, en);
+        poll_enter(en);
 }
 
-/* Makes an entry of a record and sends it on its way. */
+/* A record that is no event. */
+static void poll_refuse(struct delivery *d, struct taken *t, const char *why)
+{
+    struct entry *en = window_add(d, t, &d->self);
+    why_copy(en->last.why, why);
+    moves_dead_letter(d, en, moves_class(REASON_POISON));
+}
+
+/* Takes a record and sends it on its way. */
 static void poll_take(struct delivery *d, struct record *r)
 {
     struct err e = { "" };
     struct partition *p = poll_partition(d, r);
-    metric_add(d->count.consumed, 1);
-    metric_add(d->count.pending, 1);
-    struct entry *en = window_add(d);
-    en->record = r;
-    en->partition = p;
-    en->event = event_from_record(r, &e);
-    if (d->s->ops->dead_letters) { /* takes every record: what is no event is filed by its origin */
-        poll_enter(d, en);
-    } else if (!en->event) {
-        why_copy(en->last.why, e.text);
-        moves_dead_letter(d, en, moves_class(REASON_POISON));
-    } else if (p->own) {
-        poll_resume(d, en);
-    } else if (filter_match(d->config->filter, en->event)) {
-        poll_enter(d, en);
-    } else {
-        window_finish(d, en, d->count.filtered);
+    struct taken *t = window_take(d, r, event_from_record(r, &e), p);
+    if (d->s->ops->dead_letters) /* takes every record: what is no event is filed by its origin */
+        poll_enter(window_add(d, t, &d->self));
+    else if (!t->event)
+        poll_refuse(d, t, e.text);
+    else if (p->own)
+        poll_resume(d, t);
+    else if (filter_match(d->self.filter, t->event))
+        poll_enter(window_add(d, t, &d->self));
+    else {
+        metric_add(d->self.count.consumed, 1);
+        metric_add(d->self.count.filtered, 1);
     }
+    window_release(d, t);
 }
 
 /* At most `room` new records; 0 as well when the consumer is in trouble, which is logged once. It lets a partition
@@ -126,9 +135,9 @@ bool poll_broadcast(struct delivery *d)
     size_t n = poll_consumer(d, records, POLL_MOST);
     for (size_t i = 0; i < n; i++) {
         const struct event *ev = event_from_record(records[i], NULL);
-        metric_add(d->count.consumed, 1);
-        bool wanted = ev && filter_match(d->config->filter, ev);
-        metric_add(wanted ? d->count.delivered : d->count.filtered, 1);
+        metric_add(d->self.count.consumed, 1);
+        bool wanted = ev && filter_match(d->self.filter, ev);
+        metric_add(wanted ? d->self.count.delivered : d->self.count.filtered, 1);
         if (wanted)
             d->s->ops->send(d->s, &(struct message){ .event = ev, .record = records[i], .attempt = 1 });
         event_unref(ev);

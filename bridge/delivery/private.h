@@ -6,7 +6,8 @@
  *   verdicts.c     what becomes of them after an attempt
  *   moves.c        dead letters and retries move to topics of their own
  *   partitions.c   how far each partition is finished
- *   window.c       the entries: records between poll and done
+ *   window.c       what was taken, and what is to be done with it
+ *   destinations.c the receivers that a sink serves
  *
  * Each calls only files below it. */
 #pragma once
@@ -36,16 +37,24 @@ enum entry_state {
     ENTRY_STORING, /* its dead letter or retry record is being published (or will be again: a timer) */
 };
 
-struct entry { /* a record between poll and done */
+/* A record between poll and done. It is shared by its entries, one for each destination, and done when all of them are. */
+struct taken {
+    struct record *record;
+    const struct event *event;   /* NULL: the record is no event */
+    struct partition *partition; /* NULL: it was taken away */
+    size_t open;                 /* entries that are not done, and one more while they are made */
+    bool parked;                 /* it does not count in the window */
+};
+
+struct entry { /* what is to be done with a record at one destination */
     uint32_t index, generation;
     enum entry_state state;
+    struct taken *of;
+    struct destination *to;
     struct entry *next;  /* in a queue */
     struct entry *chain; /* in its bucket of keys */
     uint64_t key_hash;
     bool chained;
-    struct record *record;
-    const struct event *event;   /* NULL: the record is no event */
-    struct partition *partition; /* NULL: its partition was taken away */
     unsigned attempts;
     int64_t first_ms, last_ms; /* wall clock */
     struct result last;
@@ -68,6 +77,18 @@ struct delivery_counters {
     struct metric *consumed, *delivered, *dead, *filtered, *moved, *released, *attempts, *retries, *untried, *pending;
 };
 
+struct destination { /* one receiver of the sink */
+    const struct filter *filter;
+    const struct durations *retry;
+    struct duration retry_memory;
+    struct window_queue ready;
+    struct entry **chains; /* order: key; NULL otherwise */
+    size_t chain_mask;
+    bool failing;         /* the log has heard so */
+    int64_t lack_said_ms; /* when the log last heard that our own machine lacks something; 0: never */
+    struct delivery_counters count;
+};
+
 struct delivery {
     struct sink *s;
     const struct sink_config *config;
@@ -84,36 +105,41 @@ struct delivery {
     size_t entry_cap;
     uint32_t *free;
     size_t free_count;
-    struct window_queue ready;
-    size_t window_used, parked, flying, storing;
-    struct entry **chains; /* order: key; NULL otherwise */
-    size_t chain_mask;
+    size_t window_used; /* records taken, without parked ones */
+    size_t parked, flying, storing;
     struct timers timers;
-    bool failing, poll_failed;
-    int64_t lack_said_ms; /* when the log last heard that our own machine lacks something; 0: never */
+    bool poll_failed;
+    struct destination self; /* the sink as one destination */
 
     char *group, *dead_letter_topic, *redrive_topic;
     struct retry_topic *retries; /* by rising wait */
     size_t retry_count;
     char **retry_names, *retry_prefix; /* the retry topics that exist, and how their names begin */
     size_t retry_name_count;
-    struct delivery_counters count;
 };
+
+/* ---- destinations.c ---- */
+
+void destinations_open(struct delivery *d);
+void destinations_close(struct delivery *d);
 
 /* ---- window.c ---- */
 
-void window_open(struct delivery *d);
 void window_close(struct delivery *d); /* what is still in it counts as released */
-struct entry *window_add(struct delivery *d);
+/* Takes a record over, and `ev`'s reference; window_release after its entries are made. */
+struct taken *window_take(struct delivery *d, struct record *r, const struct event *ev, struct partition *p);
+/* Gives back one share in it; with the last one it is done: its partition's watermark moves. */
+void window_release(struct delivery *d, struct taken *t);
+struct entry *window_add(struct delivery *d, struct taken *t, struct destination *to);
 uint64_t window_tag(const struct entry *en);
 struct entry *window_find(struct delivery *d, uint64_t tag); /* NULL: that one ended long ago */
-/* Ends the entry: counts it, moves its partition's watermark, gives everything back. */
+/* Ends the entry, counts it, and gives everything back. */
 void window_finish(struct delivery *d, struct entry *en, struct metric *counter);
 void window_queue_add(struct window_queue *q, struct entry *en);
 struct entry *window_queue_take(struct window_queue *q); /* NULL: empty */
 void window_queue_remove(struct window_queue *q, struct entry *en);
 /* Puts it behind the others of its key; true when it may go at once. */
-bool window_chain_enter(struct delivery *d, struct entry *en);
+bool window_chain_enter(struct entry *en);
 
 /* ---- partitions.c ---- */
 

@@ -14,15 +14,16 @@ enum {
 };
 
 /* Logs when deliveries begin to fail, and when they succeed again. */
-static void verdicts_log_health(struct delivery *d, const struct entry *en, const struct result *r)
+static void verdicts_log_health(const struct delivery *d, const struct entry *en, const struct result *r)
 {
     bool failing = r->verdict != VERDICT_DELIVERED;
-    if (failing && !d->failing)
-        LOG(WARN, "deliveries fail", LOG_C("sink", d->s->id), LOG_STR("event", en->event ? en->event->id : STR("?")),
-            LOG_INT("attempt", en->attempts), LOG_INT("status", r->status), LOG_C("reason", r->why));
-    if (!failing && d->failing)
+    if (failing && !en->to->failing)
+        LOG(WARN, "deliveries fail", LOG_C("sink", d->s->id),
+            LOG_STR("event", en->of->event ? en->of->event->id : STR("?")), LOG_INT("attempt", en->attempts),
+            LOG_INT("status", r->status), LOG_C("reason", r->why));
+    if (!failing && en->to->failing)
         LOG(INFO, "deliveries succeed again", LOG_C("sink", d->s->id));
-    d->failing = failing;
+    en->to->failing = failing;
 }
 
 static int64_t verdicts_refile_wait(const struct entry *en)
@@ -34,18 +35,18 @@ static int64_t verdicts_refile_wait(const struct entry *en)
 /* Sets the time of the next attempt; after the last one the entry becomes a dead letter. */
 static void verdicts_retry(struct delivery *d, struct entry *en, const struct result *r)
 {
-    metric_add(d->count.retries, 1);
+    metric_add(en->to->count.retries, 1);
     int64_t wait;
     if (d->s->ops->dead_letters)
         wait = verdicts_refile_wait(en);
-    else if (en->attempts > d->config->retry.count) {
+    else if (en->attempts > en->to->retry->count) {
         moves_dead_letter(d, en, moves_class(r->reason));
         return;
     } else
-        wait = d->config->retry.at[en->attempts - 1].ms;
+        wait = en->to->retry->at[en->attempts - 1].ms;
     if (r->retry_after.ms > wait)
         wait = r->retry_after.ms;
-    if (wait > d->config->retry_memory.ms && !d->chains && !d->s->ops->dead_letters) {
+    if (wait > en->to->retry_memory.ms && !en->to->chains && !d->s->ops->dead_letters) {
         moves_retry(d, en, wait);
         return;
     }
@@ -57,12 +58,12 @@ static void verdicts_retry(struct delivery *d, struct entry *en, const struct re
 static void verdicts_untried(struct delivery *d, struct entry *en, const struct result *r)
 {
     int64_t now = clock_mono_ms();
-    if (d->lack_said_ms == 0 || now - d->lack_said_ms >= LACK_SAID_MS) {
+    if (en->to->lack_said_ms == 0 || now - en->to->lack_said_ms >= LACK_SAID_MS) {
         LOG(WARN, "cannot send for lack of something on this machine; trying until it is there",
             LOG_C("sink", d->s->id), LOG_C("reason", r->why));
-        d->lack_said_ms = now;
+        en->to->lack_said_ms = now;
     }
-    metric_add(d->count.untried, 1);
+    metric_add(en->to->count.untried, 1);
     if (--en->attempts == 0)
         en->first_ms = 0;
     en->state = ENTRY_WAITING;
@@ -76,19 +77,20 @@ static void verdicts_take_one(struct delivery *d, const struct result *r)
     CHECK(en && en->state == ENTRY_FLYING);
     d->flying--;
     if (r->verdict != VERDICT_UNTRIED) {
-        metric_add(d->count.attempts, 1);
+        metric_add(en->to->count.attempts, 1);
         en->last = *r;
         en->last_ms = clock_wall_ms();
         verdicts_log_health(d, en, r);
     }
-    if (!en->partition && r->verdict != VERDICT_DELIVERED) { /* its partition went to somebody else, who delivers it */
-        window_finish(d, en, d->count.released);
+    if (!en->of->partition
+        && r->verdict != VERDICT_DELIVERED) { /* its partition went to somebody else, who delivers it */
+        window_finish(d, en, en->to->count.released);
         return;
     }
     switch (r->verdict) {
     case VERDICT_DELIVERED:
         crash_point("delivery-after-send");
-        window_finish(d, en, d->count.delivered);
+        window_finish(d, en, en->to->count.delivered);
         return;
     case VERDICT_RETRY: verdicts_retry(d, en, r); return;
     case VERDICT_REJECT:

@@ -1,12 +1,38 @@
 /* SPDX-License-Identifier: MIT */
-/* The window: the entries of records between poll and done, the queue of ready ones, the chains of those with one key. */
+/* The window: records between poll and done, an entry for each destination of each, queues of ready ones, and chains of
+ * those with one key. */
 #include <stdlib.h>
 #include "bridge/delivery/private.h"
 #include "bridge/lib/mem.h"
 
+/* ---- what was taken ---- */
+
+struct taken *window_take(struct delivery *d, struct record *r, const struct event *ev, struct partition *p)
+{
+    struct taken *t = mem_alloc(sizeof *t);
+    *t = (struct taken){ .record = r, .event = ev, .partition = p, .open = 1 };
+    d->window_used++;
+    return t;
+}
+
+void window_release(struct delivery *d, struct taken *t)
+{
+    if (--t->open > 0)
+        return;
+    if (t->partition)
+        watermark_finish(&t->partition->done, t->record->offset);
+    if (t->parked)
+        d->parked--;
+    else
+        d->window_used--;
+    event_unref(t->event);
+    record_free(t->record);
+    free(t);
+}
+
 /* ---- entries ---- */
 
-struct entry *window_add(struct delivery *d)
+struct entry *window_add(struct delivery *d, struct taken *t, struct destination *to)
 {
     if (d->free_count == 0) {
         size_t cap = d->entry_cap ? d->entry_cap * 2 : 64;
@@ -20,8 +46,10 @@ struct entry *window_add(struct delivery *d)
         d->entry_cap = cap;
     }
     struct entry *en = d->entries[d->free[--d->free_count]];
-    *en = (struct entry){ .index = en->index, .generation = en->generation + 1 };
-    d->window_used++;
+    *en = (struct entry){ .index = en->index, .generation = en->generation + 1, .of = t, .to = to };
+    t->open++;
+    metric_add(to->count.consumed, 1);
+    metric_add(to->count.pending, 1);
     return en;
 }
 
@@ -76,19 +104,19 @@ void window_queue_remove(struct window_queue *q, struct entry *en)
 
 /* ---- order: key ---- */
 
-static struct entry **window_chain_of(struct delivery *d, const struct entry *en)
+static struct entry **window_chain_of(const struct entry *en)
 {
-    return &d->chains[en->key_hash & d->chain_mask];
+    return &en->to->chains[en->key_hash & en->to->chain_mask];
 }
 
-bool window_chain_enter(struct delivery *d, struct entry *en)
+bool window_chain_enter(struct entry *en)
 {
-    if (!d->chains || !en->record->key.at)
+    if (!en->to->chains || !en->of->record->key.at)
         return true;
-    en->key_hash = str_hash(en->record->key);
+    en->key_hash = str_hash(en->of->record->key);
     en->chained = true;
     bool alone = true;
-    struct entry **at = window_chain_of(d, en);
+    struct entry **at = window_chain_of(en);
     for (; *at; at = &(*at)->chain)
         alone &= (*at)->key_hash != en->key_hash;
     *at = en;
@@ -96,71 +124,47 @@ bool window_chain_enter(struct delivery *d, struct entry *en)
 }
 
 /* Takes it out of its chain; the next one of its key becomes ready if it waited for that. */
-static void window_chain_leave(struct delivery *d, struct entry *en)
+static void window_chain_leave(struct entry *en)
 {
     if (!en->chained)
         return;
-    struct entry **at = window_chain_of(d, en);
+    struct entry **at = window_chain_of(en);
     while (*at != en)
         at = &(*at)->chain;
     *at = en->chain;
-    struct entry *next = *window_chain_of(d, en);
+    struct entry *next = *window_chain_of(en);
     while (next && next->key_hash != en->key_hash)
         next = next->chain;
     if (next && next->state == ENTRY_BEHIND) {
         next->state = ENTRY_READY;
-        window_queue_add(&d->ready, next);
+        window_queue_add(&next->to->ready, next);
     }
 }
 
 /* ---- the end of an entry ---- */
 
-static void window_drop(struct delivery *d, struct entry *en)
-{
-    if (en->state == ENTRY_PARKED)
-        d->parked--;
-    else
-        d->window_used--;
-    window_chain_leave(d, en);
-    event_unref(en->event);
-    record_free(en->record);
-    metric_add(d->count.pending, -1);
-    en->state = ENTRY_FREE;
-    en->record = NULL;
-    en->event = NULL;
-    d->free[d->free_count++] = en->index;
-}
-
 void window_finish(struct delivery *d, struct entry *en, struct metric *counter)
 {
-    metric_add(en->partition ? counter : d->count.released, 1);
-    if (en->partition)
-        watermark_finish(&en->partition->done, en->record->offset);
-    window_drop(d, en);
-}
-
-/* ---- start and end ---- */
-
-void window_open(struct delivery *d)
-{
-    if (d->config->order != ORDER_KEY)
-        return;
-    d->chain_mask = 1;
-    while (d->chain_mask < (size_t)d->config->window * 4)
-        d->chain_mask = d->chain_mask * 2 + 1;
-    d->chains = mem_alloc((d->chain_mask + 1) * sizeof *d->chains);
+    struct taken *t = en->of;
+    const struct delivery_counters *count = &en->to->count;
+    metric_add(t->partition ? counter : count->released, 1);
+    metric_add(count->pending, -1);
+    window_chain_leave(en);
+    en->state = ENTRY_FREE;
+    en->of = NULL;
+    d->free[d->free_count++] = en->index;
+    window_release(d, t);
 }
 
 void window_close(struct delivery *d)
 {
     for (size_t i = 0; i < d->entry_cap; i++)
         if (d->entries[i]->state != ENTRY_FREE) {
-            metric_add(d->count.released, 1);
-            window_drop(d, d->entries[i]);
+            d->entries[i]->of->partition = NULL;
+            window_finish(d, d->entries[i], NULL);
         }
-    for (size_t i = 0; i < d->entry_cap; i++) /* not before: dropping one still links the next of its key */
+    for (size_t i = 0; i < d->entry_cap; i++) /* not before: the end of one still links the next of its key */
         free(d->entries[i]);
     free(d->entries);
     free(d->free);
-    free(d->chains);
 }
