@@ -13,7 +13,7 @@ METRIC_COUNTER(aqueduct_sink_moved_total, "Events moved to a retry topic, from w
 METRIC_COUNTER(aqueduct_sink_released_total, "Records left to another member of the group, or to the next start.",
                "sink");
 METRIC_COUNTER(aqueduct_sink_attempts_total, "Attempts to deliver that ended.", "sink");
-METRIC_COUNTER(aqueduct_sink_retries_total, "Attempts that failed and may be repeated.", "sink");
+METRIC_COUNTER(aqueduct_sink_retries_total, "Attempts that failed and are repeated.", "sink");
 METRIC_COUNTER(
     aqueduct_sink_untried_total,
     "Events that could not even be tried for lack of something on this machine (descriptors, memory, ports); they "

@@ -35,7 +35,6 @@ static int64_t verdicts_refile_wait(const struct entry *en)
 /* Sets the time of the next attempt; after the last one the entry becomes a dead letter. */
 static void verdicts_retry(struct delivery *d, struct entry *en, const struct result *r)
 {
-    metric_add(en->to->count.retries, 1);
     int64_t wait;
     if (d->s->ops->dead_letters)
         wait = verdicts_refile_wait(en);
@@ -44,6 +43,7 @@ static void verdicts_retry(struct delivery *d, struct entry *en, const struct re
         return;
     } else
         wait = en->to->retry->at[en->attempts - 1].ms;
+    metric_add(en->to->count.retries, 1);
     if (r->retry_after.ms > wait)
         wait = r->retry_after.ms;
     if (wait > en->to->retry_memory.ms && !en->to->chains && !d->s->ops->dead_letters) {

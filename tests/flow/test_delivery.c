@@ -183,10 +183,25 @@ TEST(retries_by_the_schedule_then_makes_a_dead_letter)
     assert_true(str_eq(found[0]->value, STR("{\"n\":1}")));
     record_free(found[0]);
     assert_int_equal(count("dead"), 1);
+    assert_int_equal(count("retries"), 2); /* the third attempt was the last */
     reconciles();
     restart();
     turn(3);
     assert_int_equal(sink.count, 0);
+}
+
+TEST(without_a_schedule_nothing_counts_as_a_retry)
+{
+    sink.verdict = always_503;
+    retry_list(0, NULL);
+    for (int i = 0; i < 5; i++)
+        flow_event(&flow, "in", (const char *const[]){ "a", "b", "c", "d", "e" }[i], NULL);
+    start();
+    turn(3);
+    assert_int_equal(count("attempts"), 5);
+    assert_int_equal(count("dead"), 5);
+    assert_int_equal(count("retries"), 0);
+    reconciles();
 }
 
 TEST(a_rejected_event_is_dead_at_once)
@@ -646,6 +661,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         flow_test(delivers_once_and_goes_on_after_a_restart),
         flow_test(retries_by_the_schedule_then_makes_a_dead_letter),
+        flow_test(without_a_schedule_nothing_counts_as_a_retry),
         flow_test(a_rejected_event_is_dead_at_once),
         flow_test(a_dead_letter_that_cannot_be_stored_is_never_dropped),
         flow_test(a_dead_letter_that_is_too_large_goes_without_its_data),
