@@ -14,8 +14,8 @@ static const char command_usage
          "aqueduct dead redrive (filter | ID | --all) [--dry-run]        gives them again to the sink that failed\n";
 
 static const char command_notes[] =
-    "A redriven event keeps its id, key and headers; it is signed afresh. It counts as redriven as soon as the running "
-    "daemon\nhas filed that; if it fails again, it is dead again.\n";
+    "A redriven event keeps its id, key and headers; it is signed afresh. From then on it counts as redriven, and is "
+    "not\ntaken again without --again; if it fails again, it is dead again.\n";
 
 struct request {
     struct selection selection;
@@ -171,13 +171,12 @@ static int command_show(struct letters *st, struct request *r, const struct comm
 
 /* ---- redrive ---- */
 
-/* Nothing was selected: was it only because it is redriven already? */
-static int command_nothing_to_redrive(struct letters *st, struct request *r)
+/* Nothing of the selection is dead; `skipped`: so many were redriven before. */
+static int command_nothing_to_redrive(int64_t skipped)
 {
-    r->selection.redriven = true;
-    int64_t before = letters_matches(st, &r->selection, NULL);
-    if (before > 0)
-        fprintf(stderr, "nothing to redrive: %" PRId64 " that match were redriven before (--again)\n", before);
+    if (skipped)
+        fprintf(stderr, "nothing to redrive: %" PRId64 " that match%s redriven before (--again)\n", skipped,
+                skipped == 1 ? "es was" : " were");
     else
         fputs("no dead letters match\n", stderr);
     return COMMAND_FAILED;
@@ -189,11 +188,12 @@ static int command_redrive(struct letters *st, struct request *r, const struct c
     if (!command_is_filtered(r) && !r->all)
         return command_wrong("redrive needs an ID, a filter or --all", STR_ABSENT);
     struct redrive d = { .call = call, .again = r->again, .dry_run = r->dry_run };
+    int64_t skipped = 0;
     d.total = letters_matches(st, &r->selection, &e);
-    if (d.total < 0)
+    if (d.total < 0 || (!r->selection.redriven && !redrive_say_skipped(st, &r->selection, &skipped, &e)))
         return command_fail(&e);
     if (d.total == 0)
-        return command_nothing_to_redrive(st, r);
+        return command_nothing_to_redrive(skipped);
     int64_t most = r->most && r->most < d.total ? r->most : d.total; /* what dies again meanwhile is not taken twice */
     bool good = redrive_letters(&d, st, &r->selection, most, &e);
     printf("%s %" PRId64 ", refused %" PRId64 ", of %" PRId64 "\n", r->dry_run ? "would redrive" : "redriven", d.sent,

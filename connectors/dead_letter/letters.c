@@ -28,6 +28,7 @@ enum statement {
     INSERT,
     INSERT_HEADER,
     REDRIVEN,
+    MARK_REDRIVEN,
     COUNT,
     OLDEST,
     AGED,
@@ -49,6 +50,8 @@ static const char *const texts[STATEMENTS] = {
     [REDRIVEN] = "UPDATE letters SET state = 'redriven', redrives = redrives + 1"
                  " WHERE owner = ?1 AND of_source = 0 AND topic = ?2 AND partition = ?3 AND offset = ?4 AND last = ?5"
                  " AND state = 'dead'",
+    [MARK_REDRIVEN] = "UPDATE letters SET state = 'redriven', redrives = redrives + 1"
+                      " WHERE seq = ?1 AND (state = 'dead' OR ?2)",
     [COUNT] = "SELECT count(*) FROM letters",
     [OLDEST] = "DELETE FROM letters WHERE seq IN (SELECT seq FROM letters ORDER BY seq LIMIT ?1)",
     [AGED] = "DELETE FROM letters WHERE last < ?1",
@@ -325,6 +328,17 @@ bool letters_redriven(struct letters *st, const struct letter *l, struct err *e)
     sqlite3_bind_int64(s, 4, l->offset);
     sqlite3_bind_int64(s, 5, l->last_ms);
     return letters_step(st, s, NULL, e);
+}
+
+bool letters_mark_redriven(struct letters *st, const struct letter *l, struct err *e)
+{
+    sqlite3_stmt *s = letters_statement(st, MARK_REDRIVEN, e);
+    if (!s || sqlite3_exec(st->db, "PRAGMA query_only = OFF", NULL, NULL, NULL) != SQLITE_OK)
+        return s && letters_failed(st, e);
+    sqlite3_bind_int64(s, 1, l->seq);
+    sqlite3_bind_int(s, 2, l->redriven);
+    bool ok = letters_step(st, s, NULL, e);
+    return sqlite3_exec(st->db, "PRAGMA query_only = ON", NULL, NULL, NULL) == SQLITE_OK && ok;
 }
 
 int64_t letters_count(struct letters *st)

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* The file of dead letters: a SQLite database that the daemon writes and `aqueduct dead` reads.
  *
+ * The command writes one thing, that a letter was redriven, in a short transaction of its own: the daemon, which learns
+ * it from the topic, may not be running.
+ *
  * One letter per (sink, event): a repeat takes the place of what was there and comes last again. A record that is no
  * event is known by its origin. The rollback journal is used, not WAL: two processes share the file, and a
  * reader holds its lock only for one short query. synchronous=FULL: what was committed survives power loss.
  *
  *   writer   letters_open(.., true) -> letters_begin, letters_file..., letters_trim, letters_commit
- *   reader   letters_open(.., false) -> letters_each (letters_select, letters_load) */
+ *   reader   letters_open(.., false) -> letters_each (letters_select, letters_load), letters_mark_redriven */
 #pragma once
 #include "bridge/lib/err.h"
 #include "bridge/lib/mem.h"
@@ -47,6 +50,9 @@ bool letters_begin(struct letters *st, struct err *e);
 bool letters_file(struct letters *st, const struct letter *l, struct err *e);
 /* The letter of that sink, origin and last attempt was redriven; nothing happens when there is none. */
 bool letters_redriven(struct letters *st, const struct letter *l, struct err *e);
+/* A reader gave this letter, as it was loaded, to its sink again. Nothing happens when it was filed anew since, or the
+ * daemon marked it meanwhile. False with *e, such as for a file that this user may only read. */
+bool letters_mark_redriven(struct letters *st, const struct letter *l, struct err *e);
 /* Drops the oldest letters beyond `keep`, and those with a last attempt before `before_ms`; -1 on failure, else how
  * many. */
 int64_t letters_trim(struct letters *st, int64_t keep, int64_t before_ms, struct err *e);

@@ -257,7 +257,11 @@ static void print_number(const char *name, int64_t n, FILE *out)
 static void print_state(const struct letter *l, FILE *out)
 {
     fprintf(out, "%-10s %s", "state", l->redriven ? "redriven" : "dead");
-    fprintf(out, l->redrives ? " (redriven %" PRId64 " times)\n" : "\n", l->redrives);
+    if (l->redrives == 1)
+        fputs(" (redriven once)", out);
+    else if (l->redrives)
+        fprintf(out, " (redriven %" PRId64 " times)", l->redrives);
+    fputc('\n', out);
 }
 
 /* The sender's headers; what the letter says of them already is left out. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Redriving dead letters: the event to the sink's redrive topic, then the news of it to the dead-letter topic. */
+/* Redriving dead letters: the event to the sink's redrive topic, then the news of it into the file, for a second call
+ * while no daemon runs, and to the dead-letter topic, for every other list. */
 #include "connectors/dead_letter/redrive.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 
 enum {
     REDRIVE_PROGRESS = 500, /* a line after so many */
+    REDRIVE_SKIPPED = 20,   /* most that are named, newest first */
     REDRIVE_FAILURES = 3, /* one record that cannot be published is that record's; so many in a row are the broker's */
 };
 
@@ -77,6 +79,22 @@ static void redrive_refuse(struct redrive *d, const struct letter *l, const char
     d->refused++;
 }
 
+/* Gives the event to its sink again and notes it; false with *e. *sent: the event itself is stored. */
+static bool redrive_once(struct redrive *d, const struct letter *l, bool *sent, struct err *e)
+{
+    struct err why;
+    *sent = redrive_event(d->call, l, e);
+    if (!*sent)
+        return false;
+    bool marked = letters_mark_redriven(d->letters, l, &why);
+    if (!marked && !d->unmarked++)
+        fprintf(stderr, "aqueduct dead: %s; the letters stay listed as dead until the daemon has noted them\n",
+                why.text);
+    return redrive_tell(d->call, l, e)
+           || err_prefix(e, "the last event was redriven, but the dead-letter topic could not be told%s",
+                         marked ? "" : "; it is still listed as dead");
+}
+
 static bool redrive_letter(void *ctx, const struct letter *l, struct err *e)
 {
     struct redrive *d = ctx;
@@ -85,16 +103,14 @@ static bool redrive_letter(void *ctx, const struct letter *l, struct err *e)
         redrive_refuse(d, l, why);
         return true;
     }
-    if (!d->dry_run) {
-        if (!redrive_event(d->call, l, e)) {
-            redrive_refuse(d, l, e->text);
-            return ++d->failures < REDRIVE_FAILURES;
-        }
-        d->failures = 0;
-        if (!redrive_tell(d->call, l, e))
-            return err_prefix(e,
-                              "the last event was redriven, but that could not be noted; it is still listed as dead");
+    bool sent = false;
+    if (!d->dry_run && !redrive_once(d, l, &sent, e)) {
+        if (sent)
+            return false;
+        redrive_refuse(d, l, e->text);
+        return ++d->failures < REDRIVE_FAILURES;
     }
+    d->failures = 0;
     redrive_say(d->dry_run ? "would" : "redriven", l);
     fputc('\n', stdout);
     if (++d->sent % REDRIVE_PROGRESS == 0 && !isatty(STDOUT_FILENO))
@@ -104,5 +120,26 @@ static bool redrive_letter(void *ctx, const struct letter *l, struct err *e)
 
 bool redrive_letters(struct redrive *d, struct letters *st, const struct selection *sel, int64_t most, struct err *e)
 {
+    d->letters = st;
     return letters_each(st, sel, false, most, redrive_letter, d, e) >= 0;
+}
+
+static bool redrive_skip(void *ctx, const struct letter *l, struct err *e)
+{
+    (void)ctx, (void)e;
+    redrive_say("skipped", l);
+    fputs(": was redriven before (--again)\n", stdout);
+    return true;
+}
+
+bool redrive_say_skipped(struct letters *st, const struct selection *sel, int64_t *count, struct err *e)
+{
+    struct selection before = *sel;
+    before.dead = false;
+    before.redriven = true;
+    *count = letters_matches(st, &before, e);
+    int64_t said = *count < 0 ? -1 : letters_each(st, &before, true, REDRIVE_SKIPPED, redrive_skip, NULL, e);
+    if (said >= 0 && *count > said)
+        printf("... and %" PRId64 " older ones\n", *count - said);
+    return said >= 0;
 }

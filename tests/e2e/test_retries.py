@@ -115,6 +115,8 @@ def test_redrive_goes_only_to_the_sink_that_failed(bridge, receivers, daemon_is,
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "redriven 3, refused 0, of 3"), done.stderr
     assert not complaints(done.stderr)
     if daemon_is == "stopped":
+        twice = bridge.command("dead", "redrive", "--sink", "bad")      # nobody took the first ones yet
+        assert (twice.returncode, twice.stdout.count("skipped   bad "), twice.stdout.count("redriven  ")) == (1, 3, 0)
         daemon = bridge.start()
     bad.delivered(ids)
     again = bad.all()[before:]

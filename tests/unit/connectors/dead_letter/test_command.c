@@ -319,6 +319,57 @@ TEST(what_was_redriven_needs_again)
     assert_non_null(strstr(output, "redriven chat.created"));
 }
 
+static void file_the_note(void)
+{
+    struct sink *s = dead_opened("");
+    dead_file(s, NULL,
+              PAIRS(EVENT("e-1", "chat.created"), TRAIL_SINK, "crm", TRAIL_STATE, "redriven", TRAIL_LAST, LAST,
+                    ORIGIN("1")));
+    sink_end(s);
+}
+
+/* No daemon files the news between the calls. */
+TEST(a_second_redrive_sends_nothing_again)
+{
+    file_three();
+    assert_int_equal(DEAD("redrive", "--sink", "crm"), 0);
+    assert_int_equal(published_count, 2);
+    assert_int_equal(DEAD("redrive", "--sink", "crm"), 1);
+    assert_string_equal(output, "skipped   crm chat.created e-1: was redriven before (--again)\n");
+    assert_int_equal(published_count, 2);
+    assert_int_equal(DEAD("list", "--sink", "crm"), 0);
+    assert_string_equal(output, "");
+    assert_int_equal(DEAD("redrive", "--all"), 1); /* the one of the source is refused */
+    assert_non_null(strstr(output, "skipped   crm chat.created e-1: was redriven before (--again)\n"));
+    assert_non_null(strstr(output, "redriven 1, refused 1, of 2\n"));
+    assert_int_equal(published_count, 4);
+}
+
+TEST(every_redrive_is_counted_once)
+{
+    file_three();
+    assert_int_equal(DEAD("redrive", "e-1"), 0);
+    file_the_note(); /* the daemon comes later */
+    assert_int_equal(DEAD("show", "e-1"), 0);
+    assert_non_null(strstr(output, "state      redriven (redriven once)\n"));
+    assert_int_equal(DEAD("redrive", "e-1", "--again"), 0);
+    file_the_note();
+    assert_int_equal(DEAD("show", "e-1"), 0);
+    assert_non_null(strstr(output, "state      redriven (redriven 2 times)\n"));
+}
+
+/* What failed again is another letter, and dead. */
+TEST(dead_again_is_redriven_again)
+{
+    file_three();
+    assert_int_equal(DEAD("redrive", "e-1"), 0);
+    struct sink *s = dead_opened("");
+    dead_file(s, "{}", PAIRS(EVENT("e-1", "chat.created"), DIED("crm"), ORIGIN("1")));
+    sink_end(s);
+    assert_int_equal(DEAD("redrive", "e-1"), 0);
+    assert_int_equal(published_count, 4);
+}
+
 TEST(wrong_usage)
 {
     file_three();
@@ -385,6 +436,9 @@ int main(void)
         DEAD_TEST(one_that_cannot_be_redriven_stops_no_other),
         DEAD_TEST(redrive_is_careful),
         DEAD_TEST(what_was_redriven_needs_again),
+        DEAD_TEST(a_second_redrive_sends_nothing_again),
+        DEAD_TEST(every_redrive_is_counted_once),
+        DEAD_TEST(dead_again_is_redriven_again),
         DEAD_TEST(wrong_usage),
         DEAD_TEST(strange_text_is_made_harmless),
         DEAD_TEST(json_steers_no_terminal),
