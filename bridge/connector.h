@@ -41,6 +41,10 @@ struct emission {
     size_t change_count;
 };
 
+/* Takes one thing that is wrong with the options: where in them ("capture[2]"; "": the whole) and what, which may begin
+ * with a key of that place ("types: ..."). Both are borrowed for the call. */
+typedef void fault_fn(void *ctx, const char *place, const char *why);
+
 struct source_ops {
     const char *type, *doc; /* `type: sqlite`; one sentence for --help */
     size_t size;
@@ -57,6 +61,9 @@ struct source_ops {
     /* Looks at the options for what the rows cannot say (a preset that does not exist); opens and keeps nothing;
      * main thread. Called by config_load, so also by `aqueduct check`. May be NULL. */
     bool (*check)(const struct source *s, struct err *e);
+    /* Called when check() said no, by a caller that wants to hear all of it: gives every fault to `each`, at least one.
+     * For options that are lists of things, each of which can be wrong. NULL: the one that check() named is all. */
+    void (*faults)(const struct source *s, fault_fn *each, void *ctx);
     /* Tells every type that its events can have; {column} in it stands for any text. For warnings about filters; NULL:
      * any type may come. Main thread, before open(). */
     void (*types)(const struct source *s, void (*each)(void *ctx, const char *type), void *ctx);

@@ -278,17 +278,63 @@ static void check_say_at_key(const struct check *k, const struct node *n, const 
         problem_at(k->out, n, at, "%s", text);
 }
 
+struct faults { /* of one source */
+    const struct check *k;
+    const struct node *n;
+    const struct where *at;
+    size_t count;
+};
+
+/* The node at a place such as capture[2].types, or the last one above it that is written. */
+static const struct node *check_node_at(const struct node *n, struct str place)
+{
+    while (place.n) {
+        uint64_t index;
+        char key[64];
+        size_t length = 0;
+        bool element = place.at[0] == '[';
+        while (length < place.n && !(length && strchr(".[", place.at[length])))
+            length++;
+        snprintf(key, sizeof key, "%.*s", (int)length, place.at);
+        const struct node *next = !element                                                  ? node_get(n, key)
+                                  : str_to_u64((struct str){ key + 1, length - 2 }, &index) ? check_element(n, index)
+                                                                                            : NULL;
+        if (!next)
+            break;
+        n = next;
+        place = str_from(place, length + (length < place.n && place.at[length] == '.'));
+    }
+    return n;
+}
+
+static void check_say_fault(void *ctx, const char *place, const char *why)
+{
+    struct faults *f = ctx;
+    struct where inside = { f->at, str_of(place), 0 };
+    check_say_at_key(f->k, check_node_at(f->n, str_of(place)), *place ? &inside : f->at, why);
+    f->count++;
+}
+
+static void check_source(const struct check *k, const struct source *s)
+{
+    struct err e;
+    struct where sources = { .key = STR("sources") }, at = { &sources, str_of(s->id), 0 };
+    struct faults f = { k, node_get(node_get(k->root, "sources"), s->id), &at, 0 };
+    if (!s->ops->check || s->ops->check(s, &e))
+        return;
+    if (s->ops->faults)
+        s->ops->faults(s, check_say_fault, &f);
+    if (f.count == 0)
+        check_say_fault(&f, "", e.text);
+}
+
 /* What only the connectors know about their options. */
 static void check_connectors(const struct check *k)
 {
     struct err e;
-    struct where sources = { .key = STR("sources") }, sinks = { .key = STR("sinks") };
-    for (size_t i = 0; i < k->c->source_count; i++) {
-        const struct source *s = k->c->sources[i].source;
-        if (s->ops->check && !s->ops->check(s, &e))
-            check_say_at_key(k, node_get(node_get(k->root, "sources"), s->id),
-                             &(struct where){ &sources, str_of(s->id), 0 }, e.text);
-    }
+    struct where sinks = { .key = STR("sinks") };
+    for (size_t i = 0; i < k->c->source_count; i++)
+        check_source(k, k->c->sources[i].source);
     for (size_t i = 0; i < k->c->sink_count; i++) {
         const struct sink *s = k->c->sinks[i].sink;
         if (s->ops->check && !s->ops->check(s, &e))

@@ -3,6 +3,7 @@
  *
  *   request --verify--> events --queue--> read() hands them to the core --> settle() --> 202, 422 or 503
  *                                \-- not settled within `wait`: 503, "send it again"; the id makes the repeat harmless */
+#include <stdio.h>
 #include <stdlib.h>
 #include "bridge/connector.h"
 #include "bridge/lib/log.h"
@@ -277,32 +278,58 @@ static bool http_are_called_alike(const struct path_options *a, const struct pat
 static bool http_check_pair(const struct path_options *a, const struct path_options *b, struct err *e)
 {
     if (strcmp(a->path, b->path) == 0)
-        return err_set(e, "paths: %.100s is there twice", b->path);
+        return err_set(e, "path: %.100s is there twice", b->path);
     if (http_are_called_alike(a, b))
-        return err_set(e, "paths: another one is called like the name %.100s, and their ids would mix",
+        return err_set(e, "name: another path is called like the name %.100s, and their ids would mix",
                        b->name ? b->name : a->name);
     if (a->source && b->source && *a->source && strcmp(a->source, b->source) == 0)
-        return err_set(e, "paths: %.100s and %.100s have the same source: each could pass for the other", a->path,
+        return err_set(e, "source: %.100s and %.100s have the same source: each could pass for the other", a->path,
                        b->path);
     return true;
+}
+
+/* Is the i-th path right, also beside those before it? */
+static bool http_check_path(const struct path_options *paths, size_t i, struct err *e)
+{
+    if (!path_check(&paths[i], e))
+        return false;
+    for (size_t k = 0; k < i; k++)
+        if (!http_check_pair(&paths[k], &paths[i], e))
+            return false;
+    return true;
+}
+
+static bool http_check_whole(const struct http_source *s, struct err *e)
+{
+    if (s->max_pending_bytes.n < s->server_options.max_body.n)
+        return err_set(e, "max_pending_bytes: is less than max_body, so that a long body could never be taken");
+    return s->path_options.count || err_set(e, "paths: there is none, so nothing could come in");
 }
 
 static bool http_check(const struct source *base, struct err *e)
 {
     const struct http_source *s = (const struct http_source *)base;
     const struct path_options *paths = s->path_options.at;
-    if (s->max_pending_bytes.n < s->server_options.max_body.n)
-        return err_set(e, "max_pending_bytes is less than max_body, so that a long body could never be taken");
-    if (s->path_options.count == 0)
-        return err_set(e, "paths: there is none, so nothing could come in");
-    for (size_t i = 0; i < s->path_options.count; i++) {
-        if (!path_check(&paths[i], e))
+    if (!http_check_whole(s, e))
+        return false;
+    for (size_t i = 0; i < s->path_options.count; i++)
+        if (!http_check_path(paths, i, e))
             return err_prefix(e, "paths: %.100s", paths[i].path ? paths[i].path : "");
-        for (size_t k = 0; k < i; k++)
-            if (!http_check_pair(&paths[k], &paths[i], e))
-                return false;
-    }
     return true;
+}
+
+static void http_faults(const struct source *base, fault_fn *each, void *ctx)
+{
+    const struct http_source *s = (const struct http_source *)base;
+    struct err e;
+    if (!http_check_whole(s, &e))
+        each(ctx, "", e.text);
+    for (size_t i = 0; i < s->path_options.count; i++) {
+        char place[32];
+        snprintf(place, sizeof place, "paths[%zu]", i);
+        if (!http_check_path(s->path_options.at, i, &e))
+            each(ctx, place, e.text);
+    }
 }
 
 static bool http_open_paths(struct http_source *s, struct err *e)
@@ -366,6 +393,7 @@ const struct source_ops http_source = {
     .options = http_options,
     .dedupe = true,
     .check = http_check,
+    .faults = http_faults,
     .open = http_open,
     .read = http_read,
     .settle = http_settle,

@@ -172,11 +172,11 @@ static bool rule_check_options(const struct rule_options *o, struct err *e)
     if (kind == KIND_OPEN_ROW && !o->done)
         return err_set(e, "done is missing: when is a row finished?");
     if (kind != KIND_OPEN_ROW && o->done)
-        return err_set(e, "done belongs to kind open_row");
+        return err_set(e, "done: belongs to kind open_row");
     if (kind == KIND_DIFF && o->cursor)
-        return err_set(e, "cursor belongs to kinds append and open_row");
+        return err_set(e, "cursor: belongs to kinds append and open_row");
     if (kind != KIND_APPEND && o->type_column)
-        return err_set(e, "type_column belongs to kind append");
+        return err_set(e, "type_column: belongs to kind append");
     if (kind != KIND_DIFF && (o->watch.count || o->keep.count || o->last))
         return err_set(e, "watch, keep and last belong to kind diff");
     return rule_check_subject(o, e) && rule_check_types(o, e) && rule_check_columns(o, e);
@@ -185,8 +185,8 @@ static bool rule_check_options(const struct rule_options *o, struct err *e)
 bool rule_check(const struct rule_options *o, struct err *e)
 {
     if (!rule_is_name(o->name))
-        return err_set(e, "capture: \"%s\" is no name for a rule (1 to 40 of a-z 0-9 _ -)", o->name);
-    return rule_check_options(o, e) || err_prefix(e, "capture: %s", o->name);
+        return err_set(e, "name: \"%s\" is no name for a rule (1 to 40 of a-z 0-9 _ -)", o->name);
+    return rule_check_options(o, e);
 }
 
 struct rule *rule_of(struct sqlite_source *s, struct str name)

@@ -4,6 +4,7 @@
 #include "bridge/lib/mem.h"
 #include "bridge/lib/uri.h"
 #include "connectors/sqlite/sqlite.h"
+#include <stdio.h>
 #include <stdlib.h>
 
 METRIC_COUNTER(aqueduct_sqlite_rows_read_total, "Rows read from the application's database.", "source");
@@ -88,7 +89,7 @@ static bool source_add_rules(struct sqlite_source *s, struct list capture, struc
     const struct rule_options *o = capture.at;
     for (size_t i = 0; i < capture.count; i++) {
         if (!rule_check(&o[i], e))
-            return false;
+            return err_prefix(e, "capture: %s", o[i].name);
         struct rule *r = rule_of(s, str_of(o[i].name));
         if (r->o)
             return err_set(e, "capture: there are two rules named %s", o[i].name);
@@ -183,6 +184,56 @@ static bool source_check(const struct source *base, struct err *e)
     bool good = source_make_rules(&copy, e);
     source_free_rules(&copy);
     return good;
+}
+
+/* Is there a rule of that name before the i-th of `list`, there or in `first`? */
+static bool source_is_named_twice(struct list first, struct list list, size_t i)
+{
+    const struct rule_options *a = first.at, *b = list.at;
+    bool twice = false;
+    for (size_t k = 0; k < first.count; k++)
+        twice = twice || strcmp(a[k].name, b[i].name) == 0;
+    for (size_t k = 0; k < i; k++)
+        twice = twice || strcmp(b[k].name, b[i].name) == 0;
+    return twice;
+}
+
+/* The faults of rules that stand below `first`; a preset's stand in another file, so they are told at its name. */
+static void source_rule_faults(struct list first, struct list list, bool preset, fault_fn *each, void *ctx)
+{
+    const struct rule_options *o = list.at;
+    for (size_t i = 0; i < list.count; i++) {
+        struct err e = { "" };
+        char place[32];
+        snprintf(place, sizeof place, "capture[%zu]", i);
+        if (rule_check(&o[i], &e)) {
+            if (!source_is_named_twice(first, list, i))
+                continue;
+            err_set(&e, "name: there are two rules named %s", o[i].name);
+        }
+        if (preset)
+            err_prefix(&e, "capture[%zu]", i);
+        each(ctx, preset ? "preset" : place, e.text);
+    }
+}
+
+/* All that check() could say. */
+static void source_faults(const struct source *base, fault_fn *each, void *ctx)
+{
+    const struct sqlite_source *s = (const struct sqlite_source *)base;
+    const struct preset_file *preset = s->preset.content;
+    struct list ready = preset ? preset->capture : (struct list){ 0 }, none = { 0 };
+    struct err e;
+    if (!source_check_origin(s, &e))
+        each(ctx, "", e.text);
+    if (!ready.count && !s->capture.count)
+        each(ctx, "", "nothing to capture: give a preset or capture rules");
+    if (ready.count + s->capture.count > RULES) {
+        err_set(&e, "capture: more than %d rules", RULES);
+        each(ctx, "", e.text);
+    }
+    source_rule_faults(none, ready, true, each, ctx);
+    source_rule_faults(ready, s->capture, false, each, ctx);
 }
 
 static void source_types(const struct source *base, void (*each)(void *ctx, const char *type), void *ctx)
@@ -333,6 +384,7 @@ const struct source_ops sqlite_source = {
     .ordered = true,
     .restore = source_restore,
     .check = source_check,
+    .faults = source_faults,
     .types = source_types,
     .open = source_open,
     .ready = source_ready,

@@ -264,6 +264,34 @@ TEST(check_agrees_and_keeps_nothing)
     }
 }
 
+static void count_fault(void *ctx, const char *place, const char *why)
+{
+    size_t *count = ctx;
+    assert_true(*why && place[0] != '.');
+    (*count)++;
+}
+
+/* check() and faults() judge alike. */
+TEST(what_check_refuses_has_faults)
+{
+    for (size_t i = 0; connectors.sources[i]; i++) {
+        const struct source_ops *o = connectors.sources[i];
+        const struct sample *sample = sample_of(source_samples, o->type);
+        const char *const texts[] = { sample->good, sample->bad };
+        for (size_t k = 0; o->faults && k < 2; k++) {
+            struct err e = { "" };
+            size_t count = 0, before = open_files();
+            struct source *s = source_filled(o, o->type, sample_text(texts[k]));
+            assert_non_null(o->check);
+            bool good = o->check(s, &e);
+            o->faults(s, count_fault, &count);
+            assert_int_equal(good, count == 0);
+            assert_int_equal(open_files(), before);
+            free(s);
+        }
+    }
+}
+
 /* A read of a source that has nothing to tell: it may fail (there is no database) or keep state, but not hang nor
  * invent events. */
 static void read_nothing(struct source *s, int wake, struct emission *out, size_t room)
@@ -392,15 +420,11 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tables_are_well_formed),
-        cmocka_unit_test(no_option_hides_one_of_the_core),
-        cmocka_unit_test(commands_are_complete),
-        cmocka_unit_test(what_cannot_work_is_refused_and_released),
-        cmocka_unit_test(check_agrees_and_keeps_nothing),
-        cmocka_unit_test(a_source_comes_and_goes),
-        cmocka_unit_test(a_sink_comes_and_goes),
-        cmocka_unit_test(each_message_gets_one_result),
-        cmocka_unit_test(close_abandons_what_is_in_flight),
+        cmocka_unit_test(tables_are_well_formed),         cmocka_unit_test(no_option_hides_one_of_the_core),
+        cmocka_unit_test(commands_are_complete),          cmocka_unit_test(what_cannot_work_is_refused_and_released),
+        cmocka_unit_test(check_agrees_and_keeps_nothing), cmocka_unit_test(what_check_refuses_has_faults),
+        cmocka_unit_test(a_source_comes_and_goes),        cmocka_unit_test(a_sink_comes_and_goes),
+        cmocka_unit_test(each_message_gets_one_result),   cmocka_unit_test(close_abandons_what_is_in_flight),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -204,6 +204,52 @@ def test_what_only_connectors_know(run):
     assert (done.returncode, done.stderr) == (1, 'bridge.yaml:8:47: sinks.crm.url: must begin with http:// or https://\n')
 
 
+def test_check_names_every_wrong_rule_and_path(run):
+    write(run, "bridge.yaml", """\
+sources:
+  app:
+    type: sqlite
+    path: app.db
+    source: no reference
+    capture:
+      - {name: good, kind: append, table: t, types: {insert: x}}
+      - {name: one, kind: append, table: t, types: {insrt: x}}
+      - {name: two, kind: append, table: t, done: "1", types: {insert: x}}
+      - {name: good, kind: append, table: t, types: {insert: x}}
+      - {name: three, kind: append, types: {insert: x}}
+  hooks:
+    type: http
+    listen: 127.0.0.1:0
+    paths:
+      - {path: no-slash, verify: {scheme: none}}
+      - {path: /a, verify: {scheme: none}}
+      - {path: /a, verify: {scheme: none}}
+routes: [{topic: events}]
+""")
+    done = run("check")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert [line.split(": ", 2)[:2] for line in done.stderr.splitlines()] == [
+        ["bridge.yaml:5:13", "sources.app.source"],
+        ["bridge.yaml:8:52", "sources.app.capture[1].types"],
+        ["bridge.yaml:9:51", "sources.app.capture[2].done"],
+        ["bridge.yaml:10:16", "sources.app.capture[3].name"],
+        ["bridge.yaml:11:9", "sources.app.capture[4]"],
+        ["bridge.yaml:16:9", "sources.hooks.paths[0]"],
+        ["bridge.yaml:18:16", "sources.hooks.paths[2].path"],
+    ]
+
+
+def test_check_names_the_rule_of_a_preset_file(run):
+    write(run, "mine.yaml", "about: mine\ncapture:\n- {name: one, kind: append, table: t, types: {insrt: x}}\n"
+          "- {name: two, kind: append, types: {insert: x}}\n")
+    write(run, "bridge.yaml", "sources: {app: {type: sqlite, path: app.db, preset: ./mine.yaml}}\nroutes: [{topic: t}]\n")
+    done = run("check")
+    assert done.returncode == 1
+    first, second = done.stderr.splitlines()
+    assert first.startswith("bridge.yaml:1:53: sources.app.preset: capture[0]: types: \"insrt\"")
+    assert second.startswith("bridge.yaml:1:53: sources.app.preset: capture[1]: needs a table or a select")
+
+
 def test_unknown_preset(run):
     write(run, "bridge.yaml", "sources: {app: {type: sqlite, path: app.db, preset: anythinglm}}\nroutes: [{topic: t}]\n")
     done = run("check")

@@ -822,7 +822,7 @@ TEST(bad_options)
           "/a: verify.secrets[0]: makes a key of 0 bytes" },
         { "paths: [{path: /a, verify: {scheme: none, secrets: [hidden-word]}}]", "secrets make no sense" },
         { "paths: [{path: /a, verify: {scheme: none}}]\nmax_pending_bytes: 1KiB",
-          "max_pending_bytes is less than max_body" },
+          "max_pending_bytes: is less than max_body" },
         { "paths: [{path: /a, cloudevents: all, verify: {scheme: github, secrets: [a secret of enough length]}}]",
           "/a: cloudevents: all takes attributes from headers, which scheme github does not sign" },
         { "paths: [{path: /a, verify: {scheme: none}}]\nlisten: nowhere", "nowhere" },
