@@ -35,13 +35,17 @@ struct bridge {
 
 /* ---- start ---- */
 
-/* A topic that nobody listed; `group` NULL: no consumer group decides what may go. */
+/* A topic that nobody listed; `group` NULL: no consumer group decides what may go. The bridge's own keep what they hold
+ * for ever, or until their group has finished it. */
 static bool bridge_topic(void *ctx, const char *name, const char *group, struct err *e)
 {
     struct bridge *b = ctx;
+    bool own = str_starts(str_of(name), str_of(b->config->broker.prefix));
     return broker_topic(b->broker,
-                        &(struct topic_config){
-                            .name = (char *)(uintptr_t)name, .partitions = 1, .consumed_by = group },
+                        &(struct topic_config){ .name = (char *)(uintptr_t)name,
+                                                .partitions = 1,
+                                                .retention = { own ? 0 : RETENTION_UNSAID },
+                                                .consumed_by = group },
                         e);
 }
 
@@ -125,6 +129,7 @@ static bool bridge_start(struct bridge *b, struct err *e)
 {
     if (!bridge_open_topics(b, e) || !bridge_open_engines(b, e) || !workers_start(&b->workers, e))
         return false;
+    broker_retain(b->broker);
     b->started = true;
     b->not_ready[0] = '\0';
     LOG(INFO, "running", LOG_INT("sources", b->config->source_count), LOG_INT("sinks", b->config->sink_count),

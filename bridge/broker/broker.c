@@ -21,6 +21,12 @@ bool broker_topics(struct broker *b, const char *prefix, void (*each)(void *ctx,
     return b->ops->topics(b, prefix, each, ctx, e);
 }
 
+void broker_retain(struct broker *b)
+{
+    if (b->ops->retain)
+        b->ops->retain(b);
+}
+
 #ifdef AQUEDUCT_HOOKS
 static void broker_say_nothing(void *ctx, uint64_t tag, enum outcome o, const char *why)
 {

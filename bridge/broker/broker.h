@@ -45,11 +45,14 @@ struct broker_facts {       /* what a configuration says of its broker, before i
 };
 struct broker_facts broker_facts(const struct broker_config *config);
 
+enum { RETENTION_UNSAID = -1 };
+
 struct topic_config { /* an entry of `topics:` */
     char *name;
     int64_t partitions;           /* 1..1024 */
-    struct duration retention;    /* 0: for ever */
+    struct duration retention;    /* 0: for ever; RETENTION_UNSAID: local 7 days, kafka what the cluster says */
     struct bytes retention_bytes; /* per partition; 0: no limit */
+    bool retention_strict;        /* local: retention removes even what a sink has not finished */
     /* A topic between the bridge and itself: what this consumer group has finished may go (local: it does at once;
      * kafka: kept by `retention`, which is for ever unless set). NULL: only the limits above count. */
     const char *consumed_by;
@@ -87,6 +90,9 @@ bool broker_topic(struct broker *b, const struct topic_config *topic, struct err
  * seconds). */
 bool broker_topics(struct broker *b, const char *prefix, void (*each)(void *ctx, const char *topic), void *ctx,
                    struct err *e);
+/* Every group of the configuration has its consumer by now: from here on retention removes what all of them have
+ * finished (kafka: the cluster's business). It does not wait for groups that nobody opened before; they are logged. */
+void broker_retain(struct broker *b);
 void broker_publish(struct broker *b, const struct publication *p);
 /* Waits until everything published is done, at most `limit`; false when something is still open. */
 bool broker_flush(struct broker *b, struct duration limit);
@@ -149,6 +155,7 @@ struct broker_ops {
     struct broker *(*open)(const struct broker_config *, struct err *);
     bool (*topic)(struct broker *, const struct topic_config *, struct err *);
     bool (*topics)(struct broker *, const char *, void (*)(void *, const char *), void *, struct err *);
+    void (*retain)(struct broker *); /* NULL: nothing to do */
     void (*publish)(struct broker *, const struct publication *);
     bool (*flush)(struct broker *, struct duration);
     bool (*ready)(struct broker *, struct err *);

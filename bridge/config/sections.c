@@ -63,9 +63,13 @@ const struct option route_options[] = {
 const struct option topic_options[] = {
     OPTION(struct topic_config, partitions, .fallback = "1", .min = 1, .max = 1024,
            .doc = "How many partitions; records of one key stay in one."),
-    OPTION(struct topic_config, retention, .max = INT64_C(36500) * DAY_MS,
-           .doc = "How long records are kept; 0: for ever."),
+    OPTION(
+        struct topic_config, retention, .max = INT64_C(36500) * DAY_MS,
+        .doc =
+            "How long records are kept; 0: for ever. Without it: 7d on the local log, on Kafka as the cluster says."),
     OPTION(struct topic_config, retention_bytes, .doc = "How much of a partition is kept; 0: no limit."),
+    OPTION(struct topic_config, retention_strict,
+           .doc = "local: remove even what a sink has not finished; what is lost is counted and logged."),
     { 0 },
 };
 
@@ -235,6 +239,8 @@ static void sections_topic(struct fill *f, struct config *c, const struct entry 
     struct topic_config *topic = (struct topic_config *)c->topics.at + c->topics.count++;
     topic->name = arena_text(f->arena, entry->key->text);
     fill_mapping(f, entry->value, &(struct fill_target){ topic_options, topic }, 1, NULL, &at);
+    if (!node_get(entry->value, "retention"))
+        topic->retention.ms = RETENTION_UNSAID;
 }
 
 /* ---- the whole ---- */

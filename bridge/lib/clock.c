@@ -24,6 +24,11 @@ int64_t clock_mono_ms(void)
     return clock_mono_us() / 1000;
 }
 
+int64_t clock_elapsed_ms(void)
+{
+    return fake ? fake_mono_ms : clock_now_us(CLOCK_BOOTTIME) / 1000;
+}
+
 int64_t clock_wall_ms(void)
 {
     return fake ? fake_wall_ms : clock_now_us(CLOCK_REALTIME) / 1000;

@@ -72,7 +72,8 @@ static rd_kafka_NewTopic_t *topics_new(const struct kafka *b, const struct kafka
         topics_set(t, "segment.bytes", 8 << 20);
         rd_kafka_NewTopic_set_config(t, "min.cleanable.dirty.ratio", "0.1");
     } else if (topic->config.partitions > 0) {
-        topics_set(t, "retention.ms", topic->config.retention.ms > 0 ? topic->config.retention.ms : -1);
+        if (topic->config.retention.ms != RETENTION_UNSAID)
+            topics_set(t, "retention.ms", topic->config.retention.ms > 0 ? topic->config.retention.ms : -1);
         topics_set(t, "retention.bytes", topic->config.retention_bytes.n > 0 ? topic->config.retention_bytes.n : -1);
     }
     return t;

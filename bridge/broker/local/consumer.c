@@ -49,12 +49,17 @@ static bool consumer_follow(struct local_consumer *c, struct partition *p, bool 
     at->writing = -1;
     at->next = position >= 0 ? position : from_end ? atomic_load(&p->end) : atomic_load(&p->start);
     atomic_store(&at->committed, position);
-    /* A group that begins at the end must begin there again after a crash before its first commit. */
-    atomic_store(&at->wanted, position < 0 && from_end && c->group ? at->next : position);
+    /* From its start a group has a position: it begins there again after a crash before its first commit, and
+     * retention waits for it. */
+    atomic_store(&at->wanted, position < 0 && c->group ? at->next : position);
     pthread_mutex_lock(&c->b->consumers_lock);
+    if (c->group)
+        local_partition_add_reader(p, c->group);
     c->assigned = mem_grow(c->assigned, c->assigned_count + 1, sizeof(struct local_assigned *));
     c->assigned[c->assigned_count++] = at;
     pthread_mutex_unlock(&c->b->consumers_lock);
+    if (position < 0 && c->group)
+        local_queue_positions(c->b, clock_mono_ms() + POSITION_MS);
     return true;
 }
 
@@ -193,7 +198,8 @@ struct consumer *local_consume(struct broker *base, const struct consumer_option
         c->topics[c->topic_count++] = str_dup(str_of(o->topics[i]));
     if (local_link_open(c->b, &c->link, e) && consumer_prepare(c, e) && consumer_join(c, e)
         && consumer_refresh(c, !o->group || !o->from_start, e)) {
-        local_queue_wait_positions(c, (struct duration){ WAIT_MS });
+        if (!o->from_start) /* who begins at the start finds it again even without a position */
+            local_queue_wait_positions(c, (struct duration){ WAIT_MS });
         return &c->base;
     }
     consumer_free(c);

@@ -8,6 +8,8 @@
 METRIC_COUNTER(aqueduct_broker_commits_total, "local: groups of publications committed.", NULL);
 METRIC_HISTOGRAM(aqueduct_broker_checkpoint_seconds, "local: moving the write-ahead log into the file.", NULL);
 
+enum { RETENTION_DEFAULT_MS = 7 * 24 * 60 * 60 * 1000 };
+
 /* ---- open ---- */
 
 static void local_metrics(struct local *b)
@@ -158,6 +160,11 @@ static void local_publish(struct broker *base, const struct publication *p)
     p->done(p->ctx, p->tag, OUTCOME_UNAVAILABLE, "the broker's queue is full");
 }
 
+static void local_begin_retention(struct broker *base)
+{
+    local_queue_retain((struct local *)base);
+}
+
 static bool local_flush(struct broker *base, struct duration limit)
 {
     return local_queue_flush((struct local *)base, limit);
@@ -166,7 +173,10 @@ static bool local_flush(struct broker *base, struct duration limit)
 static bool local_topic(struct broker *base, const struct topic_config *topic, struct err *e)
 {
     struct local *b = (struct local *)base;
-    struct topic_request r = { .topic = topic, .e = e };
+    struct topic_config said = *topic;
+    struct topic_request r = { .topic = &said, .e = e };
+    if (said.retention.ms == RETENTION_UNSAID)
+        said.retention.ms = RETENTION_DEFAULT_MS;
     if (!topic_name_ok(str_of(topic->name)))
         return err_set(e, "topics: \"%s\" is not a name for a topic (1 to %d of a-z A-Z 0-9 . _ -)", topic->name,
                        TOPIC_NAME_MAX);
@@ -229,6 +239,7 @@ const struct broker_ops broker_local = {
     .open = local_open,
     .topic = local_topic,
     .topics = local_topics,
+    .retain = local_begin_retention,
     .publish = local_publish,
     .flush = local_flush,
     .ready = local_ready,

@@ -11,7 +11,8 @@
  *   store.c         the file: made, checked, opened; connections and statements
  *   publication.c   a publication, copied and encoded
  *   queue.c         the queue between those who publish and the writer
- *   retain.c        what retention removes
+ *   age.c           how old records are
+ *   retain.c        what retention removes, and whom it waits for
  *   writer.c        the writer's thread: groups of publications, positions, checkpoints
  *   consumer.c      consumers and the tail of a topic
  *   local.c         open, publish, state, close; the table of the broker
@@ -28,7 +29,7 @@
  *
  * Tables: topic(name, retention, retention_bytes); partition(id, topic, number, base, base_bytes); position(grp, part,
  * next); state(source, key, value, crc); and per partition log_<id>(offset, stored, bytes, record), so that appends
- * stay on one page. `stored` is the wall clock of the append, `bytes` the sum of all record sizes up to this one:
+ * stay on one page. `stored` is the log's time of the append (age.c), `bytes` the sum of all record sizes up to this one:
  * retention by age and by size both look only at the front. `base` is the first offset that is kept, so offsets go on
  * after retention emptied the log.
  *
@@ -53,6 +54,11 @@ enum {
 
 /* ---- shared structures ---- */
 
+struct reader_group { /* a group that this process serves; it stays until the log is closed */
+    struct reader_group *next;
+    char name[];
+};
+
 struct partition {
     int64_t id;
     struct topic *topic;
@@ -63,7 +69,9 @@ struct partition {
     int64_t end_bytes, start_before; /* what a rollback returns to */
     bool touched;                    /* by the open transaction */
     struct partition *next_touched;
+    int64_t said_ms; /* when the log heard last that retention waits here; 0: it does not */
     sqlite3_stmt *insert;
+    _Atomic(struct reader_group *) readers; /* who reads it; grows under consumers_lock, read freely */
 };
 
 struct topic {
@@ -71,10 +79,17 @@ struct topic {
     uint64_t hash;
     struct duration retention; /* the writer's */
     struct bytes retention_bytes;
+    bool retention_strict;
+    struct metric *held;
     char *consumed_by;             /* what this group has finished may go; NULL: nothing to do with any group */
     struct partition **partitions; /* grows under topics_lock */
     int32_t partition_count;
     uint32_t spread; /* the writer's: where the next record without a key goes */
+};
+
+struct age { /* of the log: its own time; the writer's */
+    int64_t now_ms, measured_ms;
+    bool said;
 };
 
 /* A connection and what guards it: NULL when it is this thread's own. */
@@ -151,13 +166,18 @@ struct local {
     unsigned waiters;
     struct topic_request *request;
     bool sleeping, closing;
+    _Atomic bool retaining;        /* all groups are known: retention may begin */
     _Atomic int64_t positions_due; /* when the writer stores positions at the latest; INT64_MAX: nothing to store */
 
     /* the writer's: */
-    sqlite3_stmt *begin, *commit, *rollback, *set_state, *forget_state, *set_position, *set_base;
+    sqlite3_stmt *begin, *commit, *rollback, *set_state, *forget_state, *set_position, *get_position, *set_base;
     struct partition *touched;
     bool retains; /* some topic has a limit */
     int64_t retention_due, probe_due;
+    struct age age;
+    bool unserved_said;
+    int64_t held_most;       /* records that wait for the group in held_by */
+    char held_by[WHY_BYTES]; /* for whom retention waits; empty: for nobody */
     size_t retention_turn;
     int wal_pages, checkpoint_at;
     struct metric *stored, *commits, *commit_time, *checkpoint_time, *refused_full, *refused_failed, *refused_queue,
@@ -220,7 +240,10 @@ struct topic *local_topic_find(struct local *b, struct str name); /* the writer 
 struct topic *local_topic_add(struct local *b, struct str name);
 struct partition *local_topic_add_partition(struct local *b, struct topic *t, int64_t id);
 void local_topic_set_limits(struct local *b, struct topic *t, struct duration retention, struct bytes retention_bytes);
-void local_topic_set_consumed_by(struct local *b, struct topic *t, const char *group); /* group NULL: by nobody */
+/* What is not kept in the file: by which group it is read alone (NULL: none), whether retention is strict. */
+void local_topic_set_use(struct local *b, struct topic *t, const struct topic_config *settings);
+/* A group reads the partition: retention waits for it. Under consumers_lock. */
+void local_partition_add_reader(struct partition *p, const char *group);
 void local_partition_set(struct partition *p, int64_t start, int64_t end, int64_t bytes);
 void local_topics_free(struct local *b);
 void local_topics_touch(struct local *b, struct partition *p); /* the open transaction changes it */
@@ -267,13 +290,25 @@ bool local_queue_ask(struct local *b, struct topic_request *r); /* waits for the
 void local_queue_positions(struct local *b, int64_t due_ms);    /* positions are to be stored by then */
 /* Waits until positions that were asked for are durable, at most `limit`. */
 void local_queue_wait_positions(struct local_consumer *c, struct duration limit);
-void local_queue_close(struct local *b); /* the writer ends when the queue is empty */
+void local_queue_retain(struct local *b); /* retention may begin */
+void local_queue_close(struct local *b);  /* the writer ends when the queue is empty */
 /* The writer's: waits for work and takes at most one commit's worth. */
 struct local_group local_queue_take(struct local *b);
 void local_queue_settled(struct local *b, size_t count); /* that many publications have their outcome */
 void local_queue_answered(struct local *b, struct topic_request *r, bool ok);
 
+/* ---- age.c: the writer's ---- */
+
+void local_age_begin(struct age *a, int64_t newest_ms); /* newest_ms: stamp of the newest record; -1: there is none */
+int64_t local_age_now(struct age *a);                   /* what a record is stamped with */
+
 /* ---- retain.c ---- */
+
+/* When it has to look next; INT64_MAX: never. */
+static inline int64_t local_retention_due(const struct local *b)
+{
+    return b->retains && atomic_load(&b->retaining) ? b->retention_due : INT64_MAX;
+}
 
 int local_retain(struct local *b); /* one step inside the open transaction; SQLite's code */
 

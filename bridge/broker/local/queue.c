@@ -60,6 +60,14 @@ void local_queue_positions(struct local *b, int64_t due_ms)
     pthread_mutex_unlock(&b->queue_lock);
 }
 
+void local_queue_retain(struct local *b)
+{
+    pthread_mutex_lock(&b->queue_lock);
+    atomic_store(&b->retaining, true);
+    queue_wake(b);
+    pthread_mutex_unlock(&b->queue_lock);
+}
+
 void local_queue_close(struct local *b)
 {
     pthread_mutex_lock(&b->queue_lock);
@@ -113,8 +121,8 @@ static int64_t queue_due(struct local *b)
 {
     if (atomic_load(&b->status) != LOCAL_READY)
         return b->probe_due;
-    int64_t due = atomic_load(&b->positions_due);
-    return b->retains && b->retention_due < due ? b->retention_due : due;
+    int64_t positions = atomic_load(&b->positions_due), retention = local_retention_due(b);
+    return retention < positions ? retention : positions;
 }
 
 /* With queue_lock held: sleeps until somebody wakes it or `due`, on the real clock even when tests fake ours. */

@@ -49,15 +49,16 @@ void local_status_fail(struct local *b, int rc, const char *doing)
 {
     sqlite3 *db = b->link.db;
     const char *where = b->file ? b->file : ":memory:";
-    char what[64];
+    char what[64], cause[2 * WHY_BYTES];
+    bool held = rc == SQLITE_FULL && b->held_by[0];
+    snprintf(cause, sizeof cause, "%.200s%s%s", sqlite3_errmsg(db), held ? "; " : "", held ? b->held_by : "");
     if (status_may_pass(db, rc)) {
         snprintf(what, sizeof what,
                  rc == SQLITE_BUSY || rc == SQLITE_LOCKED ? "locked by another program, cannot %s" : "no room to %s",
                  doing);
         if (atomic_load(&b->status) == LOCAL_READY)
-            LOG(ERROR, "broker takes no events", LOG_C("file", where), LOG_C("doing", doing),
-                LOG_C("cause", sqlite3_errmsg(db)));
-        status_set(b, LOCAL_BLOCKED, what, sqlite3_errmsg(db));
+            LOG(ERROR, "broker takes no events", LOG_C("file", where), LOG_C("doing", doing), LOG_C("cause", cause));
+        status_set(b, LOCAL_BLOCKED, what, cause);
         return;
     }
     snprintf(what, sizeof what, "cannot %s", doing);

@@ -241,18 +241,20 @@ static bool store_check_tables(struct local *b, struct err *e)
 /* ---- topics ---- */
 
 /* Where the log of this partition begins and ends; both must agree with its base. */
-static bool store_load_ends(struct local *b, struct partition *p, int64_t base, int64_t base_bytes, struct err *e)
+static bool store_load_ends(struct local *b, struct partition *p, int64_t base, int64_t base_bytes, int64_t *newest,
+                            struct err *e)
 {
     sqlite3_stmt *s = NULL;
     if (!local_store_prepare(
             &b->link, &s, e,
-            "SELECT (SELECT min(offset) FROM log_%lld), offset, bytes FROM log_%lld ORDER BY offset DESC LIMIT 1",
+            "SELECT (SELECT min(offset) FROM log_%lld), offset, bytes, stored FROM log_%lld ORDER BY offset DESC LIMIT 1",
             (long long)p->id, (long long)p->id))
         return store_refuse(b, e);
     int rc = sqlite3_step(s);
     int64_t first = base;
     if (rc == SQLITE_ROW) {
         first = sqlite3_column_int64(s, 0);
+        *newest = sqlite3_column_int64(s, 3) > *newest ? sqlite3_column_int64(s, 3) : *newest;
         local_partition_set(p, first, sqlite3_column_int64(s, 1) + 1, sqlite3_column_int64(s, 2));
     } else if (rc == SQLITE_DONE) {
         local_partition_set(p, base, base, base_bytes);
@@ -269,6 +271,7 @@ static bool store_load_ends(struct local *b, struct partition *p, int64_t base, 
 static bool store_load_partitions(struct local *b, sqlite3_stmt *s, struct err *e)
 {
     int rc;
+    int64_t newest = -1;
     while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
         struct str name = { (const char *)sqlite3_column_text(s, 1), (size_t)sqlite3_column_bytes(s, 1) };
         struct topic *t = name.at ? local_topic_find(b, name) : NULL;
@@ -277,9 +280,10 @@ static bool store_load_partitions(struct local *b, sqlite3_stmt *s, struct err *
                            "broker.path: \"%s\" is damaged: its list of partitions has holes: restore it from a backup",
                            b->file);
         struct partition *p = local_topic_add_partition(b, t, sqlite3_column_int64(s, 0));
-        if (!store_load_ends(b, p, sqlite3_column_int64(s, 3), sqlite3_column_int64(s, 4), e))
+        if (!store_load_ends(b, p, sqlite3_column_int64(s, 3), sqlite3_column_int64(s, 4), &newest, e))
             return false;
     }
+    local_age_begin(&b->age, newest);
     return rc == SQLITE_DONE || store_refuse(b, e);
 }
 
@@ -353,7 +357,7 @@ int local_store_topic(struct local *b, const char *name, int64_t partitions, con
     struct topic *t = local_topic_find(b, str_of(name));
     int32_t have = t ? t->partition_count : 0;
     if (t && settings)
-        local_topic_set_consumed_by(b, t, settings->consumed_by);
+        local_topic_set_use(b, t, settings);
     if (t && partitions <= have
         && (!settings
             || (settings->retention.ms == t->retention.ms && settings->retention_bytes.n == t->retention_bytes.n)))
@@ -368,7 +372,7 @@ int local_store_topic(struct local *b, const char *name, int64_t partitions, con
         t = t ? t : local_topic_add(b, str_of(name));
         if (settings) {
             local_topic_set_limits(b, t, settings->retention, settings->retention_bytes);
-            local_topic_set_consumed_by(b, t, settings->consumed_by);
+            local_topic_set_use(b, t, settings);
         }
         rc = store_add_partitions(b, t);
         atomic_fetch_add(&b->generation, 1);
@@ -420,6 +424,7 @@ static bool store_prepare_all(struct local *b, struct err *e)
            && local_store_prepare(l, &b->set_state, e, "INSERT OR REPLACE INTO state VALUES(?1, ?2, ?3, ?4)")
            && local_store_prepare(l, &b->forget_state, e, "DELETE FROM state WHERE source=?1 AND key=?2")
            && local_store_prepare(l, &b->set_position, e, "INSERT OR REPLACE INTO position VALUES(?1, ?2, ?3)")
+           && local_store_prepare(l, &b->get_position, e, "SELECT next FROM position WHERE grp=?1 AND part=?2")
            && local_store_prepare(l, &b->set_base, e, "UPDATE partition SET base=?2, base_bytes=?3 WHERE id=?1");
 }
 
@@ -434,8 +439,8 @@ bool local_store_open(struct local *b, struct err *e)
 
 void local_store_close(struct local *b)
 {
-    sqlite3_stmt *all[] = { b->begin,        b->commit,       b->rollback, b->set_state,
-                            b->forget_state, b->set_position, b->set_base };
+    sqlite3_stmt *all[] = { b->begin,        b->commit,       b->rollback,     b->set_state,
+                            b->forget_state, b->set_position, b->get_position, b->set_base };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         sqlite3_finalize(all[i]);
     local_topics_free(b);

@@ -20,10 +20,12 @@ void local_topic_set_limits(struct local *b, struct topic *t, struct duration re
     b->retains = b->retains || retention.ms > 0 || retention_bytes.n > 0;
 }
 
-void local_topic_set_consumed_by(struct local *b, struct topic *t, const char *group)
+void local_topic_set_use(struct local *b, struct topic *t, const struct topic_config *settings)
 {
+    const char *group = settings->consumed_by;
     free(t->consumed_by);
     t->consumed_by = group ? str_dup(str_of(group)) : NULL;
+    t->retention_strict = settings->retention_strict;
     b->retains = b->retains || group;
 }
 
@@ -62,14 +64,35 @@ void local_partition_set(struct partition *p, int64_t start, int64_t end, int64_
     p->bytes = p->end_bytes = bytes;
 }
 
+void local_partition_add_reader(struct partition *p, const char *group)
+{
+    struct reader_group *first = atomic_load(&p->readers);
+    for (const struct reader_group *g = first; g; g = g->next)
+        if (strcmp(g->name, group) == 0)
+            return;
+    size_t n = strlen(group) + 1;
+    struct reader_group *g = mem_alloc(sizeof *g + n);
+    g->next = first;
+    memcpy(g->name, group, n);
+    atomic_store(&p->readers, g);
+}
+
+static void topics_free_partition(struct partition *p)
+{
+    for (struct reader_group *g = atomic_load(&p->readers), *next; g; g = next) {
+        next = g->next;
+        free(g);
+    }
+    sqlite3_finalize(p->insert);
+    free(p);
+}
+
 void local_topics_free(struct local *b)
 {
     for (size_t i = 0; i < b->topic_count; i++) {
         struct topic *t = b->topics[i];
-        for (int32_t k = 0; k < t->partition_count; k++) {
-            sqlite3_finalize(t->partitions[k]->insert);
-            free(t->partitions[k]);
-        }
+        for (int32_t k = 0; k < t->partition_count; k++)
+            topics_free_partition(t->partitions[k]);
         free(t->partitions);
         free(t->name);
         free(t->consumed_by);

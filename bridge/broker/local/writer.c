@@ -143,7 +143,7 @@ static int writer_change(struct local *b, struct str source, const struct change
 
 static int writer_insert_all(struct local *b, struct local_group *g)
 {
-    int64_t now = clock_wall_ms();
+    int64_t now = local_age_now(&b->age);
     int rc = SQLITE_OK;
     for (struct local_publication *p = g->first; p && rc == SQLITE_OK; p = p->next) {
         if (p->refusal)
@@ -285,7 +285,7 @@ static void writer_refuse_group(struct local *b, struct local_group *g)
 static void writer_commit_group(struct local *b, struct local_group *g)
 {
     int64_t now = clock_mono_ms(), began = clock_mono_us(), due = atomic_load(&b->positions_due);
-    bool positions = due <= now, retention = b->retention_due <= now && b->retains;
+    bool positions = due <= now, retention = local_retention_due(b) <= now;
     if (writer_resolve(b, g) != SQLITE_OK) {
         writer_refuse_group(b, g);
         return;
@@ -321,7 +321,7 @@ static void writer_probe(struct local *b)
 {
     struct local_group nothing = { .first = NULL };
     b->probe_due = clock_mono_ms() + LOCAL_PROBE_MS;
-    if (writer_transaction(b, &nothing, true, b->retains) == SQLITE_OK) {
+    if (writer_transaction(b, &nothing, true, local_retention_due(b) != INT64_MAX) == SQLITE_OK) {
         writer_positions_saved(b);
         local_queue_settled(b, 0);
         writer_wake_consumers(b);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The embedded broker: damaged files, two owners, topics and groups, retention. */
+/* The embedded broker: damaged files, two owners, topics and groups. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <sqlite3.h>
@@ -296,97 +296,6 @@ TEST(a_position_behind_the_end_is_damage)
     assert_non_null(strstr(e.text, "ends at 3"));
 }
 
-/* ---- retention ---- */
-
-static int64_t lost(void)
-{
-    return metric_value(metric_named("aqueduct_records_lost_total", NULL));
-}
-
-TEST(age_removes_from_the_front)
-{
-    clock_fake(1000000, 1700000000000);
-    local_open();
-    local_topic("t", 1, (struct duration){ 60000 }, UNBOUNDED);
-    struct consumer *slow = local_reader("slow", "t");
-    int64_t before = lost();
-    local_put_numbers("t", 0, 0, 3000);
-    clock_fake_advance(40000);
-    local_put_numbers("t", 0, 3000, 10);
-    clock_fake_advance(30000);
-    for (int i = 0; i < 4; i++) /* a step removes at most 1024 */
-        local_put_numbers("t", 0, 3010 + i, 1);
-    local_expect(slow, 3000, 14);
-    assert_int_equal(lost() - before, 3000);
-    consumer_close(slow);
-    clock_fake_advance(90000);
-    local_put_numbers("u", 0, 0, 1); /* wakes the writer */
-    local_close();
-    local_open(); /* the log is empty now, but offsets go on */
-    local_put_numbers("t", 0, 5000, 1);
-    struct consumer *c = local_reader("late", "t");
-    struct record *out[4];
-    struct err e;
-    assert_int_equal(consumer_poll(c, out, 4, &e), 1);
-    assert_int_equal(out[0]->offset, 3014);
-    record_free(out[0]);
-    consumer_close(c);
-}
-
-TEST(what_its_group_finished_goes)
-{
-    struct err e = { "" };
-    struct record *out[8];
-    clock_fake(1000000, 1700000000000);
-    local_open();
-    assert_true(
-        broker_topic(local_broker, &(struct topic_config){ .name = "t", .partitions = 1, .consumed_by = "g" }, &e));
-    struct consumer *c = local_reader("g", "t");
-    local_put_numbers("t", 0, 0, 10);
-    local_expect(c, 0, 10);
-    consumer_commit(c, (struct topic_partition){ "t", 0 }, 7);
-    consumer_close(c);
-    clock_fake_advance(2000);
-    local_put_numbers("u", 0, 0, 1); /* the writer's next group looks */
-    int64_t before = lost();
-    c = local_reader("other", "t");
-    assert_int_equal(consumer_poll(c, out, 8, &e), 3);
-    assert_int_equal(out[0]->offset, 7); /* what is not finished stays */
-    for (int i = 0; i < 3; i++)
-        record_free(out[i]);
-    assert_int_equal(lost(), before);
-    consumer_close(c);
-}
-
-TEST(size_bounds_the_file)
-{
-    enum { VALUE = 64 << 10 };
-    char *value = mem_alloc(VALUE);
-    clock_fake(1000000, 1700000000000);
-    local_open();
-    local_topic("t", 2, FOREVER, (struct bytes){ 1 << 20 });
-    for (int i = 0; i < 60; i++) { /* 30 MiB each partition in steps of half a MiB */
-        for (int32_t p = 0; p < 2; p++)
-            for (int k = 0; k < 8; k++)
-                assert_true(local_put("t", p, (struct str){ value, VALUE }, NULL));
-        clock_fake_advance(1100);
-    }
-    struct consumer *c = local_reader("g", "t");
-    struct record *out[64];
-    struct err e;
-    size_t kept = 0;
-    for (int n; (n = consumer_poll(c, out, 64, &e)) > 0;)
-        for (int i = 0; i < n; i++) {
-            kept += out[i]->value.n;
-            record_free(out[i]);
-        }
-    assert_in_range(kept, 2 << 20, 5 << 20);
-    consumer_close(c);
-    local_close();
-    assert_in_range(local_size("aqueduct.db"), 2 << 20, 8 << 20);
-    free(value);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -405,9 +314,6 @@ int main(void)
         LOCAL_TEST(a_group_has_one_consumer),
         LOCAL_TEST(the_end_where_a_group_began_is_remembered),
         LOCAL_TEST(a_position_behind_the_end_is_damage),
-        LOCAL_TEST(age_removes_from_the_front),
-        LOCAL_TEST(what_its_group_finished_goes),
-        LOCAL_TEST(size_bounds_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
