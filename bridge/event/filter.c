@@ -7,6 +7,8 @@
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"
 
+#define DIALECTS "exact, prefix, suffix, all, any, not"
+
 enum dialect { EXACT, PREFIX, SUFFIX, ALL, ANY, NOT };
 static const char *const dialects[] = {
     [EXACT] = "exact", [PREFIX] = "prefix", [SUFFIX] = "suffix", [ALL] = "all", [ANY] = "any", [NOT] = "not", NULL
@@ -216,9 +218,12 @@ static struct filter *filter_dialect_at(const struct filter_place *at, const jso
         i++;
     if (!dialects[i]) {
         const char *near = str_nearest(str_of(at->key), dialects);
-        return filter_refuse(at, e, "no such dialect%s%s%s",
-                             near ? ", did you mean " : " (exact, prefix, suffix, all, any, not)", near ? near : "",
-                             near ? "?" : "");
+        if (near)
+            return filter_refuse(at, e, "no part of a filter, did you mean %s?", near);
+        if (json_is_string(json) && filter_is_attribute_name(at->key))
+            return filter_refuse(at, e, "no part of a filter; for events whose %s is this, write exact: {%s: ...}",
+                                 at->key, at->key);
+        return filter_refuse(at, e, "no part of a filter (" DIALECTS ")");
     }
     switch ((enum dialect)i) {
     case EXACT:
@@ -240,7 +245,7 @@ static struct filter *filter_at(const struct filter_place *at, const json_t *jso
     if (at->depth >= FILTER_DEPTH)
         return filter_refuse(at, e, "nested deeper than %d filters", FILTER_DEPTH);
     if (!json_is_object(json) || json_object_size(json) == 0)
-        return filter_refuse(at, e, "not a filter, which is a mapping of at least one dialect");
+        return filter_refuse(at, e, "not a filter, which is a mapping of one or more of " DIALECTS);
     struct filter *all = filter_node(ALL, at, e);
     for (void *i = json_object_iter((json_t *)json); i && all; i = json_object_iter_next((json_t *)json, i)) {
         struct filter_place here = filter_below(at, json_object_iter_key(i), 0);

@@ -385,7 +385,7 @@ static const struct bad {
     { "routes: [{topic: t}, {topic: u}]\nsources: {s: {type: all}}\n",
       "a.yaml:1:22: routes[1]: is never reached: a route before it takes every event (`also: true` there lets them go on)\n" },
     { "routes: [{topic: t, filter: {exat: {type: x}}}]\nsources: {s: {type: all}}\n",
-      "a.yaml:1:29: routes[0].filter: exat: no such dialect, did you mean exact?\n" },
+      "a.yaml:1:29: routes[0].filter: exat: no part of a filter, did you mean exact?\n" },
     { "routes: [{topic: t, encoding: json}]\nsources: {s: {type: all}}\n",
       "a.yaml:1:31: routes[0].encoding: \"json\" is not one of binary, structured\n" },
     { "routes: [{topic: chats}]\nsinks: {w: {type: web, url: u, topics: [chat]}}\n",

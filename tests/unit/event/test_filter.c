@@ -77,13 +77,13 @@ TEST(matching)
 TEST(refused_where_and_why)
 {
     static const char *const cases[][2] = {
-        { "{}", "not a filter, which is a mapping of at least one dialect" },
-        { "\"x\"", "not a filter, which is a mapping of at least one dialect" },
+        { "{}", "not a filter, which is a mapping of one or more of exact, prefix, suffix, all, any, not" },
+        { "\"x\"", "not a filter, which is a mapping of one or more of exact, prefix, suffix, all, any, not" },
         { "[]", "not a list of at least one filter" },
-        { "[1]", "[0]: not a filter, which is a mapping of at least one dialect" },
+        { "[1]", "[0]: not a filter, which is a mapping of one or more of exact, prefix, suffix, all, any, not" },
         { "{\"all\":[]}", "all: not a list of at least one filter" },
         { "{\"any\":{}}", "any: not a list of at least one filter" },
-        { "{\"not\":[]}", "not: not a filter, which is a mapping of at least one dialect" },
+        { "{\"not\":[]}", "not: not a filter, which is a mapping of one or more of exact, prefix, suffix, all, any, not" },
         { "{\"any\":[{\"exact\":{\"type\":\"x\"}},{\"prefix\":{\"type\":7}}]}", "any[1].prefix.type: not a string" },
         { "[{\"not\":{\"suffix\":{\"type\":\"\"}}}]", "[0].not.suffix.type: an empty string" },
         { "{\"exact\":{}}", "exact: not a mapping of attribute names to strings" },
@@ -92,8 +92,9 @@ TEST(refused_where_and_why)
         { "{\"exact\":{\"data\":\"x\"}}", "exact.data: not the name of an attribute" },
         { "{\"exact\":{\"\":\"x\"}}", "exact.: not the name of an attribute" },
         { "{\"exact\":{\"a.b\":\"x\"}}", "exact.a.b: not the name of an attribute" },
-        { "{\"prefx\":{\"type\":\"x\"}}", "prefx: no such dialect, did you mean prefix?" },
-        { "{\"sql\":\"x\"}", "sql: no such dialect (exact, prefix, suffix, all, any, not)" },
+        { "{\"prefx\":{\"type\":\"x\"}}", "prefx: no part of a filter, did you mean prefix?" },
+        { "{\"sql\":{}}", "sql: no part of a filter (exact, prefix, suffix, all, any, not)" },
+        { "{\"type\":\"x\"}", "type: no part of a filter; for events whose type is this, write exact: {type: ...}" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = { "" };
