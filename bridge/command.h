@@ -81,7 +81,8 @@ struct command {
     const struct flag *flags; /* ends with { 0 }; NULL: none */
     size_t size;              /* of the struct they fill */
     size_t min_words, max_words;
-    bool config; /* needs a configuration that passes the check */
+    const char *const *verbs; /* what the first word can be: "list", "show"; ends with NULL; NULL: anything */
+    bool config;              /* needs a configuration that passes the check */
     const char
         *sinks; /* it uses the sinks of this type alone, so that the secrets of all others may be missing; NULL: all */
     /* Returns the exit code. Prints to stdout and says errors on stderr. */

@@ -5,16 +5,31 @@
 #include "bridge/cli/usage.h"
 #include "bridge/config/config.h"
 
+enum { ABOUT_NAMES = 1024 };
+
 /* Says which names there is help about. */
 static int about_unknown(const struct connectors *connectors, const char *name)
 {
-    enum { NAMES = 512 };
-    const char *names[NAMES];
+    const char *names[ABOUT_NAMES];
     size_t n = 0;
-    for (const char *const *of_config = config_help_names(connectors); of_config[n] && n < NAMES / 2; n++)
+    for (const char *const *of_config = config_help_names(connectors); of_config[n] && n < ABOUT_NAMES / 2; n++)
         names[n] = of_config[n];
-    commands_names(connectors, names, n, NAMES);
+    commands_names(connectors, names, n, ABOUT_NAMES);
     return usage_unknown("there is no help about", name, names);
+}
+
+/* `help dead list`, `help sqlite capture`: a part of what the first word names. */
+static int about_part(const struct connectors *connectors, const char *name, const char *part)
+{
+    const struct command *command = commands_find(connectors, name);
+    if (config_help_option(connectors, name, part, stdout))
+        return COMMAND_DONE;
+    if (!command || !command->verbs)
+        return usage_wrong(NULL, "there is no help about \"%s\" of \"%s\"", part, name);
+    if (!commands_has_verb(command, part))
+        return usage_verb(command, part);
+    help_command(command, stdout);
+    return COMMAND_DONE;
 }
 
 static int about_help(struct command_call *call)
@@ -25,19 +40,20 @@ static int about_help(struct command_call *call)
     }
     const char *name = call->words[0];
     const struct command *command = commands_find(call->connectors, name);
-    if (config_help(call->connectors, name, stdout))
+    if (call->word_count > 1)
+        return about_part(call->connectors, name, call->words[1]);
+    if (command) {
+        help_command(command, stdout);
         return COMMAND_DONE;
-    if (!command)
-        return about_unknown(call->connectors, name);
-    help_command(command, stdout);
-    return COMMAND_DONE;
+    }
+    return config_help(call->connectors, name, stdout) ? COMMAND_DONE : about_unknown(call->connectors, name);
 }
 
 const struct command command_help = {
     .name = "help",
-    .synopsis = "[NAME]",
-    .doc = "Show the options of a source, a sink, a section or a command.",
-    .max_words = 1,
+    .synopsis = "[NAME [OPTION]]",
+    .doc = "Show the options of a source, a sink, a section or a command, or one of them.",
+    .max_words = 2,
     .run = about_help,
 };
 

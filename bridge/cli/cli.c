@@ -89,6 +89,8 @@ static int cli_call(const struct command *command, struct command_call *call, st
         help_command(command, stderr);
         return COMMAND_USAGE;
     }
+    if (call->word_count && !commands_has_verb(command, call->words[0]))
+        return usage_verb(command, call->words[0]);
     if (call->word_count > command->max_words)
         return usage_wrong(command, "unknown word \"%s\"", call->words[command->max_words]);
     char *owned = files->count ? NULL : cli_default_files(files);

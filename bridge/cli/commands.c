@@ -34,3 +34,11 @@ void commands_names(const struct connectors *connectors, const char **out, size_
         out[count++] = command->name;
     out[count] = NULL;
 }
+
+bool commands_has_verb(const struct command *command, const char *word)
+{
+    for (const char *const *verb = command->verbs; verb && *verb; verb++)
+        if (strcmp(*verb, word) == 0)
+            return true;
+    return !command->verbs;
+}

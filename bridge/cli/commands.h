@@ -12,3 +12,4 @@ const struct command *commands_at(const struct connectors *connectors, size_t i)
 const struct command *commands_find(const struct connectors *connectors, const char *name); /* NULL: unknown */
 /* Writes their names to out behind the `count` that are there, and NULL. */
 void commands_names(const struct connectors *connectors, const char **out, size_t count, size_t room);
+bool commands_has_verb(const struct command *command, const char *word); /* also true when it has none */

@@ -24,3 +24,11 @@ int usage_unknown(const char *what, const char *word, const char *const *names)
         return usage_wrong(NULL, "%s \"%s\" (did you mean %s?)", what, word, near);
     return usage_wrong(NULL, "%s \"%s\"", what, word);
 }
+
+int usage_verb(const struct command *command, const char *word)
+{
+    const char *near = str_nearest(str_of(word), command->verbs);
+    if (near)
+        return usage_wrong(command, "unknown word \"%s\" (did you mean %s?)", word, near);
+    return usage_wrong(command, "unknown word \"%s\"", word);
+}

@@ -7,3 +7,5 @@
 int usage_wrong(const struct command *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* About a word that is none of the names (ends with NULL); suggests the nearest of them. */
 int usage_unknown(const char *what, const char *word, const char *const *names);
+/* About a first word that is none of the command's verbs. */
+int usage_verb(const struct command *command, const char *word);

@@ -173,9 +173,7 @@ static void check_sink_topics(const struct check *k, const struct sink_config *s
 {
     struct where at = { .up = up, .key = STR("topics") };
     const struct node *list = node_get(n, "topics");
-    if (s->sink->ops->dead_letters && list)
-        problem_at(k->out, list, &at, "has no use here: a %s sink gets the dead letters", s->sink->ops->type);
-    else if (!s->sink->ops->dead_letters && !s->topics.count)
+    if (!s->sink->ops->dead_letters && !s->topics.count)
         problem_at(k->out, check_either(list, n), &at, "is missing: which topics' events the sink gets");
     for (size_t i = 0; i < s->topics.count; i++) {
         struct where inside = { .up = &at, .index = i };
@@ -192,14 +190,18 @@ static void check_sink_topics(const struct check *k, const struct sink_config *s
 
 static void check_sink(const struct check *k, const struct sink_config *s)
 {
-    static const char *const not_broadcast[] = { "retry", "retry_memory", "window", "order", "start", NULL };
+    const struct sink_ops *ops = s->sink->ops;
+    const struct connector_type type = { .broadcast = ops->broadcast, .dead_letters = ops->dead_letters };
     struct where top = { .key = STR("sinks") }, at = { .up = &top, .key = str_of(s->sink->id) };
     const struct node *n = node_get(node_get(k->root, "sinks"), s->sink->id);
     check_sink_topics(k, s, n, &at);
-    for (size_t i = 0; s->sink->ops->broadcast && not_broadcast[i]; i++)
-        if (node_get(n, not_broadcast[i]))
-            problem_at(k->out, node_get(n, not_broadcast[i]), &(struct where){ &at, str_of(not_broadcast[i]), 0 },
-                       "has no use here: a %s sink shows what comes and never tries again", s->sink->ops->type);
+    for (const struct option *row = sink_options; row->key; row++) {
+        const struct node *value = node_get(n, row->key);
+        const char *why = value ? sections_no_use(&type, row->key) : NULL;
+        if (why)
+            problem_at(k->out, value, &(struct where){ &at, str_of(row->key), 0 }, "has no use here: a %s sink %s",
+                       ops->type, why);
+    }
     struct where retry = { .up = &at, .key = STR("retry") };
     for (size_t i = 0; i < s->retry.count; i++)
         if (s->retry.at[i].ms > RETRY_MOST_MS)

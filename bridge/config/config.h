@@ -112,8 +112,10 @@ void problems_print_json(const struct problems *p,
 
 /* JSON Schema (draft 2020-12) of the whole configuration, generated from the rows: schemas/config.schema.json. */
 void config_schema(const struct connectors *connectors, FILE *out);
-/* The options of one connector or section, or the metrics, as text for `aqueduct help <name>`; false when there is no
- * such thing. */
+/* The options of one connector or section, all options of one key, or the metrics, as text for `aqueduct help <name>`;
+ * false when there is no such thing. */
 bool config_help(const struct connectors *connectors, const char *name, FILE *out);
-/* What there is help about; ends with NULL. */
+/* The options of that key, of one connector or section, or with `owner` NULL of all; false when there is none. */
+bool config_help_option(const struct connectors *connectors, const char *owner, const char *key, FILE *out);
+/* What there is help about, keys of options last; ends with NULL. */
 const char *const *config_help_names(const struct connectors *connectors);

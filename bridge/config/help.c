@@ -5,7 +5,7 @@
 #include "bridge/lib/buf.h"
 #include "bridge/lib/mem.h"
 
-enum { NAMES = 256 };
+enum { NAMES = 512 };
 
 static const char filter_help[] = "A filter: which events. It looks at CloudEvents attributes, never at the data.\n"
                                   "\n"
@@ -97,14 +97,37 @@ static void help_print_rows(const char *above, const struct option *rows, FILE *
     }
 }
 
-static bool help_section(const char *name, FILE *out)
+/* The types of a kind of connector, when the section is about one. */
+static void help_print_types(const struct connectors *connectors, const char *section, FILE *out)
+{
+    struct connector_type t;
+    for (size_t k = 0; k < CONNECTOR_KINDS; k++) {
+        if (strcmp(connector_kinds[k].name, section) != 0)
+            continue;
+        fputs("\nTypes (aqueduct help NAME):\n", out);
+        for (size_t i = 0; connector_kinds[k].type(connectors, i, &t); i++)
+            fprintf(out, "  %-12s %s\n", t.type, t.doc);
+    }
+}
+
+/* A section by its name, also as it is written in the file (`sources`) or of one entry (`topic`). */
+static bool help_is_section(const struct section *s, const char *name)
+{
+    size_t n = strlen(s->name), m = strlen(name);
+    bool more = m == n + 1 && name[n] == 's', less = n == m + 1 && s->name[m] == 's';
+    return strncmp(s->name, name, n < m ? n : m) == 0 && (n == m || more || less);
+}
+
+static bool help_section(const struct connectors *connectors, const char *name, FILE *out)
 {
     for (size_t i = 0; i < SECTIONS; i++) {
-        if (strcmp(sections[i].name, name) != 0)
+        const struct section *s = &sections[i];
+        if (!help_is_section(s, name))
             continue;
-        const struct option *group = sections[i].rows ? NULL : option_find(config_options, name, OPT_GROUP);
-        fprintf(out, "%s%s\n", sections[i].doc, group ? group->doc : "");
-        help_print_rows("", group ? group->of : sections[i].rows, out);
+        const struct option *group = s->rows ? NULL : option_find(config_options, s->name, OPT_GROUP);
+        fprintf(out, "%s%s\n", s->doc, group ? group->doc : "");
+        help_print_types(connectors, s->name, out);
+        help_print_rows("", group ? group->of : s->rows, out);
         return true;
     }
     return false;
@@ -205,12 +228,85 @@ static bool help_connector(const struct connectors *connectors, const struct con
         fprintf(out, "A %s of type %s: %s\n\n%s:\n  <name>:\n    type: %s\n", kind->name, name, t.doc, kind->section,
                 name);
         help_print_rows("", t.options, out);
-        fprintf(out, "\nEvery %s also takes (aqueduct help %s):\n", kind->name, kind->name);
-        help_print_rows("", kind->core, out);
+        fprintf(out, "\nAnd options of every %s (aqueduct help %s):\n", kind->name, kind->name);
+        for (const struct option *row = kind->core; row->key; row++)
+            if (!sections_no_use(&t, row->key))
+                help_print_row("", row, out);
         return true;
     }
     return false;
 }
+
+/* ---- options by their keys ---- */
+
+/* Prints the rows of that key, here and below, each time under the heading; returns how many. */
+static size_t help_print_key(const char *heading, const char *above, const struct option *rows, const char *key,
+                             FILE *out)
+{
+    size_t found = 0;
+    for (const struct option *row = rows; row->key; row++) {
+        struct buf below = buf_new(512);
+        buf_printf(&below, "%s%s%s.", above, row->key, row->type == OPT_LIST ? "[]" : "");
+        bool nested = row->type == OPT_LIST || row->type == OPT_GROUP;
+        if (strcmp(row->key, key) == 0) {
+            fprintf(out, "%s:\n", heading);
+            help_print_row(above, row, out);
+            if (nested)
+                help_print_rows(buf_c(&below), row->of, out);
+            fputc('\n', out);
+            found++;
+        } else if (nested) {
+            found += help_print_key(heading, buf_c(&below), row->of, key, out);
+        }
+        buf_free(&below);
+    }
+    return found;
+}
+
+static size_t help_print_key_of_connectors(const struct connectors *connectors, const char *owner, const char *key,
+                                           FILE *out)
+{
+    size_t found = 0;
+    struct connector_type t;
+    char heading[128];
+    for (size_t k = 0; k < CONNECTOR_KINDS; k++) {
+        const struct connector_kind *kind = &connector_kinds[k];
+        bool core = !owner || strcmp(owner, kind->name) == 0 || strcmp(owner, kind->section) == 0;
+        for (size_t i = 0; kind->type(connectors, i, &t); i++) {
+            snprintf(heading, sizeof heading, "An option of the %s %s", kind->name, t.type);
+            bool named = owner && strcmp(owner, t.type) == 0;
+            if (!owner || named)
+                found += help_print_key(heading, "", t.options, key, out);
+            core = core || (named && !sections_no_use(&t, key));
+        }
+        snprintf(heading, sizeof heading, "An option of every %s", kind->name);
+        if (core)
+            found += help_print_key(heading, "", kind->core, key, out);
+    }
+    return found;
+}
+
+bool config_help_option(const struct connectors *connectors, const char *owner, const char *key, FILE *out)
+{
+    size_t found = help_print_key_of_connectors(connectors, owner, key, out);
+    char heading[128];
+    for (size_t i = 0; i < SECTIONS; i++) {
+        const struct section *s = &sections[i];
+        bool core = s->rows == source_options || s->rows == sink_options;
+        if (core || (owner && !help_is_section(s, owner)))
+            continue;
+        snprintf(heading, sizeof heading, "An option of the section %s", s->name);
+        const struct option *group = s->rows ? NULL : option_find(config_options, s->name, OPT_GROUP);
+        found += help_print_key(heading, "", group ? group->of : s->rows, key, out);
+    }
+    for (const struct option *row = config_options; !owner && row->key; row++)
+        if (!row->of)
+            found += help_print_key("An option of the configuration", "", (const struct option[]){ *row, { 0 } }, key,
+                                    out);
+    return found > 0;
+}
+
+/* ---- names ---- */
 
 bool config_help(const struct connectors *connectors, const char *name, FILE *out)
 {
@@ -230,11 +326,20 @@ bool config_help(const struct connectors *connectors, const char *name, FILE *ou
         fputs(places_help, out);
         return true;
     }
-    if (help_section(name, out) || help_broker(name, out) || help_preset(name, out))
+    if (help_section(connectors, name, out) || help_broker(name, out) || help_preset(name, out))
         return true;
     bool source = help_connector(connectors, &connector_kinds[KIND_SOURCE], name, out),
          sink = help_connector(connectors, &connector_kinds[KIND_SINK], name, out); /* one name may be both */
-    return source || sink;
+    return source || sink || config_help_option(connectors, NULL, name, out);
+}
+
+static void help_add_keys(const char **names, size_t *count, const struct option *rows)
+{
+    for (const struct option *row = rows; row->key && *count < NAMES - 1; row++) {
+        names[(*count)++] = row->key;
+        if (row->type == OPT_LIST || row->type == OPT_GROUP)
+            help_add_keys(names, count, row->of);
+    }
 }
 
 const char *const *config_help_names(const struct connectors *connectors)
@@ -254,6 +359,11 @@ const char *const *config_help_names(const struct connectors *connectors)
     for (size_t k = 0; k < CONNECTOR_KINDS; k++)
         for (size_t i = 0; count < NAMES - 1 && connector_kinds[k].type(connectors, i, &t); i++)
             names[count++] = t.type;
+    for (size_t k = 0; k < CONNECTOR_KINDS; k++) {
+        help_add_keys(names, &count, connector_kinds[k].core);
+        for (size_t i = 0; connector_kinds[k].type(connectors, i, &t); i++)
+            help_add_keys(names, &count, t.options);
+    }
     names[count] = NULL;
     return names;
 }

@@ -138,7 +138,10 @@ struct connector_type { /* what the configuration knows of a type of source or s
     const char *type, *doc;
     size_t size;
     const struct option *options;
+    bool broadcast, dead_letters; /* of a sink (bridge/connector.h) */
 };
+/* Why an entry of that type has no use for an option of the core ("shows what comes ..."); NULL: it has. */
+const char *sections_no_use(const struct connector_type *t, const char *key);
 struct connector_kind {
     const char *name, *section; /* "source", "sources" */
     const struct option *core;  /* the core's own rows for every type */

@@ -165,12 +165,15 @@ static json_t *schema_of_rows(const struct option *rows)
 }
 
 /* An entry of `sources:` or `sinks:` of one type: the type, the connector's own rows, the core's rows. */
-static json_t *schema_connector(const char *type, const char *doc, const struct option *own, const struct option *core)
+static json_t *schema_connector(const struct connector_type *t, const struct option *core)
 {
-    json_t *j = json_pack("{s:s, s:s, s:b, s:{s:{s:s}}, s:[s]}", "description", doc, "type", "object",
-                          "additionalProperties", 0, "properties", "type", "const", type, "required", "type");
-    schema_add_rows(j, own);
+    json_t *j = json_pack("{s:s, s:s, s:b, s:{s:{s:s}}, s:[s]}", "description", t->doc, "type", "object",
+                          "additionalProperties", 0, "properties", "type", "const", t->type, "required", "type");
+    schema_add_rows(j, t->options);
     schema_add_rows(j, core);
+    for (const struct option *row = core; row->key; row++)
+        if (sections_no_use(t, row->key))
+            json_object_del(json_object_get(j, "properties"), row->key);
     return j;
 }
 
@@ -199,8 +202,7 @@ static json_t *schema_connectors(const struct connectors *connectors, const stru
     json_t *types = json_array();
     struct connector_type t;
     for (size_t i = 0; kind->type(connectors, i, &t); i++)
-        json_array_append_new(types, schema_define(defs, kind->name, t.type,
-                                                   schema_connector(t.type, t.doc, t.options, kind->core)));
+        json_array_append_new(types, schema_define(defs, kind->name, t.type, schema_connector(&t, kind->core)));
     return schema_by_name(doc, "^[a-z0-9][a-z0-9_-]{0,62}$", json_pack("{s:o}", "oneOf", types));
 }
 

@@ -115,7 +115,7 @@ static bool sections_source_type(const struct connectors *connectors, size_t i, 
     if (!ops)
         return false;
     CHECK(ops->size >= sizeof(struct source));
-    *out = (struct connector_type){ ops->type, ops->doc, ops->size, ops->options };
+    *out = (struct connector_type){ .type = ops->type, .doc = ops->doc, .size = ops->size, .options = ops->options };
     return true;
 }
 
@@ -125,8 +125,23 @@ static bool sections_sink_type(const struct connectors *connectors, size_t i, st
     if (!ops)
         return false;
     CHECK(ops->size >= sizeof(struct sink));
-    *out = (struct connector_type){ ops->type, ops->doc, ops->size, ops->options };
+    *out = (struct connector_type){
+        ops->type, ops->doc, ops->size, ops->options, ops->broadcast, ops->dead_letters,
+    };
     return true;
+}
+
+const char *sections_no_use(const struct connector_type *t, const char *key)
+{
+    static const char *const of_broadcast[] = { "topics", "filter", NULL };
+    if (t->dead_letters && strcmp(key, "topics") == 0)
+        return "gets the dead letters";
+    if (t->dead_letters && (strcmp(key, "retry") == 0 || strcmp(key, "retry_memory") == 0))
+        return "tries until each is filed";
+    for (size_t i = 0; of_broadcast[i]; i++)
+        if (strcmp(key, of_broadcast[i]) == 0)
+            return NULL;
+    return t->broadcast ? "shows what comes and never tries again" : NULL;
 }
 
 const struct connector_kind connector_kinds[CONNECTOR_KINDS] = {

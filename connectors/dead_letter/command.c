@@ -238,6 +238,8 @@ static const struct verb {
     int (*run)(struct letters *st, struct request *r, const struct command_call *call);
 } command_verbs[] = { { "list", command_list }, { "show", command_show }, { "redrive", command_redrive } };
 
+static const char *const command_names[] = { "list", "show", "redrive", NULL };
+
 static const struct verb *command_verb(const char *name)
 {
     for (size_t i = 0; i < sizeof command_verbs / sizeof *command_verbs; i++)
@@ -303,6 +305,7 @@ const struct command dead_command = {
     .size = sizeof(struct request),
     .min_words = 1,
     .max_words = 2,
+    .verbs = command_names,
     .config = true,
     .sinks = "dead_letter",
     .run = command_run,

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 
 import pytest
@@ -70,6 +71,15 @@ def test_nothing_to_do_is_wrong_usage(run):
     ("kafka", ["type: kafka", "servers  (text)", "create_topics"]),
     ("local", ["type: local", "max_size  (size"]),
     ("anythingllm", ["preset: anythingllm", "document.embedded", "chat.response.generated", "audit.{event}"]),
+    ("sources", ["sqlite  ", "http  ", "in_flight"]),
+    ("sinks", ["webhook  ", "websocket  ", "dead_letter  ", "retry"]),
+    ("topic", ["partitions"]),
+    ("route", ["topic  (text, required)"]),
+    ("capture", ["An option of the source sqlite", "capture[].types  (mapping of texts, required)"]),
+    ("verify", ["An option of the source http", "paths[].verify.scheme"]),
+    ("retry", ["An option of every sink", "default [1s,"]),
+    ("drain", ["An option of the configuration"]),
+    ("retention", ["An option of the section topics"]),
     ("check", ["aqueduct check [-c FILE]... [--json]"]),
     ("dead", ["redrive"]),
 ])
@@ -97,6 +107,118 @@ def test_help_about_nothing_known(run):
     assert done.returncode == 2
     assert done.stderr == 'aqueduct: there is no help about "webhok" (did you mean webhook?); see aqueduct --help\n'
     assert run("help", "a", "b").returncode == 2
+    assert run("help", "dead", "list", "more").returncode == 2
+
+
+@pytest.mark.parametrize("name, part, words", [
+    ("dead", "list", ["aqueduct dead list"]),
+    ("sqlite", "capture", ["capture[].types"]),
+    ("http", "scheme", ["paths[].verify.scheme"]),
+    ("webhook", "retry", ["An option of every sink"]),
+    ("sinks", "retry", ["An option of every sink"]),
+    ("broker", "prefix", ["An option of the section broker"]),
+])
+def test_help_of_a_part(run, name, part, words):
+    done = run("help", name, part)
+    assert (done.returncode, done.stderr) == (0, "")
+    for word in words:
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize("args, said", [
+    (["help", "captur"], 'there is no help about "captur" (did you mean capture?)'),
+    (["help", "dead", "lst"], 'unknown word "lst" (did you mean list?)'),
+    (["dead", "lst"], 'unknown word "lst" (did you mean list?)'),
+    (["help", "websocket", "retry"], 'there is no help about "retry" of "websocket"'),
+    (["help", "sqlite", "url"], 'there is no help about "url" of "sqlite"'),
+    (["help", "check", "url"], 'there is no help about "url" of "check"'),
+])
+def test_help_suggests_a_part(run, args, said):
+    done = run(*args)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("aqueduct: " + said)
+
+
+RIGHT = {       # of each type: an entry that is right
+    "sqlite": {"path": "app.db", "capture": [{"name": "t", "kind": "append", "table": "t", "types": {"*": "t.added"}}]},
+    "http": {"listen": "127.0.0.1:0", "paths": [{"path": "/v1", "verify": {"scheme": "bearer", "secrets": ["a-token-of-some-length-0123"]}}]},
+    "webhook": {"topics": ["t"], "url": "http://127.0.0.1:9/", "secrets": ["a secret of at least 24 characters"]},
+    "websocket": {"topics": ["t"], "listen": "127.0.0.1:0"},
+    "dead_letter": {"path": "dead.db"},
+}
+DIFF = {"kind": "diff", "types": {"insert": "t.added"}}
+SAMPLES = {     # (type, option): a value for it, where not any text will do, and what goes with it
+    ("http", "tls_key"): {"tls_key": "one.key", "tls_certificate": "one.crt"},
+    ("http", "tls_certificate"): {"tls_key": "one.key", "tls_certificate": "one.crt"},
+    ("websocket", "tls_key"): {"tls_key": "one.key", "tls_certificate": "one.crt"},
+    ("websocket", "tls_certificate"): {"tls_key": "one.key", "tls_certificate": "one.crt"},
+    ("http", "max_body"): {"max_body": "64KiB"},
+    ("http", "paths[].path"): {"path": "/x"},
+    ("http", "paths[].verify"): {"verify": {"scheme": "none"}},
+    ("http", "paths[].verify.scheme"): {"scheme": "none", "secrets": []},
+    ("http", "paths[].cloudevents"): {"cloudevents": "none"},
+    ("http", "paths[].allowed_origins"): {"allowed_origins": ["https://a.example"]},
+    ("sqlite", "preset"): {"preset": "anythingllm"},
+    ("sqlite", "capture[].kind"): {"kind": "append"},
+    ("sqlite", "capture[].done"): {"kind": "open_row", "done": "1", "types": {"done": "t.done"}},
+    ("sqlite", "capture[].watch"): DIFF | {"watch": ["a"]},
+    ("sqlite", "capture[].keep"): DIFF | {"keep": ["a"]},
+    ("sqlite", "capture[].last"): DIFF | {"last": 9},
+    ("sqlite", "capture[].types"): {"types": {"insert": "t.added"}},
+    ("sqlite", "capture[].columns"): {"columns": {"a": "json"}},
+    ("webhook", "url"): {"url": "https://crm.example.com/"},
+    ("webhook", "unsigned"): {"unsigned": True, "secrets": []},
+    ("webhook", "content_type"): {"content_type": "application/json"},
+    ("webhook", "ca_file"): {"ca_file": "one.crt", "url": "https://crm.example.com/"},
+    ("websocket", "path"): {"path": "/live"},
+    ("websocket", "origins"): {"origins": ["https://a.example"]},
+}
+BY_TYPE = [("true or false", True), ("whole number", 2), ("number", 1.0), ("text", "x"), ("secret", "a-secret-of-some-length-0123"), ("duration", "1s"),
+           ("size", "4KiB"), ("list of texts", ["t"]), ("list of secrets", ["a-secret-of-some-length-0123"]), ("list of durations", ["1s"]),
+           ("mapping of texts", {"a": "b"}), ("filter", {"exact": {"type": "x"}}), ("one of ", None), ("list of mappings", None), ("mapping", None)]
+
+
+def sample(kind, option, about):
+    if (kind, option) in SAMPLES:
+        return SAMPLES[kind, option]
+    key = option.rpartition(".")[2]
+    if about.startswith("one of "):
+        return {key: about.removeprefix("one of ").split(",")[0]}
+    default = about.partition(", default ")[2]
+    if default and not default.startswith("["):
+        return {key: {"true": True, "false": False}.get(default, int(default) if default.isdigit() else default)}
+    value = next(value for start, value in BY_TYPE if about.startswith(start))
+    return {key: value} if value is not None else {}
+
+
+def options_of(run):
+    for section in ["sources", "sinks"]:
+        for kind in re.findall(r"^  (\w+) +\S", run("help", section).stdout.partition("Types")[2].partition("\n\n")[0], flags=re.M):
+            for option, about in re.findall(r"^  ([a-z_.\[\]]+)  \((.*)\)$", run("help", kind).stdout, flags=re.M):
+                yield section, kind, option, about
+
+
+def test_check_takes_every_option_of_the_help(run):
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+                    "/CN=localhost", "-keyout", "one.key", "-out", "one.crt"], cwd=run.folder, check=True, capture_output=True)
+    (run.folder / "one.key").chmod(0o600)
+    seen, wrong = set(), []
+    for section, kind, option, about in options_of(run):
+        entry = json.loads(json.dumps(RIGHT[kind]))
+        place = entry
+        for step in option.split(".")[:-1]:
+            place = place[step.removesuffix("[]")]
+            place = place[0] if step.endswith("[]") else place
+        place.update(sample(kind, option, about))
+        write(run, "bridge.yaml", json.dumps({section: {"x": {"type": kind} | entry}, "routes": [{"topic": "t"}]}))
+        done = run("check")
+        seen.add((kind, option))
+        if done.returncode:
+            wrong.append((kind, option, done.stderr))
+    assert not wrong
+    assert {kind for kind, _ in seen} == set(RIGHT)
+    assert set(SAMPLES) <= seen
+    assert len(seen) > 100
 
 
 def test_help_of_a_command(run):

@@ -96,6 +96,26 @@ TEST(test_help_about_everything)
     assert_false(config_help(&connectors, "nothing", stderr));
 }
 
+/* What check refuses of the core's options is in no help and no schema of that type. */
+TEST(test_options_without_use_are_not_offered)
+{
+    for (size_t i = 0; connectors.sinks[i]; i++) {
+        const struct sink_ops *ops = connectors.sinks[i];
+        const struct connector_type t = { .type = ops->type,
+                                          .broadcast = ops->broadcast,
+                                          .dead_letters = ops->dead_letters };
+        for (const struct option *row = sink_options; row->key; row++) {
+            char *text = NULL;
+            size_t n = 0;
+            FILE *out = open_memstream(&text, &n);
+            bool offered = config_help_option(&connectors, ops->type, row->key, out);
+            fclose(out);
+            assert_int_equal(offered, sections_no_use(&t, row->key) == NULL);
+            free(text);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -103,6 +123,7 @@ int main(void)
         cmocka_unit_test(test_defaults_fit),
         cmocka_unit_test(test_schema_is_fresh),
         cmocka_unit_test(test_help_about_everything),
+        cmocka_unit_test(test_options_without_use_are_not_offered),
     };
     return cmocka_run_group_tests_name("schema", tests, NULL, NULL);
 }
