@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "bridge/config/private.h"
 #include "bridge/lib/file.h"
@@ -18,11 +19,22 @@ bool config_is_variable(struct str s)
     return s.n > 0;
 }
 
+/* What is no regular file, such as a named pipe, gives what it has just now, and that may be nothing. */
+static bool expand_is_dry(int fd, bool read, size_t bytes)
+{
+    struct stat st;
+    bool nothing = read ? bytes == 0 : errno == EAGAIN;
+    return nothing && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode);
+}
+
 /* Appends a secret's file to out, without the line break that an editor put at its end. */
 static bool expand_fd(int fd, const char *path, struct buf *out, struct err *e)
 {
     size_t start = out->n;
-    if (!file_read_fd(fd, CONFIG_SECRET_BYTES, out))
+    bool read = file_read_fd(fd, CONFIG_SECRET_BYTES, out);
+    if (expand_is_dry(fd, read, out->n - start))
+        return err_set(e, "file %s is no regular file but %s, and nothing came from it", path, file_kind(fd));
+    if (!read)
         return errno == EFBIG ? err_set(e, "file %s is longer than %d KiB", path, CONFIG_SECRET_BYTES >> 10)
                               : err_set(e, "cannot read file %s: %s", path, strerror(errno));
     if (out->n > start && memchr(out->at + start, '\0', out->n - start))
@@ -57,6 +69,12 @@ static bool expand_check_default(struct str name, struct str text, struct err *e
     if (text.n > 1 && text.at[0] == '$' && config_is_variable((struct str){ text.at + 1, text.n - 1 }))
         return err_set(e, "the default of ${%.*s:-...} is a variable, but a default is plain text: write ${%.*s} alone",
                        STR_ARG(name), (int)text.n - 1, text.at + 1);
+    for (size_t i = 0; i + 1 < text.n; i++)
+        if (text.at[i] == '$' && (text.at[i + 1] == '(' || config_is_variable((struct str){ text.at + i + 1, 1 })))
+            return err_set(e,
+                           "the default of ${%.*s:-...} holds $ and a name, but a default is plain text and nothing in "
+                           "it is replaced: leave the default away, or put ${NAME} behind the }",
+                           STR_ARG(name));
     return true;
 }
 

@@ -178,6 +178,34 @@ bool file_check_secret(int fd, const char *path, struct err *e)
                    st.st_mode & S_IROTH ? "read" : "write", path, (unsigned)st.st_mode & 07777, path);
 }
 
+const char *file_kind(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return "unknown";
+    switch (st.st_mode & S_IFMT) {
+    case S_IFREG: return "a regular file";
+    case S_IFIFO: return "a pipe";
+    case S_IFDIR: return "a folder";
+    case S_IFCHR:
+    case S_IFBLK: return "a device";
+    case S_IFSOCK: return "a socket";
+    default: return "of another kind";
+    }
+}
+
+bool file_check_regular_at(const char *path, struct err *e)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return true;
+    const char *kind = file_kind(fd);
+    bool regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    close(fd);
+    return regular || err_set(e, "%s is no regular file but %s", path, kind);
+}
+
 bool file_check_secret_at(const char *path, struct err *e)
 {
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);

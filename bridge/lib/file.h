@@ -28,6 +28,10 @@ bool file_is_owner_trusted(uid_t owner);
  * no other user of the machine gets (file_is_secret_mount); nor for what is no regular file. */
 bool file_check_secret(int fd, const char *path, struct err *e);
 bool file_check_secret_at(const char *path, struct err *e); /* true also when there is none: opening it says so */
+const char *file_kind(int fd);                              /* "a pipe", "a folder" */
+/* Would a library that opens it by name wait for ever, since it is no regular file? Then false with *e, which names the
+ * file. True also when there is none. */
+bool file_check_regular_at(const char *path, struct err *e);
 /* Below /run/secrets (Docker, Podman, Compose), /run/credentials (systemd) or /var/run/secrets (Kubernetes), by its
  * name without links. (Elsewhere, what lies on a read-only memory file system is a secret volume of Kubernetes or a
  * Docker secret with a target of its own: file_check_secret knows that, too.) */

@@ -166,8 +166,10 @@ struct ssl_ctx_st *conn_tls(const char *certificate, const char *key, struct err
     SSL_CTX_set_mode(tls,
                      SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     /* The key first: the other way round, a key of another certificate gives a cryptic error. */
-    if (!file_check_secret_at(key, e))
+    if (!file_check_regular_at(key, e) || !file_check_secret_at(key, e))
         err_prefix(e, "tls_key");
+    else if (!file_check_regular_at(certificate, e))
+        err_prefix(e, "tls_certificate");
     else if (SSL_CTX_use_PrivateKey_file(tls, key, SSL_FILETYPE_PEM) != 1)
         conn_tls_fail(e, "tls_key", key);
     else if (SSL_CTX_use_certificate_chain_file(tls, certificate) != 1)

@@ -257,7 +257,8 @@ static bool conf_check_file(const char *key, const char *path, bool is_secret, s
         return true;
     if (access(path, R_OK) != 0)
         return err_set(e, "broker.properties.%s: %s cannot be read: %s", key, path, strerror(errno));
-    return !is_secret || file_check_secret_at(path, e) || err_prefix(e, "broker.properties.%s", key);
+    bool ok = is_secret ? file_check_regular_at(path, e) && file_check_secret_at(path, e) : true;
+    return ok || err_prefix(e, "broker.properties.%s", key);
 }
 
 /* A login needs its name and password: librdkafka would go without, and the broker say that they are wrong. */

@@ -27,6 +27,17 @@ TEST(slips_are_refused_with_the_fix)
         { "${WEBHOOK_SECRET_OF_MINE}", "not replaced" },
         { "Bearer a-token-of-some-length", "begins with the word Bearer" },
         { "fifteen letters", "has 15 characters, the least is 16" },
+        { "whsec-" BASE64, "something like whsec_: write whsec_" },
+        { "wh_sec_" BASE64, "something like whsec_: write whsec_" },
+        { "WH-SEC_" BASE64, "something like whsec_: write whsec_" },
+        { "whsec:" BASE64, "something like whsec_: write whsec_" },
+        { "TOKEN=" BASE64, "a name and a =" },
+        { "GITHUB_SECRET=" BASE64, "a name and a =" },
+        { "api_key=" BASE64, "a name and a =" },
+        { "export A=" BASE64, "begins with export" },
+        { "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "fewer than 5 different characters" },
+        { "0000000000000000000000000000000000000000000000000000000000000000", "fewer than 5 different characters" },
+        { "abcdabcdabcdabcdabcdabcdabcd", "fewer than 5 different characters" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = { "" };
@@ -40,8 +51,11 @@ TEST(slips_are_refused_with_the_fix)
 
 TEST(good_ones)
 {
-    static const char *const cases[] = { "sixteen letters.", "It's a Secret to Everybody", "\"half quoted secret",
-                                         "blanks in the middle of it", ("whsec_" BASE64) };
+    static const char *const cases[] = { "sixteen letters.",     "It's a Secret to Everybody",
+                                         "\"half quoted secret", "blanks in the middle of it",
+                                         ("whsec_" BASE64),      "AB=" BASE64,
+                                         (BASE64 "="),           "SOMETHINGTHATLOOKSLIKEBASE64====",
+                                         "whsecret-of-mine-000", "abc=def=ghi=jkl=mno" };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_true(secret_check(str_of(cases[i]), SECRET_LEAST, NULL));
 }
@@ -72,6 +86,8 @@ TEST(keys)
         { "whsec_YWJjZGVmZ2hpamtsbW5vcA==", "makes a key of 16 bytes" },
         { "whsec_-_KQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "something else than base64" },
         { "a raw key of 23 letters", "makes a key of 23 bytes" },
+        { "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "fewer than 5 different" },
+        { "whsec_AAECAwABAgMAAQIDAAECAwABAgMAAQID", "fewer than 5 different bytes" },
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct err e = { "" };
@@ -80,7 +96,8 @@ TEST(keys)
             fail_msg("%s: %s", bad[i][0], e.text);
     }
     char long_one[SECRET_KEY_MOST + 2];
-    memset(long_one, 'k', sizeof long_one);
+    for (size_t i = 0; i < sizeof long_one; i++)
+        long_one[i] = (char)('a' + i % 26);
     assert_null(secret_hmac((struct str){ long_one, SECRET_KEY_MOST + 1 }, NULL));
     struct hmac *h = secret_hmac((struct str){ long_one, SECRET_KEY_MOST }, NULL);
     assert_non_null(h);

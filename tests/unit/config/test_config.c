@@ -359,6 +359,10 @@ static const struct bad {
       "a.yaml:4:13: the default of ${UNSET:-...} is a variable, but a default is plain text: write ${SECRET} alone\n" },
     { SRC "    listen: \"${SECRET:-$UNSET}\"\n" END,
       "a.yaml:4:13: the default of ${SECRET:-...} is a variable, but a default is plain text: write ${UNSET} alone\n" },
+    { SRC "    listen: \"${UNSET:-$SECRET-aaa}\"\n" END,
+      "a.yaml:4:13: the default of ${UNSET:-...} holds $ and a name, but a default is plain text and nothing in it is replaced: leave the default away, or put ${NAME} behind the }\n" },
+    { SRC "    listen: \"${SECRET:-aaa$(id)}\"\n" END,
+      "a.yaml:4:13: the default of ${SECRET:-...} holds $ and a name, but a default is plain text and nothing in it is replaced: leave the default away, or put ${NAME} behind the }\n" },
     { SRC "    listen: \"${UNSET:-{}}\"\n" END,
       "a.yaml:4:13: the default of ${UNSET:-...} holds a {, but it ends at the first }\n" },
     { SRC "    listen: ${1X}\n" END,
@@ -825,6 +829,26 @@ TEST(test_pipe)
     close(ends[0]);
 }
 
+/* Nobody writes to it: that is what is wrong, not that a secret is empty. */
+TEST(test_secret_from_a_pipe)
+{
+    static const char *const name[] = { "a.yaml" };
+    struct problems problems = { 0 };
+    assert_int_equal(mkfifo("pipe", 0600), 0);
+    write_file("a.yaml", STR(SRC "    token: ${file:pipe}\n" END));
+    for (int i = 0; i < 2; i++) { /* without a writer, and with one that writes nothing */
+        int fd = i ? open("pipe", O_RDWR | O_CLOEXEC) : -1;
+        assert_null(config_load(&types, name, 1, &problems));
+        char *text = printed(&problems);
+        assert_string_equal(text, "a.yaml:4:12: file pipe is no regular file but a pipe, and nothing came from it\n");
+        free(text);
+        problems_free(&problems);
+        if (fd >= 0)
+            close(fd);
+    }
+    unlink("pipe");
+}
+
 TEST(test_print_json)
 {
     char file[] = "a \"b\".yaml", what[] = "x: \"y\" is\\ wrong";
@@ -867,6 +891,7 @@ int main(void)
         cmocka_unit_test(test_fill),
         cmocka_unit_test(test_part),
         cmocka_unit_test(test_pipe),
+        cmocka_unit_test(test_secret_from_a_pipe),
         cmocka_unit_test(test_print_json),
     };
     return cmocka_run_group_tests_name("config", tests, make_folder, remove_folder);

@@ -358,6 +358,13 @@ TEST(files_are_checked)
     assert_int_equal(chmod(key, 0600), 0);
     expect_refusal(certificate, other_key, "does not belong to");
     expect_refusal(key, key, "tls_certificate");
+    char pipe[160], folder_too[] = "/";
+    snprintf(pipe, sizeof pipe, "%s/pipe", folder);
+    assert_int_equal(mkfifo(pipe, 0600), 0); /* opened by name, it would wait for ever */
+    expect_refusal(certificate, pipe, "is no regular file but a pipe");
+    expect_refusal(pipe, key, "tls_certificate: ");
+    expect_refusal(folder_too, key, "tls_certificate: / is no regular file but a folder");
+    unlink(pipe);
 }
 
 #define CLEANED(f) cmocka_unit_test_setup_teardown(f, begin, end)
