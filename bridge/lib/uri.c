@@ -124,3 +124,57 @@ bool uri_is_absolute(struct str s)
     struct str scheme;
     return uri_parse(s, &scheme) && scheme.at;
 }
+
+/* ---- comparison ---- */
+
+static char uri_lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+}
+
+static int uri_digit(char c)
+{
+    return uri_is_digit(c) ? c - '0' : uri_lower(c) - 'a' + 10;
+}
+
+/* The bytes first..last in which capitals mean nothing: of the scheme (0..*scheme), of the host. */
+static void uri_find_cases(struct str s, size_t *scheme, size_t *first, size_t *last)
+{
+    size_t colon = 0, at = 0;
+    while (colon < s.n && !strchr(":/?#", s.at[colon]))
+        colon++;
+    *scheme = colon < s.n && s.at[colon] == ':' ? colon : 0;
+    at = *scheme ? *scheme + 1 : 0;
+    *first = *last = at;
+    if (!str_starts(str_from(s, at), STR("//")))
+        return;
+    *first = *last = at + 2;
+    while (*last < s.n && !strchr("/?#", s.at[*last]))
+        if (s.at[(*last)++] == '@')
+            *first = *last;
+}
+
+struct str uri_normal(struct str s, char *out)
+{
+    static const char capitals[] = "0123456789ABCDEF";
+    size_t n = 0, scheme, first, last;
+    uri_find_cases(s, &scheme, &first, &last);
+    for (size_t i = 0; i < s.n; i++) {
+        bool folds = i < scheme || (i >= first && i < last);
+        if (s.at[i] != '%' || s.n - i < 3 || !uri_is_hex(s.at[i + 1]) || !uri_is_hex(s.at[i + 2])) {
+            out[n++] = folds ? uri_lower(s.at[i]) : s.at[i];
+            continue;
+        }
+        int code = uri_digit(s.at[i + 1]) * 16 + uri_digit(s.at[i + 2]);
+        char c = (char)code;
+        i += 2;
+        if (code < 0x80 && (uri_is_alpha(c) || uri_is_digit(c) || (c && strchr("-._~", c)))) {
+            out[n++] = folds ? uri_lower(c) : c;
+            continue;
+        }
+        out[n++] = '%';
+        out[n++] = capitals[code >> 4];
+        out[n++] = capitals[code & 15];
+    }
+    return (struct str){ out, n };
+}

@@ -8,6 +8,7 @@
 #include "bridge/connector.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
+#include "connectors/http/called.h"
 #include "connectors/http/reply.h"
 
 enum { BATCH_MOST = 10000 };
@@ -266,35 +267,61 @@ static int http_read(struct source *base, int wake_fd, struct emission *out, siz
 static bool http_are_called_alike(const struct path_options *a, const struct path_options *b)
 {
     struct buf one = buf_new(2 * EVENT_ATTRIBUTE_BYTES), other = buf_new(2 * EVENT_ATTRIBUTE_BYTES);
-    path_add_called(a, &one);
-    path_add_called(b, &other);
+    called_add(a, &one);
+    called_add(b, &other);
     bool alike = str_eq(buf_str(&one), buf_str(&other));
     buf_free(&one);
     buf_free(&other);
     return alike;
 }
 
+/* The path's own source as it is compared. */
+static void http_own_source(const struct http_source *s, const struct path_options *o, struct owner *out)
+{
+    struct buf source = buf_new(2 * EVENT_ATTRIBUTE_BYTES);
+    called_add_source(o, s->base.id, &source);
+    owner_open(out, buf_str(&source));
+    buf_free(&source);
+}
+
+/* Each could pass for the other. */
+static bool http_check_sources(const struct http_source *s, const struct path_options *a, const struct path_options *b,
+                               struct err *e)
+{
+    struct owner one, other;
+    http_own_source(s, a, &one);
+    http_own_source(s, b, &other);
+    if (strcmp(one.own, other.own) == 0)
+        err_set(e, "source: %.100s and %.100s have the same source %.100s%s: each could pass for the other", a->path,
+                b->path, one.own,
+                !a->source || !*a->source   ? " (the first one's default)"
+                : !b->source || !*b->source ? " (the second one's default)"
+                                            : "");
+    bool ok = strcmp(one.own, other.own) != 0;
+    owner_close(&one);
+    owner_close(&other);
+    return ok;
+}
+
 /* Do two paths go together? */
-static bool http_check_pair(const struct path_options *a, const struct path_options *b, struct err *e)
+static bool http_check_pair(const struct http_source *s, const struct path_options *a, const struct path_options *b,
+                            struct err *e)
 {
     if (strcmp(a->path, b->path) == 0)
         return err_set(e, "path: %.100s is there twice", b->path);
     if (http_are_called_alike(a, b))
         return err_set(e, "name: another path is called like the name %.100s, and their ids would mix",
                        b->name ? b->name : a->name);
-    if (a->source && b->source && *a->source && strcmp(a->source, b->source) == 0)
-        return err_set(e, "source: %.100s and %.100s have the same source: each could pass for the other", a->path,
-                       b->path);
-    return true;
+    return http_check_sources(s, a, b, e);
 }
 
 /* Is the i-th path right, also beside those before it? */
-static bool http_check_path(const struct path_options *paths, size_t i, struct err *e)
+static bool http_check_path(const struct http_source *s, const struct path_options *paths, size_t i, struct err *e)
 {
     if (!path_check(&paths[i], e))
         return false;
     for (size_t k = 0; k < i; k++)
-        if (!http_check_pair(&paths[k], &paths[i], e))
+        if (!http_check_pair(s, &paths[k], &paths[i], e))
             return false;
     return true;
 }
@@ -313,7 +340,7 @@ static bool http_check(const struct source *base, struct err *e)
     if (!http_check_whole(s, e))
         return false;
     for (size_t i = 0; i < s->path_options.count; i++)
-        if (!http_check_path(paths, i, e))
+        if (!http_check_path(s, paths, i, e))
             return err_prefix(e, "paths: %.100s", paths[i].path ? paths[i].path : "");
     return true;
 }
@@ -327,7 +354,7 @@ static void http_faults(const struct source *base, fault_fn *each, void *ctx)
     for (size_t i = 0; i < s->path_options.count; i++) {
         char place[32];
         snprintf(place, sizeof place, "paths[%zu]", i);
-        if (!http_check_path(s->path_options.at, i, &e))
+        if (!http_check_path(s, s->path_options.at, i, &e))
             each(ctx, place, e.text);
     }
 }
@@ -343,7 +370,8 @@ static bool http_open_paths(struct http_source *s, struct err *e)
         p->accepted = reply_counter(&s->replies, p, 202);
     }
     for (size_t i = 0; i < s->path_count; i++)
-        path_leave_to(&s->paths[i], s->paths, s->path_count);
+        for (size_t k = 0; k < s->path_count; k++)
+            owner_leave_to(&s->paths[i].owner, &s->paths[k].owner);
     return true;
 }
 

@@ -8,6 +8,7 @@
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/uri.h"
+#include "connectors/http/called.h"
 
 METRIC_COUNTER(aqueduct_http_refused_total, "Requests whose signature or token was refused.", "source", "path",
                "reason");
@@ -18,8 +19,6 @@ METRIC_HISTOGRAM(aqueduct_http_request_seconds, "From a whole request to its ans
 enum {
     TYPE_BYTES = 256,
     NAME_BYTES = 64,
-    SECRET_MIXED = 16,   /* letters and digits: no word has so many with digits among them */
-    SECRET_LETTERS = 24, /* in a row, capitals and others */
 };
 
 static const struct option_value path_source_rules[] = {
@@ -41,7 +40,7 @@ const struct option path_rows[] = {
     OPTION(
         struct path_options, name,
         .doc =
-            "What metrics, the log and events call the path, if only its senders may know it; without a name, a part that looks like a secret is shown as * in metrics and the log."),
+            "What metrics, the log and events call the path, if only its senders may know it; without a name, a part that looks like a secret is shown as * in metrics and the log, and as a digest (~3f8a91c2) in events."),
     OPTION_GROUP(struct path_options, verify, verify_rows, .required = true,
                  .doc = "How requests are verified before anything is read from them."),
     OPTION(
@@ -52,8 +51,10 @@ const struct option path_rows[] = {
         struct path_options, type_header,
         .doc =
             "Header whose value is put behind the type and a dot; default by scheme (github: X-GitHub-Event, so that a push is github.push)."),
-    OPTION(struct path_options, source,
-           .doc = "The path's own CloudEvents source, that of such events; default /http/<name of the source><path>."),
+    OPTION(
+        struct path_options, source,
+        .doc =
+            "The path's own CloudEvents source, that of such events; default /http/<name of the source><path>, without secrets in it."),
     OPTION(
         struct path_options, id_header,
         .doc =
@@ -128,61 +129,6 @@ bool path_check(const struct path_options *o, struct err *e)
     return ok;
 }
 
-void path_add_called(const struct path_options *o, struct buf *out)
-{
-    if (o->name)
-        buf_add_char(out, '/');
-    buf_add_c(out, o->name ? o->name : o->path);
-}
-
-/* Is a part of a path evidently no word but a secret, such as a token or a UUID? '-' and '_' do not break a token up. */
-static bool path_looks_secret(struct str part)
-{
-    size_t letters = 0, capitals = 0, digits = 0, mixed = 0, hex = 0, dashes = 0;
-    for (size_t i = 0; i <= part.n; i++) {
-        char c = i < part.n ? part.at[i] : '/', lower = (char)(c | 0x20);
-        bool digit = c >= '0' && c <= '9', letter = lower >= 'a' && lower <= 'z';
-        hex += digit || (letter && lower <= 'f');
-        dashes += c == '-';
-        letters += letter;
-        capitals += letter && c != lower;
-        digits += digit;
-        if (letter || digit)
-            continue;
-        if (letters && digits)
-            mixed += letters + digits;
-        if (mixed >= SECRET_MIXED || (letters >= SECRET_LETTERS && capitals && capitals < letters))
-            return true;
-        if (c != '-' && c != '_')
-            mixed = 0;
-        letters = capitals = digits = 0;
-    }
-    return hex == 32 && dashes == 4 && part.n == 36;
-}
-
-/* The path without what looks like a secret. */
-static void path_add_shown(struct str path, struct buf *out)
-{
-    struct str part;
-    for (bool first = true; str_cut(&path, '/', &part); first = false) {
-        if (!first)
-            buf_add_char(out, '/');
-        buf_add_str(out, path_looks_secret(part) ? STR("*") : part);
-    }
-}
-
-static char *path_label(const struct path_options *o)
-{
-    struct buf b = buf_new(2 * EVENT_ATTRIBUTE_BYTES);
-    if (o->name)
-        buf_add_c(&b, o->name);
-    else
-        path_add_shown(str_of(o->path), &b);
-    char *label = str_dup(buf_str(&b));
-    buf_free(&b);
-    return label;
-}
-
 static void path_open_metrics(struct path *p, const char *source_id)
 {
     for (int i = REFUSAL_MISSING; i < REFUSAL_COUNT; i++)
@@ -203,23 +149,22 @@ bool path_open(struct path *p, const struct path_options *o, const char *source_
         p->cloudevents = verifier_covers(p->verifier) == COVER_REQUEST ? CLOUDEVENTS_ALL : CLOUDEVENTS_STRUCTURED;
     const char *type = verifier_type(p->verifier);
     p->name = str_of(o->path);
-    p->label = path_label(o);
+    struct buf label = buf_new(2 * EVENT_ATTRIBUTE_BYTES);
+    called_add_label(o, &label);
+    p->label = str_dup(buf_str(&label));
+    buf_free(&label);
     p->type = path_is_set(o->type) ? str_of(o->type) : type ? str_of(type) : STR("webhook.received");
     p->type_header = path_is_set(o->type_header) ? o->type_header : verifier_type_header(p->verifier);
     struct buf source = buf_new(2 * EVENT_ATTRIBUTE_BYTES);
-    if (path_is_set(o->source))
-        buf_add_c(&source, o->source);
-    else {
-        buf_printf(&source, "/http/%s", source_id);
-        path_add_called(o, &source);
-    }
+    called_add_source(o, source_id, &source);
     p->source = buf_str(&source); /* path_close frees it */
     struct buf scope = buf_new(2 * EVENT_ATTRIBUTE_BYTES);
     buf_add_c(&scope, source_id);
-    path_add_called(o, &scope);
+    called_add(o, &scope);
     p->scope = buf_str(&scope); /* as well */
     if (source.failed || scope.failed)
         return err_set(e, "the path is too long");
+    owner_open(&p->owner, p->source);
     path_open_metrics(p, source_id);
     return true;
 }
@@ -228,7 +173,7 @@ void path_close(struct path *p)
 {
     verifier_free(p->verifier);
     free(p->label);
-    free(p->inner);
+    owner_close(&p->owner);
     free((void *)(uintptr_t)p->scope.at);
     free((void *)(uintptr_t)p->source.at); /* ours; str is for borrowing, hence const */
 }
@@ -299,70 +244,6 @@ static size_t path_trace_headers(const struct http_request *r, struct trace *t, 
     return n;
 }
 
-/* The character at *i, where %2e is a dot and %2f a slash; moves *i to the last byte of it. */
-static char path_character(struct str s, size_t *i)
-{
-    struct str three = { s.at + *i, 3 };
-    if (s.n - *i < 3 || s.at[*i] != '%')
-        return s.at[*i];
-    char c = str_eq_nocase(three, STR("%2e")) ? '.' : str_eq_nocase(three, STR("%2f")) ? '/' : '%';
-    if (c != '%')
-        *i += 2;
-    return c;
-}
-
-/* Is one of the segments "." or "..", plain or percent-encoded? */
-static bool path_has_dots(struct str s)
-{
-    size_t dots = 0, others = 0;
-    for (size_t i = 0; i <= s.n; i++) {
-        char c = i < s.n ? path_character(s, &i) : '/';
-        bool ends = c == '/' || c == '?' || c == '#';
-        if (ends && others == 0 && (dots == 1 || dots == 2))
-            return true;
-        dots = ends ? 0 : dots + (c == '.');
-        others = ends ? 0 : others + (c != '.');
-    }
-    return false;
-}
-
-/* Does a source stand below another one? "/a/../b" does not stand below "/a". */
-static bool path_is_below(struct str source, struct str above)
-{
-    if (!str_starts(source, above))
-        return false;
-    struct str rest = str_from(source, above.n);
-    if (rest.n > 0 && rest.at[0] != '/' && !str_ends(above, STR("/")))
-        return false;
-    return !path_has_dots(rest);
-}
-
-/* Is a source another one, with a query or a fragment or not, or one below it? */
-static bool path_is_within(struct str source, struct str other)
-{
-    return str_starts(source, other)
-           && (source.n == other.n || str_ends(other, STR("/")) || strchr("/?#", source.at[other.n]));
-}
-
-void path_leave_to(struct path *p, const struct path *others, size_t count)
-{
-    p->inner = mem_alloc(count * sizeof *p->inner);
-    for (size_t i = 0; i < count; i++)
-        if (others[i].source.n > p->source.n && path_is_within(others[i].source, p->source))
-            p->inner[p->inner_count++] = others[i].source;
-}
-
-/* May a CloudEvent on this path name the source? */
-static bool path_owns(const struct path *p, struct str source)
-{
-    if (!path_is_below(source, p->source))
-        return false;
-    for (size_t i = 0; i < p->inner_count; i++)
-        if (path_is_within(source, p->inner[i]))
-            return false;
-    return true;
-}
-
 /* May a sender on this path name the source, and how many attributes? */
 static bool path_check_event(const struct taking *t, const struct event *ev)
 {
@@ -375,7 +256,7 @@ static bool path_check_event(const struct taking *t, const struct event *ev)
         *t->status = 400;
         return false;
     }
-    if (t->p->o->ce_source != SOURCE_PREFIX || path_owns(t->p, ev->source))
+    if (t->p->o->ce_source != SOURCE_PREFIX || owner_has(&t->p->owner, ev->source))
         return true;
     metric_add(t->p->foreign, 1);
     *t->status = 403;

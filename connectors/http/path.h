@@ -6,34 +6,8 @@
 #pragma once
 #include "bridge/event/event.h"
 #include "bridge/lib/metrics.h"
-#include "connectors/http/verify/verify.h"
-
-/* Which of a path's requests are taken as CloudEvents. */
-enum cloudevents {
-    CLOUDEVENTS_BY_SCHEME, /* all that the scheme vouches for */
-    CLOUDEVENTS_ALL,
-    CLOUDEVENTS_STRUCTURED, /* one JSON, or a batch: what is signed with the body */
-    CLOUDEVENTS_NONE,
-};
-
-/* Which source a CloudEvent may name. */
-enum source_rule {
-    SOURCE_PREFIX = 1, /* the path's own, or one below it */
-    SOURCE_PIN,        /* any, but it is replaced by the path's own */
-    SOURCE_ANY,
-};
-
-struct path_options { /* an entry of `paths:` as the user wrote it */
-    char *path, *name;
-    struct verify_options verify;
-    char *type, *type_header;
-    char *source;
-    char *id_header;
-    enum cloudevents cloudevents;
-    enum source_rule ce_source;
-    struct strings allowed_origins;
-};
-extern const struct option path_rows[];
+#include "connectors/http/owner.h"
+#include "connectors/http/path_options.h"
 
 struct path_limits {   /* of one request */
     size_t events;     /* most of a batch */
@@ -42,12 +16,11 @@ struct path_limits {   /* of one request */
 
 struct path {
     const struct path_options *o;
-    struct str name;   /* what requests are matched with */
-    char *label;       /* in metrics and the log: nothing in it is secret */
-    struct str source; /* CloudEvents source of wrapped bodies */
-    struct str *inner; /* sources of other paths that stand below this one's */
-    size_t inner_count;
-    struct str scope; /* of the ids that are sent here: "<source>/v1/github" */
+    struct str name;    /* what requests are matched with */
+    char *label;        /* in metrics and the log: nothing in it is secret */
+    struct str source;  /* CloudEvents source of wrapped bodies */
+    struct owner owner; /* which sources its CloudEvents may name */
+    struct str scope;   /* of the ids that are sent here: "<source>/v1/github" */
     struct str type;
     const char *type_header; /* NULL: none */
     struct verifier *verifier;
@@ -58,15 +31,10 @@ struct path {
     struct metric *seconds;
 };
 
-/* What a path is called in scopes and sources: "/v1/github", or "/" and its name. Two of one source must differ. */
-void path_add_called(const struct path_options *o, struct buf *out);
 /* Do the options go together? */
 bool path_check(const struct path_options *o, struct err *e);
 /* *p was zeroed; on false it needs path_close like after success. */
 bool path_open(struct path *p, const struct path_options *o, const char *source_id, struct err *e);
-/* Sources of others (count of them, all open; p may be among them) that stand below the path's own are theirs alone. They
- * must live as long as p. */
-void path_leave_to(struct path *p, const struct path *others, size_t count);
 void path_close(struct path *p);
 
 /* Is the id of what path_events makes of it an Idempotency-Key? */

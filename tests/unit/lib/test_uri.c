@@ -77,12 +77,39 @@ TEST(neither)
     assert_false(uri_is_reference((struct str){ "\0:b", 3 }));
 }
 
+TEST(as_it_is_compared)
+{
+    static const char *const cases[][2] = {
+        { "", "" },
+        { "/http/hooks/%73td", "/http/hooks/std" },
+        { "/a%2fb%c3%a9/%7e%2E%2d%5F", "/a%2Fb%C3%A9/~.-_" },
+        { "HTTP://User@EXAMPLE.com:80/Path?Query#F", "http://User@example.com:80/Path?Query#F" },
+        { "HTTPS://%45xample.com", "https://example.com" },
+        { "//HOST/A", "//host/A" },
+        { "URN:Example:A", "urn:Example:A" },
+        { "/A:B//C", "/A:B//C" },
+        { "A", "A" },
+        { "/%2573", "/%2573" }, /* once, not again */
+        { "/%00%7f%41", "/%00%7FA" },
+        { "/%", "/%" },
+        { "/%4", "/%4" },
+        { "/%zz", "/%zz" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char out[64];
+        struct str got = uri_normal(str_of(cases[i][0]), out);
+        if (!str_eq(got, str_of(cases[i][1])))
+            fail_msg("%s: %.*s", cases[i][0], STR_ARG(got));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(absolute),
         cmocka_unit_test(relative),
         cmocka_unit_test(neither),
+        cmocka_unit_test(as_it_is_compared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

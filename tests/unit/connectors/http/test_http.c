@@ -514,6 +514,10 @@ TEST(sources_of_paths_below)
         { "/hooks", "/http/hooks/hooks/near/1", false },
         { "/hooks/github", "/http/hooks/hooks/github/push", true },
         { "/far", "/http/hooks/hooks/near/1", true },
+        { "/", "/http/hooks/%68ooks", false },
+        { "/hooks", "/http/hooks/hooks/gith%75b/push", false },
+        { "/hooks/github", "/http/hooks/hooks/gith%75b/push", true },
+        { "/hooks", "/http/hooks/hooks/%2E%2e/a", false },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char body[300];
@@ -531,7 +535,7 @@ TEST(a_foreign_source_shows_no_path_in_the_log)
     log_setup(LOG_INFO, LOG_LOGFMT);
     stderr_catch();
     source_open("", "  - {path: /q7Zk3vXw9Lm2Nc8R, verify: {scheme: none}}\n");
-    refused("/q7Zk3vXw9Lm2Nc8R", CE, FROM("1", "/other"), 403, "/http/hooks/q7Zk3vXw9Lm2Nc8R");
+    refused("/q7Zk3vXw9Lm2Nc8R", CE, FROM("1", "/other"), 403, "/http/hooks/~");
     const char *text = stderr_caught();
     log_setup(LOG_ERROR, LOG_LOGFMT);
     assert_says(text, "a CloudEvent names a source that is not this path's");
@@ -810,7 +814,11 @@ TEST(bad_options)
         { "paths: [{path: /a, verify: {scheme: none}}, {path: /b, name: a, verify: {scheme: none}}]",
           "called like the name a" },
         { "paths: [{path: /a, source: /s, verify: {scheme: none}}, {path: /b, source: /s, verify: {scheme: none}}]",
-          "/a and /b have the same source" },
+          "/a and /b have the same source /s: each" },
+        { "paths: [{path: /a, verify: {scheme: none}}, {path: /b, source: /http/%72efused/a, verify: {scheme: none}}]",
+          "/a and /b have the same source /http/refused/a (the first one's default)" },
+        { "paths: [{path: /b, source: /http/refused/%61, verify: {scheme: none}}, {path: /a, verify: {scheme: none}}]",
+          "/b and /a have the same source /http/refused/a (the second one's default)" },
         { "paths: [{path: /a, name: a/b, verify: {scheme: none}}]", "name has 1 to 64 letters" },
         { "paths: [{path: a, verify: {scheme: none}}]", "must begin with /" },
         { "paths: [{path: \"/a b\", verify: {scheme: none}}]", "no spaces" },
@@ -1121,6 +1129,30 @@ TEST(secrets_in_paths_are_no_labels)
     buf_free(&page);
 }
 
+/* Nor may whoever reads events, or the records that they are in. */
+TEST(secrets_in_paths_are_in_no_event)
+{
+    source_open("", "  - {path: /in/q7Zk3vXw9Lm2Nc8R, verify: {scheme: none}}\n"
+                    "  - {path: /in/550e8400-e29b-41d4-a716-446655440000/x, verify: {scheme: none}}\n");
+    struct client c = client_connect(socket_path), d = client_connect(socket_path);
+    post(&c, "/in/q7Zk3vXw9Lm2Nc8R", JSON, STR("{}"));
+    take(1);
+    post(&d, "/in/550e8400-e29b-41d4-a716-446655440000/x", JSON, STR("{}"));
+    take(2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(str_starts(taken[i].scope, STR("hooks/in/~")));
+        assert_true(str_starts(taken[i].event->source, STR("/http/hooks/in/~")));
+        assert_false(has(taken[i].event->source, "q7Zk3v") || has(taken[i].event->source, "550e8400"));
+        assert_false(has(taken[i].scope, "q7Zk3v") || has(taken[i].scope, "550e8400"));
+    }
+    assert_false(str_eq(taken[0].scope, taken[1].scope));
+    assert_int_equal(taken[0].event->source.n, strlen("/http/hooks/in/~12345678"));
+    assert_true(str_ends(taken[1].event->source, STR("/x")));
+    settle_all(OUTCOME_STORED, NULL);
+    client_close(&c);
+    client_close(&d);
+}
+
 TEST(a_name_stands_for_its_path)
 {
     source_open("", "  - {path: /let-me-in, name: shop, verify: {scheme: none}}\n");
@@ -1176,6 +1208,7 @@ int main(void)
         CLEANED(close_with_requests_open),
         CLEANED(counters),
         CLEANED(secrets_in_paths_are_no_labels),
+        CLEANED(secrets_in_paths_are_in_no_event),
         CLEANED(a_name_stands_for_its_path),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
