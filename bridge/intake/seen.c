@@ -62,6 +62,14 @@ static struct str seen_data(const struct event *ev)
     return data;
 }
 
+/* The media type alone: parameters are no other content. */
+static struct str seen_media(const struct event *ev)
+{
+    struct str rest = ev->datacontenttype, media = rest;
+    str_cut(&rest, ';', &media);
+    return media.at ? str_trim(media) : media;
+}
+
 /* Extensions in whatever order they come: some senders' order is random. */
 static uint64_t seen_extensions(const struct seen *s, const struct event *ev)
 {
@@ -95,7 +103,7 @@ struct fingerprint seen_fingerprint(const struct seen *s, struct str scope, cons
     struct siphash h = siphash_begin(&s->key);
     siphash_add(&h, ev->type);
     siphash_add(&h, ev->subject);
-    siphash_add(&h, ev->datacontenttype);
+    siphash_add(&h, seen_media(ev));
     siphash_add(&h, ev->dataschema);
     siphash_add(&h, data.n ? data : STR("")); /* no data is like empty data */
     f.content = siphash_end(&h).d[0] + seen_extensions(s, ev);

@@ -25,6 +25,7 @@ void exchanges_close(struct exchanges *xs)
     for (size_t i = 1; xs->at && i <= xs->most; i++) {
         event_unref(xs->at[i].event);
         buf_free(&xs->at[i].details);
+        buf_free(&xs->at[i].scopes);
     }
     free(xs->at);
     free(xs->queue);
@@ -60,6 +61,23 @@ struct exchange *exchanges_begin(struct exchanges *xs, uint64_t request, const s
     return x;
 }
 
+void exchange_set_scopes(struct exchange *x, struct str scope, struct str origins, size_t size)
+{
+    CHECK(origins.n == x->count * size);
+    x->scopes = buf_new(x->count * (scope.n + 1 + size));
+    for (size_t i = 0; i < x->count; i++) {
+        buf_add_str(&x->scopes, scope);
+        buf_add_char(&x->scopes, '?');
+        buf_add(&x->scopes, origins.at + i * size, size);
+    }
+}
+
+static struct str exchange_scope(const struct exchange *x, uint64_t index)
+{
+    size_t one = x->scopes.n / x->count;
+    return one ? (struct str){ x->scopes.at + index * one, one } : x->scope;
+}
+
 void exchanges_answered(struct exchanges *xs, struct exchange *x)
 {
     if (x->answered)
@@ -76,6 +94,7 @@ void exchanges_end(struct exchanges *xs, struct exchange *x)
     event_unref(x->event);
     x->event = NULL;
     buf_free(&x->details);
+    buf_free(&x->scopes);
     xs->bytes -= x->bytes;
     x->after = xs->free;
     xs->free = (uint32_t)(x - xs->at);
@@ -90,7 +109,9 @@ size_t exchanges_take(struct exchanges *xs, struct emission *out, size_t room)
         xs->queued--;
         struct exchange *x = &xs->at[w.tag >> INDEX_BITS];
         if (!x->answered) {
-            out[n++] = (struct emission){ .event = w.event, .tag = w.tag, .scope = x->scope };
+            out[n++] = (struct emission){ .event = w.event,
+                                          .tag = w.tag,
+                                          .scope = exchange_scope(x, w.tag & UINT16_MAX) };
             continue;
         }
         event_unref(w.event);

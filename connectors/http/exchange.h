@@ -16,7 +16,8 @@ enum { EXCHANGE_PEER = 56 }; /* "[" an IPv6 address "]:" a port */
 struct exchange {     /* one request and its answer to come */
     uint64_t request; /* the server's name for it */
     struct path *path;
-    struct str scope;          /* of its events' ids */
+    struct str scope;          /* of its events' ids, when they share one */
+    struct buf scopes;         /* else those of its events, one after the other, equally long */
     const struct event *event; /* of a request with one event: its id is the answer */
     int64_t began_us;
     char peer[EXCHANGE_PEER];
@@ -49,6 +50,8 @@ bool exchanges_fit(const struct exchanges *xs, size_t events, size_t bytes);
 /* Takes over the events (1 to UINT16_MAX of them, which must fit). */
 struct exchange *exchanges_begin(struct exchanges *xs, uint64_t request, const struct event *const *events,
                                  size_t count, bool batch);
+/* Gives each event of it a scope of its own: "<scope>?" and `size` bytes of `origins`. */
+void exchange_set_scopes(struct exchange *x, struct str scope, struct str origins, size_t size);
 /* The next events for the core. Those of requests that were answered meanwhile are dropped: their senders send again. */
 size_t exchanges_take(struct exchanges *xs, struct emission *out, size_t room);
 /* Records the outcome of an event. Returns the request, to be answered and ended, if that was its last event; else NULL. */

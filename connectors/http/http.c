@@ -29,6 +29,7 @@ struct http_source {
     struct exchanges exchanges;
     struct replies replies;
     const struct event **events; /* of the request at hand: max_batch of them */
+    struct buf origins;          /* of those */
     bool stopping;
 };
 
@@ -151,6 +152,8 @@ static void http_take(struct http_source *s, struct path *p, const struct http_r
     struct exchange *x = exchanges_begin(&s->exchanges, r->id, s->events, (size_t)n, path_is_batch(p, r));
     x->path = p;
     x->scope = p->scope;
+    if (s->origins.n)
+        exchange_set_scopes(x, p->scope, buf_str(&s->origins), PATH_ORIGIN);
     x->keyed = path_is_keyed(p, r);
     x->began_us = clock_mono_us();
     size_t length = r->peer.n < sizeof x->peer ? r->peer.n : sizeof x->peer - 1;
@@ -166,7 +169,7 @@ static void http_request(void *ctx, const struct http_request *r)
     int status = 0;
     if (!verifier_by_head(p->verifier) && !http_verify(s, p, r))
         return;
-    int n = path_events(p, r, &most, s->events, &status, &e);
+    int n = path_events(p, r, &most, s->events, &s->origins, &status, &e);
     if (n < 0) {
         if (status == 403)
             reply_foreign(&s->replies, r, p, e.text);
@@ -390,6 +393,7 @@ static void http_close(struct source *base)
         path_close(&s->paths[i]);
     free(s->paths);
     free(s->events);
+    buf_free(&s->origins);
     replies_close(&s->replies);
 }
 
@@ -400,6 +404,7 @@ static bool http_open(struct source *base, struct err *e)
         return false;
     replies_open(&s->replies, base->id, s->requests);
     s->events = mem_alloc((size_t)s->max_batch * sizeof *s->events);
+    s->origins = buf_new((size_t)s->max_batch * PATH_ORIGIN);
     exchanges_open(&s->exchanges, (size_t)s->max_pending, (size_t)s->max_pending_bytes.n);
     s->server_options.max_held.n = s->max_pending_bytes.n + s->server_options.max_head.n;
     struct http_events events = { .head = http_head, .request = http_request, .ctx = s };

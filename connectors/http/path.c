@@ -62,7 +62,11 @@ const struct option path_rows[] = {
     OPTION(
         struct path_options, cloudevents, .values = path_cloudevents,
         .doc =
-            "Which CloudEvents are taken as they are: all, structured (one JSON, or a batch) or none; default all, but structured for schemes that sign the body alone: attributes in headers could be forged there."),
+            "Which CloudEvents are taken as they are: all, structured (one JSON, or a batch) or none; default all, but none for schemes that sign the body alone, where structured means that nothing else is taken: headers could be forged there."),
+    OPTION(
+        struct path_options, content_type,
+        .doc =
+            "Media type of bodies that are no CloudEvents, when there is one alone; others get 415. Default application/json for schemes that sign the body alone, else whatever the request says."),
     OPTION(
         struct path_options, ce_source, .values = path_source_rules, .fallback = "prefix",
         .doc =
@@ -100,17 +104,6 @@ static bool path_check_called(const struct path_options *o, struct err *e)
     return true;
 }
 
-/* Does the scheme vouch for what the path takes? */
-static bool path_check_cover(const struct path_options *o, const struct verifier *v, struct err *e)
-{
-    if (o->cloudevents != CLOUDEVENTS_ALL || verifier_covers(v) == COVER_REQUEST)
-        return true;
-    return err_set(e,
-                   "cloudevents: all takes attributes from headers, which scheme %s does not sign: whoever saw one "
-                   "request could forge them (structured or none)",
-                   verifier_name(v));
-}
-
 bool path_check(const struct path_options *o, struct err *e)
 {
     if (!path_check_name(o, e) || !path_check_called(o, e))
@@ -124,7 +117,7 @@ bool path_check(const struct path_options *o, struct err *e)
     if (!path_is_set(o->source) && !uri_is_reference(str_of(o->path)))
         return err_set(e, "path has characters that no URI has, and the CloudEvents source is made of it: set source");
     struct verifier *v = verifier_new(&o->verify, e);
-    bool ok = v && path_check_cover(o, v, e);
+    bool ok = v && reader_check(o, e);
     verifier_free(v);
     return ok;
 }
@@ -144,9 +137,7 @@ bool path_open(struct path *p, const struct path_options *o, const char *source_
     p->verifier = verifier_new(&o->verify, e);
     if (!p->verifier)
         return false;
-    p->cloudevents = o->cloudevents;
-    if (p->cloudevents == CLOUDEVENTS_BY_SCHEME)
-        p->cloudevents = verifier_covers(p->verifier) == COVER_REQUEST ? CLOUDEVENTS_ALL : CLOUDEVENTS_STRUCTURED;
+    reader_open(&p->reader, o);
     const char *type = verifier_type(p->verifier);
     p->name = str_of(o->path);
     struct buf label = buf_new(2 * EVENT_ATTRIBUTE_BYTES);
@@ -186,6 +177,7 @@ struct taking {
     struct str content_type;
     struct str body; /* without a byte order mark, if it is JSON */
     const struct event **out;
+    struct buf *origins;
     int *status;
     struct err *e;
 };
@@ -197,30 +189,18 @@ static int path_fail(struct taking *t, int status)
     return -1;
 }
 
-static bool path_takes_cloudevents(const struct path *p, struct str content_type)
+/* How it would be read; 0: not at all. */
+static enum reading path_reading(const struct path *p, const struct http_request *r)
 {
-    return p->cloudevents != CLOUDEVENTS_NONE && str_starts_nocase(content_type, STR("application/cloudevents"));
-}
-
-static bool path_is_batch_type(struct str content_type)
-{
-    return str_starts_nocase(content_type, STR("application/cloudevents-batch"));
+    enum reading how;
+    struct str content_type;
+    int status;
+    return reader_read(&p->reader, r, &how, &content_type, &status, NULL) ? how : 0;
 }
 
 bool path_is_batch(const struct path *p, const struct http_request *r)
 {
-    struct str type = http_header(r, "content-type", NULL);
-    return path_takes_cloudevents(p, type) && path_is_batch_type(type);
-}
-
-/* Whether the media type ends in +json; parameters behind the first ';' are ignored: JSON is UTF-8. */
-static bool path_is_json_type(struct str content_type)
-{
-    struct str rest = content_type, media;
-    str_cut(&rest, ';', &media);
-    media = str_trim(media);
-    struct str json = STR("+json");
-    return media.n > json.n && str_eq_nocase((struct str){ media.at + media.n - json.n, json.n }, json);
+    return path_reading(p, r) == READING_BATCH;
 }
 
 static bool path_check_data(struct str content_type, struct str data, struct err *e)
@@ -265,6 +245,14 @@ static bool path_check_event(const struct taking *t, const struct event *ev)
                    STR_ARG(shown), (int)(own.n < 200 ? own.n : 200), own.at);
 }
 
+/* The source that the event loses: two of its producers may use the same ids. */
+static void path_add_origin(const struct taking *t, const struct event *ev)
+{
+    char digest[UUID_TEXT];
+    uuid_of((const struct str[]){ STR("a pinned source"), ev->source }, 2, digest);
+    buf_add(t->origins, digest, PATH_ORIGIN);
+}
+
 /* A copy of the event with what its sender left out, or may not choose: source, time, and the trace context of the
  * request. NULL with t->e: it cannot be taken. Takes over ev. */
 static const struct event *path_complete(const struct taking *t, const struct event *ev)
@@ -282,6 +270,8 @@ static const struct event *path_complete(const struct taking *t, const struct ev
     if (!traced && ev->extension_count + 2 <= EVENT_ATTRIBUTES)
         traces = path_trace_headers(t->r, &trace, extensions + ev->extension_count);
     bool pinned = t->p->o->ce_source == SOURCE_PIN;
+    if (pinned)
+        path_add_origin(t, ev);
     if (ev->time.at && traces == 0 && !pinned)
         return ev;
     for (size_t i = 0; i < ev->extension_count; i++)
@@ -361,12 +351,7 @@ static struct str path_sender_id(const struct path *p, const struct http_request
 
 bool path_is_keyed(const struct path *p, const struct http_request *r)
 {
-    size_t versions = 0;
-    if (http_header(r, "Idempotency-Key", NULL).n == 0)
-        return false;
-    struct str type = http_header(r, "content-type", NULL);
-    http_header(r, "ce-specversion", &versions);
-    if (p->cloudevents != CLOUDEVENTS_NONE && (versions > 0 || path_takes_cloudevents(p, type)))
+    if (http_header(r, "Idempotency-Key", NULL).n == 0 || path_reading(p, r) != READING_DATA)
         return false;
     return (path_is_set(p->o->id_header) ? http_header(r, p->o->id_header, NULL) : verifier_id(p->verifier, r)).n == 0;
 }
@@ -412,34 +397,26 @@ static int path_refuse(struct taking *t, int status, const char *why)
 }
 
 int path_events(const struct path *p, const struct http_request *r, const struct path_limits *most,
-                const struct event **out, int *status, struct err *e)
+                const struct event **out, struct buf *origins, int *status, struct err *e)
 {
-    size_t types = 0, versions = 0;
-    struct str type = http_header(r, "content-type", &types);
     struct str encoding = http_header(r, "content-encoding", NULL);
-    struct taking t = { .p = p, .r = r, .most = most, .content_type = type, .out = out, .status = status, .e = e };
-    t.body = path_body(r, type);
-    if (types > 1)
-        return path_refuse(&t, 400, "there is more than one Content-Type");
+    struct taking t = { .p = p, .r = r, .most = most, .out = out, .origins = origins, .status = status, .e = e };
+    buf_reset(origins);
+    enum reading how;
+    if (!reader_read(&p->reader, r, &how, &t.content_type, status, e))
+        return -1;
+    t.body = path_body(r, t.content_type);
     if (encoding.n && !str_eq_nocase(encoding, STR("identity")))
         return path_refuse(&t, 415, "the body is compressed; send it without Content-Encoding");
-    bool structured = path_takes_cloudevents(p, type);
-    if (structured && !path_is_json_type(type))
-        return path_refuse(
-            &t, 415, "CloudEvents are taken as application/cloudevents+json or application/cloudevents-batch+json");
-    http_header(r, "ce-specversion", &versions);
-    bool binary = !structured && p->cloudevents != CLOUDEVENTS_NONE && versions > 0;
-    if (binary && p->cloudevents == CLOUDEVENTS_STRUCTURED)
-        return path_refuse(&t, 415,
-                           "the attributes in ce- headers are not signed; send the CloudEvent as "
-                           "application/cloudevents+json");
-    if (t.body.n == 0 && !binary)
+    if (t.body.n == 0 && how != READING_HEADERS)
         return path_refuse(&t, 400, "the body is empty");
-    if (structured && path_is_batch_type(type))
-        return path_batch(&t);
-    if (structured || binary)
-        return path_cloudevent(&t, binary);
-    return path_wrap(&t);
+    switch (how) {
+    case READING_BATCH: return path_batch(&t);
+    case READING_EVENT: return path_cloudevent(&t, false);
+    case READING_HEADERS: return path_cloudevent(&t, true);
+    case READING_DATA: return path_wrap(&t);
+    }
+    return -1;
 }
 
 bool path_allows_origin(const struct path *p, struct str origin)

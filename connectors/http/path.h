@@ -8,6 +8,9 @@
 #include "bridge/lib/metrics.h"
 #include "connectors/http/owner.h"
 #include "connectors/http/path_options.h"
+#include "connectors/http/reading.h"
+
+enum { PATH_ORIGIN = 36 }; /* bytes of the digest of a source */
 
 struct path_limits {   /* of one request */
     size_t events;     /* most of a batch */
@@ -24,7 +27,7 @@ struct path {
     struct str type;
     const char *type_header; /* NULL: none */
     struct verifier *verifier;
-    enum cloudevents cloudevents; /* never BY_SCHEME */
+    struct reader reader;
     struct metric *refused[REFUSAL_COUNT];
     struct metric *foreign;  /* requests whose CloudEvents name a source that is not the path's */
     struct metric *accepted; /* requests answered with 202 */
@@ -42,8 +45,9 @@ bool path_is_keyed(const struct path *p, const struct http_request *r);
 /* Is the request a batch? Its answer looks different. */
 bool path_is_batch(const struct path *p, const struct http_request *r);
 /* The events of a verified request, at most most->events; each has one reference. -1: no events, *status and *e are what
- * the sender should know; 403: an event names a source that is not the path's, and *e shows the path. */
+ * the sender should know; 403: an event names a source that is not the path's, and *e shows the path. `origins` gets
+ * PATH_ORIGIN bytes an event when they are CloudEvents whose own source was replaced, else nothing. */
 int path_events(const struct path *p, const struct http_request *r, const struct path_limits *most,
-                const struct event **out, int *status, struct err *e);
+                const struct event **out, struct buf *origins, int *status, struct err *e);
 /* May events come from there, by the CloudEvents webhook specification's `WebHook-Request-Origin`? */
 bool path_allows_origin(const struct path *p, struct str origin);

@@ -6,7 +6,7 @@
 
 /* Which of a path's requests are taken as CloudEvents. */
 enum cloudevents {
-    CLOUDEVENTS_BY_SCHEME, /* all that the scheme vouches for */
+    CLOUDEVENTS_BY_SCHEME, /* all, or none when the scheme does not vouch for headers */
     CLOUDEVENTS_ALL,
     CLOUDEVENTS_STRUCTURED, /* one JSON, or a batch: what is signed with the body */
     CLOUDEVENTS_NONE,
@@ -24,7 +24,7 @@ struct path_options { /* an entry of `paths:` as the user wrote it */
     struct verify_options verify;
     char *type, *type_header;
     char *source;
-    char *id_header;
+    char *id_header, *content_type;
     enum cloudevents cloudevents;
     enum source_rule ce_source;
     struct strings allowed_origins;

@@ -142,6 +142,21 @@ def test_a_signature_covers_what_becomes_the_event(bridge, receiver):
     assert len(receiver.all()) == 2
 
 
+def test_a_resent_request_does_not_take_the_real_ones_place(bridge, receiver):
+    """A captured request under another content type, first of all: it is refused, and the real one is stored."""
+    daemon = bridge.run(PATHS + webhook_sink("crm", receiver.url))
+    body = json.dumps(event("inner")).encode()
+    for path, headers in (("/standard", standard_headers("msg-1", body)), ("/github", github_headers("github-1", body))):
+        for kind in ("application/cloudevents+json", "text/plain"):
+            assert send(daemon, path, body, {**headers, "Content-Type": kind}).status_code == 415
+        assert daemon.metric("aqueduct_http_requests_total", path=path, status="415") == 2
+        for kind in ("application/json", "application/json; charset=utf-8"):
+            assert send(daemon, path, body, {**headers, "Content-Type": kind}).status_code == 202
+    receiver.delivered({"msg-1", "github-1"})
+    assert len(receiver.all()) == 2
+    assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 2
+
+
 def test_batches_and_binary_mode(bridge, receiver):
     daemon = bridge.run(PATHS + webhook_sink("crm", receiver.url, "body: structured"))
     answer = post(daemon, [event(f"of-a-batch-{i}", data={"n": i}) for i in range(5)])

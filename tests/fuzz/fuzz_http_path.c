@@ -10,6 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static const struct path_limits most = { .events = 1000, .attributes = 64 };
 static const struct event *events[1000];
+static struct buf origins = { .max = 1000 * PATH_ORIGIN };
 
 static void check_schemes(const struct http_request *r)
 {
@@ -39,7 +40,7 @@ static void check_events(const struct http_request *r)
     int status = 0;
     if (!path.o)
         CHECK(path_open(&path, &options, "fuzz", &e));
-    int n = path_events(&path, r, &most, events, &status, &e);
+    int n = path_events(&path, r, &most, events, &origins, &status, &e);
     CHECK(n >= 0 || (status >= 400 && e.text[0]));
     for (int i = 0; i < n; i++) {
         CHECK(events[i]->id.n && events[i]->time.n);
@@ -47,24 +48,31 @@ static void check_events(const struct http_request *r)
     }
 }
 
-/* Where the scheme signs the body alone, no header makes an attribute; and no event names a source that is not the path's. */
-static void check_signed(const struct http_request *r)
+/* Where the scheme signs the body alone, no header makes an attribute, and the configuration alone says how the body is
+ * read; and no event names a source that is not the path's. */
+static void check_signed(const struct http_request *r, enum cloudevents takes)
 {
-    static struct path path;
+    static struct path paths[CLOUDEVENTS_NONE + 1];
+    static struct path_options options[CLOUDEVENTS_NONE + 1];
     static char name[] = "/in", text[] = "a secret of enough length";
     static struct secret secret = { text };
-    static struct path_options options = { .path = name,
-                                           .verify = { .scheme = VERIFY_GITHUB, .secrets = { &secret, 1 } },
-                                           .ce_source = SOURCE_PREFIX };
+    struct path *path = &paths[takes];
+    options[takes] = (struct path_options){ .path = name,
+                                            .verify = { .scheme = VERIFY_GITHUB, .secrets = { &secret, 1 } },
+                                            .cloudevents = takes,
+                                            .ce_source = SOURCE_PREFIX };
     int status = 0;
     size_t versions = 0;
-    if (!path.o)
-        CHECK(path_open(&path, &options, "fuzz", NULL));
-    int n = path_events(&path, r, &most, events, &status, NULL);
-    bool structured = str_starts_nocase(http_header(r, "content-type", NULL), STR("application/cloudevents"));
+    if (!path->o)
+        CHECK(path_open(path, &options[takes], "fuzz", NULL));
+    int n = path_events(path, r, &most, events, &origins, &status, NULL);
+    struct str type = http_header(r, "content-type", NULL);
+    bool structured = str_starts_nocase(type, STR("application/cloudevents"));
     http_header(r, "ce-specversion", &versions);
-    CHECK(structured || versions == 0 || n < 0);
+    CHECK(n < 0 || structured == (takes == CLOUDEVENTS_STRUCTURED));
+    CHECK(n < 0 || structured || versions == 0 || takes == CLOUDEVENTS_NONE);
     CHECK(structured || n < 1 || (n == 1 && str_eq(events[0]->source, STR("/http/fuzz/in"))));
+    CHECK(structured || n < 1 || str_eq(events[0]->datacontenttype, STR("application/json")));
     for (int i = 0; i < n; i++) {
         CHECK(str_starts(events[i]->source, STR("/http/fuzz/in")));
         event_unref(events[i]);
@@ -85,6 +93,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     r.body = rest.at ? rest : STR("");
     check_schemes(&r);
     check_events(&r);
-    check_signed(&r);
+    check_signed(&r, CLOUDEVENTS_BY_SCHEME);
+    check_signed(&r, CLOUDEVENTS_STRUCTURED);
+    check_signed(&r, CLOUDEVENTS_NONE);
     return 0;
 }

@@ -32,9 +32,14 @@ const struct option verify_rows[] = {
     { 0 },
 };
 
-static const char *verify_name(enum verify_scheme scheme)
+const char *verify_name(enum verify_scheme scheme)
 {
     return verify_names[scheme - 1].text;
+}
+
+enum cover verify_covers(enum verify_scheme scheme)
+{
+    return verify_schemes[scheme]->covers;
 }
 
 /* Takes over the user's header name, if the scheme leaves a choice. */
@@ -96,19 +101,6 @@ bool verifier_by_head(const struct verifier *v)
 enum refusal verifier_check(struct verifier *v, const struct http_request *r)
 {
     return v->scheme->check(v, r);
-}
-
-enum cover verifier_covers(const struct verifier *v)
-{
-    return v->scheme->covers;
-}
-
-const char *verifier_name(const struct verifier *v)
-{
-    for (int i = VERIFY_UNSET + 1; i < VERIFY_COUNT; i++)
-        if (verify_schemes[i] == v->scheme)
-            return verify_name((enum verify_scheme)i);
-    return "";
 }
 
 struct str verifier_id(const struct verifier *v, const struct http_request *r)

@@ -32,15 +32,15 @@ extern const struct option verify_rows[];
 
 struct verifier;
 
+/* What of a verified request is its sender's word. */
+enum cover verify_covers(enum verify_scheme scheme);
+const char *verify_name(enum verify_scheme scheme); /* as in the YAML */
 /* NULL with *e when secrets and scheme do not go together. */
 struct verifier *verifier_new(const struct verify_options *o, struct err *e);
 void verifier_free(struct verifier *v); /* accepts NULL; wipes the secrets' copies */
 /* True: verifier_check needs only the head. */
 bool verifier_by_head(const struct verifier *v);
 enum refusal verifier_check(struct verifier *v, const struct http_request *r);
-/* What of a verified request is its sender's word. */
-enum cover verifier_covers(const struct verifier *v);
-const char *verifier_name(const struct verifier *v); /* of the scheme, as in the YAML */
 /* The sender's own id of this delivery by the scheme's header, absent when there is none. */
 struct str verifier_id(const struct verifier *v, const struct http_request *r);
 /* What the scheme proposes as type of the events, and as the header whose value is put behind it; NULL: nothing. */

@@ -71,6 +71,8 @@ TEST(content)
     assert_true(of("a", ev).content != content);
     ev = plain, ev.dataschema = STR("https://example.com/s");
     assert_true(of("a", ev).content != content);
+    ev = plain, ev.datacontenttype = STR("application/json; charset=utf-8");
+    assert_true(of("a", ev).content == content);
     ev = plain, ev.datacontenttype = STR("text/plain");
     assert_true(of("a", ev).content != content);
     ev.data = STR(" {\"a\": 1}"); /* blanks of a text are content */

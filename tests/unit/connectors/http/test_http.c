@@ -147,6 +147,11 @@ static void is(struct str found, const char *expected)
     assert_true(str_eq(found, str_of(expected)));
 }
 
+static int64_t counter(const char *path, const char *status)
+{
+    return metric_value(metric_named("aqueduct_http_requests_total", LABELS("hooks", path, status)));
+}
+
 #define OPEN_PATH "  - {path: /in, ce_source: any, verify: {scheme: none}}\n"
 #define JSON      "Content-Type: application/json\r\n"
 
@@ -241,7 +246,9 @@ TEST(other_bodies)
 
 TEST(github_event)
 {
-    source_open("", "  - {path: /gh, verify: {scheme: github, secrets: [\"It's a Secret to Everybody\"]}}\n");
+    source_open(
+        "",
+        "  - {path: /gh, content_type: text/plain, verify: {scheme: github, secrets: [\"It's a Secret to Everybody\"]}}\n");
     const struct event *
         ev = accepted("/gh",
                       "X-Hub-Signature-256: sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17\r\n"
@@ -345,11 +352,13 @@ TEST(cloudevents_structured)
 TEST(attributes_that_nobody_signed)
 {
     clock_fake(5000, 1614265330000);
-    source_open("", "  - {path: /sw, verify: {scheme: standard, secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]}}\n"
-                    "  - {path: /gh, verify: {scheme: github, secrets: [\"It's a Secret to Everybody\"]}}\n"
-                    "  - {path: /plain, cloudevents: none, verify: {scheme: github, secrets: [\"It's a Secret to "
-                    "Everybody\"]}}\n"
-                    "  - {path: /b, ce_source: any, verify: {scheme: bearer, secrets: [a-token-of-some-length]}}\n");
+    source_open(
+        "",
+        "  - {path: /sw, verify: {scheme: standard, secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]}}\n"
+        "  - {path: /gh, content_type: text/plain, verify: {scheme: github, secrets: [\"It's a Secret to Everybody\"]}}\n"
+        "  - {path: /plain, cloudevents: none, content_type: text/plain, verify: {scheme: github, secrets: [\"It's a Secret to "
+        "Everybody\"]}}\n"
+        "  - {path: /b, ce_source: any, verify: {scheme: bearer, secrets: [a-token-of-some-length]}}\n");
 #define STANDARD                                                                                                       \
     "webhook-id: msg_p5jXN8AQM9LWM0D4loKWxJek\r\nwebhook-timestamp: 1614265330\r\n"                                    \
     "webhook-signature: v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=\r\n"
@@ -368,24 +377,89 @@ TEST(attributes_that_nobody_signed)
     event_unref(ev);
 }
 
-/* A CloudEvent in the body is signed with it. */
+#define GITHUB_PATH(more) "  - {" more ", verify: {scheme: github, secrets: [a secret of enough length]}}\n"
+
+/* Headers of a body that is signed by GitHub's scheme, and more of them. */
+static const char *signed_body(const char *body, const char *more)
+{
+    static char headers[500];
+    unsigned char mac[SHA256_BYTES];
+    struct str text = str_of(body);
+    struct hmac *h = hmac_new(STR("a secret of enough length"));
+    hmac_sign(h, &text, 1, mac);
+    hmac_free(h);
+    struct buf hex = buf_new(2 * SHA256_BYTES + 1);
+    hex_add(&hex, (struct str){ (char *)mac, sizeof mac });
+    snprintf(headers, sizeof headers, "%sX-Hub-Signature-256: sha256=%s\r\nX-GitHub-Delivery: d-1\r\n", more,
+             buf_c(&hex));
+    buf_free(&hex);
+    return headers;
+}
+
+/* A CloudEvent in the body is signed with it, where the path takes them. */
 TEST(structured_and_signed)
 {
-    clock_fake(5000, 1614265330000);
-    source_open("",
-                "  - {path: /gh, ce_source: any, verify: {scheme: github, secrets: [a secret of enough length]}}\n");
-    unsigned char mac[SHA256_BYTES];
-    struct hmac *h = hmac_new(STR("a secret of enough length"));
-    hmac_sign(h, &STR(EVENT("e-1")), 1, mac);
-    hmac_free(h);
-    struct buf headers = buf_new(500);
-    buf_add_c(&headers, CE "X-Hub-Signature-256: sha256=");
-    hex_add(&headers, (struct str){ (char *)mac, sizeof mac });
-    buf_add_c(&headers, "\r\n");
-    const struct event *ev = accepted("/gh", buf_c(&headers), EVENT("e-1"));
+    source_open("", GITHUB_PATH("path: /gh, ce_source: any, cloudevents: structured"));
+    const struct event *ev = accepted("/gh", signed_body(EVENT("e-1"), CE), EVENT("e-1"));
     is(ev->id, "e-1");
     event_unref(ev);
-    buf_free(&headers);
+}
+
+/* The content type is not signed, so it does not decide what a signed body is: whoever resends it under another one gets
+ * no second event, and does not take the real one's place. */
+TEST(a_signed_body_has_one_reading)
+{
+    source_open("", GITHUB_PATH("path: /data") GITHUB_PATH("path: /none, cloudevents: none")
+                        GITHUB_PATH("path: /event, cloudevents: structured, ce_source: any")
+                            GITHUB_PATH("path: /form, content_type: application/x-www-form-urlencoded; charset=utf-8"));
+    static const char one[] = EVENT("e-1"), batch[] = "[" EVENT("e-1") "]";
+    static const struct {
+        const char *path, *headers, *detail;
+    } wrong[] = {
+        { "/data", CE, "takes no CloudEvents: the content type is not signed" },
+        { "/data", BATCH, "takes no CloudEvents" },
+        { "/data", "Content-Type: text/plain\r\n", "takes application/json, not text/plain: the content type is not" },
+        { "/data", "Content-Type: application/jsonp\r\n", "not application/jsonp" },
+        { "/data", "Content-Type: ;charset=utf-8\r\n", "takes application/json" },
+        { "/data", JSON "ce-specversion: 1.0\r\n", "the attributes in ce- headers are not signed" },
+        { "/none", CE, "takes no CloudEvents" },
+        { "/event", JSON, "nothing else is taken here: the content type is not signed" },
+        { "/event", "", "nothing else is taken here" },
+        { "/event", "Content-Type: application/cloudevents+avro\r\n", "nothing else is taken here" },
+        { "/event", JSON "ce-specversion: 1.0\r\n", "the attributes in ce- headers are not signed" },
+        { "/form", JSON, "takes application/x-www-form-urlencoded, not application/json" },
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        refused(wrong[i].path, signed_body(one, wrong[i].headers), one, 415, wrong[i].detail);
+    refused("/event", signed_body(one, BATCH), one, 400, "");
+    refused("/event", signed_body(batch, CE), batch, 400, "");
+    assert_int_equal(counter("/data", "415"), 6);
+    static const struct {
+        const char *path, *headers, *id, *type;
+    } right[] = {
+        { "/data", JSON, "d-1", "application/json" },
+        { "/data", "", "d-1", "application/json" },
+        { "/data", "Content-Type: Application/JSON ; charset=utf-8\r\n", "d-1", "application/json" },
+        { "/none", JSON "ce-specversion: 1.0\r\n", "d-1", "application/json" },
+        { "/event", CE, "e-1", "" },
+        { "/form", "Content-Type: application/x-www-form-urlencoded\r\n", "d-1",
+          "application/x-www-form-urlencoded; charset=utf-8" },
+    };
+    for (size_t i = 0; i < sizeof right / sizeof *right; i++) {
+        const struct event *ev = accepted(right[i].path, signed_body(one, right[i].headers), one);
+        is(ev->id, right[i].id);
+        is(ev->datacontenttype, right[i].type);
+        event_unref(ev);
+    }
+}
+
+/* Where the sender itself is recognised, its content type counts, unless one alone is wanted. */
+TEST(content_type_of_a_recognised_sender)
+{
+    source_open("", "  - {path: /in, content_type: application/json, ce_source: any, verify: {scheme: none}}\n");
+    refused("/in", "Content-Type: text/plain\r\n", "{}", 415, "takes application/json (content_type), not text/plain");
+    event_unref(accepted("/in", JSON, "{}"));
+    event_unref(accepted("/in", CE, EVENT("e-1")));
 }
 
 #define FROM(id, source)                                                                                               \
@@ -553,6 +627,51 @@ TEST(scopes)
     take(2);
     is(taken[0].scope, "hooks/in");
     is(taken[1].scope, "hooks/std");
+    settle_all(OUTCOME_STORED, NULL);
+    client_close(&c);
+    client_close(&d);
+}
+
+/* A rotated secret is the same sender's: what it sent under the old one, it may repeat under the new one. */
+TEST(secrets_of_one_path_are_one_sender)
+{
+    source_open("", "  - {path: /b, verify: {scheme: bearer, secrets: [token-number-0001, token-number-0002]}}\n");
+    struct client c = client_connect(socket_path), d = client_connect(socket_path);
+    post(&c, "/b", JSON "Idempotency-Key: 1\r\nAuthorization: Bearer token-number-0001\r\n", STR("{}"));
+    take(1);
+    post(&d, "/b", JSON "Idempotency-Key: 1\r\nAuthorization: Bearer token-number-0002\r\n", STR("{}"));
+    take(2);
+    for (size_t i = 0; i < 2; i++) {
+        is(taken[i].scope, "hooks/b");
+        is(taken[i].event->source, "/http/hooks/b");
+        is(taken[i].event->id, "1");
+    }
+    settle_all(OUTCOME_STORED, NULL);
+    client_close(&c);
+    client_close(&d);
+}
+
+/* Its source is replaced, but not forgotten: two producers may use one id. */
+TEST(pinned_events_of_two_producers)
+{
+    source_open("", "  - {path: /pin, ce_source: pin, verify: {scheme: none}}\n");
+    struct client c = client_connect(socket_path), d = client_connect(socket_path);
+    post(&c, "/pin", BATCH, STR("[" FROM("1", "/a") "," FROM("1", "/b") "," FROM("2", "/a") "]"));
+    take(3);
+    post(&d, "/pin", CE, STR(FROM("1", "/b")));
+    take(4);
+    for (size_t i = 0; i < 4; i++) {
+        is(taken[i].event->source, "/http/hooks/pin");
+        assert_true(str_starts(taken[i].scope, STR("hooks/pin?")));
+        assert_int_equal(taken[i].scope.n, strlen("hooks/pin?") + UUID_TEXT - 1);
+    }
+    assert_false(str_eq(taken[0].scope, taken[1].scope));
+    assert_true(str_eq(taken[0].scope, taken[2].scope));
+    assert_true(str_eq(taken[1].scope, taken[3].scope));
+    settle_all(OUTCOME_STORED, NULL);
+    post(&c, "/pin", JSON, STR("{}")); /* names no source */
+    take(1);
+    is(taken[0].scope, "hooks/pin");
     settle_all(OUTCOME_STORED, NULL);
     client_close(&c);
     client_close(&d);
@@ -833,6 +952,12 @@ TEST(bad_options)
           "max_pending_bytes: is less than max_body" },
         { "paths: [{path: /a, cloudevents: all, verify: {scheme: github, secrets: [a secret of enough length]}}]",
           "/a: cloudevents: all takes attributes from headers, which scheme github does not sign" },
+        { "paths: [{path: /a, cloudevents: structured, content_type: text/plain, verify: {scheme: github, secrets: [a secret of enough length]}}]",
+          "/a: content_type: makes no sense here: scheme github does not sign" },
+        { "paths: [{path: /a, content_type: json, verify: {scheme: none}}]", "/a: content_type: is no media type" },
+        { "paths: [{path: /a, content_type: application/json charset, verify: {scheme: none}}]", "is no media type" },
+        { "paths: [{path: /a, content_type: application/cloudevents+json, verify: {scheme: none}}]",
+          "cloudevents: structured takes them" },
         { "paths: [{path: /a, verify: {scheme: none}}]\nlisten: nowhere", "nowhere" },
         { "paths: [{path: /a, verify: {scheme: none}}]\ntls_key: x.pem", "tls_certificate" },
     };
@@ -1079,11 +1204,6 @@ TEST(close_with_requests_open)
 
 /* ---- counting ---- */
 
-static int64_t counter(const char *path, const char *status)
-{
-    return metric_value(metric_named("aqueduct_http_requests_total", LABELS("hooks", path, status)));
-}
-
 TEST(counters)
 {
     source_open("", "  - {path: /counted, verify: {scheme: bearer, secrets: [token-number-0001]}}\n");
@@ -1182,11 +1302,15 @@ int main(void)
         CLEANED(cloudevents_structured),
         CLEANED(attributes_that_nobody_signed),
         CLEANED(structured_and_signed),
+        CLEANED(a_signed_body_has_one_reading),
+        CLEANED(content_type_of_a_recognised_sender),
         CLEANED(cloudevents_by_the_specification),
         CLEANED(sources),
         CLEANED(sources_of_paths_below),
         CLEANED(a_foreign_source_shows_no_path_in_the_log),
         CLEANED(scopes),
+        CLEANED(secrets_of_one_path_are_one_sender),
+        CLEANED(pinned_events_of_two_producers),
         CLEANED(conflicts),
         CLEANED(batch),
         CLEANED(batch_of_too_many),

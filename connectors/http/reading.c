@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/* Content types against what a path takes. */
+#include "connectors/http/reading.h"
+
+enum { SHOWN_BYTES = 100 };
+
+static bool reading_is_set(const char *s)
+{
+    return s && *s;
+}
+
+/* Without its parameters. */
+static struct str reading_media(struct str content_type)
+{
+    struct str media = STR(""); /* nothing is left of an empty one */
+    str_cut(&content_type, ';', &media);
+    return str_trim(media);
+}
+
+static bool reading_is_cloudevents(struct str content_type)
+{
+    return str_starts_nocase(content_type, STR("application/cloudevents"));
+}
+
+/* JSON is UTF-8, so parameters say nothing. */
+static bool reading_is_json(struct str content_type)
+{
+    struct str media = reading_media(content_type), json = STR("+json");
+    return media.n > json.n && str_eq_nocase(str_from(media, media.n - json.n), json);
+}
+
+/* Does the scheme say nothing of headers? */
+static bool reading_is_fixed(const struct path_options *o)
+{
+    return verify_covers(o->verify.scheme) != COVER_REQUEST;
+}
+
+static bool reading_check_media(const char *text, struct err *e)
+{
+    static const char token[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$&^_.+-";
+    size_t n = strspn(text, token), m = text[n] == '/' ? strspn(text + n + 1, token) : 0;
+    if (n == 0 || m == 0 || (text[n + 1 + m] && text[n + 1 + m] != ';'))
+        return err_set(e, "content_type: is no media type, such as application/json");
+    if (reading_is_cloudevents(str_of(text)))
+        return err_set(e, "content_type: is that of CloudEvents: cloudevents: structured takes them");
+    return true;
+}
+
+bool reader_check(const struct path_options *o, struct err *e)
+{
+    bool fixed = reading_is_fixed(o), type = reading_is_set(o->content_type);
+    if (type && !reading_check_media(o->content_type, e))
+        return false;
+    if (fixed && type && o->cloudevents == CLOUDEVENTS_STRUCTURED)
+        return err_set(e,
+                       "content_type: makes no sense here: scheme %s does not sign the content type, so with "
+                       "cloudevents: structured nothing but CloudEvents is taken",
+                       verify_name(o->verify.scheme));
+    if (!fixed || o->cloudevents != CLOUDEVENTS_ALL)
+        return true;
+    return err_set(e,
+                   "cloudevents: all takes attributes from headers, which scheme %s does not sign: whoever saw one "
+                   "request could forge them (structured or none)",
+                   verify_name(o->verify.scheme));
+}
+
+void reader_open(struct reader *d, const struct path_options *o)
+{
+    bool fixed = reading_is_fixed(o), unasked = o->cloudevents == CLOUDEVENTS_BY_SCHEME;
+    *d = (struct reader){ .takes = o->cloudevents, .fixed = fixed, .unasked = unasked };
+    if (unasked)
+        d->takes = fixed ? CLOUDEVENTS_NONE : CLOUDEVENTS_ALL;
+    d->scheme = verify_name(o->verify.scheme);
+    if (reading_is_set(o->content_type))
+        d->content_type = str_of(o->content_type);
+    else if (fixed)
+        d->content_type = STR("application/json");
+}
+
+/* Data whose content type the configuration says: the request's must be the same, or none. */
+static bool reading_check_type(const struct reader *d, struct str type, struct err *e)
+{
+    struct str media = reading_media(type), wanted = reading_media(d->content_type);
+    if (type.n == 0 || str_eq_nocase(media, wanted))
+        return true;
+    if (media.n > SHOWN_BYTES)
+        media.n = SHOWN_BYTES;
+    if (!d->fixed)
+        return err_set(e, "this path takes %.*s (content_type), not %.*s", STR_ARG(wanted), STR_ARG(media));
+    if (reading_is_cloudevents(type))
+        return err_set(e, "this path takes no CloudEvents: the content type is not signed, so that the path's "
+                          "configuration says how a body is read (cloudevents: structured)");
+    return err_set(e,
+                   "this path takes %.*s, not %.*s: the content type is not signed, so that the path's configuration "
+                   "says it (content_type)",
+                   STR_ARG(wanted), STR_ARG(media));
+}
+
+/* A CloudEvent in JSON, or a batch; where nothing else is taken, that is what it must be. */
+static bool reading_structured(const struct reader *d, struct str type, enum reading *how, struct err *e)
+{
+    *how = str_starts_nocase(type, STR("application/cloudevents-batch")) ? READING_BATCH : READING_EVENT;
+    if (reading_is_cloudevents(type) && reading_is_json(type))
+        return true;
+    return err_set(e, "CloudEvents are taken as application/cloudevents+json or application/cloudevents-batch+json%s",
+                   d->fixed ? ", and nothing else is taken here: the content type is not signed, so that the path's "
+                              "configuration says how a body is read"
+                            : "");
+}
+
+/* Attributes in headers. */
+static bool reading_headers(const struct reader *d, enum reading *how, struct err *e)
+{
+    *how = READING_HEADERS;
+    if (d->takes == CLOUDEVENTS_ALL)
+        return true;
+    return err_set(e, "the attributes in ce- headers are not signed; send the CloudEvent as "
+                      "application/cloudevents+json, to a path that takes it (cloudevents: structured)");
+}
+
+bool reader_read(const struct reader *d, const struct http_request *r, enum reading *how, struct str *content_type,
+                 int *status, struct err *e)
+{
+    size_t types = 0, versions = 0;
+    struct str type = http_header(r, "content-type", &types);
+    http_header(r, "ce-specversion", &versions);
+    *status = 400;
+    if (types > 1)
+        return err_set(e, "there is more than one Content-Type");
+    *status = 415;
+    *content_type = type;
+    bool cloudevents = reading_is_cloudevents(type);
+    if (versions > 0 && !cloudevents && (d->takes != CLOUDEVENTS_NONE || (d->fixed && d->unasked)))
+        return reading_headers(d, how, e);
+    if (d->takes != CLOUDEVENTS_NONE && (d->fixed || cloudevents))
+        return reading_structured(d, type, how, e);
+    *how = READING_DATA;
+    if (!d->content_type.n)
+        return true;
+    *content_type = d->content_type;
+    return reading_check_type(d, type, e);
+}

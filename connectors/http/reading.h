@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* How the body of a request is read: as data to wrap, as CloudEvents in JSON, or as the data of a CloudEvent in headers.
+ *
+ * Where the scheme vouches for the whole request, its Content-Type decides. Where a signature covers the body alone,
+ * whoever saw a request can send it again under another Content-Type; so there the configuration decides, once for all
+ * requests of the path, and what does not fit is refused: one signed body is one event. Any thread. */
+#pragma once
+#include "bridge/lib/err.h"
+#include "connectors/http/path_options.h"
+
+enum reading { /* no zero on purpose */
+               READING_DATA = 1,
+               READING_EVENT,
+               READING_BATCH,
+               READING_HEADERS,
+};
+
+struct reader {              /* of one path */
+    enum cloudevents takes;  /* never BY_SCHEME */
+    bool fixed;              /* the Content-Type is nobody's word */
+    bool unasked;            /* the user did not say what it takes */
+    struct str content_type; /* of data; absent: what the request says */
+    const char *scheme;
+};
+
+/* Do the options go together? */
+bool reader_check(const struct path_options *o, struct err *e);
+void reader_open(struct reader *d, const struct path_options *o); /* borrows o's texts */
+/* How to read it, and its data's content type (absent: none). False: *status and *e are what the sender should know. */
+bool reader_read(const struct reader *d, const struct http_request *r, enum reading *how, struct str *content_type,
+                 int *status, struct err *e);
