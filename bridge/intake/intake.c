@@ -46,7 +46,18 @@ static bool intake_owns_scope(const struct intake *in, struct str scope)
     return scope.n == 0 || (str_starts(scope, id) && (scope.n == id.n || scope.at[id.n] == '/'));
 }
 
-/* Remembers a stored event, unless other sources alone could repeat it. */
+/* Which of the topics that an event has today this one is, as a bit; 0: it is none of them. */
+static uint16_t intake_place(const struct intake *in, const struct event *ev, struct str topic)
+{
+    struct target targets[ROUTE_TARGETS];
+    size_t n = router_targets(in->router, ev, targets);
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(topic, str_of(targets[i].topic)))
+            return (uint16_t)(1u << i);
+    return 0;
+}
+
+/* Remembers a stored event and where it is, unless other sources alone could repeat it. */
 static void intake_remember(void *ctx, const struct record *r)
 {
     struct intake *in = ctx;
@@ -55,7 +66,7 @@ static void intake_remember(void *ctx, const struct record *r)
     if (!ev)
         return;
     struct fingerprint f = seen_fingerprint(in->seen, scope, ev);
-    seen_add(in->seen, &f);
+    seen_add(in->seen, &f, intake_place(in, ev, r->topic));
     in->unscoped |= scope.n == 0;
     event_unref(ev);
 }

@@ -13,7 +13,9 @@
  * stored.
  *
  * The memory of events (for sources with `dedupe`, seen.h) holds digests of the newest `dedupe_size` stored events; it is
- * filled from the topics' tails at start, so what it knows was stored, whatever happened to the process. The scope of an
+ * filled from the topics' tails at start, so what it knows was stored, whatever happened to the process; an event that is
+ * in some of its topics only (kafka: the process ended in between) is known as such, and its repeat is published to the
+ * others. The scope of an
  * emission is in its records as the header TRAIL_FROM. A record without it (an emission without scope, or a version that
  * wrote none) makes an emission with a scope a repeat only if the content is the same.
  *

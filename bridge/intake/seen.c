@@ -7,9 +7,12 @@
 #include "bridge/lib/mem.h"
 #include "bridge/lib/siphash.h"
 
+enum { SEEN_DROPPED = -3 }; /* in no bucket any more, but in the queue until it is its turn */
+
 struct seen_event { /* [0] is nobody, so that 0 ends every list */
     struct fingerprint print;
-    int64_t slot;     /* or SEEN_STORED */
+    int32_t slot;     /* or SEEN_STORED, SEEN_DROPPED */
+    uint16_t places;  /* of a stored one */
     uint32_t next;    /* in its bucket, or in the list of free ones */
     uint32_t younger; /* in the queue of stored ones */
 };
@@ -139,7 +142,7 @@ static void seen_grow(struct seen *s)
     s->cap = cap;
 }
 
-static uint32_t seen_insert(struct seen *s, const struct fingerprint *f, int64_t slot)
+static uint32_t seen_insert(struct seen *s, const struct fingerprint *f, int32_t slot)
 {
     if (!s->free)
         seen_grow(s);
@@ -150,20 +153,28 @@ static uint32_t seen_insert(struct seen *s, const struct fingerprint *f, int64_t
     return i;
 }
 
-static void seen_forget(struct seen *s, uint32_t gone)
+/* Takes it out of its bucket: nobody finds it any more. */
+static void seen_unlink(struct seen *s, uint32_t gone)
 {
     uint32_t *at = seen_bucket(s, &s->at[gone].print);
     while (*at != gone)
         at = &s->at[*at].next;
     *at = s->at[gone].next;
+}
+
+static void seen_forget(struct seen *s, uint32_t gone)
+{
+    if (s->at[gone].slot != SEEN_DROPPED)
+        seen_unlink(s, gone);
     s->at[gone].next = s->free;
     s->free = gone;
 }
 
 /* Puts it at the young end of the queue; the oldest one goes if there are too many. */
-static void seen_keep(struct seen *s, uint32_t i)
+static void seen_keep(struct seen *s, uint32_t i, uint16_t places)
 {
     s->at[i].slot = SEEN_STORED;
+    s->at[i].places = places;
     s->at[i].younger = 0;
     if (s->youngest)
         s->at[s->youngest].younger = i;
@@ -198,7 +209,8 @@ void seen_begin(struct seen *s, const struct fingerprint *f, uint32_t slot)
         s->slots = slots;
     }
     CHECK(!s->pending[slot]);
-    s->pending[slot] = seen_insert(s, f, slot);
+    CHECK(slot <= INT32_MAX);
+    s->pending[slot] = seen_insert(s, f, (int32_t)slot);
 }
 
 void seen_end(struct seen *s, uint32_t slot, bool stored)
@@ -207,13 +219,31 @@ void seen_end(struct seen *s, uint32_t slot, bool stored)
     uint32_t i = s->pending[slot];
     s->pending[slot] = 0;
     if (stored)
-        seen_keep(s, i);
+        seen_keep(s, i, SEEN_EVERYWHERE);
     else
         seen_forget(s, i);
 }
 
-void seen_add(struct seen *s, const struct fingerprint *f)
+void seen_add(struct seen *s, const struct fingerprint *f, uint16_t places)
 {
-    if (!seen_lookup(s, f))
-        seen_keep(s, seen_insert(s, f, SEEN_STORED));
+    uint32_t i = seen_lookup(s, f);
+    if (!i)
+        seen_keep(s, seen_insert(s, f, SEEN_STORED), places);
+    else if (s->at[i].print.content == f->content)
+        s->at[i].places |= places;
+}
+
+uint16_t seen_places(const struct seen *s, const struct fingerprint *f)
+{
+    uint32_t i = seen_lookup(s, f);
+    return i && s->at[i].slot == SEEN_STORED ? s->at[i].places : 0;
+}
+
+void seen_drop(struct seen *s, const struct fingerprint *f)
+{
+    uint32_t i = seen_lookup(s, f);
+    if (!i || s->at[i].slot != SEEN_STORED)
+        return;
+    seen_unlink(s, i);
+    s->at[i].slot = SEEN_DROPPED;
 }

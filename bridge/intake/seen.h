@@ -5,6 +5,9 @@
  * event under the same id. Nothing else is kept, so what senders choose costs no more than this: some 50 bytes an event. Time
  * and trace context are no content: a repeat has others.
  *
+ * A stored event is known with the places where it is, as bits of the user's: an event for several topics may be in one of
+ * them and not in another, when what should have stored it there ended in between.
+ *
  * An event is `pending` while it is on its way, with a slot number of the user's to attach repeats to; then it is kept
  * as stored, or forgotten. */
 #pragma once
@@ -14,7 +17,7 @@ struct seen;
 struct fingerprint { /* of one event; of use with this `seen` alone */
     uint64_t identity[2], content;
 };
-enum { SEEN_STORED = -1, SEEN_UNKNOWN = -2 };
+enum { SEEN_STORED = -1, SEEN_UNKNOWN = -2, SEEN_EVERYWHERE = UINT16_MAX };
 
 struct seen *seen_new(size_t most); /* pending ones come on top of `most` */
 void seen_free(struct seen *s);
@@ -26,6 +29,11 @@ void seen_rescope(const struct seen *s, struct fingerprint *f, struct str scope,
  * same. */
 int64_t seen_find(const struct seen *s, const struct fingerprint *f, bool *same);
 void seen_begin(struct seen *s, const struct fingerprint *f, uint32_t slot); /* was unknown */
-/* The event that is pending with this slot is now stored, or forgotten. */
+/* The event that is pending with this slot is now stored everywhere, or forgotten. */
 void seen_end(struct seen *s, uint32_t slot, bool stored);
-void seen_add(struct seen *s, const struct fingerprint *f); /* stored long ago; a known one stays as it is */
+/* Stored long ago, in these places. A known one with the same content is in these, too; another one stays as it is. */
+void seen_add(struct seen *s, const struct fingerprint *f, uint16_t places);
+/* Where a stored event is; 0: it is not known as stored. */
+uint16_t seen_places(const struct seen *s, const struct fingerprint *f);
+/* Forgets a stored event, so that it may begin again; an unknown one changes nothing. */
+void seen_drop(struct seen *s, const struct fingerprint *f);

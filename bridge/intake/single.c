@@ -80,25 +80,40 @@ static void single_settle_known(struct intake *in, const struct emission *em, bo
                  same ? "stored before" : single_conflict);
 }
 
-/* Was a record without a scope made of the same event? */
-static bool single_is_known_without_scope(const struct intake *in, const struct emission *em, struct fingerprint f)
+/* Was a record without a scope made of the same event? Then *f becomes its fingerprint. */
+static bool single_is_known_without_scope(const struct intake *in, const struct emission *em, struct fingerprint *f)
 {
     bool same = false;
     if (!in->unscoped || em->scope.n == 0)
         return false;
-    seen_rescope(in->seen, &f, STR_ABSENT, em->event);
-    return seen_find(in->seen, &f, &same) == SEEN_STORED && same;
+    seen_rescope(in->seen, f, STR_ABSENT, em->event);
+    return seen_find(in->seen, f, &same) == SEEN_STORED && same;
 }
 
-/* Is the event, or another one under its id, known? Then it is settled, or waits for the first one. */
-static bool single_is_known(struct intake *in, const struct emission *em, const struct fingerprint *f)
+/* In which of its topics a stored event is not, as bits. */
+static uint32_t single_lacks(const struct intake *in, const struct event *ev, const struct fingerprint *f)
+{
+    struct target targets[ROUTE_TARGETS];
+    uint32_t has = seen_places(in->seen, f);
+    if (has == SEEN_EVERYWHERE)
+        return 0;
+    return ((1u << router_targets(in->router, ev, targets)) - 1) & ~has;
+}
+
+/* Is the event, or another one under its id, known? Then it is settled, or waits for the first one. False: it is to be
+ * published, to all of its topics, or to those in *lacks if that is not 0. */
+static bool single_is_known(struct intake *in, const struct emission *em, struct fingerprint f, uint32_t *lacks)
 {
     bool same = false;
-    int64_t known = seen_find(in->seen, f, &same);
-    if (known == SEEN_UNKNOWN && !single_is_known_without_scope(in, em, *f))
+    int64_t known = seen_find(in->seen, &f, &same);
+    if (known == SEEN_UNKNOWN && !(same = single_is_known_without_scope(in, em, &f)))
         return false;
+    if (known < 0 && same && (*lacks = single_lacks(in, em->event, &f))) {
+        seen_drop(in->seen, &f);
+        return false;
+    }
     if (known < 0) {
-        single_settle_known(in, em, known == SEEN_UNKNOWN || same);
+        single_settle_known(in, em, same);
         return true;
     }
     int32_t waiting = single_slot(in, em);
@@ -108,6 +123,18 @@ static bool single_is_known(struct intake *in, const struct emission *em, const 
     return true;
 }
 
+/* Leaves of the records those for the topics in `lacks`. */
+static void single_leave(const struct intake *in, const struct event *ev, struct routed *r, uint32_t lacks)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->count; i++)
+        if (lacks & 1u << i)
+            r->records[n++] = r->records[i];
+    LOG(INFO, "an event that was stored in some of its topics only is repeated; the others get it now",
+        LOG_C("source", in->s->id), LOG_STR("event", ev->id), LOG_INT("topics", r->count), LOG_INT("lacking", n));
+    r->count = n;
+}
+
 /* Publishes an emission, unless its event is known or no route takes it. */
 static void single_publish(struct intake *in, const struct emission *em)
 {
@@ -115,9 +142,12 @@ static void single_publish(struct intake *in, const struct emission *em)
     struct fingerprint f = { 0 };
     if (in->seen)
         f = seen_fingerprint(in->seen, em->scope, em->event);
-    if (in->seen && single_is_known(in, em, &f))
+    uint32_t lacks = 0;
+    if (in->seen && single_is_known(in, em, f, &lacks))
         return;
     routed_make(in, em, &r);
+    if (lacks)
+        single_leave(in, em->event, &r, lacks);
     if (r.count == 0) {
         settle_unrouted(in, em->tag, em->event);
         return;

@@ -397,6 +397,51 @@ TEST(an_id_of_one_scope_says_nothing_of_another)
     reconciles();
 }
 
+/* A broker that stores each record on its own was left between the two: the repeat is not answered for both. */
+TEST(a_repeat_goes_where_its_event_is_not)
+{
+    for (int first = 0; first < 2; first++) {
+        const char *has = first ? "all" : "out", *lacks = first ? "out" : "all";
+        size_t there = published(has), missing = published(lacks);
+        char event_id[8], scope[64];
+        snprintf(event_id, sizeof event_id, "a%d", first);
+        snprintf(scope, sizeof scope, "%s/p", id);
+        emit_in("/p", event_id, "1", 1);
+        const struct event *ev = source.emissions[--source.count].event;
+        struct header headers[EVENT_HEADERS + 1];
+        size_t n = event_to_headers(ev, headers);
+        headers[n++] = (struct header){ STR(TRAIL_FROM), str_of(scope) };
+        flow_raw(&flow,
+                 &(struct record){
+                     .topic = str_of(has), .partition = -1, .value = ev->data, .headers = headers, .header_count = n });
+        event_unref(ev);
+        start(&script_source_unordered);
+        emit_in("/p", event_id, "2", 1); /* the id is used, wherever it is */
+        turn(2);
+        settled_as(0, OUTCOME_CONFLICT);
+        flow.weather = HOLD;
+        emit_in("/p", event_id, "1", 2);
+        emit_in("/p", event_id, "1", 3);
+        turn(2);
+        assert_int_equal(source.settled_count, 1); /* not before it is there */
+        flow_release(&flow);
+        flow.weather = CLEAR;
+        turn(2);
+        settled_as(1, OUTCOME_STORED);
+        settled_as(2, OUTCOME_STORED);
+        emit_in("/p", event_id, "1", 4);
+        turn(2);
+        settled_as(3, OUTCOME_STORED);
+        assert_int_equal(count("repeats"), 2);
+        assert_int_equal(published(has), there + 1);
+        assert_int_equal(published(lacks), missing + 1);
+        reconciles();
+        end();
+        snprintf(id + strlen(id), sizeof id - strlen(id), "x");
+    }
+    start(&script_source_unordered);
+}
+
 TEST(another_event_under_a_known_id_is_a_conflict)
 {
     for (int structured = 0; structured < 2; structured++) {
@@ -676,6 +721,7 @@ int main(void)
         flow_test(a_repeat_is_settled_and_not_published_twice),
         flow_test(a_concurrent_repeat_waits_for_the_first_outcome),
         flow_test(an_id_of_one_scope_says_nothing_of_another),
+        flow_test(a_repeat_goes_where_its_event_is_not),
         flow_test(another_event_under_a_known_id_is_a_conflict),
         flow_test(a_concurrent_conflict_waits_for_the_first_outcome),
         flow_test(a_conflict_with_what_is_not_stored_may_come_again),

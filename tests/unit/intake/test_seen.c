@@ -103,8 +103,8 @@ TEST(the_last_ones_are_known)
         if (known)
             continue;
         if (i % 3 == 0) {
-            seen_add(seen, &f);
-            seen_add(seen, &f);
+            seen_add(seen, &f, SEEN_EVERYWHERE);
+            seen_add(seen, &f, SEEN_EVERYWHERE);
         } else {
             seen_begin(seen, &f, (uint32_t)(i % 7));
             assert_int_equal(seen_find(seen, &f, &same), i % 7);
@@ -129,10 +129,45 @@ TEST(long_ids_cost_no_more_than_short_ones)
         snprintf(id, sizeof id, "%05d", i);
         id[5] = 'i';
         struct fingerprint f = of("a", (struct event){ .id = str_of(id), .source = str_of(id) });
-        seen_add(seen, &f);
+        seen_add(seen, &f, SEEN_EVERYWHERE);
     }
     size_t after = mallinfo2().uordblks;
     assert_true(after - before < 2000000);
+    seen_free(seen);
+}
+
+/* An event that is in some of its places may begin again, and what is dropped is found no more, nor is it evicted twice. */
+TEST(places)
+{
+    bool same;
+    seen = seen_new(4);
+    struct fingerprint f = of("a", (struct event){ .id = STR("1") });
+    struct fingerprint other = of("a", (struct event){ .id = STR("1"), .type = STR("other") });
+    assert_int_equal(seen_places(seen, &f), 0);
+    seen_drop(seen, &f);
+    seen_add(seen, &f, 1);
+    seen_add(seen, &other, 2); /* not the same event */
+    assert_int_equal(seen_places(seen, &f), 1);
+    seen_add(seen, &f, 4);
+    assert_int_equal(seen_places(seen, &f), 5);
+    seen_drop(seen, &f);
+    assert_int_equal(seen_find(seen, &f, &same), SEEN_UNKNOWN);
+    seen_begin(seen, &f, 7);
+    assert_int_equal(seen_places(seen, &f), 0); /* on its way */
+    seen_drop(seen, &f);
+    assert_int_equal(seen_find(seen, &f, &same), 7);
+    seen_end(seen, 7, true);
+    assert_int_equal(seen_places(seen, &f), SEEN_EVERYWHERE);
+    for (int i = 0; i < 20; i++) { /* the dropped one leaves, then the stored one, then theirs */
+        char id[8];
+        snprintf(id, sizeof id, "x%d", i);
+        struct fingerprint g = of("a", (struct event){ .id = str_of(id) });
+        seen_add(seen, &g, 1);
+        if (i % 3 == 0)
+            seen_drop(seen, &g);
+        assert_int_equal(seen_find(seen, &g, &same), i % 3 ? SEEN_STORED : SEEN_UNKNOWN);
+    }
+    assert_int_equal(seen_find(seen, &f, &same), SEEN_UNKNOWN);
     seen_free(seen);
 }
 
@@ -141,6 +176,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(identity),
         cmocka_unit_test(content),
+        cmocka_unit_test(places),
         cmocka_unit_test(the_last_ones_are_known),
         cmocka_unit_test(long_ids_cost_no_more_than_short_ones),
     };
