@@ -8,6 +8,10 @@ METRIC_COUNTER(aqueduct_broker_stored_total, "Records that the broker stored for
 METRIC_COUNTER(aqueduct_broker_refused_total, "Publications that the broker did not take.", "reason");
 METRIC_HISTOGRAM(aqueduct_broker_commit_seconds,
                  "local: from taking a group to its commit; kafka: from publishing to the acknowledgement.", NULL);
+METRIC_COUNTER(
+    aqueduct_broker_positions_cut_total,
+    "Positions stored without the farthest of what was finished beyond them, for lack of room: a crash repeats it.",
+    NULL);
 METRIC_COUNTER(aqueduct_records_lost_total, "Records that retention took before a consumer had read them.", NULL);
 
 bool broker_topic(struct broker *b, const struct topic_config *topic, struct err *e)
@@ -100,9 +104,10 @@ void consumer_hold(struct consumer *c, struct topic_partition p, bool hold)
 {
     c->ops->hold(c, p, hold);
 }
-void consumer_commit(struct consumer *c, struct topic_partition p, int64_t next)
+unsigned consumer_commit(struct consumer *c, struct topic_partition p, int64_t next, const struct ranges *beyond)
 {
-    c->ops->commit(c, p, next);
+    static const struct ranges nothing;
+    return c->ops->commit(c, p, next, beyond ? beyond : &nothing);
 }
 
 void consumer_close(struct consumer *c)

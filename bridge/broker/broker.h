@@ -7,6 +7,8 @@
  *   changes on the compacted topic `<prefix>state`, then done.
  * - Publications of one thread keep their order per partition.
  * - A topic's offsets rise by one per record, may have gaps when read, start at 0.
+ * - A group's position is an offset and the set of what is finished beyond it. What is in the set is not handed out
+ *   again: not after a crash or another start, not to the member that gets the partition next.
  *
  * Which of the two it is, nobody asks: where they differ for the bridge, broker_facts says how.
  *
@@ -18,6 +20,7 @@
 #include "bridge/event/record.h"
 #include "bridge/lib/metrics.h"
 #include "bridge/lib/option.h"
+#include "bridge/lib/ranges.h"
 
 enum broker_type { BROKER_LOCAL, BROKER_KAFKA };
 
@@ -136,14 +139,18 @@ struct consumer *consumer_open(struct broker *b, const struct consumer_options *
 int consumer_poll(struct consumer *c, struct record **out, size_t room, struct err *e);
 /* Stops or resumes handing out records of one partition (a retry topic whose head is not due yet). */
 void consumer_hold(struct consumer *c, struct topic_partition p, bool hold);
-/* Everything before `next` is finished. Not waited for; later calls win; durable within a second, or at close. */
-void consumer_commit(struct consumer *c, struct topic_partition p, int64_t next);
+/* Everything before `next` is finished, and beyond it what is in the set (NULL: nothing; borrowed for the call). Not
+ * waited for; later calls win; durable within a second, or at close. What the group had finished beyond its position
+ * before this consumer began, the consumer itself adds until `next` has passed it. Returns how full the room for the
+ * set is (local: 64 KiB; kafka: 4,096 bytes of text), in per cent: beyond 100 its
+ * farthest ranges are left out, and would come again after a crash or a rebalance. */
+unsigned consumer_commit(struct consumer *c, struct topic_partition p, int64_t next, const struct ranges *beyond);
 /* Commits what was asked for (waits, bounded), leaves the group. */
 void consumer_close(struct consumer *c);
 
 /* What both brokers count. */
 extern struct metric_family aqueduct_broker_stored_total, aqueduct_broker_refused_total, aqueduct_broker_commit_seconds,
-    aqueduct_records_lost_total;
+    aqueduct_records_lost_total, aqueduct_broker_positions_cut_total;
 
 /* Behind the interface: one table per broker. Each function does for its type what the function above of that name
  * promises (consume: consumer_open, leave: consumer_close); facts needs no open broker. */
@@ -167,7 +174,7 @@ struct broker_ops {
     struct consumer *(*consume)(struct broker *, const struct consumer_options *, struct err *);
     int (*poll)(struct consumer *, struct record **, size_t, struct err *);
     void (*hold)(struct consumer *, struct topic_partition, bool);
-    void (*commit)(struct consumer *, struct topic_partition, int64_t);
+    unsigned (*commit)(struct consumer *, struct topic_partition, int64_t, const struct ranges *);
     void (*leave)(struct consumer *);
 };
 struct broker {

@@ -68,7 +68,7 @@ static void delivery_revoked(void *ctx, const struct topic_partition *partitions
         verdicts_take_stored(d);
         verdicts_take(d, REVOKE_WAIT_MS);
     }
-    partitions_commit(d);
+    partitions_commit(d, true);
     for (size_t i = 0; i < count; i++)
         if (gone[i])
             partition_release(d, gone[i]);
@@ -135,8 +135,10 @@ void delivery_abandon(struct delivery *d)
 
 static int64_t delivery_wait(const struct delivery *d, struct duration most)
 {
-    int64_t next = timers_next(&d->timers), now = clock_mono_ms();
+    int64_t next = timers_next(&d->timers), now = clock_mono_ms(), commit = partitions_commit_due(d);
     int64_t wait = most.ms < ASLEEP_MS ? most.ms : ASLEEP_MS;
+    if (commit < next)
+        next = commit;
     if (next <= now)
         return 0;
     return next - now < wait ? next - now : wait;
@@ -161,7 +163,7 @@ bool delivery_step(struct delivery *d, struct duration wait)
     if (!d->stopped)
         delivery_send_ready(d);
     verdicts_take(d, more ? 0 : delivery_wait(d, wait));
-    partitions_commit(d);
+    partitions_commit(d, false);
     return true;
 }
 
@@ -176,7 +178,7 @@ void delivery_close(struct delivery *d)
     if (!d)
         return;
     if (d->consumer) {
-        partitions_commit(d);
+        partitions_commit(d, true);
         consumer_close(d->consumer);
         d->consumer = NULL;
     }

@@ -8,7 +8,9 @@
  *                      `---- [parked] <--- retry topic                (the record lives on there)
  *
  * A record is done when it was delivered, filtered out, or its successor (the retry record, the dead letter) is stored.
- * Per partition only the contiguous done prefix is committed, so a crash repeats, never skips.
+ * Per partition a position and the set done beyond it are committed, every 200 ms and at the end: what waits holds
+ * nobody up and costs no repeats. A crash repeats what was in flight or done since the last commit, and skips nothing; a
+ * stop repeats nothing that was done.
  *
  * `order: key` sends records of one key one after the other: the next waits until the one before is done, through all
  * of its attempts, which then all happen in memory. Keyless records are not ordered.

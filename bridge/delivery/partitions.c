@@ -5,6 +5,11 @@
 #include "bridge/lib/crash.h"
 #include "bridge/lib/mem.h"
 
+enum {
+    COMMIT_MS = 200, /* from one commit to the next: what finished in between is what a crash repeats */
+    CROWDED = 75,    /* per cent */
+};
+
 struct partition *partition_find(struct delivery *d, struct str topic, int32_t partition)
 {
     struct partition *p = d->last_partition;
@@ -27,7 +32,7 @@ struct partition *partition_of(struct delivery *d, const struct record *r)
     p->where.partition = r->partition;
     p->topic = str_of(p->where.topic);
     p->own = str_starts(r->topic, str_of(d->retry_prefix)) || str_eq(r->topic, str_of(d->redrive_topic));
-    p->committed = p->newest = -1;
+    p->newest = -1;
     p->next = d->partitions;
     d->partitions = p;
     return d->last_partition = p;
@@ -46,16 +51,35 @@ void partition_free(struct delivery *d, struct partition *gone)
     free(gone);
 }
 
-void partitions_commit(struct delivery *d)
+int64_t partitions_commit_due(const struct delivery *d)
 {
+    return d->changed ? d->committed_ms + COMMIT_MS : INT64_MAX;
+}
+
+void partitions_commit(struct delivery *d, bool all)
+{
+    int64_t now = clock_mono_ms();
+    if (!d->changed || (!all && partitions_commit_due(d) > now))
+        return;
     for (struct partition *p = d->partitions; p; p = p->next) {
-        int64_t position = watermark_position(&p->done);
-        if (position <= p->committed)
+        if (!p->changed)
             continue;
         crash_point("delivery-before-commit");
-        consumer_commit(d->consumer, p->where, position);
-        p->committed = position;
+        struct ranges beyond = watermark_beyond(&p->done);
+        p->full = consumer_commit(d->consumer, p->where, watermark_position(&p->done), &beyond);
+        p->changed = false;
+        ranges_free(&beyond);
     }
+    d->changed = false;
+    d->committed_ms = now;
+}
+
+struct partition *partitions_crowded(const struct delivery *d)
+{
+    struct partition *p = d->partitions;
+    while (p && p->full < CROWDED)
+        p = p->next;
+    return p;
 }
 
 /* Forgets a partition and what is open of it: whoever reads it next gets that again. */

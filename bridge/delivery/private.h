@@ -23,7 +23,9 @@ struct partition { /* a partition we read */
     struct str topic;
     bool own; /* a retry or redrive topic: its records passed the filter before */
     struct watermark done;
-    int64_t committed, newest; /* -1: none yet */
+    int64_t newest; /* -1: none yet */
+    bool changed;   /* something finished that was not committed yet */
+    unsigned full;  /* how full the room for what is finished beyond the position is, in per cent (consumer_commit) */
     size_t parked;
 };
 
@@ -101,6 +103,8 @@ struct delivery {
     bool open;
 
     struct partition *partitions, *last_partition;
+    bool changed;         /* some partition is */
+    int64_t committed_ms; /* clock_mono_ms of the last commit */
     struct entry **entries;
     size_t entry_cap;
     uint32_t *free;
@@ -150,8 +154,13 @@ void partition_release(struct delivery *d, struct partition *p);
 void partition_free(struct delivery *d, struct partition *gone); /* no entry is of it */
 /* Is anything of them in flight, or being stored? Members may be NULL. */
 bool partitions_busy(const struct delivery *d, struct partition *const *partitions, size_t count);
-/* Commits each partition's contiguous finished prefix. */
-void partitions_commit(struct delivery *d);
+/* Commits how far each partition is finished and what is finished beyond, when the last time is an interval ago; `all`:
+ * now. */
+void partitions_commit(struct delivery *d, bool all);
+int64_t partitions_commit_due(const struct delivery *d); /* clock_mono_ms; INT64_MAX: nothing to commit */
+/* A partition whose room for what is finished beyond its position is nearly full: moving on the oldest events that wait
+ * in memory makes room. NULL: none. */
+struct partition *partitions_crowded(const struct delivery *d);
 
 /* ---- moves.c ---- */
 

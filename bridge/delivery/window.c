@@ -19,8 +19,10 @@ void window_release(struct delivery *d, struct taken *t)
 {
     if (--t->open > 0)
         return;
-    if (t->partition)
+    if (t->partition) {
         watermark_finish(&t->partition->done, t->record->offset);
+        t->partition->changed = d->changed = true;
+    }
     if (t->parked)
         d->parked--;
     else

@@ -14,8 +14,8 @@ TEST(groups_go_at_their_own_pace)
     struct reader *a = read_all(fresh(1), t), *b = read_all(fresh(2), t);
     reader_wait(a, 20);
     reader_wait(b, 20);
-    consumer_commit(a->c, (struct topic_partition){ t, 0 }, a->got[19]->offset + 1);
-    consumer_commit(b->c, (struct topic_partition){ t, 0 }, b->got[4]->offset + 1);
+    consumer_commit(a->c, (struct topic_partition){ t, 0 }, a->got[19]->offset + 1, NULL);
+    consumer_commit(b->c, (struct topic_partition){ t, 0 }, b->got[4]->offset + 1, NULL);
     reader_close(a);
     reader_close(b);
     put_numbers(t, 0, 20, 1);
@@ -40,8 +40,8 @@ TEST(what_was_not_committed_comes_again)
     in = read_all(names[1], t);
     reader_wait(in, 10);
     assert_int_equal(number_of(in->got[0]), 0);
-    consumer_commit(in->c, (struct topic_partition){ t, 0 }, in->got[2]->offset + 1);
-    consumer_commit(in->c, (struct topic_partition){ t, 0 }, in->got[6]->offset + 1);
+    consumer_commit(in->c, (struct topic_partition){ t, 0 }, in->got[2]->offset + 1, NULL);
+    consumer_commit(in->c, (struct topic_partition){ t, 0 }, in->got[6]->offset + 1, NULL);
     reader_close(in);
     in = read_all(names[1], t);
     reader_wait(in, 3);
@@ -104,8 +104,8 @@ TEST(positions_outlive_the_broker)
     put_numbers(t, 1, 100, 10);
     struct reader *in = read_all(fresh(1), t);
     reader_wait(in, 20);
-    consumer_commit(in->c, (struct topic_partition){ t, 0 }, 10);
-    consumer_commit(in->c, (struct topic_partition){ t, 1 }, 7);
+    consumer_commit(in->c, (struct topic_partition){ t, 0 }, 10, NULL);
+    consumer_commit(in->c, (struct topic_partition){ t, 1 }, 7, NULL);
     reader_close(in);
     restart();
     in = read_all(names[1], t);

@@ -3,6 +3,7 @@
 import datetime
 import json
 import subprocess
+import time
 
 import pytest
 import requests
@@ -51,6 +52,37 @@ def test_retry_topics_survive_a_restart(bridge, receivers, end, judge):
     good = receiver.good()
     assert judge([signed(r) for r in good]) == ["ok"] * len(good)
     assert bridge.dead() == []
+
+
+@pytest.mark.threads
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_what_was_delivered_beyond_one_that_waits_does_not_come_again(bridge, receivers, end):
+    """One event waits in memory for ten minutes, 500 behind it are delivered. A stop repeats none of these; a kill at most what was finished
+    since the last commit, which in one of a few rounds was long ago."""
+    receiver = receivers(lambda r: 503 if r["id"].startswith("event-that-waits") else 204)
+    bridge.configure(HTTP_SOURCE + "topics: {$EVENTS: {partitions: 1}}\nsinks:\n" + webhook_sink("crm", receiver.url, "retry: [10m]\nretry_memory: 10m"))
+    daemon = bridge.start()
+    post_ok(daemon, event("event-that-waits"))
+    ids = [f"event-of-this-test-{i}" for i in range(500)]
+    for i in range(0, 500, 50):
+        post_ok(daemon, *(event(i) for i in ids[i:i + 50]))
+    receiver.delivered(ids)
+    wait_for(lambda: daemon.metric("aqueduct_sink_delivered_total", sink="crm") == 500)
+    consumed = []
+    for marker in (f"event-number-{i}" for i in range(1 if end == "stop" else 5)):
+        if end == "kill":
+            time.sleep(1)                   # nothing happens: what was finished is committed
+        getattr(daemon, end)()
+        daemon = bridge.start()
+        post_ok(daemon, event(marker))
+        receiver.delivered([marker])
+        consumed.append(daemon.metric("aqueduct_sink_consumed_total", sink="crm"))
+        wait_for(lambda: daemon.metric("aqueduct_sink_delivered_total", sink="crm") == consumed[-1] - 1)
+        if consumed[-1] == 2:
+            break
+    assert consumed[-1] == 2, consumed      # the one that waits, and the marker
+    assert len([r for r in receiver.all() if r["id"] == "event-that-waits"]) == 1 + len(consumed)
+    daemon.stop()
 
 
 def test_retry_after_is_respected(bridge, receivers):

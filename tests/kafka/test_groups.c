@@ -7,6 +7,7 @@
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mailbox.h"
+#include "bridge/lib/mem.h"
 #include "tests/support/cluster.h"
 
 /* ---- groups ---- */
@@ -183,11 +184,124 @@ TEST(a_position_beyond_the_end_begins_again)
     put_in_order(b, topic, 0, 3);
     struct member *m = member_join(b, group, topic, false);
     member_read_until(m, 3);
-    consumer_commit(m->c, (struct topic_partition){ topic, 0 }, 1000);
+    consumer_commit(m->c, (struct topic_partition){ topic, 0 }, 1000, NULL);
     memset(m->next, 0, sizeof m->next);
     member_leave(m);
     m = member_join(b, group, topic, true);
     member_read_until(m, 3);
+    member_leave(m);
+    broker_close(b);
+}
+
+/* Whoever gets a partition gets what is finished beyond its position as well, from a member that leaves and from one
+ * that shares. */
+TEST(what_is_finished_beyond_moves_with_the_partition)
+{
+    enum { COUNT = 400, PARTITIONS = 4 };
+    struct broker *b = cluster_open();
+    const char *topic = cluster_topic(b, PARTITIONS), *group = cluster_fresh(1);
+    int64_t ends[PARTITIONS] = { 0 };
+    cluster_forget();
+    for (int i = 0; i < COUNT; i++)
+        cluster_publish(b, topic, i);
+    cluster_await(COUNT);
+    struct member *one = member_join(b, group, topic, false);
+    member_read_until(one, COUNT);
+    for (int32_t p = 0; p < PARTITIONS; p++) { /* all but the first of each */
+        struct ranges beyond = { 0 };
+        ends[p] = one->next[p];
+        assert_true(ends[p] > 1);
+        ranges_add(&beyond, 1, ends[p]);
+        assert_int_equal(consumer_commit(one->c, (struct topic_partition){ topic, p }, 0, &beyond), 0);
+        ranges_free(&beyond);
+    }
+    memset(one->next, 0, sizeof one->next);
+    struct member *two = member_join(b, group, topic, false);
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    while ((two->different == 0 || one->total - COUNT + two->total < PARTITIONS) && clock_mono_ms() < until) {
+        member_turn(one, 10);
+        member_turn(two, 10);
+    }
+    assert_true(one->revocations > 0 && two->total > 0);
+    assert_int_equal(one->total - COUNT + two->total, PARTITIONS); /* those first ones, and no other */
+    memset(one->next, 0, sizeof one->next);
+    memset(two->next, 0, sizeof two->next);
+    member_leave(two);
+    member_leave(one);
+    struct member *three = member_join(b, group, topic, false);
+    member_read_until(three, PARTITIONS);
+    for (int i = 0; i < 20; i++)
+        member_turn(three, 50);
+    assert_int_equal(three->total, PARTITIONS);
+    member_leave(three);
+    broker_close(b);
+}
+
+/* Another program commits for the group, with a note of its own. */
+static void commit_with(const char *group, const char *topic, int64_t offset, const char *note, size_t n)
+{
+    struct err e = { "" };
+    char text[KAFKA_ERRSTR];
+    rd_kafka_conf_t *conf = kafka_conf(&cluster_config, KAFKA_READER, group, &e);
+    assert_non_null(conf);
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
+    assert_non_null(rk);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *p = rd_kafka_topic_partition_list_add(list, topic, 0);
+    p->offset = offset;
+    p->metadata = memcpy(mem_alloc(n + 1), note, n);
+    p->metadata_size = n;
+    assert_int_equal(rd_kafka_commit(rk, list, 0), RD_KAFKA_RESP_ERR_NO_ERROR);
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_consumer_close(rk);
+    rd_kafka_destroy(rk);
+}
+
+TEST(metadata_of_somebody_else_is_ignored)
+{
+    static const char *const notes[] = { "host-17 2026-01-01", "aq1:",         "aq1:AAAA",
+                                         "aq1:AQAAAAAA",       "aq1:\xff\xfe", "aq1:=" };
+    struct broker *b = cluster_open();
+    const char *topic = cluster_topic(b, 1);
+    char large[4096];
+    memset(large, 'A', sizeof large);
+    memcpy(large, "aq1:", 4);
+    cluster_forget();
+    put_in_order(b, topic, 0, 10);
+    for (size_t i = 0; i <= sizeof notes / sizeof *notes; i++) {
+        bool last = i == sizeof notes / sizeof *notes;
+        const char *group = cluster_fresh(1);
+        commit_with(group, topic, 4, last ? large : notes[i], last ? sizeof large : strlen(notes[i]));
+        struct member *m = member_join(b, group, topic, true);
+        member_read_until(m, 6);
+        for (int k = 0; k < 10; k++)
+            assert_int_equal(m->seen[k], k >= 4);
+        member_leave(m);
+    }
+    broker_close(b);
+}
+
+/* What earlier versions committed has no metadata; and a set that was right may be followed by an offset of another
+ * program, which it says nothing about. */
+TEST(a_position_that_another_program_moved_has_no_set)
+{
+    struct broker *b = cluster_open();
+    const char *topic = cluster_topic(b, 1), *group = cluster_fresh(1);
+    cluster_forget();
+    put_in_order(b, topic, 0, 10);
+    struct member *m = member_join(b, group, topic, false);
+    member_read_until(m, 10);
+    struct ranges beyond = { 0 };
+    ranges_add(&beyond, 3, 10);
+    consumer_commit(m->c, (struct topic_partition){ topic, 0 }, 2, &beyond);
+    ranges_free(&beyond);
+    memset(m->next, 0, sizeof m->next);
+    member_leave(m);
+    commit_with(group, topic, 5, "", 0);
+    m = member_join(b, group, topic, true);
+    member_read_until(m, 5);
+    for (int k = 0; k < 10; k++)
+        assert_int_equal(m->seen[k], k >= 5);
     member_leave(m);
     broker_close(b);
 }
@@ -228,6 +342,9 @@ int main(int argc, char **argv)
         CLUSTER_TEST(a_static_member_takes_up_where_it_stood),
         CLUSTER_TEST(a_position_that_is_gone_is_counted_and_passed),
         CLUSTER_TEST(a_position_beyond_the_end_begins_again),
+        CLUSTER_TEST(what_is_finished_beyond_moves_with_the_partition),
+        CLUSTER_TEST(metadata_of_somebody_else_is_ignored),
+        CLUSTER_TEST(a_position_that_another_program_moved_has_no_set),
         CLUSTER_TEST(a_group_from_the_end_misses_nothing_after_its_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -147,7 +147,7 @@ static void member_commit(struct member *m)
 {
     for (int32_t p = 0; p < 16; p++)
         if (m->next[p] > 0)
-            consumer_commit(m->c, (struct topic_partition){ m->topic, p }, m->next[p]);
+            consumer_commit(m->c, (struct topic_partition){ m->topic, p }, m->next[p], NULL);
 }
 
 static void member_on_revoked(void *ctx, const struct topic_partition *partitions, size_t count)
@@ -198,7 +198,7 @@ static void member_count(struct member *m, struct record *r)
     m->total++;
     m->next[r->partition] = r->offset + 1;
     if (m->commit)
-        consumer_commit(m->c, (struct topic_partition){ m->topic, r->partition }, r->offset + 1);
+        consumer_commit(m->c, (struct topic_partition){ m->topic, r->partition }, r->offset + 1, NULL);
     record_free(r);
 }
 

@@ -87,9 +87,26 @@ static bool pass_tail(struct broker *b, const char *t, int64_t n, void (*each)(v
     return broker_tail(flow_of(b)->inner, t, n, each, ctx, e);
 }
 
+static struct flow *passing; /* whose consumers those are, and what they really do */
+static const struct broker_ops *passed;
+static struct broker_ops pass_consumer_ops;
+
+static unsigned pass_commit(struct consumer *c, struct topic_partition p, int64_t next, const struct ranges *beyond)
+{
+    return passing->crashed ? 0 : passed->commit(c, p, next, beyond);
+}
+
 static struct consumer *pass_consume(struct broker *b, const struct consumer_options *o, struct err *e)
 {
-    return consumer_open(flow_of(b)->inner, o, e);
+    struct consumer *c = consumer_open(flow_of(b)->inner, o, e);
+    if (!c)
+        return NULL;
+    passing = flow_of(b);
+    passed = passing->inner->ops;
+    pass_consumer_ops = *passed;
+    pass_consumer_ops.commit = pass_commit;
+    c->ops = &pass_consumer_ops;
+    return c;
 }
 
 static bool pass_topics(struct broker *b, const char *prefix, void (*each)(void *, const char *), void *ctx,

@@ -18,6 +18,7 @@ struct flow {
     struct broker_config names;
     enum weather weather;
     size_t largest; /* a record with more bytes in value and header values can never be stored; 0: no limit */
+    bool crashed;   /* nothing is committed from now on, as after a kill -9 */
     bool unlisted;  /* broker_topics knows of none, as a node of a cluster for a while after they were made */
     size_t held;    /* done() calls kept back */
     struct {

@@ -48,6 +48,8 @@ void kafka_assigned_drop(struct kafka_consumer *c)
     for (size_t i = 0; i < c->assigned_count; i++) {
         kafka_queue_wake(c->assigned[i].queue, -1);
         rd_kafka_queue_destroy(c->assigned[i].queue);
+        ranges_free(&c->assigned[i].restored);
+        ranges_free(&c->assigned[i].beyond);
         free((char *)(uintptr_t)c->assigned[i].which.topic);
     }
     c->assigned_count = 0;
@@ -154,8 +156,8 @@ void kafka_assignment_look(struct kafka_consumer *c)
     rd_kafka_topic_partition_list_destroy(list);
 }
 
-/* The position that the group has committed; -1 when there is none. */
-static bool assignment_committed(struct kafka_consumer *c, const struct kafka_assigned *assigned, int64_t *offset,
+/* The position that the group has committed; -1 when there is none. What is finished beyond it is restored. */
+static bool assignment_committed(struct kafka_consumer *c, struct kafka_assigned *assigned, int64_t *offset,
                                  struct err *e)
 {
     *offset = -1;
@@ -166,8 +168,17 @@ static bool assignment_committed(struct kafka_consumer *c, const struct kafka_as
     rd_kafka_resp_err_t code = rd_kafka_committed(c->rk, list, ASK_MS);
     if (!code && list->elems[0].offset >= 0)
         *offset = list->elems[0].offset;
+    if (!code)
+        kafka_position_restore(c, assigned, &list->elems[0]);
     rd_kafka_topic_partition_list_destroy(list);
     return !code || err_set(e, "group %s: cannot ask where it stands: %s", c->group, rd_kafka_err2str(code));
+}
+
+/* What is finished beyond the end was finished in an earlier topic of that name. */
+static void assignment_believe(struct kafka_assigned *assigned, int64_t high)
+{
+    if (assigned->restored.count && assigned->restored.at[assigned->restored.count - 1].to > high)
+        ranges_free(&assigned->restored);
 }
 
 static int64_t assignment_choose(struct kafka_consumer *c, const struct kafka_assigned *assigned, int64_t stood,
@@ -181,10 +192,11 @@ static int64_t assignment_choose(struct kafka_consumer *c, const struct kafka_as
         return low;
     }
     if (stood >= 0 && stood < low) {
+        int64_t lost = low - stood - ranges_within(&assigned->restored, stood, low);
         LOG(ERROR, "records were removed before they were read", LOG_C("group", group),
             LOG_C("topic", assigned->which.topic), LOG_INT("partition", assigned->which.partition),
-            LOG_INT("position", stood), LOG_INT("lost", low - stood));
-        metric_add(c->b->lost, low - stood);
+            LOG_INT("position", stood), LOG_INT("lost", lost));
+        metric_add(c->b->lost, lost);
     }
     return stood >= low ? stood : low;
 }
@@ -198,6 +210,9 @@ bool kafka_assignment_locate(struct kafka_consumer *c, struct kafka_assigned *as
         return false;
     if (!assignment_ends(c, assigned->which.topic, assigned->which.partition, &low, &high, e))
         return false;
+    if (stood > high)
+        ranges_free(&assigned->restored);
+    assignment_believe(assigned, high);
     assigned->next = assignment_choose(c, assigned, stood, low, high);
     assigned->adrift = assigned->damaged = false;
     return true;
@@ -213,17 +228,31 @@ void kafka_assignment_resume(struct kafka_consumer *c)
     rd_kafka_topic_partition_list_destroy(list);
 }
 
+/* Where one begins, and what it passes over; `p` holds the committed position and its metadata. */
+static void assignment_begin_one(struct kafka_consumer *c, rd_kafka_topic_partition_t *p)
+{
+    int64_t low = 0, high = 0;
+    struct kafka_assigned *assigned = kafka_assigned_find(c, (struct topic_partition){ p->topic, p->partition });
+    CHECK(assigned);
+    kafka_position_restore(c, assigned, p);
+    if ((p->offset >= 0 && !assigned->restored.count) || !assignment_ends(c, p->topic, p->partition, &low, &high, NULL))
+        return;
+    if (p->offset < 0)
+        p->offset = low;
+    else
+        assignment_believe(assigned, high);
+}
+
 void kafka_assignment_begin(struct kafka_consumer *c, rd_kafka_topic_partition_list_t *list)
 {
     struct err e = { "" };
-    if (!c->from_start && !c->pinned && !kafka_assignment_pin(c, &e))
+    if ((!c->from_start && !c->pinned && !kafka_assignment_pin(c, &e))
+        || rd_kafka_committed(c->rk, list, ASK_MS) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        /* librdkafka would find the offsets without us, but not what is finished beyond them. */
+        for (size_t i = 0; i < c->assigned_count; i++)
+            c->assigned[i].adrift = true;
         return;
-    if (rd_kafka_committed(c->rk, list, ASK_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return;
-    for (int i = 0; i < list->cnt; i++) {
-        int64_t low = 0, high = 0;
-        if (list->elems[i].offset < 0
-            && assignment_ends(c, list->elems[i].topic, list->elems[i].partition, &low, &high, &e))
-            list->elems[i].offset = low;
     }
+    for (int i = 0; i < list->cnt; i++)
+        assignment_begin_one(c, &list->elems[i]);
 }

@@ -47,10 +47,7 @@ static const struct setting forced[] = {
     { KAFKA_PRODUCER, "delivery.report.only.error", "false" },
     { KAFKA_MEMBER, "enable.partition.eof", "false" },
     { KAFKA_READER, "enable.partition.eof", "true" },
-    /* librdkafka's timer commits what consumer_commit stored, and nothing else: durable soon without anyone polling. */
-    { KAFKA_MEMBER, "enable.auto.commit", "true" },
-    { KAFKA_MEMBER, "auto.commit.interval.ms", "200" },
-    { KAFKA_READER, "enable.auto.commit", "false" },
+    { CONSUMERS, "enable.auto.commit", "false" }, /* positions.c commits; librdkafka's commits have no metadata */
     { CONSUMERS, "enable.auto.offset.store", "false" },
     { CONSUMERS, "auto.offset.reset", "error" }, /* we decide where to go on, and say what was lost */
     { CONSUMERS, "isolation.level", "read_committed" },

@@ -47,21 +47,12 @@ static void consumer_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_k
         LOG(INFO, "partitions revoked", LOG_C("group", c->group), LOG_INT("count", list->cnt),
             LOG_C("lost", rd_kafka_assignment_lost(rk) ? "yes" : "no"));
         consumer_revoke(c);
+        if (!rd_kafka_assignment_lost(rk)) /* else they are somebody else's already */
+            kafka_positions_flush(c);
         kafka_assigned_drop(c);
     }
-    /* Commits what is stored, and only then lets the group go on. */
+    /* The group goes on only now. */
     rd_kafka_assign(rk, NULL);
-}
-
-static void consumer_on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list,
-                               void *opaque)
-{
-    struct kafka_consumer *c = opaque;
-    (void)rk;
-    (void)list;
-    /* Kept by librdkafka and committed with the next ones; the worst that follows is a repeat. */
-    if (code && code != RD_KAFKA_RESP_ERR__NO_OFFSET)
-        LOG(WARN, "kafka did not take a position", LOG_C("group", c->group), LOG_C("why", rd_kafka_err2str(code)));
 }
 
 static void consumer_on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
@@ -83,7 +74,6 @@ static rd_kafka_t *consumer_client_new(struct kafka_consumer *c, struct err *e)
     rd_kafka_conf_set_opaque(conf, c);
     rd_kafka_conf_set_error_cb(conf, consumer_on_error);
     rd_kafka_conf_set_rebalance_cb(conf, consumer_on_rebalance);
-    rd_kafka_conf_set_offset_commit_cb(conf, consumer_on_commit);
     rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
     if (rk)
         return rk;
@@ -118,6 +108,10 @@ static void consumer_free(struct kafka_consumer *c)
 static void *consumer_client_end(void *arg)
 {
     struct kafka_consumer *c = arg;
+    if (c->positions) {
+        kafka_positions_flush(c);
+        rd_kafka_queue_destroy(c->positions);
+    }
     rd_kafka_consumer_close(c->rk);
     rd_kafka_destroy(c->rk);
     consumer_free(c);
@@ -134,6 +128,7 @@ struct consumer *kafka_consume(struct broker *base, const struct consumer_option
                                   .group = o->group ? str_dup(str_of(o->group)) : NULL,
                                   .from_start = o->from_start,
                                   .wake_fd = o->wake_fd,
+                                  .metadata_max = KAFKA_METADATA,
                                   .revoked = o->revoked,
                                   .ctx = o->ctx };
     c->topics = mem_alloc((o->topic_count + 1) * sizeof *c->topics);
@@ -154,6 +149,8 @@ struct consumer *kafka_consume(struct broker *base, const struct consumer_option
         kafka_assignment_look(c);
         return &c->base;
     }
+    c->positions = rd_kafka_queue_new(c->rk);
+    kafka_queue_wake(c->positions, c->wake_fd);
     if (!c->from_start)
         kafka_assignment_pin(c, NULL);
     if (consumer_subscribe(c, e))
@@ -268,8 +265,9 @@ static int consumer_take(struct kafka_consumer *c, struct kafka_assigned *assign
         if (m->err) {
             fine = consumer_trouble(c, assigned, m, e);
         } else if (m->offset >= assigned->next) {
-            out[n++] = kafka_record(m);
             assigned->next = m->offset + 1;
+            if (ranges_skip(&assigned->restored, m->offset) == m->offset)
+                out[n++] = kafka_record(m);
             kafka_access_granted(c->b, KAFKA_READ, assigned->which.topic);
         }
         rd_kafka_message_destroy(m);
@@ -284,6 +282,7 @@ int kafka_poll(struct consumer *base, struct record **out, size_t room, struct e
     if (!c->group && clock_mono_ms() >= c->look_ms)
         kafka_assignment_look(c);
     fine = consumer_mend(c, e) && fine;
+    kafka_positions_serve(c);
     size_t n = 0;
     for (size_t i = 0; i < c->assigned_count && n < room; i++) {
         struct kafka_assigned *assigned = &c->assigned[(c->turn + i) % c->assigned_count];
@@ -307,25 +306,17 @@ void kafka_hold(struct consumer *base, struct topic_partition p, bool hold)
     assigned->held = hold;
 }
 
-void kafka_commit(struct consumer *base, struct topic_partition p, int64_t next)
-{
-    struct kafka_consumer *c = (struct kafka_consumer *)base;
-    if (!c->group)
-        return;
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, p.topic, p.partition)->offset = next;
-    rd_kafka_offsets_store(c->rk, list); /* not ours any more: an error that means a repeat for the new owner */
-    rd_kafka_topic_partition_list_destroy(list);
-}
-
 void kafka_leave(struct consumer *base)
 {
     struct kafka_consumer *c = (struct kafka_consumer *)base;
     consumer_revoke(c);
+    kafka_positions_keep(c);
     c->closing = true;
     if (c->group)
         kafka_access_forget(c->b, KAFKA_GROUP, c->group);
     kafka_queue_wake(c->queue, -1);
+    if (c->positions)
+        kafka_queue_wake(c->positions, -1);
     kafka_assigned_drop(c);
     rd_kafka_queue_destroy(c->queue);
     if (!thread_run(consumer_client_end, c, (struct duration){ CLOSE_MS }))

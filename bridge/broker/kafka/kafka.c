@@ -53,6 +53,7 @@ static struct broker *kafka_open(const struct broker_config *config, struct err 
     b->stored = metric_get(&aqueduct_broker_stored_total, NULL);
     b->took = metric_get(&aqueduct_broker_commit_seconds, NULL);
     b->reborn = metric_get(&aqueduct_kafka_producer_restarts_total, NULL);
+    b->cut = metric_get(&aqueduct_broker_positions_cut_total, NULL);
     b->lost = metric_get(&aqueduct_records_lost_total, NULL);
     if (!kafka_producer_start(b, e)) {
         kafka_free(b);

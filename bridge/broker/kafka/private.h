@@ -10,6 +10,7 @@
  *   topics.c        the keeper: makes topics, knows their partitions, notices whether the cluster answers
  *   producer.c      publications in waves: intents, records, changes; a new client after a fatal error
  *   assignment.c    the partitions a consumer has, where they begin, and what to do when that position is gone
+ *   positions.c     the positions of a group and what is finished beyond them: restored, asked for, committed
  *   consumer.c      consumers: groups and broadcast
  *   read.c          reading back: a source's state, the tail of a topic
  *   kafka.c         open, ready, close; the table of the broker
@@ -25,7 +26,10 @@
 #include "bridge/lib/metrics.h"
 #include "bridge/lib/thread.h"
 
-enum { KAFKA_ERRSTR = 512 };
+enum {
+    KAFKA_ERRSTR = 512,
+    KAFKA_METADATA = 4096, /* bytes of one position's metadata: a cluster's default offset.metadata.max.bytes */
+};
 
 /* ---- the broker ---- */
 
@@ -64,7 +68,7 @@ struct kafka {
     struct kafka_topic *topics;
     size_t topic_count;
 
-    struct metric *stored, *took, *reborn, *lost;
+    struct metric *stored, *took, *reborn, *lost, *cut;
 };
 
 /* ---- conf.c ---- */
@@ -208,10 +212,14 @@ struct kafka_assigned { /* a partition that is ours now */
     struct topic_partition which;
     rd_kafka_queue_t *queue; /* its own queue, not forwarded: what is not polled is not fetched beyond the prefetch */
     bool held;
-    bool adrift;      /* librdkafka has no position to go on at */
-    bool damaged;     /* the record at `next` cannot be read */
-    int64_t retry_ms; /* adrift, damaged: not before (clock_mono_ms) */
-    int64_t next;     /* the offset after the last one handed out; -1: none yet */
+    bool adrift;            /* librdkafka has no position to go on at */
+    bool damaged;           /* the record at `next` cannot be read */
+    int64_t retry_ms;       /* adrift, damaged: not before (clock_mono_ms) */
+    int64_t next;           /* the offset after the last one handed out; -1: none yet */
+    struct ranges restored; /* finished beyond the position that the group had, as far as that has not passed it */
+    bool asked;             /* a position is to be committed: */
+    int64_t wanted;
+    struct ranges beyond;
 };
 
 struct kafka_consumer {
@@ -229,7 +237,12 @@ struct kafka_consumer {
     void *ctx;
     struct kafka_assigned *assigned;
     size_t assigned_count, turn;
-    int64_t look_ms; /* broadcast: next look for new partitions */
+    int64_t look_ms;             /* broadcast: next look for new partitions */
+    rd_kafka_queue_t *positions; /* answers to commits; NULL: broadcast */
+    unsigned committing;         /* commits under way */
+    int64_t committing_ms, commit_again_ms;
+    size_t metadata_max;                   /* bytes that the cluster takes with a position */
+    rd_kafka_topic_partition_list_t *last; /* what the end still has to commit */
 };
 
 void kafka_queue_wake(rd_kafka_queue_t *q, int wake_fd); /* news in the queue wakes this; -1: nothing any more */
@@ -248,12 +261,21 @@ void kafka_assignment_resume(struct kafka_consumer *c);
 /* Finds the `next` of a partition that is adrift or damaged. */
 bool kafka_assignment_locate(struct kafka_consumer *c, struct kafka_assigned *assigned, struct err *e);
 
+/* ---- positions.c ---- */
+
+/* Takes what is finished beyond it from the metadata of a committed position. */
+void kafka_position_restore(struct kafka_consumer *c, struct kafka_assigned *assigned,
+                            const rd_kafka_topic_partition_t *committed);
+unsigned kafka_commit(struct consumer *base, struct topic_partition p, int64_t next, const struct ranges *beyond);
+void kafka_positions_serve(struct kafka_consumer *c); /* commits what was asked for, takes answers; does not wait */
+void kafka_positions_keep(struct kafka_consumer *c);  /* for a flush when no partition is assigned any more */
+void kafka_positions_flush(struct kafka_consumer *c); /* commits what was asked for, waits for the answers (bounded) */
+
 /* ---- consumer.c ---- */
 
 struct consumer *kafka_consume(struct broker *base, const struct consumer_options *o, struct err *e);
 int kafka_poll(struct consumer *base, struct record **out, size_t room, struct err *e);
 void kafka_hold(struct consumer *base, struct topic_partition p, bool hold);
-void kafka_commit(struct consumer *base, struct topic_partition p, int64_t next);
 void kafka_leave(struct consumer *base);
 
 /* ---- read.c ---- */

@@ -13,8 +13,23 @@ enum { FETCH_RECORDS = 256, ERROR_MS = 1000, POSITION_MS = 50, WAIT_MS = 5000 };
 
 /* ---- the partitions that a consumer follows ---- */
 
-/* The stored position of its group, -1 when there is none; false with *e. */
-static bool consumer_position(struct local_consumer *c, const struct partition *p, int64_t *next, struct err *e)
+/* What the bytes say is finished beyond the position. What cannot be so is not believed: it comes again. */
+static struct ranges consumer_beyond(const struct local_consumer *c, const struct partition *p, int64_t next,
+                                     struct str bytes)
+{
+    struct ranges out;
+    if (ranges_decode(&out, next, bytes) && (!out.count || out.at[out.count - 1].to <= atomic_load(&p->end)))
+        return out;
+    LOG(WARN, "what was finished beyond a position cannot be read and comes again", LOG_C("topic", p->topic->name),
+        LOG_INT("partition", p->number), LOG_C("group", c->group), LOG_INT("position", next));
+    ranges_free(&out);
+    return out;
+}
+
+/* The stored position of its group, -1 when there is none, and what is finished beyond it (NULL: nobody asks; else
+ * free it); false with *e. */
+static bool consumer_position(struct local_consumer *c, const struct partition *p, int64_t *next, struct ranges *beyond,
+                              struct err *e)
 {
     *next = -1;
     if (!c->group)
@@ -25,6 +40,9 @@ static bool consumer_position(struct local_consumer *c, const struct partition *
     int rc = sqlite3_step(c->position);
     if (rc == SQLITE_ROW)
         *next = sqlite3_column_int64(c->position, 0);
+    const char *bytes = rc == SQLITE_ROW && beyond ? sqlite3_column_blob(c->position, 1) : NULL;
+    if (bytes)
+        *beyond = consumer_beyond(c, p, *next, (struct str){ bytes, (size_t)sqlite3_column_bytes(c->position, 1) });
     rc = sqlite3_reset(c->position);
     local_link_unlock(&c->link);
     if (rc != SQLITE_OK)
@@ -37,21 +55,32 @@ static bool consumer_position(struct local_consumer *c, const struct partition *
     return true;
 }
 
+/* Passes over what the group has finished. */
+static void consumer_skip(struct local_assigned *at)
+{
+    at->next = ranges_skip(&at->restored, at->next);
+}
+
 /* Adds a partition at the position of its group, or where `from_end` says. */
 static bool consumer_follow(struct local_consumer *c, struct partition *p, bool from_end, struct err *e)
 {
     int64_t position;
-    if (!consumer_position(c, p, &position, e))
+    struct ranges beyond = { 0 };
+    if (!consumer_position(c, p, &position, &beyond, e)) {
+        ranges_free(&beyond);
         return false;
+    }
     struct local_assigned *at = mem_alloc(sizeof *at);
     at->partition = p;
     at->retry_at = INT64_MIN;
-    at->writing = -1;
+    at->restored = beyond;
     at->next = position >= 0 ? position : from_end ? atomic_load(&p->end) : atomic_load(&p->start);
-    atomic_store(&at->committed, position);
     /* From its start a group has a position: it begins there again after a crash before its first commit, and
      * retention waits for it. */
-    atomic_store(&at->wanted, position < 0 && c->group ? at->next : position);
+    bool begins = position < 0 && c->group;
+    at->wanted = begins ? at->next : position;
+    atomic_store(&at->asked, begins ? 1 : 0);
+    consumer_skip(at);
     pthread_mutex_lock(&c->b->consumers_lock);
     if (c->group)
         local_partition_add_reader(p, c->group);
@@ -91,7 +120,7 @@ static bool consumer_has_begun(struct local_consumer *c, struct partition *const
     int64_t position;
     *out = false;
     for (int32_t k = 0; k < count && !*out; k++) {
-        if (!consumer_position(c, partitions[k], &position, e))
+        if (!consumer_position(c, partitions[k], &position, NULL, e))
             return false;
         *out = position >= 0;
     }
@@ -168,8 +197,11 @@ static void consumer_free(struct local_consumer *c)
         local_link_unlock(&c->link);
         local_link_close(&c->link);
     }
-    for (size_t i = 0; i < c->assigned_count; i++)
+    for (size_t i = 0; i < c->assigned_count; i++) {
+        ranges_free(&c->assigned[i]->restored);
+        free(c->assigned[i]->beyond);
         free(c->assigned[i]);
+    }
     for (size_t i = 0; i < c->topic_count; i++)
         free(c->topics[i]);
     free(c->topics);
@@ -181,7 +213,8 @@ static void consumer_free(struct local_consumer *c)
 static bool consumer_prepare(struct local_consumer *c, struct err *e)
 {
     local_link_lock(&c->link);
-    bool ok = local_store_prepare(&c->link, &c->position, e, "SELECT next FROM position WHERE grp=?1 AND part=?2");
+    bool ok = local_store_prepare(&c->link, &c->position, e,
+                                  "SELECT next, beyond FROM position WHERE grp=?1 AND part=?2");
     local_link_unlock(&c->link);
     return ok;
 }
@@ -228,11 +261,13 @@ static bool consumer_gap(struct local_consumer *c, struct local_assigned *at, in
     int64_t start = atomic_load(&at->partition->start), to = found >= 0 ? found : start;
     if (start < to || to <= at->next)
         return consumer_broken(at, e, "it is missing from the file");
+    int64_t lost = to - at->next - ranges_within(&at->restored, at->next, to);
     LOG(WARN, "records removed by retention before they were read", LOG_C("topic", at->partition->topic->name),
         LOG_INT("partition", at->partition->number), LOG_C("group", c->group ? c->group : "(broadcast)"),
-        LOG_INT("from", at->next), LOG_INT("lost", to - at->next));
-    metric_add(c->b->lost, to - at->next);
+        LOG_INT("from", at->next), LOG_INT("lost", lost));
+    metric_add(c->b->lost, lost);
     at->next = to;
+    consumer_skip(at);
     return true;
 }
 
@@ -252,7 +287,7 @@ static struct record *consumer_decode(struct local_consumer *c, struct local_ass
     return r;
 }
 
-/* Reads the next records with the connection locked. */
+/* Reads the next records with the connection locked, up to what the group has finished already. */
 static int consumer_fetch_rows(struct local_consumer *c, struct local_assigned *at, struct record **out, int room,
                                struct err *e)
 {
@@ -260,13 +295,15 @@ static int consumer_fetch_rows(struct local_consumer *c, struct local_assigned *
     if (!at->select
         && !local_store_prepare(
             &c->link, &at->select, e,
-            "SELECT offset, stored, record FROM log_%lld WHERE offset >= ?1 ORDER BY offset LIMIT ?2",
+            "SELECT offset, stored, record FROM log_%lld WHERE offset >= ?1 AND offset < ?3 ORDER BY offset LIMIT ?2",
             (long long)at->partition->id)) {
         err_prefix(e, "%s/%d", at->partition->topic->name, (int)at->partition->number);
         return -1;
     }
     sqlite3_bind_int64(at->select, 1, at->next);
     sqlite3_bind_int(at->select, 2, room);
+    const struct range *finished = ranges_behind(&at->restored, at->next);
+    sqlite3_bind_int64(at->select, 3, finished ? finished->from : INT64_MAX);
     while (n < room && (rc = sqlite3_step(at->select)) == SQLITE_ROW) {
         out[n] = consumer_decode(c, at, e);
         if (!out[n])
@@ -279,6 +316,7 @@ static int consumer_fetch_rows(struct local_consumer *c, struct local_assigned *
     sqlite3_reset(at->select);
     if (rc == SQLITE_DONE && n == 0 && at->next < atomic_load(&at->partition->end))
         damaged = !consumer_gap(c, at, -1, e);
+    consumer_skip(at);
     return n == 0 && damaged ? -1 : n;
 }
 
@@ -364,18 +402,39 @@ void local_hold(struct consumer *base, struct topic_partition p, bool hold)
         at->hold = hold;
 }
 
-void local_commit(struct consumer *base, struct topic_partition p, int64_t next)
+/* Asks the writer to store this position with these bytes, which it takes over. */
+static void consumer_ask(struct local_consumer *c, struct local_assigned *at, int64_t next, unsigned char *beyond,
+                         size_t n)
+{
+    pthread_mutex_lock(&c->b->consumers_lock);
+    unsigned char *before = at->beyond;
+    at->wanted = next;
+    at->beyond = beyond;
+    at->beyond_n = n;
+    atomic_fetch_add(&at->asked, 1);
+    pthread_mutex_unlock(&c->b->consumers_lock);
+    free(before);
+    if (atomic_load(&c->b->positions_due) == INT64_MAX)
+        local_queue_positions(c->b, clock_mono_ms() + POSITION_MS);
+}
+
+unsigned local_commit(struct consumer *base, struct topic_partition p, int64_t next, const struct ranges *beyond)
 {
     struct local_consumer *c = (struct local_consumer *)base;
-    struct local *b = c->b;
     struct local_assigned *at = consumer_find(c, p);
-    if (!at || !c->group || next <= atomic_load(&at->wanted))
-        return;
+    if (!at || !c->group || next < at->wanted)
+        return 0;
+    struct ranges all = ranges_union(beyond, &at->restored);
+    next = ranges_skip(&all, next);
     CHECK(next <= atomic_load(&at->partition->end));
-    atomic_store(&at->wanted, next);
-    if (atomic_load(&b->positions_due) != INT64_MAX)
-        return;
-    local_queue_positions(b, clock_mono_ms() + POSITION_MS);
+    ranges_cut(&all, next);
+    ranges_cut(&at->restored, next);
+    unsigned char *bytes = all.count ? mem_alloc(BEYOND_MAX) : NULL;
+    size_t needed = 0, n = bytes ? ranges_encode(&all, next, bytes, BEYOND_MAX, &needed) : 0;
+    ranges_free(&all);
+    metric_add(c->b->cut, needed > n);
+    consumer_ask(c, at, next, bytes ? mem_grow(bytes, n, 1) : NULL, n);
+    return (unsigned)(needed * 100 / BEYOND_MAX);
 }
 
 /* ---- tail ---- */

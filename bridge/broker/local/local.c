@@ -18,6 +18,7 @@ static void local_metrics(struct local *b)
     b->commits = metric_get(&aqueduct_broker_commits_total, NULL);
     b->commit_time = metric_get(&aqueduct_broker_commit_seconds, NULL);
     b->checkpoint_time = metric_get(&aqueduct_broker_checkpoint_seconds, NULL);
+    b->cut = metric_get(&aqueduct_broker_positions_cut_total, NULL);
     b->lost = metric_get(&aqueduct_records_lost_total, NULL);
     b->refused_full = metric_get(&aqueduct_broker_refused_total, LABELS("full"));
     b->refused_failed = metric_get(&aqueduct_broker_refused_total, LABELS("failed"));

@@ -28,10 +28,11 @@
  * transaction.
  *
  * Tables: topic(name, retention, retention_bytes); partition(id, topic, number, base, base_bytes); position(grp, part,
- * next); state(source, key, value, crc); and per partition log_<id>(offset, stored, bytes, record), so that appends
- * stay on one page. `stored` is the log's time of the append (age.c), `bytes` the sum of all record sizes up to this one:
+ * next, beyond); state(source, key, value, crc); and per partition log_<id>(offset, stored, bytes, record), so that
+ * appends stay on one page. `stored` is the log's time of the append (age.c), `bytes` the sum of all record sizes up to this one:
  * retention by age and by size both look only at the front. `base` is the first offset that is kept, so offsets go on
- * after retention emptied the log.
+ * after retention emptied the log. `beyond` is what the group has finished beyond `next` (lib/ranges), NULL for nothing;
+ * only readers of the group look at it. Format 1 had no such column; it is added when such a file is opened.
  *
  * Locks: queue_lock, topics_lock, consumers_lock, status_lock; none is taken while another of them is held. The
  * connection's own lock (in memory only) is the outermost. */
@@ -45,10 +46,11 @@
 
 enum {
     LOCAL_APPLICATION = 0x41715564, /* "AqUd": SQLite's application_id */
-    LOCAL_VERSION = 1,              /* SQLite's user_version */
+    LOCAL_VERSION = 2,              /* SQLite's user_version */
     LOCAL_PAGE = 4096,
     LOCAL_PROBE_MS = 1000,  /* how often a blocked writer looks whether it can write again */
     RECORD_MAX = 16 << 20,  /* bytes of one record as stored */
+    BEYOND_MAX = 64 << 10,  /* bytes of what is finished beyond one position */
     PARTITIONS_MAX = 16384, /* of all topics together */
 };
 
@@ -152,7 +154,8 @@ struct local {
     size_t topic_count, partition_count;
     atomic_uint generation; /* counts additions */
 
-    pthread_mutex_t consumers_lock; /* guards this list and the growth of each consumer's `assigned` */
+    pthread_mutex_t
+        consumers_lock; /* guards this list, the growth of each consumer's `assigned`, and their positions */
     struct local_consumer *consumers;
 
     pthread_mutex_t status_lock; /* guards why */
@@ -181,7 +184,7 @@ struct local {
     size_t retention_turn;
     int wal_pages, checkpoint_at;
     struct metric *stored, *commits, *commit_time, *checkpoint_time, *refused_full, *refused_failed, *refused_queue,
-        *refused_invalid, *lost;
+        *refused_invalid, *lost, *cut;
 };
 
 struct local_assigned { /* a partition as one consumer sees it */
@@ -190,8 +193,13 @@ struct local_assigned { /* a partition as one consumer sees it */
     bool hold;
     int64_t retry_at; /* after an error: not before this */
     sqlite3_stmt *select;
-    _Atomic int64_t wanted, committed; /* positions: asked for, durable; -1: none */
-    int64_t writing;                   /* the writer's */
+    struct ranges restored; /* what the group had finished beyond its position, as far as that has not passed it */
+    /* Under consumers_lock: the position asked for (-1: none), and what is finished beyond it, encoded. */
+    int64_t wanted;
+    unsigned char *beyond;
+    size_t beyond_n;
+    _Atomic uint64_t asked, durable; /* how often a position was asked for; which of those is stored */
+    uint64_t writing;                /* the writer's */
 };
 
 struct local_consumer {
@@ -321,7 +329,7 @@ void *local_writer(void *arg); /* a thread; arg: the struct local */
 struct consumer *local_consume(struct broker *b, const struct consumer_options *o, struct err *e);
 int local_poll(struct consumer *base, struct record **out, size_t room, struct err *e);
 void local_hold(struct consumer *base, struct topic_partition p, bool hold);
-void local_commit(struct consumer *base, struct topic_partition p, int64_t next);
+unsigned local_commit(struct consumer *base, struct topic_partition p, int64_t next, const struct ranges *beyond);
 void local_leave(struct consumer *base);
 bool local_tail(struct broker *b, const char *topic, int64_t most, void (*each)(void *, const struct record *),
                 void *ctx, struct err *e);

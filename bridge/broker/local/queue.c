@@ -92,7 +92,7 @@ bool local_queue_flush(struct local *b, struct duration limit)
 static bool queue_positions_open(const struct local_consumer *c)
 {
     for (size_t i = 0; i < c->assigned_count; i++)
-        if (atomic_load(&c->assigned[i]->wanted) > atomic_load(&c->assigned[i]->committed))
+        if (atomic_load(&c->assigned[i]->asked) > atomic_load(&c->assigned[i]->durable))
             return true;
     return false;
 }

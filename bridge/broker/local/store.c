@@ -96,7 +96,7 @@ static const char schema[] =
     "CREATE TABLE topic(name TEXT PRIMARY KEY, retention INTEGER NOT NULL, retention_bytes INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE partition(id INTEGER PRIMARY KEY, topic TEXT NOT NULL, number INTEGER NOT NULL,"
     " base INTEGER NOT NULL DEFAULT 0, base_bytes INTEGER NOT NULL DEFAULT 0, UNIQUE(topic, number));"
-    "CREATE TABLE position(grp TEXT, part INTEGER, next INTEGER NOT NULL, PRIMARY KEY(grp, part)) WITHOUT ROWID;"
+    "CREATE TABLE position(grp TEXT, part INTEGER, next INTEGER NOT NULL, beyond BLOB, PRIMARY KEY(grp, part)) WITHOUT ROWID;"
     "CREATE TABLE state(source TEXT, key BLOB, value BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY(source, key)) WITHOUT ROWID;"
     "CREATE TABLE probe(filler BLOB);";
 
@@ -207,11 +207,28 @@ static bool store_check_identity(struct local *b, struct err *e)
             e,
             "broker.path: \"%s\" is a SQLite database of another program (application_id %lld): choose another folder",
             b->file, (long long)application);
-    if (version != LOCAL_VERSION)
+    if (version < 1 || version > LOCAL_VERSION)
         return err_set(
-            e, "broker.path: \"%s\" has format %lld, this Aqueduct knows format %d: use the version that wrote it",
+            e,
+            "broker.path: \"%s\" has format %lld, this Aqueduct knows formats 1 to %d: use the version that wrote it",
             b->file, (long long)version, LOCAL_VERSION);
     return true;
+}
+
+/* Brings a file of an earlier format to this one, in one transaction. */
+static bool store_upgrade(struct local *b, struct err *e)
+{
+    int64_t version = LOCAL_VERSION;
+    if (!store_number(b->link.db, &version, "PRAGMA user_version"))
+        return store_refuse(b, e);
+    if (version == LOCAL_VERSION
+        || store_sql(b->link.db,
+                     "BEGIN IMMEDIATE; ALTER TABLE position ADD COLUMN beyond BLOB; PRAGMA user_version=%d; COMMIT",
+                     LOCAL_VERSION)
+               == SQLITE_OK)
+        return true;
+    store_refuse(b, e);
+    return err_prefix(e, "taking over a file of format %lld", (long long)version);
 }
 
 /* The small tables, whole; logs and state are checked row by row as they are read. */
@@ -410,6 +427,8 @@ static bool store_open_writer(struct local *b, struct err *e)
             e,
             "broker.path: \"%s\" cannot be used with a write-ahead log: its file system does not share memory between processes",
             b->file);
+    if (b->file && !store_upgrade(b, e))
+        return false;
     /* Each start begins with an empty write-ahead log: local_wal_check counts on it. */
     if (b->file && !store_number(db, &busy, "PRAGMA wal_checkpoint(TRUNCATE)"))
         return store_refuse(b, e);
@@ -423,7 +442,8 @@ static bool store_prepare_all(struct local *b, struct err *e)
            && local_store_prepare(l, &b->rollback, e, "ROLLBACK")
            && local_store_prepare(l, &b->set_state, e, "INSERT OR REPLACE INTO state VALUES(?1, ?2, ?3, ?4)")
            && local_store_prepare(l, &b->forget_state, e, "DELETE FROM state WHERE source=?1 AND key=?2")
-           && local_store_prepare(l, &b->set_position, e, "INSERT OR REPLACE INTO position VALUES(?1, ?2, ?3)")
+           && local_store_prepare(l, &b->set_position, e,
+                                  "INSERT OR REPLACE INTO position(grp, part, next, beyond) VALUES(?1, ?2, ?3, ?4)")
            && local_store_prepare(l, &b->get_position, e, "SELECT next FROM position WHERE grp=?1 AND part=?2")
            && local_store_prepare(l, &b->set_base, e, "UPDATE partition SET base=?2, base_bytes=?3 WHERE id=?1");
 }

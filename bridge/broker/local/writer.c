@@ -158,12 +158,13 @@ static int writer_insert_all(struct local *b, struct local_group *g)
 
 static int writer_save_position(struct local *b, const struct local_consumer *c, struct local_assigned *at)
 {
-    at->writing = atomic_load(&at->wanted);
-    if (at->writing <= atomic_load(&at->committed))
+    at->writing = atomic_load(&at->asked);
+    if (at->writing <= atomic_load(&at->durable))
         return SQLITE_OK;
     sqlite3_bind_text(b->set_position, 1, c->group, -1, SQLITE_STATIC);
     sqlite3_bind_int64(b->set_position, 2, at->partition->id);
-    sqlite3_bind_int64(b->set_position, 3, at->writing);
+    sqlite3_bind_int64(b->set_position, 3, at->wanted);
+    sqlite3_bind_blob(b->set_position, 4, at->beyond, (int)at->beyond_n, SQLITE_STATIC); /* NULL when there is none */
     return local_store_run(b->set_position);
 }
 
@@ -211,8 +212,8 @@ static void writer_positions_saved(struct local *b)
     pthread_mutex_lock(&b->consumers_lock);
     for (struct local_consumer *c = b->consumers; c; c = c->next)
         for (size_t i = 0; i < c->assigned_count; i++)
-            if (c->assigned[i]->writing > atomic_load(&c->assigned[i]->committed))
-                atomic_store(&c->assigned[i]->committed, c->assigned[i]->writing);
+            if (c->assigned[i]->writing > atomic_load(&c->assigned[i]->durable))
+                atomic_store(&c->assigned[i]->durable, c->assigned[i]->writing);
     pthread_mutex_unlock(&b->consumers_lock);
 }
 
@@ -295,7 +296,7 @@ static void writer_commit_group(struct local *b, struct local_group *g)
         return;
     }
     if (positions)
-        atomic_store(&b->positions_due, INT64_MAX); /* before wanted is read: see local_commit */
+        atomic_store(&b->positions_due, INT64_MAX); /* before they are read: see local_commit */
     int rc = writer_transaction(b, g, positions, retention);
     if (rc == SQLITE_OK && !local_status_files_are_there(b))
         rc = SQLITE_IOERR;

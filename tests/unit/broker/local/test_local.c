@@ -102,9 +102,76 @@ TEST(a_newer_format_is_refused)
 {
     local_open();
     local_close();
+    run_sql("PRAGMA user_version=3");
+    assert_true(local_refused("format 3"));
     run_sql("PRAGMA user_version=2");
-    assert_true(local_refused("format 2"));
-    run_sql("PRAGMA user_version=1");
+    local_open();
+}
+
+/* As the first release made it: position has three columns. */
+static const char format_1[] =
+    "PRAGMA page_size=4096; PRAGMA journal_mode=WAL;"
+    "CREATE TABLE topic(name TEXT PRIMARY KEY, retention INTEGER NOT NULL, retention_bytes INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE partition(id INTEGER PRIMARY KEY, topic TEXT NOT NULL, number INTEGER NOT NULL,"
+    " base INTEGER NOT NULL DEFAULT 0, base_bytes INTEGER NOT NULL DEFAULT 0, UNIQUE(topic, number));"
+    "CREATE TABLE position(grp TEXT, part INTEGER, next INTEGER NOT NULL, PRIMARY KEY(grp, part)) WITHOUT ROWID;"
+    "CREATE TABLE state(source TEXT, key BLOB, value BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY(source, key)) WITHOUT ROWID;"
+    "CREATE TABLE probe(filler BLOB);"
+    "CREATE TABLE log_1(offset INTEGER PRIMARY KEY, stored INTEGER NOT NULL, bytes INTEGER NOT NULL, record BLOB NOT NULL);"
+    "INSERT INTO topic VALUES('t', 0, 0);"
+    "INSERT INTO partition VALUES(1, 't', 0, 0, 0);"
+    "INSERT INTO log_1 VALUES"
+    "(0, 1700000000000, 24, x'01020068e5cf8b010000006e756d6265722d303bae446a73'),"
+    "(1, 1700000000000, 48, x'01020068e5cf8b010000006e756d6265722d313bde635032'),"
+    "(2, 1700000000000, 72, x'01020068e5cf8b010000006e756d6265722d323b4e0a1ef1');"
+    "INSERT INTO position VALUES('g', 1, 2);"
+    "PRAGMA application_id=1097946468; PRAGMA user_version=1;";
+
+TEST(a_file_of_the_first_format_is_taken_over)
+{
+    run_sql(format_1);
+    for (int i = 0; i < 2; i++) { /* once, and then it is one of ours */
+        local_open();
+        struct consumer *c = local_reader("g", "t");
+        local_expect(c, 2, 1);
+        consumer_close(c);
+        local_close();
+    }
+    local_open();
+    struct ranges beyond = { 0 };
+    local_put_numbers("t", 0, 3, 5);
+    struct consumer *c = local_reader("g", "t");
+    local_expect(c, 2, 6);
+    ranges_add(&beyond, 3, 8);
+    consumer_commit(c, (struct topic_partition){ "t", 0 }, 2, &beyond);
+    ranges_free(&beyond);
+    consumer_close(c);
+    local_close();
+    local_open();
+    c = local_reader("g", "t");
+    local_expect(c, 2, 1);
+    consumer_close(c);
+}
+
+TEST(a_finished_set_that_cannot_be_is_not_believed)
+{
+    static const char *const blobs[] = {
+        "x''", "x'00'", "'text'", "x'019c661b93030101'", "x'01124d85ac000164'", "zeroblob(100000)"
+    };
+    for (size_t i = 0; i < sizeof blobs / sizeof *blobs; i++) {
+        char sql[200];
+        local_open();
+        if (i == 0)
+            local_put_numbers("t", 0, 0, 5);
+        local_close();
+        snprintf(sql, sizeof sql, "INSERT OR REPLACE INTO position VALUES('g', 1, 0, %s)", blobs[i]);
+        run_sql(sql);
+        local_open();
+        struct consumer *c = local_reader("g", "t");
+        local_expect(c, 0, 5);
+        consumer_close(c);
+        local_close();
+    }
     local_open();
 }
 
@@ -271,8 +338,8 @@ TEST(the_end_where_a_group_began_is_remembered)
     local_open();
     c = consumer_open(local_broker, &o, &e);
     local_expect(c, 10, 5);
-    consumer_commit(c, (struct topic_partition){ t, 0 }, 12);
-    consumer_commit(c, (struct topic_partition){ t, 0 }, 11); /* never backwards */
+    consumer_commit(c, (struct topic_partition){ t, 0 }, 12, NULL);
+    consumer_commit(c, (struct topic_partition){ t, 0 }, 11, NULL); /* never backwards */
     consumer_close(c);
     c = consumer_open(local_broker, &o, &e);
     local_expect(c, 12, 3);
@@ -287,7 +354,7 @@ TEST(a_position_behind_the_end_is_damage)
     local_open();
     local_put_numbers("t", 0, 0, 3);
     local_close();
-    run_sql("INSERT INTO position VALUES('g', 1, 4)");
+    run_sql("INSERT INTO position(grp, part, next) VALUES('g', 1, 4)");
     local_open();
     assert_null(consumer_open(local_broker,
                               &(struct consumer_options){ .group = "g", .topics = &t, .topic_count = 1, .wake_fd = -1 },
@@ -304,6 +371,8 @@ int main(void)
         LOCAL_TEST(a_file_that_is_no_database_is_refused),
         LOCAL_TEST(a_database_of_somebody_else_is_refused),
         LOCAL_TEST(a_newer_format_is_refused),
+        LOCAL_TEST(a_file_of_the_first_format_is_taken_over),
+        LOCAL_TEST(a_finished_set_that_cannot_be_is_not_believed),
         LOCAL_TEST(rows_that_vanished_are_noticed),
         LOCAL_TEST(changed_state_is_found),
         LOCAL_TEST(only_one_owner),

@@ -61,7 +61,7 @@ TEST(what_its_group_finished_goes)
     struct consumer *c = local_reader("g", "t");
     local_put_numbers("t", 0, 0, 10);
     local_expect(c, 0, 10);
-    consumer_commit(c, (struct topic_partition){ "t", 0 }, 7);
+    consumer_commit(c, (struct topic_partition){ "t", 0 }, 7, NULL);
     consumer_close(c);
     broker_retain(local_broker);
     clock_fake_advance(2000);
@@ -142,10 +142,10 @@ TEST(what_a_group_has_not_finished_stays)
     assert_int_equal(held("t"), 500);
     local_expect(slow, 0, 500);
     assert_int_equal(lost(), before);
-    consumer_commit(slow, (struct topic_partition){ "t", 0 }, 400);
+    consumer_commit(slow, (struct topic_partition){ "t", 0 }, 400, NULL);
     pass(SECONDS(10));
     assert_int_equal(held("t"), 100);
-    consumer_commit(slow, (struct topic_partition){ "t", 0 }, 500);
+    consumer_commit(slow, (struct topic_partition){ "t", 0 }, 500, NULL);
     pass(SECONDS(10));
     assert_int_equal(held("t"), 0);
     assert_int_equal(kept("t"), 0);
