@@ -21,6 +21,15 @@ static void compile_add_column(sqlite3_str *sql, const char *name, const char *o
         sqlite3_str_appendf(sql, "%s,", otherwise);
 }
 
+/* Rows that cannot be sorted stay out; CASE: nothing of theirs is looked at. */
+static void compile_add_skip(sqlite3_str *sql, const struct rule *r)
+{
+    for (size_t i = 0; i < r->skip_count; i++)
+        sqlite3_str_appendf(sql, "%s%lld", i ? "," : " AND CASE WHEN rowid IN (", (long long)r->skip[i]);
+    if (r->skip_count)
+        sqlite3_str_appendall(sql, ") THEN 0 ELSE 1 END");
+}
+
 /* SELECT <head, watch, data> FROM <source> WHERE 1; of what is `large` no value, of a watched column its type. */
 static void compile_add_select(sqlite3_str *sql, const struct rule *r, bool data, const bool *large)
 {
@@ -44,6 +53,7 @@ static void compile_add_select(sqlite3_str *sql, const struct rule *r, bool data
     sqlite3_str_appendall(sql, " FROM ");
     compile_add_source(sql, o);
     sqlite3_str_appendall(sql, " WHERE 1");
+    compile_add_skip(sql, r);
 }
 
 static void compile_add_where(sqlite3_str *sql, const struct rule *r)
@@ -194,12 +204,15 @@ static bool compile_is_rowid(struct sqlite_source *s, const char *table, const c
 /* Chooses the columns that order the rows. */
 static void compile_order(struct sqlite_source *s, struct rule *r)
 {
+    static const char counts[] = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE AND"
+                                 " sql LIKE '%AUTOINCREMENT%'";
     const struct rule_options *o = r->o;
     bool rowid = compile_has_rowid(s, o->table);
     r->has_rowid = rowid && !o->select;
     r->key_is_rowid = rowid && compile_is_rowid(s, o->table, o->key);
     r->by = o->cursor ? o->cursor : r->has_rowid && !r->key_is_rowid && o->kind != KIND_DIFF ? "rowid" : o->key;
     r->by_rowid = rowid && compile_is_rowid(s, o->table, r->by);
+    r->rowid_is_kept = o->table && compile_asks(s, counts, o->table, NULL);
     r->then = r->by_rowid || o->kind == KIND_DIFF ? NULL : r->has_rowid ? "rowid" : o->key;
     if (r->then && str_eq_nocase(str_of(r->then), str_of(r->by)))
         r->then = NULL;
@@ -255,6 +268,7 @@ static bool compile_counts(struct sqlite_source *s, struct rule *r, char why[WHY
                         "SELECT count(*) FROM \"%w\" WHERE rowid > ?4 AND (+\"%w\" IS NULL OR +\"%w\" < ?1 OR"
                         " (+\"%w\" = ?1 AND rowid <= ?3))",
                         r->o->table, r->by, r->by, r->by);
+    compile_add_skip(behind, r);
     compile_add_where(behind, r);
     bool good = compile_prepare(s, top, &r->max_rowid, why);
     return compile_prepare(s, behind, &r->behind, why) && good;
@@ -376,18 +390,47 @@ sqlite3_stmt *compile_cell(struct sqlite_source *s, struct rule *r, int column, 
     return compile_once(s, sql);
 }
 
-sqlite3_stmt *compile_place(struct sqlite_source *s, struct rule *r, bool next)
+static void compile_add_place_columns(sqlite3_str *sql, const struct rule *r, const struct place *p)
+{
+    if (p->of == PLACE_BLIND) {
+        sqlite3_str_appendf(sql, "NULL, NULL, %s, 1 FROM ", r->has_rowid ? "rowid" : "NULL");
+        return;
+    }
+    compile_add_column(sql, p->of == PLACE_KEYLESS ? NULL : r->o->key, "NULL");
+    compile_add_column(sql, r->by, NULL);
+    compile_add_column(sql, r->then, "NULL");
+    const char *compared = p->from == PLACE_SAME ? r->then : r->by;
+    if (p->from == PLACE_SAME || p->from == PLACE_BEHIND)
+        sqlite3_str_appendf(sql, "(+\"%w\" > ?%d OR typeof(\"%w\") <> typeof(?%d)) FROM ", compared,
+                            p->from == PLACE_SAME ? 3 : 1, compared, p->from == PLACE_SAME ? 3 : 1);
+    else
+        sqlite3_str_appendall(sql, "1 FROM ");
+}
+
+/* typeof() and an index look at no value. */
+static void compile_add_place_condition(sqlite3_str *sql, const struct rule *r, const struct place *p)
+{
+    switch (p->from) {
+    case PLACE_NEWEST:
+    case PLACE_FIRST: sqlite3_str_appendf(sql, " AND typeof(\"%w\") <> 'null'", r->by); break;
+    case PLACE_SAME: sqlite3_str_appendf(sql, " AND \"%w\" = ?1 AND \"%w\" > ?3", r->by, r->then); break;
+    case PLACE_BEHIND: sqlite3_str_appendf(sql, " AND \"%w\" > ?1", r->by); break;
+    case PLACE_OF_KEY: sqlite3_str_appendf(sql, " AND \"%w\" = ?1", r->o->key); break;
+    case PLACE_OF_ROWID: sqlite3_str_appendf(sql, " AND \"%w\" = ?1", r->has_rowid ? "rowid" : r->by); break;
+    }
+}
+
+sqlite3_stmt *compile_place(struct sqlite_source *s, struct rule *r, const struct place *p)
 {
     sqlite3_str *sql = sqlite3_str_new(s->db);
     sqlite3_str_appendall(sql, "SELECT ");
-    compile_add_column(sql, r->o->key, NULL);
-    compile_add_column(sql, r->by, NULL);
-    if (r->then)
-        sqlite3_str_appendf(sql, "\"%w\" FROM ", r->then);
-    else
-        sqlite3_str_appendall(sql, "NULL FROM ");
+    compile_add_place_columns(sql, r, p);
     compile_add_source(sql, r->o);
     sqlite3_str_appendall(sql, " WHERE 1");
-    compile_add_behind(sql, r, next);
+    compile_add_skip(sql, r);
+    compile_add_place_condition(sql, r, p);
+    if (p->from != PLACE_OF_KEY && p->from != PLACE_OF_ROWID)
+        compile_add_order(sql, r, p->from == PLACE_NEWEST ? " DESC" : "");
+    sqlite3_str_appendf(sql, " LIMIT %lld OFFSET %lld", (long long)p->limit, (long long)p->offset);
     return compile_once(s, sql);
 }

@@ -247,6 +247,7 @@ static void database_compile_rules(struct sqlite_source *s)
     /* preparing alone would trust the old schema */
     sqlite3_exec(s->db, "SELECT 1 FROM sqlite_schema LIMIT 1", NULL, NULL, NULL);
     for (size_t i = 0; i < s->rule_count; i++) {
+        s->rules[i]->skip_count = 0;
         compile_rule(s, s->rules[i]);
         unusable += !s->rules[i]->usable;
     }

@@ -4,6 +4,10 @@
 #include "bridge/lib/mem.h"
 #include "connectors/sqlite/value.h"
 
+#define DIFF_STILL                                                                                                     \
+    "the rule stands still: no index orders its rows, and a key is too large to be sorted; give it an index, or "      \
+    "another `key`"
+
 struct seen { /* a row as it is now */
     char text[KEY_BYTES + 8];
     struct str key;
@@ -253,7 +257,7 @@ static int diff_begin(struct sqlite_source *s, struct rule *r)
 {
     sqlite3_value_free(r->at);
     r->at = NULL;
-    r->slot = 0;
+    r->slot = r->met = 0;
     r->single = false;
     int rc = fit_count_unkeyed(s, r);
     if (rc != SQLITE_OK || !r->o->last)
@@ -262,6 +266,8 @@ static int diff_begin(struct sqlite_source *s, struct rule *r)
     if (sqlite3_step(r->max) == SQLITE_ROW && sqlite3_column_int64(r->max, 0) > top)
         top = sqlite3_column_int64(r->max, 0);
     rc = sqlite3_reset(r->max);
+    if (rc == SQLITE_TOOBIG) /* it is no number */
+        return SQLITE_OK;
     if (rc == SQLITE_OK && top != r->top) {
         r->top = top;
         state_store_top(s, r);
@@ -269,14 +275,12 @@ static int diff_begin(struct sqlite_source *s, struct rule *r)
     return rc;
 }
 
-/* The rows behind the last key scanned, at most so many. */
-static void diff_bind(const struct rule *r, sqlite3_stmt *stmt, int64_t rows)
+/* The rows behind the last key scanned. */
+static bool diff_bind(const struct rule *r, sqlite3_stmt *stmt)
 {
     if (r->at)
-        sqlite3_bind_value(stmt, 1, r->at);
-    else if (r->o->last)
-        sqlite3_bind_int64(stmt, 1, diff_floor(r));
-    sqlite3_bind_int64(stmt, 2, rows);
+        return sqlite3_bind_value(stmt, 1, r->at) == SQLITE_OK;
+    return !r->o->last || sqlite3_bind_int64(stmt, 1, diff_floor(r)) == SQLITE_OK;
 }
 
 /* That key has been scanned. */
@@ -301,26 +305,25 @@ static void diff_pass_over(struct sqlite_source *s, struct rule *r, sqlite3_stmt
 /* The next row is too large to be read: it is compared without what is, or passed over. */
 static int diff_take_large(struct sqlite_source *s, struct rule *r, bool *more)
 {
-    sqlite3_stmt *place = compile_place(s, r, r->at != NULL);
-    if (place)
-        diff_bind(r, place, 1);
-    int rc = place ? sqlite3_step(place) : SQLITE_TOOBIG;
-    *more = rc == SQLITE_ROW;
-    if (rc == SQLITE_ROW) {
-        sqlite3_stmt *row = large_row(s, r, STR_ABSENT, place, &rc);
-        if (row)
-            rc = diff_take_row(s, r, row);
-        else if (rc == SQLITE_TOOBIG)
-            diff_pass_over(s, r, place);
-        if (row)
-            large_end(r, row);
-        if (rc == SQLITE_TOOBIG)
-            rc = SQLITE_OK;
-        s->slice.rows++;
-        diff_move_to(r, place);
-    }
+    enum place_from from = r->at || r->o->last ? PLACE_BEHIND : PLACE_FIRST;
+    int rc;
+    bool keyless;
+    sqlite3_stmt *place = large_place(s, r, from, 0, diff_bind, &keyless, &rc);
+    *more = place || r->stage == STAGE_BEGIN;
+    rule_stand_still(s, r, rc == SQLITE_TOOBIG, DIFF_STILL);
+    if (!place)
+        return rc;
+    sqlite3_stmt *row = large_row(s, r, STR_ABSENT, place, &rc);
+    if (row)
+        rc = diff_take_row(s, r, row);
+    else if (rc == SQLITE_TOOBIG)
+        diff_pass_over(s, r, place);
+    if (row)
+        large_end(r, row);
+    s->slice.rows++;
+    diff_move_to(r, place);
     sqlite3_finalize(place);
-    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+    return rc == SQLITE_TOOBIG ? SQLITE_OK : rc;
 }
 
 /* Some row of the batch is too large to be read: up to it, row by row; then it. */
@@ -339,7 +342,8 @@ static int diff_scan(struct sqlite_source *s, struct rule *r, bool *more)
     int64_t rows = 0, batch = r->single ? 1 : s->batch;
     bool full = false;
     int rc = SQLITE_OK;
-    diff_bind(r, stmt, batch);
+    if (!diff_bind(r, stmt) || sqlite3_bind_int64(stmt, 2, batch) != SQLITE_OK)
+        return SQLITE_ERROR;
     while (!full && rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
         rc = diff_take_row(s, r, stmt);
         full = slice_full(s);
@@ -350,7 +354,10 @@ static int diff_scan(struct sqlite_source *s, struct rule *r, bool *more)
     *more = full || rows == batch;
     int end = sqlite3_reset(stmt);
     rc = rc != SQLITE_OK ? rc : end;
-    return rc == SQLITE_TOOBIG ? diff_scan_large(s, r, more) : rc;
+    if (rc == SQLITE_TOOBIG)
+        return diff_scan_large(s, r, more);
+    rule_stand_still(s, r, false, "");
+    return rc;
 }
 
 static bool diff_is_below_window(const struct rule *r, struct str key)
@@ -392,10 +399,12 @@ enum step diff_step(struct sqlite_source *s, struct rule *r, struct err *e)
         int rc = diff_scan(s, r, &more);
         if (rc != SQLITE_OK)
             return slice_failed(s, r, rc, e);
-        if (more && slice_full(s))
+        if ((more && slice_full(s)) || r->stage == STAGE_BEGIN)
             return STEP_FULL;
-        if (!more)
+        if (!more) {
             r->stage = STAGE_REVISIT;
+            r->known = r->met;
+        }
     }
     if (diff_revisit(s, r))
         return STEP_FULL;

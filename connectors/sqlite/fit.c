@@ -124,7 +124,7 @@ int fit_count_unkeyed(struct sqlite_source *s, struct rule *r)
     int64_t rows = sqlite3_step(r->unkeyed) == SQLITE_ROW ? sqlite3_column_int64(r->unkeyed, 0) : 0;
     int rc = sqlite3_reset(r->unkeyed);
     if (rc != SQLITE_OK)
-        return rc;
+        return rc == SQLITE_TOOBIG ? SQLITE_OK : rc;
     if (rows > r->unkeyed_rows) {
         metric_add(s->unkeyed, rows - r->unkeyed_rows);
         rule_warn_of_unkeyed(s, r);

@@ -10,7 +10,7 @@ static int64_t pass_due_ms(const struct sqlite_source *s)
 {
     int64_t due_ms = INT64_MAX;
     for (size_t i = 0; i < s->rule_count; i++) {
-        int64_t ms = append_due_ms(s->rules[i]);
+        int64_t ms = open_due_ms(s->rules[i]);
         due_ms = ms < due_ms ? ms : due_ms;
     }
     return due_ms;

@@ -29,8 +29,9 @@ const struct option rule_rows[] = {
             "append, open_row: column that grows with each row. Default: the key if it is the table's INTEGER PRIMARY "
             "KEY, else rowid (a table without one, and a `select`: the key). Rows of one value are told apart by rowid "
             "or key; a row that comes with a smaller value (a time of before, a random key, 10 as text behind 9) is "
-            "not captured: it is warned of and counted where the table has a rowid, and else cannot be seen. "
-            "`kind: diff` sees it."),
+            "not captured: it is warned of and counted where the table has a rowid, and else cannot be seen. A row that "
+            "was told and is changed, or deleted and replaced under the same id, is not told again; of the newest rows "
+            "of a table without AUTOINCREMENT that is counted (changed). `kind: diff` sees it all."),
     OPTION(struct rule_options, time,
            .doc = "Column that says when the row was made; becomes the event's time (any usual format, also mixed)."),
     OPTION(struct rule_options, done, .doc = "open_row: SQL condition that is true once the row is finished."),
@@ -220,13 +221,20 @@ uint64_t rule_signature(const struct rule *r)
     return signature ? signature : 1;
 }
 
+/* Is it new in that ring of hashes? It is added then. */
+static bool rule_is_new(uint64_t *ring, size_t size, size_t *count, uint64_t hash)
+{
+    for (size_t i = 0; i < *count && i < size; i++)
+        if (ring[i] == hash)
+            return false;
+    ring[(*count)++ % size] = hash;
+    return true;
+}
+
 void rule_warn(struct sqlite_source *s, struct rule *r, const char *why)
 {
-    uint64_t hash = str_hash(str_of(why));
-    for (size_t i = 0; i < r->warned_count && i < RULE_WARNINGS; i++)
-        if (r->warned[i] == hash)
-            return;
-    r->warned[r->warned_count++ % RULE_WARNINGS] = hash;
+    if (!rule_is_new(r->warned, RULE_WARNINGS, &r->warned_count, str_hash(str_of(why))))
+        return;
     LOG(WARN, "a capture rule does not fit this database; what fits goes on", LOG_C("source", s->base.id),
         LOG_C("rule", r->name), LOG_C("why", why));
 }
@@ -234,6 +242,28 @@ void rule_warn(struct sqlite_source *s, struct rule *r, const char *why)
 void rule_warn_of_unkeyed(struct sqlite_source *s, struct rule *r)
 {
     rule_warn(s, r, "rows whose key is NULL are not captured (counted as unkeyed); name another `key`");
+}
+
+void rule_refuse(struct sqlite_source *s, struct rule *r, const char *row, const char *why)
+{
+    metric_add(s->refused, 1);
+    LOG(WARN, "a row is refused; the rows behind it go on", LOG_C("source", s->base.id), LOG_C("rule", r->name),
+        LOG_C("table", r->o->table ? r->o->table : "(select)"), LOG_C("row", row), LOG_C("why", why));
+}
+
+void rule_refuse_once(struct sqlite_source *s, struct rule *r, const char *row, const char *why)
+{
+    if (rule_is_new(r->refused, RULE_REFUSED, &r->refused_count, str_hash(str_of(row))))
+        rule_refuse(s, r, row, why);
+}
+
+void rule_stand_still(struct sqlite_source *s, struct rule *r, bool still, const char *why)
+{
+    if (r->blocked != still)
+        metric_add(s->unusable, still ? 1 : -1); /* it is set anew when the rules are compiled again */
+    r->blocked = still;
+    if (still)
+        rule_warn(s, r, why);
 }
 
 void rule_drop(struct rule *r)
@@ -263,7 +293,7 @@ void rule_free(struct rule *r)
     free(r->tie);
     free(r->cursor_key);
     for (size_t i = 0; i < RULE_PASSED; i++)
-        free(r->passed[i]);
+        free(r->passed[i].key);
     free(r->name);
     free(r);
 }

@@ -17,6 +17,10 @@ METRIC_COUNTER(aqueduct_sqlite_repaired_total, "Rows with text that is no UTF-8;
 METRIC_COUNTER(aqueduct_sqlite_restarts_total, "Times that the ids of a table started again.", "source");
 METRIC_COUNTER(aqueduct_sqlite_behind_total,
                "New rows that came behind the cursor of their rule and were not captured.", "source");
+METRIC_COUNTER(aqueduct_sqlite_changed_total,
+               "Newest rows of append rules that were changed, or deleted and replaced under the same id (no "
+               "AUTOINCREMENT), after they were told; not told again.",
+               "source");
 METRIC_COUNTER(aqueduct_sqlite_unkeyed_total, "Rows that were not captured because their key is NULL.", "source");
 METRIC_COUNTER(aqueduct_sqlite_reopened_total, "Times that the file was replaced and opened anew.", "source");
 METRIC_GAUGE(aqueduct_sqlite_last_look_timestamp_seconds,
@@ -153,6 +157,7 @@ static void source_make_metrics(struct sqlite_source *s)
     s->restarts = metric_get(&aqueduct_sqlite_restarts_total, labels);
     s->reopened = metric_get(&aqueduct_sqlite_reopened_total, labels);
     s->behind = metric_get(&aqueduct_sqlite_behind_total, labels);
+    s->changed = metric_get(&aqueduct_sqlite_changed_total, labels);
     s->unkeyed = metric_get(&aqueduct_sqlite_unkeyed_total, labels);
     s->last_look = metric_get(&aqueduct_sqlite_last_look_timestamp_seconds, labels);
     s->last_change = metric_get(&aqueduct_sqlite_last_change_timestamp_seconds, labels);

@@ -12,9 +12,11 @@
  *   found      what one slice found: events and changes of state, until read() hands them out
  *   state      what is stored, written and restored
  *   database   the one read-only connection; is the file still the same, did anything change (data_version)
- *   large      a row with a value that is too large to be read, without that value
+ *   large      a row with a value that is too large to be read, without that value; where the next one stands
  *   slice      when a slice is full; what a failed statement means
- *   append     kinds append and open_row: rows behind a cursor; open rows are read again until they are done
+ *   position   where an append or open_row rule stands: the first pass, ids that start again, values that are cut
+ *   open       open rows, read again until they are done
+ *   append     kinds append and open_row: rows behind a cursor
  *   diff       kind diff: all keys and hashes of watched columns against the rows remembered
  *   wait       notices of the folder (inotify), polling, how the files look, waiting for a lock
  *   pass       rules one after the other, slice by slice; when to let go of the database
@@ -30,10 +32,11 @@
  *                          same ids
  *   versions               the last row version given out; versions never repeat, so A -> B -> A gives three ids
  *   <rule>/ready           the first pass is complete; its value names the watched columns
- *   <rule>/cursor          append, open_row: "+<n>,<m>,<above> " and the row's cursor (n bytes), tie (m bytes), key;
- *                          the form "<hash> <cursor>" is an earlier version's
+ *   <rule>/cursor          append, open_row: "+<n>,<m>,<above>,<digest>,<look> " and the row's cursor (n bytes), tie
+ *                          (m bytes), key, each exact or, if long, its beginning; earlier versions' forms are
+ *                          "<hash> <cursor>", and one without digest and look whose long values are hashed
  *   <rule>/epoch           moves when ids start again
- *   <rule>/open/<key>      "<since ms> <0|1 aborted>"
+ *   <rule>/open/<key>      "<since ms> <0|1 aborted>", and of a key that is hashed " <exact key>"
  *   <rule>/row/<key>       diff: "<version> <hash,hash,...> <JSON of the kept columns>"
  *   <rule>/top             diff with `last`: the largest key seen; append, open_row: the largest rowid looked at
  *
@@ -45,12 +48,14 @@
  * Rows are ordered by a column that grows: a rowid if there is one. A cursor of another column is told apart by the
  * rowid, else by the key, and rows that come to stand behind it are counted (behind).
  *
- * What it cannot see: states between two passes of a diff; rows that an `append` table lost and re-used between two
- * passes when the file tells nothing (the key is the rowid, no AUTOINCREMENT); keys that are NULL, which are counted
- * (unkeyed). Copies look new (AnythingLLM's forked threads).
+ * What it cannot see: states between two passes of a diff; a row of an `append` table that was deleted and came again
+ * under the same id between two passes (the key is the rowid, no AUTOINCREMENT): a row that was changed looks the same,
+ * so both are counted (changed). Keys that are NULL are counted (unkeyed). Copies look new (AnythingLLM's forked threads).
  *
  * No value beyond DATABASE_LENGTH is ever held: SQLite looks at its length first and fails with TOOBIG. The row is then
- * read once more without its large values (large.c), which its event names in `truncated`.
+ * read once more without its large values (large.c), which its event names in `truncated`. A row whose key or cursor is
+ * that large is refused alone: an OFFSET passes over it without reading it; where the rows are sorted, its rowid is left
+ * out. A position is exact in memory; stored, a long value is cut, and its row is looked for among those that begin so.
  *
  * Threads: all of it runs on the source's own thread, but open, check, restore, ready and close on the main one. The source
  * owns everything here; a rule's options belong to the configuration. */
@@ -65,6 +70,8 @@ enum {
     RULE_WATCH = 32,       /* most watched columns of a rule */
     RULE_PASSED = 64,      /* keys of the rows just before the cursor that a rule remembers while it runs */
     RULE_WARNINGS = 16,    /* of a rule that are not repeated */
+    RULE_REFUSED = 256,    /* rows of a rule whose refusal is not repeated */
+    RULE_SKIPPED = 64,     /* rows of a rule that a sort must leave out */
     FOUND_BYTES = 4 << 20, /* a slice is full with this much data */
     FOUND_CHANGES = 1024,  /* or this many changes */
     RECENT_ROWS = 256,     /* open_row at start: now looks for unfinished rows among the newest so many */
@@ -105,11 +112,15 @@ struct rule {
     const struct rule_options *o; /* NULL: has only been restored so far */
     /* state */
     bool ready;
-    uint64_t signature;        /* of the watched columns when it became ready */
-    char *cursor;              /* typed; NULL: before the first row */
-    char *tie;                 /* typed: which of the rows with that cursor; NULL: the cursor tells them apart */
-    char *cursor_key;          /* typed: the key of that row; NULL: unknown */
-    char *passed[RULE_PASSED]; /* a ring of the keys before it; not stored */
+    uint64_t signature;    /* of the watched columns when it became ready */
+    char *cursor;          /* exact, or as it was stored; NULL: before the first row */
+    char *tie;             /* the same: which of the rows with that cursor; NULL: the cursor tells them apart */
+    char *cursor_key;      /* the same: the key of that row; NULL: unknown */
+    uint64_t digest, look; /* of that row, and of the names of its columns; 0: unknown */
+    struct {
+        char *key;
+        uint64_t digest;
+    } passed[RULE_PASSED]; /* a ring of the rows before it; not stored */
     size_t passed_count;
     int64_t epoch, top;
     int64_t above;    /* append: rows read whose rowid is above top */
@@ -118,19 +129,25 @@ struct rule {
     /* compiled for the schema of now */
     bool usable, no_table;
     bool failed;            /* in the last pass */
-    bool blocked;           /* append, open_row: it cannot go on from its cursor, and counts as unusable */
+    bool blocked;           /* it cannot go on from where it is, and counts as unusable */
     bool lacks[RULE_WATCH]; /* watched columns that the table does not have */
     struct field *fields;
     int field_count;
-    const char *by, *then; /* columns that order the rows; then NULL: `by` alone does */
-    bool by_rowid;         /* SQLite itself hands out the values of `by` */
-    bool key_is_rowid;     /* and the key is one of them */
-    bool has_rowid;        /* the table itself is read, and has one */
+    const char *by, *then;      /* columns that order the rows; then NULL: `by` alone does */
+    bool by_rowid;              /* SQLite itself hands out the values of `by` */
+    bool key_is_rowid;          /* and the key is one of them */
+    bool has_rowid;             /* the table itself is read, and has one */
+    bool rowid_is_kept;         /* AUTOINCREMENT: a rowid never comes again */
+    int64_t skip[RULE_SKIPPED]; /* rowids of rows that cannot be sorted */
+    size_t skip_count;
     sqlite3_stmt *first, *next, *get, *recent, *at_cursor, *max, *sequence, *behind, *max_rowid, *unkeyed;
     bool single;                    /* diff: row by row, up to one that is too large to be read */
     int64_t unkeyed_rows;           /* rows without a key at the last look */
     uint64_t warned[RULE_WARNINGS]; /* hashes of the last warnings about this rule */
     size_t warned_count;
+    uint64_t refused[RULE_REFUSED]; /* hashes of the last rows refused */
+    size_t refused_count;
+    size_t met, known; /* rows without a rowid whose key cannot be read: met behind the position; those met before */
     /* this pass */
     enum stage stage;
     sqlite3_value *at; /* diff: last key scanned; NULL: none yet */
@@ -232,7 +249,7 @@ struct sqlite_source {
     struct buf cells, data, scratch; /* while rendering */
     uint64_t tag, settled;
     struct metric *rows_read, *busy, *ack, *events, *refused, *truncated, *repaired, *restarts, *unusable, *reopened,
-        *behind, *unkeyed, *last_look, *last_change;
+        *behind, *unkeyed, *changed, *last_look, *last_change;
 };
 
 /* rule.c */
@@ -243,6 +260,10 @@ struct rule *rule_of(struct sqlite_source *s, struct str name); /* makes it if n
 void rule_drop(struct rule *r);                                 /* what was compiled; the rule begins its pass anew */
 void rule_free(struct rule *r);
 void rule_warn(struct sqlite_source *s, struct rule *r, const char *why); /* once for the same reason */
+/* That row alone is not captured: told and counted; or only if none of that name was. */
+void rule_refuse(struct sqlite_source *s, struct rule *r, const char *row, const char *why);
+void rule_refuse_once(struct sqlite_source *s, struct rule *r, const char *row, const char *why);
+void rule_stand_still(struct sqlite_source *s, struct rule *r, bool still, const char *why); /* it counts as unusable */
 void rule_warn_of_unkeyed(struct sqlite_source *s, struct rule *r);
 const char *rule_type(const struct rule *r, struct str op); /* the type template of an operation, or NULL */
 uint64_t rule_signature(const struct rule *r);              /* of its watched columns */
@@ -277,8 +298,16 @@ enum { LARGE_TIME, LARGE_DONE, LARGE_WATCH, LARGE_COLUMNS = LARGE_WATCH + RULE_W
 sqlite3_stmt *compile_row(struct sqlite_source *s, struct rule *r, const bool large[LARGE_COLUMNS]);
 /* One column of that row; `where`: instead, whether the rule's condition holds. */
 sqlite3_stmt *compile_cell(struct sqlite_source *s, struct rule *r, int column, const struct field *f, bool where);
-/* As r->first and r->next, without condition: key, cursor and tie of the next row. */
-sqlite3_stmt *compile_place(struct sqlite_source *s, struct rule *r, bool next);
+/* Where a row stands: key, cursor and tie of one row of all, whatever the rule's condition; HEAD_TIME is false when the
+ * row does not lie there (a damaged index). ?1: cursor, ?3: tie. */
+enum place_from { PLACE_FIRST, PLACE_SAME, PLACE_BEHIND, PLACE_NEWEST, PLACE_OF_KEY, PLACE_OF_ROWID };
+enum place_of { PLACE_WHOLE, PLACE_KEYLESS, PLACE_BLIND }; /* blind: no value but, in HEAD_TIE, the table's rowid */
+struct place {
+    enum place_from from;
+    enum place_of of;
+    int64_t offset, limit;
+};
+sqlite3_stmt *compile_place(struct sqlite_source *s, struct rule *r, const struct place *p);
 
 /* found.c */
 void found_reset(struct sqlite_source *s);
@@ -326,10 +355,37 @@ enum step slice_failed(struct sqlite_source *s, struct rule *r, int rc, struct e
  * SQLITE_TOOBIG it has warned, and counted the row as refused. */
 sqlite3_stmt *large_row(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_stmt *place, int *rc);
 void large_end(struct rule *r, sqlite3_stmt *row);
+/* The row, named by `key` (typed) or by its head in `row`, is refused. */
+void large_refuse(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_stmt *row, const char *why);
+typedef bool large_bind_fn(const struct rule *r, sqlite3_stmt *stmt); /* binds ?1 and ?3 */
+/* Where the next row stands whose cursor can be read; those that cannot are refused. *keyless: that row's key cannot be
+ * read, and it was refused too. NULL with SQLITE_OK: there is none; or r->stage is STAGE_BEGIN again, as rows are left out
+ * of its statements from now on. NULL with SQLITE_TOOBIG: it stands still. The caller finalizes it. */
+sqlite3_stmt *large_place(struct sqlite_source *s, struct rule *r, enum place_from from, int64_t offset,
+                          large_bind_fn *bind, bool *keyless, int *rc);
+
+/* position.c */
+#define POSITION_LEAST STR("i-9223372036854775808") /* typed: before all values but NULL */
+bool position_bind(const struct rule *r, sqlite3_stmt *stmt);
+void position_move_to(struct rule *r, sqlite3_stmt *row); /* the cursor stands on this row now */
+int position_move_to_end(struct sqlite_source *s, struct rule *r);
+/* Finds its place again after a start, or when ids have started again: then a new epoch begins. */
+int position_check(struct sqlite_source *s, struct rule *r);
+
+/* open.c */
+uint64_t open_since(sqlite3_stmt *row); /* when the row began: its own time, unless that lies in the future */
+bool open_can_be_kept(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row); /* else it is refused */
+void open_add(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_stmt *row);
+void open_report(struct sqlite_source *s, struct rule *r, const char *op, struct str key, sqlite3_stmt *row,
+                 bool timed);
+/* What is unfinished and young among the newest rows, at the first start. */
+int open_take_young(struct sqlite_source *s, struct rule *r);
+/* Open rows that this pass has not seen; *more = the slice is full before the last of them. */
+int open_revisit(struct sqlite_source *s, struct rule *r, bool *more);
+int64_t open_due_ms(const struct rule *r); /* when an open row is next aborted; INT64_MAX: never */
 
 /* append.c, diff.c: one step of the rule's part of a pass */
 enum step append_step(struct sqlite_source *s, struct rule *r, struct err *e);
-int64_t append_due_ms(const struct rule *r); /* when an open row is next aborted; INT64_MAX: never */
 enum step diff_step(struct sqlite_source *s, struct rule *r, struct err *e);
 
 /* wait.c */

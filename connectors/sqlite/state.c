@@ -30,15 +30,31 @@ void state_store_ready(struct sqlite_source *s, struct rule *r)
     found_change(s, r, "ready", STR(""), str_of(text), false);
 }
 
+/* The key of the row at the cursor: exact, or hashed. */
+static char *state_key(const struct rule *r)
+{
+    const char *key = r->cursor_key ? r->cursor_key : "";
+    return strlen(key) <= EXACT_BYTES ? str_dup(str_of(key)) : value_hashed(key);
+}
+
 void state_store_cursor(struct sqlite_source *s, struct rule *r)
 {
-    struct buf text = buf_new(4 * KEY_BYTES);
-    const char *tie = r->tie ? r->tie : "";
-    if (r->cursor)
-        buf_printf(&text, "+%zu,%zu,%" PRId64 " %s%s%s", strlen(r->cursor), strlen(tie), r->above, r->cursor, tie,
-                   r->cursor_key ? r->cursor_key : "");
+    if (!r->cursor) {
+        found_change(s, r, "cursor", STR(""), STR_ABSENT, false);
+        return;
+    }
+    struct buf text = buf_new(4 * EXACT_BYTES);
+    char *cursor = value_cut(r->cursor), *tie = value_cut(r->tie ? r->tie : ""), *key = state_key(r);
+    buf_printf(&text, "+%zu,%zu,%" PRId64 ",%" PRIx64 ",%" PRIx64 " ", strlen(cursor), strlen(tie), r->above, r->digest,
+               r->look);
+    buf_add_c(&text, cursor);
+    buf_add_c(&text, tie);
+    buf_add_c(&text, key);
     CHECK(!text.failed);
-    found_change(s, r, "cursor", STR(""), r->cursor ? buf_str(&text) : STR_ABSENT, false);
+    found_change(s, r, "cursor", STR(""), buf_str(&text), false);
+    free(cursor);
+    free(tie);
+    free(key);
     buf_free(&text);
 }
 
@@ -58,9 +74,15 @@ void state_store_top(struct sqlite_source *s, struct rule *r)
 
 void state_store_open(struct sqlite_source *s, struct rule *r, const struct row *row)
 {
-    char text[32];
-    snprintf(text, sizeof text, "%" PRIu64 " %d", row->version, row->aborted);
-    found_change(s, r, "open/", row_key(row), str_of(text), false);
+    struct buf text = buf_new(EXACT_BYTES + 64);
+    buf_printf(&text, "%" PRIu64 " %d", row->version, row->aborted);
+    if (row->kept) {
+        buf_add_char(&text, ' ');
+        buf_add_c(&text, row->kept);
+    }
+    CHECK(!text.failed);
+    found_change(s, r, "open/", row_key(row), buf_str(&text), false);
+    buf_free(&text);
 }
 
 void state_forget_open(struct sqlite_source *s, struct rule *r, struct str key)
@@ -144,20 +166,20 @@ static bool state_restore_row(struct rule *r, struct str key, struct str value, 
     return true;
 }
 
-/* "<since> <0|1>" */
+/* "<since> <0|1>[ <exact key>]" */
 static bool state_restore_open(struct rule *r, struct str key, struct str value)
 {
-    struct str since;
+    struct str since, aborted;
     uint64_t ms;
     if (!value.at) {
         rows_remove(&r->rows, key);
         return true;
     }
-    if (!str_cut(&value, ' ', &since) || !str_to_u64(since, &ms)
-        || (!str_eq(value, STR("0")) && !str_eq(value, STR("1"))))
+    if (!str_cut(&value, ' ', &since) || !value.at || !str_to_u64(since, &ms) || !str_cut(&value, ' ', &aborted)
+        || (!str_eq(aborted, STR("0")) && !str_eq(aborted, STR("1"))) || (value.at && !value.n))
         return false;
-    struct row *row = row_new(key, ms, NULL, 0, STR_ABSENT);
-    row->aborted = str_eq(value, STR("1"));
+    struct row *row = row_new(key, ms, NULL, 0, value);
+    row->aborted = str_eq(aborted, STR("1"));
     rows_put(&r->rows, row);
     return true;
 }
@@ -181,17 +203,27 @@ static bool state_restore_old_cursor(struct rule *r, struct str value)
     return true;
 }
 
-/* "+<n>,<m>,<above> <cursor><tie><key>" */
+/* ",<digest>,<look>", or nothing: as the version before wrote it. */
+static bool state_restore_digest(struct rule *r, struct str text)
+{
+    struct str digest;
+    r->digest = r->look = 0;
+    return !text.at
+           || (str_cut(&text, ',', &digest) && text.at && state_hex(digest, &r->digest) && state_hex(text, &r->look));
+}
+
+/* "+<n>,<m>,<above>,<digest>,<look> <cursor><tie><key>" */
 static bool state_restore_cursor(struct rule *r, struct str value)
 {
-    struct str head, n, m;
+    struct str head, n, m, above;
     int64_t cursor_n, tie_n;
     if (!value.n || value.at[0] != '+')
         return state_restore_old_cursor(r, value);
     value = (struct str){ value.at + 1, value.n - 1 };
     if (!str_cut(&value, ' ', &head) || !value.at || !str_cut(&head, ',', &n) || !str_cut(&head, ',', &m) || !head.at
-        || !str_to_i64(n, &cursor_n) || !str_to_i64(m, &tie_n) || !str_to_i64(head, &r->above) || cursor_n < 1
-        || tie_n < 0 || cursor_n > (int64_t)value.n || tie_n > (int64_t)value.n - cursor_n)
+        || !str_to_i64(n, &cursor_n) || !str_to_i64(m, &tie_n) || !str_cut(&head, ',', &above)
+        || !str_to_i64(above, &r->above) || !state_restore_digest(r, head) || cursor_n < 1 || tie_n < 0
+        || cursor_n > (int64_t)value.n || tie_n > (int64_t)value.n - cursor_n)
         return false;
     state_set(&r->cursor, (struct str){ value.at, (size_t)cursor_n });
     state_set(&r->tie, (struct str){ value.at + cursor_n, (size_t)tie_n });

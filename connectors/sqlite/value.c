@@ -28,6 +28,15 @@ static uint64_t value_bits(double d)
     return bits;
 }
 
+/* A long text or BLOB as its hash. */
+static void value_add_hash(struct buf *out, bool text, struct str bytes)
+{
+    char id[UUID_TEXT];
+    uuid_of((struct str[]){ text ? STR("t") : STR("x"), bytes }, 2, id);
+    buf_add_char(out, 'h');
+    buf_add_c(out, id);
+}
+
 void value_key(struct buf *out, sqlite3_stmt *row, int col)
 {
     int type = sqlite3_column_type(row, col);
@@ -46,10 +55,7 @@ void value_key(struct buf *out, sqlite3_stmt *row, int col)
     bool text = type == SQLITE_TEXT;
     struct str bytes = text ? value_text(row, col) : value_blob(row, col);
     if (bytes.n > (text ? KEY_BYTES : KEY_BYTES / 2)) {
-        char id[UUID_TEXT];
-        uuid_of((struct str[]){ text ? STR("t") : STR("x"), bytes }, 2, id);
-        buf_add_char(out, 'h');
-        buf_add_c(out, id);
+        value_add_hash(out, text, bytes);
         return;
     }
     buf_add_char(out, text ? 't' : 'x');
@@ -59,6 +65,109 @@ void value_key(struct buf *out, sqlite3_stmt *row, int col)
         hex_add(out, bytes);
 }
 
+char *value_exact(sqlite3_stmt *row, int col)
+{
+    int type = sqlite3_column_type(row, col);
+    bool text = type == SQLITE_TEXT;
+    struct str bytes = text ? value_text(row, col) : type == SQLITE_BLOB ? value_blob(row, col) : STR("");
+    struct buf out = buf_new(2 * bytes.n + 32);
+    if (type != SQLITE_TEXT && type != SQLITE_BLOB) {
+        value_key(&out, row, col);
+    } else if (text && !memchr(bytes.at, '\0', bytes.n)) {
+        buf_add_char(&out, 't');
+        buf_add_str(&out, bytes);
+    } else {
+        buf_add_char(&out, text ? 'T' : 'x');
+        hex_add(&out, bytes);
+    }
+    CHECK(!out.failed);
+    char *exact = str_dup(buf_str(&out));
+    buf_free(&out);
+    return exact;
+}
+
+/* How much of a text, or of hex, may be kept so that no character is cut. */
+static size_t value_whole_characters(const char *at, size_t n, bool hex)
+{
+    size_t step = hex ? 2 : 1;
+    n -= n % step;
+    while (n >= step && (hex ? strchr("89abAB", at[n]) != NULL : ((unsigned char)at[n] & 0xc0) == 0x80))
+        n -= step;
+    return n;
+}
+
+char *value_cut(const char *exact)
+{
+    size_t n = strlen(exact);
+    if (n <= EXACT_BYTES || !strchr("tTx", exact[0]))
+        return str_dup(str_of(exact));
+    bool hex = exact[0] != 't';
+    n = exact[0] == 'x' ? EXACT_BYTES - 2 : value_whole_characters(exact + 1, EXACT_BYTES - 2, hex);
+    char *cut = str_dup((struct str){ exact, n + 1 });
+    cut[0] = exact[0] == 't' ? 'c' : exact[0] == 'T' ? 'C' : 'X';
+    return cut;
+}
+
+bool value_is_cut(const char *kept)
+{
+    return kept && strchr("cCX", kept[0]) != NULL;
+}
+
+bool value_begins_with(const char *exact, const char *cut)
+{
+    char whole = cut[0] == 'c' ? 't' : cut[0] == 'C' ? 'T' : 'x';
+    return exact[0] == whole && strncmp(exact + 1, cut + 1, strlen(cut + 1)) == 0;
+}
+
+char *value_hashed(const char *exact)
+{
+    struct buf bytes = buf_new(strlen(exact)), out = buf_new(UUID_TEXT + 8);
+    bool hex = exact[0] != 't';
+    if (hex)
+        hex_decode(&bytes, str_of(exact + 1));
+    value_add_hash(&out, exact[0] != 'x', hex ? buf_str(&bytes) : str_of(exact + 1));
+    char *hashed = str_dup(buf_str(&out));
+    buf_free(&bytes);
+    buf_free(&out);
+    return hashed;
+}
+
+bool value_is(sqlite3_stmt *row, int col, const char *kept)
+{
+    if (kept[0] != 'h') {
+        char *exact = value_exact(row, col);
+        bool same = strcmp(exact, kept) == 0;
+        free(exact);
+        return same;
+    }
+    struct buf key = buf_new(KEY_BYTES + 8);
+    value_key(&key, row, col);
+    bool same = str_eq(buf_str(&key), str_of(kept));
+    buf_free(&key);
+    return same;
+}
+
+static bool value_bind_hex(sqlite3_stmt *stmt, int at, char kind, struct str hex)
+{
+    struct buf bytes = buf_new(hex.n / 2 + 1);
+    bool good = hex_decode(&bytes, hex);
+    struct str whole = buf_str(&bytes);
+    if (good && kind == 'x') {
+        good = sqlite3_bind_blob(stmt, at, whole.at, (int)whole.n, SQLITE_TRANSIENT) == SQLITE_OK;
+    } else if (good && kind == 'T') {
+        good = sqlite3_bind_text(stmt, at, whole.at, (int)whole.n, SQLITE_TRANSIENT) == SQLITE_OK;
+    } else if (good && whole.n == 8) {
+        uint64_t bits = 0;
+        for (size_t i = 0; i < 8; i++)
+            bits = bits << 8 | (unsigned char)whole.at[i];
+        double d;
+        memcpy(&d, &bits, sizeof d);
+        good = sqlite3_bind_double(stmt, at, d) == SQLITE_OK;
+    }
+    buf_free(&bytes);
+    return good;
+}
+
 bool value_bind(sqlite3_stmt *stmt, int at, struct str key)
 {
     CHECK(key.n > 0);
@@ -66,27 +175,13 @@ bool value_bind(sqlite3_stmt *stmt, int at, struct str key)
     int64_t number;
     switch (key.at[0]) {
     case 'i': return str_to_i64(rest, &number) && sqlite3_bind_int64(stmt, at, number) == SQLITE_OK;
+    case 'c':
     case 't': return sqlite3_bind_text(stmt, at, rest.at, (int)rest.n, SQLITE_TRANSIENT) == SQLITE_OK;
-    case 'r':
-    case 'T': /* text in hex */
-    case 'x': {
-        struct buf bytes = buf_new(KEY_BYTES);
-        bool good = hex_decode(&bytes, rest);
-        if (good && key.at[0] == 'x')
-            good = sqlite3_bind_blob(stmt, at, buf_str(&bytes).at, (int)bytes.n, SQLITE_TRANSIENT) == SQLITE_OK;
-        else if (good && key.at[0] == 'T')
-            good = sqlite3_bind_text(stmt, at, buf_str(&bytes).at, (int)bytes.n, SQLITE_TRANSIENT) == SQLITE_OK;
-        else if (good && bytes.n == 8) {
-            uint64_t bits = 0;
-            for (size_t i = 0; i < 8; i++)
-                bits = bits << 8 | (unsigned char)bytes.at[i];
-            double d;
-            memcpy(&d, &bits, sizeof d);
-            good = sqlite3_bind_double(stmt, at, d) == SQLITE_OK;
-        }
-        buf_free(&bytes);
-        return good;
-    }
+    case 'C':
+    case 'T': return value_bind_hex(stmt, at, 'T', rest);
+    case 'X':
+    case 'x': return value_bind_hex(stmt, at, 'x', rest);
+    case 'r': return value_bind_hex(stmt, at, 'r', rest);
     }
     return false;
 }

@@ -3,9 +3,20 @@
 #pragma once
 #include "connectors/sqlite/sqlite.h"
 
-enum { KEY_BYTES = 400 }; /* longer keys are hashed */
+enum {
+    KEY_BYTES = 400,         /* longer keys are hashed */
+    EXACT_BYTES = 16 * 1024, /* of an exact value that are stored */
+};
 
-void value_key(struct buf *out, sqlite3_stmt *row, int col);   /* typed: i17 tabc xff00 r<bits> n, h<hash> when long */
+void value_key(struct buf *out, sqlite3_stmt *row, int col); /* typed: i17 tabc xff00 r<bits> n, h<hash> when long */
+/* Typed and never hashed, as a C string: text with a NUL in it is T<hex>. The caller frees it. */
+char *value_exact(sqlite3_stmt *row, int col);
+/* What of an exact value is stored: the whole, or its beginning (c T's C, X), which sorts before it. The caller frees it. */
+char *value_cut(const char *exact);
+char *value_hashed(const char *exact); /* of a long text or BLOB; the caller frees it */
+bool value_is_cut(const char *kept);   /* accepts NULL */
+bool value_begins_with(const char *exact, const char *cut);
+bool value_is(sqlite3_stmt *row, int col, const char *kept);   /* that exact, or hashed, value? */
 bool value_bind(sqlite3_stmt *stmt, int at, struct str key);   /* false: a hashed key cannot be bound */
 struct str value_key_plain(struct str key);                    /* 17, abc */
 void value_key_json(struct buf *out, struct str key);          /* 17, "abc" */

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT */
+/* Where an append or open_row rule stands: on a row, known by its cursor, its tie and its key.
+ *
+ * SQLite hands out rowids inside its one write lock, so they appear in commit order. What can break such a cursor is
+ * rowids that start again; the key of the row at the cursor and AUTOINCREMENT's own counter tell. Where the key is that
+ * rowid, the content of the last rows tells it: a row that looks different was changed, or is another. */
+#include "bridge/lib/log.h"
+#include "connectors/sqlite/value.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { POSITION_ROWS = 4096 }; /* among so many that begin as a cut value does its row is looked for */
+
+/* ---- on a row ---- */
+
+/* May an id of that table come again, as another row's, without a sign of it? */
+static bool position_may_be_replaced(const struct rule *r)
+{
+    return r->by_rowid && r->key_is_rowid && !r->rowid_is_kept && r->o->kind == KIND_APPEND;
+}
+
+/* Of the names of the columns that a digest is of. */
+static uint64_t position_names(const struct rule *r)
+{
+    uint64_t look = 1;
+    for (int i = 0; i < r->field_count; i++)
+        look = look * 31 + str_hash(str_of(r->fields[i].name));
+    return look;
+}
+
+/* Of a row's content; 0: not all of it has been read. */
+static uint64_t position_digest(const struct rule *r, sqlite3_stmt *row)
+{
+    int first = HEAD + (int)r->o->watch.count;
+    uint64_t digest = 1;
+    if (sqlite3_column_count(row) != first + r->field_count)
+        return 0;
+    for (int i = 0; i < r->field_count; i++) {
+        if (r->fields[i].large)
+            return 0;
+        digest = digest * 0x9e3779b97f4a7c15u + value_hash(row, first + i);
+    }
+    return digest ? digest : 1;
+}
+
+static void position_set(char **to, sqlite3_stmt *row, int col)
+{
+    free(*to);
+    *to = sqlite3_column_type(row, col) == SQLITE_NULL && col == HEAD_KEY ? NULL : value_exact(row, col);
+}
+
+/* The cursor stands on no row any more. */
+static void position_clear(struct rule *r)
+{
+    free(r->cursor);
+    free(r->tie);
+    free(r->cursor_key);
+    r->cursor = r->tie = r->cursor_key = NULL;
+    r->digest = r->look = 0;
+    r->moved = true;
+}
+
+/* The row at the cursor is left behind; it is remembered where rowids may be numbered anew, or come again. */
+static void position_pass(struct rule *r)
+{
+    if (!r->cursor_key || !r->by_rowid)
+        return;
+    size_t slot = r->passed_count++ % RULE_PASSED;
+    free(r->passed[slot].key);
+    r->passed[slot].key = r->cursor_key;
+    r->passed[slot].digest = r->look == position_names(r) ? r->digest : 0;
+    r->cursor_key = NULL;
+}
+
+void position_move_to(struct rule *r, sqlite3_stmt *row)
+{
+    position_pass(r);
+    position_set(&r->cursor, row, HEAD_CURSOR);
+    position_set(&r->cursor_key, row, HEAD_KEY);
+    if (r->then)
+        position_set(&r->tie, row, HEAD_TIE);
+    r->digest = position_may_be_replaced(r) ? position_digest(r, row) : 0;
+    r->look = r->digest ? position_names(r) : 0;
+    r->moved = true;
+}
+
+bool position_bind(const struct rule *r, sqlite3_stmt *stmt)
+{
+    int count = sqlite3_bind_parameter_count(stmt);
+    if (!r->cursor || count < 1)
+        return true;
+    if (!value_bind(stmt, 1, str_of(r->cursor)))
+        return false;
+    if (count < 3 || !r->then)
+        return true; /* NULL compares with nothing, and sorts before all */
+    return value_bind(stmt, 3, !r->tie || strcmp(r->tie, "n") == 0 ? POSITION_LEAST : str_of(r->tie));
+}
+
+/* ---- the newest row ---- */
+
+/* The newest row has a value that is too large to be read: only its place is. */
+static int position_move_to_large_end(struct sqlite_source *s, struct rule *r, bool *any)
+{
+    bool keyless;
+    size_t left_out;
+    sqlite3_stmt *place;
+    int rc;
+    do {
+        left_out = r->skip_count;
+        place = large_place(s, r, PLACE_NEWEST, 0, position_bind, &keyless, &rc);
+    } while (!place && rc == SQLITE_OK && r->usable && r->skip_count != left_out);
+    *any = place != NULL;
+    if (place)
+        position_move_to(r, place);
+    sqlite3_finalize(place);
+    return rc;
+}
+
+int position_move_to_end(struct sqlite_source *s, struct rule *r)
+{
+    bool any = sqlite3_step(r->recent) == SQLITE_ROW;
+    if (any)
+        position_move_to(r, r->recent);
+    int rc = sqlite3_reset(r->recent);
+    if (rc == SQLITE_TOOBIG)
+        rc = position_move_to_large_end(s, r, &any);
+    if (!any && r->cursor && rc == SQLITE_OK)
+        position_clear(r);
+    return rc;
+}
+
+/* ---- ids that start again ---- */
+
+/* Ids start again: the events of the new epoch get other ids, but not before it is stored. */
+static void position_begin_epoch(struct sqlite_source *s, struct rule *r)
+{
+    r->epoch++;
+    state_store_epoch(s, r);
+    s->found.barrier = true;
+    metric_add(s->restarts, 1);
+}
+
+/* The largest id there has been: AUTOINCREMENT's counter, else the largest there is. */
+static int position_top(struct rule *r, int64_t *top)
+{
+    if (r->sequence) {
+        bool found = sqlite3_step(r->sequence) == SQLITE_ROW;
+        if (found)
+            *top = sqlite3_column_int64(r->sequence, 0);
+        int rc = sqlite3_reset(r->sequence);
+        if (rc != SQLITE_OK || found)
+            return rc;
+    }
+    *top = 0;
+    if (sqlite3_step(r->max) == SQLITE_ROW)
+        *top = sqlite3_column_int64(r->max, 0);
+    return sqlite3_reset(r->max);
+}
+
+/* Is the cursor a whole number? */
+static bool position_number(const struct rule *r, int64_t *out)
+{
+    return r->cursor[0] == 'i' && str_to_i64(value_key_plain(str_of(r->cursor)), out);
+}
+
+/* A value that cannot be read, or not in time, tells nothing. */
+static int position_forgive(int rc)
+{
+    return rc == SQLITE_TOOBIG || rc == SQLITE_INTERRUPT ? SQLITE_OK : rc;
+}
+
+/* Has the row at the cursor another key than it had? *key: the new one; the caller frees it. */
+static int position_is_reused(struct rule *r, bool *out, char **key)
+{
+    *out = false;
+    *key = NULL;
+    if (!r->cursor_key || !value_bind(r->at_cursor, 1, str_of(r->cursor)))
+        return SQLITE_OK;
+    if (sqlite3_step(r->at_cursor) == SQLITE_ROW && !value_is(r->at_cursor, 0, r->cursor_key)) {
+        *out = true;
+        *key = value_exact(r->at_cursor, 0);
+    }
+    return position_forgive(sqlite3_reset(r->at_cursor));
+}
+
+/* The content of the row of that key, 0: unknown; *found = false: it is gone. */
+static int position_digest_of(struct rule *r, const char *key, bool *found, uint64_t *digest)
+{
+    *found = false;
+    *digest = 0;
+    if (!value_bind(r->get, 1, str_of(key)))
+        return SQLITE_OK;
+    if (sqlite3_step(r->get) == SQLITE_ROW) {
+        *found = true;
+        *digest = position_digest(r, r->get);
+    }
+    return position_forgive(sqlite3_reset(r->get));
+}
+
+/* Goes where the row of that key is now; *found = false: nowhere. */
+static int position_move_to_key(struct sqlite_source *s, struct rule *r, const char *key, bool *found)
+{
+    sqlite3_stmt *place = compile_place(s, r, &(struct place){ PLACE_OF_KEY, PLACE_WHOLE, 0, 1 });
+    *found = false;
+    if (place && value_bind(place, 1, str_of(key)))
+        *found = sqlite3_step(place) == SQLITE_ROW && sqlite3_column_type(place, HEAD_CURSOR) != SQLITE_NULL;
+    if (*found)
+        position_move_to(r, place);
+    return position_forgive(sqlite3_finalize(place));
+}
+
+/* Goes where the row of the cursor is now, or else the last one before it that is still there, and still the same. */
+static int position_move_to_remembered(struct sqlite_source *s, struct rule *r, bool *found)
+{
+    int rc = SQLITE_OK;
+    *found = false;
+    if (!r->cursor_key)
+        return rc;
+    position_pass(r);
+    for (size_t i = 0; rc == SQLITE_OK && !*found && i < RULE_PASSED && i < r->passed_count; i++) {
+        size_t slot = (r->passed_count - 1 - i) % RULE_PASSED;
+        uint64_t digest = r->passed[slot].digest, now = 0;
+        bool same = !r->key_is_rowid;
+        if (!same)
+            rc = position_digest_of(r, r->passed[slot].key, &same, &now);
+        if (rc == SQLITE_OK && same && (!r->key_is_rowid || (now && now == digest))) {
+            char *key = str_dup(str_of(r->passed[slot].key));
+            rc = position_move_to_key(s, r, key, found);
+            r->digest = *found ? now : 0;
+            r->look = r->digest ? position_names(r) : 0;
+            free(key);
+        }
+    }
+    return rc;
+}
+
+/* Steps back by one: the row at the cursor is new as well. */
+static void position_step_back(struct rule *r)
+{
+    char text[24];
+    int64_t cursor;
+    if (!position_number(r, &cursor) || cursor == INT64_MIN)
+        return;
+    position_clear(r);
+    snprintf(text, sizeof text, "i%" PRId64, cursor - 1);
+    r->cursor = str_dup(str_of(text));
+}
+
+/* The rows before the cursor that look different too, back to one that does not. */
+static int position_count_changed(struct rule *r, int64_t *changed)
+{
+    int rc = SQLITE_OK;
+    for (size_t i = 0; rc == SQLITE_OK && i < RULE_PASSED && i < r->passed_count; i++) {
+        size_t slot = (r->passed_count - 1 - i) % RULE_PASSED;
+        uint64_t now;
+        bool found;
+        rc = position_digest_of(r, r->passed[slot].key, &found, &now);
+        if (rc != SQLITE_OK || !now || !r->passed[slot].digest || now == r->passed[slot].digest)
+            break;
+        r->passed[slot].digest = now;
+        ++*changed;
+    }
+    return rc;
+}
+
+/* The row at the cursor has the id it had; is it the same? */
+static int position_check_content(struct sqlite_source *s, struct rule *r)
+{
+    uint64_t now;
+    bool found;
+    if (!position_may_be_replaced(r) || !r->cursor_key)
+        return SQLITE_OK;
+    int rc = position_digest_of(r, r->cursor_key, &found, &now);
+    if (rc != SQLITE_OK || !now || (now == r->digest && r->look == position_names(r)))
+        return rc;
+    if (r->digest && r->look == position_names(r)) {
+        int64_t changed = 1;
+        rc = position_count_changed(r, &changed);
+        metric_add(s->changed, changed);
+        rule_warn(
+            s, r,
+            "the newest row was changed, or deleted and replaced by another of the same id, after it was told; an "
+            "append rule does not tell it again (counted as changed); AUTOINCREMENT, or `kind: diff`, does");
+    }
+    r->digest = now;
+    r->look = position_names(r);
+    r->moved = true;
+    return rc;
+}
+
+/* Ids went back, or the row at the cursor has another key. */
+static int position_start_again(struct sqlite_source *s, struct rule *r, bool back)
+{
+    bool found = false, row_by_key = r->cursor_key && !r->key_is_rowid; /* VACUUM may number such rows anew */
+    char *before = str_dup(str_of(r->cursor));
+    int rc = position_move_to_remembered(s, r, &found);
+    if (rc == SQLITE_OK && !(found && row_by_key)) {
+        LOG(WARN,
+            found ? "ids start again (rows deleted, or a restored file): going on behind the last row that is the same"
+            : back
+                ? "ids start again (rows deleted, or a restored file): going on from the newest row"
+                : "the newest row has another key: it was changed, or its rowid was used again for another row; it is "
+                  "told as a new one",
+            LOG_C("source", s->base.id), LOG_C("rule", r->name), LOG_C("cursor", before));
+        if (!found && back)
+            rc = position_move_to_end(s, r);
+        else if (!found)
+            position_step_back(r);
+        if (rc == SQLITE_OK && (found || back))
+            position_begin_epoch(s, r);
+    }
+    free(before);
+    return rc;
+}
+
+/* ---- after a start ---- */
+
+static int position_give_up(struct sqlite_source *s, struct rule *r)
+{
+    LOG(WARN, "the row at which this rule stood is gone: going on from the newest row", LOG_C("source", s->base.id),
+        LOG_C("rule", r->name), LOG_C("key", r->cursor_key ? r->cursor_key : r->cursor));
+    return position_move_to_end(s, r);
+}
+
+/* A cursor that was stored when another column was the rule's, or without what tells its rows apart: it goes on behind
+ * the same row; when that is not known, with the first row of the same value (again, under the same ids). */
+static int position_take_over(struct sqlite_source *s, struct rule *r)
+{
+    bool found = false;
+    if (!r->by_rowid && !r->cursor_key) {
+        r->tie = str_dup(POSITION_LEAST);
+        return SQLITE_OK;
+    }
+    char *key = str_dup(str_of(r->cursor_key ? r->cursor_key : r->cursor));
+    int rc = position_move_to_key(s, r, key, &found);
+    free(key);
+    return rc != SQLITE_OK || found ? rc : position_give_up(s, r);
+}
+
+static bool position_is_hashed(const char *kept)
+{
+    return kept && kept[0] == 'h';
+}
+
+/* Does the row's column begin with, or be, what was stored? */
+static bool position_fits(sqlite3_stmt *row, int col, const char *kept)
+{
+    if (!value_is_cut(kept))
+        return value_is(row, col, kept);
+    char *exact = value_exact(row, col);
+    bool fits = value_begins_with(exact, kept);
+    free(exact);
+    return fits;
+}
+
+/* Looks for the row of a position that was cut (among those that begin so) or hashed (among all). */
+static int position_search(struct sqlite_source *s, struct rule *r, bool hashed, bool *found)
+{
+    struct place p = { PLACE_FIRST, PLACE_WHOLE, 0, hashed ? -1 : POSITION_ROWS };
+    if (!hashed)
+        p.from = value_is_cut(r->cursor) ? PLACE_BEHIND : PLACE_SAME;
+    sqlite3_stmt *stmt = compile_place(s, r, &p);
+    bool near = stmt && (hashed || position_bind(r, stmt));
+    *found = false;
+    while (near && !*found && sqlite3_step(stmt) == SQLITE_ROW) {
+        bool fits = position_fits(stmt, HEAD_CURSOR, r->cursor) && (!r->then || position_fits(stmt, HEAD_TIE, r->tie));
+        *found = fits && r->cursor_key && value_is(stmt, HEAD_KEY, r->cursor_key);
+        near = fits || hashed;
+    }
+    if (*found)
+        position_move_to(r, stmt);
+    return position_forgive(sqlite3_finalize(stmt));
+}
+
+/* When it is gone, what shares the cut is read again, under the same ids; a hash is lost. */
+static int position_find(struct sqlite_source *s, struct rule *r)
+{
+    bool found, hashed = position_is_hashed(r->cursor) || position_is_hashed(r->tie);
+    int rc = position_search(s, r, hashed, &found);
+    return rc == SQLITE_OK && !found && hashed ? position_give_up(s, r) : rc;
+}
+
+int position_check(struct sqlite_source *s, struct rule *r)
+{
+    int64_t top = 0, cursor = 0;
+    bool reused = false, number = position_number(r, &cursor);
+    bool other_column = r->key_is_rowid && r->by_rowid && r->cursor_key && strcmp(r->cursor, r->cursor_key) != 0;
+    if (other_column || (r->by_rowid ? !number : r->then && !r->tie))
+        return position_take_over(s, r);
+    if (value_is_cut(r->cursor) || value_is_cut(r->tie) || position_is_hashed(r->cursor) || position_is_hashed(r->tie))
+        return position_find(s, r);
+    if (!r->by_rowid)
+        return SQLITE_OK; /* the values are the application's: they tell nothing of ids */
+    char *key;
+    int rc = position_is_reused(r, &reused, &key);
+    if (rc == SQLITE_OK)
+        rc = position_top(r, &top);
+    bool back = top < cursor;
+    if (rc == SQLITE_OK && !back && reused && r->rowid_is_kept) { /* the same row: its key was changed */
+        free(r->cursor_key);
+        r->cursor_key = key;
+        r->moved = true;
+        return SQLITE_OK;
+    }
+    free(key);
+    if (rc != SQLITE_OK)
+        return rc;
+    return back || reused ? position_start_again(s, r, back) : position_check_content(s, r);
+}
