@@ -77,7 +77,7 @@ static void append_report_new(struct sqlite_source *s, struct rule *r, sqlite3_s
 {
     const char *type = NULL;
     for (int i = 0; r->o->type_column && i < r->field_count; i++)
-        if (str_eq_nocase(str_of(r->fields[i].name), str_of(r->o->type_column))) {
+        if (str_eq_nocase(str_of(r->fields[i].name), str_of(r->o->type_column)) && !r->fields[i].large) {
             buf_reset(&s->scratch);
             value_plain(&s->scratch, row, HEAD + i);
             type = rule_type(r, buf_str(&s->scratch));

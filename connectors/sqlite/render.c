@@ -37,8 +37,24 @@ static int render_column(const struct rule *r, struct str name)
     return -1;
 }
 
-/* Appends the template with every {column} replaced; what is not known is left out. */
-static void render_template(struct buf *out, const struct rule *r, const struct happening *h, const char *template)
+/* Why that column of the row cannot stand in an attribute; NULL: it can. */
+static const char *render_why_lacking(const struct rule *r, const struct happening *h, int col)
+{
+    if (!h->row)
+        return "is not known of a deleted row";
+    if (col < 0)
+        return "is not there, or not read";
+    if (r->fields[col - HEAD - (int)r->o->watch.count].large)
+        return "is too large to be read";
+    int type = sqlite3_column_type(h->row, col);
+    bool bytes = type == SQLITE_TEXT || type == SQLITE_BLOB;
+    return bytes && sqlite3_column_bytes(h->row, col) > EVENT_ATTRIBUTE_BYTES ? "is longer than an attribute may be"
+                                                                              : NULL;
+}
+
+/* Appends the template with every {column} replaced; what is not known is left out, and *why names it. */
+static void render_template(struct buf *out, const struct rule *r, const struct happening *h, const char *template,
+                            struct err *why)
 {
     struct str rest = str_of(template), piece;
     while (str_cut(&rest, '{', &piece)) {
@@ -46,12 +62,15 @@ static void render_template(struct buf *out, const struct rule *r, const struct 
         if (!rest.at || !str_cut(&rest, '}', &piece))
             return;
         int col = render_column(r, piece);
+        const char *lacking = render_why_lacking(r, h, col);
         if (rule_lists(&r->o->mask, piece))
             buf_add_c(out, "***");
         else if (str_eq_nocase(piece, str_of(r->o->key)))
             buf_add_str(out, value_key_plain(h->key));
-        else if (h->row && col >= 0)
+        else if (!lacking)
             value_plain(out, h->row, col);
+        else if (!why->text[0])
+            err_set(why, "column %.*s %s", piece.n > 60 ? 60 : (int)piece.n, piece.at, lacking);
     }
 }
 
@@ -60,20 +79,30 @@ static bool render_may_be_in_type(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
 }
 
-static void render_type(struct buf *out, const struct rule *r, const struct happening *h)
+static void render_type(struct buf *out, const struct rule *r, const struct happening *h, struct err *why)
 {
-    render_template(out, r, h, h->type);
+    render_template(out, r, h, h->type, why);
+    if (why->text[0])
+        err_prefix(why, "types: \"%s\", left out", h->type);
     for (size_t i = 0; i < out->n; i++)
         if (!render_may_be_in_type(out->at[i]))
             out->at[i] = '_';
 }
 
-static void render_subject(struct buf *out, const struct rule *r, const struct happening *h)
+/* By the rule's template; when a column cannot stand in it, the default. */
+static void render_subject(struct buf *out, struct sqlite_source *s, struct rule *r, const struct happening *h)
 {
     size_t begin = out->n;
-    if (r->o->subject) {
-        render_template(out, r, h, r->o->subject);
-    } else {
+    struct err why = { 0 };
+    if (r->o->subject)
+        render_template(out, r, h, r->o->subject, &why);
+    if (why.text[0]) {
+        char text[WHY_BYTES];
+        snprintf(text, sizeof text, "subject: %.200s; of such rows it is <table>/<key>", why.text);
+        rule_warn(s, r, text);
+        out->n = begin;
+    }
+    if (!r->o->subject || why.text[0]) {
         buf_printf(out, "%s/", r->o->table ? r->o->table : r->name);
         buf_add_str(out, value_key_plain(h->key));
     }
@@ -258,9 +287,10 @@ const struct event *render_event(struct sqlite_source *s, struct rule *r, const 
     render_time(h, time);
     render_data(s, r, h, &left_out);
     buf_reset(&s->scratch);
-    render_type(&s->scratch, r, h);
+    struct err lacking = { 0 }, e = { 0 };
+    render_type(&s->scratch, r, h, &lacking);
     size_t type_n = s->scratch.n;
-    render_subject(&s->scratch, r, h);
+    render_subject(&s->scratch, s, r, h);
     struct event fields = {
         .id = str_of(id),
         .source = str_of(s->origin),
@@ -272,12 +302,13 @@ const struct event *render_event(struct sqlite_source *s, struct rule *r, const 
         .extension_count = render_extensions(r, h, &left_out, extensions),
         .data = buf_str(&s->data),
     };
-    struct err e = { 0 };
     const struct event *ev = s->data.failed ? NULL : event_new(&fields, &e);
+    if (lacking.text[0])
+        rule_warn(s, r, lacking.text);
     if (ev)
         metric_add(s->events, 1);
     else
-        render_report_refused(s, r, h, &e);
+        render_report_refused(s, r, h, lacking.text[0] ? &lacking : &e);
     if (left_out.n)
         render_report_truncated(s, r, h, &left_out);
     buf_free(&left_out);

@@ -42,7 +42,7 @@ const struct option rule_rows[] = {
     OPTION(
         struct rule_options, types, .required = true,
         .doc =
-            "Event types. append: by the value of type_column, else \"*\"; open_row: started, done, aborted; diff: "
+            "Event types. append: insert; or by the value of type_column, else \"*\"; open_row: started, done, aborted; diff: "
             "insert, delete, a watched column (pinned), its new value (pinned=1), else update. What is not named gives "
             "no event. {column} is replaced."),
     OPTION(struct rule_options, subject, .doc = "The event's subject, for example chats/{id}; default: <table>/{key}."),
@@ -107,14 +107,36 @@ static bool rule_can_report(const struct rule_options *o, const char *op)
     return false;
 }
 
+/* What to write instead of that entry of types. */
+static bool rule_fail_type(const struct rule_options *o, const struct map_entry *t, struct err *e)
+{
+    char swapped[160] = "";
+    if (rule_can_report(o, t->value))
+        snprintf(swapped, sizeof swapped, "; the other way round: {%.60s: %.60s}", t->value, t->key);
+    switch (o->kind) {
+    case KIND_APPEND:
+        return err_set(e,
+                       "types: \"%s\" is nothing that a rule of kind append reports; write insert, for every new row, "
+                       "or name in type_column the column whose values choose among types%s",
+                       t->key, swapped);
+    case KIND_OPEN_ROW:
+        return err_set(e, "types: \"%s\" is nothing that a rule of kind open_row reports (started, done, aborted)%s",
+                       t->key, swapped);
+    case KIND_DIFF: break;
+    }
+    return err_set(
+        e,
+        "types: \"%s\" is nothing that a rule of kind diff reports (insert, delete, update, or a column named "
+        "in watch)%s",
+        t->key, swapped);
+}
+
 static bool rule_check_types(const struct rule_options *o, struct err *e)
 {
     for (size_t i = 0; i < o->types.count; i++) {
         const struct map_entry *t = &o->types.at[i];
         if (!rule_can_report(o, t->key))
-            return err_set(e, "types: \"%s\" is nothing that a rule of kind %s reports%s", t->key,
-                           rule_kinds[o->kind].text,
-                           o->kind == KIND_DIFF ? " (insert, delete, update, or a column named in watch)" : "");
+            return rule_fail_type(o, t, e);
         if (strcmp(t->key, "update") == 0 && o->kind == KIND_DIFF && !o->watch.count)
             return err_set(e, "types: \"update\" needs watch: the columns whose change is an update");
         for (const char *c = t->value; *c; c++)
@@ -152,6 +174,39 @@ static bool rule_check_columns(const struct rule_options *o, struct err *e)
     return o->watch.count <= RULE_WATCH || err_set(e, "watch: at most %d columns", RULE_WATCH);
 }
 
+/* Every {column} of a template must be one that is read. */
+static bool rule_check_template(const struct rule_options *o, const char *option, const char *template, struct err *e)
+{
+    struct str rest = str_of(template), piece;
+    while (str_cut(&rest, '{', &piece)) {
+        if (!rest.at || !str_cut(&rest, '}', &piece))
+            return true;
+        char name[80];
+        snprintf(name, sizeof name, "%.*s", piece.n > 60 ? 60 : (int)piece.n, piece.at);
+        if (str_eq_nocase(piece, str_of(o->key)))
+            continue;
+        if (rule_lists(&o->never, piece))
+            return err_set(e, "%s: \"%s\" names {%s}, which is listed in never", option, template, name);
+        if (o->columns.count && !rule_has_entry(&o->columns, name))
+            return err_set(e, "%s: \"%s\" names {%s}, which is not among the columns; add it there", option, template,
+                           name);
+    }
+    return true;
+}
+
+static bool rule_check_templates(const struct rule_options *o, struct err *e)
+{
+    for (size_t i = 0; i < o->types.count; i++)
+        if (!rule_check_template(o, "types", o->types.at[i].value, e))
+            return false;
+    bool chooses = o->type_column && (o->types.count > 1 || !rule_has_entry(&o->types, "*"));
+    if (chooses && rule_lists(&o->never, str_of(o->type_column)))
+        return err_set(e, "type_column: %s is listed in never", o->type_column);
+    if (chooses && o->columns.count && !rule_has_entry(&o->columns, o->type_column))
+        return err_set(e, "type_column: %s is not among the columns; add it there", o->type_column);
+    return !o->subject || rule_check_template(o, "subject", o->subject, e);
+}
+
 /* Of a deleted row only the key is known. */
 static bool rule_check_subject(const struct rule_options *o, struct err *e)
 {
@@ -180,7 +235,7 @@ static bool rule_check_options(const struct rule_options *o, struct err *e)
         return err_set(e, "type_column: belongs to kind append");
     if (kind != KIND_DIFF && (o->watch.count || o->keep.count || o->last))
         return err_set(e, "watch, keep and last belong to kind diff");
-    return rule_check_subject(o, e) && rule_check_types(o, e) && rule_check_columns(o, e);
+    return rule_check_subject(o, e) && rule_check_types(o, e) && rule_check_columns(o, e) && rule_check_templates(o, e);
 }
 
 bool rule_check(const struct rule_options *o, struct err *e)

@@ -73,8 +73,38 @@ TEST(rows_that_cannot_be_read)
     rig_end(&rig);
 }
 
+/* A subject or a type that names a column which cannot stand in it: the subject is the default, the type goes without, a
+ * row whose type is nothing then is refused, and all of it says why. */
+TEST(templates_of_what_cannot_be_read)
+{
+    rig_begin(&rig, "DELETE", "CREATE TABLE log(id INTEGER PRIMARY KEY, a)",
+              "capture:\n"
+              "- {name: s, kind: append, table: log, subject: 'l/{a}', types: {insert: line}}\n"
+              "- {name: n, kind: append, table: log, subject: '{b}', types: {insert: other}}\n"
+              "- {name: t, kind: append, table: log, types: {insert: '{a}.made'}}\n"
+              "- {name: e, kind: append, table: log, types: {insert: '{a}'}}\n");
+    int64_t before = metric_value(rig_inside(&rig)->refused);
+    app_exec(&rig, "INSERT INTO log VALUES (1, 'x'), (2, zeroblob(100000000)), (3, hex(zeroblob(100000))), (4, 'x')");
+    rig_settle(&rig);
+    assert_int_equal(rig_count(&rig, "line", "l/x"), 2);
+    assert_int_equal(rig_count(&rig, "line", "log/2"), 1);
+    assert_int_equal(rig_count(&rig, "line", "log/3"), 1);
+    assert_int_equal(rig_count(&rig, "other", "log/1"), 1);
+    assert_int_equal(rig_count(&rig, "x.made", NULL), 2);
+    assert_int_equal(rig_count(&rig, ".made", NULL), 2);
+    assert_int_equal(rig_count(&rig, "x", NULL), 2);
+    assert_int_equal(rig_count(&rig, NULL, NULL), 14);
+    assert_int_equal(metric_value(rig_inside(&rig)->refused), before + 2);
+    assert_int_equal(rig_inside(&rig)->rules[0]->warned_count, 2); /* too large, too long */
+    assert_int_equal(rig_inside(&rig)->rules[1]->warned_count, 1);
+    assert_int_equal(rig_inside(&rig)->rules[2]->warned_count, 2);
+    rig_forget(&rig);
+    rig_end(&rig);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(large_values), cmocka_unit_test(rows_that_cannot_be_read) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(large_values), cmocka_unit_test(rows_that_cannot_be_read),
+                                        cmocka_unit_test(templates_of_what_cannot_be_read) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
