@@ -27,7 +27,10 @@
 struct source {
     const struct source_ops *ops;
     const char *id; /* name in the YAML; prefix of logs and metrics */
-    bool draining;  /* the core sets it (on the source's thread) when it begins to stop: room stays 0 from now on */
+    /* Set before each read(): it ends with the event that brings what it hands over to so many bytes (event_bytes). 0: no
+     * limit; an ordered source bounds its batches itself. */
+    size_t room_bytes;
+    bool draining; /* the core sets it (on the source's thread) when it begins to stop: room stays 0 from now on */
 };
 
 struct emission {

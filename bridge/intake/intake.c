@@ -96,7 +96,7 @@ struct intake *intake_new(const struct source_config *source, const struct confi
     in->dead_letter_topic = topic_name(config->broker.prefix, TOPIC_DEAD_LETTER, NULL);
     in->wake_fd = wake_new();
     mailbox_open(&in->done, in->wake_fd);
-    single_open(in, (size_t)source->in_flight);
+    single_open(in, (size_t)source->in_flight, (size_t)source->in_flight_bytes.n);
     intake_count(in);
 
     const struct source_ops *ops = in->s->ops;
@@ -194,8 +194,9 @@ static void intake_read(struct intake *in, bool stopping)
     struct emission emissions[INTAKE_MOST];
     struct err e = { "" };
     in->s->draining = stopping;
-    size_t room = stopping ? 0 : in->room - in->used;
-    int n = in->s->ops->read(in->s, in->wake_fd, emissions, room < INTAKE_MOST ? room : INTAKE_MOST, &e);
+    size_t room = stopping ? 0 : single_room(in);
+    in->s->room_bytes = room ? in->most_bytes - in->bytes : 0;
+    int n = in->s->ops->read(in->s, in->wake_fd, emissions, room, &e);
     if (n < 0) {
         if (!in->unreadable)
             LOG(WARN, "reading failed; trying again", LOG_C("source", in->s->id), LOG_C("reason", e.text));

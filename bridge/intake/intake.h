@@ -8,8 +8,8 @@
  *                 |--> a repeat: waits for the first one's outcome, or is settled as STORED at once
  *                 `--> another event under a known id: CONFLICT
  *
- * Nothing is settled as stored before the broker said so. An unordered source has up to `in_flight` emissions on their
- * way; an ordered one has one batch, whose changes are stored with it, so its state only ever moves past what is
+ * Nothing is settled as stored before the broker said so. An unordered source has up to `in_flight` emissions and
+ * `in_flight_bytes` on their way; an ordered one has one batch, whose changes are stored with it, so its state only ever moves past what is
  * stored.
  *
  * The memory of events (for sources with `dedupe`, seen.h) holds digests of the newest `dedupe_size` stored events; it is

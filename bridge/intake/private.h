@@ -22,6 +22,7 @@ enum {
 
 struct slot { /* an emission between read() and settle() */
     uint64_t tag;
+    uint32_t bytes;            /* of its event */
     int32_t next;              /* free list, or the next repeat that waits for the same event */
     bool remembered;           /* it is pending in the memory */
     bool conflicts;            /* it waits for another event under the same id */
@@ -49,6 +50,7 @@ struct intake {
     struct slot *slots; /* unordered: in_flight of them */
     int32_t free;
     size_t used, room;
+    size_t bytes, most_bytes; /* of the events in slots */
 
     struct batch *batch; /* ordered: the batch on its way */
     int64_t backoff_ms;  /* 0: the last read or publish went well */
@@ -99,7 +101,9 @@ void routed_publish(struct intake *in, struct publication what, uint64_t tag);
 
 /* ---- single.c ---- */
 
-void single_open(struct intake *in, size_t count);
+void single_open(struct intake *in, size_t count, size_t most_bytes); /* 0: no limit of bytes */
+/* How many emissions it takes now. */
+size_t single_room(const struct intake *in);
 void single_close(struct intake *in);
 void single_take(struct intake *in, const struct emission *emissions, size_t count); /* takes over the events */
 void single_done(struct intake *in, uint64_t tag, enum outcome o, const char *why);  /* a publication ended */

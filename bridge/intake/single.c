@@ -7,8 +7,9 @@
 
 /* ---- slots ---- */
 
-void single_open(struct intake *in, size_t count)
+void single_open(struct intake *in, size_t count, size_t most_bytes)
 {
+    in->most_bytes = most_bytes ? most_bytes : SIZE_MAX;
     in->slots = mem_alloc(count * sizeof *in->slots);
     in->room = count;
     for (size_t i = 0; i < count; i++)
@@ -22,13 +23,22 @@ void single_close(struct intake *in)
     free(in->slots);
 }
 
+size_t single_room(const struct intake *in)
+{
+    size_t room = in->room - in->used;
+    if (in->bytes >= in->most_bytes)
+        return 0;
+    return room < INTAKE_MOST ? room : INTAKE_MOST;
+}
+
 /* Takes a free slot for an emission. */
 static int32_t single_slot(struct intake *in, const struct emission *em)
 {
     int32_t i = in->free;
     CHECK(i >= 0);
     in->free = in->slots[i].next;
-    in->slots[i] = (struct slot){ .tag = em->tag, .next = -1 };
+    in->slots[i] = (struct slot){ .tag = em->tag, .next = -1, .bytes = (uint32_t)event_bytes(em->event) };
+    in->bytes += in->slots[i].bytes;
     if (log_shows(LOG_DEBUG))
         in->slots[i].event = event_ref(em->event);
     in->used++;
@@ -38,6 +48,7 @@ static int32_t single_slot(struct intake *in, const struct emission *em)
 /* Gives a slot back; its event is the caller's. */
 static void single_give(struct intake *in, int32_t i)
 {
+    in->bytes -= in->slots[i].bytes;
     in->slots[i].event = NULL;
     in->slots[i].next = in->free;
     in->free = i;

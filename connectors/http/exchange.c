@@ -100,15 +100,16 @@ void exchanges_end(struct exchanges *xs, struct exchange *x)
     xs->free = (uint32_t)(x - xs->at);
 }
 
-size_t exchanges_take(struct exchanges *xs, struct emission *out, size_t room)
+size_t exchanges_take(struct exchanges *xs, struct emission *out, size_t room, size_t room_bytes)
 {
-    size_t n = 0;
-    while (n < room && xs->queued) {
+    size_t n = 0, bytes = 0;
+    while (n < room && xs->queued && (room_bytes == 0 || bytes < room_bytes)) {
         struct queued_event w = xs->queue[xs->queue_head];
         xs->queue_head = (xs->queue_head + 1) % xs->most;
         xs->queued--;
         struct exchange *x = &xs->at[w.tag >> INDEX_BITS];
         if (!x->answered) {
+            bytes += event_bytes(w.event);
             out[n++] = (struct emission){ .event = w.event,
                                           .tag = w.tag,
                                           .scope = exchange_scope(x, w.tag & UINT16_MAX) };

@@ -52,8 +52,8 @@ struct exchange *exchanges_begin(struct exchanges *xs, uint64_t request, const s
                                  size_t count, bool batch);
 /* Gives each event of it a scope of its own: "<scope>?" and `size` bytes of `origins`. */
 void exchange_set_scopes(struct exchange *x, struct str scope, struct str origins, size_t size);
-/* The next events for the core. Those of requests that were answered meanwhile are dropped: their senders send again. */
-size_t exchanges_take(struct exchanges *xs, struct emission *out, size_t room);
+/* The next events for the core, the last one being that which brings them to `room_bytes` (0: no limit). Those of requests that were answered meanwhile are dropped: their senders send again. */
+size_t exchanges_take(struct exchanges *xs, struct emission *out, size_t room, size_t room_bytes);
 /* Records the outcome of an event. Returns the request, to be answered and ended, if that was its last event; else NULL. */
 struct exchange *exchanges_settle(struct exchanges *xs, uint64_t tag, enum outcome o, const char *why);
 void exchanges_end(struct exchanges *xs, struct exchange *x); /* every event of it is settled */

@@ -244,7 +244,7 @@ static void http_stop(struct http_source *s)
     size_t n;
     s->stopping = true;
     http_server_stop_accepting(s->server);
-    while ((n = exchanges_take(&s->exchanges, left, 16)))
+    while ((n = exchanges_take(&s->exchanges, left, 16, 0)))
         for (size_t i = 0; i < n; i++) {
             event_unref(left[i].event);
             http_settle(&s->base, left[i].tag, OUTCOME_UNAVAILABLE, NULL);
@@ -263,7 +263,7 @@ static int http_read(struct source *base, int wake_fd, struct emission *out, siz
     if (s->exchanges.queued && room)
         wait = 0;
     http_server_run(s->server, wake_fd, (int)wait);
-    return (int)exchanges_take(&s->exchanges, out, room);
+    return (int)exchanges_take(&s->exchanges, out, room, base->room_bytes);
 }
 
 /* Their ids would be taken for ids of one sender. */

@@ -601,6 +601,37 @@ TEST(in_flight_is_bounded)
     reconciles();
 }
 
+/* Large events fill memory long before there are many: whole ones count, and one may go beyond. */
+TEST(bytes_in_flight_are_bounded)
+{
+    char name[16];
+    config.in_flight_bytes.n = 2500;
+    start(&script_source_unordered); /* eight in flight */
+    flow.weather = HOLD;
+    char large[2000];
+    memset(large, '1', sizeof large);
+    large[sizeof large - 1] = '\0';
+    for (int i = 0; i < 5; i++) {
+        snprintf(name, sizeof name, "%d", i);
+        emit_in("/p", name, large, (uint64_t)i);
+        if (i == 0)
+            emit_in("/p", name, large, 9); /* a repeat waits for it, and counts */
+    }
+    turn(4);
+    assert_int_equal(source.taken, 2);
+    assert_int_equal(source.last_room, 0);
+    flow_release(&flow);
+    flow.weather = HOLD;
+    turn(4);
+    assert_int_equal(source.taken, 4);
+    assert_int_equal(source.settled_count, 2);
+    flow_release(&flow);
+    turn(8);
+    assert_int_equal(source.settled_count, 6);
+    reconciles();
+    config.in_flight_bytes.n = 0;
+}
+
 static bool is_said(const char *text, const char *words)
 {
     return strstr(text, words) != NULL;
@@ -729,6 +760,7 @@ int main(void)
         flow_test(a_debug_log_shows_the_way_of_an_event),
         flow_test(the_memory_forgets_the_oldest),
         flow_test(in_flight_is_bounded),
+        flow_test(bytes_in_flight_are_bounded),
         flow_test(reading_works_again_only_when_it_does),
         flow_test(a_stop_settles_what_is_on_its_way_and_reads_no_more),
         flow_test(a_batch_that_is_published_again_is_waited_for),

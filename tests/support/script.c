@@ -124,7 +124,11 @@ static int script_source_read(struct source *base, int wake_fd, struct emission 
         err_set(e, "%s", s->failing);
         return -1;
     }
-    size_t n = s->count - s->taken < room ? s->count - s->taken : room;
+    size_t n = 0, bytes = 0;
+    while (n < room && n < s->count - s->taken && (base->room_bytes == 0 || bytes < base->room_bytes)) {
+        const struct event *ev = s->emissions[s->taken + n++].event;
+        bytes += ev ? event_bytes(ev) : 0;
+    }
     memcpy(out, s->emissions + s->taken, n * sizeof *out);
     s->taken += n;
     struct pollfd p = { .fd = wake_fd, .events = POLLIN };

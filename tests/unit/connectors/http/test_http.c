@@ -1099,6 +1099,31 @@ TEST(pending_bytes)
 }
 
 /* An event holds more than its data. */
+/* The core says how many bytes it takes; what it leaves waits, and counts. */
+TEST(the_core_takes_so_many_bytes)
+{
+    source_open("max_pending: 3", OPEN_PATH);
+    struct client c[3];
+    for (int i = 0; i < 3; i++) {
+        c[i] = client_connect(socket_path);
+        post(&c[i], "/in", JSON, STR("[1]"));
+    }
+    for (int i = 0; i < 100; i++)
+        turn(0);
+    source->room_bytes = 1;
+    turn(ROOM);
+    assert_int_equal(taken_count, 1); /* the one that goes beyond */
+    refused_with(0, "/in", JSON, "3", 503, "too much is waiting");
+    source->room_bytes = event_bytes(taken[0].event) + 1;
+    turn(ROOM);
+    assert_int_equal(taken_count, 3);
+    settle_all(OUTCOME_STORED, NULL);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(receive(&c[i]).status, 202);
+        client_close(&c[i]);
+    }
+}
+
 TEST(attributes_are_pending_bytes)
 {
     source_open("max_body: 16KiB\nmax_pending_bytes: 16KiB", OPEN_PATH);
@@ -1325,6 +1350,7 @@ int main(void)
         CLEANED(timed_out_before_it_was_taken),
         CLEANED(backpressure),
         CLEANED(pending_bytes),
+        CLEANED(the_core_takes_so_many_bytes),
         CLEANED(attributes_are_pending_bytes),
         CLEANED(client_goes_before_the_answer),
         CLEANED(pipelined_requests_keep_their_order),
