@@ -3,7 +3,8 @@
  *
  * Threads: main (signals, admin and control listeners), one worker per source (intake_step) and per sink (delivery_step;
  * worker.h), and the broker's own. Shared between them: events (immutable), mailboxes, the broker's interface, metrics (atomics), the
- * log.
+ * log. Where cores are short, sinks give way a little (nice, engine.h): a sender waits for its answer and may give up, while
+ * what is stored comes late at worst.
  *
  * Start: broker, topics, sinks, sources, admin; a Kafka that does not answer yet is waited for, while /readyz says so.
  * Stop (SIGTERM, SIGINT), one deadline, downstream last:

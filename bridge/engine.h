@@ -6,6 +6,9 @@
 
 struct engine_ops {
     const char *kind; /* "source", "sink": its name's field in the log */
+    /* Niceness of its thread on top of the process's, where cores are short: 0 for what takes events from others, who
+     * wait; more for what hands them out. */
+    int nice;
     /* One turn, on the engine's thread: may wait, but returns soon after stop or abandon. False: nothing is left to do;
      * it is not called again. */
     bool (*step)(void *engine);

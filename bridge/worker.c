@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Threads around engines. */
 #include "bridge/worker.h"
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
@@ -22,9 +24,21 @@ struct worker {
     _Atomic int64_t end_ms; /* of the stop; set before the engine is told */
 };
 
+/* Lets the threads of others go before this one. The kernel counts niceness by thread; getting nicer needs no right. */
+static void worker_give_way(const struct worker *w)
+{
+    errno = 0;
+    int now = getpriority(PRIO_PROCESS, 0);
+    if (w->ops->nice == 0 || (now == -1 && errno != 0))
+        return;
+    if (setpriority(PRIO_PROCESS, 0, now + w->ops->nice) != 0)
+        LOG(WARN, "a thread keeps its priority", LOG_C(w->ops->kind, w->id), LOG_C("reason", strerror(errno)));
+}
+
 static void *worker_thread(void *ctx)
 {
     struct worker *w = ctx;
+    worker_give_way(w);
     while (w->ops->step(w->engine))
         continue;
     int64_t left = atomic_load(&w->end_ms) - clock_mono_ms();

@@ -2,6 +2,7 @@
 /* Workers: one is added and one is removed while others run; each engine ends in order, and once. */
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include "bridge/delivery/delivery.h"
 #include "bridge/worker.h"
@@ -16,8 +17,9 @@ static const struct duration patience = { PATIENCE_MS };
 struct scripted {
     atomic_int steps, left;
     atomic_bool stopping, abandoned;
-    bool stubborn; /* goes on after stop, until it is abandoned */
-    char life[16]; /* by the main thread: s stop, a abandon, c close, f free */
+    atomic_int nice; /* of the thread that makes the steps */
+    bool stubborn;   /* goes on after stop, until it is abandoned */
+    char life[16];   /* by the main thread: s stop, a abandon, c close, f free */
 };
 
 static void write_down(struct scripted *s, char what)
@@ -29,6 +31,7 @@ static bool scripted_step(void *engine)
 {
     struct scripted *s = engine;
     usleep(500);
+    atomic_store(&s->nice, getpriority(PRIO_PROCESS, 0));
     atomic_fetch_add(&s->steps, 1);
     return !atomic_load(&s->abandoned) && (s->stubborn || !atomic_load(&s->stopping));
 }
@@ -64,10 +67,12 @@ static void scripted_free(void *engine)
     write_down(engine, 'f');
 }
 
-static const struct engine_ops scripted_ops = { "sink",           scripted_step,  scripted_leave, scripted_stop,
-                                                scripted_abandon, scripted_close, scripted_free };
-static const struct engine_ops other_ops = { "source",         scripted_step,  NULL,         scripted_stop,
-                                             scripted_abandon, scripted_close, scripted_free };
+static const struct engine_ops scripted_ops = {
+    "sink", 2, scripted_step, scripted_leave, scripted_stop, scripted_abandon, scripted_close, scripted_free
+};
+static const struct engine_ops other_ops = {
+    "source", 0, scripted_step, NULL, scripted_stop, scripted_abandon, scripted_close, scripted_free
+};
 
 static struct scripted engines[4];
 static struct workers workers;
@@ -97,6 +102,25 @@ static int begin(void **state)
     memset(engines, 0, sizeof engines);
     workers = (struct workers){ 0 };
     return 0;
+}
+
+/* Each thread has a niceness of its own: sinks give way to sources, and nobody else does. */
+TEST(sinks_give_way_to_sources)
+{
+    int own = getpriority(PRIO_PROCESS, 0);
+    assert_int_equal(engine_intake.nice, 0);
+    assert_in_range(engine_delivery.nice, 1, 10);
+    run(&scripted_ops, &engines[0]);
+    run(&other_ops, &engines[1]);
+    expect_steps(&engines[0]);
+    expect_steps(&engines[1]);
+    assert_int_equal(atomic_load(&engines[0].nice), own + 2 < 19 ? own + 2 : 19);
+    assert_int_equal(atomic_load(&engines[1].nice), own);
+    assert_int_equal(getpriority(PRIO_PROCESS, 0), own);
+    workers_stop(&workers, &scripted_ops, clock_mono_ms() + PATIENCE_MS);
+    workers_stop(&workers, &other_ops, clock_mono_ms() + PATIENCE_MS);
+    workers_close(&workers);
+    workers_free(&workers);
 }
 
 TEST(one_is_added_and_one_removed_while_others_run)
@@ -228,6 +252,7 @@ TEST(a_sink_comes_and_goes_while_another_delivers)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(sinks_give_way_to_sources, begin),
         cmocka_unit_test_setup(one_is_added_and_one_removed_while_others_run, begin),
         cmocka_unit_test_setup(one_that_misses_its_limit_is_abandoned_and_freed_at_the_end, begin),
         cmocka_unit_test_setup(one_that_never_started_is_removed_as_well, begin),
