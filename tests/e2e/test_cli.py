@@ -157,6 +157,7 @@ SAMPLES = {     # (type, option): a value for it, where not any text will do, an
     ("http", "paths[].verify"): {"verify": {"scheme": "none"}},
     ("http", "paths[].verify.scheme"): {"scheme": "none", "secrets": []},
     ("http", "paths[].cloudevents"): {"cloudevents": "none"},
+    ("http", "paths[].content_type"): {"content_type": "text/plain"},
     ("http", "paths[].allowed_origins"): {"allowed_origins": ["https://a.example"]},
     ("sqlite", "preset"): {"preset": "anythingllm"},
     ("sqlite", "capture[].kind"): {"kind": "append"},
