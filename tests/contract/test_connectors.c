@@ -17,8 +17,8 @@
 #include "tests/support/folder.h"
 #include "tests/support/test.h"
 
-/* For each type: the least options that work, and options that the rows allow but with which it can never work.
- * %s: a folder of the test's own. */
+/* For each type: the least options that work, and options that the rows allow but with which open() must say no, so that
+ * what it took until then is seen to be given back. %s: a folder of the test's own. */
 static const struct sample {
     const char *type, *good, *bad;
 } source_samples
@@ -38,10 +38,17 @@ static char folder[FOLDER_BYTES];
 
 static const struct sample *sample_of(const struct sample *samples, const char *type)
 {
+    const char *name = samples == source_samples ? "source_samples" : "sink_samples";
     for (; samples->type; samples++)
-        if (!strcmp(samples->type, type))
+        if (!strcmp(samples->type, type) && samples->good && samples->bad)
             return samples;
-    fail_msg("connector %s has no row in the samples of this test", type);
+    fail_msg(
+        "the connector %s has no whole row in %s of tests/contract/test_connectors.c; add\n"
+        "    { \"%s\", good, bad },\n"
+        "good: the least options with which it opens, as YAML; bad: options that its table allows and with which open() "
+        "says no, such as\n    a path in a folder that is not there: \"path: %%s/no/folder\\n\" (%%s: a folder of the "
+        "test's own)",
+        type, name, type);
     return NULL;
 }
 

@@ -89,7 +89,7 @@ struct err source_refused(const struct source_ops *ops, const char *yaml)
     struct source *s = source_filled(ops, "refused", yaml);
     struct err e = { "" };
     if (ops->open(s, &e))
-        fail_msg("taken: %s", yaml);
+        fail_msg("%s opened with options that it should refuse: %s", ops->type, yaml);
     free(s);
     return e;
 }
@@ -99,7 +99,7 @@ struct err sink_refused(const struct sink_ops *ops, const char *yaml)
     struct sink *s = sink_filled(ops, "refused", yaml);
     struct err e = { "" };
     if (ops->open(s, &e))
-        fail_msg("taken: %s", yaml);
+        fail_msg("%s opened with options that it should refuse: %s", ops->type, yaml);
     free(s);
     return e;
 }
