@@ -71,8 +71,8 @@ struct source_ops {
      * any type may come. Main thread, before open(). */
     void (*types)(const struct source *s, void (*each)(void *ctx, const char *type), void *ctx);
     bool (*open)(struct source *s, struct err *e);
-    /* Does it see what it is to watch? False with a sentence in *why. Called on the main thread between open() and
-     * close(), while the source's own thread runs; for /readyz. May be NULL: always. */
+    /* Does it see what it is to watch? False with a sentence in *why. Called between open() and close(), on the main
+     * thread while the source's own thread runs (for /readyz), and on that one after a read. May be NULL: always. */
     bool (*ready)(const struct source *s, struct err *why);
     /* Waits for input; writes at most `room` emissions to out. Returns how many, 0 when woken or idle, -1 with *e
      * set (the core logs it once, backs off and calls again). room == 0 means "no new work": backpressure while

@@ -188,6 +188,13 @@ static void intake_log_received(const struct intake *in, const struct emission *
     }
 }
 
+/* Did a read that did not fail see anything? Without room nothing is read, and one that was woken may not have looked. */
+static bool intake_has_seen(const struct intake *in, int n, size_t room)
+{
+    struct err why;
+    return n > 0 || (room > 0 && (!in->s->ops->ready || in->s->ops->ready(in->s, &why)));
+}
+
 /* Reads from the source and publishes what came; while stopping it only serves what it has begun. */
 static void intake_read(struct intake *in, bool stopping)
 {
@@ -204,7 +211,7 @@ static void intake_read(struct intake *in, bool stopping)
         settle_back_off(in);
         return;
     }
-    if (in->unreadable && room > 0) { /* without room nothing is read, so that it did not fail says nothing */
+    if (in->unreadable && intake_has_seen(in, n, room)) {
         LOG(INFO, "reading works again", LOG_C("source", in->s->id));
         in->unreadable = false;
     }

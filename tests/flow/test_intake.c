@@ -667,6 +667,13 @@ TEST(reading_works_again_only_when_it_does)
     source.failing = "gone";
     clock_fake_advance(60000);
     turn(1);
+    source.failing = NULL;
+    source.blind = true; /* woken in the middle of its wait, it comes back without having seen anything */
+    clock_fake_advance(60000);
+    stderr_catch();
+    turn(1);
+    assert_false(is_said(stderr_caught(), "reading works again"));
+    source.failing = "gone";
     stderr_catch();
     intake_stop(in);
     clock_fake_advance(60000);

@@ -150,12 +150,18 @@ static void script_source_close(struct source *base)
     (void)base;
 }
 
+static bool script_source_ready(const struct source *base, struct err *why)
+{
+    return !((const struct script_source *)base)->blind || err_set(why, "blind");
+}
+
 const struct source_ops script_source_ordered = { .type = "script",
                                                   .doc = "test",
                                                   .size = sizeof(struct script_source),
                                                   .ordered = true,
                                                   .restore = script_source_restore,
                                                   .open = script_source_open,
+                                                  .ready = script_source_ready,
                                                   .read = script_source_read,
                                                   .settle = script_source_settle,
                                                   .close = script_source_close };

@@ -43,6 +43,7 @@ struct script_source {
     size_t settled_count;
     size_t last_room;
     const char *failing; /* while it has room, reading fails so; NULL: it does not */
+    bool blind;          /* it is not ready, and a read is only a wait */
     struct {
         char key[SCRIPT_TEXT], value[SCRIPT_TEXT];
     } state[64]; /* what restore() got */
