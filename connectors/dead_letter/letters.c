@@ -559,15 +559,25 @@ bool letters_load(struct letters *st, int64_t seq, struct letter *l, struct err 
     return err_set(e, "%s: the letter is gone", st->path);
 }
 
+static int64_t letters_out_of_order(const struct letters *st, struct err *e)
+{
+    err_set(e, "%s: is damaged: its letters are not in order; thrown away, it is built again from the topic", st->path);
+    return -1;
+}
+
 int64_t letters_each(struct letters *st, const struct selection *sel, bool newest, int64_t most, letters_each_fn *each,
                      void *ctx, struct err *e)
 {
     int64_t page[LETTERS_PAGE], after = 0, total = 0, n;
+    bool begun = false;
     do {
         int64_t room = most - total < LETTERS_PAGE ? most - total : LETTERS_PAGE;
         n = letters_select(st, sel, newest, after, page, (size_t)room, e);
         for (int64_t i = 0; i < n; i++) {
             struct letter l;
+            if (begun && (newest ? page[i] >= after : page[i] <= after)) /* it would go round and round */
+                return letters_out_of_order(st, e);
+            begun = true;
             after = page[i];
             if (!letters_load(st, page[i], &l, e)) {
                 if (l.seq == 0) /* the daemon has filed it anew, or dropped it, since the page was selected */
