@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Any bytes as the file of the SQLite source: it is read to its end or refused with a text, in bounded steps.
+/* Any bytes as the file of the SQLite source, and as the -wal and -journal beside it: it is read to its end or refused
+ * with a text, in bounded steps.
  *
- * Input: the database file; its tables are those of the corpus (items, turns, threads; see capture below). */
+ * Input: the database file; its tables are those of the corpus (items, turns, threads; see capture below). Then, if its
+ * last 12 bytes are the lengths of both (little-endian) and "+wj\n", the -wal and the -journal; "+wm\n": the -wal's salts
+ * and checksums are made right, as SQLite passes over a frame that has others. */
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include "bridge/config/private.h"
@@ -11,7 +15,7 @@
 #include "bridge/lib/mem.h"
 #include "connectors/sqlite/sqlite.h"
 
-enum { READS = 20000, ROOM = 256, FOLLOWING = 3 };
+enum { READS = 20000, ROOM = 256, FOLLOWING = 3, TRAILER = 12, WAL_HEADER = 32, WAL_FRAME = 24 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -81,12 +85,88 @@ static void set_up(void)
     atexit(clean_up);
 }
 
-static void write_file(const uint8_t *data, size_t size)
+static void write_file(const char *ending, const uint8_t *data, size_t size)
 {
-    remove_file();
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    char name[sizeof path + 16];
+    snprintf(name, sizeof name, "%s%s", path, ending);
+    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     CHECK(fd >= 0 && write(fd, data, size) == (ssize_t)size && close(fd) == 0);
 }
+
+/* ---- the -wal, made right ---- */
+
+static uint32_t wal_number(const uint8_t *at, bool big)
+{
+    return big ? (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3]
+               : (uint32_t)at[3] << 24 | (uint32_t)at[2] << 16 | (uint32_t)at[1] << 8 | at[0];
+}
+
+static void wal_put(uint8_t *at, uint32_t number)
+{
+    for (int i = 0; i < 4; i++)
+        at[i] = (uint8_t)(number >> (24 - 8 * i));
+}
+
+static void wal_add(uint32_t sum[2], const uint8_t *at, size_t n, bool big)
+{
+    for (size_t i = 0; i + 8 <= n; i += 8) {
+        sum[0] += wal_number(at + i, big) + sum[1];
+        sum[1] += wal_number(at + i + 4, big) + sum[0];
+    }
+}
+
+/* A header of 32 bytes, then frames: 24 bytes and a page each. */
+static void wal_mend(uint8_t *wal, size_t size)
+{
+    uint32_t sum[2] = { 0 };
+    if (size < WAL_HEADER)
+        return;
+    bool big = wal[3] & 1;
+    size_t page = wal_number(wal + 8, true);
+    wal_add(sum, wal, 24, big);
+    for (size_t at = 0; at == 0 || (page && page <= size && at + WAL_FRAME + page <= size);) {
+        uint8_t *to = wal + at + (at ? 16 : 24);
+        if (at) {
+            memcpy(wal + at + 8, wal + 16, 8);
+            wal_add(sum, wal + at, 8, big);
+            wal_add(sum, wal + at + WAL_FRAME, page, big);
+        }
+        wal_put(to, sum[0]);
+        wal_put(to + 4, sum[1]);
+        at += at ? WAL_FRAME + page : WAL_HEADER;
+    }
+}
+
+/* The file, and what stands beside it. */
+static void write_files(const uint8_t *data, size_t size)
+{
+    const uint8_t *end = data + size - TRAILER;
+    size_t wal = 0, journal = 0;
+    bool parts = size >= TRAILER && end[8] == '+' && end[9] == 'w' && (end[10] == 'j' || end[10] == 'm')
+                 && end[11] == '\n';
+    if (parts) {
+        wal = wal_number(end, false);
+        journal = wal_number(end + 4, false);
+        size -= TRAILER;
+        wal = wal > size ? size : wal;
+        journal = journal > size - wal ? size - wal : journal;
+        size -= wal + journal;
+    }
+    remove_file();
+    write_file("", data, size);
+    if (wal) {
+        uint8_t *copy = mem_alloc(wal);
+        memcpy(copy, data + size, wal);
+        if (end[10] == 'm')
+            wal_mend(copy, wal);
+        write_file("-wal", copy, wal);
+        free(copy);
+    }
+    if (journal)
+        write_file("-journal", data + size + wal, journal);
+}
+
+/* ---- the source ---- */
 
 static void take(struct source *s, const struct emission *m)
 {
@@ -120,7 +200,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         set_up();
     if (size > 64 << 10)
         return 0;
-    write_file(data, size);
+    write_files(data, size);
     struct sqlite_source s = filled;
     CHECK(sqlite_source.open(&s.base, &e));
     read_all(&s.base);
