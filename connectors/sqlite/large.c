@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A row with a value that is too large to be read: it is read again without such values, each of them found by asking
  * for it alone. SQLite fails by a value's length, before it takes memory for it. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "connectors/sqlite/value.h"
@@ -45,8 +46,10 @@ static void large_name(char name[LARGE_NAME], const struct rule *r, sqlite3_stmt
         return;
     }
     char *exact = value_exact(place, col);
-    snprintf(name, LARGE_NAME, "%.*s %.60s%s", 60, col == HEAD_KEY ? r->o->key : r->by, exact + 1,
-             strlen(exact) > 61 ? "..." : "");
+    snprintf(name, LARGE_NAME, "%.60s %.60s", col == HEAD_KEY ? r->o->key : r->by, exact + 1);
+    if (strlen(exact) > 61) /* others may begin so */
+        snprintf(name + strlen(name), LARGE_NAME - strlen(name), "... (%zu bytes, %08" PRIx32 ")", strlen(exact + 1),
+                 (uint32_t)str_hash(str_of(exact)));
     free(exact);
 }
 

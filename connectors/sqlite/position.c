@@ -14,10 +14,10 @@ enum { POSITION_ROWS = 4096 }; /* among so many that begin as a cut value does i
 
 /* ---- on a row ---- */
 
-/* May an id of that table come again, as another row's, without a sign of it? */
-static bool position_may_be_replaced(const struct rule *r)
+/* Is the key an id that may come again, as another row's? Only a row's content tells then. (An open row's changes.) */
+static bool position_has_digest(const struct rule *r)
 {
-    return r->by_rowid && r->key_is_rowid && !r->rowid_is_kept && r->o->kind == KIND_APPEND;
+    return r->by_rowid && r->key_is_rowid && r->o->kind == KIND_APPEND;
 }
 
 /* Of the names of the columns that a digest is of. */
@@ -80,7 +80,7 @@ void position_move_to(struct rule *r, sqlite3_stmt *row)
     position_set(&r->cursor_key, row, HEAD_KEY);
     if (r->then)
         position_set(&r->tie, row, HEAD_TIE);
-    r->digest = position_may_be_replaced(r) ? position_digest(r, row) : 0;
+    r->digest = position_has_digest(r) ? position_digest(r, row) : 0;
     r->look = r->digest ? position_names(r) : 0;
     r->moved = true;
 }
@@ -215,8 +215,6 @@ static int position_move_to_remembered(struct sqlite_source *s, struct rule *r, 
 {
     int rc = SQLITE_OK;
     *found = false;
-    if (!r->cursor_key)
-        return rc;
     position_pass(r);
     for (size_t i = 0; rc == SQLITE_OK && !*found && i < RULE_PASSED && i < r->passed_count; i++) {
         size_t slot = (r->passed_count - 1 - i) % RULE_PASSED;
@@ -269,12 +267,12 @@ static int position_check_content(struct sqlite_source *s, struct rule *r)
 {
     uint64_t now;
     bool found;
-    if (!position_may_be_replaced(r) || !r->cursor_key)
+    if (!position_has_digest(r) || !r->cursor_key)
         return SQLITE_OK;
     int rc = position_digest_of(r, r->cursor_key, &found, &now);
     if (rc != SQLITE_OK || !now || (now == r->digest && r->look == position_names(r)))
         return rc;
-    if (r->digest && r->look == position_names(r)) {
+    if (r->digest && r->look == position_names(r) && !r->rowid_is_kept) {
         int64_t changed = 1;
         rc = position_count_changed(r, &changed);
         metric_add(s->changed, changed);

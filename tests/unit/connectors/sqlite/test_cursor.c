@@ -381,6 +381,20 @@ TEST(earlier_state)
               RULE(", cursor: at"), "00000000000000ab i2", 3);
 }
 
+/* A backup is put back in place, and has got new rows by the next look: they are told. */
+TEST(rows_of_a_backup)
+{
+    rig_begin(&rig, "DELETE", "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x)", RULE(""));
+    app_exec(&rig, "INSERT INTO log(x) VALUES ('a'), ('b'), ('c'), ('d'), ('e')");
+    assert_int_equal(captured(), 5);
+    app_exec(&rig, "BEGIN; DELETE FROM log WHERE id > 2; UPDATE sqlite_sequence SET seq = 2;"
+                   "INSERT INTO log(x) VALUES ('C'), ('D'); COMMIT");
+    assert_int_equal(captured(), 2);
+    rig_restart(&rig);
+    assert_int_equal(captured(), 0);
+    rig_end(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -394,6 +408,7 @@ int main(void)
         cmocka_unit_test(key_at_the_cursor_is_another),
         cmocka_unit_test(rows_are_replaced),
         cmocka_unit_test(fewer_rows_come_again),
+        cmocka_unit_test(rows_of_a_backup),
         cmocka_unit_test(random_keys),
         cmocka_unit_test(numbers_as_text),
         cmocka_unit_test(rows_behind_the_cursor),

@@ -184,6 +184,17 @@ TEST(open_rows_with_long_keys)
     rig_end(&rig);
 }
 
+/* Without a rowid a refused row is named by its key; two keys that begin alike are two rows. */
+TEST(refused_rows_without_rowid)
+{
+    rig_begin(&rig, "DELETE", "CREATE TABLE job(id TEXT PRIMARY KEY, state) WITHOUT ROWID", OPEN);
+    int64_t before = refused();
+    app_exec(&rig, "INSERT INTO job VALUES (" LONG("a", 20000) ", 'new'), (" LONG("a", 20001) ", 'new'), ('b', 'ok')");
+    assert_captured(&rig, "job.done");
+    assert_int_equal(refused(), before + 2);
+    rig_end(&rig);
+}
+
 /* A position of before, which knew a long cursor by its hash alone: its row is looked for. */
 TEST(hashed_position_is_taken_over)
 {
@@ -215,6 +226,7 @@ int main(void)
         cmocka_unit_test(unreadable_keys),
         cmocka_unit_test(unreadable_cursor_without_an_index),
         cmocka_unit_test(open_rows_with_long_keys),
+        cmocka_unit_test(refused_rows_without_rowid),
         cmocka_unit_test(hashed_position_is_taken_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
