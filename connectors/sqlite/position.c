@@ -14,10 +14,11 @@ enum { POSITION_ROWS = 4096 }; /* among so many that begin as a cut value does i
 
 /* ---- on a row ---- */
 
-/* Is the key an id that may come again, as another row's? Only a row's content tells then. (An open row's changes.) */
+/* Is the key an id that may come again, as another row's? Only a row's content tells then. (That of an open row changes,
+ * and that of a select with what it joins.) */
 static bool position_has_digest(const struct rule *r)
 {
-    return r->by_rowid && r->key_is_rowid && r->o->kind == KIND_APPEND;
+    return r->by_rowid && r->key_is_rowid && r->has_rowid && r->o->kind == KIND_APPEND;
 }
 
 /* Of the names of the columns that a digest is of. */
@@ -279,7 +280,7 @@ static int position_check_content(struct sqlite_source *s, struct rule *r)
         rule_warn(
             s, r,
             "the newest row was changed, or deleted and replaced by another of the same id, after it was told; an "
-            "append rule does not tell it again (counted as changed); AUTOINCREMENT, or `kind: diff`, does");
+            "append rule tells neither (counted as changed), `kind: diff` does; with AUTOINCREMENT no id comes again");
     }
     r->digest = now;
     r->look = position_names(r);
@@ -295,7 +296,8 @@ static int position_start_again(struct sqlite_source *s, struct rule *r, bool ba
     int rc = position_move_to_remembered(s, r, &found);
     if (rc == SQLITE_OK && !(found && row_by_key)) {
         LOG(WARN,
-            found ? "ids start again (rows deleted, or a restored file): going on behind the last row that is the same"
+            found
+                ? "ids start again (rows deleted, or a restored file): going on behind the last row that is as it was told"
             : back
                 ? "ids start again (rows deleted, or a restored file): going on from the newest row"
                 : "the newest row has another key: it was changed, or its rowid was used again for another row; it is "

@@ -27,7 +27,8 @@ METRIC_GAUGE(aqueduct_sqlite_last_look_timestamp_seconds,
              "When the database was last looked at with success, in seconds since 1970.", "source");
 METRIC_GAUGE(aqueduct_sqlite_last_change_timestamp_seconds,
              "When the last change was captured, in seconds since 1970; 0: none yet.", "source");
-METRIC_GAUGE(aqueduct_sqlite_rules_unusable, "Capture rules that do not fit the database's tables.", "source");
+METRIC_GAUGE(aqueduct_sqlite_rules_unusable, "Capture rules that do not fit the database's tables, or stand still.",
+             "source");
 METRIC_HISTOGRAM(aqueduct_sqlite_ack_seconds, "From noticing a change to its acknowledgement by the broker.", "source");
 
 extern const struct source_ops sqlite_source;

@@ -203,6 +203,16 @@ TEST(rows_are_replaced)
     assert_int_equal(captured(), 0);
     assert_int_equal(changed(), before + 4);
     rig_end(&rig);
+    rig_begin(
+        &rig, "DELETE", "CREATE TABLE log(id INTEGER PRIMARY KEY, x); CREATE TABLE n(x, name);",
+        "capture:\n- {name: log, kind: append, table: log, select: 'SELECT log.*, name FROM log LEFT JOIN n USING (x)',"
+        " types: {insert: log.line}}\n");
+    app_exec(&rig, "INSERT INTO log VALUES (1, 'a')");
+    assert_int_equal(captured(), 1);
+    app_exec(&rig, "INSERT INTO n VALUES ('a', 'A')"); /* the row is the same */
+    assert_int_equal(captured(), 0);
+    assert_int_equal(changed(), before + 4);
+    rig_end(&rig);
     rig_begin(&rig, "DELETE", "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x)", RULE(""));
     app_exec(&rig, "INSERT INTO log VALUES (1, 'a')");
     assert_int_equal(captured(), 1);

@@ -161,6 +161,21 @@ TEST(unreadable_cursor_without_an_index)
     rig_end(&rig);
 }
 
+/* Where not even a rowid names it, the rule counts as unusable, and loses nothing. */
+TEST(unreadable_cursor_of_a_select)
+{
+    rig_begin(
+        &rig, "DELETE", "CREATE TABLE l(id INTEGER PRIMARY KEY, at)",
+        "capture:\n- {name: log, kind: append, select: SELECT * FROM l, cursor: at, types: {insert: log.line}}\n");
+    app_exec(&rig, "INSERT INTO l VALUES (1, 'a'), (2, CAST('b' || zeroblob(" UNREADABLE ") AS TEXT)), (3, 'c')");
+    assert_int_equal(captured(), 0);
+    assert_int_equal(unusable(), 1);
+    app_exec(&rig, "DELETE FROM l WHERE id = 2");
+    assert_int_equal(captured(), 2);
+    assert_int_equal(unusable(), 0);
+    rig_end(&rig);
+}
+
 #define OPEN                                                                                                           \
     "capture:\n- {name: job, kind: open_row, table: job, done: state = 'ok', abort_after: 10m,\n"                      \
     "   types: {started: job.started, done: job.done, aborted: job.aborted}}\n"
@@ -225,6 +240,7 @@ int main(void)
         cmocka_unit_test(row_of_a_cut_is_gone),
         cmocka_unit_test(unreadable_keys),
         cmocka_unit_test(unreadable_cursor_without_an_index),
+        cmocka_unit_test(unreadable_cursor_of_a_select),
         cmocka_unit_test(open_rows_with_long_keys),
         cmocka_unit_test(refused_rows_without_rowid),
         cmocka_unit_test(hashed_position_is_taken_over),
