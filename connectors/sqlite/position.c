@@ -48,7 +48,20 @@ static uint64_t position_digest(const struct rule *r, sqlite3_stmt *row)
 static void position_set(char **to, sqlite3_stmt *row, int col)
 {
     free(*to);
-    *to = sqlite3_column_type(row, col) == SQLITE_NULL && col == HEAD_KEY ? NULL : value_exact(row, col);
+    *to = value_exact(row, col);
+}
+
+/* A key as it is remembered: keys are by the dozen, so a long one is hashed. NULL: it is none. */
+static char *position_key(sqlite3_stmt *row, int col)
+{
+    if (sqlite3_column_type(row, col) == SQLITE_NULL)
+        return NULL;
+    char *key = value_exact(row, col);
+    if (strlen(key) <= EXACT_BYTES)
+        return key;
+    char *hashed = value_hashed(key);
+    free(key);
+    return hashed;
 }
 
 /* The cursor stands on no row any more. */
@@ -78,7 +91,8 @@ void position_move_to(struct rule *r, sqlite3_stmt *row)
 {
     position_pass(r);
     position_set(&r->cursor, row, HEAD_CURSOR);
-    position_set(&r->cursor_key, row, HEAD_KEY);
+    free(r->cursor_key);
+    r->cursor_key = position_key(row, HEAD_KEY);
     if (r->then)
         position_set(&r->tie, row, HEAD_TIE);
     r->digest = position_has_digest(r) ? position_digest(r, row) : 0;
@@ -180,7 +194,7 @@ static int position_is_reused(struct rule *r, bool *out, char **key)
         return SQLITE_OK;
     if (sqlite3_step(r->at_cursor) == SQLITE_ROW && !value_is(r->at_cursor, 0, r->cursor_key)) {
         *out = true;
-        *key = value_exact(r->at_cursor, 0);
+        *key = position_key(r->at_cursor, 0);
     }
     return position_forgive(sqlite3_reset(r->at_cursor));
 }

@@ -30,13 +30,6 @@ void state_store_ready(struct sqlite_source *s, struct rule *r)
     found_change(s, r, "ready", STR(""), str_of(text), false);
 }
 
-/* The key of the row at the cursor: exact, or hashed. */
-static char *state_key(const struct rule *r)
-{
-    const char *key = r->cursor_key ? r->cursor_key : "";
-    return strlen(key) <= EXACT_BYTES ? str_dup(str_of(key)) : value_hashed(key);
-}
-
 void state_store_cursor(struct sqlite_source *s, struct rule *r)
 {
     if (!r->cursor) {
@@ -44,17 +37,16 @@ void state_store_cursor(struct sqlite_source *s, struct rule *r)
         return;
     }
     struct buf text = buf_new(4 * EXACT_BYTES);
-    char *cursor = value_cut(r->cursor), *tie = value_cut(r->tie ? r->tie : ""), *key = state_key(r);
+    char *cursor = value_cut(r->cursor), *tie = value_cut(r->tie ? r->tie : "");
     buf_printf(&text, "+%zu,%zu,%" PRId64 ",%" PRIx64 ",%" PRIx64 " ", strlen(cursor), strlen(tie), r->above, r->digest,
                r->look);
     buf_add_c(&text, cursor);
     buf_add_c(&text, tie);
-    buf_add_c(&text, key);
+    buf_add_c(&text, r->cursor_key ? r->cursor_key : "");
     CHECK(!text.failed);
     found_change(s, r, "cursor", STR(""), buf_str(&text), false);
     free(cursor);
     free(tie);
-    free(key);
     buf_free(&text);
 }
 

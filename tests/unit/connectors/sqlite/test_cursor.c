@@ -151,6 +151,10 @@ TEST(key_of_the_newest_row_is_changed)
     rig_restart(&rig);
     app_exec(&rig, "UPDATE log SET id = 'y' WHERE id = 'z'");
     assert_int_equal(captured(), 0);
+    app_exec(&rig, "UPDATE log SET id = hex(zeroblob(100000)) WHERE id = 'y'");
+    assert_int_equal(captured(), 0);
+    rig_restart(&rig);
+    assert_int_equal(captured(), 0);
     app_exec(&rig, "INSERT INTO log(id, x) VALUES ('c', 3)");
     assert_int_equal(captured(), 1);
     assert_int_equal(metric_value(rig_inside(&rig)->restarts), before);
