@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Groups on a real Kafka: rebalances, members that die, positions that are gone. Run through tests/kafka/rig. */
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -306,6 +307,136 @@ TEST(a_position_that_another_program_moved_has_no_set)
     broker_close(b);
 }
 
+static void remove_topic(struct broker *b, const char *topic)
+{
+    struct kafka_client *client = kafka_client_take((struct kafka *)b);
+    rd_kafka_DeleteTopic_t *d = rd_kafka_DeleteTopic_new(topic);
+    rd_kafka_queue_t *q = rd_kafka_queue_new(client->rk);
+    rd_kafka_DeleteTopics(client->rk, &d, 1, NULL, q);
+    cluster_admin_done(q);
+    rd_kafka_DeleteTopic_destroy(d);
+    kafka_client_give(client);
+}
+
+static void make_topic(struct broker *b, const char *topic)
+{
+    char text[256];
+    struct kafka_client *client = kafka_client_take((struct kafka *)b);
+    rd_kafka_NewTopic_t *t = rd_kafka_NewTopic_new(topic, 1, 1, text, sizeof text);
+    rd_kafka_queue_t *q = rd_kafka_queue_new(client->rk);
+    rd_kafka_CreateTopics(client->rk, &t, 1, NULL, q);
+    cluster_admin_done(q);
+    rd_kafka_NewTopic_destroy(t);
+    kafka_client_give(client);
+}
+
+static void put(struct broker *b, const char *topic, int from, int to)
+{
+    for (int i = from; i < to; i++)
+        cluster_publish(b, topic, i);
+    cluster_await(to);
+}
+
+/* Reads what was stored of these; none may come twice. (While a topic is fresh the producer may not know it yet.) */
+static void read_each_once(struct member *m, int from, int to)
+{
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    for (int i = from; i < to;) {
+        if (cluster_outcomes[i] != OUTCOME_STORED || m->seen[i] > 0)
+            i++;
+        else
+            member_turn(m, 100);
+        if (clock_mono_ms() > until)
+            fail_msg("%d was stored and did not come, %d did", i, m->different);
+    }
+    for (int i = from; i < to; i++)
+        assert_true(m->seen[i] <= 1);
+}
+
+/* Another member of the group in the place of this one, which leaves. */
+static struct member *follow(struct broker *b, struct member *m, const char *group, const char *topic)
+{
+    member_leave(m);
+    return member_join(b, group, topic, true);
+}
+
+/* Until the member knows the record before its position. */
+static void until_known(struct member *m)
+{
+    struct kafka_consumer *c = (struct kafka_consumer *)m->c;
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    while (c->assigned_count == 0 || c->assigned[0].last.offset < 0) {
+        assert_int_equal(member_turn(m, 20) > 0, 0);
+        assert_true(clock_mono_ms() < until);
+    }
+}
+
+enum anew_gap { GAP_OF_A_FETCH, GAP_UNTIL_REVOKED };
+
+/* The topic is away for as long as the gap says. */
+static void until_noticed(struct member *m, enum anew_gap gap)
+{
+    struct kafka_consumer *c = (struct kafka_consumer *)m->c;
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    while (gap == GAP_OF_A_FETCH ? !atomic_load(&c->doubt) : m->revocations == 0) {
+        if (gap == GAP_UNTIL_REVOKED)
+            member_turn(m, 100);
+        else
+            poll(NULL, 0, 5);
+        assert_true(clock_mono_ms() < until);
+    }
+}
+
+/* Reads a topic of 100 records, which is deleted and made anew with `count`; `again`: read by a member that began at its
+ * end. All of the new one must come, once. */
+static void expect_all_of_a_new_topic(int count, enum anew_gap gap, bool again)
+{
+    enum { OLD = 100 };
+    struct broker *b = cluster_open();
+    const char *topic = cluster_topic(b, 1), *group = cluster_fresh(1);
+    int64_t anew = cluster_metric("aqueduct_kafka_topics_anew_total");
+    cluster_forget();
+    put(b, topic, 0, OLD);
+    struct member *m = member_join(b, group, topic, true);
+    member_read_until(m, OLD);
+    if (again) {
+        m = follow(b, m, group, topic);
+        until_known(m);
+    }
+    remove_topic(b, topic);
+    until_noticed(m, gap);
+    make_topic(b, topic);
+    put(b, topic, OLD, OLD + count);
+    read_each_once(m, OLD, OLD + count);
+    assert_int_equal(cluster_metric("aqueduct_kafka_topics_anew_total"), anew + 1);
+    m = follow(b, m, group, topic);
+    put(b, topic, OLD + count, OLD + count + 1);
+    read_each_once(m, OLD + count, OLD + count + 1);
+    assert_int_equal(m->total, 1);
+    member_leave(m);
+    broker_close(b);
+}
+
+TEST(a_topic_made_anew_and_longer_than_the_position_is_read_from_its_start)
+{
+    expect_all_of_a_new_topic(150, GAP_OF_A_FETCH, false);
+}
+
+TEST(a_topic_made_anew_and_shorter_than_the_position_is_read_from_its_start)
+{
+    expect_all_of_a_new_topic(50, GAP_OF_A_FETCH, false);
+}
+
+TEST(a_topic_that_was_away_is_read_from_its_start)
+{
+    expect_all_of_a_new_topic(150, GAP_UNTIL_REVOKED, false);
+}
+
+TEST(a_topic_made_anew_before_anything_came_is_read_from_its_start)
+{
+    expect_all_of_a_new_topic(150, GAP_OF_A_FETCH, true);
+}
+
 /* From the end, across a time without the consumer: nothing published after the first opening is missed. */
 TEST(a_group_from_the_end_misses_nothing_after_its_start)
 {
@@ -345,6 +476,10 @@ int main(int argc, char **argv)
         CLUSTER_TEST(what_is_finished_beyond_moves_with_the_partition),
         CLUSTER_TEST(metadata_of_somebody_else_is_ignored),
         CLUSTER_TEST(a_position_that_another_program_moved_has_no_set),
+        CLUSTER_TEST(a_topic_made_anew_and_longer_than_the_position_is_read_from_its_start),
+        CLUSTER_TEST(a_topic_made_anew_and_shorter_than_the_position_is_read_from_its_start),
+        CLUSTER_TEST(a_topic_that_was_away_is_read_from_its_start),
+        CLUSTER_TEST(a_topic_made_anew_before_anything_came_is_read_from_its_start),
         CLUSTER_TEST(a_group_from_the_end_misses_nothing_after_its_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

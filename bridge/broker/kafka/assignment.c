@@ -13,6 +13,10 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 
+METRIC_COUNTER(
+    aqueduct_kafka_topics_anew_total,
+    "Partitions of topics that were deleted and made anew while they were read; they are read from their start.", NULL);
+
 enum { ASK_MS = 2000, LOOK_MS = 30000, LOOK_SOON_MS = 1000 };
 
 /* ---- the list ---- */
@@ -36,6 +40,7 @@ struct kafka_assigned *kafka_assigned_add(struct kafka_consumer *c, const char *
     c->assigned = mem_grow(c->assigned, c->assigned_count + 1, sizeof *c->assigned);
     struct kafka_assigned *assigned = &c->assigned[c->assigned_count++];
     *assigned = (struct kafka_assigned){ .which = { str_dup(str_of(topic)), partition }, .next = -1 };
+    kafka_doubt_recall(c, assigned);
     assigned->queue = rd_kafka_queue_get_partition(c->rk, topic, partition);
     CHECK(assigned->queue);
     rd_kafka_queue_forward(assigned->queue, NULL); /* before it is assigned, so that nothing goes to the common queue */
@@ -46,6 +51,7 @@ struct kafka_assigned *kafka_assigned_add(struct kafka_consumer *c, const char *
 void kafka_assigned_drop(struct kafka_consumer *c)
 {
     for (size_t i = 0; i < c->assigned_count; i++) {
+        kafka_doubt_remember(c, &c->assigned[i]);
         kafka_queue_wake(c->assigned[i].queue, -1);
         rd_kafka_queue_destroy(c->assigned[i].queue);
         ranges_free(&c->assigned[i].restored);
@@ -182,15 +188,9 @@ static void assignment_believe(struct kafka_assigned *assigned, int64_t high)
 }
 
 static int64_t assignment_choose(struct kafka_consumer *c, const struct kafka_assigned *assigned, int64_t stood,
-                                 int64_t low, int64_t high)
+                                 int64_t low)
 {
     const char *group = c->group ? c->group : "(none)";
-    if (stood > high) {
-        LOG(ERROR, "the topic is shorter than the position: reading it from its start", LOG_C("group", group),
-            LOG_C("topic", assigned->which.topic), LOG_INT("partition", assigned->which.partition),
-            LOG_INT("position", stood), LOG_INT("end", high));
-        return low;
-    }
     if (stood >= 0 && stood < low) {
         int64_t lost = low - stood - ranges_within(&assigned->restored, stood, low);
         LOG(ERROR, "records were removed before they were read", LOG_C("group", group),
@@ -199,6 +199,39 @@ static int64_t assignment_choose(struct kafka_consumer *c, const struct kafka_as
         metric_add(c->b->lost, lost);
     }
     return stood >= low ? stood : low;
+}
+
+static void assignment_say_anew(const struct kafka_consumer *c, struct kafka_assigned *assigned, int64_t stood,
+                                int64_t low)
+{
+    LOG(ERROR, "the topic was deleted and made anew: reading it from its start",
+        LOG_C("group", c->group ? c->group : "(none)"), LOG_C("topic", assigned->which.topic),
+        LOG_INT("partition", assigned->which.partition), LOG_INT("position", stood), LOG_INT("start", low));
+    metric_add(metric_get(&aqueduct_kafka_topics_anew_total, NULL), 1);
+    assigned->last.offset = assigned->past.offset = -1;
+}
+
+/* The topic was made anew: what is open of the old one is nobody's any more, and the group stands at its start. */
+static bool assignment_anew(struct kafka_consumer *c, struct kafka_assigned *assigned, int64_t stood, int64_t low,
+                            struct err *e)
+{
+    assigned->anew = true; /* from here on no position in the old one is taken */
+    if (c->revoked)
+        c->revoked(c->ctx, &assigned->which, 1);
+    ranges_free(&assigned->restored);
+    ranges_free(&assigned->beyond);
+    assigned->asked = false;
+    assigned->wanted = low;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, assigned->which.topic, assigned->which.partition)->offset = low;
+    bool fine = !c->group || assignment_commit(c, list, e);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (!fine)
+        return false;
+    assignment_say_anew(c, assigned, stood, low);
+    assigned->next = low;
+    assigned->anew = false;
+    return true;
 }
 
 bool kafka_assignment_locate(struct kafka_consumer *c, struct kafka_assigned *assigned, struct err *e)
@@ -210,37 +243,59 @@ bool kafka_assignment_locate(struct kafka_consumer *c, struct kafka_assigned *as
         return false;
     if (!assignment_ends(c, assigned->which.topic, assigned->which.partition, &low, &high, e))
         return false;
-    if (stood > high)
-        ranges_free(&assigned->restored);
-    assignment_believe(assigned, high);
-    assigned->next = assignment_choose(c, assigned, stood, low, high);
-    assigned->adrift = assigned->damaged = false;
+    if (!assigned->anew && stood <= high) {
+        assignment_believe(assigned, high);
+        assigned->next = assignment_choose(c, assigned, stood, low);
+    } else if (!assignment_anew(c, assigned, stood, low, e)) {
+        return false;
+    }
+    if (assigned->last.offset < low)
+        assigned->last.offset = -1;
+    assigned->adrift = assigned->damaged = assigned->doubted = false;
     return true;
 }
 
 void kafka_assignment_resume(struct kafka_consumer *c)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)c->assigned_count);
-    for (size_t i = 0; i < c->assigned_count; i++)
-        rd_kafka_topic_partition_list_add(list, c->assigned[i].which.topic, c->assigned[i].which.partition)
-            ->offset = c->assigned[i].next >= 0 ? c->assigned[i].next : RD_KAFKA_OFFSET_INVALID;
+    for (size_t i = 0; i < c->assigned_count; i++) {
+        const struct kafka_assigned *assigned = &c->assigned[i];
+        rd_kafka_topic_partition_list_add(list, assigned->which.topic, assigned->which.partition)
+            ->offset = assigned->last.offset >= 0 ? assigned->last.offset
+                       : assigned->next >= 0      ? assigned->next
+                                                  : RD_KAFKA_OFFSET_INVALID;
+    }
     rd_kafka_assign(c->rk, list);
     rd_kafka_topic_partition_list_destroy(list);
 }
 
-/* Where one begins, and what it passes over; `p` holds the committed position and its metadata. */
+/* The group has no position here. If it had one, the cluster forgot it together with the topic. */
+static int64_t assignment_without(struct kafka_consumer *c, struct kafka_assigned *assigned, int64_t low)
+{
+    if (assigned->has_committed && assigned->past.offset >= 0)
+        assignment_say_anew(c, assigned, assigned->past.offset + 1, low);
+    return low;
+}
+
+/* Where one begins, and what it passes over; `p` holds the committed position and its metadata. It begins one record
+ * before the position, so that there is one to know the topic by (doubt.c); that one is not handed out. When it is gone,
+ * the partition is adrift and located. */
 static void assignment_begin_one(struct kafka_consumer *c, rd_kafka_topic_partition_t *p)
 {
     int64_t low = 0, high = 0;
     struct kafka_assigned *assigned = kafka_assigned_find(c, (struct topic_partition){ p->topic, p->partition });
     CHECK(assigned);
     kafka_position_restore(c, assigned, p);
-    if ((p->offset >= 0 && !assigned->restored.count) || !assignment_ends(c, p->topic, p->partition, &low, &high, NULL))
-        return;
-    if (p->offset < 0)
-        p->offset = low;
-    else
+    bool asks = p->offset < 0 || assigned->restored.count;
+    bool knows = asks && assignment_ends(c, p->topic, p->partition, &low, &high, NULL);
+    if (knows && p->offset < 0)
+        p->offset = assignment_without(c, assigned, low);
+    else if (knows)
         assignment_believe(assigned, high);
+    if (p->offset <= low)
+        return;
+    assigned->next = p->offset;
+    p->offset--;
 }
 
 void kafka_assignment_begin(struct kafka_consumer *c, rd_kafka_topic_partition_list_t *list)

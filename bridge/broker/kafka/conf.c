@@ -161,6 +161,28 @@ static bool conf_set_group(rd_kafka_conf_t *conf, const struct broker_config *co
     return conf_set(conf, "group.instance.id", member, e);
 }
 
+bool kafka_conf_has(const struct broker_config *config, const char *key)
+{
+    for (size_t i = 0; i < config->properties.count; i++)
+        if (strcmp(config->properties.at[i].key, key) == 0)
+            return true;
+    return false;
+}
+
+/* Consumers hear a line of librdkafka's log for the topic (doubt.c), beside those that the user asks for. */
+static bool conf_set_doubts(rd_kafka_conf_t *conf, const struct broker_config *config, enum kafka_role role,
+                            struct err *e)
+{
+    char value[256];
+    if (role != KAFKA_MEMBER)
+        return true;
+    snprintf(value, sizeof value, "topic");
+    for (size_t i = 0; i < config->properties.count; i++)
+        if (strcmp(config->properties.at[i].key, "debug") == 0)
+            snprintf(value, sizeof value, "%s,topic", config->properties.at[i].value);
+    return conf_set(conf, "debug", value, e);
+}
+
 void kafka_log(int syslog_level, const char *kind, const char *text)
 {
     enum { LINES = 10, WINDOW_MS = 10000 };
@@ -197,7 +219,7 @@ bool kafka_conf_is_close(const char *text)
     return strstr(text, ": Disconnected (after ") != NULL;
 }
 
-static void conf_on_log(const rd_kafka_t *rk, int level, const char *kind, const char *text)
+void kafka_conf_on_log(const rd_kafka_t *rk, int level, const char *kind, const char *text)
 {
     (void)rk;
     /* Producers and consumers share the user's properties, so each gets some that are for the other. */
@@ -212,7 +234,7 @@ static void conf_on_log(const rd_kafka_t *rk, int level, const char *kind, const
 rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role role, const char *group, struct err *e)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_conf_set_log_cb(conf, conf_on_log);
+    rd_kafka_conf_set_log_cb(conf, kafka_conf_on_log);
     if (!conf_set(conf, "bootstrap.servers", config->servers, e)
         || !conf_set_all(conf, defaults, sizeof defaults / sizeof defaults[0], role, e))
         goto fail;
@@ -220,7 +242,7 @@ rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role 
         if (!conf_set_user(conf, &config->properties.at[i], e))
             goto fail;
     if (!conf_set_all(conf, forced, sizeof forced / sizeof forced[0], role, e)
-        || !conf_set_group(conf, config, role, group, e))
+        || !conf_set_doubts(conf, config, role, e) || !conf_set_group(conf, config, role, group, e))
         goto fail;
     return conf;
 fail:

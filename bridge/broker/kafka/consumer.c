@@ -61,6 +61,16 @@ static void consumer_on_error(rd_kafka_t *rk, int code, const char *text, void *
     kafka_access_error(((struct kafka_consumer *)opaque)->b, code, text);
 }
 
+/* Lines at level 7 are there for doubt.c alone, unless the user asks for them. */
+static void consumer_on_log(const rd_kafka_t *rk, int level, const char *kind, const char *text)
+{
+    struct kafka_consumer *c = rd_kafka_opaque(rk);
+    if (c && strcmp(kind, "BROKERUA") == 0)
+        kafka_doubt_hear(c, text);
+    if (level < 7 || (c && c->debug))
+        kafka_conf_on_log(rk, level, kind, text);
+}
+
 /* ---- open ---- */
 
 static rd_kafka_t *consumer_client_new(struct kafka_consumer *c, struct err *e)
@@ -72,6 +82,7 @@ static rd_kafka_t *consumer_client_new(struct kafka_consumer *c, struct err *e)
     if (!conf)
         return NULL;
     rd_kafka_conf_set_opaque(conf, c);
+    rd_kafka_conf_set_log_cb(conf, consumer_on_log);
     rd_kafka_conf_set_error_cb(conf, consumer_on_error);
     rd_kafka_conf_set_rebalance_cb(conf, consumer_on_rebalance);
     rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
@@ -101,6 +112,7 @@ static void consumer_free(struct kafka_consumer *c)
     free(c->topics);
     free(c->group);
     free(c->assigned);
+    kafka_doubt_close(c);
     free(c);
 }
 
@@ -129,8 +141,10 @@ struct consumer *kafka_consume(struct broker *base, const struct consumer_option
                                   .from_start = o->from_start,
                                   .wake_fd = o->wake_fd,
                                   .metadata_max = KAFKA_METADATA,
+                                  .debug = kafka_conf_has(((struct kafka *)base)->config, "debug"),
                                   .revoked = o->revoked,
                                   .ctx = o->ctx };
+    kafka_doubt_open(c);
     c->topics = mem_alloc((o->topic_count + 1) * sizeof *c->topics);
     for (size_t i = 0; i < o->topic_count; i++)
         c->topics[i] = str_dup(str_of(o->topics[i]));
@@ -235,16 +249,29 @@ static bool consumer_trouble(struct kafka_consumer *c, struct kafka_assigned *as
                    (long long)m->offset, rd_kafka_message_errstr(m));
 }
 
-/* Gives a new position to what librdkafka cannot go on with. */
+static bool consumer_in_trouble(const struct kafka_assigned *assigned)
+{
+    return assigned->adrift || assigned->damaged || assigned->anew || assigned->doubted;
+}
+
+/* Finds a position for what librdkafka cannot go on with. What is only in doubt keeps its own. */
+static bool consumer_mend_one(struct kafka_consumer *c, struct kafka_assigned *assigned, struct err *e)
+{
+    if (assigned->adrift || assigned->damaged || assigned->anew || assigned->last.offset < 0)
+        return kafka_assignment_locate(c, assigned, e);
+    assigned->doubted = false;
+    return true;
+}
+
 static bool consumer_mend(struct kafka_consumer *c, struct err *e)
 {
     bool fine = true, found = false;
     for (size_t i = 0; i < c->assigned_count; i++) {
         struct kafka_assigned *assigned = &c->assigned[i];
-        if ((!assigned->adrift && !assigned->damaged) || clock_mono_ms() < assigned->retry_ms)
+        if (!consumer_in_trouble(assigned) || clock_mono_ms() < assigned->retry_ms)
             continue;
         assigned->retry_ms = clock_mono_ms() + RETRY_MS;
-        if (kafka_assignment_locate(c, assigned, e))
+        if (consumer_mend_one(c, assigned, e))
             found = true;
         else
             fine = false;
@@ -254,18 +281,22 @@ static bool consumer_mend(struct kafka_consumer *c, struct err *e)
     return fine;
 }
 
+static bool consumer_may_take(struct kafka_consumer *c, const struct kafka_assigned *assigned)
+{
+    return !consumer_in_trouble(assigned) && !atomic_load(&c->doubt);
+}
+
 /* Takes what is there; -1 - n with *e when this partition is in trouble after n records. */
 static int consumer_take(struct kafka_consumer *c, struct kafka_assigned *assigned, struct record **out, size_t room,
                          struct err *e)
 {
     int n = 0;
     bool fine = true;
-    for (rd_kafka_message_t *m; fine && !assigned->adrift && !assigned->damaged && (size_t)n < room
+    for (rd_kafka_message_t *m; fine && consumer_may_take(c, assigned) && (size_t)n < room
                                 && (m = rd_kafka_consume_queue(assigned->queue, 0));) {
         if (m->err) {
             fine = consumer_trouble(c, assigned, m, e);
-        } else if (m->offset >= assigned->next) {
-            assigned->next = m->offset + 1;
+        } else if (!atomic_load(&c->doubt) && kafka_doubt_is_new(assigned, m)) {
             if (ranges_skip(&assigned->restored, m->offset) == m->offset)
                 out[n++] = kafka_record(m);
             kafka_access_granted(c->b, KAFKA_READ, assigned->which.topic);
@@ -279,6 +310,7 @@ int kafka_poll(struct consumer *base, struct record **out, size_t room, struct e
 {
     struct kafka_consumer *c = (struct kafka_consumer *)base;
     bool fine = consumer_serve(c, e);
+    kafka_doubt_serve(c);
     if (!c->group && clock_mono_ms() >= c->look_ms)
         kafka_assignment_look(c);
     fine = consumer_mend(c, e) && fine;
@@ -293,6 +325,9 @@ int kafka_poll(struct consumer *base, struct record **out, size_t room, struct e
         n += (size_t)(got >= 0 ? got : -1 - got);
     }
     c->turn++;
+    kafka_doubt_serve(c);
+    if (n == 0)
+        fine = consumer_mend(c, e) && fine; /* what came to light just now */
     return n > 0 || fine ? (int)n : -1;
 }
 

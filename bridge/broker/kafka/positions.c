@@ -176,14 +176,14 @@ unsigned kafka_commit(struct consumer *base, struct topic_partition p, int64_t n
 {
     struct kafka_consumer *c = (struct kafka_consumer *)base;
     struct kafka_assigned *assigned = kafka_assigned_find(c, p);
-    if (!c->group || !assigned) /* not ours any more: a repeat for the new owner */
+    if (!c->group || !assigned || assigned->anew) /* not ours any more: a repeat for the new owner */
         return 0;
     ranges_free(&assigned->beyond);
     assigned->beyond = ranges_union(beyond, &assigned->restored);
     assigned->wanted = ranges_skip(&assigned->beyond, next);
     ranges_cut(&assigned->beyond, assigned->wanted);
     ranges_cut(&assigned->restored, assigned->wanted);
-    assigned->asked = true;
+    assigned->asked = assigned->has_committed = true;
     size_t needed = 0, room = position_room(c->metadata_max);
     if (assigned->beyond.count)
         ranges_encode(&assigned->beyond, assigned->wanted, (unsigned char[1]){ 0 }, 0, &needed);

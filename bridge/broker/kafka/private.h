@@ -9,6 +9,7 @@
  *   publication.c   a publication, from its copy to its outcome
  *   topics.c        the keeper: makes topics, knows their partitions, notices whether the cluster answers
  *   producer.c      publications in waves: intents, records, changes; a new client after a fatal error
+ *   doubt.c         is a topic still the one that was read, or was it made anew?
  *   assignment.c    the partitions a consumer has, where they begin, and what to do when that position is gone
  *   positions.c     the positions of a group and what is finished beyond them: restored, asked for, committed
  *   consumer.c      consumers: groups and broadcast
@@ -84,7 +85,9 @@ enum kafka_role {
 rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role role, const char *group, struct err *e);
 /* All that can be wrong with servers and properties, for producers and consumers, and with the files they name. */
 bool kafka_conf_check(const struct broker_config *config, struct err *e);
+bool kafka_conf_has(const struct broker_config *config, const char *key); /* did the user set the property? */
 bool kafka_conf_is_close(const char *text); /* does it tell of a connection that was closed, and no more? */
+void kafka_conf_on_log(const rd_kafka_t *rk, int level, const char *kind, const char *text); /* librdkafka's log */
 /* One line of librdkafka's (or about it) to our log, at most a few in a second. */
 void kafka_log(int syslog_level, const char *kind, const char *text);
 
@@ -208,18 +211,34 @@ bool kafka_flush(struct broker *base, struct duration limit);
 
 /* ---- assignment.c ---- */
 
+struct kafka_last { /* the record that was handed out last, as far as it tells one from another */
+    int64_t offset; /* -1: none yet */
+    int64_t ms;
+    size_t key_n, value_n;
+};
+
 struct kafka_assigned { /* a partition that is ours now */
     struct topic_partition which;
     rd_kafka_queue_t *queue; /* its own queue, not forwarded: what is not polled is not fetched beyond the prefetch */
     bool held;
-    bool adrift;            /* librdkafka has no position to go on at */
-    bool damaged;           /* the record at `next` cannot be read */
-    int64_t retry_ms;       /* adrift, damaged: not before (clock_mono_ms) */
-    int64_t next;           /* the offset after the last one handed out; -1: none yet */
+    bool adrift;                  /* librdkafka has no position to go on at */
+    bool damaged;                 /* the record at `next` cannot be read */
+    bool doubted;                 /* to be fetched again from its last record */
+    bool anew;                    /* another topic of the same name: positions in it mean nothing */
+    int64_t retry_ms;             /* any of them: not before (clock_mono_ms) */
+    int64_t next;                 /* the offset after the last one handed out; -1: none yet */
+    struct kafka_last last, past; /* past: as it was when the partition was taken from us before */
     struct ranges restored; /* finished beyond the position that the group had, as far as that has not passed it */
     bool asked;             /* a position is to be committed: */
     int64_t wanted;
     struct ranges beyond;
+    bool has_committed;
+};
+
+struct kafka_past {
+    struct topic_partition which;
+    struct kafka_last last;
+    bool has_committed;
 };
 
 struct kafka_consumer {
@@ -243,6 +262,13 @@ struct kafka_consumer {
     int64_t committing_ms, commit_again_ms;
     size_t metadata_max;                   /* bytes that the cluster takes with a position */
     rd_kafka_topic_partition_list_t *last; /* what the end still has to commit */
+    struct kafka_past *past;               /* of partitions that were ours */
+    size_t past_count;
+    bool debug;                 /* the user asks for librdkafka's debug lines */
+    atomic_bool doubt;          /* there are doubts */
+    pthread_mutex_t doubt_lock; /* guards doubts, doubt_count */
+    struct topic_partition *doubts;
+    size_t doubt_count;
 };
 
 void kafka_queue_wake(rd_kafka_queue_t *q, int wake_fd); /* news in the queue wakes this; -1: nothing any more */
@@ -256,10 +282,24 @@ bool kafka_assignment_pin(struct kafka_consumer *c, struct err *e);
 void kafka_assignment_look(struct kafka_consumer *c);
 /* A rebalance gave us these: fills in where each begins, as far as the cluster answers now. */
 void kafka_assignment_begin(struct kafka_consumer *c, rd_kafka_topic_partition_list_t *list);
-/* Goes to every `next`; what was read ahead is dropped. (A seek does nothing for a partition that is adrift.) */
+/* Goes to the last record of every partition, or to its `next`; what was read ahead is dropped. (A seek does nothing for a partition that is adrift.) */
 void kafka_assignment_resume(struct kafka_consumer *c);
-/* Finds the `next` of a partition that is adrift or damaged. */
+/* Finds the `next` of a partition that is adrift, damaged or made anew (whoever works on it is told that it is gone). */
 bool kafka_assignment_locate(struct kafka_consumer *c, struct kafka_assigned *assigned, struct err *e);
+
+/* ---- doubt.c ---- */
+
+void kafka_doubt_open(struct kafka_consumer *c);
+void kafka_doubt_close(struct kafka_consumer *c);
+void kafka_doubt_hear(struct kafka_consumer *c, const char *text); /* a line of librdkafka's log; any thread */
+/* A partition is taken from us; it is ours again. */
+void kafka_doubt_remember(struct kafka_consumer *c, const struct kafka_assigned *assigned);
+void kafka_doubt_recall(struct kafka_consumer *c, struct kafka_assigned *assigned);
+/* Marks the partitions in doubt as such. While there is a doubt (c->doubt), nothing that was fetched may be handed out. */
+void kafka_doubt_serve(struct kafka_consumer *c);
+/* Is it a record that was not handed out before? Then it is from now on the last one. Else it may show that the partition
+ * is another one: assigned->anew. */
+bool kafka_doubt_is_new(struct kafka_assigned *assigned, const rd_kafka_message_t *m);
 
 /* ---- positions.c ---- */
 
