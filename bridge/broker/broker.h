@@ -68,7 +68,7 @@ struct publication {
     const struct change *changes; /* borrowed for the call */
     size_t change_count;
     /* STORED; UNAVAILABLE: not now, and maybe stored all the same; INVALID: it can never be stored (a record is too
-     * large). */
+     * large, or one that its topic refuses). */
     void (*done)(void *ctx, uint64_t tag, enum outcome o, const char *why);
     void *ctx;
     uint64_t tag;

@@ -24,9 +24,10 @@ static size_t batch_route(struct intake *in, size_t i, struct routed *out, char 
     const struct event *ev = b->emissions[i].event;
     if (!ev)
         return 0;
-    if (b->fate[i] == FATE_TOO_LARGE) {
+    if (b->fate[i] == FATE_REFUSED || b->fate[i] == FATE_TOO_LARGE) {
         routed_dead_letter(in, ev, when, "invalid", b->why, out);
-        out->records[0].value = STR_ABSENT;
+        if (b->fate[i] == FATE_TOO_LARGE)
+            out->records[0].value = STR_ABSENT;
         return 1;
     }
     routed_make(in, &b->emissions[i], out);
@@ -91,8 +92,8 @@ static void batch_again(struct intake *in, const char *why)
     settle_back_off(in);
 }
 
-/* Something in from..to can never be stored: then one by one, and the one that it is becomes a dead letter without
- * its data. */
+/* Something in from..to can never be stored: then one by one, and the one that it is becomes a dead letter; without its
+ * data when no dead letter can hold that either. */
 static void batch_narrow(struct intake *in, const char *why)
 {
     struct batch *b = in->batch;
@@ -102,11 +103,20 @@ static void batch_narrow(struct intake *in, const char *why)
         batch_again(in, why);
     else {
         const struct event *ev = b->emissions[b->from].event;
-        LOG(ERROR, "an event can never be stored; its dead letter is stored without its data",
+        bool first = b->fate[b->from] != FATE_REFUSED;
+        LOG(ERROR,
+            first ? "an event can never be stored; it becomes a dead letter"
+                  : "an event can never be stored; its dead letter is stored without its data",
             LOG_C("source", in->s->id), LOG_STR("event", ev->id), LOG_STR("type", ev->type), LOG_C("reason", why));
-        b->fate[b->from] = FATE_TOO_LARGE;
-        why_copy(b->why, why);
+        b->fate[b->from] = first ? FATE_REFUSED : FATE_TOO_LARGE;
+        if (first)
+            why_copy(b->why, why);
     }
+}
+
+static bool batch_is_invalid(const struct batch *b, size_t i)
+{
+    return b->fate[i] == FATE_REFUSED || b->fate[i] == FATE_TOO_LARGE;
 }
 
 /* Settles from..to; the rest of the batch, if any, goes on one by one. */
@@ -120,7 +130,7 @@ static void batch_settle(struct intake *in)
         else if (b->fate[i] == FATE_UNROUTED)
             settle_unrouted(in, em->tag, em->event);
         else
-            settle_event(in, em->tag, em->event, b->fate[i] == FATE_TOO_LARGE ? OUTCOME_INVALID : OUTCOME_STORED, "");
+            settle_event(in, em->tag, em->event, batch_is_invalid(b, i) ? OUTCOME_INVALID : OUTCOME_STORED, "");
     }
     b->from = b->to;
     b->to = b->from + 1; /* only ever used after batch_narrow */

@@ -62,11 +62,11 @@ struct intake {
 /* What an ordered source emitted in one read, kept until the broker has all of it. */
 struct batch {
     struct emission emissions[INTAKE_MOST];
-    enum fate { FATE_STORED, FATE_UNROUTED, FATE_TOO_LARGE } fate[INTAKE_MOST];
+    enum fate { FATE_STORED, FATE_UNROUTED, FATE_REFUSED, FATE_TOO_LARGE } fate[INTAKE_MOST];
     size_t count;
     size_t from, to; /* what is published together: all of it, or one by one when something in it is too large */
     bool published;
-    char why[WHY_BYTES]; /* FATE_TOO_LARGE: what the broker said */
+    char why[WHY_BYTES]; /* FATE_REFUSED, FATE_TOO_LARGE: what the broker said */
 };
 
 /* ---- settle.c ---- */

@@ -261,7 +261,7 @@ TEST(an_event_that_is_too_large_stops_nobody)
                            &e)
     };
     script_emit(&source, "c", "t.one", 3);
-    turn(8);
+    turn(12); /* the batch, each alone, the dead letter with its data, without */
     assert_int_equal(source.settled_count, 3);
     assert_int_equal(source.settled[0].outcome, OUTCOME_STORED);
     assert_int_equal(source.settled[1].outcome, OUTCOME_INVALID);
@@ -280,6 +280,22 @@ TEST(an_event_that_is_too_large_stops_nobody)
     start(&script_source_ordered);
     assert_int_equal(source.state_count, 1); /* and its place in the source is behind us */
     assert_string_equal(source.state[0].value, "9");
+}
+
+TEST(an_event_that_its_topic_refuses_is_dead_with_its_data)
+{
+    flow.refuses = "out";
+    start(&script_source_ordered);
+    script_emit(&source, "a", "t.one", 1);
+    turn(4);
+    assert_int_equal(source.settled_count, 1);
+    assert_int_equal(source.settled[0].outcome, OUTCOME_INVALID);
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 8), 1);
+    flow_expect_header(found[0], TRAIL_CLASS, "invalid");
+    flow_expect_header(found[0], TRAIL_REASON, "not taken by this topic");
+    assert_true(found[0]->value.n > 0);
+    record_free(found[0]);
+    reconciles();
 }
 
 TEST(an_ordered_source_has_one_batch_on_its_way)
@@ -755,6 +771,7 @@ int main(void)
         flow_test(an_ordered_event_without_a_route_becomes_a_dead_letter),
         flow_test(an_ordered_batch_is_published_until_it_is_stored),
         flow_test(an_event_that_is_too_large_stops_nobody),
+        flow_test(an_event_that_its_topic_refuses_is_dead_with_its_data),
         flow_test(an_ordered_source_has_one_batch_on_its_way),
         flow_test(a_repeat_is_settled_and_not_published_twice),
         flow_test(a_concurrent_repeat_waits_for_the_first_outcome),

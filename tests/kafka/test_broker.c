@@ -124,11 +124,11 @@ TEST(the_cause_stands_before_a_long_topic_name)
     broker_close(b);
 }
 
-static void set_topic_limit(struct broker *b, const char *topic, const char *bytes)
+static void set_topic(struct broker *b, const char *topic, const char *key, const char *value)
 {
     struct kafka_client *client = kafka_client_take((struct kafka *)b);
     rd_kafka_ConfigResource_t *r = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
-    rd_kafka_ConfigResource_set_config(r, "max.message.bytes", bytes);
+    rd_kafka_ConfigResource_set_config(r, key, value);
     rd_kafka_queue_t *q = rd_kafka_queue_new(client->rk);
     rd_kafka_AlterConfigs(client->rk, &r, 1, NULL, q);
     cluster_admin_done(q);
@@ -152,15 +152,64 @@ TEST(a_record_that_is_too_large_is_given_up)
     const char *topic = cluster_topic(b, 1);
     assert_int_equal(publish_bytes(b, topic, big, 2 << 20), OUTCOME_INVALID); /* librdkafka's limit */
     assert_says(cluster_why, "too large");
-    set_topic_limit(b, topic, "4096");
+    set_topic(b, topic, "max.message.bytes", "4096");
     int64_t until = clock_mono_ms() + PATIENCE_MS;
     while (publish_bytes(b, topic, big, 512 << 10) == OUTCOME_STORED && clock_mono_ms() < until)
         poll(NULL, 0, 20); /* the cluster's, as soon as it knows of it */
     assert_int_equal(cluster_outcomes[0], OUTCOME_INVALID);
     assert_says(cluster_why, "too large");
-    assert_int_equal(publish_bytes(b, topic, big, 8 << 10), OUTCOME_UNAVAILABLE); /* perhaps only its batch was */
+    assert_int_equal(publish_bytes(b, topic, big, 8 << 10), OUTCOME_INVALID);
     assert_int_equal(publish_bytes(b, topic, big, 1 << 10), OUTCOME_STORED);
     free(big);
+    broker_close(b);
+}
+
+/* One burst, of which the topic refuses one record: that one is INVALID, all others are stored, whatever batch they shared. */
+static void burst_with_one_that_is_refused(struct broker *b, const char *topic, struct str value, bool keyless)
+{
+    enum { COUNT = 300, ODD = 150 };
+    cluster_forget();
+    for (int i = 0; i < COUNT; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "%d", i);
+        struct record r = { .topic = str_of(topic), .partition = 0, .key = str_of(key), .value = str_of(key) };
+        if (i == ODD)
+            r.value = value;
+        if (i == ODD && keyless)
+            r.key = STR_ABSENT;
+        broker_publish(b, &(struct publication){
+                              .records = &r, .record_count = 1, .done = cluster_done, .tag = (uint64_t)i });
+    }
+    cluster_await(COUNT);
+    for (int i = 0; i < COUNT; i++)
+        assert_int_equal(cluster_outcomes[i], i == ODD ? OUTCOME_INVALID : OUTCOME_STORED);
+}
+
+TEST(a_record_that_is_too_large_for_its_topic_is_refused_alone)
+{
+    struct broker *b = cluster_open();
+    char *big = mem_alloc(64 << 10);
+    const char *topic = cluster_topic(b, 1);
+    set_topic(b, topic, "max.message.bytes", "20000");
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    while (publish_bytes(b, topic, big, 32 << 10) == OUTCOME_STORED && clock_mono_ms() < until)
+        poll(NULL, 0, 20); /* the cluster, as soon as it knows of it */
+    burst_with_one_that_is_refused(b, topic, (struct str){ big, 32 << 10 }, false);
+    assert_says(cluster_why, "too large (max.message.bytes) (topic ");
+    free(big);
+    broker_close(b);
+}
+
+TEST(a_record_without_a_key_is_refused_alone_by_a_compacted_topic)
+{
+    struct broker *b = cluster_open();
+    const char *topic = cluster_topic(b, 1);
+    set_topic(b, topic, "cleanup.policy", "compact");
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    while (publish_bytes(b, topic, "x", 1) == OUTCOME_STORED && clock_mono_ms() < until)
+        poll(NULL, 0, 20);
+    burst_with_one_that_is_refused(b, topic, STR("x"), true);
+    assert_says(cluster_why, "a compacted topic takes none without a key");
     broker_close(b);
 }
 
@@ -356,6 +405,32 @@ TEST(intents_outlive_a_crash)
     broker_close(b);
 }
 
+/* Changes come after all records of their publication, the refused one too. */
+TEST(a_batch_with_a_refused_record_moves_no_state)
+{
+    struct broker *b = cluster_open();
+    const char *topic = cluster_topic(b, 1), *source = cluster_fresh(1);
+    set_topic(b, topic, "cleanup.policy", "compact");
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    while (publish_bytes(b, topic, "x", 1) == OUTCOME_STORED && clock_mono_ms() < until)
+        poll(NULL, 0, 20);
+    struct record records[3] = { { .topic = str_of(topic), .partition = 0, .key = STR("a"), .value = STR("1") },
+                                 { .topic = str_of(topic), .partition = 0, .value = STR("2") },
+                                 { .topic = str_of(topic), .partition = 0, .key = STR("c"), .value = STR("3") } };
+    struct change change = { STR("k"), STR("1"), false };
+    cluster_forget();
+    broker_publish(b, &(struct publication){ .records = records,
+                                             .record_count = 3,
+                                             .state_of = source,
+                                             .changes = &change,
+                                             .change_count = 1,
+                                             .done = cluster_done });
+    cluster_await(1);
+    assert_int_equal(cluster_outcomes[0], OUTCOME_INVALID);
+    assert_state(b, source, "");
+    broker_close(b);
+}
+
 TEST(much_state_keeps_the_last_values)
 {
     enum { KEYS = 300, ROUNDS = 10 };
@@ -397,6 +472,9 @@ int main(int argc, char **argv)
         CLUSTER_TEST(topics_are_not_made_when_that_is_off),
         CLUSTER_TEST(the_cause_stands_before_a_long_topic_name),
         CLUSTER_TEST(a_record_that_is_too_large_is_given_up),
+        CLUSTER_TEST(a_record_that_is_too_large_for_its_topic_is_refused_alone),
+        CLUSTER_TEST(a_record_without_a_key_is_refused_alone_by_a_compacted_topic),
+        CLUSTER_TEST(a_batch_with_a_refused_record_moves_no_state),
         CLUSTER_TEST(fresh_topics_lose_nothing),
         CLUSTER_TEST(a_fatal_error_gets_a_new_producer),
         CLUSTER_TEST(intents_outlive_a_crash),

@@ -56,11 +56,23 @@ static bool too_large(const struct flow *f, const struct publication *p)
     return false;
 }
 
+static bool refused_by_topic(const struct flow *f, const struct publication *p)
+{
+    for (size_t i = 0; f->refuses && i < p->record_count; i++)
+        if (str_eq(p->records[i].topic, str_of(f->refuses)))
+            return true;
+    return false;
+}
+
 static void pass_publish(struct broker *b, const struct publication *p)
 {
     struct flow *f = flow_of(b);
     if (f->weather == REFUSE) {
         p->done(p->ctx, p->tag, OUTCOME_UNAVAILABLE, "refused by the test");
+        return;
+    }
+    if (refused_by_topic(f, p)) {
+        p->done(p->ctx, p->tag, OUTCOME_INVALID, "not taken by this topic");
         return;
     }
     if (too_large(f, p)) {

@@ -63,6 +63,7 @@ struct kafka {
     pthread_mutex_t wave_lock; /* guards wave, wave_end; with wave_there */
     pthread_cond_t wave_there;
     struct kafka_publication *wave, **wave_end; /* published, not sent yet */
+    struct kafka_publication *outcasts;         /* to be sent alone; poller only */
 
     pthread_mutex_t topics_lock; /* guards topics, topic_count; with topics_changed */
     pthread_cond_t topics_changed;
@@ -142,14 +143,22 @@ rd_kafka_headers_t *kafka_record_headers(const struct record *r); /* NULL when t
 
 enum kafka_stage { STAGE_INTENTS, STAGE_RECORDS, STAGE_CHANGES };
 
+struct kafka_sent { /* what a report tells of: a record of a publication, or (the last one) a change */
+    struct kafka_publication *p;
+    bool stored;
+};
+
 struct kafka_publication { /* one allocation with copies of what it publishes */
     struct kafka *b;
-    struct kafka_publication *next; /* in the wave to come */
+    struct kafka_publication *next; /* in the wave to come, or among the outcasts */
     void (*done)(void *ctx, uint64_t tag, enum outcome o, const char *why);
     void *ctx;
     uint64_t tag;
     enum kafka_stage stage;
     atomic_size_t unreported; /* records of this stage, and one while they are being sent */
+    bool suspect;             /* a batch was refused, and it may be for one of these records; poller only */
+    bool alone;               /* its records are sent one by one, each in a batch of its own; poller only */
+    struct kafka_sent *sent;  /* record_count + 1 */
     atomic_flag failed;       /* whoever sets it writes why and reason */
     const char *reason;       /* NULL: nothing failed */
     char *why;                /* NULL: nothing failed */
@@ -162,10 +171,10 @@ struct kafka_publication { /* one allocation with copies of what it publishes */
 };
 
 struct kafka_publication *kafka_publication_new(struct kafka *b, const struct publication *p);
-/* A record of it was not taken: when it was sent, or by its report; `size` bytes of key and value. The first failure
- * becomes the outcome. Any thread. */
+/* Did the cluster refuse a batch for what is in it? Of several records that says nothing of each. */
+bool kafka_publication_is_verdict(rd_kafka_resp_err_t code);
+/* A record of it was not taken: when it was sent, or by its report. The first failure becomes the outcome. Any thread. */
 void kafka_publication_refused(struct kafka_publication *p, struct str topic, rd_kafka_resp_err_t code);
-void kafka_publication_reported(struct kafka_publication *p, const char *topic, rd_kafka_resp_err_t code, size_t size);
 void kafka_publication_finish(struct kafka_publication *p); /* tells the outcome and frees it */
 
 /* ---- topics.c ---- */

@@ -7,6 +7,10 @@
  *   any failure, once everything sent in that stage is reported: UNAVAILABLE. It may have been stored all the same;
  *   whoever publishes it again uses the same id.
  *
+ * The cluster refuses a whole batch for one record in it (too large for the topic, without a key for a compacted one). So
+ * publications whose records were in such a batch are outcasts: each of these records is sent again with nothing else
+ * under way, and what is refused then is INVALID.
+ *
  * A stage begins when every record of the one before is reported, so an intent is there before its events and the
  * events before their changes. A source with changes publishes one batch at a time: that keeps its changes in order. */
 #include <stdio.h>
@@ -25,10 +29,12 @@ enum { WAVE_MS = 2, IDLE_MS = 100, REBIRTH_MS = 1000 };
 static rd_kafka_resp_err_t producer_enqueue(struct kafka_publication *p, struct kafka_client *client,
                                             rd_kafka_topic_t *rkt, const struct record *r, rd_kafka_headers_t *headers)
 {
+    bool is_ours = r >= p->records && r < p->records + p->record_count; /* else it is a change */
+    struct kafka_sent *sent = &p->sent[is_ours ? (size_t)(r - p->records) : p->record_count];
     return rd_kafka_producev(client->rk, RD_KAFKA_VTYPE_RKT, rkt, RD_KAFKA_VTYPE_PARTITION, r->partition,
                              RD_KAFKA_VTYPE_MSGFLAGS, RD_KAFKA_MSG_F_COPY, RD_KAFKA_VTYPE_KEY, r->key.at, r->key.n,
                              RD_KAFKA_VTYPE_VALUE, r->value.at, r->value.n, RD_KAFKA_VTYPE_TIMESTAMP, r->timestamp_ms,
-                             RD_KAFKA_VTYPE_HEADERS, headers, RD_KAFKA_VTYPE_OPAQUE, (void *)p, RD_KAFKA_VTYPE_END);
+                             RD_KAFKA_VTYPE_HEADERS, headers, RD_KAFKA_VTYPE_OPAQUE, (void *)sent, RD_KAFKA_VTYPE_END);
 }
 
 /* Hands a record to librdkafka; false: refused at once, and so is the publication. */
@@ -138,10 +144,33 @@ static void producer_stage_begin(struct kafka_publication *p, enum kafka_stage s
     producer_reported(p);
 }
 
+/* The next record of an outcast that is not stored yet; NULL: all are. */
+static const struct record *producer_outcast_next(const struct kafka_publication *p)
+{
+    for (size_t i = 0; i < p->record_count; i++)
+        if (!p->sent[i].stored)
+            return &p->records[i];
+    return NULL;
+}
+
+/* Puts it behind the other outcasts, or, when it is one already, in front: it goes on first. */
+static void producer_cast_out(struct kafka_publication *p)
+{
+    struct kafka_publication **at = &p->b->outcasts;
+    while (*at && !p->alone)
+        at = &(*at)->next;
+    p->next = *at;
+    *at = p;
+}
+
 static void producer_stage_end(struct kafka_publication *p)
 {
     if (p->reason) {
         kafka_publication_finish(p);
+        return;
+    }
+    if (p->stage == STAGE_RECORDS && (p->alone || p->suspect) && producer_outcast_next(p)) {
+        producer_cast_out(p);
         return;
     }
     switch (p->stage) {
@@ -154,6 +183,31 @@ static void producer_stage_end(struct kafka_publication *p)
             kafka_publication_finish(p);
         return;
     case STAGE_CHANGES: kafka_publication_finish(p); return;
+    }
+}
+
+/* Sends one record of the first outcast, once nothing else is under way. */
+static void producer_outcast_send(struct kafka *b)
+{
+    struct kafka_publication *p = b->outcasts;
+    struct kafka_client *client = kafka_client_take(b);
+    if (p && rd_kafka_outq_len(client->rk) == 0) {
+        b->outcasts = p->next;
+        p->alone = true;
+        atomic_store(&p->unreported, 1);
+        producer_send_record(p, client, producer_outcast_next(p));
+        producer_reported(p);
+    }
+    kafka_client_give(client);
+}
+
+/* At the end: whoever waits for them hears that they are not stored. */
+static void producer_outcasts_end(struct kafka *b)
+{
+    for (struct kafka_publication *p; (p = b->outcasts);) {
+        b->outcasts = p->next;
+        kafka_publication_refused(p, p->records[0].topic, RD_KAFKA_RESP_ERR__PURGE_QUEUE);
+        kafka_publication_finish(p);
     }
 }
 
@@ -231,21 +285,31 @@ static void producer_on_stored(struct kafka *b, const rd_kafka_topic_t *rkt)
     kafka_access_granted(b, KAFKA_WRITE, rd_kafka_topic_name(rkt));
 }
 
+/* Not taken: for its own fault, or for that of another in its batch. */
+static void producer_on_refusal(struct kafka_publication *p, const rd_kafka_message_t *m, rd_kafka_resp_err_t code)
+{
+    const char *topic = m->rkt ? rd_kafka_topic_name(m->rkt) : "?";
+    if (code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+        kafka_topic_want(p->b, str_of(topic), true);
+    if (p->stage == STAGE_RECORDS && !p->alone && kafka_publication_is_verdict(code))
+        p->suspect = true;
+    else
+        kafka_publication_refused(p, str_of(topic), code);
+}
+
 static void producer_on_report(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 {
-    struct kafka_publication *p = m->_private;
+    struct kafka_sent *sent = m->_private;
     rd_kafka_resp_err_t code = producer_code_of(m);
     (void)rk;
     (void)opaque;
     if (code) {
-        const char *topic = m->rkt ? rd_kafka_topic_name(m->rkt) : "?";
-        if (code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
-            kafka_topic_want(p->b, str_of(topic), true);
-        kafka_publication_reported(p, topic, code, m->len + m->key_len);
+        producer_on_refusal(sent->p, m, code);
     } else {
-        producer_on_stored(p->b, m->rkt);
+        sent->stored = true;
+        producer_on_stored(sent->p->b, m->rkt);
     }
-    producer_reported(p);
+    producer_reported(sent->p);
 }
 
 static void producer_on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
@@ -321,7 +385,10 @@ static void *producer_run(void *arg)
     struct kafka_client *client = b->client;
     int64_t next_ms = 0; /* a successor not before: what denied the last one may deny the next */
     while (!atomic_load(&b->stop)) {
-        producer_wave_send(b, rd_kafka_outq_len(client->rk) ? 0 : IDLE_MS);
+        if (b->outcasts)
+            producer_outcast_send(b);
+        else
+            producer_wave_send(b, rd_kafka_outq_len(client->rk) ? 0 : IDLE_MS);
         rd_kafka_flush(client->rk, WAVE_MS); /* sends without lingering, and serves reports until all are there */
         rd_kafka_poll(client->rk, 0);
         if (atomic_load(&client->fatal) && clock_mono_ms() >= next_ms) {
@@ -334,6 +401,7 @@ static void *producer_run(void *arg)
     while (atomic_load(&b->open) > 0) {
         producer_wave_send(b, 0);
         producer_purge(client);
+        producer_outcasts_end(b);
     }
     return NULL;
 }

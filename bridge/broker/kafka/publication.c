@@ -7,7 +7,8 @@
 #include "bridge/lib/crash.h"
 #include "bridge/lib/mem.h"
 
-#define TOO_LARGE "too_large" /* the one reason that no waiting mends */
+#define TOO_LARGE "too_large"
+#define REFUSED   "refused" /* with TOO_LARGE, the reasons that no waiting mends */
 
 /* ---- the copy: the struct, the changes, the records, and behind each its bytes, 8 aligned ---- */
 
@@ -44,6 +45,7 @@ static size_t publication_size(const struct publication *p)
     size_t n = publication_padded(sizeof(struct kafka_publication));
     n += publication_padded(p->change_count * sizeof *p->changes);
     n += publication_padded(p->record_count * sizeof *p->records);
+    n += publication_padded((p->record_count + 1) * sizeof(struct kafka_sent));
     n += p->change_count ? publication_padded(strlen(p->state_of) + 1) : 0;
     for (size_t i = 0; i < p->change_count; i++)
         n += publication_padded(p->changes[i].key.n) + publication_padded(p->changes[i].value.n);
@@ -80,6 +82,10 @@ struct kafka_publication *kafka_publication_new(struct kafka *b, const struct pu
                                         .began_us = clock_mono_us(),
                                         .record_count = p->record_count,
                                         .change_count = p->change_count };
+    made->sent = (struct kafka_sent *)(void *)room;
+    room += publication_padded((p->record_count + 1) * sizeof *made->sent);
+    for (size_t i = 0; i <= p->record_count; i++)
+        made->sent[i] = (struct kafka_sent){ .p = made };
     if (p->change_count) {
         made->changes = publication_copy(&room, p->changes, p->change_count * sizeof *p->changes);
         made->state_of = publication_copy(&room, p->state_of, strlen(p->state_of) + 1);
@@ -108,6 +114,8 @@ static const char *publication_reason(rd_kafka_resp_err_t code)
     case RD_KAFKA_RESP_ERR__QUEUE_FULL: return "full";
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
     case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE: return TOO_LARGE;
+    case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+    case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP: return REFUSED;
     case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART: return "unknown_topic";
     case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION: return "unknown_partition";
@@ -121,13 +129,21 @@ static const char *publication_reason(rd_kafka_resp_err_t code)
     }
 }
 
-/* The cluster measures batches: where a topic's max.message.bytes is below batch.size, it refuses records that are
- * small enough because of their neighbours. Only one that is large by itself is given up. */
-static const char *publication_reason_of_report(rd_kafka_resp_err_t code, size_t size)
+bool kafka_publication_is_verdict(rd_kafka_resp_err_t code)
 {
-    enum { LARGE = 256 << 10 };
     const char *reason = publication_reason(code);
-    return strcmp(reason, TOO_LARGE) == 0 && size < LARGE ? "batch_too_large" : reason;
+    return strcmp(reason, TOO_LARGE) == 0 || strcmp(reason, REFUSED) == 0;
+}
+
+static const char *publication_text(rd_kafka_resp_err_t code)
+{
+    switch ((int)code) {
+    case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+        return "Broker: it does not take this record (a compacted topic takes none without a key)";
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE: return "Broker: Message size too large (max.message.bytes)";
+    default: return rd_kafka_err2str(code);
+    }
 }
 
 static void publication_fail(struct kafka_publication *p, const char *reason, struct str topic,
@@ -140,7 +156,7 @@ static void publication_fail(struct kafka_publication *p, const char *reason, st
     struct err denied = { "" };
     if (code == RD_KAFKA_RESP_ERR__FATAL || kafka_access_is_denial(code))
         kafka_access_ready(p->b, &denied);
-    snprintf(text, sizeof text, "%s (topic %.*s)", denied.text[0] ? denied.text : rd_kafka_err2str(code), n,
+    snprintf(text, sizeof text, "%s (topic %.*s)", denied.text[0] ? denied.text : publication_text(code), n,
              topic.at ? topic.at : "");
     p->why = mem_alloc(WHY_BYTES);
     why_copy(p->why, text);
@@ -165,12 +181,6 @@ void kafka_publication_refused(struct kafka_publication *p, struct str topic, rd
     publication_fail(p, publication_reason(code), topic, code);
 }
 
-void kafka_publication_reported(struct kafka_publication *p, const char *topic, rd_kafka_resp_err_t code, size_t size)
-{
-    publication_note_denial(p->b, str_of(topic), code);
-    publication_fail(p, publication_reason_of_report(code, size), str_of(topic), code);
-}
-
 void kafka_publication_finish(struct kafka_publication *p)
 {
     struct kafka *b = p->b;
@@ -182,9 +192,8 @@ void kafka_publication_finish(struct kafka_publication *p)
         if (p->change_count)
             crash_point("kafka-after-state");
     }
-    enum outcome o = !p->reason                          ? OUTCOME_STORED
-                     : strcmp(p->reason, TOO_LARGE) == 0 ? OUTCOME_INVALID
-                                                         : OUTCOME_UNAVAILABLE;
+    bool hopeless = p->reason && (strcmp(p->reason, TOO_LARGE) == 0 || strcmp(p->reason, REFUSED) == 0);
+    enum outcome o = !p->reason ? OUTCOME_STORED : hopeless ? OUTCOME_INVALID : OUTCOME_UNAVAILABLE;
     p->done(p->ctx, p->tag, o, p->why);
     free(p->why);
     free(p);
