@@ -81,7 +81,7 @@ static void poll_take(struct delivery *d, struct record *r)
 {
     struct err e = { "" };
     struct partition *p = poll_partition(d, r);
-    struct taken *t = window_take(d, r, event_from_record(r, &e), p);
+    struct taken *t = window_take(d, r, event_of_record(r, &e), p);
     if (d->s->ops->dead_letters) /* takes every record: what is no event is filed by its origin */
         poll_enter(window_add(d, t, &d->self));
     else if (!t->event)
@@ -134,7 +134,7 @@ bool poll_broadcast(struct delivery *d)
     struct record *records[POLL_MOST];
     size_t n = poll_consumer(d, records, POLL_MOST);
     for (size_t i = 0; i < n; i++) {
-        const struct event *ev = event_from_record(records[i], NULL);
+        const struct event *ev = event_of_record(records[i], NULL);
         metric_add(d->self.count.consumed, 1);
         bool wanted = ev && filter_match(d->self.filter, ev);
         metric_add(wanted ? d->self.count.delivered : d->self.count.filtered, 1);

@@ -46,14 +46,14 @@ bool draft_set(struct draft *d, struct str name, struct str value, struct err *e
     return true;
 }
 
-const struct event *draft_event(struct draft *d, struct err *e)
+const struct event *draft_event(struct draft *d, struct record *from, struct err *e)
 {
     if (!d->has_version) {
         err_set(e, "event attribute specversion is missing");
         return NULL;
     }
     d->fields.extensions = d->extensions;
-    return event_new(&d->fields, e);
+    return from ? event_borrow(&d->fields, from, e) : event_new(&d->fields, e);
 }
 
 enum draft_mode draft_mode(struct str content_type, struct err *e)

@@ -30,8 +30,8 @@ bool draft_set(struct draft *d, struct str name, struct str value, struct err *e
 void draft_set_type(struct draft *d, struct str name, bool integer);
 /* A 32-bit integer as JSON writes it? */
 bool draft_is_integer(struct str text);
-/* event_new of the draft; without a specversion it is not an event. */
-const struct event *draft_event(struct draft *d, struct err *e);
+/* event_new of the draft, or event_borrow of a record; without a specversion it is not an event. */
+const struct event *draft_event(struct draft *d, struct record *from, struct err *e); /* from NULL: a copy */
 /* What a Content-Type says of the message: an event in JSON, a batch or a format that we do not know (*e says so), or
  * nothing, so that it is the type of the data of an event in binary mode. */
 enum draft_mode { DRAFT_BINARY, DRAFT_JSON, DRAFT_UNKNOWN };

@@ -9,9 +9,11 @@
 
 enum { SHOWN_BYTES = 64 };
 
-/* The one allocation: this, the array of extensions, all bytes. */
+/* The one allocation: this, the array of extensions, all bytes that are not borrowed. */
 struct block {
-    atomic_size_t references;
+    struct record_view view;
+    atomic_size_t references; /* without a record */
+    struct record *record;    /* that it borrows from: its references are the record's */
     size_t size;
     struct str types; /* the value of TRAIL_TYPES; absent: all are strings */
     struct event ev;
@@ -217,14 +219,24 @@ static struct str event_put_types(char **to, const struct event *f, size_t n)
     return n > 0 ? (struct str){ start, n - 1 } : STR_ABSENT;
 }
 
+static bool event_check(const struct event *f, struct err *e)
+{
+    return event_check_attributes(f, e) && event_check_extensions(f, e)
+           && (f->data.n <= EVENT_DATA_BYTES
+               || err_set(e, "event data: %zu bytes, the most is %d", f->data.n, EVENT_DATA_BYTES));
+}
+
+static void event_end_view(struct record_view *v)
+{
+    struct block *b = (struct block *)(void *)v;
+    if (b->record || atomic_fetch_sub_explicit(&b->references, 1, memory_order_acq_rel) == 1)
+        free(b);
+}
+
 const struct event *event_new(const struct event *f, struct err *e)
 {
-    if (!event_check_attributes(f, e) || !event_check_extensions(f, e))
+    if (!event_check(f, e))
         return NULL;
-    if (f->data.n > EVENT_DATA_BYTES) {
-        err_set(e, "event data: %zu bytes, the most is %d", f->data.n, EVENT_DATA_BYTES);
-        return NULL;
-    }
     size_t extensions = f->extension_count * sizeof(struct header);
     size_t types = event_types_bytes(f);
     size_t size = sizeof(struct block) + extensions + event_content_bytes(f) + types;
@@ -232,6 +244,8 @@ const struct event *event_new(const struct event *f, struct err *e)
     struct header *headers = (struct header *)(b + 1);
     char *to = (char *)headers + extensions;
     atomic_init(&b->references, 1);
+    b->view.end = event_end_view;
+    b->record = NULL;
     b->size = size;
     b->ev = (struct event){
         .extensions = headers, .extension_count = f->extension_count, .integers = f->integers, .booleans = f->booleans
@@ -245,6 +259,27 @@ const struct event *event_new(const struct event *f, struct err *e)
         headers[i].value = event_put(&to, value.at ? value : STR(""));
     }
     b->ev.data = event_put(&to, f->data);
+    b->types = event_put_types(&to, f, types);
+    return &b->ev;
+}
+
+const struct event *event_borrow(const struct event *f, struct record *r, struct err *e)
+{
+    if (!event_check(f, e))
+        return NULL;
+    size_t extensions = f->extension_count * sizeof(struct header), types = event_types_bytes(f);
+    struct block *b = mem_grow(NULL, sizeof(struct block) + extensions + types, 1);
+    struct header *headers = (struct header *)(b + 1);
+    char *to = (char *)headers + extensions;
+    b->view.end = event_end_view;
+    b->record = r;
+    b->size = sizeof(struct block) + extensions + types + event_content_bytes(f);
+    b->ev = *f;
+    b->ev.extensions = headers;
+    for (size_t i = 0; i < f->extension_count; i++) {
+        struct str value = f->extensions[i].value;
+        headers[i] = (struct header){ f->extensions[i].name, value.at ? value : STR("") };
+    }
     b->types = event_put_types(&to, f, types);
     return &b->ev;
 }
@@ -266,14 +301,37 @@ size_t event_bytes(const struct event *ev)
 
 const struct event *event_ref(const struct event *ev)
 {
-    atomic_fetch_add_explicit(&event_block_of(ev)->references, 1, memory_order_relaxed);
+    struct block *b = event_block_of(ev);
+    if (b->record)
+        record_ref(b->record);
+    else
+        atomic_fetch_add_explicit(&b->references, 1, memory_order_relaxed);
     return ev;
 }
 
 void event_unref(const struct event *ev)
 {
-    if (ev && atomic_fetch_sub_explicit(&event_block_of(ev)->references, 1, memory_order_acq_rel) == 1)
-        free(event_block_of(ev));
+    struct block *b = ev ? event_block_of(ev) : NULL;
+    if (b && b->record)
+        record_free(b->record);
+    else if (b && atomic_fetch_sub_explicit(&b->references, 1, memory_order_acq_rel) == 1)
+        free(b);
+}
+
+const struct event *event_of_share(struct record_share *share, const struct event *offered)
+{
+    struct record_view *none = NULL, *v = atomic_load_explicit(&share->view, memory_order_acquire);
+    if (!v && offered) {
+        v = &event_block_of(offered)->view;
+        if (!atomic_compare_exchange_strong_explicit(&share->view, &none, v, memory_order_acq_rel,
+                                                     memory_order_acquire)) {
+            v->end(v); /* somebody else was faster */
+            v = none;
+        }
+    } else if (offered) {
+        event_end_view(&event_block_of(offered)->view);
+    }
+    return v ? event_ref(&((struct block *)(void *)v)->ev) : NULL;
 }
 
 struct str *event_member(struct event *fields, struct str name)

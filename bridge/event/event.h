@@ -6,6 +6,8 @@
  *   const struct event *ev = event_new(&f, &e);         one reference, everything copied
  *   event_unref(ev);
  *
+ * One that is decoded from a record on the way in may be a view of it instead (event_of_record).
+ *
  * Encodings: a Kafka record in binary mode (`ce_` headers, value = the data untouched) or structured mode; an HTTP
  * message in binary mode (`ce-` headers, percent-encoded) or structured mode; JSON. Any thread may hold a reference. */
 #pragma once
@@ -40,6 +42,11 @@ struct event {
 /* A copy of the fields as an event with one reference, or NULL with *e naming the attribute that is missing or wrong
  * (CloudEvents 1.0 section 3). */
 const struct event *event_new(const struct event *fields, struct err *e);
+/* The same without a copy, for event_of_record: the fields are bytes of the record, or last for ever. */
+const struct event *event_borrow(const struct event *fields, struct record *r, struct err *e);
+/* The event that the readers of a record share, with one reference more: the first that was offered, any other ends. NULL:
+ * none is there, and none was offered. */
+const struct event *event_of_share(struct record_share *share, const struct event *offered);
 const struct event *event_ref(const struct event *ev);
 void event_unref(const struct event *ev); /* accepts NULL */
 /* The memory that it takes, attributes and all: what limits count. */
@@ -63,6 +70,10 @@ size_t event_to_headers(const struct event *ev, struct header *out);
 /* Decodes a record of either mode: binary when it has ce_specversion, structured when its content-type starts with
  * application/cloudevents. NULL with *e when it is neither or is broken. */
 const struct event *event_from_record(const struct record *r, struct err *e);
+
+/* The same of a record on the way in, decoded once for all who ask: an event in binary mode borrows the record's bytes
+ * and holds a reference to it instead of copying them. One reference; any thread. */
+const struct event *event_of_record(struct record *r, struct err *e);
 
 /* JSON format 1.0 ("structured"): JSON data is spliced in byte for byte, text as a string, the rest as data_base64. */
 void event_to_json(const struct event *ev, struct buf *out);

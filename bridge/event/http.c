@@ -108,7 +108,7 @@ static const struct event *http_from_binary(const struct header *headers, size_t
         d.fields.datacontenttype = type;
     if (body.n > 0) /* HTTP cannot tell empty from absent */
         d.fields.data = body;
-    const struct event *ev = ok ? draft_event(&d, e) : NULL;
+    const struct event *ev = ok ? draft_event(&d, NULL, e) : NULL;
     buf_free(&scratch);
     return ev;
 }

@@ -205,7 +205,7 @@ static const struct event *json_read_event(struct json_reading *r, const struct 
     for (size_t i = 0; i < count; i++)
         if (!json_read_member(r, &members[i], e))
             return NULL;
-    return json_read_data(r, e) ? draft_event(&r->draft, e) : NULL;
+    return json_read_data(r, e) ? draft_event(&r->draft, NULL, e) : NULL;
 }
 
 const struct event *event_from_json(struct str json, struct err *e)

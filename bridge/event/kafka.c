@@ -42,7 +42,7 @@ static void kafka_read_types(struct draft *d, struct str types)
     }
 }
 
-static const struct event *kafka_from_binary(const struct record *r, struct err *e)
+static const struct event *kafka_from_binary(const struct record *r, struct record *from, struct err *e)
 {
     struct draft d;
     draft_begin(&d);
@@ -57,13 +57,14 @@ static const struct event *kafka_from_binary(const struct record *r, struct err 
     struct str content_type = record_header(r, content_type_header);
     if (content_type.n > 0)
         d.fields.datacontenttype = content_type;
-    return draft_event(&d, e);
+    return draft_event(&d, from, e);
 }
 
-const struct event *event_from_record(const struct record *r, struct err *e)
+/* `from`: the record that it may borrow from; NULL: it copies. */
+static const struct event *kafka_decode(const struct record *r, struct record *from, struct err *e)
 {
     if (record_header(r, version_header).at)
-        return kafka_from_binary(r, e);
+        return kafka_from_binary(r, from, e);
     switch (draft_mode(record_header(r, content_type_header), e)) {
     case DRAFT_JSON: return event_from_json(r->value, e);
     case DRAFT_UNKNOWN: return NULL;
@@ -72,4 +73,18 @@ const struct event *event_from_record(const struct record *r, struct err *e)
     err_set(e, "not a CloudEvent: neither a %s header nor a content-type of application/cloudevents+json",
             version_header);
     return NULL;
+}
+
+const struct event *event_from_record(const struct record *r, struct err *e)
+{
+    return kafka_decode(r, NULL, e);
+}
+
+const struct event *event_of_record(struct record *r, struct err *e)
+{
+    const struct event *ev = event_of_share(r->share, NULL);
+    if (ev)
+        return ev;
+    ev = kafka_decode(r, r, e);
+    return ev ? event_of_share(r->share, ev) : NULL;
 }

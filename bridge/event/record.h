@@ -2,9 +2,20 @@
 /* A record of a topic: key, value, headers, time, and its place once it has one.
  *
  * Two uses. On the way out (broker_publish) it is a borrowed view that the caller builds on its stack. On the way in
- * (consumer_poll) it is owned: one allocation or a library's message behind it, given back with record_free. */
+ * (consumer_poll) it is shared by all who read it: immutable, reference counted, one allocation, given back with
+ * record_free. The event in it is decoded by the first who asks (event_of_record) and goes with the record. */
 #pragma once
+#include <stdatomic.h>
 #include "bridge/lib/header.h"
+
+struct record_view {                    /* what a record holds, decoded; begins the decoder's own struct */
+    void (*end)(struct record_view *v); /* the record ends */
+};
+
+struct record_share {   /* beside a record on the way in; apart from it, so that a view of it may be copied */
+    atomic_uint others; /* references besides the first */
+    _Atomic(struct record_view *) view; /* NULL: nobody decoded it yet, or it cannot be */
+};
 
 struct record {
     struct str topic;
@@ -15,15 +26,13 @@ struct record {
     struct str value;     /* absent: a null value (tombstone) */
     const struct header *headers;
     size_t header_count;
-    void (*release)(struct record *r); /* set by the broker that made it; NULL on the way out */
+    struct record_share *share;        /* set by the broker that made it, as is release; NULL on the way out */
+    void (*release)(struct record *r); /* frees it when the last reference is gone */
 };
 
-/* Gives back a record from consumer_poll; accepts NULL. Any thread, once. */
-static inline void record_free(struct record *r)
-{
-    if (r)
-        r->release(r);
-}
+/* One reference more to a record of the way in; it is gone when each was given back. Any thread. */
+struct record *record_ref(struct record *r);
+void record_free(struct record *r); /* accepts NULL */
 
 /* The value of the last header of that name (exact match), absent when there is none. */
 struct str record_header(const struct record *r, const char *name);

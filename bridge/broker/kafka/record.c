@@ -15,6 +15,12 @@ rd_kafka_headers_t *kafka_record_headers(const struct record *r)
     return headers;
 }
 
+struct owned { /* a record, then its headers, then all bytes */
+    struct record r;
+    struct record_share share;
+    struct header headers[];
+};
+
 static void record_release(struct record *r)
 {
     free(r);
@@ -55,14 +61,17 @@ struct record *kafka_record(rd_kafka_message_t *m)
     size_t count = rd_kafka_message_headers(m, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR ? rd_kafka_header_cnt(headers)
                                                                                        : 0;
     const char *topic = rd_kafka_topic_name(m->rkt);
-    size_t n = sizeof(struct record) + count * sizeof(struct header) + strlen(topic) + m->key_len + m->len
+    size_t n = sizeof(struct owned) + count * sizeof(struct header) + strlen(topic) + m->key_len + m->len
                + record_copy_headers(headers, count, NULL, NULL);
-    struct record *r = malloc(n);
-    CHECK(r);
-    struct header *out = (struct header *)(void *)(r + 1);
+    struct owned *o = malloc(n);
+    CHECK(o);
+    struct record *r = &o->r;
+    struct header *out = o->headers;
     char *room = (char *)(out + count);
     rd_kafka_timestamp_type_t type;
     int64_t when = rd_kafka_message_timestamp(m, &type);
+    atomic_init(&o->share.others, 0);
+    atomic_init(&o->share.view, NULL);
     *r = (struct record){ .partition = m->partition,
                           .offset = m->offset,
                           .timestamp_ms = when > 0 ? when : 0,
@@ -71,6 +80,7 @@ struct record *kafka_record(rd_kafka_message_t *m)
                           .value = record_copy(&room, m->payload, m->len),
                           .headers = out,
                           .header_count = count,
+                          .share = &o->share,
                           .release = record_release };
     record_copy_headers(headers, count, out, &room);
     return r;

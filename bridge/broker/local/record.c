@@ -97,6 +97,7 @@ void local_record_seal(unsigned char *blob, size_t size, uint32_t crc, int64_t o
 
 struct owned { /* a record, then its headers, then the topic's name and the blob */
     struct record r;
+    struct record_share share;
     struct header headers[];
 };
 
@@ -174,7 +175,9 @@ struct record *local_record_decode(struct str blob, struct str topic, int32_t pa
         err_set(e, "malformed");
         return NULL;
     }
-    struct owned *o = mem_alloc(sizeof *o + count * sizeof o->headers[0] + topic.n + blob.n);
+    struct owned *o = mem_grow(NULL, sizeof *o + count * sizeof o->headers[0] + topic.n + blob.n, 1);
+    atomic_init(&o->share.others, 0);
+    atomic_init(&o->share.view, NULL);
     char *name = (char *)&o->headers[count], *copy = name + topic.n;
     memcpy(name, topic.at, topic.n);
     memcpy(copy, blob.at, blob.n);
@@ -199,6 +202,7 @@ struct record *local_record_decode(struct str blob, struct str topic, int32_t pa
                             .value = copy[1] & HAS_VALUE ? value : STR_ABSENT,
                             .headers = o->headers,
                             .header_count = count,
+                            .share = &o->share,
                             .release = record_release };
     return &o->r;
 }

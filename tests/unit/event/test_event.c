@@ -322,6 +322,75 @@ TEST(most_headers)
     event_unref(ev);
 }
 
+/* A record as a broker hands it out. */
+struct came {
+    struct record r;
+    struct record_share share;
+    bool gone;
+};
+
+static void came_release(struct record *r)
+{
+    ((struct came *)(void *)r)->gone = true;
+}
+
+static struct came came_in(const struct header *headers, size_t count, struct str value)
+{
+    struct came c = { .r = record_of(headers, count, value) };
+    c.r.release = came_release;
+    return c;
+}
+
+TEST(readers_of_a_record_share_its_event)
+{
+    struct header headers[EVENT_HEADERS];
+    struct event f = event_full;
+    f.extensions = &(struct header){ STR("count"), STR("5") };
+    f.extension_count = 1;
+    f.integers = 1;
+    const struct event *ev = event_born(&f);
+    struct came c = came_in(headers, event_to_headers(ev, headers), ev->data);
+    c.r.share = &c.share;
+    const struct event *one = event_of_record(&c.r, NULL), *two = event_of_record(record_ref(&c.r), NULL);
+    assert_ptr_equal(one, two);
+    assert_events_equal(one, ev);
+    assert_ptr_equal(one->data.at, c.r.value.at); /* it borrows */
+    assert_in_range(event_bytes(one), ev->data.n, event_bytes(ev));
+    record_free(&c.r);
+    record_free(&c.r);
+    event_unref(one);
+    assert_false(c.gone); /* the event keeps its record */
+    assert_events_equal(two, ev);
+    struct header again[EVENT_HEADERS];
+    assert_int_equal(event_to_headers(two, again), event_to_headers(ev, headers));
+    event_unref(two);
+    assert_true(c.gone);
+    event_unref(ev);
+}
+
+TEST(a_record_that_holds_json_keeps_its_event)
+{
+    const struct header headers[] = { { STR("content-type"), STR("application/cloudevents+json") } };
+    struct came c = came_in(headers, 1,
+                            STR("{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/a\",\"type\":\"t\",\"data\":7}"));
+    c.r.share = &c.share;
+    const struct event *one = event_of_record(&c.r, NULL), *two = event_of_record(&c.r, NULL);
+    assert_ptr_equal(one, two);
+    assert_str(one->data, "7");
+    record_free(&c.r);
+    assert_true(c.gone);
+    event_unref(one);
+    event_unref(two);
+    struct err e = { "" };
+    c = came_in(headers, 1, STR("{}"));
+    c.r.share = &c.share;
+    assert_null(event_of_record(&c.r, &e));
+    assert_null(event_of_record(&c.r, &e)); /* each is told why */
+    assert_non_null(strstr(e.text, "specversion"));
+    record_free(&c.r);
+    assert_true(c.gone);
+}
+
 /* After the conformance suite's kafka-protocol-binding.feature. */
 TEST(kafka_binary)
 {
@@ -436,6 +505,8 @@ int main(void)
         cmocka_unit_test(which_types_are_json),
         cmocka_unit_test(to_a_record_and_back),
         cmocka_unit_test(most_headers),
+        cmocka_unit_test(readers_of_a_record_share_its_event),
+        cmocka_unit_test(a_record_that_holds_json_keeps_its_event),
         cmocka_unit_test(kafka_binary),
         cmocka_unit_test(kafka_structured),
         cmocka_unit_test(records_refused),
