@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The embedded log's readers: a consumer follows the partitions of its topics, each from its own offset, in turn.
  *
- * Nothing new costs no query: the writer publishes every partition's end, and wakes a consumer only when it said
+ * What one has read serves all that come to the same place (shelf.c). Nothing new costs no query: the writer publishes every partition's end, and wakes a consumer only when it said
  * that it waits. */
 #include <stdlib.h>
 #include "bridge/broker/local/private.h"
@@ -9,7 +9,7 @@
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 
-enum { FETCH_RECORDS = 256, ERROR_MS = 1000, POSITION_MS = 50, WAIT_MS = 5000 };
+enum { FETCH_RECORDS = 256, FETCH_BYTES = 1 << 20, ERROR_MS = 1000, POSITION_MS = 50, WAIT_MS = 5000 };
 
 /* ---- the partitions that a consumer follows ---- */
 
@@ -87,6 +87,7 @@ static bool consumer_follow(struct local_consumer *c, struct partition *p, bool 
     c->assigned = mem_grow(c->assigned, c->assigned_count + 1, sizeof(struct local_assigned *));
     c->assigned[c->assigned_count++] = at;
     pthread_mutex_unlock(&c->b->consumers_lock);
+    local_shelf_join(&p->shelf, &at->reader, at->next);
     if (position < 0 && c->group)
         local_queue_positions(c->b, clock_mono_ms() + POSITION_MS);
     return true;
@@ -200,6 +201,7 @@ static void consumer_free(struct local_consumer *c)
     for (size_t i = 0; i < c->assigned_count; i++) {
         ranges_free(&c->assigned[i]->restored);
         free(c->assigned[i]->beyond);
+        local_shelf_part(c->b, &c->assigned[i]->partition->shelf, &c->assigned[i]->reader);
         free(c->assigned[i]);
     }
     for (size_t i = 0; i < c->topic_count; i++)
@@ -287,11 +289,12 @@ static struct record *consumer_decode(struct local_consumer *c, struct local_ass
     return r;
 }
 
-/* Reads the next records with the connection locked, up to what the group has finished already. */
-static int consumer_fetch_rows(struct local_consumer *c, struct local_assigned *at, struct record **out, int room,
-                               struct err *e)
+/* Reads the next records before `until` with the connection locked. */
+static int consumer_read_rows(struct local_consumer *c, struct local_assigned *at, int64_t until, struct record **out,
+                              int room, struct err *e)
 {
     int n = 0, rc = SQLITE_OK;
+    size_t bytes = 0;
     if (!at->select
         && !local_store_prepare(
             &c->link, &at->select, e,
@@ -302,15 +305,15 @@ static int consumer_fetch_rows(struct local_consumer *c, struct local_assigned *
     }
     sqlite3_bind_int64(at->select, 1, at->next);
     sqlite3_bind_int(at->select, 2, room);
-    const struct range *finished = ranges_behind(&at->restored, at->next);
-    sqlite3_bind_int64(at->select, 3, finished ? finished->from : INT64_MAX);
-    while (n < room && (rc = sqlite3_step(at->select)) == SQLITE_ROW) {
+    sqlite3_bind_int64(at->select, 3, until);
+    while (n < room && bytes < FETCH_BYTES && (rc = sqlite3_step(at->select)) == SQLITE_ROW) {
         out[n] = consumer_decode(c, at, e);
         if (!out[n])
             break;
+        bytes += (size_t)sqlite3_column_bytes(at->select, 2);
         at->next = out[n++]->offset + 1;
     }
-    bool damaged = rc == SQLITE_ROW && n < room;
+    bool damaged = rc == SQLITE_ROW && n < room && bytes < FETCH_BYTES;
     if (rc != SQLITE_ROW && rc != SQLITE_DONE)
         damaged = !consumer_broken(at, e, sqlite3_errmsg(c->link.db));
     sqlite3_reset(at->select);
@@ -320,14 +323,45 @@ static int consumer_fetch_rows(struct local_consumer *c, struct local_assigned *
     return n == 0 && damaged ? -1 : n;
 }
 
-/* Reads at most `room` records of one partition; -1 with *e when the next one cannot be read. */
+static int consumer_read(struct local_consumer *c, struct local_assigned *at, int64_t until, struct record **out,
+                         size_t room, struct err *e)
+{
+    local_link_lock(&c->link);
+    int n = consumer_read_rows(c, at, until, out, room < FETCH_RECORDS ? (int)room : FETCH_RECORDS, e);
+    local_link_unlock(&c->link);
+    return n;
+}
+
+/* Reads on for all readers of the partition, before `end`, and takes its own share of it, before `until`. */
+static int consumer_read_on(struct local_consumer *c, struct local_assigned *at, int64_t end, int64_t until,
+                            struct record **out, size_t room, struct err *e)
+{
+    struct record *read[FETCH_RECORDS];
+    int64_t from = at->next;
+    int count = consumer_read(c, at, end, read, FETCH_RECORDS, e), n = 0;
+    for (; n < count && (size_t)n < room && read[n]->offset < until; n++)
+        out[n] = record_ref(read[n]);
+    if (count > 0)
+        at->next = n > 0 ? out[n - 1]->offset + 1 : read[0]->offset;
+    consumer_skip(at);
+    local_shelf_put(c->b, &at->partition->shelf, &at->reader, from, at->next, read, count > 0 ? (size_t)count : 0);
+    return count < 0 ? -1 : n;
+}
+
+/* Takes at most `room` records of one partition, up to what the group has finished already; -1 with *e when the next one cannot be read. */
 static int consumer_fetch(struct local_consumer *c, struct local_assigned *at, struct record **out, size_t room,
                           struct err *e)
 {
-    local_link_lock(&c->link);
-    int n = consumer_fetch_rows(c, at, out, room < FETCH_RECORDS ? (int)room : FETCH_RECORDS, e);
-    local_link_unlock(&c->link);
-    return n;
+    bool reads_on;
+    const struct range *finished = ranges_behind(&at->restored, at->next);
+    int64_t end, until = finished ? finished->from : INT64_MAX;
+    size_t n = local_shelf_take(c->b, &at->partition->shelf, &at->reader, at->next, until, out, room, &end, &reads_on);
+    if (n == 0)
+        return reads_on ? consumer_read_on(c, at, end, until, out, room, e)
+                        : consumer_read(c, at, end < until ? end : until, out, room, e);
+    at->next = out[n - 1]->offset + 1;
+    consumer_skip(at);
+    return (int)n;
 }
 
 static bool consumer_has_news(const struct local_assigned *at, int64_t now)

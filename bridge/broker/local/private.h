@@ -5,6 +5,7 @@
  *   record.c        a record as bytes, with its checksum
  *   wal.c           is the write-ahead log whole?
  *   folder.c        the folder and its lock
+ *   shelf.c         what was just read of a partition, for all of its readers
  *   topics.c        topics and partitions in memory, and what the open transaction changes of them
  *   status.c        ready, blocked or failed, and why
  *   backlog.c       a look at a log that is not opened
@@ -34,7 +35,7 @@
  * after retention emptied the log. `beyond` is what the group has finished beyond `next` (lib/ranges), NULL for nothing;
  * only readers of the group look at it. Format 1 had no such column; it is added when such a file is opened.
  *
- * Locks: queue_lock, topics_lock, consumers_lock, status_lock; none is taken while another of them is held. The
+ * Locks: queue_lock, topics_lock, consumers_lock, status_lock, each shelf's; none is taken while another of them is held. The
  * connection's own lock (in memory only) is the outermost. */
 #pragma once
 #include <pthread.h>
@@ -61,6 +62,27 @@ struct reader_group { /* a group that this process serves; it stays until the lo
     char name[];
 };
 
+struct batch;
+
+struct shelf_reader { /* where one consumer is, as far as the shelf knows */
+    struct shelf_reader *next;
+    int64_t at;
+};
+
+enum { SHELF_READINGS = 4 }; /* of one partition at the same time */
+
+struct shelf {            /* of a partition */
+    pthread_mutex_t lock; /* guards all of it */
+    pthread_cond_t read;  /* a reading has ended */
+    struct batch *first;  /* by offset */
+    unsigned batches;
+    struct shelf_reader *readers;
+    struct shelf_reading {
+        bool busy;
+        int64_t at;
+    } readings[SHELF_READINGS];
+};
+
 struct partition {
     int64_t id;
     struct topic *topic;
@@ -73,6 +95,7 @@ struct partition {
     struct partition *next_touched;
     int64_t said_ms; /* when the log heard last that retention waits here; 0: it does not */
     sqlite3_stmt *insert;
+    struct shelf shelf;
     _Atomic(struct reader_group *) readers; /* who reads it; grows under consumers_lock, read freely */
 };
 
@@ -158,6 +181,8 @@ struct local {
         consumers_lock; /* guards this list, the growth of each consumer's `assigned`, and their positions */
     struct local_consumer *consumers;
 
+    _Atomic size_t shelved; /* bytes on all shelves */
+
     pthread_mutex_t status_lock; /* guards why */
     _Atomic int status;          /* enum local_status */
     char why[WHY_BYTES];
@@ -192,6 +217,7 @@ struct local_assigned { /* a partition as one consumer sees it */
     int64_t next;
     bool hold;
     int64_t retry_at; /* after an error: not before this */
+    struct shelf_reader reader;
     sqlite3_stmt *select;
     struct ranges restored; /* what the group had finished beyond its position, as far as that has not passed it */
     /* Under consumers_lock: the position asked for (-1: none), and what is finished beyond it, encoded. */
@@ -241,6 +267,21 @@ bool local_folder_open(struct local *b, const char *path, struct err *e);
 /* What local_folder_open would refuse of the folder; makes nothing. */
 bool local_folder_check(const char *path, struct err *e);
 bool local_folder_sync(const char *folder, struct err *e);
+
+/* ---- shelf.c: the threads of the consumers ---- */
+
+void local_shelf_open(struct shelf *s);
+void local_shelf_close(struct shelf *s); /* all readers have left */
+void local_shelf_join(struct shelf *s, struct shelf_reader *r, int64_t at);
+void local_shelf_part(struct local *l, struct shelf *s, struct shelf_reader *r);
+/* References to records from `next` on and before `until` that stand on the shelf; waits while somebody reads at just that
+ * place. 0: there are none, and the caller reads from `next` on, before *end: for all (*reads_on: it then owes
+ * local_shelf_put), or for itself alone. */
+size_t local_shelf_take(struct local *l, struct shelf *s, struct shelf_reader *r, int64_t next, int64_t until,
+                        struct record **out, size_t room, int64_t *end, bool *reads_on);
+/* Moves what was read from `from` on to the shelf, if anybody needs it; the caller itself goes on at `next`. */
+void local_shelf_put(struct local *l, struct shelf *s, struct shelf_reader *r, int64_t from, int64_t next,
+                     struct record *const *records, size_t count);
 
 /* ---- topics.c: changed by the writer alone (or before it runs) ---- */
 

@@ -46,6 +46,7 @@ struct partition *local_topic_add_partition(struct local *b, struct topic *t, in
     struct partition *p = mem_alloc(sizeof *p);
     p->id = id;
     p->topic = t;
+    local_shelf_open(&p->shelf);
     pthread_mutex_lock(&b->topics_lock);
     p->number = t->partition_count;
     t->partitions = mem_grow(t->partitions, (size_t)t->partition_count + 1, sizeof(struct partition *));
@@ -79,6 +80,7 @@ void local_partition_add_reader(struct partition *p, const char *group)
 
 static void topics_free_partition(struct partition *p)
 {
+    local_shelf_close(&p->shelf);
     for (struct reader_group *g = atomic_load(&p->readers), *next; g; g = next) {
         next = g->next;
         free(g);
