@@ -94,6 +94,7 @@ static bool compile_has_or_rowid(const struct rule_options *o, sqlite3_stmt *pro
 static void compile_add_field(struct rule *r, const char *name, enum form form)
 {
     r->fields = mem_grow(r->fields, (size_t)r->field_count + 1, sizeof *r->fields);
+    r->names = (r->field_count ? r->names : 1) * 31 + str_hash(str_of(name));
     r->fields[r->field_count++] = (struct field){ .name = str_dup(str_of(name)),
                                                   .form = form,
                                                   .keep = rule_lists(&r->o->keep, str_of(name)) };

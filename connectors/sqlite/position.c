@@ -21,15 +21,6 @@ static bool position_has_digest(const struct rule *r)
     return r->by_rowid && r->key_is_rowid && r->has_rowid && r->o->kind == KIND_APPEND;
 }
 
-/* Of the names of the columns that a digest is of. */
-static uint64_t position_names(const struct rule *r)
-{
-    uint64_t look = 1;
-    for (int i = 0; i < r->field_count; i++)
-        look = look * 31 + str_hash(str_of(r->fields[i].name));
-    return look;
-}
-
 /* Of a row's content; 0: not all of it has been read. */
 static uint64_t position_digest(const struct rule *r, sqlite3_stmt *row)
 {
@@ -83,7 +74,7 @@ static void position_pass(struct rule *r)
     size_t slot = r->passed_count++ % RULE_PASSED;
     free(r->passed[slot].key);
     r->passed[slot].key = r->cursor_key;
-    r->passed[slot].digest = r->look == position_names(r) ? r->digest : 0;
+    r->passed[slot].digest = r->look == r->names ? r->digest : 0;
     r->cursor_key = NULL;
 }
 
@@ -96,7 +87,7 @@ void position_move_to(struct rule *r, sqlite3_stmt *row)
     if (r->then)
         position_set(&r->tie, row, HEAD_TIE);
     r->digest = position_has_digest(r) ? position_digest(r, row) : 0;
-    r->look = r->digest ? position_names(r) : 0;
+    r->look = r->digest ? r->names : 0;
     r->moved = true;
 }
 
@@ -241,7 +232,7 @@ static int position_move_to_remembered(struct sqlite_source *s, struct rule *r, 
             char *key = str_dup(str_of(r->passed[slot].key));
             rc = position_move_to_key(s, r, key, found);
             r->digest = *found ? now : 0;
-            r->look = r->digest ? position_names(r) : 0;
+            r->look = r->digest ? r->names : 0;
             free(key);
         }
     }
@@ -285,9 +276,9 @@ static int position_check_content(struct sqlite_source *s, struct rule *r)
     if (!position_has_digest(r) || !r->cursor_key)
         return SQLITE_OK;
     int rc = position_digest_of(r, r->cursor_key, &found, &now);
-    if (rc != SQLITE_OK || !now || (now == r->digest && r->look == position_names(r)))
+    if (rc != SQLITE_OK || !now || (now == r->digest && r->look == r->names))
         return rc;
-    if (r->digest && r->look == position_names(r) && !r->rowid_is_kept) {
+    if (r->digest && r->look == r->names && !r->rowid_is_kept) {
         int64_t changed = 1;
         rc = position_count_changed(r, &changed);
         metric_add(s->changed, changed);
@@ -297,7 +288,7 @@ static int position_check_content(struct sqlite_source *s, struct rule *r)
             "append rule tells neither (counted as changed), `kind: diff` does; with AUTOINCREMENT no id comes again");
     }
     r->digest = now;
-    r->look = position_names(r);
+    r->look = r->names;
     r->moved = true;
     return rc;
 }

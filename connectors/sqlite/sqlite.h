@@ -133,6 +133,7 @@ struct rule {
     bool lacks[RULE_WATCH]; /* watched columns that the table does not have */
     struct field *fields;
     int field_count;
+    uint64_t names;             /* a hash of the fields' names */
     const char *by, *then;      /* columns that order the rows; then NULL: `by` alone does */
     bool by_rowid;              /* SQLite itself hands out the values of `by` */
     bool key_is_rowid;          /* and the key is one of them */

@@ -70,6 +70,11 @@ char *value_exact(sqlite3_stmt *row, int col)
     int type = sqlite3_column_type(row, col);
     bool text = type == SQLITE_TEXT;
     struct str bytes = text ? value_text(row, col) : type == SQLITE_BLOB ? value_blob(row, col) : STR("");
+    if (type == SQLITE_INTEGER) { /* most of all */
+        char number[24];
+        snprintf(number, sizeof number, "i%" PRId64, (int64_t)sqlite3_column_int64(row, col));
+        return str_dup(str_of(number));
+    }
     struct buf out = buf_new(2 * bytes.n + 32);
     if (type != SQLITE_TEXT && type != SQLITE_BLOB) {
         value_key(&out, row, col);
