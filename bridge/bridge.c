@@ -7,6 +7,8 @@
 #include <unistd.h>
 #include "bridge/admin/admin.h"
 #include "bridge/delivery/delivery.h"
+#include "bridge/delivery/ladder.h"
+#include "bridge/delivery/waiter.h"
 #include "bridge/intake/intake.h"
 #include "bridge/lib/descriptors.h"
 #include "bridge/lib/log.h"
@@ -18,7 +20,7 @@
 enum {
     START_AGAIN_MS = 2000,   /* between attempts to reach a broker that does not answer yet */
     LOOK_MS = 500,           /* how often main looks at the broker's health */
-    WORKER_DESCRIPTORS = 16, /* files and wake-ups of one source or sink; connections come on top */
+    WORKER_DESCRIPTORS = 16, /* files and wake-ups of one source or sink, or of the waiter; connections come on top */
 };
 
 struct bridge {
@@ -26,7 +28,7 @@ struct bridge {
     struct broker *broker;
     struct router *router;
     struct admin *admin;
-    struct workers workers; /* sinks first, then sources */
+    struct workers workers; /* sinks first, then the waiter, then sources */
     void **fresh;           /* each sink, then each source, as the configuration filled it */
     int signal_fd;
     bool started;
@@ -75,10 +77,13 @@ static bool bridge_open_topics(struct bridge *b, struct err *e)
     free(dead_letters);
     if (!opened)
         return false;
-    for (size_t i = 0; i < c->sink_count; i++)
+    bool waits = false;
+    for (size_t i = 0; i < c->sink_count; i++) {
+        waits = waits || delivery_waits(&c->sinks[i]);
         if (!delivery_topics(&c->sinks[i], &c->broker, bridge_topic, b, e))
             return false;
-    return true;
+    }
+    return !waits || ladder_topics(&c->broker, bridge_topic, b, e);
 }
 
 static void *bridge_copy(const void *at, size_t n)
@@ -104,17 +109,35 @@ static void bridge_fresh_connectors(struct bridge *b)
     }
 }
 
+/* Opens every sink, and the waiter of those whose events can wait. */
+static bool bridge_open_sinks(struct bridge *b, struct err *e)
+{
+    const struct config *c = b->config;
+    struct waiter *waiter = waiter_new(&c->broker, b->broker);
+    bool opened = true;
+    for (size_t i = 0; i < c->sink_count && opened; i++) {
+        struct delivery *d = delivery_new(&c->sinks[i], &c->broker, b->broker, e);
+        opened = d != NULL;
+        if (d)
+            worker_add(&b->workers, &engine_delivery, d, c->sinks[i].sink->id);
+        if (d && delivery_waits(&c->sinks[i]))
+            waiter_serve(waiter, &c->sinks[i], d);
+    }
+    if (waiter_serves(waiter) == 0) {
+        waiter_free(waiter);
+        return opened;
+    }
+    worker_add(&b->workers, &engine_waiter, waiter, "waiter");
+    return opened && waiter_open(waiter, e);
+}
+
 /* Opens every sink and every source; no thread runs yet. */
 static bool bridge_open_engines(struct bridge *b, struct err *e)
 {
     const struct config *c = b->config;
     bridge_fresh_connectors(b);
-    for (size_t i = 0; i < c->sink_count; i++) {
-        struct delivery *d = delivery_new(&c->sinks[i], &c->broker, b->broker, e);
-        if (!d)
-            return false;
-        worker_add(&b->workers, &engine_delivery, d, c->sinks[i].sink->id);
-    }
+    if (!bridge_open_sinks(b, e))
+        return false;
     for (size_t i = 0; i < c->source_count; i++) {
         struct intake *in = intake_new(&c->sources[i], c, b->broker, b->router, e);
         if (!in)
@@ -154,6 +177,7 @@ static void bridge_stop(struct bridge *b)
     int64_t end = clock_mono_ms() + b->config->drain.ms;
     workers_stop(&b->workers, &engine_intake, end);
     workers_stop(&b->workers, &engine_delivery, end);
+    workers_stop(&b->workers, &engine_waiter, end);
     if (b->broker) {
         int64_t left = end - clock_mono_ms();
         broker_flush(b->broker, (struct duration){ left > 0 ? left : 0 });
@@ -234,7 +258,7 @@ int bridge_main(const struct config *config)
     struct err e = { "" };
     int code = 1;
     descriptors_raise();
-    descriptors_reserve((int64_t)(config->sink_count + config->source_count) * WORKER_DESCRIPTORS);
+    descriptors_reserve((int64_t)(config->sink_count + config->source_count + 1) * WORKER_DESCRIPTORS);
     b.signal_fd = signals_open();
     b.broker = broker_open(&config->broker, &e);
     if (b.broker)

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* The supervisor: builds everything from the configuration, owns the threads and the only order of start and stop.
  *
- * Threads: main (signals, admin and control listeners), one worker per source (intake_step) and per sink (delivery_step;
- * worker.h), and the broker's own. Shared between them: events (immutable), mailboxes, the broker's interface, metrics (atomics), the
- * log. Where cores are short, sinks give way a little (nice, engine.h): a sender waits for its answer and may give up, while
- * what is stored comes late at worst.
+ * Threads: main (signals, admin and control listeners), one worker per source (intake_step), per sink (delivery_step) and
+ * for the waiter (waiter_step; worker.h), and the broker's own. Shared between them: events (immutable), mailboxes, the
+ * broker's interface, metrics (atomics), the log. Where cores are short, sinks and the waiter give way a little (nice,
+ * engine.h): a sender waits for its answer and may give up, while what is stored comes late at worst.
  *
  * Start: broker, topics, sinks, sources, admin; a Kafka that does not answer yet is waited for, while /readyz says so.
  * Stop (SIGTERM, SIGINT), one deadline, downstream last:
  *   1. sources: no new events; what is on its way is settled; joined
- *   2. sinks: no new polls; what is in flight gets its verdict, dead letters are stored, positions committed; joined
+ *   2. sinks: no new polls; what is in flight gets its verdict, dead letters are stored, positions committed; joined;
+ *      then the waiter: what they finished of what it handed them is committed
  *   3. broker flushed; connectors, broker closed
  * What misses the deadline is abandoned: nothing unsettled was acknowledged and nothing unfinished was committed, so
  * it is delivered after the next start. A second signal leaves at once, for the same reason without loss. */

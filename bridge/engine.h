@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* What runs on a thread of its own, as the supervisor sees it: a source's intake or a sink's delivery. */
+/* What runs on a thread of its own, as the supervisor sees it: a source's intake, a sink's delivery, or the waiter. */
 #pragma once
 #include <stdbool.h>
 #include "bridge/lib/clock.h"
 
 struct engine_ops {
-    const char *kind; /* "source", "sink": its name's field in the log */
+    const char *kind; /* "source", "sink", "engine": its name's field in the log */
     /* Niceness of its thread on top of the process's, where cores are short: 0 for what takes events from others, who
      * wait; more for what hands them out. */
     int nice;
@@ -24,3 +24,4 @@ struct engine_ops {
 
 extern const struct engine_ops engine_intake;   /* of a struct intake */
 extern const struct engine_ops engine_delivery; /* of a struct delivery */
+extern const struct engine_ops engine_waiter;   /* of a struct waiter */

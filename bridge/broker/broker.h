@@ -56,8 +56,8 @@ struct topic_config { /* an entry of `topics:` */
     struct duration retention;    /* 0: for ever; RETENTION_UNSAID: local 7 days, kafka what the cluster says */
     struct bytes retention_bytes; /* per partition; 0: no limit */
     bool retention_strict;        /* local: retention removes even what a sink has not finished */
-    /* A topic between the bridge and itself: what this consumer group has finished may go (local: it does at once;
-     * kafka: kept by `retention`, which is for ever unless set). NULL: only the limits above count. */
+    /* A topic between the bridge and itself: what this consumer group has finished goes (local: at once; kafka: within
+     * minutes, if we may delete records there). NULL: only the limits above count. */
     const char *consumed_by;
 };
 
@@ -137,7 +137,7 @@ struct consumer *consumer_open(struct broker *b, const struct consumer_options *
  * Also serves the consumer's own business (rebalances), so call it at least every few seconds, with room 0 when
  * nothing is wanted. Memory: read ahead is bounded (local: none; kafka: queued.max.messages.kbytes). */
 int consumer_poll(struct consumer *c, struct record **out, size_t room, struct err *e);
-/* Stops or resumes handing out records of one partition (a retry topic whose head is not due yet). */
+/* Stops or resumes handing out records of one partition (a waiting topic whose head is not due yet). */
 void consumer_hold(struct consumer *c, struct topic_partition p, bool hold);
 /* Everything before `next` is finished, and beyond it what is in the set (NULL: nothing; borrowed for the call). Not
  * waited for; later calls win; durable within a second, or at close. What the group had finished beyond its position

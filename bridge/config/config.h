@@ -56,7 +56,7 @@ struct sink_config {
     struct strings topics;
     struct filter *filter;
     struct durations retry;       /* waits between attempts; afterwards a dead letter */
-    struct duration retry_memory; /* waits up to this stay in memory, longer ones go through retry topics */
+    struct duration retry_memory; /* waits up to this stay in memory, longer ones happen in waiting topics */
     int64_t window;               /* most events between poll and verdict */
     enum sink_order order;
     enum sink_start start; /* where a sink begins that has no position yet */

@@ -39,7 +39,7 @@ const struct option sink_options[] = {
         .doc =
             "The waits between attempts; after the last one the event becomes a dead letter. []: no second attempt."),
     OPTION(struct sink_config, retry_memory, .fallback = "30s", .max = 10 * 60000,
-           .doc = "Waits up to this stay in memory, longer ones go through retry topics on the broker."),
+           .doc = "Waits up to this stay in memory (in at most half of the window), longer ones happen on the broker."),
     OPTION(struct sink_config, window, .fallback = "256", .min = 1, .max = 65536,
            .doc = "Most events on their way at the same time."),
     OPTION(struct sink_config, order, .fallback = "none", .values = order_values,

@@ -41,10 +41,10 @@ static void delivery_timer(struct delivery *d, uint64_t tag)
         return;
     switch (en->state) {
     case ENTRY_WAITING:
+        en->to->waiting--;
         en->state = ENTRY_READY;
         window_queue_add(&en->to->ready, en);
         return;
-    case ENTRY_PARKED: poll_unpark(d, en); return;
     case ENTRY_STORING: moves_again(d, en); return;
     case ENTRY_FREE:
     case ENTRY_READY:
@@ -113,6 +113,7 @@ struct delivery *delivery_new(const struct sink_config *sink, const struct broke
     d->wake_fd = wake_new();
     mailbox_open(&d->stored, d->wake_fd);
     destinations_open(d);
+    inbox_open(d);
     d->open = moves_open(d, names, e) && d->s->ops->open(d->s, e);
     if (d->open && delivery_consume(d, e))
         return d;
@@ -157,6 +158,7 @@ bool delivery_step(struct delivery *d, struct duration wait)
         return true;
     }
     verdicts_take_stored(d);
+    inbox_answer_recall(d);
     for (uint64_t tag; timers_pop(&d->timers, clock_mono_ms(), &tag);)
         delivery_timer(d, tag);
     more = poll_records(d);
@@ -193,6 +195,7 @@ void delivery_free(struct delivery *d)
         return;
     delivery_close(d);
     window_close(d);
+    inbox_close(d);
     destinations_close(d);
     while (d->partitions)
         partition_free(d, d->partitions);

@@ -4,30 +4,39 @@
  *   topic --poll--> [ready] --send--> [in flight] --delivered--> done
  *                      ^                   | retry                    rejected, or attempts used up
  *                      |<--- [waiting] <---+------> [storing] ------> dead-letter topic ------> done
- *                      |      (memory)     |           `------------> retry topic ------------> done
- *                      `---- [parked] <--- retry topic                (the record lives on there)
+ *                      |      (memory)                  `-----------> waiting topic ----------> done
+ *                      `---- waiter <------------------------------- (the record lives on there)
  *
- * A record is done when it was delivered, filtered out, or its successor (the retry record, the dead letter) is stored.
+ * A record is done when it was delivered, filtered out, or its successor (the waiting record, the dead letter) is stored.
  * Per partition a position and the set done beyond it are committed, every 200 ms and at the end: what waits holds
  * nobody up and costs no repeats. A crash repeats what was in flight or done since the last commit, and skips nothing; a
  * stop repeats nothing that was done.
  *
+ * Short waits happen in memory, in at most half of the window; every other wait happens in the waiting topics (ladder.h),
+ * whose one reader (waiter.h) hands the record over again when it is due, and moves its own position past it only when
+ * it is done here.
+ *
  * `order: key` sends records of one key one after the other: the next waits until the one before is done, through all
  * of its attempts, which then all happen in memory. Keyless records are not ordered.
  *
- * A parked record came from a retry topic before its time: it waits outside the window and its partition is held, so
- * that a due retry does not wait behind one that is not due, and the sink's other topics go on.
- *
- * Counters: consumed = delivered + dead + filtered + moved (to a retry topic) + released (to another member or the next
- * start) + pending.
+ * Counters: consumed = delivered + dead + filtered + moved (to a waiting topic) + released (to another member or the
+ * next start) + pending. What was moved counts as consumed again when it is handed over; between the two it is in no
+ * counter of these but in the gauge `waiting`.
  *
  * Threads: delivery_new, delivery_close and delivery_free on the main thread, the steps on the sink's own;
- * delivery_stop, delivery_abandon anywhere. */
+ * delivery_stop, delivery_abandon, delivery_hand, delivery_recall anywhere. */
 #pragma once
 #include "bridge/broker/broker.h"
 #include "bridge/config/config.h"
+#include "bridge/lib/mailbox.h"
 
 struct delivery;
+
+/* What a delivery reports of a record that was handed over: the notice's code. */
+enum handed_end {
+    HANDED_FINISHED = 1, /* delivered, or its successor is stored */
+    HANDED_BACK,         /* not finished, and no longer here: recalled, or the sink ends */
+};
 
 /* Opens the sink and its consumer. Everything is borrowed and outlives the delivery. The sink's own topics (see
  * delivery_topics) exist by then. */
@@ -46,8 +55,16 @@ void delivery_close(struct delivery *d);
  * reports them. */
 void delivery_free(struct delivery *d);
 
-/* Calls each() with every topic of its own that this sink needs (retry and redrive topics) and the group that reads
- * them. Retry topics of an earlier schedule are read as well, by delivery_new, as long as they exist. */
+/* Do its events go to the waiting topics? Not those of a broadcast sink, nor dead letters. */
+bool delivery_waits(const struct sink_config *sink);
+/* Hands over a record of a waiting topic that is due; it takes the record over. Its end is put into `reports` under this
+ * tag, once; one that is still in the inbox at delivery_free is not reported. The caller bounds how many are out. */
+void delivery_hand(struct delivery *d, struct record *r, struct mailbox *reports, uint64_t tag);
+/* Asks for what was handed over and is not in flight: it comes back as HANDED_BACK within one turn. */
+void delivery_recall(struct delivery *d);
+
+/* Calls each() with every topic of its own that this sink needs (its redrive topic) and the group that reads it. Retry
+ * topics of an earlier version are emptied as well, as long as they exist. */
 bool delivery_topics(const struct sink_config *sink, const struct broker_config *names,
                      bool (*each)(void *ctx, const char *topic, const char *group, struct err *e), void *ctx,
                      struct err *e);

@@ -9,7 +9,8 @@ METRIC_COUNTER(aqueduct_sink_delivered_total, "Events the receiver acknowledged 
                "sink");
 METRIC_COUNTER(aqueduct_sink_dead_total, "Events given up: their dead letter is stored.", "sink");
 METRIC_COUNTER(aqueduct_sink_filtered_total, "Events the sink's filter left out.", "sink");
-METRIC_COUNTER(aqueduct_sink_moved_total, "Events moved to a retry topic, from which they are consumed again.", "sink");
+METRIC_COUNTER(aqueduct_sink_moved_total,
+               "Events moved to a waiting topic, from which they are consumed again when they are due.", "sink");
 METRIC_COUNTER(aqueduct_sink_released_total, "Records left to another member of the group, or to the next start.",
                "sink");
 METRIC_COUNTER(aqueduct_sink_attempts_total, "Attempts to deliver that ended.", "sink");
@@ -20,6 +21,8 @@ METRIC_COUNTER(
     "are sent again.",
     "sink");
 METRIC_GAUGE(aqueduct_sink_pending, "Records consumed and not finished.", "sink");
+METRIC_GAUGE(aqueduct_sink_waiting,
+             "Events of the sink in the waiting topics, as far as this daemon has put or read them there.", "sink");
 
 static void destination_count(struct destination *to, const char *const *labels)
 {
@@ -34,6 +37,7 @@ static void destination_count(struct destination *to, const char *const *labels)
         .retries = metric_get(&aqueduct_sink_retries_total, labels),
         .untried = metric_get(&aqueduct_sink_untried_total, labels),
         .pending = metric_get(&aqueduct_sink_pending, labels),
+        .waiting = metric_get(&aqueduct_sink_waiting, labels),
     };
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Records come in: polls, and what each record becomes at first. */
+#include <stdlib.h>
 #include "bridge/delivery/private.h"
 #include "bridge/event/trail.h"
 #include "bridge/lib/log.h"
@@ -12,31 +13,6 @@ static void poll_enter(struct entry *en)
     en->state = window_chain_enter(en) ? ENTRY_READY : ENTRY_BEHIND;
     if (en->state == ENTRY_READY)
         window_queue_add(&en->to->ready, en);
-}
-
-/* A record that came from its retry topic too early waits outside the window, and its partition is held. */
-static void poll_park(struct delivery *d, struct entry *en, int64_t wait_ms)
-{
-    struct partition *p = en->of->partition;
-    en->state = ENTRY_PARKED;
-    en->of->parked = true;
-    d->window_used--;
-    d->parked++;
-    if (p->parked++ == 0)
-        consumer_hold(d->consumer, p->where, true);
-    timers_add(&d->timers, clock_mono_ms() + wait_ms, window_tag(en));
-}
-
-/* Its time has come: the entry is in the window again. */
-void poll_unpark(struct delivery *d, struct entry *en)
-{
-    struct partition *p = en->of->partition;
-    en->of->parked = false;
-    d->parked--;
-    d->window_used++;
-    if (--p->parked == 0)
-        consumer_hold(d->consumer, p->where, false);
-    poll_enter(en);
 }
 
 /* The partition of a record, which now has one record more; a topic that was made anew begins with 0 again. */
@@ -54,7 +30,8 @@ static struct partition *poll_partition(struct delivery *d, const struct record 
     return p;
 }
 
-/* A record of a retry or redrive topic goes on where its trail says. */
+/* A record of a retry or redrive topic, or of the waiter, goes on where its trail says. What an earlier version left in a
+ * retry topic before its time waits with all others. */
 static void poll_resume(struct delivery *d, struct taken *t)
 {
     struct trail trail = trail_read(t->record);
@@ -62,8 +39,9 @@ static void poll_resume(struct delivery *d, struct taken *t)
     int64_t now = clock_wall_ms();
     en->attempts = trail.attempts;
     en->first_ms = trail.first_ms;
+    en->last_ms = trail.last_ms;
     if (trail.due_ms > now)
-        poll_park(d, en, trail.due_ms - now);
+        moves_wait(d, en, trail.due_ms - now);
     else
         poll_enter(en);
 }
@@ -76,12 +54,13 @@ static void poll_refuse(struct delivery *d, struct taken *t, const char *why)
     moves_dead_letter(d, en, moves_class(REASON_POISON));
 }
 
-/* Takes a record and sends it on its way. */
-static void poll_take(struct delivery *d, struct record *r)
+/* Takes a record and sends it on its way; `h`: what the waiter says of it, or NULL. */
+static void poll_take(struct delivery *d, struct record *r, struct partition *p, const struct handed *h)
 {
     struct err e = { "" };
-    struct partition *p = poll_partition(d, r);
     struct taken *t = window_take(d, r, event_of_record(r, &e), p);
+    t->lender = h ? h->reports : NULL;
+    t->lent_tag = h ? h->tag : 0;
     if (d->s->ops->dead_letters) /* takes every record: what is no event is filed by its origin */
         poll_enter(window_add(d, t, &d->self));
     else if (!t->event)
@@ -95,6 +74,16 @@ static void poll_take(struct delivery *d, struct record *r)
         metric_add(d->self.count.filtered, 1);
     }
     window_release(d, t);
+}
+
+/* Takes what the waiter handed over, before new records: it is older. */
+static void poll_handed(struct delivery *d)
+{
+    struct handed *h;
+    while (!d->stopped && d->window_used < (size_t)d->config->window && (h = inbox_take(d))) {
+        poll_take(d, h->record, &d->lent, h);
+        free(h);
+    }
 }
 
 /* At most `room` new records; 0 as well when the consumer is in trouble, which is logged once. It lets a partition
@@ -120,12 +109,13 @@ static size_t poll_consumer(struct delivery *d, struct record **out, size_t room
 bool poll_records(struct delivery *d)
 {
     struct record *records[POLL_MOST];
+    poll_handed(d);
     size_t room = d->window_used < (size_t)d->config->window ? (size_t)d->config->window - d->window_used : 0;
     if (room > POLL_MOST)
         room = POLL_MOST;
     size_t n = poll_consumer(d, records, room);
     for (size_t i = 0; i < n; i++)
-        poll_take(d, records[i]);
+        poll_take(d, records[i], poll_partition(d, records[i]), NULL);
     return room > 0 && n == room;
 }
 

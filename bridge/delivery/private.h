@@ -3,8 +3,9 @@
  *
  *   delivery.c     a sink's life and turn, its partitions' hand-over
  *   poll.c         records come in
+ *   inbox.c        what the waiter hands over
  *   verdicts.c     what becomes of them after an attempt
- *   moves.c        dead letters and retries move to topics of their own
+ *   moves.c        dead letters, and what waits long, move to topics of their own
  *   partitions.c   how far each partition is finished
  *   window.c       what was taken, and what is to be done with it
  *   destinations.c the receivers that a sink serves
@@ -13,6 +14,7 @@
 #pragma once
 #include <stdatomic.h>
 #include "bridge/delivery/delivery.h"
+#include "bridge/delivery/ladder.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/timers.h"
 #include "bridge/lib/watermark.h"
@@ -21,12 +23,11 @@ struct partition { /* a partition we read */
     struct partition *next;
     struct topic_partition where; /* owns the topic's name */
     struct str topic;
-    bool own; /* a retry or redrive topic: its records passed the filter before */
+    bool own; /* a retry or redrive topic, or the waiter: its records passed the filter before */
     struct watermark done;
     int64_t newest; /* -1: none yet */
     bool changed;   /* something finished that was not committed yet */
     unsigned full;  /* how full the room for what is finished beyond the position is, in per cent (consumer_commit) */
-    size_t parked;
 };
 
 enum entry_state {
@@ -35,8 +36,7 @@ enum entry_state {
     ENTRY_BEHIND,  /* order: key; waits for an earlier one of its key */
     ENTRY_FLYING,  /* the sink has it */
     ENTRY_WAITING, /* for its next attempt; a timer is set */
-    ENTRY_PARKED,  /* came from a retry topic too early; outside the window; a timer is set */
-    ENTRY_STORING, /* its dead letter or retry record is being published (or will be again: a timer) */
+    ENTRY_STORING, /* its dead letter or waiting record is being published (or will be again: a timer) */
 };
 
 /* A record between poll and done. It is shared by its entries, one for each destination, and done when all of them are. */
@@ -45,7 +45,8 @@ struct taken {
     const struct event *event;   /* NULL: the record is no event */
     struct partition *partition; /* NULL: it was taken away */
     size_t open;                 /* entries that are not done, and one more while they are made */
-    bool parked;                 /* it does not count in the window */
+    struct mailbox *lender;      /* the waiter's, which is told how it ends; NULL: it came from a topic */
+    uint64_t lent_tag;
 };
 
 struct entry { /* what is to be done with a record at one destination */
@@ -60,8 +61,8 @@ struct entry { /* what is to be done with a record at one destination */
     unsigned attempts;
     int64_t first_ms, last_ms; /* wall clock */
     struct result last;
-    const char *dead_class; /* ENTRY_STORING: becomes a dead letter of this class; NULL: goes to a retry topic */
-    int64_t retry_wait_ms;
+    const char *dead_class; /* ENTRY_STORING: becomes a dead letter of this class; NULL: goes to a waiting topic */
+    int64_t due_ms;         /* there: wall clock of the next attempt */
     unsigned store_attempts;
     unsigned bare; /* what is too large for a dead letter is left out: 1 the data, 2 key and headers as well */
 };
@@ -70,13 +71,22 @@ struct window_queue {
     struct entry *first, *last;
 };
 
-struct retry_topic {
-    int64_t wait_ms;
-    char *topic;
+struct inbox {            /* what the waiter handed over and no turn has taken yet */
+    pthread_mutex_t lock; /* guards first, last */
+    struct handed *first, *last;
+    atomic_bool recalled;
+};
+
+struct handed {
+    struct handed *next;
+    struct record *record;
+    struct mailbox *reports;
+    uint64_t tag;
 };
 
 struct delivery_counters {
-    struct metric *consumed, *delivered, *dead, *filtered, *moved, *released, *attempts, *retries, *untried, *pending;
+    struct metric *consumed, *delivered, *dead, *filtered, *moved, *released, *attempts, *retries, *untried, *pending,
+        *waiting;
 };
 
 struct destination { /* one receiver of the sink */
@@ -84,6 +94,7 @@ struct destination { /* one receiver of the sink */
     const struct durations *retry;
     struct duration retry_memory;
     struct window_queue ready;
+    size_t waiting;        /* in memory, for their next attempt */
     struct entry **chains; /* order: key; NULL otherwise */
     size_t chain_mask;
     bool failing;         /* the log has heard so */
@@ -109,16 +120,17 @@ struct delivery {
     size_t entry_cap;
     uint32_t *free;
     size_t free_count;
-    size_t window_used; /* records taken, without parked ones */
-    size_t parked, flying, storing;
+    size_t window_used; /* records taken */
+    size_t flying, storing;
+    struct inbox inbox;
+    struct partition lent; /* stands for where the waiter's records come from; not in the list */
     struct timers timers;
     bool poll_failed;
     struct destination self; /* the sink as one destination */
 
     char *group, *dead_letter_topic, *redrive_topic;
-    struct retry_topic *retries; /* by rising wait */
-    size_t retry_count;
-    char **retry_names, *retry_prefix; /* the retry topics that exist, and how their names begin */
+    struct ladder ladder;
+    char **retry_names, *retry_prefix; /* the retry topics of an earlier version, and how their names begin */
     size_t retry_name_count;
 };
 
@@ -132,7 +144,7 @@ void destinations_close(struct delivery *d);
 void window_close(struct delivery *d); /* what is still in it counts as released */
 /* Takes a record over, and `ev`'s reference; window_release after its entries are made. */
 struct taken *window_take(struct delivery *d, struct record *r, const struct event *ev, struct partition *p);
-/* Gives back one share in it; with the last one it is done: its partition's watermark moves. */
+/* Gives back one share in it; with the last one it is done: its partition's watermark moves, or the waiter is told. */
 void window_release(struct delivery *d, struct taken *t);
 struct entry *window_add(struct delivery *d, struct taken *t, struct destination *to);
 uint64_t window_tag(const struct entry *en);
@@ -168,16 +180,22 @@ bool moves_open(struct delivery *d, const struct broker_config *names, struct er
 void moves_close(struct delivery *d);
 /* Starts moving the entry; its end comes through moves_done. */
 void moves_dead_letter(struct delivery *d, struct entry *en, const char *dead_class);
-void moves_retry(struct delivery *d, struct entry *en, int64_t wait_ms);
-void moves_again(struct delivery *d, struct entry *en); /* its publication failed a while ago */
+void moves_wait(struct delivery *d, struct entry *en, int64_t wait_ms); /* on a waiting topic */
+void moves_again(struct delivery *d, struct entry *en);                 /* its publication failed a while ago */
 void moves_done(struct delivery *d, struct entry *en, enum outcome o, const char *why);
 const char *moves_class(enum reason r); /* of the dead letter */
+
+/* ---- inbox.c ---- */
+
+void inbox_open(struct delivery *d);
+void inbox_close(struct delivery *d);          /* what is in it stays the waiter's */
+struct handed *inbox_take(struct delivery *d); /* the oldest, free() it; NULL: none */
+void inbox_answer_recall(struct delivery *d);  /* gives back what the sink does not have, if that was asked for */
 
 /* ---- poll.c ---- */
 
 bool poll_records(struct delivery *d);   /* true: there may be more at once */
 bool poll_broadcast(struct delivery *d); /* the same for a broadcast sink */
-void poll_unpark(struct delivery *d, struct entry *en);
 
 /* ---- verdicts.c ---- */
 

@@ -32,6 +32,22 @@ static int64_t verdicts_refile_wait(const struct entry *en)
     return wait < REFILE_MOST_MS ? wait : REFILE_MOST_MS;
 }
 
+/* May one more wait in memory? What waits never takes more than half of the window, so that others pass. */
+static bool verdicts_has_room(const struct delivery *d, const struct destination *to, int64_t wait_ms)
+{
+    if (to->chains || d->s->ops->dead_letters)
+        return true;
+    return wait_ms <= to->retry_memory.ms && to->waiting < (size_t)d->config->window / 2;
+}
+
+/* Lets it wait in memory. */
+static void verdicts_wait(struct delivery *d, struct entry *en, int64_t wait_ms)
+{
+    en->state = ENTRY_WAITING;
+    en->to->waiting++;
+    timers_add(&d->timers, clock_mono_ms() + wait_ms, window_tag(en));
+}
+
 /* Sets the time of the next attempt; after the last one the entry becomes a dead letter. */
 static void verdicts_retry(struct delivery *d, struct entry *en, const struct result *r)
 {
@@ -46,12 +62,10 @@ static void verdicts_retry(struct delivery *d, struct entry *en, const struct re
     metric_add(en->to->count.retries, 1);
     if (r->retry_after.ms > wait)
         wait = r->retry_after.ms;
-    if (wait > en->to->retry_memory.ms && !en->to->chains && !d->s->ops->dead_letters) {
-        moves_retry(d, en, wait);
-        return;
-    }
-    en->state = ENTRY_WAITING;
-    timers_add(&d->timers, clock_mono_ms() + wait, window_tag(en));
+    if (verdicts_has_room(d, en->to, wait))
+        verdicts_wait(d, en, wait);
+    else
+        moves_wait(d, en, wait);
 }
 
 /* Takes back an attempt that was none: the receiver saw nothing of it, and only our own machine is to blame. */
@@ -66,8 +80,7 @@ static void verdicts_untried(struct delivery *d, struct entry *en, const struct 
     metric_add(en->to->count.untried, 1);
     if (--en->attempts == 0)
         en->first_ms = 0;
-    en->state = ENTRY_WAITING;
-    timers_add(&d->timers, now + UNTRIED_MS, window_tag(en));
+    verdicts_wait(d, en, UNTRIED_MS);
 }
 
 /* Ends an attempt as its result says. */

@@ -19,14 +19,13 @@ void window_release(struct delivery *d, struct taken *t)
 {
     if (--t->open > 0)
         return;
-    if (t->partition) {
+    if (t->lender)
+        mailbox_put(t->lender, t->lent_tag, t->partition ? HANDED_FINISHED : HANDED_BACK, NULL);
+    else if (t->partition) {
         watermark_finish(&t->partition->done, t->record->offset);
         t->partition->changed = d->changed = true;
     }
-    if (t->parked)
-        d->parked--;
-    else
-        d->window_used--;
+    d->window_used--;
     event_unref(t->event);
     record_free(t->record);
     free(t);
@@ -152,6 +151,7 @@ void window_finish(struct delivery *d, struct entry *en, struct metric *counter)
     metric_add(t->partition ? counter : count->released, 1);
     metric_add(count->pending, -1);
     window_chain_leave(en);
+    en->to->waiting -= en->state == ENTRY_WAITING;
     en->state = ENTRY_FREE;
     en->of = NULL;
     d->free[d->free_count++] = en->index;

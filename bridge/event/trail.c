@@ -10,6 +10,7 @@ char *topic_name(const char *prefix, enum topic_kind kind, const char *id)
 {
     static const char *const words[] = { [TOPIC_DEAD_LETTER] = "dead-letter",
                                          [TOPIC_STATE] = "state",
+                                         [TOPIC_WAITING] = "waiting.",
                                          [TOPIC_RETRY] = "retry.",
                                          [TOPIC_REDRIVE] = "redrive." };
     return str_join(prefix, words[kind], id ? id : "");
@@ -31,14 +32,18 @@ bool topic_name_ok(struct str name)
 
 struct trail trail_read(const struct record *r)
 {
-    struct trail t = { 0 };
+    struct trail t = { .sink = record_header(r, TRAIL_SINK) };
     uint64_t n;
     if (str_to_u64(record_header(r, TRAIL_ATTEMPTS), &n) && n < 1000000)
         t.attempts = (unsigned)n;
     if (!clock_parse(record_header(r, TRAIL_FIRST), &t.first_ms))
         t.first_ms = 0;
+    if (!clock_parse(record_header(r, TRAIL_LAST), &t.last_ms))
+        t.last_ms = 0;
     if (!str_to_i64(record_header(r, TRAIL_DUE), &t.due_ms))
         t.due_ms = 0;
+    if (!str_to_i64(record_header(r, TRAIL_UNTIL), &t.until_ms))
+        t.until_ms = 0;
     return t;
 }
 

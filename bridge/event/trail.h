@@ -6,7 +6,9 @@
  *
  *   topic                        written by              carries
  *   topics of the routes         intake                  from, types
- *   <prefix>retry.<sink>.<wait>  delivery                attempts, first, due, origin
+ *   <prefix>waiting.<step>       delivery, waiter        sink, attempts, first, last, due, until, origin
+ *   <prefix>waiting.orphaned     waiter                  the same, of a sink that the configuration does not have
+ *   <prefix>retry.<sink>.<wait>  earlier versions        attempts, first, due, origin
  *   <prefix>dead-letter          delivery, intake        sink (or source), attempts, first, last, status, class, reason, origin
  *   <prefix>dead-letter          `aqueduct dead redrive` sink, state: redriven, last, origin; the event's headers, no value: "no longer dead
  *                                                     since that last attempt" (a later failure of the same event stays dead)
@@ -19,12 +21,13 @@
 #define TRAIL_PREFIX    "aqueduct-"
 #define TRAIL_FROM      "aqueduct-from" /* who chose the event's id: the scope of its emission (connector.h) */
 #define TRAIL_TYPES     "aqueduct-types" /* of the event's attributes that are no strings: "count=integer,flag=boolean" */
-#define TRAIL_SINK      "aqueduct-sink"     /* id of the sink that gave up */
+#define TRAIL_SINK      "aqueduct-sink"     /* id of the sink that gave up, or for which the record waits */
 #define TRAIL_SOURCE    "aqueduct-source"   /* instead of sink: id of the source whose event no topic could take */
 #define TRAIL_ATTEMPTS  "aqueduct-attempts" /* decimal */
 #define TRAIL_FIRST     "aqueduct-first"    /* RFC 3339: first attempt */
 #define TRAIL_LAST      "aqueduct-last"     /* RFC 3339: last attempt */
-#define TRAIL_DUE       "aqueduct-due"      /* decimal ms since 1970: not before */
+#define TRAIL_DUE       "aqueduct-due"      /* decimal ms since 1970: the next attempt is not made before */
+#define TRAIL_UNTIL     "aqueduct-until"    /* decimal ms since 1970: the record waits in this topic until then */
 #define TRAIL_STATUS    "aqueduct-status"   /* decimal: the receiver's last status; left out when there was none */
 #define TRAIL_CLASS     "aqueduct-class"    /* refused unavailable configuration poison blocked invalid unrouted */
 #define TRAIL_REASON    "aqueduct-reason"   /* for a person */
@@ -38,7 +41,8 @@
 enum topic_kind {
     TOPIC_DEAD_LETTER, /* <prefix>dead-letter */
     TOPIC_STATE,       /* <prefix>state (kafka) */
-    TOPIC_RETRY,       /* <prefix>retry.<sink>.<wait>; `id` is "<sink>.<wait>" */
+    TOPIC_WAITING,     /* <prefix>waiting.<step> */
+    TOPIC_RETRY,       /* <prefix>retry.<sink>.<wait> of earlier versions; `id` is "<sink>.<wait>" */
     TOPIC_REDRIVE,     /* <prefix>redrive.<sink> */
 };
 /* Its name; `id` NULL: nothing behind the kind. free() it. */
@@ -51,10 +55,13 @@ bool topic_name_ok(struct str name); /* [a-zA-Z0-9._-], 1 to TOPIC_NAME_MAX byte
 struct trail {
     unsigned attempts;
     int64_t first_ms; /* wall clock of the first attempt; 0: none yet */
-    int64_t due_ms;   /* wall clock; 0: now */
+    int64_t last_ms;  /* of the last one; 0: unknown */
+    int64_t due_ms;   /* of the next one; 0: now */
+    int64_t until_ms; /* wall clock: the wait in this topic ends; 0: now */
+    struct str sink;  /* borrowed from the record; absent: it does not say */
 };
 
-/* Reads the trail of a record of a retry topic; what is missing or broken counts as zero. */
+/* Reads the trail of a record of a waiting, retry or redrive topic; what is missing or broken counts as zero. */
 struct trail trail_read(const struct record *r);
 
 /* A copy of `r` for another topic with the header pairs of `add` (name, value, ..., NULL; pairs without a value are

@@ -36,7 +36,7 @@ def test_retry_in_memory(bridge, receivers):
 
 @pytest.mark.threads
 @pytest.mark.parametrize("end", ["stop", "kill"])
-def test_retry_topics_survive_a_restart(bridge, receivers, end, judge):
+def test_what_waits_on_the_broker_survives_a_restart(bridge, receivers, end, judge):
     works = []
     receiver = receivers(lambda r: 204 if works else 503)
     bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "retry_memory: 100ms\nretry: [50ms, 500ms, 1s, 1s, 1s, 1s, 1s]") + DEAD_LETTERS)
@@ -92,6 +92,41 @@ def test_retry_after_is_respected(bridge, receivers):
     receiver.delivered({"event-that-must-wait"})
     first, second = receiver.all()
     assert second["at"] - first["at"] >= 1.9
+
+
+@pytest.mark.threads
+def test_a_day_of_patience_holds_up_nobody(bridge, receivers):
+    receiver = receivers(lambda r: (429, {"Retry-After": "86400"}) if r["id"].startswith("patient") else 204)
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "window: 8\nretry: [10ms, 10ms]"))
+    post_ok(daemon, *(event(f"patient-event-{i}") for i in range(40)))
+    others = [f"another-event-{i}" for i in range(50)]
+    post_ok(daemon, *(event(i) for i in others))
+    receiver.delivered(others)
+    wait_for(lambda: daemon.metric("aqueduct_sink_moved_total", sink="crm") == 40)
+    assert daemon.metric("aqueduct_sink_pending", sink="crm") == 0
+    assert daemon.metric("aqueduct_sink_waiting", sink="crm") == 40
+
+
+def test_what_waits_for_a_sink_that_is_gone_is_kept_and_shown(bridge, receivers):
+    works = []
+    receiver, other = receivers(lambda r: 204 if works else 503), receivers()
+    with_crm = HTTP_SOURCE + "sinks:\n" + webhook_sink("other", other.url) + webhook_sink("crm", receiver.url, "retry_memory: 100ms\nretry: [2s, 1s, 1s]")
+    bridge.configure(with_crm)
+    daemon = bridge.start()
+    ids = [f"event-of-this-test-{i}" for i in range(5)]
+    post_ok(daemon, *(event(i) for i in ids))
+    wait_for(lambda: daemon.metric("aqueduct_sink_moved_total", sink="crm") >= 5)
+    daemon.stop()
+    bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("other", other.url))
+    daemon = bridge.start()
+    wait_for(lambda: daemon.metric("aqueduct_waiting_orphans", sink="crm") == 5)
+    assert "events wait for a sink that is not configured" in daemon.log()
+    daemon.stop()
+    works.append(True)
+    bridge.configure(with_crm)
+    daemon = bridge.start()
+    receiver.delivered(ids)
+    assert len(receiver.good()) == 5
 
 
 def test_410_is_a_dead_letter_at_once(bridge, receivers):

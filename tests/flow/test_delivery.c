@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/delivery/delivery.h"
+#include "bridge/delivery/ladder.h"
+#include "bridge/delivery/waiter.h"
 #include "bridge/lib/clock.h"
 #include "bridge/event/trail.h"
 
@@ -13,6 +15,7 @@ static struct flow flow;
 static struct script_sink sink;
 static struct sink_config config;
 static struct delivery *d;
+static struct waiter *waiter;
 static struct duration waits[8];
 static char *topic_names[] = { "in" };
 static char id[32];
@@ -32,15 +35,37 @@ static void start(void)
     struct err e = { "" };
     config.sink = &sink.base;
     assert_true(delivery_topics(&config, &flow.names, make_topic, NULL, &e));
+    assert_true(ladder_topics(&flow.names, make_topic, NULL, &e));
     d = delivery_new(&config, &flow.names, &flow.broker, &e);
     if (!d)
         fail_msg("%s", e.text);
+    waiter = waiter_new(&flow.names, &flow.broker);
+    if (delivery_waits(&config))
+        waiter_serve(waiter, &config, d);
+    if (!waiter_open(waiter, &e))
+        fail_msg("%s", e.text);
+}
+
+/* In the supervisor's order: the sink is stopped and closed, then the waiter hears of it and ends. */
+static void end(void)
+{
+    if (!waiter)
+        return;
+    waiter_stop(waiter);
+    if (flow.weather == CLEAR)
+        while (waiter_step(waiter, (struct duration){ 0 }))
+            broker_flush(flow.inner, (struct duration){ 10000 });
+    waiter_close(waiter);
+    delivery_free(d);
+    waiter_free(waiter);
+    waiter = NULL;
+    d = NULL;
 }
 
 /* Ends the delivery as a stop does and begins another one of the same group. */
 static void restart(void)
 {
-    delivery_free(d);
+    end();
     script_sink_init(&sink, id);
     start();
 }
@@ -75,8 +100,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    delivery_free(d);
-    d = NULL;
+    end();
     flow_close(&flow);
     return 0;
 }
@@ -84,6 +108,7 @@ static int teardown(void **state)
 static void turn(int times)
 {
     for (int i = 0; i < times; i++) {
+        assert_true(waiter_step(waiter, (struct duration){ 0 }));
         assert_true(delivery_step(d, (struct duration){ 0 }));
         broker_flush(flow.inner, (struct duration){ 10000 });
     }
@@ -298,9 +323,8 @@ TEST(the_offset_waits_for_the_dead_letter)
     assert_string_equal(sink.sent[0].id, "a");
 }
 
-TEST(a_long_wait_goes_through_its_retry_topic)
+TEST(a_long_wait_goes_through_a_waiting_topic)
 {
-    char topic[64];
     retry_list(2, (const int64_t[]){ 120000, 3600000 });
     sink.verdict = always_503;
     flow_event(&flow, "in", "a", "k");
@@ -308,10 +332,12 @@ TEST(a_long_wait_goes_through_its_retry_topic)
     turn(4);
     assert_int_equal(sink.count, 1);
     assert_int_equal(count("moved"), 1);
-    snprintf(topic, sizeof topic, "aq.retry.%s.2m", id);
-    assert_int_equal(flow_read(&flow, topic, found, 2), 1);
+    assert_int_equal(flow_read(&flow, "aq.waiting.2m", found, 2), 1);
+    flow_expect_header(found[0], TRAIL_SINK, id);
     flow_expect_header(found[0], TRAIL_ATTEMPTS, "1");
     flow_expect_header(found[0], TRAIL_DUE, "1700000120000");
+    flow_expect_header(found[0], TRAIL_UNTIL, "1700000120000");
+    flow_expect_header(found[0], TRAIL_TOPIC, "in");
     record_free(found[0]);
 
     sink.verdict = NULL;
@@ -342,23 +368,60 @@ TEST(a_long_wait_goes_through_its_retry_topic)
     reconciles();
 }
 
-TEST(a_retry_of_an_earlier_schedule_is_not_forgotten)
+/* A record as the version before the waiting topics left it. */
+static void old_retry(const char *wait, const char *event, const char *due)
 {
-    retry_list(1, (const int64_t[]){ 120000 });
-    sink.verdict = always_503;
-    flow_event(&flow, "in", "a", "k");
-    start();
-    turn(4);
-    retry_list(1, (const int64_t[]){ 300000 });
-    restart();
-    clock_fake_advance(120000);
-    turn(4);
-    assert_int_equal(sink.count, 1);
-    assert_string_equal(sink.sent[0].id, "a");
-    assert_int_equal(sink.sent[0].attempt, 2);
+    char topic[64];
+    const struct header headers[] = {
+        { STR("ce_specversion"), STR("1.0") }, { STR("ce_id"), str_of(event) },
+        { STR("ce_source"), STR("/s") },       { STR("ce_type"), STR("t.happened") },
+        { STR(TRAIL_TOPIC), STR("in") },       { STR(TRAIL_PARTITION), STR("0") },
+        { STR(TRAIL_OFFSET), STR("7") },       { STR(TRAIL_TIMESTAMP), STR("1699999000000") },
+        { STR(TRAIL_ATTEMPTS), STR("2") },     { STR(TRAIL_FIRST), STR("2023-11-14T22:00:00.000Z") },
+        { STR(TRAIL_DUE), str_of(due) }
+    };
+    snprintf(topic, sizeof topic, "aq.retry.%s.%s", id, wait);
+    flow_topic(&flow, topic, 1);
+    flow_raw(&flow, &(struct record){ .topic = str_of(topic),
+                                      .partition = -1,
+                                      .key = STR("k"),
+                                      .headers = headers,
+                                      .header_count = sizeof headers / sizeof *headers });
 }
 
-TEST(a_retry_topic_is_read_before_the_cluster_lists_it)
+TEST(retry_topics_of_an_earlier_version_are_emptied_and_no_longer_filled)
+{
+    char topic[64];
+    retry_list(2, (const int64_t[]){ 120000, 3600000 });
+    old_retry("2m", "due", "1699999999000");
+    old_retry("1h", "later", "1700003600000");
+    sink.verdict = always_503;
+    start();
+    turn(4);
+    assert_int_equal(sink.count, 1);
+    assert_string_equal(sink.sent[0].id, "due");
+    assert_int_equal(sink.sent[0].attempt, 3);
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 2), 1);
+    flow_expect_header(found[0], TRAIL_FIRST, "2023-11-14T22:00:00.000Z");
+    flow_expect_header(found[0], TRAIL_OFFSET, "7");
+    record_free(found[0]);
+    sink.verdict = NULL;
+    restart();
+    clock_fake_advance(3599999);
+    turn(4);
+    assert_int_equal(sink.count, 0);
+    clock_fake_advance(1);
+    turn(4);
+    assert_int_equal(sink.count, 1);
+    assert_string_equal(sink.sent[0].id, "later");
+    assert_int_equal(sink.sent[0].attempt, 3);
+    snprintf(topic, sizeof topic, "aq.retry.%s.1h", id);
+    assert_int_equal(flow_read(&flow, topic, found, 4), 1);
+    record_free(found[0]);
+    reconciles();
+}
+
+TEST(what_waits_is_read_before_the_cluster_lists_its_topic)
 {
     retry_list(1, (const int64_t[]){ 120000 });
     sink.verdict = always_503;
@@ -386,8 +449,13 @@ TEST(a_due_retry_does_not_wait_for_one_that_is_not)
     flow_event(&flow, "in", "fresh", NULL);
     turn(4);
     assert_int_equal(sink.count, 7);
-    clock_fake_advance(60000);
-    turn(20);
+    clock_fake_advance(59999);
+    turn(4);
+    assert_int_equal(sink.count, 7);
+    for (int i = 0; i < 20; i++) {
+        clock_fake_advance(100);
+        turn(4);
+    }
     assert_int_equal(sink.count, 13);
     reconciles();
 }
@@ -638,8 +706,7 @@ TEST(the_broker_may_report_after_the_sink_is_closed)
     assert_false(delivery_step(d, (struct duration){ 0 }));
     delivery_close(d);
     flow_release(&flow);
-    delivery_free(d);
-    d = NULL;
+    end();
     assert_int_equal(count("dead"), 0);
     assert_int_equal(count("released"), 1);
 }
@@ -670,9 +737,9 @@ int main(void)
         flow_test(a_dead_letter_that_is_too_large_goes_without_its_data),
         flow_test(a_foreign_record_with_too_much_in_its_headers_holds_up_nobody),
         flow_test(the_offset_waits_for_the_dead_letter),
-        flow_test(a_long_wait_goes_through_its_retry_topic),
-        flow_test(a_retry_of_an_earlier_schedule_is_not_forgotten),
-        flow_test(a_retry_topic_is_read_before_the_cluster_lists_it),
+        flow_test(a_long_wait_goes_through_a_waiting_topic),
+        flow_test(retry_topics_of_an_earlier_version_are_emptied_and_no_longer_filled),
+        flow_test(what_waits_is_read_before_the_cluster_lists_its_topic),
         flow_test(a_due_retry_does_not_wait_for_one_that_is_not),
         flow_test(retry_after_is_respected),
         flow_test(what_is_finished_beyond_an_open_one_does_not_come_again),

@@ -145,6 +145,43 @@ static void delete_before(struct broker *b, const char *topic, int64_t offset)
     kafka_client_give(client);
 }
 
+static int64_t oldest(struct broker *b, const char *topic)
+{
+    int64_t low = -1, high = -1;
+    struct kafka_client *client = kafka_client_take((struct kafka *)b);
+    rd_kafka_query_watermark_offsets(client->rk, topic, 0, &low, &high, 5000);
+    kafka_client_give(client);
+    return low;
+}
+
+/* A topic between the bridge and itself stays as small as what waits in it. */
+TEST(what_its_only_group_has_finished_is_deleted)
+{
+    struct err e = { "" };
+    struct broker *b = cluster_open();
+    const char *topic = cluster_topic(b, 1), *group = cluster_fresh(1);
+    char name[96], only[96];
+    snprintf(name, sizeof name, "%s", topic);
+    snprintf(only, sizeof only, "%s", group);
+    assert_true(broker_topic(b, &(struct topic_config){ .name = name, .partitions = 1, .consumed_by = only }, &e));
+    cluster_forget();
+    for (int i = 0; i < 50; i++)
+        cluster_publish(b, name, i);
+    cluster_await(50);
+    struct member *other = member_join(b, cluster_fresh(1), name, true);
+    member_read_until(other, 50);
+    member_leave(other); /* committed, but of another group */
+    assert_int_equal(oldest(b, name), 0);
+    struct member *m = member_join(b, only, name, true);
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    member_read_until(m, 50);
+    while (oldest(b, name) == 0 && clock_mono_ms() < until)
+        member_turn(m, 100);
+    assert_in_range(oldest(b, name), 1, 50);
+    member_leave(m);
+    broker_close(b);
+}
+
 static void put_in_order(struct broker *b, const char *topic, int from, int to)
 {
     for (int i = from; i < to; i++) {
@@ -471,6 +508,7 @@ int main(int argc, char **argv)
         CLUSTER_TEST(a_rebalance_drains_and_commits_first),
         CLUSTER_TEST(a_killed_member_is_replaced),
         CLUSTER_TEST(a_static_member_takes_up_where_it_stood),
+        CLUSTER_TEST(what_its_only_group_has_finished_is_deleted),
         CLUSTER_TEST(a_position_that_is_gone_is_counted_and_passed),
         CLUSTER_TEST(a_position_beyond_the_end_begins_again),
         CLUSTER_TEST(what_is_finished_beyond_moves_with_the_partition),

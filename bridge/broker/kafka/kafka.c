@@ -11,8 +11,10 @@ enum { KAFKA_DESCRIPTORS = 64 }; /* of the producer and of readers: connections 
 
 static void kafka_free(struct kafka *b)
 {
-    for (size_t i = 0; i < b->topic_count; i++)
+    for (size_t i = 0; i < b->topic_count; i++) {
         free(b->topics[i].name);
+        free(b->topics[i].consumed_by);
+    }
     free(b->topics);
     free(b->state_topic);
     kafka_access_close(b);

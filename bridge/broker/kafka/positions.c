@@ -137,6 +137,8 @@ static void position_answers(struct kafka_consumer *c, int wait_ms)
         }
         if (too_long)
             position_shorten(c);
+        if (list && !rd_kafka_event_error(ev))
+            kafka_consumed(c, list);
         rd_kafka_event_destroy(ev);
         c->committing--;
     }

@@ -11,6 +11,7 @@
  *   producer.c      publications in waves: intents, records, changes; a new client after a fatal error
  *   doubt.c         is a topic still the one that was read, or was it made anew?
  *   assignment.c    the partitions a consumer has, where they begin, and what to do when that position is gone
+ *   consumed.c      records that the one group they are for has finished are deleted
  *   positions.c     the positions of a group and what is finished beyond them: restored, asked for, committed
  *   consumer.c      consumers: groups and broadcast
  *   read.c          reading back: a source's state, the tail of a topic
@@ -184,6 +185,7 @@ enum topic_state { TOPIC_WANTED, TOPIC_THERE, TOPIC_FAILED };
 struct kafka_topic { /* what the keeper knows of a topic */
     char *name;
     struct topic_config config; /* partitions 0: nobody said how many */
+    char *consumed_by;          /* as in topic_config, of our own */
     bool compact;               /* the state topic */
     enum topic_state state;
     int32_t partitions; /* as last heard; 0: unknown */
@@ -203,6 +205,8 @@ void kafka_topic_want(struct kafka *b, struct str name, bool again);
 int32_t kafka_topic_wait(struct kafka *b, const char *name, struct duration limit, struct err *e);
 /* Its number of partitions as last heard, 0 when unknown; does not wait. */
 int32_t kafka_topic_partitions(struct kafka *b, const char *name);
+/* Is the topic there for this group alone? */
+bool kafka_topic_consumed_by(struct kafka *b, const char *name, const char *group);
 /* The first topic that could not be made: true with its name and reason in *why. */
 bool kafka_topic_failed(struct kafka *b, struct err *why);
 
@@ -278,6 +282,7 @@ struct kafka_consumer {
     pthread_mutex_t doubt_lock; /* guards doubts, doubt_count */
     struct topic_partition *doubts;
     size_t doubt_count;
+    int64_t delete_ms; /* consumed.c: not before */
 };
 
 void kafka_queue_wake(rd_kafka_queue_t *q, int wake_fd); /* news in the queue wakes this; -1: nothing any more */
@@ -309,6 +314,11 @@ void kafka_doubt_serve(struct kafka_consumer *c);
 /* Is it a record that was not handed out before? Then it is from now on the last one. Else it may show that the partition
  * is another one: assigned->anew. */
 bool kafka_doubt_is_new(struct kafka_assigned *assigned, const rd_kafka_message_t *m);
+
+/* ---- consumed.c ---- */
+
+/* Positions were committed: deletes what is before them where the topic is for this group alone, now and then. */
+void kafka_consumed(struct kafka_consumer *c, const rd_kafka_topic_partition_list_t *committed);
 
 /* ---- positions.c ---- */
 

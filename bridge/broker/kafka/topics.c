@@ -76,6 +76,8 @@ static rd_kafka_NewTopic_t *topics_new(const struct kafka *b, const struct kafka
             topics_set(t, "retention.ms", topic->config.retention.ms > 0 ? topic->config.retention.ms : -1);
         topics_set(t, "retention.bytes", topic->config.retention_bytes.n > 0 ? topic->config.retention_bytes.n : -1);
     }
+    if (topic->consumed_by) /* a segment goes when all of it is deleted (consumed.c) and it is not the newest */
+        topics_set(t, "segment.bytes", 64 << 20);
     return t;
 }
 
@@ -427,6 +429,9 @@ bool kafka_topic(struct broker *base, const struct topic_config *config, struct 
     struct kafka_topic *topic = topics_get(b, str_of(config->name));
     topic->config = *config;
     topic->config.name = NULL;
+    topic->config.consumed_by = NULL;
+    free(topic->consumed_by);
+    topic->consumed_by = config->consumed_by ? str_dup(str_of(config->consumed_by)) : NULL;
     topic->state = TOPIC_WANTED;
     pthread_mutex_unlock(&b->topics_lock);
     return kafka_topic_wait(b, config->name, (struct duration){ LEADER_MS }, e) > 0;
@@ -439,6 +444,15 @@ int32_t kafka_topic_partitions(struct kafka *b, const char *name)
     int32_t count = topic ? topic->partitions : 0;
     pthread_mutex_unlock(&b->topics_lock);
     return count;
+}
+
+bool kafka_topic_consumed_by(struct kafka *b, const char *name, const char *group)
+{
+    pthread_mutex_lock(&b->topics_lock);
+    struct kafka_topic *topic = topics_find(b, str_of(name));
+    bool is = topic && topic->consumed_by && strcmp(topic->consumed_by, group) == 0;
+    pthread_mutex_unlock(&b->topics_lock);
+    return is;
 }
 
 bool kafka_topic_failed(struct kafka *b, struct err *why)

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/* The inbox: records that the waiter hands to this sink, and what it wants back. */
+#include <stdlib.h>
+#include "bridge/delivery/private.h"
+#include "bridge/lib/mem.h"
+
+void inbox_open(struct delivery *d)
+{
+    pthread_mutex_init(&d->inbox.lock, NULL);
+    d->lent.own = true;
+    d->lent.where.partition = -1;
+}
+
+static void inbox_free(struct handed *h)
+{
+    record_free(h->record);
+    free(h);
+}
+
+void inbox_close(struct delivery *d)
+{
+    for (struct handed *h; (h = inbox_take(d));)
+        inbox_free(h);
+    pthread_mutex_destroy(&d->inbox.lock);
+}
+
+void delivery_hand(struct delivery *d, struct record *r, struct mailbox *reports, uint64_t tag)
+{
+    struct handed *h = mem_alloc(sizeof *h);
+    *h = (struct handed){ .record = r, .reports = reports, .tag = tag };
+    pthread_mutex_lock(&d->inbox.lock);
+    if (d->inbox.last)
+        d->inbox.last->next = h;
+    else
+        d->inbox.first = h;
+    d->inbox.last = h;
+    pthread_mutex_unlock(&d->inbox.lock);
+    wake_up(d->wake_fd);
+}
+
+struct handed *inbox_take(struct delivery *d)
+{
+    pthread_mutex_lock(&d->inbox.lock);
+    struct handed *h = d->inbox.first;
+    if (h)
+        d->inbox.first = h->next;
+    if (!d->inbox.first)
+        d->inbox.last = NULL;
+    pthread_mutex_unlock(&d->inbox.lock);
+    return h;
+}
+
+void delivery_recall(struct delivery *d)
+{
+    atomic_store(&d->inbox.recalled, true);
+    wake_up(d->wake_fd);
+}
+
+void inbox_answer_recall(struct delivery *d)
+{
+    if (!atomic_exchange(&d->inbox.recalled, false))
+        return;
+    for (struct handed *h; (h = inbox_take(d));) {
+        mailbox_put(h->reports, h->tag, HANDED_BACK, NULL);
+        inbox_free(h);
+    }
+    for (size_t i = 0; i < d->entry_cap; i++) {
+        struct entry *en = d->entries[i];
+        if (en->state == ENTRY_FREE || !en->of->lender || en->state == ENTRY_FLYING || en->state == ENTRY_STORING)
+            continue;
+        if (en->state == ENTRY_READY)
+            window_queue_remove(&en->to->ready, en);
+        en->of->partition = NULL;
+        window_finish(d, en, en->to->count.released);
+    }
+}

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: MIT */
+/* Runs the waiter: its life, its turn, and what becomes of a record whose time has come. */
+#include "bridge/delivery/waiter.h"
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "bridge/delivery/ladder.h"
+#include "bridge/delivery/orphans.h"
+#include "bridge/delivery/pace.h"
+#include "bridge/delivery/shelf.h"
+#include "bridge/lib/crash.h"
+#include "bridge/lib/log.h"
+#include "bridge/lib/mem.h"
+
+METRIC_COUNTER(aqueduct_waiting_moves_total,
+               "Waiting events that went on to another waiting topic: not due yet, or their sink had no room.", NULL);
+extern struct metric_family aqueduct_sink_waiting;
+
+enum {
+    WAITER_POLL = 64,       /* records of one turn */
+    WAITER_STORING = 256,   /* most copies on their way */
+    WAITER_AGAIN_MS = 1000, /* until a copy that could not be stored is tried again */
+    WAITER_ASLEEP_MS = 2000,
+    WAITER_REVOKE_MS = 2000, /* how long a partition's hand-over may wait for the sinks */
+    WAITER_REVOKE_TURN_MS = 20,
+    SLOT_HERE_MS = 1000,      /* a slot sooner than this may be waited for in memory */
+    UNTIL_MOST_MS = 86400000, /* the longest delay; whatever a record says, it is looked at after that */
+};
+
+struct waiter_sink {
+    const char *id;
+    struct delivery *delivery;
+    size_t room, out; /* most records handed over, and how many are */
+    struct pace pace;
+    struct metric *waiting;
+};
+
+struct waiter {
+    struct broker *broker;
+    struct consumer *consumer;
+    struct ladder ladder;
+    char *group;
+    int wake_fd;
+    struct mailbox stored, reports; /* of the broker about copies; of the deliveries about what was handed over */
+    atomic_bool stopping, abandoned;
+    struct shelf shelf;
+    struct waiter_sink **sinks;
+    size_t sink_count;
+    struct orphans orphans;
+    int64_t began_ms; /* wall clock */
+    bool closing, poll_failed, store_failed;
+    struct metric *moves;
+};
+
+/* ---- sinks ---- */
+
+static struct waiter_sink *waiter_sink(const struct waiter *w, struct str id)
+{
+    for (size_t i = 0; i < w->sink_count; i++)
+        if (str_eq(str_of(w->sinks[i]->id), id))
+            return w->sinks[i];
+    return NULL;
+}
+
+/* ---- what becomes of a record ---- */
+
+/* An orphan was begun and is never finished: the position stays before it. */
+static void waiter_keep_orphan(struct waiter *w, struct shelved *en)
+{
+    orphans_add(&w->orphans, record_header(en->record, TRAIL_SINK));
+    shelf_leave(&w->shelf, en);
+}
+
+static void waiter_on_stored(void *ctx, uint64_t tag, enum outcome o, const char *why)
+{
+    struct waiter *w = ctx;
+    mailbox_put(&w->stored, tag, (int32_t)o, why);
+}
+
+/* Publishes a copy that is looked at again at that time; waiter_take_stored says how that ended. */
+static void waiter_store(struct waiter *w, struct shelved *en, const struct trail *t, int64_t again_ms)
+{
+    struct ladder_stay stay = { .record = en->record,
+                                .sink = t->sink,
+                                .attempts = t->attempts,
+                                .first_ms = t->first_ms,
+                                .last_ms = t->last_ms,
+                                .due_ms = t->due_ms,
+                                .again_ms = again_ms };
+    struct publication how = { .done = waiter_on_stored, .ctx = w, .tag = shelf_tag(en) };
+    shelf_set(&w->shelf, en, SHELF_STORING);
+    if (en->sink)
+        ladder_publish(&w->ladder, w->broker, &stay, &how);
+    else
+        ladder_publish_orphan(&w->ladder, w->broker, &stay, &how);
+}
+
+static void waiter_hand(struct waiter *w, struct shelved *en)
+{
+    struct record *r = en->record;
+    en->record = NULL;
+    en->sink->out++;
+    metric_add(en->sink->waiting, -1);
+    shelf_set(&w->shelf, en, SHELF_HANDED);
+    delivery_hand(en->sink->delivery, r, &w->reports, shelf_tag(en));
+}
+
+/* Its sink has no room: it waits for a slot of its own, here if that is soon and few do, else in a topic. */
+static void waiter_queue(struct waiter *w, struct shelved *en, const struct trail *t, int64_t now_ms)
+{
+    int64_t slot = pace_slot(&en->sink->pace, now_ms);
+    if (slot - now_ms < SLOT_HERE_MS && shelf_has_room(en->partition))
+        shelf_park(&w->shelf, en, slot);
+    else
+        waiter_store(w, en, t, slot);
+}
+
+/* Decides, now that it was read or that its wait is over. */
+static void waiter_look(struct waiter *w, struct shelved *en)
+{
+    struct trail t = trail_read(en->record);
+    int64_t now = clock_wall_ms();
+    int64_t until = t.until_ms < now + UNTIL_MOST_MS ? t.until_ms : now + UNTIL_MOST_MS;
+    if (!en->sink && en->stuck)
+        waiter_keep_orphan(w, en);
+    else if (!en->sink)
+        waiter_store(w, en, &t, 0);
+    else if (until > now)
+        shelf_park(&w->shelf, en, until);
+    else if (t.due_ms > now && en->stuck)
+        shelf_park(&w->shelf, en, t.due_ms < now + UNTIL_MOST_MS ? t.due_ms : now + UNTIL_MOST_MS);
+    else if (t.due_ms > now)
+        waiter_store(w, en, &t, t.due_ms);
+    else if (en->stuck || en->sink->out < en->sink->room)
+        waiter_hand(w, en);
+    else
+        waiter_queue(w, en, &t, now);
+}
+
+/* Was it put there by this process, which counted it then? */
+static bool waiter_counted(const struct waiter *w, const struct record *r)
+{
+    return trail_read(r).last_ms >= w->began_ms;
+}
+
+static void waiter_lost(struct shelved *en)
+{
+    if (en->sink && en->state == SHELF_HANDED)
+        en->sink->out--;
+    else if (en->sink)
+        metric_add(en->sink->waiting, -1);
+}
+
+/* Takes a record in. */
+static void waiter_take(struct waiter *w, struct record *r)
+{
+    struct shelf_partition *p = shelf_partition(&w->shelf, r);
+    if (r->offset <= p->newest) { /* the topic was made anew */
+        shelf_forget(&w->shelf, p, waiter_lost);
+        p = shelf_partition(&w->shelf, r);
+    }
+    p->orphaned = str_eq(r->topic, str_of(w->ladder.orphaned));
+    p->newest = r->offset;
+    watermark_begin(&p->done, r->offset);
+    struct shelved *en = shelf_add(&w->shelf, r, p);
+    en->sink = waiter_sink(w, record_header(r, TRAIL_SINK));
+    if (en->sink)
+        metric_add(en->sink->waiting, !waiter_counted(w, r));
+    if (!en->sink && p->orphaned)
+        waiter_keep_orphan(w, en);
+    else
+        waiter_look(w, en);
+}
+
+/* ---- what others say ---- */
+
+/* A copy is stored: the original is finished. */
+static void waiter_moved(struct waiter *w, struct shelved *en)
+{
+    crash_point("waiter-after-move");
+    metric_add(w->moves, 1);
+    if (en->sink && !waiter_counted(w, en->record))
+        metric_add(en->sink->waiting, -1); /* counted again when the copy is read */
+    shelf_finish(&w->shelf, en);
+}
+
+/* A copy is not stored: again in a while, or, when it never can be, the original waits here. */
+static void waiter_not_moved(struct waiter *w, struct shelved *en, enum outcome o, const char *why)
+{
+    if (!w->store_failed)
+        LOG(ERROR, "cannot store what is to wait on; trying until it is stored", LOG_STR("topic", en->record->topic),
+            LOG_INT("offset", en->offset), LOG_C("reason", why));
+    w->store_failed = true;
+    en->stuck = o == OUTCOME_INVALID;
+    shelf_park(&w->shelf, en, clock_wall_ms() + WAITER_AGAIN_MS);
+}
+
+static void waiter_take_stored(struct waiter *w)
+{
+    struct notice notices[64];
+    for (size_t n; (n = mailbox_take(&w->stored, notices, sizeof notices / sizeof *notices)) > 0;)
+        for (size_t i = 0; i < n; i++) {
+            struct shelved *en = shelf_find(&w->shelf, notices[i].tag);
+            if (!en)
+                continue;
+            if (notices[i].code != OUTCOME_STORED) {
+                waiter_not_moved(w, en, (enum outcome)notices[i].code, notices[i].why);
+                continue;
+            }
+            w->store_failed = false;
+            waiter_moved(w, en);
+        }
+}
+
+static void waiter_take_reports(struct waiter *w)
+{
+    struct notice notices[64];
+    for (size_t n; (n = mailbox_take(&w->reports, notices, sizeof notices / sizeof *notices)) > 0;)
+        for (size_t i = 0; i < n; i++) {
+            struct shelved *en = shelf_find(&w->shelf, notices[i].tag);
+            if (!en)
+                continue;
+            en->sink->out--;
+            if (notices[i].code == HANDED_FINISHED) {
+                pace_finished(&en->sink->pace);
+                shelf_finish(&w->shelf, en);
+            } else { /* its partition goes to somebody else, or all ends: it is read again */
+                shelf_leave(&w->shelf, en);
+            }
+        }
+}
+
+/* ---- start, turn, end ---- */
+
+/* Partitions are taken away: the sinks give back what they do not send just now and have a moment for the rest. (All
+ * partitions go at once: the group hands them out anew.) */
+static void waiter_revoked(void *ctx, const struct topic_partition *partitions, size_t count)
+{
+    struct waiter *w = ctx;
+    (void)partitions;
+    (void)count;
+    int64_t limit = clock_mono_ms() + WAITER_REVOKE_MS;
+    while (!w->closing && w->shelf.handed + w->shelf.storing > 0 && clock_mono_ms() < limit
+           && !atomic_load(&w->abandoned)) {
+        for (size_t i = 0; i < w->sink_count; i++)
+            delivery_recall(w->sinks[i]->delivery);
+        wake_clear(w->wake_fd);
+        waiter_take_stored(w);
+        waiter_take_reports(w);
+        poll(&(struct pollfd){ .fd = w->wake_fd, .events = POLLIN }, 1, WAITER_REVOKE_TURN_MS);
+    }
+    shelf_commit(&w->shelf, true);
+    shelf_forget(&w->shelf, NULL, waiter_lost);
+    orphans_forget(&w->orphans);
+}
+
+struct waiter *waiter_new(const struct broker_config *names, struct broker *broker)
+{
+    struct waiter *w = mem_alloc(sizeof *w);
+    w->broker = broker;
+    w->wake_fd = wake_new();
+    w->began_ms = clock_wall_ms();
+    w->moves = metric_get(&aqueduct_waiting_moves_total, NULL);
+    w->group = ladder_group(names);
+    ladder_open(&w->ladder, names->prefix);
+    mailbox_open(&w->stored, w->wake_fd);
+    mailbox_open(&w->reports, w->wake_fd);
+    return w;
+}
+
+void waiter_serve(struct waiter *w, const struct sink_config *sink, struct delivery *d)
+{
+    struct waiter_sink *s = mem_alloc(sizeof *s);
+    *s = (struct waiter_sink){ .id = sink->sink->id,
+                               .delivery = d,
+                               .room = sink->window > 1 ? (size_t)sink->window / 2 : 1,
+                               .waiting = metric_get(&aqueduct_sink_waiting, LABELS(sink->sink->id)) };
+    metric_set(s->waiting, 0);
+    w->sinks = mem_grow(w->sinks, w->sink_count + 1, sizeof(struct waiter_sink *));
+    w->sinks[w->sink_count++] = s;
+}
+
+size_t waiter_serves(const struct waiter *w)
+{
+    return w->sink_count;
+}
+
+bool waiter_open(struct waiter *w, struct err *e)
+{
+    const char *topics[LADDER_STEPS + 1] = { w->ladder.orphaned };
+    for (size_t i = 0; i < LADDER_STEPS; i++)
+        topics[i + 1] = w->ladder.topics[i];
+    w->consumer = consumer_open(w->broker,
+                                &(struct consumer_options){ .group = w->group,
+                                                            .topics = topics,
+                                                            .topic_count = LADDER_STEPS + 1,
+                                                            .from_start = true,
+                                                            .wake_fd = w->wake_fd,
+                                                            .revoked = waiter_revoked,
+                                                            .ctx = w },
+                                e);
+    w->shelf.consumer = w->consumer;
+    return w->consumer || err_prefix(e, "the waiting topics");
+}
+
+/* Polls; true when there may be more at once. */
+static bool waiter_poll(struct waiter *w)
+{
+    struct err e = { "" };
+    struct record *records[WAITER_POLL];
+    size_t room = w->shelf.storing < WAITER_STORING && !atomic_load(&w->stopping) ? WAITER_POLL : 0;
+    int n = consumer_poll(w->consumer, records, room, &e);
+    if (n < 0 && !w->poll_failed)
+        LOG(ERROR, "reading the waiting topics failed; trying again", LOG_C("reason", e.text));
+    if (n > 0 && w->poll_failed)
+        LOG(INFO, "reading the waiting topics works again", LOG_C("group", w->group));
+    w->poll_failed = n < 0 || (n == 0 && w->poll_failed);
+    for (int i = 0; i < n; i++)
+        waiter_take(w, records[i]);
+    shelf_hold(&w->shelf);
+    return room > 0 && n == (int)room;
+}
+
+static int64_t waiter_wait(const struct waiter *w, struct duration most)
+{
+    int64_t next = shelf_next(&w->shelf), due = shelf_commit_due(&w->shelf);
+    int64_t wait = most.ms < WAITER_ASLEEP_MS ? most.ms : WAITER_ASLEEP_MS;
+    if (next != INT64_MAX && next - clock_wall_ms() < wait)
+        wait = next - clock_wall_ms();
+    if (due != INT64_MAX && due - clock_mono_ms() < wait)
+        wait = due - clock_mono_ms();
+    return wait > 0 ? wait : 0;
+}
+
+bool waiter_step(struct waiter *w, struct duration wait)
+{
+    wake_clear(w->wake_fd); /* before anything is looked at, so that no news is slept over */
+    bool stopped = atomic_load(&w->stopping);
+    if (atomic_load(&w->abandoned))
+        return false;
+    waiter_take_stored(w);
+    waiter_take_reports(w);
+    for (struct shelved *en; !stopped && (en = shelf_due(&w->shelf, clock_wall_ms()));)
+        waiter_look(w, en);
+    bool more = waiter_poll(w);
+    shelf_commit(&w->shelf, false);
+    if (stopped && w->shelf.storing == 0)
+        return false;
+    if (!more)
+        poll(&(struct pollfd){ .fd = w->wake_fd, .events = POLLIN }, 1, (int)waiter_wait(w, wait));
+    return true;
+}
+
+void waiter_stop(struct waiter *w)
+{
+    atomic_store(&w->stopping, true);
+    wake_up(w->wake_fd);
+}
+
+void waiter_abandon(struct waiter *w)
+{
+    atomic_store(&w->abandoned, true);
+    wake_up(w->wake_fd);
+}
+
+void waiter_close(struct waiter *w)
+{
+    if (!w || !w->consumer)
+        return;
+    w->closing = true;
+    orphans_forget(&w->orphans);
+    shelf_commit(&w->shelf, true);
+    consumer_close(w->consumer);
+    w->consumer = NULL;
+}
+
+void waiter_free(struct waiter *w)
+{
+    if (!w)
+        return;
+    waiter_close(w);
+    shelf_close(&w->shelf);
+    mailbox_close(&w->stored);
+    mailbox_close(&w->reports);
+    ladder_close(&w->ladder);
+    for (size_t i = 0; i < w->sink_count; i++)
+        free(w->sinks[i]);
+    free(w->sinks);
+    free(w->group);
+    close(w->wake_fd);
+    free(w);
+}

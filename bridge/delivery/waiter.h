@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* The waiter: the one reader of the waiting topics, for all sinks of the daemon.
+ *
+ *   waiting topics --poll--> [parked until its time] --not due yet----------------> the next topic of the ladder
+ *                                                    --due, its sink has room-----> the sink's delivery
+ *                                                    --due, its sink has no room--> a waiting topic again
+ *                                                    --no such sink here----------> <prefix>waiting.orphaned
+ *
+ * It reads each topic in order and waits for the oldest record: the others are not looked at before. It sends nothing
+ * itself. A sink has at most half of its window in records from here; what exceeds that goes back and comes again at a
+ * time of its own, spread as fast as the sink took the last ones. The position moves past a record when its sink is done
+ * with it, or its copy is stored further on, so kill -9 costs at most a repeat.
+ *
+ * Nothing is dropped: a record of a sink that the configuration does not have is kept among the orphans, where it is
+ * pending, counted and said once in the log, and goes on when a start finds the sink again. That holds for each member
+ * of a group by its own configuration.
+ *
+ * Threads: waiter_new, waiter_serve, waiter_open, waiter_close and waiter_free on the main thread, the steps on the
+ * waiter's own; waiter_stop and waiter_abandon anywhere. */
+#pragma once
+#include "bridge/delivery/delivery.h"
+
+struct waiter;
+
+struct waiter *waiter_new(const struct broker_config *names, struct broker *broker);
+/* Before waiter_open: these deliveries are the ones it hands to; each outlives its last step. */
+void waiter_serve(struct waiter *w, const struct sink_config *sink, struct delivery *d);
+size_t waiter_serves(const struct waiter *w); /* how many sinks */
+bool waiter_open(struct waiter *w, struct err *e);
+/* One turn; waits at most `wait` when there is nothing to do. False when stopped and drained, or abandoned. */
+bool waiter_step(struct waiter *w, struct duration wait);
+/* After the deliveries stopped: takes their last reports and commits. */
+void waiter_stop(struct waiter *w);
+void waiter_abandon(struct waiter *w);
+void waiter_close(struct waiter *w); /* after the last step: closes the consumer; accepts NULL */
+/* After the deliveries are freed, which report to it until then, and after the broker is closed when it was abandoned;
+ * accepts NULL. */
+void waiter_free(struct waiter *w);

@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: MIT */
+/* Waiting topics and their waiter, with schedules of days played on a fake clock, and two sinks that share them. */
+#include "tests/support/event.h"
+#include "tests/support/flow.h"
+#include "tests/support/script.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include "bridge/delivery/delivery.h"
+#include "bridge/delivery/ladder.h"
+#include "bridge/delivery/waiter.h"
+#include "bridge/lib/clock.h"
+
+enum { SINKS = 2, MINUTE = 60000, HOUR = 3600000, DAY = 86400000 };
+
+struct player {
+    struct script_sink sink;
+    struct sink_config config;
+    struct delivery *delivery;
+    char id[32], topic[32];
+    char *topics[1];
+    struct duration waits[8];
+};
+
+static struct flow flow;
+static struct player players[SINKS];
+static struct player *const a = &players[0], *const b = &players[1];
+static struct waiter *waiter;
+static struct record *found[1024];
+static int64_t began, times[1024];
+static size_t time_count;
+
+/* ---- the stage ---- */
+
+static bool make_topic(void *ctx, const char *topic, const char *group, struct err *e)
+{
+    (void)ctx;
+    return broker_topic(flow.inner,
+                        &(struct topic_config){
+                            .name = (char *)(uintptr_t)topic, .partitions = 1, .consumed_by = group },
+                        e);
+}
+
+static void start_with(size_t count)
+{
+    struct err e = { "" };
+    assert_true(ladder_topics(&flow.names, make_topic, NULL, &e));
+    waiter = waiter_new(&flow.names, &flow.broker);
+    for (size_t i = 0; i < count; i++) {
+        struct player *p = &players[i];
+        p->config.sink = &p->sink.base;
+        assert_true(delivery_topics(&p->config, &flow.names, make_topic, NULL, &e));
+        p->delivery = delivery_new(&p->config, &flow.names, &flow.broker, &e);
+        assert_non_null(p->delivery);
+        waiter_serve(waiter, &p->config, p->delivery);
+    }
+    assert_int_equal(waiter_serves(waiter), count);
+    if (!waiter_open(waiter, &e))
+        fail_msg("%s", e.text);
+}
+
+static void start(void)
+{
+    start_with(SINKS);
+}
+
+/* As after a stop whose deadline passed, which differs from a kill only in that positions are stored. */
+static void end(void)
+{
+    if (!waiter)
+        return;
+    waiter_close(waiter);
+    for (size_t i = 0; i < SINKS; i++) {
+        delivery_free(players[i].delivery);
+        players[i].delivery = NULL;
+    }
+    waiter_free(waiter);
+    waiter = NULL;
+}
+
+static void restart_with(size_t count)
+{
+    end();
+    for (size_t i = 0; i < SINKS; i++) {
+        enum verdict (*verdict)(const struct sent *, struct result *) = players[i].sink.verdict;
+        script_sink_init(&players[i].sink, players[i].id);
+        players[i].sink.verdict = verdict;
+    }
+    start_with(count);
+}
+
+static void turn(int count)
+{
+    for (int i = 0; i < count; i++) {
+        assert_true(waiter_step(waiter, (struct duration){ 0 }));
+        for (size_t k = 0; k < SINKS; k++)
+            if (players[k].delivery)
+                assert_true(delivery_step(players[k].delivery, (struct duration){ 0 }));
+        broker_flush(flow.inner, (struct duration){ 10000 });
+    }
+}
+
+/* Lets that much time pass in small steps. */
+static void play(int64_t ms, int64_t step)
+{
+    for (int64_t gone = 0; gone < ms; gone += step) {
+        clock_fake_advance(step);
+        turn(3);
+    }
+}
+
+static void schedule(struct player *p, size_t n, const int64_t *ms)
+{
+    for (size_t i = 0; i < n; i++)
+        p->waits[i].ms = ms[i];
+    p->config.retry = (struct durations){ p->waits, n };
+}
+
+static void events(const struct player *p, const char *name, int count)
+{
+    char id[32];
+    for (int i = 0; i < count; i++) {
+        snprintf(id, sizeof id, "%s%03d", name, i);
+        flow_event(&flow, p->topic, id, NULL);
+    }
+}
+
+static int64_t count(const struct player *p, const char *what)
+{
+    char name[64];
+    snprintf(name, sizeof name, "aqueduct_sink_%s", what);
+    return flow_count(name, p->id);
+}
+
+static void reconciles(const struct player *p)
+{
+    assert_int_equal(count(p, "consumed_total"), count(p, "delivered_total") + count(p, "dead_total")
+                                                     + count(p, "filtered_total") + count(p, "moved_total")
+                                                     + count(p, "released_total") + count(p, "pending"));
+}
+
+static enum verdict failing(const struct sent *sent, struct result *r)
+{
+    (void)sent;
+    times[time_count++] = clock_wall_ms() - began;
+    *r = (struct result){ .status = 503, .reason = REASON_UNAVAILABLE, .why = "503 Service Unavailable" };
+    return VERDICT_RETRY;
+}
+
+static enum verdict failing_once(const struct sent *sent, struct result *r)
+{
+    enum verdict v = failing(sent, r);
+    return sent->attempt > 1 ? VERDICT_DELIVERED : v;
+}
+
+static enum verdict patient(const struct sent *sent, struct result *r)
+{
+    if (strncmp(sent->id, "patient", 7) != 0 || sent->attempt > 1)
+        return VERDICT_DELIVERED;
+    *r = (struct result){ .status = 429, .retry_after = { DAY }, .reason = REASON_UNAVAILABLE, .why = "429" };
+    return VERDICT_RETRY;
+}
+
+static enum verdict silent(const struct sent *sent, struct result *r)
+{
+    (void)sent;
+    (void)r;
+    return 0;
+}
+
+static int setup(void **state)
+{
+    static int number;
+    (void)state;
+    clock_fake(1000000, began = 1700000000000);
+    time_count = 0;
+    flow_open(&flow);
+    flow_topic(&flow, "aq.dead-letter", 1);
+    for (size_t i = 0; i < SINKS; i++) {
+        struct player *p = &players[i];
+        *p = (struct player){
+            .config = { .retry_memory = { 1000 }, .window = 64, .order = ORDER_NONE, .start = START_EARLIEST }
+        };
+        snprintf(p->id, sizeof p->id, "w%d", number++);
+        snprintf(p->topic, sizeof p->topic, "in-%zu", i);
+        p->topics[0] = p->topic;
+        p->config.topics = (struct strings){ p->topics, 1 };
+        flow_topic(&flow, p->topic, 1);
+        script_sink_init(&p->sink, p->id);
+        schedule(p, 1, (const int64_t[]){ HOUR });
+    }
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    end();
+    flow_close(&flow);
+    return 0;
+}
+
+/* ---- the play ---- */
+
+TEST(the_longest_delay_that_does_not_overshoot)
+{
+    assert_int_equal(ladder_step(0), 0);
+    assert_int_equal(ladder_step(30000), 0);
+    assert_int_equal(ladder_step(119999), 0);
+    assert_int_equal(ladder_step(120000), 1);
+    assert_int_equal(ladder_step(10 * MINUTE), 2);
+    assert_int_equal(ladder_step(HOUR), 3);
+    assert_int_equal(ladder_step(6 * (int64_t)HOUR), 4);
+    assert_int_equal(ladder_step(30 * (int64_t)DAY), 5);
+}
+
+/* Whatever the wait, the attempt comes when it is over: not before, and at most a turn later. */
+TEST(any_schedule_is_kept)
+{
+    const int64_t waits[] = { 2000, 31000, 45 * MINUTE, 7 * HOUR + 123, 3 * DAY + 5 * HOUR + 7 * MINUTE };
+    const int64_t step = 10000;
+    schedule(a, 5, waits);
+    a->sink.verdict = failing;
+    events(a, "e", 1);
+    start();
+    turn(3);
+    play(4 * (int64_t)DAY, step);
+    assert_int_equal(time_count, 6);
+    int64_t due = 0;
+    for (size_t i = 0; i < 5; i++) {
+        due = times[i] + waits[i];
+        assert_in_range(times[i + 1], due, due + 2 * step);
+    }
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 2), 1);
+    flow_expect_header(found[0], TRAIL_ATTEMPTS, "6");
+    flow_expect_header(found[0], TRAIL_FIRST, "2023-11-14T22:13:20.000Z");
+    flow_expect_header(found[0], TRAIL_CLASS, "unavailable");
+    flow_expect_header(found[0], TRAIL_TOPIC, a->topic);
+    record_free(found[0]);
+    assert_int_equal(count(a, "waiting"), 0);
+    reconciles(a);
+}
+
+TEST(the_first_in_is_the_first_out)
+{
+    a->sink.verdict = failing_once;
+    a->config.window = 1024;
+    events(a, "e", 300);
+    start();
+    turn(10);
+    assert_int_equal(a->sink.count, 300);
+    assert_int_equal(count(a, "waiting"), 300);
+    play(HOUR + MINUTE, 10000);
+    assert_int_equal(a->sink.count, 600);
+    for (size_t i = 300; i < 600; i++)
+        assert_string_equal(a->sink.sent[i].id, a->sink.sent[i - 300].id);
+    assert_int_equal(count(a, "delivered_total"), 300);
+    assert_int_equal(count(a, "waiting"), 0);
+    reconciles(a);
+}
+
+/* A receiver that asks for a day's patience takes no room from the other events of its sink. */
+TEST(a_day_of_retry_after_holds_up_nobody)
+{
+    a->sink.verdict = patient;
+    schedule(a, 1, (const int64_t[]){ 1000 });
+    a->config.retry_memory.ms = 30000;
+    events(a, "patient", 100);
+    events(a, "other", 50);
+    start();
+    turn(12);
+    assert_int_equal(count(a, "delivered_total"), 50);
+    assert_int_equal(count(a, "moved_total"), 100);
+    assert_int_equal(count(a, "pending"), 0);
+    play(DAY - HOUR, HOUR);
+    assert_int_equal(count(a, "delivered_total"), 50);
+    play(2 * HOUR, MINUTE);
+    assert_int_equal(count(a, "delivered_total"), 150);
+    reconciles(a);
+}
+
+/* Short waits happen in memory, but in half of the window at most. */
+TEST(what_waits_in_memory_leaves_room)
+{
+    a->sink.verdict = failing_once;
+    a->config.window = 8;
+    a->config.retry_memory.ms = 30000;
+    schedule(a, 1, (const int64_t[]){ 20000 });
+    events(a, "e", 100);
+    start();
+    turn(60);
+    assert_int_equal(a->sink.count, 100);
+    assert_int_equal(count(a, "pending"), 4);
+    assert_int_equal(count(a, "moved_total"), 96);
+    play(60000, 1000);
+    assert_int_equal(count(a, "delivered_total"), 100);
+    for (size_t i = 100; i < 200; i++)
+        assert_true(times[i] >= 20000);
+    reconciles(a);
+}
+
+TEST(every_event_that_waits_is_in_a_gauge)
+{
+    a->sink.verdict = failing;
+    events(a, "e", 3);
+    start();
+    turn(5);
+    assert_int_equal(count(a, "consumed_total"), 3);
+    assert_int_equal(count(a, "moved_total"), 3);
+    assert_int_equal(count(a, "pending"), 0);
+    assert_int_equal(count(a, "waiting"), 3);
+    clock_fake_advance(1000);
+    restart_with(SINKS);
+    turn(3);
+    assert_int_equal(count(a, "waiting"), 3);
+    assert_int_equal(a->sink.count, 0);
+    reconciles(a);
+}
+
+/* Attempts and the first time stay with the event through restarts at any point. */
+TEST(attempts_go_on_after_a_restart)
+{
+    schedule(a, 3, (const int64_t[]){ HOUR, HOUR, HOUR });
+    a->sink.verdict = failing;
+    events(a, "e", 2);
+    start();
+    turn(4);
+    for (int i = 0; i < 10; i++) {
+        play(20 * MINUTE, MINUTE);
+        restart_with(SINKS);
+        turn(2);
+    }
+    assert_int_equal(time_count, 8);
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 4), 2);
+    for (int i = 0; i < 2; i++) {
+        flow_expect_header(found[i], TRAIL_ATTEMPTS, "4");
+        flow_expect_header(found[i], TRAIL_FIRST, "2023-11-14T22:13:20.000Z");
+        record_free(found[i]);
+    }
+    reconciles(a);
+}
+
+/* The waiter's position moves only when the sink is done. */
+TEST(what_a_sink_had_not_finished_comes_again)
+{
+    a->sink.verdict = failing;
+    events(a, "e", 2);
+    start();
+    turn(4);
+    a->sink.verdict = silent;
+    clock_fake_advance(HOUR);
+    turn(4);
+    assert_int_equal(a->sink.count, 4);
+    script_answer(&a->sink, 2, VERDICT_DELIVERED);
+    turn(2);
+    restart_with(SINKS); /* the second is in flight */
+    a->sink.verdict = NULL;
+    turn(4);
+    assert_int_equal(a->sink.count, 1);
+    assert_string_equal(a->sink.sent[0].id, "e001");
+    assert_int_equal(a->sink.sent[0].attempt, 2);
+    restart_with(SINKS);
+    turn(4);
+    assert_int_equal(a->sink.count, 0);
+    reconciles(a);
+}
+
+/* A sink that hangs has its share of what is due; what exceeds that goes round, and the other sink never notices. */
+TEST(a_sink_without_room_holds_up_no_other)
+{
+    a->config.window = 8;
+    a->sink.verdict = b->sink.verdict = failing_once;
+    events(a, "a", 100);
+    events(b, "b", 50);
+    start();
+    turn(100);
+    assert_int_equal(count(a, "waiting"), 100);
+    assert_int_equal(count(b, "waiting"), 50);
+    a->sink.verdict = silent;
+    clock_fake_advance(HOUR);
+    play(1000, 100);
+    assert_int_equal(count(b, "delivered_total"), 50);
+    assert_int_equal(a->sink.flying, 4);
+    play(5 * MINUTE, 10000);
+    assert_int_equal(a->sink.flying, 4);
+    a->sink.verdict = NULL;
+    for (size_t i = 100; i < 104; i++)
+        script_answer(&a->sink, i, VERDICT_DELIVERED);
+    play(HOUR, 10000);
+    assert_int_equal(count(a, "delivered_total"), 100);
+    assert_int_equal(a->sink.count, 200); /* each exactly once more */
+    assert_int_equal(count(a, "waiting"), 0);
+    reconciles(a);
+    reconciles(b);
+}
+
+/* A sink that is taken out of the configuration loses nothing: its events are kept, shown, and go on when it is back. */
+TEST(events_of_a_sink_that_is_gone_are_kept)
+{
+    a->sink.verdict = b->sink.verdict = failing_once;
+    events(a, "a", 3);
+    events(b, "b", 3);
+    start();
+    turn(4);
+    restart_with(1);
+    turn(4);
+    assert_int_equal(flow_count("aqueduct_waiting_orphans", b->id), 3);
+    play(HOUR, MINUTE);
+    assert_int_equal(count(a, "delivered_total"), 3);
+    restart_with(1); /* twice: they are found where they are now */
+    turn(4);
+    assert_int_equal(flow_count("aqueduct_waiting_orphans", b->id), 3);
+    restart_with(SINKS);
+    turn(6);
+    assert_int_equal(flow_count("aqueduct_waiting_orphans", b->id), 0);
+    assert_int_equal(count(b, "delivered_total"), 3);
+    restart_with(1);
+    turn(4);
+    assert_int_equal(flow_count("aqueduct_waiting_orphans", b->id), 0);
+    reconciles(a);
+}
+
+TEST(what_cannot_be_stored_further_on_is_kept_where_it_is)
+{
+    schedule(a, 1, (const int64_t[]){ 3 * HOUR });
+    a->sink.verdict = failing_once;
+    events(a, "a", 1);
+    start();
+    turn(4);
+    flow.weather = REFUSE;
+    play(HOUR + MINUTE, MINUTE);
+    assert_int_equal(count(a, "waiting"), 1);
+    restart_with(SINKS); /* its position has not moved */
+    play(MINUTE, 1000);
+    flow.weather = CLEAR;
+    play(2 * HOUR, MINUTE);
+    assert_int_equal(count(a, "delivered_total"), 1);
+    assert_in_range(times[1], 3 * HOUR, 3 * HOUR + 2 * MINUTE);
+    reconciles(a);
+}
+
+TEST(what_no_topic_takes_any_more_waits_where_it_is)
+{
+    schedule(a, 1, (const int64_t[]){ 3 * HOUR });
+    a->sink.verdict = failing_once;
+    events(a, "a", 1);
+    start();
+    turn(4);
+    flow.largest = 10;
+    play(3 * HOUR + MINUTE, MINUTE);
+    assert_int_equal(count(a, "delivered_total"), 1);
+    assert_in_range(times[1], 3 * HOUR, 3 * HOUR + 2 * MINUTE);
+    reconciles(a);
+}
+
+TEST(a_foreign_record_is_kept_among_the_orphans)
+{
+    const struct header long_name = {
+        STR(TRAIL_SINK), STR("a-name-longer-than-any-sink-has-................................................")
+    };
+    start();
+    flow_raw(&flow, &(struct record){ .topic = STR("aq.waiting.1h"), .partition = -1, .value = STR("x") });
+    flow_raw(&flow, &(struct record){ .topic = STR("aq.waiting.1h"),
+                                      .partition = -1,
+                                      .value = STR("y"),
+                                      .headers = &long_name,
+                                      .header_count = 1 });
+    turn(6);
+    assert_int_equal(flow_count("aqueduct_waiting_orphans", "(others)"), 2);
+    assert_int_equal(flow_read(&flow, "aq.waiting.orphaned", found, 4), 2);
+    assert_true(str_eq(found[0]->value, STR("x")));
+    record_free(found[0]);
+    record_free(found[1]);
+}
+
+#define flow_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_longest_delay_that_does_not_overshoot),
+        flow_test(any_schedule_is_kept),
+        flow_test(the_first_in_is_the_first_out),
+        flow_test(a_day_of_retry_after_holds_up_nobody),
+        flow_test(what_waits_in_memory_leaves_room),
+        flow_test(every_event_that_waits_is_in_a_gauge),
+        flow_test(attempts_go_on_after_a_restart),
+        flow_test(what_a_sink_had_not_finished_comes_again),
+        flow_test(a_sink_without_room_holds_up_no_other),
+        flow_test(events_of_a_sink_that_is_gone_are_kept),
+        flow_test(what_cannot_be_stored_further_on_is_kept_where_it_is),
+        flow_test(what_no_topic_takes_any_more_waits_where_it_is),
+        flow_test(a_foreign_record_is_kept_among_the_orphans),
+    };
+    return cmocka_run_group_tests_name("waiter", tests, NULL, NULL);
+}
