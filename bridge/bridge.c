@@ -29,7 +29,8 @@ struct bridge {
     struct router *router;
     struct admin *admin;
     struct workers workers; /* sinks first, then the waiter, then sources */
-    void **fresh;           /* each sink, then each source, as the configuration filled it */
+    struct fresh *fresh;    /* of each sink, endpoint and source */
+    size_t fresh_count;
     int signal_fd;
     bool started;
     char not_ready[sizeof((struct err *)0)->text]; /* why the start is not through; main thread only */
@@ -86,27 +87,40 @@ static bool bridge_open_topics(struct bridge *b, struct err *e)
     return !waits || ladder_topics(&c->broker, bridge_topic, b, e);
 }
 
-static void *bridge_copy(const void *at, size_t n)
+/* A connector's struct as the configuration filled it. */
+struct fresh {
+    void *at, *copy;
+    size_t n;
+};
+
+static void bridge_keep_fresh(struct bridge *b, void *at, size_t n)
 {
-    return memcpy(mem_alloc(n), at, n);
+    b->fresh = mem_grow(b->fresh, b->fresh_count + 1, sizeof *b->fresh);
+    b->fresh[b->fresh_count++] = (struct fresh){ at, memcpy(mem_alloc(n), at, n), n };
+}
+
+static void bridge_keep_sink_fresh(struct bridge *b, const struct sink_config *c)
+{
+    const struct sink_ops *ops = c->sink->ops;
+    bridge_keep_fresh(b, c->sink, ops->size);
+    if (c->sink->endpoint)
+        bridge_keep_fresh(b, c->sink->endpoint, ops->endpoints->size);
+    for (size_t i = 0; i < c->endpoint_count; i++)
+        bridge_keep_fresh(b, c->endpoints[i].endpoint, ops->endpoints->size);
 }
 
 /* A connector is opened with nothing but its options in its struct: undoes what an earlier attempt to start left there. */
 static void bridge_fresh_connectors(struct bridge *b)
 {
     const struct config *c = b->config;
-    bool first = !b->fresh;
-    if (first)
-        b->fresh = mem_alloc((c->sink_count + c->source_count + 1) * sizeof *b->fresh);
-    for (size_t i = 0; i < c->sink_count + c->source_count; i++) {
-        bool is_sink = i < c->sink_count;
-        void *at = is_sink ? (void *)c->sinks[i].sink : (void *)c->sources[i - c->sink_count].source;
-        size_t n = is_sink ? c->sinks[i].sink->ops->size : c->sources[i - c->sink_count].source->ops->size;
-        if (first)
-            b->fresh[i] = bridge_copy(at, n);
-        else
-            memcpy(at, b->fresh[i], n);
-    }
+    for (size_t i = 0; i < b->fresh_count; i++)
+        memcpy(b->fresh[i].at, b->fresh[i].copy, b->fresh[i].n);
+    if (b->fresh_count)
+        return;
+    for (size_t i = 0; i < c->sink_count; i++)
+        bridge_keep_sink_fresh(b, &c->sinks[i]);
+    for (size_t i = 0; i < c->source_count; i++)
+        bridge_keep_fresh(b, c->sources[i].source, c->sources[i].source->ops->size);
 }
 
 /* Opens every sink, and the waiter of those whose events can wait. */
@@ -164,8 +178,8 @@ static bool bridge_start(struct bridge *b, struct err *e)
 
 static void bridge_free_fresh(struct bridge *b)
 {
-    for (size_t i = 0; b->fresh && i < b->config->sink_count + b->config->source_count; i++)
-        free(b->fresh[i]);
+    for (size_t i = 0; i < b->fresh_count; i++)
+        free(b->fresh[i].copy);
     free(b->fresh);
 }
 

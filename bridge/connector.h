@@ -86,10 +86,20 @@ struct source_ops {
 
 /* ---- sinks: take events out ---- */
 
+/* One receiver of a sink that can serve several (endpoint_ops); a connector's own struct begins with it. */
+struct endpoint {
+    const char *name; /* in the YAML, below `endpoints:`; NULL: the sink's only receiver */
+    /* Most messages that it wants at the same time; 0: no limit. The connector sets it in open(), and changes it inside
+     * work() as it likes: the core keeps what is above. */
+    size_t limit;
+};
+
 struct sink {
     const struct sink_ops *ops;
     const char *id;
     const struct strings *topics; /* what the core feeds it; set before open() */
+    struct endpoint *endpoint;    /* its only receiver, or NULL: it has several, or its type knows no endpoints */
+    size_t limit;                 /* as that of an endpoint, but for all of them together */
 };
 
 /* One event on its way to a sink. Everything is borrowed and stays valid until its result is returned (for a
@@ -97,6 +107,7 @@ struct sink {
 struct message {
     const struct event *event;   /* NULL only for a dead_letters sink, when the record is no event */
     const struct record *record; /* as it stands in the topic: place, key, all headers */
+    struct endpoint *endpoint;   /* whom it is for; NULL: sink.endpoint */
     unsigned attempt;            /* 1 for the first */
     uint64_t tag;
 };
@@ -127,10 +138,25 @@ struct result {
     char why[WHY_BYTES];         /* for a person: "503 Service Unavailable", "timeout after 10 s"; never a secret */
 };
 
+/* For a sink that serves many receivers with one reading of its topics. Its users write the receivers' options below
+ * `endpoints:`, by name, or, when there is only one, beside the sink's own. The core gives each receiver its own filter,
+ * retries and share of the window; the sink only sends. */
+struct endpoint_ops {
+    size_t size;                  /* of a struct that begins with struct endpoint; allocated and filled as a sink is */
+    const struct option *options; /* ends with { 0 } */
+    /* As that of a sink; may be NULL. */
+    bool (*check)(const struct sink *s, const struct endpoint *ep, struct err *e);
+    /* After the sink's open(), main thread. On false everything taken for this one has been released. */
+    bool (*open)(struct sink *s, struct endpoint *ep, struct err *e);
+    /* Before the sink's close(), main thread, once for each that was opened: abandons what is in flight to it. */
+    void (*close)(struct sink *s, struct endpoint *ep);
+};
+
 struct sink_ops {
     const char *type, *doc;
     size_t size;
     const struct option *options;
+    const struct endpoint_ops *endpoints; /* NULL: the sink itself is the receiver */
     /* true: every instance sees every record of its topics from now on; the core joins no consumer group, commits
      * nothing, retries nothing, and takes no results: send() is all (websocket). */
     bool broadcast;

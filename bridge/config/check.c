@@ -188,6 +188,16 @@ static void check_sink_topics(const struct check *k, const struct sink_config *s
     }
 }
 
+static void check_retry(const struct check *k, const struct durations *waits, const struct node *n,
+                        const struct where *up)
+{
+    struct where retry = { .up = up, .key = STR("retry") };
+    for (size_t i = 0; i < waits->count; i++)
+        if (waits->at[i].ms > RETRY_MOST_MS)
+            problem_at(k->out, check_element(node_get(n, "retry"), i), &(struct where){ .up = &retry, .index = i },
+                       "is longer than 7d");
+}
+
 static void check_sink(const struct check *k, const struct sink_config *s)
 {
     const struct sink_ops *ops = s->sink->ops;
@@ -202,11 +212,14 @@ static void check_sink(const struct check *k, const struct sink_config *s)
             problem_at(k->out, value, &(struct where){ &at, str_of(row->key), 0 }, "has no use here: a %s sink %s",
                        ops->type, why);
     }
-    struct where retry = { .up = &at, .key = STR("retry") };
-    for (size_t i = 0; i < s->retry.count; i++)
-        if (s->retry.at[i].ms > RETRY_MOST_MS)
-            problem_at(k->out, check_element(node_get(n, "retry"), i), &(struct where){ .up = &retry, .index = i },
-                       "is longer than 7d");
+    check_retry(k, &s->retry, n, &at);
+    struct where endpoints = { .up = &at, .key = STR("endpoints") };
+    for (size_t i = 0; i < s->endpoint_count; i++) {
+        const char *name = s->endpoints[i].endpoint->name;
+        const struct node *own = node_get(node_get(n, "endpoints"), name);
+        if (node_get(own, "retry")) /* else it is the sink's */
+            check_retry(k, &s->endpoints[i].retry, own, &(struct where){ &endpoints, str_of(name), 0 });
+    }
 }
 
 /* ---- listeners ---- */
@@ -330,6 +343,22 @@ static void check_source(const struct check *k, const struct source *s)
         check_say_fault(&f, "", e.text);
 }
 
+static void check_endpoints(const struct check *k, const struct sink_config *c, const struct node *n,
+                            const struct where *at)
+{
+    struct err e;
+    const struct sink *s = c->sink;
+    struct where endpoints = { .up = at, .key = STR("endpoints") };
+    if (s->endpoint && !s->ops->endpoints->check(s, s->endpoint, &e))
+        check_say_at_key(k, n, at, e.text);
+    for (size_t i = 0; i < c->endpoint_count; i++) {
+        const struct endpoint *ep = c->endpoints[i].endpoint;
+        if (!s->ops->endpoints->check(s, ep, &e))
+            check_say_at_key(k, node_get(node_get(n, "endpoints"), ep->name),
+                             &(struct where){ &endpoints, str_of(ep->name), 0 }, e.text);
+    }
+}
+
 /* What only the connectors know about their options. */
 static void check_connectors(const struct check *k)
 {
@@ -339,9 +368,11 @@ static void check_connectors(const struct check *k)
         check_source(k, k->c->sources[i].source);
     for (size_t i = 0; i < k->c->sink_count; i++) {
         const struct sink *s = k->c->sinks[i].sink;
+        struct where at = { &sinks, str_of(s->id), 0 };
         if (s->ops->check && !s->ops->check(s, &e))
-            check_say_at_key(k, node_get(node_get(k->root, "sinks"), s->id),
-                             &(struct where){ &sinks, str_of(s->id), 0 }, e.text);
+            check_say_at_key(k, node_get(node_get(k->root, "sinks"), s->id), &at, e.text);
+        if (s->ops->endpoints && s->ops->endpoints->check)
+            check_endpoints(k, &k->c->sinks[i], node_get(node_get(k->root, "sinks"), s->id), &at);
     }
 }
 

@@ -50,14 +50,26 @@ struct source_config {
     int64_t dedupe_size;          /* most ids remembered */
 };
 
+struct endpoint_config {       /* an entry of a sink's `endpoints:` */
+    struct endpoint *endpoint; /* allocated, options filled, not opened */
+    /* the core's own rows (endpoint_options): */
+    struct filter *filter; /* which of the sink's events */
+    struct durations retry;
+    struct duration retry_memory;
+    int64_t window; /* most events of it that may hold up the sink's window */
+    enum sink_order order;
+};
+
 struct sink_config {
-    struct sink *sink; /* allocated, options filled, not opened */
+    struct sink *sink; /* allocated, options filled, not opened; so is its only endpoint */
+    struct endpoint_config *endpoints;
+    size_t endpoint_count; /* 0: without `endpoints:` */
     /* the core's own rows (sink_options), valid for every sink type: */
     struct strings topics;
     struct filter *filter;
     struct durations retry;       /* waits between attempts; afterwards a dead letter */
     struct duration retry_memory; /* waits up to this stay in memory, longer ones happen in waiting topics */
-    int64_t window;               /* most events between poll and verdict */
+    int64_t window;               /* most events between poll and done */
     enum sink_order order;
     enum sink_start start; /* where a sink begins that has no position yet */
 };
@@ -90,7 +102,8 @@ struct config {
     void *arena;           /* private */
 };
 
-extern const struct option config_options[], source_options[], sink_options[], route_options[], topic_options[];
+extern const struct option config_options[], source_options[], sink_options[], endpoint_options[], route_options[],
+    topic_options[];
 
 /* Reads and checks the files; `connectors`: which types of sources and sinks there are. NULL when there is any problem.
  * Does not open connectors. */

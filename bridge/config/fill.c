@@ -130,7 +130,7 @@ static void fill_preset_content(struct fill *f, const struct option *row, const 
     struct fill inner = { f->arena, &problems };
     const struct node *root = tree_load(&tree, file, text, &problems);
     if (root && fill_is_mapping(&inner, root, NULL))
-        fill_mapping(&inner, root, &(struct fill_target){ row->of, content }, 1, NULL, NULL);
+        fill_mapping(&inner, root, &(struct fill_target){ row->of, content, NULL }, 1, NULL, NULL);
     problems_sort(&problems, &file, 1);
     if (problems.count)
         problem_at(f->out, n, at, "%s:%d:%d: %s", problems.at[0].file, problems.at[0].line, problems.at[0].column,
@@ -181,7 +181,7 @@ static void fill_value(struct fill *f, const struct option *row, const struct no
     case OPT_LIST: fill_list(f, row, OPT_GROUP, row->of_size, n, field, at); return;
     case OPT_GROUP:
         if (fill_is_mapping(f, n, at))
-            fill_mapping(f, n, &(struct fill_target){ row->of, field }, 1, NULL, at);
+            fill_mapping(f, n, &(struct fill_target){ row->of, field, NULL }, 1, NULL, at);
     }
 }
 
@@ -189,7 +189,7 @@ static void fill_value(struct fill *f, const struct option *row, const struct no
 static void fill_fallback(struct fill *f, const struct option *row, void *field)
 {
     if (row->type == OPT_GROUP) {
-        fill_mapping(f, NULL, &(struct fill_target){ row->of, field }, 1, NULL, NULL);
+        fill_mapping(f, NULL, &(struct fill_target){ row->of, field, NULL }, 1, NULL, NULL);
         return;
     }
     if (!row->fallback)
@@ -239,10 +239,13 @@ static void fill_say_unknown(struct fill *f, const struct fill_target *targets, 
     problem_at(f->out, key, at, "unknown key \"%.*s\"%s", SHOWN(key->written), problem_hint(key->text, names, hint));
 }
 
-static void fill_row(struct fill *f, const struct option *row, const struct node *n, void *obj, const struct where *at)
+static void fill_row(struct fill *f, const struct option *row, const struct node *n, const struct fill_target *target,
+                     const struct where *at)
 {
-    void *field = (char *)obj + row->offset;
+    void *field = (char *)target->obj + row->offset;
     struct node *value = n ? node_get(n, row->key) : NULL;
+    if (!value && target->defaults && !row->own)
+        value = node_get(target->defaults, row->key);
     struct where inside = { .up = at, .key = str_of(row->key) };
     if (value) {
         fill_value(f, row, value, field, &inside);
@@ -263,7 +266,7 @@ void fill_mapping(struct fill *f, const struct node *n, const struct fill_target
     }
     for (size_t i = 0; i < count; i++)
         for (const struct option *row = targets[i].rows; row->key; row++)
-            fill_row(f, row, n, targets[i].obj, at);
+            fill_row(f, row, n, &targets[i], at);
 }
 
 const struct option *option_find(const struct option *rows, const char *key, enum option_type type)

@@ -79,6 +79,8 @@ static void help_print_row(const char *above, const struct option *row, FILE *ou
         fprintf(out, ", %s%s", value_range(row, range), help_has_length(row) ? " entries" : "");
     if (row->required)
         fputs(", required", out);
+    if (row->own)
+        fputs(", own", out);
     if (row->fallback)
         fprintf(out, ", default %s", *row->fallback ? row->fallback : "\"\"");
     fprintf(out, ")\n      %s\n", row->doc ? row->doc : "");
@@ -218,6 +220,17 @@ static void help_metrics(FILE *out)
     }
 }
 
+static void help_print_endpoints(const struct connector_type *t, FILE *out)
+{
+    fputs(
+        "\nIts receiver; one beside the others, or several, by name, below `endpoints:` (what stands beside that is the\n"
+        "default of all of them, except what is marked as own):\n",
+        out);
+    help_print_rows("", t->endpoints->options, out);
+    fputs("\nEach of several endpoints also takes:\n", out);
+    help_print_rows("endpoints.<name>.", endpoint_options, out);
+}
+
 static bool help_connector(const struct connectors *connectors, const struct connector_kind *kind, const char *name,
                            FILE *out)
 {
@@ -228,6 +241,8 @@ static bool help_connector(const struct connectors *connectors, const struct con
         fprintf(out, "A %s of type %s: %s\n\n%s:\n  <name>:\n    type: %s\n", kind->name, name, t.doc, kind->section,
                 name);
         help_print_rows("", t.options, out);
+        if (t.endpoints)
+            help_print_endpoints(&t, out);
         fprintf(out, "\nAnd options of every %s (aqueduct help %s):\n", kind->name, kind->name);
         for (const struct option *row = kind->core; row->key; row++)
             if (!sections_no_use(&t, row->key))

@@ -5,6 +5,7 @@
  *   tree.c       text -> tree of nodes, each with its place; aliases, merge keys, several files
  *   expand.c     ${VAR} ${VAR:-default} ${file:/path} in one scalar
  *   sections.c   the sections: their rows, and the mappings by name
+ *   endpoints.c  the receivers of a sink that has several
  *   fill.c       a mapping of the tree -> structs, by rows
  *   scalar.c     one scalar of the tree -> one field, by its row
  *   value.c      text -> number, duration, size, name, and back
@@ -110,6 +111,7 @@ bool value_open_range(const struct option *row); /* no upper end: max is not abo
 struct fill_target { /* one mapping may fill several structs: the core's own and the connector's */
     const struct option *rows;
     void *obj;
+    const struct node *defaults; /* a mapping with what the first one lacks, but for rows that are `own`; NULL: none */
 };
 
 struct fill {
@@ -138,7 +140,8 @@ struct connector_type { /* what the configuration knows of a type of source or s
     const char *type, *doc;
     size_t size;
     const struct option *options;
-    bool broadcast, dead_letters; /* of a sink (bridge/connector.h) */
+    bool broadcast, dead_letters;         /* of a sink (bridge/connector.h) */
+    const struct endpoint_ops *endpoints; /* of a sink; NULL: it knows none */
 };
 /* Why an entry of that type has no use for an option of the core ("shows what comes ..."); NULL: it has. */
 const char *sections_no_use(const struct connector_type *t, const char *key);
@@ -150,6 +153,18 @@ struct connector_kind {
 };
 extern const struct connector_kind connector_kinds[CONNECTOR_KINDS];
 
+/* The only endpoint of a sink without `endpoints:`, allocated, and what fills it from the sink's own mapping; NULL: it has
+ * several, or none at all. */
+struct endpoint *endpoints_only(struct fill *f, const struct connector_type *t, const struct node *n,
+                                struct fill_target *target);
+enum { SINK_KEYS = 64 };
+/* The keys of a sink's (or source's) mapping that are not filled with it: its type, and what is for its endpoints. */
+void endpoints_keys(const struct connector_type *t, const struct node *n, const char *keys[SINK_KEYS]);
+/* Fills the entries of `endpoints:` in the sink's mapping. */
+void endpoints_fill(struct fill *f, const struct connector_type *t, struct sink_config *s, const struct node *n,
+                    const struct where *at);
+/* Is it the name of a source, a sink or an endpoint? If not, a problem. */
+void name_check(struct fill *f, const struct node *key, const struct where *at);
 /* Fills the whole configuration from the tree. */
 void sections_fill(const struct connectors *connectors, struct config *c, struct node *root, struct problems *out);
 

@@ -314,6 +314,12 @@ static void review_filters(const struct review *v)
     for (size_t i = 0; known && sinks && i < sinks->count; i++) {
         struct where at = { .up = &of_sinks, .key = sinks->at[i].key->text };
         review_filter(v, node_get(sinks->at[i].value, "filter"), &(struct where){ &at, STR("filter"), 0 });
+        const struct node *endpoints = node_get(sinks->at[i].value, "endpoints");
+        struct where of_endpoints = { .up = &at, .key = STR("endpoints") };
+        for (size_t j = 0; endpoints && j < endpoints->count; j++) {
+            struct where one = { .up = &of_endpoints, .key = endpoints->at[j].key->text };
+            review_filter(v, node_get(endpoints->at[j].value, "filter"), &(struct where){ &one, STR("filter"), 0 });
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 #include "bridge/config/private.h"
 #include "bridge/lib/mem.h"
 
+#define SCHEMA_NAME "^[a-z0-9][a-z0-9_-]{0,62}$" /* of a source, a sink or an endpoint */
+
 static json_t *schema_of_rows(const struct option *rows);
 
 static json_t *schema_ref(const char *name)
@@ -164,24 +166,44 @@ static json_t *schema_of_rows(const struct option *rows)
     return j;
 }
 
+/* A mapping by name. */
+static json_t *schema_by_name(const char *doc, const char *pattern, json_t *entry)
+{
+    return json_pack("{s:s, s:[s, s], s:{s:s}, s:o}", "description", doc, "type", "object", "null", "propertyNames",
+                     "pattern", pattern, "additionalProperties", entry);
+}
+
+/* The rows of a sink's receivers: beside its own, where they are its only one's or all of their defaults, and below
+ * `endpoints:`, each by its name. */
+static void schema_add_endpoints(json_t *sink, const struct option *rows)
+{
+    json_t *properties = json_object_get(sink, "properties"), *one = schema_object(), *beside = schema_object(),
+           *any = json_pack("[o, {s:[s]}]", json_pack("{}"), "required", "endpoints");
+    schema_add_rows(one, endpoint_options);
+    schema_add_rows(one, rows);
+    schema_add_rows(beside, rows);
+    json_object_set_new(json_array_get(any, 0), "required", json_incref(json_object_get(beside, "required")));
+    json_object_update(properties, json_object_get(beside, "properties"));
+    json_object_set_new(properties, "endpoints",
+                        schema_by_name("Several receivers, by name; what stands beside it is their default.",
+                                       SCHEMA_NAME, one));
+    json_object_set_new(sink, "anyOf", any);
+    json_decref(beside);
+}
+
 /* An entry of `sources:` or `sinks:` of one type: the type, the connector's own rows, the core's rows. */
 static json_t *schema_connector(const struct connector_type *t, const struct option *core)
 {
     json_t *j = json_pack("{s:s, s:s, s:b, s:{s:{s:s}}, s:[s]}", "description", t->doc, "type", "object",
                           "additionalProperties", 0, "properties", "type", "const", t->type, "required", "type");
+    if (t->endpoints)
+        schema_add_endpoints(j, t->endpoints->options);
     schema_add_rows(j, t->options);
     schema_add_rows(j, core);
     for (const struct option *row = core; row->key; row++)
         if (sections_no_use(t, row->key))
             json_object_del(json_object_get(j, "properties"), row->key);
     return j;
-}
-
-/* A mapping by name. */
-static json_t *schema_by_name(const char *doc, const char *pattern, json_t *entry)
-{
-    return json_pack("{s:s, s:[s, s], s:{s:s}, s:o}", "description", doc, "type", "object", "null", "propertyNames",
-                     "pattern", pattern, "additionalProperties", entry);
 }
 
 /* Adds a schema to the definitions; returns a reference to it. */
@@ -203,7 +225,7 @@ static json_t *schema_connectors(const struct connectors *connectors, const stru
     struct connector_type t;
     for (size_t i = 0; kind->type(connectors, i, &t); i++)
         json_array_append_new(types, schema_define(defs, kind->name, t.type, schema_connector(&t, kind->core)));
-    return schema_by_name(doc, "^[a-z0-9][a-z0-9_-]{0,62}$", json_pack("{s:o}", "oneOf", types));
+    return schema_by_name(doc, SCHEMA_NAME, json_pack("{s:o}", "oneOf", types));
 }
 
 static const char definitions[] =

@@ -30,24 +30,37 @@ const struct option source_options[] = {
     { 0 },
 };
 
+#define RETRY_DOC                                                                                                      \
+    "The waits between attempts; after the last one the event becomes a dead letter. []: no second attempt."
+#define RETRY_MEMORY_DOC "Waits up to this stay in memory (in at most half of the window), longer ones happen on the broker."
+#define ORDER_DOC        "key: events with the same record key are delivered one after the other."
+
 const struct option sink_options[] = {
     OPTION(struct sink_config, topics, .max = 1000, .doc = "The topics whose events the sink gets."),
     OPTION(struct sink_config, filter,
            .doc = "Which of those events: exact, prefix, suffix, all, any, not. Without it: every one."),
-    OPTION(
-        struct sink_config, retry, .fallback = "[1s, 5s, 30s, 2m, 10m, 1h]", .max = 20,
-        .doc =
-            "The waits between attempts; after the last one the event becomes a dead letter. []: no second attempt."),
-    OPTION(struct sink_config, retry_memory, .fallback = "30s", .max = 10 * 60000,
-           .doc = "Waits up to this stay in memory (in at most half of the window), longer ones happen on the broker."),
+    OPTION(struct sink_config, retry, .fallback = "[1s, 5s, 30s, 2m, 10m, 1h]", .max = 20, .doc = RETRY_DOC),
+    OPTION(struct sink_config, retry_memory, .fallback = "30s", .max = 10 * 60000, .doc = RETRY_MEMORY_DOC),
     OPTION(struct sink_config, window, .fallback = "256", .min = 1, .max = 65536,
            .doc = "Most events on their way at the same time."),
-    OPTION(struct sink_config, order, .fallback = "none", .values = order_values,
-           .doc = "key: events with the same record key are delivered one after the other."),
+    OPTION(struct sink_config, order, .fallback = "none", .values = order_values, .doc = ORDER_DOC),
     OPTION(
         struct sink_config, start, .fallback = "earliest", .values = start_values,
         .doc =
             "Where a sink begins that has no position yet: at the oldest event stored, or with what comes from now on."),
+    { 0 },
+};
+
+const struct option endpoint_options[] = {
+    OPTION(struct endpoint_config, filter, .own = true,
+           .doc = "Which of the sink's events the endpoint gets. Without it: every one."),
+    OPTION(struct endpoint_config, retry, .fallback = "[1s, 5s, 30s, 2m, 10m, 1h]", .max = 20, .doc = RETRY_DOC),
+    OPTION(struct endpoint_config, retry_memory, .fallback = "30s", .max = 10 * 60000, .doc = RETRY_MEMORY_DOC),
+    OPTION(
+        struct endpoint_config, window, .own = true, .fallback = "64", .min = 1, .max = 65536,
+        .doc =
+            "How many of its events may take room in the sink's window while others need it; what is above waits on the broker."),
+    OPTION(struct endpoint_config, order, .fallback = "none", .values = order_values, .doc = ORDER_DOC),
     { 0 },
 };
 
@@ -130,7 +143,7 @@ static bool sections_sink_type(const struct connectors *connectors, size_t i, st
         return false;
     CHECK(ops->size >= sizeof(struct sink));
     *out = (struct connector_type){
-        ops->type, ops->doc, ops->size, ops->options, ops->broadcast, ops->dead_letters,
+        ops->type, ops->doc, ops->size, ops->options, ops->broadcast, ops->dead_letters, ops->endpoints,
     };
     return true;
 }
@@ -166,7 +179,7 @@ static bool sections_is_name(struct str s)
     return s.n > 0 && s.n <= 63;
 }
 
-static void sections_check_name(struct fill *f, const struct node *key, const struct where *at)
+void name_check(struct fill *f, const struct node *key, const struct where *at)
 {
     if (!key->broken && !sections_is_name(key->text))
         problem_at(f->out, key, at,
@@ -201,21 +214,24 @@ static int sections_pick_type(const struct connectors *connectors, struct fill *
 }
 
 /* Allocates a connector and fills its options, and `core` with the core's own. NULL, with a problem, when its type is
- * not known; *type is the index of its type. */
+ * not known; *type is the index of its type, *only its only endpoint, if it is of that kind. */
 static void *sections_connector(const struct connectors *connectors, struct fill *f, const struct connector_kind *kind,
-                                const struct entry *entry, const struct where *up, void *core, int *type)
+                                const struct entry *entry, const struct where *up, void *core, int *type,
+                                struct endpoint **only)
 {
-    static const char *const others[] = { "type", NULL };
+    const char *others[SINK_KEYS];
     struct connector_type t;
     struct where at = { .up = up, .key = entry->key->written };
-    sections_check_name(f, entry->key, &at);
+    name_check(f, entry->key, &at);
     *type = fill_is_mapping(f, entry->value, &at) ? sections_pick_type(connectors, f, kind, entry->value, &at) : -1;
     if (*type < 0)
         return NULL;
     kind->type(connectors, (size_t)*type, &t);
     void *connector = arena_alloc(f->arena, t.size);
-    fill_mapping(f, entry->value, (const struct fill_target[]){ { kind->core, core }, { t.options, connector } }, 2,
-                 others, &at);
+    struct fill_target targets[] = { { kind->core, core, NULL }, { t.options, connector, NULL }, { 0 } };
+    *only = endpoints_only(f, &t, entry->value, &targets[2]);
+    endpoints_keys(&t, entry->value, others);
+    fill_mapping(f, entry->value, targets, *only ? 3 : 2, others, &at);
     return connector;
 }
 
@@ -223,8 +239,9 @@ static void sections_source(const struct connectors *connectors, struct fill *f,
                             const struct entry *entry, const struct where *up)
 {
     int type;
+    struct endpoint *none;
     struct source_config *s = &c->sources[c->source_count];
-    s->source = sections_connector(connectors, f, &connector_kinds[KIND_SOURCE], entry, up, s, &type);
+    s->source = sections_connector(connectors, f, &connector_kinds[KIND_SOURCE], entry, up, s, &type, &none);
     if (!s->source)
         return;
     s->source->ops = connectors->sources[type];
@@ -236,12 +253,17 @@ static void sections_sink(const struct connectors *connectors, struct fill *f, s
                           const struct entry *entry, const struct where *up)
 {
     int type;
+    struct endpoint *only;
+    struct connector_type t;
     struct sink_config *s = &c->sinks[c->sink_count];
-    s->sink = sections_connector(connectors, f, &connector_kinds[KIND_SINK], entry, up, s, &type);
+    s->sink = sections_connector(connectors, f, &connector_kinds[KIND_SINK], entry, up, s, &type, &only);
     if (!s->sink)
         return;
     s->sink->ops = connectors->sinks[type];
     s->sink->id = arena_text(f->arena, entry->key->text);
+    s->sink->endpoint = only;
+    sections_sink_type(connectors, (size_t)type, &t);
+    endpoints_fill(f, &t, s, entry->value, &(struct where){ .up = up, .key = entry->key->written });
     c->sink_count++;
 }
 
@@ -257,7 +279,7 @@ static void sections_topic(struct fill *f, struct config *c, const struct entry 
         return;
     struct topic_config *topic = (struct topic_config *)c->topics.at + c->topics.count++;
     topic->name = arena_text(f->arena, entry->key->text);
-    fill_mapping(f, entry->value, &(struct fill_target){ topic_options, topic }, 1, NULL, &at);
+    fill_mapping(f, entry->value, &(struct fill_target){ topic_options, topic, NULL }, 1, NULL, &at);
     if (!node_get(entry->value, "retention"))
         topic->retention.ms = RETENTION_UNSAID;
 }
@@ -305,6 +327,6 @@ void sections_fill(const struct connectors *connectors, struct config *c, struct
     static const char *const by_name[] = { "topics", "sources", "sinks", NULL };
     struct fill f = { c->arena, out };
     sections_drop_own_keys(root);
-    fill_mapping(&f, root, &(struct fill_target){ config_options, c }, 1, by_name, NULL);
+    fill_mapping(&f, root, &(struct fill_target){ config_options, c, NULL }, 1, by_name, NULL);
     sections_by_name(connectors, &f, c, root);
 }

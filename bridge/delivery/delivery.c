@@ -21,15 +21,17 @@ static void delivery_send(struct delivery *d, struct entry *en)
     if (en->first_ms == 0)
         en->first_ms = clock_wall_ms();
     d->flying++;
+    en->to->flying++;
     d->s->ops->send(d->s, &(struct message){ .event = en->of->event,
                                              .record = en->of->record,
+                                             .endpoint = en->to->endpoint,
                                              .attempt = en->attempts,
                                              .tag = window_tag(en) });
 }
 
 static void delivery_send_ready(struct delivery *d)
 {
-    for (struct entry *en; (en = window_queue_take(&d->self.ready));)
+    for (struct entry *en; (en = window_next(d));)
         delivery_send(d, en);
 }
 
@@ -42,8 +44,7 @@ static void delivery_timer(struct delivery *d, uint64_t tag)
     switch (en->state) {
     case ENTRY_WAITING:
         en->to->waiting--;
-        en->state = ENTRY_READY;
-        window_queue_add(&en->to->ready, en);
+        window_ready(d, en);
         return;
     case ENTRY_STORING: moves_again(d, en); return;
     case ENTRY_FREE:
@@ -111,11 +112,12 @@ struct delivery *delivery_new(const struct sink_config *sink, const struct broke
     d->broker = broker;
     d->s->topics = &sink->topics;
     d->wake_fd = wake_new();
+    d->began_ms = clock_wall_ms();
     mailbox_open(&d->stored, d->wake_fd);
-    destinations_open(d);
+    destinations_make(d);
     inbox_open(d);
     d->open = moves_open(d, names, e) && d->s->ops->open(d->s, e);
-    if (d->open && delivery_consume(d, e))
+    if (d->open && destinations_open(d, e) && delivery_consume(d, e))
         return d;
     err_prefix(e, "sinks.%s", d->s->id);
     delivery_free(d);
@@ -150,6 +152,8 @@ bool delivery_step(struct delivery *d, struct duration wait)
     bool more = false;
     wake_clear(d->wake_fd); /* before anything is looked at, so that no news is slept over */
     d->stopped = atomic_load(&d->stopping);
+    if (d->stopped)
+        moves_leave(d);
     if (atomic_load(&d->abandoned) || (d->stopped && d->flying == 0 && d->storing == 0))
         return false;
     if (d->s->ops->broadcast) {
@@ -184,8 +188,10 @@ void delivery_close(struct delivery *d)
         consumer_close(d->consumer);
         d->consumer = NULL;
     }
-    if (d->open)
+    if (d->open) {
+        destinations_close(d);
         d->s->ops->close(d->s);
+    }
     d->open = false;
 }
 
@@ -196,7 +202,7 @@ void delivery_free(struct delivery *d)
     delivery_close(d);
     window_close(d);
     inbox_close(d);
-    destinations_close(d);
+    destinations_free(d);
     while (d->partitions)
         partition_free(d, d->partitions);
     timers_free(&d->timers);

@@ -7,7 +7,15 @@
  *                      |      (memory)                  `-----------> waiting topic ----------> done
  *                      `---- waiter <------------------------------- (the record lives on there)
  *
- * A record is done when it was delivered, filtered out, or its successor (the waiting record, the dead letter) is stored.
+ * A sink may have several destinations (`endpoints:`). What was taken from a topic is one thing, what is to be done with it
+ * at one destination (an entry: attempts, state, the last result) another; each destination has its own filter, schedule,
+ * order, counters and ready queue, and the sink is fed from those queues in turns, within the limits that it and its
+ * endpoints state. A record is done when all of its entries are. When the window is full of what some destinations
+ * cannot take while others have nothing, what is above a fair share of it moves to the waiting topics; and at the end so
+ * does what waits for one destination while another one has it. A record of a waiting or redrive topic is for one
+ * destination, which its trail names.
+ *
+ * An entry is done when it was delivered, filtered out, or its successor (the waiting record, the dead letter) is stored.
  * Per partition a position and the set done beyond it are committed, every 200 ms and at the end: what waits holds
  * nobody up and costs no repeats. A crash repeats what was in flight or done since the last commit, and skips nothing; a
  * stop repeats nothing that was done.

@@ -1,31 +1,36 @@
 /* SPDX-License-Identifier: MIT */
-/* The receivers that a sink serves: what each was configured to be, and what is counted of it. */
+/* The receivers that a sink serves: what each was configured to be, what is counted of it, and which events it gets. */
 #include "bridge/delivery/private.h"
 #include <stdlib.h>
 #include "bridge/lib/mem.h"
 
-METRIC_COUNTER(aqueduct_sink_consumed_total, "Records taken from the sink's topics.", "sink");
+METRIC_COUNTER(
+    aqueduct_sink_consumed_total,
+    "Records taken from the sink's topics: once for each endpoint that gets them, and without an endpoint those that none gets.",
+    "sink", "endpoint");
 METRIC_COUNTER(aqueduct_sink_delivered_total, "Events the receiver acknowledged (broadcast: handed to the listeners).",
-               "sink");
-METRIC_COUNTER(aqueduct_sink_dead_total, "Events given up: their dead letter is stored.", "sink");
-METRIC_COUNTER(aqueduct_sink_filtered_total, "Events the sink's filter left out.", "sink");
+               "sink", "endpoint");
+METRIC_COUNTER(aqueduct_sink_dead_total, "Events given up: their dead letter is stored.", "sink", "endpoint");
+METRIC_COUNTER(aqueduct_sink_filtered_total, "Events the sink's filter left out.", "sink", "endpoint");
 METRIC_COUNTER(aqueduct_sink_moved_total,
-               "Events moved to a waiting topic, from which they are consumed again when they are due.", "sink");
+               "Events moved to a waiting topic, from which they are consumed again when they are due.", "sink",
+               "endpoint");
 METRIC_COUNTER(aqueduct_sink_released_total, "Records left to another member of the group, or to the next start.",
-               "sink");
-METRIC_COUNTER(aqueduct_sink_attempts_total, "Attempts to deliver that ended.", "sink");
-METRIC_COUNTER(aqueduct_sink_retries_total, "Attempts that failed and are repeated.", "sink");
+               "sink", "endpoint");
+METRIC_COUNTER(aqueduct_sink_attempts_total, "Attempts to deliver that ended.", "sink", "endpoint");
+METRIC_COUNTER(aqueduct_sink_retries_total, "Attempts that failed and are repeated.", "sink", "endpoint");
 METRIC_COUNTER(
     aqueduct_sink_untried_total,
     "Events that could not even be tried for lack of something on this machine (descriptors, memory, ports); they "
     "are sent again.",
-    "sink");
-METRIC_GAUGE(aqueduct_sink_pending, "Records consumed and not finished.", "sink");
+    "sink", "endpoint");
+METRIC_GAUGE(aqueduct_sink_pending, "Records consumed and not finished.", "sink", "endpoint");
 METRIC_GAUGE(aqueduct_sink_waiting,
              "Events of the sink in the waiting topics, as far as this daemon has put or read them there.", "sink");
 
-static void destination_count(struct destination *to, const char *const *labels)
+static void destination_count(struct destination *to, const char *sink)
 {
+    const char *const *labels = LABELS(sink, to->name);
     to->count = (struct delivery_counters){
         .consumed = metric_get(&aqueduct_sink_consumed_total, labels),
         .delivered = metric_get(&aqueduct_sink_delivered_total, labels),
@@ -37,7 +42,7 @@ static void destination_count(struct destination *to, const char *const *labels)
         .retries = metric_get(&aqueduct_sink_retries_total, labels),
         .untried = metric_get(&aqueduct_sink_untried_total, labels),
         .pending = metric_get(&aqueduct_sink_pending, labels),
-        .waiting = metric_get(&aqueduct_sink_waiting, labels),
+        .waiting = metric_get(&aqueduct_sink_waiting, LABELS(sink)),
     };
 }
 
@@ -52,15 +57,111 @@ static void destination_order(struct destination *to, enum sink_order order, siz
     to->chains = mem_alloc((to->chain_mask + 1) * sizeof *to->chains);
 }
 
-void destinations_open(struct delivery *d)
+static void destination_set_up(struct delivery *d, struct destination *to, const struct endpoint_config *c)
+{
+    *to = (struct destination){ .endpoint = c->endpoint,
+                                .name = c->endpoint->name,
+                                .filter = c->filter,
+                                .retry = &c->retry,
+                                .retry_memory = c->retry_memory,
+                                .share = (size_t)c->window };
+    destination_count(to, d->s->id);
+    destination_order(to, c->order, (size_t)d->config->window);
+    index_add(d->index, c->filter, (size_t)(to - d->destinations));
+}
+
+void destinations_make(struct delivery *d)
 {
     const struct sink_config *c = d->config;
-    d->self = (struct destination){ .filter = c->filter, .retry = &c->retry, .retry_memory = c->retry_memory };
-    destination_count(&d->self, LABELS(d->s->id));
-    destination_order(&d->self, c->order, (size_t)c->window);
+    d->self = (struct destination){
+        .endpoint = d->s->endpoint, .filter = c->filter, .retry = &c->retry, .retry_memory = c->retry_memory
+    };
+    d->ready_tail = &d->ready;
+    destination_count(&d->self, d->s->id);
+    if (c->endpoint_count == 0) {
+        destination_order(&d->self, c->order, (size_t)c->window);
+        return;
+    }
+    d->index = index_new();
+    d->destination_count = c->endpoint_count;
+    d->destinations = mem_alloc(c->endpoint_count * sizeof *d->destinations);
+    for (size_t i = 0; i < c->endpoint_count; i++)
+        destination_set_up(d, &d->destinations[i], &c->endpoints[i]);
+}
+
+static size_t destinations_endpoints(const struct delivery *d)
+{
+    return d->destination_count ? d->destination_count : d->s->endpoint ? 1 : 0;
+}
+
+static struct destination *destinations_at(struct delivery *d, size_t i)
+{
+    return d->destination_count ? &d->destinations[i] : &d->self;
+}
+
+bool destinations_open(struct delivery *d, struct err *e)
+{
+    for (; d->endpoints_open < destinations_endpoints(d); d->endpoints_open++) {
+        const struct destination *to = destinations_at(d, d->endpoints_open);
+        if (!d->s->ops->endpoints->open(d->s, to->endpoint, e))
+            return to->name ? err_prefix(e, "endpoints.%s", to->name) : false;
+    }
+    return true;
 }
 
 void destinations_close(struct delivery *d)
 {
+    while (d->endpoints_open > 0)
+        d->s->ops->endpoints->close(d->s, destinations_at(d, --d->endpoints_open)->endpoint);
+}
+
+void destinations_free(struct delivery *d)
+{
+    for (size_t i = 0; i < d->destination_count; i++)
+        free(d->destinations[i].chains);
     free(d->self.chains);
+    free(d->destinations);
+    index_free(d->index);
+}
+
+struct destination *destinations_find(struct delivery *d, struct str name)
+{
+    if (!name.at)
+        return d->destination_count ? NULL : &d->self;
+    for (size_t i = 0; i < d->destination_count; i++)
+        if (str_eq(name, str_of(d->destinations[i].name)))
+            return &d->destinations[i];
+    return NULL;
+}
+
+struct destinations_found { /* while an event looks for its destinations */
+    struct delivery *d;
+    const struct event *event;
+    void (*each)(struct delivery *d, struct destination *to, void *ctx);
+    void *ctx;
+};
+
+/* One that may want the event; of several types in its filter, the first one found counts. */
+static void destinations_try(void *ctx, size_t i)
+{
+    struct destinations_found *f = ctx;
+    struct destination *to = &f->d->destinations[i];
+    if (to->looked_at == f->d->looked_at)
+        return;
+    to->looked_at = f->d->looked_at;
+    if (filter_match(to->filter, f->event))
+        f->each(f->d, to, f->ctx);
+}
+
+void destinations_match(struct delivery *d, const struct event *ev,
+                        void (*each)(struct delivery *d, struct destination *to, void *ctx), void *ctx)
+{
+    if (!filter_match(d->self.filter, ev))
+        return;
+    if (d->destination_count == 0) {
+        each(d, &d->self, ctx);
+        return;
+    }
+    d->looked_at++;
+    index_find(d->index, ev->type, destinations_try, &(struct destinations_found){ d, ev, each, ctx });
 }

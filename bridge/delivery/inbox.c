@@ -69,7 +69,7 @@ void inbox_answer_recall(struct delivery *d)
         if (en->state == ENTRY_FREE || !en->of->lender || en->state == ENTRY_FLYING || en->state == ENTRY_STORING)
             continue;
         if (en->state == ENTRY_READY)
-            window_queue_remove(&en->to->ready, en);
+            window_unready(en);
         en->of->partition = NULL;
         window_finish(d, en, en->to->count.released);
     }

@@ -24,7 +24,7 @@ struct ladder {
 
 struct ladder_stay { /* a record that is to wait, and what its trail says */
     const struct record *record;
-    struct str sink;
+    struct str sink, endpoint; /* endpoint absent: all of them */
     unsigned attempts;
     int64_t first_ms, last_ms;
     int64_t due_ms;   /* wall clock: the next attempt */

@@ -110,9 +110,9 @@ static void moves_publish_dead_letter(struct delivery *d, struct entry *en)
     clock_text(en->first_ms ? en->first_ms : now, first);
     clock_text(en->last_ms ? en->last_ms : now, last);
     moves_publish(d, en, d->dead_letter_topic,
-                  (const char *const[]){ TRAIL_SINK, d->s->id, TRAIL_ATTEMPTS, attempts, TRAIL_FIRST, first, TRAIL_LAST,
-                                         last, TRAIL_STATUS, status, TRAIL_CLASS, en->dead_class, TRAIL_REASON,
-                                         en->last.why, NULL });
+                  (const char *const[]){ TRAIL_SINK, d->s->id, TRAIL_ENDPOINT, en->to->name, TRAIL_ATTEMPTS, attempts,
+                                         TRAIL_FIRST, first, TRAIL_LAST, last, TRAIL_STATUS, status, TRAIL_CLASS,
+                                         en->dead_class, TRAIL_REASON, en->last.why, NULL });
 }
 
 static void moves_publish_waiting(struct delivery *d, struct entry *en)
@@ -120,6 +120,7 @@ static void moves_publish_waiting(struct delivery *d, struct entry *en)
     ladder_publish(&d->ladder, d->broker,
                    &(struct ladder_stay){ .record = en->of->record,
                                           .sink = str_of(d->s->id),
+                                          .endpoint = str_of(en->to->name),
                                           .attempts = en->attempts,
                                           .first_ms = en->first_ms,
                                           .last_ms = en->last_ms,
@@ -142,6 +143,7 @@ static void moves_start(struct delivery *d, struct entry *en)
     en->state = ENTRY_STORING;
     en->store_attempts = 0;
     d->storing++;
+    en->to->storing++;
     moves_again(d, en);
 }
 
@@ -158,12 +160,59 @@ void moves_wait(struct delivery *d, struct entry *en, int64_t wait_ms)
     moves_start(d, en);
 }
 
+/* An equal part of the window for each endpoint that has something in it; 0: all are busy, and nobody waits for another. */
+static size_t moves_fair_part(const struct delivery *d)
+{
+    size_t busy = 0;
+    for (size_t i = 0; i < d->destination_count; i++)
+        busy += d->destinations[i].open > 0;
+    size_t part = (size_t)d->config->window / (busy + 1);
+    return busy == d->destination_count ? 0 : part ? part : 1;
+}
+
+/* Does it wait for its turn or its next attempt, and could as well wait on the broker? */
+static bool moves_may_go(const struct entry *en)
+{
+    return (en->state == ENTRY_READY || en->state == ENTRY_WAITING) && en->to->name && !en->to->chains;
+}
+
+void moves_aside(struct delivery *d, struct entry *en, int64_t least_ms)
+{
+    int64_t left = en->state == ENTRY_WAITING ? en->wake_ms - clock_mono_ms() : 0;
+    if (en->state == ENTRY_READY)
+        window_unready(en);
+    en->to->waiting -= en->state == ENTRY_WAITING;
+    if (en->last_ms < d->began_ms) /* of an earlier process: the waiter counts it when it reads it */
+        en->last_ms = 0;
+    window_renew(en);
+    moves_wait(d, en, left > least_ms ? left : least_ms);
+}
+
+void moves_make_room(struct delivery *d)
+{
+    size_t part = d->storing > 0 || d->stopped ? 0 : moves_fair_part(d);
+    for (size_t i = 0; part > 0 && i < d->entry_cap; i++) {
+        struct entry *en = d->entries[i];
+        size_t most = en->to && en->to->share < part ? en->to->share : part;
+        if (moves_may_go(en) && en->to->open - en->to->storing > most)
+            moves_aside(d, en, MOVES_ASIDE_MS);
+    }
+}
+
+void moves_leave(struct delivery *d)
+{
+    for (size_t i = 0; d->destination_count && i < d->entry_cap; i++)
+        if (moves_may_go(d->entries[i]) && d->entries[i]->of->partly)
+            moves_aside(d, d->entries[i], 0);
+}
+
 /* With its trail the record is larger than the broker takes. What was to wait becomes a dead letter; that one goes without
  * its data, which still stands at its origin; if need be (a foreign record), it only tells where that is. */
 static void moves_shrink(struct delivery *d, struct entry *en, const char *why)
 {
     LOG(ERROR, "too large to move on; its dead letter is stored without its data", LOG_C("sink", d->s->id),
-        LOG_STR("event", en->of->event ? en->of->event->id : STR("?")), LOG_C("reason", why));
+        LOG_SOME("endpoint", en->to->name), LOG_STR("event", en->of->event ? en->of->event->id : STR("?")),
+        LOG_C("reason", why));
     if (!en->dead_class)
         en->dead_class = moves_class(en->last.reason);
     en->bare++;
@@ -179,12 +228,13 @@ void moves_done(struct delivery *d, struct entry *en, enum outcome o, const char
     if (o != OUTCOME_STORED) { /* never dropped: again until it is stored; meanwhile the watermark stays */
         if (en->store_attempts++ == 0)
             LOG(ERROR, "cannot store a dead letter or what is to wait; trying until it is stored",
-                LOG_C("sink", d->s->id), LOG_STR("event", en->of->event ? en->of->event->id : STR("?")),
-                LOG_C("reason", why));
+                LOG_C("sink", d->s->id), LOG_SOME("endpoint", en->to->name),
+                LOG_STR("event", en->of->event ? en->of->event->id : STR("?")), LOG_C("reason", why));
         timers_add(&d->timers, clock_mono_ms() + STORE_AGAIN_MS, window_tag(en));
         return;
     }
     d->storing--;
+    en->to->storing--;
     if (!en->dead_class) {
         crash_point("delivery-after-retry");
         metric_add(en->to->count.waiting, en->last_ms > 0); /* else the waiter counts it when it reads it */
@@ -192,8 +242,8 @@ void moves_done(struct delivery *d, struct entry *en, enum outcome o, const char
         return;
     }
     crash_point("delivery-after-dead-letter");
-    LOG(WARN, "dead letter", LOG_C("sink", d->s->id), LOG_STR("event", en->of->event ? en->of->event->id : STR("?")),
-        LOG_INT("attempts", en->attempts), LOG_INT("status", en->last.status), LOG_C("class", en->dead_class),
-        LOG_C("reason", en->last.why));
+    LOG(WARN, "dead letter", LOG_C("sink", d->s->id), LOG_SOME("endpoint", en->to->name),
+        LOG_STR("event", en->of->event ? en->of->event->id : STR("?")), LOG_INT("attempts", en->attempts),
+        LOG_INT("status", en->last.status), LOG_C("class", en->dead_class), LOG_C("reason", en->last.why));
     window_finish(d, en, en->to->count.dead);
 }

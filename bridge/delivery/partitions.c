@@ -92,7 +92,7 @@ void partition_release(struct delivery *d, struct partition *p)
         if (en->state == ENTRY_FLYING || en->state == ENTRY_STORING)
             continue; /* they end on their own */
         if (en->state == ENTRY_READY)
-            window_queue_remove(&en->to->ready, en);
+            window_unready(en);
         window_finish(d, en, en->to->count.released);
     }
     for (size_t i = 0; i < d->entry_cap; i++) /* ... without a say in the watermark */

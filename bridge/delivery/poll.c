@@ -1,18 +1,38 @@
 /* SPDX-License-Identifier: MIT */
 /* Records come in: polls, and what each record becomes at first. */
-#include <stdlib.h>
 #include "bridge/delivery/private.h"
+#include <stdio.h>
+#include <stdlib.h>
 #include "bridge/event/trail.h"
 #include "bridge/lib/log.h"
 
-enum { POLL_MOST = 256 }; /* records of one turn */
+enum {
+    POLL_MOST = 256, /* records of one turn */
+    STUCK_MS = 1000, /* without a delivery */
+};
 
 /* Makes an entry ready, or puts it behind an earlier one of its key. */
-static void poll_enter(struct entry *en)
+static void poll_enter(struct delivery *d, struct entry *en)
 {
-    en->state = window_chain_enter(en) ? ENTRY_READY : ENTRY_BEHIND;
-    if (en->state == ENTRY_READY)
-        window_queue_add(&en->to->ready, en);
+    en->state = ENTRY_BEHIND;
+    if (window_chain_enter(en))
+        window_ready(d, en);
+}
+
+static void poll_match(struct delivery *d, struct destination *to, void *ctx)
+{
+    poll_enter(d, window_add(d, ctx, to));
+}
+
+/* A new record: an entry for each destination that it is for. */
+static void poll_begin(struct delivery *d, struct taken *t)
+{
+    size_t before = t->open;
+    destinations_match(d, t->event, poll_match, t);
+    if (t->open == before) {
+        metric_add(d->self.count.consumed, 1);
+        metric_add(d->self.count.filtered, 1);
+    }
 }
 
 /* The partition of a record, which now has one record more; a topic that was made anew begins with 0 again. */
@@ -30,20 +50,46 @@ static struct partition *poll_partition(struct delivery *d, const struct record 
     return p;
 }
 
+/* Its endpoint is not configured any more. */
+static void poll_orphan(struct delivery *d, struct entry *en, struct str endpoint)
+{
+    snprintf(en->last.why, sizeof en->last.why, "the sink has no endpoint %.*s any more", (int)endpoint.n, endpoint.at);
+    moves_dead_letter(d, en, "orphaned");
+}
+
+/* Has this endpoint enough, and gets on with none of it? Then what the waiter hands over for it must not keep the others'
+ * from coming. */
+static bool poll_is_stuck(const struct delivery *d, const struct destination *to)
+{
+    size_t most = (size_t)d->config->window / 4;
+    return to->name && !to->chains && to->open > (to->share < most ? to->share : most)
+           && clock_mono_ms() - to->delivered_ms > STUCK_MS;
+}
+
 /* A record of a retry or redrive topic, or of the waiter, goes on where its trail says. What an earlier version left in a
- * retry topic before its time waits with all others. */
+ * retry topic before its time waits with all others. One without an endpoint
+ * is of a time when the sink had none: it goes where a new one would. */
 static void poll_resume(struct delivery *d, struct taken *t)
 {
     struct trail trail = trail_read(t->record);
-    struct entry *en = window_add(d, t, &d->self);
+    struct destination *to = destinations_find(d, trail.endpoint);
+    if (!trail.endpoint.at && d->destination_count) {
+        poll_begin(d, t);
+        return;
+    }
+    struct entry *en = window_add(d, t, to ? to : &d->self);
     int64_t now = clock_wall_ms();
     en->attempts = trail.attempts;
     en->first_ms = trail.first_ms;
     en->last_ms = trail.last_ms;
-    if (trail.due_ms > now)
+    if (!to)
+        poll_orphan(d, en, trail.endpoint);
+    else if (trail.due_ms > now)
         moves_wait(d, en, trail.due_ms - now);
+    else if (poll_is_stuck(d, to))
+        moves_aside(d, en, MOVES_ASIDE_MS);
     else
-        poll_enter(en);
+        poll_enter(d, en);
 }
 
 /* A record that is no event. */
@@ -62,17 +108,13 @@ static void poll_take(struct delivery *d, struct record *r, struct partition *p,
     t->lender = h ? h->reports : NULL;
     t->lent_tag = h ? h->tag : 0;
     if (d->s->ops->dead_letters) /* takes every record: what is no event is filed by its origin */
-        poll_enter(window_add(d, t, &d->self));
+        poll_enter(d, window_add(d, t, &d->self));
     else if (!t->event)
         poll_refuse(d, t, e.text);
     else if (p->own)
         poll_resume(d, t);
-    else if (filter_match(d->self.filter, t->event))
-        poll_enter(window_add(d, t, &d->self));
-    else {
-        metric_add(d->self.count.consumed, 1);
-        metric_add(d->self.count.filtered, 1);
-    }
+    else
+        poll_begin(d, t);
     window_release(d, t);
 }
 
@@ -113,6 +155,8 @@ bool poll_records(struct delivery *d)
     size_t room = d->window_used < (size_t)d->config->window ? (size_t)d->config->window - d->window_used : 0;
     if (room > POLL_MOST)
         room = POLL_MOST;
+    if (room == 0 && d->destination_count)
+        moves_make_room(d);
     size_t n = poll_consumer(d, records, room);
     for (size_t i = 0; i < n; i++)
         poll_take(d, records[i], poll_partition(d, records[i]), NULL);

@@ -9,11 +9,13 @@
  *   partitions.c   how far each partition is finished
  *   window.c       what was taken, and what is to be done with it
  *   destinations.c the receivers that a sink serves
+ *   index.c        which of them may want an event
  *
  * Each calls only files below it. */
 #pragma once
 #include <stdatomic.h>
 #include "bridge/delivery/delivery.h"
+#include "bridge/delivery/index.h"
 #include "bridge/delivery/ladder.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/timers.h"
@@ -47,6 +49,7 @@ struct taken {
     size_t open;                 /* entries that are not done, and one more while they are made */
     struct mailbox *lender;      /* the waiter's, which is told how it ends; NULL: it came from a topic */
     uint64_t lent_tag;
+    bool partly; /* one of its entries is done */
 };
 
 struct entry { /* what is to be done with a record at one destination */
@@ -60,6 +63,7 @@ struct entry { /* what is to be done with a record at one destination */
     bool chained;
     unsigned attempts;
     int64_t first_ms, last_ms; /* wall clock */
+    int64_t wake_ms;           /* ENTRY_WAITING: of the next attempt, clock_mono_ms() */
     struct result last;
     const char *dead_class; /* ENTRY_STORING: becomes a dead letter of this class; NULL: goes to a waiting topic */
     int64_t due_ms;         /* there: wall clock of the next attempt */
@@ -89,12 +93,21 @@ struct delivery_counters {
         *waiting;
 };
 
-struct destination { /* one receiver of the sink */
+struct destination {           /* one receiver of the sink */
+    struct endpoint *endpoint; /* NULL: the sink's type knows none */
+    const char *name;          /* the endpoint's; NULL: the sink as a whole */
     const struct filter *filter;
     const struct durations *retry;
     struct duration retry_memory;
+    size_t share;             /* entries that may hold up the window when others need it */
+    size_t open;              /* entries */
+    size_t flying, storing;   /* those that the sink has, and those that are being moved */
+    int64_t delivered_ms;     /* when it took the last one, clock_mono_ms(); 0: never */
+    uint64_t looked_at;       /* the event that was last compared with its filter */
+    struct destination *next; /* the one that has its turn behind it, of those with ready entries */
+    bool listed;              /* there */
     struct window_queue ready;
-    size_t waiting;        /* in memory, for their next attempt */
+    size_t waiting;        /* entries, in memory, for their next attempt */
     struct entry **chains; /* order: key; NULL otherwise */
     size_t chain_mask;
     bool failing;         /* the log has heard so */
@@ -125,8 +138,16 @@ struct delivery {
     struct inbox inbox;
     struct partition lent; /* stands for where the waiter's records come from; not in the list */
     struct timers timers;
+    int64_t began_ms; /* wall clock */
     bool poll_failed;
-    struct destination self; /* the sink as one destination */
+    struct destination self;          /* the sink as one destination, and what concerns no endpoint in particular */
+    struct destination *destinations; /* of `endpoints:` */
+    size_t destination_count;         /* 0: self is the only one */
+    size_t endpoints_open;
+    struct filter_index *index;              /* of their filters */
+    uint64_t looked_at;                      /* number of the event that looks for its destinations */
+    struct destination *ready, **ready_tail; /* those with ready entries, in turns */
+    size_t ready_count;
 
     char *group, *dead_letter_topic, *redrive_topic;
     struct ladder ladder;
@@ -136,8 +157,15 @@ struct delivery {
 
 /* ---- destinations.c ---- */
 
-void destinations_open(struct delivery *d);
-void destinations_close(struct delivery *d);
+bool destinations_open(struct delivery *d, struct err *e); /* and the sink's endpoints; the sink is open */
+void destinations_make(struct delivery *d);                /* them and their counters; before anything is counted */
+void destinations_close(struct delivery *d);               /* the endpoints; before the sink is closed */
+void destinations_free(struct delivery *d);
+/* The one of that name; NULL: there is none any more. */
+struct destination *destinations_find(struct delivery *d, struct str name);
+/* Calls each() for every destination that gets the event. */
+void destinations_match(struct delivery *d, const struct event *ev,
+                        void (*each)(struct delivery *d, struct destination *to, void *ctx), void *ctx);
 
 /* ---- window.c ---- */
 
@@ -151,9 +179,10 @@ uint64_t window_tag(const struct entry *en);
 struct entry *window_find(struct delivery *d, uint64_t tag); /* NULL: that one ended long ago */
 /* Ends the entry, counts it, and gives everything back. */
 void window_finish(struct delivery *d, struct entry *en, struct metric *counter);
-void window_queue_add(struct window_queue *q, struct entry *en);
-struct entry *window_queue_take(struct window_queue *q); /* NULL: empty */
-void window_queue_remove(struct window_queue *q, struct entry *en);
+void window_ready(struct delivery *d, struct entry *en); /* it may be sent */
+struct entry *window_next(struct delivery *d);           /* the next to be sent, in turns; NULL: none, or none may */
+void window_unready(struct entry *en);                   /* takes it out of the ready ones */
+void window_renew(struct entry *en);                     /* gives it a new tag: its timer means nothing any more */
 /* Puts it behind the others of its key; true when it may go at once. */
 bool window_chain_enter(struct entry *en);
 
@@ -184,6 +213,13 @@ void moves_wait(struct delivery *d, struct entry *en, int64_t wait_ms); /* on a 
 void moves_again(struct delivery *d, struct entry *en);                 /* its publication failed a while ago */
 void moves_done(struct delivery *d, struct entry *en, enum outcome o, const char *why);
 const char *moves_class(enum reason r); /* of the dead letter */
+/* Moves one that was to wait in memory, or for its turn, to a waiting topic, for at least so long. */
+void moves_aside(struct delivery *d, struct entry *en, int64_t least_ms);
+enum { MOVES_ASIDE_MS = 30000 }; /* how long what an endpoint has no room for waits before it is looked at again */
+/* A full window that slow endpoints hold up stops the others: moves what is above a fair share to the waiting topics. */
+void moves_make_room(struct delivery *d);
+/* At the end: what only some of its endpoints have waits for the others on the broker, so that nobody gets it twice. */
+void moves_leave(struct delivery *d);
 
 /* ---- inbox.c ---- */
 

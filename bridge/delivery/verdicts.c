@@ -18,11 +18,11 @@ static void verdicts_log_health(const struct delivery *d, const struct entry *en
 {
     bool failing = r->verdict != VERDICT_DELIVERED;
     if (failing && !en->to->failing)
-        LOG(WARN, "deliveries fail", LOG_C("sink", d->s->id),
+        LOG(WARN, "deliveries fail", LOG_C("sink", d->s->id), LOG_SOME("endpoint", en->to->name),
             LOG_STR("event", en->of->event ? en->of->event->id : STR("?")), LOG_INT("attempt", en->attempts),
             LOG_INT("status", r->status), LOG_C("reason", r->why));
     if (!failing && en->to->failing)
-        LOG(INFO, "deliveries succeed again", LOG_C("sink", d->s->id));
+        LOG(INFO, "deliveries succeed again", LOG_C("sink", d->s->id), LOG_SOME("endpoint", en->to->name));
     en->to->failing = failing;
 }
 
@@ -45,7 +45,8 @@ static void verdicts_wait(struct delivery *d, struct entry *en, int64_t wait_ms)
 {
     en->state = ENTRY_WAITING;
     en->to->waiting++;
-    timers_add(&d->timers, clock_mono_ms() + wait_ms, window_tag(en));
+    en->wake_ms = clock_mono_ms() + wait_ms;
+    timers_add(&d->timers, en->wake_ms, window_tag(en));
 }
 
 /* Sets the time of the next attempt; after the last one the entry becomes a dead letter. */
@@ -74,7 +75,7 @@ static void verdicts_untried(struct delivery *d, struct entry *en, const struct 
     int64_t now = clock_mono_ms();
     if (en->to->lack_said_ms == 0 || now - en->to->lack_said_ms >= LACK_SAID_MS) {
         LOG(WARN, "cannot send for lack of something on this machine; trying until it is there",
-            LOG_C("sink", d->s->id), LOG_C("reason", r->why));
+            LOG_C("sink", d->s->id), LOG_SOME("endpoint", en->to->name), LOG_C("reason", r->why));
         en->to->lack_said_ms = now;
     }
     metric_add(en->to->count.untried, 1);
@@ -89,6 +90,7 @@ static void verdicts_take_one(struct delivery *d, const struct result *r)
     struct entry *en = window_find(d, r->tag);
     CHECK(en && en->state == ENTRY_FLYING);
     d->flying--;
+    en->to->flying--;
     if (r->verdict != VERDICT_UNTRIED) {
         metric_add(en->to->count.attempts, 1);
         en->last = *r;
@@ -103,6 +105,7 @@ static void verdicts_take_one(struct delivery *d, const struct result *r)
     switch (r->verdict) {
     case VERDICT_DELIVERED:
         crash_point("delivery-after-send");
+        en->to->delivered_ms = clock_mono_ms();
         window_finish(d, en, en->to->count.delivered);
         return;
     case VERDICT_RETRY: verdicts_retry(d, en, r); return;

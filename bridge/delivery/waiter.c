@@ -82,6 +82,7 @@ static void waiter_store(struct waiter *w, struct shelved *en, const struct trai
 {
     struct ladder_stay stay = { .record = en->record,
                                 .sink = t->sink,
+                                .endpoint = t->endpoint,
                                 .attempts = t->attempts,
                                 .first_ms = t->first_ms,
                                 .last_ms = t->last_ms,

@@ -49,6 +49,7 @@ struct entry *window_add(struct delivery *d, struct taken *t, struct destination
     struct entry *en = d->entries[d->free[--d->free_count]];
     *en = (struct entry){ .index = en->index, .generation = en->generation + 1, .of = t, .to = to };
     t->open++;
+    to->open++;
     metric_add(to->count.consumed, 1);
     metric_add(to->count.pending, 1);
     return en;
@@ -67,40 +68,90 @@ struct entry *window_find(struct delivery *d, uint64_t tag)
     return en->state != ENTRY_FREE && en->generation == tag >> 32 ? en : NULL;
 }
 
-void window_queue_add(struct window_queue *q, struct entry *en)
+void window_renew(struct entry *en)
 {
+    en->generation++;
+}
+
+/* ---- ready ones ---- */
+
+static void window_list(struct delivery *d, struct destination *to)
+{
+    if (to->listed)
+        return;
+    to->listed = true;
+    to->next = NULL;
+    *d->ready_tail = to;
+    d->ready_tail = &to->next;
+    d->ready_count++;
+}
+
+/* Takes the first one out. */
+static struct destination *window_unlist(struct delivery *d)
+{
+    struct destination *to = d->ready;
+    d->ready = to->next;
+    if (!d->ready)
+        d->ready_tail = &d->ready;
+    d->ready_count--;
+    to->listed = false;
+    return to;
+}
+
+void window_ready(struct delivery *d, struct entry *en)
+{
+    struct window_queue *q = &en->to->ready;
+    en->state = ENTRY_READY;
     en->next = NULL;
     if (q->last)
         q->last->next = en;
     else
         q->first = en;
     q->last = en;
+    window_list(d, en->to);
 }
 
-struct entry *window_queue_take(struct window_queue *q)
+static struct entry *window_take_ready(struct destination *to)
 {
-    struct entry *en = q->first;
-    if (!en)
-        return NULL;
-    q->first = en->next;
-    if (!q->first)
-        q->last = NULL;
+    struct entry *en = to->ready.first;
+    to->ready.first = en->next;
+    if (!en->next)
+        to->ready.last = NULL;
     return en;
 }
 
-void window_queue_remove(struct window_queue *q, struct entry *en)
+void window_unready(struct entry *en)
 {
+    struct window_queue *q = &en->to->ready;
     struct entry *before = NULL, *at = q->first;
-    for (; at && at != en; at = at->next)
+    for (; at != en; at = at->next)
         before = at;
-    if (!at)
-        return;
     if (before)
         before->next = en->next;
     else
         q->first = en->next;
     if (q->last == en)
         q->last = before;
+}
+
+static bool window_has_room(const struct destination *to)
+{
+    return !to->endpoint || !to->endpoint->limit || to->flying < to->endpoint->limit;
+}
+
+struct entry *window_next(struct delivery *d)
+{
+    if (d->s->limit && d->flying >= d->s->limit)
+        return NULL;
+    for (size_t turns = d->ready_count; turns-- > 0;) {
+        struct destination *to = window_unlist(d);
+        struct entry *en = to->ready.first && window_has_room(to) ? window_take_ready(to) : NULL;
+        if (to->ready.first)
+            window_list(d, to);
+        if (en)
+            return en;
+    }
+    return NULL;
 }
 
 /* ---- order: key ---- */
@@ -125,7 +176,7 @@ bool window_chain_enter(struct entry *en)
 }
 
 /* Takes it out of its chain; the next one of its key becomes ready if it waited for that. */
-static void window_chain_leave(struct entry *en)
+static void window_chain_leave(struct delivery *d, struct entry *en)
 {
     if (!en->chained)
         return;
@@ -136,10 +187,8 @@ static void window_chain_leave(struct entry *en)
     struct entry *next = *window_chain_of(en);
     while (next && next->key_hash != en->key_hash)
         next = next->chain;
-    if (next && next->state == ENTRY_BEHIND) {
-        next->state = ENTRY_READY;
-        window_queue_add(&next->to->ready, next);
-    }
+    if (next && next->state == ENTRY_BEHIND)
+        window_ready(d, next);
 }
 
 /* ---- the end of an entry ---- */
@@ -150,11 +199,13 @@ void window_finish(struct delivery *d, struct entry *en, struct metric *counter)
     const struct delivery_counters *count = &en->to->count;
     metric_add(t->partition ? counter : count->released, 1);
     metric_add(count->pending, -1);
-    window_chain_leave(en);
+    window_chain_leave(d, en);
     en->to->waiting -= en->state == ENTRY_WAITING;
+    en->to->open--;
     en->state = ENTRY_FREE;
     en->of = NULL;
     d->free[d->free_count++] = en->index;
+    t->partly = true;
     window_release(d, t);
 }
 

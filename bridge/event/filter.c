@@ -280,6 +280,38 @@ bool filter_match(const struct filter *f, const struct event *ev)
     return f->dialect == ALL;
 }
 
+/* Does it match nothing but certain types? */
+static bool filter_is_of_types(const struct filter *f)
+{
+    bool some = false, all = f->count > 0;
+    for (size_t i = 0; i < f->count; i++) {
+        bool one = filter_is_of_types(f->below[i]);
+        some = some || one;
+        all = all && one;
+    }
+    switch (f->dialect) {
+    case EXACT:
+    case PREFIX: return str_eq(f->attribute, STR("type"));
+    case ALL: return some;
+    case ANY: return all;
+    case SUFFIX:
+    case NOT: break;
+    }
+    return false;
+}
+
+bool filter_types(const struct filter *f, void (*each)(void *ctx, bool prefix, struct str type), void *ctx)
+{
+    if (!f || !filter_is_of_types(f))
+        return false;
+    if (f->bytes)
+        each(ctx, f->dialect == PREFIX, f->value);
+    for (size_t i = 0; i < f->count; i++)
+        if (filter_types(f->below[i], each, ctx) && f->dialect == ALL)
+            break; /* one condition is enough where all must hold */
+    return true;
+}
+
 static void filter_add_text(struct buf *out, const struct filter *f)
 {
     bool list = f->dialect == ALL || f->dialect == ANY;

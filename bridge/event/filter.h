@@ -20,5 +20,8 @@ struct filter;
 struct filter *filter_new(const json_t *json, struct err *e);
 void filter_free(struct filter *f);                                /* accepts NULL */
 bool filter_match(const struct filter *f, const struct event *ev); /* NULL matches everything */
+/* Tells each type, or with `prefix` each beginning of a type, without which the filter matches nothing; one event may have
+ * several of them. False, without a call: it may match any type. For an index of filters. */
+bool filter_types(const struct filter *f, void (*each)(void *ctx, bool prefix, struct str type), void *ctx);
 /* Equal filters have equal texts: a canonical form for grouping listeners; free() it. */
 char *filter_text(const struct filter *f);

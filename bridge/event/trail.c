@@ -32,7 +32,7 @@ bool topic_name_ok(struct str name)
 
 struct trail trail_read(const struct record *r)
 {
-    struct trail t = { .sink = record_header(r, TRAIL_SINK) };
+    struct trail t = { .sink = record_header(r, TRAIL_SINK), .endpoint = record_header(r, TRAIL_ENDPOINT) };
     uint64_t n;
     if (str_to_u64(record_header(r, TRAIL_ATTEMPTS), &n) && n < 1000000)
         t.attempts = (unsigned)n;

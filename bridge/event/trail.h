@@ -6,13 +6,13 @@
  *
  *   topic                        written by              carries
  *   topics of the routes         intake                  from, types
- *   <prefix>waiting.<step>       delivery, waiter        sink, attempts, first, last, due, until, origin
+ *   <prefix>waiting.<step>       delivery, waiter        sink, endpoint, attempts, first, last, due, until, origin
  *   <prefix>waiting.orphaned     waiter                  the same, of a sink that the configuration does not have
  *   <prefix>retry.<sink>.<wait>  earlier versions        attempts, first, due, origin
- *   <prefix>dead-letter          delivery, intake        sink (or source), attempts, first, last, status, class, reason, origin
- *   <prefix>dead-letter          `aqueduct dead redrive` sink, state: redriven, last, origin; the event's headers, no value: "no longer dead
+ *   <prefix>dead-letter          delivery, intake        sink and endpoint (or source), attempts, first, last, status, class, reason, origin
+ *   <prefix>dead-letter          `aqueduct dead redrive` sink, endpoint, state: redriven, last, origin; the event's headers, no value: "no longer dead
  *                                                     since that last attempt" (a later failure of the same event stays dead)
- *   <prefix>redrive.<sink>       `aqueduct dead redrive` origin
+ *   <prefix>redrive.<sink>       `aqueduct dead redrive` endpoint, origin
  */
 #pragma once
 #include "bridge/lib/clock.h"
@@ -22,6 +22,7 @@
 #define TRAIL_FROM      "aqueduct-from" /* who chose the event's id: the scope of its emission (connector.h) */
 #define TRAIL_TYPES     "aqueduct-types" /* of the event's attributes that are no strings: "count=integer,flag=boolean" */
 #define TRAIL_SINK      "aqueduct-sink"     /* id of the sink that gave up, or for which the record waits */
+#define TRAIL_ENDPOINT  "aqueduct-endpoint" /* of the sink: the one that this is about; absent: all of them */
 #define TRAIL_SOURCE    "aqueduct-source"   /* instead of sink: id of the source whose event no topic could take */
 #define TRAIL_ATTEMPTS  "aqueduct-attempts" /* decimal */
 #define TRAIL_FIRST     "aqueduct-first"    /* RFC 3339: first attempt */
@@ -29,10 +30,10 @@
 #define TRAIL_DUE       "aqueduct-due"      /* decimal ms since 1970: the next attempt is not made before */
 #define TRAIL_UNTIL     "aqueduct-until"    /* decimal ms since 1970: the record waits in this topic until then */
 #define TRAIL_STATUS    "aqueduct-status"   /* decimal: the receiver's last status; left out when there was none */
-#define TRAIL_CLASS     "aqueduct-class"    /* refused unavailable configuration poison blocked invalid unrouted */
-#define TRAIL_REASON    "aqueduct-reason"   /* for a person */
-#define TRAIL_STATE     "aqueduct-state"    /* "redriven" */
-#define TRAIL_TOPIC     "aqueduct-topic"    /* origin: where the record stood first */
+#define TRAIL_CLASS     "aqueduct-class" /* refused unavailable configuration poison blocked orphaned invalid unrouted */
+#define TRAIL_REASON    "aqueduct-reason" /* for a person */
+#define TRAIL_STATE     "aqueduct-state"  /* "redriven" */
+#define TRAIL_TOPIC     "aqueduct-topic"  /* origin: where the record stood first */
 #define TRAIL_PARTITION "aqueduct-partition"
 #define TRAIL_OFFSET    "aqueduct-offset"
 #define TRAIL_TIMESTAMP "aqueduct-timestamp" /* decimal ms since 1970: its time there */
@@ -59,6 +60,7 @@ struct trail {
     int64_t due_ms;   /* of the next one; 0: now */
     int64_t until_ms; /* wall clock: the wait in this topic ends; 0: now */
     struct str sink;  /* borrowed from the record; absent: it does not say */
+    struct str endpoint; /* the same; absent: all of the sink's */
 };
 
 /* Reads the trail of a record of a waiting, retry or redrive topic; what is missing or broken counts as zero. */

@@ -78,12 +78,12 @@ void log_write(enum log_level level, const char *msg, const struct log_field *fi
     log_add_text(&line, "time", str_of(time));
     log_add_text(&line, "msg", str_of(msg));
     for (size_t i = 0; i < FIELDS && fields[i].key; i++) {
-        if (fields[i].kind == LOG_KIND_STR) {
-            log_add_text(&line, fields[i].key, fields[i].text);
-            continue;
-        }
-        log_add_key(&line, fields[i].key);
-        buf_printf(&line, "%" PRId64, fields[i].number);
+        const struct log_field *f = &fields[i];
+        if (f->kind == LOG_KIND_INT) {
+            log_add_key(&line, f->key);
+            buf_printf(&line, "%" PRId64, f->number);
+        } else if (f->kind == LOG_KIND_STR || f->text.at)
+            log_add_text(&line, f->key, f->text);
     }
     buf_add_c(&line, as_json ? "}\n" : "\n");
     ssize_t written = write(STDERR_FILENO, line.at, line.n);

@@ -11,7 +11,7 @@
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 enum log_format { LOG_LOGFMT, LOG_JSON };
-enum log_kind { LOG_KIND_STR, LOG_KIND_INT };
+enum log_kind { LOG_KIND_STR, LOG_KIND_SOME, LOG_KIND_INT };
 
 struct log_field {
     const char *key;
@@ -29,6 +29,12 @@ struct log_field {
     (struct log_field)                                                                                                 \
     {                                                                                                                  \
         .key = (k), .kind = LOG_KIND_STR, .text = str_of(v)                                                            \
+    }
+/* Left out when v is NULL. */
+#define LOG_SOME(k, v)                                                                                                 \
+    (struct log_field)                                                                                                 \
+    {                                                                                                                  \
+        .key = (k), .kind = LOG_KIND_SOME, .text = str_of(v)                                                           \
     }
 #define LOG_INT(k, v)                                                                                                  \
     (struct log_field)                                                                                                 \

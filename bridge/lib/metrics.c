@@ -54,7 +54,7 @@ static char *metrics_labels_text(const char *const *names, const char *const *va
         metrics_add_label_value(&out, values[i]);
         buf_add_char(&out, '"');
     }
-    CHECK(!names[i] && (!values || !values[i])); /* one value for each name */
+    CHECK(!values || !values[i]); /* no more values than names */
     CHECK(buf_c(&out));
     return out.at;
 }
@@ -74,13 +74,15 @@ struct metric *metric_get(struct metric_family *f, const char *const *values)
     char *labels = metrics_labels_text(f->labels, values);
     pthread_mutex_lock(&lock);
     struct metric **at = &f->first;
+    if (f->newest && strcmp(f->newest->labels, labels) < 0) /* many are often made in order */
+        at = &f->newest->next;
     while (*at && strcmp((*at)->labels, labels) < 0)
         at = &(*at)->next;
     if (*at && strcmp((*at)->labels, labels) == 0)
         free(labels);
     else
         *at = metrics_new(f, labels, *at);
-    struct metric *m = *at;
+    struct metric *m = f->newest = *at;
     pthread_mutex_unlock(&lock);
     return m;
 }

@@ -26,9 +26,9 @@ struct metric;
 struct metric_family {
     const char *name, *help; /* help: one sentence */
     enum metric_kind kind;
-    const char *const *labels;  /* their names; ends with NULL */
-    struct metric_family *next; /* of the registry, sorted by name; NULL ends it */
-    struct metric *first;       /* private */
+    const char *const *labels;     /* their names; ends with NULL */
+    struct metric_family *next;    /* of the registry, sorted by name; NULL ends it */
+    struct metric *first, *newest; /* private */
 };
 
 /* Defines a family: its name, its help, the names of its labels (or NULL: none). A counter's name ends in _total, a
@@ -47,8 +47,8 @@ struct metric_family {
     }
 void metric_register(struct metric_family *f); /* what the definition does; nobody else calls it */
 
-/* The metric of the family with these values of its labels, in the order of their names (values are copied; NULL: the
- * family has no labels). The same values give the same metric. Any thread. */
+/* The metric of the family with these values of its labels, in the order of their names; the last labels may be left out
+ * (values are copied; they end with NULL; NULL: no labels). The same values give the same metric. Any thread. */
 struct metric *metric_get(struct metric_family *f, const char *const *values);
 #define LABELS(...) ((const char *const[]){ __VA_ARGS__, NULL })
 

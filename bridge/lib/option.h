@@ -79,6 +79,7 @@ struct option {
     enum option_type type;
     size_t offset;
     bool required;
+    bool own;             /* of an endpoint: what stands beside `endpoints:` is no default for it */
     const char *fallback; /* default, in the words of the YAML; NULL: zero, empty or absent */
     int64_t min, max; /* of numbers, durations (ms), sizes (bytes), and list lengths; both 0: no range beyond >= 0 */
     const struct option_value *values; /* of enums */

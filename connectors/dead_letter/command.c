@@ -27,9 +27,11 @@ struct request {
 static const struct flag command_flags[] = {
     FLAG(struct request, selection.owner, .name = "--sink", .value = "NAME", .group = "filter",
          .doc = "the sink that gave up (or the source, for events that no topic could take)"),
+    FLAG(struct request, selection.endpoint, .name = "--endpoint", .value = "NAME",
+         .doc = "the one of the sink's endpoints that gave up"),
     FLAG(struct request, selection.class, .name = "--class", .value = "CLASS",
-         .choices = "refused|unavailable|configuration|poison|blocked|invalid|unrouted",
-         .doc = "refused unavailable configuration poison blocked invalid unrouted"),
+         .choices = "refused|unavailable|configuration|poison|blocked|orphaned|invalid|unrouted",
+         .doc = "refused unavailable configuration poison blocked orphaned invalid unrouted"),
     FLAG(struct request, selection.type_prefix, .name = "--type", .value = "PREFIX",
          .doc = "event types that begin like this"),
     FLAG(struct request, selection.id, .name = "--id", .value = "ID", .doc = "one event"),
@@ -102,7 +104,7 @@ static int command_select(const struct command_call *call, struct request *r)
 static bool command_is_filtered(const struct request *r)
 {
     const struct selection *s = &r->selection;
-    return s->owner.at || s->class.at || s->type_prefix.at || s->id.at || r->since.at;
+    return s->owner.at || s->endpoint.at || s->class.at || s->type_prefix.at || s->id.at || r->since.at;
 }
 
 /* ---- list, show ---- */

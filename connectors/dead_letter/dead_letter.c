@@ -43,6 +43,7 @@ static bool dead_letter_read(const struct message *m, struct letter *out)
         .owner = sink.at     ? sink
                  : source.at ? source
                              : STR(""),
+        .endpoint = record_header(r, TRAIL_ENDPOINT),
         .first_ms = dead_letter_moment(r, TRAIL_FIRST),
         .last_ms = dead_letter_moment(r, TRAIL_LAST),
         .attempts = dead_letter_number(r, TRAIL_ATTEMPTS),

@@ -11,6 +11,7 @@
 #include "bridge/lib/clock.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/file.h"
+#include "bridge/event/trail.h"
 
 enum {
     FILE_KIND = 0x41514c44, /* application_id: "AQLD" */
@@ -37,6 +38,11 @@ enum statement {
     STATEMENTS
 };
 
+/* The endpoint of a letter, which its headers tell; '' when it has none. */
+#define OF_ENDPOINT                                                                                                    \
+    " coalesce((SELECT CAST(value AS TEXT) FROM headers WHERE letter = seq AND CAST(name AS TEXT) = '" TRAIL_ENDPOINT  \
+    "'), '')"
+
 static const char *const texts[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
@@ -49,7 +55,7 @@ static const char *const texts[STATEMENTS] = {
     [INSERT_HEADER] = "INSERT INTO headers (letter, position, name, value) VALUES (?1, ?2, ?3, ?4)",
     [REDRIVEN] = "UPDATE letters SET state = 'redriven', redrives = redrives + 1"
                  " WHERE owner = ?1 AND of_source = 0 AND topic = ?2 AND partition = ?3 AND offset = ?4 AND last = ?5"
-                 " AND state = 'dead'",
+                 " AND state = 'dead' AND coalesce(?6, '') =" OF_ENDPOINT,
     [MARK_REDRIVEN] = "UPDATE letters SET state = 'redriven', redrives = redrives + 1"
                       " WHERE seq = ?1 AND (state = 'dead' OR ?2)",
     [COUNT] = "SELECT count(*) FROM letters",
@@ -65,7 +71,7 @@ static const char schema[] =
     "CREATE TABLE letters ("
     " seq INTEGER PRIMARY KEY AUTOINCREMENT,"
     " of_source INTEGER NOT NULL, owner TEXT NOT NULL,"
-    " identity TEXT NOT NULL," /* hash of (source, id), or topic/partition/offset */
+    " identity TEXT NOT NULL," /* hash of (source, id, endpoint if any), or topic/partition/offset(/endpoint) */
     " id TEXT, source TEXT, type TEXT, time TEXT,"
     " first INTEGER NOT NULL, last INTEGER NOT NULL," /* milliseconds since 1970 */
     " attempts INTEGER NOT NULL, status INTEGER NOT NULL, class TEXT, reason TEXT,"
@@ -234,14 +240,20 @@ static void letters_identity(const struct letter *l, struct buf *out)
 {
     char uuid[UUID_TEXT];
     if (l->id.at) {
-        uuid_of((const struct str[]){ l->source, l->id }, 2, uuid);
+        uuid_of((const struct str[]){ l->source, l->id, l->endpoint }, l->endpoint.at ? 3 : 2, uuid);
         buf_add_c(out, uuid);
-    } else if (l->topic.at) {
+        return;
+    }
+    if (l->topic.at) {
         buf_add_str(out, l->topic);
         buf_printf(out, "/%" PRId64 "/%" PRId64, l->partition, l->offset);
     } else {
         buf_add_str(out, l->record.topic);
         buf_printf(out, "/%" PRId32 "/%" PRId64, l->record.partition, l->record.offset);
+    }
+    if (l->endpoint.at) {
+        buf_add_char(out, '/');
+        buf_add_str(out, l->endpoint);
     }
 }
 
@@ -327,6 +339,7 @@ bool letters_redriven(struct letters *st, const struct letter *l, struct err *e)
     sqlite3_bind_int64(s, 3, l->partition);
     sqlite3_bind_int64(s, 4, l->offset);
     sqlite3_bind_int64(s, 5, l->last_ms);
+    letters_bind_text(s, 6, l->endpoint);
     return letters_step(st, s, NULL, e);
 }
 
@@ -378,7 +391,8 @@ int64_t letters_trim(struct letters *st, int64_t keep, int64_t before_ms, struct
 #define MATCHES                                                                                                        \
     " FROM letters WHERE (?1 IS NULL OR owner = ?1) AND (?2 IS NULL OR class = ?2)"                                    \
     " AND (?3 IS NULL OR substr(type, 1, length(?3)) = ?3) AND (?4 IS NULL OR id = ?4) AND (?5 = 0 OR last >= ?5)"     \
-    " AND ((?6 AND state = 'dead') OR (?7 AND state = 'redriven'))"
+    " AND ((?6 AND state = 'dead') OR (?7 AND state = 'redriven'))"                                                    \
+    " AND (?10 IS NULL OR ?10 =" OF_ENDPOINT ")"
 
 /* A statement about the selected letters; the caller finalizes it. */
 static sqlite3_stmt *letters_prepare_selection(struct letters *st, const char *text, const struct selection *sel,
@@ -396,6 +410,7 @@ static sqlite3_stmt *letters_prepare_selection(struct letters *st, const char *t
     sqlite3_bind_int64(s, 5, sel->since_ms);
     sqlite3_bind_int(s, 6, sel->dead);
     sqlite3_bind_int(s, 7, sel->redriven);
+    letters_bind_text(s, 10, sel->endpoint);
     return s;
 }
 
@@ -536,6 +551,7 @@ static void letters_give(struct loading *x, struct letter *l)
                                                letters_text(x, LETTERS_TEXTS + 2 * i + 1) };
     l->record.headers = l->owned_headers;
     l->record.header_count = headers;
+    l->endpoint = record_header(&l->record, TRAIL_ENDPOINT);
 }
 
 bool letters_load(struct letters *st, int64_t seq, struct letter *l, struct err *e)

@@ -4,7 +4,7 @@
  * The command writes one thing, that a letter was redriven, in a short transaction of its own: the daemon, which learns
  * it from the topic, may not be running.
  *
- * One letter per (sink, event): a repeat takes the place of what was there and comes last again. A record that is no
+ * One letter per sink, endpoint and event: a repeat takes the place of what was there and comes last again. A record that is no
  * event is known by its origin. The rollback journal is used, not WAL: two processes share the file, and a
  * reader holds its lock only for one short query. synchronous=FULL: what was committed survives power loss.
  *
@@ -19,6 +19,7 @@ struct letter {
     int64_t seq;    /* order of filing */
     bool of_source; /* owner is the source whose event no topic could take; else the sink that gave up */
     struct str owner;
+    struct str endpoint;               /* of the sink; absent: it has none, or the letter is about all of them */
     struct str id, source, type, time; /* of the event; absent when the record is no event */
     int64_t first_ms, last_ms;         /* attempts; 0 unknown */
     int64_t attempts, status;          /* status 0: none */
@@ -34,7 +35,7 @@ struct letter {
 };
 
 struct selection { /* which letters; absent and 0: any */
-    struct str owner, class, type_prefix, id;
+    struct str owner, endpoint, class, type_prefix, id;
     int64_t since_ms;    /* last attempt at or after */
     bool dead, redriven; /* states that are wanted */
 };
@@ -48,7 +49,7 @@ void letters_close(struct letters *st); /* accepts NULL; rolls back */
 
 bool letters_begin(struct letters *st, struct err *e);
 bool letters_file(struct letters *st, const struct letter *l, struct err *e);
-/* The letter of that sink, origin and last attempt was redriven; nothing happens when there is none. */
+/* The letter of that sink, endpoint, origin and last attempt was redriven; nothing happens when there is none. */
 bool letters_redriven(struct letters *st, const struct letter *l, struct err *e);
 /* A reader gave this letter, as it was loaded, to its sink again. Nothing happens when it was filed anew since, or the
  * daemon marked it meanwhile. False with *e, such as for a file that this user may only read. */

@@ -51,6 +51,19 @@ void print_table_head(FILE *out, bool with_state)
             with_state ? "STATE    " : "", "TYPE", "ID");
 }
 
+/* The sink or source; one of several endpoints as sink/endpoint. */
+static void print_owner(const struct letter *l, int width, FILE *out)
+{
+    struct buf b = buf_new(LINE_BYTES);
+    buf_add_str(&b, l->owner);
+    if (l->endpoint.at) {
+        buf_add_char(&b, '/');
+        buf_add_str(&b, l->endpoint);
+    }
+    print_cell(buf_str(&b), width, out);
+    buf_free(&b);
+}
+
 void print_table_row(const struct letter *l, bool with_state, FILE *out)
 {
     char last[CLOCK_TEXT];
@@ -59,7 +72,7 @@ void print_table_row(const struct letter *l, bool with_state, FILE *out)
     print_cell(l->last_ms ? (struct str){ last, 19 } : STR("-"), 19, out);
     if (l->of_source)
         fputc('<', out);
-    print_cell(l->owner, l->of_source ? 11 : 12, out);
+    print_owner(l, l->of_source ? 11 : 12, out);
     print_cell(l->class, 13, out);
     fprintf(out, "%3" PRId64 " ", l->attempts);
     fprintf(out, l->status ? "%3" PRId64 " " : "  - ", l->status);
@@ -94,6 +107,7 @@ static void print_json_moment(struct buf *out, const char *name, int64_t ms)
 static void print_json_event(struct buf *out, const struct letter *l)
 {
     print_json_text(out, "sink", l->of_source ? STR_ABSENT : l->owner);
+    print_json_text(out, "endpoint", l->endpoint);
     print_json_text(out, "from", l->of_source ? l->owner : STR_ABSENT);
     print_json_text(out, "id", l->id);
     print_json_text(out, "source", l->source);
@@ -286,6 +300,7 @@ void print_letter(const struct letter *l, size_t limit, FILE *out)
     print_field("type", l->type, out);
     print_field("time", l->time, out);
     print_field(l->of_source ? "from" : "sink", l->owner, out);
+    print_field("endpoint", l->endpoint, out);
     print_field("class", l->class, out);
     print_field("reason", l->reason, out);
     if (l->status)

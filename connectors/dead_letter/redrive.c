@@ -14,14 +14,16 @@ enum {
     REDRIVE_FAILURES = 3, /* one record that cannot be published is that record's; so many in a row are the broker's */
 };
 
-/* Gives the event to the sink again. */
+/* Gives the event to the sink again, at the endpoint that gave it up. */
 static bool redrive_event(const struct command_call *call, const struct letter *l, struct err *e)
 {
     char *owner = str_dup(l->owner), *topic = topic_name(call->prefix, TOPIC_REDRIVE, owner);
+    char *endpoint = l->endpoint.at ? str_dup(l->endpoint) : NULL;
     struct moved m;
-    trail_move(&m, &l->record, topic, (const char *const[]){ NULL });
+    trail_move(&m, &l->record, topic, (const char *const[]){ TRAIL_ENDPOINT, endpoint, NULL });
     bool ok = call->publish(call, &m.record, e);
     trail_free(&m);
+    free(endpoint);
     free(topic);
     free(owner);
     return ok;
@@ -30,16 +32,17 @@ static bool redrive_event(const struct command_call *call, const struct letter *
 /* Says so on the dead-letter topic: every list of dead letters learns it there, not only this file. */
 static bool redrive_tell(const struct command_call *call, const struct letter *l, struct err *e)
 {
-    char last[CLOCK_TEXT], *owner = str_dup(l->owner);
+    char last[CLOCK_TEXT], *owner = str_dup(l->owner), *endpoint = l->endpoint.at ? str_dup(l->endpoint) : NULL;
     char *topic = topic_name(call->prefix, TOPIC_DEAD_LETTER, NULL);
     clock_text(l->last_ms, last);
     struct moved m;
     trail_move(&m, &l->record, topic,
-               (const char *const[]){ TRAIL_SINK, owner, TRAIL_STATE, "redriven", TRAIL_LAST, l->last_ms ? last : NULL,
-                                      NULL });
+               (const char *const[]){ TRAIL_SINK, owner, TRAIL_ENDPOINT, endpoint, TRAIL_STATE, "redriven", TRAIL_LAST,
+                                      l->last_ms ? last : NULL, NULL });
     m.record.value = STR_ABSENT;
     bool ok = call->publish(call, &m.record, e);
     trail_free(&m);
+    free(endpoint);
     free(topic);
     free(owner);
     return ok;
@@ -63,6 +66,10 @@ static void redrive_say(const char *verb, const struct letter *l)
 {
     printf("%-9s ", verb);
     print_clean(l->owner.n ? l->owner : STR("?"), 0, stdout);
+    if (l->endpoint.at) {
+        fputc('/', stdout);
+        print_clean(l->endpoint, 0, stdout);
+    }
     fputc(' ', stdout);
     print_clean(l->type.at ? l->type : STR("(no event)"), 0, stdout);
     fputc(' ', stdout);

@@ -124,6 +124,13 @@ void multi_start(struct multi *m, CURL *easy)
     m->running++;
 }
 
+void multi_stop(struct multi *m, CURL *easy)
+{
+    curl_multi_remove_handle(m->curl, easy);
+    m->started--;
+    m->running--;
+}
+
 /* Tells epoll what changed since the last wait. */
 static void multi_apply_changes(struct multi *m)
 {

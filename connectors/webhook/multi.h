@@ -47,6 +47,7 @@ bool multi_open(struct multi *m, struct err *e);
 /* Sets the options by which `easy` is known to m; once per handle. *opened outlives the handle. */
 void multi_adopt(struct multi *m, CURL *easy, struct multi_opened *opened);
 void multi_start(struct multi *m, CURL *easy);
+void multi_stop(struct multi *m, CURL *easy); /* breaks it off: multi_done does not return it */
 /* Moves all transfers on; waits at most `wait` for something to do, not at all when one has ended. True when wake_fd
  * is readable. */
 bool multi_run(struct multi *m, int wake_fd, struct duration wait);

@@ -6,9 +6,11 @@
 #include "bridge/lib/mem.h"
 
 enum {
-    BODY_READ = 16 * 1024,   /* most bytes of an answer's body that are read */
-    CONNECTION_LIFE_S = 600, /* a connection is not reused for longer: name and certificate are checked again */
-    LATE_MS = 100,           /* how inexact libcurl's clock may be */
+    BODY_READ = 16 * 1024,     /* most bytes of an answer's body that are read */
+    READ_BUFFER = 4 * 1024,    /* of a handle; answers are short */
+    UPLOAD_BUFFER = 16 * 1024, /* the least that libcurl takes */
+    CONNECTION_LIFE_S = 600,   /* a connection is not reused for longer: name and certificate are checked again */
+    LATE_MS = 100,             /* how inexact libcurl's clock may be */
 };
 
 static size_t transfer_on_body(char *bytes, size_t one, size_t n, void *ctx)
@@ -30,7 +32,6 @@ static void transfer_set_up(struct transfer *t)
     CURL *c = t->easy = curl_easy_init();
     CHECK(c);
     curl_easy_setopt(c, CURLOPT_PRIVATE, t);
-    curl_easy_setopt(c, CURLOPT_CURLU, to->url);
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, t->text);
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
@@ -47,37 +48,49 @@ static void transfer_set_up(struct transfer *t)
         curl_easy_setopt(c, CURLOPT_CAINFO, to->ca_file);
     curl_easy_setopt(c, CURLOPT_MAXLIFETIME_CONN, (long)CONNECTION_LIFE_S);
     curl_easy_setopt(c, CURLOPT_TCP_NODELAY, 1L);
-    curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)to->timeout.ms);
-    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)to->connect_timeout.ms);
     curl_easy_setopt(c, CURLOPT_USERAGENT, "Aqueduct/" AQUEDUCT_VERSION);
     curl_easy_setopt(c, CURLOPT_POST, 1L);
+    curl_easy_setopt(c, CURLOPT_BUFFERSIZE, (long)READ_BUFFER);
+    curl_easy_setopt(c, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER);
     curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, transfer_on_body);
     curl_easy_setopt(c, CURLOPT_WRITEDATA, t);
-    multi_adopt(&t->target->multi, c, &t->opened);
+    multi_adopt(to->multi, c, &t->opened);
+}
+
+static void transfer_drop_handle(struct transfer *t)
+{
+    if (t->easy)
+        curl_easy_cleanup(t->easy); /* its connection stays with the others */
+    t->easy = NULL;
 }
 
 /* Hands the request to libcurl, with a handle that has nothing of another event in it. */
 static void transfer_run(struct transfer *t)
 {
-    if (t->easy && !t->reuse) {
-        curl_easy_cleanup(t->easy); /* its connection stays with the others */
-        t->easy = NULL;
-    }
+    const struct transfer_target *to = t->target;
+    if (t->easy && !t->reuse)
+        transfer_drop_handle(t);
     if (!t->easy)
         transfer_set_up(t);
     if (t->repeat)
         curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
     t->excerpt_n = t->body_n = 0;
     t->text[0] = '\0';
+    curl_easy_setopt(t->easy, CURLOPT_CURLU, to->url);
+    curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)to->timeout.ms);
+    curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)to->connect_timeout.ms);
     curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->request.body.n);
     curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, t->request.body.at);
     curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->request.lines);
     t->in_flight = true;
-    multi_start(&t->target->multi, t->easy);
+    multi_start(t->target->multi, t->easy);
 }
 
-void transfer_start(struct transfer *t)
+void transfer_start(struct transfer *t, struct transfer_target *to)
 {
+    t->reuse = t->reuse && t->target
+               && t->target->ca_file == to->ca_file; /* libcurl does not go back to the system's */
+    t->target = to;
     t->repeat = false;
     t->us = 0;
     transfer_run(t);
@@ -167,11 +180,22 @@ bool transfer_end(struct transfer *t, CURLcode code)
     return true;
 }
 
+void transfer_stop(struct transfer *t)
+{
+    multi_stop(t->target->multi, t->easy);
+    t->in_flight = t->reuse = false;
+}
+
+void transfer_forget(struct transfer *t)
+{
+    transfer_drop_handle(t);
+    t->target = NULL;
+}
+
 void transfer_free(struct transfer *t)
 {
     if (t->in_flight)
-        curl_multi_remove_handle(t->target->multi.curl, t->easy);
-    if (t->easy)
-        curl_easy_cleanup(t->easy);
+        transfer_stop(t);
+    transfer_drop_handle(t);
     request_free(&t->request);
 }

@@ -16,9 +16,9 @@
 #include "connectors/webhook/lack.h"
 #include "connectors/webhook/request.h"
 
-/* What all transfers of a sink share; fixed once it is open. */
+/* What all transfers to one receiver share; fixed once it is open. */
 struct transfer_target {
-    struct multi multi;
+    struct multi *multi;
     CURLU *url;
     char *host; /* of the URL, for messages */
     bool tls;   /* https */
@@ -31,7 +31,7 @@ struct transfer {
     struct transfer *next; /* in one of the sink's lists */
     struct transfer_target *target;
     CURL *easy;  /* made when needed */
-    bool reuse;  /* the handle may serve another event */
+    bool reuse;  /* the handle may serve another event of the same receiver */
     bool repeat; /* a kept connection was gone: this is the second go of the attempt */
     bool in_flight;
     struct message message; /* what it sends */
@@ -44,9 +44,12 @@ struct transfer {
     int64_t us; /* how long it took */
 };
 
-/* Begins to send t->request. */
-void transfer_start(struct transfer *t);
+/* Begins to send t->request there. */
+void transfer_start(struct transfer *t, struct transfer_target *to);
 /* Fills result and us when libcurl says that it has ended. False: it does not, but was begun again. */
 bool transfer_end(struct transfer *t, CURLcode code);
+void transfer_stop(struct transfer *t); /* breaks off what is in flight */
+/* Gives back what holds on to its target, which may end now; nothing is in flight. */
+void transfer_forget(struct transfer *t);
 /* Breaks off what is in flight, and frees everything but the struct. */
 void transfer_free(struct transfer *t);

@@ -142,6 +142,27 @@ static void check_name(const char *type, const char *doc)
     assert_true(doc && isupper((unsigned char)doc[0]) && doc[strlen(doc) - 1] == '.');
 }
 
+static void check_endpoints(const struct sink_ops *o)
+{
+    const struct endpoint_ops *ep = o->endpoints;
+    assert_false(o->broadcast || o->dead_letters);
+    assert_true(ep->size >= sizeof(struct endpoint) && ep->open && ep->close);
+    check_rows(o->type, ep->options, sizeof(struct endpoint), ep->size, 0);
+    check_defaults(o->type, ep->options, ep->size);
+    for (const struct option *r = ep->options; r->key; r++) {
+        if (r->required && !r->own)
+            fail_msg("%s: %s is required, so it is each endpoint's own", o->type, r->key);
+        if ((r->type == OPT_SECRET || r->type == OPT_SECRETS || r->type == OPT_MAP) && !r->own)
+            fail_msg("%s: %s may be secret, so no other endpoint may have it", o->type, r->key);
+        for (const struct option *core = sink_options; core->key; core++)
+            assert_string_not_equal(r->key, core->key);
+        for (const struct option *core = endpoint_options; core->key; core++)
+            assert_string_not_equal(r->key, core->key);
+        for (const struct option *own = o->options; own->key; own++)
+            assert_string_not_equal(r->key, own->key);
+    }
+}
+
 TEST(tables_are_well_formed)
 {
     for (size_t i = 0; connectors.sources[i]; i++) {
@@ -162,6 +183,8 @@ TEST(tables_are_well_formed)
         assert_false(o->broadcast && o->dead_letters);
         check_rows(o->type, o->options, sizeof(struct sink), o->size, 0);
         check_defaults(o->type, o->options, o->size);
+        if (o->endpoints)
+            check_endpoints(o);
         for (size_t k = 0; k < i; k++)
             assert_string_not_equal(o->type, connectors.sinks[k]->type);
     }
@@ -266,8 +289,10 @@ TEST(check_agrees_and_keeps_nothing)
         size_t before = open_files();
         if (s->ops->check && !s->ops->check(s, &e))
             fail_msg("%s: %s", s->ops->type, e.text);
+        if (s->endpoint && s->ops->endpoints->check && !s->ops->endpoints->check(s, s->endpoint, &e))
+            fail_msg("%s: %s", s->ops->type, e.text);
         assert_int_equal(open_files(), before);
-        free(s);
+        sink_free(s);
     }
 }
 
@@ -392,6 +417,49 @@ TEST(each_message_gets_one_result)
     event_unref(ev);
 }
 
+/* Receivers come and go one by one; what is in flight to one that goes is abandoned, the others' messages are not. */
+TEST(endpoints_come_and_go)
+{
+    const struct event *ev = event_like((struct event){ .id = STR("contract-0001"), .data = STR("{}") });
+    struct record r = { .topic = STR("t"), .value = ev->data };
+    for (size_t i = 0; connectors.sinks[i]; i++) {
+        const struct endpoint_ops *ops = connectors.sinks[i]->endpoints;
+        if (!ops)
+            continue;
+        size_t before = open_files();
+        struct sink *s = sink_good(connectors.sinks[i]), *other = sink_good(connectors.sinks[i]);
+        struct endpoint *of[2] = { s->endpoint, other->endpoint };
+        struct err e = { "" };
+        s->endpoint = NULL;
+        assert_true(s->ops->open(s, &e));
+        for (int k = 0; k < 2; k++) {
+            of[k]->name = k ? "second" : "first";
+            if (!ops->open(s, of[k], &e))
+                fail_msg("%s", e.text);
+        }
+        for (uint64_t tag = 0; tag < 200; tag++)
+            s->ops->send(s, &(struct message){
+                                .event = ev, .record = &r, .endpoint = of[tag % 2], .attempt = 1, .tag = tag });
+        ops->close(s, of[0]);
+        size_t count = 0;
+        for (int rounds = 0; count < 100 && rounds < 1000; rounds++) {
+            struct result out[8];
+            size_t n = s->ops->work(s, -1, (struct duration){ 100 }, out, 8);
+            for (size_t k = 0; k < n; k++)
+                assert_int_equal(out[k].tag % 2, 1);
+            count += n;
+        }
+        assert_int_equal(count, 100);
+        ops->close(s, of[1]);
+        s->ops->close(s);
+        assert_int_equal(open_files(), before);
+        s->endpoint = of[0];
+        sink_free(s);
+        sink_free(other);
+    }
+    event_unref(ev);
+}
+
 /* What was sent and not finished is simply abandoned. */
 TEST(close_abandons_what_is_in_flight)
 {
@@ -432,6 +500,7 @@ int main(void)
         cmocka_unit_test(check_agrees_and_keeps_nothing), cmocka_unit_test(what_check_refuses_has_faults),
         cmocka_unit_test(a_source_comes_and_goes),        cmocka_unit_test(a_sink_comes_and_goes),
         cmocka_unit_test(each_message_gets_one_result),   cmocka_unit_test(close_abandons_what_is_in_flight),
+        cmocka_unit_test(endpoints_come_and_go),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

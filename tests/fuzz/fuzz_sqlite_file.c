@@ -44,7 +44,7 @@ static void fill_options(void)
     struct fill f = { &values, &problems };
     snprintf(yaml, sizeof yaml, capture, path);
     struct node *n = tree_load(&tree, "fuzz", str_of(yaml), &problems);
-    fill_mapping(&f, n, &(struct fill_target){ sqlite_source.options, &filled }, 1, NULL, NULL);
+    fill_mapping(&f, n, &(struct fill_target){ sqlite_source.options, &filled, NULL }, 1, NULL, NULL);
     if (problems.count)
         fprintf(stderr, "%s\n", problems.at[0].text);
     CHECK(problems.count == 0);

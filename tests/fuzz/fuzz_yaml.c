@@ -61,7 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (n && fill_is_mapping(&f, n, NULL)) {
         if (n->kind == NODE_MAPPING)
             tree_merge(&tree, n, again, &problems);
-        fill_mapping(&f, n, &(struct fill_target){ rows, &thing }, 1, NULL, NULL);
+        fill_mapping(&f, n, &(struct fill_target){ rows, &thing, NULL }, 1, NULL, NULL);
     }
     if (!n && !problems.count)
         abort(); /* no tree, and no word about it */

@@ -6,34 +6,50 @@
 #include "bridge/lib/mem.h"
 #include "tests/support/test.h"
 
-bool options_read(const char *file, struct str yaml, const struct option *rows, void *obj, struct problems *out)
+static bool read_targets(const char *file, struct str yaml, const struct fill_target *targets, size_t count,
+                         struct problems *out)
 {
     static struct arena until_exit;
     struct arena tree = { 0 };
     struct fill f = { &until_exit, out };
     struct node *n = tree_load(&tree, file, yaml, out);
     if (n && fill_is_mapping(&f, n, NULL))
-        fill_mapping(&f, n, &(struct fill_target){ rows, obj }, 1, NULL, NULL);
+        fill_mapping(&f, n, targets, count, NULL, NULL);
     arena_free(&tree);
     problems_sort(out, &file, 1);
     return out->count == 0;
 }
 
-char *options_problem(const struct option *rows, void *obj, const char *yaml)
+bool options_read(const char *file, struct str yaml, const struct option *rows, void *obj, struct problems *out)
+{
+    return read_targets(file, yaml, &(struct fill_target){ rows, obj, NULL }, 1, out);
+}
+
+static char *targets_problem(const struct fill_target *targets, size_t count, const char *yaml)
 {
     struct problems p = { 0 };
-    bool good = options_read("test.yaml", str_of(yaml), rows, obj, &p);
+    bool good = read_targets("test.yaml", str_of(yaml), targets, count, &p);
     char *text = good ? NULL : str_dup(str_of(p.count ? p.at[0].text : "?"));
     problems_free(&p);
     return text;
 }
 
-void options_fill(const struct option *rows, void *obj, const char *yaml)
+char *options_problem(const struct option *rows, void *obj, const char *yaml)
 {
-    char *text = options_problem(rows, obj, yaml);
+    return targets_problem(&(struct fill_target){ rows, obj, NULL }, 1, yaml);
+}
+
+static void fill_targets(const struct fill_target *targets, size_t count, const char *yaml)
+{
+    char *text = targets_problem(targets, count, yaml);
     if (text)
         print_error("options: %s\n", text);
     assert_null(text);
+}
+
+void options_fill(const struct option *rows, void *obj, const char *yaml)
+{
+    fill_targets(&(struct fill_target){ rows, obj, NULL }, 1, yaml);
 }
 
 struct source *source_filled(const struct source_ops *ops, const char *id, const char *yaml)
@@ -52,7 +68,12 @@ struct sink *sink_filled(const struct sink_ops *ops, const char *id, const char 
     s->ops = ops;
     s->id = id;
     s->topics = &no_topics;
-    options_fill(ops->options, s, yaml);
+    struct fill_target targets[2] = { { ops->options, s, NULL } };
+    if (ops->endpoints) {
+        s->endpoint = mem_alloc(ops->endpoints->size);
+        targets[1] = (struct fill_target){ ops->endpoints->options, s->endpoint, NULL };
+    }
+    fill_targets(targets, ops->endpoints ? 2 : 1, yaml);
     return s;
 }
 
@@ -77,10 +98,20 @@ void source_start(struct source *s)
         fail_msg("%s: %s", s->id, e.text);
 }
 
+static bool sink_try(struct sink *s, struct err *e)
+{
+    if (!s->ops->open(s, e))
+        return false;
+    if (!s->endpoint || s->ops->endpoints->open(s, s->endpoint, e))
+        return true;
+    s->ops->close(s);
+    return false;
+}
+
 void sink_start(struct sink *s)
 {
     struct err e = { "" };
-    if (!s->ops->open(s, &e))
+    if (!sink_try(s, &e))
         fail_msg("%s: %s", s->id, e.text);
 }
 
@@ -94,13 +125,19 @@ struct err source_refused(const struct source_ops *ops, const char *yaml)
     return e;
 }
 
+void sink_free(struct sink *s)
+{
+    free(s->endpoint);
+    free(s);
+}
+
 struct err sink_refused(const struct sink_ops *ops, const char *yaml)
 {
     struct sink *s = sink_filled(ops, "refused", yaml);
     struct err e = { "" };
-    if (ops->open(s, &e))
+    if (sink_try(s, &e))
         fail_msg("%s opened with options that it should refuse: %s", ops->type, yaml);
-    free(s);
+    sink_free(s);
     return e;
 }
 
@@ -125,7 +162,10 @@ void source_end(struct source *s)
 
 void sink_end(struct sink *s)
 {
-    if (s)
-        s->ops->close(s);
-    free(s);
+    if (!s)
+        return;
+    if (s->endpoint)
+        s->ops->endpoints->close(s, s->endpoint);
+    s->ops->close(s);
+    sink_free(s);
 }

@@ -11,9 +11,11 @@ char *options_problem(const struct option *rows, void *obj, const char *yaml);
 /* Fills options that must be good. */
 void options_fill(const struct option *rows, void *obj, const char *yaml);
 
-/* A filled connector that is not open yet; free() it. A sink has no topics unless the test gives it some. */
+/* A filled connector that is not open yet; free() or sink_free() it. A sink has no topics unless the test gives it some;
+ * the options of its only endpoint, if it knows endpoints, stand in the same text. */
 struct source *source_filled(const struct source_ops *ops, const char *id, const char *yaml);
 struct sink *sink_filled(const struct sink_ops *ops, const char *id, const char *yaml);
+void sink_free(struct sink *s);
 /* A filled connector that is open; end it with source_end or sink_end. */
 struct source *source_opened(const struct source_ops *ops, const char *id, const char *yaml);
 struct sink *sink_opened(const struct sink_ops *ops, const char *id, const char *yaml);

@@ -27,6 +27,7 @@ static void script_sink_send(struct sink *base, const struct message *m)
     struct sent *sent = &s->sent[s->count++];
     script_copy(sent->id, m->event ? m->event->id : STR("-"));
     script_copy(sent->key, m->record->key);
+    sent->endpoint = m->endpoint ? m->endpoint->name : NULL;
     sent->attempt = m->attempt;
     sent->tag = m->tag;
     if (++s->flying > s->most_flying)
@@ -71,8 +72,30 @@ static void script_broadcast_send(struct sink *base, const struct message *m)
 
 static void script_sink_close(struct sink *base)
 {
-    (void)base;
+    assert_int_equal(((struct script_sink *)base)->endpoints_open, 0);
 }
+
+const char *script_refused;
+
+static bool script_endpoint_open(struct sink *base, struct endpoint *ep, struct err *e)
+{
+    struct script_sink *s = (struct script_sink *)base;
+    if (script_refused && strcmp(script_refused, ep->name) == 0)
+        return err_set(e, "refused by the test");
+    s->endpoints_open++;
+    return true;
+}
+
+static void script_endpoint_close(struct sink *base, struct endpoint *ep)
+{
+    struct script_sink *s = (struct script_sink *)base;
+    (void)ep;
+    assert_true(s->endpoints_open-- > 0);
+}
+
+static const struct endpoint_ops script_endpoints = { .size = sizeof(struct endpoint),
+                                                      .open = script_endpoint_open,
+                                                      .close = script_endpoint_close };
 
 const struct sink_ops script_sink_ops = { .type = "script",
                                           .doc = "test",
@@ -81,6 +104,14 @@ const struct sink_ops script_sink_ops = { .type = "script",
                                           .send = script_sink_send,
                                           .work = script_sink_work,
                                           .close = script_sink_close };
+const struct sink_ops script_endpoints_ops = { .type = "script",
+                                               .doc = "test",
+                                               .size = sizeof(struct script_sink),
+                                               .endpoints = &script_endpoints,
+                                               .open = script_sink_open,
+                                               .send = script_sink_send,
+                                               .work = script_sink_work,
+                                               .close = script_sink_close };
 const struct sink_ops script_broadcast_ops = { .type = "broadcast",
                                                .doc = "test",
                                                .size = sizeof(struct script_sink),

@@ -4,13 +4,14 @@
 #pragma once
 #include "bridge/connector.h"
 
-enum { SCRIPT_TEXT = 64, SENT_MOST = 1024 };
+enum { SCRIPT_TEXT = 64, SENT_MOST = 4096 };
 
 /* ---- sink: says what the script says ---- */
 
 struct sent {
     char id[SCRIPT_TEXT];
     char key[SCRIPT_TEXT];
+    const char *endpoint; /* its name; NULL: none */
     unsigned attempt;
     uint64_t tag;
     bool open;
@@ -24,8 +25,10 @@ struct script_sink {
     size_t count, flying, most_flying;
     struct result answers[SENT_MOST];
     size_t answer_count;
+    size_t endpoints_open;
 };
-extern const struct sink_ops script_sink_ops, script_broadcast_ops;
+extern const struct sink_ops script_sink_ops, script_broadcast_ops, script_endpoints_ops;
+extern const char *script_refused; /* the endpoint of that name cannot be opened; NULL: all can */
 void script_sink_init(struct script_sink *s, const char *id);
 void script_answer(struct script_sink *s, size_t index, enum verdict v); /* the index-th send */
 

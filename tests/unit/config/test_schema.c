@@ -53,11 +53,12 @@ TEST(test_defaults_fit)
     for (size_t i = 0; connectors.sources[i]; i++)
         fill_mapping(&f, NULL,
                      &(struct fill_target){ connectors.sources[i]->options,
-                                            arena_alloc(&a, connectors.sources[i]->size) },
+                                            arena_alloc(&a, connectors.sources[i]->size), NULL },
                      1, NULL, NULL);
     for (size_t i = 0; connectors.sinks[i]; i++)
         fill_mapping(&f, NULL,
-                     &(struct fill_target){ connectors.sinks[i]->options, arena_alloc(&a, connectors.sinks[i]->size) },
+                     &(struct fill_target){ connectors.sinks[i]->options, arena_alloc(&a, connectors.sinks[i]->size),
+                                            NULL },
                      1, NULL, NULL);
     assert_int_equal(none.count, 0);
     arena_free(&a);

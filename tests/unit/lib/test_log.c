@@ -24,10 +24,11 @@ TEST(logfmt)
     catch ();
     LOG(WARN, "delivery failed", LOG_C("sink", "crm"), LOG_STR("event", STR("a=b")), LOG_INT("attempt", 3),
         LOG_C("why", "say \"no\"\n\x1b[31m"), LOG_STR("absent", STR_ABSENT), LOG_INT("least", INT64_MIN),
-        LOG_C("turned", "a\xe2\x80\xae"));
+        LOG_SOME("some", "x"), LOG_SOME("none", NULL), LOG_C("turned", "a\xe2\x80\xae"));
     assert_string_equal(
-        caught(), "level=warn time=2026-11-20T10:00:00.123Z msg=\"delivery failed\" sink=crm event=\"a=b\" attempt=3 "
-                  "why=\"say \\\"no\\\"\\n\\u001b[31m\" absent=\"\" least=-9223372036854775808 turned=\"a\\u202e\"\n");
+        caught(),
+        "level=warn time=2026-11-20T10:00:00.123Z msg=\"delivery failed\" sink=crm event=\"a=b\" attempt=3 "
+        "why=\"say \\\"no\\\"\\n\\u001b[31m\" absent=\"\" least=-9223372036854775808 some=x turned=\"a\\u202e\"\n");
 }
 
 TEST(json)

@@ -10,6 +10,7 @@ METRIC_COUNTER(b_total, "Things that happened.", "sink");
 METRIC_GAUGE(a_open, "Things that are open.", "x");
 METRIC_HISTOGRAM(h_seconds, "h", "sink");
 METRIC_HISTOGRAM(plain_seconds, "h", NULL);
+METRIC_COUNTER(ends_total, "h", "sink", "endpoint");
 METRIC_COUNTER(threads_total, "h", NULL);
 METRIC_HISTOGRAM(threads_seconds, "h", NULL);
 
@@ -29,10 +30,27 @@ TEST(the_same_again)
     metric_add(a, 2);
     metric_add(a, 3);
     assert_true(metric_value(a) == 5);
+    assert_ptr_equal(metric_get(&same_total, LABELS("crm")), metric_get(&same_total, LABELS("crm", NULL)));
     struct metric *g = metric_get(&same_gauge, NULL);
     metric_set(g, 9);
     metric_add(g, -10);
     assert_true(metric_value(g) == -1);
+}
+
+/* In any order of making, the page is sorted, and a label without a value is left out. */
+TEST(labels_may_be_left_out)
+{
+    static const char *const ends[] = { "m", "z", "a", "n", "b" };
+    for (size_t i = 0; i < 5; i++)
+        metric_add(metric_get(&ends_total, LABELS("crm", ends[i])), 1);
+    metric_add(metric_get(&ends_total, LABELS("crm")), 2);
+    struct buf out = buf_new(1 << 20);
+    assert_non_null(strstr(page(&out), "ends_total{sink=\"crm\"} 2\nends_total{sink=\"crm\",endpoint=\"a\"} 1\n"
+                                       "ends_total{sink=\"crm\",endpoint=\"b\"} 1\n"
+                                       "ends_total{sink=\"crm\",endpoint=\"m\"} 1\n"
+                                       "ends_total{sink=\"crm\",endpoint=\"n\"} 1\n"
+                                       "ends_total{sink=\"crm\",endpoint=\"z\"} 1\n"));
+    buf_free(&out);
 }
 
 TEST(the_page)
@@ -78,7 +96,7 @@ TEST(a_histogram)
 
 TEST(the_registry)
 {
-    static const char *const names[] = { "a_open",     "b_total",    "h_seconds",       "plain_seconds",
+    static const char *const names[] = { "a_open",     "b_total",    "ends_total",      "h_seconds",    "plain_seconds",
                                          "same_gauge", "same_total", "threads_seconds", "threads_total" };
     size_t n = 0;
     for (const struct metric_family *f = metric_families(); f; f = f->next, n++)
@@ -127,6 +145,7 @@ int main(void)
     const struct CMUnitTest tests[] = { cmocka_unit_test(a_family_without_metrics_is_not_shown),
                                         cmocka_unit_test(the_registry),
                                         cmocka_unit_test(the_same_again),
+                                        cmocka_unit_test(labels_may_be_left_out),
                                         cmocka_unit_test(the_page),
                                         cmocka_unit_test(a_histogram),
                                         cmocka_unit_test(many_threads) };

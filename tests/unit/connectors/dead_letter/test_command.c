@@ -239,6 +239,26 @@ TEST(redrive_publishes_the_record_and_then_the_note)
     assert_string_equal(output, "redriven  crm chat.created e-1\nredriven 1, refused 0, of 1\n");
 }
 
+TEST(redrive_goes_to_the_endpoint)
+{
+    struct sink *s = dead_opened("");
+    dead_file(s, "x", PAIRS(EVENT("e-1", "t"), DIED("crm"), TRAIL_ENDPOINT, "a", ORIGIN("1")));
+    dead_file(s, "x", PAIRS(EVENT("e-1", "t"), DIED("crm"), TRAIL_ENDPOINT, "b", ORIGIN("1")));
+    sink_end(s);
+    published_count = 0;
+    assert_int_equal(DEAD("list"), 0);
+    assert_non_null(strstr(output, " crm/a "));
+    assert_int_equal(DEAD("list", "--json", "--endpoint", "b"), 0);
+    assert_non_null(strstr(output, "\"sink\":\"crm\",\"endpoint\":\"b\","));
+    assert_null(strchr(strchr(output, '\n') + 1, '\n'));
+    assert_int_equal(DEAD("redrive", "--endpoint", "b"), 0);
+    assert_int_equal(published_count, 2);
+    assert_string_equal(published[0].topic, "aqueduct.redrive.crm");
+    assert_non_null(strstr(published[0].headers, "aqueduct-endpoint=b;"));
+    assert_non_null(strstr(published[1].headers, "aqueduct-sink=crm;aqueduct-endpoint=b;aqueduct-state=redriven;"));
+    assert_string_equal(output, "redriven  crm/b t e-1\nredriven 1, refused 0, of 1\n");
+}
+
 /* A foreign record of many headers comes last; it is shown as what it is, and those before it are as well. */
 TEST(any_number_of_headers)
 {
@@ -432,6 +452,7 @@ int main(void)
         DEAD_TEST(show_prints_everything_harmlessly),
         DEAD_TEST(long_data_is_cut),
         DEAD_TEST(redrive_publishes_the_record_and_then_the_note),
+        DEAD_TEST(redrive_goes_to_the_endpoint),
         DEAD_TEST(any_number_of_headers),
         DEAD_TEST(one_that_cannot_be_redriven_stops_no_other),
         DEAD_TEST(redrive_is_careful),

@@ -71,6 +71,42 @@ TEST(a_repeat_takes_the_place)
     sink_end(s);
 }
 
+/* Two endpoints of one sink give up the same event at the same moment; one is redriven. */
+TEST(endpoints_have_letters_of_their_own)
+{
+    struct sink *s = dead_opened("");
+    dead_file(s, "x", PAIRS(EVENT("e-1", "t"), DIED("partners"), TRAIL_ENDPOINT, "a", ORIGIN("42")));
+    dead_file(s, "x", PAIRS(EVENT("e-1", "t"), DIED("partners"), TRAIL_ENDPOINT, "b", ORIGIN("42")));
+    dead_file(s, "x", PAIRS(DIED("partners"), TRAIL_ENDPOINT, "a", ORIGIN("43"))); /* no event */
+    dead_file(s, "x", PAIRS(DIED("partners"), TRAIL_ENDPOINT, "b", ORIGIN("43")));
+    dead_file(s, "x", PAIRS(EVENT("e-1", "t"), DIED("partners"), ORIGIN("42"))); /* of a time without endpoints */
+    dead_file(s, NULL,
+              PAIRS(EVENT("e-1", "t"), TRAIL_SINK, "partners", TRAIL_ENDPOINT, "b", TRAIL_STATE, "redriven", TRAIL_LAST,
+                    LAST, ORIGIN("42")));
+    sink_end(s);
+    const struct {
+        struct selection what;
+        int64_t letters;
+    } cases[] = {
+        { { .owner = STR("partners"), .dead = true, .redriven = true }, 5 },
+        { { .owner = STR("partners"), .endpoint = STR("a"), .dead = true }, 2 },
+        { { .endpoint = STR("b"), .dead = true }, 1 },
+        { { .endpoint = STR("b"), .redriven = true }, 1 },
+        { { .redriven = true }, 1 },
+    };
+    struct err e;
+    struct letters *st = letters_open(dead_path, false, &e);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(letters_matches(st, &cases[i].what, &e), cases[i].letters);
+    int64_t seq;
+    struct letter l;
+    assert_int_equal(letters_select(st, &cases[3].what, false, 0, &seq, 1, &e), 1);
+    assert_true(letters_load(st, seq, &l, &e));
+    assert_true(str_eq(l.endpoint, STR("b")));
+    letter_free(&l);
+    letters_close(st);
+}
+
 TEST(a_last_attempt_of_any_time_is_listed)
 {
     struct sink *s = dead_opened("");
@@ -299,6 +335,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         DEAD_TEST(a_letter_is_filed_whole),
         DEAD_TEST(a_repeat_takes_the_place),
+        DEAD_TEST(endpoints_have_letters_of_their_own),
         DEAD_TEST(a_last_attempt_of_any_time_is_listed),
         DEAD_TEST(what_is_no_event_is_filed_by_its_place),
         DEAD_TEST(a_redrive_is_noted_and_a_later_failure_is_dead_again),

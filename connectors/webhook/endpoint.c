@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/* Receivers: options to what a transfer needs of them. */
+#include "connectors/webhook/endpoint.h"
+
+#include <openssl/x509_vfy.h>
+#include <stdlib.h>
+#include "bridge/auth/secret.h"
+#include "bridge/lib/mem.h"
+
+METRIC_COUNTER(aqueduct_webhook_responses_total, "Attempts by the class of the answer's status; none: no answer.",
+               "sink", "class", "endpoint");
+
+static const struct option_value endpoint_bodies[] = {
+    { BODY_STANDARD, "standard" },
+    { BODY_STRUCTURED, "structured" },
+    { BODY_BINARY, "binary" },
+    { 0 },
+};
+
+const struct option endpoint_rows[] = {
+    OPTION(struct webhook_endpoint, url, .required = true, .own = true,
+           .doc = "Where events are posted: http or https, without user name and password."),
+    OPTION(
+        struct webhook_endpoint, secrets, .own = true,
+        .doc =
+            "Keys that sign (Standard Webhooks v1): whsec_ and base64, or at least 24 characters that are used as they are; all of them sign, the first one first."),
+    { .key = "unsigned",
+      .type = OPT_BOOL,
+      .offset = offsetof(struct webhook_endpoint, unsigned_),
+      .fallback = "false",
+      .doc = "Sends without a signature; needed to have no secrets." },
+    OPTION(
+        struct webhook_endpoint, body, .fallback = "standard", .values = endpoint_bodies,
+        .doc =
+            "The Standard Webhooks payload: one JSON with type, timestamp, data, id, source, subject and extensions (standard); the whole CloudEvent as one JSON (structured), or its attributes as headers and the data as it is (binary)."),
+    OPTION(
+        struct webhook_endpoint, content_type,
+        .doc =
+            "Content-Type of the requests; default: application/json with body standard, application/cloudevents+json with structured. With binary it is always the event's own."),
+    OPTION(struct webhook_endpoint, timeout, .fallback = "10s", .min = 1, .max = 600000,
+           .doc = "Longest time for one attempt, connecting included."),
+    OPTION(struct webhook_endpoint, connect_timeout, .fallback = "5s", .min = 1, .max = 600000,
+           .doc = "Longest time to connect, TLS included."),
+    OPTION(struct webhook_endpoint, concurrency, .fallback = "64", .min = 1, .max = 1024,
+           .doc = "Most requests at the same time."),
+    OPTION(struct webhook_endpoint, headers, .own = true,
+           .doc = "More headers for each request, such as Authorization."),
+    OPTION(struct webhook_endpoint, ca_file,
+           .doc = "PEM file of the authorities that https receivers are checked against, instead of the system's."),
+    { 0 }
+};
+
+/* Parses the URL into ep->target. The error must not hold the URL: it may contain a token. */
+static bool endpoint_check_url(struct webhook_endpoint *ep, struct err *e)
+{
+    struct transfer_target *to = &ep->target;
+    to->url = curl_url();
+    CHECK(to->url);
+    CURLUcode code = curl_url_set(to->url, CURLUPART_URL, ep->url, CURLU_DISALLOW_USER);
+    char *scheme = NULL;
+    if (code == CURLUE_USER_NOT_ALLOWED)
+        return err_set(e, "url: must not hold a user name or password (use headers: {Authorization: ...})");
+    if (code == CURLUE_OK)
+        code = curl_url_get(to->url, CURLUPART_SCHEME, &scheme, 0);
+    to->tls = code == CURLUE_OK && strcmp(scheme, "https") == 0;
+    bool known = to->tls || (code == CURLUE_OK && strcmp(scheme, "http") == 0);
+    curl_free(scheme);
+    if (code == CURLUE_OK)
+        code = curl_url_get(to->url, CURLUPART_HOST, &to->host, 0);
+    if (code != CURLUE_OK && code != CURLUE_UNSUPPORTED_SCHEME)
+        return err_set(e, "url: %s", curl_url_strerror(code));
+    if (!known)
+        return err_set(e, "url: must begin with http:// or https://");
+    return true;
+}
+
+/* Fills the template's keys. */
+static bool endpoint_load_keys(struct webhook_endpoint *ep, struct err *e)
+{
+    if (ep->secrets.count == 0 && !ep->unsigned_)
+        return err_set(e, "secrets: at least one is needed (or `unsigned: true`)");
+    if (ep->secrets.count > 0 && ep->unsigned_)
+        return err_set(e, "unsigned: true and secrets exclude each other");
+    ep->template.keys = mem_grow(NULL, ep->secrets.count + 1, sizeof *ep->template.keys);
+    for (size_t i = 0; i < ep->secrets.count; i++) {
+        struct hmac *key = secret_hmac(str_of(ep->secrets.at[i].text), e);
+        if (!key)
+            return err_prefix(e, "secrets[%zu]", i);
+        ep->template.keys[ep->template.key_count++] = key;
+    }
+    return true;
+}
+
+static bool endpoint_check_content_type(const struct webhook_endpoint *ep, struct err *e)
+{
+    if (!ep->content_type)
+        return true;
+    if (ep->body == BODY_BINARY)
+        return err_set(e, "content_type: with body: binary each request has that of its event");
+    return request_content_type_ok(ep->content_type, e);
+}
+
+static bool endpoint_check_ca_file(const struct webhook_endpoint *ep, struct err *e)
+{
+    if (!ep->ca_file)
+        return true;
+    X509_STORE *store = X509_STORE_new();
+    CHECK(store);
+    bool ok = X509_STORE_load_file(store, ep->ca_file) == 1;
+    X509_STORE_free(store);
+    return ok || err_set(e, "ca_file: %s cannot be read as PEM certificates", ep->ca_file);
+}
+
+/* Checks all options, and keeps what was parsed: endpoint_free_options. */
+static bool endpoint_load_options(struct webhook_endpoint *ep, struct err *e)
+{
+    bool ok = endpoint_check_url(ep, e) && endpoint_load_keys(ep, e) && endpoint_check_content_type(ep, e)
+              && endpoint_check_ca_file(ep, e);
+    for (size_t i = 0; ok && i < ep->headers.count; i++)
+        ok = request_header_ok(ep->headers.at[i].key, ep->headers.at[i].value, e);
+    return ok;
+}
+
+static void endpoint_free_options(struct webhook_endpoint *ep)
+{
+    curl_url_cleanup(ep->target.url);
+    curl_free(ep->target.host);
+    for (size_t i = 0; i < ep->template.key_count; i++)
+        hmac_free(ep->template.keys[i]);
+    free(ep->template.keys);
+}
+
+bool endpoint_check(const struct sink *s, const struct endpoint *ep, struct err *e)
+{
+    struct webhook_endpoint probe = *(const struct webhook_endpoint *)ep; /* nothing of it is open yet */
+    (void)s;
+    bool ok = endpoint_load_options(&probe, e);
+    endpoint_free_options(&probe);
+    return ok;
+}
+
+static void endpoint_open_metrics(const struct sink *s, struct webhook_endpoint *ep)
+{
+    static const char *const classes[ENDPOINT_CLASSES] = { "none", "1xx", "2xx", "3xx", "4xx", "5xx" };
+    for (size_t i = 0; i < ENDPOINT_CLASSES; i++)
+        ep->answers[i] = metric_get(&aqueduct_webhook_responses_total, LABELS(s->id, classes[i], ep->base.name));
+}
+
+bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct multi *m, struct err *e)
+{
+    if (!endpoint_load_options(ep, e)) {
+        endpoint_free_options(ep);
+        return false;
+    }
+    ep->target.multi = m;
+    ep->target.timeout = ep->timeout;
+    ep->target.connect_timeout = ep->connect_timeout;
+    ep->target.ca_file = ep->ca_file;
+    ep->template.body = ep->body;
+    ep->template.content_type = ep->content_type;
+    ep->template.headers = &ep->headers;
+    ep->base.limit = (size_t)ep->concurrency;
+    endpoint_open_metrics(s, ep);
+    return true;
+}
+
+void endpoint_close(struct webhook_endpoint *ep)
+{
+    endpoint_free_options(ep);
+}
+
+void endpoint_ended(struct webhook_endpoint *ep, const struct result *r)
+{
+    int class = r->status / 100;
+    metric_add(ep->answers[class >= ENDPOINT_CLASSES ? ENDPOINT_CLASSES - 1 : class], 1);
+}

@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: MIT */
+/* A sink with several endpoints: one reading of its topics, and for each its own filter, retries and share. */
+#include <stdio.h>
+#include <stdlib.h>
+#include "bridge/delivery/delivery.h"
+#include "bridge/delivery/ladder.h"
+#include "bridge/delivery/waiter.h"
+#include "bridge/event/trail.h"
+#include "bridge/lib/clock.h"
+#include "tests/support/event.h"
+#include "tests/support/flow.h"
+#include "tests/support/metric.h"
+#include "tests/support/script.h"
+
+enum { MANY = 1000 };
+
+static struct flow flow;
+static struct script_sink sink;
+static struct sink_config config;
+static struct endpoint_config endpoints[MANY];
+static struct endpoint receivers[MANY];
+static char names[MANY][8];
+static struct delivery *d;
+static struct waiter *waiter;
+static struct duration second[] = { { 1000 } }, long_wait[] = { { 120000 } };
+static char *topic_names[] = { "in" };
+static char id[32];
+static struct record *found[4];
+
+static struct filter *filter_of(const char *json)
+{
+    json_t *j = json_loads(json, 0, NULL);
+    struct filter *f = filter_new(j, NULL);
+    json_decref(j);
+    assert_non_null(f);
+    return f;
+}
+
+/* The i-th endpoint is called e<i>; with a filter or without. */
+static void endpoint(size_t i, const char *filter)
+{
+    snprintf(names[i], sizeof names[i], "e%zu", i);
+    receivers[i] = (struct endpoint){ .name = names[i] };
+    endpoints[i] = (struct endpoint_config){ .endpoint = &receivers[i],
+                                             .filter = filter ? filter_of(filter) : NULL,
+                                             .retry = { second, 1 },
+                                             .retry_memory = { 30000 },
+                                             .window = 64 };
+    config.endpoint_count = i + 1 > config.endpoint_count ? i + 1 : config.endpoint_count;
+}
+
+static bool make_topic(void *ctx, const char *topic, const char *group, struct err *e)
+{
+    (void)ctx;
+    return broker_topic(flow.inner,
+                        &(struct topic_config){
+                            .name = (char *)(uintptr_t)topic, .partitions = 1, .consumed_by = group },
+                        e);
+}
+
+static struct delivery *try_start(struct err *e)
+{
+    assert_true(delivery_topics(&config, &flow.names, make_topic, NULL, e));
+    assert_true(ladder_topics(&flow.names, make_topic, NULL, e));
+    return delivery_new(&config, &flow.names, &flow.broker, e);
+}
+
+static void start(void)
+{
+    struct err e = { "" };
+    d = try_start(&e);
+    if (!d)
+        fail_msg("%s", e.text);
+    waiter = waiter_new(&flow.names, &flow.broker);
+    waiter_serve(waiter, &config, d);
+    if (!waiter_open(waiter, &e))
+        fail_msg("%s", e.text);
+}
+
+static void turn(int times)
+{
+    for (int i = 0; i < times; i++) {
+        assert_true(waiter_step(waiter, (struct duration){ 0 }));
+        assert_true(delivery_step(d, (struct duration){ 0 }));
+        broker_flush(flow.inner, (struct duration){ 10000 });
+    }
+}
+
+/* In the supervisor's order: the sink is closed, then the waiter hears of it and ends. */
+static void end(void)
+{
+    if (!waiter)
+        return;
+    waiter_stop(waiter);
+    while (waiter_step(waiter, (struct duration){ 0 }))
+        broker_flush(flow.inner, (struct duration){ 10000 });
+    waiter_close(waiter);
+    delivery_free(d);
+    waiter_free(waiter);
+    waiter = NULL;
+    d = NULL;
+}
+
+/* As kill -9: nothing more is finished. */
+static void crash(void)
+{
+    end();
+    script_sink_init(&sink, id);
+    start();
+}
+
+static void stop(void)
+{
+    delivery_stop(d);
+    for (int i = 0; delivery_step(d, (struct duration){ 0 }); i++) {
+        broker_flush(flow.inner, (struct duration){ 10000 });
+        assert_true(i < 100);
+    }
+    end();
+    script_sink_init(&sink, id);
+}
+
+static int setup(void **state)
+{
+    static int number; /* counters live as long as the process, so each test has its own sink name */
+    (void)state;
+    clock_fake(1000000, 1700000000000);
+    flow_open(&flow);
+    flow_topic(&flow, "in", 1);
+    flow_topic(&flow, "aq.dead-letter", 1);
+    snprintf(id, sizeof id, "many%d", number++);
+    sink.base.ops = &script_endpoints_ops;
+    script_sink_init(&sink, id);
+    script_refused = NULL;
+    config = (struct sink_config){ .sink = &sink.base,
+                                   .topics = { topic_names, 1 },
+                                   .endpoints = endpoints,
+                                   .retry = { second, 1 },
+                                   .retry_memory = { 30000 },
+                                   .window = 256,
+                                   .start = START_EARLIEST };
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    end();
+    for (size_t i = 0; i < config.endpoint_count; i++)
+        filter_free(endpoints[i].filter);
+    filter_free(config.filter);
+    flow_close(&flow);
+    return 0;
+}
+
+static void store(const char *event_id, const char *type)
+{
+    flow_store(&flow, "in", "k",
+               event_like((struct event){ .id = str_of(event_id), .type = str_of(type), .data = STR("{}") }));
+}
+
+static void store_many(int from, int to)
+{
+    for (int i = from; i < to; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "n%d", i);
+        store(name, "t.happened");
+    }
+}
+
+/* How often the endpoint got that event (NULL: any). */
+static size_t times(const char *endpoint, const char *event_id)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < sink.count; i++)
+        n += strcmp(sink.sent[i].endpoint, endpoint) == 0 && (!event_id || strcmp(sink.sent[i].id, event_id) == 0);
+    return n;
+}
+
+static int64_t count(const char *what, const char *endpoint)
+{
+    char name[64];
+    snprintf(name, sizeof name, "aqueduct_sink_%s", what);
+    return metric_value(metric_named(name, LABELS(id, endpoint)));
+}
+
+/* Each endpoint's counters come to the same sum, and so do those of what concerns none. */
+static void reconciles(void)
+{
+    for (size_t i = 0; i <= config.endpoint_count; i++) {
+        const char *e = i < config.endpoint_count ? names[i] : NULL;
+        assert_int_equal(count("consumed_total", e), count("delivered_total", e) + count("dead_total", e)
+                                                         + count("filtered_total", e) + count("moved_total", e)
+                                                         + count("released_total", e) + count("pending", e));
+    }
+}
+
+static const char *hanging; /* the endpoint that does not answer */
+
+static enum verdict one_hangs(const struct sent *sent, struct result *r)
+{
+    (void)r;
+    return strcmp(sent->endpoint, hanging) == 0 ? 0 : VERDICT_DELIVERED;
+}
+
+static enum verdict one_fails(const struct sent *sent, struct result *r)
+{
+    *r = (struct result){ .status = 503, .reason = REASON_REFUSED, .why = "503 Service Unavailable" };
+    return strcmp(sent->endpoint, hanging) == 0 ? VERDICT_RETRY : VERDICT_DELIVERED;
+}
+
+TEST(each_endpoint_gets_what_its_filter_takes)
+{
+    config.filter = filter_of("{\"not\":{\"exact\":{\"type\":\"chat.secret\"}}}");
+    endpoint(0, "{\"exact\":{\"type\":\"chat.created\"}}");
+    endpoint(1, "{\"prefix\":{\"type\":\"chat.\"}}");
+    endpoint(2, "{\"any\":[{\"exact\":{\"type\":\"chat.created\"}},{\"prefix\":{\"type\":\"chat\"}}]}");
+    endpoint(3, "{\"suffix\":{\"type\":\".ended\"}}");
+    endpoint(4, "{\"prefix\":{\"type\":\"chat.\"},\"exact\":{\"id\":\"b\"}}");
+    store("a", "chat.created");
+    store("b", "chat.ended");
+    store("c", "user.ended");
+    store("d", "user.created");
+    store("e", "chat.secret");
+    start();
+    turn(3);
+    assert_int_equal(sink.count, 1 + 2 + 2 + 2 + 1);
+    assert_int_equal(times("e0", "a"), 1);
+    assert_int_equal(times("e1", "a") + times("e1", "b"), 2);
+    assert_int_equal(times("e2", "a") + times("e2", "b"), 2); /* once each, although both of its types fit */
+    assert_int_equal(times("e3", "b") + times("e3", "c"), 2);
+    assert_int_equal(times("e4", "b"), 1);
+    assert_int_equal(count("delivered_total", "e1"), 2);
+    assert_int_equal(count("filtered_total", NULL), 2);
+    reconciles();
+    crash();
+    turn(2);
+    assert_int_equal(sink.count, 0);
+}
+
+TEST(a_record_is_finished_when_all_endpoints_have_it)
+{
+    endpoint(0, NULL);
+    endpoint(1, NULL);
+    hanging = "e1";
+    sink.verdict = one_hangs;
+    store("a", "t.happened");
+    start();
+    turn(3);
+    assert_int_equal(count("delivered_total", "e0"), 1);
+    assert_int_equal(count("pending", "e1"), 1);
+    crash(); /* its position is the record's: those that had it get it once more, with the same id */
+    turn(3);
+    assert_int_equal(times("e0", "a"), 1);
+    assert_int_equal(times("e1", "a"), 1);
+    crash();
+    turn(3);
+    assert_int_equal(sink.count, 0);
+    reconciles();
+}
+
+TEST(after_a_stop_nobody_gets_again_what_he_has)
+{
+    endpoint(0, NULL);
+    endpoint(1, NULL);
+    hanging = "e1";
+    sink.verdict = one_fails;
+    store("a", "t.happened");
+    start();
+    turn(3);
+    assert_int_equal(times("e1", "a"), 1);
+    stop();
+    start();
+    turn(3);
+    assert_int_equal(sink.count, 0);
+    clock_fake_advance(30000);
+    turn(3);
+    assert_int_equal(sink.count, 1);
+    assert_int_equal(times("e1", "a"), 1);
+    assert_int_equal(sink.sent[0].attempt, 2);
+    reconciles();
+}
+
+TEST(an_endpoint_that_hangs_takes_only_its_share)
+{
+    config.window = 16;
+    for (size_t i = 0; i < 10; i++)
+        endpoint(i, NULL);
+    receivers[3].limit = 2;
+    endpoints[3].window = 4;
+    hanging = "e3";
+    sink.verdict = one_hangs;
+    store_many(0, 100);
+    start();
+    turn(200);
+    for (size_t i = 0; i < 10; i++)
+        assert_int_equal(times(names[i], NULL), i == 3 ? 2 : 100);
+    assert_true(count("moved_total", "e3") >= 100 - 16);
+    assert_true(count("pending", "e3") <= 16);
+    reconciles();
+    /* it answers again, and gets all of the others, once; nobody else gets anything twice */
+    sink.verdict = NULL;
+    for (size_t i = 0; i < sink.count; i++)
+        if (sink.sent[i].open)
+            script_answer(&sink, i, VERDICT_DELIVERED);
+    for (int i = 0; i < 200; i++) {
+        turn(4);
+        clock_fake_advance(500);
+    }
+    for (size_t i = 0; i < 10; i++)
+        assert_int_equal(times(names[i], NULL), 100);
+    assert_int_equal(count("delivered_total", "e3"), 100);
+    reconciles();
+}
+
+TEST(one_of_a_thousand_hangs)
+{
+    for (size_t i = 0; i < MANY; i++)
+        endpoint(i, NULL);
+    hanging = "e500";
+    sink.verdict = one_hangs;
+    store_many(0, 3);
+    start();
+    turn(20);
+    assert_int_equal(sink.count, 3 * MANY);
+    int64_t delivered = 0;
+    for (size_t i = 0; i < MANY; i++)
+        delivered += count("delivered_total", names[i]);
+    assert_int_equal(delivered, 3 * (MANY - 1));
+    reconciles();
+}
+
+TEST(a_busy_endpoint_alone_is_no_reason_to_move_its_events)
+{
+    config.window = 8;
+    endpoint(0, NULL);
+    receivers[0].limit = 2;
+    sink.verdict = one_hangs;
+    hanging = "e0";
+    store_many(0, 50);
+    start();
+    turn(20);
+    assert_int_equal(sink.count, 2);
+    assert_int_equal(count("moved_total", "e0"), 0);
+    assert_int_equal(count("pending", "e0"), 8);
+}
+
+TEST(dead_letters_name_the_endpoint)
+{
+    endpoint(0, NULL);
+    endpoint(1, NULL);
+    hanging = "e1";
+    sink.verdict = one_fails;
+    store("a", "t.happened");
+    start();
+    turn(3);
+    clock_fake_advance(1000);
+    turn(3);
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 2), 1);
+    flow_expect_header(found[0], TRAIL_SINK, id);
+    flow_expect_header(found[0], TRAIL_ENDPOINT, "e1");
+    flow_expect_header(found[0], TRAIL_ATTEMPTS, "2");
+    record_free(found[0]);
+    assert_int_equal(count("dead_total", "e1"), 1);
+    assert_int_equal(count("dead_total", "e0"), 0);
+    reconciles();
+}
+
+TEST(a_long_wait_is_one_endpoints_alone)
+{
+    endpoint(0, NULL);
+    endpoint(1, NULL);
+    endpoints[1].retry = (struct durations){ long_wait, 1 };
+    hanging = "e1";
+    sink.verdict = one_fails;
+    store("a", "t.happened");
+    start();
+    turn(4);
+    assert_int_equal(count("moved_total", "e1"), 1);
+    crash();
+    turn(3);
+    assert_int_equal(sink.count, 0);
+    clock_fake_advance(120000);
+    turn(3);
+    assert_int_equal(sink.count, 1);
+    assert_int_equal(times("e1", "a"), 1);
+    assert_int_equal(sink.sent[0].attempt, 2);
+    reconciles();
+}
+
+static void redrive(const char *event_id, const char *endpoint)
+{
+    char topic[64];
+    snprintf(topic, sizeof topic, "aq.redrive.%s", id);
+    const struct event *ev = event_like((struct event){ .id = str_of(event_id), .data = STR("{}") });
+    struct header headers[EVENT_HEADERS + 1];
+    size_t n = event_to_headers(ev, headers);
+    if (endpoint)
+        headers[n++] = (struct header){ STR(TRAIL_ENDPOINT), str_of(endpoint) };
+    flow_raw(&flow,
+             &(struct record){
+                 .topic = str_of(topic), .partition = -1, .value = ev->data, .headers = headers, .header_count = n });
+    event_unref(ev);
+}
+
+TEST(a_redriven_event_goes_to_its_endpoint_alone)
+{
+    endpoint(0, NULL);
+    endpoint(1, NULL);
+    start();
+    redrive("a", "e1");
+    turn(3);
+    assert_int_equal(sink.count, 1);
+    assert_int_equal(times("e1", "a"), 1);
+    redrive("b", NULL); /* of a time when the sink had no endpoints */
+    turn(3);
+    assert_int_equal(times("e0", "b") + times("e1", "b"), 2);
+    reconciles();
+}
+
+TEST(what_waits_for_an_endpoint_that_is_gone_becomes_a_dead_letter)
+{
+    endpoint(0, NULL);
+    start();
+    redrive("a", "was-here");
+    turn(4);
+    assert_int_equal(sink.count, 0);
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 2), 1);
+    flow_expect_header(found[0], TRAIL_CLASS, "orphaned");
+    flow_expect_header(found[0], TRAIL_REASON, "the sink has no endpoint was-here any more");
+    record_free(found[0]);
+    assert_int_equal(count("dead_total", NULL), 1);
+    reconciles();
+}
+
+TEST(limits_are_kept_and_the_endpoints_take_turns)
+{
+    sink.base.limit = 4;
+    for (size_t i = 0; i < 3; i++)
+        endpoint(i, NULL);
+    hanging = "";
+    receivers[0].limit = 1;
+    sink.verdict = one_hangs;
+    hanging = "e0";
+    store_many(0, 9);
+    start();
+    turn(1);
+    assert_true(sink.most_flying <= 4);
+    assert_int_equal(times("e0", NULL), 1);
+    assert_true(times("e1", NULL) >= 1 && times("e2", NULL) >= 1);
+    turn(20);
+    assert_int_equal(times("e0", NULL), 1);
+    assert_int_equal(times("e1", NULL) + times("e2", NULL), 18);
+}
+
+static enum verdict nobody_answers(const struct sent *sent, struct result *r)
+{
+    (void)sent, (void)r;
+    return 0;
+}
+
+TEST(order_by_key_is_each_endpoints_own)
+{
+    endpoint(0, NULL);
+    endpoint(1, NULL);
+    endpoints[1].order = ORDER_KEY;
+    sink.verdict = nobody_answers;
+    store("a", "t.happened");
+    store("b", "t.happened");
+    start();
+    turn(3);
+    assert_int_equal(times("e0", NULL), 2);
+    assert_int_equal(times("e1", NULL), 1);
+    for (size_t i = 0; i < sink.count; i++)
+        if (strcmp(sink.sent[i].endpoint, "e1") == 0)
+            script_answer(&sink, i, VERDICT_DELIVERED);
+    turn(2);
+    assert_int_equal(times("e1", "b"), 1);
+}
+
+TEST(an_endpoint_that_cannot_be_opened_is_named)
+{
+    struct err e = { "" };
+    endpoint(0, NULL);
+    endpoint(1, NULL);
+    script_refused = "e1";
+    assert_null(try_start(&e));
+    char text[128];
+    snprintf(text, sizeof text, "sinks.%s: endpoints.e1: refused by the test", id);
+    assert_string_equal(e.text, text);
+    assert_int_equal(sink.endpoints_open, 0);
+}
+
+#define FLOW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FLOW(each_endpoint_gets_what_its_filter_takes),
+        FLOW(a_record_is_finished_when_all_endpoints_have_it),
+        FLOW(after_a_stop_nobody_gets_again_what_he_has),
+        FLOW(an_endpoint_that_hangs_takes_only_its_share),
+        FLOW(one_of_a_thousand_hangs),
+        FLOW(a_busy_endpoint_alone_is_no_reason_to_move_its_events),
+        FLOW(dead_letters_name_the_endpoint),
+        FLOW(a_long_wait_is_one_endpoints_alone),
+        FLOW(a_redriven_event_goes_to_its_endpoint_alone),
+        FLOW(what_waits_for_an_endpoint_that_is_gone_becomes_a_dead_letter),
+        FLOW(limits_are_kept_and_the_endpoints_take_turns),
+        FLOW(order_by_key_is_each_endpoints_own),
+        FLOW(an_endpoint_that_cannot_be_opened_is_named),
+    };
+    return cmocka_run_group_tests_name("endpoints", tests, NULL, NULL);
+}
