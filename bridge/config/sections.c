@@ -32,8 +32,9 @@ const struct option source_options[] = {
 
 #define RETRY_DOC                                                                                                      \
     "The waits between attempts; after the last one the event becomes a dead letter. []: no second attempt."
-#define RETRY_MEMORY_DOC "Waits up to this stay in memory (in at most half of the window), longer ones happen on the broker."
-#define ORDER_DOC        "key: events with the same record key are delivered one after the other."
+#define RETRY_MEMORY_DOC                                                                                               \
+    "Waits up to this stay in memory (in at most half of the window), longer ones happen on the broker."
+#define ORDER_DOC "key: events with the same record key are delivered one after the other."
 
 const struct option sink_options[] = {
     OPTION(struct sink_config, topics, .max = 1000, .doc = "The topics whose events the sink gets."),
@@ -41,7 +42,7 @@ const struct option sink_options[] = {
            .doc = "Which of those events: exact, prefix, suffix, all, any, not. Without it: every one."),
     OPTION(struct sink_config, retry, .fallback = "[1s, 5s, 30s, 2m, 10m, 1h]", .max = 20, .doc = RETRY_DOC),
     OPTION(struct sink_config, retry_memory, .fallback = "30s", .max = 10 * 60000, .doc = RETRY_MEMORY_DOC),
-    OPTION(struct sink_config, window, .fallback = "256", .min = 1, .max = 65536,
+    OPTION(struct sink_config, window, .fallback = "1024", .min = 1, .max = 65536,
            .doc = "Most events on their way at the same time."),
     OPTION(struct sink_config, order, .fallback = "none", .values = order_values, .doc = ORDER_DOC),
     OPTION(

@@ -55,11 +55,11 @@ bool topic_name_ok(struct str name); /* [a-zA-Z0-9._-], 1 to TOPIC_NAME_MAX byte
 /* What is known of a record's way so far. */
 struct trail {
     unsigned attempts;
-    int64_t first_ms; /* wall clock of the first attempt; 0: none yet */
-    int64_t last_ms;  /* of the last one; 0: unknown */
-    int64_t due_ms;   /* of the next one; 0: now */
-    int64_t until_ms; /* wall clock: the wait in this topic ends; 0: now */
-    struct str sink;  /* borrowed from the record; absent: it does not say */
+    int64_t first_ms;    /* wall clock of the first attempt; 0: none yet */
+    int64_t last_ms;     /* of the last one; 0: unknown */
+    int64_t due_ms;      /* of the next one; 0: now */
+    int64_t until_ms;    /* wall clock: the wait in this topic ends; 0: now */
+    struct str sink;     /* borrowed from the record; absent: it does not say */
     struct str endpoint; /* the same; absent: all of the sink's */
 };
 

@@ -7,6 +7,12 @@
 #include "bridge/auth/secret.h"
 #include "bridge/lib/mem.h"
 
+enum {
+    LIMIT_FIRST = 16, /* requests at the same time */
+    EASE_US = 5000,   /* what an answer may take longer and still be soon */
+    FADE = 512,       /* answers until the best one is forgotten, about */
+};
+
 METRIC_COUNTER(aqueduct_webhook_responses_total, "Attempts by the class of the answer's status; none: no answer.",
                "sink", "class", "endpoint");
 
@@ -41,8 +47,8 @@ const struct option endpoint_rows[] = {
            .doc = "Longest time for one attempt, connecting included."),
     OPTION(struct webhook_endpoint, connect_timeout, .fallback = "5s", .min = 1, .max = 600000,
            .doc = "Longest time to connect, TLS included."),
-    OPTION(struct webhook_endpoint, concurrency, .fallback = "64", .min = 1, .max = 1024,
-           .doc = "Most requests at the same time."),
+    OPTION(struct webhook_endpoint, concurrency, .fallback = "512", .min = 1, .max = 1024,
+           .doc = "Most requests at the same time. How many there are follows from how the receiver keeps up."),
     OPTION(struct webhook_endpoint, headers, .own = true,
            .doc = "More headers for each request, such as Authorization."),
     OPTION(struct webhook_endpoint, ca_file,
@@ -159,7 +165,10 @@ bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct mul
     ep->template.body = ep->body;
     ep->template.content_type = ep->content_type;
     ep->template.headers = &ep->headers;
-    ep->base.limit = (size_t)ep->concurrency;
+    ep->base.limit = ep->concurrency < LIMIT_FIRST ? (size_t)ep->concurrency : LIMIT_FIRST;
+    ep->flying = 0;
+    ep->begun = ep->eased = 0;
+    ep->best_us = 0;
     endpoint_open_metrics(s, ep);
     return true;
 }
@@ -169,8 +178,45 @@ void endpoint_close(struct webhook_endpoint *ep)
     endpoint_free_options(ep);
 }
 
-void endpoint_ended(struct webhook_endpoint *ep, const struct result *r)
+uint64_t endpoint_began(struct webhook_endpoint *ep)
 {
-    int class = r->status / 100;
-    metric_add(ep->answers[class >= ENDPOINT_CLASSES ? ENDPOINT_CLASSES - 1 : class], 1);
+    ep->flying++;
+    return ++ep->begun;
+}
+
+/* Did the receiver say, or show, that it has too much to do? */
+static bool endpoint_is_overloaded(const struct result *r)
+{
+    return r->status == 429 || (r->status >= 502 && r->status <= 504) || r->status == 0;
+}
+
+/* Remembers how soon it answers at its best; the memory fades, so that a receiver may become slower for good. */
+static void endpoint_learn(struct webhook_endpoint *ep, int64_t us)
+{
+    if (ep->best_us == 0 || us < ep->best_us)
+        ep->best_us = us > 0 ? us : 1;
+    else
+        ep->best_us += (us - ep->best_us) / FADE;
+}
+
+static void endpoint_set_limit(struct webhook_endpoint *ep, uint64_t number, const struct result *r, int64_t us)
+{
+    if (r->verdict == VERDICT_DELIVERED) {
+        endpoint_learn(ep, us);
+        if (ep->flying >= ep->base.limit && ep->base.limit < (size_t)ep->concurrency && us <= 2 * ep->best_us + EASE_US)
+            ep->base.limit++;
+    } else if (endpoint_is_overloaded(r) && number > ep->eased) {
+        ep->base.limit = ep->base.limit > 1 ? ep->base.limit / 2 : 1;
+        ep->eased = ep->begun;
+    }
+}
+
+void endpoint_ended(struct webhook_endpoint *ep, uint64_t number, const struct result *r, int64_t us)
+{
+    if (r->verdict != VERDICT_UNTRIED) {
+        int class = r->status / 100;
+        metric_add(ep->answers[class >= ENDPOINT_CLASSES ? ENDPOINT_CLASSES - 1 : class], 1);
+        endpoint_set_limit(ep, number, r, us);
+    }
+    ep->flying--;
 }

@@ -20,6 +20,11 @@ struct webhook_endpoint {
     struct request_template template;
     struct transfer_target target;
     struct metric *answers[ENDPOINT_CLASSES];
+
+    size_t flying;   /* attempts in flight */
+    uint64_t begun;  /* attempts so far */
+    uint64_t eased;  /* the last of them when the limit was last lowered: what is older says nothing new */
+    int64_t best_us; /* how long an answer takes when the receiver is at ease; 0: not known yet */
 };
 
 extern const struct option endpoint_rows[];
@@ -28,5 +33,10 @@ bool endpoint_check(const struct sink *s, const struct endpoint *ep, struct err 
 /* The sink's own half of open and close is webhook.c's. */
 bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct multi *m, struct err *e);
 void endpoint_close(struct webhook_endpoint *ep);
-/* Counts the end of an attempt. */
-void endpoint_ended(struct webhook_endpoint *ep, const struct result *r);
+/* How many requests a receiver gets at the same time (its limit) follows from how it keeps up: it begins with a few, takes
+ * one more with each answer that comes about as soon as when it had little to do, as long as all that it may have are in
+ * use, and goes down to half, once a round, when it says that it is overloaded (429, 502, 503, 504) or does not answer.
+ * `concurrency` is the most. */
+uint64_t endpoint_began(struct webhook_endpoint *ep); /* the attempt's number */
+/* Counts the end of an attempt, which took so long, and sets the limit. */
+void endpoint_ended(struct webhook_endpoint *ep, uint64_t number, const struct result *r, int64_t us);

@@ -126,9 +126,13 @@ void multi_start(struct multi *m, CURL *easy)
 
 void multi_stop(struct multi *m, CURL *easy)
 {
+    for (size_t i = m->ended_at; i < m->ended_count; i++)
+        if (m->ended[i].easy == easy)
+            m->ended[i].easy = NULL;
     curl_multi_remove_handle(m->curl, easy);
     m->started--;
-    m->running--;
+    m->running = m->started; /* until libcurl, which is asked at once, counts anew */
+    m->due_us = 0;
 }
 
 /* Tells epoll what changed since the last wait. */
@@ -207,17 +211,34 @@ bool multi_run(struct multi *m, int wake_fd, struct duration wait)
     return woken;
 }
 
-CURL *multi_done(struct multi *m, CURLcode *code)
+/* Takes in what libcurl says has ended. */
+static void multi_hear(struct multi *m)
 {
     int left;
+    m->ended_at = m->ended_count = 0;
     for (CURLMsg *msg; (msg = curl_multi_info_read(m->curl, &left));) {
         if (msg->msg != CURLMSG_DONE)
             continue;
-        CURL *easy = msg->easy_handle;
-        *code = msg->data.result;
-        curl_multi_remove_handle(m->curl, easy);
+        if (m->ended_count == m->ended_cap) {
+            m->ended_cap = m->ended_cap ? 2 * m->ended_cap : 64;
+            m->ended = mem_grow(m->ended, m->ended_cap, sizeof *m->ended);
+        }
+        m->ended[m->ended_count++] = (struct multi_ended){ msg->easy_handle, msg->data.result };
+    }
+}
+
+CURL *multi_done(struct multi *m, CURLcode *code)
+{
+    if (m->ended_at == m->ended_count)
+        multi_hear(m);
+    while (m->ended_at < m->ended_count) {
+        struct multi_ended *e = &m->ended[m->ended_at++];
+        if (!e->easy)
+            continue;
+        *code = e->code;
+        curl_multi_remove_handle(m->curl, e->easy);
         m->started--;
-        return easy;
+        return e->easy;
     }
     return NULL;
 }
@@ -230,5 +251,6 @@ void multi_close(struct multi *m)
     }
     free(m->sockets);
     free(m->changed);
+    free(m->ended);
     *m = (struct multi){ 0 };
 }

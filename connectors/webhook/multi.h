@@ -21,6 +21,11 @@ struct multi_socket {            /* indexed by file descriptor */
     uint64_t serial;
 };
 
+struct multi_ended {
+    CURL *easy; /* NULL: it was broken off */
+    CURLcode code;
+};
+
 struct multi {
     CURLM *curl;
     int epoll, wake_fd; /* wake_fd: -1 until the first run */
@@ -29,7 +34,11 @@ struct multi {
     size_t socket_count;
     int *changed; /* descriptors whose wish may differ from what epoll knows */
     size_t changed_count, changed_cap;
-    uint64_t serial;      /* of the newest adoption */
+    uint64_t serial; /* of the newest adoption */
+    /* What libcurl said has ended, before multi_done returns it: all at once, because libcurl looks through what it has
+     * not said yet whenever a handle is taken out. */
+    struct multi_ended *ended;
+    size_t ended_at, ended_count, ended_cap;
     int started, running; /* transfers that multi_done has not returned; those of them that libcurl still works on */
 };
 

@@ -35,6 +35,7 @@ struct transfer {
     bool repeat; /* a kept connection was gone: this is the second go of the attempt */
     bool in_flight;
     struct message message; /* what it sends */
+    uint64_t number;        /* among the attempts of its receiver */
     struct request request;
     struct multi_opened opened;
     char text[CURL_ERROR_SIZE];       /* libcurl's words of the failure */

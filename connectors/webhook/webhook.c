@@ -84,6 +84,7 @@ static void webhook_start(struct webhook *w, struct transfer *t, const struct me
         return;
     }
     webhook_log_sent(w, t);
+    t->number = endpoint_began(to);
     transfer_start(t, &to->target);
 }
 
@@ -150,15 +151,28 @@ static void webhook_start_queued(struct webhook *w)
     }
 }
 
+/* The receivers want so many requests more at the same time. */
+static void webhook_want(struct webhook *w, int64_t more)
+{
+    int64_t before = webhook_most(w);
+    w->wanted += more;
+    descriptors_reserve(TRANSFER_DESCRIPTORS * (webhook_most(w) - before));
+    if (w->wanted > 0)
+        curl_multi_setopt(w->multi.curl, CURLMOPT_MAXCONNECTS, (long)webhook_most(w));
+}
+
 /* Takes in the end of an attempt, if it is one. */
 static void webhook_judge(struct webhook *w, struct transfer *t, CURLcode code)
 {
     if (!transfer_end(t, code))
         return;
-    if (t->result.verdict != VERDICT_UNTRIED) {
-        endpoint_ended(webhook_endpoint_of(w, &t->message), &t->result);
+    struct webhook_endpoint *to = webhook_endpoint_of(w, &t->message);
+    size_t limit = to->base.limit;
+    if (t->result.verdict != VERDICT_UNTRIED)
         metric_observe_us(w->seconds, t->us);
-    }
+    endpoint_ended(to, t->number, &t->result, t->us);
+    if (to->base.limit != limit)
+        webhook_want(w, (int64_t)to->base.limit - (int64_t)limit);
     webhook_end(w, t);
 }
 
@@ -199,23 +213,13 @@ static size_t webhook_work(struct sink *s, int wake_fd, struct duration wait, st
 
 /* ---- receivers ---- */
 
-/* The receivers want so many requests more at the same time. */
-static void webhook_want(struct webhook *w, int64_t more)
-{
-    int64_t before = webhook_most(w);
-    w->wanted += more;
-    descriptors_reserve(TRANSFER_DESCRIPTORS * (webhook_most(w) - before));
-    if (w->wanted > 0)
-        curl_multi_setopt(w->multi.curl, CURLMOPT_MAXCONNECTS, (long)webhook_most(w));
-}
-
 static bool webhook_open_endpoint(struct sink *s, struct endpoint *ep, struct err *e)
 {
     struct webhook *w = (struct webhook *)s;
     struct webhook_endpoint *to = (struct webhook_endpoint *)ep;
     if (!endpoint_open(s, to, &w->multi, e))
         return false;
-    webhook_want(w, to->concurrency);
+    webhook_want(w, (int64_t)to->base.limit);
     return true;
 }
 
@@ -253,7 +257,7 @@ static void webhook_close_endpoint(struct sink *s, struct endpoint *ep)
         }
         transfer_forget(t);
     }
-    webhook_want(w, -to->concurrency);
+    webhook_want(w, -(int64_t)to->base.limit);
     endpoint_close(to);
 }
 

@@ -9,18 +9,19 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "bridge/lib/clock.h"
 #include "tests/support/loopback.h"
 
 enum { DESCRIPTORS = 8192, EVENTS = 256 };
 
-static const char answer[] = "HTTP/1.1 204 No Content\r\n\r\n";
+static const char answer_text[] = "HTTP/1.1 204 No Content\r\n\r\n";
 static char bytes[1 << 18];
 static struct {
     size_t left;
 } conns[DESCRIPTORS]; /* of the body that is being read */
 
-/* Answers each request whose end is in bytes; a head that is split between two reads does not happen here. */
-static unsigned answer_all(int fd, size_t n)
+/* How many requests have their end in bytes; a head that is split between two reads does not happen here. */
+static unsigned requests_in(int fd, size_t n)
 {
     unsigned count = 0;
     for (const char *at = bytes; n > 0;) {
@@ -39,10 +40,44 @@ static unsigned answer_all(int fd, size_t n)
         n -= part;
         count += conns[fd].left == 0;
     }
-    for (unsigned i = 0; i < count; i++)
-        if (send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL) < 0)
-            return i;
     return count;
+}
+
+static void answer_once(struct answerer *a, int fd)
+{
+    if (send(fd, answer_text, sizeof answer_text - 1, MSG_NOSIGNAL) > 0)
+        atomic_fetch_add_explicit(&a->answered, 1, memory_order_relaxed);
+}
+
+static struct {
+    int fd;
+    int64_t due_ms;
+} later[DESCRIPTORS]; /* ring: answers that wait; a client sends its next request only after its answer */
+static size_t later_first, later_count;
+
+static void answer(struct answerer *a, int fd, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (a->delay_ms == 0) {
+            answer_once(a, fd);
+            continue;
+        }
+        size_t at = (later_first + later_count++) % DESCRIPTORS;
+        later[at].fd = fd;
+        later[at].due_ms = clock_mono_ms() + a->delay_ms;
+    }
+}
+
+/* Sends the answers that are due; returns how long until the next one. */
+static int answer_later(struct answerer *a)
+{
+    for (int64_t now = clock_mono_ms(); later_count && later[later_first].due_ms <= now; later_count--) {
+        answer_once(a, later[later_first].fd);
+        later_first = (later_first + 1) % DESCRIPTORS;
+    }
+    return later_count ? (
+               int)(later[later_first].due_ms - clock_mono_ms() > 0 ? later[later_first].due_ms - clock_mono_ms() : 0)
+                       : 100;
 }
 
 static void serve(void *shared)
@@ -52,7 +87,7 @@ static void serve(void *shared)
     struct epoll_event events[EVENTS], ev = { .events = EPOLLIN, .data.fd = a->listener };
     epoll_ctl(ep, EPOLL_CTL_ADD, a->listener, &ev);
     while (!atomic_load(&a->child.stop)) {
-        int n = epoll_wait(ep, events, EVENTS, 100);
+        int n = epoll_wait(ep, events, EVENTS, answer_later(a));
         for (int i = 0; i < n; i++) {
             int fd = events[i].data.fd;
             if (fd == a->listener) {
@@ -69,14 +104,15 @@ static void serve(void *shared)
             if (got <= 0)
                 close(fd);
             else
-                atomic_fetch_add_explicit(&a->answered, answer_all(fd, (size_t)got), memory_order_relaxed);
+                answer(a, fd, requests_in(fd, (size_t)got));
         }
     }
 }
 
-struct answerer *answerer_start(void)
+struct answerer *answerer_start(int delay_ms)
 {
     struct answerer *a = child_memory(sizeof *a);
+    a->delay_ms = delay_ms;
     a->listener = loopback_listen(&a->port);
     bool started = child_start(&a->child, serve);
     close(a->listener);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* A child process that answers every POST with 204 as cheaply as can be: epoll, recv, send. It reads of a request
- * only its end. */
+/* A child process that answers every POST with 204 as cheaply as can be: epoll, recv, send; at once or after a fixed time.
+ * It reads of a request only its end. */
 #pragma once
 #include <stdint.h>
 #include "child.h"
 
 struct answerer {
     struct child child;
-    int listener, port;
+    int listener, port, delay_ms;
     _Atomic uint64_t answered;
 };
 
-struct answerer *answerer_start(void); /* NULL: it cannot; end it with child_stop() */
+struct answerer *answerer_start(int delay_ms); /* NULL: it cannot; end it with child_stop() */

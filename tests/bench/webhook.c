@@ -3,7 +3,8 @@
  * handles, a fixed body, no event, no signature.
  *
  *   bench.webhook raw|sink [in flight] [seconds] [bytes of data]
- *   bench.webhook receiver         prints its port, answers 204 until its input ends, and then how many it answered (for a daemon)
+ *   bench.webhook receiver [ms]    prints its port, answers 204, each after so long, until its input ends, and then how many it
+ *                                  answered (for a daemon)
  *
  * Prints one JSON object. CPU is the sender's process only. */
 #include <stdio.h>
@@ -165,12 +166,12 @@ int main(int argc, char **argv)
     if ((!is_raw && !is_sink && !is_receiver) || in_flight < 1 || in_flight > MOST || bytes < 64) {
         fprintf(
             stderr,
-            "usage: bench.webhook raw|sink [in flight, at most %d] [seconds] [bytes of data, at least 64] | receiver\n",
+            "usage: bench.webhook raw|sink [in flight, at most %d] [seconds] [bytes of data, at least 64] | receiver [ms]\n",
             MOST);
         return 2;
     }
     log_setup(LOG_ERROR, LOG_LOGFMT);
-    answerer = answerer_start();
+    answerer = answerer_start(is_receiver && argc > 2 ? in_flight : 0);
     if (!answerer)
         return 1;
     if (is_receiver)

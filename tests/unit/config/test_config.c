@@ -639,7 +639,7 @@ TEST(test_defaults)
     assert_int_equal(w->retry.count, 6);
     assert_int_equal(w->retry.at[5].ms, 3600000);
     assert_int_equal(w->retry_memory.ms, 30000);
-    assert_int_equal(w->window, 256);
+    assert_int_equal(w->window, 1024);
     assert_int_equal(w->order, ORDER_NONE);
     assert_int_equal(w->start, START_EARLIEST);
     assert_null(w->filter);
