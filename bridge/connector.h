@@ -39,6 +39,9 @@ struct emission {
     /* Whose word the event's id is: `<id of the source>` or that, '/' and more; ids of one scope say nothing of those of
      * another. Absent: whoever names the event's source. Borrowed until the next read(). */
     struct str scope;
+    /* The scope that an earlier version gave such an id, or absent: what was stored under it with the same content is this
+     * event, too. Borrowed as well. */
+    struct str former_scope;
     /* They become durable together with the event, or after it, never before; borrowed until the next read(). */
     const struct change *changes;
     size_t change_count;

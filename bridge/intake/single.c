@@ -91,14 +91,21 @@ static void single_settle_known(struct intake *in, const struct emission *em, bo
                  same ? "stored before" : single_conflict);
 }
 
-/* Was a record without a scope made of the same event? Then *f becomes its fingerprint. */
-static bool single_is_known_without_scope(const struct intake *in, const struct emission *em, struct fingerprint *f)
+static bool single_is_known_in(const struct intake *in, const struct emission *em, struct str scope,
+                               struct fingerprint *f)
 {
     bool same = false;
-    if (!in->unscoped || em->scope.n == 0)
-        return false;
-    seen_rescope(in->seen, f, STR_ABSENT, em->event);
+    seen_rescope(in->seen, f, scope, em->event);
     return seen_find(in->seen, f, &same) == SEEN_STORED && same;
+}
+
+/* Was the same event stored by a version that wrote no scope, or another one? Then *f becomes its fingerprint. */
+static bool single_is_known_from_before(const struct intake *in, const struct emission *em, struct fingerprint *f)
+{
+    if (em->scope.n == 0)
+        return false;
+    return (in->unscoped && single_is_known_in(in, em, STR_ABSENT, f))
+           || (em->former_scope.n > 0 && single_is_known_in(in, em, em->former_scope, f));
 }
 
 /* In which of its topics a stored event is not, as bits. */
@@ -117,7 +124,7 @@ static bool single_is_known(struct intake *in, const struct emission *em, struct
 {
     bool same = false;
     int64_t known = seen_find(in->seen, &f, &same);
-    if (known == SEEN_UNKNOWN && !(same = single_is_known_without_scope(in, em, &f)))
+    if (known == SEEN_UNKNOWN && !(same = single_is_known_from_before(in, em, &f)))
         return false;
     if (known < 0 && same && (*lacks = single_lacks(in, em->event, &f))) {
         seen_drop(in->seen, &f);

@@ -112,7 +112,8 @@ size_t exchanges_take(struct exchanges *xs, struct emission *out, size_t room, s
             bytes += event_bytes(w.event);
             out[n++] = (struct emission){ .event = w.event,
                                           .tag = w.tag,
-                                          .scope = exchange_scope(x, w.tag & UINT16_MAX) };
+                                          .scope = exchange_scope(x, w.tag & UINT16_MAX),
+                                          .former_scope = x->scopes.n ? x->scope : STR_ABSENT };
             continue;
         }
         event_unref(w.event);

@@ -16,7 +16,7 @@ enum { EXCHANGE_PEER = 56 }; /* "[" an IPv6 address "]:" a port */
 struct exchange {     /* one request and its answer to come */
     uint64_t request; /* the server's name for it */
     struct path *path;
-    struct str scope;          /* of its events' ids, when they share one */
+    struct str scope;          /* of its events' ids, when they share one; else what theirs begin with */
     struct buf scopes;         /* else those of its events, one after the other, equally long */
     const struct event *event; /* of a request with one event: its id is the answer */
     int64_t began_us;

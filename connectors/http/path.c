@@ -245,11 +245,11 @@ static bool path_check_event(const struct taking *t, const struct event *ev)
                    STR_ARG(shown), (int)(own.n < 200 ? own.n : 200), own.at);
 }
 
-/* The source that the event loses: two of its producers may use the same ids. */
-static void path_add_origin(const struct taking *t, const struct event *ev)
+/* What counts with the event's id, beside the path. */
+static void path_add_origin(const struct taking *t, const char *kind, struct str what)
 {
     char digest[UUID_TEXT];
-    uuid_of((const struct str[]){ STR("a pinned source"), ev->source }, 2, digest);
+    uuid_of((const struct str[]){ str_of(kind), what }, 2, digest);
     buf_add(t->origins, digest, PATH_ORIGIN);
 }
 
@@ -270,8 +270,8 @@ static const struct event *path_complete(const struct taking *t, const struct ev
     if (!traced && ev->extension_count + 2 <= EVENT_ATTRIBUTES)
         traces = path_trace_headers(t->r, &trace, extensions + ev->extension_count);
     bool pinned = t->p->o->ce_source == SOURCE_PIN;
-    if (pinned)
-        path_add_origin(t, ev);
+    if (pinned) /* two of its producers may use the same ids */
+        path_add_origin(t, "a pinned source", ev->source);
     if (ev->time.at && traces == 0 && !pinned)
         return ev;
     for (size_t i = 0; i < ev->extension_count; i++)
@@ -380,7 +380,12 @@ static int path_wrap(struct taking *t)
         f.id = str_of(random);
     }
     *t->out = event_new(&f, t->e);
-    return *t->out ? 1 : path_fail(t, 400);
+    if (!*t->out)
+        return path_fail(t, 400);
+    /* Nobody signed it: a request that is resent under another type does not take the real one's place. */
+    if (t->p->reader.fixed && f.type.at == type)
+        path_add_origin(t, "a type that is not signed", f.type);
+    return 1;
 }
 
 /* What was verified is the body as it came; what is read of JSON begins behind the byte order mark. */

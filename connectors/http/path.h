@@ -46,7 +46,8 @@ bool path_is_keyed(const struct path *p, const struct http_request *r);
 bool path_is_batch(const struct path *p, const struct http_request *r);
 /* The events of a verified request, at most most->events; each has one reference. -1: no events, *status and *e are what
  * the sender should know; 403: an event names a source that is not the path's, and *e shows the path. `origins` gets
- * PATH_ORIGIN bytes an event when they are CloudEvents whose own source was replaced, else nothing. */
+ * PATH_ORIGIN bytes an event that count with its id: of the source that was replaced, or the type that nobody signed. Else
+ * it gets nothing. */
 int path_events(const struct path *p, const struct http_request *r, const struct path_limits *most,
                 const struct event **out, struct buf *origins, int *status, struct err *e);
 /* May events come from there, by the CloudEvents webhook specification's `WebHook-Request-Origin`? */

@@ -648,6 +648,28 @@ TEST(bytes_in_flight_are_bounded)
     config.in_flight_bytes.n = 0;
 }
 
+/* An earlier version gave the id another scope: a repeat is known by its content, and another event is none. */
+TEST(records_of_a_former_scope)
+{
+    char scope[64];
+    snprintf(scope, sizeof scope, "%s/p", id);
+    start(&script_source_unordered);
+    emit_in("/p", "a", "1", 1);
+    turn(2);
+    end();
+    start(&script_source_unordered);
+    emit_in("/p?x", "a", "1", 1);
+    source.emissions[0].former_scope = str_of(scope);
+    emit_in("/p?y", "a", "2", 2);
+    source.emissions[1].former_scope = str_of(scope);
+    turn(3);
+    settled_as(0, OUTCOME_STORED);
+    settled_as(1, OUTCOME_STORED);
+    assert_int_equal(count("repeats"), 1);
+    assert_int_equal(published("out"), 2);
+    reconciles();
+}
+
 static bool is_said(const char *text, const char *words)
 {
     return strstr(text, words) != NULL;
@@ -781,6 +803,7 @@ int main(void)
         flow_test(a_concurrent_conflict_waits_for_the_first_outcome),
         flow_test(a_conflict_with_what_is_not_stored_may_come_again),
         flow_test(records_without_a_scope),
+        flow_test(records_of_a_former_scope),
         flow_test(a_debug_log_shows_the_way_of_an_event),
         flow_test(the_memory_forgets_the_oldest),
         flow_test(in_flight_is_bounded),

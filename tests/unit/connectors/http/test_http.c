@@ -453,6 +453,34 @@ TEST(a_signed_body_has_one_reading)
     }
 }
 
+/* Nor is the type: it counts with the id, so that a resent request under another type takes no place. */
+TEST(a_type_that_is_not_signed_counts_with_the_id)
+{
+    source_open("", GITHUB_PATH("path: /gh") "  - {path: /b, type_header: X-Type, verify: {scheme: none}}\n");
+    static const char *const types[] = { "X-GitHub-Event: push\r\n", "X-GitHub-Event: ping\r\n",
+                                         "X-GitHub-Event: push\r\n", "" };
+    struct client c[4];
+    for (size_t i = 0; i < 4; i++) {
+        c[i] = client_connect(socket_path);
+        post(&c[i], "/gh", signed_body("{}", types[i]), STR("{}"));
+        take(i + 1);
+        is(taken[i].event->id, "d-1");
+    }
+    assert_true(str_starts(taken[0].scope, STR("hooks/gh?")));
+    is(taken[0].former_scope, "hooks/gh"); /* as the records of earlier versions have it */
+    assert_false(str_eq(taken[0].scope, taken[1].scope));
+    assert_true(str_eq(taken[0].scope, taken[2].scope));
+    is(taken[3].scope, "hooks/gh");
+    assert_null(taken[3].former_scope.at);
+    settle_all(OUTCOME_STORED, NULL);
+    post(&c[0], "/b", JSON "X-Type: push\r\n", STR("{}")); /* its sender's own word */
+    take(1);
+    is(taken[0].scope, "hooks/b");
+    settle_all(OUTCOME_STORED, NULL);
+    for (size_t i = 0; i < 4; i++)
+        client_close(&c[i]);
+}
+
 /* Where the sender itself is recognised, its content type counts, unless one alone is wanted. */
 TEST(content_type_of_a_recognised_sender)
 {
@@ -1328,6 +1356,7 @@ int main(void)
         CLEANED(attributes_that_nobody_signed),
         CLEANED(structured_and_signed),
         CLEANED(a_signed_body_has_one_reading),
+        CLEANED(a_type_that_is_not_signed_counts_with_the_id),
         CLEANED(content_type_of_a_recognised_sender),
         CLEANED(cloudevents_by_the_specification),
         CLEANED(sources),
