@@ -256,8 +256,12 @@ static int bridge_run(struct bridge *b)
             LOG(INFO, "stopping", LOG_INT("signal", sig), LOG_INT("drain_ms", b->config->drain.ms));
             return 0;
         }
+        struct err why = { "" };
+        if (workers_failed(&b->workers, &why)) {
+            LOG(ERROR, "cannot start", LOG_C("reason", why.text));
+            return 1;
+        }
         if (broker_failed(b->broker)) {
-            struct err why = { "" };
             broker_ready(b->broker, &why);
             LOG(ERROR, "the broker failed for good: nothing more is acknowledged; start again when it is mended",
                 LOG_C("reason", why.text));

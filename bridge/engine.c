@@ -17,6 +17,11 @@ static bool engine_intake_step(void *engine)
     return intake_step(engine);
 }
 
+static bool engine_intake_failed(void *engine, struct err *why)
+{
+    return intake_failed(engine, why);
+}
+
 static void engine_intake_stop(void *engine)
 {
     intake_stop(engine);
@@ -40,6 +45,7 @@ static void engine_intake_free(void *engine)
 const struct engine_ops engine_intake = {
     .kind = "source",
     .step = engine_intake_step,
+    .failed = engine_intake_failed,
     .stop = engine_intake_stop,
     .abandon = engine_intake_abandon,
     .close = engine_intake_close,

@@ -3,6 +3,7 @@
 #pragma once
 #include <stdbool.h>
 #include "bridge/lib/clock.h"
+#include "bridge/lib/err.h"
 
 struct engine_ops {
     const char *kind; /* "source", "sink", "engine": its name's field in the log */
@@ -14,6 +15,8 @@ struct engine_ops {
     bool (*step)(void *engine);
     /* The end of that thread, at most so long: a broadcast sink takes leave of its listeners. NULL: nothing. */
     void (*leave)(void *engine, struct duration limit);
+    /* Any thread: did it end because it cannot do its work? Then *why says what is wrong. NULL: it never does. */
+    bool (*failed)(void *engine, struct err *why);
     void (*stop)(void *engine);    /* any thread: no new work; what is on its way is finished */
     void (*abandon)(void *engine); /* any thread: step returns false as soon as possible; nothing is finished */
     void (*close)(void *engine);   /* main thread, after the last step */

@@ -142,6 +142,14 @@ bool workers_run(const struct workers *ws)
     return false;
 }
 
+bool workers_failed(const struct workers *ws, struct err *why)
+{
+    for (const struct worker *w = ws->first; w; w = w->next)
+        if (w->ops->failed && w->ops->failed(w->engine, why))
+            return true;
+    return false;
+}
+
 void workers_stop(struct workers *ws, const struct engine_ops *ops, int64_t end_ms)
 {
     for (struct worker *w = ws->first; w; w = w->next)

@@ -61,6 +61,8 @@ static uint16_t intake_place(const struct intake *in, const struct event *ev, st
 static void intake_remember(void *ctx, const struct record *r)
 {
     struct intake *in = ctx;
+    if (atomic_load(&in->stopping)) /* then nothing more is read from the source */
+        return;
     struct str scope = record_header(r, TRAIL_FROM);
     const struct event *ev = intake_owns_scope(in, scope) ? event_from_record(r, NULL) : NULL;
     if (!ev)
@@ -72,16 +74,35 @@ static void intake_remember(void *ctx, const struct record *r)
 }
 
 /* Remembers the newest events of every topic that routes name. */
-static bool intake_remember_tails(struct intake *in, const struct config *config, int64_t most, struct err *e)
+static bool intake_remember_tails(struct intake *in, struct err *e)
 {
-    const struct route_config *routes = config->routes.at;
-    for (size_t i = 0; i < config->routes.count; i++) {
+    const struct route_config *routes = in->unread->routes.at;
+    for (size_t i = 0; i < in->unread->routes.count; i++) {
         bool seen = false;
         for (size_t k = 0; k < i; k++)
             seen |= strcmp(routes[k].topic, routes[i].topic) == 0;
-        if (!seen && !broker_tail(in->broker, routes[i].topic, most, intake_remember, in, e))
+        if (!seen && !broker_tail(in->broker, routes[i].topic, in->remembers, intake_remember, in, e))
             return false;
     }
+    in->unread = NULL;
+    return true;
+}
+
+/* Reads them on the source's own thread: a start does not wait for a long log, only the first answer does. */
+static bool intake_begin(struct intake *in)
+{
+    if (intake_remember_tails(in, &in->failure))
+        return true;
+    err_prefix(&in->failure, "sources.%s", in->s->id);
+    atomic_store(&in->failed, true);
+    return false;
+}
+
+bool intake_failed(struct intake *in, struct err *why)
+{
+    if (!atomic_load(&in->failed))
+        return false;
+    *why = in->failure;
     return true;
 }
 
@@ -104,7 +125,9 @@ struct intake *intake_new(const struct source_config *source, const struct confi
         goto fail;
     if (ops->dedupe && source->dedupe_size > 0) {
         in->seen = seen_new((size_t)source->dedupe_size);
-        if (!intake_remember_tails(in, config, source->dedupe_size, e))
+        in->unread = config;
+        in->remembers = source->dedupe_size;
+        if (broker_facts(&config->broker).may_be_away && !intake_remember_tails(in, e))
             goto fail;
     }
     in->open = ops->open(in->s, e);
@@ -233,6 +256,8 @@ static void intake_read(struct intake *in, bool stopping)
 
 bool intake_step(struct intake *in)
 {
+    if (in->unread && !intake_begin(in))
+        return false;
     bool stopping = atomic_load(&in->stopping);
     if (atomic_load(&in->abandoned) || (stopping && in->used == 0 && !in->batch))
         return false;

@@ -13,7 +13,7 @@
  * stored.
  *
  * The memory of events (for sources with `dedupe`, seen.h) holds digests of the newest `dedupe_size` stored events; it is
- * filled from the topics' tails at start, so what it knows was stored, whatever happened to the process; an event that is
+ * filled from the topics' tails before the source is first read (a broker that may be away: before it is opened), so what it knows was stored, whatever happened to the process; an event that is
  * in some of its topics only (kafka: the process ended in between) is known as such, and its repeat is published to the
  * others. The scope of an
  * emission is in its records as the header TRAIL_FROM. A record without it (an emission without scope, or a version that
@@ -35,8 +35,10 @@ struct intake;
 struct intake *intake_new(const struct source_config *source, const struct config *config, struct broker *broker,
                           const struct router *router, struct err *e);
 /* One turn: waits for input or news, moves things on. False when there is nothing left to do: stopped and drained,
- * or abandoned. */
+ * abandoned, or failed. */
 bool intake_step(struct intake *in);
+/* Could it not begin, because what the topics hold cannot be read? Any thread. */
+bool intake_failed(struct intake *in, struct err *why);
 /* From now on no new events are read; what is on its way is finished. */
 void intake_stop(struct intake *in);
 /* Leave as soon as possible; what is on its way stays unsettled. */

@@ -38,8 +38,12 @@ struct intake {
     struct source *s;
     struct broker *broker;
     const struct router *router;
-    struct seen *seen; /* NULL: no dedupe */
-    bool unscoped;     /* it knows records without a scope */
+    struct seen *seen;           /* NULL: no dedupe */
+    const struct config *unread; /* whose routes' topics are still to be read into it; NULL: they were */
+    int64_t remembers;           /* so many events */
+    atomic_bool failed;
+    struct err failure; /* why; set before `failed` */
+    bool unscoped;      /* it knows records without a scope */
     char *dead_letter_topic;
     bool drop_unrouted;
     int wake_fd;

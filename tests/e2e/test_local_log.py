@@ -59,6 +59,20 @@ def test_a_spoiled_log_is_refused_and_left_alone(local_bridge, receiver, spoil):
     assert after[name] == before[name]
 
 
+def test_a_record_that_a_source_must_remember_and_cannot_read_ends_the_start(local_bridge, receiver):
+    local_bridge.configure(HTTP_SOURCE)
+    daemon = local_bridge.start()
+    post_ok(daemon, *(event(f"event-of-this-test-{i}", data="x" * 1000) for i in range(50)))
+    daemon.stop()
+    path = log_file(local_bridge)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"event-of-this-test-30")] ^= 1
+    path.write_bytes(data)
+    daemon = local_bridge.start(ready=False)
+    assert daemon.wait() == 1
+    assert 'msg="cannot start"' in daemon.log() and "sources.hooks" in daemon.log() and "cannot be read: checksum" in daemon.log()
+
+
 def test_one_daemon_at_a_time(local_bridge, receiver):
     first = local_bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url))
     second = local_bridge.start(ready=False)

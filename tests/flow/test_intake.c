@@ -580,6 +580,19 @@ TEST(a_debug_log_shows_the_way_of_an_event)
     log_setup(LOG_INFO, LOG_LOGFMT);
 }
 
+TEST(what_is_stored_is_read_in_the_first_turn)
+{
+    struct err why = { "" };
+    flow.tail_fails = "out/0: the record at offset 3 cannot be read";
+    start(&script_source_unordered);
+    assert_false(intake_failed(in, &why));
+    assert_false(intake_step(in)); /* nothing is read from a source whose repeats would not be known */
+    assert_true(intake_failed(in, &why));
+    assert_non_null(strstr(why.text, id));
+    assert_non_null(strstr(why.text, "offset 3"));
+    flow.tail_fails = NULL;
+}
+
 TEST(the_memory_forgets_the_oldest)
 {
     start(&script_source_unordered); /* remembers four */
@@ -805,6 +818,7 @@ int main(void)
         flow_test(records_without_a_scope),
         flow_test(records_of_a_former_scope),
         flow_test(a_debug_log_shows_the_way_of_an_event),
+        flow_test(what_is_stored_is_read_in_the_first_turn),
         flow_test(the_memory_forgets_the_oldest),
         flow_test(in_flight_is_bounded),
         flow_test(bytes_in_flight_are_bounded),

@@ -68,10 +68,10 @@ static void scripted_free(void *engine)
 }
 
 static const struct engine_ops scripted_ops = {
-    "sink", 2, scripted_step, scripted_leave, scripted_stop, scripted_abandon, scripted_close, scripted_free
+    "sink", 2, scripted_step, scripted_leave, NULL, scripted_stop, scripted_abandon, scripted_close, scripted_free
 };
 static const struct engine_ops other_ops = {
-    "source", 0, scripted_step, NULL, scripted_stop, scripted_abandon, scripted_close, scripted_free
+    "source", 0, scripted_step, NULL, NULL, scripted_stop, scripted_abandon, scripted_close, scripted_free
 };
 
 static struct scripted engines[4];

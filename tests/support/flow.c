@@ -96,7 +96,8 @@ static bool pass_state(struct broker *b, const char *s,
 static bool pass_tail(struct broker *b, const char *t, int64_t n, void (*each)(void *, const struct record *),
                       void *ctx, struct err *e)
 {
-    return broker_tail(flow_of(b)->inner, t, n, each, ctx, e);
+    const char *why = flow_of(b)->tail_fails;
+    return why ? err_set(e, "%s", why) : broker_tail(flow_of(b)->inner, t, n, each, ctx, e);
 }
 
 static struct flow *passing; /* whose consumers those are, and what they really do */

@@ -17,11 +17,12 @@ struct flow {
     struct broker *inner;
     struct broker_config names;
     enum weather weather;
-    const char *refuses; /* a topic that takes no record; NULL: none */
-    size_t largest;      /* a record with more bytes in value and header values can never be stored; 0: no limit */
-    bool crashed;        /* nothing is committed from now on, as after a kill -9 */
-    bool unlisted;       /* broker_topics knows of none, as a node of a cluster for a while after they were made */
-    size_t held;         /* done() calls kept back */
+    const char *refuses;    /* a topic that takes no record; NULL: none */
+    size_t largest;         /* a record with more bytes in value and header values can never be stored; 0: no limit */
+    const char *tail_fails; /* why no topic's tail can be read; NULL: they can */
+    bool crashed;           /* nothing is committed from now on, as after a kill -9 */
+    bool unlisted;          /* broker_topics knows of none, as a node of a cluster for a while after they were made */
+    size_t held;            /* done() calls kept back */
     struct {
         void (*done)(void *, uint64_t, enum outcome, const char *);
         void *ctx;
