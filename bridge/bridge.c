@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "bridge/admin/admin.h"
+#include "bridge/delivery/attempts.h"
 #include "bridge/delivery/delivery.h"
 #include "bridge/delivery/ladder.h"
 #include "bridge/delivery/waiter.h"
@@ -76,7 +77,7 @@ static bool bridge_open_topics(struct bridge *b, struct err *e)
     char *dead_letters = topic_name(c->broker.prefix, TOPIC_DEAD_LETTER, NULL);
     bool opened = bridge_topic(b, dead_letters, NULL, e);
     free(dead_letters);
-    if (!opened)
+    if (!opened || !attempts_topic(c, b->broker, e))
         return false;
     bool waits = false;
     for (size_t i = 0; i < c->sink_count; i++) {

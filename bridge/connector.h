@@ -139,6 +139,10 @@ struct result {
     int status;                  /* the receiver's status (HTTP), 0 when there is none */
     struct duration retry_after; /* the receiver asked for this much patience; 0: did not say */
     char why[WHY_BYTES];         /* for a person: "503 Service Unavailable", "timeout after 10 s"; never a secret */
+    struct duration took;        /* how long the attempt took; 0: unknown */
+    /* The beginning of what the receiver answered, as it is, for the delivery log; never a secret; absent: nothing. Borrowed
+     * until the next call of the sink. */
+    struct str answer;
 };
 
 /* For a sink that serves many receivers with one reading of its topics. Its users write the receivers' options below

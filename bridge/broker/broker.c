@@ -115,3 +115,14 @@ void consumer_close(struct consumer *c)
     if (c)
         c->ops->leave(c);
 }
+
+bool look_on(struct look *l, void (*each)(void *ctx, const struct record *r), void *ctx, struct err *e)
+{
+    return l->ops->look_on(l, each, ctx, e);
+}
+
+void look_close(struct look *l)
+{
+    if (l)
+        l->ops->look_close(l);
+}

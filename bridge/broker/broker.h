@@ -76,6 +76,7 @@ struct publication {
 
 struct broker;
 struct consumer;
+struct look;
 
 /* What broker_open would refuse of the configuration, found without opening, making or reaching anything. *e begins with
  * the option: "broker.path: ...". */
@@ -83,6 +84,12 @@ bool broker_check(const struct broker_config *config, struct err *e);
 /* How many records of the topic a consumer of this group would begin with that has no position yet; 0: it has one, or
  * that cannot be known without opening or reaching anything (kafka). Changes nothing. */
 int64_t broker_backlog(const struct broker_config *config, const char *group, const char *topic);
+/* A look at one topic from outside, beside a daemon that runs or none: no group, no position, nothing is made or changed.
+ * NULL with *e: there is no such log or topic. */
+struct look *look_open(const struct broker_config *config, const char *topic, struct err *e);
+/* Hands out every record that is there by now and was not handed out before, per partition in order; waits for none. */
+bool look_on(struct look *l, void (*each)(void *ctx, const struct record *r), void *ctx, struct err *e);
+void look_close(struct look *l); /* accepts NULL */
 /* Opens the log or connects. NULL with *e: a damaged or foreign file is refused, never re-created; a Kafka that does
  * not answer is not an error here (publications wait until message.timeout.ms), a wrong property is. */
 struct broker *broker_open(const struct broker_config *config, struct err *e);
@@ -158,7 +165,10 @@ struct broker_ops {
     const char *type, *doc;
     struct broker_facts (*facts)(const struct broker_config *);
     bool (*check)(const struct broker_config *, struct err *);
-    int64_t (*backlog)(const struct broker_config *, const char *, const char *); /* NULL: cannot be known */
+    int64_t (*backlog)(const struct broker_config *, const char *, const char *);   /* NULL: cannot be known */
+    struct look *(*look)(const struct broker_config *, const char *, struct err *); /* look_open */
+    bool (*look_on)(struct look *, void (*)(void *, const struct record *), void *, struct err *);
+    void (*look_close)(struct look *);
     struct broker *(*open)(const struct broker_config *, struct err *);
     bool (*topic)(struct broker *, const struct topic_config *, struct err *);
     bool (*topics)(struct broker *, const char *, void (*)(void *, const char *), void *, struct err *);
@@ -181,6 +191,9 @@ struct broker {
     const struct broker_ops *ops;
 }; /* each broker's own struct begins with these */
 struct consumer {
+    const struct broker_ops *ops;
+};
+struct look {
     const struct broker_ops *ops;
 };
 extern const struct broker_ops broker_local, broker_kafka;

@@ -50,6 +50,11 @@ int64_t broker_backlog(const struct broker_config *config, const char *group, co
     return ops->backlog ? ops->backlog(config, group, topic) : 0;
 }
 
+struct look *look_open(const struct broker_config *config, const char *topic, struct err *e)
+{
+    return brokers_tables[config->type]->look(config, topic, e);
+}
+
 struct broker *broker_open(const struct broker_config *config, struct err *e)
 {
     return brokers_tables[config->type]->open(config, e);

@@ -44,6 +44,7 @@ static int about_help(struct command_call *call)
         return about_part(call->connectors, name, call->words[1]);
     if (command) {
         help_command(command, stdout);
+        config_help_add_section(call->connectors, name, stdout);
         return COMMAND_DONE;
     }
     return config_help(call->connectors, name, stdout) ? COMMAND_DONE : about_unknown(call->connectors, name);

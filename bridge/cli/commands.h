@@ -4,7 +4,7 @@
 #include "bridge/command.h"
 #include "bridge/connector.h"
 
-extern const struct command command_run, command_check;                    /* run.c, check.c */
+extern const struct command command_run, command_check, command_log;       /* run.c, check.c, log.c */
 extern const struct command command_help, command_schema, command_version; /* about.c */
 
 /* The i-th command, the core's first, as the help lists them; NULL: there are no more. */

@@ -136,6 +136,15 @@ static void check_routes(const struct check *k)
 
 /* ---- sinks ---- */
 
+/* Does some sink write to the delivery log? */
+static bool check_attempts_are_logged(const struct check *k)
+{
+    bool logged = false;
+    for (size_t i = 0; i < k->c->sink_count; i++)
+        logged = logged || sink_logs_attempts(&k->c->sinks[i]);
+    return logged;
+}
+
 static bool check_is_filled(const struct check *k, const char *topic)
 {
     const struct route_config *routes = k->c->routes.at;
@@ -147,9 +156,11 @@ static bool check_is_filled(const struct check *k, const char *topic)
         if (strcmp(topics[i].name, topic) == 0)
             return true;
     char *dead_letters = topic_name(k->c->broker.prefix, TOPIC_DEAD_LETTER, NULL);
-    bool is_dead_letters = strcmp(topic, dead_letters) == 0;
+    char *attempts = topic_name(k->c->broker.prefix, TOPIC_ATTEMPTS, NULL);
+    bool is_own = strcmp(topic, dead_letters) == 0 || (check_attempts_are_logged(k) && strcmp(topic, attempts) == 0);
+    free(attempts);
     free(dead_letters);
-    return is_dead_letters || broker_facts(&k->c->broker).is_shared;
+    return is_own || broker_facts(&k->c->broker).is_shared;
 }
 
 static void check_say_unfilled(const struct check *k, const struct node *n, const char *topic, const struct where *at)

@@ -34,6 +34,7 @@ enum route_encoding { ENCODING_BINARY, ENCODING_STRUCTURED };
 enum unrouted { UNROUTED_ERROR, UNROUTED_DROP };
 enum sink_order { ORDER_NONE, ORDER_KEY };
 enum sink_start { START_EARLIEST, START_LATEST };
+enum sink_attempts { ATTEMPTS_NONE, ATTEMPTS_FAILURES, ATTEMPTS_SAMPLE, ATTEMPTS_ALL };
 
 struct route_config {      /* an entry of `routes:`; rows in route_options */
     struct filter *filter; /* NULL: everything */
@@ -71,8 +72,15 @@ struct sink_config {
     struct duration retry_memory; /* waits up to this stay in memory, longer ones happen in waiting topics */
     int64_t window;               /* most events between poll and done */
     enum sink_order order;
-    enum sink_start start; /* where a sink begins that has no position yet */
+    enum sink_start start;       /* where a sink begins that has no position yet */
+    enum sink_attempts attempts; /* which of its attempts the delivery log gets */
 };
+
+/* Does it write to the delivery log? */
+static inline bool sink_logs_attempts(const struct sink_config *s)
+{
+    return s->attempts != ATTEMPTS_NONE && !s->sink->ops->broadcast && !s->sink->ops->dead_letters;
+}
 
 struct admin_config {
     char *listen; /* "" : none */
@@ -129,6 +137,8 @@ void config_schema(const struct connectors *connectors, FILE *out);
 /* The options of one connector or section, all options of one key, or the metrics, as text for `aqueduct help <name>`;
  * false when there is no such thing. */
 bool config_help(const struct connectors *connectors, const char *name, FILE *out);
+/* The section's options alone, below an empty line; nothing when there is no such section. */
+void config_help_add_section(const struct connectors *connectors, const char *name, FILE *out);
 /* The options of that key, of one connector or section, or with `owner` NULL of all; false when there is none. */
 bool config_help_option(const struct connectors *connectors, const char *owner, const char *key, FILE *out);
 /* What there is help about, keys of options last; ends with NULL. */

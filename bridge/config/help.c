@@ -348,6 +348,16 @@ bool config_help(const struct connectors *connectors, const char *name, FILE *ou
     return source || sink || config_help_option(connectors, NULL, name, out);
 }
 
+void config_help_add_section(const struct connectors *connectors, const char *name, FILE *out)
+{
+    for (size_t i = 0; i < SECTIONS; i++)
+        if (help_is_section(&sections[i], name)) {
+            fputc('\n', out);
+            help_section(connectors, name, out);
+            return;
+        }
+}
+
 static void help_add_keys(const char **names, size_t *count, const struct option *rows)
 {
     for (const struct option *row = rows; row->key && *count < NAMES - 1; row++) {

@@ -8,6 +8,11 @@ enum { DAY_MS = 86400000, HOUR_MS = 3600000 };
 
 static const struct option_value order_values[] = { { ORDER_NONE, "none" }, { ORDER_KEY, "key" }, { 0 } };
 static const struct option_value start_values[] = { { START_EARLIEST, "earliest" }, { START_LATEST, "latest" }, { 0 } };
+static const struct option_value attempts_values[] = { { ATTEMPTS_FAILURES, "failures" },
+                                                       { ATTEMPTS_SAMPLE, "sample" },
+                                                       { ATTEMPTS_ALL, "all" },
+                                                       { ATTEMPTS_NONE, "none" },
+                                                       { 0 } };
 static const struct option_value encoding_values[] = { { ENCODING_BINARY, "binary" },
                                                        { ENCODING_STRUCTURED, "structured" },
                                                        { 0 } };
@@ -49,6 +54,10 @@ const struct option sink_options[] = {
         struct sink_config, start, .fallback = "earliest", .values = start_values,
         .doc =
             "Where a sink begins that has no position yet: at the oldest event stored, or with what comes from now on."),
+    OPTION(
+        struct sink_config, attempts, .fallback = "failures", .values = attempts_values,
+        .doc =
+            "Which attempts the delivery log gets (aqueduct log): the failed ones, those and one success in 100 (sample), all, or none."),
     { 0 },
 };
 
@@ -154,6 +163,8 @@ const char *sections_no_use(const struct connector_type *t, const char *key)
     static const char *const of_broadcast[] = { "topics", "filter", NULL };
     if (t->dead_letters && strcmp(key, "topics") == 0)
         return "gets the dead letters";
+    if (t->dead_letters && strcmp(key, "attempts") == 0)
+        return "has no receiver";
     if (t->dead_letters && (strcmp(key, "retry") == 0 || strcmp(key, "retry_memory") == 0))
         return "tries until each is filed";
     for (size_t i = 0; of_broadcast[i]; i++)

@@ -114,6 +114,7 @@ struct delivery *delivery_new(const struct sink_config *sink, const struct broke
     d->wake_fd = wake_new();
     d->began_ms = clock_wall_ms();
     mailbox_open(&d->stored, d->wake_fd);
+    d->attempts = attempts_new(sink, names->prefix, broker);
     destinations_make(d);
     inbox_open(d);
     d->open = moves_open(d, names, e) && d->s->ops->open(d->s, e);
@@ -138,10 +139,13 @@ void delivery_abandon(struct delivery *d)
 
 static int64_t delivery_wait(const struct delivery *d, struct duration most)
 {
-    int64_t next = timers_next(&d->timers), now = clock_mono_ms(), commit = partitions_commit_due(d);
+    int64_t next = timers_next(&d->timers), now = clock_mono_ms(), commit = partitions_commit_due(d),
+            attempts = attempts_due(d->attempts);
     int64_t wait = most.ms < ASLEEP_MS ? most.ms : ASLEEP_MS;
     if (commit < next)
         next = commit;
+    if (attempts < next)
+        next = attempts;
     if (next <= now)
         return 0;
     return next - now < wait ? next - now : wait;
@@ -154,8 +158,10 @@ bool delivery_step(struct delivery *d, struct duration wait)
     d->stopped = atomic_load(&d->stopping);
     if (d->stopped)
         moves_leave(d);
-    if (atomic_load(&d->abandoned) || (d->stopped && d->flying == 0 && d->storing == 0))
+    if (atomic_load(&d->abandoned) || (d->stopped && d->flying == 0 && d->storing == 0)) {
+        attempts_publish(d->attempts, true);
         return false;
+    }
     if (d->s->ops->broadcast) {
         more = poll_broadcast(d);
         verdicts_take(d, more ? 0 : delivery_wait(d, wait));
@@ -169,6 +175,7 @@ bool delivery_step(struct delivery *d, struct duration wait)
     if (!d->stopped)
         delivery_send_ready(d);
     verdicts_take(d, more ? 0 : delivery_wait(d, wait));
+    attempts_publish(d->attempts, false);
     partitions_commit(d, false);
     return true;
 }
@@ -207,6 +214,7 @@ void delivery_free(struct delivery *d)
         partition_free(d, d->partitions);
     timers_free(&d->timers);
     mailbox_close(&d->stored);
+    attempts_free(d->attempts);
     close(d->wake_fd);
     moves_close(d);
     free(d);

@@ -10,10 +10,12 @@
  *   window.c       what was taken, and what is to be done with it
  *   destinations.c the receivers that a sink serves
  *   index.c        which of them may want an event
+ *   attempts.c     the delivery log
  *
  * Each calls only files below it. */
 #pragma once
 #include <stdatomic.h>
+#include "bridge/delivery/attempts.h"
 #include "bridge/delivery/delivery.h"
 #include "bridge/delivery/index.h"
 #include "bridge/delivery/ladder.h"
@@ -64,6 +66,7 @@ struct entry { /* what is to be done with a record at one destination */
     unsigned attempts;
     int64_t first_ms, last_ms; /* wall clock */
     int64_t wake_ms;           /* ENTRY_WAITING: of the next attempt, clock_mono_ms() */
+    int64_t next_ms;           /* of the next attempt, if the last one failed and there is one */
     struct result last;
     const char *dead_class; /* ENTRY_STORING: becomes a dead letter of this class; NULL: goes to a waiting topic */
     int64_t due_ms;         /* there: wall clock of the next attempt */
@@ -121,7 +124,8 @@ struct delivery {
     struct broker *broker;
     struct consumer *consumer;
     int wake_fd;
-    struct mailbox stored; /* notices of the broker about what we publish */
+    struct mailbox stored;     /* notices of the broker about what we publish */
+    struct attempts *attempts; /* NULL: none are logged */
     atomic_bool stopping, abandoned;
     bool stopped; /* stopping, as this turn sees it */
     bool open;

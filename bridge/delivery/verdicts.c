@@ -26,6 +26,24 @@ static void verdicts_log_health(const struct delivery *d, const struct entry *en
     en->to->failing = failing;
 }
 
+/* Tells the delivery log how an attempt ended and what comes of it. */
+static void verdicts_tell(const struct delivery *d, const struct entry *en, const struct result *r,
+                          enum attempt_end end)
+{
+    if (!d->attempts || !en->of->event || r->verdict == VERDICT_UNTRIED)
+        return;
+    attempts_add(d->attempts, &(struct attempt){ .sink = d->s->id,
+                                                 .endpoint = en->to->name,
+                                                 .event = en->of->event,
+                                                 .record = en->of->record,
+                                                 .number = en->attempts,
+                                                 .result = r,
+                                                 .class = moves_class(r->reason),
+                                                 .end = end,
+                                                 .ended_ms = en->last_ms,
+                                                 .next_ms = en->next_ms });
+}
+
 static int64_t verdicts_refile_wait(const struct entry *en)
 {
     int64_t wait = REFILE_FIRST_MS * (int64_t)en->attempts;
@@ -63,6 +81,7 @@ static void verdicts_retry(struct delivery *d, struct entry *en, const struct re
     metric_add(en->to->count.retries, 1);
     if (r->retry_after.ms > wait)
         wait = r->retry_after.ms;
+    en->next_ms = clock_wall_ms() + wait;
     if (verdicts_has_room(d, en->to, wait))
         verdicts_wait(d, en, wait);
     else
@@ -94,30 +113,34 @@ static void verdicts_take_one(struct delivery *d, const struct result *r)
     if (r->verdict != VERDICT_UNTRIED) {
         metric_add(en->to->count.attempts, 1);
         en->last = *r;
+        en->last.answer = STR_ABSENT; /* that was borrowed */
         en->last_ms = clock_wall_ms();
         verdicts_log_health(d, en, r);
     }
     if (!en->of->partition
         && r->verdict != VERDICT_DELIVERED) { /* its partition went to somebody else, who delivers it */
+        verdicts_tell(d, en, r, ATTEMPT_RELEASED);
         window_finish(d, en, en->to->count.released);
         return;
     }
+    CHECK(r->verdict >= VERDICT_DELIVERED && r->verdict <= VERDICT_UNTRIED);
     switch (r->verdict) {
     case VERDICT_DELIVERED:
         crash_point("delivery-after-send");
+        verdicts_tell(d, en, r, ATTEMPT_DELIVERED);
         en->to->delivered_ms = clock_mono_ms();
         window_finish(d, en, en->to->count.delivered);
         return;
-    case VERDICT_RETRY: verdicts_retry(d, en, r); return;
+    case VERDICT_RETRY: verdicts_retry(d, en, r); break;
     case VERDICT_REJECT:
         if (d->s->ops->dead_letters)
             verdicts_retry(d, en, r);
         else
             moves_dead_letter(d, en, moves_class(r->reason));
-        return;
-    case VERDICT_UNTRIED: verdicts_untried(d, en, r); return;
+        break;
+    case VERDICT_UNTRIED: verdicts_untried(d, en, r); break;
     }
-    CHECK(r->verdict == VERDICT_DELIVERED); /* a sink returned a result without a verdict */
+    verdicts_tell(d, en, r, en->dead_class ? ATTEMPT_DEAD : ATTEMPT_RETRY);
 }
 
 void verdicts_take_stored(struct delivery *d)

@@ -13,6 +13,7 @@
  *   <prefix>dead-letter          `aqueduct dead redrive` sink, endpoint, state: redriven, last, origin; the event's headers, no value: "no longer dead
  *                                                     since that last attempt" (a later failure of the same event stays dead)
  *   <prefix>redrive.<sink>       `aqueduct dead redrive` endpoint, origin
+ *   <prefix>attempts             delivery                nothing: events of its own
  */
 #pragma once
 #include "bridge/lib/clock.h"
@@ -42,6 +43,7 @@
 enum topic_kind {
     TOPIC_DEAD_LETTER, /* <prefix>dead-letter */
     TOPIC_STATE,       /* <prefix>state (kafka) */
+    TOPIC_ATTEMPTS,    /* <prefix>attempts */
     TOPIC_WAITING,     /* <prefix>waiting.<step> */
     TOPIC_RETRY,       /* <prefix>retry.<sink>.<wait> of earlier versions; `id` is "<sink>.<wait>" */
     TOPIC_REDRIVE,     /* <prefix>redrive.<sink> */

@@ -180,3 +180,21 @@ bool clock_parse(struct str s, int64_t *wall_ms)
     *wall_ms = minutes * 60000 + second * 1000 + ms;
     return true;
 }
+
+bool clock_since(struct str text, int64_t *wall_ms)
+{
+    static const struct {
+        char unit;
+        int64_t ms;
+    } units[] = { { 's', 1000 }, { 'm', 60000 }, { 'h', 3600000 }, { 'd', 86400000 } };
+    uint64_t n;
+    if (clock_parse(text, wall_ms))
+        return true;
+    for (size_t i = 0; text.n && i < sizeof units / sizeof *units; i++)
+        if (text.at[text.n - 1] == units[i].unit && str_to_u64((struct str){ text.at, text.n - 1 }, &n)
+            && n < 1000000) {
+            *wall_ms = clock_wall_ms() - (int64_t)n * units[i].ms;
+            return true;
+        }
+    return false;
+}

@@ -21,6 +21,8 @@ void clock_text(int64_t wall_ms, char out[CLOCK_TEXT]);
 /* RFC 3339 date-time to milliseconds since 1970; any offset, T and Z in either case, fraction cut to milliseconds, a
  * leap second (23:59:60 UTC) counts as 23:59:59.999. False when it is not one. */
 bool clock_parse(struct str text, int64_t *wall_ms);
+/* The same, or so long ago: 90s 30m 2h 7d. */
+bool clock_since(struct str text, int64_t *wall_ms);
 
 /* Tests only: from now on both clocks stand still at these values until moved; clock_real ends it. */
 void clock_fake(int64_t mono_ms, int64_t wall_ms);

@@ -67,24 +67,6 @@ static int command_fail(const struct err *e)
     return COMMAND_FAILED;
 }
 
-/* A moment, or so long ago. */
-static bool command_since(struct str s, int64_t *ms)
-{
-    static const struct {
-        char unit;
-        int64_t ms;
-    } units[] = { { 's', 1000 }, { 'm', 60000 }, { 'h', 3600000 }, { 'd', 86400000 } };
-    uint64_t n;
-    if (clock_parse(s, ms))
-        return true;
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-        if (s.at[s.n - 1] == units[i].unit && str_to_u64((struct str){ s.at, s.n - 1 }, &n) && n < 1000000) {
-            *ms = clock_wall_ms() - (int64_t)n * units[i].ms;
-            return true;
-        }
-    return false;
-}
-
 /* Makes the selection of what was written; 0 or the exit code. */
 static int command_select(const struct command_call *call, struct request *r)
 {
@@ -96,7 +78,7 @@ static int command_select(const struct command_call *call, struct request *r)
     bool all_states = str_eq(r->state, STR("all")) || (!r->state.at && r->again);
     s->dead = all_states || !r->state.at || str_eq(r->state, STR("dead"));
     s->redriven = all_states || str_eq(r->state, STR("redriven"));
-    if (r->since.at && !command_since(r->since, &s->since_ms))
+    if (r->since.at && !clock_since(r->since, &s->since_ms))
         return command_wrong("--since is neither a moment nor a time ago", r->since);
     return 0;
 }

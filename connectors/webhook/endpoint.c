@@ -162,6 +162,7 @@ bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct mul
     ep->target.timeout = ep->timeout;
     ep->target.connect_timeout = ep->connect_timeout;
     ep->target.ca_file = ep->ca_file;
+    hide_open(&ep->target.hidden, ep->target.url, &ep->headers);
     ep->template.body = ep->body;
     ep->template.content_type = ep->content_type;
     ep->template.headers = &ep->headers;
@@ -175,6 +176,7 @@ bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct mul
 
 void endpoint_close(struct webhook_endpoint *ep)
 {
+    hide_close(&ep->target.hidden);
     endpoint_free_options(ep);
 }
 

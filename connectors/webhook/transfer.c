@@ -168,6 +168,7 @@ bool transfer_end(struct transfer *t, CURLcode code)
         return false;
     }
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    hide_in(&t->target->hidden, t->excerpt, t->excerpt_n);
     struct answer a = {
         .code = code, .status = (int)status, .cut = t->body_n > BODY_READ, .body = { t->excerpt, t->excerpt_n }
     };
@@ -177,6 +178,8 @@ bool transfer_end(struct transfer *t, CURLcode code)
     if (code != CURLE_OK)
         transfer_look_at_failure(t, &a);
     answer_judge(&a, &t->result);
+    t->result.took.ms = t->us / 1000;
+    t->result.answer = a.body;
     return true;
 }
 

@@ -13,6 +13,7 @@
  * anew, which costs little beside the connection that they made. */
 #pragma once
 #include "connectors/webhook/answer.h"
+#include "connectors/webhook/hide.h"
 #include "connectors/webhook/lack.h"
 #include "connectors/webhook/request.h"
 
@@ -23,8 +24,11 @@ struct transfer_target {
     char *host; /* of the URL, for messages */
     bool tls;   /* https */
     struct duration timeout, connect_timeout;
-    const char *ca_file; /* NULL: the system's */
+    const char *ca_file;  /* NULL: the system's */
+    struct hidden hidden; /* what no answer may show */
 };
+
+enum { TRANSFER_EXCERPT = 512 }; /* bytes of an answer that are kept */
 
 /* It is idle, in flight, or ended (its result waits to be taken). */
 struct transfer {
@@ -38,8 +42,8 @@ struct transfer {
     uint64_t number;        /* among the attempts of its receiver */
     struct request request;
     struct multi_opened opened;
-    char text[CURL_ERROR_SIZE];       /* libcurl's words of the failure */
-    char excerpt[2 * ANSWER_EXCERPT]; /* of the answer's body */
+    char text[CURL_ERROR_SIZE];     /* libcurl's words of the failure */
+    char excerpt[TRANSFER_EXCERPT]; /* of the answer's body */
     size_t excerpt_n, body_n;
     struct result result;
     int64_t us; /* how long it took */

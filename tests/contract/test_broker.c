@@ -352,6 +352,50 @@ TEST(tail_shares_evenly_what_it_gives)
     assert_int_equal(p.count, 0);
 }
 
+/* ---- a look from outside ---- */
+
+static void see(void *ctx, const struct record *r)
+{
+    int *seen = ctx;
+    assert_int_equal(number_of(r), *seen);
+    ++*seen;
+}
+
+TEST(a_look_from_outside_goes_on_where_it_was)
+{
+    const char *t = topic(0, 1);
+    struct err e = { "" };
+    int seen = 0;
+    put_numbers(t, 0, 0, 300);
+    struct look *l = look_at(t, &e);
+    if (!survives) {
+        assert_null(l);
+        assert_non_null(strstr(e.text, ":memory:"));
+        return;
+    }
+    if (!l || !look_on(l, see, &seen, &e))
+        fail_msg("%s", e.text);
+    assert_int_equal(seen, 300);
+    put_numbers(t, 0, 300, 7);
+    assert_true(look_on(l, see, &seen, &e));
+    assert_true(look_on(l, see, &seen, &e));
+    assert_int_equal(seen, 307);
+    look_close(l);
+}
+
+TEST(a_look_makes_no_topic)
+{
+    struct err e = { "" };
+    int seen = 0;
+    const char *t = fresh(0);
+    for (int i = 0; i < 2; i++) {
+        struct look *l = look_at(t, &e);
+        assert_false(l && look_on(l, see, &seen, &e));
+        assert_non_null(strstr(e.text, survives ? t : ":memory:"));
+        look_close(l);
+    }
+}
+
 TEST(flush_waits_for_all)
 {
     struct outcomes *o = outcomes_new();
@@ -395,6 +439,8 @@ int main(void)
         BROKER_TEST(state_is_kept_with_and_without_records),
         BROKER_TEST(the_last_of_two_changes_counts),
         BROKER_TEST(tail_shares_evenly_what_it_gives),
+        BROKER_TEST(a_look_from_outside_goes_on_where_it_was),
+        BROKER_TEST(a_look_makes_no_topic),
         BROKER_TEST(flush_waits_for_all),
         BROKER_TEST(a_healthy_broker_says_so),
     };

@@ -247,7 +247,7 @@ def kafka_bridge(bridges):
 # ---- a receiver ----
 
 class Receiver:
-    """Receives webhooks on a loopback port; `id` is the event's, `webhook_id` the header (the same for captured rows). `answer(request)` returns a status, or (status, headers), or "hang" or "close"."""
+    """Receives webhooks on a loopback port; `id` is the event's, `webhook_id` the header (the same for captured rows). `answer(request)` returns a status, or (status, headers), or (status, headers, body), or "hang" or "close"."""
 
     def __init__(self, answer=lambda request: 204, secrets=(SECRET,), port=0):
         self.answer, self.requests, self.released = answer, [], threading.Event()
@@ -274,13 +274,14 @@ class Receiver:
                     outer.released.wait(120 if answer == "hang" else 0)
                     self.close_connection = True
                     return
-                status, more = answer if isinstance(answer, tuple) else (answer, {})
+                status, more, text = (*answer, "")[:3] if isinstance(answer, tuple) else (answer, {}, "")
                 self.send_response(status)
                 for name, value in more.items():
                     self.send_header(name, value)
                 if status != 204:
-                    self.send_header("Content-Length", "0")
+                    self.send_header("Content-Length", str(len(text.encode())))
                 self.end_headers()
+                self.wfile.write(text.encode())
 
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads, request_queue_size = True, 256

@@ -47,6 +47,11 @@ const char *topic(size_t i, int64_t partitions)
     return names[i];
 }
 
+struct look *look_at(const char *t, struct err *e)
+{
+    return look_open(&config, t, e);
+}
+
 /* ---- publishing ---- */
 
 bool publish(struct publication p)

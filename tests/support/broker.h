@@ -28,6 +28,9 @@ void restart(void);
 const char *fresh(size_t i);                     /* a name that no other test and no other run used */
 const char *topic(size_t i, int64_t partitions); /* a new one */
 
+/* A look at the topic from outside (look_open); NULL with *e. */
+struct look *look_at(const char *t, struct err *e);
+
 /* ---- publishing ---- */
 
 bool publish(struct publication p); /* and waits: was it stored? */

@@ -14,7 +14,7 @@
  *   consumed.c      records that the one group they are for has finished are deleted
  *   positions.c     the positions of a group and what is finished beyond them: restored, asked for, committed
  *   consumer.c      consumers: groups and broadcast
- *   read.c          reading back: a source's state, the tail of a topic
+ *   read.c          reading back: a source's state, the tail of a topic, a look from outside
  *   kafka.c         open, ready, close; the table of the broker
  *
  * Threads of one broker: the poller (delivery reports, the client's end and rebirth), the keeper (everything that
@@ -343,3 +343,6 @@ bool kafka_state(struct broker *base, const char *source,
                  bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e);
 bool kafka_tail(struct broker *base, const char *topic, int64_t most, void (*each)(void *, const struct record *),
                 void *ctx, struct err *e);
+struct look *kafka_look(const struct broker_config *config, const char *topic, struct err *e);
+bool kafka_look_on(struct look *base, void (*each)(void *, const struct record *), void *ctx, struct err *e);
+void kafka_look_close(struct look *base);

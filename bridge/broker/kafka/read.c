@@ -11,10 +11,20 @@ enum { SILENCE_MS = 30000, ASK_MS = 5000, TOPIC_MS = 5000, LEADER_MS = 10000 };
 
 /* ---- a stretch ---- */
 
+struct kafka_look {
+    struct look base;
+    struct broker *b; /* opened for it alone */
+    char *topic;
+    int64_t *next; /* per partition: the first offset that was not handed out */
+    int32_t partitions;
+    bool found;
+};
+
 struct stretch {
     struct kafka *b;
     const char *topic;
-    int64_t most; /* shared by the partitions evenly; INT64_MAX: all */
+    int64_t most;            /* shared by the partitions evenly; INT64_MAX: all */
+    struct kafka_look *look; /* knows where to begin; NULL: `most` says it */
     void (*each)(void *ctx, rd_kafka_message_t *m);
     void *ctx;
 };
@@ -59,6 +69,15 @@ static rd_kafka_resp_err_t read_ends(rd_kafka_t *rk, const char *topic, int32_t 
     }
 }
 
+/* Where to begin in a partition that holds these. */
+static int64_t read_begin(const struct stretch *s, int32_t partition, int64_t low, int64_t high, int64_t share)
+{
+    if (!s->look)
+        return high - low > share ? high - share : low;
+    int64_t next = s->look->next[partition];
+    return next < low || next > high ? low : next; /* beyond the end: the topic was made anew */
+}
+
 /* Where to begin in each partition; its metadata says where it ends now. Empty partitions are left out. */
 static rd_kafka_topic_partition_list_t *read_plan(const struct stretch *s, rd_kafka_t *rk, int32_t partitions,
                                                   int64_t *ends, struct err *e)
@@ -74,8 +93,9 @@ static rd_kafka_topic_partition_list_t *read_plan(const struct stretch *s, rd_ka
             return NULL;
         }
         ends[p] = high;
-        if (high > low && share > 0)
-            rd_kafka_topic_partition_list_add(list, s->topic, p)->offset = high - low > share ? high - share : low;
+        int64_t begin = read_begin(s, p, low, high, share);
+        if (high > begin && share > 0)
+            rd_kafka_topic_partition_list_add(list, s->topic, p)->offset = begin;
         else
             ends[p] = -1;
     }
@@ -99,6 +119,8 @@ static bool read_message(const struct stretch *s, rd_kafka_message_t *m, int64_t
     int64_t *end = &ends[m->partition];
     if (!ended && *end >= 0 && m->offset < *end)
         s->each(s->ctx, m);
+    if (s->look && !ended)
+        s->look->next[m->partition] = m->offset + 1;
     if (*end >= 0 && (ended ? m->offset : m->offset + 1) >= *end) {
         *end = -1;
         --*open;
@@ -138,6 +160,15 @@ static void *read_client_end(void *arg)
     return NULL;
 }
 
+static void read_look_grow(struct kafka_look *l, int32_t partitions)
+{
+    if (partitions <= l->partitions)
+        return;
+    l->next = mem_grow(l->next, (size_t)partitions, sizeof *l->next);
+    while (l->partitions < partitions)
+        l->next[l->partitions++] = 0;
+}
+
 static bool read_stretch(const struct stretch *s, struct err *e)
 {
     int32_t partitions = kafka_topic_wait(s->b, s->topic, (struct duration){ TOPIC_MS }, e);
@@ -146,6 +177,8 @@ static bool read_stretch(const struct stretch *s, struct err *e)
     rd_kafka_t *rk = read_client_new(s->b, e);
     if (!rk)
         return false;
+    if (s->look)
+        read_look_grow(s->look, partitions);
     int64_t *ends = mem_alloc((size_t)partitions * sizeof *ends);
     rd_kafka_topic_partition_list_t *list = read_plan(s, rk, partitions, ends, e);
     bool fine = list != NULL;
@@ -185,6 +218,53 @@ bool kafka_tail(struct broker *base, const char *topic, int64_t most, void (*eac
                                            .each = read_tail_record,
                                            .ctx = &t },
                         e);
+}
+
+/* ---- a look from outside ---- */
+
+/* Asking for a topic by its name would make it. */
+static void read_look_found(void *ctx, const char *topic)
+{
+    struct kafka_look *l = ctx;
+    l->found = l->found || strcmp(topic, l->topic) == 0;
+}
+
+struct look *kafka_look(const struct broker_config *config, const char *topic, struct err *e)
+{
+    struct broker *b = broker_kafka.open(config, e);
+    if (!b)
+        return NULL;
+    struct kafka_look *l = mem_alloc(sizeof *l);
+    *l = (struct kafka_look){ .base.ops = &broker_kafka, .b = b, .topic = str_dup(str_of(topic)) };
+    bool listed = kafka_topics(b, topic, read_look_found, l, e);
+    if (listed && l->found)
+        return &l->base;
+    if (listed)
+        err_set(e, "there is no topic %s yet", topic);
+    kafka_look_close(&l->base);
+    return NULL;
+}
+
+bool kafka_look_on(struct look *base, void (*each)(void *, const struct record *), void *ctx, struct err *e)
+{
+    struct kafka_look *l = (struct kafka_look *)base;
+    struct tail t = { each, ctx };
+    return read_stretch(&(struct stretch){ .b = (struct kafka *)l->b,
+                                           .topic = l->topic,
+                                           .most = INT64_MAX,
+                                           .look = l,
+                                           .each = read_tail_record,
+                                           .ctx = &t },
+                        e);
+}
+
+void kafka_look_close(struct look *base)
+{
+    struct kafka_look *l = (struct kafka_look *)base;
+    broker_close(l->b);
+    free(l->next);
+    free(l->topic);
+    free(l);
 }
 
 /* ---- the state ---- */

@@ -39,9 +39,8 @@ static int64_t backlog_records(sqlite3 *db, const char *topic)
     return records;
 }
 
-/* Opens the log for reading; NULL when there is none. Without a write-ahead log beside it, SQLite is told that nothing
- * changes it, so that looking makes no files. */
-static sqlite3 *backlog_open(const char *folder)
+/* Without a write-ahead log beside it, SQLite is told that nothing changes it, so that looking makes no files. */
+sqlite3 *local_backlog_open(const char *folder)
 {
     sqlite3 *db = NULL;
     char *file = sqlite3_mprintf("%s/aqueduct.db", folder), *wal = sqlite3_mprintf("%s-wal", file);
@@ -62,7 +61,7 @@ static sqlite3 *backlog_open(const char *folder)
 
 int64_t local_backlog(const struct broker_config *config, const char *group, const char *topic)
 {
-    sqlite3 *db = config->path ? backlog_open(config->path) : NULL;
+    sqlite3 *db = config->path ? local_backlog_open(config->path) : NULL;
     if (!db)
         return 0;
     sqlite3_busy_timeout(db, BACKLOG_WAIT_MS);

@@ -8,7 +8,8 @@
  *   shelf.c         what was just read of a partition, for all of its readers
  *   topics.c        topics and partitions in memory, and what the open transaction changes of them
  *   status.c        ready, blocked or failed, and why
- *   backlog.c       a look at a log that is not opened
+ *   backlog.c       what a group would begin with, in a log that is not opened
+ *   look.c          the records of a topic there
  *   store.c         the file: made, checked, opened; connections and statements
  *   publication.c   a publication, copied and encoded
  *   queue.c         the queue between those who publish and the writer
@@ -312,6 +313,14 @@ void local_status_why(struct local *b, char out[WHY_BYTES]); /* any thread */
 /* ---- backlog.c ---- */
 
 int64_t local_backlog(const struct broker_config *config, const char *group, const char *topic);
+/* Opens the log in the folder for reading; NULL when there is none that can be read. sqlite3_close() it. */
+sqlite3 *local_backlog_open(const char *folder);
+
+/* ---- look.c ---- */
+
+struct look *local_look(const struct broker_config *config, const char *topic, struct err *e);
+bool local_look_on(struct look *base, void (*each)(void *, const struct record *), void *ctx, struct err *e);
+void local_look_close(struct look *base);
 
 /* ---- store.c ---- */
 

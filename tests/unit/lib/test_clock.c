@@ -107,6 +107,21 @@ TEST(what_is_not)
     assert_false(clock_parse(STR_ABSENT, &(int64_t){ 0 }));
 }
 
+TEST(a_moment_or_so_long_ago)
+{
+    int64_t ms = 0;
+    clock_fake(0, 1700000000000);
+    assert_true(clock_since(STR("90s"), &ms) && ms == 1700000000000 - 90000);
+    assert_true(clock_since(STR("30m"), &ms) && ms == 1700000000000 - 1800000);
+    assert_true(clock_since(STR("2h"), &ms) && ms == 1700000000000 - 7200000);
+    assert_true(clock_since(STR("7d"), &ms) && ms == 1700000000000 - 604800000);
+    assert_true(clock_since(STR("2023-11-14T22:13:20Z"), &ms) && ms == 1700000000000);
+    static const char *const wrong[] = { "", "7", "d", "7w", "-7d", "9999999d", "yesterday" };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_false(clock_since(str_of(wrong[i]), &ms));
+    clock_real();
+}
+
 TEST(a_fake_clock_stands_still)
 {
     clock_fake(5000, 1000);
@@ -121,11 +136,9 @@ TEST(a_fake_clock_stands_still)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(text_of_a_time),
-        cmocka_unit_test(every_day_there_and_back),
-        cmocka_unit_test(what_is_a_date_time),
-        cmocka_unit_test(what_is_not),
-        cmocka_unit_test(a_fake_clock_stands_still),
+        cmocka_unit_test(text_of_a_time),          cmocka_unit_test(every_day_there_and_back),
+        cmocka_unit_test(what_is_a_date_time),     cmocka_unit_test(what_is_not),
+        cmocka_unit_test(a_moment_or_so_long_ago), cmocka_unit_test(a_fake_clock_stands_still),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

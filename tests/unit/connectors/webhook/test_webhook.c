@@ -100,6 +100,17 @@ TEST(the_answers_words_are_made_harmless)
     assert_string_equal(r.why, "410 Gone: [31mno more of it ??");
 }
 
+TEST(the_answer_goes_with_the_result_and_shows_no_secret_of_the_request)
+{
+    struct sink *s = open_at("/status/503", "unsigned: true\nheaders: {Authorization: Bearer receiver's}");
+    const struct event *ev = make_event("01HZX3V7QK8N2M4P6R8T0W2Y4Z", "{\"n\":1}");
+    struct result r = sink_deliver(s, ev);
+    assert_true(str_starts(r.answer, STR("the ********** words")));
+    assert_string_equal(r.why, "503 Service Unavailable: the ********** words");
+    event_unref(ev);
+    sink_end(s);
+}
+
 TEST(retry_after_is_heard)
 {
     assert_int_equal(deliver_to("/after/7", NULL).retry_after.ms, 7000);
@@ -707,6 +718,7 @@ int main(void)
         cmocka_unit_test(each_status_has_its_verdict),
         cmocka_unit_test(a_redirect_is_never_followed),
         cmocka_unit_test(the_answers_words_are_made_harmless),
+        cmocka_unit_test(the_answer_goes_with_the_result_and_shows_no_secret_of_the_request),
         cmocka_unit_test(retry_after_is_heard),
         cmocka_unit_test(retry_after_forms),
         cmocka_unit_test(an_endless_body_is_cut_and_its_status_counts),

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/* Reads a topic of a log that it does not open as its owner, who may be writing to it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "bridge/broker/local/private.h"
+#include "bridge/lib/mem.h"
+
+enum { LOOK_WAIT_MS = 5000, LOOK_BATCH = 256 };
+
+struct local_seen { /* a partition, and the first offset that was not handed out */
+    int64_t id, next;
+    int32_t number;
+};
+
+struct local_look {
+    struct look base;
+    char *folder, *topic;
+    struct local_seen *seen;
+    size_t seen_count;
+};
+
+struct look *local_look(const struct broker_config *config, const char *topic, struct err *e)
+{
+    if (!config->path || strcmp(config->path, ":memory:") == 0) {
+        err_set(e, "broker.path is :memory:, which nobody but the daemon can read");
+        return NULL;
+    }
+    char *file = str_join(config->path, "/aqueduct.db", "");
+    bool readable = access(file, R_OK) == 0;
+    if (!readable)
+        err_set(e, "%s: %s", file, errno == ENOENT ? "there is no log yet" : strerror(errno));
+    free(file);
+    if (!readable)
+        return NULL;
+    struct local_look *l = mem_alloc(sizeof *l);
+    *l = (struct local_look){ .base.ops = &broker_local,
+                              .folder = str_dup(str_of(config->path)),
+                              .topic = str_dup(str_of(topic)) };
+    return &l->base;
+}
+
+static struct local_seen *look_seen(struct local_look *l, int64_t id, int32_t number)
+{
+    for (size_t i = 0; i < l->seen_count; i++)
+        if (l->seen[i].id == id)
+            return &l->seen[i];
+    l->seen = mem_grow(l->seen, l->seen_count + 1, sizeof *l->seen);
+    l->seen[l->seen_count] = (struct local_seen){ .id = id, .number = number };
+    return &l->seen[l->seen_count++];
+}
+
+/* Finds the topic's partitions. */
+static bool look_partitions(struct local_look *l, sqlite3 *db, struct err *e)
+{
+    sqlite3_stmt *s = NULL;
+    static const char sql[] = "SELECT id, number FROM partition WHERE topic=? ORDER BY number";
+    int rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_bind_text(s, 1, l->topic, -1, SQLITE_STATIC);
+    while (rc == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW)
+        look_seen(l, sqlite3_column_int64(s, 0), sqlite3_column_int(s, 1));
+    int end = sqlite3_finalize(s);
+    rc = rc == SQLITE_OK ? end : rc;
+    return rc == SQLITE_OK || err_set(e, "%s: %s", l->folder, sqlite3_errmsg(db));
+}
+
+/* Reads the next records, at most LOOK_BATCH; how many, or -1 with *e. */
+static int look_batch(const struct local_look *l, sqlite3 *db, const struct local_seen *seen, struct record **out,
+                      struct err *e)
+{
+    struct err why = { "" };
+    sqlite3_stmt *s = NULL;
+    char *
+        sql = sqlite3_mprintf("SELECT offset, stored, record FROM log_%lld WHERE offset>=%lld ORDER BY offset LIMIT %d",
+                              (long long)seen->id, (long long)seen->next, LOOK_BATCH);
+    CHECK(sql);
+    int n = 0, rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
+    sqlite3_free(sql);
+    while (n < LOOK_BATCH && rc == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW) {
+        struct str blob = { sqlite3_column_blob(s, 2), (size_t)sqlite3_column_bytes(s, 2) };
+        int64_t offset = sqlite3_column_int64(s, 0);
+        out[n] = local_record_decode(blob, str_of(l->topic), seen->number, offset, sqlite3_column_int64(s, 1), &why);
+        if (!out[n])
+            break;
+        n++;
+    }
+    int end = sqlite3_finalize(s);
+    if (why.text[0] && n == 0)
+        err_set(e, "%s/%d: a record behind offset %lld cannot be read: %s", l->topic, (int)seen->number,
+                (long long)seen->next - 1, why.text);
+    else if (rc != SQLITE_OK || end != SQLITE_OK)
+        err_set(e, "%s/%d: %s", l->topic, (int)seen->number, sqlite3_errmsg(db));
+    else
+        return n;
+    while (n > 0)
+        record_free(out[--n]);
+    return -1;
+}
+
+/* No statement is open while records are handed out, however long that takes: the owner's write-ahead log would grow. */
+static bool look_partition(const struct local_look *l, sqlite3 *db, struct local_seen *seen,
+                           void (*each)(void *, const struct record *), void *ctx, struct err *e)
+{
+    struct record *records[LOOK_BATCH];
+    int n;
+    while ((n = look_batch(l, db, seen, records, e)) > 0)
+        for (int i = 0; i < n; i++) {
+            seen->next = records[i]->offset + 1;
+            each(ctx, records[i]);
+            record_free(records[i]);
+        }
+    return n == 0;
+}
+
+bool local_look_on(struct look *base, void (*each)(void *, const struct record *), void *ctx, struct err *e)
+{
+    struct local_look *l = (struct local_look *)base;
+    sqlite3 *db = local_backlog_open(l->folder); /* anew each time: the owner may have come or gone */
+    if (!db)
+        return err_set(e, "%s: the log cannot be read", l->folder);
+    sqlite3_busy_timeout(db, LOOK_WAIT_MS);
+    bool ok = look_partitions(l, db, e);
+    if (ok && l->seen_count == 0)
+        ok = err_set(e, "there is no topic %s yet", l->topic);
+    for (size_t i = 0; i < l->seen_count && ok; i++)
+        ok = look_partition(l, db, &l->seen[i], each, ctx, e);
+    sqlite3_close(db);
+    return ok;
+}
+
+void local_look_close(struct look *base)
+{
+    struct local_look *l = (struct local_look *)base;
+    free(l->seen);
+    free(l->topic);
+    free(l->folder);
+    free(l);
+}

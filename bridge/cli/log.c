@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/* `aqueduct log`: the delivery log, read from its topic, while the daemon runs or not. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <time.h>
+#include "bridge/cli/commands.h"
+#include "bridge/config/config.h"
+#include "bridge/delivery/attempts.h"
+#include "bridge/event/trail.h"
+#include "bridge/lib/mem.h"
+
+enum {
+    LOG_LIMIT = 50, /* lines, unless asked for otherwise */
+    LOG_CELL = 40,  /* characters of a cell, but for the last of a line */
+    LOG_CELL_BYTES = 512,
+    LOG_LOOK_MS = 500, /* between looks of --follow */
+    LOG_COLUMNS = 10,
+};
+
+struct log_flags {
+    struct str sink, endpoint, event, since;
+    int64_t limit; /* 0: not given */
+    bool failures, json, follow;
+};
+
+static const struct flag log_flags[] = {
+    FLAG(struct log_flags, sink, .name = "--sink", .value = "NAME", .group = "filter", .doc = "attempts of this sink"),
+    FLAG(struct log_flags, endpoint, .name = "--endpoint", .value = "NAME",
+         .doc = "attempts at this endpoint of a sink"),
+    FLAG(struct log_flags, event, .name = "--event", .value = "ID", .doc = "attempts to deliver this event"),
+    FLAG(struct log_flags, since, .name = "--since", .value = "TIME",
+         .doc = "since: 2026-11-20T10:00:00Z, or a time ago: 90s 30m 2h 1d"),
+    FLAG(struct log_flags, failures, .name = "--failures", .doc = "only those that failed"),
+    FLAG(struct log_flags, limit, .name = "--limit", .value = "N", .min = 1, .max = 1000000, .group = "",
+         .doc = "the newest N (50 unless --json)"),
+    FLAG(struct log_flags, json, .name = "--json", .doc = "one JSON object per line"),
+    FLAG(struct log_flags, follow, .name = "--follow", .letter = "-f", .doc = "go on with what comes"),
+    { 0 },
+};
+
+static const char log_notes[] =
+    "Each sink says which attempts are logged: attempts: failures (the default), sample, all or none. They are kept for\n"
+    "three days as events on the topic <prefix>attempts, which sinks can read as well.\n\n"
+    "Examples:\n"
+    "  aqueduct log --failures --since 1h          what failed in the last hour\n"
+    "  aqueduct log --event 4f1c2d                 each attempt to deliver one event, at every sink\n"
+    "  aqueduct log --sink crm -f                  the attempts of one sink as they come\n"
+    "  aqueduct log --json | jq -r .reason         for programs\n";
+
+struct log_call {
+    const struct log_flags *flags;
+    int64_t since_ms;
+    size_t most;   /* of `kept`; 0: what matches is printed at once */
+    json_t **kept; /* the newest that match: a ring */
+    size_t kept_count, kept_first;
+    int widths[LOG_COLUMNS];
+    bool headed;
+};
+
+/* ---- a line ---- */
+
+static const char *const log_heads[LOG_COLUMNS] = { "TIME",    "SINK",   "TYPE", "EVENT", "TRY",
+                                                    "VERDICT", "STATUS", "MS",   "NEXT",  "REASON" };
+
+static const char *log_text(const json_t *of, const char *name)
+{
+    const char *text = json_string_value(json_object_get(of, name));
+    return text ? text : "";
+}
+
+static void log_number(char out[LOG_CELL_BYTES], const json_t *value)
+{
+    if (json_is_integer(value))
+        snprintf(out, LOG_CELL_BYTES, "%lld", (long long)json_integer_value(value));
+    else
+        snprintf(out, LOG_CELL_BYTES, "-");
+}
+
+/* When the next attempt comes after this one: "+30s"; or why there is none. */
+static void log_next(char out[LOG_CELL_BYTES], const json_t *a)
+{
+    static const struct {
+        int64_t ms;
+        const char *unit;
+    } units[] = { { 86400000, "d" }, { 3600000, "h" }, { 60000, "m" }, { 1000, "s" } };
+    const char *end = log_text(a, "end");
+    int64_t time, next;
+    snprintf(out, LOG_CELL_BYTES, "%s", strcmp(end, "delivered") == 0 ? "-" : end);
+    if (strcmp(end, "retry") != 0 || !clock_parse(str_of(log_text(a, "time")), &time)
+        || !clock_parse(str_of(log_text(a, "next")), &next))
+        return;
+    int64_t wait = next > time ? next - time : 0;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (wait >= 2 * units[i].ms || (wait >= units[i].ms && wait % units[i].ms == 0)) {
+            snprintf(out, LOG_CELL_BYTES, "+%lld%s", (long long)(wait / units[i].ms), units[i].unit);
+            return;
+        }
+    snprintf(out, LOG_CELL_BYTES, "+%lldms", (long long)wait);
+}
+
+static void log_cells(const json_t *a, char cells[LOG_COLUMNS][LOG_CELL_BYTES])
+{
+    const json_t *event = json_object_get(a, "event");
+    const char *endpoint = log_text(a, "endpoint");
+    snprintf(cells[0], LOG_CELL_BYTES, "%s", log_text(a, "time"));
+    snprintf(cells[1], LOG_CELL_BYTES, "%.200s%s%.200s", log_text(a, "sink"), *endpoint ? "/" : "", endpoint);
+    snprintf(cells[2], LOG_CELL_BYTES, "%s", log_text(event, "type"));
+    snprintf(cells[3], LOG_CELL_BYTES, "%s", log_text(event, "id"));
+    log_number(cells[4], json_object_get(a, "attempt"));
+    snprintf(cells[5], LOG_CELL_BYTES, "%s", log_text(a, "verdict"));
+    log_number(cells[6], json_object_get(a, "status"));
+    log_number(cells[7], json_object_get(a, "duration_ms"));
+    log_next(cells[8], a);
+    snprintf(cells[9], LOG_CELL_BYTES, "%s", log_text(a, "reason"));
+    for (int i = 0; i < LOG_COLUMNS; i++)
+        str_make_shown(cells[i]);
+}
+
+static void log_widen(struct log_call *c, char cells[LOG_COLUMNS][LOG_CELL_BYTES])
+{
+    for (int i = 0; i < LOG_COLUMNS; i++) {
+        int n = (int)strnlen(cells[i], LOG_CELL);
+        c->widths[i] = n > c->widths[i] ? n : c->widths[i];
+    }
+}
+
+static void log_print_cells(const struct log_call *c, char cells[LOG_COLUMNS][LOG_CELL_BYTES])
+{
+    for (int i = 0; i < LOG_COLUMNS - 1; i++)
+        printf("%-*s  ", c->widths[i], cells[i]);
+    puts(cells[LOG_COLUMNS - 1]);
+}
+
+static void log_print(struct log_call *c, const json_t *a)
+{
+    char cells[LOG_COLUMNS][LOG_CELL_BYTES];
+    if (c->flags->json) {
+        json_dumpf(a, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
+        putchar('\n');
+        return;
+    }
+    if (!c->headed) {
+        for (int i = 0; i < LOG_COLUMNS; i++)
+            snprintf(cells[i], LOG_CELL_BYTES, "%s", log_heads[i]);
+        log_widen(c, cells);
+        log_print_cells(c, cells);
+        c->headed = true;
+    }
+    log_cells(a, cells);
+    log_print_cells(c, cells);
+}
+
+/* ---- which ---- */
+
+static bool log_is(const json_t *of, const char *name, struct str want)
+{
+    return !want.at || str_eq(str_of(log_text(of, name)), want);
+}
+
+static bool log_matches(const struct log_call *c, const json_t *a)
+{
+    const struct log_flags *f = c->flags;
+    int64_t time = 0;
+    if (!json_is_object(a) || (c->since_ms && (!clock_parse(str_of(log_text(a, "time")), &time) || time < c->since_ms)))
+        return false;
+    return log_is(a, "sink", f->sink) && log_is(a, "endpoint", f->endpoint)
+           && log_is(json_object_get(a, "event"), "id", f->event)
+           && (!f->failures || strcmp(log_text(a, "verdict"), "delivered") != 0);
+}
+
+static void log_keep(struct log_call *c, json_t *a)
+{
+    if (c->kept_count < c->most) {
+        if ((c->kept_count & (c->kept_count - 1)) == 0)
+            c->kept = mem_grow(c->kept, c->kept_count ? c->kept_count * 2 : 1, sizeof *c->kept);
+        c->kept[c->kept_count++] = json_incref(a);
+        return;
+    }
+    json_decref(c->kept[c->kept_first]);
+    c->kept[c->kept_first] = json_incref(a);
+    c->kept_first = (c->kept_first + 1) % c->kept_count;
+}
+
+static void log_record(void *ctx, const struct record *r)
+{
+    struct log_call *c = ctx;
+    json_t *a = r->value.at ? json_loadb(r->value.at, r->value.n, 0, NULL) : NULL;
+    if (log_matches(c, a)) {
+        if (c->most)
+            log_keep(c, a);
+        else
+            log_print(c, a);
+    }
+    json_decref(a);
+}
+
+/* ---- the command ---- */
+
+static int log_by_time(const void *a, const void *b)
+{
+    return strcmp(log_text(*(json_t *const *)a, "time"), log_text(*(json_t *const *)b, "time"));
+}
+
+/* Prints what was kept, oldest first; from then on everything is printed at once. */
+static void log_print_kept(struct log_call *c)
+{
+    char cells[LOG_COLUMNS][LOG_CELL_BYTES];
+    if (c->kept_count)
+        qsort(c->kept, c->kept_count, sizeof *c->kept, log_by_time);
+    for (size_t i = 0; i < c->kept_count; i++) {
+        log_cells(c->kept[i], cells);
+        log_widen(c, cells);
+    }
+    for (size_t i = 0; i < c->kept_count; i++) {
+        log_print(c, c->kept[i]);
+        json_decref(c->kept[i]);
+    }
+    free(c->kept);
+    c->kept = NULL;
+    c->kept_count = c->most = 0;
+}
+
+static bool log_show(struct log_call *c, struct look *look, struct err *e)
+{
+    bool good = look_on(look, log_record, c, e);
+    bool none = c->kept_count == 0 && !c->flags->json && !c->flags->follow;
+    log_print_kept(c);
+    if (good && none)
+        fputs("no attempts match\n", stderr);
+    while (good && c->flags->follow && fflush(stdout) == 0) {
+        nanosleep(&(struct timespec){ .tv_nsec = LOG_LOOK_MS * 1000000L }, NULL);
+        good = look_on(look, log_record, c, e);
+    }
+    return good;
+}
+
+static int log_run(struct command_call *call)
+{
+    const struct log_flags *flags = call->flags;
+    struct log_call c = { .flags = flags };
+    struct err e = { "" };
+    if (flags->since.at && !clock_since(flags->since, &c.since_ms)) {
+        fprintf(stderr, "aqueduct log: --since: \"%.*s\" is neither a moment nor a time ago; see aqueduct help log\n",
+                STR_ARG(flags->since));
+        return COMMAND_USAGE;
+    }
+    if (call->config->broker_missing) {
+        fprintf(stderr, "aqueduct log: the broker's configuration is not whole: %s\n", call->config->broker_missing);
+        return COMMAND_FAILED;
+    }
+    c.most = flags->limit ? (size_t)flags->limit : flags->json ? 0 : LOG_LIMIT;
+    char *topic = topic_name(call->prefix, TOPIC_ATTEMPTS, NULL);
+    struct look *look = look_open(&call->config->broker, topic, &e);
+    bool good = look && log_show(&c, look, &e);
+    look_close(look);
+    free(topic);
+    if (!good)
+        fprintf(stderr, "aqueduct log: %s\n", e.text);
+    return good ? COMMAND_DONE : COMMAND_FAILED;
+}
+
+const struct command command_log = {
+    .name = "log",
+    .synopsis = "[-c FILE]... [filter] [-f]",
+    .doc = "Show the delivery log: the attempts of all sinks, with what the receivers answered.",
+    .notes = log_notes,
+    .flags = log_flags,
+    .size = sizeof(struct log_flags),
+    .config = true,
+    .sinks = "",
+    .run = log_run,
+};

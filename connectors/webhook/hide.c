@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* Hides the secrets of a request in what comes back. */
+#include "connectors/webhook/hide.h"
+#include <stdlib.h>
+#include "bridge/lib/mem.h"
+
+enum {
+    HIDE_LEAST = 8,    /* shorter values are no secrets, and a part of one that is shorter tells little */
+    HIDE_SEGMENT = 16, /* shorter parts of a path are words */
+};
+
+static void hide_add(struct hidden *h, struct str secret)
+{
+    if (secret.n < HIDE_LEAST)
+        return;
+    h->at = mem_grow(h->at, h->count + 1, sizeof *h->at);
+    h->at[h->count++] = str_dup(secret);
+}
+
+/* "Bearer TOKEN": its words. */
+static void hide_add_header(struct hidden *h, struct str value)
+{
+    struct str word;
+    while (str_cut(&value, ' ', &word))
+        hide_add(h, word);
+}
+
+static void hide_add_path(struct hidden *h, struct str path)
+{
+    struct str segment;
+    while (str_cut(&path, '/', &segment))
+        if (segment.n >= HIDE_SEGMENT)
+            hide_add(h, segment);
+}
+
+static void hide_add_query(struct hidden *h, struct str query)
+{
+    struct str pair, name;
+    while (str_cut(&query, '&', &pair)) {
+        str_cut(&pair, '=', &name);
+        hide_add(h, pair.at ? pair : name);
+    }
+}
+
+void hide_open(struct hidden *h, CURLU *url, const struct map *headers)
+{
+    char *part = NULL;
+    *h = (struct hidden){ 0 };
+    for (size_t i = 0; i < headers->count; i++)
+        hide_add_header(h, str_of(headers->at[i].value));
+    if (curl_url_get(url, CURLUPART_PATH, &part, 0) == CURLUE_OK)
+        hide_add_path(h, str_of(part));
+    curl_free(part);
+    part = NULL;
+    if (curl_url_get(url, CURLUPART_QUERY, &part, 0) == CURLUE_OK)
+        hide_add_query(h, str_of(part));
+    curl_free(part);
+}
+
+static void hide_one(const char *secret, char *text, size_t n)
+{
+    size_t length = strlen(secret);
+    for (size_t i = 0; i + HIDE_LEAST <= n; i++) {
+        size_t most = n - i < length ? n - i : length;
+        if (memcmp(text + i, secret, most) == 0)
+            memset(text + i, '*', most);
+    }
+}
+
+void hide_in(const struct hidden *h, char *text, size_t n)
+{
+    for (size_t i = 0; i < h->count; i++)
+        hide_one(h->at[i], text, n);
+}
+
+void hide_close(struct hidden *h)
+{
+    for (size_t i = 0; i < h->count; i++)
+        free(h->at[i]);
+    free(h->at);
+    *h = (struct hidden){ 0 };
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* What a receiver's answer must not show: some repeat the request that they got, with the user's headers and the URL in
+ * it, and answers reach logs and the delivery log. One thread. */
+#pragma once
+#include <curl/curl.h>
+#include "bridge/lib/option.h"
+
+struct hidden { /* the secrets of one receiver; zeroed: none */
+    char **at;
+    size_t count;
+};
+
+/* Collects the values of the headers, and what of the URL can be a token: long parts of the path, values of the query. */
+void hide_open(struct hidden *h, CURLU *url, const struct map *headers);
+/* Puts a * in the place of each byte of a secret in the text, also of one that the text's end cuts. */
+void hide_in(const struct hidden *h, char *text, size_t n);
+void hide_close(struct hidden *h);
