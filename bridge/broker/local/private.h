@@ -94,7 +94,8 @@ struct partition {
     int64_t end_bytes, start_before; /* what a rollback returns to */
     bool touched;                    /* by the open transaction */
     struct partition *next_touched;
-    int64_t said_ms; /* when the log heard last that retention waits here; 0: it does not */
+    int64_t front, front_stored, front_bytes; /* the first row, as retention saw it last */
+    int64_t said_ms;                          /* when the log heard last that retention waits here; 0: it does not */
     sqlite3_stmt *insert;
     struct shelf shelf;
     _Atomic(struct reader_group *) readers; /* who reads it; grows under consumers_lock, read freely */

@@ -51,6 +51,7 @@ static const char *retain_slowest(struct local *b, struct partition *p, int64_t 
 /* ---- one partition ---- */
 
 struct front {           /* of a partition: what may go of it, and what holds the rest */
+    bool looked;         /* for the slowest group: only when something is past its time */
     const char *slowest; /* NULL: nobody */
     int64_t slowest_at;
     int64_t oldest, least; /* rows stored before, rows that end before (in bytes), are past their time */
@@ -60,39 +61,56 @@ struct front {           /* of a partition: what may go of it, and what holds th
     bool held;             /* the next row is past its time, but not finished */
 };
 
-static struct front retain_look(struct local *b, struct partition *p)
+static struct front retain_look(struct local *b, const struct partition *p)
 {
     const struct topic *t = p->topic;
-    struct front f = {
+    return (struct front){
         .oldest = t->retention.ms > 0 ? local_age_now(&b->age) - t->retention.ms : INT64_MIN,
         .least = t->retention_bytes.n > 0 ? p->bytes - t->retention_bytes.n : INT64_MIN,
         .done = t->consumed_by ? retain_position(b, t->consumed_by, p) : -1,
     };
-    f.slowest = retain_slowest(b, p, &f.slowest_at);
-    return f;
+}
+
+static bool retain_is_due(const struct front *f, int64_t offset, int64_t stored, int64_t bytes)
+{
+    return offset < f->done || stored < f->oldest || bytes <= f->least;
+}
+
+/* Is nothing to be done, as far as is known without a query? An idle daemon looks once a second. */
+static bool retain_is_quiet(const struct partition *p, const struct front *f)
+{
+    int64_t start = atomic_load(&p->start);
+    return start == p->next
+           || (p->front == start && p->front_bytes > 0 && !retain_is_due(f, start, p->front_stored, p->front_bytes));
 }
 
 /* May the row that the statement stands on go? */
-static bool retain_may_go(struct front *f, sqlite3_stmt *row, bool strict)
+static bool retain_may_go(struct local *b, struct partition *p, struct front *f, sqlite3_stmt *row)
 {
     int64_t stored = sqlite3_column_int64(row, 0), bytes = sqlite3_column_int64(row, 1),
             offset = sqlite3_column_int64(row, 2);
-    if (offset < f->done)
-        return true;
-    if (stored >= f->oldest && bytes > f->least)
-        return false;
-    f->held = !strict && f->slowest && offset >= f->slowest_at;
+    if (f->count == 0) {
+        p->front = offset;
+        p->front_stored = stored;
+        p->front_bytes = bytes;
+    }
+    if (offset < f->done || !retain_is_due(f, offset, stored, bytes))
+        return offset < f->done;
+    if (!f->looked)
+        f->slowest = retain_slowest(b, p, &f->slowest_at);
+    f->looked = true;
+    f->held = !p->topic->retention_strict && f->slowest && offset >= f->slowest_at;
     return !f->held;
 }
 
 /* Counts the rows at the front that may go, at most `room` of them; SQLite's code. */
-static int retain_count(struct local *b, const struct partition *p, struct front *f, int room)
+static int retain_count(struct local *b, struct partition *p, struct front *f, int room)
 {
     sqlite3_stmt *s = NULL;
     if (!local_store_prepare(&b->link, &s, NULL, "SELECT stored, bytes, offset FROM log_%lld ORDER BY offset LIMIT %d",
                              (long long)p->id, room))
         return sqlite3_errcode(b->link.db);
-    while (sqlite3_step(s) == SQLITE_ROW && retain_may_go(f, s, p->topic->retention_strict)) {
+    while (sqlite3_step(s) == SQLITE_ROW && retain_may_go(b, p, f, s)) {
         f->bytes = sqlite3_column_int64(s, 1);
         f->count++;
     }
@@ -151,7 +169,7 @@ static void retain_account(struct local *b, struct partition *p, const struct fr
         retain_hold(b, p, f, records);
     } else if (f->slowest && start > f->slowest_at) {
         retain_say(p, f, "retention is strict: what a group has not finished was removed", start - f->slowest_at);
-    } else if (f->count < RETENTION_ROWS) {
+    } else if (f->count < RETENTION_ROWS && !p->topic->retention_strict) {
         p->said_ms = 0;
     }
 }
@@ -161,6 +179,10 @@ static void retain_account(struct local *b, struct partition *p, const struct fr
 static int retain_partition(struct local *b, struct partition *p, int *room, int64_t *held)
 {
     struct front f = retain_look(b, p);
+    if (retain_is_quiet(p, &f)) {
+        p->said_ms = p->topic->retention_strict ? p->said_ms : 0;
+        return SQLITE_OK;
+    }
     int rc = retain_count(b, p, &f, *room);
     if (rc == SQLITE_OK && f.count > 0)
         rc = retain_remove(b, p, &f);
