@@ -54,7 +54,7 @@ def test_nothing_to_do_is_wrong_usage(run):
 
 
 @pytest.mark.parametrize("name, words", [
-    ("webhook", ["url  (text, required)", "retry  (list of durations", "default [1s, 5s, 30s, 2m, 10m, 1h]"]),
+    ("webhook", ["url  (text, required, own)", "retry  (list of durations", "default [1s, 5s, 30s, 2m, 10m, 1h]"]),
     ("http", ["paths[].path  (text", "paths[].verify.scheme  (one of", "in_flight  (whole number, from 1 to 65536, default 1024)"]),
     ("sqlite", ["path", "preset"]),
     ("websocket", ["tokens  (list of secrets"]),
@@ -536,7 +536,7 @@ def test_dead_knows_its_classes(run):
     write(run, "bridge.yaml", GOOD + KEPT)
     done = run("dead", "list", "--class", "refusd")
     assert done.returncode == 2
-    assert done.stderr == ('aqueduct: --class: "refusd" is not one of refused, unavailable, configuration, poison, blocked, invalid, '
+    assert done.stderr == ('aqueduct: --class: "refusd" is not one of refused, unavailable, configuration, poison, blocked, orphaned, invalid, '
                            'unrouted (did you mean refused?); see aqueduct help dead\n')
 
 
