@@ -62,6 +62,18 @@ static bool bridge_lists_topic(const struct config *c, const char *name)
     return false;
 }
 
+/* A blocked log: with as many partitions as its topic has. */
+static bool bridge_blocked_topic(void *ctx, const char *name, const char *like, const char *group, struct err *e)
+{
+    struct bridge *b = ctx;
+    int32_t partitions = broker_partitions(b->broker, like);
+    return broker_topic(b->broker,
+                        &(struct topic_config){ .name = (char *)(uintptr_t)name,
+                                                .partitions = partitions ? partitions : 1,
+                                                .consumed_by = group },
+                        e);
+}
+
 /* Makes sure that every topic exists: listed, named by a route, or the bridge's own. */
 static bool bridge_open_topics(struct bridge *b, struct err *e)
 {
@@ -82,7 +94,8 @@ static bool bridge_open_topics(struct bridge *b, struct err *e)
     bool waits = false;
     for (size_t i = 0; i < c->sink_count; i++) {
         waits = waits || delivery_waits(&c->sinks[i]);
-        if (!delivery_topics(&c->sinks[i], &c->broker, bridge_topic, b, e))
+        if (!delivery_topics(&c->sinks[i], &c->broker, bridge_topic, b, e)
+            || !blocked_topics(&c->sinks[i], &c->broker, bridge_blocked_topic, b, e))
             return false;
     }
     return !waits || ladder_topics(&c->broker, bridge_topic, b, e);

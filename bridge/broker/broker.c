@@ -51,6 +51,11 @@ static bool broker_publish_wrongly(struct broker *b, const struct publication *p
 }
 #endif
 
+int32_t broker_partitions(struct broker *b, const char *topic)
+{
+    return b->ops->partitions(b, topic);
+}
+
 void broker_publish(struct broker *b, const struct publication *p)
 {
 #ifdef AQUEDUCT_HOOKS
@@ -99,6 +104,10 @@ struct consumer *consumer_open(struct broker *b, const struct consumer_options *
 int consumer_poll(struct consumer *c, struct record **out, size_t room, struct err *e)
 {
     return c->ops->poll(c, out, room, e);
+}
+void consumer_seek(struct consumer *c, struct topic_partition p, int64_t offset)
+{
+    c->ops->seek(c, p, offset);
 }
 void consumer_hold(struct consumer *c, struct topic_partition p, bool hold)
 {

@@ -103,6 +103,8 @@ bool broker_topics(struct broker *b, const char *prefix, void (*each)(void *ctx,
 /* Every group of the configuration has its consumer by now: from here on retention removes what all of them have
  * finished (kafka: the cluster's business). It does not wait for groups that nobody opened before; they are logged. */
 void broker_retain(struct broker *b);
+/* How many partitions the topic has; 0: it is not there, as far as is known within a few seconds. */
+int32_t broker_partitions(struct broker *b, const char *topic);
 void broker_publish(struct broker *b, const struct publication *p);
 /* Waits until everything published is done, at most `limit`; false when something is still open. */
 bool broker_flush(struct broker *b, struct duration limit);
@@ -146,6 +148,9 @@ struct consumer *consumer_open(struct broker *b, const struct consumer_options *
 int consumer_poll(struct consumer *c, struct record **out, size_t room, struct err *e);
 /* Stops or resumes handing out records of one partition (a waiting topic whose head is not due yet). */
 void consumer_hold(struct consumer *c, struct topic_partition p, bool hold);
+/* Hands out the records of one partition from that offset on, once more or leaving some out; what the group had finished
+ * when this consumer began does not come. */
+void consumer_seek(struct consumer *c, struct topic_partition p, int64_t offset);
 /* Everything before `next` is finished, and beyond it what is in the set (NULL: nothing; borrowed for the call). Not
  * waited for; later calls win; durable within a second, or at close. What the group had finished beyond its position
  * before this consumer began, the consumer itself adds until `next` has passed it. Returns how full the room for the
@@ -173,6 +178,7 @@ struct broker_ops {
     bool (*topic)(struct broker *, const struct topic_config *, struct err *);
     bool (*topics)(struct broker *, const char *, void (*)(void *, const char *), void *, struct err *);
     void (*retain)(struct broker *); /* NULL: nothing to do */
+    int32_t (*partitions)(struct broker *, const char *);
     void (*publish)(struct broker *, const struct publication *);
     bool (*flush)(struct broker *, struct duration);
     bool (*ready)(struct broker *, struct err *);
@@ -184,6 +190,7 @@ struct broker_ops {
     struct consumer *(*consume)(struct broker *, const struct consumer_options *, struct err *);
     int (*poll)(struct consumer *, struct record **, size_t, struct err *);
     void (*hold)(struct consumer *, struct topic_partition, bool);
+    void (*seek)(struct consumer *, struct topic_partition, int64_t);
     unsigned (*commit)(struct consumer *, struct topic_partition, int64_t, const struct ranges *);
     void (*leave)(struct consumer *);
 };

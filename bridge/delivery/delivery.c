@@ -32,7 +32,8 @@ static void delivery_send(struct delivery *d, struct entry *en)
 static void delivery_send_ready(struct delivery *d)
 {
     for (struct entry *en; (en = window_next(d));)
-        delivery_send(d, en);
+        if (blocked_passes(d, en))
+            delivery_send(d, en);
 }
 
 /* An entry's wait is over. */
@@ -50,6 +51,7 @@ static void delivery_timer(struct delivery *d, uint64_t tag)
     case ENTRY_FREE:
     case ENTRY_READY:
     case ENTRY_BEHIND:
+    case ENTRY_HELD:
     case ENTRY_FLYING: return;
     }
 }
@@ -71,8 +73,10 @@ static void delivery_revoked(void *ctx, const struct topic_partition *partitions
     }
     partitions_commit(d, true);
     for (size_t i = 0; i < count; i++)
-        if (gone[i])
+        if (gone[i]) {
+            blocked_forget(d, gone[i]);
             partition_release(d, gone[i]);
+        }
     free(gone);
 }
 
@@ -80,7 +84,8 @@ static void delivery_revoked(void *ctx, const struct topic_partition *partitions
 static bool delivery_consume(struct delivery *d, struct err *e)
 {
     size_t count = 0;
-    const char **topics = mem_alloc((d->config->topics.count + d->retry_name_count + 2) * sizeof *topics);
+    const char **topics = mem_alloc((d->config->topics.count + d->retry_name_count + d->log_count + 2)
+                                    * sizeof *topics);
     if (d->s->ops->dead_letters)
         topics[count++] = d->dead_letter_topic;
     for (size_t i = 0; !d->s->ops->dead_letters && i < d->config->topics.count; i++)
@@ -88,6 +93,8 @@ static bool delivery_consume(struct delivery *d, struct err *e)
     if (!d->s->ops->dead_letters && !d->s->ops->broadcast) {
         for (size_t i = 0; i < d->retry_name_count; i++)
             topics[count++] = d->retry_names[i];
+        for (size_t i = 0; i < d->log_count; i++)
+            topics[count++] = d->logs[i].topic;
         topics[count++] = d->redrive_topic;
     }
     d->consumer = consumer_open(d->broker,
@@ -117,6 +124,7 @@ struct delivery *delivery_new(const struct sink_config *sink, const struct broke
     d->attempts = attempts_new(sink, names->prefix, broker);
     destinations_make(d);
     inbox_open(d);
+    blocked_open(d, names);
     d->open = moves_open(d, names, e) && d->s->ops->open(d->s, e);
     if (d->open && destinations_open(d, e) && delivery_consume(d, e))
         return d;
@@ -146,6 +154,8 @@ static int64_t delivery_wait(const struct delivery *d, struct duration most)
         next = commit;
     if (attempts < next)
         next = attempts;
+    if (blocked_next(d) < next)
+        next = blocked_next(d);
     if (next <= now)
         return 0;
     return next - now < wait ? next - now : wait;
@@ -171,6 +181,8 @@ bool delivery_step(struct delivery *d, struct duration wait)
     inbox_answer_recall(d);
     for (uint64_t tag; timers_pop(&d->timers, clock_mono_ms(), &tag);)
         delivery_timer(d, tag);
+    if (!d->stopped)
+        blocked_turn(d);
     more = poll_records(d);
     if (!d->stopped)
         delivery_send_ready(d);
@@ -208,6 +220,7 @@ void delivery_free(struct delivery *d)
         return;
     delivery_close(d);
     window_close(d);
+    blocked_close(d);
     inbox_close(d);
     destinations_free(d);
     while (d->partitions)

@@ -25,7 +25,8 @@
  * it is done here.
  *
  * `order: key` sends records of one key one after the other: the next waits until the one before is done, through all
- * of its attempts, which then all happen in memory. Keyless records are not ordered.
+ * of its attempts. A key that has to wait long steps aside, into a blocked log, and all that follows of it (blocked.c).
+ * Keyless records are not ordered.
  *
  * Counters: consumed = delivered + dead + filtered + moved (to a waiting topic) + released (to another member or the
  * next start) + pending. What was moved counts as consumed again when it is handed over; between the two it is in no
@@ -71,6 +72,11 @@ void delivery_hand(struct delivery *d, struct record *r, struct mailbox *reports
 /* Asks for what was handed over and is not in flight: it comes back as HANDED_BACK within one turn. */
 void delivery_recall(struct delivery *d);
 
+/* Calls each() with every blocked log of the sink, the topic whose partitions it must have, and the group that reads it.
+ * Only with `order: key`. */
+bool blocked_topics(const struct sink_config *sink, const struct broker_config *names,
+                    bool (*each)(void *ctx, const char *topic, const char *like, const char *group, struct err *e),
+                    void *ctx, struct err *e);
 /* Calls each() with every topic of its own that this sink needs (its redrive topic) and the group that reads it. Retry
  * topics of an earlier version are emptied as well, as long as they exist. */
 bool delivery_topics(const struct sink_config *sink, const struct broker_config *names,

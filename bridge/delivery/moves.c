@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Moves records on to the waiting and dead-letter topics; the entry ends only when its copy is stored. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/delivery/private.h"
@@ -129,10 +130,42 @@ static void moves_publish_waiting(struct delivery *d, struct entry *en)
                    &(struct publication){ .done = moves_on_stored, .ctx = d, .tag = window_tag(en) });
 }
 
+static void moves_publish_blocked(struct delivery *d, struct entry *en)
+{
+    char attempts[16], due[24], of[24] = "", first[CLOCK_TEXT] = "", last[CLOCK_TEXT] = "";
+    bool note = en->note_of >= 0;
+    struct moved m;
+    struct record r = *en->of->record;
+    snprintf(attempts, sizeof attempts, "%u", en->attempts);
+    snprintf(due, sizeof due, "%" PRId64, en->due_ms);
+    if (en->first_ms)
+        clock_text(en->first_ms, first);
+    if (en->last_ms)
+        clock_text(en->last_ms, last);
+    if (note) {
+        snprintf(of, sizeof of, "%" PRId64, en->note_of);
+        r.value = STR_ABSENT;
+        r.header_count = 0;
+    }
+    trail_move(&m, &r, en->log->topic,
+               (const char *const[]){ TRAIL_SINK, d->s->id, TRAIL_ENDPOINT, en->to->name, TRAIL_STATE,
+                                      note ? "note" : NULL, TRAIL_NOTE, of, TRAIL_ATTEMPTS, attempts, TRAIL_FIRST,
+                                      first, TRAIL_LAST, last, TRAIL_DUE, due, NULL });
+    m.record.partition = en->log->partition;
+    broker_publish(d->broker, &(struct publication){ .records = &m.record,
+                                                     .record_count = 1,
+                                                     .done = moves_on_stored,
+                                                     .ctx = d,
+                                                     .tag = window_tag(en) });
+    trail_free(&m);
+}
+
 void moves_again(struct delivery *d, struct entry *en)
 {
     if (en->dead_class)
         moves_publish_dead_letter(d, en);
+    else if (en->log)
+        moves_publish_blocked(d, en);
     else
         moves_publish_waiting(d, en);
 }
@@ -157,6 +190,16 @@ void moves_wait(struct delivery *d, struct entry *en, int64_t wait_ms)
 {
     en->dead_class = NULL;
     en->due_ms = clock_wall_ms() + wait_ms;
+    moves_start(d, en);
+}
+
+void moves_block(struct delivery *d, struct entry *en, const struct topic_partition *log, int64_t note_of,
+                 int64_t due_ms)
+{
+    en->dead_class = NULL;
+    en->log = log;
+    en->note_of = note_of;
+    en->due_ms = due_ms;
     moves_start(d, en);
 }
 

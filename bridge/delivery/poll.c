@@ -14,6 +14,8 @@ enum {
 /* Makes an entry ready, or puts it behind an earlier one of its key. */
 static void poll_enter(struct delivery *d, struct entry *en)
 {
+    if (blocked_holds(d, en))
+        return;
     en->state = ENTRY_BEHIND;
     if (window_chain_enter(en))
         window_ready(d, en);
@@ -35,19 +37,17 @@ static void poll_begin(struct delivery *d, struct taken *t)
     }
 }
 
-/* The partition of a record, which now has one record more; a topic that was made anew begins with 0 again. */
+/* The partition of a record; one of a topic that was made anew begins again. */
 static struct partition *poll_partition(struct delivery *d, const struct record *r)
 {
     struct partition *p = partition_of(d, r);
-    if (r->offset <= p->newest) {
-        LOG(WARN, "a topic begins anew", LOG_C("sink", d->s->id), LOG_STR("topic", r->topic),
-            LOG_INT("partition", r->partition), LOG_INT("offset", r->offset));
-        partition_release(d, p);
-        p = partition_of(d, r);
-    }
-    p->newest = r->offset;
-    watermark_begin(&p->done, r->offset);
-    return p;
+    if (!blocked_is_anew(d, p, r->offset))
+        return p;
+    LOG(WARN, "a topic begins anew", LOG_C("sink", d->s->id), LOG_STR("topic", r->topic),
+        LOG_INT("partition", r->partition), LOG_INT("offset", r->offset));
+    blocked_forget(d, p);
+    partition_release(d, p);
+    return partition_of(d, r);
 }
 
 /* Its endpoint is not configured any more. */
@@ -152,14 +152,21 @@ bool poll_records(struct delivery *d)
 {
     struct record *records[POLL_MOST];
     poll_handed(d);
-    size_t room = d->window_used < (size_t)d->config->window ? (size_t)d->config->window - d->window_used : 0;
+    size_t used = d->window_used > d->held ? d->window_used - d->held : 0;
+    size_t room = used < (size_t)d->config->window ? (size_t)d->config->window - used : 0;
     if (room > POLL_MOST)
         room = POLL_MOST;
     if (room == 0 && d->destination_count)
         moves_make_room(d);
     size_t n = poll_consumer(d, records, room);
-    for (size_t i = 0; i < n; i++)
-        poll_take(d, records[i], poll_partition(d, records[i]), NULL);
+    for (size_t i = 0; i < n; i++) {
+        struct partition *p = poll_partition(d, records[i]);
+        if (blocked_take(d, p, records[i]))
+            continue;
+        p->newest = records[i]->offset;
+        watermark_begin(&p->done, records[i]->offset);
+        poll_take(d, records[i], p, NULL);
+    }
     return room > 0 && n == room;
 }
 

@@ -5,6 +5,7 @@
  *   poll.c         records come in
  *   inbox.c        what the waiter hands over
  *   verdicts.c     what becomes of them after an attempt
+ *   blocked.c      keys that step aside
  *   moves.c        dead letters, and what waits long, move to topics of their own
  *   partitions.c   how far each partition is finished
  *   window.c       what was taken, and what is to be done with it
@@ -27,7 +28,8 @@ struct partition { /* a partition we read */
     struct partition *next;
     struct topic_partition where; /* owns the topic's name */
     struct str topic;
-    bool own; /* a retry or redrive topic, or the waiter: its records passed the filter before */
+    bool own;                /* a retry or redrive topic, or the waiter: its records passed the filter before */
+    struct blocked *blocked; /* order: key: what it and its log belong to, as soon as that was asked */
     struct watermark done;
     int64_t newest; /* -1: none yet */
     bool changed;   /* something finished that was not committed yet */
@@ -38,6 +40,7 @@ enum entry_state {
     ENTRY_FREE,
     ENTRY_READY,   /* in the ready queue */
     ENTRY_BEHIND,  /* order: key; waits for an earlier one of its key */
+    ENTRY_HELD,    /* order: key; until it is known which keys are blocked */
     ENTRY_FLYING,  /* the sink has it */
     ENTRY_WAITING, /* for its next attempt; a timer is set */
     ENTRY_STORING, /* its dead letter or waiting record is being published (or will be again: a timer) */
@@ -49,6 +52,7 @@ struct taken {
     const struct event *event;   /* NULL: the record is no event */
     struct partition *partition; /* NULL: it was taken away */
     size_t open;                 /* entries that are not done, and one more while they are made */
+    bool stays;                  /* in its blocked log: it is given back, not done */
     struct mailbox *lender;      /* the waiter's, which is told how it ends; NULL: it came from a topic */
     uint64_t lent_tag;
     bool partly; /* one of its entries is done */
@@ -70,6 +74,8 @@ struct entry { /* what is to be done with a record at one destination */
     struct result last;
     const char *dead_class; /* ENTRY_STORING: becomes a dead letter of this class; NULL: goes to a waiting topic */
     int64_t due_ms;         /* there: wall clock of the next attempt */
+    const struct topic_partition *log; /* goes there instead: a blocked log */
+    int64_t note_of; /* there: it stands at this offset already and only a note goes; -1: it goes itself */
     unsigned store_attempts;
     unsigned bare; /* what is too large for a dead letter is left out: 1 the data, 2 key and headers as well */
 };
@@ -118,6 +124,57 @@ struct destination {           /* one receiver of the sink */
     struct delivery_counters count;
 };
 
+enum blocked_state { /* of a blocked log; blocked.c says more */
+                     BLOCKED_UNREAD = 1,
+                     BLOCKED_MARKING,
+                     BLOCKED_READ,
+                     BLOCKED_ABSENT,
+};
+
+struct blocked_place {
+    int64_t offset;                   /* in the log */
+    int64_t origin_offset, origin_ms; /* where it stood in the topic, and its time there */
+};
+
+struct blocked_key {
+    struct blocked_key *next;        /* in its bucket */
+    struct blocked_key *next_active; /* its first event is due: it may be read and sent */
+    bool active;
+    uint64_t hash;
+    struct destination *to;
+    struct blocked_place *places; /* of its events, oldest first: from head on */
+    size_t head, count, cap;
+    size_t loaded;     /* the first ones: in the window */
+    size_t coming;     /* more, being published */
+    unsigned attempts; /* of the first one */
+    int64_t first_ms, last_ms, due_ms;
+    int64_t note; /* where the log says so; -1: nowhere */
+};
+
+struct blocked { /* a partition of a topic and its log */
+    struct blocked *next;
+    uint64_t number;
+    const char *log;                /* the log's topic */
+    struct topic_partition where;   /* the log */
+    struct partition *topic, *read; /* the partition and its log, as long as something of them was read */
+    enum blocked_state state;
+    char mark[17];
+    bool mark_failed;
+    int64_t mark_again_ms; /* clock_mono_ms; INT64_MAX: it is on its way */
+    struct window_queue held;
+    struct blocked_key **keys; /* buckets */
+    size_t key_mask, key_count;
+    struct blocked_key *active;
+    struct timers due; /* of resting keys */
+    int64_t cursor;    /* the offset that is read next */
+    bool waits;        /* it is not read on: what comes next has no room in the window yet */
+};
+
+struct blocked_log {
+    char *topic;
+    const char *of; /* whose log it is */
+};
+
 struct delivery {
     struct sink *s;
     const struct sink_config *config;
@@ -138,6 +195,7 @@ struct delivery {
     uint32_t *free;
     size_t free_count;
     size_t window_used; /* records taken */
+    size_t held;        /* of these: do not count in the window */
     size_t flying, storing;
     struct inbox inbox;
     struct partition lent; /* stands for where the waiter's records come from; not in the list */
@@ -152,6 +210,13 @@ struct delivery {
     uint64_t looked_at;                      /* number of the event that looks for its destinations */
     struct destination *ready, **ready_tail; /* those with ready entries, in turns */
     size_t ready_count;
+
+    struct blocked *blocked;
+    struct blocked_log *logs;
+    size_t log_count;
+    size_t blocked_loaded; /* events of blocked logs in the window */
+    struct mailbox marks;  /* notices of the broker about marks */
+    struct metric *blocked_events, *blocked_keys;
 
     char *group, *dead_letter_topic, *redrive_topic;
     struct ladder ladder;
@@ -224,6 +289,30 @@ enum { MOVES_ASIDE_MS = 30000 }; /* how long what an endpoint has no room for wa
 void moves_make_room(struct delivery *d);
 /* At the end: what only some of its endpoints have waits for the others on the broker, so that nobody gets it twice. */
 void moves_leave(struct delivery *d);
+/* To a blocked log, or only a note of it; its end comes through blocked_stored. */
+void moves_block(struct delivery *d, struct entry *en, const struct topic_partition *log, int64_t note_of,
+                 int64_t due_ms);
+
+/* ---- blocked.c ---- */
+
+void blocked_open(struct delivery *d, const struct broker_config *names);
+void blocked_close(struct delivery *d);
+/* Is the entry held, before it enters its chain? */
+bool blocked_holds(struct delivery *d, struct entry *en);
+/* May the entry be sent? Else it went aside, or is held. */
+bool blocked_passes(struct delivery *d, struct entry *en);
+/* Lets the entry's key step aside for a wait that is too long for memory; false: it has no log. */
+bool blocked_wait(struct delivery *d, struct entry *en, int64_t wait_ms);
+void blocked_take_marked(struct delivery *d);               /* what the broker says of marks */
+void blocked_stored(struct delivery *d, struct entry *en);  /* what moves_block published is stored */
+void blocked_refused(struct delivery *d, struct entry *en); /* ... can never be; the entry is the caller's again */
+/* Is a record at this offset one that cannot come, unless the topic was made anew? */
+bool blocked_is_anew(struct delivery *d, struct partition *p, int64_t offset);
+/* Takes over a record of a blocked log; false: it is of no such log. */
+bool blocked_take(struct delivery *d, struct partition *p, struct record *r);
+void blocked_forget(struct delivery *d, struct partition *p); /* before it is released */
+void blocked_turn(struct delivery *d);
+int64_t blocked_next(const struct delivery *d); /* clock_mono_ms: when there is something to do; INT64_MAX: nothing */
 
 /* ---- inbox.c ---- */
 

@@ -53,7 +53,7 @@ static int64_t verdicts_refile_wait(const struct entry *en)
 /* May one more wait in memory? What waits never takes more than half of the window, so that others pass. */
 static bool verdicts_has_room(const struct delivery *d, const struct destination *to, int64_t wait_ms)
 {
-    if (to->chains || d->s->ops->dead_letters)
+    if (d->s->ops->dead_letters)
         return true;
     return wait_ms <= to->retry_memory.ms && to->waiting < (size_t)d->config->window / 2;
 }
@@ -84,8 +84,10 @@ static void verdicts_retry(struct delivery *d, struct entry *en, const struct re
     en->next_ms = clock_wall_ms() + wait;
     if (verdicts_has_room(d, en->to, wait))
         verdicts_wait(d, en, wait);
-    else
+    else if (!en->chained)
         moves_wait(d, en, wait);
+    else if (!blocked_wait(d, en, wait)) /* its key has nowhere to step aside to: others wait for it */
+        verdicts_wait(d, en, wait);
 }
 
 /* Takes back an attempt that was none: the receiver saw nothing of it, and only our own machine is to blame. */
@@ -143,14 +145,27 @@ static void verdicts_take_one(struct delivery *d, const struct result *r)
     verdicts_tell(d, en, r, en->dead_class ? ATTEMPT_DEAD : ATTEMPT_RETRY);
 }
 
+static void verdicts_take_outcome(struct delivery *d, struct entry *en, enum outcome o, const char *why)
+{
+    if (en->log && o == OUTCOME_STORED) {
+        crash_point("delivery-after-retry");
+        blocked_stored(d, en);
+        return;
+    }
+    if (en->log && o == OUTCOME_INVALID)
+        blocked_refused(d, en);
+    moves_done(d, en, o, why);
+}
+
 void verdicts_take_stored(struct delivery *d)
 {
     struct notice notices[64];
+    blocked_take_marked(d);
     for (size_t n; (n = mailbox_take(&d->stored, notices, sizeof notices / sizeof *notices)) > 0;)
         for (size_t i = 0; i < n; i++) {
             struct entry *en = window_find(d, notices[i].tag);
             CHECK(en && en->state == ENTRY_STORING);
-            moves_done(d, en, (enum outcome)notices[i].code, notices[i].why);
+            verdicts_take_outcome(d, en, (enum outcome)notices[i].code, notices[i].why);
         }
 }
 

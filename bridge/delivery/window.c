@@ -21,7 +21,7 @@ void window_release(struct delivery *d, struct taken *t)
         return;
     if (t->lender)
         mailbox_put(t->lender, t->lent_tag, t->partition ? HANDED_FINISHED : HANDED_BACK, NULL);
-    else if (t->partition) {
+    else if (t->partition && !t->stays) {
         watermark_finish(&t->partition->done, t->record->offset);
         t->partition->changed = d->changed = true;
     }
@@ -199,6 +199,7 @@ void window_finish(struct delivery *d, struct entry *en, struct metric *counter)
     const struct delivery_counters *count = &en->to->count;
     metric_add(t->partition ? counter : count->released, 1);
     metric_add(count->pending, -1);
+    d->held -= en->state == ENTRY_HELD;
     window_chain_leave(d, en);
     en->to->waiting -= en->state == ENTRY_WAITING;
     en->to->open--;

@@ -8,6 +8,9 @@
  *   topics of the routes         intake                  from, types
  *   <prefix>waiting.<step>       delivery, waiter        sink, endpoint, attempts, first, last, due, until, origin
  *   <prefix>waiting.orphaned     waiter                  the same, of a sink that the configuration does not have
+ *   <prefix>blocked.<sink>.<topic> delivery              sink, attempts, first, last, due, origin; and records without an event: marks (state:
+ *                                                     mark, reason) and notes on an earlier record there (state: note, note, attempts, first,
+ *                                                     last, due)
  *   <prefix>retry.<sink>.<wait>  earlier versions        attempts, first, due, origin
  *   <prefix>dead-letter          delivery, intake        sink and endpoint (or source), attempts, first, last, status, class, reason, origin
  *   <prefix>dead-letter          `aqueduct dead redrive` sink, endpoint, state: redriven, last, origin; the event's headers, no value: "no longer dead
@@ -33,7 +36,8 @@
 #define TRAIL_STATUS    "aqueduct-status"   /* decimal: the receiver's last status; left out when there was none */
 #define TRAIL_CLASS     "aqueduct-class" /* refused unavailable configuration poison blocked orphaned invalid unrouted */
 #define TRAIL_REASON    "aqueduct-reason" /* for a person */
-#define TRAIL_STATE     "aqueduct-state"  /* "redriven" */
+#define TRAIL_STATE     "aqueduct-state"  /* "redriven"; in a blocked log "mark", "note" */
+#define TRAIL_NOTE      "aqueduct-note"   /* decimal: the offset in the same log that a note is about */
 #define TRAIL_TOPIC     "aqueduct-topic"  /* origin: where the record stood first */
 #define TRAIL_PARTITION "aqueduct-partition"
 #define TRAIL_OFFSET    "aqueduct-offset"
@@ -47,6 +51,7 @@ enum topic_kind {
     TOPIC_WAITING,     /* <prefix>waiting.<step> */
     TOPIC_RETRY,       /* <prefix>retry.<sink>.<wait> of earlier versions; `id` is "<sink>.<wait>" */
     TOPIC_REDRIVE,     /* <prefix>redrive.<sink> */
+    TOPIC_BLOCKED,     /* <prefix>blocked.<sink>.<topic>; `id` is "<sink>.<topic>" */
 };
 /* Its name; `id` NULL: nothing behind the kind. free() it. */
 char *topic_name(const char *prefix, enum topic_kind kind, const char *id);

@@ -73,6 +73,14 @@ void watermark_finish(struct watermark *w, int64_t offset)
     }
 }
 
+bool watermark_is_open(const struct watermark *w, int64_t offset)
+{
+    if (w->count == 0 || offset < w->offsets[w->head] || offset >= w->end)
+        return false;
+    size_t i = watermark_find(w, offset);
+    return i < w->count && w->offsets[watermark_index(w, i)] == offset && !w->finished[watermark_index(w, i)];
+}
+
 int64_t watermark_position(const struct watermark *w)
 {
     if (!w->started)

@@ -145,6 +145,70 @@ TEST(a_held_partition_stands_still)
     reader_close(in);
 }
 
+TEST(a_partition_is_read_again_from_where_it_was_sought)
+{
+    const char *t = topic(0, 2), *group = fresh(1);
+    struct topic_partition first = { t, 0 };
+    assert_int_equal(broker_partitions(broker, t), 2);
+    put_numbers(t, 0, 0, 50);
+    put_numbers(t, 1, 100, 5);
+    struct reader *in = read_all(group, t);
+    reader_wait(in, 55);
+    reader_forget(in);
+    consumer_seek(in->c, first, 20);
+    reader_wait(in, 30);
+    reader_expect_silence(in);
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(number_of(in->got[i]), 20 + i); /* and nothing of the other partition */
+    reader_forget(in);
+    consumer_seek(in->c, first, 0); /* the last counts */
+    consumer_seek(in->c, first, 45);
+    reader_wait(in, 5);
+    put_numbers(t, 0, 50, 1);
+    put_numbers(t, 1, 105, 1);
+    reader_wait(in, 7);
+    reader_expect_silence(in);
+    for (size_t i = 0; i < 7; i++)
+        assert_true(number_of(in->got[i]) == 105 || (number_of(in->got[i]) >= 45 && number_of(in->got[i]) <= 50));
+    consumer_commit(in->c, first, 40, &(struct ranges){ .at = &(struct range){ 45, 51 }, .count = 1 });
+    reader_close(in);
+    in = read_all(group, t);
+    reader_wait(in, 5 + 6); /* what is finished does not come, however it is sought */
+    reader_forget(in);
+    consumer_seek(in->c, first, 42);
+    put_numbers(t, 0, 51, 1);
+    reader_wait(in, 4);
+    reader_expect_silence(in);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(number_of(in->got[i]), i < 3 ? 42 + i : 51);
+    reader_close(in);
+}
+
+/* Also back and forth in the middle of it, when more was read ahead than was taken. */
+TEST(what_was_read_ahead_does_not_come_after_a_seek)
+{
+    const char *t = topic(0, 1), *group = fresh(1);
+    put_numbers(t, 0, 0, 500);
+    struct reader *in = read_all(group, t);
+    reader_wait(in, 1);
+    for (int round = 0; round < 20; round++) {
+        int to = round % 2 ? 450 - round : round * 3;
+        consumer_seek(in->c, (struct topic_partition){ t, 0 }, to);
+        reader_forget(in);
+        int64_t until = clock_mono_ms() + PATIENCE_MS;
+        while (in->count < 10 && clock_mono_ms() < until)
+            if (!reader_poll(in, 5)) {
+                struct pollfd p = { .fd = in->wake_fd, .events = POLLIN };
+                poll(&p, 1, 1000);
+                wake_clear(in->wake_fd);
+            }
+        assert_in_range(in->count, 10, 14);
+        for (size_t i = 0; i < in->count; i++)
+            assert_int_equal(number_of(in->got[i]), to + (int)i);
+    }
+    reader_close(in);
+}
+
 TEST(broadcast_sees_what_comes_from_now_on)
 {
     const char *t = topic(0, 2);
@@ -194,6 +258,8 @@ int main(void)
         BROKER_TEST(a_group_that_began_at_the_end_reads_added_partitions_whole),
         BROKER_TEST(positions_outlive_the_broker),
         BROKER_TEST(a_held_partition_stands_still),
+        BROKER_TEST(a_partition_is_read_again_from_where_it_was_sought),
+        BROKER_TEST(what_was_read_ahead_does_not_come_after_a_seek),
         BROKER_TEST(broadcast_sees_what_comes_from_now_on),
         BROKER_TEST(a_small_room_is_respected),
     };

@@ -226,6 +226,94 @@ def test_order_of_a_key_holds_through_failures(bridge, receivers):
         assert got == sorted(got)
 
 
+def first_deliveries_are_in_order(receiver):
+    """Of each key, by the number at the end of the ids."""
+    seen = {}
+    for r in receiver.good():
+        numbers = seen.setdefault(r["subject"], [])
+        number = int(r["id"].rsplit("-", 1)[1])
+        if number not in numbers:
+            numbers.append(number)
+    return all(numbers == sorted(numbers) for numbers in seen.values())
+
+
+LONG_ORDERED = "order: key\nretry_memory: 100ms\nretry: [" + ", ".join(["3s"] * 20) + "]"
+
+
+@pytest.mark.threads
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_a_key_that_fails_long_steps_aside(bridge, receivers, end):
+    """300 events of a key that is answered 500 and 50 of other keys, between two lives of the daemon."""
+    failing = {"key-bad"}
+    receiver = receivers(lambda r: 500 if r["subject"] in failing else 204)
+    bridge.configure("topics: {$EVENTS: {partitions: 4}}\n" + HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, LONG_ORDERED + "\nwindow: 32") + DEAD_LETTERS)
+    daemon = bridge.start()
+    bad = [event(f"bad-{i}", subject="key-bad") for i in range(300)]
+    good = [event(f"good-{i}", subject=f"key-{i % 10}") for i in range(100)]
+    for i in range(0, 300, 50):
+        assert post(daemon, bad[i:i + 50]).status_code == 202
+    assert post(daemon, good[:50]).status_code == 202
+    receiver.delivered(e["id"] for e in good[:50])
+    wait_for(lambda: daemon.metric("aqueduct_sink_blocked", sink="crm") == 300, why=lambda: daemon.page("/metrics").text)
+    assert daemon.metric("aqueduct_sink_blocked_keys", sink="crm") == 1
+    getattr(daemon, end)()
+    daemon = bridge.start()
+    more = [event(f"bad-{i}", subject="key-bad") for i in range(300, 310)]
+    assert post(daemon, good[50:] + more).status_code == 202
+    receiver.delivered(e["id"] for e in good[50:])
+    assert {r["id"] for r in receiver.all() if r["subject"] == "key-bad"} == {"bad-0"}
+    failing.clear()
+    receiver.delivered(e["id"] for e in bad + more)
+    assert first_deliveries_are_in_order(receiver)
+    wait_for(lambda: daemon.metric("aqueduct_sink_blocked_keys", sink="crm") == 0, why=lambda: daemon.page("/metrics").text)
+    assert daemon.metric("aqueduct_sink_blocked", sink="crm") == 0
+    assert bridge.dead() == []
+    daemon.stop()
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_keys_keep_their_order_while_daemons_come_and_go(kafka_bridge, receivers, end):
+    """Two daemons of one group; whoever gets a partition gets its blocked keys."""
+    failing = {f"key-{i}" for i in range(0, 12, 3)}
+    receiver = receivers(lambda r: 500 if r["subject"] in failing else 204)
+    kafka_bridge.broker_more = ", session_timeout: 6s"
+    one = kafka_bridge.configure("topics: {$EVENTS: {partitions: 6}}\n" + HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, LONG_ORDERED) + DEAD_LETTERS)
+    two = kafka_bridge.folder / "two.yaml"
+    two.write_text(one.read_text().replace("instance: one", "instance: two").replace("dead.db", "dead-two.db"))
+    first = kafka_bridge.start()
+    sent = []
+
+    def send(daemon, count):
+        some = [event(f"event-{i}", subject=f"key-{i % 12}") for i in range(len(sent), len(sent) + count)]
+        sent.extend(some)
+        assert post(daemon, some).status_code == 202
+
+    def others_arrive():
+        receiver.delivered(e["id"] for e in sent if e["subject"] not in failing)
+
+    send(first, 60)
+    others_arrive()
+    kafka_bridge.config = two
+    second = kafka_bridge.start()
+    wait_for(lambda: "partitions assigned" in second.log(), why=second.log)
+    for _ in range(4):
+        send(first, 30)
+        send(second, 30)
+    others_arrive()
+    getattr(first, end)()
+    send(second, 60)
+    others_arrive()
+    kafka_bridge.config = one
+    first = kafka_bridge.start()
+    send(first, 60)
+    failing.clear()
+    receiver.delivered(e["id"] for e in sent)
+    assert first_deliveries_are_in_order(receiver)
+    assert kafka_bridge.dead() == []
+    first.stop()
+    second.stop()
+
+
 @pytest.mark.threads
 def test_a_receiver_that_hangs_holds_up_nobody_else(bridge, receivers):
     good, bad = receivers(), receivers(lambda r: "hang")

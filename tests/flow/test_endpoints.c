@@ -58,10 +58,17 @@ static bool make_topic(void *ctx, const char *topic, const char *group, struct e
                         e);
 }
 
+static bool make_log(void *ctx, const char *topic, const char *like, const char *group, struct err *e)
+{
+    assert_string_equal(like, "in");
+    return make_topic(ctx, topic, group, e);
+}
+
 static struct delivery *try_start(struct err *e)
 {
     assert_true(delivery_topics(&config, &flow.names, make_topic, NULL, e));
     assert_true(ladder_topics(&flow.names, make_topic, NULL, e));
+    assert_true(blocked_topics(&config, &flow.names, make_log, NULL, e));
     return delivery_new(&config, &flow.names, &flow.broker, e);
 }
 
@@ -478,6 +485,65 @@ TEST(order_by_key_is_each_endpoints_own)
     assert_int_equal(times("e1", "b"), 1);
 }
 
+static void two_ordered_endpoints(void)
+{
+    for (size_t i = 0; i < 2; i++) {
+        endpoint(i, NULL);
+        endpoints[i].order = ORDER_KEY;
+        endpoints[i].retry = (struct durations){ long_wait, 1 };
+    }
+    hanging = "e0";
+    sink.verdict = one_fails;
+    store_many(0, 20);
+    start();
+    turn(60);
+    assert_int_equal(times("e1", NULL), 20);
+    assert_int_equal(times("e0", NULL), 1);
+    assert_int_equal(flow_count("aqueduct_sink_blocked", id), 20);
+    reconciles();
+}
+
+TEST(a_key_steps_aside_at_one_endpoint_alone)
+{
+    two_ordered_endpoints();
+    crash();
+    hanging = "";
+    sink.verdict = one_fails;
+    store_many(20, 22);
+    turn(20);
+    assert_int_equal(times("e1", "n20") + times("e1", "n21"), 2);
+    assert_int_equal(times("e0", NULL), 0);
+    clock_fake_advance(120000);
+    turn(80);
+    assert_int_equal(times("e0", NULL), 22);
+    int next = 0;
+    for (size_t i = 0; i < sink.count; i++)
+        if (strcmp(sink.sent[i].endpoint, "e0") == 0)
+            assert_int_equal(strtol(sink.sent[i].id + 1, NULL, 10), next++);
+    assert_int_equal(flow_count("aqueduct_sink_blocked_keys", id), 0);
+    reconciles();
+}
+
+TEST(what_is_blocked_for_an_endpoint_that_is_gone_becomes_dead_letters)
+{
+    struct record *letters[32];
+    two_ordered_endpoints();
+    stop();
+    endpoint(0, NULL);
+    names[0][0] = 'x'; /* another one in its place */
+    endpoints[0].order = ORDER_KEY;
+    start();
+    turn(60);
+    assert_int_equal(times("x0", NULL), 0);
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", letters, 32), 20);
+    for (size_t i = 0; i < 20; i++) {
+        flow_expect_header(letters[i], TRAIL_CLASS, "orphaned");
+        flow_expect_header(letters[i], TRAIL_REASON, "the sink has no endpoint e0 any more");
+        record_free(letters[i]);
+    }
+    assert_int_equal(flow_count("aqueduct_sink_blocked", id), 0);
+}
+
 TEST(an_endpoint_that_cannot_be_opened_is_named)
 {
     struct err e = { "" };
@@ -508,6 +574,8 @@ int main(void)
         FLOW(what_waits_for_an_endpoint_that_is_gone_becomes_a_dead_letter),
         FLOW(limits_are_kept_and_the_endpoints_take_turns),
         FLOW(order_by_key_is_each_endpoints_own),
+        FLOW(a_key_steps_aside_at_one_endpoint_alone),
+        FLOW(what_is_blocked_for_an_endpoint_that_is_gone_becomes_dead_letters),
         FLOW(an_endpoint_that_cannot_be_opened_is_named),
     };
     return cmocka_run_group_tests_name("endpoints", tests, NULL, NULL);

@@ -35,7 +35,7 @@ sinks:
      timeout: 300ms, retry: [40ms, 200ms, 1s], retry_memory: 50ms}}
   ordered:
     {{type: webhook, topics: [hooks.in, app.events], url: "{url}/ordered", secrets: ["{ordered}"], body: binary,
-     timeout: 300ms, retry: [20ms, 40ms, 80ms], order: key}}
+     timeout: 300ms, retry: [20ms, 40ms, 80ms], retry_memory: 30ms, order: key}}
   refusing:
     {{type: webhook, topics: [hooks.in, app.events], filter: {{exact: {{type: ledger.odd}}}}, url: "{url}/refusing", secrets: ["{refusing}"],
      retry: [20ms, 200ms], retry_memory: 50ms}}

@@ -100,6 +100,11 @@ static bool pass_tail(struct broker *b, const char *t, int64_t n, void (*each)(v
     return why ? err_set(e, "%s", why) : broker_tail(flow_of(b)->inner, t, n, each, ctx, e);
 }
 
+static int32_t pass_partitions(struct broker *b, const char *topic)
+{
+    return broker_partitions(flow_of(b)->inner, topic);
+}
+
 static struct flow *passing; /* whose consumers those are, and what they really do */
 static const struct broker_ops *passed;
 static struct broker_ops pass_consumer_ops;
@@ -131,6 +136,7 @@ static bool pass_topics(struct broker *b, const char *prefix, void (*each)(void 
 static const struct broker_ops pass_ops = { .type = "flow",
                                             .topic = pass_topic,
                                             .topics = pass_topics,
+                                            .partitions = pass_partitions,
                                             .publish = pass_publish,
                                             .state = pass_state,
                                             .tail = pass_tail,

@@ -260,10 +260,11 @@ void kafka_assignment_resume(struct kafka_consumer *c)
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)c->assigned_count);
     for (size_t i = 0; i < c->assigned_count; i++) {
         const struct kafka_assigned *assigned = &c->assigned[i];
+        int64_t last = assigned->last.offset, next = assigned->next; /* next is before last when it was sought */
         rd_kafka_topic_partition_list_add(list, assigned->which.topic, assigned->which.partition)
-            ->offset = assigned->last.offset >= 0 ? assigned->last.offset
-                       : assigned->next >= 0      ? assigned->next
-                                                  : RD_KAFKA_OFFSET_INVALID;
+            ->offset = last >= 0 && (next < 0 || last < next) ? last
+                       : next >= 0                            ? next
+                                                              : RD_KAFKA_OFFSET_INVALID;
     }
     rd_kafka_assign(c->rk, list);
     rd_kafka_topic_partition_list_destroy(list);

@@ -70,8 +70,9 @@ static const struct rule {
     { "enable.auto.offset.store", "", "a position moves only when what stands before it is finished" },
     { "auto.offset.reset", "", "a sink's `start` says where it begins" },
     { "isolation.level", "read_committed", "records of aborted transactions are not events" },
-    { "partition.assignment.strategy", "range|roundrobin|range,roundrobin|roundrobin,range",
-      "cooperative assignment loses commits in librdkafka before 2.10" },
+    { "partition.assignment.strategy", "range|range,roundrobin",
+      "a sink with `order: key` reads a partition and its blocked log, which `range` gives to one member; cooperative assignment loses "
+      "commits in librdkafka before 2.10" },
     { "bootstrap.servers", "", "use broker.servers" },
     { "metadata.broker.list", "", "use broker.servers" },
     { "group.id", "", "broker.group_prefix and the sink's name make it" },

@@ -13,7 +13,7 @@
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 
-enum { CLOSE_MS = 4000, RETRY_MS = 1000, CONSUMER_DESCRIPTORS = 32 };
+enum { CLOSE_MS = 4000, RETRY_MS = 1000, SEEK_MS = 1000, SEEK_AGAIN_MS = 100, CONSUMER_DESCRIPTORS = 32 };
 
 /* ---- rebalances ---- */
 
@@ -254,6 +254,32 @@ static bool consumer_in_trouble(const struct kafka_assigned *assigned)
     return assigned->adrift || assigned->damaged || assigned->anew || assigned->doubted;
 }
 
+/* Goes to where the reader wants. Not by assigning again, as consumer_mend does: often and soon one after the other, that
+ * ends in an assertion of librdkafka. What it refuses now (a partition that is not fetched yet) is tried again. */
+static void consumer_seek_sought(struct kafka_consumer *c)
+{
+    rd_kafka_topic_partition_list_t *list = NULL;
+    int64_t now = clock_mono_ms();
+    for (size_t i = 0; i < c->assigned_count; i++) {
+        struct kafka_assigned *assigned = &c->assigned[i];
+        if (!assigned->sought || assigned->seek_ms > now)
+            continue;
+        list = list ? list : rd_kafka_topic_partition_list_new(1);
+        rd_kafka_topic_partition_list_add(list, assigned->which.topic, assigned->which.partition)->offset = assigned
+                                                                                                                ->next;
+        assigned->seek_ms = now + SEEK_AGAIN_MS;
+    }
+    if (!list)
+        return;
+    rd_kafka_error_destroy(rd_kafka_seek_partitions(c->rk, list, SEEK_MS));
+    for (int i = 0; i < list->cnt; i++) {
+        const rd_kafka_topic_partition_t *p = &list->elems[i];
+        if (p->err == RD_KAFKA_RESP_ERR_NO_ERROR)
+            kafka_assigned_find(c, (struct topic_partition){ p->topic, p->partition })->sought = false;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
 /* Finds a position for what librdkafka cannot go on with. What is only in doubt keeps its own. */
 static bool consumer_mend_one(struct kafka_consumer *c, struct kafka_assigned *assigned, struct err *e)
 {
@@ -283,7 +309,7 @@ static bool consumer_mend(struct kafka_consumer *c, struct err *e)
 
 static bool consumer_may_take(struct kafka_consumer *c, const struct kafka_assigned *assigned)
 {
-    return !consumer_in_trouble(assigned) && !atomic_load(&c->doubt);
+    return !consumer_in_trouble(assigned) && !assigned->sought && !atomic_load(&c->doubt);
 }
 
 /* Takes what is there; -1 - n with *e when this partition is in trouble after n records. */
@@ -314,6 +340,7 @@ int kafka_poll(struct consumer *base, struct record **out, size_t room, struct e
     if (!c->group && clock_mono_ms() >= c->look_ms)
         kafka_assignment_look(c);
     fine = consumer_mend(c, e) && fine;
+    consumer_seek_sought(c);
     kafka_positions_serve(c);
     size_t n = 0;
     for (size_t i = 0; i < c->assigned_count && n < room; i++) {
@@ -339,6 +366,17 @@ void kafka_hold(struct consumer *base, struct topic_partition p, bool hold)
     if (assigned->held && !hold)
         wake_up(((struct kafka_consumer *)base)->wake_fd);
     assigned->held = hold;
+}
+
+void kafka_seek(struct consumer *base, struct topic_partition p, int64_t offset)
+{
+    struct kafka_assigned *assigned = kafka_assigned_find((struct kafka_consumer *)base, p);
+    if (!assigned)
+        return;
+    assigned->next = offset;
+    assigned->sought = true;
+    assigned->seek_ms = 0;
+    wake_up(((struct kafka_consumer *)base)->wake_fd);
 }
 
 void kafka_leave(struct consumer *base)

@@ -7,7 +7,10 @@
 
 METRIC_COUNTER(aqueduct_kafka_producer_restarts_total, "kafka: new producers after a fatal error.", NULL);
 
-enum { KAFKA_DESCRIPTORS = 64 }; /* of the producer and of readers: connections to the servers, wake-ups */
+enum {
+    KAFKA_DESCRIPTORS = 64, /* of the producer and of readers: connections to the servers, wake-ups */
+    TOPIC_MS = 2000,
+};
 
 static void kafka_free(struct kafka *b)
 {
@@ -89,6 +92,11 @@ static void kafka_close(struct broker *base)
     kafka_free(b);
 }
 
+static int32_t kafka_partitions(struct broker *base, const char *topic)
+{
+    return kafka_topic_wait((struct kafka *)base, topic, (struct duration){ TOPIC_MS }, NULL);
+}
+
 const struct broker_ops broker_kafka = {
     .type = "kafka",
     .doc = "Topics in an Apache Kafka cluster (or one that speaks its protocol).",
@@ -100,6 +108,7 @@ const struct broker_ops broker_kafka = {
     .open = kafka_open,
     .topic = kafka_topic,
     .topics = kafka_topics,
+    .partitions = kafka_partitions,
     .publish = kafka_publish,
     .flush = kafka_flush,
     .ready = kafka_ready,
@@ -110,6 +119,7 @@ const struct broker_ops broker_kafka = {
     .consume = kafka_consume,
     .poll = kafka_poll,
     .hold = kafka_hold,
+    .seek = kafka_seek,
     .commit = kafka_commit,
     .leave = kafka_leave,
 };

@@ -234,6 +234,8 @@ struct kafka_assigned { /* a partition that is ours now */
     struct topic_partition which;
     rd_kafka_queue_t *queue; /* its own queue, not forwarded: what is not polled is not fetched beyond the prefetch */
     bool held;
+    bool sought;                  /* `next` was set by who reads, and librdkafka has not gone there yet */
+    int64_t seek_ms;              /* not before (clock_mono_ms) */
     bool adrift;                  /* librdkafka has no position to go on at */
     bool damaged;                 /* the record at `next` cannot be read */
     bool doubted;                 /* to be fetched again from its last record */
@@ -335,6 +337,7 @@ void kafka_positions_flush(struct kafka_consumer *c); /* commits what was asked 
 struct consumer *kafka_consume(struct broker *base, const struct consumer_options *o, struct err *e);
 int kafka_poll(struct consumer *base, struct record **out, size_t room, struct err *e);
 void kafka_hold(struct consumer *base, struct topic_partition p, bool hold);
+void kafka_seek(struct consumer *base, struct topic_partition p, int64_t offset);
 void kafka_leave(struct consumer *base);
 
 /* ---- read.c ---- */

@@ -436,6 +436,15 @@ void local_hold(struct consumer *base, struct topic_partition p, bool hold)
         at->hold = hold;
 }
 
+void local_seek(struct consumer *base, struct topic_partition p, int64_t offset)
+{
+    struct local_assigned *at = consumer_find((struct local_consumer *)base, p);
+    if (!at)
+        return;
+    at->next = offset;
+    consumer_skip(at);
+}
+
 /* Asks the writer to store this position with these bytes, which it takes over. */
 static void consumer_ask(struct local_consumer *c, struct local_assigned *at, int64_t next, unsigned char *beyond,
                          size_t n)

@@ -134,6 +134,16 @@ static bool local_topics(struct broker *base, const char *prefix, void (*each)(v
     return true;
 }
 
+static int32_t local_partitions(struct broker *base, const char *topic)
+{
+    struct local *b = (struct local *)base;
+    pthread_mutex_lock(&b->topics_lock);
+    struct topic *t = local_topic_find(b, str_of(topic));
+    int32_t count = t ? t->partition_count : 0;
+    pthread_mutex_unlock(&b->topics_lock);
+    return count;
+}
+
 static bool local_failed(struct broker *base)
 {
     return atomic_load(&((struct local *)base)->status) == LOCAL_FAILED;
@@ -244,6 +254,7 @@ const struct broker_ops broker_local = {
     .topic = local_topic,
     .topics = local_topics,
     .retain = local_begin_retention,
+    .partitions = local_partitions,
     .publish = local_publish,
     .flush = local_flush,
     .ready = local_ready,
@@ -254,6 +265,7 @@ const struct broker_ops broker_local = {
     .consume = local_consume,
     .poll = local_poll,
     .hold = local_hold,
+    .seek = local_seek,
     .commit = local_commit,
     .leave = local_leave,
 };

@@ -380,6 +380,7 @@ void *local_writer(void *arg); /* a thread; arg: the struct local */
 struct consumer *local_consume(struct broker *b, const struct consumer_options *o, struct err *e);
 int local_poll(struct consumer *base, struct record **out, size_t room, struct err *e);
 void local_hold(struct consumer *base, struct topic_partition p, bool hold);
+void local_seek(struct consumer *base, struct topic_partition p, int64_t offset);
 unsigned local_commit(struct consumer *base, struct topic_partition p, int64_t next, const struct ranges *beyond);
 void local_leave(struct consumer *base);
 bool local_tail(struct broker *b, const char *topic, int64_t most, void (*each)(void *, const struct record *),
