@@ -12,13 +12,16 @@
 #include "bridge/delivery/waiter.h"
 #include "bridge/intake/intake.h"
 #include "bridge/lib/descriptors.h"
+#include "bridge/lib/jscan.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/thread.h"
 #include "bridge/signals.h"
 #include "bridge/worker.h"
 #include "bridge/event/trail.h"
 
 enum {
+    ACCOUNT_MS = 500,        /* how long the sinks have to give their accounts */
     START_AGAIN_MS = 2000,   /* between attempts to reach a broker that does not answer yet */
     LOOK_MS = 500,           /* how often main looks at the broker's health */
     WORKER_DESCRIPTORS = 16, /* files and wake-ups of one source or sink, or of the waiter; connections come on top */
@@ -236,6 +239,54 @@ static bool bridge_ready(void *ctx, struct err *why)
     return descriptors_ready(why) && broker_ready(b->broker, why) && bridge_sources_ready(b->config, why);
 }
 
+/* ---- the account ---- */
+
+struct accounts {
+    const struct account_question *question;
+    struct timespec until;
+    struct buf *out;
+    bool any;
+};
+
+static void bridge_ask_account(void *ctx, void *engine)
+{
+    const struct accounts *a = ctx;
+    account_ask(engine, a->question);
+}
+
+static void bridge_take_account(void *ctx, void *engine)
+{
+    struct accounts *a = ctx;
+    char *text = account_take(engine, a->until);
+    if (text)
+        buf_printf(a->out, "%s%s", a->any ? "," : "", text);
+    a->any = a->any || text;
+    free(text);
+}
+
+/* Main thread: the sinks' threads give their accounts between two of their turns. */
+static void bridge_account(void *ctx, const struct account_question *question, struct buf *out)
+{
+    struct bridge *b = ctx;
+    struct err why = { "" };
+    char at[CLOCK_TEXT];
+    bool ready = bridge_ready(b, &why);
+    struct accounts a = { .question = question, .until = thread_until((struct duration){ ACCOUNT_MS }), .out = out };
+    clock_text(clock_wall_ms(), at);
+    buf_printf(out, "{\"from\":\"daemon\",\"at\":\"%s\",\"broker\":\"%s\",\"ready\":%s,\"not_ready\":", at,
+               broker_facts(&b->config->broker).type, ready ? "true" : "false");
+    if (ready)
+        buf_add_c(out, "null");
+    else
+        jscan_add_string(out, str_of(why.text));
+    buf_add_c(out, ",\"sinks\":[");
+    if (b->started) {
+        workers_each(&b->workers, &engine_delivery, bridge_ask_account, &a);
+        workers_each(&b->workers, &engine_delivery, bridge_take_account, &a);
+    }
+    buf_add_c(out, "]}\n");
+}
+
 /* While a broker that may be away does not answer, the start is tried again; everything else that fails is for a
  * person to mend. */
 static bool bridge_start_or_wait(struct bridge *b, int64_t *again_ms)
@@ -294,7 +345,7 @@ int bridge_main(const struct config *config)
     b.signal_fd = signals_open();
     b.broker = broker_open(&config->broker, &e);
     if (b.broker)
-        b.admin = admin_new(config, b.broker, bridge_ready, &b, &e);
+        b.admin = admin_new(config, b.broker, bridge_ready, bridge_account, &b, &e);
     if (b.admin) {
         b.router = router_new(config);
         code = bridge_run(&b);

@@ -150,6 +150,14 @@ bool workers_failed(const struct workers *ws, struct err *why)
     return false;
 }
 
+void workers_each(const struct workers *ws, const struct engine_ops *ops, void (*each)(void *ctx, void *engine),
+                  void *ctx)
+{
+    for (const struct worker *w = ws->first; w; w = w->next)
+        if (w->ops == ops)
+            each(ctx, w->engine);
+}
+
 void workers_stop(struct workers *ws, const struct engine_ops *ops, int64_t end_ms)
 {
     for (struct worker *w = ws->first; w; w = w->next)

@@ -24,6 +24,9 @@ void worker_remove(struct workers *ws, struct worker *w, struct duration limit);
 bool workers_start(struct workers *ws, struct err *e); /* all, in the order of worker_add; false: some may run */
 bool workers_run(const struct workers *ws);            /* does any? */
 bool workers_failed(const struct workers *ws, struct err *why); /* has an engine? */
+/* Calls each() with every engine of one kind, in the order of worker_add. */
+void workers_each(const struct workers *ws, const struct engine_ops *ops, void (*each)(void *ctx, void *engine),
+                  void *ctx);
 /* Stops all of one kind and waits for all of them, until end_ms (clock_mono_ms); their engines stay open. */
 void workers_stop(struct workers *ws, const struct engine_ops *ops, int64_t end_ms);
 void workers_close(struct workers *ws); /* closes the engines, the last one first; no thread runs */

@@ -39,8 +39,12 @@ static void admin_control(void *ctx, const struct http_request *r)
 {
     struct admin *a = ctx;
     struct wire_record w;
+    if (str_eq(r->method, STR("GET")) && str_eq(r->path, STR("/status"))) {
+        pages_status(&a->pages, a->control, r);
+        return;
+    }
     if (!str_eq(r->method, STR("POST")) || !str_eq(r->path, STR("/publish"))) {
-        admin_refuse(a, r, 404, STR("there is POST /publish\n"));
+        admin_refuse(a, r, 404, STR("there are POST /publish and GET /status\n"));
         return;
     }
     if (wire_read(r->body, &w))
@@ -101,12 +105,14 @@ static bool admin_open_pages(struct admin *a, const struct admin_config *how, st
 }
 
 struct admin *admin_new(const struct config *config, struct broker *broker, bool (*ready)(void *ctx, struct err *why),
-                        void *ctx, struct err *e)
+                        void (*account)(void *ctx, const struct account_question *question, struct buf *out), void *ctx,
+                        struct err *e)
 {
     struct admin *a = mem_alloc(sizeof *a);
     char path[WIRE_PATH];
     a->broker = broker;
     a->pages.ready = ready;
+    a->pages.account = account;
     a->pages.ctx = ctx;
     a->stored_fd = wake_new();
     descriptors_reserve(2 * (CONNECTIONS + 1));

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* One request over the control socket. */
+/* One request to the running daemon. */
 #include "bridge/admin/control_client.h"
 #include <curl/curl.h>
 #include <stdlib.h>
 #include "bridge/admin/wire.h"
+#include "bridge/lib/mem.h"
 
 enum { CONTROL_WAIT_MS = 30000 };
 
@@ -51,4 +52,98 @@ bool control_publish(const struct config *config, const struct record *r, bool *
     buf_free(&reply);
     free(body);
     return stored;
+}
+
+/* ---- the account ---- */
+
+static void control_to_socket(CURL *curl, const char *path)
+{
+    curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, path);
+}
+
+/* Where to ask for what `listen` serves: every address becomes the loopback's. */
+static void control_url(const struct admin_config *admin, const char *query, struct buf *url)
+{
+    struct str listen = str_of(admin->listen);
+    bool socket = str_starts(listen, STR("unix:"));
+    buf_add_c(url, admin->tls_certificate && admin->tls_certificate[0] ? "https://" : "http://");
+    if (socket)
+        buf_add_c(url, "localhost");
+    else if (str_starts(listen, STR("0.0.0.0:")))
+        buf_printf(url, "127.0.0.1:%s", admin->listen + sizeof "0.0.0.0:" - 1);
+    else if (str_starts(listen, STR("[::]:")))
+        buf_printf(url, "[::1]:%s", admin->listen + sizeof "[::]:" - 1);
+    else
+        buf_add_str(url, listen);
+    buf_printf(url, "/status%s", query);
+}
+
+/* Its certificate is known, so nothing else needs to be: the name in it is rarely that of the loopback. */
+static void control_trust(CURL *curl, const struct admin_config *admin)
+{
+    if (!admin->tls_certificate || !admin->tls_certificate[0])
+        return;
+    curl_easy_setopt(curl, CURLOPT_CAINFO, admin->tls_certificate);
+    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+}
+
+static struct curl_slist *control_token(CURL *curl, const struct admin_config *admin)
+{
+    if (admin->tokens.count == 0)
+        return NULL;
+    char *line = str_join("Authorization: Bearer ", admin->tokens.at[0].text, "");
+    struct curl_slist *headers = curl_slist_append(NULL, line);
+    free(line);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    return headers;
+}
+
+/* `at`: the socket's path; NULL: what admin.listen says. */
+static bool control_get(const struct config *config, const char *at, const char *query, struct buf *out, bool *nobody,
+                        struct err *e)
+{
+    long status = 0;
+    struct buf url = buf_new(8192);
+    struct curl_slist *headers = NULL;
+    CURL *curl = curl_easy_init();
+    if (at) {
+        control_to_socket(curl, at);
+        buf_printf(&url, "http://localhost/status%s", query);
+    } else {
+        control_url(&config->admin, query, &url);
+        if (str_starts(str_of(config->admin.listen), STR("unix:")))
+            control_to_socket(curl, config->admin.listen + sizeof "unix:" - 1);
+        control_trust(curl, &config->admin);
+        headers = control_token(curl, &config->admin);
+    }
+    curl_easy_setopt(curl, CURLOPT_URL, buf_c(&url));
+    curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)CONTROL_WAIT_MS);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, control_keep);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, out);
+    CURLcode code = curl_easy_perform(curl);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    *nobody = code == CURLE_COULDNT_CONNECT;
+    bool ok = code == CURLE_OK && status == 200 && !out->failed;
+    if (code != CURLE_OK)
+        err_set(e, "no answer on %s: %s", at ? at : buf_c(&url), curl_easy_strerror(code));
+    else if (!ok)
+        err_set(e, "%s answered %ld: %.*s", at ? at : buf_c(&url), status, (int)(out->n < 200 ? out->n : 200),
+                out->at ? out->at : "");
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(curl);
+    buf_free(&url);
+    return ok;
+}
+
+bool control_status(const struct config *config, const char *query, struct buf *out, bool *nobody, struct err *e)
+{
+    char path[WIRE_PATH];
+    *nobody = true;
+    if (wire_path(config, path))
+        return control_get(config, path + sizeof "unix:" - 1, query, out, nobody, e);
+    if (!config->admin.listen[0])
+        return err_set(e, "admin.listen is empty");
+    return control_get(config, NULL, query, out, nobody, e);
 }

@@ -3,6 +3,7 @@
 #include "bridge/admin/pages.h"
 #include <stdio.h>
 #include "bridge/lib/buf.h"
+#include "bridge/lib/crypto.h"
 #include "bridge/lib/descriptors.h"
 #include "bridge/lib/metrics.h"
 #include "bridge/net/host.h"
@@ -10,14 +11,20 @@
 METRIC_COUNTER(aqueduct_admin_refused_total, "Requests for the pages of the admin listener that were refused.",
                "reason");
 
-enum { PAGE_BYTES = 16 << 20 };
+enum { PAGE_BYTES = 16 << 20, STATUS_BYTES = 64 << 20, ID_BYTES = 4096 };
+
+static void pages_send(struct http_server *server, const struct http_request *r, int status, const char *type,
+                       struct str body)
+{
+    const struct header headers[] = { { STR("Content-Type"), str_of(type) },
+                                      { STR("Cache-Control"), STR("no-store") } };
+    http_server_reply(server, r->id, status, headers, 2, body);
+}
 
 static void pages_reply(const struct pages *p, const struct http_request *r, int status, const char *type,
                         struct str body)
 {
-    const struct header headers[] = { { STR("Content-Type"), str_of(type) },
-                                      { STR("Cache-Control"), STR("no-store") } };
-    http_server_reply(p->server, r->id, status, headers, 2, body);
+    pages_send(p->server, r, status, type, body);
 }
 
 static void pages_metrics(const struct pages *p, const struct http_request *r)
@@ -36,6 +43,51 @@ static void pages_ready(const struct pages *p, const struct http_request *r)
     char text[sizeof why.text + 16];
     snprintf(text, sizeof text, "%s%s\n", ready ? "ready" : "not ready: ", ready ? "" : why.text);
     pages_reply(p, r, ready ? 200 : 503, "text/plain; charset=utf-8", str_of(text));
+}
+
+/* %XX in what a query says; what is no such thing stands for itself. */
+static struct str pages_decode(struct buf *out, struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.at[i] == '%' && i + 2 < s.n && hex_decode(out, (struct str){ s.at + i + 1, 2 }))
+            i += 2;
+        else
+            buf_add_char(out, s.at[i]);
+    }
+    return buf_str(out);
+}
+
+/* The question in the query; the id is decoded into `id`. False: it is none. */
+static bool pages_question(struct str query, struct account_question *q, struct buf *id)
+{
+    struct str rest = query, pair, name;
+    uint64_t n = 0;
+    while (query.at && str_cut(&rest, '&', &pair)) {
+        struct str value = pair;
+        if (!str_cut(&value, '=', &name))
+            return false;
+        if (str_eq(name, STR("events")) && str_to_u64(value, &n) && n <= ACCOUNT_EVENTS)
+            q->events = (size_t)n;
+        else if (str_eq(name, STR("id")) && !id->n)
+            q->id = pages_decode(id, value);
+        else
+            return false;
+    }
+    return !id->failed;
+}
+
+void pages_status(const struct pages *p, struct http_server *server, const struct http_request *r)
+{
+    struct account_question question = { 0 };
+    struct buf out = buf_new(STATUS_BYTES), id = buf_new(ID_BYTES);
+    if (!pages_question(r->query, &question, &id))
+        pages_send(server, r, 400, "text/plain; charset=utf-8", STR("GET /status[?events=N&id=ID], N at most 1000\n"));
+    else {
+        p->account(p->ctx, &question, &out);
+        pages_send(server, r, out.failed ? 500 : 200, "application/json", buf_str(&out));
+    }
+    buf_free(&id);
+    buf_free(&out);
 }
 
 /* Answers with one header more. */
@@ -96,8 +148,10 @@ void pages_answer(void *ctx, const struct http_request *r)
         pages_metrics(p, r);
     else if (str_eq(r->path, STR("/readyz")))
         pages_ready(p, r);
+    else if (str_eq(r->path, STR("/status")))
+        pages_status(p, p->server, r);
     else if (str_eq(r->path, STR("/healthz")))
         pages_reply(p, r, 200, "text/plain; charset=utf-8", STR("ok\n"));
     else
-        pages_reply(p, r, 404, "text/plain", STR("there are /metrics, /healthz and /readyz\n"));
+        pages_reply(p, r, 404, "text/plain", STR("there are /metrics, /status, /healthz and /readyz\n"));
 }

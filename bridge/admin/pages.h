@@ -1,20 +1,27 @@
 /* SPDX-License-Identifier: MIT */
-/* What the listener `admin.listen` answers: /metrics, /healthz, /readyz.
+/* What the listener `admin.listen` answers: /metrics, /healthz, /readyz, /status.
  *
  * /healthz says no more than that the process lives, so everybody may see it. The others want a token, if there are any;
  * else a Host that is an address or one of `hosts`, so that no browser shows them to somebody else's site. */
 #pragma once
 #include "bridge/auth/token.h"
+#include "bridge/delivery/account.h"
+#include "bridge/lib/buf.h"
 #include "bridge/lib/option.h"
 #include "bridge/net/http/http.h"
 
 struct pages {
     struct http_server *server;
     bool (*ready)(void *ctx, struct err *why); /* false, with the reason, while the bridge is not ready */
-    void *ctx;
+    /* Adds the account of all sinks, as JSON (delivery/account.h). */
+    void (*account)(void *ctx, const struct account_question *question, struct buf *out);
+    void *ctx;                   /* of both */
     struct tokens *tokens;       /* NULL: none are needed */
     const struct strings *hosts; /* NULL: by every name, of a unix socket */
 };
 
 /* The server's `request` callback; ctx: the pages. */
 void pages_answer(void *ctx, const struct http_request *r);
+/* GET /status[?events=N&id=ID]: answers with the account; the control socket has it as well. Query not decoded but for
+ * %XX in the id. */
+void pages_status(const struct pages *p, struct http_server *server, const struct http_request *r);

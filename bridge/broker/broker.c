@@ -119,6 +119,24 @@ unsigned consumer_commit(struct consumer *c, struct topic_partition p, int64_t n
     return c->ops->commit(c, p, next, beyond ? beyond : &nothing);
 }
 
+void consumer_standing(struct consumer *c, void (*each)(void *ctx, const struct standing *s), void *ctx)
+{
+    c->ops->stands(c, each, ctx);
+}
+
+int64_t standing_pending(const struct standing *s)
+{
+    int64_t from = s->position > s->start ? s->position : s->start;
+    if (s->position < 0 || s->end < 0)
+        return -1;
+    return s->end > from ? s->end - from - ranges_within(s->beyond, from, s->end) : 0;
+}
+
+bool standing_finished(const struct standing *s, int64_t offset)
+{
+    return offset < s->position || ranges_within(s->beyond, offset, offset + 1) > 0;
+}
+
 void consumer_close(struct consumer *c)
 {
     if (c)

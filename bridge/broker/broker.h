@@ -90,6 +90,27 @@ struct look *look_open(const struct broker_config *config, const char *topic, st
 /* Hands out every record that is there by now and was not handed out before, per partition in order; waits for none. */
 bool look_on(struct look *l, void (*each)(void *ctx, const struct record *r), void *ctx, struct err *e);
 void look_close(struct look *l); /* accepts NULL */
+struct standing {                /* where a group stands in one partition */
+    const char *topic;
+    int32_t partition;
+    int64_t position;            /* everything before it is finished; -1: the group has none yet */
+    int64_t start, end;          /* the first record that is kept, and one past the last; -1: not known now */
+    const struct ranges *beyond; /* what is finished beyond the position */
+};
+int64_t standing_pending(const struct standing *s); /* records that are not finished; -1: not known */
+bool standing_finished(const struct standing *s, int64_t offset);
+/* Where the group stands in each partition of the topic, as stored (local: also beside a daemon that runs). False with *e:
+ * that cannot be known without opening or reaching anything (kafka, :memory:). Changes nothing. */
+bool broker_standing(const struct broker_config *config, const char *group, const char *topic,
+                     void (*each)(void *ctx, const struct standing *s), void *ctx, struct err *e);
+struct scan_limits {
+    int64_t since_ms; /* none that were stored before; 0: all */
+    int64_t most;     /* looks at no more records; 0: at all */
+};
+/* Hands out the records of a topic as it is stored, newest first in each partition, until each() returns false; a topic
+ * that does not exist has none. For whom broker_standing works. Changes nothing. */
+bool broker_scan(const struct broker_config *config, const char *topic, struct scan_limits how,
+                 bool (*each)(void *ctx, const struct record *r), void *ctx, struct err *e);
 /* Opens the log or connects. NULL with *e: a damaged or foreign file is refused, never re-created; a Kafka that does
  * not answer is not an error here (publications wait until message.timeout.ms), a wrong property is. */
 struct broker *broker_open(const struct broker_config *config, struct err *e);
@@ -157,6 +178,8 @@ void consumer_seek(struct consumer *c, struct topic_partition p, int64_t offset)
  * set is (local: 64 KiB; kafka: 4,096 bytes of text), in per cent: beyond 100 its
  * farthest ranges are left out, and would come again after a crash or a rebalance. */
 unsigned consumer_commit(struct consumer *c, struct topic_partition p, int64_t next, const struct ranges *beyond);
+/* Where it stands in each of its partitions, by what was asked to be committed; what is known without asking anybody. */
+void consumer_standing(struct consumer *c, void (*each)(void *ctx, const struct standing *s), void *ctx);
 /* Commits what was asked for (waits, bounded), leaves the group. */
 void consumer_close(struct consumer *c);
 
@@ -174,6 +197,10 @@ struct broker_ops {
     struct look *(*look)(const struct broker_config *, const char *, struct err *); /* look_open */
     bool (*look_on)(struct look *, void (*)(void *, const struct record *), void *, struct err *);
     void (*look_close)(struct look *);
+    bool (*standing)(const struct broker_config *, const char *, const char *,
+                     void (*)(void *, const struct standing *), void *, struct err *); /* NULL: cannot be known */
+    bool (*scan)(const struct broker_config *, const char *, struct scan_limits,
+                 bool (*)(void *, const struct record *), void *, struct err *); /* NULL: as standing */
     struct broker *(*open)(const struct broker_config *, struct err *);
     bool (*topic)(struct broker *, const struct topic_config *, struct err *);
     bool (*topics)(struct broker *, const char *, void (*)(void *, const char *), void *, struct err *);
@@ -192,6 +219,7 @@ struct broker_ops {
     void (*hold)(struct consumer *, struct topic_partition, bool);
     void (*seek)(struct consumer *, struct topic_partition, int64_t);
     unsigned (*commit)(struct consumer *, struct topic_partition, int64_t, const struct ranges *);
+    void (*stands)(struct consumer *, void (*)(void *, const struct standing *), void *); /* consumer_standing */
     void (*leave)(struct consumer *);
 };
 struct broker {

@@ -55,6 +55,22 @@ struct look *look_open(const struct broker_config *config, const char *topic, st
     return brokers_tables[config->type]->look(config, topic, e);
 }
 
+bool broker_standing(const struct broker_config *config, const char *group, const char *topic,
+                     void (*each)(void *ctx, const struct standing *s), void *ctx, struct err *e)
+{
+    const struct broker_ops *ops = brokers_tables[config->type];
+    return ops->standing ? ops->standing(config, group, topic, each, ctx, e)
+                         : err_set(e, "positions in %s cannot be read from here", ops->type);
+}
+
+bool broker_scan(const struct broker_config *config, const char *topic, struct scan_limits how,
+                 bool (*each)(void *ctx, const struct record *r), void *ctx, struct err *e)
+{
+    const struct broker_ops *ops = brokers_tables[config->type];
+    return ops->scan ? ops->scan(config, topic, how, each, ctx, e)
+                     : err_set(e, "records in %s cannot be read from here", ops->type);
+}
+
 struct broker *broker_open(const struct broker_config *config, struct err *e)
 {
     return brokers_tables[config->type]->open(config, e);

@@ -120,6 +120,7 @@ struct delivery *delivery_new(const struct sink_config *sink, const struct broke
     d->s->topics = &sink->topics;
     d->wake_fd = wake_new();
     d->began_ms = clock_wall_ms();
+    d->account = account_new();
     mailbox_open(&d->stored, d->wake_fd);
     d->attempts = attempts_new(sink, names->prefix, broker);
     destinations_make(d);
@@ -172,6 +173,7 @@ bool delivery_step(struct delivery *d, struct duration wait)
         attempts_publish(d->attempts, true);
         return false;
     }
+    account_answer(d);
     if (d->s->ops->broadcast) {
         more = poll_broadcast(d);
         verdicts_take(d, more ? 0 : delivery_wait(d, wait));
@@ -228,6 +230,7 @@ void delivery_free(struct delivery *d)
     timers_free(&d->timers);
     mailbox_close(&d->stored);
     attempts_free(d->attempts);
+    account_free(d->account);
     close(d->wake_fd);
     moves_close(d);
     free(d);

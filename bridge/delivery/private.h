@@ -12,10 +12,12 @@
  *   destinations.c the receivers that a sink serves
  *   index.c        which of them may want an event
  *   attempts.c     the delivery log
+ *   account.c      what is finished, pending, waiting, and what fails
  *
  * Each calls only files below it. */
 #pragma once
 #include <stdatomic.h>
+#include "bridge/delivery/account.h"
 #include "bridge/delivery/attempts.h"
 #include "bridge/delivery/delivery.h"
 #include "bridge/delivery/index.h"
@@ -119,8 +121,10 @@ struct destination {           /* one receiver of the sink */
     size_t waiting;        /* entries, in memory, for their next attempt */
     struct entry **chains; /* order: key; NULL otherwise */
     size_t chain_mask;
-    bool failing;         /* the log has heard so */
-    int64_t lack_said_ms; /* when the log last heard that our own machine lacks something; 0: never */
+    bool failing;          /* the log has heard so */
+    int64_t failing_ms;    /* since then, wall clock */
+    struct result failure; /* the last one */
+    int64_t lack_said_ms;  /* when the log last heard that our own machine lacks something; 0: never */
     struct delivery_counters count;
 };
 
@@ -186,6 +190,7 @@ struct delivery {
     atomic_bool stopping, abandoned;
     bool stopped; /* stopping, as this turn sees it */
     bool open;
+    struct account *account;
 
     struct partition *partitions, *last_partition;
     bool changed;         /* some partition is */
@@ -320,6 +325,12 @@ void inbox_open(struct delivery *d);
 void inbox_close(struct delivery *d);          /* what is in it stays the waiter's */
 struct handed *inbox_take(struct delivery *d); /* the oldest, free() it; NULL: none */
 void inbox_answer_recall(struct delivery *d);  /* gives back what the sink does not have, if that was asked for */
+
+/* ---- account.c ---- */
+
+struct account *account_new(void);
+void account_free(struct account *a);
+void account_answer(struct delivery *d); /* a turn's share: nothing unless somebody asked */
 
 /* ---- poll.c ---- */
 

@@ -23,6 +23,10 @@ static void verdicts_log_health(const struct delivery *d, const struct entry *en
             LOG_INT("status", r->status), LOG_C("reason", r->why));
     if (!failing && en->to->failing)
         LOG(INFO, "deliveries succeed again", LOG_C("sink", d->s->id), LOG_SOME("endpoint", en->to->name));
+    if (failing && !en->to->failing)
+        en->to->failing_ms = clock_wall_ms();
+    if (failing)
+        en->to->failure = *r;
     en->to->failing = failing;
 }
 

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* A sink with several endpoints: one reading of its topics, and for each its own filter, retries and share. */
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "bridge/delivery/account.h"
 #include "bridge/delivery/delivery.h"
 #include "bridge/delivery/ladder.h"
 #include "bridge/delivery/waiter.h"
 #include "bridge/event/trail.h"
 #include "bridge/lib/clock.h"
+#include "bridge/lib/thread.h"
 #include "tests/support/event.h"
 #include "tests/support/flow.h"
 #include "tests/support/metric.h"
@@ -557,6 +560,120 @@ TEST(an_endpoint_that_cannot_be_opened_is_named)
     assert_int_equal(sink.endpoints_open, 0);
 }
 
+/* ---- the account ---- */
+
+/* What it says when it is asked this. */
+static json_t *account(const struct account_question *q)
+{
+    account_ask(d, q);
+    turn(1);
+    char *text = account_take(d, thread_until((struct duration){ 0 }));
+    assert_non_null(text);
+    json_t *j = json_loads(text, 0, NULL);
+    assert_non_null(j);
+    free(text);
+    return j;
+}
+
+static json_int_t number(const json_t *j, const char *key)
+{
+    const json_t *n = json_object_get(j, key);
+    if (!json_is_integer(n))
+        fail_msg("%s is no number", key);
+    return json_integer_value(n);
+}
+
+static void says(const json_t *j, const char *key, const char *text)
+{
+    assert_string_equal(json_string_value(json_object_get(j, key)), text);
+}
+
+TEST(the_account_says_what_is_pending_and_what_fails)
+{
+    endpoint(0, NULL);
+    endpoint(1, NULL);
+    hanging = "e1";
+    sink.verdict = one_fails;
+    store("a", "t.happened");
+    store("b", "t.happened");
+    start();
+    turn(3);
+    clock_fake_advance(300);
+    turn(1); /* commits */
+    json_t *j = account(&(struct account_question){ .events = 10 });
+    says(j, "sink", id);
+    const json_t *in = json_array_get(json_object_get(j, "topics"), 0);
+    says(in, "topic", "in");
+    assert_int_equal(number(in, "position"), 0);
+    assert_int_equal(number(in, "end"), 2);
+    assert_int_equal(number(in, "pending"), 2);
+    const json_t *all = json_object_get(j, "destinations");
+    assert_int_equal(json_array_size(all), 3);
+    for (size_t i = 0; i < 3; i++) {
+        const json_t *one = json_array_get(all, i);
+        assert_int_equal(number(one, "consumed"), number(one, "delivered") + number(one, "dead")
+                                                      + number(one, "filtered") + number(one, "moved")
+                                                      + number(one, "released") + number(one, "pending"));
+    }
+    const json_t *good = json_array_get(all, 1), *bad = json_array_get(all, 2);
+    says(good, "endpoint", "e0");
+    assert_int_equal(number(good, "delivered"), 2);
+    assert_true(json_is_null(json_object_get(good, "failing")));
+    assert_true(json_is_null(json_object_get(good, "oldest")));
+    says(bad, "endpoint", "e1");
+    assert_int_equal(number(bad, "pending"), 2);
+    assert_int_equal(number(bad, "waiting"), 2);
+    says(bad, "next_due", "2023-11-14T22:13:21.000Z"); /* a second after the first attempt */
+    says(json_object_get(bad, "failing"), "since", "2023-11-14T22:13:20.000Z");
+    says(json_object_get(bad, "failing"), "reason", "503 Service Unavailable");
+    assert_int_equal(number(json_object_get(bad, "failing"), "status"), 503);
+    const json_t *events = json_object_get(j, "events"), *first = json_array_get(events, 0);
+    assert_int_equal(json_array_size(events), 2);
+    says(first, "id", "a");
+    says(first, "endpoint", "e1");
+    says(first, "state", "waiting");
+    assert_int_equal(number(first, "attempts"), 1);
+    json_decref(j);
+}
+
+TEST(the_account_of_one_event_and_of_what_is_finished)
+{
+    endpoint(0, NULL);
+    endpoint(1, NULL);
+    hanging = "e1";
+    sink.verdict = one_hangs;
+    store("a", "t.happened");
+    store("b", "t.happened");
+    start();
+    turn(3);
+    json_t *j = account(&(struct account_question){ .events = 10, .id = STR("b") });
+    const json_t *events = json_object_get(j, "events");
+    assert_int_equal(json_array_size(events), 1);
+    says(json_array_get(events, 0), "id", "b");
+    says(json_array_get(events, 0), "state", "in_flight");
+    json_decref(j);
+    for (size_t i = 0; i < sink.count; i++)
+        if (strcmp(sink.sent[i].endpoint, "e1") == 0)
+            script_answer(&sink, i, VERDICT_DELIVERED);
+    turn(2);
+    clock_fake_advance(300);
+    turn(2);
+    j = account(&(struct account_question){ 0 });
+    assert_int_equal(number(json_array_get(json_object_get(j, "topics"), 0), "pending"), 0);
+    assert_int_equal(number(json_array_get(json_object_get(j, "topics"), 0), "position"), 2);
+    assert_true(json_is_null(json_object_get(j, "events")));
+    json_decref(j);
+}
+
+/* Who asks is not held up by a thread that has no time. */
+TEST(no_account_without_a_turn)
+{
+    endpoint(0, NULL);
+    start();
+    account_ask(d, &(struct account_question){ 0 });
+    assert_null(account_take(d, thread_until((struct duration){ 0 })));
+}
+
 #define FLOW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -577,6 +694,9 @@ int main(void)
         FLOW(a_key_steps_aside_at_one_endpoint_alone),
         FLOW(what_is_blocked_for_an_endpoint_that_is_gone_becomes_dead_letters),
         FLOW(an_endpoint_that_cannot_be_opened_is_named),
+        FLOW(the_account_says_what_is_pending_and_what_fails),
+        FLOW(the_account_of_one_event_and_of_what_is_finished),
+        FLOW(no_account_without_a_turn),
     };
     return cmocka_run_group_tests_name("endpoints", tests, NULL, NULL);
 }

@@ -290,7 +290,7 @@ static void assignment_begin_one(struct kafka_consumer *c, rd_kafka_topic_partit
     bool asks = p->offset < 0 || assigned->restored.count;
     bool knows = asks && assignment_ends(c, p->topic, p->partition, &low, &high, NULL);
     if (knows && p->offset < 0)
-        p->offset = assignment_without(c, assigned, low);
+        assigned->wanted = p->offset = assignment_without(c, assigned, low);
     else if (knows)
         assignment_believe(assigned, high);
     if (p->offset <= low)

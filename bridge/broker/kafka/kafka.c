@@ -121,5 +121,6 @@ const struct broker_ops broker_kafka = {
     .hold = kafka_hold,
     .seek = kafka_seek,
     .commit = kafka_commit,
+    .stands = kafka_stands,
     .leave = kafka_leave,
 };

@@ -34,21 +34,37 @@ static size_t position_room(size_t metadata)
 
 /* ---- what the cluster has ---- */
 
-void kafka_position_restore(struct kafka_consumer *c, struct kafka_assigned *assigned,
-                            const rd_kafka_topic_partition_t *committed)
+/* False: the metadata is not ours. */
+static bool position_decode(const rd_kafka_topic_partition_t *committed, struct ranges *out)
 {
     struct buf bytes = buf_new(position_room(BYTES_MAX) + 3);
     struct str text = { committed->metadata, committed->metadata_size };
+    *out = (struct ranges){ 0 };
+    bool none = committed->offset < 0 || !text.at || text.n == 0;
+    bool ok = none
+              || (str_starts(text, str_of(position_mark)) && text.n <= BYTES_MAX
+                  && base64_decode(&bytes, str_from(text, sizeof position_mark - 1))
+                  && ranges_decode(out, committed->offset, buf_str(&bytes)));
+    buf_free(&bytes);
+    return ok;
+}
+
+struct ranges kafka_position_beyond(const rd_kafka_topic_partition_t *committed)
+{
+    struct ranges beyond;
+    position_decode(committed, &beyond);
+    return beyond;
+}
+
+void kafka_position_restore(struct kafka_consumer *c, struct kafka_assigned *assigned,
+                            const rd_kafka_topic_partition_t *committed)
+{
     ranges_free(&assigned->restored);
-    if (committed->offset < 0 || !text.at || text.n == 0)
-        return;
-    if (!str_starts(text, str_of(position_mark)) || text.n > BYTES_MAX
-        || !base64_decode(&bytes, str_from(text, sizeof position_mark - 1))
-        || !ranges_decode(&assigned->restored, committed->offset, buf_str(&bytes)))
+    assigned->wanted = committed->offset < 0 ? -1 : committed->offset;
+    if (!position_decode(committed, &assigned->restored))
         LOG(WARN, "the metadata of a position is not ours: what was finished beyond it comes again",
             LOG_C("group", c->group), LOG_C("topic", assigned->which.topic),
             LOG_INT("partition", assigned->which.partition), LOG_INT("position", committed->offset));
-    buf_free(&bytes);
 }
 
 /* ---- commits ---- */
@@ -190,4 +206,22 @@ unsigned kafka_commit(struct consumer *base, struct topic_partition p, int64_t n
     if (assigned->beyond.count)
         ranges_encode(&assigned->beyond, assigned->wanted, (unsigned char[1]){ 0 }, 0, &needed);
     return room ? (unsigned)(needed * 100 / room) : needed ? 1000 : 0;
+}
+
+void kafka_stands(struct consumer *base, void (*each)(void *, const struct standing *), void *ctx)
+{
+    struct kafka_consumer *c = (struct kafka_consumer *)base;
+    for (size_t i = 0; i < c->assigned_count; i++) {
+        const struct kafka_assigned *at = &c->assigned[i];
+        struct ranges beyond = ranges_union(&at->beyond, &at->restored);
+        int64_t low = -1, high = -1; /* as the last fetch heard */
+        rd_kafka_get_watermark_offsets(c->rk, at->which.topic, at->which.partition, &low, &high);
+        each(ctx, &(struct standing){ .topic = at->which.topic,
+                                      .partition = at->which.partition,
+                                      .position = c->group ? at->wanted : at->next,
+                                      .start = low < 0 ? -1 : low,
+                                      .end = high < 0 ? -1 : high,
+                                      .beyond = &beyond });
+        ranges_free(&beyond);
+    }
 }

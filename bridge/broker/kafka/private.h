@@ -328,6 +328,9 @@ void kafka_consumed(struct kafka_consumer *c, const rd_kafka_topic_partition_lis
 void kafka_position_restore(struct kafka_consumer *c, struct kafka_assigned *assigned,
                             const rd_kafka_topic_partition_t *committed);
 unsigned kafka_commit(struct consumer *base, struct topic_partition p, int64_t next, const struct ranges *beyond);
+/* What the metadata of a committed position says is finished beyond it; empty if it is not ours. Free it. */
+struct ranges kafka_position_beyond(const rd_kafka_topic_partition_t *committed);
+void kafka_stands(struct consumer *base, void (*each)(void *, const struct standing *), void *ctx);
 void kafka_positions_serve(struct kafka_consumer *c); /* commits what was asked for, takes answers; does not wait */
 void kafka_positions_keep(struct kafka_consumer *c);  /* for a flush when no partition is assigned any more */
 void kafka_positions_flush(struct kafka_consumer *c); /* commits what was asked for, waits for the answers (bounded) */

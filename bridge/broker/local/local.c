@@ -250,6 +250,8 @@ const struct broker_ops broker_local = {
     .look = local_look,
     .look_on = local_look_on,
     .look_close = local_look_close,
+    .standing = local_standing,
+    .scan = local_scan,
     .open = local_open,
     .topic = local_topic,
     .topics = local_topics,
@@ -267,5 +269,6 @@ const struct broker_ops broker_local = {
     .hold = local_hold,
     .seek = local_seek,
     .commit = local_commit,
+    .stands = local_stands,
     .leave = local_leave,
 };

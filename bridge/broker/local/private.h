@@ -10,6 +10,7 @@
  *   status.c        ready, blocked or failed, and why
  *   backlog.c       what a group would begin with, in a log that is not opened
  *   look.c          the records of a topic there
+ *   standing.c      where a group stands, in one that is not opened, and by its consumer; the records there
  *   store.c         the file: made, checked, opened; connections and statements
  *   publication.c   a publication, copied and encoded
  *   queue.c         the queue between those who publish and the writer
@@ -322,6 +323,14 @@ sqlite3 *local_backlog_open(const char *folder);
 struct look *local_look(const struct broker_config *config, const char *topic, struct err *e);
 bool local_look_on(struct look *base, void (*each)(void *, const struct record *), void *ctx, struct err *e);
 void local_look_close(struct look *base);
+
+/* ---- standing.c ---- */
+
+bool local_standing(const struct broker_config *config, const char *group, const char *topic,
+                    void (*each)(void *, const struct standing *), void *ctx, struct err *e);
+bool local_scan(const struct broker_config *config, const char *topic, struct scan_limits how,
+                bool (*each)(void *, const struct record *), void *ctx, struct err *e);
+void local_stands(struct consumer *base, void (*each)(void *, const struct standing *), void *ctx);
 
 /* ---- store.c ---- */
 

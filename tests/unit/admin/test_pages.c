@@ -14,10 +14,16 @@ static bool pages_are_ready(void *ctx, struct err *why)
     return err_set(why, "a secret of the inside");
 }
 
+static void pages_account(void *ctx, const struct account_question *q, struct buf *out)
+{
+    (void)ctx;
+    buf_printf(out, "{\"events\":%zu,\"id\":\"%.*s\"}", q->events, STR_ARG(q->id));
+}
+
 static void pages_open(const struct strings *hosts, const char *token)
 {
     struct err e = { "" };
-    pages = (struct pages){ .ready = pages_are_ready, .hosts = hosts };
+    pages = (struct pages){ .ready = pages_are_ready, .account = pages_account, .hosts = hosts };
     if (token) {
         pages.tokens = tokens_new();
         tokens_add(pages.tokens, str_of(token));
@@ -84,6 +90,19 @@ TEST(tokens_are_asked_for)
     answers("/metrics", "any.example", "Authorization: Bearer a token of some length\r\n", "200 OK");
     answers("/readyz", "localhost", "Authorization: Bearer a token of some length\r\n", "503 Service Unavailable");
     answers("/healthz", "localhost", "", "200 OK");
+    answers("/status", "localhost", "", "401 Unauthorized");
+}
+
+TEST(the_account)
+{
+    pages_open(&none, NULL);
+    answers("/status", "evil.example", "", "403 Forbidden");
+    answers("/status", "localhost", "", "{\"events\":0,\"id\":\"\"}");
+    answers("/status?events=12&id=a%26b%2", "localhost", "", "{\"events\":12,\"id\":\"a&b%2\"}");
+    answers("/status?events=1001", "localhost", "", "400 Bad Request");
+    answers("/status?events", "localhost", "", "400 Bad Request");
+    answers("/status?id=a&id=b", "localhost", "", "400 Bad Request");
+    answers("/status?more=1", "localhost", "", "400 Bad Request");
 }
 
 TEST(only_get_and_head)
@@ -101,9 +120,8 @@ TEST(only_get_and_head)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        PAGES(names_of_others_are_refused),
-        PAGES(names_of_ours_are_known),
-        PAGES(tokens_are_asked_for),
+        PAGES(names_of_others_are_refused), PAGES(names_of_ours_are_known),
+        PAGES(tokens_are_asked_for),        PAGES(the_account),
         PAGES(only_get_and_head),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

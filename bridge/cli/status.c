@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/* `aqueduct status`: what became of the events, of all sinks. */
+#include <stdlib.h>
+#include "bridge/admin/control_client.h"
+#include "bridge/cli/commands.h"
+#include "bridge/cli/status_log.h"
+#include "bridge/cli/status_print.h"
+#include "bridge/cli/usage.h"
+#include "bridge/config/config.h"
+#include "bridge/delivery/account.h"
+#include "bridge/lib/mem.h"
+
+enum { STATUS_BYTES = 64 << 20 };
+
+struct status_flags {
+    bool json;
+    struct str sink, list;
+    int64_t limit;
+};
+
+static const struct flag status_flags[] = {
+    FLAG(struct status_flags, json, .name = "--json", .doc = "one JSON object, for programs"),
+    FLAG(struct status_flags, sink, .name = "--sink", .value = "NAME", .doc = "this sink alone"),
+    FLAG(struct status_flags, list, .name = "--list", .value = "WHICH", .choices = "pending|waiting",
+         .doc = "also the events that the daemon has in memory: all pending, or waiting for an attempt"),
+    FLAG(struct status_flags, limit, .name = "--limit", .value = "N", .min = 1, .max = ACCOUNT_EVENTS,
+         .doc = "with --list: at most so many of each sink, oldest first (20)"),
+    { 0 },
+};
+
+static int status_fail(const struct err *e)
+{
+    char text[sizeof e->text];
+    snprintf(text, sizeof text, "%s", e->text);
+    str_make_shown(text);
+    fprintf(stderr, "aqueduct status: %s\n", text);
+    return COMMAND_FAILED;
+}
+
+static bool status_knows_sink(const struct command_call *call, struct str name)
+{
+    for (size_t i = 0; i < call->sink_count; i++)
+        if (str_eq(name, str_of(call->sinks[i]->id)))
+            return true;
+    return !name.at;
+}
+
+static int status_unknown_sink(const struct command_call *call, struct str name)
+{
+    const char **names = mem_alloc((call->sink_count + 1) * sizeof *names);
+    for (size_t i = 0; i < call->sink_count; i++)
+        names[i] = call->sinks[i]->id;
+    char *word = str_dup(name);
+    int code = usage_unknown("--sink: there is no sink", word, names);
+    free(word);
+    free(names);
+    return code;
+}
+
+/* Leaves in the account what was asked for. */
+static void status_select(json_t *account, const struct status_flags *flags)
+{
+    json_t *sinks = json_object_get(account, "sinks");
+    bool waiting = str_eq(flags->list, STR("waiting"));
+    for (size_t i = json_array_size(sinks); i-- > 0;) {
+        json_t *sink = json_array_get(sinks, i), *events = json_object_get(sink, "events");
+        const char *name = json_string_value(json_object_get(sink, "sink"));
+        if (flags->sink.at && (!name || !str_eq(flags->sink, str_of(name)))) {
+            json_array_remove(sinks, i);
+            continue;
+        }
+        for (size_t k = json_array_size(events); k-- > 0;) {
+            const char *state = json_string_value(json_object_get(json_array_get(events, k), "state"));
+            if (waiting && (!state || strcmp(state, "waiting") != 0))
+                json_array_remove(events, k);
+        }
+        while (json_array_size(events) > (size_t)flags->limit)
+            json_array_remove(events, json_array_size(events) - 1);
+    }
+}
+
+/* The account: the running daemon's, or what the log says when none runs. NULL with *e. */
+static json_t *status_account(const struct command_call *call, const struct status_flags *flags, struct err *e)
+{
+    char query[32] = "";
+    bool nobody;
+    struct buf text = buf_new(STATUS_BYTES);
+    json_error_t where;
+    json_t *account = NULL;
+    if (flags->list.at)
+        snprintf(query, sizeof query, "?events=%d", ACCOUNT_EVENTS);
+    if (control_status(call->config, query, &text, &nobody, e)) {
+        account = json_loadb(text.at, text.n, 0, &where);
+        if (!account)
+            err_set(e, "the daemon's answer is no account: %s", where.text);
+    } else if (nobody) {
+        struct err why = { "" };
+        struct broker_facts facts = broker_facts(&call->config->broker);
+        account = facts.own_folder ? status_of_log(call->config, &why) : NULL;
+        if (!account && facts.own_folder)
+            err_set(e, "no daemon runs, and %s", why.text);
+        else if (!account)
+            err_set(e,
+                    "%.300s; without the daemon nothing is known of %s. Run this where its admin.listen can be reached",
+                    e->text, facts.type);
+    }
+    buf_free(&text);
+    return account;
+}
+
+static int status_run(struct command_call *call)
+{
+    struct status_flags *flags = call->flags;
+    struct err e = { "" };
+    if (!status_knows_sink(call, flags->sink))
+        return status_unknown_sink(call, flags->sink);
+    if (flags->limit && !flags->list.at)
+        return usage_wrong(&command_status, "--limit goes with --list");
+    flags->limit = flags->limit ? flags->limit : 20;
+    json_t *account = status_account(call, flags, &e);
+    if (!account)
+        return status_fail(&e);
+    struct broker_facts facts = broker_facts(&call->config->broker);
+    if (facts.own_folder && !status_add_waiting(call->config, account, &e)) {
+        json_decref(account);
+        return status_fail(&e);
+    }
+    status_select(account, flags);
+    if (flags->json) {
+        json_dumpf(account, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
+        fputc('\n', stdout);
+    } else
+        status_print(account, stdout);
+    json_decref(account);
+    return COMMAND_DONE;
+}
+
+static const char status_notes[] =
+    "Asks the running daemon: over its control socket beside the local log, else on admin.listen (with the first of\n"
+    "admin.tokens). When no daemon runs, the local log itself says how far each sink is.\n"
+    "\n"
+    "  aqueduct status                      # every sink: what is pending, since when, what fails and why\n"
+    "  aqueduct status --sink crm --list waiting --limit 5\n"
+    "  aqueduct status --json | jq '.sinks[] | select(.destinations[0].failing)'\n"
+    "\n"
+    "Keys of --json; what is not known or does not apply is null:\n"
+    "  from, at, broker, ready, not_ready    who says so (daemon, log), when; is it ready, and why not\n"
+    "  sinks[]: sink, type, group, live      live: it shows what comes to who listens, and owes nothing\n"
+    "    waiting, waiting_oldest, waiting_next_due   events in the waiting topics (kafka: those this daemon has met)\n"
+    "    topics[]: topic, partition, position, start, end, finished_beyond, pending\n"
+    "    destinations[]: endpoint, in_flight, waiting, oldest, next_due; failing: since, status, reason; and since the\n"
+    "      daemon's start consumed = delivered + dead + filtered + moved + released + pending; attempts, retries, untried\n"
+    "    events[] (--list): id, topic, partition, offset, time, endpoint, state, attempts, first, due, status, reason\n"
+    "\n"
+    "pending of a topic counts what the log holds and the sink has not finished; pending of a destination what of it the\n"
+    "daemon has in memory. Dead letters: aqueduct dead list.\n";
+
+const struct command command_status = {
+    .name = "status",
+    .synopsis = "[-c FILE]... [--json] [--sink NAME] [--list pending|waiting [--limit N]]",
+    .doc = "Say of each sink what is delivered, in flight, pending, waiting and dead, and what fails.",
+    .notes = status_notes,
+    .flags = status_flags,
+    .size = sizeof(struct status_flags),
+    .config = true,
+    .run = status_run,
+};

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/* The account that a log without a daemon gives: how far each sink's group is in each of its topics. */
+#include <stdlib.h>
+#include <string.h>
+#include "bridge/cli/status_log.h"
+#include "bridge/delivery/ladder.h"
+#include "bridge/event/trail.h"
+#include "bridge/lib/clock.h"
+#include "bridge/lib/mem.h"
+
+static json_t *status_log_known(int64_t n)
+{
+    return n < 0 ? json_null() : json_integer(n);
+}
+
+struct status_log_topics { /* of a sink */
+    json_t *list;
+    bool from_start; /* where its group begins that has no position yet */
+};
+
+static void status_log_partition(void *ctx, const struct standing *s)
+{
+    const struct status_log_topics *topics = ctx;
+    int64_t beyond = 0;
+    struct standing begun = *s;
+    if (begun.position < 0 && topics->from_start)
+        begun.position = s->start;
+    for (size_t i = 0; i < s->beyond->count; i++)
+        beyond += s->beyond->at[i].to - s->beyond->at[i].from;
+    json_array_append_new(topics->list,
+                          json_pack("{s:s,s:i,s:o,s:o,s:o,s:I,s:o}", "topic", s->topic, "partition", (int)s->partition,
+                                    "position", status_log_known(s->position), "start", status_log_known(s->start),
+                                    "end", status_log_known(s->end), "finished_beyond", (json_int_t)beyond, "pending",
+                                    status_log_known(standing_pending(&begun))));
+}
+
+static bool status_log_topics(const struct config *c, const struct sink_config *sink, const char *group, json_t *list,
+                              struct err *e)
+{
+    struct status_log_topics topics = { list, sink->start == START_EARLIEST }, own = { list, true };
+    bool dead_letters = sink->sink->ops->dead_letters, ok = true;
+    char *dead = topic_name(c->broker.prefix, TOPIC_DEAD_LETTER, NULL);
+    char *redrive = topic_name(c->broker.prefix, TOPIC_REDRIVE, sink->sink->id);
+    for (size_t i = 0; ok && !dead_letters && i < sink->topics.count; i++)
+        ok = broker_standing(&c->broker, group, sink->topics.at[i], status_log_partition, &topics, e);
+    ok = ok && broker_standing(&c->broker, group, dead_letters ? dead : redrive, status_log_partition, &own, e);
+    free(redrive);
+    free(dead);
+    return ok;
+}
+
+static json_t *status_log_sink(const struct config *c, const struct sink_config *sink, struct err *e)
+{
+    char *group = str_join(c->broker.group_prefix, sink->sink->id, "");
+    json_t *topics = json_array();
+    bool live = sink->sink->ops->broadcast, ok = live || status_log_topics(c, sink, group, topics, e);
+    json_t *j = ok ? json_pack("{s:s,s:s,s:o,s:b,s:n,s:O,s:[],s:n}", "sink", sink->sink->id, "type",
+                               sink->sink->ops->type, "group", live ? json_null() : json_string(group), "live",
+                               (int)live, "waiting", "topics", topics, "destinations", "events")
+                   : NULL;
+    json_decref(topics);
+    free(group);
+    return j;
+}
+
+json_t *status_of_log(const struct config *c, struct err *e)
+{
+    char at[CLOCK_TEXT];
+    json_t *sinks = json_array();
+    for (size_t i = 0; i < c->sink_count; i++) {
+        json_t *sink = status_log_sink(c, &c->sinks[i], e);
+        if (!sink) {
+            json_decref(sinks);
+            return NULL;
+        }
+        json_array_append_new(sinks, sink);
+    }
+    clock_text(clock_wall_ms(), at);
+    return json_pack("{s:s,s:s,s:s,s:b,s:s,s:o}", "from", "log", "at", at, "broker", broker_facts(&c->broker).type,
+                     "ready", 0, "not_ready", "no daemon runs", "sinks", sinks);
+}
+
+/* ---- the waiting topics ---- */
+
+struct status_waiting { /* a topic while it is read */
+    json_t *sinks;      /* of the account */
+    const struct config *config;
+    struct status_log_stand { /* where the waiter stands in each of its partitions */
+        int64_t position;
+        struct ranges beyond;
+    } * stands;
+    size_t stand_count;
+};
+
+static void status_log_stand(void *ctx, const struct standing *s)
+{
+    static const struct ranges nothing;
+    struct status_waiting *w = ctx;
+    w->stands = mem_grow(w->stands, (size_t)s->partition + 1, sizeof *w->stands);
+    while (w->stand_count <= (size_t)s->partition)
+        w->stands[w->stand_count++] = (struct status_log_stand){ .position = -1 };
+    w->stands[s->partition] = (struct status_log_stand){ s->position, ranges_union(s->beyond, &nothing) };
+}
+
+static json_t *status_log_find(json_t *sinks, struct str id)
+{
+    size_t i;
+    json_t *sink;
+    json_array_foreach(sinks, i, sink)
+    {
+        const char *name = json_string_value(json_object_get(sink, "sink"));
+        if (name && str_eq(str_of(name), id))
+            return sink;
+    }
+    return NULL;
+}
+
+/* Sets a moment, unless an earlier one is there. */
+static void status_log_earlier(json_t *sink, const char *key, int64_t ms)
+{
+    char text[CLOCK_TEXT];
+    const char *now = json_string_value(json_object_get(sink, key));
+    clock_text(ms, text);
+    if (ms && (!now || strcmp(text, now) < 0))
+        json_object_set_new(sink, key, json_string(text));
+}
+
+/* A record of a waiting topic. */
+static bool status_log_waits(void *ctx, const struct record *r)
+{
+    struct status_waiting *w = ctx;
+    const struct status_log_stand *at = (size_t)r->partition < w->stand_count ? &w->stands[r->partition] : NULL;
+    struct standing stand = { .position = at ? at->position : -1, .beyond = at ? &at->beyond : &(struct ranges){ 0 } };
+    json_t *sink = status_log_find(w->sinks, record_header(r, TRAIL_SINK));
+    if (!sink || standing_finished(&stand, r->offset))
+        return true;
+    struct trail t = trail_read(r);
+    json_object_set_new(sink, "waiting", json_integer(1 + json_integer_value(json_object_get(sink, "waiting"))));
+    status_log_earlier(sink, "waiting_oldest", t.first_ms ? t.first_ms : r->timestamp_ms);
+    status_log_earlier(sink, "waiting_next_due", t.due_ms);
+    return true;
+}
+
+static bool status_log_waiting_topic(void *ctx, const char *topic, const char *group, struct err *e)
+{
+    struct status_waiting *w = ctx;
+    bool ok = broker_standing(&w->config->broker, group, topic, status_log_stand, w, e)
+              && broker_scan(&w->config->broker, topic, (struct scan_limits){ 0 }, status_log_waits, w, e);
+    for (size_t i = 0; i < w->stand_count; i++)
+        ranges_free(&w->stands[i].beyond);
+    free(w->stands);
+    w->stands = NULL;
+    w->stand_count = 0;
+    return ok;
+}
+
+bool status_add_waiting(const struct config *c, json_t *account, struct err *e)
+{
+    struct status_waiting w = { .sinks = json_object_get(account, "sinks"), .config = c };
+    size_t i;
+    json_t *sink;
+    json_array_foreach(w.sinks, i, sink)
+    {
+        bool live = json_is_true(json_object_get(sink, "live"));
+        json_object_set_new(sink, "waiting", live ? json_null() : json_integer(0));
+        json_object_set_new(sink, "waiting_oldest", json_null());
+        json_object_set_new(sink, "waiting_next_due", json_null());
+    }
+    return ladder_topics(&c->broker, status_log_waiting_topic, &w, e);
+}

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT */
+/* What the log itself says, beside a daemon or without one: for brokers that can be read from here (broker_standing). */
+#pragma once
+#include <jansson.h>
+#include "bridge/config/config.h"
+
+/* The account that the log gives, in the form of delivery/account.h; NULL with *e. */
+json_t *status_of_log(const struct config *config, struct err *e);
+/* Counts what waits for each sink in the waiting topics, and sets what the account says of it. False with *e. */
+bool status_add_waiting(const struct config *config, json_t *account, struct err *e);

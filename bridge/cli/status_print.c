@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+/* An account as text for a person. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include "bridge/cli/status_print.h"
+#include "bridge/lib/clock.h"
+#include "bridge/lib/mem.h"
+
+enum { FEW = 4, SECOND_MS = 1000, MINUTE_MS = 60000, HOUR_MS = 3600000, DAY_MS = 86400000 };
+
+/* ---- values ---- */
+
+static int64_t status_print_number(const json_t *j, const char *key)
+{
+    const json_t *value = json_object_get(j, key);
+    return json_is_integer(value) ? json_integer_value(value) : -1;
+}
+
+/* The text, fit for a terminal; free() it. */
+static char *status_print_text(const json_t *j, const char *key)
+{
+    const char *value = json_string_value(json_object_get(j, key));
+    char *text = str_dup(str_of(value ? value : ""));
+    str_make_shown(text);
+    return text;
+}
+
+/* "3m", "2d"; of two moments. */
+static void status_print_span(int64_t ms, char out[24])
+{
+    ms = ms < 0 ? 0 : ms;
+    if (ms < MINUTE_MS)
+        snprintf(out, 24, "%" PRId64 "s", ms / SECOND_MS);
+    else if (ms < HOUR_MS)
+        snprintf(out, 24, "%" PRId64 "m", ms / MINUTE_MS);
+    else if (ms < DAY_MS)
+        snprintf(out, 24, "%" PRId64 "h", ms / HOUR_MS);
+    else
+        snprintf(out, 24, "%" PRId64 "d", ms / DAY_MS);
+}
+
+/* How long ago (or, of what is to come, until then) the moment is; false: there is none. */
+static bool status_print_when(const json_t *j, const char *key, bool to_come, char out[24])
+{
+    const char *text = json_string_value(json_object_get(j, key));
+    int64_t ms;
+    if (!text || !clock_parse(str_of(text), &ms))
+        return false;
+    status_print_span(to_come ? ms - clock_wall_ms() : clock_wall_ms() - ms, out);
+    return true;
+}
+
+/* ---- topics ---- */
+
+static int64_t status_print_pending(const json_t *topics, bool *known)
+{
+    int64_t sum = 0;
+    size_t i;
+    const json_t *p;
+    *known = true;
+    json_array_foreach(topics, i, p)
+    {
+        int64_t pending = status_print_number(p, "pending");
+        sum += pending > 0 ? pending : 0;
+        *known = *known && pending >= 0;
+    }
+    return sum;
+}
+
+static size_t status_print_partitions(const json_t *topics, const char *topic)
+{
+    size_t count = 0, i;
+    const json_t *p;
+    json_array_foreach(topics, i, p)
+    {
+        const char *name = json_string_value(json_object_get(p, "topic"));
+        count += name && strcmp(name, topic) == 0;
+    }
+    return count;
+}
+
+static void status_print_place(const json_t *p, const char *key, FILE *out)
+{
+    int64_t n = status_print_number(p, key);
+    if (n < 0)
+        fprintf(out, " %10s", "-");
+    else
+        fprintf(out, " %10" PRId64, n);
+}
+
+/* The partitions; of those that are finished, not each one of many. */
+static void status_print_topics(const json_t *topics, FILE *out)
+{
+    size_t i, left_out = 0;
+    const json_t *p;
+    bool headed = false;
+    json_array_foreach(topics, i, p)
+    {
+        char *topic = status_print_text(p, "topic");
+        bool finished = status_print_number(p, "pending") == 0;
+        bool empty = status_print_number(p, "end") == status_print_number(p, "start");
+        if (finished && status_print_partitions(topics, topic) > FEW)
+            left_out++;
+        else if (!finished || !empty) {
+            if (!headed)
+                fprintf(out, "  %-32s %4s %10s %10s %10s\n", "TOPIC", "PART", "POSITION", "END", "PENDING");
+            headed = true;
+            fprintf(out, "  %-32s %4" PRId64, topic, status_print_number(p, "partition"));
+            status_print_place(p, "position", out);
+            status_print_place(p, "end", out);
+            status_print_place(p, "pending", out);
+            fputc('\n', out);
+        }
+        free(topic);
+    }
+    if (left_out && headed)
+        fprintf(out, "  (%zu more partition%s with nothing pending)\n", left_out, left_out == 1 ? "" : "s");
+}
+
+/* ---- destinations ---- */
+
+static void status_print_failing(const json_t *destination, const char *indent, FILE *out)
+{
+    const json_t *failing = json_object_get(destination, "failing");
+    char ago[24] = "?";
+    if (!json_is_object(failing))
+        return;
+    char *since = status_print_text(failing, "since"), *reason = status_print_text(failing, "reason");
+    int64_t status = status_print_number(failing, "status");
+    status_print_when(failing, "since", false, ago);
+    fprintf(out, "%sfailing since %s (%s): ", indent, since, ago);
+    if (status > 0 && !reason[0])
+        fprintf(out, "%" PRId64, status);
+    fprintf(out, "%s\n", reason);
+    free(reason);
+    free(since);
+}
+
+static void status_print_memory(const json_t *d, const char *indent, FILE *out)
+{
+    char oldest[24], due[24];
+    int64_t waiting = status_print_number(d, "waiting");
+    fprintf(out, "%s%" PRId64 " in memory", indent, status_print_number(d, "pending"));
+    if (status_print_when(d, "oldest", false, oldest))
+        fprintf(out, " (the oldest %s old)", oldest);
+    fprintf(out, ": %" PRId64 " in flight, %" PRId64 " waiting", status_print_number(d, "in_flight"), waiting);
+    if (status_print_when(d, "next_due", true, due))
+        fprintf(out, ", the next attempt in %s", due);
+    fputc('\n', out);
+}
+
+/* What was done since the start; what did not happen is not said. */
+static void status_print_totals(const json_t *d, const char *indent, FILE *out)
+{
+    static const char *const rows[][2] = { { "delivered", "delivered" },
+                                           { "dead", "dead" },
+                                           { "filtered", "filtered out" },
+                                           { "moved", "moved to waiting topics" } };
+    bool any = false;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int64_t n = status_print_number(d, rows[i][0]);
+        if (n > 0) {
+            fprintf(out, "%s%s%" PRId64 " %s", any ? "" : indent, any ? ", " : "since the start: ", n, rows[i][1]);
+            any = true;
+        }
+    }
+    if (any)
+        fputc('\n', out);
+}
+
+static void status_print_destination(const json_t *d, FILE *out)
+{
+    char *endpoint = status_print_text(d, "endpoint");
+    const char *indent = endpoint[0] ? "    " : "  ";
+    if (endpoint[0])
+        fprintf(out, "  endpoint %s:\n", endpoint);
+    free(endpoint);
+    status_print_failing(d, indent, out);
+    if (status_print_number(d, "pending") > 0)
+        status_print_memory(d, indent, out);
+    status_print_totals(d, indent, out);
+}
+
+/* ---- events ---- */
+
+static void status_print_event(const json_t *ev, FILE *out)
+{
+    char *id = status_print_text(ev, "id"), *state = status_print_text(ev, "state"),
+         *reason = status_print_text(ev, "reason");
+    char age[24] = "-", due[24];
+    int64_t status = status_print_number(ev, "status");
+    status_print_when(ev, "time", false, age);
+    for (char *c = state; *c; c++)
+        *c = *c == '_' ? ' ' : *c;
+    fprintf(out, "    %-40s %5s old  %s", id[0] ? id : "(no event)", age, state);
+    if (status_print_when(ev, "due", true, due))
+        fprintf(out, ", next attempt in %s", due);
+    if (status_print_number(ev, "attempts") > 0)
+        fprintf(out, ", attempts: %" PRId64, status_print_number(ev, "attempts"));
+    if (status > 0)
+        fprintf(out, ", last status %" PRId64, status);
+    fprintf(out, "%s%s\n", reason[0] ? ": " : "", reason);
+    free(reason);
+    free(state);
+    free(id);
+}
+
+/* ---- sinks ---- */
+
+static void status_print_waiting(const json_t *sink, int64_t waiting, FILE *out)
+{
+    char oldest[24], due[24];
+    fprintf(out, ", %" PRId64 " of them in waiting topics", waiting);
+    if (status_print_when(sink, "waiting_oldest", false, oldest))
+        fprintf(out, " (the oldest %s old)", oldest);
+    if (status_print_when(sink, "waiting_next_due", true, due))
+        fprintf(out, ", the next attempt in %s", due);
+}
+
+static int64_t status_print_in_memory(const json_t *sink)
+{
+    int64_t sum = 0;
+    size_t i;
+    const json_t *d;
+    json_array_foreach(json_object_get(sink, "destinations"), i, d) sum += status_print_number(d, "pending");
+    return sum;
+}
+
+static void status_print_head(const json_t *sink, FILE *out)
+{
+    char *name = status_print_text(sink, "sink"), *type = status_print_text(sink, "type");
+    bool known;
+    int64_t pending = status_print_pending(json_object_get(sink, "topics"), &known),
+            waiting = status_print_number(sink, "waiting");
+    waiting = waiting > 0 ? waiting : 0;
+    int64_t all = pending + waiting,
+            in_memory = status_print_in_memory(sink); /* also what was handed over by the waiter */
+    all = all > in_memory ? all : in_memory;
+    fprintf(out, "\n%s (%s): ", name, type);
+    if (json_is_true(json_object_get(sink, "live")))
+        fputs("shows what comes to who listens\n", out);
+    else if (all == 0 && known)
+        fputs("nothing pending\n", out);
+    else {
+        fprintf(out, "%s%" PRId64 " pending", known ? "" : "at least ", all);
+        if (waiting)
+            status_print_waiting(sink, waiting, out);
+        fputc('\n', out);
+    }
+    free(type);
+    free(name);
+}
+
+/* Has it something to say that is not among many others' totals? */
+static bool status_print_matters(const json_t *d)
+{
+    return json_is_object(json_object_get(d, "failing")) || status_print_number(d, "pending") > 0;
+}
+
+static void status_print_destinations(const json_t *all, FILE *out)
+{
+    size_t i, left_out = 0;
+    const json_t *d;
+    json_array_foreach(all, i, d)
+    {
+        if (i > 0 && json_array_size(all) > FEW + 1 && !status_print_matters(d))
+            left_out++;
+        else
+            status_print_destination(d, out);
+    }
+    if (left_out)
+        fprintf(out, "  %zu more endpoint%s that ha%s nothing pending and do%s not fail\n", left_out,
+                left_out == 1 ? "" : "s", left_out == 1 ? "s" : "ve", left_out == 1 ? "es" : "");
+}
+
+static void status_print_sink(const json_t *sink, FILE *out)
+{
+    size_t i;
+    const json_t *d, *events = json_object_get(sink, "events");
+    status_print_head(sink, out);
+    status_print_destinations(json_object_get(sink, "destinations"), out);
+    if (!json_is_true(json_object_get(sink, "live")))
+        status_print_topics(json_object_get(sink, "topics"), out);
+    if (json_is_array(events))
+        fprintf(out, json_array_size(events) ? "  events, oldest first:\n" : "  no such events in memory\n");
+    json_array_foreach(events, i, d) status_print_event(d, out);
+}
+
+void status_print(const json_t *account, FILE *out)
+{
+    const char *from = json_string_value(json_object_get(account, "from"));
+    char *broker = status_print_text(account, "broker"), *why = status_print_text(account, "not_ready");
+    size_t i;
+    const json_t *sink;
+    if (from && strcmp(from, "log") == 0)
+        fprintf(out, "No daemon runs. So far the %s log says how far each sink is:\n", broker);
+    else if (json_is_true(json_object_get(account, "ready")))
+        fprintf(out, "The daemon runs and is ready (broker: %s).\n", broker);
+    else
+        fprintf(out, "The daemon runs but is not ready (broker: %s): %s\n", broker, why);
+    json_array_foreach(json_object_get(account, "sinks"), i, sink) status_print_sink(sink, out);
+    free(why);
+    free(broker);
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT */
+/* Makes a sink's account on its own thread, and hands it over. */
+#include <jansson.h>
+#include <stdlib.h>
+#include "bridge/delivery/private.h"
+#include "bridge/lib/mem.h"
+#include "bridge/lib/thread.h"
+
+struct account {
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t made;
+    struct account_question question;
+    char *id;
+    char *text; /* NULL: not made yet */
+    atomic_bool asked;
+};
+
+struct account *account_new(void)
+{
+    struct account *a = mem_alloc(sizeof *a);
+    pthread_mutex_init(&a->lock, NULL);
+    pthread_cond_init(&a->made, NULL);
+    return a;
+}
+
+void account_free(struct account *a)
+{
+    pthread_mutex_destroy(&a->lock);
+    pthread_cond_destroy(&a->made);
+    free(a->text);
+    free(a->id);
+    free(a);
+}
+
+/* ---- values ---- */
+
+static json_t *account_text(struct str s)
+{
+    json_t *j = s.at ? json_stringn(s.at, s.n) : json_null();
+    return j ? j : json_string("?"); /* no UTF-8 */
+}
+
+/* A moment of the wall clock; 0: null. */
+static json_t *account_time(int64_t wall_ms)
+{
+    char text[CLOCK_TEXT];
+    if (wall_ms == 0)
+        return json_null();
+    clock_text(wall_ms, text);
+    return json_string(text);
+}
+
+static json_t *account_known(int64_t n)
+{
+    return n < 0 ? json_null() : json_integer(n);
+}
+
+static int64_t account_wake(const struct entry *en)
+{
+    return en->state == ENTRY_WAITING ? clock_wall_ms() + en->wake_ms - clock_mono_ms() : 0;
+}
+
+/* ---- topics ---- */
+
+static void account_partition(void *ctx, const struct standing *s)
+{
+    json_t *list = ctx;
+    int64_t beyond = 0;
+    for (size_t i = 0; i < s->beyond->count; i++)
+        beyond += s->beyond->at[i].to - s->beyond->at[i].from;
+    json_array_append_new(list, json_pack("{s:s,s:i,s:o,s:o,s:o,s:I,s:o}", "topic", s->topic, "partition",
+                                          (int)s->partition, "position", account_known(s->position), "start",
+                                          account_known(s->start), "end", account_known(s->end), "finished_beyond",
+                                          (json_int_t)beyond, "pending", account_known(standing_pending(s))));
+}
+
+/* ---- destinations ---- */
+
+static json_t *account_failing(const struct destination *to)
+{
+    if (!to->failing)
+        return json_null();
+    return json_pack("{s:o,s:o,s:o}", "since", account_time(to->failing_ms), "status",
+                     account_known(to->failure.status ? to->failure.status : -1), "reason",
+                     account_text(str_of(to->failure.why)));
+}
+
+/* What of a destination is in memory. */
+struct account_open {
+    int64_t flying, waiting, oldest_ms, due_ms;
+};
+
+/* The destinations by number: that of the sink as a whole, then its endpoints. */
+static size_t account_number(const struct delivery *d, const struct destination *to)
+{
+    return to == &d->self ? 0 : (size_t)(to - d->destinations) + 1;
+}
+
+/* Of every destination, by its number; free() it. */
+static struct account_open *account_open(const struct delivery *d)
+{
+    struct account_open *all = mem_alloc((d->destination_count + 1) * sizeof *all);
+    for (size_t i = 0; i < d->entry_cap; i++) {
+        const struct entry *en = d->entries[i];
+        if (en->state == ENTRY_FREE)
+            continue;
+        struct account_open *out = &all[account_number(d, en->to)];
+        int64_t due = account_wake(en), since = en->of->record->timestamp_ms;
+        out->flying += en->state == ENTRY_FLYING;
+        out->waiting += due != 0;
+        out->oldest_ms = out->oldest_ms == 0 || since < out->oldest_ms ? since : out->oldest_ms;
+        out->due_ms = due && (out->due_ms == 0 || due < out->due_ms) ? due : out->due_ms;
+    }
+    return all;
+}
+
+static json_t *account_destination(const struct destination *to, const struct account_open *open)
+{
+    json_t *j = json_pack("{s:o,s:I,s:I,s:o,s:o,s:o}", "endpoint", account_text(str_of(to->name)), "in_flight",
+                          (json_int_t)open->flying, "waiting", (json_int_t)open->waiting, "oldest",
+                          account_time(open->oldest_ms), "next_due", account_time(open->due_ms), "failing",
+                          account_failing(to));
+    const struct {
+        const char *name;
+        const struct metric *metric;
+    } rows[] = { { "pending", to->count.pending },     { "consumed", to->count.consumed },
+                 { "delivered", to->count.delivered }, { "dead", to->count.dead },
+                 { "filtered", to->count.filtered },   { "moved", to->count.moved },
+                 { "released", to->count.released },   { "attempts", to->count.attempts },
+                 { "retries", to->count.retries },     { "untried", to->count.untried } };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        json_object_set_new(j, rows[i].name, json_integer(metric_value(rows[i].metric)));
+    return j;
+}
+
+/* The sink as a whole, then each endpoint. */
+static json_t *account_destinations(const struct delivery *d)
+{
+    json_t *list = json_array();
+    struct account_open *open = account_open(d);
+    json_array_append_new(list, account_destination(&d->self, &open[0]));
+    for (size_t i = 0; i < d->destination_count; i++)
+        json_array_append_new(list, account_destination(&d->destinations[i], &open[i + 1]));
+    free(open);
+    return list;
+}
+
+/* ---- events ---- */
+
+static const char *account_state(enum entry_state s)
+{
+    switch (s) {
+    case ENTRY_FREE: return "finished";
+    case ENTRY_READY: return "ready";
+    case ENTRY_BEHIND: return "behind";
+    case ENTRY_FLYING: return "in_flight";
+    case ENTRY_WAITING: return "waiting";
+    case ENTRY_STORING: return "storing";
+    }
+    return "finished";
+}
+
+static int account_by_age(const void *a, const void *b)
+{
+    const struct record *x = (*(const struct entry *const *)a)->of->record,
+                        *y = (*(const struct entry *const *)b)->of->record;
+    if (x->timestamp_ms != y->timestamp_ms)
+        return x->timestamp_ms < y->timestamp_ms ? -1 : 1;
+    return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+static json_t *account_event(const struct entry *en)
+{
+    const struct record *r = en->of->record;
+    bool tried = en->last_ms != 0;
+    return json_pack("{s:o,s:o,s:i,s:I,s:o,s:o,s:s,s:i,s:o,s:o,s:o,s:o}", "id",
+                     account_text(en->of->event ? en->of->event->id : STR_ABSENT), "topic", account_text(r->topic),
+                     "partition", (int)r->partition, "offset", (json_int_t)r->offset, "time",
+                     account_time(r->timestamp_ms), "endpoint", account_text(str_of(en->to->name)), "state",
+                     account_state(en->state), "attempts", (int)en->attempts, "first", account_time(en->first_ms),
+                     "due", account_time(account_wake(en)), "status",
+                     account_known(tried && en->last.status ? en->last.status : -1), "reason",
+                     account_text(tried ? str_of(en->last.why) : STR_ABSENT));
+}
+
+static json_t *account_events(const struct delivery *d, const struct account_question *q)
+{
+    json_t *list = json_array();
+    const struct entry **found = mem_alloc((d->entry_cap + 1) * sizeof *found);
+    size_t n = 0;
+    for (size_t i = 0; i < d->entry_cap; i++) {
+        const struct entry *en = d->entries[i];
+        if (en->state != ENTRY_FREE && (!q->id.at || (en->of->event && str_eq(en->of->event->id, q->id))))
+            found[n++] = en;
+    }
+    qsort(found, n, sizeof *found, account_by_age);
+    for (size_t i = 0; i < n && i < q->events; i++)
+        json_array_append_new(list, account_event(found[i]));
+    free(found);
+    return list;
+}
+
+/* ---- the account ---- */
+
+static char *account_make(const struct delivery *d, const struct account_question *q)
+{
+    json_t *topics = json_array();
+    consumer_standing(d->consumer, account_partition, topics);
+    json_t *j = json_pack("{s:s,s:s,s:o,s:b,s:o,s:o,s:o}", "sink", d->s->id, "type", d->s->ops->type, "group",
+                          d->s->ops->broadcast ? json_null() : json_string(d->group), "live", (int)d->s->ops->broadcast,
+                          "topics", topics, "destinations", account_destinations(d), "events",
+                          q->events ? account_events(d, q) : json_null());
+    json_object_set_new(j, "waiting",
+                        d->s->ops->broadcast ? json_null() : json_integer(metric_value(d->self.count.waiting)));
+    char *text = json_dumps(j, JSON_COMPACT | JSON_ENSURE_ASCII);
+    json_decref(j);
+    CHECK(text);
+    return text;
+}
+
+void account_answer(struct delivery *d)
+{
+    struct account *a = d->account;
+    if (!atomic_load_explicit(&a->asked, memory_order_relaxed))
+        return;
+    pthread_mutex_lock(&a->lock);
+    atomic_store(&a->asked, false);
+    free(a->text);
+    a->text = account_make(d, &a->question);
+    pthread_cond_signal(&a->made);
+    pthread_mutex_unlock(&a->lock);
+}
+
+void account_ask(struct delivery *d, const struct account_question *q)
+{
+    struct account *a = d->account;
+    pthread_mutex_lock(&a->lock);
+    free(a->text);
+    free(a->id);
+    a->text = NULL;
+    a->id = q->id.at ? str_dup(q->id) : NULL;
+    a->question = *q;
+    a->question.id = a->id ? str_of(a->id) : STR_ABSENT;
+    atomic_store(&a->asked, true);
+    pthread_mutex_unlock(&a->lock);
+    wake_up(d->wake_fd);
+}
+
+char *account_take(struct delivery *d, struct timespec until)
+{
+    struct account *a = d->account;
+    pthread_mutex_lock(&a->lock);
+    while (!a->text && thread_wait(&a->made, &a->lock, until))
+        continue;
+    char *text = a->text;
+    a->text = NULL;
+    pthread_mutex_unlock(&a->lock);
+    return text;
+}

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: MIT
+"""`aqueduct status`: what is pending, what fails, what waits, with a daemon and without."""
+import json
+import threading
+
+import pytest
+
+from aqueduct import free_port
+from conftest import DEAD_LETTERS, HTTP_SOURCE, event, post_ok, wait_for, webhook_sink
+
+PARTS = ("delivered", "dead", "filtered", "moved", "released", "pending")
+
+
+def status(bridge, *words):
+    done = bridge.command("status", "--json", *words)
+    assert done.returncode == 0, done.stderr
+    account = json.loads(done.stdout)
+    account["sinks"] = {sink["sink"]: sink for sink in account["sinks"]}
+    return account
+
+
+def pending(sink):
+    return sum(topic["pending"] or 0 for topic in sink["topics"])
+
+
+def run(bridge, text):
+    bridge.configure(text, admin=f"127.0.0.1:{free_port()}")
+    return bridge.start()
+
+
+@pytest.mark.threads
+def test_what_is_pending_and_what_fails(bridge, receivers):
+    good, bad = receivers(), receivers(lambda request: 503)
+    sinks = ("sinks:\n" + webhook_sink("crm", good.url) + webhook_sink("broken", bad.url, "retry: [10m]\nretry_memory: 10m")
+             + webhook_sink("later", bad.url, "retry: [1h]\nretry_memory: 1s") + DEAD_LETTERS)
+    daemon = run(bridge, HTTP_SOURCE + sinks)
+    post_ok(daemon, *(event(f"e{i}") for i in range(3)))
+    good.delivered({"e0", "e1", "e2"})
+    wait_for(lambda: status(bridge)["sinks"]["later"]["waiting"] == 3)
+    wait_for(lambda: status(bridge)["sinks"]["broken"]["destinations"][0]["waiting"] == 3)
+    wait_for(lambda: pending(status(bridge)["sinks"]["crm"]) == 0)
+    account = status(bridge)
+    assert (account["from"], account["broker"], account["ready"]) == ("daemon", bridge.kind, True)
+    crm, broken, later = (account["sinks"][name] for name in ("crm", "broken", "later"))
+    assert crm["destinations"][0]["failing"] is None
+    assert (crm["destinations"][0]["delivered"], crm["waiting"]) == (3, 0)
+    assert pending(broken) == 3
+    assert (broken["destinations"][0]["failing"]["status"], broken["destinations"][0]["pending"]) == (503, 3)
+    assert (pending(later), later["destinations"][0]["moved"]) == (0, 3)
+    listed = status(bridge, "--sink", "broken", "--list", "waiting", "--limit", "2")["sinks"]
+    assert list(listed) == ["broken"]
+    assert [(ev["id"], ev["state"], ev["attempts"], ev["status"]) for ev in listed["broken"]["events"]] == [("e0", "waiting", 1, 503), ("e1", "waiting", 1, 503)]
+    text = bridge.command("status").stdout
+    assert "The daemon runs and is ready" in text
+    assert "crm (webhook): nothing pending" in text
+    assert "broken (webhook): 3 pending" in text
+    assert "failing since 20" in text and "503 Service Unavailable" in text
+    assert "later (webhook): 3 pending, 3 of them in waiting topics" in text
+
+
+def test_the_account_reconciles_under_load(bridge, receivers):
+    receiver = receivers(lambda request: 204 if int(request["id"][1:]) % 3 else 503)
+    daemon = run(bridge, HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "retry: [20ms, 1s]\nretry_memory: 100ms\nfilter: {not: {exact: {type: left.out}}}") + DEAD_LETTERS)
+    sender = threading.Thread(target=lambda: [post_ok(daemon, *(event(f"e{i * 10 + k}", "left.out" if k == 9 else "thing.happened") for k in range(10))) for i in range(40)])
+    sender.start()
+    accounts = []
+    while sender.is_alive():
+        accounts.append(daemon.page("/status").json())
+    sender.join()
+    assert len(accounts) > 3
+    assert any(a["sinks"][0]["destinations"][0]["consumed"] for a in accounts)
+    for account in accounts:
+        for sink in account["sinks"]:
+            for one in sink["destinations"]:
+                assert one["consumed"] == sum(one[part] for part in PARTS), one
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_without_a_daemon_the_log_says_it(local_bridge, receivers, end):
+    receiver = receivers(lambda request: 503)
+    sinks = "sinks:\n" + webhook_sink("crm", receiver.url, "retry: [10m]\nretry_memory: 10m") + webhook_sink("later", receiver.url, "retry: [1h]\nretry_memory: 1s")
+    local_bridge.configure(HTTP_SOURCE + sinks)
+    done = local_bridge.command("status")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no daemon runs, and" in done.stderr and "there is no log yet" in done.stderr
+    daemon = local_bridge.start()
+    post_ok(daemon, event("one"), event("two"))
+    wait_for(lambda: status(local_bridge)["sinks"]["later"]["waiting"] == 2)
+    running = status(local_bridge)["sinks"]
+    getattr(daemon, end)()
+    account = status(local_bridge)
+    stopped = account["sinks"]
+    assert (account["from"], account["ready"]) == ("log", False)
+    assert pending(stopped["crm"]) == 2
+    assert stopped["later"]["waiting"] == 2
+    assert pending(stopped["later"]) == 0 or end == "kill"      # what was not committed yet comes again
+    assert stopped["later"]["waiting_next_due"] == running["later"]["waiting_next_due"] > account["at"]
+    text = local_bridge.command("status").stdout
+    assert text.startswith("No daemon runs.")
+    assert "crm (webhook): 2 pending\n" in text
+    assert " pending, 2 of them in waiting topics (the oldest " in text
+    assert sorted(p.name for p in (local_bridge.folder / "data").iterdir() if p.name.endswith("db")) == ["aqueduct.db"]
+
+
+def test_kafka_without_a_daemon_says_what_to_do(kafka_bridge):
+    port = free_port()
+    kafka_bridge.configure(HTTP_SOURCE, admin=f"127.0.0.1:{port}")
+    done = kafka_bridge.command("status")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"http://127.0.0.1:{port}/status" in done.stderr and "admin.listen" in done.stderr
+
+
+def test_a_token_of_the_admin_is_used(kafka_bridge, receivers):
+    kafka_bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url), admin=f"127.0.0.1:{free_port()}")
+    kafka_bridge.config.write_text(kafka_bridge.config.read_text().replace("admin: {", "admin: {tokens: [a-token-of-some-length-9], "))
+    daemon = kafka_bridge.start(ready=False)
+    wait_for(lambda: kafka_bridge.command("status").returncode == 0 and status(kafka_bridge)["ready"], 90, daemon.log)
+    assert list(status(kafka_bridge)["sinks"]) == ["crm"]
+
+
+def test_wrong_words(local_bridge, receivers):
+    local_bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url))
+    done = local_bridge.command("status", "--sink", "crn")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert 'there is no sink "crn" (did you mean crm?)' in done.stderr
+    assert local_bridge.command("status", "--limit", "3").returncode == 2
+    assert local_bridge.command("status", "--list", "dead").returncode == 2
