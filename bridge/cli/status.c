@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include "bridge/admin/control_client.h"
 #include "bridge/cli/commands.h"
+#include "bridge/cli/status_event.h"
+#include "bridge/cli/status_event_print.h"
 #include "bridge/cli/status_log.h"
 #include "bridge/cli/status_print.h"
 #include "bridge/cli/usage.h"
@@ -14,7 +16,7 @@ enum { STATUS_BYTES = 64 << 20 };
 
 struct status_flags {
     bool json;
-    struct str sink, list;
+    struct str sink, list, event, since;
     int64_t limit;
 };
 
@@ -25,6 +27,10 @@ static const struct flag status_flags[] = {
          .doc = "also the events that the daemon has in memory: all pending, or waiting for an attempt"),
     FLAG(struct status_flags, limit, .name = "--limit", .value = "N", .min = 1, .max = ACCOUNT_EVENTS,
          .doc = "with --list: at most so many of each sink, oldest first (20)"),
+    FLAG(struct status_flags, event, .name = "--event", .value = "ID", .group = "",
+         .doc = "instead: what became of the event with this id at every destination (local log)"),
+    FLAG(struct status_flags, since, .name = "--since", .value = "TIME",
+         .doc = "with --event: stored at or after (2026-11-20T10:00:00Z, or 90s 15m 2h 3d ago)"),
     { 0 },
 };
 
@@ -79,33 +85,103 @@ static void status_select(json_t *account, const struct status_flags *flags)
     }
 }
 
+/* The running daemon's account; NULL with *e, *nobody when none runs. */
+static json_t *status_ask(const struct config *config, const char *query, bool *nobody, struct err *e)
+{
+    struct buf text = buf_new(STATUS_BYTES);
+    json_error_t where;
+    json_t *account = NULL;
+    if (control_status(config, query, &text, nobody, e)) {
+        account = json_loadb(text.at, text.n, 0, &where);
+        if (!account)
+            err_set(e, "the daemon's answer is no account: %s", where.text);
+    }
+    buf_free(&text);
+    return account;
+}
+
 /* The account: the running daemon's, or what the log says when none runs. NULL with *e. */
 static json_t *status_account(const struct command_call *call, const struct status_flags *flags, struct err *e)
 {
     char query[32] = "";
-    bool nobody;
-    struct buf text = buf_new(STATUS_BYTES);
-    json_error_t where;
-    json_t *account = NULL;
+    bool nobody = false;
     if (flags->list.at)
         snprintf(query, sizeof query, "?events=%d", ACCOUNT_EVENTS);
-    if (control_status(call->config, query, &text, &nobody, e)) {
-        account = json_loadb(text.at, text.n, 0, &where);
-        if (!account)
-            err_set(e, "the daemon's answer is no account: %s", where.text);
-    } else if (nobody) {
-        struct err why = { "" };
-        struct broker_facts facts = broker_facts(&call->config->broker);
-        account = facts.own_folder ? status_of_log(call->config, &why) : NULL;
-        if (!account && facts.own_folder)
-            err_set(e, "no daemon runs, and %s", why.text);
-        else if (!account)
-            err_set(e,
-                    "%.300s; without the daemon nothing is known of %s. Run this where its admin.listen can be reached",
-                    e->text, facts.type);
-    }
-    buf_free(&text);
+    json_t *account = status_ask(call->config, query, &nobody, e);
+    if (account || !nobody)
+        return account;
+    struct err why = { "" };
+    struct broker_facts facts = broker_facts(&call->config->broker);
+    account = facts.own_folder ? status_of_log(call->config, &why) : NULL;
+    if (!account && facts.own_folder)
+        err_set(e, "no daemon runs, and %s", why.text);
+    else if (!account)
+        err_set(e, "%.300s; without the daemon nothing is known of %s. Run this where its admin.listen can be reached",
+                e->text, facts.type);
     return account;
+}
+
+/* ---- one event ---- */
+
+/* A moment, or so long ago. */
+static bool status_since(struct str s, int64_t *ms)
+{
+    static const struct {
+        char unit;
+        int64_t ms;
+    } units[] = { { 's', 1000 }, { 'm', 60000 }, { 'h', 3600000 }, { 'd', 86400000 } };
+    uint64_t n;
+    if (clock_parse(s, ms))
+        return true;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (s.at[s.n - 1] == units[i].unit && str_to_u64((struct str){ s.at, s.n - 1 }, &n) && n < 1000000) {
+            *ms = clock_wall_ms() - (int64_t)n * units[i].ms;
+            return true;
+        }
+    return false;
+}
+
+/* The daemon's account with what it has in memory of the event; NULL: none runs, or *e. */
+static json_t *status_ask_event(const struct config *config, struct str id, struct err *e)
+{
+    struct buf query = buf_new(8 * (id.n + 8) + 64);
+    bool nobody = false;
+    buf_printf(&query, "?events=%d&id=", ACCOUNT_EVENTS);
+    for (size_t i = 0; i < id.n; i++)
+        buf_printf(&query, "%%%02x", (unsigned char)id.at[i]);
+    json_t *account = status_ask(config, buf_c(&query), &nobody, e);
+    if (nobody)
+        *e = (struct err){ "" };
+    buf_free(&query);
+    return account;
+}
+
+static int status_of_event(const struct command_call *call, const struct status_flags *flags)
+{
+    struct err e = { "" };
+    int64_t since = 0;
+    if (flags->since.at && !status_since(flags->since, &since))
+        return usage_wrong(&command_status, "--since is neither a moment nor a time ago");
+    if (!broker_facts(&call->config->broker).own_folder)
+        return usage_wrong(&command_status, "--event reads the local log; this configuration has none");
+    json_t *account = status_ask_event(call->config, flags->event, &e);
+    json_t *event = e.text[0] ? NULL : status_event(call->config, account, flags->event, since, &e);
+    json_decref(account);
+    if (!event)
+        return status_fail(&e);
+    bool found = json_array_size(json_object_get(event, "stored"))
+                 || json_array_size(json_object_get(event, "refused"));
+    if (flags->json) {
+        json_dumpf(event, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
+        fputc('\n', stdout);
+    } else
+        status_event_print(event, stdout);
+    json_decref(event);
+    if (!found)
+        fputs("aqueduct status: the log has no event with this id (looked at: the newest million records of each topic"
+              ", as far back as --since says)\n",
+              stderr);
+    return found ? COMMAND_DONE : COMMAND_FAILED;
 }
 
 static int status_run(struct command_call *call)
@@ -114,6 +190,12 @@ static int status_run(struct command_call *call)
     struct err e = { "" };
     if (!status_knows_sink(call, flags->sink))
         return status_unknown_sink(call, flags->sink);
+    if (flags->event.at && (flags->list.at || flags->sink.at))
+        return usage_wrong(&command_status, "--event looks at all sinks, and goes with --since and --json alone");
+    if (flags->since.at && !flags->event.at)
+        return usage_wrong(&command_status, "--since goes with --event");
+    if (flags->event.at)
+        return status_of_event(call, flags);
     if (flags->limit && !flags->list.at)
         return usage_wrong(&command_status, "--limit goes with --list");
     flags->limit = flags->limit ? flags->limit : 20;
@@ -141,6 +223,7 @@ static const char status_notes[] =
     "\n"
     "  aqueduct status                      # every sink: what is pending, since when, what fails and why\n"
     "  aqueduct status --sink crm --list waiting --limit 5\n"
+    "  aqueduct status --event 5f1c6c1e-0f4b --since 2d\n"
     "  aqueduct status --json | jq '.sinks[] | select(.destinations[0].failing)'\n"
     "\n"
     "Keys of --json; what is not known or does not apply is null:\n"
@@ -152,12 +235,18 @@ static const char status_notes[] =
     "      daemon's start consumed = delivered + dead + filtered + moved + released + pending; attempts, retries, untried\n"
     "    events[] (--list): id, topic, partition, offset, time, endpoint, state, attempts, first, due, status, reason\n"
     "\n"
+    "--event finds every record of that id in the topics and says of each sink that reads it, and each endpoint: finished (it\n"
+    "was delivered, as far as the log can tell: it is neither pending nor dead), filtered, pending, in_flight, waiting,\n"
+    "dead, redriven, live. Its --json: event, stored[]: topic, partition, offset, time, type, source, destinations[]: sink,\n"
+    "endpoint, state, attempts, due, last, status, class, reason; refused[]: what no topic could take, by source. Exit code\n"
+    "1: no such event.\n"
+    "\n"
     "pending of a topic counts what the log holds and the sink has not finished; pending of a destination what of it the\n"
     "daemon has in memory. Dead letters: aqueduct dead list.\n";
 
 const struct command command_status = {
     .name = "status",
-    .synopsis = "[-c FILE]... [--json] [--sink NAME] [--list pending|waiting [--limit N]]",
+    .synopsis = "[-c FILE]... [--json] [--sink NAME] [--list pending|waiting [--limit N]] [--event ID [--since TIME]]",
     .doc = "Say of each sink what is delivered, in flight, pending, waiting and dead, and what fails.",
     .notes = status_notes,
     .flags = status_flags,

@@ -11,14 +11,13 @@ enum { FEW = 4, SECOND_MS = 1000, MINUTE_MS = 60000, HOUR_MS = 3600000, DAY_MS =
 
 /* ---- values ---- */
 
-static int64_t status_print_number(const json_t *j, const char *key)
+int64_t status_print_number(const json_t *j, const char *key)
 {
     const json_t *value = json_object_get(j, key);
     return json_is_integer(value) ? json_integer_value(value) : -1;
 }
 
-/* The text, fit for a terminal; free() it. */
-static char *status_print_text(const json_t *j, const char *key)
+char *status_print_text(const json_t *j, const char *key)
 {
     const char *value = json_string_value(json_object_get(j, key));
     char *text = str_dup(str_of(value ? value : ""));
@@ -40,8 +39,7 @@ static void status_print_span(int64_t ms, char out[24])
         snprintf(out, 24, "%" PRId64 "d", ms / DAY_MS);
 }
 
-/* How long ago (or, of what is to come, until then) the moment is; false: there is none. */
-static bool status_print_when(const json_t *j, const char *key, bool to_come, char out[24])
+bool status_print_when(const json_t *j, const char *key, bool to_come, char out[24])
 {
     const char *text = json_string_value(json_object_get(j, key));
     int64_t ms;

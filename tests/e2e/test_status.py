@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 """`aqueduct status`: what is pending, what fails, what waits, with a daemon and without."""
 import json
+import re
 import threading
 
 import pytest
 
 from aqueduct import free_port
-from conftest import DEAD_LETTERS, HTTP_SOURCE, event, post_ok, wait_for, webhook_sink
+from conftest import DEAD_LETTERS, HTTP_SOURCE, SECRET, event, post_ok, wait_for, webhook_sink
 
 PARTS = ("delivered", "dead", "filtered", "moved", "released", "pending")
 
@@ -125,3 +126,72 @@ def test_wrong_words(local_bridge, receivers):
     assert 'there is no sink "crn" (did you mean crm?)' in done.stderr
     assert local_bridge.command("status", "--limit", "3").returncode == 2
     assert local_bridge.command("status", "--list", "dead").returncode == 2
+
+
+# ---- one event ----
+
+def became(bridge, ident, *words):
+    """{sink or sink/endpoint: what is said of it} of an event that is stored once."""
+    done = bridge.command("status", "--json", "--event", ident, *words)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["event"], len(found["stored"])) == (ident, 1)
+    return {one["sink"] + (f"/{one['endpoint']}" if one["endpoint"] else ""): one for one in found["stored"][0]["destinations"]}
+
+
+def test_what_became_of_an_event(local_bridge, receivers):
+    good, bad, silent = receivers(), receivers(lambda request: 503), receivers(lambda request: "hang")
+    sinks = ("sinks:\n" + webhook_sink("crm", good.url) + webhook_sink("broken", bad.url, "retry: [10m]\nretry_memory: 10m")
+             + webhook_sink("later", bad.url, "retry: [1h]\nretry_memory: 1s") + webhook_sink("refused", bad.url, "retry: []")
+             + webhook_sink("other", good.url, "filter: {exact: {type: another.one}}") + webhook_sink("slow", silent.url, "timeout: 60s")
+             + "  many:\n    type: webhook\n    topics: [$EVENTS]\n    endpoints:\n"
+             + f"      a: {{url: {good.url}, secrets: [{SECRET}]}}\n      b: {{url: {bad.url}, secrets: [{SECRET}], retry: []}}\n"
+             + f"      c: {{url: {good.url}, secrets: [{SECRET}], filter: {{exact: {{type: another.one}}}}}}\n"
+             + "  live: {type: websocket, listen: \"127.0.0.1:0\", topics: [$EVENTS]}\n" + DEAD_LETTERS)
+    daemon = local_bridge.run(HTTP_SOURCE + sinks)
+    post_ok(daemon, event("one & only"), event("two"))
+    states = {"crm": "finished", "broken": "waiting", "later": "waiting", "refused": "dead", "other": "filtered", "slow": "in_flight",
+              "many/a": "finished", "many/b": "dead", "many/c": "filtered", "live": "live"}
+    wait_for(lambda: {name: one["state"] for name, one in became(local_bridge, "one & only").items()} == states,
+             why=lambda: became(local_bridge, "one & only"))
+    found = became(local_bridge, "one & only", "--since", "1h")
+    assert (found["broken"]["attempts"], found["broken"]["reason"]) == (1, "503 Service Unavailable")
+    assert (found["later"]["attempts"], found["refused"]["class"], found["refused"]["status"]) == (1, "refused", 503)
+    assert found["later"]["due"] > found["broken"]["due"] > found["refused"]["last"]
+    text = local_bridge.command("status", "--event", "one & only").stdout
+    assert "thing.happened from /e2e, stored " in text
+    for line in ["crm +finished: delivered, as far as the log can tell", "broken +waiting, the next attempt in 9m, attempts: 1: 503 Service Unavailable",
+                 "refused +dead, last attempt .* ago, attempts: 1, refused: 503 Service Unavailable", "other +left out by the filter",
+                 "slow +in flight, attempts: 1", "many/b +dead", "live +shown to who listened then"]:
+        assert re.search(f"^  {line}", text, re.M), (line, text)
+    daemon.kill()
+    stopped = {name: one["state"] for name, one in became(local_bridge, "one & only").items()}
+    assert stopped == states | {"broken": "pending", "slow": "pending"}
+
+
+def test_an_event_that_was_redriven(local_bridge, receivers):
+    works = []
+    receiver = receivers(lambda request: 204 if works else 503)
+    daemon = local_bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "retry: []") + DEAD_LETTERS)
+    post_ok(daemon, event("one"))
+    wait_for(lambda: became(local_bridge, "one")["crm"]["state"] == "dead")
+    wait_for(lambda: len(local_bridge.dead()) == 1)
+    works.append(True)
+    assert local_bridge.command("dead", "redrive", "--all").returncode == 0
+    wait_for(lambda: became(local_bridge, "one")["crm"]["state"] == "finished")
+    assert receiver.ids() == {"one"}
+
+
+def test_an_event_that_is_not_there(local_bridge, kafka_bridge, receivers):
+    daemon = local_bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url))
+    post_ok(daemon, event("one"))
+    for words in [("nobody",), ("one", "--since", "2099-01-01T00:00:00Z")]:
+        done = local_bridge.command("status", "--event", *words)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "no event with this id" in done.stderr
+    assert local_bridge.command("status", "--event", "one", "--since", "soon").returncode == 2
+    assert local_bridge.command("status", "--event", "one", "--sink", "crm").returncode == 2
+    kafka_bridge.configure(HTTP_SOURCE, name="kafka.yaml")
+    done = kafka_bridge.command("status", "--event", "one")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--event reads the local log" in done.stderr

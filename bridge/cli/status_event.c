@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: MIT */
+/* Finds an event in the log, and what the topics of the bridge say of it. */
+#include "bridge/cli/status_event.h"
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include "bridge/delivery/ladder.h"
+#include "bridge/event/event.h"
+#include "bridge/lib/mem.h"
+
+enum { EVENT_SCAN = 1000000, EVENT_STORED = 20, EVENT_ORIGIN = TOPIC_NAME_MAX + 40 };
+
+struct event_find {
+    const struct config *config;
+    const json_t *account;
+    struct str id;
+    struct scan_limits limits;
+    json_t *stored, *refused;
+    json_t *notes;    /* what the bridge's own topics say: kind, sink, endpoint, origin and more; newest first */
+    const char *kind; /* of what is being read now */
+    struct event_stand {
+        int64_t position;
+        struct ranges beyond;
+    } * stands; /* of the group that reads that topic, by partition */
+    size_t stand_count;
+    struct err *e;
+};
+
+/* ---- records ---- */
+
+static bool event_is(const struct event_find *f, const struct record *r)
+{
+    struct str id = record_header(r, EVENT_HEADER_PREFIX "id");
+    if (id.at)
+        return str_eq(id, f->id);
+    const struct event *ev = event_from_record(r, NULL);
+    bool is = ev && str_eq(ev->id, f->id);
+    event_unref(ev);
+    return is;
+}
+
+static json_t *event_json(struct str s)
+{
+    json_t *j = s.at ? json_stringn(s.at, s.n) : json_null();
+    return j ? j : json_string("?"); /* no UTF-8 */
+}
+
+static json_t *event_moment(int64_t ms)
+{
+    char text[CLOCK_TEXT];
+    if (ms == 0)
+        return json_null();
+    clock_text(ms, text);
+    return json_string(text);
+}
+
+static json_t *event_number(struct str s)
+{
+    int64_t n;
+    return str_to_i64(s, &n) ? json_integer(n) : json_null();
+}
+
+/* ---- how far the group is that reads a topic ---- */
+
+static void event_stand(void *ctx, const struct standing *s)
+{
+    static const struct ranges nothing;
+    struct event_find *f = ctx;
+    f->stands = mem_grow(f->stands, (size_t)s->partition + 1, sizeof *f->stands);
+    while (f->stand_count <= (size_t)s->partition)
+        f->stands[f->stand_count++] = (struct event_stand){ .position = -1 };
+    f->stands[s->partition] = (struct event_stand){ s->position, ranges_union(s->beyond, &nothing) };
+}
+
+static void event_stand_end(struct event_find *f)
+{
+    for (size_t i = 0; i < f->stand_count; i++)
+        ranges_free(&f->stands[i].beyond);
+    free(f->stands);
+    f->stands = NULL;
+    f->stand_count = 0;
+}
+
+static bool event_finished(const struct event_find *f, int32_t partition, int64_t offset)
+{
+    if ((size_t)partition >= f->stand_count)
+        return false;
+    const struct event_stand *at = &f->stands[partition];
+    return standing_finished(&(struct standing){ .position = at->position, .beyond = &at->beyond }, offset);
+}
+
+/* ---- what the bridge's own topics say ---- */
+
+/* Where the record stood first: "topic/partition/offset". */
+static void event_origin(const struct record *r, char out[EVENT_ORIGIN])
+{
+    snprintf(out, EVENT_ORIGIN, "%.*s/%.*s/%.*s", STR_ARG(record_header(r, TRAIL_TOPIC)),
+             STR_ARG(record_header(r, TRAIL_PARTITION)), STR_ARG(record_header(r, TRAIL_OFFSET)));
+}
+
+static bool event_note(void *ctx, const struct record *r)
+{
+    struct event_find *f = ctx;
+    char origin[EVENT_ORIGIN];
+    struct str source = record_header(r, TRAIL_SOURCE);
+    if (!event_is(f, r) || event_finished(f, r->partition, r->offset))
+        return true;
+    struct trail t = trail_read(r);
+    event_origin(r, origin);
+    bool redriven = str_eq(record_header(r, TRAIL_STATE), STR("redriven"));
+    json_t *note = json_pack("{s:s,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "kind", redriven ? "redriven" : f->kind,
+                             "sink", event_json(record_header(r, TRAIL_SINK)), "endpoint",
+                             event_json(record_header(r, TRAIL_ENDPOINT)), "origin", origin, "attempts",
+                             event_number(record_header(r, TRAIL_ATTEMPTS)), "due", event_moment(t.due_ms), "last",
+                             event_moment(t.last_ms), "status", event_number(record_header(r, TRAIL_STATUS)), "class",
+                             event_json(record_header(r, TRAIL_CLASS)), "reason",
+                             event_json(record_header(r, TRAIL_REASON)));
+    if (source.at) {
+        json_object_set_new(note, "source", event_json(source));
+        json_array_append_new(f->refused, note);
+    } else
+        json_array_append_new(f->notes, note);
+    return true;
+}
+
+/* Reads one of the bridge's topics; `group` NULL: whatever is in it counts. */
+static bool event_notes(struct event_find *f, const char *kind, const char *topic, const char *group, struct err *e)
+{
+    f->kind = kind;
+    bool ok = (!group || broker_standing(&f->config->broker, group, topic, event_stand, f, e))
+              && broker_scan(&f->config->broker, topic, f->limits, event_note, f, e);
+    event_stand_end(f);
+    return ok;
+}
+
+static bool event_waiting_topic(void *ctx, const char *topic, const char *group, struct err *e)
+{
+    return event_notes(ctx, "waiting", topic, group, e);
+}
+
+/* A record of a redrive topic is for the sink that the topic is named after. */
+static bool event_redrives(struct event_find *f, const struct sink_config *sink, struct err *e)
+{
+    char *topic = topic_name(f->config->broker.prefix, TOPIC_REDRIVE, sink->sink->id);
+    char *group = str_join(f->config->broker.group_prefix, sink->sink->id, "");
+    size_t before = json_array_size(f->notes);
+    bool ok = event_notes(f, "redrive", topic, group, e);
+    for (size_t i = before; i < json_array_size(f->notes); i++)
+        json_object_set_new(json_array_get(f->notes, i), "sink", json_string(sink->sink->id));
+    free(group);
+    free(topic);
+    return ok;
+}
+
+static bool event_all_notes(struct event_find *f, struct err *e)
+{
+    char *dead = topic_name(f->config->broker.prefix, TOPIC_DEAD_LETTER, NULL);
+    bool ok = event_notes(f, "dead", dead, NULL, e) && ladder_topics(&f->config->broker, event_waiting_topic, f, e);
+    for (size_t i = 0; ok && i < f->config->sink_count; i++) {
+        const struct sink_ops *ops = f->config->sinks[i].sink->ops;
+        ok = ops->dead_letters || ops->broadcast || event_redrives(f, &f->config->sinks[i], e);
+    }
+    free(dead);
+    return ok;
+}
+
+/* ---- one destination ---- */
+
+static bool event_same(const json_t *note, const char *key, const char *text)
+{
+    const char *own = json_string_value(json_object_get(note, key));
+    return own && text ? strcmp(own, text) == 0 : !own && !text;
+}
+
+/* The newest note of that kind about this destination and record (or, with `kind` NULL, any of dead letters). */
+static const json_t *event_noted(const struct event_find *f, const char *kind, const char *sink, const char *endpoint,
+                                 const char *origin)
+{
+    size_t i;
+    const json_t *note;
+    json_array_foreach(f->notes, i, note)
+    {
+        bool whole = event_same(note, "endpoint", NULL) || event_same(note, "endpoint", endpoint);
+        bool is = kind ? event_same(note, "kind", kind)
+                       : event_same(note, "kind", "dead") || event_same(note, "kind", "redriven");
+        if (is && whole && event_same(note, "sink", sink) && event_same(note, "origin", origin))
+            return note;
+    }
+    return NULL;
+}
+
+/* What the daemon has in memory of this event for the destination; `any`: for whichever of the sink. */
+static const json_t *event_in_memory(const struct event_find *f, const char *sink, const char *endpoint, bool any)
+{
+    size_t i, k;
+    const json_t *one, *ev;
+    json_array_foreach(json_object_get(f->account, "sinks"), i, one)
+    {
+        if (!event_same(one, "sink", sink))
+            continue;
+        json_array_foreach(json_object_get(one, "events"), k,
+                           ev) if (any || event_same(ev, "endpoint", endpoint)) return ev;
+    }
+    return NULL;
+}
+
+/* Its state and what that rests on (a note, an event in memory, or nothing). */
+static const char *event_state(const struct event_find *f, const char *sink, const char *endpoint, const char *origin,
+                               bool finished, const json_t **why)
+{
+    const json_t *memory = event_in_memory(f, sink, endpoint, false);
+    const json_t *letter = event_noted(f, NULL, sink, endpoint, origin);
+    *why = memory;
+    if (memory)
+        return json_string_value(json_object_get(memory, "state"));
+    if ((*why = event_noted(f, "waiting", sink, endpoint, origin)))
+        return "waiting";
+    if ((*why = event_noted(f, "redrive", sink, endpoint, origin)))
+        return "redriven";
+    *why = letter;
+    if (letter && event_same(letter, "kind", "dead"))
+        return "dead";
+    *why = NULL;
+    /* of a record that is open at others of the sink alone */
+    return finished || (f->account && event_in_memory(f, sink, endpoint, true)) ? "finished" : "pending";
+}
+
+static void event_destination(json_t *list, const char *sink, const char *endpoint, const char *state,
+                              const json_t *why)
+{
+    static const char *const keys[] = { "attempts", "due", "last", "status", "class", "reason" };
+    json_t *j = json_pack("{s:s,s:o,s:s}", "sink", sink, "endpoint", event_json(str_of(endpoint)), "state", state);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        json_t *value = json_object_get(why, keys[i]);
+        json_object_set_new(j, keys[i], value ? json_deep_copy(value) : json_null());
+    }
+    json_array_append_new(list, j);
+}
+
+/* ---- the records of the event ---- */
+
+static bool event_reads(const struct sink_config *sink, struct str topic)
+{
+    for (size_t i = 0; !sink->sink->ops->dead_letters && i < sink->topics.count; i++)
+        if (str_eq(topic, str_of(sink->topics.at[i])))
+            return true;
+    return false;
+}
+
+/* What became of it at one sink. */
+static bool event_at_sink(struct event_find *f, const struct sink_config *sink, const struct record *r,
+                          const struct event *ev, json_t *list)
+{
+    char origin[EVENT_ORIGIN], *topic = str_dup(r->topic),
+                               *group = str_join(f->config->broker.group_prefix, sink->sink->id, "");
+    const char *id = sink->sink->id;
+    const json_t *why = NULL;
+    bool live = sink->sink->ops->broadcast, wanted = filter_match(sink->filter, ev);
+    bool ok = live || broker_standing(&f->config->broker, group, topic, event_stand, f, f->e);
+    bool finished = event_finished(f, r->partition, r->offset);
+    snprintf(origin, sizeof origin, "%s/%" PRId32 "/%" PRId64, topic, r->partition, r->offset);
+    if (live || !wanted)
+        event_destination(list, id, NULL, live && wanted ? "live" : "filtered", NULL);
+    else if (sink->endpoint_count == 0) {
+        const char *state = event_state(f, id, NULL, origin, finished, &why);
+        event_destination(list, id, NULL, state, why);
+    }
+    for (size_t i = 0; wanted && !live && i < sink->endpoint_count; i++) {
+        const struct endpoint_config *to = &sink->endpoints[i];
+        const char *state = filter_match(to->filter, ev)
+                                ? event_state(f, id, to->endpoint->name, origin, finished, &why)
+                                : "filtered";
+        event_destination(list, id, to->endpoint->name, state, strcmp(state, "filtered") ? why : NULL);
+    }
+    event_stand_end(f);
+    free(group);
+    free(topic);
+    return ok;
+}
+
+static bool event_found(void *ctx, const struct record *r)
+{
+    struct event_find *f = ctx;
+    if (!event_is(f, r))
+        return true;
+    const struct event *ev = event_from_record(r, f->e);
+    json_t *list = json_array();
+    bool ok = ev != NULL;
+    for (size_t i = 0; ok && i < f->config->sink_count; i++)
+        if (event_reads(&f->config->sinks[i], r->topic))
+            ok = event_at_sink(f, &f->config->sinks[i], r, ev, list);
+    if (ok)
+        json_array_append_new(f->stored, json_pack("{s:o,s:i,s:I,s:o,s:o,s:o,s:O}", "topic", event_json(r->topic),
+                                                   "partition", (int)r->partition, "offset", (json_int_t)r->offset,
+                                                   "time", event_moment(r->timestamp_ms), "type", event_json(ev->type),
+                                                   "source", event_json(ev->source), "destinations", list));
+    json_decref(list);
+    event_unref(ev);
+    return ok && json_array_size(f->stored) < EVENT_STORED;
+}
+
+/* ---- all topics ---- */
+
+/* Calls each() once with every topic that the configuration names. */
+static bool event_topics(const struct config *c, bool (*each)(struct event_find *f, const char *topic),
+                         struct event_find *f)
+{
+    const char **seen = NULL;
+    size_t count = 0;
+    const struct topic_config *topics = c->topics.at;
+    const struct route_config *routes = c->routes.at;
+    for (size_t i = 0; i < c->topics.count + c->routes.count + c->sink_count; i++) {
+        const struct sink_config *sink = i >= c->topics.count + c->routes.count
+                                             ? &c->sinks[i - c->topics.count - c->routes.count]
+                                             : NULL;
+        for (size_t k = 0; k < (sink ? sink->topics.count : 1); k++) {
+            seen = mem_grow(seen, count + 1, sizeof *seen);
+            seen[count++] = sink                  ? sink->topics.at[k]
+                            : i < c->topics.count ? topics[i].name
+                                                  : routes[i - c->topics.count].topic;
+        }
+    }
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++) {
+        bool again = false;
+        for (size_t k = 0; k < i; k++)
+            again = again || strcmp(seen[i], seen[k]) == 0;
+        ok = again || each(f, seen[i]);
+    }
+    free(seen);
+    return ok;
+}
+
+static bool event_topic(struct event_find *f, const char *topic)
+{
+    size_t own = strlen(f->config->broker.prefix);
+    if (own && strncmp(topic, f->config->broker.prefix, own) == 0)
+        return true;
+    return broker_scan(&f->config->broker, topic, f->limits, event_found, f, f->e) && !f->e->text[0];
+}
+
+json_t *status_event(const struct config *config, const json_t *account, struct str id, int64_t since_ms, struct err *e)
+{
+    struct event_find f = { .config = config,
+                            .account = account,
+                            .id = id,
+                            .limits = { .since_ms = since_ms, .most = EVENT_SCAN },
+                            .stored = json_array(),
+                            .refused = json_array(),
+                            .notes = json_array(),
+                            .e = e };
+    bool ok = event_all_notes(&f, e) && event_topics(config, event_topic, &f);
+    json_decref(f.notes);
+    if (ok)
+        return json_pack("{s:o,s:o,s:o}", "event", event_json(id), "stored", f.stored, "refused", f.refused);
+    json_decref(f.stored);
+    json_decref(f.refused);
+    return NULL;
+}
