@@ -99,16 +99,16 @@ struct standing {                /* where a group stands in one partition */
 };
 int64_t standing_pending(const struct standing *s); /* records that are not finished; -1: not known */
 bool standing_finished(const struct standing *s, int64_t offset);
-/* Where the group stands in each partition of the topic, as stored (local: also beside a daemon that runs). False with *e:
- * that cannot be known without opening or reaching anything (kafka, :memory:). Changes nothing. */
+/* Where the group stands in each partition of the topic, as stored, also beside a daemon that runs (kafka: asks the cluster).
+ * None when there is no such topic. False with *e; of :memory: nothing is known. Changes nothing. */
 bool broker_standing(const struct broker_config *config, const char *group, const char *topic,
                      void (*each)(void *ctx, const struct standing *s), void *ctx, struct err *e);
 struct scan_limits {
     int64_t since_ms; /* none that were stored before; 0: all */
     int64_t most;     /* looks at no more records; 0: at all */
 };
-/* Hands out the records of a topic as it is stored, newest first in each partition, until each() returns false; a topic
- * that does not exist has none. For whom broker_standing works. Changes nothing. */
+/* Hands out the newest records of a topic, until each() returns false: of each partition the newest first (local), or the
+ * newest last (kafka). Otherwise as broker_standing. */
 bool broker_scan(const struct broker_config *config, const char *topic, struct scan_limits how,
                  bool (*each)(void *ctx, const struct record *r), void *ctx, struct err *e);
 /* Opens the log or connects. NULL with *e: a damaged or foreign file is refused, never re-created; a Kafka that does
@@ -198,9 +198,9 @@ struct broker_ops {
     bool (*look_on)(struct look *, void (*)(void *, const struct record *), void *, struct err *);
     void (*look_close)(struct look *);
     bool (*standing)(const struct broker_config *, const char *, const char *,
-                     void (*)(void *, const struct standing *), void *, struct err *); /* NULL: cannot be known */
+                     void (*)(void *, const struct standing *), void *, struct err *);
     bool (*scan)(const struct broker_config *, const char *, struct scan_limits,
-                 bool (*)(void *, const struct record *), void *, struct err *); /* NULL: as standing */
+                 bool (*)(void *, const struct record *), void *, struct err *);
     struct broker *(*open)(const struct broker_config *, struct err *);
     bool (*topic)(struct broker *, const struct topic_config *, struct err *);
     bool (*topics)(struct broker *, const char *, void (*)(void *, const char *), void *, struct err *);

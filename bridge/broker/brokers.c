@@ -58,17 +58,13 @@ struct look *look_open(const struct broker_config *config, const char *topic, st
 bool broker_standing(const struct broker_config *config, const char *group, const char *topic,
                      void (*each)(void *ctx, const struct standing *s), void *ctx, struct err *e)
 {
-    const struct broker_ops *ops = brokers_tables[config->type];
-    return ops->standing ? ops->standing(config, group, topic, each, ctx, e)
-                         : err_set(e, "positions in %s cannot be read from here", ops->type);
+    return brokers_tables[config->type]->standing(config, group, topic, each, ctx, e);
 }
 
 bool broker_scan(const struct broker_config *config, const char *topic, struct scan_limits how,
                  bool (*each)(void *ctx, const struct record *r), void *ctx, struct err *e)
 {
-    const struct broker_ops *ops = brokers_tables[config->type];
-    return ops->scan ? ops->scan(config, topic, how, each, ctx, e)
-                     : err_set(e, "records in %s cannot be read from here", ops->type);
+    return brokers_tables[config->type]->scan(config, topic, how, each, ctx, e);
 }
 
 struct broker *broker_open(const struct broker_config *config, struct err *e)

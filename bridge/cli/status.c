@@ -28,7 +28,7 @@ static const struct flag status_flags[] = {
     FLAG(struct status_flags, limit, .name = "--limit", .value = "N", .min = 1, .max = ACCOUNT_EVENTS,
          .doc = "with --list: at most so many of each sink, oldest first (20)"),
     FLAG(struct status_flags, event, .name = "--event", .value = "ID", .group = "",
-         .doc = "instead: what became of the event with this id at every destination (local log)"),
+         .doc = "instead: what became of the event with this id at every destination"),
     FLAG(struct status_flags, since, .name = "--since", .value = "TIME",
          .doc = "with --event: stored at or after (2026-11-20T10:00:00Z, or 90s 15m 2h 3d ago)"),
     { 0 },
@@ -100,6 +100,8 @@ static json_t *status_ask(const struct config *config, const char *query, bool *
     return account;
 }
 
+static const char status_where[] = ". Run this where the daemon's admin.listen can be reached";
+
 /* The account: the running daemon's, or what the log says when none runs. NULL with *e. */
 static json_t *status_account(const struct command_call *call, const struct status_flags *flags, struct err *e)
 {
@@ -111,13 +113,10 @@ static json_t *status_account(const struct command_call *call, const struct stat
     if (account || !nobody)
         return account;
     struct err why = { "" };
-    struct broker_facts facts = broker_facts(&call->config->broker);
-    account = facts.own_folder ? status_of_log(call->config, &why) : NULL;
-    if (!account && facts.own_folder)
-        err_set(e, "no daemon runs, and %s", why.text);
-    else if (!account)
-        err_set(e, "%.300s; without the daemon nothing is known of %s. Run this where its admin.listen can be reached",
-                e->text, facts.type);
+    account = status_of_log(call->config, &why);
+    if (!account)
+        err_set(e, "no daemon answers, and %s%s", why.text,
+                broker_facts(&call->config->broker).own_folder ? "" : status_where);
     return account;
 }
 
@@ -162,8 +161,6 @@ static int status_of_event(const struct command_call *call, const struct status_
     int64_t since = 0;
     if (flags->since.at && !status_since(flags->since, &since))
         return usage_wrong(&command_status, "--since is neither a moment nor a time ago");
-    if (!broker_facts(&call->config->broker).own_folder)
-        return usage_wrong(&command_status, "--event reads the local log; this configuration has none");
     json_t *account = status_ask_event(call->config, flags->event, &e);
     json_t *event = e.text[0] ? NULL : status_event(call->config, account, flags->event, since, &e);
     json_decref(account);
@@ -184,6 +181,13 @@ static int status_of_event(const struct command_call *call, const struct status_
     return found ? COMMAND_DONE : COMMAND_FAILED;
 }
 
+/* With Kafka the daemon's own number will do: to read all that waits takes a while there. */
+static bool status_reads_waiting(const struct config *config, const json_t *account)
+{
+    const char *from = json_string_value(json_object_get(account, "from"));
+    return broker_facts(&config->broker).own_folder || (from && strcmp(from, "log") == 0);
+}
+
 static int status_run(struct command_call *call)
 {
     struct status_flags *flags = call->flags;
@@ -202,8 +206,7 @@ static int status_run(struct command_call *call)
     json_t *account = status_account(call, flags, &e);
     if (!account)
         return status_fail(&e);
-    struct broker_facts facts = broker_facts(&call->config->broker);
-    if (facts.own_folder && !status_add_waiting(call->config, account, &e)) {
+    if (status_reads_waiting(call->config, account) && !status_add_waiting(call->config, account, &e)) {
         json_decref(account);
         return status_fail(&e);
     }
@@ -219,7 +222,7 @@ static int status_run(struct command_call *call)
 
 static const char status_notes[] =
     "Asks the running daemon: over its control socket beside the local log, else on admin.listen (with the first of\n"
-    "admin.tokens). When no daemon runs, the local log itself says how far each sink is.\n"
+    "admin.tokens). When none answers, the log or the cluster itself says how far each sink is.\n"
     "\n"
     "  aqueduct status                      # every sink: what is pending, since when, what fails and why\n"
     "  aqueduct status --sink crm --list waiting --limit 5\n"

@@ -16,7 +16,7 @@ struct event_find {
     struct str id;
     struct scan_limits limits;
     json_t *stored, *refused;
-    json_t *notes;    /* what the bridge's own topics say: kind, sink, endpoint, origin and more; newest first */
+    json_t *notes;    /* what the bridge's own topics say: kind, sink, endpoint, origin and more */
     const char *kind; /* of what is being read now */
     struct event_stand {
         int64_t position;
@@ -172,21 +172,31 @@ static bool event_same(const json_t *note, const char *key, const char *text)
     return own && text ? strcmp(own, text) == 0 : !own && !text;
 }
 
+/* That a letter was redriven is said with the letter's own last attempt. */
+static bool event_is_newer(const json_t *note, const json_t *than)
+{
+    const char *a = json_string_value(json_object_get(note, "last")),
+               *b = json_string_value(json_object_get(than, "last"));
+    int order = strcmp(a ? a : "", b ? b : "");
+    return !than || order > 0 || (order == 0 && event_same(note, "kind", "redriven"));
+}
+
 /* The newest note of that kind about this destination and record (or, with `kind` NULL, any of dead letters). */
 static const json_t *event_noted(const struct event_find *f, const char *kind, const char *sink, const char *endpoint,
                                  const char *origin)
 {
     size_t i;
-    const json_t *note;
+    const json_t *note, *newest = NULL;
     json_array_foreach(f->notes, i, note)
     {
         bool whole = event_same(note, "endpoint", NULL) || event_same(note, "endpoint", endpoint);
         bool is = kind ? event_same(note, "kind", kind)
                        : event_same(note, "kind", "dead") || event_same(note, "kind", "redriven");
-        if (is && whole && event_same(note, "sink", sink) && event_same(note, "origin", origin))
-            return note;
+        if (is && whole && event_same(note, "sink", sink) && event_same(note, "origin", origin)
+            && event_is_newer(note, newest))
+            newest = note;
     }
-    return NULL;
+    return newest;
 }
 
 /* What the daemon has in memory of this event for the destination; `any`: for whichever of the sink. */

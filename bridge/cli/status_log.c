@@ -77,7 +77,7 @@ json_t *status_of_log(const struct config *c, struct err *e)
     }
     clock_text(clock_wall_ms(), at);
     return json_pack("{s:s,s:s,s:s,s:b,s:s,s:o}", "from", "log", "at", at, "broker", broker_facts(&c->broker).type,
-                     "ready", 0, "not_ready", "no daemon runs", "sinks", sinks);
+                     "ready", 0, "not_ready", "no daemon answers", "sinks", sinks);
 }
 
 /* ---- the waiting topics ---- */

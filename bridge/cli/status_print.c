@@ -292,7 +292,7 @@ void status_print(const json_t *account, FILE *out)
     size_t i;
     const json_t *sink;
     if (from && strcmp(from, "log") == 0)
-        fprintf(out, "No daemon runs. So far the %s log says how far each sink is:\n", broker);
+        fprintf(out, "No daemon answers. What %s itself says of each sink:\n", broker);
     else if (json_is_true(json_object_get(account, "ready")))
         fprintf(out, "The daemon runs and is ready (broker: %s).\n", broker);
     else

@@ -15,6 +15,7 @@
  *   positions.c     the positions of a group and what is finished beyond them: restored, asked for, committed
  *   consumer.c      consumers: groups and broadcast
  *   read.c          reading back: a source's state, the tail of a topic, a look from outside
+ *   peek.c          a cluster looked at from outside: where a group stands, records
  *   kafka.c         open, ready, close; the table of the broker
  *
  * Threads of one broker: the poller (delivery reports, the client's end and rebirth), the keeper (everything that
@@ -342,6 +343,13 @@ int kafka_poll(struct consumer *base, struct record **out, size_t room, struct e
 void kafka_hold(struct consumer *base, struct topic_partition p, bool hold);
 void kafka_seek(struct consumer *base, struct topic_partition p, int64_t offset);
 void kafka_leave(struct consumer *base);
+
+/* ---- peek.c ---- */
+
+bool kafka_standing(const struct broker_config *config, const char *group, const char *topic,
+                    void (*each)(void *, const struct standing *), void *ctx, struct err *e);
+bool kafka_scan(const struct broker_config *config, const char *topic, struct scan_limits how,
+                bool (*each)(void *, const struct record *), void *ctx, struct err *e);
 
 /* ---- read.c ---- */
 
