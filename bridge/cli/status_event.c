@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include "bridge/cli/status_log.h"
 #include "bridge/delivery/ladder.h"
 #include "bridge/event/event.h"
 #include "bridge/lib/mem.h"
@@ -158,7 +159,9 @@ static bool event_all_notes(struct event_find *f, struct err *e)
     bool ok = event_notes(f, "dead", dead, NULL, e) && ladder_topics(&f->config->broker, event_waiting_topic, f, e);
     for (size_t i = 0; ok && i < f->config->sink_count; i++) {
         const struct sink_ops *ops = f->config->sinks[i].sink->ops;
-        ok = ops->dead_letters || ops->broadcast || event_redrives(f, &f->config->sinks[i], e);
+        ok = ops->dead_letters || ops->broadcast
+             || (event_redrives(f, &f->config->sinks[i], e)
+                 && status_blocked_logs(f->config, &f->config->sinks[i], event_waiting_topic, f, e));
     }
     free(dead);
     return ok;

@@ -147,17 +147,14 @@ static json_t *account_destinations(const struct delivery *d)
 
 /* ---- events ---- */
 
+/* What it is called; what is held for another one of its key stands behind it. */
 static const char *account_state(enum entry_state s)
 {
-    switch (s) {
-    case ENTRY_FREE: return "finished";
-    case ENTRY_READY: return "ready";
-    case ENTRY_BEHIND: return "behind";
-    case ENTRY_FLYING: return "in_flight";
-    case ENTRY_WAITING: return "waiting";
-    case ENTRY_STORING: return "storing";
-    }
-    return "finished";
+    static const char *const names[] = {
+        [ENTRY_READY] = "ready", [ENTRY_FLYING] = "in_flight", [ENTRY_WAITING] = "waiting", [ENTRY_STORING] = "storing"
+    };
+    const char *name = (size_t)s < sizeof names / sizeof *names ? names[s] : NULL;
+    return name ? name : "behind";
 }
 
 static int account_by_age(const void *a, const void *b)
