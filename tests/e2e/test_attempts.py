@@ -2,6 +2,7 @@
 """The delivery log: what `aqueduct log` shows of attempts while the daemon runs and when it does not, and a sink that reads the log's topic."""
 import json
 import signal
+import sqlite3
 import subprocess
 
 import pytest
@@ -40,16 +41,17 @@ def test_attempts_are_shown_while_the_daemon_runs_and_when_it_does_not(bridge, r
     assert lines(bridge, "--since", "2999-01-01T00:00:00Z") == [] and len(lines(bridge, "--since", "1h")) == 12
 
 
-def test_the_table_is_for_a_person(bridge, receivers):
+@pytest.mark.parametrize("retry, comes", [("[]", "dead"), ("[20s]", "+20s"), ("[1h]", "+1h")])
+def test_the_table_is_for_a_person(bridge, receivers, retry, comes):
     receiver = receivers(lambda r: 503)
-    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "retry: []"))
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, f"retry: {retry}"))
     post_ok(daemon, event("event-of-this-test"))
     wait_for(lambda: len(lines(bridge)) == 1)
     done = bridge.command("log", "--failures", "--since", "1h")
     head, row = done.stdout.splitlines()
     assert head.split() == ["TIME", "SINK", "TYPE", "EVENT", "TRY", "VERDICT", "STATUS", "MS", "NEXT", "REASON"]
     assert row.split()[1:] != [] and row.index("event-of-this-test") == head.index("EVENT")
-    assert row.split()[1] == "crm" and row.split()[4:7] == ["1", "retry", "503"] and row.split()[8] == "dead"
+    assert row.split()[1] == "crm" and row.split()[4:7] == ["1", "retry", "503"] and row.split()[8] == comes
     assert row.endswith("503 Service Unavailable")
     none = bridge.command("log", "--event", "another")
     assert (none.returncode, none.stdout, none.stderr) == (0, "", "no attempts match\n")
@@ -123,6 +125,16 @@ def test_without_a_log_or_a_topic_it_says_so(local_bridge, receivers):
     assert done.returncode == 1 and done.stderr == f"aqueduct log: there is no topic {local_bridge.name}-own.attempts yet\n"
     done = local_bridge.command("log", "--since", "yesterday")
     assert done.returncode == 2 and '"yesterday" is neither a moment nor a time ago' in done.stderr
+
+
+def test_the_log_is_kept_for_three_days(bridge, receivers):
+    bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url))
+    topic, days = f"{bridge.name}-own.attempts", 3 * 24 * 60 * 60 * 1000
+    if bridge.kind == "local":
+        with sqlite3.connect(f"file:{bridge.folder}/data/aqueduct.db?mode=ro", uri=True) as log:
+            assert log.execute("SELECT retention FROM topic WHERE name = ?", [topic]).fetchall() == [(days,)]
+    else:
+        assert f"retention.ms={days}" in bridge.kafka.settings(topic)
 
 
 def test_a_configuration_that_logs_nothing_fills_no_topic(local_bridge, receivers):

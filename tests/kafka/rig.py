@@ -254,6 +254,10 @@ class Kafka:
     def __exit__(self, *_):
         self.remove()
 
+    def settings(self, topic):
+        """What was set for the topic alone, as text with name=value."""
+        return self._java("kafka.admin.ConfigCommand", "--bootstrap-server", self.servers, "--describe", "--topic", topic)
+
     def _properties(self):
         """Of a key that stands twice, Kafka takes the last."""
         text = PROPERTIES + (SECURE if self.sasl_port else "")
@@ -278,6 +282,7 @@ class Kafka:
         done = subprocess.run(self._command(*arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode != 0:
             raise RigError(f"{arguments[0]} failed:\n{done.stdout[-3000:]}")
+        return done.stdout
 
     def _save(self):
         known = {"servers": self.servers, **{key: getattr(self, key) for key in KNOWN}}

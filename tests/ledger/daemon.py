@@ -29,13 +29,13 @@ routes:
   - {{filter: {{exact: {{source: /ledger}}}}, topic: hooks.in, key: subject}}
   - {{topic: app.events, encoding: {encoding}}}
 sinks:
-  steady: {{type: webhook, topics: [hooks.in, app.events], url: "{url}/steady", secrets: ["{steady}"], body: structured}}
+  steady: {{type: webhook, topics: [hooks.in, app.events], url: "{url}/steady", secrets: ["{steady}"], body: structured, attempts: all}}
   moody:
     {{type: webhook, topics: [hooks.in, app.events], url: "{url}/moody", secrets: ["{moody}", "another-key-of-32-characters-here"],
      timeout: 300ms, retry: [40ms, 200ms, 1s], retry_memory: 50ms}}
   ordered:
     {{type: webhook, topics: [hooks.in, app.events], url: "{url}/ordered", secrets: ["{ordered}"], body: binary,
-     timeout: 300ms, retry: [20ms, 40ms, 80ms], retry_memory: 30ms, order: key}}
+     timeout: 300ms, retry: [20ms, 40ms, 80ms], retry_memory: 30ms, order: key, attempts: sample}}
   refusing:
     {{type: webhook, topics: [hooks.in, app.events], filter: {{exact: {{type: ledger.odd}}}}, url: "{url}/refusing", secrets: ["{refusing}"],
      retry: [20ms, 200ms], retry_memory: 50ms}}

@@ -14,6 +14,7 @@ enum { SILENCE_MS = 30000, ASK_MS = 5000, TOPIC_MS = 5000, LEADER_MS = 10000 };
 struct kafka_look {
     struct look base;
     struct broker *b; /* opened for it alone */
+    rd_kafka_t *rk;   /* NULL: none yet, or it failed */
     char *topic;
     int64_t *next; /* per partition: the first offset that was not handed out */
     int32_t partitions;
@@ -174,7 +175,7 @@ static bool read_stretch(const struct stretch *s, struct err *e)
     int32_t partitions = kafka_topic_wait(s->b, s->topic, (struct duration){ TOPIC_MS }, e);
     if (partitions == 0)
         return false;
-    rd_kafka_t *rk = read_client_new(s->b, e);
+    rd_kafka_t *rk = s->look && s->look->rk ? s->look->rk : read_client_new(s->b, e);
     if (!rk)
         return false;
     if (s->look)
@@ -188,7 +189,12 @@ static bool read_stretch(const struct stretch *s, struct err *e)
     }
     if (list)
         rd_kafka_topic_partition_list_destroy(list);
-    thread_run(read_client_end, rk, (struct duration){ 2000 });
+    if (s->look && fine)
+        rd_kafka_assign(rk, NULL);
+    else
+        thread_run(read_client_end, rk, (struct duration){ 2000 });
+    if (s->look)
+        s->look->rk = fine ? rk : NULL;
     free(ends);
     return fine;
 }
@@ -261,6 +267,8 @@ bool kafka_look_on(struct look *base, void (*each)(void *, const struct record *
 void kafka_look_close(struct look *base)
 {
     struct kafka_look *l = (struct kafka_look *)base;
+    if (l->rk)
+        thread_run(read_client_end, l->rk, (struct duration){ 2000 });
     broker_close(l->b);
     free(l->next);
     free(l->topic);
