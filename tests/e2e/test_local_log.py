@@ -73,6 +73,24 @@ def test_a_record_that_a_source_must_remember_and_cannot_read_ends_the_start(loc
     assert 'msg="cannot start"' in daemon.log() and "sources.hooks" in daemon.log() and "cannot be read: checksum" in daemon.log()
 
 
+def test_retention_waits_for_a_sink_that_is_behind(local_bridge, receivers):
+    """Its events are long past their time when the daemon is killed and its receiver works at last."""
+    works = False
+    receiver = receivers(lambda r: 204 if works else 503)
+    local_bridge.configure("topics: {$EVENTS: {retention: 1s}}\n" + HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "retry: [5s, 5s, 5s, 5s, 5s, 5s]") + DEAD_LETTERS)
+    daemon = local_bridge.start()
+    ids = [f"event-of-this-test-{i}" for i in range(200)]
+    post_ok(daemon, *(event(i) for i in ids))
+    wait_for(lambda: daemon.metric("aqueduct_retention_held_records") == len(ids))
+    assert "retention waits for a group" in daemon.log() and "crm from=0 records=200" in daemon.log()
+    daemon.kill()
+    works = True
+    daemon = local_bridge.start()
+    receiver.delivered(ids)
+    assert daemon.metric("aqueduct_records_lost_total") == 0
+    wait_for(lambda: daemon.metric("aqueduct_retention_held_records") == 0)
+
+
 def test_one_daemon_at_a_time(local_bridge, receiver):
     first = local_bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url))
     second = local_bridge.start(ready=False)

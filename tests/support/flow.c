@@ -119,10 +119,12 @@ static struct consumer *pass_consume(struct broker *b, const struct consumer_opt
     struct consumer *c = consumer_open(flow_of(b)->inner, o, e);
     if (!c)
         return NULL;
-    passing = flow_of(b);
-    passed = passing->inner->ops;
-    pass_consumer_ops = *passed;
-    pass_consumer_ops.commit = pass_commit;
+    if (passing != flow_of(b) || passed != passing->inner->ops) { /* not while others read it */
+        passing = flow_of(b);
+        passed = passing->inner->ops;
+        pass_consumer_ops = *passed;
+        pass_consumer_ops.commit = pass_commit;
+    }
     c->ops = &pass_consumer_ops;
     return c;
 }
