@@ -159,6 +159,7 @@ static bool bridge_open_sinks(struct bridge *b, struct err *e)
         return opened;
     }
     worker_add(&b->workers, &engine_waiter, waiter, "waiter");
+    waiter_look_around(waiter, c);
     return opened && waiter_open(waiter, e);
 }
 

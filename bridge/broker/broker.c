@@ -25,6 +25,11 @@ bool broker_topics(struct broker *b, const char *prefix, void (*each)(void *ctx,
     return b->ops->topics(b, prefix, each, ctx, e);
 }
 
+bool broker_groups(struct broker *b, const char *prefix, const struct group_seen *seen, struct err *e)
+{
+    return b->ops->groups(b, prefix, seen, e);
+}
+
 void broker_retain(struct broker *b)
 {
     if (b->ops->retain)

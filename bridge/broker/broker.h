@@ -126,6 +126,14 @@ bool broker_topics(struct broker *b, const char *prefix, void (*each)(void *ctx,
 void broker_retain(struct broker *b);
 /* How many partitions the topic has; 0: it is not there, as far as is known within a few seconds. */
 int32_t broker_partitions(struct broker *b, const char *topic);
+/* For each group whose name begins with `prefix`, and each topic in which it has a position: how many records it has not
+ * finished there, and whether it is idle (kafka: nobody consumes with it; local: no consumer of this process does).
+ * Changes nothing; kafka: asks the cluster, and leaves out what it cannot know now. Any thread. */
+struct group_seen {
+    void (*each)(void *ctx, const char *group, bool idle, const char *topic, int64_t unread);
+    void *ctx;
+};
+bool broker_groups(struct broker *b, const char *prefix, const struct group_seen *seen, struct err *e);
 void broker_publish(struct broker *b, const struct publication *p);
 /* Waits until everything published is done, at most `limit`; false when something is still open. */
 bool broker_flush(struct broker *b, struct duration limit);
@@ -153,7 +161,11 @@ struct consumer_options {
     const char *group; /* NULL: broadcast: all partitions, no group, no commits, from the end */
     const char *const *topics;
     size_t topic_count;
-    bool from_start; /* where a group without a committed offset begins: true earliest, false latest */
+    /* Earlier names of the group (a sink was renamed): where it has no position, it takes over the first one of these
+     * that has. They keep theirs. */
+    const char *const *formerly;
+    size_t formerly_count;
+    bool from_start; /* where a group without any position begins: true earliest, false latest */
     int wake_fd;     /* made readable when consumer_poll may have something new */
     /* Partitions are being taken away: finish what is in flight (bounded), commit, forget. Inside consumer_poll or
      * consumer_close. NULL: nothing to do. */
@@ -206,6 +218,7 @@ struct broker_ops {
     bool (*topics)(struct broker *, const char *, void (*)(void *, const char *), void *, struct err *);
     void (*retain)(struct broker *); /* NULL: nothing to do */
     int32_t (*partitions)(struct broker *, const char *);
+    bool (*groups)(struct broker *, const char *, const struct group_seen *, struct err *);
     void (*publish)(struct broker *, const struct publication *);
     bool (*flush)(struct broker *, struct duration);
     bool (*ready)(struct broker *, struct err *);

@@ -209,6 +209,34 @@ static void check_retry(const struct check *k, const struct durations *waits, co
                        "is longer than 7d");
 }
 
+/* Is the name a sink's, or an earlier name of another one, or of the same one twice? */
+static const char *check_name_taken(const struct check *k, const struct sink_config *s, size_t at)
+{
+    const char *name = s->formerly.at[at];
+    for (size_t i = 0; i < k->c->sink_count; i++) {
+        const struct sink_config *other = &k->c->sinks[i];
+        if (strcmp(other->sink->id, name) == 0)
+            return "is a sink of this configuration: only a name that is no longer used can be taken over";
+        for (size_t j = 0; j < other->formerly.count && (other != s || j < at); j++)
+            if (strcmp(other->formerly.at[j], name) == 0)
+                return other == s ? "is listed twice" : "is taken over by another sink as well";
+    }
+    return NULL;
+}
+
+static void check_formerly(const struct check *k, const struct sink_config *s, const struct node *n,
+                           const struct where *up)
+{
+    struct where at = { .up = up, .key = STR("formerly") };
+    for (size_t i = 0; i < s->formerly.count; i++) {
+        struct str name = str_of(s->formerly.at[i]);
+        const char *why = sections_is_name(name) ? check_name_taken(k, s, i) : "is no name of a sink";
+        if (why)
+            problem_at(k->out, check_element(node_get(n, "formerly"), i), &(struct where){ .up = &at, .index = i },
+                       "\"%.*s\" %s", SHOWN(name), why);
+    }
+}
+
 static void check_sink(const struct check *k, const struct sink_config *s)
 {
     const struct sink_ops *ops = s->sink->ops;
@@ -216,6 +244,7 @@ static void check_sink(const struct check *k, const struct sink_config *s)
     struct where top = { .key = STR("sinks") }, at = { .up = &top, .key = str_of(s->sink->id) };
     const struct node *n = node_get(node_get(k->root, "sinks"), s->sink->id);
     check_sink_topics(k, s, n, &at);
+    check_formerly(k, s, n, &at);
     for (const struct option *row = sink_options; row->key; row++) {
         const struct node *value = node_get(n, row->key);
         const char *why = value ? sections_no_use(&type, row->key) : NULL;

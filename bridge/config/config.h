@@ -74,6 +74,7 @@ struct sink_config {
     enum sink_order order;
     enum sink_start start;       /* where a sink begins that has no position yet */
     enum sink_attempts attempts; /* which of its attempts the delivery log gets */
+    struct strings formerly;     /* its earlier names, whose position and waiting events are its own */
 };
 
 /* Does it write to the delivery log? */

@@ -145,6 +145,7 @@ struct connector_type { /* what the configuration knows of a type of source or s
 };
 /* Why an entry of that type has no use for an option of the core ("shows what comes ..."); NULL: it has. */
 const char *sections_no_use(const struct connector_type *t, const char *key);
+bool sections_is_name(struct str s); /* of a source or sink */
 struct connector_kind {
     const char *name, *section; /* "source", "sources" */
     const struct option *core;  /* the core's own rows for every type */

@@ -58,6 +58,10 @@ const struct option sink_options[] = {
         struct sink_config, attempts, .fallback = "failures", .values = attempts_values,
         .doc =
             "Which attempts the delivery log gets (aqueduct log): the failed ones, those and one success in 100 (sample), all, or none."),
+    OPTION(
+        struct sink_config, formerly, .max = 20,
+        .doc =
+            "Earlier names of a sink that was renamed: it goes on where they stood, and takes over what waits for them."),
     { 0 },
 };
 
@@ -183,7 +187,7 @@ static bool sections_is_letter(char c)
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
 
-static bool sections_is_name(struct str s)
+bool sections_is_name(struct str s)
 {
     for (size_t i = 0; i < s.n; i++)
         if (!sections_is_letter(s.at[i]) && !(i > 0 && (s.at[i] == '-' || s.at[i] == '_')))

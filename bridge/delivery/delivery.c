@@ -84,8 +84,9 @@ static void delivery_revoked(void *ctx, const struct topic_partition *partitions
 static bool delivery_consume(struct delivery *d, struct err *e)
 {
     size_t count = 0;
-    const char **topics = mem_alloc((d->config->topics.count + d->retry_name_count + d->log_count + 2)
-                                    * sizeof *topics);
+    const char **topics = mem_alloc(
+        (d->config->topics.count + d->retry_name_count + d->log_count + d->config->formerly.count + 2)
+        * sizeof *topics);
     if (d->s->ops->dead_letters)
         topics[count++] = d->dead_letter_topic;
     for (size_t i = 0; !d->s->ops->dead_letters && i < d->config->topics.count; i++)
@@ -95,12 +96,15 @@ static bool delivery_consume(struct delivery *d, struct err *e)
             topics[count++] = d->retry_names[i];
         for (size_t i = 0; i < d->log_count; i++)
             topics[count++] = d->logs[i].topic;
-        topics[count++] = d->redrive_topic;
+        for (size_t i = 0; i <= d->config->formerly.count; i++)
+            topics[count++] = d->redrive_topics[i];
     }
     d->consumer = consumer_open(d->broker,
                                 &(struct consumer_options){ .group = d->s->ops->broadcast ? NULL : d->group,
                                                             .topics = topics,
                                                             .topic_count = count,
+                                                            .formerly = (const char *const *)d->formerly,
+                                                            .formerly_count = d->config->formerly.count,
                                                             .from_start = d->config->start == START_EARLIEST,
                                                             .wake_fd = d->wake_fd,
                                                             .revoked = delivery_revoked,

@@ -16,17 +16,26 @@ bool delivery_waits(const struct sink_config *sink)
     return !sink->sink->ops->broadcast && !sink->sink->ops->dead_letters;
 }
 
+/* The sink's name, then its earlier ones. */
+static const char *moves_name(const struct sink_config *sink, size_t i)
+{
+    return i == 0 ? sink->sink->id : sink->formerly.at[i - 1];
+}
+
 bool delivery_topics(const struct sink_config *sink, const struct broker_config *names,
                      bool (*each)(void *ctx, const char *topic, const char *group, struct err *e), void *ctx,
                      struct err *e)
 {
     if (!delivery_waits(sink))
         return true;
-    char *redrive = topic_name(names->prefix, TOPIC_REDRIVE, sink->sink->id);
     char *group = str_join(names->group_prefix, sink->sink->id, "");
-    bool ok = each(ctx, redrive, group, e);
+    bool ok = true;
+    for (size_t i = 0; i <= sink->formerly.count && ok; i++) {
+        char *redrive = topic_name(names->prefix, TOPIC_REDRIVE, moves_name(sink, i));
+        ok = each(ctx, redrive, group, e);
+        free(redrive);
+    }
     free(group);
-    free(redrive);
     return ok;
 }
 
@@ -38,16 +47,32 @@ static void moves_adopt(void *ctx, const char *topic)
     d->retry_names[d->retry_name_count++] = str_dup(str_of(topic));
 }
 
+/* Finds the retry topics of one of its names. */
+static bool moves_find_retries(struct delivery *d, const char *prefix, const char *name, struct err *e)
+{
+    char *id = str_join(name, ".", ""), *begin = topic_name(prefix, TOPIC_RETRY, id);
+    bool ok = broker_topics(d->broker, begin, moves_adopt, d, e);
+    free(begin);
+    free(id);
+    return ok;
+}
+
 bool moves_open(struct delivery *d, const struct broker_config *names, struct err *e)
 {
-    char *id = str_join(d->s->id, ".", "");
-    d->retry_prefix = topic_name(names->prefix, TOPIC_RETRY, id);
-    free(id);
+    const struct sink_config *c = d->config;
+    bool ok = true;
     d->group = str_join(names->group_prefix, d->s->id, "");
     d->dead_letter_topic = topic_name(names->prefix, TOPIC_DEAD_LETTER, NULL);
-    d->redrive_topic = topic_name(names->prefix, TOPIC_REDRIVE, d->s->id);
     ladder_open(&d->ladder, names->prefix);
-    return !delivery_waits(d->config) || broker_topics(d->broker, d->retry_prefix, moves_adopt, d, e);
+    d->formerly = mem_alloc((c->formerly.count + 1) * sizeof *d->formerly);
+    d->redrive_topics = mem_alloc((c->formerly.count + 1) * sizeof *d->redrive_topics);
+    for (size_t i = 0; i <= c->formerly.count; i++) {
+        d->redrive_topics[i] = topic_name(names->prefix, TOPIC_REDRIVE, moves_name(c, i));
+        if (i > 0)
+            d->formerly[i - 1] = str_join(names->group_prefix, moves_name(c, i), "");
+        ok = ok && (!delivery_waits(c) || moves_find_retries(d, names->prefix, moves_name(c, i), e));
+    }
+    return ok;
 }
 
 void moves_close(struct delivery *d)
@@ -55,11 +80,26 @@ void moves_close(struct delivery *d)
     for (size_t i = 0; i < d->retry_name_count; i++)
         free(d->retry_names[i]);
     free(d->retry_names);
-    free(d->retry_prefix);
     ladder_close(&d->ladder);
+    for (size_t i = 0; d->redrive_topics && i <= d->config->formerly.count; i++) {
+        free(d->redrive_topics[i]);
+        free(i > 0 ? d->formerly[i - 1] : NULL);
+    }
+    free(d->redrive_topics);
+    free(d->formerly);
     free(d->group);
     free(d->dead_letter_topic);
-    free(d->redrive_topic);
+}
+
+bool moves_owns(const struct delivery *d, struct str topic)
+{
+    for (size_t i = 0; i < d->retry_name_count; i++)
+        if (str_eq(topic, str_of(d->retry_names[i])))
+            return true;
+    for (size_t i = 0; i <= d->config->formerly.count; i++)
+        if (str_eq(topic, str_of(d->redrive_topics[i])))
+            return true;
+    return false;
 }
 
 const char *moves_class(enum reason r)

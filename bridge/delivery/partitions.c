@@ -31,7 +31,6 @@ struct partition *partition_of(struct delivery *d, const struct record *r)
     p->where.topic = str_dup(r->topic);
     p->where.partition = r->partition;
     p->topic = str_of(p->where.topic);
-    p->own = str_starts(r->topic, str_of(d->retry_prefix)) || str_eq(r->topic, str_of(d->redrive_topic));
     p->newest = -1;
     p->next = d->partitions;
     d->partitions = p;

@@ -37,17 +37,25 @@ static void poll_begin(struct delivery *d, struct taken *t)
     }
 }
 
+static struct partition *poll_partition_of(struct delivery *d, const struct record *r)
+{
+    struct partition *p = partition_of(d, r);
+    if (p->newest < 0)
+        p->own = moves_owns(d, r->topic);
+    return p;
+}
+
 /* The partition of a record; one of a topic that was made anew begins again. */
 static struct partition *poll_partition(struct delivery *d, const struct record *r)
 {
-    struct partition *p = partition_of(d, r);
+    struct partition *p = poll_partition_of(d, r);
     if (!blocked_is_anew(d, p, r->offset))
         return p;
     LOG(WARN, "a topic begins anew", LOG_C("sink", d->s->id), LOG_STR("topic", r->topic),
         LOG_INT("partition", r->partition), LOG_INT("offset", r->offset));
     blocked_forget(d, p);
     partition_release(d, p);
-    return partition_of(d, r);
+    return poll_partition_of(d, r);
 }
 
 /* Its endpoint is not configured any more. */

@@ -223,9 +223,11 @@ struct delivery {
     struct mailbox marks;  /* notices of the broker about marks */
     struct metric *blocked_events, *blocked_keys;
 
-    char *group, *dead_letter_topic, *redrive_topic;
+    char *group, *dead_letter_topic;
+    char **formerly;       /* groups of the sink's earlier names */
+    char **redrive_topics; /* of its name, then of those */
     struct ladder ladder;
-    char **retry_names, *retry_prefix; /* the retry topics of an earlier version, and how their names begin */
+    char **retry_names; /* the retry topics of an earlier version */
     size_t retry_name_count;
 };
 
@@ -281,6 +283,7 @@ struct partition *partitions_crowded(const struct delivery *d);
 
 bool moves_open(struct delivery *d, const struct broker_config *names, struct err *e);
 void moves_close(struct delivery *d);
+bool moves_owns(const struct delivery *d, struct str topic); /* a retry or redrive topic of the sink? */
 /* Starts moving the entry; its end comes through moves_done. */
 void moves_dead_letter(struct delivery *d, struct entry *en, const char *dead_class);
 void moves_wait(struct delivery *d, struct entry *en, int64_t wait_ms); /* on a waiting topic */

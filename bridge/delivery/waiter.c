@@ -7,6 +7,7 @@
 #include "bridge/delivery/ladder.h"
 #include "bridge/delivery/orphans.h"
 #include "bridge/delivery/pace.h"
+#include "bridge/delivery/register.h"
 #include "bridge/delivery/shelf.h"
 #include "bridge/lib/crash.h"
 #include "bridge/lib/log.h"
@@ -28,7 +29,7 @@ enum {
 };
 
 struct waiter_sink {
-    const char *id;
+    const struct sink_config *config;
     struct delivery *delivery;
     size_t room, out; /* most records handed over, and how many are */
     struct pace pace;
@@ -37,6 +38,7 @@ struct waiter_sink {
 
 struct waiter {
     struct broker *broker;
+    struct register_of_groups *groups; /* NULL: nobody wants to know */
     struct consumer *consumer;
     struct ladder ladder;
     char *group;
@@ -54,10 +56,19 @@ struct waiter {
 
 /* ---- sinks ---- */
 
-static struct waiter_sink *waiter_sink(const struct waiter *w, struct str id)
+static bool waiter_serves_name(const struct waiter_sink *s, struct str name)
+{
+    bool is = str_eq(str_of(s->config->sink->id), name);
+    for (size_t i = 0; i < s->config->formerly.count && !is; i++)
+        is = str_eq(str_of(s->config->formerly.at[i]), name);
+    return is;
+}
+
+/* The sink of that name, or that formerly had it; NULL: none. */
+static struct waiter_sink *waiter_sink(const struct waiter *w, struct str name)
 {
     for (size_t i = 0; i < w->sink_count; i++)
-        if (str_eq(str_of(w->sinks[i]->id), id))
+        if (waiter_serves_name(w->sinks[i], name))
             return w->sinks[i];
     return NULL;
 }
@@ -272,13 +283,18 @@ struct waiter *waiter_new(const struct broker_config *names, struct broker *brok
 void waiter_serve(struct waiter *w, const struct sink_config *sink, struct delivery *d)
 {
     struct waiter_sink *s = mem_alloc(sizeof *s);
-    *s = (struct waiter_sink){ .id = sink->sink->id,
+    *s = (struct waiter_sink){ .config = sink,
                                .delivery = d,
                                .room = sink->window > 1 ? (size_t)sink->window / 2 : 1,
                                .waiting = metric_get(&aqueduct_sink_waiting, LABELS(sink->sink->id)) };
     metric_set(s->waiting, 0);
     w->sinks = mem_grow(w->sinks, w->sink_count + 1, sizeof(struct waiter_sink *));
     w->sinks[w->sink_count++] = s;
+}
+
+void waiter_look_around(struct waiter *w, const struct config *config)
+{
+    w->groups = register_new(config);
 }
 
 size_t waiter_serves(const struct waiter *w)
@@ -339,6 +355,8 @@ bool waiter_step(struct waiter *w, struct duration wait)
     bool stopped = atomic_load(&w->stopping);
     if (atomic_load(&w->abandoned))
         return false;
+    if (w->groups && !stopped && register_due(w->groups) <= clock_mono_ms())
+        register_look(w->groups, w->broker);
     waiter_take_stored(w);
     waiter_take_reports(w);
     for (struct shelved *en; !stopped && (en = shelf_due(&w->shelf, clock_wall_ms()));)
@@ -384,6 +402,7 @@ void waiter_free(struct waiter *w)
     mailbox_close(&w->stored);
     mailbox_close(&w->reports);
     ladder_close(&w->ladder);
+    register_free(w->groups);
     for (size_t i = 0; i < w->sink_count; i++)
         free(w->sinks[i]);
     free(w->sinks);

@@ -26,6 +26,9 @@ struct waiter *waiter_new(const struct broker_config *names, struct broker *brok
 /* Before waiter_open: these deliveries are the ones it hands to; each outlives its last step. */
 void waiter_serve(struct waiter *w, const struct sink_config *sink, struct delivery *d);
 size_t waiter_serves(const struct waiter *w); /* how many sinks */
+/* Before waiter_open: it also looks now and then what the broker keeps that nobody reads any more (register.h), since
+ * that may take a while. */
+void waiter_look_around(struct waiter *w, const struct config *config);
 bool waiter_open(struct waiter *w, struct err *e);
 /* One turn; waits at most `wait` when there is nothing to do. False when stopped and drained, or abandoned. */
 bool waiter_step(struct waiter *w, struct duration wait);

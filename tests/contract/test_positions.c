@@ -88,6 +88,45 @@ TEST(a_group_that_finished_all_but_one_reads_one)
     reader_close(in);
 }
 
+/* Renaming a sink sends no history again, and forgets nothing. */
+TEST(a_group_with_a_new_name_goes_on_where_it_stood)
+{
+    const char *t = topic(0, 1), *old = fresh(1), *group = fresh(2);
+    put_numbers(t, 0, 0, 10);
+    struct reader *in = read_all(old, t);
+    reader_wait(in, 10);
+    commit(in, t, 3, 1, (const int64_t[][2]){ { 5, 9 } });
+    reader_close(in);
+    put_numbers(t, 0, 10, 1);
+    in = read_renamed(group, old, t, false);
+    expect(in, 4, (const int[]){ 3, 4, 9, 10 });
+    commit(in, t, 4, 1, (const int64_t[][2]){ { 10, 11 } });
+    reader_close(in);
+    in = read_all(old, t); /* the old group still stands where it stood */
+    expect(in, 4, (const int[]){ 3, 4, 9, 10 });
+    commit(in, t, 11, 0, NULL);
+    reader_close(in);
+    in = read_renamed(group, old, t, true); /* what was taken over once is its own */
+    expect(in, 2, (const int[]){ 4, 9 });
+    reader_close(in);
+}
+
+TEST(a_taken_over_position_is_kept_even_if_nothing_was_read)
+{
+    const char *t = topic(0, 1), *old = fresh(1), *group = fresh(2);
+    put_numbers(t, 0, 0, 5);
+    struct reader *in = read_all(old, t);
+    reader_wait(in, 5);
+    commit(in, t, 2, 1, (const int64_t[][2]){ { 3, 4 } });
+    reader_close(in);
+    in = read_renamed(group, old, t, true);
+    reader_wait(in, 1);
+    reader_close(in);
+    in = read_all(group, t);
+    expect(in, 2, (const int[]){ 2, 4 });
+    reader_close(in);
+}
+
 TEST(the_set_outlives_the_broker)
 {
     if (!survives)
@@ -138,12 +177,63 @@ TEST(a_set_that_is_too_large_loses_nothing)
     reader_close(in);
 }
 
+struct seen {
+    const char *group, *topic;
+    int64_t unread;
+    bool idle;
+    int count;
+};
+
+static void note_group(void *ctx, const char *group, bool idle, const char *t, int64_t unread)
+{
+    struct seen *s = ctx;
+    if (strcmp(group, s->group) != 0)
+        return;
+    assert_string_equal(t, s->topic);
+    s->unread = unread;
+    s->idle = idle;
+    s->count++;
+}
+
+static struct seen look(const char *group, const char *t)
+{
+    struct err e = { "" };
+    struct seen s = { .group = group, .topic = t };
+    if (!broker_groups(broker, group, &(struct group_seen){ .each = note_group, .ctx = &s }, &e))
+        fail_msg("%s", e.text);
+    return s;
+}
+
+TEST(what_a_group_has_not_finished_can_be_asked)
+{
+    const char *t = topic(0, 2), *group = fresh(1);
+    assert_int_equal(look(group, t).count, 0);
+    put_numbers(t, 0, 0, 20);
+    struct reader *in = read_all(group, t);
+    reader_wait(in, 20);
+    commit(in, t, 3, 2, (const int64_t[][2]){ { 5, 9 }, { 12, 14 } });
+    reader_close(in);
+    struct seen s = look(group, t);
+    for (int64_t until = clock_mono_ms() + 20000; !s.idle && clock_mono_ms() < until;)
+        s = look(group, t);
+    assert_int_equal(s.count, 1);
+    assert_true(s.idle);
+    assert_int_equal(s.unread, 20 - 3 - 4 - 2);
+    in = read_all(group, t);
+    reader_wait(in, 1);
+    assert_false(look(group, t).idle);
+    reader_close(in);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         BROKER_TEST(what_is_finished_beyond_does_not_come_again),
         BROKER_TEST(what_is_finished_beyond_is_kept_until_it_is_passed),
         BROKER_TEST(a_group_that_finished_all_but_one_reads_one),
+        BROKER_TEST(a_group_with_a_new_name_goes_on_where_it_stood),
+        BROKER_TEST(a_taken_over_position_is_kept_even_if_nothing_was_read),
+        BROKER_TEST(what_a_group_has_not_finished_can_be_asked),
         BROKER_TEST(the_set_outlives_the_broker),
         BROKER_TEST(a_set_that_is_too_large_loses_nothing),
     };

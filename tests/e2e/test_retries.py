@@ -129,6 +129,54 @@ def test_what_waits_for_a_sink_that_is_gone_is_kept_and_shown(bridge, receivers)
     assert len(receiver.good()) == 5
 
 
+def test_what_a_removed_sink_has_not_read_is_said(bridge, receivers):
+    receiver, other = receivers(), receivers()
+    both = HTTP_SOURCE + "sinks:\n" + webhook_sink("other", other.url) + webhook_sink("crm", receiver.url)
+    bridge.configure(both)
+    daemon = bridge.start()
+    post_ok(daemon, event("event-for-both"))
+    receiver.delivered(["event-for-both"])
+    daemon.stop()
+    bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("other", other.url))
+    daemon = bridge.start()
+    ids = [f"event-for-one-{i}" for i in range(7)]
+    post_ok(daemon, *(event(i) for i in ids))
+    other.delivered(["event-for-both"] + ids)
+    daemon.stop()
+    daemon = bridge.start()
+    wait_for(lambda: daemon.metric("aqueduct_unserved_records", sink="crm", topic=bridge.topic("events")) == 7, seconds=150)
+    assert "records that nobody reads" in daemon.log()
+    daemon.stop()
+    bridge.configure(both)
+    daemon = bridge.start()
+    receiver.delivered(ids)
+
+
+def test_a_renamed_sink_goes_on(bridge, receivers):
+    """With `formerly` no history is sent again, and what waits or is dead under the old name is the new one's."""
+    works = []
+    receiver = receivers(lambda r: 204 if works or r["id"].startswith("good") else 410 if r["id"].startswith("dead") else 503)
+    options = "retry_memory: 100ms\nretry: [2s, 1s, 1s]"
+    bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("old", receiver.url, options) + DEAD_LETTERS)
+    daemon = bridge.start()
+    good, late = [f"good-event-{i}" for i in range(5)], [f"late-event-{i}" for i in range(3)]
+    post_ok(daemon, *(event(i) for i in good + late), event("dead-event"))
+    receiver.delivered(good)
+    wait_for(lambda: daemon.metric("aqueduct_sink_moved_total", sink="old") >= 3)
+    wait_for(bridge.dead)
+    daemon.stop()
+    works.append(True)
+    before = len(receiver.all())
+    bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("new", receiver.url, options + "\nformerly: [old]") + DEAD_LETTERS)
+    daemon = bridge.start()
+    receiver.delivered(late)
+    assert bridge.command("dead", "redrive", "--sink", "old").returncode == 0
+    post_ok(daemon, event("good-event-after-all"))
+    receiver.delivered(["dead-event", "good-event-after-all"])
+    assert sorted(r["id"] for r in receiver.all()[before:]) == sorted(late + ["dead-event", "good-event-after-all"])
+    assert daemon.metric("aqueduct_sink_delivered_total", sink="new") == 5
+
+
 def test_410_is_a_dead_letter_at_once(bridge, receivers):
     receiver = receivers(lambda r: 410)
     daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "retry: [10ms, 10ms]") + DEAD_LETTERS)

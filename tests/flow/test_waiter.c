@@ -419,6 +419,40 @@ TEST(events_of_a_sink_that_is_gone_are_kept)
     reconciles(a);
 }
 
+/* A sink with a new name goes on with what waits for its old one, wherever that stands, and sends no history again. */
+TEST(a_renamed_sink_takes_over_what_waits)
+{
+    static char old[32];
+    char *names[] = { old };
+    snprintf(old, sizeof old, "%s", a->id);
+    a->sink.verdict = failing;
+    schedule(a, 2, (const int64_t[]){ HOUR, HOUR });
+    events(a, "e", 3);
+    start();
+    turn(4);
+    play(HOUR, MINUTE); /* a second attempt */
+    assert_int_equal(a->sink.count, 6);
+    end();
+    snprintf(a->id, sizeof a->id, "%s-new", old);
+    restart_with(SINKS); /* without a word about its old name */
+    turn(6);
+    assert_int_equal(flow_count("aqueduct_waiting_orphans", old), 3);
+    assert_int_equal(a->sink.count, 3); /* it is another sink, which gets everything */
+    end();
+    snprintf(a->id, sizeof a->id, "%s-newer", old);
+    a->config.formerly = (struct strings){ names, 1 };
+    restart_with(SINKS);
+    a->sink.verdict = NULL;
+    turn(6);
+    assert_int_equal(flow_count("aqueduct_waiting_orphans", old), 0);
+    assert_int_equal(a->sink.count, 0);
+    play(HOUR, MINUTE);
+    assert_int_equal(a->sink.count, 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(a->sink.sent[i].attempt, 3);
+    reconciles(a);
+}
+
 TEST(what_cannot_be_stored_further_on_is_kept_where_it_is)
 {
     schedule(a, 1, (const int64_t[]){ 3 * HOUR });
@@ -487,6 +521,7 @@ int main(void)
         flow_test(what_a_sink_had_not_finished_comes_again),
         flow_test(a_sink_without_room_holds_up_no_other),
         flow_test(events_of_a_sink_that_is_gone_are_kept),
+        flow_test(a_renamed_sink_takes_over_what_waits),
         flow_test(what_cannot_be_stored_further_on_is_kept_where_it_is),
         flow_test(what_no_topic_takes_any_more_waits_where_it_is),
         flow_test(a_foreign_record_is_kept_among_the_orphans),

@@ -89,18 +89,31 @@ void put_numbers(const char *t, int32_t partition, int from, int count)
 
 /* ---- consuming ---- */
 
-struct reader *reader_open(const char *group, const char *const *topics, size_t topic_count, bool from_start)
+static struct reader *reader_open_with(struct consumer_options o)
 {
     struct reader *r = mem_alloc(sizeof *r);
     struct err e = { "" };
-    r->wake_fd = wake_new();
-    struct consumer_options o = {
-        .group = group, .topics = topics, .topic_count = topic_count, .from_start = from_start, .wake_fd = r->wake_fd
-    };
+    o.wake_fd = r->wake_fd = wake_new();
     r->c = consumer_open(broker, &o, &e);
     if (!r->c)
         fail_msg("consumer_open: %s", e.text);
     return r;
+}
+
+struct reader *reader_open(const char *group, const char *const *topics, size_t topic_count, bool from_start)
+{
+    return reader_open_with((struct consumer_options){
+        .group = group, .topics = topics, .topic_count = topic_count, .from_start = from_start });
+}
+
+struct reader *read_renamed(const char *group, const char *formerly, const char *t, bool from_start)
+{
+    return reader_open_with((struct consumer_options){ .group = group,
+                                                       .topics = &t,
+                                                       .topic_count = 1,
+                                                       .formerly = &formerly,
+                                                       .formerly_count = 1,
+                                                       .from_start = from_start });
 }
 
 struct reader *read_all(const char *group, const char *t)

@@ -50,6 +50,8 @@ struct reader {
 
 struct reader *reader_open(const char *group, const char *const *topics, size_t topic_count, bool from_start);
 struct reader *read_all(const char *group, const char *t); /* of one topic, from its start */
+/* The same for a group that had another name before. */
+struct reader *read_renamed(const char *group, const char *formerly, const char *t, bool from_start);
 void reader_forget(struct reader *r);
 void reader_close(struct reader *r);
 size_t reader_poll(struct reader *r, size_t room);

@@ -135,10 +135,16 @@ static bool pass_topics(struct broker *b, const char *prefix, void (*each)(void 
     return flow_of(b)->unlisted || broker_topics(flow_of(b)->inner, prefix, each, ctx, e);
 }
 
+static bool pass_groups(struct broker *b, const char *prefix, const struct group_seen *seen, struct err *e)
+{
+    return broker_groups(flow_of(b)->inner, prefix, seen, e);
+}
+
 static const struct broker_ops pass_ops = { .type = "flow",
                                             .topic = pass_topic,
                                             .topics = pass_topics,
                                             .partitions = pass_partitions,
+                                            .groups = pass_groups,
                                             .publish = pass_publish,
                                             .state = pass_state,
                                             .tail = pass_tail,

@@ -63,8 +63,7 @@ void kafka_assigned_drop(struct kafka_consumer *c)
 
 /* ---- where they begin ---- */
 
-/* Every partition of the consumer's topics, as far as known. */
-static rd_kafka_topic_partition_list_t *assignment_all(struct kafka_consumer *c)
+rd_kafka_topic_partition_list_t *kafka_assignment_all(struct kafka_consumer *c)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
     for (size_t i = 0; i < c->topic_count; i++) {
@@ -84,7 +83,7 @@ static bool assignment_ends(struct kafka_consumer *c, const char *topic, int32_t
                       rd_kafka_err2str(code));
 }
 
-static bool assignment_commit(struct kafka_consumer *c, rd_kafka_topic_partition_list_t *list, struct err *e)
+bool kafka_assignment_commit(struct kafka_consumer *c, rd_kafka_topic_partition_list_t *list, struct err *e)
 {
     if (list->cnt == 0)
         return true;
@@ -111,7 +110,7 @@ static bool assignment_began(const rd_kafka_topic_partition_list_t *list, const 
 
 bool kafka_assignment_pin(struct kafka_consumer *c, struct err *e)
 {
-    rd_kafka_topic_partition_list_t *list = assignment_all(c);
+    rd_kafka_topic_partition_list_t *list = kafka_assignment_all(c);
     rd_kafka_topic_partition_list_t *fresh = rd_kafka_topic_partition_list_new(16);
     rd_kafka_resp_err_t code = list->cnt ? rd_kafka_committed(c->rk, list, ASK_MS) : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
     bool fine = !code || err_set(e, "group %s: cannot ask where it stands: %s", c->group, rd_kafka_err2str(code));
@@ -123,7 +122,7 @@ bool kafka_assignment_pin(struct kafka_consumer *c, struct err *e)
         rd_kafka_topic_partition_list_add(fresh, list->elems[i].topic, list->elems[i].partition)
             ->offset = assignment_began(list, list->elems[i].topic) ? low : high;
     }
-    c->pinned = fine && assignment_commit(c, fresh, e);
+    c->pinned = fine && kafka_assignment_commit(c, fresh, e);
     rd_kafka_topic_partition_list_destroy(fresh);
     rd_kafka_topic_partition_list_destroy(list);
     return c->pinned;
@@ -136,7 +135,7 @@ static bool assignment_has(const rd_kafka_topic_partition_list_t *mine, const rd
 
 void kafka_assignment_look(struct kafka_consumer *c)
 {
-    rd_kafka_topic_partition_list_t *mine = NULL, *list = assignment_all(c);
+    rd_kafka_topic_partition_list_t *mine = NULL, *list = kafka_assignment_all(c);
     c->look_ms = clock_mono_ms() + (c->pinned ? LOOK_MS : LOOK_SOON_MS);
     if (list->cnt > (int)c->assigned_count && rd_kafka_assignment(c->rk, &mine) == RD_KAFKA_RESP_ERR_NO_ERROR) {
         rd_kafka_topic_partition_list_t *fresh = rd_kafka_topic_partition_list_new(list->cnt);
@@ -224,7 +223,7 @@ static bool assignment_anew(struct kafka_consumer *c, struct kafka_assigned *ass
     assigned->wanted = low;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, assigned->which.topic, assigned->which.partition)->offset = low;
-    bool fine = !c->group || assignment_commit(c, list, e);
+    bool fine = !c->group || kafka_assignment_commit(c, list, e);
     rd_kafka_topic_partition_list_destroy(list);
     if (!fine)
         return false;
@@ -237,6 +236,8 @@ static bool assignment_anew(struct kafka_consumer *c, struct kafka_assigned *ass
 bool kafka_assignment_locate(struct kafka_consumer *c, struct kafka_assigned *assigned, struct err *e)
 {
     int64_t low = 0, high = 0, stood = assigned->next;
+    if (c->group && !kafka_adopt(c, e))
+        return false;
     if (c->group && !c->from_start && !c->pinned && !kafka_assignment_pin(c, e))
         return false;
     if (stood < 0 && !assignment_committed(c, assigned, &stood, e))
@@ -302,7 +303,7 @@ static void assignment_begin_one(struct kafka_consumer *c, rd_kafka_topic_partit
 void kafka_assignment_begin(struct kafka_consumer *c, rd_kafka_topic_partition_list_t *list)
 {
     struct err e = { "" };
-    if ((!c->from_start && !c->pinned && !kafka_assignment_pin(c, &e))
+    if (!kafka_adopt(c, &e) || (!c->from_start && !c->pinned && !kafka_assignment_pin(c, &e))
         || rd_kafka_committed(c->rk, list, ASK_MS) != RD_KAFKA_RESP_ERR_NO_ERROR) {
         /* librdkafka would find the offsets without us, but not what is finished beyond them. */
         for (size_t i = 0; i < c->assigned_count; i++)

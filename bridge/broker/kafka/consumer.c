@@ -109,6 +109,9 @@ static void consumer_free(struct kafka_consumer *c)
     descriptors_reserve(-CONSUMER_DESCRIPTORS);
     for (size_t i = 0; i < c->topic_count; i++)
         free(c->topics[i]);
+    for (size_t i = 0; i < c->formerly_count; i++)
+        free(c->formerly[i]);
+    free(c->formerly);
     free(c->topics);
     free(c->group);
     free(c->assigned);
@@ -130,13 +133,24 @@ static void *consumer_client_end(void *arg)
     return NULL;
 }
 
+/* Copies the names of topics and former groups. */
+static void consumer_names(struct kafka_consumer *c, const struct consumer_options *o)
+{
+    c->topics = mem_alloc((o->topic_count + 1) * sizeof *c->topics);
+    for (size_t i = 0; i < o->topic_count; i++)
+        c->topics[c->topic_count++] = str_dup(str_of(o->topics[i]));
+    c->formerly = mem_alloc((o->formerly_count + 1) * sizeof *c->formerly);
+    for (size_t i = 0; i < o->formerly_count; i++)
+        c->formerly[c->formerly_count++] = str_dup(str_of(o->formerly[i]));
+    c->adopted = c->formerly_count == 0;
+}
+
 struct consumer *kafka_consume(struct broker *base, const struct consumer_options *o, struct err *e)
 {
     struct kafka_consumer *c = mem_alloc(sizeof *c);
     descriptors_reserve(CONSUMER_DESCRIPTORS);
     *c = (struct kafka_consumer){ .base.ops = base->ops,
                                   .b = (struct kafka *)base,
-                                  .topic_count = o->topic_count,
                                   .group = o->group ? str_dup(str_of(o->group)) : NULL,
                                   .from_start = o->from_start,
                                   .wake_fd = o->wake_fd,
@@ -145,9 +159,7 @@ struct consumer *kafka_consume(struct broker *base, const struct consumer_option
                                   .revoked = o->revoked,
                                   .ctx = o->ctx };
     kafka_doubt_open(c);
-    c->topics = mem_alloc((o->topic_count + 1) * sizeof *c->topics);
-    for (size_t i = 0; i < o->topic_count; i++)
-        c->topics[i] = str_dup(str_of(o->topics[i]));
+    consumer_names(c, o);
     c->rk = consumer_client_new(c, e);
     if (!c->rk) {
         consumer_free(c);
@@ -165,7 +177,7 @@ struct consumer *kafka_consume(struct broker *base, const struct consumer_option
     }
     c->positions = rd_kafka_queue_new(c->rk);
     kafka_queue_wake(c->positions, c->wake_fd);
-    if (!c->from_start)
+    if (kafka_adopt(c, NULL) && !c->from_start)
         kafka_assignment_pin(c, NULL);
     if (consumer_subscribe(c, e))
         return &c->base;

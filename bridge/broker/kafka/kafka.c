@@ -111,6 +111,7 @@ const struct broker_ops broker_kafka = {
     .topic = kafka_topic,
     .topics = kafka_topics,
     .partitions = kafka_partitions,
+    .groups = kafka_groups,
     .publish = kafka_publish,
     .flush = kafka_flush,
     .ready = kafka_ready,

@@ -11,6 +11,8 @@
  *   producer.c      publications in waves: intents, records, changes; a new client after a fatal error
  *   doubt.c         is a topic still the one that was read, or was it made anew?
  *   assignment.c    the partitions a consumer has, where they begin, and what to do when that position is gone
+ *   groups.c        what the cluster knows of groups, ours or not
+ *   adoption.c      positions of a group that has another name now
  *   consumed.c      records that the one group they are for has finished are deleted
  *   positions.c     the positions of a group and what is finished beyond them: restored, asked for, committed
  *   consumer.c      consumers: groups and broadcast
@@ -261,12 +263,13 @@ struct kafka_consumer {
     struct consumer base;
     struct kafka *b;
     rd_kafka_t *rk;
-    rd_kafka_queue_t *queue; /* rebalances, errors */
-    char *group;             /* NULL: broadcast */
-    char **topics;
-    size_t topic_count;
+    rd_kafka_queue_t *queue;   /* rebalances, errors */
+    char *group;               /* NULL: broadcast */
+    char **topics, **formerly; /* formerly: earlier names of the group */
+    size_t topic_count, formerly_count;
     bool from_start, closing;
-    bool pinned; /* every partition there was at the start has a committed position (broadcast: an assigned one) */
+    bool adopted; /* their positions are ours, where we had none */
+    bool pinned;  /* every partition there was at the start has a committed position (broadcast: an assigned one) */
     int wake_fd;
     void (*revoked)(void *ctx, const struct topic_partition *partitions, size_t count);
     void *ctx;
@@ -292,6 +295,10 @@ void kafka_queue_wake(rd_kafka_queue_t *q, int wake_fd); /* news in the queue wa
 struct kafka_assigned *kafka_assigned_find(struct kafka_consumer *c, struct topic_partition p); /* NULL: not ours */
 struct kafka_assigned *kafka_assigned_add(struct kafka_consumer *c, const char *topic, int32_t partition);
 void kafka_assigned_drop(struct kafka_consumer *c); /* all of them */
+/* Every partition of the consumer's topics, as far as known; free it. */
+rd_kafka_topic_partition_list_t *kafka_assignment_all(struct kafka_consumer *c);
+/* Commits these positions, and waits for the answer. */
+bool kafka_assignment_commit(struct kafka_consumer *c, rd_kafka_topic_partition_list_t *list, struct err *e);
 /* A group that begins at the end: commits the present end of every partition without a committed position (or its
  * start, in a topic where the group has begun before). True when done. */
 bool kafka_assignment_pin(struct kafka_consumer *c, struct err *e);
@@ -335,6 +342,23 @@ void kafka_stands(struct consumer *base, void (*each)(void *, const struct stand
 void kafka_positions_serve(struct kafka_consumer *c); /* commits what was asked for, takes answers; does not wait */
 void kafka_positions_keep(struct kafka_consumer *c);  /* for a flush when no partition is assigned any more */
 void kafka_positions_flush(struct kafka_consumer *c); /* commits what was asked for, waits for the answers (bounded) */
+
+/* What the metadata of a committed position says is finished beyond it; empty if it is not ours. Free it. */
+struct ranges kafka_position_beyond(const rd_kafka_topic_partition_t *committed);
+
+/* ---- groups.c ---- */
+
+/* Where a group stands in the partitions (NULL: in all where it does), with metadata: valid until the event is destroyed.
+ * NULL with *e. */
+rd_kafka_event_t *kafka_group_positions(rd_kafka_t *rk, const char *group,
+                                        const rd_kafka_topic_partition_list_t *partitions,
+                                        const rd_kafka_topic_partition_list_t **out, struct err *e);
+bool kafka_groups(struct broker *base, const char *prefix, const struct group_seen *seen, struct err *e);
+
+/* ---- adoption.c ---- */
+
+/* Takes over the positions of the group's earlier names where it has none itself, once. True when done. */
+bool kafka_adopt(struct kafka_consumer *c, struct err *e);
 
 /* ---- consumer.c ---- */
 

@@ -26,16 +26,14 @@ static struct ranges consumer_beyond(const struct local_consumer *c, const struc
     return out;
 }
 
-/* The stored position of its group, -1 when there is none, and what is finished beyond it (NULL: nobody asks; else
+/* The stored position of a group, -1 when there is none, and what is finished beyond it (NULL: nobody asks; else
  * free it); false with *e. */
-static bool consumer_position(struct local_consumer *c, const struct partition *p, int64_t *next, struct ranges *beyond,
-                              struct err *e)
+static bool consumer_position_of(struct local_consumer *c, const char *group, const struct partition *p, int64_t *next,
+                                 struct ranges *beyond, struct err *e)
 {
     *next = -1;
-    if (!c->group)
-        return true;
     local_link_lock(&c->link);
-    sqlite3_bind_text(c->position, 1, c->group, -1, SQLITE_STATIC);
+    sqlite3_bind_text(c->position, 1, group, -1, SQLITE_STATIC);
     sqlite3_bind_int64(c->position, 2, p->id);
     int rc = sqlite3_step(c->position);
     if (rc == SQLITE_ROW)
@@ -46,12 +44,28 @@ static bool consumer_position(struct local_consumer *c, const struct partition *
     rc = sqlite3_reset(c->position);
     local_link_unlock(&c->link);
     if (rc != SQLITE_OK)
-        return err_set(e, "%s/%d: reading the position of group %s: %s", p->topic->name, (int)p->number, c->group,
+        return err_set(e, "%s/%d: reading the position of group %s: %s", p->topic->name, (int)p->number, group,
                        sqlite3_errstr(rc));
     int64_t end = atomic_load(&p->end);
     if (*next > end)
         return err_set(e, "%s/%d: the position of group %s is %lld, but the log ends at %lld: the file is damaged",
-                       p->topic->name, (int)p->number, c->group, (long long)*next, (long long)end);
+                       p->topic->name, (int)p->number, group, (long long)*next, (long long)end);
+    return true;
+}
+
+/* The position of its group, or of its earlier names: *adopted. */
+static bool consumer_position(struct local_consumer *c, const struct partition *p, int64_t *next, struct ranges *beyond,
+                              bool *adopted, struct err *e)
+{
+    *next = -1;
+    *adopted = false;
+    if (c->group && !consumer_position_of(c, c->group, p, next, beyond, e))
+        return false;
+    for (size_t i = 0; i < c->formerly_count && *next < 0; i++) {
+        if (!consumer_position_of(c, c->formerly[i], p, next, beyond, e))
+            return false;
+        *adopted = *next >= 0;
+    }
     return true;
 }
 
@@ -65,8 +79,9 @@ static void consumer_skip(struct local_assigned *at)
 static bool consumer_follow(struct local_consumer *c, struct partition *p, bool from_end, struct err *e)
 {
     int64_t position;
+    bool adopted;
     struct ranges beyond = { 0 };
-    if (!consumer_position(c, p, &position, &beyond, e)) {
+    if (!consumer_position(c, p, &position, &beyond, &adopted, e)) {
         ranges_free(&beyond);
         return false;
     }
@@ -78,7 +93,7 @@ static bool consumer_follow(struct local_consumer *c, struct partition *p, bool 
     /* From its start a group has a position: it begins there again after a crash before its first commit, and
      * retention waits for it. */
     bool begins = position < 0 && c->group;
-    at->wanted = begins ? at->next : position;
+    at->wanted = begins ? at->next : adopted ? -1 : position;
     atomic_store(&at->asked, begins ? 1 : 0);
     consumer_skip(at);
     pthread_mutex_lock(&c->b->consumers_lock);
@@ -90,6 +105,8 @@ static bool consumer_follow(struct local_consumer *c, struct partition *p, bool 
     local_shelf_join(&p->shelf, &at->reader, at->next);
     if (position < 0 && c->group)
         local_queue_positions(c->b, clock_mono_ms() + POSITION_MS);
+    if (adopted)
+        local_commit(&c->base, (struct topic_partition){ p->topic->name, p->number }, position, &(struct ranges){ 0 });
     return true;
 }
 
@@ -119,9 +136,10 @@ static bool consumer_has_begun(struct local_consumer *c, struct partition *const
                                struct err *e)
 {
     int64_t position;
+    bool adopted;
     *out = false;
     for (int32_t k = 0; k < count && !*out; k++) {
-        if (!consumer_position(c, partitions[k], &position, NULL, e))
+        if (!consumer_position(c, partitions[k], &position, NULL, &adopted, e))
             return false;
         *out = position >= 0;
     }
@@ -206,6 +224,9 @@ static void consumer_free(struct local_consumer *c)
     }
     for (size_t i = 0; i < c->topic_count; i++)
         free(c->topics[i]);
+    for (size_t i = 0; i < c->formerly_count; i++)
+        free(c->formerly[i]);
+    free(c->formerly);
     free(c->topics);
     free(c->assigned);
     free(c->group);
@@ -231,6 +252,9 @@ struct consumer *local_consume(struct broker *base, const struct consumer_option
     c->topics = mem_grow(NULL, o->topic_count + 1, sizeof(char *));
     for (size_t i = 0; i < o->topic_count; i++)
         c->topics[c->topic_count++] = str_dup(str_of(o->topics[i]));
+    c->formerly = mem_grow(NULL, o->formerly_count + 1, sizeof(char *));
+    for (size_t i = 0; i < o->formerly_count; i++)
+        c->formerly[c->formerly_count++] = str_dup(str_of(o->formerly[i]));
     if (local_link_open(c->b, &c->link, e) && consumer_prepare(c, e) && consumer_join(c, e)
         && consumer_refresh(c, !o->group || !o->from_start, e)) {
         if (!o->from_start) /* who begins at the start finds it again even without a position */

@@ -255,6 +255,7 @@ const struct broker_ops broker_local = {
     .open = local_open,
     .topic = local_topic,
     .topics = local_topics,
+    .groups = local_groups,
     .retain = local_begin_retention,
     .partitions = local_partitions,
     .publish = local_publish,

@@ -17,6 +17,7 @@
  *   age.c           how old records are
  *   retain.c        what retention removes, and whom it waits for
  *   writer.c        the writer's thread: groups of publications, positions, checkpoints
+ *   groups.c        where groups stand, whether they are configured or not
  *   consumer.c      consumers and the tail of a topic
  *   local.c         open, publish, state, close; the table of the broker
  *
@@ -236,8 +237,8 @@ struct local_consumer {
     struct local *b;
     struct local_consumer *next; /* under consumers_lock */
     char *group;
-    char **topics;
-    size_t topic_count;
+    char **topics, **formerly; /* formerly: earlier names of the group */
+    size_t topic_count, formerly_count;
     bool from_start;
     int wake_fd;
     struct link link;
@@ -383,6 +384,10 @@ int local_retain(struct local *b); /* one step inside the open transaction; SQLi
 /* ---- writer.c ---- */
 
 void *local_writer(void *arg); /* a thread; arg: the struct local */
+
+/* ---- groups.c ---- */
+
+bool local_groups(struct broker *b, const char *prefix, const struct group_seen *seen, struct err *e);
 
 /* ---- consumer.c ---- */
 

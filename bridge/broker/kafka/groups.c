@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* What the cluster knows of groups, ours or not: where they stand, and what they have not finished. */
+#include <stdlib.h>
+#include "bridge/broker/kafka/private.h"
+#include "bridge/lib/mem.h"
+
+enum { ASK_MS = 3000, LIST_MS = 5000, PARTITIONS_MOST = 4096 };
+
+rd_kafka_event_t *kafka_group_positions(rd_kafka_t *rk, const char *group,
+                                        const rd_kafka_topic_partition_list_t *partitions,
+                                        const rd_kafka_topic_partition_list_t **out, struct err *e)
+{
+    rd_kafka_ListConsumerGroupOffsets_t *request = rd_kafka_ListConsumerGroupOffsets_new(group, partitions);
+    rd_kafka_queue_t *q = rd_kafka_queue_new(rk);
+    rd_kafka_ListConsumerGroupOffsets(rk, &request, 1, NULL, q);
+    rd_kafka_event_t *ev = rd_kafka_queue_poll(q, ASK_MS);
+    rd_kafka_resp_err_t code = ev ? rd_kafka_event_error(ev) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+    size_t count = 0;
+    const rd_kafka_group_result_t **groups = NULL;
+    if (!code)
+        groups = rd_kafka_ListConsumerGroupOffsets_result_groups(rd_kafka_event_ListConsumerGroupOffsets_result(ev),
+                                                                 &count);
+    if (count == 1 && rd_kafka_group_result_error(groups[0]))
+        code = rd_kafka_error_code(rd_kafka_group_result_error(groups[0]));
+    rd_kafka_queue_destroy(q);
+    rd_kafka_ListConsumerGroupOffsets_destroy(request);
+    if (!code && count == 1) {
+        *out = rd_kafka_group_result_partitions(groups[0]);
+        return ev;
+    }
+    if (ev)
+        rd_kafka_event_destroy(ev);
+    err_set(e, "cannot ask where the group %s stands: %s", group, rd_kafka_err2str(code));
+    return NULL;
+}
+
+/* Records that the group has not finished, but for those finished beyond its position; 0 when that cannot be known now. */
+static int64_t groups_unread(rd_kafka_t *rk, const rd_kafka_topic_partition_t *p)
+{
+    int64_t low = 0, high = 0;
+    if (p->err || p->offset < 0
+        || rd_kafka_query_watermark_offsets(rk, p->topic, p->partition, &low, &high, ASK_MS)
+               != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return 0;
+    struct ranges beyond = kafka_position_beyond(p);
+    int64_t from = p->offset > low ? p->offset : low;
+    int64_t unread = high > from ? high - from - ranges_within(&beyond, from, high) : 0;
+    ranges_free(&beyond);
+    return unread;
+}
+
+/* Each topic of a group. False with *e. */
+static bool groups_topics(rd_kafka_t *rk, const char *group, bool idle, size_t *most, const struct group_seen *seen,
+                          struct err *e)
+{
+    const rd_kafka_topic_partition_list_t *positions = NULL;
+    rd_kafka_event_t *ev = kafka_group_positions(rk, group, NULL, &positions, e);
+    if (!ev)
+        return false;
+    rd_kafka_topic_partition_list_t *sorted = rd_kafka_topic_partition_list_copy(positions);
+    rd_kafka_event_destroy(ev);
+    rd_kafka_topic_partition_list_sort(sorted, NULL, NULL);
+    for (int i = 0, next; i<sorted->cnt && * most> 0; i = next) {
+        int64_t unread = 0;
+        for (next = i; next < sorted->cnt && strcmp(sorted->elems[next].topic, sorted->elems[i].topic) == 0; next++) {
+            unread += *most > 0 ? groups_unread(rk, &sorted->elems[next]) : 0;
+            *most -= *most > 0;
+        }
+        seen->each(seen->ctx, group, idle, sorted->elems[i].topic, unread);
+    }
+    rd_kafka_topic_partition_list_destroy(sorted);
+    return true;
+}
+
+bool kafka_groups(struct broker *base, const char *prefix, const struct group_seen *seen, struct err *e)
+{
+    struct kafka *b = (struct kafka *)base;
+    const struct rd_kafka_group_list *list = NULL;
+    struct kafka_client *client = kafka_client_take(b);
+    rd_kafka_resp_err_t code = rd_kafka_list_groups(client->rk, NULL, &list, LIST_MS);
+    bool fine = !code || code == RD_KAFKA_RESP_ERR__PARTIAL
+                || err_set(e, "Kafka at %s does not list its groups: %s", b->config->servers, rd_kafka_err2str(code));
+    size_t most = PARTITIONS_MOST;
+    for (int i = 0; list && i < list->group_cnt && fine && !atomic_load(&b->stop); i++) {
+        const struct rd_kafka_group_info *g = &list->groups[i];
+        if (!g->err && str_starts(str_of(g->group), str_of(prefix)))
+            fine = groups_topics(client->rk, g->group, g->member_cnt == 0 && strcmp(g->state, "Empty") == 0, &most,
+                                 seen, e);
+    }
+    if (list)
+        rd_kafka_group_list_destroy(list);
+    kafka_client_give(client);
+    return fine;
+}

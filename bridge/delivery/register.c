@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/* Compares the groups that the broker knows with the configuration. */
+#include "bridge/delivery/register.h"
+#include <stdlib.h>
+#include "bridge/delivery/ladder.h"
+#include "bridge/event/trail.h"
+#include "bridge/lib/clock.h"
+#include "bridge/lib/log.h"
+#include "bridge/lib/mem.h"
+
+METRIC_GAUGE(
+    aqueduct_unserved_records,
+    "Records that the group of a sink has not finished and nobody reads any more: the sink, or the topic of the "
+    "sink, is no longer configured.",
+    "sink", "topic");
+
+enum {
+    REGISTER_SOON_MS = 15000, /* after the first look; then four times as long each time, up to */
+    REGISTER_MS = 600000,
+    REGISTER_MOST = 1000, /* what exceeds them is not said */
+};
+
+struct unserved { /* said before */
+    char *sink, *topic;
+    struct metric *records;
+    int64_t now; /* in this look */
+};
+
+struct register_of_groups {
+    const struct config *config;
+    size_t prefix; /* length of the groups' prefix */
+    char *waiter;
+    struct unserved *said;
+    size_t count;
+    int64_t due_ms, pause_ms;
+    bool failed;
+};
+
+struct register_of_groups *register_new(const struct config *config)
+{
+    struct register_of_groups *r = mem_alloc(sizeof *r);
+    r->config = config;
+    r->prefix = strlen(config->broker.group_prefix);
+    r->waiter = ladder_group(&config->broker);
+    return r;
+}
+
+/* The configured sink of that name, now or formerly: *formerly. NULL: none. */
+static const struct sink_config *register_sink(const struct config *c, const char *name, bool *formerly)
+{
+    for (size_t i = 0; i < c->sink_count; i++) {
+        *formerly = false;
+        if (strcmp(c->sinks[i].sink->id, name) == 0)
+            return &c->sinks[i];
+        *formerly = true;
+        for (size_t k = 0; k < c->sinks[i].formerly.count; k++)
+            if (strcmp(c->sinks[i].formerly.at[k], name) == 0)
+                return &c->sinks[i];
+    }
+    return NULL;
+}
+
+/* Does the sink, which has or had that name, read the topic? Of the bridge's own topics it reads all but a blocked log of
+ * another name, which it does not take over. */
+static bool register_reads(const struct config *c, const struct sink_config *s, bool formerly, const char *topic)
+{
+    if (str_starts(str_of(topic), str_of(c->broker.prefix))) {
+        char *logs = topic_name(c->broker.prefix, TOPIC_BLOCKED, NULL);
+        bool blocked = str_starts(str_of(topic), str_of(logs));
+        free(logs);
+        return !blocked || !formerly;
+    }
+    if (formerly)
+        return true;
+    for (size_t i = 0; i < s->topics.count; i++)
+        if (strcmp(s->topics.at[i], topic) == 0)
+            return true;
+    return false;
+}
+
+/* What was said of the pair, NULL: it was not. */
+static struct unserved *register_said(struct register_of_groups *r, const char *sink, const char *topic)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (strcmp(r->said[i].sink, sink) == 0 && strcmp(r->said[i].topic, topic) == 0)
+            return &r->said[i];
+    return NULL;
+}
+
+static void register_say(struct register_of_groups *r, const char *sink, bool known, const char *topic, int64_t unread)
+{
+    if (r->count == REGISTER_MOST)
+        return;
+    r->said = mem_grow(r->said, r->count + 1, sizeof *r->said);
+    r->said[r->count++] = (struct unserved){ str_dup(str_of(sink)), str_dup(str_of(topic)),
+                                             metric_get(&aqueduct_unserved_records, LABELS(sink, topic)), unread };
+    LOG(WARN,
+        known ? "records that nobody reads: the sink no longer has the topic"
+              : "records that nobody reads: the sink is not configured (renamed? then `formerly` tells its new one)",
+        LOG_C("sink", sink), LOG_C("topic", topic), LOG_INT("records", unread));
+}
+
+static void register_seen(void *ctx, const char *group, bool idle, const char *topic, int64_t unread)
+{
+    struct register_of_groups *r = ctx;
+    const char *name = group + r->prefix;
+    bool formerly;
+    const struct sink_config *s = register_sink(r->config, name, &formerly);
+    bool served = s ? register_reads(r->config, s, formerly, topic) : !idle || strcmp(group, r->waiter) == 0;
+    if (served || unread == 0)
+        return;
+    struct unserved *said = register_said(r, name, topic);
+    if (said)
+        said->now = unread;
+    else
+        register_say(r, name, s != NULL, topic, unread);
+}
+
+void register_look(struct register_of_groups *r, struct broker *broker)
+{
+    struct err e = { "" };
+    for (size_t i = 0; i < r->count; i++)
+        r->said[i].now = 0;
+    bool ok = broker_groups(broker, r->config->broker.group_prefix,
+                            &(struct group_seen){ .each = register_seen, .ctx = r }, &e);
+    for (size_t i = 0; i < r->count && ok; i++)
+        metric_set(r->said[i].records, r->said[i].now);
+    if (!ok && !r->failed)
+        LOG(WARN, "cannot see what nobody reads any more", LOG_C("reason", e.text));
+    r->failed = !ok;
+    r->pause_ms = r->pause_ms == 0 ? REGISTER_SOON_MS : r->pause_ms * 4 < REGISTER_MS ? r->pause_ms * 4 : REGISTER_MS;
+    r->due_ms = clock_mono_ms() + r->pause_ms;
+}
+
+int64_t register_due(const struct register_of_groups *r)
+{
+    return r->due_ms;
+}
+
+void register_free(struct register_of_groups *r)
+{
+    if (!r)
+        return;
+    for (size_t i = 0; i < r->count; i++) {
+        metric_set(r->said[i].records, 0);
+        free(r->said[i].sink);
+        free(r->said[i].topic);
+    }
+    free(r->said);
+    free(r->waiter);
+    free(r);
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* The register: what the broker still keeps for sinks that the configuration does not have, or no longer gives to those
+ * that it has. Records that a group has not finished and nobody reads any more are said in the log once, with what can be
+ * done, and stand in a gauge. (Waiting events of such sinks: orphans.h.)
+ *
+ * A sink that was removed or renamed leaves its group behind, a topic taken out of a sink's `topics` its position there.
+ * Nothing is changed. It is looked at again now and then: on Kafka a group is somebody's until its last session ended.
+ * One thread at a time. */
+#pragma once
+#include "bridge/broker/broker.h"
+#include "bridge/config/config.h"
+
+struct register_of_groups;
+
+struct register_of_groups *register_new(const struct config *config);    /* borrowed */
+void register_look(struct register_of_groups *r, struct broker *broker); /* may wait for a cluster some seconds */
+int64_t register_due(const struct register_of_groups *r);                /* clock_mono_ms of the next look */
+void register_free(struct register_of_groups *r);                        /* accepts NULL */
