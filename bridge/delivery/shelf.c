@@ -184,19 +184,24 @@ void shelf_finish(struct shelf *s, struct shelved *en)
     shelf_leave(s, en);
 }
 
+bool shelf_is_among(const struct shelf_partition *p, const struct topic_partition *partitions, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (partitions[i].partition == p->where.partition && strcmp(partitions[i].topic, p->where.topic) == 0)
+            return true;
+    return false;
+}
+
 void shelf_forget(struct shelf *s, struct shelf_partition *p, void (*lost)(struct shelved *en))
 {
     for (size_t i = 0; i < s->entry_cap; i++) {
         struct shelved *en = s->entries[i];
-        if (en->state == SHELF_FREE || (p && en->partition != p))
+        if (en->state == SHELF_FREE || en->partition != p)
             continue;
         lost(en);
         shelf_leave(s, en);
     }
-    if (p)
-        shelf_partition_free(s, p);
-    while (!p && s->partitions)
-        shelf_partition_free(s, s->partitions);
+    shelf_partition_free(s, p);
 }
 
 void shelf_close(struct shelf *s)

@@ -75,6 +75,7 @@ void shelf_hold(struct shelf *s);
  * now. */
 void shelf_commit(struct shelf *s, bool all);
 int64_t shelf_commit_due(const struct shelf *s); /* clock_mono_ms; INT64_MAX: nothing to commit */
-/* Forgets the partition and its entries, after `lost` was called for each; NULL: all partitions. */
+bool shelf_is_among(const struct shelf_partition *p, const struct topic_partition *partitions, size_t count);
+/* Forgets the partition and its entries, after `lost` was called for each. */
 void shelf_forget(struct shelf *s, struct shelf_partition *p, void (*lost)(struct shelved *en));
 void shelf_close(struct shelf *s);

@@ -244,13 +244,9 @@ static void waiter_take_reports(struct waiter *w)
 
 /* ---- start, turn, end ---- */
 
-/* Partitions are taken away: the sinks give back what they do not send just now and have a moment for the rest. (All
- * partitions go at once: the group hands them out anew.) */
-static void waiter_revoked(void *ctx, const struct topic_partition *partitions, size_t count)
+/* Waits a moment until the sinks gave back what they do not send just now, and finished the rest. */
+static void waiter_recall(struct waiter *w)
 {
-    struct waiter *w = ctx;
-    (void)partitions;
-    (void)count;
     int64_t limit = clock_mono_ms() + WAITER_REVOKE_MS;
     while (!w->closing && w->shelf.handed + w->shelf.storing > 0 && clock_mono_ms() < limit
            && !atomic_load(&w->abandoned)) {
@@ -261,9 +257,27 @@ static void waiter_revoked(void *ctx, const struct topic_partition *partitions, 
         waiter_take_reports(w);
         poll(&(struct pollfd){ .fd = w->wake_fd, .events = POLLIN }, 1, WAITER_REVOKE_TURN_MS);
     }
+}
+
+/* Partitions are taken away. When it is not all of them, their topic is gone: nothing can be finished there any more, and
+ * what the sinks have of the others stays with them. */
+static void waiter_revoked(void *ctx, const struct topic_partition *partitions, size_t count)
+{
+    struct waiter *w = ctx;
+    bool all = true;
+    for (const struct shelf_partition *p = w->shelf.partitions; p; p = p->next)
+        all = all && shelf_is_among(p, partitions, count);
+    if (all)
+        waiter_recall(w);
     shelf_commit(&w->shelf, true);
-    shelf_forget(&w->shelf, NULL, waiter_lost);
-    orphans_forget(&w->orphans);
+    for (struct shelf_partition *p = w->shelf.partitions, *next; p; p = next) {
+        next = p->next;
+        if (!shelf_is_among(p, partitions, count))
+            continue;
+        if (p->orphaned)
+            orphans_forget(&w->orphans);
+        shelf_forget(&w->shelf, p, waiter_lost);
+    }
 }
 
 struct waiter *waiter_new(const struct broker_config *names, struct broker *broker)

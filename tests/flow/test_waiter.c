@@ -16,7 +16,7 @@ struct player {
     struct script_sink sink;
     struct sink_config config;
     struct delivery *delivery;
-    char id[32], topic[32];
+    char id[64], topic[32];
     char *topics[1];
     struct duration waits[8];
 };
@@ -364,6 +364,31 @@ TEST(what_a_sink_had_not_finished_comes_again)
     reconciles(a);
 }
 
+/* A waiting topic that was deleted and made anew is the only one that is forgotten. */
+TEST(one_topic_that_is_gone_takes_no_other_with_it)
+{
+    schedule(a, 1, (const int64_t[]){ 2 * MINUTE });
+    a->sink.verdict = b->sink.verdict = failing_once;
+    events(a, "a", 2);
+    events(b, "b", 2);
+    start();
+    turn(4);
+    a->sink.verdict = silent;
+    play(2 * MINUTE, MINUTE);
+    assert_int_equal(a->sink.count, 4);
+    flow.last.revoked(flow.last.ctx, &(struct topic_partition){ "aq.waiting.1h", 0 }, 1);
+    script_answer(&a->sink, 2, VERDICT_DELIVERED);
+    script_answer(&a->sink, 3, VERDICT_DELIVERED);
+    turn(2);
+    assert_int_equal(count(a, "delivered_total"), 2);
+    assert_int_equal(count(b, "waiting"), 0);
+    restart_with(SINKS);
+    play(HOUR, MINUTE);
+    assert_int_equal(a->sink.count, 0); /* their position moved */
+    assert_int_equal(b->sink.count, 2);
+    reconciles(a);
+}
+
 /* A sink that hangs has its share of what is due; what exceeds that goes round, and the other sink never notices. */
 TEST(a_sink_without_room_holds_up_no_other)
 {
@@ -424,7 +449,7 @@ TEST(a_renamed_sink_takes_over_what_waits)
 {
     static char old[32];
     char *names[] = { old };
-    snprintf(old, sizeof old, "%s", a->id);
+    snprintf(old, sizeof old, "%.30s", a->id);
     a->sink.verdict = failing;
     schedule(a, 2, (const int64_t[]){ HOUR, HOUR });
     events(a, "e", 3);
@@ -519,6 +544,7 @@ int main(void)
         flow_test(every_event_that_waits_is_in_a_gauge),
         flow_test(attempts_go_on_after_a_restart),
         flow_test(what_a_sink_had_not_finished_comes_again),
+        flow_test(one_topic_that_is_gone_takes_no_other_with_it),
         flow_test(a_sink_without_room_holds_up_no_other),
         flow_test(events_of_a_sink_that_is_gone_are_kept),
         flow_test(a_renamed_sink_takes_over_what_waits),

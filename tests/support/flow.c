@@ -116,6 +116,7 @@ static unsigned pass_commit(struct consumer *c, struct topic_partition p, int64_
 
 static struct consumer *pass_consume(struct broker *b, const struct consumer_options *o, struct err *e)
 {
+    flow_of(b)->last = *o;
     struct consumer *c = consumer_open(flow_of(b)->inner, o, e);
     if (!c)
         return NULL;

@@ -23,6 +23,7 @@ struct flow {
     bool crashed;           /* nothing is committed from now on, as after a kill -9 */
     bool unlisted;          /* broker_topics knows of none, as a node of a cluster for a while after they were made */
     size_t held;            /* done() calls kept back */
+    struct consumer_options last; /* of the consumer that was opened last */
     struct {
         void (*done)(void *, uint64_t, enum outcome, const char *);
         void *ctx;
