@@ -195,6 +195,7 @@ bool delivery_step(struct delivery *d, struct duration wait)
     verdicts_take(d, more ? 0 : delivery_wait(d, wait));
     attempts_publish(d->attempts, false);
     partitions_commit(d, false);
+    moves_relieve(d);
     return true;
 }
 

@@ -271,6 +271,18 @@ void moves_aside(struct delivery *d, struct entry *en, int64_t least_ms)
     moves_wait(d, en, left > least_ms ? left : least_ms);
 }
 
+void moves_relieve(struct delivery *d)
+{
+    struct partition *p = d->s->ops->dead_letters ? NULL : partitions_crowded(d);
+    for (size_t i = 0; p && i < d->entry_cap; i++) {
+        struct entry *en = d->entries[i];
+        if (en->state == ENTRY_WAITING && en->of->partition == p && !en->chained)
+            moves_aside(d, en, 0);
+    }
+    if (p)
+        p->full = 0; /* until the next commit says how it is then */
+}
+
 void moves_make_room(struct delivery *d)
 {
     size_t part = d->storing > 0 || d->stopped ? 0 : moves_fair_part(d);

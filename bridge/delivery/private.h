@@ -293,6 +293,9 @@ const char *moves_class(enum reason r); /* of the dead letter */
 /* Moves one that was to wait in memory, or for its turn, to a waiting topic, for at least so long. */
 void moves_aside(struct delivery *d, struct entry *en, int64_t least_ms);
 enum { MOVES_ASIDE_MS = 30000 }; /* how long what an endpoint has no room for waits before it is looked at again */
+/* What is finished beyond a position has little room left on the broker: moves on what waits in memory there, so that the
+ * position moves and nothing has to be left out. */
+void moves_relieve(struct delivery *d);
 /* A full window that slow endpoints hold up stops the others: moves what is above a fair share to the waiting topics. */
 void moves_make_room(struct delivery *d);
 /* At the end: what only some of its endpoints have waits for the others on the broker, so that nobody gets it twice. */

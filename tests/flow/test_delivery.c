@@ -497,6 +497,39 @@ TEST(what_is_finished_beyond_an_open_one_does_not_come_again)
     assert_int_equal(sink.count, 0);
 }
 
+static enum verdict every_other_503(const struct sent *sent, struct result *r)
+{
+    return sent->attempt == 1 && (sent->id[0] - 'a') % 2 == 0 ? always_503(sent, r) : VERDICT_DELIVERED;
+}
+
+/* What waits in memory goes to the broker when its partition's position has no room for more that is finished beyond. */
+TEST(a_crowded_position_moves_on_what_waits)
+{
+    retry_list(1, (const int64_t[]){ 20000 });
+    sink.verdict = every_other_503;
+    for (int i = 0; i < 8; i++)
+        flow_event(&flow, "in", (const char[]){ (char)('a' + i), '\0' }, NULL);
+    start();
+    turn(3);
+    assert_int_equal(count("delivered"), 4);
+    assert_int_equal(count("moved"), 0);
+    flow.full = 80;
+    flow_event(&flow, "in", "z", NULL); /* 'z' - 'a' is odd: delivered */
+    clock_fake_advance(200);
+    turn(4);
+    assert_int_equal(count("delivered"), 5);
+    assert_int_equal(count("moved"), 4);
+    flow.full = 0;
+    restart();
+    turn(4);
+    assert_int_equal(sink.count, 0); /* the position is past all of them */
+    clock_fake_advance(20000);
+    turn(6);
+    assert_int_equal(sink.count, 4);
+    assert_int_equal(sink.sent[0].attempt, 2);
+    reconciles();
+}
+
 TEST(the_window_bounds_what_is_in_flight)
 {
     char name[16];
@@ -743,6 +776,7 @@ int main(void)
         flow_test(a_due_retry_does_not_wait_for_one_that_is_not),
         flow_test(retry_after_is_respected),
         flow_test(what_is_finished_beyond_an_open_one_does_not_come_again),
+        flow_test(a_crowded_position_moves_on_what_waits),
         flow_test(the_window_bounds_what_is_in_flight),
         flow_test(what_could_not_be_tried_is_no_attempt),
         flow_test(order_by_key_sends_one_of_a_key_at_a_time),

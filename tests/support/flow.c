@@ -111,7 +111,8 @@ static struct broker_ops pass_consumer_ops;
 
 static unsigned pass_commit(struct consumer *c, struct topic_partition p, int64_t next, const struct ranges *beyond)
 {
-    return passing->crashed ? 0 : passed->commit(c, p, next, beyond);
+    unsigned full = passing->crashed ? 0 : passed->commit(c, p, next, beyond);
+    return passing->full ? passing->full : full;
 }
 
 static struct consumer *pass_consume(struct broker *b, const struct consumer_options *o, struct err *e)

@@ -21,6 +21,7 @@ struct flow {
     size_t largest;         /* a record with more bytes in value and header values can never be stored; 0: no limit */
     const char *tail_fails; /* why no topic's tail can be read; NULL: they can */
     bool crashed;           /* nothing is committed from now on, as after a kill -9 */
+    unsigned full;          /* what every commit says of the room for what is finished beyond, in per cent */
     bool unlisted;          /* broker_topics knows of none, as a node of a cluster for a while after they were made */
     size_t held;            /* done() calls kept back */
     struct consumer_options last; /* of the consumer that was opened last */
