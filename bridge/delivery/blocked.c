@@ -29,7 +29,6 @@ METRIC_GAUGE(aqueduct_sink_blocked, "order: key: events in the blocked log, whic
 METRIC_GAUGE(aqueduct_sink_blocked_keys, "order: key: keys in the blocked log.", "sink");
 
 enum {
-    FIRST_BUCKETS = 16,
     AHEAD = 8,  /* most events of one key in the window */
     NEAR = 256, /* reading so many records is less than going to another place */
     MARK_AGAIN_MS = 1000,
@@ -126,119 +125,6 @@ static struct blocked *blocked_of(struct delivery *d, struct partition *p)
     return p->blocked;
 }
 
-/* ---- keys ---- */
-
-static struct blocked_key **blocked_bucket(const struct blocked *b, uint64_t hash, const struct destination *to)
-{
-    struct blocked_key **at = &b->keys[hash & b->key_mask];
-    while (*at && ((*at)->hash != hash || (*at)->to != to))
-        at = &(*at)->next;
-    return at;
-}
-
-static struct blocked_key *blocked_key(const struct blocked *b, uint64_t hash, const struct destination *to)
-{
-    return b->keys ? *blocked_bucket(b, hash, to) : NULL;
-}
-
-static void blocked_grow(struct blocked *b)
-{
-    size_t cap = b->keys ? (b->key_mask + 1) * 2 : FIRST_BUCKETS, before = b->keys ? b->key_mask + 1 : 0;
-    struct blocked_key **old = b->keys;
-    b->keys = mem_alloc(cap * sizeof(struct blocked_key *));
-    b->key_mask = cap - 1;
-    for (size_t i = 0; i < before; i++)
-        for (struct blocked_key *key = old[i], *next; key; key = next) {
-            struct blocked_key **at = blocked_bucket(b, key->hash, key->to);
-            next = key->next;
-            key->next = *at;
-            *at = key;
-        }
-    free(old);
-}
-
-static struct blocked_key *blocked_key_make(struct delivery *d, struct blocked *b, uint64_t hash,
-                                            struct destination *to)
-{
-    struct blocked_key *key = blocked_key(b, hash, to);
-    if (key)
-        return key;
-    if (!b->keys || b->key_count > b->key_mask)
-        blocked_grow(b);
-    struct blocked_key **at = blocked_bucket(b, hash, to);
-    key = mem_alloc(sizeof *key);
-    *key = (struct blocked_key){ .hash = hash, .to = to, .note = -1 };
-    *at = key;
-    b->key_count++;
-    metric_add(d->blocked_keys, 1);
-    return key;
-}
-
-static void blocked_key_free(struct delivery *d, struct blocked *b, struct blocked_key *key)
-{
-    *blocked_bucket(b, key->hash, key->to) = key->next;
-    b->key_count--;
-    metric_add(d->blocked_keys, -1);
-    metric_add(d->blocked_events, -(int64_t)key->count);
-    d->blocked_loaded -= key->loaded;
-    free(key->places);
-    free(key);
-}
-
-static void blocked_key_push(struct delivery *d, struct blocked_key *key, struct blocked_place place)
-{
-    if (key->head + key->count == key->cap) {
-        if (key->head < key->cap / 2 || key->cap == 0) {
-            key->cap = key->cap ? key->cap * 2 : 4;
-            key->places = mem_grow(key->places, key->cap, sizeof *key->places);
-        }
-        memmove(key->places, key->places + key->head, key->count * sizeof *key->places);
-        key->head = 0;
-    }
-    key->places[key->head + key->count++] = place;
-    metric_add(d->blocked_events, 1);
-}
-
-/* Where its event number i stands in the log. */
-static int64_t blocked_key_offset(const struct blocked_key *key, size_t i)
-{
-    return key->places[key->head + i].offset;
-}
-
-/* Is this record of the topic in the log? A crash may have come between that and the topic's position. */
-static bool blocked_key_has(const struct blocked_key *key, const struct record *r)
-{
-    size_t low = key->head, end = key->head + key->count, high = end;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (key->places[middle].origin_offset < r->offset)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < end && key->places[low].origin_offset == r->offset && key->places[low].origin_ms == r->timestamp_ms;
-}
-
-/* It may be read and sent from now on. */
-static void blocked_key_wake(struct blocked *b, struct blocked_key *key)
-{
-    if (key->active)
-        return;
-    key->active = true;
-    key->next_active = b->active;
-    b->active = key;
-}
-
-/* It rests until its first event is due. */
-static void blocked_key_rest(struct blocked *b, struct blocked_key *key)
-{
-    int64_t wait = key->due_ms - clock_wall_ms();
-    if (wait > 0)
-        timers_add(&b->due, clock_mono_ms() + wait, (uint64_t)(uintptr_t)key);
-    else
-        blocked_key_wake(b, key);
-}
-
 /* ---- the mark ---- */
 
 static void blocked_on_marked(void *ctx, uint64_t tag, enum outcome o, const char *why)
@@ -291,7 +177,7 @@ static void blocked_ready(struct delivery *d, struct blocked *b)
     b->held.last = NULL;
     for (size_t i = 0; b->keys && i <= b->key_mask; i++)
         for (struct blocked_key *key = b->keys[i]; key; key = key->next)
-            blocked_key_rest(b, key);
+            keys_rest(b, key);
 }
 
 /* A mark that could not be stored is tried again: nothing may pass. */
@@ -322,8 +208,8 @@ void blocked_take_marked(struct delivery *d)
 
 static void blocked_put(struct delivery *d, struct blocked *b, struct entry *en, int64_t due_ms)
 {
-    struct blocked_key *key = blocked_key_make(d, b, en->key_hash, en->to);
-    if (blocked_key_has(key, en->of->record)) {
+    struct blocked_key *key = keys_make(d, b, en->key_hash, en->to);
+    if (keys_has(key, en->of->record)) {
         window_finish(d, en, en->to->count.moved);
         return;
     }
@@ -359,7 +245,7 @@ bool blocked_passes(struct delivery *d, struct entry *en)
     struct blocked *b = p && en->chained ? blocked_of(d, p) : NULL;
     if (!b || b->read == p || b->state == BLOCKED_ABSENT)
         return true;
-    if (b->state == BLOCKED_READ && !blocked_key(b, en->key_hash, en->to))
+    if (b->state == BLOCKED_READ && !keys_find(b, en->key_hash, en->to))
         return true;
     if (b->state == BLOCKED_READ)
         blocked_put(d, b, en, 0);
@@ -401,7 +287,7 @@ static void blocked_unload(struct delivery *d, struct blocked *b, struct blocked
 /* The note of its first event is stored: the key rests. */
 static void blocked_noted(struct delivery *d, struct blocked *b, struct entry *en)
 {
-    struct blocked_key *key = blocked_key(b, en->key_hash, en->to);
+    struct blocked_key *key = keys_find(b, en->key_hash, en->to);
     CHECK(key && key->active && key->loaded);
     key->attempts = en->attempts;
     key->first_ms = en->first_ms;
@@ -413,7 +299,7 @@ static void blocked_noted(struct delivery *d, struct blocked *b, struct entry *e
         at = &(*at)->next_active;
     *at = key->next_active;
     key->active = false;
-    blocked_key_rest(b, key);
+    keys_rest(b, key);
 }
 
 void blocked_stored(struct delivery *d, struct entry *en)
@@ -432,12 +318,12 @@ void blocked_refused(struct delivery *d, struct entry *en)
 {
     struct partition *p = en->of->partition;
     struct blocked *b = p ? blocked_of(d, p) : NULL;
-    struct blocked_key *key = b ? blocked_key(b, en->key_hash, en->to) : NULL;
+    struct blocked_key *key = b ? keys_find(b, en->key_hash, en->to) : NULL;
     en->log = NULL;
     if (!key || en->note_of >= 0 || key->coming == 0)
         return;
     if (--key->coming == 0 && key->count == 0 && !key->active)
-        blocked_key_free(d, b, key);
+        keys_free(d, b, key);
 }
 
 /* ---- the log is read ---- */
@@ -452,8 +338,8 @@ static void blocked_finish(struct delivery *d, struct blocked *b, int64_t offset
 static void blocked_read_note(struct delivery *d, struct blocked *b, struct destination *to, const struct record *r)
 {
     int64_t of = -1;
-    struct blocked_key *key = r->key.at ? blocked_key(b, str_hash(r->key), to) : NULL;
-    if (!str_to_i64(record_header(r, TRAIL_NOTE), &of) || !key || !key->count || blocked_key_offset(key, 0) != of) {
+    struct blocked_key *key = r->key.at ? keys_find(b, str_hash(r->key), to) : NULL;
+    if (!str_to_i64(record_header(r, TRAIL_NOTE), &of) || !key || !key->count || keys_offset(key, 0) != of) {
         blocked_finish(d, b, r->offset);
         return;
     }
@@ -500,19 +386,19 @@ static bool blocked_has_room(const struct delivery *d)
 static bool blocked_wants(const struct delivery *d, const struct blocked_key *key, int64_t offset)
 {
     return key->active && key->loaded < key->count && key->loaded < AHEAD && blocked_has_room(d)
-           && blocked_key_offset(key, key->loaded) == offset;
+           && keys_offset(key, key->loaded) == offset;
 }
 
 static void blocked_read_event(struct delivery *d, struct blocked *b, struct destination *to, struct record *r,
                                bool again)
 {
     uint64_t hash = str_hash(r->key);
-    struct blocked_key *key = again ? blocked_key(b, hash, to) : blocked_key_make(d, b, hash, to);
+    struct blocked_key *key = again ? keys_find(b, hash, to) : keys_make(d, b, hash, to);
     if (!again) {
         struct blocked_place place = { .offset = r->offset };
         str_to_i64(record_header(r, TRAIL_OFFSET), &place.origin_offset);
         str_to_i64(record_header(r, TRAIL_TIMESTAMP), &place.origin_ms);
-        blocked_key_push(d, key, place);
+        keys_push(d, key, place);
         if (key->coming && b->state == BLOCKED_READ)
             key->coming--;
         if (key->count == 1) {
@@ -522,7 +408,7 @@ static void blocked_read_event(struct delivery *d, struct blocked *b, struct des
             key->last_ms = trail.last_ms;
             key->due_ms = trail.due_ms;
             if (b->state == BLOCKED_READ && !key->active)
-                blocked_key_rest(b, key);
+                keys_rest(b, key);
         }
     }
     if (key && blocked_wants(d, key, r->offset))
@@ -601,7 +487,7 @@ bool blocked_is_anew(struct delivery *d, struct partition *p, int64_t offset)
 /* Drops from the front of a key what is done. */
 static void blocked_pass(struct delivery *d, struct blocked *b, struct blocked_key *key)
 {
-    while (key->count && key->loaded && !watermark_is_open(&b->read->done, blocked_key_offset(key, 0))) {
+    while (key->count && key->loaded && !watermark_is_open(&b->read->done, keys_offset(key, 0))) {
         key->head++;
         key->count--;
         key->loaded--;
@@ -628,7 +514,7 @@ static int64_t blocked_sought(struct delivery *d, struct blocked *b, bool *more)
             *at = key->next_active;
             key->active = false;
             if (key->coming == 0)
-                blocked_key_free(d, b, key);
+                keys_free(d, b, key);
             continue;
         }
         at = &key->next_active;
@@ -636,8 +522,8 @@ static int64_t blocked_sought(struct delivery *d, struct blocked *b, bool *more)
             continue;
         if (!room || key->loaded == AHEAD)
             *more = true;
-        else if (blocked_key_offset(key, key->loaded) < sought)
-            sought = blocked_key_offset(key, key->loaded);
+        else if (keys_offset(key, key->loaded) < sought)
+            sought = keys_offset(key, key->loaded);
     }
     return sought;
 }
@@ -670,7 +556,7 @@ void blocked_turn(struct delivery *d)
         if (b->state == BLOCKED_MARKING && b->mark_again_ms <= now)
             blocked_publish_mark(d, b);
         for (uint64_t tag; timers_pop(&b->due, now, &tag);)
-            blocked_key_wake(b, (struct blocked_key *)(uintptr_t)tag);
+            keys_wake(b, (struct blocked_key *)(uintptr_t)tag);
         if (b->state == BLOCKED_READ && (b->active || b->waits || b->cursor <= b->read->newest))
             blocked_steer(d, b);
     }
@@ -694,7 +580,7 @@ static void blocked_forget_keys(struct delivery *d, struct blocked *b)
 {
     for (size_t i = 0; b->keys && i <= b->key_mask; i++)
         while (b->keys[i])
-            blocked_key_free(d, b, b->keys[i]);
+            keys_free(d, b, b->keys[i]);
     free(b->keys);
     timers_free(&b->due);
     b->keys = NULL;

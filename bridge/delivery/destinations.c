@@ -12,9 +12,10 @@ METRIC_COUNTER(aqueduct_sink_delivered_total, "Events the receiver acknowledged 
                "sink", "endpoint");
 METRIC_COUNTER(aqueduct_sink_dead_total, "Events given up: their dead letter is stored.", "sink", "endpoint");
 METRIC_COUNTER(aqueduct_sink_filtered_total, "Events the sink's filter left out.", "sink", "endpoint");
-METRIC_COUNTER(aqueduct_sink_moved_total,
-               "Events moved to a waiting topic, from which they are consumed again when they are due.", "sink",
-               "endpoint");
+METRIC_COUNTER(
+    aqueduct_sink_moved_total,
+    "Events moved to a waiting topic or a blocked log, from which they are consumed again when they are due.", "sink",
+    "endpoint");
 METRIC_COUNTER(aqueduct_sink_released_total, "Records left to another member of the group, or to the next start.",
                "sink", "endpoint");
 METRIC_COUNTER(aqueduct_sink_attempts_total, "Attempts to deliver that ended.", "sink", "endpoint");

@@ -6,6 +6,7 @@
  *   inbox.c        what the waiter hands over
  *   verdicts.c     what becomes of them after an attempt
  *   blocked.c      keys that step aside
+ *   keys.c         what is known of them
  *   moves.c        dead letters, and what waits long, move to topics of their own
  *   partitions.c   how far each partition is finished
  *   window.c       what was taken, and what is to be done with it
@@ -303,6 +304,19 @@ void moves_leave(struct delivery *d);
 /* To a blocked log, or only a note of it; its end comes through blocked_stored. */
 void moves_block(struct delivery *d, struct entry *en, const struct topic_partition *log, int64_t note_of,
                  int64_t due_ms);
+
+/* ---- keys.c ---- */
+
+struct blocked_key *keys_find(const struct blocked *b, uint64_t hash,
+                              const struct destination *to); /* NULL: not blocked */
+struct blocked_key *keys_make(struct delivery *d, struct blocked *b, uint64_t hash, struct destination *to);
+void keys_free(struct delivery *d, struct blocked *b, struct blocked_key *key); /* it is not blocked any more */
+void keys_push(struct delivery *d, struct blocked_key *key, struct blocked_place place); /* one event more */
+int64_t keys_offset(const struct blocked_key *key, size_t i); /* where its event number i stands in the log */
+/* Is this record of the topic in the log? A crash may have come between that and the topic's position. */
+bool keys_has(const struct blocked_key *key, const struct record *r);
+void keys_wake(struct blocked *b, struct blocked_key *key); /* it may be read and sent from now on */
+void keys_rest(struct blocked *b, struct blocked_key *key); /* ... from the time on when its first event is due */
 
 /* ---- blocked.c ---- */
 
