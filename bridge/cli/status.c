@@ -233,6 +233,7 @@ static const char status_notes[] =
     "  from, at, broker, ready, not_ready    who says so (daemon, log), when; is it ready, and why not\n"
     "  sinks[]: sink, type, group, live      live: it shows what comes to who listens, and owes nothing\n"
     "    waiting, waiting_oldest, waiting_next_due   events in the waiting topics (kafka: those this daemon has met)\n"
+    "    blocked, blocked_keys               order: key: events that stepped aside, in the blocked logs, and their keys\n"
     "    topics[]: topic, partition, position, start, end, finished_beyond, pending\n"
     "    destinations[]: endpoint, in_flight, waiting, oldest, next_due; failing: since, status, reason; and since the\n"
     "      daemon's start consumed = delivered + dead + filtered + moved + released + pending; attempts, retries, untried\n"

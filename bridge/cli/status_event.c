@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include "bridge/cli/status_log.h"
+#include "bridge/delivery/delivery.h"
 #include "bridge/delivery/ladder.h"
 #include "bridge/event/event.h"
 #include "bridge/lib/mem.h"
@@ -139,30 +139,33 @@ static bool event_waiting_topic(void *ctx, const char *topic, const char *group,
     return event_notes(ctx, "waiting", topic, group, e);
 }
 
-/* A record of a redrive topic is for the sink that the topic is named after. */
-static bool event_redrives(struct event_find *f, const struct sink_config *sink, struct err *e)
+static bool event_redrive_topic(void *ctx, const char *topic, const char *group, struct err *e)
 {
-    char *topic = topic_name(f->config->broker.prefix, TOPIC_REDRIVE, sink->sink->id);
-    char *group = str_join(f->config->broker.group_prefix, sink->sink->id, "");
+    return event_notes(ctx, "redrive", topic, group, e);
+}
+
+static bool event_blocked_log(void *ctx, const char *topic, const char *like, const char *group, struct err *e)
+{
+    (void)like;
+    return event_notes(ctx, "waiting", topic, group, e);
+}
+
+/* What the topics of the sink's own say. A record of its redrive topic does not name the sink. */
+static bool event_own_topics(struct event_find *f, const struct sink_config *sink, struct err *e)
+{
     size_t before = json_array_size(f->notes);
-    bool ok = event_notes(f, "redrive", topic, group, e);
+    bool ok = delivery_topics(sink, &f->config->broker, event_redrive_topic, f, e);
     for (size_t i = before; i < json_array_size(f->notes); i++)
         json_object_set_new(json_array_get(f->notes, i), "sink", json_string(sink->sink->id));
-    free(group);
-    free(topic);
-    return ok;
+    return ok && blocked_topics(sink, &f->config->broker, event_blocked_log, f, e);
 }
 
 static bool event_all_notes(struct event_find *f, struct err *e)
 {
     char *dead = topic_name(f->config->broker.prefix, TOPIC_DEAD_LETTER, NULL);
     bool ok = event_notes(f, "dead", dead, NULL, e) && ladder_topics(&f->config->broker, event_waiting_topic, f, e);
-    for (size_t i = 0; ok && i < f->config->sink_count; i++) {
-        const struct sink_ops *ops = f->config->sinks[i].sink->ops;
-        ok = ops->dead_letters || ops->broadcast
-             || (event_redrives(f, &f->config->sinks[i], e)
-                 && status_blocked_logs(f->config, &f->config->sinks[i], event_waiting_topic, f, e));
-    }
+    for (size_t i = 0; ok && i < f->config->sink_count; i++)
+        ok = event_own_topics(f, &f->config->sinks[i], e);
     free(dead);
     return ok;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "bridge/cli/status_log.h"
+#include "bridge/delivery/delivery.h"
 #include "bridge/delivery/ladder.h"
 #include "bridge/event/trail.h"
 #include "bridge/lib/clock.h"
@@ -11,27 +12,6 @@
 static json_t *status_log_known(int64_t n)
 {
     return n < 0 ? json_null() : json_integer(n);
-}
-
-bool status_blocked_logs(const struct config *c, const struct sink_config *sink,
-                         bool (*each)(void *ctx, const char *topic, const char *group, struct err *e), void *ctx,
-                         struct err *e)
-{
-    bool ordered = sink->endpoint_count == 0 && sink->order == ORDER_KEY, ok = true;
-    for (size_t i = 0; i < sink->endpoint_count; i++)
-        ordered = ordered || sink->endpoints[i].order == ORDER_KEY;
-    if (!ordered || sink->sink->ops->broadcast || sink->sink->ops->dead_letters)
-        return true;
-    char *group = str_join(c->broker.group_prefix, sink->sink->id, "");
-    char *begin = str_join(c->broker.prefix, "blocked.", sink->sink->id);
-    for (size_t i = 0; ok && i < sink->topics.count; i++) {
-        char *log = str_join(begin, ".", sink->topics.at[i]);
-        ok = each(ctx, log, group, e);
-        free(log);
-    }
-    free(begin);
-    free(group);
-    return ok;
 }
 
 struct status_log_topics { /* of a sink */
@@ -56,10 +36,17 @@ static void status_log_partition(void *ctx, const struct standing *s)
                                     status_log_known(standing_pending(&begun))));
 }
 
-static bool status_log_blocked(void *ctx, const char *topic, const char *group, struct err *e)
+/* A topic of the sink's own. */
+static bool status_log_own(void *ctx, const char *topic, const char *group, struct err *e)
 {
     struct status_log_topics *topics = ctx;
     return broker_standing(&topics->config->broker, group, topic, status_log_partition, topics, e);
+}
+
+static bool status_log_blocked(void *ctx, const char *topic, const char *like, const char *group, struct err *e)
+{
+    (void)like;
+    return status_log_own(ctx, topic, group, e);
 }
 
 static bool status_log_topics(const struct config *c, const struct sink_config *sink, const char *group, json_t *list,
@@ -68,14 +55,13 @@ static bool status_log_topics(const struct config *c, const struct sink_config *
     struct status_log_topics topics = { c, list, sink->start == START_EARLIEST }, own = { c, list, true };
     bool dead_letters = sink->sink->ops->dead_letters, ok = true;
     char *dead = topic_name(c->broker.prefix, TOPIC_DEAD_LETTER, NULL);
-    char *redrive = topic_name(c->broker.prefix, TOPIC_REDRIVE, sink->sink->id);
+    if (dead_letters)
+        ok = status_log_own(&own, dead, group, e);
     for (size_t i = 0; ok && !dead_letters && i < sink->topics.count; i++)
         ok = broker_standing(&c->broker, group, sink->topics.at[i], status_log_partition, &topics, e);
-    ok = ok && broker_standing(&c->broker, group, dead_letters ? dead : redrive, status_log_partition, &own, e)
-         && status_blocked_logs(c, sink, status_log_blocked, &own, e);
-    free(redrive);
     free(dead);
-    return ok;
+    return ok && delivery_topics(sink, &c->broker, status_log_own, &own, e)
+           && blocked_topics(sink, &c->broker, status_log_blocked, &own, e);
 }
 
 static json_t *status_log_sink(const struct config *c, const struct sink_config *sink, struct err *e)

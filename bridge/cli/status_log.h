@@ -8,8 +8,3 @@
 json_t *status_of_log(const struct config *config, struct err *e);
 /* Counts what waits for each sink in the waiting topics, and sets what the account says of it. False with *e. */
 bool status_add_waiting(const struct config *config, json_t *account, struct err *e);
-/* Calls each() with the blocked log of every topic of a sink that is ordered by key: what steps aside stands there. False
- * when each() says so. */
-bool status_blocked_logs(const struct config *config, const struct sink_config *sink,
-                         bool (*each)(void *ctx, const char *topic, const char *group, struct err *e), void *ctx,
-                         struct err *e);

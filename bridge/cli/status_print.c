@@ -235,6 +235,7 @@ static void status_print_head(const json_t *sink, FILE *out)
     int64_t all = pending + waiting,
             in_memory = status_print_in_memory(sink); /* also what was handed over by the waiter */
     all = all > in_memory ? all : in_memory;
+    int64_t blocked = status_print_number(sink, "blocked"), keys = status_print_number(sink, "blocked_keys");
     fprintf(out, "\n%s (%s): ", name, type);
     if (json_is_true(json_object_get(sink, "live")))
         fputs("shows what comes to who listens\n", out);
@@ -244,6 +245,8 @@ static void status_print_head(const json_t *sink, FILE *out)
         fprintf(out, "%s%" PRId64 " pending", known ? "" : "at least ", all);
         if (waiting)
             status_print_waiting(sink, waiting, out);
+        if (blocked > 0)
+            fprintf(out, ", %" PRId64 " behind %" PRId64 " blocked key%s", blocked, keys, keys == 1 ? "" : "s");
         fputc('\n', out);
     }
     free(type);
@@ -292,7 +295,8 @@ void status_print(const json_t *account, FILE *out)
     size_t i;
     const json_t *sink;
     if (from && strcmp(from, "log") == 0)
-        fprintf(out, "No daemon answers. What %s itself says of each sink:\n", broker);
+        fprintf(out, "No daemon answers. What the %s itself says of each sink:\n",
+                strcmp(broker, "kafka") == 0 ? "cluster" : "log");
     else if (json_is_true(json_object_get(account, "ready")))
         fprintf(out, "The daemon runs and is ready (broker: %s).\n", broker);
     else

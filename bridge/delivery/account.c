@@ -209,6 +209,8 @@ static char *account_make(const struct delivery *d, const struct account_questio
                           q->events ? account_events(d, q) : json_null());
     json_object_set_new(j, "waiting",
                         d->s->ops->broadcast ? json_null() : json_integer(metric_value(d->self.count.waiting)));
+    json_object_set_new(j, "blocked", d->blocked_events ? json_integer(metric_value(d->blocked_events)) : json_null());
+    json_object_set_new(j, "blocked_keys", d->blocked_keys ? json_integer(metric_value(d->blocked_keys)) : json_null());
     char *text = json_dumps(j, JSON_COMPACT | JSON_ENSURE_ASCII);
     json_decref(j);
     CHECK(text);

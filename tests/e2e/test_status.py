@@ -183,6 +183,21 @@ def test_an_event_that_was_redriven(bridge, receivers):
     assert receiver.ids() == {"one"}
 
 
+def test_a_key_that_stepped_aside(bridge, receivers):
+    bad = receivers(lambda request: 503)
+    daemon = run(bridge, HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", bad.url, "order: key\nretry: [1h]\nretry_memory: 1s") + DEAD_LETTERS)
+    post_ok(daemon, *(event(f"e{i}", subject="k") for i in range(3)))
+
+    def states():
+        return [became(bridge, f"e{i}")["crm"]["state"] for i in range(3)]
+    wait_for(lambda: status(bridge)["sinks"]["crm"]["blocked"] == 3)
+    assert states() == ["waiting"] * 3
+    assert ", 3 behind 1 blocked key\n" in bridge.command("status").stdout
+    daemon.stop()
+    assert states() == ["waiting"] * 3
+    assert pending(status(bridge)["sinks"]["crm"]) >= 3
+
+
 def test_an_event_that_is_not_there(local_bridge, receivers):
     daemon = local_bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url))
     post_ok(daemon, event("one"))
