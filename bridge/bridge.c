@@ -37,10 +37,19 @@ struct bridge {
     size_t fresh_count;
     int signal_fd;
     bool started;
+    bool declaring;                                /* topics are only named, not waited for */
     char not_ready[sizeof((struct err *)0)->text]; /* why the start is not through; main thread only */
 };
 
 /* ---- start ---- */
+
+static bool bridge_ask_for(struct bridge *b, const struct topic_config *topic, struct err *e)
+{
+    if (!b->declaring)
+        return broker_topic(b->broker, topic, e);
+    broker_declare(b->broker, topic);
+    return true;
+}
 
 /* A topic that nobody listed; `group` NULL: no consumer group decides what may go. The bridge's own keep what they hold
  * for ever, or until their group has finished it. */
@@ -48,12 +57,12 @@ static bool bridge_topic(void *ctx, const char *name, const char *group, struct 
 {
     struct bridge *b = ctx;
     bool own = str_starts(str_of(name), str_of(b->config->broker.prefix));
-    return broker_topic(b->broker,
-                        &(struct topic_config){ .name = (char *)(uintptr_t)name,
-                                                .partitions = 1,
-                                                .retention = { own ? 0 : RETENTION_UNSAID },
-                                                .consumed_by = group },
-                        e);
+    return bridge_ask_for(b,
+                          &(struct topic_config){ .name = (char *)(uintptr_t)name,
+                                                  .partitions = own ? 1 : 0,
+                                                  .retention = { own ? 0 : RETENTION_UNSAID },
+                                                  .consumed_by = group },
+                          e);
 }
 
 static bool bridge_lists_topic(const struct config *c, const char *name)
@@ -70,21 +79,21 @@ static bool bridge_blocked_topic(void *ctx, const char *name, const char *like, 
 {
     struct bridge *b = ctx;
     int32_t partitions = broker_partitions(b->broker, like);
-    return broker_topic(b->broker,
-                        &(struct topic_config){ .name = (char *)(uintptr_t)name,
-                                                .partitions = partitions ? partitions : 1,
-                                                .consumed_by = group },
-                        e);
+    return bridge_ask_for(b,
+                          &(struct topic_config){ .name = (char *)(uintptr_t)name,
+                                                  .partitions = partitions ? partitions : 1,
+                                                  .consumed_by = group },
+                          e);
 }
 
-/* Makes sure that every topic exists: listed, named by a route, or the bridge's own. */
-static bool bridge_open_topics(struct bridge *b, struct err *e)
+/* Asks for every topic: listed, named by a route, or the bridge's own. */
+static bool bridge_each_topic(struct bridge *b, struct err *e)
 {
     const struct config *c = b->config;
     const struct topic_config *topics = c->topics.at;
     const struct route_config *routes = c->routes.at;
     for (size_t i = 0; i < c->topics.count; i++)
-        if (!broker_topic(b->broker, &topics[i], e))
+        if (!bridge_ask_for(b, &topics[i], e))
             return false;
     for (size_t i = 0; i < c->routes.count; i++)
         if (!bridge_lists_topic(c, routes[i].topic) && !bridge_topic(b, routes[i].topic, NULL, e))
@@ -92,16 +101,41 @@ static bool bridge_open_topics(struct bridge *b, struct err *e)
     char *dead_letters = topic_name(c->broker.prefix, TOPIC_DEAD_LETTER, NULL);
     bool opened = bridge_topic(b, dead_letters, NULL, e);
     free(dead_letters);
-    if (!opened || !attempts_topic(c, b->broker, e))
+    if (!opened)
         return false;
     bool waits = false;
     for (size_t i = 0; i < c->sink_count; i++) {
         waits = waits || delivery_waits(&c->sinks[i]);
-        if (!delivery_topics(&c->sinks[i], &c->broker, bridge_topic, b, e)
-            || !blocked_topics(&c->sinks[i], &c->broker, bridge_blocked_topic, b, e))
+        if (!delivery_topics(&c->sinks[i], &c->broker, bridge_topic, b, e))
             return false;
     }
     return !waits || ladder_topics(&c->broker, bridge_topic, b, e);
+}
+
+/* Asks for every blocked log, once the topics that they are like exist. */
+static bool bridge_each_blocked(struct bridge *b, struct err *e)
+{
+    const struct config *c = b->config;
+    for (size_t i = 0; i < c->sink_count; i++)
+        if (!blocked_topics(&c->sinks[i], &c->broker, bridge_blocked_topic, b, e))
+            return false;
+    return true;
+}
+
+/* Declares all of them first, so that the broker can make them together. */
+static bool bridge_together(struct bridge *b, bool (*each)(struct bridge *, struct err *), struct err *e)
+{
+    b->declaring = true;
+    bool declared = each(b, e);
+    b->declaring = false;
+    return declared && each(b, e);
+}
+
+/* Makes sure that every topic exists. */
+static bool bridge_open_topics(struct bridge *b, struct err *e)
+{
+    return bridge_together(b, bridge_each_topic, e) && attempts_topic(b->config, b->broker, e)
+           && bridge_together(b, bridge_each_blocked, e);
 }
 
 /* A connector's struct as the configuration filled it. */

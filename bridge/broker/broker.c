@@ -14,6 +14,12 @@ METRIC_COUNTER(
     NULL);
 METRIC_COUNTER(aqueduct_records_lost_total, "Records that retention took before a consumer had read them.", NULL);
 
+void broker_declare(struct broker *b, const struct topic_config *topic)
+{
+    if (b->ops->declare)
+        b->ops->declare(b, topic);
+}
+
 bool broker_topic(struct broker *b, const struct topic_config *topic, struct err *e)
 {
     return b->ops->topic(b, topic, e);

@@ -52,7 +52,7 @@ enum { RETENTION_UNSAID = -1 };
 
 struct topic_config { /* an entry of `topics:` */
     char *name;
-    int64_t partitions;           /* 1..1024 */
+    int64_t partitions;           /* 1..1024; 0: one, or as many as the cluster gives a topic */
     struct duration retention;    /* 0: for ever; RETENTION_UNSAID: local 7 days, kafka what the cluster says */
     struct bytes retention_bytes; /* per partition; 0: no limit */
     bool retention_strict;        /* local: retention removes even what a sink has not finished */
@@ -114,6 +114,8 @@ bool broker_scan(const struct broker_config *config, const char *topic, struct s
 /* Opens the log or connects. NULL with *e: a damaged or foreign file is refused, never re-created; a Kafka that does
  * not answer is not an error here (publications wait until message.timeout.ms), a wrong property is. */
 struct broker *broker_open(const struct broker_config *config, struct err *e);
+/* Says that the topic will be asked for, so that all of them are made at once (kafka: in one request); does not wait. */
+void broker_declare(struct broker *b, const struct topic_config *topic);
 /* Makes sure the topic exists with these settings (local: always; kafka: when create_topics). Existing partitions
  * never shrink. */
 bool broker_topic(struct broker *b, const struct topic_config *topic, struct err *e);
@@ -214,6 +216,7 @@ struct broker_ops {
     bool (*scan)(const struct broker_config *, const char *, struct scan_limits,
                  bool (*)(void *, const struct record *), void *, struct err *);
     struct broker *(*open)(const struct broker_config *, struct err *);
+    void (*declare)(struct broker *, const struct topic_config *); /* NULL: nothing to do */
     bool (*topic)(struct broker *, const struct topic_config *, struct err *);
     bool (*topics)(struct broker *, const char *, void (*)(void *, const char *), void *, struct err *);
     void (*retain)(struct broker *); /* NULL: nothing to do */

@@ -228,6 +228,99 @@ TEST(fresh_topics_lose_nothing)
     broker_close(b);
 }
 
+/* ---- what topics are made with ---- */
+
+/* A setting of the topic, in text; "": the cluster's default. */
+static void get_topic(struct broker *b, const char *topic, const char *key, char *out, size_t room)
+{
+    size_t n = 0, entries = 0;
+    struct kafka_client *client = kafka_client_take((struct kafka *)b);
+    rd_kafka_ConfigResource_t *r = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
+    rd_kafka_queue_t *q = rd_kafka_queue_new(client->rk);
+    rd_kafka_DescribeConfigs(client->rk, &r, 1, NULL, q);
+    rd_kafka_event_t *ev = rd_kafka_queue_poll(q, PATIENCE_MS);
+    assert_non_null(ev);
+    const rd_kafka_ConfigResource_t *
+        *found = rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(ev), &n);
+    assert_int_equal(n, 1);
+    const rd_kafka_ConfigEntry_t **entry = rd_kafka_ConfigResource_configs(found[0], &entries);
+    out[0] = '\0';
+    for (size_t i = 0; i < entries; i++)
+        if (strcmp(rd_kafka_ConfigEntry_name(entry[i]), key) == 0
+            && rd_kafka_ConfigEntry_source(entry[i]) == RD_KAFKA_CONFIG_SOURCE_DYNAMIC_TOPIC_CONFIG)
+            snprintf(out, room, "%s", rd_kafka_ConfigEntry_value(entry[i]));
+    rd_kafka_event_destroy(ev);
+    rd_kafka_queue_destroy(q);
+    rd_kafka_ConfigResource_destroy(r);
+    kafka_client_give(client);
+}
+
+static void expect_topic(struct broker *b, const char *topic, const char *key, const char *value)
+{
+    char text[64];
+    get_topic(b, topic, key, text, sizeof text);
+    assert_string_equal(text, value);
+}
+
+static void make_topic(struct broker *b, const struct topic_config *t)
+{
+    struct err e = { "" };
+    if (!broker_topic(b, t, &e))
+        fail_msg("%s", e.text);
+}
+
+TEST(topics_have_the_settings_that_were_said_and_the_bridges_own_what_they_need)
+{
+    struct broker *b = cluster_open();
+    char own[128], theirs[128], listed[128], used[128];
+    snprintf(own, sizeof own, "%sdead-letter", cluster_prefix);
+    snprintf(theirs, sizeof theirs, "x%s", cluster_fresh(0));
+    snprintf(listed, sizeof listed, "x%s", cluster_fresh(0));
+    snprintf(used, sizeof used, "x%s", cluster_fresh(0));
+    make_topic(b, &(struct topic_config){ .name = own });
+    make_topic(b, &(struct topic_config){ .name = theirs, .retention = { RETENTION_UNSAID } });
+    make_topic(b, &(struct topic_config){
+                      .name = listed, .partitions = 3, .retention = { 60000 }, .retention_bytes = { 4096 } });
+    cluster_forget();
+    cluster_publish(b, used, 0);
+    cluster_await(1);
+    expect_topic(b, own, "retention.ms", "-1");
+    expect_topic(b, own, "retention.bytes", "-1");
+    expect_topic(b, own, "cleanup.policy", "delete");
+    expect_topic(b, theirs, "retention.ms", "");
+    expect_topic(b, theirs, "retention.bytes", "");
+    expect_topic(b, listed, "retention.ms", "60000");
+    expect_topic(b, listed, "retention.bytes", "4096");
+    assert_int_equal(kafka_topic_partitions((struct kafka *)b, listed), 3);
+    expect_topic(b, used, "retention.ms", "");
+    broker_close(b);
+}
+
+TEST(topics_that_are_declared_are_made_together)
+{
+    enum { COUNT = 40 };
+    struct broker *b = cluster_open();
+    char names[COUNT][96];
+    for (size_t i = 0; i < COUNT; i++) {
+        snprintf(names[i], sizeof names[i], "%s", cluster_fresh(0));
+        broker_declare(b, &(struct topic_config){ .name = names[i], .partitions = i + 1 == COUNT ? 2 : 1 });
+    }
+    struct topic_config bad = { .name = (char *)(uintptr_t) "no topic name", .partitions = 1 };
+    broker_declare(b, &bad); /* stops none of the others */
+    for (size_t i = 0; i < COUNT; i++)
+        make_topic(b, &(struct topic_config){ .name = names[i], .partitions = i + 1 == COUNT ? 2 : 1 });
+    struct kafka *k = (struct kafka *)b;
+    pthread_mutex_lock(&k->topics_lock);
+    for (size_t i = 0; i < COUNT; i++)
+        assert_int_equal(k->topics[i].tries, 1);
+    pthread_mutex_unlock(&k->topics_lock);
+    assert_int_equal(kafka_topic_partitions(k, names[COUNT - 1]), 2);
+    struct err e = { "" };
+    assert_false(broker_topic(b, &bad, &e));
+    assert_says(e.text, "no topic name");
+    broker_close(b);
+}
+
 /* ---- a broker that stalls or dies ---- */
 
 TEST(a_stalled_broker_ends_publications_in_time)
@@ -431,6 +524,36 @@ TEST(a_batch_with_a_refused_record_moves_no_state)
     broker_close(b);
 }
 
+/* As a cluster makes it that makes topics by itself. */
+TEST(a_state_topic_that_forgets_is_refused_until_it_is_mended)
+{
+    char name[128], prefix[64];
+    snprintf(prefix, sizeof prefix, "%s", cluster_prefix);
+    snprintf(cluster_prefix, sizeof cluster_prefix, "f%s", prefix);
+    snprintf(name, sizeof name, "%sstate", cluster_prefix);
+    cluster_config.prefix = (char *)(uintptr_t) "other.";
+    struct broker *other = cluster_open();
+    make_topic(other, &(struct topic_config){ .name = name, .partitions = 1 });
+    set_topic(other, name, "cleanup.policy", "delete");
+    cluster_config.prefix = cluster_prefix;
+    struct broker *b = cluster_open();
+    struct seen_state s = { "" };
+    struct err e = { "" };
+    assert_false(broker_state(b, "source", add_state, &s, &e));
+    assert_says(e.text, "its cleanup.policy is delete");
+    assert_says(e.text, "--add-config cleanup.policy=compact");
+    assert_false(broker_ready(b, &e));
+    assert_says(e.text, "its cleanup.policy is delete");
+    set_topic(other, name, "cleanup.policy", "compact");
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    while (!broker_state(b, "source", add_state, &s, &e) && clock_mono_ms() < until)
+        poll(NULL, 0, 50);
+    assert_true(broker_ready(b, &e));
+    broker_close(b);
+    broker_close(other);
+    snprintf(cluster_prefix, sizeof cluster_prefix, "%s", prefix);
+}
+
 TEST(much_state_keeps_the_last_values)
 {
     enum { KEYS = 300, ROUNDS = 10 };
@@ -475,6 +598,9 @@ int main(int argc, char **argv)
         CLUSTER_TEST(a_record_that_is_too_large_for_its_topic_is_refused_alone),
         CLUSTER_TEST(a_record_without_a_key_is_refused_alone_by_a_compacted_topic),
         CLUSTER_TEST(a_batch_with_a_refused_record_moves_no_state),
+        CLUSTER_TEST(topics_have_the_settings_that_were_said_and_the_bridges_own_what_they_need),
+        CLUSTER_TEST(topics_that_are_declared_are_made_together),
+        CLUSTER_TEST(a_state_topic_that_forgets_is_refused_until_it_is_mended),
         CLUSTER_TEST(fresh_topics_lose_nothing),
         CLUSTER_TEST(a_fatal_error_gets_a_new_producer),
         CLUSTER_TEST(intents_outlive_a_crash),

@@ -108,6 +108,7 @@ const struct broker_ops broker_kafka = {
     .look_on = kafka_look_on,
     .look_close = kafka_look_close,
     .open = kafka_open,
+    .declare = kafka_topic_declare,
     .topic = kafka_topic,
     .topics = kafka_topics,
     .partitions = kafka_partitions,

@@ -190,6 +190,8 @@ struct kafka_topic { /* what the keeper knows of a topic */
     struct topic_config config; /* partitions 0: nobody said how many */
     char *consumed_by;          /* as in topic_config, of our own */
     bool compact;               /* the state topic */
+    bool own;                   /* the bridge's: its name begins with the prefix */
+    bool declared;              /* and not asked for since */
     enum topic_state state;
     int32_t partitions; /* as last heard; 0: unknown */
     int64_t retry_ms;   /* TOPIC_FAILED: try again then (clock_mono_ms) */
@@ -199,6 +201,7 @@ struct kafka_topic { /* what the keeper knows of a topic */
 
 void kafka_topics_start(struct kafka *b);
 void kafka_topics_stop(struct kafka *b);
+void kafka_topic_declare(struct broker *base, const struct topic_config *topic);
 bool kafka_topic(struct broker *base, const struct topic_config *topic, struct err *e);
 bool kafka_topics(struct broker *base, const char *prefix, void (*each)(void *ctx, const char *topic), void *ctx,
                   struct err *e);

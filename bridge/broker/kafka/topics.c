@@ -9,10 +9,19 @@
 #include "bridge/lib/mem.h"
 
 enum {
-    ASK_MS = 1000,    /* one question to the cluster */
+    ASK_MS = 1000,     /* one question to the cluster */
+    ANSWER_MS = 10000, /* a request to make topics, which may be many */
+    MAKE_MS = 60000,
     LEADER_MS = 5000, /* a new topic has leaders by then */
     LOOK_MS = 5000,   /* between looks whether it answers, and at the topics' partitions */
     LOOK_DOWN_MS = 500,
+    ASK_MOST = 500, /* topics in one request */
+};
+
+struct topics_asked {         /* a topic while the cluster is asked about it */
+    struct kafka_topic topic; /* a copy, with a name of its own */
+    bool answered;            /* to the request to make it, with: */
+    rd_kafka_resp_err_t code;
 };
 
 /* ---- what the keeper knows (under topics_lock) ---- */
@@ -33,19 +42,32 @@ static struct kafka_topic *topics_get(struct kafka *b, struct str name)
         return topic;
     b->topics = mem_grow(b->topics, b->topic_count + 1, sizeof *b->topics);
     topic = &b->topics[b->topic_count++];
-    *topic = (struct kafka_topic){ .name = str_dup(name), .compact = str_eq(str_of(b->state_topic), name) };
+    *topic = (struct kafka_topic){ .name = str_dup(name),
+                                   .compact = str_eq(str_of(b->state_topic), name),
+                                   .own = str_starts(name, str_of(b->config->prefix)) };
+    topic->config.retention.ms = topic->own ? 0 : RETENTION_UNSAID;
     return topic;
 }
 
-static struct kafka_topic *topics_due(struct kafka *b)
+static bool topics_is_due(const struct kafka_topic *topic, int64_t now)
+{
+    return topic->state == TOPIC_WANTED || (topic->state == TOPIC_FAILED && topic->retry_ms <= now);
+}
+
+/* Copies of all that are to be made or found now, a request's worth at most. */
+static struct topics_asked *topics_due(struct kafka *b, size_t *count)
 {
     int64_t now = clock_mono_ms();
-    for (size_t i = 0; i < b->topic_count; i++) {
-        struct kafka_topic *topic = &b->topics[i];
-        if (topic->state == TOPIC_WANTED || (topic->state == TOPIC_FAILED && topic->retry_ms <= now))
-            return topic;
+    struct topics_asked *due = NULL;
+    *count = 0;
+    for (size_t i = 0; i < b->topic_count && *count < ASK_MOST; i++) {
+        if (!topics_is_due(&b->topics[i], now))
+            continue;
+        due = mem_grow(due, *count + 1, sizeof *due);
+        due[*count] = (struct topics_asked){ .topic = b->topics[i] };
+        due[(*count)++].topic.name = str_dup(str_of(b->topics[i].name));
     }
-    return NULL;
+    return due;
 }
 
 /* ---- asking the cluster (keeper only, no lock held) ---- */
@@ -57,25 +79,31 @@ static void topics_set(rd_kafka_NewTopic_t *t, const char *key, int64_t value)
     rd_kafka_NewTopic_set_config(t, key, text);
 }
 
-/* A topic to be made: with settings when the user listed it, else with the cluster's. The state topic is small
- * and is read whole at every start, so its segments are small enough for compaction to work. */
+/* A topic to be made: with the settings that the user said, else with the cluster's; the bridge's own with what they
+ * need, whatever the cluster's defaults. The state topic is small and is read whole at every start, so its segments are
+ * small enough for compaction to work. */
 static rd_kafka_NewTopic_t *topics_new(const struct kafka *b, const struct kafka_topic *topic)
 {
     char text[KAFKA_ERRSTR];
-    int partitions = topic->compact ? 1 : topic->config.partitions > 0 ? (int)topic->config.partitions : -1;
+    const struct topic_config *config = &topic->config;
+    int partitions = topic->compact ? 1 : config->partitions > 0 ? (int)config->partitions : topic->own ? 1 : -1;
     rd_kafka_NewTopic_t *t = rd_kafka_NewTopic_new(topic->name, partitions, (int)b->config->replication, text,
                                                    sizeof text);
     if (!t)
         return NULL;
+    bool limits = config->retention.ms != RETENTION_UNSAID; /* said, so the cluster's do not count */
     if (topic->compact) {
         rd_kafka_NewTopic_set_config(t, "cleanup.policy", "compact");
         topics_set(t, "segment.bytes", 8 << 20);
         rd_kafka_NewTopic_set_config(t, "min.cleanable.dirty.ratio", "0.1");
-    } else if (topic->config.partitions > 0) {
-        if (topic->config.retention.ms != RETENTION_UNSAID)
-            topics_set(t, "retention.ms", topic->config.retention.ms > 0 ? topic->config.retention.ms : -1);
-        topics_set(t, "retention.bytes", topic->config.retention_bytes.n > 0 ? topic->config.retention_bytes.n : -1);
+        return t;
     }
+    if (topic->own)
+        rd_kafka_NewTopic_set_config(t, "cleanup.policy", "delete");
+    if (limits)
+        topics_set(t, "retention.ms", config->retention.ms > 0 ? config->retention.ms : -1);
+    if (limits || config->retention_bytes.n > 0)
+        topics_set(t, "retention.bytes", config->retention_bytes.n > 0 ? config->retention_bytes.n : -1);
     if (topic->consumed_by) /* a segment goes when all of it is deleted (consumed.c) and it is not the newest */
         topics_set(t, "segment.bytes", 64 << 20);
     return t;
@@ -101,66 +129,91 @@ static bool topics_say(struct kafka *b, const char *doing, rd_kafka_resp_err_t c
     return denied;
 }
 
-/* Waits for the answer to an admin request and takes the one topic's result. */
-static bool topics_answer(struct kafka *b, rd_kafka_queue_t *q, bool creating, rd_kafka_resp_err_t *code, char *why,
-                          size_t room)
+/* Waits for the answer to an admin request; NULL with *why. */
+static rd_kafka_event_t *topics_answer(struct kafka *b, rd_kafka_queue_t *q, char *why, size_t room)
 {
     rd_kafka_event_t *ev = NULL;
-    for (int i = 0; i < 30 && !ev && !atomic_load(&b->stop); i++)
+    for (int i = 0; i < 10 * ANSWER_MS / 1000 && !ev && !atomic_load(&b->stop); i++)
         ev = rd_kafka_queue_poll(q, 100);
-    if (!ev) {
-        topics_say_down(b, why, room);
-        return false;
-    }
-    *code = rd_kafka_event_error(ev);
-    if (*code)
-        topics_say_down(b, why, room);
-    size_t count = 0;
-    const rd_kafka_topic_result_t **results = NULL;
-    if (!*code)
-        results = creating
-                      ? rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(ev), &count)
-                      : rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(ev), &count);
-    if (count == 1) {
-        *code = rd_kafka_topic_result_error(results[0]);
-        const char *text = rd_kafka_topic_result_error_string(results[0]);
-        snprintf(why, room, "%s", *code ? text ? text : rd_kafka_err2str(*code) : "");
-    }
-    rd_kafka_event_destroy(ev);
-    return true;
+    if (ev && rd_kafka_event_error(ev) == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return ev;
+    if (ev)
+        rd_kafka_event_destroy(ev);
+    topics_say_down(b, why, room);
+    return NULL;
+}
+
+/* The cluster's answer about one topic. */
+static rd_kafka_resp_err_t topics_result(const rd_kafka_topic_result_t *result, char *why, size_t room)
+{
+    rd_kafka_resp_err_t code = rd_kafka_topic_result_error(result);
+    const char *text = rd_kafka_topic_result_error_string(result);
+    snprintf(why, room, "%s", code ? text ? text : rd_kafka_err2str(code) : "");
+    return code;
 }
 
 static rd_kafka_AdminOptions_t *topics_options(struct kafka_client *client)
 {
     char text[KAFKA_ERRSTR];
     rd_kafka_AdminOptions_t *o = rd_kafka_AdminOptions_new(client->rk, RD_KAFKA_ADMIN_OP_ANY);
-    rd_kafka_AdminOptions_set_request_timeout(o, 3 * ASK_MS, text, sizeof text);
+    rd_kafka_AdminOptions_set_request_timeout(o, ANSWER_MS, text, sizeof text);
     return o;
 }
 
-static bool topics_create(struct kafka *b, struct kafka_client *client, const struct kafka_topic *topic,
-                          rd_kafka_resp_err_t *code, char *why, size_t room)
+static void topics_take_results(struct topics_asked *asked, size_t count, rd_kafka_event_t *ev)
 {
-    rd_kafka_NewTopic_t *t = topics_new(b, topic);
-    if (!t) {
-        snprintf(why, room, "not a topic name, number of partitions or replication factor that Kafka knows");
-        return false;
+    size_t n = 0;
+    const rd_kafka_topic_result_t **results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(
+                                                                                      ev),
+                                                                                  &n);
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < count; k++) {
+            struct kafka_topic *topic = &asked[k].topic;
+            if (strcmp(topic->name, rd_kafka_topic_result_name(results[i])) != 0)
+                continue;
+            asked[k].answered = true;
+            asked[k].code = topics_result(results[i], topic->why, sizeof topic->why);
+            break;
+        }
+}
+
+/* Asks for all of them in one request. */
+static void topics_create(struct kafka *b, struct kafka_client *client, struct topics_asked *asked, size_t count)
+{
+    size_t n = 0;
+    char why[WHY_BYTES];
+    rd_kafka_NewTopic_t **topics = mem_alloc((count + 1) * sizeof *topics);
+    for (size_t i = 0; i < count; i++) {
+        rd_kafka_NewTopic_t *t = topics_new(b, &asked[i].topic);
+        snprintf(asked[i].topic.why, sizeof asked[i].topic.why,
+                 t ? "the cluster does not say what became of it"
+                   : "not a topic name, number of partitions or replication factor that Kafka knows");
+        if (t)
+            topics[n++] = t;
     }
     rd_kafka_queue_t *q = rd_kafka_queue_new(client->rk);
     rd_kafka_AdminOptions_t *o = topics_options(client);
-    rd_kafka_CreateTopics(client->rk, &t, 1, o, q);
-    bool answered = topics_answer(b, q, true, code, why, room);
+    rd_kafka_event_t *ev = NULL;
+    if (n > 0) {
+        rd_kafka_CreateTopics(client->rk, topics, n, o, q);
+        ev = topics_answer(b, q, why, sizeof why);
+    }
+    if (ev)
+        topics_take_results(asked, count, ev);
+    for (size_t i = 0; i < count && n > 0 && !ev; i++)
+        memcpy(asked[i].topic.why, why, sizeof why);
+    if (ev)
+        rd_kafka_event_destroy(ev);
     rd_kafka_AdminOptions_destroy(o);
     rd_kafka_queue_destroy(q);
-    rd_kafka_NewTopic_destroy(t);
-    return answered;
+    rd_kafka_NewTopic_destroy_array(topics, n);
+    free(topics);
 }
 
 static bool topics_widen(struct kafka *b, struct kafka_client *client, const struct kafka_topic *topic, char *why,
                          size_t room)
 {
     char text[KAFKA_ERRSTR];
-    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
     rd_kafka_NewPartitions_t *p = rd_kafka_NewPartitions_new(topic->name, (size_t)topic->config.partitions, text,
                                                              sizeof text);
     if (!p)
@@ -168,7 +221,13 @@ static bool topics_widen(struct kafka *b, struct kafka_client *client, const str
     rd_kafka_queue_t *q = rd_kafka_queue_new(client->rk);
     rd_kafka_AdminOptions_t *o = topics_options(client);
     rd_kafka_CreatePartitions(client->rk, &p, 1, o, q);
-    bool done = topics_answer(b, q, false, &code, why, room) && code == RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_event_t *ev = topics_answer(b, q, why, room);
+    size_t n = 0;
+    const rd_kafka_topic_result_t *
+        *results = ev ? rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(ev), &n) : NULL;
+    bool done = n == 1 && topics_result(results[0], why, room) == RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (ev)
+        rd_kafka_event_destroy(ev);
     rd_kafka_AdminOptions_destroy(o);
     rd_kafka_queue_destroy(q);
     rd_kafka_NewPartitions_destroy(p);
@@ -242,65 +301,122 @@ static int32_t topics_await(struct kafka *b, struct kafka_client *client, const 
     }
 }
 
-/* Makes the topic, or finds it; its number of partitions, 0 with *why. */
-static int32_t topics_make(struct kafka *b, struct kafka_client *client, const struct kafka_topic *topic, char *why,
-                           size_t room)
+/* What the user says of the state topic's cleanup.policy: true when nothing of it is forgotten, or it may not be known. */
+static bool topics_is_compacted(struct kafka *b, struct kafka_client *client, const char *name, char *why, size_t room)
 {
-    bool undescribed;
-    if (!b->config->create_topics) {
-        int32_t count = topics_ask(b, client, topic->name, &undescribed, why, room);
-        if (count == 0 && !undescribed && !atomic_load(&b->down))
-            snprintf(why, room, "it does not exist and broker.create_topics is off");
-        return count;
-    }
-    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
-    if (!topics_create(b, client, topic, &code, why, room))
-        return 0;
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
-        return topics_await(b, client, topic->name, 1, why, room);
-    /* It is there already, or we may not make it: then it may be there all the same. */
-    bool denied = kafka_access_is_denial(code);
+    size_t n = 0, entries = 0;
+    rd_kafka_ConfigResource_t *r = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, name);
+    rd_kafka_queue_t *q = rd_kafka_queue_new(client->rk);
+    rd_kafka_DescribeConfigs(client->rk, &r, 1, NULL, q);
+    rd_kafka_event_t *ev = topics_answer(b, q, why, room);
+    const rd_kafka_ConfigResource_t *
+        *found = ev ? rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(ev), &n) : NULL;
+    const rd_kafka_ConfigEntry_t **entry = n == 1 ? rd_kafka_ConfigResource_configs(found[0], &entries) : NULL;
+    const char *policy = NULL;
+    for (size_t i = 0; i < entries && !policy; i++)
+        if (strcmp(rd_kafka_ConfigEntry_name(entry[i]), "cleanup.policy") == 0)
+            policy = rd_kafka_ConfigEntry_value(entry[i]);
+    bool fine = ev && (!policy || strcmp(policy, "compact") == 0);
+    if (ev && !policy)
+        LOG(WARN, "whether the state topic is compacted is not known: it has to be, and we may not see it",
+            LOG_C("topic", name), LOG_C("why", n == 1 ? rd_kafka_ConfigResource_error_string(found[0]) : "no answer"));
+    if (ev && !fine)
+        snprintf(
+            why, room,
+            "its cleanup.policy is %s, so the cluster forgets what sources have read; mend it with kafka-configs.sh "
+            "--alter --entity-type topics --entity-name %s --add-config cleanup.policy=compact",
+            policy, name);
+    if (ev)
+        rd_kafka_event_destroy(ev);
+    rd_kafka_queue_destroy(q);
+    rd_kafka_ConfigResource_destroy(r);
+    return fine;
+}
+
+/* Finds a topic that we did not make; its number of partitions, 0 with why. */
+static int32_t topics_find_there(struct kafka *b, struct kafka_client *client, struct topics_asked *asked)
+{
+    bool undescribed, denied = kafka_access_is_denial(asked->code);
+    struct kafka_topic *topic = &asked->topic;
     char text[WHY_BYTES], user[KAFKA_USER];
     int32_t count = topics_ask(b, client, topic->name, &undescribed, text, sizeof text);
     kafka_access_user(b, user);
     if (count == 0 && denied && undescribed)
-        snprintf(why, room, "Kafka denies access: %s may neither create nor describe it", user);
+        snprintf(topic->why, sizeof topic->why, "Kafka denies access: %s may neither create nor describe it", user);
     else if (count == 0 && denied)
-        snprintf(why, room, "Kafka denies access: it does not exist, and %s may not create it", user);
-    if (count == 0 && code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
-        count = topics_await(b, client, topic->name, 1, why, room);
+        snprintf(topic->why, sizeof topic->why, "Kafka denies access: it does not exist, and %s may not create it",
+                 user);
+    if (count == 0 && asked->code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+        count = topics_await(b, client, topic->name, 1, topic->why, sizeof topic->why);
     if (count == 0 || topic->config.partitions <= count)
         return count;
-    if (!topics_widen(b, client, topic, why, room)) {
+    if (!topics_widen(b, client, topic, topic->why, sizeof topic->why)) {
         LOG(WARN, "topic has fewer partitions than configured", LOG_C("topic", topic->name),
-            LOG_INT("partitions", count), LOG_INT("configured", topic->config.partitions), LOG_C("why", why));
+            LOG_INT("partitions", count), LOG_INT("configured", topic->config.partitions), LOG_C("why", topic->why));
         return count;
     }
-    return topics_await(b, client, topic->name, (int32_t)topic->config.partitions, why, room);
+    return topics_await(b, client, topic->name, (int32_t)topic->config.partitions, topic->why, sizeof topic->why);
+}
+
+/* Makes the topic, or finds it; its number of partitions, 0 with its why. */
+static int32_t topics_make(struct kafka *b, struct kafka_client *client, struct topics_asked *asked)
+{
+    bool undescribed;
+    int32_t count = 0;
+    struct kafka_topic *topic = &asked->topic;
+    if (!b->config->create_topics) {
+        count = topics_ask(b, client, topic->name, &undescribed, topic->why, sizeof topic->why);
+        if (count == 0 && !undescribed && !atomic_load(&b->down))
+            snprintf(topic->why, sizeof topic->why, "it does not exist and broker.create_topics is off");
+    } else if (asked->answered && asked->code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return topics_await(b, client, topic->name, 1, topic->why, sizeof topic->why);
+    } else if (asked->answered) { /* it is there already, or we may not make it: then it may be there all the same */
+        count = topics_find_there(b, client, asked);
+    }
+    if (count > 0 && topic->compact && !topics_is_compacted(b, client, topic->name, topic->why, sizeof topic->why))
+        return 0;
+    return count;
 }
 
 /* ---- the keeper ---- */
 
-/* Makes or finds the topic. Called with topics_lock, which it releases while it asks the cluster. */
-static void topics_keeper_make(struct kafka *b, struct kafka_topic *topic)
+/* What became of a topic. */
+static void topics_keeper_note(struct kafka *b, const struct kafka_topic *asked, int32_t count)
 {
-    struct kafka_topic copy = *topic;
-    copy.name = str_dup(str_of(topic->name));
-    pthread_mutex_unlock(&b->topics_lock);
-    struct kafka_client *client = kafka_client_take(b);
-    int32_t count = topics_make(b, client, &copy, copy.why, sizeof copy.why);
-    kafka_client_give(client);
-    pthread_mutex_lock(&b->topics_lock);
-    topic = topics_find(b, str_of(copy.name));
+    struct kafka_topic *topic = topics_find(b, str_of(asked->name));
     topic->tries++;
     /* Somebody may have asked for more meanwhile. */
-    bool same = topic->config.partitions == copy.config.partitions;
+    bool same = topic->config.partitions == asked->config.partitions;
     topic->state = count == 0 ? TOPIC_FAILED : same ? TOPIC_THERE : TOPIC_WANTED;
     topic->partitions = count > 0 ? count : topic->partitions;
     topic->retry_ms = clock_mono_ms() + (topic->tries < 20 ? 500 : 5000);
-    memcpy(topic->why, copy.why, sizeof topic->why);
-    free(copy.name);
+    memcpy(topic->why, asked->why, sizeof topic->why);
     pthread_cond_broadcast(&b->topics_changed);
+}
+
+/* Makes or finds all topics that are due. Called with topics_lock, which it releases while it asks the cluster; false:
+ * none are. */
+static bool topics_keeper_make(struct kafka *b)
+{
+    size_t count;
+    struct topics_asked *due = topics_due(b, &count);
+    if (count == 0)
+        return false;
+    pthread_mutex_unlock(&b->topics_lock);
+    struct kafka_client *client = kafka_client_take(b);
+    if (b->config->create_topics)
+        topics_create(b, client, due, count);
+    for (size_t i = 0; i < count; i++) {
+        int32_t partitions = topics_make(b, client, &due[i]);
+        pthread_mutex_lock(&b->topics_lock);
+        topics_keeper_note(b, &due[i].topic, partitions);
+        pthread_mutex_unlock(&b->topics_lock);
+        free(due[i].topic.name);
+    }
+    kafka_client_give(client);
+    free(due);
+    pthread_mutex_lock(&b->topics_lock);
+    return true;
 }
 
 /* Does the cluster answer, and how many partitions do the topics we use have? */
@@ -353,9 +469,8 @@ static void *topics_keeper_run(void *arg)
     int64_t look = 0;
     pthread_mutex_lock(&b->topics_lock);
     while (!atomic_load(&b->stop)) {
-        struct kafka_topic *due = topics_due(b);
-        if (due) {
-            topics_keeper_make(b, due);
+        if (topics_keeper_make(b)) {
+            continue;
         } else if (clock_mono_ms() >= look) {
             pthread_mutex_unlock(&b->topics_lock);
             topics_keeper_look(b);
@@ -422,10 +537,8 @@ int32_t kafka_topic_wait(struct kafka *b, const char *name, struct duration limi
     return count;
 }
 
-bool kafka_topic(struct broker *base, const struct topic_config *config, struct err *e)
+static void topics_declare(struct kafka *b, const struct topic_config *config, bool only)
 {
-    struct kafka *b = (struct kafka *)base;
-    pthread_mutex_lock(&b->topics_lock);
     struct kafka_topic *topic = topics_get(b, str_of(config->name));
     topic->config = *config;
     topic->config.name = NULL;
@@ -433,8 +546,42 @@ bool kafka_topic(struct broker *base, const struct topic_config *config, struct 
     free(topic->consumed_by);
     topic->consumed_by = config->consumed_by ? str_dup(str_of(config->consumed_by)) : NULL;
     topic->state = TOPIC_WANTED;
+    topic->declared = only;
+}
+
+void kafka_topic_declare(struct broker *base, const struct topic_config *config)
+{
+    struct kafka *b = (struct kafka *)base;
+    pthread_mutex_lock(&b->topics_lock);
+    topics_declare(b, config, true);
+    pthread_mutex_unlock(&b->topics_lock); /* the keeper is woken by whoever waits */
+}
+
+static bool topics_is_wanted(struct kafka *b, const char *name)
+{
+    pthread_mutex_lock(&b->topics_lock);
+    bool wanted = topics_find(b, str_of(name))->state == TOPIC_WANTED;
     pthread_mutex_unlock(&b->topics_lock);
-    return kafka_topic_wait(b, config->name, (struct duration){ LEADER_MS }, e) > 0;
+    return wanted;
+}
+
+bool kafka_topic(struct broker *base, const struct topic_config *config, struct err *e)
+{
+    struct kafka *b = (struct kafka *)base;
+    pthread_mutex_lock(&b->topics_lock);
+    struct kafka_topic *topic = topics_find(b, str_of(config->name));
+    if (topic && topic->declared)
+        topic->declared = false; /* whoever asks again may ask for something else */
+    else
+        topics_declare(b, config, false);
+    pthread_mutex_unlock(&b->topics_lock);
+    /* While the cluster answers, it may only be slow to make many. */
+    int64_t until = clock_mono_ms() + MAKE_MS;
+    int32_t count;
+    do
+        count = kafka_topic_wait(b, config->name, (struct duration){ LEADER_MS }, e);
+    while (count == 0 && !atomic_load(&b->down) && topics_is_wanted(b, config->name) && clock_mono_ms() < until);
+    return count > 0;
 }
 
 int32_t kafka_topic_partitions(struct kafka *b, const char *name)

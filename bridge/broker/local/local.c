@@ -188,10 +188,12 @@ static bool local_topic(struct broker *base, const struct topic_config *topic, s
     struct topic_request r = { .topic = &said, .e = e };
     if (said.retention.ms == RETENTION_UNSAID)
         said.retention.ms = RETENTION_DEFAULT_MS;
+    if (said.partitions == 0)
+        said.partitions = 1;
     if (!topic_name_ok(str_of(topic->name)))
         return err_set(e, "topics: \"%s\" is not a name for a topic (1 to %d of a-z A-Z 0-9 . _ -)", topic->name,
                        TOPIC_NAME_MAX);
-    if (topic->partitions < 1 || topic->partitions > 1024)
+    if (said.partitions < 1 || said.partitions > 1024)
         return err_set(e, "topics.%s.partitions: %lld is not within 1 to 1024", topic->name,
                        (long long)topic->partitions);
     return local_queue_ask(b, &r);

@@ -268,7 +268,7 @@ TEST(bad_topics_are_refused)
         assert_false(local_put(bad[i], -1, STR("x"), why));
         assert_non_null(strstr(why, "not a name"));
     }
-    assert_false(broker_topic(local_broker, &(struct topic_config){ .name = "t", .partitions = 0 }, &e));
+    assert_false(broker_topic(local_broker, &(struct topic_config){ .name = "t", .partitions = -1 }, &e));
     assert_false(broker_topic(local_broker, &(struct topic_config){ .name = "t", .partitions = 1025 }, &e));
     assert_true(local_put("good", -1, STR("x"), why));
 }
