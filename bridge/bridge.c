@@ -216,7 +216,10 @@ static bool bridge_open_engines(struct bridge *b, struct err *e)
 /* One attempt to start everything. */
 static bool bridge_start(struct bridge *b, struct err *e)
 {
-    if (!bridge_open_topics(b, e) || !bridge_open_engines(b, e) || !workers_start(&b->workers, e))
+    if (!bridge_open_topics(b, e) || !bridge_open_engines(b, e))
+        return false;
+    broker_gather(b->broker);
+    if (!workers_start(&b->workers, e))
         return false;
     broker_retain(b->broker);
     b->started = true;

@@ -36,6 +36,12 @@ bool broker_groups(struct broker *b, const char *prefix, const struct group_seen
     return b->ops->groups(b, prefix, seen, e);
 }
 
+void broker_gather(struct broker *b)
+{
+    if (b->ops->gather)
+        b->ops->gather(b);
+}
+
 void broker_retain(struct broker *b)
 {
     if (b->ops->retain)

@@ -123,6 +123,9 @@ bool broker_topic(struct broker *b, const struct topic_config *topic, struct err
  * seconds). */
 bool broker_topics(struct broker *b, const char *prefix, void (*each)(void *ctx, const char *topic), void *ctx,
                    struct err *e);
+/* Waits until every consumer that was opened beside others stands where it begins (bounded): before anything is
+ * published that those which begin at the end are to see. */
+void broker_gather(struct broker *b);
 /* Every group of the configuration has its consumer by now: from here on retention removes what all of them have
  * finished (kafka: the cluster's business). It does not wait for groups that nobody opened before; they are logged. */
 void broker_retain(struct broker *b);
@@ -168,6 +171,7 @@ struct consumer_options {
     const char *const *formerly;
     size_t formerly_count;
     bool from_start; /* where a group without any position begins: true earliest, false latest */
+    bool beside;     /* what waits for a cluster is done beside, until broker_gather: many are opened at once */
     int wake_fd;     /* made readable when consumer_poll may have something new */
     /* Partitions are being taken away: finish what is in flight (bounded), commit, forget. Inside consumer_poll or
      * consumer_close. NULL: nothing to do. */
@@ -219,6 +223,7 @@ struct broker_ops {
     void (*declare)(struct broker *, const struct topic_config *); /* NULL: nothing to do */
     bool (*topic)(struct broker *, const struct topic_config *, struct err *);
     bool (*topics)(struct broker *, const char *, void (*)(void *, const char *), void *, struct err *);
+    void (*gather)(struct broker *); /* NULL: nothing to do */
     void (*retain)(struct broker *); /* NULL: nothing to do */
     int32_t (*partitions)(struct broker *, const char *);
     bool (*groups)(struct broker *, const char *, const struct group_seen *, struct err *);

@@ -106,6 +106,7 @@ static bool delivery_consume(struct delivery *d, struct err *e)
                                                             .formerly = (const char *const *)d->formerly,
                                                             .formerly_count = d->config->formerly.count,
                                                             .from_start = d->config->start == START_EARLIEST,
+                                                            .beside = true,
                                                             .wake_fd = d->wake_fd,
                                                             .revoked = delivery_revoked,
                                                             .ctx = d },

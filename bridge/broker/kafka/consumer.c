@@ -13,7 +13,14 @@
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 
-enum { CLOSE_MS = 4000, RETRY_MS = 1000, SEEK_MS = 1000, SEEK_AGAIN_MS = 100, CONSUMER_DESCRIPTORS = 32 };
+enum {
+    CLOSE_MS = 4000,
+    RETRY_MS = 1000,
+    SEEK_MS = 1000,
+    SEEK_AGAIN_MS = 100,
+    CONSUMER_DESCRIPTORS = 32,
+    GATHER_MS = 30000
+};
 
 /* ---- rebalances ---- */
 
@@ -145,7 +152,59 @@ static void consumer_names(struct kafka_consumer *c, const struct consumer_optio
     c->adopted = c->formerly_count == 0;
 }
 
-struct consumer *kafka_consume(struct broker *base, const struct consumer_options *o, struct err *e)
+/* What waits for the cluster: its topics, where it begins. False with *e when it can never begin. */
+static bool consumer_begin(struct kafka_consumer *c, struct err *e)
+{
+    /* A topic that is not there yet is made now; a cluster that does not answer now is waited for later. */
+    for (size_t i = 0; i < c->topic_count; i++)
+        kafka_topic_wait(c->b, c->topics[i], (struct duration){ i == 0 || !atomic_load(&c->b->down) ? 2000 : 0 }, NULL);
+    if (!c->group) {
+        kafka_assignment_look(c);
+        return true;
+    }
+    if (kafka_adopt(c, NULL) && !c->from_start)
+        kafka_assignment_pin(c, NULL);
+    return consumer_subscribe(c, e);
+}
+
+static void *consumer_open_run(void *arg)
+{
+    struct kafka_consumer *c = arg;
+    struct kafka *b = c->b;
+    consumer_begin(c, &c->open_error);
+    atomic_store(&c->opened, true);
+    if (c->wake_fd >= 0)
+        wake_up(c->wake_fd);
+    pthread_mutex_lock(&b->idle_lock);
+    atomic_fetch_sub(&b->opening, 1);
+    pthread_cond_broadcast(&b->idle);
+    pthread_mutex_unlock(&b->idle_lock);
+    return NULL;
+}
+
+void kafka_gather(struct broker *base)
+{
+    struct kafka *b = (struct kafka *)base;
+    struct timespec until = thread_until((struct duration){ GATHER_MS });
+    pthread_mutex_lock(&b->idle_lock);
+    while (atomic_load(&b->opening) > 0 && thread_wait(&b->idle, &b->idle_lock, until))
+        continue;
+    pthread_mutex_unlock(&b->idle_lock);
+}
+
+/* Takes it back from its opener; false while that is at work, and with *e when it failed. */
+static bool consumer_is_open(struct kafka_consumer *c, struct err *e)
+{
+    if (c->opening && atomic_load(&c->opened)) {
+        pthread_join(c->opener, NULL);
+        c->opening = false;
+    }
+    if (!c->opening && c->open_error.text[0])
+        return err_set(e, "%s", c->open_error.text);
+    return !c->opening;
+}
+
+static struct kafka_consumer *consumer_new(struct broker *base, const struct consumer_options *o)
 {
     struct kafka_consumer *c = mem_alloc(sizeof *c);
     descriptors_reserve(CONSUMER_DESCRIPTORS);
@@ -160,6 +219,12 @@ struct consumer *kafka_consume(struct broker *base, const struct consumer_option
                                   .ctx = o->ctx };
     kafka_doubt_open(c);
     consumer_names(c, o);
+    return c;
+}
+
+struct consumer *kafka_consume(struct broker *base, const struct consumer_options *o, struct err *e)
+{
+    struct kafka_consumer *c = consumer_new(base, o);
     c->rk = consumer_client_new(c, e);
     if (!c->rk) {
         consumer_free(c);
@@ -168,18 +233,17 @@ struct consumer *kafka_consume(struct broker *base, const struct consumer_option
     rd_kafka_poll_set_consumer(c->rk);
     c->queue = rd_kafka_queue_get_consumer(c->rk);
     kafka_queue_wake(c->queue, c->wake_fd);
-    /* A topic that is not there yet is made now; a cluster that does not answer now is waited for later. */
-    for (size_t i = 0; i < c->topic_count; i++)
-        kafka_topic_wait(c->b, c->topics[i], (struct duration){ i == 0 || !atomic_load(&c->b->down) ? 2000 : 0 }, NULL);
-    if (!c->group) {
-        kafka_assignment_look(c);
+    if (c->group) {
+        c->positions = rd_kafka_queue_new(c->rk);
+        kafka_queue_wake(c->positions, c->wake_fd);
+    }
+    if (o->beside) {
+        c->opening = true;
+        atomic_fetch_add(&c->b->opening, 1);
+        CHECK(pthread_create(&c->opener, NULL, consumer_open_run, c) == 0);
         return &c->base;
     }
-    c->positions = rd_kafka_queue_new(c->rk);
-    kafka_queue_wake(c->positions, c->wake_fd);
-    if (kafka_adopt(c, NULL) && !c->from_start)
-        kafka_assignment_pin(c, NULL);
-    if (consumer_subscribe(c, e))
+    if (consumer_begin(c, e))
         return &c->base;
     kafka_leave(&c->base);
     return NULL;
@@ -347,6 +411,8 @@ static int consumer_take(struct kafka_consumer *c, struct kafka_assigned *assign
 int kafka_poll(struct consumer *base, struct record **out, size_t room, struct err *e)
 {
     struct kafka_consumer *c = (struct kafka_consumer *)base;
+    if (!consumer_is_open(c, e))
+        return c->opening ? 0 : -1;
     bool fine = consumer_serve(c, e);
     kafka_doubt_serve(c);
     if (!c->group && clock_mono_ms() >= c->look_ms)
@@ -394,6 +460,8 @@ void kafka_seek(struct consumer *base, struct topic_partition p, int64_t offset)
 void kafka_leave(struct consumer *base)
 {
     struct kafka_consumer *c = (struct kafka_consumer *)base;
+    if (c->opening)
+        pthread_join(c->opener, NULL);
     consumer_revoke(c);
     kafka_positions_keep(c);
     c->closing = true;

@@ -113,6 +113,7 @@ const struct broker_ops broker_kafka = {
     .topics = kafka_topics,
     .partitions = kafka_partitions,
     .groups = kafka_groups,
+    .gather = kafka_gather,
     .publish = kafka_publish,
     .flush = kafka_flush,
     .ready = kafka_ready,

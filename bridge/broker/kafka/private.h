@@ -20,7 +20,7 @@
  *   peek.c          a cluster looked at from outside: where a group stands, records
  *   kafka.c         open, ready, close; the table of the broker
  *
- * Threads of one broker: the poller (delivery reports, the client's end and rebirth), the keeper (everything that
+ * Threads of one broker: an opener for each consumer that is opened beside others, until it stands where it begins; the poller (delivery reports, the client's end and rebirth), the keeper (everything that
  * asks the cluster and waits), librdkafka's own. No lock is taken while another one is held. */
 #pragma once
 #include <librdkafka/rdkafka.h>
@@ -60,9 +60,10 @@ struct kafka {
     pthread_mutex_t client_lock; /* guards client */
     struct kafka_client *client;
 
-    pthread_mutex_t idle_lock; /* with idle: open fell to 0 */
+    pthread_mutex_t idle_lock; /* with idle: open or opening fell to 0 */
     pthread_cond_t idle;
-    atomic_long open; /* publications without an outcome */
+    atomic_long open;    /* publications without an outcome */
+    atomic_long opening; /* consumers that do not stand where they begin yet */
 
     pthread_mutex_t wave_lock; /* guards wave, wave_end; with wave_there */
     pthread_cond_t wave_there;
@@ -276,6 +277,10 @@ struct kafka_consumer {
     int wake_fd;
     void (*revoked)(void *ctx, const struct topic_partition *partitions, size_t count);
     void *ctx;
+    pthread_t opener; /* while opening: all that is here is its, but the queues and what follows */
+    bool opening;
+    atomic_bool opened;
+    struct err open_error;
     struct kafka_assigned *assigned;
     size_t assigned_count, turn;
     int64_t look_ms;             /* broadcast: next look for new partitions */
@@ -365,6 +370,7 @@ bool kafka_adopt(struct kafka_consumer *c, struct err *e);
 
 /* ---- consumer.c ---- */
 
+void kafka_gather(struct broker *base);
 struct consumer *kafka_consume(struct broker *base, const struct consumer_options *o, struct err *e);
 int kafka_poll(struct consumer *base, struct record **out, size_t room, struct err *e);
 void kafka_hold(struct consumer *base, struct topic_partition p, bool hold);
