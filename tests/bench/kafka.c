@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Records to a real Kafka with a fixed number in flight, each answered by the broker before the next takes its place.
  *
- *   AQUEDUCT_TEST_KAFKA=host:port bench.kafka raw|broker|consume [in flight] [seconds] [bytes]
+ *   AQUEDUCT_TEST_KAFKA=host:port bench.kafka raw|broker|consume [in flight] [seconds] [bytes] [partitions]
  *
  * raw: librdkafka alone, with the same settings (but linger.ms 0) and one poll thread; broker: through
  * broker_publish with eight headers, as an event has; consume: reads back what was written. Prints one JSON object;
@@ -31,6 +31,7 @@ static char topic[64];
 static char value[1 << 20];
 static size_t bytes = 1024;
 static int in_flight = 64;
+static int64_t partitions = 4;
 static int64_t sent_us[IN_FLIGHT_MOST];
 static uint64_t stored, refused; /* of the thread that sends */
 static struct delays delays;
@@ -145,7 +146,7 @@ static bool set_up(bool use_raw)
     broker = broker_open(&config, &e);
     snprintf(topic, sizeof topic, "bench.%d", (int)getpid());
     for (int i = 0; broker && i < 3; i++)
-        if (broker_topic(broker, &(struct topic_config){ .name = topic, .partitions = 4 }, &e))
+        if (broker_topic(broker, &(struct topic_config){ .name = topic, .partitions = partitions }, &e))
             break;
         else if (i == 2)
             return fprintf(stderr, "%s\n", e.text), false;
@@ -165,9 +166,12 @@ int main(int argc, char **argv)
     double seconds = argc > 3 ? strtod(argv[3], NULL) : 5;
     in_flight = argc > 2 ? (int)strtol(argv[2], NULL, 10) : in_flight;
     bytes = argc > 4 ? (size_t)strtol(argv[4], NULL, 10) : bytes;
+    partitions = argc > 5 ? strtol(argv[5], NULL, 10) : partitions;
     config.servers = getenv("AQUEDUCT_TEST_KAFKA");
     if (!config.servers || in_flight < 1 || in_flight > IN_FLIGHT_MOST || bytes > sizeof value) {
-        fprintf(stderr, "AQUEDUCT_TEST_KAFKA=host:port %s raw|broker|consume [in flight] [seconds] [bytes]\n", argv[0]);
+        fprintf(stderr,
+                "AQUEDUCT_TEST_KAFKA=host:port %s raw|broker|consume [in flight] [seconds] [bytes] [partitions]\n",
+                argv[0]);
         return 2;
     }
     log_setup(LOG_ERROR, LOG_LOGFMT);
@@ -192,11 +196,11 @@ int main(int argc, char **argv)
     }
     double took = (double)(clock_mono_us() - began) / 1e6;
     printf(
-        "{\"bench\":\"kafka\",\"kind\":\"%s\",\"in_flight\":%d,\"bytes\":%zu,\"records\":%llu,\"refused\":%llu,\"warm\":%llu,\"rate\":%.0f,"
+        "{\"bench\":\"kafka\",\"kind\":\"%s\",\"in_flight\":%d,\"bytes\":%zu,\"partitions\":%lld,\"records\":%llu,\"refused\":%llu,\"warm\":%llu,\"rate\":%.0f,"
         "\"cpu_us\":%.2f,\"p50_ms\":%.3f,\"p99_ms\":%.3f}\n",
-        kind, in_flight, bytes, (unsigned long long)stored, (unsigned long long)refused, (unsigned long long)warm,
-        (double)stored / took, (meter_cpu_s(0) - cpu) * 1e6 / (double)(stored ? stored : 1), delays_ms(&delays, 0.5),
-        delays_ms(&delays, 0.99));
+        kind, in_flight, bytes, (long long)partitions, (unsigned long long)stored, (unsigned long long)refused,
+        (unsigned long long)warm, (double)stored / took, (meter_cpu_s(0) - cpu) * 1e6 / (double)(stored ? stored : 1),
+        delays_ms(&delays, 0.5), delays_ms(&delays, 0.99));
     stopping = true;
     if (raw) {
         pthread_join(poller, NULL);

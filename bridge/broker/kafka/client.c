@@ -31,6 +31,10 @@ static void *client_end(void *arg)
         free(client->topics[i].name);
     }
     free(client->topics);
+    if (client->news) {
+        rd_kafka_queue_cb_event_enable(client->news, NULL, NULL);
+        rd_kafka_queue_destroy(client->news);
+    }
     rd_kafka_destroy(client->rk);
     pthread_mutex_destroy(&client->lock);
     free(client);

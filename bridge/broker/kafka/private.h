@@ -65,9 +65,10 @@ struct kafka {
     atomic_long open;    /* publications without an outcome */
     atomic_long opening; /* consumers that do not stand where they begin yet */
 
-    pthread_mutex_t wave_lock; /* guards wave, wave_end; with wave_there */
+    pthread_mutex_t wave_lock; /* guards wave, wave_end, news; with wave_there */
     pthread_cond_t wave_there;
     struct kafka_publication *wave, **wave_end; /* published, not sent yet */
+    bool news;                                  /* the client wants to be polled */
     struct kafka_publication *outcasts;         /* to be sent alone; poller only */
 
     pthread_mutex_t topics_lock; /* guards topics, topic_count; with topics_changed */
@@ -124,6 +125,7 @@ bool kafka_access_ready(struct kafka *b, struct err *why);
  * back. */
 struct kafka_client {
     rd_kafka_t *rk;
+    rd_kafka_queue_t *news; /* what rd_kafka_poll serves */
     atomic_int users;
     atomic_bool fatal;
     pthread_mutex_t lock; /* guards topics, topic_count */

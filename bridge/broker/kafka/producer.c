@@ -21,7 +21,10 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 
-enum { WAVE_MS = 2, IDLE_MS = 100, REBIRTH_MS = 1000 };
+/* A wave is waited for before the next is sent, as long as that does not take long: librdkafka makes a request of each
+ * partition and has five of them under way; while more are wanted its thread does not sleep, and looks at every partition
+ * each time. */
+enum { WAVE_MS = 10, IDLE_MS = 1000, REBIRTH_MS = 1000 };
 
 /* ---- sending ---- */
 
@@ -228,14 +231,26 @@ static void producer_wave_join(struct kafka_publication *p)
     pthread_mutex_unlock(&b->wave_lock);
 }
 
-/* Takes the wave, waiting for one at most `wait_ms`, and sends it; on the poller. */
+/* The client has something for rd_kafka_poll; librdkafka's threads. */
+static void producer_on_news(rd_kafka_t *rk, void *opaque)
+{
+    struct kafka *b = opaque;
+    (void)rk;
+    pthread_mutex_lock(&b->wave_lock);
+    b->news = true;
+    pthread_cond_signal(&b->wave_there);
+    pthread_mutex_unlock(&b->wave_lock);
+}
+
+/* Takes the wave, waiting for one or for news at most `wait_ms`, and sends it; on the poller. */
 static void producer_wave_send(struct kafka *b, int64_t wait_ms)
 {
     struct timespec until = thread_until((struct duration){ wait_ms });
     pthread_mutex_lock(&b->wave_lock);
-    while (!b->wave && wait_ms && thread_wait(&b->wave_there, &b->wave_lock, until))
+    while (!b->wave && !b->news && wait_ms && thread_wait(&b->wave_there, &b->wave_lock, until))
         continue;
     struct kafka_publication *wave = b->wave;
+    b->news = false;
     b->wave = NULL;
     b->wave_end = &b->wave;
     pthread_mutex_unlock(&b->wave_lock);
@@ -347,7 +362,10 @@ static struct kafka_client *producer_client_new(struct kafka *b, struct err *e)
         err_set(e, "broker: the kafka producer: %s", text);
         return NULL;
     }
-    return kafka_client_new(rk);
+    struct kafka_client *client = kafka_client_new(rk);
+    client->news = rd_kafka_queue_get_main(rk);
+    rd_kafka_queue_cb_event_enable(client->news, producer_on_news, b);
+    return client;
 }
 
 /* Makes librdkafka give up everything it holds; the reports come while we poll. */
@@ -389,7 +407,8 @@ static void *producer_run(void *arg)
             producer_outcast_send(b);
         else
             producer_wave_send(b, rd_kafka_outq_len(client->rk) ? 0 : IDLE_MS);
-        rd_kafka_flush(client->rk, WAVE_MS); /* sends without lingering, and serves reports until all are there */
+        if (rd_kafka_outq_len(client->rk) > 0)   /* else it would only wake all of the client's threads */
+            rd_kafka_flush(client->rk, WAVE_MS); /* sends without lingering, and serves reports until all are there */
         rd_kafka_poll(client->rk, 0);
         if (atomic_load(&client->fatal) && clock_mono_ms() >= next_ms) {
             client = producer_replace(b, client);
@@ -417,6 +436,7 @@ bool kafka_producer_start(struct kafka *b, struct err *e)
 
 void kafka_producer_stop(struct kafka *b)
 {
+    producer_on_news(NULL, b); /* so that it sees that it is to stop */
     pthread_join(b->poller, NULL);
     kafka_client_free(b->client);
 }

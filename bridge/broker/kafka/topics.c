@@ -463,6 +463,17 @@ bool kafka_topics(struct broker *base, const char *prefix, void (*each)(void *ct
     return true;
 }
 
+/* When there is something to do, at most `look`. (Who finds the cluster away waits for no more than a second.) */
+static int64_t topics_next(const struct kafka *b, int64_t look)
+{
+    int64_t soon = clock_mono_ms() + ASK_MS;
+    int64_t next = look < soon ? look : soon;
+    for (size_t i = 0; i < b->topic_count; i++)
+        if (b->topics[i].state == TOPIC_FAILED && b->topics[i].retry_ms < next)
+            next = b->topics[i].retry_ms;
+    return next;
+}
+
 static void *topics_keeper_run(void *arg)
 {
     struct kafka *b = arg;
@@ -477,8 +488,7 @@ static void *topics_keeper_run(void *arg)
             look = clock_mono_ms() + (atomic_load(&b->down) ? LOOK_DOWN_MS : LOOK_MS);
             pthread_mutex_lock(&b->topics_lock);
         } else {
-            int64_t wait_ms = look - clock_mono_ms();
-            struct duration wait = { wait_ms < LOOK_DOWN_MS ? wait_ms : LOOK_DOWN_MS };
+            struct duration wait = { topics_next(b, look) - clock_mono_ms() };
             thread_wait(&b->topics_changed, &b->topics_lock, thread_until(wait));
         }
     }
