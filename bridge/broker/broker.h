@@ -35,6 +35,8 @@ struct broker_config { /* the `broker:` section; rows in broker_options */
     char *prefix;          /* of the bridge's own topics: aqueduct. */
     char *group_prefix;    /* of consumer groups: aqueduct. */
     char *instance;        /* kafka: name of this daemon for static membership; empty: none */
+    struct bytes prefetch; /* kafka: what all consumers together read ahead */
+    int64_t readers;       /* how many they will be: the configuration's sinks, and the waiter; 0: unknown */
     struct duration session_timeout; /* kafka: a dead daemon's partitions move after this */
 };
 extern const struct option broker_options[];
@@ -183,7 +185,7 @@ struct consumer *consumer_open(struct broker *b, const struct consumer_options *
 /* At most `room` records that are there now, per partition in order; 0: none; -1 with *e: this consumer cannot go on
  * at its position now (the error names topic, partition, offset; a damaged record is never skipped); call again later.
  * Also serves the consumer's own business (rebalances), so call it at least every few seconds, with room 0 when
- * nothing is wanted. Memory: read ahead is bounded (local: none; kafka: queued.max.messages.kbytes). */
+ * nothing is wanted. Memory: read ahead is bounded (local: none; kafka: its share of broker.prefetch). */
 int consumer_poll(struct consumer *c, struct record **out, size_t room, struct err *e);
 /* Stops or resumes handing out records of one partition (a waiting topic whose head is not due yet). */
 void consumer_hold(struct consumer *c, struct topic_partition p, bool hold);

@@ -23,6 +23,9 @@ const struct option broker_options[] = {
     OPTION(struct broker_config, group_prefix, .fallback = "aqueduct.", .doc = "Begins the names of consumer groups."),
     OPTION(struct broker_config, instance,
            .doc = "kafka: name of this daemon for static group membership; empty for none."),
+    OPTION(struct broker_config, prefetch, .fallback = "64MiB", .min = 1 << 20,
+           .doc = "kafka: memory for records read ahead, divided among all sinks and their partitions; `queued.*` and "
+                  "`fetch.*` among the properties overrule it."),
     OPTION(struct broker_config, session_timeout, .fallback = "6s", .min = 1000, .max = 300000,
            .doc = "kafka: after this long without a sign of life a daemon's partitions move to another."),
     { 0 },

@@ -130,6 +130,7 @@ static struct config *load_all(const struct connectors *connectors, const char *
     struct node *root = load_files(&tree, files, count, &how, out);
     if (root)
         sections_fill(connectors, c, root, out);
+    c->broker.readers = (int64_t)c->sink_count + 1; /* and the waiter */
     if (root && how.sink_type)
         load_check_part(c, root, how.sink_type, out);
     else if (root && out->count == 0) /* what the sections say about each other can be judged only when each is right */

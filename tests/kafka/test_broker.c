@@ -55,6 +55,36 @@ TEST(harmless_properties_are_taken_for_both_kinds)
     broker_close(b);
 }
 
+static void expect_prefetch(int64_t readers, int64_t partitions, const char *kbytes, const char *records,
+                            const char *fetched)
+{
+    struct err e = { "" };
+    static const char *const keys[] = { "queued.max.messages.kbytes", "queued.min.messages",
+                                        "max.partition.fetch.bytes" };
+    const char *const wanted[] = { kbytes, records, fetched };
+    cluster_config.readers = readers;
+    rd_kafka_conf_t *conf = kafka_conf(&cluster_config, KAFKA_MEMBER, "g", &e);
+    assert_true(conf && kafka_conf_prefetch(conf, &cluster_config, partitions, &e));
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        char value[32];
+        size_t room = sizeof value;
+        assert_int_equal(rd_kafka_conf_get(conf, keys[i], value, &room), RD_KAFKA_CONF_OK);
+        assert_string_equal(value, wanted[i]);
+    }
+    rd_kafka_conf_destroy(conf);
+}
+
+TEST(what_is_read_ahead_is_divided_among_consumers_and_partitions)
+{
+    cluster_config.prefetch.n = 64 << 20;
+    expect_prefetch(2, 2, "16384", "20971", "1048576");
+    expect_prefetch(11, 33, "180", "231", "184872");
+    expect_prefetch(100, 100, "32", "40", "32768"); /* the least that is worth a fetch */
+    cluster_property("queued.min.messages", "7");
+    cluster_property("max.partition.fetch.bytes", "70000");
+    expect_prefetch(11, 33, "180", "7", "70000"); /* the user's own win */
+}
+
 TEST(servers_are_needed)
 {
     struct err e = { "" };
@@ -527,15 +557,14 @@ TEST(a_batch_with_a_refused_record_moves_no_state)
 /* As a cluster makes it that makes topics by itself. */
 TEST(a_state_topic_that_forgets_is_refused_until_it_is_mended)
 {
-    char name[128], prefix[64];
-    snprintf(prefix, sizeof prefix, "%s", cluster_prefix);
-    snprintf(cluster_prefix, sizeof cluster_prefix, "f%s", prefix);
-    snprintf(name, sizeof name, "%sstate", cluster_prefix);
+    char name[128], prefix[96];
+    snprintf(prefix, sizeof prefix, "f%s", cluster_prefix);
+    snprintf(name, sizeof name, "%sstate", prefix);
     cluster_config.prefix = (char *)(uintptr_t) "other.";
     struct broker *other = cluster_open();
     make_topic(other, &(struct topic_config){ .name = name, .partitions = 1 });
     set_topic(other, name, "cleanup.policy", "delete");
-    cluster_config.prefix = cluster_prefix;
+    cluster_config.prefix = prefix;
     struct broker *b = cluster_open();
     struct seen_state s = { "" };
     struct err e = { "" };
@@ -551,7 +580,6 @@ TEST(a_state_topic_that_forgets_is_refused_until_it_is_mended)
     assert_true(broker_ready(b, &e));
     broker_close(b);
     broker_close(other);
-    snprintf(cluster_prefix, sizeof cluster_prefix, "%s", prefix);
 }
 
 TEST(much_state_keeps_the_last_values)
@@ -590,6 +618,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         CLUSTER_TEST(properties_that_break_the_promise_are_refused),
         CLUSTER_TEST(harmless_properties_are_taken_for_both_kinds),
+        CLUSTER_TEST(what_is_read_ahead_is_divided_among_consumers_and_partitions),
         CLUSTER_TEST(servers_are_needed),
         CLUSTER_TEST(a_cluster_that_does_not_answer_is_said_clearly),
         CLUSTER_TEST(topics_are_not_made_when_that_is_off),

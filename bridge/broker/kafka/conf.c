@@ -32,12 +32,18 @@ static const struct setting defaults[] = {
     { KAFKA_PRODUCER, "queue.buffering.max.kbytes", "32768" },
     { KAFKA_PRODUCER, "topic.metadata.propagation.max.ms", "10000" },
     { CONSUMERS, "check.crcs", "true" },
-    { CONSUMERS, "fetch.error.backoff.ms", "100" },
+    { CONSUMERS, "fetch.error.backoff.ms",
+      "100" }, /* before 2.2 it is also the time until a full queue is looked at again */
     { CONSUMERS, "fetch.max.bytes", "1048576" },
-    { CONSUMERS, "fetch.wait.max.ms", "100" }, /* a partition that has room again waits for the fetch under way */
+    { CONSUMERS, "fetch.wait.max.ms", "250" }, /* a partition that has room again waits for the fetch under way */
     { CONSUMERS, "max.partition.fetch.bytes", "262144" },
     { CONSUMERS, "queued.max.messages.kbytes", "1024" }, /* per partition: each has its own queue */
     { CONSUMERS, "queued.min.messages", "1000" },
+};
+
+/* As defaults, where librdkafka has them. */
+static const struct setting newer[] = {
+    { CONSUMERS, "fetch.queue.backoff.ms", "100" }, /* since 2.2; its own default is a second */
 };
 
 /* The promise rests on these: set after the user's. */
@@ -239,6 +245,9 @@ rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role 
     if (!conf_set(conf, "bootstrap.servers", config->servers, e)
         || !conf_set_all(conf, defaults, sizeof defaults / sizeof defaults[0], role, e))
         goto fail;
+    for (size_t i = 0; i < sizeof newer / sizeof newer[0]; i++)
+        if (newer[i].roles & role)
+            rd_kafka_conf_set(conf, newer[i].key, newer[i].value, NULL, 0);
     for (size_t i = 0; i < config->properties.count; i++)
         if (!conf_set_user(conf, &config->properties.at[i], e))
             goto fail;
@@ -249,6 +258,26 @@ rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role 
 fail:
     rd_kafka_conf_destroy(conf);
     return NULL;
+}
+
+static bool conf_set_unless_said(rd_kafka_conf_t *conf, const struct broker_config *config, const char *key, int64_t n,
+                                 struct err *e)
+{
+    return kafka_conf_has(config, key) || conf_set_number(conf, key, n, e);
+}
+
+/* Every partition has a queue of its own, which librdkafka bounds by bytes and by records (each costs it about half a KiB
+ * beside its bytes), and may overshoot by one fetch. */
+bool kafka_conf_prefetch(rd_kafka_conf_t *conf, const struct broker_config *config, int64_t partitions, struct err *e)
+{
+    enum { SHARE_LEAST = 32 << 10, SHARE_MOST = 16 << 20, FETCH_MOST = 1 << 20, RECORD = 800 };
+    int64_t total = config->prefetch.n > 0 ? config->prefetch.n : 64 << 20;
+    int64_t share = total / (config->readers > 0 ? config->readers : 1) / (partitions > 0 ? partitions : 1);
+    share = share < SHARE_LEAST ? SHARE_LEAST : share > SHARE_MOST ? SHARE_MOST : share;
+    return conf_set_unless_said(conf, config, "queued.max.messages.kbytes", share >> 10, e)
+           && conf_set_unless_said(conf, config, "queued.min.messages", share / RECORD, e)
+           && conf_set_unless_said(conf, config, "max.partition.fetch.bytes", share < FETCH_MOST ? share : FETCH_MOST,
+                                   e);
 }
 
 /* ---- check ---- */

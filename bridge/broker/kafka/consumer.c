@@ -80,6 +80,17 @@ static void consumer_on_log(const rd_kafka_t *rk, int level, const char *kind, c
 
 /* ---- open ---- */
 
+/* How many partitions its topics have; one that is not known yet counts as one. */
+static int64_t consumer_partitions(const struct kafka_consumer *c)
+{
+    int64_t count = 0;
+    for (size_t i = 0; i < c->topic_count; i++) {
+        int32_t partitions = kafka_topic_partitions(c->b, c->topics[i]);
+        count += partitions > 0 ? partitions : 1;
+    }
+    return count;
+}
+
 static rd_kafka_t *consumer_client_new(struct kafka_consumer *c, struct err *e)
 {
     char text[KAFKA_ERRSTR], group[256];
@@ -88,6 +99,10 @@ static rd_kafka_t *consumer_client_new(struct kafka_consumer *c, struct err *e)
     rd_kafka_conf_t *conf = kafka_conf(c->b->config, KAFKA_MEMBER, c->group ? c->group : group, e);
     if (!conf)
         return NULL;
+    if (!kafka_conf_prefetch(conf, c->b->config, consumer_partitions(c), e)) {
+        rd_kafka_conf_destroy(conf);
+        return NULL;
+    }
     rd_kafka_conf_set_opaque(conf, c);
     rd_kafka_conf_set_log_cb(conf, consumer_on_log);
     rd_kafka_conf_set_error_cb(conf, consumer_on_error);
@@ -152,12 +167,29 @@ static void consumer_names(struct kafka_consumer *c, const struct consumer_optio
     c->adopted = c->formerly_count == 0;
 }
 
+static bool consumer_client_open(struct kafka_consumer *c, struct err *e)
+{
+    c->rk = consumer_client_new(c, e);
+    if (!c->rk)
+        return false;
+    rd_kafka_poll_set_consumer(c->rk);
+    c->queue = rd_kafka_queue_get_consumer(c->rk);
+    kafka_queue_wake(c->queue, c->wake_fd);
+    if (c->group) {
+        c->positions = rd_kafka_queue_new(c->rk);
+        kafka_queue_wake(c->positions, c->wake_fd);
+    }
+    return true;
+}
+
 /* What waits for the cluster: its topics, where it begins. False with *e when it can never begin. */
 static bool consumer_begin(struct kafka_consumer *c, struct err *e)
 {
     /* A topic that is not there yet is made now; a cluster that does not answer now is waited for later. */
     for (size_t i = 0; i < c->topic_count; i++)
         kafka_topic_wait(c->b, c->topics[i], (struct duration){ i == 0 || !atomic_load(&c->b->down) ? 2000 : 0 }, NULL);
+    if (!consumer_client_open(c, e))
+        return false;
     if (!c->group) {
         kafka_assignment_look(c);
         return true;
@@ -225,18 +257,6 @@ static struct kafka_consumer *consumer_new(struct broker *base, const struct con
 struct consumer *kafka_consume(struct broker *base, const struct consumer_options *o, struct err *e)
 {
     struct kafka_consumer *c = consumer_new(base, o);
-    c->rk = consumer_client_new(c, e);
-    if (!c->rk) {
-        consumer_free(c);
-        return NULL;
-    }
-    rd_kafka_poll_set_consumer(c->rk);
-    c->queue = rd_kafka_queue_get_consumer(c->rk);
-    kafka_queue_wake(c->queue, c->wake_fd);
-    if (c->group) {
-        c->positions = rd_kafka_queue_new(c->rk);
-        kafka_queue_wake(c->positions, c->wake_fd);
-    }
     if (o->beside) {
         c->opening = true;
         atomic_fetch_add(&c->b->opening, 1);
@@ -462,6 +482,10 @@ void kafka_leave(struct consumer *base)
     struct kafka_consumer *c = (struct kafka_consumer *)base;
     if (c->opening)
         pthread_join(c->opener, NULL);
+    if (!c->rk) {
+        consumer_free(c);
+        return;
+    }
     consumer_revoke(c);
     kafka_positions_keep(c);
     c->closing = true;

@@ -90,6 +90,8 @@ enum kafka_role {
 /* A configuration for a client of that role: our defaults, then the user's properties, then what must be so. `group`
  * is NULL for producers. NULL with *e naming the property. */
 rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role role, const char *group, struct err *e);
+/* What a consumer of so many partitions may read ahead: its share of the daemon's. */
+bool kafka_conf_prefetch(rd_kafka_conf_t *conf, const struct broker_config *config, int64_t partitions, struct err *e);
 /* All that can be wrong with servers and properties, for producers and consumers, and with the files they name. */
 bool kafka_conf_check(const struct broker_config *config, struct err *e);
 bool kafka_conf_has(const struct broker_config *config, const char *key); /* did the user set the property? */
@@ -279,7 +281,7 @@ struct kafka_consumer {
     int wake_fd;
     void (*revoked)(void *ctx, const struct topic_partition *partitions, size_t count);
     void *ctx;
-    pthread_t opener; /* while opening: all that is here is its, but the queues and what follows */
+    pthread_t opener; /* while opening, everything here is its */
     bool opening;
     atomic_bool opened;
     struct err open_error;
