@@ -34,7 +34,7 @@ struct broker_config { /* the `broker:` section; rows in broker_options */
     int64_t replication;   /* kafka: replication factor of topics that are created; -1: the cluster's default */
     char *prefix;          /* of the bridge's own topics: aqueduct. */
     char *group_prefix;    /* of consumer groups: aqueduct. */
-    char *instance;        /* kafka: name of this daemon for static membership; empty: none */
+    char *instance;        /* kafka: name of this daemon for static membership; "auto": the machine's; empty: none */
     struct bytes prefetch; /* kafka: what all consumers together read ahead */
     int64_t readers;       /* how many they will be: the configuration's sinks, and the waiter; 0: unknown */
     struct duration session_timeout; /* kafka: a dead daemon's partitions move after this */

@@ -21,8 +21,11 @@ const struct option broker_options[] = {
     OPTION(struct broker_config, prefix, .fallback = "aqueduct.",
            .doc = "Begins the names of the bridge's own topics."),
     OPTION(struct broker_config, group_prefix, .fallback = "aqueduct.", .doc = "Begins the names of consumer groups."),
-    OPTION(struct broker_config, instance,
-           .doc = "kafka: name of this daemon for static group membership; empty for none."),
+    OPTION(struct broker_config, instance, .fallback = "auto",
+           .doc =
+               "kafka: name of this daemon for static group membership, so that it has its partitions at once after a "
+               "restart; `auto`: the machine's name, where that lasts (none in a container with a name for its "
+               "lifetime); empty for none."),
     OPTION(struct broker_config, prefetch, .fallback = "64MiB", .min = 1 << 20,
            .doc = "kafka: memory for records read ahead, divided among all sinks and their partitions; `queued.*` and "
                   "`fetch.*` among the properties overrule it."),

@@ -129,6 +129,76 @@ TEST(a_static_member_takes_up_where_it_stood)
     broker_close(b);
 }
 
+/* Reads with both until all of these came to one or the other. */
+static void read_with_both(struct member *one, struct member *two, int count)
+{
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    for (int i = 0; i < count;) {
+        member_turn(one, 20);
+        member_turn(two, 20);
+        while (i < count && one->seen[i] + two->seen[i] > 0)
+            i++;
+        assert_true(clock_mono_ms() < until);
+    }
+}
+
+TEST(a_second_daemon_on_the_machine_goes_without_the_name)
+{
+    cluster_config.instance = (char *)(uintptr_t)cluster_fresh(2);
+    struct broker *first = cluster_open(), *second = cluster_open();
+    assert_string_equal(kafka_instance((struct kafka *)first), cluster_names[2]);
+    assert_null(kafka_instance((struct kafka *)second));
+    int64_t fenced = cluster_metric("aqueduct_kafka_fenced_total");
+    const char *topic = cluster_topic(first, 4), *group = cluster_fresh(1);
+    struct member *one = member_join(first, group, topic, true), *two = member_join(second, group, topic, true);
+    cluster_forget();
+    for (int i = 0; i < 100; i++)
+        cluster_publish(first, topic, i);
+    cluster_await(100);
+    read_with_both(one, two, 100);
+    assert_int_equal(cluster_metric("aqueduct_kafka_fenced_total"), fenced);
+    member_leave(two);
+    member_leave(one);
+    broker_close(second);
+    broker_close(first);
+    first = cluster_open(); /* the name is free again */
+    assert_non_null(kafka_instance((struct kafka *)first));
+    broker_close(first);
+}
+
+TEST(a_daemon_that_is_fenced_goes_on_without_the_name)
+{
+    cluster_config.instance = (char *)(uintptr_t)cluster_fresh(2);
+    struct broker *first = cluster_open();
+    const char *topic = cluster_topic(first, 4), *group = cluster_fresh(1);
+    int64_t fenced = cluster_metric("aqueduct_kafka_fenced_total");
+    struct member *one = member_join(first, group, topic, true);
+    cluster_forget();
+    for (int i = 0; i < 50; i++)
+        cluster_publish(first, topic, i);
+    member_read_until(one, 50);
+    cluster_config.group_prefix = (char *)(uintptr_t) "elsewhere."; /* so that it looks like another machine */
+    struct broker *second = cluster_open();
+    assert_non_null(kafka_instance((struct kafka *)second));
+    struct member *two = member_join(second, group, topic, true);
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    while (cluster_metric("aqueduct_kafka_fenced_total") == fenced && clock_mono_ms() < until) {
+        member_turn(one, 20);
+        member_turn(two, 20);
+    }
+    for (int i = 50; i < 150; i++)
+        cluster_publish(first, topic, i);
+    cluster_await(150);
+    read_with_both(one, two, 150);
+    assert_int_equal(cluster_metric("aqueduct_kafka_fenced_total"), fenced + 1);
+    assert_true(((struct kafka_consumer *)one->c)->nameless);
+    assert_false(((struct kafka_consumer *)two->c)->nameless);
+    member_leave(two);
+    member_leave(one);
+    broker_close(second);
+    broker_close(first);
+}
+
 /* ---- positions ---- */
 
 static void delete_before(struct broker *b, const char *topic, int64_t offset)
@@ -509,6 +579,8 @@ int main(int argc, char **argv)
         CLUSTER_TEST(a_killed_member_is_replaced),
         CLUSTER_TEST(a_static_member_takes_up_where_it_stood),
         CLUSTER_TEST(what_its_only_group_has_finished_is_deleted),
+        CLUSTER_TEST(a_second_daemon_on_the_machine_goes_without_the_name),
+        CLUSTER_TEST(a_daemon_that_is_fenced_goes_on_without_the_name),
         CLUSTER_TEST(a_position_that_is_gone_is_counted_and_passed),
         CLUSTER_TEST(a_position_beyond_the_end_begins_again),
         CLUSTER_TEST(what_is_finished_beyond_moves_with_the_partition),

@@ -152,19 +152,18 @@ static bool conf_set_number(rd_kafka_conf_t *conf, const char *key, int64_t n, s
     return conf_set(conf, key, text, e);
 }
 
-static bool conf_set_group(rd_kafka_conf_t *conf, const struct broker_config *config, enum kafka_role role,
-                           const char *group, struct err *e)
+static bool conf_set_group(rd_kafka_conf_t *conf, const struct broker_config *config, const char *group, struct err *e)
+{
+    int64_t session = config->session_timeout.ms > 0 ? config->session_timeout.ms : 6000;
+    return !group
+           || (conf_set(conf, "group.id", group, e) && conf_set_number(conf, "session.timeout.ms", session, e)
+               && conf_set_number(conf, "heartbeat.interval.ms", session / 3 < 3000 ? session / 3 : 3000, e));
+}
+
+bool kafka_conf_instance(rd_kafka_conf_t *conf, const char *instance, const char *group, struct err *e)
 {
     char member[512];
-    int64_t session = config->session_timeout.ms > 0 ? config->session_timeout.ms : 6000;
-    if (!group)
-        return true;
-    if (!conf_set(conf, "group.id", group, e) || !conf_set_number(conf, "session.timeout.ms", session, e)
-        || !conf_set_number(conf, "heartbeat.interval.ms", session / 3 < 3000 ? session / 3 : 3000, e))
-        return false;
-    if (role != KAFKA_MEMBER || !config->instance || !config->instance[0])
-        return true;
-    snprintf(member, sizeof member, "%s-%s", config->instance, group);
+    snprintf(member, sizeof member, "%s-%s", instance, group);
     return conf_set(conf, "group.instance.id", member, e);
 }
 
@@ -252,7 +251,7 @@ rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role 
         if (!conf_set_user(conf, &config->properties.at[i], e))
             goto fail;
     if (!conf_set_all(conf, forced, sizeof forced / sizeof forced[0], role, e)
-        || !conf_set_doubts(conf, config, role, e) || !conf_set_group(conf, config, role, group, e))
+        || !conf_set_doubts(conf, config, role, e) || !conf_set_group(conf, config, group, e))
         goto fail;
     return conf;
 fail:

@@ -13,6 +13,12 @@
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 
+METRIC_COUNTER(
+    aqueduct_kafka_fenced_total,
+    "Consumers that another daemon with the same broker.instance put out of their group; they went on without "
+    "a name.",
+    NULL);
+
 enum {
     CLOSE_MS = 4000,
     RETRY_MS = 1000,
@@ -41,7 +47,8 @@ static void consumer_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_k
                                   void *opaque)
 {
     struct kafka_consumer *c = opaque;
-    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && !c->closing) {
+    bool closing = c->closing || rk != c->rk; /* or a client that was fenced */
+    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && !closing) {
         for (int i = 0; i < list->cnt; i++)
             kafka_assigned_add(c, list->elems[i].topic, list->elems[i].partition);
         kafka_assignment_begin(c, list);
@@ -50,7 +57,7 @@ static void consumer_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_k
         LOG(INFO, "partitions assigned", LOG_C("group", c->group), LOG_INT("count", list->cnt));
         return;
     }
-    if (!c->closing) {
+    if (!closing) {
         LOG(INFO, "partitions revoked", LOG_C("group", c->group), LOG_INT("count", list->cnt),
             LOG_C("lost", rd_kafka_assignment_lost(rk) ? "yes" : "no"));
         consumer_revoke(c);
@@ -99,7 +106,9 @@ static rd_kafka_t *consumer_client_new(struct kafka_consumer *c, struct err *e)
     rd_kafka_conf_t *conf = kafka_conf(c->b->config, KAFKA_MEMBER, c->group ? c->group : group, e);
     if (!conf)
         return NULL;
-    if (!kafka_conf_prefetch(conf, c->b->config, consumer_partitions(c), e)) {
+    const char *name = c->group && !c->nameless ? kafka_instance(c->b) : NULL;
+    if (!kafka_conf_prefetch(conf, c->b->config, consumer_partitions(c), e)
+        || (name && !kafka_conf_instance(conf, name, c->group, e))) {
         rd_kafka_conf_destroy(conf);
         return NULL;
     }
@@ -128,6 +137,8 @@ static bool consumer_subscribe(struct kafka_consumer *c, struct err *e)
 
 static void consumer_free(struct kafka_consumer *c)
 {
+    if (c->leaked)
+        return;
     descriptors_reserve(-CONSUMER_DESCRIPTORS);
     for (size_t i = 0; i < c->topic_count; i++)
         free(c->topics[i]);
@@ -304,6 +315,39 @@ static bool consumer_denied(struct kafka_consumer *c, const rd_kafka_message_t *
     return kafka_access_ready(c->b, e);
 }
 
+static void *consumer_end_fenced(void *arg)
+{
+    rd_kafka_consumer_close(arg);
+    rd_kafka_destroy(arg);
+    return NULL;
+}
+
+/* Another member has our name, so the cluster has put us out of the group: joins again without one. What is under way
+ * goes to whoever has the partitions now. */
+static bool consumer_go_nameless(struct kafka_consumer *c, const char *why, struct err *e)
+{
+    LOG(ERROR, "another daemon has the same broker.instance: this one goes on without, give each a name of its own",
+        LOG_C("group", c->group), LOG_C("instance", kafka_instance(c->b)), LOG_C("why", why));
+    metric_add(metric_get(&aqueduct_kafka_fenced_total, NULL), 1);
+    c->nameless = true;
+    consumer_revoke(c);
+    kafka_queue_wake(c->queue, -1);
+    kafka_queue_wake(c->positions, -1);
+    kafka_assigned_drop(c);
+    rd_kafka_queue_destroy(c->queue);
+    rd_kafka_queue_destroy(c->positions);
+    c->committing = 0;
+    c->closing = true; /* the last callbacks of the client find nothing to do */
+    c->leaked = !thread_run(consumer_end_fenced, c->rk, (struct duration){ CLOSE_MS });
+    c->closing = false;
+    c->rk = NULL;
+    c->queue = c->positions = NULL;
+    if (consumer_begin(c, e))
+        return true;
+    c->open_error = *e;
+    return false;
+}
+
 /* Rebalances and errors. False with *e when this consumer cannot go on. */
 static bool consumer_serve(struct kafka_consumer *c, struct err *e)
 {
@@ -321,7 +365,9 @@ static bool consumer_serve(struct kafka_consumer *c, struct err *e)
     }
     char text[KAFKA_ERRSTR];
     rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(c->rk, text, sizeof text);
-    return fatal ? err_set(e, "group %s: %s (a second daemon with the same broker.instance?)", c->group, text) : fine;
+    if (fatal && !c->nameless)
+        return consumer_go_nameless(c, text, e);
+    return fatal ? err_set(e, "group %s: %s", c->group, text) : fine;
 }
 
 /* Marks the partition as adrift or damaged when librdkafka could not give a record; false with *e: damaged. */

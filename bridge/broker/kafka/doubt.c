@@ -141,7 +141,7 @@ bool kafka_doubt_is_new(struct kafka_assigned *assigned, const rd_kafka_message_
     bool is_new = m->offset >= assigned->next;
     if (is_new)
         assigned->next = m->offset + 1;
-    if (m->offset > assigned->last.offset)
+    if (is_new || m->offset > assigned->last.offset)
         assigned->last = is;
     return is_new;
 }

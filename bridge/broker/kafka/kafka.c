@@ -20,6 +20,7 @@ static void kafka_free(struct kafka *b)
     }
     free(b->topics);
     free(b->state_topic);
+    kafka_instance_close(b);
     kafka_access_close(b);
     descriptors_reserve(-KAFKA_DESCRIPTORS);
     pthread_mutex_destroy(&b->client_lock);
@@ -46,6 +47,7 @@ static struct broker *kafka_open(const struct broker_config *config, struct err 
     *b = (struct kafka){ .base.ops = &broker_kafka, .config = config, .down = true };
     b->state_topic = topic_name(config->prefix, TOPIC_STATE, NULL);
     kafka_access_open(b);
+    kafka_instance_open(b);
     descriptors_reserve(KAFKA_DESCRIPTORS);
     pthread_mutex_init(&b->client_lock, NULL);
     pthread_mutex_init(&b->idle_lock, NULL);

@@ -4,6 +4,7 @@
  *
  *   conf.c          properties: defaults, the user's, what is refused; librdkafka's log
  *   access.c        why the cluster cannot be reached, and what it denies us
+ *   instance.c      the name under which we are a static member
  *   client.c        the producing client of now and its handles of topics
  *   record.c        a record and librdkafka's message, each from the other
  *   publication.c   a publication, from its copy to its outcome
@@ -51,7 +52,11 @@ struct kafka_access {
 struct kafka {
     struct broker base;
     const struct broker_config *config;
-    char *state_topic; /* <prefix>state */
+    char *state_topic;             /* <prefix>state */
+    pthread_mutex_t instance_lock; /* guards what follows, up to instance_fd */
+    bool instance_asked;
+    char *instance;  /* our name as a static member; NULL: none */
+    int instance_fd; /* holds the claim to it */
     pthread_t poller, keeper;
     atomic_bool stop;
     atomic_bool down; /* no answer lately */
@@ -90,6 +95,8 @@ enum kafka_role {
 /* A configuration for a client of that role: our defaults, then the user's properties, then what must be so. `group`
  * is NULL for producers. NULL with *e naming the property. */
 rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role role, const char *group, struct err *e);
+/* A static member of the group, by that name. */
+bool kafka_conf_instance(rd_kafka_conf_t *conf, const char *instance, const char *group, struct err *e);
 /* What a consumer of so many partitions may read ahead: its share of the daemon's. */
 bool kafka_conf_prefetch(rd_kafka_conf_t *conf, const struct broker_config *config, int64_t partitions, struct err *e);
 /* All that can be wrong with servers and properties, for producers and consumers, and with the files they name. */
@@ -120,6 +127,12 @@ void kafka_access_granted(struct kafka *b, enum kafka_right right, const char *n
 bool kafka_access_forget(struct kafka *b, enum kafka_right right, const char *name); /* nobody wants it any more */
 /* Is nothing denied now? *why names what is. */
 bool kafka_access_ready(struct kafka *b, struct err *why);
+
+/* ---- instance.c ---- */
+
+void kafka_instance_open(struct kafka *b);
+const char *kafka_instance(struct kafka *b); /* our name; NULL: none. Any thread. */
+void kafka_instance_close(struct kafka *b);
 
 /* ---- client.c ---- */
 
@@ -276,8 +289,10 @@ struct kafka_consumer {
     char **topics, **formerly; /* formerly: earlier names of the group */
     size_t topic_count, formerly_count;
     bool from_start, closing;
-    bool adopted; /* their positions are ours, where we had none */
-    bool pinned;  /* every partition there was at the start has a committed position (broadcast: an assigned one) */
+    bool adopted;  /* their positions are ours, where we had none */
+    bool nameless; /* it was fenced: another member had its name */
+    bool leaked;   /* an earlier client of it did not end, and may still log */
+    bool pinned;   /* every partition there was at the start has a committed position (broadcast: an assigned one) */
     int wake_fd;
     void (*revoked)(void *ctx, const struct topic_partition *partitions, size_t count);
     void *ctx;
