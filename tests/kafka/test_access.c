@@ -8,6 +8,7 @@
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mailbox.h"
+#include "tests/support/stderr.h"
 #include "tests/support/test.h"
 
 enum { PATIENCE_MS = 60000 };
@@ -486,6 +487,85 @@ TEST(a_group_is_denied_and_granted_again)
     broker_close(b);
 }
 
+/* How often the text is there. */
+static int count_of(const char *text, const char *what)
+{
+    int count = 0;
+    for (const char *at = text; (at = strstr(at, what)); at++)
+        count++;
+    return count;
+}
+
+/* The keeper has logged of a topic that cannot be used at this time of our clock. */
+static void until_said(struct broker *b, const char *topic)
+{
+    struct kafka *k = (struct kafka *)b;
+    for (bool said = false; !said; poll(NULL, 0, 5)) {
+        pthread_mutex_lock(&k->topics_lock);
+        for (size_t i = 0; i < k->topic_count; i++)
+            said = said || (strcmp(k->topics[i].name, topic) == 0 && k->topics[i].said_ms == clock_mono_ms());
+        pthread_mutex_unlock(&k->topics_lock);
+    }
+}
+
+TEST(what_is_denied_is_logged_once_a_minute)
+{
+    enum { MINUTES = 4 };
+    as_alice("PLAIN", "alice-secret");
+    const char *topic = make_topic(0), *other = make_topic(2), *group = fresh(1);
+    allow(TOPIC, topic, MAY(WRITE));
+    allow(TOPIC, topic, MAY(READ));
+    allow(TOPIC, other, MAY(WRITE));
+    struct broker *b = open_broker();
+    topic_there(b, topic);
+    topic_there(b, other);
+    struct consumer *c = join(b, group, topic);
+    until_not_ready_polled(b, c, group);
+    forbid(TOPIC, other, MAY(WRITE));
+    until_not_ready(b, "may neither create nor describe it");
+    clock_fake(clock_mono_ms(), clock_wall_ms());
+    stderr_catch();
+    for (int i = 0; i < MINUTES; i++) {
+        clock_fake_advance(60000);
+        until_said(b, other);
+    }
+    const char *said = stderr_caught();
+    clock_real();
+    assert_int_equal(count_of(said, "a topic cannot be used"), MINUTES);
+    int again = count_of(said, "access is still denied"); /* a moment later, when the next minute may have come */
+    assert_true(again >= 1 && again <= MINUTES);
+    consumer_close(c);
+    broker_close(b);
+}
+
+/* A client that may write nothing dies of it, and so do those that follow. */
+TEST(successors_that_may_not_write_come_ever_more_slowly)
+{
+    as_alice("PLAIN", "alice-secret");
+    const char *topic = make_topic(0);
+    allow(TOPIC, topic, MAY(DESCRIBE));
+    struct metric *denials = metric_get(&aqueduct_kafka_denials_total, LABELS("produce"));
+    struct broker *b = open_broker();
+    topic_there(b, topic);
+    int64_t first = metric_value(denials), began = 0, gap = 0;
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    for (int i = 0; i < 4 && clock_mono_ms() < until;) { /* each later than the one before */
+        if (metric_value(denials) > first) {
+            first = metric_value(denials);
+            gap = began ? clock_mono_ms() - began : 0;
+            began = clock_mono_ms();
+            i++;
+        }
+        poll(NULL, 0, 10);
+    }
+    assert_true(gap >= 3000); /* 1, 2, 4 s; it is never sooner */
+    until_not_ready(b, "may not write to any topic");
+    allow(TOPIC, topic, MAY(WRITE));
+    until_stored(b, topic);
+    until_ready(b);
+    broker_close(b);
+}
+
 TEST(state_that_may_not_be_read_is_named)
 {
     struct err e = { "" };
@@ -528,6 +608,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_topic_that_may_not_be_described_any_more),
         cmocka_unit_test(reading_is_denied_and_granted_again),
         cmocka_unit_test(a_group_is_denied_and_granted_again),
+        cmocka_unit_test(what_is_denied_is_logged_once_a_minute),
+        cmocka_unit_test(successors_that_may_not_write_come_ever_more_slowly),
         cmocka_unit_test(state_that_may_not_be_read_is_named),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

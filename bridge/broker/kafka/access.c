@@ -15,6 +15,7 @@
 enum {
     ACCESS_CAUSE_MS = 10000,  /* a cause that says less replaces an older one after this */
     ACCESS_DENIED_MS = 30000, /* a denial that nobody met again is over after this */
+    ACCESS_SAY_MS = 60000,    /* a denial that lasts is logged again after this */
     SCRAM_FIXED = 0x020601ff, /* librdkafka's version */
 };
 
@@ -26,7 +27,7 @@ struct kafka_denial {
     struct kafka_denial *next;
     enum kafka_right right;
     char *name;
-    int64_t last_ms;
+    int64_t last_ms, said_ms; /* met; logged */
 };
 
 static const struct {
@@ -211,6 +212,8 @@ void kafka_access_denied(struct kafka *b, enum kafka_right right, const char *na
         access_count(b, 1);
     }
     (*at)->last_ms = clock_mono_ms();
+    if (is_new)
+        (*at)->said_ms = (*at)->last_ms;
     pthread_mutex_unlock(&b->access.lock);
     metric_add(metric_get(&aqueduct_kafka_denials_total, LABELS(access_rights[right].label)), 1);
     if (!is_new)
@@ -246,6 +249,24 @@ void kafka_access_granted(struct kafka *b, enum kafka_right right, const char *n
 {
     if (kafka_access_forget(b, right, name))
         LOG(INFO, "access granted", LOG_C("right", access_rights[right].label), LOG_C("name", name));
+}
+
+void kafka_access_say_again(struct kafka *b)
+{
+    if (atomic_load_explicit(&b->access.denied, memory_order_relaxed) == 0)
+        return;
+    int64_t now = clock_mono_ms();
+    pthread_mutex_lock(&b->access.lock);
+    for (struct kafka_denial *d = b->access.denials; d; d = d->next) {
+        bool lasts = d->right == KAFKA_GROUP || now - d->last_ms <= ACCESS_DENIED_MS;
+        struct err why;
+        if (!lasts || now - d->said_ms < ACCESS_SAY_MS)
+            continue;
+        d->said_ms = now;
+        access_say(b, d->right, d->name, &why);
+        LOG(ERROR, "access is still denied", LOG_C("why", why.text));
+    }
+    pthread_mutex_unlock(&b->access.lock);
 }
 
 bool kafka_access_ready(struct kafka *b, struct err *why)

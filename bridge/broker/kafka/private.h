@@ -125,6 +125,7 @@ void kafka_access_user(const struct kafka *b, char out[KAFKA_USER]); /* "user x"
 void kafka_access_denied(struct kafka *b, enum kafka_right right, const char *name);
 void kafka_access_granted(struct kafka *b, enum kafka_right right, const char *name);
 bool kafka_access_forget(struct kafka *b, enum kafka_right right, const char *name); /* nobody wants it any more */
+void kafka_access_say_again(struct kafka *b); /* logs what is denied still, each once a minute */
 /* Is nothing denied now? *why names what is. */
 bool kafka_access_ready(struct kafka *b, struct err *why);
 
@@ -214,6 +215,7 @@ struct kafka_topic { /* what the keeper knows of a topic */
     int32_t partitions; /* as last heard; 0: unknown */
     int64_t retry_ms;   /* TOPIC_FAILED: try again then (clock_mono_ms) */
     unsigned tries;
+    int64_t said_ms; /* TOPIC_FAILED: when it was logged, 0: not yet */
     char why[WHY_BYTES];
 };
 

@@ -24,7 +24,7 @@
 /* A wave is waited for before the next is sent, as long as that does not take long: librdkafka makes a request of each
  * partition and has five of them under way; while more are wanted its thread does not sleep, and looks at every partition
  * each time. */
-enum { WAVE_MS = 10, IDLE_MS = 1000, REBIRTH_MS = 1000 };
+enum { WAVE_MS = 10, IDLE_MS = 1000, REBIRTH_MS = 1000, REBIRTH_MOST_MS = 8000 };
 
 /* ---- sending ---- */
 
@@ -335,8 +335,9 @@ static void producer_on_error(rd_kafka_t *rk, int code, const char *text, void *
     if (code == RD_KAFKA_RESP_ERR__FATAL) {
         char why[KAFKA_ERRSTR];
         rd_kafka_resp_err_t cause = rd_kafka_fatal_error(rk, why, sizeof why);
-        LOG(ERROR, "kafka producer failed for good; it gets a successor", LOG_C("cause", rd_kafka_err2name(cause)),
-            LOG_C("text", why));
+        if (!kafka_access_is_denial(cause)) /* which is said by itself, and not with every successor */
+            LOG(ERROR, "kafka producer failed for good; it gets a successor", LOG_C("cause", rd_kafka_err2name(cause)),
+                LOG_C("text", why));
         /* Errors are served by rd_kafka_poll, on the poller, which is also the only one that changes the handle. */
         if (b->client && b->client->rk == rk)
             atomic_store(&b->client->fatal, true);
@@ -401,7 +402,7 @@ static void *producer_run(void *arg)
 {
     struct kafka *b = arg;
     struct kafka_client *client = b->client;
-    int64_t next_ms = 0; /* a successor not before: what denied the last one may deny the next */
+    int64_t next_ms = 0, wait_ms = REBIRTH_MS; /* a successor not before: what denied the last may deny the next */
     while (!atomic_load(&b->stop)) {
         if (b->outcasts)
             producer_outcast_send(b);
@@ -412,7 +413,10 @@ static void *producer_run(void *arg)
         rd_kafka_poll(client->rk, 0);
         if (atomic_load(&client->fatal) && clock_mono_ms() >= next_ms) {
             client = producer_replace(b, client);
-            next_ms = clock_mono_ms() + REBIRTH_MS;
+            int64_t now = clock_mono_ms();
+            bool soon = now - next_ms < REBIRTH_MOST_MS; /* after the last one */
+            wait_ms = !soon ? REBIRTH_MS : wait_ms * 2 < REBIRTH_MOST_MS ? wait_ms * 2 : REBIRTH_MOST_MS;
+            next_ms = now + wait_ms;
         } else if (atomic_load(&client->fatal)) {
             producer_purge(client);
         }

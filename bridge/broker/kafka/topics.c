@@ -15,6 +15,7 @@ enum {
     LEADER_MS = 5000, /* a new topic has leaders by then */
     LOOK_MS = 5000,   /* between looks whether it answers, and at the topics' partitions */
     LOOK_DOWN_MS = 500,
+    SAY_MS = 60000,
     ASK_MOST = 500, /* topics in one request */
 };
 
@@ -391,6 +392,10 @@ static void topics_keeper_note(struct kafka *b, const struct kafka_topic *asked,
     topic->partitions = count > 0 ? count : topic->partitions;
     topic->retry_ms = clock_mono_ms() + (topic->tries < 20 ? 500 : 5000);
     memcpy(topic->why, asked->why, sizeof topic->why);
+    if (count > 0 && topic->said_ms)
+        LOG(INFO, "the topic can be used again", LOG_C("topic", topic->name));
+    if (count > 0)
+        topic->said_ms = 0;
     pthread_cond_broadcast(&b->topics_changed);
 }
 
@@ -423,6 +428,7 @@ static bool topics_keeper_make(struct kafka *b)
 static void topics_keeper_look(struct kafka *b)
 {
     const struct rd_kafka_metadata *md = NULL;
+    kafka_access_say_again(b);
     struct kafka_client *client = kafka_client_take(b);
     rd_kafka_resp_err_t code = rd_kafka_metadata(client->rk, 0, NULL, &md, ASK_MS);
     kafka_client_give(client);
@@ -463,6 +469,19 @@ bool kafka_topics(struct broker *base, const char *prefix, void (*each)(void *ct
     return true;
 }
 
+/* Logs what cannot be used, each once a minute. A cluster that is away is another matter. */
+static void topics_say_failed(struct kafka *b)
+{
+    int64_t now = clock_mono_ms();
+    for (size_t i = 0; i < b->topic_count && !atomic_load(&b->down); i++) {
+        struct kafka_topic *topic = &b->topics[i];
+        if (topic->state != TOPIC_FAILED || (topic->said_ms && now - topic->said_ms < SAY_MS))
+            continue;
+        topic->said_ms = now;
+        LOG(ERROR, "a topic cannot be used", LOG_C("topic", topic->name), LOG_C("why", topic->why));
+    }
+}
+
 /* When there is something to do, at most `look`. (Who finds the cluster away waits for no more than a second.) */
 static int64_t topics_next(const struct kafka *b, int64_t look)
 {
@@ -480,6 +499,7 @@ static void *topics_keeper_run(void *arg)
     int64_t look = 0;
     pthread_mutex_lock(&b->topics_lock);
     while (!atomic_load(&b->stop)) {
+        topics_say_failed(b);
         if (topics_keeper_make(b)) {
             continue;
         } else if (clock_mono_ms() >= look) {
