@@ -155,15 +155,25 @@ static size_t poll_consumer(struct delivery *d, struct record **out, size_t room
     return (size_t)n;
 }
 
+/* How many records may be taken now: by the window, and by the entries that they can become. */
+static size_t poll_room(const struct delivery *d)
+{
+    size_t window = (size_t)d->config->window, used = d->window_used > d->held ? d->window_used - d->held : 0;
+    size_t room = used < window ? window - used : 0;
+    if (d->destination_count) {
+        size_t entries = d->entry_cap - d->free_count;
+        size_t most = entries < WINDOW_ENTRIES ? (WINDOW_ENTRIES - entries) / d->destination_count : 0;
+        room = room < most ? room : most;
+    }
+    return room < POLL_MOST ? room : POLL_MOST;
+}
+
 /* Polls; true when there may be more at once. */
 bool poll_records(struct delivery *d)
 {
     struct record *records[POLL_MOST];
     poll_handed(d);
-    size_t used = d->window_used > d->held ? d->window_used - d->held : 0;
-    size_t room = used < (size_t)d->config->window ? (size_t)d->config->window - used : 0;
-    if (room > POLL_MOST)
-        room = POLL_MOST;
+    size_t room = poll_room(d);
     if (room == 0 && d->destination_count)
         moves_make_room(d);
     size_t n = poll_consumer(d, records, room);

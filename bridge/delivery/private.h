@@ -246,6 +246,7 @@ void destinations_match(struct delivery *d, const struct event *ev,
 
 /* ---- window.c ---- */
 
+enum { WINDOW_ENTRIES = 65536 };       /* most, about, of a sink with endpoints, whatever its window is */
 void window_close(struct delivery *d); /* what is still in it counts as released */
 /* Takes a record over, and `ev`'s reference; window_release after its entries are made. */
 struct taken *window_take(struct delivery *d, struct record *r, const struct event *ev, struct partition *p);

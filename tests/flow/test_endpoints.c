@@ -219,6 +219,12 @@ static enum verdict one_fails(const struct sent *sent, struct result *r)
     return strcmp(sent->endpoint, hanging) == 0 ? VERDICT_RETRY : VERDICT_DELIVERED;
 }
 
+static enum verdict nobody_answers(const struct sent *sent, struct result *r)
+{
+    (void)sent, (void)r;
+    return 0;
+}
+
 TEST(each_endpoint_gets_what_its_filter_takes)
 {
     config.filter = filter_of("{\"not\":{\"exact\":{\"type\":\"chat.secret\"}}}");
@@ -337,6 +343,27 @@ TEST(one_of_a_thousand_hangs)
     for (size_t i = 0; i < MANY; i++)
         delivered += count("delivered_total", names[i]);
     assert_int_equal(delivered, 3 * (MANY - 1));
+    reconciles();
+}
+
+/* A record for a thousand is a thousand things to do: memory bounds those, not the records. */
+TEST(what_is_to_be_done_is_bounded)
+{
+    config.window = 65536;
+    for (size_t i = 0; i < MANY; i++) {
+        endpoint(i, NULL);
+        receivers[i].limit = 1;
+        endpoints[i].window = 65536;
+    }
+    sink.verdict = nobody_answers;
+    store_many(0, 200);
+    start();
+    turn(10);
+    int64_t pending = 0;
+    for (size_t i = 0; i < MANY; i++)
+        pending += count("pending", names[i]);
+    assert_in_range(pending, MANY, 66 * MANY);
+    assert_int_equal(sink.count, MANY);
     reconciles();
 }
 
@@ -461,12 +488,6 @@ TEST(limits_are_kept_and_the_endpoints_take_turns)
     turn(20);
     assert_int_equal(times("e0", NULL), 1);
     assert_int_equal(times("e1", NULL) + times("e2", NULL), 18);
-}
-
-static enum verdict nobody_answers(const struct sent *sent, struct result *r)
-{
-    (void)sent, (void)r;
-    return 0;
 }
 
 TEST(order_by_key_is_each_endpoints_own)
@@ -684,6 +705,7 @@ int main(void)
         FLOW(after_a_stop_nobody_gets_again_what_he_has),
         FLOW(an_endpoint_that_hangs_takes_only_its_share),
         FLOW(one_of_a_thousand_hangs),
+        FLOW(what_is_to_be_done_is_bounded),
         FLOW(a_busy_endpoint_alone_is_no_reason_to_move_its_events),
         FLOW(dead_letters_name_the_endpoint),
         FLOW(a_long_wait_is_one_endpoints_alone),
