@@ -169,13 +169,19 @@ static void *run(void *ctx)
         conns[i] = (struct conn){ .fd = -1 };
     while (!atomic_load(&r->stop)) {
         struct pollfd fds[RECEIVER_CONNECTIONS + 1] = { { .fd = r->listen_fd, .events = POLLIN } };
+        struct conn *of[RECEIVER_CONNECTIONS + 1];
+        nfds_t count = 1; /* no more than there are: poll() refuses more than the process may have open */
         for (size_t i = 0; i < RECEIVER_CONNECTIONS; i++)
-            fds[i + 1] = (struct pollfd){ .fd = conns[i].fd, .events = POLLIN };
-        poll(fds, RECEIVER_CONNECTIONS + 1, TICK_MS);
-        for (size_t i = 0; i < RECEIVER_CONNECTIONS; i++) {
-            if (conns[i].fd >= 0 && fds[i + 1].revents)
-                serve(r, &conns[i]);
-            tick(&conns[i]);
+            if (conns[i].fd >= 0) {
+                of[count] = &conns[i];
+                fds[count++] = (struct pollfd){ .fd = conns[i].fd, .events = POLLIN };
+            }
+        if (poll(fds, count, TICK_MS) < 0)
+            continue;
+        for (nfds_t i = 1; i < count; i++) {
+            if (fds[i].revents)
+                serve(r, of[i]);
+            tick(of[i]);
         }
         for (size_t i = 0; fds[0].revents && i < RECEIVER_CONNECTIONS; i++)
             if (conns[i].fd < 0) {
