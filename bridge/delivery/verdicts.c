@@ -71,6 +71,13 @@ static void verdicts_wait(struct delivery *d, struct entry *en, int64_t wait_ms)
     timers_add(&d->timers, en->wake_ms, window_tag(en));
 }
 
+/* Gives it up. */
+static void verdicts_give_up(struct delivery *d, struct entry *en, const struct result *r)
+{
+    verdicts_tell(d, en, r, ATTEMPT_DEAD);
+    moves_dead_letter(d, en, moves_class(r->reason));
+}
+
 /* Sets the time of the next attempt; after the last one the entry becomes a dead letter. */
 static void verdicts_retry(struct delivery *d, struct entry *en, const struct result *r)
 {
@@ -78,7 +85,7 @@ static void verdicts_retry(struct delivery *d, struct entry *en, const struct re
     if (d->s->ops->dead_letters)
         wait = verdicts_refile_wait(en);
     else if (en->attempts > en->to->retry->count) {
-        moves_dead_letter(d, en, moves_class(r->reason));
+        verdicts_give_up(d, en, r);
         return;
     } else
         wait = en->to->retry->at[en->attempts - 1].ms;
@@ -86,6 +93,7 @@ static void verdicts_retry(struct delivery *d, struct entry *en, const struct re
     if (r->retry_after.ms > wait)
         wait = r->retry_after.ms;
     en->next_ms = clock_wall_ms() + wait;
+    verdicts_tell(d, en, r, ATTEMPT_RETRY); /* before it is moved, which may end it */
     if (verdicts_has_room(d, en->to, wait))
         verdicts_wait(d, en, wait);
     else if (!en->chained)
@@ -137,16 +145,15 @@ static void verdicts_take_one(struct delivery *d, const struct result *r)
         en->to->delivered_ms = clock_mono_ms();
         window_finish(d, en, en->to->count.delivered);
         return;
-    case VERDICT_RETRY: verdicts_retry(d, en, r); break;
+    case VERDICT_RETRY: verdicts_retry(d, en, r); return;
     case VERDICT_REJECT:
         if (d->s->ops->dead_letters)
             verdicts_retry(d, en, r);
         else
-            moves_dead_letter(d, en, moves_class(r->reason));
-        break;
-    case VERDICT_UNTRIED: verdicts_untried(d, en, r); break;
+            verdicts_give_up(d, en, r);
+        return;
+    case VERDICT_UNTRIED: verdicts_untried(d, en, r); return;
     }
-    verdicts_tell(d, en, r, en->dead_class ? ATTEMPT_DEAD : ATTEMPT_RETRY);
 }
 
 static void verdicts_take_outcome(struct delivery *d, struct entry *en, enum outcome o, const char *why)

@@ -94,7 +94,8 @@ static int setup(void **state)
                                    .retry_memory = { 30000 },
                                    .window = 64,
                                    .order = ORDER_KEY,
-                                   .start = START_EARLIEST };
+                                   .start = START_EARLIEST,
+                                   .attempts = ATTEMPTS_FAILURES };
     retry_list(3, (const int64_t[]){ MINUTE, 5 * MINUTE, HOUR });
     return 0;
 }
