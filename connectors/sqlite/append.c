@@ -32,6 +32,8 @@ static int append_raise_top(struct sqlite_source *s, struct rule *r)
 static int append_count_behind(struct sqlite_source *s, struct rule *r)
 {
     int64_t behind = 0;
+    if (r->count)
+        return census_count(s, r);
     if (r->behind && r->top_known) {
         sqlite3_clear_bindings(r->behind);
         if (!position_bind(r, r->behind))
@@ -96,6 +98,7 @@ static void append_move_past(struct sqlite_source *s, struct rule *r, sqlite3_st
     position_move_to(r, row);
     r->known = r->known > r->met ? r->known - r->met : 0;
     r->met = 0;
+    r->census.passed++;
     r->above += r->behind && sqlite3_column_int64(row, HEAD_TIE) > r->top;
     s->slice.rows++;
 }

@@ -249,6 +249,18 @@ static bool compile_guards(struct sqlite_source *s, struct rule *r, char why[WHY
     return true;
 }
 
+/* What counts a piece of the rows up to a rowid cursor: those from ?1 on, at most ?2, whatever meets the condition. */
+static bool compile_census(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
+{
+    sqlite3_str *count = sqlite3_str_new(s->db);
+    sqlite3_str_appendf(count,
+                        "SELECT count(*), sum(m), max(i) FROM (SELECT rowid AS i, (%s\n) IS TRUE AS m FROM \"%w\"",
+                        r->o->where ? r->o->where : "1", r->o->table);
+    sqlite3_str_appendall(count, " WHERE rowid >= ?1 ORDER BY rowid LIMIT ?2)");
+    census_begin(r);
+    return compile_prepare(s, count, &r->count, why);
+}
+
 /* What counts the rows that will not be captured: behind the cursor, or without a key. */
 static bool compile_counts(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
 {
@@ -261,8 +273,10 @@ static bool compile_counts(struct sqlite_source *s, struct rule *r, char why[WHY
         if (!compile_prepare(s, unkeyed, &r->unkeyed, why))
             return false;
     }
-    if (r->o->kind == KIND_DIFF || r->by_rowid || !r->has_rowid)
+    if (r->o->kind == KIND_DIFF || !r->has_rowid)
         return true;
+    if (r->by_rowid)
+        return compile_census(s, r, why);
     sqlite3_str *top = sqlite3_str_new(s->db), *behind = sqlite3_str_new(s->db);
     sqlite3_str_appendf(top, "SELECT max(rowid) FROM \"%w\"", r->o->table);
     sqlite3_str_appendf(behind, /* + : found by rowid, not by an index */

@@ -4,7 +4,11 @@
 #include "connectors/sqlite/sqlite.h"
 #include <stdio.h>
 
-enum { FIT_ROWS = 1000 }; /* so many of the newest are looked at */
+enum {
+    FIT_ROWS = 1000,   /* so many of the newest are looked at */
+    FIT_GAP_ROWS = 8,  /* fewer tell nothing of gaps */
+    FIT_GAP = 1 << 20, /* between ids on average: no table has so many rows deleted among its newest */
+};
 
 /* Runs a query about the table (?1) and a column (?2) that gives one row of numbers. False: it cannot be asked. */
 static bool fit_ask(struct sqlite_source *s, char *sql, const char *table, const char *column, int64_t *out, int count)
@@ -91,6 +95,23 @@ static void fit_check_values(struct sqlite_source *s, struct rule *r)
         fit_warn(s, r, r->by, "is the cursor and is NULL in some rows, which are not captured", fit_fix(r));
 }
 
+/* Ids that SQLite hands out follow each other; those of an application may leave gaps, and need not grow. */
+static void fit_check_gaps(struct sqlite_source *s, struct rule *r)
+{
+    int64_t found[2] = { 0 }; /* rows, gap between them on average */
+    if (!r->has_rowid)
+        return;
+    char *sql = sqlite3_mprintf("SELECT count(*), (max(i) * 1.0 - min(i)) / count(*) FROM"
+                                " (SELECT rowid AS i FROM \"%w\" ORDER BY rowid DESC LIMIT %d)",
+                                r->o->table, FIT_ROWS);
+    if (fit_ask(s, sql, NULL, NULL, found, 2) && found[0] >= FIT_GAP_ROWS && found[1] >= FIT_GAP)
+        fit_warn(
+            s, r, r->by,
+            "is the cursor, and its values leave wide gaps: the application chooses them, and a row that comes with "
+            "a smaller one than the largest is not captured (but counted as behind)",
+            "use `kind: diff`, unless they do grow");
+}
+
 /* Without a rowid the key orders the rows, or those of one cursor: does it grow? A number is taken to. */
 static void fit_check_order(struct sqlite_source *s, struct rule *r)
 {
@@ -110,8 +131,12 @@ static void fit_check_order(struct sqlite_source *s, struct rule *r)
 void fit_check(struct sqlite_source *s, struct rule *r)
 {
     fit_check_key(s, r);
-    if (r->o->kind == KIND_DIFF || r->by_rowid)
+    if (r->o->kind == KIND_DIFF)
         return;
+    if (r->by_rowid) {
+        fit_check_gaps(s, r);
+        return;
+    }
     fit_check_order(s, r);
     fit_check_index(s, r);
     fit_check_values(s, r);

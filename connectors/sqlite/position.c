@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Where an append or open_row rule stands: on a row, known by its cursor, its tie and its key.
  *
- * SQLite hands out rowids inside its one write lock, so they appear in commit order. What can break such a cursor is
+ * SQLite hands out rowids inside its one write lock, so they appear in commit order; for those that the application
+ * chooses see census.c. What can break such a cursor is
  * rowids that start again; the key of the row at the cursor and AUTOINCREMENT's own counter tell. Where the key is that
  * rowid, the content of the last rows tells it: a row that looks different was changed, or is another. */
 #include "bridge/lib/log.h"
@@ -298,6 +299,7 @@ static int position_start_again(struct sqlite_source *s, struct rule *r, bool ba
 {
     bool found = false, row_by_key = r->cursor_key && !r->key_is_rowid; /* VACUUM may number such rows anew */
     char *before = str_dup(str_of(r->cursor));
+    census_forget(r);
     int rc = position_move_to_remembered(s, r, &found);
     if (rc == SQLITE_OK && !(found && row_by_key)) {
         LOG(WARN,
@@ -323,6 +325,7 @@ static int position_start_again(struct sqlite_source *s, struct rule *r, bool ba
 
 static int position_give_up(struct sqlite_source *s, struct rule *r)
 {
+    census_forget(r);
     LOG(WARN, "the row at which this rule stood is gone: going on from the newest row", LOG_C("source", s->base.id),
         LOG_C("rule", r->name), LOG_C("key", r->cursor_key ? r->cursor_key : r->cursor));
     return position_move_to_end(s, r);
@@ -333,6 +336,7 @@ static int position_give_up(struct sqlite_source *s, struct rule *r)
 static int position_take_over(struct sqlite_source *s, struct rule *r)
 {
     bool found = false;
+    census_forget(r);
     if (!r->by_rowid && !r->cursor_key) {
         r->tie = str_dup(POSITION_LEAST);
         return SQLITE_OK;

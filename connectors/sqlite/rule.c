@@ -29,7 +29,8 @@ const struct option rule_rows[] = {
             "append, open_row: column that grows with each row. Default: the key if it is the table's INTEGER PRIMARY "
             "KEY, else rowid (a table without one, and a `select`: the key). Rows of one value are told apart by rowid "
             "or key; a row that comes with a smaller value (a time of before, a random key, 10 as text behind 9) is "
-            "not captured: it is warned of and counted where the table has a rowid, and else cannot be seen. A row that "
+            "not captured: it is warned of and counted where the table has a rowid, and else cannot be seen. So is a row "
+            "with a smaller rowid, where the application chooses its ids. A row that "
             "was told and is changed, or deleted and replaced under the same id, is not told again; of the newest rows "
             "of a table without AUTOINCREMENT that is counted (changed). `kind: diff` sees it all."),
     OPTION(struct rule_options, time,
@@ -323,8 +324,8 @@ void rule_stand_still(struct sqlite_source *s, struct rule *r, bool still, const
 
 void rule_drop(struct rule *r)
 {
-    sqlite3_stmt **all[] = { &r->first, &r->next,     &r->get,    &r->recent,    &r->at_cursor,
-                             &r->max,   &r->sequence, &r->behind, &r->max_rowid, &r->unkeyed };
+    sqlite3_stmt **all[] = { &r->first,    &r->next,   &r->get,       &r->recent,  &r->at_cursor, &r->max,
+                             &r->sequence, &r->behind, &r->max_rowid, &r->unkeyed, &r->count };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         sqlite3_finalize(*all[i]);
         *all[i] = NULL;

@@ -14,6 +14,7 @@
  *   database   the one read-only connection; is the file still the same, did anything change (data_version)
  *   large      a row with a value that is too large to be read, without that value; where the next one stands
  *   slice      when a slice is full; what a failed statement means
+ *   census     rows that came behind a rowid cursor, by their number
  *   position   where an append or open_row rule stands: the first pass, ids that start again, values that are cut
  *   open       open rows, read again until they are done
  *   append     kinds append and open_row: rows behind a cursor
@@ -32,9 +33,10 @@
  *                          same ids
  *   versions               the last row version given out; versions never repeat, so A -> B -> A gives three ids
  *   <rule>/ready           the first pass is complete; its value names the watched columns
- *   <rule>/cursor          append, open_row: "+<n>,<m>,<above>,<digest>,<look> " and the row's cursor (n bytes), tie
- *                          (m bytes), key, each exact or, if long, its beginning; earlier versions' forms are
- *                          "<hash> <cursor>", and one without digest and look whose long values are hashed
+ *   <rule>/cursor          append, open_row: "+<n>,<m>,<above>,<digest>,<look>[,<rows>,<of>] " and the row's cursor (n
+ *                          bytes), tie (m bytes), key, each exact or, if long, its beginning; rows: up to the cursor,
+ *                          of that table and `where` (a hash); earlier versions' forms are "<hash> <cursor>", one
+ *                          without rows, and one without digest and look whose long values are hashed
  *   <rule>/epoch           moves when ids start again
  *   <rule>/open/<key>      "<since ms> <0|1 aborted>", and of a key that is hashed " <exact key>"
  *   <rule>/row/<key>       diff: "<version> <hash,hash,...> <JSON of the kept columns>"
@@ -105,6 +107,16 @@ struct field { /* a column of the event's data */
     bool large;   /* of the row at work: it is too large to be read */
 };
 
+/* How many rows a rowid rule has up to its cursor. */
+struct census {
+    uint64_t of;     /* of this table and `where`; 0: not known yet */
+    bool known;      /* rows is known */
+    int64_t rows;    /* at the last count */
+    int64_t passed;  /* by the cursor since then */
+    bool begun;      /* a count is under way: */
+    int64_t at, sum; /* where it goes on, and its rows so far */
+};
+
 enum stage { STAGE_BEGIN, STAGE_SCAN, STAGE_REVISIT }; /* revisit: open rows again; rows that a diff did not meet */
 
 struct rule {
@@ -123,8 +135,9 @@ struct rule {
     } passed[RULE_PASSED]; /* a ring of the rows before it; not stored */
     size_t passed_count;
     int64_t epoch, top;
-    int64_t above;    /* append: rows read whose rowid is above top */
-    bool top_known;   /* top was set */
+    int64_t above;  /* append: rows read whose rowid is above top */
+    bool top_known; /* top was set */
+    struct census census;
     struct rows rows; /* diff: every row; open_row: the open ones (version = since) */
     /* compiled for the schema of now */
     bool usable, no_table;
@@ -141,7 +154,7 @@ struct rule {
     bool rowid_is_kept;         /* AUTOINCREMENT: a rowid never comes again */
     int64_t skip[RULE_SKIPPED]; /* rowids of rows that cannot be sorted */
     size_t skip_count;
-    sqlite3_stmt *first, *next, *get, *recent, *at_cursor, *max, *sequence, *behind, *max_rowid, *unkeyed;
+    sqlite3_stmt *first, *next, *get, *recent, *at_cursor, *max, *sequence, *behind, *max_rowid, *unkeyed, *count;
     bool single;                    /* diff: row by row, up to one that is too large to be read */
     int64_t unkeyed_rows;           /* rows without a key at the last look */
     uint64_t warned[RULE_WARNINGS]; /* hashes of the last warnings about this rule */
@@ -364,6 +377,13 @@ typedef bool large_bind_fn(const struct rule *r, sqlite3_stmt *stmt); /* binds ?
  * of its statements from now on. NULL with SQLITE_TOOBIG: it stands still. The caller finalizes it. */
 sqlite3_stmt *large_place(struct sqlite_source *s, struct rule *r, enum place_from from, int64_t offset,
                           large_bind_fn *bind, bool *keyless, int *rc);
+
+/* census.c */
+void census_begin(struct rule *r);         /* of a compiled rule: a count of another table or `where` tells nothing */
+void census_forget(struct rule *r);        /* the cursor moved otherwise than past rows */
+int64_t census_rows(const struct rule *r); /* there should be up to the cursor; -1: unknown */
+int census_count(struct sqlite_source *s,
+                 struct rule *r); /* a piece, after a scan to the end; of what came behind it warns */
 
 /* position.c */
 #define POSITION_LEAST STR("i-9223372036854775808") /* typed: before all values but NULL */

@@ -38,8 +38,11 @@ void state_store_cursor(struct sqlite_source *s, struct rule *r)
     }
     struct buf text = buf_new(4 * EXACT_BYTES);
     char *cursor = value_cut(r->cursor), *tie = value_cut(r->tie ? r->tie : "");
-    buf_printf(&text, "+%zu,%zu,%" PRId64 ",%" PRIx64 ",%" PRIx64 " ", strlen(cursor), strlen(tie), r->above, r->digest,
+    buf_printf(&text, "+%zu,%zu,%" PRId64 ",%" PRIx64 ",%" PRIx64, strlen(cursor), strlen(tie), r->above, r->digest,
                r->look);
+    if (census_rows(r) >= 0)
+        buf_printf(&text, ",%" PRId64 ",%" PRIx64, census_rows(r), r->census.of);
+    buf_add_char(&text, ' ');
     buf_add_c(&text, cursor);
     buf_add_c(&text, tie);
     buf_add_c(&text, r->cursor_key ? r->cursor_key : "");
@@ -195,16 +198,27 @@ static bool state_restore_old_cursor(struct rule *r, struct str value)
     return true;
 }
 
-/* ",<digest>,<look>", or nothing: as the version before wrote it. */
-static bool state_restore_digest(struct rule *r, struct str text)
+/* "<rows>,<of>", or nothing: as the version before wrote it. */
+static bool state_restore_census(struct rule *r, struct str text)
 {
-    struct str digest;
-    r->digest = r->look = 0;
+    struct str rows;
+    r->census = (struct census){ .known = text.at != NULL };
     return !text.at
-           || (str_cut(&text, ',', &digest) && text.at && state_hex(digest, &r->digest) && state_hex(text, &r->look));
+           || (str_cut(&text, ',', &rows) && text.at && str_to_i64(rows, &r->census.rows) && r->census.rows >= 0
+               && state_hex(text, &r->census.of));
 }
 
-/* "+<n>,<m>,<above>,<digest>,<look> <cursor><tie><key>" */
+/* "<digest>,<look>[,<rows>,<of>]", or nothing: as the version before those wrote it. */
+static bool state_restore_digest(struct rule *r, struct str text)
+{
+    struct str digest, look;
+    r->digest = r->look = 0;
+    return !text.at
+           || (str_cut(&text, ',', &digest) && text.at && state_hex(digest, &r->digest) && str_cut(&text, ',', &look)
+               && state_hex(look, &r->look) && state_restore_census(r, text));
+}
+
+/* "+<n>,<m>,<above>,<digest>,<look>[,<rows>,<of>] <cursor><tie><key>" */
 static bool state_restore_cursor(struct rule *r, struct str value)
 {
     struct str head, n, m, above;

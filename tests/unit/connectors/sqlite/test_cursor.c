@@ -178,6 +178,93 @@ TEST(key_at_the_cursor_is_another)
     rig_end(&rig);
 }
 
+#define IDS "CREATE TABLE log(id INTEGER PRIMARY KEY, x);"
+
+/* Ids that the application chooses come in no order: those behind the largest are counted, also while it is stopped. */
+TEST(ids_of_the_application)
+{
+    rig_begin(&rig, "DELETE", IDS, RULE(""));
+    int64_t before = behind();
+    static const char *const ids[] = { "4003199668773774391", "812", "9223372036854775807", "-3", "77" };
+    size_t told = 0;
+    for (size_t i = 0; i < 5; i++) {
+        app_do(&rig, "INSERT INTO log VALUES (%s, 1)", ids[i]);
+        told += captured();
+        assert_int_equal((int64_t)told + behind() - before, i + 1);
+    }
+    assert_int_equal(told, 2);
+    assert_true(warned_of_anything());
+    rig_close(&rig);
+    app_exec(&rig, "INSERT INTO log VALUES (5, 1), (6, 1); DELETE FROM log WHERE id = 77");
+    rig_open(&rig, RULE(""));
+    assert_int_equal(captured(), 0);
+    assert_int_equal(behind(), before + 4); /* a deleted one hides one */
+    rig_restart(&rig);
+    assert_int_equal(captured(), 0);
+    assert_int_equal(behind(), before + 4);
+    rig_close(&rig);
+    rig_open(&rig, RULE(", where: 'x = 2'")); /* another count */
+    assert_int_equal(captured(), 0);
+    app_exec(&rig, "INSERT INTO log VALUES (10, 1), (11, 2)");
+    assert_int_equal(captured(), 0);
+    assert_int_equal(behind(), before + 5);
+    rig_end(&rig);
+}
+
+static void one_by_one(int rows)
+{
+    for (int i = 0; i < rows; i++) {
+        app_exec(&rig, "INSERT INTO log(x) VALUES (1)");
+        assert_int_equal(captured(), 1);
+    }
+}
+
+/* A count of many rows takes several looks, while rows come and go. */
+TEST(ids_of_the_application_among_many)
+{
+    rig_begin(&rig, "WAL",
+              IDS "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)"
+                  " INSERT INTO log SELECT i * 10, 0 FROM n",
+              RULE(""));
+    int64_t before = behind();
+    for (int i = 1; i <= 9; i++) {
+        app_do(&rig, "INSERT INTO log(x) VALUES (%d); DELETE FROM log WHERE id = %d", i, i * 10);
+        assert_int_equal(captured(), 1);
+    }
+    one_by_one(6); /* what was deleted is not in the count any more */
+    assert_int_equal(behind(), before);
+    app_exec(&rig, "INSERT INTO log VALUES (100001, 0), (5, 0)");
+    one_by_one(6);
+    assert_int_equal(behind(), before + 2);
+    assert_false(rig_inside(&rig)->rules[0]->epoch);
+    rig_end(&rig);
+}
+
+/* The same for open rows. */
+TEST(ids_of_open_rows)
+{
+    rig_begin(&rig, "DELETE", IDS,
+              "capture:\n- {name: log, kind: open_row, table: log, done: x = 1, types: {started: s, done: d}}\n");
+    int64_t before = behind();
+    app_exec(&rig, "INSERT INTO log VALUES (100, 0)");
+    assert_captured(&rig, "s");
+    app_exec(&rig, "INSERT INTO log VALUES (50, 1)");
+    assert_captured(&rig, "");
+    assert_int_equal(behind(), before + 1);
+    rig_end(&rig);
+}
+
+/* Wide gaps are warned of at the start; those of rows that were deleted are not. */
+TEST(gaps_between_ids)
+{
+#define MANY(id)                                                                                                       \
+    IDS "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50) INSERT INTO log SELECT " id      \
+        ", 0 FROM n"
+    assert_int_equal(warnings_at_start(MANY("random() >> 2"), RULE("")), 1);
+    assert_int_equal(warnings_at_start(MANY("i * 5000"), RULE("")), 0);
+    assert_int_equal(warnings_at_start(IDS "INSERT INTO log VALUES (1, 1), (1000000000000, 1)", RULE("")), 0);
+}
+
 static int64_t changed(void)
 {
     return metric_value(rig_inside(&rig)->changed);
@@ -387,6 +474,8 @@ TEST(earlier_state)
 {
     take_over("CREATE TABLE log(id INTEGER PRIMARY KEY, at); INSERT INTO log VALUES (1, 1), (2, 2), (3, 3)",
               RULE(", time: at"), "00000000000000ab i2", 1);
+    take_over("CREATE TABLE log(id INTEGER PRIMARY KEY, at); INSERT INTO log VALUES (1, 1), (2, 2), (3, 3)", RULE(""),
+              "+2,0,0,ab,cd i2i2", 1);
     take_over(
         "CREATE TABLE log(id TEXT PRIMARY KEY, at); INSERT INTO log VALUES ('a', 1), ('m', 2), ('c', 3), ('x', 4)",
         RULE(""), "00000000000000ab tm", 2);
@@ -431,6 +520,10 @@ int main(void)
         cmocka_unit_test(rowids_are_numbered_anew),
         cmocka_unit_test(rowids_come_again),
         cmocka_unit_test(earlier_state),
+        cmocka_unit_test(ids_of_the_application),
+        cmocka_unit_test(ids_of_the_application_among_many),
+        cmocka_unit_test(ids_of_open_rows),
+        cmocka_unit_test(gaps_between_ids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
