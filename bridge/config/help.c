@@ -278,6 +278,19 @@ static size_t help_print_key(const char *heading, const char *above, const struc
     return found;
 }
 
+/* `endpoints` is no option of a sink, but a mapping of its receivers. Returns how many it printed. */
+static size_t help_endpoints(const struct connector_type *t, const char *key, FILE *out)
+{
+    if (!t->endpoints || strcmp(key, "endpoints") != 0)
+        return 0;
+    fprintf(out, "A part of the sink %s: its receivers, by name.\n\nsinks:\n  <name>:\n    type: %s\n    endpoints:\n",
+            t->type, t->type);
+    fputs("      <name>:  (these; one that is missing stands beside endpoints:, except what is marked as own)\n", out);
+    help_print_rows("", t->endpoints->options, out);
+    help_print_rows("", endpoint_options, out);
+    return 1;
+}
+
 static size_t help_print_key_of_connectors(const struct connectors *connectors, const char *owner, const char *key,
                                            FILE *out)
 {
@@ -291,7 +304,9 @@ static size_t help_print_key_of_connectors(const struct connectors *connectors, 
             snprintf(heading, sizeof heading, "An option of the %s %s", kind->name, t.type);
             bool named = owner && strcmp(owner, t.type) == 0;
             if (!owner || named)
-                found += help_print_key(heading, "", t.options, key, out);
+                found += help_print_key(heading, "", t.options, key, out)
+                         + (t.endpoints ? help_print_key(heading, "", t.endpoints->options, key, out) : 0)
+                         + help_endpoints(&t, key, out);
             core = core || (named && !sections_no_use(&t, key));
         }
         snprintf(heading, sizeof heading, "An option of every %s", kind->name);
@@ -374,6 +389,7 @@ const char *const *config_help_names(const struct connectors *connectors)
     names[count++] = "config";
     names[count++] = "filter";
     names[count++] = "metrics";
+    names[count++] = "endpoints";
     for (size_t i = 0; i < SECTIONS; i++)
         names[count++] = sections[i].name;
     for (const struct option_value *v = help_broker_types(); v->text; v++)
@@ -388,6 +404,9 @@ const char *const *config_help_names(const struct connectors *connectors)
         help_add_keys(names, &count, connector_kinds[k].core);
         for (size_t i = 0; connector_kinds[k].type(connectors, i, &t); i++)
             help_add_keys(names, &count, t.options);
+        for (size_t i = 0; connector_kinds[k].type(connectors, i, &t); i++)
+            if (t.endpoints)
+                help_add_keys(names, &count, t.endpoints->options);
     }
     names[count] = NULL;
     return names;
