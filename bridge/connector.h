@@ -70,6 +70,10 @@ struct source_ops {
     /* Called when check() said no, by a caller that wants to hear all of it: gives every fault to `each`, at least one.
      * For options that are lists of things, each of which can be wrong. NULL: the one that check() named is all. */
     void (*faults)(const struct source *s, fault_fn *each, void *ctx);
+    /* Looks, for `aqueduct check` alone, at what is on this machine: `wrong` gets what would never work, `doubtful` what
+     * may come right without a change of the options. Called when check() said yes; main thread; changes nothing, leaves
+     * nothing, and waits for nobody. May be NULL. */
+    void (*review)(const struct source *s, fault_fn *wrong, fault_fn *doubtful, void *ctx);
     /* Tells every type that its events can have; {column} in it stands for any text. For warnings about filters; NULL:
      * any type may come. Main thread, before open(). */
     void (*types)(const struct source *s, void (*each)(void *ctx, const char *type), void *ctx);
@@ -153,6 +157,7 @@ struct endpoint_ops {
     const struct option *options; /* ends with { 0 } */
     /* As that of a sink; may be NULL. */
     bool (*check)(const struct sink *s, const struct endpoint *ep, struct err *e);
+    void (*faults)(const struct sink *s, const struct endpoint *ep, fault_fn *each, void *ctx); /* as of a source */
     /* After the sink's open(), main thread. On false everything taken for this one has been released. */
     bool (*open)(struct sink *s, struct endpoint *ep, struct err *e);
     /* Before the sink's close(), main thread, once for each that was opened: abandons what is in flight to it. */
@@ -170,6 +175,7 @@ struct sink_ops {
     /* true: fed from the dead-letter topic instead of `topics` (dead_letter). Its failures are retried for ever. */
     bool dead_letters;
     bool (*check)(const struct sink *s, struct err *e); /* as for a source; may be NULL */
+    void (*review)(const struct sink *s, fault_fn *wrong, fault_fn *doubtful, void *ctx); /* the same */
     bool (*open)(struct sink *s, struct err *e);
     /* Begins delivering. Never blocks, never refuses (the core respects the window). */
     void (*send)(struct sink *s, const struct message *m);

@@ -319,83 +319,44 @@ static void check_listeners(const struct check *k)
 
 /* ---- connectors ---- */
 
-/* An error of a connector that begins with one of its keys ("url: ...", "secrets[1]: ...") is put at that key. */
-static void check_say_at_key(const struct check *k, const struct node *n, const struct where *at, const char *text)
-{
-    size_t word = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_");
-    const char *colon = strstr(text, ": ");
-    char key[64];
-    snprintf(key, sizeof key, "%.*s", (int)(word < sizeof key ? word : 0), text);
-    const struct node *value = colon && (text[word] == ':' || text[word] == '[') ? node_get(n, key) : NULL;
-    if (value)
-        problem_at(k->out, value, &(struct where){ at, { text, (size_t)(colon - text) }, 0 }, "%s", colon + 2);
-    else
-        problem_at(k->out, n, at, "%s", text);
-}
-
-struct faults { /* of one source */
-    const struct check *k;
-    const struct node *n;
-    const struct where *at;
-    size_t count;
-};
-
-/* The node at a place such as capture[2].types, or the last one above it that is written. */
-static const struct node *check_node_at(const struct node *n, struct str place)
-{
-    while (place.n) {
-        uint64_t index;
-        char key[64];
-        size_t length = 0;
-        bool element = place.at[0] == '[';
-        while (length < place.n && !(length && strchr(".[", place.at[length])))
-            length++;
-        snprintf(key, sizeof key, "%.*s", (int)length, place.at);
-        const struct node *next = !element                                                  ? node_get(n, key)
-                                  : str_to_u64((struct str){ key + 1, length - 2 }, &index) ? check_element(n, index)
-                                                                                            : NULL;
-        if (!next)
-            break;
-        n = next;
-        place = str_from(place, length + (length < place.n && place.at[length] == '.'));
-    }
-    return n;
-}
-
-static void check_say_fault(void *ctx, const char *place, const char *why)
-{
-    struct faults *f = ctx;
-    struct where inside = { f->at, str_of(place), 0 };
-    check_say_at_key(f->k, check_node_at(f->n, str_of(place)), *place ? &inside : f->at, why);
-    f->count++;
-}
-
 static void check_source(const struct check *k, const struct source *s)
 {
     struct err e;
     struct where sources = { .key = STR("sources") }, at = { &sources, str_of(s->id), 0 };
-    struct faults f = { k, node_get(node_get(k->root, "sources"), s->id), &at, 0 };
+    struct faults f = { k->out, node_get(node_get(k->root, "sources"), s->id), &at, 0 };
     if (!s->ops->check || s->ops->check(s, &e))
         return;
     if (s->ops->faults)
-        s->ops->faults(s, check_say_fault, &f);
+        s->ops->faults(s, fault_say, &f);
     if (f.count == 0)
-        check_say_fault(&f, "", e.text);
+        fault_say(&f, "", e.text);
+}
+
+static void check_endpoint(const struct check *k, const struct sink *s, const struct endpoint *ep, const struct node *n,
+                           const struct where *at)
+{
+    struct err e;
+    const struct endpoint_ops *ops = s->ops->endpoints;
+    struct faults f = { k->out, n, at, 0 };
+    if (ops->check(s, ep, &e))
+        return;
+    if (ops->faults)
+        ops->faults(s, ep, fault_say, &f);
+    if (f.count == 0)
+        fault_say(&f, "", e.text);
 }
 
 static void check_endpoints(const struct check *k, const struct sink_config *c, const struct node *n,
                             const struct where *at)
 {
-    struct err e;
     const struct sink *s = c->sink;
     struct where endpoints = { .up = at, .key = STR("endpoints") };
-    if (s->endpoint && !s->ops->endpoints->check(s, s->endpoint, &e))
-        check_say_at_key(k, n, at, e.text);
+    if (s->endpoint)
+        check_endpoint(k, s, s->endpoint, n, at);
     for (size_t i = 0; i < c->endpoint_count; i++) {
         const struct endpoint *ep = c->endpoints[i].endpoint;
-        if (!s->ops->endpoints->check(s, ep, &e))
-            check_say_at_key(k, node_get(node_get(n, "endpoints"), ep->name),
-                             &(struct where){ &endpoints, str_of(ep->name), 0 }, e.text);
+        check_endpoint(k, s, ep, node_get(node_get(n, "endpoints"), ep->name),
+                       &(struct where){ &endpoints, str_of(ep->name), 0 });
     }
 }
 
@@ -410,7 +371,7 @@ static void check_connectors(const struct check *k)
         const struct sink *s = k->c->sinks[i].sink;
         struct where at = { &sinks, str_of(s->id), 0 };
         if (s->ops->check && !s->ops->check(s, &e))
-            check_say_at_key(k, node_get(node_get(k->root, "sinks"), s->id), &at, e.text);
+            fault_say_at_key(k->out, node_get(node_get(k->root, "sinks"), s->id), &at, e.text);
         if (s->ops->endpoints && s->ops->endpoints->check)
             check_endpoints(k, &k->c->sinks[i], node_get(node_get(k->root, "sinks"), s->id), &at);
     }
@@ -428,7 +389,7 @@ static void check_admin(const struct check *k)
         if (secret_check(str_of(a->tokens.at[i].text), SECRET_LEAST, &e))
             continue;
         err_prefix(&e, "%s", place);
-        check_say_at_key(k, n, &at, e.text);
+        fault_say_at_key(k->out, n, &at, e.text);
     }
     if (!a->tls_certificate != !a->tls_key)
         problem_at(k->out, n, &at, "tls_certificate and tls_key belong together: set both or none");

@@ -88,6 +88,18 @@ void problem_warn(struct problems *out, const struct node *n, const struct where
 /* By file (in the order given), line and column; equal ones once. */
 void problems_sort(struct problems *p, const char *const *files, size_t count);
 
+struct faults { /* what a connector says about one object */
+    struct problems *out;
+    const struct node *n;
+    const struct where *at;
+    size_t count;
+};
+/* Both are fault_fn (bridge/connector.h) and take a struct faults; the second makes warnings. */
+void fault_say(void *faults, const char *place, const char *why);
+void fault_warn(void *faults, const char *place, const char *why);
+/* An error of a connector that begins with one of its keys ("url: ...", "secrets[1]: ...") is put at that key. */
+void fault_say_at_key(struct problems *out, const struct node *n, const struct where *at, const char *text);
+
 enum { SHOWN_BYTES = 64 };
 /* A value cut to a length that is fit to be shown, for "%.*s". */
 #define SHOWN(s) (int)shown_length(s), (s).at ? (s).at : ""

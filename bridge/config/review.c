@@ -149,6 +149,8 @@ static void review_listener(const struct review *v, const struct subject *s)
     if (!listen)
         return;
     review_tls(v, s);
+    if (!listen_is_possible(listen, &e))
+        problem_at(v->out, review_node(v, s, "listen"), &at, "%s", e.text);
     if (str_starts(str_of(listen), STR("unix:"))) {
         review_folder_of(listen + strlen("unix:"), folder);
         if (!review_folder(folder, &e))
@@ -171,6 +173,8 @@ static void review_source(const struct review *v, const struct source *source)
     if (path && access(path, F_OK) != 0)
         problem_warn(v->out, review_node(v, &s, "path"), &(struct where){ &at, STR("path"), 0 },
                      "\"%s\" is not there (%s): the source waits until it is", path, strerror(errno));
+    else if (source->ops->review)
+        source->ops->review(source, fault_say, fault_warn, &(struct faults){ v->out, s.n, &at, 0 });
 }
 
 static void review_sink(const struct review *v, const struct sink *sink)
@@ -182,6 +186,8 @@ static void review_sink(const struct review *v, const struct sink *sink)
     const char *path = sink->ops->dead_letters ? review_text(&s, "path") : NULL;
     if (path && !review_own_file(path, broker_facts(&v->c->broker).own_folder, &e))
         problem_at(v->out, review_node(v, &s, "path"), &(struct where){ &at, STR("path"), 0 }, "%s", e.text);
+    else if (sink->ops->review)
+        sink->ops->review(sink, fault_say, fault_warn, &(struct faults){ v->out, s.n, &at, 0 });
 }
 
 /* Does a sink that is new begin with what was stored long before it? */

@@ -119,6 +119,26 @@ bool listen_check(const char *address, struct err *e)
     return listen_parse(address, &a, e) > 0;
 }
 
+static const char *listen_hint(int why)
+{
+    return why == EADDRINUSE      ? "; another program has it: stop that one, or choose another address"
+           : why == EADDRNOTAVAIL ? "; this machine has no such address"
+           : why == EACCES        ? "; ports below 1024 need CAP_NET_BIND_SERVICE, a socket's folder must be writable"
+                                  : "";
+}
+
+bool listen_is_possible(const char *address, struct err *e)
+{
+    union address a = { 0 };
+    socklen_t n = listen_is_local(address) ? 0 : listen_parse(address, &a, e);
+    int fd = n ? socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
+    bool refused = fd >= 0 && !listen_bind_tcp(fd, &a, n) && (errno == EADDRNOTAVAIL || errno == EACCES);
+    int why = errno;
+    if (fd >= 0)
+        close(fd);
+    return !refused || err_set(e, "cannot listen on %s: %s%s", address, strerror(why), listen_hint(why));
+}
+
 int listen_open(const char *address, int *port, struct err *e)
 {
     union address a = { 0 };
@@ -128,11 +148,7 @@ int listen_open(const char *address, int *port, struct err *e)
         return -1;
     int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0 || !(local ? listen_bind_local(fd, &a, n) : listen_bind_tcp(fd, &a, n)) || listen(fd, BACKLOG) != 0) {
-        const char *hint = errno == EADDRINUSE ? "; another program has it: stop that one, or choose another address"
-                           : errno == EACCES
-                               ? "; ports below 1024 need CAP_NET_BIND_SERVICE, a socket's folder must be writable"
-                               : "";
-        err_set(e, "cannot listen on %s: %s%s", address, strerror(errno), hint);
+        err_set(e, "cannot listen on %s: %s%s", address, strerror(errno), listen_hint(errno));
         if (fd >= 0)
             close(fd);
         return -1;

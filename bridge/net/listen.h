@@ -11,6 +11,9 @@ enum { LISTEN_PEER = 64, LISTEN_NETWORK = 64 };
 bool listen_check(const char *address, struct err *e); /* is it such an address? */
 /* Does it stay on this machine (127.0.0.0/8, [::1], localhost, unix)? */
 bool listen_is_private(const char *address);
+/* Could this user listen there on this machine, once nobody else does? Binds a TCP address for a moment and does not listen;
+ * of a unix socket it says nothing. */
+bool listen_is_possible(const char *address, struct err *e);
 /* Opens a listening socket (a unix one with mode 0600; a socket file left behind by a dead process is replaced).
  * Returns the fd or -1. *port is set for TCP, 0 otherwise. */
 int listen_open(const char *address, int *port, struct err *e);

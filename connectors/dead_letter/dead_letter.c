@@ -76,6 +76,16 @@ static bool dead_letter_open(struct sink *s, struct err *e)
     return true;
 }
 
+static void dead_letter_review(const struct sink *s, fault_fn *wrong, fault_fn *doubtful, void *ctx)
+{
+    struct err e;
+    (void)doubtful;
+    if (letters_check(((const struct dead_letter *)s)->path, &e))
+        return;
+    err_prefix(&e, "path");
+    wrong(ctx, "", e.text);
+}
+
 static void dead_letter_send(struct sink *s, const struct message *m)
 {
     struct dead_letter *d = (struct dead_letter *)s;
@@ -143,6 +153,7 @@ const struct sink_ops dead_letter_sink = {
     .size = sizeof(struct dead_letter),
     .options = dead_letter_options,
     .dead_letters = true,
+    .review = dead_letter_review,
     .open = dead_letter_open,
     .send = dead_letter_send,
     .work = dead_letter_work,

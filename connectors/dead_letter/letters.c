@@ -7,6 +7,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include "bridge/lib/buf.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/crypto.h"
@@ -143,19 +144,17 @@ static bool letters_number(struct letters *st, const char *text, int64_t *out, s
     return ok;
 }
 
-/* Is it ours? An empty file becomes ours when we may write. */
-static bool letters_check_file(struct letters *st, bool write, struct err *e)
+/* Is it ours, or *empty? */
+static bool letters_judge(struct letters *st, bool *empty, struct err *e)
 {
     int64_t kind, version, objects;
     if (!letters_number(st, "PRAGMA application_id", &kind, e)
         || !letters_number(st, "PRAGMA user_version", &version, e)
         || !letters_number(st, "SELECT count(*) FROM sqlite_schema", &objects, e))
         return false;
-    if (kind == 0 && version == 0 && objects == 0) {
-        if (!write)
-            return err_set(e, "%s: holds no dead letters yet", st->path);
-        return sqlite3_exec(st->db, schema, NULL, NULL, NULL) == SQLITE_OK || letters_failed(st, e);
-    }
+    *empty = kind == 0 && version == 0 && objects == 0;
+    if (*empty)
+        return true;
     if (kind != FILE_KIND)
         return err_set(e, "%s: is a database, but not a file of dead letters", st->path);
     if (version != FILE_VERSION)
@@ -163,6 +162,19 @@ static bool letters_check_file(struct letters *st, bool write, struct err *e)
                        "%s: was written by another version of aqueduct (file version %" PRId64 ", this one knows %d)",
                        st->path, version, FILE_VERSION);
     return true;
+}
+
+/* An empty file becomes ours when we may write. */
+static bool letters_check_file(struct letters *st, bool write, struct err *e)
+{
+    bool empty;
+    if (!letters_judge(st, &empty, e))
+        return false;
+    if (!empty)
+        return true;
+    if (!write)
+        return err_set(e, "%s: holds no dead letters yet", st->path);
+    return sqlite3_exec(st->db, schema, NULL, NULL, NULL) == SQLITE_OK || letters_failed(st, e);
 }
 
 static bool letters_set_up(struct letters *st, bool write, struct err *e)
@@ -193,6 +205,34 @@ struct letters *letters_open(const char *path, bool write, struct err *e)
         return st;
     letters_close(st);
     return NULL;
+}
+
+/* file:<path>?immutable=1: SQLite takes no locks and makes no files beside it. */
+static char *letters_uri(const char *path)
+{
+    struct buf uri = buf_new(64 << 10);
+    buf_add_c(&uri, "file:");
+    for (const char *c = path; *c; c++)
+        buf_printf(&uri, strchr("?#%", *c) ? "%%%02X" : "%c", (unsigned char)*c);
+    buf_add_c(&uri, "?immutable=1");
+    char *text = str_dup(buf_str(&uri));
+    buf_free(&uri);
+    return text;
+}
+
+bool letters_check(const char *path, struct err *e)
+{
+    bool empty, good = true;
+    struct letters *st = mem_alloc(sizeof *st);
+    char *uri = letters_uri(path);
+    st->path = str_dup(str_of(path));
+    if (access(path, R_OK) == 0
+        && sqlite3_open_v2(uri, &st->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL)
+               == SQLITE_OK)
+        good = letters_judge(st, &empty, e);
+    free(uri);
+    letters_close(st);
+    return good;
 }
 
 void letters_close(struct letters *st)

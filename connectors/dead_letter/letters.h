@@ -45,6 +45,8 @@ struct letters;
 /* Opens, and when `write` creates, the file. NULL with *e: a file that is not ours, or of a later version, is
  * refused. */
 struct letters *letters_open(const char *path, bool write, struct err *e);
+/* Would that file, if it is there, be refused because it is not ours? Reads it without locks and leaves nothing. */
+bool letters_check(const char *path, struct err *e);
 void letters_close(struct letters *st); /* accepts NULL; rolls back */
 
 bool letters_begin(struct letters *st, struct err *e);

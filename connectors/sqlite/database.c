@@ -69,8 +69,9 @@ static void database_warn_of_owner(const struct sqlite_source *s)
             LOG_INT("uid", geteuid()));
 }
 
-/* file:<path>?mode=ro with the path percent-encoded; never immutable, which would ignore WAL and journal. */
-static char *database_uri(const char *path)
+/* file:<path>?mode=ro with the path percent-encoded; a source at work never adds immutable, which would ignore WAL and
+ * journal. */
+static char *database_uri(const char *path, const char *mode)
 {
     struct buf uri = buf_new(64 << 10);
     char *real = realpath(path, NULL);
@@ -80,7 +81,7 @@ static char *database_uri(const char *path)
             buf_printf(&uri, "%%%02X", (unsigned char)*c);
         else
             buf_add_char(&uri, *c);
-    buf_add_c(&uri, "?mode=ro");
+    buf_add_c(&uri, mode);
     char *text = str_dup(buf_str(&uri));
     buf_free(&uri);
     free(real);
@@ -134,11 +135,11 @@ static int database_set_up(struct sqlite_source *s)
     return rc;
 }
 
-enum db database_open(struct sqlite_source *s, struct err *e)
+static enum db database_open_as(struct sqlite_source *s, const char *mode, struct err *e)
 {
     if (!database_check_file(s, e))
         return DB_GONE;
-    char *uri = database_uri(s->path);
+    char *uri = database_uri(s->path, mode);
     int rc = sqlite3_open_v2(uri, &s->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
     free(uri);
     if (rc == SQLITE_OK)
@@ -148,14 +149,24 @@ enum db database_open(struct sqlite_source *s, struct err *e)
     if (rc == SQLITE_OK && database_replaced(s))
         rc = SQLITE_BUSY; /* exchanged while it was being opened */
     enum db state = database_state(s, rc, e);
-    if (state != DB_OK) {
+    if (state != DB_OK)
         database_close(s);
-        return state;
-    }
     s->seen_version = -1;
     s->schema = -1;
-    database_warn_of_owner(s);
-    return DB_OK;
+    return state;
+}
+
+enum db database_open(struct sqlite_source *s, struct err *e)
+{
+    enum db state = database_open_as(s, "?mode=ro", e);
+    if (state == DB_OK)
+        database_warn_of_owner(s);
+    return state;
+}
+
+enum db database_open_to_look(struct sqlite_source *s, bool alone, struct err *e)
+{
+    return database_open_as(s, alone ? "?mode=ro&immutable=1" : "?mode=ro", e);
 }
 
 void database_close(struct sqlite_source *s)

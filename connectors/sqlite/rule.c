@@ -291,6 +291,10 @@ void rule_warn(struct sqlite_source *s, struct rule *r, const char *why)
 {
     if (!rule_is_new(r->warned, RULE_WARNINGS, &r->warned_count, str_hash(str_of(why))))
         return;
+    if (s->told) {
+        s->told(s->told_ctx, why);
+        return;
+    }
     LOG(WARN, "a capture rule does not fit this database; what fits goes on", LOG_C("source", s->base.id),
         LOG_C("rule", r->name), LOG_C("why", why));
 }

@@ -242,6 +242,18 @@ static void source_faults(const struct source *base, fault_fn *each, void *ctx)
     source_rule_faults(ready, s->capture, false, each, ctx);
 }
 
+static void source_review(const struct source *base, fault_fn *wrong, fault_fn *doubtful, void *ctx)
+{
+    struct err e;
+    struct sqlite_source copy = *(const struct sqlite_source *)base;
+    copy.rules = NULL;
+    copy.rule_count = 0;
+    source_make_metrics(&copy);
+    if (source_make_rules(&copy, &e))
+        review_rules(&copy, wrong, doubtful, ctx);
+    source_free_rules(&copy);
+}
+
 static void source_types(const struct source *base, void (*each)(void *ctx, const char *type), void *ctx)
 {
     const struct sqlite_source *s = (const struct sqlite_source *)base;
@@ -391,6 +403,7 @@ const struct source_ops sqlite_source = {
     .restore = source_restore,
     .check = source_check,
     .faults = source_faults,
+    .review = source_review,
     .types = source_types,
     .open = source_open,
     .ready = source_ready,

@@ -21,6 +21,7 @@
  *   diff       kind diff: all keys and hashes of watched columns against the rows remembered
  *   wait       notices of the folder (inotify), polling, how the files look, waiting for a lock
  *   pass       rules one after the other, slice by slice; when to let go of the database
+ *   review     for `aqueduct check`: what of the rules does not fit the database that is there
  *   source     options, open, read, settle, close
  *
  * A *pass* runs every rule once, after data_version has moved or a database that was let go was opened again. It is read in *slices*: one short read transaction each,
@@ -222,6 +223,9 @@ struct sqlite_source {
     bool identity_given; /* it is stored, or on its way */
     /* the file */
     sqlite3 *db; /* NULL: not open */
+    /* During `aqueduct check`: takes what is otherwise logged about a rule. */
+    void (*told)(void *ctx, const char *why);
+    void *told_ctx;
     sqlite3_stmt *data_version, *schema_version;
     struct file_id file;
     int64_t seen_version;    /* data_version of the last complete pass; -1: none yet */
@@ -348,6 +352,8 @@ bool state_restore(struct sqlite_source *s, struct str key, struct str value, bo
 /* database.c */
 enum db { DB_OK, DB_BUSY, DB_GONE }; /* busy: later; gone: *e says why */
 enum db database_open(struct sqlite_source *s, struct err *e);
+/* For a look at the tables only. `alone`: nobody else has it open, and no file may be made beside it. */
+enum db database_open_to_look(struct sqlite_source *s, bool alone, struct err *e);
 void database_close(struct sqlite_source *s);
 int database_fail(struct sqlite_source *s, const struct err *why, struct err *e); /* closes it; -1, as read() returns */
 bool database_replaced(const struct sqlite_source *s);
@@ -435,3 +441,6 @@ void wait_rest(struct sqlite_source *s, int64_t busy_us);
 /* pass.c; both return what read() returns */
 int pass_begin(struct sqlite_source *s, int wake_fd, struct err *e); /* once anything has changed */
 int pass_slice(struct sqlite_source *s, struct emission *out, size_t room, struct err *e);
+
+/* review.c: for `aqueduct check`, on a copy of the source with its rules made */
+void review_rules(struct sqlite_source *s, fault_fn *wrong, fault_fn *doubtful, void *ctx);

@@ -145,6 +145,42 @@ bool endpoint_check(const struct sink *s, const struct endpoint *ep, struct err 
     return ok;
 }
 
+static void endpoint_key_faults(const struct webhook_endpoint *ep, fault_fn *each, void *ctx)
+{
+    struct err e;
+    struct webhook_endpoint one = { .unsigned_ = ep->unsigned_, .secrets = ep->secrets };
+    if (!ep->secrets.count == !ep->unsigned_ && !endpoint_load_keys(&one, &e))
+        each(ctx, "", e.text);
+    endpoint_free_options(&one);
+    for (size_t i = 0; i < ep->secrets.count; i++) {
+        struct hmac *key = secret_hmac(str_of(ep->secrets.at[i].text), &e);
+        hmac_free(key);
+        if (key)
+            continue;
+        err_prefix(&e, "secrets[%zu]", i);
+        each(ctx, "", e.text);
+    }
+}
+
+void endpoint_faults(const struct sink *s, const struct endpoint *base, fault_fn *each, void *ctx)
+{
+    struct err e;
+    const struct webhook_endpoint *ep = (const struct webhook_endpoint *)base;
+    struct webhook_endpoint probe = { .url = ep->url };
+    (void)s;
+    if (!endpoint_check_url(&probe, &e))
+        each(ctx, "", e.text);
+    endpoint_free_options(&probe);
+    endpoint_key_faults(ep, each, ctx);
+    if (!endpoint_check_content_type(ep, &e))
+        each(ctx, "", e.text);
+    if (!endpoint_check_ca_file(ep, &e))
+        each(ctx, "", e.text);
+    for (size_t i = 0; i < ep->headers.count; i++)
+        if (!request_header_ok(ep->headers.at[i].key, ep->headers.at[i].value, &e))
+            each(ctx, "", e.text);
+}
+
 static void endpoint_open_metrics(const struct sink *s, struct webhook_endpoint *ep)
 {
     static const char *const classes[ENDPOINT_CLASSES] = { "none", "1xx", "2xx", "3xx", "4xx", "5xx" };

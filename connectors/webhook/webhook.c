@@ -294,6 +294,7 @@ static const struct endpoint_ops webhook_endpoints = {
     .size = sizeof(struct webhook_endpoint),
     .options = endpoint_rows,
     .check = endpoint_check,
+    .faults = endpoint_faults,
     .open = webhook_open_endpoint,
     .close = webhook_close_endpoint,
 };

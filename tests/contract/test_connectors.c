@@ -322,6 +322,44 @@ TEST(what_check_refuses_has_faults)
             free(s);
         }
     }
+    for (size_t i = 0; connectors.sinks[i]; i++) {
+        const struct sink_ops *o = connectors.sinks[i];
+        const struct sample *sample = sample_of(sink_samples, o->type);
+        const char *const texts[] = { sample->good, sample->bad };
+        for (size_t k = 0; o->endpoints && o->endpoints->faults && k < 2; k++) {
+            struct err e = { "" };
+            size_t count = 0, before = open_files();
+            struct sink *s = sink_filled(o, o->type, sample_text(texts[k]));
+            bool good = o->endpoints->check(s, s->endpoint, &e);
+            o->endpoints->faults(s, s->endpoint, count_fault, &count);
+            assert_int_equal(good, count == 0);
+            assert_int_equal(open_files(), before);
+            sink_free(s);
+        }
+    }
+}
+
+/* review() of what is good finds nothing wrong, and leaves nothing. */
+TEST(review_keeps_nothing)
+{
+    for (size_t i = 0; connectors.sources[i]; i++) {
+        size_t wrong = 0, before = open_files();
+        struct source *s = source_good(connectors.sources[i]);
+        if (s->ops->review)
+            s->ops->review(s, count_fault, count_fault, &wrong);
+        assert_int_equal(wrong, 0);
+        assert_int_equal(open_files(), before);
+        free(s);
+    }
+    for (size_t i = 0; connectors.sinks[i]; i++) {
+        size_t wrong = 0, before = open_files();
+        struct sink *s = sink_good(connectors.sinks[i]);
+        if (s->ops->review)
+            s->ops->review(s, count_fault, count_fault, &wrong);
+        assert_int_equal(wrong, 0);
+        assert_int_equal(open_files(), before);
+        sink_free(s);
+    }
 }
 
 /* A read of a source that has nothing to tell: it may fail (there is no database) or keep state, but not hang nor
@@ -495,11 +533,17 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tables_are_well_formed),         cmocka_unit_test(no_option_hides_one_of_the_core),
-        cmocka_unit_test(commands_are_complete),          cmocka_unit_test(what_cannot_work_is_refused_and_released),
-        cmocka_unit_test(check_agrees_and_keeps_nothing), cmocka_unit_test(what_check_refuses_has_faults),
-        cmocka_unit_test(a_source_comes_and_goes),        cmocka_unit_test(a_sink_comes_and_goes),
-        cmocka_unit_test(each_message_gets_one_result),   cmocka_unit_test(close_abandons_what_is_in_flight),
+        cmocka_unit_test(tables_are_well_formed),
+        cmocka_unit_test(no_option_hides_one_of_the_core),
+        cmocka_unit_test(commands_are_complete),
+        cmocka_unit_test(what_cannot_work_is_refused_and_released),
+        cmocka_unit_test(check_agrees_and_keeps_nothing),
+        cmocka_unit_test(what_check_refuses_has_faults),
+        cmocka_unit_test(review_keeps_nothing),
+        cmocka_unit_test(a_source_comes_and_goes),
+        cmocka_unit_test(a_sink_comes_and_goes),
+        cmocka_unit_test(each_message_gets_one_result),
+        cmocka_unit_test(close_abandons_what_is_in_flight),
         cmocka_unit_test(endpoints_come_and_go),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

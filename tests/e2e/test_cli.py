@@ -4,6 +4,8 @@ import json
 import os
 import pathlib
 import re
+import socket
+import sqlite3
 import subprocess
 
 import pytest
@@ -82,6 +84,8 @@ def test_nothing_to_do_is_wrong_usage(run):
     ("retention", ["An option of the section topics"]),
     ("check", ["aqueduct check [-c FILE]... [--json]"]),
     ("dead", ["redrive"]),
+    ("endpoints", ["A part of the sink webhook", "url  (text, required, own)", "retry  (list of durations"]),
+    ("unsigned", ["An option of the sink webhook"]),
 ])
 def test_help_about(run, name, words):
     done = run("help", name)
@@ -115,6 +119,8 @@ def test_help_about_nothing_known(run):
     ("sqlite", "capture", ["capture[].types"]),
     ("http", "scheme", ["paths[].verify.scheme"]),
     ("webhook", "retry", ["An option of every sink"]),
+    ("webhook", "endpoints", ["A part of the sink webhook"]),
+    ("webhook", "url", ["An option of the sink webhook"]),
     ("sinks", "retry", ["An option of every sink"]),
     ("broker", "prefix", ["An option of the section broker"]),
 ])
@@ -506,6 +512,127 @@ def test_check_warns(run):
     assert warned(run, admin + GOOD + KEPT) == [
         "admin.listen: others reach [::]:9464, and without tokens whoever connects sees metrics and names"]
     assert warned(run, admin.replace("}", ", tokens: [a-token-of-some-length]}") + GOOD + KEPT) == []
+
+
+def test_check_looks_at_the_file_of_dead_letters(run):
+    at = 'bridge.yaml:9:35: sinks.dead.path: '
+    with sqlite3.connect(run.folder / "dead.db") as other:
+        other.execute("CREATE TABLE t(a)")
+    other.close()
+    refused(run, GOOD + KEPT, at + "dead.db: is a database, but not a file of dead letters")
+    write(run, "dead.db", "only text, and enough of it to be no header of a database at all\n" * 20)
+    refused(run, GOOD + KEPT, at + "dead.db: is not a file of dead letters, nor any SQLite database; it is left alone, name another path")
+    write(run, "dead.db", "")
+    assert warned(run, GOOD + KEPT) == []
+    with sqlite3.connect(run.folder / "dead.db") as ours:
+        ours.executescript("CREATE TABLE letters(a); PRAGMA application_id = 1095846980; PRAGMA user_version = 1")
+    ours.close()
+    assert warned(run, GOOD + KEPT) == []
+    assert sorted(one.name for one in run.folder.iterdir()) == ["bridge.yaml", "dead.db"]
+
+
+def test_check_looks_at_addresses(run):
+    refused(run, 'admin: {listen: "192.0.2.1:9464", tokens: [a-token-of-some-length]}\n' + GOOD + KEPT,
+            "bridge.yaml:1:17: admin.listen: cannot listen on 192.0.2.1:9464: Cannot assign requested address; "
+            "this machine has no such address")
+    refused(run, GOOD.replace("127.0.0.1:0", "192.0.2.1:0") + KEPT,
+            "bridge.yaml:4:13: sources.hooks.listen: cannot listen on 192.0.2.1:0: Cannot assign requested address; "
+            "this machine has no such address")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert warned(run, f'admin: {{listen: "127.0.0.1:{taken.getsockname()[1]}"}}\n' + GOOD + KEPT) == [], "the daemon runs"
+
+
+CAPTURE = """\
+sources:
+  app:
+    type: sqlite
+    path: app.db
+    capture:
+      - {name: r, kind: append, table: t, types: {insert: a.b}RULE}
+routes: [{topic: events}]
+sinks: {dead: {type: dead_letter, path: dead.db}}
+"""
+RULE_AT = "sources.app.capture[0]."
+
+
+@pytest.fixture(params=["delete", "wal"])
+def database(run, request):
+    db = sqlite3.connect(run.folder / "app.db")
+    db.execute(f"PRAGMA journal_mode = {request.param}")
+    db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, value, created INTEGER)")
+    db.commit()
+    db.close()
+    yield
+    assert sorted(one.name for one in run.folder.iterdir()) == ["app.db", "bridge.yaml"], "check leaves nothing"
+
+
+@pytest.mark.parametrize("rule, said", [
+    (", cursor: creatd", 'cursor: there is no column "creatd" in t (did you mean created?)'),
+    (", key: idd", 'key: there is no column "idd" in t (did you mean id?)'),
+    (", time: nothing_like_it", 'time: there is no column "nothing_like_it" in t'),
+    (', subject: "x/{valu}"', 'subject: there is no column "valu" in t (did you mean value?)'),
+    (", mask: [valeu]", 'mask: there is no column "valeu" in t (did you mean value?)'),
+    (", never: [valeu]", 'never: there is no column "valeu" in t (did you mean value?)'),
+    (", columns: {valeu: json}", 'columns: there is no column "valeu" in t (did you mean value?)'),
+    (', where: "valeu > 1"', "where: no such column: valeu (did you mean value?)"),
+    (", cursor: rowid", None),
+    (', where: "value > 1", subject: "x/{value}", cursor: id', None),
+])
+def test_check_fits_rules_to_the_database(run, database, rule, said):
+    assert warned(run, CAPTURE.replace("RULE", rule)) == ([RULE_AT + said] if said else [])
+
+
+def test_check_names_a_table_that_is_not_there(run, database):
+    text = CAPTURE.replace("RULE", "").replace("table: t,", "table: tt,")
+    assert warned(run, text) == [RULE_AT + 'table: there is no table "tt" (did you mean t?)']
+    with sqlite3.connect(run.folder / "app.db") as db:
+        db.execute("DROP TABLE t")
+    db.close()
+    assert warned(run, text) == [], "its application has not made any yet"
+
+
+def test_check_refuses_sql_that_is_none(run, database):
+    refused(run, CAPTURE.replace("RULE", ', where: "syntax error here("'),
+            'bridge.yaml:6:72: ' + RULE_AT + 'where: near "error": syntax error')
+    refused(run, CAPTURE.replace("append", "open_row").replace("RULE", ', done: "value >"').replace("insert", "done"),
+            'bridge.yaml:6:71: ' + RULE_AT + 'done: near ")": syntax error')
+    refused(run, CAPTURE.replace("RULE", '').replace("table: t", 'select: "SELEC 1"'),
+            'bridge.yaml:6:41: ' + RULE_AT + 'select: near "1": syntax error')
+
+
+def test_check_refuses_what_is_no_database(run):
+    at = "bridge.yaml:4:11: sources.app.path: "
+    (run.folder / "app.db").mkdir()
+    refused(run, CAPTURE.replace("RULE", ""), at + '"app.db" is a folder; name the database file itself')
+    (run.folder / "app.db").rmdir()
+    write(run, "app.db", "some text\n")
+    refused(run, CAPTURE.replace("RULE", ""), at + '"app.db" is no SQLite database, or it is encrypted')
+
+
+def test_check_leaves_a_database_at_work_alone(run, database):
+    db = sqlite3.connect(run.folder / "app.db")
+    db.execute("BEGIN EXCLUSIVE")
+    db.execute("INSERT INTO t(value) VALUES(1)")
+    write(run, "bridge.yaml", CAPTURE.replace("RULE", ", cursor: id"))
+    assert run("check").returncode == 0
+    db.execute("COMMIT")
+    db.close()
+
+
+def test_check_says_all_that_is_wrong_with_a_receiver(run):
+    wrong = ('secrets: [short, "also short"], ca_file: no.pem, headers: {"a b": x, webhook-id: q, Content-Length: "1"}')
+    write(run, "bridge.yaml", GOOD.replace('secrets: ["a secret of at least 24 characters"]', wrong) + KEPT)
+    lines = run("check").stderr.splitlines()
+    for place in ["secrets[0]", "secrets[1]", "ca_file"]:
+        assert [place for line in lines if f" sinks.crm.{place}: " in line] == [place], lines
+    assert len([line for line in lines if " sinks.crm.headers: " in line]) == 3
+    write(run, "bridge.yaml", GOOD.replace('url: "http://127.0.0.1:9/", secrets: ["a secret of at least 24 characters"]',
+          'endpoints: {a: {url: "ftp://x", unsigned: true, ca_file: no.pem}, b: {url: "http://127.0.0.1:9/", secrets: [short, shorter]}}'))
+    text = run("check").stderr
+    for place in ["a.url", "a.ca_file", "b.secrets[0]", "b.secrets[1]"]:
+        assert f" sinks.crm.endpoints.{place}: " in text, text
 
 
 def test_warnings_do_not_hinder_a_command(run):
