@@ -60,6 +60,7 @@ static int append_begin(struct sqlite_source *s, struct rule *r)
         return position_check(s, r);
     if (r->ready || s->start == START_SNAPSHOT) {
         r->top_known = true; /* 0: nothing has been looked at */
+        r->whole = true;
         return SQLITE_OK;
     }
     int rc = position_move_to_end(s, r);

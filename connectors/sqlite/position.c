@@ -240,16 +240,22 @@ static int position_move_to_remembered(struct sqlite_source *s, struct rule *r, 
     return rc;
 }
 
+/* A cleared cursor stands on that number, be there a row or not. */
+static void position_set_number(struct rule *r, int64_t number)
+{
+    char text[24];
+    snprintf(text, sizeof text, "i%" PRId64, number);
+    r->cursor = str_dup(str_of(text));
+}
+
 /* Steps back by one: the row at the cursor is new as well. */
 static void position_step_back(struct rule *r)
 {
-    char text[24];
     int64_t cursor;
     if (!position_number(r, &cursor) || cursor == INT64_MIN)
         return;
     position_clear(r);
-    snprintf(text, sizeof text, "i%" PRId64, cursor - 1);
-    r->cursor = str_dup(str_of(text));
+    position_set_number(r, cursor - 1);
 }
 
 /* The rows before the cursor that look different too, back to one that does not. */
@@ -294,26 +300,68 @@ static int position_check_content(struct sqlite_source *s, struct rule *r)
     return rc;
 }
 
-/* Ids went back, or the row at the cursor has another key. */
-static int position_start_again(struct sqlite_source *s, struct rule *r, bool back)
+/* The smallest id among the rows remembered, INT64_MAX: none. */
+static int64_t position_least(const struct rule *r)
+{
+    int64_t least = INT64_MAX, id;
+    for (size_t i = 0; r->key_is_rowid && i < RULE_PASSED && i < r->passed_count; i++)
+        if (r->passed[i].key[0] == 'i' && str_to_i64(value_key_plain(str_of(r->passed[i].key)), &id) && id < least)
+            least = id;
+    return least;
+}
+
+/* Are the rows remembered all that there were? */
+static bool position_is_whole(const struct rule *r)
+{
+    return r->whole && r->passed_count > 0 && r->passed_count <= RULE_PASSED;
+}
+
+/* Ids went back and no row remembered is as it was told: what is new begins with the least of them; if they were all there
+ * were, with the first row. What lies before the least, or of which nothing is remembered, cannot be told apart. */
+static int position_move_to_new(struct sqlite_source *s, struct rule *r, int64_t top, const char **how)
+{
+    int64_t least = position_least(r);
+    bool tells = r->key_is_rowid ? position_has_digest(r) : r->cursor_key || r->passed_count;
+    bool whole = tells && position_is_whole(r);
+    if (!whole && (!tells || least > top)) {
+        *how = "going on from the newest row: if rows came in the same look as the old ones went, they are not told";
+        return position_move_to_end(s, r);
+    }
+    *how = whole ? "none of the old ones is left: going on from the first row"
+                 : "going on with the first one that is new";
+    position_clear(r);
+    if (!whole)
+        position_set_number(r, least - 1);
+    for (size_t i = 0; i < RULE_PASSED; i++) {
+        free(r->passed[i].key);
+        r->passed[i].key = NULL;
+    }
+    r->passed_count = 0;
+    return SQLITE_OK;
+}
+
+/* Ids went back (the largest is `top` now), or the row at the cursor has another key. */
+static int position_start_again(struct sqlite_source *s, struct rule *r, bool back, int64_t top)
 {
     bool found = false, row_by_key = r->cursor_key && !r->key_is_rowid; /* VACUUM may number such rows anew */
     char *before = str_dup(str_of(r->cursor));
+    const char *how = "going on behind the last row that is as it was told";
     census_forget(r);
     int rc = position_move_to_remembered(s, r, &found);
+    back = back || (row_by_key && !found && position_is_whole(r)); /* other rows took the place of all */
     if (rc == SQLITE_OK && !(found && row_by_key)) {
-        LOG(WARN,
-            found
-                ? "ids start again (rows deleted, or a restored file): going on behind the last row that is as it was told"
-            : back
-                ? "ids start again (rows deleted, or a restored file): going on from the newest row"
-                : "the newest row has another key: it was changed, or its rowid was used again for another row; it is "
-                  "told as a new one",
-            LOG_C("source", s->base.id), LOG_C("rule", r->name), LOG_C("cursor", before));
         if (!found && back)
-            rc = position_move_to_end(s, r);
+            rc = position_move_to_new(s, r, top, &how);
         else if (!found)
             position_step_back(r);
+        LOG(WARN,
+            found || back
+                ? "ids start again (rows deleted, or a restored file)"
+                : "the newest row has another key: it was changed, or its rowid was used again for another row; "
+                  "it is told as a new one",
+            LOG_C("source", s->base.id), LOG_C("rule", r->name), LOG_C("was", before),
+            LOG_C("cursor", r->cursor ? r->cursor : "none"),
+            LOG_C("how", found || back ? how : "going on with that row"));
         if (rc == SQLITE_OK && (found || back))
             position_begin_epoch(s, r);
     }
@@ -337,6 +385,7 @@ static int position_take_over(struct sqlite_source *s, struct rule *r)
 {
     bool found = false;
     census_forget(r);
+    r->whole = false;
     if (!r->by_rowid && !r->cursor_key) {
         r->tie = str_dup(POSITION_LEAST);
         return SQLITE_OK;
@@ -415,5 +464,5 @@ int position_check(struct sqlite_source *s, struct rule *r)
     free(key);
     if (rc != SQLITE_OK)
         return rc;
-    return back || reused ? position_start_again(s, r, back) : position_check_content(s, r);
+    return back || reused ? position_start_again(s, r, back, top) : position_check_content(s, r);
 }

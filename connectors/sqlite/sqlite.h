@@ -71,7 +71,7 @@
 enum {
     RULES = 64,            /* most rules of a source */
     RULE_WATCH = 32,       /* most watched columns of a rule */
-    RULE_PASSED = 64,      /* keys of the rows just before the cursor that a rule remembers while it runs */
+    RULE_PASSED = 1024,    /* keys of the rows just before the cursor that a rule remembers while it runs */
     RULE_WARNINGS = 16,    /* of a rule that are not repeated */
     RULE_REFUSED = 256,    /* rows of a rule whose refusal is not repeated */
     RULE_SKIPPED = 64,     /* rows of a rule that a sort must leave out */
@@ -135,6 +135,7 @@ struct rule {
         uint64_t digest;
     } passed[RULE_PASSED]; /* a ring of the rows before it; not stored */
     size_t passed_count;
+    bool whole; /* that ring, until it is full, and the cursor are all rows that there were */
     int64_t epoch, top;
     int64_t above;  /* append: rows read whose rowid is above top */
     bool top_known; /* top was set */

@@ -330,6 +330,58 @@ TEST(fewer_rows_come_again)
     rig_end(&rig);
 }
 
+static int64_t restarts(void)
+{
+    return metric_value(rig_inside(&rig)->restarts);
+}
+
+/* All rows are deleted and fewer come in the same commit: they are told, each under an id of its own. */
+static void all_are_replaced(const char *schema, const char *insert)
+{
+    rig_begin(&rig, "DELETE", schema, RULE(""));
+    int64_t before = restarts();
+    for (int round = 1; round <= 2; round++) {
+        app_do(&rig, "DELETE FROM log; WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10) %s",
+               insert);
+        rig_settle(&rig);
+        rig_forget(&rig);
+        app_do(&rig,
+               "BEGIN; DELETE FROM log; WITH RECURSIVE n(i) AS (SELECT 101 UNION ALL SELECT i + 1 FROM n WHERE i < 103)"
+               " %s; COMMIT",
+               insert);
+        assert_int_equal(captured(), 3);
+    }
+    assert_true(restarts() >= before + 2);
+    rig_restart(&rig);
+    assert_int_equal(captured(), 0);
+    rig_end(&rig);
+}
+
+TEST(all_rows_are_replaced)
+{
+    all_are_replaced("CREATE TABLE log(id INTEGER PRIMARY KEY, x)", "INSERT INTO log(x) SELECT i FROM n");
+    all_are_replaced("CREATE TABLE log(id TEXT PRIMARY KEY, x)", "INSERT INTO log SELECT 'k' || i, i FROM n");
+}
+
+/* More are deleted than come again, a part of the table: the new ones are told, and those that stay are not. */
+TEST(many_rows_are_replaced)
+{
+    rig_begin(&rig, "DELETE", "CREATE TABLE log(id INTEGER PRIMARY KEY, x)", RULE(""));
+    app_exec(&rig, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100)"
+                   " INSERT INTO log SELECT i, i FROM n");
+    assert_int_equal(captured(), 100);
+    app_exec(&rig, "BEGIN; DELETE FROM log WHERE id > 30; INSERT INTO log(x) VALUES ('a'), ('b'); COMMIT");
+    assert_int_equal(captured(), 2);
+    rig_restart(&rig); /* it knows the newest row only, 32 */
+    app_exec(&rig, "INSERT INTO log(x) VALUES ('c'), ('d'), ('e')");
+    assert_int_equal(captured(), 3);
+    app_exec(&rig, "BEGIN; DELETE FROM log WHERE id > 31; INSERT INTO log(x) VALUES ('C'), ('D'); COMMIT");
+    assert_int_equal(captured(), 2);
+    app_exec(&rig, "INSERT INTO log(x) VALUES ('f')");
+    assert_int_equal(captured(), 1);
+    rig_end(&rig);
+}
+
 /* Random keys grow in no order, the rowid does: the default. */
 TEST(random_keys)
 {
@@ -520,6 +572,8 @@ int main(void)
         cmocka_unit_test(rowids_are_numbered_anew),
         cmocka_unit_test(rowids_come_again),
         cmocka_unit_test(earlier_state),
+        cmocka_unit_test(all_rows_are_replaced),
+        cmocka_unit_test(many_rows_are_replaced),
         cmocka_unit_test(ids_of_the_application),
         cmocka_unit_test(ids_of_the_application_among_many),
         cmocka_unit_test(ids_of_open_rows),
