@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,16 +40,23 @@ enum statement {
     STATEMENTS
 };
 
-/* The endpoint of a letter, which its headers tell; '' when it has none. */
-#define OF_ENDPOINT                                                                                                    \
-    " coalesce((SELECT CAST(value AS TEXT) FROM headers WHERE letter = seq AND CAST(name AS TEXT) = '" TRAIL_ENDPOINT  \
-    "'), '')"
+#define OF_HEADER(header) "(SELECT value FROM headers WHERE letter = seq AND CAST(name AS TEXT) = '" header "')"
+#define OF_FROM           OF_HEADER(TRAIL_FROM)
+#define OF_TRAIL          "CAST(" OF_HEADER(TRAIL_ENDPOINT) " AS TEXT)"
+#define OF_REASON                                                                                                      \
+    "CASE WHEN class = 'orphaned' AND reason GLOB 'the sink has no endpoint ?*'"                                       \
+    " THEN replace(substr(reason, 26), ' any more', '') END"
+/* The endpoint of a letter, which its headers tell, or, of one that an earlier version filed when its endpoint was gone, the
+ * reason; '' when it has none. */
+#define OF_ENDPOINT " coalesce(" OF_TRAIL ", " OF_REASON ", '')"
 
 static const char *const texts[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
     [ROLLBACK] = "ROLLBACK",
-    [REMOVE] = "DELETE FROM letters WHERE owner = ?1 AND of_source = ?2 AND identity = ?3 RETURNING redrives",
+    [REMOVE] = ("DELETE FROM letters WHERE owner = ?1 AND of_source = ?2 AND identity IN (?3, ?4)"
+                " AND (identity = ?3 OR (topic IS ?5 AND partition = ?6 AND offset = ?7 AND type IS ?8"
+                " AND " OF_FROM " IS ?9)) RETURNING redrives"),
     [INSERT] =
         "INSERT INTO letters (of_source, owner, identity, id, source, type, time, first, last, attempts, status, class,"
         " reason, topic, partition, offset, stored, redrives, key, value)"
@@ -63,7 +71,8 @@ static const char *const texts[STATEMENTS] = {
     [OLDEST] = "DELETE FROM letters WHERE seq IN (SELECT seq FROM letters ORDER BY seq LIMIT ?1)",
     [AGED] = "DELETE FROM letters WHERE last < ?1",
     [LOAD] = ("SELECT of_source, owner, id, source, type, time, first, last, attempts, status, class, reason, topic,"
-              " partition, offset, stored, state = 'redriven', redrives, key, value FROM letters WHERE seq = ?1"),
+              " partition, offset, stored, state = 'redriven', redrives, key, value, nullif(" OF_ENDPOINT
+              ", '') FROM letters WHERE seq = ?1"),
     [LOAD_HEADERS] = "SELECT name, value FROM headers WHERE letter = ?1 ORDER BY position",
 };
 
@@ -72,7 +81,7 @@ static const char schema[] =
     "CREATE TABLE letters ("
     " seq INTEGER PRIMARY KEY AUTOINCREMENT,"
     " of_source INTEGER NOT NULL, owner TEXT NOT NULL,"
-    " identity TEXT NOT NULL," /* hash of (source, id, endpoint if any), or topic/partition/offset(/endpoint) */
+    " identity TEXT NOT NULL," /* letters_identity; of earlier versions: letters_identity_before */
     " id TEXT, source TEXT, type TEXT, time TEXT,"
     " first INTEGER NOT NULL, last INTEGER NOT NULL," /* milliseconds since 1970 */
     " attempts INTEGER NOT NULL, status INTEGER NOT NULL, class TEXT, reason TEXT,"
@@ -186,21 +195,38 @@ static bool letters_set_up(struct letters *st, bool write, struct err *e)
     return letters_check_file(st, write, e);
 }
 
+/* The folder is told as well: the configuration may be read from another one than that in which the daemon runs. */
+static char *letters_full_path(const char *path)
+{
+    char here[PATH_MAX];
+    while (path[0] == '.' && path[1] == '/')
+        path += 2;
+    return path[0] != '/' && getcwd(here, sizeof here) ? str_join(here, "/", path) : str_dup(str_of(path));
+}
+
+static void letters_not_opened(const struct letters *st, bool write, bool relative, struct err *e)
+{
+    int why = st->db ? sqlite3_system_errno(st->db) : ENOMEM;
+    const char *hint = "the daemon creates it when it starts";
+    if (write)
+        hint = "its folder must exist and be writable";
+    else if (relative)
+        hint = "path is relative: a daemon that starts in this folder creates it; run this where the daemon runs";
+    err_set(e, "%s: cannot be opened: %s; %s", st->path, why ? strerror(why) : sqlite3_errmsg(st->db), hint);
+}
+
 struct letters *letters_open(const char *path, bool write, struct err *e)
 {
     struct letters *st = mem_alloc(sizeof *st);
-    st->path = str_dup(str_of(path));
+    st->path = letters_full_path(path);
     st->count = -1;
     /* A reader opens for writing too (and is then forbidden to): a journal that a killed daemon left must be rolled
      * back. */
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (write ? SQLITE_OPEN_CREATE : 0);
     bool ours = !write || file_make_own(path, e),
          good = ours && sqlite3_open_v2(path, &st->db, flags, NULL) == SQLITE_OK;
-    if (ours && !good) {
-        int why = st->db ? sqlite3_system_errno(st->db) : ENOMEM;
-        err_set(e, "%s: cannot be opened: %s; %s", path, why ? strerror(why) : sqlite3_errmsg(st->db),
-                write ? "its folder must exist and be writable" : "the daemon creates it when it starts");
-    }
+    if (ours && !good)
+        letters_not_opened(st, write, path[0] != '/', e);
     if (good && letters_set_up(st, write, e))
         return st;
     letters_close(st);
@@ -275,15 +301,9 @@ static void letters_bind_bytes(sqlite3_stmt *s, int at, struct str bytes)
         sqlite3_bind_blob64(s, at, bytes.at, bytes.n, SQLITE_STATIC);
 }
 
-/* The same letter again has the same identity. */
-static void letters_identity(const struct letter *l, struct buf *out)
+/* What is no event is known by its place, as earlier versions did. */
+static void letters_identity_of_place(const struct letter *l, struct buf *out)
 {
-    char uuid[UUID_TEXT];
-    if (l->id.at) {
-        uuid_of((const struct str[]){ l->source, l->id, l->endpoint }, l->endpoint.at ? 3 : 2, uuid);
-        buf_add_c(out, uuid);
-        return;
-    }
     if (l->topic.at) {
         buf_add_str(out, l->topic);
         buf_printf(out, "/%" PRId64 "/%" PRId64, l->partition, l->offset);
@@ -297,16 +317,48 @@ static void letters_identity(const struct letter *l, struct buf *out)
     }
 }
 
-/* Takes out what was filed of the same event; its count of redrives goes on. */
+/* The same letter again has the same identity: that of its event (its id alone may be chosen by several senders), at its
+ * origin (where another event may stand when the topic was made anew), and of the endpoint. */
+static void letters_identity(const struct letter *l, struct buf *out)
+{
+    char uuid[UUID_TEXT], place[64];
+    if (!l->id.at) {
+        letters_identity_of_place(l, out);
+        return;
+    }
+    snprintf(place, sizeof place, "%" PRId64 "/%" PRId64, l->partition, l->offset);
+    struct str from = record_header(&l->record, TRAIL_FROM);
+    uuid_of((const struct str[]){ l->topic, l->topic.at ? str_of(place) : STR(""), from, l->source, l->id, l->type,
+                                  l->endpoint },
+            7, uuid);
+    buf_add_c(out, uuid);
+}
+
+/* The identity that earlier versions gave an event's letter, which more than one letter could have. */
+static void letters_identity_before(const struct letter *l, char out[UUID_TEXT])
+{
+    uuid_of((const struct str[]){ l->source, l->id, l->endpoint }, l->endpoint.at ? 3 : 2, out);
+}
+
+/* Takes out what was filed of the same letter, by this version or an earlier one; its count of redrives goes on. */
 static bool letters_remove_earlier(struct letters *st, const struct letter *l, struct str identity, int64_t *redrives,
                                    struct err *e)
 {
+    char before[UUID_TEXT] = "";
     sqlite3_stmt *s = letters_statement(st, REMOVE, e);
     if (!s)
         return false;
+    if (l->id.at)
+        letters_identity_before(l, before);
     letters_bind_text(s, 1, l->owner);
     sqlite3_bind_int(s, 2, l->of_source);
     letters_bind_text(s, 3, identity);
+    letters_bind_text(s, 4, str_of(before));
+    letters_bind_text(s, 5, l->topic);
+    sqlite3_bind_int64(s, 6, l->partition);
+    sqlite3_bind_int64(s, 7, l->offset);
+    letters_bind_text(s, 8, l->type);
+    letters_bind_bytes(s, 9, record_header(&l->record, TRAIL_FROM));
     return letters_step(st, s, redrives, e);
 }
 
@@ -489,7 +541,7 @@ int64_t letters_matches(struct letters *st, const struct selection *sel, struct 
 
 /* ---- one letter ---- */
 
-enum { LETTERS_TEXTS = 10 };
+enum { LETTERS_TEXTS = 11 };
 
 /* A letter on its way out of the file. Bytes and headers move while they grow, so first all are copied, and then the
  * spans that point to them are set. */
@@ -527,10 +579,10 @@ static void letters_copy_row(struct loading *x, sqlite3_stmt *s, struct letter *
     const struct {
         int column;
         struct str *to;
-    } texts_of[LETTERS_TEXTS] = { { 1, &l->owner },        { 2, &l->id },     { 3, &l->source },
-                                  { 4, &l->type },         { 5, &l->time },   { 10, &l->class },
-                                  { 11, &l->reason },      { 12, &l->topic }, { 18, &l->record.key },
-                                  { 19, &l->record.value } };
+    } texts_of[LETTERS_TEXTS] = { { 1, &l->owner },         { 2, &l->id },       { 3, &l->source },
+                                  { 4, &l->type },          { 5, &l->time },     { 10, &l->class },
+                                  { 11, &l->reason },       { 12, &l->topic },   { 18, &l->record.key },
+                                  { 19, &l->record.value }, { 20, &l->endpoint } };
     for (size_t i = 0; i < LETTERS_TEXTS; i++) {
         x->to[i] = texts_of[i].to;
         letters_copy_column(x, s, texts_of[i].column);
@@ -591,7 +643,6 @@ static void letters_give(struct loading *x, struct letter *l)
                                                letters_text(x, LETTERS_TEXTS + 2 * i + 1) };
     l->record.headers = l->owned_headers;
     l->record.header_count = headers;
-    l->endpoint = record_header(&l->record, TRAIL_ENDPOINT);
 }
 
 bool letters_load(struct letters *st, int64_t seq, struct letter *l, struct err *e)

@@ -4,8 +4,8 @@
  * The command writes one thing, that a letter was redriven, in a short transaction of its own: the daemon, which learns
  * it from the topic, may not be running.
  *
- * One letter per sink, endpoint and event: a repeat takes the place of what was there and comes last again. A record that is no
- * event is known by its origin. The rollback journal is used, not WAL: two processes share the file, and a
+ * One letter per sink, endpoint and event at its origin: a repeat takes the place of what was there and comes last again. An event
+ * of another sender, type or origin with the same id has a letter of its own. A record that is no event is known by its origin. The rollback journal is used, not WAL: two processes share the file, and a
  * reader holds its lock only for one short query. synchronous=FULL: what was committed survives power loss.
  *
  *   writer   letters_open(.., true) -> letters_begin, letters_file..., letters_trim, letters_commit

@@ -54,21 +54,94 @@ TEST(a_letter_is_filed_whole)
     letter_free(&l);
 }
 
+static int64_t count_letters(void)
+{
+    struct err e;
+    struct letters *st = letters_open(dead_path, false, &e);
+    assert_non_null(st);
+    int64_t n = letters_matches(st, &everything, &e);
+    letters_close(st);
+    return n;
+}
+
 TEST(a_repeat_takes_the_place)
 {
     struct sink *s = dead_opened("");
-    dead_file(s, "old", PAIRS(EVENT("e-1", "t"), DIED("crm"), ORIGIN("42")));
-    dead_file(s, "new", PAIRS(EVENT("e-1", "t"), DIED("crm"), ORIGIN("77")));
+    dead_file(s, "old", PAIRS(EVENT("e-1", "t"), DIED("crm"), TRAIL_FROM, "me", ORIGIN("42")));
+    dead_file(s, "new", PAIRS(EVENT("e-1", "t"), DIED("crm"), TRAIL_FROM, "me", ORIGIN("42")));
     struct letter l = load_only();
     assert_true(str_eq(l.record.value, STR("new")));
-    assert_int_equal(l.offset, 77);
     letter_free(&l);
-    dead_file(s, "other sink", PAIRS(EVENT("e-1", "t"), DIED("erp"), ORIGIN("42")));
+    dead_file(s, "other sink", PAIRS(EVENT("e-1", "t"), DIED("erp"), TRAIL_FROM, "me", ORIGIN("42")));
+    assert_int_equal(count_letters(), 2);
+    sink_end(s);
+}
+
+/* Whoever chooses the id of another's event does not hide its letter; nor does a topic that was made anew. */
+TEST(no_letter_hides_another)
+{
+    struct sink *s = dead_opened("");
+    for (int i = 0; i < 2; i++) { /* each twice, as after a crash */
+        dead_file(s, "a", PAIRS(EVENT("e-1", "t"), DIED("crm"), TRAIL_FROM, "me", ORIGIN("42")));
+        dead_file(s, "b", PAIRS(EVENT("e-1", "t"), DIED("crm"), TRAIL_FROM, "you", ORIGIN("43")));
+        dead_file(s, "c", PAIRS(EVENT("e-1", "u"), DIED("crm"), TRAIL_FROM, "me", ORIGIN("44")));
+        dead_file(s, "d", PAIRS(EVENT("e-1", "t"), DIED("crm"), TRAIL_FROM, "you", ORIGIN("42")));
+        dead_file(s, "e", PAIRS(EVENT("e-1", "u"), DIED("crm"), TRAIL_FROM, "me", ORIGIN("42")));
+        dead_file(s, "f", PAIRS(EVENT("e-1", "t"), TRAIL_SOURCE, "hooks", TRAIL_CLASS, "unrouted"));
+        dead_file(s, "g", PAIRS(EVENT("e-1", "u"), TRAIL_SOURCE, "hooks", TRAIL_CLASS, "unrouted"));
+    }
+    assert_int_equal(count_letters(), 7);
+    sink_end(s);
+}
+
+/* Makes the letter one of the version before, which knew an event by its source and id alone: a hash of both. */
+static void write_as_before(void)
+{
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(dead_path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "UPDATE letters SET state = 'redriven', redrives = 2,"
+                                  " identity = '349b18d3-a02a-53ce-abc0-9c3b9c1d5133'",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+}
+
+TEST(letters_of_the_version_before_are_taken_over)
+{
+    struct sink *s = dead_opened("");
+    dead_file(s, "old", PAIRS(EVENT("e-1", "t"), DIED("crm"), TRAIL_FROM, "me", ORIGIN("42")));
+    sink_end(s);
+    write_as_before();
+    s = dead_opened("");
+    dead_file(s, "again", PAIRS(EVENT("e-1", "t"), DIED("crm"), TRAIL_FROM, "me", ORIGIN("42")));
+    struct letter l = load_only();
+    assert_true(str_eq(l.record.value, STR("again")));
+    assert_false(l.redriven);
+    assert_int_equal(l.redrives, 2);
+    letter_free(&l);
+    write_as_before();
+    dead_file(s, "another's", PAIRS(EVENT("e-1", "t"), DIED("crm"), TRAIL_FROM, "you", ORIGIN("43")));
+    assert_int_equal(count_letters(), 2);
+    sink_end(s);
+}
+
+/* Earlier versions told the endpoint that is gone in the reason alone. */
+TEST(an_orphan_of_the_version_before_has_its_endpoint)
+{
+    struct sink *s = dead_opened("");
+    dead_file(s, "x",
+              PAIRS(EVENT("e-1", "t"), TRAIL_SINK, "crm", TRAIL_CLASS, "orphaned", TRAIL_REASON,
+                    "the sink has no endpoint x any more", TRAIL_LAST, LAST, ORIGIN("42")));
+    sink_end(s);
+    struct letter l = load_only();
+    assert_true(str_eq(l.endpoint, STR("x")));
+    letter_free(&l);
     struct err e;
     struct letters *st = letters_open(dead_path, false, &e);
-    assert_int_equal(letters_matches(st, &everything, &e), 2);
+    struct selection of_x = { .endpoint = STR("x"), .dead = true };
+    assert_int_equal(letters_matches(st, &of_x, &e), 1);
     letters_close(st);
-    sink_end(s);
 }
 
 /* Two endpoints of one sink give up the same event at the same moment; one is redriven. */
@@ -180,16 +253,6 @@ TEST(a_redrive_is_noted_and_a_later_failure_is_dead_again)
     sink_end(s);
 }
 
-static int64_t count_letters(void)
-{
-    struct err e;
-    struct letters *st = letters_open(dead_path, false, &e);
-    assert_non_null(st);
-    int64_t n = letters_matches(st, &everything, &e);
-    letters_close(st);
-    return n;
-}
-
 TEST(the_oldest_go_first)
 {
     struct sink *s = dead_opened("keep: 3\n");
@@ -298,6 +361,12 @@ TEST(foreign_and_damaged_files_are_refused)
     assert_null(letters_open(dead_path, true, &e));
     assert_non_null(strstr(e.text, dead_path));
     unlink(dead_path);
+    char here[512], expected[600];
+    assert_non_null(getcwd(here, sizeof here));
+    snprintf(expected, sizeof expected, "%s/not-here.db: cannot be opened: ", here);
+    assert_null(
+        letters_open("./not-here.db", false, &e)); /* the folder is named: it is not that of the configuration */
+    assert_memory_equal(e.text, expected, strlen(expected));
     assert_null(letters_open(dead_path, false, &e)); /* nothing there: a reader does not create it */
     assert_int_equal(access(dead_path, F_OK), -1);
     assert_null(letters_open("/nonexistent/folder/x.db", true, &e));
@@ -335,6 +404,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         DEAD_TEST(a_letter_is_filed_whole),
         DEAD_TEST(a_repeat_takes_the_place),
+        DEAD_TEST(no_letter_hides_another),
+        DEAD_TEST(letters_of_the_version_before_are_taken_over),
+        DEAD_TEST(an_orphan_of_the_version_before_has_its_endpoint),
         DEAD_TEST(endpoints_have_letters_of_their_own),
         DEAD_TEST(a_last_attempt_of_any_time_is_listed),
         DEAD_TEST(what_is_no_event_is_filed_by_its_place),
