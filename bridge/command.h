@@ -56,6 +56,11 @@ struct connectors;
 struct record;
 struct sink;
 
+struct command_names {        /* in the configuration, beside a sink */
+    struct strings endpoints; /* of its endpoints; none: it is without `endpoints:` */
+    struct strings formerly;  /* its earlier names */
+};
+
 struct command_call {                    /* everything is borrowed for the call */
     char *const *words;                  /* behind the command's name, without the flags */
     size_t word_count;                   /* from min_words to max_words */
@@ -65,6 +70,7 @@ struct command_call {                    /* everything is borrowed for the call 
     /* What a command with `config` gets as well: */
     const struct config *config; /* for the core's commands */
     struct sink *const *sinks;   /* every configured sink, options filled, not opened; those of a type have its ops */
+    const struct command_names *names; /* of each of these sinks */
     size_t sink_count;
     const char *const *sources; /* the names of all configured sources; ends with NULL */
     const char *prefix;         /* of the bridge's own topics */

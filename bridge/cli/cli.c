@@ -49,6 +49,20 @@ static bool cli_publish(const struct command_call *call, const struct record *r,
     return publish_once(call->config, r, e);
 }
 
+/* The names beside each sink; free() each one's endpoints.at, and the whole. */
+static struct command_names *cli_names(const struct config *c)
+{
+    struct command_names *names = mem_alloc((c->sink_count + 1) * sizeof *names);
+    for (size_t i = 0; i < c->sink_count; i++) {
+        const struct sink_config *s = &c->sinks[i];
+        names[i].formerly = s->formerly;
+        names[i].endpoints.at = mem_alloc((s->endpoint_count + 1) * sizeof *names[i].endpoints.at);
+        for (size_t j = 0; j < s->endpoint_count; j++)
+            names[i].endpoints.at[names[i].endpoints.count++] = (char *)s->endpoints[j].endpoint->name;
+    }
+    return names;
+}
+
 /* Calls a command that needs the configuration, if that passes the check. */
 static int cli_call_with_config(const struct command *command, struct command_call *call)
 {
@@ -69,13 +83,18 @@ static int cli_call_with_config(const struct command *command, struct command_ca
     for (size_t i = 0; i < c->sink_count; i++)
         sinks[i] = c->sinks[i].sink;
     call->config = c;
+    struct command_names *names = cli_names(c);
     call->sinks = sinks;
+    call->names = names;
     call->sink_count = c->sink_count;
     call->sources = sources;
     call->prefix = c->broker.prefix;
     call->publish = cli_publish;
     log_setup(c->log.level, c->log.format);
     int code = command->run(call);
+    for (size_t i = 0; i < c->sink_count; i++)
+        free(names[i].endpoints.at);
+    free(names);
     free(sources);
     free(sinks);
     config_free(c);

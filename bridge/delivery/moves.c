@@ -141,9 +141,18 @@ static void moves_publish(struct delivery *d, struct entry *en, const char *topi
     trail_free(&m);
 }
 
+/* The endpoint that a dead letter names: of an orphan the one that is gone, which its trail tells. free() it. */
+static char *moves_endpoint(const struct entry *en)
+{
+    struct str gone = record_header(en->of->record, TRAIL_ENDPOINT);
+    bool orphan = strcmp(en->dead_class, "orphaned") == 0 && topic_name_ok(gone); /* a foreign one is no name */
+    return en->to->name ? str_dup(str_of(en->to->name)) : orphan ? str_dup(gone) : NULL;
+}
+
 static void moves_publish_dead_letter(struct delivery *d, struct entry *en)
 {
     char attempts[16], status[16] = "", first[CLOCK_TEXT], last[CLOCK_TEXT];
+    char *endpoint = moves_endpoint(en);
     int64_t now = clock_wall_ms();
     snprintf(attempts, sizeof attempts, "%u", en->attempts);
     if (en->last.status)
@@ -151,9 +160,10 @@ static void moves_publish_dead_letter(struct delivery *d, struct entry *en)
     clock_text(en->first_ms ? en->first_ms : now, first);
     clock_text(en->last_ms ? en->last_ms : now, last);
     moves_publish(d, en, d->dead_letter_topic,
-                  (const char *const[]){ TRAIL_SINK, d->s->id, TRAIL_ENDPOINT, en->to->name, TRAIL_ATTEMPTS, attempts,
+                  (const char *const[]){ TRAIL_SINK, d->s->id, TRAIL_ENDPOINT, endpoint, TRAIL_ATTEMPTS, attempts,
                                          TRAIL_FIRST, first, TRAIL_LAST, last, TRAIL_STATUS, status, TRAIL_CLASS,
                                          en->dead_class, TRAIL_REASON, en->last.why, NULL });
+    free(endpoint);
 }
 
 static void moves_publish_waiting(struct delivery *d, struct entry *en)

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include "bridge/command.h"
 #include "connectors/dead_letter/dead_letter.h"
+#include "connectors/dead_letter/names.h"
 #include "connectors/dead_letter/print.h"
 #include "connectors/dead_letter/redrive.h"
 
@@ -232,31 +233,6 @@ static const struct verb *command_verb(const char *name)
     return NULL;
 }
 
-/* Is the name of --sink that of a sink, a source, or the owner of a letter (a sink that is no more)? */
-static int command_check_owner(struct letters *st, const struct request *r, const struct command_call *call)
-{
-    enum { OWNERS = 1000 };
-    const char *names[OWNERS + 1] = { 0 };
-    size_t count = 0;
-    struct str owner = r->selection.owner;
-    for (size_t i = 0; i < call->sink_count && count < OWNERS; i++)
-        names[count++] = call->sinks[i]->id;
-    for (size_t i = 0; call->sources[i] && count < OWNERS; i++)
-        names[count++] = call->sources[i];
-    bool known = !owner.at;
-    for (size_t i = 0; i < count; i++)
-        known = known || str_eq(owner, str_of(names[i]));
-    struct selection all = { .owner = owner, .dead = true, .redriven = true };
-    if (known || letters_matches(st, &all, NULL) != 0)
-        return 0;
-    const char *near = str_nearest(owner, names);
-    fputs("aqueduct dead: --sink: there is no sink or source named ", stderr);
-    print_clean(owner, 0, stderr);
-    fprintf(stderr, "%s%s%s; see aqueduct help dead\n", near ? " (did you mean " : "", near ? near : "",
-            near ? "?)" : "");
-    return COMMAND_USAGE;
-}
-
 static int command_run(struct command_call *call)
 {
     struct request *r = call->flags;
@@ -273,9 +249,7 @@ static int command_run(struct command_call *call)
     struct letters *st = letters_open(sink->path, false, &e);
     if (!st)
         return command_fail(&e);
-    code = command_check_owner(st, r, call);
-    if (!code)
-        code = verb->run(st, r, call);
+    code = names_known(st, &r->selection, call) ? verb->run(st, r, call) : COMMAND_USAGE;
     letters_close(st);
     return code;
 }

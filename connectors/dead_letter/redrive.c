@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "bridge/event/trail.h"
+#include "connectors/dead_letter/names.h"
 #include "connectors/dead_letter/print.h"
 
 enum {
@@ -48,18 +49,18 @@ static bool redrive_tell(const struct command_call *call, const struct letter *l
     return ok;
 }
 
-/* Why this letter cannot be redriven; NULL: it can. */
-static const char *redrive_refusal(const struct redrive *d, const struct letter *l)
+/* False with *e: why this letter cannot be redriven. */
+static bool redrive_allowed(const struct redrive *d, const struct letter *l, struct err *e)
 {
     if (l->of_source)
-        return "never reached a sink; it is of the source";
+        return err_set(e, "never reached a sink; it is of the source");
     if (l->owner.n == 0)
-        return "does not say which sink gave up";
+        return err_set(e, "does not say which sink gave up");
     if (l->cut)
-        return "is too large to be read from the file of dead letters";
+        return err_set(e, "is too large to be read from the file of dead letters");
     if (l->redriven && !d->again)
-        return "was redriven before (--again)";
-    return NULL;
+        return err_set(e, "was redriven before (--again)");
+    return names_reachable(d->call, l, e); /* else the daemon would find nobody to send it to */
 }
 
 static void redrive_say(const char *verb, const struct letter *l)
@@ -82,7 +83,9 @@ static void redrive_say(const char *verb, const struct letter *l)
 static void redrive_refuse(struct redrive *d, const struct letter *l, const char *why)
 {
     redrive_say("refused", l);
-    printf(": %s\n", why);
+    fputs(": ", stdout);
+    print_clean(str_of(why), 0, stdout);
+    fputc('\n', stdout);
     d->refused++;
 }
 
@@ -105,9 +108,9 @@ static bool redrive_once(struct redrive *d, const struct letter *l, bool *sent, 
 static bool redrive_letter(void *ctx, const struct letter *l, struct err *e)
 {
     struct redrive *d = ctx;
-    const char *why = redrive_refusal(d, l);
-    if (why) {
-        redrive_refuse(d, l, why);
+    struct err why;
+    if (!redrive_allowed(d, l, &why)) {
+        redrive_refuse(d, l, why.text);
         return true;
     }
     bool sent = false;

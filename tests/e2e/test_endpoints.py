@@ -66,6 +66,35 @@ def test_dead_letters_and_redrive_are_of_one_endpoint(bridge, receivers):
     assert len(good.all()) == 3
 
 
+def test_a_letter_of_an_endpoint_that_is_gone_goes_to_no_other(bridge, receivers):
+    works = []
+    bad, good = receivers(lambda r: 204 if works else 503), receivers()
+    both = {"bad": {"url": bad.url, "secrets": [SECRET]}, "good": {"url": good.url, "secrets": [SECRET]}}
+    with_bad, without = (HTTP_SOURCE + partners(those, "    retry: [1s, 1h]\n    retry_memory: 0s\n") + DEAD_LETTERS
+                         for those in (both, {"good": both["good"]}))
+    daemon = bridge.run(with_bad)
+    post_ok(daemon, event("an-event-of-this-test"))
+    good.delivered(["an-event-of-this-test"])
+    wait_for(lambda: daemon.metric("aqueduct_sink_moved_total", sink="partners", endpoint="bad") == 1)
+    daemon.stop()
+    bridge.configure(without)
+    daemon = bridge.start()
+    wait_for(bridge.dead)
+    assert [(d["endpoint"], d["class"]) for d in bridge.dead("--sink", "partners", "--endpoint", "bad")] == [("bad", "orphaned")]
+    assert bridge.command("dead", "list", "--endpoint", "nosuch").returncode == 2
+    done = bridge.command("dead", "redrive", "--all")
+    assert done.returncode == 1 and ": the sink partners has no endpoint bad in this configuration; put it back" in done.stdout, done.stdout
+    assert len(bridge.dead()) == 1
+    daemon.stop()
+    bridge.configure(with_bad)
+    works.append(True)
+    bridge.start()
+    assert bridge.command("dead", "redrive", "--sink", "partners").returncode == 0
+    bad.delivered(["an-event-of-this-test"])
+    wait_for(lambda: bridge.dead() == [])
+    assert len(good.all()) == 1
+
+
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_what_waits_for_one_survives_a_restart(bridge, receivers, end):
     works = []

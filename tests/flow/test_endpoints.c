@@ -465,6 +465,7 @@ TEST(what_waits_for_an_endpoint_that_is_gone_becomes_a_dead_letter)
     assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 2), 1);
     flow_expect_header(found[0], TRAIL_CLASS, "orphaned");
     flow_expect_header(found[0], TRAIL_REASON, "the sink has no endpoint was-here any more");
+    flow_expect_header(found[0], TRAIL_ENDPOINT, "was-here");
     record_free(found[0]);
     assert_int_equal(count("dead_total", NULL), 1);
     reconciles();
@@ -563,6 +564,7 @@ TEST(what_is_blocked_for_an_endpoint_that_is_gone_becomes_dead_letters)
     for (size_t i = 0; i < 20; i++) {
         flow_expect_header(letters[i], TRAIL_CLASS, "orphaned");
         flow_expect_header(letters[i], TRAIL_REASON, "the sink has no endpoint e0 any more");
+        flow_expect_header(letters[i], TRAIL_ENDPOINT, "e0");
         record_free(letters[i]);
     }
     assert_int_equal(flow_count("aqueduct_sink_blocked", id), 0);

@@ -37,14 +37,22 @@ static bool keep_publication(const struct command_call *call, const struct recor
     return true;
 }
 
+static const struct sink_ops other_type;
+static char *endpoints[2], *formerly[] = { "customers" };
+static size_t endpoint_count;
+
 static int dead_call(int argc, char **argv)
 {
-    struct sink *s = dead_sink("");
+    struct sink *s = dead_sink(""), crm = { .id = "crm", .ops = &other_type },
+                erp = { .id = "erp", .ops = &other_type };
     struct err e;
+    struct command_names names[3] = { [1] = { .endpoints = { endpoints, endpoint_count },
+                                              .formerly = { formerly, 1 } } };
     struct command_call call = { .words = argv,
                                  .flags = calloc(1, dead_command.size),
-                                 .sinks = &s,
-                                 .sink_count = 1,
+                                 .sinks = (struct sink *const[]){ s, &crm, &erp },
+                                 .names = names,
+                                 .sink_count = 3,
                                  .sources = (const char *const[]){ "hooks", "inbox", NULL },
                                  .publish = keep_publication,
                                  .prefix = "aqueduct." };
@@ -155,6 +163,15 @@ TEST(what_no_letter_can_have_is_wrong)
     assert_int_equal(DEAD("redrive", "--sink", "nosuch"), COMMAND_USAGE);
     assert_int_equal(DEAD("show", "--sink", "nosuch"), COMMAND_USAGE);
     assert_int_equal(DEAD("list", "--class", "bogus"), COMMAND_USAGE);
+    assert_int_equal(DEAD("list", "--endpoint", "nosuch"), COMMAND_USAGE);
+    assert_int_equal(DEAD("list", "--sink", "crm", "--endpoint", "nosuch"), COMMAND_USAGE);
+    assert_int_equal(DEAD("redrive", "--endpoint", "nosuch"), COMMAND_USAGE);
+    endpoints[0] = "b";
+    endpoint_count = 1;
+    assert_int_equal(DEAD("list", "--endpoint", "b"), 0); /* configured: it has no letters yet */
+    assert_int_equal(DEAD("list", "--sink", "customers", "--endpoint", "b"), 0);
+    assert_int_equal(DEAD("list", "--sink", "erp", "--endpoint", "b"), COMMAND_USAGE); /* another sink's */
+    endpoint_count = 0;
     assert_int_equal(published_count, 0);
 }
 
@@ -246,6 +263,8 @@ TEST(redrive_goes_to_the_endpoint)
     dead_file(s, "x", PAIRS(EVENT("e-1", "t"), DIED("crm"), TRAIL_ENDPOINT, "b", ORIGIN("1")));
     sink_end(s);
     published_count = 0;
+    endpoints[0] = "b";
+    endpoint_count = 1;
     assert_int_equal(DEAD("list"), 0);
     assert_non_null(strstr(output, " crm/a "));
     assert_int_equal(DEAD("list", "--json", "--endpoint", "b"), 0);
@@ -257,6 +276,38 @@ TEST(redrive_goes_to_the_endpoint)
     assert_non_null(strstr(published[0].headers, "aqueduct-endpoint=b;"));
     assert_non_null(strstr(published[1].headers, "aqueduct-sink=crm;aqueduct-endpoint=b;aqueduct-state=redriven;"));
     assert_string_equal(output, "redriven  crm/b t e-1\nredriven 1, refused 0, of 1\n");
+    assert_int_equal(DEAD("redrive", "--all"), 1);
+    assert_int_equal(published_count, 2);
+    assert_non_null(
+        strstr(output, "refused   crm/a t e-1: the sink crm has no endpoint a in this configuration; put it back"));
+    assert_int_equal(DEAD("list", "--endpoint", "a"), 0); /* still to be listed */
+    assert_non_null(strstr(output, " crm/a "));
+    endpoint_count = 0;
+    assert_int_equal(DEAD("redrive", "--endpoint", "a"), 1); /* nor is the sink itself a place for it */
+    assert_int_equal(published_count, 2);
+    endpoints[1] = "a";
+    endpoint_count = 2;
+    assert_int_equal(DEAD("redrive", "--endpoint", "a"), 0);
+    endpoint_count = 0;
+    assert_int_equal(published_count, 4);
+    assert_non_null(strstr(published[2].headers, "aqueduct-endpoint=a;"));
+}
+
+TEST(redrive_knows_its_sinks)
+{
+    struct sink *s = dead_opened("");
+    dead_file(s, "x", PAIRS(EVENT("e-1", "t"), DIED("gone"), ORIGIN("1")));
+    dead_file(s, "x", PAIRS(EVENT("e-2", "t"), DIED("customers"), ORIGIN("2")));
+    sink_end(s);
+    published_count = 0;
+    publish_limit = 16;
+    assert_int_equal(DEAD("redrive", "--all"), 1);
+    assert_non_null(strstr(output, "refused   gone t e-1: there is no sink gone in this configuration; put it back"));
+    assert_non_null(strstr(output, "redriven  customers t e-2\n"));
+    assert_int_equal(published_count, 2);
+    assert_string_equal(published[0].topic, "aqueduct.redrive.customers");
+    assert_int_equal(DEAD("list", "--sink", "gone"), 0);
+    assert_non_null(strstr(output, " e-1\n"));
 }
 
 /* A foreign record of many headers comes last; it is shown as what it is, and those before it are as well. */
@@ -453,6 +504,7 @@ int main(void)
         DEAD_TEST(long_data_is_cut),
         DEAD_TEST(redrive_publishes_the_record_and_then_the_note),
         DEAD_TEST(redrive_goes_to_the_endpoint),
+        DEAD_TEST(redrive_knows_its_sinks),
         DEAD_TEST(any_number_of_headers),
         DEAD_TEST(one_that_cannot_be_redriven_stops_no_other),
         DEAD_TEST(redrive_is_careful),

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/* Looks names up in the configuration and in the file. */
+#include "connectors/dead_letter/names.h"
+#include <stdio.h>
+#include "bridge/connector.h"
+#include "connectors/dead_letter/print.h"
+
+enum { NAMES_NEAR = 1000 }; /* most that a wrong one is compared with */
+
+static bool names_in(const struct strings *list, struct str name)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (str_eq(name, str_of(list->at[i])))
+            return true;
+    return false;
+}
+
+/* Does the i-th sink have this name now, or had it? */
+static bool names_is_sink(const struct command_call *call, size_t i, struct str name)
+{
+    return str_eq(name, str_of(call->sinks[i]->id)) || names_in(&call->names[i].formerly, name);
+}
+
+static bool names_is_source(const struct command_call *call, struct str name)
+{
+    for (size_t i = 0; call->sources[i]; i++)
+        if (str_eq(name, str_of(call->sources[i])))
+            return true;
+    return false;
+}
+
+/* Does a sink of that name (absent: any) have the endpoint (absent: it need not)? */
+static bool names_configured(const struct command_call *call, struct str sink, struct str endpoint)
+{
+    for (size_t i = 0; i < call->sink_count; i++)
+        if ((!sink.at || names_is_sink(call, i, sink))
+            && (!endpoint.at || names_in(&call->names[i].endpoints, endpoint)))
+            return true;
+    return false;
+}
+
+/* Has a letter these, whatever its state? What cannot be read counts as one: reading it for good says why. */
+static bool names_of_letter(struct letters *st, struct str owner, struct str endpoint)
+{
+    struct selection all = { .owner = owner, .endpoint = endpoint, .dead = true, .redriven = true };
+    return letters_matches(st, &all, NULL) != 0;
+}
+
+static void names_say(const char *what, struct str of, const char *has, struct str name, const char *const *names)
+{
+    const char *near = str_nearest(name, names);
+    fprintf(stderr, "aqueduct dead: %s", what);
+    print_clean(of, 0, stderr);
+    fputs(has, stderr);
+    print_clean(name, 0, stderr);
+    fprintf(stderr, "%s%s%s; see aqueduct help dead\n", near ? " (did you mean " : "", near ? near : "",
+            near ? "?)" : "");
+}
+
+static void names_say_owner(const struct command_call *call, struct str owner)
+{
+    const char *names[NAMES_NEAR + 1] = { 0 };
+    size_t count = 0;
+    for (size_t i = 0; i < call->sink_count && count < NAMES_NEAR; i++)
+        names[count++] = call->sinks[i]->id;
+    for (size_t i = 0; call->sources[i] && count < NAMES_NEAR; i++)
+        names[count++] = call->sources[i];
+    names_say("--sink: there is no sink or source named ", STR(""), "", owner, names);
+}
+
+static void names_say_endpoint(const struct command_call *call, struct str sink, struct str endpoint)
+{
+    const char *names[NAMES_NEAR + 1] = { 0 };
+    size_t count = 0;
+    for (size_t i = 0; i < call->sink_count; i++)
+        for (size_t j = 0; j < call->names[i].endpoints.count && count < NAMES_NEAR; j++)
+            if (!sink.at || names_is_sink(call, i, sink))
+                names[count++] = call->names[i].endpoints.at[j];
+    if (sink.at)
+        names_say("--endpoint: the sink ", sink, " has no endpoint named ", endpoint, names);
+    else
+        names_say("--endpoint: no sink has an endpoint named ", STR(""), "", endpoint, names);
+}
+
+bool names_known(struct letters *st, const struct selection *sel, const struct command_call *call)
+{
+    if (sel->owner.at && !names_configured(call, sel->owner, STR_ABSENT) && !names_is_source(call, sel->owner)
+        && !names_of_letter(st, sel->owner, STR_ABSENT)) {
+        names_say_owner(call, sel->owner);
+        return false;
+    }
+    if (sel->endpoint.at && !names_configured(call, sel->owner, sel->endpoint)
+        && !names_of_letter(st, sel->owner, sel->endpoint)) {
+        names_say_endpoint(call, sel->owner, sel->endpoint);
+        return false;
+    }
+    return true;
+}
+
+bool names_reachable(const struct command_call *call, const struct letter *l, struct err *e)
+{
+    if (!names_configured(call, l->owner, STR_ABSENT))
+        return err_set(
+            e,
+            "there is no sink %.*s in this configuration; put it back, or name it in formerly: of the sink that "
+            "takes its place",
+            STR_ARG(l->owner));
+    if (l->endpoint.at && !names_configured(call, l->owner, l->endpoint))
+        return err_set(e, "the sink %.*s has no endpoint %.*s in this configuration; put it back to redrive this",
+                       STR_ARG(l->owner), STR_ARG(l->endpoint));
+    return true;
+}
