@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <time.h>
 #include "bridge/cli/commands.h"
+#include "bridge/cli/usage.h"
 #include "bridge/config/config.h"
 #include "bridge/delivery/attempts.h"
 #include "bridge/event/trail.h"
@@ -55,6 +56,7 @@ struct log_call {
     size_t kept_count, kept_first;
     int widths[LOG_COLUMNS];
     bool headed;
+    bool named; /* an attempt of the sink and endpoint that were asked for is in the log */
 };
 
 /* ---- a line ---- */
@@ -157,14 +159,15 @@ static bool log_is(const json_t *of, const char *name, struct str want)
     return !want.at || str_eq(str_of(log_text(of, name)), want);
 }
 
-static bool log_matches(const struct log_call *c, const json_t *a)
+static bool log_matches(struct log_call *c, const json_t *a)
 {
     const struct log_flags *f = c->flags;
     int64_t time = 0;
-    if (!json_is_object(a) || (c->since_ms && (!clock_parse(str_of(log_text(a, "time")), &time) || time < c->since_ms)))
+    bool named = json_is_object(a) && log_is(a, "sink", f->sink) && log_is(a, "endpoint", f->endpoint);
+    c->named = c->named || named;
+    if (!named || (c->since_ms && (!clock_parse(str_of(log_text(a, "time")), &time) || time < c->since_ms)))
         return false;
-    return log_is(a, "sink", f->sink) && log_is(a, "endpoint", f->endpoint)
-           && log_is(json_object_get(a, "event"), "id", f->event)
+    return log_is(json_object_get(a, "event"), "id", f->event)
            && (!f->failures || strcmp(log_text(a, "verdict"), "delivered") != 0);
 }
 
@@ -220,9 +223,53 @@ static void log_print_kept(struct log_call *c)
     c->kept_count = c->most = 0;
 }
 
-static bool log_show(struct log_call *c, struct look *look, struct err *e)
+/* Does the i-th sink have the name that was asked for, now or earlier? */
+static bool log_is_sink(const struct command_call *call, size_t i, struct str want)
+{
+    const struct strings *formerly = &call->names[i].formerly;
+    bool is = !want.at || str_eq(want, str_of(call->sinks[i]->id));
+    for (size_t j = 0; !is && j < formerly->count; j++)
+        is = str_eq(want, str_of(formerly->at[j]));
+    return is;
+}
+
+/* Neither the configuration nor the log has the sink or endpoint that was asked for? Then says so: COMMAND_USAGE. */
+static int log_check_names(const struct log_call *c, const struct command_call *call)
+{
+    const struct log_flags *f = c->flags;
+    size_t sinks = 0, endpoints = 0, all = 0;
+    bool has_sink = false, has_endpoint = false;
+    for (size_t i = 0; i < call->sink_count; i++)
+        all += call->names[i].endpoints.count;
+    const char **sink_names = mem_alloc((call->sink_count + 1) * sizeof *sink_names),
+               **endpoint_names = mem_alloc((all + 1) * sizeof *endpoint_names);
+    for (size_t i = 0; i < call->sink_count; i++) {
+        bool is = log_is_sink(call, i, f->sink);
+        has_sink = has_sink || is;
+        sink_names[sinks++] = call->sinks[i]->id;
+        for (size_t j = 0; is && j < call->names[i].endpoints.count; j++) {
+            endpoint_names[endpoints++] = call->names[i].endpoints.at[j];
+            has_endpoint = has_endpoint || str_eq(f->endpoint, str_of(call->names[i].endpoints.at[j]));
+        }
+    }
+    char *sink = str_dup(f->sink), *endpoint = str_dup(f->endpoint);
+    int code = COMMAND_DONE;
+    if (f->sink.at && !has_sink && !c->named)
+        code = usage_unknown("--sink: there is no sink", sink, sink_names);
+    else if (f->endpoint.at && !has_endpoint && !c->named)
+        code = usage_unknown("--endpoint: there is no endpoint", endpoint, endpoint_names);
+    free(sink);
+    free(endpoint);
+    free(sink_names);
+    free(endpoint_names);
+    return code;
+}
+
+static bool log_show(struct log_call *c, struct look *look, const struct command_call *call, int *code, struct err *e)
 {
     bool good = look_on(look, log_record, c, e);
+    if (good && (*code = log_check_names(c, call)) != COMMAND_DONE)
+        return true;
     bool none = c->kept_count == 0 && !c->flags->json && !c->flags->follow;
     log_print_kept(c);
     if (good && none)
@@ -251,12 +298,13 @@ static int log_run(struct command_call *call)
     c.most = flags->limit ? (size_t)flags->limit : flags->json ? 0 : LOG_LIMIT;
     char *topic = topic_name(call->prefix, TOPIC_ATTEMPTS, NULL);
     struct look *look = look_open(&call->config->broker, topic, &e);
-    bool good = look && log_show(&c, look, &e);
+    int code = COMMAND_DONE;
+    bool good = look && log_show(&c, look, call, &code, &e);
     look_close(look);
     free(topic);
     if (!good)
         fprintf(stderr, "aqueduct log: %s\n", e.text);
-    return good ? COMMAND_DONE : COMMAND_FAILED;
+    return good ? code : COMMAND_FAILED;
 }
 
 const struct command command_log = {

@@ -127,6 +127,28 @@ def test_without_a_log_or_a_topic_it_says_so(local_bridge, receivers):
     assert done.returncode == 2 and '"yesterday" is neither a moment nor a time ago' in done.stderr
 
 
+def test_a_name_that_neither_configuration_nor_log_has_is_wrong(bridge, receivers):
+    """What the log still has of a sink or an endpoint that is gone is shown."""
+    receiver = receivers(lambda r: 410)
+    ends = "".join(f"      {name}:\n        url: {receiver.url}\n        unsigned: true\n" for name in ("one", "two"))
+    config = HTTP_SOURCE + "sinks:\n  crm:\n    type: webhook\n    topics: [$EVENTS]\n    endpoints:\n" + ends
+    daemon = bridge.run(config)
+    post_ok(daemon, event("an-event-of-this-test"))
+    wait_for(lambda: len(lines(bridge)) == 2)
+    daemon.stop()
+    for words, why in ((("--sink", "crn"), '--sink: there is no sink "crn" (did you mean crm?)'),
+                       (("--endpoint", "onee"), '--endpoint: there is no endpoint "onee" (did you mean one?)'),
+                       (("--sink", "crm", "--endpoint", "other"), '--endpoint: there is no endpoint "other"'),
+                       (("--sink", "crn", "--follow", "--json"), '--sink: there is no sink "crn" (did you mean crm?)')):
+        done = bridge.command("log", *words)
+        assert (done.returncode, done.stdout) == (2, "") and why in done.stderr, done.stderr
+    bridge.configure(config.replace("  crm:", "  erp:").replace("      two:", "      three:"))
+    assert len(lines(bridge, "--sink", "crm")) == 2
+    assert len(lines(bridge, "--endpoint", "two")) == 1
+    assert bridge.command("log", "--endpoint", "three").returncode == 0
+    assert bridge.command("log", "--sink", "crm", "--endpoint", "four").returncode == 2
+
+
 def test_the_log_is_kept_for_three_days(bridge, receivers):
     bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url))
     topic, days = f"{bridge.name}-own.attempts", 3 * 24 * 60 * 60 * 1000
