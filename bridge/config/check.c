@@ -29,24 +29,55 @@ static struct node *check_element(const struct node *list, size_t i)
 
 /* ---- broker ---- */
 
-/* What broker_open would refuse: "broker.properties.linger.ms: ..." is said at that key, as far as it is written. */
-static void check_broker_opens(const struct check *k, const struct node *n, const struct where *top)
+/* "broker.properties.linger.ms: ..." is said at that key, as far as it is written. */
+static void check_say_of_broker(const struct check *k, const struct node *n, const struct where *top, const char *why)
 {
-    struct err e;
-    if (broker_check(&k->c->broker, &e))
-        return;
     char key[64], property[128];
-    const char *colon = strstr(e.text, ": ");
-    if (!colon || !str_starts(str_of(e.text), STR("broker."))) {
-        problem_at(k->out, n, top, "%s", e.text);
+    const char *colon = strstr(why, ": ");
+    if (!colon || !str_starts(str_of(why), STR("broker."))) {
+        problem_at(k->out, n, top, "%s", why);
         return;
     }
-    struct str text = { e.text + 7, (size_t)(colon - e.text) - 7 }, rest = text, first;
+    struct str text = { why + 7, (size_t)(colon - why) - 7 }, rest = text, first;
     str_cut(&rest, '.', &first);
     snprintf(key, sizeof key, "%.*s", STR_ARG(first));
     snprintf(property, sizeof property, "%.*s", STR_ARG(rest));
     const struct node *at = check_either(node_get(n, key), n);
     problem_at(k->out, check_either(node_get(at, property), at), &(struct where){ top, text, 0 }, "%s", colon + 2);
+}
+
+/* Takes out the property that the error is about; false: it is about something else. */
+static bool check_drop_property(struct map *m, const char *why)
+{
+    static const char start[] = "broker.properties.";
+    size_t kept = 0;
+    for (size_t i = 0; i < m->count; i++) {
+        size_t n = strlen(m->at[i].key);
+        bool named = strncmp(why, start, sizeof start - 1) == 0 && strncmp(why + sizeof start - 1, m->at[i].key, n) == 0
+                     && strncmp(why + sizeof start - 1 + n, ": ", 2) == 0;
+        if (!named)
+            m->at[kept++] = m->at[i];
+    }
+    bool dropped = kept < m->count;
+    m->count = kept;
+    return dropped;
+}
+
+/* What broker_open would refuse; of its properties each. */
+static void check_broker_opens(const struct check *k, const struct node *n, const struct where *top)
+{
+    struct err e;
+    struct broker_config rest = k->c->broker;
+    size_t count = rest.properties.count;
+    rest.properties.at = mem_grow(NULL, count + 1, sizeof *rest.properties.at);
+    for (size_t i = 0; i < count; i++)
+        rest.properties.at[i] = k->c->broker.properties.at[i];
+    while (!broker_check(&rest, &e)) {
+        check_say_of_broker(k, n, top, e.text);
+        if (!check_drop_property(&rest.properties, e.text))
+            break;
+    }
+    free(rest.properties.at);
 }
 
 static void check_broker(const struct check *k)

@@ -444,6 +444,16 @@ def test_check_looks_at_kafka_properties(run, broker, said):
     assert done.stderr.startswith("bridge.yaml:1:") and "broker.properties" in done.stderr and said in done.stderr
 
 
+def test_check_names_every_kafka_property(run):
+    properties = ["acks: several", "compresion.type: lz4", "group.id: x", "linger.ms: 5", "ssl.ca.location: /no/ca"]
+    write(run, "bridge.yaml", f'broker: {{type: kafka, servers: "127.0.0.1:9", properties: {{{", ".join(properties)}}}}}\n' + GOOD + KEPT)
+    lines = run("check").stderr.splitlines()
+    for one in properties:
+        name = one.split(":")[0]
+        assert len([line for line in lines if f" broker.properties.{name}: " in line]) == (name != "linger.ms"), lines
+    assert len({line.split(": ")[0] for line in lines}) == 4, "each at its own place"
+
+
 @pytest.mark.parametrize("text, said", [
     ("broker: {path: no/where}\n" + GOOD, 'bridge.yaml:1:16: broker.path: "no/where" cannot be created, the folder above it does not exist'),
     ("broker: {path: bridge.yaml}\n" + GOOD, 'bridge.yaml:1:16: broker.path: "bridge.yaml" is not a folder'),
