@@ -339,6 +339,8 @@ static bool consumer_go_nameless(struct kafka_consumer *c, const char *why, stru
     c->committing = 0;
     c->closing = true; /* the last callbacks of the client find nothing to do */
     c->leaked = !thread_run(consumer_end_fenced, c->rk, (struct duration){ CLOSE_MS });
+    if (c->leaked)
+        atomic_store(&c->b->outlived, true);
     c->closing = false;
     c->rk = NULL;
     c->queue = c->positions = NULL;
@@ -542,6 +544,9 @@ void kafka_leave(struct consumer *base)
         kafka_queue_wake(c->positions, -1);
     kafka_assigned_drop(c);
     rd_kafka_queue_destroy(c->queue);
-    if (!thread_run(consumer_client_end, c, (struct duration){ CLOSE_MS }))
+    struct kafka *b = c->b; /* c may be gone at once */
+    if (!thread_run(consumer_client_end, c, (struct duration){ CLOSE_MS })) {
+        atomic_store(&b->outlived, true);
         LOG(WARN, "a kafka consumer does not end; it is left behind", LOG_INT("waited_ms", CLOSE_MS));
+    }
 }

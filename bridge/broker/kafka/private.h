@@ -81,6 +81,9 @@ struct kafka {
     struct kafka_topic *topics;
     size_t topic_count;
 
+    atomic_bool outlived;       /* a client was left behind, and may still call back */
+    struct kafka *outlived_too; /* the one before; main thread only */
+
     struct metric *stored, *took, *reborn, *lost, *cut;
 };
 

@@ -154,7 +154,9 @@ static void publication_fail(struct kafka_publication *p, const char *reason, st
     char text[2 * WHY_BYTES + sizeof(struct err)];
     int n = (int)(topic.n < WHY_BYTES ? topic.n : WHY_BYTES);
     struct err denied = { "" };
-    if (code == RD_KAFKA_RESP_ERR__FATAL || kafka_access_is_denial(code))
+    bool purged = code == RD_KAFKA_RESP_ERR__PURGE_QUEUE || code == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
+    if (code == RD_KAFKA_RESP_ERR__FATAL || purged
+        || kafka_access_is_denial(code)) /* the client fails with the denial */
         kafka_access_ready(p->b, &denied);
     snprintf(text, sizeof text, "%s (topic %.*s)", denied.text[0] ? denied.text : publication_text(code), n,
              topic.at ? topic.at : "");

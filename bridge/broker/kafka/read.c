@@ -7,7 +7,7 @@
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mem.h"
 
-enum { SILENCE_MS = 30000, ASK_MS = 5000, TOPIC_MS = 5000, LEADER_MS = 10000 };
+enum { SILENCE_MS = 30000, ASK_MS = 5000, TOPIC_MS = 5000, LEADER_MS = 10000, READ_END_MS = 2000 };
 
 /* ---- a stretch ---- */
 
@@ -161,6 +161,12 @@ static void *read_client_end(void *arg)
     return NULL;
 }
 
+static void read_client_free(struct kafka *b, rd_kafka_t *rk)
+{
+    if (!thread_run(read_client_end, rk, (struct duration){ READ_END_MS }))
+        atomic_store(&b->outlived, true);
+}
+
 static void read_look_grow(struct kafka_look *l, int32_t partitions)
 {
     if (partitions <= l->partitions)
@@ -192,7 +198,7 @@ static bool read_stretch(const struct stretch *s, struct err *e)
     if (s->look && fine)
         rd_kafka_assign(rk, NULL);
     else
-        thread_run(read_client_end, rk, (struct duration){ 2000 });
+        read_client_free(s->b, rk);
     if (s->look)
         s->look->rk = fine ? rk : NULL;
     free(ends);
@@ -268,7 +274,7 @@ void kafka_look_close(struct look *base)
 {
     struct kafka_look *l = (struct kafka_look *)base;
     if (l->rk)
-        thread_run(read_client_end, l->rk, (struct duration){ 2000 });
+        read_client_free((struct kafka *)l->b, l->rk);
     broker_close(l->b);
     free(l->next);
     free(l->topic);
