@@ -115,10 +115,57 @@ static void compile_fields(struct rule *r, sqlite3_stmt *probe, struct buf *miss
     for (int i = 0; o->columns.count == 0 && i < sqlite3_column_count(probe); i++)
         if (!rule_lists(&o->never, str_of(sqlite3_column_name(probe, i))))
             compile_add_field(r, sqlite3_column_name(probe, i), FORM_VALUE);
+    for (size_t i = 0; i < o->keep.count; i++)
+        if (!compile_has(probe, o->keep.at[i]) && !rule_has_entry(&o->columns, o->keep.at[i]))
+            buf_printf(missing, "%s%s", missing->n ? ", " : "", o->keep.at[i]);
     for (size_t i = 0; i < o->watch.count; i++) {
         r->lacks[i] = !compile_has(probe, o->watch.at[i]);
         if (r->lacks[i])
             buf_printf(missing, "%s%s", missing->n ? ", " : "", o->watch.at[i]);
+    }
+}
+
+/* The column whose name is nearest to that one, or NULL. */
+static const char *compile_nearest(sqlite3_stmt *probe, const char *name)
+{
+    int count = sqlite3_column_count(probe);
+    const char **names = mem_alloc(((size_t)count + 1) * sizeof *names);
+    for (int i = 0; i < count; i++)
+        names[i] = sqlite3_column_name(probe, i);
+    const char *nearest = str_nearest(str_of(name), names);
+    free(names);
+    return nearest;
+}
+
+/* A name in `never` that is no column would have one published that was meant. */
+static bool compile_check_never(const struct rule_options *o, sqlite3_stmt *probe, char why[WHY_BYTES])
+{
+    for (size_t i = 0; o->columns.count == 0 && i < o->never.count; i++) {
+        const char *name = o->never.at[i], *nearest;
+        if (compile_has(probe, name))
+            continue;
+        nearest = compile_nearest(probe, name);
+        snprintf(why, WHY_BYTES,
+                 "never: there is no column %.60s in %.60s%s%.60s%s; nothing is captured until it is corrected", name,
+                 o->table ? o->table : "the select", nearest ? " (did you mean " : "", nearest ? nearest : "",
+                 nearest ? "?)" : "");
+        return false;
+    }
+    return true;
+}
+
+/* A name in `mask` may be a member's, in JSON; but one that looks like that of a column may be meant for it. */
+static void compile_warn_mask(struct sqlite_source *s, struct rule *r, sqlite3_stmt *probe)
+{
+    for (size_t i = 0; i < r->o->mask.count; i++) {
+        const char *name = r->o->mask.at[i], *nearest = compile_has(probe, name) ? NULL : compile_nearest(probe, name);
+        if (!nearest || rule_lists(&r->o->mask, str_of(nearest)))
+            continue;
+        char text[WHY_BYTES];
+        snprintf(text, sizeof text,
+                 "mask: there is no column %.60s (did you mean %.60s?); members of JSON of that name are masked", name,
+                 nearest);
+        rule_warn(s, r, text);
     }
 }
 
@@ -154,15 +201,17 @@ static bool compile_columns(struct sqlite_source *s, struct rule *r, char why[WH
     }
     const char *lacking = compile_lacking(r->o, probe);
     struct buf missing = buf_new(256);
-    if (!lacking)
+    bool good = !lacking && compile_check_never(r->o, probe, why);
+    if (good) {
         compile_fields(r, probe, &missing);
-    else
+        compile_warn_mask(s, r, probe);
+    } else if (lacking)
         snprintf(why, WHY_BYTES, "there is no column %s in %s", lacking, r->o->table ? r->o->table : "the select");
     if (missing.n)
         compile_warn_missing(s, r, &missing);
     buf_free(&missing);
     sqlite3_finalize(probe);
-    return lacking == NULL;
+    return good;
 }
 
 /* Does that query about the rule's table (?1) and a column (?2) give a row? */

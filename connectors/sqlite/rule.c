@@ -49,7 +49,9 @@ const struct option rule_rows[] = {
     OPTION(struct rule_options, subject, .doc = "The event's subject, for example chats/{id}; default: <table>/{key}."),
     OPTION(struct rule_options, columns,
            .doc = "The columns of the event's data and their form: value, json, bool or time; default: all."),
-    OPTION(struct rule_options, never, .doc = "Columns that are never read (passwords, keys)."),
+    OPTION(struct rule_options, never,
+           .doc = "Columns that are never read (passwords, keys). Without `columns`, one that the table does not have "
+                  "makes the rule unusable."),
     OPTION(struct rule_options, mask,
            .doc =
                "Columns, and members of JSON in any column, at any depth, whose values become \"***\" (NULL stays)."),
@@ -69,7 +71,7 @@ bool rule_lists(const struct strings *list, struct str name)
     return false;
 }
 
-static bool rule_has_entry(const struct map *map, const char *name)
+bool rule_has_entry(const struct map *map, const char *name)
 {
     for (size_t i = 0; i < map->count; i++)
         if (str_eq_nocase(str_of(map->at[i].key), str_of(name)))

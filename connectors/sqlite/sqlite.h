@@ -275,6 +275,7 @@ struct sqlite_source {
 bool rule_check(const struct rule_options *o, struct err *e);
 bool rule_form(const char *text, enum form *out); /* false: there is no such form */
 bool rule_lists(const struct strings *list, struct str name);
+bool rule_has_entry(const struct map *map, const char *name);
 struct rule *rule_of(struct sqlite_source *s, struct str name); /* makes it if need be */
 void rule_drop(struct rule *r);                                 /* what was compiled; the rule begins its pass anew */
 void rule_free(struct rule *r);

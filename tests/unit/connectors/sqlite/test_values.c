@@ -96,6 +96,31 @@ TEST(never_and_mask)
     rig_end(&rig);
 }
 
+/* A name in never that is no column: nothing is captured, rather than the column that was meant. */
+TEST(never_names_no_column)
+{
+    static const char schema[] = "CREATE TABLE t(id INTEGER PRIMARY KEY, password, token)";
+    rig_begin(&rig, "WAL", schema, RULE "never: [pasword], types: {insert: x}}\n");
+    assert_int_equal(metric_value(rig_inside(&rig)->unusable), 1);
+    app_exec(&rig, "INSERT INTO t VALUES (1, 'hunter2', 'k')");
+    assert_captured(&rig, "");
+    app_exec(&rig, "ALTER TABLE t ADD COLUMN pasword"); /* now it is one */
+    assert_captured(&rig, "");
+    app_exec(&rig, "INSERT INTO t VALUES (2, 'shown', 'k', 'kept back')");
+    rig_settle(&rig);
+    assert_int_equal(rig.seen_count, 1);
+    assert_false(rig_has(rig.seen[0], "kept back"));
+    rig_forget(&rig);
+    rig_end(&rig);
+    rig_begin(&rig, "WAL", schema, RULE "never: [pasword], columns: {id: value}, types: {insert: x}}\n");
+    assert_int_equal(metric_value(rig_inside(&rig)->unusable), 0);
+    rig_end(&rig);
+    rig_begin(&rig, "WAL", schema, RULE "mask: [tokens, secret], types: {insert: x}}\n");
+    assert_int_equal(metric_value(rig_inside(&rig)->unusable), 0);
+    assert_int_equal(rig_inside(&rig)->rules[0]->warned_count, 1);
+    rig_end(&rig);
+}
+
 /* The largest columns go first, are named, and nothing vanishes. */
 TEST(too_large)
 {
@@ -263,11 +288,11 @@ TEST(wrong_rules)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_type),     cmocka_unit_test(json_columns),
-        cmocka_unit_test(never_and_mask), cmocka_unit_test(mask_of_any_column),
-        cmocka_unit_test(too_large),      cmocka_unit_test(keys_of_every_type),
-        cmocka_unit_test(times),          cmocka_unit_test(mixed_times),
-        cmocka_unit_test(wrong_rules),
+        cmocka_unit_test(every_type),         cmocka_unit_test(json_columns),
+        cmocka_unit_test(never_and_mask),     cmocka_unit_test(never_names_no_column),
+        cmocka_unit_test(mask_of_any_column), cmocka_unit_test(too_large),
+        cmocka_unit_test(keys_of_every_type), cmocka_unit_test(times),
+        cmocka_unit_test(mixed_times),        cmocka_unit_test(wrong_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
