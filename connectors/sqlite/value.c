@@ -28,6 +28,17 @@ static uint64_t value_bits(double d)
     return bits;
 }
 
+/* Of its 8 bytes, the highest first. */
+static double value_real(struct str bytes)
+{
+    uint64_t bits = 0;
+    for (size_t i = 0; i < 8; i++)
+        bits = bits << 8 | (unsigned char)bytes.at[i];
+    double d;
+    memcpy(&d, &bits, sizeof d);
+    return d;
+}
+
 /* A long text or BLOB as its hash. */
 static void value_add_hash(struct buf *out, bool text, struct str bytes)
 {
@@ -162,12 +173,7 @@ static bool value_bind_hex(sqlite3_stmt *stmt, int at, char kind, struct str hex
     } else if (good && kind == 'T') {
         good = sqlite3_bind_text(stmt, at, whole.at, (int)whole.n, SQLITE_TRANSIENT) == SQLITE_OK;
     } else if (good && whole.n == 8) {
-        uint64_t bits = 0;
-        for (size_t i = 0; i < 8; i++)
-            bits = bits << 8 | (unsigned char)whole.at[i];
-        double d;
-        memcpy(&d, &bits, sizeof d);
-        good = sqlite3_bind_double(stmt, at, d) == SQLITE_OK;
+        good = sqlite3_bind_double(stmt, at, value_real(whole)) == SQLITE_OK;
     }
     buf_free(&bytes);
     return good;
@@ -194,16 +200,6 @@ bool value_bind(sqlite3_stmt *stmt, int at, struct str key)
 struct str value_key_plain(struct str key)
 {
     return key.n ? (struct str){ key.at + 1, key.n - 1 } : key;
-}
-
-void value_key_json(struct buf *out, struct str key)
-{
-    if (key.n && key.at[0] == 'i')
-        buf_add_str(out, value_key_plain(key));
-    else if (key.n && key.at[0] == 'n')
-        buf_add_c(out, "null");
-    else
-        jscan_add_string(out, value_key_plain(key));
 }
 
 uint64_t value_hash(sqlite3_stmt *row, int col)
@@ -246,6 +242,35 @@ static void value_json_real(struct buf *out, double d)
             break;
     }
     buf_add_c(out, text);
+}
+
+/* A BLOB's or number's key, kept as hex, as value_json() shows the value. False: it is not of that kind. */
+static bool value_key_json_hex(struct buf *out, struct str key)
+{
+    struct buf bytes = buf_new(key.n + 1);
+    bool good = key.n && (key.at[0] == 'x' || key.at[0] == 'r') && hex_decode(&bytes, value_key_plain(key));
+    struct str whole = buf_str(&bytes);
+    if (good && key.at[0] == 'x') {
+        buf_add_char(out, '"');
+        base64_add(out, whole);
+        buf_add_char(out, '"');
+    } else if (good && whole.n == 8) {
+        value_json_real(out, value_real(whole));
+    } else {
+        good = false;
+    }
+    buf_free(&bytes);
+    return good;
+}
+
+void value_key_json(struct buf *out, struct str key)
+{
+    if (key.n && key.at[0] == 'i')
+        buf_add_str(out, value_key_plain(key));
+    else if (key.n && key.at[0] == 'n')
+        buf_add_c(out, "null");
+    else if (!value_key_json_hex(out, key))
+        jscan_add_string(out, value_key_plain(key));
 }
 
 static bool value_is_masked(struct str name, const struct strings *mask)

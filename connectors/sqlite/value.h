@@ -16,11 +16,11 @@ char *value_cut(const char *exact);
 char *value_hashed(const char *exact); /* of a long text or BLOB; the caller frees it */
 bool value_is_cut(const char *kept);   /* accepts NULL */
 bool value_begins_with(const char *exact, const char *cut);
-bool value_is(sqlite3_stmt *row, int col, const char *kept);   /* that exact, or hashed, value? */
-bool value_bind(sqlite3_stmt *stmt, int at, struct str key);   /* false: a hashed key cannot be bound */
-struct str value_key_plain(struct str key);                    /* 17, abc */
-void value_key_json(struct buf *out, struct str key);          /* 17, "abc" */
-uint64_t value_hash(sqlite3_stmt *row, int col);               /* of type and content; never 0 */
+bool value_is(sqlite3_stmt *row, int col, const char *kept); /* that exact, or hashed, value? */
+bool value_bind(sqlite3_stmt *stmt, int at, struct str key); /* false: a hashed key cannot be bound */
+struct str value_key_plain(struct str key);                  /* 17, abc */
+void value_key_json(struct buf *out, struct str key);        /* 17, "abc"; as value_json() shows it, but a hashed one */
+uint64_t value_hash(sqlite3_stmt *row, int col);             /* of type and content; never 0 */
 void value_plain(struct buf *out, sqlite3_stmt *row, int col); /* for templates and maps: text, digits, "null" */
 /* The value as JSON. Members that `mask` names become "***", also within text and bytes that hold JSON. BLOB: base64; NaN, infinity: null; bytes that are no UTF-8 become U+FFFD (*repaired = true). */
 void value_json(struct buf *out, sqlite3_stmt *row, int col, enum form form, const struct strings *mask,

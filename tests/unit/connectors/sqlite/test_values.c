@@ -165,6 +165,24 @@ TEST(keys_of_every_type)
     rig_end(&rig);
 }
 
+/* A deleted row's key is shown as in its insert. */
+TEST(key_of_a_deleted_row)
+{
+    rig_begin(&rig, "DELETE", "CREATE TABLE t(id PRIMARY KEY) WITHOUT ROWID",
+              "capture:\n- {name: t, kind: diff, table: t, types: {insert: t.made, delete: t.gone}}\n");
+    static const char *const keys[] = { "x'78'", "x''", "1e300", "1.5", "7", "'a'" };
+    for (size_t i = 0; i < 6; i++) {
+        app_do(&rig, "INSERT INTO t VALUES (%s)", keys[i]);
+        rig_settle(&rig);
+        app_exec(&rig, "DELETE FROM t");
+        rig_settle(&rig);
+        assert_int_equal(rig.seen_count, 2);
+        assert_true(str_eq(rig.seen[0]->data, rig.seen[1]->data));
+        rig_forget(&rig);
+    }
+    rig_end(&rig);
+}
+
 TEST(times)
 {
     static const struct {
@@ -288,11 +306,17 @@ TEST(wrong_rules)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_type),         cmocka_unit_test(json_columns),
-        cmocka_unit_test(never_and_mask),     cmocka_unit_test(never_names_no_column),
-        cmocka_unit_test(mask_of_any_column), cmocka_unit_test(too_large),
-        cmocka_unit_test(keys_of_every_type), cmocka_unit_test(times),
-        cmocka_unit_test(mixed_times),        cmocka_unit_test(wrong_rules),
+        cmocka_unit_test(every_type),
+        cmocka_unit_test(json_columns),
+        cmocka_unit_test(never_and_mask),
+        cmocka_unit_test(never_names_no_column),
+        cmocka_unit_test(mask_of_any_column),
+        cmocka_unit_test(too_large),
+        cmocka_unit_test(keys_of_every_type),
+        cmocka_unit_test(key_of_a_deleted_row),
+        cmocka_unit_test(times),
+        cmocka_unit_test(mixed_times),
+        cmocka_unit_test(wrong_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
