@@ -90,7 +90,13 @@ static void append_report_new(struct sqlite_source *s, struct rule *r, sqlite3_s
     if (!type)
         type = rule_type(r, STR("*"));
     if (type)
-        found_event(s, r, &(struct happening){ .op = "insert", .type = type, .key = key, .row = row, .timed = true });
+        found_event(s, r,
+                    &(struct happening){ .op = "insert",
+                                         .type = type,
+                                         .key = key,
+                                         .birth = position_birth(r, row),
+                                         .row = row,
+                                         .timed = true });
 }
 
 /* That row, or its place, is done with. */
@@ -114,9 +120,9 @@ static void append_take_row(struct sqlite_source *s, struct rule *r, sqlite3_stm
     } else if (r->o->kind == KIND_APPEND) {
         append_report_new(s, r, row, buf_str(&key));
     } else if (sqlite3_column_int(row, HEAD_DONE)) {
-        open_report(s, r, "done", buf_str(&key), row, true);
+        open_report(s, r, "done", buf_str(&key), position_birth(r, row), row, true);
     } else if (open_can_be_kept(s, r, row)) {
-        open_report(s, r, "started", buf_str(&key), row, true);
+        open_report(s, r, "started", buf_str(&key), position_birth(r, row), row, true);
         open_add(s, r, buf_str(&key), row);
     }
     append_move_past(s, r, row);

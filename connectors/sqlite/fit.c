@@ -49,7 +49,10 @@ static void fit_check_key(struct sqlite_source *s, struct rule *r)
                                 " AND (SELECT count(*) FROM pragma_index_info(l.name)) = 1"
                                 " AND (SELECT name FROM pragma_index_info(l.name)) = ?2 COLLATE NOCASE");
     if (fit_ask(s, sql, r->o->table, r->o->key, &unique, 1) && unique == 0)
-        fit_warn(s, r, r->o->key, "is the key, but no index makes it unique: rows of one key give events of one id",
+        fit_warn(s, r, r->o->key,
+                 r->has_rowid && r->o->kind == KIND_APPEND
+                     ? "is the key, but no index makes it unique: rows of one key give events of one subject"
+                     : "is the key, but no index makes it unique: rows of one key give events of one id",
                  "name another `key`");
 }
 

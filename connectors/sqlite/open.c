@@ -30,18 +30,31 @@ bool open_can_be_kept(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row
 void open_add(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_stmt *from)
 {
     char *exact = key.at[0] == 'h' ? value_exact(from, HEAD_KEY) : NULL;
-    struct row *row = row_new(key, open_since(from), NULL, 0, exact ? str_of(exact) : STR_ABSENT);
+    struct birth birth = position_birth(r, from);
+    uint64_t kept[OPEN_BIRTH] = { (uint64_t)birth.epoch, (uint64_t)birth.rowid };
+    struct row *row = row_new(key, open_since(from), kept, OPEN_BIRTH, exact ? str_of(exact) : STR_ABSENT);
     row->pass = s->pass.number;
     rows_put(&r->rows, row);
     state_store_open(s, r, row);
     free(exact);
 }
 
-void open_report(struct sqlite_source *s, struct rule *r, const char *op, struct str key, sqlite3_stmt *row, bool timed)
+/* Of a row that an earlier version kept it is not known: as of one of now, as that version had it. */
+static struct birth open_birth(const struct rule *r, const struct row *row)
+{
+    if (row->count != OPEN_BIRTH)
+        return (struct birth){ .epoch = r->epoch };
+    return (struct birth){ (int64_t)row->hashes[0], (int64_t)row->hashes[1] };
+}
+
+void open_report(struct sqlite_source *s, struct rule *r, const char *op, struct str key, struct birth birth,
+                 sqlite3_stmt *row, bool timed)
 {
     const char *type = rule_type(r, str_of(op));
     if (type)
-        found_event(s, r, &(struct happening){ .op = op, .type = type, .key = key, .row = row, .timed = timed });
+        found_event(s, r,
+                    &(struct happening){
+                        .op = op, .type = type, .key = key, .birth = birth, .row = row, .timed = timed });
 }
 
 /* ---- at the first start ---- */
@@ -106,12 +119,12 @@ static void open_revisit_row(struct sqlite_source *s, struct rule *r, sqlite3_st
     int64_t age = clock_wall_ms() - (int64_t)row->version;
     row->pass = s->pass.number;
     if (now && sqlite3_column_int(now, HEAD_DONE)) {
-        open_report(s, r, "done", row_key(row), now, false);
+        open_report(s, r, "done", row_key(row), open_birth(r, row), now, false);
         open_forget(s, r);
         return;
     }
     if (!row->aborted && (!now || age >= r->o->abort_after.ms)) {
-        open_report(s, r, "aborted", row_key(row), now, false);
+        open_report(s, r, "aborted", row_key(row), open_birth(r, row), now, false);
         row->aborted = true;
         if (now)
             state_store_open(s, r, row);

@@ -92,6 +92,16 @@ void position_move_to(struct rule *r, sqlite3_stmt *row)
     r->moved = true;
 }
 
+/* Its rowid tells a row from one before of the same key, where the key is another column. */
+struct birth position_birth(const struct rule *r, sqlite3_stmt *row)
+{
+    bool by_tie = r->then && strcmp(r->then, "rowid") == 0;
+    struct birth birth = { .epoch = r->epoch };
+    if (r->has_rowid && !r->key_is_rowid && (r->by_rowid || by_tie))
+        birth.rowid = sqlite3_column_int64(row, by_tie ? HEAD_TIE : HEAD_CURSOR);
+    return birth;
+}
+
 bool position_bind(const struct rule *r, sqlite3_stmt *stmt)
 {
     int count = sqlite3_bind_parameter_count(stmt);

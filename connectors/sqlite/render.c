@@ -236,8 +236,11 @@ static void render_data(struct sqlite_source *s, struct rule *r, const struct ha
 static void render_id(const struct sqlite_source *s, const struct rule *r, const struct happening *h,
                       char id[UUID_TEXT])
 {
-    char number[24];
-    snprintf(number, sizeof number, "%c%" PRIu64, h->version ? 'v' : 'e', h->version ? h->version : (uint64_t)r->epoch);
+    char number[64];
+    int n = snprintf(number, sizeof number, "%c%" PRIu64, h->version ? 'v' : 'e',
+                     h->version ? h->version : (uint64_t)h->birth.epoch);
+    if (!h->version && h->birth.rowid)
+        snprintf(number + n, sizeof number - (size_t)n, "r%" PRId64, h->birth.rowid);
     uuid_of((struct str[]){ str_of(s->identity), str_of(r->name), h->key, str_of(h->op), str_of(number) }, 5, id);
 }
 

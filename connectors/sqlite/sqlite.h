@@ -39,11 +39,12 @@
  *                          of that table and `where` (a hash); earlier versions' forms are "<hash> <cursor>", one
  *                          without rows, and one without digest and look whose long values are hashed
  *   <rule>/epoch           moves when ids start again
- *   <rule>/open/<key>      "<since ms> <0|1 aborted>", and of a key that is hashed " <exact key>"
+ *   <rule>/open/<key>      "<since ms> <0|1 aborted>,<epoch>,<rowid>", and of a key that is hashed " <exact key>"; an
+ *                          earlier version's form is without epoch and rowid
  *   <rule>/row/<key>       diff: "<version> <hash,hash,...> <JSON of the kept columns>"
  *   <rule>/top             diff with `last`: the largest key seen; append, open_row: the largest rowid looked at
  *
- * Ids: append and open_row: identity, rule, epoch, key, operation. Diff: identity, rule, key, operation, version; the
+ * Ids: append and open_row: identity, rule, epoch, rowid unless it is the key, key, operation. Diff: identity, rule, key, operation, version; the
  * version is written ahead (struct change.ahead), so an event that is sent again after a crash has the id it had. All
  * changes of a slice travel on its last emission. The identity and a new epoch are stored alone before an event uses
  * them.
@@ -291,12 +292,19 @@ uint64_t rule_signature(const struct rule *r);              /* of its watched co
 /* compile.c */
 void compile_rule(struct sqlite_source *s, struct rule *r);
 
+/* Which of the rows that have had its key a row is; part of the ids of an append or open_row rule. */
+struct birth {
+    int64_t epoch;
+    int64_t rowid; /* 0: the key is the rowid, or there is none */
+};
+
 /* render.c */
 struct happening {
-    const char *op;      /* of the id: insert, done, pinned=1 ... */
-    const char *type;    /* template */
-    struct str key;      /* typed */
-    uint64_t version;    /* 0: none; then the epoch counts */
+    const char *op;   /* of the id: insert, done, pinned=1 ... */
+    const char *type; /* template */
+    struct str key;   /* typed */
+    uint64_t version; /* 0: none; then the birth counts */
+    struct birth birth;
     sqlite3_stmt *row;   /* NULL: it is gone */
     const char *kept;    /* JSON for a row that is gone; NULL: just the key */
     const char *changed; /* names of changed columns, or NULL */
@@ -396,17 +404,19 @@ int census_count(struct sqlite_source *s,
 /* position.c */
 #define POSITION_LEAST STR("i-9223372036854775808") /* typed: before all values but NULL */
 bool position_bind(const struct rule *r, sqlite3_stmt *stmt);
+struct birth position_birth(const struct rule *r, sqlite3_stmt *row);
 void position_move_to(struct rule *r, sqlite3_stmt *row); /* the cursor stands on this row now */
 int position_move_to_end(struct sqlite_source *s, struct rule *r);
 /* Finds its place again after a start, or when ids have started again: then a new epoch begins. */
 int position_check(struct sqlite_source *s, struct rule *r);
 
 /* open.c */
+enum { OPEN_BIRTH = 2 };                /* numbers kept of an open row (struct row's hashes): its epoch and rowid */
 uint64_t open_since(sqlite3_stmt *row); /* when the row began: its own time, unless that lies in the future */
 bool open_can_be_kept(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row); /* else it is refused */
 void open_add(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_stmt *row);
-void open_report(struct sqlite_source *s, struct rule *r, const char *op, struct str key, sqlite3_stmt *row,
-                 bool timed);
+void open_report(struct sqlite_source *s, struct rule *r, const char *op, struct str key, struct birth birth,
+                 sqlite3_stmt *row, bool timed);
 /* What is unfinished and young among the newest rows, at the first start. */
 int open_take_young(struct sqlite_source *s, struct rule *r);
 /* Open rows that this pass has not seen; *more = the slice is full before the last of them. */

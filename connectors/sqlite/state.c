@@ -71,6 +71,8 @@ void state_store_open(struct sqlite_source *s, struct rule *r, const struct row 
 {
     struct buf text = buf_new(EXACT_BYTES + 64);
     buf_printf(&text, "%" PRIu64 " %d", row->version, row->aborted);
+    for (size_t i = 0; i < row->count; i++)
+        buf_printf(&text, ",%" PRId64, (int64_t)row->hashes[i]);
     if (row->kept) {
         buf_add_char(&text, ' ');
         buf_add_c(&text, row->kept);
@@ -161,19 +163,36 @@ static bool state_restore_row(struct rule *r, struct str key, struct str value, 
     return true;
 }
 
-/* "<since> <0|1>[ <exact key>]" */
+/* ",<epoch>,<rowid>", or nothing, as the version before wrote it: *count 0. */
+static bool state_birth(struct str text, uint64_t birth[OPEN_BIRTH], size_t *count)
+{
+    struct str epoch;
+    int64_t numbers[OPEN_BIRTH];
+    *count = 0;
+    if (!text.at)
+        return true;
+    if (!str_cut(&text, ',', &epoch) || !text.at || !str_to_i64(epoch, &numbers[0]) || !str_to_i64(text, &numbers[1]))
+        return false;
+    for (*count = 0; *count < OPEN_BIRTH; ++*count)
+        birth[*count] = (uint64_t)numbers[*count];
+    return true;
+}
+
+/* "<since> <0|1>[,<epoch>,<rowid>][ <exact key>]" */
 static bool state_restore_open(struct rule *r, struct str key, struct str value)
 {
-    struct str since, aborted;
-    uint64_t ms;
+    struct str since, born, aborted;
+    uint64_t ms, birth[OPEN_BIRTH];
+    size_t count;
     if (!value.at) {
         rows_remove(&r->rows, key);
         return true;
     }
-    if (!str_cut(&value, ' ', &since) || !value.at || !str_to_u64(since, &ms) || !str_cut(&value, ' ', &aborted)
+    if (!str_cut(&value, ' ', &since) || !value.at || !str_to_u64(since, &ms) || !str_cut(&value, ' ', &born)
+        || !str_cut(&born, ',', &aborted) || !state_birth(born, birth, &count)
         || (!str_eq(aborted, STR("0")) && !str_eq(aborted, STR("1"))) || (value.at && !value.n))
         return false;
-    struct row *row = row_new(key, ms, NULL, 0, value);
+    struct row *row = row_new(key, ms, birth, count, value);
     row->aborted = str_eq(aborted, STR("1"));
     rows_put(&r->rows, row);
     return true;

@@ -247,6 +247,83 @@ TEST(open_rows)
     rig_end(&rig);
 }
 
+static void assert_ids_differ(void)
+{
+    for (size_t i = 0; i < rig.seen_count; i++)
+        for (size_t k = 0; k < i; k++)
+            assert_false(str_eq(rig.seen[i]->id, rig.seen[k]->id));
+    rig_forget(&rig);
+}
+
+/* A row that takes the place of one with the same key is another: its events have ids of their own. */
+TEST(replaced_rows)
+{
+    rig_begin(&rig, "DELETE", "CREATE TABLE log(id TEXT PRIMARY KEY, at)", APPEND);
+    for (int i = 0; i < 3; i++) {
+        app_do(&rig, "INSERT OR REPLACE INTO log VALUES ('m', %d)", i);
+        rig_settle(&rig);
+        app_do(&rig, "INSERT INTO log VALUES ('o%d', 0)", i);
+        rig_settle(&rig);
+    }
+    assert_int_equal(rig.seen_count, 6);
+    assert_ids_differ();
+    app_exec(&rig, "INSERT OR REPLACE INTO log VALUES ('m', 9)");
+    crash_after_publish();
+    rig_settle(&rig);
+    assert_int_equal(rig.seen_count, 2);
+    assert_true(str_eq(rig.seen[0]->id, rig.seen[1]->id));
+    rig_end(&rig);
+}
+
+/* The same of open rows, whatever the key; the end of a row has the id that its own beginning gives it. */
+static void open_rows_again(const char *type, const char *key)
+{
+    char schema[120];
+    snprintf(schema, sizeof schema, "CREATE TABLE job(id %s PRIMARY KEY, state)", type);
+    rig_begin(&rig, "DELETE", schema, OPEN);
+    for (int i = 0; i < 3; i++) {
+        app_do(&rig, "INSERT INTO job VALUES (%s, 'new')", key);
+        rig_settle(&rig);
+        if (i == 1)
+            rig_close(&rig);
+        app_exec(&rig, "DELETE FROM job");
+        if (i == 1)
+            rig_open(&rig, OPEN);
+        rig_settle(&rig);
+    }
+    assert_int_equal(rig_count(&rig, "job.started", NULL), 3);
+    assert_int_equal(rig_count(&rig, "job.aborted", NULL), 3);
+    assert_ids_differ();
+    rig_end(&rig);
+}
+
+TEST(open_rows_come_again)
+{
+    open_rows_again("INTEGER", "1");
+    open_rows_again("TEXT", "'a'");
+}
+
+/* An open row that an earlier version kept, without its epoch and rowid. */
+TEST(open_rows_of_an_earlier_version)
+{
+    rig_new(&rig, "DELETE");
+    app_exec(&rig, "CREATE TABLE job(id INTEGER PRIMARY KEY, state); INSERT INTO job VALUES (1, 'new')");
+    rig.state.at = mem_grow(NULL, 3, sizeof *rig.state.at);
+    rig.state.count = 3;
+    rig.state.at[0] = (struct rig_pair){ str_dup(STR("job/ready")), str_dup(STR("1")), 1, false };
+    rig.state.at[1] = (struct rig_pair){ str_dup(STR("job/cursor")), str_dup(STR("+2,0,0,0,0 i1i1")), 15, false };
+    char open[32];
+    snprintf(open, sizeof open, "%lld 0", (long long)clock_wall_ms());
+    rig.state.at[2] = (struct rig_pair){ str_dup(STR("job/open/i1")), str_dup(str_of(open)), strlen(open), false };
+    rig_open(&rig, OPEN);
+    assert_captured(&rig, "");
+    rig_restart(&rig);
+    app_exec(&rig, "UPDATE job SET state = 'ok'");
+    assert_captured(&rig, "job.done");
+    assert_false(rig_state(&rig, "job/open/i1").at);
+    rig_end(&rig);
+}
+
 /* An open row is overdue and its table is not there: no reason to look again and again. */
 TEST(open_rows_without_a_table)
 {
@@ -386,6 +463,9 @@ int main(void)
         cmocka_unit_test(ids_start_again),
         cmocka_unit_test(rowid_with_key),
         cmocka_unit_test(open_rows),
+        cmocka_unit_test(replaced_rows),
+        cmocka_unit_test(open_rows_come_again),
+        cmocka_unit_test(open_rows_of_an_earlier_version),
         cmocka_unit_test(open_rows_without_a_table),
         cmocka_unit_test(window),
         cmocka_unit_test(small_steps),
