@@ -354,12 +354,14 @@ static int position_move_to_new(struct sqlite_source *s, struct rule *r, int64_t
 static int position_start_again(struct sqlite_source *s, struct rule *r, bool back, int64_t top)
 {
     bool found = false, row_by_key = r->cursor_key && !r->key_is_rowid; /* VACUUM may number such rows anew */
-    char *before = str_dup(str_of(r->cursor));
+    char *before = str_dup(str_of(r->cursor)), *key = str_dup(str_of(row_by_key ? r->cursor_key : ""));
     const char *how = "going on behind the last row that is as it was told";
     census_forget(r);
     int rc = position_move_to_remembered(s, r, &found);
     back = back || (row_by_key && !found && position_is_whole(r)); /* other rows took the place of all */
-    if (rc == SQLITE_OK && !(found && row_by_key)) {
+    /* the newest row itself is there: nothing was deleted; its key alone was changed: nor that */
+    bool same = found && row_by_key && (!back || (r->cursor_key && strcmp(r->cursor_key, key) == 0));
+    if (rc == SQLITE_OK && !same) {
         if (!found && back)
             rc = position_move_to_new(s, r, top, &how);
         else if (!found)
@@ -376,6 +378,7 @@ static int position_start_again(struct sqlite_source *s, struct rule *r, bool ba
             position_begin_epoch(s, r);
     }
     free(before);
+    free(key);
     return rc;
 }
 

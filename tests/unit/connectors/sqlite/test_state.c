@@ -265,7 +265,13 @@ TEST(replaced_rows)
         app_do(&rig, "INSERT INTO log VALUES ('o%d', 0)", i);
         rig_settle(&rig);
     }
-    assert_int_equal(rig.seen_count, 6);
+    app_exec(&rig, "INSERT INTO log VALUES ('m2', 1)");
+    rig_settle(&rig);
+    app_exec(&rig, "DELETE FROM log WHERE id = 'm2'");
+    rig_settle(&rig);
+    app_exec(&rig, "INSERT INTO log VALUES ('m2', 2)"); /* on the same rowid */
+    rig_settle(&rig);
+    assert_int_equal(rig.seen_count, 8);
     assert_ids_differ();
     app_exec(&rig, "INSERT OR REPLACE INTO log VALUES ('m', 9)");
     crash_after_publish();
