@@ -29,9 +29,10 @@ const struct option source_options[] = {
         struct source_config, in_flight_bytes, .fallback = "16MiB", .min = 1024, .max = (int64_t)1 << 34,
         .doc =
             "Most memory of such events, attributes and all; one more event may go beyond. A source that is read in order (sqlite) has one batch instead."),
-    OPTION(struct source_config, dedupe_size, .fallback = "100000", .min = 0, .max = 10000000,
-           .doc =
-               "How many event ids are remembered, so that a repeat is not published twice (sources that can repeat)."),
+    OPTION(
+        struct source_config, dedupe_size, .fallback = "100000", .min = 0, .max = 10000000,
+        .doc =
+            "How many event ids are remembered, so that a repeat is not published twice (sources that can repeat); beyond, the oldest of the path that has most is forgotten."),
     { 0 },
 };
 

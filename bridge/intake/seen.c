@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The memory of events: a chained hash table over one growing array, whose stored entries are also in a queue by age. */
+/* The memory of events: a chained hash table over one growing array, whose stored entries are also in a queue by age, one
+ * for each sender. */
 #include "bridge/intake/seen.h"
 #include <stdlib.h>
 #include "bridge/event/trace.h"
@@ -7,22 +8,35 @@
 #include "bridge/lib/mem.h"
 #include "bridge/lib/siphash.h"
 
-enum { SEEN_DROPPED = -3 }; /* in no bucket any more, but in the queue until it is its turn */
+enum {
+    SEEN_DROPPED = -3,   /* in no bucket any more, but in the queue until it is its turn */
+    SEEN_SENDERS = 2048, /* more of them share one queue */
+};
 
 struct seen_event { /* [0] is nobody, so that 0 ends every list */
-    struct fingerprint print;
+    uint64_t identity[2], content;
     int32_t slot;     /* or SEEN_STORED, SEEN_DROPPED */
     uint16_t places;  /* of a stored one */
+    uint16_t sender;  /* index */
     uint32_t next;    /* in its bucket, or in the list of free ones */
-    uint32_t younger; /* in the queue of stored ones */
+    uint32_t younger; /* in the queue of its sender's stored ones */
+};
+
+struct seen_sender {
+    uint64_t name; /* digest */
+    uint32_t oldest, youngest;
+    size_t stored;
 };
 
 struct seen {
     struct siphash_key key;
     struct seen_event *at;
     size_t cap;
-    uint32_t *buckets, free, oldest, youngest;
+    uint32_t *buckets, free;
     size_t mask, stored, most;
+    struct seen_sender *senders; /* [0]: of those that came too late */
+    uint16_t *sender_buckets;    /* indices into them, open addressing; 0: free */
+    size_t sender_count;
     uint32_t *pending; /* by slot */
     size_t slots;
 };
@@ -34,6 +48,9 @@ struct seen *seen_new(size_t most)
     while (buckets < most)
         buckets *= 2;
     s->buckets = mem_alloc(buckets * sizeof *s->buckets);
+    s->sender_buckets = mem_alloc(2 * (size_t)SEEN_SENDERS * sizeof *s->sender_buckets);
+    s->senders = mem_grow(NULL, 1, sizeof *s->senders);
+    s->senders[s->sender_count++] = (struct seen_sender){ 0 };
     s->mask = buckets - 1;
     s->most = most;
     crypto_random(&s->key, sizeof s->key);
@@ -46,6 +63,8 @@ void seen_free(struct seen *s)
         return;
     free(s->at);
     free(s->buckets);
+    free(s->senders);
+    free(s->sender_buckets);
     free(s->pending);
     free(s);
 }
@@ -91,12 +110,17 @@ static uint64_t seen_extensions(const struct seen *s, const struct event *ev)
 
 void seen_rescope(const struct seen *s, struct fingerprint *f, struct str scope, const struct event *ev)
 {
+    struct str rest = scope, sender = STR("");
     struct siphash h = siphash_begin(&s->key);
     siphash_add(&h, scope.n ? scope : STR(""));
     siphash_add(&h, ev->source);
     siphash_add(&h, ev->id);
     struct digest identity = siphash_end(&h);
     memcpy(f->identity, identity.d, sizeof f->identity);
+    str_cut(&rest, '?', &sender);
+    h = siphash_begin(&s->key);
+    siphash_add(&h, sender);
+    f->sender = siphash_end(&h).d[0];
 }
 
 struct fingerprint seen_fingerprint(const struct seen *s, struct str scope, const struct event *ev)
@@ -116,15 +140,15 @@ struct fingerprint seen_fingerprint(const struct seen *s, struct str scope, cons
 
 /* ---- the table ---- */
 
-static uint32_t *seen_bucket(const struct seen *s, const struct fingerprint *f)
+static uint32_t *seen_bucket(const struct seen *s, const uint64_t identity[2])
 {
-    return &s->buckets[f->identity[0] & s->mask];
+    return &s->buckets[identity[0] & s->mask];
 }
 
 static uint32_t seen_lookup(const struct seen *s, const struct fingerprint *f)
 {
-    uint32_t i = *seen_bucket(s, f);
-    while (i && memcmp(s->at[i].print.identity, f->identity, sizeof f->identity) != 0)
+    uint32_t i = *seen_bucket(s, f->identity);
+    while (i && memcmp(s->at[i].identity, f->identity, sizeof f->identity) != 0)
         i = s->at[i].next;
     return i;
 }
@@ -142,13 +166,30 @@ static void seen_grow(struct seen *s)
     s->cap = cap;
 }
 
+/* The index of a sender, a new one if need be. */
+static uint16_t seen_sender(struct seen *s, uint64_t name)
+{
+    size_t at = name % (2 * (size_t)SEEN_SENDERS);
+    while (s->sender_buckets[at] && s->senders[s->sender_buckets[at]].name != name)
+        at = (at + 1) % (2 * (size_t)SEEN_SENDERS);
+    if (s->sender_buckets[at] || s->sender_count == SEEN_SENDERS)
+        return s->sender_buckets[at];
+    s->senders = mem_grow(s->senders, s->sender_count + 1, sizeof *s->senders);
+    s->senders[s->sender_count] = (struct seen_sender){ .name = name };
+    return s->sender_buckets[at] = (uint16_t)s->sender_count++;
+}
+
 static uint32_t seen_insert(struct seen *s, const struct fingerprint *f, int32_t slot)
 {
     if (!s->free)
         seen_grow(s);
-    uint32_t i = s->free, *bucket = seen_bucket(s, f);
+    uint32_t i = s->free, *bucket = seen_bucket(s, f->identity);
     s->free = s->at[i].next;
-    s->at[i] = (struct seen_event){ .print = *f, .slot = slot, .next = *bucket };
+    s->at[i] = (struct seen_event){ .identity = { f->identity[0], f->identity[1] },
+                                    .content = f->content,
+                                    .slot = slot,
+                                    .sender = seen_sender(s, f->sender),
+                                    .next = *bucket };
     *bucket = i;
     return i;
 }
@@ -156,7 +197,7 @@ static uint32_t seen_insert(struct seen *s, const struct fingerprint *f, int32_t
 /* Takes it out of its bucket: nobody finds it any more. */
 static void seen_unlink(struct seen *s, uint32_t gone)
 {
-    uint32_t *at = seen_bucket(s, &s->at[gone].print);
+    uint32_t *at = seen_bucket(s, s->at[gone].identity);
     while (*at != gone)
         at = &s->at[*at].next;
     *at = s->at[gone].next;
@@ -170,25 +211,37 @@ static void seen_forget(struct seen *s, uint32_t gone)
     s->free = gone;
 }
 
-/* Puts it at the young end of the queue; the oldest one goes if there are too many. */
+/* Forgets the oldest one of the sender that has most; of several it is that which sent just now. */
+static void seen_evict(struct seen *s, struct seen_sender *now)
+{
+    struct seen_sender *most = now;
+    for (size_t i = 0; i < s->sender_count; i++)
+        if (s->senders[i].stored > most->stored)
+            most = &s->senders[i];
+    uint32_t gone = most->oldest;
+    most->oldest = s->at[gone].younger;
+    if (!most->oldest)
+        most->youngest = 0;
+    most->stored--;
+    s->stored--;
+    seen_forget(s, gone);
+}
+
+/* Puts it at the young end of its sender's queue; an old one goes if there are too many. */
 static void seen_keep(struct seen *s, uint32_t i, uint16_t places)
 {
+    struct seen_sender *sender = &s->senders[s->at[i].sender];
     s->at[i].slot = SEEN_STORED;
     s->at[i].places = places;
     s->at[i].younger = 0;
-    if (s->youngest)
-        s->at[s->youngest].younger = i;
+    if (sender->youngest)
+        s->at[sender->youngest].younger = i;
     else
-        s->oldest = i;
-    s->youngest = i;
-    if (++s->stored <= s->most)
-        return;
-    uint32_t gone = s->oldest;
-    s->oldest = s->at[gone].younger;
-    if (!s->oldest)
-        s->youngest = 0;
-    s->stored--;
-    seen_forget(s, gone);
+        sender->oldest = i;
+    sender->youngest = i;
+    sender->stored++;
+    if (++s->stored > s->most)
+        seen_evict(s, sender);
 }
 
 /* ---- the memory ---- */
@@ -196,7 +249,7 @@ static void seen_keep(struct seen *s, uint32_t i, uint16_t places)
 int64_t seen_find(const struct seen *s, const struct fingerprint *f, bool *same)
 {
     uint32_t i = seen_lookup(s, f);
-    *same = i && s->at[i].print.content == f->content;
+    *same = i && s->at[i].content == f->content;
     return i ? s->at[i].slot : SEEN_UNKNOWN;
 }
 
@@ -229,7 +282,7 @@ void seen_add(struct seen *s, const struct fingerprint *f, uint16_t places)
     uint32_t i = seen_lookup(s, f);
     if (!i)
         seen_keep(s, seen_insert(s, f, SEEN_STORED), places);
-    else if (s->at[i].print.content == f->content)
+    else if (s->at[i].content == f->content)
         s->at[i].places |= places;
 }
 

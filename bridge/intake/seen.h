@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Which events were seen: bounded, the oldest forgotten first. One thread.
+/* Which events were seen: bounded, the oldest of the sender that has most forgotten first, so that no sender can drive out
+ * what others sent. A sender is a scope up to its first '?'. One thread.
  *
  * An event is known by the digest of (scope, source, id); a second digest, of its content, tells a repeat from another
  * event under the same id. Nothing else is kept, so what senders choose costs no more than this: some 50 bytes an event. Time
@@ -15,7 +16,7 @@
 
 struct seen;
 struct fingerprint { /* of one event; of use with this `seen` alone */
-    uint64_t identity[2], content;
+    uint64_t identity[2], content, sender;
 };
 enum { SEEN_STORED = -1, SEEN_UNKNOWN = -2, SEEN_EVERYWHERE = UINT16_MAX };
 

@@ -117,6 +117,72 @@ TEST(the_last_ones_are_known)
     seen_free(seen);
 }
 
+static bool knows(const char *scope, int n)
+{
+    char id[16];
+    bool same;
+    snprintf(id, sizeof id, "%d", n);
+    struct fingerprint f = of(scope, (struct event){ .id = str_of(id) });
+    return seen_find(seen, &f, &same) == SEEN_STORED;
+}
+
+static void store(const char *scope, int n)
+{
+    char id[16];
+    snprintf(id, sizeof id, "%d", n);
+    struct fingerprint f = of(scope, (struct event){ .id = str_of(id) });
+    seen_add(seen, &f, SEEN_EVERYWHERE);
+}
+
+/* Whoever may send to one path cannot make the bridge forget what came on another one, in however many ways he counts. */
+TEST(no_sender_drives_out_another)
+{
+    char scope[64];
+    seen = seen_new(100);
+    for (int i = 0; i < 20; i++)
+        store("h/signed", i);
+    for (int i = 0; i < 70; i++)
+        store("h/busy", i);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(scope, sizeof scope, "h/open?%d", i);
+        store(scope, i);
+    }
+    for (int i = 0; i < 20; i++)
+        assert_true(knows("h/signed", i));
+    int busy = 0, open = 0;
+    for (int i = 0; i < 70; i++)
+        busy += knows("h/busy", i);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(scope, sizeof scope, "h/open?%d", i);
+        open += knows(scope, i);
+        assert_true(i < 1000 - 40 || knows(scope, i));
+    }
+    assert_int_equal(busy, 40); /* each its share of what the first one leaves */
+    assert_int_equal(open, 40);
+    assert_true(knows("h/busy", 69));
+    assert_false(knows("h/busy", 0));
+    seen_free(seen);
+}
+
+/* More senders than have queues of their own: the memory stays bounded, and the newest is known. */
+TEST(many_senders)
+{
+    char scope[64];
+    seen = seen_new(3000);
+    for (int i = 0; i < 10000; i++) {
+        snprintf(scope, sizeof scope, "h/%d", i);
+        store(scope, i);
+        assert_true(knows(scope, i));
+    }
+    int known = 0;
+    for (int i = 0; i < 10000; i++) {
+        snprintf(scope, sizeof scope, "h/%d", i);
+        known += knows(scope, i);
+    }
+    assert_int_equal(known, 3000);
+    seen_free(seen);
+}
+
 /* What senders choose is not kept: 15,000 events with 16 KiB of id and source were 257 MB once. */
 TEST(long_ids_cost_no_more_than_short_ones)
 {
@@ -178,6 +244,8 @@ int main(void)
         cmocka_unit_test(content),
         cmocka_unit_test(places),
         cmocka_unit_test(the_last_ones_are_known),
+        cmocka_unit_test(no_sender_drives_out_another),
+        cmocka_unit_test(many_senders),
         cmocka_unit_test(long_ids_cost_no_more_than_short_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
