@@ -17,12 +17,41 @@ static const struct {
     { "whpk_", "is a key of the signatures v1a (whpk_); what is needed begins with whsec_" },
     { "bearer ", "begins with the word Bearer: leave that away, the token is what follows" },
     { "export ", "begins with export, a line of a shell: leave all of it away up to the =" },
+    { "whsec_whsec_", "begins with whsec_ twice: leave one of them away" },
+    { "-----begin", "is a key or certificate (-----BEGIN), not a secret" },
+    { "$ansible_vault;", "is encrypted by Ansible Vault: decrypt it first" },
+    { "!vault", "is encrypted by Ansible Vault, and its tag is in the text: decrypt it first" },
+    { "file:/", "is the name of a file: write ${file:...} for what is in it" },
+};
+
+/* Words that a placeholder begins with; '-' stands for a blank, '-', '_' or ':'. */
+static const char *const secret_placeholders[] = {
+    "changeme",   "change-me",  "replaceme", "replace-me", "replace-with", "insert-your", "put-your",
+    "enter-your", "paste-your", "your-",     "todo-",      "fixme",        "placeholder",
+};
+
+/* What stands around a text that is nothing but words, and what to do about it. */
+static const struct {
+    const char *begin, *end, *fix;
+} secret_brackets[] = {
+    { "\"", "\"", "is in quotes that belong to it: take them away" },
+    { "'", "'", "is in quotes that belong to it: take them away" },
+    { "`", "`", "is a command in backticks that nobody ran: write what it prints" },
+    { "$(", ")", "is a command, $(...), that nobody ran: write what it prints" },
+    { "<", ">", "is a placeholder, <...>: write the secret in its place" },
+    { "{{", "}}", "is a placeholder, {{...}}: write the secret in its place" },
+    { "__", "__", "is a placeholder, __...__: write the secret in its place" },
+    { "%", "%", "is a placeholder, %...%: write the secret in its place" },
+    { "${", "}", "is a variable, ${...}, that was not replaced" },
 };
 
 enum {
-    SECRET_KINDS = 5,     /* fewer different characters are no accident: 16 random hex digits have 10 */
-    SECRET_BEHIND = 8,    /* characters behind "NAME=" that are more than a padding */
-    SECRET_NAME_LEAST = 3 /* of capitals: shorter ones stand before '=' by accident */
+    SECRET_KINDS = 5,      /* fewer different characters are no accident: 16 random hex digits have 10 */
+    SECRET_BEHIND = 8,     /* characters behind "NAME=" that are more than a padding */
+    SECRET_NAME_LEAST = 3, /* of capitals: shorter ones stand before '=' by accident */
+    SECRET_VARIABLE = 5,   /* characters between "${" and "}" that are a name */
+    SECRET_WORD = 4,       /* characters of a word that does not come twice in a row by accident */
+    SECRET_PATH = 8,       /* letters of the shortest path */
 };
 
 bool secret_has_prefix(struct str secret)
@@ -40,6 +69,20 @@ static bool secret_is_letter(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
+static bool secret_is_word(char c)
+{
+    return secret_is_letter(c) || (c >= '0' && c <= '9') || c == '_';
+}
+
+/* Nothing but letters, digits and what stands between words: of random characters hardly any text is. */
+static bool secret_is_text(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!secret_is_word(s.at[i]) && !strchr(" -+/=.:", s.at[i]))
+            return false;
+    return true;
+}
+
 /* Does it begin with a misspelt whsec_, such as whsec- or wh_sec_? */
 static bool secret_has_bad_prefix(struct str s)
 {
@@ -54,7 +97,7 @@ static bool secret_has_bad_prefix(struct str s)
     return !letters[k] && i < s.n && strchr("_-:= .", s.at[i]) && !secret_has_prefix(s);
 }
 
-/* How long the name in front of a '=' is, with that: of "TOKEN=..." or "api_key=..."; 0: there is none. */
+/* How long the name in front of a '=' or ": " is, with that: of "TOKEN=..." or "api_key: ..."; 0: there is none. */
 static size_t secret_name(struct str s)
 {
     static const char *const words[] = { "secret", "token", "key", "pass" };
@@ -62,12 +105,103 @@ static size_t secret_name(struct str s)
     bool small = false, names = false;
     while (n < s.n && (secret_is_letter(s.at[n]) || s.at[n] == '_' || (n > 0 && s.at[n] >= '0' && s.at[n] <= '9')))
         small |= s.at[n] >= 'a' && s.at[n] <= 'z', n++;
-    if (n < SECRET_NAME_LEAST || n == s.n || s.at[n] != '=')
+    if (n < SECRET_NAME_LEAST || s.n - n < SECRET_BEHIND || (s.at[n] != '=' && !str_starts(str_from(s, n), STR(": ")))
+        || !secret_is_text(s))
         return 0;
     for (size_t w = 0; w < sizeof words / sizeof *words; w++)
         for (size_t i = 0; i < n; i++)
             names |= str_starts_nocase((struct str){ s.at + i, n - i }, str_of(words[w]));
     return (names || !small) && s.n - n - 1 >= SECRET_BEHIND ? n + 1 : 0;
+}
+
+/* "./secrets/crm.txt" or "/run/secrets/crm": small letters, as base64 hardly ever has alone. */
+static bool secret_is_path(struct str s)
+{
+    static const char *const begins[] = { "/", "./", "../", "~/" };
+    size_t letters = 0, slashes = 0;
+    bool begins_so = false;
+    for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
+        begins_so |= str_starts(s, str_of(begins[i]));
+    for (size_t i = 0; i < s.n; i++) {
+        if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789/._-~", s.at[i]))
+            return false;
+        letters += secret_is_letter(s.at[i]);
+        slashes += s.at[i] == '/';
+    }
+    return begins_so && letters >= SECRET_PATH && (slashes > 1 || s.at[0] != '/');
+}
+
+/* "https://...", "op://..." and the like. */
+static bool secret_is_url(struct str s)
+{
+    size_t n = 0;
+    while (n < s.n && (secret_is_word(s.at[n]) || s.at[n] == '+'))
+        n++;
+    return n > 1 && str_starts(str_from(s, n), STR("://"));
+}
+
+/* How long the name in front of it is: letters of one case, digits, '_'. */
+static size_t secret_variable(struct str s)
+{
+    static const char capitals[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_",
+                      small[] = "abcdefghijklmnopqrstuvwxyz0123456789_";
+    const char *letters = s.n && s.at[0] >= 'a' ? small : capitals;
+    size_t n = 0;
+    while (n < s.n && strchr(letters, s.at[n]))
+        n++;
+    return n;
+}
+
+/* Does it hold "${NAME}" or "${NAME:-...", or is it "$NAME"? */
+static bool secret_has_variable(struct str s)
+{
+    if (s.at[0] == '$' && s.at[1] <= 'Z' && secret_variable(str_from(s, 1)) == s.n - 1)
+        return true;
+    for (size_t i = 0; i + 2 < s.n; i++) {
+        struct str name = str_from(s, i + 2);
+        size_t n = str_starts(str_from(s, i), STR("${")) ? secret_variable(name) : 0;
+        if (n >= SECRET_VARIABLE
+            && (str_starts(str_from(name, n), STR("}")) || str_starts(str_from(name, n), STR(":-"))))
+            return true;
+    }
+    return false;
+}
+
+static bool secret_is_placeholder(struct str s)
+{
+    for (size_t k = 0; k < sizeof secret_placeholders / sizeof *secret_placeholders; k++) {
+        const char *word = secret_placeholders[k];
+        size_t i = 0;
+        while (word[i] && i < s.n && (word[i] == '-' ? strchr(" -_:", s.at[i]) != NULL : (s.at[i] | 0x20) == word[i]))
+            i++;
+        if (!word[i])
+            return true;
+    }
+    return false;
+}
+
+/* One word again and again ("undefinedundefined"), or twice in a row between others ("test-test-secret"). */
+static bool secret_repeats(struct str s)
+{
+    for (size_t period = 1; period <= s.n / 2; period++)
+        if (memcmp(s.at, s.at + period, s.n - period) == 0)
+            return true;
+    for (size_t i = 0, n, before = 0; i < s.n; i += n + 1, before = n) {
+        for (n = 0; i + n < s.n && !strchr(" -_.", s.at[i + n]);)
+            n++;
+        if (n >= SECRET_WORD && n == before && memcmp(s.at + i - n - 1, s.at + i, n) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The alphabet or the digits in their order, for the most part. */
+static bool secret_ascends(struct str s)
+{
+    size_t steps = 0;
+    for (size_t i = 1; i < s.n; i++)
+        steps += s.at[i] == s.at[i - 1] + 1;
+    return 4 * steps > 3 * s.n;
 }
 
 /* Evidently nothing random: one letter again and again, or a few of them. */
@@ -87,8 +221,17 @@ static bool secret_check_slips(struct str s, struct err *e)
     char first = s.at[0], last = s.at[s.n - 1];
     if (secret_is_blank(first) || secret_is_blank(last))
         return err_set(e, "has a blank or a line break in front or behind: take it away");
-    if ((first == '"' || first == '\'') && last == first && s.n > 1)
-        return err_set(e, "is in quotes that belong to it: take them away");
+    for (size_t i = 0; i < sizeof secret_brackets / sizeof *secret_brackets; i++) {
+        struct str begin = str_of(secret_brackets[i].begin), end = str_of(secret_brackets[i].end);
+        if (s.n >= begin.n + end.n && str_starts(s, begin) && str_ends(s, end)
+            && secret_is_text((struct str){ s.at + begin.n, s.n - begin.n - end.n }))
+            return err_set(e, "%s", secret_brackets[i].fix);
+    }
+    return true;
+}
+
+static bool secret_check_begin(struct str s, struct err *e)
+{
     for (size_t i = 0; i < sizeof secret_slips / sizeof *secret_slips; i++)
         if (str_starts_nocase(s, str_of(secret_slips[i].begin)))
             return err_set(e, "%s", secret_slips[i].fix);
@@ -96,10 +239,26 @@ static bool secret_check_slips(struct str s, struct err *e)
         return err_set(e, "begins with whsec_ in capitals: write it in lower case");
     if (secret_has_bad_prefix(s))
         return err_set(e, "begins with something like whsec_: write whsec_, with one _ and nothing else");
+    if (secret_is_placeholder(s))
+        return err_set(e, "is a placeholder: write the secret in its place");
     if (secret_name(s))
-        return err_set(e, "begins with a name and a = (as TOKEN=...): leave that away, the secret is what follows");
-    if (memmem(s.at, s.n, "${", 2))
-        return err_set(e, "holds ${, a variable that was not replaced");
+        return err_set(e,
+                       "begins with a name and a = or : (as TOKEN=...): leave that away, the secret is what follows");
+    return true;
+}
+
+static bool secret_check_kind(struct str s, struct err *e)
+{
+    if (secret_has_variable(s))
+        return err_set(e, "holds $ and a name, a variable that was not replaced");
+    if (secret_is_url(s))
+        return err_set(e, "is a URL (...://...), not a secret: write what is to be found there");
+    if (secret_is_path(s))
+        return err_set(e, "is the path of a file, not a secret: write ${file:...} for what is in it");
+    if (secret_repeats(s) || secret_ascends(s))
+        return err_set(
+            e,
+            "is a word again and again, or an alphabet, so everybody can guess it (`openssl rand -base64 32` makes a good one)");
     return true;
 }
 
@@ -107,18 +266,19 @@ bool secret_check(struct str secret, size_t least, struct err *e)
 {
     if (secret.n == 0)
         return err_set(e, "is empty");
-    if (!secret_check_slips(secret, e))
+    if (!secret_check_slips(secret, e) || !secret_check_begin(secret, e))
         return false;
     if (secret.n < least)
         return err_set(
             e,
             "has %zu characters, the least is %zu: a short one can be guessed (`openssl rand -base64 32` makes a good one)",
             secret.n, least);
-    return !secret_is_monotonous(secret)
-           || err_set(
-               e,
-               "has fewer than %d different characters, so everybody can guess it (`openssl rand -base64 32` makes a good one)",
-               SECRET_KINDS);
+    if (secret_is_monotonous(secret))
+        return err_set(
+            e,
+            "has fewer than %d different characters, so everybody can guess it (`openssl rand -base64 32` makes a good one)",
+            SECRET_KINDS);
+    return secret_check_kind(secret, e);
 }
 
 /* The bytes of the key, appended to `key`. */

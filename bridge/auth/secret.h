@@ -12,8 +12,8 @@ enum {
 };
 
 /* False when it is empty, too short, or evidently something else: in quotes, with blanks around it, `v1,` or `Bearer `
- * in front of it, `NAME=`, a misspelt whsec_, a signature, another kind of key, a variable that nobody replaced, or a few
- * characters again and again. */
+ * in front of it, `NAME=`, a misspelt whsec_, a signature, another kind of key, a variable or placeholder that nobody
+ * replaced, a command, a path or URL, one word again and again, or a few characters. What was drawn at random is never refused. */
 bool secret_check(struct str secret, size_t least, struct err *e);
 /* The key of a Standard Webhooks secret: the bytes whose base64 stands behind whsec_, or the text itself. NULL when
  * secret_check or the length of the key says no. */
