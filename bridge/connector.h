@@ -79,6 +79,8 @@ struct source_ops {
     void (*types)(const struct source *s, void (*each)(void *ctx, const char *type), void *ctx);
     bool (*open)(struct source *s, struct err *e);
     /* Does it see what it is to watch? False with a sentence in *why. Called between open() and close(), on the main
+    /* Gives `each` what of it cannot stand beside another source of its type, like faults(). May be NULL. */
+    void (*beside)(const struct source *s, const struct source *other, fault_fn *each, void *ctx);
      * thread while the source's own thread runs (for /readyz), and on that one after a read. May be NULL: always. */
     bool (*ready)(const struct source *s, struct err *why);
     /* Waits for input; writes at most `room` emissions to out. Returns how many, 0 when woken or idle, -1 with *e

@@ -391,13 +391,24 @@ static void check_endpoints(const struct check *k, const struct sink_config *c, 
     }
 }
 
+/* Does it go together with the sources before it? */
+static void check_beside(const struct check *k, size_t i)
+{
+    const struct source *s = k->c->sources[i].source;
+    struct where sources = { .key = STR("sources") }, at = { &sources, str_of(s->id), 0 };
+    struct faults f = { k->out, node_get(node_get(k->root, "sources"), s->id), &at, 0 };
+    for (size_t j = 0; j < i && s->ops->beside; j++)
+        if (k->c->sources[j].source->ops == s->ops)
+            s->ops->beside(s, k->c->sources[j].source, fault_say, &f);
+}
+
 /* What only the connectors know about their options. */
 static void check_connectors(const struct check *k)
 {
     struct err e;
     struct where sinks = { .key = STR("sinks") };
     for (size_t i = 0; i < k->c->source_count; i++)
-        check_source(k, k->c->sources[i].source);
+        check_source(k, k->c->sources[i].source), check_beside(k, i);
     for (size_t i = 0; i < k->c->sink_count; i++) {
         const struct sink *s = k->c->sinks[i].sink;
         struct where at = { &sinks, str_of(s->id), 0 };

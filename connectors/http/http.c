@@ -362,6 +362,28 @@ static void http_faults(const struct source *base, fault_fn *each, void *ctx)
     }
 }
 
+/* No path of another source has the source of one of ours, or each could pass for the other. */
+static void http_beside(const struct source *base, const struct source *before, fault_fn *each, void *ctx)
+{
+    const struct http_source *s = (const struct http_source *)base, *t = (const struct http_source *)before;
+    const struct path_options *ours = s->path_options.at, *theirs = t->path_options.at;
+    for (size_t i = 0; i < s->path_options.count; i++)
+        for (size_t k = 0; k < t->path_options.count; k++) {
+            char place[32];
+            struct owner one, other;
+            struct err e;
+            http_own_source(s, &ours[i], &one);
+            http_own_source(t, &theirs[k], &other);
+            snprintf(place, sizeof place, "paths[%zu]", i);
+            err_set(&e, "source: %.100s is the source of path %.100s of sources.%s, too: each could pass for the other",
+                    one.own, theirs[k].path ? theirs[k].path : "", before->id);
+            if (strcmp(one.own, other.own) == 0)
+                each(ctx, place, e.text);
+            owner_close(&one);
+            owner_close(&other);
+        }
+}
+
 static bool http_open_paths(struct http_source *s, struct err *e)
 {
     const struct path_options *options = s->path_options.at;
@@ -427,6 +449,7 @@ const struct source_ops http_source = {
     .dedupe = true,
     .check = http_check,
     .faults = http_faults,
+    .beside = http_beside,
     .open = http_open,
     .read = http_read,
     .settle = http_settle,

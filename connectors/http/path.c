@@ -104,9 +104,18 @@ static bool path_check_called(const struct path_options *o, struct err *e)
     return true;
 }
 
+static bool path_check_headers(const struct path_options *o, struct err *e)
+{
+    if (path_is_set(o->id_header) && !verify_check_name(o->id_header, e))
+        return err_prefix(e, "id_header");
+    if (path_is_set(o->type_header) && !verify_check_name(o->type_header, e))
+        return err_prefix(e, "type_header");
+    return true;
+}
+
 bool path_check(const struct path_options *o, struct err *e)
 {
-    if (!path_check_name(o, e) || !path_check_called(o, e))
+    if (!path_check_name(o, e) || !path_check_called(o, e) || !path_check_headers(o, e))
         return false;
     if (path_is_set(o->type) && strlen(o->type) > TYPE_BYTES)
         return err_set(e, "type is longer than %d bytes", TYPE_BYTES);

@@ -46,16 +46,37 @@ static bool reading_check_media(const char *text, struct err *e)
     return true;
 }
 
+/* What is about data, where nothing but CloudEvents is taken. */
+static bool reading_check_data(const struct path_options *o, struct err *e)
+{
+    const struct {
+        const char *key, *value;
+    } options[] = {
+        { "content_type", o->content_type },
+        { "type", o->type },
+        { "type_header", o->type_header },
+        { "id_header", o->id_header },
+    };
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        if (reading_is_set(options[i].value))
+            return err_set(e,
+                           "%s: makes no sense here: scheme %s does not sign the content type, so with "
+                           "cloudevents: structured nothing but CloudEvents is taken",
+                           options[i].key, verify_name(o->verify.scheme));
+    return true;
+}
+
 bool reader_check(const struct path_options *o, struct err *e)
 {
-    bool fixed = reading_is_fixed(o), type = reading_is_set(o->content_type);
-    if (type && !reading_check_media(o->content_type, e))
+    bool fixed = reading_is_fixed(o);
+    if (reading_is_set(o->content_type) && !reading_check_media(o->content_type, e))
         return false;
-    if (fixed && type && o->cloudevents == CLOUDEVENTS_STRUCTURED)
-        return err_set(e,
-                       "content_type: makes no sense here: scheme %s does not sign the content type, so with "
-                       "cloudevents: structured nothing but CloudEvents is taken",
-                       verify_name(o->verify.scheme));
+    if (fixed && o->cloudevents == CLOUDEVENTS_STRUCTURED && !reading_check_data(o, e))
+        return false;
+    bool none = o->cloudevents == CLOUDEVENTS_NONE || (fixed && o->cloudevents == CLOUDEVENTS_BY_SCHEME);
+    if (none && (o->ce_source == SOURCE_PIN || o->ce_source == SOURCE_ANY))
+        return err_set(e, "ce_source: makes no sense here: the path takes no CloudEvents (cloudevents: structured%s)",
+                       fixed ? "" : " or all");
     if (!fixed || o->cloudevents != CLOUDEVENTS_ALL)
         return true;
     return err_set(e,

@@ -162,6 +162,7 @@ SAMPLES = {     # (type, option): a value for it, where not any text will do, an
     ("http", "paths[].path"): {"path": "/x"},
     ("http", "paths[].verify"): {"verify": {"scheme": "none"}},
     ("http", "paths[].verify.scheme"): {"scheme": "none", "secrets": []},
+    ("http", "paths[].verify.tolerance"): {"scheme": "standard", "tolerance": "1m"},
     ("http", "paths[].cloudevents"): {"cloudevents": "none"},
     ("http", "paths[].content_type"): {"content_type": "text/plain"},
     ("http", "paths[].allowed_origins"): {"allowed_origins": ["https://a.example"]},
@@ -365,6 +366,27 @@ routes: [{topic: events}]
         ["bridge.yaml:11:9", "sources.app.capture[4]"],
         ["bridge.yaml:16:9", "sources.hooks.paths[0]"],
         ["bridge.yaml:18:16", "sources.hooks.paths[2].path"],
+    ]
+
+
+def test_check_says_that_paths_of_two_sources_could_pass_for_each_other(run):
+    write(run, "bridge.yaml", """\
+sources:
+  one: {type: http, listen: "127.0.0.1:0", paths: [{path: /a, verify: {scheme: none}}, {path: /b, source: /shop, verify: {scheme: none}}]}
+  two:
+    type: http
+    listen: 127.0.0.1:0
+    paths:
+      - {path: /a, verify: {scheme: none}}
+      - {path: /c, source: /http/one/%61, verify: {scheme: none}}
+  three: {type: http, listen: "127.0.0.1:0", paths: [{path: /b, source: /shop, verify: {scheme: none}}]}
+routes: [{topic: events}]
+""")
+    done = run("check")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert [line for line in done.stderr.splitlines() if "warning" not in line] == [
+        "bridge.yaml:8:28: sources.two.paths[1].source: /http/one/a is the source of path /a of sources.one, too: each could pass for the other",
+        "bridge.yaml:9:73: sources.three.paths[0].source: /shop is the source of path /b of sources.one, too: each could pass for the other",
     ]
 
 

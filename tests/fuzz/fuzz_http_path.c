@@ -19,9 +19,7 @@ static void check_schemes(const struct http_request *r)
     for (int i = VERIFY_UNSET + 1; i < VERIFY_COUNT; i++) {
         if (i == VERIFY_NONE)
             continue;
-        struct verify_options o = { .scheme = (enum verify_scheme)i,
-                                    .secrets = { &secret, 1 },
-                                    .tolerance = { 300000 } };
+        struct verify_options o = { .scheme = (enum verify_scheme)i, .secrets = { &secret, 1 } };
         if (!verifiers[i])
             verifiers[i] = verifier_new(&o, NULL);
         CHECK(verifier_check(verifiers[i], r) != REFUSAL_NONE);

@@ -32,6 +32,8 @@ struct scheme {
     enum cover covers;
     /* True: `check` needs the head alone, and runs before the body is read. */
     bool by_head;
+    /* True: it signs a time, which `tolerance` is about. */
+    bool signs_time;
     /* Takes one of the secrets. NULL: the scheme has none. False: the error says what is wrong with it (secret.h), and
      * nothing of itself. */
     bool (*add_secret)(struct verifier *v, struct str secret, struct err *e);

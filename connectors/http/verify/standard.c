@@ -79,6 +79,7 @@ static const char *standard_id(const struct http_request *r)
 
 const struct scheme scheme_standard = {
     .covers = COVER_ID_BODY,
+    .signs_time = true,
     .add_secret = standard_add_secret,
     .check = standard_check,
     .id = standard_id,

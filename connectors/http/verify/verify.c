@@ -6,7 +6,7 @@
 #include "bridge/lib/mem.h"
 #include "connectors/http/verify/scheme.h"
 
-enum { SIGNATURE_BYTES = 256 };
+enum { SIGNATURE_BYTES = 256, TOLERANCE_MS = 300000 };
 
 #define VERIFY_DECLARE(VALUE, name, doc) extern const struct scheme scheme_##name;
 VERIFY_SCHEMES(VERIFY_DECLARE)
@@ -27,8 +27,8 @@ const struct option verify_rows[] = {
             "Signing secrets or tokens of at least 16 characters (scheme standard: whsec_ and the base64 of 24 bytes); all of them are valid, so that they can be rotated."),
     OPTION(struct verify_options, header,
            .doc = "Header with the signature or the token, when it is not the scheme's own."),
-    OPTION(struct verify_options, tolerance, .fallback = "5m", .min = 1000, .max = 86400000,
-           .doc = "How far the signed time may be from ours, when the scheme signs one."),
+    OPTION(struct verify_options, tolerance, .min = 1000, .max = 86400000,
+           .doc = "How far the signed time may be from ours, when the scheme signs one; default 5m."),
     { 0 },
 };
 
@@ -42,13 +42,27 @@ enum cover verify_covers(enum verify_scheme scheme)
     return verify_schemes[scheme]->covers;
 }
 
+bool verify_check_name(const char *header, struct err *e)
+{
+    static const char token[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
+    size_t n = strspn(header, token);
+    return (n > 0 && !header[n]) || err_set(e, "is no name of a header, such as X-Request-Id: no request can have it");
+}
+
 /* Takes over the user's header name, if the scheme leaves a choice. */
 static bool verify_set_header(struct verifier *v, const struct verify_options *o, struct err *e)
 {
     v->header = o->header && *o->header ? o->header : NULL;
     if (v->header && !v->scheme->header)
         return err_set(e, "verify.header: scheme %s has no header to choose", verify_name(o->scheme));
-    return true;
+    return !v->header || verify_check_name(v->header, e) || err_prefix(e, "verify.header");
+}
+
+static bool verify_set_tolerance(struct verifier *v, const struct verify_options *o, struct err *e)
+{
+    v->tolerance_s = (o->tolerance.ms ? o->tolerance.ms : TOLERANCE_MS) / 1000;
+    return o->tolerance.ms == 0 || v->scheme->signs_time
+           || err_set(e, "verify.tolerance: scheme %s signs no time: leave it away", verify_name(o->scheme));
 }
 
 /* Hands the scheme its secrets. */
@@ -74,10 +88,9 @@ struct verifier *verifier_new(const struct verify_options *o, struct err *e)
     }
     struct verifier *v = mem_alloc(sizeof *v);
     v->scheme = verify_schemes[o->scheme];
-    v->tolerance_s = o->tolerance.ms / 1000;
     v->tokens = tokens_new();
     v->decoded = buf_new(SIGNATURE_BYTES);
-    if (verify_set_header(v, o, e) && verify_add_secrets(v, o, e))
+    if (verify_set_header(v, o, e) && verify_set_tolerance(v, o, e) && verify_add_secrets(v, o, e))
         return v;
     verifier_free(v);
     return NULL;

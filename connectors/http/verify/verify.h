@@ -35,6 +35,8 @@ struct verifier;
 /* What of a verified request is its sender's word. */
 enum cover verify_covers(enum verify_scheme scheme);
 const char *verify_name(enum verify_scheme scheme); /* as in the YAML */
+/* Can a header have this name? */
+bool verify_check_name(const char *header, struct err *e);
 /* NULL with *e when secrets and scheme do not go together. */
 struct verifier *verifier_new(const struct verify_options *o, struct err *e);
 void verifier_free(struct verifier *v); /* accepts NULL; wipes the secrets' copies */

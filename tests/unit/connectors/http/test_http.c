@@ -1053,6 +1053,23 @@ TEST(wait_is_bounded)
     assert_int_equal(a.status, 503);
     assert_true(answer_header(&a, "Retry-After").n > 0);
     client_drop(&c, &a);
+        { "paths: [{path: /a, verify: {scheme: github, tolerance: 1m, secrets: [a secret of enough length]}}]",
+          "/a: verify.tolerance: scheme github signs no time" },
+        { "paths: [{path: /a, cloudevents: structured, type: t, verify: {scheme: github, secrets: [a secret of enough length]}}]",
+          "/a: type: makes no sense here: scheme github does not sign" },
+        { "paths: [{path: /a, cloudevents: structured, type_header: X-T, verify: {scheme: github, secrets: [a secret of enough length]}}]",
+          "/a: type_header: makes no sense here" },
+        { "paths: [{path: /a, cloudevents: structured, id_header: X-I, verify: {scheme: github, secrets: [a secret of enough length]}}]",
+          "/a: id_header: makes no sense here" },
+        { "paths: [{path: /a, cloudevents: none, ce_source: any, verify: {scheme: none}}]",
+          "/a: ce_source: makes no sense here: the path takes no CloudEvents" },
+        { "paths: [{path: /a, ce_source: pin, verify: {scheme: github, secrets: [a secret of enough length]}}]",
+          "/a: ce_source: makes no sense here: the path takes no CloudEvents (cloudevents: structured" },
+        { "paths: [{path: /a, id_header: a b, verify: {scheme: none}}]", "/a: id_header: is no name of a header" },
+        { "paths: [{path: /a, type_header: \"X-Type:\", verify: {scheme: none}}]",
+          "/a: type_header: is no name of a header" },
+        { "paths: [{path: /a, verify: {scheme: bearer, header: \"x:y\", secrets: [a secret of enough length]}}]",
+          "/a: verify.header: is no name of a header" },
     client_read(&d);
     assert_false(client_answer(&d, &a));
     settle_all(OUTCOME_STORED, NULL); /* late for c, in time for d */
@@ -1067,6 +1084,36 @@ TEST(wait_is_bounded)
     assert_int_equal(receive(&c).status, 202);
     client_close(&c);
     client_close(&d);
+}
+
+static void say_fault(void *ctx, const char *place, const char *why)
+{
+    snprintf(ctx, 400, "%s %s", place, why);
+}
+
+/* Paths of two sources could pass for each other just as well. */
+TEST(sources_beside_each_other)
+{
+    static const char
+        paths[] = "listen: 127.0.0.1:0\npaths: [{path: /a, verify: {scheme: none}}, {path: /b, source: /shop, "
+                  "verify: {scheme: none}}]";
+    static const char forging[] = "listen: 127.0.0.1:0\npaths: [{path: /c, verify: {scheme: none}}, {path: /d, source: "
+                                  "/http/one/%61, verify: {scheme: none}}]";
+    struct source *one = source_filled(&http_source, "one", paths), *two = source_filled(&http_source, "two", paths),
+                  *three = source_filled(&http_source, "three", forging);
+    char said[400] = "";
+    http_source.beside(two, one, say_fault, said);
+    assert_says(said, "paths[1] source: /shop is the source of path /b of sources.one, too");
+    http_source.beside(three, one, say_fault, said);
+    assert_says(said, "paths[1] source: /http/one/a is the source of path /a of sources.one, too");
+    said[0] = 0;
+    http_source.beside(three, two, say_fault, said);
+    assert_string_equal(said, "");
+    free(one);
+    free(two);
+    free(three);
+    socket_path = client_path(); /* for the teardown */
+    wake_fd = wake_new();
 }
 
 /* What nobody waits for any more is not handed over: its sender comes again. */
@@ -1392,3 +1439,4 @@ int main(void)
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+        CLEANED(sources_beside_each_other),

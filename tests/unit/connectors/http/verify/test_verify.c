@@ -25,7 +25,7 @@ static void add(const char *name, const char *value)
 static struct verifier *verifier(enum verify_scheme scheme, const char *const *secrets, const char *header)
 {
     static struct secret list[8];
-    struct verify_options o = { .scheme = scheme, .header = (char *)(uintptr_t)header, .tolerance = { 300000 } };
+    struct verify_options o = { .scheme = scheme, .header = (char *)(uintptr_t)header };
     o.secrets.at = list;
     for (; secrets && *secrets; secrets++)
         list[o.secrets.count++].text = (char *)(uintptr_t)*secrets;
@@ -363,8 +363,7 @@ TEST(bad_options)
         struct secret one = { (char *)(uintptr_t)cases[i].secret };
         struct verify_options o = { .scheme = cases[i].scheme,
                                     .header = (char *)(uintptr_t)cases[i].header,
-                                    .secrets = { &one, cases[i].secret != NULL },
-                                    .tolerance = { 1000 } };
+                                    .secrets = { &one, cases[i].secret != NULL } };
         struct err e = { "" };
         assert_null(verifier_new(&o, &e));
         assert_non_null(strstr(e.text, cases[i].expected));
