@@ -33,15 +33,17 @@ struct source {
     bool draining; /* the core sets it (on the source's thread) when it begins to stop: room stays 0 from now on */
 };
 
+enum { EMISSION_FORMERS = 2 };
+
 struct emission {
     const struct event *event; /* the core takes over the reference; NULL: only state (ordered sources) */
     uint64_t tag;              /* comes back in settle() */
     /* Whose word the event's id is: `<id of the source>` or that, '/' and more; ids of one scope say nothing of those of
      * another. Absent: whoever names the event's source. Borrowed until the next read(). */
     struct str scope;
-    /* The scope that an earlier version gave such an id, or absent: what was stored under it with the same content is this
+    /* The scopes that earlier versions gave such an id, or absent: what was stored under one with the same content is this
      * event, too. Borrowed as well. */
-    struct str former_scope;
+    struct str former_scopes[EMISSION_FORMERS];
     /* They become durable together with the event, or after it, never before; borrowed until the next read(). */
     const struct change *changes;
     size_t change_count;
@@ -77,10 +79,10 @@ struct source_ops {
     /* Tells every type that its events can have; {column} in it stands for any text. For warnings about filters; NULL:
      * any type may come. Main thread, before open(). */
     void (*types)(const struct source *s, void (*each)(void *ctx, const char *type), void *ctx);
-    bool (*open)(struct source *s, struct err *e);
-    /* Does it see what it is to watch? False with a sentence in *why. Called between open() and close(), on the main
     /* Gives `each` what of it cannot stand beside another source of its type, like faults(). May be NULL. */
     void (*beside)(const struct source *s, const struct source *other, fault_fn *each, void *ctx);
+    bool (*open)(struct source *s, struct err *e);
+    /* Does it see what it is to watch? False with a sentence in *why. Called between open() and close(), on the main
      * thread while the source's own thread runs (for /readyz), and on that one after a read. May be NULL: always. */
     bool (*ready)(const struct source *s, struct err *why);
     /* Waits for input; writes at most `room` emissions to out. Returns how many, 0 when woken or idle, -1 with *e

@@ -18,7 +18,7 @@
  * in some of its topics only (kafka: the process ended in between) is known as such, and its repeat is published to the
  * others. The scope of an
  * emission is in its records as the header TRAIL_FROM. A record without it (an emission without scope, or a version that
- * wrote none), or one in the emission's former scope, makes an emission with a scope a repeat only if the content is the same.
+ * wrote none), or one in a former scope of the emission, makes an emission with a scope a repeat only if the content is the same.
  *
  * Counters: received = stored + refused{reason} + pending; repeats are among the stored.
  *

@@ -104,8 +104,12 @@ static bool single_is_known_from_before(const struct intake *in, const struct em
 {
     if (em->scope.n == 0)
         return false;
-    return (in->unscoped && single_is_known_in(in, em, STR_ABSENT, f))
-           || (em->former_scope.n > 0 && single_is_known_in(in, em, em->former_scope, f));
+    bool known = in->unscoped && single_is_known_in(in, em, STR_ABSENT, f);
+    for (size_t i = 0; i < EMISSION_FORMERS && !known; i++)
+        known = em->former_scopes[i].n > 0 && single_is_known_in(in, em, em->former_scopes[i], f);
+    if (!known)
+        seen_rescope(in->seen, f, em->scope, em->event);
+    return known;
 }
 
 /* In which of its topics a stored event is not, as bits. */

@@ -63,9 +63,11 @@ struct exchange *exchanges_begin(struct exchanges *xs, uint64_t request, const s
 
 void exchange_set_scopes(struct exchange *x, struct str scope, struct str origins, size_t size)
 {
-    CHECK(origins.n == x->count * size);
-    x->scopes = buf_new(x->count * (scope.n + 1 + size));
-    for (size_t i = 0; i < x->count; i++) {
+    size_t count = origins.n / size;
+    CHECK(count == x->count || (count == 2 && x->count == 1));
+    x->formers = (uint32_t)count - x->count;
+    x->scopes = buf_new(count * (scope.n + 1 + size));
+    for (size_t i = 0; i < count; i++) {
         buf_add_str(&x->scopes, scope);
         buf_add_char(&x->scopes, '?');
         buf_add(&x->scopes, origins.at + i * size, size);
@@ -74,7 +76,7 @@ void exchange_set_scopes(struct exchange *x, struct str scope, struct str origin
 
 static struct str exchange_scope(const struct exchange *x, uint64_t index)
 {
-    size_t one = x->scopes.n / x->count;
+    size_t one = x->scopes.n / (x->count + x->formers);
     return one ? (struct str){ x->scopes.at + index * one, one } : x->scope;
 }
 
@@ -113,7 +115,8 @@ size_t exchanges_take(struct exchanges *xs, struct emission *out, size_t room, s
             out[n++] = (struct emission){ .event = w.event,
                                           .tag = w.tag,
                                           .scope = exchange_scope(x, w.tag & UINT16_MAX),
-                                          .former_scope = x->scopes.n ? x->scope : STR_ABSENT };
+                                          .former_scopes = { x->scopes.n ? x->scope : STR_ABSENT,
+                                                             x->formers ? exchange_scope(x, 1) : STR_ABSENT } };
             continue;
         }
         event_unref(w.event);

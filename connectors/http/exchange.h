@@ -17,12 +17,13 @@ struct exchange {     /* one request and its answer to come */
     uint64_t request; /* the server's name for it */
     struct path *path;
     struct str scope;          /* of its events' ids, when they share one; else what theirs begin with */
-    struct buf scopes;         /* else those of its events, one after the other, equally long */
+    struct buf scopes;         /* else those of its events, one after the other, equally long, and `formers` more */
     const struct event *event; /* of a request with one event: its id is the answer */
     int64_t began_us;
     char peer[EXCHANGE_PEER];
     size_t bytes;
     uint32_t count, left; /* events in all, not settled yet */
+    uint32_t formers;     /* 1: there is one more scope, which its event had in an earlier version */
     uint32_t refused;     /* settled as invalid, or as a conflict */
     bool batch, unavailable, conflict, answered;
     bool keyed;             /* its id came as an Idempotency-Key */
@@ -50,7 +51,8 @@ bool exchanges_fit(const struct exchanges *xs, size_t events, size_t bytes);
 /* Takes over the events (1 to UINT16_MAX of them, which must fit). */
 struct exchange *exchanges_begin(struct exchanges *xs, uint64_t request, const struct event *const *events,
                                  size_t count, bool batch);
-/* Gives each event of it a scope of its own: "<scope>?" and `size` bytes of `origins`. */
+/* Gives each event of it a scope of its own: "<scope>?" and `size` bytes of `origins`; what is behind those is of the
+ * scope that its event had in an earlier version. */
 void exchange_set_scopes(struct exchange *x, struct str scope, struct str origins, size_t size);
 /* The next events for the core, the last one being that which brings them to `room_bytes` (0: no limit). Those of requests that were answered meanwhile are dropped: their senders send again. */
 size_t exchanges_take(struct exchanges *xs, struct emission *out, size_t room, size_t room_bytes);

@@ -426,7 +426,7 @@ static bool http_open(struct source *base, struct err *e)
         return false;
     replies_open(&s->replies, base->id, s->requests);
     s->events = mem_alloc((size_t)s->max_batch * sizeof *s->events);
-    s->origins = buf_new((size_t)s->max_batch * PATH_ORIGIN);
+    s->origins = buf_new((size_t)(s->max_batch + 1) * PATH_ORIGIN);
     exchanges_open(&s->exchanges, (size_t)s->max_pending, (size_t)s->max_pending_bytes.n);
     s->server_options.max_held.n = s->max_pending_bytes.n + s->server_options.max_head.n;
     struct http_events events = { .head = http_head, .request = http_request, .ctx = s };

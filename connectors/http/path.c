@@ -146,6 +146,7 @@ bool path_open(struct path *p, const struct path_options *o, const char *source_
     p->verifier = verifier_new(&o->verify, e);
     if (!p->verifier)
         return false;
+    p->signs = verify_covers(o->verify.scheme);
     reader_open(&p->reader, o);
     const char *type = verifier_type(p->verifier);
     p->name = str_of(o->path);
@@ -346,12 +347,15 @@ static struct str path_event_type(const struct path *p, const struct http_reques
     return (struct str){ out, n };
 }
 
-/* The sender's id of the delivery, which a repeat has as well; absent when there is none. */
-static struct str path_sender_id(const struct path *p, const struct http_request *r)
+/* The sender's id of the delivery, which a repeat has as well; absent when there is none. *forgeable: nobody signed it. */
+static struct str path_sender_id(const struct path *p, const struct http_request *r, bool *forgeable)
 {
-    struct str id = path_is_set(p->o->id_header) ? http_header(r, p->o->id_header, NULL) : verifier_id(p->verifier, r);
+    bool named = path_is_set(p->o->id_header);
+    struct str id = named ? http_header(r, p->o->id_header, NULL) : verifier_id(p->verifier, r);
+    *forgeable = named ? !verifier_vouches(p->verifier, r, p->o->id_header) : p->signs == COVER_BODY;
     if (id.n)
         return id;
+    *forgeable = p->signs != COVER_REQUEST;
     id = http_header(r, "Idempotency-Key", NULL); /* a quoted string by the draft, often sent bare */
     if (id.n >= 2 && id.at[0] == '"' && id.at[id.n - 1] == '"')
         id = (struct str){ id.at + 1, id.n - 2 };
@@ -365,6 +369,20 @@ bool path_is_keyed(const struct path *p, const struct http_request *r)
     return (path_is_set(p->o->id_header) ? http_header(r, p->o->id_header, NULL) : verifier_id(p->verifier, r)).n == 0;
 }
 
+/* What counts with the id of data, because whoever saw a request can send its body again under another id or type: the
+ * body, and the type. So nothing that is resent takes the real one's place. */
+static void path_add_forgeable(const struct taking *t, const struct event *ev, bool id, bool type)
+{
+    char digest[UUID_TEXT];
+    const struct str fields[] = { STR("what is not signed"), type ? ev->type : STR(""), t->r->body };
+    if (id) {
+        uuid_of(fields, 3, digest);
+        buf_add(t->origins, digest, PATH_ORIGIN);
+    }
+    if (type) /* alone, or as an earlier version had it */
+        path_add_origin(t, "a type that is not signed", ev->type);
+}
+
 /* An event of what is no CloudEvent. */
 static int path_wrap(struct taking *t)
 {
@@ -373,9 +391,10 @@ static int path_wrap(struct taking *t)
     char type[2 * TYPE_BYTES], now[CLOCK_TEXT], random[UUID_TEXT];
     struct header extensions[2];
     struct trace trace;
+    bool forgeable;
     clock_text(clock_wall_ms(), now);
     struct event f = {
-        .id = path_sender_id(t->p, t->r),
+        .id = path_sender_id(t->p, t->r, &forgeable),
         .source = t->p->source,
         .type = path_event_type(t->p, t->r, type),
         .time = str_of(now),
@@ -385,15 +404,14 @@ static int path_wrap(struct taking *t)
         .data = t->body,
     };
     if (f.id.n == 0) {
+        forgeable = false; /* it is ours */
         uuid_random(random);
         f.id = str_of(random);
     }
     *t->out = event_new(&f, t->e);
     if (!*t->out)
         return path_fail(t, 400);
-    /* Nobody signed it: a request that is resent under another type does not take the real one's place. */
-    if (t->p->reader.fixed && f.type.at == type)
-        path_add_origin(t, "a type that is not signed", f.type);
+    path_add_forgeable(t, *t->out, forgeable, t->p->reader.fixed && f.type.at == type);
     return 1;
 }
 

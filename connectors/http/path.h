@@ -27,6 +27,7 @@ struct path {
     struct str type;
     const char *type_header; /* NULL: none */
     struct verifier *verifier;
+    enum cover signs; /* what the verifier vouches for */
     struct reader reader;
     struct metric *refused[REFUSAL_COUNT];
     struct metric *foreign;  /* requests whose CloudEvents name a source that is not the path's */
@@ -46,8 +47,8 @@ bool path_is_keyed(const struct path *p, const struct http_request *r);
 bool path_is_batch(const struct path *p, const struct http_request *r);
 /* The events of a verified request, at most most->events; each has one reference. -1: no events, *status and *e are what
  * the sender should know; 403: an event names a source that is not the path's, and *e shows the path. `origins` gets
- * PATH_ORIGIN bytes an event that count with its id: of the source that was replaced, or the type that nobody signed. Else
- * it gets nothing. */
+ * PATH_ORIGIN bytes an event that count with its id: of the source that was replaced, or of the body and the type where
+ * nobody signed the id or that, and then once more what counted in an earlier version. Else it gets nothing. */
 int path_events(const struct path *p, const struct http_request *r, const struct path_limits *most,
                 const struct event **out, struct buf *origins, int *status, struct err *e);
 /* May events come from there, by the CloudEvents webhook specification's `WebHook-Request-Origin`? */

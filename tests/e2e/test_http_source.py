@@ -157,6 +157,28 @@ def test_a_resent_request_does_not_take_the_real_ones_place(bridge, receiver):
     assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 2
 
 
+def test_a_captured_body_takes_no_id_that_is_not_signed(bridge, receiver):
+    paths = PATHS.replace("{path: /standard,", "{path: /standard, id_header: X-Order,")
+    daemon = bridge.run(paths + webhook_sink("crm", receiver.url))
+    old, real = b'{"order": 1}', b'{"order": 2}'
+    for path, headers in (("/standard", lambda n, body: standard_headers(n, body) | {"X-Order": "order-2"}), ("/github", lambda n, body: github_headers("d-2", body))):
+        assert send(daemon, path, old, headers("m-1", old)).status_code == 202
+        assert send(daemon, path, real, headers("m-2", real)).status_code == 202
+        assert send(daemon, path, real, headers("m-3", real)).status_code == 202    # a repeat stays one
+    wait_for(lambda: len(receiver.all()) >= 4)
+    assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 2
+    assert len({r["headers"]["webhook-id"] for r in receiver.all()}) == 4     # a receiver that knows repeats by it takes all of them
+
+
+def test_an_open_path_does_not_make_the_bridge_forget_a_signed_one(bridge, receiver):
+    daemon = bridge.run(PATHS.replace("max_body: 4KiB", "max_body: 4KiB\n    dedupe_size: 10") + webhook_sink("crm", receiver.url))
+    assert send(daemon, "/standard", b"{}", standard_headers("m-1", b"{}")).status_code == 202
+    for i in range(30):
+        assert send(daemon, "/open", b"{}", {"Content-Type": "application/json", "Idempotency-Key": f"open-{i}"}).status_code == 202
+    assert send(daemon, "/standard", b"{}", standard_headers("m-1", b"{}")).status_code == 202
+    assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 1
+
+
 def test_batches_and_binary_mode(bridge, receiver):
     daemon = bridge.run(PATHS + webhook_sink("crm", receiver.url, "body: structured"))
     answer = post(daemon, [event(f"of-a-batch-{i}", data={"n": i}) for i in range(5)])

@@ -672,9 +672,9 @@ TEST(records_of_a_former_scope)
     end();
     start(&script_source_unordered);
     emit_in("/p?x", "a", "1", 1);
-    source.emissions[0].former_scope = str_of(scope);
+    source.emissions[0].former_scopes[1] = str_of(scope);
     emit_in("/p?y", "a", "2", 2);
-    source.emissions[1].former_scope = str_of(scope);
+    source.emissions[1].former_scopes[0] = str_of(scope);
     turn(3);
     settled_as(0, OUTCOME_STORED);
     settled_as(1, OUTCOME_STORED);

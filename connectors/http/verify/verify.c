@@ -116,10 +116,26 @@ enum refusal verifier_check(struct verifier *v, const struct http_request *r)
     return v->scheme->check(v, r);
 }
 
+static const char *verifier_id_header(const struct verifier *v, const struct http_request *r)
+{
+    return v->scheme->id ? v->scheme->id(r) : v->scheme->id_header;
+}
+
 struct str verifier_id(const struct verifier *v, const struct http_request *r)
 {
-    const char *name = v->scheme->id ? v->scheme->id(r) : v->scheme->id_header;
+    const char *name = verifier_id_header(v, r);
     return name ? http_header(r, name, NULL) : STR_ABSENT;
+}
+
+bool verifier_vouches(const struct verifier *v, const struct http_request *r, const char *header)
+{
+    const char *id = verifier_id_header(v, r);
+    switch (v->scheme->covers) {
+    case COVER_BODY: return false;
+    case COVER_ID_BODY: return id && str_eq_nocase(str_of(header), str_of(id));
+    case COVER_REQUEST: return true;
+    }
+    return false;
 }
 
 const char *verifier_type(const struct verifier *v)

@@ -45,6 +45,8 @@ bool verifier_by_head(const struct verifier *v);
 enum refusal verifier_check(struct verifier *v, const struct http_request *r);
 /* The sender's own id of this delivery by the scheme's header, absent when there is none. */
 struct str verifier_id(const struct verifier *v, const struct http_request *r);
+/* Is what this header says the sender's word? Else whoever saw a request can send it again with another value. */
+bool verifier_vouches(const struct verifier *v, const struct http_request *r, const char *header);
 /* What the scheme proposes as type of the events, and as the header whose value is put behind it; NULL: nothing. */
 const char *verifier_type(const struct verifier *v);
 const char *verifier_type_header(const struct verifier *v);

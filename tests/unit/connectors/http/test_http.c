@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "bridge/auth/secret.h"
 #include "bridge/connector.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/log.h"
@@ -453,6 +454,73 @@ TEST(a_signed_body_has_one_reading)
     }
 }
 
+#define STANDARD_PATH(more)                                                                                            \
+    "  - {" more ", verify: {scheme: standard, secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]}}\n"
+
+/* Headers of a body that is signed as a Standard Webhook with that id, and more of them. */
+static const char *standard_signed(const char *webhook_id, const char *body, const char *more)
+{
+    static char headers[500];
+    unsigned char mac[SHA256_BYTES] = { 0 };
+    char seconds[24];
+    snprintf(seconds, sizeof seconds, "%lld", (long long)(clock_wall_ms() / 1000));
+    struct hmac *h = secret_hmac(STR("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), NULL);
+    hmac_sign(h, (const struct str[]){ str_of(webhook_id), STR("."), str_of(seconds), STR("."), str_of(body) }, 5, mac);
+    hmac_free(h);
+    struct buf text = buf_new(100);
+    base64_add(&text, (struct str){ (char *)mac, sizeof mac });
+    snprintf(headers, sizeof headers, "%swebhook-id: %s\r\nwebhook-timestamp: %s\r\nwebhook-signature: v1,%s\r\n", more,
+             webhook_id, seconds, buf_c(&text));
+    buf_free(&text);
+    return headers;
+}
+
+/* An id that nobody signed counts with the body: a captured body under a coming id takes no place, and a repeat stays
+ * one. */
+TEST(an_id_that_is_not_signed_counts_with_the_body)
+{
+    source_open("", GITHUB_PATH("path: /gh") STANDARD_PATH("path: /order, id_header: X-Order")
+                        STANDARD_PATH("path: /own, id_header: Webhook-Id") STANDARD_PATH("path: /std"));
+    static const char order[] = "X-Order: o-1\r\n";
+    static const struct {
+        const char *path, *id, *body, *more;
+    } posts[] = {
+        { "/gh", NULL, "{\"old\":1}", "" },
+        { "/gh", NULL, "{\"real\":2}", "" },
+        { "/gh", NULL, "{\"real\":2}", "" },
+        { "/order", "m-1", "{\"old\":1}", order },
+        { "/order", "m-2", "{\"real\":2}", order },
+        { "/order", "m-3", "{\"real\":2}", order }, /* sent again */
+        { "/order", "m-4", "{\"old\":1}", "Idempotency-Key: o-1\r\n" },
+        { "/own", "m-1", "{}", "" },
+        { "/std", "m-1", "{}", order },
+    };
+    enum { POSTS = sizeof posts / sizeof *posts };
+    struct client c[POSTS];
+    for (size_t i = 0; i < POSTS; i++) {
+        c[i] = client_connect(socket_path);
+        post(&c[i], posts[i].path,
+             posts[i].id ? standard_signed(posts[i].id, posts[i].body, posts[i].more)
+                         : signed_body(posts[i].body, posts[i].more),
+             str_of(posts[i].body));
+        take(i + 1);
+    }
+    for (size_t first = 0; first < 6; first += 3) {
+        is(taken[first + 1].event->id, first ? "o-1" : "d-1");
+        assert_false(str_eq(taken[first].scope, taken[first + 1].scope));
+        assert_true(str_eq(taken[first + 1].scope, taken[first + 2].scope));
+        is(taken[first].former_scopes[0], first ? "hooks/order" : "hooks/gh");
+        assert_null(taken[first].former_scopes[1].at);
+    }
+    is(taken[6].event->id, "o-1");
+    assert_true(str_eq(taken[6].scope, taken[3].scope));
+    is(taken[7].scope, "hooks/own"); /* the signed one, by its name */
+    is(taken[8].scope, "hooks/std");
+    settle_all(OUTCOME_STORED, NULL);
+    for (size_t i = 0; i < POSTS; i++)
+        client_close(&c[i]);
+}
+
 /* Nor is the type: it counts with the id, so that a resent request under another type takes no place. */
 TEST(a_type_that_is_not_signed_counts_with_the_id)
 {
@@ -467,11 +535,14 @@ TEST(a_type_that_is_not_signed_counts_with_the_id)
         is(taken[i].event->id, "d-1");
     }
     assert_true(str_starts(taken[0].scope, STR("hooks/gh?")));
-    is(taken[0].former_scope, "hooks/gh"); /* as the records of earlier versions have it */
+    is(taken[0].former_scopes[0], "hooks/gh"); /* as the records of earlier versions have it */
+    is(taken[0].former_scopes[1], "hooks/gh?ae412582-e884-53f9-b323-3b7ffc0d67d1");
     assert_false(str_eq(taken[0].scope, taken[1].scope));
     assert_true(str_eq(taken[0].scope, taken[2].scope));
-    is(taken[3].scope, "hooks/gh");
-    assert_null(taken[3].former_scope.at);
+    assert_true(str_starts(taken[3].scope, STR("hooks/gh?"))); /* of the body, since the id is not signed */
+    assert_false(str_eq(taken[0].scope, taken[3].scope));
+    is(taken[3].former_scopes[0], "hooks/gh");
+    assert_null(taken[3].former_scopes[1].at);
     settle_all(OUTCOME_STORED, NULL);
     post(&c[0], "/b", JSON "X-Type: push\r\n", STR("{}")); /* its sender's own word */
     take(1);
@@ -982,6 +1053,23 @@ TEST(bad_options)
           "/a: cloudevents: all takes attributes from headers, which scheme github does not sign" },
         { "paths: [{path: /a, cloudevents: structured, content_type: text/plain, verify: {scheme: github, secrets: [a secret of enough length]}}]",
           "/a: content_type: makes no sense here: scheme github does not sign" },
+        { "paths: [{path: /a, verify: {scheme: github, tolerance: 1m, secrets: [a secret of enough length]}}]",
+          "/a: verify.tolerance: scheme github signs no time" },
+        { "paths: [{path: /a, cloudevents: structured, type: t, verify: {scheme: github, secrets: [a secret of enough length]}}]",
+          "/a: type: makes no sense here: scheme github does not sign" },
+        { "paths: [{path: /a, cloudevents: structured, type_header: X-T, verify: {scheme: github, secrets: [a secret of enough length]}}]",
+          "/a: type_header: makes no sense here" },
+        { "paths: [{path: /a, cloudevents: structured, id_header: X-I, verify: {scheme: github, secrets: [a secret of enough length]}}]",
+          "/a: id_header: makes no sense here" },
+        { "paths: [{path: /a, cloudevents: none, ce_source: any, verify: {scheme: none}}]",
+          "/a: ce_source: makes no sense here: the path takes no CloudEvents" },
+        { "paths: [{path: /a, ce_source: pin, verify: {scheme: github, secrets: [a secret of enough length]}}]",
+          "/a: ce_source: makes no sense here: the path takes no CloudEvents (cloudevents: structured" },
+        { "paths: [{path: /a, id_header: a b, verify: {scheme: none}}]", "/a: id_header: is no name of a header" },
+        { "paths: [{path: /a, type_header: \"X-Type:\", verify: {scheme: none}}]",
+          "/a: type_header: is no name of a header" },
+        { "paths: [{path: /a, verify: {scheme: bearer, header: \"x:y\", secrets: [a secret of enough length]}}]",
+          "/a: verify.header: is no name of a header" },
         { "paths: [{path: /a, content_type: json, verify: {scheme: none}}]", "/a: content_type: is no media type" },
         { "paths: [{path: /a, content_type: application/json charset, verify: {scheme: none}}]", "is no media type" },
         { "paths: [{path: /a, content_type: application/cloudevents+json, verify: {scheme: none}}]",
@@ -994,6 +1082,36 @@ TEST(bad_options)
         assert_says(e.text, cases[i].expected);
         assert_null(strstr(e.text, "hidden-word"));
     }
+    socket_path = client_path(); /* for the teardown */
+    wake_fd = wake_new();
+}
+
+static void say_fault(void *ctx, const char *place, const char *why)
+{
+    snprintf(ctx, 400, "%s %s", place, why);
+}
+
+/* Paths of two sources could pass for each other just as well. */
+TEST(sources_beside_each_other)
+{
+    static const char
+        paths[] = "listen: 127.0.0.1:0\npaths: [{path: /a, verify: {scheme: none}}, {path: /b, source: /shop, "
+                  "verify: {scheme: none}}]";
+    static const char forging[] = "listen: 127.0.0.1:0\npaths: [{path: /c, verify: {scheme: none}}, {path: /d, source: "
+                                  "/http/one/%61, verify: {scheme: none}}]";
+    struct source *one = source_filled(&http_source, "one", paths), *two = source_filled(&http_source, "two", paths),
+                  *three = source_filled(&http_source, "three", forging);
+    char said[400] = "";
+    http_source.beside(two, one, say_fault, said);
+    assert_says(said, "paths[1] source: /shop is the source of path /b of sources.one, too");
+    http_source.beside(three, one, say_fault, said);
+    assert_says(said, "paths[1] source: /http/one/a is the source of path /a of sources.one, too");
+    said[0] = 0;
+    http_source.beside(three, two, say_fault, said);
+    assert_string_equal(said, "");
+    free(one);
+    free(two);
+    free(three);
     socket_path = client_path(); /* for the teardown */
     wake_fd = wake_new();
 }
@@ -1053,23 +1171,6 @@ TEST(wait_is_bounded)
     assert_int_equal(a.status, 503);
     assert_true(answer_header(&a, "Retry-After").n > 0);
     client_drop(&c, &a);
-        { "paths: [{path: /a, verify: {scheme: github, tolerance: 1m, secrets: [a secret of enough length]}}]",
-          "/a: verify.tolerance: scheme github signs no time" },
-        { "paths: [{path: /a, cloudevents: structured, type: t, verify: {scheme: github, secrets: [a secret of enough length]}}]",
-          "/a: type: makes no sense here: scheme github does not sign" },
-        { "paths: [{path: /a, cloudevents: structured, type_header: X-T, verify: {scheme: github, secrets: [a secret of enough length]}}]",
-          "/a: type_header: makes no sense here" },
-        { "paths: [{path: /a, cloudevents: structured, id_header: X-I, verify: {scheme: github, secrets: [a secret of enough length]}}]",
-          "/a: id_header: makes no sense here" },
-        { "paths: [{path: /a, cloudevents: none, ce_source: any, verify: {scheme: none}}]",
-          "/a: ce_source: makes no sense here: the path takes no CloudEvents" },
-        { "paths: [{path: /a, ce_source: pin, verify: {scheme: github, secrets: [a secret of enough length]}}]",
-          "/a: ce_source: makes no sense here: the path takes no CloudEvents (cloudevents: structured" },
-        { "paths: [{path: /a, id_header: a b, verify: {scheme: none}}]", "/a: id_header: is no name of a header" },
-        { "paths: [{path: /a, type_header: \"X-Type:\", verify: {scheme: none}}]",
-          "/a: type_header: is no name of a header" },
-        { "paths: [{path: /a, verify: {scheme: bearer, header: \"x:y\", secrets: [a secret of enough length]}}]",
-          "/a: verify.header: is no name of a header" },
     client_read(&d);
     assert_false(client_answer(&d, &a));
     settle_all(OUTCOME_STORED, NULL); /* late for c, in time for d */
@@ -1084,36 +1185,6 @@ TEST(wait_is_bounded)
     assert_int_equal(receive(&c).status, 202);
     client_close(&c);
     client_close(&d);
-}
-
-static void say_fault(void *ctx, const char *place, const char *why)
-{
-    snprintf(ctx, 400, "%s %s", place, why);
-}
-
-/* Paths of two sources could pass for each other just as well. */
-TEST(sources_beside_each_other)
-{
-    static const char
-        paths[] = "listen: 127.0.0.1:0\npaths: [{path: /a, verify: {scheme: none}}, {path: /b, source: /shop, "
-                  "verify: {scheme: none}}]";
-    static const char forging[] = "listen: 127.0.0.1:0\npaths: [{path: /c, verify: {scheme: none}}, {path: /d, source: "
-                                  "/http/one/%61, verify: {scheme: none}}]";
-    struct source *one = source_filled(&http_source, "one", paths), *two = source_filled(&http_source, "two", paths),
-                  *three = source_filled(&http_source, "three", forging);
-    char said[400] = "";
-    http_source.beside(two, one, say_fault, said);
-    assert_says(said, "paths[1] source: /shop is the source of path /b of sources.one, too");
-    http_source.beside(three, one, say_fault, said);
-    assert_says(said, "paths[1] source: /http/one/a is the source of path /a of sources.one, too");
-    said[0] = 0;
-    http_source.beside(three, two, say_fault, said);
-    assert_string_equal(said, "");
-    free(one);
-    free(two);
-    free(three);
-    socket_path = client_path(); /* for the teardown */
-    wake_fd = wake_new();
 }
 
 /* What nobody waits for any more is not handed over: its sender comes again. */
@@ -1403,6 +1474,7 @@ int main(void)
         CLEANED(attributes_that_nobody_signed),
         CLEANED(structured_and_signed),
         CLEANED(a_signed_body_has_one_reading),
+        CLEANED(an_id_that_is_not_signed_counts_with_the_body),
         CLEANED(a_type_that_is_not_signed_counts_with_the_id),
         CLEANED(content_type_of_a_recognised_sender),
         CLEANED(cloudevents_by_the_specification),
@@ -1421,6 +1493,7 @@ int main(void)
         CLEANED(long_list_of_invalid_events),
         CLEANED(refusals),
         CLEANED(bad_options),
+        CLEANED(sources_beside_each_other),
         CLEANED(outcomes),
         CLEANED(wait_is_bounded),
         CLEANED(timed_out_before_it_was_taken),
@@ -1439,4 +1512,3 @@ int main(void)
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
-        CLEANED(sources_beside_each_other),
