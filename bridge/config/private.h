@@ -95,8 +95,8 @@ struct faults { /* what a connector says about one object */
     size_t count;
 };
 /* Both are fault_fn (bridge/connector.h) and take a struct faults; the second makes warnings. */
-void fault_say(void *faults, const char *place, const char *why);
-void fault_warn(void *faults, const char *place, const char *why);
+void fault_say(void *ctx, const char *place, const char *why);
+void fault_warn(void *ctx, const char *place, const char *why);
 /* An error of a connector that begins with one of its keys ("url: ...", "secrets[1]: ...") is put at that key. */
 void fault_say_at_key(struct problems *out, const struct node *n, const struct where *at, const char *text);
 

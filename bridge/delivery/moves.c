@@ -298,8 +298,7 @@ void moves_make_room(struct delivery *d)
     size_t part = d->storing > 0 || d->stopped ? 0 : moves_fair_part(d);
     for (size_t i = 0; part > 0 && i < d->entry_cap; i++) {
         struct entry *en = d->entries[i];
-        size_t most = en->to && en->to->share < part ? en->to->share : part;
-        if (moves_may_go(en) && en->to->open - en->to->storing > most)
+        if (moves_may_go(en) && en->to->open - en->to->storing > (en->to->share < part ? en->to->share : part))
             moves_aside(d, en, MOVES_ASIDE_MS);
     }
 }

@@ -386,7 +386,7 @@ enum step slice_failed(struct sqlite_source *s, struct rule *r, int rc, struct e
 sqlite3_stmt *large_row(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_stmt *place, int *rc);
 void large_end(struct rule *r, sqlite3_stmt *row);
 /* The row, named by `key` (typed) or by its head in `row`, is refused. */
-void large_refuse(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_stmt *row, const char *why);
+void large_refuse(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_stmt *place, const char *why);
 typedef bool large_bind_fn(const struct rule *r, sqlite3_stmt *stmt); /* binds ?1 and ?3 */
 /* Where the next row stands whose cursor can be read; those that cannot are refused. *keyless: that row's key cannot be
  * read, and it was refused too. NULL with SQLITE_OK: there is none; or r->stage is STAGE_BEGIN again, as rows are left out
@@ -414,7 +414,7 @@ int position_check(struct sqlite_source *s, struct rule *r);
 enum { OPEN_BIRTH = 2 };                /* numbers kept of an open row (struct row's hashes): its epoch and rowid */
 uint64_t open_since(sqlite3_stmt *row); /* when the row began: its own time, unless that lies in the future */
 bool open_can_be_kept(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row); /* else it is refused */
-void open_add(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_stmt *row);
+void open_add(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_stmt *from);
 void open_report(struct sqlite_source *s, struct rule *r, const char *op, struct str key, struct birth birth,
                  sqlite3_stmt *row, bool timed);
 /* What is unfinished and young among the newest rows, at the first start. */

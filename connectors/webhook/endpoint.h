@@ -30,7 +30,7 @@ struct webhook_endpoint {
 extern const struct option endpoint_rows[];
 
 bool endpoint_check(const struct sink *s, const struct endpoint *ep, struct err *e);
-void endpoint_faults(const struct sink *s, const struct endpoint *ep, fault_fn *each, void *ctx);
+void endpoint_faults(const struct sink *s, const struct endpoint *base, fault_fn *each, void *ctx);
 /* The sink's own half of open and close is webhook.c's. */
 bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct multi *m, struct err *e);
 void endpoint_close(struct webhook_endpoint *ep);

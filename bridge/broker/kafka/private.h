@@ -224,7 +224,7 @@ struct kafka_topic { /* what the keeper knows of a topic */
 
 void kafka_topics_start(struct kafka *b);
 void kafka_topics_stop(struct kafka *b);
-void kafka_topic_declare(struct broker *base, const struct topic_config *topic);
+void kafka_topic_declare(struct broker *base, const struct topic_config *config);
 bool kafka_topic(struct broker *base, const struct topic_config *topic, struct err *e);
 bool kafka_topics(struct broker *base, const char *prefix, void (*each)(void *ctx, const char *topic), void *ctx,
                   struct err *e);
@@ -374,9 +374,6 @@ void kafka_stands(struct consumer *base, void (*each)(void *, const struct stand
 void kafka_positions_serve(struct kafka_consumer *c); /* commits what was asked for, takes answers; does not wait */
 void kafka_positions_keep(struct kafka_consumer *c);  /* for a flush when no partition is assigned any more */
 void kafka_positions_flush(struct kafka_consumer *c); /* commits what was asked for, waits for the answers (bounded) */
-
-/* What the metadata of a committed position says is finished beyond it; empty if it is not ours. Free it. */
-struct ranges kafka_position_beyond(const rd_kafka_topic_partition_t *committed);
 
 /* ---- groups.c ---- */
 

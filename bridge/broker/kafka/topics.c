@@ -500,9 +500,9 @@ static void *topics_keeper_run(void *arg)
     pthread_mutex_lock(&b->topics_lock);
     while (!atomic_load(&b->stop)) {
         topics_say_failed(b);
-        if (topics_keeper_make(b)) {
+        if (topics_keeper_make(b))
             continue;
-        } else if (clock_mono_ms() >= look) {
+        if (clock_mono_ms() >= look) {
             pthread_mutex_unlock(&b->topics_lock);
             topics_keeper_look(b);
             look = clock_mono_ms() + (atomic_load(&b->down) ? LOOK_DOWN_MS : LOOK_MS);

@@ -45,6 +45,7 @@ static void shelf_free(struct local *l, struct batch *b)
 static void shelf_drop(struct shelf *s, struct batch **place, struct batch **gone)
 {
     struct batch *b = *place;
+    CHECK(b);
     *place = b->next;
     s->batches--;
     b->next = *gone;
