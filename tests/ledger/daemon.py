@@ -32,7 +32,7 @@ sinks:
   steady: {{type: webhook, topics: [hooks.in, app.events], url: "{url}/steady", secrets: ["{steady}"], body: structured, attempts: all}}
   moody:
     {{type: webhook, topics: [hooks.in, app.events], url: "{url}/moody", secrets: ["{moody}", "another-key-of-32-characters-here"],
-     timeout: 300ms, retry: [40ms, 200ms, 1s], retry_memory: 50ms}}
+     timeout: 300ms, retry: [40ms, 200ms, 1s], retry_memory: 50ms, window: 32}}
   ordered:
     {{type: webhook, topics: [hooks.in, app.events], url: "{url}/ordered", secrets: ["{ordered}"], body: binary,
      timeout: 300ms, retry: [20ms, 40ms, 80ms], retry_memory: 30ms, order: key, attempts: sample}}
@@ -44,6 +44,7 @@ sinks:
 admin: {{listen: "127.0.0.1:{admin}"}}
 drain: 2s
 """
+# moody's window is small, so that the waiter has more for it than there is room, and puts it back.
 ATTEMPTS = {"refusing": 3, "gone": 1, "moody": 4, "ordered": 4}      # of a dead letter, by the configuration above
 
 
