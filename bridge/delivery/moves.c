@@ -121,6 +121,17 @@ static void moves_on_stored(void *ctx, uint64_t tag, enum outcome o, const char 
     mailbox_put(&d->stored, tag, (int32_t)o, why);
 }
 
+/* Publishes the copy, and frees it. */
+static void moves_store(struct delivery *d, struct entry *en, struct moved *m)
+{
+    broker_publish(d->broker, &(struct publication){ .records = &m->record,
+                                                     .record_count = 1,
+                                                     .done = moves_on_stored,
+                                                     .ctx = d,
+                                                     .tag = window_tag(en) });
+    trail_free(m);
+}
+
 /* Publishes a copy of the entry's record with a new trail; moves_done says how that ended. */
 static void moves_publish(struct delivery *d, struct entry *en, const char *topic, const char *const *trail)
 {
@@ -133,12 +144,7 @@ static void moves_publish(struct delivery *d, struct entry *en, const char *topi
         r.header_count = 0;
     }
     trail_move(&m, &r, topic, trail);
-    broker_publish(d->broker, &(struct publication){ .records = &m.record,
-                                                     .record_count = 1,
-                                                     .done = moves_on_stored,
-                                                     .ctx = d,
-                                                     .tag = window_tag(en) });
-    trail_free(&m);
+    moves_store(d, en, &m);
 }
 
 /* The endpoint that a dead letter names: of an orphan the one that is gone, which its trail tells. free() it. */
@@ -202,12 +208,7 @@ static void moves_publish_blocked(struct delivery *d, struct entry *en)
                                       note ? "note" : NULL, TRAIL_NOTE, of, TRAIL_ATTEMPTS, attempts, TRAIL_FIRST,
                                       first, TRAIL_LAST, last, TRAIL_DUE, due, NULL });
     m.record.partition = en->log->partition;
-    broker_publish(d->broker, &(struct publication){ .records = &m.record,
-                                                     .record_count = 1,
-                                                     .done = moves_on_stored,
-                                                     .ctx = d,
-                                                     .tag = window_tag(en) });
-    trail_free(&m);
+    moves_store(d, en, &m);
 }
 
 void moves_again(struct delivery *d, struct entry *en)

@@ -51,7 +51,7 @@ static bool adoption_ask(struct kafka_consumer *c, const char *group, rd_kafka_t
     if (missing->cnt == 0)
         return true;
     const rd_kafka_topic_partition_list_t *theirs;
-    rd_kafka_event_t *ev = kafka_group_positions(c->rk, group, missing, &theirs, e);
+    rd_kafka_event_t *ev = kafka_group_positions(c->rk, group, missing, ASK_MS, &theirs, e);
     if (!ev)
         return err_prefix(e, "group %s, which was %s", c->group, group);
     adoption_take(missing, found, theirs);

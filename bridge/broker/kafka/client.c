@@ -22,7 +22,7 @@ struct kafka_client *kafka_client_new(rd_kafka_t *rk)
 }
 
 /* Waits for librdkafka, which may take long; the client goes with it. */
-static void *client_end(void *arg)
+static void *client_producer_end(void *arg)
 {
     struct kafka_client *client = arg;
     for (size_t i = 0; i < client->topic_count; i++) {
@@ -43,7 +43,7 @@ static void *client_end(void *arg)
 
 void kafka_client_free(struct kafka_client *client)
 {
-    if (!thread_run(client_end, client, (struct duration){ CLIENT_END_MS }))
+    if (!thread_run(client_producer_end, client, (struct duration){ CLIENT_END_MS }))
         LOG(WARN, "kafka producer does not end; it is left behind", LOG_C("client", "producer"));
 }
 
@@ -78,4 +78,16 @@ rd_kafka_topic_t *kafka_client_topic(struct kafka_client *client, struct str nam
     }
     pthread_mutex_unlock(&client->lock);
     return rkt;
+}
+
+static void *client_consumer_end(void *arg)
+{
+    rd_kafka_consumer_close(arg);
+    rd_kafka_destroy(arg);
+    return NULL;
+}
+
+bool kafka_client_end(rd_kafka_t *rk, struct duration limit)
+{
+    return thread_run(client_consumer_end, rk, limit);
 }

@@ -315,13 +315,6 @@ static bool consumer_denied(struct kafka_consumer *c, const rd_kafka_message_t *
     return kafka_access_ready(c->b, e);
 }
 
-static void *consumer_end_fenced(void *arg)
-{
-    rd_kafka_consumer_close(arg);
-    rd_kafka_destroy(arg);
-    return NULL;
-}
-
 /* Another member has our name, so the cluster has put us out of the group: joins again without one. What is under way
  * goes to whoever has the partitions now. */
 static bool consumer_go_nameless(struct kafka_consumer *c, const char *why, struct err *e)
@@ -338,7 +331,7 @@ static bool consumer_go_nameless(struct kafka_consumer *c, const char *why, stru
     rd_kafka_queue_destroy(c->positions);
     c->committing = 0;
     c->closing = true; /* the last callbacks of the client find nothing to do */
-    c->leaked = !thread_run(consumer_end_fenced, c->rk, (struct duration){ CLOSE_MS });
+    c->leaked = !kafka_client_end(c->rk, (struct duration){ CLOSE_MS });
     if (c->leaked)
         atomic_store(&c->b->outlived, true);
     c->closing = false;

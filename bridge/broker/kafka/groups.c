@@ -7,13 +7,13 @@
 enum { ASK_MS = 3000, LIST_MS = 5000, PARTITIONS_MOST = 4096 };
 
 rd_kafka_event_t *kafka_group_positions(rd_kafka_t *rk, const char *group,
-                                        const rd_kafka_topic_partition_list_t *partitions,
+                                        const rd_kafka_topic_partition_list_t *partitions, int wait_ms,
                                         const rd_kafka_topic_partition_list_t **out, struct err *e)
 {
     rd_kafka_ListConsumerGroupOffsets_t *request = rd_kafka_ListConsumerGroupOffsets_new(group, partitions);
     rd_kafka_queue_t *q = rd_kafka_queue_new(rk);
     rd_kafka_ListConsumerGroupOffsets(rk, &request, 1, NULL, q);
-    rd_kafka_event_t *ev = rd_kafka_queue_poll(q, ASK_MS);
+    rd_kafka_event_t *ev = rd_kafka_queue_poll(q, wait_ms);
     rd_kafka_resp_err_t code = ev ? rd_kafka_event_error(ev) : RD_KAFKA_RESP_ERR__TIMED_OUT;
     size_t count = 0;
     const rd_kafka_group_result_t **groups = NULL;
@@ -54,7 +54,7 @@ static bool groups_topics(rd_kafka_t *rk, const char *group, bool idle, size_t *
                           struct err *e)
 {
     const rd_kafka_topic_partition_list_t *positions = NULL;
-    rd_kafka_event_t *ev = kafka_group_positions(rk, group, NULL, &positions, e);
+    rd_kafka_event_t *ev = kafka_group_positions(rk, group, NULL, ASK_MS, &positions, e);
     if (!ev)
         return false;
     rd_kafka_topic_partition_list_t *sorted = rd_kafka_topic_partition_list_copy(positions);

@@ -7,7 +7,7 @@
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mem.h"
 
-enum { PEEK_ASK_MS = 10000, PEEK_SILENCE_MS = 15000 };
+enum { PEEK_ASK_MS = 10000, PEEK_SILENCE_MS = 15000, PEEK_END_MS = 2000 };
 
 static rd_kafka_t *peek_client(const struct broker_config *config, struct err *e)
 {
@@ -24,18 +24,6 @@ static rd_kafka_t *peek_client(const struct broker_config *config, struct err *e
     rd_kafka_conf_destroy(conf);
     err_set(e, "a kafka reader: %s", text);
     return NULL;
-}
-
-static void *peek_client_end(void *arg)
-{
-    rd_kafka_consumer_close(arg);
-    rd_kafka_destroy(arg);
-    return NULL;
-}
-
-static void peek_end(rd_kafka_t *rk)
-{
-    thread_run(peek_client_end, rk, (struct duration){ 2000 });
 }
 
 /* The topic's partitions, none when there is no such topic; NULL with *e. (All topics are asked for: to ask for one by its name could make it.) */
@@ -79,39 +67,11 @@ static bool peek_stand(rd_kafka_t *rk, const rd_kafka_topic_partition_t *p,
     return true;
 }
 
-/* Where the group stands in the partitions, with metadata: valid until the event is destroyed. NULL with *e. */
-static rd_kafka_event_t *peek_positions(rd_kafka_t *rk, const char *group, const rd_kafka_topic_partition_list_t *list,
-                                        const rd_kafka_topic_partition_list_t **out, struct err *e)
-{
-    rd_kafka_ListConsumerGroupOffsets_t *request = rd_kafka_ListConsumerGroupOffsets_new(group, list);
-    rd_kafka_queue_t *q = rd_kafka_queue_new(rk);
-    rd_kafka_ListConsumerGroupOffsets(rk, &request, 1, NULL, q);
-    rd_kafka_event_t *ev = rd_kafka_queue_poll(q, PEEK_ASK_MS);
-    rd_kafka_resp_err_t code = ev ? rd_kafka_event_error(ev) : RD_KAFKA_RESP_ERR__TIMED_OUT;
-    const rd_kafka_group_result_t **groups = NULL;
-    size_t count = 0;
-    rd_kafka_queue_destroy(q);
-    rd_kafka_ListConsumerGroupOffsets_destroy(request);
-    if (!code)
-        groups = rd_kafka_ListConsumerGroupOffsets_result_groups(rd_kafka_event_ListConsumerGroupOffsets_result(ev),
-                                                                 &count);
-    if (count == 1 && rd_kafka_group_result_error(groups[0]))
-        code = rd_kafka_error_code(rd_kafka_group_result_error(groups[0]));
-    if (!code && count == 1) {
-        *out = rd_kafka_group_result_partitions(groups[0]);
-        return ev;
-    }
-    if (ev)
-        rd_kafka_event_destroy(ev);
-    err_set(e, "cannot ask where the group %s stands: %s", group, rd_kafka_err2str(code));
-    return NULL;
-}
-
 static bool peek_stands(rd_kafka_t *rk, const char *group, const rd_kafka_topic_partition_list_t *list,
                         void (*each)(void *, const struct standing *), void *ctx, struct err *e)
 {
     const rd_kafka_topic_partition_list_t *positions = NULL;
-    rd_kafka_event_t *ev = peek_positions(rk, group, list, &positions, e);
+    rd_kafka_event_t *ev = kafka_group_positions(rk, group, list, PEEK_ASK_MS, &positions, e);
     bool ok = ev != NULL;
     for (int i = 0; ok && i < positions->cnt; i++)
         ok = peek_stand(rk, &positions->elems[i], each, ctx, e);
@@ -129,7 +89,7 @@ bool kafka_standing(const struct broker_config *config, const char *group, const
     if (list)
         rd_kafka_topic_partition_list_destroy(list);
     if (rk)
-        peek_end(rk);
+        kafka_client_end(rk, (struct duration){ PEEK_END_MS });
     return ok;
 }
 
@@ -224,6 +184,6 @@ bool kafka_scan(const struct broker_config *config, const char *topic, struct sc
     if (list)
         rd_kafka_topic_partition_list_destroy(list);
     if (rk)
-        peek_end(rk);
+        kafka_client_end(rk, (struct duration){ PEEK_END_MS });
     return ok;
 }

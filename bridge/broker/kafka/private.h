@@ -156,6 +156,8 @@ struct kafka_client *kafka_client_new(rd_kafka_t *rk);   /* takes over rk */
 void kafka_client_free(struct kafka_client *client);     /* waits for librdkafka's end, a few seconds at most */
 struct kafka_client *kafka_client_take(struct kafka *b); /* the client of now; give it back soon */
 void kafka_client_give(struct kafka_client *client);
+/* Closes and destroys a client that reads; false: it did not end in time, and is left behind. */
+bool kafka_client_end(rd_kafka_t *rk, struct duration limit);
 /* NULL when it is not a topic name. *created: asked for the first time. */
 rd_kafka_topic_t *kafka_client_topic(struct kafka_client *client, struct str name, bool *created);
 
@@ -378,9 +380,9 @@ void kafka_positions_flush(struct kafka_consumer *c); /* commits what was asked 
 /* ---- groups.c ---- */
 
 /* Where a group stands in the partitions (NULL: in all where it does), with metadata: valid until the event is destroyed.
- * NULL with *e. */
+ * Waits at most so long for the cluster. NULL with *e. */
 rd_kafka_event_t *kafka_group_positions(rd_kafka_t *rk, const char *group,
-                                        const rd_kafka_topic_partition_list_t *partitions,
+                                        const rd_kafka_topic_partition_list_t *partitions, int wait_ms,
                                         const rd_kafka_topic_partition_list_t **out, struct err *e);
 bool kafka_groups(struct broker *base, const char *prefix, const struct group_seen *seen, struct err *e);
 

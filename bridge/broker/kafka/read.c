@@ -153,17 +153,9 @@ static bool read_all(const struct stretch *s, rd_kafka_t *rk, int open, int64_t 
     return true;
 }
 
-static void *read_client_end(void *arg)
-{
-    rd_kafka_t *rk = arg;
-    rd_kafka_consumer_close(rk);
-    rd_kafka_destroy(rk);
-    return NULL;
-}
-
 static void read_client_free(struct kafka *b, rd_kafka_t *rk)
 {
-    if (!thread_run(read_client_end, rk, (struct duration){ READ_END_MS }))
+    if (!kafka_client_end(rk, (struct duration){ READ_END_MS }))
         atomic_store(&b->outlived, true);
 }
 

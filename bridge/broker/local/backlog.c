@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Looks into a log that it does not open as its owner: what a group without a position would begin with. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -57,6 +58,17 @@ sqlite3 *local_backlog_open(const char *folder)
     sqlite3_free(wal);
     sqlite3_free(file);
     return db;
+}
+
+bool local_backlog_readable(const struct broker_config *config, struct err *e)
+{
+    if (!config->path || strcmp(config->path, ":memory:") == 0)
+        return err_set(e, "broker.path is :memory:, which nobody but the daemon can read");
+    char *file = str_join(config->path, "/aqueduct.db", "");
+    bool readable = access(file, R_OK) == 0
+                    || err_set(e, "%s: %s", file, errno == ENOENT ? "there is no log yet" : strerror(errno));
+    free(file);
+    return readable;
 }
 
 int64_t local_backlog(const struct broker_config *config, const char *group, const char *topic)

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads a topic of a log that it does not open as its owner, who may be writing to it. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "bridge/broker/local/private.h"
 #include "bridge/lib/mem.h"
 
@@ -23,16 +21,7 @@ struct local_look {
 
 struct look *local_look(const struct broker_config *config, const char *topic, struct err *e)
 {
-    if (!config->path || strcmp(config->path, ":memory:") == 0) {
-        err_set(e, "broker.path is :memory:, which nobody but the daemon can read");
-        return NULL;
-    }
-    char *file = str_join(config->path, "/aqueduct.db", "");
-    bool readable = access(file, R_OK) == 0;
-    if (!readable)
-        err_set(e, "%s: %s", file, errno == ENOENT ? "there is no log yet" : strerror(errno));
-    free(file);
-    if (!readable)
+    if (!local_backlog_readable(config, e))
         return NULL;
     struct local_look *l = mem_alloc(sizeof *l);
     *l = (struct local_look){ .base.ops = &broker_local,

@@ -318,6 +318,7 @@ void local_status_why(struct local *b, char out[WHY_BYTES]); /* any thread */
 int64_t local_backlog(const struct broker_config *config, const char *group, const char *topic);
 /* Opens the log in the folder for reading; NULL when there is none that can be read. sqlite3_close() it. */
 sqlite3 *local_backlog_open(const char *folder);
+bool local_backlog_readable(const struct broker_config *config, struct err *e); /* false with why not, for a person */
 
 /* ---- look.c ---- */
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Where a group stands: as the file has it, without opening it as its owner, and as its consumer has asked for. */
-#include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 #include "bridge/broker/local/private.h"
 #include "bridge/lib/mem.h"
 
@@ -67,17 +65,10 @@ static int standing_rows(sqlite3 *db, const char *group, const char *topic,
 /* Opens the log that the configuration names; NULL with *e. */
 static sqlite3 *standing_open(const struct broker_config *config, struct err *e)
 {
-    if (!config->path || strcmp(config->path, ":memory:") == 0) {
-        err_set(e, "broker.path is :memory:, which nobody but the daemon can read");
+    if (!local_backlog_readable(config, e))
         return NULL;
-    }
-    char *file = str_join(config->path, "/aqueduct.db", "");
-    bool readable = access(file, R_OK) == 0;
-    if (!readable)
-        err_set(e, "%s: %s", file, errno == ENOENT ? "there is no log yet" : strerror(errno));
-    free(file);
-    sqlite3 *db = readable ? local_backlog_open(config->path) : NULL;
-    if (readable && !db)
+    sqlite3 *db = local_backlog_open(config->path);
+    if (!db)
         err_set(e, "%s: the log cannot be opened", config->path);
     if (db)
         sqlite3_busy_timeout(db, STANDING_WAIT_MS);
