@@ -7,6 +7,7 @@
 #include "bridge/delivery/delivery.h"
 #include "bridge/delivery/ladder.h"
 #include "bridge/event/event.h"
+#include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 
 enum { EVENT_SCAN = 1000000, EVENT_STORED = 20, EVENT_ORIGIN = TOPIC_NAME_MAX + 40 };
@@ -38,21 +39,6 @@ static bool event_is(const struct event_find *f, const struct record *r)
     bool is = ev && str_eq(ev->id, f->id);
     event_unref(ev);
     return is;
-}
-
-static json_t *event_json(struct str s)
-{
-    json_t *j = s.at ? json_stringn(s.at, s.n) : json_null();
-    return j ? j : json_string("?"); /* no UTF-8 */
-}
-
-static json_t *event_moment(int64_t ms)
-{
-    char text[CLOCK_TEXT];
-    if (ms == 0)
-        return json_null();
-    clock_text(ms, text);
-    return json_string(text);
 }
 
 static json_t *event_number(struct str s)
@@ -110,14 +96,14 @@ static bool event_note(void *ctx, const struct record *r)
     event_origin(r, origin);
     bool redriven = str_eq(record_header(r, TRAIL_STATE), STR("redriven"));
     json_t *note = json_pack("{s:s,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "kind", redriven ? "redriven" : f->kind,
-                             "sink", event_json(record_header(r, TRAIL_SINK)), "endpoint",
-                             event_json(record_header(r, TRAIL_ENDPOINT)), "origin", origin, "attempts",
-                             event_number(record_header(r, TRAIL_ATTEMPTS)), "due", event_moment(t.due_ms), "last",
-                             event_moment(t.last_ms), "status", event_number(record_header(r, TRAIL_STATUS)), "class",
-                             event_json(record_header(r, TRAIL_CLASS)), "reason",
-                             event_json(record_header(r, TRAIL_REASON)));
+                             "sink", json_of_text(record_header(r, TRAIL_SINK)), "endpoint",
+                             json_of_text(record_header(r, TRAIL_ENDPOINT)), "origin", origin, "attempts",
+                             event_number(record_header(r, TRAIL_ATTEMPTS)), "due", json_of_moment(t.due_ms), "last",
+                             json_of_moment(t.last_ms), "status", event_number(record_header(r, TRAIL_STATUS)), "class",
+                             json_of_text(record_header(r, TRAIL_CLASS)), "reason",
+                             json_of_text(record_header(r, TRAIL_REASON)));
     if (source.at) {
-        json_object_set_new(note, "source", event_json(source));
+        json_object_set_new(note, "source", json_of_text(source));
         json_array_append_new(f->refused, note);
     } else
         json_array_append_new(f->notes, note);
@@ -245,7 +231,7 @@ static void event_destination(json_t *list, const char *sink, const char *endpoi
                               const json_t *why)
 {
     static const char *const keys[] = { "attempts", "due", "last", "status", "class", "reason" };
-    json_t *j = json_pack("{s:s,s:o,s:s}", "sink", sink, "endpoint", event_json(str_of(endpoint)), "state", state);
+    json_t *j = json_pack("{s:s,s:o,s:s}", "sink", sink, "endpoint", json_of_text(str_of(endpoint)), "state", state);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         json_t *value = json_object_get(why, keys[i]);
         json_object_set_new(j, keys[i], value ? json_deep_copy(value) : json_null());
@@ -306,10 +292,11 @@ static bool event_found(void *ctx, const struct record *r)
         if (event_reads(&f->config->sinks[i], r->topic))
             ok = event_at_sink(f, &f->config->sinks[i], r, ev, list);
     if (ok)
-        json_array_append_new(f->stored, json_pack("{s:o,s:i,s:I,s:o,s:o,s:o,s:O}", "topic", event_json(r->topic),
-                                                   "partition", (int)r->partition, "offset", (json_int_t)r->offset,
-                                                   "time", event_moment(r->timestamp_ms), "type", event_json(ev->type),
-                                                   "source", event_json(ev->source), "destinations", list));
+        json_array_append_new(f->stored,
+                              json_pack("{s:o,s:i,s:I,s:o,s:o,s:o,s:O}", "topic", json_of_text(r->topic), "partition",
+                                        (int)r->partition, "offset", (json_int_t)r->offset, "time",
+                                        json_of_moment(r->timestamp_ms), "type", json_of_text(ev->type), "source",
+                                        json_of_text(ev->source), "destinations", list));
     json_decref(list);
     event_unref(ev);
     return ok && json_array_size(f->stored) < EVENT_STORED;
@@ -368,7 +355,7 @@ json_t *status_event(const struct config *config, const json_t *account, struct 
     bool ok = event_all_notes(&f, e) && event_topics(config, event_topic, &f);
     json_decref(f.notes);
     if (ok)
-        return json_pack("{s:o,s:o,s:o}", "event", event_json(id), "stored", f.stored, "refused", f.refused);
+        return json_pack("{s:o,s:o,s:o}", "event", json_of_text(id), "stored", f.stored, "refused", f.refused);
     json_decref(f.stored);
     json_decref(f.refused);
     return NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Makes a sink's account on its own thread, and hands it over. */
-#include <jansson.h>
 #include <stdlib.h>
 #include "bridge/delivery/private.h"
+#include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/thread.h"
 
@@ -34,22 +34,6 @@ void account_free(struct account *a)
 
 /* ---- values ---- */
 
-static json_t *account_text(struct str s)
-{
-    json_t *j = s.at ? json_stringn(s.at, s.n) : json_null();
-    return j ? j : json_string("?"); /* no UTF-8 */
-}
-
-/* A moment of the wall clock; 0: null. */
-static json_t *account_time(int64_t wall_ms)
-{
-    char text[CLOCK_TEXT];
-    if (wall_ms == 0)
-        return json_null();
-    clock_text(wall_ms, text);
-    return json_string(text);
-}
-
 static json_t *account_known(int64_t n)
 {
     return n < 0 ? json_null() : json_integer(n);
@@ -80,9 +64,9 @@ static json_t *account_failing(const struct destination *to)
 {
     if (!to->failing)
         return json_null();
-    return json_pack("{s:o,s:o,s:o}", "since", account_time(to->failing_ms), "status",
+    return json_pack("{s:o,s:o,s:o}", "since", json_of_moment(to->failing_ms), "status",
                      account_known(to->failure.status ? to->failure.status : -1), "reason",
-                     account_text(str_of(to->failure.why)));
+                     json_of_text(str_of(to->failure.why)));
 }
 
 /* What of a destination is in memory. */
@@ -116,9 +100,9 @@ static struct account_open *account_open(const struct delivery *d)
 
 static json_t *account_destination(const struct destination *to, const struct account_open *open)
 {
-    json_t *j = json_pack("{s:o,s:I,s:I,s:o,s:o,s:o}", "endpoint", account_text(str_of(to->name)), "in_flight",
+    json_t *j = json_pack("{s:o,s:I,s:I,s:o,s:o,s:o}", "endpoint", json_of_text(str_of(to->name)), "in_flight",
                           (json_int_t)open->flying, "waiting", (json_int_t)open->waiting, "oldest",
-                          account_time(open->oldest_ms), "next_due", account_time(open->due_ms), "failing",
+                          json_of_moment(open->oldest_ms), "next_due", json_of_moment(open->due_ms), "failing",
                           account_failing(to));
     const struct {
         const char *name;
@@ -171,13 +155,13 @@ static json_t *account_event(const struct entry *en)
     const struct record *r = en->of->record;
     bool tried = en->last_ms != 0;
     return json_pack("{s:o,s:o,s:i,s:I,s:o,s:o,s:s,s:i,s:o,s:o,s:o,s:o}", "id",
-                     account_text(en->of->event ? en->of->event->id : STR_ABSENT), "topic", account_text(r->topic),
+                     json_of_text(en->of->event ? en->of->event->id : STR_ABSENT), "topic", json_of_text(r->topic),
                      "partition", (int)r->partition, "offset", (json_int_t)r->offset, "time",
-                     account_time(r->timestamp_ms), "endpoint", account_text(str_of(en->to->name)), "state",
-                     account_state(en->state), "attempts", (int)en->attempts, "first", account_time(en->first_ms),
-                     "due", account_time(account_wake(en)), "status",
+                     json_of_moment(r->timestamp_ms), "endpoint", json_of_text(str_of(en->to->name)), "state",
+                     account_state(en->state), "attempts", (int)en->attempts, "first", json_of_moment(en->first_ms),
+                     "due", json_of_moment(account_wake(en)), "status",
                      account_known(tried && en->last.status ? en->last.status : -1), "reason",
-                     account_text(tried ? str_of(en->last.why) : STR_ABSENT));
+                     json_of_text(tried ? str_of(en->last.why) : STR_ABSENT));
 }
 
 static json_t *account_events(const struct delivery *d, const struct account_question *q)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include "bridge/event/trail.h"
 #include "bridge/lib/crypto.h"
-#include "bridge/lib/jscan.h"
+#include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 
 METRIC_COUNTER(aqueduct_attempts_omitted_total,
@@ -41,22 +41,6 @@ struct attempts {
 
 /* ---- an attempt as an event ---- */
 
-static void attempts_add_text(struct buf *out, const char *name, struct str text)
-{
-    buf_printf(out, "%s\"%s\":", out->n > 1 && out->at[out->n - 1] != '{' ? "," : "", name);
-    if (text.at)
-        jscan_add_string(out, text);
-    else
-        buf_add_c(out, "null");
-}
-
-static void attempts_add_moment(struct buf *out, const char *name, int64_t ms)
-{
-    char text[CLOCK_TEXT];
-    clock_text(ms, text);
-    attempts_add_text(out, name, ms ? str_of(text) : STR_ABSENT);
-}
-
 static const char *attempts_verdict(enum verdict v)
 {
     switch (v) {
@@ -87,7 +71,7 @@ static void attempts_add_place(struct buf *out, const struct record *r)
     bool moved = topic.at && str_to_i64(record_header(r, TRAIL_PARTITION), &partition)
                  && str_to_i64(record_header(r, TRAIL_OFFSET), &offset);
     buf_add_c(out, ",\"record\":{");
-    attempts_add_text(out, "topic", moved ? topic : r->topic);
+    json_add_text(out, "topic", moved ? topic : r->topic);
     buf_printf(out, ",\"partition\":%" PRId64 ",\"offset\":%" PRId64 "}", moved ? partition : r->partition,
                moved ? offset : r->offset);
 }
@@ -108,30 +92,30 @@ static void attempts_add_result(struct buf *out, const struct attempt *a)
     const struct result *r = a->result;
     bool failed = r->verdict != VERDICT_DELIVERED;
     buf_printf(out, ",\"attempt\":%u", a->number);
-    attempts_add_text(out, "verdict", str_of(attempts_verdict(r->verdict)));
-    attempts_add_text(out, "class", failed ? str_of(a->class) : STR_ABSENT);
-    attempts_add_text(out, "reason", failed && r->why[0] ? str_of(r->why) : STR_ABSENT);
+    json_add_text(out, "verdict", str_of(attempts_verdict(r->verdict)));
+    json_add_text(out, "class", failed ? str_of(a->class) : STR_ABSENT);
+    json_add_text(out, "reason", failed && r->why[0] ? str_of(r->why) : STR_ABSENT);
     if (r->status)
         buf_printf(out, ",\"status\":%d", r->status);
     else
         buf_add_c(out, ",\"status\":null");
     buf_printf(out, ",\"duration_ms\":%" PRId64, r->took.ms);
-    attempts_add_text(out, "end", str_of(attempts_end(a->end)));
-    attempts_add_moment(out, "next", a->end == ATTEMPT_RETRY ? a->next_ms : 0);
-    attempts_add_text(out, "response", r->answer.n ? attempts_response(r->answer) : STR_ABSENT);
+    json_add_text(out, "end", str_of(attempts_end(a->end)));
+    json_add_moment(out, "next", a->end == ATTEMPT_RETRY ? a->next_ms : 0);
+    json_add_text(out, "response", r->answer.n ? attempts_response(r->answer) : STR_ABSENT);
 }
 
 static void attempts_add_data(struct buf *out, const struct attempt *a)
 {
     buf_add_char(out, '{');
-    attempts_add_moment(out, "time", a->ended_ms);
-    attempts_add_text(out, "sink", str_of(a->sink));
-    attempts_add_text(out, "endpoint", str_of(a->endpoint));
+    json_add_moment(out, "time", a->ended_ms);
+    json_add_text(out, "sink", str_of(a->sink));
+    json_add_text(out, "endpoint", str_of(a->endpoint));
     buf_add_c(out, ",\"event\":{");
-    attempts_add_text(out, "id", a->event->id);
-    attempts_add_text(out, "source", a->event->source);
-    attempts_add_text(out, "type", a->event->type);
-    attempts_add_text(out, "subject", a->event->subject);
+    json_add_text(out, "id", a->event->id);
+    json_add_text(out, "source", a->event->source);
+    json_add_text(out, "type", a->event->type);
+    json_add_text(out, "subject", a->event->subject);
     buf_add_char(out, '}');
     attempts_add_place(out, a->record);
     attempts_add_result(out, a);

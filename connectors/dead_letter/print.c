@@ -6,6 +6,7 @@
 #include "bridge/lib/buf.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/jscan.h"
+#include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 #include "bridge/event/trail.h"
 
@@ -88,44 +89,28 @@ void print_table_row(const struct letter *l, bool with_state, FILE *out)
 
 /* ---- one JSON object ---- */
 
-static void print_json_text(struct buf *out, const char *name, struct str text)
-{
-    buf_printf(out, ",\"%s\":", name);
-    if (text.at)
-        jscan_add_string(out, text);
-    else
-        buf_add_c(out, "null");
-}
-
-static void print_json_moment(struct buf *out, const char *name, int64_t ms)
-{
-    char text[CLOCK_TEXT];
-    clock_text(ms, text);
-    print_json_text(out, name, ms ? str_of(text) : STR_ABSENT);
-}
-
 static void print_json_event(struct buf *out, const struct letter *l)
 {
-    print_json_text(out, "sink", l->of_source ? STR_ABSENT : l->owner);
-    print_json_text(out, "endpoint", l->endpoint);
-    print_json_text(out, "from", l->of_source ? l->owner : STR_ABSENT);
-    print_json_text(out, "id", l->id);
-    print_json_text(out, "source", l->source);
-    print_json_text(out, "type", l->type);
-    print_json_text(out, "time", l->time);
+    json_add_text(out, "sink", l->of_source ? STR_ABSENT : l->owner);
+    json_add_text(out, "endpoint", l->endpoint);
+    json_add_text(out, "from", l->of_source ? l->owner : STR_ABSENT);
+    json_add_text(out, "id", l->id);
+    json_add_text(out, "source", l->source);
+    json_add_text(out, "type", l->type);
+    json_add_text(out, "time", l->time);
 }
 
 static void print_json_attempts(struct buf *out, const struct letter *l)
 {
-    print_json_moment(out, "first", l->first_ms);
-    print_json_moment(out, "last", l->last_ms);
+    json_add_moment(out, "first", l->first_ms);
+    json_add_moment(out, "last", l->last_ms);
     buf_printf(out, ",\"attempts\":%" PRId64, l->attempts);
     if (l->status)
         buf_printf(out, ",\"status\":%" PRId64, l->status);
     else
         buf_add_c(out, ",\"status\":null");
-    print_json_text(out, "class", l->class);
-    print_json_text(out, "reason", l->reason);
+    json_add_text(out, "class", l->class);
+    json_add_text(out, "reason", l->reason);
     buf_printf(out, ",\"redrives\":%" PRId64, l->redrives);
 }
 
@@ -167,7 +152,7 @@ void print_json(const struct letter *l, FILE *out)
     print_json_event(&b, l);
     print_json_attempts(&b, l);
     print_json_origin(&b, l);
-    print_json_text(&b, "key", l->record.key);
+    json_add_text(&b, "key", l->record.key);
     buf_printf(&b, ",\"size\":%zu}", l->record.value.n);
     print_json_line(buf_str(&b), out);
     buf_free(&b);

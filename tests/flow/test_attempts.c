@@ -22,12 +22,6 @@ static char id[32];
 static struct record *found[FOUND];
 static size_t found_count;
 
-static bool make_topic(void *ctx, const char *topic, const char *group, struct err *e)
-{
-    (void)ctx, (void)group;
-    return broker_topic(flow.inner, &(struct topic_config){ .name = (char *)(uintptr_t)topic, .partitions = 1 }, e);
-}
-
 static int setup(void **state)
 {
     static int number;
@@ -66,7 +60,7 @@ static void start(void)
     struct err e = { "" };
     struct config whole = { .broker = flow.names, .sinks = &config, .sink_count = 1 };
     assert_true(attempts_topic(&whole, flow.inner, &e));
-    assert_true(delivery_topics(&config, &flow.names, make_topic, NULL, &e));
+    assert_true(delivery_topics(&config, &flow.names, flow_make_topic, &flow, &e));
     d = delivery_new(&config, &flow.names, &flow.broker, &e);
     if (!d)
         fail_msg("%s", e.text);

@@ -19,20 +19,11 @@ static char *topic_names[] = { "in" };
 static char id[32], log_topic[64];
 static bool failing[128], with_log; /* by the key's letter */
 
-static bool make_topic(void *ctx, const char *topic, const char *group, struct err *e)
-{
-    (void)ctx;
-    return broker_topic(flow.inner,
-                        &(struct topic_config){
-                            .name = (char *)(uintptr_t)topic, .partitions = 1, .consumed_by = group },
-                        e);
-}
-
 static bool make_log(void *ctx, const char *topic, const char *like, const char *group, struct err *e)
 {
     assert_string_equal(topic, log_topic);
     assert_string_equal(like, "in");
-    return !with_log || make_topic(ctx, topic, group, e);
+    return !with_log || flow_make_topic(ctx, topic, group, e);
 }
 
 static enum verdict by_key(const struct sent *sent, struct result *r)
@@ -49,8 +40,8 @@ static void start(void)
     script_sink_init(&sink, id);
     sink.verdict = by_key;
     config.sink = &sink.base;
-    assert_true(delivery_topics(&config, &flow.names, make_topic, NULL, &e));
-    assert_true(blocked_topics(&config, &flow.names, make_log, NULL, &e));
+    assert_true(delivery_topics(&config, &flow.names, flow_make_topic, &flow, &e));
+    assert_true(blocked_topics(&config, &flow.names, make_log, &flow, &e));
     d = delivery_new(&config, &flow.names, &flow.broker, &e);
     if (!d)
         fail_msg("%s", e.text);

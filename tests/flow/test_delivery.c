@@ -21,21 +21,12 @@ static char *topic_names[] = { "in" };
 static char id[32];
 static struct record *found[4];
 
-static bool make_topic(void *ctx, const char *topic, const char *group, struct err *e)
-{
-    (void)ctx;
-    return broker_topic(flow.inner,
-                        &(struct topic_config){
-                            .name = (char *)(uintptr_t)topic, .partitions = 1, .consumed_by = group },
-                        e);
-}
-
 static void start(void)
 {
     struct err e = { "" };
     config.sink = &sink.base;
-    assert_true(delivery_topics(&config, &flow.names, make_topic, NULL, &e));
-    assert_true(ladder_topics(&flow.names, make_topic, NULL, &e));
+    assert_true(delivery_topics(&config, &flow.names, flow_make_topic, &flow, &e));
+    assert_true(ladder_topics(&flow.names, flow_make_topic, &flow, &e));
     d = delivery_new(&config, &flow.names, &flow.broker, &e);
     if (!d)
         fail_msg("%s", e.text);

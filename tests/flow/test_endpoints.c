@@ -52,26 +52,17 @@ static void endpoint(size_t i, const char *filter)
     config.endpoint_count = i + 1 > config.endpoint_count ? i + 1 : config.endpoint_count;
 }
 
-static bool make_topic(void *ctx, const char *topic, const char *group, struct err *e)
-{
-    (void)ctx;
-    return broker_topic(flow.inner,
-                        &(struct topic_config){
-                            .name = (char *)(uintptr_t)topic, .partitions = 1, .consumed_by = group },
-                        e);
-}
-
 static bool make_log(void *ctx, const char *topic, const char *like, const char *group, struct err *e)
 {
     assert_string_equal(like, "in");
-    return make_topic(ctx, topic, group, e);
+    return flow_make_topic(ctx, topic, group, e);
 }
 
 static struct delivery *try_start(struct err *e)
 {
-    assert_true(delivery_topics(&config, &flow.names, make_topic, NULL, e));
-    assert_true(ladder_topics(&flow.names, make_topic, NULL, e));
-    assert_true(blocked_topics(&config, &flow.names, make_log, NULL, e));
+    assert_true(delivery_topics(&config, &flow.names, flow_make_topic, &flow, e));
+    assert_true(ladder_topics(&flow.names, flow_make_topic, &flow, e));
+    assert_true(blocked_topics(&config, &flow.names, make_log, &flow, e));
     return delivery_new(&config, &flow.names, &flow.broker, e);
 }
 

@@ -31,24 +31,15 @@ static size_t time_count;
 
 /* ---- the stage ---- */
 
-static bool make_topic(void *ctx, const char *topic, const char *group, struct err *e)
-{
-    (void)ctx;
-    return broker_topic(flow.inner,
-                        &(struct topic_config){
-                            .name = (char *)(uintptr_t)topic, .partitions = 1, .consumed_by = group },
-                        e);
-}
-
 static void start_with(size_t count)
 {
     struct err e = { "" };
-    assert_true(ladder_topics(&flow.names, make_topic, NULL, &e));
+    assert_true(ladder_topics(&flow.names, flow_make_topic, &flow, &e));
     waiter = waiter_new(&flow.names, &flow.broker);
     for (size_t i = 0; i < count; i++) {
         struct player *p = &players[i];
         p->config.sink = &p->sink.base;
-        assert_true(delivery_topics(&p->config, &flow.names, make_topic, NULL, &e));
+        assert_true(delivery_topics(&p->config, &flow.names, flow_make_topic, &flow, &e));
         p->delivery = delivery_new(&p->config, &flow.names, &flow.broker, &e);
         assert_non_null(p->delivery);
         waiter_serve(waiter, &p->config, p->delivery);

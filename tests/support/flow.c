@@ -179,6 +179,15 @@ void flow_release(struct flow *f)
     f->held = 0;
 }
 
+bool flow_make_topic(void *ctx, const char *topic, const char *group, struct err *e)
+{
+    struct flow *f = ctx;
+    return broker_topic(f->inner,
+                        &(struct topic_config){
+                            .name = (char *)(uintptr_t)topic, .partitions = 1, .consumed_by = group },
+                        e);
+}
+
 void flow_topic(struct flow *f, const char *name, int64_t partitions)
 {
     struct err e = { "" };

@@ -36,6 +36,8 @@ void flow_open(struct flow *f);
 void flow_close(struct flow *f);
 void flow_release(struct flow *f); /* lets all that is held be done */
 void flow_topic(struct flow *f, const char *name, int64_t partitions);
+/* For delivery_topics and its like; ctx: the flow. */
+bool flow_make_topic(void *ctx, const char *topic, const char *group, struct err *e);
 /* Stores one event (id, key, JSON data) in a topic and waits until it is stored. */
 void flow_event(struct flow *f, const char *topic, const char *id, const char *key);
 /* Stores this event; it takes over the reference. */

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* Texts and moments as JSON. */
+#include <stdlib.h>
+#include "bridge/lib/json.h"
+#include "tests/support/test.h"
+
+static void is(json_t *j, const char *text)
+{
+    char *got = json_dumps(j, JSON_ENCODE_ANY | JSON_COMPACT);
+    assert_string_equal(got, text);
+    free(got);
+    json_decref(j);
+}
+
+TEST(values)
+{
+    is(json_of_text(STR("a\"b")), "\"a\\\"b\"");
+    is(json_of_text(STR("")), "\"\"");
+    is(json_of_text(STR_ABSENT), "null");
+    is(json_of_text(STR("\xff")), "\"?\"");
+    is(json_of_moment(1700000000000), "\"2023-11-14T22:13:20.000Z\"");
+    is(json_of_moment(0), "null");
+}
+
+TEST(members)
+{
+    struct buf out = buf_new(1000);
+    buf_add_c(&out, "{");
+    json_add_text(&out, "a", STR("x{"));
+    json_add_text(&out, "b", STR_ABSENT);
+    json_add_moment(&out, "c", 1700000000000);
+    json_add_moment(&out, "d", 0);
+    assert_string_equal(buf_c(&out), "{\"a\":\"x{\",\"b\":null,\"c\":\"2023-11-14T22:13:20.000Z\",\"d\":null");
+    buf_free(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(values), cmocka_unit_test(members) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
