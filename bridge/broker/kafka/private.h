@@ -8,6 +8,7 @@
  *   client.c        the producing client of now and its handles of topics
  *   record.c        a record and librdkafka's message, each from the other
  *   publication.c   a publication, from its copy to its outcome
+ *   making.c        asks the cluster about topics, makes and widens them
  *   topics.c        the keeper: makes topics, knows their partitions, notices whether the cluster answers
  *   producer.c      publications in waves: intents, records, changes; a new client after a fatal error
  *   doubt.c         is a topic still the one that was read, or was it made anew?
@@ -205,7 +206,7 @@ bool kafka_publication_is_verdict(rd_kafka_resp_err_t code);
 void kafka_publication_refused(struct kafka_publication *p, struct str topic, rd_kafka_resp_err_t code);
 void kafka_publication_finish(struct kafka_publication *p); /* tells the outcome and frees it */
 
-/* ---- topics.c ---- */
+/* ---- topics: making.c, topics.c ---- */
 
 enum topic_state { TOPIC_WANTED, TOPIC_THERE, TOPIC_FAILED };
 
@@ -223,6 +224,23 @@ struct kafka_topic { /* what the keeper knows of a topic */
     int64_t said_ms; /* TOPIC_FAILED: when it was logged, 0: not yet */
     char why[WHY_BYTES];
 };
+
+/* ---- making.c: the keeper's thread, without a lock ---- */
+
+struct kafka_asked {          /* a topic while the cluster is asked about it */
+    struct kafka_topic topic; /* a copy, with a name of its own */
+    bool answered;            /* to the request to make it, with: */
+    rd_kafka_resp_err_t code;
+};
+
+/* Asks for all of them in one request. */
+void kafka_making_create(struct kafka *b, struct kafka_client *client, struct kafka_asked *asked, size_t count);
+/* Waits until the topic is made, or finds it; its number of partitions, 0 with its why. */
+int32_t kafka_making_finish(struct kafka *b, struct kafka_client *client, struct kafka_asked *asked);
+/* What the cluster says of a topic; true when it denies something, such as "describe it". */
+bool kafka_making_say(struct kafka *b, const char *doing, rd_kafka_resp_err_t code, char *why, size_t room);
+
+/* ---- topics.c ---- */
 
 void kafka_topics_start(struct kafka *b);
 void kafka_topics_stop(struct kafka *b);
