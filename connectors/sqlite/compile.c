@@ -30,7 +30,8 @@ static void compile_add_skip(sqlite3_str *sql, const struct rule *r)
         sqlite3_str_appendall(sql, ") THEN 0 ELSE 1 END");
 }
 
-/* SELECT <head, watch, data> FROM <source> WHERE 1; of what is `large` no value, of a watched column its type. */
+/* SELECT <head, watch, data> FROM <source> WHERE 1; of what is `large` no value, of a watched column its type. Without
+ * `data` a diff reads of the data only what it keeps. */
 static void compile_add_select(sqlite3_str *sql, const struct rule *r, bool data, const bool *large)
 {
     const struct rule_options *o = r->o;
@@ -48,8 +49,9 @@ static void compile_add_select(sqlite3_str *sql, const struct rule *r, bool data
                             : large[LARGE_WATCH + i] ? ",typeof(\"%w\")"
                                                      : ",\"%w\"",
                             o->watch.at[i]);
-    for (int i = 0; data && i < r->field_count; i++)
-        sqlite3_str_appendf(sql, r->fields[i].large ? ",NULL" : ",\"%w\"", r->fields[i].name);
+    for (int i = 0; i < r->field_count; i++)
+        if (data || (o->kind == KIND_DIFF && r->fields[i].keep))
+            sqlite3_str_appendf(sql, r->fields[i].large ? ",NULL" : ",\"%w\"", r->fields[i].name);
     sqlite3_str_appendall(sql, " FROM ");
     compile_add_source(sql, o);
     sqlite3_str_appendall(sql, " WHERE 1");

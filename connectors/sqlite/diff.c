@@ -11,10 +11,10 @@
 struct seen { /* a row as it is now */
     char text[KEY_BYTES + 8];
     struct str key;
-    uint64_t hashes[RULE_WATCH];
-    size_t count;
-    sqlite3_stmt *scan; /* key and watched columns */
-    sqlite3_stmt *all;  /* the data as well; NULL: not fetched */
+    uint64_t hashes[RULE_HASHES];
+    size_t count, watched; /* hashes; of watched columns, the other is of what is kept */
+    sqlite3_stmt *scan;    /* key, watched and kept columns */
+    sqlite3_stmt *all;     /* the data as well; NULL: not fetched */
 };
 
 /* The first pass, with start: now, only remembers. */
@@ -23,16 +23,32 @@ static bool diff_is_silent(const struct sqlite_source *s, const struct rule *r)
     return !r->ready && s->start != START_SNAPSHOT;
 }
 
-/* The row as the scan shows it. */
+/* Of all kept columns. `whole`: the row has the other data as well. */
+static uint64_t diff_hash_kept(const struct rule *r, sqlite3_stmt *row, bool whole)
+{
+    uint64_t hash = 1;
+    int col = HEAD + (int)r->o->watch.count;
+    for (int i = 0; i < r->field_count; i++) {
+        const struct field *f = &r->fields[i];
+        if (f->keep)
+            hash = hash * 0x9e3779b97f4a7c15u + (f->large ? 0 : value_hash(row, col));
+        col += whole || f->keep;
+    }
+    return hash;
+}
+
+/* The row as the scan shows it, or as it was read without what is too large. */
 static void diff_see(struct seen *now, const struct rule *r, sqlite3_stmt *row)
 {
     struct buf key = { .at = now->text, .cap = sizeof now->text, .max = sizeof now->text };
     value_key(&key, row, HEAD_KEY);
     now->key = buf_str(&key);
     now->scan = row;
-    now->count = r->o->watch.count;
-    for (size_t i = 0; i < now->count; i++)
+    now->count = now->watched = r->o->watch.count;
+    for (size_t i = 0; i < now->watched; i++)
         now->hashes[i] = r->lacks[i] ? 0 : value_hash(row, HEAD + (int)i);
+    if (r->o->keep.count)
+        now->hashes[now->count++] = diff_hash_kept(r, row, row != r->first && row != r->next);
 }
 
 /* The whole row, for its data. Reset r->get afterwards. */
@@ -126,15 +142,15 @@ static bool diff_report_update(struct sqlite_source *s, struct rule *r, struct s
 {
     const struct map_entry *ops[RULE_WATCH] = { 0 };
     bool any = false;
-    for (size_t i = 0; i < now->count; i++)
+    for (size_t i = 0; i < now->watched; i++)
         if (changed[i])
             ops[i] = diff_operation(s, r, now, i);
-    for (size_t i = 0; i < now->count; i++) {
+    for (size_t i = 0; i < now->watched; i++) {
         const struct map_entry *op = ops[i];
         if (!op)
             continue;
         struct buf names = buf_new(EVENT_ATTRIBUTE_BYTES);
-        diff_take_columns(r, ops, now->count, op->value, &names);
+        diff_take_columns(r, ops, now->watched, op->value, &names);
         found_event(s, r,
                     &(struct happening){ .op = op->key,
                                          .type = op->value,
@@ -169,11 +185,23 @@ static bool diff_is_same(const struct row *row, const struct seen *now)
     return row->count == now->count && memcmp(row->hashes, now->hashes, now->count * sizeof now->hashes[0]) == 0;
 }
 
-/* Marks the columns that differ; a column that was or is not there tells nothing (hash 0). */
+/* The hash of what is kept may lack: of an earlier version, or nothing was kept. */
+static bool diff_is_comparable(const struct row *row, const struct seen *now)
+{
+    return row->count == now->watched || row->count == now->watched + 1;
+}
+
+/* Does it look the same in all watched columns? */
+static bool diff_is_watched_same(const struct row *row, const struct seen *now)
+{
+    return diff_is_comparable(row, now) && memcmp(row->hashes, now->hashes, now->watched * sizeof now->hashes[0]) == 0;
+}
+
+/* Marks the watched columns that differ; a column that was or is not there tells nothing (hash 0). */
 static bool diff_mark_columns(const struct row *row, const struct seen *now, bool *changed)
 {
     bool any = false;
-    for (size_t i = 0; i < now->count && row->count == now->count; i++)
+    for (size_t i = 0; i < now->watched && diff_is_comparable(row, now); i++)
         if (row->hashes[i] != now->hashes[i] && row->hashes[i] && now->hashes[i])
             any = changed[i] = true;
     return any;
@@ -188,7 +216,7 @@ static uint64_t diff_new_version(struct sqlite_source *s)
  * a new id. */
 static void diff_compare_ahead(struct sqlite_source *s, struct rule *r, const struct row *row, struct seen *now)
 {
-    bool changed[RULE_WATCH] = { 0 }, as_written = diff_is_same(row->ahead, now);
+    bool changed[RULE_WATCH] = { 0 }, as_written = diff_is_watched_same(row->ahead, now);
     uint64_t version = as_written ? row->ahead->version : diff_new_version(s);
     if (row->fresh) {
         diff_report_insert(s, r, now, version);

@@ -56,8 +56,11 @@ const struct option rule_rows[] = {
            .doc =
                "Columns, and members of JSON in any column, at any depth, whose values become \"***\" (NULL stays)."),
     OPTION(struct rule_options, watch, .doc = "diff: columns whose change is an update."),
-    OPTION(struct rule_options, keep,
-           .doc = "diff: columns kept in the state, so that a delete can still tell them (at most 4 KiB a row)."),
+    OPTION(
+        struct rule_options, keep,
+        .doc =
+            "diff: columns kept in the state, so that a delete can still tell them as they were last (at most 4 KiB a "
+            "row). Each look reads them."),
     OPTION(struct rule_options, last,
            .doc = "diff: look only at the newest keys, so many below the largest (whole-number keys); 0: at all."),
     { 0 }

@@ -41,7 +41,8 @@
  *   <rule>/epoch           moves when ids start again
  *   <rule>/open/<key>      "<since ms> <0|1 aborted>,<epoch>,<rowid>", and of a key that is hashed " <exact key>"; an
  *                          earlier version's form is without epoch and rowid
- *   <rule>/row/<key>       diff: "<version> <hash,hash,...> <JSON of the kept columns>"
+ *   <rule>/row/<key>       diff: "<version> <hash,hash,...> <JSON of the kept columns>"; the last hash is of the kept
+ *                          columns (earlier versions: not there)
  *   <rule>/top             diff with `last`: the largest key seen; append, open_row: the largest rowid looked at
  *
  * Ids: append and open_row: identity, rule, epoch, rowid unless it is the key, key, operation. Diff: identity, rule, key, operation, version; the
@@ -80,6 +81,7 @@ enum {
     FOUND_CHANGES = 1024,  /* or this many changes */
     RECENT_ROWS = 256,     /* open_row at start: now looks for unfinished rows among the newest so many */
 };
+enum { RULE_HASHES = RULE_WATCH + 1 }; /* of a row that a diff remembers */
 
 /* ---- a rule as written ---- */
 

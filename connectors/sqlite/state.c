@@ -125,12 +125,12 @@ static bool state_hex(struct str text, uint64_t *out)
 static struct row *state_row(struct str key, struct str value)
 {
     struct str version, list, hash;
-    uint64_t number, hashes[RULE_WATCH];
+    uint64_t number, hashes[RULE_HASHES];
     size_t count = 0;
     if (!str_cut(&value, ' ', &version) || !str_to_u64(version, &number) || !str_cut(&value, ' ', &list))
         return NULL;
     while (list.n && str_cut(&list, ',', &hash)) {
-        if (count == RULE_WATCH || !state_hex(hash, &hashes[count++]))
+        if (count == RULE_HASHES || !state_hex(hash, &hashes[count++]))
             return NULL;
     }
     return row_new(key, number, hashes, count, value);
