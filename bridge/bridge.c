@@ -10,6 +10,7 @@
 #include "bridge/delivery/delivery.h"
 #include "bridge/delivery/ladder.h"
 #include "bridge/delivery/waiter.h"
+#include "bridge/dry.h"
 #include "bridge/intake/intake.h"
 #include "bridge/lib/descriptors.h"
 #include "bridge/lib/jscan.h"
@@ -373,7 +374,7 @@ static int bridge_run(struct bridge *b)
     }
 }
 
-int bridge_main(const struct config *config)
+static int bridge_main_as(const struct config *config, bool dry)
 {
     struct bridge b = { .config = config, .not_ready = "starting" };
     struct err e = { "" };
@@ -381,7 +382,7 @@ int bridge_main(const struct config *config)
     descriptors_raise();
     descriptors_reserve((int64_t)(config->sink_count + config->source_count + 1) * WORKER_DESCRIPTORS);
     b.signal_fd = signals_open();
-    b.broker = broker_open(&config->broker, &e);
+    b.broker = dry ? dry_open(config) : broker_open(&config->broker, &e);
     if (b.broker)
         b.admin = admin_new(config, b.broker, bridge_ready, bridge_account, &b, &e);
     if (b.admin) {
@@ -399,4 +400,15 @@ int bridge_main(const struct config *config)
     if (code == 0)
         LOG(INFO, "stopped", LOG_INT("code", code));
     return code;
+}
+
+int bridge_main(const struct config *config)
+{
+    return bridge_main_as(config, false);
+}
+
+int bridge_dry_run(const struct config *config)
+{
+    struct config dry = dry_config(config);
+    return bridge_main_as(&dry, true);
 }

@@ -20,3 +20,5 @@
 /* Runs the bridge until a signal ends it. Returns the exit code: 0 stopped, 1 could not start, or the broker failed
  * for good. */
 int bridge_main(const struct config *config);
+/* The same without broker, sinks and admin: events are printed instead of published (dry.h). */
+int bridge_dry_run(const struct config *config);

@@ -3,15 +3,34 @@
 #include "bridge/bridge.h"
 #include "bridge/cli/commands.h"
 
+struct run_flags {
+    bool dry_run;
+};
+
+static const struct flag run_flags[] = {
+    FLAG(struct run_flags, dry_run, .name = "--dry-run",
+         .doc = "print events (one JSON line each) instead of publishing them"),
+    { 0 },
+};
+
+static const char run_notes[] =
+    "A dry run opens the sources as a first start does (start: now or snapshot), but neither broker nor sinks nor admin\n"
+    "listener; it reads and stores no position, so it may stand beside a running daemon. Whoever sends to an http source\n"
+    "gets 503, as nothing is stored.\n";
+
 static int run_bridge(struct command_call *call)
 {
-    return bridge_main(call->config);
+    const struct run_flags *flags = call->flags;
+    return flags->dry_run ? bridge_dry_run(call->config) : bridge_main(call->config);
 }
 
 const struct command command_run = {
     .name = "run",
-    .synopsis = "[-c FILE]...",
+    .synopsis = "[-c FILE]... [--dry-run]",
     .doc = "Run the bridge until SIGTERM or Ctrl-C.",
+    .notes = run_notes,
+    .flags = run_flags,
+    .size = sizeof(struct run_flags),
     .config = true,
     .run = run_bridge,
 };

@@ -23,7 +23,7 @@ LAYERS = [
     ["connectors"],
     ["bridge/intake", "bridge/delivery"],
     ["bridge/admin"],
-    ["bridge/engine", "bridge/signals"],
+    ["bridge/engine", "bridge/signals", "bridge/dry"],
     ["bridge/worker"],
     ["bridge/bridge"],
     ["bridge/cli"],
