@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Judges the events of the AnythingLLM preset with an independent validator: the data of each against schemas/events/, the set of
+"""Judges the events of the AnythingLLM preset with an independent validator: the data of each against schemas/events-0/, the set of
 them against the ledger of the demo application that wrote the database while the source was watching.
 
     events.py path/to/sqlite-events"""
@@ -21,7 +21,7 @@ TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 sys.path.insert(0, os.path.join(TOP, "tests", "demo"))
 import anythingllm_app  # noqa: E402
 
-SCHEMAS = os.path.join(TOP, "schemas", "events")
+SCHEMAS = os.path.join(TOP, "schemas", "events-0")
 
 
 def schema_name(kind):

@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Judges the vocabulary with an independent validator: schemas/examples/ against the strict forms of schemas/events/, which know
+no key beyond those that are written; what is wrong is refused; and what is generated is not stale."""
+import copy
+import json
+import pathlib
+import subprocess
+import sys
+
+import jsonschema
+
+SCHEMAS = pathlib.Path(__file__).resolve().parents[2] / "schemas"
+VOCABULARY = json.loads((SCHEMAS / "vocabulary.schema.json").read_text())
+
+
+def strict(schema):
+    """The schema with nothing open in it: no other keys, no other values of those that are known."""
+    if isinstance(schema, list):
+        return [strict(s) for s in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {k: strict(v) for k, v in schema.items()}
+    if isinstance(schema.get("properties"), dict):
+        closed["unevaluatedProperties"] = False
+    if "x-values" in schema:
+        closed["enum"] = schema["x-values"]
+    return closed
+
+
+def event_schemas():
+    """By type, the newest."""
+    found = {}
+    for file in sorted((SCHEMAS / "events").glob("*.schema.json")):
+        name, major = file.name.removesuffix(".schema.json").rsplit(".", 1)
+        found.setdefault(name, {})[int(major)] = json.loads(file.read_text())
+    return {name: majors[max(majors)] for name, majors in found.items()}
+
+
+def validator(schema, form=lambda s: s):
+    """Of an event schema; its references lead into the vocabulary."""
+    one = json.loads(json.dumps(form(schema)).replace("../vocabulary.schema.json#/$defs/", "#/$defs/"))
+    whole = {**one, "$defs": form(VOCABULARY["$defs"])}
+    jsonschema.Draft202012Validator.check_schema(whole)
+    return jsonschema.Draft202012Validator(whole, format_checker=jsonschema.FormatChecker())
+
+
+def refs(schema, found):
+    if isinstance(schema, dict):
+        for k, v in schema.items():
+            if k == "$ref":
+                found.append(v)
+            refs(v, found)
+    elif isinstance(schema, list):
+        for v in schema:
+            refs(v, found)
+    return found
+
+
+# type, what is done to an example of it: no longer of the vocabulary
+WRONG = [
+    ("chat.response.generated", lambda d: d.pop("conversation")),
+    ("chat.response.generated", lambda d: d.pop("output")),
+    ("chat.response.generated", lambda d: d["message"].pop("id")),
+    ("chat.response.generated", lambda d: d["message"].update(id=4225)),
+    ("chat.response.generated", lambda d: d["output"].update(text="")),
+    ("chat.response.generated", lambda d: d["output"].update(text=None)),
+    ("chat.response.generated", lambda d: d["usage"].update(input_tokens="10")),
+    ("chat.response.generated", lambda d: d["app"].pop("name")),
+    ("chat.feedback", lambda d: d["feedback"].update(score=2)),
+    ("chat.feedback", lambda d: [d.pop("message"), d.pop("conversation")]),
+    ("document.embedded", lambda d: d.pop("collection")),
+    ("user.created", lambda d: d["user"].pop("id")),
+    ("user.updated", lambda d: d["before"]["user"].update(role=7)),
+    ("run.finished", lambda d: d["run"].update(started_at="2026-11-20 09:00:00")),
+    ("run.finished", lambda d: d["run"].pop("id")),
+    ("audit.logged", lambda d: d["audit"].pop("action")),
+]
+# the same, and right by the published schema, which is open; wrong by the strict form
+MORE = [
+    ("chat.response.generated", lambda d: d.update(shoe_size=44)),
+    ("chat.response.generated", lambda d: d["model"].update(weight=1)),
+    ("chat.response.generated", lambda d: d["sources"][0].update(text="a chunk")),
+    ("chat.response.generated", lambda d: d.update(feedback={"score": 1})),
+    ("user.updated", lambda d: d["before"]["user"].update(password="x")),
+    ("conversation.created", lambda d: d["conversation"].update(kind="salon")),
+]
+
+
+def example(name, change):
+    data = copy.deepcopy(json.loads((SCHEMAS / "examples" / name / "anythingllm.json").read_text()))
+    change(data)
+    return data
+
+
+def judge_examples(schemas, bad):
+    count = 0
+    for name, schema in schemas.items():
+        check = validator(schema, strict)
+        files = sorted((SCHEMAS / "examples" / name).glob("*.json"))
+        bad += [] if files else [f"{name} has no example"]
+        for file in files:
+            data = json.loads(file.read_text())
+            order = [k for k in VOCABULARY["properties"] if k in data]
+            bad += [f"{file.parent.name}/{file.name}: {e.json_path}: {e.message}" for e in check.iter_errors(data)]
+            bad += [f"{file.parent.name}/{file.name}: not in the order of the vocabulary"] if list(data) != order else []
+            bad += [f"{file.parent.name}/{file.name}: is of {data['app']['name']}"] if file.stem != data["app"]["name"] else []
+            count += 1
+    extra = {d.name for d in (SCHEMAS / "examples").iterdir()} - set(schemas)
+    bad += [f"examples of no type: {sorted(extra)}"] if extra else []
+    return count
+
+
+def main():
+    jsonschema.Draft202012Validator.check_schema(VOCABULARY)
+    schemas, bad = event_schemas(), []
+    for name, schema in schemas.items():
+        jsonschema.Draft202012Validator.check_schema(schema)
+        bad += [f"{name}: its title is {schema['title']}"] if schema["title"] != name else []
+        bad += [f"{name}: {key} is not a reference into the vocabulary" for key, value in schema["properties"].items()
+                if value.get("$ref") != f"../vocabulary.schema.json#/$defs/{key}"]
+    bad += [f"no such definition: {ref}" for ref in refs([VOCABULARY, list(schemas.values())], [])
+            if ref.split("/$defs/")[1].split("/")[0] not in VOCABULARY["$defs"]]
+    for objects in VOCABULARY["$defs"].values():
+        bad += [f"no description: {key}" for key, value in objects.get("properties", {}).items()
+                if not value.get("description") and objects is not VOCABULARY["$defs"]["before"]]
+    count = judge_examples(schemas, bad)
+    bad += [f"taken, but wrong: {n} {i}" for i, (n, change) in enumerate(WRONG) if validator(schemas[n]).is_valid(example(n, change))]
+    bad += [f"the published schema of {n} is not open: {i}" for i, (n, change) in enumerate(MORE) if not validator(schemas[n]).is_valid(example(n, change))]
+    bad += [f"the strict form of {n} is open: {i}" for i, (n, change) in enumerate(MORE) if validator(schemas[n], strict).is_valid(example(n, change))]
+    stale = subprocess.run([sys.executable, SCHEMAS / "generate", "--check"], capture_output=True, text=True, check=False)
+    bad += [stale.stdout.strip() or stale.stderr.strip()] if stale.returncode else []
+    print("\n".join(bad) or f"{len(schemas)} types, {count} examples, {len(WRONG) + len(MORE)} that are none: all judged well")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
