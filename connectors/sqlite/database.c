@@ -120,6 +120,7 @@ static int database_set_up(struct sqlite_source *s)
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL); /* it would lock out the application */
     sqlite3_limit(s->db, SQLITE_LIMIT_LENGTH, DATABASE_LENGTH + (int)s->max_event.n * 2);
     sqlite3_busy_handler(s->db, database_wait_a_moment, NULL);
     sqlite3_progress_handler(s->db, 20000, database_read_is_too_long, s);
@@ -245,9 +246,25 @@ enum db database_state(struct sqlite_source *s, int rc, struct err *e)
     return DB_GONE;
 }
 
+bool database_is_written(const struct sqlite_source *s)
+{
+    sqlite3_file *file = NULL;
+    int reserved = 0;
+    return sqlite3_file_control(s->db, "main", SQLITE_FCNTL_FILE_POINTER, &file) == SQLITE_OK && file && file->pMethods
+           && file->pMethods->xCheckReservedLock(file, &reserved) == SQLITE_OK && reserved;
+}
+
+/* Is the application about to commit? Then it goes first, but not for longer than the waits for a lock take. */
+static bool database_gives_way(const struct sqlite_source *s)
+{
+    return !wait_is_over_for_lock(s) && database_is_written(s);
+}
+
 enum db database_version(struct sqlite_source *s, int64_t *version, struct err *e)
 {
     s->read_began_us = clock_mono_us();
+    if (database_gives_way(s))
+        return database_state(s, SQLITE_BUSY, e);
     return database_state(s, database_number(s->data_version, version), e);
 }
 
@@ -270,6 +287,8 @@ enum db database_begin(struct sqlite_source *s, struct err *e)
 {
     int64_t schema = s->schema;
     s->read_began_us = clock_mono_us();
+    if (database_gives_way(s))
+        return database_state(s, SQLITE_BUSY, e);
     int rc = sqlite3_exec(s->db, "BEGIN", NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         rc = database_number(s->schema_version, &schema); /* takes the lock, so that nothing later is busy */
@@ -278,6 +297,7 @@ enum db database_begin(struct sqlite_source *s, struct err *e)
         database_end(s);
         return state;
     }
+    s->read_began_us = clock_mono_us();
     if (schema != s->schema) {
         s->schema = schema;
         database_compile_rules(s);
@@ -287,6 +307,8 @@ enum db database_begin(struct sqlite_source *s, struct err *e)
 
 void database_end(struct sqlite_source *s)
 {
-    if (!sqlite3_get_autocommit(s->db))
-        sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL);
+    if (sqlite3_get_autocommit(s->db))
+        return;
+    sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL);
+    metric_observe_us(s->held, clock_mono_us() - s->read_began_us);
 }

@@ -8,6 +8,8 @@
     "the rule stands still: no index orders its rows, and a key is too large to be sorted; give it an index, or "      \
     "another `key`"
 
+enum { DIFF_LOOKS = 1024 }; /* remembered rows looked at between two looks at the clock */
+
 struct seen { /* a row as it is now */
     char text[KEY_BYTES + 8];
     struct str key;
@@ -397,7 +399,9 @@ static bool diff_is_below_window(const struct rule *r, struct str key)
 /* Remembered rows that the scan did not meet. Returns whether the slice is full before the last of them. */
 static bool diff_revisit(struct sqlite_source *s, struct rule *r)
 {
-    while (r->slot < r->rows.cap) {
+    for (size_t looks = 1; r->slot < r->rows.cap; looks++) {
+        if (looks % DIFF_LOOKS == 0 && slice_is_over(s))
+            return true;
         struct row *row = r->rows.slots[r->slot];
         if (!row || row->pass == s->pass.number) {
             r->slot++;

@@ -110,7 +110,8 @@ static enum step pass_run_rules(struct sqlite_source *s, struct err *e)
             return step;
         r->failed = step == STEP_FAILED;
         r->stage = STAGE_BEGIN;
-        s->pass.rule++;
+        if (++s->pass.rule < s->rule_count && slice_is_over(s))
+            return STEP_FULL;
     }
     return STEP_DONE;
 }
@@ -135,7 +136,7 @@ int pass_slice(struct sqlite_source *s, struct emission *out, size_t room, struc
 {
     uint64_t versions = s->versions;
     struct err why = { 0 };
-    s->slice = (struct slice){ .room = room };
+    slice_begin(s, room);
     enum step step = pass_read(s, &why);
     if (s->versions != versions)
         state_store_versions(s);

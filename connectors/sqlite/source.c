@@ -9,6 +9,7 @@
 
 METRIC_COUNTER(aqueduct_sqlite_rows_read_total, "Rows read from the application's database.", "source");
 METRIC_COUNTER(aqueduct_sqlite_busy_total, "Reads put off because the application was writing.", "source");
+METRIC_HISTOGRAM(aqueduct_sqlite_hold_seconds, "How long one read held the database.", "source");
 METRIC_COUNTER(aqueduct_sqlite_events_total, "Events captured.", "source");
 METRIC_COUNTER(aqueduct_sqlite_refused_total, "Rows that could not be made into an event.", "source");
 METRIC_COUNTER(aqueduct_sqlite_truncated_total, "Events with columns left out because of max_event.", "source");
@@ -151,6 +152,7 @@ static void source_make_metrics(struct sqlite_source *s)
     const char *const *labels = LABELS(s->base.id);
     s->rows_read = metric_get(&aqueduct_sqlite_rows_read_total, labels);
     s->busy = metric_get(&aqueduct_sqlite_busy_total, labels);
+    s->held = metric_get(&aqueduct_sqlite_hold_seconds, labels);
     s->events = metric_get(&aqueduct_sqlite_events_total, labels);
     s->refused = metric_get(&aqueduct_sqlite_refused_total, labels);
     s->truncated = metric_get(&aqueduct_sqlite_truncated_total, labels);

@@ -266,12 +266,15 @@ struct sqlite_source {
     } pass;
     struct slice {
         size_t rows, room; /* rows read; events wanted */
+        int64_t looked_us; /* when it looked whether the application writes; 0: not yet */
+        bool stubborn;     /* it did all along, and does not count */
+        bool over;
     } slice;
     struct found found;
     struct buf cells, data, scratch; /* while rendering */
     uint64_t tag, settled;
-    struct metric *rows_read, *busy, *ack, *events, *refused, *truncated, *repaired, *restarts, *unusable, *reopened,
-        *behind, *unkeyed, *changed, *last_look, *last_change;
+    struct metric *rows_read, *busy, *held, *ack, *events, *refused, *truncated, *repaired, *restarts, *unusable,
+        *reopened, *behind, *unkeyed, *changed, *last_look, *last_change;
 };
 
 /* rule.c */
@@ -370,6 +373,8 @@ void database_close(struct sqlite_source *s);
 int database_fail(struct sqlite_source *s, const struct err *why, struct err *e); /* closes it; -1, as read() returns */
 bool database_replaced(const struct sqlite_source *s);
 void database_note_replaced(struct sqlite_source *s);
+/* Does some connection hold the lock that comes before a commit (RESERVED, rollback mode only)? */
+bool database_is_written(const struct sqlite_source *s);
 enum db database_version(struct sqlite_source *s, int64_t *version, struct err *e); /* data_version: moves by commits */
 /* A read transaction with the lock taken. Compiles the rules when the schema has changed. */
 enum db database_begin(struct sqlite_source *s, struct err *e);
@@ -378,7 +383,9 @@ enum db database_state(struct sqlite_source *s, int rc, struct err *e); /* what 
 
 /* slice.c */
 enum step { STEP_DONE, STEP_FULL, STEP_BUSY, STEP_FAILED, STEP_GONE }; /* how one step of a rule's pass ended */
-bool slice_full(const struct sqlite_source *s);                        /* enough read for this time */
+void slice_begin(struct sqlite_source *s, size_t room);
+bool slice_is_over(struct sqlite_source *s); /* `hold` has passed, or the application wants to write */
+bool slice_full(struct sqlite_source *s);    /* enough read for this time */
 enum step slice_failed(struct sqlite_source *s, struct rule *r, int rc, struct err *e);
 
 /* large.c */
@@ -441,6 +448,7 @@ void wait_close(struct sqlite_source *s);
 void wait_watch(struct sqlite_source *s); /* the folder, for notices; without them `poll` does it alone */
 enum wake wait_for(struct sqlite_source *s, int wake_fd, int64_t ms, bool notices);
 void wait_locked(struct sqlite_source *s); /* the file is locked: how long the next wait_for_lock() takes */
+bool wait_is_over_for_lock(const struct sqlite_source *s); /* the waits have become as long as they do */
 enum wake wait_for_lock(struct sqlite_source *s, int wake_fd);
 /* Until there is reason to look at the file, at the latest at `due_ms` (wall clock). */
 enum wake wait_for_reason(struct sqlite_source *s, int wake_fd, int64_t due_ms);

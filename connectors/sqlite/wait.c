@@ -80,6 +80,11 @@ void wait_locked(struct sqlite_source *s)
         s->wait.lock_ms = WAIT_LOCK_MS;
 }
 
+bool wait_is_over_for_lock(const struct sqlite_source *s)
+{
+    return s->wait.lock_ms >= WAIT_LOCK_MS;
+}
+
 enum wake wait_for_lock(struct sqlite_source *s, int wake_fd)
 {
     int64_t end = clock_mono_ms() + s->wait.lock_ms;
