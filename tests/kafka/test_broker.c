@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* What only a real Kafka can show: properties, topics, brokers that stop, stall and come back, intents that outlive a
  * crash. Run through tests/kafka/rig. */
+#include <dirent.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "bridge/broker/kafka/private.h"
@@ -608,6 +610,54 @@ TEST(much_state_keeps_the_last_values)
     broker_close(b);
 }
 
+/* ---- what an idle client costs ---- */
+
+static int64_t number_in(const char *path)
+{
+    char text[32] = "";
+    FILE *f = fopen(path, "r");
+    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+    if (f)
+        fclose(f);
+    return n ? strtoll(text, NULL, 10) : -1;
+}
+
+/* librdkafka's main threads of this process, and how many of them may be woken late. */
+static void count_main_threads(size_t *all, size_t *late)
+{
+    DIR *folder = opendir("/proc/self/task");
+    *all = *late = 0;
+    for (struct dirent *d; folder && (d = readdir(folder));) {
+        char path[300], name[32] = "";
+        snprintf(path, sizeof path, "/proc/self/task/%s/comm", d->d_name);
+        FILE *f = fopen(path, "r");
+        bool is_main = f && fgets(name, sizeof name, f) && strcmp(name, "rdk:main\n") == 0;
+        if (f)
+            fclose(f);
+        if (!is_main)
+            continue;
+        snprintf(path, sizeof path, "/proc/%s/timerslack_ns", d->d_name);
+        *all += 1;
+        *late += number_in(path) >= 1000000;
+    }
+    closedir(folder);
+}
+
+/* Before 2.4 the main thread of a client spins through the last millisecond before each of its timers. */
+TEST(threads_of_idle_clients_are_woken_when_their_timers_are_due_and_ours_at_once)
+{
+    int64_t ours = number_in("/proc/self/timerslack_ns");
+    struct broker *b = cluster_open();
+    struct member *m = member_join(b, cluster_fresh(1), cluster_topic(b, 1), true);
+    size_t all, late;
+    count_main_threads(&all, &late);
+    assert_in_range(all, 2, 10);
+    assert_int_equal(late, all);
+    assert_int_equal(number_in("/proc/self/timerslack_ns"), ours);
+    member_leave(m);
+    broker_close(b);
+}
+
 int main(int argc, char **argv)
 {
     cluster_self = argv[0];
@@ -636,6 +686,7 @@ int main(int argc, char **argv)
         CLUSTER_TEST(much_state_keeps_the_last_values),
         CLUSTER_TEST(a_stalled_broker_ends_publications_in_time),
         CLUSTER_TEST(closing_does_not_hang_on_a_stalled_broker),
+        CLUSTER_TEST(threads_of_idle_clients_are_woken_when_their_timers_are_due_and_ours_at_once),
         CLUSTER_TEST(a_killed_broker_loses_nothing_acknowledged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

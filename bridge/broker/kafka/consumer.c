@@ -100,7 +100,7 @@ static int64_t consumer_partitions(const struct kafka_consumer *c)
 
 static rd_kafka_t *consumer_client_new(struct kafka_consumer *c, struct err *e)
 {
-    char text[KAFKA_ERRSTR], group[256];
+    char group[256];
     /* librdkafka wants a group even from who joins none; it is never seen by the cluster. */
     snprintf(group, sizeof group, "%sbroadcast", c->b->config->group_prefix);
     rd_kafka_conf_t *conf = kafka_conf(c->b->config, KAFKA_MEMBER, c->group ? c->group : group, e);
@@ -116,12 +116,10 @@ static rd_kafka_t *consumer_client_new(struct kafka_consumer *c, struct err *e)
     rd_kafka_conf_set_log_cb(conf, consumer_on_log);
     rd_kafka_conf_set_error_cb(conf, consumer_on_error);
     rd_kafka_conf_set_rebalance_cb(conf, consumer_on_rebalance);
-    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
-    if (rk)
-        return rk;
-    rd_kafka_conf_destroy(conf);
-    err_set(e, "a kafka consumer of group %s: %s", c->group ? c->group : "(none)", text);
-    return NULL;
+    rd_kafka_t *rk = kafka_client_begin(RD_KAFKA_CONSUMER, conf, e);
+    if (!rk)
+        err_prefix(e, "a kafka consumer of group %s", c->group ? c->group : "(none)");
+    return rk;
 }
 
 static bool consumer_subscribe(struct kafka_consumer *c, struct err *e)

@@ -11,19 +11,17 @@ enum { PEEK_ASK_MS = 10000, PEEK_SILENCE_MS = 15000, PEEK_END_MS = 2000 };
 
 static rd_kafka_t *peek_client(const struct broker_config *config, struct err *e)
 {
-    char text[KAFKA_ERRSTR], *group = str_join(config->group_prefix, "reader", "");
+    char *group = str_join(config->group_prefix, "reader", "");
     rd_kafka_conf_t *conf = kafka_conf(config, KAFKA_READER, group, e);
     free(group);
     if (!conf)
         return NULL;
-    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
-    if (rk) {
+    rd_kafka_t *rk = kafka_client_begin(RD_KAFKA_CONSUMER, conf, e);
+    if (rk)
         rd_kafka_poll_set_consumer(rk);
-        return rk;
-    }
-    rd_kafka_conf_destroy(conf);
-    err_set(e, "a kafka reader: %s", text);
-    return NULL;
+    else
+        err_prefix(e, "a kafka reader");
+    return rk;
 }
 
 /* The topic's partitions, none when there is no such topic; NULL with *e. (All topics are asked for: to ask for one by its name could make it.) */

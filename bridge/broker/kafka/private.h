@@ -153,6 +153,8 @@ struct kafka_client {
     size_t topic_count;
 };
 
+/* librdkafka's client; takes over conf. NULL with *e. */
+rd_kafka_t *kafka_client_begin(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct err *e);
 struct kafka_client *kafka_client_new(rd_kafka_t *rk);   /* takes over rk */
 void kafka_client_free(struct kafka_client *client);     /* waits for librdkafka's end, a few seconds at most */
 struct kafka_client *kafka_client_take(struct kafka *b); /* the client of now; give it back soon */

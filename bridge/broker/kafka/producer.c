@@ -350,17 +350,15 @@ static void producer_on_error(rd_kafka_t *rk, int code, const char *text, void *
 
 static struct kafka_client *producer_client_new(struct kafka *b, struct err *e)
 {
-    char text[KAFKA_ERRSTR];
     rd_kafka_conf_t *conf = kafka_conf(b->config, KAFKA_PRODUCER, NULL, e);
     if (!conf)
         return NULL;
     rd_kafka_conf_set_opaque(conf, b);
     rd_kafka_conf_set_dr_msg_cb(conf, producer_on_report);
     rd_kafka_conf_set_error_cb(conf, producer_on_error);
-    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
+    rd_kafka_t *rk = kafka_client_begin(RD_KAFKA_PRODUCER, conf, e);
     if (!rk) {
-        rd_kafka_conf_destroy(conf);
-        err_set(e, "broker: the kafka producer: %s", text);
+        err_prefix(e, "broker: the kafka producer");
         return NULL;
     }
     struct kafka_client *client = kafka_client_new(rk);

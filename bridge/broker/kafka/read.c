@@ -38,20 +38,18 @@ static void read_on_error(rd_kafka_t *rk, int code, const char *text, void *opaq
 
 static rd_kafka_t *read_client_new(struct kafka *b, struct err *e)
 {
-    char text[KAFKA_ERRSTR], group[256];
+    char group[256];
     snprintf(group, sizeof group, "%sreader", b->config->group_prefix);
     rd_kafka_conf_t *conf = kafka_conf(b->config, KAFKA_READER, group, e);
     if (!conf)
         return NULL;
     rd_kafka_conf_set_opaque(conf, b);
     rd_kafka_conf_set_error_cb(conf, read_on_error);
-    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
-    if (!rk) {
-        rd_kafka_conf_destroy(conf);
-        err_set(e, "a kafka reader: %s", text);
-        return NULL;
-    }
-    rd_kafka_poll_set_consumer(rk);
+    rd_kafka_t *rk = kafka_client_begin(RD_KAFKA_CONSUMER, conf, e);
+    if (rk)
+        rd_kafka_poll_set_consumer(rk);
+    else
+        err_prefix(e, "a kafka reader");
     return rk;
 }
 
