@@ -18,6 +18,7 @@
  *   position   where an append or open_row rule stands: the first pass, ids that start again, values that are cut
  *   open       open rows, read again until they are done
  *   append     kinds append and open_row: rows behind a cursor
+ *   seen       a row as it is now, compared with what is remembered of it
  *   diff       kind diff: all keys and hashes of watched columns against the rows remembered
  *   wait       notices of the folder (inotify), polling, how the files look, waiting for a lock
  *   pass       rules one after the other, slice by slice; when to let go of the database

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/* A row as it is now, compared with what is remembered of it. */
+#include "connectors/sqlite/seen.h"
+
+/* ---- the row ---- */
+
+/* Of all kept columns. `whole`: the row has the other data as well. */
+static uint64_t seen_hash_kept(const struct rule *r, sqlite3_stmt *row, bool whole)
+{
+    uint64_t hash = 1;
+    int col = HEAD + (int)r->o->watch.count;
+    for (int i = 0; i < r->field_count; i++) {
+        const struct field *f = &r->fields[i];
+        if (f->keep)
+            hash = hash * 0x9e3779b97f4a7c15u + (f->large ? 0 : value_hash(row, col));
+        col += whole || f->keep;
+    }
+    return hash;
+}
+
+void seen_read(struct seen *now, const struct rule *r, sqlite3_stmt *row)
+{
+    struct buf key = { .at = now->text, .cap = sizeof now->text, .max = sizeof now->text };
+    value_key(&key, row, HEAD_KEY);
+    now->key = buf_str(&key);
+    now->scan = row;
+    now->count = now->watched = r->o->watch.count;
+    for (size_t i = 0; i < now->watched; i++)
+        now->hashes[i] = r->lacks[i] ? 0 : value_hash(row, HEAD + (int)i);
+    if (r->o->keep.count)
+        now->hashes[now->count++] = seen_hash_kept(r, row, row != r->first && row != r->next);
+}
+
+bool seen_is_silent(const struct sqlite_source *s, const struct rule *r)
+{
+    return !r->ready && s->start != START_SNAPSHOT;
+}
+
+/* Remembers the row as it is now; `ahead`: an event with this version is on its way. */
+static void seen_remember(struct sqlite_source *s, struct rule *r, struct seen *now, uint64_t version, bool ahead)
+{
+    struct buf kept = buf_new(16 << 10);
+    if (r->o->keep.count && now->all)
+        render_kept(s, r, now->all, &kept);
+    struct row *row = row_new(now->key, version, now->hashes, now->count, buf_str(&kept));
+    row->pass = s->pass.number;
+    rows_put(&r->rows, row);
+    state_store_row(s, r, row, ahead);
+    buf_free(&kept);
+}
+
+/* ---- what happened ---- */
+
+static void seen_report_insert(struct sqlite_source *s, struct rule *r, struct seen *now, uint64_t version)
+{
+    const char *type = rule_type(r, STR("insert"));
+    if (type)
+        found_event(s, r,
+                    &(struct happening){ .op = "insert",
+                                         .type = type,
+                                         .key = now->key,
+                                         .version = version,
+                                         .row = now->all,
+                                         .timed = true });
+    seen_remember(s, r, now, version, type != NULL);
+}
+
+/* The entry of `types` that a change of watched column i falls under: by its new value, by its name, or `update`. */
+static const struct map_entry *seen_operation(struct sqlite_source *s, const struct rule *r, const struct seen *now,
+                                              size_t i)
+{
+    const struct map *types = &r->o->types;
+    const struct map_entry *by_name = NULL, *update = NULL;
+    struct str name = str_of(r->o->watch.at[i]);
+    buf_reset(&s->scratch);
+    if (!r->lacks[i])
+        value_plain(&s->scratch, now->scan, HEAD + (int)i);
+    for (size_t k = 0; k < types->count; k++) {
+        struct str value = str_of(types->at[k].key), column;
+        if (str_eq(value, STR("update")))
+            update = &types->at[k];
+        str_cut(&value, '=', &column);
+        if (!str_eq_nocase(column, name))
+            continue;
+        if (!value.at)
+            by_name = &types->at[k];
+        else if (str_eq(value, buf_str(&s->scratch)))
+            return &types->at[k];
+    }
+    return by_name ? by_name : update;
+}
+
+/* The names of the columns whose change has this type; they are done then. */
+static void seen_take_columns(const struct rule *r, const struct map_entry **ops, size_t count, const char *type,
+                              struct buf *names)
+{
+    for (size_t i = 0; i < count; i++)
+        if (ops[i] && strcmp(ops[i]->value, type) == 0) {
+            buf_printf(names, "%s%s", names->n ? "," : "", r->o->watch.at[i]);
+            ops[i] = NULL;
+        }
+}
+
+/* One event for each type that the changed columns amount to. Returns whether there was any. */
+static bool seen_report_update(struct sqlite_source *s, struct rule *r, struct seen *now, const bool *changed,
+                               uint64_t version)
+{
+    const struct map_entry *ops[RULE_WATCH] = { 0 };
+    bool any = false;
+    for (size_t i = 0; i < now->watched; i++)
+        if (changed[i])
+            ops[i] = seen_operation(s, r, now, i);
+    for (size_t i = 0; i < now->watched; i++) {
+        const struct map_entry *op = ops[i];
+        if (!op)
+            continue;
+        struct buf names = buf_new(EVENT_ATTRIBUTE_BYTES);
+        seen_take_columns(r, ops, now->watched, op->value, &names);
+        found_event(s, r,
+                    &(struct happening){ .op = op->key,
+                                         .type = op->value,
+                                         .key = now->key,
+                                         .version = version,
+                                         .row = now->all,
+                                         .changed = buf_c(&names) });
+        buf_free(&names);
+        any = true;
+    }
+    return any;
+}
+
+/* ---- comparing ---- */
+
+static bool seen_is_same(const struct row *row, const struct seen *now)
+{
+    return row->count == now->count && memcmp(row->hashes, now->hashes, now->count * sizeof now->hashes[0]) == 0;
+}
+
+/* The hash of what is kept may lack: of an earlier version, or nothing was kept. */
+static bool seen_is_comparable(const struct row *row, const struct seen *now)
+{
+    return row->count == now->watched || row->count == now->watched + 1;
+}
+
+/* Does it look the same in all watched columns? */
+static bool seen_is_watched_same(const struct row *row, const struct seen *now)
+{
+    return seen_is_comparable(row, now) && memcmp(row->hashes, now->hashes, now->watched * sizeof now->hashes[0]) == 0;
+}
+
+/* Marks the watched columns that differ; a column that was or is not there tells nothing (hash 0). */
+static bool seen_mark_columns(const struct row *row, const struct seen *now, bool *changed)
+{
+    bool any = false;
+    for (size_t i = 0; i < now->watched && seen_is_comparable(row, now); i++)
+        if (row->hashes[i] != now->hashes[i] && row->hashes[i] && now->hashes[i])
+            any = changed[i] = true;
+    return any;
+}
+
+static uint64_t seen_new_version(struct sqlite_source *s)
+{
+    return ++s->versions;
+}
+
+/* A row whose last event was written ahead: sent or not, nobody knows. The same state gets the same id, another one
+ * a new id. */
+static void seen_tell_ahead(struct sqlite_source *s, struct rule *r, const struct row *row, struct seen *now)
+{
+    bool changed[RULE_WATCH] = { 0 }, as_written = seen_is_watched_same(row->ahead, now);
+    uint64_t version = as_written ? row->ahead->version : seen_new_version(s);
+    if (row->fresh) {
+        seen_report_insert(s, r, now, version);
+        return;
+    }
+    seen_mark_columns(row, now, changed);
+    if (!as_written)
+        seen_mark_columns(row->ahead, now, changed);
+    bool any = seen_report_update(s, r, now, changed, version);
+    seen_remember(s, r, now, version, any);
+}
+
+/* A row that is remembered and looks different, or may. */
+static void seen_tell_change(struct sqlite_source *s, struct rule *r, const struct row *row, struct seen *now)
+{
+    bool changed[RULE_WATCH] = { 0 };
+    if (row->ahead) {
+        seen_tell_ahead(s, r, row, now);
+    } else if (row->maybe_gone) {
+        seen_report_insert(s, r, now, seen_new_version(s)); /* its delete may have been sent */
+    } else if (seen_is_silent(s, r) || (r->ready && r->signature != rule_signature(r))
+               || !seen_mark_columns(row, now, changed)) {
+        seen_remember(s, r, now, row->version, false);
+    } else {
+        uint64_t version = seen_new_version(s);
+        bool any = seen_report_update(s, r, now, changed, version);
+        seen_remember(s, r, now, version, any);
+    }
+}
+
+bool seen_is_known(const struct row *row, const struct seen *now)
+{
+    return row && !row->ahead && !row->maybe_gone && seen_is_same(row, now);
+}
+
+void seen_tell(struct sqlite_source *s, struct rule *r, const struct row *row, struct seen *now)
+{
+    if (row)
+        seen_tell_change(s, r, row, now);
+    else if (seen_is_silent(s, r))
+        seen_remember(s, r, now, 0, false);
+    else
+        seen_report_insert(s, r, now, seen_new_version(s));
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* A row as it is now, compared with what its rule remembers of it, and told: for kinds that remember rows. */
+#pragma once
+#include "connectors/sqlite/value.h"
+
+struct seen {
+    char text[KEY_BYTES + 8];
+    struct str key;
+    uint64_t hashes[RULE_HASHES];
+    size_t count, watched; /* hashes; of watched columns, the other is of what is kept */
+    sqlite3_stmt *scan;    /* key, watched and kept columns */
+    sqlite3_stmt *all;     /* the data as well; NULL: not fetched */
+};
+
+/* The row as the scan shows it, or as it was read without what is too large. */
+void seen_read(struct seen *now, const struct rule *r, sqlite3_stmt *row);
+bool seen_is_silent(const struct sqlite_source *s, const struct rule *r); /* the first pass only remembers */
+/* Is it known exactly so? Then there is nothing to tell, nor to remember. */
+bool seen_is_known(const struct row *row, const struct seen *now);
+/* Tells what is new of it, its data fetched, and remembers it. row: what is remembered; NULL: nothing. */
+void seen_tell(struct sqlite_source *s, struct rule *r, const struct row *row, struct seen *now);
