@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Is a rule's cursor and key what it needs them to be? Looked at in the schema and in the newest rows; what is not
- * gets a warning that names the fix. */
-#include "connectors/sqlite/sqlite.h"
+ * gets a warning that names the fix. And what a new row has in its watched columns, by the schema. */
 #include <stdio.h>
+#include <stdlib.h>
+#include "connectors/sqlite/value.h"
 
 enum {
     FIT_ROWS = 1000,   /* so many of the newest are looked at */
@@ -131,11 +132,51 @@ static void fit_check_order(struct sqlite_source *s, struct rule *r)
              "use `kind: diff`");
 }
 
+/* The value of that SQL expression as text; NULL: it has none. */
+static char *fit_value_of(struct sqlite_source *s, const char *expression)
+{
+    char *sql = sqlite3_mprintf("SELECT %s", expression), *value = NULL;
+    sqlite3_stmt *stmt = NULL;
+    struct buf text = buf_new(4096);
+    if (sql && sqlite3_prepare_v2(s->db, sql, -1, &stmt, NULL) == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
+        value_plain(&text, stmt, 0);
+        value = text.failed ? NULL : str_dup(buf_str(&text));
+    }
+    buf_free(&text);
+    sqlite3_finalize(stmt);
+    sqlite3_free(sql);
+    return value;
+}
+
+/* For states that are there already when a row is first seen. */
+static void fit_learn_usual(struct sqlite_source *s, struct rule *r)
+{
+    static const char
+        sql[] = "SELECT dflt_value, \"notnull\" FROM pragma_table_info(?1) WHERE name = ?2 COLLATE NOCASE";
+    sqlite3_stmt *stmt = NULL;
+    if (!r->o->table || sqlite3_prepare_v2(s->db, sql, -1, &stmt, NULL) != SQLITE_OK)
+        return;
+    for (size_t i = 0; i < r->o->watch.count; i++) {
+        sqlite3_bind_text(stmt, 1, r->o->table, -1, SQLITE_STATIC);
+        sqlite3_bind_text(stmt, 2, r->o->watch.at[i], -1, SQLITE_STATIC);
+        bool column = sqlite3_step(stmt) == SQLITE_ROW;
+        const char *expression = column ? (const char *)sqlite3_column_text(stmt, 0) : NULL;
+        if (expression)
+            r->usual[i] = fit_value_of(s, expression);
+        else if (column && !sqlite3_column_int(stmt, 1))
+            r->usual[i] = str_dup(STR("null"));
+        sqlite3_reset(stmt);
+    }
+    sqlite3_finalize(stmt);
+}
+
 void fit_check(struct sqlite_source *s, struct rule *r)
 {
     fit_check_key(s, r);
-    if (r->o->kind == KIND_DIFF)
+    if (r->o->kind == KIND_DIFF) {
+        fit_learn_usual(s, r);
         return;
+    }
     if (r->by_rowid) {
         fit_check_gaps(s, r);
         return;

@@ -44,8 +44,9 @@ const struct option rule_rows[] = {
         struct rule_options, types, .required = true,
         .doc =
             "Event types. append: insert; or by the value of type_column, else \"*\"; open_row: started, done, aborted; diff: "
-            "insert, delete, a watched column (pinned), its new value (pinned=1), else update. What is not named gives "
-            "no event. {column} is replaced."),
+            "insert, delete, a watched column (pinned), its new value (pinned=1), else update; a row that has such a value "
+            "when it is first seen, and not by the table's default, tells it as well. What is not named gives no "
+            "event. {column} is replaced."),
     OPTION(struct rule_options, subject, .doc = "The event's subject, for example chats/{id}; default: <table>/{key}."),
     OPTION(struct rule_options, columns,
            .doc = "The columns of the event's data and their form: value, json, bool or time; default: all."),
@@ -342,6 +343,10 @@ void rule_drop(struct rule *r)
     for (int i = 0; i < r->field_count; i++)
         free(r->fields[i].name);
     free(r->fields);
+    for (size_t i = 0; i < RULE_WATCH; i++) {
+        free(r->usual[i]);
+        r->usual[i] = NULL;
+    }
     r->fields = NULL;
     r->field_count = 0;
     r->usable = r->blocked = false;

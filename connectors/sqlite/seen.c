@@ -51,46 +51,57 @@ static void seen_remember(struct sqlite_source *s, struct rule *r, struct seen *
 
 /* ---- what happened ---- */
 
-static void seen_report_insert(struct sqlite_source *s, struct rule *r, struct seen *now, uint64_t version)
-{
-    const char *type = rule_type(r, STR("insert"));
-    if (type)
-        found_event(s, r,
-                    &(struct happening){ .op = "insert",
-                                         .type = type,
-                                         .key = now->key,
-                                         .version = version,
-                                         .row = now->all,
-                                         .timed = true });
-    seen_remember(s, r, now, version, type != NULL);
-}
+/* Two entries of `types` for watched column i: the one for the value it has, and the one for any change of it. */
+struct seen_entries {
+    const struct map_entry *by_value, *by_name;
+};
 
-/* The entry of `types` that a change of watched column i falls under: by its new value, by its name, or `update`. */
-static const struct map_entry *seen_operation(struct sqlite_source *s, const struct rule *r, const struct seen *now,
-                                              size_t i)
+static struct seen_entries seen_entries(struct sqlite_source *s, const struct rule *r, const struct seen *now, size_t i)
 {
-    const struct map *types = &r->o->types;
-    const struct map_entry *by_name = NULL, *update = NULL;
-    struct str name = str_of(r->o->watch.at[i]);
+    struct seen_entries found = { 0 };
     buf_reset(&s->scratch);
     if (!r->lacks[i])
         value_plain(&s->scratch, now->scan, HEAD + (int)i);
-    for (size_t k = 0; k < types->count; k++) {
-        struct str value = str_of(types->at[k].key), column;
-        if (str_eq(value, STR("update")))
-            update = &types->at[k];
+    for (size_t k = 0; k < r->o->types.count; k++) {
+        const struct map_entry *entry = &r->o->types.at[k];
+        struct str value = str_of(entry->key), column;
         str_cut(&value, '=', &column);
-        if (!str_eq_nocase(column, name))
+        if (!str_eq_nocase(column, str_of(r->o->watch.at[i])))
             continue;
         if (!value.at)
-            by_name = &types->at[k];
-        else if (str_eq(value, buf_str(&s->scratch)))
-            return &types->at[k];
+            found.by_name = entry;
+        else if (!found.by_value && str_eq(value, buf_str(&s->scratch)))
+            found.by_value = entry;
     }
-    return by_name ? by_name : update;
+    return found;
 }
 
-/* The names of the columns whose change has this type; they are done then. */
+/* What a change of watched column i falls under: its new value, its name, or `update`. */
+static const struct map_entry *seen_operation(struct sqlite_source *s, const struct rule *r, const struct seen *now,
+                                              size_t i)
+{
+    struct seen_entries found = seen_entries(s, r, now, i);
+    for (size_t k = 0; !found.by_value && !found.by_name && k < r->o->types.count; k++)
+        if (strcmp(r->o->types.at[k].key, "update") == 0)
+            return &r->o->types.at[k];
+    return found.by_value ? found.by_value : found.by_name;
+}
+
+/* What the value of watched column i says of a row that is seen for the first time, NULL: nothing. A value that a new
+ * row has by itself is no event. By the column's name it is one only if nothing else tells the row: in what `insert`
+ * tells, the value stands. */
+static const struct map_entry *seen_state(struct sqlite_source *s, const struct rule *r, const struct seen *now,
+                                          size_t i)
+{
+    const char *usual = r->usual[i];
+    struct seen_entries found = seen_entries(s, r, now, i);
+    if (r->lacks[i] || sqlite3_column_type(now->scan, HEAD + (int)i) == SQLITE_NULL
+        || (usual && str_eq(buf_str(&s->scratch), str_of(usual))))
+        return NULL;
+    return found.by_value || !usual || rule_type(r, STR("insert")) ? found.by_value : found.by_name;
+}
+
+/* The names of the columns that fall under this type; they are done then. */
 static void seen_take_columns(const struct rule *r, const struct map_entry **ops, size_t count, const char *type,
                               struct buf *names)
 {
@@ -101,15 +112,11 @@ static void seen_take_columns(const struct rule *r, const struct map_entry **ops
         }
 }
 
-/* One event for each type that the changed columns amount to. Returns whether there was any. */
-static bool seen_report_update(struct sqlite_source *s, struct rule *r, struct seen *now, const bool *changed,
-                               uint64_t version)
+/* One event for each type that the columns' entries amount to. Returns whether there was any. */
+static bool seen_report_columns(struct sqlite_source *s, struct rule *r, const struct seen *now,
+                                const struct map_entry *ops[RULE_WATCH], uint64_t version, bool changed)
 {
-    const struct map_entry *ops[RULE_WATCH] = { 0 };
     bool any = false;
-    for (size_t i = 0; i < now->watched; i++)
-        if (changed[i])
-            ops[i] = seen_operation(s, r, now, i);
     for (size_t i = 0; i < now->watched; i++) {
         const struct map_entry *op = ops[i];
         if (!op)
@@ -122,11 +129,40 @@ static bool seen_report_update(struct sqlite_source *s, struct rule *r, struct s
                                          .key = now->key,
                                          .version = version,
                                          .row = now->all,
-                                         .changed = buf_c(&names) });
+                                         .changed = changed ? buf_c(&names) : NULL });
         buf_free(&names);
         any = true;
     }
     return any;
+}
+
+static bool seen_report_update(struct sqlite_source *s, struct rule *r, const struct seen *now, const bool *changed,
+                               uint64_t version)
+{
+    const struct map_entry *ops[RULE_WATCH] = { 0 };
+    for (size_t i = 0; i < now->watched; i++)
+        if (changed[i])
+            ops[i] = seen_operation(s, r, now, i);
+    return seen_report_columns(s, r, now, ops, version, true);
+}
+
+/* A new row, and the states that it is in already. */
+static void seen_report_insert(struct sqlite_source *s, struct rule *r, struct seen *now, uint64_t version)
+{
+    const char *type = rule_type(r, STR("insert"));
+    const struct map_entry *states[RULE_WATCH] = { 0 };
+    if (type)
+        found_event(s, r,
+                    &(struct happening){ .op = "insert",
+                                         .type = type,
+                                         .key = now->key,
+                                         .version = version,
+                                         .row = now->all,
+                                         .timed = true });
+    for (size_t i = 0; i < now->watched; i++)
+        states[i] = seen_state(s, r, now, i);
+    bool any = seen_report_columns(s, r, now, states, version, false);
+    seen_remember(s, r, now, version, type || any);
 }
 
 /* ---- comparing ---- */

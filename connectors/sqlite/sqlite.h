@@ -150,6 +150,8 @@ struct rule {
     bool failed;            /* in the last pass */
     bool blocked;           /* it cannot go on from where it is, and counts as unusable */
     bool lacks[RULE_WATCH]; /* watched columns that the table does not have */
+    char *
+        usual[RULE_WATCH]; /* what a new row has in them by itself, as text; NULL: nothing, each row says what it has */
     struct field *fields;
     int field_count;
     uint64_t names;             /* a hash of the fields' names */

@@ -104,6 +104,21 @@ TEST(chats_wal)
     run_chats("WAL");
 }
 
+/* Rated, and pinned, while the daemon was down: told when the row is first seen. */
+TEST(states_across_starts)
+{
+    begin("DELETE");
+    rig_close(&rig);
+    app_exec(&rig, CHAT "(1, 'p', '{\"text\":\"r\"}', 1, 1787270400000, 1)");
+    app_exec(&rig, "UPDATE workspace_chats SET feedbackScore = 1");
+    app_exec(&rig, "INSERT INTO workspaces(name, slug) VALUES ('w', 'w')");
+    app_exec(&rig, "INSERT INTO workspace_documents(docId, filename, docpath, workspaceId, pinned)"
+                   " VALUES ('d', 'f', 'p', 1, true)");
+    rig_open(&rig, NULL);
+    assert_captured(&rig, "document.embedded document.pinned chat.response.generated chat.feedback workspace.created");
+    rig_end(&rig);
+}
+
 /* The placeholder stays: aborted by its own clock; deleted while open: aborted at once; an answer after that is not
  * lost. */
 TEST(chats_aborted)
@@ -141,7 +156,7 @@ TEST(chats_across_starts)
     rig_open(&rig, NULL);
     assert_captured(&rig, "");
     rig_close(&rig);
-    app_exec(&rig, "UPDATE workspace_chats SET response = '{\"text\":\"done\"}' WHERE id = 2");
+    app_exec(&rig, "UPDATE workspace_chats SET response = '{\"text\":\"done\"}', include = 1 WHERE id = 2");
     app_do(&rig, CHAT "(1, 'while away', '{\"text\":\"w\"}', 1, %lld, 1)", (long long)now);
     rig_open(&rig, NULL);
     rig_settle(&rig);
@@ -240,10 +255,12 @@ TEST(snapshot)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(documents_delete), cmocka_unit_test(documents_wal), cmocka_unit_test(chats_delete),
-        cmocka_unit_test(chats_wal),        cmocka_unit_test(chats_aborted), cmocka_unit_test(chats_across_starts),
-        cmocka_unit_test(users_and_audit),  cmocka_unit_test(audit_cleared), cmocka_unit_test(workspaces_and_threads),
-        cmocka_unit_test(snapshot),
+        cmocka_unit_test(documents_delete),       cmocka_unit_test(documents_wal),
+        cmocka_unit_test(chats_delete),           cmocka_unit_test(chats_wal),
+        cmocka_unit_test(chats_aborted),          cmocka_unit_test(chats_across_starts),
+        cmocka_unit_test(users_and_audit),        cmocka_unit_test(audit_cleared),
+        cmocka_unit_test(workspaces_and_threads), cmocka_unit_test(snapshot),
+        cmocka_unit_test(states_across_starts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -114,7 +114,7 @@ TEST(other_id_when_row_moved_on)
     app_exec(&rig, "INSERT INTO t VALUES (2, 1, 1)");
     crash_after_publish();
     app_exec(&rig, "DELETE FROM t WHERE id = 2");
-    assert_captured(&rig, "t.made t.gone");
+    assert_captured(&rig, "t.made t.on t.gone");
     rig_restart(&rig);
     assert_captured(&rig, "");
     rig_end(&rig);
@@ -171,7 +171,7 @@ TEST(crash_in_snapshot)
     app_exec(
         &rig,
         "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b);"
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 700) INSERT INTO t SELECT i, i, i "
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 700) INSERT INTO t SELECT i, -i, i "
         "FROM n");
     rig_open(&rig, DIFF "start: snapshot\n");
     struct err e = { 0 };
@@ -379,7 +379,7 @@ TEST(small_steps)
     rig_begin(&rig, "DELETE", "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b)", DIFF "batch: 1\n");
     rig.room = 1;
     app_exec(&rig, "INSERT INTO t VALUES (1, 1, 1), (2, 2, 2), (3, 3, 3)");
-    assert_captured(&rig, "t.made t.made t.made");
+    assert_captured(&rig, "t.made t.on t.made t.made");
     app_exec(&rig, "UPDATE t SET a = 1, b = 9 WHERE id = 2; DELETE FROM t WHERE id IN (1, 3)");
     assert_captured(&rig, "t.on t.changed t.gone t.gone");
     rig_restart(&rig);
@@ -479,6 +479,68 @@ TEST(kept_columns_of_an_earlier_version)
     rig_end(&rig);
 }
 
+#define STATES                                                                                                           \
+    "capture:\n- {name: t, kind: diff, table: t, watch: [pinned, role, state, rated, title],\n"                          \
+    "   types: {insert: t.made, pinned=1: t.pinned, role=user: t.is_user, role=admin: t.is_admin, state=ended: t.ended," \
+    " rated: t.rated, title: t.titled, update: t.changed}}\n"
+
+/* What a row's watched columns say when it is first seen is told, once, but not what every new row has. */
+TEST(states_at_first_sight)
+{
+    rig_begin(&rig, "DELETE",
+              "CREATE TABLE t(id INTEGER PRIMARY KEY, pinned BOOLEAN DEFAULT false, role TEXT NOT NULL DEFAULT 'user',"
+              " state TEXT NOT NULL, rated BOOLEAN, title TEXT NOT NULL)",
+              STATES);
+    app_exec(&rig, "INSERT INTO t(id, state, title) VALUES (1, 'new', 'a')");
+    assert_captured(&rig, "t.made");
+    app_exec(&rig, "INSERT INTO t VALUES (2, 1, 'admin', 'ended', 1, 'a')");
+    rig_settle(&rig);
+    assert_string_equal(rig_attribute(rig_event(&rig, "t.pinned", "t/2", 0), "changed").at, "");
+    assert_types(&rig, "t.made t.pinned t.is_admin t.ended"); /* rated is told by t.made */
+    rig_restart(&rig);
+    app_exec(&rig, "UPDATE t SET title = 'b' WHERE id = 2");
+    assert_captured(&rig, "t.titled");
+    app_exec(&rig, "INSERT INTO t VALUES (3, 0, 'user', 'new', 1, 'a')");
+    crash_after_publish();
+    assert_captured(&rig, "t.made t.made");
+    rig_end(&rig);
+}
+
+/* Written and rated while the daemon was down; of a rule that tells no new rows. */
+TEST(states_of_rows_found_at_a_start)
+{
+    rig_begin(
+        &rig, "DELETE", "CREATE TABLE t(id INTEGER PRIMARY KEY, rated BOOLEAN, text TEXT NOT NULL)",
+        "capture:\n- {name: t, kind: diff, table: t, watch: [rated, text], types: {rated: t.rated, text: t.edited}}\n");
+    rig_close(&rig);
+    app_exec(&rig, "INSERT INTO t VALUES (1, 1, 'a'), (2, NULL, 'b'), (3, 0, 'c')");
+    char *yaml = strdup(rig.yaml);
+    rig_open(&rig, yaml);
+    free(yaml);
+    assert_captured(&rig, "t.rated t.rated");
+    app_exec(&rig, "UPDATE t SET rated = 1, text = 'd' WHERE id = 2");
+    assert_captured(&rig, "t.rated t.edited");
+    rig_end(&rig);
+}
+
+/* A snapshot tells them, and a start from now does not. */
+TEST(states_at_the_first_start)
+{
+    for (int i = 0; i < 2; i++) {
+        rig_new(&rig, "DELETE");
+        app_exec(&rig, "CREATE TABLE t(id INTEGER PRIMARY KEY, pinned DEFAULT 0); INSERT INTO t VALUES (1, 1), (2, 0)");
+        char yaml[256];
+        snprintf(yaml, sizeof yaml, "start: %s\n%s", i ? "snapshot" : "now",
+                 "capture:\n- {name: t, kind: diff, table: t, watch: [pinned],"
+                 " types: {insert: t.made, pinned=1: t.pinned}}\n");
+        rig_open(&rig, yaml);
+        assert_captured(&rig, i ? "t.made t.pinned t.made" : "");
+        rig_restart(&rig);
+        assert_captured(&rig, "");
+        rig_end(&rig);
+    }
+}
+
 /* The identity is stored before anything else, so a copy of the file elsewhere, with the same state, keeps its ids. */
 TEST(identity_first)
 {
@@ -553,6 +615,9 @@ int main(void)
         cmocka_unit_test(kept_columns_follow),
         cmocka_unit_test(kept_columns_and_a_crash),
         cmocka_unit_test(kept_columns_of_an_earlier_version),
+        cmocka_unit_test(states_at_first_sight),
+        cmocka_unit_test(states_of_rows_found_at_a_start),
+        cmocka_unit_test(states_at_the_first_start),
         cmocka_unit_test(identity_first),
         cmocka_unit_test(broken_state_is_refused),
     };
