@@ -478,6 +478,20 @@ static void until_known(struct member *m)
     }
 }
 
+/* Until the cluster has said of all partitions that it has the position. */
+static void until_stored(struct member *m)
+{
+    struct kafka_consumer *c = (struct kafka_consumer *)m->c;
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    for (bool all = false; !all;) {
+        member_turn(m, 20);
+        all = c->assigned_count > 0 && !c->committing;
+        for (size_t i = 0; i < c->assigned_count; i++)
+            all = all && !c->assigned[i].asked && c->assigned[i].has_committed;
+        assert_true(clock_mono_ms() < until);
+    }
+}
+
 enum anew_gap { GAP_OF_A_FETCH, GAP_UNTIL_REVOKED };
 
 /* The topic is away for as long as the gap says. */
@@ -494,6 +508,30 @@ static void until_noticed(struct member *m, enum anew_gap gap)
     }
 }
 
+/* A group that could never store a position begins again, and nobody says that its topic was deleted. */
+TEST(a_position_that_was_never_stored_tells_nothing_of_the_topic)
+{
+    cluster_config.session_timeout.ms = 2000;
+    struct broker *b = cluster_open();
+    const char *topic = cluster_topic(b, 1), *group = cluster_fresh(1);
+    int64_t anew = cluster_metric("aqueduct_kafka_topics_anew_total");
+    cluster_forget();
+    put(b, topic, 0, 100);
+    struct member *m = member_join(b, group, topic, false);
+    member_read_until(m, 100);
+    cluster_rig("kill");
+    m->commit = true;
+    until_noticed(m, GAP_UNTIL_REVOKED);
+    cluster_rig("restart");
+    memset(m->seen, 0, sizeof m->seen);
+    m->different = 0;
+    member_read_until(m, 100);
+    until_stored(m);
+    assert_int_equal(cluster_metric("aqueduct_kafka_topics_anew_total"), anew);
+    member_leave(m);
+    broker_close(b);
+}
+
 /* Reads a topic of 100 records, which is deleted and made anew with `count`; `again`: read by a member that began at its
  * end. All of the new one must come, once. */
 static void expect_all_of_a_new_topic(int count, enum anew_gap gap, bool again)
@@ -506,6 +544,7 @@ static void expect_all_of_a_new_topic(int count, enum anew_gap gap, bool again)
     put(b, topic, 0, OLD);
     struct member *m = member_join(b, group, topic, true);
     member_read_until(m, OLD);
+    until_stored(m);
     if (again) {
         m = follow(b, m, group, topic);
         until_known(m);
@@ -586,6 +625,7 @@ int main(int argc, char **argv)
         CLUSTER_TEST(what_is_finished_beyond_moves_with_the_partition),
         CLUSTER_TEST(metadata_of_somebody_else_is_ignored),
         CLUSTER_TEST(a_position_that_another_program_moved_has_no_set),
+        CLUSTER_TEST(a_position_that_was_never_stored_tells_nothing_of_the_topic),
         CLUSTER_TEST(a_topic_made_anew_and_longer_than_the_position_is_read_from_its_start),
         CLUSTER_TEST(a_topic_made_anew_and_shorter_than_the_position_is_read_from_its_start),
         CLUSTER_TEST(a_topic_that_was_away_is_read_from_its_start),

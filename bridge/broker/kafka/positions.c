@@ -61,6 +61,7 @@ void kafka_position_restore(struct kafka_consumer *c, struct kafka_assigned *ass
 {
     ranges_free(&assigned->restored);
     assigned->wanted = committed->offset < 0 ? -1 : committed->offset;
+    assigned->has_committed |= committed->offset >= 0;
     if (!position_decode(committed, &assigned->restored))
         LOG(WARN, "the metadata of a position is not ours: what was finished beyond it comes again",
             LOG_C("group", c->group), LOG_C("topic", assigned->which.topic),
@@ -128,6 +129,14 @@ static void position_refused(struct kafka_consumer *c, const rd_kafka_topic_part
         c->commit_again_ms = clock_mono_ms() + AGAIN_MS;
 }
 
+/* The cluster has it. */
+static void position_taken(struct kafka_consumer *c, const rd_kafka_topic_partition_t *p)
+{
+    struct kafka_assigned *assigned = kafka_assigned_find(c, (struct topic_partition){ p->topic, p->partition });
+    if (assigned)
+        assigned->has_committed = true;
+}
+
 static void position_send(struct kafka_consumer *c, rd_kafka_topic_partition_list_t *list)
 {
     rd_kafka_resp_err_t code = rd_kafka_commit_queue(c->rk, list, c->positions, NULL, NULL);
@@ -149,6 +158,8 @@ static void position_answers(struct kafka_consumer *c, int wait_ms)
             rd_kafka_resp_err_t code = list->elems[i].err ? list->elems[i].err : rd_kafka_event_error(ev);
             if (code)
                 position_refused(c, &list->elems[i], code);
+            else
+                position_taken(c, &list->elems[i]);
             too_long |= code == RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE;
         }
         if (too_long)
@@ -201,7 +212,7 @@ unsigned kafka_commit(struct consumer *base, struct topic_partition p, int64_t n
     assigned->wanted = ranges_skip(&assigned->beyond, next);
     ranges_cut(&assigned->beyond, assigned->wanted);
     ranges_cut(&assigned->restored, assigned->wanted);
-    assigned->asked = assigned->has_committed = true;
+    assigned->asked = true;
     size_t needed = 0, room = position_room(c->metadata_max);
     if (assigned->beyond.count)
         ranges_encode(&assigned->beyond, assigned->wanted, (unsigned char[1]){ 0 }, 0, &needed);

@@ -298,7 +298,7 @@ struct kafka_assigned { /* a partition that is ours now */
     bool asked;             /* a position is to be committed: */
     int64_t wanted;
     struct ranges beyond;
-    bool has_committed;
+    bool has_committed; /* the cluster had a position of the group */
 };
 
 struct kafka_past {
