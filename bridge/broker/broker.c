@@ -54,11 +54,17 @@ static void broker_say_nothing(void *ctx, uint64_t tag, enum outcome o, const ch
     (void)ctx, (void)tag, (void)o, (void)why;
 }
 
-/* The mistake that the ledger test must catch: AQUEDUCT_WRONG=ack-at-enqueue acknowledges before anything is stored. */
-static bool broker_publish_wrongly(struct broker *b, const struct publication *p)
+/* Mistakes that the ledger test must catch: AQUEDUCT_WRONG=ack-at-enqueue acknowledges before anything is stored,
+ * forget-positions stores no position of a group. */
+static bool broker_is_wrong(const char *mistake)
 {
     const char *wrong = getenv("AQUEDUCT_WRONG");
-    if (!wrong || strcmp(wrong, "ack-at-enqueue") != 0)
+    return wrong && strcmp(wrong, mistake) == 0;
+}
+
+static bool broker_publish_wrongly(struct broker *b, const struct publication *p)
+{
+    if (!broker_is_wrong("ack-at-enqueue"))
         return false;
     struct publication silent = *p;
     silent.done = broker_say_nothing;
@@ -133,6 +139,10 @@ void consumer_hold(struct consumer *c, struct topic_partition p, bool hold)
 unsigned consumer_commit(struct consumer *c, struct topic_partition p, int64_t next, const struct ranges *beyond)
 {
     static const struct ranges nothing;
+#ifdef AQUEDUCT_HOOKS
+    if (broker_is_wrong("forget-positions"))
+        return 0;
+#endif
     return c->ops->commit(c, p, next, beyond ? beyond : &nothing);
 }
 

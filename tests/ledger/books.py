@@ -5,6 +5,7 @@ An event is known by its pair (CloudEvents source, id). Everything that happens 
 is a pure look at the notes, so it can be tested by falsifying them."""
 import hashlib
 import threading
+import time
 
 import anythingllm_app
 
@@ -33,6 +34,7 @@ class Seen:
         self.type, self.subject = type, subject
         self.data, self.body = data, body       # digests
         self.attempts = self.times = 0          # requests; answers 2xx
+        self.moments = []                       # of the answers 2xx
         self.first = None                       # number of the first 2xx among all of the sink's
         self.stamps = []                        # webhook-timestamps
 
@@ -100,6 +102,7 @@ class Books:
         with self.lock:
             seen = self.seen[sink][pair]
             seen.times += 1
+            seen.moments.append(time.monotonic())
             if seen.first is None:
                 seen.first = self.order[sink]
                 self.order[sink] += 1
@@ -122,6 +125,11 @@ class Books:
                     "requests": self.requests, "delivered": sum(s.times > 0 for seen in self.seen.values() for s in seen.values()),
                     "repeats": {sink: sum(max(s.times - 1, 0) for s in seen.values()) for sink, seen in self.seen.items()},
                     "dead": sum(len(d) for d in self.dead.values()), "reposts": self.reposts, "twice": self.twice}
+
+    def repeated(self, sink):
+        """{pair: [moments]}: at which it had been delivered when it was delivered again."""
+        with self.lock:
+            return {pair: seen.moments[:-1] for pair, seen in self.seen[sink].items() if seen.times > 1}
 
     # ---- the balance ----
 

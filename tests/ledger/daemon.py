@@ -3,6 +3,7 @@
 import json
 import pathlib
 import subprocess
+import time
 
 import aqueduct
 from generator import GITHUB, STANDARD, TOKEN
@@ -55,6 +56,7 @@ class Daemon(aqueduct.Daemon):
         self.broker, self.receiver_port = broker, receiver_port
         self.encoding = "binary"        # of the application's events on their topic
         self.starts = 0
+        self.deaths = []                # (from, to): when it died without a chance to store its positions
         self.configure()
 
     def configure(self, **more):
@@ -72,6 +74,19 @@ class Daemon(aqueduct.Daemon):
         with open(self.log_file, "a") as log:
             log.write(f"---- start {self.starts}{' AQUEDUCT_CRASH_AT=' + crash_at if crash_at else ''}\n")
         super().start(**{name: value for name, value in switches.items() if value})
+
+    def kill(self):
+        began = time.monotonic()
+        code = super().kill()
+        self.deaths.append((began, time.monotonic()))
+        return code
+
+    def ended(self, wait=0.0):
+        running = self.process.returncode is None
+        code = super().ended(wait)
+        if running and code:
+            self.deaths.append((time.monotonic(),) * 2)
+        return code
 
     def complaints(self):
         """What a sanitizer or a failed check wrote."""
@@ -101,6 +116,12 @@ class Daemon(aqueduct.Daemon):
 
     def dead_list(self):
         return [json.loads(line) for line in self.dead("list", "--json", "--state", "all").splitlines()]
+
+
+    def stored(self, pair):
+        """Where records of that event are: [(topic, partition, offset, time)]."""
+        _, out, _ = self.command("status", "-c", "bridge.yaml", "--event", pair[1], "--json")
+        return [tuple(r[k] for k in ("topic", "partition", "offset", "time")) for r in json.loads(out)["stored"] if r["source"] == pair[0]]
 
 
 def unreconciled(metrics):
