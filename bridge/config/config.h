@@ -58,6 +58,7 @@ struct endpoint_config {       /* an entry of a sink's `endpoints:` */
     struct durations retry;
     struct duration retry_memory;
     int64_t window; /* most events of it that may hold up the sink's window */
+    double rate;    /* most attempts in a second; 0: no limit */
     enum sink_order order;
 };
 
@@ -71,6 +72,7 @@ struct sink_config {
     struct durations retry;       /* waits between attempts; afterwards a dead letter */
     struct duration retry_memory; /* waits up to this stay in memory, longer ones happen in waiting topics */
     int64_t window;               /* most events between poll and done */
+    double rate;                  /* most attempts in a second, to all of its endpoints together; 0: no limit */
     enum sink_order order;
     enum sink_start start;       /* where a sink begins that has no position yet */
     enum sink_attempts attempts; /* which of its attempts the delivery log gets */

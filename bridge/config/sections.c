@@ -42,6 +42,8 @@ const struct option source_options[] = {
     "Waits up to this stay in memory (in at most half of the window), longer ones happen on the broker."
 #define ORDER_DOC "key: events with the same record key are delivered one after the other."
 
+#define RATE_MOST 1000000
+
 const struct option sink_options[] = {
     OPTION(struct sink_config, topics, .max = 1000, .doc = "The topics whose events the sink gets."),
     OPTION(struct sink_config, filter,
@@ -50,6 +52,10 @@ const struct option sink_options[] = {
     OPTION(struct sink_config, retry_memory, .fallback = "30s", .max = 10 * 60000, .doc = RETRY_MEMORY_DOC),
     OPTION(struct sink_config, window, .fallback = "1024", .min = 1, .max = 65536,
            .doc = "Most events on their way at the same time."),
+    OPTION(
+        struct sink_config, rate, .fallback = "0", .max = RATE_MOST,
+        .doc =
+            "Most attempts in a second (0.5: one every two seconds), to all of its receivers together; 0: no limit. What exceeds it waits."),
     OPTION(struct sink_config, order, .fallback = "none", .values = order_values, .doc = ORDER_DOC),
     OPTION(
         struct sink_config, start, .fallback = "earliest", .values = start_values,
@@ -75,6 +81,8 @@ const struct option endpoint_options[] = {
         struct endpoint_config, window, .own = true, .fallback = "64", .min = 1, .max = 65536,
         .doc =
             "How many of its events may take room in the sink's window while others need it; what is above waits on the broker."),
+    OPTION(struct endpoint_config, rate, .own = true, .fallback = "0", .max = RATE_MOST,
+           .doc = "Most attempts in a second to this endpoint (0.5: one every two seconds); 0: no limit."),
     OPTION(struct endpoint_config, order, .fallback = "none", .values = order_values, .doc = ORDER_DOC),
     { 0 },
 };
@@ -170,6 +178,8 @@ const char *sections_no_use(const struct connector_type *t, const char *key)
         return "gets the dead letters";
     if (t->dead_letters && strcmp(key, "attempts") == 0)
         return "has no receiver";
+    if (t->dead_letters && strcmp(key, "rate") == 0)
+        return "files them as they come";
     if (t->dead_letters && (strcmp(key, "retry") == 0 || strcmp(key, "retry_memory") == 0))
         return "tries until each is filed";
     for (size_t i = 0; of_broadcast[i]; i++)

@@ -77,7 +77,7 @@ struct account_open {
 /* The destinations by number: that of the sink as a whole, then its endpoints. */
 static size_t account_number(const struct delivery *d, const struct destination *to)
 {
-    return to == &d->self ? 0 : (size_t)(to - d->destinations) + 1;
+    return to == &d->self ? 0 : to->number + 1;
 }
 
 /* Of every destination, by its number; free() it. */
@@ -124,7 +124,7 @@ static json_t *account_destinations(const struct delivery *d)
     struct account_open *open = account_open(d);
     json_array_append_new(list, account_destination(&d->self, &open[0]));
     for (size_t i = 0; i < d->destination_count; i++)
-        json_array_append_new(list, account_destination(&d->destinations[i], &open[i + 1]));
+        json_array_append_new(list, account_destination(d->destinations[i], &open[i + 1]));
     free(open);
     return list;
 }

@@ -22,6 +22,7 @@ static void delivery_send(struct delivery *d, struct entry *en)
         en->first_ms = clock_wall_ms();
     d->flying++;
     en->to->flying++;
+    gates_sent(d, en->to);
     d->s->ops->send(d->s, &(struct message){ .event = en->of->event,
                                              .record = en->of->record,
                                              .endpoint = en->to->endpoint,
@@ -31,7 +32,8 @@ static void delivery_send(struct delivery *d, struct entry *en)
 
 static void delivery_send_ready(struct delivery *d)
 {
-    for (struct entry *en; (en = window_next(d));)
+    int64_t now = clock_mono_ms();
+    for (struct entry *en; (en = window_next(d, now));)
         if (blocked_passes(d, en))
             delivery_send(d, en);
 }
@@ -162,6 +164,8 @@ static int64_t delivery_wait(const struct delivery *d, struct duration most)
         next = attempts;
     if (blocked_next(d) < next)
         next = blocked_next(d);
+    if (!d->stopped && window_rest(d) < next)
+        next = window_rest(d);
     if (next <= now)
         return 0;
     return next - now < wait ? next - now : wait;

@@ -25,6 +25,8 @@ METRIC_COUNTER(
     "Events that could not even be tried for lack of something on this machine (descriptors, memory, ports); they "
     "are sent again.",
     "sink", "endpoint");
+METRIC_COUNTER(aqueduct_sink_throttled_total, "Times that the next event had to wait for the rate.", "sink",
+               "endpoint");
 METRIC_GAUGE(aqueduct_sink_pending, "Records consumed and not finished.", "sink", "endpoint");
 METRIC_GAUGE(aqueduct_sink_waiting,
              "Events of the sink in the waiting topics, as far as this daemon has put or read them there.", "sink");
@@ -44,6 +46,7 @@ static void destination_count(struct destination *to, const char *sink)
         .untried = metric_get(&aqueduct_sink_untried_total, labels),
         .pending = metric_get(&aqueduct_sink_pending, labels),
         .waiting = metric_get(&aqueduct_sink_waiting, LABELS(sink)),
+        .throttled = metric_get(&aqueduct_sink_throttled_total, labels),
     };
 }
 
@@ -58,9 +61,11 @@ static void destination_order(struct destination *to, enum sink_order order, siz
     to->chains = mem_alloc((to->chain_mask + 1) * sizeof *to->chains);
 }
 
-static void destination_set_up(struct delivery *d, struct destination *to, const struct endpoint_config *c)
+static void destination_add(struct delivery *d, const struct endpoint_config *c)
 {
-    *to = (struct destination){ .endpoint = c->endpoint,
+    struct destination *to = mem_alloc(sizeof *to);
+    *to = (struct destination){ .number = d->destination_count,
+                                .endpoint = c->endpoint,
                                 .name = c->endpoint->name,
                                 .filter = c->filter,
                                 .retry = &c->retry,
@@ -68,7 +73,10 @@ static void destination_set_up(struct delivery *d, struct destination *to, const
                                 .share = (size_t)c->window };
     destination_count(to, d->s->id);
     destination_order(to, c->order, (size_t)d->config->window);
-    index_add(d->index, c->filter, (size_t)(to - d->destinations));
+    rate_set(&to->rate, c->rate);
+    d->destinations = mem_grow(d->destinations, d->destination_count + 1, sizeof *d->destinations);
+    d->destinations[d->destination_count++] = to;
+    index_add(d->index, c->filter, to->number);
 }
 
 void destinations_make(struct delivery *d)
@@ -78,26 +86,27 @@ void destinations_make(struct delivery *d)
         .endpoint = d->s->endpoint, .filter = c->filter, .retry = &c->retry, .retry_memory = c->retry_memory
     };
     d->ready_tail = &d->ready;
+    d->rest_ms = INT64_MAX;
+    d->many = c->endpoint_count > 0;
+    rate_set(&d->self.rate, c->rate);
     destination_count(&d->self, d->s->id);
-    if (c->endpoint_count == 0) {
+    if (!d->many) {
         destination_order(&d->self, c->order, (size_t)c->window);
         return;
     }
     d->index = index_new();
-    d->destination_count = c->endpoint_count;
-    d->destinations = mem_alloc(c->endpoint_count * sizeof *d->destinations);
     for (size_t i = 0; i < c->endpoint_count; i++)
-        destination_set_up(d, &d->destinations[i], &c->endpoints[i]);
+        destination_add(d, &c->endpoints[i]);
 }
 
 static size_t destinations_endpoints(const struct delivery *d)
 {
-    return d->destination_count ? d->destination_count : d->s->endpoint ? 1 : 0;
+    return d->many ? d->destination_count : d->s->endpoint ? 1 : 0;
 }
 
 static struct destination *destinations_at(struct delivery *d, size_t i)
 {
-    return d->destination_count ? &d->destinations[i] : &d->self;
+    return d->many ? d->destinations[i] : &d->self;
 }
 
 bool destinations_open(struct delivery *d, struct err *e)
@@ -118,8 +127,10 @@ void destinations_close(struct delivery *d)
 
 void destinations_free(struct delivery *d)
 {
-    for (size_t i = 0; i < d->destination_count; i++)
-        free(d->destinations[i].chains);
+    for (size_t i = 0; i < d->destination_count; i++) {
+        free(d->destinations[i]->chains);
+        free(d->destinations[i]);
+    }
     free(d->self.chains);
     free(d->destinations);
     index_free(d->index);
@@ -128,10 +139,10 @@ void destinations_free(struct delivery *d)
 struct destination *destinations_find(struct delivery *d, struct str name)
 {
     if (!name.at)
-        return d->destination_count ? NULL : &d->self;
+        return d->many ? NULL : &d->self;
     for (size_t i = 0; i < d->destination_count; i++)
-        if (str_eq(name, str_of(d->destinations[i].name)))
-            return &d->destinations[i];
+        if (str_eq(name, str_of(d->destinations[i]->name)))
+            return d->destinations[i];
     return NULL;
 }
 
@@ -146,7 +157,7 @@ struct destinations_found { /* while an event looks for its destinations */
 static void destinations_try(void *ctx, size_t i)
 {
     struct destinations_found *f = ctx;
-    struct destination *to = &f->d->destinations[i];
+    struct destination *to = f->d->destinations[i];
     if (to->looked_at == f->d->looked_at)
         return;
     to->looked_at = f->d->looked_at;
@@ -159,7 +170,7 @@ void destinations_match(struct delivery *d, const struct event *ev,
 {
     if (!filter_match(d->self.filter, ev))
         return;
-    if (d->destination_count == 0) {
+    if (!d->many) {
         each(d, &d->self, ctx);
         return;
     }

@@ -259,7 +259,7 @@ static size_t moves_fair_part(const struct delivery *d)
 {
     size_t busy = 0;
     for (size_t i = 0; i < d->destination_count; i++)
-        busy += d->destinations[i].open > 0;
+        busy += d->destinations[i]->open > 0;
     size_t part = (size_t)d->config->window / (busy + 1);
     return busy == d->destination_count ? 0 : part ? part : 1;
 }
@@ -300,13 +300,13 @@ void moves_make_room(struct delivery *d)
     for (size_t i = 0; part > 0 && i < d->entry_cap; i++) {
         struct entry *en = d->entries[i];
         if (moves_may_go(en) && en->to->open - en->to->storing > (en->to->share < part ? en->to->share : part))
-            moves_aside(d, en, MOVES_ASIDE_MS);
+            moves_aside(d, en, gates_aside_ms(en->to));
     }
 }
 
 void moves_leave(struct delivery *d)
 {
-    for (size_t i = 0; d->destination_count && i < d->entry_cap; i++)
+    for (size_t i = 0; d->many && i < d->entry_cap; i++)
         if (moves_may_go(d->entries[i]) && d->entries[i]->of->partly)
             moves_aside(d, d->entries[i], 0);
 }

@@ -71,7 +71,7 @@ static bool poll_is_stuck(const struct delivery *d, const struct destination *to
 {
     size_t most = (size_t)d->config->window / 4;
     return to->name && !to->chains && to->open > (to->share < most ? to->share : most)
-           && clock_mono_ms() - to->delivered_ms > STUCK_MS;
+           && (to->rate.interval_us || clock_mono_ms() - to->delivered_ms > STUCK_MS);
 }
 
 /* A record of a retry or redrive topic, or of the waiter, goes on where its trail says. What an earlier version left in a
@@ -81,7 +81,7 @@ static void poll_resume(struct delivery *d, struct taken *t)
 {
     struct trail trail = trail_read(t->record);
     struct destination *to = destinations_find(d, trail.endpoint);
-    if (!trail.endpoint.at && d->destination_count) {
+    if (!trail.endpoint.at && d->many) {
         poll_begin(d, t);
         return;
     }
@@ -95,7 +95,7 @@ static void poll_resume(struct delivery *d, struct taken *t)
     else if (trail.due_ms > now)
         moves_wait(d, en, trail.due_ms - now);
     else if (poll_is_stuck(d, to))
-        moves_aside(d, en, MOVES_ASIDE_MS);
+        moves_aside(d, en, gates_aside_ms(to));
     else
         poll_enter(d, en);
 }
@@ -160,7 +160,7 @@ static size_t poll_room(const struct delivery *d)
 {
     size_t window = (size_t)d->config->window, used = d->window_used > d->held ? d->window_used - d->held : 0;
     size_t room = used < window ? window - used : 0;
-    if (d->destination_count) {
+    if (d->destination_count) { /* as many may want each */
         size_t entries = d->entry_cap - d->free_count;
         size_t most = entries < WINDOW_ENTRIES ? (WINDOW_ENTRIES - entries) / d->destination_count : 0;
         room = room < most ? room : most;
@@ -174,7 +174,7 @@ bool poll_records(struct delivery *d)
     struct record *records[POLL_MOST];
     poll_handed(d);
     size_t room = poll_room(d);
-    if (room == 0 && d->destination_count)
+    if (room == 0 && d->many)
         moves_make_room(d);
     size_t n = poll_consumer(d, records, room);
     for (size_t i = 0; i < n; i++) {

@@ -10,6 +10,7 @@
  *   moves.c        dead letters, and what waits long, move to topics of their own
  *   partitions.c   how far each partition is finished
  *   window.c       what was taken, and what is to be done with it
+ *   gates.c        when a destination may get an attempt
  *   destinations.c the receivers that a sink serves
  *   index.c        which of them may want an event
  *   attempts.c     the delivery log
@@ -23,6 +24,7 @@
 #include "bridge/delivery/delivery.h"
 #include "bridge/delivery/index.h"
 #include "bridge/delivery/ladder.h"
+#include "bridge/delivery/rate.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/timers.h"
 #include "bridge/lib/watermark.h"
@@ -102,10 +104,11 @@ struct handed {
 
 struct delivery_counters {
     struct metric *consumed, *delivered, *dead, *filtered, *moved, *released, *attempts, *retries, *untried, *pending,
-        *waiting;
+        *waiting, *throttled;
 };
 
 struct destination {           /* one receiver of the sink */
+    size_t number;             /* among the sink's endpoints */
     struct endpoint *endpoint; /* NULL: the sink's type knows none */
     const char *name;          /* the endpoint's; NULL: the sink as a whole */
     const struct filter *filter;
@@ -116,8 +119,9 @@ struct destination {           /* one receiver of the sink */
     size_t flying, storing;   /* those that the sink has, and those that are being moved */
     int64_t delivered_ms;     /* when it took the last one, clock_mono_ms(); 0: never */
     uint64_t looked_at;       /* the event that was last compared with its filter */
-    struct destination *next; /* the one that has its turn behind it, of those with ready entries */
-    bool listed;              /* there */
+    struct rate rate;         /* of its attempts */
+    struct destination *next; /* in the list of those with ready entries, or of those that rest */
+    bool listed;              /* in one of them */
     struct window_queue ready;
     size_t waiting;        /* entries, in memory, for their next attempt */
     struct entry **chains; /* order: key; NULL otherwise */
@@ -208,14 +212,17 @@ struct delivery {
     struct timers timers;
     int64_t began_ms; /* wall clock */
     bool poll_failed;
-    struct destination self;          /* the sink as one destination, and what concerns no endpoint in particular */
-    struct destination *destinations; /* of `endpoints:` */
-    size_t destination_count;         /* 0: self is the only one */
+    struct destination self;           /* the sink as one destination, and what concerns no endpoint in particular */
+    bool many;                         /* it has `endpoints:`; else self is the only one */
+    struct destination **destinations; /* those */
+    size_t destination_count;
     size_t endpoints_open;
     struct filter_index *index;              /* of their filters */
     uint64_t looked_at;                      /* number of the event that looks for its destinations */
     struct destination *ready, **ready_tail; /* those with ready entries, in turns */
     size_t ready_count;
+    struct destination *resting; /* those that may not get an attempt before a time */
+    int64_t rest_ms;             /* clock_mono_ms: the earliest of these times; INT64_MAX: nobody's */
 
     struct blocked *blocked;
     struct blocked_log *logs;
@@ -258,11 +265,22 @@ struct entry *window_find(struct delivery *d, uint64_t tag); /* NULL: that one e
 /* Ends the entry, counts it, and gives everything back. */
 void window_finish(struct delivery *d, struct entry *en, struct metric *counter);
 void window_ready(struct delivery *d, struct entry *en); /* it may be sent */
-struct entry *window_next(struct delivery *d);           /* the next to be sent, in turns; NULL: none, or none may */
-void window_unready(struct entry *en);                   /* takes it out of the ready ones */
-void window_renew(struct entry *en);                     /* gives it a new tag: its timer means nothing any more */
+/* The next to be sent, in turns; NULL: none, or none may. */
+struct entry *window_next(struct delivery *d, int64_t now_ms);
+/* When a destination that rests may go on: clock_mono_ms; INT64_MAX: there is none. */
+int64_t window_rest(const struct delivery *d);
+void window_unready(struct entry *en); /* takes it out of the ready ones */
+void window_renew(struct entry *en);   /* gives it a new tag: its timer means nothing any more */
 /* Puts it behind the others of its key; true when it may go at once. */
 bool window_chain_enter(struct entry *en);
+
+/* ---- gates.c ---- */
+
+/* When the destination may get its next attempt: clock_mono_ms; 0: now. */
+int64_t gates_due(const struct destination *to);
+void gates_sent(struct delivery *d, struct destination *to); /* it gets one */
+/* How long what it has no room for waits before it is looked at again. */
+int64_t gates_aside_ms(struct destination *to);
 
 /* ---- partitions.c ---- */
 
@@ -294,7 +312,6 @@ void moves_done(struct delivery *d, struct entry *en, enum outcome o, const char
 const char *moves_class(enum reason r); /* of the dead letter */
 /* Moves one that was to wait in memory, or for its turn, to a waiting topic, for at least so long. */
 void moves_aside(struct delivery *d, struct entry *en, int64_t least_ms);
-enum { MOVES_ASIDE_MS = 30000 }; /* how long what an endpoint has no room for waits before it is looked at again */
 /* What is finished beyond a position has little room left on the broker: moves on what waits in memory there, so that the
  * position moves and nothing has to be left out. */
 void moves_relieve(struct delivery *d);

@@ -90,6 +90,7 @@ static void window_list(struct delivery *d, struct destination *to)
 static struct destination *window_unlist(struct delivery *d)
 {
     struct destination *to = d->ready;
+    CHECK(to); /* ready_count says so */
     d->ready = to->next;
     if (!d->ready)
         d->ready_tail = &d->ready;
@@ -134,17 +135,59 @@ void window_unready(struct entry *en)
         q->last = before;
 }
 
+/* Lets it rest, now that it stands in no list. */
+static void window_lay_down(struct delivery *d, struct destination *to, int64_t until_ms)
+{
+    to->listed = true;
+    to->next = d->resting;
+    d->resting = to;
+    d->rest_ms = until_ms < d->rest_ms ? until_ms : d->rest_ms;
+}
+
+/* Those whose time has come stand among the ready ones again. */
+static void window_wake(struct delivery *d, int64_t now_ms)
+{
+    struct destination *all = d->resting;
+    d->resting = NULL;
+    d->rest_ms = INT64_MAX;
+    for (struct destination *to = all, *next; to; to = next) {
+        int64_t due = gates_due(to);
+        next = to->next;
+        to->listed = false;
+        if (due > now_ms)
+            window_lay_down(d, to, due);
+        else
+            window_list(d, to);
+    }
+}
+
+int64_t window_rest(const struct delivery *d)
+{
+    int64_t sink = d->many && d->ready_count ? gates_due(&d->self) : 0;
+    return d->rest_ms < sink || sink == 0 ? d->rest_ms : sink;
+}
+
 static bool window_has_room(const struct destination *to)
 {
     return !to->endpoint || !to->endpoint->limit || to->flying < to->endpoint->limit;
 }
 
-struct entry *window_next(struct delivery *d)
+struct entry *window_next(struct delivery *d, int64_t now_ms)
 {
     if (d->s->limit && d->flying >= d->s->limit)
         return NULL;
+    if (d->rest_ms <= now_ms)
+        window_wake(d, now_ms);
+    if (d->many && gates_due(&d->self) > now_ms)
+        return NULL;
     for (size_t turns = d->ready_count; turns-- > 0;) {
         struct destination *to = window_unlist(d);
+        int64_t due = gates_due(to);
+        if (due > now_ms && to->ready.first) {
+            metric_add(to->count.throttled, 1);
+            window_lay_down(d, to, due);
+            continue;
+        }
         struct entry *en = to->ready.first && window_has_room(to) ? window_take_ready(to) : NULL;
         if (to->ready.first)
             window_list(d, to);

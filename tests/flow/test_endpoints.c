@@ -4,217 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/delivery/account.h"
-#include "bridge/delivery/delivery.h"
-#include "bridge/delivery/ladder.h"
-#include "bridge/delivery/waiter.h"
 #include "bridge/event/trail.h"
-#include "bridge/lib/clock.h"
 #include "bridge/lib/thread.h"
 #include "tests/support/event.h"
-#include "tests/support/flow.h"
+#include "tests/support/many.h"
 #include "tests/support/metric.h"
-#include "tests/support/script.h"
 
-enum { MANY = 1000 };
-
-static struct flow flow;
-static struct script_sink sink;
-static struct sink_config config;
-static struct endpoint_config endpoints[MANY];
-static struct endpoint receivers[MANY];
-static char names[MANY][8];
-static struct delivery *d;
-static struct waiter *waiter;
-static struct duration second[] = { { 1000 } }, long_wait[] = { { 120000 } };
-static char *topic_names[] = { "in" };
-static char id[32];
 static struct record *found[4];
-
-static struct filter *filter_of(const char *json)
-{
-    json_t *j = json_loads(json, 0, NULL);
-    struct filter *f = filter_new(j, NULL);
-    json_decref(j);
-    assert_non_null(f);
-    return f;
-}
-
-/* The i-th endpoint is called e<i>; with a filter or without. */
-static void endpoint(size_t i, const char *filter)
-{
-    snprintf(names[i], sizeof names[i], "e%zu", i);
-    receivers[i] = (struct endpoint){ .name = names[i] };
-    endpoints[i] = (struct endpoint_config){ .endpoint = &receivers[i],
-                                             .filter = filter ? filter_of(filter) : NULL,
-                                             .retry = { second, 1 },
-                                             .retry_memory = { 30000 },
-                                             .window = 64 };
-    config.endpoint_count = i + 1 > config.endpoint_count ? i + 1 : config.endpoint_count;
-}
-
-static bool make_log(void *ctx, const char *topic, const char *like, const char *group, struct err *e)
-{
-    assert_string_equal(like, "in");
-    return flow_make_topic(ctx, topic, group, e);
-}
-
-static struct delivery *try_start(struct err *e)
-{
-    assert_true(delivery_topics(&config, &flow.names, flow_make_topic, &flow, e));
-    assert_true(ladder_topics(&flow.names, flow_make_topic, &flow, e));
-    assert_true(blocked_topics(&config, &flow.names, make_log, &flow, e));
-    return delivery_new(&config, &flow.names, &flow.broker, e);
-}
-
-static void start(void)
-{
-    struct err e = { "" };
-    d = try_start(&e);
-    if (!d)
-        fail_msg("%s", e.text);
-    waiter = waiter_new(&flow.names, &flow.broker);
-    waiter_serve(waiter, &config, d);
-    if (!waiter_open(waiter, &e))
-        fail_msg("%s", e.text);
-}
-
-static void turn(int times)
-{
-    for (int i = 0; i < times; i++) {
-        assert_true(waiter_step(waiter, (struct duration){ 0 }));
-        assert_true(delivery_step(d, (struct duration){ 0 }));
-        broker_flush(flow.inner, (struct duration){ 10000 });
-    }
-}
-
-/* In the supervisor's order: the sink is closed, then the waiter hears of it and ends. */
-static void end(void)
-{
-    if (!waiter)
-        return;
-    waiter_stop(waiter);
-    while (waiter_step(waiter, (struct duration){ 0 }))
-        broker_flush(flow.inner, (struct duration){ 10000 });
-    waiter_close(waiter);
-    delivery_free(d);
-    waiter_free(waiter);
-    waiter = NULL;
-    d = NULL;
-}
-
-/* As kill -9: nothing more is finished. */
-static void crash(void)
-{
-    end();
-    script_sink_init(&sink, id);
-    start();
-}
-
-static void stop(void)
-{
-    delivery_stop(d);
-    for (int i = 0; delivery_step(d, (struct duration){ 0 }); i++) {
-        broker_flush(flow.inner, (struct duration){ 10000 });
-        assert_true(i < 100);
-    }
-    end();
-    script_sink_init(&sink, id);
-}
-
-static int setup(void **state)
-{
-    static int number; /* counters live as long as the process, so each test has its own sink name */
-    (void)state;
-    clock_fake(1000000, 1700000000000);
-    flow_open(&flow);
-    flow_topic(&flow, "in", 1);
-    flow_topic(&flow, "aq.dead-letter", 1);
-    snprintf(id, sizeof id, "many%d", number++);
-    sink.base.ops = &script_endpoints_ops;
-    script_sink_init(&sink, id);
-    script_refused = NULL;
-    config = (struct sink_config){ .sink = &sink.base,
-                                   .topics = { topic_names, 1 },
-                                   .endpoints = endpoints,
-                                   .retry = { second, 1 },
-                                   .retry_memory = { 30000 },
-                                   .window = 256,
-                                   .start = START_EARLIEST };
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    end();
-    for (size_t i = 0; i < config.endpoint_count; i++)
-        filter_free(endpoints[i].filter);
-    filter_free(config.filter);
-    flow_close(&flow);
-    return 0;
-}
-
-static void store(const char *event_id, const char *type)
-{
-    flow_store(&flow, "in", "k",
-               event_like((struct event){ .id = str_of(event_id), .type = str_of(type), .data = STR("{}") }));
-}
-
-static void store_many(int from, int to)
-{
-    for (int i = from; i < to; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "n%d", i);
-        store(name, "t.happened");
-    }
-}
-
-/* How often the endpoint got that event (NULL: any). */
-static size_t times(const char *endpoint, const char *event_id)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < sink.count; i++)
-        n += strcmp(sink.sent[i].endpoint, endpoint) == 0 && (!event_id || strcmp(sink.sent[i].id, event_id) == 0);
-    return n;
-}
-
-static int64_t count(const char *what, const char *endpoint)
-{
-    char name[64];
-    snprintf(name, sizeof name, "aqueduct_sink_%s", what);
-    return metric_value(metric_named(name, LABELS(id, endpoint)));
-}
-
-/* Each endpoint's counters come to the same sum, and so do those of what concerns none. */
-static void reconciles(void)
-{
-    for (size_t i = 0; i <= config.endpoint_count; i++) {
-        const char *e = i < config.endpoint_count ? names[i] : NULL;
-        assert_int_equal(count("consumed_total", e), count("delivered_total", e) + count("dead_total", e)
-                                                         + count("filtered_total", e) + count("moved_total", e)
-                                                         + count("released_total", e) + count("pending", e));
-    }
-}
-
-static const char *hanging; /* the endpoint that does not answer */
-
-static enum verdict one_hangs(const struct sent *sent, struct result *r)
-{
-    (void)r;
-    return strcmp(sent->endpoint, hanging) == 0 ? 0 : VERDICT_DELIVERED;
-}
-
-static enum verdict one_fails(const struct sent *sent, struct result *r)
-{
-    *r = (struct result){ .status = 503, .reason = REASON_REFUSED, .why = "503 Service Unavailable" };
-    return strcmp(sent->endpoint, hanging) == 0 ? VERDICT_RETRY : VERDICT_DELIVERED;
-}
-
-static enum verdict nobody_answers(const struct sent *sent, struct result *r)
-{
-    (void)sent, (void)r;
-    return 0;
-}
 
 TEST(each_endpoint_gets_what_its_filter_takes)
 {
@@ -232,11 +28,11 @@ TEST(each_endpoint_gets_what_its_filter_takes)
     start();
     turn(3);
     assert_int_equal(sink.count, 1 + 2 + 2 + 2 + 1);
-    assert_int_equal(times("e0", "a"), 1);
-    assert_int_equal(times("e1", "a") + times("e1", "b"), 2);
-    assert_int_equal(times("e2", "a") + times("e2", "b"), 2); /* once each, although both of its types fit */
-    assert_int_equal(times("e3", "b") + times("e3", "c"), 2);
-    assert_int_equal(times("e4", "b"), 1);
+    assert_int_equal(times_sent("e0", "a"), 1);
+    assert_int_equal(times_sent("e1", "a") + times_sent("e1", "b"), 2);
+    assert_int_equal(times_sent("e2", "a") + times_sent("e2", "b"), 2); /* once each, although both of its types fit */
+    assert_int_equal(times_sent("e3", "b") + times_sent("e3", "c"), 2);
+    assert_int_equal(times_sent("e4", "b"), 1);
     assert_int_equal(count("delivered_total", "e1"), 2);
     assert_int_equal(count("filtered_total", NULL), 2);
     reconciles();
@@ -258,8 +54,8 @@ TEST(a_record_is_finished_when_all_endpoints_have_it)
     assert_int_equal(count("pending", "e1"), 1);
     crash(); /* its position is the record's: those that had it get it once more, with the same id */
     turn(3);
-    assert_int_equal(times("e0", "a"), 1);
-    assert_int_equal(times("e1", "a"), 1);
+    assert_int_equal(times_sent("e0", "a"), 1);
+    assert_int_equal(times_sent("e1", "a"), 1);
     crash();
     turn(3);
     assert_int_equal(sink.count, 0);
@@ -275,7 +71,7 @@ TEST(after_a_stop_nobody_gets_again_what_he_has)
     store("a", "t.happened");
     start();
     turn(3);
-    assert_int_equal(times("e1", "a"), 1);
+    assert_int_equal(times_sent("e1", "a"), 1);
     stop();
     start();
     turn(3);
@@ -283,7 +79,7 @@ TEST(after_a_stop_nobody_gets_again_what_he_has)
     clock_fake_advance(30000);
     turn(3);
     assert_int_equal(sink.count, 1);
-    assert_int_equal(times("e1", "a"), 1);
+    assert_int_equal(times_sent("e1", "a"), 1);
     assert_int_equal(sink.sent[0].attempt, 2);
     reconciles();
 }
@@ -301,7 +97,7 @@ TEST(an_endpoint_that_hangs_takes_only_its_share)
     start();
     turn(200);
     for (size_t i = 0; i < 10; i++)
-        assert_int_equal(times(names[i], NULL), i == 3 ? 2 : 100);
+        assert_int_equal(times_sent(endpoint_names[i], NULL), i == 3 ? 2 : 100);
     assert_true(count("moved_total", "e3") >= 100 - 16);
     assert_true(count("pending", "e3") <= 16);
     reconciles();
@@ -315,7 +111,7 @@ TEST(an_endpoint_that_hangs_takes_only_its_share)
         clock_fake_advance(500);
     }
     for (size_t i = 0; i < 10; i++)
-        assert_int_equal(times(names[i], NULL), 100);
+        assert_int_equal(times_sent(endpoint_names[i], NULL), 100);
     assert_int_equal(count("delivered_total", "e3"), 100);
     reconciles();
 }
@@ -332,7 +128,7 @@ TEST(one_of_a_thousand_hangs)
     assert_int_equal(sink.count, 3 * MANY);
     int64_t delivered = 0;
     for (size_t i = 0; i < MANY; i++)
-        delivered += count("delivered_total", names[i]);
+        delivered += count("delivered_total", endpoint_names[i]);
     assert_int_equal(delivered, 3 * (MANY - 1));
     reconciles();
 }
@@ -352,7 +148,7 @@ TEST(what_is_to_be_done_is_bounded)
     turn(10);
     int64_t pending = 0;
     for (size_t i = 0; i < MANY; i++)
-        pending += count("pending", names[i]);
+        pending += count("pending", endpoint_names[i]);
     assert_in_range(pending, MANY, 66 * MANY);
     assert_int_equal(sink.count, MANY);
     reconciles();
@@ -411,7 +207,7 @@ TEST(a_long_wait_is_one_endpoints_alone)
     clock_fake_advance(120000);
     turn(3);
     assert_int_equal(sink.count, 1);
-    assert_int_equal(times("e1", "a"), 1);
+    assert_int_equal(times_sent("e1", "a"), 1);
     assert_int_equal(sink.sent[0].attempt, 2);
     reconciles();
 }
@@ -439,10 +235,10 @@ TEST(a_redriven_event_goes_to_its_endpoint_alone)
     redrive("a", "e1");
     turn(3);
     assert_int_equal(sink.count, 1);
-    assert_int_equal(times("e1", "a"), 1);
+    assert_int_equal(times_sent("e1", "a"), 1);
     redrive("b", NULL); /* of a time when the sink had no endpoints */
     turn(3);
-    assert_int_equal(times("e0", "b") + times("e1", "b"), 2);
+    assert_int_equal(times_sent("e0", "b") + times_sent("e1", "b"), 2);
     reconciles();
 }
 
@@ -475,11 +271,11 @@ TEST(limits_are_kept_and_the_endpoints_take_turns)
     start();
     turn(1);
     assert_true(sink.most_flying <= 4);
-    assert_int_equal(times("e0", NULL), 1);
-    assert_true(times("e1", NULL) >= 1 && times("e2", NULL) >= 1);
+    assert_int_equal(times_sent("e0", NULL), 1);
+    assert_true(times_sent("e1", NULL) >= 1 && times_sent("e2", NULL) >= 1);
     turn(20);
-    assert_int_equal(times("e0", NULL), 1);
-    assert_int_equal(times("e1", NULL) + times("e2", NULL), 18);
+    assert_int_equal(times_sent("e0", NULL), 1);
+    assert_int_equal(times_sent("e1", NULL) + times_sent("e2", NULL), 18);
 }
 
 TEST(order_by_key_is_each_endpoints_own)
@@ -492,13 +288,13 @@ TEST(order_by_key_is_each_endpoints_own)
     store("b", "t.happened");
     start();
     turn(3);
-    assert_int_equal(times("e0", NULL), 2);
-    assert_int_equal(times("e1", NULL), 1);
+    assert_int_equal(times_sent("e0", NULL), 2);
+    assert_int_equal(times_sent("e1", NULL), 1);
     for (size_t i = 0; i < sink.count; i++)
         if (strcmp(sink.sent[i].endpoint, "e1") == 0)
             script_answer(&sink, i, VERDICT_DELIVERED);
     turn(2);
-    assert_int_equal(times("e1", "b"), 1);
+    assert_int_equal(times_sent("e1", "b"), 1);
 }
 
 static void two_ordered_endpoints(void)
@@ -513,8 +309,8 @@ static void two_ordered_endpoints(void)
     store_many(0, 20);
     start();
     turn(60);
-    assert_int_equal(times("e1", NULL), 20);
-    assert_int_equal(times("e0", NULL), 1);
+    assert_int_equal(times_sent("e1", NULL), 20);
+    assert_int_equal(times_sent("e0", NULL), 1);
     assert_int_equal(flow_count("aqueduct_sink_blocked", id), 20);
     reconciles();
 }
@@ -527,11 +323,11 @@ TEST(a_key_steps_aside_at_one_endpoint_alone)
     sink.verdict = one_fails;
     store_many(20, 22);
     turn(20);
-    assert_int_equal(times("e1", "n20") + times("e1", "n21"), 2);
-    assert_int_equal(times("e0", NULL), 0);
+    assert_int_equal(times_sent("e1", "n20") + times_sent("e1", "n21"), 2);
+    assert_int_equal(times_sent("e0", NULL), 0);
     clock_fake_advance(120000);
     turn(80);
-    assert_int_equal(times("e0", NULL), 22);
+    assert_int_equal(times_sent("e0", NULL), 22);
     int next = 0;
     for (size_t i = 0; i < sink.count; i++)
         if (strcmp(sink.sent[i].endpoint, "e0") == 0)
@@ -546,11 +342,11 @@ TEST(what_is_blocked_for_an_endpoint_that_is_gone_becomes_dead_letters)
     two_ordered_endpoints();
     stop();
     endpoint(0, NULL);
-    names[0][0] = 'x'; /* another one in its place */
+    endpoint_names[0][0] = 'x'; /* another one in its place */
     endpoints[0].order = ORDER_KEY;
     start();
     turn(60);
-    assert_int_equal(times("x0", NULL), 0);
+    assert_int_equal(times_sent("x0", NULL), 0);
     assert_int_equal(flow_read(&flow, "aq.dead-letter", letters, 32), 20);
     for (size_t i = 0; i < 20; i++) {
         flow_expect_header(letters[i], TRAIL_CLASS, "orphaned");
@@ -687,8 +483,6 @@ TEST(no_account_without_a_turn)
     account_ask(d, &(struct account_question){ 0 });
     assert_null(account_take(d, thread_until((struct duration){ 0 })));
 }
-
-#define FLOW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {

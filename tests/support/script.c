@@ -55,7 +55,8 @@ static size_t script_sink_work(struct sink *base, int wake_fd, struct duration w
 {
     struct script_sink *s = (struct script_sink *)base;
     struct pollfd p = { .fd = wake_fd, .events = POLLIN };
-    if (s->answer_count == 0)
+    s->wait_ms = wait.ms;
+    if (s->answer_count == 0 && !s->sleepless)
         poll(&p, 1, (int)wait.ms);
     size_t n = s->answer_count < room ? s->answer_count : room;
     memcpy(out, s->answers, n * sizeof *out);

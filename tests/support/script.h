@@ -26,6 +26,8 @@ struct script_sink {
     struct result answers[SENT_MOST];
     size_t answer_count;
     size_t endpoints_open;
+    int64_t wait_ms; /* how long the core would have it wait last */
+    bool sleepless;  /* it does not */
 };
 extern const struct sink_ops script_sink_ops, script_broadcast_ops, script_endpoints_ops;
 extern const char *script_refused; /* the endpoint of that name cannot be opened; NULL: all can */

@@ -142,6 +142,10 @@ TEST(mistakes_are_said_where_they_are)
            "a.yaml:6:26: sinks.w.endpoints.a.url: must begin with http:// or https://\n");
     expect("    endpoints: {a: {url: http://a/, unsigned: true, retry: [8d]}}\n",
            "a.yaml:6:61: sinks.w.endpoints.a.retry[0]: is longer than 7d\n");
+    expect("    rate: 5\n    endpoints: {a: {url: http://a/, unsigned: true, rate: -1}}\n",
+           "a.yaml:7:59: sinks.w.endpoints.a.rate: -1 is out of range: must be from 0 to 1000000\n");
+    expect("    rate: fast\n    endpoints: {a: {url: http://a/, unsigned: true}}\n",
+           "a.yaml:6:11: sinks.w.rate: \"fast\" is not a number\n");
     expect("    endpoints: [a]\n", "a.yaml:6:16: sinks.w.endpoints: must be a mapping (key: value), not a list\n");
     expect("    endpoints: {a: {url: http://a/, unsigned: true}}\n  d: {type: dead_letter, endpoints: {}}\n",
            "a.yaml:7:26: sinks.d: unknown key \"endpoints\"\n");
