@@ -76,8 +76,8 @@ struct source_ops {
      * may come right without a change of the options. Called when check() said yes; main thread; changes nothing, leaves
      * nothing, and waits for nobody. May be NULL. */
     void (*review)(const struct source *s, fault_fn *wrong, fault_fn *doubtful, void *ctx);
-    /* Tells every type that its events can have; {column} in it stands for any text. For warnings about filters; NULL:
-     * any type may come. Main thread, before open(). */
+    /* Tells every type that its events can have; {column} in it stands for any text, so that {type} alone is any type. For
+     * warnings about filters; NULL: any type may come. Main thread, when check() said yes, before open(). */
     void (*types)(const struct source *s, void (*each)(void *ctx, const char *type), void *ctx);
     /* Gives `each` what of it cannot stand beside another source of its type, like faults(). May be NULL. */
     void (*beside)(const struct source *s, const struct source *other, fault_fn *each, void *ctx);

@@ -183,6 +183,8 @@ void sections_fill(const struct connectors *connectors, struct config *c, struct
 
 /* What the sections say about each other. */
 void config_check(const struct config *c, const struct node *root, struct problems *out);
+/* Warns of filters for event types that nobody emits. */
+void emitted_review(const struct config *c, const struct node *root, struct problems *out);
 /* What this machine says about them, and warnings. */
 void config_review(const struct config *c, const struct node *root, struct problems *out);
 /* A row with that key and type, or NULL. */

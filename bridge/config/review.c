@@ -236,99 +236,6 @@ static void review_admin(const struct review *v)
                      "others reach %s, and without tokens whoever connects sees metrics and names", address);
 }
 
-/* ---- types in filters ---- */
-
-struct wanted { /* a text of a filter, and whether some source has a type that fits */
-    const char *dialect;
-    struct str text;
-    bool met;
-};
-
-/* A type may hold {column}: from there on it can be anything. */
-static void review_meet(void *ctx, const char *type)
-{
-    struct wanted *w = ctx;
-    const char *open = strchr(type, '{');
-    struct str start = { type, open ? (size_t)(open - type) : strlen(type) };
-    if (strcmp(w->dialect, "suffix") == 0)
-        w->met = w->met || open || str_ends(start, w->text);
-    else if (strcmp(w->dialect, "prefix") == 0)
-        w->met = w->met || str_starts(start, w->text) || (open && str_starts(w->text, start));
-    else
-        w->met = w->met || (open ? str_starts(w->text, start) : str_eq(w->text, start));
-}
-
-struct nearest_type {
-    struct str word;
-    const char *names[2];
-    char text[HINT_TEXT];
-};
-
-static void review_hint(void *ctx, const char *type)
-{
-    struct nearest_type *near = ctx;
-    near->names[0] = type;
-    if (!near->text[0])
-        problem_hint(near->word, near->names, near->text);
-}
-
-static void review_each_type(const struct review *v, void (*each)(void *ctx, const char *type), void *ctx)
-{
-    for (size_t i = 0; i < v->c->source_count; i++)
-        v->c->sources[i].source->ops->types(v->c->sources[i].source, each, ctx);
-}
-
-static void review_type(const struct review *v, const char *dialect, const struct node *type, const struct where *at)
-{
-    struct wanted w = { .dialect = dialect, .text = type->text };
-    struct nearest_type near = { .word = type->text };
-    review_each_type(v, review_meet, &w);
-    if (w.met)
-        return;
-    review_each_type(v, review_hint, &near);
-    problem_warn(v->out, type, at, "no source has an event whose type %s \"%.*s\"%s",
-                 strcmp(dialect, "exact") == 0    ? "is"
-                 : strcmp(dialect, "prefix") == 0 ? "begins with"
-                                                  : "ends with",
-                 SHOWN(type->text), near.text);
-}
-
-static void review_filter(const struct review *v, const struct node *n, const struct where *at)
-{
-    static const char *const dialects[] = { "exact", "prefix", "suffix", NULL };
-    for (size_t i = 0; n && n->kind == NODE_MAPPING && dialects[i]; i++) {
-        const struct node *leaf = node_get(n, dialects[i]), *type = leaf ? node_get(leaf, "type") : NULL;
-        if (type && type->kind == NODE_SCALAR)
-            review_type(v, dialects[i], type, at);
-    }
-    for (size_t i = 0; n && i < n->count; i++)
-        review_filter(v, n->at[i].value, at);
-}
-
-/* Can each source say which types it has? Then a filter for another one takes nothing. */
-static void review_filters(const struct review *v)
-{
-    bool known = v->c->source_count > 0 && !broker_facts(&v->c->broker).is_shared;
-    for (size_t i = 0; i < v->c->source_count; i++)
-        known = known && v->c->sources[i].source->ops->types;
-    const struct node *routes = node_get(v->root, "routes"), *sinks = node_get(v->root, "sinks");
-    struct where of_routes = { .key = STR("routes") }, of_sinks = { .key = STR("sinks") };
-    for (size_t i = 0; known && routes && i < routes->count; i++) {
-        struct where at = { .up = &of_routes, .index = i };
-        review_filter(v, node_get(routes->at[i].value, "filter"), &(struct where){ &at, STR("filter"), 0 });
-    }
-    for (size_t i = 0; known && sinks && i < sinks->count; i++) {
-        struct where at = { .up = &of_sinks, .key = sinks->at[i].key->text };
-        review_filter(v, node_get(sinks->at[i].value, "filter"), &(struct where){ &at, STR("filter"), 0 });
-        const struct node *endpoints = node_get(sinks->at[i].value, "endpoints");
-        struct where of_endpoints = { .up = &at, .key = STR("endpoints") };
-        for (size_t j = 0; endpoints && j < endpoints->count; j++) {
-            struct where one = { .up = &of_endpoints, .key = endpoints->at[j].key->text };
-            review_filter(v, node_get(endpoints->at[j].value, "filter"), &(struct where){ &one, STR("filter"), 0 });
-        }
-    }
-}
-
 void config_review(const struct config *c, const struct node *root, struct problems *out)
 {
     struct review v = { c, root, out };
@@ -341,5 +248,5 @@ void config_review(const struct config *c, const struct node *root, struct probl
     }
     review_dead_letters(&v);
     review_admin(&v);
-    review_filters(&v);
+    emitted_review(c, root, out);
 }

@@ -39,6 +39,18 @@ const char *vocabulary_nearest_type(struct str name)
     return str_nearest(name, names);
 }
 
+const struct vocabulary_type *vocabulary_formerly(struct str name, bool prefix)
+{
+    for (const struct vocabulary_type *t = vocabulary_types; t->name; t++)
+        for (const char *const *old = t->formerly; *old; old++) {
+            struct str was = str_of(*old);
+            bool all = str_ends(was, STR("."));
+            if (str_eq(was, name) || (all && str_starts(name, was)) || (prefix && str_starts(was, name)))
+                return t;
+        }
+    return NULL;
+}
+
 /* The object that a path begins with; the whole path when it is one of the top. */
 static struct str vocabulary_object(struct str path)
 {

@@ -43,6 +43,7 @@ struct vocabulary_type {
     /* The ids in its subject, the wider first: "conversation.id" and "message.id" make conversations/<id>/messages/<id>.
      * The first that has a value is the partitionkey. */
     const char *const *subject;
+    const char *const *formerly; /* what it was called before; one that ends with '.': all that begin so */
 };
 
 extern const struct vocabulary_path vocabulary_paths[]; /* in the order in which data is written */
@@ -52,6 +53,8 @@ const struct vocabulary_path *vocabulary_path(struct str path); /* NULL: there i
 const struct vocabulary_type *vocabulary_type(struct str name); /* the same; without a prefix */
 const char *vocabulary_nearest_path(struct str path);           /* NULL: none is near */
 const char *vocabulary_nearest_type(struct str name);
+/* The type that was called so, or, with `prefix`, one of those that began so; NULL: there is none. */
+const struct vocabulary_type *vocabulary_formerly(struct str name, bool prefix);
 
 /* May data of that type have that path? */
 bool vocabulary_carries(const struct vocabulary_type *type, struct str path);

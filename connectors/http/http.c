@@ -400,6 +400,13 @@ static bool http_open_paths(struct http_source *s, struct err *e)
     return true;
 }
 
+static void http_types(const struct source *base, void (*each)(void *ctx, const char *type), void *ctx)
+{
+    const struct http_source *s = (const struct http_source *)base;
+    for (size_t i = 0; i < s->path_options.count; i++)
+        path_types((const struct path_options *)s->path_options.at + i, each, ctx);
+}
+
 static void http_close(struct source *base)
 {
     struct http_source *s = (struct http_source *)base;
@@ -449,6 +456,7 @@ const struct source_ops http_source = {
     .dedupe = true,
     .check = http_check,
     .faults = http_faults,
+    .types = http_types,
     .beside = http_beside,
     .open = http_open,
     .read = http_read,

@@ -131,6 +131,40 @@ bool path_check(const struct path_options *o, struct err *e)
     return ok;
 }
 
+/* What the types of wrapped bodies begin with. */
+static struct str path_type(const struct path_options *o, const struct verifier *v)
+{
+    const char *of_scheme = verifier_type(v);
+    return path_is_set(o->type) ? str_of(o->type) : of_scheme ? str_of(of_scheme) : STR("webhook.received");
+}
+
+static const char *path_type_header(const struct path_options *o, const struct verifier *v)
+{
+    return path_is_set(o->type_header) ? o->type_header : verifier_type_header(v);
+}
+
+void path_types(const struct path_options *o, void (*each)(void *ctx, const char *type), void *ctx)
+{
+    struct err e;
+    struct verifier *v = verifier_new(&o->verify, &e);
+    struct reader d;
+    reader_open(&d, o);
+    if (!v || d.takes != CLOUDEVENTS_NONE)
+        each(ctx, "{type}");
+    if (v && !(d.fixed && d.takes == CLOUDEVENTS_STRUCTURED)) {
+        struct str type = path_type(o, v);
+        struct buf b = buf_new(2 * TYPE_BYTES);
+        buf_add_str(&b, type);
+        each(ctx, buf_c(&b));
+        if (path_type_header(o, v)) {
+            buf_add_c(&b, ".{header}");
+            each(ctx, buf_c(&b));
+        }
+        buf_free(&b);
+    }
+    verifier_free(v);
+}
+
 static void path_open_metrics(struct path *p, const char *source_id)
 {
     for (int i = REFUSAL_MISSING; i < REFUSAL_COUNT; i++)
@@ -148,14 +182,13 @@ bool path_open(struct path *p, const struct path_options *o, const char *source_
         return false;
     p->signs = verify_covers(o->verify.scheme);
     reader_open(&p->reader, o);
-    const char *type = verifier_type(p->verifier);
     p->name = str_of(o->path);
     struct buf label = buf_new(2 * EVENT_ATTRIBUTE_BYTES);
     called_add_label(o, &label);
     p->label = str_dup(buf_str(&label));
     buf_free(&label);
-    p->type = path_is_set(o->type) ? str_of(o->type) : type ? str_of(type) : STR("webhook.received");
-    p->type_header = path_is_set(o->type_header) ? o->type_header : verifier_type_header(p->verifier);
+    p->type = path_type(o, p->verifier);
+    p->type_header = path_type_header(o, p->verifier);
     struct buf source = buf_new(2 * EVENT_ATTRIBUTE_BYTES);
     called_add_source(o, source_id, &source);
     p->source = buf_str(&source); /* path_close frees it */

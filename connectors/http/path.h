@@ -37,6 +37,8 @@ struct path {
 
 /* Do the options go together? */
 bool path_check(const struct path_options *o, struct err *e);
+/* Every type that its events can have, as source_ops.types tells it. */
+void path_types(const struct path_options *o, void (*each)(void *ctx, const char *type), void *ctx);
 /* *p was zeroed; on false it needs path_close like after success. */
 bool path_open(struct path *p, const struct path_options *o, const char *source_id, struct err *e);
 void path_close(struct path *p);

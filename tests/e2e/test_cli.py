@@ -527,6 +527,35 @@ def test_check_warns_of_types_that_no_source_has(run, filter, said):
     assert warned(run, APP.replace("FILTER", filter)) == want
 
 
+@pytest.mark.parametrize("filter, said", [
+    ("{exact: {type: document.processed}}", 'is "document.processed"; in the vocabulary that is document.embedded'),
+    ("{prefix: {type: workspace.}}", 'begins with "workspace."; in the vocabulary that is collection.created'),
+    ("{exact: {type: thread.moved}}", 'is "thread.moved"'),
+    ("{exact: {type: conversation.create}}", 'is "conversation.create" (did you mean conversation.created?)'),
+    ("{exact: {type: order_shiped}}", 'is "order_shiped" (did you mean order_shipped?)'),
+    ("{exact: {type: order_shipped}}", None),
+    ("{exact: {type: github.push}}", None),
+    ("{exact: {type: gitlab.push}}", 'is "gitlab.push"'),
+])
+def test_check_knows_what_is_posted_and_the_vocabulary(run, filter, said):
+    paths = """[{path: /a, verify: {scheme: bearer, secrets: [a-token-of-some-length]}, type: order_shipped, cloudevents: none},
+             {path: /b, verify: {scheme: github, secrets: [a-token-of-some-length]}}]"""
+    text = "sources: {hooks: {type: http, listen: 127.0.0.1:0, paths: %s}}\nroutes: [{topic: events, filter: %s}]\n" % (paths, filter) + \
+           "sinks: {dead: {type: dead_letter, path: dead.db}}\n"
+    want = [f"routes[0].filter: no source has an event whose type {said}"] if said else []
+    assert warned(run, text) == want
+    assert warned(run, text.replace(", cloudevents: none", "")) == [], "a CloudEvent can have any type"
+
+
+def test_a_sink_may_want_the_events_of_the_bridge_itself(run):
+    write(run, "app.db", "")
+    sink = "  own: {type: webhook, topics: [aqueduct.attempts], url: http://127.0.0.1:9/, secrets: [a secret of at least 24 characters], filter: {exact: {type: TYPE}}}\n"
+    text = APP.replace(", filter: FILTER", "").replace("sinks: {dead: {type: dead_letter, path: dead.db}}", "sinks:\n  dead: {type: dead_letter, path: dead.db}") + sink
+    assert warned(run, text.replace("TYPE", "aqueduct.attempt.failed")) == []
+    assert warned(run, text.replace("TYPE", "aquduct.attempt.failed")) == [
+        'sinks.own.filter: no source has an event whose type is "aquduct.attempt.failed"']
+
+
 def test_any_type_may_come_by_http(run):
     assert warned(run, GOOD.replace("{topic: events}", "{topic: events, filter: {exact: {type: x}}}") + KEPT) == []
 

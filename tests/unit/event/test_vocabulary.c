@@ -54,6 +54,18 @@ TEST(types_are_a_closed_list)
     assert_null(vocabulary_nearest_type(STR("order_shipped")));
 }
 
+TEST(earlier_names_lead_to_the_types_of_now)
+{
+    assert_string_equal(vocabulary_formerly(STR("document.processed"), false)->name, "document.embedded");
+    assert_string_equal(vocabulary_formerly(STR("document.unwatched"), false)->name, "document.updated");
+    assert_string_equal(vocabulary_formerly(STR("audit.invite_created"), false)->name, "audit.logged");
+    assert_string_equal(vocabulary_formerly(STR("workspace."), true)->name, "collection.created");
+    assert_string_equal(vocabulary_formerly(STR("audit."), true)->name, "audit.logged");
+    assert_null(vocabulary_formerly(STR("workspace."), false));
+    assert_null(vocabulary_formerly(STR("document.embedded"), false));
+    assert_null(vocabulary_formerly(STR("shoe."), true));
+}
+
 TEST(a_type_carries_what_is_its_own)
 {
     assert_true(vocabulary_carries(type("chat.response.generated"), STR("usage.input_tokens")));
@@ -142,7 +154,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(paths_have_form_and_flags), cmocka_unit_test(what_is_no_path),
-        cmocka_unit_test(types_are_a_closed_list),   cmocka_unit_test(a_type_carries_what_is_its_own),
+        cmocka_unit_test(types_are_a_closed_list),   cmocka_unit_test(earlier_names_lead_to_the_types_of_now),
+        cmocka_unit_test(a_type_carries_what_is_its_own),
         cmocka_unit_test(what_data_lacks),           cmocka_unit_test(an_object_of_which_something_is_said_has_its_id),
         cmocka_unit_test(subjects_name_the_thing),   cmocka_unit_test(a_dataschema_has_type_and_major),
     };

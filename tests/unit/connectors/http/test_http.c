@@ -1023,6 +1023,37 @@ TEST(refusals)
     assert_int_equal(taken_count, 0);
 }
 
+static void types_add(void *ctx, const char *type)
+{
+    buf_printf(ctx, "%s ", type);
+}
+
+/* The types that paths tell of before the source is open. */
+static void assert_path_types(const char *paths, const char *expected)
+{
+    char yaml[1024];
+    snprintf(yaml, sizeof yaml, "listen: unix:x\npaths: [{path: /a, %s}]", paths);
+    struct source *filled = source_filled(&http_source, "types", yaml);
+    struct buf types = buf_new(1024);
+    http_source.types(filled, types_add, &types);
+    assert_string_equal(buf_c(&types), expected);
+    buf_free(&types);
+    free(filled);
+}
+
+TEST(types_are_known_where_no_cloudevents_are_taken)
+{
+#define SECRETS "secrets: [a secret of enough length]"
+    assert_path_types("verify: {scheme: none}", "{type} webhook.received ");
+    assert_path_types("verify: {scheme: none}, cloudevents: none", "webhook.received ");
+    assert_path_types("verify: {scheme: none}, cloudevents: none, type: order_shipped", "order_shipped ");
+    assert_path_types("verify: {scheme: none}, cloudevents: none, type: order, type_header: X-T",
+                      "order order.{header} ");
+    assert_path_types("verify: {scheme: github, " SECRETS "}", "github github.{header} ");
+    assert_path_types("verify: {scheme: github, " SECRETS "}, cloudevents: structured", "{type} ");
+#undef SECRETS
+}
+
 TEST(bad_options)
 {
     static const struct {
@@ -1492,6 +1523,7 @@ int main(void)
         CLEANED(requests_in_the_log),
         CLEANED(long_list_of_invalid_events),
         CLEANED(refusals),
+        CLEANED(types_are_known_where_no_cloudevents_are_taken),
         CLEANED(bad_options),
         CLEANED(sources_beside_each_other),
         CLEANED(outcomes),
