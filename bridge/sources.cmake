@@ -3,25 +3,36 @@ file(GLOB_RECURSE AQUEDUCT_BRIDGE CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bridge
 list(REMOVE_ITEM AQUEDUCT_BRIDGE ${PROJECT_SOURCE_DIR}/bridge/main.c)
 target_sources(aqueduct_core PRIVATE ${AQUEDUCT_BRIDGE})
 
-# The presets become part of the program, so that one binary is enough.
-file(GLOB presets CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/schemas/presets/*.yaml)
-set(preset_arrays "")
-set(preset_rows "")
-foreach(file ${presets})
-  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
-  get_filename_component(name ${file} NAME_WE)
-  string(MAKE_C_IDENTIFIER ${name} id)
-  file(READ ${file} hex HEX)
-  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
-  string(APPEND preset_arrays "static const char preset_${id}[] = {${bytes}0};\n")
-  string(APPEND preset_rows "    {\"${name}\", {preset_${id}, sizeof preset_${id} - 1}},\n")
-endforeach()
-file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/presets.c @ONLY CONTENT
-"/* Generated from schemas/presets/ by bridge/sources.cmake. */
-#include \"bridge/config/preset.h\"
-@preset_arrays@
-const struct preset_text preset_texts[] = {
-@preset_rows@    {0, {0, 0}},
+# Files become part of the program, so that one binary is enough: a table `rows` of `struct <type>` { name, text }, of
+# which `header` tells; `name` is the path below schemas/, without its folder and its ending when `plain` is set.
+function(embed rows type header plain)
+  set(arrays "")
+  set(entries "")
+  foreach(file ${ARGN})
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+    file(RELATIVE_PATH name ${PROJECT_SOURCE_DIR}/schemas ${file})
+    string(MAKE_C_IDENTIFIER ${rows}_${name} id)
+    if(plain)
+      get_filename_component(name ${file} NAME_WE)
+    endif()
+    file(READ ${file} hex HEX)
+    string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+    string(APPEND arrays "static const char ${id}[] = {${bytes}0};\n")
+    string(APPEND entries "    {\"${name}\", {${id}, sizeof ${id} - 1}},\n")
+  endforeach()
+  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/${rows}.c @ONLY CONTENT
+"/* Generated from schemas/ by bridge/sources.cmake. */
+#include \"@header@\"
+@arrays@
+const struct @type@ @rows@[] = {
+@entries@    {0, {0, 0}},
 };
 ")
-target_sources(aqueduct_core PRIVATE ${PROJECT_BINARY_DIR}/generated/presets.c)
+  target_sources(aqueduct_core PRIVATE ${PROJECT_BINARY_DIR}/generated/${rows}.c)
+endfunction()
+
+set(schemas ${PROJECT_SOURCE_DIR}/schemas)
+file(GLOB files CONFIGURE_DEPENDS ${schemas}/presets/*.yaml)
+embed(preset_texts preset_text bridge/config/preset.h TRUE ${files})
+file(GLOB files CONFIGURE_DEPENDS ${schemas}/events/*.schema.json ${schemas}/examples/*/*.json)
+embed(schema_texts schema_text bridge/cli/schemas.h FALSE ${files} ${schemas}/vocabulary.schema.json ${schemas}/asyncapi.yaml)

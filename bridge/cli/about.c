@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* `aqueduct help`, `aqueduct schema` and `aqueduct version`: what the program says about itself. */
+#include <string.h>
 #include "bridge/cli/commands.h"
 #include "bridge/cli/help.h"
+#include "bridge/cli/schemas.h"
 #include "bridge/cli/usage.h"
 #include "bridge/config/config.h"
 
+#define ABOUT_EVENTS "events"
 enum { ABOUT_NAMES = 1024 };
 
 /* Says which names there is help about. */
@@ -14,8 +17,33 @@ static int about_unknown(const struct connectors *connectors, const char *name)
     size_t n = 0;
     for (const char *const *of_config = config_help_names(connectors); of_config[n] && n < ABOUT_NAMES / 2; n++)
         names[n] = of_config[n];
+    names[n++] = ABOUT_EVENTS;
     commands_names(connectors, names, n, ABOUT_NAMES);
     return usage_unknown("there is no help about", name, names);
+}
+
+/* The type of that name; NULL, when it has said that there is none. */
+static const struct vocabulary_type *about_type(const char *name)
+{
+    const struct vocabulary_type *type = vocabulary_type(str_of(name));
+    const char *near = type ? NULL : vocabulary_nearest_type(str_of(name));
+    if (!type && near)
+        usage_wrong(NULL, "there is no type \"%s\" in the vocabulary (did you mean %s?)", name, near);
+    else if (!type)
+        usage_wrong(NULL, "there is no type \"%s\" in the vocabulary (aqueduct help events lists them)", name);
+    return type;
+}
+
+static int about_events(const char *name)
+{
+    if (!name) {
+        schemas_list(stdout);
+        return COMMAND_DONE;
+    }
+    const struct vocabulary_type *type = about_type(name);
+    if (type)
+        schemas_describe(type, stdout);
+    return type ? COMMAND_DONE : COMMAND_USAGE;
 }
 
 /* `help dead list`, `help sqlite capture`: a part of what the first word names. */
@@ -39,6 +67,8 @@ static int about_help(struct command_call *call)
         return COMMAND_DONE;
     }
     const char *name = call->words[0];
+    if (strcmp(name, ABOUT_EVENTS) == 0)
+        return about_events(call->word_count > 1 ? call->words[1] : NULL);
     const struct command *command = commands_find(call->connectors, name);
     if (call->word_count > 1)
         return about_part(call->connectors, name, call->words[1]);
@@ -53,20 +83,48 @@ static int about_help(struct command_call *call)
 const struct command command_help = {
     .name = "help",
     .synopsis = "[NAME [OPTION]]",
-    .doc = "Show the options of a source, a sink, a section or a command, or one of them.",
+    .doc = "Show the options of a source, a sink, a section or a command, or one of them; or the types of events.",
     .max_words = 2,
     .run = about_help,
 };
 
+struct schema_flags {
+    bool closed;
+};
+
+static const struct flag schema_flags[] = {
+    FLAG(struct schema_flags, closed, .name = "--closed",
+         .doc = "of a type: without room for keys that it does not name, for registries that want it so"),
+    { 0 },
+};
+
 static int about_schema(struct command_call *call)
 {
-    config_schema(call->connectors, stdout);
+    const struct schema_flags *flags = call->flags;
+    const char *name = call->word_count ? call->words[0] : NULL;
+    bool asyncapi = name && strcmp(name, "asyncapi") == 0;
+    if (flags->closed && (!name || asyncapi))
+        return usage_wrong(&command_schema, "--closed is for the schema of a type");
+    if (!name) {
+        config_schema(call->connectors, stdout);
+    } else if (asyncapi) {
+        schemas_print_asyncapi(stdout);
+    } else {
+        const struct vocabulary_type *type = about_type(name);
+        if (!type)
+            return COMMAND_USAGE;
+        schemas_print(type, flags->closed, stdout);
+    }
     return COMMAND_DONE;
 }
 
 const struct command command_schema = {
     .name = "schema",
-    .doc = "Print the JSON Schema of the configuration, for editors.",
+    .synopsis = "[[--closed] TYPE | asyncapi]",
+    .doc = "Print the JSON Schema of the configuration, for editors; of a type's data; or all types as AsyncAPI.",
+    .flags = schema_flags,
+    .size = sizeof(struct schema_flags),
+    .max_words = 1,
     .run = about_schema,
 };
 

@@ -244,7 +244,11 @@ def test_help_of_a_command(run):
     (["check", "-c"], 'FILE must follow "-c"'),
     (["check", "--config="], 'FILE must follow "--config="'),
     (["check", "bridge.yaml"], 'unknown word "bridge.yaml"'),
-    (["schema", "x"], 'unknown word "x"'),
+    (["schema", "x"], 'there is no type "x" in the vocabulary (aqueduct help events lists them)'),
+    (["schema", "chat.edit"], 'there is no type "chat.edit" in the vocabulary (did you mean chat.edited?)'),
+    (["schema", "--closed"], "--closed is for the schema of a type"),
+    (["schema", "--closed", "asyncapi"], "--closed is for the schema of a type"),
+    (["schema", "chat.edited", "user.created"], 'unknown word "user.created"'),
     (["version", "x"], 'unknown word "x"'),
 ])
 def test_wrong_usage(run, args, said):
@@ -736,6 +740,30 @@ def test_schema_is_the_one_that_is_kept(run):
     assert done.returncode == 0
     kept = (ROOT / "schemas/config.schema.json").read_text()
     assert done.stdout == kept, "renew it: aqueduct schema > schemas/config.schema.json"
+
+
+def test_help_of_events(run):
+    types = sorted(file.name.rsplit(".", 3)[0] for file in (ROOT / "schemas/events").iterdir())
+    listed = run("help", "events").stdout
+    assert sorted(re.findall(r"^  ([a-z_.]+) +[A-Z]", listed, flags=re.M)) == types
+    one = run("help", "events", "document.embedded")
+    assert one.returncode == 0
+    assert "\n  document.sha256 " in one.stdout and "usage." not in one.stdout and "Required:   app.name, document.id, collection\n" in one.stdout
+    for example in (ROOT / "schemas/examples/document.embedded").iterdir():
+        assert f"\nExample, {example.stem}:\n{example.read_text()}" in one.stdout
+    wrong = run("help", "events", "document.embeded")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "did you mean document.embedded?" in wrong.stderr
+    assert "did you mean events?" in run("help", "event").stderr
+
+
+def test_schema_of_a_type(run):
+    opened, closed = (json.loads(run("schema", *flags, "chat.edited").stdout) for flags in ([], ["--closed"]))
+    assert opened["$id"] == closed["$id"] == "urn:aqueduct:event/chat.edited/1"
+    assert opened["properties"]["message"] == {"$ref": "#/$defs/message"} and "message" in opened["$defs"]
+    assert "additionalProperties" not in json.dumps(opened)
+    assert closed["additionalProperties"] is False and closed["$defs"]["message"]["additionalProperties"] is False
+    assert run("schema", "asyncapi").stdout == (ROOT / "schemas/asyncapi.yaml").read_text()
 
 
 def test_example_of_the_help_is_right(run):

@@ -153,11 +153,15 @@ TEST(a_dataschema_has_type_and_major)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(paths_have_form_and_flags), cmocka_unit_test(what_is_no_path),
-        cmocka_unit_test(types_are_a_closed_list),   cmocka_unit_test(earlier_names_lead_to_the_types_of_now),
+        cmocka_unit_test(paths_have_form_and_flags),
+        cmocka_unit_test(what_is_no_path),
+        cmocka_unit_test(types_are_a_closed_list),
+        cmocka_unit_test(earlier_names_lead_to_the_types_of_now),
         cmocka_unit_test(a_type_carries_what_is_its_own),
-        cmocka_unit_test(what_data_lacks),           cmocka_unit_test(an_object_of_which_something_is_said_has_its_id),
-        cmocka_unit_test(subjects_name_the_thing),   cmocka_unit_test(a_dataschema_has_type_and_major),
+        cmocka_unit_test(what_data_lacks),
+        cmocka_unit_test(an_object_of_which_something_is_said_has_its_id),
+        cmocka_unit_test(subjects_name_the_thing),
+        cmocka_unit_test(a_dataschema_has_type_and_major),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
