@@ -10,7 +10,7 @@
 enum {
     LIMIT_FIRST = 16, /* requests at the same time */
     EASE_US = 5000,   /* what an answer may take longer and still be soon */
-    FADE = 512,       /* answers until the best one is forgotten, about */
+    FADE = 32,        /* rounds until the best answer is forgotten, about */
 };
 
 METRIC_COUNTER(aqueduct_webhook_responses_total, "Attempts by the class of the answer's status; none: no answer.",
@@ -204,7 +204,9 @@ bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct mul
     ep->template.headers = &ep->headers;
     ep->base.limit = ep->concurrency < LIMIT_FIRST ? (size_t)ep->concurrency : LIMIT_FIRST;
     ep->flying = 0;
-    ep->begun = ep->eased = 0;
+    ep->begun = ep->eased = ep->full = ep->faded = 0;
+    ep->doubt = ep->credit = 0;
+    ep->raised = false;
     ep->best_us = 0;
     endpoint_open_metrics(s, ep);
     return true;
@@ -218,8 +220,10 @@ void endpoint_close(struct webhook_endpoint *ep)
 
 uint64_t endpoint_began(struct webhook_endpoint *ep)
 {
-    ep->flying++;
-    return ++ep->begun;
+    ep->begun++;
+    if (++ep->flying >= ep->base.limit)
+        ep->full = ep->begun;
+    return ep->begun;
 }
 
 /* Did the receiver say, or show, that it has too much to do? */
@@ -229,23 +233,44 @@ static bool endpoint_is_overloaded(const struct result *r)
 }
 
 /* Remembers how soon it answers at its best; the memory fades, so that a receiver may become slower for good. */
-static void endpoint_learn(struct webhook_endpoint *ep, int64_t us)
+static void endpoint_learn(struct webhook_endpoint *ep, uint64_t number, int64_t us)
 {
     if (ep->best_us == 0 || us < ep->best_us)
         ep->best_us = us > 0 ? us : 1;
-    else
+    else if (number > ep->faded)
         ep->best_us += (us - ep->best_us) / FADE;
+    if (number > ep->faded)
+        ep->faded = ep->begun;
+}
+
+static void endpoint_raise_limit(struct webhook_endpoint *ep)
+{
+    bool doubtful = ep->doubt && ep->base.limit >= ep->doubt;
+    if (ep->base.limit >= (size_t)ep->concurrency || (doubtful && ++ep->credit < ep->base.limit))
+        return;
+    ep->credit = 0;
+    ep->base.limit++;
+    ep->raised = true;
+}
+
+static void endpoint_lower_limit(struct webhook_endpoint *ep)
+{
+    ep->base.limit = ep->base.limit > 1 ? ep->base.limit / 2 : 1;
+    if (ep->raised)
+        ep->doubt = ep->base.limit;
+    ep->raised = false;
+    ep->credit = 0;
+    ep->eased = ep->begun;
 }
 
 static void endpoint_set_limit(struct webhook_endpoint *ep, uint64_t number, const struct result *r, int64_t us)
 {
     if (r->verdict == VERDICT_DELIVERED) {
-        endpoint_learn(ep, us);
-        if (ep->flying >= ep->base.limit && ep->base.limit < (size_t)ep->concurrency && us <= 2 * ep->best_us + EASE_US)
-            ep->base.limit++;
+        endpoint_learn(ep, number, us);
+        if (number <= ep->full && number > ep->eased && us <= 2 * ep->best_us + EASE_US)
+            endpoint_raise_limit(ep);
     } else if (endpoint_is_overloaded(r) && number > ep->eased) {
-        ep->base.limit = ep->base.limit > 1 ? ep->base.limit / 2 : 1;
-        ep->eased = ep->begun;
+        endpoint_lower_limit(ep);
     }
 }
 

@@ -23,7 +23,12 @@ struct webhook_endpoint {
 
     size_t flying;   /* attempts in flight */
     uint64_t begun;  /* attempts so far */
+    uint64_t full;   /* the last of them that was begun with the limit in use; up to it, an answer raises the limit */
     uint64_t eased;  /* the last of them when the limit was last lowered: what is older says nothing new */
+    size_t doubt;    /* from this limit on it once had too much to do, and grows slowly; 0: not known */
+    bool raised;     /* since it was last lowered */
+    size_t credit;   /* answers that count for the next step there */
+    uint64_t faded;  /* the last attempt begun when best_us last faded: it does once a round */
     int64_t best_us; /* how long an answer takes when the receiver is at ease; 0: not known yet */
 };
 
@@ -35,8 +40,9 @@ void endpoint_faults(const struct sink *s, const struct endpoint *base, fault_fn
 bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct multi *m, struct err *e);
 void endpoint_close(struct webhook_endpoint *ep);
 /* How many requests a receiver gets at the same time (its limit) follows from how it keeps up: it begins with a few, takes
- * one more with each answer that comes about as soon as when it had little to do, as long as all that it may have are in
- * use, and goes down to half, once a round, when it says that it is overloaded (429, 502, 503, 504) or does not answer.
+ * one more with each answer that comes about as soon as when it had little to do, if all that it may have were in use
+ * meanwhile, so it doubles in a round; and it goes down to half, once a round, when the receiver says that it is overloaded
+ * (429, 502, 503, 504) or does not answer. From half of where that began it then takes one more a round.
  * `concurrency` is the most. */
 uint64_t endpoint_began(struct webhook_endpoint *ep); /* the attempt's number */
 /* Counts the end of an attempt, which took so long, and sets the limit. */

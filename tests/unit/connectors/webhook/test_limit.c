@@ -52,8 +52,10 @@ TEST(it_grows_to_concurrency_while_the_receiver_keeps_up)
 {
     assert_int_equal(ep->base.limit, 16);
     round_of(204, 20000);
-    assert_true(ep->base.limit > 16);
-    rounds(300, 204, 20000);
+    assert_int_equal(ep->base.limit, 32);
+    round_of(204, 20000);
+    assert_int_equal(ep->base.limit, 64);
+    round_of(204, 20000);
     assert_int_equal(ep->base.limit, 100);
 }
 
@@ -95,6 +97,18 @@ TEST(it_halves_once_a_round_when_the_receiver_has_too_much)
     }
 }
 
+TEST(after_an_overload_it_doubles_up_to_half_and_goes_on_slowly)
+{
+    rounds(3, 204, 20000);
+    rounds(8, 503, 20000);
+    assert_int_equal(ep->base.limit, 1);
+    rounds(6, 204, 20000);
+    assert_in_range(ep->base.limit, 50, 51);
+    size_t limit = ep->base.limit;
+    rounds(10, 204, 20000);
+    assert_in_range(ep->base.limit, limit + 9, limit + 10);
+}
+
 TEST(a_refusal_is_no_overload)
 {
     rounds(300, 204, 20000);
@@ -122,6 +136,7 @@ int main(void)
         LIMIT(it_stops_growing_when_answers_come_later),
         LIMIT(a_receiver_may_become_slower_for_good),
         LIMIT(it_halves_once_a_round_when_the_receiver_has_too_much),
+        LIMIT(after_an_overload_it_doubles_up_to_half_and_goes_on_slowly),
         LIMIT(a_refusal_is_no_overload),
         LIMIT(what_could_not_be_tried_says_nothing),
     };
