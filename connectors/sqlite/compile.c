@@ -411,11 +411,9 @@ void compile_rule(struct sqlite_source *s, struct rule *r)
     r->no_table = compile_table_is_missing(s, r);
     compile_order(s, r);
     r->usable = compile_columns(s, r, why) && compile_rows(s, r, why) && compile_guards(s, r, why)
-                && compile_counts(s, r, why);
-    if (r->usable) {
-        fit_check(s, r);
+                && compile_counts(s, r, why) && fit_check(s, r, why);
+    if (r->usable)
         return;
-    }
     rule_drop(r);
     rule_warn(s, r, why);
 }

@@ -116,20 +116,40 @@ static void fit_check_gaps(struct sqlite_source *s, struct rule *r)
             "use `kind: diff`, unless they do grow");
 }
 
-/* Without a rowid the key orders the rows, or those of one cursor: does it grow? A number is taken to. */
-static void fit_check_order(struct sqlite_source *s, struct rule *r)
+/* A declared type whose values are chosen, and do not come in order. */
+static bool fit_is_text(const char *type)
+{
+    static const char *const like[] = { "%char%", "%text%", "%clob%", "%uuid%", "%guid%", "%blob%" };
+    for (size_t i = 0; type && i < sizeof like / sizeof *like; i++)
+        if (sqlite3_strlike(like[i], type, 0) == 0)
+            return true;
+    return false;
+}
+
+/* Without a rowid the key orders the rows, or those of one cursor: does it grow? A number is taken to. False: it cannot
+ * work, *why says what would. */
+static bool fit_check_order(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
 {
     bool by_key = r->then ? str_eq_nocase(str_of(r->then), str_of(r->o->key))
                           : str_eq_nocase(str_of(r->by), str_of(r->o->key));
     const char *type = sqlite3_column_decltype(r->at_cursor, 0);
     if (r->has_rowid || r->key_is_rowid || !by_key || (type && sqlite3_strlike("%int%", type, 0) == 0))
-        return;
+        return true;
+    if (!r->o->cursor && fit_is_text(type)) {
+        snprintf(
+            why, WHY_BYTES,
+            "%.30s (%.16s) does not grow, so rows that come with a smaller one would be lost: use `kind: diff`, or "
+            "a `cursor` that grows (%.30s, if it does)%s",
+            r->o->key, type, r->o->key, r->o->select ? ", or the table itself instead of a select" : "");
+        return false;
+    }
     fit_warn(s, r, r->o->key,
              r->then ? "is the key, and is not declared a whole number: rows of one value are told apart by the key, "
                        "which does not grow, and those that come behind it are not captured"
                      : "is the cursor and the key, and is not declared a whole number: rows that come with a smaller "
                        "one are not captured",
              "use `kind: diff`");
+    return true;
 }
 
 /* The value of that SQL expression as text; NULL: it has none. */
@@ -170,20 +190,22 @@ static void fit_learn_usual(struct sqlite_source *s, struct rule *r)
     sqlite3_finalize(stmt);
 }
 
-void fit_check(struct sqlite_source *s, struct rule *r)
+bool fit_check(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
 {
     fit_check_key(s, r);
     if (r->o->kind == KIND_DIFF) {
         fit_learn_usual(s, r);
-        return;
+        return true;
     }
     if (r->by_rowid) {
         fit_check_gaps(s, r);
-        return;
+        return true;
     }
-    fit_check_order(s, r);
+    if (!fit_check_order(s, r, why))
+        return false;
     fit_check_index(s, r);
     fit_check_values(s, r);
+    return true;
 }
 
 int fit_count_unkeyed(struct sqlite_source *s, struct rule *r)

@@ -325,7 +325,8 @@ const struct event *render_event(struct sqlite_source *s, struct rule *r,
 void render_kept(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row, struct buf *out); /* JSON of `keep` */
 
 /* fit.c */
-void fit_check(struct sqlite_source *s, struct rule *r);        /* of a compiled rule; warns */
+/* Of a compiled rule; warns. False: it would lose rows, *why says what to do. */
+bool fit_check(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES]);
 int fit_count_unkeyed(struct sqlite_source *s, struct rule *r); /* rows that a look does not meet: their key is NULL */
 
 enum { LARGE_TIME, LARGE_DONE, LARGE_WATCH, LARGE_COLUMNS = LARGE_WATCH + RULE_WATCH };

@@ -3,6 +3,7 @@
  * cursor cannot see is counted. */
 #include <stdio.h>
 #include "tests/support/sqlite_rig.h"
+#include "tests/support/stderr.h"
 
 static struct rig rig;
 
@@ -83,10 +84,11 @@ static size_t warnings_at_start(const char *schema, const char *rule)
 /* A key that need not grow orders the rows, or those of one cursor: what comes behind it is lost, so it is said. */
 TEST(keys_that_do_not_grow)
 {
-    assert_int_equal(warnings_at_start(WITHOUT_ROWID("TEXT"), RULE("")), 1);
+    assert_int_equal(warnings_at_start(WITHOUT_ROWID("TEXT"), RULE(", cursor: id")), 1);
     assert_int_equal(warnings_at_start(WITHOUT_ROWID("TEXT"), RULE(", cursor: at")), 1);
-    assert_int_equal(warnings_at_start(VIEW("TEXT"), RULE("")), 2); /* and: no index makes the key of a view unique */
-    assert_int_equal(warnings_at_start("CREATE TABLE log(id TEXT PRIMARY KEY, at)", SELECT_RULE), 1);
+    assert_int_equal(warnings_at_start(WITHOUT_ROWID("NUMERIC"), RULE("")), 1);
+    /* and: no index makes the key of a view unique */
+    assert_int_equal(warnings_at_start(VIEW("TEXT"), RULE(", cursor: id")), 2);
     assert_int_equal(warnings_at_start(WITHOUT_ROWID("INTEGER"), RULE("")), 0);
     assert_int_equal(warnings_at_start(WITHOUT_ROWID("INTEGER"), RULE(", cursor: at")), 0);
     assert_int_equal(warnings_at_start(VIEW("INTEGER"), RULE("")), 1);
@@ -94,10 +96,35 @@ TEST(keys_that_do_not_grow)
     assert_int_equal(warnings_at_start("CREATE TABLE log(id TEXT PRIMARY KEY, at)", RULE("")), 0);
 }
 
+/* Nobody said that a text key grows, and nothing else orders the rows: the rule is refused, and says what works. */
+TEST(keys_that_cannot_work)
+{
+    static const char *const schemas[] = { WITHOUT_ROWID("TEXT"), WITHOUT_ROWID("VARCHAR(36)"), VIEW("TEXT"),
+                                           "CREATE TABLE log(id CHAR(32) PRIMARY KEY, at)" };
+    for (size_t i = 0; i < 4; i++) {
+        stderr_catch();
+        rig_begin(&rig, "DELETE", schemas[i], i == 3 ? SELECT_RULE : RULE(""));
+        assert_non_null(strstr(stderr_caught(),
+                               "does not grow, so rows that come with a smaller one would be lost: use "
+                               "`kind: diff`, or a `cursor` that grows (id, if it does)"));
+        assert_false(rig_inside(&rig)->rules[0]->usable);
+        assert_int_equal(metric_value(rig_inside(&rig)->unusable), 1);
+        rig_end(&rig);
+    }
+    /* a table of the same name that has a rowid is what it takes */
+    rig_begin(&rig, "DELETE", WITHOUT_ROWID("TEXT"), RULE(""));
+    app_exec(&rig, "DROP TABLE log; CREATE TABLE log(id TEXT PRIMARY KEY, at)");
+    assert_int_equal(captured(), 0);
+    app_exec(&rig, "INSERT INTO log VALUES ('a', 1)");
+    assert_int_equal(captured(), 1);
+    assert_int_equal(metric_value(rig_inside(&rig)->unusable), 0);
+    rig_end(&rig);
+}
+
 /* A text with a NUL in it is a cursor as any other: its row comes once. */
 TEST(nul_in_a_key)
 {
-    rig_begin(&rig, "DELETE", WITHOUT_ROWID("TEXT"), RULE(""));
+    rig_begin(&rig, "DELETE", WITHOUT_ROWID("TEXT"), RULE(", cursor: id"));
     app_exec(&rig, "INSERT INTO log VALUES (CAST(x'610062' AS TEXT), 1)");
     assert_int_equal(captured(), 1);
     app_exec(&rig, "UPDATE log SET at = 2");
@@ -127,7 +154,7 @@ TEST(null_tells_no_rows_apart)
 /* A key of which only a hash is kept names its row, and the rows behind it go on. */
 TEST(key_too_long)
 {
-    rig_begin(&rig, "DELETE", WITHOUT_ROWID("TEXT"), RULE(""));
+    rig_begin(&rig, "DELETE", WITHOUT_ROWID("TEXT"), RULE(", cursor: id"));
     assert_int_equal(metric_value(rig_inside(&rig)->unusable), 0);
     app_exec(&rig, "INSERT INTO log VALUES ('a' || hex(zeroblob(300)), 1)");
     assert_int_equal(captured(), 1);
@@ -556,6 +583,7 @@ int main(void)
         cmocka_unit_test(many_rows_of_one_value),
         cmocka_unit_test(many_rows_of_one_value_without_rowid),
         cmocka_unit_test(keys_that_do_not_grow),
+        cmocka_unit_test(keys_that_cannot_work),
         cmocka_unit_test(nul_in_a_key),
         cmocka_unit_test(null_tells_no_rows_apart),
         cmocka_unit_test(key_too_long),

@@ -61,16 +61,16 @@ static void capture_long(const char *schema, const char *rule)
 
 TEST(long_keys)
 {
-    capture_long(WITHOUT_ROWID, RULE(""));
+    capture_long(WITHOUT_ROWID, RULE(", cursor: id"));
     capture_long(WITHOUT_ROWID, RULE(", cursor: at"));
     capture_long(WITH_ROWID, RULE(", cursor: at"));
     capture_long(WITH_ROWID, RULE(""));
     capture_long(WITH_ROWID, RULE(", cursor: id"));
-    capture_long("CREATE TABLE log(id TEXT PRIMARY KEY COLLATE NOCASE, at) WITHOUT ROWID", RULE(""));
+    capture_long("CREATE TABLE log(id TEXT PRIMARY KEY COLLATE NOCASE, at) WITHOUT ROWID", RULE(", cursor: id"));
     capture_long("CREATE TABLE l(id TEXT PRIMARY KEY, at); CREATE VIEW log AS SELECT * FROM l;"
                  "CREATE TRIGGER t INSTEAD OF INSERT ON log BEGIN INSERT INTO l VALUES (new.id, new.at); END",
-                 RULE(""));
-    capture_long("PRAGMA encoding = 'UTF-16le';" WITHOUT_ROWID, RULE(""));
+                 RULE(", cursor: id"));
+    capture_long("PRAGMA encoding = 'UTF-16le';" WITHOUT_ROWID, RULE(", cursor: id"));
 }
 
 /* Rows of one cursor whose keys are long: the cut of a position lies between them. */
@@ -91,12 +91,12 @@ TEST(long_ties)
 /* The row at which a cut position stands is gone: what shares the cut comes again, under the ids it had. */
 TEST(row_of_a_cut_is_gone)
 {
-    rig_begin(&rig, "DELETE", WITHOUT_ROWID, RULE(""));
+    rig_begin(&rig, "DELETE", WITHOUT_ROWID, RULE(", cursor: id"));
     app_exec(&rig, "INSERT INTO log VALUES (" LONG("a", 9000) ", 1), (" LONG("a", 9001) ", 2)");
     rig_settle(&rig);
     rig_close(&rig);
     app_exec(&rig, "DELETE FROM log WHERE at = 2; INSERT INTO log VALUES ('b', 3)");
-    rig_open(&rig, RULE(""));
+    rig_open(&rig, RULE(", cursor: id"));
     rig_settle(&rig);
     assert_int_equal(rig.seen_count, 4);
     assert_true(str_eq(rig.seen[0]->id, rig.seen[2]->id));
@@ -137,7 +137,7 @@ static void refuse_alone(const char *schema, const char *rule, bool told)
 TEST(unreadable_keys)
 {
     refuse_alone("CREATE TABLE log(id TEXT PRIMARY KEY, at)", RULE(""), true);
-    refuse_alone("CREATE TABLE log(id TEXT PRIMARY KEY, at) WITHOUT ROWID", RULE(""), true);
+    refuse_alone("CREATE TABLE log(id TEXT PRIMARY KEY, at) WITHOUT ROWID", RULE(", cursor: id"), true);
     refuse_alone(WITH_ROWID, RULE(", cursor: at"), false);
     refuse_alone(WITHOUT_ROWID, RULE(", cursor: at"), false);
     refuse_alone(WITH_ROWID, RULE(", time: at"), true);
@@ -176,9 +176,10 @@ TEST(unreadable_cursor_of_a_select)
     rig_end(&rig);
 }
 
-#define OPEN                                                                                                           \
-    "capture:\n- {name: job, kind: open_row, table: job, done: state = 'ok', abort_after: 10m,\n"                      \
+#define OPEN_BY(cursor)                                                                                                \
+    "capture:\n- {name: job, kind: open_row, table: job, done: state = 'ok', abort_after: 10m" cursor ",\n"            \
     "   types: {started: job.started, done: job.done, aborted: job.aborted}}\n"
+#define OPEN OPEN_BY("")
 
 /* An unfinished row with a long key is found again; one that cannot be is refused, and told when it is finished. */
 TEST(open_rows_with_long_keys)
@@ -202,7 +203,7 @@ TEST(open_rows_with_long_keys)
 /* Without a rowid a refused row is named by its key; two keys that begin alike are two rows. */
 TEST(refused_rows_without_rowid)
 {
-    rig_begin(&rig, "DELETE", "CREATE TABLE job(id TEXT PRIMARY KEY, state) WITHOUT ROWID", OPEN);
+    rig_begin(&rig, "DELETE", "CREATE TABLE job(id TEXT PRIMARY KEY, state) WITHOUT ROWID", OPEN_BY(", cursor: id"));
     int64_t before = refused();
     app_exec(&rig, "INSERT INTO job VALUES (" LONG("a", 20000) ", 'new'), (" LONG("a", 20001) ", 'new'), ('b', 'ok')");
     assert_captured(&rig, "job.done");
@@ -226,7 +227,7 @@ TEST(hashed_position_is_taken_over)
     rig.state.at[rig.state.count++] = (struct rig_pair){ str_dup(STR("log/ready")), str_dup(STR("1")), 1, false };
     rig.state.at[rig.state.count++] = (struct rig_pair){ str_dup(STR("log/cursor")), str_dup(str_of(cursor)),
                                                          strlen(cursor), false };
-    rig_open(&rig, "capture:\n- {name: log, kind: append, table: long, types: {insert: log.line}}\n");
+    rig_open(&rig, "capture:\n- {name: log, kind: append, table: long, cursor: id, types: {insert: log.line}}\n");
     assert_int_equal(captured(), 1);
     assert_int_equal(unusable(), 0);
     rig_end(&rig);
