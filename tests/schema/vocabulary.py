@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import jsonschema
+import yaml
 
 SCHEMAS = pathlib.Path(__file__).resolve().parents[2] / "schemas"
 VOCABULARY = json.loads((SCHEMAS / "vocabulary.schema.json").read_text())
@@ -134,6 +135,23 @@ def judge_program(program, schemas, bad):
         bad += [f"the program's {form} schema of {n} takes {i}" for i, (n, change) in enumerate(refused) if checks[n].is_valid(example(n, change))]
 
 
+def judge_asyncapi(bad):
+    """Each message has its schema, and every reference leads somewhere."""
+    document = yaml.safe_load((SCHEMAS / "asyncapi.yaml").read_text())
+    components = document["components"]
+    names = {file.name.removesuffix(".schema.json") for file in (SCHEMAS / "events").glob("*.schema.json")}
+    for where in (components["messages"], document["channels"]["events"]["messages"]):
+        bad += [f"asyncapi.yaml lacks, or has alone: {sorted(names ^ set(where))}"] if names != set(where) else []
+    for ref in refs(document, []):
+        at = document
+        for part in ref.removeprefix("#/").split("/"):
+            at = at.get(part, {})
+        bad += [] if at else [f"asyncapi.yaml: {ref} leads nowhere"]
+    check = jsonschema.Draft202012Validator({"$ref": "#/components/schemas/chat.feedback.1", "components": components})
+    bad += [] if check.is_valid(example("chat.feedback", lambda d: None)) else ["asyncapi.yaml: refuses an example"]
+    bad += ["asyncapi.yaml: takes what is wrong"] if check.is_valid(example("chat.feedback", lambda d: d["feedback"].update(score=2))) else []
+
+
 def main():
     jsonschema.Draft202012Validator.check_schema(VOCABULARY)
     schemas, bad = event_schemas(), []
@@ -152,6 +170,7 @@ def main():
     bad += [f"the published schema of {n} is not open: {i}" for i, (n, change) in enumerate(MORE + VALUES) if not validator(schemas[n]).is_valid(example(n, change))]
     bad += [f"the strict form of {n} is open: {i}" for i, (n, change) in enumerate(MORE + VALUES) if validator(schemas[n], strict).is_valid(example(n, change))]
     judge_program(sys.argv[1], schemas, bad)
+    judge_asyncapi(bad)
     stale = subprocess.run([sys.executable, SCHEMAS / "generate", "--check"], capture_output=True, text=True, check=False)
     bad += [stale.stdout.strip() or stale.stderr.strip()] if stale.returncode else []
     print("\n".join(bad) or f"{len(schemas)} types, {count} examples, {len(WRONG + MORE + VALUES)} that are none: all judged well")
