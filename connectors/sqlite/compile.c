@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A rule's SQL, prepared against the tables that are there now. */
 #include "bridge/lib/mem.h"
-#include "connectors/sqlite/sqlite.h"
+#include "connectors/sqlite/project.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -102,28 +102,59 @@ static void compile_add_field(struct rule *r, const char *name, enum form form)
                                                   .keep = rule_lists(&r->o->keep, str_of(name)) };
 }
 
-/* The data columns that are there; those that are not are named in `missing`. */
-static void compile_fields(struct rule *r, sqlite3_stmt *probe, struct buf *missing)
+/* Of a rule with `map` the look at the table reads what is kept, and what `raw` tells; an append rule all, as by that it
+ * knows its rows again. */
+static bool compile_reads(const struct sqlite_source *s, const struct rule *r, const char *name)
+{
+    const struct rule_options *o = r->o;
+    return !o->map.count || s->raw == RAW_ROW || o->kind == KIND_APPEND || rule_lists(&o->keep, str_of(name));
+}
+
+static void compile_hide_content(const struct sqlite_source *s, struct rule *r)
+{
+    for (int i = 0; s->content != TELL_FULL && i < r->field_count; i++)
+        r->fields[i].hidden = rule_lists(&r->o->content_columns, str_of(r->fields[i].name));
+}
+
+static void compile_add_missing(struct buf *missing, const char *name)
+{
+    buf_printf(missing, "%s%s", missing->n ? ", " : "", name);
+}
+
+/* The columns that are named: those that are there, and in `missing` those that are not. */
+static void compile_named_fields(const struct sqlite_source *s, struct rule *r, sqlite3_stmt *probe,
+                                 struct buf *missing)
 {
     const struct rule_options *o = r->o;
     for (size_t i = 0; i < o->columns.count; i++) {
         enum form form = FORM_VALUE;
         rule_form(o->columns.at[i].value, &form);
+        if (!compile_reads(s, r, o->columns.at[i].key))
+            continue;
         if (compile_has(probe, o->columns.at[i].key))
             compile_add_field(r, o->columns.at[i].key, form);
         else
-            buf_printf(missing, "%s%s", missing->n ? ", " : "", o->columns.at[i].key);
+            compile_add_missing(missing, o->columns.at[i].key);
     }
-    for (int i = 0; o->columns.count == 0 && i < sqlite3_column_count(probe); i++)
-        if (!rule_lists(&o->never, str_of(sqlite3_column_name(probe, i))))
-            compile_add_field(r, sqlite3_column_name(probe, i), FORM_VALUE);
+}
+
+/* The data columns that are there; those that are not are named in `missing`. */
+static void compile_fields(const struct sqlite_source *s, struct rule *r, sqlite3_stmt *probe, struct buf *missing)
+{
+    const struct rule_options *o = r->o;
+    compile_named_fields(s, r, probe, missing);
+    for (int i = 0; o->columns.count == 0 && i < sqlite3_column_count(probe); i++) {
+        const char *name = sqlite3_column_name(probe, i);
+        if (!rule_lists(&o->never, str_of(name)) && compile_reads(s, r, name))
+            compile_add_field(r, name, FORM_VALUE);
+    }
     for (size_t i = 0; i < o->keep.count; i++)
         if (!compile_has(probe, o->keep.at[i]) && !rule_has_entry(&o->columns, o->keep.at[i]))
-            buf_printf(missing, "%s%s", missing->n ? ", " : "", o->keep.at[i]);
+            compile_add_missing(missing, o->keep.at[i]);
     for (size_t i = 0; i < o->watch.count; i++) {
         r->lacks[i] = !compile_has(probe, o->watch.at[i]);
         if (r->lacks[i])
-            buf_printf(missing, "%s%s", missing->n ? ", " : "", o->watch.at[i]);
+            compile_add_missing(missing, o->watch.at[i]);
     }
 }
 
@@ -140,8 +171,11 @@ static const char *compile_nearest(sqlite3_stmt *probe, const char *name)
 }
 
 /* A name in `never` that is no column would have one published that was meant. */
-static bool compile_check_never(const struct rule_options *o, sqlite3_stmt *probe, char why[WHY_BYTES])
+static bool compile_check_never(const struct sqlite_source *s, const struct rule_options *o, sqlite3_stmt *probe,
+                                char why[WHY_BYTES])
 {
+    if (o->map.count && s->raw == RAW_NONE)
+        return true; /* nothing is told but what its SQL names */
     for (size_t i = 0; o->columns.count == 0 && i < o->never.count; i++) {
         const char *name = o->never.at[i], *nearest;
         if (compile_has(probe, name))
@@ -203,9 +237,10 @@ static bool compile_columns(struct sqlite_source *s, struct rule *r, char why[WH
     }
     const char *lacking = compile_lacking(r->o, probe);
     struct buf missing = buf_new(256);
-    bool good = !lacking && compile_check_never(r->o, probe, why);
+    bool good = !lacking && compile_check_never(s, r->o, probe, why);
     if (good) {
-        compile_fields(r, probe, &missing);
+        compile_fields(s, r, probe, &missing);
+        compile_hide_content(s, r);
         compile_warn_mask(s, r, probe);
     } else if (lacking)
         snprintf(why, WHY_BYTES, "there is no column %s in %s", lacking, r->o->table ? r->o->table : "the select");
@@ -412,8 +447,10 @@ void compile_rule(struct sqlite_source *s, struct rule *r)
     compile_order(s, r);
     r->usable = compile_columns(s, r, why) && compile_rows(s, r, why) && compile_guards(s, r, why)
                 && compile_counts(s, r, why) && fit_check(s, r, why);
-    if (r->usable)
+    if (r->usable) {
+        project_check(s, r);
         return;
+    }
     rule_drop(r);
     rule_warn(s, r, why);
 }

@@ -6,7 +6,7 @@
  * this process. */
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
-#include "connectors/sqlite/sqlite.h"
+#include "connectors/sqlite/project.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -123,6 +123,8 @@ static int database_set_up(struct sqlite_source *s)
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL); /* it would lock out the application */
     sqlite3_limit(s->db, SQLITE_LIMIT_LENGTH, DATABASE_LENGTH + (int)s->max_event.n * 2);
     sqlite3_busy_handler(s->db, database_wait_a_moment, NULL);
+    sqlite3_set_authorizer(s->db, project_authorize,
+                           s); /* once: to set it anew has SQLite prepare all statements again */
     sqlite3_progress_handler(s->db, 20000, database_read_is_too_long, s);
     s->read_began_us = clock_mono_us();
     int rc = sqlite3_exec(s->db, "PRAGMA query_only = 1", NULL, NULL, NULL);

@@ -24,12 +24,9 @@ void found_free(struct sqlite_source *s)
     s->found = (struct found){ 0 };
 }
 
-void found_event(struct sqlite_source *s, struct rule *r, const struct happening *h)
+static void found_add(struct sqlite_source *s, const struct event *ev)
 {
     struct found *f = &s->found;
-    const struct event *ev = render_event(s, r, h);
-    if (!ev)
-        return;
     if (f->event_count == f->event_cap) {
         f->event_cap = f->event_cap ? f->event_cap * 2 : 64;
         f->events = mem_grow(f->events, f->event_cap, sizeof *f->events);
@@ -37,6 +34,17 @@ void found_event(struct sqlite_source *s, struct rule *r, const struct happening
     f->events[f->event_count++] = ev;
     f->bytes += event_bytes(ev);
     metric_set(s->last_change, clock_wall_ms() / 1000);
+}
+
+void found_event(struct sqlite_source *s, struct rule *r, const struct happening *h)
+{
+    if (r->projections) {
+        mapped_events(s, r, h, found_add);
+        return;
+    }
+    const struct event *ev = render_event(s, r, h);
+    if (ev)
+        found_add(s, ev);
 }
 
 void found_change(struct sqlite_source *s, const struct rule *r, const char *what, struct str key, struct str value,

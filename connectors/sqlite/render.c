@@ -89,6 +89,27 @@ static void render_type(struct buf *out, const struct rule *r, const struct happ
             out->at[i] = '_';
 }
 
+static void render_default_subject(struct buf *out, const struct rule *r, struct str name)
+{
+    buf_printf(out, "%s/", r->o->table ? r->o->table : r->name);
+    buf_add_str(out, name);
+}
+
+void render_end_subject(struct buf *out, size_t begin, const struct rule *r, const struct happening *h)
+{
+    if (out->n == begin)
+        render_default_subject(out, r, value_key_plain(h->key));
+    for (size_t i = begin; i < out->n; i++)
+        if ((unsigned char)out->at[i] < 0x20 || out->at[i] == 0x7f)
+            out->at[i] = '_';
+    if (str_is_utf8((struct str){ out->at + begin, out->n - begin }) && out->n - begin <= EVENT_ATTRIBUTE_BYTES)
+        return;
+    char id[UUID_TEXT];
+    uuid_of(&h->key, 1, id);
+    out->n = begin;
+    render_default_subject(out, r, str_of(id));
+}
+
 /* By the rule's template; when a column cannot stand in it, the default. */
 static void render_subject(struct buf *out, struct sqlite_source *s, struct rule *r, const struct happening *h)
 {
@@ -102,19 +123,7 @@ static void render_subject(struct buf *out, struct sqlite_source *s, struct rule
         rule_warn(s, r, text);
         out->n = begin;
     }
-    if (!r->o->subject || why.text[0]) {
-        buf_printf(out, "%s/", r->o->table ? r->o->table : r->name);
-        buf_add_str(out, value_key_plain(h->key));
-    }
-    for (size_t i = begin; i < out->n; i++)
-        if ((unsigned char)out->at[i] < 0x20 || out->at[i] == 0x7f)
-            out->at[i] = '_';
-    if (str_is_utf8((struct str){ out->at + begin, out->n - begin }) && out->n - begin <= EVENT_ATTRIBUTE_BYTES)
-        return;
-    char id[UUID_TEXT];
-    uuid_of(&h->key, 1, id);
-    out->n = begin;
-    buf_printf(out, "%s/%s", r->o->table ? r->o->table : r->name, id);
+    render_end_subject(out, begin, r, h);
 }
 
 /* ---- data ---- */
@@ -157,7 +166,7 @@ static size_t render_fields(struct sqlite_source *s, struct rule *r, sqlite3_stm
     for (int i = 0; i < r->field_count; i++) {
         struct field *f = &r->fields[i];
         f->n = 0;
-        if (!keep || f->keep)
+        if (!f->hidden && (!keep || f->keep))
             render_field(s, r, f, row, max, &repaired);
         total += render_field_bytes(f);
     }
@@ -181,9 +190,8 @@ static void render_drop_largest(struct rule *r, size_t *total)
     largest->n = 0;
 }
 
-/* The row as a JSON object of at most `max` bytes; the names of columns that had to be left out go to `left_out`. */
-static void render_row(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row, bool keep, size_t max,
-                       struct buf *out, struct buf *left_out)
+void render_row(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row, bool keep, size_t max, struct buf *out,
+                struct buf *left_out)
 {
     size_t total = render_fields(s, r, row, keep, max);
     while (total > max)
@@ -191,7 +199,7 @@ static void render_row(struct sqlite_source *s, struct rule *r, sqlite3_stmt *ro
     buf_add_char(out, '{');
     for (int i = 0; i < r->field_count; i++) {
         struct field *f = &r->fields[i];
-        if (keep && !f->keep)
+        if (f->hidden || (keep && !f->keep))
             continue;
         if (!f->n) {
             buf_printf(left_out, "%s%s", left_out->n ? "," : "", f->name);
@@ -233,18 +241,18 @@ static void render_data(struct sqlite_source *s, struct rule *r, const struct ha
 
 /* ---- the event ---- */
 
-static void render_id(const struct sqlite_source *s, const struct rule *r, const struct happening *h,
-                      char id[UUID_TEXT])
+void render_id(const struct sqlite_source *s, const struct rule *r, const struct happening *h, struct str op,
+               char id[UUID_TEXT])
 {
     char number[64];
     int n = snprintf(number, sizeof number, "%c%" PRIu64, h->version ? 'v' : 'e',
                      h->version ? h->version : (uint64_t)h->birth.epoch);
     if (!h->version && h->birth.rowid)
         snprintf(number + n, sizeof number - (size_t)n, "r%" PRId64, h->birth.rowid);
-    uuid_of((struct str[]){ str_of(s->identity), str_of(r->name), h->key, str_of(h->op), str_of(number) }, 5, id);
+    uuid_of((struct str[]){ str_of(s->identity), str_of(r->name), h->key, op, str_of(number) }, 5, id);
 }
 
-static void render_time(const struct happening *h, char text[CLOCK_TEXT])
+void render_time(const struct happening *h, char text[CLOCK_TEXT])
 {
     int64_t ms;
     if (!h->timed || !h->row || !value_time(h->row, HEAD_TIME, &ms))
@@ -265,16 +273,16 @@ static size_t render_extensions(const struct rule *r, const struct happening *h,
     return n;
 }
 
-static void render_report_refused(struct sqlite_source *s, const struct rule *r, const struct happening *h,
-                                  const struct err *why)
+void render_report_refused(struct sqlite_source *s, const struct rule *r, const struct happening *h,
+                           const struct err *why)
 {
     metric_add(s->refused, 1);
     LOG(ERROR, "a row could not be made into an event", LOG_C("source", s->base.id), LOG_C("rule", r->name),
         LOG_STR("key", h->key), LOG_C("why", why->text));
 }
 
-static void render_report_truncated(struct sqlite_source *s, const struct rule *r, const struct happening *h,
-                                    const struct buf *left_out)
+void render_report_truncated(struct sqlite_source *s, const struct rule *r, const struct happening *h,
+                             const struct buf *left_out)
 {
     metric_add(s->truncated, 1);
     LOG(WARN, "an event was too large: columns left out", LOG_C("source", s->base.id), LOG_C("rule", r->name),
@@ -286,7 +294,7 @@ const struct event *render_event(struct sqlite_source *s, struct rule *r, const 
     char id[UUID_TEXT], time[CLOCK_TEXT];
     struct buf left_out = buf_new(EVENT_ATTRIBUTE_BYTES);
     struct header extensions[RENDER_EXTENSIONS];
-    render_id(s, r, h, id);
+    render_id(s, r, h, str_of(h->op), id);
     render_time(h, time);
     render_data(s, r, h, &left_out);
     buf_reset(&s->scratch);

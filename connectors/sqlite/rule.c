@@ -2,6 +2,7 @@
 /* A capture rule: its options, checked, and its life. */
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
+#include "connectors/sqlite/map.h"
 #include "connectors/sqlite/value.h"
 #include <ctype.h>
 #include <stdio.h>
@@ -41,12 +42,33 @@ const struct option rule_rows[] = {
                   "should it finish after all)."),
     OPTION(struct rule_options, type_column, .doc = "append: column whose value chooses the type in `types`."),
     OPTION(
-        struct rule_options, types, .required = true,
+        struct rule_options, types,
         .doc =
-            "Event types. append: insert; or by the value of type_column, else \"*\"; open_row: started, done, aborted; diff: "
+            "Event types of your own. append: insert; or by the value of type_column, else \"*\"; open_row: started, done, aborted; diff: "
             "insert, delete, a watched column (pinned), its new value (pinned=1), else update; a row that has such a value "
             "when it is first seen, and not by the table's default, tells it as well. What is not named gives no "
             "event. {column} is replaced."),
+    OPTION(
+        struct rule_options, map, .of = map_rows, .of_size = sizeof(struct map_options), .max = MAP_ENTRIES,
+        .doc =
+            "Instead of `types`: events of the vocabulary that all applications share. Each entry that fits gives one."),
+    OPTION(struct rule_options, data,
+           .doc =
+               "With `map`: the path of each value of the event's data and the SQL that gives it, over the row `r` and "
+               "what `join` joins (conversation.id: r.chat_id). The vocabulary says the form; what is NULL or \"\" is "
+               "left out, and what has no place in a type."),
+    OPTION(
+        struct rule_options, join,
+        .doc =
+            "With `map`: SQL behind FROM <table> r, such as LEFT JOIN users u ON u.id = r.user_id. It is only read of "
+            "rows that changed. If it makes several rows of one, `part` must tell them apart."),
+    OPTION(struct rule_options, part,
+           .doc = "With `map`: SQL that names one of the rows that `join` makes of one; part of the event's id."),
+    OPTION(
+        struct rule_options, content_columns,
+        .doc =
+            "With `map`: columns that hold what people wrote. With another `content` than full they are neither kept "
+            "nor told by `raw`."),
     OPTION(struct rule_options, subject, .doc = "The event's subject, for example chats/{id}; default: <table>/{key}."),
     OPTION(struct rule_options, columns,
            .doc = "The columns of the event's data and their form: value, json, bool or time; default: all."),
@@ -138,6 +160,15 @@ static bool rule_fail_type(const struct rule_options *o, const struct map_entry 
         t->key, swapped);
 }
 
+static bool rule_fail_op(const struct rule_options *o, const char *op, struct err *e)
+{
+    static const char *const what[] = { [KIND_APPEND] = "insert",
+                                        [KIND_OPEN_ROW] = "started, done, aborted",
+                                        [KIND_DIFF] = "insert, delete, update, or a column named in watch" };
+    return err_set(e, "op: \"%s\" is nothing that a rule of kind %s reports (%s)", op, rule_kinds[o->kind].text,
+                   what[o->kind]);
+}
+
 static bool rule_check_types(const struct rule_options *o, struct err *e)
 {
     for (size_t i = 0; i < o->types.count; i++) {
@@ -152,7 +183,7 @@ static bool rule_check_types(const struct rule_options *o, struct err *e)
         if (!*t->value)
             return err_set(e, "types: %s has no event type", t->key);
     }
-    return o->types.count || err_set(e, "types: at least one is needed");
+    return o->types.count || err_set(e, "types: at least one is needed, or a `map`");
 }
 
 static bool rule_check_columns(const struct rule_options *o, struct err *e)
@@ -227,6 +258,38 @@ static bool rule_check_subject(const struct rule_options *o, struct err *e)
                    o->key);
 }
 
+/* What belongs to `map`, and what does not go with it. */
+static bool rule_check_map(const struct rule_options *o, struct err *e)
+{
+    const struct map_options *m = o->map.at;
+    if (o->types.count || o->type_column || o->subject)
+        return err_set(e, "%s: does not go with map; its entries have `type`, `when` and `subject`",
+                       o->types.count ? "types"
+                       : o->subject   ? "subject"
+                                      : "type_column");
+    for (size_t i = 0; i < o->map.count; i++)
+        for (size_t k = 0; k < m[i].op.count; k++) {
+            if (strcmp(m[i].op.at[k], "*") == 0 || !rule_can_report(o, m[i].op.at[k]))
+                return rule_fail_op(o, m[i].op.at[k], e) || err_prefix(e, "map[%zu]", i);
+            if (strcmp(m[i].op.at[k], "update") == 0 && !o->watch.count)
+                return err_set(e, "map[%zu]: op: \"update\" needs watch: the columns whose change is an update", i);
+        }
+    return map_check(o, e);
+}
+
+static bool rule_check_events(const struct rule_options *o, struct err *e)
+{
+    if (o->map.count)
+        return rule_check_map(o, e);
+    if (o->data.count || o->join || o->part || o->content_columns.count)
+        return err_set(e, "%s: belongs to a rule with map",
+                       o->data.count ? "data"
+                       : o->join     ? "join"
+                       : o->part     ? "part"
+                                     : "content_columns");
+    return rule_check_subject(o, e) && rule_check_types(o, e) && rule_check_templates(o, e);
+}
+
 static bool rule_check_options(const struct rule_options *o, struct err *e)
 {
     enum kind kind = o->kind;
@@ -242,7 +305,7 @@ static bool rule_check_options(const struct rule_options *o, struct err *e)
         return err_set(e, "type_column: belongs to kind append");
     if (kind != KIND_DIFF && (o->watch.count || o->keep.count || o->last))
         return err_set(e, "watch, keep and last belong to kind diff");
-    return rule_check_subject(o, e) && rule_check_types(o, e) && rule_check_columns(o, e) && rule_check_templates(o, e);
+    return rule_check_columns(o, e) && rule_check_events(o, e);
 }
 
 bool rule_check(const struct rule_options *o, struct err *e)
@@ -265,6 +328,10 @@ struct rule *rule_of(struct sqlite_source *s, struct str name)
 
 const char *rule_type(const struct rule *r, struct str op)
 {
+    const struct map_options *m = r->o->map.at;
+    for (size_t i = 0; i < r->o->map.count; i++)
+        if (rule_lists(&m[i].op, op))
+            return m[i].type;
     for (size_t i = 0; i < r->o->types.count; i++)
         if (str_eq(str_of(r->o->types.at[i].key), op))
             return r->o->types.at[i].value;
@@ -349,6 +416,8 @@ void rule_drop(struct rule *r)
     }
     r->fields = NULL;
     r->field_count = 0;
+    if (r->o)
+        map_drop(r->projections, r->o->map.count, false);
     r->usable = r->blocked = false;
     sqlite3_value_free(r->at);
     r->at = NULL;
@@ -358,6 +427,8 @@ void rule_drop(struct rule *r)
 void rule_free(struct rule *r)
 {
     rule_drop(r);
+    if (r->o)
+        map_free(r->projections, r->o->map.count);
     rows_free(&r->rows);
     free(r->cursor);
     free(r->tie);

@@ -87,18 +87,26 @@ static const struct map_entry *seen_operation(struct sqlite_source *s, const str
     return found.by_value ? found.by_value : found.by_name;
 }
 
+/* Is the value of watched column i one that a new row does not have by itself? (It is in s->scratch then.) */
+static bool seen_is_unusual(struct sqlite_source *s, const struct rule *r, const struct seen *now, size_t i)
+{
+    buf_reset(&s->scratch);
+    if (r->lacks[i] || sqlite3_column_type(now->scan, HEAD + (int)i) == SQLITE_NULL)
+        return false;
+    value_plain(&s->scratch, now->scan, HEAD + (int)i);
+    return !r->usual[i] || !str_eq(buf_str(&s->scratch), str_of(r->usual[i]));
+}
+
 /* What the value of watched column i says of a row that is seen for the first time, NULL: nothing. A value that a new
  * row has by itself is no event. By the column's name it is one only if nothing else tells the row: in what `insert`
  * tells, the value stands. */
 static const struct map_entry *seen_state(struct sqlite_source *s, const struct rule *r, const struct seen *now,
                                           size_t i)
 {
-    const char *usual = r->usual[i];
     struct seen_entries found = seen_entries(s, r, now, i);
-    if (r->lacks[i] || sqlite3_column_type(now->scan, HEAD + (int)i) == SQLITE_NULL
-        || (usual && str_eq(buf_str(&s->scratch), str_of(usual))))
+    if (!seen_is_unusual(s, r, now, i))
         return NULL;
-    return found.by_value || !usual || rule_type(r, STR("insert")) ? found.by_value : found.by_name;
+    return found.by_value || !r->usual[i] || rule_type(r, STR("insert")) ? found.by_value : found.by_name;
 }
 
 /* The names of the columns that fall under this type; they are done then. */
@@ -136,14 +144,45 @@ static bool seen_report_columns(struct sqlite_source *s, struct rule *r, const s
     return any;
 }
 
-static bool seen_report_update(struct sqlite_source *s, struct rule *r, const struct seen *now, const bool *changed,
-                               uint64_t version)
+/* The events of the rule's `map`. `kept`: of the row as it was; `first`: the columns are those whose value is none that a
+ * new row has by itself. Returns whether there may be any. */
+static bool seen_report_mapped(struct sqlite_source *s, struct rule *r, const struct seen *now, const bool *columns,
+                               uint64_t version, const char *kept, bool first)
 {
+    bool any = false;
+    for (size_t i = 0; i < now->watched; i++)
+        any = any || columns[i];
+    if (any)
+        found_event(s, r,
+                    &(struct happening){ .op = first ? "state" : "update",
+                                         .key = now->key,
+                                         .version = version,
+                                         .row = now->all,
+                                         .kept = kept,
+                                         .columns = columns,
+                                         .first = first });
+    return any;
+}
+
+static bool seen_report_update(struct sqlite_source *s, struct rule *r, const struct row *row, const struct seen *now,
+                               const bool *changed, uint64_t version)
+{
+    if (r->projections)
+        return seen_report_mapped(s, r, now, changed, version, row->kept, false);
     const struct map_entry *ops[RULE_WATCH] = { 0 };
     for (size_t i = 0; i < now->watched; i++)
         if (changed[i])
             ops[i] = seen_operation(s, r, now, i);
     return seen_report_columns(s, r, now, ops, version, true);
+}
+
+/* The states of a `map` that a new row is in already. */
+static bool seen_report_unusual(struct sqlite_source *s, struct rule *r, const struct seen *now, uint64_t version)
+{
+    bool columns[RULE_WATCH] = { 0 };
+    for (size_t i = 0; i < now->watched; i++)
+        columns[i] = seen_is_unusual(s, r, now, i);
+    return seen_report_mapped(s, r, now, columns, version, NULL, true);
 }
 
 /* A new row, and the states that it is in already. */
@@ -159,9 +198,10 @@ static void seen_report_insert(struct sqlite_source *s, struct rule *r, struct s
                                          .version = version,
                                          .row = now->all,
                                          .timed = true });
-    for (size_t i = 0; i < now->watched; i++)
+    bool any = r->projections ? seen_report_unusual(s, r, now, version) : false;
+    for (size_t i = 0; i < now->watched && !r->projections; i++)
         states[i] = seen_state(s, r, now, i);
-    bool any = seen_report_columns(s, r, now, states, version, false);
+    any = seen_report_columns(s, r, now, states, version, false) || any;
     seen_remember(s, r, now, version, type || any);
 }
 
@@ -212,7 +252,7 @@ static void seen_tell_ahead(struct sqlite_source *s, struct rule *r, const struc
     seen_mark_columns(row, now, changed);
     if (!as_written)
         seen_mark_columns(row->ahead, now, changed);
-    bool any = seen_report_update(s, r, now, changed, version);
+    bool any = seen_report_update(s, r, row, now, changed, version);
     seen_remember(s, r, now, version, any);
 }
 
@@ -229,7 +269,7 @@ static void seen_tell_change(struct sqlite_source *s, struct rule *r, const stru
         seen_remember(s, r, now, row->version, false);
     } else {
         uint64_t version = seen_new_version(s);
-        bool any = seen_report_update(s, r, now, changed, version);
+        bool any = seen_report_update(s, r, row, now, changed, version);
         seen_remember(s, r, now, version, any);
     }
 }

@@ -3,7 +3,7 @@
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/uri.h"
-#include "connectors/sqlite/sqlite.h"
+#include "connectors/sqlite/map.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -36,17 +36,23 @@ extern const struct source_ops sqlite_source;
 
 /* What a preset file holds. */
 struct preset_file {
-    char *about;
+    char *about, *app;
     struct list capture;
 };
 static const struct option source_preset_rows[] = {
     OPTION(struct preset_file, about, .doc = "One sentence about the preset."),
+    OPTION(struct preset_file, app, .doc = "What events call the application: app.name."),
     OPTION(struct preset_file, capture, .required = true, .of = rule_rows, .of_size = sizeof(struct rule_options),
            .min = 1, .max = RULES, .doc = "Its capture rules."),
     { 0 }
 };
 
 static const struct option_value source_starts[] = { { START_NOW, "now" }, { START_SNAPSHOT, "snapshot" }, { 0 } };
+
+static const struct option_value source_tells[] = {
+    { TELL_FULL, "full" }, { TELL_HASH, "hash" }, { TELL_NONE, "none" }, { 0 }
+};
+static const struct option_value source_raws[] = { { RAW_NONE, "none" }, { RAW_ROW, "row" }, { 0 } };
 
 static const struct option source_options[] = {
     OPTION(struct sqlite_source, path, .required = true,
@@ -74,6 +80,28 @@ static const struct option source_options[] = {
             "truncated. The default fits, with its attributes, into the 1 MB of a Kafka record."),
     OPTION(struct sqlite_source, source,
            .doc = "The events' source attribute; default: /<preset, or sqlite>/<name of the source>."),
+    OPTION(struct sqlite_source, app,
+           .doc = "What events call the application (app.name); default: what the preset says. For rules with `map`."),
+    OPTION(
+        struct sqlite_source, content, .fallback = "full", .values = source_tells,
+        .doc =
+            "What people wrote and what was answered: as it is; as digest under content_key; or only its length. For "
+            "rules with `map`; others are refused unless it is full."),
+    OPTION(struct sqlite_source, content_key,
+           .doc =
+               "The key of HMAC-SHA256 for `content: hash` and `personal: hash`: the same text has the same digest."),
+    OPTION(struct sqlite_source, content_max, .fallback = "0", .max = 32 << 20,
+           .doc = "Longest text of content; a longer one is cut, and says truncated: true. 0: up to max_event."),
+    OPTION(struct sqlite_source, personal, .fallback = "full", .values = source_tells,
+           .doc = "Names and mail addresses of people: as they are, as digest, or not."),
+    OPTION(struct sqlite_source, raw, .fallback = "none", .values = source_raws,
+           .doc =
+               "row: events of `map` have the row itself, too (raw.table, raw.row), without `never`, with `mask`, and "
+               "without content_columns unless `content` is full."),
+    OPTION(struct sqlite_source, schema_base, .fallback = "urn:aqueduct:event",
+           .doc = "Begins the attribute dataschema: <schema_base>/<type>/<version>."),
+    OPTION(struct sqlite_source, type_prefix,
+           .doc = "Stands before each type of `map`, such as com.example. (with its dot)."),
     { 0 }
 };
 
@@ -88,13 +116,25 @@ static void source_free_rules(struct sqlite_source *s)
     s->rule_count = 0;
 }
 
+static bool source_check_rule(const struct sqlite_source *s, const struct rule_options *o, struct err *e)
+{
+    return rule_check(o, e) && privacy_check_rule(s, o, e);
+}
+
+/* What events call the application; NULL: nobody says it. */
+static void source_name_app(struct sqlite_source *s)
+{
+    const struct preset_file *preset = s->preset.content;
+    s->app_name = s->app && *s->app ? s->app : preset ? preset->app : NULL;
+}
+
 /* Checks the rules as written and appends them to `order`, with what was restored for them. */
 static bool source_add_rules(struct sqlite_source *s, struct list capture, struct rule **order, size_t *count,
                              struct err *e)
 {
     const struct rule_options *o = capture.at;
     for (size_t i = 0; i < capture.count; i++) {
-        if (!rule_check(&o[i], e))
+        if (!source_check_rule(s, &o[i], e))
             return err_prefix(e, "capture: %s", o[i].name);
         struct rule *r = rule_of(s, str_of(o[i].name));
         if (r->o)
@@ -112,6 +152,7 @@ static bool source_make_rules(struct sqlite_source *s, struct err *e)
 {
     const struct preset_file *preset = s->preset.content;
     struct list ready = preset ? preset->capture : (struct list){ 0 };
+    source_name_app(s);
     if (!ready.count && !s->capture.count)
         return err_set(e, "nothing to capture: give a preset or capture rules");
     struct rule **order = mem_alloc(RULES * sizeof *order);
@@ -177,6 +218,11 @@ static bool source_restore(struct source *base, struct str key, struct str value
 /* Would open() find its rules good? */
 static bool source_check_origin(const struct sqlite_source *s, struct err *e)
 {
+    for (const char *c = s->type_prefix; c && *c; c++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789.-", *c) || c - s->type_prefix > 100)
+            return err_set(e, "type_prefix: \"%.60s\" cannot begin a type (a-z 0-9 . -)", s->type_prefix);
+    if (!privacy_check(s, e))
+        return false;
     if (!s->source || uri_is_reference(str_of(s->source)))
         return true;
     return err_set(e, "source: is not a URI reference (RFC 3986), such as /my/app or https://app.example.com/");
@@ -207,14 +253,15 @@ static bool source_is_named_twice(struct list first, struct list list, size_t i)
 }
 
 /* The faults of rules that stand below `first`; a preset's stand in another file, so they are told at its name. */
-static void source_rule_faults(struct list first, struct list list, bool preset, fault_fn *each, void *ctx)
+static void source_rule_faults(const struct sqlite_source *s, struct list first, struct list list, bool preset,
+                               fault_fn *each, void *ctx)
 {
     const struct rule_options *o = list.at;
     for (size_t i = 0; i < list.count; i++) {
         struct err e = { "" };
         char place[32];
         snprintf(place, sizeof place, "capture[%zu]", i);
-        if (rule_check(&o[i], &e)) {
+        if (source_check_rule(s, &o[i], &e)) {
             if (!source_is_named_twice(first, list, i))
                 continue;
             err_set(&e, "name: there are two rules named %s", o[i].name);
@@ -228,10 +275,11 @@ static void source_rule_faults(struct list first, struct list list, bool preset,
 /* All that check() could say. */
 static void source_faults(const struct source *base, fault_fn *each, void *ctx)
 {
-    const struct sqlite_source *s = (const struct sqlite_source *)base;
+    struct sqlite_source copy = *(const struct sqlite_source *)base, *s = &copy;
     const struct preset_file *preset = s->preset.content;
     struct list ready = preset ? preset->capture : (struct list){ 0 }, none = { 0 };
     struct err e;
+    source_name_app(s);
     if (!source_check_origin(s, &e))
         each(ctx, "", e.text);
     if (!ready.count && !s->capture.count)
@@ -240,8 +288,8 @@ static void source_faults(const struct source *base, fault_fn *each, void *ctx)
         err_set(&e, "capture: more than %d rules", RULES);
         each(ctx, "", e.text);
     }
-    source_rule_faults(none, ready, true, each, ctx);
-    source_rule_faults(ready, s->capture, false, each, ctx);
+    source_rule_faults(s, none, ready, true, each, ctx);
+    source_rule_faults(s, ready, s->capture, false, each, ctx);
 }
 
 static void source_review(const struct source *base, fault_fn *wrong, fault_fn *doubtful, void *ctx)
@@ -256,6 +304,17 @@ static void source_review(const struct source *base, fault_fn *wrong, fault_fn *
     source_free_rules(&copy);
 }
 
+static void source_map_types(const struct sqlite_source *s, const struct rule_options *o,
+                             void (*each)(void *ctx, const char *type), void *ctx)
+{
+    const struct map_options *m = o->map.at;
+    for (size_t i = 0; i < o->map.count; i++) {
+        char *type = str_join(s->type_prefix ? s->type_prefix : "", m[i].type, "");
+        each(ctx, type);
+        free(type);
+    }
+}
+
 static void source_types(const struct source *base, void (*each)(void *ctx, const char *type), void *ctx)
 {
     const struct sqlite_source *s = (const struct sqlite_source *)base;
@@ -266,6 +325,7 @@ static void source_types(const struct source *base, void (*each)(void *ctx, cons
             const struct rule_options *o = (const struct rule_options *)all[i].at + k;
             for (size_t t = 0; t < o->types.count; t++)
                 each(ctx, o->types.at[t].value);
+            source_map_types(s, o, each, ctx);
         }
 }
 
@@ -282,6 +342,7 @@ static bool source_open(struct source *base, struct err *e)
     source_make_origin(s);
     source_make_metrics(s);
     wait_open(s);
+    privacy_open(s);
     render_open(s);
     s->found.text = buf_new(SIZE_MAX / 2);
     return true;
@@ -307,6 +368,7 @@ static void source_close(struct source *base)
     source_free_rules(s);
     found_free(s);
     render_close(s);
+    privacy_close(s);
     free(s->origin);
 }
 

@@ -5,10 +5,15 @@
  *
  *   rows       the rows a rule remembers, by key
  *   value      one SQLite value as typed key, hash, JSON, time
+ *   shape      a value as members of JSON, in the form and the privacy of its path
+ *   map        which event a change becomes, and what SQL gives each path of its data
  *   rule       a capture rule: its options, checked
+ *   privacy    do the options of privacy fit each rule?
+ *   project    a row through the SQL of a rule's `map`
  *   compile    its SQL, prepared against the tables that are there
  *   fit        is the rule's cursor and key what it needs, in that schema and those rows?
  *   render     a row as an event
+ *   mapped     a row as the events of its rule's `map`
  *   found      what one slice found: events and changes of state, until read() hands them out
  *   state      what is stored, written and restored
  *   database   the one read-only connection; is the file still the same, did anything change (data_version)
@@ -69,6 +74,7 @@
 #include <sqlite3.h>
 #include "bridge/connector.h"
 #include "bridge/lib/buf.h"
+#include "bridge/lib/crypto.h"
 #include "connectors/sqlite/rows.h"
 
 enum {
@@ -90,15 +96,18 @@ enum kind { KIND_APPEND, KIND_OPEN_ROW, KIND_DIFF };
 
 struct rule_options {
     enum kind kind;
-    char *name, *table, *select, *where, *key, *cursor, *time, *done, *type_column, *subject;
-    struct map types, columns;
-    struct strings never, watch, keep, mask;
+    char *name, *table, *select, *where, *key, *cursor, *time, *done, *type_column, *subject, *join, *part;
+    struct map types, columns, data;
+    struct list map; /* of struct map_options */
+    struct strings never, watch, keep, mask, content_columns;
     struct duration abort_after;
     int64_t last;
 };
 extern const struct option rule_rows[];
 
 /* ---- a rule at work ---- */
+
+struct projection; /* map.h */
 
 enum form { FORM_VALUE, FORM_JSON, FORM_BOOL, FORM_TIME };
 /* First result columns of every statement; then the watched ones, then the data. */
@@ -108,6 +117,7 @@ struct field { /* a column of the event's data */
     char *name;
     enum form form;
     bool keep;
+    bool hidden;  /* content that the source does not tell */
     size_t at, n; /* its JSON, while a row is rendered; n 0: left out */
     bool large;   /* of the row at work: it is too large to be read */
 };
@@ -144,7 +154,9 @@ struct rule {
     int64_t above;  /* append: rows read whose rowid is above top */
     bool top_known; /* top was set */
     struct census census;
-    struct rows rows; /* diff: every row; open_row: the open ones (version = since) */
+    struct rows rows;               /* diff: every row; open_row: the open ones (version = since) */
+    struct projection *projections; /* as many as o->map has entries; NULL: it has none, or was not compiled yet */
+    uint64_t projected;             /* the schema and file that is known of them (a hash) */
     /* compiled for the schema of now */
     bool usable, no_table;
     bool failed;            /* in the last pass */
@@ -196,6 +208,8 @@ struct found {
 /* ---- the source ---- */
 
 enum start { START_NOW, START_SNAPSHOT };
+enum tell { TELL_FULL, TELL_HASH, TELL_NONE };
+enum raw { RAW_NONE, RAW_ROW };
 
 struct file_id {
     uint64_t dev, ino;
@@ -220,10 +234,16 @@ struct sqlite_source {
     struct list capture; /* of struct rule_options */
     struct duration poll, hold;
     int64_t batch;
-    struct bytes max_event;
+    struct bytes max_event, content_max;
+    char *app, *schema_base, *type_prefix;
+    enum tell content, personal;
+    enum raw raw;
+    struct secret content_key;
     /* set up by open() */
-    char *origin;      /* CloudEvents source */
-    char identity[40]; /* "" until restored or made */
+    const char *app_name; /* of the events' data: `app`, or the preset's */
+    struct hmac *hmac;    /* of content_key, or NULL */
+    char *origin;         /* CloudEvents source */
+    char identity[40];    /* "" until restored or made */
     uint64_t versions;
     struct rule **rules;
     size_t rule_count;
@@ -275,6 +295,9 @@ struct sqlite_source {
     } slice;
     struct found found;
     struct buf cells, data, scratch; /* while rendering */
+    /* While SQL of a `map` is prepared: its rule, and how often each watched column is read; else NULL. */
+    const struct rule *projecting;
+    unsigned reads[RULE_WATCH];
     uint64_t tag, settled;
     struct metric *rows_read, *busy, *held, *ack, *events, *refused, *truncated, *repaired, *restarts, *unusable,
         *reopened, *behind, *unkeyed, *changed, *last_look, *last_change;
@@ -294,8 +317,15 @@ void rule_refuse(struct sqlite_source *s, struct rule *r, const char *row, const
 void rule_refuse_once(struct sqlite_source *s, struct rule *r, const char *row, const char *why);
 void rule_stand_still(struct sqlite_source *s, struct rule *r, bool still, const char *why); /* it counts as unusable */
 void rule_warn_of_unkeyed(struct sqlite_source *s, struct rule *r);
-const char *rule_type(const struct rule *r, struct str op); /* the type template of an operation, or NULL */
-uint64_t rule_signature(const struct rule *r);              /* of its watched columns */
+const char *rule_type(const struct rule *r,
+                      struct str op);          /* the type template of an operation, or NULL; some type of `map` */
+uint64_t rule_signature(const struct rule *r); /* of its watched columns */
+
+/* privacy.c */
+bool privacy_check(const struct sqlite_source *s, struct err *e);
+bool privacy_check_rule(const struct sqlite_source *s, const struct rule_options *o, struct err *e);
+void privacy_open(struct sqlite_source *s);
+void privacy_close(struct sqlite_source *s);
 
 /* compile.c */
 void compile_rule(struct sqlite_source *s, struct rule *r);
@@ -314,8 +344,10 @@ struct happening {
     uint64_t version; /* 0: none; then the birth counts */
     struct birth birth;
     sqlite3_stmt *row;   /* NULL: it is gone */
-    const char *kept;    /* JSON for a row that is gone; NULL: just the key */
+    const char *kept;    /* JSON for a row that is gone, or of an update, as it was; NULL: just the key */
     const char *changed; /* names of changed columns, or NULL */
+    const bool *columns; /* of a `map`: which watched ones changed, or NULL */
+    bool first;          /* the row is new, and they are those whose value it does not have by itself */
     bool timed;          /* the time column is when it happened; otherwise it is now */
 };
 void render_open(struct sqlite_source *s);
@@ -323,6 +355,23 @@ void render_close(struct sqlite_source *s);
 const struct event *render_event(struct sqlite_source *s, struct rule *r,
                                  const struct happening *h);                                   /* NULL: refused */
 void render_kept(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row, struct buf *out); /* JSON of `keep` */
+/* The parts of an event, for those of a `map`. The row as a JSON object of at most `max` bytes (in s->cells meanwhile); the
+ * names of columns that had to be left out go to `left_out`. */
+void render_row(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row, bool keep, size_t max, struct buf *out,
+                struct buf *left_out);
+void render_id(const struct sqlite_source *s, const struct rule *r, const struct happening *h, struct str op,
+               char id[UUID_TEXT]);
+void render_time(const struct happening *h, char text[CLOCK_TEXT]);
+/* What was added to `out` behind `begin` becomes fit for an attribute; nothing, or too much: the default. */
+void render_end_subject(struct buf *out, size_t begin, const struct rule *r, const struct happening *h);
+void render_report_refused(struct sqlite_source *s, const struct rule *r, const struct happening *h,
+                           const struct err *why);
+void render_report_truncated(struct sqlite_source *s, const struct rule *r, const struct happening *h,
+                             const struct buf *left_out);
+
+/* mapped.c: each event that a happening becomes by the rule's `map`, to `each` */
+typedef void mapped_fn(struct sqlite_source *s, const struct event *ev);
+void mapped_events(struct sqlite_source *s, struct rule *r, const struct happening *h, mapped_fn *each);
 
 /* fit.c */
 /* Of a compiled rule; warns. False: it would lose rows, *why says what to do. */

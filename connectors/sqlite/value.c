@@ -9,13 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static struct str value_text(sqlite3_stmt *row, int col)
+struct str value_text(sqlite3_stmt *row, int col)
 {
     const char *at = (const char *)sqlite3_column_text(row, col); /* before bytes: it may convert */
     return (struct str){ at ? at : "", at ? (size_t)sqlite3_column_bytes(row, col) : 0 };
 }
 
-static struct str value_blob(sqlite3_stmt *row, int col)
+struct str value_blob(sqlite3_stmt *row, int col)
 {
     const char *at = sqlite3_column_blob(row, col); /* NULL for an empty one */
     return (struct str){ at ? at : "", at ? (size_t)sqlite3_column_bytes(row, col) : 0 };
@@ -229,7 +229,7 @@ void value_plain(struct buf *out, sqlite3_stmt *row, int col)
         buf_add_str(out, value_text(row, col));
 }
 
-static void value_json_real(struct buf *out, double d)
+void value_json_real(struct buf *out, double d)
 {
     if (!isfinite(d)) {
         buf_add_c(out, "null");
@@ -348,8 +348,7 @@ static void value_json_masked(struct buf *out, struct str json, const struct str
     }
 }
 
-/* Text or bytes that hold a JSON object or array: the same with the members masked (in `out`); else as they are. */
-static struct str value_mask_inside(struct buf *out, struct str text, const struct strings *mask)
+struct str value_mask_inside(struct buf *out, struct str text, const struct strings *mask)
 {
     struct jscan_value value;
     const char *end = text.at + text.n, *first = value_skip_space(text.at, end);

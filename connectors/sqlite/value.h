@@ -21,6 +21,12 @@ bool value_bind(sqlite3_stmt *stmt, int at, struct str key); /* false: a hashed 
 struct str value_key_plain(struct str key);                  /* 17, abc */
 void value_key_json(struct buf *out, struct str key);        /* 17, "abc"; as value_json() shows it, but a hashed one */
 uint64_t value_hash(sqlite3_stmt *row, int col);             /* of type and content; never 0 */
+struct str value_text(sqlite3_stmt *row, int col);           /* "" of NULL; valid until the next step */
+struct str value_blob(sqlite3_stmt *row, int col);
+/* Text or bytes that hold a JSON object or array: the same with the members that `mask` names masked (in `out`); else as
+ * they are. */
+struct str value_mask_inside(struct buf *out, struct str text, const struct strings *mask);
+void value_json_real(struct buf *out, double d); /* the shortest that reads back the same; NaN, infinity: null */
 void value_plain(struct buf *out, sqlite3_stmt *row, int col); /* for templates and maps: text, digits, "null" */
 /* The value as JSON. Members that `mask` names become "***", also within text and bytes that hold JSON. BLOB: base64; NaN, infinity: null; bytes that are no UTF-8 become U+FFFD (*repaired = true). */
 void value_json(struct buf *out, sqlite3_stmt *row, int col, enum form form, const struct strings *mask,

@@ -77,7 +77,7 @@ def test_nothing_to_do_is_wrong_usage(run):
     ("sinks", ["webhook  ", "websocket  ", "dead_letter  ", "retry"]),
     ("topic", ["partitions"]),
     ("route", ["topic  (text, required)"]),
-    ("capture", ["An option of the source sqlite", "capture[].types  (mapping of texts, required)"]),
+    ("capture", ["An option of the source sqlite", "capture[].types  (mapping of texts)", "capture[].map[].type  (text, required)"]),
     ("verify", ["An option of the source http", "paths[].verify.scheme"]),
     ("retry", ["An option of every sink", "default [1s,"]),
     ("drain", ["An option of the configuration"]),
@@ -153,6 +153,9 @@ RIGHT = {       # of each type: an entry that is right
     "dead_letter": {"path": "dead.db"},
 }
 DIFF = {"kind": "diff", "types": {"insert": "t.added"}}
+MAPPED = {"path": "app.db", "app": "a", "capture": [{"name": "t", "kind": "append", "table": "t", "map": [
+    {"type": "user.created", "op": ["insert"], "data": {"user.id": "r.id"}}]}]}
+OF_MAP = re.compile(r"capture\[\]\.(map|data|join|part|content_columns)|content|personal|raw")
 SAMPLES = {     # (type, option): a value for it, where not any text will do, and what goes with it
     ("http", "tls_key"): {"tls_key": "one.key", "tls_certificate": "one.crt"},
     ("http", "tls_certificate"): {"tls_key": "one.key", "tls_certificate": "one.crt"},
@@ -174,6 +177,11 @@ SAMPLES = {     # (type, option): a value for it, where not any text will do, an
     ("sqlite", "capture[].last"): DIFF | {"last": 9},
     ("sqlite", "capture[].types"): {"types": {"insert": "t.added"}},
     ("sqlite", "capture[].columns"): {"columns": {"a": "json"}},
+    ("sqlite", "capture[].data"): {"data": {"user.name": "r.name"}},
+    ("sqlite", "capture[].map[].type"): {"type": "user.created"},
+    ("sqlite", "capture[].map[].op"): {"op": ["insert"]},
+    ("sqlite", "capture[].map[].data"): {"data": {"user.id": "r.id", "user.email": "r.mail"}},
+    ("sqlite", "content_key"): {"content": "hash", "content_key": "a-secret-of-some-length-0123"},
     ("webhook", "url"): {"url": "https://crm.example.com/"},
     ("webhook", "unsigned"): {"unsigned": True, "secrets": []},
     ("webhook", "content_type"): {"content_type": "application/json"},
@@ -212,7 +220,7 @@ def test_check_takes_every_option_of_the_help(run):
     (run.folder / "one.key").chmod(0o600)
     seen, wrong = set(), []
     for section, kind, option, about in options_of(run):
-        entry = json.loads(json.dumps(RIGHT[kind]))
+        entry = json.loads(json.dumps(MAPPED if kind == "sqlite" and OF_MAP.match(option) else RIGHT[kind]))
         place = entry
         for step in option.split(".")[:-1]:
             place = place[step.removesuffix("[]")]

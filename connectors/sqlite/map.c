@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/* `map` as written, checked against the vocabulary; as bindings. */
+#include "connectors/sqlite/map.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include "bridge/lib/mem.h"
+
+const struct option map_rows[] = {
+    OPTION(struct map_options, type, .required = true,
+           .doc = "A type of the vocabulary, such as chat.response.generated or document.embedded."),
+    OPTION(struct map_options, op, .required = true, .min = 1, .max = 64,
+           .doc = "What happened. append: insert; open_row: started, done, aborted; diff: insert, update, delete, a "
+                  "column of `watch` that changed (pinned), or its new value (pinned=1)."),
+    OPTION(struct map_options, when,
+           .doc = "SQL condition: only these. :before has the kept columns as they were (JSON)."),
+    OPTION(struct map_options, data,
+           .doc = "Paths and SQL besides the rule's `data`, or instead of one of the same path."),
+    OPTION(struct map_options, subject,
+           .doc = "SQL of the event's subject; default: by its ids, as conversations/<id>/messages/<id>."),
+    OPTION(struct map_options, partitionkey,
+           .doc = "SQL of the attribute partitionkey; default: the conversation's id, else the object's."),
+    { 0 }
+};
+
+/* ---- checked ---- */
+
+/* A rule's data and those of one entry, which come first. */
+struct map_lookup {
+    const struct map *own, *shared;
+};
+
+static const char *map_sql(const struct map_lookup *m, const char *path, bool *own)
+{
+    const struct map *of[] = { m->own, m->shared };
+    for (size_t k = 0; k < 2; k++)
+        for (size_t i = 0; i < of[k]->count; i++)
+            if (strcmp(of[k]->at[i].key, path) == 0) {
+                *own = k == 0;
+                return of[k]->at[i].value;
+            }
+    return NULL;
+}
+
+static bool map_has(void *ctx, const char *path)
+{
+    bool own;
+    return strcmp(path, "app.name") == 0 || map_sql(ctx, path, &own) != NULL;
+}
+
+static bool map_check_path(const char *name, const char *sql, struct err *e)
+{
+    const struct vocabulary_path *path = vocabulary_path(str_of(name));
+    const char *near = path ? NULL : vocabulary_nearest_path(str_of(name));
+    if (near)
+        return err_set(e, "data: there is no path \"%s\" in the vocabulary (did you mean %s?)", name, near);
+    if (!path || strchr(name, '['))
+        return err_set(e, "data: there is no path \"%s\" in the vocabulary", name);
+    if (path->made)
+        return err_set(e, "data: %s is made of the text beside it, not mapped", name);
+    return sql[strspn(sql, " \t\r\n")] || err_set(e, "data: %s has no SQL", name);
+}
+
+static bool map_check_entry(const struct rule_options *o, const struct map_options *m, struct err *e)
+{
+    const struct vocabulary_type *type = vocabulary_type(str_of(m->type));
+    const char *near = type ? NULL : vocabulary_nearest_type(str_of(m->type));
+    if (!type)
+        return err_set(e, "type: \"%s\" is no type of the vocabulary%s%s%s; for a type of your own: `types`, `columns`",
+                       m->type, near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
+    for (size_t i = 0; i < m->data.count; i++) {
+        const char *path = m->data.at[i].key;
+        if (!map_check_path(path, m->data.at[i].value, e))
+            return false;
+        if (!vocabulary_carries(type, str_of(path)))
+            return err_set(e, "data: %s has no place in the data of %s", path, m->type);
+    }
+    struct map_lookup lookup = { &m->data, &o->data };
+    const char *lack = vocabulary_lack(type, map_has, &lookup);
+    return !lack || err_set(e, "data: %s is missing, which events of %s must have", lack, m->type);
+}
+
+/* A path of the rule that no entry has a place for would never be told. */
+static bool map_has_place(const struct rule_options *o, const char *path)
+{
+    const struct map_options *m = o->map.at;
+    bool used = false;
+    for (size_t k = 0; k < o->map.count; k++) {
+        const struct vocabulary_type *type = vocabulary_type(str_of(m[k].type));
+        used = used || !type || vocabulary_carries(type, str_of(path));
+    }
+    return used;
+}
+
+static bool map_check_shared(const struct rule_options *o, struct err *e)
+{
+    for (size_t i = 0; i < o->data.count; i++) {
+        if (!map_check_path(o->data.at[i].key, o->data.at[i].value, e))
+            return false;
+        if (!map_has_place(o, o->data.at[i].key))
+            return err_set(e, "data: %s has no place in the data of any type of `map`", o->data.at[i].key);
+    }
+    return true;
+}
+
+bool map_check(const struct rule_options *o, struct err *e)
+{
+    const struct map_options *m = o->map.at;
+    if (!map_check_shared(o, e))
+        return false;
+    for (size_t i = 0; i < o->map.count; i++)
+        if (!map_check_entry(o, &m[i], e))
+            return err_prefix(e, "map[%zu]", i);
+    return true;
+}
+
+/* ---- at work ---- */
+
+/* Does the vocabulary have that path beside the one of `p`, such as input.chars beside input.text? */
+static bool map_has_beside(const struct vocabulary_path *p, const char *word)
+{
+    char path[128];
+    const char *dot = strrchr(p->path, '.');
+    if (!dot || strcmp(dot, ".text") != 0)
+        return false;
+    snprintf(path, sizeof path, "%.*s.%s", (int)(dot - p->path), p->path, word);
+    return vocabulary_path(str_of(path)) != NULL;
+}
+
+static void map_bind_entry(struct projection *p, const struct rule_options *o)
+{
+    struct map_lookup lookup = { &p->o->data, &o->data };
+    size_t room = p->o->data.count + o->data.count + 1;
+    p->bindings = mem_alloc(room * sizeof *p->bindings);
+    for (const struct vocabulary_path *path = vocabulary_paths; path->path; path++) {
+        bool own = false;
+        const char *sql = map_sql(&lookup, path->path, &own), *dot = strrchr(path->path, '.');
+        if ((!sql && strcmp(path->path, "app.name") != 0) || !vocabulary_carries(p->type, str_of(path->path)))
+            continue;
+        CHECK(p->count < room);
+        p->bindings[p->count++] = (struct binding){
+            .path = path,
+            .name = dot ? dot + 1 : path->path,
+            .sql = sql,
+            .own = own,
+            .counted = map_has_beside(path, "chars"),
+            .digested = map_has_beside(path, "digest"),
+            .marked = map_has_beside(path, "truncated"),
+        };
+    }
+}
+
+struct projection *map_bind(const struct rule_options *o)
+{
+    const struct map_options *m = o->map.at;
+    struct projection *all = mem_alloc(o->map.count * sizeof *all);
+    for (size_t i = 0; i < o->map.count; i++) {
+        all[i] = (struct projection){ .o = &m[i], .type = vocabulary_type(str_of(m[i].type)) };
+        for (size_t k = 0; k < i; k++)
+            all[i].twin += strcmp(m[k].type, m[i].type) == 0;
+        map_bind_entry(&all[i], o);
+    }
+    return all;
+}
+
+void map_drop(struct projection *p, size_t count, bool schema)
+{
+    for (size_t i = 0; p && i < count; i++)
+        for (int view = 0; view < VIEWS; view++) {
+            sqlite3_finalize(p[i].stmt[view]);
+            p[i].stmt[view] = NULL;
+            if (schema)
+                p[i].probed[view] = p[i].reads_known = false;
+        }
+}
+
+void map_free(struct projection *p, size_t count)
+{
+    map_drop(p, count, false);
+    for (size_t i = 0; p && i < count; i++)
+        free(p[i].bindings);
+    free(p);
+}
