@@ -169,18 +169,25 @@ static bool help_broker(const char *name, FILE *out)
 
 /* ---- presets ---- */
 
+/* The type that an entry of a rule's `types` or `map` stands for. */
+static struct str help_type_of(const struct node *entry)
+{
+    const struct node *type = entry->kind == NODE_MAPPING ? node_get(entry, "type") : entry;
+    return type ? type->text : STR("");
+}
+
 /* The types of one capture rule, each once. */
 static void help_print_rule(const struct node *rule, FILE *out)
 {
-    const struct node *name = node_get(rule, "name"), *table = node_get(rule, "table"),
-                      *types = node_get(rule, "types");
+    const struct node *name = node_get(rule, "name"), *table = node_get(rule, "table"), *map = node_get(rule, "map"),
+                      *types = map ? map : node_get(rule, "types");
     fprintf(out, "\n  %.*s  (table %.*s)\n", name ? (int)name->text.n : 0, name ? name->text.at : "",
             table ? (int)table->text.n : 1, table ? table->text.at : "?");
     for (size_t i = 0; types && i < types->count; i++) {
-        struct str type = types->at[i].value->text;
+        struct str type = help_type_of(types->at[i].value);
         bool before = false;
         for (size_t k = 0; k < i; k++)
-            before = before || str_eq(types->at[k].value->text, type);
+            before = before || str_eq(help_type_of(types->at[k].value), type);
         if (!before)
             fprintf(out, "      %.*s\n", STR_ARG(type));
     }

@@ -126,6 +126,13 @@ static bool map_has_beside(const struct vocabulary_path *p, const char *word)
     return vocabulary_path(str_of(path)) != NULL;
 }
 
+/* Is it one text in quotes? */
+static bool map_is_literal(const char *sql)
+{
+    struct str text = str_trim(str_of(sql));
+    return text.n >= 2 && text.at[0] == '\'' && memchr(text.at + 1, '\'', text.n - 1) == text.at + text.n - 1;
+}
+
 static void map_bind_entry(struct projection *p, const struct rule_options *o)
 {
     struct map_lookup lookup = { &p->o->data, &o->data };
@@ -141,6 +148,7 @@ static void map_bind_entry(struct projection *p, const struct rule_options *o)
             .path = path,
             .name = dot ? dot + 1 : path->path,
             .sql = sql,
+            .constant = sql && map_is_literal(sql),
             .own = own,
             .counted = map_has_beside(path, "chars"),
             .digested = map_has_beside(path, "digest"),

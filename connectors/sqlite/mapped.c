@@ -17,6 +17,13 @@ struct mapped {
     bool before;         /* there are values of before */
 };
 
+/* The object that a path stands in; "" at the top. */
+static struct str mapped_object(const struct binding *b)
+{
+    const char *dot = strchr(b->path->path, '.');
+    return (struct str){ b->path->path, dot ? (size_t)(dot - b->path->path) : 0 };
+}
+
 /* ---- values ---- */
 
 static int mapped_column(size_t binding)
@@ -84,6 +91,19 @@ static void mapped_shape_app(struct sqlite_source *s, struct cell *out)
     out->n = s->cells.n - out->at;
 }
 
+/* Of an object of which nothing is known but constants, nothing is told. */
+static void mapped_drop_constants(struct projection *p)
+{
+    for (size_t i = 0, end; i < p->count; i = end) {
+        struct str object = mapped_object(&p->bindings[i]);
+        bool known = !object.n;
+        for (end = i; end < p->count && str_eq(mapped_object(&p->bindings[end]), object); end++)
+            known = known || (!p->bindings[end].constant && (p->bindings[end].cell.n || p->bindings[end].cell.more_n));
+        for (size_t k = i; !known && k < end; k++)
+            p->bindings[k].cell.n = p->bindings[k].cell.more_n = 0;
+    }
+}
+
 static void mapped_take_values(struct sqlite_source *s, struct mapped *m)
 {
     struct projection *p = m->at->p;
@@ -97,16 +117,10 @@ static void mapped_take_values(struct sqlite_source *s, struct mapped *m)
             mapped_shape_app(s, &b->cell);
         b->cell.large = b->cell.large || b->huge;
     }
+    mapped_drop_constants(p);
 }
 
 /* ---- data ---- */
-
-/* The object that a path stands in; "" at the top. */
-static struct str mapped_object(const struct binding *b)
-{
-    const char *dot = strchr(b->path->path, '.');
-    return (struct str){ b->path->path, dot ? (size_t)(dot - b->path->path) : 0 };
-}
 
 static void mapped_add_members(struct buf *out, const struct sqlite_source *s, const struct cell *c)
 {

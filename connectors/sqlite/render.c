@@ -166,7 +166,7 @@ static size_t render_fields(struct sqlite_source *s, struct rule *r, sqlite3_stm
     for (int i = 0; i < r->field_count; i++) {
         struct field *f = &r->fields[i];
         f->n = 0;
-        if (!f->hidden && (!keep || f->keep))
+        if (keep ? f->keep : !f->hidden)
             render_field(s, r, f, row, max, &repaired);
         total += render_field_bytes(f);
     }
@@ -199,7 +199,7 @@ void render_row(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row, bool
     buf_add_char(out, '{');
     for (int i = 0; i < r->field_count; i++) {
         struct field *f = &r->fields[i];
-        if (f->hidden || (keep && !f->keep))
+        if (keep ? !f->keep : f->hidden)
             continue;
         if (!f->n) {
             buf_printf(left_out, "%s%s", left_out->n ? "," : "", f->name);

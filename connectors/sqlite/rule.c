@@ -64,11 +64,8 @@ const struct option rule_rows[] = {
             "rows that changed. If it makes several rows of one, `part` must tell them apart."),
     OPTION(struct rule_options, part,
            .doc = "With `map`: SQL that names one of the rows that `join` makes of one; part of the event's id."),
-    OPTION(
-        struct rule_options, content_columns,
-        .doc =
-            "With `map`: columns that hold what people wrote. With another `content` than full they are neither kept "
-            "nor told by `raw`."),
+    OPTION(struct rule_options, content_columns,
+           .doc = "With `map`: columns that hold what people wrote: `raw` leaves them out unless `content` is full."),
     OPTION(struct rule_options, subject, .doc = "The event's subject, for example chats/{id}; default: <table>/{key}."),
     OPTION(struct rule_options, columns,
            .doc = "The columns of the event's data and their form: value, json, bool or time; default: all."),

@@ -57,8 +57,10 @@ static const struct option_value source_raws[] = { { RAW_NONE, "none" }, { RAW_R
 static const struct option source_options[] = {
     OPTION(struct sqlite_source, path, .required = true,
            .doc = "The application's database file; its folder must be reachable too. Only ever read."),
-    OPTION(struct sqlite_source, preset, .of = source_preset_rows, .of_size = sizeof(struct preset_file),
-           .doc = "Ready-made capture rules for an application (anythingllm), or the path of a preset file."),
+    OPTION(
+        struct sqlite_source, preset, .of = source_preset_rows, .of_size = sizeof(struct preset_file),
+        .doc =
+            "Ready-made capture rules for an application (anythingllm; anythingllm-0: as before the vocabulary), or the path of a preset file."),
     OPTION(struct sqlite_source, capture, .of = rule_rows, .of_size = sizeof(struct rule_options), .max = RULES,
            .doc = "Capture rules of your own, besides or instead of a preset."),
     OPTION(struct sqlite_source, start, .fallback = "now", .values = source_starts,
@@ -78,8 +80,10 @@ static const struct option source_options[] = {
         .doc =
             "Largest data of an event; from a larger row the largest columns are left out and named in the attribute "
             "truncated. The default fits, with its attributes, into the 1 MB of a Kafka record."),
-    OPTION(struct sqlite_source, source,
-           .doc = "The events' source attribute; default: /<preset, or sqlite>/<name of the source>."),
+    OPTION(
+        struct sqlite_source, source,
+        .doc =
+            "The events' source attribute; default: /<app of the preset, its name, or sqlite>/<name of the source>."),
     OPTION(struct sqlite_source, app,
            .doc = "What events call the application (app.name); default: what the preset says. For rules with `map`."),
     OPTION(
@@ -177,7 +181,10 @@ static void source_make_origin(struct sqlite_source *s)
     if (s->source && *s->source) {
         buf_add_c(&text, s->source);
     } else {
-        const char *preset = s->preset.name && *s->preset.name ? s->preset.name : "sqlite",
+        const struct preset_file *file = s->preset.content;
+        const char *preset = file && file->app                   ? file->app
+                             : s->preset.name && *s->preset.name ? s->preset.name
+                                                                 : "sqlite",
                    *slash = strrchr(preset, '/');
         struct str kind = str_of(slash ? slash + 1 : preset);
         if (str_ends(kind, STR(".yaml")))

@@ -28,6 +28,11 @@ def now_ms():
     return int(time.time() * 1000)
 
 
+def chat_subject(chat, space, user=None, thread=None):
+    """The subject of a chat's events: its conversation, and itself."""
+    return f"conversations/ws/{space}" + (f"/thread/{thread}" if thread else f"/user/{user}" if user else "") + f"/messages/{chat}"
+
+
 class App:
     def __init__(self, path, journal="delete", seed=None, ledger=None, quiet=True):
         new = not os.path.exists(path)
@@ -68,11 +73,21 @@ class App:
         return ids
 
     def log(self, event, metadata, user=None):
-        """A row of the audit log; names that the bridge reports under another type are mapped here as the preset does."""
-        kind = {"document_uploaded": "document.uploaded", "link_uploaded": "document.uploaded", "login_event": "user.login"}.get(
-            event, "user.login_failed" if event.startswith("failed_login_") else f"audit.{event}")
+        """A row of the audit log; names that the bridge reports under a type of their own are mapped here as the preset does."""
+        kind, subject = "audit.logged", "event_logs/{0}"
+        if event in ("document_uploaded", "link_uploaded"):
+            kind, subject = "document.uploaded", "documents/log/{0}"
+        elif event == "login_event":
+            kind, subject = "user.login", f"users/{user}" if user else subject
+        elif event.startswith("failed_login_"):
+            kind = "user.login_failed"
         self.commit(f"log {event}", [("INSERT INTO event_logs(event, metadata, userId, occurredAt) VALUES (?, ?, ?, ?)",
-                                      (event, json.dumps(metadata), user, now_ms()))], [(kind, "event_logs/{0}")])
+                                      (event, json.dumps(metadata), user, now_ms()))], [(kind, subject)])
+
+    def chats(self, condition, *values):
+        """The subjects of the chats that meet the condition."""
+        rows = self.db.execute(f"SELECT id, workspaceId, user_id, thread_id FROM workspace_chats WHERE {condition}", values)
+        return {row[0]: chat_subject(*row) for row in rows.fetchall()}
 
     def one(self, sql, *values):
         row = self.db.execute(sql, values).fetchone()
@@ -96,7 +111,7 @@ class App:
         if self.one("SELECT 1 FROM workspaces WHERE slug = ?", slug):
             return
         self.commit(f"new workspace {name}", [("INSERT INTO workspaces(name, slug, createdAt, lastUpdatedAt, chatMode) VALUES (?, ?, ?, ?, 'automatic')",
-                                               (name, slug, now_ms(), now_ms()))], [("workspace.created", "workspaces/{0}")])
+                                               (name, slug, now_ms(), now_ms()))], [("collection.created", "collections/{0}")])
         self.log("workspace_created", {"workspaceName": name})
 
     def new_user(self):
@@ -117,10 +132,10 @@ class App:
     def delete_user(self):
         row = self.pick("SELECT id, username FROM users ORDER BY id LIMIT 5")
         if row and self.one("SELECT count(*) FROM users") > 4:
-            chats = self.db.execute("SELECT id FROM workspace_chats WHERE user_id = ?", (row[0],)).fetchall()
+            chats = self.chats("user_id = ?", row[0])
             self.commit(f"delete user {row[1]}", [("DELETE FROM users WHERE id = ?", (row[0],))],
-                        [("user.deleted", f"users/{row[0]}")] + [("chat.deleted", f"workspace_chats/{c}") for c, in chats])
-            self.thinking = [t for t in self.thinking if (t[0],) not in chats]
+                        [("user.deleted", f"users/{row[0]}")] + [("chat.deleted", c) for c in chats.values()])
+            self.thinking = [t for t in self.thinking if t[0] not in chats]
             self.log("user_deleted", {"username": row[1], "deletedBy": "admin"})
 
     def login(self):
@@ -145,41 +160,43 @@ class App:
         if not space or not self.uploaded:
             return self.upload()
         name = self.uploaded.pop(0)
-        doc = self.token()
+        doc, page = self.token(), self.token()      # two ids: the row's, and the file's, which answers name in their sources
         vectors = [(doc, self.token()) for _ in range(self.random.randint(1, 8))]
         self.commit(f"vectors of {name}", [("INSERT INTO document_vectors(docId, vectorId) VALUES (?, ?)", v) for v in vectors], [])
-        meta = {"id": doc, "url": f"file://{name}", "title": name, "docAuthor": "no author found", "description": "", "docSource": "pdf file",
+        meta = {"id": page, "url": f"file://{name}", "title": name, "docAuthor": "no author found", "description": "", "docSource": "pdf file",
                 "chunkSource": "localfile://" + name, "published": "8/21/2026, 10:00:00 AM", "wordCount": 420, "token_count_estimate": 900}
         self.commit(f"embedded {name}", [("INSERT INTO workspace_documents(docId, filename, docpath, workspaceId, metadata, createdAt, lastUpdatedAt) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                                          (doc, f"{name}-{doc}.json", f"custom-documents/{name}-{doc}.json", space[0], json.dumps(meta), now_ms(), now_ms()))],
-                    [("document.embedded", "workspace_documents/{0}")])
+                                          (doc, f"{name}-{page}.json", f"custom-documents/{name}-{page}.json", space[0], json.dumps(meta), now_ms(), now_ms()))],
+                    [("document.embedded", f"documents/{page}")])
         self.log("workspace_documents_added", {"workspaceName": space[1], "numberOfDocumentsAdded": 1})
 
     def pin(self):
-        row = self.pick("SELECT id, pinned FROM workspace_documents ORDER BY id DESC LIMIT 10")
+        row = self.pick("SELECT id, pinned, metadata->>'$.id' FROM workspace_documents ORDER BY id DESC LIMIT 10")
         if row:
             self.commit("pin" if not row[1] else "unpin", [("UPDATE workspace_documents SET pinned = ? WHERE id = ?", (0 if row[1] else 1, row[0]))],
-                        [("document.unpinned" if row[1] else "document.pinned", f"workspace_documents/{row[0]}")])
+                        [("document.updated", f"documents/{row[2]}")])
 
     def remove_document(self):
-        row = self.pick("SELECT id, docId FROM workspace_documents ORDER BY id LIMIT 5")
+        row = self.pick("SELECT id, docId, metadata->>'$.id' FROM workspace_documents ORDER BY id LIMIT 5")
         if row:
             self.commit("remove a document", [("DELETE FROM document_vectors WHERE docId = ?", (row[1],)), ("DELETE FROM workspace_documents WHERE id = ?", (row[0],))],
-                        [("document.removed", f"workspace_documents/{row[0]}")])
+                        [("document.removed", f"documents/{row[2]}")])
             self.log("workspace_documents_removed", {"workspaceName": "x", "numberOfDocuments": 1})
 
     def delete_workspace(self):
         if self.one("SELECT count(*) FROM workspaces") < 3:
             return
         space, name = self.pick("SELECT id, name FROM workspaces")
-        chats = self.db.execute("SELECT id FROM workspace_chats WHERE workspaceId = ?", (space,)).fetchall()
-        docs = self.db.execute("SELECT id FROM workspace_documents WHERE workspaceId = ?", (space,)).fetchall()
+        chats = self.chats("workspaceId = ?", space)
+        docs = self.db.execute("SELECT metadata->>'$.id' FROM workspace_documents WHERE workspaceId = ?", (space,)).fetchall()
+        runs = self.db.execute("SELECT id FROM workspace_agent_invocations WHERE workspace_id = ?", (space,)).fetchall()
         self.commit("clear chats of a workspace", [("DELETE FROM workspace_chats WHERE workspaceId = ?", (space,))],
-                    [("chat.deleted", f"workspace_chats/{c}") for c, in chats])
-        self.thinking = [t for t in self.thinking if (t[0],) not in chats]
+                    [("chat.deleted", c) for c in chats.values()])
+        self.thinking = [t for t in self.thinking if t[0] not in chats]
         self.commit("clear documents of a workspace", [("DELETE FROM workspace_documents WHERE workspaceId = ?", (space,))],
-                    [("document.removed", f"workspace_documents/{d}") for d, in docs])
-        self.commit(f"delete workspace {name}", [("DELETE FROM workspaces WHERE id = ?", (space,))], [("workspace.deleted", f"workspaces/{space}")])
+                    [("document.removed", f"documents/{d}") for d, in docs])
+        self.commit(f"delete workspace {name}", [("DELETE FROM workspaces WHERE id = ?", (space,))],
+                    [("collection.deleted", f"collections/{space}")] + [("run.aborted", f"runs/agent/{r}") for r, in runs])
         self.log("workspace_deleted", {"workspaceName": name})
 
     def plain_chat(self):
@@ -190,7 +207,7 @@ class App:
         answer = {"text": self.sentence(), "sources": [{"title": self.random.choice(TITLES), "chunk": self.sentence()}], "type": "chat", "attachments": [], "metrics": {}}
         self.commit("chat", [("INSERT INTO workspace_chats(workspaceId, prompt, response, include, user_id, createdAt, lastUpdatedAt) VALUES (?, ?, ?, 1, ?, ?, ?)",
                               (space[0], self.sentence(), json.dumps(answer), user[0] if user else None, now_ms(), now_ms()))],
-                    [("chat.response.generated", "workspace_chats/{0}")])
+                    [("chat.response.generated", chat_subject("{0}", space[0], user[0] if user else None))])
         self.log("sent_chat", {"workspaceName": space[1], "chatModel": "made-up"}, user[0] if user else None)
 
     def agent_chat(self):
@@ -199,10 +216,10 @@ class App:
             return self.new_workspace()
         prompt = "@agent " + self.sentence()
         invocation, = self.commit("agent called", [("INSERT INTO workspace_agent_invocations(uuid, prompt, workspace_id, createdAt) VALUES (?, ?, ?, ?)",
-                                                    (self.token(), prompt, space[0], now_ms()))], [])
+                                                    (self.token(), prompt, space[0], now_ms()))], [("run.started", "runs/agent/{0}")])
         self.log("sent_chat", {"workspaceName": space[1], "chatModel": "made-up"})
         chat, = self.commit("agent thinks", [("INSERT INTO workspace_chats(workspaceId, prompt, response, include, createdAt, lastUpdatedAt) VALUES (?, ?, '{}', 0, ?, ?)",
-                                              (space[0], prompt, now_ms(), now_ms()))], [("chat.started", "workspace_chats/{0}")])
+                                              (space[0], prompt, now_ms(), now_ms()))], [("chat.started", chat_subject("{0}", space[0]))])
         self.thinking.append((chat, invocation))
 
     def agent_answers(self):
@@ -211,14 +228,15 @@ class App:
         chat, invocation = self.thinking.pop(self.random.randrange(len(self.thinking)))
         answer = {"text": self.sentence(), "sources": [], "type": "automatic", "attachments": [], "metrics": {}}
         self.commit(f"agent answers chat {chat}", [("UPDATE workspace_chats SET response = ?, include = 1, lastUpdatedAt = ? WHERE id = ?", (json.dumps(answer), now_ms(), chat))],
-                    [("chat.response.generated", f"workspace_chats/{chat}")])
-        self.commit("agent closed", [("UPDATE workspace_agent_invocations SET closed = 1 WHERE id = ?", (invocation,))], [])
+                    [("chat.response.generated", s) for s in self.chats("id = ?", chat).values()])
+        self.commit("agent closed", [("UPDATE workspace_agent_invocations SET closed = 1 WHERE id = ?", (invocation,))],
+                    [("run.finished", f"runs/agent/{invocation}")])
 
     def feedback(self):
         row = self.pick("SELECT id FROM workspace_chats WHERE response <> '{}' AND feedbackScore IS NULL ORDER BY id DESC LIMIT 10")
         if row:
             self.commit("feedback", [("UPDATE workspace_chats SET feedbackScore = ? WHERE id = ?", (self.random.randint(0, 1), row[0]))],
-                        [("chat.feedback", f"workspace_chats/{row[0]}")])
+                        [("chat.feedback", s) for s in self.chats("id = ?", row[0]).values()])
 
     # ---- a day in the office ----
 
@@ -234,8 +252,8 @@ class App:
             self.agent_answers()
 
 
-CHANGES = ("chat.started", "chat.feedback", "document.pinned", "document.unpinned", "user.updated")
-DELETES = ("chat.deleted", "document.removed", "user.deleted", "workspace.deleted")
+CHANGES = ("chat.started", "chat.feedback", "document.updated", "user.updated", "run.started")
+DELETES = ("chat.deleted", "document.removed", "user.deleted", "collection.deleted", "run.aborted")
 
 
 def expected(lines):
@@ -250,7 +268,8 @@ def expected(lines):
             may.add((kind, subject))
             if kind in DELETES:
                 gone.add(subject)
-                may.add(("chat.aborted", subject))
+                if kind == "chat.deleted":      # of one that was still open only the key is known
+                    may.add(("chat.response.aborted", "messages/" + subject.rsplit("/", 1)[1]))
             elif kind not in CHANGES:
                 must.add((kind, subject))
     return {(kind, subject) for kind, subject in must if subject not in gone}, may

@@ -27,6 +27,7 @@ sources:
     type: sqlite
     path: {database}
     preset: anythingllm
+    content: full                 # questions and answers as they are; hash or none tell less (aqueduct help sqlite)
 routes:
   - topic: ai.events
 sinks:

@@ -72,7 +72,8 @@ def test_nothing_to_do_is_wrong_usage(run):
     ("config", ["drain", "${VAR:-default}"]),
     ("kafka", ["type: kafka", "servers  (text)", "create_topics"]),
     ("local", ["type: local", "max_size  (size"]),
-    ("anythingllm", ["preset: anythingllm", "document.embedded", "chat.response.generated", "audit.{event}"]),
+    ("anythingllm", ["preset: anythingllm", "document.embedded", "chat.response.generated", "audit.logged"]),
+    ("anythingllm-0", ["preset: anythingllm-0", "document.embedded", "chat.response.generated", "audit.{event}"]),
     ("sources", ["sqlite  ", "http  ", "in_flight"]),
     ("sinks", ["webhook  ", "websocket  ", "dead_letter  ", "retry"]),
     ("topic", ["partitions"]),
@@ -527,8 +528,7 @@ def warned(run, text):
     ("{exact: {type: chat.response.genrated}}", 'is "chat.response.genrated" (did you mean chat.response.generated?)'),
     ("{any: [{exact: {type: chat.started}}, {prefix: {type: documents.}}]}", 'begins with "documents."'),
     ("{not: {exact: {type: chats.started}}}", 'is "chats.started" (did you mean chat.started?)'),
-    ("{exact: {type: audit.whatever}}", None),
-    ("{prefix: {type: audit.wh}}", None),
+    ("{exact: {type: workspace.created}}", 'is "workspace.created"; in the vocabulary that is collection.created'),
     ("{prefix: {type: document.}}", None),
     ("{suffix: {type: .embedded}}", None),
     ("{exact: {subject: nothing}}", None),
@@ -566,6 +566,12 @@ def test_a_sink_may_want_the_events_of_the_bridge_itself(run):
     assert warned(run, text.replace("TYPE", "aqueduct.attempt.failed")) == []
     assert warned(run, text.replace("TYPE", "aquduct.attempt.failed")) == [
         'sinks.own.filter: no source has an event whose type is "aquduct.attempt.failed"']
+
+
+@pytest.mark.parametrize("filter", ["{exact: {type: audit.whatever}}", "{prefix: {type: audit.wh}}", "{exact: {type: workspace.created}}"])
+def test_check_knows_that_a_column_may_be_in_a_type(run, filter):
+    write(run, "app.db", "")
+    assert warned(run, APP.replace("FILTER", filter).replace("anythingllm", "anythingllm-0")) == []
 
 
 def test_any_type_may_come_by_http(run):

@@ -7,7 +7,8 @@ import subprocess
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TABLES = "event_logs, users, workspace_chats, workspace_documents, workspace_threads, workspaces"
+TABLES = ("document_sync_executions, embed_chats, event_logs, scheduled_job_runs, users, workspace_agent_invocations, workspace_chats, "
+          "workspace_documents, workspace_threads, workspaces")
 
 
 def quickstart(*args):

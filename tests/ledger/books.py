@@ -224,7 +224,7 @@ def self_test(books):
         back()
 
     posts = [p for p, i in books.items.items() if i.acknowledged and p in books.seen["steady"]]
-    rows = [p for p, s in books.seen["steady"].items() if p not in books.items and s.type.startswith("audit.")]
+    rows = [p for p, s in books.seen["steady"].items() if p not in books.items and s.type == "audit.logged"]
     for what, pair in (("a lost delivery of a post", posts and posts[len(posts) // 2]), ("a lost delivery of a row", rows and rows[-1])):
         if not pair:
             blind.append(f"{what}: there was none to take away")
