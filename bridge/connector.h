@@ -144,6 +144,9 @@ struct result {
     uint64_t tag;
     enum verdict verdict;
     enum reason reason;
+    /* With VERDICT_RETRY: the receiver is at fault, whatever the event: it did not answer, or said that it can do nothing
+     * just now. */
+    bool away;
     int status;                  /* the receiver's status (HTTP), 0 when there is none */
     struct duration retry_after; /* the receiver asked for this much patience; 0: did not say */
     char why[WHY_BYTES];         /* for a person: "503 Service Unavailable", "timeout after 10 s"; never a secret */

@@ -135,6 +135,21 @@ static void status_print_failing(const json_t *destination, const char *indent, 
     free(since);
 }
 
+static void status_print_circuit(const json_t *destination, const char *indent, FILE *out)
+{
+    const json_t *circuit = json_object_get(destination, "circuit");
+    const char *state = json_string_value(json_object_get(circuit, "state"));
+    char ago[24] = "?", probe[24];
+    if (!state || strcmp(state, "closed") == 0)
+        return;
+    status_print_when(circuit, "since", false, ago);
+    fprintf(out, "%scircuit open for %s: ", indent, ago);
+    if (status_print_when(circuit, "next_probe", true, probe))
+        fprintf(out, "one attempt in %s\n", probe);
+    else
+        fputs("one attempt is being made\n", out);
+}
+
 static void status_print_memory(const json_t *d, const char *indent, FILE *out)
 {
     char oldest[24], due[24];
@@ -175,6 +190,7 @@ static void status_print_destination(const json_t *d, FILE *out)
         fprintf(out, "  endpoint %s:\n", endpoint);
     free(endpoint);
     status_print_failing(d, indent, out);
+    status_print_circuit(d, indent, out);
     if (status_print_number(d, "pending") > 0)
         status_print_memory(d, indent, out);
     status_print_totals(d, indent, out);

@@ -240,6 +240,16 @@ static void check_retry(const struct check *k, const struct durations *waits, co
                        "is longer than 7d");
 }
 
+/* n: the mapping that says `circuit`. */
+static void check_circuit(const struct check *k, const struct circuit_config *c, const struct node *n,
+                          const struct where *up)
+{
+    const struct node *circuit = node_get(n, "circuit");
+    if (circuit && !circuit->broken && c->failures == 0 && c->share == 0)
+        problem_at(k->out, circuit, &(struct where){ .up = up, .key = STR("circuit") },
+                   "needs failures or share: with neither it never opens");
+}
+
 /* Is the name a sink's, or an earlier name of another one, or of the same one twice? */
 static const char *check_name_taken(const struct check *k, const struct sink_config *s, size_t at)
 {
@@ -284,12 +294,14 @@ static void check_sink(const struct check *k, const struct sink_config *s)
                        ops->type, why);
     }
     check_retry(k, &s->retry, n, &at);
+    check_circuit(k, &s->circuit, n, &at);
     struct where endpoints = { .up = &at, .key = STR("endpoints") };
     for (size_t i = 0; i < s->endpoint_count; i++) {
         const char *name = s->endpoints[i].endpoint->name;
         const struct node *own = node_get(node_get(n, "endpoints"), name);
         if (node_get(own, "retry")) /* else it is the sink's */
             check_retry(k, &s->endpoints[i].retry, own, &(struct where){ &endpoints, str_of(name), 0 });
+        check_circuit(k, &s->endpoints[i].circuit, own, &(struct where){ &endpoints, str_of(name), 0 });
     }
 }
 

@@ -51,6 +51,12 @@ struct source_config {
     int64_t dedupe_size;          /* most ids remembered */
 };
 
+struct circuit_config {    /* rows in circuit_options */
+    int64_t failures;      /* so many in a row open it; 0: none do */
+    int64_t share;         /* so many per cent of the last attempts do; 0: none do */
+    struct duration probe; /* from one attempt to the next while it is open */
+};
+
 struct endpoint_config {       /* an entry of a sink's `endpoints:` */
     struct endpoint *endpoint; /* allocated, options filled, not opened */
     /* the core's own rows (endpoint_options): */
@@ -59,6 +65,7 @@ struct endpoint_config {       /* an entry of a sink's `endpoints:` */
     struct duration retry_memory;
     int64_t window; /* most events of it that may hold up the sink's window */
     double rate;    /* most attempts in a second; 0: no limit */
+    struct circuit_config circuit;
     enum sink_order order;
 };
 
@@ -69,10 +76,11 @@ struct sink_config {
     /* the core's own rows (sink_options), valid for every sink type: */
     struct strings topics;
     struct filter *filter;
-    struct durations retry;       /* waits between attempts; afterwards a dead letter */
-    struct duration retry_memory; /* waits up to this stay in memory, longer ones happen in waiting topics */
-    int64_t window;               /* most events between poll and done */
-    double rate;                  /* most attempts in a second, to all of its endpoints together; 0: no limit */
+    struct durations retry;        /* waits between attempts; afterwards a dead letter */
+    struct duration retry_memory;  /* waits up to this stay in memory, longer ones happen in waiting topics */
+    int64_t window;                /* most events between poll and done */
+    double rate;                   /* most attempts in a second, to all of its endpoints together; 0: no limit */
+    struct circuit_config circuit; /* of its only receiver */
     enum sink_order order;
     enum sink_start start;       /* where a sink begins that has no position yet */
     enum sink_attempts attempts; /* which of its attempts the delivery log gets */

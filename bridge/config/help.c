@@ -86,17 +86,24 @@ static void help_print_row(const char *above, const struct option *row, FILE *ou
     fprintf(out, ")\n      %s\n", row->doc ? row->doc : "");
 }
 
+static void help_print_rows(const char *above, const struct option *rows, FILE *out);
+
+/* The row, and the rows below it. */
+static void help_print_whole_row(const char *above, const struct option *row, FILE *out)
+{
+    help_print_row(above, row, out);
+    if (row->type != OPT_LIST && row->type != OPT_GROUP)
+        return;
+    struct buf below = buf_new(512);
+    buf_printf(&below, "%s%s%s.", above, row->key, row->type == OPT_LIST ? "[]" : "");
+    help_print_rows(buf_c(&below), row->of, out);
+    buf_free(&below);
+}
+
 static void help_print_rows(const char *above, const struct option *rows, FILE *out)
 {
-    for (const struct option *row = rows; row->key; row++) {
-        help_print_row(above, row, out);
-        if (row->type != OPT_LIST && row->type != OPT_GROUP)
-            continue;
-        struct buf below = buf_new(512);
-        buf_printf(&below, "%s%s%s.", above, row->key, row->type == OPT_LIST ? "[]" : "");
-        help_print_rows(buf_c(&below), row->of, out);
-        buf_free(&below);
-    }
+    for (const struct option *row = rows; row->key; row++)
+        help_print_whole_row(above, row, out);
 }
 
 /* The types of a kind of connector, when the section is about one. */
@@ -253,7 +260,7 @@ static bool help_connector(const struct connectors *connectors, const struct con
         fprintf(out, "\nAnd options of every %s (aqueduct help %s):\n", kind->name, kind->name);
         for (const struct option *row = kind->core; row->key; row++)
             if (!sections_no_use(&t, row->key))
-                help_print_row("", row, out);
+                help_print_whole_row("", row, out);
         return true;
     }
     return false;

@@ -42,7 +42,19 @@ const struct option source_options[] = {
     "Waits up to this stay in memory (in at most half of the window), longer ones happen on the broker."
 #define ORDER_DOC "key: events with the same record key are delivered one after the other."
 
+#define CIRCUIT_DOC                                                                                                    \
+    "When the receiver is evidently down, it gets one attempt now and then; what is due waits, without its attempts."
 #define RATE_MOST 1000000
+
+static const struct option circuit_options[] = {
+    OPTION(struct circuit_config, failures, .fallback = "0", .max = 10000,
+           .doc = "So many failed attempts in a row open the circuit; 0: none do."),
+    OPTION(struct circuit_config, share, .fallback = "0", .max = 100,
+           .doc = "So many per cent of the last 64 attempts that failed open the circuit; 0: none do."),
+    OPTION(struct circuit_config, probe, .fallback = "30s", .min = 10, .max = HOUR_MS,
+           .doc = "How long it is from one attempt to the next while the circuit is open."),
+    { 0 },
+};
 
 const struct option sink_options[] = {
     OPTION(struct sink_config, topics, .max = 1000, .doc = "The topics whose events the sink gets."),
@@ -56,6 +68,7 @@ const struct option sink_options[] = {
         struct sink_config, rate, .fallback = "0", .max = RATE_MOST,
         .doc =
             "Most attempts in a second (0.5: one every two seconds), to all of its receivers together; 0: no limit. What exceeds it waits."),
+    OPTION_GROUP(struct sink_config, circuit, circuit_options, .doc = CIRCUIT_DOC),
     OPTION(struct sink_config, order, .fallback = "none", .values = order_values, .doc = ORDER_DOC),
     OPTION(
         struct sink_config, start, .fallback = "earliest", .values = start_values,
@@ -83,6 +96,7 @@ const struct option endpoint_options[] = {
             "How many of its events may take room in the sink's window while others need it; what is above waits on the broker."),
     OPTION(struct endpoint_config, rate, .own = true, .fallback = "0", .max = RATE_MOST,
            .doc = "Most attempts in a second to this endpoint (0.5: one every two seconds); 0: no limit."),
+    OPTION_GROUP(struct endpoint_config, circuit, circuit_options, .doc = CIRCUIT_DOC),
     OPTION(struct endpoint_config, order, .fallback = "none", .values = order_values, .doc = ORDER_DOC),
     { 0 },
 };
@@ -178,7 +192,7 @@ const char *sections_no_use(const struct connector_type *t, const char *key)
         return "gets the dead letters";
     if (t->dead_letters && strcmp(key, "attempts") == 0)
         return "has no receiver";
-    if (t->dead_letters && strcmp(key, "rate") == 0)
+    if (t->dead_letters && (strcmp(key, "rate") == 0 || strcmp(key, "circuit") == 0))
         return "files them as they come";
     if (t->dead_letters && (strcmp(key, "retry") == 0 || strcmp(key, "retry_memory") == 0))
         return "tries until each is filed";

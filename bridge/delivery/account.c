@@ -69,6 +69,20 @@ static json_t *account_failing(const struct destination *to)
                      json_of_text(str_of(to->failure.why)));
 }
 
+/* null: it never opens. */
+static json_t *account_circuit(const struct circuit *c)
+{
+    if (!circuit_is_used(c))
+        return json_null();
+    int64_t wait = c->open && !c->probing ? c->probe_ms - clock_mono_ms() : 0;
+    return json_pack("{s:s,s:o,s:o}", "state",
+                     c->probing ? "half_open"
+                     : c->open  ? "open"
+                                : "closed",
+                     "since", json_of_moment(c->open ? c->since_ms : 0), "next_probe",
+                     json_of_moment(wait > 0 ? clock_wall_ms() + wait : 0));
+}
+
 /* What of a destination is in memory. */
 struct account_open {
     int64_t flying, waiting, oldest_ms, due_ms;
@@ -100,10 +114,10 @@ static struct account_open *account_open(const struct delivery *d)
 
 static json_t *account_destination(const struct destination *to, const struct account_open *open)
 {
-    json_t *j = json_pack("{s:o,s:I,s:I,s:o,s:o,s:o}", "endpoint", json_of_text(str_of(to->name)), "in_flight",
+    json_t *j = json_pack("{s:o,s:I,s:I,s:o,s:o,s:o,s:o}", "endpoint", json_of_text(str_of(to->name)), "in_flight",
                           (json_int_t)open->flying, "waiting", (json_int_t)open->waiting, "oldest",
                           json_of_moment(open->oldest_ms), "next_due", json_of_moment(open->due_ms), "failing",
-                          account_failing(to));
+                          account_failing(to), "circuit", account_circuit(&to->circuit));
     const struct {
         const char *name;
         const struct metric *metric;

@@ -57,6 +57,7 @@ static const char *attempts_end(enum attempt_end end)
     switch (end) {
     case ATTEMPT_DELIVERED: return "delivered";
     case ATTEMPT_RETRY: return "retry";
+    case ATTEMPT_SPARED: return "spared";
     case ATTEMPT_DEAD: return "dead";
     case ATTEMPT_RELEASED: break;
     }
@@ -124,8 +125,11 @@ static void attempts_add_data(struct buf *out, const struct attempt *a)
 
 static void attempts_id(const struct attempt *a, char out[UUID_TEXT])
 {
-    char place[64];
-    snprintf(place, sizeof place, "%" PRId32 "/%" PRId64 "/%u", a->record->partition, a->record->offset, a->number);
+    char place[96];
+    int n = snprintf(place, sizeof place, "%" PRId32 "/%" PRId64 "/%u", a->record->partition, a->record->offset,
+                     a->number);
+    if (a->end == ATTEMPT_SPARED)
+        snprintf(place + n, sizeof place - (size_t)n, "/%" PRId64, a->ended_ms);
     const struct str fields[] = { STR("attempt"), str_of(a->sink),  str_of(a->endpoint), a->record->topic,
                                   str_of(place),  a->event->source, a->event->id };
     uuid_of(fields, sizeof fields / sizeof *fields, out);

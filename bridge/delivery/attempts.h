@@ -17,6 +17,7 @@ enum { ATTEMPT_RESPONSE = 512 };         /* most bytes of a receiver's answer th
 enum attempt_end {
     ATTEMPT_DELIVERED = 1,
     ATTEMPT_RETRY,    /* there will be another one */
+    ATTEMPT_SPARED,   /* ... with the same number, for the circuit is open and the receiver away */
     ATTEMPT_DEAD,     /* the event becomes a dead letter */
     ATTEMPT_RELEASED, /* its partition went to another member of the group, who delivers it */
 };
@@ -33,7 +34,7 @@ struct attempt {                 /* everything is borrowed */
 };
 
 /* The attempt as an event with one reference; NULL when it is too large. Its id follows from the sink, the endpoint, the
- * record and the number. */
+ * record and the number; of one that is spared from the time as well. */
 const struct event *attempt_event(const struct attempt *a);
 
 struct attempts;

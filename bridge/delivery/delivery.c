@@ -22,7 +22,7 @@ static void delivery_send(struct delivery *d, struct entry *en)
         en->first_ms = clock_wall_ms();
     d->flying++;
     en->to->flying++;
-    gates_sent(d, en->to);
+    gates_sent(d, en);
     d->s->ops->send(d->s, &(struct message){ .event = en->of->event,
                                              .record = en->of->record,
                                              .endpoint = en->to->endpoint,

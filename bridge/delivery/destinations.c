@@ -25,6 +25,8 @@ METRIC_COUNTER(
     "Events that could not even be tried for lack of something on this machine (descriptors, memory, ports); they "
     "are sent again.",
     "sink", "endpoint");
+METRIC_GAUGE(aqueduct_sink_circuit_open,
+             "Is the circuit open? 1: the receiver gets a probe now and then, nothing else.", "sink", "endpoint");
 METRIC_COUNTER(aqueduct_sink_throttled_total, "Times that the next event had to wait for the rate.", "sink",
                "endpoint");
 METRIC_GAUGE(aqueduct_sink_pending, "Records consumed and not finished.", "sink", "endpoint");
@@ -48,6 +50,8 @@ static void destination_count(struct destination *to, const char *sink)
         .waiting = metric_get(&aqueduct_sink_waiting, LABELS(sink)),
         .throttled = metric_get(&aqueduct_sink_throttled_total, labels),
     };
+    if (circuit_is_used(&to->circuit))
+        to->count.circuit_open = metric_get(&aqueduct_sink_circuit_open, labels);
 }
 
 /* Makes its chains, if it is ordered; `most`: entries that it has at the same time. */
@@ -70,6 +74,7 @@ static void destination_add(struct delivery *d, const struct endpoint_config *c)
                                 .filter = c->filter,
                                 .retry = &c->retry,
                                 .retry_memory = c->retry_memory,
+                                .circuit = { .config = &c->circuit },
                                 .share = (size_t)c->window };
     destination_count(to, d->s->id);
     destination_order(to, c->order, (size_t)d->config->window);
@@ -85,6 +90,8 @@ void destinations_make(struct delivery *d)
     d->self = (struct destination){
         .endpoint = d->s->endpoint, .filter = c->filter, .retry = &c->retry, .retry_memory = c->retry_memory
     };
+    if (c->endpoint_count == 0)
+        d->self.circuit.config = &c->circuit;
     d->ready_tail = &d->ready;
     d->rest_ms = INT64_MAX;
     d->many = c->endpoint_count > 0;

@@ -1,22 +1,67 @@
 /* SPDX-License-Identifier: MIT */
-/* When a destination may get an attempt: as fast as its rate says. */
+/* When a destination may get an attempt: as fast as its rate says, and while its circuit is open only a probe. */
 #include "bridge/delivery/private.h"
+#include "bridge/lib/log.h"
 
-enum { ASIDE_MS = 30000 };
+enum {
+    ASIDE_MS = 30000,
+    ASIDE_MOST_MS = 600000,
+};
 
 int64_t gates_due(const struct destination *to)
 {
-    return rate_due(&to->rate);
+    int64_t rate = rate_due(&to->rate), circuit = circuit_due(&to->circuit);
+    return rate > circuit ? rate : circuit;
 }
 
-void gates_sent(struct delivery *d, struct destination *to)
+void gates_sent(struct delivery *d, struct entry *en)
 {
-    rate_take(&to->rate);
+    en->probe = circuit_sent(&en->to->circuit);
+    rate_take(&en->to->rate);
     if (d->many)
         rate_take(&d->self.rate);
 }
 
+static void gates_say(const struct delivery *d, const struct entry *en, const struct result *r, enum circuit_change c)
+{
+    if (c == CIRCUIT_OPENED)
+        LOG(WARN, "the circuit is open: attempts are made now and then", LOG_C("sink", d->s->id),
+            LOG_SOME("endpoint", en->to->name), LOG_INT("failures", en->to->circuit.row), LOG_INT("status", r->status),
+            LOG_C("reason", r->why));
+    if (c == CIRCUIT_CLOSED)
+        LOG(INFO, "the circuit is closed: attempts are made as they are due", LOG_C("sink", d->s->id),
+            LOG_SOME("endpoint", en->to->name));
+}
+
+bool gates_heard(struct delivery *d, struct entry *en, const struct result *r)
+{
+    struct circuit *circuit = &en->to->circuit;
+    bool was_open = circuit->open, probe = en->probe, failed = r->verdict == VERDICT_RETRY;
+    en->probe = false;
+    if (r->verdict == VERDICT_UNTRIED || (r->verdict == VERDICT_REJECT && r->status == 0)) {
+        circuit_unsent(circuit, probe);
+        return false;
+    }
+    enum circuit_change change = circuit_heard(circuit, probe, failed, r->retry_after);
+    if (en->to->count.circuit_open)
+        metric_set(en->to->count.circuit_open, circuit->open);
+    gates_say(d, en, r, change);
+    if (probe)
+        window_look_again(d);
+    return failed && was_open && r->away;
+}
+
+/* As long as it is closed already, within limits: so they come back soon after a short time, and one that takes long costs
+ * little. */
+static int64_t gates_patience(int64_t since_ms)
+{
+    int64_t wait = clock_wall_ms() - since_ms;
+    return wait < ASIDE_MS ? ASIDE_MS : wait < ASIDE_MOST_MS ? wait : ASIDE_MOST_MS;
+}
+
 int64_t gates_aside_ms(struct destination *to)
 {
+    if (to->circuit.open)
+        return gates_patience(to->circuit.since_ms);
     return to->rate.interval_us ? rate_slot(&to->rate, to->open) : ASIDE_MS;
 }

@@ -70,8 +70,9 @@ static void poll_orphan(struct delivery *d, struct entry *en, struct str endpoin
 static bool poll_is_stuck(const struct delivery *d, const struct destination *to)
 {
     size_t most = (size_t)d->config->window / 4;
+    int64_t now = clock_mono_ms();
     return to->name && !to->chains && to->open > (to->share < most ? to->share : most)
-           && (to->rate.interval_us || clock_mono_ms() - to->delivered_ms > STUCK_MS);
+           && (gates_due(to) > now || now - to->delivered_ms > STUCK_MS);
 }
 
 /* A record of a retry or redrive topic, or of the waiter, goes on where its trail says. What an earlier version left in a

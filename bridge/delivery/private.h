@@ -21,6 +21,7 @@
 #include <stdatomic.h>
 #include "bridge/delivery/account.h"
 #include "bridge/delivery/attempts.h"
+#include "bridge/delivery/circuit.h"
 #include "bridge/delivery/delivery.h"
 #include "bridge/delivery/index.h"
 #include "bridge/delivery/ladder.h"
@@ -76,6 +77,7 @@ struct entry { /* what is to be done with a record at one destination */
     int64_t first_ms, last_ms; /* wall clock */
     int64_t wake_ms;           /* ENTRY_WAITING: of the next attempt, clock_mono_ms() */
     int64_t next_ms;           /* of the next attempt, if the last one failed and there is one */
+    bool probe;                /* ENTRY_FLYING: of the destination's circuit */
     struct result last;
     const char *dead_class; /* ENTRY_STORING: becomes a dead letter of this class; NULL: goes to a waiting topic */
     int64_t due_ms;         /* there: wall clock of the next attempt */
@@ -104,7 +106,7 @@ struct handed {
 
 struct delivery_counters {
     struct metric *consumed, *delivered, *dead, *filtered, *moved, *released, *attempts, *retries, *untried, *pending,
-        *waiting, *throttled;
+        *waiting, *throttled, *circuit_open; /* NULL: its circuit never opens */
 };
 
 struct destination {           /* one receiver of the sink */
@@ -114,12 +116,13 @@ struct destination {           /* one receiver of the sink */
     const struct filter *filter;
     const struct durations *retry;
     struct duration retry_memory;
-    size_t share;             /* entries that may hold up the window when others need it */
-    size_t open;              /* entries */
-    size_t flying, storing;   /* those that the sink has, and those that are being moved */
-    int64_t delivered_ms;     /* when it took the last one, clock_mono_ms(); 0: never */
-    uint64_t looked_at;       /* the event that was last compared with its filter */
-    struct rate rate;         /* of its attempts */
+    size_t share;           /* entries that may hold up the window when others need it */
+    size_t open;            /* entries */
+    size_t flying, storing; /* those that the sink has, and those that are being moved */
+    int64_t delivered_ms;   /* when it took the last one, clock_mono_ms(); 0: never */
+    uint64_t looked_at;     /* the event that was last compared with its filter */
+    struct rate rate;       /* of its attempts */
+    struct circuit circuit;
     struct destination *next; /* in the list of those with ready entries, or of those that rest */
     bool listed;              /* in one of them */
     struct window_queue ready;
@@ -269,8 +272,9 @@ void window_ready(struct delivery *d, struct entry *en); /* it may be sent */
 struct entry *window_next(struct delivery *d, int64_t now_ms);
 /* When a destination that rests may go on: clock_mono_ms; INT64_MAX: there is none. */
 int64_t window_rest(const struct delivery *d);
-void window_unready(struct entry *en); /* takes it out of the ready ones */
-void window_renew(struct entry *en);   /* gives it a new tag: its timer means nothing any more */
+void window_look_again(struct delivery *d); /* some that rest may go on sooner than they said */
+void window_unready(struct entry *en);      /* takes it out of the ready ones */
+void window_renew(struct entry *en);        /* gives it a new tag: its timer means nothing any more */
 /* Puts it behind the others of its key; true when it may go at once. */
 bool window_chain_enter(struct entry *en);
 
@@ -278,7 +282,9 @@ bool window_chain_enter(struct entry *en);
 
 /* When the destination may get its next attempt: clock_mono_ms; 0: now. */
 int64_t gates_due(const struct destination *to);
-void gates_sent(struct delivery *d, struct destination *to); /* it gets one */
+void gates_sent(struct delivery *d, struct entry *en); /* it gets one */
+/* An attempt ended; true: it does not count among its event's, for the circuit is open and the receiver away. */
+bool gates_heard(struct delivery *d, struct entry *en, const struct result *r);
 /* How long what it has no room for waits before it is looked at again. */
 int64_t gates_aside_ms(struct destination *to);
 

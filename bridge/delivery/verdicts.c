@@ -79,11 +79,13 @@ static void verdicts_give_up(struct delivery *d, struct entry *en, const struct 
 }
 
 /* Sets the time of the next attempt; after the last one the entry becomes a dead letter. */
-static void verdicts_retry(struct delivery *d, struct entry *en, const struct result *r)
+static void verdicts_retry(struct delivery *d, struct entry *en, const struct result *r, bool spared)
 {
     int64_t wait;
     if (d->s->ops->dead_letters)
         wait = verdicts_refile_wait(en);
+    else if (spared)
+        wait = 0;
     else if (en->attempts > en->to->retry->count) {
         verdicts_give_up(d, en, r);
         return;
@@ -92,9 +94,12 @@ static void verdicts_retry(struct delivery *d, struct entry *en, const struct re
     metric_add(en->to->count.retries, 1);
     if (r->retry_after.ms > wait)
         wait = r->retry_after.ms;
-    en->next_ms = clock_wall_ms() + wait;
-    verdicts_tell(d, en, r, ATTEMPT_RETRY); /* before it is moved, which may end it */
-    if (verdicts_has_room(d, en->to, wait))
+    en->next_ms = wait ? clock_wall_ms() + wait : 0;
+    verdicts_tell(d, en, r, spared ? ATTEMPT_SPARED : ATTEMPT_RETRY); /* before it is moved, which may end it */
+    en->attempts -= spared;
+    if (wait == 0 && spared)
+        window_ready(d, en);
+    else if (verdicts_has_room(d, en->to, wait))
         verdicts_wait(d, en, wait);
     else if (!en->chained)
         moves_wait(d, en, wait);
@@ -124,6 +129,7 @@ static void verdicts_take_one(struct delivery *d, const struct result *r)
     CHECK(en && en->state == ENTRY_FLYING);
     d->flying--;
     en->to->flying--;
+    bool spared = gates_heard(d, en, r);
     if (r->verdict != VERDICT_UNTRIED) {
         metric_add(en->to->count.attempts, 1);
         en->last = *r;
@@ -145,10 +151,10 @@ static void verdicts_take_one(struct delivery *d, const struct result *r)
         en->to->delivered_ms = clock_mono_ms();
         window_finish(d, en, en->to->count.delivered);
         return;
-    case VERDICT_RETRY: verdicts_retry(d, en, r); return;
+    case VERDICT_RETRY: verdicts_retry(d, en, r, spared); return;
     case VERDICT_REJECT:
         if (d->s->ops->dead_letters)
-            verdicts_retry(d, en, r);
+            verdicts_retry(d, en, r, false);
         else
             verdicts_give_up(d, en, r);
         return;

@@ -161,6 +161,11 @@ static void window_wake(struct delivery *d, int64_t now_ms)
     }
 }
 
+void window_look_again(struct delivery *d)
+{
+    d->rest_ms = d->resting ? 0 : INT64_MAX;
+}
+
 int64_t window_rest(const struct delivery *d)
 {
     int64_t sink = d->many && d->ready_count ? gates_due(&d->self) : 0;
@@ -184,7 +189,7 @@ struct entry *window_next(struct delivery *d, int64_t now_ms)
         struct destination *to = window_unlist(d);
         int64_t due = gates_due(to);
         if (due > now_ms && to->ready.first) {
-            metric_add(to->count.throttled, 1);
+            metric_add(to->count.throttled, rate_due(&to->rate) > now_ms);
             window_lay_down(d, to, due);
             continue;
         }

@@ -207,6 +207,7 @@ void answer_judge(const struct answer *a, struct result *out)
     out->status = a->status;
     out->retry_after = (struct duration){ 0 };
     out->reason = REASON_NONE;
+    out->away = a->status == 0 || a->status == 429 || (a->status >= 502 && a->status <= 504);
     out->why[0] = '\0';
     if (a->lack) {
         out->verdict = VERDICT_UNTRIED;

@@ -226,12 +226,6 @@ uint64_t endpoint_began(struct webhook_endpoint *ep)
     return ep->begun;
 }
 
-/* Did the receiver say, or show, that it has too much to do? */
-static bool endpoint_is_overloaded(const struct result *r)
-{
-    return r->status == 429 || (r->status >= 502 && r->status <= 504) || r->status == 0;
-}
-
 /* Remembers how soon it answers at its best; the memory fades, so that a receiver may become slower for good. */
 static void endpoint_learn(struct webhook_endpoint *ep, uint64_t number, int64_t us)
 {
@@ -269,7 +263,7 @@ static void endpoint_set_limit(struct webhook_endpoint *ep, uint64_t number, con
         endpoint_learn(ep, number, us);
         if (number <= ep->full && number > ep->eased && us <= 2 * ep->best_us + EASE_US)
             endpoint_raise_limit(ep);
-    } else if (endpoint_is_overloaded(r) && number > ep->eased) {
+    } else if (r->away && number > ep->eased) {
         endpoint_lower_limit(ep);
     }
 }

@@ -372,19 +372,6 @@ TEST(an_endpoint_that_cannot_be_opened_is_named)
 
 /* ---- the account ---- */
 
-/* What it says when it is asked this. */
-static json_t *account(const struct account_question *q)
-{
-    account_ask(d, q);
-    turn(1);
-    char *text = account_take(d, thread_until((struct duration){ 0 }));
-    assert_non_null(text);
-    json_t *j = json_loads(text, 0, NULL);
-    assert_non_null(j);
-    free(text);
-    return j;
-}
-
 static json_int_t number(const json_t *j, const char *key)
 {
     const json_t *n = json_object_get(j, key);
@@ -410,7 +397,7 @@ TEST(the_account_says_what_is_pending_and_what_fails)
     turn(3);
     clock_fake_advance(300);
     turn(1); /* commits */
-    json_t *j = account(&(struct account_question){ .events = 10 });
+    json_t *j = many_account(&(struct account_question){ .events = 10 });
     says(j, "sink", id);
     const json_t *in = json_array_get(json_object_get(j, "topics"), 0);
     says(in, "topic", "in");
@@ -456,7 +443,7 @@ TEST(the_account_of_one_event_and_of_what_is_finished)
     store("b", "t.happened");
     start();
     turn(3);
-    json_t *j = account(&(struct account_question){ .events = 10, .id = STR("b") });
+    json_t *j = many_account(&(struct account_question){ .events = 10, .id = STR("b") });
     const json_t *events = json_object_get(j, "events");
     assert_int_equal(json_array_size(events), 1);
     says(json_array_get(events, 0), "id", "b");
@@ -468,7 +455,7 @@ TEST(the_account_of_one_event_and_of_what_is_finished)
     turn(2);
     clock_fake_advance(300);
     turn(2);
-    j = account(&(struct account_question){ 0 });
+    j = many_account(&(struct account_question){ 0 });
     assert_int_equal(number(json_array_get(json_object_get(j, "topics"), 0), "pending"), 0);
     assert_int_equal(number(json_array_get(json_object_get(j, "topics"), 0), "position"), 2);
     assert_true(json_is_null(json_object_get(j, "events")));

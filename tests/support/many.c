@@ -3,8 +3,10 @@
 #include "tests/support/many.h"
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include "bridge/delivery/ladder.h"
 #include "bridge/lib/clock.h"
+#include "bridge/lib/thread.h"
 #include "tests/support/event.h"
 #include "tests/support/metric.h"
 
@@ -201,4 +203,16 @@ enum verdict nobody_answers(const struct sent *sent, struct result *r)
 {
     (void)sent, (void)r;
     return 0;
+}
+
+json_t *many_account(const struct account_question *q)
+{
+    account_ask(d, q);
+    turn(1);
+    char *text = account_take(d, thread_until((struct duration){ 0 }));
+    assert_non_null(text);
+    json_t *j = json_loads(text, 0, NULL);
+    assert_non_null(j);
+    free(text);
+    return j;
 }

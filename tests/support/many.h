@@ -3,6 +3,8 @@
  * start(), turn() as often as needed, and see what was sent. Without an endpoint the sink is its only receiver. The clock
  * is the fake one. */
 #pragma once
+#include <jansson.h>
+#include "bridge/delivery/account.h"
 #include "bridge/delivery/delivery.h"
 #include "bridge/delivery/waiter.h"
 #include "tests/support/flow.h"
@@ -39,6 +41,7 @@ void store(const char *event_id, const char *type);
 void store_many(int from, int to);                             /* n<from> and so on, of one key */
 size_t times_sent(const char *endpoint, const char *event_id); /* how often it got that event (NULL: any) */
 int64_t count(const char *what, const char *endpoint);         /* the metric aqueduct_sink_<what> */
+json_t *many_account(const struct account_question *q);        /* the sink's, after a turn; the caller's reference */
 void reconciles(void); /* each endpoint's counters come to the same sum, and so do those of what concerns none */
 
 enum verdict one_hangs(const struct sent *sent, struct result *r);

@@ -73,9 +73,10 @@ TEST(what_stands_beside_them_is_their_default)
     struct problems p = { 0 };
     struct config
         *c = load("    filter: {prefix: {type: chat.}}\n    retry: [1s, 2s]\n    timeout: 3s\n    window: 500\n"
-                  "    unsigned: true\n    endpoints:\n"
+                  "    rate: 9\n    circuit: {failures: 4, probe: 5s}\n    unsigned: true\n    endpoints:\n"
                   "      a: {url: http://a/}\n"
                   "      b: {url: http://b/, retry: [], timeout: 9s, order: key, window: 7,\n"
+                  "          rate: 0.5, circuit: {share: 30},\n"
                   "          filter: {exact: {type: chat.created}}}\n",
                   &p);
     if (!c)
@@ -99,6 +100,14 @@ TEST(what_stands_beside_them_is_their_default)
     assert_int_equal(s->window, 500);
     assert_int_equal(a->window, 64);
     assert_int_equal(b->window, 7);
+    assert_int_equal(a->circuit.failures, 4);
+    assert_int_equal(a->circuit.probe.ms, 5000);
+    assert_int_equal(b->circuit.failures, 0);
+    assert_int_equal(b->circuit.share, 30);
+    assert_int_equal(b->circuit.probe.ms, 30000);
+    assert_true(s->rate == 9);
+    assert_true(a->rate == 0);
+    assert_true(b->rate == 0.5);
     problems_free(&p);
     config_free(c);
 }
@@ -146,6 +155,12 @@ TEST(mistakes_are_said_where_they_are)
            "a.yaml:7:59: sinks.w.endpoints.a.rate: -1 is out of range: must be from 0 to 1000000\n");
     expect("    rate: fast\n    endpoints: {a: {url: http://a/, unsigned: true}}\n",
            "a.yaml:6:11: sinks.w.rate: \"fast\" is not a number\n");
+    expect("    circuit: {probe: 5s}\n    url: http://a/\n    unsigned: true\n",
+           "a.yaml:6:14: sinks.w.circuit: needs failures or share: with neither it never opens\n");
+    expect("    endpoints: {a: {url: http://a/, unsigned: true, circuit: {}}}\n",
+           "a.yaml:6:62: sinks.w.endpoints.a.circuit: needs failures or share: with neither it never opens\n");
+    expect("    endpoints: {a: {url: http://a/, unsigned: true, circuit: {share: 101}}}\n",
+           "a.yaml:6:70: sinks.w.endpoints.a.circuit.share: 101 is out of range: must be from 0 to 100\n");
     expect("    endpoints: [a]\n", "a.yaml:6:16: sinks.w.endpoints: must be a mapping (key: value), not a list\n");
     expect("    endpoints: {a: {url: http://a/, unsigned: true}}\n  d: {type: dead_letter, endpoints: {}}\n",
            "a.yaml:7:26: sinks.d: unknown key \"endpoints\"\n");

@@ -24,10 +24,19 @@ static int teardown(void **state)
     return 0;
 }
 
+/* What an attempt comes to that was answered so; 0: not at all. */
+static struct result result_of(int status)
+{
+    struct answer a = { .code = status ? CURLE_OK : CURLE_GOT_NOTHING, .status = status, .text = "" };
+    struct result r = { 0 };
+    answer_judge(&a, &r);
+    return r;
+}
+
 /* One round: as many attempts as it may have, answered alike. */
 static void round_of(int status, int64_t us)
 {
-    struct result r = { .status = status, .verdict = status / 100 == 2 ? VERDICT_DELIVERED : VERDICT_RETRY };
+    struct result r = result_of(status);
     uint64_t numbers[1024];
     size_t n = ep->base.limit;
     for (size_t i = 0; i < n; i++)
@@ -38,7 +47,7 @@ static void round_of(int status, int64_t us)
 
 static void one(int status, int64_t us)
 {
-    struct result r = { .status = status, .verdict = status / 100 == 2 ? VERDICT_DELIVERED : VERDICT_RETRY };
+    struct result r = result_of(status);
     endpoint_ended(ep, endpoint_began(ep), &r, us);
 }
 

@@ -33,6 +33,7 @@ static void expect(struct result r, enum verdict verdict, const char *why)
     assert_string_equal(r.why, why);
     assert_int_equal(r.verdict, verdict);
     assert_int_equal(r.reason, verdict == VERDICT_DELIVERED ? REASON_NONE : REASON_UNAVAILABLE);
+    assert_true(r.away || r.status);
 }
 
 static void expect_plain(const char *path, const char *more, const char *why)

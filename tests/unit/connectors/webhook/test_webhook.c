@@ -80,6 +80,7 @@ TEST(each_status_has_its_verdict)
         assert_int_equal(r.reason, r.verdict == VERDICT_DELIVERED ? REASON_NONE : REASON_REFUSED);
         assert_memory_equal(r.why, cases[i].why, strlen(cases[i].why));
         assert_int_equal(r.retry_after.ms, 0);
+        assert_int_equal(r.away, r.status == 429 || r.status == 503);
     }
 }
 
