@@ -135,6 +135,11 @@ static void status_print_failing(const json_t *destination, const char *indent, 
     free(since);
 }
 
+static bool status_print_is_paused(const json_t *destination)
+{
+    return json_is_true(json_object_get(destination, "paused"));
+}
+
 static void status_print_circuit(const json_t *destination, const char *indent, FILE *out)
 {
     const json_t *circuit = json_object_get(destination, "circuit");
@@ -189,6 +194,8 @@ static void status_print_destination(const json_t *d, FILE *out)
     if (endpoint[0])
         fprintf(out, "  endpoint %s:\n", endpoint);
     free(endpoint);
+    if (status_print_is_paused(d))
+        fprintf(out, "%spaused: what comes for it waits\n", indent);
     status_print_failing(d, indent, out);
     status_print_circuit(d, indent, out);
     if (status_print_number(d, "pending") > 0)
@@ -272,7 +279,8 @@ static void status_print_head(const json_t *sink, FILE *out)
 /* Has it something to say that is not among many others' totals? */
 static bool status_print_matters(const json_t *d)
 {
-    return json_is_object(json_object_get(d, "failing")) || status_print_number(d, "pending") > 0;
+    return status_print_is_paused(d) || json_is_object(json_object_get(d, "failing"))
+           || status_print_number(d, "pending") > 0;
 }
 
 static void status_print_destinations(const json_t *all, FILE *out)

@@ -66,6 +66,7 @@ struct endpoint_config {       /* an entry of a sink's `endpoints:` */
     int64_t window; /* most events of it that may hold up the sink's window */
     double rate;    /* most attempts in a second; 0: no limit */
     struct circuit_config circuit;
+    bool paused; /* it gets nothing; what is for it waits */
     enum sink_order order;
 };
 
@@ -81,6 +82,7 @@ struct sink_config {
     int64_t window;                /* most events between poll and done */
     double rate;                   /* most attempts in a second, to all of its endpoints together; 0: no limit */
     struct circuit_config circuit; /* of its only receiver */
+    bool paused;                   /* nothing is taken from its topics and nothing sent */
     enum sink_order order;
     enum sink_start start;       /* where a sink begins that has no position yet */
     enum sink_attempts attempts; /* which of its attempts the delivery log gets */

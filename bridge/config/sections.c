@@ -69,6 +69,8 @@ const struct option sink_options[] = {
         .doc =
             "Most attempts in a second (0.5: one every two seconds), to all of its receivers together; 0: no limit. What exceeds it waits."),
     OPTION_GROUP(struct sink_config, circuit, circuit_options, .doc = CIRCUIT_DOC),
+    OPTION(struct sink_config, paused, .fallback = "false",
+           .doc = "Takes nothing from its topics and sends nothing; it goes on where it stands."),
     OPTION(struct sink_config, order, .fallback = "none", .values = order_values, .doc = ORDER_DOC),
     OPTION(
         struct sink_config, start, .fallback = "earliest", .values = start_values,
@@ -97,6 +99,8 @@ const struct option endpoint_options[] = {
     OPTION(struct endpoint_config, rate, .own = true, .fallback = "0", .max = RATE_MOST,
            .doc = "Most attempts in a second to this endpoint (0.5: one every two seconds); 0: no limit."),
     OPTION_GROUP(struct endpoint_config, circuit, circuit_options, .doc = CIRCUIT_DOC),
+    OPTION(struct endpoint_config, paused, .own = true, .fallback = "false",
+           .doc = "Gets nothing; its events wait, without attempts."),
     OPTION(struct endpoint_config, order, .fallback = "none", .values = order_values, .doc = ORDER_DOC),
     { 0 },
 };

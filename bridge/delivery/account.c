@@ -114,10 +114,10 @@ static struct account_open *account_open(const struct delivery *d)
 
 static json_t *account_destination(const struct destination *to, const struct account_open *open)
 {
-    json_t *j = json_pack("{s:o,s:I,s:I,s:o,s:o,s:o,s:o}", "endpoint", json_of_text(str_of(to->name)), "in_flight",
-                          (json_int_t)open->flying, "waiting", (json_int_t)open->waiting, "oldest",
-                          json_of_moment(open->oldest_ms), "next_due", json_of_moment(open->due_ms), "failing",
-                          account_failing(to), "circuit", account_circuit(&to->circuit));
+    json_t *j = json_pack("{s:o,s:b,s:I,s:I,s:o,s:o,s:o,s:o}", "endpoint", json_of_text(str_of(to->name)), "paused",
+                          (int)to->paused, "in_flight", (json_int_t)open->flying, "waiting", (json_int_t)open->waiting,
+                          "oldest", json_of_moment(open->oldest_ms), "next_due", json_of_moment(open->due_ms),
+                          "failing", account_failing(to), "circuit", account_circuit(&to->circuit));
     const struct {
         const char *name;
         const struct metric *metric;

@@ -25,6 +25,7 @@ METRIC_COUNTER(
     "Events that could not even be tried for lack of something on this machine (descriptors, memory, ports); they "
     "are sent again.",
     "sink", "endpoint");
+METRIC_GAUGE(aqueduct_sink_paused, "Is it paused? 1: it gets nothing, and what is for it waits.", "sink", "endpoint");
 METRIC_GAUGE(aqueduct_sink_circuit_open,
              "Is the circuit open? 1: the receiver gets a probe now and then, nothing else.", "sink", "endpoint");
 METRIC_COUNTER(aqueduct_sink_throttled_total, "Times that the next event had to wait for the rate.", "sink",
@@ -48,10 +49,14 @@ static void destination_count(struct destination *to, const char *sink)
         .untried = metric_get(&aqueduct_sink_untried_total, labels),
         .pending = metric_get(&aqueduct_sink_pending, labels),
         .waiting = metric_get(&aqueduct_sink_waiting, LABELS(sink)),
+        .paused = metric_get(&aqueduct_sink_paused, labels),
         .throttled = metric_get(&aqueduct_sink_throttled_total, labels),
     };
-    if (circuit_is_used(&to->circuit))
-        to->count.circuit_open = metric_get(&aqueduct_sink_circuit_open, labels);
+    metric_set(to->count.paused, 0);
+    if (!circuit_is_used(&to->circuit))
+        return;
+    to->count.circuit_open = metric_get(&aqueduct_sink_circuit_open, labels);
+    metric_set(to->count.circuit_open, 0);
 }
 
 /* Makes its chains, if it is ordered; `most`: entries that it has at the same time. */
@@ -81,6 +86,7 @@ static void destination_add(struct delivery *d, const struct endpoint_config *c)
     rate_set(&to->rate, c->rate);
     d->destinations = mem_grow(d->destinations, d->destination_count + 1, sizeof *d->destinations);
     d->destinations[d->destination_count++] = to;
+    gates_pause(d, to, c->paused);
     index_add(d->index, c->filter, to->number);
 }
 
@@ -97,6 +103,7 @@ void destinations_make(struct delivery *d)
     d->many = c->endpoint_count > 0;
     rate_set(&d->self.rate, c->rate);
     destination_count(&d->self, d->s->id);
+    gates_pause(d, &d->self, c->paused);
     if (!d->many) {
         destination_order(&d->self, c->order, (size_t)c->window);
         return;

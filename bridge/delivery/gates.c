@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* When a destination may get an attempt: as fast as its rate says, and while its circuit is open only a probe. */
+/* When a destination may get an attempt: not while it is paused, while its circuit is open only a probe, and as fast as its
+ * rate says. */
 #include "bridge/delivery/private.h"
 #include "bridge/lib/log.h"
 
@@ -10,6 +11,8 @@ enum {
 
 int64_t gates_due(const struct destination *to)
 {
+    if (to->paused)
+        return INT64_MAX;
     int64_t rate = rate_due(&to->rate), circuit = circuit_due(&to->circuit);
     return rate > circuit ? rate : circuit;
 }
@@ -51,6 +54,18 @@ bool gates_heard(struct delivery *d, struct entry *en, const struct result *r)
     return failed && was_open && r->away;
 }
 
+void gates_pause(struct delivery *d, struct destination *to, bool paused)
+{
+    if (to->paused == paused)
+        return;
+    to->paused = paused;
+    to->paused_ms = clock_wall_ms();
+    metric_set(to->count.paused, paused);
+    window_look_again(d);
+    LOG(INFO, paused ? "paused: what comes for it waits" : "it goes on", LOG_C("sink", d->s->id),
+        LOG_SOME("endpoint", to->name));
+}
+
 /* As long as it is closed already, within limits: so they come back soon after a short time, and one that takes long costs
  * little. */
 static int64_t gates_patience(int64_t since_ms)
@@ -61,6 +76,8 @@ static int64_t gates_patience(int64_t since_ms)
 
 int64_t gates_aside_ms(struct destination *to)
 {
+    if (to->paused)
+        return gates_patience(to->paused_ms);
     if (to->circuit.open)
         return gates_patience(to->circuit.since_ms);
     return to->rate.interval_us ? rate_slot(&to->rate, to->open) : ASIDE_MS;

@@ -131,7 +131,7 @@ static void poll_take(struct delivery *d, struct record *r, struct partition *p,
 static void poll_handed(struct delivery *d)
 {
     struct handed *h;
-    while (!d->stopped && d->window_used < (size_t)d->config->window && (h = inbox_take(d))) {
+    while (!d->stopped && !d->self.paused && d->window_used < (size_t)d->config->window && (h = inbox_take(d))) {
         poll_take(d, h->record, &d->lent, h);
         free(h);
     }
@@ -159,6 +159,8 @@ static size_t poll_consumer(struct delivery *d, struct record **out, size_t room
 /* How many records may be taken now: by the window, and by the entries that they can become. */
 static size_t poll_room(const struct delivery *d)
 {
+    if (d->self.paused)
+        return 0;
     size_t window = (size_t)d->config->window, used = d->window_used > d->held ? d->window_used - d->held : 0;
     size_t room = used < window ? window - used : 0;
     if (d->destination_count) { /* as many may want each */
@@ -175,7 +177,7 @@ bool poll_records(struct delivery *d)
     struct record *records[POLL_MOST];
     poll_handed(d);
     size_t room = poll_room(d);
-    if (room == 0 && d->many)
+    if (room == 0 && d->many && !d->self.paused)
         moves_make_room(d);
     size_t n = poll_consumer(d, records, room);
     for (size_t i = 0; i < n; i++) {

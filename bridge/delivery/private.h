@@ -106,7 +106,7 @@ struct handed {
 
 struct delivery_counters {
     struct metric *consumed, *delivered, *dead, *filtered, *moved, *released, *attempts, *retries, *untried, *pending,
-        *waiting, *throttled, *circuit_open; /* NULL: its circuit never opens */
+        *waiting, *throttled, *paused, *circuit_open; /* NULL: its circuit never opens */
 };
 
 struct destination {           /* one receiver of the sink */
@@ -123,6 +123,8 @@ struct destination {           /* one receiver of the sink */
     uint64_t looked_at;     /* the event that was last compared with its filter */
     struct rate rate;       /* of its attempts */
     struct circuit circuit;
+    bool paused;
+    int64_t paused_ms;        /* since then, wall clock */
     struct destination *next; /* in the list of those with ready entries, or of those that rest */
     bool listed;              /* in one of them */
     struct window_queue ready;
@@ -285,6 +287,8 @@ int64_t gates_due(const struct destination *to);
 void gates_sent(struct delivery *d, struct entry *en); /* it gets one */
 /* An attempt ended; true: it does not count among its event's, for the circuit is open and the receiver away. */
 bool gates_heard(struct delivery *d, struct entry *en, const struct result *r);
+/* It gets nothing any more, or again; of `self`: nobody does, and nothing is read. */
+void gates_pause(struct delivery *d, struct destination *to, bool paused);
 /* How long what it has no room for waits before it is looked at again. */
 int64_t gates_aside_ms(struct destination *to);
 

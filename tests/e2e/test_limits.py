@@ -52,3 +52,30 @@ def test_an_outage_costs_no_event_its_attempts(bridge, receivers, end):
     assert daemon.log().count("the circuit is closed") == 1
     assert bridge.dead() == []
     assert status(bridge)["sinks"]["crm"]["destinations"][0]["circuit"]["state"] == "closed"
+
+
+def test_paused_and_on_again(bridge, receivers):
+    one, other = receivers(), receivers()
+
+    def configure(paused):
+        bridge.configure(HTTP_SOURCE + partners({"one": {"url": one.url, "secrets": [SECRET], **paused}, "other": {"url": other.url, "secrets": [SECRET]}}, "    window: 8\n")
+                         + webhook_sink("crm", one.url, "paused: true" if paused else "") + DEAD_LETTERS, admin=f"127.0.0.1:{free_port()}")
+        return bridge.start()
+
+    daemon = configure({"paused": True, "window": 2})
+    post_ok(daemon, *(event(i) for i in names(40)))
+    other.delivered(names(40))
+    sinks = status(bridge)["sinks"]
+    assert [d["paused"] for d in sinks["crm"]["destinations"] + sinks["partners"]["destinations"]] == [True, False, True, False]
+    assert sinks["crm"]["destinations"][0]["consumed"] == 0
+    assert daemon.metric("aqueduct_sink_paused", sink="partners", endpoint="one") == 1
+    assert bridge.command("status").stdout.count("paused: what comes for it waits") == 2
+    daemon.stop()
+    assert one.all() == []
+    daemon = configure({})
+    one.delivered(names(40), seconds=120)       # what was moved is looked at after half a minute
+    wait_for(lambda: daemon.metric("aqueduct_sink_delivered_total", sink="crm") == 40)
+    wait_for(lambda: daemon.metric("aqueduct_sink_delivered_total", sink="partners", endpoint="one") == 40, seconds=120)
+    assert {r["arrival"] for r in one.all()} == {1, 2}       # of each sink one
+    assert len(other.all()) == 40
+    assert bridge.dead() == []

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/* `paused:` of a sink and of an endpoint: nothing is sent, nothing is lost, no attempt is counted, and nobody else waits. */
+#include "bridge/lib/clock.h"
+#include "tests/support/many.h"
+
+enum { HOUR = 3600000 };
+
+static void for_a_while(int64_t ms, int64_t step)
+{
+    for (int64_t i = 0; i < ms; i += step) {
+        turn(2);
+        clock_fake_advance(step);
+    }
+    turn(3);
+}
+
+static void start_again(void)
+{
+    stop();
+    start();
+}
+
+static enum verdict all_fail(const struct sent *sent, struct result *r)
+{
+    (void)sent;
+    *r = (struct result){ .status = 500, .why = "500" };
+    return VERDICT_RETRY;
+}
+
+TEST(a_paused_sink_reads_nothing_and_goes_on_where_it_stood)
+{
+    store_many(0, 10);
+    start();
+    turn(2);
+    assert_int_equal(sink.count, 10);
+    config.paused = true;
+    start_again();
+    store_many(10, 500);
+    for_a_while(2 * (int64_t)HOUR, 30000);
+    assert_int_equal(sink.count, 0);
+    assert_int_equal(count("consumed_total", NULL), 10);
+    assert_int_equal(count("paused", NULL), 1);
+    crash();
+    for_a_while(60000, 30000);
+    assert_int_equal(sink.count, 0);
+    config.paused = false;
+    start_again();
+    turn(5);
+    assert_int_equal(sink.count, 490);
+    assert_int_equal(count("paused", NULL), 0);
+    reconciles();
+}
+
+/* What waits for its second attempt as well. */
+TEST(what_is_due_waits_for_the_sink_without_an_attempt)
+{
+    sink.verdict = all_fail;
+    config.retry = (struct durations){ long_wait, 1 };
+    store_many(0, 600);
+    start();
+    for_a_while(10000, 1000);
+    assert_int_equal(count("moved_total", NULL), 600);
+    config.paused = true;
+    start_again();
+    for_a_while(12 * (int64_t)HOUR, 60000);
+    assert_int_equal(sink.count, 0);
+    assert_int_equal(count("dead_total", NULL), 0);
+    reconciles();
+    config.paused = false;
+    start_again();
+    for_a_while(2 * (int64_t)HOUR, 10000);
+    assert_int_equal(count("delivered_total", NULL), 600);
+    assert_int_equal(count("dead_total", NULL), 0);
+    reconciles();
+}
+
+TEST(a_paused_endpoint_holds_up_no_other_and_loses_nothing)
+{
+    config.window = 64;
+    for (size_t i = 0; i < 3; i++)
+        endpoint(i, NULL);
+    endpoints[1].paused = true;
+    store_many(0, 500);
+    start();
+    for_a_while(20000, 1000);
+    assert_int_equal(times_sent("e0", NULL), 500);
+    assert_int_equal(times_sent("e2", NULL), 500);
+    assert_int_equal(count("paused", "e1"), 1);
+    for_a_while(6 * (int64_t)HOUR, 10000);
+    assert_int_equal(times_sent("e1", NULL), 0);
+    assert_int_equal(count("attempts_total", "e1"), 0);
+    assert_true(count("pending", "e1") <= 64);
+    assert_true(count("moved_total", "e1") < 500 * (5 + 6 * 6 + 2));
+    crash();
+    for_a_while(60000, 10000);
+    assert_int_equal(times_sent("e1", NULL), 0);
+    endpoints[1].paused = false;
+    start_again();
+    for_a_while(1200000, 1000);
+    assert_true(times_sent("e1", NULL) >= 500);
+    assert_int_equal(count("delivered_total", "e1"), times_sent("e1", NULL));
+    for (size_t i = 0; i < sink.count; i++)
+        assert_int_equal(sink.sent[i].attempt, 1);
+    assert_int_equal(count("dead_total", "e1"), 0);
+    reconciles();
+}
+
+/* The sink's pause is everybody's, whatever the endpoint says. */
+TEST(a_paused_sink_pauses_all_its_endpoints)
+{
+    config.paused = true;
+    endpoint(0, NULL);
+    endpoint(1, NULL);
+    store_many(0, 10);
+    start();
+    for_a_while(HOUR, 30000);
+    assert_int_equal(sink.count, 0);
+    assert_int_equal(count("consumed_total", "e0"), 0);
+    json_t *j = many_account(&(struct account_question){ 0 });
+    const json_t *all = json_object_get(j, "destinations");
+    assert_true(json_is_true(json_object_get(json_array_get(all, 0), "paused")));
+    assert_true(json_is_false(json_object_get(json_array_get(all, 1), "paused")));
+    json_decref(j);
+    config.paused = false;
+    start_again();
+    turn(4);
+    assert_int_equal(sink.count, 20);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FLOW(a_paused_sink_reads_nothing_and_goes_on_where_it_stood),
+        FLOW(what_is_due_waits_for_the_sink_without_an_attempt),
+        FLOW(a_paused_endpoint_holds_up_no_other_and_loses_nothing),
+        FLOW(a_paused_sink_pauses_all_its_endpoints),
+    };
+    return cmocka_run_group_tests_name("paused", tests, NULL, NULL);
+}
