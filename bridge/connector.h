@@ -165,9 +165,11 @@ struct endpoint_ops {
     /* As that of a sink; may be NULL. */
     bool (*check)(const struct sink *s, const struct endpoint *ep, struct err *e);
     void (*faults)(const struct sink *s, const struct endpoint *ep, fault_fn *each, void *ctx); /* as of a source */
-    /* After the sink's open(), main thread. On false everything taken for this one has been released. */
+    /* After the sink's open(): main thread, or, for one that is added later, the sink's own between two calls. On false
+     * everything taken for this one has been released. */
     bool (*open)(struct sink *s, struct endpoint *ep, struct err *e);
-    /* Before the sink's close(), main thread, once for each that was opened: abandons what is in flight to it. */
+    /* Before the sink's close(), once for each that was opened, on the same threads: abandons what is in flight to it.
+     * While the sink runs nothing is, and every result was taken. */
     void (*close)(struct sink *s, struct endpoint *ep);
 };
 

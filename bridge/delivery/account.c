@@ -88,7 +88,7 @@ struct account_open {
     int64_t flying, waiting, oldest_ms, due_ms;
 };
 
-/* The destinations by number: that of the sink as a whole, then its endpoints. */
+/* The destinations by number: that of the sink as a whole, its endpoints, those that are gone. */
 static size_t account_number(const struct delivery *d, const struct destination *to)
 {
     return to == &d->self ? 0 : to->number + 1;
@@ -97,7 +97,10 @@ static size_t account_number(const struct delivery *d, const struct destination 
 /* Of every destination, by its number; free() it. */
 static struct account_open *account_open(const struct delivery *d)
 {
-    struct account_open *all = mem_alloc((d->destination_count + 1) * sizeof *all);
+    size_t count = d->destination_count;
+    for (struct destination *to = d->gone; to; to = to->after)
+        to->number = count++;
+    struct account_open *all = mem_alloc((count + 1) * sizeof *all);
     for (size_t i = 0; i < d->entry_cap; i++) {
         const struct entry *en = d->entries[i];
         if (en->state == ENTRY_FREE)
@@ -114,10 +117,11 @@ static struct account_open *account_open(const struct delivery *d)
 
 static json_t *account_destination(const struct destination *to, const struct account_open *open)
 {
-    json_t *j = json_pack("{s:o,s:b,s:I,s:I,s:o,s:o,s:o,s:o}", "endpoint", json_of_text(str_of(to->name)), "paused",
-                          (int)to->paused, "in_flight", (json_int_t)open->flying, "waiting", (json_int_t)open->waiting,
-                          "oldest", json_of_moment(open->oldest_ms), "next_due", json_of_moment(open->due_ms),
-                          "failing", account_failing(to), "circuit", account_circuit(&to->circuit));
+    json_t *j = json_pack("{s:o,s:b,s:b,s:I,s:I,s:o,s:o,s:o,s:o}", "endpoint", json_of_text(str_of(to->name)), "paused",
+                          (int)to->paused, "removed", (int)to->gone, "in_flight", (json_int_t)open->flying, "waiting",
+                          (json_int_t)open->waiting, "oldest", json_of_moment(open->oldest_ms), "next_due",
+                          json_of_moment(open->due_ms), "failing", account_failing(to), "circuit",
+                          account_circuit(&to->circuit));
     const struct {
         const char *name;
         const struct metric *metric;
@@ -131,7 +135,7 @@ static json_t *account_destination(const struct destination *to, const struct ac
     return j;
 }
 
-/* The sink as a whole, then each endpoint. */
+/* The sink as a whole, each endpoint, and what is left of those that were removed. */
 static json_t *account_destinations(const struct delivery *d)
 {
     json_t *list = json_array();
@@ -139,6 +143,8 @@ static json_t *account_destinations(const struct delivery *d)
     json_array_append_new(list, account_destination(&d->self, &open[0]));
     for (size_t i = 0; i < d->destination_count; i++)
         json_array_append_new(list, account_destination(d->destinations[i], &open[i + 1]));
+    for (const struct destination *to = d->gone; to; to = to->after)
+        json_array_append_new(list, account_destination(to, &open[to->number + 1]));
     free(open);
     return list;
 }

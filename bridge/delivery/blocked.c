@@ -292,7 +292,7 @@ static void blocked_noted(struct delivery *d, struct blocked *b, struct entry *e
     key->attempts = en->attempts;
     key->first_ms = en->first_ms;
     key->last_ms = en->last_ms;
-    key->due_ms = en->due_ms;
+    key->due_ms = en->to->gone ? 0 : en->due_ms;
     blocked_unload(d, b, key, en);
     struct blocked_key **at = &b->active;
     while (*at != key)
@@ -324,6 +324,12 @@ void blocked_refused(struct delivery *d, struct entry *en)
         return;
     if (--key->coming == 0 && key->count == 0 && !key->active)
         keys_free(d, b, key);
+}
+
+void blocked_orphan_all(struct delivery *d, const struct destination *to)
+{
+    for (struct blocked *b = d->blocked; b; b = b->next)
+        keys_wake_all(b, to);
 }
 
 /* ---- the log is read ---- */
@@ -427,12 +433,25 @@ static void blocked_orphan(struct delivery *d, struct blocked *b, struct record 
     en->first_ms = trail.first_ms;
     en->last_ms = trail.last_ms;
     if (endpoint.at)
-        snprintf(en->last.why, sizeof en->last.why, "the sink has no endpoint %.*s any more", (int)endpoint.n,
-                 endpoint.at);
-    else
+        moves_orphan(d, en, endpoint);
+    else {
         why_copy(en->last.why, "it waited for the sink as a whole, which has endpoints now");
-    moves_dead_letter(d, en, "orphaned");
+        moves_dead_letter(d, en, "orphaned");
+    }
     window_release(d, t);
+}
+
+/* The destination that has this record among its blocked ones, or put it there, if that is gone; else the one of the
+ * name. */
+static struct destination *blocked_whose(struct delivery *d, const struct blocked *b, struct str endpoint,
+                                         const struct record *r, bool again)
+{
+    for (struct destination *to = r->key.at ? d->gone : NULL; to; to = to->after) {
+        const struct blocked_key *key = str_eq(endpoint, str_of(to->name)) ? keys_find(b, str_hash(r->key), to) : NULL;
+        if (key && (again ? blocked_wants(d, key, r->offset) : key->coming > 0))
+            return to;
+    }
+    return destinations_find(d, endpoint);
 }
 
 /* A record of the log; `again`: it was read before. */
@@ -440,7 +459,7 @@ static void blocked_read(struct delivery *d, struct blocked *b, struct record *r
 {
     struct str state = record_header(r, TRAIL_STATE);
     struct str endpoint = record_header(r, TRAIL_ENDPOINT);
-    struct destination *to = destinations_find(d, endpoint);
+    struct destination *to = blocked_whose(d, b, endpoint, r, again);
     b->cursor = r->offset + 1;
     if (!state.at && r->key.at && (to || !again)) {
         if (to)

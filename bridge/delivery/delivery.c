@@ -22,10 +22,12 @@ static void delivery_send(struct delivery *d, struct entry *en)
         en->first_ms = clock_wall_ms();
     d->flying++;
     en->to->flying++;
+    en->via = en->to->outlet;
+    en->via->flying++;
     gates_sent(d, en);
     d->s->ops->send(d->s, &(struct message){ .event = en->of->event,
                                              .record = en->of->record,
-                                             .endpoint = en->to->endpoint,
+                                             .endpoint = en->via->endpoint,
                                              .attempt = en->attempts,
                                              .tag = window_tag(en) });
 }
@@ -34,7 +36,9 @@ static void delivery_send_ready(struct delivery *d)
 {
     int64_t now = clock_mono_ms();
     for (struct entry *en; (en = window_next(d, now));)
-        if (blocked_passes(d, en))
+        if (en->to->gone)
+            moves_orphan(d, en, str_of(en->to->name));
+        else if (blocked_passes(d, en))
             delivery_send(d, en);
 }
 
@@ -128,6 +132,7 @@ struct delivery *delivery_new(const struct sink_config *sink, const struct broke
     d->wake_fd = wake_new();
     d->began_ms = clock_wall_ms();
     d->account = account_new();
+    d->control = control_new();
     mailbox_open(&d->stored, d->wake_fd);
     d->attempts = attempts_new(sink, names->prefix, broker);
     destinations_make(d);
@@ -183,6 +188,8 @@ bool delivery_step(struct delivery *d, struct duration wait)
         return false;
     }
     account_answer(d);
+    control_answer(d);
+    destinations_bury(d);
     if (d->s->ops->broadcast) {
         more = poll_broadcast(d);
         verdicts_take(d, more ? 0 : delivery_wait(d, wait));
@@ -220,7 +227,7 @@ void delivery_close(struct delivery *d)
         d->consumer = NULL;
     }
     if (d->open) {
-        destinations_close(d);
+        outlets_close(d, true);
         d->s->ops->close(d->s);
     }
     d->open = false;
@@ -241,6 +248,7 @@ void delivery_free(struct delivery *d)
     mailbox_close(&d->stored);
     attempts_free(d->attempts);
     account_free(d->account);
+    control_free(d->control);
     close(d->wake_fd);
     moves_close(d);
     free(d);

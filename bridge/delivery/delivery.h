@@ -15,6 +15,10 @@
  * does what waits for one destination while another one has it. A record of a waiting or redrive topic is for one
  * destination, which its trail names.
  *
+ * A destination gets an attempt when its gates are open: it is not paused, its circuit (circuit.h) and its rate (rate.h)
+ * allow it. Until then what is for it is ready and waits, as with one that hangs; the destination rests, no event has a timer
+ * of its own. Endpoints are added, changed, paused and removed while the sink runs (control.h).
+ *
  * An entry is done when it was delivered, filtered out, or its successor (the waiting record, the dead letter) is stored.
  * Per partition a position and the set done beyond it are committed, every 200 ms and at the end: what waits holds
  * nobody up and costs no repeats. A crash repeats what was in flight or done since the last commit, and skips nothing; a

@@ -52,7 +52,7 @@ static void destination_count(struct destination *to, const char *sink)
         .paused = metric_get(&aqueduct_sink_paused, labels),
         .throttled = metric_get(&aqueduct_sink_throttled_total, labels),
     };
-    metric_set(to->count.paused, 0);
+    metric_set(to->count.paused, to->paused);
     if (!circuit_is_used(&to->circuit))
         return;
     to->count.circuit_open = metric_get(&aqueduct_sink_circuit_open, labels);
@@ -70,85 +70,186 @@ static void destination_order(struct destination *to, enum sink_order order, siz
     to->chains = mem_alloc((to->chain_mask + 1) * sizeof *to->chains);
 }
 
-static void destination_add(struct delivery *d, const struct endpoint_config *c)
+/* Takes over what the endpoint is configured to be; its circuit is closed. */
+static void destination_fit(struct delivery *d, struct destination *to, const struct endpoint_config *c)
+{
+    to->filter = c->filter;
+    to->retry = &c->retry;
+    to->retry_memory = c->retry_memory;
+    to->share = (size_t)c->window;
+    to->circuit = (struct circuit){ .config = &c->circuit };
+    rate_set(&to->rate, c->rate);
+    if (to->count.circuit_open)
+        metric_set(to->count.circuit_open, 0);
+    destination_count(to, d->s->id);
+    gates_pause(d, to, c->paused);
+}
+
+static void destination_add(struct delivery *d, const struct endpoint_config *c, struct outlet *outlet)
 {
     struct destination *to = mem_alloc(sizeof *to);
-    *to = (struct destination){ .number = d->destination_count,
-                                .endpoint = c->endpoint,
-                                .name = c->endpoint->name,
-                                .filter = c->filter,
-                                .retry = &c->retry,
-                                .retry_memory = c->retry_memory,
-                                .circuit = { .config = &c->circuit },
-                                .share = (size_t)c->window };
-    destination_count(to, d->s->id);
+    to->number = d->destination_count;
+    to->outlet = outlet;
+    to->name = str_dup(str_of(c->endpoint->name));
+    destination_fit(d, to, c);
     destination_order(to, c->order, (size_t)d->config->window);
-    rate_set(&to->rate, c->rate);
     d->destinations = mem_grow(d->destinations, d->destination_count + 1, sizeof *d->destinations);
     d->destinations[d->destination_count++] = to;
-    gates_pause(d, to, c->paused);
     index_add(d->index, c->filter, to->number);
 }
+
+static void destination_free(struct destination *to)
+{
+    free(to->chains);
+    free(to->name);
+    free(to);
+}
+
+/* ---- start and end ---- */
 
 void destinations_make(struct delivery *d)
 {
     const struct sink_config *c = d->config;
-    d->self = (struct destination){
-        .endpoint = d->s->endpoint, .filter = c->filter, .retry = &c->retry, .retry_memory = c->retry_memory
-    };
-    if (c->endpoint_count == 0)
-        d->self.circuit.config = &c->circuit;
     d->ready_tail = &d->ready;
     d->rest_ms = INT64_MAX;
     d->many = c->endpoint_count > 0;
+    d->self = (struct destination){ .filter = c->filter, .retry = &c->retry, .retry_memory = c->retry_memory };
+    if (!d->many)
+        d->self.circuit.config = &c->circuit;
     rate_set(&d->self.rate, c->rate);
     destination_count(&d->self, d->s->id);
     gates_pause(d, &d->self, c->paused);
     if (!d->many) {
+        d->self.outlet = outlet_new(d, d->s->endpoint, NULL);
         destination_order(&d->self, c->order, (size_t)c->window);
         return;
     }
     d->index = index_new();
     for (size_t i = 0; i < c->endpoint_count; i++)
-        destination_add(d, &c->endpoints[i]);
-}
-
-static size_t destinations_endpoints(const struct delivery *d)
-{
-    return d->many ? d->destination_count : d->s->endpoint ? 1 : 0;
-}
-
-static struct destination *destinations_at(struct delivery *d, size_t i)
-{
-    return d->many ? d->destinations[i] : &d->self;
+        destination_add(d, &c->endpoints[i], outlet_new(d, c->endpoints[i].endpoint, NULL));
 }
 
 bool destinations_open(struct delivery *d, struct err *e)
 {
-    for (; d->endpoints_open < destinations_endpoints(d); d->endpoints_open++) {
-        const struct destination *to = destinations_at(d, d->endpoints_open);
-        if (!d->s->ops->endpoints->open(d->s, to->endpoint, e))
-            return to->name ? err_prefix(e, "endpoints.%s", to->name) : false;
-    }
+    if (!d->many)
+        return outlet_open(d, d->self.outlet, e);
+    for (size_t i = 0; i < d->destination_count; i++)
+        if (!outlet_open(d, d->destinations[i]->outlet, e))
+            return err_prefix(e, "endpoints.%s", d->destinations[i]->name);
     return true;
-}
-
-void destinations_close(struct delivery *d)
-{
-    while (d->endpoints_open > 0)
-        d->s->ops->endpoints->close(d->s, destinations_at(d, --d->endpoints_open)->endpoint);
 }
 
 void destinations_free(struct delivery *d)
 {
-    for (size_t i = 0; i < d->destination_count; i++) {
-        free(d->destinations[i]->chains);
-        free(d->destinations[i]);
+    outlets_free(d);
+    for (size_t i = 0; i < d->destination_count; i++)
+        destination_free(d->destinations[i]);
+    for (struct destination *to = d->gone, *next; to; to = next) {
+        next = to->after;
+        destination_free(to);
     }
     free(d->self.chains);
     free(d->destinations);
     index_free(d->index);
 }
+
+/* ---- while it runs ---- */
+
+static void destinations_index(struct delivery *d)
+{
+    index_free(d->index);
+    d->index = index_new();
+    for (size_t i = 0; i < d->destination_count; i++) {
+        d->destinations[i]->number = i;
+        index_add(d->index, d->destinations[i]->filter, i);
+    }
+}
+
+/* Its endpoint, open; NULL with *e. */
+static struct outlet *destinations_outlet(struct delivery *d, const struct endpoint_order *o, struct err *e)
+{
+    struct outlet *outlet = outlet_new(d, o->config->endpoint, o);
+    if (outlet_open(d, outlet, e))
+        return outlet;
+    outlet->release = NULL; /* it stays the caller's */
+    outlet_forget(d, outlet);
+    return NULL;
+}
+
+bool destinations_add(struct delivery *d, const struct endpoint_order *o, struct err *e)
+{
+    if (o->config->order == ORDER_KEY && d->log_count == 0)
+        return err_set(e, "order: key needs the blocked logs that a sink has which began with such an endpoint");
+    if (d->destination_count >= DESTINATIONS_MOST)
+        return err_set(e, "the sink has %d endpoints, which is the most", DESTINATIONS_MOST);
+    struct outlet *outlet = destinations_outlet(d, o, e);
+    if (outlet)
+        destination_add(d, o->config, outlet);
+    return outlet != NULL;
+}
+
+bool destinations_change(struct delivery *d, struct destination *to, const struct endpoint_order *o, struct err *e)
+{
+    if ((o->config->order == ORDER_KEY) != (to->chains != NULL))
+        return err_set(e, "order cannot change while it runs: remove the endpoint and add it again");
+    struct outlet *outlet = destinations_outlet(d, o, e);
+    if (!outlet)
+        return false;
+    outlet_leave(d, to->outlet);
+    to->outlet = outlet;
+    destination_fit(d, to, o->config);
+    destinations_index(d);
+    window_look_again(d);
+    return true;
+}
+
+/* Nothing holds it up any more. */
+static void destination_let_go(struct delivery *d, struct destination *to)
+{
+    gates_pause(d, to, false);
+    if (to->count.circuit_open)
+        metric_set(to->count.circuit_open, 0);
+    to->count.circuit_open = NULL;
+    to->circuit = (struct circuit){ 0 };
+    rate_set(&to->rate, 0);
+    window_look_again(d);
+}
+
+void destinations_remove(struct delivery *d, struct destination *to)
+{
+    for (size_t i = to->number; i + 1 < d->destination_count; i++)
+        d->destinations[i] = d->destinations[i + 1];
+    d->destination_count--;
+    destinations_index(d);
+    to->gone = true;
+    to->after = d->gone;
+    d->gone = to;
+    outlet_leave(d, to->outlet);
+    to->outlet = NULL;
+    destination_let_go(d, to);
+    for (size_t i = 0; i < d->entry_cap; i++) {
+        struct entry *en = d->entries[i];
+        if (en->state != ENTRY_WAITING || en->to != to)
+            continue;
+        to->waiting--;
+        window_renew(en);
+        window_ready(d, en);
+    }
+}
+
+void destinations_bury(struct delivery *d)
+{
+    outlets_close(d, false);
+    for (struct destination **at = &d->gone, *to; (to = *at);) {
+        if (to->open == 0 && to->keys == 0 && !to->listed) {
+            *at = to->after;
+            destination_free(to);
+        } else
+            at = &to->after;
+    }
+}
+
+/* ---- which one ---- */
 
 struct destination *destinations_find(struct delivery *d, struct str name)
 {

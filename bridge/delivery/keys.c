@@ -47,6 +47,7 @@ struct blocked_key *keys_make(struct delivery *d, struct blocked *b, uint64_t ha
     *key = (struct blocked_key){ .hash = hash, .to = to, .note = -1 };
     *at = key;
     b->key_count++;
+    to->keys++;
     metric_add(d->blocked_keys, 1);
     return key;
 }
@@ -55,6 +56,7 @@ void keys_free(struct delivery *d, struct blocked *b, struct blocked_key *key)
 {
     *keys_bucket(b, key->hash, key->to) = key->next;
     b->key_count--;
+    key->to->keys--;
     metric_add(d->blocked_keys, -1);
     metric_add(d->blocked_events, -(int64_t)key->count);
     d->blocked_loaded -= key->loaded;
@@ -101,6 +103,23 @@ void keys_wake(struct blocked *b, struct blocked_key *key)
     key->active = true;
     key->next_active = b->active;
     b->active = key;
+}
+
+void keys_wake_all(struct blocked *b, const struct destination *to)
+{
+    struct timers due = b->due;
+    b->due = (struct timers){ 0 };
+    for (size_t i = 0; i < due.count; i++) { /* a timer must not outlive its key */
+        struct blocked_key *key = (struct blocked_key *)(uintptr_t)due.heap[i].tag;
+        if (key->to == to)
+            keys_wake(b, key);
+        else
+            timers_add(&b->due, due.heap[i].due_ms, due.heap[i].tag);
+    }
+    timers_free(&due);
+    for (size_t i = 0; b->keys && i <= b->key_mask; i++)
+        for (struct blocked_key *key = b->keys[i]; key; key = key->next)
+            key->due_ms = key->to == to ? 0 : key->due_ms;
 }
 
 void keys_rest(struct blocked *b, struct blocked_key *key)

@@ -237,6 +237,12 @@ void moves_dead_letter(struct delivery *d, struct entry *en, const char *dead_cl
     moves_start(d, en);
 }
 
+void moves_orphan(struct delivery *d, struct entry *en, struct str endpoint)
+{
+    snprintf(en->last.why, sizeof en->last.why, "the sink has no endpoint %.*s any more", (int)endpoint.n, endpoint.at);
+    moves_dead_letter(d, en, "orphaned");
+}
+
 void moves_wait(struct delivery *d, struct entry *en, int64_t wait_ms)
 {
     en->dead_class = NULL;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Records come in: polls, and what each record becomes at first. */
 #include "bridge/delivery/private.h"
-#include <stdio.h>
 #include <stdlib.h>
 #include "bridge/event/trail.h"
 #include "bridge/lib/log.h"
@@ -58,13 +57,6 @@ static struct partition *poll_partition(struct delivery *d, const struct record 
     return poll_partition_of(d, r);
 }
 
-/* Its endpoint is not configured any more. */
-static void poll_orphan(struct delivery *d, struct entry *en, struct str endpoint)
-{
-    snprintf(en->last.why, sizeof en->last.why, "the sink has no endpoint %.*s any more", (int)endpoint.n, endpoint.at);
-    moves_dead_letter(d, en, "orphaned");
-}
-
 /* Has this endpoint enough, and gets on with none of it? Then what the waiter hands over for it must not keep the others'
  * from coming. */
 static bool poll_is_stuck(const struct delivery *d, const struct destination *to)
@@ -92,7 +84,7 @@ static void poll_resume(struct delivery *d, struct taken *t)
     en->first_ms = trail.first_ms;
     en->last_ms = trail.last_ms;
     if (!to)
-        poll_orphan(d, en, trail.endpoint);
+        moves_orphan(d, en, trail.endpoint);
     else if (trail.due_ms > now)
         moves_wait(d, en, trail.due_ms - now);
     else if (poll_is_stuck(d, to))

@@ -4,6 +4,7 @@
  *   delivery.c     a sink's life and turn, its partitions' hand-over
  *   poll.c         records come in
  *   inbox.c        what the waiter hands over
+ *   control.c      what is changed while the sink runs
  *   verdicts.c     what becomes of them after an attempt
  *   blocked.c      keys that step aside
  *   keys.c         what is known of them
@@ -11,6 +12,7 @@
  *   partitions.c   how far each partition is finished
  *   window.c       what was taken, and what is to be done with it
  *   gates.c        when a destination may get an attempt
+ *   outlets.c      the endpoints as the sink has them open
  *   destinations.c the receivers that a sink serves
  *   index.c        which of them may want an event
  *   attempts.c     the delivery log
@@ -22,6 +24,7 @@
 #include "bridge/delivery/account.h"
 #include "bridge/delivery/attempts.h"
 #include "bridge/delivery/circuit.h"
+#include "bridge/delivery/control.h"
 #include "bridge/delivery/delivery.h"
 #include "bridge/delivery/index.h"
 #include "bridge/delivery/ladder.h"
@@ -78,6 +81,7 @@ struct entry { /* what is to be done with a record at one destination */
     int64_t wake_ms;           /* ENTRY_WAITING: of the next attempt, clock_mono_ms() */
     int64_t next_ms;           /* of the next attempt, if the last one failed and there is one */
     bool probe;                /* ENTRY_FLYING: of the destination's circuit */
+    struct outlet *via;        /* ENTRY_FLYING: where to */
     struct result last;
     const char *dead_class; /* ENTRY_STORING: becomes a dead letter of this class; NULL: goes to a waiting topic */
     int64_t due_ms;         /* there: wall clock of the next attempt */
@@ -109,24 +113,37 @@ struct delivery_counters {
         *waiting, *throttled, *paused, *circuit_open; /* NULL: its circuit never opens */
 };
 
-struct destination {           /* one receiver of the sink */
-    size_t number;             /* among the sink's endpoints */
+struct outlet { /* an endpoint that the sink has open */
+    struct outlet *next;
     struct endpoint *endpoint; /* NULL: the sink's type knows none */
-    const char *name;          /* the endpoint's; NULL: the sink as a whole */
+    void (*release)(void *ctx);
+    void *ctx;
+    size_t flying;
+    bool open;
+    bool left; /* its destination has another one by now, or is gone */
+};
+
+struct destination {       /* one receiver of the sink */
+    size_t number;         /* among the sink's endpoints */
+    bool gone;             /* it was removed: what is left of it becomes dead letters */
+    struct outlet *outlet; /* NULL: it is gone */
+    char *name;            /* the endpoint's; NULL: the sink as a whole */
     const struct filter *filter;
     const struct durations *retry;
     struct duration retry_memory;
     size_t share;           /* entries that may hold up the window when others need it */
     size_t open;            /* entries */
+    size_t keys;            /* blocked ones */
     size_t flying, storing; /* those that the sink has, and those that are being moved */
     int64_t delivered_ms;   /* when it took the last one, clock_mono_ms(); 0: never */
     uint64_t looked_at;     /* the event that was last compared with its filter */
     struct rate rate;       /* of its attempts */
     struct circuit circuit;
     bool paused;
-    int64_t paused_ms;        /* since then, wall clock */
-    struct destination *next; /* in the list of those with ready entries, or of those that rest */
-    bool listed;              /* in one of them */
+    int64_t paused_ms;         /* since then, wall clock */
+    struct destination *after; /* among those that are gone */
+    struct destination *next;  /* in the list of those with ready entries, or of those that rest */
+    bool listed;               /* in one of them */
     struct window_queue ready;
     size_t waiting;        /* entries, in memory, for their next attempt */
     struct entry **chains; /* order: key; NULL otherwise */
@@ -201,6 +218,7 @@ struct delivery {
     bool stopped; /* stopping, as this turn sees it */
     bool open;
     struct account *account;
+    struct control *control;
 
     struct partition *partitions, *last_partition;
     bool changed;         /* some partition is */
@@ -221,7 +239,9 @@ struct delivery {
     bool many;                         /* it has `endpoints:`; else self is the only one */
     struct destination **destinations; /* those */
     size_t destination_count;
-    size_t endpoints_open;
+    struct destination *gone; /* linked by after */
+    struct outlet *outlets;
+    size_t left;                             /* how many of them their destinations have left */
     struct filter_index *index;              /* of their filters */
     uint64_t looked_at;                      /* number of the event that looks for its destinations */
     struct destination *ready, **ready_tail; /* those with ready entries, in turns */
@@ -248,8 +268,13 @@ struct delivery {
 
 bool destinations_open(struct delivery *d, struct err *e); /* and the sink's endpoints; the sink is open */
 void destinations_make(struct delivery *d);                /* them and their counters; before anything is counted */
-void destinations_close(struct delivery *d);               /* the endpoints; before the sink is closed */
 void destinations_free(struct delivery *d);
+/* See control.h. */
+bool destinations_add(struct delivery *d, const struct endpoint_order *o, struct err *e);
+bool destinations_change(struct delivery *d, struct destination *to, const struct endpoint_order *o, struct err *e);
+void destinations_remove(struct delivery *d,
+                         struct destination *to); /* what it has in memory is ready to be an orphan */
+void destinations_bury(struct delivery *d);       /* those that are gone and of which nothing is left */
 /* The one of that name; NULL: there is none any more. */
 struct destination *destinations_find(struct delivery *d, struct str name);
 /* Calls each() for every destination that gets the event. */
@@ -258,6 +283,7 @@ void destinations_match(struct delivery *d, const struct event *ev,
 
 /* ---- window.c ---- */
 
+enum { DESTINATIONS_MOST = 4096 };     /* of one sink, so that the window has room for a record for all of them */
 enum { WINDOW_ENTRIES = 65536 };       /* most, about, of a sink with endpoints, whatever its window is */
 void window_close(struct delivery *d); /* what is still in it counts as released */
 /* Takes a record over, and `ev`'s reference; window_release after its entries are made. */
@@ -279,6 +305,17 @@ void window_unready(struct entry *en);      /* takes it out of the ready ones */
 void window_renew(struct entry *en);        /* gives it a new tag: its timer means nothing any more */
 /* Puts it behind the others of its key; true when it may go at once. */
 bool window_chain_enter(struct entry *en);
+
+/* ---- outlets.c ---- */
+
+struct outlet *outlet_new(struct delivery *d, struct endpoint *ep,
+                          const struct endpoint_order *from); /* from NULL: the configuration's */
+bool outlet_open(struct delivery *d, struct outlet *o, struct err *e);
+void outlet_forget(struct delivery *d, struct outlet *o); /* closes and releases it; nothing is in flight to it */
+void outlet_leave(struct delivery *d, struct outlet *o);  /* its destination has another one, or is gone */
+/* Forgets those that were left and have nothing in flight any more; `all`: closes all of them, before the sink is closed. */
+void outlets_close(struct delivery *d, bool all);
+void outlets_free(struct delivery *d);
 
 /* ---- gates.c ---- */
 
@@ -316,6 +353,8 @@ void moves_close(struct delivery *d);
 bool moves_owns(const struct delivery *d, struct str topic); /* a retry or redrive topic of the sink? */
 /* Starts moving the entry; its end comes through moves_done. */
 void moves_dead_letter(struct delivery *d, struct entry *en, const char *dead_class);
+/* There is no endpoint of that name any more. */
+void moves_orphan(struct delivery *d, struct entry *en, struct str endpoint);
 void moves_wait(struct delivery *d, struct entry *en, int64_t wait_ms); /* on a waiting topic */
 void moves_again(struct delivery *d, struct entry *en);                 /* its publication failed a while ago */
 void moves_done(struct delivery *d, struct entry *en, enum outcome o, const char *why);
@@ -343,7 +382,8 @@ void keys_push(struct delivery *d, struct blocked_key *key, struct blocked_place
 int64_t keys_offset(const struct blocked_key *key, size_t i); /* where its event number i stands in the log */
 /* Is this record of the topic in the log? A crash may have come between that and the topic's position. */
 bool keys_has(const struct blocked_key *key, const struct record *r);
-void keys_wake(struct blocked *b, struct blocked_key *key); /* it may be read and sent from now on */
+void keys_wake(struct blocked *b, struct blocked_key *key);          /* it may be read and sent from now on */
+void keys_wake_all(struct blocked *b, const struct destination *to); /* ... its keys, due or not */
 void keys_rest(struct blocked *b, struct blocked_key *key); /* ... from the time on when its first event is due */
 
 /* ---- blocked.c ---- */
@@ -356,8 +396,9 @@ bool blocked_holds(struct delivery *d, struct entry *en);
 bool blocked_passes(struct delivery *d, struct entry *en);
 /* Lets the entry's key step aside for a wait that is too long for memory; false: it has no log. */
 bool blocked_wait(struct delivery *d, struct entry *en, int64_t wait_ms);
-void blocked_take_marked(struct delivery *d);               /* what the broker says of marks */
-void blocked_stored(struct delivery *d, struct entry *en);  /* what moves_block published is stored */
+void blocked_orphan_all(struct delivery *d, const struct destination *to); /* it is gone: its keys need not wait */
+void blocked_take_marked(struct delivery *d);                              /* what the broker says of marks */
+void blocked_stored(struct delivery *d, struct entry *en);                 /* what moves_block published is stored */
 void blocked_refused(struct delivery *d, struct entry *en); /* ... can never be; the entry is the caller's again */
 /* Is a record at this offset one that cannot come, unless the topic was made anew? */
 bool blocked_is_anew(struct delivery *d, struct partition *p, int64_t offset);
@@ -379,6 +420,12 @@ void inbox_answer_recall(struct delivery *d);  /* gives back what the sink does 
 struct account *account_new(void);
 void account_free(struct account *a);
 void account_answer(struct delivery *d); /* a turn's share: nothing unless somebody asked */
+
+/* ---- control.c ---- */
+
+struct control *control_new(void);
+void control_free(struct control *c);
+void control_answer(struct delivery *d); /* a turn's share: nothing unless somebody wants something changed */
 
 /* ---- poll.c ---- */
 

@@ -82,6 +82,11 @@ static void verdicts_give_up(struct delivery *d, struct entry *en, const struct 
 static void verdicts_retry(struct delivery *d, struct entry *en, const struct result *r, bool spared)
 {
     int64_t wait;
+    if (en->to->gone) {
+        verdicts_tell(d, en, r, ATTEMPT_DEAD);
+        moves_orphan(d, en, str_of(en->to->name));
+        return;
+    }
     if (d->s->ops->dead_letters)
         wait = verdicts_refile_wait(en);
     else if (spared)
@@ -129,7 +134,8 @@ static void verdicts_take_one(struct delivery *d, const struct result *r)
     CHECK(en && en->state == ENTRY_FLYING);
     d->flying--;
     en->to->flying--;
-    bool spared = gates_heard(d, en, r);
+    en->via->flying--;
+    bool spared = en->via == en->to->outlet && gates_heard(d, en, r);
     if (r->verdict != VERDICT_UNTRIED) {
         metric_add(en->to->count.attempts, 1);
         en->last = *r;

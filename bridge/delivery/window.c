@@ -174,7 +174,8 @@ int64_t window_rest(const struct delivery *d)
 
 static bool window_has_room(const struct destination *to)
 {
-    return !to->endpoint || !to->endpoint->limit || to->flying < to->endpoint->limit;
+    const struct endpoint *ep = to->outlet ? to->outlet->endpoint : NULL;
+    return !ep || !ep->limit || to->flying < ep->limit;
 }
 
 struct entry *window_next(struct delivery *d, int64_t now_ms)
