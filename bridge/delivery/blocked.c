@@ -267,6 +267,60 @@ bool blocked_wait(struct delivery *d, struct entry *en, int64_t wait_ms)
     return true;
 }
 
+/* Does an earlier event of its key, which stands in the topic too, come before it? */
+static bool blocked_is_behind(const struct blocked *b, const struct entry *en)
+{
+    const struct entry *at = en->to->chains[en->key_hash & en->to->chain_mask];
+    while (at != en && (at->key_hash != en->key_hash || at->of->partition == b->read))
+        at = at->chain;
+    return at != en;
+}
+
+/* May it go into the log now, in the order of its key? One of a key at a time, so that none overtakes another there. */
+static struct blocked *blocked_that_takes(struct delivery *d, const struct entry *en)
+{
+    struct partition *p = en->of->partition;
+    bool idle = en->state == ENTRY_READY || en->state == ENTRY_BEHIND || en->state == ENTRY_WAITING;
+    struct blocked *b = p && idle ? blocked_of(d, p) : NULL;
+    if (!b || b->state != BLOCKED_READ || b->read == p || blocked_is_behind(b, en))
+        return NULL;
+    return en->state != ENTRY_BEHIND || keys_find(b, en->key_hash, en->to) ? b : NULL;
+}
+
+/* Puts it into the log, where its key waits for at least so long. */
+static void blocked_aside(struct delivery *d, struct blocked *b, struct entry *en, int64_t least_ms)
+{
+    int64_t left = en->state == ENTRY_WAITING ? en->wake_ms - clock_mono_ms() : 0;
+    if (en->state == ENTRY_READY)
+        window_unready(en);
+    en->to->waiting -= en->state == ENTRY_WAITING;
+    window_renew(en);
+    blocked_put(d, b, en, clock_wall_ms() + (left > least_ms ? left : least_ms));
+}
+
+void blocked_make_room(struct delivery *d, size_t part)
+{
+    int64_t now = clock_mono_ms();
+    for (size_t i = 0; i < d->entry_cap; i++) {
+        struct entry *en = d->entries[i];
+        if (en->state == ENTRY_FREE || !en->chained || !moves_has_too_much(en->to, part) || gates_due(en->to) <= now)
+            continue;
+        struct blocked *b = blocked_that_takes(d, en);
+        if (b)
+            blocked_aside(d, b, en, keys_find(b, en->key_hash, en->to) ? 0 : gates_aside_ms(en->to));
+    }
+}
+
+void blocked_leave(struct delivery *d)
+{
+    for (size_t i = 0; d->many && i < d->entry_cap; i++) {
+        struct entry *en = d->entries[i];
+        struct blocked *b = en->state != ENTRY_FREE && en->chained && en->of->partly ? blocked_that_takes(d, en) : NULL;
+        if (b)
+            blocked_aside(d, b, en, 0);
+    }
+}
+
 /* Gives back to the log what the window has of a key. */
 static void blocked_unload(struct delivery *d, struct blocked *b, struct blocked_key *key, struct entry *first)
 {
@@ -383,15 +437,17 @@ static void blocked_load(struct delivery *d, struct blocked *b, struct blocked_k
     window_release(d, t);
 }
 
-static bool blocked_has_room(const struct delivery *d)
+/* Is there room for another event of that destination? One that may get none just now needs few. */
+static bool blocked_has_room(const struct delivery *d, const struct destination *to)
 {
-    return d->blocked_loaded < ((size_t)d->config->window + 1) / 2;
+    bool enough = to->name && to->open >= to->share && gates_due(to) > clock_mono_ms();
+    return !enough && d->blocked_loaded < ((size_t)d->config->window + 1) / 2;
 }
 
 /* Is this offset the next of its key that the window should have? */
 static bool blocked_wants(const struct delivery *d, const struct blocked_key *key, int64_t offset)
 {
-    return key->active && key->loaded < key->count && key->loaded < AHEAD && blocked_has_room(d)
+    return key->active && key->loaded < key->count && key->loaded < AHEAD && blocked_has_room(d, key->to)
            && keys_offset(key, key->loaded) == offset;
 }
 
@@ -525,7 +581,6 @@ static void blocked_pass(struct delivery *d, struct blocked *b, struct blocked_k
 static int64_t blocked_sought(struct delivery *d, struct blocked *b, bool *more)
 {
     int64_t sought = INT64_MAX;
-    bool room = blocked_has_room(d);
     *more = false;
     for (struct blocked_key **at = &b->active, *key; (key = *at);) {
         blocked_pass(d, b, key);
@@ -539,7 +594,7 @@ static int64_t blocked_sought(struct delivery *d, struct blocked *b, bool *more)
         at = &key->next_active;
         if (key->loaded == key->count)
             continue;
-        if (!room || key->loaded == AHEAD)
+        if (key->loaded == AHEAD || !blocked_has_room(d, key->to))
             *more = true;
         else if (keys_offset(key, key->loaded) < sought)
             sought = keys_offset(key, key->loaded);

@@ -181,8 +181,10 @@ bool delivery_step(struct delivery *d, struct duration wait)
     bool more = false;
     wake_clear(d->wake_fd); /* before anything is looked at, so that no news is slept over */
     d->stopped = atomic_load(&d->stopping);
-    if (d->stopped)
+    if (d->stopped) {
         moves_leave(d);
+        blocked_leave(d);
+    }
     if (atomic_load(&d->abandoned) || (d->stopped && d->flying == 0 && d->storing == 0)) {
         attempts_publish(d->attempts, true);
         return false;

@@ -260,14 +260,20 @@ void moves_block(struct delivery *d, struct entry *en, const struct topic_partit
     moves_start(d, en);
 }
 
-/* An equal part of the window for each endpoint that has something in it; 0: all are busy, and nobody waits for another. */
-static size_t moves_fair_part(const struct delivery *d)
+size_t moves_fair_part(const struct delivery *d)
 {
     size_t busy = 0;
+    if (d->storing > 0 || d->stopped)
+        return 0;
     for (size_t i = 0; i < d->destination_count; i++)
         busy += d->destinations[i]->open > 0;
     size_t part = (size_t)d->config->window / (busy + 1);
     return busy == d->destination_count ? 0 : part ? part : 1;
+}
+
+bool moves_has_too_much(const struct destination *to, size_t part)
+{
+    return to->name && to->open - to->storing > (to->share < part ? to->share : part);
 }
 
 /* Does it wait for its turn or its next attempt, and could as well wait on the broker? */
@@ -300,12 +306,11 @@ void moves_relieve(struct delivery *d)
         p->full = 0; /* until the next commit says how it is then */
 }
 
-void moves_make_room(struct delivery *d)
+void moves_make_room(struct delivery *d, size_t part)
 {
-    size_t part = d->storing > 0 || d->stopped ? 0 : moves_fair_part(d);
-    for (size_t i = 0; part > 0 && i < d->entry_cap; i++) {
+    for (size_t i = 0; i < d->entry_cap; i++) {
         struct entry *en = d->entries[i];
-        if (moves_may_go(en) && en->to->open - en->to->storing > (en->to->share < part ? en->to->share : part))
+        if (moves_may_go(en) && moves_has_too_much(en->to, part))
             moves_aside(d, en, gates_aside_ms(en->to));
     }
 }

@@ -163,6 +163,16 @@ static size_t poll_room(const struct delivery *d)
     return room < POLL_MOST ? room : POLL_MOST;
 }
 
+/* What endpoints that do not get on hold up goes to the broker. */
+static void poll_make_room(struct delivery *d)
+{
+    size_t part = moves_fair_part(d);
+    if (part == 0)
+        return;
+    moves_make_room(d, part);
+    blocked_make_room(d, part);
+}
+
 /* Polls; true when there may be more at once. */
 bool poll_records(struct delivery *d)
 {
@@ -170,7 +180,7 @@ bool poll_records(struct delivery *d)
     poll_handed(d);
     size_t room = poll_room(d);
     if (room == 0 && d->many && !d->self.paused)
-        moves_make_room(d);
+        poll_make_room(d);
     size_t n = poll_consumer(d, records, room);
     for (size_t i = 0; i < n; i++) {
         struct partition *p = poll_partition(d, records[i]);

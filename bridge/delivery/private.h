@@ -364,8 +364,12 @@ void moves_aside(struct delivery *d, struct entry *en, int64_t least_ms);
 /* What is finished beyond a position has little room left on the broker: moves on what waits in memory there, so that the
  * position moves and nothing has to be left out. */
 void moves_relieve(struct delivery *d);
-/* A full window that slow endpoints hold up stops the others: moves what is above a fair share to the waiting topics. */
-void moves_make_room(struct delivery *d);
+/* A full window that slow endpoints hold up stops the others. An equal part of it for each endpoint that has something in
+ * it; 0: nobody waits for another, or something is on its way already. */
+size_t moves_fair_part(const struct delivery *d);
+bool moves_has_too_much(const struct destination *to,
+                        size_t part);                  /* of an endpoint: more than its share, or its part? */
+void moves_make_room(struct delivery *d, size_t part); /* moves that to the waiting topics */
 /* At the end: what only some of its endpoints have waits for the others on the broker, so that nobody gets it twice. */
 void moves_leave(struct delivery *d);
 /* To a blocked log, or only a note of it; its end comes through blocked_stored. */
@@ -397,8 +401,11 @@ bool blocked_passes(struct delivery *d, struct entry *en);
 /* Lets the entry's key step aside for a wait that is too long for memory; false: it has no log. */
 bool blocked_wait(struct delivery *d, struct entry *en, int64_t wait_ms);
 void blocked_orphan_all(struct delivery *d, const struct destination *to); /* it is gone: its keys need not wait */
-void blocked_take_marked(struct delivery *d);                              /* what the broker says of marks */
-void blocked_stored(struct delivery *d, struct entry *en);                 /* what moves_block published is stored */
+/* What ordered endpoints that may get nothing just now have too much of in a full window steps aside, key by key. */
+void blocked_make_room(struct delivery *d, size_t part);
+void blocked_leave(struct delivery *d);                     /* as moves_leave, for those with an order */
+void blocked_take_marked(struct delivery *d);               /* what the broker says of marks */
+void blocked_stored(struct delivery *d, struct entry *en);  /* what moves_block published is stored */
 void blocked_refused(struct delivery *d, struct entry *en); /* ... can never be; the entry is the caller's again */
 /* Is a record at this offset one that cannot come, unless the topic was made anew? */
 bool blocked_is_anew(struct delivery *d, struct partition *p, int64_t offset);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* `paused:` of a sink and of an endpoint: nothing is sent, nothing is lost, no attempt is counted, and nobody else waits. */
+#include <stdio.h>
+#include <stdlib.h>
 #include "bridge/lib/clock.h"
 #include "tests/support/many.h"
 
@@ -105,6 +107,49 @@ TEST(a_paused_endpoint_holds_up_no_other_and_loses_nothing)
     reconciles();
 }
 
+/* With order: key as well, where the events of a key step aside together. */
+TEST(a_paused_endpoint_with_an_order_holds_up_no_other)
+{
+    config.window = 64;
+    for (size_t i = 0; i < 3; i++) {
+        endpoint(i, NULL);
+        endpoints[i].order = i == 0 ? ORDER_NONE : ORDER_KEY;
+        endpoints[i].window = 8;
+    }
+    endpoints[1].paused = true;
+    start();
+    for (int i = 0; i < 300; i++) {
+        char name[16], key[8];
+        snprintf(name, sizeof name, "n%d", i);
+        snprintf(key, sizeof key, "k%d", i % 5 == 0 ? 0 : i % 17);
+        flow_event(&flow, "in", name, key);
+    }
+    for_a_while(300000, 1000);
+    assert_int_equal(times_sent("e0", NULL), 300);
+    assert_int_equal(times_sent("e2", NULL), 300);
+    for_a_while(2 * (int64_t)HOUR, 10000);
+    assert_int_equal(times_sent("e1", NULL), 0);
+    assert_true(count("pending", "e1") <= 64);
+    store_many(300, 310);
+    for_a_while(30000, 1000);
+    assert_int_equal(times_sent("e2", NULL), 310);
+    stop();
+    endpoints[1].paused = false;
+    start();
+    for_a_while(1200000, 1000);
+    assert_int_equal(times_sent("e1", NULL), 310);
+    assert_int_equal(times_sent("e0", NULL) + times_sent("e2", NULL), 0);
+    int last[32] = { 0 };
+    for (size_t i = 0; i < sink.count; i++) {
+        int of = sink.sent[i].key[1] ? (int)strtol(sink.sent[i].key + 1, NULL, 10) : 31,
+            n = (int)strtol(sink.sent[i].id + 1, NULL, 10) + 1;
+        assert_true(n > last[of]);
+        last[of] = n;
+    }
+    assert_int_equal(flow_count("aqueduct_sink_blocked", id), 0);
+    reconciles();
+}
+
 /* The sink's pause is everybody's, whatever the endpoint says. */
 TEST(a_paused_sink_pauses_all_its_endpoints)
 {
@@ -133,6 +178,7 @@ int main(void)
         FLOW(a_paused_sink_reads_nothing_and_goes_on_where_it_stood),
         FLOW(what_is_due_waits_for_the_sink_without_an_attempt),
         FLOW(a_paused_endpoint_holds_up_no_other_and_loses_nothing),
+        FLOW(a_paused_endpoint_with_an_order_holds_up_no_other),
         FLOW(a_paused_sink_pauses_all_its_endpoints),
     };
     return cmocka_run_group_tests_name("paused", tests, NULL, NULL);

@@ -105,7 +105,7 @@ void stop(void)
     delivery_stop(d);
     for (int i = 0; delivery_step(d, (struct duration){ 0 }); i++) {
         broker_flush(flow.inner, (struct duration){ 10000 });
-        assert_true(i < 100);
+        assert_true(i < 1000);
     }
     end();
     script_sink_init(&sink, id);
