@@ -111,7 +111,7 @@ void destinations_make(struct delivery *d)
 {
     const struct sink_config *c = d->config;
     d->ready_tail = &d->ready;
-    d->rest_ms = INT64_MAX;
+    d->rest_ms = d->hold_ms = INT64_MAX;
     d->many = c->endpoint_count > 0;
     d->self = (struct destination){ .filter = c->filter, .retry = &c->retry, .retry_memory = c->retry_memory };
     if (!d->many)

@@ -297,10 +297,15 @@ void moves_aside(struct delivery *d, struct entry *en, int64_t least_ms)
 void moves_relieve(struct delivery *d)
 {
     struct partition *p = d->s->ops->dead_letters ? NULL : partitions_crowded(d);
+    int64_t now = p ? clock_mono_ms() : 0;
     for (size_t i = 0; p && i < d->entry_cap; i++) {
         struct entry *en = d->entries[i];
-        if (en->state == ENTRY_WAITING && en->of->partition == p && !en->chained)
+        if (en->state == ENTRY_FREE || en->of->partition != p || en->chained)
+            continue;
+        if (en->state == ENTRY_WAITING)
             moves_aside(d, en, 0);
+        else if (moves_may_go(en) && gates_due(en->to) > now)
+            moves_aside(d, en, gates_aside_ms(en->to));
     }
     if (p)
         p->full = 0; /* until the next commit says how it is then */

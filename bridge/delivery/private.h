@@ -248,6 +248,7 @@ struct delivery {
     size_t ready_count;
     struct destination *resting; /* those that may not get an attempt before a time */
     int64_t rest_ms;             /* clock_mono_ms: the earliest of these times; INT64_MAX: nobody's */
+    int64_t hold_ms; /* ... until the sink as a whole may send what is ready; INT64_MAX: not that holds it up */
 
     struct blocked *blocked;
     struct blocked_log *logs;

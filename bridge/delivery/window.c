@@ -168,8 +168,7 @@ void window_look_again(struct delivery *d)
 
 int64_t window_rest(const struct delivery *d)
 {
-    int64_t sink = d->many && d->ready_count ? gates_due(&d->self) : 0;
-    return d->rest_ms < sink || sink == 0 ? d->rest_ms : sink;
+    return d->rest_ms < d->hold_ms ? d->rest_ms : d->hold_ms;
 }
 
 static bool window_has_room(const struct destination *to)
@@ -180,11 +179,11 @@ static bool window_has_room(const struct destination *to)
 
 struct entry *window_next(struct delivery *d, int64_t now_ms)
 {
-    if (d->s->limit && d->flying >= d->s->limit)
-        return NULL;
+    int64_t sink = d->many ? gates_due(&d->self) : 0;
     if (d->rest_ms <= now_ms)
         window_wake(d, now_ms);
-    if (d->many && gates_due(&d->self) > now_ms)
+    d->hold_ms = sink > now_ms && d->ready_count ? sink : INT64_MAX;
+    if (sink > now_ms || (d->s->limit && d->flying >= d->s->limit))
         return NULL;
     for (size_t turns = d->ready_count; turns-- > 0;) {
         struct destination *to = window_unlist(d);

@@ -107,6 +107,24 @@ TEST(a_paused_endpoint_holds_up_no_other_and_loses_nothing)
     reconciles();
 }
 
+/* What it has in memory stands before what the others have finished: it makes room when a commit can hold no more. */
+TEST(what_a_paused_endpoint_has_in_memory_moves_when_commits_are_full)
+{
+    endpoint(0, NULL);
+    endpoint(1, "{\"prefix\":{\"type\":\"t.\"}}");
+    endpoints[1].paused = true;
+    store_many(0, 10);
+    start();
+    for_a_while(2000, 500);
+    assert_int_equal(count("moved_total", "e1"), 0);
+    flow.full = 80;
+    store("others", "u.happened");
+    for_a_while(2000, 500);
+    assert_int_equal(count("moved_total", "e1"), 10);
+    assert_int_equal(count("moved_total", "e0"), 0);
+    reconciles();
+}
+
 /* With order: key as well, where the events of a key step aside together. */
 TEST(a_paused_endpoint_with_an_order_holds_up_no_other)
 {
@@ -178,6 +196,7 @@ int main(void)
         FLOW(a_paused_sink_reads_nothing_and_goes_on_where_it_stood),
         FLOW(what_is_due_waits_for_the_sink_without_an_attempt),
         FLOW(a_paused_endpoint_holds_up_no_other_and_loses_nothing),
+        FLOW(what_a_paused_endpoint_has_in_memory_moves_when_commits_are_full),
         FLOW(a_paused_endpoint_with_an_order_holds_up_no_other),
         FLOW(a_paused_sink_pauses_all_its_endpoints),
     };

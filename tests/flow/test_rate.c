@@ -121,6 +121,30 @@ TEST(nothing_turns_in_vain)
     assert_int_equal(sink.count, 2);
 }
 
+/* The rate allows more, but the receiver has as much as it may have at the same time. */
+TEST(it_sleeps_when_only_an_answer_can_make_room)
+{
+    config.rate = 10;
+    for (size_t i = 0; i < 2; i++) {
+        endpoint(i, NULL);
+        endpoints[i].rate = 5;
+        receivers[i].limit = 1;
+    }
+    sink.verdict = nobody_answers;
+    store_many(0, 5);
+    start();
+    for_a_while(5000);
+    assert_int_equal(sink.count, 2);
+    sink.sleepless = true;
+    for (size_t limit = 0; limit <= 2; limit += 2) {
+        sink.base.limit = limit; /* of all of them together */
+        clock_fake_advance(5000);
+        assert_true(delivery_step(d, (struct duration){ 10000 }));
+        assert_true(delivery_step(d, (struct duration){ 10000 }));
+        assert_int_equal(sink.wait_ms, 1000);
+    }
+}
+
 TEST(a_stop_waits_for_no_slot_and_loses_nothing)
 {
     config.rate = 1;
@@ -148,6 +172,7 @@ int main(void)
         FLOW(the_rate_of_the_sink_is_that_of_all_its_endpoints),
         FLOW(with_order_by_key_the_order_stays),
         FLOW(nothing_turns_in_vain),
+        FLOW(it_sleeps_when_only_an_answer_can_make_room),
         FLOW(a_stop_waits_for_no_slot_and_loses_nothing),
     };
     return cmocka_run_group_tests_name("rate", tests, NULL, NULL);
