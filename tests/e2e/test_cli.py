@@ -574,6 +574,16 @@ def test_check_knows_that_a_column_may_be_in_a_type(run, filter):
     assert warned(run, APP.replace("FILTER", filter).replace("anythingllm", "anythingllm-0")) == []
 
 
+def test_on_kafka_only_routes_are_known_to_be_idle(run):
+    write(run, "app.db", "")
+    misspelt = "filter: {exact: {type: chat.response.genrated}}"
+    text = 'broker: {type: kafka, servers: "127.0.0.1:9"}\n' + APP.replace("filter: FILTER", misspelt).replace(
+        "sinks: {", "sinks: {live: {type: websocket, listen: 127.0.0.1:0, topics: [events], %s}, " % misspelt)
+    said = [one for one in warned(run, text) if "no source has" in one]
+    assert said == ['routes[0].filter: no source has an event whose type is "chat.response.genrated" (did you mean chat.response.generated?)'], \
+        "others may fill the topics of a sink, but nothing besides the sources goes through the routes"
+
+
 def test_any_type_may_come_by_http(run):
     assert warned(run, GOOD.replace("{topic: events}", "{topic: events, filter: {exact: {type: x}}}") + KEPT) == []
 
