@@ -142,9 +142,11 @@ void config_free(struct config *c); /* accepts NULL; frees the connectors' struc
 void problems_free(struct problems *p);
 size_t problems_errors(const struct problems *p);         /* how many are no warnings */
 void problems_print(const struct problems *p, FILE *out); /* one line each: file:line:column: text */
-void problems_print_json(const struct problems *p,
-                         FILE *out); /* {"ok":false,"problems":[{file,line,column,severity,text}]} */
+/* {"ok":false,"problems":[{file,line,column,severity,text}]}, and "content" behind it unless that is NULL. */
+void problems_print_json(const struct problems *p, json_t *content, FILE *out);
 
+/* Tells which topics get what people wrote, as it is, as far as sources and routes say it: topic by topic, each source. */
+void content_each(const struct config *c, void (*each)(void *ctx, const char *topic, const char *source), void *ctx);
 /* JSON Schema (draft 2020-12) of the whole configuration, generated from the rows: schemas/config.schema.json. */
 void config_schema(const struct connectors *connectors, FILE *out);
 /* The options of one connector or section, all options of one key, or the metrics, as text for `aqueduct help <name>`;

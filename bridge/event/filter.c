@@ -280,6 +280,33 @@ bool filter_match(const struct filter *f, const struct event *ev)
     return f->dialect == ALL;
 }
 
+static enum filter_answer filter_leaf_type(const struct filter *f, struct str type)
+{
+    if (!str_eq(f->attribute, STR("type")))
+        return FILTER_PERHAPS;
+    bool fits = f->dialect == EXACT    ? str_eq(type, f->value)
+                : f->dialect == PREFIX ? str_starts(type, f->value)
+                                       : str_ends(type, f->value);
+    return fits ? FILTER_YES : FILTER_NO;
+}
+
+enum filter_answer filter_match_type(const struct filter *f, struct str type)
+{
+    if (!f)
+        return FILTER_YES;
+    if (f->bytes)
+        return filter_leaf_type(f, type);
+    if (f->dialect == NOT)
+        return (enum filter_answer)(FILTER_NO + FILTER_YES - filter_match_type(f->below[0], type));
+    enum filter_answer all = FILTER_YES, any = FILTER_NO;
+    for (size_t i = 0; i < f->count; i++) {
+        enum filter_answer one = filter_match_type(f->below[i], type);
+        all = one < all ? one : all;
+        any = one > any ? one : any;
+    }
+    return f->dialect == ALL ? all : any;
+}
+
 /* Does it match nothing but certain types? */
 static bool filter_is_of_types(const struct filter *f)
 {

@@ -20,6 +20,9 @@ struct filter;
 struct filter *filter_new(const json_t *json, struct err *e);
 void filter_free(struct filter *f);                                /* accepts NULL */
 bool filter_match(const struct filter *f, const struct event *ev); /* NULL matches everything */
+/* What becomes of an event of which nothing but the type is known. */
+enum filter_answer { FILTER_NO = 1, FILTER_PERHAPS, FILTER_YES };
+enum filter_answer filter_match_type(const struct filter *f, struct str type); /* NULL: yes */
 /* Tells each type, or with `prefix` each beginning of a type, without which the filter matches nothing; one event may have
  * several of them. False, without a call: it may match any type. For an index of filters. */
 bool filter_types(const struct filter *f, void (*each)(void *ctx, bool prefix, struct str type), void *ctx);

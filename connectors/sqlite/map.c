@@ -113,6 +113,16 @@ bool map_check(const struct rule_options *o, struct err *e)
     return true;
 }
 
+bool map_tells_content(const struct rule_options *o, const struct map_options *m)
+{
+    struct map_lookup lookup = { &m->data, &o->data };
+    const struct vocabulary_type *type = vocabulary_type(str_of(m->type));
+    for (const struct vocabulary_path *p = vocabulary_paths; p->path; p++)
+        if (p->content && vocabulary_carries(type, str_of(p->path)) && map_has(&lookup, p->path))
+            return true;
+    return false;
+}
+
 /* ---- at work ---- */
 
 /* Does the vocabulary have that path beside the one of `p`, such as input.chars beside input.text? */

@@ -56,6 +56,8 @@ struct projection {
 
 /* `place` of what is wrong leads *e: "map[1].data: ...". What an op may be the rule knows. */
 bool map_check(const struct rule_options *o, struct err *e);
+/* Has the data of its events anything that people wrote? */
+bool map_tells_content(const struct rule_options *o, const struct map_options *m);
 struct projection *map_bind(const struct rule_options *o); /* of rules that were checked; as many as entries */
 /* The database is closed: no statement is left. `schema`: it may also be another one, so nothing is known of it. */
 void map_drop(struct projection *p, size_t count, bool schema);

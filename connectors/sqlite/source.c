@@ -311,29 +311,45 @@ static void source_review(const struct source *base, fault_fn *wrong, fault_fn *
     source_free_rules(&copy);
 }
 
-static void source_map_types(const struct sqlite_source *s, const struct rule_options *o,
+/* The types of a rule's `map`; with `content`, only of those events that have what people wrote. */
+static void source_map_types(const struct sqlite_source *s, const struct rule_options *o, bool content,
                              void (*each)(void *ctx, const char *type), void *ctx)
 {
     const struct map_options *m = o->map.at;
     for (size_t i = 0; i < o->map.count; i++) {
+        if (content && !map_tells_content(o, &m[i]))
+            continue;
         char *type = str_join(s->type_prefix ? s->type_prefix : "", m[i].type, "");
         each(ctx, type);
         free(type);
     }
 }
 
-static void source_types(const struct source *base, void (*each)(void *ctx, const char *type), void *ctx)
+static void source_each_type(const struct sqlite_source *s, bool content, void (*each)(void *ctx, const char *type),
+                             void *ctx)
 {
-    const struct sqlite_source *s = (const struct sqlite_source *)base;
     const struct preset_file *preset = s->preset.content;
     const struct list all[] = { preset ? preset->capture : (struct list){ 0 }, s->capture };
     for (size_t i = 0; i < 2; i++)
         for (size_t k = 0; k < all[i].count; k++) {
             const struct rule_options *o = (const struct rule_options *)all[i].at + k;
-            for (size_t t = 0; t < o->types.count; t++)
+            for (size_t t = 0; !content && t < o->types.count; t++)
                 each(ctx, o->types.at[t].value);
-            source_map_types(s, o, each, ctx);
+            source_map_types(s, o, content, each, ctx);
         }
+}
+
+static void source_types(const struct source *base, void (*each)(void *ctx, const char *type), void *ctx)
+{
+    source_each_type((const struct sqlite_source *)base, false, each, ctx);
+}
+
+/* What the columns of a rule without `map` are, nobody knows. */
+static void source_content(const struct source *base, void (*each)(void *ctx, const char *type), void *ctx)
+{
+    const struct sqlite_source *s = (const struct sqlite_source *)base;
+    if (s->content == TELL_FULL)
+        source_each_type(s, true, each, ctx);
 }
 
 static bool source_open(struct source *base, struct err *e)
@@ -476,6 +492,7 @@ const struct source_ops sqlite_source = {
     .faults = source_faults,
     .review = source_review,
     .types = source_types,
+    .content = source_content,
     .open = source_open,
     .ready = source_ready,
     .read = source_read,

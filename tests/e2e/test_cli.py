@@ -282,7 +282,7 @@ def test_check_finds_nothing_wrong(run):
     assert (done.returncode, done.stdout, done.stderr) == (0, "ok: 1 source, 2 sinks\n", "")
     assert list(run.folder.iterdir()) == [run.folder / "bridge.yaml"], "check opens nothing"
     done = run("check", "--json")
-    assert (done.returncode, json.loads(done.stdout)) == (0, {"ok": True, "problems": []})
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"ok": True, "problems": [], "content": []})
 
 
 def test_check_says_everything_at_once(run):
@@ -582,6 +582,36 @@ def test_on_kafka_only_routes_are_known_to_be_idle(run):
     said = [one for one in warned(run, text) if "no source has" in one]
     assert said == ['routes[0].filter: no source has an event whose type is "chat.response.genrated" (did you mean chat.response.generated?)'], \
         "others may fill the topics of a sink, but nothing besides the sources goes through the routes"
+
+
+TOLD = """\
+sources:
+  app:
+    type: sqlite
+    path: app.db
+    app: shop
+    type_prefix: com.example.
+    capture:
+      - {name: turns, kind: append, table: turns, data: {conversation.id: r.c, message.id: r.id},
+         map: [{type: chat.response.generated, op: [insert], data: {output.text: r.answer}}]}
+      - {name: users, kind: append, table: users, data: {user.id: r.id, user.name: r.name}, map: [{type: user.created, op: [insert]}]}
+routes: [{topic: ai.chats, filter: {prefix: {type: com.example.chat.}}}, {topic: ai.rest}]
+sinks: {dead: {type: dead_letter, path: dead.db}}
+"""
+
+
+@pytest.mark.parametrize("content, topics", [
+    ("full", ["ai.chats"]), ("none", []), ("hash, content_key: a-key-of-some-length-1", [])])
+def test_check_names_the_topics_that_get_what_people_wrote(run, content, topics):
+    with sqlite3.connect(run.folder / "app.db") as app:
+        app.executescript("CREATE TABLE turns(id INTEGER PRIMARY KEY, c, answer); CREATE TABLE users(id INTEGER PRIMARY KEY, name)")
+    app.close()
+    write(run, "bridge.yaml", TOLD.replace("app: shop", f"app: shop\n    content: {content}".replace(", ", "\n    ")))
+    done = run("check")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["ok: 1 source, 1 sink"] + [
+        f"topic {topic} has what people wrote, as it is, by content: full of app" for topic in topics]
+    assert json.loads(run("check", "--json").stdout) == {"ok": True, "problems": [], "content": [{"topic": t, "sources": ["app"]} for t in topics]}
 
 
 def test_any_type_may_come_by_http(run):

@@ -864,9 +864,9 @@ TEST(test_print_json)
     char *text = NULL;
     size_t n = 0;
     FILE *out = open_memstream(&text, &n);
-    problems_print_json(&(struct problems){ list, 2 }, out);
-    problems_print_json(&(struct problems){ 0 }, out);
-    problems_print_json(&(struct problems){ list + 1, 1 }, out);
+    problems_print_json(&(struct problems){ list, 2 }, NULL, out);
+    problems_print_json(&(struct problems){ 0 }, NULL, out);
+    problems_print_json(&(struct problems){ list + 1, 1 }, NULL, out);
     fclose(out);
     assert_string_equal(
         text,

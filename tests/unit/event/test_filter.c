@@ -24,6 +24,35 @@ static struct filter *must_compile(const char *text)
     return f;
 }
 
+TEST(an_event_of_which_the_type_alone_is_known)
+{
+    static const struct {
+        const char *text;
+        enum filter_answer answer;
+    } cases[] = {
+        { "{\"exact\":{\"type\":\"chat.edited\"}}", FILTER_YES },
+        { "{\"prefix\":{\"type\":\"chat.\"}}", FILTER_YES },
+        { "{\"suffix\":{\"type\":\".edited\"}}", FILTER_YES },
+        { "{\"suffix\":{\"type\":\".deleted\"}}", FILTER_NO },
+        { "{\"exact\":{\"type\":\"chat\"}}", FILTER_NO },
+        { "{\"exact\":{\"subject\":\"chat.edited\"}}", FILTER_PERHAPS },
+        { "{\"not\":{\"exact\":{\"subject\":\"x\"}}}", FILTER_PERHAPS },
+        { "{\"not\":{\"prefix\":{\"type\":\"chat.\"}}}", FILTER_NO },
+        { "{\"not\":{\"prefix\":{\"type\":\"user.\"}}}", FILTER_YES },
+        { "{\"exact\":{\"type\":\"chat.edited\",\"subject\":\"x\"}}", FILTER_PERHAPS },
+        { "{\"exact\":{\"type\":\"user.login\",\"subject\":\"x\"}}", FILTER_NO },
+        { "{\"any\":[{\"exact\":{\"subject\":\"x\"}},{\"prefix\":{\"type\":\"chat.\"}}]}", FILTER_YES },
+        { "{\"any\":[{\"exact\":{\"subject\":\"x\"}},{\"prefix\":{\"type\":\"user.\"}}]}", FILTER_PERHAPS },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct filter *f = must_compile(cases[i].text);
+        if (filter_match_type(f, STR("chat.edited")) != cases[i].answer)
+            fail_msg("%s", cases[i].text);
+        filter_free(f);
+    }
+    assert_int_equal(filter_match_type(NULL, STR("chat.edited")), FILTER_YES);
+}
+
 /* The full event has type com.example.someevent, source /mycontext/subcontext, partitionkey k1; no expirytime. */
 TEST(matching)
 {
@@ -174,7 +203,8 @@ TEST(canonical_text)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(matching), cmocka_unit_test(refused_where_and_why),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(an_event_of_which_the_type_alone_is_known),
+                                        cmocka_unit_test(matching), cmocka_unit_test(refused_where_and_why),
                                         cmocka_unit_test(limits), cmocka_unit_test(canonical_text) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
