@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Groups on a real Kafka: rebalances, members that die, positions that are gone. Run through tests/kafka/rig. */
+#include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -583,6 +585,31 @@ TEST(a_topic_made_anew_before_anything_came_is_read_from_its_start)
     expect_all_of_a_new_topic(150, GAP_OF_A_FETCH, true);
 }
 
+/* A broker that is no longer the coordinator says so: the question is asked again, or fails; librdkafka goes to the client's
+ * group then, so it must have one. */
+TEST(a_group_can_be_asked_for_while_its_coordinator_moves)
+{
+    enum { OFFSET_FETCH = 9 };
+    struct err e = { "" };
+    rd_kafka_t *host = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), NULL, 0);
+    rd_kafka_mock_cluster_t *mock = rd_kafka_mock_cluster_new(host, 1);
+    rd_kafka_mock_push_request_errors(mock, OFFSET_FETCH, 1, RD_KAFKA_RESP_ERR_NOT_COORDINATOR);
+    cluster_config.servers = (char *)(uintptr_t)rd_kafka_mock_cluster_bootstraps(mock);
+    rd_kafka_t *reader = kafka_client_reader(&cluster_config, NULL, &e);
+    assert_non_null(reader);
+    const rd_kafka_topic_partition_list_t *positions;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, "topic", 0);
+    rd_kafka_event_t *ev = kafka_group_positions(reader, "group", list, PATIENCE_MS, &positions, &e);
+    assert_true(ev ? positions->cnt == 1 : strlen(e.text) > 0);
+    if (ev)
+        rd_kafka_event_destroy(ev);
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_destroy(reader);
+    rd_kafka_mock_cluster_destroy(mock);
+    rd_kafka_destroy(host);
+}
+
 /* From the end, across a time without the consumer: nothing published after the first opening is missed. */
 TEST(a_group_from_the_end_misses_nothing_after_its_start)
 {
@@ -630,6 +657,7 @@ int main(int argc, char **argv)
         CLUSTER_TEST(a_topic_made_anew_and_shorter_than_the_position_is_read_from_its_start),
         CLUSTER_TEST(a_topic_that_was_away_is_read_from_its_start),
         CLUSTER_TEST(a_topic_made_anew_before_anything_came_is_read_from_its_start),
+        CLUSTER_TEST(a_group_can_be_asked_for_while_its_coordinator_moves),
         CLUSTER_TEST(a_group_from_the_end_misses_nothing_after_its_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

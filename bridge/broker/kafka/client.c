@@ -8,6 +8,7 @@
 
 enum {
     CLIENT_END_MS = 5000,
+    READER_END_MS = 2000,
     /* librdkafka's threads inherit it. Its main thread spins in the last millisecond before a timer is due (up to 2.4),
      * a fifth of what an idle client costs; woken that much later, it finds the timer due. */
     SLACK_NS = 2000000,
@@ -31,6 +32,30 @@ rd_kafka_t *kafka_client_begin(rd_kafka_type_t type, rd_kafka_conf_t *conf, stru
     rd_kafka_conf_destroy(conf);
     err_set(e, "%s", text);
     return NULL;
+}
+
+static void client_on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
+{
+    (void)rk;
+    kafka_access_error(opaque, code, text);
+}
+
+rd_kafka_t *kafka_client_reader(const struct broker_config *config, struct kafka *b, struct err *e)
+{
+    char *group = str_join(config->group_prefix, "reader", "");
+    rd_kafka_conf_t *conf = kafka_conf(config, KAFKA_READER, group, e);
+    free(group);
+    if (!conf)
+        return NULL;
+    rd_kafka_conf_set_opaque(conf, b);
+    if (b)
+        rd_kafka_conf_set_error_cb(conf, client_on_error);
+    rd_kafka_t *rk = kafka_client_begin(RD_KAFKA_CONSUMER, conf, e);
+    if (rk)
+        rd_kafka_poll_set_consumer(rk);
+    else
+        err_prefix(e, "a kafka reader");
+    return rk;
 }
 
 struct kafka_client *kafka_client_new(rd_kafka_t *rk)
@@ -110,4 +135,10 @@ static void *client_consumer_end(void *arg)
 bool kafka_client_end(rd_kafka_t *rk, struct duration limit)
 {
     return thread_run(client_consumer_end, rk, limit);
+}
+
+void kafka_client_reader_end(rd_kafka_t *rk, struct kafka *b)
+{
+    if (!kafka_client_end(rk, (struct duration){ READER_END_MS }))
+        atomic_store(&b->outlived, true);
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What the cluster knows of groups, ours or not: where they stand, and what they have not finished. */
+/* What the cluster knows of groups, ours or not: where they stand, and what they have not finished.
+ *
+ * Only a consumer with a group may ask: when a broker answers that it is not the coordinator, librdkafka 2.0.2 goes
+ * to its client's group for another one, and a producer, which has none, crashes. */
 #include <stdlib.h>
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/mem.h"
@@ -10,6 +13,7 @@ rd_kafka_event_t *kafka_group_positions(rd_kafka_t *rk, const char *group,
                                         const rd_kafka_topic_partition_list_t *partitions, int wait_ms,
                                         const rd_kafka_topic_partition_list_t **out, struct err *e)
 {
+    CHECK(rd_kafka_type(rk) == RD_KAFKA_CONSUMER);
     rd_kafka_ListConsumerGroupOffsets_t *request = rd_kafka_ListConsumerGroupOffsets_new(group, partitions);
     rd_kafka_queue_t *q = rd_kafka_queue_new(rk);
     rd_kafka_ListConsumerGroupOffsets(rk, &request, 1, NULL, q);
@@ -76,19 +80,20 @@ bool kafka_groups(struct broker *base, const char *prefix, const struct group_se
 {
     struct kafka *b = (struct kafka *)base;
     const struct rd_kafka_group_list *list = NULL;
-    struct kafka_client *client = kafka_client_take(b);
-    rd_kafka_resp_err_t code = rd_kafka_list_groups(client->rk, NULL, &list, LIST_MS);
+    rd_kafka_t *rk = kafka_client_reader(b->config, b, e);
+    if (!rk)
+        return false;
+    rd_kafka_resp_err_t code = rd_kafka_list_groups(rk, NULL, &list, LIST_MS);
     bool fine = !code || code == RD_KAFKA_RESP_ERR__PARTIAL
                 || err_set(e, "Kafka at %s does not list its groups: %s", b->config->servers, rd_kafka_err2str(code));
     size_t most = PARTITIONS_MOST;
     for (int i = 0; list && i < list->group_cnt && fine && !atomic_load(&b->stop); i++) {
         const struct rd_kafka_group_info *g = &list->groups[i];
         if (!g->err && str_starts(str_of(g->group), str_of(prefix)))
-            fine = groups_topics(client->rk, g->group, g->member_cnt == 0 && strcmp(g->state, "Empty") == 0, &most,
-                                 seen, e);
+            fine = groups_topics(rk, g->group, g->member_cnt == 0 && strcmp(g->state, "Empty") == 0, &most, seen, e);
     }
     if (list)
         rd_kafka_group_list_destroy(list);
-    kafka_client_give(client);
+    kafka_client_reader_end(rk, b);
     return fine;
 }

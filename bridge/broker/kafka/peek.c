@@ -9,21 +9,6 @@
 
 enum { PEEK_ASK_MS = 10000, PEEK_SILENCE_MS = 15000, PEEK_END_MS = 2000 };
 
-static rd_kafka_t *peek_client(const struct broker_config *config, struct err *e)
-{
-    char *group = str_join(config->group_prefix, "reader", "");
-    rd_kafka_conf_t *conf = kafka_conf(config, KAFKA_READER, group, e);
-    free(group);
-    if (!conf)
-        return NULL;
-    rd_kafka_t *rk = kafka_client_begin(RD_KAFKA_CONSUMER, conf, e);
-    if (rk)
-        rd_kafka_poll_set_consumer(rk);
-    else
-        err_prefix(e, "a kafka reader");
-    return rk;
-}
-
 /* The topic's partitions, none when there is no such topic; NULL with *e. (All topics are asked for: to ask for one by its name could make it.) */
 static rd_kafka_topic_partition_list_t *peek_partitions(const struct broker_config *config, rd_kafka_t *rk,
                                                         const char *topic, struct err *e)
@@ -81,7 +66,7 @@ static bool peek_stands(rd_kafka_t *rk, const char *group, const rd_kafka_topic_
 bool kafka_standing(const struct broker_config *config, const char *group, const char *topic,
                     void (*each)(void *, const struct standing *), void *ctx, struct err *e)
 {
-    rd_kafka_t *rk = peek_client(config, e);
+    rd_kafka_t *rk = kafka_client_reader(config, NULL, e);
     rd_kafka_topic_partition_list_t *list = rk ? peek_partitions(config, rk, topic, e) : NULL;
     bool ok = list && (list->cnt == 0 || peek_stands(rk, group, list, each, ctx, e));
     if (list)
@@ -166,7 +151,7 @@ bool kafka_scan(const struct broker_config *config, const char *topic, struct sc
                 bool (*each)(void *, const struct record *), void *ctx, struct err *e)
 {
     struct peek p = { .how = how, .each = each, .ctx = ctx };
-    rd_kafka_t *rk = peek_client(config, e);
+    rd_kafka_t *rk = kafka_client_reader(config, NULL, e);
     rd_kafka_topic_partition_list_t *list = rk ? peek_partitions(config, rk, topic, e) : NULL;
     bool ok = list != NULL;
     if (ok && list->cnt > 0) {

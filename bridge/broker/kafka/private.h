@@ -5,7 +5,7 @@
  *   conf.c          properties: defaults, the user's, what is refused; librdkafka's log
  *   access.c        why the cluster cannot be reached, and what it denies us
  *   instance.c      the name under which we are a static member
- *   client.c        the producing client of now and its handles of topics
+ *   client.c        the producing client of now and its handles of topics; clients that only read
  *   record.c        a record and librdkafka's message, each from the other
  *   publication.c   a publication, from its copy to its outcome
  *   making.c        asks the cluster about topics, makes and widens them
@@ -155,9 +155,13 @@ struct kafka_client {
 
 /* librdkafka's client; takes over conf. NULL with *e. */
 rd_kafka_t *kafka_client_begin(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct err *e);
-struct kafka_client *kafka_client_new(rd_kafka_t *rk);   /* takes over rk */
-void kafka_client_free(struct kafka_client *client);     /* waits for librdkafka's end, a few seconds at most */
-struct kafka_client *kafka_client_take(struct kafka *b); /* the client of now; give it back soon */
+/* A consumer of no topics, for who asks about groups or reads a stretch; it joins no group. `b`: hears why it cannot connect;
+ * NULL: nobody does. NULL with *e. */
+rd_kafka_t *kafka_client_reader(const struct broker_config *config, struct kafka *b, struct err *e);
+void kafka_client_reader_end(rd_kafka_t *rk, struct kafka *b); /* of one with `b` */
+struct kafka_client *kafka_client_new(rd_kafka_t *rk);         /* takes over rk */
+void kafka_client_free(struct kafka_client *client);           /* waits for librdkafka's end, a few seconds at most */
+struct kafka_client *kafka_client_take(struct kafka *b);       /* the client of now; give it back soon */
 void kafka_client_give(struct kafka_client *client);
 /* Closes and destroys a client that reads; false: it did not end in time, and is left behind. */
 bool kafka_client_end(rd_kafka_t *rk, struct duration limit);

@@ -7,7 +7,7 @@
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mem.h"
 
-enum { SILENCE_MS = 30000, ASK_MS = 5000, TOPIC_MS = 5000, LEADER_MS = 10000, READ_END_MS = 2000 };
+enum { SILENCE_MS = 30000, ASK_MS = 5000, TOPIC_MS = 5000, LEADER_MS = 10000 };
 
 /* ---- a stretch ---- */
 
@@ -29,29 +29,6 @@ struct stretch {
     void (*each)(void *ctx, rd_kafka_message_t *m);
     void *ctx;
 };
-
-static void read_on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
-{
-    (void)rk;
-    kafka_access_error(opaque, code, text);
-}
-
-static rd_kafka_t *read_client_new(struct kafka *b, struct err *e)
-{
-    char group[256];
-    snprintf(group, sizeof group, "%sreader", b->config->group_prefix);
-    rd_kafka_conf_t *conf = kafka_conf(b->config, KAFKA_READER, group, e);
-    if (!conf)
-        return NULL;
-    rd_kafka_conf_set_opaque(conf, b);
-    rd_kafka_conf_set_error_cb(conf, read_on_error);
-    rd_kafka_t *rk = kafka_client_begin(RD_KAFKA_CONSUMER, conf, e);
-    if (rk)
-        rd_kafka_poll_set_consumer(rk);
-    else
-        err_prefix(e, "a kafka reader");
-    return rk;
-}
 
 /* Asks again while the partition has no leader that knows that it is one: after a restart or a change of leaders
  * that takes a moment. */
@@ -151,12 +128,6 @@ static bool read_all(const struct stretch *s, rd_kafka_t *rk, int open, int64_t 
     return true;
 }
 
-static void read_client_free(struct kafka *b, rd_kafka_t *rk)
-{
-    if (!kafka_client_end(rk, (struct duration){ READ_END_MS }))
-        atomic_store(&b->outlived, true);
-}
-
 static void read_look_grow(struct kafka_look *l, int32_t partitions)
 {
     if (partitions <= l->partitions)
@@ -171,7 +142,7 @@ static bool read_stretch(const struct stretch *s, struct err *e)
     int32_t partitions = kafka_topic_wait(s->b, s->topic, (struct duration){ TOPIC_MS }, e);
     if (partitions == 0)
         return false;
-    rd_kafka_t *rk = s->look && s->look->rk ? s->look->rk : read_client_new(s->b, e);
+    rd_kafka_t *rk = s->look && s->look->rk ? s->look->rk : kafka_client_reader(s->b->config, s->b, e);
     if (!rk)
         return false;
     if (s->look)
@@ -188,7 +159,7 @@ static bool read_stretch(const struct stretch *s, struct err *e)
     if (s->look && fine)
         rd_kafka_assign(rk, NULL);
     else
-        read_client_free(s->b, rk);
+        kafka_client_reader_end(rk, s->b);
     if (s->look)
         s->look->rk = fine ? rk : NULL;
     free(ends);
@@ -264,7 +235,7 @@ void kafka_look_close(struct look *base)
 {
     struct kafka_look *l = (struct kafka_look *)base;
     if (l->rk)
-        read_client_free((struct kafka *)l->b, l->rk);
+        kafka_client_reader_end(l->rk, (struct kafka *)l->b);
     broker_close(l->b);
     free(l->next);
     free(l->topic);
