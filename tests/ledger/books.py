@@ -10,11 +10,36 @@ import time
 import anythingllm_app
 
 APP = "anythingllm"             # the source whose events come from the application's database
-SINKS = {                       # sink: which types it takes (None: all)
-    "steady": None, "moody": None, "ordered": None,
-    "refusing": {"ledger.odd"}, "gone": {"ledger.gone"},
+
+
+def _all(source, type, subject):
+    return True
+
+
+def _odd(source, type, subject):
+    return type == "ledger.odd"
+
+
+def _ledger(source, type, subject):
+    return source == "/ledger"
+
+
+def _keyed(source, type, subject):
+    return source == "/ledger" and (subject or "").startswith("key-")
+
+
+SINKS = {                       # sink, or sink/endpoint: which events it takes
+    "steady": _all, "moody": _all, "ordered": _all, "traveller": _ledger,
+    "refusing": _odd, "gone": lambda source, type, subject: type == "ledger.gone",
+    "many/fine": _ledger, "many/keyed": _keyed,
+    "many/later": _odd, "many/hang": _odd, "many/guest-0": _odd, "many/guest-1": _odd,
 }
 GIVES_UP = {"refusing", "gone"}
+GUESTS = ("many/guest-0", "many/guest-1")       # endpoints that come and go
+ORDERED = ("ordered", "many/keyed")
+OWED = ("many/later", "many/hang")              # their receivers never take anything, so it waits for ever
+NEVER_FAIL = {"steady": _all, "traveller": _keyed}      # sinks whose receivers take these events at once, so none waits on the broker
+ASIDE = 16                      # events that a receiver that hangs has in memory, about
 MOST_SHOWN = 12                 # of one kind of problem
 
 
@@ -25,6 +50,13 @@ class Item:
         self.pair = (source, id)
         self.type, self.data, self.subject, self.sequence = type, data, subject, sequence
         self.acknowledged = False
+        self.start = 0                          # of the daemon, when it was first posted
+
+
+def destination(line):
+    """Whose dead letter it is. The traveller has another name every time."""
+    sink = "traveller" if line["sink"].startswith("traveller") else line["sink"]
+    return f"{sink}/{line['endpoint']}" if line.get("endpoint") else sink
 
 
 class Seen:
@@ -57,12 +89,19 @@ class Books:
         self.wrong = []                 # found while it happened
         self.requests = self.reposts = self.twice = 0
         self.samples = []               # requests, for other verifiers
+        self.start = 0                  # number of the daemon's start
+        self.present = {}               # guest: the start since which it is configured
+        self.kept = None                # kafka: {(destination, pair)} of the waiting topics
+        self.final = False              # is it the last balance?
+        self.ends = 0                   # of daemons that could not store their positions
+        self.account = []               # `status --json`: what the daemon says of each sink
 
     # ---- notes ----
 
     def posted(self, item):
         with self.lock:
-            self.items.setdefault(item.pair, item)
+            if self.items.setdefault(item.pair, item) is item:
+                item.start = item.start or self.start
 
     def acknowledged(self, items):
         with self.lock:
@@ -112,8 +151,8 @@ class Books:
             self.dead = {sink: {} for sink in SINKS}
             self.dead_others = []
             for line in lines:
-                if line["sink"] in SINKS and line["id"] is not None:
-                    self.dead[line["sink"]][(line["source"], line["id"])] = line
+                if destination(line) in SINKS and line["id"] is not None:
+                    self.dead[destination(line)][(line["source"], line["id"])] = line
                 else:
                     self.dead_others.append(line)
 
@@ -131,6 +170,12 @@ class Books:
         with self.lock:
             return {pair: seen.moments[:-1] for pair, seen in self.seen[sink].items() if seen.times > 1}
 
+    def what(self, sink, pair):
+        """Type and subject."""
+        with self.lock:
+            seen = self.seen[sink][pair]
+            return seen.type, seen.subject
+
     # ---- the balance ----
 
     def balance(self):
@@ -138,12 +183,15 @@ class Books:
         with self.lock:
             out = list(self.wrong)
             for sink in SINKS:
-                self._missing_posts(sink, out)
+                if sink not in OWED and (self.final or "/" not in sink):    # else it may wait half a minute, aside
+                    self._missing_posts(sink, out)
                 self._unknown(sink, out)
                 self._letters(sink, out)
             for sink in ("steady", "moody", "ordered"):
                 self._missing_commits(sink, out)
-            self._ordered(out)
+            for sink in ORDERED:
+                self._ordered(sink, out)
+            self._accounted(out)
             out += [f"a dead letter that nobody expects: {line}" for line in self.dead_others[:MOST_SHOWN]]
             return out
 
@@ -151,8 +199,13 @@ class Books:
         seen = self.seen[sink].get(pair)
         return (seen is not None and seen.times > 0) or pair in self.dead[sink]
 
+    def _wanted(self, sink):
+        """What it must get. A guest must have been there from when it was posted."""
+        since = self.present.get(sink, 1 << 62) if sink in GUESTS else 0
+        return [i for i in self.items.values() if i.acknowledged and i.start >= since and SINKS[sink](i.pair[0], i.type, i.subject)]
+
     def _missing_posts(self, sink, out):
-        wanted = [i for i in self.items.values() if i.acknowledged and (SINKS[sink] is None or i.type in SINKS[sink])]
+        wanted = self._wanted(sink)
         missing = [i for i in wanted if not self._delivered_or_dead(sink, i.pair)]
         _list(out, f"{sink}: acknowledged, but neither delivered nor dead ({len(missing)} of {len(wanted)})",
               (f"{i.pair[1]} of {i.pair[0]}, requests {self.seen[sink][i.pair].attempts if i.pair in self.seen[sink] else 0}" for i in missing))
@@ -171,29 +224,68 @@ class Books:
                 out.append(f"{sink}: {pair} came, but nobody posted it")
             elif item and (digest(item.data) != seen.data or item.type != seen.type):
                 out.append(f"{sink}: {pair} is not what was posted")
-            elif SINKS[sink] is not None and seen.type not in SINKS[sink]:
+            elif not SINKS[sink](pair[0], seen.type, seen.subject):
                 out.append(f"{sink}: {pair} of type {seen.type} passed a filter that leaves it out")
 
     def _letters(self, sink, out):
         for pair, line in self.dead[sink].items():
             item = self.items.get(pair)
             bad = [name for name in ("first", "last", "class", "reason", "origin", "attempts") if not line.get(name)]
+            if line["class"] == "orphaned":     # perhaps never tried
+                bad = [name for name in bad if name not in ("attempts", "first", "last")]
             if bad:
                 out.append(f"{sink}: dead letter {pair[1]} does not say {', '.join(bad)}")
-            elif line["first"] > line["last"]:
+            elif (line["first"] or "") > (line["last"] or ""):
                 out.append(f"{sink}: dead letter {pair[1]} was tried last before it was tried first")
             if item and (line["size"] != len(item.data) or line["key"] != item.subject):
                 out.append(f"{sink}: dead letter {pair[1]} has {line['size']} bytes and key {line['key']}, not {len(item.data)} and {item.subject}")
-            if sink == "steady":
-                out.append(f"steady: {pair[1]} became a dead letter, but the receiver never failed: {line['reason']}")
+            if sink in ("steady", "many/fine"):
+                out.append(f"{sink}: {pair[1]} became a dead letter, but the receiver never failed: {line['reason']}")
 
-    def _ordered(self, out):
+    def _accounted(self, out):
+        """What the daemon says of its sinks: everything acknowledged is delivered, dead, or counted there as waiting, blocked or in flight.
+        Here everyone rests, so only sinks some of whose receivers take nothing owe anything."""
+        for sink in self.account:
+            name, d = sink["sink"], sink["destinations"]
+            open_, unread = sum(x["pending"] for x in d), sum(t["pending"] or 0 for t in sink["topics"])
+            has = (sink["waiting"] or 0) + (sink["blocked"] or 0) + open_ + unread
+            owed = [(to, i.pair) for to in self._may_owe(name) for i in self._wanted(to) if not self._delivered_or_dead(to, i.pair)]
+            most = len(owed) + sum(self._again(to) for to in self._may_owe(name))
+            text = f"{name}: owes {len(owed)} events, but says waiting {sink['waiting']}, blocked {sink['blocked']}, in memory {open_}, not read {unread}"
+            gone = [x for x in owed if x not in self.kept] if self.kept is not None else []
+            if has > most or (self.kept is None and has < len(owed)):
+                out.append(f"{text}; {most} with what a crash repeats")
+            elif len(gone) > open_ + unread:
+                _list(out, f"{text}; in no waiting topic ({len(gone)})", gone)
+            if sink["blocked"] or sink["blocked_keys"]:
+                out.append(f"{name}: {sink['blocked']} events of {sink['blocked_keys']} keys are blocked although all receivers take them")
+            for x in d:
+                parts = ("delivered", "dead", "filtered", "moved", "released", "pending")
+                if x["consumed"] != sum(x[p] for p in parts):
+                    out.append(f"{name} {x['endpoint'] or ''}: consumed {x['consumed']}, but " + ", ".join(f"{p} {x[p]}" for p in parts))
+
+    def _may_owe(self, sink):
+        return [to for to in SINKS if to.startswith(f"{sink}/") and (to in OWED or not self.final)]
+
+    def waits(self):
+        """Does anything wait that will come to an end?"""
+        with self.lock:
+            return any((s["waiting"] or 0) > sum(len(self._wanted(to)) for to in OWED if to.startswith(f"{s['sink']}/")) or
+                       (s["waiting"] and (self.final or s["sink"] != "many")) for s in self.account)
+
+    def _again(self, sink):
+        """How often at most its events wait twice, because the daemon died between a move and its position. Each time there was a request
+        more, but for what had no room at a receiver that hangs and went aside untried."""
+        more = sum(max(seen.attempts - 1, 0) for seen in self.seen[sink].values())
+        return more + (self.ends * ASIDE if sink == "many/hang" else 0)
+
+    def _ordered(self, sink, out):
         """Per key, first deliveries come in the order in which the events were stored. An event that also died may come later: after a
         crash a repeat of it can succeed when its successors are through."""
         newest = {}
-        for pair, seen in sorted(((p, s) for p, s in self.seen["ordered"].items() if s.first is not None), key=lambda x: x[1].first):
+        for pair, seen in sorted(((p, s) for p, s in self.seen[sink].items() if s.first is not None), key=lambda x: x[1].first):
             item = self.items.get(pair)
-            if pair in self.dead["ordered"]:
+            if pair in self.dead[sink]:
                 continue
             if item and item.sequence is not None:
                 key, number = item.subject, item.sequence
@@ -202,7 +294,7 @@ class Books:
             else:
                 continue
             if number < newest.get(key, -1):
-                out.append(f"ordered: {pair[1]} of {key}, number {number:d}, was delivered after number {newest[key]:d}")
+                out.append(f"{sink}: {pair[1]} of {key}, number {number:d}, was delivered after number {newest[key]:d}")
             newest[key] = max(number, newest.get(key, -1))
 
 
@@ -241,4 +333,12 @@ def self_test(books):
         def swap():
             keyed[0].first, keyed[-1].first = keyed[-1].first, keyed[0].first
         expect("a wrong order", swap, swap)
+    for account in [a for a in books.account if a["sink"] in ("many", "steady")]:
+        kept = account["waiting"]
+        for n in (-1000, 100000):
+            if n > 0 or books.kept is None:
+                expect(f"{account['sink']}: {n} more waiting than there are", lambda: account.update(waiting=kept + n), lambda: account.update(waiting=kept))
+    waiting = sorted(x for x in books.kept or () if x[0] in OWED and x[1] in books.items)
+    if waiting:
+        expect("a waiting event that is gone", lambda: books.kept.remove(waiting[0]), lambda: books.kept.add(waiting[0]))
     return blind

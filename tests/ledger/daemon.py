@@ -6,6 +6,7 @@ import subprocess
 import time
 
 import aqueduct
+from books import GUESTS
 from generator import GITHUB, STANDARD, TOKEN
 from receivers import SECRETS
 
@@ -30,21 +31,41 @@ routes:
   - {{filter: {{exact: {{source: /ledger}}}}, topic: hooks.in, key: subject}}
   - {{topic: app.events, encoding: {encoding}}}
 sinks:
-  steady: {{type: webhook, topics: [hooks.in, app.events], url: "{url}/steady", secrets: ["{steady}"], body: structured, attempts: all}}
+  steady: {{type: webhook, topics: [hooks.in, app.events], url: "{url}/steady", secrets: ["{secret[steady]}"], body: structured, attempts: all}}
   moody:
-    {{type: webhook, topics: [hooks.in, app.events], url: "{url}/moody", secrets: ["{moody}", "another-key-of-32-characters-here"],
+    {{type: webhook, topics: [hooks.in, app.events], url: "{url}/moody", secrets: ["{secret[moody]}", "another-key-of-32-characters-here"],
      timeout: 300ms, retry: [40ms, 200ms, 1s], retry_memory: 50ms, window: 32}}
   ordered:
-    {{type: webhook, topics: [hooks.in, app.events], url: "{url}/ordered", secrets: ["{ordered}"], body: binary,
+    {{type: webhook, topics: [hooks.in, app.events], url: "{url}/ordered", secrets: ["{secret[ordered]}"], body: binary,
      timeout: 300ms, retry: [20ms, 40ms, 80ms], retry_memory: 30ms, order: key, attempts: sample}}
   refusing:
-    {{type: webhook, topics: [hooks.in, app.events], filter: {{exact: {{type: ledger.odd}}}}, url: "{url}/refusing", secrets: ["{refusing}"],
+    {{type: webhook, topics: [hooks.in, app.events], filter: {{exact: {{type: ledger.odd}}}}, url: "{url}/refusing", secrets: ["{secret[refusing]}"],
      retry: [20ms, 200ms], retry_memory: 50ms}}
-  gone: {{type: webhook, topics: [hooks.in], filter: {{exact: {{type: ledger.gone}}}}, url: "{url}/gone", secrets: ["{gone}"]}}
+  gone: {{type: webhook, topics: [hooks.in], filter: {{exact: {{type: ledger.gone}}}}, url: "{url}/gone", secrets: ["{secret[gone]}"]}}
+  many:
+    type: webhook
+    topics: [hooks.in]
+    filter: {{exact: {{source: /ledger}}}}
+    timeout: 300ms
+    retry: [100ms, 200ms, 400ms, 1s, 1s]
+    retry_memory: 50ms
+    endpoints:
+{endpoints}
+  {traveller}:
+    {{type: webhook, topics: [hooks.in], filter: {{exact: {{source: /ledger}}}}, url: "{url}/traveller", secrets: ["{secret[traveller]}"],
+     retry: [40ms, 200ms, 1s, 1s, 1s], retry_memory: 50ms, formerly: {formerly}}}
   failed: {{type: dead_letter, path: dead.db}}
 admin: {{listen: "127.0.0.1:{admin}"}}
 drain: 2s
 """
+ENDPOINTS = {
+    "many/fine": "timeout: 10s",
+    "many/keyed": "filter: {prefix: {subject: key-}}, order: key",
+    "many/later": "filter: {exact: {type: ledger.odd}}",
+    "many/hang": "filter: {exact: {type: ledger.odd}}, retry: [1h], window: 8",
+    "many/guest-0": "filter: {exact: {type: ledger.odd}}",
+    "many/guest-1": "filter: {exact: {type: ledger.odd}}",
+}
 # moody's window is small, so that the waiter has more for it than there is room, and puts it back.
 ATTEMPTS = {"refusing": 3, "gone": 1, "moody": 4, "ordered": 4}      # of a dead letter, by the configuration above
 
@@ -56,14 +77,22 @@ class Daemon(aqueduct.Daemon):
         self.broker, self.receiver_port = broker, receiver_port
         self.encoding = "binary"        # of the application's events on their topic
         self.starts = 0
+        self.mourn = lambda: None       # waits until what it sent is noted
+        self.guests = set()             # those of the endpoints that come and go that are configured
+        self.names = 1                  # the traveller's
+        self.says_former_names = True
         self.deaths = []                # (from, to): when it died without a chance to store its positions
         self.configure()
 
     def configure(self, **more):
         """Writes bridge.yaml; `more` are further members of `broker:`."""
         broker = json.dumps(self.broker | more)
-        text = CONFIG.format(broker=broker, port=self.port, admin=self.admin, url=f"http://127.0.0.1:{self.receiver_port}", standard=STANDARD, github=GITHUB,
-                             token=TOKEN, encoding=self.encoding, **SECRETS)
+        url = f"http://127.0.0.1:{self.receiver_port}"
+        endpoints = [f'      {name.split("/")[1]}: {{url: "{url}/{name}", secrets: ["{SECRETS[name]}"], {more}}}' for name, more in ENDPOINTS.items()
+                     if name in self.guests or name not in GUESTS]
+        former = [f"traveller-{n}" for n in range(self.names - 1, 0, -1)] if self.says_former_names else []
+        text = CONFIG.format(broker=broker, port=self.port, admin=self.admin, url=url, standard=STANDARD, github=GITHUB, token=TOKEN, encoding=self.encoding,
+                             secret=SECRETS, endpoints="\n".join(endpoints), traveller=f"traveller-{self.names}", formerly=json.dumps(former))
         (self.folder / "bridge.yaml").write_text(text)
 
     # ---- start and end ----
@@ -78,15 +107,19 @@ class Daemon(aqueduct.Daemon):
     def kill(self):
         began = time.monotonic()
         code = super().kill()
-        self.deaths.append((began, time.monotonic()))
+        self.died(began)
         return code
 
     def ended(self, wait=0.0):
         running = self.process.returncode is None
         code = super().ended(wait)
         if running and code:
-            self.deaths.append((time.monotonic(),) * 2)
+            self.died(time.monotonic())
         return code
+
+    def died(self, began):
+        self.mourn()
+        self.deaths.append((began, time.monotonic()))
 
     def complaints(self):
         """What a sanitizer or a failed check wrote."""
@@ -117,6 +150,11 @@ class Daemon(aqueduct.Daemon):
     def dead_list(self):
         return [json.loads(line) for line in self.dead("list", "--json", "--state", "all").splitlines()]
 
+
+    def account(self):
+        """What it says of each sink; [] when it does not answer."""
+        code, out, _ = self.command("status", "-c", "bridge.yaml", "--json")
+        return json.loads(out)["sinks"] if code == 0 else []
 
     def stored(self, pair):
         """Where records of that event are: [(topic, partition, offset, time)]."""

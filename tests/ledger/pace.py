@@ -96,10 +96,6 @@ class Pace(threading.Thread):
         """So many seconds before that moment a position may not have been stored yet."""
         return INTERVAL + MARGIN + TIMES * self.slowest(moment)
 
-    def late(self, moment):
-        """So many seconds after that moment something before it may still be noted."""
-        return MARGIN + self.slowest(moment)
-
     def stored_again(self, after, wait=60):
         """When the first position was stored that was measured from then on; after + wait at the latest."""
         while time.monotonic() < after + wait:

@@ -13,9 +13,12 @@ import struct
 import threading
 import time
 import urllib.parse
+import zlib
+
+from books import GUESTS, NEVER_FAIL, ORDERED, SINKS
 
 SECRETS = {sink: "whsec_" + base64.b64encode(hashlib.sha256(f"ledger {sink}".encode()).digest()).decode()
-           for sink in ("steady", "moody", "ordered", "refusing", "gone")}
+           for sink in SINKS}
 SAMPLE = 97                     # one of so many requests is kept for other verifiers
 
 
@@ -39,7 +42,7 @@ class Receivers:
         self.books, self.seed = books, seed
         self.healed = False             # everyone but those who always refuse answers 2xx
         self.forgiven = set()           # pairs that `refusing` takes after all (they were redriven)
-        self.last = time.monotonic()
+        self.reading = 0                # connections that may hold requests nobody has looked at yet
         self.loop = asyncio.new_event_loop()
         started = threading.Event()
 
@@ -65,9 +68,18 @@ class Receivers:
         self.loop.call_soon_threadsafe(lambda: self.loop.create_task(end()))
         self.thread.join(5)
 
+    def drain(self):
+        """Returns when everything is noted that a daemon sent which is dead by now."""
+        turns = asyncio.run_coroutine_threadsafe(asyncio.sleep(0.01), self.loop)     # what waits to be accepted is
+        turns.result(60)
+        end = time.monotonic() + 60
+        while self.reading > 0 and time.monotonic() < end:
+            time.sleep(0.005)
+
     # ---- HTTP ----
 
     async def serve(self, reader, writer):
+        self.reading += 1
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
@@ -85,16 +97,18 @@ class Receivers:
         except Exception as problem:        # a receiver that breaks must not look like a daemon that does
             self.books.complain(f"the receiver failed: {problem!r}")
         finally:
+            self.reading -= 1
             writer.close()
 
     async def answer(self, writer, sink, headers, body):
-        self.last = time.monotonic()
         pair, number = self.note(sink, headers, body)
         status, extra = self.choose(sink, pair, number)
-        if sink == "ordered":               # whoever does not wait for this answer overtakes
+        if sink in ORDERED:                 # whoever does not wait for this answer overtakes
             await asyncio.sleep(max(0, random.Random(f"{self.seed} pause {pair[1]} {number}").uniform(-0.06, 0.03)))
         if status == "hang":
+            self.reading -= 1
             await asyncio.sleep(0.6)        # longer than the sink waits
+            self.reading += 1
             return False
         if status == "reset":
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -134,9 +148,17 @@ class Receivers:
             return 410, ""
         if sink == "refusing":
             return (200, "") if pair in self.forgiven else (500 + 3 * (number % 2), "")
-        if sink == "steady" or self.healed:
+        if sink == "many/later":
+            return 429, "Retry-After: 86400\r\n"
+        if sink == "many/hang":
+            return "hang", ""
+        if sink in ("steady", "many/fine") or self.healed:
             return 200, ""
+        if sink == "many/keyed":        # each key has its bad rounds
+            return (500 if (zlib.crc32(self.books.items[pair].subject.encode()) + self.books.start) % 3 == 0 else 200), ""
         draw = random.Random(f"{self.seed} {sink} {pair[1]} {number}")
+        if sink == "traveller" or sink in GUESTS:
+            return (500 if draw.random() < 0.1 and not NEVER_FAIL.get(sink, lambda *_: False)(pair[0], "", self.books.items[pair].subject) else 200), ""
         if sink == "ordered":
             return draw.choices([(200, ""), (500, ""), ("reset", ""), ("hang", "")], [94, 3, 2, 1])[0]
         return draw.choices([(200, ""), (202, ""), (204, ""), (500, ""), (503, "Retry-After: 1\r\n"), (404, ""), ("hang", ""), ("reset", "")],
