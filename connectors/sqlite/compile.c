@@ -297,10 +297,11 @@ static void compile_order(struct sqlite_source *s, struct rule *r)
     bool rowid = compile_has_rowid(s, o->table);
     r->has_rowid = rowid && !o->select;
     r->key_is_rowid = rowid && compile_is_rowid(s, o->table, o->key);
-    r->by = o->cursor ? o->cursor : r->has_rowid && !r->key_is_rowid && o->kind != KIND_DIFF ? "rowid" : o->key;
+    bool by_rowid = r->has_rowid && !r->key_is_rowid && o->kind != KIND_DIFF;
+    r->by = o->cursor && o->kind != KIND_UPDATED ? o->cursor : by_rowid ? "rowid" : o->key;
     r->by_rowid = rowid && compile_is_rowid(s, o->table, r->by);
     r->rowid_is_kept = o->table && compile_asks(s, counts, o->table, NULL);
-    r->then = r->by_rowid || o->kind == KIND_DIFF ? NULL : r->has_rowid ? "rowid" : o->key;
+    r->then = r->by_rowid || o->kind == KIND_DIFF || o->kind == KIND_UPDATED ? NULL : r->has_rowid ? "rowid" : o->key;
     if (r->then && str_eq_nocase(str_of(r->then), str_of(r->by)))
         r->then = NULL;
 }
@@ -359,7 +360,7 @@ static bool compile_counts(struct sqlite_source *s, struct rule *r, char why[WHY
         if (!compile_prepare(s, unkeyed, &r->unkeyed, why))
             return false;
     }
-    if (r->o->kind == KIND_DIFF || !r->has_rowid)
+    if (r->o->kind == KIND_DIFF || r->o->kind == KIND_UPDATED || !r->has_rowid)
         return true;
     if (r->by_rowid)
         return compile_census(s, r, why);
@@ -401,10 +402,41 @@ static void compile_add_behind(sqlite3_str *sql, const struct rule *r, bool next
     sqlite3_str_appendall(sql, " LIMIT ?2");
 }
 
+/* Of kind updated: rows by their place (?1), or by their time (?1 up to ?4) and what tells those of one time apart (?3). */
+static bool compile_updated(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
+{
+    const struct rule_options *o = r->o;
+    const char *tie = r->has_rowid ? "rowid" : o->key, *c = o->cursor;
+    for (int timed = 0; timed <= 1; timed++) {
+        sqlite3_str *sql = sqlite3_str_new(s->db);
+        sqlite3_str_appendf(sql, "SELECT \"%w\",\"%w\",\"%w\",", o->key, timed ? c : r->by, tie);
+        compile_add_column(sql, o->time, "NULL");
+        sqlite3_str_appendf(sql, "\"%w\" FROM ", c);
+        compile_add_source(sql, o);
+        if (timed)
+            sqlite3_str_appendf(sql,
+                                " WHERE (\"%w\", \"%w\") > (?1, ?3) AND \"%w\" < ?4"
+                                " AND ((+\"%w\", +\"%w\") > (?1, ?3) OR typeof(\"%w\") <> typeof(?1))",
+                                c, tie, c, c, tie, c);
+        else
+            sqlite3_str_appendf(sql, " WHERE \"%w\" > ?1", r->by);
+        compile_add_where(sql, r);
+        if (timed)
+            sqlite3_str_appendf(sql, " ORDER BY \"%w\", \"%w\" LIMIT ?2", c, tie);
+        else
+            sqlite3_str_appendf(sql, " ORDER BY \"%w\" LIMIT ?2", r->by);
+        if (!compile_prepare(s, sql, timed ? &r->next : &r->first, why))
+            return false;
+    }
+    return true;
+}
+
 /* The statements that read rows: the first batch, the next one, one row, the newest. */
 static bool compile_rows(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
 {
-    for (int next = 0; next <= 1; next++) {
+    if (r->o->kind == KIND_UPDATED && !compile_updated(s, r, why))
+        return false;
+    for (int next = 0; r->o->kind != KIND_UPDATED && next <= 1; next++) {
         sqlite3_str *sql = sqlite3_str_new(s->db);
         compile_add_select(sql, r, r->o->kind != KIND_DIFF, NULL);
         compile_add_where(sql, r);

@@ -57,8 +57,8 @@ static void fit_check_key(struct sqlite_source *s, struct rule *r)
                  "name another `key`");
 }
 
-/* Every look must find the new rows without reading the whole table. */
-static void fit_check_index(struct sqlite_source *s, struct rule *r)
+/* Does the rule's next statement read the whole table, to sort it? */
+static bool fit_sorts(struct sqlite_source *s, const struct rule *r)
 {
     sqlite3_stmt *plan = NULL;
     char *sql = sqlite3_mprintf("EXPLAIN QUERY PLAN %s", sqlite3_sql(r->next));
@@ -68,7 +68,13 @@ static void fit_check_index(struct sqlite_source *s, struct rule *r)
             sorts = str_eq(str_of((const char *)sqlite3_column_text(plan, 3)), STR("USE TEMP B-TREE FOR ORDER BY"));
     sqlite3_finalize(plan);
     sqlite3_free(sql);
-    if (sorts)
+    return sorts;
+}
+
+/* Every look must find the new rows without reading the whole table. */
+static void fit_check_index(struct sqlite_source *s, struct rule *r)
+{
+    if (fit_sorts(s, r))
         fit_warn(s, r, r->by, "has no index, so each look reads the whole table",
                  r->has_rowid ? "use `cursor: rowid`, or give it one" : "give it one");
 }
@@ -190,6 +196,29 @@ static void fit_learn_usual(struct sqlite_source *s, struct rule *r)
     sqlite3_finalize(stmt);
 }
 
+/* What tells new rows from those written again, and does an index find both? */
+static bool fit_check_updated(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
+{
+    int64_t behind = 0;
+    if (!r->has_rowid && !r->o->time && rule_type(r, STR("insert"))) {
+        snprintf(
+            why, WHY_BYTES,
+            "without a rowid nothing tells new rows from those that are updated: name in `time` the column that says "
+            "when a row was made, or leave `insert` out of types");
+        return false;
+    }
+    r->updated.indexed = !fit_sorts(s, r);
+    if (!r->updated.indexed)
+        fit_warn(s, r, r->o->cursor, "has no index, so each look reads the whole table",
+                 "give it one, or use `kind: diff`");
+    char *sql = r->o->select ? NULL
+                             : sqlite3_mprintf("SELECT 1 FROM (SELECT \"%w\" AS c FROM \"%w\" WHERE typeof(c) = 'text'"
+                                               " ORDER BY c DESC LIMIT %d) WHERE substr(c, 12) LIKE '%%-%%'",
+                                               r->o->cursor, r->o->table, FIT_ROWS);
+    r->updated.zoned = r->o->select || fit_ask(s, sql, NULL, NULL, &behind, 1);
+    return true;
+}
+
 bool fit_check(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
 {
     fit_check_key(s, r);
@@ -197,6 +226,8 @@ bool fit_check(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
         fit_learn_usual(s, r);
         return true;
     }
+    if (r->o->kind == KIND_UPDATED)
+        return fit_check_updated(s, r, why);
     if (r->by_rowid) {
         fit_check_gaps(s, r);
         return true;

@@ -8,9 +8,11 @@
 const struct option map_rows[] = {
     OPTION(struct map_options, type, .required = true,
            .doc = "A type of the vocabulary, such as chat.response.generated or document.embedded."),
-    OPTION(struct map_options, op, .required = true, .min = 1, .max = 64,
-           .doc = "What happened. append: insert; open_row: started, done, aborted; diff: insert, update, delete, a "
-                  "column of `watch` that changed (pinned), or its new value (pinned=1)."),
+    OPTION(
+        struct map_options, op, .required = true, .min = 1, .max = 64,
+        .doc =
+            "What happened. append: insert; open_row: started, done, aborted; updated: insert, update; diff: insert, update, delete, a "
+            "column of `watch` that changed (pinned), or its new value (pinned=1)."),
     OPTION(struct map_options, when,
            .doc = "SQL condition: only these. :before has the kept columns as they were (JSON)."),
     OPTION(struct map_options, data,

@@ -93,6 +93,7 @@ static enum step pass_step(struct sqlite_source *s, struct rule *r, struct err *
     switch (r->o->kind) {
     case KIND_APPEND:
     case KIND_OPEN_ROW: return append_step(s, r, e);
+    case KIND_UPDATED: return updated_step(s, r, e);
     case KIND_DIFF: return diff_step(s, r, e);
     }
     return STEP_DONE;

@@ -149,8 +149,7 @@ int position_move_to_end(struct sqlite_source *s, struct rule *r)
 
 /* ---- ids that start again ---- */
 
-/* Ids start again: the events of the new epoch get other ids, but not before it is stored. */
-static void position_begin_epoch(struct sqlite_source *s, struct rule *r)
+void position_begin_epoch(struct sqlite_source *s, struct rule *r)
 {
     r->epoch++;
     state_store_epoch(s, r);

@@ -256,7 +256,7 @@ void render_time(const struct happening *h, char text[CLOCK_TEXT])
 {
     int64_t ms;
     if (!h->timed || !h->row || !value_time(h->row, HEAD_TIME, &ms))
-        ms = clock_wall_ms();
+        ms = h->at_ms ? h->at_ms : clock_wall_ms();
     clock_text(ms, text);
 }
 

@@ -9,16 +9,17 @@
 #include <stdlib.h>
 
 static const struct option_value rule_kinds[] = {
-    { KIND_APPEND, "append" }, { KIND_OPEN_ROW, "open_row" }, { KIND_DIFF, "diff" }, { 0 }
+    { KIND_APPEND, "append" }, { KIND_OPEN_ROW, "open_row" }, { KIND_UPDATED, "updated" }, { KIND_DIFF, "diff" }, { 0 }
 };
 
 const struct option rule_rows[] = {
     OPTION(struct rule_options, name, .required = true,
            .doc = "Names the rule; its state is kept under this name, so do not change it later (a-z 0-9 _ -)."),
-    OPTION(struct rule_options, kind, .required = true, .values = rule_kinds,
-           .doc =
-               "append: rows are only added; open_row: added unfinished and finished later; diff: inserts, updates and "
-               "deletes by comparing."),
+    OPTION(
+        struct rule_options, kind, .required = true, .values = rule_kinds,
+        .doc =
+            "append: rows are only added; open_row: added unfinished and finished later; updated: inserts and updates by a "
+            "column that says when a row was changed; diff: inserts, updates and deletes by comparing."),
     OPTION(struct rule_options, table, .doc = "The table; with `select`, the table that the keys come from."),
     OPTION(struct rule_options, select,
            .doc = "A SELECT to read instead of the table, for joins; it must yield the key column."),
@@ -34,6 +35,10 @@ const struct option rule_rows[] = {
             "with a smaller rowid, where the application chooses its ids. A row that "
             "was told and is changed, or deleted and replaced under the same id, is not told again; of the newest rows "
             "of a table without AUTOINCREMENT that is counted (changed). `kind: diff` sees it all."),
+    OPTION(struct rule_options, overlap, .fallback = "10s", .min = 0, .max = 86400000,
+           .doc =
+               "updated: rows are read again from so long before the newest time on: longer than a transaction of the "
+               "application lasts, and than a step of its times (a second). What was told is not told again."),
     OPTION(struct rule_options, time,
            .doc = "Column that says when the row was made; becomes the event's time (any usual format, also mixed)."),
     OPTION(struct rule_options, done, .doc = "open_row: SQL condition that is true once the row is finished."),
@@ -75,7 +80,7 @@ const struct option rule_rows[] = {
     OPTION(struct rule_options, mask,
            .doc =
                "Columns, and members of JSON in any column, at any depth, whose values become \"***\" (NULL stays)."),
-    OPTION(struct rule_options, watch, .doc = "diff: columns whose change is an update."),
+    OPTION(struct rule_options, watch, .doc = "diff, updated: columns whose change is an update."),
     OPTION(
         struct rule_options, keep,
         .doc =
@@ -125,6 +130,7 @@ static bool rule_can_report(const struct rule_options *o, const char *op)
     struct str rest = str_of(op), column = { 0 };
     switch (o->kind) {
     case KIND_APPEND: return o->type_column || strcmp(op, "insert") == 0 || strcmp(op, "*") == 0;
+    case KIND_UPDATED: return strcmp(op, "insert") == 0 || strcmp(op, "update") == 0;
     case KIND_OPEN_ROW: return strcmp(op, "started") == 0 || strcmp(op, "done") == 0 || strcmp(op, "aborted") == 0;
     case KIND_DIFF:
         return strcmp(op, "insert") == 0 || strcmp(op, "delete") == 0 || strcmp(op, "update") == 0
@@ -148,6 +154,12 @@ static bool rule_fail_type(const struct rule_options *o, const struct map_entry 
     case KIND_OPEN_ROW:
         return err_set(e, "types: \"%s\" is nothing that a rule of kind open_row reports (started, done, aborted)%s",
                        t->key, swapped);
+    case KIND_UPDATED:
+        return err_set(
+            e,
+            "types: \"%s\" is nothing that a rule of kind updated reports (insert, update; `kind: diff` sees "
+            "deletes, and which column changed to what)%s",
+            t->key, swapped);
     case KIND_DIFF: break;
     }
     return err_set(
@@ -172,7 +184,7 @@ static bool rule_check_types(const struct rule_options *o, struct err *e)
         const struct map_entry *t = &o->types.at[i];
         if (!rule_can_report(o, t->key))
             return rule_fail_type(o, t, e);
-        if (strcmp(t->key, "update") == 0 && o->kind == KIND_DIFF && !o->watch.count)
+        if (strcmp(t->key, "update") == 0 && o->kind != KIND_APPEND && !o->watch.count)
             return err_set(e, "types: \"update\" needs watch: the columns whose change is an update");
         for (const char *c = t->value; *c; c++)
             if (!isalnum((unsigned char)*c) && !strchr("_.{}", *c))
@@ -297,11 +309,15 @@ static bool rule_check_options(const struct rule_options *o, struct err *e)
     if (kind != KIND_OPEN_ROW && o->done)
         return err_set(e, "done: belongs to kind open_row");
     if (kind == KIND_DIFF && o->cursor)
-        return err_set(e, "cursor: belongs to kinds append and open_row");
+        return err_set(e, "cursor: belongs to kinds append, open_row and updated");
+    if (kind == KIND_UPDATED && !o->cursor)
+        return err_set(e, "cursor is missing: which column says when a row was changed?");
     if (kind != KIND_APPEND && o->type_column)
         return err_set(e, "type_column: belongs to kind append");
-    if (kind != KIND_DIFF && (o->watch.count || o->keep.count || o->last))
-        return err_set(e, "watch, keep and last belong to kind diff");
+    if (kind != KIND_DIFF && (o->keep.count || o->last))
+        return err_set(e, "keep and last belong to kind diff");
+    if (kind != KIND_DIFF && kind != KIND_UPDATED && o->watch.count)
+        return err_set(e, "watch: belongs to kinds diff and updated");
     return rule_check_columns(o, e) && rule_check_events(o, e);
 }
 
@@ -396,6 +412,13 @@ void rule_stand_still(struct sqlite_source *s, struct rule *r, bool still, const
         rule_warn(s, r, why);
 }
 
+void rule_rewind(struct rule *r)
+{
+    sqlite3_value_free(r->at);
+    sqlite3_value_free(r->updated.tie);
+    r->at = r->updated.tie = NULL;
+}
+
 void rule_drop(struct rule *r)
 {
     sqlite3_stmt **all[] = { &r->first,    &r->next,   &r->get,       &r->recent,  &r->at_cursor, &r->max,
@@ -416,8 +439,7 @@ void rule_drop(struct rule *r)
     if (r->o)
         map_drop(r->projections, r->o->map.count, false);
     r->usable = r->blocked = false;
-    sqlite3_value_free(r->at);
-    r->at = NULL;
+    rule_rewind(r);
     r->stage = STAGE_BEGIN;
 }
 

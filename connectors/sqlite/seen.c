@@ -36,8 +36,7 @@ bool seen_is_silent(const struct sqlite_source *s, const struct rule *r)
     return !r->ready && s->start != START_SNAPSHOT;
 }
 
-/* Remembers the row as it is now; `ahead`: an event with this version is on its way. */
-static void seen_remember(struct sqlite_source *s, struct rule *r, struct seen *now, uint64_t version, bool ahead)
+void seen_remember(struct sqlite_source *s, struct rule *r, const struct seen *now, uint64_t version, bool ahead)
 {
     struct buf kept = buf_new(16 << 10);
     if (r->o->keep.count && now->all)
@@ -137,6 +136,7 @@ static bool seen_report_columns(struct sqlite_source *s, struct rule *r, const s
                                          .key = now->key,
                                          .version = version,
                                          .row = now->all,
+                                         .at_ms = now->at_ms,
                                          .changed = changed ? buf_c(&names) : NULL });
         buf_free(&names);
         any = true;
@@ -158,6 +158,7 @@ static bool seen_report_mapped(struct sqlite_source *s, struct rule *r, const st
                                          .key = now->key,
                                          .version = version,
                                          .row = now->all,
+                                         .at_ms = now->at_ms,
                                          .kept = kept,
                                          .columns = columns,
                                          .first = first });
@@ -185,21 +186,22 @@ static bool seen_report_unusual(struct sqlite_source *s, struct rule *r, const s
     return seen_report_mapped(s, r, now, columns, version, NULL, true);
 }
 
-/* A new row, and the states that it is in already. */
-static void seen_report_insert(struct sqlite_source *s, struct rule *r, struct seen *now, uint64_t version)
+/* A row of which nothing is remembered, and the states that it is in already. */
+static void seen_report_first(struct sqlite_source *s, struct rule *r, struct seen *now, uint64_t version)
 {
-    const char *type = rule_type(r, STR("insert"));
+    const char *op = now->touched ? "update" : "insert", *type = rule_type(r, str_of(op));
     const struct map_entry *states[RULE_WATCH] = { 0 };
     if (type)
         found_event(s, r,
-                    &(struct happening){ .op = "insert",
+                    &(struct happening){ .op = op,
                                          .type = type,
                                          .key = now->key,
                                          .version = version,
                                          .row = now->all,
-                                         .timed = true });
-    bool any = r->projections ? seen_report_unusual(s, r, now, version) : false;
-    for (size_t i = 0; i < now->watched && !r->projections; i++)
+                                         .timed = !now->touched,
+                                         .at_ms = now->at_ms });
+    bool any = r->projections && !now->touched && seen_report_unusual(s, r, now, version);
+    for (size_t i = 0; i < now->watched && !r->projections && !now->touched; i++)
         states[i] = seen_state(s, r, now, i);
     any = seen_report_columns(s, r, now, states, version, false) || any;
     seen_remember(s, r, now, version, type || any);
@@ -246,7 +248,7 @@ static void seen_tell_ahead(struct sqlite_source *s, struct rule *r, const struc
     bool changed[RULE_WATCH] = { 0 }, as_written = seen_is_watched_same(row->ahead, now);
     uint64_t version = as_written ? row->ahead->version : seen_new_version(s);
     if (row->fresh) {
-        seen_report_insert(s, r, now, version);
+        seen_report_first(s, r, now, version);
         return;
     }
     seen_mark_columns(row, now, changed);
@@ -263,7 +265,7 @@ static void seen_tell_change(struct sqlite_source *s, struct rule *r, const stru
     if (row->ahead) {
         seen_tell_ahead(s, r, row, now);
     } else if (row->maybe_gone) {
-        seen_report_insert(s, r, now, seen_new_version(s)); /* its delete may have been sent */
+        seen_report_first(s, r, now, seen_new_version(s)); /* its delete may have been sent */
     } else if (seen_is_silent(s, r) || (r->ready && r->signature != rule_signature(r))
                || !seen_mark_columns(row, now, changed)) {
         seen_remember(s, r, now, row->version, false);
@@ -286,5 +288,5 @@ void seen_tell(struct sqlite_source *s, struct rule *r, const struct row *row, s
     else if (seen_is_silent(s, r))
         seen_remember(s, r, now, 0, false);
     else
-        seen_report_insert(s, r, now, seen_new_version(s));
+        seen_report_first(s, r, now, seen_new_version(s));
 }

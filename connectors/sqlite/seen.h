@@ -7,9 +7,11 @@ struct seen {
     char text[KEY_BYTES + 8];
     struct str key;
     uint64_t hashes[RULE_HASHES];
-    size_t count, watched; /* hashes; of watched columns, the other is of what is kept */
+    size_t count, watched; /* hashes; of watched columns, the other is of what is kept, or its time */
     sqlite3_stmt *scan;    /* key, watched and kept columns */
     sqlite3_stmt *all;     /* the data as well; NULL: not fetched */
+    int64_t at_ms;         /* when it was last written; 0: not known */
+    bool touched;          /* it is not remembered, but no new row */
 };
 
 /* The row as the scan shows it, or as it was read without what is too large. */
@@ -17,5 +19,7 @@ void seen_read(struct seen *now, const struct rule *r, sqlite3_stmt *row);
 bool seen_is_silent(const struct sqlite_source *s, const struct rule *r); /* the first pass only remembers */
 /* Is it known exactly so? Then there is nothing to tell, nor to remember. */
 bool seen_is_known(const struct row *row, const struct seen *now);
+/* `ahead`: an event with this version is on its way. */
+void seen_remember(struct sqlite_source *s, struct rule *r, const struct seen *now, uint64_t version, bool ahead);
 /* Tells what is new of it, its data fetched, and remembers it. row: what is remembered; NULL: nothing. */
 void seen_tell(struct sqlite_source *s, struct rule *r, const struct row *row, struct seen *now);

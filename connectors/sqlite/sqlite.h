@@ -4,6 +4,7 @@
  * From the ground up; each file calls only those above it in this list:
  *
  *   rows       the rows a rule remembers, by key
+ *   times      where in a column of times the recent ones stand
  *   value      one SQLite value as typed key, hash, JSON, time
  *   shape      a value as members of JSON, in the form and the privacy of its path
  *   map        which event a change becomes, and what SQL gives each path of its data
@@ -24,6 +25,7 @@
  *   open       open rows, read again until they are done
  *   append     kinds append and open_row: rows behind a cursor
  *   seen       a row as it is now, compared with what is remembered of it
+ *   updated    kind updated: rows whose time of change is recent
  *   diff       kind diff: all keys and hashes of watched columns against the rows remembered
  *   wait       notices of the folder (inotify), polling, how the files look, waiting for a lock
  *   pass       rules one after the other, slice by slice; when to let go of the database
@@ -49,6 +51,8 @@
  *                          earlier version's form is without epoch and rowid
  *   <rule>/row/<key>       diff: "<version> <hash,hash,...> <JSON of the kept columns>"; the last hash is of the kept
  *                          columns (earlier versions: not there)
+ *   <rule>/since           updated: "<newest time> <rows from then on are remembered>", in ms; its rows have the time as their
+ *                          last hash
  *   <rule>/top             diff with `last`: the largest key seen; append, open_row: the largest rowid looked at
  *
  * Ids: append and open_row: identity, rule, epoch, rowid unless it is the key, key, operation. Diff: identity, rule, key, operation, version; the
@@ -75,6 +79,7 @@
 #include "bridge/connector.h"
 #include "bridge/lib/buf.h"
 #include "bridge/lib/crypto.h"
+#include "connectors/sqlite/times.h"
 #include "connectors/sqlite/rows.h"
 
 enum {
@@ -92,7 +97,7 @@ enum { RULE_HASHES = RULE_WATCH + 1 }; /* of a row that a diff remembers */
 
 /* ---- a rule as written ---- */
 
-enum kind { KIND_APPEND, KIND_OPEN_ROW, KIND_DIFF };
+enum kind { KIND_APPEND, KIND_OPEN_ROW, KIND_UPDATED, KIND_DIFF };
 
 struct rule_options {
     enum kind kind;
@@ -100,7 +105,7 @@ struct rule_options {
     struct map types, columns, data;
     struct list map; /* of struct map_options */
     struct strings never, watch, keep, mask, content_columns;
-    struct duration abort_after;
+    struct duration abort_after, overlap;
     int64_t last;
 };
 extern const struct option rule_rows[];
@@ -134,6 +139,24 @@ struct census {
 
 enum stage { STAGE_BEGIN, STAGE_SCAN, STAGE_REVISIT }; /* revisit: open rows again; rows that a diff did not meet */
 
+enum lap { LAP_MEASURE, LAP_NEW, LAP_RECENT, LAP_END };
+
+/* Where a rule of kind updated stands; times in ms, INT64_MIN: none. */
+struct updated {
+    bool known;          /* a pass has been completed: */
+    int64_t high, floor; /* the newest time; rows from there on are remembered */
+    bool indexed;        /* an index orders the rows by their time */
+    bool zoned;          /* some text says that it is behind UTC */
+    int64_t looked_ms;   /* the end of the last pass, by the monotonic clock; 0: none yet */
+    /* this pass */
+    enum lap lap;
+    int64_t now, since; /* rows from `since` on are read */
+    bool since_known;
+    struct times ranges[TIMES_RANGES];
+    size_t range, range_count;
+    sqlite3_value *tie; /* with `at` of the rule: the last row scanned */
+};
+
 struct rule {
     char *name;
     const struct rule_options *o; /* NULL: has only been restored so far */
@@ -154,7 +177,8 @@ struct rule {
     int64_t above;  /* append: rows read whose rowid is above top */
     bool top_known; /* top was set */
     struct census census;
-    struct rows rows;               /* diff: every row; open_row: the open ones (version = since) */
+    struct updated updated;
+    struct rows rows; /* diff: every row; updated: the recent ones; open_row: the open ones (version = since) */
     struct projection *projections; /* as many as o->map has entries; NULL: it has none, or was not compiled yet */
     uint64_t projected;             /* the schema and file that is known of them (a hash) */
     /* compiled for the schema of now */
@@ -309,6 +333,7 @@ bool rule_form(const char *text, enum form *out); /* false: there is no such for
 bool rule_lists(const struct strings *list, struct str name);
 bool rule_has_entry(const struct map *map, const char *name);
 struct rule *rule_of(struct sqlite_source *s, struct str name); /* makes it if need be */
+void rule_rewind(struct rule *r);                               /* its scan begins anew */
 void rule_drop(struct rule *r);                                 /* what was compiled; the rule begins its pass anew */
 void rule_free(struct rule *r);
 void rule_warn(struct sqlite_source *s, struct rule *r, const char *why); /* once for the same reason */
@@ -348,6 +373,7 @@ struct happening {
     const char *changed; /* names of changed columns, or NULL */
     const bool *columns; /* of a `map`: which watched ones changed, or NULL */
     bool first;          /* the row is new, and they are those whose value it does not have by itself */
+    int64_t at_ms;       /* when it happened, if no time column says it; 0: now */
     bool timed;          /* the time column is when it happened; otherwise it is now */
 };
 void render_open(struct sqlite_source *s);
@@ -411,6 +437,7 @@ void state_store_ready(struct sqlite_source *s, struct rule *r); /* its first pa
 void state_store_cursor(struct sqlite_source *s, struct rule *r);
 void state_store_epoch(struct sqlite_source *s, struct rule *r);
 void state_store_top(struct sqlite_source *s, struct rule *r);
+void state_store_since(struct sqlite_source *s, struct rule *r);
 void state_store_open(struct sqlite_source *s, struct rule *r, const struct row *row);
 void state_forget_open(struct sqlite_source *s, struct rule *r, struct str key);
 void state_store_row(struct sqlite_source *s, struct rule *r, const struct row *row, bool ahead);
@@ -469,6 +496,7 @@ bool position_bind(const struct rule *r, sqlite3_stmt *stmt);
 struct birth position_birth(const struct rule *r, sqlite3_stmt *row);
 void position_move_to(struct rule *r, sqlite3_stmt *row); /* the cursor stands on this row now */
 int position_move_to_end(struct sqlite_source *s, struct rule *r);
+void position_begin_epoch(struct sqlite_source *s, struct rule *r); /* ids start again; stored before its events */
 /* Finds its place again after a start, or when ids have started again: then a new epoch begins. */
 int position_check(struct sqlite_source *s, struct rule *r);
 
@@ -485,8 +513,9 @@ int open_take_young(struct sqlite_source *s, struct rule *r);
 int open_revisit(struct sqlite_source *s, struct rule *r, bool *more);
 int64_t open_due_ms(const struct rule *r); /* when an open row is next aborted; INT64_MAX: never */
 
-/* append.c, diff.c: one step of the rule's part of a pass */
+/* append.c, updated.c, diff.c: one step of the rule's part of a pass */
 enum step append_step(struct sqlite_source *s, struct rule *r, struct err *e);
+enum step updated_step(struct sqlite_source *s, struct rule *r, struct err *e);
 enum step diff_step(struct sqlite_source *s, struct rule *r, struct err *e);
 
 /* wait.c */

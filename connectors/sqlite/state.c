@@ -67,6 +67,13 @@ void state_store_top(struct sqlite_source *s, struct rule *r)
     found_change(s, r, "top", STR(""), str_of(text), false);
 }
 
+void state_store_since(struct sqlite_source *s, struct rule *r)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%" PRId64 " %" PRId64, r->updated.high, r->updated.floor);
+    found_change(s, r, "since", STR(""), str_of(text), false);
+}
+
 void state_store_open(struct sqlite_source *s, struct rule *r, const struct row *row)
 {
     struct buf text = buf_new(EXACT_BYTES + 64);
@@ -256,6 +263,15 @@ static bool state_restore_cursor(struct rule *r, struct str value)
     return true;
 }
 
+/* "<high> <floor>" */
+static bool state_restore_since(struct rule *r, struct str value)
+{
+    struct str high;
+    r->updated.known = str_cut(&value, ' ', &high) && value.at && str_to_i64(high, &r->updated.high)
+                       && str_to_i64(value, &r->updated.floor);
+    return r->updated.known;
+}
+
 static bool state_restore_rule(struct rule *r, struct str what, struct str value, bool ahead)
 {
     if (str_starts(what, STR("row/")) && what.n > 4)
@@ -272,6 +288,8 @@ static bool state_restore_rule(struct rule *r, struct str what, struct str value
     }
     if (str_eq(what, STR("cursor")))
         return state_restore_cursor(r, value);
+    if (str_eq(what, STR("since")))
+        return state_restore_since(r, value);
     if (str_eq(what, STR("epoch")))
         return str_to_i64(value, &r->epoch);
     r->top_known = str_eq(what, STR("top")) && str_to_i64(value, &r->top);

@@ -30,7 +30,9 @@ static const char capture[] = "start: snapshot\n"
                               "   types: {done: turn.done, aborted: turn.aborted}, abort_after: 1h}\n"
                               "- {name: threads, kind: diff, table: threads, key: slug, watch: [title, state],\n"
                               "   keep: [title], types: {insert: thread.created, update: thread.changed,\n"
-                              "   delete: thread.deleted}}\n";
+                              "   delete: thread.deleted}}\n"
+                              "- {name: recent, kind: updated, table: items, cursor: at, watch: [data],\n"
+                              "   types: {insert: item.made, update: item.changed}}\n";
 
 static struct sqlite_source filled;
 static char folder[2][64] = { "/dev/shm/aqueduct-fuzz-XXXXXX", "/tmp/aqueduct-fuzz-XXXXXX" }, path[80];

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: MIT */
+/* Kind updated: what a table's own column of changes says, however it writes its times: nothing is lost, nothing told
+ * twice, what is not new is an update. */
+#include <stdio.h>
+#include <stdlib.h>
+#include "tests/support/sqlite_rig.h"
+
+static struct rig rig;
+
+#define RULE(more)                                                                                                     \
+    "capture:\n- {name: t, kind: updated, table: t, cursor: updated_at, watch: [v], types: {insert: t.made, update: "  \
+    "t.changed}" more "}\n"
+#define TABLE "CREATE TABLE t(id TEXT PRIMARY KEY, v, updated_at);"
+#define INDEX "CREATE INDEX i ON t(updated_at);"
+
+static long long seconds(int64_t before)
+{
+    return clock_wall_ms() / 1000 - before;
+}
+
+static void assert_ids_differ(void)
+{
+    for (size_t i = 0; i < rig.seen_count; i++)
+        for (size_t k = 0; k < i; k++)
+            assert_false(str_eq(rig.seen[i]->id, rig.seen[k]->id));
+}
+
+static void inserted_and_updated(const char *schema, const char *rule)
+{
+    rig_new(&rig, "WAL");
+    app_exec(&rig, schema);
+    app_do(&rig, "INSERT INTO t VALUES ('old', 1, %lld), ('here', 1, %lld)", seconds(100000), seconds(0));
+    rig_open(&rig, rule);
+    assert_captured(&rig, "");
+    app_do(&rig, "INSERT INTO t VALUES ('m', 1, %lld), ('a', 1, %lld)", seconds(0), seconds(0));
+    assert_captured(&rig, "t.made t.made");
+    app_do(&rig, "UPDATE t SET v = 2, updated_at = %lld WHERE id IN ('a', 'old', 'here')", seconds(0));
+    rig_settle(&rig);
+    assert_int_equal(rig_count(&rig, "t.changed", "t/old"), 1);
+    assert_true(str_eq(rig_attribute(rig_event(&rig, "t.changed", "t/a", 0), "changed"), STR("v")));
+    assert_types(&rig, "t.changed t.changed t.changed");
+    app_do(&rig, "UPDATE t SET updated_at = %lld WHERE id = 'a'", seconds(0)); /* touched, nothing watched is new */
+    assert_captured(&rig, "");
+    rig_restart(&rig);
+    assert_captured(&rig, "");
+    rig_close(&rig);
+    app_do(&rig, "UPDATE t SET v = 3, updated_at = %lld WHERE id = 'm'; INSERT INTO t VALUES ('b', 1, %lld)",
+           seconds(0), seconds(0));
+    char *yaml = strdup(rig.yaml);
+    rig_open(&rig, yaml);
+    free(yaml);
+    assert_captured(&rig, "t.made t.changed");
+    app_exec(&rig, "DELETE FROM t");
+    assert_captured(&rig, "");
+    rig_end(&rig);
+}
+
+TEST(inserts_and_updates)
+{
+    inserted_and_updated(TABLE, RULE(""));
+    inserted_and_updated(TABLE INDEX, RULE(""));
+    inserted_and_updated(TABLE INDEX, RULE("") "batch: 1\n");
+    inserted_and_updated("CREATE TABLE t(id TEXT PRIMARY KEY, v, updated_at DATETIME);" INDEX, RULE(""));
+    inserted_and_updated("CREATE TABLE t(id TEXT PRIMARY KEY, v, updated_at TEXT);" INDEX, RULE(""));
+}
+
+/* Ten updates of one row within one second, a look after each: ten events. */
+TEST(within_a_second)
+{
+    rig_begin(&rig, "WAL", TABLE INDEX, RULE(""));
+    long long now = seconds(0);
+    app_do(&rig, "INSERT INTO t VALUES ('a', 0, %lld), ('b', 0, %lld)", now, now);
+    assert_captured(&rig, "t.made t.made");
+    for (int i = 1; i <= 10; i++) {
+        app_do(&rig, "UPDATE t SET v = %d, updated_at = %lld WHERE id = 'a'", i % 2, now);
+        if (i == 5)
+            rig_restart(&rig);
+        rig_settle(&rig);
+    }
+    assert_int_equal(rig_count(&rig, "t.changed", "t/a"), 10);
+    assert_int_equal(rig.seen_count, 10);
+    assert_ids_differ();
+    rig_end(&rig);
+}
+
+/* A row whose time was written before the rows that are known, as its transaction took longer. */
+TEST(committed_late)
+{
+    rig_begin(&rig, "WAL", TABLE INDEX, RULE(", overlap: 30s"));
+    app_do(&rig, "INSERT INTO t VALUES ('a', 0, %lld)", seconds(1000));
+    assert_captured(&rig, "t.made");
+    app_do(&rig, "INSERT INTO t VALUES ('b', 0, %lld)", seconds(0));
+    assert_captured(&rig, "t.made");
+    app_do(&rig, "UPDATE t SET v = 1, updated_at = %lld WHERE id = 'a'", seconds(25));
+    assert_captured(&rig, "t.changed");
+    app_do(&rig, "INSERT INTO t VALUES ('imported', 0, %lld), ('untimed', 0, NULL)", seconds(100000));
+    assert_captured(&rig, "t.made t.made");
+    rig_restart(&rig);
+    assert_captured(&rig, "");
+    rig_end(&rig);
+}
+
+static const char *const formats[] = {
+    "CAST(strftime('%%s', 'now') AS INTEGER)",
+    "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+    "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
+    "CAST((julianday('now') - 2440587.5) * 86400 AS INTEGER) * 1000000000",
+    "(julianday('now') - 2440587.5) * 86400",
+    "julianday('now')",
+    "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')",
+    "strftime('%%Y-%%m-%%dT%%H:%%M:%%SZ', 'now')",
+    "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', '+2 hours') || '+02:00'",
+    "strftime('%%Y-%%m-%%dT%%H:%%M:%%S', 'now', '-5 hours') || '-05:00'",
+    "CAST(strftime('%%s', 'now') AS TEXT)",
+    "CAST(CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) AS TEXT)",
+};
+enum { FORMATS = sizeof formats / sizeof *formats };
+
+/* Every format in one column: all are told, once each, by the index as by reading all. */
+static void every_format(const char *schema)
+{
+    char now[256];
+    rig_begin(&rig, "WAL", schema, RULE(""));
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < FORMATS; i++) {
+            snprintf(now, sizeof now, formats[i], 0);
+            app_do(&rig,
+                   round ? "UPDATE t SET v = %d, updated_at = %s WHERE id = 'k%zu'"
+                         : "INSERT INTO t(v, updated_at, id) VALUES (%d, %s, 'k%zu')",
+                   round, now, i);
+            rig_settle(&rig);
+            if (rig.seen_count != 1)
+                fail_msg("%zu events in round %d of %s", rig.seen_count, round, formats[i]);
+            assert_types(&rig, round ? "t.changed" : "t.made");
+        }
+        rig_restart(&rig);
+        assert_captured(&rig, "");
+    }
+    rig_end(&rig);
+}
+
+TEST(mixed_formats)
+{
+    every_format(TABLE);
+    every_format(TABLE INDEX);
+    every_format("CREATE TABLE t(id TEXT PRIMARY KEY, v, updated_at DATETIME);" INDEX);
+}
+
+/* Only old text and a newest number: old rows are not told again, whatever sorts above what. */
+TEST(text_sorts_above_numbers)
+{
+    rig_new(&rig, "WAL");
+    app_exec(&rig,
+             TABLE INDEX "INSERT INTO t VALUES ('a', 0, '2023-08-17 00:45:03'), ('b', 0, '2023-08-17T00:45:03Z')");
+    app_do(&rig, "INSERT INTO t VALUES ('c', 0, %lld)", seconds(0) * 1000);
+    rig_open(&rig, RULE(""));
+    assert_captured(&rig, "");
+    int64_t before = metric_value(rig_inside(&rig)->rows_read);
+    app_do(&rig, "UPDATE t SET v = 1, updated_at = %lld WHERE id = 'a'", seconds(0) * 1000);
+    assert_captured(&rig, "t.changed");
+    assert_int_equal(metric_value(rig_inside(&rig)->rows_read) - before, 2); /* a and c, not b */
+    rig_end(&rig);
+}
+
+/* The clock was an hour ahead and is set back: what is written then is told, and what was told is not. */
+static void clock_set_back(const char *schema)
+{
+    rig_begin(&rig, "WAL", schema, RULE(""));
+    int64_t now = clock_wall_ms();
+    clock_fake(clock_mono_ms(), now + 3600000);
+    app_do(&rig, "INSERT INTO t VALUES ('a', 0, %lld), ('b', 0, %lld), ('c', 0, %lld)", (long long)now,
+           (long long)(now + 1800000), (long long)(now + 3600000));
+    struct err e = { 0 };
+    for (int i = 0; i < 100 && rig.seen_count < 3; i++)
+        assert_true(rig_read(&rig, &e) >= 0);
+    clock_real();
+    assert_captured(&rig, "t.made t.made t.made");
+    app_do(&rig, "UPDATE t SET v = 1, updated_at = %lld WHERE id = 'b'", (long long)clock_wall_ms());
+    assert_captured(&rig, "t.changed");
+    app_do(&rig, "UPDATE t SET v = 1, updated_at = %lld WHERE id = 'c'", (long long)clock_wall_ms());
+    assert_captured(&rig, "t.changed");
+    rig_restart(&rig);
+    app_do(&rig, "UPDATE t SET v = 1, updated_at = %lld WHERE id = 'a'", (long long)clock_wall_ms());
+    assert_captured(&rig, "t.changed");
+    rig_end(&rig);
+}
+
+TEST(the_clock_is_set_back)
+{
+    clock_set_back(TABLE);
+    clock_set_back(TABLE INDEX);
+}
+
+/* One row says 2099: it is told, and the rows of today go on. */
+TEST(a_row_from_the_future)
+{
+    rig_begin(&rig, "WAL", TABLE INDEX, RULE(""));
+    app_exec(&rig, "INSERT INTO t VALUES ('f', 0, 4070908800)");
+    assert_captured(&rig, "t.made");
+    app_do(&rig, "INSERT INTO t VALUES ('a', 0, %lld)", seconds(0));
+    assert_captured(&rig, "t.made");
+    app_do(&rig, "UPDATE t SET v = 1, updated_at = %lld WHERE id = 'a'", seconds(0));
+    assert_captured(&rig, "t.changed");
+    app_exec(&rig, "UPDATE t SET v = 1 WHERE id = 'f'");
+    assert_captured(&rig, "t.changed");
+    rig_restart(&rig);
+    assert_captured(&rig, "");
+    rig_end(&rig);
+}
+
+/* More rows of one second than a batch, and all of them updated at once. */
+TEST(many_rows_of_one_second)
+{
+    rig_begin(&rig, "WAL", TABLE INDEX, RULE("") "batch: 7\n");
+    long long now = seconds(0);
+    app_do(&rig,
+           "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)"
+           " INSERT INTO t SELECT 'k' || i, 0, %lld FROM n",
+           now);
+    rig_settle(&rig);
+    assert_int_equal(rig_count(&rig, "t.made", NULL), 500);
+    app_do(&rig, "UPDATE t SET v = 1, updated_at = %lld", now);
+    rig_settle(&rig);
+    assert_int_equal(rig_count(&rig, "t.changed", NULL), 500);
+    assert_int_equal(rig.seen_count, 1000);
+    assert_ids_differ();
+    rig_forget(&rig);
+    rig_restart(&rig);
+    assert_captured(&rig, "");
+    rig_end(&rig);
+}
+
+/* Reads one batch that the broker publishes, but whose state it does not confirm; then the daemon dies. */
+static void crash_after_publish(void)
+{
+    struct err e = { 0 };
+    size_t before = rig.seen_count;
+    rig.confirm = false;
+    for (int i = 0; i < 100 && rig.seen_count == before; i++)
+        assert_true(rig_read(&rig, &e) >= 0);
+    assert_true(rig.seen_count > before);
+    rig.confirm = true;
+    rig_restart(&rig);
+}
+
+/* Again after a crash: under the same id; another state under another. */
+TEST(after_a_crash)
+{
+    rig_begin(&rig, "WAL", TABLE INDEX, RULE(""));
+    app_do(&rig, "INSERT INTO t VALUES ('a', 0, %lld)", seconds(0));
+    crash_after_publish();
+    rig_settle(&rig);
+    app_do(&rig, "UPDATE t SET v = 1, updated_at = %lld", seconds(0));
+    crash_after_publish();
+    rig_settle(&rig);
+    assert_int_equal(rig.seen_count, 4);
+    assert_true(str_eq(rig.seen[0]->id, rig.seen[1]->id) && str_eq(rig.seen[2]->id, rig.seen[3]->id));
+    assert_types(&rig, "t.made t.made t.changed t.changed");
+    app_do(&rig, "INSERT INTO t VALUES ('b', 0, %lld)", seconds(0));
+    crash_after_publish();
+    app_do(&rig, "UPDATE t SET v = 1, updated_at = %lld WHERE id = 'b'", seconds(0));
+    rig_settle(&rig);
+    assert_int_equal(rig.seen_count, 2);
+    assert_ids_differ();
+    assert_true(rig_has(rig.seen[1], "\"v\":1"));
+    rig_forget(&rig);
+    rig_restart(&rig);
+    assert_captured(&rig, "");
+    rig_end(&rig);
+}
+
+/* What is old is forgotten, and told when it is written again; also a row that no insert told. */
+TEST(old_rows_are_forgotten)
+{
+    rig_begin(&rig, "WAL", TABLE INDEX, RULE(""));
+    app_do(&rig, "INSERT INTO t VALUES ('a', 0, %lld)", seconds(10000));
+    assert_captured(&rig, "t.made");
+    assert_true(rig_state(&rig, "t/row/ta").at);
+    app_do(&rig, "INSERT INTO t VALUES ('b', 0, %lld)", seconds(0));
+    assert_captured(&rig, "t.made");
+    app_do(&rig, "INSERT INTO t VALUES ('c', 0, %lld)", seconds(0));
+    assert_captured(&rig, "t.made");
+    assert_false(rig_state(&rig, "t/row/ta").at);
+    assert_int_equal(rig_inside(&rig)->rules[0]->rows.count, 2);
+    app_do(&rig, "UPDATE t SET updated_at = %lld WHERE id = 'a'", seconds(0));
+    rig_settle(&rig);
+    assert_int_equal(rig_attribute(rig_event(&rig, "t.changed", "t/a", 0), "changed").n, 0);
+    rig_end(&rig);
+}
+
+/* The newest rows are deleted and their rowids used again: other rows, with ids of their own. */
+TEST(rowids_come_again)
+{
+    rig_begin(&rig, "DELETE", TABLE, RULE(""));
+    app_do(&rig, "INSERT INTO t VALUES ('a', 0, %lld), ('b', 0, %lld)", seconds(0), seconds(0));
+    assert_captured(&rig, "t.made t.made");
+    app_exec(&rig, "DELETE FROM t");
+    assert_captured(&rig, "");
+    app_do(&rig, "INSERT INTO t VALUES ('a', 0, %lld), ('c', 0, %lld)", seconds(0), seconds(0));
+    rig_settle(&rig);
+    assert_int_equal(rig_count(&rig, "t.made", "t/c"), 1);
+    assert_int_equal(rig_count(&rig, "t.made", "t/a"), 1);
+    rig_end(&rig);
+}
+
+/* Without a rowid the time of making tells what is new; without that, a rule that is to tell new rows is refused. */
+TEST(without_a_rowid)
+{
+    static const char schema[] = "CREATE TABLE t(id TEXT PRIMARY KEY, v, updated_at, made_at) WITHOUT ROWID";
+    rig_begin(&rig, "WAL", schema, RULE(", time: made_at"));
+    app_do(&rig, "INSERT INTO t VALUES ('b', 0, %lld, %lld), ('a', 0, %lld, %lld)", seconds(0), seconds(0), seconds(0),
+           seconds(0));
+    assert_captured(&rig, "t.made t.made");
+    app_do(&rig, "UPDATE t SET v = 1, updated_at = %lld WHERE id = 'a'", seconds(0));
+    assert_captured(&rig, "t.changed");
+    rig_end(&rig);
+    rig_begin(&rig, "WAL", schema, RULE(""));
+    assert_false(rig_inside(&rig)->rules[0]->usable);
+    rig_end(&rig);
+}
+
+/* A snapshot tells all there is, once, also when it is interrupted. */
+TEST(snapshot)
+{
+    rig_new(&rig, "WAL");
+    app_exec(&rig, TABLE INDEX);
+    app_do(&rig,
+           "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)"
+           " INSERT INTO t SELECT 'k' || i, 0, %lld - i * 60 FROM n",
+           seconds(0));
+    rig.room = 16;
+    rig_open(&rig, RULE("") "start: snapshot\n");
+    struct err e = { 0 };
+    while (rig.seen_count < 100)
+        assert_true(rig_read(&rig, &e) >= 0);
+    crash_after_publish();
+    rig_settle(&rig);
+    size_t distinct = 0;
+    for (size_t i = 0; i < rig.seen_count; i++) {
+        bool first = true;
+        for (size_t k = 0; k < i; k++)
+            first = first && !str_eq(rig.seen[i]->id, rig.seen[k]->id);
+        distinct += first;
+        assert_true(str_eq(rig.seen[i]->type, STR("t.made")));
+    }
+    assert_int_equal(distinct, 300);
+    rig_forget(&rig);
+    app_do(&rig, "UPDATE t SET v = 1, updated_at = %lld WHERE id = 'k300'", seconds(0));
+    assert_captured(&rig, "t.changed");
+    rig_end(&rig);
+}
+
+TEST(a_table_that_comes_later)
+{
+    rig_begin(&rig, "WAL", "CREATE TABLE other(x)", RULE(""));
+    app_exec(&rig, TABLE);
+    app_do(&rig, "INSERT INTO t VALUES ('a', 0, %lld), ('b', 0, %lld)", seconds(5000), seconds(0));
+    assert_captured(&rig, "t.made t.made");
+    app_do(&rig, "UPDATE t SET v = 1, updated_at = %lld WHERE id = 'a'", seconds(0));
+    assert_captured(&rig, "t.changed");
+    rig_end(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(inserts_and_updates),
+        cmocka_unit_test(within_a_second),
+        cmocka_unit_test(committed_late),
+        cmocka_unit_test(mixed_formats),
+        cmocka_unit_test(text_sorts_above_numbers),
+        cmocka_unit_test(the_clock_is_set_back),
+        cmocka_unit_test(a_row_from_the_future),
+        cmocka_unit_test(many_rows_of_one_second),
+        cmocka_unit_test(after_a_crash),
+        cmocka_unit_test(old_rows_are_forgotten),
+        cmocka_unit_test(rowids_come_again),
+        cmocka_unit_test(without_a_rowid),
+        cmocka_unit_test(snapshot),
+        cmocka_unit_test(a_table_that_comes_later),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
