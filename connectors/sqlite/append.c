@@ -228,8 +228,11 @@ static enum step append_read(struct sqlite_source *s, struct rule *r, struct err
 enum step append_step(struct sqlite_source *s, struct rule *r, struct err *e)
 {
     enum step step = append_read(s, r, e);
-    if (r->moved)
+    if (r->moved) {
         state_store_cursor(s, r);
+        if (r->by_rowid)
+            state_store_passed(s, r);
+    }
     r->moved = false;
     return step;
 }

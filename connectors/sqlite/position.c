@@ -56,6 +56,12 @@ static char *position_key(sqlite3_stmt *row, int col)
     return hashed;
 }
 
+/* As it is remembered of a row before the cursor: of other columns it is another. */
+static uint64_t position_digest_then(const struct rule *r, uint64_t digest)
+{
+    return digest ? digest ^ (r->names * 0x9e3779b97f4a7c15u) : 0;
+}
+
 /* The cursor stands on no row any more. */
 static void position_clear(struct rule *r)
 {
@@ -75,7 +81,7 @@ static void position_pass(struct rule *r)
     size_t slot = r->passed_count++ % RULE_PASSED;
     free(r->passed[slot].key);
     r->passed[slot].key = r->cursor_key;
-    r->passed[slot].digest = r->look == r->names ? r->digest : 0;
+    r->passed[slot].digest = r->look == r->names ? position_digest_then(r, r->digest) : 0;
     r->cursor_key = NULL;
 }
 
@@ -238,7 +244,7 @@ static int position_move_to_remembered(struct sqlite_source *s, struct rule *r, 
         bool same = !r->key_is_rowid;
         if (!same)
             rc = position_digest_of(r, r->passed[slot].key, &same, &now);
-        if (rc == SQLITE_OK && same && (!r->key_is_rowid || (now && now == digest))) {
+        if (rc == SQLITE_OK && same && (!r->key_is_rowid || (now && position_digest_then(r, now) == digest))) {
             char *key = str_dup(str_of(r->passed[slot].key));
             rc = position_move_to_key(s, r, key, found);
             r->digest = *found ? now : 0;
@@ -276,6 +282,7 @@ static int position_count_changed(struct rule *r, int64_t *changed)
         uint64_t now;
         bool found;
         rc = position_digest_of(r, r->passed[slot].key, &found, &now);
+        now = position_digest_then(r, now);
         if (rc != SQLITE_OK || !now || !r->passed[slot].digest || now == r->passed[slot].digest)
             break;
         r->passed[slot].digest = now;

@@ -46,6 +46,8 @@
  *                          bytes), tie (m bytes), key, each exact or, if long, its beginning; rows: up to the cursor,
  *                          of that table and `where` (a hash); earlier versions' forms are "<hash> <cursor>", one
  *                          without rows, and one without digest and look whose long values are hashed
+ *   <rule>/passed          append, open_row by rowid: of the last rows before that, the oldest first, "<n>,<digest> " and
+ *                          the key (n bytes)
  *   <rule>/epoch           moves when ids start again
  *   <rule>/open/<key>      "<since ms> <0|1 aborted>,<epoch>,<rowid>", and of a key that is hashed " <exact key>"; an
  *                          earlier version's form is without epoch and rowid
@@ -93,6 +95,7 @@ enum {
     FOUND_CHANGES = 1024,  /* or this many changes */
     RECENT_ROWS = 256,     /* open_row at start: now looks for unfinished rows among the newest so many */
 };
+enum { RULE_STORED = 32 };             /* rows before the cursor whose keys are stored */
 enum { RULE_HASHES = RULE_WATCH + 1 }; /* of a row that a diff remembers */
 
 /* ---- a rule as written ---- */
@@ -170,7 +173,7 @@ struct rule {
     struct {
         char *key;
         uint64_t digest;
-    } passed[RULE_PASSED]; /* a ring of the rows before it; not stored */
+    } passed[RULE_PASSED]; /* a ring of the rows before it; of the last some are stored */
     size_t passed_count;
     bool whole; /* that ring, until it is full, and the cursor are all rows that there were */
     int64_t epoch, top;
@@ -435,6 +438,7 @@ void state_store_identity(struct sqlite_source *s);
 void state_store_versions(struct sqlite_source *s);
 void state_store_ready(struct sqlite_source *s, struct rule *r); /* its first pass is complete */
 void state_store_cursor(struct sqlite_source *s, struct rule *r);
+void state_store_passed(struct sqlite_source *s, struct rule *r);
 void state_store_epoch(struct sqlite_source *s, struct rule *r);
 void state_store_top(struct sqlite_source *s, struct rule *r);
 void state_store_since(struct sqlite_source *s, struct rule *r);

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { STATE_KEY_BYTES = 200 }; /* of a row before the cursor; one with a longer key is not stored */
+
 /* ---- written ---- */
 
 void state_store_identity(struct sqlite_source *s)
@@ -50,6 +52,20 @@ void state_store_cursor(struct sqlite_source *s, struct rule *r)
     found_change(s, r, "cursor", STR(""), buf_str(&text), false);
     free(cursor);
     free(tie);
+    buf_free(&text);
+}
+
+void state_store_passed(struct sqlite_source *s, struct rule *r)
+{
+    struct buf text = buf_new(RULE_STORED * (STATE_KEY_BYTES + 32));
+    size_t from = r->passed_count > RULE_STORED ? r->passed_count - RULE_STORED : 0;
+    for (size_t i = from; i < r->passed_count; i++) {
+        const char *key = r->passed[i % RULE_PASSED].key;
+        if (key && strlen(key) <= STATE_KEY_BYTES)
+            buf_printf(&text, "%zu,%" PRIx64 " %s", strlen(key), r->passed[i % RULE_PASSED].digest, key);
+    }
+    CHECK(!text.failed);
+    found_change(s, r, "passed", STR(""), text.n ? buf_str(&text) : STR_ABSENT, false);
     buf_free(&text);
 }
 
@@ -272,6 +288,25 @@ static bool state_restore_since(struct rule *r, struct str value)
     return r->updated.known;
 }
 
+/* "<n>,<digest> <key>", and so on */
+static bool state_restore_passed(struct rule *r, struct str value)
+{
+    struct str n, digest;
+    int64_t key_n;
+    while (value.n) {
+        uint64_t number;
+        if (r->passed_count == RULE_STORED || !str_cut(&value, ',', &n) || !value.at || !str_cut(&value, ' ', &digest)
+            || !value.at || !str_to_i64(n, &key_n) || key_n < 1 || key_n > (int64_t)value.n
+            || !state_hex(digest, &number))
+            return false;
+        free(r->passed[r->passed_count].key);
+        r->passed[r->passed_count].key = str_dup((struct str){ value.at, (size_t)key_n });
+        r->passed[r->passed_count++].digest = number;
+        value = (struct str){ value.at + key_n, value.n - (size_t)key_n };
+    }
+    return true;
+}
+
 static bool state_restore_rule(struct rule *r, struct str what, struct str value, bool ahead)
 {
     if (str_starts(what, STR("row/")) && what.n > 4)
@@ -290,6 +325,8 @@ static bool state_restore_rule(struct rule *r, struct str what, struct str value
         return state_restore_cursor(r, value);
     if (str_eq(what, STR("since")))
         return state_restore_since(r, value);
+    if (str_eq(what, STR("passed")))
+        return state_restore_passed(r, value);
     if (str_eq(what, STR("epoch")))
         return str_to_i64(value, &r->epoch);
     r->top_known = str_eq(what, STR("top")) && str_to_i64(value, &r->top);

@@ -2,6 +2,7 @@
 /* Cursors of append rules: no row is lost for the column that orders them, none comes twice under two ids, and what a
  * cursor cannot see is counted. */
 #include <stdio.h>
+#include <stdlib.h>
 #include "tests/support/sqlite_rig.h"
 #include "tests/support/stderr.h"
 
@@ -409,6 +410,32 @@ TEST(many_rows_are_replaced)
     rig_end(&rig);
 }
 
+/* The newest rows are deleted, and their rowids used again, while the daemon is down: the new rows are told, all of them. */
+TEST(rows_are_replaced_while_down)
+{
+    rig_begin(&rig, "DELETE", "CREATE TABLE log(id TEXT PRIMARY KEY, x)", RULE(""));
+    app_exec(&rig, "INSERT INTO log VALUES ('f', 1), ('a', 2), ('e', 3), ('b', 4), ('d', 5), ('c', 6)");
+    assert_int_equal(captured(), 6);
+    for (int i = 0; i < 2; i++) {
+        rig_close(&rig);
+        app_exec(&rig, "DELETE FROM log WHERE rowid > 3");
+        app_exec(&rig, "INSERT INTO log SELECT hex(randomblob(4)), 'new' || value FROM json_each('[1,2,3]')");
+        if (i)
+            app_exec(&rig, "UPDATE log SET x = x || 'again' WHERE rowid > 3");
+        char *yaml = strdup(rig.yaml);
+        rig_open(&rig, yaml);
+        free(yaml);
+        rig_settle(&rig);
+        assert_int_equal(rig_count(&rig, "log.line", NULL), 3);
+        for (size_t k = 0; k < 3; k++)
+            assert_true(rig_has(rig_event(&rig, "log.line", NULL, k), i ? "again" : "new"));
+        rig_forget(&rig);
+    }
+    rig_restart(&rig);
+    assert_int_equal(captured(), 0);
+    rig_end(&rig);
+}
+
 /* Random keys grow in no order, the rowid does: the default. */
 TEST(random_keys)
 {
@@ -592,6 +619,7 @@ int main(void)
         cmocka_unit_test(rows_are_replaced),
         cmocka_unit_test(fewer_rows_come_again),
         cmocka_unit_test(rows_of_a_backup),
+        cmocka_unit_test(rows_are_replaced_while_down),
         cmocka_unit_test(random_keys),
         cmocka_unit_test(numbers_as_text),
         cmocka_unit_test(rows_behind_the_cursor),
