@@ -287,15 +287,20 @@ static struct blocked *blocked_that_takes(struct delivery *d, const struct entry
     return en->state != ENTRY_BEHIND || keys_find(b, en->key_hash, en->to) ? b : NULL;
 }
 
-/* Puts it into the log, where its key waits for at least so long. */
-static void blocked_aside(struct delivery *d, struct blocked *b, struct entry *en, int64_t least_ms)
+/* Puts it into the log if it may go there; `later`: where its key waits for a while. */
+static void blocked_aside(struct delivery *d, struct entry *en, bool later)
 {
-    int64_t left = en->state == ENTRY_WAITING ? en->wake_ms - clock_mono_ms() : 0;
+    struct blocked *b = blocked_that_takes(d, en);
+    if (!b)
+        return;
+    bool first = !keys_find(b, en->key_hash, en->to);
+    int64_t left = en->state == ENTRY_WAITING ? en->wake_ms - clock_mono_ms() : 0,
+            least = later && first ? gates_aside_ms(en->to) : 0;
     if (en->state == ENTRY_READY)
         window_unready(en);
     en->to->waiting -= en->state == ENTRY_WAITING;
     window_renew(en);
-    blocked_put(d, b, en, clock_wall_ms() + (left > least_ms ? left : least_ms));
+    blocked_put(d, b, en, clock_wall_ms() + (left > least ? left : least));
 }
 
 void blocked_make_room(struct delivery *d, size_t part)
@@ -303,11 +308,17 @@ void blocked_make_room(struct delivery *d, size_t part)
     int64_t now = clock_mono_ms();
     for (size_t i = 0; i < d->entry_cap; i++) {
         struct entry *en = d->entries[i];
-        if (en->state == ENTRY_FREE || !en->chained || !moves_has_too_much(en->to, part) || gates_due(en->to) <= now)
-            continue;
-        struct blocked *b = blocked_that_takes(d, en);
-        if (b)
-            blocked_aside(d, b, en, keys_find(b, en->key_hash, en->to) ? 0 : gates_aside_ms(en->to));
+        if (en->state != ENTRY_FREE && en->chained && moves_has_too_much(en->to, part) && gates_due(en->to) > now)
+            blocked_aside(d, en, true);
+    }
+}
+
+void blocked_tidy(struct delivery *d)
+{
+    for (size_t i = 0; i < d->entry_cap; i++) {
+        struct entry *en = d->entries[i];
+        if (en->state != ENTRY_FREE && en->chained && en->to->paused && gates_stay_closed(en->to))
+            blocked_aside(d, en, true);
     }
 }
 
@@ -315,9 +326,8 @@ void blocked_leave(struct delivery *d)
 {
     for (size_t i = 0; d->many && i < d->entry_cap; i++) {
         struct entry *en = d->entries[i];
-        struct blocked *b = en->state != ENTRY_FREE && en->chained && en->of->partly ? blocked_that_takes(d, en) : NULL;
-        if (b)
-            blocked_aside(d, b, en, 0);
+        if (en->state != ENTRY_FREE && en->chained && en->of->partly)
+            blocked_aside(d, en, false);
     }
 }
 
@@ -437,18 +447,22 @@ static void blocked_load(struct delivery *d, struct blocked *b, struct blocked_k
     window_release(d, t);
 }
 
-/* Is there room for another event of that destination? One that may get none just now needs few. */
-static bool blocked_has_room(const struct delivery *d, const struct destination *to)
+static bool blocked_has_room(const struct delivery *d)
 {
-    bool enough = to->name && to->open >= to->share && gates_due(to) > clock_mono_ms();
-    return !enough && d->blocked_loaded < ((size_t)d->config->window + 1) / 2;
+    return d->blocked_loaded < ((size_t)d->config->window + 1) / 2;
+}
+
+/* Has an endpoint that may get nothing just now enough in memory? A paused one needs nothing. Nobody waits for it. */
+static bool blocked_has_enough(const struct destination *to)
+{
+    return to->name && (to->paused || (to->open >= AHEAD && gates_due(to) > clock_mono_ms()));
 }
 
 /* Is this offset the next of its key that the window should have? */
 static bool blocked_wants(const struct delivery *d, const struct blocked_key *key, int64_t offset)
 {
-    return key->active && key->loaded < key->count && key->loaded < AHEAD && blocked_has_room(d, key->to)
-           && keys_offset(key, key->loaded) == offset;
+    return key->active && key->loaded < key->count && key->loaded < AHEAD && blocked_has_room(d)
+           && !blocked_has_enough(key->to) && keys_offset(key, key->loaded) == offset;
 }
 
 static void blocked_read_event(struct delivery *d, struct blocked *b, struct destination *to, struct record *r,
@@ -581,6 +595,7 @@ static void blocked_pass(struct delivery *d, struct blocked *b, struct blocked_k
 static int64_t blocked_sought(struct delivery *d, struct blocked *b, bool *more)
 {
     int64_t sought = INT64_MAX;
+    bool room = blocked_has_room(d);
     *more = false;
     for (struct blocked_key **at = &b->active, *key; (key = *at);) {
         blocked_pass(d, b, key);
@@ -592,9 +607,9 @@ static int64_t blocked_sought(struct delivery *d, struct blocked *b, bool *more)
             continue;
         }
         at = &key->next_active;
-        if (key->loaded == key->count)
+        if (key->loaded == key->count || blocked_has_enough(key->to))
             continue;
-        if (key->loaded == AHEAD || !blocked_has_room(d, key->to))
+        if (!room || key->loaded == AHEAD)
             *more = true;
         else if (keys_offset(key, key->loaded) < sought)
             sought = keys_offset(key, key->loaded);

@@ -10,8 +10,8 @@
  *   changed   What is in flight ends as it was sent; everything else, also what waits, goes by the new configuration from then
  *             on. The new filter is asked of records that are taken from then on. The circuit is closed, `paused` as the
  *             new configuration says. `order` stays as it is.
- *   paused    What is in flight ends. Nothing more is sent; what is due, and what comes, waits as with `paused: true`: up to
- *             its part of the window in memory, the rest on the broker, without an attempt. Of the sink as a whole: nothing
+ *   paused    What is in flight ends. Nothing more is sent; what is due, and what comes, waits as with `paused: true`: for
+ *             half a minute in memory, then on the broker, without an attempt. Of the sink as a whole: nothing
  *             is read either, and the position stays.
  *   resumed   What is in memory goes on at once; what waits on the broker is looked at again after as long as the pause has
  *             taken, at least half a minute, at most ten.

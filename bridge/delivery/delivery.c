@@ -210,6 +210,8 @@ bool delivery_step(struct delivery *d, struct duration wait)
     attempts_publish(d->attempts, false);
     partitions_commit(d, false);
     moves_relieve(d);
+    if (!d->stopped && moves_tidy(d))
+        blocked_tidy(d);
     return true;
 }
 

@@ -74,6 +74,12 @@ static int64_t gates_patience(int64_t since_ms)
     return wait < ASIDE_MS ? ASIDE_MS : wait < ASIDE_MOST_MS ? wait : ASIDE_MOST_MS;
 }
 
+bool gates_stay_closed(const struct destination *to)
+{
+    int64_t since = to->paused ? to->paused_ms : to->circuit.open ? to->circuit.since_ms : INT64_MAX;
+    return clock_wall_ms() >= since && clock_wall_ms() - since >= ASIDE_MS;
+}
+
 int64_t gates_aside_ms(struct destination *to)
 {
     if (to->paused)

@@ -9,7 +9,10 @@
 #include "bridge/lib/mem.h"
 #include "bridge/event/trail.h"
 
-enum { STORE_AGAIN_MS = 1000 };
+enum {
+    STORE_AGAIN_MS = 1000,
+    TIDY_MS = 5000,
+};
 
 bool delivery_waits(const struct sink_config *sink)
 {
@@ -309,6 +312,22 @@ void moves_relieve(struct delivery *d)
     }
     if (p)
         p->full = 0; /* until the next commit says how it is then */
+}
+
+bool moves_tidy(struct delivery *d)
+{
+    int64_t now = clock_mono_ms();
+    if (!d->many || !d->resting || d->storing > 0 || now - d->tidied_ms < TIDY_MS)
+        return false;
+    d->tidied_ms = now;
+    for (size_t i = 0; i < d->entry_cap; i++) {
+        struct entry *en = d->entries[i];
+        if (en->state != ENTRY_READY || !moves_may_go(en) || !gates_stay_closed(en->to))
+            continue;
+        if (en->to->paused || en != en->to->ready.last)
+            moves_aside(d, en, gates_aside_ms(en->to));
+    }
+    return true;
 }
 
 void moves_make_room(struct delivery *d, size_t part)

@@ -248,6 +248,7 @@ struct delivery {
     size_t ready_count;
     struct destination *resting; /* those that may not get an attempt before a time */
     int64_t rest_ms;             /* clock_mono_ms: the earliest of these times; INT64_MAX: nobody's */
+    int64_t tidied_ms;           /* clock_mono_ms: when what these have in memory was last moved on */
     int64_t hold_ms; /* ... until the sink as a whole may send what is ready; INT64_MAX: not that holds it up */
 
     struct blocked *blocked;
@@ -327,6 +328,8 @@ void gates_sent(struct delivery *d, struct entry *en); /* it gets one */
 bool gates_heard(struct delivery *d, struct entry *en, const struct result *r);
 /* It gets nothing any more, or again; of `self`: nobody does, and nothing is read. */
 void gates_pause(struct delivery *d, struct destination *to, bool paused);
+/* Are they closed for a while already: paused, or its circuit open? */
+bool gates_stay_closed(const struct destination *to);
 /* How long what it has no room for waits before it is looked at again. */
 int64_t gates_aside_ms(struct destination *to);
 
@@ -371,6 +374,9 @@ size_t moves_fair_part(const struct delivery *d);
 bool moves_has_too_much(const struct destination *to,
                         size_t part);                  /* of an endpoint: more than its share, or its part? */
 void moves_make_room(struct delivery *d, size_t part); /* moves that to the waiting topics */
+/* Now and then: what an endpoint that stays closed has in memory waits on the broker instead, so that the position goes
+ * on; where its circuit is open, all but one, which can be the probe. */
+bool moves_tidy(struct delivery *d); /* false: not this time */
 /* At the end: what only some of its endpoints have waits for the others on the broker, so that nobody gets it twice. */
 void moves_leave(struct delivery *d);
 /* To a blocked log, or only a note of it; its end comes through blocked_stored. */
@@ -404,6 +410,7 @@ bool blocked_wait(struct delivery *d, struct entry *en, int64_t wait_ms);
 void blocked_orphan_all(struct delivery *d, const struct destination *to); /* it is gone: its keys need not wait */
 /* What ordered endpoints that may get nothing just now have too much of in a full window steps aside, key by key. */
 void blocked_make_room(struct delivery *d, size_t part);
+void blocked_tidy(struct delivery *d);                      /* as moves_tidy, for those with an order that are paused */
 void blocked_leave(struct delivery *d);                     /* as moves_leave, for those with an order */
 void blocked_take_marked(struct delivery *d);               /* what the broker says of marks */
 void blocked_stored(struct delivery *d, struct entry *en);  /* what moves_block published is stored */

@@ -119,6 +119,29 @@ TEST(nothing_but_probes_while_it_is_open)
     assert_int_equal(sink.count, 30 + 1 + 29); /* all that are due */
 }
 
+TEST(of_an_endpoint_that_is_down_one_event_stays_for_the_probe)
+{
+    for (size_t i = 0; i < 2; i++) {
+        endpoint(i, NULL);
+        endpoints[i].retry = config.retry;
+        endpoints[i].circuit = (struct circuit_config){ .failures = 1, .probe = { 30000 } };
+    }
+    down = true;
+    hanging = "e1";
+    store_many(0, 20);
+    start();
+    for_a_while(HOUR, 1000);
+    assert_in_range(count("pending", "e1"), 1, 20);
+    size_t sent = times_sent("e1", NULL);
+    for_a_while(HOUR, 1000);
+    assert_in_range(times_sent("e1", NULL) - sent, 115, 121);
+    assert_int_equal(letters(), 0);
+    down = false;
+    for_a_while(700000, 1000);
+    assert_int_equal(count("delivered_total", "e1"), 20);
+    reconciles();
+}
+
 /* The receiver is well, and refuses one event: that one ends by its own schedule, whatever the circuit does. */
 TEST(an_event_that_is_at_fault_itself_ends_by_its_schedule)
 {
@@ -272,6 +295,7 @@ int main(void)
         CIRCUIT(an_outage_of_six_hours_costs_no_event_its_life),
         CIRCUIT(with_order_by_key_the_order_outlives_an_outage),
         CIRCUIT(nothing_but_probes_while_it_is_open),
+        CIRCUIT(of_an_endpoint_that_is_down_one_event_stays_for_the_probe),
         CIRCUIT(an_event_that_is_at_fault_itself_ends_by_its_schedule),
         CIRCUIT(probes_take_turns_so_that_one_event_blocks_no_other),
         CIRCUIT(a_sink_reads_no_further_than_its_window_meanwhile),
