@@ -475,6 +475,10 @@ void compile_rule(struct sqlite_source *s, struct rule *r)
 {
     char why[WHY_BYTES] = "";
     rule_drop(r);
+    if (r->o->tables) { /* its instances are what is compiled */
+        r->no_table = true;
+        return;
+    }
     r->no_table = compile_table_is_missing(s, r);
     compile_order(s, r);
     r->usable = compile_columns(s, r, why) && compile_rows(s, r, why) && compile_guards(s, r, why)

@@ -276,10 +276,11 @@ static void database_compile_rules(struct sqlite_source *s)
     int64_t unusable = 0;
     /* preparing alone would trust the old schema */
     sqlite3_exec(s->db, "SELECT 1 FROM sqlite_schema LIMIT 1", NULL, NULL, NULL);
+    tables_find(s);
     for (size_t i = 0; i < s->rule_count; i++) {
         s->rules[i]->skip_count = 0;
         compile_rule(s, s->rules[i]);
-        unusable += !s->rules[i]->usable;
+        unusable += !s->rules[i]->usable && !s->rules[i]->o->tables;
     }
     metric_set(s->unusable, unusable);
     s->pass.rule = 0; /* the pass begins again: rules have forgotten where they were */

@@ -160,7 +160,7 @@ static void map_bind_entry(struct projection *p, const struct rule_options *o)
             .path = path,
             .name = dot ? dot + 1 : path->path,
             .sql = sql,
-            .constant = sql && map_is_literal(sql),
+            .constant = sql && map_is_literal(sql) && !str_ends(str_of(path->path), STR(".id")),
             .own = own,
             .counted = map_has_beside(path, "chars"),
             .digested = map_has_beside(path, "digest"),

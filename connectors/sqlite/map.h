@@ -32,7 +32,7 @@ struct binding {
     const struct vocabulary_path *path;
     const char *name;               /* the last word of the path */
     const char *sql;                /* NULL: app.name, which the source knows */
-    bool constant;                  /* a literal: it alone makes no object */
+    bool constant;                  /* a literal, and no id: it alone makes no object */
     bool own;                       /* of the entry, not of the rule */
     bool counted, digested, marked; /* beside it the vocabulary has .chars, .digest, .truncated */
     bool lacks[VIEWS];              /* its expression does not fit this view of this schema */

@@ -223,6 +223,18 @@ static void review_told(void *ctx, const char *why)
     review_say(ctx, false, &e);
 }
 
+/* A rule with `tables` is reviewed by its instances, if it has any. */
+static void review_pattern(struct review *v, const struct rule *r)
+{
+    struct err e;
+    bool has = false;
+    for (size_t i = 0; i < v->s->rule_count; i++)
+        has = has || instance_is_of(r->o, str_of(v->s->rules[i]->name));
+    err_set(&e, "tables: there is no table like \"%.80s\"", r->o->tables);
+    if (!has)
+        review_say(v, false, &e);
+}
+
 static void review_rule(struct review *v, struct rule *r)
 {
     const struct rule_options *first = v->s->capture.at;
@@ -233,6 +245,10 @@ static void review_rule(struct review *v, struct rule *r)
     snprintf(v->place, sizeof v->place, "preset");
     if (!ready)
         snprintf(v->place, sizeof v->place, "capture[%td]", r->o - first);
+    if (r->o->tables) {
+        review_pattern(v, r);
+        return;
+    }
     sqlite3_stmt *probe = review_probe(v, r->o);
     if (probe && !ready) { /* a preset is written for several versions */
         review_names(v, r->o);
@@ -263,6 +279,7 @@ void review_rules(struct sqlite_source *s, fault_fn *wrong, fault_fn *doubtful, 
     }
     s->told = review_told;
     s->told_ctx = &v;
+    tables_find(s);
     for (size_t i = 0; review_has_tables(&v) && i < s->rule_count; i++)
         review_rule(&v, s->rules[i]);
     database_close(s);

@@ -21,6 +21,11 @@ const struct option rule_rows[] = {
             "append: rows are only added; open_row: added unfinished and finished later; updated: inserts and updates by a "
             "column that says when a row was changed; diff: inserts, updates and deletes by comparing."),
     OPTION(struct rule_options, table, .doc = "The table; with `select`, the table that the keys come from."),
+    OPTION(
+        struct rule_options, tables,
+        .doc =
+            "Instead of `table`: a pattern with one *, such as index__*__source. Each table that fits it has this rule "
+            "for itself, also one that comes later; in its SQL {table_n} is what * stands for."),
     OPTION(struct rule_options, select,
            .doc = "A SELECT to read instead of the table, for joins; it must yield the key column."),
     OPTION(struct rule_options, where, .doc = "SQL condition: only these rows."),
@@ -302,8 +307,12 @@ static bool rule_check_events(const struct rule_options *o, struct err *e)
 static bool rule_check_options(const struct rule_options *o, struct err *e)
 {
     enum kind kind = o->kind;
-    if (!o->table && !o->select)
+    if (!o->table && !o->select && !o->tables)
         return err_set(e, "needs a table or a select");
+    if (o->tables && o->table)
+        return err_set(e, "tables: does not go with table");
+    if (o->tables && (!strchr(o->tables, '*') || strchr(o->tables, '*') != strrchr(o->tables, '*')))
+        return err_set(e, "tables: \"%s\" is no pattern with one *; a table itself is `table`", o->tables);
     if (kind == KIND_OPEN_ROW && !o->done)
         return err_set(e, "done is missing: when is a row finished?");
     if (kind != KIND_OPEN_ROW && o->done)
@@ -448,6 +457,7 @@ void rule_free(struct rule *r)
     rule_drop(r);
     if (r->o)
         map_free(r->projections, r->o->map.count);
+    instance_free(r->instance);
     rows_free(&r->rows);
     free(r->cursor);
     free(r->tie);

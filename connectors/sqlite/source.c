@@ -151,6 +151,18 @@ static bool source_add_rules(struct sqlite_source *s, struct list capture, struc
     return true;
 }
 
+/* A rule that was restored, of a table of one with `tables`: goes to `order`. */
+static bool source_keep_instance(struct rule *r, struct rule **order, size_t *count)
+{
+    for (size_t i = 0; i < *count && *count < RULES; i++)
+        if (instance_is_of(order[i]->o, str_of(r->name))) {
+            instance_make(r, order[i]->o);
+            order[(*count)++] = r;
+            return true;
+        }
+    return false;
+}
+
 /* Rules in the order written; what was restored for rules that are not written any more is let go. */
 static bool source_make_rules(struct sqlite_source *s, struct err *e)
 {
@@ -166,7 +178,7 @@ static bool source_make_rules(struct sqlite_source *s, struct err *e)
         return false;
     }
     for (size_t i = 0; i < s->rule_count; i++)
-        if (!s->rules[i]->o)
+        if (!s->rules[i]->o && !source_keep_instance(s->rules[i], order, &count))
             rule_free(s->rules[i]);
     free(s->rules);
     s->rules = order;

@@ -8,6 +8,7 @@
  *   value      one SQLite value as typed key, hash, JSON, time
  *   shape      a value as members of JSON, in the form and the privacy of its path
  *   map        which event a change becomes, and what SQL gives each path of its data
+ *   instance   a rule with `tables`, for one of them
  *   rule       a capture rule: its options, checked
  *   privacy    do the options of privacy fit each rule?
  *   project    a row through the SQL of a rule's `map`
@@ -17,6 +18,7 @@
  *   mapped     a row as the events of its rule's `map`
  *   found      what one slice found: events and changes of state, until read() hands them out
  *   state      what is stored, written and restored
+ *   tables     of a rule with `tables`: those that are there
  *   database   the one read-only connection; is the file still the same, did anything change (data_version)
  *   large      a row with a value that is too large to be read, without that value; where the next one stands
  *   slice      when a slice is full; what a failed statement means
@@ -104,7 +106,7 @@ enum kind { KIND_APPEND, KIND_OPEN_ROW, KIND_UPDATED, KIND_DIFF };
 
 struct rule_options {
     enum kind kind;
-    char *name, *table, *select, *where, *key, *cursor, *time, *done, *type_column, *subject, *join, *part;
+    char *name, *table, *select, *where, *key, *cursor, *time, *done, *type_column, *subject, *join, *part, *tables;
     struct map types, columns, data;
     struct list map; /* of struct map_options */
     struct strings never, watch, keep, mask, content_columns;
@@ -163,6 +165,7 @@ struct updated {
 struct rule {
     char *name;
     const struct rule_options *o; /* NULL: has only been restored so far */
+    struct instance *instance;    /* of a rule with `tables`, for one of them; owned. NULL: as written */
     /* state */
     bool ready;
     uint64_t signature;    /* of the watched columns when it became ready */
@@ -348,6 +351,17 @@ void rule_warn_of_unkeyed(struct sqlite_source *s, struct rule *r);
 const char *rule_type(const struct rule *r,
                       struct str op);          /* the type template of an operation, or NULL; some type of `map` */
 uint64_t rule_signature(const struct rule *r); /* of its watched columns */
+
+/* instance.c */
+bool instance_fits(const struct rule_options *o, struct str table);
+bool instance_is_of(const struct rule_options *o,
+                    struct str name); /* is that the name of a rule for one of its tables? */
+/* Makes the rule, which has such a name, that of its table. */
+void instance_make(struct rule *r, const struct rule_options *o);
+void instance_free(struct instance *i); /* accepts NULL */
+
+/* tables.c: a rule for each table that is there and has none yet. Those that come later than the first look are all new. */
+void tables_find(struct sqlite_source *s);
 
 /* privacy.c */
 bool privacy_check(const struct sqlite_source *s, struct err *e);

@@ -172,6 +172,7 @@ SAMPLES = {     # (type, option): a value for it, where not any text will do, an
     ("http", "paths[].allowed_origins"): {"allowed_origins": ["https://a.example"]},
     ("sqlite", "preset"): {"preset": "anythingllm"},
     ("sqlite", "capture[].kind"): {"kind": "append"},
+    ("sqlite", "capture[].tables"): {"tables": "t_*", "table": ...},      # in the place of table
     ("sqlite", "capture[].done"): {"kind": "open_row", "done": "1", "types": {"done": "t.done"}},
     ("sqlite", "capture[].watch"): DIFF | {"watch": ["a"]},
     ("sqlite", "capture[].keep"): DIFF | {"keep": ["a"]},
@@ -227,6 +228,8 @@ def test_check_takes_every_option_of_the_help(run):
             place = place[step.removesuffix("[]")]
             place = place[0] if step.endswith("[]") else place
         place.update(sample(kind, option, about))
+        for name in [name for name, value in place.items() if value is ...]:
+            del place[name]
         write(run, "bridge.yaml", json.dumps({section: {"x": {"type": kind} | entry}, "routes": [{"topic": "t"}]}))
         done = run("check")
         seen.add((kind, option))

@@ -295,6 +295,46 @@ TEST(too_large)
     rig_end(&rig);
 }
 
+#define OF(n)                                                                                                          \
+    "CREATE TABLE index__" n "__source(id TEXT PRIMARY KEY, name);"                                                    \
+    "CREATE TABLE index__" n "__index(source_id, relation_type);"
+
+/* A rule for each table that fits a pattern, also one that comes at run time; state is kept per table. */
+TEST(tables_by_pattern)
+{
+    rig_begin(
+        &rig, "WAL", OF("1") "CREATE TABLE \"index__x y__source\"(id)",
+        "app: a\ncapture:\n- name: files\n  kind: diff\n  tables: index__*__source\n  watch: [name]\n  keep: [name]\n"
+        "  data:\n    document.id: r.id\n    document.name: r.name\n    collection.id: \"'{table_n}'\"\n"
+        "    document.chunks: (SELECT count(*) FROM index__{table_n}__index i WHERE i.source_id = r.id)\n"
+        "  map:\n  - {type: document.embedded, op: [insert]}\n  - {type: document.removed, op: [delete]}\n");
+    app_exec(
+        &rig,
+        "INSERT INTO index__1__index VALUES ('f1', 'vector'), ('f1', 'document'); INSERT INTO index__1__source VALUES "
+        "('f1', 'A')");
+    rig_settle(&rig);
+    assert_true(is(
+        rig_event(&rig, "document.embedded", "documents/f1", 0)->data,
+        "{\"app\":{\"name\":\"a\"},\"collection\":{\"id\":\"1\"},\"document\":{\"id\":\"f1\",\"name\":\"A\",\"chunks\":2}}"));
+    assert_types(&rig, "document.embedded");
+    /* a table that comes at run time is all new; the other goes on */
+    app_exec(&rig, OF("22") "INSERT INTO index__22__source VALUES ('f1', 'B')");
+    assert_captured(&rig, "document.embedded");
+    rig_restart(&rig);
+    assert_captured(&rig, "");
+    app_exec(&rig, "DELETE FROM index__22__source; INSERT INTO index__1__source VALUES ('f2', 'C')");
+    rig_settle(&rig);
+    assert_int_equal(rig_count(&rig, "document.removed", "documents/f1"), 1);
+    assert_int_equal(rig_count(&rig, "document.embedded", "documents/f2"), 1);
+    rig_forget(&rig);
+    /* one that goes tells nothing, and comes again */
+    app_exec(&rig, "DROP TABLE index__22__source; DROP TABLE index__22__index");
+    assert_captured(&rig, "");
+    app_exec(&rig, OF("22") "INSERT INTO index__22__source VALUES ('f3', 'B')");
+    assert_captured(&rig, "document.embedded");
+    rig_end(&rig);
+}
+
 /* ---- privacy ---- */
 
 #define INSERT_SECRET                                                                                                  \
@@ -357,6 +397,10 @@ TEST(refusals)
     refuse(CHATS DATA GENERATED "  types: {insert: x}\n", "types: does not go with map");
     refuse("capture:\n- {name: c, kind: append, table: chats, join: x, types: {insert: x}}\n",
            "join: belongs to a rule with map");
+    refuse("app: a\ncapture:\n- {name: c, kind: append, tables: index, types: {insert: x}}\n",
+           "is no pattern with one *");
+    refuse("app: a\ncapture:\n- {name: c, kind: append, table: t, tables: t*, types: {insert: x}}\n",
+           "does not go with table");
     refuse("content: hash\n" CHATS DATA GENERATED, "content_key: is needed for content: hash");
     refuse("content: none\ncapture:\n- {name: c, kind: append, table: chats, types: {insert: x}}\n",
            "a rule without map tells columns as they are");
@@ -379,6 +423,7 @@ int main(void)
         cmocka_unit_test(update_of_what_is_not_kept),
         cmocka_unit_test(parts),
         cmocka_unit_test(too_large),
+        cmocka_unit_test(tables_by_pattern),
         cmocka_unit_test(content_as_digest),
         cmocka_unit_test(content_not_told),
         cmocka_unit_test(content_cut),
