@@ -158,18 +158,6 @@ static void compile_fields(const struct sqlite_source *s, struct rule *r, sqlite
     }
 }
 
-/* The column whose name is nearest to that one, or NULL. */
-static const char *compile_nearest(sqlite3_stmt *probe, const char *name)
-{
-    int count = sqlite3_column_count(probe);
-    const char **names = mem_alloc(((size_t)count + 1) * sizeof *names);
-    for (int i = 0; i < count; i++)
-        names[i] = sqlite3_column_name(probe, i);
-    const char *nearest = str_nearest(str_of(name), names);
-    free(names);
-    return nearest;
-}
-
 /* A name in `never` that is no column would have one published that was meant. */
 static bool compile_check_never(const struct sqlite_source *s, const struct rule_options *o, sqlite3_stmt *probe,
                                 char why[WHY_BYTES])
@@ -180,7 +168,7 @@ static bool compile_check_never(const struct sqlite_source *s, const struct rule
         const char *name = o->never.at[i], *nearest;
         if (compile_has(probe, name))
             continue;
-        nearest = compile_nearest(probe, name);
+        nearest = rule_nearest(probe, str_of(name));
         snprintf(why, WHY_BYTES,
                  "never: there is no column %.60s in %.60s%s%.60s%s; nothing is captured until it is corrected", name,
                  o->table ? o->table : "the select", nearest ? " (did you mean " : "", nearest ? nearest : "",
@@ -194,7 +182,8 @@ static bool compile_check_never(const struct sqlite_source *s, const struct rule
 static void compile_warn_mask(struct sqlite_source *s, struct rule *r, sqlite3_stmt *probe)
 {
     for (size_t i = 0; i < r->o->mask.count; i++) {
-        const char *name = r->o->mask.at[i], *nearest = compile_has(probe, name) ? NULL : compile_nearest(probe, name);
+        const char *name = r->o->mask.at[i],
+                   *nearest = compile_has(probe, name) ? NULL : rule_nearest(probe, str_of(name));
         if (!nearest || rule_lists(&r->o->mask, str_of(nearest)))
             continue;
         char text[WHY_BYTES];

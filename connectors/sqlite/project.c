@@ -139,17 +139,38 @@ static struct str project_missed(const struct err *why)
     return str_starts(name, STR("r.")) ? str_from(name, 2) : name;
 }
 
+/* " (did you mean r.text?)", of the columns of the rule's table; "" when none is near. */
+static void project_hint(struct sqlite_source *s, const struct rule *r, struct str missed, char hint[128])
+{
+    sqlite3_str *sql = sqlite3_str_new(s->db);
+    sqlite3_str_appendall(sql, "SELECT r.*");
+    project_add_from(sql, r->o, VIEW_LIVE, false);
+    char *text = sqlite3_str_finish(sql);
+    sqlite3_stmt *probe = NULL;
+    hint[0] = '\0';
+    if (text && sqlite3_prepare_v2(s->db, text, -1, &probe, NULL) == SQLITE_OK) {
+        const char *near = memchr(missed.at, '.', missed.n) ? NULL : rule_nearest(probe, missed);
+        if (near)
+            snprintf(hint, 128, " (did you mean r.%.80s?)", near);
+    }
+    sqlite3_finalize(probe);
+    sqlite3_free(text);
+}
+
 static void project_tell(struct sqlite_source *s, struct rule *r, const struct projection *p, enum view view,
                          const char *what, const struct err *why)
 {
-    char text[WHY_BYTES];
+    char text[WHY_BYTES], hint[128] = "";
     const struct map_options *first = r->o->map.at;
-    struct str missed = view == VIEW_LIVE ? STR_ABSENT : project_missed(why);
-    if (missed.n)
+    struct str missed = project_missed(why);
+    if (missed.n && view == VIEW_LIVE)
+        project_hint(s, r, missed, hint);
+    if (missed.n && view != VIEW_LIVE)
         snprintf(text, sizeof text, "keep: %.*s is missing, which %.80s of %.60s reads of a row that is gone",
                  missed.n > 60 ? 60 : (int)missed.n, missed.at, what, p->o->type);
     else
-        snprintf(text, sizeof text, "map[%td] (%.40s): %.60s: %.100s", p->o - first, p->o->type, what, why->text);
+        snprintf(text, sizeof text, "map[%td] (%.40s): %.60s: %.80s%.40s", p->o - first, p->o->type, what, why->text,
+                 hint);
     rule_warn(s, r, text);
 }
 

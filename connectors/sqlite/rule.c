@@ -360,6 +360,17 @@ const char *rule_type(const struct rule *r, struct str op)
     return NULL;
 }
 
+const char *rule_nearest(sqlite3_stmt *probe, struct str name)
+{
+    int count = sqlite3_column_count(probe);
+    const char **names = mem_alloc(((size_t)count + 1) * sizeof *names);
+    for (int i = 0; i < count; i++)
+        names[i] = sqlite3_column_name(probe, i);
+    const char *nearest = str_nearest(name, names);
+    free(names);
+    return nearest;
+}
+
 uint64_t rule_signature(const struct rule *r)
 {
     struct buf names = buf_new(64 << 10);

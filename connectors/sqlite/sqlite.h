@@ -349,8 +349,9 @@ void rule_refuse_once(struct sqlite_source *s, struct rule *r, const char *row, 
 void rule_stand_still(struct sqlite_source *s, struct rule *r, bool still, const char *why); /* it counts as unusable */
 void rule_warn_of_unkeyed(struct sqlite_source *s, struct rule *r);
 const char *rule_type(const struct rule *r,
-                      struct str op);          /* the type template of an operation, or NULL; some type of `map` */
-uint64_t rule_signature(const struct rule *r); /* of its watched columns */
+                      struct str op); /* the type template of an operation, or NULL; some type of `map` */
+const char *rule_nearest(sqlite3_stmt *probe, struct str name); /* of its columns, or NULL */
+uint64_t rule_signature(const struct rule *r);                  /* of its watched columns */
 
 /* instance.c */
 bool instance_fits(const struct rule_options *o, struct str table);

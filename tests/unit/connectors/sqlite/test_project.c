@@ -2,7 +2,9 @@
 /* Rules with `map`: rows become events of the vocabulary, nested by path and in its forms, also where an expression does
  * not fit, a row is gone, or a join makes several of one. */
 #include <stdio.h>
+#include <stdlib.h>
 #include "bridge/lib/jscan.h"
+#include "tests/support/connector.h"
 #include "tests/support/sqlite_rig.h"
 
 #define TABLES                                                                                                         \
@@ -159,6 +161,38 @@ TEST(expression_that_does_not_fit)
     app_exec(&rig, "INSERT INTO chats(conv, prompt, response) VALUES (1, 'a', '{\"text\":\"b\"}')");
     assert_true(rig_has(only(), "\"model\":{\"name\":\"m\"}"));
     rig_end(&rig);
+}
+
+static void note(void *ctx, const char *place, const char *why)
+{
+    buf_printf(ctx, "%s: %s\n", place, why);
+}
+
+/* check names rule, path and SQLite's message, and for a delete what is not kept. */
+TEST(check_says_what_does_not_fit)
+{
+    struct buf doubtful = buf_new(4096), yaml = buf_new(4096);
+    rig_new(&rig, "DELETE");
+    app_exec(&rig, TABLES);
+    buf_printf(
+        &yaml,
+        "path: %s\napp: a\ncapture:\n- {name: c, kind: append, table: chats, data: {message.id: r.id, input.text: "
+        "r.promt}, map: [{type: chat.started, op: [insert], when: r.conv > 1}]}\n"
+        "- {name: d, kind: diff, table: users, keep: [], data: {user.id: r.id}, map: [{type: user.deleted, op: [delete], "
+        "data: {user.name: r.name}}]}\n"
+        "- {name: e, kind: append, tables: x*, data: {message.id: r.id}, map: [{type: chat.started, op: [insert]}]}\n",
+        rig.path);
+    struct source *s = source_filled(&sqlite_source, "app", buf_c(&yaml));
+    sqlite_source.review(s, note, note, &doubtful);
+    free(s);
+    assert_true(
+        is(buf_str(&doubtful),
+           "capture[0]: map[0] (chat.started): data: input.text: no such column: r.promt (did you mean r.prompt?)\n"
+           "capture[1]: keep: name is missing, which data: user.name of user.deleted reads of a row that is gone\n"
+           "capture[2]: tables: there is no table like \"x*\"\n"));
+    buf_free(&doubtful);
+    buf_free(&yaml);
+    app_close(&rig);
 }
 
 /* One that fails for a row, such as of broken JSON, is left out of that row alone. */
@@ -417,6 +451,7 @@ int main(void)
         cmocka_unit_test(times_and_flags),
         cmocka_unit_test(entries_that_fit),
         cmocka_unit_test(expression_that_does_not_fit),
+        cmocka_unit_test(check_says_what_does_not_fit),
         cmocka_unit_test(expression_that_fails),
         cmocka_unit_test(column_that_is_never_read),
         cmocka_unit_test(update_and_delete),
