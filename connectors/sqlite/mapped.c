@@ -215,14 +215,14 @@ static void mapped_data(struct sqlite_source *s, struct mapped *m)
 
 /* ---- attributes ---- */
 
-/* The value of a path as text; absent: it has none. */
+/* The value of a path as text; absent: it has none that can stand in an attribute. */
 static struct str mapped_value(void *ctx, const char *path)
 {
     const struct mapped *m = ctx;
     for (size_t i = 0; i < m->at->p->count; i++)
         if (strcmp(m->at->p->bindings[i].path->path, path) == 0) {
             struct str text = value_text(m->at->row, mapped_column(i));
-            return text.n ? text : STR_ABSENT;
+            return text.n && text.n <= EVENT_ATTRIBUTE_BYTES ? text : STR_ABSENT;
         }
     return STR_ABSENT;
 }
@@ -231,7 +231,7 @@ static void mapped_subject(struct buf *out, struct mapped *m)
 {
     size_t begin = out->n;
     struct str own = value_text(m->at->row, PROJECT_SUBJECT);
-    if (own.n)
+    if (own.n && own.n <= EVENT_ATTRIBUTE_BYTES)
         buf_add_str(out, own);
     else
         vocabulary_subject(m->at->p->type, mapped_value, m, out);

@@ -326,6 +326,12 @@ TEST(too_large)
     assert_true(is(rig_attribute(rig.seen[0], "truncated"), "input.text"));
     assert_true(rig_has(rig.seen[1], "\"input\":{\"text\":\"a\",\"chars\":1}"));
     assert_non_null(strstr(rig_attribute(rig.seen[1], "truncated").at, "output.text"));
+    rig_forget(&rig);
+    /* an id that cannot stand in an attribute */
+    app_exec(&rig, "INSERT INTO chats(conv, prompt, response) VALUES (hex(zeroblob(50000)), 'a', '{\"text\":\"b\"}')");
+    const struct event *ev = only();
+    assert_true(is(ev->subject, "messages/3") && is(rig_attribute(ev, "partitionkey"), "3"));
+    assert_true(is(rig_attribute(ev, "truncated"), "conversation.id"));
     rig_end(&rig);
 }
 
