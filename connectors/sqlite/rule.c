@@ -304,15 +304,20 @@ static bool rule_check_events(const struct rule_options *o, struct err *e)
     return rule_check_subject(o, e) && rule_check_types(o, e) && rule_check_templates(o, e);
 }
 
-static bool rule_check_options(const struct rule_options *o, struct err *e)
+static bool rule_check_tables(const struct rule_options *o, struct err *e)
 {
-    enum kind kind = o->kind;
     if (!o->table && !o->select && !o->tables)
         return err_set(e, "needs a table or a select");
     if (o->tables && o->table)
         return err_set(e, "tables: does not go with table");
     if (o->tables && (!strchr(o->tables, '*') || strchr(o->tables, '*') != strrchr(o->tables, '*')))
         return err_set(e, "tables: \"%s\" is no pattern with one *; a table itself is `table`", o->tables);
+    return true;
+}
+
+static bool rule_check_options(const struct rule_options *o, struct err *e)
+{
+    enum kind kind = o->kind;
     if (kind == KIND_OPEN_ROW && !o->done)
         return err_set(e, "done is missing: when is a row finished?");
     if (kind != KIND_OPEN_ROW && o->done)
@@ -327,7 +332,7 @@ static bool rule_check_options(const struct rule_options *o, struct err *e)
         return err_set(e, "keep and last belong to kind diff");
     if (kind != KIND_DIFF && kind != KIND_UPDATED && o->watch.count)
         return err_set(e, "watch: belongs to kinds diff and updated");
-    return rule_check_columns(o, e) && rule_check_events(o, e);
+    return rule_check_tables(o, e) && rule_check_columns(o, e) && rule_check_events(o, e);
 }
 
 bool rule_check(const struct rule_options *o, struct err *e)
