@@ -53,6 +53,16 @@ struct emission {
  * with a key of that place ("types: ..."). Both are borrowed for the call. */
 typedef void fault_fn(void *ctx, const char *place, const char *why);
 
+/* A look at a file that a person names, in the place of the source's own (`aqueduct check --database`). */
+struct trial {
+    const char *path;
+    fault_fn *wrong, *doubtful; /* what of the options does not fit it; what fits, and is probably not meant */
+    void *faults;               /* of both */
+    /* An event that the rule of that name would give of what the file holds; borrowed for the call. */
+    void (*sample)(void *ctx, const char *rule, const struct event *ev);
+    void *ctx;
+};
+
 struct source_ops {
     const char *type, *doc; /* `type: sqlite`; one sentence for --help */
     size_t size;
@@ -76,6 +86,9 @@ struct source_ops {
      * may come right without a change of the options. Called when check() said yes; main thread; changes nothing, leaves
      * nothing, and waits for nobody. May be NULL. */
     void (*review)(const struct source *s, fault_fn *wrong, fault_fn *doubtful, void *ctx);
+    /* The same about another file than its own. Where the file can be read, every rule that fits gives its samples. May be
+     * NULL: it reads no file. */
+    void (*trial)(const struct source *s, const struct trial *t);
     /* Tells every type that its events can have; {column} in it stands for any text, so that {type} alone is any type. For
      * warnings about filters; NULL: any type may come. Main thread, when check() said yes, before open(). */
     void (*types)(const struct source *s, void (*each)(void *ctx, const char *type), void *ctx);

@@ -310,3 +310,19 @@ struct hmac *secret_hmac(struct str secret, struct err *e)
     buf_free(&key);
     return h;
 }
+
+bool secret_is_name(struct str name)
+{
+    static const char *const anywhere[] = { "password",   "passwd",     "passphrase", "secret",       "apikey",
+                                            "privatekey", "credential", "authcode",   "recoverycode", "invitecode" };
+    char plain[64];
+    size_t n = 0;
+    for (size_t i = 0; i < name.n && n < sizeof plain - 1; i++)
+        if (name.at[i] != '_' && name.at[i] != '-')
+            plain[n++] = (char)(name.at[i] >= 'A' && name.at[i] <= 'Z' ? name.at[i] - 'A' + 'a' : name.at[i]);
+    plain[n] = '\0';
+    for (size_t i = 0; i < sizeof anywhere / sizeof *anywhere; i++)
+        if (strstr(plain, anywhere[i]))
+            return true;
+    return str_ends((struct str){ plain, n }, STR("token"));
+}

@@ -19,3 +19,5 @@ bool secret_check(struct str secret, size_t least, struct err *e);
  * secret_check or the length of the key says no. */
 struct hmac *secret_hmac(struct str secret, struct err *e);
 bool secret_has_prefix(struct str secret); /* whsec_ */
+/* Would a field or column of that name hold a secret: a password, a token, a key to an API? */
+bool secret_is_name(struct str name);

@@ -130,10 +130,15 @@ extern const struct option config_options[], source_options[], sink_options[], e
  * Does not open connectors. */
 struct config *config_load(const struct connectors *connectors, const char *const *files, size_t count,
                            struct problems *out);
+struct config_trial {         /* of a source's options on another file than its own (struct trial) */
+    struct strings databases; /* each FILE, or NAME=FILE: of which source */
+    void (*sample)(void *ctx, const char *source, const char *rule, const struct event *ev);
+    void *ctx;
+};
 /* The same, and looks at what starting would stumble over on this machine (files, folders, certificates); adds
- * warnings, which are no reason for NULL. Opens and changes nothing. */
+ * warnings, which are no reason for NULL. Opens and changes nothing. `trial` may be NULL. */
 struct config *config_load_reviewed(const struct connectors *connectors, const char *const *files, size_t count,
-                                    struct problems *out);
+                                    const struct config_trial *trial, struct problems *out);
 /* For a command that needs the sinks of that type alone: variables and files that other parts name may be missing.
  * Those parts are not filled; of a broker's, broker_missing says what is. */
 struct config *config_load_part(const struct connectors *connectors, const char *const *files, size_t count,
@@ -142,8 +147,8 @@ void config_free(struct config *c); /* accepts NULL; frees the connectors' struc
 void problems_free(struct problems *p);
 size_t problems_errors(const struct problems *p);         /* how many are no warnings */
 void problems_print(const struct problems *p, FILE *out); /* one line each: file:line:column: text */
-/* {"ok":false,"problems":[{file,line,column,severity,text}]}, and "content" behind it unless that is NULL. */
-void problems_print_json(const struct problems *p, json_t *content, FILE *out);
+/* {"ok":false,"problems":[{file,line,column,severity,text}]}, and behind it the members of `more`, unless that is NULL. */
+void problems_print_json(const struct problems *p, json_t *more, FILE *out);
 
 /* Tells which topics get what people wrote, as it is, as far as sources and routes say it: topic by topic, each source. */
 void content_each(const struct config *c, void (*each)(void *ctx, const char *topic, const char *source), void *ctx);

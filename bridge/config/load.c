@@ -13,7 +13,8 @@ enum { LOAD_WAIT_MS = 5000 };
 
 struct load_how {
     bool review;
-    const char *sink_type; /* only what the sinks of this type need; NULL: everything */
+    const struct config_trial *trial; /* of a review; NULL: none */
+    const char *sink_type;            /* only what the sinks of this type need; NULL: everything */
 };
 
 /* Reads what the descriptor gives within LOAD_WAIT_MS: a pipe that nobody writes to must not make us wait for ever. */
@@ -136,7 +137,7 @@ static struct config *load_all(const struct connectors *connectors, const char *
     else if (root && out->count == 0) /* what the sections say about each other can be judged only when each is right */
         config_check(c, root, out);
     if (root && how.review && out->count == 0)
-        config_review(c, root, out);
+        config_review(c, root, how.trial, out);
     arena_free(&tree);
     problems_sort(out, files, count);
     if (problems_errors(out) == 0)
@@ -152,9 +153,9 @@ struct config *config_load(const struct connectors *connectors, const char *cons
 }
 
 struct config *config_load_reviewed(const struct connectors *connectors, const char *const *files, size_t count,
-                                    struct problems *out)
+                                    const struct config_trial *trial, struct problems *out)
 {
-    return load_all(connectors, files, count, (struct load_how){ .review = true }, out);
+    return load_all(connectors, files, count, (struct load_how){ .review = true, .trial = trial }, out);
 }
 
 struct config *config_load_part(const struct connectors *connectors, const char *const *files, size_t count,

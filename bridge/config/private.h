@@ -12,6 +12,7 @@
  *   preset.c     the text of a preset
  *   check.c      what the sections say about each other
  *   review.c     what this machine says about them, and warnings
+ *   trial.c      what a source makes of a file that a person names
  *   problems.c   problems: collected, sorted, printed
  *   help.c, schema.c   the rows shown to people and editors
  *
@@ -186,6 +187,12 @@ void config_check(const struct config *c, const struct node *root, struct proble
 /* Warns of filters for event types that nobody emits. */
 void emitted_review(const struct config *c, const struct node *root, struct problems *out);
 /* What this machine says about them, and warnings. */
-void config_review(const struct config *c, const struct node *root, struct problems *out);
+void config_review(const struct config *c, const struct node *root, const struct config_trial *trial,
+                   struct problems *out);
+/* Does each of its files say which source is meant, and is it there? If not, problems. */
+bool trial_check(const struct config *c, const struct config_trial *t, struct problems *out);
+/* Tries the source on the files that are meant for it; false: there is none, or no trial. */
+bool trial_source(const struct config *c, const struct config_trial *t, const struct source *source,
+                  struct faults *faults);
 /* A row with that key and type, or NULL. */
 const struct option *option_find(const struct option *rows, const char *key, enum option_type type);

@@ -175,7 +175,7 @@ void problems_print(const struct problems *p, FILE *out)
     }
 }
 
-void problems_print_json(const struct problems *p, json_t *content, FILE *out)
+void problems_print_json(const struct problems *p, json_t *more, FILE *out)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < p->count; i++) {
@@ -185,8 +185,8 @@ void problems_print_json(const struct problems *p, json_t *content, FILE *out)
                                               "text", one->text));
     }
     json_t *all = json_pack("{s:b, s:o}", "ok", problems_errors(p) == 0, "problems", list);
-    if (content)
-        json_object_set(all, "content", content);
+    if (more)
+        json_object_update(all, more);
     json_dumpf(all, out, JSON_COMPACT);
     fputc('\n', out);
     json_decref(all);

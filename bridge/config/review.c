@@ -16,6 +16,7 @@ struct review {
     const struct config *c;
     const struct node *root;
     struct problems *out;
+    const struct config_trial *trial; /* NULL: none */
 };
 
 struct subject { /* a source, a sink or the admin listener */
@@ -169,12 +170,15 @@ static void review_source(const struct review *v, const struct source *source)
     struct where top = { .key = STR("sources") }, at = { .up = &top, .key = str_of(source->id) };
     struct subject s = { source->ops->options, source, node_get(node_get(v->root, "sources"), source->id), &at };
     const char *path = review_text(&s, "path");
+    struct faults faults = { v->out, s.n, &at, 0 };
     review_listener(v, &s);
+    if (trial_source(v->c, v->trial, source, &faults))
+        return;
     if (path && access(path, F_OK) != 0)
         problem_warn(v->out, review_node(v, &s, "path"), &(struct where){ &at, STR("path"), 0 },
                      "\"%s\" is not there (%s): the source waits until it is", path, strerror(errno));
     else if (source->ops->review)
-        source->ops->review(source, fault_say, fault_warn, &(struct faults){ v->out, s.n, &at, 0 });
+        source->ops->review(source, fault_say, fault_warn, &faults);
 }
 
 static void review_sink(const struct review *v, const struct sink *sink)
@@ -236,9 +240,12 @@ static void review_admin(const struct review *v)
                      "others reach %s, and without tokens whoever connects sees metrics and names", address);
 }
 
-void config_review(const struct config *c, const struct node *root, struct problems *out)
+void config_review(const struct config *c, const struct node *root, const struct config_trial *trial,
+                   struct problems *out)
 {
-    struct review v = { c, root, out };
+    struct review v = { c, root, out, trial };
+    if (trial && !trial_check(c, trial, out))
+        return;
     review_broker(&v);
     for (size_t i = 0; i < c->source_count; i++)
         review_source(&v, c->sources[i].source);

@@ -11,8 +11,7 @@
 
 struct review {
     struct sqlite_source *s;
-    fault_fn *wrong, *doubtful;
-    void *ctx;
+    const struct review_how *how;
     /* the rule at work */
     char place[32];
     const char *label;  /* of a preset's rule: its name; NULL: its place says which */
@@ -24,8 +23,14 @@ static void review_say(struct review *v, bool wrong, struct err *e)
 {
     if (v->label)
         err_prefix(e, "rule %s", v->label);
-    (wrong ? v->wrong : v->doubtful)(v->ctx, v->place, e->text);
+    (wrong ? v->how->wrong : v->how->doubtful)(v->how->ctx, v->place, e->text);
     v->found++;
+}
+
+/* What is not there: in a person's own rule, tried on the very file that it is for, a mistake. */
+static void review_say_missing(struct review *v, struct err *e)
+{
+    review_say(v, v->how->trial && !v->label, e);
 }
 
 static const char *review_hint(const char *word, const char *const *names, char out[128])
@@ -107,7 +112,7 @@ static bool review_table(struct review *v, const char *table)
     sqlite3_finalize(stmt);
     if (!has) {
         err_set(&e, "table: there is no table \"%.80s\"%s", table, review_hint(table, names, hint));
-        review_say(v, false, &e);
+        review_say_missing(v, &e);
     }
     for (size_t i = 0; i < count; i++)
         free((char *)names[i]);
@@ -126,7 +131,7 @@ static void review_column(struct review *v, const struct rule_options *o, const 
         return;
     err_set(&e, "%s: there is no column \"%s\" in %.80s%s", option, word, o->select ? "the select" : o->table,
             review_hint(word, v->names, hint));
-    review_say(v, false, &e);
+    review_say_missing(v, &e);
 }
 
 static void review_columns(struct review *v, const struct rule_options *o, const char *option,
@@ -176,8 +181,10 @@ static void review_sql(struct review *v, const char *option)
     if (strncmp(why, no_column, sizeof no_column - 1) == 0)
         review_hint(why + sizeof no_column - 1, v->names, hint);
     err_set(&e, "%s: %s%s", option, why, hint);
-    review_say(v, !str_starts(str_of(why), STR("no such column")) && !str_starts(str_of(why), STR("no such table")),
-               &e);
+    if (str_starts(str_of(why), STR("no such column")) || str_starts(str_of(why), STR("no such table")))
+        review_say_missing(v, &e);
+    else
+        review_say(v, true, &e);
 }
 
 static char *review_from(const struct rule_options *o)
@@ -258,24 +265,29 @@ static void review_rule(struct review *v, struct rule *r)
     v->s->read_began_us = clock_mono_us();
     if (probe && !v->found)
         compile_rule(v->s, r);
+    if (v->how->trial && r->usable)
+        trial_rule(v->s, r, v->how->trial);
     free(v->names);
     sqlite3_finalize(probe);
 }
 
-void review_rules(struct sqlite_source *s, fault_fn *wrong, fault_fn *doubtful, void *ctx)
+void review_rules(struct sqlite_source *s, const struct review_how *how)
 {
     struct err e = { "" };
     bool alone = false;
-    struct review v = { .s = s, .wrong = wrong, .doubtful = doubtful, .ctx = ctx };
+    struct review v = { .s = s, .how = how };
     if (!review_file(&v, &alone, &e)) {
         if (e.text[0])
-            wrong(ctx, "", e.text);
+            how->wrong(how->ctx, "", e.text);
         return;
     }
     switch (database_open_to_look(s, alone, &e)) {
     case DB_OK: break;
-    case DB_BUSY: return;
-    case DB_GONE: doubtful(ctx, "path", e.text); return;
+    case DB_BUSY:
+        if (how->trial)
+            how->doubtful(how->ctx, "path", "is locked, as its application is writing; try again");
+        return;
+    case DB_GONE: how->doubtful(how->ctx, "path", e.text); return;
     }
     s->told = review_told;
     s->told_ctx = &v;

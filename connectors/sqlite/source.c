@@ -319,7 +319,7 @@ static void source_review(const struct source *base, fault_fn *wrong, fault_fn *
     copy.rule_count = 0;
     source_make_metrics(&copy);
     if (source_make_rules(&copy, &e))
-        review_rules(&copy, wrong, doubtful, ctx);
+        review_rules(&copy, &(struct review_how){ .wrong = wrong, .doubtful = doubtful, .ctx = ctx });
     source_free_rules(&copy);
 }
 
@@ -493,6 +493,27 @@ static void source_settle(struct source *base, uint64_t tag, enum outcome o, con
         metric_observe_us(s->ack, clock_mono_us() - s->pass.began_us);
 }
 
+/* ---- on another file ---- */
+
+static void source_trial(const struct source *base, const struct trial *t)
+{
+    struct err e;
+    struct sqlite_source copy = *(const struct sqlite_source *)base;
+    copy.path = (char *)(uintptr_t)t->path;
+    copy.rules = NULL;
+    copy.rule_count = 0;
+    source_make_metrics(&copy);
+    source_make_origin(&copy);
+    render_open(&copy);
+    copy.found.text = buf_new(SIZE_MAX / 2);
+    if (source_make_rules(&copy, &e))
+        review_rules(&copy, &(struct review_how){ t->wrong, t->doubtful, t->faults, t });
+    source_free_rules(&copy);
+    found_free(&copy);
+    render_close(&copy);
+    free(copy.origin);
+}
+
 const struct source_ops sqlite_source = {
     .type = "sqlite",
     .doc = "Captures what changes in an application's SQLite database, read-only.",
@@ -503,6 +524,7 @@ const struct source_ops sqlite_source = {
     .check = source_check,
     .faults = source_faults,
     .review = source_review,
+    .trial = source_trial,
     .types = source_types,
     .content = source_content,
     .open = source_open,

@@ -31,6 +31,7 @@
  *   diff       kind diff: all keys and hashes of watched columns against the rows remembered
  *   wait       notices of the folder (inotify), polling, how the files look, waiting for a lock
  *   pass       rules one after the other, slice by slice; when to let go of the database
+ *   trial      for `aqueduct check --database`: what a rule costs there, and the events of its newest row
  *   review     for `aqueduct check`: what of the rules does not fit the database that is there
  *   source     options, open, read, settle, close
  *
@@ -566,4 +567,16 @@ int pass_begin(struct sqlite_source *s, int wake_fd, struct err *e); /* once any
 int pass_slice(struct sqlite_source *s, struct emission *out, size_t room, struct err *e);
 
 /* review.c: for `aqueduct check`, on a copy of the source with its rules made */
-void review_rules(struct sqlite_source *s, fault_fn *wrong, fault_fn *doubtful, void *ctx);
+struct review_how {
+    fault_fn *wrong, *doubtful;
+    void *ctx;
+    const struct trial *trial; /* NULL: of its own file, where what is not there may come with another version */
+};
+void review_rules(struct sqlite_source *s, const struct review_how *how);
+
+/* trial.c */
+/* Of a compiled rule and the database that is open: warns of what makes it costly or gives events twice, and hands out the
+ * events that the newest row would give now. Leaves the rule without its statements. */
+void trial_rule(struct sqlite_source *s, struct rule *r, const struct trial *t);
+/* Rows of a table, looked at for `budget_ms` at most, in reads of a few milliseconds; *exact false: there are more. */
+int64_t trial_count(struct sqlite_source *s, const char *table, int64_t budget_ms, bool *exact);

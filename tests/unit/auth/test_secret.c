@@ -167,6 +167,22 @@ TEST(keys)
     hmac_free(h);
 }
 
+TEST(names_of_secrets)
+{
+    static const char *const yes[] = { "password",     "Password_Hash", "apiKey",        "x-api-key",
+                                       "clientSecret", "accessToken",   "refresh_token", "mfaRecoveryCodes",
+                                       "private_key",  "token" };
+    static const char *const no[] = {
+        "id", "input_tokens", "token_count", "keyboard", "key", "passenger", "author", ""
+    };
+    for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
+        if (!secret_is_name(str_of(yes[i])))
+            fail_msg("%s", yes[i]);
+    for (size_t i = 0; i < sizeof no / sizeof *no; i++)
+        if (secret_is_name(str_of(no[i])))
+            fail_msg("%s", no[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +190,7 @@ int main(void)
         cmocka_unit_test(good_ones),
         cmocka_unit_test(random_ones_are_good),
         cmocka_unit_test(keys),
+        cmocka_unit_test(names_of_secrets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

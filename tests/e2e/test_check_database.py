@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: MIT
+"""`aqueduct check --database FILE`: rules tried on a database that is there."""
+import contextlib
+import hashlib
+import json
+import pathlib
+import re
+import sqlite3
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CONFIG = """\
+sources:
+  app:
+    type: sqlite
+    path: elsewhere.db
+    RULES
+routes: [{topic: events}]
+sinks: {dead: {type: dead_letter, path: dead.db}}
+"""
+OPEN_ROW = "- {name: jobs, kind: open_row, table: job, key: id, done: state = 'ok', types: {started: job.started, done: job.done}}"
+DIFF = "- {name: users, kind: diff, table: user, key: id, watch: [role], types: {insert: user.created, update: user.changed}}"
+
+
+@pytest.fixture
+def run(aqueduct, tmp_path):
+    def call(*args, rules=None, config=None):
+        text = CONFIG.replace("RULES", rules if rules and rules.startswith("preset") else "capture:\n      " + (rules or OPEN_ROW))
+        (tmp_path / "bridge.yaml").write_text(config or text)
+        return subprocess.run([aqueduct, "check", *args], cwd=tmp_path, capture_output=True, text=True, timeout=60, env={})
+    call.folder = tmp_path
+    return call
+
+
+@pytest.fixture(params=["delete", "wal"])
+def database(run, request):
+    """Its name; nothing is left beside it, and nothing in it changes."""
+    path = run.folder / "app.db"
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute(f"PRAGMA journal_mode = {request.param}")
+        db.executescript("""
+            CREATE TABLE job(id TEXT PRIMARY KEY, state, created INTEGER);
+            CREATE TABLE user(id TEXT PRIMARY KEY, role, api_token);
+            CREATE TABLE role(name TEXT, note);
+            INSERT INTO job VALUES('a', 'ok', 1750000000), ('b', 'new', 1750000001);
+            INSERT INTO user VALUES('u1', 'admin', 'the-token');
+            INSERT INTO role VALUES('admin', 1), ('admin', 2);""")
+    before = hashlib.sha256(path.read_bytes()).digest()
+    yield "app.db"
+    assert hashlib.sha256(path.read_bytes()).digest() == before
+    assert {one.name for one in run.folder.iterdir()} <= {"app.db", "bridge.yaml"}, "check leaves nothing"
+
+
+def events_of(done):
+    return [(one["rule"], one["event"]) for one in json.loads(done.stdout)["events"]]
+
+
+def test_prints_the_event_of_the_newest_row(run, database):
+    done = run("--json", "--database", database, rules=OPEN_ROW + "\n      " + DIFF)
+    assert done.returncode == 0, done.stdout
+    assert [(rule, e["type"], e["subject"]) for rule, e in events_of(done)] == [("jobs", "job.started", "job/b"), ("users", "user.created", "user/u1")]
+    assert "snapshot" not in events_of(done)[0][1]
+    done = run("--database", "app=" + database)
+    assert "app: rule jobs: its newest row would give\n{\n" in done.stdout and '"type": "job.started"' in done.stdout
+    assert "\033" not in done.stdout, "colour is for terminals"
+
+
+def test_masks_secrets_and_warns_of_them(run, database):
+    done = run("--json", "--database", database, rules=DIFF)
+    assert events_of(done)[0][1]["data"] == {"id": "u1", "role": "admin", "api_token": "***"}
+    assert "the-token" not in done.stdout
+    assert 'columns: "api_token" is published, and is called as a secret would be; name it in `never` or `mask`' in done.stdout.replace('\\"', '"')
+    done = run("--database", database, rules=DIFF.replace("watch:", "never: [api_token], watch:"))
+    assert "api_token" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("old, new, said", [
+    ("table: job", "table: jbo", 'capture[0].table: there is no table "jbo" (did you mean job?)'),
+    ("key: id", "key: idd", 'capture[0].key: there is no column "idd" in job (did you mean id?)'),
+    ("state = 'ok'", "stat = 'ok'", "capture[0].done: no such column: stat (did you mean state?)"),
+    ("job.done", "'job.{stat}'", 'capture[0].types: there is no column "stat" in job (did you mean state?)'),
+    ("state = 'ok'", "state =", 'capture[0].done: near ")": syntax error'),
+])
+def test_what_does_not_fit_is_a_mistake(run, database, old, new, said):
+    done = run("--database", database, rules=OPEN_ROW.replace(old, new))
+    assert done.returncode == 1
+    assert re.search(r"^bridge.yaml:6:\d+: sources.app." + re.escape(said), done.stderr, re.M), done.stderr
+
+
+def test_of_a_preset_it_is_a_warning(run, database):
+    done = run("--database", database, rules="preset: anythingllm")
+    assert done.returncode == 0
+    assert 'warning: sources.app.preset: rule event_logs: table: there is no table "event_logs"' in done.stderr
+    assert "no event yet" in done.stdout
+
+
+def test_a_preset_on_its_application(run):
+    with contextlib.closing(sqlite3.connect(run.folder / "app.db")) as db, db:
+        db.executescript((ROOT / "tests/data/anythingllm.sql").read_text())
+        db.execute("INSERT INTO users(username, password, role) VALUES('ann', 'the-hash', 'admin')")
+    done = run("--json", "--database", "app.db", rules="preset: anythingllm")
+    assert done.returncode == 0, done.stdout
+    assert "user.created" in [e["type"] for rule, e in events_of(done)]
+    assert "the-hash" not in done.stdout
+
+
+def warnings_of(run, database, rules):
+    done = run("--database", database, rules=rules)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def test_warns_of_a_look_up_without_an_index(run, database):
+    assert "finding the row of one key reads the whole of job" in warnings_of(run, database, OPEN_ROW.replace("key: id", "key: created"))
+    assert "finding the row" not in warnings_of(run, database, OPEN_ROW)
+    said = warnings_of(run, database, DIFF.replace("table: user, key: id", "table: role, key: name").replace("[role]", "[note]"))
+    assert "capture[0].key: no index orders the rows by it, so each look reads and sorts the whole table" in said
+
+
+def test_warns_of_rows_that_a_join_doubles(run, database):
+    joined = DIFF.replace("table: user", "table: user, select: 'SELECT u.id, u.role, r.note FROM user u LEFT JOIN role r ON r.name = u.role'")
+    said = warnings_of(run, database, joined)
+    assert "capture[0].select: the key u1 comes 2 times: a join doubles the row" in said
+    assert "reads the whole of r" in said
+
+
+def test_warns_of_a_costly_diff(run):
+    with contextlib.closing(sqlite3.connect(run.folder / "app.db")) as db, db:
+        db.execute("CREATE TABLE user(id INTEGER PRIMARY KEY, role)")
+        db.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) INSERT INTO user SELECT i, 'x' FROM n")
+    said = warnings_of(run, "app.db", DIFF)
+    assert re.search(r"capture\[0\].kind: diff reads all keys and watched columns of user, (more than )?\d+ rows, when anything changes", said), said
+    assert "kind: diff" not in warnings_of(run, "app.db", DIFF.replace("watch:", "last: 100, watch:"))
+
+
+def test_says_which_file_it_cannot_try(run, database):
+    def said(word, config=None):
+        done = run("--database", word, config=config)
+        assert done.returncode == 1
+        return done.stderr
+
+    rules = "capture:\n      " + OPEN_ROW
+    one = CONFIG.replace("RULES", rules)
+    two = one.replace("routes:", "  other:\n    type: sqlite\n    path: b.db\n    " + rules + "\nroutes:")
+    hooks = "sources: {hooks: {type: http, listen: '127.0.0.1:0', paths: [{path: /v1, verify: {scheme: bearer, secrets: [a-token-of-some-length]}}]}}\n"
+    assert '--database: "nothing.db": No such file or directory' in said("nothing.db")
+    assert '"bridge.yaml" is no SQLite database, or it is encrypted' in said("bridge.yaml")
+    assert "--database: several sources read a database; write NAME=FILE with the name of one" in said("app.db", two)
+    assert "--database: no source reads a database" in said("app.db", hooks + one[one.index("routes:"):])
+    done = run("--database", "other=app.db", config=two)
+    assert done.returncode == 0 and "other: rule jobs: its newest row would give" in done.stdout
+    assert "app: rule" not in done.stdout
