@@ -55,11 +55,15 @@ struct config;
 struct connectors;
 struct record;
 struct sink;
+struct source;
 
 struct command_names {        /* in the configuration, beside a sink */
     struct strings endpoints; /* of its endpoints; none: it is without `endpoints:` */
     struct strings formerly;  /* its earlier names */
 };
+
+struct command_call;
+typedef void command_use_fn(void *ctx, struct source *const *sources, size_t count);
 
 struct command_call {                    /* everything is borrowed for the call */
     char *const *words;                  /* behind the command's name, without the flags */
@@ -67,6 +71,9 @@ struct command_call {                    /* everything is borrowed for the call 
     void *flags;                         /* the command's struct, filled by its rows */
     struct strings files;                /* the configuration's files: -c, else AQUEDUCT_CONFIG, else ./bridge.yaml */
     const struct connectors *connectors; /* for the core's commands */
+    /* Reads a configuration from text, as from a file, and calls use() with its sources: options filled, not opened, gone
+     * afterwards. False with the first that is wrong with it. */
+    bool (*load)(const struct command_call *call, struct str yaml, command_use_fn *use, void *ctx, struct err *e);
     /* What a command with `config` gets as well: */
     const struct config *config; /* for the core's commands */
     struct sink *const *sinks;   /* every configured sink, options filled, not opened; those of a type have its ops */

@@ -46,13 +46,22 @@ static int about_events(const char *name)
     return type ? COMMAND_DONE : COMMAND_USAGE;
 }
 
+/* A type of source may have a command of its name. */
+static bool about_is_source(const struct connectors *connectors, const char *name)
+{
+    for (const struct source_ops *const *type = connectors->sources; *type; type++)
+        if (strcmp((*type)->type, name) == 0)
+            return true;
+    return false;
+}
+
 /* `help dead list`, `help sqlite capture`: a part of what the first word names. */
 static int about_part(const struct connectors *connectors, const char *name, const char *part)
 {
     const struct command *command = commands_find(connectors, name);
     if (config_help_option(connectors, name, part, stdout))
         return COMMAND_DONE;
-    if (!command || !command->verbs)
+    if (!command || !command->verbs || (about_is_source(connectors, name) && !commands_has_verb(command, part)))
         return usage_wrong(NULL, "there is no help about \"%s\" of \"%s\"", part, name);
     if (!commands_has_verb(command, part))
         return usage_verb(command, part);
@@ -73,6 +82,8 @@ static int about_help(struct command_call *call)
     if (call->word_count > 1)
         return about_part(call->connectors, name, call->words[1]);
     if (command) {
+        if (about_is_source(call->connectors, name) && config_help(call->connectors, name, stdout))
+            putchar('\n');
         help_command(command, stdout);
         config_help_add_section(call->connectors, name, stdout);
         return COMMAND_DONE;

@@ -49,6 +49,25 @@ static bool cli_publish(const struct command_call *call, const struct record *r,
     return publish_once(call->config, r, e);
 }
 
+static bool cli_load(const struct command_call *call, struct str yaml, command_use_fn *use, void *ctx, struct err *e)
+{
+    struct problems problems = { 0 };
+    struct config *c = config_load_text(call->connectors, "the configuration", yaml, &problems);
+    if (!c) {
+        err_set(e, "%s", problems.count ? problems.at[0].text : "");
+        problems_free(&problems);
+        return false;
+    }
+    struct source **sources = mem_alloc((c->source_count + 1) * sizeof *sources);
+    for (size_t i = 0; i < c->source_count; i++)
+        sources[i] = c->sources[i].source;
+    use(ctx, sources, c->source_count);
+    free(sources);
+    config_free(c);
+    problems_free(&problems);
+    return true;
+}
+
 /* The names beside each sink; free() each one's endpoints.at, and the whole. */
 static struct command_names *cli_names(const struct config *c)
 {
@@ -141,7 +160,9 @@ static int cli_run(const struct connectors *connectors, const struct command *co
                    int argc, char **argv)
 {
     struct err e = { "" };
-    struct command_call call = { .connectors = connectors, .words = argv, .flags = mem_alloc(command->size + 1) };
+    struct command_call call = {
+        .connectors = connectors, .load = cli_load, .words = argv, .flags = mem_alloc(command->size + 1)
+    };
     const struct flag_target targets[] = { { command->flags, call.flags }, { cli_flags, flags } };
     int code = COMMAND_DONE, words = flags_parse(targets, 2, false, argc, argv, &e);
     if (words < 0) {

@@ -139,6 +139,9 @@ struct config_trial {         /* of a source's options on another file than its 
  * warnings, which are no reason for NULL. Opens and changes nothing. `trial` may be NULL. */
 struct config *config_load_reviewed(const struct connectors *connectors, const char *const *files, size_t count,
                                     const struct config_trial *trial, struct problems *out);
+/* Of one file's text; `name` is what problems call it. */
+struct config *config_load_text(const struct connectors *connectors, const char *name, struct str yaml,
+                                struct problems *out);
 /* For a command that needs the sinks of that type alone: variables and files that other parts name may be missing.
  * Those parts are not filled; of a broker's, broker_missing says what is. */
 struct config *config_load_part(const struct connectors *connectors, const char *const *files, size_t count,

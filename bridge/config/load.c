@@ -14,6 +14,7 @@ enum { LOAD_WAIT_MS = 5000 };
 struct load_how {
     bool review;
     const struct config_trial *trial; /* of a review; NULL: none */
+    struct str text;                  /* of the only file; absent: the files are read */
     const char *sink_type;            /* only what the sinks of this type need; NULL: everything */
 };
 
@@ -58,7 +59,9 @@ static struct node *load_file(struct arena *tree, const char *path, const struct
 {
     struct buf text = buf_new(CONFIG_FILE_BYTES + 1);
     struct node *n = NULL;
-    if (load_text(path, &text))
+    if (how->text.at)
+        buf_add_str(&text, how->text);
+    if (how->text.at || load_text(path, &text))
         n = (how->sink_type ? tree_load_part : tree_load)(tree, path, buf_str(&text), out);
     else if (errno == EFBIG)
         problem_add(out, path, 1, 1, "is longer than %d KiB", CONFIG_FILE_BYTES >> 10);
@@ -156,6 +159,12 @@ struct config *config_load_reviewed(const struct connectors *connectors, const c
                                     const struct config_trial *trial, struct problems *out)
 {
     return load_all(connectors, files, count, (struct load_how){ .review = true, .trial = trial }, out);
+}
+
+struct config *config_load_text(const struct connectors *connectors, const char *name, struct str yaml,
+                                struct problems *out)
+{
+    return load_all(connectors, &name, 1, (struct load_how){ .text = yaml }, out);
 }
 
 struct config *config_load_part(const struct connectors *connectors, const char *const *files, size_t count,

@@ -3,6 +3,7 @@
  * work does, and leaves no file and no lock. */
 #include "bridge/lib/mem.h"
 #include "connectors/sqlite/sqlite.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,14 +47,14 @@ static const char *review_hint(const char *word, const char *const *names, char 
 
 /* May it be opened? *alone: it is in WAL mode and nobody has it open, so that SQLite would make files beside it. This
  * process has no lock of it, which closing a descriptor would drop. */
-static bool review_file(struct review *v, bool *alone, struct err *e)
+static bool review_file(const struct sqlite_source *s, bool *alone, struct err *e)
 {
     static const char magic[] = "SQLite format 3";
-    const char *path = v->s->path;
+    const char *path = s->path;
     char head[20] = "";
     struct stat st;
     if (stat(path, &st) != 0)
-        return false; /* it was there a moment ago */
+        return err_set(e, "path: \"%s\": %s", path, strerror(errno));
     if (!S_ISREG(st.st_mode))
         return err_set(e, "path: \"%s\" is %s; name the database file itself", path,
                        S_ISDIR(st.st_mode) ? "a folder" : "no ordinary file");
@@ -69,6 +70,13 @@ static bool review_file(struct review *v, bool *alone, struct err *e)
     *alone = head[18] == 2 && access(wal, F_OK) != 0;
     free(wal);
     return true;
+}
+
+enum db review_open(struct sqlite_source *s, bool *refused, struct err *e)
+{
+    bool alone = false;
+    *refused = !review_file(s, &alone, e);
+    return *refused ? DB_GONE : database_open_to_look(s, alone, e);
 }
 
 /* ---- the tables and columns that a rule names ---- */
@@ -274,20 +282,19 @@ static void review_rule(struct review *v, struct rule *r)
 void review_rules(struct sqlite_source *s, const struct review_how *how)
 {
     struct err e = { "" };
-    bool alone = false;
+    bool refused;
     struct review v = { .s = s, .how = how };
-    if (!review_file(&v, &alone, &e)) {
-        if (e.text[0])
-            how->wrong(how->ctx, "", e.text);
-        return;
-    }
-    switch (database_open_to_look(s, alone, &e)) {
+    switch (review_open(s, &refused, &e)) {
     case DB_OK: break;
     case DB_BUSY:
         if (how->trial)
             how->doubtful(how->ctx, "path", "is locked, as its application is writing; try again");
         return;
-    case DB_GONE: how->doubtful(how->ctx, "path", e.text); return;
+    case DB_GONE:
+        if (!how->trial && access(s->path, F_OK) != 0)
+            return; /* it was there a moment ago */
+        (refused ? how->wrong : how->doubtful)(how->ctx, refused ? "" : "path", e.text);
+        return;
     }
     s->told = review_told;
     s->told_ctx = &v;

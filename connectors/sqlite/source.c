@@ -495,6 +495,31 @@ static void source_settle(struct source *base, uint64_t tag, enum outcome o, con
 
 /* ---- on another file ---- */
 
+void source_begin_look(struct sqlite_source *s)
+{
+    source_make_metrics(s);
+    source_make_origin(s);
+    render_open(s);
+    s->found.text = buf_new(SIZE_MAX / 2);
+}
+
+void source_end_look(struct sqlite_source *s)
+{
+    source_free_rules(s);
+    found_free(s);
+    render_close(s);
+    free(s->origin);
+}
+
+const struct rule_options *source_rule(const struct sqlite_source *s, size_t i)
+{
+    const struct preset_file *preset = s->preset.content;
+    size_t ready = preset ? preset->capture.count : 0;
+    if (i < ready)
+        return (const struct rule_options *)preset->capture.at + i;
+    return i - ready < s->capture.count ? (const struct rule_options *)s->capture.at + (i - ready) : NULL;
+}
+
 static void source_trial(const struct source *base, const struct trial *t)
 {
     struct err e;
@@ -502,16 +527,10 @@ static void source_trial(const struct source *base, const struct trial *t)
     copy.path = (char *)(uintptr_t)t->path;
     copy.rules = NULL;
     copy.rule_count = 0;
-    source_make_metrics(&copy);
-    source_make_origin(&copy);
-    render_open(&copy);
-    copy.found.text = buf_new(SIZE_MAX / 2);
+    source_begin_look(&copy);
     if (source_make_rules(&copy, &e))
         review_rules(&copy, &(struct review_how){ t->wrong, t->doubtful, t->faults, t });
-    source_free_rules(&copy);
-    found_free(&copy);
-    render_close(&copy);
-    free(copy.origin);
+    source_end_look(&copy);
 }
 
 const struct source_ops sqlite_source = {

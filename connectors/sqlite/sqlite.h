@@ -566,12 +566,21 @@ void wait_rest(struct sqlite_source *s, int64_t busy_us);
 int pass_begin(struct sqlite_source *s, int wake_fd, struct err *e); /* once anything has changed */
 int pass_slice(struct sqlite_source *s, struct emission *out, size_t room, struct err *e);
 
+/* source.c: for a look from outside, on a copy (or a zeroed one with a path and limits): what rendering and reading need */
+void source_begin_look(struct sqlite_source *s);
+void source_end_look(struct sqlite_source *s);
+/* The i-th rule as written, those of the preset first; NULL: there are no more. */
+const struct rule_options *source_rule(const struct sqlite_source *s, size_t i);
+
 /* review.c: for `aqueduct check`, on a copy of the source with its rules made */
 struct review_how {
     fault_fn *wrong, *doubtful;
     void *ctx;
     const struct trial *trial; /* NULL: of its own file, where what is not there may come with another version */
 };
+/* Opens the database as it is, read-only and leaving nothing beside it. DB_GONE with *refused: it is none, or may not be
+ * read. */
+enum db review_open(struct sqlite_source *s, bool *refused, struct err *e);
 void review_rules(struct sqlite_source *s, const struct review_how *how);
 
 /* trial.c */

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/* A configuration for a database: the preset of its application, or a rule for each table. */
+#include <ctype.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "bridge/auth/secret.h"
+#include "bridge/lib/jscan.h"
+#include "bridge/lib/mem.h"
+#include "connectors/sqlite/inspect.h"
+
+enum {
+    PROPOSE_DIFF_ROWS = 100000, /* a diff of more is costly: only new rows */
+    PROPOSE_NAME = 40,
+};
+
+/* A text as it stands in YAML: in quotes unless it is a plain word, and never a variable. */
+static void propose_text(struct buf *out, const char *text)
+{
+    static const char *const reserved[] = { "y", "n", "yes", "no", "on", "off", "true", "false", "null" };
+    bool plain = *text != '\0' && !isdigit((unsigned char)*text);
+    for (const char *c = text; *c; c++)
+        plain = plain && (isalnum((unsigned char)*c) || *c == '_');
+    for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
+        plain = plain && !str_eq_nocase(str_of(text), str_of(reserved[i]));
+    if (plain) {
+        buf_add_c(out, text);
+        return;
+    }
+    struct buf escaped = buf_new(64 << 10);
+    for (const char *c = text; *c; c++) {
+        if (c[0] == '$' && c[1] == '{')
+            buf_add_char(&escaped, '$');
+        buf_add_char(&escaped, *c);
+    }
+    jscan_add_string(out, buf_str(&escaped));
+    buf_free(&escaped);
+}
+
+/* A name of small letters, digits and _ made of the table's. */
+static void propose_word(const char *text, char out[PROPOSE_NAME + 1])
+{
+    size_t n = 0;
+    for (; *text && n < PROPOSE_NAME - 4; text++)
+        out[n++] = isalnum((unsigned char)*text) ? (char)tolower((unsigned char)*text) : '_';
+    out[n] = '\0';
+}
+
+/* The time at which a row came, by its column's name; NULL: none is called like that. */
+static const char *propose_time(const struct table *t)
+{
+    static const char *const names[] = { "created_at", "createdat",   "created",   "createddate", "date_created",
+                                         "occurredat", "occurred_at", "timestamp", "inserted_at", "time" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        for (size_t k = 0; k < t->column_count; k++)
+            if (str_eq_nocase(str_of(t->columns[k].name), str_of(names[i])))
+                return t->columns[k].name;
+    return NULL;
+}
+
+static bool propose_watches(const struct table *t, const struct column *c)
+{
+    static const char *const moving[] = { "updated_at",   "updatedat",    "last_active_at", "lastupdatedat",
+                                          "last_read_at", "last_seen_at", "updateddate" };
+    bool watched = !c->blob && !secret_is_name(str_of(c->name)) && !(t->key && strcmp(c->name, t->key) == 0);
+    for (size_t i = 0; i < sizeof moving / sizeof *moving; i++)
+        watched = watched && !str_eq_nocase(str_of(c->name), str_of(moving[i]));
+    return watched;
+}
+
+/* `key: [columns]`, of those that fit; nothing when none does. */
+static void propose_columns(struct buf *out, const struct table *t, const char *key, bool secrets)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < t->column_count && n < RULE_WATCH; i++) {
+        const struct column *c = &t->columns[i];
+        if (secrets ? !secret_is_name(str_of(c->name)) : !propose_watches(t, c))
+            continue;
+        if (n++)
+            buf_add_c(out, ", ");
+        else
+            buf_printf(out, "        %s: [", key);
+        propose_text(out, c->name);
+    }
+    if (n)
+        buf_add_c(out, "]\n");
+}
+
+/* Schema versions and the like, which say nothing of what happens. */
+static bool propose_is_machinery(const char *table)
+{
+    static const char *const parts[] = { "migration", "alembic", "knex", "_prisma" };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (strstr(table, parts[i]))
+            return true;
+    return false;
+}
+
+/* Is it only added to, by its name? */
+static bool propose_is_log(const struct table *t)
+{
+    static const char *const words[] = { "log", "logs", "events", "audit", "history" };
+    char name[PROPOSE_NAME + 1];
+    propose_word(t->name, name);
+    for (size_t i = 0; t->keeps_ids && i < sizeof words / sizeof *words; i++)
+        if (str_ends(str_of(name), str_of(words[i])))
+            return true;
+    return false;
+}
+
+static void propose_rule(struct buf *out, const struct table *t, const char *name)
+{
+    const char *time = propose_time(t);
+    bool diff = t->exact && t->rows <= PROPOSE_DIFF_ROWS && !propose_is_log(t);
+    buf_printf(out, "      - name: ");
+    propose_text(out, name);
+    buf_printf(out, "\n        kind: %s\n        table: ", diff ? "diff" : "append");
+    propose_text(out, t->name);
+    buf_add_c(out, "\n        key: ");
+    propose_text(out, t->key ? t->key : "rowid");
+    buf_add_char(out, '\n');
+    if (time) {
+        buf_add_c(out, "        time: ");
+        propose_text(out, time);
+        buf_add_char(out, '\n');
+    }
+    size_t before = out->n;
+    if (diff)
+        propose_columns(out, t, "watch", false);
+    bool watches = out->n > before;
+    propose_columns(out, t, "never", true);
+    buf_printf(out, "        types: {insert: %s.created%s%s%s", name, watches ? ", update: " : "", watches ? name : "",
+               watches ? ".updated" : "");
+    buf_printf(out, "%s%s%s}\n", diff ? ", delete: " : "", diff ? name : "", diff ? ".deleted" : "");
+}
+
+/* Is that name among those of the tables before the i-th? Then it gets a number. */
+static void propose_name(const struct inspection *in, size_t i, char name[PROPOSE_NAME + 1])
+{
+    char other[PROPOSE_NAME + 1];
+    size_t same = 0;
+    propose_word(in->tables[i].name, name);
+    for (size_t k = 0; k < i; k++) {
+        propose_word(in->tables[k].name, other);
+        same += strcmp(other, name) == 0;
+    }
+    size_t n = strlen(name);
+    if (same)
+        snprintf(name + n, PROPOSE_NAME + 1 - n, "_%zu", same + 1);
+}
+
+static bool propose_rules(const struct inspection *in, struct buf *out)
+{
+    size_t rules = 0;
+    buf_add_c(out, "    capture:\n");
+    for (size_t i = 0; i < in->table_count && rules < RULES; i++) {
+        const struct table *t = &in->tables[i];
+        char name[PROPOSE_NAME + 1];
+        if (propose_is_machinery(t->name) || (!t->key && !t->has_rowid))
+            continue;
+        propose_name(in, i, name);
+        propose_rule(out, t, name);
+        rules++;
+    }
+    return rules > 0;
+}
+
+bool propose(const struct inspection *in, bool preset, struct buf *out)
+{
+    char *real = realpath(in->s->path, NULL);
+    const char *path = real ? real : in->s->path, *name = in->app ? in->app->preset : "app";
+    buf_printf(out, "broker: {path: ./data}\nsources:\n  %s:\n    type: sqlite\n    path: ", name);
+    propose_text(out, path);
+    buf_add_char(out, '\n');
+    bool any = preset;
+    if (preset)
+        buf_printf(out, "    preset: %s\n", name);
+    else
+        any = propose_rules(in, out);
+    buf_add_c(out, "    start: now # snapshot: first all that is there\n");
+    buf_printf(out, "routes:\n  - topic: %s.events\nsinks:\n  failed: {type: dead_letter, path: ./dead-letters.db}\n",
+               name);
+    buf_add_c(out, "  # crm: {type: webhook, topics: [");
+    buf_printf(out, "%s.events], url: \"https://crm.example.com/hooks\", secrets: [\"${CRM_SECRET}\"]}\n", name);
+    free(real);
+    return any && !out->failed;
+}
