@@ -8,6 +8,7 @@
 #include "bridge/command.h"
 #include "bridge/lib/mem.h"
 #include "connectors/sqlite/inspect.h"
+#include "connectors/sqlite/map.h"
 
 enum { COMMAND_YAML = 1 << 20, COMMAND_WIDTH = 28 };
 
@@ -48,19 +49,40 @@ static void command_ignore_sample(void *ctx, const char *rule, const struct even
     (void)ctx, (void)rule, (void)ev;
 }
 
+static void command_add_type(json_t *types, const char *type)
+{
+    size_t i;
+    json_t *known;
+    json_array_foreach(types, i, known)
+    {
+        if (strcmp(json_string_value(known), type) == 0)
+            return;
+    }
+    json_array_append_new(types, json_string(type));
+}
+
+/* As it is written. */
+static const char *command_kind(enum kind kind)
+{
+    const struct option *row = rule_rows;
+    while (strcmp(row->key, "kind") != 0)
+        row++;
+    const struct option_value *value = row->values;
+    while (value->value != (int)kind)
+        value++;
+    return value->text;
+}
+
 static json_t *command_rule(const struct rule_options *o)
 {
-    static const char *const kinds[] = { "append", "open_row", "diff" };
     json_t *types = json_array();
-    for (size_t i = 0; i < o->types.count; i++) {
-        bool known = false;
-        for (size_t k = 0; k < i; k++)
-            known = known || strcmp(o->types.at[k].value, o->types.at[i].value) == 0;
-        if (!known)
-            json_array_append_new(types, json_string(o->types.at[i].value));
-    }
-    return json_pack("{s:s, s:s, s:s?, s:o}", "name", o->name, "kind", kinds[o->kind], "table", o->table, "types",
-                     types);
+    const struct map_options *map = o->map.at;
+    for (size_t i = 0; i < o->types.count; i++)
+        command_add_type(types, o->types.at[i].value);
+    for (size_t i = 0; i < o->map.count; i++)
+        command_add_type(types, map[i].type);
+    return json_pack("{s:s, s:s, s:s?, s:o}", "name", o->name, "kind", command_kind(o->kind), "table", o->table,
+                     "types", types);
 }
 
 /* Takes the source of the proposed configuration: its rules, and how they fit the file. */

@@ -86,7 +86,7 @@ static void pass_end(struct sqlite_source *s)
     s->failure.text[0] = '\0';
 }
 
-static enum step pass_step(struct sqlite_source *s, struct rule *r, struct err *e)
+enum step pass_step(struct sqlite_source *s, struct rule *r, struct err *e)
 {
     if (!r->usable)
         return STEP_DONE;

@@ -235,7 +235,10 @@ static void review_told(void *ctx, const char *why)
 {
     struct err e;
     err_set(&e, "%s", why);
-    review_say(ctx, false, &e);
+    if (strstr(why, "no such column") || strstr(why, "no such table") || strstr(why, "syntax error"))
+        review_say_missing(ctx, &e);
+    else
+        review_say(ctx, false, &e);
 }
 
 /* A rule with `tables` is reviewed by its instances, if it has any. */

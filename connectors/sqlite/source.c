@@ -499,6 +499,7 @@ void source_begin_look(struct sqlite_source *s)
 {
     source_make_metrics(s);
     source_make_origin(s);
+    privacy_open(s);
     render_open(s);
     s->found.text = buf_new(SIZE_MAX / 2);
 }
@@ -508,6 +509,7 @@ void source_end_look(struct sqlite_source *s)
     source_free_rules(s);
     found_free(s);
     render_close(s);
+    privacy_close(s);
     free(s->origin);
 }
 

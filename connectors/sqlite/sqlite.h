@@ -562,7 +562,9 @@ void wait_before_second_look(struct sqlite_source *s);                          
 void wait_poll_next(struct sqlite_source *s, bool soon);
 void wait_rest(struct sqlite_source *s, int64_t busy_us);
 
-/* pass.c; both return what read() returns */
+/* pass.c */
+enum step pass_step(struct sqlite_source *s, struct rule *r, struct err *e); /* one step of a rule's part of a pass */
+/* Both return what read() returns */
 int pass_begin(struct sqlite_source *s, int wake_fd, struct err *e); /* once anything has changed */
 int pass_slice(struct sqlite_source *s, struct emission *out, size_t room, struct err *e);
 

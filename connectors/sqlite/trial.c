@@ -182,13 +182,8 @@ static void trial_read(struct sqlite_source *s, struct rule *r)
     for (int i = 0; i < TRIAL_STEPS && step == STEP_FULL && r->usable; i++) {
         s->read_began_us = clock_mono_us();
         s->slice.rows = 0;
-        step = r->o->kind == KIND_DIFF ? diff_step(s, r, &e) : append_step(s, r, &e);
+        step = pass_step(s, r, &e);
     }
-}
-
-static void trial_ignore(void *ctx, const char *why)
-{
-    (void)ctx, (void)why; /* said when the rule was looked at as a whole */
 }
 
 static void trial_sample(struct sqlite_source *s, struct rule *r, const struct trial *t)
@@ -199,18 +194,15 @@ static void trial_sample(struct sqlite_source *s, struct rule *r, const struct t
     const struct rule_options *whole = r->o;
     struct rule_options one = *whole;
     char *where = sqlite3_mprintf("(%s\n) AND \"%w\" IS %s", one.where ? one.where : "1", one.key, key);
-    void (*told)(void *, const char *) = s->told;
     CHECK(where);
     one.where = where;
     r->o = &one;
-    s->told = trial_ignore;
     compile_rule(s, r);
     trial_read(s, r);
     for (size_t i = 0; i < s->found.event_count; i++)
         t->sample(t->ctx, r->name, s->found.events[i]);
     found_reset(s);
     rule_drop(r);
-    s->told = told;
     r->o = whole;
     sqlite3_free(where);
     sqlite3_free(key);

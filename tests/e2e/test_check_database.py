@@ -126,6 +126,23 @@ def test_warns_of_rows_that_a_join_doubles(run, database):
     assert "reads the whole of r" in said
 
 
+MAPPED = ("- {name: jobs, kind: append, table: job, key: id, join: LEFT JOIN role o ON o.name = 'NAME', "
+          "data: {conversation.id: r.id, message.id: r.id, output.text: r.TEXT}, map: [{type: chat.response.generated, op: [insert]}]}")
+
+
+def test_tries_the_sql_of_a_map(run, database):
+    def tried(text, name):
+        rules = "capture:\n      " + MAPPED.replace("TEXT", text).replace("NAME", name)
+        return run("--database", database, config=CONFIG.replace("RULES", "app: desk\n    " + rules))
+    done = tried("state", "nobody")
+    assert done.returncode == 0 and '"text": "new"' in done.stdout, done.stderr
+    done = tried("stat", "nobody")
+    assert done.returncode == 1
+    assert "sources.app.capture[0].map[0] (chat.response.generated): data: output.text: no such column: r.stat" in done.stderr
+    done = tried("state", "admin")
+    assert "capture[0].join: it makes several rows of one; write `part`, SQL that tells them apart" in done.stderr
+
+
 def test_warns_of_a_costly_diff(run):
     with contextlib.closing(sqlite3.connect(run.folder / "app.db")) as db, db:
         db.execute("CREATE TABLE user(id INTEGER PRIMARY KEY, role)")
