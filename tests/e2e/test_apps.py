@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""The presets, each on a database with the application's own schema that a script of tests/apps writes as the application does.
+
+One consumer, which knows no application, counts turns, tokens and documents; what it counts is what the script wrote. Every event is of the
+vocabulary, strictly."""
+import contextlib
+import importlib
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from conftest import wait_for
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests/apps"), str(ROOT / "tests/schema")]
+from app import App  # noqa: E402
+import vocabulary  # noqa: E402
+
+STRICT = {kind: vocabulary.validator(schema, vocabulary.strict) for kind, schema in vocabulary.event_schemas().items()}
+APPS = {
+    "open-webui": ("open_webui", "wal"),
+}
+CONFIG = """\
+sources: {app: {type: sqlite, path: app.db, preset: PRESET, start: snapshot MORE}}
+routes: [{topic: events}]
+"""
+
+
+class Told:
+    """What a dry run prints: each record of the topic as a line."""
+
+    def __init__(self, aqueduct, folder, preset, more):
+        (folder / "bridge.yaml").write_text(CONFIG.replace("PRESET", preset).replace(" MORE", more))
+        self.out, self.log = folder / "out", folder / "log"
+        with open(self.out, "w") as out, open(self.log, "w") as log:
+            self.process = subprocess.Popen([aqueduct, "run", "--dry-run"], cwd=folder, stdout=out, stderr=log)
+
+    def events(self):
+        text = self.out.read_text()
+        return [json.loads(line) for line in text[:text.rfind("\n") + 1].splitlines()]
+
+    def wait(self, kind, subject, times=1):
+        wait_for(lambda: sum((e["type"], e["subject"]) == (kind, subject) for e in self.events()) >= times,
+                 why=lambda: f"{kind} of {subject}\n{self.out.read_text()[-3000:]}\n{self.log.read_text()}")
+
+    def end(self):
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(60) == 0, self.log.read_text()
+        return self.events()
+
+
+@pytest.fixture
+def told(aqueduct, tmp_path):
+    with contextlib.ExitStack() as stack:
+        def run(name, more=""):
+            script, mode = APPS[name]
+            app = App(name, tmp_path / "app.db", mode)
+            stack.callback(app.db.close)
+            one = Told(aqueduct, tmp_path, name, more)
+            stack.callback(lambda: (one.process.kill(), one.process.wait()))
+            app.wait = one.wait
+            importlib.import_module(script).tell(app)
+            return app, one
+        yield run
+
+
+def consume(events):
+    """Knows no application."""
+    counts = {"turns": 0, "input_tokens": 0, "output_tokens": 0, "documents": set()}
+    for event in events:
+        if event["type"] == "chat.response.generated":
+            counts["turns"] += 1
+            for direction in ("input_tokens", "output_tokens"):
+                counts[direction] += event["data"].get("usage", {}).get(direction, 0)
+        if event["type"] == "document.embedded":
+            counts["documents"].add(event["data"]["document"]["id"])
+    return counts
+
+
+def judge(events, name):
+    assert len({event["id"] for event in events}) == len(events), "an id stands for one event"
+    for event in events:
+        STRICT[event["type"]].validate(event["data"])
+        assert event["data"]["app"] == {"name": name}
+        assert event["dataschema"] == f"urn:aqueduct:event/{event['type']}/1"
+        assert event["partitionkey"]
+    rules = yaml.safe_load((ROOT / f"schemas/presets/{name}.yaml").read_text())["capture"]
+    assert {event["type"] for event in events} == {entry["type"] for rule in rules for entry in rule["map"]}, "each type of the preset comes"
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_what_is_told_is_what_happened(told, name):
+    app, one = told(name)
+    events = one.end()
+    judge(events, name)
+    assert consume(events) == app.truth
+    out = one.out.read_text()
+    assert not [text for text in app.secrets if text in out]
+    answers = [event["data"]["output"]["text"] for event in events if event["type"] == "chat.response.generated"]
+    assert len(set(answers)) == len(answers) and set(answers) <= set(app.texts)
+    questions = [event["data"]["input"]["text"] for event in events if event["type"] == "chat.response.generated"]
+    assert set(questions) <= set(app.texts)
+    assert "does not fit" not in one.log.read_text()
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_no_text_is_told_when_content_is_not(told, name):
+    app, one = told(name, ", content: none, raw: row")
+    events = one.end()
+    judge(events, name)
+    assert consume(events) == app.truth
+    out = one.out.read_text()
+    assert app.marks and not [mark for mark in app.marks if mark in out]
+    assert not [text for text in app.secrets if text in out]
+    assert any("raw" in event["data"] for event in events)
