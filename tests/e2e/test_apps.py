@@ -24,6 +24,7 @@ import vocabulary  # noqa: E402
 STRICT = {kind: vocabulary.validator(schema, vocabulary.strict) for kind, schema in vocabulary.event_schemas().items()}
 APPS = {
     "open-webui": ("open_webui", "wal"),
+    "n8n": ("n8n", "wal"),
 }
 CONFIG = """\
 sources: {app: {type: sqlite, path: app.db, preset: PRESET, start: snapshot MORE}}
