@@ -25,6 +25,7 @@ STRICT = {kind: vocabulary.validator(schema, vocabulary.strict) for kind, schema
 APPS = {
     "open-webui": ("open_webui", "wal"),
     "n8n": ("n8n", "wal"),
+    "flowise": ("flowise", "delete"),
 }
 CONFIG = """\
 sources: {app: {type: sqlite, path: app.db, preset: PRESET, start: snapshot MORE}}

@@ -64,6 +64,15 @@ def test_recognises_an_application_and_leaves_nothing(run, mode):
     assert check(run).stderr == ""
 
 
+@pytest.mark.parametrize("preset", sorted(one.stem for one in (ROOT / "tests/data").glob("*.sql") if (ROOT / f"schemas/presets/{one.stem}.yaml").exists()))
+def test_each_preset_fits_its_application(run, preset):
+    make(run, (ROOT / f"tests/data/{preset}.sql").read_text()).close()
+    found = inspect(run)
+    assert found["preset"] == preset and found["notes"] == []
+    assert all(rule["types"] for table in found["tables"] for rule in table["rules"])
+    assert check(run, "--database", "app.db").stderr == ""
+
+
 def test_sees_what_the_write_ahead_log_holds(run):
     with contextlib.closing(make(run, "CREATE TABLE t(id INTEGER PRIMARY KEY); INSERT INTO t VALUES(1), (2);", "wal")):
         found = inspect(run)
