@@ -188,6 +188,7 @@ static void help_print_rule(const struct node *rule, FILE *out)
 {
     const struct node *name = node_get(rule, "name"), *table = node_get(rule, "table"), *map = node_get(rule, "map"),
                       *types = map ? map : node_get(rule, "types");
+    table = table ? table : node_get(rule, "tables");
     fprintf(out, "\n  %.*s  (table %.*s)\n", name ? (int)name->text.n : 0, name ? name->text.at : "",
             table ? (int)table->text.n : 1, table ? table->text.at : "?");
     for (size_t i = 0; types && i < types->count; i++) {

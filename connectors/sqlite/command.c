@@ -81,8 +81,8 @@ static json_t *command_rule(const struct rule_options *o)
         command_add_type(types, o->types.at[i].value);
     for (size_t i = 0; i < o->map.count; i++)
         command_add_type(types, map[i].type);
-    return json_pack("{s:s, s:s, s:s?, s:o}", "name", o->name, "kind", command_kind(o->kind), "table", o->table,
-                     "types", types);
+    return json_pack("{s:s, s:s, s:s?, s:s?, s:o}", "name", o->name, "kind", command_kind(o->kind), "table", o->table,
+                     "tables", o->tables, "types", types);
 }
 
 /* Takes the source of the proposed configuration: its rules, and how they fit the file. */
@@ -117,6 +117,13 @@ static bool command_propose(const struct command_call *call, struct command_foun
 
 /* ---- printed ---- */
 
+static bool command_reads(const json_t *rule, const char *table)
+{
+    const char *of = json_string_value(json_object_get(rule, "table"));
+    const char *like = json_string_value(json_object_get(rule, "tables"));
+    return of ? str_eq_nocase(str_of(of), str_of(table)) : like && sqlite3_strglob(like, table) == 0;
+}
+
 static json_t *command_tables(const struct inspection *in, json_t *rules)
 {
     json_t *tables = json_array();
@@ -126,8 +133,7 @@ static json_t *command_tables(const struct inspection *in, json_t *rules)
         size_t k;
         json_array_foreach(rules, k, rule)
         {
-            const char *of = json_string_value(json_object_get(rule, "table"));
-            if (of && str_eq_nocase(str_of(of), str_of(t->name)))
+            if (command_reads(rule, t->name))
                 json_array_append(captured, rule);
         }
         json_array_append_new(tables, json_pack("{s:s, s:I, s:b, s:o}", "name", t->name, "rows", (json_int_t)t->rows,

@@ -18,6 +18,7 @@ class App:
     def __init__(self, name, path, mode):
         self.truth = {"turns": 0, "input_tokens": 0, "output_tokens": 0, "documents": set()}
         self.texts, self.marks, self.secrets = [], [], []      # marks: a word of each text
+        self.gone = []              # tables that were dropped
         self.wait = None            # wait(type, subject, times): until so many such events were told
         self.db = sqlite3.connect(path, isolation_level=None, timeout=60)
         self.db.execute(f"PRAGMA journal_mode = {mode}")

@@ -64,13 +64,22 @@ def test_recognises_an_application_and_leaves_nothing(run, mode):
     assert check(run).stderr == ""
 
 
+# What a preset cannot spare its application: Kotaemon's vectors are without an index on their file.
+COSTS = {"kotaemon": "rule files.index__1__source: key: finding the row of one key reads the whole of i"}
+
+
 @pytest.mark.parametrize("preset", sorted(one.stem for one in (ROOT / "tests/data").glob("*.sql") if (ROOT / f"schemas/presets/{one.stem}.yaml").exists()))
 def test_each_preset_fits_its_application(run, preset):
     make(run, (ROOT / f"tests/data/{preset}.sql").read_text()).close()
     found = inspect(run)
-    assert found["preset"] == preset and found["notes"] == []
+    assert found["preset"] == preset
+    assert not [note for note in found["notes"] if COSTS.get(preset, "nothing") not in note]
     assert all(rule["types"] for table in found["tables"] for rule in table["rules"])
-    assert check(run, "--database", "app.db").stderr == ""
+    if preset == "kotaemon":
+        table = next(table for table in found["tables"] if table["name"] == "index__1__source")
+        assert [rule["name"] for rule in table["rules"]] == ["files", "files_removed"]
+    warnings = check(run, "--database", "app.db").stderr.splitlines()
+    assert not [line for line in warnings if COSTS.get(preset, "nothing") not in line]
 
 
 def test_sees_what_the_write_ahead_log_holds(run):
