@@ -45,6 +45,14 @@ def feedback(app, flow, chat, answer):
     app.wait("chat.feedback", subject, 2)
 
 
+def left_out(app, store):
+    """What the preset leaves out: nothing may be told of it."""
+    user, loader = new_id(), new_id()
+    app.add("user", id=user, name="Ann", email="ann@example.com", credential=app.secret(), createdBy=user, updatedBy=user)
+    app.set("document_store", store, loaders=[{"id": loader, "status": "SYNC", "totalChunks": 12}], status="SYNC")
+    app.add("document_store_file_chunk", id=new_id(), docId=loader, storeId=store, chunkNo=1, pageContent=app.text("page"))
+
+
 def tell(app):
     flow, agents, chat, store = new_id(), new_id(), new_id(), new_id()
     app.add("credential", id=new_id(), name="key", credentialName="openAIApi", encryptedData=app.secret())
@@ -52,6 +60,7 @@ def tell(app):
     app.add("chat_flow", id=agents, name="Helpers", type="AGENTFLOW", flowData=app.text("flow"))
     app.add("document_store", id=store, name="Policies", status="EMPTY", vectorStoreConfig=app.secret(), createdDate=utc(ms=False))
     app.wait("collection.created", f"collections/{store}")
+    left_out(app, store)
     answer = chat_turn(app, flow, chat)
     chat_turn(app, flow, chat, sessionId="s-1", chatType="EXTERNAL")
     feedback(app, flow, chat, answer)

@@ -19,6 +19,14 @@ def end(app, ident, status, kind):
     app.wait(kind, f"runs/{ident}")
 
 
+def hub(app, user):
+    """What the preset leaves out: nothing may be told of it."""
+    session = new_id()
+    app.add("chat_hub_sessions", id=session, title=app.text("hub"), ownerId=user, lastMessageAt=utc(), provider="openai", model="gpt-4")
+    for kind in ("human", "ai"):
+        app.add("chat_hub_messages", id=new_id(), sessionId=session, type=kind, name="x", content=app.text("hub"), status="success")
+
+
 def tell(app):
     user, workflow = new_id(), "wZ2kq1"
     app.add("user", id=user, email="ann@example.com", firstName="Ann", lastName="Lee", password=app.secret(), mfaSecret=app.secret(),
@@ -27,6 +35,7 @@ def tell(app):
     app.set("user", user, roleSlug="global:admin", updatedAt=utc())
     app.wait("user.updated", f"users/{user}")
     app.add("workflow_entity", id=workflow, name="Nightly report", active=1, nodes=[app.text("node")], connections={}, versionId="3f0c")
+    hub(app, user)
     slow, quick = begin(app, workflow), begin(app, workflow, "trigger")
     end(app, quick, "success", "run.finished")
     end(app, slow, "success", "run.finished")
