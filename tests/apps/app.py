@@ -25,14 +25,15 @@ class App:
         self.db.executescript((DATA / f"{name}.sql").read_text())
 
     def commit(self, *statements):
-        """Each a statement, or one with its values; all in one transaction."""
+        """Each a statement, or one with its values; all in one transaction. The last new row's id, if it is a number."""
         self.db.execute("BEGIN IMMEDIATE")
         for one in statements:
-            self.db.execute(*((one,) if isinstance(one, str) else one))
+            last = self.db.execute(*((one,) if isinstance(one, str) else one)).lastrowid
         self.db.execute("COMMIT")
+        return last
 
     def add(self, table, **row):
-        self.commit(self.row(table, **row))
+        return self.commit(self.row(table, **row))
 
     @staticmethod
     def row(table, **row):
