@@ -120,9 +120,9 @@ static void append_take_row(struct sqlite_source *s, struct rule *r, sqlite3_stm
     } else if (r->o->kind == KIND_APPEND) {
         append_report_new(s, r, row, buf_str(&key));
     } else if (sqlite3_column_int(row, HEAD_DONE)) {
-        open_report(s, r, "done", buf_str(&key), position_birth(r, row), row, true);
+        open_report(s, r, "done", buf_str(&key), position_birth(r, row), row, NULL, true);
     } else if (open_can_be_kept(s, r, row)) {
-        open_report(s, r, "started", buf_str(&key), position_birth(r, row), row, true);
+        open_report(s, r, "started", buf_str(&key), position_birth(r, row), row, NULL, true);
         open_add(s, r, buf_str(&key), row);
     }
     append_move_past(s, r, row);

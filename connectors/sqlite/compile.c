@@ -50,7 +50,7 @@ static void compile_add_select(sqlite3_str *sql, const struct rule *r, bool data
                                                      : ",\"%w\"",
                             o->watch.at[i]);
     for (int i = 0; i < r->field_count; i++)
-        if (data || (o->kind == KIND_DIFF && r->fields[i].keep))
+        if (data || (o->kind != KIND_APPEND && r->fields[i].keep))
             sqlite3_str_appendf(sql, r->fields[i].large ? ",NULL" : ",\"%w\"", r->fields[i].name);
     sqlite3_str_appendall(sql, " FROM ");
     compile_add_source(sql, o);

@@ -27,16 +27,35 @@ bool open_can_be_kept(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row
     return can;
 }
 
+/* What is kept with an open row: the exact key of one that is hashed, else the JSON of `keep`; NULL: nothing. */
+static char *open_kept(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_stmt *from)
+{
+    if (key.at[0] == 'h')
+        return value_exact(from, HEAD_KEY);
+    if (!r->o->keep.count || sqlite3_column_count(from) != HEAD + r->field_count)
+        return NULL;
+    struct buf json = buf_new(EXACT_BYTES);
+    render_kept(s, r, from, &json);
+    char *kept = json.failed ? NULL : str_dup(buf_str(&json));
+    buf_free(&json);
+    return kept;
+}
+
+static const char *open_json(const struct row *row)
+{
+    return row->kept && row->kept[0] == '{' ? row->kept : NULL;
+}
+
 void open_add(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_stmt *from)
 {
-    char *exact = key.at[0] == 'h' ? value_exact(from, HEAD_KEY) : NULL;
+    char *with = open_kept(s, r, key, from);
     struct birth birth = position_birth(r, from);
     uint64_t kept[OPEN_BIRTH] = { (uint64_t)birth.epoch, (uint64_t)birth.rowid };
-    struct row *row = row_new(key, open_since(from), kept, OPEN_BIRTH, exact ? str_of(exact) : STR_ABSENT);
+    struct row *row = row_new(key, open_since(from), kept, OPEN_BIRTH, str_of(with));
     row->pass = s->pass.number;
     rows_put(&r->rows, row);
     state_store_open(s, r, row);
-    free(exact);
+    free(with);
 }
 
 /* Of a row that an earlier version kept it is not known: as of one of now, as that version had it. */
@@ -48,13 +67,13 @@ static struct birth open_birth(const struct rule *r, const struct row *row)
 }
 
 void open_report(struct sqlite_source *s, struct rule *r, const char *op, struct str key, struct birth birth,
-                 sqlite3_stmt *row, bool timed)
+                 sqlite3_stmt *row, const char *kept, bool timed)
 {
     const char *type = rule_type(r, str_of(op));
     if (type)
         found_event(s, r,
                     &(struct happening){
-                        .op = op, .type = type, .key = key, .birth = birth, .row = row, .timed = timed });
+                        .op = op, .type = type, .key = key, .birth = birth, .row = row, .kept = kept, .timed = timed });
 }
 
 /* ---- at the first start ---- */
@@ -102,7 +121,7 @@ int open_take_young(struct sqlite_source *s, struct rule *r)
 /* The key as it can be looked for. */
 static struct str open_key(const struct row *row)
 {
-    return row->kept ? str_of(row->kept) : row_key(row);
+    return row->kept && !open_json(row) ? str_of(row->kept) : row_key(row);
 }
 
 /* Forgets the row whose turn it is. */
@@ -119,12 +138,12 @@ static void open_revisit_row(struct sqlite_source *s, struct rule *r, sqlite3_st
     int64_t age = clock_wall_ms() - (int64_t)row->version;
     row->pass = s->pass.number;
     if (now && sqlite3_column_int(now, HEAD_DONE)) {
-        open_report(s, r, "done", row_key(row), open_birth(r, row), now, false);
+        open_report(s, r, "done", row_key(row), open_birth(r, row), now, open_json(row), false);
         open_forget(s, r);
         return;
     }
     if (!row->aborted && (!now || age >= r->o->abort_after.ms)) {
-        open_report(s, r, "aborted", row_key(row), open_birth(r, row), now, false);
+        open_report(s, r, "aborted", row_key(row), open_birth(r, row), now, open_json(row), false);
         row->aborted = true;
         if (now)
             state_store_open(s, r, row);

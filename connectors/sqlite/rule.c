@@ -49,7 +49,7 @@ const struct option rule_rows[] = {
     OPTION(struct rule_options, done, .doc = "open_row: SQL condition that is true once the row is finished."),
     OPTION(struct rule_options, abort_after, .fallback = "30m", .min = 1,
            .doc = "open_row: a row that is still unfinished then is reported as aborted (and watched 48 times as long, "
-                  "should it finish after all)."),
+                  "should it finish after all). One that is deleted is told by what `keep` kept of it at first."),
     OPTION(struct rule_options, type_column, .doc = "append: column whose value chooses the type in `types`."),
     OPTION(
         struct rule_options, types,
@@ -174,13 +174,23 @@ static bool rule_fail_type(const struct rule_options *o, const struct map_entry 
         t->key, swapped);
 }
 
+static const char *rule_ops(enum kind kind)
+{
+    switch (kind) {
+    case KIND_APPEND: return "insert";
+    case KIND_OPEN_ROW: return "started, done, aborted";
+    case KIND_UPDATED: return "insert, update";
+    case KIND_DIFF: break;
+    }
+    return "insert, delete, update, or a column named in watch";
+}
+
 static bool rule_fail_op(const struct rule_options *o, const char *op, struct err *e)
 {
-    static const char *const what[] = { [KIND_APPEND] = "insert",
-                                        [KIND_OPEN_ROW] = "started, done, aborted",
-                                        [KIND_DIFF] = "insert, delete, update, or a column named in watch" };
-    return err_set(e, "op: \"%s\" is nothing that a rule of kind %s reports (%s)", op, rule_kinds[o->kind].text,
-                   what[o->kind]);
+    const char *kind = "";
+    for (const struct option_value *v = rule_kinds; v->text; v++)
+        kind = v->value == (int)o->kind ? v->text : kind;
+    return err_set(e, "op: \"%s\" is nothing that a rule of kind %s reports (%s)", op, kind, rule_ops(o->kind));
 }
 
 static bool rule_check_types(const struct rule_options *o, struct err *e)
@@ -328,8 +338,10 @@ static bool rule_check_options(const struct rule_options *o, struct err *e)
         return err_set(e, "cursor is missing: which column says when a row was changed?");
     if (kind != KIND_APPEND && o->type_column)
         return err_set(e, "type_column: belongs to kind append");
-    if (kind != KIND_DIFF && (o->keep.count || o->last))
-        return err_set(e, "keep and last belong to kind diff");
+    if (kind != KIND_DIFF && o->last)
+        return err_set(e, "last: belongs to kind diff");
+    if (kind != KIND_DIFF && kind != KIND_OPEN_ROW && o->keep.count)
+        return err_set(e, "keep: belongs to kinds diff and open_row");
     if (kind != KIND_DIFF && kind != KIND_UPDATED && o->watch.count)
         return err_set(e, "watch: belongs to kinds diff and updated");
     return rule_check_tables(o, e) && rule_check_columns(o, e) && rule_check_events(o, e);

@@ -52,8 +52,9 @@
  *   <rule>/passed          append, open_row by rowid: of the last rows before that, the oldest first, "<n>,<digest> " and
  *                          the key (n bytes)
  *   <rule>/epoch           moves when ids start again
- *   <rule>/open/<key>      "<since ms> <0|1 aborted>,<epoch>,<rowid>", and of a key that is hashed " <exact key>"; an
- *                          earlier version's form is without epoch and rowid
+ *   <rule>/open/<key>      "<since ms> <0|1 aborted>,<epoch>,<rowid>", and of a key that is hashed " <exact key>", else
+ *                          if any are kept " <JSON of the kept columns>"; earlier versions' forms are without these, and
+ *                          without epoch and rowid
  *   <rule>/row/<key>       diff: "<version> <hash,hash,...> <JSON of the kept columns>"; the last hash is of the kept
  *                          columns (earlier versions: not there)
  *   <rule>/since           updated: "<newest time> <rows from then on are remembered>", in ms; its rows have the time as their
@@ -526,7 +527,7 @@ uint64_t open_since(sqlite3_stmt *row); /* when the row began: its own time, unl
 bool open_can_be_kept(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row); /* else it is refused */
 void open_add(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_stmt *from);
 void open_report(struct sqlite_source *s, struct rule *r, const char *op, struct str key, struct birth birth,
-                 sqlite3_stmt *row, bool timed);
+                 sqlite3_stmt *row, const char *kept, bool timed);
 /* What is unfinished and young among the newest rows, at the first start. */
 int open_take_young(struct sqlite_source *s, struct rule *r);
 /* Open rows that this pass has not seen; *more = the slice is full before the last of them. */

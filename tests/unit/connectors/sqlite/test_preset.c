@@ -238,7 +238,8 @@ TEST(chats_aborted)
     clock_real();
     assert_true(
         rig_has(rig_event(&rig, "chat.response.aborted", "conversations/ws/1/messages/1", 0), "\"text\":\"a\""));
-    assert_data(rig_event(&rig, "chat.response.aborted", "messages/2", 0), APP "\"message\":{\"id\":\"2\"}}");
+    assert_data(rig_event(&rig, "chat.response.aborted", "conversations/ws/1/messages/2", 0),
+                APP "\"conversation\":{\"id\":\"ws/1\",\"kind\":\"chat\"},\"message\":{\"id\":\"2\"}," TEAM "}");
     assert_types(&rig, "chat.response.aborted chat.response.aborted chat.deleted");
     rig_restart(&rig);
     assert_captured(&rig, "");

@@ -288,6 +288,25 @@ TEST(update_of_what_is_not_kept)
     rig_end(&rig);
 }
 
+/* A row that goes before it is finished tells what was kept of it, also after a restart. */
+TEST(unfinished_and_gone)
+{
+    rig_begin(
+        &rig, "DELETE", TABLES,
+        "app: a\ncapture:\n- name: c\n  kind: open_row\n  table: chats\n  done: response IS NOT NULL\n  keep: [conv, prompt]\n"
+        "  data: {conversation.id: r.conv, message.id: r.id, input.text: r.prompt, message.kind: r.score}\n"
+        "  map:\n  - {type: chat.started, op: [started]}\n  - {type: chat.response.aborted, op: [aborted]}\n");
+    app_exec(&rig, "INSERT INTO chats(conv, prompt, score) VALUES ('c', 'a b', 'x')");
+    assert_captured(&rig, "chat.started");
+    rig_restart(&rig);
+    app_exec(&rig, "DELETE FROM chats");
+    const struct event *ev = only();
+    assert_true(is(ev->data, "{\"app\":{\"name\":\"a\"},\"conversation\":{\"id\":\"c\"},\"message\":{\"id\":\"1\"},"
+                             "\"input\":{\"text\":\"a b\",\"chars\":3}}"));
+    assert_true(is(ev->subject, "conversations/c/messages/1") && is(rig_attribute(ev, "partitionkey"), "c"));
+    rig_end(&rig);
+}
+
 /* A join that makes several rows of one: each has its part in the id; :before tells which are new. */
 TEST(parts)
 {
@@ -462,6 +481,7 @@ int main(void)
         cmocka_unit_test(column_that_is_never_read),
         cmocka_unit_test(update_and_delete),
         cmocka_unit_test(update_of_what_is_not_kept),
+        cmocka_unit_test(unfinished_and_gone),
         cmocka_unit_test(parts),
         cmocka_unit_test(too_large),
         cmocka_unit_test(tables_by_pattern),

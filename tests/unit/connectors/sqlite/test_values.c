@@ -276,7 +276,7 @@ TEST(wrong_rules)
         { "capture:\n- {name: a, kind: updated, table: t, cursor: c, types: {delete: x}}\n",
           "(insert, update; `kind: diff` sees deletes" },
         { "capture:\n- {name: a, kind: updated, table: t, cursor: c, keep: [a], types: {insert: x}}\n",
-          "belong to kind diff" },
+          "keep: belongs to kinds diff and open_row" },
         { "capture:\n- {name: a, kind: append, table: t, mask: [ID], types: {insert: x}}\n", "mask: id is the key" },
         { "capture:\n- {name: a, kind: append, table: t, type_column: c, mask: [c], types: {'*': x}}\n",
           "mask: c is the type_column" },
