@@ -299,6 +299,7 @@ static void blocked_aside(struct delivery *d, struct entry *en, bool later)
     if (en->state == ENTRY_READY)
         window_unready(en);
     en->to->waiting -= en->state == ENTRY_WAITING;
+    en->state = ENTRY_BEHIND; /* neither any more, also if the log has it already */
     window_renew(en);
     blocked_put(d, b, en, clock_wall_ms() + (left > least ? left : least));
 }
@@ -322,11 +323,23 @@ void blocked_tidy(struct delivery *d)
     }
 }
 
+/* Is one of its key, itself or behind it, finished at another endpoint? */
+static bool blocked_is_shared(const struct entry *en)
+{
+    const struct entry *at = en->to->chains[en->key_hash & en->to->chain_mask];
+    while (at && (at->key_hash != en->key_hash || !at->of->partly))
+        at = at->chain;
+    return at != NULL;
+}
+
 void blocked_leave(struct delivery *d)
 {
+    for (struct blocked *b = d->blocked; d->many && b; b = b->next)
+        if (b->held.first)
+            blocked_ready(d, b); /* nothing is sent any more: whatever the log holds, this comes after it */
     for (size_t i = 0; d->many && i < d->entry_cap; i++) {
         struct entry *en = d->entries[i];
-        if (en->state != ENTRY_FREE && en->chained && en->of->partly)
+        if (en->state != ENTRY_FREE && en->chained && blocked_is_shared(en))
             blocked_aside(d, en, false);
     }
 }

@@ -84,6 +84,58 @@ TEST(after_a_stop_nobody_gets_again_what_he_has)
     reconciles();
 }
 
+TEST(after_a_stop_that_holds_where_another_endpoint_keeps_order_too)
+{
+    endpoint(0, NULL);
+    endpoint(1, NULL);
+    endpoints[1].order = ORDER_KEY;
+    hanging = "e1";
+    sink.verdict = one_fails;
+    start();
+    turn(3);
+    store_many(0, 3);
+    turn(10);
+    assert_int_equal(times_sent("e0", NULL), 3);
+    assert_int_equal(times_sent("e1", NULL), 1);
+    stop();
+    start();
+    turn(20);
+    assert_int_equal(sink.count, 0);
+    hanging = "";
+    sink.verdict = one_fails;
+    clock_fake_advance(1000);
+    turn(40);
+    assert_int_equal(times_sent("e0", NULL), 0);
+    assert_int_equal(sink.count, 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(strtol(sink.sent[i].id + 1, NULL, 10), i);
+    assert_int_equal(sink.sent[0].attempt, 2);
+    reconciles();
+}
+
+TEST(after_a_stop_that_holds_before_the_blocked_log_was_read)
+{
+    endpoint(0, NULL);
+    endpoint(1, NULL);
+    endpoints[1].order = ORDER_KEY;
+    hanging = "";
+    sink.verdict = one_fails;
+    store_many(0, 3);
+    start();
+    for (int i = 0; i < 10 && times_sent("e0", NULL) < 3; i++)
+        assert_true(delivery_step(d, (struct duration){ 0 })); /* nothing is flushed: no mark comes back */
+    assert_int_equal(times_sent("e0", NULL), 3);
+    assert_int_equal(times_sent("e1", NULL), 0);
+    stop();
+    start();
+    turn(40);
+    assert_int_equal(times_sent("e0", NULL), 0);
+    assert_int_equal(sink.count, 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(strtol(sink.sent[i].id + 1, NULL, 10), i);
+    reconciles();
+}
+
 TEST(an_endpoint_that_hangs_takes_only_its_share)
 {
     config.window = 16;
@@ -477,6 +529,8 @@ int main(void)
         FLOW(each_endpoint_gets_what_its_filter_takes),
         FLOW(a_record_is_finished_when_all_endpoints_have_it),
         FLOW(after_a_stop_nobody_gets_again_what_he_has),
+        FLOW(after_a_stop_that_holds_where_another_endpoint_keeps_order_too),
+        FLOW(after_a_stop_that_holds_before_the_blocked_log_was_read),
         FLOW(an_endpoint_that_hangs_takes_only_its_share),
         FLOW(one_of_a_thousand_hangs),
         FLOW(what_is_to_be_done_is_bounded),
