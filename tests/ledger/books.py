@@ -213,7 +213,7 @@ class Books:
     def _missing_commits(self, sink, out):
         must, may = anythingllm_app.expected(self.commits)
         got = {(s.type, s.subject) for p, s in self.seen[sink].items() if s.times and p not in self.items}
-        got |= {(line["type"], line.get("key")) for p, line in self.dead[sink].items() if p not in self.items}
+        got |= {(s.type, s.subject) for p, s in self.seen[sink].items() if p in self.dead[sink] and p not in self.items}
         _list(out, f"{sink}: committed in the application's database, but neither delivered nor dead", sorted(must - got))
         _list(out, f"{sink}: an event of the application's database that nothing there explains", sorted(x for x in got - may if x[1] is not None))
 
