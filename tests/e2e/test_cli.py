@@ -184,6 +184,9 @@ SAMPLES = {     # (type, option): a value for it, where not any text will do, an
     ("sqlite", "capture[].map[].op"): {"op": ["insert"]},
     ("sqlite", "capture[].map[].data"): {"data": {"user.id": "r.id", "user.email": "r.mail"}},
     ("sqlite", "content_key"): {"content": "hash", "content_key": "a-secret-of-some-length-0123"},
+    ("webhook", "circuit.failures"): {"failures": 5},
+    ("webhook", "circuit.share"): {"share": 50},
+    ("webhook", "circuit.probe"): {"failures": 5, "probe": "1m"},
     ("webhook", "url"): {"url": "https://crm.example.com/"},
     ("webhook", "unsigned"): {"unsigned": True, "secrets": []},
     ("webhook", "content_type"): {"content_type": "application/json"},
@@ -225,7 +228,7 @@ def test_check_takes_every_option_of_the_help(run):
         entry = json.loads(json.dumps(MAPPED if kind == "sqlite" and OF_MAP.match(option) else RIGHT[kind]))
         place = entry
         for step in option.split(".")[:-1]:
-            place = place[step.removesuffix("[]")]
+            place = place.setdefault(step.removesuffix("[]"), {})
             place = place[0] if step.endswith("[]") else place
         place.update(sample(kind, option, about))
         for name in [name for name, value in place.items() if value is ...]:
