@@ -175,7 +175,7 @@ void consumer_close(struct consumer *c)
         c->ops->leave(c);
 }
 
-bool look_on(struct look *l, void (*each)(void *ctx, const struct record *r), void *ctx, struct err *e)
+bool look_on(struct look *l, bool (*each)(void *ctx, const struct record *r), void *ctx, struct err *e)
 {
     return l->ops->look_on(l, each, ctx, e);
 }

@@ -86,13 +86,7 @@ bool broker_check(const struct broker_config *config, struct err *e);
 /* How many records of the topic a consumer of this group would begin with that has no position yet; 0: it has one, or
  * that cannot be known without opening or reaching anything (kafka). Changes nothing. */
 int64_t broker_backlog(const struct broker_config *config, const char *group, const char *topic);
-/* A look at one topic from outside, beside a daemon that runs or none: no group, no position, nothing is made or changed.
- * NULL with *e: there is no such log or topic. */
-struct look *look_open(const struct broker_config *config, const char *topic, struct err *e);
-/* Hands out every record that is there by now and was not handed out before, per partition in order; waits for none. */
-bool look_on(struct look *l, void (*each)(void *ctx, const struct record *r), void *ctx, struct err *e);
-void look_close(struct look *l); /* accepts NULL */
-struct standing {                /* where a group stands in one partition */
+struct standing { /* where a group stands in one partition */
     const char *topic;
     int32_t partition;
     int64_t position;            /* everything before it is finished; -1: the group has none yet */
@@ -105,14 +99,23 @@ bool standing_finished(const struct standing *s, int64_t offset);
  * None when there is no such topic. False with *e; of :memory: nothing is known. Changes nothing. */
 bool broker_standing(const struct broker_config *config, const char *group, const char *topic,
                      void (*each)(void *ctx, const struct standing *s), void *ctx, struct err *e);
-struct scan_limits {
-    int64_t since_ms; /* none that were stored before; 0: all */
-    int64_t most;     /* looks at no more records; 0: at all */
+struct look_options {
+    const char *topic;
+    const char *group; /* only what this group has not finished, as of look_open; NULL: everything */
+    int64_t since_ms;  /* none that were stored before; 0: all */
+    int64_t most;      /* about so many, the newest, of those there are at the first call; 0: all */
+    bool may_lack;     /* a topic that is not there is an empty one */
 };
-/* Hands out the newest records of a topic, until each() returns false: of each partition the newest first (local), or the
- * newest last (kafka). Otherwise as broker_standing. */
-bool broker_scan(const struct broker_config *config, const char *topic, struct scan_limits how,
-                 bool (*each)(void *ctx, const struct record *r), void *ctx, struct err *e);
+/* A look at one topic from outside, beside a daemon that runs or none: no group, no position, nothing is made or changed.
+ * The options are borrowed for the call. NULL with *e: there is no such log. */
+struct look *look_open(const struct broker_config *config, const struct look_options *o, struct err *e);
+/* Hands out every record that is there by now and was not handed out before, per partition in order, until each() returns
+ * false; waits for none. False with *e, also when there is no such topic. */
+bool look_on(struct look *l, bool (*each)(void *ctx, const struct record *r), void *ctx, struct err *e);
+void look_close(struct look *l); /* accepts NULL */
+/* One look: open, on, close. */
+bool look_once(const struct broker_config *config, const struct look_options *o,
+               bool (*each)(void *ctx, const struct record *r), void *ctx, struct err *e);
 /* Opens the log or connects. NULL with *e: a damaged or foreign file is refused, never re-created; a Kafka that does
  * not answer is not an error here (publications wait until message.timeout.ms), a wrong property is. */
 struct broker *broker_open(const struct broker_config *config, struct err *e);
@@ -213,14 +216,12 @@ struct broker_ops {
     const char *type, *doc;
     struct broker_facts (*facts)(const struct broker_config *);
     bool (*check)(const struct broker_config *, struct err *);
-    int64_t (*backlog)(const struct broker_config *, const char *, const char *);   /* NULL: cannot be known */
-    struct look *(*look)(const struct broker_config *, const char *, struct err *); /* look_open */
-    bool (*look_on)(struct look *, void (*)(void *, const struct record *), void *, struct err *);
+    int64_t (*backlog)(const struct broker_config *, const char *, const char *); /* NULL: cannot be known */
+    struct look *(*look)(const struct broker_config *, const struct look_options *, struct err *); /* look_open */
+    bool (*look_on)(struct look *, bool (*)(void *, const struct record *), void *, struct err *);
     void (*look_close)(struct look *);
     bool (*standing)(const struct broker_config *, const char *, const char *,
                      void (*)(void *, const struct standing *), void *, struct err *);
-    bool (*scan)(const struct broker_config *, const char *, struct scan_limits,
-                 bool (*)(void *, const struct record *), void *, struct err *);
     struct broker *(*open)(const struct broker_config *, struct err *);
     void (*declare)(struct broker *, const struct topic_config *); /* NULL: nothing to do */
     bool (*topic)(struct broker *, const struct topic_config *, struct err *);

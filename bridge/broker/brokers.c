@@ -56,21 +56,24 @@ int64_t broker_backlog(const struct broker_config *config, const char *group, co
     return ops->backlog ? ops->backlog(config, group, topic) : 0;
 }
 
-struct look *look_open(const struct broker_config *config, const char *topic, struct err *e)
+struct look *look_open(const struct broker_config *config, const struct look_options *o, struct err *e)
 {
-    return brokers_tables[config->type]->look(config, topic, e);
+    return brokers_tables[config->type]->look(config, o, e);
+}
+
+bool look_once(const struct broker_config *config, const struct look_options *o,
+               bool (*each)(void *ctx, const struct record *r), void *ctx, struct err *e)
+{
+    struct look *l = look_open(config, o, e);
+    bool ok = l && look_on(l, each, ctx, e);
+    look_close(l);
+    return ok;
 }
 
 bool broker_standing(const struct broker_config *config, const char *group, const char *topic,
                      void (*each)(void *ctx, const struct standing *s), void *ctx, struct err *e)
 {
     return brokers_tables[config->type]->standing(config, group, topic, each, ctx, e);
-}
-
-bool broker_scan(const struct broker_config *config, const char *topic, struct scan_limits how,
-                 bool (*each)(void *ctx, const struct record *r), void *ctx, struct err *e)
-{
-    return brokers_tables[config->type]->scan(config, topic, how, each, ctx, e);
 }
 
 struct broker *broker_open(const struct broker_config *config, struct err *e)

@@ -184,7 +184,7 @@ static void log_keep(struct log_call *c, json_t *a)
     c->kept_first = (c->kept_first + 1) % c->kept_count;
 }
 
-static void log_record(void *ctx, const struct record *r)
+static bool log_record(void *ctx, const struct record *r)
 {
     struct log_call *c = ctx;
     json_t *a = r->value.at ? json_loadb(r->value.at, r->value.n, 0, NULL) : NULL;
@@ -195,6 +195,7 @@ static void log_record(void *ctx, const struct record *r)
             log_print(c, a);
     }
     json_decref(a);
+    return true;
 }
 
 /* ---- the command ---- */
@@ -297,7 +298,7 @@ static int log_run(struct command_call *call)
     }
     c.most = flags->limit ? (size_t)flags->limit : flags->json ? 0 : LOG_LIMIT;
     char *topic = topic_name(call->prefix, TOPIC_ATTEMPTS, NULL);
-    struct look *look = look_open(&call->config->broker, topic, &e);
+    struct look *look = look_open(&call->config->broker, &(struct look_options){ .topic = topic }, &e);
     int code = COMMAND_DONE;
     bool good = look && log_show(&c, look, call, &code, &e);
     look_close(look);

@@ -16,7 +16,7 @@ struct event_find {
     const struct config *config;
     const json_t *account;
     struct str id;
-    struct scan_limits limits;
+    int64_t since_ms;
     json_t *stored, *refused;
     json_t *notes;    /* what the bridge's own topics say: kind, sink, endpoint, origin and more */
     const char *kind; /* of what is being read now */
@@ -90,7 +90,7 @@ static bool event_note(void *ctx, const struct record *r)
     struct event_find *f = ctx;
     char origin[EVENT_ORIGIN];
     struct str source = record_header(r, TRAIL_SOURCE);
-    if (!event_is(f, r) || event_finished(f, r->partition, r->offset))
+    if (!event_is(f, r))
         return true;
     struct trail t = trail_read(r);
     event_origin(r, origin);
@@ -110,14 +110,21 @@ static bool event_note(void *ctx, const struct record *r)
     return true;
 }
 
+/* Hands out the newest records of a topic, as far back as was asked for. */
+static bool event_look(struct event_find *f, const char *topic, const char *group,
+                       bool (*each)(void *ctx, const struct record *r), struct err *e)
+{
+    const struct look_options o = {
+        .topic = topic, .group = group, .since_ms = f->since_ms, .most = EVENT_SCAN, .may_lack = true
+    };
+    return look_once(&f->config->broker, &o, each, f, e);
+}
+
 /* Reads one of the bridge's topics; `group` NULL: whatever is in it counts. */
 static bool event_notes(struct event_find *f, const char *kind, const char *topic, const char *group, struct err *e)
 {
     f->kind = kind;
-    bool ok = (!group || broker_standing(&f->config->broker, group, topic, event_stand, f, e))
-              && broker_scan(&f->config->broker, topic, f->limits, event_note, f, e);
-    event_stand_end(f);
-    return ok;
+    return event_look(f, topic, group, event_note, e);
 }
 
 static bool event_waiting_topic(void *ctx, const char *topic, const char *group, struct err *e)
@@ -339,7 +346,7 @@ static bool event_topic(struct event_find *f, const char *topic)
     size_t own = strlen(f->config->broker.prefix);
     if (own && strncmp(topic, f->config->broker.prefix, own) == 0)
         return true;
-    return broker_scan(&f->config->broker, topic, f->limits, event_found, f, f->e) && !f->e->text[0];
+    return event_look(f, topic, NULL, event_found, f->e) && !f->e->text[0];
 }
 
 json_t *status_event(const struct config *config, const json_t *account, struct str id, int64_t since_ms, struct err *e)
@@ -347,7 +354,7 @@ json_t *status_event(const struct config *config, const json_t *account, struct 
     struct event_find f = { .config = config,
                             .account = account,
                             .id = id,
-                            .limits = { .since_ms = since_ms, .most = EVENT_SCAN },
+                            .since_ms = since_ms,
                             .stored = json_array(),
                             .refused = json_array(),
                             .notes = json_array(),

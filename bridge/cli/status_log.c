@@ -97,25 +97,10 @@ json_t *status_of_log(const struct config *c, struct err *e)
 
 /* ---- the waiting topics ---- */
 
-struct status_waiting { /* a topic while it is read */
-    json_t *sinks;      /* of the account */
+struct status_waiting {
+    json_t *sinks; /* of the account */
     const struct config *config;
-    struct status_log_stand { /* where the waiter stands in each of its partitions */
-        int64_t position;
-        struct ranges beyond;
-    } * stands;
-    size_t stand_count;
 };
-
-static void status_log_stand(void *ctx, const struct standing *s)
-{
-    static const struct ranges nothing;
-    struct status_waiting *w = ctx;
-    w->stands = mem_grow(w->stands, (size_t)s->partition + 1, sizeof *w->stands);
-    while (w->stand_count <= (size_t)s->partition)
-        w->stands[w->stand_count++] = (struct status_log_stand){ .position = -1 };
-    w->stands[s->partition] = (struct status_log_stand){ s->position, ranges_union(s->beyond, &nothing) };
-}
 
 static json_t *status_log_find(json_t *sinks, struct str id)
 {
@@ -144,10 +129,8 @@ static void status_log_earlier(json_t *sink, const char *key, int64_t ms)
 static bool status_log_waits(void *ctx, const struct record *r)
 {
     struct status_waiting *w = ctx;
-    const struct status_log_stand *at = (size_t)r->partition < w->stand_count ? &w->stands[r->partition] : NULL;
-    struct standing stand = { .position = at ? at->position : -1, .beyond = at ? &at->beyond : &(struct ranges){ 0 } };
     json_t *sink = status_log_find(w->sinks, record_header(r, TRAIL_SINK));
-    if (!sink || standing_finished(&stand, r->offset))
+    if (!sink)
         return true;
     struct trail t = trail_read(r);
     json_object_set_new(sink, "waiting", json_integer(1 + json_integer_value(json_object_get(sink, "waiting"))));
@@ -159,14 +142,8 @@ static bool status_log_waits(void *ctx, const struct record *r)
 static bool status_log_waiting_topic(void *ctx, const char *topic, const char *group, struct err *e)
 {
     struct status_waiting *w = ctx;
-    bool ok = broker_standing(&w->config->broker, group, topic, status_log_stand, w, e)
-              && broker_scan(&w->config->broker, topic, (struct scan_limits){ 0 }, status_log_waits, w, e);
-    for (size_t i = 0; i < w->stand_count; i++)
-        ranges_free(&w->stands[i].beyond);
-    free(w->stands);
-    w->stands = NULL;
-    w->stand_count = 0;
-    return ok;
+    const struct look_options o = { .topic = topic, .group = group, .may_lack = true };
+    return look_once(&w->config->broker, &o, status_log_waits, w, e);
 }
 
 bool status_add_waiting(const struct config *c, json_t *account, struct err *e)

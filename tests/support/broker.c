@@ -47,9 +47,9 @@ const char *topic(size_t i, int64_t partitions)
     return names[i];
 }
 
-struct look *look_at(const char *t, struct err *e)
+struct look *look_at(const struct look_options *o, struct err *e)
 {
-    return look_open(&config, t, e);
+    return look_open(&config, o, e);
 }
 
 /* ---- publishing ---- */

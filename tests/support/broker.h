@@ -28,8 +28,8 @@ void restart(void);
 const char *fresh(size_t i);                     /* a name that no other test and no other run used */
 const char *topic(size_t i, int64_t partitions); /* a new one */
 
-/* A look at the topic from outside (look_open); NULL with *e. */
-struct look *look_at(const char *t, struct err *e);
+/* look_open of this broker; NULL with *e. */
+struct look *look_at(const struct look_options *o, struct err *e);
 
 /* ---- publishing ---- */
 

@@ -111,7 +111,6 @@ const struct broker_ops broker_kafka = {
     .facts = kafka_facts,
     .check = kafka_conf_check,
     .standing = kafka_standing,
-    .scan = kafka_scan,
     .look = kafka_look,
     .look_on = kafka_look_on,
     .look_close = kafka_look_close,

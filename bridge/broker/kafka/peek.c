@@ -34,9 +34,7 @@ static bool peek_stand(rd_kafka_t *rk, const rd_kafka_topic_partition_t *p,
                        void (*each)(void *, const struct standing *), void *ctx, struct err *e)
 {
     int64_t low = 0, high = 0;
-    rd_kafka_resp_err_t code = p->err ? p->err
-                                      : rd_kafka_query_watermark_offsets(rk, p->topic, p->partition, &low, &high,
-                                                                         PEEK_ASK_MS);
+    rd_kafka_resp_err_t code = p->err ? p->err : kafka_ends(rk, p->topic, p->partition, &low, &high);
     if (code)
         return err_set(e, "topic %s, partition %d: %s", p->topic, (int)p->partition, rd_kafka_err2str(code));
     struct ranges beyond = kafka_position_beyond(p);
@@ -78,67 +76,119 @@ bool kafka_standing(const struct broker_config *config, const char *group, const
 
 /* ---- records ---- */
 
-struct peek {
-    struct scan_limits how;
-    bool (*each)(void *, const struct record *);
-    void *ctx;
-    int64_t *ends; /* by partition; -1: nothing more is wanted of it */
-    int partitions, open;
-    bool enough;
+struct peek_part { /* a partition of the topic */
+    int64_t next;  /* the first offset that was not handed out */
+    int64_t end;   /* one past the last; -1: nothing more is wanted of it */
+    bool begun;
+    struct ranges finished; /* by the group, beyond where it stood */
 };
 
-/* Sets where to begin in each partition, and where it ends now. */
-static bool peek_plan(rd_kafka_t *rk, struct peek *p, rd_kafka_topic_partition_list_t *list, struct err *e)
+struct kafka_look {
+    struct look base;
+    const struct broker_config *config;
+    rd_kafka_t *rk;      /* NULL: none yet, or it failed */
+    char *topic, *group; /* group NULL: everything is handed out */
+    int64_t since_ms, most;
+    bool may_lack, enough;
+    struct peek_part *parts; /* by number */
+    int32_t count;
+    int open;
+};
+
+struct look *kafka_look(const struct broker_config *config, const struct look_options *o, struct err *e)
 {
-    int64_t share = p->how.most ? p->how.most / list->cnt + 1 : INT64_MAX;
+    rd_kafka_t *rk = kafka_client_reader(config, NULL, e);
+    if (!rk)
+        return NULL;
+    struct kafka_look *l = mem_alloc(sizeof *l);
+    *l = (struct kafka_look){ .base.ops = &broker_kafka,
+                              .config = config,
+                              .rk = rk,
+                              .topic = str_dup(str_of(o->topic)),
+                              .group = o->group ? str_dup(str_of(o->group)) : NULL,
+                              .since_ms = o->since_ms,
+                              .most = o->most,
+                              .may_lack = o->may_lack };
+    return &l->base;
+}
+
+static void peek_grow(struct kafka_look *l, int32_t partition)
+{
+    if (partition < l->count)
+        return;
+    l->parts = mem_grow(l->parts, (size_t)partition + 1, sizeof *l->parts);
+    while (l->count <= partition)
+        l->parts[l->count++] = (struct peek_part){ .end = -1 };
+}
+
+/* The group stands there. */
+static void peek_begin(void *ctx, const struct standing *s)
+{
+    static const struct ranges nothing;
+    struct kafka_look *l = ctx;
+    struct peek_part *p = &l->parts[s->partition];
+    p->next = s->position > p->next ? s->position : p->next;
+    p->finished = ranges_union(s->beyond, &nothing);
+}
+
+/* Sets where to begin in each partition, and where it ends now; leaves those in the list that have something. */
+static bool peek_plan(struct kafka_look *l, rd_kafka_topic_partition_list_t *list, struct err *e)
+{
+    int64_t share = l->most ? l->most / list->cnt + 1 : INT64_MAX;
     for (int i = list->cnt; i-- > 0;) {
         int64_t low = 0, high = 0;
-        int32_t partition = list->elems[i].partition;
-        rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(rk, list->elems[i].topic, partition, &low, &high,
-                                                                    PEEK_ASK_MS);
-        if (code || partition >= p->partitions)
-            return err_set(e, "topic %s, partition %d: %s", list->elems[i].topic, (int)partition,
-                           rd_kafka_err2str(code));
-        p->ends[partition] = high > low ? high : -1;
-        list->elems[i].offset = high - low > share ? high - share : low;
-        if (high > low)
-            p->open++;
-        else
+        rd_kafka_topic_partition_t *at = &list->elems[i];
+        struct peek_part *p = &l->parts[at->partition];
+        rd_kafka_resp_err_t code = kafka_ends(l->rk, at->topic, at->partition, &low, &high);
+        if (code)
+            return err_set(e, "topic %s, partition %d: %s", at->topic, (int)at->partition, rd_kafka_err2str(code));
+        if (!p->begun && high - low > share)
+            low = high - share;
+        p->begun = true;
+        p->next = p->next < low || p->next > high ? low : p->next; /* beyond the end: the topic was made anew */
+        p->end = high > p->next ? high : -1;
+        at->offset = p->next;
+        l->open += p->end >= 0;
+        if (p->end < 0)
             rd_kafka_topic_partition_list_del_by_idx(list, i);
     }
     return true;
 }
 
 /* Takes one record, or the news that a partition has no more. */
-static bool peek_message(struct peek *p, rd_kafka_message_t *m, struct err *e)
+static bool peek_message(struct kafka_look *l, rd_kafka_message_t *m, bool (*each)(void *, const struct record *),
+                         void *ctx, struct err *e)
 {
     bool ended = m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
-    if (!m->rkt || m->partition < 0 || m->partition >= p->partitions || p->ends[m->partition] < 0)
+    if (!m->rkt || m->partition < 0 || m->partition >= l->count || l->parts[m->partition].end < 0)
         return true;
+    struct peek_part *p = &l->parts[m->partition];
     if (m->err && !ended)
         return err_set(e, "partition %d, offset %lld: %s", (int)m->partition, (long long)m->offset,
                        rd_kafka_message_errstr(m));
-    if (!ended && m->offset < p->ends[m->partition]) {
+    if (!ended && m->offset < p->end && ranges_skip(&p->finished, m->offset) == m->offset) {
         struct record *r = kafka_record(m);
-        p->enough = r->timestamp_ms >= p->how.since_ms && !p->each(p->ctx, r);
+        l->enough = r->timestamp_ms >= l->since_ms && !each(ctx, r);
         record_free(r);
     }
-    if ((ended ? m->offset : m->offset + 1) >= p->ends[m->partition]) {
-        p->ends[m->partition] = -1;
-        p->open--;
+    p->next = ended ? p->next : m->offset + 1;
+    if ((ended ? m->offset : m->offset + 1) >= p->end) {
+        p->end = -1;
+        l->open--;
     }
     return true;
 }
 
-static bool peek_read(rd_kafka_t *rk, struct peek *p, struct err *e)
+/* Reads until every partition has reached its end, however long that takes, as long as something comes. */
+static bool peek_read(struct kafka_look *l, bool (*each)(void *, const struct record *), void *ctx, struct err *e)
 {
     bool ok = true;
     int64_t until = clock_mono_ms() + PEEK_SILENCE_MS;
-    while (ok && p->open > 0 && !p->enough) {
-        rd_kafka_message_t *m = rd_kafka_consumer_poll(rk, 100);
+    while (ok && l->open > 0 && !l->enough) {
+        rd_kafka_message_t *m = rd_kafka_consumer_poll(l->rk, 100);
         if (m) {
             until = m->err ? until : clock_mono_ms() + PEEK_SILENCE_MS;
-            ok = peek_message(p, m, e);
+            ok = peek_message(l, m, each, ctx, e);
             rd_kafka_message_destroy(m);
         }
         if (ok && clock_mono_ms() > until)
@@ -147,26 +197,57 @@ static bool peek_read(rd_kafka_t *rk, struct peek *p, struct err *e)
     return ok;
 }
 
-bool kafka_scan(const struct broker_config *config, const char *topic, struct scan_limits how,
-                bool (*each)(void *, const struct record *), void *ctx, struct err *e)
+/* Finds the partitions, and of those that are new where the group stands. */
+static bool peek_find(struct kafka_look *l, rd_kafka_topic_partition_list_t *list, struct err *e)
 {
-    struct peek p = { .how = how, .each = each, .ctx = ctx };
-    rd_kafka_t *rk = kafka_client_reader(config, NULL, e);
-    rd_kafka_topic_partition_list_t *list = rk ? peek_partitions(config, rk, topic, e) : NULL;
-    bool ok = list != NULL;
-    if (ok && list->cnt > 0) {
-        p.partitions = list->elems[list->cnt - 1].partition + 1;
-        p.ends = mem_alloc((size_t)p.partitions * sizeof *p.ends);
-        ok = peek_plan(rk, &p, list, e);
-        if (ok && p.open > 0) {
-            rd_kafka_assign(rk, list);
-            ok = peek_read(rk, &p, e) || err_prefix(e, "topic %s", topic);
-        }
+    if (list->cnt == 0)
+        return l->may_lack || err_set(e, "there is no topic %s yet", l->topic);
+    rd_kafka_topic_partition_list_t *fresh = rd_kafka_topic_partition_list_new(list->cnt);
+    for (int i = 0; i < list->cnt; i++) {
+        peek_grow(l, list->elems[i].partition);
+        if (l->group && !l->parts[list->elems[i].partition].begun)
+            rd_kafka_topic_partition_list_add(fresh, l->topic, list->elems[i].partition);
     }
-    free(p.ends);
+    bool ok = fresh->cnt == 0 || peek_stands(l->rk, l->group, fresh, peek_begin, l, e);
+    rd_kafka_topic_partition_list_destroy(fresh);
+    return ok && peek_plan(l, list, e);
+}
+
+static void peek_client_end(struct kafka_look *l)
+{
+    if (l->rk)
+        kafka_client_end(l->rk, (struct duration){ PEEK_END_MS });
+    l->rk = NULL;
+}
+
+bool kafka_look_on(struct look *base, bool (*each)(void *, const struct record *), void *ctx, struct err *e)
+{
+    struct kafka_look *l = (struct kafka_look *)base;
+    l->rk = l->rk ? l->rk : kafka_client_reader(l->config, NULL, e);
+    rd_kafka_topic_partition_list_t *list = l->rk ? peek_partitions(l->config, l->rk, l->topic, e) : NULL;
+    l->enough = false;
+    l->open = 0;
+    bool ok = list && peek_find(l, list, e);
+    if (ok && l->open > 0) {
+        rd_kafka_assign(l->rk, list);
+        ok = peek_read(l, each, ctx, e) || err_prefix(e, "topic %s", l->topic);
+        rd_kafka_assign(l->rk, NULL);
+    }
     if (list)
         rd_kafka_topic_partition_list_destroy(list);
-    if (rk)
-        kafka_client_end(rk, (struct duration){ PEEK_END_MS });
+    if (!ok)
+        peek_client_end(l);
     return ok;
+}
+
+void kafka_look_close(struct look *base)
+{
+    struct kafka_look *l = (struct kafka_look *)base;
+    peek_client_end(l);
+    for (int32_t i = 0; i < l->count; i++)
+        ranges_free(&l->parts[i].finished);
+    free(l->parts);
+    free(l->topic);
+    free(l->group);
+    free(l);
 }

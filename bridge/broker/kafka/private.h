@@ -428,8 +428,9 @@ void kafka_leave(struct consumer *base);
 
 bool kafka_standing(const struct broker_config *config, const char *group, const char *topic,
                     void (*each)(void *, const struct standing *), void *ctx, struct err *e);
-bool kafka_scan(const struct broker_config *config, const char *topic, struct scan_limits how,
-                bool (*each)(void *, const struct record *), void *ctx, struct err *e);
+struct look *kafka_look(const struct broker_config *config, const struct look_options *o, struct err *e);
+bool kafka_look_on(struct look *base, bool (*each)(void *, const struct record *), void *ctx, struct err *e);
+void kafka_look_close(struct look *base);
 
 /* ---- read.c ---- */
 
@@ -437,6 +438,6 @@ bool kafka_state(struct broker *base, const char *source,
                  bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e);
 bool kafka_tail(struct broker *base, const char *topic, int64_t most, void (*each)(void *, const struct record *),
                 void *ctx, struct err *e);
-struct look *kafka_look(const struct broker_config *config, const char *topic, struct err *e);
-bool kafka_look_on(struct look *base, void (*each)(void *, const struct record *), void *ctx, struct err *e);
-void kafka_look_close(struct look *base);
+/* The first offset of the partition and one past its last. Asks again while it has no leader that knows that it is one:
+ * after a restart or a change of leaders that takes a moment. */
+rd_kafka_resp_err_t kafka_ends(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *low, int64_t *high);

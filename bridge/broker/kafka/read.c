@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Reading a stretch of a topic once, without a group: a source's state, and the last records of a topic. */
 #include <stdlib.h>
-#include <stdio.h>
 #include <time.h>
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/clock.h"
@@ -11,28 +10,15 @@ enum { SILENCE_MS = 30000, ASK_MS = 5000, TOPIC_MS = 5000, LEADER_MS = 10000 };
 
 /* ---- a stretch ---- */
 
-struct kafka_look {
-    struct look base;
-    struct broker *b; /* opened for it alone */
-    rd_kafka_t *rk;   /* NULL: none yet, or it failed */
-    char *topic;
-    int64_t *next; /* per partition: the first offset that was not handed out */
-    int32_t partitions;
-    bool found;
-};
-
 struct stretch {
     struct kafka *b;
     const char *topic;
-    int64_t most;            /* shared by the partitions evenly; INT64_MAX: all */
-    struct kafka_look *look; /* knows where to begin; NULL: `most` says it */
+    int64_t most; /* shared by the partitions evenly; INT64_MAX: all */
     void (*each)(void *ctx, rd_kafka_message_t *m);
     void *ctx;
 };
 
-/* Asks again while the partition has no leader that knows that it is one: after a restart or a change of leaders
- * that takes a moment. */
-static rd_kafka_resp_err_t read_ends(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *low, int64_t *high)
+rd_kafka_resp_err_t kafka_ends(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *low, int64_t *high)
 {
     int64_t until = clock_mono_ms() + LEADER_MS;
     for (;;) {
@@ -45,15 +31,6 @@ static rd_kafka_resp_err_t read_ends(rd_kafka_t *rk, const char *topic, int32_t 
     }
 }
 
-/* Where to begin in a partition that holds these. */
-static int64_t read_begin(const struct stretch *s, int32_t partition, int64_t low, int64_t high, int64_t share)
-{
-    if (!s->look)
-        return high - low > share ? high - share : low;
-    int64_t next = s->look->next[partition];
-    return next < low || next > high ? low : next; /* beyond the end: the topic was made anew */
-}
-
 /* Where to begin in each partition; its metadata says where it ends now. Empty partitions are left out. */
 static rd_kafka_topic_partition_list_t *read_plan(const struct stretch *s, rd_kafka_t *rk, int32_t partitions,
                                                   int64_t *ends, struct err *e)
@@ -62,14 +39,14 @@ static rd_kafka_topic_partition_list_t *read_plan(const struct stretch *s, rd_ka
     int64_t share = s->most / partitions + (s->most % partitions != 0);
     for (int32_t p = 0; p < partitions; p++) {
         int64_t low = 0, high = 0;
-        rd_kafka_resp_err_t code = read_ends(rk, s->topic, p, &low, &high);
+        rd_kafka_resp_err_t code = kafka_ends(rk, s->topic, p, &low, &high);
         if (code) {
             rd_kafka_topic_partition_list_destroy(list);
             err_set(e, "topic %s, partition %d: cannot ask for its offsets: %s", s->topic, p, rd_kafka_err2str(code));
             return NULL;
         }
         ends[p] = high;
-        int64_t begin = read_begin(s, p, low, high, share);
+        int64_t begin = high - low > share ? high - share : low;
         if (high > begin && share > 0)
             rd_kafka_topic_partition_list_add(list, s->topic, p)->offset = begin;
         else
@@ -95,8 +72,6 @@ static bool read_message(const struct stretch *s, rd_kafka_message_t *m, int64_t
     int64_t *end = &ends[m->partition];
     if (!ended && *end >= 0 && m->offset < *end)
         s->each(s->ctx, m);
-    if (s->look && !ended)
-        s->look->next[m->partition] = m->offset + 1;
     if (*end >= 0 && (ended ? m->offset : m->offset + 1) >= *end) {
         *end = -1;
         --*open;
@@ -128,25 +103,14 @@ static bool read_all(const struct stretch *s, rd_kafka_t *rk, int open, int64_t 
     return true;
 }
 
-static void read_look_grow(struct kafka_look *l, int32_t partitions)
-{
-    if (partitions <= l->partitions)
-        return;
-    l->next = mem_grow(l->next, (size_t)partitions, sizeof *l->next);
-    while (l->partitions < partitions)
-        l->next[l->partitions++] = 0;
-}
-
 static bool read_stretch(const struct stretch *s, struct err *e)
 {
     int32_t partitions = kafka_topic_wait(s->b, s->topic, (struct duration){ TOPIC_MS }, e);
     if (partitions == 0)
         return false;
-    rd_kafka_t *rk = s->look && s->look->rk ? s->look->rk : kafka_client_reader(s->b->config, s->b, e);
+    rd_kafka_t *rk = kafka_client_reader(s->b->config, s->b, e);
     if (!rk)
         return false;
-    if (s->look)
-        read_look_grow(s->look, partitions);
     int64_t *ends = mem_alloc((size_t)partitions * sizeof *ends);
     rd_kafka_topic_partition_list_t *list = read_plan(s, rk, partitions, ends, e);
     bool fine = list != NULL;
@@ -156,12 +120,7 @@ static bool read_stretch(const struct stretch *s, struct err *e)
     }
     if (list)
         rd_kafka_topic_partition_list_destroy(list);
-    if (s->look && fine)
-        rd_kafka_assign(rk, NULL);
-    else
-        kafka_client_reader_end(rk, s->b);
-    if (s->look)
-        s->look->rk = fine ? rk : NULL;
+    kafka_client_reader_end(rk, s->b);
     free(ends);
     return fine;
 }
@@ -191,55 +150,6 @@ bool kafka_tail(struct broker *base, const char *topic, int64_t most, void (*eac
                                            .each = read_tail_record,
                                            .ctx = &t },
                         e);
-}
-
-/* ---- a look from outside ---- */
-
-/* Asking for a topic by its name would make it. */
-static void read_look_found(void *ctx, const char *topic)
-{
-    struct kafka_look *l = ctx;
-    l->found = l->found || strcmp(topic, l->topic) == 0;
-}
-
-struct look *kafka_look(const struct broker_config *config, const char *topic, struct err *e)
-{
-    struct broker *b = broker_kafka.open(config, e);
-    if (!b)
-        return NULL;
-    struct kafka_look *l = mem_alloc(sizeof *l);
-    *l = (struct kafka_look){ .base.ops = &broker_kafka, .b = b, .topic = str_dup(str_of(topic)) };
-    bool listed = kafka_topics(b, topic, read_look_found, l, e);
-    if (listed && l->found)
-        return &l->base;
-    if (listed)
-        err_set(e, "there is no topic %s yet", topic);
-    kafka_look_close(&l->base);
-    return NULL;
-}
-
-bool kafka_look_on(struct look *base, void (*each)(void *, const struct record *), void *ctx, struct err *e)
-{
-    struct kafka_look *l = (struct kafka_look *)base;
-    struct tail t = { each, ctx };
-    return read_stretch(&(struct stretch){ .b = (struct kafka *)l->b,
-                                           .topic = l->topic,
-                                           .most = INT64_MAX,
-                                           .look = l,
-                                           .each = read_tail_record,
-                                           .ctx = &t },
-                        e);
-}
-
-void kafka_look_close(struct look *base)
-{
-    struct kafka_look *l = (struct kafka_look *)base;
-    if (l->rk)
-        kafka_client_reader_end(l->rk, (struct kafka *)l->b);
-    broker_close(l->b);
-    free(l->next);
-    free(l->topic);
-    free(l);
 }
 
 /* ---- the state ---- */

@@ -253,7 +253,6 @@ const struct broker_ops broker_local = {
     .look_on = local_look_on,
     .look_close = local_look_close,
     .standing = local_standing,
-    .scan = local_scan,
     .open = local_open,
     .topic = local_topic,
     .topics = local_topics,

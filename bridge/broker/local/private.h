@@ -322,16 +322,17 @@ bool local_backlog_readable(const struct broker_config *config, struct err *e); 
 
 /* ---- look.c ---- */
 
-struct look *local_look(const struct broker_config *config, const char *topic, struct err *e);
-bool local_look_on(struct look *base, void (*each)(void *, const struct record *), void *ctx, struct err *e);
+struct look *local_look(const struct broker_config *config, const struct look_options *o, struct err *e);
+bool local_look_on(struct look *base, bool (*each)(void *, const struct record *), void *ctx, struct err *e);
 void local_look_close(struct look *base);
 
 /* ---- standing.c ---- */
 
 bool local_standing(const struct broker_config *config, const char *group, const char *topic,
                     void (*each)(void *, const struct standing *), void *ctx, struct err *e);
-bool local_scan(const struct broker_config *config, const char *topic, struct scan_limits how,
-                bool (*each)(void *, const struct record *), void *ctx, struct err *e);
+/* The same of an open database; `group` NULL: none has a position. SQLite's code. */
+int local_standing_rows(sqlite3 *db, const char *group, const char *topic,
+                        void (*each)(void *, const struct standing *), void *ctx);
 void local_stands(struct consumer *base, void (*each)(void *, const struct standing *), void *ctx);
 
 /* ---- store.c ---- */

@@ -45,8 +45,8 @@ static int standing_row(sqlite3 *db, const char *topic, sqlite3_stmt *s, void (*
     return rc;
 }
 
-static int standing_rows(sqlite3 *db, const char *group, const char *topic,
-                         void (*each)(void *, const struct standing *), void *ctx)
+int local_standing_rows(sqlite3 *db, const char *group, const char *topic,
+                        void (*each)(void *, const struct standing *), void *ctx)
 {
     sqlite3_stmt *s = NULL;
     static const char sql[] = "SELECT id, number, base, next, beyond FROM partition LEFT JOIN position"
@@ -88,76 +88,7 @@ bool local_standing(const struct broker_config *config, const char *group, const
                     void (*each)(void *, const struct standing *), void *ctx, struct err *e)
 {
     sqlite3 *db = standing_open(config, e);
-    return db && standing_close(config, db, standing_rows(db, group, topic, each, ctx), e);
-}
-
-/* ---- the records ---- */
-
-struct standing_scan {
-    const char *topic;
-    struct scan_limits how;
-    bool (*each)(void *, const struct record *);
-    void *ctx;
-    struct err *e;
-    int64_t seen;
-    bool damaged, ended;
-};
-
-/* Hands out one record; columns: offset, stored, record. False: no more of this partition. */
-static bool standing_record(struct standing_scan *scan, int32_t number, sqlite3_stmt *s)
-{
-    struct err why = { "" };
-    int64_t offset = sqlite3_column_int64(s, 0), stored = sqlite3_column_int64(s, 1);
-    if (stored < scan->how.since_ms || (scan->how.most && ++scan->seen > scan->how.most))
-        return false;
-    const char *blob = sqlite3_column_blob(s, 2);
-    struct record *r = local_record_decode((struct str){ blob ? blob : "", (size_t)sqlite3_column_bytes(s, 2) },
-                                           str_of(scan->topic), number, offset, stored, &why);
-    if (!r) {
-        scan->damaged = true;
-        err_set(scan->e, "%s/%d: the record at offset %lld cannot be read: %s", scan->topic, (int)number,
-                (long long)offset, why.text);
-        return false;
-    }
-    scan->ended = !scan->each(scan->ctx, r);
-    record_free(r);
-    return !scan->ended;
-}
-
-static int standing_scan_partition(sqlite3 *db, struct standing_scan *scan, int64_t id, int32_t number)
-{
-    sqlite3_stmt *s = NULL;
-    char *sql = sqlite3_mprintf("SELECT offset, stored, record FROM log_%lld ORDER BY offset DESC", (long long)id);
-    CHECK(sql);
-    int rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
-    sqlite3_free(sql);
-    while (rc == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW)
-        if (!standing_record(scan, number, s)) {
-            sqlite3_reset(s);
-            break;
-        }
-    int end = sqlite3_finalize(s);
-    return rc == SQLITE_OK ? end : rc;
-}
-
-static int standing_scan(sqlite3 *db, struct standing_scan *scan)
-{
-    sqlite3_stmt *s = NULL;
-    int rc = sqlite3_prepare_v2(db, "SELECT id, number FROM partition WHERE topic=?1 ORDER BY number", -1, &s, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_bind_text(s, 1, scan->topic, -1, SQLITE_STATIC);
-    while (rc == SQLITE_OK && !scan->ended && !scan->damaged && sqlite3_step(s) == SQLITE_ROW)
-        rc = standing_scan_partition(db, scan, sqlite3_column_int64(s, 0), sqlite3_column_int(s, 1));
-    int end = sqlite3_finalize(s);
-    return rc == SQLITE_OK ? end : rc;
-}
-
-bool local_scan(const struct broker_config *config, const char *topic, struct scan_limits how,
-                bool (*each)(void *, const struct record *), void *ctx, struct err *e)
-{
-    struct standing_scan scan = { .topic = topic, .how = how, .each = each, .ctx = ctx, .e = e };
-    sqlite3 *db = standing_open(config, e);
-    return db && standing_close(config, db, standing_scan(db, &scan), e) && !scan.damaged;
+    return db && standing_close(config, db, local_standing_rows(db, group, topic, each, ctx), e);
 }
 
 /* ---- by the consumer ---- */
