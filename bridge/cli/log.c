@@ -92,6 +92,7 @@ static void log_next(char out[LOG_CELL_BYTES], const json_t *a)
         || !clock_parse(str_of(log_text(a, "next")), &next))
         return;
     int64_t wait = next > time ? next - time : 0;
+    wait = wait > 1000 ? (wait + 500) / 1000 * 1000 : wait; /* the clock was read for each of the two */
     for (size_t i = 0; i < sizeof units / sizeof *units; i++)
         if (wait >= 2 * units[i].ms || (wait >= units[i].ms && wait % units[i].ms == 0)) {
             snprintf(out, LOG_CELL_BYTES, "+%lld%s", (long long)(wait / units[i].ms), units[i].unit);
