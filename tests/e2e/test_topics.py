@@ -99,3 +99,21 @@ def test_two_daemons_share_the_work(kafka_bridge, bridges, receiver, tmp_path):
     post_ok(two, *(event(ident, subject=ident) for ident in more))
     receiver.delivered(more)
     two.stop()
+
+
+def test_a_sink_that_comes_back_with_other_topics_reads_these(bridge, receivers):
+    """Also at once after a crash, when a cluster still has it as a member with the old ones."""
+    receiver = receivers()
+    source = HTTP_SOURCE.split("routes:")[0] + ("routes:\n  - {filter: {exact: {type: one.thing}}, topic: $T_one}\n"
+                                                "  - {filter: {exact: {type: other.thing}}, topic: $T_other}\n  - {topic: $EVENTS}\n")
+
+    def run(topics):
+        return bridge.run(source + "sinks:\n" + webhook_sink("crm", receiver.url).replace("[$EVENTS]", topics))
+    daemon = run("[$EVENTS, $T_one]")
+    post_ok(daemon, event("a"), event("b", "one.thing"))
+    receiver.delivered({"a", "b"})
+    daemon.kill()
+    daemon = run("[$EVENTS, $T_other]")
+    post_ok(daemon, event("c", "other.thing"), event("d", "one.thing"), event("e"))
+    receiver.delivered({"c", "e"})
+    assert "d" not in receiver.ids()

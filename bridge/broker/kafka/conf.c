@@ -160,10 +160,10 @@ static bool conf_set_group(rd_kafka_conf_t *conf, const struct broker_config *co
                && conf_set_number(conf, "heartbeat.interval.ms", session / 3 < 3000 ? session / 3 : 3000, e));
 }
 
-bool kafka_conf_instance(rd_kafka_conf_t *conf, const char *instance, const char *group, struct err *e)
+bool kafka_conf_instance(rd_kafka_conf_t *conf, const char *instance, const char *group, uint64_t topics, struct err *e)
 {
     char member[512];
-    snprintf(member, sizeof member, "%s-%s", instance, group);
+    snprintf(member, sizeof member, "%s-%s-%08x", instance, group, (unsigned)topics);
     return conf_set(conf, "group.instance.id", member, e);
 }
 

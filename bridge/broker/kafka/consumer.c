@@ -98,6 +98,15 @@ static int64_t consumer_partitions(const struct kafka_consumer *c)
     return count;
 }
 
+/* A number for its topics, in any order. */
+static uint64_t consumer_topics(const struct kafka_consumer *c)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < c->topic_count; i++)
+        sum += str_hash(str_of(c->topics[i]));
+    return sum;
+}
+
 static rd_kafka_t *consumer_client_new(struct kafka_consumer *c, struct err *e)
 {
     char group[256];
@@ -108,7 +117,7 @@ static rd_kafka_t *consumer_client_new(struct kafka_consumer *c, struct err *e)
         return NULL;
     const char *name = c->group && !c->nameless ? kafka_instance(c->b) : NULL;
     if (!kafka_conf_prefetch(conf, c->b->config, consumer_partitions(c), e)
-        || (name && !kafka_conf_instance(conf, name, c->group, e))) {
+        || (name && !kafka_conf_instance(conf, name, c->group, consumer_topics(c), e))) {
         rd_kafka_conf_destroy(conf);
         return NULL;
     }

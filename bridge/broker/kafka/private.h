@@ -99,8 +99,10 @@ enum kafka_role {
 /* A configuration for a client of that role: our defaults, then the user's properties, then what must be so. `group`
  * is NULL for producers. NULL with *e naming the property. */
 rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role role, const char *group, struct err *e);
-/* A static member of the group, by that name. */
-bool kafka_conf_instance(rd_kafka_conf_t *conf, const char *instance, const char *group, struct err *e);
+/* A static member of the group, by that name and a number for its topics: one that comes back with other topics would have
+ * the partitions of its old ones, and no others. */
+bool kafka_conf_instance(rd_kafka_conf_t *conf, const char *instance, const char *group, uint64_t topics,
+                         struct err *e);
 /* What a consumer of so many partitions may read ahead: its share of the daemon's. */
 bool kafka_conf_prefetch(rd_kafka_conf_t *conf, const struct broker_config *config, int64_t partitions, struct err *e);
 /* All that can be wrong with servers and properties, for producers and consumers, and with the files they name. */
