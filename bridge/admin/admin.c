@@ -34,26 +34,57 @@ static void admin_stored(void *ctx, uint64_t tag, enum outcome o, const char *wh
     mailbox_put(&a->stored, tag, (int32_t)o, why);
 }
 
-/* Publishes the record in the request; admin_answer_stored answers. */
-static void admin_control(void *ctx, const struct http_request *r)
+/* Publishes the records in the request; admin_answer_stored answers. */
+static void admin_publish(struct admin *a, const struct http_request *r)
 {
-    struct admin *a = ctx;
-    struct wire_record w;
-    if (str_eq(r->method, STR("GET")) && str_eq(r->path, STR("/status"))) {
-        pages_status(&a->pages, a->control, r);
-        return;
-    }
-    if (!str_eq(r->method, STR("POST")) || !str_eq(r->path, STR("/publish"))) {
-        admin_refuse(a, r, 404, STR("there are POST /publish and GET /status\n"));
-        return;
-    }
+    struct wire_records w;
     if (wire_read(r->body, &w))
         broker_publish(a->broker,
                        &(struct publication){
-                           .records = &w.record, .record_count = 1, .done = admin_stored, .ctx = a, .tag = r->id });
+                           .records = w.at, .record_count = w.count, .done = admin_stored, .ctx = a, .tag = r->id });
     else
         admin_refuse(a, r, 400, STR("not a record\n"));
     wire_free(&w);
+}
+
+/* A group is owed nothing more of a topic. */
+static void admin_forget(struct admin *a, const struct http_request *r)
+{
+    struct wire_owed w;
+    struct err e = { "" };
+    if (!wire_read_owed(r->body, &w))
+        admin_refuse(a, r, 400, STR("not a group and a topic\n"));
+    else if (broker_forget(a->broker, w.group, w.topic, &e))
+        admin_refuse(a, r, 200, STR(""));
+    else
+        admin_refuse(a, r, 503, str_of(e.text));
+    wire_free_owed(&w);
+}
+
+static void admin_control(void *ctx, const struct http_request *r)
+{
+    struct admin *a = ctx;
+    bool post = str_eq(r->method, STR("POST"));
+    if (str_eq(r->method, STR("GET")) && str_eq(r->path, STR("/status")))
+        pages_status(&a->pages, a->control, r);
+    else if (post && str_eq(r->path, STR("/publish")))
+        admin_publish(a, r);
+    else if (post && str_eq(r->path, STR("/forget")))
+        admin_forget(a, r);
+    else
+        admin_refuse(a, r, 404, STR("there are POST /publish, POST /forget and GET /status\n"));
+}
+
+/* The HTTP status for what became of a publication. */
+static int admin_status(enum outcome o)
+{
+    switch (o) {
+    case OUTCOME_STORED: return 200;
+    case OUTCOME_INVALID: return 422;
+    case OUTCOME_CONFLICT: return 409;
+    case OUTCOME_UNAVAILABLE: return 503;
+    }
+    return 500;
 }
 
 static void admin_answer_stored(struct admin *a)
@@ -62,7 +93,7 @@ static void admin_answer_stored(struct admin *a)
     wake_clear(a->stored_fd);
     for (size_t n; (n = mailbox_take(&a->stored, notices, 16)) > 0;)
         for (size_t i = 0; i < n; i++)
-            http_server_reply(a->control, notices[i].tag, notices[i].code == OUTCOME_STORED ? 200 : 503, NULL, 0,
+            http_server_reply(a->control, notices[i].tag, admin_status((enum outcome)notices[i].code), NULL, 0,
                               str_of(notices[i].why));
 }
 

@@ -3,9 +3,10 @@
  *
  *   admin.listen            GET /metrics (Prometheus text), /healthz (the process lives), /readyz (503 with the reason
  *                           when the bridge is not ready), /status (the account of all sinks, JSON)
- *   <broker.path>/control   unix socket, for this user only: POST /publish (a record as in wire.h), GET /status; through it the
- *                           command line reaches the log that a running daemon owns (local broker); its other side is
- *                           control_client.h */
+ *   <broker.path>/control   unix socket, for this user only: POST /publish (records as in wire.h, one publication; 422: they can
+ *                           never be stored), POST /forget (what a group is owed, as in wire.h), GET /status; through
+ *                           it the command line reaches the log that a running daemon owns (local broker); its other
+ *                           side is control_client.h */
 #pragma once
 #include "bridge/broker/broker.h"
 #include "bridge/config/config.h"

@@ -15,11 +15,13 @@ static size_t control_keep(char *data, size_t size, size_t n, void *ctx)
 }
 
 /* Posts the body to the socket; *status is the answer's, its body goes to *reply. */
-static CURLcode control_post(const char *socket_path, const char *body, long *status, struct buf *reply)
+static CURLcode control_post(const char *socket_path, const char *path, const char *body, long *status,
+                             struct buf *reply)
 {
     CURL *curl = curl_easy_init();
+    char *url = str_join("http://localhost", path, "");
     curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, socket_path);
-    curl_easy_setopt(curl, CURLOPT_URL, "http://localhost/publish");
+    curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
     curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(body));
@@ -30,28 +32,43 @@ static CURLcode control_post(const char *socket_path, const char *body, long *st
     CURLcode code = curl_easy_perform(curl);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, status);
     curl_easy_cleanup(curl);
+    free(url);
     return code;
 }
 
-bool control_publish(const struct config *config, const struct record *r, bool *nobody, struct err *e)
+/* What became of it, with *e unless it was done; `body` is freed. */
+static enum outcome control_order(const struct config *config, const char *path, char *body, bool *nobody,
+                                  struct err *e)
 {
-    char path[WIRE_PATH];
-    *nobody = true;
-    if (!wire_path(config, path))
-        return err_set(e, "no control socket for this broker");
+    char socket[WIRE_PATH];
     long status = 0;
-    char *body = wire_write(r);
+    *nobody = true;
+    if (!wire_path(config, socket)) {
+        free(body);
+        err_set(e, "no control socket for this broker");
+        return OUTCOME_UNAVAILABLE;
+    }
     struct buf reply = buf_new(sizeof e->text / 2);
-    CURLcode code = control_post(path + sizeof "unix:" - 1, body, &status, &reply);
+    CURLcode code = control_post(socket + sizeof "unix:" - 1, path, body, &status, &reply);
     *nobody = code == CURLE_COULDNT_CONNECT;
-    bool stored = code == CURLE_OK && status == 200;
     if (code != CURLE_OK)
-        err_set(e, "the running daemon does not answer on %s: %s", path, curl_easy_strerror(code));
-    else if (!stored)
-        err_set(e, "the running daemon did not store it: %.*s", STR_ARG(buf_str(&reply)));
+        err_set(e, "the running daemon does not answer on %s: %s", socket, curl_easy_strerror(code));
+    else if (status != 200)
+        err_set(e, "the running daemon did not do it: %.*s", STR_ARG(buf_str(&reply)));
     buf_free(&reply);
     free(body);
-    return stored;
+    return code == CURLE_OK && status == 200 ? OUTCOME_STORED : status == 422 ? OUTCOME_INVALID : OUTCOME_UNAVAILABLE;
+}
+
+enum outcome control_publish(const struct config *config, const struct record *records, size_t count, bool *nobody,
+                             struct err *e)
+{
+    return control_order(config, "/publish", wire_write(records, count), nobody, e);
+}
+
+bool control_forget(const struct config *config, const char *group, const char *topic, bool *nobody, struct err *e)
+{
+    return control_order(config, "/forget", wire_write_owed(group, topic), nobody, e) == OUTCOME_STORED;
 }
 
 /* ---- the account ---- */

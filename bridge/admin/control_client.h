@@ -4,8 +4,12 @@
 #include "bridge/config/config.h"
 #include "bridge/lib/buf.h"
 
-/* Has the running daemon store one record; waits for it. False with *e; *nobody says that no daemon listens there. */
-bool control_publish(const struct config *config, const struct record *r, bool *nobody, struct err *e);
+/* Has the running daemon store the records, as one publication; waits for it. With *e unless they are stored; *nobody
+ * says that no daemon listens there. */
+enum outcome control_publish(const struct config *config, const struct record *records, size_t count, bool *nobody,
+                             struct err *e);
+/* The same for broker_forget. */
+bool control_forget(const struct config *config, const char *group, const char *topic, bool *nobody, struct err *e);
 
 /* Asks the running daemon for its account, over the control socket, or where there is none on `admin.listen`; `query`:
  * what follows /status. False with *e; *nobody says that no daemon listens there. */

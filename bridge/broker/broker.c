@@ -36,6 +36,11 @@ bool broker_groups(struct broker *b, const char *prefix, const struct group_seen
     return b->ops->groups(b, prefix, seen, e);
 }
 
+bool broker_forget(struct broker *b, const char *group, const char *topic, struct err *e)
+{
+    return b->ops->forget(b, group, topic, e);
+}
+
 void broker_gather(struct broker *b)
 {
     if (b->ops->gather)

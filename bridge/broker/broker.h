@@ -144,6 +144,12 @@ struct group_seen {
     void *ctx;
 };
 bool broker_groups(struct broker *b, const char *prefix, const struct group_seen *seen, struct err *e);
+/* The same from outside, beside a daemon that runs or none; local: every group is idle, as far as is known. */
+bool broker_groups_outside(const struct broker_config *config, const char *prefix, const struct group_seen *seen,
+                           struct err *e);
+/* The group is owed nothing more of the topic: it has no position there from now on. False with *e, also while somebody
+ * consumes the topic with it. Main thread. */
+bool broker_forget(struct broker *b, const char *group, const char *topic, struct err *e);
 void broker_publish(struct broker *b, const struct publication *p);
 /* Waits until everything published is done, at most `limit`; false when something is still open. */
 bool broker_flush(struct broker *b, struct duration limit);
@@ -230,6 +236,8 @@ struct broker_ops {
     void (*retain)(struct broker *); /* NULL: nothing to do */
     int32_t (*partitions)(struct broker *, const char *);
     bool (*groups)(struct broker *, const char *, const struct group_seen *, struct err *);
+    bool (*groups_outside)(const struct broker_config *, const char *, const struct group_seen *, struct err *);
+    bool (*forget)(struct broker *, const char *, const char *, struct err *);
     void (*publish)(struct broker *, const struct publication *);
     bool (*flush)(struct broker *, struct duration);
     bool (*ready)(struct broker *, struct err *);

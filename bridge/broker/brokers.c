@@ -76,6 +76,12 @@ bool broker_standing(const struct broker_config *config, const char *group, cons
     return brokers_tables[config->type]->standing(config, group, topic, each, ctx, e);
 }
 
+bool broker_groups_outside(const struct broker_config *config, const char *prefix, const struct group_seen *seen,
+                           struct err *e)
+{
+    return brokers_tables[config->type]->groups_outside(config, prefix, seen, e);
+}
+
 struct broker *broker_open(const struct broker_config *config, struct err *e)
 {
     return brokers_tables[config->type]->open(config, e);

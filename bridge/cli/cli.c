@@ -46,7 +46,10 @@ static char *cli_default_files(struct strings *files)
 
 static bool cli_publish(const struct command_call *call, const struct record *r, struct err *e)
 {
-    return publish_once(call->config, r, e);
+    struct publisher *p = publisher_new(call->config);
+    enum outcome o = publisher_put(p, r, 1, e);
+    publisher_free(p);
+    return o == OUTCOME_STORED;
 }
 
 static bool cli_load(const struct command_call *call, struct str yaml, command_use_fn *use, void *ctx, struct err *e)

@@ -1,50 +1,84 @@
 /* SPDX-License-Identifier: MIT */
-/* One record through the running daemon, or directly when no daemon runs. */
+/* Records through the running daemon, or directly when no daemon runs. */
 #include "bridge/cli/publish.h"
+#include <stdlib.h>
 #include <unistd.h>
 #include "bridge/admin/control_client.h"
 #include "bridge/broker/broker.h"
 #include "bridge/lib/mailbox.h"
+#include "bridge/lib/mem.h"
 
 enum { PUBLISH_WAIT_MS = 30000 };
 
-struct publish_wait {
+struct publisher {
+    const struct config *config;
+    struct broker *broker; /* NULL: a daemon does it, as far as is known */
     struct mailbox box;
     int wake_fd;
+    uint64_t tag;
 };
+
+struct publisher *publisher_new(const struct config *config)
+{
+    struct publisher *p = mem_alloc(sizeof *p);
+    *p = (struct publisher){ .config = config, .wake_fd = wake_new() };
+    mailbox_open(&p->box, p->wake_fd);
+    return p;
+}
+
+void publisher_free(struct publisher *p)
+{
+    if (p->broker)
+        broker_close(p->broker); /* whatever was not done by now is reported as unavailable */
+    mailbox_close(&p->box);
+    close(p->wake_fd);
+    free(p);
+}
 
 static void publish_done(void *ctx, uint64_t tag, enum outcome o, const char *why)
 {
-    struct publish_wait *wait = ctx;
-    mailbox_put(&wait->box, tag, (int32_t)o, why);
+    struct publisher *p = ctx;
+    mailbox_put(&p->box, tag, (int32_t)o, why);
 }
 
-static bool publish_directly(const struct config *config, const struct record *r, struct err *e)
+/* Opens the log, which no daemon owns. */
+static bool publish_open(struct publisher *p, struct err *e)
 {
-    if (config->broker_missing)
-        return err_set(e, "the broker's configuration is not whole: %s", config->broker_missing);
-    struct publish_wait wait = { .wake_fd = wake_new() };
+    if (p->config->broker_missing)
+        return err_set(e, "the broker's configuration is not whole: %s", p->config->broker_missing);
+    p->broker = p->broker ? p->broker : broker_open(&p->config->broker, e);
+    return p->broker != NULL;
+}
+
+static enum outcome publish_directly(struct publisher *p, const struct record *records, size_t count, struct err *e)
+{
     struct notice notice = { 0 };
-    struct broker *broker = broker_open(&config->broker, e);
-    if (!broker) {
-        close(wait.wake_fd);
-        return false;
-    }
-    mailbox_open(&wait.box, wait.wake_fd);
-    broker_publish(broker,
-                   &(struct publication){ .records = r, .record_count = 1, .done = publish_done, .ctx = &wait });
-    broker_flush(broker, (struct duration){ PUBLISH_WAIT_MS });
-    broker_close(broker); /* whatever was not done by now is reported as unavailable */
-    bool stored = mailbox_take(&wait.box, &notice, 1) == 1 && notice.code == OUTCOME_STORED;
-    mailbox_close(&wait.box);
-    close(wait.wake_fd);
-    return stored || err_set(e, "not stored: %s", notice.why[0] ? notice.why : "no answer in time");
+    if (!publish_open(p, e))
+        return OUTCOME_UNAVAILABLE;
+    broker_publish(p->broker,
+                   &(struct publication){
+                       .records = records, .record_count = count, .done = publish_done, .ctx = p, .tag = ++p->tag });
+    broker_flush(p->broker, (struct duration){ PUBLISH_WAIT_MS });
+    while (mailbox_take(&p->box, &notice, 1) == 1 && notice.tag != p->tag)
+        continue; /* one that was given up */
+    bool known = notice.tag == p->tag;
+    if (known && notice.code == OUTCOME_STORED)
+        return OUTCOME_STORED;
+    err_set(e, "not stored: %s", known && notice.why[0] ? notice.why : "no answer in time");
+    return known ? (enum outcome)notice.code : OUTCOME_UNAVAILABLE;
 }
 
-bool publish_once(const struct config *config, const struct record *r, struct err *e)
+enum outcome publisher_put(struct publisher *p, const struct record *records, size_t count, struct err *e)
 {
-    bool nobody;
-    if (control_publish(config, r, &nobody, e))
+    bool nobody = true;
+    enum outcome o = p->broker ? OUTCOME_UNAVAILABLE : control_publish(p->config, records, count, &nobody, e);
+    return o != OUTCOME_STORED && nobody ? publish_directly(p, records, count, e) : o;
+}
+
+bool publisher_forget(struct publisher *p, const char *group, const char *topic, struct err *e)
+{
+    bool nobody = true;
+    if (!p->broker && control_forget(p->config, group, topic, &nobody, e))
         return true;
-    return nobody && publish_directly(config, r, e);
+    return nobody && publish_open(p, e) && broker_forget(p->broker, group, topic, e);
 }

@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* One record from a process that is not the daemon (`aqueduct dead redrive`). */
+/* The log written by a process that is not the daemon (`aqueduct dead redrive`, `aqueduct orphans`).
+ *
+ * With the local broker the running daemon does it, which owns the log; when no daemon runs, the log itself is opened, and
+ * no daemon can start until it is closed again. With Kafka the cluster is asked directly. One thread. */
 #pragma once
 #include "bridge/config/config.h"
 
-/* Publishes one record durably: with the local broker through the running daemon, which owns the log, or on the log
- * itself when no daemon runs; with Kafka directly. Waits until it is stored, or false. */
-bool publish_once(const struct config *config, const struct record *r, struct err *e);
+struct publisher;
+
+struct publisher *publisher_new(const struct config *config); /* borrowed; opens nothing yet */
+/* Publishes the records durably, as one publication: waits until they are stored, or says in *e why not. */
+enum outcome publisher_put(struct publisher *p, const struct record *records, size_t count, struct err *e);
+bool publisher_forget(struct publisher *p, const char *group, const char *topic, struct err *e); /* broker_forget */
+void publisher_free(struct publisher *p);

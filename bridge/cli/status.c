@@ -24,7 +24,7 @@ static const struct flag status_flags[] = {
     FLAG(struct status_flags, json, .name = "--json", .doc = "one JSON object, for programs"),
     FLAG(struct status_flags, sink, .name = "--sink", .value = "NAME", .doc = "this sink alone"),
     FLAG(struct status_flags, list, .name = "--list", .value = "WHICH", .choices = "pending|waiting",
-         .doc = "also the events that the daemon has in memory: all pending, or waiting for an attempt"),
+         .doc = "also the events: those in the daemon's memory and in the waiting topics, or only those that wait"),
     FLAG(struct status_flags, limit, .name = "--limit", .value = "N", .min = 1, .max = ACCOUNT_EVENTS,
          .doc = "with --list: at most so many of each sink, oldest first (20)"),
     FLAG(struct status_flags, event, .name = "--event", .value = "ID", .group = "",
@@ -63,6 +63,27 @@ static int status_unknown_sink(const struct command_call *call, struct str name)
     return code;
 }
 
+static int status_by_time(const void *a, const void *b)
+{
+    const char *x = json_string_value(json_object_get(*(json_t *const *)a, "time")),
+               *y = json_string_value(json_object_get(*(json_t *const *)b, "time"));
+    return strcmp(x ? x : "", y ? y : "");
+}
+
+/* Sorts them, the oldest first. */
+static void status_sort(json_t *events)
+{
+    size_t count = json_array_size(events);
+    json_t **all = mem_alloc((count + 1) * sizeof(json_t *));
+    for (size_t i = 0; i < count; i++)
+        all[i] = json_incref(json_array_get(events, i));
+    qsort(all, count, sizeof(json_t *), status_by_time);
+    json_array_clear(events);
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(events, all[i]);
+    free(all);
+}
+
 /* Leaves in the account what was asked for. */
 static void status_select(json_t *account, const struct status_flags *flags)
 {
@@ -80,6 +101,7 @@ static void status_select(json_t *account, const struct status_flags *flags)
             if (waiting && (!state || strcmp(state, "waiting") != 0))
                 json_array_remove(events, k);
         }
+        status_sort(events);
         while (json_array_size(events) > (size_t)flags->limit)
             json_array_remove(events, json_array_size(events) - 1);
     }
@@ -181,11 +203,14 @@ static int status_of_event(const struct command_call *call, const struct status_
     return found ? COMMAND_DONE : COMMAND_FAILED;
 }
 
-/* With Kafka the daemon's own number will do: to read all that waits takes a while there. */
-static bool status_reads_waiting(const struct config *config, const json_t *account)
+/* With Kafka the daemon's own number will do, unless the events are wanted: to read all that waits takes a while there. */
+static bool status_reads_waiting(const struct config *config, const struct status_flags *flags, const json_t *account)
 {
     const char *from = json_string_value(json_object_get(account, "from"));
-    return broker_facts(&config->broker).own_folder || (from && strcmp(from, "log") == 0);
+    struct broker_facts facts = broker_facts(&config->broker);
+    if (!facts.own_folder && !facts.is_shared) /* in memory: nobody but the daemon can read */
+        return false;
+    return flags->list.at || facts.own_folder || (from && strcmp(from, "log") == 0);
 }
 
 static int status_run(struct command_call *call)
@@ -206,7 +231,8 @@ static int status_run(struct command_call *call)
     json_t *account = status_account(call, flags, &e);
     if (!account)
         return status_fail(&e);
-    if (status_reads_waiting(call->config, account) && !status_add_waiting(call->config, account, &e)) {
+    size_t events = flags->list.at ? (size_t)flags->limit : 0;
+    if (status_reads_waiting(call->config, flags, account) && !status_add_waiting(call->config, account, events, &e)) {
         json_decref(account);
         return status_fail(&e);
     }
@@ -232,7 +258,8 @@ static const char status_notes[] =
     "Keys of --json; what is not known or does not apply is null:\n"
     "  from, at, broker, ready, not_ready    who says so (daemon, log), when; is it ready, and why not\n"
     "  sinks[]: sink, type, group, live      live: it shows what comes to who listens, and owes nothing\n"
-    "    waiting, waiting_oldest, waiting_next_due   events in the waiting topics (kafka: those this daemon has met)\n"
+    "    waiting, waiting_oldest, waiting_next_due   events in the waiting topics (of several daemons of a\n"
+    "      group, on Kafka: the sum of what they say, or --list waiting, which reads the topics)\n"
     "    blocked, blocked_keys               order: key: events that stepped aside, in the blocked logs, and their keys\n"
     "    topics[]: topic, partition, position, start, end, finished_beyond, pending\n"
     "    destinations[]: endpoint, paused, removed (something of it is left), in_flight, waiting, oldest, next_due;\n"

@@ -6,7 +6,9 @@
 #include "bridge/delivery/delivery.h"
 #include "bridge/delivery/ladder.h"
 #include "bridge/event/trail.h"
+#include "bridge/event/event.h"
 #include "bridge/lib/clock.h"
+#include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 
 static json_t *status_log_known(int64_t n)
@@ -100,6 +102,8 @@ json_t *status_of_log(const struct config *c, struct err *e)
 struct status_waiting {
     json_t *sinks; /* of the account */
     const struct config *config;
+    size_t events; /* of each sink in a topic, most that are listed */
+    json_t *here;  /* by the sinks' names: those of this topic */
 };
 
 static json_t *status_log_find(json_t *sinks, struct str id)
@@ -125,17 +129,48 @@ static void status_log_earlier(json_t *sink, const char *key, int64_t ms)
         json_object_set_new(sink, key, json_string(text));
 }
 
+static json_t *status_log_number(struct str s)
+{
+    int64_t n;
+    return str_to_i64(s, &n) ? json_integer(n) : json_null();
+}
+
+/* Lists it, in the form of delivery/account.h, unless there are enough of this topic. */
+static void status_log_list(struct status_waiting *w, const struct record *r, const struct trail *t)
+{
+    char *name = str_dup(t->sink);
+    json_t *list = json_object_get(w->here, name);
+    if (!list)
+        json_object_set_new(w->here, name, list = json_array());
+    free(name);
+    if (json_array_size(list) >= w->events)
+        return;
+    const struct event *ev = event_from_record(r, NULL);
+    json_array_append_new(list,
+                          json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:s,s:i,s:o,s:o,s:n,s:n}", "id",
+                                    json_of_text(ev ? ev->id : STR_ABSENT), "topic",
+                                    json_of_text(record_header(r, TRAIL_TOPIC)), "partition",
+                                    status_log_number(record_header(r, TRAIL_PARTITION)), "offset",
+                                    status_log_number(record_header(r, TRAIL_OFFSET)), "time",
+                                    json_of_moment(r->timestamp_ms), "endpoint", json_of_text(t->endpoint), "state",
+                                    "waiting", "attempts", (int)t->attempts, "first", json_of_moment(t->first_ms),
+                                    "due", json_of_moment(t->due_ms), "status", "reason"));
+    event_unref(ev);
+}
+
 /* A record of a waiting topic. */
 static bool status_log_waits(void *ctx, const struct record *r)
 {
     struct status_waiting *w = ctx;
     json_t *sink = status_log_find(w->sinks, record_header(r, TRAIL_SINK));
-    if (!sink)
+    if (!sink || record_header(r, TRAIL_STATE).at) /* a note */
         return true;
     struct trail t = trail_read(r);
     json_object_set_new(sink, "waiting", json_integer(1 + json_integer_value(json_object_get(sink, "waiting"))));
     status_log_earlier(sink, "waiting_oldest", t.first_ms ? t.first_ms : r->timestamp_ms);
     status_log_earlier(sink, "waiting_next_due", t.due_ms);
+    if (w->events)
+        status_log_list(w, r, &t);
     return true;
 }
 
@@ -143,12 +178,24 @@ static bool status_log_waiting_topic(void *ctx, const char *topic, const char *g
 {
     struct status_waiting *w = ctx;
     const struct look_options o = { .topic = topic, .group = group, .may_lack = true };
-    return look_once(&w->config->broker, &o, status_log_waits, w, e);
+    const char *name;
+    json_t *list;
+    w->here = json_object();
+    bool ok = look_once(&w->config->broker, &o, status_log_waits, w, e);
+    json_object_foreach(w->here, name, list)
+    {
+        json_t *sink = status_log_find(w->sinks, str_of(name));
+        if (!json_is_array(json_object_get(sink, "events")))
+            json_object_set_new(sink, "events", json_array());
+        json_array_extend(json_object_get(sink, "events"), list);
+    }
+    json_decref(w->here);
+    return ok;
 }
 
-bool status_add_waiting(const struct config *c, json_t *account, struct err *e)
+bool status_add_waiting(const struct config *c, json_t *account, size_t events, struct err *e)
 {
-    struct status_waiting w = { .sinks = json_object_get(account, "sinks"), .config = c };
+    struct status_waiting w = { .sinks = json_object_get(account, "sinks"), .config = c, .events = events };
     size_t i;
     json_t *sink;
     json_array_foreach(w.sinks, i, sink)

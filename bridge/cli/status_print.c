@@ -308,7 +308,7 @@ static void status_print_sink(const json_t *sink, FILE *out)
     if (!json_is_true(json_object_get(sink, "live")))
         status_print_topics(json_object_get(sink, "topics"), out);
     if (json_is_array(events))
-        fprintf(out, json_array_size(events) ? "  events, oldest first:\n" : "  no such events in memory\n");
+        fprintf(out, json_array_size(events) ? "  events, oldest first:\n" : "  no such events\n");
     json_array_foreach(events, i, d) status_print_event(d, out);
 }
 

@@ -130,7 +130,6 @@ struct delivery *delivery_new(const struct sink_config *sink, const struct broke
     d->broker = broker;
     d->s->topics = &sink->topics;
     d->wake_fd = wake_new();
-    d->began_ms = clock_wall_ms();
     d->account = account_new();
     d->control = control_new();
     mailbox_open(&d->stored, d->wake_fd);

@@ -32,7 +32,7 @@ METRIC_COUNTER(aqueduct_sink_throttled_total, "Times that the next event had to 
                "endpoint");
 METRIC_GAUGE(aqueduct_sink_pending, "Records consumed and not finished.", "sink", "endpoint");
 METRIC_GAUGE(aqueduct_sink_waiting,
-             "Events of the sink in the waiting topics, as far as this daemon has put or read them there.", "sink");
+             "Events of the sink in the waiting topics; of several daemons of a group, the sum of theirs counts.", "sink");
 
 static void destination_count(struct destination *to, const char *sink)
 {

@@ -42,20 +42,24 @@ static void ladder_store(struct broker *b, const char *topic, const struct ladde
                          const struct publication *how)
 {
     struct moved m;
-    char sink[256], endpoint[256], attempts[16], first[CLOCK_TEXT] = "", last[CLOCK_TEXT] = "", due[24], until[24] = "";
+    char sink[256], endpoint[256], attempts[16], first[CLOCK_TEXT] = "", last[CLOCK_TEXT] = "", due[24], until[24] = "",
+                                                 put[24] = "";
     snprintf(sink, sizeof sink, "%.*s", STR_ARG(stay->sink));
     snprintf(endpoint, sizeof endpoint, "%.*s", STR_ARG(stay->endpoint));
     snprintf(attempts, sizeof attempts, "%u", stay->attempts);
     snprintf(due, sizeof due, "%" PRId64, stay->due_ms);
     if (until_ms)
         snprintf(until, sizeof until, "%" PRId64, until_ms);
+    if (stay->put_ms)
+        snprintf(put, sizeof put, "%" PRId64, stay->put_ms);
     if (stay->first_ms)
         clock_text(stay->first_ms, first);
     if (stay->last_ms)
         clock_text(stay->last_ms, last);
     trail_move(&m, stay->record, topic,
                (const char *const[]){ TRAIL_SINK, sink, TRAIL_ENDPOINT, endpoint, TRAIL_ATTEMPTS, attempts, TRAIL_FIRST,
-                                      first, TRAIL_LAST, last, TRAIL_DUE, due, TRAIL_UNTIL, until, NULL });
+                                      first, TRAIL_LAST, last, TRAIL_DUE, due, TRAIL_UNTIL, until, TRAIL_PUT, put,
+                                      NULL });
     struct publication p = *how;
     p.records = &m.record;
     p.record_count = 1;

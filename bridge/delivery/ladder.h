@@ -29,6 +29,7 @@ struct ladder_stay { /* a record that is to wait, and what its trail says */
     int64_t first_ms, last_ms;
     int64_t due_ms;   /* wall clock: the next attempt */
     int64_t again_ms; /* wall clock: not looked at before; due_ms, or later when the sink has no room then */
+    int64_t put_ms;   /* wall clock: since when it waits; 0: unknown */
 };
 
 void ladder_open(struct ladder *l, const char *prefix); /* the names; makes no topic */

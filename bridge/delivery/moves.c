@@ -185,7 +185,8 @@ static void moves_publish_waiting(struct delivery *d, struct entry *en)
                                           .first_ms = en->first_ms,
                                           .last_ms = en->last_ms,
                                           .due_ms = en->due_ms,
-                                          .again_ms = en->due_ms },
+                                          .again_ms = en->due_ms,
+                                          .put_ms = clock_wall_ms() },
                    &(struct publication){ .done = moves_on_stored, .ctx = d, .tag = window_tag(en) });
 }
 
@@ -291,8 +292,6 @@ void moves_aside(struct delivery *d, struct entry *en, int64_t least_ms)
     if (en->state == ENTRY_READY)
         window_unready(en);
     en->to->waiting -= en->state == ENTRY_WAITING;
-    if (en->last_ms < d->began_ms) /* of an earlier process: the waiter counts it when it reads it */
-        en->last_ms = 0;
     window_renew(en);
     moves_wait(d, en, left > least_ms ? left : least_ms);
 }
@@ -377,7 +376,7 @@ void moves_done(struct delivery *d, struct entry *en, enum outcome o, const char
     en->to->storing--;
     if (!en->dead_class) {
         crash_point("delivery-after-retry");
-        metric_add(en->to->count.waiting, en->last_ms > 0); /* else the waiter counts it when it reads it */
+        metric_add(en->to->count.waiting, 1);
         window_finish(d, en, en->to->count.moved);
         return;
     }

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Counts the events of sinks that are not configured. */
+/* Counts the events of sinks that are not configured; the notes that finish them. */
 #include "bridge/delivery/orphans.h"
+#include <inttypes.h>
 #include <stdio.h>
+#include "bridge/event/trail.h"
+#include "bridge/lib/mem.h"
 #include "bridge/lib/log.h"
 
 METRIC_GAUGE(aqueduct_waiting_orphans,
@@ -32,8 +35,46 @@ void orphans_add(struct orphans *o, struct str sink)
     metric_add(orphans_sink(o, sink), 1);
 }
 
+void orphans_settle(struct orphans *o, struct str sink, int64_t count)
+{
+    if (count > 0)
+        metric_add(orphans_sink(o, sink), -count);
+}
+
 void orphans_forget(struct orphans *o)
 {
     for (size_t i = 0; i < o->count; i++)
         metric_set(o->sinks[i].count, 0);
+}
+
+/* ---- notes ---- */
+
+#define ORPHANS_SETTLED_STATE STR("settled")
+
+void orphans_note(struct orphans_note *n, const char *topic, struct str sink, const struct ranges *settled)
+{
+    size_t needed, count;
+    int64_t base = settled->at[0].from;
+    snprintf(n->base, sizeof n->base, "%" PRId64, base);
+    count = ranges_encode(settled, base, n->bytes, sizeof n->bytes, &needed);
+    CHECK(count == needed);
+    n->headers[0] = (struct header){ STR(TRAIL_SINK), sink };
+    n->headers[1] = (struct header){ STR(TRAIL_STATE), ORPHANS_SETTLED_STATE };
+    n->headers[2] = (struct header){ STR(TRAIL_NOTE), str_of(n->base) };
+    n->record = (struct record){ .topic = str_of(topic),
+                                 .partition = -1,
+                                 .value = { (const char *)n->bytes, count },
+                                 .headers = n->headers,
+                                 .header_count = 3 };
+}
+
+bool orphans_read_note(const struct record *r, struct ranges *settled)
+{
+    int64_t base;
+    *settled = (struct ranges){ 0 };
+    if (!str_eq(record_header(r, TRAIL_STATE), ORPHANS_SETTLED_STATE))
+        return false;
+    if (r->value.at && str_to_i64(record_header(r, TRAIL_NOTE), &base) && base >= 0)
+        ranges_decode(settled, base, r->value);
+    return true;
 }

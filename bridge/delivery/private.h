@@ -233,7 +233,6 @@ struct delivery {
     struct inbox inbox;
     struct partition lent; /* stands for where the waiter's records come from; not in the list */
     struct timers timers;
-    int64_t began_ms; /* wall clock */
     bool poll_failed;
     struct destination self;           /* the sink as one destination, and what concerns no endpoint in particular */
     bool many;                         /* it has `endpoints:`; else self is the only one */

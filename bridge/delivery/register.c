@@ -29,7 +29,6 @@ struct unserved { /* said before */
 struct register_of_groups {
     const struct config *config;
     size_t prefix; /* length of the groups' prefix */
-    char *waiter;
     struct unserved *said;
     size_t count;
     int64_t due_ms, pause_ms;
@@ -41,12 +40,10 @@ struct register_of_groups *register_new(const struct config *config)
     struct register_of_groups *r = mem_alloc(sizeof *r);
     r->config = config;
     r->prefix = strlen(config->broker.group_prefix);
-    r->waiter = ladder_group(&config->broker);
     return r;
 }
 
-/* The configured sink of that name, now or formerly: *formerly. NULL: none. */
-static const struct sink_config *register_sink(const struct config *c, const char *name, bool *formerly)
+const struct sink_config *register_sink(const struct config *c, const char *name, bool *formerly)
 {
     for (size_t i = 0; i < c->sink_count; i++) {
         *formerly = false;
@@ -78,6 +75,17 @@ static bool register_reads(const struct config *c, const struct sink_config *s, 
     return false;
 }
 
+bool register_serves(const struct config *c, const char *name, bool idle, const char *topic, bool *known)
+{
+    bool formerly;
+    const struct sink_config *s = register_sink(c, name, &formerly);
+    char *waiter = ladder_group(&c->broker);
+    bool own = strcmp(waiter + strlen(c->broker.group_prefix), name) == 0;
+    free(waiter);
+    *known = s != NULL;
+    return s ? register_reads(c, s, formerly, topic) : own || !idle;
+}
+
 /* What was said of the pair, NULL: it was not. */
 static struct unserved *register_said(struct register_of_groups *r, const char *sink, const char *topic)
 {
@@ -95,8 +103,9 @@ static void register_say(struct register_of_groups *r, const char *sink, bool kn
     r->said[r->count++] = (struct unserved){ str_dup(str_of(sink)), str_dup(str_of(topic)),
                                              metric_get(&aqueduct_unserved_records, LABELS(sink, topic)), unread };
     LOG(WARN,
-        known ? "records that nobody reads: the sink no longer has the topic"
-              : "records that nobody reads: the sink is not configured (renamed? then `formerly` tells its new one)",
+        known ? "records that nobody reads: the sink no longer has the topic (aqueduct orphans ends them)"
+              : "records that nobody reads: the sink is not configured (renamed? then `formerly` tells its new one; "
+                "else aqueduct orphans ends them)",
         LOG_C("sink", sink), LOG_C("topic", topic), LOG_INT("records", unread));
 }
 
@@ -104,16 +113,14 @@ static void register_seen(void *ctx, const char *group, bool idle, const char *t
 {
     struct register_of_groups *r = ctx;
     const char *name = group + r->prefix;
-    bool formerly;
-    const struct sink_config *s = register_sink(r->config, name, &formerly);
-    bool served = s ? register_reads(r->config, s, formerly, topic) : !idle || strcmp(group, r->waiter) == 0;
-    if (served || unread == 0)
+    bool known;
+    if (register_serves(r->config, name, idle, topic, &known) || unread == 0)
         return;
     struct unserved *said = register_said(r, name, topic);
     if (said)
         said->now = unread;
     else
-        register_say(r, name, s != NULL, topic, unread);
+        register_say(r, name, known, topic, unread);
 }
 
 void register_look(struct register_of_groups *r, struct broker *broker)
@@ -147,6 +154,5 @@ void register_free(struct register_of_groups *r)
         free(r->said[i].topic);
     }
     free(r->said);
-    free(r->waiter);
     free(r);
 }

@@ -10,6 +10,12 @@
 #include "bridge/broker/broker.h"
 #include "bridge/config/config.h"
 
+/* The configured sink of that name, now or formerly: *formerly. NULL: none. */
+const struct sink_config *register_sink(const struct config *c, const char *name, bool *formerly);
+/* Does somebody read the topic with the group of that name (behind the prefix)? `idle`: nobody consumes with it now. *known:
+ * the configuration has the sink. */
+bool register_serves(const struct config *c, const char *name, bool idle, const char *topic, bool *known);
+
 struct register_of_groups;
 
 struct register_of_groups *register_new(const struct config *config);    /* borrowed */

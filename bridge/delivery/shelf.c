@@ -184,6 +184,34 @@ void shelf_finish(struct shelf *s, struct shelved *en)
     shelf_leave(s, en);
 }
 
+/* Is the record here, so that something becomes of it? */
+static bool shelf_has(const struct shelf *s, const struct shelf_partition *p, int64_t offset)
+{
+    for (size_t i = 0; i < s->entry_cap; i++) {
+        const struct shelved *en = s->entries[i];
+        if (en->state != SHELF_FREE && en->partition == p && en->offset == offset)
+            return true;
+    }
+    return false;
+}
+
+int64_t shelf_settle(struct shelf *s, struct shelf_partition *p, const struct ranges *offsets)
+{
+    int64_t count = 0, low = watermark_position(&p->done), end = p->newest + 1;
+    for (size_t i = 0; i < offsets->count; i++) {
+        int64_t from = offsets->at[i].from > low ? offsets->at[i].from : low;
+        for (int64_t n = from; n < offsets->at[i].to && n < end; n++) {
+            if (!watermark_is_open(&p->done, n) || (s->used > 0 && shelf_has(s, p, n)))
+                continue;
+            watermark_finish(&p->done, n);
+            count++;
+        }
+    }
+    p->changed = p->changed || count > 0;
+    s->changed = s->changed || count > 0;
+    return count;
+}
+
 bool shelf_is_among(const struct shelf_partition *p, const struct topic_partition *partitions, size_t count)
 {
     for (size_t i = 0; i < count; i++)

@@ -68,7 +68,9 @@ int64_t shelf_next(const struct shelf *s);                              /* when 
 bool shelf_has_room(
     const struct shelf_partition *p); /* may one more be parked for a while, without holding others up? */
 void shelf_finish(struct shelf *s, struct shelved *en); /* the position may pass it */
-void shelf_leave(struct shelf *s, struct shelved *en);  /* not finished: the position stays before it */
+/* Finishes those of the offsets that were read and left (shelf_leave): how many. */
+int64_t shelf_settle(struct shelf *s, struct shelf_partition *p, const struct ranges *offsets);
+void shelf_leave(struct shelf *s, struct shelved *en); /* not finished: the position stays before it */
 /* Holds what has enough in memory, lets go on what has not. */
 void shelf_hold(struct shelf *s);
 /* Commits how far each partition is finished and what is finished beyond, when the last time is an interval ago; `all`:

@@ -49,7 +49,10 @@ struct waiter {
     struct waiter_sink **sinks;
     size_t sink_count;
     struct orphans orphans;
-    int64_t began_ms; /* wall clock */
+    const struct broker_config *names;
+    int64_t began_ms; /* wall clock: what was put there before, others counted, or survey does */
+    enum { SURVEY_DUE, SURVEY_MADE, SURVEY_FAILED } survey;
+    struct ranges settled; /* of the orphans, as notes said before they were read */
     bool closing, poll_failed, store_failed;
     struct metric *moves;
 };
@@ -98,7 +101,8 @@ static void waiter_store(struct waiter *w, struct shelved *en, const struct trai
                                 .first_ms = t->first_ms,
                                 .last_ms = t->last_ms,
                                 .due_ms = t->due_ms,
-                                .again_ms = again_ms };
+                                .again_ms = again_ms,
+                                .put_ms = t->put_ms };
     struct publication how = { .done = waiter_on_stored, .ctx = w, .tag = shelf_tag(en) };
     shelf_set(&w->shelf, en, SHELF_STORING);
     if (en->sink)
@@ -149,10 +153,77 @@ static void waiter_look(struct waiter *w, struct shelved *en)
         waiter_queue(w, en, &t, now);
 }
 
-/* Was it put there by this process, which counted it then? */
+/* ---- the survey ---- */
+
+static bool waiter_survey_note(void *ctx, const struct record *r)
+{
+    struct waiter *w = ctx;
+    struct ranges settled;
+    if (r->partition == 0 && orphans_read_note(r, &settled)) {
+        struct ranges all = ranges_union(&w->settled, &settled);
+        ranges_free(&w->settled);
+        ranges_free(&settled);
+        w->settled = all;
+    }
+    return !atomic_load(&w->stopping);
+}
+
+static bool waiter_survey_record(void *ctx, const struct record *r)
+{
+    struct waiter *w = ctx;
+    struct waiter_sink *s = waiter_sink(w, record_header(r, TRAIL_SINK));
+    bool settled = str_eq(r->topic, str_of(w->ladder.orphaned)) && r->partition == 0
+                   && ranges_skip(&w->settled, r->offset) != r->offset;
+    bool note = record_header(r, TRAIL_STATE).at != NULL;
+    if (s && !settled && !note && trail_read(r).put_ms < w->began_ms)
+        metric_add(s->waiting, 1);
+    return !atomic_load(&w->stopping);
+}
+
+static bool waiter_survey_topic(struct waiter *w, const char *topic, bool (*each)(void *, const struct record *),
+                                struct err *e)
+{
+    const struct look_options o = { .topic = topic, .group = w->group, .may_lack = true };
+    return look_once(w->names, &o, each, w, e);
+}
+
+/* Before the first record is taken: counts what waits, since only the heads of the topics come into memory, and reads the
+ * notes, since what they name stands before them. */
+static void waiter_survey(struct waiter *w)
+{
+    struct err e = { "" };
+    bool ok = waiter_survey_topic(w, w->ladder.orphaned, waiter_survey_note, &e);
+    for (size_t i = 0; ok && i <= LADDER_STEPS; i++)
+        ok = waiter_survey_topic(w, i < LADDER_STEPS ? w->ladder.topics[i] : w->ladder.orphaned, waiter_survey_record,
+                                 &e);
+    w->survey = ok ? SURVEY_MADE : SURVEY_FAILED;
+    for (size_t i = 0; ok && i < w->shelf.entry_cap; i++) /* what a sink has waits no more */
+        if (w->shelf.entries[i]->state == SHELF_HANDED)
+            metric_add(w->shelf.entries[i]->sink->waiting, -1);
+    if (ok
+        || (!broker_facts(w->names).own_folder && !broker_facts(w->names).is_shared)) /* in memory nothing was left */
+        return;
+    LOG(WARN, "cannot count what waits; aqueduct_sink_waiting counts it as it is met", LOG_C("reason", e.text));
+    for (size_t i = 0; i < w->sink_count; i++)
+        metric_set(w->sinks[i]->waiting, 0);
+}
+
+/* Partitions are somebody else's now, or a topic was made anew. */
+static void waiter_survey_again(struct waiter *w)
+{
+    w->survey = SURVEY_DUE;
+    w->began_ms = clock_wall_ms();
+    ranges_free(&w->settled);
+    for (size_t i = 0; i < w->sink_count; i++)
+        metric_set(w->sinks[i]->waiting, 0);
+}
+
+/* ---- records come in ---- */
+
+/* Does it count already? By this process, which put it there, or by the survey; without one, it counts when it is read. */
 static bool waiter_counted(const struct waiter *w, const struct record *r)
 {
-    return trail_read(r).last_ms >= w->began_ms;
+    return w->survey == SURVEY_MADE || trail_read(r).put_ms >= w->began_ms;
 }
 
 static void waiter_lost(struct shelved *en)
@@ -163,18 +234,41 @@ static void waiter_lost(struct shelved *en)
         metric_add(en->sink->waiting, -1);
 }
 
+/* A record of the topic of orphans that was ended by command, or says of others that they were; false: it is neither. */
+static bool waiter_settle(struct waiter *w, struct shelved *en)
+{
+    struct ranges settled;
+    if (ranges_skip(&w->settled, en->offset) != en->offset && en->partition->where.partition == 0) {
+        shelf_finish(&w->shelf, en);
+        return true;
+    }
+    if (!orphans_read_note(en->record, &settled))
+        return false;
+    struct shelf_partition *p = en->partition;
+    struct record *r = record_ref(en->record);
+    shelf_finish(&w->shelf, en);
+    orphans_settle(&w->orphans, record_header(r, TRAIL_SINK), shelf_settle(&w->shelf, p, &settled));
+    record_free(r);
+    ranges_free(&settled);
+    return true;
+}
+
 /* Takes a record in. */
 static void waiter_take(struct waiter *w, struct record *r)
 {
     struct shelf_partition *p = shelf_partition(&w->shelf, r);
     if (r->offset <= p->newest) { /* the topic was made anew */
         shelf_forget(&w->shelf, p, waiter_lost);
+        waiter_survey_again(w);
+        waiter_survey(w);
         p = shelf_partition(&w->shelf, r);
     }
     p->orphaned = str_eq(r->topic, str_of(w->ladder.orphaned));
     p->newest = r->offset;
     watermark_begin(&p->done, r->offset);
     struct shelved *en = shelf_add(&w->shelf, r, p);
+    if (p->orphaned && waiter_settle(w, en))
+        return;
     en->sink = waiter_sink(w, record_header(r, TRAIL_SINK));
     if (en->sink)
         metric_add(en->sink->waiting, !waiter_counted(w, r));
@@ -278,12 +372,14 @@ static void waiter_revoked(void *ctx, const struct topic_partition *partitions, 
             orphans_forget(&w->orphans);
         shelf_forget(&w->shelf, p, waiter_lost);
     }
+    waiter_survey_again(w);
 }
 
 struct waiter *waiter_new(const struct broker_config *names, struct broker *broker)
 {
     struct waiter *w = mem_alloc(sizeof *w);
     w->broker = broker;
+    w->names = names;
     w->wake_fd = wake_new();
     w->began_ms = clock_wall_ms();
     w->moves = metric_get(&aqueduct_waiting_moves_total, NULL);
@@ -346,6 +442,8 @@ static bool waiter_poll(struct waiter *w)
     if (n > 0 && w->poll_failed)
         LOG(INFO, "reading the waiting topics works again", LOG_C("group", w->group));
     w->poll_failed = n < 0 || (n == 0 && w->poll_failed);
+    if (n > 0 && w->survey == SURVEY_DUE)
+        waiter_survey(w);
     for (int i = 0; i < n; i++)
         waiter_take(w, records[i]);
     shelf_hold(&w->shelf);
@@ -416,6 +514,7 @@ void waiter_free(struct waiter *w)
     mailbox_close(&w->stored);
     mailbox_close(&w->reports);
     ladder_close(&w->ladder);
+    ranges_free(&w->settled);
     register_free(w->groups);
     for (size_t i = 0; i < w->sink_count; i++)
         free(w->sinks[i]);

@@ -13,7 +13,11 @@
  *
  * Nothing is dropped: a record of a sink that the configuration does not have is kept among the orphans, where it is
  * pending, counted and said once in the log, and goes on when a start finds the sink again. That holds for each member
- * of a group by its own configuration.
+ * of a group by its own configuration. `aqueduct orphans` ends such records by notes in the topic of orphans (orphans.h).
+ *
+ * Only the heads of the topics are in memory. What waits is counted all the same: before its first record, and when its
+ * partitions change, the waiter surveys the topics from outside for what was put there before; what is put there later
+ * says since when it waits, and was counted by the delivery that put it there.
  *
  * Threads: waiter_new, waiter_serve, waiter_open, waiter_close and waiter_free on the main thread, the steps on the
  * waiter's own; waiter_stop and waiter_abandon anywhere. */

@@ -44,6 +44,8 @@ struct trail trail_read(const struct record *r)
         t.due_ms = 0;
     if (!str_to_i64(record_header(r, TRAIL_UNTIL), &t.until_ms))
         t.until_ms = 0;
+    if (!str_to_i64(record_header(r, TRAIL_PUT), &t.put_ms))
+        t.put_ms = 0;
     return t;
 }
 

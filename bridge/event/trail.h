@@ -6,8 +6,9 @@
  *
  *   topic                        written by              carries
  *   topics of the routes         intake                  from, types
- *   <prefix>waiting.<step>       delivery, waiter        sink, endpoint, attempts, first, last, due, until, origin
+ *   <prefix>waiting.<step>       delivery, waiter        sink, endpoint, attempts, first, last, due, until, put, origin
  *   <prefix>waiting.orphaned     waiter                  the same, of a sink that the configuration does not have
+ *   <prefix>waiting.orphaned     `aqueduct orphans`      sink, state: settled, note; the value: which earlier records there are finished (orphans.h)
  *   <prefix>blocked.<sink>.<topic> delivery              sink, attempts, first, last, due, origin; and records without an event: marks (state:
  *                                                     mark, reason) and notes on an earlier record there (state: note, note, attempts, first,
  *                                                     last, due)
@@ -33,11 +34,12 @@
 #define TRAIL_LAST      "aqueduct-last"     /* RFC 3339: last attempt */
 #define TRAIL_DUE       "aqueduct-due"      /* decimal ms since 1970: the next attempt is not made before */
 #define TRAIL_UNTIL     "aqueduct-until"    /* decimal ms since 1970: the record waits in this topic until then */
+#define TRAIL_PUT       "aqueduct-put"      /* decimal ms since 1970: when it was put among what waits; a copy there keeps it */
 #define TRAIL_STATUS    "aqueduct-status"   /* decimal: the receiver's last status; left out when there was none */
 #define TRAIL_CLASS     "aqueduct-class" /* refused unavailable configuration poison blocked orphaned invalid unrouted */
 #define TRAIL_REASON    "aqueduct-reason" /* for a person */
-#define TRAIL_STATE     "aqueduct-state"  /* "redriven"; in a blocked log "mark", "note" */
-#define TRAIL_NOTE      "aqueduct-note"   /* decimal: the offset in the same log that a note is about */
+#define TRAIL_STATE     "aqueduct-state"  /* "redriven"; in a blocked log "mark", "note"; among orphans "settled" */
+#define TRAIL_NOTE      "aqueduct-note"   /* decimal: the offset in the same log that a note is about, or begins with */
 #define TRAIL_TOPIC     "aqueduct-topic"  /* origin: where the record stood first */
 #define TRAIL_PARTITION "aqueduct-partition"
 #define TRAIL_OFFSET    "aqueduct-offset"
@@ -66,6 +68,7 @@ struct trail {
     int64_t last_ms;     /* of the last one; 0: unknown */
     int64_t due_ms;      /* of the next one; 0: now */
     int64_t until_ms;    /* wall clock: the wait in this topic ends; 0: now */
+    int64_t put_ms;      /* wall clock: when it was put among what waits; 0: unknown */
     struct str sink;     /* borrowed from the record; absent: it does not say */
     struct str endpoint; /* the same; absent: all of the sink's */
 };

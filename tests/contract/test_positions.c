@@ -201,6 +201,11 @@ static struct seen look(const char *group, const char *t)
     struct seen s = { .group = group, .topic = t };
     if (!broker_groups(broker, group, &(struct group_seen){ .each = note_group, .ctx = &s }, &e))
         fail_msg("%s", e.text);
+    struct seen outside = { .group = group, .topic = t };
+    if (survives && !groups_outside(group, &(struct group_seen){ .each = note_group, .ctx = &outside }, &e))
+        fail_msg("%s", e.text);
+    if (survives && outside.count == s.count) /* else the group did something in between */
+        assert_int_equal(outside.unread, s.unread);
     return s;
 }
 
@@ -225,6 +230,37 @@ TEST(what_a_group_has_not_finished_can_be_asked)
     reader_close(in);
 }
 
+TEST(what_a_group_is_owed_can_be_forgotten)
+{
+    const char *t = topic(0, 2), *other = topic(1, 1), *group = fresh(2);
+    struct err e = { "" };
+    put_numbers(t, 0, 0, 5);
+    put_numbers(t, 1, 5, 5);
+    put_numbers(other, 0, 0, 3);
+    const char *both[] = { t, other };
+    struct reader *in = reader_open(group, both, 2, true);
+    reader_wait(in, 13);
+    commit(in, t, 2, 0, NULL);
+    consumer_commit(in->c, (struct topic_partition){ other, 0 }, 1, NULL);
+    reader_close(in);
+    in = read_all(group, t);
+    reader_wait(in, 8);
+    if (broker_forget(broker, group, t, &e))
+        fail_msg("forgotten while it is consumed");
+    assert_non_null(strstr(e.text, t));
+    reader_close(in);
+    for (int64_t until = clock_mono_ms() + PATIENCE_MS; !broker_forget(broker, group, t, &e);)
+        if (clock_mono_ms() > until) /* kafka: until the member has left */
+            fail_msg("%s", e.text);
+    struct seen s = look(group, other); /* the only one that is left */
+    assert_int_equal(s.count, 1);
+    assert_int_equal(s.unread, 2);
+    assert_true(broker_forget(broker, group, t, &e)); /* it was not there any more */
+    in = read_all(group, t);
+    reader_wait(in, 10); /* as if it were new */
+    reader_close(in);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +270,7 @@ int main(void)
         BROKER_TEST(a_group_with_a_new_name_goes_on_where_it_stood),
         BROKER_TEST(a_taken_over_position_is_kept_even_if_nothing_was_read),
         BROKER_TEST(what_a_group_has_not_finished_can_be_asked),
+        BROKER_TEST(what_a_group_is_owed_can_be_forgotten),
         BROKER_TEST(the_set_outlives_the_broker),
         BROKER_TEST(a_set_that_is_too_large_loses_nothing),
     };

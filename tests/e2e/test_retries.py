@@ -8,7 +8,7 @@ import time
 import pytest
 import requests
 
-from aqueduct import complaints
+from aqueduct import complaints, free_port
 from conftest import DEAD_LETTERS, HTTP_SOURCE, TOKEN, event, kafka_read, post, post_ok, signed, wait_for, webhook_sink
 
 RAW = bytes(range(256)) * 4         # no text in any encoding
@@ -127,6 +127,27 @@ def test_what_waits_for_a_sink_that_is_gone_is_kept_and_shown(bridge, receivers)
     daemon = bridge.start()
     receiver.delivered(ids)
     assert len(receiver.good()) == 5
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_what_waits_is_counted_from_the_start(bridge, receivers, end):
+    receiver = receivers(lambda r: 503)
+    text = HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "retry_memory: 100ms\nretry: [1h]\nconcurrency: 64")
+    bridge.configure(text, admin=f"127.0.0.1:{free_port()}")
+    daemon = bridge.start()
+    for part in range(3):                   # more than the waiter has in memory
+        post_ok(daemon, *(event(f"e{part}-{i}") for i in range(100)))
+    wait_for(lambda: daemon.metric("aqueduct_sink_waiting", sink="crm") == 300)
+    wait_for(lambda: daemon.metric("aqueduct_sink_pending", sink="crm") == 0)
+    getattr(daemon, end)()
+    daemon = bridge.start()
+    wait_for(lambda: daemon.metric("aqueduct_sink_waiting", sink="crm") >= 300)
+    post_ok(daemon, event("one more"))
+
+    def counted():          # what the topics hold (a crash repeats what was not committed yet), and what the gauge says
+        sinks = json.loads(bridge.command("status", "--json", "--list", "waiting", "--limit", "1").stdout)["sinks"]
+        return sinks[0]["waiting"], daemon.metric("aqueduct_sink_waiting", sink="crm")
+    wait_for(lambda: counted()[0] == counted()[1] >= 301 and (end == "kill" or counted()[0] == 301), why=counted)
 
 
 def test_what_a_removed_sink_has_not_read_is_said(bridge, receivers):

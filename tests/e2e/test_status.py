@@ -51,6 +51,11 @@ def test_what_is_pending_and_what_fails(bridge, receivers):
     listed = status(bridge, "--sink", "broken", "--list", "waiting", "--limit", "2")["sinks"]
     assert list(listed) == ["broken"]
     assert [(ev["id"], ev["state"], ev["attempts"], ev["status"]) for ev in listed["broken"]["events"]] == [("e0", "waiting", 1, 503), ("e1", "waiting", 1, 503)]
+    listed = status(bridge, "--sink", "later", "--list", "waiting")["sinks"]["later"]["events"]     # they are in no memory
+    assert [(ev["id"], ev["state"], ev["attempts"], ev["topic"], ev["due"] > ev["first"]) for ev in listed] == [
+        (f"e{i}", "waiting", 1, bridge.topic("events"), True) for i in range(3)]
+    assert len(status(bridge, "--sink", "later", "--list", "pending", "--limit", "2")["sinks"]["later"]["events"]) == 2
+    assert bridge.command("status", "--sink", "later", "--list", "waiting").stdout.count(" e2 ") == 1
     text = bridge.command("status").stdout
     assert "The daemon runs and is ready" in text
     assert "crm (webhook): nothing pending" in text

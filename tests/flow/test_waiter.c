@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include "bridge/delivery/delivery.h"
 #include "bridge/delivery/ladder.h"
+#include "bridge/delivery/orphans.h"
 #include "bridge/delivery/waiter.h"
 #include "bridge/lib/clock.h"
 
@@ -522,6 +523,67 @@ TEST(a_foreign_record_is_kept_among_the_orphans)
     record_free(found[1]);
 }
 
+static void settle(struct str sink, size_t count, const int64_t (*pairs)[2])
+{
+    struct ranges offsets = { 0 };
+    struct orphans_note note;
+    for (size_t i = 0; i < count; i++)
+        ranges_add(&offsets, pairs[i][0], pairs[i][1]);
+    orphans_note(&note, "aq.waiting.orphaned", sink, &offsets);
+    flow_raw(&flow, &note.record);
+    ranges_free(&offsets);
+}
+
+TEST(a_note_finishes_what_it_names)
+{
+    schedule(b, 1, (const int64_t[]){ HOUR });
+    b->sink.verdict = failing_once;
+    events(b, "b", 5);
+    start();
+    turn(4);
+    restart_with(1);
+    turn(6);
+    assert_int_equal(flow_count("aqueduct_waiting_orphans", b->id), 5);
+    settle(str_of(b->id), 2, (const int64_t[][2]){ { 1, 2 }, { 3, 5 } });
+    turn(2);
+    assert_int_equal(flow_count("aqueduct_waiting_orphans", b->id), 2);
+    settle(str_of(b->id), 1, (const int64_t[][2]){ { 1, 5 } }); /* what was finished before is not finished twice */
+    turn(2);
+    assert_int_equal(flow_count("aqueduct_waiting_orphans", b->id), 1);
+    settle(str_of(b->id), 1, (const int64_t[][2]){ { 100, INT64_MAX } }); /* there is nothing yet */
+    turn(2);
+    restart_with(1); /* none of it comes again */
+    turn(4);
+    assert_int_equal(flow_count("aqueduct_waiting_orphans", b->id), 1);
+    restart_with(SINKS);
+    turn(6);
+    play(HOUR, MINUTE);
+    assert_int_equal(count(b, "delivered_total"), 1);
+}
+
+TEST(a_damaged_note_names_nothing)
+{
+    const struct header headers[] = { { STR(TRAIL_SINK), str_of(b->id) },
+                                      { STR(TRAIL_STATE), STR("settled") },
+                                      { STR(TRAIL_NOTE), STR("0") } };
+    schedule(b, 1, (const int64_t[]){ HOUR });
+    b->sink.verdict = failing_once;
+    events(b, "b", 2);
+    start();
+    turn(4);
+    restart_with(1);
+    turn(6);
+    const struct str values[] = { STR("not what it should be"), STR(""), STR_ABSENT };
+    for (size_t i = 0; i < 3; i++)
+        flow_raw(&flow, &(struct record){ .topic = STR("aq.waiting.orphaned"),
+                                          .partition = -1,
+                                          .value = values[i],
+                                          .headers = headers,
+                                          .header_count = 3 });
+    turn(4);
+    assert_int_equal(flow_count("aqueduct_waiting_orphans", b->id), 2);
+}
+
 #define flow_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -542,6 +604,8 @@ int main(void)
         flow_test(what_cannot_be_stored_further_on_is_kept_where_it_is),
         flow_test(what_no_topic_takes_any_more_waits_where_it_is),
         flow_test(a_foreign_record_is_kept_among_the_orphans),
+        flow_test(a_note_finishes_what_it_names),
+        flow_test(a_damaged_note_names_nothing),
     };
     return cmocka_run_group_tests_name("waiter", tests, NULL, NULL);
 }

@@ -47,6 +47,11 @@ const char *topic(size_t i, int64_t partitions)
     return names[i];
 }
 
+bool groups_outside(const char *prefix, const struct group_seen *seen, struct err *e)
+{
+    return broker_groups_outside(&config, prefix, seen, e);
+}
+
 struct look *look_at(const struct look_options *o, struct err *e)
 {
     return look_open(&config, o, e);

@@ -28,6 +28,7 @@ void restart(void);
 const char *fresh(size_t i);                     /* a name that no other test and no other run used */
 const char *topic(size_t i, int64_t partitions); /* a new one */
 
+bool groups_outside(const char *prefix, const struct group_seen *seen, struct err *e); /* broker_groups_outside */
 /* look_open of this broker; NULL with *e. */
 struct look *look_at(const struct look_options *o, struct err *e);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the cluster knows of groups, ours or not: where they stand, and what they have not finished.
+/* What the cluster knows of groups, ours or not: where they stand, and what they have not finished; and that one stands
+ * nowhere any more.
  *
  * Only a consumer with a group may ask: when a broker answers that it is not the coordinator, librdkafka 2.0.2 goes
  * to its client's group for another one, and a producer, which has none, crashes. */
@@ -7,7 +8,7 @@
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/mem.h"
 
-enum { ASK_MS = 3000, LIST_MS = 5000, PARTITIONS_MOST = 4096 };
+enum { ASK_MS = 3000, LIST_MS = 5000, FORGET_MS = 10000, PARTITIONS_MOST = 4096 };
 
 rd_kafka_event_t *kafka_group_positions(rd_kafka_t *rk, const char *group,
                                         const rd_kafka_topic_partition_list_t *partitions, int wait_ms,
@@ -76,24 +77,89 @@ static bool groups_topics(rd_kafka_t *rk, const char *group, bool idle, size_t *
     return true;
 }
 
-bool kafka_groups(struct broker *base, const char *prefix, const struct group_seen *seen, struct err *e)
+bool kafka_groups_each(rd_kafka_t *rk, const char *servers, atomic_bool *stop, const char *prefix,
+                       const struct group_seen *seen, struct err *e)
 {
-    struct kafka *b = (struct kafka *)base;
     const struct rd_kafka_group_list *list = NULL;
-    rd_kafka_t *rk = kafka_client_reader(b->config, b, e);
-    if (!rk)
-        return false;
     rd_kafka_resp_err_t code = rd_kafka_list_groups(rk, NULL, &list, LIST_MS);
     bool fine = !code || code == RD_KAFKA_RESP_ERR__PARTIAL
-                || err_set(e, "Kafka at %s does not list its groups: %s", b->config->servers, rd_kafka_err2str(code));
+                || err_set(e, "Kafka at %s does not list its groups: %s", servers, rd_kafka_err2str(code));
     size_t most = PARTITIONS_MOST;
-    for (int i = 0; list && i < list->group_cnt && fine && !atomic_load(&b->stop); i++) {
+    for (int i = 0; list && i < list->group_cnt && fine && !(stop && atomic_load(stop)); i++) {
         const struct rd_kafka_group_info *g = &list->groups[i];
         if (!g->err && str_starts(str_of(g->group), str_of(prefix)))
             fine = groups_topics(rk, g->group, g->member_cnt == 0 && strcmp(g->state, "Empty") == 0, &most, seen, e);
     }
     if (list)
         rd_kafka_group_list_destroy(list);
-    kafka_client_reader_end(rk, b);
     return fine;
+}
+
+bool kafka_groups(struct broker *base, const char *prefix, const struct group_seen *seen, struct err *e)
+{
+    struct kafka *b = (struct kafka *)base;
+    rd_kafka_t *rk = kafka_client_reader(b->config, b, e);
+    bool fine = rk && kafka_groups_each(rk, b->config->servers, &b->stop, prefix, seen, e);
+    if (rk)
+        kafka_client_reader_end(rk, b);
+    return fine;
+}
+
+/* ---- nowhere ---- */
+
+/* What the cluster says of it; an error of one partition is one of all. */
+static rd_kafka_resp_err_t groups_forgotten(rd_kafka_event_t *ev)
+{
+    size_t count = 0;
+    rd_kafka_resp_err_t code = ev ? rd_kafka_event_error(ev) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+    const rd_kafka_group_result_t **groups = NULL;
+    if (!code)
+        groups = rd_kafka_DeleteConsumerGroupOffsets_result_groups(rd_kafka_event_DeleteConsumerGroupOffsets_result(ev),
+                                                                   &count);
+    for (size_t i = 0; i < count && !code; i++) {
+        const rd_kafka_topic_partition_list_t *list = rd_kafka_group_result_partitions(groups[i]);
+        if (rd_kafka_group_result_error(groups[i]))
+            code = rd_kafka_error_code(rd_kafka_group_result_error(groups[i]));
+        for (int k = 0; list && k < list->cnt && !code; k++)
+            code = list->elems[k].err;
+    }
+    return code;
+}
+
+static rd_kafka_resp_err_t groups_forget(rd_kafka_t *rk, const char *group,
+                                         const rd_kafka_topic_partition_list_t *partitions)
+{
+    rd_kafka_DeleteConsumerGroupOffsets_t *request = rd_kafka_DeleteConsumerGroupOffsets_new(group, partitions);
+    rd_kafka_queue_t *q = rd_kafka_queue_new(rk);
+    rd_kafka_DeleteConsumerGroupOffsets(rk, &request, 1, NULL, q);
+    rd_kafka_event_t *ev = rd_kafka_queue_poll(q, FORGET_MS);
+    rd_kafka_resp_err_t code = groups_forgotten(ev);
+    if (ev)
+        rd_kafka_event_destroy(ev);
+    rd_kafka_queue_destroy(q);
+    rd_kafka_DeleteConsumerGroupOffsets_destroy(request);
+    return code;
+}
+
+bool kafka_forget(struct broker *base, const char *group, const char *topic, struct err *e)
+{
+    struct kafka *b = (struct kafka *)base;
+    const rd_kafka_topic_partition_list_t *positions = NULL;
+    rd_kafka_t *rk = kafka_client_reader(b->config, b, e);
+    if (!rk)
+        return false;
+    rd_kafka_event_t *ev = kafka_group_positions(rk, group, NULL, FORGET_MS, &positions, e);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    for (int i = 0; ev && i < positions->cnt; i++)
+        if (strcmp(positions->elems[i].topic, topic) == 0)
+            rd_kafka_topic_partition_list_add(list, topic, positions->elems[i].partition);
+    rd_kafka_resp_err_t code = list->cnt ? groups_forget(rk, group, list) : RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (code)
+        err_set(e, "group %s: Kafka does not forget where it stands in topic %s: %s", group, topic,
+                rd_kafka_err2str(code));
+    if (ev)
+        rd_kafka_event_destroy(ev);
+    rd_kafka_topic_partition_list_destroy(list);
+    kafka_client_reader_end(rk, b);
+    return ev && !code;
 }

@@ -74,6 +74,16 @@ bool kafka_standing(const struct broker_config *config, const char *group, const
     return ok;
 }
 
+bool kafka_groups_outside(const struct broker_config *config, const char *prefix, const struct group_seen *seen,
+                          struct err *e)
+{
+    rd_kafka_t *rk = kafka_client_reader(config, NULL, e);
+    bool fine = rk && kafka_groups_each(rk, config->servers, NULL, prefix, seen, e);
+    if (rk)
+        kafka_client_end(rk, (struct duration){ PEEK_END_MS });
+    return fine;
+}
+
 /* ---- records ---- */
 
 struct peek_part { /* a partition of the topic */

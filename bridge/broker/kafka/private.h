@@ -18,8 +18,8 @@
  *   consumed.c      records that the one group they are for has finished are deleted
  *   positions.c     the positions of a group and what is finished beyond them: restored, asked for, committed
  *   consumer.c      consumers: groups and broadcast
- *   read.c          reading back: a source's state, the tail of a topic, a look from outside
- *   peek.c          a cluster looked at from outside: where a group stands, records
+ *   read.c          reading back: a source's state, the tail of a topic
+ *   peek.c          a cluster looked at from outside: groups, where one stands, records
  *   kafka.c         open, ready, close; the table of the broker
  *
  * Threads of one broker: an opener for each consumer that is opened beside others, until it stands where it begins; the poller (delivery reports, the client's end and rebirth), the keeper (everything that
@@ -410,7 +410,11 @@ void kafka_positions_flush(struct kafka_consumer *c); /* commits what was asked 
 rd_kafka_event_t *kafka_group_positions(rd_kafka_t *rk, const char *group,
                                         const rd_kafka_topic_partition_list_t *partitions, int wait_ms,
                                         const rd_kafka_topic_partition_list_t **out, struct err *e);
+/* Each group of the cluster with that prefix, and its topics; ends early when *stop (NULL: never) is set. */
+bool kafka_groups_each(rd_kafka_t *rk, const char *servers, atomic_bool *stop, const char *prefix,
+                       const struct group_seen *seen, struct err *e);
 bool kafka_groups(struct broker *base, const char *prefix, const struct group_seen *seen, struct err *e);
+bool kafka_forget(struct broker *base, const char *group, const char *topic, struct err *e);
 
 /* ---- adoption.c ---- */
 
@@ -428,6 +432,8 @@ void kafka_leave(struct consumer *base);
 
 /* ---- peek.c ---- */
 
+bool kafka_groups_outside(const struct broker_config *config, const char *prefix, const struct group_seen *seen,
+                          struct err *e);
 bool kafka_standing(const struct broker_config *config, const char *group, const char *topic,
                     void (*each)(void *, const struct standing *), void *ctx, struct err *e);
 struct look *kafka_look(const struct broker_config *config, const struct look_options *o, struct err *e);

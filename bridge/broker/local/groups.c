@@ -1,100 +1,73 @@
 /* SPDX-License-Identifier: MIT */
-/* Where groups stand, whether they are configured or not. */
+/* Where groups stand, whether they are configured or not; and that one stands nowhere any more. */
 #include <stdlib.h>
 #include "bridge/broker/local/private.h"
-#include "bridge/lib/mem.h"
 
-struct group_sum { /* of one group in one topic */
-    char *group, *topic;
-    int64_t unread;
-};
-
-/* What the row's group has not finished in the partition: from `next` on, but for the set. */
-static int64_t groups_unread(const struct partition *p, int64_t next, struct str bytes)
+/* Does a consumer of this process have the group, and the topic (NULL: any)? */
+static bool groups_consume(struct local *b, const char *group, const char *topic)
 {
-    struct ranges beyond = { 0 };
-    int64_t start = atomic_load(&p->start), end = atomic_load(&p->end), from = next > start ? next : start;
-    if (bytes.n > 0)
-        ranges_decode(&beyond, next, bytes);
-    int64_t unread = end > from ? end - from - ranges_within(&beyond, from, end) : 0;
-    ranges_free(&beyond);
-    return unread;
-}
-
-static struct partition *groups_partition(struct local *b, int64_t id)
-{
-    for (size_t i = 0; i < b->topic_count; i++)
-        for (int32_t k = 0; k < b->topics[i]->partition_count; k++)
-            if (b->topics[i]->partitions[k]->id == id)
-                return b->topics[i]->partitions[k];
-    return NULL;
-}
-
-static void groups_add(struct group_sum **sums, size_t *count, const char *group, const char *topic, int64_t unread)
-{
-    size_t i = 0;
-    while (i < *count && (strcmp((*sums)[i].group, group) != 0 || strcmp((*sums)[i].topic, topic) != 0))
-        i++;
-    if (i == *count) {
-        *sums = mem_grow(*sums, *count + 1, sizeof **sums);
-        (*sums)[(*count)++] = (struct group_sum){ str_dup(str_of(group)), str_dup(str_of(topic)), 0 };
-    }
-    (*sums)[i].unread += unread;
-}
-
-static bool groups_idle(struct local *b, const char *group)
-{
-    bool idle = true;
+    bool found = false;
     pthread_mutex_lock(&b->consumers_lock);
-    for (const struct local_consumer *c = b->consumers; c; c = c->next)
-        idle = idle && !(c->group && strcmp(c->group, group) == 0);
+    for (const struct local_consumer *c = b->consumers; c; c = c->next) {
+        bool is = c->group && strcmp(c->group, group) == 0;
+        for (size_t i = 0; topic && i < c->assigned_count; i++)
+            found = found || (is && strcmp(c->assigned[i]->partition->topic->name, topic) == 0);
+        found = found || (is && !topic);
+    }
     pthread_mutex_unlock(&b->consumers_lock);
-    return idle;
+    return found;
 }
 
-/* Reads every position; SQLite's code. */
-static int groups_read(struct local *b, sqlite3_stmt *s, const char *prefix, struct group_sum **sums, size_t *count)
+static void groups_add(void *ctx, const struct standing *s)
 {
-    int rc;
-    while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
-        const char *group = (const char *)sqlite3_column_text(s, 0);
-        const char *blob = sqlite3_column_blob(s, 3);
-        struct str beyond = { blob ? blob : "", (size_t)sqlite3_column_bytes(s, 3) };
-        if (!group || !str_starts(str_of(group), str_of(prefix)))
+    int64_t *unread = ctx, pending = standing_pending(s);
+    *unread += pending > 0 ? pending : 0;
+}
+
+/* Each group's topics; SQLite's code. `b` NULL: nobody knows who consumes. */
+static int groups_each(sqlite3 *db, struct local *b, const char *prefix, const struct group_seen *seen)
+{
+    static const char sql[] = "SELECT DISTINCT grp, topic FROM position JOIN partition ON id=part ORDER BY grp, topic";
+    sqlite3_stmt *s = NULL;
+    int rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
+    while (rc == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW) {
+        const char *group = (const char *)sqlite3_column_text(s, 0), *topic = (const char *)sqlite3_column_text(s, 1);
+        int64_t unread = 0;
+        if (!group || !topic || !str_starts(str_of(group), str_of(prefix)))
             continue;
-        pthread_mutex_lock(&b->topics_lock);
-        const struct partition *p = groups_partition(b, sqlite3_column_int64(s, 1));
-        if (p)
-            groups_add(sums, count, group, p->topic->name, groups_unread(p, sqlite3_column_int64(s, 2), beyond));
-        pthread_mutex_unlock(&b->topics_lock);
+        rc = local_standing_rows(db, group, topic, groups_add, &unread);
+        if (rc == SQLITE_OK)
+            seen->each(seen->ctx, group, !b || !groups_consume(b, group, NULL), topic, unread);
     }
-    return rc;
+    int end = sqlite3_finalize(s);
+    return rc == SQLITE_OK ? end : rc;
 }
 
 bool local_groups(struct broker *base, const char *prefix, const struct group_seen *seen, struct err *e)
 {
     struct local *b = (struct local *)base;
     struct link l;
-    sqlite3_stmt *s = NULL;
-    struct group_sum *sums = NULL;
-    size_t count = 0;
     if (!local_link_open(b, &l, e))
         return false;
     local_link_lock(&l);
-    bool ok = local_store_prepare(&l, &s, e, "SELECT grp, part, next, beyond FROM position ORDER BY grp");
-    if (ok) {
-        int rc = groups_read(b, s, prefix, &sums, &count);
-        ok = rc == SQLITE_DONE || err_set(e, "broker.path: reading the positions: %s", sqlite3_errstr(rc));
-    }
-    sqlite3_finalize(s);
+    int rc = groups_each(l.db, b, prefix, seen);
     local_link_unlock(&l);
     local_link_close(&l);
-    for (size_t i = 0; i < count; i++) {
-        if (ok)
-            seen->each(seen->ctx, sums[i].group, groups_idle(b, sums[i].group), sums[i].topic, sums[i].unread);
-        free(sums[i].group);
-        free(sums[i].topic);
-    }
-    free(sums);
-    return ok;
+    return rc == SQLITE_OK || err_set(e, "broker.path: reading the positions: %s", sqlite3_errstr(rc));
+}
+
+bool local_groups_outside(const struct broker_config *config, const char *prefix, const struct group_seen *seen,
+                          struct err *e)
+{
+    sqlite3 *db = local_standing_open(config, e);
+    return db && local_standing_close(config, db, groups_each(db, NULL, prefix, seen), e);
+}
+
+bool local_forget(struct broker *base, const char *group, const char *topic, struct err *e)
+{
+    struct local *b = (struct local *)base;
+    const struct topic_config named = { .name = (char *)(uintptr_t)topic };
+    if (groups_consume(b, group, topic))
+        return err_set(e, "group %s: its sink runs and reads topic %s", group, topic);
+    return local_queue_ask(b, &(struct topic_request){ .topic = &named, .forget = group, .e = e });
 }

@@ -161,6 +161,7 @@ struct local_group { /* what one transaction stores */
 
 struct topic_request { /* main thread asks, writer answers */
     const struct topic_config *topic;
+    const char *forget; /* a group: its positions in the topic go; NULL: the topic is made or changed */
     struct err *e;
     bool answered, ok;
 };
@@ -330,6 +331,10 @@ void local_look_close(struct look *base);
 
 bool local_standing(const struct broker_config *config, const char *group, const char *topic,
                     void (*each)(void *, const struct standing *), void *ctx, struct err *e);
+/* Opens the log that the configuration names, for reading; NULL with *e. */
+sqlite3 *local_standing_open(const struct broker_config *config, struct err *e);
+/* Closes it; false with *e unless rc says that all went well. */
+bool local_standing_close(const struct broker_config *config, sqlite3 *db, int rc, struct err *e);
 /* The same of an open database; `group` NULL: none has a position. SQLite's code. */
 int local_standing_rows(sqlite3 *db, const char *group, const char *topic,
                         void (*each)(void *, const struct standing *), void *ctx);
@@ -348,6 +353,7 @@ bool local_store_prepare(struct link *l, sqlite3_stmt **out, struct err *e, cons
 int local_store_run(sqlite3_stmt *s); /* steps a statement without rows and resets it; SQLite's code */
 /* Makes or changes a topic in a transaction of its own. The writer (or nobody else yet). */
 int local_store_topic(struct local *b, const char *name, int64_t partitions, const struct topic_config *settings);
+int local_store_forget(struct local *b, const char *group, const char *topic); /* its positions there; the writer */
 
 /* ---- publication.c ---- */
 
@@ -390,6 +396,9 @@ void *local_writer(void *arg); /* a thread; arg: the struct local */
 /* ---- groups.c ---- */
 
 bool local_groups(struct broker *b, const char *prefix, const struct group_seen *seen, struct err *e);
+bool local_groups_outside(const struct broker_config *config, const char *prefix, const struct group_seen *seen,
+                          struct err *e);
+bool local_forget(struct broker *b, const char *group, const char *topic, struct err *e);
 
 /* ---- consumer.c ---- */
 

@@ -62,8 +62,7 @@ int local_standing_rows(sqlite3 *db, const char *group, const char *topic,
     return rc == SQLITE_OK ? end : rc;
 }
 
-/* Opens the log that the configuration names; NULL with *e. */
-static sqlite3 *standing_open(const struct broker_config *config, struct err *e)
+sqlite3 *local_standing_open(const struct broker_config *config, struct err *e)
 {
     if (!local_backlog_readable(config, e))
         return NULL;
@@ -75,8 +74,7 @@ static sqlite3 *standing_open(const struct broker_config *config, struct err *e)
     return db;
 }
 
-/* Closes it; false with *e unless rc says that all went well. */
-static bool standing_close(const struct broker_config *config, sqlite3 *db, int rc, struct err *e)
+bool local_standing_close(const struct broker_config *config, sqlite3 *db, int rc, struct err *e)
 {
     if (rc != SQLITE_OK)
         err_set(e, "%s: %s", config->path, sqlite3_errmsg(db));
@@ -87,8 +85,8 @@ static bool standing_close(const struct broker_config *config, sqlite3 *db, int 
 bool local_standing(const struct broker_config *config, const char *group, const char *topic,
                     void (*each)(void *, const struct standing *), void *ctx, struct err *e)
 {
-    sqlite3 *db = standing_open(config, e);
-    return db && standing_close(config, db, local_standing_rows(db, group, topic, each, ctx), e);
+    sqlite3 *db = local_standing_open(config, e);
+    return db && local_standing_close(config, db, local_standing_rows(db, group, topic, each, ctx), e);
 }
 
 /* ---- by the consumer ---- */

@@ -400,6 +400,24 @@ int local_store_topic(struct local *b, const char *name, int64_t partitions, con
     return rc;
 }
 
+int local_store_forget(struct local *b, const char *group, const char *topic)
+{
+    sqlite3_stmt *s = NULL;
+    local_link_lock(&b->link);
+    bool made = local_store_prepare(&b->link, &s, NULL,
+                                    "DELETE FROM position WHERE grp=?1 AND part IN"
+                                    " (SELECT id FROM partition WHERE topic=?2)");
+    int rc = made ? SQLITE_OK : sqlite3_errcode(b->link.db);
+    if (made) {
+        sqlite3_bind_text(s, 1, group, -1, SQLITE_STATIC);
+        sqlite3_bind_text(s, 2, topic, -1, SQLITE_STATIC);
+        rc = local_store_run(s);
+    }
+    sqlite3_finalize(s);
+    local_link_unlock(&b->link);
+    return rc;
+}
+
 /* ---- open and close ---- */
 
 static bool store_open_writer(struct local *b, struct err *e)

@@ -341,15 +341,17 @@ static void writer_probe(struct local *b)
     local_status_mend(b);
 }
 
-/* Makes the topic that the main thread asked for. */
+/* Does what the main thread asked for: makes the topic, or forgets a group's positions there. */
 static void writer_answer(struct local *b, struct topic_request *r)
 {
     if (!r)
         return;
     int rc = SQLITE_OK;
-    if (atomic_load(&b->status) == LOCAL_READY
-        && (rc = local_store_topic(b, r->topic->name, r->topic->partitions, r->topic)) != SQLITE_OK)
-        local_status_fail(b, rc, "create a topic");
+    if (atomic_load(&b->status) == LOCAL_READY)
+        rc = r->forget ? local_store_forget(b, r->forget, r->topic->name)
+                       : local_store_topic(b, r->topic->name, r->topic->partitions, r->topic);
+    if (rc != SQLITE_OK)
+        local_status_fail(b, rc, r->forget ? "forget a position" : "create a topic");
     bool ok = atomic_load(&b->status) == LOCAL_READY;
     if (!ok) {
         char why[WHY_BYTES];
