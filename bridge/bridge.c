@@ -326,6 +326,25 @@ static void bridge_account(void *ctx, const struct account_question *question, s
     buf_add_c(out, "]}\n");
 }
 
+static void bridge_take_counters(void *ctx, void *engine)
+{
+    const struct accounts *a = ctx;
+    free(account_take(engine, a->until));
+}
+
+/* Main thread: each sink's thread keeps its counters for the page between two of its turns. Of one that is busy for longer
+ * the page shows those that it kept for the page before. */
+static void bridge_gather(void *ctx)
+{
+    struct bridge *b = ctx;
+    const struct account_question question = { .counters = true };
+    struct accounts a = { .question = &question, .until = thread_until((struct duration){ ACCOUNT_MS }) };
+    if (!b->started)
+        return;
+    workers_each(&b->workers, &engine_delivery, bridge_ask_account, &a);
+    workers_each(&b->workers, &engine_delivery, bridge_take_counters, &a);
+}
+
 /* While a broker that may be away does not answer, the start is tried again; everything else that fails is for a
  * person to mend. */
 static bool bridge_start_or_wait(struct bridge *b, int64_t *again_ms)
@@ -384,7 +403,8 @@ static int bridge_main_as(const struct config *config, bool dry)
     b.signal_fd = signals_open();
     b.broker = dry ? dry_open(config) : broker_open(&config->broker, &e);
     if (b.broker)
-        b.admin = admin_new(config, b.broker, bridge_ready, bridge_account, &b, &e);
+        b.admin = admin_new(config, b.broker,
+                            &(struct admin_questions){ bridge_ready, bridge_account, bridge_gather, &b }, &e);
     if (b.admin) {
         b.router = router_new(config);
         code = bridge_run(&b);

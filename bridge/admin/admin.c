@@ -135,16 +135,16 @@ static bool admin_open_pages(struct admin *a, const struct admin_config *how, st
     return true;
 }
 
-struct admin *admin_new(const struct config *config, struct broker *broker, bool (*ready)(void *ctx, struct err *why),
-                        void (*account)(void *ctx, const struct account_question *question, struct buf *out), void *ctx,
+struct admin *admin_new(const struct config *config, struct broker *broker, const struct admin_questions *ask,
                         struct err *e)
 {
     struct admin *a = mem_alloc(sizeof *a);
     char path[WIRE_PATH];
     a->broker = broker;
-    a->pages.ready = ready;
-    a->pages.account = account;
-    a->pages.ctx = ctx;
+    a->pages.ready = ask->ready;
+    a->pages.account = ask->account;
+    a->pages.gather = ask->gather;
+    a->pages.ctx = ask->ctx;
     a->stored_fd = wake_new();
     descriptors_reserve(2 * (CONNECTIONS + 1));
     mailbox_open(&a->stored, a->stored_fd);

@@ -15,9 +15,15 @@
 
 struct admin;
 
-/* Everything is borrowed and outlives the admin; `ready` and `account` as in pages.h. */
-struct admin *admin_new(const struct config *config, struct broker *broker, bool (*ready)(void *ctx, struct err *why),
-                        void (*account)(void *ctx, const struct account_question *question, struct buf *out), void *ctx,
+struct admin_questions { /* as in pages.h */
+    bool (*ready)(void *ctx, struct err *why);
+    void (*account)(void *ctx, const struct account_question *question, struct buf *out);
+    void (*gather)(void *ctx);
+    void *ctx;
+};
+
+/* Everything is borrowed and outlives the admin. */
+struct admin *admin_new(const struct config *config, struct broker *broker, const struct admin_questions *ask,
                         struct err *e);
 /* Serves for at most wait_ms; returns soon after wake_fd is readable. */
 void admin_run(struct admin *a, int wake_fd, int wait_ms);

@@ -31,6 +31,7 @@ static void pages_metrics(const struct pages *p, const struct http_request *r)
 {
     struct buf page = buf_new(PAGE_BYTES);
     descriptors_measure();
+    p->gather(p->ctx);
     metrics_write(&page);
     pages_reply(p, r, 200, "text/plain; version=0.0.4; charset=utf-8", buf_str(&page));
     buf_free(&page);

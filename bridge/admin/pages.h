@@ -15,7 +15,8 @@ struct pages {
     bool (*ready)(void *ctx, struct err *why); /* false, with the reason, while the bridge is not ready */
     /* Adds the account of all sinks, as JSON (delivery/account.h). */
     void (*account)(void *ctx, const struct account_question *question, struct buf *out);
-    void *ctx;                   /* of both */
+    void (*gather)(void *ctx);   /* before a page of metrics: those that add up are kept as they stand */
+    void *ctx;                   /* of all */
     struct tokens *tokens;       /* NULL: none are needed */
     const struct strings *hosts; /* NULL: by every name, of a unix socket */
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Makes a sink's account on its own thread, and hands it over. */
 #include <stdlib.h>
+#include <string.h>
 #include "bridge/delivery/private.h"
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
@@ -115,6 +116,33 @@ static struct account_open *account_open(const struct delivery *d)
     return all;
 }
 
+enum { ACCOUNT_ROWS = 10 };
+
+struct account_row {
+    const char *name;
+    struct metric *metric;
+};
+
+/* The counters of a destination, which add up. */
+static void account_rows(const struct destination *to, struct account_row out[ACCOUNT_ROWS])
+{
+    const struct account_row rows[ACCOUNT_ROWS] = {
+        { "pending", to->count.pending },   { "consumed", to->count.consumed }, { "delivered", to->count.delivered },
+        { "dead", to->count.dead },         { "filtered", to->count.filtered }, { "moved", to->count.moved },
+        { "released", to->count.released }, { "attempts", to->count.attempts }, { "retries", to->count.retries },
+        { "untried", to->count.untried }
+    };
+    memcpy(out, rows, sizeof rows);
+}
+
+void account_keep(const struct destination *to)
+{
+    struct account_row rows[ACCOUNT_ROWS];
+    account_rows(to, rows);
+    for (size_t i = 0; i < ACCOUNT_ROWS; i++)
+        metric_keep(rows[i].metric);
+}
+
 static json_t *account_destination(const struct destination *to, const struct account_open *open)
 {
     json_t *j = json_pack("{s:o,s:b,s:b,s:I,s:I,s:o,s:o,s:o,s:o}", "endpoint", json_of_text(str_of(to->name)), "paused",
@@ -122,15 +150,9 @@ static json_t *account_destination(const struct destination *to, const struct ac
                           (json_int_t)open->waiting, "oldest", json_of_moment(open->oldest_ms), "next_due",
                           json_of_moment(open->due_ms), "failing", account_failing(to), "circuit",
                           account_circuit(&to->circuit));
-    const struct {
-        const char *name;
-        const struct metric *metric;
-    } rows[] = { { "pending", to->count.pending },     { "consumed", to->count.consumed },
-                 { "delivered", to->count.delivered }, { "dead", to->count.dead },
-                 { "filtered", to->count.filtered },   { "moved", to->count.moved },
-                 { "released", to->count.released },   { "attempts", to->count.attempts },
-                 { "retries", to->count.retries },     { "untried", to->count.untried } };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    struct account_row rows[ACCOUNT_ROWS];
+    account_rows(to, rows);
+    for (size_t i = 0; i < ACCOUNT_ROWS; i++)
         json_object_set_new(j, rows[i].name, json_integer(metric_value(rows[i].metric)));
     return j;
 }
@@ -203,6 +225,17 @@ static json_t *account_events(const struct delivery *d, const struct account_que
 
 /* ---- the account ---- */
 
+/* Keeps the counters of all destinations for the page. */
+static char *account_keep_all(const struct delivery *d)
+{
+    account_keep(&d->self);
+    for (size_t i = 0; i < d->destination_count; i++)
+        account_keep(d->destinations[i]);
+    for (const struct destination *to = d->gone; to; to = to->after)
+        account_keep(to);
+    return str_dup(STR(""));
+}
+
 static char *account_make(const struct delivery *d, const struct account_question *q)
 {
     json_t *topics = json_array();
@@ -229,7 +262,7 @@ void account_answer(struct delivery *d)
     pthread_mutex_lock(&a->lock);
     atomic_store(&a->asked, false);
     free(a->text);
-    a->text = account_make(d, &a->question);
+    a->text = a->question.counters ? account_keep_all(d) : account_make(d, &a->question);
     pthread_cond_signal(&a->made);
     pthread_mutex_unlock(&a->lock);
 }

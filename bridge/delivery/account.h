@@ -15,6 +15,7 @@
  * concerns none in particular. What is not known, or does not apply, is null. Threads: account_ask and account_take on one other thread than the
  * sink's. */
 #pragma once
+#include <stdbool.h>
 #include <time.h>
 #include "bridge/lib/str.h"
 
@@ -23,12 +24,13 @@ struct delivery;
 enum { ACCOUNT_EVENTS = 1000 }; /* most of them in one account */
 
 struct account_question {
+    bool counters; /* no account: only the metrics that add up are kept for the page, as they stand (metric_keep) */
     size_t events; /* most of those in memory that are listed, oldest first; 0: none */
     struct str id; /* only those with this event's id; absent: all */
 };
 
 /* Asks for an account; the next turn makes it. The question is copied. */
 void account_ask(struct delivery *d, const struct account_question *q);
-/* The account that was asked for last, free() it; waits for it until then (thread_until). NULL: the sink's thread is
+/* The account that was asked for last (for counters an empty text), free() it; waits for it until then (thread_until). NULL: the sink's thread is
  * busy. */
 char *account_take(struct delivery *d, struct timespec until);

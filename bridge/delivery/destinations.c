@@ -32,7 +32,8 @@ METRIC_COUNTER(aqueduct_sink_throttled_total, "Times that the next event had to 
                "endpoint");
 METRIC_GAUGE(aqueduct_sink_pending, "Records consumed and not finished.", "sink", "endpoint");
 METRIC_GAUGE(aqueduct_sink_waiting,
-             "Events of the sink in the waiting topics; of several daemons of a group, the sum of theirs counts.", "sink");
+             "Events of the sink in the waiting topics; of several daemons of a group, the sum of theirs counts.",
+             "sink");
 
 static void destination_count(struct destination *to, const char *sink)
 {
@@ -243,6 +244,7 @@ void destinations_bury(struct delivery *d)
     for (struct destination **at = &d->gone, *to; (to = *at);) {
         if (to->open == 0 && to->keys == 0 && !to->listed) {
             *at = to->after;
+            account_keep(to); /* the page goes on to show its last numbers */
             destination_free(to);
         } else
             at = &to->after;

@@ -433,7 +433,8 @@ void inbox_answer_recall(struct delivery *d);  /* gives back what the sink does 
 
 struct account *account_new(void);
 void account_free(struct account *a);
-void account_answer(struct delivery *d); /* a turn's share: nothing unless somebody asked */
+void account_keep(const struct destination *to); /* its counters for the page of metrics, between two changes */
+void account_answer(struct delivery *d);         /* a turn's share: nothing unless somebody asked */
 
 /* ---- control.c ---- */
 

@@ -34,8 +34,8 @@
 #define TRAIL_LAST      "aqueduct-last"     /* RFC 3339: last attempt */
 #define TRAIL_DUE       "aqueduct-due"      /* decimal ms since 1970: the next attempt is not made before */
 #define TRAIL_UNTIL     "aqueduct-until"    /* decimal ms since 1970: the record waits in this topic until then */
-#define TRAIL_PUT       "aqueduct-put"      /* decimal ms since 1970: when it was put among what waits; a copy there keeps it */
-#define TRAIL_STATUS    "aqueduct-status"   /* decimal: the receiver's last status; left out when there was none */
+#define TRAIL_PUT       "aqueduct-put" /* decimal ms since 1970: when it was put among what waits; a copy there keeps it */
+#define TRAIL_STATUS    "aqueduct-status" /* decimal: the receiver's last status; left out when there was none */
 #define TRAIL_CLASS     "aqueduct-class" /* refused unavailable configuration poison blocked orphaned invalid unrouted */
 #define TRAIL_REASON    "aqueduct-reason" /* for a person */
 #define TRAIL_STATE     "aqueduct-state"  /* "redriven"; in a blocked log "mark", "note"; among orphans "settled" */

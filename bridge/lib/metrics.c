@@ -14,8 +14,10 @@ enum { BOUNDS = sizeof bounds_us / sizeof *bounds_us };
 
 struct metric {
     const struct metric_family *family;
-    char *labels;                  /* as shown: sink="crm",reason="timeout" */
-    atomic_int_least64_t value;    /* of a histogram: the sum in microseconds */
+    char *labels;               /* as shown: sink="crm",reason="timeout" */
+    atomic_int_least64_t value; /* of a histogram: the sum in microseconds */
+    atomic_int_least64_t shown; /* if it is kept */
+    atomic_bool kept;
     atomic_int_least64_t *buckets; /* BOUNDS + 1, not cumulative; NULL unless a histogram */
     struct metric *next;           /* of the family, sorted by labels */
 };
@@ -111,6 +113,18 @@ int64_t metric_value(const struct metric *m)
     return atomic_load_explicit(&m->value, memory_order_relaxed);
 }
 
+void metric_keep(struct metric *m)
+{
+    atomic_store_explicit(&m->shown, metric_value(m), memory_order_relaxed);
+    atomic_store_explicit(&m->kept, true, memory_order_release);
+}
+
+static int64_t metrics_shown(const struct metric *m)
+{
+    bool kept = atomic_load_explicit(&m->kept, memory_order_acquire);
+    return kept ? atomic_load_explicit(&m->shown, memory_order_relaxed) : metric_value(m);
+}
+
 /* Microseconds as seconds, without the zeros behind. */
 static void metrics_add_seconds(struct buf *out, int64_t us)
 {
@@ -158,7 +172,7 @@ static void metrics_write_family(struct buf *out, const struct metric_family *f)
             continue;
         }
         metrics_add_sample(out, m, "");
-        buf_printf(out, "%" PRId64 "\n", metric_value(m));
+        buf_printf(out, "%" PRId64 "\n", metrics_shown(m));
     }
 }
 

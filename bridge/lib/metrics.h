@@ -56,7 +56,12 @@ void metric_add(struct metric *m, int64_t n);
 void metric_set(struct metric *m, int64_t value);
 void metric_observe_us(struct metric *m, int64_t us);
 int64_t metric_value(const struct metric *m);
+/* The page shows the value of now until this is called again. For counters that add up: the thread that changes them calls
+ * this for all of them between two changes, when a page is wanted. */
+void metric_keep(struct metric *m);
 
 const struct metric_family *metric_families(void); /* the first of the registry */
 const char *metric_kind_name(enum metric_kind kind);
-void metrics_write(struct buf *out); /* the whole page: every metric there is, families sorted by name */
+/* The whole page: every metric there is, families sorted by name. What was kept is shown so; no metric_keep meanwhile, or
+ * what adds up may not. */
+void metrics_write(struct buf *out);

@@ -4,10 +4,11 @@ import pathlib
 import re
 import sqlite3
 import subprocess
+import threading
 
 import pytest
 
-from conftest import DEAD_LETTERS, HTTP_SOURCE, event, post_ok, webhook_sink
+from conftest import DEAD_LETTERS, HTTP_SOURCE, SECRET, event, post_ok, webhook_sink
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NOT_METRICS = {"aqueduct_core", "aqueduct_flags"}       # libraries of the build
@@ -54,6 +55,32 @@ def test_a_daemon_shows_nothing_else(bridge, receiver, tmp_path, registry):
     for name, labels in daemon.metrics():
         base = name if name in registry else re.sub("_(bucket|sum|count)$", "", name)
         assert {label for label, _ in labels} - {"le"} == registry[base][2] - {"endpoint"}, name   # no sink here has endpoints
+
+
+@pytest.mark.threads
+def test_every_page_adds_up_beside_load(bridge, receivers):
+    """consumed = delivered + dead + filtered + moved + released + pending, of each sink and endpoint, on each page."""
+    fickle = receivers(lambda request: 204 if int(request["id"][1:]) % 3 else 503)
+    ends = (f"      a: {{url: {fickle.url}, secrets: [{SECRET}], retry: []}}\n"
+            f"      b: {{url: {fickle.url}, secrets: [{SECRET}], filter: {{not: {{exact: {{type: left.out}}}}}}}}\n")
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", fickle.url, "retry: [20ms, 1s]\nretry_memory: 100ms\nfilter: {not: {exact: {type: left.out}}}")
+                        + f"  many:\n    type: webhook\n    topics: [$EVENTS]\n    retry: [20ms, 1h]\n    endpoints:\n{ends}" + DEAD_LETTERS)
+    sender = threading.Thread(target=lambda: [post_ok(daemon, *(event(f"e{i * 10 + k}", "left.out" if k == 9 else "thing.happened") for k in range(10))) for i in range(60)])
+    sender.start()
+    pages = []
+    while sender.is_alive():
+        pages.append(daemon.metrics())
+    sender.join()
+    assert len(pages) > 3
+    seen = 0
+    for page in pages:
+        for (name, labels), consumed in page.items():
+            if name != "aqueduct_sink_consumed_total":
+                continue
+            parts = {part: page[(f"aqueduct_sink_{part}", labels)] for part in ("delivered_total", "dead_total", "filtered_total", "moved_total", "released_total", "pending")}
+            assert consumed == sum(parts.values()), (labels, consumed, parts)
+            seen += consumed > 0
+    assert seen > 3
 
 
 def test_the_guides_name_no_other(registry):

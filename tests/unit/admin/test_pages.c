@@ -20,10 +20,17 @@ static void pages_account(void *ctx, const struct account_question *q, struct bu
     buf_printf(out, "{\"events\":%zu,\"id\":\"%.*s\"}", q->events, STR_ARG(q->id));
 }
 
+static void pages_gather(void *ctx)
+{
+    (void)ctx;
+}
+
 static void pages_open(const struct strings *hosts, const char *token)
 {
     struct err e = { "" };
-    pages = (struct pages){ .ready = pages_are_ready, .account = pages_account, .hosts = hosts };
+    pages = (struct pages){
+        .ready = pages_are_ready, .account = pages_account, .gather = pages_gather, .hosts = hosts
+    };
     if (token) {
         pages.tokens = tokens_new();
         tokens_add(pages.tokens, str_of(token));

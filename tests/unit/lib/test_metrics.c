@@ -140,6 +140,26 @@ TEST(many_threads)
     buf_free(&out);
 }
 
+TEST(what_is_kept_is_shown_until_it_is_kept_again)
+{
+    struct buf page = buf_new(1 << 20);
+    struct metric *m = metric_get(&b_total, LABELS("kept"));
+    metric_add(m, 3);
+    metrics_write(&page);
+    assert_non_null(strstr(buf_c(&page), "b_total{sink=\"kept\"} 3\n"));
+    metric_keep(m);
+    metric_add(m, 4);
+    page.n = 0;
+    metrics_write(&page);
+    assert_non_null(strstr(buf_c(&page), "b_total{sink=\"kept\"} 3\n"));
+    assert_int_equal(metric_value(m), 7);
+    metric_keep(m);
+    page.n = 0;
+    metrics_write(&page);
+    assert_non_null(strstr(buf_c(&page), "b_total{sink=\"kept\"} 7\n"));
+    buf_free(&page);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(a_family_without_metrics_is_not_shown),
@@ -148,6 +168,7 @@ int main(void)
                                         cmocka_unit_test(labels_may_be_left_out),
                                         cmocka_unit_test(the_page),
                                         cmocka_unit_test(a_histogram),
+                                        cmocka_unit_test(what_is_kept_is_shown_until_it_is_kept_again),
                                         cmocka_unit_test(many_threads) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
