@@ -7,6 +7,8 @@
  *   control.c      what is changed while the sink runs
  *   verdicts.c     what becomes of them after an attempt
  *   blocked.c      keys that step aside
+ *   blocked_read.c what stands in their logs, and comes back from there
+ *   blocked_logs.c the logs, and the marks at their ends
  *   keys.c         what is known of them
  *   moves.c        dead letters, and what waits long, move to topics of their own
  *   partitions.c   how far each partition is finished
@@ -396,9 +398,29 @@ void keys_wake(struct blocked *b, struct blocked_key *key);          /* it may b
 void keys_wake_all(struct blocked *b, const struct destination *to); /* ... its keys, due or not */
 void keys_rest(struct blocked *b, struct blocked_key *key); /* ... from the time on when its first event is due */
 
-/* ---- blocked.c ---- */
+/* ---- blocked_logs.c ---- */
 
 void blocked_open(struct delivery *d, const struct broker_config *names);
+/* What a partition belongs to; NULL: to none. */
+struct blocked *blocked_of(struct delivery *d, struct partition *p);
+/* Begins to read the log up to its end; the topic's partition waits so long. */
+void blocked_begin(struct delivery *d, struct blocked *b);
+void blocked_publish_mark(struct delivery *d, struct blocked *b); /* again, since it could not be stored */
+/* The log has been read: which keys are blocked is known. */
+void blocked_ready(struct delivery *d, struct blocked *b);
+void blocked_take_marked(struct delivery *d); /* what the broker says of marks */
+
+/* ---- blocked_read.c ---- */
+
+/* Takes over a record of a blocked log; false: it is of no such log. */
+bool blocked_take(struct delivery *d, struct partition *p, struct record *r);
+/* Is a record at this offset one that cannot come, unless the topic was made anew? */
+bool blocked_is_anew(struct delivery *d, struct partition *p, int64_t offset);
+void blocked_turn(struct delivery *d);
+int64_t blocked_next(const struct delivery *d); /* clock_mono_ms: when there is something to do; INT64_MAX: nothing */
+
+/* ---- blocked.c ---- */
+
 void blocked_close(struct delivery *d);
 /* Is the entry held, before it enters its chain? */
 bool blocked_holds(struct delivery *d, struct entry *en);
@@ -411,16 +433,9 @@ void blocked_orphan_all(struct delivery *d, const struct destination *to); /* it
 void blocked_make_room(struct delivery *d, size_t part);
 void blocked_tidy(struct delivery *d);                      /* as moves_tidy, for those with an order that are paused */
 void blocked_leave(struct delivery *d);                     /* as moves_leave, for those with an order */
-void blocked_take_marked(struct delivery *d);               /* what the broker says of marks */
 void blocked_stored(struct delivery *d, struct entry *en);  /* what moves_block published is stored */
 void blocked_refused(struct delivery *d, struct entry *en); /* ... can never be; the entry is the caller's again */
-/* Is a record at this offset one that cannot come, unless the topic was made anew? */
-bool blocked_is_anew(struct delivery *d, struct partition *p, int64_t offset);
-/* Takes over a record of a blocked log; false: it is of no such log. */
-bool blocked_take(struct delivery *d, struct partition *p, struct record *r);
 void blocked_forget(struct delivery *d, struct partition *p); /* before it is released */
-void blocked_turn(struct delivery *d);
-int64_t blocked_next(const struct delivery *d); /* clock_mono_ms: when there is something to do; INT64_MAX: nothing */
 
 /* ---- inbox.c ---- */
 

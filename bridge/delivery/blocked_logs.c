@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/* Which partition of a topic has which log, and the mark up to which the log is read before anything of the partition is
+ * sent (blocked.c). */
+#include <stdio.h>
+#include <stdlib.h>
+#include "bridge/delivery/private.h"
+#include "bridge/event/trail.h"
+#include "bridge/lib/crypto.h"
+#include "bridge/lib/log.h"
+#include "bridge/lib/mem.h"
+
+METRIC_GAUGE(aqueduct_sink_blocked, "order: key: events in the blocked log, which wait for their turn.", "sink");
+METRIC_GAUGE(aqueduct_sink_blocked_keys, "order: key: keys in the blocked log.", "sink");
+
+enum { MARK_AGAIN_MS = 1000 };
+
+/* ---- the logs ---- */
+
+static bool blocked_is_ordered(const struct sink_config *sink)
+{
+    bool ordered = sink->endpoint_count == 0 && sink->order == ORDER_KEY;
+    for (size_t i = 0; i < sink->endpoint_count; i++)
+        ordered = ordered || sink->endpoints[i].order == ORDER_KEY;
+    return ordered;
+}
+
+bool blocked_topics(const struct sink_config *sink, const struct broker_config *names,
+                    bool (*each)(void *ctx, const char *topic, const char *like, const char *group, struct err *e),
+                    void *ctx, struct err *e)
+{
+    if (!blocked_is_ordered(sink) || !delivery_waits(sink))
+        return true;
+    bool ok = true;
+    char *group = str_join(names->group_prefix, sink->sink->id, "");
+    for (size_t i = 0; i < sink->topics.count && ok; i++) {
+        char *id = str_join(sink->sink->id, ".", sink->topics.at[i]);
+        char *name = topic_name(names->prefix, TOPIC_BLOCKED, id);
+        if (topic_name_ok(str_of(name)))
+            ok = each(ctx, name, sink->topics.at[i], group, e);
+        free(name);
+        free(id);
+    }
+    free(group);
+    return ok;
+}
+
+/* Remembers the log of a topic when it is there. */
+static bool blocked_know(void *ctx, const char *topic, const char *like, const char *group, struct err *e)
+{
+    struct delivery *d = ctx;
+    (void)group;
+    (void)e;
+    if (broker_partitions(d->broker, topic) == 0) {
+        LOG(WARN, "there is no blocked log: a key that waits long holds up others of its topic",
+            LOG_C("sink", d->s->id), LOG_C("topic", like), LOG_C("log", topic));
+        return true;
+    }
+    d->logs = mem_grow(d->logs, d->log_count + 1, sizeof *d->logs);
+    d->logs[d->log_count++] = (struct blocked_log){ str_dup(str_of(topic)), like };
+    return true;
+}
+
+void blocked_open(struct delivery *d, const struct broker_config *names)
+{
+    mailbox_open(&d->marks, d->wake_fd);
+    blocked_topics(d->config, names, blocked_know, d, NULL);
+    d->blocked_events = metric_get(&aqueduct_sink_blocked, LABELS(d->s->id));
+    d->blocked_keys = metric_get(&aqueduct_sink_blocked_keys, LABELS(d->s->id));
+}
+
+/* The pair of a topic's partition and its log, made if need be. */
+static struct blocked *blocked_pair(struct delivery *d, const struct blocked_log *log, int32_t partition)
+{
+    for (struct blocked *b = d->blocked; b; b = b->next)
+        if (b->log == log->topic && b->where.partition == partition)
+            return b;
+    struct blocked *b = mem_alloc(sizeof *b);
+    *b = (struct blocked){ .next = d->blocked,
+                           .log = log->topic,
+                           .where = { log->topic, partition },
+                           .number = d->blocked ? d->blocked->number + 1 : 0,
+                           .state = BLOCKED_UNREAD };
+    if (partition >= broker_partitions(d->broker, log->topic)) {
+        b->state = BLOCKED_ABSENT;
+        LOG(WARN, "a partition has no blocked log before the next start: a key that waits long holds up others",
+            LOG_C("sink", d->s->id), LOG_C("topic", log->of), LOG_INT("partition", partition));
+    }
+    return d->blocked = b;
+}
+
+struct blocked *blocked_of(struct delivery *d, struct partition *p)
+{
+    for (size_t i = 0; i < d->log_count && !p->blocked && !p->own; i++) {
+        bool is_log = str_eq(p->topic, str_of(d->logs[i].topic));
+        if (!is_log && !str_eq(p->topic, str_of(d->logs[i].of)))
+            continue;
+        p->blocked = blocked_pair(d, &d->logs[i], p->where.partition);
+        *(is_log ? &p->blocked->read : &p->blocked->topic) = p;
+    }
+    return p->blocked;
+}
+
+/* ---- the mark ---- */
+
+static void blocked_on_marked(void *ctx, uint64_t tag, enum outcome o, const char *why)
+{
+    struct delivery *d = ctx;
+    mailbox_put(&d->marks, tag, (int32_t)o, why);
+}
+
+void blocked_publish_mark(struct delivery *d, struct blocked *b)
+{
+    const struct header headers[] = { { STR(TRAIL_STATE), STR("mark") }, { STR(TRAIL_REASON), str_of(b->mark) } };
+    struct record r = {
+        .topic = str_of(b->log), .partition = b->where.partition, .headers = headers, .header_count = 2
+    };
+    b->mark_again_ms = INT64_MAX;
+    d->storing++;
+    broker_publish(d->broker,
+                   &(struct publication){
+                       .records = &r, .record_count = 1, .done = blocked_on_marked, .ctx = d, .tag = b->number });
+}
+
+void blocked_begin(struct delivery *d, struct blocked *b)
+{
+    unsigned char bytes[8];
+    crypto_random(bytes, sizeof bytes);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        snprintf(b->mark + 2 * i, 3, "%02x", bytes[i]);
+    b->state = BLOCKED_MARKING;
+    b->mark_failed = false;
+    if (b->topic)
+        consumer_hold(d->consumer, b->topic->where, true);
+    blocked_publish_mark(d, b);
+}
+
+void blocked_ready(struct delivery *d, struct blocked *b)
+{
+    b->state = BLOCKED_READ;
+    if (b->topic)
+        consumer_hold(d->consumer, b->topic->where, false);
+    wake_up(d->wake_fd); /* it may be read at once */
+    for (struct entry *en; (en = b->held.first);) {
+        b->held.first = en->next;
+        d->held--;
+        en->state = ENTRY_BEHIND;
+        if (en->chained || window_chain_enter(en))
+            window_ready(d, en);
+    }
+    b->held.last = NULL;
+    for (size_t i = 0; b->keys && i <= b->key_mask; i++)
+        for (struct blocked_key *key = b->keys[i]; key; key = key->next)
+            keys_rest(b, key);
+}
+
+/* A mark that could not be stored is tried again: nothing may pass. */
+static void blocked_not_marked(struct delivery *d, uint64_t number, const char *why)
+{
+    struct blocked *b = d->blocked;
+    while (b->number != number)
+        b = b->next;
+    if (!b->mark_failed)
+        LOG(ERROR, "cannot mark the end of a blocked log; its topic waits", LOG_C("sink", d->s->id),
+            LOG_C("log", b->log), LOG_INT("partition", b->where.partition), LOG_C("reason", why));
+    b->mark_failed = true;
+    b->mark_again_ms = clock_mono_ms() + MARK_AGAIN_MS;
+}
+
+void blocked_take_marked(struct delivery *d)
+{
+    struct notice notices[16];
+    for (size_t n; (n = mailbox_take(&d->marks, notices, sizeof notices / sizeof *notices)) > 0;)
+        for (size_t i = 0; i < n; i++) {
+            d->storing--;
+            if (notices[i].code != OUTCOME_STORED)
+                blocked_not_marked(d, notices[i].tag, notices[i].why);
+        }
+}
