@@ -73,15 +73,24 @@ static void position_clear(struct rule *r)
     r->moved = true;
 }
 
+/* Is the cursor a whole number? */
+static bool position_number(const struct rule *r, int64_t *out)
+{
+    return r->cursor[0] == 'i' && str_to_i64(value_key_plain(str_of(r->cursor)), out);
+}
+
 /* The row at the cursor is left behind; it is remembered where rowids may be numbered anew, or come again. */
 static void position_pass(struct rule *r)
 {
+    int64_t rowid = INT64_MAX;
     if (!r->cursor_key || !r->by_rowid)
         return;
     size_t slot = r->passed_count++ % RULE_PASSED;
     free(r->passed[slot].key);
     r->passed[slot].key = r->cursor_key;
     r->passed[slot].digest = r->look == r->names ? position_digest_then(r, r->digest) : 0;
+    if (!r->key_is_rowid && position_number(r, &rowid))
+        r->passed[slot].digest = (uint64_t)rowid;
     r->cursor_key = NULL;
 }
 
@@ -180,12 +189,6 @@ static int position_top(struct rule *r, int64_t *top)
     return sqlite3_reset(r->max);
 }
 
-/* Is the cursor a whole number? */
-static bool position_number(const struct rule *r, int64_t *out)
-{
-    return r->cursor[0] == 'i' && str_to_i64(value_key_plain(str_of(r->cursor)), out);
-}
-
 /* A value that cannot be read, or not in time, tells nothing. */
 static int position_forgive(int rc)
 {
@@ -263,16 +266,6 @@ static void position_set_number(struct rule *r, int64_t number)
     r->cursor = str_dup(str_of(text));
 }
 
-/* Steps back by one: the row at the cursor is new as well. */
-static void position_step_back(struct rule *r)
-{
-    int64_t cursor;
-    if (!position_number(r, &cursor) || cursor == INT64_MIN)
-        return;
-    position_clear(r);
-    position_set_number(r, cursor - 1);
-}
-
 /* The rows before the cursor that look different too, back to one that does not. */
 static int position_count_changed(struct rule *r, int64_t *changed)
 {
@@ -316,14 +309,37 @@ static int position_check_content(struct sqlite_source *s, struct rule *r)
     return rc;
 }
 
-/* The smallest id among the rows remembered, INT64_MAX: none. */
+/* The smallest rowid among the rows remembered, INT64_MAX: none. */
 static int64_t position_least(const struct rule *r)
 {
-    int64_t least = INT64_MAX, id;
-    for (size_t i = 0; r->key_is_rowid && i < RULE_PASSED && i < r->passed_count; i++)
-        if (r->passed[i].key[0] == 'i' && str_to_i64(value_key_plain(str_of(r->passed[i].key)), &id) && id < least)
+    int64_t least = INT64_MAX;
+    for (size_t i = 0; i < RULE_PASSED && i < r->passed_count; i++) {
+        const char *key = r->passed[i].key;
+        int64_t id = (int64_t)r->passed[i].digest;
+        if ((!r->key_is_rowid || (key[0] == 'i' && str_to_i64(value_key_plain(str_of(key)), &id))) && id < least)
             least = id;
+    }
     return least;
+}
+
+static void position_forget_passed(struct rule *r)
+{
+    for (size_t i = 0; i < RULE_PASSED; i++) {
+        free(r->passed[i].key);
+        r->passed[i].key = NULL;
+    }
+    r->passed_count = 0;
+}
+
+/* Other rows took the place of all that are remembered, and of the one at the cursor: they are new. */
+static void position_step_back(struct rule *r)
+{
+    int64_t cursor, least = position_least(r);
+    if (!position_number(r, &cursor) || cursor == INT64_MIN)
+        return;
+    position_clear(r);
+    position_forget_passed(r);
+    position_set_number(r, (least > INT64_MIN && least < cursor ? least : cursor) - 1);
 }
 
 /* Are the rows remembered all that there were? */
@@ -348,11 +364,7 @@ static int position_move_to_new(struct sqlite_source *s, struct rule *r, int64_t
     position_clear(r);
     if (!whole)
         position_set_number(r, least - 1);
-    for (size_t i = 0; i < RULE_PASSED; i++) {
-        free(r->passed[i].key);
-        r->passed[i].key = NULL;
-    }
-    r->passed_count = 0;
+    position_forget_passed(r);
     return SQLITE_OK;
 }
 

@@ -177,7 +177,7 @@ struct rule {
     uint64_t digest, look; /* of that row, and of the names of its columns; 0: unknown */
     struct {
         char *key;
-        uint64_t digest;
+        uint64_t digest;   /* where the key is another column: its rowid */
     } passed[RULE_PASSED]; /* a ring of the rows before it; of the last some are stored */
     size_t passed_count;
     bool whole; /* that ring, until it is full, and the cursor are all rows that there were */

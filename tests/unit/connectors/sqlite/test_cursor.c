@@ -436,6 +436,29 @@ TEST(rows_are_replaced_while_down)
     rig_end(&rig);
 }
 
+/* So are they where none is left of those that were told, and as many came. */
+TEST(told_rows_are_replaced_while_down)
+{
+    for (int i = 0; i < 3; i++) {
+        rig_new(&rig, "DELETE");
+        app_exec(&rig, "CREATE TABLE log(id TEXT PRIMARY KEY, x); INSERT INTO log VALUES ('p', 0), ('q', 0)");
+        rig_open(&rig, RULE("")); /* from now on */
+        assert_int_equal(captured(), 0);
+        app_exec(&rig, "INSERT INTO log VALUES ('b', 1), ('a', 2)");
+        assert_int_equal(captured(), 2);
+        rig_close(&rig);
+        app_exec(&rig, "DELETE FROM log WHERE x > 0");
+        app_exec(&rig, i == 0   ? "INSERT INTO log VALUES ('c', 3)"
+                       : i == 1 ? "INSERT INTO log VALUES ('d', 3), ('c', 4)"
+                                : "INSERT INTO log VALUES ('d', 3), ('c', 4), ('e', 5)");
+        rig_open(&rig, RULE(""));
+        assert_int_equal(captured(), i + 1);
+        rig_restart(&rig);
+        assert_int_equal(captured(), 0);
+        rig_end(&rig);
+    }
+}
+
 /* Random keys grow in no order, the rowid does: the default. */
 TEST(random_keys)
 {
@@ -620,6 +643,7 @@ int main(void)
         cmocka_unit_test(fewer_rows_come_again),
         cmocka_unit_test(rows_of_a_backup),
         cmocka_unit_test(rows_are_replaced_while_down),
+        cmocka_unit_test(told_rows_are_replaced_while_down),
         cmocka_unit_test(random_keys),
         cmocka_unit_test(numbers_as_text),
         cmocka_unit_test(rows_behind_the_cursor),
