@@ -13,8 +13,11 @@ METRIC_HISTOGRAM(aqueduct_sqlite_hold_seconds, "How long one read held the datab
 METRIC_COUNTER(aqueduct_sqlite_events_total, "Events captured.", "source");
 METRIC_COUNTER(aqueduct_sqlite_refused_total, "Rows that could not be made into an event.", "source");
 METRIC_COUNTER(aqueduct_sqlite_truncated_total, "Events with columns left out because of max_event.", "source");
-METRIC_COUNTER(aqueduct_sqlite_repaired_total, "Rows with text that is no UTF-8; the bad bytes became U+FFFD.",
-               "source");
+METRIC_COUNTER(
+    aqueduct_sqlite_repaired_total,
+    "Rows with what JSON cannot say: text that is no UTF-8, whose bad bytes became U+FFFD, or an infinite number, "
+    "which became null.",
+    "source");
 METRIC_COUNTER(aqueduct_sqlite_restarts_total, "Times that the ids of a table started again.", "source");
 METRIC_COUNTER(aqueduct_sqlite_behind_total,
                "New rows that came behind the cursor of their rule and were not captured.", "source");

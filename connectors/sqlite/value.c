@@ -405,7 +405,9 @@ void value_json(struct buf *out, sqlite3_stmt *row, int col, enum form form, con
     } else if (type == SQLITE_INTEGER) {
         buf_printf(out, "%" PRId64, (int64_t)sqlite3_column_int64(row, col));
     } else if (type == SQLITE_FLOAT) {
-        value_json_real(out, sqlite3_column_double(row, col));
+        double d = sqlite3_column_double(row, col);
+        *repaired = *repaired || !isfinite(d);
+        value_json_real(out, d);
     } else if (type == SQLITE_BLOB) {
         value_json_blob(out, value_blob(row, col), mask);
     } else {

@@ -28,7 +28,7 @@ struct str value_blob(sqlite3_stmt *row, int col);
 struct str value_mask_inside(struct buf *out, struct str text, const struct strings *mask);
 void value_json_real(struct buf *out, double d); /* the shortest that reads back the same; NaN, infinity: null */
 void value_plain(struct buf *out, sqlite3_stmt *row, int col); /* for templates and maps: text, digits, "null" */
-/* The value as JSON. Members that `mask` names become "***", also within text and bytes that hold JSON. BLOB: base64; NaN, infinity: null; bytes that are no UTF-8 become U+FFFD (*repaired = true). */
+/* The value as JSON. Members that `mask` names become "***", also within text and bytes that hold JSON. BLOB: base64; infinity becomes null, and bytes that are no UTF-8 U+FFFD (*repaired = true). */
 void value_json(struct buf *out, sqlite3_stmt *row, int col, enum form form, const struct strings *mask,
                 bool *repaired);
 /* Milliseconds since 1970 of an INTEGER or REAL (s, ms, us, ns by magnitude; a Julian day) or TEXT (ISO, UTC unless

@@ -41,6 +41,37 @@ TEST(every_type)
     rig_end(&rig);
 }
 
+/* JSON has no infinity: null, and it is counted. */
+TEST(infinity)
+{
+    const struct event *ev = only_event("CREATE TABLE t(id INTEGER PRIMARY KEY, a, b)", RULE "types: {insert: x}}\n",
+                                        "INSERT INTO t VALUES (1, NULL, 0.1)");
+    int64_t before = metric_value(rig_inside(&rig)->repaired);
+    assert_true(str_eq(ev->data, STR("{\"id\":1,\"a\":null,\"b\":0.1}")));
+    app_exec(&rig, "INSERT INTO t VALUES (2, -9e999, 0.2)");
+    rig_settle(&rig);
+    assert_true(str_eq(rig.seen[1]->data, STR("{\"id\":2,\"a\":null,\"b\":0.2}")));
+    assert_int_equal(metric_value(rig_inside(&rig)->repaired), before + 1);
+    rig_end(&rig);
+}
+
+/* An array deeper than any parser goes is told as the text that it is; one that is not so deep, as JSON. */
+TEST(deep_json)
+{
+    char deep[2 * 2000 + 1], flat[2 * 20 + 1], sql[5000];
+    for (size_t i = 0; i < 2000; i++)
+        deep[i] = '[', deep[2 * 2000 - 1 - i] = ']';
+    for (size_t i = 0; i < 20; i++)
+        flat[i] = '[', flat[2 * 20 - 1 - i] = ']';
+    deep[2 * 2000] = flat[2 * 20] = '\0';
+    snprintf(sql, sizeof sql, "INSERT INTO t VALUES (1, '%s', '%s')", deep, flat);
+    const struct event *ev = only_event("CREATE TABLE t(id INTEGER PRIMARY KEY, a, b)",
+                                        RULE "columns: {a: json, b: json}, types: {insert: x}}\n", sql);
+    snprintf(sql, sizeof sql, "{\"a\":\"%s\",\"b\":%s}", deep, flat);
+    assert_true(str_eq(ev->data, str_of(sql)));
+    rig_end(&rig);
+}
+
 TEST(json_columns)
 {
     const struct event *ev = only_event(
@@ -314,6 +345,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type),
+        cmocka_unit_test(infinity),
+        cmocka_unit_test(deep_json),
         cmocka_unit_test(json_columns),
         cmocka_unit_test(never_and_mask),
         cmocka_unit_test(never_names_no_column),
