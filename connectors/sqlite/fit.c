@@ -11,6 +11,9 @@ enum {
     FIT_GAP = 1 << 20, /* between ids on average: no table has so many rows deleted among its newest */
 };
 
+#define FIT_LAST         "older rows than `last` reaches are not looked at: what changes in them is not told"
+#define FIT_LAST_DELETES FIT_LAST ", nor their deletes; leave `last` out to see all"
+
 /* Runs a query about the table (?1) and a column (?2) that gives one row of numbers. False: it cannot be asked. */
 static bool fit_ask(struct sqlite_source *s, char *sql, const char *table, const char *column, int64_t *out, int count)
 {
@@ -196,6 +199,18 @@ static void fit_learn_usual(struct sqlite_source *s, struct rule *r)
     sqlite3_finalize(stmt);
 }
 
+/* Rows that lie too far behind the largest key for `last`, of which the rule would tell something. */
+static void fit_check_last(struct sqlite_source *s, struct rule *r)
+{
+    int64_t reach = 0;
+    if (!r->o->last || !r->o->table || !r->key_is_rowid)
+        return;
+    char *sql = sqlite3_mprintf("SELECT (SELECT max(rowid) FROM \"%w\") - (SELECT min(rowid) FROM \"%w\")", r->o->table,
+                                r->o->table);
+    if (fit_ask(s, sql, NULL, NULL, &reach, 1) && reach >= r->o->last)
+        rule_warn(s, r, rule_type(r, STR("delete")) ? FIT_LAST_DELETES : FIT_LAST);
+}
+
 /* What tells new rows from those written again, and does an index find both? */
 static bool fit_check_updated(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
 {
@@ -224,6 +239,7 @@ bool fit_check(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
     fit_check_key(s, r);
     if (r->o->kind == KIND_DIFF) {
         fit_learn_usual(s, r);
+        fit_check_last(s, r);
         return true;
     }
     if (r->o->kind == KIND_UPDATED)

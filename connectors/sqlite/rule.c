@@ -91,8 +91,11 @@ const struct option rule_rows[] = {
         .doc =
             "diff: columns kept in the state, so that a delete can still tell them as they were last (at most 4 KiB a "
             "row). Each look reads them."),
-    OPTION(struct rule_options, last,
-           .doc = "diff: look only at the newest keys, so many below the largest (whole-number keys); 0: at all."),
+    OPTION(
+        struct rule_options, last,
+        .doc =
+            "diff: look only at the newest keys, so many below the largest (whole-number keys); 0: at all. What changes in "
+            "older rows, and their deletes, is not told then."),
     { 0 }
 };
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "tests/support/sqlite_rig.h"
+#include "tests/support/stderr.h"
 
 #define DIFF                                                                                                                \
     "capture:\n- {name: t, kind: diff, table: t, watch: [a, b], keep: [id, a], columns: {id: value, a: value, b: value},\n" \
@@ -373,6 +374,31 @@ TEST(window)
     rig_end(&rig);
 }
 
+/* Rows that the window does not reach are said to be there, as their deletes are not told. */
+TEST(rows_below_the_window)
+{
+    static const char rule[] = "capture:\n- {name: t, kind: diff, table: t, watch: [a], last: 3,"
+                               " types: {update: t.changed, delete: t.gone}}\n";
+    for (int rows = 3; rows <= 4; rows++) {
+        rig_new(&rig, "DELETE");
+        app_do(&rig,
+               "CREATE TABLE t(id INTEGER PRIMARY KEY, a);"
+               "INSERT INTO t SELECT value, 1 FROM json_each('[1,2,3,4]') LIMIT %d",
+               rows);
+        stderr_catch();
+        rig_open(&rig, rule);
+        assert_captured(&rig, "");
+        assert_int_equal(strstr(stderr_caught(),
+                                "older rows than `last` reaches are not looked at: what changes in them is "
+                                "not told, nor their deletes")
+                             != NULL,
+                         rows > 3);
+        app_exec(&rig, "DELETE FROM t");
+        assert_captured(&rig, "t.gone t.gone t.gone");
+        rig_end(&rig);
+    }
+}
+
 /* Room for one emission at a time, and one row per statement: the same events in the same order. */
 TEST(small_steps)
 {
@@ -610,6 +636,7 @@ int main(void)
         cmocka_unit_test(open_rows_of_an_earlier_version),
         cmocka_unit_test(open_rows_without_a_table),
         cmocka_unit_test(window),
+        cmocka_unit_test(rows_below_the_window),
         cmocka_unit_test(small_steps),
         cmocka_unit_test(watch_changed),
         cmocka_unit_test(kept_columns_follow),
