@@ -172,8 +172,7 @@ void position_begin_epoch(struct sqlite_source *s, struct rule *r)
     metric_add(s->restarts, 1);
 }
 
-/* The largest id there has been: AUTOINCREMENT's counter, else the largest there is. */
-static int position_top(struct rule *r, int64_t *top)
+int position_top(struct rule *r, int64_t *top)
 {
     if (r->sequence) {
         bool found = sqlite3_step(r->sequence) == SQLITE_ROW;

@@ -61,10 +61,10 @@
  *                          last hash
  *   <rule>/top             diff with `last`: the largest key seen; append, open_row: the largest rowid looked at
  *
- * Ids: append and open_row: identity, rule, epoch, rowid unless it is the key, key, operation. Diff: identity, rule, key, operation, version; the
- * version is written ahead (struct change.ahead), so an event that is sent again after a crash has the id it had. All
- * changes of a slice travel on its last emission. The identity and a new epoch are stored alone before an event uses
- * them.
+ * Ids: append and open_row: identity, rule, epoch, rowid unless it is the key, key, operation. Diff and updated: identity,
+ * rule, key, operation, version (a new row that an updated rule does not remember: as append); the version is written ahead
+ * (struct change.ahead), so an event that is sent again after a crash has the id it had. All changes of a slice travel on
+ * its last emission. The identity and a new epoch are stored alone before an event uses them.
  *
  * Rows are ordered by a column that grows: a rowid if there is one. A cursor of another column is told apart by the
  * rowid, else by the key, and rows that come to stand behind it are counted (behind).
@@ -517,6 +517,7 @@ bool position_bind(const struct rule *r, sqlite3_stmt *stmt);
 struct birth position_birth(const struct rule *r, sqlite3_stmt *row);
 void position_move_to(struct rule *r, sqlite3_stmt *row); /* the cursor stands on this row now */
 int position_move_to_end(struct sqlite_source *s, struct rule *r);
+int position_top(struct rule *r, int64_t *top); /* the largest id there has been, by AUTOINCREMENT's counter, or is */
 void position_begin_epoch(struct sqlite_source *s, struct rule *r); /* ids start again; stored before its events */
 /* Finds its place again after a start, or when ids have started again: then a new epoch begins. */
 int position_check(struct sqlite_source *s, struct rule *r);

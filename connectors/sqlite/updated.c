@@ -232,12 +232,10 @@ static int updated_check_top(struct sqlite_source *s, struct rule *r)
         r->top = INT64_MIN;
         r->top_known = r->moved = true;
     }
-    if (!r->has_rowid || r->rowid_is_kept || r->top == INT64_MIN)
+    if (!r->has_rowid || r->top == INT64_MIN)
         return SQLITE_OK;
-    int64_t top = 0;
-    if (sqlite3_step(r->max) == SQLITE_ROW)
-        top = sqlite3_column_int64(r->max, 0);
-    int rc = sqlite3_reset(r->max);
+    int64_t top;
+    int rc = position_top(r, &top);
     if (rc != SQLITE_OK || top >= r->top)
         return rc;
     r->top = top;

@@ -303,6 +303,26 @@ TEST(rowids_come_again)
     rig_end(&rig);
 }
 
+/* A backup was put back: a row under a key of before is told as an update of it, and later ones as new. */
+TEST(rows_of_a_backup)
+{
+    rig_begin(&rig, "DELETE", "CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, v, updated_at)", RULE(""));
+    app_do(&rig, "INSERT INTO t VALUES (1, 0, %lld), (2, 0, %lld), (3, 0, %lld)", seconds(0), seconds(0), seconds(0));
+    assert_captured(&rig, "t.made t.made t.made");
+    app_exec(&rig, "DELETE FROM t WHERE id > 1");
+    assert_captured(&rig, "");
+    app_exec(&rig, "UPDATE sqlite_sequence SET seq = 1");
+    app_do(&rig, "INSERT INTO t(v, updated_at) VALUES (7, %lld)", seconds(0));
+    rig_settle(&rig);
+    assert_true(rig_has(rig_event(&rig, "t.changed", "t/2", 0), "\"v\":7"));
+    assert_types(&rig, "t.changed");
+    app_do(&rig, "INSERT INTO t(v, updated_at) VALUES (8, %lld)", seconds(0));
+    rig_settle(&rig);
+    assert_true(rig_has(rig_event(&rig, "t.made", "t/3", 0), "\"v\":8"));
+    assert_types(&rig, "t.made");
+    rig_end(&rig);
+}
+
 /* Without a rowid the time of making tells what is new; without that, a rule that is to tell new rows is refused. */
 TEST(without_a_rowid)
 {
@@ -375,6 +395,7 @@ int main(void)
         cmocka_unit_test(after_a_crash),
         cmocka_unit_test(old_rows_are_forgotten),
         cmocka_unit_test(rowids_come_again),
+        cmocka_unit_test(rows_of_a_backup),
         cmocka_unit_test(without_a_rowid),
         cmocka_unit_test(snapshot),
         cmocka_unit_test(a_table_that_comes_later),
