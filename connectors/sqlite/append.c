@@ -197,7 +197,11 @@ static enum step append_read(struct sqlite_source *s, struct rule *r, struct err
     int rc;
     if (r->stage == STAGE_BEGIN) {
         r->met = 0;
-        if ((rc = fit_count_unkeyed(s, r)) != SQLITE_OK || (rc = append_begin(s, r)) != SQLITE_OK)
+        if ((rc = fit_count_unkeyed(s, r)) != SQLITE_OK)
+            return slice_failed(s, r, rc, e);
+    }
+    if (r->stage != STAGE_REVISIT) { /* between two slices of a scan, too, rowids may have come again */
+        if ((rc = append_begin(s, r)) != SQLITE_OK)
             return slice_failed(s, r, rc, e);
         if (s->found.barrier)
             return STEP_FULL; /* a new epoch is stored before its events */

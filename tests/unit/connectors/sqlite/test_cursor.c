@@ -436,6 +436,25 @@ TEST(rows_are_replaced_while_down)
     rig_end(&rig);
 }
 
+/* Nor are they lost where that happens in the middle of a look, which is read in pieces. */
+TEST(rows_are_replaced_during_a_look)
+{
+    rig_begin(&rig, "DELETE", "CREATE TABLE log(id TEXT PRIMARY KEY, x)", RULE("") "batch: 1\n");
+    rig.room = 1;
+    app_exec(&rig, "INSERT INTO log VALUES ('f', 1), ('a', 2), ('e', 3), ('b', 4)");
+    struct err e = { 0 };
+    while (rig.seen_count < 3)
+        assert_true(rig_read(&rig, &e) >= 0);
+    app_exec(&rig, "DELETE FROM log WHERE x > 1; INSERT INTO log VALUES ('k', 'new'), ('c', 'new'), ('d', 'new')");
+    rig_forget(&rig);
+    rig_settle(&rig);
+    size_t fresh = 0;
+    for (size_t i = 0; i < rig.seen_count; i++)
+        fresh += rig_has(rig.seen[i], "new");
+    assert_int_equal(fresh, 3);
+    rig_end(&rig);
+}
+
 /* So are they where none is left of those that were told, and as many came. */
 TEST(told_rows_are_replaced_while_down)
 {
@@ -643,6 +662,7 @@ int main(void)
         cmocka_unit_test(fewer_rows_come_again),
         cmocka_unit_test(rows_of_a_backup),
         cmocka_unit_test(rows_are_replaced_while_down),
+        cmocka_unit_test(rows_are_replaced_during_a_look),
         cmocka_unit_test(told_rows_are_replaced_while_down),
         cmocka_unit_test(random_keys),
         cmocka_unit_test(numbers_as_text),
