@@ -149,7 +149,7 @@ def test_help_suggests_a_part(run, args, said):
 RIGHT = {       # of each type: an entry that is right
     "sqlite": {"path": "app.db", "capture": [{"name": "t", "kind": "append", "table": "t", "types": {"*": "t.added"}}]},
     "http": {"listen": "127.0.0.1:0", "paths": [{"path": "/v1", "verify": {"scheme": "bearer", "secrets": ["a-token-of-some-length-0123"]}}]},
-    "webhook": {"topics": ["t"], "url": "http://127.0.0.1:9/", "secrets": ["a secret of at least 24 characters"]},
+    "webhook": {"circuit": {"failures": 5, "share": 50}, "topics": ["t"], "url": "http://127.0.0.1:9/", "secrets": ["a secret of at least 24 characters"]},
     "websocket": {"topics": ["t"], "listen": "127.0.0.1:0"},
     "dead_letter": {"path": "dead.db"},
 }
