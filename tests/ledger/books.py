@@ -69,6 +69,7 @@ class Seen:
         self.moments = []                       # of the answers 2xx
         self.first = None                       # number of the first 2xx among all of the sink's
         self.stamps = []                        # webhook-timestamps
+        self.text = None                        # the data of a row, to be shown
 
 
 def digest(data):
@@ -123,11 +124,12 @@ class Books:
             if self.names.setdefault(name, pair) != pair or self.names.setdefault(pair, name) != name:
                 self.wrong.append(f"{sink}: webhook-id {name} stands for {pair} and for {self.names[name]}")
             seen = self.seen[sink].get(pair)
-            data, body = digest(data), digest(body)
+            text, data, body = data, digest(data), digest(body)
             if not seen:
                 seen = self.seen[sink][pair] = Seen(type, subject, data, body)
+                seen.text = None if pair in self.items else text
             elif seen.data != data or seen.type != type:
-                self.wrong.append(f"{sink}: {pair[1]} came with two different contents")
+                self.wrong.append(f"{sink}: {pair[1]} came with two different contents: {seen.type} {seen.text}, {type} {text}")
             elif seen.body != body:
                 self.twice += 1
                 if not self.repeats_are_stored and pair in self.items:
