@@ -447,6 +447,44 @@ static bool compile_rows(struct sqlite_source *s, struct rule *r, char why[WHY_B
     return compile_prepare(s, recent, &r->recent, why);
 }
 
+/* ---- a diff by the leaves of its table ---- */
+
+static uint32_t compile_root(struct sqlite_source *s, const char *table)
+{
+    static const char sql[] = "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE";
+    sqlite3_stmt *stmt = NULL;
+    int64_t root = 0;
+    if (sqlite3_prepare_v2(s->db, sql, -1, &stmt, NULL) == SQLITE_OK) {
+        sqlite3_bind_text(stmt, 1, table, -1, SQLITE_STATIC);
+        root = sqlite3_step(stmt) == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
+    }
+    sqlite3_finalize(stmt);
+    return root > 1 && root < UINT32_MAX ? (uint32_t)root : 0;
+}
+
+/* The rows ?1..?3, where nothing but the table's own pages decides what they are. Else the rule reads all of them. */
+static void compile_range(struct sqlite_source *s, struct rule *r)
+{
+    if (r->o->kind != KIND_DIFF || !r->key_is_rowid || !r->has_rowid)
+        return;
+    char why[WHY_BYTES];
+    sqlite3_str *sql = sqlite3_str_new(s->db);
+    compile_add_select(sql, r, false, NULL);
+    compile_add_where(sql, r);
+    sqlite3_str_appendf(sql, " AND \"%w\" >= ?1 AND \"%w\" <= ?3", r->by, r->by);
+    compile_add_order(sql, r, "");
+    sqlite3_str_appendall(sql, " LIMIT ?2");
+    r->root = compile_root(s, r->o->table);
+    s->alone = r->o->table;
+    s->beyond = false;
+    bool good = compile_prepare(s, sql, &r->range, why) && r->root && !s->beyond;
+    s->alone = NULL;
+    if (!good) {
+        sqlite3_finalize(r->range);
+        r->range = NULL;
+    }
+}
+
 static bool compile_table_is_missing(struct sqlite_source *s, const struct rule *r)
 {
     static const char sql[] = "SELECT 1 FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE";
@@ -473,6 +511,7 @@ void compile_rule(struct sqlite_source *s, struct rule *r)
     r->usable = compile_columns(s, r, why) && compile_rows(s, r, why) && compile_guards(s, r, why)
                 && compile_counts(s, r, why) && fit_check(s, r, why);
     if (r->usable) {
+        compile_range(s, r);
         project_check(s, r);
         return;
     }

@@ -18,6 +18,7 @@ enum {
     DATABASE_READ_US = 500 * 1000, /* a statement that runs this long has no index: it is stopped */
     DATABASE_WAIT_US = 100,
     DATABASE_WAITS = 4,
+    DATABASE_SNAPSHOTS = 3,     /* tried again so often, as the WAL moved */
     DATABASE_LENGTH = 16 << 20, /* and twice max_event: no longer value is read into memory */
 };
 
@@ -138,10 +139,21 @@ static int database_set_up(struct sqlite_source *s)
     return rc;
 }
 
+/* It is another file. */
+static void database_forget_leaves(struct sqlite_source *s)
+{
+    pages_forget(&s->pages);
+    for (size_t i = 0; i < s->rule_count; i++)
+        leaves_forget(&s->rules[i]->by_range.leaves);
+}
+
 static enum db database_open_as(struct sqlite_source *s, const char *mode, struct err *e)
 {
+    struct file_id before = s->file;
     if (!database_check_file(s, e))
         return DB_GONE;
+    if (s->file.dev != before.dev || s->file.ino != before.ino)
+        database_forget_leaves(s);
     char *uri = database_uri(s->path, mode);
     int rc = sqlite3_open_v2(uri, &s->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
     free(uri);
@@ -179,6 +191,7 @@ void database_close(struct sqlite_source *s)
     sqlite3_finalize(s->data_version);
     sqlite3_finalize(s->schema_version);
     s->data_version = s->schema_version = NULL;
+    pages_close(&s->pages);
     sqlite3_close(s->db);
     s->db = NULL;
     s->pass.running = false;
@@ -283,29 +296,59 @@ static void database_compile_rules(struct sqlite_source *s)
         unusable += !s->rules[i]->usable && !s->rules[i]->o->tables;
     }
     metric_set(s->unusable, unusable);
-    s->pass.rule = 0; /* the pass begins again: rules have forgotten where they were */
+    s->pass.rule = 0; /* the pass begins again: rules have forgotten where they were, and what they met */
+    s->pass.number += s->pass.busy_us > 0;
+}
+
+static void database_note_change(void *ctx, uint32_t page)
+{
+    struct sqlite_source *s = ctx;
+    for (size_t i = 0; i < s->rule_count; i++)
+        leaves_touch(&s->rules[i]->by_range.leaves, page);
+}
+
+static bool database_needs_pages(const struct sqlite_source *s)
+{
+    bool needs = false;
+    for (size_t i = 0; i < s->rule_count; i++)
+        needs = needs || s->rules[i]->range;
+    return needs;
+}
+
+/* A snapshot for which the rules are compiled. */
+static int database_take(struct sqlite_source *s)
+{
+    int64_t schema = s->schema;
+    int rc = sqlite3_exec(s->db, "BEGIN", NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = database_number(s->schema_version, &schema); /* takes the lock, so that nothing later is busy */
+    s->read_began_us = clock_mono_us();
+    if (rc == SQLITE_OK && schema != s->schema) {
+        s->schema = schema;
+        database_compile_rules(s);
+    }
+    return rc;
 }
 
 enum db database_begin(struct sqlite_source *s, struct err *e)
 {
-    int64_t schema = s->schema;
     s->read_began_us = clock_mono_us();
     if (database_gives_way(s))
         return database_state(s, SQLITE_BUSY, e);
-    int rc = sqlite3_exec(s->db, "BEGIN", NULL, NULL, NULL);
-    if (rc == SQLITE_OK)
-        rc = database_number(s->schema_version, &schema); /* takes the lock, so that nothing later is busy */
-    if (rc != SQLITE_OK) {
-        enum db state = database_state(s, rc, e);
-        database_end(s);
-        return state;
+    for (int tries = 0;; tries++) {
+        pages_before(&s->pages);
+        int rc = database_take(s);
+        if (rc != SQLITE_OK) {
+            enum db state = database_state(s, rc, e);
+            database_end(s);
+            return state;
+        }
+        /* of a snapshot that the WAL has left behind already, the pages are not known */
+        if (!database_needs_pages(s) || pages_begin(&s->pages, s->db, database_note_change, s)
+            || tries == DATABASE_SNAPSHOTS)
+            return DB_OK;
+        sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL);
     }
-    s->read_began_us = clock_mono_us();
-    if (schema != s->schema) {
-        s->schema = schema;
-        database_compile_rules(s);
-    }
-    return DB_OK;
 }
 
 void database_end(struct sqlite_source *s)

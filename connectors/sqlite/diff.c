@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Kind diff: every key and its watched columns, compared with the rows remembered; a row that the scan does not meet is
- * gone. */
+ * gone. Where the key is the rowid, leaves that look as before are not read (spans.c). */
+#include <stdio.h>
 #include "bridge/lib/mem.h"
 #include "connectors/sqlite/seen.h"
 
@@ -23,18 +24,17 @@ static int diff_fetch(struct rule *r, struct seen *now)
 
 /* ---- state ---- */
 
-/* Forgets the row whose turn it is. */
-static void diff_forget(struct sqlite_source *s, struct rule *r, bool ahead)
+static void diff_forget(struct sqlite_source *s, struct rule *r, const struct row *row, bool ahead)
 {
-    state_forget_row(s, r, row_key(r->rows.slots[r->slot]), ahead);
-    rows_drop(&r->rows, r->slot);
+    state_forget_row(s, r, row_key(row), ahead);
+    rows_remove(&r->rows, row_key(row));
 }
 
 /* ---- what happened ---- */
 
-static void diff_report_delete(struct sqlite_source *s, struct rule *r)
+static void diff_report_delete(struct sqlite_source *s, struct rule *r, const struct row *row)
 {
-    const struct row *row = r->rows.slots[r->slot], *last = row->ahead ? row->ahead : row;
+    const struct row *last = row->ahead ? row->ahead : row;
     const char *type = rule_type(r, STR("delete"));
     if (type)
         found_event(s, r,
@@ -43,7 +43,7 @@ static void diff_report_delete(struct sqlite_source *s, struct rule *r)
                                          .key = row_key(row),
                                          .version = last->version,
                                          .kept = last->kept });
-    diff_forget(s, r, type != NULL);
+    diff_forget(s, r, row, type != NULL);
 }
 
 /* ---- the scan ---- */
@@ -53,13 +53,14 @@ static int diff_take_row(struct sqlite_source *s, struct rule *r, sqlite3_stmt *
     struct seen now = { 0 };
     seen_read(&now, r, stmt);
     s->slice.rows++;
+    spans_meet(r, stmt);
     struct row *row = rows_find(&r->rows, now.key);
     if (seen_is_known(row, &now)) {
         row->pass = s->pass.number;
         return SQLITE_OK;
     }
     int rc = SQLITE_OK;
-    if (stmt != r->first && stmt != r->next)
+    if (!seen_is_scan(r, stmt))
         now.all = stmt; /* read already, without what is too large */
     else if (!seen_is_silent(s, r) || r->o->keep.count)
         rc = diff_fetch(r, &now);
@@ -122,6 +123,7 @@ static void diff_pass_over(struct sqlite_source *s, struct rule *r, sqlite3_stmt
     struct seen now = { 0 };
     struct buf key = { .at = now.text, .cap = sizeof now.text, .max = sizeof now.text };
     value_key(&key, place, HEAD_KEY);
+    spans_meet(r, place);
     struct row *row = rows_find(&r->rows, buf_str(&key));
     if (row)
         row->pass = s->pass.number;
@@ -185,32 +187,128 @@ static int diff_scan(struct sqlite_source *s, struct rule *r, bool *more)
     return rc;
 }
 
+/* Some row there is too large to be read: the rest of the pass is read by key. */
+static int diff_leave_spans(struct sqlite_source *s, struct rule *r)
+{
+    sqlite3_stmt *stmt = NULL;
+    int64_t from = r->by_range.from;
+    spans_leave(r);
+    if (from == INT64_MIN)
+        return SQLITE_OK;
+    int rc = sqlite3_prepare_v2(s->db, "SELECT ?1", -1, &stmt, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_bind_int64(stmt, 1, from - 1);
+    if (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        r->at = sqlite3_value_dup(sqlite3_column_value(stmt, 0));
+        CHECK(r->at);
+        rc = SQLITE_OK;
+    }
+    sqlite3_finalize(stmt);
+    return rc;
+}
+
+/* The rows of leaves that look different, a batch of them; *more = there may be others behind it. */
+static int diff_scan_spans(struct sqlite_source *s, struct rule *r, bool *more)
+{
+    struct span span;
+    int64_t rows = 0, last = 0, limit;
+    bool full = false;
+    int rc = SQLITE_OK;
+    if (!spans_next(s, r, &span, more))
+        return SQLITE_OK;
+    limit = r->by_range.walks ? -1 : s->batch; /* a batch of leaves has its bounds */
+    if (sqlite3_bind_int64(r->range, 1, span.from) != SQLITE_OK || sqlite3_bind_int64(r->range, 2, limit) != SQLITE_OK
+        || sqlite3_bind_int64(r->range, 3, span.to) != SQLITE_OK)
+        return SQLITE_ERROR;
+    while (!full && rc == SQLITE_OK && sqlite3_step(r->range) == SQLITE_ROW) {
+        last = sqlite3_column_int64(r->range, HEAD_KEY);
+        rc = diff_take_row(s, r, r->range);
+        rows++;
+        full = slice_full(s) || rows == limit;
+    }
+    metric_add(s->rows_read, rows);
+    int end = sqlite3_reset(r->range);
+    rc = rc != SQLITE_OK ? rc : end;
+    *more = true;
+    if (rc == SQLITE_TOOBIG)
+        return diff_leave_spans(s, r);
+    if (rc != SQLITE_OK)
+        return rc;
+    span.to = full ? last : span.to;
+    spans_read(r, span);
+    *more = span.to < INT64_MAX;
+    return SQLITE_OK;
+}
+
+/* ---- rows that the scan did not meet ---- */
+
 static bool diff_is_below_window(const struct rule *r, struct str key)
 {
     int64_t number;
     return r->o->last && key.at[0] == 'i' && str_to_i64(value_key_plain(key), &number) && number <= diff_floor(r);
 }
 
-/* Remembered rows that the scan did not meet. Returns whether the slice is full before the last of them. */
+/* Was there a look at where the row stood? */
+static bool diff_was_looked_for(const struct rule *r, struct str key)
+{
+    int64_t number;
+    return spans_are_whole(r)
+           || (key.at[0] == 'i' && str_to_i64(value_key_plain(key), &number) && spans_have(r, number));
+}
+
+static void diff_miss(struct sqlite_source *s, struct rule *r, const struct row *row)
+{
+    if (seen_is_silent(s, r) || diff_is_below_window(r, row_key(row)))
+        diff_forget(s, r, row, false);
+    else
+        diff_report_delete(s, r, row);
+    s->slice.rows++;
+}
+
+/* Remembered rows of the few that were read. Returns whether the slice is full before the last of them. */
+static bool diff_revisit_few(struct sqlite_source *s, struct rule *r)
+{
+    char text[32];
+    int64_t rowid;
+    for (size_t looks = 1;; looks++) {
+        if (looks % DIFF_LOOKS == 0 && slice_is_over(s))
+            return true;
+        if (slice_full(s))
+            return true;
+        if (!spans_next_rowid(r, &rowid))
+            return false;
+        int n = snprintf(text, sizeof text, "i%lld", (long long)rowid);
+        const struct row *row = rows_find(&r->rows, (struct str){ text, (size_t)n });
+        if (row && row->pass != s->pass.number)
+            diff_miss(s, r, row);
+    }
+}
+
+/* All remembered rows. Returns the same. */
 static bool diff_revisit(struct sqlite_source *s, struct rule *r)
 {
+    if (!spans_are_whole(r) && spans_are_few(r))
+        return diff_revisit_few(s, r);
     for (size_t looks = 1; r->slot < r->rows.cap; looks++) {
         if (looks % DIFF_LOOKS == 0 && slice_is_over(s))
             return true;
-        struct row *row = r->rows.slots[r->slot];
-        if (!row || row->pass == s->pass.number) {
+        const struct row *row = r->rows.slots[r->slot];
+        if (!row || row->pass == s->pass.number || !diff_was_looked_for(r, row_key(row))) {
             r->slot++;
             continue;
         }
         if (slice_full(s))
             return true;
-        if (seen_is_silent(s, r) || diff_is_below_window(r, row_key(row)))
-            diff_forget(s, r, false);
-        else
-            diff_report_delete(s, r);
-        s->slice.rows++;
+        diff_miss(s, r, row); /* another may stand in its slot now */
     }
     return false;
+}
+
+/* Where a pass begins to read. */
+static int64_t diff_start(const struct rule *r)
+{
+    int64_t floor = r->o->last ? diff_floor(r) : INT64_MIN;
+    return floor == INT64_MIN ? floor : floor + 1;
 }
 
 enum step diff_step(struct sqlite_source *s, struct rule *r, struct err *e)
@@ -219,11 +317,13 @@ enum step diff_step(struct sqlite_source *s, struct rule *r, struct err *e)
         int rc = diff_begin(s, r);
         if (rc != SQLITE_OK)
             return slice_failed(s, r, rc, e);
+        if (r->range && !spans_begin(s, r, diff_start(r)))
+            return STEP_DONE;
         r->stage = STAGE_SCAN;
     }
     while (r->stage == STAGE_SCAN) {
         bool more;
-        int rc = diff_scan(s, r, &more);
+        int rc = r->range && !r->by_range.off ? diff_scan_spans(s, r, &more) : diff_scan(s, r, &more);
         if (rc != SQLITE_OK)
             return slice_failed(s, r, rc, e);
         if ((more && slice_full(s)) || r->stage == STAGE_BEGIN)
@@ -235,6 +335,8 @@ enum step diff_step(struct sqlite_source *s, struct rule *r, struct err *e)
     }
     if (diff_revisit(s, r))
         return STEP_FULL;
+    if (r->range)
+        spans_end(r);
     if (!r->ready || r->signature != rule_signature(r))
         state_store_ready(s, r);
     return STEP_DONE;

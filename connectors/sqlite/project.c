@@ -109,6 +109,27 @@ static sqlite3_stmt *project_whole(struct sqlite_source *s, const struct rule *r
     return project_prepare(s, r, sql, PROJECT_HEAD + p->count + 1, why);
 }
 
+/* Functions whose result changes while no row does. */
+static bool project_is_of_now(const char *function)
+{
+    static const char *const names[] = { "date",         "time",          "datetime",
+                                         "julianday",    "strftime",      "unixepoch",
+                                         "current_date", "current_time",  "current_timestamp",
+                                         "random",       "timediff",      "randomblob",
+                                         "changes",      "total_changes", "last_insert_rowid" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (sqlite3_stricmp(function, names[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Does it read more than rows of that table? */
+static bool project_is_beyond(const char *alone, int code, const char *table, const char *function)
+{
+    return (code == SQLITE_READ && sqlite3_stricmp(table, alone) != 0)
+           || (code == SQLITE_FUNCTION && project_is_of_now(function));
+}
+
 int project_authorize(void *source, int code, const char *table, const char *column, const char *database,
                       const char *inner)
 {
@@ -116,6 +137,8 @@ int project_authorize(void *source, int code, const char *table, const char *col
     const struct rule *r = s->projecting;
     (void)database;
     (void)inner;
+    if (s->alone)
+        s->beyond = s->beyond || project_is_beyond(s->alone, code, table, column);
     if (!r || code != SQLITE_READ || !table || !column || r->o->select
         || !str_eq_nocase(str_of(table), str_of(r->o->table)))
         return SQLITE_OK;

@@ -462,7 +462,7 @@ void rule_rewind(struct rule *r)
 void rule_drop(struct rule *r)
 {
     sqlite3_stmt **all[] = { &r->first,    &r->next,   &r->get,       &r->recent,  &r->at_cursor, &r->max,
-                             &r->sequence, &r->behind, &r->max_rowid, &r->unkeyed, &r->count };
+                             &r->sequence, &r->behind, &r->max_rowid, &r->unkeyed, &r->count,     &r->range };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         sqlite3_finalize(*all[i]);
         *all[i] = NULL;
@@ -490,6 +490,8 @@ void rule_free(struct rule *r)
         map_free(r->projections, r->o->map.count);
     instance_free(r->instance);
     rows_free(&r->rows);
+    leaves_free(&r->by_range.leaves);
+    free(r->by_range.spans);
     free(r->cursor);
     free(r->tie);
     free(r->cursor_key);

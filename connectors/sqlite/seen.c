@@ -18,6 +18,11 @@ static uint64_t seen_hash_kept(const struct rule *r, sqlite3_stmt *row, bool who
     return hash;
 }
 
+bool seen_is_scan(const struct rule *r, sqlite3_stmt *row)
+{
+    return row == r->first || row == r->next || row == r->range;
+}
+
 void seen_read(struct seen *now, const struct rule *r, sqlite3_stmt *row)
 {
     struct buf key = { .at = now->text, .cap = sizeof now->text, .max = sizeof now->text };
@@ -28,7 +33,7 @@ void seen_read(struct seen *now, const struct rule *r, sqlite3_stmt *row)
     for (size_t i = 0; i < now->watched; i++)
         now->hashes[i] = r->lacks[i] ? 0 : value_hash(row, HEAD + (int)i);
     if (r->o->keep.count)
-        now->hashes[now->count++] = seen_hash_kept(r, row, row != r->first && row != r->next);
+        now->hashes[now->count++] = seen_hash_kept(r, row, !seen_is_scan(r, row));
 }
 
 bool seen_is_silent(const struct sqlite_source *s, const struct rule *r)

@@ -16,6 +16,7 @@ struct seen {
 
 /* The row as the scan shows it, or as it was read without what is too large. */
 void seen_read(struct seen *now, const struct rule *r, sqlite3_stmt *row);
+bool seen_is_scan(const struct rule *r, sqlite3_stmt *row); /* else it was read whole, without what is too large */
 bool seen_is_silent(const struct sqlite_source *s, const struct rule *r); /* the first pass only remembers */
 /* Is it known exactly so? Then there is nothing to tell, nor to remember. */
 bool seen_is_known(const struct row *row, const struct seen *now);

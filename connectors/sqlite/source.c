@@ -403,6 +403,7 @@ static void source_close(struct source *base)
     if (s->db)
         database_close(s);
     wait_close(s);
+    pages_free(&s->pages);
     source_free_rules(s);
     found_free(s);
     render_close(s);

@@ -5,6 +5,8 @@
  *
  *   rows       the rows a rule remembers, by key
  *   times      where in a column of times the recent ones stand
+ *   pages      the database's pages as they are written, and which of them changed
+ *   leaves     which parts of a table look as they did at the last pass
  *   value      one SQLite value as typed key, hash, JSON, time
  *   shape      a value as members of JSON, in the form and the privacy of its path
  *   map        which event a change becomes, and what SQL gives each path of its data
@@ -24,6 +26,7 @@
  *   slice      when a slice is full; what a failed statement means
  *   census     rows that came behind a rowid cursor, by their number
  *   position   where an append or open_row rule stands: the first pass, ids that start again, values that are cut
+ *   spans      which rows of a diff have to be read again
  *   open       open rows, read again until they are done
  *   append     kinds append and open_row: rows behind a cursor
  *   seen       a row as it is now, compared with what is remembered of it
@@ -86,6 +89,7 @@
 #include "bridge/lib/buf.h"
 #include "bridge/lib/crypto.h"
 #include "connectors/sqlite/times.h"
+#include "connectors/sqlite/leaves.h"
 #include "connectors/sqlite/rows.h"
 
 enum {
@@ -207,6 +211,8 @@ struct rule {
     int64_t skip[RULE_SKIPPED]; /* rowids of rows that cannot be sorted */
     size_t skip_count;
     sqlite3_stmt *first, *next, *get, *recent, *at_cursor, *max, *sequence, *behind, *max_rowid, *unkeyed, *count;
+    sqlite3_stmt *range;            /* diff of a table whose key is its rowid: the rows ?1..?3 */
+    uint32_t root;                  /* and the page where that begins */
     bool single;                    /* diff: row by row, up to one that is too large to be read */
     int64_t unkeyed_rows;           /* rows without a key at the last look */
     uint64_t warned[RULE_WARNINGS]; /* hashes of the last warnings about this rule */
@@ -217,8 +223,23 @@ struct rule {
     /* this pass */
     enum stage stage;
     sqlite3_value *at; /* diff: last key scanned; NULL: none yet */
-    size_t slot;       /* STAGE_REVISIT: the row whose turn it is */
-    bool moved;        /* the cursor did, in this slice */
+    struct by_range {  /* diff, with `range`: */
+        bool off;      /* not for the rest of the pass */
+        bool lost;     /* not the leaves */
+        int64_t from;  /* the next rowid */
+        int64_t most;  /* no remembered row has a larger one */
+        struct span {
+            int64_t from, to;
+        } * spans; /* scanned */
+        size_t count, cap;
+        size_t span;  /* STAGE_REVISIT: in which the rowid is whose turn it is, */
+        int64_t next; /* and it, if */
+        bool within;  /* it has begun */
+        bool walks;   /* the leaves told what is being read */
+        struct leaves leaves;
+    } by_range;
+    size_t slot; /* STAGE_REVISIT: the row whose turn it is */
+    bool moved;  /* the cursor did, in this slice */
 };
 
 /* ---- what a slice found ---- */
@@ -319,6 +340,7 @@ struct sqlite_source {
         size_t rule; /* whose turn it is */
         int64_t version, began_us, busy_us;
     } pass;
+    struct pages pages;
     struct slice {
         size_t rows, room; /* rows read; events wanted */
         int64_t looked_us; /* when it looked whether the application writes; 0: not yet */
@@ -329,6 +351,8 @@ struct sqlite_source {
     struct buf cells, data, scratch; /* while rendering */
     /* While SQL of a `map` is prepared: its rule, and how often each watched column is read; else NULL. */
     const struct rule *projecting;
+    const char *alone; /* while a statement is prepared that reads nothing but rows of this table, or is */
+    bool beyond;       /* one that does */
     unsigned reads[RULE_WATCH];
     uint64_t tag, settled;
     struct metric *rows_read, *busy, *held, *ack, *events, *refused, *truncated, *repaired, *restarts, *unusable,
@@ -534,6 +558,19 @@ int open_take_young(struct sqlite_source *s, struct rule *r);
 /* Open rows that this pass has not seen; *more = the slice is full before the last of them. */
 int open_revisit(struct sqlite_source *s, struct rule *r, bool *more);
 int64_t open_due_ms(const struct rule *r); /* when an open row is next aborted; INT64_MAX: never */
+
+/* spans.c: a diff whose key is the rowid (r->range) reads only what looks different since the last pass */
+bool spans_begin(struct sqlite_source *s, struct rule *r, int64_t start); /* false: no page of the table has changed */
+/* The rows to be read next. False: none any more, unless *more says that the slice is over. */
+bool spans_next(struct sqlite_source *s, struct rule *r, struct span *out, bool *more);
+void spans_read(struct rule *r, struct span span);  /* so many of them were compared */
+void spans_meet(struct rule *r, sqlite3_stmt *row); /* a row, or its place: it may be remembered */
+void spans_leave(struct rule *r);                   /* the rest of the pass is read otherwise */
+void spans_end(struct rule *r);
+bool spans_are_whole(const struct rule *r); /* the pass left no row out */
+bool spans_have(const struct rule *r, int64_t rowid);
+bool spans_are_few(const struct rule *r);              /* in comparison with the remembered rows */
+bool spans_next_rowid(struct rule *r, int64_t *rowid); /* of those that were read, one after the other */
 
 /* append.c, updated.c, diff.c: one step of the rule's part of a pass */
 enum step append_step(struct sqlite_source *s, struct rule *r, struct err *e);

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+/* A diff whose key is the rowid reads only what looks different, and misses nothing: whatever an application does to the
+ * file, at whatever moment of a pass, the events add up to the table.
+ *
+ * AQUEDUCT_TEST_TIMES=20: so many times as long, with another seed each time; AQUEDUCT_TEST_SEED: with this one. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "tests/support/sqlite_rig.h"
+
+enum { IDS = 4000, EDGE = 400, STEPS = 120, OPS_AT_ONCE = 12 };
+
+static struct rig rig;
+static uint64_t seed;
+
+static uint32_t any(uint32_t below)
+{
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(seed >> 33) % below;
+}
+
+/* ---- reads only what changed ---- */
+
+#define USERS                                                                                                          \
+    "CREATE TABLE users(id INTEGER PRIMARY KEY, role TEXT, note TEXT); CREATE TABLE other(id INTEGER PRIMARY KEY, x);"
+#define FILL                                                                                                           \
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)"                                   \
+    " INSERT INTO users SELECT i, 'role ' || i, 'a note of some length' FROM n;"
+#define RULE  "capture:\n- {name: users, kind: diff, table: users, watch: [role], "
+#define TYPES "types: {insert: u.made, update: u.changed, delete: u.gone}}\nhold: 1s\n"
+
+static int64_t rows_read(const char *sql, const char *types)
+{
+    int64_t before = metric_value(rig_inside(&rig)->rows_read);
+    app_exec(&rig, sql);
+    assert_captured(&rig, types);
+    return metric_value(rig_inside(&rig)->rows_read) - before;
+}
+
+static void read_only_what_changed(const char *journal)
+{
+    rig_begin(&rig, journal, USERS FILL, RULE TYPES);
+    rows_read("UPDATE users SET note = 'x' WHERE id = 1", ""); /* leaves that were cut by a slice are known now */
+    assert_int_equal(rows_read("INSERT INTO other(x) VALUES (1)", ""), 0);
+    assert_in_range(rows_read("UPDATE users SET role = 'boss' WHERE id = 777", "u.changed"), 1, 300);
+    assert_in_range(rows_read("DELETE FROM users WHERE id = 1234", "u.gone"), 0, 300);
+    assert_in_range(rows_read("INSERT INTO users VALUES (5000, 'new', '')", "u.made"), 1, 300);
+    assert_int_equal(rows_read("INSERT INTO other(x) VALUES (2)", ""), 0);
+    app_exec(&rig, "PRAGMA wal_checkpoint(TRUNCATE)"); /* from here on another WAL */
+    assert_int_equal(rows_read("INSERT INTO other(x) VALUES (3)", ""), 0);
+    assert_in_range(rows_read("UPDATE users SET role = 'staff' WHERE id IN (5, 777)", "u.changed u.changed"), 2, 600);
+    rig_end(&rig);
+}
+
+TEST(read_only_what_changed_with_a_rollback_journal)
+{
+    read_only_what_changed("DELETE");
+}
+TEST(read_only_what_changed_with_a_wal)
+{
+    read_only_what_changed("WAL");
+}
+
+/* What is known is still known after the database was let go. */
+TEST(known_although_let_go)
+{
+    rig_begin(&rig, "WAL", USERS FILL, RULE TYPES);
+    rows_read("UPDATE users SET note = 'x' WHERE id = 1", "");
+    while (!rig_inside(&rig)->idle.let_go) {
+        struct err e = { 0 };
+        assert_true(rig_read(&rig, &e) >= 0);
+    }
+    assert_in_range(rows_read("UPDATE users SET role = 'boss' WHERE id = 777", "u.changed"), 1, 300);
+    rig_end(&rig);
+}
+
+/* What does not depend on the table's pages alone is read as a whole. */
+static void read_all(const char *where)
+{
+    char yaml[512];
+    snprintf(yaml, sizeof yaml, RULE "where: \"%s\", " TYPES, where);
+    rig_begin(&rig, "WAL", USERS FILL "INSERT INTO other VALUES (5, 1), (6, 1);", yaml);
+    assert_null(rig_inside(&rig)->rules[0]->range);
+    rig_end(&rig);
+}
+TEST(a_condition_of_more_than_the_row)
+{
+    read_all("id IN (SELECT id FROM other)");
+    read_all("role < date('now')");
+    read_all("role <> CURRENT_TIMESTAMP");
+    rig_begin(&rig, "WAL", USERS FILL, RULE "where: id % 2 = 0 AND lower(role) <> 'x', " TYPES);
+    assert_non_null(rig_inside(&rig)->rules[0]->range);
+    rows_read("UPDATE users SET note = 'x' WHERE id = 1", "");
+    assert_in_range(rows_read("UPDATE users SET role = 'X' WHERE id = 778", "u.gone"), 0, 300);
+    assert_in_range(rows_read("UPDATE users SET role = 'y' WHERE id = 778", "u.made"), 1, 300);
+    rig_end(&rig);
+}
+
+/* ---- misses nothing ---- */
+
+static int64_t skipped;    /* reads that left leaves out */
+static int64_t model[IDS]; /* by id; the value that the last event told; -1: not there */
+
+static int64_t number_behind(struct str text, const char *prefix)
+{
+    char number[24];
+    const char *at = memmem(text.at, text.n, prefix, strlen(prefix));
+    assert_non_null(at);
+    at += strlen(prefix);
+    size_t n = 0;
+    while (n + 1 < sizeof number && at + n < text.at + text.n && strchr("-0123456789", at[n]))
+        number[n] = at[n], n++;
+    number[n] = '\0';
+    assert_true(n > 0);
+    return strtoll(number, NULL, 10);
+}
+
+static void take_events(void)
+{
+    for (size_t i = 0; i < rig.seen_count; i++) {
+        const struct event *ev = rig.seen[i];
+        int64_t id = number_behind(ev->subject, "t/") + IDS / 2;
+        assert_in_range(id, 0, IDS - 1);
+        assert_true((model[id] < 0) == str_eq(ev->type, STR("t.made"))); /* made, changed, gone: in that order */
+        model[id] = str_eq(ev->type, STR("t.gone")) ? -1 : number_behind(ev->data, "\"a\":");
+    }
+    rig_forget(&rig);
+}
+
+static void read_once(void)
+{
+    struct err e = { 0 };
+    rig.room = 1 + any(40);
+    if (rig_read(&rig, &e) < 0)
+        fail_msg("%s", e.text);
+    skipped += rig_inside(&rig)->rules[0]->by_range.leaves.skipped;
+    take_events();
+}
+
+static void compare(void)
+{
+    int64_t real[IDS];
+    sqlite3_stmt *stmt;
+    while (!sqlite_is_idle(rig_inside(&rig)))
+        read_once();
+    for (int i = 0; i < IDS; i++)
+        real[i] = -1;
+    assert_int_equal(sqlite3_prepare_v2(rig.app, "SELECT id, a FROM t", -1, &stmt, NULL), SQLITE_OK);
+    size_t rows = 0;
+    for (; sqlite3_step(stmt) == SQLITE_ROW; rows++)
+        real[sqlite3_column_int64(stmt, 0) + IDS / 2] = sqlite3_column_int64(stmt, 1);
+    sqlite3_finalize(stmt);
+    assert_memory_equal(real, model, sizeof real);
+    assert_int_equal(rig_inside(&rig)->rules[0]->rows.count, rows);
+}
+
+/* An id, mostly near others that were chosen. */
+static int id_of(void)
+{
+    static int near;
+    if (any(8) == 0)
+        near = (int)any(IDS - 2 * EDGE);
+    return near + EDGE + (int)any(64) - IDS / 2;
+}
+
+static void try_sql(const char *format, ...)
+{
+    char sql[512];
+    va_list args;
+    va_start(args, format);
+    assert_true(vsnprintf(sql, sizeof sql, format, args) < (int)sizeof sql);
+    va_end(args);
+    sqlite3_exec(rig.app, sql, NULL, NULL, NULL); /* it may be locked, or not be possible now */
+}
+
+/* The application changes rows. */
+static void change(void)
+{
+    int id = id_of();
+    uint32_t size = any(20) == 0 ? any(9000) : any(60);
+    switch (any(12)) {
+    case 0:
+    case 1: try_sql("INSERT OR IGNORE INTO t VALUES (%d, %u, zeroblob(%u))", id, any(100), size); break;
+    case 2: try_sql("INSERT OR REPLACE INTO t VALUES (%d, %u, zeroblob(%u))", id, any(100), size); break;
+    case 3: try_sql("UPDATE t SET a = a + 1 WHERE id = %d", id); break;
+    case 4: try_sql("UPDATE t SET a = abs(1 - a) WHERE id = %d", id); break; /* and back, perhaps */
+    case 5: try_sql("UPDATE t SET a = abs(a), b = zeroblob(%u) WHERE id = %d", size, id); break;
+    case 6: try_sql("DELETE FROM t WHERE id = %d", id); break;
+    case 7: try_sql("DELETE FROM t WHERE id BETWEEN %d AND %d", id, id + (int)any(200)); break;
+    case 8: try_sql("UPDATE OR IGNORE t SET id = %d WHERE id = %d", id_of(), id); break;
+    case 9:
+        try_sql("WITH RECURSIVE n(i) AS (SELECT %d UNION ALL SELECT i + 1 FROM n WHERE i < %d) INSERT OR IGNORE INTO t"
+                " SELECT i, i & 7, zeroblob(i & 63) FROM n",
+                id, id + (int)any(40));
+        break;
+    case 10: try_sql("UPDATE t SET a = abs(a + id) %% 50 WHERE id %% %u = 0", 1 + any(400)); break;
+    case 11: try_sql("INSERT INTO other(x) VALUES (zeroblob(%u))", any(3000)); break;
+    }
+}
+
+/* The application keeps house. */
+static void keep_house(void)
+{
+    switch (any(12)) {
+    case 0: try_sql("VACUUM"); break;
+    case 1: try_sql("PRAGMA incremental_vacuum(%u)", any(20)); break;
+    case 2: try_sql("PRAGMA wal_checkpoint(PASSIVE)"); break;
+    case 3: try_sql("PRAGMA wal_checkpoint(RESTART)"); break;
+    case 4: try_sql("PRAGMA wal_checkpoint(TRUNCATE)"); break;
+    case 5: try_sql("CREATE INDEX IF NOT EXISTS i ON t(a)"); break;
+    case 6: try_sql("DROP INDEX IF EXISTS i"); break;
+    case 7: try_sql("DELETE FROM other WHERE id %% 3 = 0"); break;
+    case 8:
+        try_sql("BEGIN; CREATE TABLE u(id INTEGER PRIMARY KEY, a, b); INSERT INTO u SELECT * FROM t; DROP TABLE t;"
+                " ALTER TABLE u RENAME TO t; COMMIT");
+        break;
+    case 9: try_sql("CREATE TABLE IF NOT EXISTS v(x); INSERT INTO v VALUES (zeroblob(5000)); DROP TABLE v"); break;
+    case 10:
+        app_close(&rig);
+        assert_int_equal(sqlite3_open(rig.path, &rig.app), SQLITE_OK);
+        break;
+    case 11: try_sql("PRAGMA journal_mode = %s", any(2) ? "WAL" : any(2) ? "TRUNCATE" : "DELETE"); break;
+    }
+    while (!sqlite3_get_autocommit(rig.app))
+        try_sql("ROLLBACK");
+}
+
+/* A few changes, as one transaction or not; some are rolled back. */
+static void act(void)
+{
+    bool together = any(2);
+    if (together)
+        try_sql("BEGIN IMMEDIATE");
+    for (uint32_t n = 1 + any(OPS_AT_ONCE); n > 0; n--)
+        change();
+    if (together)
+        try_sql(any(5) ? "COMMIT" : "ROLLBACK");
+    while (!sqlite3_get_autocommit(rig.app))
+        try_sql("ROLLBACK");
+    if (any(4) == 0)
+        keep_house();
+}
+
+static void never_miss(const char *journal, int page_size, int vacuum, const char *rule)
+{
+    const char *times = getenv("AQUEDUCT_TEST_TIMES"), *chosen = getenv("AQUEDUCT_TEST_SEED");
+    if (!seed)
+        seed = chosen ? strtoull(chosen, NULL, 10) : times ? (uint64_t)clock_wall_ms() : 1;
+    fprintf(stderr, "%s, pages of %d, auto_vacuum %d, seed %llu\n", journal, page_size, vacuum,
+            (unsigned long long)seed);
+    skipped = 0;
+    for (int i = 0; i < IDS; i++)
+        model[i] = -1;
+    rig_new(&rig, "DELETE");
+    app_do(&rig, "PRAGMA page_size = %d; PRAGMA auto_vacuum = %d; VACUUM; PRAGMA journal_mode = %s", page_size, vacuum,
+           journal);
+    app_exec(&rig, "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b); CREATE TABLE other(id INTEGER PRIMARY KEY, x)");
+    rig_open(&rig, rule);
+    for (int i = 0; i < STEPS * (times ? strtoll(times, NULL, 10) : 1); i++) {
+        act();
+        for (uint32_t n = any(6); n > 0; n--)
+            read_once();
+        if (any(12) == 0)
+            compare();
+        if (any(60) == 0)
+            rig_restart(&rig);
+    }
+    compare();
+    assert_true(skipped > 0 || page_size > 4096); /* a few leaves may change all the time */
+    rig_end(&rig);
+}
+
+#define T                                                                                                              \
+    "capture:\n- {name: t, kind: diff, table: t, watch: [a], columns: {a: value}, types: {insert: t.made, update: t.changed, delete: t.gone}}\nstart: snapshot\nhold: 1ms\npoll: 10ms\n"
+
+TEST(nothing_is_missed_with_a_rollback_journal)
+{
+    never_miss("DELETE", 512, 0, T);
+    never_miss("PERSIST", 4096, 1, T "batch: 5\n");
+}
+TEST(nothing_is_missed_with_a_wal)
+{
+    never_miss("WAL", 512, 0, T);
+    never_miss("WAL", 1024, 2, T "batch: 5\n");
+    never_miss("WAL", 65536, 1, T);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(read_only_what_changed_with_a_rollback_journal),
+        cmocka_unit_test(read_only_what_changed_with_a_wal),
+        cmocka_unit_test(known_although_let_go),
+        cmocka_unit_test(a_condition_of_more_than_the_row),
+        cmocka_unit_test(nothing_is_missed_with_a_rollback_journal),
+        cmocka_unit_test(nothing_is_missed_with_a_wal),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
