@@ -42,7 +42,7 @@ static void diff_report_delete(struct sqlite_source *s, struct rule *r, const st
                                          .type = type,
                                          .key = row_key(row),
                                          .version = last->version,
-                                         .kept = last->kept });
+                                         .kept = row_kept(last) });
     diff_forget(s, r, row, type != NULL);
 }
 

@@ -43,7 +43,8 @@ static char *open_kept(struct sqlite_source *s, struct rule *r, struct str key, 
 
 static const char *open_json(const struct row *row)
 {
-    return row->kept && row->kept[0] == '{' ? row->kept : NULL;
+    const char *kept = row_kept(row);
+    return kept && kept[0] == '{' ? kept : NULL;
 }
 
 void open_add(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_stmt *from)
@@ -53,7 +54,7 @@ void open_add(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_s
     uint64_t kept[OPEN_BIRTH] = { (uint64_t)birth.epoch, (uint64_t)birth.rowid };
     struct row *row = row_new(key, open_since(from), kept, OPEN_BIRTH, str_of(with));
     row->pass = s->pass.number;
-    rows_put(&r->rows, row);
+    row = rows_put(&r->rows, row);
     state_store_open(s, r, row);
     free(with);
 }
@@ -121,7 +122,7 @@ int open_take_young(struct sqlite_source *s, struct rule *r)
 /* The key as it can be looked for. */
 static struct str open_key(const struct row *row)
 {
-    return row->kept && !open_json(row) ? str_of(row->kept) : row_key(row);
+    return row_kept(row) && !open_json(row) ? str_of(row_kept(row)) : row_key(row);
 }
 
 /* Forgets the row whose turn it is. */

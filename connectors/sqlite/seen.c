@@ -48,7 +48,7 @@ void seen_remember(struct sqlite_source *s, struct rule *r, const struct seen *n
         render_kept(s, r, now->all, &kept);
     struct row *row = row_new(now->key, version, now->hashes, now->count, buf_str(&kept));
     row->pass = s->pass.number;
-    rows_put(&r->rows, row);
+    row = rows_put(&r->rows, row);
     state_store_row(s, r, row, ahead);
     buf_free(&kept);
 }
@@ -174,7 +174,7 @@ static bool seen_report_update(struct sqlite_source *s, struct rule *r, const st
                                const bool *changed, uint64_t version)
 {
     if (r->projections)
-        return seen_report_mapped(s, r, now, changed, version, row->kept, false);
+        return seen_report_mapped(s, r, now, changed, version, row_kept(row), false);
     const struct map_entry *ops[RULE_WATCH] = { 0 };
     for (size_t i = 0; i < now->watched; i++)
         if (changed[i])

@@ -96,9 +96,9 @@ void state_store_open(struct sqlite_source *s, struct rule *r, const struct row 
     buf_printf(&text, "%" PRIu64 " %d", row->version, row->aborted);
     for (size_t i = 0; i < row->count; i++)
         buf_printf(&text, ",%" PRId64, (int64_t)row->hashes[i]);
-    if (row->kept) {
+    if (row_kept(row)) {
         buf_add_char(&text, ' ');
-        buf_add_c(&text, row->kept);
+        buf_add_c(&text, row_kept(row));
     }
     CHECK(!text.failed);
     found_change(s, r, "open/", row_key(row), buf_str(&text), false);
@@ -117,7 +117,7 @@ void state_store_row(struct sqlite_source *s, struct rule *r, const struct row *
     for (size_t i = 0; i < row->count; i++)
         buf_printf(&value, "%s%" PRIx64, i ? "," : "", row->hashes[i]);
     buf_add_char(&value, ' ');
-    buf_add_c(&value, row->kept ? row->kept : "");
+    buf_add_c(&value, row_kept(row) ? row_kept(row) : "");
     CHECK(!value.failed);
     found_change(s, r, "row/", row_key(row), buf_str(&value), ahead);
     buf_free(&value);
@@ -179,7 +179,7 @@ static bool state_restore_row(struct rule *r, struct str key, struct str value, 
     if (!known) {
         known = row_new(key, 0, NULL, 0, STR_ABSENT);
         known->fresh = true;
-        rows_put(&r->rows, known);
+        known = rows_put(&r->rows, known);
     }
     row_free(known->ahead);
     known->ahead = row;
