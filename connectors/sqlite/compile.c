@@ -462,24 +462,25 @@ static uint32_t compile_root(struct sqlite_source *s, const char *table)
     return root > 1 && root < UINT32_MAX ? (uint32_t)root : 0;
 }
 
-/* The rows ?1..?3, where nothing but the table's own pages decides what they are. Else the rule reads all of them. */
+/* The rows ?1..?3. Where something else than the table's own pages decides what they are, each look reads them all; where
+ * the key is not the rowid, if any page has changed. */
 static void compile_range(struct sqlite_source *s, struct rule *r)
 {
-    if (r->o->kind != KIND_DIFF || !r->key_is_rowid || !r->has_rowid)
-        return;
     char why[WHY_BYTES];
+    if (r->o->kind != KIND_DIFF || !r->has_rowid)
+        return;
     sqlite3_str *sql = sqlite3_str_new(s->db);
     compile_add_select(sql, r, false, NULL);
     compile_add_where(sql, r);
     sqlite3_str_appendf(sql, " AND \"%w\" >= ?1 AND \"%w\" <= ?3", r->by, r->by);
     compile_add_order(sql, r, "");
     sqlite3_str_appendall(sql, " LIMIT ?2");
-    r->root = compile_root(s, r->o->table);
     s->alone = r->o->table;
     s->beyond = false;
-    bool good = compile_prepare(s, sql, &r->range, why) && r->root && !s->beyond;
+    bool good = compile_prepare(s, sql, &r->range, why) && !s->beyond;
     s->alone = NULL;
-    if (!good) {
+    r->root = good ? compile_root(s, r->o->table) : 0;
+    if (!r->root || !r->key_is_rowid) {
         sqlite3_finalize(r->range);
         r->range = NULL;
     }

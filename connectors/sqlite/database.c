@@ -311,7 +311,7 @@ static bool database_needs_pages(const struct sqlite_source *s)
 {
     bool needs = false;
     for (size_t i = 0; i < s->rule_count; i++)
-        needs = needs || s->rules[i]->range;
+        needs = needs || s->rules[i]->root;
     return needs;
 }
 

@@ -313,12 +313,13 @@ static int64_t diff_start(const struct rule *r)
 
 enum step diff_step(struct sqlite_source *s, struct rule *r, struct err *e)
 {
+    if (r->stage == STAGE_BEGIN && spans_are_clean(s, r))
+        return STEP_DONE;
     if (r->stage == STAGE_BEGIN) {
         int rc = diff_begin(s, r);
         if (rc != SQLITE_OK)
             return slice_failed(s, r, rc, e);
-        if (r->range && !spans_begin(s, r, diff_start(r)))
-            return STEP_DONE;
+        spans_begin(s, r, diff_start(r));
         r->stage = STAGE_SCAN;
     }
     while (r->stage == STAGE_SCAN) {
@@ -335,8 +336,7 @@ enum step diff_step(struct sqlite_source *s, struct rule *r, struct err *e)
     }
     if (diff_revisit(s, r))
         return STEP_FULL;
-    if (r->range)
-        spans_end(r);
+    spans_end(r);
     if (!r->ready || r->signature != rule_signature(r))
         state_store_ready(s, r);
     return STEP_DONE;

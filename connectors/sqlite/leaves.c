@@ -166,23 +166,69 @@ static bool leaves_look(const uint8_t *page, uint32_t usable, int64_t to, struct
     return out->rows == 0 || out->last <= to;
 }
 
+/* The pages of a row outside the tree, from that one on; so many at most. */
+static bool leaves_learn_chain(struct leaves *l, struct pages *p, uint32_t page, uint64_t count, uint8_t *space)
+{
+    for (; count > 0 && page; count--) {
+        if (l->chain++ > p->count || !pages_read(p, page, space))
+            return false;
+        leaves_put(l, &(struct leaf){ .page = page, .pass = l->pass, .generation = p->generation, .inner = true });
+        page = leaves_u32(space);
+    }
+    return count == 0;
+}
+
+/* The bytes of a row that stand on its leaf. */
+static uint64_t leaves_local(uint32_t usable, uint64_t payload)
+{
+    uint64_t least = ((uint64_t)usable - 12) * 32 / 255 - 23, most = usable - 35;
+    uint64_t local = least + (payload - least) % (usable - 4);
+    return local <= most ? local : least;
+}
+
+/* What stands outside the tree of the rows of the leaf that was read last. */
+static bool leaves_learn_chains(struct leaves *l, struct pages *p, uint32_t rows)
+{
+    const uint8_t *end = l->page + p->usable;
+    uint8_t *space = mem_alloc(p->size);
+    bool good = true;
+    for (uint32_t i = 0; good && i < rows; i++) {
+        uint64_t payload = 0, rowid;
+        const uint8_t *cell = leaves_cell(l->page, p->usable, LEAF_HEADER, i);
+        cell = cell ? leaves_varint(cell, end, &payload) : NULL;
+        cell = cell ? leaves_varint(cell, end, &rowid) : NULL;
+        if (!cell || payload <= p->usable - 35)
+            continue;
+        uint64_t local = leaves_local(p->usable, payload), outside = p->usable - 4;
+        good = local + 4 <= (uint64_t)(end - cell)
+               && leaves_learn_chain(l, p, leaves_u32(cell + local), (payload - local + outside - 1) / outside, space);
+    }
+    free(space);
+    return good;
+}
+
 /* ---- the walk ---- */
 
-bool leaves_begin(struct leaves *l, const struct pages *p, const struct leaves_of *of)
+bool leaves_are_clean(struct leaves *l, const struct pages *p, const struct leaves_of *of)
+{
+    if (!p->good || l->root != of->root || l->schema != of->schema)
+        return false;
+    leaves_follow(l, p);
+    return l->clean;
+}
+
+void leaves_begin(struct leaves *l, const struct pages *p, const struct leaves_of *of)
 {
     if (l->walking || l->root != of->root || l->schema != of->schema)
         leaves_forget(l);
     if (p->good)
         leaves_follow(l, p);
-    if (l->clean && p->good)
-        return false;
     l->root = of->root;
     l->schema = of->schema;
     l->start = of->start;
     l->pass = of->pass;
     l->walking = true;
-    l->unsure = l->touched = l->skipped = l->clean = false;
-    return true;
+    l->unsure = l->touched = l->skipped = l->clean = l->whole = false;
 }
 
 static void leaves_fit_pages(struct leaves *l, const struct pages *p)
@@ -262,16 +308,16 @@ static bool leaves_next_leaf(struct leaves *l, struct pages *p, int64_t from, st
 }
 
 /* Is the leaf as it was when its rows were compared? Else it joins the batch. */
-static bool leaves_judge(struct leaves *l, const struct pages *p, const struct leaves_place *place, int64_t from,
-                         bool *same)
+static bool leaves_judge(struct leaves *l, struct pages *p, const struct leaves_place *place, int64_t from, bool *same)
 {
     struct leaf *known = leaves_find(l, place->page), now = { .from = from, .to = place->to };
-    struct leaves_look look;
+    struct leaves_look look = { 0 };
     *same = !place->read;
     if (place->read) {
         if (!leaves_look(l->page, p->usable, place->to, &look))
             return false;
-        bool here = look.whole && (look.rows == 0 || look.first >= from || from == l->start);
+        bool whole = look.whole || (l->whole && leaves_learn_chains(l, p, look.rows));
+        bool here = whole && (look.rows == 0 || look.first >= from || from == l->start);
         now.hash = pages_hash(l->page, p->size);
         *same = here && leaves_covers(known, from, place->to) && known->hash == now.hash;
         now.page = here ? place->page : 0;
@@ -326,6 +372,29 @@ void leaves_read(struct leaves *l, int64_t to)
             leaves_put(l, &l->batch[i]);
         else
             l->unsure = true;
+}
+
+static bool leaves_never_stop(void *ctx)
+{
+    (void)ctx;
+    return false;
+}
+
+void leaves_learn(struct leaves *l, struct pages *p)
+{
+    leaves_forget(l);
+    l->walking = l->whole = true;
+    l->chain = 0;
+    enum leaves_step step;
+    for (int64_t from = INT64_MIN;; from = l->to + 1) {
+        step = leaves_next(l, p, from, SIZE_MAX, leaves_never_stop, NULL);
+        if (step != LEAVES_READ)
+            break;
+        leaves_read(l, l->to);
+        if (l->to == INT64_MAX)
+            return;
+    }
+    l->unsure = l->unsure || step == LEAVES_LOST;
 }
 
 void leaves_pass_by(struct leaves *l)

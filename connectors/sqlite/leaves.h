@@ -32,12 +32,14 @@ struct leaves {
     size_t count, cap; /* cap: 0 or a power of two */
     int64_t schema;
     uint32_t root, pass, generation;
-    int64_t start; /* of the pass: the least rowid that matters */
-    bool walking;  /* a pass has begun and not ended */
-    bool unsure;   /* it met a leaf that cannot be known */
-    bool touched;  /* a page of the tree may have changed since the pass began */
-    bool clean;    /* nothing has since the last one */
-    bool skipped;  /* this pass left rows out */
+    int64_t start;  /* of the pass: the least rowid that matters */
+    bool walking;   /* a pass has begun and not ended */
+    bool unsure;    /* it met a leaf that cannot be known */
+    bool touched;   /* a page of the tree may have changed since the pass began */
+    bool clean;     /* nothing has since the last one */
+    bool whole;     /* the tree is being learnt */
+    uint32_t chain; /* pages read outside of it */
+    bool skipped;   /* this pass left rows out */
     struct leaves_level {
         uint8_t *page;
         uint32_t at, cells; /* the child whose turn it is; one more than cells */
@@ -59,9 +61,8 @@ struct leaves_of { /* a pass over a table */
     int64_t start;  /* the least rowid that matters; it only grows */
     uint32_t pass;
 };
-/* A pass begins. What is known stays known only if the last pass ended. False: there is no need for it, no page of the
- * table has changed since. */
-bool leaves_begin(struct leaves *l, const struct pages *p, const struct leaves_of *of);
+/* A pass begins. What is known stays known only if the last pass ended. */
+void leaves_begin(struct leaves *l, const struct pages *p, const struct leaves_of *of);
 enum leaves_step {
     LEAVES_READ, /* the batch is to be read */
     LEAVES_FULL, /* `stop` said so; the rows up to l->to need not be read */
@@ -73,9 +74,14 @@ typedef bool leaves_stop_fn(void *ctx);
 enum leaves_step leaves_next(struct leaves *l, struct pages *p, int64_t from, size_t rows, leaves_stop_fn *stop,
                              void *ctx);
 void leaves_read(struct leaves *l,
-                 int64_t to);          /* the rows of the batch up to that one were compared, in this transaction */
-void leaves_pass_by(struct leaves *l); /* rows were compared without it */
-void leaves_end(struct leaves *l);     /* the pass has come to its end */
+                 int64_t to); /* the rows of the batch up to that one were compared, in this transaction */
+/* Only whether any page of the table has changed is of interest: the tree is learnt as it stands in this transaction, with what
+ * stands outside it of long rows. Then the pass may read rows as it likes. */
+void leaves_learn(struct leaves *l, struct pages *p);
+bool leaves_are_clean(struct leaves *l, const struct pages *p,
+                      const struct leaves_of *of);  /* no page has changed since */
+void leaves_pass_by(struct leaves *l);              /* rows were compared without it */
+void leaves_end(struct leaves *l);                  /* the pass has come to its end */
 void leaves_touch(struct leaves *l, uint32_t page); /* that page may have changed */
 void leaves_forget(struct leaves *l);
 void leaves_free(struct leaves *l);

@@ -479,6 +479,7 @@ void rule_drop(struct rule *r)
     if (r->o)
         map_drop(r->projections, r->o->map.count, false);
     r->usable = r->blocked = false;
+    r->root = 0;
     rule_rewind(r);
     r->stage = STAGE_BEGIN;
 }

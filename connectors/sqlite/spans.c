@@ -6,13 +6,33 @@
 
 enum { SPANS_FEW = 8 }; /* one rowid in so many remembered rows: each is looked up */
 
-bool spans_begin(struct sqlite_source *s, struct rule *r, int64_t start)
+static struct leaves_of spans_of(const struct sqlite_source *s, const struct rule *r, int64_t start)
+{
+    return (struct leaves_of){ r->root, s->schema, start, s->pass.number };
+}
+
+bool spans_are_clean(struct sqlite_source *s, struct rule *r)
+{
+    struct leaves_of of = spans_of(s, r, 0);
+    return r->root && leaves_are_clean(&r->by_range.leaves, &s->pages, &of);
+}
+
+void spans_begin(struct sqlite_source *s, struct rule *r, int64_t start)
 {
     struct by_range *by = &r->by_range;
+    struct leaves_of of = spans_of(s, r, start);
     by->off = by->lost = false;
     by->from = start;
     by->count = by->span = 0;
-    return leaves_begin(&by->leaves, &s->pages, &(struct leaves_of){ r->root, s->schema, start, s->pass.number });
+    if (!r->root)
+        return;
+    leaves_begin(&by->leaves, &s->pages, &of);
+    if (r->range)
+        return;
+    if (s->pages.good && s->pages.index) /* in WAL mode a read keeps nobody from writing */
+        leaves_learn(&by->leaves, &s->pages);
+    else
+        leaves_pass_by(&by->leaves);
 }
 
 static bool spans_stop(void *s)
@@ -87,7 +107,8 @@ void spans_leave(struct rule *r)
 
 void spans_end(struct rule *r)
 {
-    leaves_end(&r->by_range.leaves);
+    if (r->root)
+        leaves_end(&r->by_range.leaves);
 }
 
 bool spans_are_whole(const struct rule *r)

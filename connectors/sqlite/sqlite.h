@@ -212,7 +212,7 @@ struct rule {
     size_t skip_count;
     sqlite3_stmt *first, *next, *get, *recent, *at_cursor, *max, *sequence, *behind, *max_rowid, *unkeyed, *count;
     sqlite3_stmt *range;            /* diff of a table whose key is its rowid: the rows ?1..?3 */
-    uint32_t root;                  /* and the page where that begins */
+    uint32_t root;                  /* diff of rows that nothing but a table's pages decides: the first; else 0 */
     bool single;                    /* diff: row by row, up to one that is too large to be read */
     int64_t unkeyed_rows;           /* rows without a key at the last look */
     uint64_t warned[RULE_WARNINGS]; /* hashes of the last warnings about this rule */
@@ -351,9 +351,9 @@ struct sqlite_source {
     struct buf cells, data, scratch; /* while rendering */
     /* While SQL of a `map` is prepared: its rule, and how often each watched column is read; else NULL. */
     const struct rule *projecting;
-    const char *alone; /* while a statement is prepared that reads nothing but rows of this table, or is */
-    bool beyond;       /* one that does */
     unsigned reads[RULE_WATCH];
+    const char *alone; /* while a statement is prepared: does it read anything but the rows of this table? */
+    bool beyond;       /* it does */
     uint64_t tag, settled;
     struct metric *rows_read, *busy, *held, *ack, *events, *refused, *truncated, *repaired, *restarts, *unusable,
         *reopened, *behind, *unkeyed, *changed, *last_look, *last_change;
@@ -560,7 +560,9 @@ int open_revisit(struct sqlite_source *s, struct rule *r, bool *more);
 int64_t open_due_ms(const struct rule *r); /* when an open row is next aborted; INT64_MAX: never */
 
 /* spans.c: a diff whose key is the rowid (r->range) reads only what looks different since the last pass */
-bool spans_begin(struct sqlite_source *s, struct rule *r, int64_t start); /* false: no page of the table has changed */
+bool spans_are_clean(struct sqlite_source *s,
+                     struct rule *r); /* no page of the table has changed since the last pass */
+void spans_begin(struct sqlite_source *s, struct rule *r, int64_t start);
 /* The rows to be read next. False: none any more, unless *more says that the slice is over. */
 bool spans_next(struct sqlite_source *s, struct rule *r, struct span *out, bool *more);
 void spans_read(struct rule *r, struct span span);  /* so many of them were compared */
