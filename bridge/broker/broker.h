@@ -223,7 +223,8 @@ struct broker_ops {
     struct broker_facts (*facts)(const struct broker_config *);
     bool (*check)(const struct broker_config *, struct err *);
     int64_t (*backlog)(const struct broker_config *, const char *, const char *); /* NULL: cannot be known */
-    struct look *(*look)(const struct broker_config *, const struct look_options *, struct err *); /* look_open */
+    struct look *(*look)(const struct broker_config *, const struct look_options *, struct err *); /* look_open;
+                                                       NULL: it can only be read by who has it open */
     bool (*look_on)(struct look *, bool (*)(void *, const struct record *), void *, struct err *);
     void (*look_close)(struct look *);
     bool (*standing)(const struct broker_config *, const char *, const char *,

@@ -58,7 +58,11 @@ int64_t broker_backlog(const struct broker_config *config, const char *group, co
 
 struct look *look_open(const struct broker_config *config, const struct look_options *o, struct err *e)
 {
-    return brokers_tables[config->type]->look(config, o, e);
+    const struct broker_ops *ops = brokers_tables[config->type];
+    if (ops->look)
+        return ops->look(config, o, e);
+    err_set(e, "a log of broker.type %s cannot be looked into from outside", ops->type);
+    return NULL;
 }
 
 bool look_once(const struct broker_config *config, const struct look_options *o,
