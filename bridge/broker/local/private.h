@@ -308,7 +308,7 @@ void local_topics_untouch(struct local *b); /* after a commit, when consumers ha
 /* ---- status.c: set by the writer ---- */
 
 void local_status_fail(struct local *b, int rc,
-                       const char *doing); /* SQLite's code; blocked if it may pass, else failed */
+                       const char *doing); /* SQLite's code; blocked if it may pass, else failed. The link is locked */
 void local_status_mend(struct local *b);   /* writing is possible: no longer blocked */
 /* Has nobody deleted or replaced the files under us? Else what is committed is lost with them: failed. */
 bool local_status_files_are_there(struct local *b);
@@ -350,10 +350,11 @@ void local_link_lock(struct link *l);
 void local_link_unlock(struct link *l);
 bool local_store_prepare(struct link *l, sqlite3_stmt **out, struct err *e, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+bool local_store_number(sqlite3 *db, int64_t *out, const char *sql); /* the first column of the first row */
 int local_store_run(sqlite3_stmt *s); /* steps a statement without rows and resets it; SQLite's code */
-/* Makes or changes a topic in a transaction of its own. The writer (or nobody else yet). */
+/* Makes or changes a topic in a transaction of its own; sets the status when that fails. The writer (or nobody else yet). */
 int local_store_topic(struct local *b, const char *name, int64_t partitions, const struct topic_config *settings);
-int local_store_forget(struct local *b, const char *group, const char *topic); /* its positions there; the writer */
+int local_store_forget(struct local *b, const char *group, const char *topic); /* its positions there; likewise */
 
 /* ---- publication.c ---- */
 

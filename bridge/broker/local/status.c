@@ -7,6 +7,7 @@
  *
  * After a failed fsync nobody knows what the disk holds, so nothing is written any more. Set by the writer alone. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include "bridge/broker/local/private.h"
 #include "bridge/lib/log.h"
@@ -45,14 +46,27 @@ static bool status_may_pass(sqlite3 *db, int rc)
     return rc == SQLITE_FULL || rc == SQLITE_BUSY || rc == SQLITE_LOCKED || rc == SQLITE_NOMEM;
 }
 
+/* SQLite's words, which do not tell a full disk from a full log: how large the log is, and for whom retention waits. */
+static void status_cause(struct local *b, int rc, char *out, size_t room)
+{
+    int64_t pages = 0;
+    int n = snprintf(out, room, "%.200s", sqlite3_errmsg(b->link.db));
+    if (rc != SQLITE_FULL)
+        return;
+    if (b->max_size > 0 && local_store_number(b->link.db, &pages, "PRAGMA page_count"))
+        n += snprintf(out + n, room - (size_t)n, ", the log has %" PRId64 " of %" PRId64 " bytes (broker.max_size)",
+                      pages * LOCAL_PAGE, b->max_size);
+    if (b->held_by[0])
+        snprintf(out + n, room - (size_t)n, "; %s", b->held_by);
+}
+
 void local_status_fail(struct local *b, int rc, const char *doing)
 {
     sqlite3 *db = b->link.db;
     const char *where = b->file ? b->file : ":memory:";
-    char what[64], cause[2 * WHY_BYTES];
-    bool held = rc == SQLITE_FULL && b->held_by[0];
-    snprintf(cause, sizeof cause, "%.200s%s%s", sqlite3_errmsg(db), held ? "; " : "", held ? b->held_by : "");
+    char what[64], cause[3 * WHY_BYTES];
     if (status_may_pass(db, rc)) {
+        status_cause(b, rc, cause, sizeof cause);
         snprintf(what, sizeof what,
                  rc == SQLITE_BUSY || rc == SQLITE_LOCKED ? "locked by another program, cannot %s" : "no room to %s",
                  doing);

@@ -79,8 +79,7 @@ void local_link_close(struct link *l)
     l->db = NULL;
 }
 
-/* The first column of the first row as a number. */
-static bool store_number(sqlite3 *db, int64_t *out, const char *sql)
+bool local_store_number(sqlite3 *db, int64_t *out, const char *sql)
 {
     sqlite3_stmt *s = NULL;
     bool ok = sqlite3_prepare_v2(db, sql, -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW;
@@ -199,8 +198,8 @@ static bool store_refuse(struct local *b, struct err *e)
 static bool store_check_identity(struct local *b, struct err *e)
 {
     int64_t application, version;
-    if (!store_number(b->link.db, &application, "PRAGMA application_id")
-        || !store_number(b->link.db, &version, "PRAGMA user_version"))
+    if (!local_store_number(b->link.db, &application, "PRAGMA application_id")
+        || !local_store_number(b->link.db, &version, "PRAGMA user_version"))
         return store_refuse(b, e);
     if (application != LOCAL_APPLICATION)
         return err_set(
@@ -219,7 +218,7 @@ static bool store_check_identity(struct local *b, struct err *e)
 static bool store_upgrade(struct local *b, struct err *e)
 {
     int64_t version = LOCAL_VERSION;
-    if (!store_number(b->link.db, &version, "PRAGMA user_version"))
+    if (!local_store_number(b->link.db, &version, "PRAGMA user_version"))
         return store_refuse(b, e);
     if (version == LOCAL_VERSION
         || store_sql(b->link.db,
@@ -393,8 +392,11 @@ int local_store_topic(struct local *b, const char *name, int64_t partitions, con
         }
         rc = store_add_partitions(b, t);
         atomic_fetch_add(&b->generation, 1);
-    } else if (!sqlite3_get_autocommit(b->link.db)) {
-        store_sql(b->link.db, "ROLLBACK");
+    }
+    if (rc != SQLITE_OK) {
+        local_status_fail(b, rc, "create a topic"); /* the rollback replaces the cause */
+        if (!sqlite3_get_autocommit(b->link.db))
+            store_sql(b->link.db, "ROLLBACK");
     }
     local_link_unlock(&b->link);
     return rc;
@@ -413,6 +415,8 @@ int local_store_forget(struct local *b, const char *group, const char *topic)
         sqlite3_bind_text(s, 2, topic, -1, SQLITE_STATIC);
         rc = local_store_run(s);
     }
+    if (rc != SQLITE_OK)
+        local_status_fail(b, rc, "forget a position");
     sqlite3_finalize(s);
     local_link_unlock(&b->link);
     return rc;
@@ -440,7 +444,7 @@ static bool store_open_writer(struct local *b, struct err *e)
         != SQLITE_OK)
         return store_refuse(b, e);
     int64_t wal = 0, busy = 0;
-    if (b->file && (!store_number(db, &wal, "SELECT journal_mode='wal' FROM pragma_journal_mode") || !wal))
+    if (b->file && (!local_store_number(db, &wal, "SELECT journal_mode='wal' FROM pragma_journal_mode") || !wal))
         return err_set(
             e,
             "broker.path: \"%s\" cannot be used with a write-ahead log: its file system does not share memory between processes",
@@ -448,7 +452,7 @@ static bool store_open_writer(struct local *b, struct err *e)
     if (b->file && !store_upgrade(b, e))
         return false;
     /* Each start begins with an empty write-ahead log: local_wal_check counts on it. */
-    if (b->file && !store_number(db, &busy, "PRAGMA wal_checkpoint(TRUNCATE)"))
+    if (b->file && !local_store_number(db, &busy, "PRAGMA wal_checkpoint(TRUNCATE)"))
         return store_refuse(b, e);
     return !busy || err_set(e, "broker.path: \"%s\" is being used by another program", b->file);
 }

@@ -73,8 +73,6 @@ static struct topic *writer_topic(struct local *b, struct local_publication *p, 
     memcpy(text, name.at, name.n);
     text[name.n] = '\0';
     *rc = local_store_topic(b, text, 1, NULL);
-    if (*rc != SQLITE_OK)
-        local_status_fail(b, *rc, "create a topic");
     return *rc == SQLITE_OK ? local_topic_find(b, name) : NULL;
 }
 
@@ -333,12 +331,11 @@ static void writer_probe(struct local *b)
     int rc = sqlite3_exec(b->link.db, sql, NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(b->link.db, "DELETE FROM probe", NULL, NULL, NULL);
-    local_link_unlock(&b->link);
-    if (rc != SQLITE_OK) {
+    if (rc != SQLITE_OK)
         local_status_fail(b, rc, "write");
-        return;
-    }
-    local_status_mend(b);
+    local_link_unlock(&b->link);
+    if (rc == SQLITE_OK)
+        local_status_mend(b);
 }
 
 /* Does what the main thread asked for: makes the topic, or forgets a group's positions there. */
@@ -346,13 +343,10 @@ static void writer_answer(struct local *b, struct topic_request *r)
 {
     if (!r)
         return;
-    int rc = SQLITE_OK;
-    if (atomic_load(&b->status) == LOCAL_READY)
-        rc = r->forget ? local_store_forget(b, r->forget, r->topic->name)
-                       : local_store_topic(b, r->topic->name, r->topic->partitions, r->topic);
-    if (rc != SQLITE_OK)
-        local_status_fail(b, rc, r->forget ? "forget a position" : "create a topic");
-    bool ok = atomic_load(&b->status) == LOCAL_READY;
+    bool ok = atomic_load(&b->status) == LOCAL_READY
+              && (r->forget ? local_store_forget(b, r->forget, r->topic->name)
+                            : local_store_topic(b, r->topic->name, r->topic->partitions, r->topic))
+                     == SQLITE_OK;
     if (!ok) {
         char why[WHY_BYTES];
         local_status_why(b, why);

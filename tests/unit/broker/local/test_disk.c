@@ -91,6 +91,36 @@ TEST(the_largest_size_refuses_and_recovers)
     expect_filled("t", count);
 }
 
+/* The room ends between two starts: the first thing that is stored is a topic. */
+TEST(a_topic_that_has_no_room_says_what_is_full)
+{
+    char why[WHY_BYTES];
+    struct err e = { "" };
+    struct topic_config wide = { .name = "wide", .partitions = 64 };
+    local_config.max_size.n = 2 << 20;
+    local_open();
+    local_topic("t", 1, FOREVER, UNBOUNDED);
+    fill("t", 0, why);
+    local_close();
+    local_open();
+    assert_false(broker_topic(local_broker, &wide, &e));
+    assert_non_null(strstr(e.text, "topics.wide: no room to create a topic: database or disk is full"));
+    assert_non_null(strstr(e.text, " of 2097152 bytes (broker.max_size)"));
+    assert_false(broker_failed(local_broker));
+    local_close();
+    local_open();
+    for (int i = 0; broker_ready(local_broker, NULL); i++) {
+        char name[24];
+        snprintf(name, sizeof name, "unsaid-%d", i);
+        local_put(name, 0, STR("x"), why);
+    }
+    assert_non_null(strstr(why, "database or disk is full"));
+    local_close();
+    local_config.max_size.n = 4 << 20;
+    local_open();
+    local_topic("wide", 64, FOREVER, UNBOUNDED);
+}
+
 /* The size that a file of this process may have: writing beyond it fails as on a full disk (EFBIG). */
 static void limit_files(rlim_t size)
 {
@@ -574,6 +604,7 @@ int main(int argc, char **argv)
         return child_main(argv);
     const struct CMUnitTest tests[] = {
         LOCAL_TEST(the_largest_size_refuses_and_recovers),
+        LOCAL_TEST(a_topic_that_has_no_room_says_what_is_full),
         cmocka_unit_test_setup_teardown(a_full_disk_refuses_and_recovers, local_set_up, unlimited),
         SHIM_TEST(after_a_failed_sync_nothing_is_taken),
         SHIM_TEST(no_single_io_error_loses_anything),
