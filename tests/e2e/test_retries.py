@@ -196,6 +196,12 @@ def test_a_renamed_sink_goes_on(bridge, receivers):
     receiver.delivered(["dead-event", "good-event-after-all"])
     assert sorted(r["id"] for r in receiver.all()[before:]) == sorted(late + ["dead-event", "good-event-after-all"])
     assert daemon.metric("aqueduct_sink_delivered_total", sink="new") == 5
+    daemon.stop()
+    daemon = bridge.start()
+    post_ok(daemon, event("good-event-after-a-restart"))
+    receiver.delivered(["good-event-after-a-restart"])
+    daemon.stop()
+    assert "no sink reads" not in daemon.log() and "nobody reads" not in daemon.log()
 
 
 def test_410_is_a_dead_letter_at_once(bridge, receivers):

@@ -139,13 +139,22 @@ void local_put_numbers(const char *topic, int32_t partition, int from, int count
 
 struct consumer *local_reader(const char *group, const char *topic)
 {
+    return local_renamed(group, NULL, topic);
+}
+
+struct consumer *local_renamed(const char *group, const char *formerly, const char *topic)
+{
     static int wake_fd = -1;
     struct err e = { "" };
     if (wake_fd < 0)
         wake_fd = wake_new();
-    struct consumer_options o = {
-        .group = group, .topics = &topic, .topic_count = 1, .from_start = true, .wake_fd = wake_fd
-    };
+    struct consumer_options o = { .group = group,
+                                  .topics = &topic,
+                                  .topic_count = 1,
+                                  .formerly = &formerly,
+                                  .formerly_count = formerly ? 1 : 0,
+                                  .from_start = true,
+                                  .wake_fd = wake_fd };
     struct consumer *c = consumer_open(local_broker, &o, &e);
     if (!c)
         fail_msg("consumer_open: %s", e.text);

@@ -40,6 +40,7 @@ bool local_put_number(const char *topic, int32_t partition, int n);
 /* `count` of them, none waits for the one before. */
 void local_put_numbers(const char *topic, int32_t partition, int from, int count);
 struct consumer *local_reader(const char *group, const char *topic);
+struct consumer *local_renamed(const char *group, const char *formerly, const char *topic);
 /* The next `count` records are the numbers from `first` on. */
 void local_expect(struct consumer *c, int first, int count);
 /* Polls until it fails; how many records came before. */

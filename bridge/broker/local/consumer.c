@@ -98,7 +98,9 @@ static bool consumer_follow(struct local_consumer *c, struct partition *p, bool 
     consumer_skip(at);
     pthread_mutex_lock(&c->b->consumers_lock);
     if (c->group)
-        local_partition_add_reader(p, c->group);
+        local_partition_add_reader(p, c->group, false);
+    for (size_t i = 0; i < c->formerly_count; i++)
+        local_partition_add_reader(p, c->formerly[i], true);
     c->assigned = mem_grow(c->assigned, c->assigned_count + 1, sizeof(struct local_assigned *));
     c->assigned[c->assigned_count++] = at;
     pthread_mutex_unlock(&c->b->consumers_lock);

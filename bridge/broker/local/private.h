@@ -62,6 +62,7 @@ enum {
 
 struct reader_group { /* a group that this process serves; it stays until the log is closed */
     struct reader_group *next;
+    bool former; /* the earlier name of one that it serves */
     char name[];
 };
 
@@ -296,8 +297,9 @@ struct partition *local_topic_add_partition(struct local *b, struct topic *t, in
 void local_topic_set_limits(struct local *b, struct topic *t, struct duration retention, struct bytes retention_bytes);
 /* What is not kept in the file: by which group it is read alone (NULL: none), whether retention is strict. */
 void local_topic_set_use(struct local *b, struct topic *t, const struct topic_config *settings);
-/* A group reads the partition: retention waits for it. Under consumers_lock. */
-void local_partition_add_reader(struct partition *p, const char *group);
+/* A group reads the partition: retention waits for it. `former`: it did, and another goes on in its place: retention does
+ * not wait for it, and nothing is said of it. Under consumers_lock. */
+void local_partition_add_reader(struct partition *p, const char *group, bool former);
 void local_partition_set(struct partition *p, int64_t start, int64_t end, int64_t bytes);
 void local_topics_free(struct local *b);
 void local_topics_touch(struct local *b, struct partition *p); /* the open transaction changes it */

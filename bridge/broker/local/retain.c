@@ -37,6 +37,8 @@ static const char *retain_slowest(struct local *b, struct partition *p, int64_t 
 {
     const char *slowest = NULL;
     for (const struct reader_group *g = atomic_load(&p->readers); g; g = g->next) {
+        if (g->former)
+            continue;
         int64_t position = retain_position(b, g->name, p);
         if (slowest && position >= *at)
             continue;
@@ -202,18 +204,31 @@ static int retain_topic(struct local *b, struct topic *t, int *room)
     return rc;
 }
 
-/* Is the group one that this process serves, as far as this partition goes? */
-static bool retain_is_served(struct local *b, const char *group, struct str topic)
+/* Does this process serve the group, or another that was it, in this topic? */
+static bool retain_is_served(const struct topic *t, const char *group)
 {
-    const struct topic *t = local_topic_find(b, topic);
-    for (int32_t k = 0; t && k < t->partition_count; k++)
+    for (int32_t k = 0; k < t->partition_count; k++)
         for (const struct reader_group *g = atomic_load(&t->partitions[k]->readers); g; g = g->next)
             if (strcmp(g->name, group) == 0)
                 return true;
     return false;
 }
 
-/* Groups with a position that nobody serves any more: said once, since retention does not wait for them. */
+/* How many records are kept that the group has not finished. */
+static int64_t retain_unread(struct local *b, const struct topic *t, const char *group)
+{
+    int64_t unread = 0;
+    for (int32_t k = 0; k < t->partition_count; k++) {
+        const struct partition *p = t->partitions[k];
+        int64_t position = retain_position(b, group, p), start = atomic_load(&p->start);
+        if (position >= 0)
+            unread += atomic_load(&p->end) - (position > start ? position : start);
+    }
+    return unread;
+}
+
+/* Groups that have not finished a topic, and that nobody serves there any more: said once, since retention does not wait for
+ * them. */
 static void retain_say_unserved(struct local *b)
 {
     sqlite3_stmt *s = NULL;
@@ -222,7 +237,8 @@ static void retain_say_unserved(struct local *b)
         while (sqlite3_step(s) == SQLITE_ROW) {
             const char *group = (const char *)sqlite3_column_text(s, 0);
             struct str topic = { (const char *)sqlite3_column_text(s, 1), (size_t)sqlite3_column_bytes(s, 1) };
-            if (group && topic.at && !retain_is_served(b, group, topic))
+            const struct topic *t = topic.at ? local_topic_find(b, topic) : NULL;
+            if (group && t && !retain_is_served(t, group) && retain_unread(b, t, group) > 0)
                 LOG(WARN, "no sink reads this topic for the group any more: retention does not wait for it",
                     LOG_C("group", group), LOG_STR("topic", topic), LOG_INT("position", sqlite3_column_int64(s, 2)));
         }

@@ -65,15 +65,16 @@ void local_partition_set(struct partition *p, int64_t start, int64_t end, int64_
     p->bytes = p->end_bytes = bytes;
 }
 
-void local_partition_add_reader(struct partition *p, const char *group)
+void local_partition_add_reader(struct partition *p, const char *group, bool former)
 {
     struct reader_group *first = atomic_load(&p->readers);
     for (const struct reader_group *g = first; g; g = g->next)
-        if (strcmp(g->name, group) == 0)
+        if (g->former == former && strcmp(g->name, group) == 0)
             return;
     size_t n = strlen(group) + 1;
     struct reader_group *g = mem_alloc(sizeof *g + n);
     g->next = first;
+    g->former = former;
     memcpy(g->name, group, n);
     atomic_store(&p->readers, g);
 }

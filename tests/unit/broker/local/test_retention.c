@@ -202,6 +202,39 @@ TEST(a_group_that_nobody_serves_is_said_and_not_waited_for)
     assert_int_equal(kept("t"), 0);
 }
 
+/* Its old group keeps a position, which nobody has to hear of: another group goes on from there. */
+TEST(a_group_that_was_renamed_is_not_said_and_not_waited_for)
+{
+    clock_fake(1000000, THEN);
+    local_open();
+    local_topic("t", 1, (struct duration){ SECONDS(60) }, UNBOUNDED);
+    local_topic("dropped", 1, (struct duration){ SECONDS(60) }, UNBOUNDED);
+    local_topic("finished", 1, (struct duration){ SECONDS(60) }, UNBOUNDED);
+    consumer_close(local_reader("old", "t"));
+    consumer_close(local_reader("old", "dropped"));
+    consumer_close(local_reader("old", "finished"));
+    local_put_numbers("t", 0, 0, 10);
+    local_put_numbers("dropped", 0, 0, 1);
+    for (int run = 0; run < 2; run++) { /* at the second start the group has a position of its own */
+        local_close();
+        local_open();
+        struct consumer *c = local_renamed("new", "old", "t");
+        local_expect(c, 0, 10);
+        if (run == 1)
+            consumer_commit(c, (struct topic_partition){ "t", 0 }, 10, NULL);
+        stderr_catch();
+        broker_retain(local_broker);
+        pass(run == 1 ? DAYS(3) : 0);
+        const char *said = stderr_caught();
+        assert_null(strstr(said, "topic=t "));
+        assert_null(strstr(said, "topic=finished"));
+        assert_non_null(strstr(said, "no sink reads this topic for the group any more"));
+        assert_non_null(strstr(said, "group=old topic=dropped")); /* the new name does not read it */
+        consumer_close(c);
+    }
+    assert_int_equal(kept("t"), 0);
+}
+
 TEST(strict_retention_counts_and_names_what_it_takes)
 {
     struct err e = { "" };
@@ -322,6 +355,7 @@ int main(void)
         LOCAL_TEST(a_group_that_never_committed_is_waited_for_after_a_restart),
         LOCAL_TEST(nothing_goes_before_all_groups_are_known),
         LOCAL_TEST(a_group_that_nobody_serves_is_said_and_not_waited_for),
+        LOCAL_TEST(a_group_that_was_renamed_is_not_said_and_not_waited_for),
         LOCAL_TEST(strict_retention_counts_and_names_what_it_takes),
         LOCAL_TEST(a_full_log_names_the_group_that_fills_it),
         LOCAL_TEST(seven_days_are_kept_unless_something_else_is_said),
