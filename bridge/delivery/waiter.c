@@ -8,6 +8,7 @@
 #include "bridge/delivery/orphans.h"
 #include "bridge/delivery/pace.h"
 #include "bridge/delivery/register.h"
+#include "bridge/delivery/replaced.h"
 #include "bridge/delivery/shelf.h"
 #include "bridge/lib/crash.h"
 #include "bridge/lib/log.h"
@@ -53,6 +54,7 @@ struct waiter {
     int64_t began_ms; /* wall clock: what was put there before, others counted, or survey does */
     enum { SURVEY_DUE, SURVEY_MADE, SURVEY_FAILED } survey;
     struct ranges settled; /* of the orphans, as notes said before they were read */
+    struct replaced replaced;
     bool closing, poll_failed, store_failed;
     struct metric *moves;
 };
@@ -172,6 +174,7 @@ static bool waiter_survey_record(void *ctx, const struct record *r)
 {
     struct waiter *w = ctx;
     struct waiter_sink *s = waiter_sink(w, record_header(r, TRAIL_SINK));
+    replaced_note(&w->replaced, r);
     bool settled = str_eq(r->topic, str_of(w->ladder.orphaned)) && r->partition == 0
                    && ranges_skip(&w->settled, r->offset) != r->offset;
     bool note = record_header(r, TRAIL_STATE).at != NULL;
@@ -188,14 +191,16 @@ static bool waiter_survey_topic(struct waiter *w, const char *topic, bool (*each
 }
 
 /* Before the first record is taken: counts what waits, since only the heads of the topics come into memory, and reads the
- * notes, since what they name stands before them. */
+ * notes and what copies replace, since what they name stands before them. */
 static void waiter_survey(struct waiter *w)
 {
     struct err e = { "" };
+    replaced_begin(&w->replaced, w->consumer);
     bool ok = waiter_survey_topic(w, w->ladder.orphaned, waiter_survey_note, &e);
     for (size_t i = 0; ok && i <= LADDER_STEPS; i++)
         ok = waiter_survey_topic(w, i < LADDER_STEPS ? w->ladder.topics[i] : w->ladder.orphaned, waiter_survey_record,
                                  &e);
+    replaced_end(&w->replaced);
     w->survey = ok ? SURVEY_MADE : SURVEY_FAILED;
     for (size_t i = 0; ok && i < w->shelf.entry_cap; i++) /* what a sink has waits no more */
         if (w->shelf.entries[i]->state == SHELF_HANDED)
@@ -214,6 +219,7 @@ static void waiter_survey_again(struct waiter *w)
     w->survey = SURVEY_DUE;
     w->began_ms = clock_wall_ms();
     ranges_free(&w->settled);
+    replaced_free(&w->replaced);
     for (size_t i = 0; i < w->sink_count; i++)
         metric_set(w->sinks[i]->waiting, 0);
 }
@@ -253,6 +259,14 @@ static bool waiter_settle(struct waiter *w, struct shelved *en)
     return true;
 }
 
+/* Its copy waits as well: that goes on alone. */
+static void waiter_drop_replaced(struct waiter *w, struct shelved *en)
+{
+    if (en->sink)
+        metric_add(en->sink->waiting, -1);
+    shelf_finish(&w->shelf, en);
+}
+
 /* Takes a record in. */
 static void waiter_take(struct waiter *w, struct record *r)
 {
@@ -272,7 +286,9 @@ static void waiter_take(struct waiter *w, struct record *r)
     en->sink = waiter_sink(w, record_header(r, TRAIL_SINK));
     if (en->sink)
         metric_add(en->sink->waiting, !waiter_counted(w, r));
-    if (!en->sink && p->orphaned)
+    if (replaced_has(&w->replaced, r))
+        waiter_drop_replaced(w, en);
+    else if (!en->sink && p->orphaned)
         waiter_keep_orphan(w, en);
     else
         waiter_look(w, en);
@@ -515,6 +531,7 @@ void waiter_free(struct waiter *w)
     mailbox_close(&w->reports);
     ladder_close(&w->ladder);
     ranges_free(&w->settled);
+    replaced_free(&w->replaced);
     register_free(w->groups);
     for (size_t i = 0; i < w->sink_count; i++)
         free(w->sinks[i]);

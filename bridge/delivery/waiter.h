@@ -9,7 +9,8 @@
  * It reads each topic in order and waits for the oldest record: the others are not looked at before. It sends nothing
  * itself. A sink has at most half of its window in records from here; what exceeds that goes back and comes again at a
  * time of its own, spread as fast as the sink took the last ones. The position moves past a record when its sink is done
- * with it, or its copy is stored further on, so kill -9 costs at most a repeat.
+ * with it, or its copy is stored further on, so kill -9 costs at most a repeat; a record whose copy was stored before a
+ * crash, and its position not, is known by the copy (replaced.h).
  *
  * Nothing is dropped: a record of a sink that the configuration does not have is kept among the orphans, where it is
  * pending, counted and said once in the log, and goes on when a start finds the sink again. That holds for each member

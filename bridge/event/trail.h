@@ -6,7 +6,7 @@
  *
  *   topic                        written by              carries
  *   topics of the routes         intake                  from, types
- *   <prefix>waiting.<step>       delivery, waiter        sink, endpoint, attempts, first, last, due, until, put, origin
+ *   <prefix>waiting.<step>       delivery, waiter        sink, endpoint, attempts, first, last, due, until, put, replaces, origin
  *   <prefix>waiting.orphaned     waiter                  the same, of a sink that the configuration does not have
  *   <prefix>waiting.orphaned     `aqueduct orphans`      sink, state: settled, note; the value: which earlier records there are finished (orphans.h)
  *   <prefix>blocked.<sink>.<topic> delivery              sink, attempts, first, last, due, origin; and records without an event: marks (state:
@@ -35,7 +35,8 @@
 #define TRAIL_DUE       "aqueduct-due"      /* decimal ms since 1970: the next attempt is not made before */
 #define TRAIL_UNTIL     "aqueduct-until"    /* decimal ms since 1970: the record waits in this topic until then */
 #define TRAIL_PUT       "aqueduct-put" /* decimal ms since 1970: when it was put among what waits; a copy there keeps it */
-#define TRAIL_STATUS    "aqueduct-status" /* decimal: the receiver's last status; left out when there was none */
+#define TRAIL_REPLACES  "aqueduct-replaces" /* "<topic>/<partition>/<offset>": the waiting record it stands for */
+#define TRAIL_STATUS    "aqueduct-status"   /* decimal: the receiver's last status; left out when there was none */
 #define TRAIL_CLASS     "aqueduct-class" /* refused unavailable configuration poison blocked orphaned invalid unrouted */
 #define TRAIL_REASON    "aqueduct-reason" /* for a person */
 #define TRAIL_STATE     "aqueduct-state"  /* "redriven"; in a blocked log "mark", "note"; among orphans "settled" */

@@ -2,6 +2,7 @@
 /* Waiting topics and their waiter, with schedules of days played on a fake clock, and two sinks that share them. */
 #include "tests/support/event.h"
 #include "tests/support/flow.h"
+#include "tests/support/folder.h"
 #include "tests/support/script.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,13 +160,11 @@ static enum verdict silent(const struct sent *sent, struct result *r)
     return 0;
 }
 
-static int setup(void **state)
+static void stage(void)
 {
     static int number;
-    (void)state;
     clock_fake(1000000, began = 1700000000000);
     time_count = 0;
-    flow_open(&flow);
     flow_topic(&flow, "aq.dead-letter", 1);
     for (size_t i = 0; i < SINKS; i++) {
         struct player *p = &players[i];
@@ -180,6 +179,13 @@ static int setup(void **state)
         script_sink_init(&p->sink, p->id);
         schedule(p, 1, (const int64_t[]){ HOUR });
     }
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    flow_open(&flow);
+    stage();
     return 0;
 }
 
@@ -188,6 +194,24 @@ static int teardown(void **state)
     (void)state;
     end();
     flow_close(&flow);
+    return 0;
+}
+
+static char folder[FOLDER_BYTES];
+
+static int setup_in_a_file(void **state)
+{
+    (void)state;
+    folder_make(folder);
+    flow_open_in(&flow, folder);
+    stage();
+    return 0;
+}
+
+static int teardown_in_a_file(void **state)
+{
+    teardown(state);
+    folder_remove(folder);
     return 0;
 }
 
@@ -584,6 +608,175 @@ TEST(a_damaged_note_names_nothing)
     assert_int_equal(flow_count("aqueduct_waiting_orphans", b->id), 2);
 }
 
+/* ---- kill -9 between a copy and the position of what it replaces ---- */
+
+/* Waits for the first attempt to be over and its position to be stored; what is finished afterwards is not. */
+static void begin_to_crash(void)
+{
+    start();
+    turn(4);
+    clock_fake_advance(1000);
+    restart_with(SINKS);
+    turn(4);
+    assert_int_equal(count(a, "waiting"), 3);
+    flow.crashed = true;
+}
+
+/* Once the position is stored again, nothing is left. */
+static void end_without_a_crash(void)
+{
+    flow.crashed = false;
+    restart_with(SINKS);
+    a->sink.verdict = NULL;
+    play(DAY, 10 * MINUTE);
+    assert_int_equal(a->sink.count, 3);
+    assert_int_equal(count(a, "delivered_total"), 3);
+    assert_int_equal(count(a, "waiting"), 0);
+    clock_fake_advance(1000);
+    restart_with(SINKS);
+    turn(4);
+    play(DAY, 10 * MINUTE);
+    assert_int_equal(a->sink.count, 0);
+    assert_int_equal(count(a, "waiting"), 0);
+}
+
+TEST(a_crash_after_a_failed_attempt_doubles_nothing)
+{
+    schedule(a, 8, (const int64_t[]){ HOUR, HOUR, HOUR, 2 * HOUR, 30000, HOUR, HOUR, HOUR });
+    a->sink.verdict = failing;
+    events(a, "e", 3);
+    begin_to_crash();
+    for (int attempt = 2; attempt <= 6; attempt++) {
+        for (int i = 0; i < 100 && a->sink.count < 3; i++)
+            play(10 * MINUTE, 10 * MINUTE);
+        for (size_t i = 0; i < a->sink.count; i++)
+            assert_int_equal(a->sink.sent[i].attempt, attempt);
+        assert_int_equal(a->sink.count, 3);
+        clock_fake_advance(1000);
+        restart_with(SINKS);
+        turn(4);
+        assert_int_equal(count(a, "waiting"), 3);
+        assert_int_equal(a->sink.count, 0);
+    }
+    end_without_a_crash();
+}
+
+TEST(a_crash_after_a_move_doubles_nothing)
+{
+    schedule(a, 1, (const int64_t[]){ 5 * HOUR + 30 * MINUTE });
+    a->sink.verdict = failing_once;
+    events(a, "e", 3);
+    begin_to_crash();
+    for (int i = 0; i < 4; i++) {
+        play(HOUR + MINUTE, MINUTE);
+        restart_with(SINKS);
+        turn(4);
+        assert_int_equal(count(a, "waiting"), 3);
+        assert_int_equal(a->sink.count, 0);
+    }
+    end_without_a_crash();
+}
+
+/* Among the orphans as well, there and back. */
+TEST(a_crash_beside_orphans_doubles_nothing)
+{
+    events(b, "b", 3);
+    b->sink.verdict = failing_once;
+    start();
+    turn(4);
+    clock_fake_advance(1000);
+    flow.crashed = true;
+    for (int i = 0; i < 4; i++) {
+        restart_with(1);
+        turn(6);
+        assert_int_equal(flow_count("aqueduct_waiting_orphans", b->id), 3);
+    }
+    flow.crashed = false;
+    restart_with(SINKS);
+    turn(6);
+    assert_int_equal(flow_count("aqueduct_waiting_orphans", b->id), 0);
+    assert_int_equal(count(b, "waiting"), 3);
+    play(2 * HOUR, MINUTE);
+    assert_int_equal(b->sink.count, 3);
+}
+
+static void ignore_outcome(void *ctx, uint64_t tag, enum outcome o, const char *why)
+{
+    (void)ctx;
+    (void)tag;
+    (void)o;
+    (void)why;
+}
+
+static void stay_of(struct record *r, const char *endpoint, const char *replaces)
+{
+    struct moved m;
+    trail_move(&m, r, "aq.waiting.1h",
+               (const char *const[]){ TRAIL_SINK, a->id, TRAIL_ENDPOINT, endpoint, TRAIL_ATTEMPTS, "1", TRAIL_REPLACES,
+                                      replaces, NULL });
+    flow_raw(&flow, &m.record);
+    trail_free(&m);
+}
+
+/* The same event twice, a place that holds another record by now, or none: each is an event of its own. */
+TEST(only_a_copy_of_the_record_itself_replaces_it)
+{
+    const char *const replaces[] = { NULL,
+                                     NULL,
+                                     "aq.waiting.1h/0/1",
+                                     "aq.waiting.1h/0/0",
+                                     "aq.waiting.1h/0/-1",
+                                     "aq.waiting.1h/0",
+                                     "aq.waiting.1h/0/99999999999999999999",
+                                     "aq.waiting.1h/4294967296/0",
+                                     "elsewhere/0/0",
+                                     "/" };
+    size_t all = sizeof replaces / sizeof *replaces;
+    for (size_t i = 0; i < all; i++)
+        events(a, "e", 1);
+    assert_int_equal(flow_read(&flow, a->topic, found, all), all);
+    struct err e = { "" };
+    assert_true(ladder_topics(&flow.names, flow_make_topic, &flow, &e));
+    for (size_t i = 0; i < all; i++) {
+        stay_of(found[i], NULL, replaces[i]);
+        record_free(found[i]);
+    }
+    a->config.start = START_LATEST;
+    start();
+    turn(6);
+    play(1000, 100);
+    assert_int_equal(a->sink.count, all);
+}
+
+TEST(one_of_several_endpoints_replaces_no_record_for_all)
+{
+    struct ladder l;
+    struct err e = { "" };
+    events(a, "e", 1);
+    assert_int_equal(flow_read(&flow, a->topic, found, 1), 1);
+    assert_true(ladder_topics(&flow.names, flow_make_topic, &flow, &e));
+    stay_of(found[0], NULL, NULL);
+    stay_of(found[0], "one", NULL);
+    record_free(found[0]);
+    assert_int_equal(flow_read(&flow, "aq.waiting.1h", found, 2), 2);
+    ladder_open(&l, flow.names.prefix);
+    for (size_t i = 0; i < 2; i++) {
+        ladder_publish_orphan(&l, &flow.broker,
+                              &(struct ladder_stay){
+                                  .record = found[i], .sink = str_of(a->id), .endpoint = STR("one") },
+                              &(struct publication){ .done = ignore_outcome });
+        record_free(found[i]);
+    }
+    ladder_close(&l);
+    assert_true(broker_flush(flow.inner, (struct duration){ 10000 }));
+    assert_int_equal(flow_read(&flow, "aq.waiting.orphaned", found, 2), 2);
+    assert_null(record_header(found[0], TRAIL_REPLACES).at);
+    flow_expect_header(found[1], TRAIL_REPLACES, "aq.waiting.1h/0/1");
+    record_free(found[0]);
+    record_free(found[1]);
+}
+
+#define file_test(f) cmocka_unit_test_setup_teardown(f, setup_in_a_file, teardown_in_a_file)
 #define flow_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -606,6 +799,11 @@ int main(void)
         flow_test(a_foreign_record_is_kept_among_the_orphans),
         flow_test(a_note_finishes_what_it_names),
         flow_test(a_damaged_note_names_nothing),
+        file_test(a_crash_after_a_failed_attempt_doubles_nothing),
+        file_test(a_crash_after_a_move_doubles_nothing),
+        file_test(a_crash_beside_orphans_doubles_nothing),
+        file_test(only_a_copy_of_the_record_itself_replaces_it),
+        flow_test(one_of_several_endpoints_replaces_no_record_for_all),
     };
     return cmocka_run_group_tests_name("waiter", tests, NULL, NULL);
 }

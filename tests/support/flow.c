@@ -152,16 +152,24 @@ static const struct broker_ops pass_ops = { .type = "flow",
                                             .tail = pass_tail,
                                             .consume = pass_consume };
 
-void flow_open(struct flow *f)
+void flow_open_in(struct flow *f, const char *folder)
 {
     struct err e = { "" };
     *f = (struct flow){ .broker.ops = &pass_ops };
-    f->names = (struct broker_config){
-        .type = BROKER_LOCAL, .path = ":memory:", .prefix = "aq.", .group_prefix = "aq.", .servers = "", .instance = ""
-    };
+    f->names = (struct broker_config){ .type = BROKER_LOCAL,
+                                       .path = (char *)(uintptr_t)folder,
+                                       .prefix = "aq.",
+                                       .group_prefix = "aq.",
+                                       .servers = "",
+                                       .instance = "" };
     f->inner = broker_open(&f->names, &e);
     if (!f->inner)
         fail_msg("%s", e.text);
+}
+
+void flow_open(struct flow *f)
+{
+    flow_open_in(f, ":memory:");
 }
 
 void flow_close(struct flow *f)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The broker of flow tests: `:memory:` behind a wrapper that refuses, holds back or finds too large what a test says.
+/* The broker of flow tests: `:memory:`, or a file, behind a wrapper that refuses, holds back or finds too large what a test says.
  * With script.h a test plays the whole way of an event on one thread and a fake clock. */
 #pragma once
 #include "bridge/broker/broker.h"
@@ -33,6 +33,7 @@ struct flow {
 };
 
 void flow_open(struct flow *f);
+void flow_open_in(struct flow *f, const char *folder); /* in a file, which can be looked at from outside */
 void flow_close(struct flow *f);
 void flow_release(struct flow *f); /* lets all that is held be done */
 void flow_topic(struct flow *f, const char *name, int64_t partitions);
