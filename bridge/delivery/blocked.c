@@ -120,10 +120,9 @@ static void blocked_aside(struct delivery *d, struct entry *en, bool later)
 
 void blocked_make_room(struct delivery *d, size_t part)
 {
-    int64_t now = clock_mono_ms();
     for (size_t i = 0; i < d->entry_cap; i++) {
         struct entry *en = d->entries[i];
-        if (en->state != ENTRY_FREE && en->chained && moves_has_too_much(en->to, part) && gates_due(en->to) > now)
+        if (en->state != ENTRY_FREE && en->chained && moves_has_too_much(en->to, part))
             blocked_aside(d, en, true);
     }
 }

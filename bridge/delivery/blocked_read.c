@@ -66,17 +66,19 @@ static bool blocked_has_room(const struct delivery *d)
     return d->blocked_loaded < ((size_t)d->config->window + 1) / 2;
 }
 
-/* Has an endpoint that may get nothing just now enough in memory? A paused one needs nothing. Nobody waits for it. */
-static bool blocked_has_enough(const struct destination *to)
+/* Has an endpoint that may get nothing just now, or takes nothing, enough in memory? A paused one needs nothing. Nobody
+ * waits for it. */
+static bool blocked_has_enough(const struct delivery *d, const struct destination *to)
 {
-    return to->name && (to->paused || (to->open >= AHEAD && gates_due(to) > clock_mono_ms()));
+    return to->name
+           && (to->paused || (to->open >= AHEAD && (gates_due(to) > clock_mono_ms() || moves_is_stuck(d, to))));
 }
 
 /* Is this offset the next of its key that the window should have? */
 static bool blocked_wants(const struct delivery *d, const struct blocked_key *key, int64_t offset)
 {
     return key->active && key->loaded < key->count && key->loaded < AHEAD && blocked_has_room(d)
-           && !blocked_has_enough(key->to) && keys_offset(key, key->loaded) == offset;
+           && !blocked_has_enough(d, key->to) && keys_offset(key, key->loaded) == offset;
 }
 
 static void blocked_read_event(struct delivery *d, struct blocked *b, struct destination *to, struct record *r,
@@ -221,7 +223,7 @@ static int64_t blocked_sought(struct delivery *d, struct blocked *b, bool *more)
             continue;
         }
         at = &key->next_active;
-        if (key->loaded == key->count || blocked_has_enough(key->to))
+        if (key->loaded == key->count || blocked_has_enough(d, key->to))
             continue;
         if (!room || key->loaded == AHEAD)
             *more = true;

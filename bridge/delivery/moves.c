@@ -12,6 +12,7 @@
 enum {
     STORE_AGAIN_MS = 1000,
     TIDY_MS = 5000,
+    STUCK_MS = 1000, /* without a delivery */
 };
 
 bool delivery_waits(const struct sink_config *sink)
@@ -278,6 +279,14 @@ size_t moves_fair_part(const struct delivery *d)
 bool moves_has_too_much(const struct destination *to, size_t part)
 {
     return to->name && to->open - to->storing > (to->share < part ? to->share : part);
+}
+
+bool moves_is_stuck(const struct delivery *d, const struct destination *to)
+{
+    size_t most = (size_t)d->config->window / 4;
+    int64_t now = clock_mono_ms();
+    return to->name && to->open > (to->share < most ? to->share : most)
+           && (gates_due(to) > now || now - to->delivered_ms > STUCK_MS);
 }
 
 /* Does it wait for its turn or its next attempt, and could as well wait on the broker? */

@@ -7,7 +7,6 @@
 
 enum {
     POLL_MOST = 256, /* records of one turn */
-    STUCK_MS = 1000, /* without a delivery */
 };
 
 /* Makes an entry ready, or puts it behind an earlier one of its key. */
@@ -57,16 +56,6 @@ static struct partition *poll_partition(struct delivery *d, const struct record 
     return poll_partition_of(d, r);
 }
 
-/* Has this endpoint enough, and gets on with none of it? Then what the waiter hands over for it must not keep the others'
- * from coming. */
-static bool poll_is_stuck(const struct delivery *d, const struct destination *to)
-{
-    size_t most = (size_t)d->config->window / 4;
-    int64_t now = clock_mono_ms();
-    return to->name && !to->chains && to->open > (to->share < most ? to->share : most)
-           && (gates_due(to) > now || now - to->delivered_ms > STUCK_MS);
-}
-
 /* A record of a retry or redrive topic, or of the waiter, goes on where its trail says. What an earlier version left in a
  * retry topic before its time waits with all others. One without an endpoint
  * is of a time when the sink had none: it goes where a new one would. */
@@ -87,7 +76,7 @@ static void poll_resume(struct delivery *d, struct taken *t)
         moves_orphan(d, en, trail.endpoint);
     else if (trail.due_ms > now)
         moves_wait(d, en, trail.due_ms - now);
-    else if (poll_is_stuck(d, to))
+    else if (!to->chains && moves_is_stuck(d, to))
         moves_aside(d, en, gates_aside_ms(to));
     else
         poll_enter(d, en);

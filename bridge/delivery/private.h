@@ -373,7 +373,9 @@ void moves_relieve(struct delivery *d);
  * it; 0: nobody waits for another, or something is on its way already. */
 size_t moves_fair_part(const struct delivery *d);
 bool moves_has_too_much(const struct destination *to,
-                        size_t part);                  /* of an endpoint: more than its share, or its part? */
+                        size_t part); /* of an endpoint: more than its share, or its part? */
+/* Has an endpoint enough, and gets on with none of it? More for it must not keep the others' from coming. */
+bool moves_is_stuck(const struct delivery *d, const struct destination *to);
 void moves_make_room(struct delivery *d, size_t part); /* moves that to the waiting topics */
 /* Now and then: what an endpoint that stays closed has in memory waits on the broker instead, so that the position goes
  * on; where its circuit is open, all but one, which can be the probe. */
@@ -429,7 +431,7 @@ bool blocked_passes(struct delivery *d, struct entry *en);
 /* Lets the entry's key step aside for a wait that is too long for memory; false: it has no log. */
 bool blocked_wait(struct delivery *d, struct entry *en, int64_t wait_ms);
 void blocked_orphan_all(struct delivery *d, const struct destination *to); /* it is gone: its keys need not wait */
-/* What ordered endpoints that may get nothing just now have too much of in a full window steps aside, key by key. */
+/* What ordered endpoints have too much of in a full window steps aside, key by key; not behind an attempt in flight. */
 void blocked_make_room(struct delivery *d, size_t part);
 void blocked_tidy(struct delivery *d);                      /* as moves_tidy, for those with an order that are paused */
 void blocked_leave(struct delivery *d);                     /* as moves_leave, for those with an order */

@@ -168,6 +168,114 @@ TEST(an_endpoint_that_hangs_takes_only_its_share)
     reconciles();
 }
 
+static int keys;
+
+/* Events s<i> of so many keys in turns. */
+static void store_keys(int from, int to)
+{
+    for (int i = from; i < to; i++) {
+        char name[16], key[16];
+        snprintf(name, sizeof name, "s%d", i);
+        snprintf(key, sizeof key, "k%d", i % keys);
+        flow_store(&flow, "in", key,
+                   event_like((struct event){ .id = str_of(name), .type = STR("t.happened"), .data = STR("{}") }));
+    }
+}
+
+/* Did the endpoint get 300 of them, once each, and those of each key in order? */
+static void all_in_order(const char *endpoint)
+{
+    long next[400];
+    assert_int_equal(times_sent(endpoint, NULL), 300);
+    for (int i = 0; i < keys; i++)
+        next[i] = i;
+    for (size_t i = 0; i < sink.count; i++) {
+        long n = strtol(sink.sent[i].id + 1, NULL, 10);
+        if (strcmp(sink.sent[i].endpoint, endpoint) != 0)
+            continue;
+        assert_int_equal(n, next[n % keys]);
+        next[n % keys] += keys;
+    }
+}
+
+static void start_with_an_ordered_one_that_hangs(int key_count, size_t limit)
+{
+    keys = key_count;
+    config.window = 16;
+    for (size_t i = 0; i < 4; i++)
+        endpoint(i, NULL);
+    endpoints[2].order = endpoints[3].order = ORDER_KEY;
+    endpoints[2].window = endpoints[3].window = 4;
+    receivers[3].limit = limit;
+    hanging = "e3";
+    sink.verdict = one_hangs;
+    start();
+    turn(3);
+    store_keys(0, 300);
+    turn(1000);
+}
+
+TEST(an_ordered_endpoint_that_hangs_takes_only_its_share)
+{
+    start_with_an_ordered_one_that_hangs(400, 8);
+    all_in_order("e0");
+    all_in_order("e1");
+    all_in_order("e2");
+    assert_int_equal(times_sent("e3", NULL), 8);
+    assert_true(count("pending", "e3") <= 16);
+    assert_true(flow_count("aqueduct_sink_blocked", id) >= 300 - 16);
+    reconciles();
+    /* what stepped aside is due, and still holds up nobody */
+    clock_fake_advance(60000);
+    turn(100);
+    store_keys(300, 400);
+    turn(1000);
+    assert_int_equal(times_sent("e0", NULL), 400);
+    assert_int_equal(times_sent("e2", NULL), 400);
+    assert_int_equal(times_sent("e3", NULL), 8);
+    reconciles();
+}
+
+TEST(what_stepped_aside_from_an_ordered_endpoint_comes_in_order)
+{
+    start_with_an_ordered_one_that_hangs(100, 2);
+    sink.verdict = NULL;
+    for (size_t i = 0; i < sink.count; i++)
+        if (sink.sent[i].open)
+            script_answer(&sink, i, VERDICT_DELIVERED);
+    for (int i = 0; i < 200; i++) {
+        turn(8);
+        clock_fake_advance(500);
+    }
+    all_in_order("e3");
+    all_in_order("e0");
+    assert_int_equal(flow_count("aqueduct_sink_blocked_keys", id), 0);
+    reconciles();
+}
+
+TEST(a_stop_while_an_ordered_endpoint_hangs_repeats_nothing_for_the_others)
+{
+    start_with_an_ordered_one_that_hangs(100, 2);
+    sink.verdict = one_fails;
+    for (size_t i = 0; i < sink.count; i++)
+        if (sink.sent[i].open)
+            script_answer(&sink, i, VERDICT_RETRY);
+    stop();
+    hanging = "";
+    start();
+    for (int i = 0; i < 200; i++) {
+        turn(8);
+        clock_fake_advance(500);
+    }
+    assert_int_equal(times_sent("e0", NULL) + times_sent("e1", NULL) + times_sent("e2", NULL), 0);
+    all_in_order("e3");
+    size_t second_attempts = 0;
+    for (size_t i = 0; i < sink.count; i++)
+        second_attempts += sink.sent[i].attempt == 2;
+    assert_int_equal(second_attempts, 2);
+    reconciles();
+}
+
 TEST(one_of_a_thousand_hangs)
 {
     for (size_t i = 0; i < MANY; i++)
@@ -532,6 +640,9 @@ int main(void)
         FLOW(after_a_stop_that_holds_where_another_endpoint_keeps_order_too),
         FLOW(after_a_stop_that_holds_before_the_blocked_log_was_read),
         FLOW(an_endpoint_that_hangs_takes_only_its_share),
+        FLOW(an_ordered_endpoint_that_hangs_takes_only_its_share),
+        FLOW(what_stepped_aside_from_an_ordered_endpoint_comes_in_order),
+        FLOW(a_stop_while_an_ordered_endpoint_hangs_repeats_nothing_for_the_others),
         FLOW(one_of_a_thousand_hangs),
         FLOW(what_is_to_be_done_is_bounded),
         FLOW(a_busy_endpoint_alone_is_no_reason_to_move_its_events),
