@@ -194,6 +194,19 @@ static void review_sink(const struct review *v, const struct sink *sink)
         sink->ops->review(sink, fault_say, fault_warn, &(struct faults){ v->out, s.n, &at, 0 });
 }
 
+/* How many records of the topic the sink begins with that its group, or that of an earlier name, has no position for. */
+static int64_t review_backlog(const struct review *v, const struct sink_config *s, const char *topic)
+{
+    int64_t least = INT64_MAX;
+    for (size_t i = 0; i <= s->formerly.count && least; i++) {
+        char *group = str_join(v->c->broker.group_prefix, i ? s->formerly.at[i - 1] : s->sink->id, "");
+        int64_t records = broker_backlog(&v->c->broker, group, topic);
+        least = records < least ? records : least;
+        free(group);
+    }
+    return least;
+}
+
 /* Does a sink that is new begin with what was stored long before it? */
 static void review_start(const struct review *v, const struct sink_config *s)
 {
@@ -202,10 +215,8 @@ static void review_start(const struct review *v, const struct sink_config *s)
     if (s->start != START_EARLIEST || s->sink->ops->broadcast || s->sink->ops->dead_letters)
         return;
     int64_t records = 0;
-    char *group = str_join(v->c->broker.group_prefix, s->sink->id, "");
     for (size_t i = 0; i < s->topics.count; i++)
-        records += broker_backlog(&v->c->broker, group, s->topics.at[i]);
-    free(group);
+        records += review_backlog(v, s, s->topics.at[i]);
     if (records)
         problem_warn(v->out, start ? start : n, &(struct where){ &at, STR("start"), 0 },
                      "the sink is new and begins with the %" PRId64

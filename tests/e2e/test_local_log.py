@@ -147,3 +147,15 @@ def test_check_tells_what_a_new_sink_would_begin_with(local_bridge, receiver):
     assert files(local_bridge.folder / "data") == before, "looking changes nothing"
     local_bridge.configure(sinks + webhook_sink("late", receiver.url).rstrip("\n") + "\n    start: latest\n")
     assert local_bridge.command("check").stderr == ""
+
+
+def test_check_sees_that_a_renamed_sink_goes_on_where_it_was(local_bridge, receiver):
+    local_bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url) + DEAD_LETTERS)
+    daemon = local_bridge.start()
+    post_ok(daemon, *(event(f"event-of-this-test-{i}") for i in range(5)))
+    receiver.delivered({f"event-of-this-test-{i}" for i in range(5)})
+    daemon.stop()
+    for names, said in [("[crm]", ""), ("[older, crm]", ""), ("[older]", "the sink is new and begins with the 5 records")]:
+        local_bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("customers", receiver.url, f"formerly: {names}") + DEAD_LETTERS)
+        done = local_bridge.command("check")
+        assert done.returncode == 0 and said in done.stderr and bool(said) == bool(done.stderr), done.stderr
