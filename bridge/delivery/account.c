@@ -240,10 +240,10 @@ static char *account_make(const struct delivery *d, const struct account_questio
 {
     json_t *topics = json_array();
     consumer_standing(d->consumer, account_partition, topics);
-    json_t *j = json_pack("{s:s,s:s,s:o,s:b,s:o,s:o,s:o}", "sink", d->s->id, "type", d->s->ops->type, "group",
+    json_t *j = json_pack("{s:s,s:s,s:o,s:b,s:o,s:o,s:o,s:n,s:n}", "sink", d->s->id, "type", d->s->ops->type, "group",
                           d->s->ops->broadcast ? json_null() : json_string(d->group), "live", (int)d->s->ops->broadcast,
                           "topics", topics, "destinations", account_destinations(d), "events",
-                          q->events ? account_events(d, q) : json_null());
+                          q->events ? account_events(d, q) : json_null(), "waiting_oldest", "waiting_next_due");
     json_object_set_new(j, "waiting",
                         d->s->ops->broadcast ? json_null() : json_integer(metric_value(d->self.count.waiting)));
     json_object_set_new(j, "blocked", d->blocked_events ? json_integer(metric_value(d->blocked_events)) : json_null());

@@ -198,8 +198,11 @@ def test_a_key_that_stepped_aside(bridge, receivers):
     wait_for(lambda: status(bridge)["sinks"]["crm"]["blocked"] == 3)
     assert states() == ["waiting"] * 3
     assert ", 3 behind 1 blocked key\n" in bridge.command("status").stdout
+    known = set(status(bridge)["sinks"]["crm"])
     daemon.stop()
     assert states() == ["waiting"] * 3
+    stopped = status(bridge)["sinks"]["crm"]
+    assert (set(stopped), stopped["blocked"], stopped["blocked_keys"]) == (known, None, None)
     assert pending(status(bridge)["sinks"]["crm"]) >= 3
 
 
