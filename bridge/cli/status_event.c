@@ -20,6 +20,12 @@ struct event_find {
     json_t *stored, *refused;
     json_t *notes;    /* what the bridge's own topics say: kind, sink, endpoint, origin and more */
     const char *kind; /* of what is being read now */
+    struct event_copy {
+        char *topic; /* where the record stood first */
+        int64_t partition, offset, time_ms;
+        const struct event *event;
+    } copies[EVENT_STORED]; /* in the bridge's own topics, one of each record */
+    size_t copy_count;
     struct event_stand {
         int64_t position;
         struct ranges beyond;
@@ -85,6 +91,26 @@ static void event_origin(const struct record *r, char out[EVENT_ORIGIN])
              STR_ARG(record_header(r, TRAIL_PARTITION)), STR_ARG(record_header(r, TRAIL_OFFSET)));
 }
 
+/* Remembers the event of a copy: its record may be gone. */
+static void event_copy(struct event_find *f, const struct record *r)
+{
+    struct event_copy c;
+    struct str topic = record_header(r, TRAIL_TOPIC);
+    if (f->copy_count == EVENT_STORED || !topic.at || !str_to_i64(record_header(r, TRAIL_PARTITION), &c.partition)
+        || !str_to_i64(record_header(r, TRAIL_OFFSET), &c.offset) || c.partition < 0 || c.partition > INT32_MAX)
+        return;
+    for (size_t i = 0; i < f->copy_count; i++)
+        if (c.partition == f->copies[i].partition && c.offset == f->copies[i].offset
+            && str_eq(topic, str_of(f->copies[i].topic)))
+            return;
+    if (!str_to_i64(record_header(r, TRAIL_TIMESTAMP), &c.time_ms))
+        c.time_ms = r->timestamp_ms;
+    if (!(c.event = event_from_record(r, NULL)))
+        return;
+    c.topic = str_dup(topic);
+    f->copies[f->copy_count++] = c;
+}
+
 static bool event_note(void *ctx, const struct record *r)
 {
     struct event_find *f = ctx;
@@ -107,6 +133,8 @@ static bool event_note(void *ctx, const struct record *r)
         json_array_append_new(f->refused, note);
     } else
         json_array_append_new(f->notes, note);
+    if (!source.at && !redriven) /* a note that it was redriven has no data */
+        event_copy(f, r);
     return true;
 }
 
@@ -287,26 +315,61 @@ static bool event_at_sink(struct event_find *f, const struct sink_config *sink, 
     return ok;
 }
 
+/* Says what became of the record's event everywhere. `copy`: the record itself was not found. */
+static bool event_store(struct event_find *f, const struct record *r, const struct event *ev, bool copy)
+{
+    json_t *list = json_array();
+    bool ok = true;
+    for (size_t i = 0; ok && i < f->config->sink_count; i++)
+        if (event_reads(&f->config->sinks[i], r->topic))
+            ok = event_at_sink(f, &f->config->sinks[i], r, ev, list);
+    if (ok)
+        json_array_append_new(f->stored, json_pack("{s:o,s:i,s:I,s:o,s:b,s:o,s:o,s:O}", "topic", json_of_text(r->topic),
+                                                   "partition", (int)r->partition, "offset", (json_int_t)r->offset,
+                                                   "time", json_of_moment(r->timestamp_ms), "copy", (int)copy, "type",
+                                                   json_of_text(ev->type), "source", json_of_text(ev->source),
+                                                   "destinations", list));
+    json_decref(list);
+    return ok;
+}
+
 static bool event_found(void *ctx, const struct record *r)
 {
     struct event_find *f = ctx;
     if (!event_is(f, r))
         return true;
     const struct event *ev = event_from_record(r, f->e);
-    json_t *list = json_array();
-    bool ok = ev != NULL;
-    for (size_t i = 0; ok && i < f->config->sink_count; i++)
-        if (event_reads(&f->config->sinks[i], r->topic))
-            ok = event_at_sink(f, &f->config->sinks[i], r, ev, list);
-    if (ok)
-        json_array_append_new(f->stored,
-                              json_pack("{s:o,s:i,s:I,s:o,s:o,s:o,s:O}", "topic", json_of_text(r->topic), "partition",
-                                        (int)r->partition, "offset", (json_int_t)r->offset, "time",
-                                        json_of_moment(r->timestamp_ms), "type", json_of_text(ev->type), "source",
-                                        json_of_text(ev->source), "destinations", list));
-    json_decref(list);
+    bool ok = ev && event_store(f, r, ev, false);
     event_unref(ev);
     return ok && json_array_size(f->stored) < EVENT_STORED;
+}
+
+static bool event_is_stored(const struct event_find *f, const struct event_copy *c)
+{
+    size_t i;
+    const json_t *one;
+    json_array_foreach(f->stored, i, one)
+    {
+        if (event_same(one, "topic", c->topic) && json_integer_value(json_object_get(one, "offset")) == c->offset
+            && json_integer_value(json_object_get(one, "partition")) == c->partition)
+            return true;
+    }
+    return false;
+}
+
+/* Says the same of each record that its topic has no longer, from the copy. */
+static bool event_copies(struct event_find *f)
+{
+    bool ok = true;
+    for (size_t i = 0; ok && i < f->copy_count && json_array_size(f->stored) < EVENT_STORED; i++) {
+        const struct event_copy *c = &f->copies[i];
+        struct record place = { .topic = str_of(c->topic),
+                                .partition = (int32_t)c->partition,
+                                .offset = c->offset,
+                                .timestamp_ms = c->time_ms };
+        ok = event_is_stored(f, c) || event_store(f, &place, c->event, true);
+    }
+    return ok;
 }
 
 /* ---- all topics ---- */
@@ -359,7 +422,11 @@ json_t *status_event(const struct config *config, const json_t *account, struct 
                             .refused = json_array(),
                             .notes = json_array(),
                             .e = e };
-    bool ok = event_all_notes(&f, e) && event_topics(config, event_topic, &f);
+    bool ok = event_all_notes(&f, e) && event_topics(config, event_topic, &f) && event_copies(&f);
+    for (size_t i = 0; i < f.copy_count; i++) {
+        event_unref(f.copies[i].event);
+        free(f.copies[i].topic);
+    }
     json_decref(f.notes);
     if (ok)
         return json_pack("{s:o,s:o,s:o}", "event", json_of_text(id), "stored", f.stored, "refused", f.refused);

@@ -206,6 +206,25 @@ def test_a_key_that_stepped_aside(bridge, receivers):
     assert pending(status(bridge)["sinks"]["crm"]) >= 3
 
 
+def test_an_event_whose_record_is_gone(local_bridge, receivers):
+    """Retention removed it from its topic; a copy waits, another is blocked, a third is dead."""
+    bad, good = receivers(lambda request: 503), receivers()
+    sinks = ("topics: {$EVENTS: {retention: 1s}}\n" + HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", good.url)
+             + webhook_sink("later", bad.url, "retry: [1h]\nretry_memory: 1s") + webhook_sink("refused", bad.url, "retry: []")
+             + webhook_sink("ordered", bad.url, "order: key\nretry: [1h]\nretry_memory: 1s") + DEAD_LETTERS)
+    daemon = run(local_bridge, sinks)
+    post_ok(daemon, event("one", subject="k"), event("two", subject="k"))
+    wait_for(lambda: all(topic["start"] == 2 for topic in status(local_bridge)["sinks"]["crm"]["topics"] if topic["end"]))
+    states = {"crm": "finished", "later": "waiting", "refused": "dead", "ordered": "waiting"}
+    for _ in ("with a daemon", "without"):
+        for i, ident in enumerate(["one", "two"]):
+            assert {name: one["state"] for name, one in became(local_bridge, ident).items()} == states
+            stored = json.loads(local_bridge.command("status", "--json", "--event", ident).stdout)["stored"][0]
+            assert (stored["topic"], stored["offset"], stored["copy"], stored["type"]) == (local_bridge.topic("events"), i, True, "thing.happened")
+        assert "at offset 1 (seen in a copy alone: " in local_bridge.command("status", "--event", "two").stdout
+        daemon.kill()
+
+
 def test_an_event_that_is_not_there(local_bridge, receivers):
     daemon = local_bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url))
     post_ok(daemon, event("one"))
