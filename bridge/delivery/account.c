@@ -89,18 +89,30 @@ struct account_open {
     int64_t flying, waiting, oldest_ms, due_ms;
 };
 
-/* The destinations by number: that of the sink as a whole, its endpoints, those that are gone. */
+/* The rows by number: that of the sink as a whole, its endpoints, those that are gone. */
 static size_t account_number(const struct delivery *d, const struct destination *to)
 {
     return to == &d->self ? 0 : to->number + 1;
 }
 
-/* Of every destination, by its number; free() it. */
-static struct account_open *account_open(const struct delivery *d)
+/* Numbers those that are gone. One of a name has the counters of its name, so all of one name are one row: that of the
+ * endpoint that has it now, or of the first that had it. Returns how many rows the endpoints have. */
+static size_t account_number_gone(struct delivery *d)
 {
     size_t count = d->destination_count;
-    for (struct destination *to = d->gone; to; to = to->after)
-        to->number = count++;
+    for (struct destination *to = d->gone; to; to = to->after) {
+        const struct destination *same = destinations_find(d, str_of(to->name));
+        for (const struct destination *o = d->gone; !same; o = o->after)
+            same = strcmp(o->name, to->name) == 0 ? o : NULL; /* at the latest itself */
+        to->number = same == to ? count++ : same->number;
+    }
+    return count;
+}
+
+/* Of every row, by its number; free() it. */
+static struct account_open *account_open(struct delivery *d)
+{
+    size_t count = account_number_gone(d);
     struct account_open *all = mem_alloc((count + 1) * sizeof *all);
     for (size_t i = 0; i < d->entry_cap; i++) {
         const struct entry *en = d->entries[i];
@@ -158,15 +170,17 @@ static json_t *account_destination(const struct destination *to, const struct ac
 }
 
 /* The sink as a whole, each endpoint, and what is left of those that were removed. */
-static json_t *account_destinations(const struct delivery *d)
+static json_t *account_destinations(struct delivery *d)
 {
     json_t *list = json_array();
     struct account_open *open = account_open(d);
     json_array_append_new(list, account_destination(&d->self, &open[0]));
     for (size_t i = 0; i < d->destination_count; i++)
         json_array_append_new(list, account_destination(d->destinations[i], &open[i + 1]));
+    size_t next = d->destination_count;
     for (const struct destination *to = d->gone; to; to = to->after)
-        json_array_append_new(list, account_destination(to, &open[to->number + 1]));
+        if (to->number == next)
+            json_array_append_new(list, account_destination(to, &open[++next]));
     free(open);
     return list;
 }
@@ -236,7 +250,7 @@ static char *account_keep_all(const struct delivery *d)
     return str_dup(STR(""));
 }
 
-static char *account_make(const struct delivery *d, const struct account_question *q)
+static char *account_make(struct delivery *d, const struct account_question *q)
 {
     json_t *topics = json_array();
     consumer_standing(d->consumer, account_partition, topics);

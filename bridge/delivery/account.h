@@ -12,7 +12,8 @@
  *    "events": [{"id", "topic", "partition", "offset", "endpoint", "state", "attempts", "first", "due", "status", "reason"}]}
  *
  * The first destination stands for the sink as a whole (endpoint null): its only receiver, or of a sink with endpoints what
- * concerns none in particular. What is not known, or does not apply, is null. Threads: account_ask and account_take on one other thread than the
+ * concerns none in particular. An endpoint that was added again under its old name is one row with what is left of the
+ * earlier one, for they have the same counters. What is not known, or does not apply, is null. Threads: account_ask and account_take on one other thread than the
  * sink's. */
 #pragma once
 #include <stdbool.h>

@@ -503,11 +503,60 @@ TEST(whatever_is_changed_the_counters_reconcile_and_nothing_is_left)
     assert_int_equal(flow_count("aqueduct_sink_waiting", id), 0);
 }
 
+/* The rows of that endpoint in the account, and what they say is in flight. */
+static size_t rows(const char *name, json_int_t *flying)
+{
+    json_t *account = many_account(&(struct account_question){ 0 }), *row;
+    size_t i, found = 0;
+    *flying = 0;
+    json_array_foreach(json_object_get(account, "destinations"), i, row)
+    {
+        const char *own = json_string_value(json_object_get(row, "endpoint"));
+        if (!own || strcmp(own, name) != 0)
+            continue;
+        found++;
+        *flying += json_integer_value(json_object_get(row, "in_flight"));
+        assert_int_equal(json_integer_value(json_object_get(row, "pending")), count("pending", name));
+    }
+    json_decref(account);
+    return found;
+}
+
+TEST(an_endpoint_has_one_row_of_counters_though_what_is_left_of_earlier_ones_of_its_name_is_in_flight)
+{
+    json_int_t flying;
+    endpoint(0, NULL);
+    endpoint(1, NULL);
+    hanging = "e0";
+    sink.verdict = one_hangs;
+    start();
+    for (int i = 0; i < 3; i++) {
+        store_many(5 * i, 5 * i + 5);
+        turn(3);
+        assert_int_equal(rows("e0", &flying), 1);
+        assert_int_equal(flying, 5 * (i + 1));
+        assert_true(by_name(REMOVE, "e0"));
+        turn(2);
+        assert_int_equal(rows("e0", &flying), 1);
+        assert_int_equal(flying, 5 * (i + 1));
+        if (i < 2)
+            assert_true(with(ADD, &endpoints[0]));
+    }
+    sums("e0");
+    for (size_t i = 0; i < sink.count; i++)
+        if (sink.sent[i].open)
+            script_answer(&sink, i, VERDICT_DELIVERED);
+    turn(3);
+    assert_int_equal(rows("e0", &flying), 0);
+    reconciles();
+}
+
 #define CONTROL(f) cmocka_unit_test_setup_teardown(f, setup, many_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        CONTROL(an_endpoint_has_one_row_of_counters_though_what_is_left_of_earlier_ones_of_its_name_is_in_flight),
         CONTROL(an_added_one_gets_what_comes_from_then_on),
         CONTROL(what_cannot_be_is_said_and_changes_nothing),
         CONTROL(without_a_turn_nothing_is_changed),
