@@ -171,11 +171,13 @@ static bool event_blocked_log(void *ctx, const char *topic, const char *like, co
     return event_notes(ctx, "waiting", topic, group, e);
 }
 
-/* What the topics of the sink's own say. A record of its redrive topic does not name the sink. */
+/* What the topics of the sink's own say. A record of its redrive topic does not name the sink, one of an old log its old
+ * name. */
 static bool event_own_topics(struct event_find *f, const struct sink_config *sink, struct err *e)
 {
     size_t before = json_array_size(f->notes);
-    bool ok = delivery_topics(sink, &f->config->broker, event_redrive_topic, f, e);
+    bool ok = delivery_topics(sink, &f->config->broker, event_redrive_topic, f, e)
+              && blocked_old_topics(sink, &f->config->broker, event_blocked_log, f, e);
     for (size_t i = before; i < json_array_size(f->notes); i++)
         json_object_set_new(json_array_get(f->notes, i), "sink", json_string(sink->sink->id));
     return ok && blocked_topics(sink, &f->config->broker, event_blocked_log, f, e);

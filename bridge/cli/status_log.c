@@ -63,7 +63,8 @@ static bool status_log_topics(const struct config *c, const struct sink_config *
         ok = broker_standing(&c->broker, group, sink->topics.at[i], status_log_partition, &topics, e);
     free(dead);
     return ok && delivery_topics(sink, &c->broker, status_log_own, &own, e)
-           && blocked_topics(sink, &c->broker, status_log_blocked, &own, e);
+           && blocked_topics(sink, &c->broker, status_log_blocked, &own, e)
+           && blocked_old_topics(sink, &c->broker, status_log_blocked, &own, e);
 }
 
 static json_t *status_log_sink(const struct config *c, const struct sink_config *sink, struct err *e)

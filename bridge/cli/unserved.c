@@ -22,7 +22,7 @@ const char *unserved_why(const struct unserved_events *of)
 {
     if (!of->known)
         return "the sink is not configured";
-    return of->kind == UNSERVED_BLOCKED ? "it stepped aside for a sink that has another name or other topics now"
+    return of->kind == UNSERVED_BLOCKED ? "it stepped aside for a sink that no longer reads its topic"
                                         : "the sink no longer has the topic";
 }
 

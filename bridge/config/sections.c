@@ -83,7 +83,7 @@ const struct option sink_options[] = {
     OPTION(
         struct sink_config, formerly, .max = 20,
         .doc =
-            "Earlier names of a sink that was renamed: it goes on where they stood, and takes over what waits for them."),
+            "Earlier names of a sink that was renamed: it goes on where they stood, and takes over what waits for them, in blocked logs (order: key) too."),
     { 0 },
 };
 

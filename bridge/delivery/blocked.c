@@ -14,7 +14,10 @@
  *
  *   BLOCKED_UNREAD ---- the first record of either ----> BLOCKED_MARKING ---- the mark is read ----> BLOCKED_READ
  *
- * Until then the entries of the partition are held. Where there is no log (BLOCKED_ABSENT: the topic got more partitions
+ * A log of an earlier configuration is old: of an earlier name of the sink, or of a sink without an order by now. It is
+ * emptied as a retry topic is; where a key has an order, what has to wait, or comes behind it, goes into the log of today.
+ *
+ * Until the mark is read the entries of the partition are held. Where there is no log (BLOCKED_ABSENT: the topic got more partitions
  * since the start), keys wait in memory. */
 #include <stdlib.h>
 #include "bridge/delivery/private.h"
@@ -23,7 +26,7 @@
 static void blocked_put(struct delivery *d, struct blocked *b, struct entry *en, int64_t due_ms)
 {
     struct blocked_key *key = keys_make(d, b, en->key_hash, en->to);
-    if (keys_has(key, en->of->record)) {
+    if (keys_has(key, en->of)) {
         window_finish(d, en, en->to->count.moved);
         return;
     }
@@ -36,6 +39,10 @@ static void blocked_hold(struct delivery *d, struct blocked *b, struct entry *en
 {
     if (b->state == BLOCKED_UNREAD)
         blocked_begin(d, b);
+    struct partition *p = en->of->partition;
+    if (!p->holds)
+        consumer_hold(d->consumer, p->where, true);
+    p->holds = true;
     en->state = ENTRY_HELD;
     d->held++;
     en->next = NULL;
@@ -59,10 +66,11 @@ bool blocked_passes(struct delivery *d, struct entry *en)
     struct blocked *b = p && en->chained ? blocked_of(d, p) : NULL;
     if (!b || b->read == p || b->state == BLOCKED_ABSENT)
         return true;
-    if (b->state == BLOCKED_READ && !keys_find(b, en->key_hash, en->to))
+    bool early = p->old && en->due_ms > clock_wall_ms();
+    if (b->state == BLOCKED_READ && !early && !keys_find(b, en->key_hash, en->to))
         return true;
     if (b->state == BLOCKED_READ)
-        blocked_put(d, b, en, 0);
+        blocked_put(d, b, en, early ? en->due_ms : 0);
     else
         blocked_hold(d, b, en);
     return false;
@@ -238,6 +246,19 @@ static void blocked_forget_keys(struct delivery *d, struct blocked *b)
     b->state = BLOCKED_UNREAD;
 }
 
+static void blocked_drop_held(struct blocked *b, const struct partition *p)
+{
+    struct entry **at = &b->held.first;
+    b->held.last = NULL;
+    while (*at)
+        if ((*at)->of->partition == p)
+            *at = (*at)->next;
+        else {
+            b->held.last = *at;
+            at = &(*at)->next;
+        }
+}
+
 void blocked_forget(struct delivery *d, struct partition *p)
 {
     struct blocked *b = p->blocked;
@@ -247,8 +268,7 @@ void blocked_forget(struct delivery *d, struct partition *p)
         blocked_forget_keys(d, b);
         b->read = NULL;
     } else {
-        b->held = (struct window_queue){ NULL, NULL };
-        b->topic = NULL;
+        blocked_drop_held(b, p);
         if (!b->read) /* its mark may have gone to another member */
             b->state = BLOCKED_UNREAD;
     }
@@ -263,6 +283,9 @@ void blocked_close(struct delivery *d)
     }
     for (size_t i = 0; i < d->log_count; i++)
         free(d->logs[i].topic);
+    for (size_t i = 0; i < d->old_count; i++)
+        free(d->old[i].topic);
+    free(d->old);
     free(d->logs);
     mailbox_close(&d->marks);
 }

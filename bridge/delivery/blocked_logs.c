@@ -24,16 +24,16 @@ static bool blocked_is_ordered(const struct sink_config *sink)
     return ordered;
 }
 
-bool blocked_topics(const struct sink_config *sink, const struct broker_config *names,
-                    bool (*each)(void *ctx, const char *topic, const char *like, const char *group, struct err *e),
-                    void *ctx, struct err *e)
+/* The logs that the sink has, or had, by that name. */
+static bool blocked_named(const struct sink_config *sink, const struct broker_config *names, const char *of,
+                          bool (*each)(void *ctx, const char *topic, const char *like, const char *group,
+                                       struct err *e),
+                          void *ctx, struct err *e)
 {
-    if (!blocked_is_ordered(sink) || !delivery_waits(sink))
-        return true;
     bool ok = true;
     char *group = str_join(names->group_prefix, sink->sink->id, "");
     for (size_t i = 0; i < sink->topics.count && ok; i++) {
-        char *id = str_join(sink->sink->id, ".", sink->topics.at[i]);
+        char *id = str_join(of, ".", sink->topics.at[i]);
         char *name = topic_name(names->prefix, TOPIC_BLOCKED, id);
         if (topic_name_ok(str_of(name)))
             ok = each(ctx, name, sink->topics.at[i], group, e);
@@ -41,6 +41,24 @@ bool blocked_topics(const struct sink_config *sink, const struct broker_config *
         free(id);
     }
     free(group);
+    return ok;
+}
+
+bool blocked_topics(const struct sink_config *sink, const struct broker_config *names,
+                    bool (*each)(void *ctx, const char *topic, const char *like, const char *group, struct err *e),
+                    void *ctx, struct err *e)
+{
+    return !blocked_is_ordered(sink) || !delivery_waits(sink)
+           || blocked_named(sink, names, sink->sink->id, each, ctx, e);
+}
+
+bool blocked_old_topics(const struct sink_config *sink, const struct broker_config *names,
+                        bool (*each)(void *ctx, const char *topic, const char *like, const char *group, struct err *e),
+                        void *ctx, struct err *e)
+{
+    bool ok = true;
+    for (size_t i = blocked_is_ordered(sink); i <= sink->formerly.count && ok && delivery_waits(sink); i++)
+        ok = blocked_named(sink, names, moves_name(sink, i), each, ctx, e);
     return ok;
 }
 
@@ -68,6 +86,65 @@ void blocked_open(struct delivery *d, const struct broker_config *names)
     d->blocked_keys = metric_get(&aqueduct_sink_blocked_keys, LABELS(d->s->id));
 }
 
+struct blocked_search {
+    struct delivery *d;
+    const struct broker_config *names;
+    const char *found; /* a topic that exists */
+};
+
+static bool blocked_meet(void *ctx, const char *topic, const char *like, const char *group, struct err *e)
+{
+    struct blocked_search *s = ctx;
+    struct delivery *d = s->d;
+    (void)group;
+    (void)e;
+    if (strcmp(topic, s->found) != 0)
+        return true;
+    LOG(INFO, "empties a blocked log of an earlier configuration", LOG_C("sink", d->s->id), LOG_C("log", topic));
+    d->old = mem_grow(d->old, d->old_count + 1, sizeof *d->old);
+    d->old[d->old_count++] = (struct blocked_log){ str_dup(str_of(topic)), like };
+    return false;
+}
+
+static void blocked_meet_topic(void *ctx, const char *topic)
+{
+    struct blocked_search *s = ctx;
+    s->found = topic;
+    blocked_old_topics(s->d->config, s->names, blocked_meet, s, NULL);
+}
+
+bool blocked_find_old(struct delivery *d, const struct broker_config *names, struct err *e)
+{
+    struct blocked_search s = { .d = d, .names = names };
+    char *begin = topic_name(names->prefix, TOPIC_BLOCKED, NULL);
+    bool ok = !delivery_waits(d->config) || broker_topics(d->broker, begin, blocked_meet_topic, &s, e);
+    free(begin);
+    return ok;
+}
+
+/* Which topic's log it was; NULL: it is no old log. */
+static const char *blocked_old_of(const struct delivery *d, struct str topic)
+{
+    for (size_t i = 0; i < d->old_count; i++)
+        if (str_eq(topic, str_of(d->old[i].topic)))
+            return d->old[i].of;
+    return NULL;
+}
+
+bool blocked_is_old(const struct delivery *d, struct str topic)
+{
+    return blocked_old_of(d, topic) != NULL;
+}
+
+bool blocked_is_none(const struct delivery *d, const struct record *r)
+{
+    struct str sink = record_header(r, TRAIL_SINK);
+    bool ours = !sink.at;
+    for (size_t i = 0; i <= d->config->formerly.count && !ours; i++)
+        ours = str_eq(sink, str_of(moves_name(d->config, i)));
+    return record_header(r, TRAIL_STATE).at || !ours;
+}
+
 /* The pair of a topic's partition and its log, made if need be. */
 static struct blocked *blocked_pair(struct delivery *d, const struct blocked_log *log, int32_t partition)
 {
@@ -90,12 +167,14 @@ static struct blocked *blocked_pair(struct delivery *d, const struct blocked_log
 
 struct blocked *blocked_of(struct delivery *d, struct partition *p)
 {
-    for (size_t i = 0; i < d->log_count && !p->blocked && !p->own; i++) {
+    for (size_t i = 0; i < d->log_count && !p->blocked && (!p->own || p->old); i++) {
         bool is_log = str_eq(p->topic, str_of(d->logs[i].topic));
-        if (!is_log && !str_eq(p->topic, str_of(d->logs[i].of)))
+        struct str of = p->old ? str_of(blocked_old_of(d, p->topic)) : p->topic;
+        if (!is_log && !str_eq(of, str_of(d->logs[i].of)))
             continue;
         p->blocked = blocked_pair(d, &d->logs[i], p->where.partition);
-        *(is_log ? &p->blocked->read : &p->blocked->topic) = p;
+        if (is_log)
+            p->blocked->read = p;
     }
     return p->blocked;
 }
@@ -129,16 +208,17 @@ void blocked_begin(struct delivery *d, struct blocked *b)
         snprintf(b->mark + 2 * i, 3, "%02x", bytes[i]);
     b->state = BLOCKED_MARKING;
     b->mark_failed = false;
-    if (b->topic)
-        consumer_hold(d->consumer, b->topic->where, true);
     blocked_publish_mark(d, b);
 }
 
 void blocked_ready(struct delivery *d, struct blocked *b)
 {
     b->state = BLOCKED_READ;
-    if (b->topic)
-        consumer_hold(d->consumer, b->topic->where, false);
+    for (struct partition *p = d->partitions; p; p = p->next)
+        if (p->holds && p->blocked == b) {
+            consumer_hold(d->consumer, p->where, false);
+            p->holds = false;
+        }
     wake_up(d->wake_fd); /* it may be read at once */
     for (struct entry *en; (en = b->held.first);) {
         b->held.first = en->next;

@@ -91,7 +91,7 @@ static bool delivery_consume(struct delivery *d, struct err *e)
 {
     size_t count = 0;
     const char **topics = mem_alloc(
-        (d->config->topics.count + d->retry_name_count + d->log_count + d->config->formerly.count + 2)
+        (d->config->topics.count + d->retry_name_count + d->log_count + d->old_count + d->config->formerly.count + 2)
         * sizeof *topics);
     if (d->s->ops->dead_letters)
         topics[count++] = d->dead_letter_topic;
@@ -102,6 +102,8 @@ static bool delivery_consume(struct delivery *d, struct err *e)
             topics[count++] = d->retry_names[i];
         for (size_t i = 0; i < d->log_count; i++)
             topics[count++] = d->logs[i].topic;
+        for (size_t i = 0; i < d->old_count; i++)
+            topics[count++] = d->old[i].topic;
         for (size_t i = 0; i <= d->config->formerly.count; i++)
             topics[count++] = d->redrive_topics[i];
     }
@@ -137,7 +139,7 @@ struct delivery *delivery_new(const struct sink_config *sink, const struct broke
     destinations_make(d);
     inbox_open(d);
     blocked_open(d, names);
-    d->open = moves_open(d, names, e) && d->s->ops->open(d->s, e);
+    d->open = moves_open(d, names, e) && blocked_find_old(d, names, e) && d->s->ops->open(d->s, e);
     if (d->open && destinations_open(d, e) && delivery_consume(d, e))
         return d;
     err_prefix(e, "sinks.%s", d->s->id);

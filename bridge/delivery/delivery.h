@@ -81,6 +81,11 @@ void delivery_recall(struct delivery *d);
 bool blocked_topics(const struct sink_config *sink, const struct broker_config *names,
                     bool (*each)(void *ctx, const char *topic, const char *like, const char *group, struct err *e),
                     void *ctx, struct err *e);
+/* The same with the logs that an earlier configuration may have left it: of its earlier names, and of its own when it has
+ * no order now. Those that exist are emptied. */
+bool blocked_old_topics(const struct sink_config *sink, const struct broker_config *names,
+                        bool (*each)(void *ctx, const char *topic, const char *like, const char *group, struct err *e),
+                        void *ctx, struct err *e);
 /* Calls each() with every topic of its own that this sink needs (its redrive topic) and the group that reads it. Retry
  * topics of an earlier version are emptied as well, as long as they exist. */
 bool delivery_topics(const struct sink_config *sink, const struct broker_config *names,

@@ -2,6 +2,7 @@
 /* The keys of a blocked log: where the events of each stand there, and when it may go on. */
 #include <stdlib.h>
 #include "bridge/delivery/private.h"
+#include "bridge/event/trail.h"
 #include "bridge/lib/mem.h"
 
 enum { FIRST_BUCKETS = 16 };
@@ -83,17 +84,23 @@ int64_t keys_offset(const struct blocked_key *key, size_t i)
     return key->places[key->head + i].offset;
 }
 
-bool keys_has(const struct blocked_key *key, const struct record *r)
+bool keys_has(const struct blocked_key *key, const struct taken *t)
 {
+    const struct record *r = t->record;
+    int64_t offset = r->offset, ms = r->timestamp_ms;
+    if (t->partition && t->partition->old) {
+        str_to_i64(record_header(r, TRAIL_OFFSET), &offset);
+        str_to_i64(record_header(r, TRAIL_TIMESTAMP), &ms);
+    }
     size_t low = key->head, end = key->head + key->count, high = end;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (key->places[middle].origin_offset < r->offset)
+        if (key->places[middle].origin_offset < offset)
             low = middle + 1;
         else
             high = middle;
     }
-    return low < end && key->places[low].origin_offset == r->offset && key->places[low].origin_ms == r->timestamp_ms;
+    return low < end && key->places[low].origin_offset == offset && key->places[low].origin_ms == ms;
 }
 
 void keys_wake(struct blocked *b, struct blocked_key *key)

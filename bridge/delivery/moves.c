@@ -20,8 +20,7 @@ bool delivery_waits(const struct sink_config *sink)
     return !sink->sink->ops->broadcast && !sink->sink->ops->dead_letters;
 }
 
-/* The sink's name, then its earlier ones. */
-static const char *moves_name(const struct sink_config *sink, size_t i)
+const char *moves_name(const struct sink_config *sink, size_t i)
 {
     return i == 0 ? sink->sink->id : sink->formerly.at[i - 1];
 }

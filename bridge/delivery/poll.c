@@ -38,8 +38,10 @@ static void poll_begin(struct delivery *d, struct taken *t)
 static struct partition *poll_partition_of(struct delivery *d, const struct record *r)
 {
     struct partition *p = partition_of(d, r);
-    if (p->newest < 0)
-        p->own = moves_owns(d, r->topic);
+    if (p->newest < 0) {
+        p->old = blocked_is_old(d, r->topic);
+        p->own = p->old || moves_owns(d, r->topic);
+    }
     return p;
 }
 
@@ -74,7 +76,10 @@ static void poll_resume(struct delivery *d, struct taken *t)
     en->last_ms = trail.last_ms;
     if (!to)
         moves_orphan(d, en, trail.endpoint);
-    else if (trail.due_ms > now)
+    else if (t->partition->old && to->chains && t->record->key.at) {
+        en->due_ms = trail.due_ms;
+        poll_enter(d, en);
+    } else if (trail.due_ms > now)
         moves_wait(d, en, trail.due_ms - now);
     else if (!to->chains && moves_is_stuck(d, to))
         moves_aside(d, en, gates_aside_ms(to));
@@ -106,6 +111,14 @@ static void poll_take(struct delivery *d, struct record *r, struct partition *p,
     else
         poll_begin(d, t);
     window_release(d, t);
+}
+
+/* What is no event of an old blocked log. */
+static void poll_skip(struct delivery *d, struct record *r, struct partition *p)
+{
+    watermark_finish(&p->done, r->offset);
+    p->changed = d->changed = true;
+    record_free(r);
 }
 
 /* Takes what the waiter handed over, before new records: it is older. */
@@ -177,7 +190,10 @@ bool poll_records(struct delivery *d)
             continue;
         p->newest = records[i]->offset;
         watermark_begin(&p->done, records[i]->offset);
-        poll_take(d, records[i], p, NULL);
+        if (p->old && blocked_is_none(d, records[i]))
+            poll_skip(d, records[i], p);
+        else
+            poll_take(d, records[i], p, NULL);
     }
     return room > 0 && n == room;
 }

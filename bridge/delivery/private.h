@@ -39,8 +39,10 @@ struct partition { /* a partition we read */
     struct partition *next;
     struct topic_partition where; /* owns the topic's name */
     struct str topic;
-    bool own;                /* a retry or redrive topic, or the waiter: its records passed the filter before */
+    bool own;                /* a retry or redrive topic, the waiter, or old: its records passed the filter before */
+    bool old;                /* a blocked log of an earlier configuration, which is emptied */
     struct blocked *blocked; /* order: key: what it and its log belong to, as soon as that was asked */
+    bool holds;              /* it is not read on, until it is known which keys are blocked */
     struct watermark done;
     int64_t newest; /* -1: none yet */
     bool changed;   /* something finished that was not committed yet */
@@ -187,9 +189,9 @@ struct blocked_key {
 struct blocked { /* a partition of a topic and its log */
     struct blocked *next;
     uint64_t number;
-    const char *log;                /* the log's topic */
-    struct topic_partition where;   /* the log */
-    struct partition *topic, *read; /* the partition and its log, as long as something of them was read */
+    const char *log;              /* the log's topic */
+    struct topic_partition where; /* the log */
+    struct partition *read;       /* the log, as long as something of it was read */
     enum blocked_state state;
     char mark[17];
     bool mark_failed;
@@ -255,6 +257,8 @@ struct delivery {
     struct blocked *blocked;
     struct blocked_log *logs;
     size_t log_count;
+    struct blocked_log *old; /* those of an earlier configuration that exist */
+    size_t old_count;
     size_t blocked_loaded; /* events of blocked logs in the window */
     struct mailbox marks;  /* notices of the broker about marks */
     struct metric *blocked_events, *blocked_keys;
@@ -353,6 +357,7 @@ struct partition *partitions_crowded(const struct delivery *d);
 
 /* ---- moves.c ---- */
 
+const char *moves_name(const struct sink_config *sink, size_t i); /* the sink's name, then its earlier ones */
 bool moves_open(struct delivery *d, const struct broker_config *names, struct err *e);
 void moves_close(struct delivery *d);
 bool moves_owns(const struct delivery *d, struct str topic); /* a retry or redrive topic of the sink? */
@@ -395,7 +400,7 @@ void keys_free(struct delivery *d, struct blocked *b, struct blocked_key *key); 
 void keys_push(struct delivery *d, struct blocked_key *key, struct blocked_place place); /* one event more */
 int64_t keys_offset(const struct blocked_key *key, size_t i); /* where its event number i stands in the log */
 /* Is this record of the topic in the log? A crash may have come between that and the topic's position. */
-bool keys_has(const struct blocked_key *key, const struct record *r);
+bool keys_has(const struct blocked_key *key, const struct taken *t);
 void keys_wake(struct blocked *b, struct blocked_key *key);          /* it may be read and sent from now on */
 void keys_wake_all(struct blocked *b, const struct destination *to); /* ... its keys, due or not */
 void keys_rest(struct blocked *b, struct blocked_key *key); /* ... from the time on when its first event is due */
@@ -403,6 +408,10 @@ void keys_rest(struct blocked *b, struct blocked_key *key); /* ... from the time
 /* ---- blocked_logs.c ---- */
 
 void blocked_open(struct delivery *d, const struct broker_config *names);
+bool blocked_find_old(struct delivery *d, const struct broker_config *names, struct err *e); /* after blocked_open */
+bool blocked_is_old(const struct delivery *d, struct str topic);
+/* Has it no event for this sink: a mark, a note, or that of a sink whose log has the same name by chance? */
+bool blocked_is_none(const struct delivery *d, const struct record *r);
 /* What a partition belongs to; NULL: to none. */
 struct blocked *blocked_of(struct delivery *d, struct partition *p);
 /* Begins to read the log up to its end; the topic's partition waits so long. */

@@ -2,6 +2,7 @@
 /* Compares the groups that the broker knows with the configuration. */
 #include "bridge/delivery/register.h"
 #include <stdlib.h>
+#include "bridge/delivery/delivery.h"
 #include "bridge/delivery/ladder.h"
 #include "bridge/event/trail.h"
 #include "bridge/lib/clock.h"
@@ -57,15 +58,36 @@ const struct sink_config *register_sink(const struct config *c, const char *name
     return NULL;
 }
 
-/* Does the sink, which has or had that name, read the topic? Of the bridge's own topics it reads all but a blocked log of
- * another name, which it does not take over. */
+static bool register_is_other(void *ctx, const char *topic, const char *like, const char *group, struct err *e)
+{
+    (void)like;
+    (void)group;
+    (void)e;
+    return strcmp(topic, ctx) != 0;
+}
+
+/* Does the sink read the blocked log, its own or an old one? It does only while it has the log's topic. */
+static bool register_reads_log(const struct config *c, const struct sink_config *s, const char *log)
+{
+    void *ctx = (void *)(uintptr_t)log;
+    return !blocked_topics(s, &c->broker, register_is_other, ctx, NULL)
+           || !blocked_old_topics(s, &c->broker, register_is_other, ctx, NULL);
+}
+
+/* Does the sink, which has or had that name, read the topic? Of the bridge's own topics it reads all but the blocked logs
+ * of topics that it has no more. One that shows its listeners what comes, and keeps no position, finishes nothing. */
 static bool register_reads(const struct config *c, const struct sink_config *s, bool formerly, const char *topic)
 {
+    if (s->sink->ops->broadcast)
+        return false;
     if (str_starts(str_of(topic), str_of(c->broker.prefix))) {
         char *logs = topic_name(c->broker.prefix, TOPIC_BLOCKED, NULL);
         bool blocked = str_starts(str_of(topic), str_of(logs));
         free(logs);
-        return !blocked || !formerly;
+        if (blocked)
+            return register_reads_log(c, s, topic);
+        if (c->broker.prefix[0])
+            return true;
     }
     if (formerly)
         return true;
@@ -103,7 +125,7 @@ static void register_say(struct register_of_groups *r, const char *sink, bool kn
     r->said[r->count++] = (struct unserved){ str_dup(str_of(sink)), str_dup(str_of(topic)),
                                              metric_get(&aqueduct_unserved_records, LABELS(sink, topic)), unread };
     LOG(WARN,
-        known ? "records that nobody reads: the sink no longer has the topic (aqueduct orphans ends them)"
+        known ? "records that nobody reads: the sink no longer reads the topic (aqueduct orphans ends them)"
               : "records that nobody reads: the sink is not configured (renamed? then `formerly` tells its new one; "
                 "else aqueduct orphans ends them)",
         LOG_C("sink", sink), LOG_C("topic", topic), LOG_INT("records", unread));

@@ -204,6 +204,30 @@ def test_a_renamed_sink_goes_on(bridge, receivers):
     assert "no sink reads" not in daemon.log() and "nobody reads" not in daemon.log()
 
 
+@pytest.mark.parametrize("name, options", [("old", ""), ("new", "formerly: [old]"), ("new", "formerly: [old]\norder: key")])
+def test_keys_that_stepped_aside_go_on_with_another_configuration(bridge, receivers, name, options):
+    """What stands in the blocked logs is sent when the order is gone, or the sink has another name."""
+    works = []
+    receiver = receivers(lambda r: 204 if works or not r["id"].startswith("blocked") else 503)
+    fast = "retry_memory: 100ms\nretry: [2s, 2s, 2s, 2s]"
+    bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("old", receiver.url, fast + "\norder: key") + DEAD_LETTERS)
+    daemon = bridge.start()
+    blocked = [f"blocked-event-{i}" for i in range(5)]
+    post_ok(daemon, *(event(i, subject="blocked") for i in blocked))
+    post_ok(daemon, event("good-event", subject="good"))
+    receiver.delivered(["good-event"])
+    wait_for(lambda: daemon.metric("aqueduct_sink_blocked", sink="old") == 5)
+    daemon.stop()
+    works.append(True)
+    before = len(receiver.all())
+    bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink(name, receiver.url, f"{fast}\n{options}") + DEAD_LETTERS)
+    daemon = bridge.start()
+    receiver.delivered(blocked)
+    got = [r["id"] for r in receiver.all()[before:]]
+    assert sorted(got) == blocked
+    assert got == blocked or "order" not in options
+
+
 def test_410_is_a_dead_letter_at_once(bridge, receivers):
     receiver = receivers(lambda r: 410)
     daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "retry: [10ms, 10ms]") + DEAD_LETTERS)

@@ -426,6 +426,169 @@ TEST(keyless_events_are_not_ordered_and_wait_with_all_others)
     reconciles();
 }
 
+/* The next start is without an order, which the configuration of the last one had. */
+static void without_order(void)
+{
+    delivery_free(d);
+    d = NULL;
+    config.order = ORDER_NONE;
+}
+
+static char former[32], *formers[] = { former };
+
+/* The next start is under another name. */
+static void renamed(void)
+{
+    delivery_free(d);
+    d = NULL;
+    memcpy(former, id, sizeof former);
+    snprintf(id, sizeof id, "%.20sx", former);
+    snprintf(log_topic, sizeof log_topic, "aq.blocked.%s.in", id);
+    config.formerly = (struct strings){ formers, 1 };
+}
+
+TEST(a_sink_without_an_order_any_more_empties_its_log)
+{
+    failing['a'] = true;
+    put('a', 0, 10);
+    start();
+    settle();
+    without_order();
+    put('b', 0, 1);
+    failing['a'] = false;
+    start();
+    settle();
+    assert_int_equal(sink.count, 10); /* a0 goes to those that wait, as it is not due */
+    for (size_t i = 0; i < sink.count; i++)
+        assert_string_not_equal(sink.sent[i].id, "a0");
+    reconciles();
+    restart();
+    settle();
+    assert_int_equal(sink.count, 0);
+
+    config.order = ORDER_KEY; /* and has nothing left when the order is back */
+    restart();
+    wait_ms(HOUR);
+    assert_int_equal(sink.count, 0);
+    assert_int_equal(blocked(), 0);
+    reconciles();
+}
+
+TEST(what_is_due_in_such_a_log_goes_on_with_its_attempts)
+{
+    failing['a'] = true;
+    put('a', 0, 10);
+    start();
+    settle();
+    without_order();
+    failing['a'] = false;
+    clock_fake_advance(MINUTE);
+    start();
+    settle();
+    assert_int_equal(delivered('a', 0), 10);
+    assert_int_equal(sink.sent[0].attempt, 2);
+    assert_int_equal(sink.sent[1].attempt, 1);
+    reconciles();
+}
+
+TEST(a_renamed_sink_takes_over_the_log_in_its_order)
+{
+    failing['a'] = true;
+    put('a', 0, 10);
+    start();
+    settle();
+    renamed();
+    start();
+    put('b', 0, 1);
+    settle();
+    assert_int_equal(delivered('b', 0), 1);
+    assert_int_equal(sink.count, 1); /* never early */
+    assert_int_equal(blocked(), 10);
+    put('a', 10, 2);
+    wait_ms(MINUTE);
+    assert_int_equal(sink.count, 2);
+    assert_int_equal(sink.sent[1].attempt, 2);
+    restart();
+    failing['a'] = false;
+    wait_ms(5 * MINUTE);
+    assert_int_equal(delivered('a', 0), 12);
+    assert_int_equal(sink.count, 12);
+    assert_int_equal(sink.sent[0].attempt, 3);
+    assert_int_equal(blocked(), 0);
+    reconciles();
+}
+
+TEST(a_renamed_sink_without_an_order_empties_the_log)
+{
+    failing['a'] = true;
+    put('a', 0, 10);
+    start();
+    settle();
+    renamed();
+    config.order = ORDER_NONE;
+    failing['a'] = false;
+    clock_fake_advance(MINUTE);
+    start();
+    settle();
+    assert_int_equal(delivered('a', 0), 10);
+    reconciles();
+}
+
+TEST(a_crash_while_the_log_is_taken_over_loses_nothing)
+{
+    bool seen[100] = { false };
+    failing['a'] = true;
+    put('a', 0, 100);
+    start();
+    settle();
+    renamed();
+    failing['a'] = false;
+    clock_fake_advance(MINUTE);
+    start();
+    for (int i = 0; i < 12; i++) {
+        delivery_step(d, (struct duration){ 0 });
+        broker_flush(flow.inner, (struct duration){ 10000 });
+        for (size_t k = 0; k < sink.count; k++)
+            seen[strtol(sink.sent[k].id + 1, NULL, 10)] = true;
+    }
+    crash();
+    settle();
+    for (size_t i = 0; i < sink.count; i++)
+        seen[strtol(sink.sent[i].id + 1, NULL, 10)] = true;
+    for (int i = 0; i < 100; i++)
+        assert_true(seen[i]);
+    assert_int_equal(blocked(), 0);
+    reconciles();
+}
+
+static void put_into_log(const char *of, const char *event)
+{
+    const struct header headers[] = { { STR("ce_specversion"), STR("1.0") },
+                                      { STR("ce_id"), str_of(event) },
+                                      { STR("ce_source"), STR("/t") },
+                                      { STR("ce_type"), STR("t") },
+                                      { STR(TRAIL_SINK), str_of(of) } };
+    flow_raw(&flow, &(struct record){ .topic = str_of(log_topic),
+                                      .key = STR("t"),
+                                      .value = STR("{}"),
+                                      .headers = headers,
+                                      .header_count = sizeof headers / sizeof *headers });
+}
+
+/* The log of "x" and its topic "y.in" is named as that of "x.y" and its topic "in". */
+TEST(what_another_sink_put_into_a_log_of_that_name_is_not_ours)
+{
+    config.order = ORDER_NONE;
+    flow_topic(&flow, log_topic, 1);
+    put_into_log("another", "t0");
+    put_into_log(id, "t1");
+    start();
+    settle();
+    assert_int_equal(delivered('t', 1), 1);
+    assert_int_equal(sink.count, 1);
+    reconciles();
+}
+
 #define flow_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -443,6 +606,12 @@ int main(void)
         flow_test(a_stop_waits_for_the_mark),
         flow_test(without_a_log_keys_wait_in_memory),
         flow_test(keyless_events_are_not_ordered_and_wait_with_all_others),
+        flow_test(a_sink_without_an_order_any_more_empties_its_log),
+        flow_test(what_is_due_in_such_a_log_goes_on_with_its_attempts),
+        flow_test(a_renamed_sink_takes_over_the_log_in_its_order),
+        flow_test(a_renamed_sink_without_an_order_empties_the_log),
+        flow_test(a_crash_while_the_log_is_taken_over_loses_nothing),
+        flow_test(what_another_sink_put_into_a_log_of_that_name_is_not_ours),
     };
     return cmocka_run_group_tests_name("blocked", tests, NULL, NULL);
 }

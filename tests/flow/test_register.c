@@ -99,7 +99,43 @@ TEST(a_former_name_is_served)
     was_there("former", "aq.blocked.former.in", 0);
     register_look(groups, &flow.broker);
     assert_int_equal(unserved("former", "in"), 0);
-    assert_int_equal(unserved("former", "aq.blocked.former.in"), 1);
+    assert_int_equal(unserved("former", "aq.blocked.former.in"), 0); /* it is emptied */
+}
+
+/* A sink has a log of that name, as its group's position says. */
+static void has_log(const char *name, const char *log)
+{
+    flow_topic(&flow, log, 1);
+    flow_event(&flow, log, "a", NULL);
+    was_there(name, log, 0);
+}
+
+TEST(a_blocked_log_is_read_while_its_topic_is)
+{
+    has_log("served", "aq.blocked.served.in");
+    has_log("served", "aq.blocked.served.other");
+    has_log("former", "aq.blocked.former.other");
+    register_look(groups, &flow.broker);
+    assert_int_equal(unserved("served", "aq.blocked.served.in"), 0);
+    assert_int_equal(unserved("served", "aq.blocked.served.other"), 1);
+    assert_int_equal(unserved("former", "aq.blocked.former.other"), 1);
+    sinks[0].order = ORDER_KEY;
+    register_look(groups, &flow.broker);
+    assert_int_equal(unserved("served", "aq.blocked.served.in"), 0);
+    assert_int_equal(unserved("served", "aq.blocked.served.other"), 1);
+    assert_int_equal(unserved("former", "aq.blocked.former.other"), 1);
+}
+
+TEST(a_sink_of_another_type_reads_with_no_group)
+{
+    struct sink_ops broadcast = *sink.base.ops;
+    broadcast.broadcast = true;
+    sink.base.ops = &broadcast;
+    has_log("served", "aq.blocked.served.in");
+    was_there("served", "in", 1);
+    register_look(groups, &flow.broker);
+    assert_int_equal(unserved("served", "aq.blocked.served.in"), 1);
+    assert_int_equal(unserved("served", "in"), 4);
 }
 
 TEST(the_waiters_own_group_is_no_sink)
@@ -117,6 +153,8 @@ int main(void)
         flow_test(a_sink_that_is_gone_left_records),
         flow_test(a_topic_that_a_sink_no_longer_has),
         flow_test(a_former_name_is_served),
+        flow_test(a_blocked_log_is_read_while_its_topic_is),
+        flow_test(a_sink_of_another_type_reads_with_no_group),
         flow_test(the_waiters_own_group_is_no_sink),
     };
     return cmocka_run_group_tests_name("register", tests, NULL, NULL);
