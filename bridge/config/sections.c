@@ -52,7 +52,8 @@ static const struct option circuit_options[] = {
     OPTION(struct circuit_config, share, .fallback = "0", .max = 100,
            .doc = "So many per cent of the last 64 attempts that failed open the circuit; 0: none do."),
     OPTION(struct circuit_config, probe, .fallback = "30s", .min = 10, .max = HOUR_MS,
-           .doc = "How long it is from one attempt to the next while the circuit is open."),
+           .doc = "How long it is from one attempt to the next while the circuit is open, or as long as a longer "
+                  "Retry-After says, 10 min at most."),
     { 0 },
 };
 

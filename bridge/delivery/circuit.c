@@ -2,6 +2,8 @@
 /* When a circuit opens and closes. */
 #include "bridge/delivery/circuit.h"
 
+enum { PATIENCE_MS = 600000 }; /* longest wait for a probe that the receiver can ask for */
+
 bool circuit_is_used(const struct circuit *c)
 {
     return c->config && (c->config->failures || c->config->share);
@@ -20,11 +22,12 @@ bool circuit_sent(struct circuit *c)
     return c->probing;
 }
 
-/* No probe before that time from now on. */
+/* No probe before that time from now on. One event's patience is no other's for long. */
 static void circuit_rest(struct circuit *c, struct duration patience)
 {
-    int64_t wait = patience.ms > c->config->probe.ms ? patience.ms : c->config->probe.ms;
-    c->probe_ms = clock_mono_ms() + wait;
+    int64_t probe = c->config->probe.ms, most = probe > PATIENCE_MS ? probe : PATIENCE_MS;
+    int64_t wait = patience.ms > probe ? patience.ms : probe;
+    c->probe_ms = clock_mono_ms() + (wait < most ? wait : most);
 }
 
 void circuit_unsent(struct circuit *c, bool probe)

@@ -35,5 +35,6 @@ int64_t circuit_due(
     const struct circuit *c);         /* clock_mono_ms: no attempt before; 0: now; INT64_MAX: a probe is in flight */
 bool circuit_sent(struct circuit *c); /* an attempt begins; true: it is the probe */
 void circuit_unsent(struct circuit *c, bool probe); /* ... and never reached the receiver */
-/* How an attempt ended; patience: the receiver wants to be left alone for so long. */
+/* How an attempt ended; patience: the receiver wants to be left alone for so long. It is, for 10 min at most: one answer
+ * shall not end delivery for a day. The event that was answered waits as long as was asked for. */
 enum circuit_change circuit_heard(struct circuit *c, bool probe, bool failed, struct duration patience);

@@ -72,10 +72,24 @@ TEST(what_was_in_flight_neither_closes_nor_delays_it)
 
 TEST(the_receivers_patience_is_respected)
 {
-    const struct duration hour = { 3600000 };
+    const struct duration minutes = { 300000 };
     attempt(true);
     attempt(true);
-    assert_int_equal(circuit_heard(&c, circuit_sent(&c), true, hour), CIRCUIT_OPENED);
+    assert_int_equal(circuit_heard(&c, circuit_sent(&c), true, minutes), CIRCUIT_OPENED);
+    assert_int_equal(circuit_due(&c), clock_mono_ms() + 300000);
+}
+
+/* One answer keeps it open for ten minutes at most, or as long as the probes are apart. */
+TEST(patience_has_an_end)
+{
+    const struct duration day = { 86400000 };
+    open_it();
+    clock_fake_advance(1000);
+    assert_int_equal(circuit_heard(&c, circuit_sent(&c), true, day), CIRCUIT_SAME);
+    assert_int_equal(circuit_due(&c), clock_mono_ms() + 600000);
+    clock_fake_advance(600000);
+    config.probe.ms = 3600000;
+    assert_int_equal(circuit_heard(&c, circuit_sent(&c), true, day), CIRCUIT_SAME);
     assert_int_equal(circuit_due(&c), clock_mono_ms() + 3600000);
 }
 
@@ -123,6 +137,7 @@ int main(void)
         cmocka_unit_test_setup(a_probe_at_a_time, setup),
         cmocka_unit_test_setup(what_was_in_flight_neither_closes_nor_delays_it, setup),
         cmocka_unit_test_setup(the_receivers_patience_is_respected, setup),
+        cmocka_unit_test_setup(patience_has_an_end, setup),
         cmocka_unit_test_setup(a_probe_that_was_not_sent_says_nothing, setup),
         cmocka_unit_test_setup(a_share_of_the_last_attempts_opens_it, setup),
         cmocka_unit_test_setup(without_a_measure_it_never_opens, setup),
