@@ -37,6 +37,11 @@ size_t ladder_step(int64_t wait_ms)
     return step;
 }
 
+int64_t ladder_ms(size_t step)
+{
+    return ladder_steps[step].ms;
+}
+
 static bool ladder_holds(const struct ladder *l, struct str topic)
 {
     bool is = str_eq(topic, str_of(l->orphaned));

@@ -36,6 +36,7 @@ void ladder_open(struct ladder *l, const char *prefix); /* the names; makes no t
 void ladder_close(struct ladder *l);                    /* accepts {0} */
 /* The index of the longest delay that is no longer than `wait_ms`; 0 when all are longer. */
 size_t ladder_step(int64_t wait_ms);
+int64_t ladder_ms(size_t step); /* its delay */
 /* Publishes a copy of the record to the topic where it waits next, or to the orphaned ones; `how` says done, ctx and
  * tag. */
 void ladder_publish(const struct ladder *l, struct broker *b, const struct ladder_stay *stay,

@@ -38,6 +38,7 @@ struct shelved { /* a record */
     size_t bytes;
     struct shelf_partition *partition;
     struct waiter_sink *sink; /* NULL: not configured */
+    int64_t room_ms;          /* 0: else it is due, and waits for its sink's room, until then in this place */
     bool stuck;               /* no topic takes its copy: it waits here until it is due */
 };
 

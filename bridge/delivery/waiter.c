@@ -6,7 +6,6 @@
 #include <unistd.h>
 #include "bridge/delivery/ladder.h"
 #include "bridge/delivery/orphans.h"
-#include "bridge/delivery/pace.h"
 #include "bridge/delivery/register.h"
 #include "bridge/delivery/replaced.h"
 #include "bridge/delivery/shelf.h"
@@ -25,7 +24,10 @@ enum {
     WAITER_ASLEEP_MS = 2000,
     WAITER_REVOKE_MS = 2000, /* how long a partition's hand-over may wait for the sinks */
     WAITER_REVOKE_TURN_MS = 20,
-    SLOT_HERE_MS = 1000,      /* a slot sooner than this may be waited for in memory */
+    ROOM_HERE_MS = 1000,      /* how long a few may wait in memory for room before they go to a topic */
+    ROOM_LOOK_MS = 2000,      /* those that wait for room are looked at so often, besides when there is some */
+    ROOM_MOVES = 200,         /* a second: what waits for room in topics costs about so many moves, */
+    ROOM_STEP_MOST = 2,       /* or more, rather than that it stands in a topic of a longer delay */
     UNTIL_MOST_MS = 86400000, /* the longest delay; whatever a record says, it is looked at after that */
 };
 
@@ -33,7 +35,6 @@ struct waiter_sink {
     const struct sink_config *config;
     struct delivery *delivery;
     size_t room, out; /* most records handed over, and how many are */
-    struct pace pace;
     struct metric *waiting;
 };
 
@@ -55,6 +56,7 @@ struct waiter {
     enum { SURVEY_DUE, SURVEY_MADE, SURVEY_FAILED } survey;
     struct ranges settled; /* of the orphans, as notes said before they were read */
     struct replaced replaced;
+    bool offers; /* some sink may have more room than when what is parked was looked at */
     bool closing, poll_failed, store_failed;
     struct metric *moves;
 };
@@ -123,14 +125,43 @@ static void waiter_hand(struct waiter *w, struct shelved *en)
     delivery_hand(en->sink->delivery, r, &w->reports, shelf_tag(en));
 }
 
-/* Its sink has no room: it waits for a slot of its own, here if that is soon and few do, else in a topic. */
-static void waiter_queue(struct waiter *w, struct shelved *en, const struct trail *t, int64_t now_ms)
+static bool waiter_has_room(const struct waiter_sink *s)
 {
-    int64_t slot = pace_slot(&en->sink->pace, now_ms);
-    if (slot - now_ms < SLOT_HERE_MS && shelf_has_room(en->partition))
-        shelf_park(&w->shelf, en, slot);
-    else
-        waiter_store(w, en, t, slot);
+    return s->out < s->room;
+}
+
+/* How long what waits for room of this sink stands in a topic. The time is a bound alone, since whatever is at the head of
+ * a topic goes as soon as there is room: so the more there are, the longer it is, and a sink that takes nothing for days
+ * costs next to nothing. */
+static int64_t waiter_room_ms(const struct waiter_sink *s)
+{
+    size_t step = 0;
+    while (step < ROOM_STEP_MOST && metric_value(s->waiting) * 1000 > ROOM_MOVES * ladder_ms(step))
+        step++;
+    return ladder_ms(step);
+}
+
+/* It is due and its sink has no room: it waits here as long as its topic says, or for a moment if few do, then in a topic
+ * of its own choice; waiter_offer ends that sooner. */
+static void waiter_queue(struct waiter *w, struct shelved *en, const struct trail *t, int64_t until_ms, int64_t now_ms)
+{
+    if (!en->room_ms)
+        en->room_ms = until_ms > now_ms ? until_ms : now_ms + (shelf_has_room(en->partition) ? ROOM_HERE_MS : 0);
+    if (en->room_ms > now_ms)
+        shelf_park(&w->shelf, en, en->room_ms < now_ms + ROOM_LOOK_MS ? en->room_ms : now_ms + ROOM_LOOK_MS);
+    else /* a second more, so that the step is not missed by the time that passes until it is stored */
+        waiter_store(w, en, t, now_ms + waiter_room_ms(en->sink) + 1000);
+}
+
+/* Hands over what waits here for room alone, as far as there is some now. */
+static void waiter_offer(struct waiter *w)
+{
+    for (size_t i = 0; w->offers && i < w->shelf.entry_cap; i++) {
+        struct shelved *en = w->shelf.entries[i];
+        if (en->state == SHELF_PARKED && en->room_ms && waiter_has_room(en->sink))
+            waiter_hand(w, en);
+    }
+    w->offers = false;
 }
 
 /* Decides, now that it was read or that its wait is over. */
@@ -143,16 +174,16 @@ static void waiter_look(struct waiter *w, struct shelved *en)
         waiter_keep_orphan(w, en);
     else if (!en->sink)
         waiter_store(w, en, &t, 0);
-    else if (until > now)
+    else if (t.due_ms > now && until > now)
         shelf_park(&w->shelf, en, until);
     else if (t.due_ms > now && en->stuck)
         shelf_park(&w->shelf, en, t.due_ms < now + UNTIL_MOST_MS ? t.due_ms : now + UNTIL_MOST_MS);
     else if (t.due_ms > now)
         waiter_store(w, en, &t, t.due_ms);
-    else if (en->stuck || en->sink->out < en->sink->room)
+    else if (en->stuck || waiter_has_room(en->sink))
         waiter_hand(w, en);
     else
-        waiter_queue(w, en, &t, now);
+        waiter_queue(w, en, &t, until, now);
 }
 
 /* ---- the survey ---- */
@@ -343,12 +374,11 @@ static void waiter_take_reports(struct waiter *w)
             if (!en)
                 continue;
             en->sink->out--;
-            if (notices[i].code == HANDED_FINISHED) {
-                pace_finished(&en->sink->pace);
+            w->offers = true;
+            if (notices[i].code == HANDED_FINISHED)
                 shelf_finish(&w->shelf, en);
-            } else { /* its partition goes to somebody else, or all ends: it is read again */
+            else /* its partition goes to somebody else, or all ends: it is read again */
                 shelf_leave(&w->shelf, en);
-            }
         }
 }
 
@@ -489,6 +519,8 @@ bool waiter_step(struct waiter *w, struct duration wait)
     waiter_take_reports(w);
     for (struct shelved *en; !stopped && (en = shelf_due(&w->shelf, clock_wall_ms()));)
         waiter_look(w, en);
+    if (!stopped)
+        waiter_offer(w);
     bool more = waiter_poll(w);
     shelf_commit(&w->shelf, false);
     if (stopped && w->shelf.storing == 0)

@@ -7,10 +7,11 @@
  *                                                    --no such sink here----------> <prefix>waiting.orphaned
  *
  * It reads each topic in order and waits for the oldest record: the others are not looked at before. It sends nothing
- * itself. A sink has at most half of its window in records from here; what exceeds that goes back and comes again at a
- * time of its own, spread as fast as the sink took the last ones. The position moves past a record when its sink is done
- * with it, or its copy is stored further on, so kill -9 costs at most a repeat; a record whose copy was stored before a
- * crash, and its position not, is known by the copy (replaced.h).
+ * itself. A sink has at most half of its window in records from here; what exceeds that goes back into a topic, where it
+ * stands in nobody's way for longer than that topic's delay: 30 s, or up to 10 min when very many do. What is due and
+ * stands at the head of any topic goes as soon as its sink has room, whatever that delay. The position moves past a
+ * record when its sink is done with it, or its copy is stored further on, so kill -9 costs at most a repeat; a record
+ * whose copy was stored before a crash, and its position not, is known by the copy (replaced.h).
  *
  * Nothing is dropped: a record of a sink that the configuration does not have is kept among the orphans, where it is
  * pending, counted and said once in the log, and goes on when a start finds the sink again. That holds for each member

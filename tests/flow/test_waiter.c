@@ -434,6 +434,47 @@ TEST(a_sink_without_room_holds_up_no_other)
     reconciles(b);
 }
 
+/* However long it took nothing: what waited for it goes as soon as it has room, at the pace of the sink. */
+TEST(a_sink_that_has_room_again_gets_at_once_what_is_due)
+{
+    a->sink.verdict = failing_once;
+    events(a, "a", 500);
+    start();
+    turn(40);
+    assert_int_equal(count(a, "waiting"), 500);
+    a->sink.verdict = silent;
+    clock_fake_advance(HOUR);
+    play(3 * MINUTE, 1000);
+    assert_int_equal(a->sink.flying, 32);
+    a->sink.verdict = NULL;
+    for (size_t i = 500; i < 532; i++)
+        script_answer(&a->sink, i, VERDICT_DELIVERED);
+    play(2000, 100);
+    assert_int_equal(count(a, "delivered_total"), 500);
+    assert_int_equal(a->sink.count, 1000);
+    assert_int_equal(count(a, "waiting"), 0);
+    reconciles(a);
+}
+
+/* What waits for a sink that takes nothing is moved once in 30 s, not more often. */
+TEST(a_sink_that_takes_nothing_costs_little)
+{
+    a->sink.verdict = failing_once;
+    events(a, "a", 500);
+    start();
+    turn(40);
+    a->sink.verdict = silent;
+    clock_fake_advance(HOUR);
+    play(MINUTE, 1000);
+    int64_t before = flow_count("aqueduct_waiting_moves_total", NULL);
+    play(10 * MINUTE, 1000);
+    int64_t moves = flow_count("aqueduct_waiting_moves_total", NULL) - before;
+    assert_in_range(moves, 1, 20 * 500);
+    assert_int_equal(a->sink.flying, 32);
+    assert_int_equal(count(a, "waiting"), 500 - 32);
+    reconciles(a);
+}
+
 /* A sink that is taken out of the configuration loses nothing: its events are kept, shown, and go on when it is back. */
 TEST(events_of_a_sink_that_is_gone_are_kept)
 {
@@ -792,6 +833,8 @@ int main(void)
         flow_test(what_a_sink_had_not_finished_comes_again),
         flow_test(one_topic_that_is_gone_takes_no_other_with_it),
         flow_test(a_sink_without_room_holds_up_no_other),
+        flow_test(a_sink_that_has_room_again_gets_at_once_what_is_due),
+        flow_test(a_sink_that_takes_nothing_costs_little),
         flow_test(events_of_a_sink_that_is_gone_are_kept),
         flow_test(a_renamed_sink_takes_over_what_waits),
         flow_test(what_cannot_be_stored_further_on_is_kept_where_it_is),
