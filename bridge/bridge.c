@@ -175,7 +175,7 @@ static void bridge_fresh_connectors(struct bridge *b)
         bridge_keep_fresh(b, c->sources[i].source, c->sources[i].source->ops->size);
 }
 
-/* Opens every sink, and the waiter of those whose events can wait. */
+/* Opens every sink, and the waiter of those whose events can wait; without any it only looks around. */
 static bool bridge_open_sinks(struct bridge *b, struct err *e)
 {
     const struct config *c = b->config;
@@ -189,13 +189,9 @@ static bool bridge_open_sinks(struct bridge *b, struct err *e)
         if (d && delivery_waits(&c->sinks[i]))
             waiter_serve(waiter, &c->sinks[i], d);
     }
-    if (waiter_serves(waiter) == 0) {
-        waiter_free(waiter);
-        return opened;
-    }
     worker_add(&b->workers, &engine_waiter, waiter, "waiter");
     waiter_look_around(waiter, c);
-    return opened && waiter_open(waiter, e);
+    return opened && (waiter_serves(waiter) == 0 || waiter_open(waiter, e));
 }
 
 /* Opens every sink and every source; no thread runs yet. */

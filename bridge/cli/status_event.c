@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include "bridge/cli/unserved.h"
 #include "bridge/delivery/delivery.h"
 #include "bridge/delivery/ladder.h"
 #include "bridge/event/event.h"
@@ -183,6 +184,20 @@ static bool event_own_topics(struct event_find *f, const struct sink_config *sin
     return ok && blocked_topics(sink, &f->config->broker, event_blocked_log, f, e);
 }
 
+/* What stands in blocked logs that nobody reads any more. */
+static bool event_unserved(struct event_find *f, struct err *e)
+{
+    struct unserved_list left = { 0 };
+    bool ok = unserved_left(f->config, &left, e);
+    for (size_t i = 0; ok && i < left.count; i++) {
+        char *group = str_join(f->config->broker.group_prefix, left.at[i].sink, "");
+        ok = left.at[i].kind != UNSERVED_BLOCKED || event_notes(f, "unserved", left.at[i].topic, group, e);
+        free(group);
+    }
+    unserved_free(&left);
+    return ok;
+}
+
 static bool event_all_notes(struct event_find *f, struct err *e)
 {
     char *dead = topic_name(f->config->broker.prefix, TOPIC_DEAD_LETTER, NULL);
@@ -190,7 +205,7 @@ static bool event_all_notes(struct event_find *f, struct err *e)
     for (size_t i = 0; ok && i < f->config->sink_count; i++)
         ok = event_own_topics(f, &f->config->sinks[i], e);
     free(dead);
-    return ok;
+    return ok && event_unserved(f, e);
 }
 
 /* ---- one destination ---- */
@@ -317,6 +332,19 @@ static bool event_at_sink(struct event_find *f, const struct sink_config *sink, 
     return ok;
 }
 
+/* Where a copy of the record is kept that nobody reads any more. */
+static void event_at_nobody(const struct event_find *f, const struct record *r, json_t *list)
+{
+    char origin[EVENT_ORIGIN];
+    snprintf(origin, sizeof origin, "%.*s/%" PRId32 "/%" PRId64, STR_ARG(r->topic), r->partition, r->offset);
+    for (size_t i = 0; i < json_array_size(f->notes); i++) {
+        const json_t *note = json_array_get(f->notes, i);
+        if (event_same(note, "kind", "unserved") && event_same(note, "origin", origin))
+            event_destination(list, json_string_value(json_object_get(note, "sink")),
+                              json_string_value(json_object_get(note, "endpoint")), "unserved", note);
+    }
+}
+
 /* Says what became of the record's event everywhere. `copy`: the record itself was not found. */
 static bool event_store(struct event_find *f, const struct record *r, const struct event *ev, bool copy)
 {
@@ -325,12 +353,14 @@ static bool event_store(struct event_find *f, const struct record *r, const stru
     for (size_t i = 0; ok && i < f->config->sink_count; i++)
         if (event_reads(&f->config->sinks[i], r->topic))
             ok = event_at_sink(f, &f->config->sinks[i], r, ev, list);
-    if (ok)
+    if (ok) {
+        event_at_nobody(f, r, list);
         json_array_append_new(f->stored, json_pack("{s:o,s:i,s:I,s:o,s:b,s:o,s:o,s:O}", "topic", json_of_text(r->topic),
                                                    "partition", (int)r->partition, "offset", (json_int_t)r->offset,
                                                    "time", json_of_moment(r->timestamp_ms), "copy", (int)copy, "type",
                                                    json_of_text(ev->type), "source", json_of_text(ev->source),
                                                    "destinations", list));
+    }
     json_decref(list);
     return ok;
 }

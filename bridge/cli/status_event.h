@@ -6,8 +6,9 @@
  *    "endpoint", "state", "attempts", "due", "last", "status", "class", "reason"}]}], "refused": [{"source", "class",
  *    "reason", "last"}]}
  *
- * state: finished, filtered, pending, ready, behind, in_flight, storing, waiting, dead, redriven, live. What was finished
- * and left no dead letter was delivered, but the log keeps no word of that, so it is not called so. */
+ * state: finished, filtered, pending, ready, behind, in_flight, storing, waiting, dead, redriven, live, unserved (kept, but
+ * nobody reads it any more). What was finished and left no dead letter was delivered, but the log keeps no word of that, so
+ * it is not called so. */
 #pragma once
 #include <jansson.h>
 #include "bridge/config/config.h"

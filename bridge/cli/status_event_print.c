@@ -21,6 +21,7 @@ static const struct {
     { "waiting", "waiting", true },
     { "dead", "dead", true },
     { "redriven", "redriven, pending", false },
+    { "unserved", "kept, but nobody reads it any more (aqueduct orphans list)", false },
     { "live", "shown to who listened then", false },
 };
 

@@ -160,12 +160,23 @@ static bool unserved_count(void *ctx, const struct record *r)
     return true;
 }
 
+static bool unserved_groups(struct unserved_search *s, struct err *e)
+{
+    const struct broker_config *broker = &s->config->broker;
+    return broker_groups_outside(broker, broker->group_prefix, &(struct group_seen){ .each = unserved_group, .ctx = s },
+                                 e);
+}
+
+bool unserved_left(const struct config *config, struct unserved_list *out, struct err *e)
+{
+    return unserved_groups(&(struct unserved_search){ .config = config, .out = out }, e);
+}
+
 bool unserved_find(const struct config *config, struct str sink, struct str topic, struct unserved_list *out,
                    struct err *e)
 {
     struct unserved_search s = { .config = config, .sink = sink, .topic = topic, .out = out };
-    bool ok = broker_groups_outside(&config->broker, config->broker.group_prefix,
-                                    &(struct group_seen){ .each = unserved_group, .ctx = &s }, e);
+    bool ok = unserved_groups(&s, e);
     for (size_t i = 0; ok && i < out->count; i++)
         if (out->at[i].kind == UNSERVED_BLOCKED) /* its log has marks and notes as well */
             ok = unserved_each(config, &out->at[i], unserved_count, &out->at[i], e);

@@ -32,6 +32,8 @@ enum { UNSERVED_MOST = 1000 }; /* pairs; what exceeds them is left out */
 /* Those of the sink and the topic; absent: of all. False with *e; free the list in either case. */
 bool unserved_find(const struct config *config, struct str sink, struct str topic, struct unserved_list *out,
                    struct err *e);
+/* Only what groups left, and what is in blocked logs uncounted: a first look. */
+bool unserved_left(const struct config *config, struct unserved_list *out, struct err *e);
 void unserved_free(struct unserved_list *list);
 
 /* Hands out every event of one entry, oldest first per partition, until each() returns false. */

@@ -481,6 +481,8 @@ static bool waiter_poll(struct waiter *w)
 {
     struct err e = { "" };
     struct record *records[WAITER_POLL];
+    if (!w->consumer)
+        return false;
     size_t room = w->shelf.storing < WAITER_STORING && !atomic_load(&w->stopping) ? WAITER_POLL : 0;
     int n = consumer_poll(w->consumer, records, room, &e);
     if (n < 0 && !w->poll_failed)

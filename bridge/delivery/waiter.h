@@ -33,7 +33,8 @@ struct waiter *waiter_new(const struct broker_config *names, struct broker *brok
 void waiter_serve(struct waiter *w, const struct sink_config *sink, struct delivery *d);
 size_t waiter_serves(const struct waiter *w); /* how many sinks */
 /* Before waiter_open: it also looks now and then what the broker keeps that nobody reads any more (register.h), since
- * that may take a while. */
+ * that may take a while. A waiter that serves nobody does only that and is not opened: the waiting topics are another
+ * daemon's, or nobody's. */
 void waiter_look_around(struct waiter *w, const struct config *config);
 bool waiter_open(struct waiter *w, struct err *e);
 /* One turn; waits at most `wait` when there is nothing to do. False when stopped and drained, or abandoned. */

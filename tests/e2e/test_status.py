@@ -145,6 +145,23 @@ def became(bridge, ident, *words):
     return {one["sink"] + (f"/{one['endpoint']}" if one["endpoint"] else ""): one for one in found["stored"][0]["destinations"]}
 
 
+def test_an_event_in_a_log_that_nobody_reads(bridge, receivers):
+    """A sink whose keys stepped aside becomes one of another type: the daemon says so, though no sink is left that could wait."""
+    bad = receivers(lambda request: 503)
+    bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", bad.url, "order: key\nretry: [1h]\nretry_memory: 1s"))
+    daemon = bridge.start()
+    post_ok(daemon, *(event(f"e{i}", subject="k") for i in range(3)))
+    wait_for(lambda: daemon.metric("aqueduct_sink_blocked", sink="crm") == 3)
+    daemon.stop()
+    bridge.configure(HTTP_SOURCE + "sinks:\n  crm: {type: websocket, listen: \"127.0.0.1:0\", topics: [$EVENTS]}\n")
+    daemon = bridge.start()
+    wait_for(lambda: "records that nobody reads" in daemon.log(), seconds=150)
+    assert "blocked.crm." in daemon.log()
+    text = bridge.command("status", "--event", "e1").stdout
+    assert "kept, but nobody reads it any more" in text and "delivered" not in text
+    assert "blocked" in bridge.command("orphans", "list").stdout
+
+
 def test_what_became_of_an_event(bridge, receivers):
     good, bad, silent = receivers(), receivers(lambda request: 503), receivers(lambda request: "hang")
     sinks = ("sinks:\n" + webhook_sink("crm", good.url) + webhook_sink("broken", bad.url, "retry: [10m]\nretry_memory: 10m")

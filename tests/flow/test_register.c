@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "bridge/delivery/register.h"
+#include "bridge/delivery/waiter.h"
 #include "bridge/lib/mailbox.h"
 #include "tests/support/flow.h"
 #include "tests/support/metric.h"
@@ -145,6 +146,20 @@ TEST(the_waiters_own_group_is_no_sink)
     assert_int_equal(unserved("bridge.waiter", "in"), 0);
 }
 
+/* The daemon has no sink whose events can wait: what others left is said all the same. */
+TEST(a_waiter_that_serves_nobody_looks_around)
+{
+    config.sink_count = 0;
+    was_there("gone", "in", 2);
+    struct waiter *waiter = waiter_new(&flow.names, &flow.broker);
+    waiter_look_around(waiter, &config);
+    assert_true(waiter_step(waiter, (struct duration){ 0 }));
+    assert_int_equal(unserved("gone", "in"), 3);
+    waiter_stop(waiter);
+    assert_false(waiter_step(waiter, (struct duration){ 0 }));
+    waiter_free(waiter);
+}
+
 #define flow_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -155,6 +170,7 @@ int main(void)
         flow_test(a_former_name_is_served),
         flow_test(a_blocked_log_is_read_while_its_topic_is),
         flow_test(a_sink_of_another_type_reads_with_no_group),
+        flow_test(a_waiter_that_serves_nobody_looks_around),
         flow_test(the_waiters_own_group_is_no_sink),
     };
     return cmocka_run_group_tests_name("register", tests, NULL, NULL);
