@@ -9,6 +9,7 @@
 #include "bridge/delivery/attempts.h"
 #include "bridge/delivery/delivery.h"
 #include "bridge/delivery/ladder.h"
+#include "bridge/delivery/register.h"
 #include "bridge/delivery/waiter.h"
 #include "bridge/dry.h"
 #include "bridge/intake/intake.h"
@@ -319,7 +320,12 @@ static void bridge_account(void *ctx, const struct account_question *question, s
         workers_each(&b->workers, &engine_delivery, bridge_ask_account, &a);
         workers_each(&b->workers, &engine_delivery, bridge_take_account, &a);
     }
-    buf_add_c(out, "]}\n");
+    buf_add_c(out, "],\"unserved\":");
+    if (b->started)
+        register_write(out);
+    else
+        buf_add_c(out, "null");
+    buf_add_c(out, "}\n");
 }
 
 static void bridge_take_counters(void *ctx, void *engine)

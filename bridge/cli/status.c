@@ -107,6 +107,16 @@ static void status_select(json_t *account, const struct status_flags *flags)
     }
 }
 
+/* The same of what nobody serves. */
+static void status_select_unserved(json_t *unserved, struct str sink)
+{
+    for (size_t i = json_array_size(unserved); sink.at && i-- > 0;) {
+        const char *name = json_string_value(json_object_get(json_array_get(unserved, i), "sink"));
+        if (!name || !str_eq(sink, str_of(name)))
+            json_array_remove(unserved, i);
+    }
+}
+
 /* The running daemon's account; NULL with *e, *nobody when none runs. */
 static json_t *status_ask(const struct config *config, const char *query, bool *nobody, struct err *e)
 {
@@ -237,6 +247,7 @@ static int status_run(struct command_call *call)
         return status_fail(&e);
     }
     status_select(account, flags);
+    status_select_unserved(json_object_get(account, "unserved"), flags->sink);
     if (flags->json) {
         json_dumpf(account, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
         fputc('\n', stdout);
@@ -266,6 +277,9 @@ static const char status_notes[] =
     "      failing: since, status, reason; circuit: state (closed, open, half_open), since, next_probe; and since the\n"
     "      daemon's start consumed = delivered + dead + filtered + moved + released + pending; attempts, retries, untried\n"
     "    events[] (--list): id, topic, partition, offset, time, endpoint, state, attempts, first, due, status, reason\n"
+    "  unserved[]: sink, topic, records      what nobody serves any more, since the sink, or its topic, is not configured\n"
+    "    (topic null: it waits for an attempt); of a running daemon as it saw that last, at most 10 minutes ago, and\n"
+    "    records of a blocked log with the bridge's own. aqueduct orphans list reads it all, and ends it\n"
     "\n"
     "--event finds every record of that id in the topics (one that retention removed by its copy that waits, is blocked or\n"
     "dead) and says of each sink that reads it, and each endpoint: finished (it was delivered, as far as the log can tell: it\n"

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "bridge/cli/status_log.h"
+#include "bridge/cli/unserved.h"
 #include "bridge/delivery/delivery.h"
 #include "bridge/delivery/ladder.h"
 #include "bridge/event/trail.h"
@@ -82,21 +83,43 @@ static json_t *status_log_sink(const struct config *c, const struct sink_config 
     return j;
 }
 
+/* What nobody serves, in the form of register_write. NULL with *e. */
+static json_t *status_log_unserved(const struct config *c, struct err *e)
+{
+    struct unserved_list found = { 0 };
+    bool ok = unserved_find(c, STR_ABSENT, STR_ABSENT, &found, e);
+    json_t *list = ok ? json_array() : NULL;
+    for (size_t i = 0; ok && i < found.count; i++)
+        if (found.at[i].events)
+            json_array_append_new(list,
+                                  json_pack("{s:o,s:o,s:I}", "sink", json_of_text(str_of(found.at[i].sink)), "topic",
+                                            found.at[i].kind == UNSERVED_WAITING
+                                                ? json_null()
+                                                : json_of_text(str_of(found.at[i].topic)),
+                                            "records", (json_int_t)found.at[i].events));
+    unserved_free(&found);
+    return list;
+}
+
 json_t *status_of_log(const struct config *c, struct err *e)
 {
     char at[CLOCK_TEXT];
+    json_t *unserved = status_log_unserved(c, e);
+    if (!unserved)
+        return NULL;
     json_t *sinks = json_array();
     for (size_t i = 0; i < c->sink_count; i++) {
         json_t *sink = status_log_sink(c, &c->sinks[i], e);
         if (!sink) {
+            json_decref(unserved);
             json_decref(sinks);
             return NULL;
         }
         json_array_append_new(sinks, sink);
     }
     clock_text(clock_wall_ms(), at);
-    return json_pack("{s:s,s:s,s:s,s:b,s:s,s:o}", "from", "log", "at", at, "broker", broker_facts(&c->broker).type,
-                     "ready", 0, "not_ready", "no daemon answers", "sinks", sinks);
+    return json_pack("{s:s,s:s,s:s,s:b,s:s,s:o,s:o}", "from", "log", "at", at, "broker", broker_facts(&c->broker).type,
+                     "ready", 0, "not_ready", "no daemon answers", "sinks", sinks, "unserved", unserved);
 }
 
 /* ---- the waiting topics ---- */

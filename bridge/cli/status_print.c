@@ -7,7 +7,7 @@
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mem.h"
 
-enum { FEW = 4, SECOND_MS = 1000, MINUTE_MS = 60000, HOUR_MS = 3600000, DAY_MS = 86400000 };
+enum { FEW = 4, UNSERVED_LINES = 20, SECOND_MS = 1000, MINUTE_MS = 60000, HOUR_MS = 3600000, DAY_MS = 86400000 };
 
 /* ---- values ---- */
 
@@ -312,6 +312,27 @@ static void status_print_sink(const json_t *sink, FILE *out)
     json_array_foreach(events, i, d) status_print_event(d, out);
 }
 
+static void status_print_unserved(const json_t *unserved, FILE *out)
+{
+    size_t i;
+    const json_t *one;
+    if (json_array_size(unserved))
+        fputs("\nNobody serves any more (aqueduct orphans list):\n", out);
+    json_array_foreach(unserved, i, one)
+    {
+        char *sink = status_print_text(one, "sink"), *topic = status_print_text(one, "topic");
+        int64_t records = status_print_number(one, "records");
+        if (i < UNSERVED_LINES && topic[0])
+            fprintf(out, "  %s: %" PRId64 " in topic %s\n", sink, records, topic);
+        else if (i < UNSERVED_LINES)
+            fprintf(out, "  %s: %" PRId64 " in waiting topics\n", sink, records);
+        free(topic);
+        free(sink);
+    }
+    if (i > UNSERVED_LINES)
+        fprintf(out, "  and %zu more\n", i - UNSERVED_LINES);
+}
+
 void status_print(const json_t *account, FILE *out)
 {
     const char *from = json_string_value(json_object_get(account, "from"));
@@ -326,6 +347,7 @@ void status_print(const json_t *account, FILE *out)
     else
         fprintf(out, "The daemon runs but is not ready (broker: %s): %s\n", broker, why);
     json_array_foreach(json_object_get(account, "sinks"), i, sink) status_print_sink(sink, out);
+    status_print_unserved(json_object_get(account, "unserved"), out);
     free(why);
     free(broker);
 }

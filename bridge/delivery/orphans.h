@@ -10,6 +10,8 @@
 #include "bridge/lib/metrics.h"
 #include "bridge/lib/ranges.h"
 
+extern struct metric_family aqueduct_waiting_orphans;
+
 enum { ORPHAN_NAMES = 100, ORPHAN_NAME = 64 };
 
 struct orphans { /* zeroed: none */

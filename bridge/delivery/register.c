@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include "bridge/delivery/delivery.h"
 #include "bridge/delivery/ladder.h"
+#include "bridge/delivery/orphans.h"
 #include "bridge/event/trail.h"
 #include "bridge/lib/clock.h"
+#include "bridge/lib/json.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 
@@ -177,4 +179,24 @@ void register_free(struct register_of_groups *r)
     }
     free(r->said);
     free(r);
+}
+
+static void register_add(void *ctx, const char *const *values, int64_t records)
+{
+    json_t *list = ctx;
+    if (records > 0)
+        json_array_append_new(list, json_pack("{s:o,s:o,s:I}", "sink", json_of_text(str_of(values[0])), "topic",
+                                              values[1] ? json_of_text(str_of(values[1])) : json_null(), "records",
+                                              (json_int_t)records));
+}
+
+void register_write(struct buf *out)
+{
+    json_t *list = json_array();
+    metric_each(&aqueduct_unserved_records, register_add, list);
+    metric_each(&aqueduct_waiting_orphans, register_add, list);
+    char *text = json_dumps(list, JSON_COMPACT | JSON_ENSURE_ASCII);
+    buf_add_c(out, text);
+    free(text);
+    json_decref(list);
 }

@@ -9,6 +9,7 @@
 #pragma once
 #include "bridge/broker/broker.h"
 #include "bridge/config/config.h"
+#include "bridge/lib/buf.h"
 
 /* The configured sink of that name, now or formerly: *formerly. NULL: none. */
 const struct sink_config *register_sink(const struct config *c, const char *name, bool *formerly);
@@ -22,3 +23,5 @@ struct register_of_groups *register_new(const struct config *config);    /* borr
 void register_look(struct register_of_groups *r, struct broker *broker); /* may wait for a cluster some seconds */
 int64_t register_due(const struct register_of_groups *r);                /* clock_mono_ms of the next look */
 void register_free(struct register_of_groups *r);                        /* accepts NULL */
+/* What nobody serves, as the gauges of this process say: [{"sink", "topic" (null: it waits), "records"}]. Any thread. */
+void register_write(struct buf *out);

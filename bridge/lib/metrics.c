@@ -113,6 +113,44 @@ int64_t metric_value(const struct metric *m)
     return atomic_load_explicit(&m->value, memory_order_relaxed);
 }
 
+/* Takes the values out of a copy of the labels, as metrics_labels_text wrote them. */
+static void metrics_values(char *labels, const char *values[METRIC_LABELS + 1])
+{
+    size_t count = 0;
+    char *out = labels;
+    bool inside = false;
+    for (const char *c = labels; *c; c++) {
+        if (*c == '"') {
+            inside = !inside;
+            if (inside && count < METRIC_LABELS)
+                values[count++] = out;
+            else
+                *out++ = '\0';
+        } else if (inside) {
+            bool escaped = *c == '\\';
+            c += escaped;
+            *out++ = *c;
+            if (escaped && *c == 'n')
+                out[-1] = '\n';
+        }
+    }
+    values[count] = NULL;
+}
+
+void metric_each(const struct metric_family *f, void (*each)(void *ctx, const char *const *values, int64_t value),
+                 void *ctx)
+{
+    const char *values[METRIC_LABELS + 1];
+    pthread_mutex_lock(&lock);
+    for (const struct metric *m = f->first; m; m = m->next) {
+        char *labels = str_dup(str_of(m->labels));
+        metrics_values(labels, values);
+        each(ctx, values, metric_value(m));
+        free(labels);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
 void metric_keep(struct metric *m)
 {
     atomic_store_explicit(&m->shown, metric_value(m), memory_order_relaxed);

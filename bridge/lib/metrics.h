@@ -56,6 +56,10 @@ void metric_add(struct metric *m, int64_t n);
 void metric_set(struct metric *m, int64_t value);
 void metric_observe_us(struct metric *m, int64_t us);
 int64_t metric_value(const struct metric *m);
+enum { METRIC_LABELS = 8 }; /* most labels of a family */
+/* Calls each() with every metric of the family there is and the values of its labels, which it borrows; each() makes none. */
+void metric_each(const struct metric_family *f, void (*each)(void *ctx, const char *const *values, int64_t value),
+                 void *ctx);
 /* The page shows the value of now until this is called again. For counters that add up: the thread that changes them calls
  * this for all of them between two changes, when a page is wanted. */
 void metric_keep(struct metric *m);

@@ -23,6 +23,14 @@ def left(bridge, *words):
     return {(one["sink"], one["kind"]): one["events"] for one in orphans(bridge, "list", *words)["orphans"]}
 
 
+def unserved(bridge):
+    """Who says so, and {(sink, what of it)} that `aqueduct status` has of the same."""
+    account = json.loads(bridge.command("status", "--json").stdout)
+    assert all(one["records"] > 0 for one in account["unserved"] or [])
+    words = {None: None, bridge.topic("events"): "events"}
+    return account["from"], {(one["sink"], words.get(one["topic"], "blocked")) for one in account["unserved"] or []}
+
+
 def start(bridge, text):
     bridge.configure(HTTP_SOURCE + "sinks:\n" + text + DEAD_LETTERS, admin=f"127.0.0.1:{free_port()}")
     return bridge.start()
@@ -50,6 +58,10 @@ def test_what_sinks_left_behind_is_ended(bridge, receivers, verb):
     found = {("waits", "waiting"): 5, ("blocks", "blocked"): 5, ("hangs", "unread"): 4}
     wait_for(lambda: daemon.metric("aqueduct_waiting_orphans", sink="waits") == 5)
     wait_for(lambda: left(bridge) == found, why=lambda: orphans(bridge, "list"))     # the waiter says within a moment what it has moved
+    wait_for(lambda: unserved(bridge) == ("daemon", {("waits", None), ("blocks", "blocked"), ("hangs", "events")}), 120)
+    said = bridge.command("status").stdout.split("\nNobody serves any more (aqueduct orphans list):\n")[1].splitlines()
+    assert {f"  hangs: 4 in topic {bridge.topic('events')}", "  waits: 5 in waiting topics"} < set(said) and len(said) == 3
+    assert json.loads(bridge.command("status", "--json", "--sink", "crm").stdout)["unserved"] == []
     text = bridge.command("orphans", "list").stdout
     assert text.splitlines()[0].split() == ["SINK", "WHAT", "TOPIC", "EVENTS"]
     nothing = bridge.command("orphans", verb)
@@ -114,8 +126,10 @@ def test_without_a_daemon_the_log_is_written(bridge, receivers):
     wait_for(lambda: daemon.metric("aqueduct_waiting_orphans", sink="waits") == 5)
     daemon.stop()
     assert len(left(bridge)) == 3
+    assert unserved(bridge) == ("log", {("waits", None), ("blocks", "blocked"), ("hangs", "events")})
     assert bridge.command("orphans", "dead", "--yes").returncode == 0
     assert left(bridge) == {}
+    assert unserved(bridge) == ("log", set())
     receiver = receivers()
     daemon = start(bridge, webhook_sink("waits", receiver.url, "start: latest"))          # its waiting events were ended before it came back
     wait_for(lambda: len(bridge.dead("--class", "orphaned")) == 14)

@@ -94,10 +94,33 @@ TEST(a_histogram)
     buf_free(&out);
 }
 
+static void see(void *ctx, const char *const *values, int64_t value)
+{
+    struct buf *out = ctx;
+    for (; *values; values++)
+        buf_printf(out, "[%s]", *values);
+    buf_printf(out, "=%d;", (int)value);
+}
+
+METRIC_GAUGE(seen_gauge, "Seen by a program.", "a", "b");
+
+TEST(the_values_of_labels_are_handed_out_as_they_were_given)
+{
+    struct buf out = buf_new(1000);
+    metric_each(&seen_gauge, see, &out);
+    assert_string_equal(buf_c(&out), "");
+    metric_set(metric_get(&seen_gauge, LABELS("1", "a,b=\"c\"")), 7);
+    metric_set(metric_get(&seen_gauge, LABELS("2", "n\\n\n")), 8);
+    metric_set(metric_get(&seen_gauge, LABELS("3")), 9);
+    metric_each(&seen_gauge, see, &out);
+    assert_string_equal(buf_c(&out), "[1][a,b=\"c\"]=7;[2][n\\n\n]=8;[3]=9;");
+    buf_free(&out);
+}
+
 TEST(the_registry)
 {
-    static const char *const names[] = { "a_open",     "b_total",    "ends_total",      "h_seconds",    "plain_seconds",
-                                         "same_gauge", "same_total", "threads_seconds", "threads_total" };
+    static const char *const names[] = { "a_open",     "b_total",    "ends_total", "h_seconds",       "plain_seconds",
+                                         "same_gauge", "same_total", "seen_gauge", "threads_seconds", "threads_total" };
     size_t n = 0;
     for (const struct metric_family *f = metric_families(); f; f = f->next, n++)
         assert_string_equal(f->name, names[n]);
@@ -169,6 +192,7 @@ int main(void)
                                         cmocka_unit_test(the_page),
                                         cmocka_unit_test(a_histogram),
                                         cmocka_unit_test(what_is_kept_is_shown_until_it_is_kept_again),
-                                        cmocka_unit_test(many_threads) };
+                                        cmocka_unit_test(many_threads),
+                                        cmocka_unit_test(the_values_of_labels_are_handed_out_as_they_were_given) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
