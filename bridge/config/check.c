@@ -16,6 +16,7 @@ struct check {
 };
 
 enum { PREFIX_BYTES = 100, RETRY_MOST_MS = 7 * 86400000 };
+#define RATE_LEAST 0.00002
 
 static const struct node *check_either(const struct node *n, const struct node *otherwise)
 {
@@ -250,6 +251,16 @@ static void check_circuit(const struct check *k, const struct circuit_config *c,
                    "needs failures or share: with neither it never opens");
 }
 
+/* n: the mapping that says `rate`. */
+static void check_rate(const struct check *k, double rate, const struct node *n, const struct where *up)
+{
+    const struct node *said = node_get(n, "rate");
+    if (said && !said->broken && rate > 0 && rate < RATE_LEAST)
+        problem_at(
+            k->out, said, &(struct where){ .up = up, .key = STR("rate") },
+            "is too low: at least 0.00002 (an attempt in 14 hours), or 0 for no limit; paused: true lets none go");
+}
+
 /* Is the name a sink's, or an earlier name of another one, or of the same one twice? */
 static const char *check_name_taken(const struct check *k, const struct sink_config *s, size_t at)
 {
@@ -293,12 +304,14 @@ static void check_sink(const struct check *k, const struct sink_config *s)
             problem_at(k->out, value, &(struct where){ &at, str_of(row->key), 0 }, "has no use here: a %s sink %s",
                        ops->type, why);
     }
+    check_rate(k, s->rate, n, &at);
     check_retry(k, &s->retry, n, &at);
     check_circuit(k, &s->circuit, n, &at);
     struct where endpoints = { .up = &at, .key = STR("endpoints") };
     for (size_t i = 0; i < s->endpoint_count; i++) {
         const char *name = s->endpoints[i].endpoint->name;
         const struct node *own = node_get(node_get(n, "endpoints"), name);
+        check_rate(k, s->endpoints[i].rate, own, &(struct where){ &endpoints, str_of(name), 0 });
         if (node_get(own, "retry")) /* else it is the sink's */
             check_retry(k, &s->endpoints[i].retry, own, &(struct where){ &endpoints, str_of(name), 0 });
         check_circuit(k, &s->endpoints[i].circuit, own, &(struct where){ &endpoints, str_of(name), 0 });

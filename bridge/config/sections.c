@@ -68,7 +68,7 @@ const struct option sink_options[] = {
     OPTION(
         struct sink_config, rate, .fallback = "0", .max = RATE_MOST,
         .doc =
-            "Most attempts in a second (0.5: one every two seconds), to all of its receivers together; 0: no limit. What exceeds it waits."),
+            "Most attempts in a second (0.5: one every two seconds; at least 0.00002), to all of its receivers together; 0: no limit. What exceeds it waits."),
     OPTION_GROUP(struct sink_config, circuit, circuit_options, .doc = CIRCUIT_DOC),
     OPTION(struct sink_config, paused, .fallback = "false",
            .doc = "Takes nothing from its topics and sends nothing; it goes on where it stands."),
@@ -97,8 +97,10 @@ const struct option endpoint_options[] = {
         struct endpoint_config, window, .own = true, .fallback = "64", .min = 1, .max = 65536,
         .doc =
             "How many of its events may take room in the sink's window while others need it; what is above waits on the broker."),
-    OPTION(struct endpoint_config, rate, .own = true, .fallback = "0", .max = RATE_MOST,
-           .doc = "Most attempts in a second to this endpoint (0.5: one every two seconds); 0: no limit."),
+    OPTION(
+        struct endpoint_config, rate, .own = true, .fallback = "0", .max = RATE_MOST,
+        .doc =
+            "Most attempts in a second to this endpoint (0.5: one every two seconds; at least 0.00002); 0: no limit."),
     OPTION_GROUP(struct endpoint_config, circuit, circuit_options, .doc = CIRCUIT_DOC),
     OPTION(struct endpoint_config, paused, .own = true, .fallback = "false",
            .doc = "Gets nothing; its events wait, without attempts."),
@@ -197,7 +199,7 @@ const char *sections_no_use(const struct connector_type *t, const char *key)
         return "gets the dead letters";
     if (t->dead_letters && strcmp(key, "attempts") == 0)
         return "has no receiver";
-    if (t->dead_letters && (strcmp(key, "rate") == 0 || strcmp(key, "circuit") == 0))
+    if (t->dead_letters && (strcmp(key, "rate") == 0 || strcmp(key, "circuit") == 0 || strcmp(key, "paused") == 0))
         return "files them as they come";
     if (t->dead_letters && (strcmp(key, "retry") == 0 || strcmp(key, "retry_memory") == 0))
         return "tries until each is filed";

@@ -153,6 +153,12 @@ TEST(mistakes_are_said_where_they_are)
            "a.yaml:6:61: sinks.w.endpoints.a.retry[0]: is longer than 7d\n");
     expect("    rate: 5\n    endpoints: {a: {url: http://a/, unsigned: true, rate: -1}}\n",
            "a.yaml:7:59: sinks.w.endpoints.a.rate: -1 is out of range: must be from 0 to 1000000\n");
+    expect(
+        "    rate: 0.00001\n    endpoints: {a: {url: http://a/, unsigned: true, rate: 1e-10}, b: {url: http://b/, unsigned: true, rate: 0.00002}}\n",
+        "a.yaml:6:11: sinks.w.rate: is too low: at least 0.00002 (an attempt in 14 hours), or 0 for no limit; "
+        "paused: true lets none go\n"
+        "a.yaml:7:59: sinks.w.endpoints.a.rate: is too low: at least 0.00002 (an attempt in 14 hours), or 0 for no "
+        "limit; paused: true lets none go\n");
     expect("    rate: fast\n    endpoints: {a: {url: http://a/, unsigned: true}}\n",
            "a.yaml:6:11: sinks.w.rate: \"fast\" is not a number\n");
     expect("    circuit: {probe: 5s}\n    url: http://a/\n    unsigned: true\n",
@@ -164,6 +170,9 @@ TEST(mistakes_are_said_where_they_are)
     expect("    endpoints: [a]\n", "a.yaml:6:16: sinks.w.endpoints: must be a mapping (key: value), not a list\n");
     expect("    endpoints: {a: {url: http://a/, unsigned: true}}\n  d: {type: dead_letter, endpoints: {}}\n",
            "a.yaml:7:26: sinks.d: unknown key \"endpoints\"\n");
+    expect("    endpoints: {a: {url: http://a/, unsigned: true}}\n  d: {type: dead_letter, paused: true, rate: 5}\n",
+           "a.yaml:7:34: sinks.d.paused: has no use here: a dead_letter sink files them as they come\n"
+           "a.yaml:7:46: sinks.d.rate: has no use here: a dead_letter sink files them as they come\n");
 }
 
 int main(void)
