@@ -7,6 +7,7 @@
 enum {
     ASIDE_MS = 30000,
     ASIDE_MOST_MS = 600000,
+    SOON_MS = 5000,
 };
 
 int64_t gates_due(const struct destination *to)
@@ -80,11 +81,23 @@ bool gates_stay_closed(const struct destination *to)
     return clock_wall_ms() >= since && clock_wall_ms() - since >= ASIDE_MS;
 }
 
-int64_t gates_aside_ms(struct destination *to)
+bool gates_take_long(const struct destination *to)
+{
+    return to->rate.interval_us && moves_has_too_much(to, SIZE_MAX)
+           && to->open - to->storing > rate_within(&to->rate, SOON_MS);
+}
+
+int64_t gates_aside_behind_ms(struct destination *to, size_t most)
 {
     if (to->paused)
         return gates_patience(to->paused_ms);
     if (to->circuit.open)
         return gates_patience(to->circuit.since_ms);
-    return to->rate.interval_us ? rate_slot(&to->rate, to->open) : ASIDE_MS;
+    size_t stay = to->open - to->storing;
+    return to->rate.interval_us ? rate_slot(&to->rate, stay < most ? stay : most) : ASIDE_MS;
+}
+
+int64_t gates_aside_ms(struct destination *to)
+{
+    return gates_aside_behind_ms(to, to->share);
 }

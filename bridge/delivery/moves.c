@@ -315,7 +315,7 @@ void moves_relieve(struct delivery *d)
         if (en->state == ENTRY_WAITING)
             moves_aside(d, en, 0);
         else if (moves_may_go(en) && gates_due(en->to) > now)
-            moves_aside(d, en, gates_aside_ms(en->to));
+            moves_aside(d, en, gates_aside_behind_ms(en->to, 0));
     }
     if (p)
         p->full = 0; /* until the next commit says how it is then */
@@ -329,9 +329,9 @@ bool moves_tidy(struct delivery *d)
     d->tidied_ms = now;
     for (size_t i = 0; i < d->entry_cap; i++) {
         struct entry *en = d->entries[i];
-        if (en->state != ENTRY_READY || !moves_may_go(en) || !gates_stay_closed(en->to))
+        if (en->state != ENTRY_READY || !moves_may_go(en))
             continue;
-        if (en->to->paused || en != en->to->ready.last)
+        if (gates_stay_closed(en->to) ? en->to->paused || en != en->to->ready.last : gates_take_long(en->to))
             moves_aside(d, en, gates_aside_ms(en->to));
     }
     return true;
@@ -342,7 +342,7 @@ void moves_make_room(struct delivery *d, size_t part)
     for (size_t i = 0; i < d->entry_cap; i++) {
         struct entry *en = d->entries[i];
         if (moves_may_go(en) && moves_has_too_much(en->to, part))
-            moves_aside(d, en, gates_aside_ms(en->to));
+            moves_aside(d, en, gates_aside_behind_ms(en->to, part < en->to->share ? part : en->to->share));
     }
 }
 

@@ -335,8 +335,12 @@ bool gates_heard(struct delivery *d, struct entry *en, const struct result *r);
 void gates_pause(struct delivery *d, struct destination *to, bool paused);
 /* Are they closed for a while already: paused, or its circuit open? */
 bool gates_stay_closed(const struct destination *to);
+/* Has it more than its share, more than what its rate lets through soon? */
+bool gates_take_long(const struct destination *to);
 /* How long what it has no room for waits before it is looked at again. */
 int64_t gates_aside_ms(struct destination *to);
+/* ... when no more than `most` of what it has stay in memory. */
+int64_t gates_aside_behind_ms(struct destination *to, size_t most);
 
 /* ---- partitions.c ---- */
 
@@ -383,7 +387,7 @@ bool moves_has_too_much(const struct destination *to,
 bool moves_is_stuck(const struct delivery *d, const struct destination *to);
 void moves_make_room(struct delivery *d, size_t part); /* moves that to the waiting topics */
 /* Now and then: what an endpoint that stays closed has in memory waits on the broker instead, so that the position goes
- * on; where its circuit is open, all but one, which can be the probe. */
+ * on; where its circuit is open, all but one, which can be the probe; where it waits for its rate, what takes long. */
 bool moves_tidy(struct delivery *d); /* false: not this time */
 /* At the end: what only some of its endpoints have waits for the others on the broker, so that nobody gets it twice. */
 void moves_leave(struct delivery *d);

@@ -216,6 +216,23 @@ TEST(a_changed_one_goes_on_as_it_is_now)
     filter_free(changed.filter);
 }
 
+TEST(a_raised_rate_counts_at_once)
+{
+    endpoint(0, NULL);
+    endpoints[0].rate = 0.001;
+    start();
+    store_many(0, 20);
+    turn(3);
+    assert_int_equal(times_sent("e0", NULL), 1);
+    struct endpoint_config changed = endpoints[0];
+    changed.rate = 1000;
+    assert_true(with(CHANGE, &changed));
+    clock_fake_advance(1);
+    turn(2);
+    assert_int_equal(times_sent("e0", NULL), 20);
+    reconciles();
+}
+
 TEST(paused_and_resumed)
 {
     config.window = 32;
@@ -561,6 +578,7 @@ int main(void)
         CONTROL(what_cannot_be_is_said_and_changes_nothing),
         CONTROL(without_a_turn_nothing_is_changed),
         CONTROL(a_changed_one_goes_on_as_it_is_now),
+        CONTROL(a_raised_rate_counts_at_once),
         CONTROL(paused_and_resumed),
         CONTROL(of_a_removed_one_each_event_comes_to_an_end),
         CONTROL(the_account_shows_a_removed_one_while_something_of_it_is_left),

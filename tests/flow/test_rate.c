@@ -163,12 +163,93 @@ TEST(a_stop_waits_for_no_slot_and_loses_nothing)
     assert_int_equal(count("delivered_total", "e1"), 5);
 }
 
+/* What exceeds its share goes to the broker, and comes back when what is left has just been sent. */
+TEST(an_endpoint_with_a_rate_is_never_idle)
+{
+    config.window = 1024;
+    endpoint(0, NULL);
+    endpoint(1, NULL);
+    endpoints[1].rate = 20;
+    endpoints[1].window = 64;
+    start();
+    for (size_t seconds = 5; seconds <= 100; seconds += 5) {
+        if (seconds <= 50)
+            store_many((int)seconds * 40 - 200, (int)seconds * 40);
+        for_a_while(5000);
+        assert_in_range(times_sent("e1", NULL), seconds * 20 - 2, seconds * 20 + 3);
+    }
+    for_a_while(5000);
+    assert_int_equal(count("delivered_total", "e1"), 2000);
+    reconciles();
+}
+
+/* What stands on the broker is looked at again soon, however long it takes at the rate of the time when it went there. */
+TEST(a_raised_rate_counts_within_a_minute_after_a_start)
+{
+    config.window = 64;
+    endpoint(0, NULL);
+    endpoint(1, NULL);
+    endpoints[1].rate = 0.001;
+    store_many(0, 1000);
+    start();
+    for_a_while(100000);
+    assert_int_equal(times_sent("e0", NULL), 1000);
+    assert_int_equal(times_sent("e1", NULL), 1);
+    stop();
+    endpoints[1].rate = 1000;
+    start();
+    for_a_while(60000);
+    assert_int_equal(count("delivered_total", "e1"), 1000);
+    reconciles();
+}
+
+/* Whatever would be in memory for long stands on the broker, so that a crash repeats little of what others got. */
+TEST(a_crash_repeats_no_more_than_the_share_of_the_slow_one)
+{
+    config.window = 1024;
+    endpoint(0, NULL);
+    endpoint(1, NULL);
+    endpoints[1].rate = 1;
+    endpoints[1].window = 64;
+    store_many(0, 900);
+    start();
+    sink.sleepless = true;
+    for (int i = 0; i < 400; i++) { /* each turn ends when the next one may go */
+        turn(1);
+        assert_true(delivery_step(d, (struct duration){ 1000 }));
+        clock_fake_advance(sink.wait_ms);
+    }
+    assert_int_equal(times_sent("e0", NULL), 900);
+    crash();
+    for_a_while(2000);
+    assert_in_range(times_sent("e0", NULL), 0, 64);
+    reconciles();
+}
+
+TEST(what_is_sent_within_a_moment_is_not_moved)
+{
+    config.window = 512;
+    endpoint(0, NULL);
+    endpoint(1, NULL);
+    endpoints[1].rate = 100;
+    endpoints[1].window = 8;
+    store_many(0, 400);
+    start();
+    for_a_while(6000);
+    assert_int_equal(count("delivered_total", "e1"), 400);
+    assert_int_equal(count("moved_total", "e1"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         FLOW(a_sink_sends_as_fast_as_its_rate),
         FLOW(retries_count_as_well),
         FLOW(what_exceeds_the_rate_of_one_endpoint_holds_up_no_other),
+        FLOW(an_endpoint_with_a_rate_is_never_idle),
+        FLOW(a_raised_rate_counts_within_a_minute_after_a_start),
+        FLOW(a_crash_repeats_no_more_than_the_share_of_the_slow_one),
+        FLOW(what_is_sent_within_a_moment_is_not_moved),
         FLOW(the_rate_of_the_sink_is_that_of_all_its_endpoints),
         FLOW(with_order_by_key_the_order_stays),
         FLOW(nothing_turns_in_vain),

@@ -76,14 +76,64 @@ TEST(slots_come_as_fast_as_it_says_behind_what_is_there)
     assert_int_equal(rate_slot(&r, 3), 400);
 }
 
+TEST(slots_are_given_away_for_half_a_minute)
+{
+    rate_set(&r, 2);
+    for (int i = 1; i <= 60; i++)
+        assert_int_equal(rate_slot(&r, 0), i * 500);
+    for (int i = 1; i <= 1000; i++)
+        assert_int_equal(rate_slot(&r, 0), 30000);
+    clock_fake_advance(30000);
+    for (int i = 1; i <= 60; i++)
+        assert_int_equal(rate_slot(&r, 0), i * 500);
+    assert_int_equal(rate_slot(&r, 0), 30000);
+    rate_set(&r, 1e-300);
+    assert_int_equal(rate_slot(&r, 64), 30000);
+}
+
+/* However many they are, 200 in a second ask again, or five times the rate: enough until the next step's do. */
+TEST(many_ask_again_later)
+{
+    static const struct {
+        double rate;
+        int looks[3];
+    } of[] = { { 1, { 6000, 24000, 120000 } }, { 100, { 15000, 60000, 300000 } } };
+    static const int64_t after[] = { 30000, 120000, 600000 };
+    for (size_t k = 0; k < sizeof of / sizeof *of; k++) {
+        rate_set(&r, of[k].rate);
+        for (int i = 0; i < (int)(30 * of[k].rate); i++)
+            assert_true(rate_slot(&r, 0) <= 30000);
+        for (size_t step = 0; step < 3; step++)
+            for (int i = 0; i < of[k].looks[step]; i++)
+                assert_int_equal(rate_slot(&r, 0), after[step]);
+        assert_int_equal(rate_slot(&r, 0), 3600000);
+        assert_int_equal(rate_slot(&r, 0), 3600000);
+    }
+}
+
 TEST(another_rate_keeps_what_was_used)
 {
     rate_set(&r, 1);
     rate_take(&r);
     rate_set(&r, 100);
+    assert_int_equal(go(1), 9);
     assert_int_equal(go(1), 0);
     clock_fake_advance(1000);
     assert_int_equal(go(1), 10);
+    rate_set(&r, 1);
+    assert_int_equal(go(99), 0);
+    assert_int_equal(go(1), 1);
+}
+
+TEST(a_raised_rate_forgets_the_slots_of_the_old_one)
+{
+    rate_set(&r, 0.00002);
+    rate_take(&r);
+    assert_int_equal(rate_slot(&r, 3), 30000);
+    rate_set(&r, 1000);
+    assert_int_equal(rate_slot(&r, 3), 5);
+    clock_fake_advance(1);
+    assert_true(rate_due(&r) <= clock_mono_ms());
 }
 
 int main(void)
@@ -94,6 +144,9 @@ int main(void)
         cmocka_unit_test_setup(what_was_not_used_is_not_saved, setup),
         cmocka_unit_test_setup(less_than_one_in_a_second, setup),
         cmocka_unit_test_setup(slots_come_as_fast_as_it_says_behind_what_is_there, setup),
+        cmocka_unit_test_setup(slots_are_given_away_for_half_a_minute, setup),
+        cmocka_unit_test_setup(many_ask_again_later, setup),
+        cmocka_unit_test_setup(a_raised_rate_forgets_the_slots_of_the_old_one, setup),
         cmocka_unit_test_setup(another_rate_keeps_what_was_used, setup),
     };
     return cmocka_run_group_tests_name("rate", tests, NULL, NULL);
