@@ -7,6 +7,7 @@
 #include "bridge/cli/unserved.h"
 #include "bridge/delivery/delivery.h"
 #include "bridge/delivery/ladder.h"
+#include "bridge/delivery/register.h"
 #include "bridge/event/event.h"
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
@@ -123,8 +124,8 @@ static bool event_note(void *ctx, const struct record *r)
     event_origin(r, origin);
     bool redriven = str_eq(record_header(r, TRAIL_STATE), STR("redriven"));
     json_t *note = json_pack("{s:s,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "kind", redriven ? "redriven" : f->kind,
-                             "sink", json_of_text(record_header(r, TRAIL_SINK)), "endpoint",
-                             json_of_text(record_header(r, TRAIL_ENDPOINT)), "origin", origin, "attempts",
+                             "sink", json_of_text(register_present(f->config, record_header(r, TRAIL_SINK))),
+                             "endpoint", json_of_text(record_header(r, TRAIL_ENDPOINT)), "origin", origin, "attempts",
                              event_number(record_header(r, TRAIL_ATTEMPTS)), "due", json_of_moment(t.due_ms), "last",
                              json_of_moment(t.last_ms), "status", event_number(record_header(r, TRAIL_STATUS)), "class",
                              json_of_text(record_header(r, TRAIL_CLASS)), "reason",

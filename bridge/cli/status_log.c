@@ -6,6 +6,7 @@
 #include "bridge/cli/unserved.h"
 #include "bridge/delivery/delivery.h"
 #include "bridge/delivery/ladder.h"
+#include "bridge/delivery/register.h"
 #include "bridge/event/trail.h"
 #include "bridge/event/event.h"
 #include "bridge/lib/clock.h"
@@ -161,13 +162,11 @@ static json_t *status_log_number(struct str s)
 }
 
 /* Lists it, in the form of delivery/account.h, unless there are enough of this topic. */
-static void status_log_list(struct status_waiting *w, const struct record *r, const struct trail *t)
+static void status_log_list(struct status_waiting *w, const char *sink, const struct record *r, const struct trail *t)
 {
-    char *name = str_dup(t->sink);
-    json_t *list = json_object_get(w->here, name);
+    json_t *list = json_object_get(w->here, sink);
     if (!list)
-        json_object_set_new(w->here, name, list = json_array());
-    free(name);
+        json_object_set_new(w->here, sink, list = json_array());
     if (json_array_size(list) >= w->events)
         return;
     const struct event *ev = event_from_record(r, NULL);
@@ -183,11 +182,11 @@ static void status_log_list(struct status_waiting *w, const struct record *r, co
     event_unref(ev);
 }
 
-/* A record of a waiting topic. */
+/* A record of a waiting topic. It carries the name that its sink had then. */
 static bool status_log_waits(void *ctx, const struct record *r)
 {
     struct status_waiting *w = ctx;
-    json_t *sink = status_log_find(w->sinks, record_header(r, TRAIL_SINK));
+    json_t *sink = status_log_find(w->sinks, register_present(w->config, record_header(r, TRAIL_SINK)));
     if (!sink || record_header(r, TRAIL_STATE).at) /* a note */
         return true;
     struct trail t = trail_read(r);
@@ -195,7 +194,7 @@ static bool status_log_waits(void *ctx, const struct record *r)
     status_log_earlier(sink, "waiting_oldest", t.first_ms ? t.first_ms : r->timestamp_ms);
     status_log_earlier(sink, "waiting_next_due", t.due_ms);
     if (w->events)
-        status_log_list(w, r, &t);
+        status_log_list(w, json_string_value(json_object_get(sink, "sink")), r, &t);
     return true;
 }
 

@@ -140,31 +140,42 @@ static bool status_print_is_paused(const json_t *destination)
     return json_is_true(json_object_get(destination, "paused"));
 }
 
+static bool status_print_is_open(const json_t *destination)
+{
+    const char *state = json_string_value(json_object_get(json_object_get(destination, "circuit"), "state"));
+    return state && strcmp(state, "closed") != 0;
+}
+
 static void status_print_circuit(const json_t *destination, const char *indent, FILE *out)
 {
     const json_t *circuit = json_object_get(destination, "circuit");
-    const char *state = json_string_value(json_object_get(circuit, "state"));
     char ago[24] = "?", probe[24];
-    if (!state || strcmp(state, "closed") == 0)
+    if (!status_print_is_open(destination))
         return;
     status_print_when(circuit, "since", false, ago);
     fprintf(out, "%scircuit open for %s: ", indent, ago);
     if (status_print_when(circuit, "next_probe", true, probe))
-        fprintf(out, "one attempt in %s\n", probe);
+        fprintf(out, "next probe in %s\n", probe);
     else
-        fputs("one attempt is being made\n", out);
+        fputs("a probe is in flight\n", out);
 }
 
 static void status_print_memory(const json_t *d, const char *indent, FILE *out)
 {
     char oldest[24], due[24];
-    int64_t waiting = status_print_number(d, "waiting");
-    fprintf(out, "%s%" PRId64 " in memory", indent, status_print_number(d, "pending"));
+    int64_t pending = status_print_number(d, "pending"), flying = status_print_number(d, "in_flight"),
+            waiting = status_print_number(d, "waiting"), others = pending - flying - waiting;
+    fprintf(out, "%s%" PRId64 " in memory", indent, pending);
     if (status_print_when(d, "oldest", false, oldest))
         fprintf(out, " (the oldest %s old)", oldest);
-    fprintf(out, ": %" PRId64 " in flight, %" PRId64 " waiting", status_print_number(d, "in_flight"), waiting);
+    fprintf(out, ": %" PRId64 " in flight, %" PRId64 " waiting", flying, waiting);
     if (status_print_when(d, "next_due", true, due))
         fprintf(out, ", the next attempt in %s", due);
+    if (others > 0)
+        fprintf(out, ", %" PRId64 " %s", others,
+                status_print_is_paused(d) ? "held while it is paused"
+                : status_print_is_open(d) ? "held while its circuit is open"
+                                          : "ready or behind those");
     fputc('\n', out);
 }
 
@@ -208,13 +219,15 @@ static void status_print_destination(const json_t *d, FILE *out)
 static void status_print_event(const json_t *ev, FILE *out)
 {
     char *id = status_print_text(ev, "id"), *state = status_print_text(ev, "state"),
-         *reason = status_print_text(ev, "reason");
+         *reason = status_print_text(ev, "reason"), *endpoint = status_print_text(ev, "endpoint");
     char age[24] = "-", due[24];
     int64_t status = status_print_number(ev, "status");
     status_print_when(ev, "time", false, age);
     for (char *c = state; *c; c++)
         *c = *c == '_' ? ' ' : *c;
     fprintf(out, "    %-40s %5s old  %s", id[0] ? id : "(no event)", age, state);
+    if (endpoint[0])
+        fprintf(out, " for %s", endpoint);
     if (status_print_when(ev, "due", true, due))
         fprintf(out, ", next attempt in %s", due);
     if (status_print_number(ev, "attempts") > 0)
@@ -222,6 +235,7 @@ static void status_print_event(const json_t *ev, FILE *out)
     if (status > 0)
         fprintf(out, ", last status %" PRId64, status);
     fprintf(out, "%s%s\n", reason[0] ? ": " : "", reason);
+    free(endpoint);
     free(reason);
     free(state);
     free(id);

@@ -110,6 +110,15 @@ bool register_serves(const struct config *c, const char *name, bool idle, const 
     return s ? register_reads(c, s, formerly, topic) : own || !idle;
 }
 
+struct str register_present(const struct config *c, struct str name)
+{
+    bool formerly;
+    char *text = str_dup(name);
+    const struct sink_config *s = register_sink(c, text, &formerly);
+    free(text);
+    return s ? str_of(s->sink->id) : name;
+}
+
 /* What was said of the pair, NULL: it was not. */
 static struct unserved *register_said(struct register_of_groups *r, const char *sink, const char *topic)
 {

@@ -13,6 +13,8 @@
 
 /* The configured sink of that name, now or formerly: *formerly. NULL: none. */
 const struct sink_config *register_sink(const struct config *c, const char *name, bool *formerly);
+/* The present name of the sink of that name, now or formerly; without one, the same text. */
+struct str register_present(const struct config *c, struct str name);
 /* Does somebody read the topic with the group of that name (behind the prefix)? `idle`: nobody consumes with it now. *known:
  * the configuration has the sink. */
 bool register_serves(const struct config *c, const char *name, bool idle, const char *topic, bool *known);

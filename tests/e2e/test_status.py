@@ -109,6 +109,44 @@ def test_without_a_daemon_the_log_says_it(bridge, receivers, end):
     assert " pending, 2 of them in waiting topics (the oldest " in text
 
 
+def test_what_waits_under_a_former_name_is_the_sinks(bridge, receivers):
+    receiver = receivers(lambda request: 503 if request["id"].startswith("late") else 410)
+    options = "retry: [1h]\nretry_memory: 100ms"
+    daemon = run(bridge, HTTP_SOURCE + "sinks:\n" + webhook_sink("old", receiver.url, options) + DEAD_LETTERS)
+    post_ok(daemon, event("late-1"), event("late-2"), event("refused"))
+    wait_for(lambda: status(bridge)["sinks"]["old"]["waiting"] == 2)
+    wait_for(lambda: became(bridge, "refused")["old"]["state"] == "dead")
+    daemon.stop()
+    bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("new", receiver.url, options + "\nformerly: [old]") + DEAD_LETTERS, admin=f"127.0.0.1:{free_port()}")
+
+    def check(said_by):
+        account = status(bridge, "--list", "waiting")
+        new = account["sinks"]["new"]
+        assert (account["from"], new["waiting"], [ev["id"] for ev in new["events"]]) == (said_by, 2, ["late-1", "late-2"])
+        wait_for(lambda: ", 2 of them in waiting topics" in bridge.command("status").stdout)     # a daemon has to read them first
+        assert [became(bridge, i)["new"]["state"] for i in ("late-1", "late-2", "refused")] == ["waiting", "waiting", "dead"]
+    check("log")
+    bridge.start()
+    wait_for(lambda: status(bridge)["from"] == "daemon")
+    check("daemon")
+
+
+def test_what_is_held_is_said_with_its_reason(local_bridge, receivers):
+    receiver = receivers(lambda request: 503)
+    one = f"{{url: {receiver.url}, secrets: [{SECRET}]}}"
+    sinks = ("sinks:\n  crm:\n    type: webhook\n    topics: [$EVENTS]\n    circuit: {failures: 1, probe: 1h}\n    retry: [10m]\n    retry_memory: 10m\n    concurrency: 1\n"
+             f"    endpoints: {{billing: {one}}}\n" + DEAD_LETTERS)
+    daemon = run(local_bridge, HTTP_SOURCE + sinks)
+    post_ok(daemon, event("first"))
+    wait_for(lambda: "circuit open for" in local_bridge.command("status").stdout)
+    post_ok(daemon, *(event(f"e{i}") for i in range(3)))
+    wait_for(lambda: status(local_bridge)["sinks"]["crm"]["destinations"][1]["pending"] > 1)
+    text = local_bridge.command("status", "--list", "pending").stdout
+    assert re.search(r"^    circuit open for \d+s: next probe in \d+m$", text, re.M), text
+    assert re.search(r"^    \d in memory .*: 0 in flight, \d waiting.*, \d held while its circuit is open$", text, re.M), text
+    assert re.search(r"^    first +\S+ old  waiting for billing, next attempt in ", text, re.M), text
+
+
 def test_neither_a_daemon_nor_its_kafka(kafka_bridge, receivers):
     kafka_bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url), admin=f"127.0.0.1:{free_port()}")
     kafka_bridge.config.write_text(kafka_bridge.config.read_text().replace(kafka_bridge.kafka.servers, f"127.0.0.1:{free_port()}"))
