@@ -22,8 +22,11 @@ static void help_commands(const struct connectors *connectors, FILE *out)
     fprintf(out, "\nCommands:\n");
     for (size_t i = 0; (command = commands_at(connectors, i)); i++) {
         const char *synopsis = command->synopsis ? command->synopsis : "";
-        fprintf(out, "  %s%s%-*s %s\n", command->name, *synopsis ? " " : "",
-                NAME_WIDTH - (int)strlen(command->name) - (*synopsis != 0), synopsis, command->doc);
+        int rest = NAME_WIDTH - (int)strlen(command->name) - (*synopsis != 0);
+        fprintf(out, "  %s%s%-*s", command->name, *synopsis ? " " : "", rest, synopsis);
+        if ((int)strlen(synopsis) > rest)
+            fprintf(out, "\n  %-*s", NAME_WIDTH, "");
+        fprintf(out, " %s\n", command->doc);
     }
 }
 
@@ -56,7 +59,6 @@ void help_all(const struct connectors *connectors, FILE *out)
                  "      type: dead_letter\n\n"
                  "  aqueduct check && aqueduct run\n\n"
                  "More: aqueduct help NAME, where NAME is a source, a sink, a command, an option (capture), or one of\n"
-                 "  broker local kafka topics source sink routes filter events admin log config metrics, or a preset:\n"
                  "  broker local kafka topics source sink routes filter events admin log config metrics, or a preset:\n"
                  "  anythingllm anythingllm-0 flowise kotaemon n8n open-webui\n");
 }

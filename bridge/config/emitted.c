@@ -61,7 +61,9 @@ static void emitted_hint(const struct emitted *v, const struct emitted_wanted *w
     const struct vocabulary_type *now = suffix ? NULL : vocabulary_formerly(w->text, strcmp(w->dialect, "prefix") == 0);
     near->word = w->text;
     if (now) {
-        snprintf(near->text, sizeof near->text, "; in the vocabulary that is %s", now->name);
+        /* of a prefix that ends a word, the word */
+        int n = (int)(str_ends(w->text, STR(".")) ? strcspn(now->name, ".") + 1 : strlen(now->name));
+        snprintf(near->text, sizeof near->text, "; in the vocabulary that is %.*s", n, now->name);
         return;
     }
     emitted_each(v, emitted_near, near);

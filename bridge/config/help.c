@@ -4,8 +4,9 @@
 #include "bridge/config/private.h"
 #include "bridge/lib/buf.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/wrap.h"
 
-enum { NAMES = 512 };
+enum { NAMES = 512, DOC_INDENT = 6 };
 
 static const char filter_help[] = "A filter: which events. It looks at CloudEvents attributes, never at the data.\n"
                                   "\n"
@@ -83,7 +84,8 @@ static void help_print_row(const char *above, const struct option *row, FILE *ou
         fputs(", own", out);
     if (row->fallback)
         fprintf(out, ", default %s", *row->fallback ? row->fallback : "\"\"");
-    fprintf(out, ")\n      %s\n", row->doc ? row->doc : "");
+    fputs(")\n", out);
+    wrap_print(row->doc ? row->doc : "", DOC_INDENT, out);
 }
 
 static void help_print_rows(const char *above, const struct option *rows, FILE *out);
@@ -269,16 +271,22 @@ static bool help_connector(const struct connectors *connectors, const struct con
 
 /* ---- options by their keys ---- */
 
+struct help_key {
+    const char *key, *below; /* NULL: wherever it stands, else below an option of that key */
+};
+
 /* Prints the rows of that key, here and below, each time under the heading; returns how many. */
-static size_t help_print_key(const char *heading, const char *above, const struct option *rows, const char *key,
-                             FILE *out)
+static size_t help_print_key(const char *heading, const char *above, const struct option *rows,
+                             const struct help_key *want, FILE *out)
 {
     size_t found = 0;
     for (const struct option *row = rows; row->key; row++) {
         struct buf below = buf_new(512);
         buf_printf(&below, "%s%s%s.", above, row->key, row->type == OPT_LIST ? "[]" : "");
         bool nested = row->type == OPT_LIST || row->type == OPT_GROUP;
-        if (strcmp(row->key, key) == 0) {
+        const struct help_key inside = { want->key, NULL };
+        bool met = want->below && strcmp(row->key, want->below) == 0;
+        if (!want->below && strcmp(row->key, want->key) == 0) {
             fprintf(out, "%s:\n", heading);
             help_print_row(above, row, out);
             if (nested)
@@ -286,7 +294,7 @@ static size_t help_print_key(const char *heading, const char *above, const struc
             fputc('\n', out);
             found++;
         } else if (nested) {
-            found += help_print_key(heading, buf_c(&below), row->of, key, out);
+            found += help_print_key(heading, buf_c(&below), row->of, met ? &inside : want, out);
         }
         buf_free(&below);
     }
@@ -306,8 +314,8 @@ static size_t help_endpoints(const struct connector_type *t, const char *key, FI
     return 1;
 }
 
-static size_t help_print_key_of_connectors(const struct connectors *connectors, const char *owner, const char *key,
-                                           FILE *out)
+static size_t help_print_key_of_connectors(const struct connectors *connectors, const char *owner,
+                                           const struct help_key *want, FILE *out)
 {
     size_t found = 0;
     struct connector_type t;
@@ -319,21 +327,22 @@ static size_t help_print_key_of_connectors(const struct connectors *connectors, 
             snprintf(heading, sizeof heading, "An option of the %s %s", kind->name, t.type);
             bool named = owner && strcmp(owner, t.type) == 0;
             if (!owner || named)
-                found += help_print_key(heading, "", t.options, key, out)
-                         + (t.endpoints ? help_print_key(heading, "", t.endpoints->options, key, out) : 0)
-                         + help_endpoints(&t, key, out);
-            core = core || (named && !sections_no_use(&t, key));
+                found += help_print_key(heading, "", t.options, want, out)
+                         + (t.endpoints ? help_print_key(heading, "", t.endpoints->options, want, out) : 0)
+                         + (want->below ? 0 : help_endpoints(&t, want->key, out));
+            core = core || (named && !sections_no_use(&t, want->key));
         }
         snprintf(heading, sizeof heading, "An option of every %s", kind->name);
         if (core)
-            found += help_print_key(heading, "", kind->core, key, out);
+            found += help_print_key(heading, "", kind->core, want, out);
     }
     return found;
 }
 
-bool config_help_option(const struct connectors *connectors, const char *owner, const char *key, FILE *out)
+static size_t help_print_key_everywhere(const struct connectors *connectors, const char *owner,
+                                        const struct help_key *want, FILE *out)
 {
-    size_t found = help_print_key_of_connectors(connectors, owner, key, out);
+    size_t found = help_print_key_of_connectors(connectors, owner, want, out);
     char heading[128];
     for (size_t i = 0; i < SECTIONS; i++) {
         const struct section *s = &sections[i];
@@ -342,13 +351,19 @@ bool config_help_option(const struct connectors *connectors, const char *owner, 
             continue;
         snprintf(heading, sizeof heading, "An option of the section %s", s->name);
         const struct option *group = s->rows ? NULL : option_find(config_options, s->name, OPT_GROUP);
-        found += help_print_key(heading, "", group ? group->of : s->rows, key, out);
+        found += help_print_key(heading, "", group ? group->of : s->rows, want, out);
     }
     for (const struct option *row = config_options; !owner && row->key; row++)
         if (!row->of)
-            found += help_print_key("An option of the configuration", "", (const struct option[]){ *row, { 0 } }, key,
+            found += help_print_key("An option of the configuration", "", (const struct option[]){ *row, { 0 } }, want,
                                     out);
-    return found > 0;
+    return found;
+}
+
+bool config_help_option(const struct connectors *connectors, const char *owner, const char *key, FILE *out)
+{
+    return help_print_key_everywhere(connectors, owner, &(struct help_key){ key, NULL }, out)
+           || (owner && help_print_key_everywhere(connectors, NULL, &(struct help_key){ key, owner }, out));
 }
 
 /* ---- names ---- */

@@ -63,7 +63,7 @@ static const struct option source_options[] = {
     OPTION(
         struct sqlite_source, preset, .of = source_preset_rows, .of_size = sizeof(struct preset_file),
         .doc =
-            "Ready-made capture rules for an application (anythingllm; anythingllm-0: as before the vocabulary), or the path of a preset file."),
+            "Ready-made capture rules for an application (anythingllm, flowise, kotaemon, n8n, open-webui; anythingllm-0: as before the vocabulary), or the path of a preset file."),
     OPTION(struct sqlite_source, capture, .of = rule_rows, .of_size = sizeof(struct rule_options), .max = RULES,
            .doc = "Capture rules of your own, besides or instead of a preset."),
     OPTION(struct sqlite_source, start, .fallback = "now", .values = source_starts,

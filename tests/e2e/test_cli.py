@@ -118,6 +118,7 @@ def test_help_about_nothing_known(run):
 @pytest.mark.parametrize("name, part, words", [
     ("dead", "list", ["aqueduct dead list"]),
     ("sqlite", "capture", ["capture[].types"]),
+    ("capture", "map", ["An option of the source sqlite", "capture[].map[].type"]),
     ("http", "scheme", ["paths[].verify.scheme"]),
     ("webhook", "retry", ["An option of every sink"]),
     ("webhook", "endpoints", ["A part of the sink webhook"]),
@@ -130,6 +131,16 @@ def test_help_of_a_part(run, name, part, words):
     assert (done.returncode, done.stderr) == (0, "")
     for word in words:
         assert word in done.stdout
+
+
+def test_help_fits_a_terminal(run):
+    for words in (["sqlite"], ["http"], ["webhook"], ["broker"]):
+        long = [line for line in run("help", *words).stdout.splitlines() if line.startswith("      ") and len(line) > 100]
+        assert not long, long
+    text = run("--help").stdout
+    assert text.count("or a preset:") == 1
+    assert [line for line in text.splitlines() if re.match(r"  status \[", line)] == [
+        "  status [-c FILE]... [--json] [--sink NAME] [--list pending|waiting [--limit N]] [--event ID [--since TIME]]"]
 
 
 @pytest.mark.parametrize("args, said", [
@@ -547,7 +558,7 @@ def test_check_warns_of_types_that_no_source_has(run, filter, said):
 
 @pytest.mark.parametrize("filter, said", [
     ("{exact: {type: document.processed}}", 'is "document.processed"; in the vocabulary that is document.embedded'),
-    ("{prefix: {type: workspace.}}", 'begins with "workspace."; in the vocabulary that is collection.created'),
+    ("{prefix: {type: workspace.}}", 'begins with "workspace."; in the vocabulary that is collection.'),
     ("{exact: {type: thread.moved}}", 'is "thread.moved"'),
     ("{exact: {type: conversation.create}}", 'is "conversation.create" (did you mean conversation.created?)'),
     ("{exact: {type: order_shiped}}", 'is "order_shiped" (did you mean order_shipped?)'),
