@@ -241,12 +241,13 @@ static void check_retry(const struct check *k, const struct durations *waits, co
                        "is longer than 7d");
 }
 
-/* n: the mapping that says `circuit`. */
+/* n: the mapping that says `circuit`; beside: the sink's, when that is an endpoint, which may switch its default off. */
 static void check_circuit(const struct check *k, const struct circuit_config *c, const struct node *n,
-                          const struct where *up)
+                          const struct node *beside, const struct where *up)
 {
     const struct node *circuit = node_get(n, "circuit");
-    if (circuit && !circuit->broken && c->failures == 0 && c->share == 0)
+    bool off = node_get(beside, "circuit") && (node_get(circuit, "failures") || node_get(circuit, "share"));
+    if (circuit && !off && !circuit->broken && c->failures == 0 && c->share == 0)
         problem_at(k->out, circuit, &(struct where){ .up = up, .key = STR("circuit") },
                    "needs failures or share: with neither it never opens");
 }
@@ -306,7 +307,7 @@ static void check_sink(const struct check *k, const struct sink_config *s)
     }
     check_rate(k, s->rate, n, &at);
     check_retry(k, &s->retry, n, &at);
-    check_circuit(k, &s->circuit, n, &at);
+    check_circuit(k, &s->circuit, n, NULL, &at);
     struct where endpoints = { .up = &at, .key = STR("endpoints") };
     for (size_t i = 0; i < s->endpoint_count; i++) {
         const char *name = s->endpoints[i].endpoint->name;
@@ -314,7 +315,7 @@ static void check_sink(const struct check *k, const struct sink_config *s)
         check_rate(k, s->endpoints[i].rate, own, &(struct where){ &endpoints, str_of(name), 0 });
         if (node_get(own, "retry")) /* else it is the sink's */
             check_retry(k, &s->endpoints[i].retry, own, &(struct where){ &endpoints, str_of(name), 0 });
-        check_circuit(k, &s->endpoints[i].circuit, own, &(struct where){ &endpoints, str_of(name), 0 });
+        check_circuit(k, &s->endpoints[i].circuit, own, n, &(struct where){ &endpoints, str_of(name), 0 });
     }
 }
 

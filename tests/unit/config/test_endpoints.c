@@ -68,6 +68,21 @@ static int64_t number(const struct endpoint *ep, const char *key)
     return n;
 }
 
+TEST(one_of_them_may_be_without_their_circuit)
+{
+    struct problems p = { 0 };
+    struct config *c = load("    circuit: {failures: 4, share: 50}\n    unsigned: true\n    endpoints:\n"
+                            "      a: {url: http://a/}\n"
+                            "      b: {url: http://b/, circuit: {failures: 0}}\n",
+                            &p);
+    assert_non_null(c);
+    assert_int_equal(c->sinks[0].endpoints[0].circuit.failures, 4);
+    assert_int_equal(c->sinks[0].endpoints[1].circuit.failures, 0);
+    assert_int_equal(c->sinks[0].endpoints[1].circuit.share, 0);
+    config_free(c);
+    problems_free(&p);
+}
+
 TEST(what_stands_beside_them_is_their_default)
 {
     struct problems p = { 0 };
@@ -179,6 +194,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_stands_beside_them_is_their_default),
+        cmocka_unit_test(one_of_them_may_be_without_their_circuit),
         cmocka_unit_test(a_sink_without_them_is_its_only_one),
         cmocka_unit_test(mistakes_are_said_where_they_are),
     };
