@@ -23,6 +23,7 @@ struct request {
     struct str since, state, from; /* as written */
     bool json, all, dry_run, raw, again;
     int64_t most; /* --limit; 0: not given */
+    struct print_table table;
 };
 
 static const struct flag command_flags[] = {
@@ -92,6 +93,14 @@ static bool command_is_filtered(const struct request *r)
 
 /* ---- list, show ---- */
 
+static bool command_fit_letter(void *ctx, const struct letter *l, struct err *e)
+{
+    struct request *r = ctx;
+    (void)e;
+    print_table_fit(&r->table, l);
+    return true;
+}
+
 static bool command_list_letter(void *ctx, const struct letter *l, struct err *e)
 {
     const struct request *r = ctx;
@@ -99,7 +108,7 @@ static bool command_list_letter(void *ctx, const struct letter *l, struct err *e
     if (r->json)
         print_json(l, stdout);
     else
-        print_table_row(l, r->selection.redriven, stdout);
+        print_table_row(&r->table, l, stdout);
     return true;
 }
 
@@ -111,8 +120,12 @@ static int command_list(struct letters *st, struct request *r, const struct comm
     int64_t most = r->most ? r->most : r->all || r->json ? INT64_MAX : COMMAND_LIST;
     if (matches < 0)
         return command_fail(&e);
-    if (!r->json && matches > 0)
-        print_table_head(stdout, r->selection.redriven);
+    r->table.with_state = r->selection.redriven;
+    if (!r->json && matches > 0) {
+        if (letters_each(st, &r->selection, true, most, command_fit_letter, r, &e) < 0)
+            return command_fail(&e);
+        print_table_head(&r->table, stdout);
+    }
     int64_t shown = letters_each(st, &r->selection, true, most, command_list_letter, r, &e);
     if (shown < 0)
         return command_fail(&e);

@@ -10,7 +10,7 @@
 #include "bridge/lib/mem.h"
 #include "bridge/event/trail.h"
 
-enum { LINE_BYTES = 64 << 20 };
+enum { LINE_BYTES = 64 << 20, OWNER_LEAST = 12, OWNER_MOST = 64 };
 
 int print_clean(struct str text, int width, FILE *out)
 {
@@ -46,10 +46,21 @@ static void print_cell(struct str text, int width, FILE *out)
     fprintf(out, "%*s", width - n + 1, "");
 }
 
-void print_table_head(FILE *out, bool with_state)
+static int print_owner_width(const struct print_table *t)
 {
-    fprintf(out, "%-19s %-12s %-13s %3s %3s %s%-26s %s\n", "LAST ATTEMPT (UTC)", "SINK", "CLASS", "TRY", "ST.",
-            with_state ? "STATE    " : "", "TYPE", "ID");
+    return t->owner < OWNER_LEAST ? OWNER_LEAST : t->owner > OWNER_MOST ? OWNER_MOST : t->owner;
+}
+
+void print_table_fit(struct print_table *t, const struct letter *l)
+{
+    int n = (int)(l->owner.n + (l->endpoint.at ? 1 + l->endpoint.n : 0) + l->of_source);
+    t->owner = n > t->owner ? n : t->owner;
+}
+
+void print_table_head(const struct print_table *t, FILE *out)
+{
+    fprintf(out, "%-19s %-*s %-13s %3s %3s %s%-26s %s\n", "LAST ATTEMPT (UTC)", print_owner_width(t), "SINK", "CLASS",
+            "TRY", "ST.", t->with_state ? "STATE    " : "", "TYPE", "ID");
 }
 
 /* The sink or source; one of several endpoints as sink/endpoint. */
@@ -65,7 +76,7 @@ static void print_owner(const struct letter *l, int width, FILE *out)
     buf_free(&b);
 }
 
-void print_table_row(const struct letter *l, bool with_state, FILE *out)
+void print_table_row(const struct print_table *t, const struct letter *l, FILE *out)
 {
     char last[CLOCK_TEXT];
     clock_text(l->last_ms, last);
@@ -73,11 +84,11 @@ void print_table_row(const struct letter *l, bool with_state, FILE *out)
     print_cell(l->last_ms ? (struct str){ last, 19 } : STR("-"), 19, out);
     if (l->of_source)
         fputc('<', out);
-    print_owner(l, l->of_source ? 11 : 12, out);
+    print_owner(l, print_owner_width(t) - l->of_source, out);
     print_cell(l->class, 13, out);
     fprintf(out, "%3" PRId64 " ", l->attempts);
     fprintf(out, l->status ? "%3" PRId64 " " : "  - ", l->status);
-    if (with_state)
+    if (t->with_state)
         print_cell(l->redriven ? STR("redriven") : STR("dead"), 8, out);
     print_cell(l->type.at ? l->type : STR("(no event)"), 26, out);
     if (l->id.at)

@@ -6,8 +6,14 @@
 #include <stdio.h>
 #include "connectors/dead_letter/letters.h"
 
-void print_table_head(FILE *out, bool with_state);
-void print_table_row(const struct letter *l, bool with_state, FILE *out);
+struct print_table {
+    bool with_state;
+    int owner; /* width of the column SINK: of the widest that print_table_fit was shown */
+};
+
+void print_table_fit(struct print_table *t, const struct letter *l);
+void print_table_head(const struct print_table *t, FILE *out);
+void print_table_row(const struct print_table *t, const struct letter *l, FILE *out);
 void print_json(const struct letter *l, FILE *out);
 /* Everything of one letter; data longer than `limit` bytes is cut and says so; 0: no limit. */
 void print_letter(const struct letter *l, size_t limit, FILE *out);

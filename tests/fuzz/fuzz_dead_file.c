@@ -47,7 +47,7 @@ static void put_file(const uint8_t *data, size_t size)
 
 static void print_row(const struct letter *l, FILE *out)
 {
-    print_table_row(l, true, out);
+    print_table_row(&(struct print_table){ .with_state = true }, l, out);
 }
 
 static void print_whole(const struct letter *l, FILE *out)

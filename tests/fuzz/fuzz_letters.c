@@ -104,7 +104,7 @@ static struct buf printed(print_fn *print, const struct letter *l)
 
 static void print_row(const struct letter *l, FILE *out)
 {
-    print_table_row(l, true, out);
+    print_table_row(&(struct print_table){ .with_state = true }, l, out);
 }
 
 static void print_cut_letter(const struct letter *l, FILE *out)

@@ -493,6 +493,23 @@ TEST(json_steers_no_terminal)
     assert_non_null(strstr(text, "\"id\":\"\\u009b\\u202e\xc3\xa9\""));
 }
 
+TEST(the_table_has_room_for_long_names)
+{
+    const struct letter l = { .owner = STR("partners-of-the-shop"),
+                              .endpoint = STR("billing"),
+                              .class = STR("refused") };
+    struct print_table t = { 0 };
+    char text[1024] = "";
+    FILE *f = fmemopen(text, sizeof text, "w");
+    print_table_fit(&t, &l);
+    print_table_head(&t, f);
+    print_table_row(&t, &l, f);
+    fclose(f);
+    const char *class = strstr(text, "CLASS"), *line = strchr(text, '\n') + 1, *refused = strstr(line, "refused");
+    assert_non_null(strstr(line, " partners-of-the-shop/billing refused "));
+    assert_int_equal(class - text, refused - line);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -515,6 +532,7 @@ int main(void)
         DEAD_TEST(wrong_usage),
         DEAD_TEST(strange_text_is_made_harmless),
         DEAD_TEST(json_steers_no_terminal),
+        cmocka_unit_test(the_table_has_room_for_long_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
