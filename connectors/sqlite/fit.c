@@ -33,9 +33,16 @@ static bool fit_ask(struct sqlite_source *s, char *sql, const char *table, const
 
 static void fit_warn(struct sqlite_source *s, struct rule *r, const char *column, const char *what, const char *fix)
 {
-    char text[WHY_BYTES];
+    char text[2 * WHY_BYTES];
     snprintf(text, sizeof text, "%.60s %s; %s", column, what, fix);
     rule_warn(s, r, text);
+}
+
+static void fit_warn_of_index(struct sqlite_source *s, struct rule *r, const char *column, const char *fix)
+{
+    char text[2 * WHY_BYTES];
+    snprintf(text, sizeof text, "%.60s has no index, so each look reads the whole table; %s", column, fix);
+    rule_warn_of_cost(s, r, text);
 }
 
 static const char *fit_fix(const struct rule *r)
@@ -78,8 +85,7 @@ static bool fit_sorts(struct sqlite_source *s, const struct rule *r)
 static void fit_check_index(struct sqlite_source *s, struct rule *r)
 {
     if (fit_sorts(s, r))
-        fit_warn(s, r, r->by, "has no index, so each look reads the whole table",
-                 r->has_rowid ? "use `cursor: rowid`, or give it one" : "give it one");
+        fit_warn_of_index(s, r, r->by, r->has_rowid ? "use `cursor: rowid`, or give it one" : "give it one");
 }
 
 /* Does the column grow from row to row, and is it of one type? */
@@ -224,8 +230,7 @@ static bool fit_check_updated(struct sqlite_source *s, struct rule *r, char why[
     }
     r->updated.indexed = !fit_sorts(s, r);
     if (!r->updated.indexed)
-        fit_warn(s, r, r->o->cursor, "has no index, so each look reads the whole table",
-                 "give it one, or use `kind: diff`");
+        fit_warn_of_index(s, r, r->o->cursor, "give it one, or use `kind: diff`");
     char *sql = r->o->select ? NULL
                              : sqlite3_mprintf("SELECT 1 FROM (SELECT \"%w\" AS c FROM \"%w\" WHERE typeof(c) = 'text'"
                                                " ORDER BY c DESC LIMIT %d) WHERE substr(c, 12) LIKE '%%-%%'",

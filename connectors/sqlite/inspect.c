@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "bridge/lib/mem.h"
@@ -148,6 +149,15 @@ static const struct app *inspect_app(const struct inspection *in)
 
 /* ---- all of it ---- */
 
+/* The file is a word of the command, not an option `path`. False. */
+static bool inspect_fail(struct err *e)
+{
+    struct str text = str_of(e->text), option = STR("path: ");
+    if (str_starts(text, option))
+        memmove(e->text, e->text + option.n, text.n - option.n + 1);
+    return false;
+}
+
 bool inspect_open(struct inspection *in, const char *path, struct err *e)
 {
     bool refused;
@@ -160,7 +170,7 @@ bool inspect_open(struct inspection *in, const char *path, struct err *e)
     switch (review_open(in->s, &refused, e)) {
     case DB_OK: break;
     case DB_BUSY: return err_set(e, "%s: is locked, as its application is writing; try again", path);
-    case DB_GONE: return false;
+    case DB_GONE: return inspect_fail(e);
     }
     inspect_file(in, wal);
     inspect_tables(in);

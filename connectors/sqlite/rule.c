@@ -413,7 +413,7 @@ static bool rule_is_new(uint64_t *ring, size_t size, size_t *count, uint64_t has
     return true;
 }
 
-void rule_warn(struct sqlite_source *s, struct rule *r, const char *why)
+static void rule_say(struct sqlite_source *s, struct rule *r, const char *what, const char *why)
 {
     if (!rule_is_new(r->warned, RULE_WARNINGS, &r->warned_count, str_hash(str_of(why))))
         return;
@@ -421,8 +421,17 @@ void rule_warn(struct sqlite_source *s, struct rule *r, const char *why)
         s->told(s->told_ctx, why);
         return;
     }
-    LOG(WARN, "a capture rule does not fit this database; what fits goes on", LOG_C("source", s->base.id),
-        LOG_C("rule", r->name), LOG_C("why", why));
+    LOG(WARN, what, LOG_C("source", s->base.id), LOG_C("rule", r->name), LOG_C("why", why));
+}
+
+void rule_warn(struct sqlite_source *s, struct rule *r, const char *why)
+{
+    rule_say(s, r, "a capture rule does not fit this database; what fits goes on", why);
+}
+
+void rule_warn_of_cost(struct sqlite_source *s, struct rule *r, const char *why)
+{
+    rule_say(s, r, "a capture rule costs more than it needs to; it goes on", why);
 }
 
 void rule_warn_of_unkeyed(struct sqlite_source *s, struct rule *r)

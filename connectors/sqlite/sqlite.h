@@ -369,6 +369,7 @@ void rule_rewind(struct rule *r);                               /* its scan begi
 void rule_drop(struct rule *r);                                 /* what was compiled; the rule begins its pass anew */
 void rule_free(struct rule *r);
 void rule_warn(struct sqlite_source *s, struct rule *r, const char *why); /* once for the same reason */
+void rule_warn_of_cost(struct sqlite_source *s, struct rule *r, const char *why);
 /* That row alone is not captured: told and counted; or only if none of that name was. */
 void rule_refuse(struct sqlite_source *s, struct rule *r, const char *row, const char *why);
 void rule_refuse_once(struct sqlite_source *s, struct rule *r, const char *row, const char *why);

@@ -119,6 +119,16 @@ def test_warns_of_a_look_up_without_an_index(run, database):
     assert "capture[0].key: no index orders the rows by it, so each look reads and sorts the whole table" in said
 
 
+def test_an_index_on_the_cursor_is_seen_whatever_the_key_is(run):
+    with contextlib.closing(sqlite3.connect(run.folder / "app.db")) as db, db:
+        db.executescript("CREATE TABLE t(id TEXT PRIMARY KEY, updated_at); INSERT INTO t VALUES('a', 1750000000)")
+    rule = "- {name: t, kind: updated, table: t, key: id, cursor: updated_at, watch: [updated_at], types: {update: t.updated}}"
+    assert "updated_at has no index, so each look reads the whole table" in warnings_of(run, "app.db", rule)
+    with contextlib.closing(sqlite3.connect(run.folder / "app.db")) as db, db:
+        db.execute("CREATE INDEX u ON t(updated_at)")
+    assert "has no index" not in warnings_of(run, "app.db", rule)
+
+
 def test_warns_of_rows_that_a_join_doubles(run, database):
     joined = DIFF.replace("table: user", "table: user, select: 'SELECT u.id, u.role, r.note FROM user u LEFT JOIN role r ON r.name = u.role'")
     said = warnings_of(run, database, joined)

@@ -137,9 +137,9 @@ def test_counts_no_longer_than_it_may(run):
 
 
 @pytest.mark.parametrize("make_it, said", [
-    (lambda path: None, 'path: "app.db": No such file or directory'),
-    (lambda path: path.mkdir(), 'path: "app.db" is a folder; name the database file itself'),
-    (lambda path: path.write_text("no database, but longer than a header\n" * 9), '"app.db" is no SQLite database, or it is encrypted'),
+    (lambda path: None, 'aqueduct sqlite: "app.db": No such file or directory'),
+    (lambda path: path.mkdir(), 'aqueduct sqlite: "app.db" is a folder; name the database file itself'),
+    (lambda path: path.write_text("no database, but longer than a header\n" * 9), 'aqueduct sqlite: "app.db" is no SQLite database, or it is encrypted'),
     (lambda path: sqlite3.connect(path).execute("CREATE TABLE alembic_version(v)").connection.close(), "it has no table that could be captured"),
 ])
 def test_says_what_it_cannot_inspect(run, make_it, said):
