@@ -19,8 +19,11 @@ def orphans(bridge, *words, code=0):
 
 
 def left(bridge, *words):
-    """{(sink, kind): events} of what is not ended."""
-    return {(one["sink"], one["kind"]): one["events"] for one in orphans(bridge, "list", *words)["orphans"]}
+    """{(sink, kind): events} of what is not ended; what the waiter moved a moment ago is there twice until its position is stored."""
+    events = {}
+    for one in orphans(bridge, "list", *words)["orphans"]:
+        events[one["sink"], one["kind"]] = events.get((one["sink"], one["kind"]), 0) + one["events"]
+    return events
 
 
 def unserved(bridge):
