@@ -109,6 +109,7 @@ def test_a_topic_that_a_sink_no_longer_has(bridge, receivers):
     wait_for(lambda: daemon.metric("aqueduct_sink_pending", sink="crm") == 4)
     bridge.configure(source + "sinks:\n" + crm + DEAD_LETTERS, admin=bridge.config.read_text().split('listen: "')[1].split('"')[0], name="new.yaml")
     if bridge.kind == "local":          # what is served now is not ended under the daemon's hands
+        wait_for(lambda: left(bridge))  # its position is stored
         refused = bridge.command("orphans", "dead", "--yes")
         assert refused.returncode == 1
         assert "the running daemon still serves sink crm with topic" in refused.stderr, refused.stderr
