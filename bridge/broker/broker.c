@@ -33,7 +33,7 @@ bool broker_topics(struct broker *b, const char *prefix, void (*each)(void *ctx,
 
 bool broker_groups(struct broker *b, const char *prefix, const struct group_seen *seen, struct err *e)
 {
-    return b->ops->groups(b, prefix, seen, e);
+    return !b->ops->groups || b->ops->groups(b, prefix, seen, e);
 }
 
 bool broker_forget(struct broker *b, const char *group, const char *topic, struct err *e)

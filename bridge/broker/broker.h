@@ -236,6 +236,7 @@ struct broker_ops {
     void (*gather)(struct broker *); /* NULL: nothing to do */
     void (*retain)(struct broker *); /* NULL: nothing to do */
     int32_t (*partitions)(struct broker *, const char *);
+    /* NULL: it keeps none. */
     bool (*groups)(struct broker *, const char *, const struct group_seen *, struct err *);
     bool (*groups_outside)(const struct broker_config *, const char *, const struct group_seen *, struct err *);
     bool (*forget)(struct broker *, const char *, const char *, struct err *);
