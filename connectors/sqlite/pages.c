@@ -48,8 +48,7 @@ static bool pages_header(const volatile uint32_t *index, uint32_t out[PAGES_HEAD
 {
     uint32_t second[PAGES_HEADER];
     for (int i = 0; i < PAGES_HEADER; i++)
-        out[i] = index[i];
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        out[i] = __atomic_load_n(&index[i], __ATOMIC_ACQUIRE); /* the second copy is read after the first */
     for (int i = 0; i < PAGES_HEADER; i++)
         second[i] = index[PAGES_HEADER + i];
     return memcmp(out, second, sizeof second) == 0 && out[WORD_VERSION] == INDEX_VERSION
