@@ -208,17 +208,29 @@ def test_a_lack_of_descriptors_is_no_attempt(bridge, receiver):
         answer.read()
         assert answer.status == 202
 
+    def untried():
+        admin.request("GET", "/metrics")
+        return re.search(r'^aqueduct_sink_untried_total{.*sink="crm".*} (\S+)$', admin.getresponse().read().decode(), re.M)
+
+    def settled():
+        """The descriptors, once none comes or goes: one that is given back later would be free again."""
+        used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+        time.sleep(0.5)
+        return used if used == {int(name) for name in os.listdir(f"/proc/{pid}/fd")} else None
+
+    admin = http.client.HTTPConnection("127.0.0.1", daemon.port("admin"), timeout=60)
+    untried()
     send(event("event-not-for-crm", "other.happened"))
+    wait_for(lambda: daemon.metric("aqueduct_sink_filtered_total", sink="crm") == 1)         # it is connected to the broker
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    used = wait_for(settled)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(set(range(len(used) + 1)) - used), before[1]))
     send(event("event-without-a-descriptor"))
     said = wait_for(lambda: re.search(r'.*msg="cannot send for lack of something on this machine.*', daemon.log()))[0]
     assert "sink=crm" in said and 'reason="Too many open files"' in said
-    time.sleep(1)                   # it goes on trying, and goes on saying nothing
+    wait_for(lambda: float(untried()[1]) > 1)       # it goes on trying, and goes on saying nothing
     resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
     receiver.delivered({"event-without-a-descriptor"})
-    assert daemon.metric("aqueduct_sink_untried_total", sink="crm") > 1
     wait_for(lambda: daemon.metric("aqueduct_sink_delivered_total", sink="crm") == 1)
     assert daemon.metric("aqueduct_sink_attempts_total", sink="crm") == 1 and daemon.metric("aqueduct_sink_dead_total", sink="crm") == 0
     assert daemon.log().count("cannot send for lack of something") == 1
