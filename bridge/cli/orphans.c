@@ -24,15 +24,6 @@ static const struct flag orphans_flags[] = {
     { 0 },
 };
 
-static int orphans_fail(const struct err *e)
-{
-    char text[sizeof e->text];
-    snprintf(text, sizeof text, "%s", e->text);
-    str_make_shown(text);
-    fprintf(stderr, "aqueduct orphans: %s\n", text);
-    return COMMAND_FAILED;
-}
-
 /* ---- does a daemon serve them all the same? ---- */
 
 static bool orphans_reads(const json_t *sink, const char *topic)
@@ -190,7 +181,7 @@ static int orphans_end_all(const struct command_call *call, const struct unserve
         fprintf(stderr,
                 "aqueduct orphans: %" PRId64 " more wait behind others; they can be ended when a daemon has met them\n",
                 later);
-    return ok ? later ? COMMAND_FAILED : COMMAND_DONE : orphans_fail(&e);
+    return ok ? later ? COMMAND_FAILED : COMMAND_DONE : usage_failed("orphans", &e);
 }
 
 /* ---- the command ---- */
@@ -205,7 +196,7 @@ static int orphans_run(struct command_call *call)
     if (call->config->broker_missing)
         err_set(&e, "the broker's configuration is not whole: %s", call->config->broker_missing);
     if (e.text[0] || !unserved_find(call->config, flags->sink, flags->topic, &list, &e))
-        code = orphans_fail(&e);
+        code = usage_failed("orphans", &e);
     else if (!end || list.count == 0)
         code = orphans_list(&list, flags);
     else if (flags->yes)

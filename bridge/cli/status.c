@@ -34,15 +34,6 @@ static const struct flag status_flags[] = {
     { 0 },
 };
 
-static int status_fail(const struct err *e)
-{
-    char text[sizeof e->text];
-    snprintf(text, sizeof text, "%s", e->text);
-    str_make_shown(text);
-    fprintf(stderr, "aqueduct status: %s\n", text);
-    return COMMAND_FAILED;
-}
-
 static bool status_knows_sink(const struct command_call *call, struct str name)
 {
     for (size_t i = 0; i < call->sink_count; i++)
@@ -197,7 +188,7 @@ static int status_of_event(const struct command_call *call, const struct status_
     json_t *event = e.text[0] ? NULL : status_event(call->config, account, flags->event, since, &e);
     json_decref(account);
     if (!event)
-        return status_fail(&e);
+        return usage_failed("status", &e);
     bool found = json_array_size(json_object_get(event, "stored"))
                  || json_array_size(json_object_get(event, "refused"));
     if (flags->json) {
@@ -240,11 +231,11 @@ static int status_run(struct command_call *call)
     flags->limit = flags->limit ? flags->limit : 20;
     json_t *account = status_account(call, flags, &e);
     if (!account)
-        return status_fail(&e);
+        return usage_failed("status", &e);
     size_t events = flags->list.at ? (size_t)flags->limit : 0;
     if (status_reads_waiting(call->config, flags, account) && !status_add_waiting(call->config, account, events, &e)) {
         json_decref(account);
-        return status_fail(&e);
+        return usage_failed("status", &e);
     }
     status_select(account, flags);
     status_select_unserved(json_object_get(account, "unserved"), flags->sink);

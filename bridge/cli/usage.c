@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Wrong usage: one line on stderr, exit code 2. */
+/* Wrong usage, one line on stderr, exit code 2; failure, the same with exit code 1. */
 #include "bridge/cli/usage.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -31,4 +31,13 @@ int usage_verb(const struct command *command, const char *word)
     if (near)
         return usage_wrong(command, "unknown word \"%s\" (did you mean %s?)", word, near);
     return usage_wrong(command, "unknown word \"%s\"", word);
+}
+
+int usage_failed(const char *command, const struct err *e)
+{
+    char text[sizeof e->text];
+    snprintf(text, sizeof text, "%s", e->text);
+    str_make_shown(text);
+    fprintf(stderr, "aqueduct %s: %s\n", command, text);
+    return COMMAND_FAILED;
 }
