@@ -38,13 +38,7 @@ struct unserved_look {
 static bool unserved_note(void *ctx, const struct record *r)
 {
     struct unserved_look *l = ctx;
-    struct ranges settled;
-    if (r->partition == 0 && orphans_read_note(r, &settled)) {
-        struct ranges all = ranges_union(&l->settled, &settled);
-        ranges_free(&settled);
-        ranges_free(&l->settled);
-        l->settled = all;
-    }
+    orphans_gather_note(r, &l->settled);
     return true;
 }
 
@@ -129,15 +123,13 @@ static void unserved_group(void *ctx, const char *group, bool idle, const char *
 static bool unserved_waiting(void *ctx, const struct record *r)
 {
     struct unserved_search *s = ctx;
-    struct str sink = record_header(r, TRAIL_SINK);
+    struct str sink = record_header(r, TRAIL_SINK), name = sink.at ? sink : STR("?");
     bool formerly;
-    char *name = str_dup(sink.at ? sink : STR("?"));
     struct unserved_events *entry = register_sink(s->config, name, &formerly)
                                         ? NULL
-                                        : unserved_entry(s, UNSERVED_WAITING, str_of(name), s->in);
+                                        : unserved_entry(s, UNSERVED_WAITING, name, s->in);
     if (entry)
         entry->events++;
-    free(name);
     return true;
 }
 

@@ -78,3 +78,14 @@ bool orphans_read_note(const struct record *r, struct ranges *settled)
         ranges_decode(settled, base, r->value);
     return true;
 }
+
+void orphans_gather_note(const struct record *r, struct ranges *settled)
+{
+    struct ranges more;
+    if (r->partition != 0 || !orphans_read_note(r, &more))
+        return;
+    struct ranges all = ranges_union(settled, &more);
+    ranges_free(&more);
+    ranges_free(settled);
+    *settled = all;
+}

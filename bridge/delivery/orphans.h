@@ -38,3 +38,5 @@ struct orphans_note { /* the record borrows the rest */
 void orphans_note(struct orphans_note *n, const char *topic, struct str sink, const struct ranges *settled);
 /* False: the record is no note. A damaged one names nothing. Free `settled`. */
 bool orphans_read_note(const struct record *r, struct ranges *settled);
+/* Adds what the record names, if it is a note, to what others named. (They stand in partition 0.) */
+void orphans_gather_note(const struct record *r, struct ranges *settled);

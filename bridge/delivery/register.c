@@ -46,17 +46,20 @@ struct register_of_groups *register_new(const struct config *config)
     return r;
 }
 
-const struct sink_config *register_sink(const struct config *c, const char *name, bool *formerly)
+bool register_is(const struct sink_config *s, struct str name, bool *formerly)
 {
-    for (size_t i = 0; i < c->sink_count; i++) {
-        *formerly = false;
-        if (strcmp(c->sinks[i].sink->id, name) == 0)
+    bool is = str_eq(str_of(s->sink->id), name);
+    *formerly = !is;
+    for (size_t i = 0; i < s->formerly.count && !is; i++)
+        is = str_eq(str_of(s->formerly.at[i]), name);
+    return is;
+}
+
+const struct sink_config *register_sink(const struct config *c, struct str name, bool *formerly)
+{
+    for (size_t i = 0; i < c->sink_count; i++)
+        if (register_is(&c->sinks[i], name, formerly))
             return &c->sinks[i];
-        *formerly = true;
-        for (size_t k = 0; k < c->sinks[i].formerly.count; k++)
-            if (strcmp(c->sinks[i].formerly.at[k], name) == 0)
-                return &c->sinks[i];
-    }
     return NULL;
 }
 
@@ -102,7 +105,7 @@ static bool register_reads(const struct config *c, const struct sink_config *s, 
 bool register_serves(const struct config *c, const char *name, bool idle, const char *topic, bool *known)
 {
     bool formerly;
-    const struct sink_config *s = register_sink(c, name, &formerly);
+    const struct sink_config *s = register_sink(c, str_of(name), &formerly);
     char *waiter = ladder_group(&c->broker);
     bool own = strcmp(waiter + strlen(c->broker.group_prefix), name) == 0;
     free(waiter);
@@ -113,9 +116,7 @@ bool register_serves(const struct config *c, const char *name, bool idle, const 
 struct str register_present(const struct config *c, struct str name)
 {
     bool formerly;
-    char *text = str_dup(name);
-    const struct sink_config *s = register_sink(c, text, &formerly);
-    free(text);
+    const struct sink_config *s = register_sink(c, name, &formerly);
     return s ? str_of(s->sink->id) : name;
 }
 

@@ -11,8 +11,10 @@
 #include "bridge/config/config.h"
 #include "bridge/lib/buf.h"
 
+/* Has the sink that name, now or formerly: *formerly? */
+bool register_is(const struct sink_config *s, struct str name, bool *formerly);
 /* The configured sink of that name, now or formerly: *formerly. NULL: none. */
-const struct sink_config *register_sink(const struct config *c, const char *name, bool *formerly);
+const struct sink_config *register_sink(const struct config *c, struct str name, bool *formerly);
 /* The present name of the sink of that name, now or formerly; without one, the same text. */
 struct str register_present(const struct config *c, struct str name);
 /* Does somebody read the topic with the group of that name (behind the prefix)? `idle`: nobody consumes with it now. *known:

@@ -63,19 +63,12 @@ struct waiter {
 
 /* ---- sinks ---- */
 
-static bool waiter_serves_name(const struct waiter_sink *s, struct str name)
-{
-    bool is = str_eq(str_of(s->config->sink->id), name);
-    for (size_t i = 0; i < s->config->formerly.count && !is; i++)
-        is = str_eq(str_of(s->config->formerly.at[i]), name);
-    return is;
-}
-
 /* The sink of that name, or that formerly had it; NULL: none. */
 static struct waiter_sink *waiter_sink(const struct waiter *w, struct str name)
 {
+    bool formerly;
     for (size_t i = 0; i < w->sink_count; i++)
-        if (waiter_serves_name(w->sinks[i], name))
+        if (register_is(w->sinks[i]->config, name, &formerly))
             return w->sinks[i];
     return NULL;
 }
@@ -191,13 +184,7 @@ static void waiter_look(struct waiter *w, struct shelved *en)
 static bool waiter_survey_note(void *ctx, const struct record *r)
 {
     struct waiter *w = ctx;
-    struct ranges settled;
-    if (r->partition == 0 && orphans_read_note(r, &settled)) {
-        struct ranges all = ranges_union(&w->settled, &settled);
-        ranges_free(&w->settled);
-        ranges_free(&settled);
-        w->settled = all;
-    }
+    orphans_gather_note(r, &w->settled);
     return !atomic_load(&w->stopping);
 }
 
