@@ -54,14 +54,14 @@ static int answer_excerpt(struct str body, char out[ANSWER_EXCERPT])
     return n && out[n - 1] == ' ' ? n - 1 : n;
 }
 
-/* "503 Service Unavailable: over capacity, try later" */
-static void answer_say_status(const struct answer *a, struct result *out)
+/* "503 Service Unavailable: over capacity, try later"; `but`: of a success that is none, or of the reply's own verdict. */
+static void answer_say_status(const struct answer *a, const char *but, struct result *out)
 {
     char excerpt[ANSWER_EXCERPT];
     int n = answer_excerpt(a->body, excerpt);
     const char *phrase = http_status_text(a->status);
     const char *redirect = a->status / 100 == 3 ? ", redirects are not followed" : "";
-    snprintf(out->why, sizeof out->why, "%d%s%s%s%s%.*s", a->status, *phrase ? " " : "", phrase, redirect,
+    snprintf(out->why, sizeof out->why, "%d%s%s%s%s%s%.*s", a->status, *phrase ? " " : "", phrase, redirect, but,
              n ? ": " : "", n, excerpt);
 }
 
@@ -202,7 +202,37 @@ static void answer_make_harmless(char *why)
             *why = '?';
 }
 
-void answer_judge(const struct answer *a, struct result *out)
+static bool answer_has_one_of(struct str body, const struct strings *texts)
+{
+    for (size_t i = 0; i < texts->count; i++)
+        if (body.n && memmem(body.at, body.n, texts->at[i], strlen(texts->at[i])))
+            return true;
+    return false;
+}
+
+/* The verdict on a whole answer. */
+static void answer_judge_whole(const struct answer *a, const struct answer_rules *rules, struct result *out)
+{
+    const char *but = "";
+    struct str delivery = a->delivery.at ? str_trim(a->delivery) : STR("");
+    out->verdict = statuses_verdict(&rules->statuses, a->status);
+    if (out->verdict == VERDICT_DELIVERED && answer_has_one_of(a->body, &rules->success_unless)) {
+        out->verdict = VERDICT_RETRY;
+        but = ", but its body has what success_unless names";
+    }
+    if (out->verdict == VERDICT_DELIVERED)
+        return;
+    bool abort = str_eq_nocase(delivery, STR("abort-message"));
+    if (abort || str_eq_nocase(delivery, STR("disable"))) {
+        out->verdict = VERDICT_REJECT;
+        but = abort ? ", webhook-delivery: abort-message" : ", webhook-delivery: disable";
+    }
+    out->reason = REASON_REFUSED;
+    out->retry_after = answer_patience(a->retry_after, clock_wall_ms());
+    answer_say_status(a, but, out);
+}
+
+void answer_judge(const struct answer *a, const struct answer_rules *rules, struct result *out)
 {
     out->status = a->status;
     out->retry_after = (struct duration){ 0 };
@@ -221,12 +251,5 @@ void answer_judge(const struct answer *a, struct result *out)
         answer_make_harmless(out->why);
         return;
     }
-    if (a->status >= 200 && a->status < 300) {
-        out->verdict = VERDICT_DELIVERED;
-        return;
-    }
-    out->verdict = a->status == 410 ? VERDICT_REJECT : VERDICT_RETRY;
-    out->reason = REASON_REFUSED;
-    out->retry_after = answer_patience(a->retry_after, clock_wall_ms());
-    answer_say_status(a, out);
+    answer_judge_whole(a, rules, out);
 }

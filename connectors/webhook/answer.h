@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* The verdict on a receiver's answer: pure functions of status, headers and what libcurl knows of the transfer.
  *
- *   2xx                        delivered
- *   410                        reject: the receiver wants no more of it
- *   any other status, 3xx too  retry, not before the time that Retry-After names
- *   no whole answer            retry: connection, time-out, TLS, an answer that breaks off (even behind a 2xx: it may be a
- *                              proxy's; a repeat has the same id)
- *   a lack of our own          untried
+ *   a whole answer     what the receiver's rules say of its status (statuses.h); a retry not before the time that
+ *                      Retry-After names, and a reject in its place when webhook-delivery is abort-message or disable
+ *   no whole answer    retry: connection, time-out, TLS, an answer that breaks off (even behind a 2xx: it may be a
+ *                      proxy's; a repeat has the same id)
+ *   a lack of our own  untried
  */
 #pragma once
 #include <curl/curl.h>
-#include "bridge/connector.h"
+#include "connectors/webhook/statuses.h"
 
 enum { ANSWER_EXCERPT = 60 }; /* most characters of the answer's body that a person gets to see */
 
@@ -22,6 +21,12 @@ enum answer_phase {
     PHASE_SENT,
 };
 
+/* What a receiver's answers mean. */
+struct answer_rules {
+    struct statuses statuses;
+    struct strings success_unless; /* each makes a success a retry when the body's beginning has it */
+};
+
 /* One attempt's end. */
 struct answer {
     CURLcode code;
@@ -30,6 +35,7 @@ struct answer {
     bool cut;               /* we stopped reading a body that was too long: as good as a whole answer */
     struct str body;        /* its beginning */
     struct str retry_after; /* absent when not sent */
+    struct str delivery;    /* webhook-delivery; the same */
     enum answer_phase phase;
     struct duration limit; /* after which it timed out, if it did */
     int os_errno;          /* of a failed connection; 0 unknown */
@@ -40,6 +46,6 @@ struct answer {
 };
 
 /* Fills everything of `out` but the tag. */
-void answer_judge(const struct answer *a, struct result *out);
+void answer_judge(const struct answer *a, const struct answer_rules *rules, struct result *out);
 /* Retry-After: seconds or an HTTP date; at most a day, never negative; 0 when it is neither. */
 struct duration answer_patience(struct str retry_after, int64_t wall_ms);

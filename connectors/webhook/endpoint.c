@@ -51,6 +51,18 @@ const struct option endpoint_rows[] = {
            .doc = "Most requests at the same time. How many there are follows from how the receiver keeps up."),
     OPTION(struct webhook_endpoint, headers, .own = true,
            .doc = "More headers for each request, such as Authorization."),
+    OPTION(
+        struct webhook_endpoint, success, .fallback = "[2xx]", .min = 1, .max = STATUS_END,
+        .doc =
+            "Statuses (409) and classes of them (2xx) by which the receiver says that it has the event. A status goes before a class."),
+    OPTION(
+        struct webhook_endpoint, success_unless, .max = 16,
+        .doc =
+            "Texts; a success whose body has one in its first 512 bytes is a failed attempt, for receivers that say so there (\"ok\":false)."),
+    OPTION(
+        struct webhook_endpoint, reject, .fallback = "[413, 414, 415, 422, 431]", .max = STATUS_END,
+        .doc =
+            "Statuses and classes that make an event a dead letter at once; 410 always does. 408, 425 and 429 are in no class. What is neither here nor in success is tried again."),
     OPTION(struct webhook_endpoint, ca_file,
            .doc = "PEM file of the authorities that https receivers are checked against, instead of the system's."),
     { 0 }
@@ -117,11 +129,21 @@ static bool endpoint_check_ca_file(const struct webhook_endpoint *ep, struct err
     return ok || err_set(e, "ca_file: %s cannot be read as PEM certificates", ep->ca_file);
 }
 
+static bool endpoint_load_rules(struct webhook_endpoint *ep, struct err *e)
+{
+    struct answer_rules *rules = &ep->target.rules;
+    rules->success_unless = ep->success_unless;
+    for (size_t i = 0; i < ep->success_unless.count; i++)
+        if (!*ep->success_unless.at[i] || strlen(ep->success_unless.at[i]) > TRANSFER_EXCERPT)
+            return err_set(e, "success_unless[%zu]: must have 1 to %d characters", i, TRANSFER_EXCERPT);
+    return statuses_load(&rules->statuses, &ep->success, &ep->reject, e);
+}
+
 /* Checks all options, and keeps what was parsed: endpoint_free_options. */
 static bool endpoint_load_options(struct webhook_endpoint *ep, struct err *e)
 {
     bool ok = endpoint_check_url(ep, e) && endpoint_load_keys(ep, e) && endpoint_check_content_type(ep, e)
-              && endpoint_check_ca_file(ep, e);
+              && endpoint_check_ca_file(ep, e) && endpoint_load_rules(ep, e);
     for (size_t i = 0; ok && i < ep->headers.count; i++)
         ok = request_header_ok(ep->headers.at[i].key, ep->headers.at[i].value, e);
     return ok;
@@ -175,6 +197,9 @@ void endpoint_faults(const struct sink *s, const struct endpoint *base, fault_fn
     if (!endpoint_check_content_type(ep, &e))
         each(ctx, "", e.text);
     if (!endpoint_check_ca_file(ep, &e))
+        each(ctx, "", e.text);
+    probe.success = ep->success, probe.reject = ep->reject, probe.success_unless = ep->success_unless;
+    if (!endpoint_load_rules(&probe, &e))
         each(ctx, "", e.text);
     for (size_t i = 0; i < ep->headers.count; i++)
         if (!request_header_ok(ep->headers.at[i].key, ep->headers.at[i].value, &e))

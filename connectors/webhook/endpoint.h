@@ -16,6 +16,7 @@ struct webhook_endpoint {
     int64_t concurrency;
     struct map headers;
     char *ca_file;
+    struct strings success, reject, success_unless;
 
     struct request_template template;
     struct transfer_target target;

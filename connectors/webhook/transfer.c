@@ -153,6 +153,13 @@ static void transfer_look_at_failure(const struct transfer *t, struct answer *a)
     descriptors_out(a->lack); /* counted and told, if it is that */
 }
 
+/* A header of the answer; absent: it has none. */
+static struct str transfer_header(const struct transfer *t, const char *name)
+{
+    struct curl_header *h;
+    return curl_easy_header(t->easy, name, 0, CURLH_HEADER, -1, &h) == CURLHE_OK ? str_of(h->value) : STR_ABSENT;
+}
+
 bool transfer_end(struct transfer *t, CURLcode code)
 {
     long status = 0, connects = 0;
@@ -172,12 +179,13 @@ bool transfer_end(struct transfer *t, CURLcode code)
     struct answer a = {
         .code = code, .status = (int)status, .cut = t->body_n > BODY_READ, .body = { t->excerpt, t->excerpt_n }
     };
-    struct curl_header *h;
-    if (status / 100 != 2 && curl_easy_header(t->easy, "Retry-After", 0, CURLH_HEADER, -1, &h) == CURLHE_OK)
-        a.retry_after = str_of(h->value);
+    if (status / 100 != 2) {
+        a.retry_after = transfer_header(t, "Retry-After");
+        a.delivery = transfer_header(t, "webhook-delivery");
+    }
     if (code != CURLE_OK)
         transfer_look_at_failure(t, &a);
-    answer_judge(&a, &t->result);
+    answer_judge(&a, &t->target->rules, &t->result);
     t->result.took.ms = t->us / 1000;
     t->result.answer = a.body;
     return true;

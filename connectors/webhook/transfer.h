@@ -26,6 +26,7 @@ struct transfer_target {
     struct duration timeout, connect_timeout;
     const char *ca_file;  /* NULL: the system's */
     struct hidden hidden; /* what no answer may show */
+    struct answer_rules rules;
 };
 
 enum { TRANSFER_EXCERPT = 512 }; /* bytes of an answer that are kept */

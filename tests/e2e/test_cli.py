@@ -758,10 +758,10 @@ def test_check_leaves_a_database_at_work_alone(run, database):
 
 
 def test_check_says_all_that_is_wrong_with_a_receiver(run):
-    wrong = ('secrets: [short, "also short"], ca_file: no.pem, headers: {"a b": x, webhook-id: q, Content-Length: "1"}')
+    wrong = ('secrets: [short, "also short"], ca_file: no.pem, reject: [404, 2xx], headers: {"a b": x, webhook-id: q, Content-Length: "1"}')
     write(run, "bridge.yaml", GOOD.replace('secrets: ["a secret of at least 24 characters"]', wrong) + KEPT)
     lines = run("check").stderr.splitlines()
-    for place in ["secrets[0]", "secrets[1]", "ca_file"]:
+    for place in ["secrets[0]", "secrets[1]", "ca_file", "reject[1]"]:
         assert [place for line in lines if f" sinks.crm.{place}: " in line] == [place], lines
     assert len([line for line in lines if " sinks.crm.headers: " in line]) == 3
     write(run, "bridge.yaml", GOOD.replace('url: "http://127.0.0.1:9/", secrets: ["a secret of at least 24 characters"]',

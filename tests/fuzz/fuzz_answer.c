@@ -8,13 +8,17 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
+/* By the rules 2xx, except those with the word "refused" in the body, and 4xx rejected. */
 static void check_result(const struct answer *a, const struct result *r)
 {
     bool whole = a->code == CURLE_OK || (a->cut && a->status);
-    bool good = whole && a->status >= 200 && a->status < 300;
+    bool good = whole && a->status >= 200 && a->status < 300 && !memmem(a->body.at, a->body.n, "refused", 7);
+    bool again = a->status == 408 || a->status == 425 || a->status == 429;
+    bool aborted = !good && a->delivery.at && str_eq_nocase(str_trim(a->delivery), STR("disable"));
+    bool rejected = whole && (aborted || (a->status / 100 == 4 && !again));
     CHECK((r->verdict == VERDICT_UNTRIED) == (a->lack != 0));
     CHECK(a->lack || (r->verdict == VERDICT_DELIVERED) == good);
-    CHECK((r->verdict == VERDICT_REJECT) == (!a->lack && whole && a->status == 410));
+    CHECK((r->verdict == VERDICT_REJECT) == (!a->lack && rejected));
     CHECK(r->verdict == VERDICT_DELIVERED || r->why[0]);
     CHECK((r->reason == REASON_NONE) == (r->verdict == VERDICT_DELIVERED || r->verdict == VERDICT_UNTRIED));
     CHECK(r->retry_after.ms >= 0 && r->retry_after.ms <= 86400000);
@@ -45,9 +49,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
                         .host = STR("example.com"),
                         .body = rest.at ? rest : STR(""),
                         .retry_after = data[3] & 1 ? STR_ABSENT : retry_after,
+                        .delivery = data[3] & 1 ? retry_after : STR_ABSENT,
                         .text = text };
     struct result r = { 0 };
-    answer_judge(&a, &r);
+    struct err e;
+    struct answer_rules rules;
+    char *texts[] = { (char *)(uintptr_t) "2xx", (char *)(uintptr_t) "4xx", (char *)(uintptr_t) "refused" };
+    rules.success_unless = (struct strings){ &texts[2], 1 };
+    CHECK(statuses_load(&rules.statuses, &(struct strings){ &texts[0], 1 }, &(struct strings){ &texts[1], 1 }, &e));
+    answer_judge(&a, &rules, &r);
     check_result(&a, &r);
     return 0;
 }

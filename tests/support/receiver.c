@@ -71,6 +71,9 @@ static void answer(struct conn *c, const char *path)
         for (char *at = line + 13; *at; at++)
             *at = *at == '_' ? ' ' : *at;
         answer_status(c, 429, line, "");
+    } else if (!strncmp(path, "/delivery/", 10)) {
+        snprintf(line, sizeof line, "webhook-delivery: %s\r\n", path + 10);
+        answer_status(c, 500, line, "");
     } else if (!strcmp(path, "/gone")) {
         answer_status(c, 410, "", "\x1b[31mno\tmore \r\n\r\n of it\x7f \xc3\xa9");
     } else if (!strcmp(path, "/reset")) {

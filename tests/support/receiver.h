@@ -3,6 +3,7 @@
  *
  *   /status/503             answers with that status
  *   /after/TEXT             429 with `Retry-After: TEXT` ('_' stands for a space)
+ *   /delivery/TEXT          500 with `webhook-delivery: TEXT`
  *   /gone                   410 with a body that has control characters
  *   /reset                  reads the request, then resets the connection
  *   /close                  reads the request, then closes it

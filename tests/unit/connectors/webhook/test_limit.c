@@ -29,7 +29,7 @@ static struct result result_of(int status)
 {
     struct answer a = { .code = status ? CURLE_OK : CURLE_GOT_NOTHING, .status = status, .text = "" };
     struct result r = { 0 };
-    answer_judge(&a, &r);
+    answer_judge(&a, &ep->target.rules, &r);
     return r;
 }
 

@@ -172,17 +172,18 @@ TEST(answers_that_do_not_come_or_break_off)
 TEST(what_only_libcurl_can_say)
 {
     struct answer a = { .code = CURLE_OPERATION_TIMEDOUT, .phase = PHASE_RESOLVING, .limit = { 5000 }, .text = "" };
+    struct answer_rules rules = { 0 }; /* not asked: no answer is whole */
     struct result r;
-    answer_judge(&a, &r);
+    answer_judge(&a, &rules, &r);
     expect(r, VERDICT_RETRY, "timeout after 5 s while resolving the host name");
     a = (struct answer){ .code = CURLE_SSL_CACERT_BADFILE, .text = "" };
-    answer_judge(&a, &r);
+    answer_judge(&a, &rules, &r);
     assert_int_equal(r.reason, REASON_CONFIGURATION);
     a = (struct answer){ .code = CURLE_COULDNT_CONNECT, .text = "libcurl's words" };
-    answer_judge(&a, &r);
+    answer_judge(&a, &rules, &r);
     expect(r, VERDICT_RETRY, "no connection: libcurl's words");
     a.lack = 24;
-    answer_judge(&a, &r);
+    answer_judge(&a, &rules, &r);
     assert_int_equal(r.verdict, VERDICT_UNTRIED);
     assert_string_equal(r.why, "Too many open files");
 }

@@ -64,9 +64,17 @@ TEST(each_status_has_its_verdict)
         { 400, VERDICT_RETRY, "400 Bad Request" },
         { 401, VERDICT_RETRY, "401 Unauthorized" },
         { 404, VERDICT_RETRY, "404 Not Found" },
+        { 408, VERDICT_RETRY, "408 Request Timeout" },
+        { 409, VERDICT_RETRY, "409 Conflict" },
         { 410, VERDICT_REJECT, "410 Gone" },
+        { 413, VERDICT_REJECT, "413 " },
+        { 414, VERDICT_REJECT, "414" },
+        { 415, VERDICT_REJECT, "415 Unsupported Media Type" },
         { 418, VERDICT_RETRY, "418" },
+        { 422, VERDICT_REJECT, "422" },
+        { 425, VERDICT_RETRY, "425" },
         { 429, VERDICT_RETRY, "429 Too Many Requests" },
+        { 431, VERDICT_REJECT, "431 Request Header Fields Too Large" },
         { 500, VERDICT_RETRY, "500 Internal Server Error" },
         { 503, VERDICT_RETRY, "503 Service Unavailable: the receiver's words" },
         { 599, VERDICT_RETRY, "599" },
@@ -82,6 +90,67 @@ TEST(each_status_has_its_verdict)
         assert_int_equal(r.retry_after.ms, 0);
         assert_int_equal(r.away, r.status == 429 || r.status == 503);
     }
+}
+
+TEST(statuses_mean_what_their_owner_says)
+{
+    static const struct {
+        const char *options;
+        int status;
+        enum verdict verdict;
+    } cases[] = {
+        { "success: [2xx, 409]\nreject: [4xx]\n", 204, VERDICT_DELIVERED },
+        { "success: [2xx, 409]\nreject: [4xx]\n", 409, VERDICT_DELIVERED },
+        { "success: [2xx, 409]\nreject: [4xx]\n", 400, VERDICT_REJECT },
+        { "success: [2xx, 409]\nreject: [4xx]\n", 499, VERDICT_REJECT },
+        { "success: [2xx, 409]\nreject: [4xx]\n", 408, VERDICT_RETRY },
+        { "success: [2xx, 409]\nreject: [4xx]\n", 425, VERDICT_RETRY },
+        { "success: [2xx, 409]\nreject: [4xx]\n", 429, VERDICT_RETRY },
+        { "success: [2xx, 409]\nreject: [4xx]\n", 302, VERDICT_RETRY },
+        { "success: [2xx, 409]\nreject: [4xx]\n", 500, VERDICT_RETRY },
+        { "reject: [4XX, 429]\n", 429, VERDICT_REJECT },
+        { "reject: [4XX, 429]\n", 408, VERDICT_RETRY },
+        { "success: [200]\n", 202, VERDICT_RETRY },
+        { "success: [200]\nreject: [2xx]\n", 202, VERDICT_REJECT },
+        { "success: [200]\nreject: [2xx]\n", 200, VERDICT_DELIVERED },
+        { "success: [2xx, 302]\n", 302, VERDICT_DELIVERED },
+        { "reject: []\n", 422, VERDICT_RETRY },
+        { "reject: []\n", 410, VERDICT_REJECT },
+        { "success: [2xx, 410]\n", 410, VERDICT_DELIVERED },
+        { "reject: [5xx]\n", 599, VERDICT_REJECT },
+        { "reject: [5xx]\n", 600, VERDICT_RETRY },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[32], yaml[128];
+        snprintf(path, sizeof path, "/status/%d", cases[i].status);
+        snprintf(yaml, sizeof yaml, "unsigned: true\n%s", cases[i].options);
+        struct result r = deliver_to(path, yaml);
+        if (r.verdict != cases[i].verdict)
+            fail_msg("%s: %d is verdict %d", cases[i].options, cases[i].status, r.verdict);
+        assert_int_equal(r.reason, r.verdict == VERDICT_DELIVERED ? REASON_NONE : REASON_REFUSED);
+    }
+}
+
+TEST(a_success_can_be_none_by_its_body)
+{
+    struct result r = deliver_to("/status/200", "unsigned: true\nsuccess_unless: ['\"ok\":false', \"receiver's\"]\n");
+    assert_int_equal(r.verdict, VERDICT_RETRY);
+    assert_int_equal(r.reason, REASON_REFUSED);
+    assert_string_equal(r.why, "200 OK, but its body has what success_unless names: the receiver's words");
+    r = deliver_to("/status/200", "unsigned: true\nsuccess_unless: ['\"ok\":false']\n");
+    assert_int_equal(r.verdict, VERDICT_DELIVERED);
+}
+
+TEST(the_receiver_can_say_that_it_wants_no_more_of_an_event)
+{
+    struct result r = deliver_to("/delivery/abort-message", NULL);
+    assert_int_equal(r.verdict, VERDICT_REJECT);
+    assert_int_equal(r.reason, REASON_REFUSED);
+    assert_string_equal(r.why, "500 Internal Server Error, webhook-delivery: abort-message");
+    r = deliver_to("/delivery/Disable", NULL);
+    assert_int_equal(r.verdict, VERDICT_REJECT);
+    assert_string_equal(r.why, "500 Internal Server Error, webhook-delivery: disable");
+    assert_int_equal(deliver_to("/delivery/whatever", NULL).verdict, VERDICT_RETRY);
 }
 
 TEST(a_redirect_is_never_followed)
@@ -704,6 +773,15 @@ TEST(wrong_options_are_refused)
         { "url: http://example.com/\nunsigned: true\nheaders: {'X A': x}\n", "not the name of a header" },
         { "url: http://example.com/\nunsigned: true\nheaders: {X-A: \"a\\r\\nX-B: b\"}\n", "control character" },
         { "url: http://example.com/\nunsigned: true\nheaders: {X-A: ''}\n", "1 to 4096" },
+        { "url: http://example.com/\nunsigned: true\nsuccess: [2xx, 6xx]\n",
+          "success[1]: \"6xx\" is neither a status from 200 to 599 (404) nor a class of them (4xx)" },
+        { "url: http://example.com/\nunsigned: true\nsuccess: [1xx]\n", "success[0]: \"1xx\" is neither" },
+        { "url: http://example.com/\nunsigned: true\nreject: [4x]\n", "reject[0]: \"4x\" is neither" },
+        { "url: http://example.com/\nunsigned: true\nreject: [404, 4444]\n", "reject[1]: \"4444\" is neither" },
+        { "url: http://example.com/\nunsigned: true\nsuccess: [2xx, 409]\nreject: [4xx, 409]\n",
+          "reject[1]: 409 stands in success, too" },
+        { "url: http://example.com/\nunsigned: true\nreject: [2XX]\n", "reject[0]: 2XX stands in success, too" },
+        { "url: http://example.com/\nunsigned: true\nsuccess_unless: [x, '']\n", "success_unless[1]: must have" },
         { "url: https://example.com/\nunsigned: true\nca_file: /nonexistent.pem\n", "ca_file: /nonexistent.pem" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -717,6 +795,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_status_has_its_verdict),
+        cmocka_unit_test(statuses_mean_what_their_owner_says),
+        cmocka_unit_test(a_success_can_be_none_by_its_body),
+        cmocka_unit_test(the_receiver_can_say_that_it_wants_no_more_of_an_event),
         cmocka_unit_test(a_redirect_is_never_followed),
         cmocka_unit_test(the_answers_words_are_made_harmless),
         cmocka_unit_test(the_answer_goes_with_the_result_and_shows_no_secret_of_the_request),
