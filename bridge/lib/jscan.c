@@ -5,11 +5,6 @@
 #include <emmintrin.h>
 #endif
 
-struct jscan {
-    const char *start, *end;
-    const char *bad, *why; /* where and why it failed */
-};
-
 static const char *jscan_fail(struct jscan *s, const char *at, const char *why)
 {
     s->bad = at;
@@ -147,34 +142,55 @@ static const char *jscan_word(struct jscan *s, const char *p, struct str word)
     return p + word.n;
 }
 
-static const char *jscan_any(struct jscan *s, const char *p, int depth);
-
 /* One step in an array or object. *at stands at the opening bracket or at what followed the last item; it is moved
- * to what follows this item, or behind the closing bracket. */
-enum step { STEP_ITEM, STEP_END, STEP_BAD };
-
-static enum step jscan_step_to_item(const struct jscan *s, const char **at, char open, char close)
+ * to this item, or behind the closing bracket. */
+static enum jscan_step jscan_step_to_item(const struct jscan *s, const char **at, char open, char close)
 {
     char c = **at;
     if (c != close)
         *at = jscan_skip_blank(s, *at + 1);
     if (c == close || (c == open && jscan_peek(s, *at) == close)) {
         ++*at;
-        return STEP_END;
+        return JSCAN_END;
     }
-    return STEP_ITEM;
+    return JSCAN_ITEM;
 }
 
-static enum step jscan_step_past_item(struct jscan *s, const char **at, const char *end, char close)
+enum jscan_step jscan_to_element(const struct jscan *s, const char **at)
+{
+    return jscan_step_to_item(s, at, '[', ']');
+}
+
+enum jscan_step jscan_to_member(struct jscan *s, const char **at, struct str *name)
+{
+    enum jscan_step step = jscan_step_to_item(s, at, '{', '}');
+    if (step != JSCAN_ITEM)
+        return step;
+    const char *quote = *at;
+    const char *p = jscan_peek(s, quote) == '"' ? jscan_string(s, quote + 1)
+                                                : jscan_fail(s, quote, "a member's name in quotes was expected");
+    if (!p)
+        return JSCAN_BAD;
+    *name = (struct str){ quote + 1, (size_t)(p - quote - 2) };
+    const char *colon = jscan_skip_blank(s, p);
+    if (jscan_peek(s, colon) != ':') {
+        jscan_fail(s, colon, "a colon was expected");
+        return JSCAN_BAD;
+    }
+    *at = jscan_skip_blank(s, colon + 1);
+    return JSCAN_ITEM;
+}
+
+enum jscan_step jscan_past(struct jscan *s, const char **at, const char *end, char close)
 {
     if (!end)
-        return STEP_BAD;
+        return JSCAN_BAD;
     *at = jscan_skip_blank(s, end);
     char c = jscan_peek(s, *at);
     if (c == ',' || c == close)
-        return STEP_ITEM;
+        return JSCAN_ITEM;
     jscan_fail(s, *at, close == '}' ? "a comma or } was expected" : "a comma or ] was expected");
-    return STEP_BAD;
+    return JSCAN_BAD;
 }
 
 static enum jscan_type jscan_type_of(char first)
@@ -190,63 +206,53 @@ static enum jscan_type jscan_type_of(char first)
     return JSCAN_NUMBER;
 }
 
-static struct jscan_value jscan_value_of(const char *at, const char *end)
+struct jscan_value jscan_value_of(const char *at, const char *end)
 {
     return (struct jscan_value){ jscan_type_of(*at), { at, (size_t)(end - at) } };
 }
 
-static enum step jscan_step_element(struct jscan *s, const char **at, int depth, struct jscan_value *out)
+static enum jscan_step jscan_step_element(struct jscan *s, const char **at, int depth, struct jscan_value *out)
 {
-    enum step step = jscan_step_to_item(s, at, '[', ']');
-    if (step != STEP_ITEM)
+    enum jscan_step step = jscan_to_element(s, at);
+    if (step != JSCAN_ITEM)
         return step;
     const char *value = *at, *end = jscan_any(s, value, depth);
-    step = jscan_step_past_item(s, at, end, ']');
-    if (step == STEP_ITEM && out)
+    step = jscan_past(s, at, end, ']');
+    if (step == JSCAN_ITEM && out)
         *out = jscan_value_of(value, end);
     return step;
 }
 
-static enum step jscan_step_member(struct jscan *s, const char **at, int depth, struct jscan_member *out)
+static enum jscan_step jscan_step_member(struct jscan *s, const char **at, int depth, struct jscan_member *out)
 {
-    enum step step = jscan_step_to_item(s, at, '{', '}');
-    if (step != STEP_ITEM)
+    struct str name;
+    enum jscan_step step = jscan_to_member(s, at, &name);
+    if (step != JSCAN_ITEM)
         return step;
-    const char *name = *at;
-    const char *p = jscan_peek(s, name) == '"' ? jscan_string(s, name + 1)
-                                               : jscan_fail(s, name, "a member's name in quotes was expected");
-    if (!p)
-        return STEP_BAD;
-    const char *colon = jscan_skip_blank(s, p);
-    if (jscan_peek(s, colon) != ':') {
-        jscan_fail(s, colon, "a colon was expected");
-        return STEP_BAD;
-    }
-    const char *value = jscan_skip_blank(s, colon + 1), *end = jscan_any(s, value, depth);
-    step = jscan_step_past_item(s, at, end, '}');
-    if (step == STEP_ITEM && out)
-        *out = (struct jscan_member){ { name + 1, (size_t)(p - name - 2) }, jscan_value_of(value, end) };
+    const char *value = *at, *end = jscan_any(s, value, depth);
+    step = jscan_past(s, at, end, '}');
+    if (step == JSCAN_ITEM && out)
+        *out = (struct jscan_member){ name, jscan_value_of(value, end) };
     return step;
 }
 
 static const char *jscan_array(struct jscan *s, const char *p, int depth)
 {
-    enum step step;
-    while ((step = jscan_step_element(s, &p, depth, NULL)) == STEP_ITEM)
+    enum jscan_step step;
+    while ((step = jscan_step_element(s, &p, depth, NULL)) == JSCAN_ITEM)
         ;
-    return step == STEP_END ? p : NULL;
+    return step == JSCAN_END ? p : NULL;
 }
 
 static const char *jscan_members(struct jscan *s, const char *p, int depth)
 {
-    enum step step;
-    while ((step = jscan_step_member(s, &p, depth, NULL)) == STEP_ITEM)
+    enum jscan_step step;
+    while ((step = jscan_step_member(s, &p, depth, NULL)) == JSCAN_ITEM)
         ;
-    return step == STEP_END ? p : NULL;
+    return step == JSCAN_END ? p : NULL;
 }
 
-/* `depth`: how many arrays and objects may still be opened. */
-static const char *jscan_any(struct jscan *s, const char *p, int depth)
+const char *jscan_any(struct jscan *s, const char *p, int depth)
 {
     char c = jscan_peek(s, p);
     if (c == '"')
@@ -271,8 +277,7 @@ static bool jscan_explain(const struct jscan *s, struct err *e)
     return err_set(e, "not JSON: byte %zu: %s", (size_t)(s->bad - s->start), s->why);
 }
 
-/* The text's first byte that is not blank; NULL with *e when there is none. */
-static const char *jscan_begin(struct jscan *s, struct str text, struct err *e)
+const char *jscan_begin(struct jscan *s, struct str text, struct err *e)
 {
     if (!text.at)
         text = STR("");
@@ -285,8 +290,7 @@ static const char *jscan_begin(struct jscan *s, struct str text, struct err *e)
     return NULL;
 }
 
-/* Only blanks may follow the value that ended at p (NULL: it was broken). */
-static bool jscan_finish(struct jscan *s, const char *p, struct err *e)
+bool jscan_finish(struct jscan *s, const char *p, struct err *e)
 {
     if (p) {
         p = jscan_skip_blank(s, p);
@@ -323,10 +327,10 @@ int jscan_object(struct str text, struct jscan_member *out, size_t room, struct 
         return -1;
     }
     size_t count = 0;
-    enum step step;
-    while ((step = jscan_step_member(&s, &p, JSCAN_DEPTH - 1, count < room ? &out[count] : NULL)) == STEP_ITEM)
+    enum jscan_step step;
+    while ((step = jscan_step_member(&s, &p, JSCAN_DEPTH - 1, count < room ? &out[count] : NULL)) == JSCAN_ITEM)
         count++;
-    return jscan_finish(&s, step == STEP_END ? p : NULL, e) ? (int)count : -1;
+    return jscan_finish(&s, step == JSCAN_END ? p : NULL, e) ? (int)count : -1;
 }
 
 bool jscan_next(struct jscan_value array, const char **at, struct jscan_value *element)
@@ -334,7 +338,7 @@ bool jscan_next(struct jscan_value array, const char **at, struct jscan_value *e
     struct jscan s = jscan_over(array.raw);
     if (array.type != JSCAN_ARRAY)
         return false;
-    return jscan_step_element(&s, at, JSCAN_DEPTH, element) == STEP_ITEM;
+    return jscan_step_element(&s, at, JSCAN_DEPTH, element) == JSCAN_ITEM;
 }
 
 static void jscan_add_utf8(struct buf *out, int32_t c)

@@ -43,3 +43,30 @@ bool jscan_next(struct jscan_value array, const char **at, struct jscan_value *e
 void jscan_unescape(struct buf *out, struct str quoted);
 /* Appends `s` as a JSON string with quotes. s must be UTF-8; bytes that are not become U+FFFD. */
 void jscan_add_string(struct buf *out, struct str s);
+
+/* ---- a walk of one's own through a text, while it is checked (jpointer.c) ----
+ *
+ *   p = jscan_begin(&s, text, e)      the first byte of the value, or NULL with *e
+ *   at = p;                           in an object (or array):
+ *   while (jscan_to_member(&s, &at, &name) == JSCAN_ITEM
+ *          && jscan_past(&s, &at, jscan_any(&s, at, depth), '}') == JSCAN_ITEM)
+ *   jscan_finish(&s, end, e)          only blanks may follow the value, which ended at `end`; NULL: it was broken
+ */
+struct jscan {
+    const char *start, *end;
+    const char *bad, *why; /* where and why it failed */
+};
+enum jscan_step { JSCAN_ITEM = 1, JSCAN_END, JSCAN_BAD };
+
+const char *jscan_begin(struct jscan *s, struct str text, struct err *e);
+bool jscan_finish(struct jscan *s, const char *end, struct err *e);
+/* Checks the value at p, in which `depth` arrays and objects may still be opened; what follows it, or NULL. */
+const char *jscan_any(struct jscan *s, const char *p, int depth);
+/* *at stands at the opening bracket or where jscan_past left it; it is moved to the next value, or at the end behind the
+ * closing bracket. The name is raw, without its quotes. */
+enum jscan_step jscan_to_member(struct jscan *s, const char **at, struct str *name);
+enum jscan_step jscan_to_element(const struct jscan *s, const char **at);
+/* Moves *at past the value that ended at `end` (NULL: it was broken), to the comma or the bracket `close`. */
+enum jscan_step jscan_past(struct jscan *s, const char **at, const char *end, char close);
+/* Of a value that was checked. */
+struct jscan_value jscan_value_of(const char *at, const char *end);
