@@ -3,7 +3,7 @@
  *
  * The cursor is a rowid or any other column that grows, or not: rows are ordered by (cursor, rowid or key), and those
  * that come behind it are counted. */
-#include "connectors/sqlite/value.h"
+#include "connectors/sqlite/sqlite.h"
 
 /* ---- rows that are not captured ---- */
 

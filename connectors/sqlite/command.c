@@ -8,7 +8,7 @@
 #include "bridge/command.h"
 #include "bridge/lib/mem.h"
 #include "connectors/sqlite/inspect.h"
-#include "connectors/sqlite/map.h"
+#include "bridge/map/map.h"
 
 enum { COMMAND_YAML = 1 << 20, COMMAND_WIDTH = 28 };
 

@@ -112,7 +112,7 @@ static bool compile_reads(const struct sqlite_source *s, const struct rule *r, c
 
 static void compile_hide_content(const struct sqlite_source *s, struct rule *r)
 {
-    for (int i = 0; s->content != TELL_FULL && i < r->field_count; i++)
+    for (int i = 0; s->telling.content != TELL_FULL && i < r->field_count; i++)
         r->fields[i].hidden = rule_lists(&r->o->content_columns, str_of(r->fields[i].name));
 }
 

@@ -3,7 +3,7 @@
  * gets a warning that names the fix. And what a new row has in its watched columns, by the schema. */
 #include <stdio.h>
 #include <stdlib.h>
-#include "connectors/sqlite/value.h"
+#include "connectors/sqlite/sqlite.h"
 
 enum {
     FIT_ROWS = 1000,   /* so many of the newest are looked at */

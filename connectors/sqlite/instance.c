@@ -4,7 +4,8 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include "bridge/lib/mem.h"
-#include "connectors/sqlite/map.h"
+#include "bridge/map/map.h"
+#include "connectors/sqlite/sqlite.h"
 
 enum { INSTANCE_SQL = 64 << 10 };
 

@@ -3,8 +3,6 @@
 #include <stdio.h>
 #include "bridge/lib/jscan.h"
 #include "connectors/sqlite/project.h"
-#include "connectors/sqlite/shape.h"
-#include "connectors/sqlite/value.h"
 
 enum { MAPPED_EXTENSIONS = 4 }; /* most of an event: partitionkey, changed, snapshot, truncated */
 
@@ -17,24 +15,17 @@ struct mapped {
     bool before;         /* there are values of before */
 };
 
-/* The object that a path stands in; "" at the top. */
-static struct str mapped_object(const struct binding *b)
-{
-    const char *dot = strchr(b->path->path, '.');
-    return (struct str){ b->path->path, dot ? (size_t)(dot - b->path->path) : 0 };
-}
-
 /* ---- values ---- */
-
-static int mapped_column(size_t binding)
-{
-    return PROJECT_HEAD + (int)binding;
-}
 
 static void mapped_shape(struct sqlite_source *s, struct rule *r, const struct binding *b, sqlite3_stmt *row, int col,
                          struct cell *out)
 {
-    const char *wrong = shape_value(s, r, b, row, col, out);
+    const struct shaping shaping = {
+        &s->telling, s->hmac, &r->o->mask, (size_t)s->max_event.n, &s->cells, s->repaired
+    };
+    const char *wrong = b->sql ? shape_value(&shaping, b, row, col, out) : NULL;
+    if (!b->sql)
+        shape_app(&shaping, s->app_name, out);
     if (!wrong)
         return;
     char text[WHY_BYTES];
@@ -54,19 +45,18 @@ static void mapped_take_before(struct sqlite_source *s, struct mapped *m, const 
     struct rule *r = m->at->r;
     struct projection *p = m->at->p;
     sqlite3_stmt *row = project_kept(s, r, p, m->at->h->key, m->at->h->kept);
-    for (size_t i = 0; row && i < p->count; i++)
-        mapped_shape(s, r, &p->bindings[i], row, mapped_column(i), &p->bindings[i].before);
+    for (size_t i = 0; row && i < p->of.count; i++)
+        mapped_shape(s, r, &p->of.bindings[i], row, DATA_HEAD + (int)i, &p->before[i]);
     sqlite3_reset(row);
     row = row ? project_kept(s, r, p, m->at->h->key, now->at) : NULL;
-    for (size_t i = 0; i < p->count; i++) {
-        struct binding *b = &p->bindings[i];
+    for (size_t i = 0; i < p->of.count; i++) {
         struct cell as_now = { 0 };
         if (row)
-            mapped_shape(s, r, b, row, mapped_column(i), &as_now);
-        b->differs = row && !mapped_is_same(s, &b->before, &as_now);
-        if (!b->differs)
-            b->before = (struct cell){ 0 };
-        m->before = m->before || b->before.n || b->before.more_n;
+            mapped_shape(s, r, &p->of.bindings[i], row, DATA_HEAD + (int)i, &as_now);
+        p->fits[i].differs = row && !mapped_is_same(s, &p->before[i], &as_now);
+        if (!p->fits[i].differs)
+            p->before[i] = (struct cell){ 0 };
+        m->before = m->before || p->before[i].n || p->before[i].more_n;
     }
     sqlite3_reset(row);
 }
@@ -77,96 +67,35 @@ static void mapped_take_changes(struct sqlite_source *s, struct mapped *m, uint3
     struct projection *p = m->at->p;
     project_learn_reads(s, m->at->r, p);
     mapped_take_before(s, m, now);
-    for (size_t i = 0; i < p->count; i++)
-        if (p->bindings[i].differs || (p->bindings[i].reads & columns))
-            buf_printf(&m->changed, "%s%s", m->changed.n ? "," : "", p->bindings[i].path->path);
-}
-
-/* The constant that app.name is. */
-static void mapped_shape_app(struct sqlite_source *s, struct cell *out)
-{
-    *out = (struct cell){ .at = s->cells.n };
-    buf_add_c(&s->cells, "\"name\":");
-    jscan_add_string(&s->cells, str_of(s->app_name));
-    out->n = s->cells.n - out->at;
-}
-
-/* Of an object of which nothing is known but constants, nothing is told. */
-static void mapped_drop_constants(struct projection *p)
-{
-    for (size_t i = 0, end; i < p->count; i = end) {
-        struct str object = mapped_object(&p->bindings[i]);
-        bool known = !object.n;
-        for (end = i; end < p->count && str_eq(mapped_object(&p->bindings[end]), object); end++)
-            known = known || (!p->bindings[end].constant && (p->bindings[end].cell.n || p->bindings[end].cell.more_n));
-        for (size_t k = i; !known && k < end; k++)
-            p->bindings[k].cell.n = p->bindings[k].cell.more_n = 0;
-    }
+    for (size_t i = 0; i < p->of.count; i++)
+        if (p->fits[i].differs || (p->fits[i].reads & columns))
+            buf_printf(&m->changed, "%s%s", m->changed.n ? "," : "", p->of.bindings[i].path->path);
 }
 
 static void mapped_take_values(struct sqlite_source *s, struct mapped *m)
 {
     struct projection *p = m->at->p;
-    for (size_t i = 0; i < p->count; i++) {
-        struct binding *b = &p->bindings[i];
-        b->before = (struct cell){ 0 };
-        b->differs = false;
-        if (b->sql)
-            mapped_shape(s, m->at->r, b, m->at->row, mapped_column(i), &b->cell);
-        else
-            mapped_shape_app(s, &b->cell);
-        b->cell.large = b->cell.large || b->huge;
+    for (size_t i = 0; i < p->of.count; i++) {
+        p->before[i] = (struct cell){ 0 };
+        p->fits[i].differs = false;
+        mapped_shape(s, m->at->r, &p->of.bindings[i], m->at->row, DATA_HEAD + (int)i, &p->cells[i]);
+        p->cells[i].large = p->cells[i].large || p->fits[i].huge;
     }
-    mapped_drop_constants(p);
+    data_drop_constants(&p->of, p->cells);
 }
 
 /* ---- data ---- */
 
-static void mapped_add_members(struct buf *out, const struct sqlite_source *s, const struct cell *c)
-{
-    struct str pieces[] = { { s->cells.at + c->at, c->n }, { s->cells.at + c->more_at, c->more_n } };
-    for (size_t i = 0; i < 2; i++) {
-        if (!pieces[i].n)
-            continue;
-        if (out->at[out->n - 1] != '{')
-            buf_add_char(out, ',');
-        buf_add_str(out, pieces[i]);
-    }
-}
-
-/* The members of all bindings, nested; the bindings of an object follow one another. */
-static void mapped_add_values(struct buf *out, const struct sqlite_source *s, const struct projection *p, bool before)
-{
-    struct str open = STR("");
-    for (size_t i = 0; i < p->count; i++) {
-        const struct binding *b = &p->bindings[i];
-        const struct cell *c = before ? &b->before : &b->cell;
-        struct str object = mapped_object(b);
-        if (!c->n && !c->more_n)
-            continue;
-        if (open.n && !str_eq(open, object))
-            buf_add_char(out, '}');
-        if (object.n && !str_eq(open, object)) {
-            buf_add_c(out, out->at[out->n - 1] == '{' ? "\"" : ",\"");
-            buf_add_str(out, object);
-            buf_add_c(out, "\":{");
-        }
-        open = object;
-        mapped_add_members(out, s, c);
-    }
-    if (open.n)
-        buf_add_char(out, '}');
-}
-
 static void mapped_write(struct sqlite_source *s, const struct mapped *m)
 {
     struct buf *out = &s->data;
+    const struct projection *p = m->at->p;
     buf_reset(out);
     buf_add_char(out, '{');
-    mapped_add_values(out, s, m->at->p, false);
+    data_add(out, &p->of, p->cells, &s->cells);
     if (m->before) {
         buf_add_c(out, ",\"before\":{");
-        mapped_add_values(out, s, m->at->p, true);
+        data_add(out, &p->of, p->before, &s->cells);
         buf_add_char(out, '}');
     }
     if (m->raw.n) {
@@ -183,22 +112,17 @@ static void mapped_write(struct sqlite_source *s, const struct mapped *m)
 static bool mapped_drop_largest(struct mapped *m)
 {
     struct projection *p = m->at->p;
-    struct cell *largest = NULL;
-    for (size_t i = 0; i < p->count; i++)
-        for (int before = 0; before <= 1; before++) {
-            struct cell *c = before ? &p->bindings[i].before : &p->bindings[i].cell;
-            largest = c->n && (!largest || c->n > largest->n) ? c : largest;
-        }
+    struct cell *largest = data_largest(p->cells, p->of.count), *before = data_largest(p->before, p->of.count);
+    if (before && (!largest || before->n > largest->n))
+        largest = before;
     if (m->raw.n && (!largest || m->raw.n > largest->n)) {
         buf_printf(&m->left_out, "%sraw", m->left_out.n ? "," : "");
         buf_reset(&m->raw);
         return true;
     }
-    if (!largest)
-        return false;
-    largest->n = 0;
-    largest->large = true;
-    return true;
+    if (largest)
+        data_leave_out(largest);
+    return largest != NULL;
 }
 
 /* The event's data to s->data. */
@@ -208,49 +132,24 @@ static void mapped_data(struct sqlite_source *s, struct mapped *m)
     mapped_write(s, m);
     while ((s->data.failed || s->data.n > (size_t)s->max_event.n) && mapped_drop_largest(m))
         mapped_write(s, m);
-    for (size_t i = 0; i < p->count; i++)
-        if (p->bindings[i].cell.large || p->bindings[i].before.large)
-            buf_printf(&m->left_out, "%s%s", m->left_out.n ? "," : "", p->bindings[i].path->path);
+    for (size_t i = 0; i < p->of.count; i++)
+        if (p->cells[i].large || p->before[i].large)
+            buf_printf(&m->left_out, "%s%s", m->left_out.n ? "," : "", p->of.bindings[i].path->path);
 }
 
 /* ---- attributes ---- */
 
-/* The value of a path as text; absent: it has none that can stand in an attribute. */
-static struct str mapped_value(void *ctx, const char *path)
-{
-    const struct mapped *m = ctx;
-    for (size_t i = 0; i < m->at->p->count; i++)
-        if (strcmp(m->at->p->bindings[i].path->path, path) == 0) {
-            struct str text = value_text(m->at->row, mapped_column(i));
-            return text.n && text.n <= EVENT_ATTRIBUTE_BYTES ? text : STR_ABSENT;
-        }
-    return STR_ABSENT;
-}
-
-static void mapped_subject(struct buf *out, struct mapped *m)
+static void mapped_subject(struct buf *out, const struct mapped *m)
 {
     size_t begin = out->n;
-    struct str own = value_text(m->at->row, PROJECT_SUBJECT);
-    if (own.n && own.n <= EVENT_ATTRIBUTE_BYTES)
-        buf_add_str(out, own);
-    else
-        vocabulary_subject(m->at->p->type, mapped_value, m, out);
+    data_subject(out, &m->at->p->of, m->at->row);
     render_end_subject(out, begin, m->at->r, m->at->h);
-}
-
-/* Absent: what it should be is not known, or cannot stand in an attribute. */
-static struct str mapped_partitionkey(struct mapped *m)
-{
-    struct str key = value_text(m->at->row, PROJECT_KEY);
-    for (const char *const *path = m->at->p->type->subject; !key.n && *path; path++)
-        key = mapped_value(m, *path);
-    return key.n && key.n <= EVENT_ATTRIBUTE_BYTES && event_is_value(key) ? key : STR_ABSENT;
 }
 
 static size_t mapped_extensions(struct mapped *m, struct header out[MAPPED_EXTENSIONS])
 {
     size_t n = 0;
-    struct str key = mapped_partitionkey(m);
+    struct str key = data_partitionkey(&m->at->p->of, m->at->row);
     if (key.at)
         out[n++] = (struct header){ STR("partitionkey"), key };
     if (m->changed.n)
@@ -266,13 +165,13 @@ static size_t mapped_extensions(struct mapped *m, struct header out[MAPPED_EXTEN
 static void mapped_id(const struct sqlite_source *s, struct mapped *m, char id[UUID_TEXT])
 {
     struct buf op = buf_new(64 << 10);
-    const struct projection *p = m->at->p;
-    buf_printf(&op, "%s:%s", m->at->h->op, p->o->type);
-    if (p->twin)
-        buf_printf(&op, "#%zu", p->twin);
+    const struct outline *of = &m->at->p->of;
+    buf_printf(&op, "%s:%s", m->at->h->op, of->o->type);
+    if (of->twin)
+        buf_printf(&op, "#%zu", of->twin);
     if (m->at->r->o->part) {
         buf_add_char(&op, '/');
-        value_key(&op, m->at->row, PROJECT_PART);
+        value_key(&op, m->at->row, DATA_PART);
     }
     render_id(s, m->at->r, m->at->h, buf_str(&op), id);
     buf_free(&op);
@@ -281,16 +180,16 @@ static void mapped_id(const struct sqlite_source *s, struct mapped *m, char id[U
 static const struct event *mapped_make(struct sqlite_source *s, struct mapped *m)
 {
     char id[UUID_TEXT], time[CLOCK_TEXT], type[EVENT_NAME_BYTES * 2];
-    const struct projection *p = m->at->p;
+    const struct outline *of = &m->at->p->of;
     struct header extensions[MAPPED_EXTENSIONS];
     struct err e = { 0 };
     buf_reset(&s->scratch);
     mapped_id(s, m, id);
     render_time(m->at->h, time);
-    vocabulary_schema(p->type, s->schema_base, &s->scratch);
+    vocabulary_schema(of->type, s->telling.schema_base, &s->scratch);
     size_t schema_n = s->scratch.n;
     mapped_subject(&s->scratch, m);
-    snprintf(type, sizeof type, "%s%s", s->type_prefix ? s->type_prefix : "", p->o->type);
+    snprintf(type, sizeof type, "%s%s", s->telling.type_prefix ? s->telling.type_prefix : "", of->o->type);
     struct event fields = {
         .id = str_of(id),
         .source = str_of(s->origin),

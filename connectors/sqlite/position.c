@@ -6,7 +6,7 @@
  * rowids that start again; the key of the row at the cursor and AUTOINCREMENT's own counter tell. Where the key is that
  * rowid, the content of the last rows tells it: a row that looks different was changed, or is another. */
 #include "bridge/lib/log.h"
-#include "connectors/sqlite/value.h"
+#include "connectors/sqlite/sqlite.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,30 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* How much of what people wrote, and of who they are, a source tells: is it what the options say, for every rule? */
-#include "bridge/lib/crypto.h"
-#include "bridge/lib/uri.h"
-#include "connectors/sqlite/map.h"
-
-enum { PRIVACY_KEY_BYTES = 16 };
-
-static bool privacy_is_full(const struct sqlite_source *s)
-{
-    return s->content == TELL_FULL && s->personal == TELL_FULL;
-}
+#include "bridge/map/map.h"
+#include "connectors/sqlite/sqlite.h"
 
 bool privacy_check(const struct sqlite_source *s, struct err *e)
 {
-    bool hash = s->content == TELL_HASH || s->personal == TELL_HASH;
-    size_t key = s->content_key.text ? strlen(s->content_key.text) : 0;
-    if (hash && !key)
-        return err_set(e, "content_key: is needed for %s: hash (digests of short texts can be guessed without a key)",
-                       s->content == TELL_HASH ? "content" : "personal");
-    if (key && !hash)
-        return err_set(e, "content_key: belongs to content: hash or personal: hash");
-    if (key && key < PRIVACY_KEY_BYTES)
-        return err_set(e, "content_key: is shorter than %d bytes", PRIVACY_KEY_BYTES);
-    if (!uri_is_absolute(str_of(s->schema_base)))
-        return err_set(e, "schema_base: is not a URI (RFC 3986), such as urn:aqueduct:event");
-    if (s->raw == RAW_ROW && s->personal != TELL_FULL)
+    if (!tell_check(&s->telling, e))
+        return false;
+    if (s->raw == RAW_ROW && s->telling.personal != TELL_FULL)
         return err_set(e,
                        "raw: row tells who people are in the application's own columns; it does not go with personal: "
                        "hash or none");
@@ -49,20 +32,20 @@ static bool privacy_reads_content(const struct rule_options *o)
 bool privacy_check_rule(const struct sqlite_source *s, const struct rule_options *o, struct err *e)
 {
     if (!o->map.count)
-        return privacy_is_full(s)
+        return tell_is_full(&s->telling)
                || err_set(e,
                           "columns: a rule without map tells columns as they are; with content or personal other than "
                           "full, rules need `map`");
     if (!s->app_name)
         return err_set(e, "map: the source's `app` is missing: what events call the application (app.name)");
-    if (s->raw == RAW_ROW && s->content != TELL_FULL && !o->content_columns.count && privacy_reads_content(o))
+    if (s->raw == RAW_ROW && s->telling.content != TELL_FULL && !o->content_columns.count && privacy_reads_content(o))
         return err_set(e, "content_columns: is missing: the columns that raw must not tell, as content is not full");
     return true;
 }
 
 void privacy_open(struct sqlite_source *s)
 {
-    s->hmac = s->content_key.text && *s->content_key.text ? hmac_new(str_of(s->content_key.text)) : NULL;
+    s->hmac = tell_key(&s->telling);
 }
 
 void privacy_close(struct sqlite_source *s)

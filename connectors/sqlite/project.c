@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
-#include "connectors/sqlite/value.h"
 
 /* ---- SQL ---- */
 
@@ -49,8 +48,8 @@ static void project_add_where(sqlite3_str *sql, const struct rule *r, const stru
         sqlite3_str_appendf(sql, " WHERE r.\"%w\" = ?1", name);
     else
         sqlite3_str_appendall(sql, " WHERE 1");
-    if (view != VIEW_BEFORE && p->o->when)
-        sqlite3_str_appendf(sql, " AND (%s\n)", p->o->when);
+    if (view != VIEW_BEFORE && p->of.o->when)
+        sqlite3_str_appendf(sql, " AND (%s\n)", p->of.o->when);
 }
 
 static void project_add_column(sqlite3_str *sql, const char *expression, bool lacks)
@@ -99,14 +98,14 @@ static sqlite3_stmt *project_whole(struct sqlite_source *s, const struct rule *r
     sqlite3_str *sql = sqlite3_str_new(s->db);
     sqlite3_str_appendall(sql, "SELECT ");
     project_add_column(sql, r->o->part, false);
-    project_add_column(sql, p->o->subject, p->no_subject[view]);
-    project_add_column(sql, p->o->partitionkey, p->no_key[view]);
-    for (size_t i = 0; i < p->count; i++)
-        project_add_column(sql, p->bindings[i].sql, p->bindings[i].lacks[view] || p->bindings[i].failed);
+    project_add_column(sql, p->of.o->subject, p->no_subject[view]);
+    project_add_column(sql, p->of.o->partitionkey, p->no_key[view]);
+    for (size_t i = 0; i < p->of.count; i++)
+        project_add_column(sql, p->of.bindings[i].sql, p->fits[i].lacks[view] || p->fits[i].failed);
     sqlite3_str_appendall(sql, "1");
     project_add_from(sql, r->o, view, !p->no_join[view]);
     project_add_where(sql, r, p, view);
-    return project_prepare(s, r, sql, PROJECT_HEAD + p->count + 1, why);
+    return project_prepare(s, r, sql, DATA_HEAD + p->of.count + 1, why);
 }
 
 /* Functions whose result changes while no row does. */
@@ -190,10 +189,10 @@ static void project_tell(struct sqlite_source *s, struct rule *r, const struct p
         project_hint(s, r, missed, hint);
     if (missed.n && view != VIEW_LIVE)
         snprintf(text, sizeof text, "keep: %.*s is missing, which %.80s of %.60s reads of a row that is gone",
-                 missed.n > 60 ? 60 : (int)missed.n, missed.at, what, p->o->type);
+                 missed.n > 60 ? 60 : (int)missed.n, missed.at, what, p->of.o->type);
     else
-        snprintf(text, sizeof text, "map[%td] (%.40s): %.60s: %.80s%.40s", p->o - first, p->o->type, what, why->text,
-                 hint);
+        snprintf(text, sizeof text, "map[%td] (%.40s): %.60s: %.80s%.40s", p->of.o - first, p->of.o->type, what,
+                 why->text, hint);
     rule_warn(s, r, text);
 }
 
@@ -215,7 +214,7 @@ static bool project_fits_schema(struct sqlite_source *s, struct rule *r, const s
  * than is kept. */
 static void project_find_lacking(struct sqlite_source *s, struct rule *r, struct projection *p, enum view view)
 {
-    const struct map_options *o = p->o;
+    const struct map_options *o = p->of.o;
     bool tell = view != VIEW_BEFORE;
     struct err why = { 0 };
     sqlite3_stmt *joined = project_alone(s, r, NULL, view, true, "1", &why);
@@ -230,12 +229,12 @@ static void project_find_lacking(struct sqlite_source *s, struct rule *r, struct
     p->lost[view] = !project_fits_schema(s, r, p, view, r->o->part, tell ? "part" : NULL) || !decided;
     p->no_subject[view] = !project_fits_schema(s, r, p, view, o->subject, tell ? "subject" : NULL);
     p->no_key[view] = !project_fits_schema(s, r, p, view, o->partitionkey, tell ? "partitionkey" : NULL);
-    for (size_t i = 0; i < p->count; i++) {
-        struct binding *b = &p->bindings[i];
+    for (size_t i = 0; i < p->of.count; i++) {
+        const struct binding *b = &p->of.bindings[i];
         char what[160];
         snprintf(what, sizeof what, "data: %s", b->path->path);
-        b->lacks[view] = !project_fits_schema(s, r, p, view, b->sql,
-                                              view == VIEW_LIVE || (tell && b->own) ? what : NULL);
+        p->fits[i].lacks[view] = !project_fits_schema(s, r, p, view, b->sql,
+                                                      view == VIEW_LIVE || (tell && b->own) ? what : NULL);
     }
 }
 
@@ -247,8 +246,8 @@ static sqlite3_stmt *project_stmt(struct sqlite_source *s, struct rule *r, struc
         return p->stmt[view];
     if (!p->probed[view]) {
         p->lost[view] = p->no_join[view] = p->no_subject[view] = p->no_key[view] = false;
-        for (size_t i = 0; i < p->count; i++)
-            p->bindings[i].lacks[view] = false;
+        for (size_t i = 0; i < p->of.count; i++)
+            p->fits[i].lacks[view] = false;
     }
     p->stmt[view] = project_whole(s, r, p, view, &why);
     if (!p->stmt[view] && !p->probed[view]) {
@@ -262,8 +261,8 @@ static sqlite3_stmt *project_stmt(struct sqlite_source *s, struct rule *r, struc
 
 static bool project_is_of_gone(const struct projection *p)
 {
-    for (size_t i = 0; i < p->o->op.count; i++)
-        if (strcmp(p->o->op.at[i], "delete") == 0 || strcmp(p->o->op.at[i], "aborted") == 0)
+    for (size_t i = 0; i < p->of.o->op.count; i++)
+        if (strcmp(p->of.o->op.at[i], "delete") == 0 || strcmp(p->of.o->op.at[i], "aborted") == 0)
             return true;
     return false;
 }
@@ -275,8 +274,8 @@ void project_check(struct sqlite_source *s, struct rule *r)
     if (!count)
         return;
     if (!r->projections)
-        r->projections = map_bind(r->o);
-    map_drop(r->projections, count, r->projected != schema);
+        r->projections = projection_new(r->o);
+    projection_drop(r->projections, count, r->projected != schema);
     r->projected = schema;
     for (size_t i = 0; i < count; i++) {
         struct projection *p = &r->projections[i];
@@ -296,14 +295,15 @@ void project_learn_reads(struct sqlite_source *s, struct rule *r, struct project
     p->reads_known = true;
     sqlite3_finalize(project_alone(s, r, NULL, VIEW_LIVE, true, "1", &why));
     memcpy(base, s->reads, sizeof base);
-    for (size_t i = 0; i < p->count; i++) {
-        struct binding *b = &p->bindings[i];
-        b->reads = 0;
-        if (b->lacks[VIEW_LIVE] || !b->sql)
+    for (size_t i = 0; i < p->of.count; i++) {
+        const struct binding *b = &p->of.bindings[i];
+        struct fit *fit = &p->fits[i];
+        fit->reads = 0;
+        if (fit->lacks[VIEW_LIVE] || !b->sql)
             continue;
         sqlite3_finalize(project_alone(s, r, NULL, VIEW_LIVE, true, b->sql, &why));
         for (size_t k = 0; k < r->o->watch.count; k++)
-            b->reads |= s->reads[k] > base[k] ? (uint32_t)1 << k : 0;
+            fit->reads |= s->reads[k] > base[k] ? (uint32_t)1 << k : 0;
     }
 }
 
@@ -330,8 +330,8 @@ bool project_fits(struct sqlite_source *s, const struct rule *r, const struct pr
                   uint32_t *columns)
 {
     *columns = 0;
-    for (size_t k = 0; k < p->o->op.count; k++) {
-        const char *op = p->o->op.at[k];
+    for (size_t k = 0; k < p->of.o->op.count; k++) {
+        const char *op = p->of.o->op.at[k];
         if (!h->columns && strcmp(op, h->op) == 0)
             return true;
         for (size_t i = 0; h->columns && h->row && i < r->o->watch.count; i++)
@@ -389,11 +389,12 @@ static bool project_take_apart(struct sqlite_source *s, struct projecting *at)
     struct err why = { 0 };
     sqlite3_reset(at->row);
     s->read_began_us = clock_mono_us(); /* it may have been stopped for taking too long */
-    for (size_t i = 0; i < p->count; i++) {
-        struct binding *b = &p->bindings[i];
+    for (size_t i = 0; i < p->of.count; i++) {
+        const struct binding *b = &p->of.bindings[i];
+        struct fit *fit = &p->fits[i];
         char what[160];
         snprintf(what, sizeof what, "data: %s", b->path->path);
-        b->failed = b->sql && !b->lacks[at->view] && project_fails(s, at, b->sql, what, &b->huge);
+        fit->failed = b->sql && !fit->lacks[at->view] && project_fails(s, at, b->sql, what, &fit->huge);
     }
     at->apart = true;
     at->row = project_whole(s, at->r, p, at->view, &why);
@@ -410,7 +411,7 @@ static void project_refuse(struct sqlite_source *s, const struct projecting *at,
 {
     metric_add(s->refused, 1);
     LOG(ERROR, "a row could not be made into an event", LOG_C("source", s->base.id), LOG_C("rule", at->r->name),
-        LOG_STR("key", at->h->key), LOG_C("type", at->p->o->type), LOG_C("why", why));
+        LOG_STR("key", at->h->key), LOG_C("type", at->p->of.o->type), LOG_C("why", why));
 }
 
 void project_begin(struct sqlite_source *s, struct projecting *at)
@@ -440,8 +441,8 @@ void project_end(struct projecting *at)
 {
     if (at->apart) {
         sqlite3_finalize(at->row);
-        for (size_t i = 0; i < at->p->count; i++)
-            at->p->bindings[i].failed = at->p->bindings[i].huge = false;
+        for (size_t i = 0; i < at->p->of.count; i++)
+            at->p->fits[i].failed = at->p->fits[i].huge = false;
     } else if (at->row) {
         sqlite3_reset(at->row);
         sqlite3_clear_bindings(at->row);

@@ -8,9 +8,7 @@
  *
  * An expression that does not fit the schema, or fails for a row, is left out and told; the others go on. */
 #pragma once
-#include "connectors/sqlite/map.h"
-
-enum { PROJECT_PART, PROJECT_SUBJECT, PROJECT_KEY, PROJECT_HEAD }; /* result columns; then the bindings */
+#include "connectors/sqlite/projection.h"
 
 struct projecting { /* begins zeroed but for the first three */
     struct rule *r;

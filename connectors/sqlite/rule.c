@@ -2,14 +2,24 @@
 /* A capture rule: its options, checked, and its life. */
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
-#include "connectors/sqlite/map.h"
-#include "connectors/sqlite/value.h"
+#include "connectors/sqlite/projection.h"
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 static const struct option_value rule_kinds[] = {
     { KIND_APPEND, "append" }, { KIND_OPEN_ROW, "open_row" }, { KIND_UPDATED, "updated" }, { KIND_DIFF, "diff" }, { 0 }
+};
+
+static const struct option rule_map_rows[] = {
+    MAP_ROWS("SQL condition: only these. :before has the kept columns as they were (JSON).",
+             "Paths and SQL besides the rule's `data`, or instead of one of the same path."),
+    OPTION(
+        struct map_options, op, .required = true, .min = 1, .max = 64,
+        .doc =
+            "What happened. append: insert; open_row: started, done, aborted; updated: insert, update; diff: insert, update, delete, a "
+            "column of `watch` that changed (pinned), or its new value (pinned=1)."),
+    { 0 },
 };
 
 const struct option rule_rows[] = {
@@ -59,7 +69,7 @@ const struct option rule_rows[] = {
             "when it is first seen, and not by the table's default, tells it as well. What is not named gives no "
             "event. {column} is replaced."),
     OPTION(
-        struct rule_options, map, .of = map_rows, .of_size = sizeof(struct map_options), .max = MAP_ENTRIES,
+        struct rule_options, map, .of = rule_map_rows, .of_size = sizeof(struct map_options), .max = MAP_ENTRIES,
         .doc =
             "Instead of `types`: events of the vocabulary that all applications share. Each entry that fits gives one."),
     OPTION(struct rule_options, data,
@@ -301,7 +311,7 @@ static bool rule_check_map(const struct rule_options *o, struct err *e)
             if (strcmp(m[i].op.at[k], "update") == 0 && !o->watch.count)
                 return err_set(e, "map[%zu]: op: \"update\" needs watch: the columns whose change is an update", i);
         }
-    return map_check(o, e);
+    return map_check(&o->data, o->map, e);
 }
 
 static bool rule_check_events(const struct rule_options *o, struct err *e)
@@ -486,7 +496,7 @@ void rule_drop(struct rule *r)
     r->fields = NULL;
     r->field_count = 0;
     if (r->o)
-        map_drop(r->projections, r->o->map.count, false);
+        projection_drop(r->projections, r->o->map.count, false);
     r->usable = r->blocked = false;
     r->root = 0;
     rule_rewind(r);
@@ -497,7 +507,7 @@ void rule_free(struct rule *r)
 {
     rule_drop(r);
     if (r->o)
-        map_free(r->projections, r->o->map.count);
+        projection_free(r->projections, r->o->map.count);
     instance_free(r->instance);
     rows_free(&r->rows);
     leaves_free(&r->by_range.leaves);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A row as it is now, compared with what its rule remembers of it, and told: for kinds that remember rows. */
 #pragma once
-#include "connectors/sqlite/value.h"
+#include "connectors/sqlite/sqlite.h"
 
 struct seen {
     char text[KEY_BYTES + 8];

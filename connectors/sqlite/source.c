@@ -3,7 +3,8 @@
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/uri.h"
-#include "connectors/sqlite/map.h"
+#include "bridge/map/map.h"
+#include "connectors/sqlite/sqlite.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -52,9 +53,6 @@ static const struct option source_preset_rows[] = {
 
 static const struct option_value source_starts[] = { { START_NOW, "now" }, { START_SNAPSHOT, "snapshot" }, { 0 } };
 
-static const struct option_value source_tells[] = {
-    { TELL_FULL, "full" }, { TELL_HASH, "hash" }, { TELL_NONE, "none" }, { 0 }
-};
 static const struct option_value source_raws[] = { { RAW_NONE, "none" }, { RAW_ROW, "row" }, { 0 } };
 
 static const struct option source_options[] = {
@@ -87,28 +85,12 @@ static const struct option source_options[] = {
         struct sqlite_source, source,
         .doc =
             "The events' source attribute; default: /<app of the preset, its name, or sqlite>/<name of the source>."),
-    OPTION(struct sqlite_source, app,
-           .doc = "What events call the application (app.name); default: what the preset says. For rules with `map`."),
-    OPTION(
-        struct sqlite_source, content, .fallback = "full", .values = source_tells,
-        .doc =
-            "What people wrote and what was answered: as it is; as digest under content_key; or only its length. For "
-            "rules with `map`; others are refused unless it is full."),
-    OPTION(struct sqlite_source, content_key,
-           .doc =
-               "The key of HMAC-SHA256 for `content: hash` and `personal: hash`: the same text has the same digest."),
-    OPTION(struct sqlite_source, content_max, .fallback = "0", .max = 32 << 20,
-           .doc = "Longest text of content; a longer one is cut, and says truncated: true. 0: up to max_event."),
-    OPTION(struct sqlite_source, personal, .fallback = "full", .values = source_tells,
-           .doc = "Names and mail addresses of people: as they are, as digest, or not."),
+    TELL_ROWS(struct sqlite_source, "default: what the preset says. For rules with `map`.",
+              "For rules with `map`; others are refused unless it is full.", "max_event"),
     OPTION(struct sqlite_source, raw, .fallback = "none", .values = source_raws,
            .doc =
                "row: events of `map` have the row itself, too (raw.table, raw.row), without `never`, with `mask`, and "
                "without content_columns unless `content` is full."),
-    OPTION(struct sqlite_source, schema_base, .fallback = "urn:aqueduct:event",
-           .doc = "Begins the attribute dataschema: <schema_base>/<type>/<version>."),
-    OPTION(struct sqlite_source, type_prefix,
-           .doc = "Stands before each type of `map`, such as com.example. (with its dot)."),
     { 0 }
 };
 
@@ -132,7 +114,7 @@ static bool source_check_rule(const struct sqlite_source *s, const struct rule_o
 static void source_name_app(struct sqlite_source *s)
 {
     const struct preset_file *preset = s->preset.content;
-    s->app_name = s->app && *s->app ? s->app : preset ? preset->app : NULL;
+    s->app_name = s->telling.app && *s->telling.app ? s->telling.app : preset ? preset->app : NULL;
 }
 
 /* Checks the rules as written and appends them to `order`, with what was restored for them. */
@@ -240,9 +222,6 @@ static bool source_restore(struct source *base, struct str key, struct str value
 /* Would open() find its rules good? */
 static bool source_check_origin(const struct sqlite_source *s, struct err *e)
 {
-    for (const char *c = s->type_prefix; c && *c; c++)
-        if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789.-", *c) || c - s->type_prefix > 100)
-            return err_set(e, "type_prefix: \"%.60s\" cannot begin a type (a-z 0-9 . -)", s->type_prefix);
     if (!privacy_check(s, e))
         return false;
     if (!s->source || uri_is_reference(str_of(s->source)))
@@ -332,9 +311,9 @@ static void source_map_types(const struct sqlite_source *s, const struct rule_op
 {
     const struct map_options *m = o->map.at;
     for (size_t i = 0; i < o->map.count; i++) {
-        if (content && !map_tells_content(o, &m[i]))
+        if (content && !map_tells_content(&o->data, &m[i]))
             continue;
-        char *type = str_join(s->type_prefix ? s->type_prefix : "", m[i].type, "");
+        char *type = str_join(s->telling.type_prefix ? s->telling.type_prefix : "", m[i].type, "");
         each(ctx, type);
         free(type);
     }
@@ -363,7 +342,7 @@ static void source_types(const struct source *base, void (*each)(void *ctx, cons
 static void source_content(const struct source *base, void (*each)(void *ctx, const char *type), void *ctx)
 {
     const struct sqlite_source *s = (const struct sqlite_source *)base;
-    if (s->content == TELL_FULL)
+    if (s->telling.content == TELL_FULL)
         source_each_type(s, true, each, ctx);
 }
 

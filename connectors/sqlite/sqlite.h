@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* The SQLite source from inside: it captures what changes in another application's database, and only reads it.
  *
- * From the ground up; each file calls only those above it in this list:
+ * From the ground up, above bridge/map/; each file calls only those above it in this list:
  *
  *   rows       the rows a rule remembers, by key
  *   times      where in a column of times the recent ones stand
  *   pages      the database's pages as they are written, and which of them changed
  *   leaves     which parts of a table look as they did at the last pass
- *   value      one SQLite value as typed key, hash, JSON, time
- *   shape      a value as members of JSON, in the form and the privacy of its path
- *   map        which event a change becomes, and what SQL gives each path of its data
  *   instance   a rule with `tables`, for one of them
  *   rule       a capture rule: its options, checked
  *   privacy    do the options of privacy fit each rule?
+ *   projection an entry of a rule's `map`, and what of it fits the tables that are there
  *   project    a row through the SQL of a rule's `map`
  *   compile    its SQL, prepared against the tables that are there
  *   fit        is the rule's cursor and key what it needs, in that schema and those rows?
@@ -88,6 +86,8 @@
 #include "bridge/connector.h"
 #include "bridge/lib/buf.h"
 #include "bridge/lib/crypto.h"
+#include "bridge/map/tell.h"
+#include "bridge/map/value.h"
 #include "connectors/sqlite/times.h"
 #include "connectors/sqlite/leaves.h"
 #include "connectors/sqlite/rows.h"
@@ -123,9 +123,8 @@ extern const struct option rule_rows[];
 
 /* ---- a rule at work ---- */
 
-struct projection; /* map.h */
+struct projection; /* projection.h */
 
-enum form { FORM_VALUE, FORM_JSON, FORM_BOOL, FORM_TIME };
 /* First result columns of every statement; then the watched ones, then the data. */
 enum { HEAD_KEY, HEAD_CURSOR, HEAD_TIE, HEAD_TIME, HEAD_DONE, HEAD };
 
@@ -261,7 +260,6 @@ struct found {
 /* ---- the source ---- */
 
 enum start { START_NOW, START_SNAPSHOT };
-enum tell { TELL_FULL, TELL_HASH, TELL_NONE };
 enum raw { RAW_NONE, RAW_ROW };
 
 struct file_id {
@@ -287,11 +285,9 @@ struct sqlite_source {
     struct list capture; /* of struct rule_options */
     struct duration poll, hold;
     int64_t batch;
-    struct bytes max_event, content_max;
-    char *app, *schema_base, *type_prefix;
-    enum tell content, personal;
+    struct bytes max_event;
+    struct telling telling;
     enum raw raw;
-    struct secret content_key;
     /* set up by open() */
     const char *app_name; /* of the events' data: `app`, or the preset's */
     struct hmac *hmac;    /* of content_key, or NULL */

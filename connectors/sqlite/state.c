@@ -2,7 +2,7 @@
 /* What is stored: the pairs of sqlite.h's table, written and read back side by side. */
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/mem.h"
-#include "connectors/sqlite/value.h"
+#include "connectors/sqlite/sqlite.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

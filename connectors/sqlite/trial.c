@@ -2,7 +2,7 @@
 /* A rule tried on a database that is there: what it costs, whether it tells a row twice, and what its newest row gives. */
 #include "bridge/auth/secret.h"
 #include "bridge/lib/mem.h"
-#include "connectors/sqlite/value.h"
+#include "connectors/sqlite/sqlite.h"
 #include <inttypes.h>
 #include <stdio.h>
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"
-#include "connectors/sqlite/value.h"
+#include "connectors/sqlite/sqlite.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 

@@ -17,6 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LAYERS = [
     ["bridge/lib"],
     ["bridge/event", "bridge/auth"],
+    ["bridge/map"],
     ["bridge/connector", "bridge/command"],
     ["bridge/net", "bridge/broker"],
     ["bridge/config"],
@@ -30,7 +31,8 @@ LAYERS = [
     ["bridge/main"],
 ]
 # A connector knows the contract and the tools, nothing else that stands below it, and nothing of its neighbours.
-FOR_CONNECTORS = ["bridge/connector", "bridge/command", "bridge/event", "bridge/auth", "bridge/net", "bridge/lib"]
+FOR_CONNECTORS = ["bridge/connector", "bridge/command", "bridge/event", "bridge/auth", "bridge/map", "bridge/net",
+                  "bridge/lib"]
 # Hands the tables of all connectors on; the only room that knows them, and known by main alone.
 REGISTRY = "connectors/connectors"
 

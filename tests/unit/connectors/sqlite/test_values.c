@@ -2,7 +2,7 @@
 /* Values of every kind on their way into an event, and rules that cannot be right. */
 #include <stdio.h>
 #include "bridge/lib/jscan.h"
-#include "connectors/sqlite/value.h"
+#include "bridge/map/value.h"
 #include "tests/support/sqlite_rig.h"
 
 #define RULE "capture:\n- {name: t, kind: append, table: t, "

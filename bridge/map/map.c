@@ -1,32 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* `map` as written, checked against the vocabulary; as bindings. */
-#include "connectors/sqlite/map.h"
+#include "bridge/map/map.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/lib/mem.h"
 
-const struct option map_rows[] = {
-    OPTION(struct map_options, type, .required = true,
-           .doc = "A type of the vocabulary, such as chat.response.generated or document.embedded."),
-    OPTION(
-        struct map_options, op, .required = true, .min = 1, .max = 64,
-        .doc =
-            "What happened. append: insert; open_row: started, done, aborted; updated: insert, update; diff: insert, update, delete, a "
-            "column of `watch` that changed (pinned), or its new value (pinned=1)."),
-    OPTION(struct map_options, when,
-           .doc = "SQL condition: only these. :before has the kept columns as they were (JSON)."),
-    OPTION(struct map_options, data,
-           .doc = "Paths and SQL besides the rule's `data`, or instead of one of the same path."),
-    OPTION(struct map_options, subject,
-           .doc = "SQL of the event's subject; default: by its ids, as conversations/<id>/messages/<id>."),
-    OPTION(struct map_options, partitionkey,
-           .doc = "SQL of the attribute partitionkey; default: the conversation's id, else the object's."),
-    { 0 }
-};
-
 /* ---- checked ---- */
 
-/* A rule's data and those of one entry, which come first. */
+/* The data that all entries share and those of one, which come first. */
 struct map_lookup {
     const struct map *own, *shared;
 };
@@ -62,12 +43,12 @@ static bool map_check_path(const char *name, const char *sql, struct err *e)
     return sql[strspn(sql, " \t\r\n")] || err_set(e, "data: %s has no SQL", name);
 }
 
-static bool map_check_entry(const struct rule_options *o, const struct map_options *m, struct err *e)
+static bool map_check_entry(const struct map *shared, const struct map_options *m, struct err *e)
 {
     const struct vocabulary_type *type = vocabulary_type(str_of(m->type));
     const char *near = type ? NULL : vocabulary_nearest_type(str_of(m->type));
     if (!type)
-        return err_set(e, "type: \"%s\" is no type of the vocabulary%s%s%s; for a type of your own: `types`, `columns`",
+        return err_set(e, "type: \"%s\" is no type of the vocabulary%s%s%s; one of your own does without `map`",
                        m->type, near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
     for (size_t i = 0; i < m->data.count; i++) {
         const char *path = m->data.at[i].key;
@@ -76,48 +57,48 @@ static bool map_check_entry(const struct rule_options *o, const struct map_optio
         if (!vocabulary_carries(type, str_of(path)))
             return err_set(e, "data: %s has no place in the data of %s", path, m->type);
     }
-    struct map_lookup lookup = { &m->data, &o->data };
+    struct map_lookup lookup = { &m->data, shared };
     const char *lack = vocabulary_lack(type, map_has, &lookup);
     return !lack || err_set(e, "data: %s is missing, which events of %s must have", lack, m->type);
 }
 
-/* A path of the rule that no entry has a place for would never be told. */
-static bool map_has_place(const struct rule_options *o, const char *path)
+/* A shared path that no entry has a place for would never be told. */
+static bool map_has_place(struct list map, const char *path)
 {
-    const struct map_options *m = o->map.at;
+    const struct map_options *m = map.at;
     bool used = false;
-    for (size_t k = 0; k < o->map.count; k++) {
+    for (size_t k = 0; k < map.count; k++) {
         const struct vocabulary_type *type = vocabulary_type(str_of(m[k].type));
         used = used || !type || vocabulary_carries(type, str_of(path));
     }
     return used;
 }
 
-static bool map_check_shared(const struct rule_options *o, struct err *e)
+static bool map_check_shared(const struct map *shared, struct list map, struct err *e)
 {
-    for (size_t i = 0; i < o->data.count; i++) {
-        if (!map_check_path(o->data.at[i].key, o->data.at[i].value, e))
+    for (size_t i = 0; i < shared->count; i++) {
+        if (!map_check_path(shared->at[i].key, shared->at[i].value, e))
             return false;
-        if (!map_has_place(o, o->data.at[i].key))
-            return err_set(e, "data: %s has no place in the data of any type of `map`", o->data.at[i].key);
+        if (!map_has_place(map, shared->at[i].key))
+            return err_set(e, "data: %s has no place in the data of any type of `map`", shared->at[i].key);
     }
     return true;
 }
 
-bool map_check(const struct rule_options *o, struct err *e)
+bool map_check(const struct map *data, struct list map, struct err *e)
 {
-    const struct map_options *m = o->map.at;
-    if (!map_check_shared(o, e))
+    const struct map_options *m = map.at;
+    if (!map_check_shared(data, map, e))
         return false;
-    for (size_t i = 0; i < o->map.count; i++)
-        if (!map_check_entry(o, &m[i], e))
+    for (size_t i = 0; i < map.count; i++)
+        if (!map_check_entry(data, &m[i], e))
             return err_prefix(e, "map[%zu]", i);
     return true;
 }
 
-bool map_tells_content(const struct rule_options *o, const struct map_options *m)
+bool map_tells_content(const struct map *data, const struct map_options *m)
 {
-    struct map_lookup lookup = { &m->data, &o->data };
+    struct map_lookup lookup = { &m->data, data };
     const struct vocabulary_type *type = vocabulary_type(str_of(m->type));
     for (const struct vocabulary_path *p = vocabulary_paths; p->path; p++)
         if (p->content && vocabulary_carries(type, str_of(p->path)) && map_has(&lookup, p->path))
@@ -145,18 +126,22 @@ static bool map_is_literal(const char *sql)
     return text.n >= 2 && text.at[0] == '\'' && memchr(text.at + 1, '\'', text.n - 1) == text.at + text.n - 1;
 }
 
-static void map_bind_entry(struct projection *p, const struct rule_options *o)
+void map_outline(const struct map *data, struct list map, size_t i, struct outline *out)
 {
-    struct map_lookup lookup = { &p->o->data, &o->data };
-    size_t room = p->o->data.count + o->data.count + 1;
-    p->bindings = mem_alloc(room * sizeof *p->bindings);
+    const struct map_options *m = map.at;
+    struct map_lookup lookup = { &m[i].data, data };
+    size_t room = m[i].data.count + data->count + 1;
+    *out = (struct outline){ .o = &m[i], .type = vocabulary_type(str_of(m[i].type)) };
+    for (size_t k = 0; k < i; k++)
+        out->twin += strcmp(m[k].type, m[i].type) == 0;
+    out->bindings = mem_alloc(room * sizeof *out->bindings);
     for (const struct vocabulary_path *path = vocabulary_paths; path->path; path++) {
         bool own = false;
         const char *sql = map_sql(&lookup, path->path, &own), *dot = strrchr(path->path, '.');
-        if ((!sql && strcmp(path->path, "app.name") != 0) || !vocabulary_carries(p->type, str_of(path->path)))
+        if ((!sql && strcmp(path->path, "app.name") != 0) || !vocabulary_carries(out->type, str_of(path->path)))
             continue;
-        CHECK(p->count < room);
-        p->bindings[p->count++] = (struct binding){
+        CHECK(out->count < room);
+        out->bindings[out->count++] = (struct binding){
             .path = path,
             .name = dot ? dot + 1 : path->path,
             .sql = sql,
@@ -169,34 +154,8 @@ static void map_bind_entry(struct projection *p, const struct rule_options *o)
     }
 }
 
-struct projection *map_bind(const struct rule_options *o)
+void map_end(struct outline *o)
 {
-    const struct map_options *m = o->map.at;
-    struct projection *all = mem_alloc(o->map.count * sizeof *all);
-    for (size_t i = 0; i < o->map.count; i++) {
-        all[i] = (struct projection){ .o = &m[i], .type = vocabulary_type(str_of(m[i].type)) };
-        for (size_t k = 0; k < i; k++)
-            all[i].twin += strcmp(m[k].type, m[i].type) == 0;
-        map_bind_entry(&all[i], o);
-    }
-    return all;
-}
-
-void map_drop(struct projection *p, size_t count, bool schema)
-{
-    for (size_t i = 0; p && i < count; i++)
-        for (int view = 0; view < VIEWS; view++) {
-            sqlite3_finalize(p[i].stmt[view]);
-            p[i].stmt[view] = NULL;
-            if (schema)
-                p[i].probed[view] = p[i].reads_known = false;
-        }
-}
-
-void map_free(struct projection *p, size_t count)
-{
-    map_drop(p, count, false);
-    for (size_t i = 0; p && i < count; i++)
-        free(p[i].bindings);
-    free(p);
+    free(o->bindings);
+    *o = (struct outline){ 0 };
 }

@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /* Values in the forms of the vocabulary, and what privacy leaves of them. */
-#include "connectors/sqlite/shape.h"
+#include "bridge/map/shape.h"
 #include <math.h>
 #include <stdlib.h>
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/jscan.h"
-#include "connectors/sqlite/value.h"
+#include "bridge/map/value.h"
 
 enum { SHAPE_MEMBERS = 64, SHAPE_NUMBER = 64 };
 
-static enum tell shape_tell(const struct sqlite_source *s, const struct vocabulary_path *path)
+/* How it is told. (Any JSON of the application may hold all.) */
+static enum tell shape_tell(const struct shaping *w, const struct vocabulary_path *path)
 {
-    enum tell content = path->content || path->form == VOCABULARY_OBJECT ? s->content : TELL_FULL,
-              personal = path->personal || path->form == VOCABULARY_OBJECT ? s->personal : TELL_FULL;
+    enum tell content = path->content || path->form == VOCABULARY_OBJECT ? w->told->content : TELL_FULL,
+              personal = path->personal || path->form == VOCABULARY_OBJECT ? w->told->personal : TELL_FULL;
     return content > personal ? content : personal;
 }
 
-bool shape_is_told(const struct sqlite_source *s, const struct vocabulary_path *path)
+static bool shape_is_told(const struct shaping *w, const struct vocabulary_path *path)
 {
-    return shape_tell(s, path) == TELL_FULL;
+    return shape_tell(w, path) == TELL_FULL;
 }
 
 static void shape_name(struct buf *out, const char *name)
@@ -61,74 +62,73 @@ static struct str shape_cut(struct str text, size_t max)
     return (struct str){ text.at, n };
 }
 
-static void shape_digest(struct sqlite_source *s, struct buf *out, struct str text)
+static void shape_digest(const struct shaping *w, struct buf *out, struct str text)
 {
     unsigned char mac[SHA256_BYTES];
-    hmac_sign(s->hmac, &text, 1, mac);
+    hmac_sign(w->hmac, &text, 1, mac);
     buf_add_c(out, "\"hmac-sha256:");
     hex_add(out, (struct str){ (const char *)mac, sizeof mac });
     buf_add_char(out, '"');
 }
 
 /* The text as the source tells it: whole, cut, as a digest, or not. */
-static void shape_told(struct sqlite_source *s, const struct binding *b, struct str text, struct cell *out)
+static void shape_told(const struct shaping *w, const struct binding *b, struct str text, struct cell *out)
 {
-    struct buf *json = &s->cells;
-    size_t limit = b->path->content && s->content_max.n ? (size_t)s->content_max.n : text.n;
+    struct buf *json = w->json;
+    size_t limit = b->path->content && w->told->content_max.n ? (size_t)w->told->content_max.n : text.n;
     struct str told = shape_cut(text, limit);
-    switch (shape_tell(s, b->path)) {
+    switch (shape_tell(w, b->path)) {
     case TELL_NONE: return;
     case TELL_HASH:
         if (b->digested)
             return; /* beside it */
         shape_name(json, b->name);
-        shape_digest(s, json, text);
+        shape_digest(w, json, text);
         return;
     case TELL_FULL:
-        out->large = told.n > (size_t)s->max_event.n;
+        out->large = told.n > w->max_event;
         out->cut = told.n < text.n;
         if (out->large || !told.n)
             return;
         shape_name(json, b->name);
         if (!str_is_utf8(told))
-            metric_add(s->repaired, 1);
+            metric_add(w->repaired, 1);
         jscan_add_string(json, told);
     }
 }
 
 /* What the bridge makes of the text. */
-static void shape_made(struct sqlite_source *s, const struct binding *b, struct str text, struct cell *out)
+static void shape_made(const struct shaping *w, const struct binding *b, struct str text, struct cell *out)
 {
-    struct buf *json = &s->cells;
+    struct buf *json = w->json;
     if (b->counted) {
         shape_name(json, "chars");
         shape_add_integer(json, (int64_t)shape_chars(text));
     }
-    if (b->digested && shape_tell(s, b->path) == TELL_HASH) {
+    if (b->digested && shape_tell(w, b->path) == TELL_HASH) {
         buf_add_c(json, ",\"digest\":");
-        shape_digest(s, json, text);
+        shape_digest(w, json, text);
     }
     if (b->marked && out->cut)
         buf_add_c(json, ",\"truncated\":true");
 }
 
-static void shape_text(struct sqlite_source *s, const struct rule *r, const struct binding *b, sqlite3_stmt *row,
-                       int col, struct cell *out)
+static void shape_text(const struct shaping *w, const struct binding *b, sqlite3_stmt *row, int col, struct cell *out)
 {
     bool blob = sqlite3_column_type(row, col) == SQLITE_BLOB;
     struct str text = blob ? value_blob(row, col) : value_text(row, col);
     struct buf masked = buf_new(text.n * 4 + 64), coded = buf_new(text.n * 2 + 64);
-    text = value_mask_inside(&masked, text, &r->o->mask);
+    text = value_mask_inside(&masked, text, w->mask);
     if (blob) {
         base64_add(&coded, text);
         text = buf_str(&coded);
     }
     if (text.n)
-        shape_told(s, b, text, out);
-    out->n = s->cells.n - out->at;
-    out->more_at = s->cells.n;
-    shape_made(s, b, text, out);
-    out->more_n = s->cells.n - out->more_at;
+        shape_told(w, b, text, out);
+    out->n = w->json->n - out->at;
+    out->more_at = w->json->n;
+    shape_made(w, b, text, out);
+    out->more_n = w->json->n - out->more_at;
     buf_free(&masked);
     buf_free(&coded);
 }
@@ -205,25 +205,25 @@ static bool shape_time(struct buf *json, sqlite3_stmt *row, int col)
 /* ---- JSON ---- */
 
 /* A member of an item, of a path such as sources[].score. False: it has no such form, or is not told. */
-static bool shape_member(struct sqlite_source *s, const struct vocabulary_path *path, struct jscan_value value)
+static bool shape_member(const struct shaping *w, const struct vocabulary_path *path, struct jscan_value value)
 {
     bool number = value.type == JSCAN_NUMBER, flag = value.type == JSCAN_TRUE || value.type == JSCAN_FALSE;
-    if (!shape_is_told(s, path))
+    if (!shape_is_told(w, path))
         return false;
     switch (path->form) {
     case VOCABULARY_STRING:
         if (!number && (value.type != JSCAN_STRING || value.raw.n <= 2))
             return false;
-        shape_name(&s->cells, strrchr(path->path, '.') + 1);
-        buf_printf(&s->cells, number ? "\"%.*s\"" : "%.*s", STR_ARG(value.raw));
+        shape_name(w->json, strrchr(path->path, '.') + 1);
+        buf_printf(w->json, number ? "\"%.*s\"" : "%.*s", STR_ARG(value.raw));
         return true;
     case VOCABULARY_INTEGER:
     case VOCABULARY_NUMBER:
     case VOCABULARY_BOOLEAN:
         if (path->form == VOCABULARY_BOOLEAN ? !flag : !number)
             return false;
-        shape_name(&s->cells, strrchr(path->path, '.') + 1);
-        buf_add_str(&s->cells, value.raw);
+        shape_name(w->json, strrchr(path->path, '.') + 1);
+        buf_add_str(w->json, value.raw);
         return true;
     case VOCABULARY_TIME:
     case VOCABULARY_ARRAY:
@@ -233,68 +233,66 @@ static bool shape_member(struct sqlite_source *s, const struct vocabulary_path *
 }
 
 /* An item of an array: the members that the vocabulary knows. */
-static void shape_item(struct sqlite_source *s, const struct vocabulary_path *array, struct jscan_value item)
+static void shape_item(const struct shaping *w, const struct vocabulary_path *array, struct jscan_value item)
 {
     struct jscan_member members[SHAPE_MEMBERS];
     size_t n = strlen(array->path);
     int count = jscan_object(item.raw, members, SHAPE_MEMBERS, NULL);
     count = count > SHAPE_MEMBERS ? SHAPE_MEMBERS : count;
-    buf_add_char(&s->cells, '{');
+    buf_add_char(w->json, '{');
     for (const struct vocabulary_path *p = vocabulary_paths; p->path; p++) {
         if (strncmp(p->path, array->path, n) != 0 || strncmp(p->path + n, "[].", 3) != 0)
             continue;
         for (int i = 0; i < count; i++) {
             if (!str_eq(members[i].name, str_of(p->path + n + 3)))
                 continue;
-            size_t before = s->cells.n;
-            if (s->cells.at[before - 1] != '{')
-                buf_add_char(&s->cells, ',');
-            if (!shape_member(s, p, members[i].value))
-                s->cells.n = before;
+            size_t before = w->json->n;
+            if (w->json->at[before - 1] != '{')
+                buf_add_char(w->json, ',');
+            if (!shape_member(w, p, members[i].value))
+                w->json->n = before;
             break;
         }
     }
-    buf_add_char(&s->cells, '}');
+    buf_add_char(w->json, '}');
 }
 
-static bool shape_array(struct sqlite_source *s, const struct vocabulary_path *path, struct str text)
+static bool shape_array(const struct shaping *w, const struct vocabulary_path *path, struct str text)
 {
     struct jscan_value array, item;
     if (!jscan_check(text, &array, NULL) || array.type != JSCAN_ARRAY)
         return false;
     const char *at = array.raw.at;
-    buf_add_char(&s->cells, '[');
+    buf_add_char(w->json, '[');
     while (jscan_next(array, &at, &item)) {
         if (item.type != JSCAN_OBJECT)
             continue;
-        if (s->cells.at[s->cells.n - 1] != '[')
-            buf_add_char(&s->cells, ',');
-        shape_item(s, path, item);
+        if (w->json->at[w->json->n - 1] != '[')
+            buf_add_char(w->json, ',');
+        shape_item(w, path, item);
     }
-    buf_add_char(&s->cells, ']');
+    buf_add_char(w->json, ']');
     return true;
 }
 
-static bool shape_json(struct sqlite_source *s, const struct rule *r, const struct vocabulary_path *path,
-                       struct str text)
+static bool shape_json(const struct shaping *w, const struct vocabulary_path *path, struct str text)
 {
     struct buf masked = buf_new(text.n * 4 + 64);
     struct jscan_value value = { 0 };
-    text = value_mask_inside(&masked, text, &r->o->mask);
-    bool good = path->form == VOCABULARY_ARRAY ? shape_array(s, path, text)
+    text = value_mask_inside(&masked, text, w->mask);
+    bool good = path->form == VOCABULARY_ARRAY ? shape_array(w, path, text)
                                                : jscan_check(text, &value, NULL) && value.type == JSCAN_OBJECT;
     if (good && path->form == VOCABULARY_OBJECT)
-        buf_add_str(&s->cells, value.raw);
+        buf_add_str(w->json, value.raw);
     buf_free(&masked);
     return good;
 }
 
 /* ---- any ---- */
 
-static const char *shape_form(struct sqlite_source *s, const struct rule *r, const struct binding *b, sqlite3_stmt *row,
-                              int col)
+static const char *shape_form(const struct shaping *w, const struct binding *b, sqlite3_stmt *row, int col)
 {
-    struct buf *json = &s->cells;
+    struct buf *json = w->json;
     shape_name(json, b->name);
     switch (b->path->form) {
     case VOCABULARY_STRING: break; /* shape_text */
@@ -302,31 +300,38 @@ static const char *shape_form(struct sqlite_source *s, const struct rule *r, con
     case VOCABULARY_NUMBER: return shape_number(json, row, col) ? NULL : "is no number";
     case VOCABULARY_BOOLEAN: return shape_boolean(json, row, col) ? NULL : "is neither true nor false";
     case VOCABULARY_TIME: return shape_time(json, row, col) ? NULL : "is no time";
-    case VOCABULARY_ARRAY: return shape_json(s, r, b->path, value_text(row, col)) ? NULL : "is no JSON array";
-    case VOCABULARY_OBJECT: return shape_json(s, r, b->path, value_text(row, col)) ? NULL : "is no JSON object";
+    case VOCABULARY_ARRAY: return shape_json(w, b->path, value_text(row, col)) ? NULL : "is no JSON array";
+    case VOCABULARY_OBJECT: return shape_json(w, b->path, value_text(row, col)) ? NULL : "is no JSON object";
     }
     return NULL;
 }
 
-const char *shape_value(struct sqlite_source *s, const struct rule *r, const struct binding *b, sqlite3_stmt *row,
-                        int col, struct cell *out)
+const char *shape_value(const struct shaping *w, const struct binding *b, sqlite3_stmt *row, int col, struct cell *out)
 {
     const char *wrong = NULL;
-    *out = (struct cell){ .at = s->cells.n };
+    *out = (struct cell){ .at = w->json->n };
     if (sqlite3_column_type(row, col) == SQLITE_NULL)
         return NULL;
     if (b->path->form == VOCABULARY_STRING) {
-        shape_text(s, r, b, row, col, out);
-    } else if (shape_is_told(s, b->path)) {
+        shape_text(w, b, row, col, out);
+    } else if (shape_is_told(w, b->path)) {
         bool empty = sqlite3_column_type(row, col) == SQLITE_TEXT && !sqlite3_column_bytes(row, col);
-        wrong = empty ? NULL : shape_form(s, r, b, row, col);
-        out->n = s->cells.n - out->at;
+        wrong = empty ? NULL : shape_form(w, b, row, col);
+        out->n = w->json->n - out->at;
     }
-    if (wrong || s->cells.failed || out->n > (size_t)s->max_event.n) {
+    if (wrong || w->json->failed || out->n > w->max_event) {
         out->large = out->large || !wrong;
-        s->cells.n = out->more_n ? s->cells.n : out->at;
-        s->cells.failed = false;
+        w->json->n = out->more_n ? w->json->n : out->at;
+        w->json->failed = false;
         out->n = 0;
     }
     return wrong;
+}
+
+void shape_app(const struct shaping *w, const char *app, struct cell *out)
+{
+    *out = (struct cell){ .at = w->json->n };
+    shape_name(w->json, "name");
+    jscan_add_string(w->json, str_of(app));
+    out->n = w->json->n - out->at;
 }

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* One value of a result row, as whatever we need of it. */
 #pragma once
-#include "connectors/sqlite/sqlite.h"
+#include <sqlite3.h>
+#include "bridge/lib/buf.h"
+#include "bridge/lib/option.h"
+
+enum form { FORM_VALUE, FORM_JSON, FORM_BOOL, FORM_TIME };
 
 enum {
     KEY_BYTES = 400,         /* longer keys are hashed */

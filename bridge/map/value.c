@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* SQLite values as typed keys, hashes, JSON and times. */
-#include "connectors/sqlite/value.h"
+#include "bridge/map/value.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"
