@@ -244,6 +244,15 @@ void answer_judge(const struct answer *a, const struct answer_rules *rules, stru
         why_copy(out->why, lack_text(a->lack));
         return;
     }
+    if (a->blocked) {
+        out->verdict = VERDICT_REJECT;
+        out->reason = REASON_BLOCKED;
+        out->away = false;
+        snprintf(out->why, sizeof out->why, "blocked address: %.*s is at %s (%s); see guard and allow",
+                 STR_ARG(a->host), a->blocked_at, a->blocked);
+        answer_make_harmless(out->why);
+        return;
+    }
     if (a->code != CURLE_OK && !(a->cut && a->status)) {
         out->verdict = VERDICT_RETRY;
         out->reason = a->code == CURLE_SSL_CACERT_BADFILE ? REASON_CONFIGURATION : REASON_UNAVAILABLE;

@@ -5,10 +5,12 @@
  *                      Retry-After names, and a reject in its place when webhook-delivery is abort-message or disable
  *   no whole answer    retry: connection, time-out, TLS, an answer that breaks off (even behind a 2xx: it may be a
  *                      proxy's; a repeat has the same id)
- *   a lack of our own  untried
+ *   no address that is allowed  reject: nothing was sent
+ *   a lack of our own           untried
  */
 #pragma once
 #include <curl/curl.h>
+#include "bridge/net/address.h"
 #include "connectors/webhook/statuses.h"
 
 enum { ANSWER_EXCERPT = 60 }; /* most characters of the answer's body that a person gets to see */
@@ -41,8 +43,10 @@ struct answer {
     int os_errno;          /* of a failed connection; 0 unknown */
     long tls_verify;       /* X509_V_...; 0 fine */
     struct str host;       /* of the URL, for the text */
-    bool tls;              /* https */
-    const char *text;      /* libcurl's own words, "" when it had none */
+    const char *blocked;   /* what kind of address the guard blocked; NULL: none, or it had others, too */
+    char blocked_at[ADDRESS_TEXT];
+    bool tls;         /* https */
+    const char *text; /* libcurl's own words, "" when it had none */
 };
 
 /* Fills everything of `out` but the tag. */

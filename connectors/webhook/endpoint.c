@@ -92,6 +92,17 @@ static bool endpoint_check_url(struct webhook_endpoint *ep, struct err *e)
     return true;
 }
 
+/* Is the URL's host itself an address that the sink's guard blocks? For a name, the address is judged when it is known. */
+static bool endpoint_check_address(const struct sink *s, const struct webhook_endpoint *ep, struct err *e)
+{
+    const struct webhook_base *w = (const struct webhook_base *)s;
+    const struct address_rules rules = { w->guard, &w->allow };
+    const char *what = address_blocked_host(&rules, str_of(ep->target.host));
+    return !what
+           || err_set(e, "url: %.64s is a blocked address (%s); `allow: [\"%.64s\"]` of the sink makes an exception",
+                      ep->target.host, what, ep->target.host);
+}
+
 /* Fills the template's keys. */
 static bool endpoint_load_keys(struct webhook_endpoint *ep, struct err *e)
 {
@@ -140,10 +151,10 @@ static bool endpoint_load_rules(struct webhook_endpoint *ep, struct err *e)
 }
 
 /* Checks all options, and keeps what was parsed: endpoint_free_options. */
-static bool endpoint_load_options(struct webhook_endpoint *ep, struct err *e)
+static bool endpoint_load_options(const struct sink *s, struct webhook_endpoint *ep, struct err *e)
 {
-    bool ok = endpoint_check_url(ep, e) && endpoint_load_keys(ep, e) && endpoint_check_content_type(ep, e)
-              && endpoint_check_ca_file(ep, e) && endpoint_load_rules(ep, e);
+    bool ok = endpoint_check_url(ep, e) && endpoint_check_address(s, ep, e) && endpoint_load_keys(ep, e)
+              && endpoint_check_content_type(ep, e) && endpoint_check_ca_file(ep, e) && endpoint_load_rules(ep, e);
     for (size_t i = 0; ok && i < ep->headers.count; i++)
         ok = request_header_ok(ep->headers.at[i].key, ep->headers.at[i].value, e);
     return ok;
@@ -161,8 +172,7 @@ static void endpoint_free_options(struct webhook_endpoint *ep)
 bool endpoint_check(const struct sink *s, const struct endpoint *ep, struct err *e)
 {
     struct webhook_endpoint probe = *(const struct webhook_endpoint *)ep; /* nothing of it is open yet */
-    (void)s;
-    bool ok = endpoint_load_options(&probe, e);
+    bool ok = endpoint_load_options(s, &probe, e);
     endpoint_free_options(&probe);
     return ok;
 }
@@ -189,8 +199,7 @@ void endpoint_faults(const struct sink *s, const struct endpoint *base, fault_fn
     struct err e;
     const struct webhook_endpoint *ep = (const struct webhook_endpoint *)base;
     struct webhook_endpoint probe = { .url = ep->url };
-    (void)s;
-    if (!endpoint_check_url(&probe, &e))
+    if (!endpoint_check_url(&probe, &e) || !endpoint_check_address(s, &probe, &e))
         each(ctx, "", e.text);
     endpoint_free_options(&probe);
     endpoint_key_faults(ep, each, ctx);
@@ -215,7 +224,7 @@ static void endpoint_open_metrics(const struct sink *s, struct webhook_endpoint 
 
 bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct multi *m, struct err *e)
 {
-    if (!endpoint_load_options(ep, e)) {
+    if (!endpoint_load_options(s, ep, e)) {
         endpoint_free_options(ep);
         return false;
     }
@@ -223,6 +232,8 @@ bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct mul
     ep->target.timeout = ep->timeout;
     ep->target.connect_timeout = ep->connect_timeout;
     ep->target.ca_file = ep->ca_file;
+    const struct address_rules *rules = &((const struct webhook_base *)s)->rules;
+    ep->target.guard = address_allows_host(rules, str_of(ep->target.host)) ? NULL : rules;
     hide_open(&ep->target.hidden, ep->target.url, &ep->headers);
     ep->template.body = ep->body;
     ep->template.content_type = ep->content_type;

@@ -3,6 +3,14 @@
 #pragma once
 #include "connectors/webhook/transfer.h"
 
+/* The sink as its receivers know it; struct webhook begins with it. */
+struct webhook_base {
+    struct sink base;
+    enum address_guard guard;
+    struct strings allow;
+    struct address_rules rules; /* of these two, once it is open */
+};
+
 enum { ENDPOINT_CLASSES = 6 }; /* of answers: none, 1xx .. 5xx (whatever is above counts as 5xx) */
 
 struct webhook_endpoint {

@@ -64,18 +64,32 @@ static int multi_on_timer(CURLM *curl, long timeout_ms, void *ctx)
     return 0;
 }
 
+static void multi_keep_address(struct multi_opened *o, const struct curl_sockaddr *a)
+{
+    o->address_n = a->addrlen <= sizeof o->address ? a->addrlen : 0;
+    memcpy(&o->address, &a->addr, o->address_n);
+}
+
+/* The only way to a connection, so a host's address is judged whatever its name was, and each time anew. */
 static curl_socket_t multi_on_open(void *ctx, curlsocktype purpose, struct curl_sockaddr *a)
 {
     (void)purpose;
     struct multi_opened *o = ctx;
     struct multi *m = o->m;
+    const char *blocked = o->rules ? address_blocked(o->rules, &a->addr) : NULL;
+    if (blocked && !o->opened)
+        multi_keep_address(o, a);
+    if (blocked) {
+        o->blocked = blocked;
+        return CURL_SOCKET_BAD;
+    }
     int fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
     if (fd < 0) {
         o->error = errno;
         return CURL_SOCKET_BAD;
     }
-    o->address_n = a->addrlen <= sizeof o->address ? a->addrlen : 0;
-    memcpy(&o->address, &a->addr, o->address_n);
+    o->opened = true;
+    multi_keep_address(o, a);
     bool listed = multi_socket_of(m, fd)->listed; /* by an earlier socket of that number */
     *multi_socket_of(m, fd) = (struct multi_socket){ .ours = true, .listed = listed, .opened = o, .serial = o->serial };
     return fd;

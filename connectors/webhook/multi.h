@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include "bridge/lib/clock.h"
 #include "bridge/lib/err.h"
+#include "bridge/net/address.h"
 
 struct multi_socket {            /* indexed by file descriptor */
     uint32_t wanted;             /* epoll events that libcurl wants */
@@ -45,11 +46,14 @@ struct multi {
 /* The sockets of one transfer, which libcurl itself says little about. */
 struct multi_opened {
     struct multi *m;
-    uint64_t serial; /* differs for each handle */
-    int error;       /* errno of the last socket() that failed; 0: none did */
-    bool connected;  /* one that is closed by now was connected */
+    uint64_t serial;                   /* differs for each handle */
+    int error;                         /* errno of the last socket() that failed; 0: none did */
+    bool opened;                       /* a socket */
+    bool connected;                    /* one that is closed by now was connected */
+    const struct address_rules *rules; /* NULL: any address; the caller sets it */
+    const char *blocked;               /* what kind of address the last one was that these did not let through */
     struct sockaddr_storage address;
-    socklen_t address_n; /* of the last one that was opened; 0: none was */
+    socklen_t address_n; /* of the last one that was opened, or blocked and none opened; 0: none was */
 };
 
 bool multi_open(struct multi *m, struct err *e);

@@ -76,6 +76,7 @@ static void transfer_run(struct transfer *t)
         curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
     t->excerpt_n = t->body_n = 0;
     t->text[0] = '\0';
+    t->opened.rules = to->guard;
     curl_easy_setopt(t->easy, CURLOPT_CURLU, to->url);
     curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)to->timeout.ms);
     curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)to->connect_timeout.ms);
@@ -144,6 +145,10 @@ static void transfer_look_at_failure(const struct transfer *t, struct answer *a)
     a->host = str_of(to->host);
     a->tls = to->tls;
     a->text = t->text;
+    if (a->code == CURLE_COULDNT_CONNECT && t->opened.blocked && !t->opened.opened) {
+        a->blocked = t->opened.blocked;
+        address_text((const struct sockaddr *)&t->opened.address, a->blocked_at);
+    }
     a->lack = lack_find(&(struct lack_clues){ .code = a->code,
                                               .os_errno = a->os_errno,
                                               .sent = a->phase == PHASE_SENT,

@@ -27,6 +27,7 @@ struct transfer_target {
     const char *ca_file;  /* NULL: the system's */
     struct hidden hidden; /* what no answer may show */
     struct answer_rules rules;
+    const struct address_rules *guard; /* NULL: its host may be at any address */
 };
 
 enum { TRANSFER_EXCERPT = 512 }; /* bytes of an answer that are kept */

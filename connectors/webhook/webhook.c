@@ -11,7 +11,7 @@ METRIC_HISTOGRAM(aqueduct_webhook_seconds, "Time of one attempt to deliver a web
 enum { TRANSFER_DESCRIPTORS = 3 }; /* a connection, and two while a name is looked up */
 
 struct webhook {
-    struct sink base;
+    struct webhook_base shared;
     int64_t connections;
 
     struct multi multi;
@@ -25,9 +25,29 @@ struct webhook {
     struct metric *seconds;
 };
 
+static const struct option_value webhook_guards[] = {
+    { GUARD_METADATA, "metadata" },
+    { GUARD_PRIVATE, "private" },
+    { GUARD_OFF, "off" },
+    { 0 },
+};
+
 static const struct option webhook_options[] = {
     OPTION(struct webhook, connections, .fallback = "1024", .min = 1, .max = 16384,
            .doc = "Most requests at the same time to all of its receivers together."),
+    { .key = "guard",
+      .type = OPT_ENUM,
+      .offset = offsetof(struct webhook, shared.guard),
+      .fallback = "metadata",
+      .values = webhook_guards,
+      .doc =
+          "Addresses that it never connects to, whatever name they have: link-local ones, where clouds keep metadata, multicast and the like (metadata), this machine and private networks as well (private), or none (off)." },
+    { .key = "allow",
+      .type = OPT_STRINGS,
+      .offset = offsetof(struct webhook, shared.allow),
+      .max = 1000,
+      .doc =
+          "Exceptions from guard: addresses, networks (10.0.0.0/8) and names of hosts, which then may be at any address." },
     { 0 }
 };
 
@@ -38,7 +58,7 @@ static struct str webhook_event_id(const struct transfer *t)
 
 static struct webhook_endpoint *webhook_endpoint_of(const struct webhook *w, const struct message *m)
 {
-    return (struct webhook_endpoint *)(m->endpoint ? m->endpoint : w->base.endpoint);
+    return (struct webhook_endpoint *)(m->endpoint ? m->endpoint : w->shared.base.endpoint);
 }
 
 /* Queues the result of an attempt for webhook_work. */
@@ -49,7 +69,7 @@ static void webhook_end(struct webhook *w, struct transfer *t)
                                             [VERDICT_REJECT] = "reject",
                                             [VERDICT_UNTRIED] = "untried" };
     if (log_shows(LOG_DEBUG))
-        LOG(DEBUG, "answered", LOG_C("sink", w->base.id),
+        LOG(DEBUG, "answered", LOG_C("sink", w->shared.base.id),
             LOG_SOME("endpoint", webhook_endpoint_of(w, &t->message)->base.name), LOG_STR("event", webhook_event_id(t)),
             LOG_INT("attempt", t->message.attempt), LOG_C("verdict", verdicts[t->result.verdict]),
             LOG_INT("status", t->result.status), LOG_INT("ms", t->us / 1000), LOG_C("reason", t->result.why));
@@ -63,10 +83,10 @@ static void webhook_log_sent(const struct webhook *w, const struct transfer *t)
     char room[REQUEST_ID + 1];
     if (!log_shows(LOG_DEBUG))
         return;
-    LOG(DEBUG, "sent", LOG_C("sink", w->base.id), LOG_SOME("endpoint", webhook_endpoint_of(w, &t->message)->base.name),
-        LOG_STR("event", webhook_event_id(t)), LOG_STR("source", t->message.event->source),
-        LOG_INT("attempt", t->message.attempt), LOG_STR("webhook_id", request_id(&t->message, room)),
-        LOG_INT("bytes", t->request.body.n));
+    LOG(DEBUG, "sent", LOG_C("sink", w->shared.base.id),
+        LOG_SOME("endpoint", webhook_endpoint_of(w, &t->message)->base.name), LOG_STR("event", webhook_event_id(t)),
+        LOG_STR("source", t->message.event->source), LOG_INT("attempt", t->message.attempt),
+        LOG_STR("webhook_id", request_id(&t->message, room)), LOG_INT("bytes", t->request.body.n));
 }
 
 /* Begins an attempt; one whose request cannot be built ends at once. */
@@ -276,15 +296,21 @@ static void webhook_close(struct sink *s)
     curl_global_cleanup();
 }
 
+static bool webhook_check(const struct sink *s, struct err *e)
+{
+    return address_check_allow(&((const struct webhook_base *)s)->allow, e);
+}
+
 static bool webhook_open(struct sink *s, struct err *e)
 {
     struct webhook *w = (struct webhook *)s;
     CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
+    w->shared.rules = (struct address_rules){ w->shared.guard, &w->shared.allow };
     if (!multi_open(&w->multi, e)) {
         webhook_close(s);
         return false;
     }
-    w->base.limit = (size_t)w->connections;
+    w->shared.base.limit = (size_t)w->connections;
     w->ended_tail = &w->ended;
     w->seconds = metric_get(&aqueduct_webhook_seconds, LABELS(s->id));
     return true;
@@ -306,6 +332,7 @@ const struct sink_ops webhook_sink = {
     .size = sizeof(struct webhook),
     .options = webhook_options,
     .endpoints = &webhook_endpoints,
+    .check = webhook_check,
     .open = webhook_open,
     .send = webhook_send,
     .work = webhook_work,
