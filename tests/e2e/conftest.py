@@ -38,6 +38,14 @@ PATIENCE = float(os.environ.get("PATIENCE", 40))     # seconds; a bound for what
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "threads: also runs under ThreadSanitizer")
+    config.addinivalue_line("markers", "kafka: needs a Kafka (given by what a test takes)")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        parameters = getattr(item, "callspec", None)
+        if "kafka" in item.fixturenames or (parameters and "kafka" in parameters.params.values()):
+            item.add_marker(pytest.mark.kafka)
 
 
 def wait_for(what, seconds=PATIENCE, why=""):
