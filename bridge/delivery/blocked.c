@@ -9,6 +9,10 @@
  * few behind it. When it has to wait long again, a note is put into the log: how often it was tried, when it is due.
  * The last of a key that is done unblocks the key.
  *
+ * In a full window, what is above an endpoint's share steps aside as well. Where the first of a key is in flight, the log gets
+ * a copy of it first, and as soon as that is read back the one in flight is the log's: so the log is whole and in order at
+ * any moment.
+ *
  * Before anything of a partition is sent, its log must have been read up to its present end, or a new event could pass
  * older ones of its key. The end is found by a mark that is put there and read back:
  *
@@ -64,7 +68,7 @@ bool blocked_passes(struct delivery *d, struct entry *en)
 {
     struct partition *p = en->of->partition;
     struct blocked *b = p && en->chained ? blocked_of(d, p) : NULL;
-    if (!b || b->read == p || b->state == BLOCKED_ABSENT)
+    if (!b || b->read == p || b->state == BLOCKED_ABSENT || en->copied)
         return true;
     bool early = p->old && en->due_ms > clock_wall_ms();
     if (b->state == BLOCKED_READ && !early && !keys_find(b, en->key_hash, en->to))
@@ -80,7 +84,7 @@ bool blocked_wait(struct delivery *d, struct entry *en, int64_t wait_ms)
 {
     struct partition *p = en->of->partition;
     struct blocked *b = p && en->chained ? blocked_of(d, p) : NULL;
-    if (!b || b->state != BLOCKED_READ)
+    if (!b || b->state != BLOCKED_READ || (en->copied && b->read != p))
         return false;
     if (b->read == p)
         moves_block(d, en, &b->where, en->of->record->offset, clock_wall_ms() + wait_ms);
@@ -89,11 +93,11 @@ bool blocked_wait(struct delivery *d, struct entry *en, int64_t wait_ms)
     return true;
 }
 
-/* Does an earlier event of its key, which stands in the topic too, come before it? */
+/* Does an earlier event of its key, which stands in the topic alone, come before it? */
 static bool blocked_is_behind(const struct blocked *b, const struct entry *en)
 {
     const struct entry *at = en->to->chains[en->key_hash & en->to->chain_mask];
-    while (at != en && (at->key_hash != en->key_hash || at->of->partition == b->read))
+    while (at != en && (at->key_hash != en->key_hash || at->of->partition == b->read || at->in_log))
         at = at->chain;
     return at != en;
 }
@@ -104,9 +108,15 @@ static struct blocked *blocked_that_takes(struct delivery *d, const struct entry
     struct partition *p = en->of->partition;
     bool idle = en->state == ENTRY_READY || en->state == ENTRY_BEHIND || en->state == ENTRY_WAITING;
     struct blocked *b = p && idle ? blocked_of(d, p) : NULL;
-    if (!b || b->state != BLOCKED_READ || b->read == p || blocked_is_behind(b, en))
+    if (!b || b->state != BLOCKED_READ || b->read == p || en->copied || blocked_is_behind(b, en))
         return NULL;
     return en->state != ENTRY_BEHIND || keys_find(b, en->key_hash, en->to) ? b : NULL;
+}
+
+/* Is it of no use to look at its keys at once? */
+static bool blocked_rests(const struct delivery *d, const struct destination *to)
+{
+    return gates_due(to) > clock_mono_ms() || moves_is_stuck(d, to);
 }
 
 /* Puts it into the log if it may go there; `later`: where its key waits for a while. */
@@ -117,7 +127,7 @@ static void blocked_aside(struct delivery *d, struct entry *en, bool later)
         return;
     bool first = !keys_find(b, en->key_hash, en->to);
     int64_t left = en->state == ENTRY_WAITING ? en->wake_ms - clock_mono_ms() : 0,
-            least = later && first ? gates_aside_ms(en->to) : 0;
+            least = later && first && blocked_rests(d, en->to) ? gates_aside_ms(en->to) : 0;
     if (en->state == ENTRY_READY)
         window_unready(en);
     en->to->waiting -= en->state == ENTRY_WAITING;
@@ -126,12 +136,37 @@ static void blocked_aside(struct delivery *d, struct entry *en, bool later)
     blocked_put(d, b, en, clock_wall_ms() + (left > least ? left : least));
 }
 
+/* The first of a key may be in flight for long. Its log gets a copy of it, before those that are behind it; as soon as that
+ * is read, the one in flight is the log's, and ends as such (blocked_adopt). */
+static void blocked_copy(struct delivery *d, const struct entry *behind)
+{
+    struct entry *en = behind->to->chains[behind->key_hash & behind->to->chain_mask];
+    while (en->key_hash != behind->key_hash)
+        en = en->chain;
+    struct partition *p = en->of->partition;
+    struct blocked *b = p && !p->old && en->state == ENTRY_FLYING && !en->copied ? blocked_of(d, p) : NULL;
+    if (!b || b->state != BLOCKED_READ || b->read == p || keys_find(b, en->key_hash, en->to))
+        return;
+    en->copied = true;
+    struct entry *copy = window_add(d, en->of, en->to);
+    copy->copy = true;
+    copy->key_hash = en->key_hash;
+    copy->attempts = en->attempts - 1;
+    copy->first_ms = copy->attempts ? en->first_ms : 0;
+    copy->last_ms = en->last_ms;
+    keys_make(d, b, en->key_hash, en->to)->copied = en->of->record->offset;
+    blocked_put(d, b, copy, 0);
+}
+
 void blocked_make_room(struct delivery *d, size_t part)
 {
     for (size_t i = 0; i < d->entry_cap; i++) {
         struct entry *en = d->entries[i];
-        if (en->state != ENTRY_FREE && en->chained && moves_has_too_much(en->to, part))
-            blocked_aside(d, en, true);
+        if (en->state == ENTRY_FREE || !en->chained || !moves_has_too_much(en->to, part))
+            continue;
+        if (en->state == ENTRY_BEHIND)
+            blocked_copy(d, en);
+        blocked_aside(d, en, true);
     }
 }
 
@@ -160,7 +195,12 @@ void blocked_leave(struct delivery *d)
             blocked_ready(d, b); /* nothing is sent any more: whatever the log holds, this comes after it */
     for (size_t i = 0; d->many && i < d->entry_cap; i++) {
         struct entry *en = d->entries[i];
-        if (en->state != ENTRY_FREE && en->chained && blocked_is_shared(en))
+        if (en->state == ENTRY_FREE || !en->chained)
+            continue;
+        struct blocked *b = en->of->partition ? blocked_of(d, en->of->partition) : NULL;
+        if (b && b->read == en->of->partition && en->state == ENTRY_WAITING)
+            blocked_note(d, b, en); /* its attempts are remembered */
+        else if (blocked_is_shared(en))
             blocked_aside(d, en, false);
     }
 }
@@ -200,28 +240,47 @@ static void blocked_noted(struct delivery *d, struct blocked *b, struct entry *e
     keys_rest(b, key);
 }
 
+/* The copy is stored: what follows may follow it. */
+static void blocked_copied(const struct entry *copy)
+{
+    struct entry *en = copy->to->chains[copy->key_hash & copy->to->chain_mask];
+    while (en && (en->of != copy->of || en->key_hash != copy->key_hash))
+        en = en->chain;
+    if (en)
+        en->in_log = true;
+}
+
 void blocked_stored(struct delivery *d, struct entry *en)
 {
     struct partition *p = en->of->partition;
     struct blocked *b = p ? blocked_of(d, p) : NULL;
     d->storing--;
     en->to->storing--;
+    if (en->copy)
+        blocked_copied(en);
     if (b && en->note_of >= 0)
         blocked_noted(d, b, en);
     else
         window_finish(d, en, en->to->count.moved);
 }
 
-void blocked_refused(struct delivery *d, struct entry *en)
+bool blocked_refused(struct delivery *d, struct entry *en)
 {
     struct partition *p = en->of->partition;
     struct blocked *b = p ? blocked_of(d, p) : NULL;
     struct blocked_key *key = b ? keys_find(b, en->key_hash, en->to) : NULL;
     en->log = NULL;
-    if (!key || en->note_of >= 0 || key->coming == 0)
-        return;
-    if (--key->coming == 0 && key->count == 0 && !key->active)
-        keys_free(d, b, key);
+    if (key && en->note_of < 0 && key->coming > 0) {
+        key->copied = en->copy ? -1 : key->copied;
+        if (--key->coming == 0 && key->count == 0 && !key->active)
+            keys_free(d, b, key);
+    }
+    if (!en->copy)
+        return true;
+    d->storing--;
+    en->to->storing--;
+    window_finish(d, en, en->to->count.moved);
+    return false;
 }
 
 void blocked_orphan_all(struct delivery *d, const struct destination *to)
@@ -268,6 +327,9 @@ void blocked_forget(struct delivery *d, struct partition *p)
         blocked_forget_keys(d, b);
         b->read = NULL;
     } else {
+        for (size_t i = 0; b->keys && i <= b->key_mask; i++)
+            for (struct blocked_key *key = b->keys[i]; key; key = key->next)
+                key->copied = -1; /* what is in the window ends without a say */
         blocked_drop_held(b, p);
         if (!b->read) /* its mark may have gone to another member */
             b->state = BLOCKED_UNREAD;

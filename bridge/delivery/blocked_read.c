@@ -61,6 +61,37 @@ static void blocked_load(struct delivery *d, struct blocked *b, struct blocked_k
     window_release(d, t);
 }
 
+void blocked_note(struct delivery *d, struct blocked *b, struct entry *en)
+{
+    en->to->waiting--;
+    window_renew(en);
+    moves_block(d, en, &b->where, en->of->record->offset, clock_wall_ms() + en->wake_ms - clock_mono_ms());
+}
+
+/* What was in flight when its copy went into the log goes on as the log's, or has ended since. */
+static void blocked_adopt(struct delivery *d, struct blocked *b, struct blocked_key *key, struct record *r)
+{
+    struct entry *en = key->to->chains[key->hash & key->to->chain_mask];
+    while (en && (en->key_hash != key->hash || !en->copied || !en->of->partition || en->of->partition == b->read))
+        en = en->chain;
+    key->copied = -1;
+    keys_wake(b, key);
+    if (!en) {
+        blocked_finish(d, b, r->offset);
+        key->loaded++; /* blocked_pass drops it */
+        d->blocked_loaded++;
+        record_free(r);
+        return;
+    }
+    struct taken *t = window_take(d, r, event_of_record(r, NULL), b->read);
+    window_pass_on(d, en, t);
+    window_release(d, t);
+    key->loaded++;
+    d->blocked_loaded++;
+    if (en->state == ENTRY_WAITING)
+        blocked_note(d, b, en);
+}
+
 static bool blocked_has_room(const struct delivery *d)
 {
     return d->blocked_loaded < ((size_t)d->config->window + 1) / 2;
@@ -70,8 +101,7 @@ static bool blocked_has_room(const struct delivery *d)
  * waits for it. */
 static bool blocked_has_enough(const struct delivery *d, const struct destination *to)
 {
-    return to->name
-           && (to->paused || (to->open >= AHEAD && (gates_due(to) > clock_mono_ms() || moves_is_stuck(d, to))));
+    return to->name && (to->paused || (to->open >= AHEAD && gates_due(to) > clock_mono_ms()) || moves_is_stuck(d, to));
 }
 
 /* Is this offset the next of its key that the window should have? */
@@ -85,12 +115,14 @@ static void blocked_read_event(struct delivery *d, struct blocked *b, struct des
                                bool again)
 {
     uint64_t hash = str_hash(r->key);
+    bool copy = false;
     struct blocked_key *key = again ? keys_find(b, hash, to) : keys_make(d, b, hash, to);
     if (!again) {
         struct blocked_place place = { .offset = r->offset };
         str_to_i64(record_header(r, TRAIL_OFFSET), &place.origin_offset);
         str_to_i64(record_header(r, TRAIL_TIMESTAMP), &place.origin_ms);
         keys_push(d, key, place);
+        copy = key->copied >= 0 && key->copied == place.origin_offset;
         if (key->coming && b->state == BLOCKED_READ)
             key->coming--;
         if (key->count == 1) {
@@ -99,11 +131,13 @@ static void blocked_read_event(struct delivery *d, struct blocked *b, struct des
             key->first_ms = trail.first_ms;
             key->last_ms = trail.last_ms;
             key->due_ms = trail.due_ms;
-            if (b->state == BLOCKED_READ && !key->active)
+            if (b->state == BLOCKED_READ && !key->active && !copy)
                 keys_rest(b, key);
         }
     }
-    if (key && blocked_wants(d, key, r->offset))
+    if (copy)
+        blocked_adopt(d, b, key, r);
+    else if (key && blocked_wants(d, key, r->offset))
         blocked_load(d, b, key, r);
     else
         record_free(r);

@@ -45,7 +45,7 @@ struct blocked_key *keys_make(struct delivery *d, struct blocked *b, uint64_t ha
         keys_grow(b);
     struct blocked_key **at = keys_bucket(b, hash, to);
     key = mem_alloc(sizeof *key);
-    *key = (struct blocked_key){ .hash = hash, .to = to, .note = -1 };
+    *key = (struct blocked_key){ .hash = hash, .to = to, .note = -1, .copied = -1 };
     *at = key;
     b->key_count++;
     to->keys++;

@@ -69,6 +69,7 @@ struct taken {
     struct mailbox *lender;      /* the waiter's, which is told how it ends; NULL: it came from a topic */
     uint64_t lent_tag;
     bool partly; /* one of its entries is done */
+    size_t kept; /* entries in flight that borrow its record, and are another one's by now */
 };
 
 struct entry { /* what is to be done with a record at one destination */
@@ -90,6 +91,10 @@ struct entry { /* what is to be done with a record at one destination */
     const char *dead_class; /* ENTRY_STORING: becomes a dead letter of this class; NULL: goes to a waiting topic */
     int64_t due_ms;         /* there: wall clock of the next attempt */
     const struct topic_partition *log; /* goes there instead: a blocked log */
+    bool copied;                       /* its log gets a copy of it while it is here: blocked_copy */
+    bool in_log;                       /* that is stored */
+    bool copy;                         /* ENTRY_STORING: is that copy */
+    struct taken *before;              /* ENTRY_FLYING: whose record the sink has, if not of's */
     int64_t note_of; /* there: it stands at this offset already and only a note goes; -1: it goes itself */
     unsigned store_attempts;
     unsigned bare; /* what is too large for a dead letter is left out: 1 the data, 2 key and headers as well */
@@ -181,6 +186,7 @@ struct blocked_key {
     size_t head, count, cap;
     size_t loaded;     /* the first ones: in the window */
     size_t coming;     /* more, being published */
+    int64_t copied;    /* of these the one that is in the window too, as it stands in the topic; -1: none */
     unsigned attempts; /* of the first one */
     int64_t first_ms, last_ms, due_ms;
     int64_t note; /* where the log says so; -1: nowhere */
@@ -298,6 +304,8 @@ struct taken *window_take(struct delivery *d, struct record *r, const struct eve
 /* Gives back one share in it; with the last one it is done: its partition's watermark moves, or the waiter is told. */
 void window_release(struct delivery *d, struct taken *t);
 struct entry *window_add(struct delivery *d, struct taken *t, struct destination *to);
+void window_pass_on(struct delivery *d, struct entry *en, struct taken *t); /* it becomes t's entry */
+void window_landed(struct entry *en);                                       /* its attempt ended */
 uint64_t window_tag(const struct entry *en);
 struct entry *window_find(struct delivery *d, uint64_t tag); /* NULL: that one ended long ago */
 /* Ends the entry, counts it, and gives everything back. */
@@ -431,6 +439,8 @@ void blocked_take_marked(struct delivery *d); /* what the broker says of marks *
 bool blocked_take(struct delivery *d, struct partition *p, struct record *r);
 /* Is a record at this offset one that cannot come, unless the topic was made anew? */
 bool blocked_is_anew(struct delivery *d, struct partition *p, int64_t offset);
+/* One of the log that waits in memory waits there instead. */
+void blocked_note(struct delivery *d, struct blocked *b, struct entry *en);
 void blocked_turn(struct delivery *d);
 int64_t blocked_next(const struct delivery *d); /* clock_mono_ms: when there is something to do; INT64_MAX: nothing */
 
@@ -444,12 +454,13 @@ bool blocked_passes(struct delivery *d, struct entry *en);
 /* Lets the entry's key step aside for a wait that is too long for memory; false: it has no log. */
 bool blocked_wait(struct delivery *d, struct entry *en, int64_t wait_ms);
 void blocked_orphan_all(struct delivery *d, const struct destination *to); /* it is gone: its keys need not wait */
-/* What ordered endpoints have too much of in a full window steps aside, key by key; not behind an attempt in flight. */
+/* What ordered endpoints have too much of in a full window steps aside, key by key. */
 void blocked_make_room(struct delivery *d, size_t part);
-void blocked_tidy(struct delivery *d);                      /* as moves_tidy, for those with an order that are paused */
-void blocked_leave(struct delivery *d);                     /* as moves_leave, for those with an order */
-void blocked_stored(struct delivery *d, struct entry *en);  /* what moves_block published is stored */
-void blocked_refused(struct delivery *d, struct entry *en); /* ... can never be; the entry is the caller's again */
+void blocked_tidy(struct delivery *d);                     /* as moves_tidy, for those with an order that are paused */
+void blocked_leave(struct delivery *d);                    /* as moves_leave, for those with an order */
+void blocked_stored(struct delivery *d, struct entry *en); /* what moves_block published is stored */
+/* ... can never be. True: the entry is the caller's again; false: it was a copy, and ended. */
+bool blocked_refused(struct delivery *d, struct entry *en);
 void blocked_forget(struct delivery *d, struct partition *p); /* before it is released */
 
 /* ---- inbox.c ---- */

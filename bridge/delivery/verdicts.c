@@ -135,6 +135,7 @@ static void verdicts_take_one(struct delivery *d, const struct result *r)
     d->flying--;
     en->to->flying--;
     en->via->flying--;
+    window_landed(en);
     bool spared = en->via == en->to->outlet && gates_heard(d, en, r);
     if (r->verdict != VERDICT_UNTRIED) {
         metric_add(en->to->count.attempts, 1);
@@ -175,8 +176,8 @@ static void verdicts_take_outcome(struct delivery *d, struct entry *en, enum out
         blocked_stored(d, en);
         return;
     }
-    if (en->log && o == OUTCOME_INVALID)
-        blocked_refused(d, en);
+    if (en->log && o == OUTCOME_INVALID && !blocked_refused(d, en))
+        return;
     moves_done(d, en, o, why);
 }
 

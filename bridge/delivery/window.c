@@ -15,6 +15,14 @@ struct taken *window_take(struct delivery *d, struct record *r, const struct eve
     return t;
 }
 
+/* Nobody has its record any more. */
+static void window_drop(struct taken *t)
+{
+    event_unref(t->event);
+    record_free(t->record);
+    free(t);
+}
+
 void window_release(struct delivery *d, struct taken *t)
 {
     if (--t->open > 0)
@@ -26,9 +34,29 @@ void window_release(struct delivery *d, struct taken *t)
         t->partition->changed = d->changed = true;
     }
     d->window_used--;
-    event_unref(t->event);
-    record_free(t->record);
-    free(t);
+    if (t->kept == 0)
+        window_drop(t);
+}
+
+void window_pass_on(struct delivery *d, struct entry *en, struct taken *t)
+{
+    struct taken *before = en->of;
+    if (en->state == ENTRY_FLYING) { /* the sink has borrowed the record */
+        en->before = before;
+        before->kept++;
+    }
+    en->of = t;
+    t->open++;
+    before->partly = true;
+    window_release(d, before);
+}
+
+void window_landed(struct entry *en)
+{
+    struct taken *t = en->before;
+    en->before = NULL;
+    if (t && --t->kept == 0 && t->open == 0)
+        window_drop(t);
 }
 
 /* ---- entries ---- */
@@ -244,6 +272,7 @@ static void window_chain_leave(struct delivery *d, struct entry *en)
 void window_finish(struct delivery *d, struct entry *en, struct metric *counter)
 {
     struct taken *t = en->of;
+    window_landed(en);
     const struct delivery_counters *count = &en->to->count;
     metric_add(t->partition ? counter : count->released, 1);
     metric_add(count->pending, -1);

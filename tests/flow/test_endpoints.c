@@ -198,7 +198,7 @@ static void all_in_order(const char *endpoint)
     }
 }
 
-static void start_with_an_ordered_one_that_hangs(int key_count, size_t limit)
+static void start_with_an_ordered_one(int key_count, size_t limit)
 {
     keys = key_count;
     config.window = 16;
@@ -211,13 +211,18 @@ static void start_with_an_ordered_one_that_hangs(int key_count, size_t limit)
     sink.verdict = one_hangs;
     start();
     turn(3);
+}
+
+static void start_with_an_ordered_one_that_hangs(int key_count, size_t limit)
+{
+    start_with_an_ordered_one(key_count, limit);
     store_keys(0, 300);
     turn(1000);
 }
 
 TEST(an_ordered_endpoint_that_hangs_takes_only_its_share)
 {
-    start_with_an_ordered_one_that_hangs(400, 8);
+    start_with_an_ordered_one_that_hangs(100, 8);
     all_in_order("e0");
     all_in_order("e1");
     all_in_order("e2");
@@ -274,6 +279,136 @@ TEST(a_stop_while_an_ordered_endpoint_hangs_repeats_nothing_for_the_others)
         second_attempts += sink.sent[i].attempt == 2;
     assert_int_equal(second_attempts, 2);
     reconciles();
+}
+
+/* Nearly all of its events are of few keys, and follow those in flight. */
+TEST(what_follows_an_attempt_that_hangs_steps_aside_too)
+{
+    start_with_an_ordered_one_that_hangs(3, 8);
+    all_in_order("e0");
+    all_in_order("e2");
+    assert_int_equal(times_sent("e3", NULL), 3);
+    reconciles();
+    crash(); /* those in flight come once more, before all others of their key */
+    sink.verdict = one_hangs;
+    turn(50);
+    assert_int_equal(times_sent("e3", NULL), 3);
+    assert_true(times_sent("e0", NULL) <= 16); /* what the window still had */
+    for (size_t i = 0; i < sink.count; i++)
+        if (strcmp(sink.sent[i].endpoint, "e3") == 0) {
+            assert_in_range(strtol(sink.sent[i].id + 1, NULL, 10), 0, 2);
+            script_answer(&sink, i, VERDICT_DELIVERED);
+        }
+    sink.verdict = NULL;
+    for (int i = 0; i < 200; i++) {
+        turn(8);
+        clock_fake_advance(500);
+    }
+    all_in_order("e3");
+    assert_int_equal(flow_count("aqueduct_sink_blocked_keys", id), 0);
+    reconciles();
+}
+
+/* The one in flight ends while its copy is on its way into the log. */
+static void ends_before_its_copy_is_read(enum verdict v)
+{
+    config.window = 16;
+    for (size_t i = 0; i < 2; i++)
+        endpoint(i, NULL);
+    endpoints[1].order = ORDER_KEY;
+    endpoints[1].window = 4;
+    hanging = "e1";
+    sink.verdict = one_hangs;
+    keys = 1;
+    store_keys(0, 1);
+    start();
+    turn(20); /* its blocked log was read */
+    store_keys(1, 300);
+    int64_t consumed = 0;
+    for (int i = 0; i < 100 && (consumed < 17 || count("moved_total", "e1") > 0); i++) {
+        assert_true(delivery_step(d, (struct duration){ 0 })); /* nothing is flushed, so the copy does not come back */
+        consumed = count("consumed_total", "e1");
+    }
+    assert_int_equal(consumed, 17); /* a window full, and the copy */
+    assert_int_equal(flow_count("aqueduct_sink_blocked", id), 0);
+    for (size_t i = 0; i < sink.count; i++)
+        if (sink.sent[i].open)
+            script_answer(&sink, i, v);
+    assert_true(delivery_step(d, (struct duration){ 0 }));
+    sink.verdict = NULL;
+    for (int i = 0; i < 200; i++) {
+        turn(8);
+        clock_fake_advance(500);
+    }
+    assert_int_equal(times_sent("e0", NULL), 300);
+    assert_int_equal(flow_count("aqueduct_sink_blocked_keys", id), 0);
+    reconciles();
+}
+
+TEST(one_that_is_delivered_before_its_copy_is_read_is_not_repeated)
+{
+    ends_before_its_copy_is_read(VERDICT_DELIVERED);
+    all_in_order("e1");
+}
+
+TEST(one_that_fails_before_its_copy_is_read_is_still_the_first)
+{
+    ends_before_its_copy_is_read(VERDICT_RETRY);
+    int next = 0;
+    for (size_t i = 0; i < sink.count; i++) {
+        long n = strtol(sink.sent[i].id + 1, NULL, 10);
+        if (strcmp(sink.sent[i].endpoint, "e1") != 0)
+            continue;
+        assert_int_equal(n, sink.sent[i].attempt == 2 ? 0 : next++);
+    }
+    assert_int_equal(times_sent("e1", NULL), 301);
+    assert_int_equal(times_sent("e1", "s0"), 2);
+}
+
+/* Another member of the group gets the partition; what is in flight here ends too late for that. */
+static void go_on_as_another_member(void)
+{
+    revoke();
+    flow.crashed = true; /* no commit of this member counts any more */
+    flow.weather = CLEAR;
+    flow_release(&flow);
+    for (size_t i = 0; i < sink.count; i++)
+        if (sink.sent[i].open)
+            script_answer(&sink, i, VERDICT_DELIVERED);
+    assert_int_equal(times_sent("e3", NULL), 3);
+    stop();
+    reconciles();
+    flow.crashed = false;
+    start();
+    for (int i = 0; i < 200; i++) {
+        turn(8);
+        clock_fake_advance(500);
+    }
+    all_in_order("e3");
+    assert_int_equal(flow_count("aqueduct_sink_blocked_keys", id), 0);
+    reconciles();
+}
+
+TEST(a_partition_that_goes_to_another_member_takes_what_is_in_flight_with_it)
+{
+    start_with_an_ordered_one_that_hangs(3, 8);
+    go_on_as_another_member();
+    assert_true(times_sent("e0", NULL) <= 16); /* what the window still had */
+}
+
+TEST(a_partition_that_goes_to_another_member_before_the_copies_are_read)
+{
+    start_with_an_ordered_one(3, 8);
+    store_keys(0, 1);
+    turn(20); /* its blocked log was read */
+    flow.weather = HOLD;
+    store_keys(1, 300);
+    turn(100);
+    assert_in_range(flow.held, 3, 16);
+    assert_int_equal(times_sent("e0", NULL), 16);
+    assert_int_equal(flow_count("aqueduct_sink_blocked", id), 0);
+    go_on_as_another_member();
+    assert_int_equal(times_sent("e0", NULL), 300); /* it had sixteen of them before, but those were not finished */
 }
 
 TEST(one_of_a_thousand_hangs)
@@ -643,6 +778,11 @@ int main(void)
         FLOW(an_ordered_endpoint_that_hangs_takes_only_its_share),
         FLOW(what_stepped_aside_from_an_ordered_endpoint_comes_in_order),
         FLOW(a_stop_while_an_ordered_endpoint_hangs_repeats_nothing_for_the_others),
+        FLOW(what_follows_an_attempt_that_hangs_steps_aside_too),
+        FLOW(one_that_is_delivered_before_its_copy_is_read_is_not_repeated),
+        FLOW(one_that_fails_before_its_copy_is_read_is_still_the_first),
+        FLOW(a_partition_that_goes_to_another_member_takes_what_is_in_flight_with_it),
+        FLOW(a_partition_that_goes_to_another_member_before_the_copies_are_read),
         FLOW(one_of_a_thousand_hangs),
         FLOW(what_is_to_be_done_is_bounded),
         FLOW(a_busy_endpoint_alone_is_no_reason_to_move_its_events),

@@ -22,6 +22,7 @@ struct duration second[1] = { { 1000 } }, long_wait[1] = { { 120000 } };
 static char *topic_names[] = { "in" };
 char id[32];
 const char *hanging;
+static struct consumer_options reader; /* of the sink */
 
 struct filter *filter_of(const char *json)
 {
@@ -64,6 +65,7 @@ void start(void)
     d = try_start(&e);
     if (!d)
         fail_msg("%s", e.text);
+    reader = flow.last;
     waiter = waiter_new(&flow.names, &flow.broker);
     waiter_serve(waiter, &config, d);
     if (!waiter_open(waiter, &e))
@@ -109,6 +111,15 @@ void stop(void)
     }
     end();
     script_sink_init(&sink, id);
+}
+
+void revoke(void)
+{
+    char log[64];
+    snprintf(log, sizeof log, "aq.blocked.%s.in", id);
+    sink.slow_ms = 1000;
+    reader.revoked(reader.ctx, (struct topic_partition[]){ { "in", 0 }, { log, 0 } }, 2);
+    sink.slow_ms = 0;
 }
 
 int many_setup(void **state)

@@ -36,6 +36,8 @@ void turn(int times); /* of the waiter and the sink; what is published is stored
 void end(void);       /* in the supervisor's order: the sink is closed, then the waiter hears of it and ends */
 void crash(void);     /* as kill -9, and a start: nothing more is finished */
 void stop(void);      /* drains */
+void revoke(
+    void); /* the partition and its blocked log go to another member; what is in flight is not awaited for long */
 
 void store(const char *event_id, const char *type);
 void store_many(int from, int to);                             /* n<from> and so on, of one key */

@@ -3,6 +3,7 @@
 #include "tests/support/script.h"
 #include <poll.h>
 #include <stdio.h>
+#include "bridge/lib/clock.h"
 #include "tests/support/event.h"
 #include "tests/support/test.h"
 
@@ -56,7 +57,9 @@ static size_t script_sink_work(struct sink *base, int wake_fd, struct duration w
     struct script_sink *s = (struct script_sink *)base;
     struct pollfd p = { .fd = wake_fd, .events = POLLIN };
     s->wait_ms = wait.ms;
-    if (s->answer_count == 0 && !s->sleepless)
+    if (s->answer_count == 0 && s->slow_ms)
+        clock_fake_advance(s->slow_ms);
+    else if (s->answer_count == 0 && !s->sleepless)
         poll(&p, 1, (int)wait.ms);
     size_t n = s->answer_count < room ? s->answer_count : room;
     memcpy(out, s->answers, n * sizeof *out);

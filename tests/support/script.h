@@ -28,6 +28,7 @@ struct script_sink {
     size_t endpoints_open;
     int64_t wait_ms; /* how long the core would have it wait last */
     bool sleepless;  /* it does not */
+    int64_t slow_ms; /* without an answer each call of work takes so long, by the fake clock */
 };
 extern const struct sink_ops script_sink_ops, script_broadcast_ops, script_endpoints_ops;
 extern const char *script_refused; /* the endpoint of that name cannot be opened; NULL: all can */
