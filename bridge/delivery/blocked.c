@@ -113,10 +113,12 @@ static struct blocked *blocked_that_takes(struct delivery *d, const struct entry
     return en->state != ENTRY_BEHIND || keys_find(b, en->key_hash, en->to) ? b : NULL;
 }
 
-/* Is it of no use to look at its keys at once? */
+/* Is it of no use to look at its keys at once? Not where a rate or a circuit holds it up: some of them are wanted as soon as
+ * that lets one through. */
 static bool blocked_rests(const struct delivery *d, const struct destination *to)
 {
-    return gates_due(to) > clock_mono_ms() || moves_is_stuck(d, to);
+    bool held_up = to->rate.interval_us || gates_due(to) > clock_mono_ms();
+    return to->paused || (!held_up && moves_is_stuck(d, to));
 }
 
 /* Puts it into the log if it may go there; `later`: where its key waits for a while. */
@@ -170,11 +172,29 @@ void blocked_make_room(struct delivery *d, size_t part)
     }
 }
 
+/* What follows it in its key, which is blocked now, has to go there as well: at once, whatever the gates say. */
+static void blocked_follow(struct delivery *d, const struct blocked *b, uint64_t hash, const struct destination *to)
+{
+    struct entry *en = !d->stopped && keys_find(b, hash, to) ? to->chains[hash & to->chain_mask] : NULL;
+    while (en && (en->key_hash != hash || en->of->partition == b->read || en->in_log))
+        en = en->chain;
+    if (en)
+        blocked_aside(d, en, false);
+}
+
+/* Would what it has in memory stay there for long, where it keeps the position from going on? */
+static bool blocked_lingers(const struct destination *to)
+{
+    if (gates_stay_closed(to))
+        return to->paused || to->open - to->storing > 1;
+    return gates_take_long(to);
+}
+
 void blocked_tidy(struct delivery *d)
 {
     for (size_t i = 0; i < d->entry_cap; i++) {
         struct entry *en = d->entries[i];
-        if (en->state != ENTRY_FREE && en->chained && en->to->paused && gates_stay_closed(en->to))
+        if (en->state != ENTRY_FREE && en->chained && blocked_lingers(en->to))
             blocked_aside(d, en, true);
     }
 }
@@ -258,10 +278,15 @@ void blocked_stored(struct delivery *d, struct entry *en)
     en->to->storing--;
     if (en->copy)
         blocked_copied(en);
-    if (b && en->note_of >= 0)
+    if (b && en->note_of >= 0) {
         blocked_noted(d, b, en);
-    else
-        window_finish(d, en, en->to->count.moved);
+        return;
+    }
+    uint64_t hash = en->key_hash;
+    struct destination *to = en->to;
+    window_finish(d, en, to->count.moved);
+    if (b)
+        blocked_follow(d, b, hash, to);
 }
 
 bool blocked_refused(struct delivery *d, struct entry *en)

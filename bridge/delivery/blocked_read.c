@@ -101,7 +101,8 @@ static bool blocked_has_room(const struct delivery *d)
  * waits for it. */
 static bool blocked_has_enough(const struct delivery *d, const struct destination *to)
 {
-    return to->name && (to->paused || (to->open >= AHEAD && gates_due(to) > clock_mono_ms()) || moves_is_stuck(d, to));
+    bool held_up = to->open >= AHEAD && gates_due(to) > clock_mono_ms();
+    return to->name && (to->paused || held_up || gates_take_long(to) || moves_is_stuck(d, to));
 }
 
 /* Is this offset the next of its key that the window should have? */

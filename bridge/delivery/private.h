@@ -456,7 +456,7 @@ bool blocked_wait(struct delivery *d, struct entry *en, int64_t wait_ms);
 void blocked_orphan_all(struct delivery *d, const struct destination *to); /* it is gone: its keys need not wait */
 /* What ordered endpoints have too much of in a full window steps aside, key by key. */
 void blocked_make_room(struct delivery *d, size_t part);
-void blocked_tidy(struct delivery *d);                     /* as moves_tidy, for those with an order that are paused */
+void blocked_tidy(struct delivery *d);                     /* as moves_tidy, for those with an order */
 void blocked_leave(struct delivery *d);                    /* as moves_leave, for those with an order */
 void blocked_stored(struct delivery *d, struct entry *en); /* what moves_block published is stored */
 /* ... can never be. True: the entry is the caller's again; false: it was a copy, and ended. */

@@ -142,6 +142,38 @@ TEST(of_an_endpoint_that_is_down_one_event_stays_for_the_probe)
     reconciles();
 }
 
+/* With an order, the others' position does not wait for it either: a crash repeats little. */
+TEST(an_ordered_endpoint_that_is_down_keeps_little_in_memory)
+{
+    config.window = 1024;
+    for (size_t i = 0; i < 2; i++) {
+        endpoint(i, NULL);
+        endpoints[i].retry = config.retry;
+    }
+    endpoints[1].order = ORDER_KEY;
+    endpoints[1].circuit = (struct circuit_config){ .failures = 1, .probe = { 30000 } };
+    down = true;
+    hanging = "e1";
+    keys = 10;
+    store_keys(0, 300);
+    start();
+    for_a_while(120000, 100);
+    assert_int_equal(times_sent("e0", NULL), 300);
+    size_t sent = times_sent("e1", NULL);
+    for_a_while(HOUR, 1000);
+    assert_in_range(times_sent("e1", NULL) - sent, 115, 121);
+    crash();
+    sink.verdict = weather;
+    for_a_while(60000, 100);
+    assert_in_range(times_sent("e0", NULL), 0, 16);
+    down = false;
+    for_a_while(60000, 100);
+    assert_int_equal(count("delivered_total", "e1"), 300);
+    assert_int_equal(flow_count("aqueduct_sink_blocked_keys", id), 0);
+    assert_int_equal(letters(), 0);
+    reconciles();
+}
+
 /* The receiver is well, and refuses one event: that one ends by its own schedule, whatever the circuit does. */
 TEST(an_event_that_is_at_fault_itself_ends_by_its_schedule)
 {
@@ -296,6 +328,7 @@ int main(void)
         CIRCUIT(with_order_by_key_the_order_outlives_an_outage),
         CIRCUIT(nothing_but_probes_while_it_is_open),
         CIRCUIT(of_an_endpoint_that_is_down_one_event_stays_for_the_probe),
+        CIRCUIT(an_ordered_endpoint_that_is_down_keeps_little_in_memory),
         CIRCUIT(an_event_that_is_at_fault_itself_ends_by_its_schedule),
         CIRCUIT(probes_take_turns_so_that_one_event_blocks_no_other),
         CIRCUIT(a_sink_reads_no_further_than_its_window_meanwhile),

@@ -168,20 +168,6 @@ TEST(an_endpoint_that_hangs_takes_only_its_share)
     reconciles();
 }
 
-static int keys;
-
-/* Events s<i> of so many keys in turns. */
-static void store_keys(int from, int to)
-{
-    for (int i = from; i < to; i++) {
-        char name[16], key[16];
-        snprintf(name, sizeof name, "s%d", i);
-        snprintf(key, sizeof key, "k%d", i % keys);
-        flow_store(&flow, "in", key,
-                   event_like((struct event){ .id = str_of(name), .type = STR("t.happened"), .data = STR("{}") }));
-    }
-}
-
 /* Did the endpoint get 300 of them, once each, and those of each key in order? */
 static void all_in_order(const char *endpoint)
 {

@@ -226,6 +226,38 @@ TEST(a_crash_repeats_no_more_than_the_share_of_the_slow_one)
     reconciles();
 }
 
+/* The same with an order: what would be in memory for long stands in the blocked log, and comes from there as fast. */
+static void crash_with_a_slow_ordered_one(int key_count)
+{
+    config.window = 1024;
+    endpoint(0, NULL);
+    endpoint(1, NULL);
+    endpoints[1].rate = 1;
+    endpoints[1].window = 64;
+    endpoints[1].order = ORDER_KEY;
+    keys = key_count;
+    store_keys(0, 900);
+    start();
+    for_a_while(100000);
+    assert_int_equal(times_sent("e0", NULL), 900);
+    assert_in_range(times_sent("e1", NULL), 90, 102);
+    crash();
+    for_a_while(100000);
+    assert_in_range(times_sent("e0", NULL), 0, 64);
+    assert_in_range(times_sent("e1", NULL), 98, 102);
+    reconciles();
+}
+
+TEST(a_crash_repeats_as_little_where_the_slow_one_has_one_key)
+{
+    crash_with_a_slow_ordered_one(1);
+}
+
+TEST(a_crash_repeats_as_little_where_the_slow_one_has_an_order)
+{
+    crash_with_a_slow_ordered_one(90);
+}
+
 TEST(what_is_sent_within_a_moment_is_not_moved)
 {
     config.window = 512;
@@ -249,6 +281,8 @@ int main(void)
         FLOW(an_endpoint_with_a_rate_is_never_idle),
         FLOW(a_raised_rate_counts_within_a_minute_after_a_start),
         FLOW(a_crash_repeats_no_more_than_the_share_of_the_slow_one),
+        FLOW(a_crash_repeats_as_little_where_the_slow_one_has_one_key),
+        FLOW(a_crash_repeats_as_little_where_the_slow_one_has_an_order),
         FLOW(what_is_sent_within_a_moment_is_not_moved),
         FLOW(the_rate_of_the_sink_is_that_of_all_its_endpoints),
         FLOW(with_order_by_key_the_order_stays),

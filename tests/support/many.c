@@ -171,6 +171,20 @@ void store_many(int from, int to)
     }
 }
 
+int keys;
+
+/* Events s<i> of so many keys in turns. */
+void store_keys(int from, int to)
+{
+    for (int i = from; i < to; i++) {
+        char name[16], key[16];
+        snprintf(name, sizeof name, "s%d", i);
+        snprintf(key, sizeof key, "k%d", i % keys);
+        flow_store(&flow, "in", key,
+                   event_like((struct event){ .id = str_of(name), .type = STR("t.happened"), .data = STR("{}") }));
+    }
+}
+
 /* How often the endpoint got that event (NULL: any). */
 size_t times_sent(const char *endpoint, const char *event_id)
 {

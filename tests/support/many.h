@@ -40,7 +40,9 @@ void revoke(
     void); /* the partition and its blocked log go to another member; what is in flight is not awaited for long */
 
 void store(const char *event_id, const char *type);
-void store_many(int from, int to);                             /* n<from> and so on, of one key */
+void store_many(int from, int to); /* n<from> and so on, of one key */
+extern int keys;
+void store_keys(int from, int to);                             /* s<from> and so on, of so many keys in turns */
 size_t times_sent(const char *endpoint, const char *event_id); /* how often it got that event (NULL: any) */
 int64_t count(const char *what, const char *endpoint);         /* the metric aqueduct_sink_<what> */
 json_t *many_account(const struct account_question *q);        /* the sink's, after a turn; the caller's reference */
