@@ -93,11 +93,12 @@ bool blocked_wait(struct delivery *d, struct entry *en, int64_t wait_ms)
     return true;
 }
 
-/* Does an earlier event of its key, which stands in the topic alone, come before it? */
+/* Does an earlier event of its key, which stands in the topic alone, come before it? What was redriven comes at any time. */
 static bool blocked_is_behind(const struct blocked *b, const struct entry *en)
 {
     const struct entry *at = en->to->chains[en->key_hash & en->to->chain_mask];
-    while (at != en && (at->key_hash != en->key_hash || at->of->partition == b->read || at->in_log))
+    while (at != en
+           && (at->key_hash != en->key_hash || at->of->partition == b->read || at->in_log || moves_has_no_log(at)))
         at = at->chain;
     return at != en;
 }
@@ -110,7 +111,7 @@ static struct blocked *blocked_that_takes(struct delivery *d, const struct entry
     struct blocked *b = p && idle ? blocked_of(d, p) : NULL;
     if (!b || b->state != BLOCKED_READ || b->read == p || en->copied || blocked_is_behind(b, en))
         return NULL;
-    return en->state != ENTRY_BEHIND || keys_find(b, en->key_hash, en->to) ? b : NULL;
+    return b;
 }
 
 /* Is it of no use to look at its keys at once? Not where a rate or a circuit holds it up: some of them are wanted as soon as
@@ -176,7 +177,7 @@ void blocked_make_room(struct delivery *d, size_t part)
 static void blocked_follow(struct delivery *d, const struct blocked *b, uint64_t hash, const struct destination *to)
 {
     struct entry *en = !d->stopped && keys_find(b, hash, to) ? to->chains[hash & to->chain_mask] : NULL;
-    while (en && (en->key_hash != hash || en->of->partition == b->read || en->in_log))
+    while (en && (en->key_hash != hash || en->of->partition == b->read || en->in_log || moves_has_no_log(en)))
         en = en->chain;
     if (en)
         blocked_aside(d, en, false);

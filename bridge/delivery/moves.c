@@ -288,10 +288,17 @@ bool moves_is_stuck(const struct delivery *d, const struct destination *to)
            && (gates_due(to) > now || now - to->delivered_ms > STUCK_MS);
 }
 
+bool moves_has_no_log(const struct entry *en)
+{
+    const struct partition *p = en->of->partition;
+    return !en->chained || (p && p->own && !p->old);
+}
+
 /* Does it wait for its turn or its next attempt, and could as well wait on the broker? */
 static bool moves_may_go(const struct entry *en)
 {
-    return (en->state == ENTRY_READY || en->state == ENTRY_WAITING) && en->to->name && !en->to->chains;
+    bool idle = en->state == ENTRY_READY || en->state == ENTRY_BEHIND || en->state == ENTRY_WAITING;
+    return idle && en->to->name && moves_has_no_log(en);
 }
 
 void moves_aside(struct delivery *d, struct entry *en, int64_t least_ms)
@@ -310,7 +317,7 @@ void moves_relieve(struct delivery *d)
     int64_t now = p ? clock_mono_ms() : 0;
     for (size_t i = 0; p && i < d->entry_cap; i++) {
         struct entry *en = d->entries[i];
-        if (en->state == ENTRY_FREE || en->of->partition != p || en->chained)
+        if (en->state == ENTRY_FREE || en->of->partition != p || !moves_has_no_log(en))
             continue;
         if (en->state == ENTRY_WAITING)
             moves_aside(d, en, 0);
@@ -329,7 +336,7 @@ bool moves_tidy(struct delivery *d)
     d->tidied_ms = now;
     for (size_t i = 0; i < d->entry_cap; i++) {
         struct entry *en = d->entries[i];
-        if (en->state != ENTRY_READY || !moves_may_go(en))
+        if (en->state == ENTRY_WAITING || !moves_may_go(en))
             continue;
         if (gates_stay_closed(en->to) ? en->to->paused || en != en->to->ready.last : gates_take_long(en->to))
             moves_aside(d, en, gates_aside_ms(en->to));

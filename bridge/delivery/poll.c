@@ -81,7 +81,7 @@ static void poll_resume(struct delivery *d, struct taken *t)
         poll_enter(d, en);
     } else if (trail.due_ms > now)
         moves_wait(d, en, trail.due_ms - now);
-    else if (!to->chains && moves_is_stuck(d, to))
+    else if (moves_is_stuck(d, to))
         moves_aside(d, en, gates_aside_ms(to));
     else
         poll_enter(d, en);

@@ -377,6 +377,8 @@ bool moves_owns(const struct delivery *d, struct str topic); /* a retry or redri
 void moves_dead_letter(struct delivery *d, struct entry *en, const char *dead_class);
 /* There is no endpoint of that name any more. */
 void moves_orphan(struct delivery *d, struct entry *en, struct str endpoint);
+/* Has it nowhere to step aside to, and waits among what waits for all sinks? Without an order, without a key, or redriven. */
+bool moves_has_no_log(const struct entry *en);
 void moves_wait(struct delivery *d, struct entry *en, int64_t wait_ms); /* on a waiting topic */
 void moves_again(struct delivery *d, struct entry *en);                 /* its publication failed a while ago */
 void moves_done(struct delivery *d, struct entry *en, enum outcome o, const char *why);

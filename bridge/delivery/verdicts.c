@@ -106,7 +106,7 @@ static void verdicts_retry(struct delivery *d, struct entry *en, const struct re
         window_ready(d, en);
     else if (verdicts_has_room(d, en->to, wait))
         verdicts_wait(d, en, wait);
-    else if (!en->chained)
+    else if (moves_has_no_log(en))
         moves_wait(d, en, wait);
     else if (!blocked_wait(d, en, wait)) /* its key has nowhere to step aside to: others wait for it */
         verdicts_wait(d, en, wait);

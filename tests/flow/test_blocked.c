@@ -397,6 +397,30 @@ TEST(a_stop_waits_for_the_mark)
     reconciles();
 }
 
+/* Its topic has no log: what has to wait long waits among what other sinks have there. */
+TEST(redriven_events_that_wait_long_hold_up_nobody)
+{
+    char topic[64];
+    flow_topic(&flow, "aq.waiting.1h", 1);
+    snprintf(topic, sizeof topic, "aq.redrive.%s", id);
+    retry_list(1, (const int64_t[]){ HOUR });
+    failing['a'] = true;
+    start();
+    for (int i = 0; i < 100; i++) {
+        char name[16], key[8];
+        snprintf(name, sizeof name, "a%d", i);
+        snprintf(key, sizeof key, "a%d", i % 40);
+        flow_event(&flow, topic, name, key);
+    }
+    settle();
+    assert_int_equal(sink.count, 100);
+    put('b', 0, 100);
+    settle();
+    assert_int_equal(delivered('b', 0), 100);
+    assert_int_equal(flow_count("aqueduct_sink_waiting", id), 100);
+    reconciles();
+}
+
 TEST(without_a_log_keys_wait_in_memory)
 {
     with_log = false;
@@ -604,6 +628,7 @@ int main(void)
         flow_test(a_crash_in_the_middle_of_it_loses_nothing),
         flow_test(nothing_is_sent_before_the_log_is_read),
         flow_test(a_stop_waits_for_the_mark),
+        flow_test(redriven_events_that_wait_long_hold_up_nobody),
         flow_test(without_a_log_keys_wait_in_memory),
         flow_test(keyless_events_are_not_ordered_and_wait_with_all_others),
         flow_test(a_sink_without_an_order_any_more_empties_its_log),

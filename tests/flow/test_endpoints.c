@@ -227,6 +227,19 @@ TEST(an_ordered_endpoint_that_hangs_takes_only_its_share)
     reconciles();
 }
 
+TEST(keyless_events_of_an_ordered_endpoint_that_hangs_wait_with_all_others)
+{
+    start_with_an_ordered_one(1, 8);
+    for (int i = 0; i < 300; i++)
+        flow_event(&flow, "in", "x", NULL);
+    turn(1000);
+    assert_int_equal(times_sent("e0", NULL), 300);
+    assert_int_equal(times_sent("e2", NULL), 300);
+    assert_int_equal(times_sent("e3", NULL), 8);
+    assert_true(count("moved_total", "e3") >= 300 - 16);
+    reconciles();
+}
+
 TEST(what_stepped_aside_from_an_ordered_endpoint_comes_in_order)
 {
     start_with_an_ordered_one_that_hangs(100, 2);
@@ -493,7 +506,7 @@ TEST(a_long_wait_is_one_endpoints_alone)
     reconciles();
 }
 
-static void redrive(const char *event_id, const char *endpoint)
+static void redrive(const char *event_id, const char *endpoint, const char *key)
 {
     char topic[64];
     snprintf(topic, sizeof topic, "aq.redrive.%s", id);
@@ -502,9 +515,12 @@ static void redrive(const char *event_id, const char *endpoint)
     size_t n = event_to_headers(ev, headers);
     if (endpoint)
         headers[n++] = (struct header){ STR(TRAIL_ENDPOINT), str_of(endpoint) };
-    flow_raw(&flow,
-             &(struct record){
-                 .topic = str_of(topic), .partition = -1, .value = ev->data, .headers = headers, .header_count = n });
+    flow_raw(&flow, &(struct record){ .topic = str_of(topic),
+                                      .partition = -1,
+                                      .key = key ? str_of(key) : STR_ABSENT,
+                                      .value = ev->data,
+                                      .headers = headers,
+                                      .header_count = n });
     event_unref(ev);
 }
 
@@ -513,13 +529,65 @@ TEST(a_redriven_event_goes_to_its_endpoint_alone)
     endpoint(0, NULL);
     endpoint(1, NULL);
     start();
-    redrive("a", "e1");
+    redrive("a", "e1", NULL);
     turn(3);
     assert_int_equal(sink.count, 1);
     assert_int_equal(times_sent("e1", "a"), 1);
-    redrive("b", NULL); /* of a time when the sink had no endpoints */
+    redrive("b", NULL, NULL); /* of a time when the sink had no endpoints */
     turn(3);
     assert_int_equal(times_sent("e0", "b") + times_sent("e1", "b"), 2);
+    reconciles();
+}
+
+static void redrive_keys(int from, int to)
+{
+    for (int i = from; i < to; i++) {
+        char name[16], key[16];
+        snprintf(name, sizeof name, "r%d", i);
+        snprintf(key, sizeof key, "k%d", i % 7);
+        redrive(name, "e3", key);
+    }
+}
+
+TEST(redriven_events_of_an_ordered_endpoint_that_hangs_hold_up_nobody)
+{
+    start_with_an_ordered_one(3, 8);
+    sink.verdict = NULL;
+    store_keys(0, 3);
+    turn(20);
+    sink.verdict = one_hangs;
+    redrive_keys(0, 60);
+    turn(20);
+    assert_int_equal(times_sent("e3", NULL), 3 + 7); /* the first of each key */
+    clock_fake_advance(2000);
+    redrive_keys(60, 120);
+    turn(100);
+    assert_true(count("pending", "e3") <= 16);
+    store_keys(3, 300);
+    turn(1000);
+    all_in_order("e0");
+    all_in_order("e2");
+    assert_int_equal(times_sent("e3", NULL), 3 + 7); /* all others follow those */
+    reconciles();
+    sink.verdict = NULL;
+    for (size_t i = 0; i < sink.count; i++)
+        if (sink.sent[i].open)
+            script_answer(&sink, i, VERDICT_DELIVERED);
+    for (int i = 0; i < 400; i++) {
+        turn(8);
+        clock_fake_advance(500);
+    }
+    size_t redriven = 0, next[3] = { 0, 1, 2 };
+    for (size_t i = 0; i < sink.count; i++) {
+        size_t n = (size_t)strtol(sink.sent[i].id + 1, NULL, 10);
+        if (strcmp(sink.sent[i].endpoint, "e3") != 0)
+            continue;
+        redriven += sink.sent[i].id[0] == 'r';
+        assert_true(sink.sent[i].id[0] == 'r' || n == next[n % 3]);
+        next[n % 3] += sink.sent[i].id[0] == 'r' ? 0 : 3;
+    }
+    assert_int_equal(redriven, 120);
+    assert_int_equal(count("delivered_total", "e3"), 420);
     reconciles();
 }
 
@@ -527,7 +595,7 @@ TEST(what_waits_for_an_endpoint_that_is_gone_becomes_a_dead_letter)
 {
     endpoint(0, NULL);
     start();
-    redrive("a", "was-here");
+    redrive("a", "was-here", NULL);
     turn(4);
     assert_int_equal(sink.count, 0);
     assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 2), 1);
@@ -762,6 +830,7 @@ int main(void)
         FLOW(after_a_stop_that_holds_before_the_blocked_log_was_read),
         FLOW(an_endpoint_that_hangs_takes_only_its_share),
         FLOW(an_ordered_endpoint_that_hangs_takes_only_its_share),
+        FLOW(keyless_events_of_an_ordered_endpoint_that_hangs_wait_with_all_others),
         FLOW(what_stepped_aside_from_an_ordered_endpoint_comes_in_order),
         FLOW(a_stop_while_an_ordered_endpoint_hangs_repeats_nothing_for_the_others),
         FLOW(what_follows_an_attempt_that_hangs_steps_aside_too),
@@ -775,6 +844,7 @@ int main(void)
         FLOW(dead_letters_name_the_endpoint),
         FLOW(a_long_wait_is_one_endpoints_alone),
         FLOW(a_redriven_event_goes_to_its_endpoint_alone),
+        FLOW(redriven_events_of_an_ordered_endpoint_that_hangs_hold_up_nobody),
         FLOW(what_waits_for_an_endpoint_that_is_gone_becomes_a_dead_letter),
         FLOW(limits_are_kept_and_the_endpoints_take_turns),
         FLOW(order_by_key_is_each_endpoints_own),
