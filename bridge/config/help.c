@@ -8,16 +8,24 @@
 
 enum { NAMES = 512, DOC_INDENT = 6 };
 
-static const char filter_help[] = "A filter: which events. It looks at CloudEvents attributes, never at the data.\n"
-                                  "\n"
-                                  "  exact: {type: chat.response.generated}     every attribute named is equal\n"
-                                  "  prefix: {type: chat.}                      ... begins with\n"
-                                  "  suffix: {subject: .pdf}                    ... ends with\n"
-                                  "  all: [filter, filter]                      all of them match\n"
-                                  "  any: [filter, filter]                      one of them matches\n"
-                                  "  not: filter                                it does not match\n"
-                                  "\n"
-                                  "Several in one mapping, or a list of filters, means all of them.\n";
+static const char filter_help[] =
+    "A filter: which events. It looks at CloudEvents attributes, and into the data where it says so.\n"
+    "\n"
+    "  exact: {type: chat.response.generated}     every attribute named is equal\n"
+    "  prefix: {type: chat.}                      ... begins with\n"
+    "  suffix: {subject: .pdf}                    ... ends with\n"
+    "  data: {/collection/key: hr}                what the JSON pointer finds in the data is equal\n"
+    "  prefix: {data: {/document/name: \"2026-\"}}  ... begins with (exact and suffix alike)\n"
+    "  all: [filter, filter]                      all of them match\n"
+    "  any: [filter, filter]                      one of them matches\n"
+    "  not: filter                                it does not match\n"
+    "\n"
+    "Several in one mapping, or a list of filters, means all of them.\n"
+    "\n"
+    "A JSON pointer (RFC 6901) is the names on the way, each behind a /: /sources/0/name is the name of the first\n"
+    "of the sources; ~1 stands for / and ~0 for ~ in a name. Strings, numbers and booleans are compared by their\n"
+    "text, numbers as the data writes them. {/error: null} matches when it is null or not there; any other\n"
+    "condition on what is not there, an object or a list does not match. Data that is not JSON has nothing in it.\n";
 
 static const char places_help[] =
     "\n"

@@ -234,13 +234,16 @@ static const char definitions[] =
     " \"duration\": {\"anyOf\": [{\"type\": \"string\", \"pattern\": \"^(0|[0-9]+(ms|s|m|h|d))$\"}, {\"const\": 0}, {\"$ref\": \"#/$defs/expression\"}]},"
     " \"size\": {\"anyOf\": [{\"type\": \"string\", \"pattern\": \"^[0-9]+(B|KiB|MiB|GiB|TiB)?$\"}, {\"type\": \"integer\", \"minimum\": 0},"
     " {\"$ref\": \"#/$defs/expression\"}]},"
-    " \"attributes\": {\"type\": \"object\", \"minProperties\": 1, \"additionalProperties\": {\"type\": [\"string\", \"number\", \"boolean\"]}},"
+    " \"pointers\": {\"type\": \"object\", \"minProperties\": 1, \"propertyNames\": {\"pattern\": \"^(/|$)\"},"
+    " \"additionalProperties\": {\"type\": [\"string\", \"number\", \"boolean\", \"null\"]}},"
+    " \"attributes\": {\"type\": \"object\", \"minProperties\": 1, \"properties\": {\"data\": {\"$ref\": \"#/$defs/pointers\"}},"
+    " \"additionalProperties\": {\"type\": [\"string\", \"number\", \"boolean\"]}},"
     " \"filter\": {\"anyOf\": [{\"type\": \"array\", \"items\": {\"$ref\": \"#/$defs/filter\"}},"
     " {\"type\": \"object\", \"additionalProperties\": false, \"minProperties\": 1, \"properties\": {"
     "\"exact\": {\"$ref\": \"#/$defs/attributes\"}, \"prefix\": {\"$ref\": \"#/$defs/attributes\"}, \"suffix\": {\"$ref\": \"#/$defs/attributes\"},"
     " \"all\": {\"type\": \"array\", \"minItems\": 1, \"items\": {\"$ref\": \"#/$defs/filter\"}},"
     " \"any\": {\"type\": \"array\", \"minItems\": 1, \"items\": {\"$ref\": \"#/$defs/filter\"}},"
-    " \"not\": {\"$ref\": \"#/$defs/filter\"}}}]}}";
+    " \"not\": {\"$ref\": \"#/$defs/filter\"}, \"data\": {\"$ref\": \"#/$defs/pointers\"}}}]}}";
 
 void config_schema(const struct connectors *connectors, FILE *out)
 {

@@ -96,7 +96,7 @@ static void destination_add(struct delivery *d, const struct endpoint_config *c,
     destination_order(to, c->order, (size_t)d->config->window);
     d->destinations = mem_grow(d->destinations, d->destination_count + 1, sizeof *d->destinations);
     d->destinations[d->destination_count++] = to;
-    index_add(d->index, c->filter, to->number);
+    index_add(d->index, c->filter);
 }
 
 static void destination_free(struct destination *to)
@@ -162,7 +162,7 @@ static void destinations_index(struct delivery *d)
     d->index = index_new();
     for (size_t i = 0; i < d->destination_count; i++) {
         d->destinations[i]->number = i;
-        index_add(d->index, d->destinations[i]->filter, i);
+        index_add(d->index, d->destinations[i]->filter);
     }
 }
 
@@ -265,7 +265,6 @@ struct destination *destinations_find(struct delivery *d, struct str name)
 
 struct destinations_found { /* while an event looks for its destinations */
     struct delivery *d;
-    const struct event *event;
     void (*each)(struct delivery *d, struct destination *to, void *ctx);
     void *ctx;
 };
@@ -278,7 +277,7 @@ static void destinations_try(void *ctx, size_t i)
     if (to->looked_at == f->d->looked_at)
         return;
     to->looked_at = f->d->looked_at;
-    if (filter_match(to->filter, f->event))
+    if (index_match(f->d->index, i))
         f->each(f->d, to, f->ctx);
 }
 
@@ -292,5 +291,5 @@ void destinations_match(struct delivery *d, const struct event *ev,
         return;
     }
     d->looked_at++;
-    index_find(d->index, ev->type, destinations_try, &(struct destinations_found){ d, ev, each, ctx });
+    index_find(d->index, ev, destinations_try, &(struct destinations_found){ d, each, ctx });
 }

@@ -19,8 +19,9 @@ struct filter_index {
     size_t mask, count; /* count: types; never more than buckets */
     size_t *lengths;    /* of the prefixes there are, rising */
     size_t length_count;
-    size_t *others, other_count; /* filters that may match any type */
-    size_t number;               /* of the filter that is being added */
+    size_t *others, other_count;  /* filters that may match any type */
+    size_t number;                /* of the filter that is being added */
+    struct filter_group *filters; /* all of them */
 };
 
 enum { INDEX_FIRST = 64 }; /* buckets at first, a power of two */
@@ -30,6 +31,7 @@ struct filter_index *index_new(void)
     struct filter_index *x = mem_alloc(sizeof *x);
     x->mask = INDEX_FIRST - 1;
     x->buckets = mem_alloc(INDEX_FIRST * sizeof(struct index_type *));
+    x->filters = filter_group_new();
     return x;
 }
 
@@ -99,13 +101,13 @@ static void index_add_type(void *ctx, bool prefix, struct str text)
     t->numbers[t->count++] = x->number;
 }
 
-void index_add(struct filter_index *x, const struct filter *f, size_t number)
+void index_add(struct filter_index *x, const struct filter *f)
 {
-    x->number = number;
+    x->number = filter_group_add(x->filters, f);
     if (filter_types(f, index_add_type, x))
         return;
     x->others = mem_grow(x->others, x->other_count + 1, sizeof(size_t));
-    x->others[x->other_count++] = number;
+    x->others[x->other_count++] = x->number;
 }
 
 static void index_each(const struct index_type *t, void (*each)(void *ctx, size_t number), void *ctx)
@@ -114,13 +116,20 @@ static void index_each(const struct index_type *t, void (*each)(void *ctx, size_
         each(ctx, t->numbers[i]);
 }
 
-void index_find(const struct filter_index *x, struct str type, void (*each)(void *ctx, size_t number), void *ctx)
+void index_find(struct filter_index *x, const struct event *ev, void (*each)(void *ctx, size_t number), void *ctx)
 {
+    struct str type = ev->type;
+    filter_group_see(x->filters, ev);
     index_each(index_look(x, false, type), each, ctx);
     for (size_t i = 0; i < x->length_count && x->lengths[i] <= type.n; i++)
         index_each(index_look(x, true, (struct str){ type.at, x->lengths[i] }), each, ctx);
     for (size_t i = 0; i < x->other_count; i++)
         each(ctx, x->others[i]);
+}
+
+bool index_match(struct filter_index *x, size_t number)
+{
+    return filter_group_match(x->filters, number);
 }
 
 void index_free(struct filter_index *x)
@@ -134,6 +143,7 @@ void index_free(struct filter_index *x)
         }
     if (!x)
         return;
+    filter_group_free(x->filters);
     free(x->buckets);
     free(x->lengths);
     free(x->others);

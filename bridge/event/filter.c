@@ -1,35 +1,34 @@
 /* SPDX-License-Identifier: MIT */
-/* Compiles the JSON form of a filter to a tree, and matches events with it. */
+/* Compiles the JSON form of a filter to a tree (filter_match.c asks it), and back to a canonical text. */
 #include "bridge/event/filter.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include "bridge/lib/jscan.h"
+#include "bridge/event/private.h"
 #include "bridge/lib/mem.h"
 
-#define DIALECTS "exact, prefix, suffix, all, any, not"
+#define DIALECTS "exact, prefix, suffix, all, any, not, data"
 
-enum dialect { EXACT, PREFIX, SUFFIX, ALL, ANY, NOT };
-static const char *const dialects[] = {
-    [EXACT] = "exact", [PREFIX] = "prefix", [SUFFIX] = "suffix", [ALL] = "all", [ANY] = "any", [NOT] = "not", NULL
-};
-
-/* A leaf (one attribute and one value) or a node with filters below it. */
-struct filter {
-    enum dialect dialect;
-    struct str attribute, value; /* of a leaf; point into `bytes` */
-    char *bytes;
-    struct filter **below;
-    size_t count;
-};
+static const char *const dialects[] = { [EXACT] = "exact",
+                                        [PREFIX] = "prefix",
+                                        [SUFFIX] = "suffix",
+                                        [ALL] = "all",
+                                        [ANY] = "any",
+                                        [NOT] = "not",
+                                        [NOT + 1] = "data", /* {data: x} is {exact: {data: x}} */
+                                        NULL };
 
 /* While compiling: how much was built, and where in the text we stand. */
+struct filter_build {
+    size_t nodes;
+    struct jpointers *pointers;
+};
 struct filter_place {
     const struct filter_place *up;
     const char *key; /* NULL: the element `index` */
     size_t index;
     int depth; /* filters around this one */
-    size_t *nodes;
+    struct filter_build *build;
 };
 
 static void filter_add_path(struct buf *out, const struct filter_place *at)
@@ -61,7 +60,7 @@ __attribute__((format(printf, 3, 4))) static struct filter *filter_refuse(const 
 
 static struct filter_place filter_below(const struct filter_place *up, const char *key, size_t index)
 {
-    return (struct filter_place){ .up = up, .key = key, .index = index, .depth = up->depth, .nodes = up->nodes };
+    return (struct filter_place){ .up = up, .key = key, .index = index, .depth = up->depth, .build = up->build };
 }
 
 void filter_free(struct filter *f)
@@ -70,6 +69,7 @@ void filter_free(struct filter *f)
         return;
     for (size_t i = 0; i < f->count; i++)
         filter_free(f->below[i]);
+    jpointers_free(f->pointers);
     free(f->below);
     free(f->bytes);
     free(f);
@@ -77,7 +77,7 @@ void filter_free(struct filter *f)
 
 static struct filter *filter_node(enum dialect dialect, const struct filter_place *at, struct err *e)
 {
-    if (++*at->nodes > FILTER_NODES)
+    if (++at->build->nodes > FILTER_NODES)
         return filter_refuse(at, e, "the filter has more than %d parts", FILTER_NODES);
     struct filter *f = mem_alloc(sizeof *f);
     f->dialect = dialect;
@@ -97,6 +97,7 @@ static struct filter *filter_adopt(struct filter *parent, struct filter *child)
     parent->below = mem_grow(parent->below, parent->count + more, sizeof(struct filter *));
     memcpy(parent->below + parent->count, same ? child->below : &child, more * sizeof(struct filter *));
     parent->count += more;
+    parent->data = parent->data || child->data;
     if (same) {
         child->count = 0;
         filter_free(child);
@@ -111,12 +112,16 @@ static int filter_compare_str(struct str a, struct str b)
     return order != 0 ? order : (a.n > b.n) - (a.n < b.n);
 }
 
-/* An order of filters in which only equal ones are the same. */
+/* An order of filters in which only equal ones are the same, and what needs no look at the data comes first. */
 static int filter_compare(const struct filter *a, const struct filter *b)
 {
+    if (a->data != b->data)
+        return a->data ? 1 : -1;
     if (a->dialect != b->dialect)
         return a->dialect < b->dialect ? -1 : 1;
-    int order = filter_compare_str(a->attribute, b->attribute);
+    int order = filter_compare_str(a->name, b->name);
+    if (order == 0)
+        order = !b->value.at - !a->value.at;
     if (order == 0)
         order = filter_compare_str(a->value, b->value);
     if (order == 0 && a->count != b->count)
@@ -159,25 +164,99 @@ static bool filter_is_attribute_name(const char *name)
     return n >= 1 && n <= 20 && name[n] == '\0' && strcmp(name, "data") != 0;
 }
 
-static struct filter *filter_leaf(enum dialect dialect, const struct filter_place *at, const json_t *json,
-                                  struct err *e)
+/* A leaf with copies of both. */
+static struct filter *filter_leaf(enum dialect dialect, const struct filter_place *at, struct str name,
+                                  struct str value, struct err *e)
 {
-    struct str name = str_of(at->key), value = { json_string_value(json), json_string_length(json) };
+    struct filter *f = filter_node(dialect, at, e);
+    if (!f)
+        return NULL;
+    f->bytes = mem_alloc(name.n + value.n + 1);
+    memcpy(f->bytes, name.at, name.n);
+    if (value.n)
+        memcpy(f->bytes + name.n, value.at, value.n);
+    f->name = (struct str){ f->bytes, name.n };
+    f->value = (struct str){ value.at ? f->bytes + name.n : NULL, value.n };
+    return f;
+}
+
+static struct filter *filter_attribute(enum dialect dialect, const struct filter_place *at, const json_t *json,
+                                       struct err *e)
+{
+    struct str value = { json_string_value(json), json_string_length(json) };
+    if (at->key[0] == '/')
+        return filter_refuse(at, e, "not the name of an attribute; for what is in the data, write data: {%s: ...}",
+                             at->key);
     if (!filter_is_attribute_name(at->key))
         return filter_refuse(at, e, "not the name of an attribute");
     if (!value.at)
         return filter_refuse(at, e, "not a string");
     if (value.n == 0 || value.n > EVENT_ATTRIBUTE_BYTES)
         return filter_refuse(at, e, value.n == 0 ? "an empty string" : "longer than any attribute");
-    struct filter *f = filter_node(dialect, at, e);
-    if (!f)
+    return filter_leaf(dialect, at, str_of(at->key), value, e);
+}
+
+/* The text that a value in the data must have, in `out`; absent for null. False, which was said, when it can be none. */
+static bool filter_wanted(enum dialect dialect, const struct filter_place *at, const json_t *json, char *out,
+                          size_t room, struct str *wanted, struct err *e)
+{
+    *wanted = STR_ABSENT;
+    if (json_is_null(json) && dialect == EXACT)
+        return true;
+    if (json_is_boolean(json))
+        *wanted = json_is_true(json) ? STR("true") : STR("false");
+    else if (json_is_integer(json)) {
+        snprintf(out, room, "%" JSON_INTEGER_FORMAT, json_integer_value(json));
+        *wanted = str_of(out);
+    } else if (json_is_string(json))
+        *wanted = (struct str){ json_string_value(json), json_string_length(json) };
+    if (json_is_real(json))
+        filter_refuse(at, e, "a number with a fraction is compared as it is written: put it into quotes");
+    else if (!wanted->at)
+        filter_refuse(at, e, "not a string, a number or a boolean%s", dialect == EXACT ? ", nor null" : "");
+    else if (wanted->n > EVENT_ATTRIBUTE_BYTES)
+        filter_refuse(at, e, "longer than %d bytes", EVENT_ATTRIBUTE_BYTES);
+    else if (wanted->n == 0 && dialect != EXACT)
+        filter_refuse(at, e, "an empty string");
+    else
+        return true;
+    return false;
+}
+
+/* One pointer into the data, and what stands there. */
+static struct filter *filter_pointer(enum dialect dialect, const struct filter_place *at, const json_t *json,
+                                     struct err *e)
+{
+    char text[32];
+    struct str wanted;
+    struct err why;
+    if (!filter_wanted(dialect, at, json, text, sizeof text, &wanted, e))
         return NULL;
-    f->bytes = mem_alloc(name.n + value.n);
-    memcpy(f->bytes, name.at, name.n);
-    memcpy(f->bytes + name.n, value.at, value.n);
-    f->attribute = (struct str){ f->bytes, name.n };
-    f->value = (struct str){ f->bytes + name.n, value.n };
+    int place = jpointers_add(at->build->pointers, str_of(at->key), &why);
+    if (place < 0)
+        return filter_refuse(at, e, "%s", why.text);
+    if (jpointers_count(at->build->pointers) > FILTER_PLACES)
+        return filter_refuse(at, e, "the filter looks at more than %d places of the data", FILTER_PLACES);
+    struct filter *f = filter_leaf(dialect, at, str_of(at->key), wanted, e);
+    if (f) {
+        f->data = true;
+        f->place = (size_t)place;
+    }
     return f;
+}
+
+/* {/collection/key: hr} below data: all of them. */
+static struct filter *filter_pointers(enum dialect dialect, const struct filter_place *at, const json_t *json,
+                                      struct err *e)
+{
+    if (!json_is_object(json) || json_object_size(json) == 0)
+        return filter_refuse(at, e, "not a mapping of JSON pointers to values");
+    struct filter *all = filter_node(ALL, at, e);
+    for (void *i = json_object_iter((json_t *)json); i && all; i = json_object_iter_next((json_t *)json, i)) {
+        struct filter_place here = filter_below(at, json_object_iter_key(i), 0);
+        all = filter_adopt(all, filter_pointer(dialect, &here, json_object_iter_value(i), e));
+    }
+    return filter_simplify(all);
 }
 
 /* {type: x, source: y} of exact, prefix or suffix: all of them. */
@@ -189,7 +268,10 @@ static struct filter *filter_leaves(enum dialect dialect, const struct filter_pl
     struct filter *all = filter_node(ALL, at, e);
     for (void *i = json_object_iter((json_t *)json); i && all; i = json_object_iter_next((json_t *)json, i)) {
         struct filter_place here = filter_below(at, json_object_iter_key(i), 0);
-        all = filter_adopt(all, filter_leaf(dialect, &here, json_object_iter_value(i), e));
+        const json_t *value = json_object_iter_value(i);
+        bool data = strcmp(here.key, "data") == 0;
+        all = filter_adopt(all, data ? filter_pointers(dialect, &here, value, e)
+                                     : filter_attribute(dialect, &here, value, e));
     }
     return filter_simplify(all);
 }
@@ -225,6 +307,8 @@ static struct filter *filter_dialect_at(const struct filter_place *at, const jso
                                  at->key, at->key);
         return filter_refuse(at, e, "no part of a filter (" DIALECTS ")");
     }
+    if (i > NOT)
+        return filter_pointers(EXACT, at, json, e);
     switch ((enum dialect)i) {
     case EXACT:
     case PREFIX:
@@ -256,38 +340,21 @@ static struct filter *filter_at(const struct filter_place *at, const json_t *jso
 
 struct filter *filter_new(const json_t *json, struct err *e)
 {
-    size_t nodes = 0;
-    struct filter_place top = { .nodes = &nodes };
-    return json_is_array(json) ? filter_several(ALL, &top, json, e) : filter_at(&top, json, e);
-}
-
-bool filter_match(const struct filter *f, const struct event *ev)
-{
-    if (!f)
-        return true;
-    struct str value = f->bytes ? event_attribute(ev, f->attribute) : STR_ABSENT;
-    switch (f->dialect) {
-    case EXACT: return value.at && str_eq(value, f->value);
-    case PREFIX: return value.at && str_starts(value, f->value);
-    case SUFFIX: return value.at && str_ends(value, f->value);
-    case NOT: return !filter_match(f->below[0], ev);
-    case ALL:
-    case ANY: break;
-    }
-    for (size_t i = 0; i < f->count; i++)
-        if (filter_match(f->below[i], ev) != (f->dialect == ALL))
-            return f->dialect == ANY;
-    return f->dialect == ALL;
+    struct filter_build build = { .pointers = jpointers_new() };
+    struct filter_place top = { .build = &build };
+    struct filter *f = json_is_array(json) ? filter_several(ALL, &top, json, e) : filter_at(&top, json, e);
+    if (f && f->data)
+        f->pointers = build.pointers;
+    else
+        jpointers_free(build.pointers);
+    return f;
 }
 
 static enum filter_answer filter_leaf_type(const struct filter *f, struct str type)
 {
-    if (!str_eq(f->attribute, STR("type")))
+    if (!str_eq(f->name, STR("type")))
         return FILTER_PERHAPS;
-    bool fits = f->dialect == EXACT    ? str_eq(type, f->value)
-                : f->dialect == PREFIX ? str_starts(type, f->value)
-                                       : str_ends(type, f->value);
-    return fits ? FILTER_YES : FILTER_NO;
+    return filter_fits(f->dialect, type, f->value) ? FILTER_YES : FILTER_NO;
 }
 
 enum filter_answer filter_match_type(const struct filter *f, struct str type)
@@ -318,7 +385,7 @@ static bool filter_is_of_types(const struct filter *f)
     }
     switch (f->dialect) {
     case EXACT:
-    case PREFIX: return str_eq(f->attribute, STR("type"));
+    case PREFIX: return str_eq(f->name, STR("type"));
     case ALL: return some;
     case ANY: return all;
     case SUFFIX:
@@ -339,15 +406,24 @@ bool filter_types(const struct filter *f, void (*each)(void *ctx, bool prefix, s
     return true;
 }
 
+static void filter_add_leaf(struct buf *out, const struct filter *f)
+{
+    buf_add_c(out, f->data ? "{\"data\":{" : "{");
+    jscan_add_string(out, f->name);
+    buf_add_char(out, ':');
+    if (f->value.at)
+        jscan_add_string(out, f->value);
+    else
+        buf_add_c(out, "null");
+    buf_add_c(out, f->data ? "}}" : "}");
+}
+
 static void filter_add_text(struct buf *out, const struct filter *f)
 {
     bool list = f->dialect == ALL || f->dialect == ANY;
     buf_printf(out, "{\"%s\":%s", dialects[f->dialect], list ? "[" : "");
-    if (f->bytes) {
-        buf_printf(out, "{\"%.*s\":", STR_ARG(f->attribute));
-        jscan_add_string(out, f->value);
-        buf_add_char(out, '}');
-    }
+    if (f->bytes)
+        filter_add_leaf(out, f);
     for (size_t i = 0; i < f->count; i++) {
         if (i > 0)
             buf_add_char(out, ',');

@@ -34,6 +34,7 @@ static const struct event fields = {
 static const struct event *ev;
 static struct buf out;
 static struct filter *filter;
+static struct filter_group *group;
 static struct hmac *hmac;
 
 static void check(void)
@@ -82,6 +83,14 @@ static void match(void)
     CHECK(filter_match(filter, ev));
 }
 
+/* Eight endpoints' filters, each of which looks into the data. */
+static void match_group(void)
+{
+    filter_group_see(group, ev);
+    for (size_t i = 0; i < 8; i++)
+        CHECK(filter_group_match(group, i));
+}
+
 static void sign(void)
 {
     unsigned char mac[SHA256_BYTES];
@@ -93,6 +102,15 @@ static void uuid(void)
 {
     char text[UUID_TEXT];
     uuid_of((const struct str[]){ fields.source, fields.subject }, 2, text);
+}
+
+static struct filter *compile(const char *text)
+{
+    json_t *json = json_loads(text, 0, NULL);
+    struct filter *f = filter_new(json, NULL);
+    CHECK(f);
+    json_decref(json);
+    return f;
 }
 
 static int64_t cpu_ns(void)
@@ -116,14 +134,34 @@ static void measure(const char *name, void (*operation)(void))
     printf("%-32s %8.0f ns\n", name, (double)best / EACH);
 }
 
+static void measure_filters(void)
+{
+    static const char attributes[] = "{\"prefix\":{\"type\":\"chat.\"},\"not\":{\"exact\":{\"partitionkey\":\"k2\"}}}";
+    static const char one[] = "{\"prefix\":{\"type\":\"chat.\"},\"data\":{\"/issue/state\":\"open\"}}";
+    static const char three[] =
+        "{\"prefix\":{\"type\":\"chat.\"},\"data\":{\"/issue/state\":\"open\",\"/issue/labels/1/name\":\"caf\xc3\xa9\",\"/number\":1347}}";
+    static const char *const texts[][2] = { { "filter_match (2 attributes)", attributes },
+                                            { "filter_match (1 pointer)", one },
+                                            { "filter_match (3 pointers)", three } };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        filter = compile(texts[i][1]);
+        measure(texts[i][0], match);
+        filter_free(filter);
+    }
+    filter = compile(three);
+    group = filter_group_new();
+    for (size_t i = 0; i < 8; i++)
+        filter_group_add(group, filter);
+    measure("filter_group_match (8 filters)", match_group);
+    filter_group_free(group);
+    filter_free(filter);
+}
+
 int main(void)
 {
     ev = event_new(&fields, NULL);
     out = buf_new(1 << 20);
     hmac = hmac_new(STR("a key of twenty-four bytes"));
-    json_t *json = json_loads("{\"prefix\":{\"type\":\"chat.\"},\"not\":{\"exact\":{\"partitionkey\":\"k2\"}}}", 0,
-                              NULL);
-    filter = filter_new(json, NULL);
     printf("a webhook of %zu bytes\n", fields.data.n);
     measure("jscan_check", check);
     measure("jscan_object", member);
@@ -131,11 +169,9 @@ int main(void)
     measure("new, to_headers, from_record", there_and_back);
     measure("event_to_json", to_json);
     measure("event_from_json", from_json);
-    measure("filter_match (2 leaves)", match);
+    measure_filters();
     measure("hmac_sign", sign);
     measure("uuid_of", uuid);
-    json_decref(json);
-    filter_free(filter);
     hmac_free(hmac);
     buf_free(&out);
     event_unref(ev);

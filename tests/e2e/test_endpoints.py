@@ -19,17 +19,20 @@ def names(count, kind="a"):
 
 @pytest.mark.threads
 def test_each_gets_what_its_filter_takes_signed_with_its_secret(bridge, receivers, judge):
-    one, other = receivers(), receivers(secrets=(OTHER_SECRET,))
+    one, other, looks = receivers(), receivers(secrets=(OTHER_SECRET,)), receivers()
     daemon = bridge.run(HTTP_SOURCE + partners({
+        "looks": {"url": looks.url, "secrets": [SECRET], "filter": {"data": {"/collection/key": "hr"}}},
         "one": {"url": one.url, "secrets": [SECRET], "filter": {"prefix": {"type": "thing."}}},
         "other": {"url": other.url, "secrets": [OTHER_SECRET], "filter": {"exact": {"type": "other.happened"}}, "body": "structured"}}))
     post_ok(daemon, *(event(i) for i in names(20)), *(event(i, kind="other.happened") for i in names(10, "b")),
-            *(event(i, kind="nobodys") for i in names(5, "c")))
+            *(event(i, kind="nobodys") for i in names(5, "c")),
+            *(event(i, kind="document.embedded", data={"collection": {"key": key}}) for i, key in zip(names(2, "d"), ["hr", "it"])))
     one.delivered(names(20))
+    looks.delivered(names(1, "d"))
     other.delivered(names(10, "b"))
     wait_for(lambda: daemon.metric("aqueduct_sink_delivered_total", sink="partners", endpoint="other") == 10)
     assert daemon.metric("aqueduct_sink_delivered_total", sink="partners", endpoint="one") == 20
-    wait_for(lambda: daemon.metric("aqueduct_sink_filtered_total", sink="partners") == 5)
+    wait_for(lambda: daemon.metric("aqueduct_sink_filtered_total", sink="partners") == 6)
     assert {r["headers"]["content-type"] for r in other.all()} == {"application/cloudevents+json"}
     assert judge([signed(r) for r in one.good()]) == ["ok"] * 20
     assert all(r["why"] is None for r in other.all())       # the receiver verified them with its own secret

@@ -16,7 +16,10 @@ static struct filter *compile(const char *text, size_t n, struct err *e)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const struct event fields = { .id = STR("1"), .source = STR("/s"), .type = STR("chat.created") };
+    const struct event fields = { .id = STR("1"),
+                                  .source = STR("/s"),
+                                  .type = STR("chat.created"),
+                                  .data = STR("{\"a\":{\"b\":\"x\\n\"},\"c\":[1,true,null]}") };
     const struct event *ev = event_new(&fields, NULL);
     struct err e = { "" };
     struct filter *f = compile((const char *)data, size, &e);

@@ -390,6 +390,10 @@ static const struct bad {
       "a.yaml:1:22: routes[1]: is never reached: a route before it takes every event (`also: true` there lets them go on)\n" },
     { "routes: [{topic: t, filter: {exat: {type: x}}}]\nsources: {s: {type: all}}\n",
       "a.yaml:1:29: routes[0].filter: exat: no part of a filter, did you mean exact?\n" },
+    { "routes: [{topic: t, filter: {data: {collection/key: hr}}}]\nsources: {s: {type: all}}\n",
+      "a.yaml:1:29: routes[0].filter: data.collection/key: a JSON pointer begins with /\n" },
+    { "routes: [{topic: t, filter: {any: [{data: {/a: [1]}}]}}]\nsources: {s: {type: all}}\n",
+      "a.yaml:1:29: routes[0].filter: any[0].data./a: not a string, a number or a boolean, nor null\n" },
     { "routes: [{topic: t, encoding: json}]\nsources: {s: {type: all}}\n",
       "a.yaml:1:31: routes[0].encoding: \"json\" is not one of binary, structured\n" },
     { "routes: [{topic: chats}]\nsinks: {w: {type: web, url: u, topics: [chat]}}\n",
@@ -628,6 +632,20 @@ TEST(test_every_type)
     assert_int_equal(paths[1].verify.scheme, SCHEME_GITHUB);
     assert_string_equal(paths[1].verify.secrets.at[0].text, "s3cret");
     assert_string_equal(paths[1].verify.secrets.at[1].text, "two");
+    config_free(c);
+}
+
+TEST(test_filter_into_the_data)
+{
+    struct config *c = load_text(
+        "routes: [{topic: t, filter: {data: {/a: hr, /n: 1.50, /yes: true, /none: null, /empty: \"\"},"
+        " prefix: {data: {/a: h}}}}, {topic: u}]\nsources: {s: {type: all}}\n");
+    char *text = filter_text(((const struct route_config *)c->routes.at)->filter);
+    assert_string_equal(text,
+                        "{\"all\":[{\"exact\":{\"data\":{\"/a\":\"hr\"}}},{\"exact\":{\"data\":{\"/empty\":\"\"}}},"
+                        "{\"exact\":{\"data\":{\"/n\":\"1.50\"}}},{\"exact\":{\"data\":{\"/none\":null}}},"
+                        "{\"exact\":{\"data\":{\"/yes\":\"true\"}}},{\"prefix\":{\"data\":{\"/a\":\"h\"}}}]}");
+    free(text);
     config_free(c);
 }
 
@@ -889,6 +907,7 @@ int main(void)
         cmocka_unit_test(test_files_clash),
         cmocka_unit_test(test_a_secret_that_all_users_can_read_is_refused),
         cmocka_unit_test(test_every_type),
+        cmocka_unit_test(test_filter_into_the_data),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_enums),
         cmocka_unit_test(test_anchors_and_merge_keys),

@@ -16,6 +16,7 @@ static struct filter *compile(const char *text)
 }
 
 struct search {
+    struct filter_index *x;
     struct filter **filters;
     const struct event *event;
     bool taken[4096];
@@ -26,7 +27,9 @@ static void look(void *ctx, size_t i)
 {
     struct search *s = ctx;
     s->looked_at++;
-    s->taken[i] = s->taken[i] || filter_match(s->filters[i], s->event);
+    bool matches = index_match(s->x, i);
+    assert_int_equal(matches, filter_match(s->filters[i], s->event));
+    s->taken[i] = s->taken[i] || matches;
 }
 
 /* Every filter of a few words, alone and combined. */
@@ -43,11 +46,14 @@ TEST(it_finds_what_the_filters_take)
         "{\"any\":[{\"exact\":{\"type\":\"%s\"}},{\"suffix\":{\"type\":\"c\"}}]}",
         "{\"all\":[{\"prefix\":{\"type\":\"%s\"}},{\"suffix\":{\"type\":\"c\"}}]}",
         "{\"all\":[{\"any\":[{\"exact\":{\"type\":\"%s\"}},{\"exact\":{\"type\":\"b\"}}]},{\"not\":{\"exact\":{\"id\":\"x\"}}}]}",
+        "{\"data\":{\"/k\":\"%s\"}}",
+        "{\"prefix\":{\"type\":\"%s\",\"data\":{\"/n/0/x\":\"1\"}},\"not\":{\"data\":{\"/k\":null}}}",
+        "{\"any\":[{\"data\":{\"/n/1\":true}},{\"exact\":{\"type\":\"%s\"}}]}",
     };
     struct filter *filters[64] = { NULL };
     size_t n = 1; /* the first one takes everything */
     struct filter_index *x = index_new();
-    index_add(x, NULL, 0);
+    index_add(x, NULL);
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (size_t w = 0; words[w][0]; w++) {
             char text[256];
@@ -56,14 +62,17 @@ TEST(it_finds_what_the_filters_take)
             snprintf(text, sizeof text, shapes[s], words[w]);
 #pragma GCC diagnostic pop
             filters[n] = compile(text);
-            index_add(x, filters[n], n);
+            index_add(x, filters[n]);
             n++;
         }
     static const char *const types[] = { "a", "a.", "a.b", "a.bc", "a.b.c", "b", "bc", "c", "zz" };
     for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
-        const struct event *ev = event_like((struct event){ .id = STR("a"), .type = str_of(types[t]) });
-        struct search s = { .filters = filters, .event = ev };
-        index_find(x, ev->type, look, &s);
+        const struct event *ev = event_like((struct event){
+            .id = STR("a"),
+            .type = str_of(types[t]),
+            .data = t % 2 ? STR("{\"k\":\"a.b\",\"n\":[{\"x\":12}]}") : STR("{\"n\":[{\"x\":2},true],\"k\":\"b\"}") });
+        struct search s = { .x = x, .filters = filters, .event = ev };
+        index_find(x, ev, look, &s);
         for (size_t i = 0; i < n; i++)
             assert_int_equal(s.taken[i], filter_match(filters[i], ev));
         event_unref(ev);
@@ -83,14 +92,14 @@ TEST(an_event_costs_what_may_take_it)
         snprintf(text, sizeof text,
                  i % 2 ? "{\"prefix\":{\"type\":\"t%04zu.\"}}" : "{\"exact\":{\"type\":\"t%04zu.x\"}}", i);
         filters[i] = compile(text);
-        index_add(x, filters[i], i);
+        index_add(x, filters[i]);
     }
     for (size_t i = 0; i < MANY; i++) {
         char type[16];
         snprintf(type, sizeof type, "t%04zu.x", i);
         const struct event *ev = event_like((struct event){ .type = str_of(type) });
-        struct search s = { .filters = filters, .event = ev };
-        index_find(x, ev->type, look, &s);
+        struct search s = { .x = x, .filters = filters, .event = ev };
+        index_find(x, ev, look, &s);
         assert_int_equal(s.looked_at, 1);
         assert_true(s.taken[i]);
         event_unref(ev);

@@ -36,6 +36,8 @@ TEST(an_event_of_which_the_type_alone_is_known)
         { "{\"suffix\":{\"type\":\".deleted\"}}", FILTER_NO },
         { "{\"exact\":{\"type\":\"chat\"}}", FILTER_NO },
         { "{\"exact\":{\"subject\":\"chat.edited\"}}", FILTER_PERHAPS },
+        { "{\"data\":{\"/type\":\"chat.edited\"}}", FILTER_PERHAPS },
+        { "{\"exact\":{\"type\":\"user.login\",\"data\":{\"/a\":\"x\"}}}", FILTER_NO },
         { "{\"not\":{\"exact\":{\"subject\":\"x\"}}}", FILTER_PERHAPS },
         { "{\"not\":{\"prefix\":{\"type\":\"chat.\"}}}", FILTER_NO },
         { "{\"not\":{\"prefix\":{\"type\":\"user.\"}}}", FILTER_YES },
@@ -103,27 +105,133 @@ TEST(matching)
     event_unref(ev);
 }
 
+static const char
+    data[] = "{\"collection\":{\"key\":\"hr\",\"name\":\"Caf\\u00e9 \\\"R\\\"\"},\"n\":12,\"f\":1.50,\"yes\":true,"
+             "\"no\":false,\"none\":null,\"empty\":\"\",\"list\":[{\"x\":\"a\"},7],\"a/b\":\"s\",\"word\":\"true\"}";
+
+/* Whether the filter takes an event with that data. */
+static bool takes(const char *text, struct str type, struct str content)
+{
+    struct event fields = event_full;
+    fields.datacontenttype = type;
+    fields.data = content;
+    const struct event *ev = event_born(&fields);
+    struct filter *f = must_compile(text);
+    bool taken = filter_match(f, ev);
+    filter_free(f);
+    event_unref(ev);
+    return taken;
+}
+
+TEST(matching_in_the_data)
+{
+    static const struct {
+        const char *text;
+        bool matches;
+    } cases[] = {
+        { "{\"data\":{\"/collection/key\":\"hr\"}}", true },
+        { "{\"exact\":{\"data\":{\"/collection/key\":\"hr\"}}}", true },
+        { "{\"data\":{\"/collection/key\":\"h\"}}", false },
+        { "{\"prefix\":{\"data\":{\"/collection/key\":\"h\"}}}", true },
+        { "{\"suffix\":{\"data\":{\"/collection/key\":\"r\"}}}", true },
+        { "{\"suffix\":{\"data\":{\"/collection/key\":\"h\"}}}", false },
+        { "{\"data\":{\"/collection/name\":\"Caf\xc3\xa9 \\\"R\\\"\"}}", true },
+        { "{\"prefix\":{\"data\":{\"/collection/name\":\"Caf\xc3\xa9\"}}}", true },
+        { "{\"suffix\":{\"data\":{\"/collection/name\":\"\\\"\"}}}", true },
+        { "{\"data\":{\"/collection/name\":\"Caf\\\\u00e9\"}}", false },
+        { "{\"data\":{\"/n\":12}}", true },
+        { "{\"data\":{\"/n\":\"12\"}}", true },
+        { "{\"data\":{\"/n\":1}}", false },
+        { "{\"data\":{\"/f\":\"1.50\"}}", true },
+        { "{\"data\":{\"/f\":\"1.5\"}}", false },
+        { "{\"data\":{\"/yes\":true,\"/no\":false}}", true },
+        { "{\"data\":{\"/yes\":\"true\"}}", true },
+        { "{\"data\":{\"/word\":true}}", true },
+        { "{\"data\":{\"/yes\":false}}", false },
+        { "{\"data\":{\"/none\":null}}", true },
+        { "{\"data\":{\"/absent\":null}}", true },
+        { "{\"data\":{\"/collection/key/x\":null}}", true },
+        { "{\"data\":{\"/empty\":null}}", false },
+        { "{\"data\":{\"/no\":null}}", false },
+        { "{\"data\":{\"/collection\":null}}", false },
+        { "{\"not\":{\"data\":{\"/list\":null}}}", true },
+        { "{\"data\":{\"/none\":\"null\"}}", false },
+        { "{\"data\":{\"/empty\":\"\"}}", true },
+        { "{\"data\":{\"/absent\":\"\"}}", false },
+        { "{\"data\":{\"/list/0/x\":\"a\",\"/list/1\":7}}", true },
+        { "{\"data\":{\"/list/2\":7}}", false },
+        { "{\"prefix\":{\"data\":{\"/list\":\"[\"}}}", false },
+        { "{\"prefix\":{\"data\":{\"/collection\":\"{\"}}}", false },
+        { "{\"data\":{\"\":\"x\"}}", false },
+        { "{\"data\":{\"/a~1b\":\"s\"}}", true },
+        { "{\"exact\":{\"type\":\"com.example.someevent\",\"data\":{\"/n\":12}}}", true },
+        { "{\"exact\":{\"type\":\"x\",\"data\":{\"/n\":12}}}", false },
+        { "{\"prefix\":{\"type\":\"com.\"},\"data\":{\"/n\":12,\"/yes\":true}}", true },
+        { "{\"prefix\":{\"type\":\"com.\"},\"data\":{\"/n\":12,\"/yes\":false}}", false },
+        { "{\"any\":[{\"data\":{\"/n\":1}},{\"not\":{\"data\":{\"/n\":13}}}]}", true },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (takes(cases[i].text, STR_ABSENT, STR(data)) != cases[i].matches)
+            fail_msg("%s", cases[i].text);
+}
+
+TEST(data_in_which_there_is_nothing)
+{
+    static const char key[] = "{\"data\":{\"/a\":\"x\"}}", none[] = "{\"data\":{\"/a\":null}}";
+    const struct {
+        struct str type, content;
+        bool found;
+    } cases[] = {
+        { STR_ABSENT, STR("{\"a\":\"x\"}"), true },
+        { STR("application/json"), STR("{\"a\":\"x\"}"), true },
+        { STR("application/vnd.x+json; charset=utf-8"), STR("{\"a\":\"x\"}"), true },
+        { STR("text/plain"), STR("{\"a\":\"x\"}"), false },
+        { STR_ABSENT, STR("{\"a\":\"x\"} "), true },
+        { STR_ABSENT, STR("{\"a\":\"x\"}x"), false },
+        { STR_ABSENT, STR(""), false },
+        { STR_ABSENT, STR_ABSENT, false },
+        { STR_ABSENT, STR("{\"a\":\"y\",\"a\":\"x\"}"), true }, /* as the receiver reads it */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(takes(key, cases[i].type, cases[i].content), cases[i].found);
+        assert_int_equal(takes(none, cases[i].type, cases[i].content), !cases[i].found);
+    }
+}
+
 TEST(refused_where_and_why)
 {
     static const char *const cases[][2] = {
-        { "{}", "not a filter, which is a mapping of one or more of exact, prefix, suffix, all, any, not" },
-        { "\"x\"", "not a filter, which is a mapping of one or more of exact, prefix, suffix, all, any, not" },
+        { "{}", "not a filter, which is a mapping of one or more of exact, prefix, suffix, all, any, not, data" },
+        { "\"x\"", "not a filter, which is a mapping of one or more of exact, prefix, suffix, all, any, not, data" },
         { "[]", "not a list of at least one filter" },
-        { "[1]", "[0]: not a filter, which is a mapping of one or more of exact, prefix, suffix, all, any, not" },
+        { "[1]", "[0]: not a filter, which is a mapping of one or more of exact, prefix, suffix, all, any, not, data" },
         { "{\"all\":[]}", "all: not a list of at least one filter" },
         { "{\"any\":{}}", "any: not a list of at least one filter" },
         { "{\"not\":[]}",
-          "not: not a filter, which is a mapping of one or more of exact, prefix, suffix, all, any, not" },
+          "not: not a filter, which is a mapping of one or more of exact, prefix, suffix, all, any, not, data" },
         { "{\"any\":[{\"exact\":{\"type\":\"x\"}},{\"prefix\":{\"type\":7}}]}", "any[1].prefix.type: not a string" },
         { "[{\"not\":{\"suffix\":{\"type\":\"\"}}}]", "[0].not.suffix.type: an empty string" },
         { "{\"exact\":{}}", "exact: not a mapping of attribute names to strings" },
         { "{\"exact\":\"x\"}", "exact: not a mapping of attribute names to strings" },
         { "{\"exact\":{\"Type\":\"x\"}}", "exact.Type: not the name of an attribute" },
-        { "{\"exact\":{\"data\":\"x\"}}", "exact.data: not the name of an attribute" },
+        { "{\"exact\":{\"data\":\"x\"}}", "exact.data: not a mapping of JSON pointers to values" },
+        { "{\"data\":{}}", "data: not a mapping of JSON pointers to values" },
+        { "{\"data\":[\"/a\"]}", "data: not a mapping of JSON pointers to values" },
+        { "{\"dat\":{\"/a\":\"x\"}}", "dat: no part of a filter, did you mean data?" },
+        { "{\"data\":{\"a\":\"x\"}}", "data.a: a JSON pointer begins with /" },
+        { "{\"any\":[{\"data\":{\"/a~2\":\"x\"}}]}",
+          "any[0].data./a~2: in a JSON pointer only ~0 (for ~) and ~1 (for /) follow a ~" },
+        { "{\"data\":{\"/a\":[\"x\"]}}", "data./a: not a string, a number or a boolean, nor null" },
+        { "{\"data\":{\"/a\":1.5}}",
+          "data./a: a number with a fraction is compared as it is written: put it into quotes" },
+        { "{\"prefix\":{\"data\":{\"/a\":null}}}", "prefix.data./a: not a string, a number or a boolean" },
+        { "{\"suffix\":{\"data\":{\"/a\":\"\"}}}", "suffix.data./a: an empty string" },
+        { "{\"exact\":{\"/a\":\"x\"}}",
+          "exact./a: not the name of an attribute; for what is in the data, write data: {/a: ...}" },
         { "{\"exact\":{\"\":\"x\"}}", "exact.: not the name of an attribute" },
         { "{\"exact\":{\"a.b\":\"x\"}}", "exact.a.b: not the name of an attribute" },
         { "{\"prefx\":{\"type\":\"x\"}}", "prefx: no part of a filter, did you mean prefix?" },
-        { "{\"sql\":{}}", "sql: no part of a filter (exact, prefix, suffix, all, any, not)" },
+        { "{\"sql\":{}}", "sql: no part of a filter (exact, prefix, suffix, all, any, not, data)" },
         { "{\"type\":\"x\"}", "type: no part of a filter; for events whose type is this, write exact: {type: ...}" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -159,6 +267,20 @@ TEST(limits)
     assert_null(filter_new(json, &e));
     assert_non_null(strstr(e.text, "the filter has more than 1000 parts"));
     json_decref(json);
+    json = json_object();
+    for (int i = 0; i < FILTER_PLACES; i++) {
+        char pointer[16];
+        snprintf(pointer, sizeof pointer, "/%d", i);
+        json_object_set_new(json, pointer, json_string("x"));
+    }
+    json = json_pack("{s:o}", "data", json);
+    assert_null(filter_new(json, &e)); /* the whole data is a place, too */
+    assert_non_null(strstr(e.text, "the filter looks at more than 256 places of the data"));
+    json_object_del(json_object_get(json, "data"), "/7");
+    f = filter_new(json, &e);
+    assert_non_null(f);
+    filter_free(f);
+    json_decref(json);
 }
 
 TEST(canonical_text)
@@ -177,11 +299,22 @@ TEST(canonical_text)
         { "{\"not\":{\"suffix\":{\"id\":\"\\\"\"}}}", "[{\"not\":{\"suffix\":{\"id\":\"\\\"\"}}}]",
           "{\"not\":{\"all\":[{\"suffix\":{\"id\":\"\\u0022\"}}]}}",
           "{\"not\":{\"any\":[{\"suffix\":{\"id\":\"\\\"\"}}]}}" },
+        { "{\"data\":{\"/a\":\"1\",\"/b\":null},\"prefix\":{\"type\":\"x\"}}",
+          "[{\"prefix\":{\"type\":\"x\"}},{\"exact\":{\"data\":{\"/b\":null,\"/a\":1}}}]",
+          "{\"all\":[{\"data\":{\"/b\":null}},{\"data\":{\"/a\":1}},{\"prefix\":{\"type\":\"x\"}}]}",
+          "[{\"data\":{\"/a\":1}},{\"data\":{\"/b\":null}},{\"data\":{\"/a\":\"1\"}},{\"prefix\":{\"type\":\"x\"}}]" },
+        { "{\"data\":{\"\":\"\"}}", "{\"exact\":{\"data\":{\"\":\"\"}}}", "[{\"data\":{\"\":\"\"}}]",
+          "{\"any\":[{\"data\":{\"\":\"\"}}]}" },
     };
-    static const char *const texts[] = { "{\"exact\":{\"type\":\"x\"}}",
-                                         "{\"all\":[{\"exact\":{\"id\":\"1\"}},{\"exact\":{\"type\":\"x\"}}]}",
-                                         "{\"any\":[{\"prefix\":{\"id\":\"a\"}},{\"prefix\":{\"id\":\"b\"}}]}",
-                                         "{\"not\":{\"suffix\":{\"id\":\"\\\"\"}}}" };
+    static const char *const texts[] = {
+        "{\"exact\":{\"type\":\"x\"}}",
+        "{\"all\":[{\"exact\":{\"id\":\"1\"}},{\"exact\":{\"type\":\"x\"}}]}",
+        "{\"any\":[{\"prefix\":{\"id\":\"a\"}},{\"prefix\":{\"id\":\"b\"}}]}",
+        "{\"not\":{\"suffix\":{\"id\":\"\\\"\"}}}",
+        "{\"all\":[{\"prefix\":{\"type\":\"x\"}},{\"exact\":{\"data\":{\"/a\":\"1\"}}},"
+        "{\"exact\":{\"data\":{\"/b\":null}}}]}",
+        "{\"exact\":{\"data\":{\"\":\"\"}}}"
+    };
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
         for (size_t j = 0; j < 4; j++) {
             struct filter *f = must_compile(groups[i][j]);
@@ -204,7 +337,11 @@ TEST(canonical_text)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(an_event_of_which_the_type_alone_is_known),
-                                        cmocka_unit_test(matching), cmocka_unit_test(refused_where_and_why),
-                                        cmocka_unit_test(limits), cmocka_unit_test(canonical_text) };
+                                        cmocka_unit_test(matching),
+                                        cmocka_unit_test(matching_in_the_data),
+                                        cmocka_unit_test(data_in_which_there_is_nothing),
+                                        cmocka_unit_test(refused_where_and_why),
+                                        cmocka_unit_test(limits),
+                                        cmocka_unit_test(canonical_text) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,6 +44,28 @@ static const struct event *event_of(const char *type, const char *subject, const
     return ev;
 }
 
+TEST(test_a_route_looks_into_the_data)
+{
+    json_t *json = json_pack("{s:{s:s}}", "data", "/collection/key", "hr");
+    struct filter *hr = filter_new(json, NULL);
+    json_decref(json);
+    assert_non_null(hr);
+    struct route_config routes[] = { ROUTE("hr", BINARY, .filter = hr), ROUTE("rest", BINARY) };
+    static const char *const data[][2] = { { "{\"collection\":{\"key\":\"hr\"}}", "hr" },
+                                           { "{\"collection\":{\"key\":\"it\"}}", "rest" },
+                                           { "no JSON", "rest" },
+                                           { NULL, "rest" } };
+    for (size_t i = 0; i < sizeof data / sizeof *data; i++) {
+        struct event fields = { .id = STR("1"), .source = STR("/s"), .type = STR("t"), .data = str_of(data[i][0]) };
+        struct target out[ROUTE_TARGETS];
+        const struct event *ev = event_new(&fields, NULL);
+        assert_int_equal(targets(routes, 2, ev, out), 1);
+        assert_string_equal(out[0].topic, data[i][1]);
+        event_unref(ev);
+    }
+    filter_free(hr);
+}
+
 TEST(test_first_match_wins)
 {
     struct filter *chat = type_prefix("chat.");
@@ -99,6 +121,7 @@ TEST(test_key)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_route_looks_into_the_data),
         cmocka_unit_test(test_first_match_wins),
         cmocka_unit_test(test_also_goes_on),
         cmocka_unit_test(test_key),

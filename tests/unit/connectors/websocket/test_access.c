@@ -29,6 +29,12 @@ TEST(bad_requests)
     live_refused("/live?filter=%7B", UPGRADE, 400, "filter: not JSON at character");
     live_refused("/live?filter=%7B%22exakt%22:%7B%22type%22:%22x%22%7D%7D", UPGRADE, 400, "exakt");
     live_refused("/live?filter=%7B%22exact%22:1%7D", UPGRADE, 400, "filter");
+    live_refused("/live?filter=%7B%22data%22:%7B%22a%22:1%7D%7D", UPGRADE, 400, "a JSON pointer begins with /");
+    char deep[1024] = "/live?filter=%7B%22data%22:%7B%22";
+    for (int i = 0; i < 100; i++)
+        memcpy(deep + strlen(deep), "/0", 3);
+    memcpy(deep + strlen(deep), "%22:1%7D%7D", sizeof "%22:1%7D%7D");
+    live_refused(deep, UPGRADE, 400, "a JSON pointer of more than 64 steps");
     live_refused("/live?token=x", UPGRADE, 400, "unknown");
     live_refused(
         "/live",

@@ -76,6 +76,9 @@ TEST(filters)
           "14" },
         { "/?filter=%5B%7B%22prefix%22:%7B%22type%22:%22chat.%22%7D%7D%5D&topics=ai.events,ai.chats", "12" },
         { "/?topics=ai.events&&type=*", "34" },
+        { "/?filter=%7B%22data%22:%7B%22/collection/key%22:%22hr%22%7D%7D", "24" },
+        { "/?type=chat.*&filter=%7B%22not%22:%7B%22data%22:%7B%22/collection/key%22:%22hr%22%7D%7D%7D", "1" },
+        { "/?filter=%7B%22exact%22:%7B%22data%22:%7B%22/n%22:1,%22/ok%22:true%7D%7D%7D", "4" },
         { "/?", "1234" },
     };
     enum { COUNT = sizeof cases / sizeof *cases };
@@ -84,9 +87,9 @@ TEST(filters)
     for (size_t i = 0; i < COUNT; i++)
         c[i] = live_listener(cases[i].query, UPGRADE, 101);
     live_send("ai.chats", "1", "chat.a", "s/1", "1");
-    live_send("ai.chats", "2", "chat.b", "s/2", "1");
-    live_send("ai.events", "3", "doc.c", "s/1", "1");
-    live_send("ai.events", "4", "doc.d", NULL, "1");
+    live_send("ai.chats", "2", "chat.b", "s/2", "{\"collection\":{\"key\":\"hr\"}}");
+    live_send("ai.events", "3", "doc.c", "s/1", "{\"collection\":{\"key\":\"it\"},\"n\":1}");
+    live_send("ai.events", "4", "doc.d", NULL, "{\"ok\":true,\"collection\":{\"key\":\"hr\"},\"n\":1}");
     for (int i = 0; i < 50; i++)
         live_turn();
     for (size_t i = 0; i < COUNT; i++) {
