@@ -79,8 +79,10 @@ static void answer_say_timeout(const struct answer *a, const char *begun, struct
     const char *where = a->status ? begun : " without an answer";
     switch (a->phase) {
     case PHASE_RESOLVING: where = " while resolving the host name"; break;
-    case PHASE_CONNECTING: where = " while connecting"; break;
-    case PHASE_TLS: where = " in the TLS handshake"; break;
+    case PHASE_CONNECTING: where = a->proxied ? " while connecting to the proxy" : " while connecting"; break;
+    case PHASE_TLS:
+        where = a->proxied ? " at the proxy, or in the TLS handshake behind it" : " in the TLS handshake";
+        break;
     case PHASE_SENT: break;
     }
     answer_say_duration(a->limit, text, sizeof text);
@@ -95,15 +97,19 @@ static unsigned long answer_tls_code(const char *text)
 }
 
 /* "TLS: ...", when OpenSSL has said what was wrong; false when it has not. */
-static bool answer_say_tls_code(unsigned long code, struct result *out)
+static bool answer_say_tls_code(const struct answer *a, unsigned long code, struct result *out)
 {
+    char version[64];
     const char *reason = code ? ERR_reason_error_string(code) : NULL;
     switch (ERR_GET_LIB(code) == ERR_LIB_SSL ? ERR_GET_REASON(code) : 0) {
     case SSL_R_WRONG_VERSION_NUMBER:
     case SSL_R_PACKET_LENGTH_TOO_LONG:
     case SSL_R_HTTP_REQUEST: reason = "the receiver does not speak TLS (is it an http address?)"; break;
     case SSL_R_UNSUPPORTED_PROTOCOL:
-    case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION: reason = "no version in common, 1.2 or newer is needed"; break;
+    case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
+        snprintf(version, sizeof version, "no version in common, %s or newer is needed", a->tls_min);
+        reason = version;
+        break;
     case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED: reason = "the receiver demands a client certificate"; break;
     case SSL_R_UNEXPECTED_EOF_WHILE_READING: reason = "connection lost in the handshake: closed by the receiver"; break;
     case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
@@ -127,7 +133,7 @@ static const char *answer_cause(const struct answer *a)
 /* The handshake failed, but not for the certificate. */
 static void answer_say_handshake(const struct answer *a, struct result *out)
 {
-    if (!answer_say_tls_code(answer_tls_code(a->text), out))
+    if (!answer_say_tls_code(a, answer_tls_code(a->text), out))
         snprintf(out->why, sizeof out->why, "TLS: connection lost in the handshake: %s", answer_cause(a));
 }
 
@@ -146,8 +152,12 @@ static void answer_say_certificate(const struct answer *a, struct result *out)
 static void answer_say_lost(const struct answer *a, const char *begun, struct result *out)
 {
     unsigned long tls = a->status == 0 ? answer_tls_code(a->text) : 0;
-    if (ERR_GET_REASON(tls) == SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED && answer_say_tls_code(tls, out))
-        return;                                /* TLS 1.3 says it behind the handshake */
+    if (ERR_GET_REASON(tls) > SSL_AD_REASON_OFFSET && answer_say_tls_code(a, tls, out))
+        return; /* an alert: TLS 1.3 says behind the handshake what it thinks of our certificate */
+    if (strstr(a->text, "CONNECT tunnel failed")) {
+        snprintf(out->why, sizeof out->why, "the proxy refused: %s", a->text);
+        return;
+    }
     if (strstr(a->text, "response headers")) { /* "Too large response headers: 307220 > 307200" */
         snprintf(out->why, sizeof out->why, "the headers of the answer are too large%s", begun);
         return;
@@ -172,7 +182,8 @@ static void answer_say_failure(const struct answer *a, struct result *out)
         snprintf(out->why, room, "the host name %.*s cannot be resolved", STR_ARG(a->host));
         return;
     case CURLE_COULDNT_CONNECT:
-        snprintf(out->why, room, "no connection: %s", a->os_errno ? strerror(a->os_errno) : a->text);
+        snprintf(out->why, room, "no connection%s: %s", a->proxied ? " to the proxy" : "",
+                 a->os_errno ? strerror(a->os_errno) : a->text);
         return;
     case CURLE_PEER_FAILED_VERIFICATION: answer_say_certificate(a, out); return;
     case CURLE_SSL_CONNECT_ERROR: answer_say_handshake(a, out); return;

@@ -45,8 +45,10 @@ struct answer {
     struct str host;       /* of the URL, for the text */
     const char *blocked;   /* what kind of address the guard blocked; NULL: none, or it had others, too */
     char blocked_at[ADDRESS_TEXT];
-    bool tls;         /* https */
-    const char *text; /* libcurl's own words, "" when it had none */
+    bool tls;            /* https */
+    bool proxied;        /* through a proxy of ours */
+    const char *tls_min; /* oldest version that is spoken: "1.2" */
+    const char *text;    /* libcurl's own words, "" when it had none */
 };
 
 /* Fills everything of `out` but the tag. */

@@ -2,7 +2,6 @@
 /* Receivers: options to what a transfer needs of them. */
 #include "connectors/webhook/endpoint.h"
 
-#include <openssl/x509_vfy.h>
 #include <stdlib.h>
 #include "bridge/auth/secret.h"
 #include "bridge/lib/mem.h"
@@ -22,6 +21,10 @@ static const struct option_value endpoint_bodies[] = {
     { BODY_BINARY, "binary" },
     { 0 },
 };
+
+static const struct option_value endpoint_tls_versions[] = { { TLS_MIN_1_2, "1.2" }, { TLS_MIN_1_3, "1.3" }, { 0 } };
+
+static const struct option_value endpoint_http_versions[] = { { HTTP_1_1, "1.1" }, { HTTP_2, "2" }, { 0 } };
 
 const struct option endpoint_rows[] = {
     OPTION(struct webhook_endpoint, url, .required = true, .own = true,
@@ -65,6 +68,20 @@ const struct option endpoint_rows[] = {
             "Statuses and classes that make an event a dead letter at once; 410 always does. 408, 425 and 429 are in no class. What is neither here nor in success is tried again."),
     OPTION(struct webhook_endpoint, ca_file,
            .doc = "PEM file of the authorities that https receivers are checked against, instead of the system's."),
+    OPTION(struct webhook_endpoint, cert_file,
+           .doc = "PEM file of a certificate of our own, for receivers that demand one; its chain behind it."),
+    OPTION(struct webhook_endpoint, key_file,
+           .doc = "PEM file of its key, without a password; default: it stands in cert_file, too."),
+    OPTION(struct webhook_endpoint, tls_min, .fallback = "1.2", .values = endpoint_tls_versions,
+           .doc = "Oldest version of TLS that is spoken."),
+    OPTION(
+        struct webhook_endpoint, http, .fallback = "1.1", .values = endpoint_http_versions,
+        .doc =
+            "Version of HTTP that https receivers are offered: 2 puts many requests on one connection; who does not know it gets 1.1."),
+    OPTION(
+        struct webhook_endpoint, gzip, .fallback = "false",
+        .doc =
+            "Compresses bodies of 1 KiB or more (Content-Encoding: gzip). The signature is of the body before that, as frameworks hand it over."),
     { 0 }
 };
 
@@ -80,8 +97,8 @@ static bool endpoint_check_url(struct webhook_endpoint *ep, struct err *e)
         return err_set(e, "url: must not hold a user name or password (use headers: {Authorization: ...})");
     if (code == CURLUE_OK)
         code = curl_url_get(to->url, CURLUPART_SCHEME, &scheme, 0);
-    to->tls = code == CURLUE_OK && strcmp(scheme, "https") == 0;
-    bool known = to->tls || (code == CURLUE_OK && strcmp(scheme, "http") == 0);
+    to->transport.tls = code == CURLUE_OK && strcmp(scheme, "https") == 0;
+    bool known = to->transport.tls || (code == CURLUE_OK && strcmp(scheme, "http") == 0);
     curl_free(scheme);
     if (code == CURLUE_OK)
         code = curl_url_get(to->url, CURLUPART_HOST, &to->host, 0);
@@ -120,6 +137,15 @@ static bool endpoint_load_keys(struct webhook_endpoint *ep, struct err *e)
     return true;
 }
 
+/* What compressing takes for itself. */
+static bool endpoint_check_header(const struct webhook_endpoint *ep, size_t i, struct err *e)
+{
+    const struct map_entry *h = &ep->headers.at[i];
+    if (ep->gzip && str_eq_nocase(str_of(h->key), STR("content-encoding")))
+        return err_set(e, "headers: %s is set by the bridge (see gzip)", h->key);
+    return request_header_ok(h->key, h->value, e);
+}
+
 static bool endpoint_check_content_type(const struct webhook_endpoint *ep, struct err *e)
 {
     if (!ep->content_type)
@@ -129,15 +155,23 @@ static bool endpoint_check_content_type(const struct webhook_endpoint *ep, struc
     return request_content_type_ok(ep->content_type, e);
 }
 
-static bool endpoint_check_ca_file(const struct webhook_endpoint *ep, struct err *e)
+/* Fills what the URL does not say of the way there. */
+static void endpoint_set_transport(const struct sink *s, struct webhook_endpoint *ep)
 {
-    if (!ep->ca_file)
-        return true;
-    X509_STORE *store = X509_STORE_new();
-    CHECK(store);
-    bool ok = X509_STORE_load_file(store, ep->ca_file) == 1;
-    X509_STORE_free(store);
-    return ok || err_set(e, "ca_file: %s cannot be read as PEM certificates", ep->ca_file);
+    struct transport *t = &ep->target.transport;
+    const char *proxy = ((const struct webhook_base *)s)->proxy.text;
+    t->ca_file = ep->ca_file;
+    t->cert_file = ep->cert_file;
+    t->key_file = ep->key_file;
+    t->tls_min = ep->tls_min;
+    t->http = ep->http;
+    t->proxy = proxy && *proxy ? proxy : NULL;
+}
+
+static bool endpoint_check_transport(const struct sink *s, struct webhook_endpoint *ep, struct err *e)
+{
+    endpoint_set_transport(s, ep);
+    return transport_check(&ep->target.transport, e);
 }
 
 static bool endpoint_load_rules(struct webhook_endpoint *ep, struct err *e)
@@ -154,9 +188,9 @@ static bool endpoint_load_rules(struct webhook_endpoint *ep, struct err *e)
 static bool endpoint_load_options(const struct sink *s, struct webhook_endpoint *ep, struct err *e)
 {
     bool ok = endpoint_check_url(ep, e) && endpoint_check_address(s, ep, e) && endpoint_load_keys(ep, e)
-              && endpoint_check_content_type(ep, e) && endpoint_check_ca_file(ep, e) && endpoint_load_rules(ep, e);
+              && endpoint_check_content_type(ep, e) && endpoint_check_transport(s, ep, e) && endpoint_load_rules(ep, e);
     for (size_t i = 0; ok && i < ep->headers.count; i++)
-        ok = request_header_ok(ep->headers.at[i].key, ep->headers.at[i].value, e);
+        ok = endpoint_check_header(ep, i, e);
     return ok;
 }
 
@@ -205,13 +239,15 @@ void endpoint_faults(const struct sink *s, const struct endpoint *base, fault_fn
     endpoint_key_faults(ep, each, ctx);
     if (!endpoint_check_content_type(ep, &e))
         each(ctx, "", e.text);
-    if (!endpoint_check_ca_file(ep, &e))
+    probe.http = ep->http;
+    probe.ca_file = ep->ca_file, probe.cert_file = ep->cert_file, probe.key_file = ep->key_file;
+    if (!endpoint_check_transport(s, &probe, &e))
         each(ctx, "", e.text);
     probe.success = ep->success, probe.reject = ep->reject, probe.success_unless = ep->success_unless;
     if (!endpoint_load_rules(&probe, &e))
         each(ctx, "", e.text);
     for (size_t i = 0; i < ep->headers.count; i++)
-        if (!request_header_ok(ep->headers.at[i].key, ep->headers.at[i].value, &e))
+        if (!endpoint_check_header(ep, i, &e))
             each(ctx, "", e.text);
 }
 
@@ -231,10 +267,13 @@ bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct mul
     ep->target.multi = m;
     ep->target.timeout = ep->timeout;
     ep->target.connect_timeout = ep->connect_timeout;
-    ep->target.ca_file = ep->ca_file;
     const struct address_rules *rules = &((const struct webhook_base *)s)->rules;
-    ep->target.guard = address_allows_host(rules, str_of(ep->target.host)) ? NULL : rules;
+    bool any = ep->target.transport.proxy /* it connects, not we */
+               || address_allows_host(rules, str_of(ep->target.host));
+    ep->target.guard = any ? NULL : rules;
     hide_open(&ep->target.hidden, ep->target.url, &ep->headers);
+    if (ep->target.transport.proxy)
+        hide_proxy(&ep->target.hidden, ep->target.transport.proxy);
     ep->template.body = ep->body;
     ep->template.content_type = ep->content_type;
     ep->template.headers = &ep->headers;

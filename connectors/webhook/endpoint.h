@@ -8,6 +8,7 @@ struct webhook_base {
     struct sink base;
     enum address_guard guard;
     struct strings allow;
+    struct secret proxy;
     struct address_rules rules; /* of these two, once it is open */
 };
 
@@ -23,7 +24,10 @@ struct webhook_endpoint {
     struct duration timeout, connect_timeout;
     int64_t concurrency;
     struct map headers;
-    char *ca_file;
+    char *ca_file, *cert_file, *key_file;
+    enum tls_version tls_min;
+    enum http_version http;
+    bool gzip;
     struct strings success, reject, success_unless;
 
     struct request_template template;

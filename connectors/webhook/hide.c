@@ -57,6 +57,25 @@ void hide_open(struct hidden *h, CURLU *url, const struct map *headers)
     curl_free(part);
 }
 
+static void hide_add_part(struct hidden *h, CURLU *url, CURLUPart part)
+{
+    char *text = NULL;
+    if (curl_url_get(url, part, &text, CURLU_URLDECODE) == CURLUE_OK)
+        hide_add(h, str_of(text));
+    curl_free(text);
+}
+
+void hide_proxy(struct hidden *h, const char *proxy)
+{
+    CURLU *url = curl_url();
+    CHECK(url);
+    if (curl_url_set(url, CURLUPART_URL, proxy, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK) {
+        hide_add_part(h, url, CURLUPART_USER);
+        hide_add_part(h, url, CURLUPART_PASSWORD);
+    }
+    curl_url_cleanup(url);
+}
+
 static void hide_one(const char *secret, char *text, size_t n)
 {
     size_t length = strlen(secret);

@@ -9,7 +9,7 @@ enum {
     BODY_READ = 16 * 1024,     /* most bytes of an answer's body that are read */
     READ_BUFFER = 4 * 1024,    /* of a handle; answers are short */
     UPLOAD_BUFFER = 16 * 1024, /* the least that libcurl takes */
-    CONNECTION_LIFE_S = 600,   /* a connection is not reused for longer: name and certificate are checked again */
+    ZIPPED_KEEP = 256 * 1024,  /* a buffer above this is given back */
     LATE_MS = 100,             /* how inexact libcurl's clock may be */
 };
 
@@ -25,7 +25,7 @@ static size_t transfer_on_body(char *bytes, size_t one, size_t n, void *ctx)
     return t->body_n > BODY_READ ? 0 : n; /* 0 ends the transfer */
 }
 
-/* Makes the easy handle with the options that every attempt has; libcurl-security(3) is the checklist. */
+/* Makes the easy handle with the options that every attempt has. */
 static void transfer_set_up(struct transfer *t)
 {
     const struct transfer_target *to = t->target;
@@ -33,22 +33,7 @@ static void transfer_set_up(struct transfer *t)
     CHECK(c);
     curl_easy_setopt(c, CURLOPT_PRIVATE, t);
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, t->text);
-    curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(c, CURLOPT_PROXY, "");
-    curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
-    curl_easy_setopt(c, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L);
-    curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
-    curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
-    if (to->ca_file)
-        curl_easy_setopt(c, CURLOPT_CAINFO, to->ca_file);
-    curl_easy_setopt(c, CURLOPT_MAXLIFETIME_CONN, (long)CONNECTION_LIFE_S);
-    curl_easy_setopt(c, CURLOPT_TCP_NODELAY, 1L);
-    curl_easy_setopt(c, CURLOPT_USERAGENT, "Aqueduct/" AQUEDUCT_VERSION);
+    transport_set_up(&to->transport, c);
     curl_easy_setopt(c, CURLOPT_POST, 1L);
     curl_easy_setopt(c, CURLOPT_BUFFERSIZE, (long)READ_BUFFER);
     curl_easy_setopt(c, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER);
@@ -62,6 +47,22 @@ static void transfer_drop_handle(struct transfer *t)
     if (t->easy)
         curl_easy_cleanup(t->easy); /* its connection stays with the others */
     t->easy = NULL;
+}
+
+static void transfer_set_body(struct transfer *t)
+{
+    struct str body = t->request.body;
+    struct curl_slist *lines = t->request.lines;
+    if (t->target->gzip && body.n >= GZIP_LEAST) {
+        static char encoding[] = "Content-Encoding: gzip";
+        gzip_body(t->target->gzip, body, &t->zipped);
+        body = buf_str(&t->zipped);
+        t->encoding_line = (struct curl_slist){ encoding, lines };
+        lines = &t->encoding_line;
+    }
+    curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.n);
+    curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, body.at);
+    curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, lines);
 }
 
 /* Hands the request to libcurl, with a handle that has nothing of another event in it. */
@@ -80,17 +81,14 @@ static void transfer_run(struct transfer *t)
     curl_easy_setopt(t->easy, CURLOPT_CURLU, to->url);
     curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)to->timeout.ms);
     curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)to->connect_timeout.ms);
-    curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->request.body.n);
-    curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, t->request.body.at);
-    curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->request.lines);
+    transfer_set_body(t);
     t->in_flight = true;
     multi_start(t->target->multi, t->easy);
 }
 
 void transfer_start(struct transfer *t, struct transfer_target *to)
 {
-    t->reuse = t->reuse && t->target
-               && t->target->ca_file == to->ca_file; /* libcurl does not go back to the system's */
+    t->reuse = t->reuse && t->target && transport_is_same(&t->target->transport, &to->transport);
     t->target = to;
     t->repeat = false;
     t->us = 0;
@@ -103,7 +101,8 @@ static bool transfer_was_on_a_dead_connection(const struct transfer *t, CURLcode
 {
     long status = 0, header_bytes = 0;
     if (t->repeat || connects > 0 || t->body_n > 0
-        || (code != CURLE_SEND_ERROR && code != CURLE_RECV_ERROR && code != CURLE_GOT_NOTHING))
+        || (code != CURLE_SEND_ERROR && code != CURLE_RECV_ERROR && code != CURLE_GOT_NOTHING && code != CURLE_HTTP2
+            && code != CURLE_HTTP2_STREAM))
         return false;
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(t->easy, CURLINFO_HEADER_SIZE, &header_bytes);
@@ -143,7 +142,9 @@ static void transfer_look_at_failure(const struct transfer *t, struct answer *a)
     a->phase = transfer_phase(t);
     a->limit = transfer_limit(t, a->phase);
     a->host = str_of(to->host);
-    a->tls = to->tls;
+    a->tls = to->transport.tls;
+    a->proxied = to->transport.proxy != NULL;
+    a->tls_min = to->transport.tls_min == TLS_MIN_1_3 ? "1.3" : "1.2";
     a->text = t->text;
     if (a->code == CURLE_COULDNT_CONNECT && t->opened.blocked && !t->opened.opened) {
         a->blocked = t->opened.blocked;
@@ -153,7 +154,7 @@ static void transfer_look_at_failure(const struct transfer *t, struct answer *a)
                                               .os_errno = a->os_errno,
                                               .sent = a->phase == PHASE_SENT,
                                               .text = t->text,
-                                              .ca_file = to->ca_file,
+                                              .ca_file = to->transport.ca_file,
                                               .opened = &t->opened });
     descriptors_out(a->lack); /* counted and told, if it is that */
 }
@@ -202,6 +203,13 @@ void transfer_stop(struct transfer *t)
     t->in_flight = t->reuse = false;
 }
 
+void transfer_trim(struct transfer *t)
+{
+    request_trim(&t->request);
+    if (t->zipped.cap > ZIPPED_KEEP)
+        buf_free(&t->zipped);
+}
+
 void transfer_forget(struct transfer *t)
 {
     transfer_drop_handle(t);
@@ -214,4 +222,5 @@ void transfer_free(struct transfer *t)
         transfer_stop(t);
     transfer_drop_handle(t);
     request_free(&t->request);
+    buf_free(&t->zipped);
 }

@@ -13,20 +13,22 @@
  * anew, which costs little beside the connection that they made. */
 #pragma once
 #include "connectors/webhook/answer.h"
+#include "connectors/webhook/gzip.h"
 #include "connectors/webhook/hide.h"
 #include "connectors/webhook/lack.h"
 #include "connectors/webhook/request.h"
+#include "connectors/webhook/transport.h"
 
 /* What all transfers to one receiver share; fixed once it is open. */
 struct transfer_target {
     struct multi *multi;
     CURLU *url;
     char *host; /* of the URL, for messages */
-    bool tls;   /* https */
+    struct transport transport;
     struct duration timeout, connect_timeout;
-    const char *ca_file;  /* NULL: the system's */
     struct hidden hidden; /* what no answer may show */
     struct answer_rules rules;
+    struct gzip **gzip;                /* the sink's; NULL: bodies are sent as they are */
     const struct address_rules *guard; /* NULL: its host may be at any address */
 };
 
@@ -43,6 +45,8 @@ struct transfer {
     struct message message; /* what it sends */
     uint64_t number;        /* among the attempts of its receiver */
     struct request request;
+    struct buf zipped;               /* its body, when it is sent so */
+    struct curl_slist encoding_line; /* in front of the request's own header lines */
     struct multi_opened opened;
     char text[CURL_ERROR_SIZE];     /* libcurl's words of the failure */
     char excerpt[TRANSFER_EXCERPT]; /* of the answer's body */
@@ -56,6 +60,8 @@ void transfer_start(struct transfer *t, struct transfer_target *to);
 /* Fills result and us when libcurl says that it has ended. False: it does not, but was begun again. */
 bool transfer_end(struct transfer *t, CURLcode code);
 void transfer_stop(struct transfer *t); /* breaks off what is in flight */
+/* Gives back the memory of an unusually large request. */
+void transfer_trim(struct transfer *t);
 /* Gives back what holds on to its target, which may end now; nothing is in flight. */
 void transfer_forget(struct transfer *t);
 /* Breaks off what is in flight, and frees everything but the struct. */

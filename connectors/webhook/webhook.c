@@ -15,6 +15,7 @@ struct webhook {
     int64_t connections;
 
     struct multi multi;
+    struct gzip *gzip;
     int64_t wanted;              /* by its receivers, at the same time */
     struct transfer **transfers; /* made as they are needed, at most webhook_most() */
     size_t transfer_count;
@@ -48,6 +49,11 @@ static const struct option webhook_options[] = {
       .max = 1000,
       .doc =
           "Exceptions from guard: addresses, networks (10.0.0.0/8) and names of hosts, which then may be at any address." },
+    { .key = "proxy",
+      .type = OPT_SECRET,
+      .offset = offsetof(struct webhook, shared.proxy),
+      .doc =
+          "URL of a proxy that leads to all receivers: http, https or socks5h, with user name and password if it wants them. It resolves the names, so guard sees only addresses that stand in a url." },
     { 0 }
 };
 
@@ -130,7 +136,7 @@ static struct transfer *webhook_take_idle(struct webhook *w)
 
 static void webhook_put_idle(struct webhook *w, struct transfer *t)
 {
-    request_trim(&t->request);
+    transfer_trim(t);
     t->next = w->idle;
     w->idle = t;
 }
@@ -239,6 +245,7 @@ static bool webhook_open_endpoint(struct sink *s, struct endpoint *ep, struct er
     struct webhook_endpoint *to = (struct webhook_endpoint *)ep;
     if (!endpoint_open(s, to, &w->multi, e))
         return false;
+    to->target.gzip = to->gzip ? &w->gzip : NULL;
     webhook_want(w, (int64_t)to->base.limit);
     return true;
 }
@@ -293,12 +300,14 @@ static void webhook_close(struct sink *s)
         free(w->transfers[i]);
     free(w->transfers);
     free(w->queue);
+    gzip_free(w->gzip);
     curl_global_cleanup();
 }
 
 static bool webhook_check(const struct sink *s, struct err *e)
 {
-    return address_check_allow(&((const struct webhook_base *)s)->allow, e);
+    const struct webhook_base *w = (const struct webhook_base *)s;
+    return address_check_allow(&w->allow, e) && transport_check_proxy(w->proxy.text, e);
 }
 
 static bool webhook_open(struct sink *s, struct err *e)

@@ -5,6 +5,7 @@ A test that takes `bridge` runs on both brokers, with topics and groups of its o
 import asyncio
 import base64
 import contextlib
+import gzip
 import http.client
 import http.server
 import json
@@ -257,7 +258,7 @@ def kafka_bridge(bridges):
 class Receiver:
     """Receives webhooks on a loopback port; `id` is the event's, `webhook_id` the header (the same for captured rows). `answer(request)` returns a status, or (status, headers), or (status, headers, body), or "hang" or "close"."""
 
-    def __init__(self, answer=lambda request: 204, secrets=(SECRET,), port=0):
+    def __init__(self, answer=lambda request: 204, secrets=(SECRET,), port=0, tls=None):
         self.answer, self.requests, self.released = answer, [], threading.Event()
         keys, self.lock, outer = [demo_receiver.key_of(s) for s in secrets], threading.Lock(), self
 
@@ -271,8 +272,11 @@ class Receiver:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
+                if headers.get("content-encoding") == "gzip":
+                    body = gzip.decompress(body)
                 found = demo_receiver.event_of(headers, body)
                 request = {"at": time.time(), "path": self.path, "headers": headers, "body": body, **found,
+                           "peer": self.connection.getpeercert() if tls else None,
                            "webhook_id": headers.get("webhook-id"), "why": demo_receiver.verify(keys, headers, body, time.time())}
                 with outer.lock:
                     request["arrival"] = 1 + sum(r["webhook_id"] == request["webhook_id"] for r in outer.requests)
@@ -298,8 +302,10 @@ class Receiver:
                 pass                        # the bridge may hang up at any time
 
         self.server = Server(("127.0.0.1", port), Handler)
+        if tls:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
         self.port = self.server.server_port
-        self.url = f"http://127.0.0.1:{self.port}/hook"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/hook"
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def all(self):

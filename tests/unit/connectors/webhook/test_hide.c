@@ -37,6 +37,16 @@ TEST(tokens_in_the_url_are_hidden_and_words_are_not)
            "Cannot POST /services/********************/x?key=**********&a=b");
 }
 
+TEST(the_proxys_password_is_hidden)
+{
+    char text[] = "bridge-user, your password let me out is wrong";
+    struct hidden h = { 0 };
+    hide_proxy(&h, "http://bridge-user:let%20me%20out@127.0.0.1:3128");
+    hide_in(&h, text, strlen(text));
+    assert_string_equal(text, "***********, your password ********** is wrong");
+    hide_close(&h);
+}
+
 TEST(without_secrets_nothing_changes)
 {
     expect("http://h/hook", NULL, "Cannot POST /hook", "Cannot POST /hook");
@@ -48,6 +58,7 @@ int main(void)
         cmocka_unit_test(the_users_headers_are_hidden),
         cmocka_unit_test(a_secret_that_the_end_cuts_is_hidden),
         cmocka_unit_test(tokens_in_the_url_are_hidden_and_words_are_not),
+        cmocka_unit_test(the_proxys_password_is_hidden),
         cmocka_unit_test(without_secrets_nothing_changes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -782,6 +782,12 @@ TEST(wrong_options_are_refused)
           "reject[1]: 409 stands in success, too" },
         { "url: http://example.com/\nunsigned: true\nreject: [2XX]\n", "reject[0]: 2XX stands in success, too" },
         { "url: http://example.com/\nunsigned: true\nsuccess_unless: [x, '']\n", "success_unless[1]: must have" },
+        { "url: https://example.com/\nunsigned: true\nkey_file: key.pem\n", "key_file: is of use with cert_file only" },
+        { "url: https://example.com/\nunsigned: true\ncert_file: /nonexistent.pem\n",
+          "cert_file: /nonexistent.pem cannot be read as PEM certificates" },
+        { "url: http://example.com/\nunsigned: true\nhttp: 2\n", "http: 2 is spoken with https receivers only" },
+        { "url: http://example.com/\nunsigned: true\ngzip: true\nheaders: {Content-Encoding: br}\n",
+          "Content-Encoding is set by the bridge (see gzip)" },
         { "url: https://example.com/\nunsigned: true\nca_file: /nonexistent.pem\n", "ca_file: /nonexistent.pem" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
