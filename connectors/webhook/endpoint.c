@@ -82,42 +82,16 @@ const struct option endpoint_rows[] = {
         struct webhook_endpoint, gzip, .fallback = "false",
         .doc =
             "Compresses bodies of 1 KiB or more (Content-Encoding: gzip). The signature is of the body before that, as frameworks hand it over."),
+    OPTION_GROUP(struct webhook_endpoint, oauth, oauth_rows,
+                 .doc = "OAuth 2.0 client credentials: a token in the header Authorization."),
     { 0 }
 };
 
-/* Parses the URL into ep->target. The error must not hold the URL: it may contain a token. */
-static bool endpoint_check_url(struct webhook_endpoint *ep, struct err *e)
-{
-    struct transfer_target *to = &ep->target;
-    to->url = curl_url();
-    CHECK(to->url);
-    CURLUcode code = curl_url_set(to->url, CURLUPART_URL, ep->url, CURLU_DISALLOW_USER);
-    char *scheme = NULL;
-    if (code == CURLUE_USER_NOT_ALLOWED)
-        return err_set(e, "url: must not hold a user name or password (use headers: {Authorization: ...})");
-    if (code == CURLUE_OK)
-        code = curl_url_get(to->url, CURLUPART_SCHEME, &scheme, 0);
-    to->transport.tls = code == CURLUE_OK && strcmp(scheme, "https") == 0;
-    bool known = to->transport.tls || (code == CURLUE_OK && strcmp(scheme, "http") == 0);
-    curl_free(scheme);
-    if (code == CURLUE_OK)
-        code = curl_url_get(to->url, CURLUPART_HOST, &to->host, 0);
-    if (code != CURLUE_OK && code != CURLUE_UNSUPPORTED_SCHEME)
-        return err_set(e, "url: %s", curl_url_strerror(code));
-    if (!known)
-        return err_set(e, "url: must begin with http:// or https://");
-    return true;
-}
-
-/* Is the URL's host itself an address that the sink's guard blocks? For a name, the address is judged when it is known. */
-static bool endpoint_check_address(const struct sink *s, const struct webhook_endpoint *ep, struct err *e)
+static bool endpoint_check_url(const struct sink *s, struct webhook_endpoint *ep, struct err *e)
 {
     const struct webhook_base *w = (const struct webhook_base *)s;
-    const struct address_rules rules = { w->guard, &w->allow };
-    const char *what = address_blocked_host(&rules, str_of(ep->target.host));
-    return !what
-           || err_set(e, "url: %.64s is a blocked address (%s); `allow: [\"%.64s\"]` of the sink makes an exception",
-                      ep->target.host, what, ep->target.host);
+    return target_set_url(&ep->target, "url", ep->url, e)
+           && target_check_address(&ep->target, "url", &(struct address_rules){ w->guard, &w->allow }, e);
 }
 
 /* Fills the template's keys. */
@@ -137,12 +111,14 @@ static bool endpoint_load_keys(struct webhook_endpoint *ep, struct err *e)
     return true;
 }
 
-/* What compressing takes for itself. */
+/* Also what compressing and tokens take for themselves. */
 static bool endpoint_check_header(const struct webhook_endpoint *ep, size_t i, struct err *e)
 {
     const struct map_entry *h = &ep->headers.at[i];
     if (ep->gzip && str_eq_nocase(str_of(h->key), STR("content-encoding")))
         return err_set(e, "headers: %s is set by the bridge (see gzip)", h->key);
+    if (ep->oauth.token_url && str_eq_nocase(str_of(h->key), STR("authorization")))
+        return err_set(e, "headers: %s is set by the bridge (see oauth)", h->key);
     return request_header_ok(h->key, h->value, e);
 }
 
@@ -174,6 +150,12 @@ static bool endpoint_check_transport(const struct sink *s, struct webhook_endpoi
     return transport_check(&ep->target.transport, e);
 }
 
+static bool endpoint_check_token(const struct sink *s, const struct webhook_endpoint *ep, struct err *e)
+{
+    const struct webhook_base *w = (const struct webhook_base *)s;
+    return oauth_check(&ep->oauth, &(struct address_rules){ w->guard, &w->allow }, e);
+}
+
 static bool endpoint_load_rules(struct webhook_endpoint *ep, struct err *e)
 {
     struct answer_rules *rules = &ep->target.rules;
@@ -187,8 +169,8 @@ static bool endpoint_load_rules(struct webhook_endpoint *ep, struct err *e)
 /* Checks all options, and keeps what was parsed: endpoint_free_options. */
 static bool endpoint_load_options(const struct sink *s, struct webhook_endpoint *ep, struct err *e)
 {
-    bool ok = endpoint_check_url(ep, e) && endpoint_check_address(s, ep, e) && endpoint_load_keys(ep, e)
-              && endpoint_check_content_type(ep, e) && endpoint_check_transport(s, ep, e) && endpoint_load_rules(ep, e);
+    bool ok = endpoint_check_url(s, ep, e) && endpoint_load_keys(ep, e) && endpoint_check_content_type(ep, e)
+              && endpoint_check_transport(s, ep, e) && endpoint_load_rules(ep, e) && endpoint_check_token(s, ep, e);
     for (size_t i = 0; ok && i < ep->headers.count; i++)
         ok = endpoint_check_header(ep, i, e);
     return ok;
@@ -196,8 +178,7 @@ static bool endpoint_load_options(const struct sink *s, struct webhook_endpoint 
 
 static void endpoint_free_options(struct webhook_endpoint *ep)
 {
-    curl_url_cleanup(ep->target.url);
-    curl_free(ep->target.host);
+    target_free_url(&ep->target);
     for (size_t i = 0; i < ep->template.key_count; i++)
         hmac_free(ep->template.keys[i]);
     free(ep->template.keys);
@@ -233,7 +214,7 @@ void endpoint_faults(const struct sink *s, const struct endpoint *base, fault_fn
     struct err e;
     const struct webhook_endpoint *ep = (const struct webhook_endpoint *)base;
     struct webhook_endpoint probe = { .url = ep->url };
-    if (!endpoint_check_url(&probe, &e) || !endpoint_check_address(s, &probe, &e))
+    if (!endpoint_check_url(s, &probe, &e))
         each(ctx, "", e.text);
     endpoint_free_options(&probe);
     endpoint_key_faults(ep, each, ctx);
@@ -245,6 +226,8 @@ void endpoint_faults(const struct sink *s, const struct endpoint *base, fault_fn
         each(ctx, "", e.text);
     probe.success = ep->success, probe.reject = ep->reject, probe.success_unless = ep->success_unless;
     if (!endpoint_load_rules(&probe, &e))
+        each(ctx, "", e.text);
+    if (!endpoint_check_token(s, ep, &e))
         each(ctx, "", e.text);
     for (size_t i = 0; i < ep->headers.count; i++)
         if (!endpoint_check_header(ep, i, &e))
@@ -267,10 +250,7 @@ bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct mul
     ep->target.multi = m;
     ep->target.timeout = ep->timeout;
     ep->target.connect_timeout = ep->connect_timeout;
-    const struct address_rules *rules = &((const struct webhook_base *)s)->rules;
-    bool any = ep->target.transport.proxy /* it connects, not we */
-               || address_allows_host(rules, str_of(ep->target.host));
-    ep->target.guard = any ? NULL : rules;
+    target_set_guard(&ep->target, &((const struct webhook_base *)s)->rules);
     hide_open(&ep->target.hidden, ep->target.url, &ep->headers);
     if (ep->target.transport.proxy)
         hide_proxy(&ep->target.hidden, ep->target.transport.proxy);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One receiver of the webhook sink: its options, what follows from them, and how many requests it gets at the same time. */
 #pragma once
+#include "connectors/webhook/oauth.h"
 #include "connectors/webhook/transfer.h"
 
 /* The sink as its receivers know it; struct webhook begins with it. */
@@ -28,10 +29,12 @@ struct webhook_endpoint {
     enum tls_version tls_min;
     enum http_version http;
     bool gzip;
+    struct oauth oauth;
     struct strings success, reject, success_unless;
 
     struct request_template template;
     struct transfer_target target;
+    struct oauth_token *token; /* NULL: it wants none */
     struct metric *answers[ENDPOINT_CLASSES];
 
     size_t flying;   /* attempts in flight */

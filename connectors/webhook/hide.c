@@ -17,6 +17,11 @@ static void hide_add(struct hidden *h, struct str secret)
     h->at[h->count++] = str_dup(secret);
 }
 
+void hide_word(struct hidden *h, const char *secret)
+{
+    hide_add(h, str_of(secret));
+}
+
 /* "Bearer TOKEN": its words. */
 static void hide_add_header(struct hidden *h, struct str value)
 {
@@ -84,6 +89,13 @@ static void hide_one(const char *secret, char *text, size_t n)
         if (memcmp(text + i, secret, most) == 0)
             memset(text + i, '*', most);
     }
+}
+
+void hide_line(const char *line, char *text, size_t n)
+{
+    const char *last = strrchr(line, ' ');
+    if (last && strlen(last + 1) >= HIDE_LEAST)
+        hide_one(last + 1, text, n);
 }
 
 void hide_in(const struct hidden *h, char *text, size_t n)

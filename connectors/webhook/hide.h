@@ -12,8 +12,11 @@ struct hidden { /* the secrets of one receiver; zeroed: none */
 
 /* Collects the values of the headers, and what of the URL can be a token: long parts of the path, values of the query. */
 void hide_open(struct hidden *h, CURLU *url, const struct map *headers);
+void hide_word(struct hidden *h, const char *secret); /* adds one */
 /* Adds the user name and password of a proxy's URL. */
 void hide_proxy(struct hidden *h, const char *proxy);
 /* Puts a * in the place of each byte of a secret in the text, also of one that the text's end cuts. */
 void hide_in(const struct hidden *h, char *text, size_t n);
+/* The same for the words of a header line, "Authorization: Bearer TOKEN". */
+void hide_line(const char *line, char *text, size_t n);
 void hide_close(struct hidden *h);

@@ -21,6 +21,8 @@ static size_t transfer_on_body(char *bytes, size_t one, size_t n, void *ctx)
     size_t keep = n < room ? n : room;
     memcpy(t->excerpt + t->excerpt_n, bytes, keep);
     t->excerpt_n += keep;
+    if (t->whole)
+        buf_add(t->whole, bytes, n);
     t->body_n += n;
     return t->body_n > BODY_READ ? 0 : n; /* 0 ends the transfer */
 }
@@ -60,6 +62,10 @@ static void transfer_set_body(struct transfer *t)
         t->encoding_line = (struct curl_slist){ encoding, lines };
         lines = &t->encoding_line;
     }
+    if (t->authorization.n) {
+        t->token_line = (struct curl_slist){ t->authorization.at, lines };
+        lines = &t->token_line;
+    }
     curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.n);
     curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, body.at);
     curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, lines);
@@ -76,6 +82,8 @@ static void transfer_run(struct transfer *t)
     if (t->repeat)
         curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
     t->excerpt_n = t->body_n = 0;
+    if (t->whole)
+        buf_reset(t->whole);
     t->text[0] = '\0';
     t->opened.rules = to->guard;
     curl_easy_setopt(t->easy, CURLOPT_CURLU, to->url);
@@ -84,6 +92,17 @@ static void transfer_run(struct transfer *t)
     transfer_set_body(t);
     t->in_flight = true;
     multi_start(t->target->multi, t->easy);
+}
+
+void transfer_authorize(struct transfer *t, const char *line, uint64_t generation)
+{
+    buf_reset(&t->authorization);
+    if (!line)
+        return;
+    t->authorization.max = strlen(line) + 1;
+    buf_add_c(&t->authorization, line);
+    CHECK(buf_c(&t->authorization));
+    t->generation = generation;
 }
 
 void transfer_start(struct transfer *t, struct transfer_target *to)
@@ -182,6 +201,8 @@ bool transfer_end(struct transfer *t, CURLcode code)
     }
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     hide_in(&t->target->hidden, t->excerpt, t->excerpt_n);
+    if (t->authorization.n)
+        hide_line(t->authorization.at, t->excerpt, t->excerpt_n);
     struct answer a = {
         .code = code, .status = (int)status, .cut = t->body_n > BODY_READ, .body = { t->excerpt, t->excerpt_n }
     };
@@ -222,5 +243,6 @@ void transfer_free(struct transfer *t)
         transfer_stop(t);
     transfer_drop_handle(t);
     request_free(&t->request);
+    buf_free(&t->authorization);
     buf_free(&t->zipped);
 }

@@ -12,25 +12,9 @@
  * certificate's fault). Only one that has done nothing but deliver on a kept connection is used again; others are made
  * anew, which costs little beside the connection that they made. */
 #pragma once
-#include "connectors/webhook/answer.h"
-#include "connectors/webhook/gzip.h"
-#include "connectors/webhook/hide.h"
 #include "connectors/webhook/lack.h"
 #include "connectors/webhook/request.h"
-#include "connectors/webhook/transport.h"
-
-/* What all transfers to one receiver share; fixed once it is open. */
-struct transfer_target {
-    struct multi *multi;
-    CURLU *url;
-    char *host; /* of the URL, for messages */
-    struct transport transport;
-    struct duration timeout, connect_timeout;
-    struct hidden hidden; /* what no answer may show */
-    struct answer_rules rules;
-    struct gzip **gzip;                /* the sink's; NULL: bodies are sent as they are */
-    const struct address_rules *guard; /* NULL: its host may be at any address */
-};
+#include "connectors/webhook/target.h"
 
 enum { TRANSFER_EXCERPT = 512 }; /* bytes of an answer that are kept */
 
@@ -46,8 +30,14 @@ struct transfer {
     uint64_t number;        /* among the attempts of its receiver */
     struct request request;
     struct buf zipped;               /* its body, when it is sent so */
+    struct curl_slist token_line;    /* the receiver's token, if it wants one: also in front of them */
     struct curl_slist encoding_line; /* in front of the request's own header lines */
     struct multi_opened opened;
+    struct buf authorization;       /* the line of the token that it is sent with; empty: none */
+    uint64_t generation;            /* of that token */
+    bool renewed;                   /* that is the second one of this attempt */
+    struct oauth_token *fetches;    /* the token that it fetches; NULL: it sends an event */
+    struct buf *whole;              /* takes the answer's body, too; NULL: the excerpt is enough */
     char text[CURL_ERROR_SIZE];     /* libcurl's words of the failure */
     char excerpt[TRANSFER_EXCERPT]; /* of the answer's body */
     size_t excerpt_n, body_n;
@@ -55,6 +45,8 @@ struct transfer {
     int64_t us; /* how long it took */
 };
 
+/* Has the request carry this header line (copied) of the token's generation; NULL: none. */
+void transfer_authorize(struct transfer *t, const char *line, uint64_t generation);
 /* Begins to send t->request there. */
 void transfer_start(struct transfer *t, struct transfer_target *to);
 /* Fills result and us when libcurl says that it has ended. False: it does not, but was begun again. */

@@ -8,6 +8,9 @@
 
 METRIC_HISTOGRAM(aqueduct_webhook_seconds, "Time of one attempt to deliver a webhook.", "sink");
 
+METRIC_COUNTER(aqueduct_webhook_tokens_total, "Fetches of access tokens (oauth) by their outcome: fetched, failed.",
+               "sink", "outcome");
+
 enum { TRANSFER_DESCRIPTORS = 3 }; /* a connection, and two while a name is looked up */
 
 struct webhook {
@@ -16,6 +19,8 @@ struct webhook {
 
     struct multi multi;
     struct gzip *gzip;
+    struct oauth_token *tokens;  /* of its receivers */
+    struct transfer *waiting;    /* for a token, the last one first */
     int64_t wanted;              /* by its receivers, at the same time */
     struct transfer **transfers; /* made as they are needed, at most webhook_most() */
     size_t transfer_count;
@@ -23,7 +28,7 @@ struct webhook {
     struct transfer *ended, **ended_tail;
     struct message *queue; /* ring: sent by the core, no idle transfer yet */
     size_t queue_head, queue_count, queue_cap;
-    struct metric *seconds;
+    struct metric *seconds, *tokens_fetched, *tokens_failed;
 };
 
 static const struct option_value webhook_guards[] = {
@@ -95,14 +100,12 @@ static void webhook_log_sent(const struct webhook *w, const struct transfer *t)
         LOG_STR("webhook_id", request_id(&t->message, room)), LOG_INT("bytes", t->request.body.n));
 }
 
-/* Begins an attempt; one whose request cannot be built ends at once. */
-static void webhook_start(struct webhook *w, struct transfer *t, const struct message *m)
+/* Sends the request; one that cannot be built ends at once. */
+static void webhook_go(struct webhook *w, struct transfer *t)
 {
     struct err e;
-    struct webhook_endpoint *to = webhook_endpoint_of(w, m);
-    t->message = *m;
-    t->result = (struct result){ .tag = m->tag };
-    if (!request_build(&t->request, &to->template, m, clock_wall_ms(), &e)) {
+    struct webhook_endpoint *to = webhook_endpoint_of(w, &t->message);
+    if (!request_build(&t->request, &to->template, &t->message, clock_wall_ms(), &e)) {
         t->result.verdict = VERDICT_REJECT;
         t->result.reason = REASON_CONFIGURATION;
         why_copy(t->result.why, e.text);
@@ -112,6 +115,65 @@ static void webhook_start(struct webhook *w, struct transfer *t, const struct me
     webhook_log_sent(w, t);
     t->number = endpoint_began(to);
     transfer_start(t, &to->target);
+}
+
+/* Begins an attempt as soon as its receiver's token is there; it ends at once when there will be none. */
+static void webhook_try(struct webhook *w, struct transfer *t)
+{
+    struct oauth_token *k = webhook_endpoint_of(w, &t->message)->token;
+    t->result = (struct result){ .tag = t->message.tag };
+    transfer_authorize(t, NULL, 0);
+    switch (k ? oauth_ask(k, clock_mono_ms()) : OAUTH_READY) {
+    case OAUTH_READY:
+        if (k)
+            transfer_authorize(t, k->line, k->generation);
+        webhook_go(w, t);
+        return;
+    case OAUTH_COMING:
+        t->next = w->waiting;
+        w->waiting = t;
+        return;
+    case OAUTH_FAILED:
+        t->result = k->failure;
+        t->result.tag = t->message.tag;
+        webhook_end(w, t);
+    }
+}
+
+static void webhook_start(struct webhook *w, struct transfer *t, const struct message *m)
+{
+    t->message = *m;
+    t->renewed = false;
+    webhook_try(w, t);
+}
+
+/* A token has come, or will not: who waited for it goes on; who waits for another waits again. */
+static void webhook_take_token(struct webhook *w, struct oauth_token *k)
+{
+    struct transfer *oldest = NULL;
+    oauth_took(k, clock_mono_ms());
+    metric_add(k->failure.why[0] ? w->tokens_failed : w->tokens_fetched, 1);
+    for (struct transfer *t; (t = w->waiting);) {
+        w->waiting = t->next;
+        t->next = oldest;
+        oldest = t;
+    }
+    for (struct transfer *t; (t = oldest);) {
+        oldest = t->next;
+        webhook_try(w, t);
+    }
+}
+
+/* The receiver does not take the token: the same attempt goes on with another one, once. */
+static bool webhook_renews(struct webhook *w, struct transfer *t)
+{
+    struct webhook_endpoint *to = webhook_endpoint_of(w, &t->message);
+    if (t->result.status != 401 || !to->token || t->renewed || !oauth_refuse(to->token, t->generation, clock_mono_ms()))
+        return false;
+    endpoint_ended(to, t->number, &(struct result){ .verdict = VERDICT_UNTRIED }, 0);
+    t->renewed = true;
+    webhook_try(w, t);
+    return true;
 }
 
 /* How many transfers its receivers can ask for. */
@@ -192,6 +254,12 @@ static void webhook_judge(struct webhook *w, struct transfer *t, CURLcode code)
 {
     if (!transfer_end(t, code))
         return;
+    if (t->fetches) {
+        webhook_take_token(w, t->fetches);
+        return;
+    }
+    if (webhook_renews(w, t))
+        return;
     struct webhook_endpoint *to = webhook_endpoint_of(w, &t->message);
     size_t limit = to->base.limit;
     if (t->result.verdict != VERDICT_UNTRIED)
@@ -246,6 +314,7 @@ static bool webhook_open_endpoint(struct sink *s, struct endpoint *ep, struct er
     if (!endpoint_open(s, to, &w->multi, e))
         return false;
     to->target.gzip = to->gzip ? &w->gzip : NULL;
+    to->token = to->oauth.token_url ? oauth_take(&w->tokens, &to->oauth, &to->target, &w->shared.rules) : NULL;
     webhook_want(w, (int64_t)to->base.limit);
     return true;
 }
@@ -262,6 +331,16 @@ static void webhook_forget_ended(struct webhook *w, const struct transfer_target
             w->ended_tail = &t->next;
 }
 
+static void webhook_forget_waiting(struct webhook *w, const struct webhook_endpoint *gone)
+{
+    for (struct transfer **at = &w->waiting, *t; (t = *at);)
+        if (webhook_endpoint_of(w, &t->message) == gone) {
+            *at = t->next;
+            webhook_put_idle(w, t);
+        } else
+            at = &t->next;
+}
+
 static void webhook_close_endpoint(struct sink *s, struct endpoint *ep)
 {
     struct webhook *w = (struct webhook *)s;
@@ -274,6 +353,7 @@ static void webhook_close_endpoint(struct sink *s, struct endpoint *ep)
     }
     w->queue_count = kept;
     webhook_forget_ended(w, &to->target);
+    webhook_forget_waiting(w, to);
     for (size_t i = 0; i < w->transfer_count; i++) {
         struct transfer *t = w->transfers[i];
         if (t->target != &to->target)
@@ -285,6 +365,7 @@ static void webhook_close_endpoint(struct sink *s, struct endpoint *ep)
         transfer_forget(t);
     }
     webhook_want(w, -(int64_t)to->base.limit);
+    oauth_release(to->token);
     endpoint_close(to);
 }
 
@@ -299,6 +380,7 @@ static void webhook_close(struct sink *s)
     for (size_t i = 0; i < w->transfer_count; i++) /* not before: kept connections tell them of their end */
         free(w->transfers[i]);
     free(w->transfers);
+    oauth_free(w->tokens);
     free(w->queue);
     gzip_free(w->gzip);
     curl_global_cleanup();
@@ -321,6 +403,8 @@ static bool webhook_open(struct sink *s, struct err *e)
     }
     w->shared.base.limit = (size_t)w->connections;
     w->ended_tail = &w->ended;
+    w->tokens_fetched = metric_get(&aqueduct_webhook_tokens_total, LABELS(s->id, "fetched"));
+    w->tokens_failed = metric_get(&aqueduct_webhook_tokens_total, LABELS(s->id, "failed"));
     w->seconds = metric_get(&aqueduct_webhook_seconds, LABELS(s->id));
     return true;
 }

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The ways to a receiver, each against a server of that kind: client certificates, versions of TLS, proxies, HTTP/2, gzip."""
+"""The ways to a receiver, each against a server of that kind: client certificates, versions of TLS, proxies, HTTP/2, gzip, access tokens."""
 import base64
 import contextlib
+import http.server
 import json
 import re
 import select
@@ -10,10 +11,11 @@ import socketserver
 import ssl
 import subprocess
 import threading
+import urllib.parse
 
 import pytest
 
-from conftest import DEAD_LETTERS, HTTP_SOURCE, ROOT, event, post_ok, wait_for, webhook_sink
+from conftest import DEAD_LETTERS, HTTP_SOURCE, ROOT, SECRET, event, post_ok, wait_for, webhook_sink
 
 
 @pytest.fixture(scope="module")
@@ -257,3 +259,117 @@ def test_gzip(local_bridge, receivers):
     assert "content-encoding" not in got["event-of-few-bytes"]["headers"]
     daemon.stop()
 
+
+
+# ---- OAuth 2.0 ----
+
+class TokenServer(http.server.ThreadingHTTPServer):
+    """Gives token-number-N-of-many for bridge / "se:cret /+" and what `answer` says to the Nth request: None, or (status, text)."""
+    daemon_threads = True
+
+    def __init__(self, answer=lambda n: None, life=3600):
+        self.asked, outer = [], self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_):
+                pass
+
+            def do_POST(self):
+                form = urllib.parse.parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode(), strict_parsing=True)
+                kind, _, both = self.headers.get("Authorization", "").partition(" ")
+                pair = tuple(map(urllib.parse.unquote, base64.b64decode(both).decode().split(":"))) if kind == "Basic" else (
+                    form.pop("client_id", [None])[0], form.pop("client_secret", [None])[0])
+                outer.asked.append((kind or "form", pair, form))
+                good = {"access_token": f"token-number-{len(outer.asked)}-of-many", "token_type": "Bearer", "expires_in": life}
+                status, text = answer(len(outer.asked)) or (200, json.dumps(good))
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text.encode())
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/token"
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def options(self, more=""):
+        return f"oauth: {{token_url: '{self.url}', client_id: bridge, client_secret: 'se:cret /+'{more}}}\n"
+
+
+@pytest.fixture
+def token_servers():
+    made = []
+
+    def make(*args, **more):
+        made.append(TokenServer(*args, **more))
+        return made[-1]
+    yield make
+    for one in made:
+        one.shutdown()
+        one.server_close()
+
+
+def bearer(request):
+    return request["headers"].get("authorization")
+
+
+def test_receivers_with_the_same_settings_share_a_token(local_bridge, receivers, token_servers):
+    tokens, receiver = token_servers(), receivers()
+    endpoints = "".join(f"      {name}: {{url: '{receiver.url}', secrets: [{SECRET}], {options}}}\n" for name, options in (
+        ("one", ""), ("two", ""), ("other", tokens.options(", auth: body, scope: 'write read', audience: api").strip())))
+    daemon = local_bridge.run(HTTP_SOURCE + f"sinks:\n  crm:\n    type: webhook\n    topics: [$EVENTS]\n    {tokens.options()}    endpoints:\n{endpoints}" + DEAD_LETTERS)
+    ids = [f"event-number-{i}-of-many" for i in range(20)]
+    post_ok(daemon, *map(event, ids))
+    got = receiver.arrived(3 * len(ids))
+    assert len(got) == 3 * len(ids) and {r["answer"] for r in got} == {204}
+    both = ("bridge", "se:cret /+")
+    grant = {"grant_type": ["client_credentials"]}
+    assert sorted(tokens.asked, key=repr) == sorted([("Basic", both, grant), ("form", both, {**grant, "scope": ["write read"], "audience": ["api"]})], key=repr)
+    assert {bearer(r) for r in got} == {"Bearer token-number-1-of-many", "Bearer token-number-2-of-many"}
+    assert daemon.metric("aqueduct_webhook_tokens_total", sink="crm", outcome="fetched") == 2
+    daemon.stop()
+
+
+def test_a_token_is_fetched_anew_before_it_ends(local_bridge, receivers, token_servers):
+    tokens, receiver = token_servers(life=2), receivers()
+    daemon = deliver(local_bridge, {"crm": (receiver.url, tokens.options() + "retry: []")})
+    numbers = iter(range(1 << 20))
+
+    def renewed():
+        post_ok(daemon, event(f"event-number-{next(numbers)}-of-many"))
+        return any(bearer(r) == "Bearer token-number-2-of-many" for r in receiver.all())
+    wait_for(renewed)
+    receiver.delivered({"event-on-its-way"} | {f"event-number-{i}-of-many" for i in range(next(numbers))})
+    assert local_bridge.dead() == []
+    daemon.stop()
+
+
+def test_a_token_that_is_refused_is_replaced_within_the_attempt(local_bridge, receivers, token_servers):
+    tokens = token_servers()
+    receiver = receivers(lambda r: 401 if bearer(r) == "Bearer token-number-1-of-many" or r["id"] == "event-for-nobody" else 204)
+    daemon = deliver(local_bridge, {"crm": (receiver.url, tokens.options() + "retry: []")})
+    receiver.delivered({"event-on-its-way"})
+    assert [bearer(r)[-9:] for r in receiver.all()] == ["1-of-many", "2-of-many"]
+    wait_for(lambda: daemon.metric("aqueduct_sink_delivered_total", sink="crm") == 1)
+    assert daemon.metric("aqueduct_sink_attempts_total", sink="crm") == 1
+    post_ok(daemon, event("event-for-nobody"))          # the new one is as good as it gets: 401 is the receiver's answer
+    assert reasons(local_bridge, 1) == {"crm": ("refused", "401 Unauthorized")}
+    assert len(tokens.asked) == 2 and len(receiver.all()) == 3
+    daemon.stop()
+
+
+def test_without_a_token_an_event_is_tried_again(local_bridge, receivers, token_servers):
+    first_fails = token_servers(lambda n: (503, "later, se:cret /+") if n == 1 else None)
+    refuses, lies = token_servers(lambda n: (401, '{"error": "invalid_client", "got": "se:cret /+"}')), token_servers(lambda n: (200, '{"access_token": "a b"}'))
+    receiver = receivers()
+    daemon = deliver(local_bridge, {"patient": (receiver.url, first_fails.options() + "retry: [50ms, 50ms]"),
+                                    "refused": (receiver.url, refuses.options() + "retry: [10ms]"), "lied": (receiver.url, lies.options() + "retry: []"),
+                                    "gone": (receiver.url, refuses.options().replace(f":{refuses.server_address[1]}/", ":1/") + "retry: []")})
+    receiver.delivered({"event-on-its-way"})
+    found = reasons(local_bridge, 3)
+    assert found == {"refused": ("configuration", 'no access token from 127.0.0.1: 401 Unauthorized: {"error": "invalid_client", "got": "**********"}'),
+                     "lied": ("unavailable", "no access token from 127.0.0.1: the answer has no access_token that can stand in a header"),
+                     "gone": ("unavailable", "no access token from 127.0.0.1: no connection: Connection refused")}
+    assert len(receiver.all()) == 1 and len(first_fails.asked) == 2 and len(refuses.asked) == 2
+    assert "se:cret" not in daemon.log()
+    daemon.stop()

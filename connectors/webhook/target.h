@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* Where requests go, and what all that go there share. */
+#pragma once
+#include "connectors/webhook/answer.h"
+#include "connectors/webhook/gzip.h"
+#include "connectors/webhook/hide.h"
+#include "connectors/webhook/multi.h"
+#include "connectors/webhook/transport.h"
+
+/* Fixed once it is open. */
+struct transfer_target {
+    struct multi *multi;
+    CURLU *url;
+    char *host; /* of the URL, for messages */
+    struct transport transport;
+    struct duration timeout, connect_timeout;
+    struct hidden hidden; /* what no answer may show */
+    struct answer_rules rules;
+    struct gzip **gzip;                /* the sink's; NULL: bodies are sent as they are */
+    const struct address_rules *guard; /* NULL: its host may be at any address */
+};
+
+/* Takes url, host and transport.tls from the text of an option. The error must not hold the URL: it may contain a token. */
+bool target_set_url(struct transfer_target *to, const char *option, const char *text, struct err *e);
+void target_free_url(struct transfer_target *to);
+/* Is the URL's host itself an address that is blocked? For a name, the address is judged when it is known. */
+bool target_check_address(const struct transfer_target *to, const char *option, const struct address_rules *rules,
+                          struct err *e);
+/* Has the addresses judged by these rules, which are the sink's, unless they let the host be anywhere. */
+void target_set_guard(struct transfer_target *to, const struct address_rules *rules);
