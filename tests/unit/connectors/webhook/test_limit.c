@@ -118,6 +118,22 @@ TEST(after_an_overload_it_doubles_up_to_half_and_goes_on_slowly)
     assert_in_range(ep->base.limit, limit + 9, limit + 10);
 }
 
+/* A circuit that is open sends one attempt now and then. */
+TEST(after_an_outage_with_probes_it_begins_with_one_and_doubles)
+{
+    rounds(3, 204, 20000);
+    round_of(0, 20000);
+    for (int probe = 0; probe < 6; probe++)
+        one(0, 20000);
+    assert_int_equal(ep->base.limit, 1);
+    one(204, 20000); /* the probe that closes it */
+    for (size_t limit = 2; limit <= 32; limit *= 2) {
+        assert_int_equal(ep->base.limit, limit);
+        round_of(204, 20000);
+    }
+    assert_in_range(ep->base.limit, 50, 51);
+}
+
 TEST(a_refusal_is_no_overload)
 {
     rounds(300, 204, 20000);
@@ -146,6 +162,7 @@ int main(void)
         LIMIT(a_receiver_may_become_slower_for_good),
         LIMIT(it_halves_once_a_round_when_the_receiver_has_too_much),
         LIMIT(after_an_overload_it_doubles_up_to_half_and_goes_on_slowly),
+        LIMIT(after_an_outage_with_probes_it_begins_with_one_and_doubles),
         LIMIT(a_refusal_is_no_overload),
         LIMIT(what_could_not_be_tried_says_nothing),
     };
