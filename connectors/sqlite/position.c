@@ -85,6 +85,7 @@ static void position_pass(struct rule *r)
     int64_t rowid = INT64_MAX;
     if (!r->cursor_key || !r->by_rowid)
         return;
+    r->whole = r->whole && r->passed_count < RULE_PASSED;
     size_t slot = r->passed_count++ % RULE_PASSED;
     free(r->passed[slot].key);
     r->passed[slot].key = r->cursor_key;
@@ -234,13 +235,30 @@ static int position_move_to_key(struct sqlite_source *s, struct rule *r, const c
     return position_forgive(sqlite3_finalize(place));
 }
 
+/* The last rows that are remembered are behind the cursor now, which went back: they would crowd out those before it. */
+static void position_forget_last(struct rule *r, size_t count)
+{
+    for (; count > 0; count--) {
+        size_t slot = --r->passed_count % RULE_PASSED;
+        free(r->passed[slot].key);
+        r->passed[slot].key = NULL;
+    }
+}
+
+/* Is the i-th row before the cursor remembered? Those before it are not, either, if it is not. */
+static bool position_remembers(const struct rule *r, size_t i)
+{
+    return i < RULE_PASSED && i < r->passed_count && r->passed[(r->passed_count - 1 - i) % RULE_PASSED].key;
+}
+
 /* Goes where the row of the cursor is now, or else the last one before it that is still there, and still the same. */
 static int position_move_to_remembered(struct sqlite_source *s, struct rule *r, bool *found)
 {
     int rc = SQLITE_OK;
+    size_t i;
     *found = false;
     position_pass(r);
-    for (size_t i = 0; rc == SQLITE_OK && !*found && i < RULE_PASSED && i < r->passed_count; i++) {
+    for (i = 0; rc == SQLITE_OK && !*found && position_remembers(r, i); i++) {
         size_t slot = (r->passed_count - 1 - i) % RULE_PASSED;
         uint64_t digest = r->passed[slot].digest, now = 0;
         bool same = !r->key_is_rowid;
@@ -254,6 +272,8 @@ static int position_move_to_remembered(struct sqlite_source *s, struct rule *r, 
             free(key);
         }
     }
+    if (*found)
+        position_forget_last(r, i);
     return rc;
 }
 
@@ -269,7 +289,7 @@ static void position_set_number(struct rule *r, int64_t number)
 static int position_count_changed(struct rule *r, int64_t *changed)
 {
     int rc = SQLITE_OK;
-    for (size_t i = 0; rc == SQLITE_OK && i < RULE_PASSED && i < r->passed_count; i++) {
+    for (size_t i = 0; rc == SQLITE_OK && position_remembers(r, i); i++) {
         size_t slot = (r->passed_count - 1 - i) % RULE_PASSED;
         uint64_t now;
         bool found;
@@ -312,9 +332,10 @@ static int position_check_content(struct sqlite_source *s, struct rule *r)
 static int64_t position_least(const struct rule *r)
 {
     int64_t least = INT64_MAX;
-    for (size_t i = 0; i < RULE_PASSED && i < r->passed_count; i++) {
-        const char *key = r->passed[i].key;
-        int64_t id = (int64_t)r->passed[i].digest;
+    for (size_t i = 0; position_remembers(r, i); i++) {
+        size_t slot = (r->passed_count - 1 - i) % RULE_PASSED;
+        const char *key = r->passed[slot].key;
+        int64_t id = (int64_t)r->passed[slot].digest;
         if ((!r->key_is_rowid || (key[0] == 'i' && str_to_i64(value_key_plain(str_of(key)), &id))) && id < least)
             least = id;
     }
@@ -344,7 +365,7 @@ static void position_step_back(struct rule *r)
 /* Are the rows remembered all that there were? */
 static bool position_is_whole(const struct rule *r)
 {
-    return r->whole && r->passed_count > 0 && r->passed_count <= RULE_PASSED;
+    return r->whole && r->passed_count > 0;
 }
 
 /* Ids went back and no row remembered is as it was told: what is new begins with the least of them; if they were all there
