@@ -3,7 +3,6 @@
 #include "connectors/webhook/endpoint.h"
 
 #include <stdlib.h>
-#include "bridge/auth/secret.h"
 #include "bridge/lib/mem.h"
 
 enum {
@@ -32,12 +31,14 @@ const struct option endpoint_rows[] = {
     OPTION(
         struct webhook_endpoint, secrets, .own = true,
         .doc =
-            "Keys that sign (Standard Webhooks v1): whsec_ and base64, or at least 24 characters that are used as they are; all of them sign, the first one first."),
+            "Keys that sign: whsec_ and base64, or at least 24 characters that are used as they are (with another signature.scheme: 16 of any kind); all of them sign, the first one first."),
     { .key = "unsigned",
       .type = OPT_BOOL,
       .offset = offsetof(struct webhook_endpoint, unsigned_),
       .fallback = "false",
       .doc = "Sends without a signature; needed to have no secrets." },
+    OPTION_GROUP(struct webhook_endpoint, signature, signature_rows,
+                 .doc = "The scheme of the signatures; without it, Standard Webhooks."),
     OPTION(
         struct webhook_endpoint, body, .fallback = "standard", .values = endpoint_bodies,
         .doc =
@@ -94,24 +95,17 @@ static bool endpoint_check_url(const struct sink *s, struct webhook_endpoint *ep
            && target_check_address(&ep->target, "url", &(struct address_rules){ w->guard, &w->allow }, e);
 }
 
-/* Fills the template's keys. */
-static bool endpoint_load_keys(struct webhook_endpoint *ep, struct err *e)
+static bool endpoint_load_signer(struct webhook_endpoint *ep, struct err *e)
 {
-    if (ep->secrets.count == 0 && !ep->unsigned_)
-        return err_set(e, "secrets: at least one is needed (or `unsigned: true`)");
-    if (ep->secrets.count > 0 && ep->unsigned_)
-        return err_set(e, "unsigned: true and secrets exclude each other");
-    ep->template.keys = mem_grow(NULL, ep->secrets.count + 1, sizeof *ep->template.keys);
-    for (size_t i = 0; i < ep->secrets.count; i++) {
-        struct hmac *key = secret_hmac(str_of(ep->secrets.at[i].text), e);
-        if (!key)
-            return err_prefix(e, "secrets[%zu]", i);
-        ep->template.keys[ep->template.key_count++] = key;
-    }
-    return true;
+    const char *header = ep->signature.header;
+    return signer_load(&ep->signer, &ep->signature, &ep->secrets, ep->unsigned_, e)
+           && (!header || !*header || request_header_ok(header, "signature", NULL)
+               || err_set(
+                   e, "signature.header: \"%.64s\" is not the name of a header, or of one that the bridge sets itself",
+                   header));
 }
 
-/* Also what compressing and tokens take for themselves. */
+/* Also what compressing and tokens take for themselves, and (by the signer) the signature. */
 static bool endpoint_check_header(const struct webhook_endpoint *ep, size_t i, struct err *e)
 {
     const struct map_entry *h = &ep->headers.at[i];
@@ -119,6 +113,8 @@ static bool endpoint_check_header(const struct webhook_endpoint *ep, size_t i, s
         return err_set(e, "headers: %s is set by the bridge (see gzip)", h->key);
     if (ep->oauth.token_url && str_eq_nocase(str_of(h->key), STR("authorization")))
         return err_set(e, "headers: %s is set by the bridge (see oauth)", h->key);
+    if (ep->signer.count && signer_has_header(&ep->signer, h->key))
+        return err_set(e, "headers: %s is set by the bridge: it belongs to the signature", h->key);
     return request_header_ok(h->key, h->value, e);
 }
 
@@ -169,7 +165,7 @@ static bool endpoint_load_rules(struct webhook_endpoint *ep, struct err *e)
 /* Checks all options, and keeps what was parsed: endpoint_free_options. */
 static bool endpoint_load_options(const struct sink *s, struct webhook_endpoint *ep, struct err *e)
 {
-    bool ok = endpoint_check_url(s, ep, e) && endpoint_load_keys(ep, e) && endpoint_check_content_type(ep, e)
+    bool ok = endpoint_check_url(s, ep, e) && endpoint_load_signer(ep, e) && endpoint_check_content_type(ep, e)
               && endpoint_check_transport(s, ep, e) && endpoint_load_rules(ep, e) && endpoint_check_token(s, ep, e);
     for (size_t i = 0; ok && i < ep->headers.count; i++)
         ok = endpoint_check_header(ep, i, e);
@@ -179,9 +175,7 @@ static bool endpoint_load_options(const struct sink *s, struct webhook_endpoint 
 static void endpoint_free_options(struct webhook_endpoint *ep)
 {
     target_free_url(&ep->target);
-    for (size_t i = 0; i < ep->template.key_count; i++)
-        hmac_free(ep->template.keys[i]);
-    free(ep->template.keys);
+    signer_free(&ep->signer);
 }
 
 bool endpoint_check(const struct sink *s, const struct endpoint *ep, struct err *e)
@@ -192,46 +186,47 @@ bool endpoint_check(const struct sink *s, const struct endpoint *ep, struct err 
     return ok;
 }
 
-static void endpoint_key_faults(const struct webhook_endpoint *ep, fault_fn *each, void *ctx)
+/* All that is wrong with the secrets; leaves the signer as loaded as it can be. */
+static void endpoint_key_faults(struct webhook_endpoint *probe, fault_fn *each, void *ctx)
 {
     struct err e;
-    struct webhook_endpoint one = { .unsigned_ = ep->unsigned_, .secrets = ep->secrets };
-    if (!ep->secrets.count == !ep->unsigned_ && !endpoint_load_keys(&one, &e))
-        each(ctx, "", e.text);
-    endpoint_free_options(&one);
-    for (size_t i = 0; i < ep->secrets.count; i++) {
-        struct hmac *key = secret_hmac(str_of(ep->secrets.at[i].text), &e);
-        hmac_free(key);
+    if (endpoint_load_signer(probe, &e))
+        return;
+    bool of_keys = false;
+    for (size_t i = 0; i < probe->secrets.count; i++) {
+        struct err why;
+        struct key *key = key_new(str_of(probe->secrets.at[i].text), probe->signer.style->boxed, &why);
+        key_free(key);
         if (key)
             continue;
-        err_prefix(&e, "secrets[%zu]", i);
-        each(ctx, "", e.text);
+        err_prefix(&why, "secrets[%zu]", i);
+        each(ctx, "", why.text);
+        of_keys |= strcmp(why.text, e.text) == 0;
     }
+    if (!of_keys)
+        each(ctx, "", e.text);
 }
 
 void endpoint_faults(const struct sink *s, const struct endpoint *base, fault_fn *each, void *ctx)
 {
     struct err e;
     const struct webhook_endpoint *ep = (const struct webhook_endpoint *)base;
-    struct webhook_endpoint probe = { .url = ep->url };
+    struct webhook_endpoint probe = *ep; /* nothing of it is open yet */
     if (!endpoint_check_url(s, &probe, &e))
         each(ctx, "", e.text);
-    endpoint_free_options(&probe);
-    endpoint_key_faults(ep, each, ctx);
+    endpoint_key_faults(&probe, each, ctx);
     if (!endpoint_check_content_type(ep, &e))
         each(ctx, "", e.text);
-    probe.http = ep->http;
-    probe.ca_file = ep->ca_file, probe.cert_file = ep->cert_file, probe.key_file = ep->key_file;
     if (!endpoint_check_transport(s, &probe, &e))
         each(ctx, "", e.text);
-    probe.success = ep->success, probe.reject = ep->reject, probe.success_unless = ep->success_unless;
     if (!endpoint_load_rules(&probe, &e))
         each(ctx, "", e.text);
     if (!endpoint_check_token(s, ep, &e))
         each(ctx, "", e.text);
     for (size_t i = 0; i < ep->headers.count; i++)
-        if (!endpoint_check_header(ep, i, &e))
+        if (!endpoint_check_header(&probe, i, &e))
             each(ctx, "", e.text);
+    endpoint_free_options(&probe);
 }
 
 static void endpoint_open_metrics(const struct sink *s, struct webhook_endpoint *ep)
@@ -254,6 +249,7 @@ bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct mul
     hide_open(&ep->target.hidden, ep->target.url, &ep->headers);
     if (ep->target.transport.proxy)
         hide_proxy(&ep->target.hidden, ep->target.transport.proxy);
+    ep->template.signer = &ep->signer;
     ep->template.body = ep->body;
     ep->template.content_type = ep->content_type;
     ep->template.headers = &ep->headers;

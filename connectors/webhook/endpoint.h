@@ -20,6 +20,7 @@ struct webhook_endpoint {
     char *url;
     struct secrets secrets;
     bool unsigned_;
+    struct signature_options signature;
     enum body_mode body;
     char *content_type;
     struct duration timeout, connect_timeout;
@@ -32,6 +33,7 @@ struct webhook_endpoint {
     struct oauth oauth;
     struct strings success, reject, success_unless;
 
+    struct signer signer;
     struct request_template template;
     struct transfer_target target;
     struct oauth_token *token; /* NULL: it wants none */

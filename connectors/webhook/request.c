@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Builds and signs webhook requests. */
+/* Builds webhook requests. */
 #include "connectors/webhook/request.h"
 
 #include <inttypes.h>
@@ -169,30 +169,6 @@ static bool request_set_json(struct request *r, const struct request_template *t
     return true;
 }
 
-/* Adds webhook-id, webhook-timestamp, and one signature per key of both and r->body. */
-static void request_add_signature(struct request *r, const struct request_template *t, const struct message *m,
-                                  int64_t wall_ms)
-{
-    char id_room[REQUEST_ID + 1], prefix[REQUEST_ID + 32];
-    struct str id = request_id(m, id_room);
-    long long now = (long long)(wall_ms / 1000);
-    buf_printf(&r->text, "webhook-id: %.*s", STR_ARG(id));
-    request_end_line(r);
-    buf_printf(&r->text, "webhook-timestamp: %lld", now);
-    request_end_line(r);
-    if (t->key_count == 0)
-        return;
-    int n = snprintf(prefix, sizeof prefix, "%.*s.%lld.", STR_ARG(id), now);
-    buf_add_c(&r->text, "webhook-signature:");
-    for (size_t i = 0; i < t->key_count; i++) {
-        unsigned char mac[SHA256_BYTES];
-        hmac_sign(t->keys[i], (const struct str[]){ { prefix, (size_t)n }, r->body }, 2, mac);
-        buf_add(&r->text, " v1,", 4);
-        base64_add(&r->text, (struct str){ (const char *)mac, sizeof mac });
-    }
-    request_end_line(r);
-}
-
 /* The lines as a list in libcurl's form, without an allocation per line. */
 static void request_link_lines(struct request *r)
 {
@@ -232,6 +208,7 @@ bool request_build(struct request *r, const struct request_template *t, const st
                    struct err *e)
 {
     const struct event *ev = m->event;
+    char id[REQUEST_ID + 1];
     r->json.max = BODY_BYTES;
     r->text.max = HEADER_BYTES;
     buf_reset(&r->json);
@@ -241,7 +218,7 @@ bool request_build(struct request *r, const struct request_template *t, const st
         request_set_binary(r, ev);
     else if (!request_set_json(r, t, m, wall_ms, e))
         return false;
-    request_add_signature(r, t, m, wall_ms);
+    r->line_count += signer_add(t->signer, request_id(m, id), wall_ms, r->body, &r->text);
     request_add_headers(r, t, ev);
     if (r->text.failed)
         return err_set(e, "the attributes are too large for HTTP headers (%d KiB): body: structured takes them",

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* One event as an HTTP request: body, headers, Standard Webhooks signature (v1).
+/* One event as an HTTP request: body, headers, signature.
  *
  * request_build runs once per attempt, because the timestamp, and with it the signature, is the attempt's. Buffers
  * are kept from request to request; the body points into them or, in binary mode, at the event's own data. */
 #pragma once
 #include <curl/curl.h>
 #include "bridge/connector.h"
-#include "bridge/lib/crypto.h"
+#include "connectors/webhook/signer.h"
 
 enum { REQUEST_ID = 128 }; /* longest event id that is taken over as webhook-id */
 
@@ -18,8 +18,7 @@ enum body_mode {
 
 /* What all requests of a sink have in common. */
 struct request_template {
-    struct hmac **keys; /* each signs; none: the requests are not signed */
-    size_t key_count;
+    const struct signer *signer;
     enum body_mode body;
     const char *content_type;  /* of the user; NULL: what the body is. Not with BODY_BINARY */
     const struct map *headers; /* of the user; checked by request_header_ok */

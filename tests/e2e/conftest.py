@@ -451,6 +451,20 @@ def node(node_folder):
 
 
 @pytest.fixture(scope="session")
+def python_folder():
+    """The scripts of tests/e2e/verify with a Python that has the packages they need."""
+    folder = ROOT / "build/verify-python"
+    wanted = (ROOT / "tests/e2e/verify/requirements.txt").read_text()
+    stamp = folder / "installed"
+    if not stamp.exists() or stamp.read_text() != wanted:
+        subprocess.run(["/usr/bin/python3", "-m", "venv", str(folder)], check=True, timeout=300)
+        subprocess.run([str(folder / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", "-r",
+                        str(ROOT / "tests/e2e/verify/requirements.txt")], check=True, timeout=300)
+        stamp.write_text(wanted)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def judge(node):
     """Asks npm's standardwebhooks and svix about a list of {id, timestamp, signature, body_base64, secret}: "ok", or why not."""
     return lambda lines: node("verify.mjs", lines)

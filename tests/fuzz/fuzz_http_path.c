@@ -15,13 +15,17 @@ static struct buf origins = { .max = 1000 * PATH_ORIGIN };
 static void check_schemes(const struct http_request *r)
 {
     static struct verifier *verifiers[VERIFY_COUNT];
+    static char header[] = "X-Hook-Signature";
     struct secret secret = { (char[]){ "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" } };
     for (int i = VERIFY_UNSET + 1; i < VERIFY_COUNT; i++) {
         if (i == VERIFY_NONE)
             continue;
         struct verify_options o = { .scheme = (enum verify_scheme)i, .secrets = { &secret, 1 } };
+        if (i == VERIFY_HMAC_HEX || i == VERIFY_HMAC_BASE64)
+            o.header = header;
         if (!verifiers[i])
             verifiers[i] = verifier_new(&o, NULL);
+        CHECK(verifiers[i]);
         CHECK(verifier_check(verifiers[i], r) != REFUSAL_NONE);
         verifier_id(verifiers[i], r);
     }

@@ -14,7 +14,7 @@ static bool bearer_add_secret(struct verifier *v, struct str secret, struct err 
 static enum refusal bearer_check(struct verifier *v, const struct http_request *r)
 {
     struct str token;
-    enum refusal no = scheme_header(r, scheme_header_name(v), &token);
+    enum refusal no = scheme_header(r, v->header ? v->header : v->scheme->header, &token);
     if (no)
         return no;
     if (!v->header)

@@ -9,10 +9,18 @@
 enum { SIGNATURE_BYTES = 256, TOLERANCE_MS = 300000 };
 
 #define VERIFY_DECLARE(VALUE, name, doc) extern const struct scheme scheme_##name;
-VERIFY_SCHEMES(VERIFY_DECLARE)
+VERIFY_OWN(VERIFY_DECLARE)
 
-#define VERIFY_ENTRY(VALUE, name, doc) [VERIFY_##VALUE] = &scheme_##name,
-static const struct scheme *const verify_schemes[VERIFY_COUNT] = { VERIFY_SCHEMES(VERIFY_ENTRY) };
+#define VERIFY_ENTRY(VALUE, name, doc)  [VERIFY_##VALUE] = &scheme_##name,
+#define VERIFY_SIGNED(VALUE, name, doc) [VERIFY_##VALUE] = &scheme_signed,
+static const struct scheme *const verify_schemes[VERIFY_COUNT] = { VERIFY_OWN(VERIFY_ENTRY)
+                                                                       SIGNATURE_STYLES(VERIFY_SIGNED) };
+
+/* Both enums begin with the same list. NULL: it is no style of signatures. */
+static const struct signature_style *verify_style(enum verify_scheme scheme)
+{
+    return (unsigned)scheme < SIGNATURE_COUNT ? signature_style((enum signature)scheme) : NULL;
+}
 
 #define VERIFY_NAME(VALUE, name, doc) { VERIFY_##VALUE, #name },
 static const struct option_value verify_names[] = { VERIFY_SCHEMES(VERIFY_NAME){ 0 } };
@@ -39,7 +47,8 @@ const char *verify_name(enum verify_scheme scheme)
 
 enum cover verify_covers(enum verify_scheme scheme)
 {
-    return verify_schemes[scheme]->covers;
+    const struct signature_style *style = verify_style(scheme);
+    return !style ? verify_schemes[scheme]->covers : style->signs_id ? COVER_ID_BODY : COVER_BODY;
 }
 
 bool verify_check_name(const char *header, struct err *e)
@@ -52,16 +61,19 @@ bool verify_check_name(const char *header, struct err *e)
 /* Takes over the user's header name, if the scheme leaves a choice. */
 static bool verify_set_header(struct verifier *v, const struct verify_options *o, struct err *e)
 {
+    bool choice = v->style ? !v->style->other.signature : v->scheme->header != NULL;
     v->header = o->header && *o->header ? o->header : NULL;
-    if (v->header && !v->scheme->header)
+    if (v->header && !choice)
         return err_set(e, "verify.header: scheme %s has no header to choose", verify_name(o->scheme));
+    if (!v->header && v->style && !v->style->headers.signature)
+        return err_set(e, "verify.header: is missing: scheme %s has no header of its own", verify_name(o->scheme));
     return !v->header || verify_check_name(v->header, e) || err_prefix(e, "verify.header");
 }
 
 static bool verify_set_tolerance(struct verifier *v, const struct verify_options *o, struct err *e)
 {
     v->tolerance_s = (o->tolerance.ms ? o->tolerance.ms : TOLERANCE_MS) / 1000;
-    return o->tolerance.ms == 0 || v->scheme->signs_time
+    return o->tolerance.ms == 0 || (v->style && v->style->signs_time)
            || err_set(e, "verify.tolerance: scheme %s signs no time: leave it away", verify_name(o->scheme));
 }
 
@@ -88,6 +100,8 @@ struct verifier *verifier_new(const struct verify_options *o, struct err *e)
     }
     struct verifier *v = mem_alloc(sizeof *v);
     v->scheme = verify_schemes[o->scheme];
+    v->style = verify_style(o->scheme);
+    v->covers = verify_covers(o->scheme);
     v->tokens = tokens_new();
     v->decoded = buf_new(SIGNATURE_BYTES);
     if (verify_set_header(v, o, e) && verify_set_tolerance(v, o, e) && verify_add_secrets(v, o, e))
@@ -100,7 +114,7 @@ void verifier_free(struct verifier *v)
 {
     if (!v)
         return;
-    scheme_free_keys(v);
+    signed_free_keys(v);
     tokens_free(v->tokens);
     buf_free(&v->decoded);
     free(v);
@@ -118,7 +132,7 @@ enum refusal verifier_check(struct verifier *v, const struct http_request *r)
 
 static const char *verifier_id_header(const struct verifier *v, const struct http_request *r)
 {
-    return v->scheme->id ? v->scheme->id(r) : v->scheme->id_header;
+    return v->style ? signed_headers(v, r)->id : NULL;
 }
 
 struct str verifier_id(const struct verifier *v, const struct http_request *r)
@@ -130,7 +144,7 @@ struct str verifier_id(const struct verifier *v, const struct http_request *r)
 bool verifier_vouches(const struct verifier *v, const struct http_request *r, const char *header)
 {
     const char *id = verifier_id_header(v, r);
-    switch (v->scheme->covers) {
+    switch (v->covers) {
     case COVER_BODY: return false;
     case COVER_ID_BODY: return id && str_eq_nocase(str_of(header), str_of(id));
     case COVER_REQUEST: return true;
@@ -140,10 +154,10 @@ bool verifier_vouches(const struct verifier *v, const struct http_request *r, co
 
 const char *verifier_type(const struct verifier *v)
 {
-    return v->scheme->type;
+    return v->style ? v->style->type : NULL;
 }
 
 const char *verifier_type_header(const struct verifier *v)
 {
-    return v->scheme->type_header;
+    return v->style ? v->style->type_header : NULL;
 }

@@ -4,19 +4,20 @@
  *
  *   verifier_new -> verifier_check per request -> verifier_free
  *
- * VERIFY_SCHEMES lists the schemes; each has a file here (scheme.h says how to add one). Every secret is tried, always
+ * VERIFY_SCHEMES lists the schemes: the styles of bridge/auth/signature.h, and others, each with a file here (scheme.h says
+ * how to add one). Every secret is tried, always
  * all of them, in constant time. One thread per verifier. */
 #pragma once
+#include "bridge/auth/signature.h"
 #include "bridge/net/http/http.h"
 #include "connectors/http/verify/cover.h"
 #include "connectors/http/verify/refusal.h"
 
-/* Enum value, name in the YAML, what `aqueduct help http` says. */
-#define VERIFY_SCHEMES(SCHEME)                                                                                         \
-    SCHEME(STANDARD, standard, "a Standard Webhooks v1 signature")                                                     \
-    SCHEME(GITHUB, github, "GitHub's signature")                                                                       \
+/* Enum value, name in the YAML, what `aqueduct help http` says. Besides the styles of signatures: */
+#define VERIFY_OWN(SCHEME)                                                                                             \
     SCHEME(BEARER, bearer, "a token in the Authorization header")                                                      \
     SCHEME(NONE, none, "nothing, everybody may send")
+#define VERIFY_SCHEMES(SCHEME) SIGNATURE_STYLES(SCHEME) VERIFY_OWN(SCHEME)
 
 #define VERIFY_VALUE(VALUE, name, doc) VERIFY_##VALUE,
 enum verify_scheme { VERIFY_UNSET, VERIFY_SCHEMES(VERIFY_VALUE) VERIFY_COUNT };

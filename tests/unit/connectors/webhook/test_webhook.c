@@ -386,7 +386,10 @@ TEST(a_structured_request)
 static char *body_of(enum body_mode mode, const char *content_type, const struct message *m, const char *expected_type)
 {
     struct map none = { 0 };
-    struct request_template template = { .body = mode, .content_type = content_type, .headers = &none };
+    struct signer unsigned_ = { .style = signature_style(SIGNATURE_STANDARD) };
+    struct request_template template = {
+        .signer = &unsigned_, .body = mode, .content_type = content_type, .headers = &none
+    };
     struct request r = { 0 };
     struct err e = { "" };
     if (!request_build(&r, &template, m, 1764115200123, &e))
@@ -556,39 +559,108 @@ TEST(no_data_and_no_content_type)
     sink_end(s);
 }
 
-/* Standard Webhooks' own examples: secret, id, timestamp, body, signature. */
+/* The value of a header of the request that is built of it; absent: it has none. Borrowed. */
+static const char *line_of(const struct request *r, const char *name)
+{
+    size_t n = strlen(name);
+    for (const struct curl_slist *line = r->lines; line; line = line->next)
+        if (!strncasecmp(line->data, name, n) && line->data[n] == ':')
+            return line->data + n + 2;
+    return NULL;
+}
+
+#define SLACK_BODY                                                                                                     \
+    "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name="      \
+    "foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks." \
+    "slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121."  \
+    "803a0bc887a14d10d2c447fce8b6703c"
+
+/* Standard Webhooks', GitHub's and Slack's own examples; for Stripe and the plain ones what Python's hmac says. */
 TEST(published_vectors)
 {
     static const struct {
-        const char *secret, *id, *timestamp, *body, *signature;
+        enum signature scheme;
+        const char *secrets[2], *id;
+        int64_t at;
+        const char *body, *name, *value;
     } vectors[] = {
-        { "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330",
-          "{\"test\": 2432232314}", " v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=" },
-        { "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk", "1649367553",
+        { SIGNATURE_STANDARD,
+          { "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" },
+          "msg_p5jXN8AQM9LWM0D4loKWxJek",
+          1614265330,
+          "{\"test\": 2432232314}",
+          "webhook-signature",
+          "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=" },
+        { SIGNATURE_STANDARD,
+          { "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD" },
+          "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk",
+          1649367553,
           "{\"email\":\"test@example.com\",\"username\":\"test_user\"}",
-          " v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=" },
+          "webhook-signature",
+          "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=" },
+        { SIGNATURE_GITHUB,
+          { "It's a Secret to Everybody" },
+          "0123456789abcdef",
+          1,
+          "Hello, World!",
+          "X-Hub-Signature-256",
+          "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17" },
+        { SIGNATURE_SLACK,
+          { "8f742231b10e8888abcd99yyyzzz85a5" },
+          "0123456789abcdef",
+          1531420618,
+          SLACK_BODY,
+          "X-Slack-Signature",
+          "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503" },
+        { SIGNATURE_STRIPE,
+          { "whsec_test_secret_of_a_stripe_endpoint", "another_secret_of_that_endpoint" },
+          "0123456789abcdef",
+          1614265330,
+          "{\"id\": \"evt_1\"}",
+          "Stripe-Signature",
+          "t=1614265330,v1=234ba0ffc057c5a2f83023c6c4db42adff8389a05b8a869d81bdc94bf13384b4,"
+          "v1=2385e13eb2a2a7d513f6eb20e89c17bd4c4852801962f0b138a0578277c2c214" },
+        { SIGNATURE_HMAC_HEX,
+          { "a shop's shared secret" },
+          "0123456789abcdef",
+          1,
+          "{\"id\": 1}",
+          "X-Hook-Signature",
+          "e08b480555b363f0fbfac4183050aa28c434c5b81b4d570887f0759569abc015" },
+        { SIGNATURE_HMAC_BASE64,
+          { "a shop's shared secret" },
+          "0123456789abcdef",
+          1,
+          "{\"id\": 1}",
+          "X-Hook-Signature",
+          "4ItIBVWzY/D7+sQYMFCqKMQ0xbgbTVcIh/B1lWmrwBU=" },
     };
-    for (size_t i = 0; i < 2; i++) {
-        struct hmac *key = secret_hmac(str_of(vectors[i].secret), NULL);
-        assert_non_null(key);
+    static char plain[] = "X-Hook-Signature";
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) {
+        struct secret secrets[2] = { { (char *)(uintptr_t)vectors[i].secrets[0] },
+                                     { (char *)(uintptr_t)vectors[i].secrets[1] } };
+        struct signature_options o = { .scheme = vectors[i].scheme };
+        if (!signature_style(o.scheme)->headers.signature)
+            o.header = plain;
+        struct signer signer;
+        struct err e = { "" };
+        assert_true(signer_load(&signer, &o, &(struct secrets){ secrets, secrets[1].text ? 2 : 1 }, false, &e));
         struct map none = { 0 };
-        struct request_template template = { .keys = &key, .key_count = 1, .body = BODY_BINARY, .headers = &none };
+        struct request_template template = { .signer = &signer, .body = BODY_BINARY, .headers = &none };
         const struct event *ev = event_like(
             (struct event){ .id = str_of(vectors[i].id), .data = str_of(vectors[i].body) });
         struct request r = { 0 };
-        uint64_t seconds;
-        assert_true(str_to_u64(str_of(vectors[i].timestamp), &seconds));
-        assert_true(
-            request_build(&r, &template, &(struct message){ .event = ev }, (int64_t)seconds * 1000 + 999, NULL));
-        const char *found = NULL;
-        for (struct curl_slist *line = r.lines; line; line = line->next)
-            if (!strncmp(line->data, "webhook-signature:", 18))
-                found = line->data + 18;
-        assert_non_null(found);
-        assert_string_equal(found, vectors[i].signature);
+        assert_true(request_build(&r, &template, &(struct message){ .event = ev }, vectors[i].at * 1000 + 999, NULL));
+        assert_string_equal(line_of(&r, vectors[i].name), vectors[i].value);
+        assert_string_equal(line_of(&r, "webhook-id"), vectors[i].id); /* whatever the scheme */
+        assert_int_equal(strtoll(line_of(&r, "webhook-timestamp"), NULL, 10), vectors[i].at);
+        if (o.scheme == SIGNATURE_GITHUB)
+            assert_string_equal(line_of(&r, "X-GitHub-Delivery"), vectors[i].id);
+        if (o.scheme == SIGNATURE_SLACK)
+            assert_string_equal(line_of(&r, "X-Slack-Request-Timestamp"), line_of(&r, "webhook-timestamp"));
         request_free(&r);
         event_unref(ev);
-        hmac_free(key);
+        signer_free(&signer);
     }
 }
 
@@ -736,6 +808,8 @@ TEST(close_with_messages_in_line)
 
 /* ---- options ---- */
 
+#define SIGNED "url: http://example.com/\nsecrets: [" SECRET_1 "]\n"
+
 TEST(wrong_options_are_refused)
 {
     static const struct {
@@ -789,6 +863,17 @@ TEST(wrong_options_are_refused)
         { "url: http://example.com/\nunsigned: true\ngzip: true\nheaders: {Content-Encoding: br}\n",
           "Content-Encoding is set by the bridge (see gzip)" },
         { "url: https://example.com/\nunsigned: true\nca_file: /nonexistent.pem\n", "ca_file: /nonexistent.pem" },
+        { SIGNED "signature: {scheme: hmac_hex}\n", "signature.header: is missing: scheme hmac_hex has no header" },
+        { SIGNED "signature: {header: X-Signature}\n", "signature.header: scheme standard has no header to choose" },
+        { SIGNED "signature: {scheme: github, header: 'X A'}\n",
+          "signature.header: \"X A\" is not the name of a header" },
+        { SIGNED "signature: {scheme: github, header: Webhook-Id}\n", "one that the bridge sets itself" },
+        { SIGNED "signature: {scheme: slack}\nheaders: {x-slack-request-timestamp: '1'}\n",
+          "x-slack-request-timestamp is set by the bridge: it belongs to the signature" },
+        { "url: http://example.com/\nsignature: {scheme: github}\nsecrets: [\"fifteen letters\"]\n",
+          "secrets[0]: has 15 characters, the least is 16" },
+        { "url: http://example.com/\nsignature: {scheme: github}\nsecrets: [" SECRET_1 ", " SECRET_2 "]\n",
+          "secrets[1]: scheme github has one signature in a request, by one key" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = sink_refused(&webhook_sink, cases[i].yaml);

@@ -281,6 +281,96 @@ TEST(github)
     verifier_free(v);
 }
 
+/* ---- other styles; the vectors are those of the sender's test ---- */
+
+TEST(stripe)
+{
+#define STRIPE_1 "234ba0ffc057c5a2f83023c6c4db42adff8389a05b8a869d81bdc94bf13384b4"
+    static const struct {
+        const char *value;
+        enum refusal expected;
+    } cases[] = {
+        { "t=1614265330,v1=" STRIPE_1, REFUSAL_NONE },
+        { "v1=" STRIPE_1 ",t=1614265330", REFUSAL_NONE },
+        { "t=1614265330,v0=" STRIPE_1, REFUSAL_MISMATCH }, /* another scheme proves nothing */
+        { "t=1614265330,v1=00,v1=" STRIPE_1 ",v0=00", REFUSAL_NONE },
+        { "t=1614265331,v1=" STRIPE_1, REFUSAL_MISMATCH },
+        { "t=1614265029,v1=" STRIPE_1, REFUSAL_STALE },
+        { "t=1614265631,v1=" STRIPE_1, REFUSAL_STALE },
+        { "t=,v1=" STRIPE_1, REFUSAL_MALFORMED },
+        { "v1=" STRIPE_1, REFUSAL_MALFORMED },
+        { "t=1614265330", REFUSAL_MISMATCH },
+        { ",,", REFUSAL_MALFORMED },
+        { "", REFUSAL_MISSING },
+    };
+    struct verifier *v = verifier(VERIFY_STRIPE, SECRETS("whsec_test_secret_of_a_stripe_endpoint"), NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        request_new("{\"id\": \"evt_1\"}");
+        add("Stripe-Signature", cases[i].value);
+        check(v, cases[i].expected);
+    }
+    assert_null(verifier_id(v, &request).at);
+    assert_string_equal(verifier_type(v), "stripe");
+    verifier_free(v);
+}
+
+TEST(slack)
+{
+    static const char good[] = "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503";
+    static const char body[] =
+        "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name="
+        "foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2F"
+        "hooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015."
+        "47445629121.803a0bc887a14d10d2c447fce8b6703c";
+    static const struct {
+        const char *time, *value;
+        enum refusal expected;
+    } cases[] = {
+        { "1531420618", good, REFUSAL_NONE },
+        { "1531420619", good, REFUSAL_MISMATCH },
+        { "1531420317", good, REFUSAL_STALE },
+        { "soon", good, REFUSAL_MALFORMED },
+        { NULL, good, REFUSAL_MISSING },
+        { "1531420618", NULL, REFUSAL_MISSING },
+        { "1531420618", "a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503", REFUSAL_MALFORMED },
+    };
+    clock_fake(1000, 1531420618000);
+    struct verifier *v = verifier(VERIFY_SLACK, SECRETS("8f742231b10e8888abcd99yyyzzz85a5"), NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        request_new(body);
+        if (cases[i].time)
+            add("X-Slack-Request-Timestamp", cases[i].time);
+        if (cases[i].value)
+            add("X-Slack-Signature", cases[i].value);
+        check(v, cases[i].expected);
+    }
+    verifier_free(v);
+}
+
+TEST(plain_hmac_in_a_header_of_its_own)
+{
+    static const char hex[] = "e08b480555b363f0fbfac4183050aa28c434c5b81b4d570887f0759569abc015",
+                      base64[] = "4ItIBVWzY/D7+sQYMFCqKMQ0xbgbTVcIh/B1lWmrwBU=";
+    static const struct {
+        enum verify_scheme scheme;
+        const char *value;
+        enum refusal expected;
+    } cases[] = {
+        { VERIFY_HMAC_HEX, hex, REFUSAL_NONE },          { VERIFY_HMAC_BASE64, base64, REFUSAL_NONE },
+        { VERIFY_HMAC_HEX, base64, REFUSAL_MALFORMED },  { VERIFY_HMAC_BASE64, hex, REFUSAL_MALFORMED },
+        { VERIFY_HMAC_HEX, "e08b", REFUSAL_MALFORMED },  { VERIFY_HMAC_BASE64, "4ItI", REFUSAL_MALFORMED },
+        { VERIFY_HMAC_HEX, STRIPE_1, REFUSAL_MISMATCH },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct verifier *v = verifier(cases[i].scheme, SECRETS("a shop's shared secret"), "X-Hook-Signature");
+        request_new("{\"id\": 1}");
+        check(v, REFUSAL_MISSING);
+        add("x-hook-signature", cases[i].value);
+        check(v, cases[i].expected);
+        verifier_free(v);
+    }
+}
+
 /* ---- bearer, none ---- */
 
 TEST(bearer)
@@ -358,6 +448,8 @@ TEST(bad_options)
         { VERIFY_STANDARD, "x", "X-Y", "no header to choose" },
         { VERIFY_NONE, NULL, "X-Y", "no header to choose" },
         { VERIFY_UNSET, "x", NULL, "is missing" },
+        { VERIFY_HMAC_HEX, "a secret of enough length", NULL, "verify.header: is missing: scheme hmac_hex" },
+        { VERIFY_STRIPE, "fifteen letters", NULL, "secrets[0]: has 15 characters, the least is 16" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct secret one = { (char *)(uintptr_t)cases[i].secret };
@@ -374,7 +466,8 @@ TEST(bad_options)
 
 TEST(schemes_are_named_in_the_options)
 {
-    static const char *const names[VERIFY_COUNT] = { NULL, "standard", "github", "bearer", "none" };
+    static const char *const names[VERIFY_COUNT] = { NULL,       "standard",    "github", "stripe", "slack",
+                                                     "hmac_hex", "hmac_base64", "bearer", "none" };
     char yaml[64];
     for (int i = VERIFY_UNSET + 1; i < VERIFY_COUNT; i++) {
         struct verify_options o = { 0 };
@@ -385,7 +478,8 @@ TEST(schemes_are_named_in_the_options)
     }
     struct verify_options o = { 0 };
     char *problem = options_problem(verify_rows, &o, "scheme: hmac\n");
-    assert_non_null(strstr(problem, "is not one of standard, github, bearer, none"));
+    assert_non_null(
+        strstr(problem, "is not one of standard, github, stripe, slack, hmac_hex, hmac_base64, bearer, none"));
     free(problem);
     problem = options_problem(verify_rows, &o, "secrets: [x]\n");
     assert_non_null(strstr(problem, "scheme: is missing"));
@@ -401,6 +495,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(standard_timestamps, at_s1, real_time),
         cmocka_unit_test_setup_teardown(standard_secrets, at_s1, real_time),
         cmocka_unit_test(github),
+        cmocka_unit_test_setup_teardown(stripe, at_s1, real_time),
+        cmocka_unit_test_setup_teardown(slack, at_s1, real_time),
+        cmocka_unit_test(plain_hmac_in_a_header_of_its_own),
         cmocka_unit_test(bearer),
         cmocka_unit_test(none),
         cmocka_unit_test(bad_options),

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* How webhooks are signed, as one table: what signs (the sink `webhook`) and what verifies (the source `http`) read the
+ * same rows. A style that signs with HMAC-SHA256 is one row of signature.c and one line here, and no code.
+ *
+ * A signature is over: lead, id and mark, time and mark, body; of these what the row has. It stands in the header behind
+ * `begin`, in base64 or hex; where `between` is set, one behind the other of every key. Any thread. */
+#pragma once
+#include "bridge/auth/key.h"
+
+/* Enum value, name in the YAML, what help says. */
+#define SIGNATURE_STYLES(STYLE)                                                                                        \
+    STYLE(STANDARD, standard, "Standard Webhooks v1, over id, time and body")                                          \
+    STYLE(GITHUB, github, "GitHub's, over the body: X-Hub-Signature-256: sha256=<hex>")                                \
+    STYLE(STRIPE, stripe, "Stripe's, over time and body: Stripe-Signature: t=<time>,v1=<hex>")                         \
+    STYLE(SLACK, slack, "Slack's, over time and body: X-Slack-Signature: v0=<hex>")                                    \
+    STYLE(HMAC_HEX, hmac_hex, "HMAC-SHA256 of the body in hex, in a header that you name")                             \
+    STYLE(HMAC_BASE64, hmac_base64, "HMAC-SHA256 of the body in base64, in a header that you name")
+
+#define SIGNATURE_VALUE(VALUE, name, doc) SIGNATURE_##VALUE,
+enum signature { SIGNATURE_UNSET, SIGNATURE_STYLES(SIGNATURE_VALUE) SIGNATURE_COUNT };
+#undef SIGNATURE_VALUE
+
+struct signature_headers {
+    const char *signature, *id, *time; /* NULL: it has none */
+};
+
+struct signature_style {
+    struct signature_headers headers; /* without `signature` the user names that one */
+    struct signature_headers other;   /* what other senders of this style name them; NULL: no others */
+    const char *begin[KEY_KINDS];     /* stands before a signature by such a key; NULL: it knows no such keys */
+    const char *time_begin;           /* the header itself holds the time as well, behind this; NULL: it does not */
+    char between;                     /* two signatures in one header; 0: there is one */
+    bool base64;                      /* else hex */
+    const char *lead;                 /* of what is signed; NULL: nothing */
+    char mark;                        /* behind id and time there */
+    bool signs_id, signs_time;
+    bool boxed;                     /* secrets are those of Standard Webhooks (whsec_), else texts as they are */
+    const char *type, *type_header; /* of the events that its senders are known for, to name them by; or NULL */
+};
+
+const struct signature_style *signature_style(enum signature which); /* NULL: unset */
+const char *signature_name(enum signature which);                    /* as in the YAML */
+
+/* What one request is signed by, beside its keys. */
+struct signed_parts {
+    struct str id, time, body;
+};
+enum { SIGNED_PARTS = 6, SIGNATURE_TIME_DIGITS = 12 };
+/* What is signed, as parts to be joined; returns how many. They point into `p` and the style. */
+size_t signature_parts(const struct signature_style *st, const struct signed_parts *p, struct str out[SIGNED_PARTS]);
+
+/* ---- to sign ---- */
+
+/* Appends the header's value: the signatures of all keys, or of the first where the style has one. */
+void signature_add(const struct signature_style *st, struct key *const *keys, size_t count,
+                   const struct signed_parts *p, struct buf *out);
+
+/* ---- to verify ---- */
+
+/* Takes the next signature out of a header's value: what kind of key made it, and its text, still encoded. False: there
+ * are no more. Whatever else stands there is passed over. */
+bool signature_next(const struct signature_style *st, struct str *value, enum key_kind *kind, struct str *text);
+/* Decodes it, appended to `out`. */
+bool signature_decode(const struct signature_style *st, struct str text, struct buf *out);
+/* The time in a header's value (time_begin); absent: there is none. */
+struct str signature_time(const struct signature_style *st, struct str value);
+/* Seconds since 1970 in 1 to 12 digits. */
+bool signature_read_time(struct str text, int64_t *seconds);

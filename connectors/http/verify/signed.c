@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/* Verifies signatures of every style by its row (bridge/auth/signature.h). */
+#include <stdlib.h>
+#include "bridge/lib/clock.h"
+#include "bridge/lib/mem.h"
+#include "connectors/http/verify/scheme.h"
+
+static void signed_add_key(struct verifier *v, struct key *key)
+{
+    size_t count = v->key_count + 1;
+    v->keys = mem_grow(v->keys, count, sizeof *v->keys);
+    v->macs = mem_grow(v->macs, count, sizeof *v->macs);
+    v->keys[v->key_count++] = key;
+}
+
+void signed_free_keys(struct verifier *v)
+{
+    for (size_t i = 0; i < v->key_count; i++)
+        key_free(v->keys[i]);
+    free(v->keys);
+    if (v->macs)
+        crypto_wipe(v->macs, v->key_count * sizeof *v->macs);
+    free(v->macs);
+}
+
+static bool signed_add_secret(struct verifier *v, struct str secret, struct err *e)
+{
+    struct key *key = key_new(secret, v->style->boxed, e);
+    if (!key)
+        return false;
+    signed_add_key(v, key);
+    if (v->style->boxed && (key = key_new_unboxed(secret)))
+        signed_add_key(v, key);
+    return true;
+}
+
+const struct signature_headers *signed_headers(const struct verifier *v, const struct http_request *r)
+{
+    size_t count = 1;
+    if (v->style->other.signature)
+        http_header(r, v->style->headers.signature, &count);
+    return count ? &v->style->headers : &v->style->other;
+}
+
+/* The parts that its headers hold. */
+static enum refusal signed_read(const struct verifier *v, const struct http_request *r, struct signed_parts *p,
+                                struct str *value)
+{
+    const struct signature_headers *h = signed_headers(v, r);
+    enum refusal no = REFUSAL_NONE;
+    if (v->style->signs_id)
+        no = scheme_header(r, h->id, &p->id);
+    if (!no && h->time)
+        no = scheme_header(r, h->time, &p->time);
+    if (!no)
+        no = scheme_header(r, v->header ? v->header : h->signature, value);
+    if (!no && v->style->time_begin)
+        p->time = signature_time(v->style, *value);
+    p->body = r->body;
+    return no;
+}
+
+static enum refusal signed_check_time(const struct verifier *v, struct str time)
+{
+    int64_t signed_at;
+    if (!signature_read_time(time, &signed_at))
+        return REFUSAL_MALFORMED;
+    int64_t age = clock_wall_ms() / 1000 - signed_at;
+    return age > v->tolerance_s || age < -v->tolerance_s ? REFUSAL_STALE : REFUSAL_NONE;
+}
+
+/* Is this the MAC by one of the keys? No early end: the time taken does not say which secret matched, or whether one did. */
+static bool signed_matches(const struct verifier *v, struct str mac)
+{
+    bool found = false;
+    for (size_t i = 0; i < v->key_count; i++)
+        found |= crypto_equal(mac, (struct str){ (const char *)v->macs[i].bytes, SHA256_BYTES });
+    return found;
+}
+
+/* One of the signatures must match. Where there can be only one, the log says when it is none at all. */
+static enum refusal signed_compare(struct verifier *v, struct str value)
+{
+    bool found = false, sound = v->style->between;
+    enum key_kind kind;
+    struct str text;
+    while (signature_next(v->style, &value, &kind, &text)) {
+        buf_reset(&v->decoded);
+        if (!signature_decode(v->style, text, &v->decoded))
+            continue;
+        sound |= v->decoded.n == SHA256_BYTES;
+        found |= signed_matches(v, buf_str(&v->decoded));
+    }
+    return found ? REFUSAL_NONE : sound ? REFUSAL_MISMATCH : REFUSAL_MALFORMED;
+}
+
+static enum refusal signed_check(struct verifier *v, const struct http_request *r)
+{
+    struct signed_parts p = { 0 };
+    struct str value, parts[SIGNED_PARTS];
+    enum refusal no = signed_read(v, r, &p, &value);
+    if (!no && v->style->signs_time)
+        no = signed_check_time(v, p.time);
+    if (no)
+        return no;
+    size_t n = signature_parts(v->style, &p, parts);
+    for (size_t i = 0; i < v->key_count; i++)
+        key_sign(v->keys[i], parts, n, v->macs[i].bytes);
+    return signed_compare(v, value);
+}
+
+const struct scheme scheme_signed = {
+    .add_secret = signed_add_secret,
+    .check = signed_check,
+};

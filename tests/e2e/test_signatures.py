@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""Signatures in every style, judged by the libraries of those who made it."""
+import base64
+import hashlib
+import hmac
+import json
+import subprocess
+
+import pytest
+
+from conftest import HTTP_SOURCE, ROOT, event, post_ok
+
+TEXT, OTHER_TEXT = "a-secret-of-text-as-it-is-0123456789", "another-secret-of-text-as-it-is-9876"
+PLAIN = {"hmac_hex": lambda mac: mac.hex(), "hmac_base64": lambda mac: base64.b64encode(mac).decode()}
+
+
+@pytest.fixture(scope="module")
+def libraries(node, python_folder):
+    """Asks each scheme's own library about [(scheme, headers, body, secret)]: "ok", or why not, in the schemes' order."""
+    def line(scheme, headers, body, secret):
+        return {"scheme": scheme, "headers": headers, "body_base64": base64.b64encode(body).decode(), "secret": secret}
+
+    def ask(requests):
+        slack = [line(*r) for r in requests if r[0] == "slack"]
+        said = subprocess.run([str(python_folder / "bin/python"), str(ROOT / "tests/e2e/verify/styles.py")], text=True, timeout=120, check=True,
+                              input="".join(json.dumps(one) + "\n" for one in slack), capture_output=True).stdout.splitlines()
+        return node("styles.mjs", [line(*r) for r in requests if r[0] != "slack"]) + said
+    return ask
+
+
+def sink(endpoints):
+    lines = "".join(f"      {name}: {json.dumps(options)}\n" for name, options in endpoints.items())
+    return f"sinks:\n  out:\n    type: webhook\n    topics: [$EVENTS]\n    endpoints:\n{lines}"
+
+
+def test_each_style_is_verified_by_its_own_library(local_bridge, receivers, libraries):
+    at = {scheme: receivers() for scheme in ("github", "stripe", "slack", *PLAIN)}
+    secrets = {"stripe": [OTHER_TEXT, TEXT]}        # two keys: both sign
+    header = {scheme: {"header": "X-Hook-Signature"} for scheme in PLAIN}
+    daemon = local_bridge.run(HTTP_SOURCE + sink({scheme.replace("_", "-"): {
+        "url": receiver.url, "secrets": secrets.get(scheme, [TEXT]), "signature": {"scheme": scheme, **header.get(scheme, {})}}
+        for scheme, receiver in at.items()}))
+    post_ok(daemon, event("an-event-of-this-test-1", data={"greeting": "grüß dich"}, datacontenttype="application/json"))
+    got = {scheme: receiver.arrived(1)[0] for scheme, receiver in at.items()}
+    for scheme, request in got.items():
+        headers, body = request["headers"], request["body"]
+        assert headers["webhook-id"] and headers["webhook-timestamp"]
+        if scheme in PLAIN:
+            assert headers["x-hook-signature"] == PLAIN[scheme](hmac.digest(TEXT.encode(), body, hashlib.sha256))
+    mine = [(scheme, r["headers"], r["body"]) for scheme, r in got.items() if scheme not in PLAIN]
+    right = [(*one, secret) for one in mine for secret in secrets.get(one[0], [TEXT])]
+    wrong = [(scheme, headers, body + b" ", TEXT) for scheme, headers, body in mine] + [(*one, TEXT + "x") for one in mine]
+    said = libraries(right)
+    assert said == ["ok"] * 4, said
+    said = libraries(wrong)
+    assert [one.split()[0] for one in said] == ["failed"] * 6, said
+    assert got["github"]["headers"]["x-github-delivery"] == got["github"]["headers"]["webhook-id"]
