@@ -19,46 +19,19 @@
  *   BLOCKED_UNREAD ---- the first record of either ----> BLOCKED_MARKING ---- the mark is read ----> BLOCKED_READ
  *
  * A log of an earlier configuration is old: of an earlier name of the sink, or of a sink without an order by now. It is
- * emptied as a retry topic is; where a key has an order, what has to wait, or comes behind it, goes into the log of today.
+ * emptied as a retry topic is; where a key has an order, all of it goes into the log of today, and gets a mark as well.
  *
- * Until the mark is read the entries of the partition are held. Where there is no log (BLOCKED_ABSENT: the topic got more partitions
+ * Until the marks are read the entries of the partition are held. Where there is no log (BLOCKED_ABSENT: the topic got more partitions
  * since the start), keys wait in memory. */
 #include <stdlib.h>
 #include "bridge/delivery/private.h"
 #include "bridge/lib/mem.h"
 
-static void blocked_put(struct delivery *d, struct blocked *b, struct entry *en, int64_t due_ms)
-{
-    struct blocked_key *key = keys_make(d, b, en->key_hash, en->to);
-    if (keys_has(key, en->of)) {
-        window_finish(d, en, en->to->count.moved);
-        return;
-    }
-    key->coming++;
-    moves_block(d, en, &b->where, -1, due_ms);
-}
-
-/* Until it is known which keys are blocked. */
-static void blocked_hold(struct delivery *d, struct blocked *b, struct entry *en)
-{
-    if (b->state == BLOCKED_UNREAD)
-        blocked_begin(d, b);
-    struct partition *p = en->of->partition;
-    if (!p->holds)
-        consumer_hold(d->consumer, p->where, true);
-    p->holds = true;
-    en->state = ENTRY_HELD;
-    d->held++;
-    en->next = NULL;
-    *(b->held.last ? &b->held.last->next : &b->held.first) = en;
-    b->held.last = en;
-}
-
 bool blocked_holds(struct delivery *d, struct entry *en)
 {
     struct partition *p = en->of->partition;
     struct blocked *b = p && en->to->chains && en->of->record->key.at ? blocked_of(d, p) : NULL;
-    if (!b || b->read == p || b->state == BLOCKED_READ || b->state == BLOCKED_ABSENT)
+    if (!b || b->read == p || b->state == BLOCKED_ABSENT || (b->state == BLOCKED_READ && !blocked_waits_for_old(b, p)))
         return false;
     blocked_hold(d, b, en);
     return true;
@@ -70,11 +43,10 @@ bool blocked_passes(struct delivery *d, struct entry *en)
     struct blocked *b = p && en->chained ? blocked_of(d, p) : NULL;
     if (!b || b->read == p || b->state == BLOCKED_ABSENT || en->copied)
         return true;
-    bool early = p->old && en->due_ms > clock_wall_ms();
-    if (b->state == BLOCKED_READ && !early && !keys_find(b, en->key_hash, en->to))
+    if (b->state == BLOCKED_READ && !keys_find(b, en->key_hash, en->to))
         return true;
     if (b->state == BLOCKED_READ)
-        blocked_put(d, b, en, early ? en->due_ms : 0);
+        blocked_put(d, b, en, 0);
     else
         blocked_hold(d, b, en);
     return false;
@@ -91,16 +63,6 @@ bool blocked_wait(struct delivery *d, struct entry *en, int64_t wait_ms)
     else
         blocked_put(d, b, en, clock_wall_ms() + wait_ms);
     return true;
-}
-
-/* Does an earlier event of its key, which stands in the topic alone, come before it? What was redriven comes at any time. */
-static bool blocked_is_behind(const struct blocked *b, const struct entry *en)
-{
-    const struct entry *at = en->to->chains[en->key_hash & en->to->chain_mask];
-    while (at != en
-           && (at->key_hash != en->key_hash || at->of->partition == b->read || at->in_log || moves_has_no_log(at)))
-        at = at->chain;
-    return at != en;
 }
 
 /* May it go into the log now, in the order of its key? One of a key at a time, so that none overtakes another there. */
@@ -329,6 +291,7 @@ static void blocked_forget_keys(struct delivery *d, struct blocked *b)
     b->cursor = 0;
     b->waits = false;
     b->state = BLOCKED_UNREAD;
+    b->olds = 0;
 }
 
 static void blocked_drop_held(struct blocked *b, const struct partition *p)
@@ -353,12 +316,16 @@ void blocked_forget(struct delivery *d, struct partition *p)
         blocked_forget_keys(d, b);
         b->read = NULL;
     } else {
-        for (size_t i = 0; b->keys && i <= b->key_mask; i++)
+        for (size_t i = 0; !p->old && b->keys && i <= b->key_mask; i++)
             for (struct blocked_key *key = b->keys[i]; key; key = key->next)
                 key->copied = -1; /* what is in the window ends without a say */
         blocked_drop_held(b, p);
-        if (!b->read) /* its mark may have gone to another member */
+        if (!b->read) { /* its mark may have gone to another member */
             b->state = BLOCKED_UNREAD;
+            b->olds = 0;
+        }
+        if (p->old) /* so may that of the old log */
+            b->mark_again_ms = 0;
     }
 }
 

@@ -179,6 +179,88 @@ struct blocked *blocked_of(struct delivery *d, struct partition *p)
     return p->blocked;
 }
 
+/* ---- what goes there, or waits until it is known ---- */
+
+static void blocked_queue(struct blocked *b, struct entry *en)
+{
+    en->next = NULL;
+    *(b->held.last ? &b->held.last->next : &b->held.first) = en;
+    b->held.last = en;
+}
+
+void blocked_hold(struct delivery *d, struct blocked *b, struct entry *en)
+{
+    if (b->state == BLOCKED_UNREAD)
+        blocked_begin(d, b);
+    struct partition *p = en->of->partition;
+    if (!p->holds)
+        consumer_hold(d->consumer, p->where, true);
+    p->holds = true;
+    en->state = ENTRY_HELD;
+    d->held++;
+    blocked_queue(b, en);
+}
+
+void blocked_put(struct delivery *d, struct blocked *b, struct entry *en, int64_t due_ms)
+{
+    struct blocked_key *key = keys_make(d, b, en->key_hash, en->to);
+    if (keys_has(key, en->of)) {
+        window_finish(d, en, en->to->count.moved);
+        return;
+    }
+    key->coming++;
+    moves_block(d, en, &b->where, -1, due_ms);
+}
+
+bool blocked_is_behind(const struct blocked *b, const struct entry *en)
+{
+    const struct entry *at = en->to->chains[en->key_hash & en->to->chain_mask];
+    while (at != en
+           && (at->key_hash != en->key_hash || at->of->partition == b->read || at->in_log || moves_has_no_log(at)))
+        at = at->chain;
+    return at != en;
+}
+
+bool blocked_take_over(struct delivery *d, struct entry *en)
+{
+    struct partition *p = en->of->partition;
+    struct blocked *b = p && p->old && en->chained ? blocked_of(d, p) : NULL;
+    if (!b || b->state != BLOCKED_READ || blocked_is_behind(b, en))
+        return false;
+    blocked_put(d, b, en, en->due_ms);
+    return true;
+}
+
+bool blocked_waits_for_old(const struct blocked *b, const struct partition *p)
+{
+    return b->olds > 0 && !p->old;
+}
+
+/* Lets go on what is held, but for what waits for old logs. */
+static void blocked_let_go(struct delivery *d, struct blocked *b)
+{
+    for (struct partition *p = d->partitions; p; p = p->next)
+        if (p->holds && p->blocked == b && !blocked_waits_for_old(b, p)) {
+            consumer_hold(d->consumer, p->where, false);
+            p->holds = false;
+        }
+    wake_up(d->wake_fd); /* it may be read at once */
+    struct entry *en = b->held.first;
+    b->held = (struct window_queue){ 0 };
+    for (struct entry *next; en; en = next) {
+        next = en->next;
+        if (blocked_waits_for_old(b, en->of->partition)) {
+            blocked_queue(b, en);
+            continue;
+        }
+        d->held--;
+        en->state = ENTRY_BEHIND;
+        bool first = en->chained || window_chain_enter(en);
+        if (!blocked_take_over(d, en) && first)
+            window_ready(d, en);
+    }
+}
+
 /* ---- the mark ---- */
 
 static void blocked_on_marked(void *ctx, uint64_t tag, enum outcome o, const char *why)
@@ -187,17 +269,40 @@ static void blocked_on_marked(void *ctx, uint64_t tag, enum outcome o, const cha
     mailbox_put(&d->marks, tag, (int32_t)o, why);
 }
 
-void blocked_publish_mark(struct delivery *d, struct blocked *b)
+static void blocked_mark(struct delivery *d, const struct blocked *b, const char *log)
 {
     const struct header headers[] = { { STR(TRAIL_STATE), STR("mark") }, { STR(TRAIL_REASON), str_of(b->mark) } };
-    struct record r = {
-        .topic = str_of(b->log), .partition = b->where.partition, .headers = headers, .header_count = 2
-    };
-    b->mark_again_ms = INT64_MAX;
+    struct record r = { .topic = str_of(log), .partition = b->where.partition, .headers = headers, .header_count = 2 };
     d->storing++;
     broker_publish(d->broker,
                    &(struct publication){
                        .records = &r, .record_count = 1, .done = blocked_on_marked, .ctx = d, .tag = b->number });
+}
+
+/* Has it as many partitions as the topic? Else another member may read its partition of the same number. */
+static bool blocked_is_beside(const struct delivery *d, const struct blocked_log *old, const struct blocked_log *log)
+{
+    return strcmp(old->of, log->of) == 0
+           && broker_partitions(d->broker, old->topic) == broker_partitions(d->broker, log->topic);
+}
+
+void blocked_publish_mark(struct delivery *d, struct blocked *b)
+{
+    const struct blocked_log *log = d->logs;
+    while (log->topic != b->log)
+        log++;
+    b->mark_again_ms = INT64_MAX;
+    b->olds = 0;
+    blocked_mark(d, b, b->log);
+    for (size_t i = 0; i < d->old_count; i++) {
+        const struct partition *p = partition_find(d, str_of(d->old[i].topic), b->where.partition);
+        if (!blocked_is_beside(d, &d->old[i], log) || (p && p->at_mark))
+            continue;
+        blocked_mark(d, b, d->old[i].topic);
+        b->olds++;
+    }
+    if (b->state == BLOCKED_READ && b->olds == 0)
+        blocked_let_go(d, b);
 }
 
 void blocked_begin(struct delivery *d, struct blocked *b)
@@ -208,26 +313,29 @@ void blocked_begin(struct delivery *d, struct blocked *b)
         snprintf(b->mark + 2 * i, 3, "%02x", bytes[i]);
     b->state = BLOCKED_MARKING;
     b->mark_failed = false;
+    for (struct partition *p = d->partitions; p; p = p->next)
+        p->at_mark = p->at_mark && p->blocked != b;
     blocked_publish_mark(d, b);
+}
+
+void blocked_take_old_mark(struct delivery *d, struct partition *p, const struct record *r)
+{
+    struct blocked *b = blocked_of(d, p);
+    if (!b || b->olds == 0 || p->at_mark || !str_eq(record_header(r, TRAIL_REASON), str_of(b->mark)))
+        return;
+    p->at_mark = true;
+    if (--b->olds == 0 && b->state == BLOCKED_READ)
+        blocked_let_go(d, b);
 }
 
 void blocked_ready(struct delivery *d, struct blocked *b)
 {
+    bool known = b->state == BLOCKED_READ;
     b->state = BLOCKED_READ;
-    for (struct partition *p = d->partitions; p; p = p->next)
-        if (p->holds && p->blocked == b) {
-            consumer_hold(d->consumer, p->where, false);
-            p->holds = false;
-        }
-    wake_up(d->wake_fd); /* it may be read at once */
-    for (struct entry *en; (en = b->held.first);) {
-        b->held.first = en->next;
-        d->held--;
-        en->state = ENTRY_BEHIND;
-        if (en->chained || window_chain_enter(en))
-            window_ready(d, en);
-    }
-    b->held.last = NULL;
+    b->olds = d->stopped ? 0 : b->olds; /* nothing is sent any more: whatever they hold, this comes after it */
+    blocked_let_go(d, b);
+    if (known)
+        return;
     for (size_t i = 0; b->keys && i <= b->key_mask; i++)
         for (struct blocked_key *key = b->keys[i]; key; key = key->next)
             keys_rest(b, key);

@@ -293,7 +293,7 @@ void blocked_turn(struct delivery *d)
     for (struct blocked *b = d->blocked; b; b = b->next) {
         if (b->state == BLOCKED_UNREAD && b->held.first)
             blocked_begin(d, b);
-        if (b->state == BLOCKED_MARKING && b->mark_again_ms <= now)
+        if ((b->state == BLOCKED_MARKING || b->olds) && b->mark_again_ms <= now)
             blocked_publish_mark(d, b);
         for (uint64_t tag; timers_pop(&b->due, now, &tag);)
             keys_wake(b, (struct blocked_key *)(uintptr_t)tag);
@@ -307,7 +307,7 @@ int64_t blocked_next(const struct delivery *d)
     int64_t next = INT64_MAX;
     for (const struct blocked *b = d->blocked; b; b = b->next) {
         int64_t due = timers_next(&b->due);
-        if (b->state == BLOCKED_MARKING && b->mark_again_ms < due)
+        if ((b->state == BLOCKED_MARKING || b->olds) && b->mark_again_ms < due)
             due = b->mark_again_ms;
         next = due < next ? due : next;
     }

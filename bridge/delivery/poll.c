@@ -15,7 +15,8 @@ static void poll_enter(struct delivery *d, struct entry *en)
     if (blocked_holds(d, en))
         return;
     en->state = ENTRY_BEHIND;
-    if (window_chain_enter(en))
+    bool first = window_chain_enter(en);
+    if (!blocked_take_over(d, en) && first)
         window_ready(d, en);
 }
 
@@ -116,6 +117,7 @@ static void poll_take(struct delivery *d, struct record *r, struct partition *p,
 /* What is no event of an old blocked log. */
 static void poll_skip(struct delivery *d, struct record *r, struct partition *p)
 {
+    blocked_take_old_mark(d, p, r);
     watermark_finish(&p->done, r->offset);
     p->changed = d->changed = true;
     record_free(r);

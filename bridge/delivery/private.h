@@ -41,6 +41,7 @@ struct partition { /* a partition we read */
     struct str topic;
     bool own;                /* a retry or redrive topic, the waiter, or old: its records passed the filter before */
     bool old;                /* a blocked log of an earlier configuration, which is emptied */
+    bool at_mark;            /* that has been read up to the mark at its end */
     struct blocked *blocked; /* order: key: what it and its log belong to, as soon as that was asked */
     bool holds;              /* it is not read on, until it is known which keys are blocked */
     struct watermark done;
@@ -200,6 +201,7 @@ struct blocked { /* a partition of a topic and its log */
     struct partition *read;       /* the log, as long as something of it was read */
     enum blocked_state state;
     char mark[17];
+    size_t olds; /* old logs of this partition that are not read up to it yet */
     bool mark_failed;
     int64_t mark_again_ms; /* clock_mono_ms; INT64_MAX: it is on its way */
     struct window_queue held;
@@ -428,7 +430,20 @@ bool blocked_is_old(const struct delivery *d, struct str topic);
 bool blocked_is_none(const struct delivery *d, const struct record *r);
 /* What a partition belongs to; NULL: to none. */
 struct blocked *blocked_of(struct delivery *d, struct partition *p);
-/* Begins to read the log up to its end; the topic's partition waits so long. */
+/* Holds the entry, and its partition, until it is known which keys are blocked. */
+void blocked_hold(struct delivery *d, struct blocked *b, struct entry *en);
+/* Puts the entry behind the others of its key in the log. */
+void blocked_put(struct delivery *d, struct blocked *b, struct entry *en, int64_t due_ms);
+/* Does an earlier event of its key, which stands in the topic alone, come before it? What was redriven comes at any time. */
+bool blocked_is_behind(const struct blocked *b, const struct entry *en);
+/* One of an old log goes into the log of today at once, whatever its receiver does; false: it is of no old one, or behind
+ * another. */
+bool blocked_take_over(struct delivery *d, struct entry *en);
+/* A record of an old log is no event; it may be the mark up to which that was to be read. */
+void blocked_take_old_mark(struct delivery *d, struct partition *p, const struct record *r);
+/* Is the log known, but not all that old ones have for it? The topic waits so long. */
+bool blocked_waits_for_old(const struct blocked *b, const struct partition *p);
+/* Begins to read the log, and old ones, up to their ends; the topic's partition waits so long. */
 void blocked_begin(struct delivery *d, struct blocked *b);
 void blocked_publish_mark(struct delivery *d, struct blocked *b); /* again, since it could not be stored */
 /* The log has been read: which keys are blocked is known. */

@@ -542,6 +542,80 @@ TEST(a_renamed_sink_takes_over_the_log_in_its_order)
     reconciles();
 }
 
+/* However long the old log is: nothing of the topic is sent before it is read. */
+TEST(a_new_event_does_not_pass_older_ones_in_a_log_of_an_earlier_name)
+{
+    failing['a'] = true;
+    put('a', 0, 300);
+    start();
+    settle();
+    renamed();
+    config.window = 4;
+    put('a', 300, 20);
+    put('b', 0, 20);
+    failing['a'] = false;
+    clock_fake_advance(MINUTE);
+    start();
+    settle();
+    assert_int_equal(delivered('a', 0), 320);
+    assert_int_equal(delivered('b', 0), 20);
+    assert_int_equal(sink.count, 340);
+    assert_int_equal(blocked(), 0);
+    reconciles();
+}
+
+static enum verdict a_hangs(const struct sent *sent, struct result *r)
+{
+    return sent->key[0] == 'a' ? 0 : by_key(sent, r);
+}
+
+TEST(a_log_of_an_earlier_name_is_taken_over_whatever_its_receiver_does)
+{
+    failing['a'] = true;
+    put('a', 0, 300);
+    start();
+    settle();
+    renamed();
+    config.window = 4;
+    put('b', 0, 20);
+    clock_fake_advance(MINUTE);
+    start();
+    sink.verdict = a_hangs;
+    settle();
+    assert_int_equal(delivered('b', 0), 20);
+    assert_int_equal(sink.count, 21);
+    assert_int_equal(blocked(), 300);
+    reconciles();
+}
+
+TEST(the_topic_waits_until_the_end_of_such_a_log_is_marked)
+{
+    char old_log[64];
+    failing['a'] = true;
+    put('a', 0, 10);
+    start();
+    settle();
+    snprintf(old_log, sizeof old_log, "%s", log_topic);
+    renamed();
+    put('a', 10, 1);
+    put('b', 0, 1);
+    failing['a'] = false;
+    clock_fake_advance(MINUTE);
+    flow.refuses = old_log;
+    start();
+    settle();
+    assert_int_equal(delivered('a', 0), 10);
+    assert_int_equal(sink.count, 10);
+    restart(); /* meanwhile */
+    settle();
+    assert_int_equal(sink.count, 0);
+    flow.refuses = NULL;
+    wait_ms(1000);
+    assert_int_equal(delivered('a', 10), 1);
+    assert_int_equal(delivered('b', 0), 1);
+    reconciles();
+}
+
 TEST(a_renamed_sink_without_an_order_empties_the_log)
 {
     failing['a'] = true;
@@ -634,6 +708,9 @@ int main(void)
         flow_test(a_sink_without_an_order_any_more_empties_its_log),
         flow_test(what_is_due_in_such_a_log_goes_on_with_its_attempts),
         flow_test(a_renamed_sink_takes_over_the_log_in_its_order),
+        flow_test(a_new_event_does_not_pass_older_ones_in_a_log_of_an_earlier_name),
+        flow_test(a_log_of_an_earlier_name_is_taken_over_whatever_its_receiver_does),
+        flow_test(the_topic_waits_until_the_end_of_such_a_log_is_marked),
         flow_test(a_renamed_sink_without_an_order_empties_the_log),
         flow_test(a_crash_while_the_log_is_taken_over_loses_nothing),
         flow_test(what_another_sink_put_into_a_log_of_that_name_is_not_ours),
