@@ -4,7 +4,7 @@ list(REMOVE_ITEM AQUEDUCT_BRIDGE ${PROJECT_SOURCE_DIR}/bridge/main.c)
 target_sources(aqueduct_core PRIVATE ${AQUEDUCT_BRIDGE})
 
 # Files become part of the program, so that one binary is enough: a table `rows` of `struct <type>` { name, text }, of
-# which `header` tells; `name` is the path below schemas/, without its folder and its ending when `plain` is set.
+# which `header` tells; `name` is the path below schemas/, without `.yaml` when `plain` is set.
 function(embed rows type header plain)
   set(arrays "")
   set(entries "")
@@ -13,7 +13,7 @@ function(embed rows type header plain)
     file(RELATIVE_PATH name ${PROJECT_SOURCE_DIR}/schemas ${file})
     string(MAKE_C_IDENTIFIER ${rows}_${name} id)
     if(plain)
-      get_filename_component(name ${file} NAME_WE)
+      string(REGEX REPLACE "\\.yaml$" "" name ${name})
     endif()
     file(READ ${file} hex HEX)
     string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
@@ -32,7 +32,7 @@ const struct @type@ @rows@[] = {
 endfunction()
 
 set(schemas ${PROJECT_SOURCE_DIR}/schemas)
-file(GLOB files CONFIGURE_DEPENDS ${schemas}/presets/*.yaml)
+file(GLOB files CONFIGURE_DEPENDS ${schemas}/presets/*.yaml ${schemas}/inbound/*.yaml)
 embed(preset_texts preset_text bridge/config/preset.h TRUE ${files})
 file(GLOB files CONFIGURE_DEPENDS ${schemas}/events/*.schema.json ${schemas}/examples/*/*.json)
 embed(schema_texts schema_text bridge/cli/schemas.h FALSE ${files} ${schemas}/vocabulary.schema.json ${schemas}/asyncapi.yaml)

@@ -60,7 +60,7 @@ void help_all(const struct connectors *connectors, FILE *out)
                  "  aqueduct check && aqueduct run\n\n"
                  "More: aqueduct help NAME, where NAME is a source, a sink, a command, an option (capture), or one of\n"
                  "  broker local kafka topics source sink routes filter events admin log config metrics, or a preset:\n"
-                 "  anythingllm anythingllm-0 flowise kotaemon n8n open-webui\n");
+                 "  anythingllm anythingllm-0 flowise kotaemon langfuse langsmith n8n open-webui openai\n");
 }
 
 void help_command(const struct command *command, FILE *out)

@@ -151,7 +151,7 @@ static void fill_preset(struct fill *f, const struct option *row, const struct n
     if (!n->text.n)
         return;
     field->content = arena_alloc(f->arena, row->of_size);
-    if (preset_find(field->name, &text, file, &e))
+    if (preset_find(row->folder ? row->folder : PRESET_FOLDER, field->name, &text, file, &e))
         fill_preset_content(f, row, file, buf_str(&text), field->content, n, at);
     else
         problem_at(f->out, n, at, "%s", e.text);

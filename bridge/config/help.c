@@ -193,14 +193,9 @@ static struct str help_type_of(const struct node *entry)
     return type ? type->text : STR("");
 }
 
-/* The types of one capture rule, each once. */
-static void help_print_rule(const struct node *rule, FILE *out)
+/* The types of one capture rule, or of a map, each once. */
+static void help_print_kinds(const struct node *types, FILE *out)
 {
-    const struct node *name = node_get(rule, "name"), *table = node_get(rule, "table"), *map = node_get(rule, "map"),
-                      *types = map ? map : node_get(rule, "types");
-    table = table ? table : node_get(rule, "tables");
-    fprintf(out, "\n  %.*s  (table %.*s)\n", name ? (int)name->text.n : 0, name ? name->text.at : "",
-            table ? (int)table->text.n : 1, table ? table->text.at : "?");
     for (size_t i = 0; types && i < types->count; i++) {
         struct str type = help_type_of(types->at[i].value);
         bool before = false;
@@ -211,27 +206,58 @@ static void help_print_rule(const struct node *rule, FILE *out)
     }
 }
 
-/* What a preset that is compiled in captures, and the types of its events. */
-static bool help_preset(const char *name, FILE *out)
+static void help_print_rule(const struct node *rule, FILE *out)
 {
-    const struct preset_text *p = preset_texts;
-    while (p->name && strcmp(p->name, name) != 0)
-        p++;
-    if (!p->name)
-        return false;
+    const struct node *name = node_get(rule, "name"), *table = node_get(rule, "table"), *map = node_get(rule, "map");
+    table = table ? table : node_get(rule, "tables");
+    fprintf(out, "\n  %.*s  (table %.*s)\n", name ? (int)name->text.n : 0, name ? name->text.at : "",
+            table ? (int)table->text.n : 1, table ? table->text.at : "?");
+    help_print_kinds(map ? map : node_get(rule, "types"), out);
+}
+
+/* What a preset that is compiled in captures or maps, and the types of its events. */
+static void help_print_preset(const struct preset_text *p, const char *name, FILE *out)
+{
     struct arena tree = { 0 };
     struct problems none = { 0 };
     const struct node *root = tree_load(&tree, name, p->text, &none);
     const struct node *about = node_get(root, "about"), *rules = node_get(root, "capture");
     CHECK(none.count == 0);
-    fprintf(out, "A preset of the source sqlite: %.*s\n\nsources:\n  <name>:\n    type: sqlite\n    preset: %s\n",
-            about ? (int)about->text.n : 0, about ? about->text.at : "", name);
-    fputs("    path: <its database>\n\nIts rules, and the types of their events ({column}: what that column holds):\n",
-          out);
+    fprintf(out, "A preset of the source %s: %.*s\n\nsources:\n  <name>:\n    type: %s\n", rules ? "sqlite" : "http",
+            about ? (int)about->text.n : 0, about ? about->text.at : "", rules ? "sqlite" : "http");
+    if (rules)
+        fprintf(out,
+                "    preset: %s\n    path: <its database>\n\nIts rules, and the types of their events ({column}: "
+                "what that column holds):\n",
+                name);
+    else
+        fprintf(out,
+                "    paths:\n      - path: <where it posts to>\n        preset: %s\n        verify: <aqueduct help "
+                "verify>\n\nThe types of its events:\n\n",
+                name);
     for (size_t i = 0; rules && i < rules->count; i++)
         help_print_rule(rules->at[i].value, out);
+    help_print_kinds(node_get(root, "map"), out);
     arena_free(&tree);
-    return true;
+}
+
+static const char *const help_preset_folders[] = { PRESET_FOLDER, PRESET_INBOUND, NULL };
+
+/* Of each source that has one of that name. */
+static bool help_preset(const char *name, FILE *out)
+{
+    bool found = false;
+    for (size_t i = 0; help_preset_folders[i]; i++)
+        for (const struct preset_text *p = preset_texts; p->name; p++) {
+            const char *one = preset_name(p, help_preset_folders[i]);
+            if (!one || strcmp(one, name) != 0)
+                continue;
+            if (found)
+                fputc('\n', out);
+            help_print_preset(p, name, out);
+            found = true;
+        }
+    return found;
 }
 
 static void help_metrics(FILE *out)
@@ -433,7 +459,7 @@ const char *const *config_help_names(const struct connectors *connectors)
     for (const struct option_value *v = help_broker_types(); v->text; v++)
         names[count++] = v->text;
     for (const struct preset_text *p = preset_texts; p->name && count < NAMES / 2; p++)
-        names[count++] = p->name;
+        names[count++] = strchr(p->name, '/') + 1;
     struct connector_type t;
     for (size_t k = 0; k < CONNECTOR_KINDS; k++)
         for (size_t i = 0; count < NAMES - 1 && connector_kinds[k].type(connectors, i, &t); i++)

@@ -85,6 +85,7 @@ struct option {
     const struct option_value *values; /* of enums */
     const struct option *of;           /* rows of OPT_LIST, OPT_GROUP and OPT_PRESET */
     size_t of_size;                    /* OPT_LIST, OPT_PRESET: bytes of the struct they fill */
+    const char *folder;                /* OPT_PRESET: where such files are, below schemas/; NULL: presets */
     const char *doc;                   /* one sentence */
 };
 
@@ -98,6 +99,11 @@ struct option {
 #define OPTION(T, field, ...)                                                                                          \
     {                                                                                                                  \
         .key = #field, .type = OPTION_TYPE(((T *)0)->field), .offset = offsetof(T, field), __VA_ARGS__                 \
+    }
+/* The same of a field of a struct inside the struct, among the others in the YAML. */
+#define OPTION_IN(T, in, field, ...)                                                                                   \
+    {                                                                                                                  \
+        .key = #field, .type = OPTION_TYPE(((T *)0)->in.field), .offset = offsetof(T, in.field), __VA_ARGS__           \
     }
 /* A row for a struct inside the struct. */
 #define OPTION_GROUP(T, field, rows, ...)                                                                              \

@@ -20,7 +20,7 @@ struct map_options {
 #define MAP_ROWS(when_doc, data_doc)                                                                                   \
     OPTION(struct map_options, type, .required = true,                                                                 \
            .doc = "A type of the vocabulary, such as chat.response.generated or document.embedded."),                  \
-        OPTION(struct map_options, when, .doc = when_doc), OPTION(struct map_options, data, .doc = data_doc),          \
+        OPTION(struct map_options, when, .doc = (when_doc)), OPTION(struct map_options, data, .doc = (data_doc)),      \
         OPTION(struct map_options, subject,                                                                            \
                .doc = "SQL of the event's subject; default: by its ids, as conversations/<id>/messages/<id>."),        \
         OPTION(struct map_options, partitionkey,                                                                       \

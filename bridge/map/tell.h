@@ -17,27 +17,25 @@ struct telling {
 };
 extern const struct option_value tell_values[];
 
-/* Option rows of the field `telling` of T; `whose` says of which events, `longest` up to what a text may go. */
-#define TELL_ROW(T, field, ...)                                                                                        \
-    {                                                                                                                  \
-        .key = #field, .type = OPTION_TYPE(((T *)0)->telling.field), .offset = offsetof(T, telling.field), __VA_ARGS__ \
-    }
-#define TELL_ROWS(T, of_app, of_content, longest)                                                                      \
-    TELL_ROW(T, app, .doc = "What events call the application (app.name); " of_app),                                   \
-        TELL_ROW(T, content, .fallback = "full", .values = tell_values,                                                \
-                 .doc = "What people wrote and what was answered: as it is; as digest under content_key; or only its " \
-                        "length. " of_content),                                                                        \
-        TELL_ROW(T, content_key,                                                                                       \
-                 .doc = "The key of HMAC-SHA256 for `content: hash` and `personal: hash`: the same text has the same " \
-                        "digest."),                                                                                    \
-        TELL_ROW(T, content_max, .fallback = "0", .max = 32 << 20,                                                     \
-                 .doc = "Longest text of content; a longer one is cut, and says truncated: true. 0: up to " longest    \
-                        "."),                                                                                          \
-        TELL_ROW(T, personal, .fallback = "full", .values = tell_values,                                               \
-                 .doc = "Names and mail addresses of people: as they are, as digest, or not."),                        \
-        TELL_ROW(T, schema_base, .fallback = "urn:aqueduct:event",                                                     \
-                 .doc = "Begins the attribute dataschema: <schema_base>/<type>/<version>."),                           \
-        TELL_ROW(T, type_prefix, .doc = "Stands before each type of `map`, such as com.example. (with its dot).")
+/* Their option rows: the member `in` of T. `of_app`, `of_content` say of which events; `longest` up to what a text may go. */
+#define TELL_ROWS(T, in, of_app, of_content, longest)                                                                  \
+    OPTION_IN(T, in, app, .doc = "What events call the application (app.name); " of_app),                              \
+        OPTION_IN(T, in, content, .fallback = "full", .values = tell_values,                                           \
+                  .doc =                                                                                               \
+                      "What people wrote and what was answered: as it is; as digest under content_key; or only its "   \
+                      "length. " of_content),                                                                          \
+        OPTION_IN(T, in, content_key,                                                                                  \
+                  .doc =                                                                                               \
+                      "The key of HMAC-SHA256 for `content: hash` and `personal: hash`: the same text has the same "   \
+                      "digest."),                                                                                      \
+        OPTION_IN(T, in, content_max, .fallback = "0", .max = 32 << 20,                                                \
+                  .doc = "Longest text of content; a longer one is cut, and says truncated: true. 0: up to " longest   \
+                         "."),                                                                                         \
+        OPTION_IN(T, in, personal, .fallback = "full", .values = tell_values,                                          \
+                  .doc = "Names and mail addresses of people: as they are, as digest, or not."),                       \
+        OPTION_IN(T, in, schema_base, .fallback = "urn:aqueduct:event",                                                \
+                  .doc = "Begins the attribute dataschema: <schema_base>/<type>/<version>."),                          \
+        OPTION_IN(T, in, type_prefix, .doc = "Stands before each type of `map`, such as com.example. (with its dot).")
 
 /* Do they go together? */
 bool tell_check(const struct telling *t, struct err *e);

@@ -24,6 +24,7 @@ struct http_source {
     struct list path_options; /* of struct path_options */
     /* from here on: not options */
     struct http_server *server;
+    struct sandbox sandbox; /* if some path reads bodies */
     struct path *paths;
     size_t path_count;
     struct exchanges exchanges;
@@ -149,7 +150,7 @@ static bool http_head(void *ctx, const struct http_request *r, int64_t *max_body
 /* Takes over the events and queues them for the core. */
 static void http_take(struct http_source *s, struct path *p, const struct http_request *r, int n)
 {
-    struct exchange *x = exchanges_begin(&s->exchanges, r->id, s->events, (size_t)n, path_is_batch(p, r));
+    struct exchange *x = exchanges_begin(&s->exchanges, r->id, s->events, (size_t)n, n > 1 || path_is_batch(p, r));
     x->path = p;
     x->scope = p->scope;
     if (s->origins.n)
@@ -355,10 +356,14 @@ static void http_faults(const struct source *base, fault_fn *each, void *ctx)
     if (!http_check_whole(s, &e))
         each(ctx, "", e.text);
     for (size_t i = 0; i < s->path_options.count; i++) {
-        char place[32];
-        snprintf(place, sizeof place, "paths[%zu]", i);
-        if (!http_check_path(s, s->path_options.at, i, &e))
-            each(ctx, place, e.text);
+        char place[64];
+        int n = snprintf(place, sizeof place, "paths[%zu]", i);
+        if (http_check_path(s, s->path_options.at, i, &e))
+            continue;
+        const char *why = strncmp(e.text, "map[", 4) == 0 ? strstr(e.text, ": ") : NULL; /* an entry of `map` */
+        if (why)
+            snprintf(place + n, sizeof place - (size_t)n, ".%.*s", (int)(why - e.text), e.text);
+        each(ctx, place, why ? why + 2 : e.text);
     }
 }
 
@@ -387,10 +392,15 @@ static void http_beside(const struct source *base, const struct source *before, 
 static bool http_open_paths(struct http_source *s, struct err *e)
 {
     const struct path_options *options = s->path_options.at;
+    bool asked = false;
+    for (size_t i = 0; i < s->path_options.count; i++)
+        asked = asked || mapping_is_asked(&options[i].mapping);
+    if (asked)
+        sandbox_open(&s->sandbox, (size_t)s->server_options.max_body.n);
     s->paths = mem_alloc(s->path_options.count * sizeof *s->paths);
     for (size_t i = 0; i < s->path_options.count; i++) {
         struct path *p = &s->paths[s->path_count++];
-        if (!path_open(p, &options[i], s->base.id, e))
+        if (!path_open(p, &options[i], &s->sandbox, s->base.id, e))
             return err_prefix(e, "paths: %.100s", options[i].path);
         p->accepted = reply_counter(&s->replies, p, 202);
     }
@@ -407,6 +417,13 @@ static void http_types(const struct source *base, void (*each)(void *ctx, const 
         path_types((const struct path_options *)s->path_options.at + i, each, ctx);
 }
 
+static void http_content(const struct source *base, void (*each)(void *ctx, const char *type), void *ctx)
+{
+    const struct http_source *s = (const struct http_source *)base;
+    for (size_t i = 0; i < s->path_options.count; i++)
+        path_content((const struct path_options *)s->path_options.at + i, each, ctx);
+}
+
 static void http_close(struct source *base)
 {
     struct http_source *s = (struct http_source *)base;
@@ -420,6 +437,7 @@ static void http_close(struct source *base)
     exchanges_close(&s->exchanges);
     for (size_t i = 0; i < s->path_count; i++)
         path_close(&s->paths[i]);
+    sandbox_close(&s->sandbox);
     free(s->paths);
     free(s->events);
     buf_free(&s->origins);
@@ -457,6 +475,7 @@ const struct source_ops http_source = {
     .check = http_check,
     .faults = http_faults,
     .types = http_types,
+    .content = http_content,
     .beside = http_beside,
     .open = http_open,
     .read = http_read,

@@ -71,6 +71,23 @@ const struct option path_rows[] = {
         struct path_options, ce_source, .values = path_source_rules, .fallback = "prefix",
         .doc =
             "Which source a CloudEvent may name: prefix (the path's own, or one below it; beyond: 403), pin (whatever it names, it gets the path's own) or any (its sender can then pass for every other source)."),
+    {
+        .key = "preset",
+        .type = OPT_PRESET,
+        .offset = offsetof(struct path_options, mapping.preset),
+        .of = mapping_preset_rows,
+        .of_size = sizeof(struct mapping_preset),
+        .folder = "inbound",
+        .doc =
+            "A ready-made `map` for a sender (langfuse, langsmith, open-webui, openai), or the path of a file like it.",
+    },
+    MAPPING_RULE_ROWS(struct path_options, mapping.rules),
+    OPTION_IN(
+        struct path_options, mapping, unmapped, .fallback = "store", .values = mapping_unmapped,
+        .doc =
+            "What becomes of a body that no entry of `map` fits: store (as it came, as without `map`), drop (2xx, and nothing is stored) or refuse (422). One that the map fails on is stored as it came with store, and else refused."),
+    TELL_ROWS(struct path_options, mapping.telling, "default: what the preset says. For paths with `map`.",
+              "For paths with `map`.", "the body's length"),
     OPTION(
         struct path_options, allowed_origins,
         .doc =
@@ -126,7 +143,7 @@ bool path_check(const struct path_options *o, struct err *e)
     if (!path_is_set(o->source) && !uri_is_reference(str_of(o->path)))
         return err_set(e, "path has characters that no URI has, and the CloudEvents source is made of it: set source");
     struct verifier *v = verifier_new(&o->verify, e);
-    bool ok = v && reader_check(o, e);
+    bool ok = v && reader_check(o, e) && mapping_check(&o->mapping, e);
     verifier_free(v);
     return ok;
 }
@@ -151,7 +168,10 @@ void path_types(const struct path_options *o, void (*each)(void *ctx, const char
     reader_open(&d, o);
     if (!v || d.takes != CLOUDEVENTS_NONE)
         each(ctx, "{type}");
-    if (v && !(d.fixed && d.takes == CLOUDEVENTS_STRUCTURED)) {
+    mapping_types(&o->mapping, false, each, ctx);
+    bool wrapped = !(d.fixed && d.takes == CLOUDEVENTS_STRUCTURED)
+                   && (o->mapping.unmapped == UNMAPPED_STORE || !mapping_has_map(&o->mapping));
+    if (v && wrapped) {
         struct str type = path_type(o, v);
         struct buf b = buf_new(2 * TYPE_BYTES);
         buf_add_str(&b, type);
@@ -165,6 +185,11 @@ void path_types(const struct path_options *o, void (*each)(void *ctx, const char
     verifier_free(v);
 }
 
+void path_content(const struct path_options *o, void (*each)(void *ctx, const char *type), void *ctx)
+{
+    mapping_types(&o->mapping, true, each, ctx);
+}
+
 static void path_open_metrics(struct path *p, const char *source_id)
 {
     for (int i = REFUSAL_MISSING; i < REFUSAL_COUNT; i++)
@@ -174,7 +199,7 @@ static void path_open_metrics(struct path *p, const char *source_id)
     p->seconds = metric_get(&aqueduct_http_request_seconds, LABELS(source_id, p->label));
 }
 
-bool path_open(struct path *p, const struct path_options *o, const char *source_id, struct err *e)
+bool path_open(struct path *p, const struct path_options *o, struct sandbox *b, const char *source_id, struct err *e)
 {
     p->o = o;
     p->verifier = verifier_new(&o->verify, e);
@@ -200,11 +225,13 @@ bool path_open(struct path *p, const struct path_options *o, const char *source_
         return err_set(e, "the path is too long");
     owner_open(&p->owner, p->source);
     path_open_metrics(p, source_id);
+    p->mapping = mapping_new(&o->mapping, b, source_id, p->label);
     return true;
 }
 
 void path_close(struct path *p)
 {
+    mapping_free(p->mapping);
     verifier_free(p->verifier);
     free(p->label);
     owner_close(&p->owner);
@@ -221,6 +248,7 @@ struct taking {
     struct str body; /* without a byte order mark, if it is JSON */
     const struct event **out;
     struct buf *origins;
+    bool drop; /* there are to be no events of it */
     int *status;
     struct err *e;
 };
@@ -399,6 +427,8 @@ bool path_is_keyed(const struct path *p, const struct http_request *r)
 {
     if (http_header(r, "Idempotency-Key", NULL).n == 0 || path_reading(p, r) != READING_DATA)
         return false;
+    if (p->mapping && mapping_has_id(p->mapping))
+        return false;
     return (path_is_set(p->o->id_header) ? http_header(r, p->o->id_header, NULL) : verifier_id(p->verifier, r)).n == 0;
 }
 
@@ -416,7 +446,55 @@ static void path_add_forgeable(const struct taking *t, const struct event *ev, b
         path_add_origin(t, "a type that is not signed", ev->type);
 }
 
-/* An event of what is no CloudEvent. */
+/* What counts with the id of a mapped event that is made of what nobody signed: all that it is. */
+static void path_add_mapped(const struct taking *t, int n)
+{
+    for (int i = 0; i < n; i++) {
+        const struct event *ev = t->out[i];
+        char digest[UUID_TEXT];
+        const struct str all[] = { STR("a map of what is not signed"), ev->type, ev->data, t->r->body };
+        uuid_of(all, sizeof all / sizeof *all, digest);
+        buf_add(t->origins, digest, PATH_ORIGIN);
+    }
+}
+
+/* The body through the path's `map`: how many events, or 0 with t->drop: there are to be none; else it is wrapped, with the
+ * id and time that it has in `like`. *forgeable: of that id. */
+static int path_map(struct taking *t, struct event *like, bool *forgeable)
+{
+    struct mapping_call c = {
+        .body = t->body,
+        .headers = t->r->headers,
+        .header_count = t->r->header_count,
+        .token = t->p->o->verify.header,
+        .like = *like,
+        .out = t->out,
+        .room = t->most->events,
+    };
+    struct err why = { "the body is not JSON, as `map` wants it" };
+    bool json = event_type_is_json(t->content_type) || jscan_check(t->body, &(struct jscan_value){ 0 }, NULL);
+    int n = json ? mapping_events(t->p->mapping, &c, &why) : -1;
+    bool unsigned_headers = t->p->signs != COVER_REQUEST;
+    *forgeable = (c.by_like && *forgeable) || (c.by_headers && unsigned_headers);
+    if (n > 0 && (*forgeable || (c.of_headers && unsigned_headers)))
+        path_add_mapped(t, n);
+    if (n > 0)
+        return n;
+    *like = c.like;
+    if (!mapping_has_map(&t->p->o->mapping))
+        return 0;
+    if (n == 0)
+        err_set(&why, "no entry of `map` fits the body");
+    switch (mapping_miss(t->p->mapping, n == 0 ? MISS_OTHER : json ? MISS_FAILED : MISS_NOT_JSON, why.text)) {
+    case UNMAPPED_STORE: return 0;
+    case UNMAPPED_DROP: t->drop = true; return 0;
+    case UNMAPPED_REFUSE: break;
+    }
+    err_set(t->e, "%s", why.text);
+    return path_fail(t, 422);
+}
+
+/* The events of what is no CloudEvent. */
 static int path_wrap(struct taking *t)
 {
     if (!path_check_data(t->content_type, t->body, t->e))
@@ -429,18 +507,23 @@ static int path_wrap(struct taking *t)
     struct event f = {
         .id = path_sender_id(t->p, t->r, &forgeable),
         .source = t->p->source,
-        .type = path_event_type(t->p, t->r, type),
         .time = str_of(now),
-        .datacontenttype = t->content_type.n ? t->content_type : STR("application/json"),
         .extensions = extensions,
         .extension_count = path_trace_headers(t->r, &trace, extensions),
-        .data = t->body,
     };
     if (f.id.n == 0) {
         forgeable = false; /* it is ours */
         uuid_random(random);
         f.id = str_of(random);
     }
+    if (t->p->mapping) {
+        int n = path_map(t, &f, &forgeable);
+        if (n || t->drop)
+            return n;
+    }
+    f.type = path_event_type(t->p, t->r, type);
+    f.datacontenttype = t->content_type.n ? t->content_type : STR("application/json");
+    f.data = t->body;
     *t->out = event_new(&f, t->e);
     if (!*t->out)
         return path_fail(t, 400);

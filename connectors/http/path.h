@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* One path of the HTTP source: who may post there, and how a request becomes events.
  *
- * CloudEvents come as they are (binary, structured or batch); any other body is wrapped: the data is the body byte
- * for byte, id from the sender's header, type from the configuration. One thread. */
+ * CloudEvents come as they are (binary, structured or batch); of any other body the path's `map` makes events of the
+ * vocabulary, or else it is wrapped: the data is the body byte for byte, id from the sender's header, type from the
+ * configuration. One thread. */
 #pragma once
 #include "bridge/event/event.h"
 #include "bridge/lib/metrics.h"
@@ -29,6 +30,7 @@ struct path {
     struct verifier *verifier;
     enum cover signs; /* what the verifier vouches for */
     struct reader reader;
+    struct mapping *mapping; /* NULL: nothing of a body is read */
     struct metric *refused[REFUSAL_COUNT];
     struct metric *foreign;  /* requests whose CloudEvents name a source that is not the path's */
     struct metric *accepted; /* requests answered with 202 */
@@ -39,18 +41,21 @@ struct path {
 bool path_check(const struct path_options *o, struct err *e);
 /* Every type that its events can have, as source_ops.types tells it. */
 void path_types(const struct path_options *o, void (*each)(void *ctx, const char *type), void *ctx);
-/* *p was zeroed; on false it needs path_close like after success. */
-bool path_open(struct path *p, const struct path_options *o, const char *source_id, struct err *e);
+/* The types of those of its events that tell what people wrote as it is, as far as it knows what they tell. */
+void path_content(const struct path_options *o, void (*each)(void *ctx, const char *type), void *ctx);
+/* *p was zeroed; on false it needs path_close like after success. Borrows the sandbox, in which its SQL is prepared. */
+bool path_open(struct path *p, const struct path_options *o, struct sandbox *b, const char *source_id, struct err *e);
 void path_close(struct path *p);
 
 /* Is the id of what path_events makes of it an Idempotency-Key? */
 bool path_is_keyed(const struct path *p, const struct http_request *r);
 /* Is the request a batch? Its answer looks different. */
 bool path_is_batch(const struct path *p, const struct http_request *r);
-/* The events of a verified request, at most most->events; each has one reference. -1: no events, *status and *e are what
+/* The events of a verified request, at most most->events; each has one reference. 0: an empty batch, or a body that nothing
+ * is to be made of. -1: no events, *status and *e are what
  * the sender should know; 403: an event names a source that is not the path's, and *e shows the path. `origins` gets
  * PATH_ORIGIN bytes an event that count with its id: of the source that was replaced, or of the body and the type where
- * nobody signed the id or that, and then once more what counted in an earlier version. Else it gets nothing. */
+ * nobody signed the id or that (of mapped ones: of all that they are), and then once more what counted in an earlier version. Else it gets nothing. */
 int path_events(const struct path *p, const struct http_request *r, const struct path_limits *most,
                 const struct event **out, struct buf *origins, int *status, struct err *e);
 /* May events come from there, by the CloudEvents webhook specification's `WebHook-Request-Origin`? */

@@ -2,6 +2,7 @@
 /* An entry of `paths:` of an HTTP source, as the user wrote it. */
 #pragma once
 #include "bridge/lib/option.h"
+#include "connectors/http/mapping.h"
 #include "connectors/http/verify/verify.h"
 
 /* Which of a path's requests are taken as CloudEvents. */
@@ -28,5 +29,6 @@ struct path_options { /* an entry of `paths:` as the user wrote it */
     enum cloudevents cloudevents;
     enum source_rule ce_source;
     struct strings allowed_origins;
+    struct mapping_options mapping;
 };
 extern const struct option path_rows[];

@@ -52,10 +52,10 @@ static bool reading_check_data(const struct path_options *o, struct err *e)
     const struct {
         const char *key, *value;
     } options[] = {
-        { "content_type", o->content_type },
-        { "type", o->type },
-        { "type_header", o->type_header },
-        { "id_header", o->id_header },
+        { "content_type", o->content_type },  { "type", o->type },
+        { "type_header", o->type_header },    { "id_header", o->id_header },
+        { "preset", o->mapping.preset.name }, { "map", o->mapping.rules.map.count ? "map" : NULL },
+        { "id", o->mapping.rules.id },        { "time", o->mapping.rules.time },
     };
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
         if (reading_is_set(options[i].value))

@@ -85,7 +85,7 @@ static const struct option source_options[] = {
         struct sqlite_source, source,
         .doc =
             "The events' source attribute; default: /<app of the preset, its name, or sqlite>/<name of the source>."),
-    TELL_ROWS(struct sqlite_source, "default: what the preset says. For rules with `map`.",
+    TELL_ROWS(struct sqlite_source, telling, "default: what the preset says. For rules with `map`.",
               "For rules with `map`; others are refused unless it is full.", "max_event"),
     OPTION(struct sqlite_source, raw, .fallback = "none", .values = source_raws,
            .doc =

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How long the hot functions of lib and event take, in nanoseconds an operation: the best of a few rounds of CPU time. */
+/* How long the hot functions of lib and event, and a path of the HTTP source, take, in nanoseconds an operation: the best of a few rounds of CPU time. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -8,6 +8,7 @@
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"
+#include "connectors/http/path.h"
 
 static const char webhook[] =
     "{\"action\":\"opened\",\"number\":1347,\"issue\":{\"id\":1234567890,\"node_id\":\"MDU6SXNzdWUx\",\"url\":\"https://api.example.com/repos/octocat/Hello-World/issues/1347\","
@@ -113,6 +114,62 @@ static struct filter *compile(const char *text)
     return f;
 }
 
+/* The same body through a path of the HTTP source: as it comes, by its id, and by a map. */
+static struct map_entry mapped[] = {
+    { "run.id", ":body->>'$.issue.id'" },
+    { "run.kind", ":body->>'$.issue.labels[0].name'" },
+    { "run.status", ":body->>'$.issue.state'" },
+    { "run.started_at", ":body->>'$.issue.created_at'" },
+    { "run.ended_at", ":body->>'$.issue.updated_at'" },
+    { "user.id", ":body->>'$.issue.user.id'" },
+    { "user.name", ":body->>'$.issue.user.login'" },
+    { "agent.id", ":body->>'$.repository.id'" },
+    { "agent.name", ":body->>'$.repository.full_name'" },
+    { "output.text", ":body->>'$.issue.body'" },
+};
+static struct map_options finished = { .type = "run.finished", .when = ":body->>'$.action' = 'opened'" };
+static struct path_options path_options[] = {
+    { .path = "/plain", .verify = { .scheme = VERIFY_NONE }, .mapping = { .unmapped = UNMAPPED_STORE } },
+    { .path = "/named",
+      .verify = { .scheme = VERIFY_NONE },
+      .mapping = { .rules = { .id = ":body->>'$.number'" }, .unmapped = UNMAPPED_STORE } },
+    { .path = "/mapped",
+      .verify = { .scheme = VERIFY_NONE },
+      .mapping = { .rules = { .id = ":body->>'$.number'", .data = { mapped, 10 }, .map = { &finished, 1 } },
+                   .telling = { .app = "github", .schema_base = "urn:aqueduct:event" },
+                   .unmapped = UNMAPPED_STORE } },
+};
+static struct path paths[3];
+static struct sandbox sandbox;
+static struct buf origins = { .max = 1 << 10 };
+
+static void post(size_t i, const char *type)
+{
+    static const struct header json = { { "Content-Type", 12 }, { "application/json", 16 } };
+    const struct http_request r = { .headers = &json, .header_count = 1, .body = fields.data };
+    const struct path_limits most = { 8, 8 };
+    const struct event *made[8];
+    int status;
+    CHECK(path_events(&paths[i], &r, &most, made, &origins, &status, NULL) == 1);
+    CHECK(str_eq(made[0]->type, str_of(type)));
+    event_unref(made[0]);
+}
+
+static void plain_path(void)
+{
+    post(0, "webhook.received");
+}
+
+static void named_path(void)
+{
+    post(1, "webhook.received");
+}
+
+static void mapped_path(void)
+{
+    post(2, "run.finished");
+}
+
 static int64_t cpu_ns(void)
 {
     struct timespec t;
@@ -172,6 +229,16 @@ int main(void)
     measure_filters();
     measure("hmac_sign", sign);
     measure("uuid_of", uuid);
+    sandbox_open(&sandbox, 1 << 20);
+    for (size_t i = 0; i < 3; i++)
+        CHECK(path_open(&paths[i], &path_options[i], &sandbox, "bench", NULL));
+    measure("http path", plain_path);
+    measure("http path, id of the body", named_path);
+    measure("http path, map of 10 paths", mapped_path);
+    for (size_t i = 0; i < 3; i++)
+        path_close(&paths[i]);
+    sandbox_close(&sandbox);
+    buf_free(&origins);
     hmac_free(hmac);
     buf_free(&out);
     event_unref(ev);

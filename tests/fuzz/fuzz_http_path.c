@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Requests to the HTTP source as its server hands them over: lines "name: value", an empty line, the body.
- * Verification never crashes and never accepts; what becomes events is events, and what does not is a status with a
- * text. */
+ * Verification never crashes and never accepts; what becomes events is events, through a map, too, and what does not is a
+ * status with a text. */
+#include <stdlib.h>
 #include <string.h>
+#include "bridge/lib/jscan.h"
+#include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 #include "connectors/http/path.h"
 
@@ -41,7 +44,7 @@ static void check_events(const struct http_request *r)
     struct err e = { "" };
     int status = 0;
     if (!path.o)
-        CHECK(path_open(&path, &options, "fuzz", &e));
+        CHECK(path_open(&path, &options, NULL, "fuzz", &e));
     int n = path_events(&path, r, &most, events, &origins, &status, &e);
     CHECK(n >= 0 || (status >= 400 && e.text[0]));
     for (int i = 0; i < n; i++) {
@@ -66,7 +69,7 @@ static void check_signed(const struct http_request *r, enum cloudevents takes)
     int status = 0;
     size_t versions = 0;
     if (!path->o)
-        CHECK(path_open(path, &options[takes], "fuzz", NULL));
+        CHECK(path_open(path, &options[takes], NULL, "fuzz", NULL));
     int n = path_events(path, r, &most, events, &origins, &status, NULL);
     struct str type = http_header(r, "content-type", NULL);
     bool structured = str_starts_nocase(type, STR("application/cloudevents"));
@@ -77,6 +80,59 @@ static void check_signed(const struct http_request *r, enum cloudevents takes)
     CHECK(structured || n < 1 || str_eq(events[0]->datacontenttype, STR("application/json")));
     for (int i = 0; i < n; i++) {
         CHECK(str_starts(events[i]->source, STR("/http/fuzz/in")));
+        event_unref(events[i]);
+    }
+}
+
+/* What a map makes of a body is an event whose data is JSON, and has what its type must have; else it is as it came. */
+static void check_mapped(const struct http_request *r, bool each)
+{
+    static struct sandbox sandbox;
+    static struct path paths[2];
+    static char name[] = "/in", app[] = "fuzz", runs[] = "$.runs", id[] = ":body->>'$.id'",
+                type[] = "chat.response.generated", base[] = "urn:x", chat[] = "conversation.id",
+                of_chat[] = "coalesce(:headers->>'$.x-type', :body->>'$.id')", message[] = "message.id",
+                of_message[] = "r.key", of_body[] = ":body->>'$.runs[0].n'", output[] = "output.text",
+                of_element[] = "r.value->>'$.text'", of_output[] = ":body->>'$.text'", usage[] = "usage.total_tokens",
+                of_usage[] = ":body->>'$.n'", sources[] = "sources", of_sources[] = ":body->'$.sources'";
+    static struct map_entry data[2][5] = {
+        { { chat, of_chat },
+          { message, of_body },
+          { output, of_output },
+          { usage, of_usage },
+          { sources, of_sources } },
+        { { chat, of_chat },
+          { message, of_message },
+          { output, of_element },
+          { usage, of_usage },
+          { sources, of_sources } },
+    };
+    static struct map_options map = { .type = type };
+    static struct path_options options[2];
+    struct err e = { "" };
+    int status = 0;
+    struct path *path = &paths[each];
+    if (!sandbox.db)
+        sandbox_open(&sandbox, 1 << 20);
+    if (!path->o) {
+        options[each] = (struct path_options){ .path = name,
+                                               .verify = { .scheme = VERIFY_NONE },
+                                               .cloudevents = CLOUDEVENTS_NONE };
+        options[each].mapping = (struct mapping_options){
+            .rules = { .each = each ? runs : NULL, .id = id, .data = { data[each], 5 }, .map = { &map, 1 } },
+            .telling = { .app = app, .schema_base = base },
+            .unmapped = UNMAPPED_STORE,
+        };
+        if (!path_check(&options[each], &e) || !path_open(path, &options[each], &sandbox, "fuzz", &e))
+            abort();
+    }
+    int n = path_events(path, r, &most, events, &origins, &status, &e);
+    CHECK(n > 0 || (n == -1 && status >= 400 && e.text[0]));
+    for (int i = 0; i < n; i++) {
+        struct jscan_member members[8];
+        bool mapped = str_eq(events[i]->type, STR("chat.response.generated"));
+        CHECK(mapped || (n == 1 && str_ends(r->body, events[i]->data)));
+        CHECK(!mapped || jscan_object(events[i]->data, members, 8, NULL) >= 4);
         event_unref(events[i]);
     }
 }
@@ -98,5 +154,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     check_signed(&r, CLOUDEVENTS_BY_SCHEME);
     check_signed(&r, CLOUDEVENTS_STRUCTURED);
     check_signed(&r, CLOUDEVENTS_NONE);
+    check_mapped(&r, false);
+    check_mapped(&r, true);
     return 0;
 }

@@ -115,6 +115,21 @@ def judge_examples(schemas, bad):
     return count
 
 
+def judge_inbound(schemas, bad):
+    """What the maps for senders make of their bodies, which unit.connectors.http.mapping compares with the program's events."""
+    count = 0
+    for file in sorted((SCHEMAS.parent / "tests" / "data" / "inbound").glob("*.json")):
+        preset = yaml.safe_load((SCHEMAS / "inbound" / f"{file.stem}.yaml").read_text())
+        events = [event for case in json.loads(file.read_text()) for event in case["events"]]
+        for event in events:
+            check = validator(schemas[event["type"]], strict)
+            bad += [f"{file.name}: {event['id']}: {e.json_path}: {e.message}" for e in check.iter_errors(event["data"])]
+        untested = {entry["type"] for entry in preset["map"]} - {event["type"] for event in events}
+        bad += [f"{file.name}: no body for {sorted(untested)}"] if untested else []
+        count += len(events)
+    return count
+
+
 def printed(program, name, *flags):
     """The schema of a type as the program prints it: one document."""
     done = subprocess.run([program, "schema", *flags, name], capture_output=True, text=True, check=True)
@@ -165,7 +180,7 @@ def main():
     for objects in VOCABULARY["$defs"].values():
         bad += [f"no description: {key}" for key, value in objects.get("properties", {}).items()
                 if not value.get("description") and objects is not VOCABULARY["$defs"]["before"]]
-    count = judge_examples(schemas, bad)
+    count, inbound = judge_examples(schemas, bad), judge_inbound(schemas, bad)
     bad += [f"taken, but wrong: {n} {i}" for i, (n, change) in enumerate(WRONG) if validator(schemas[n]).is_valid(example(n, change))]
     bad += [f"the published schema of {n} is not open: {i}" for i, (n, change) in enumerate(MORE + VALUES) if not validator(schemas[n]).is_valid(example(n, change))]
     bad += [f"the strict form of {n} is open: {i}" for i, (n, change) in enumerate(MORE + VALUES) if validator(schemas[n], strict).is_valid(example(n, change))]
@@ -173,7 +188,7 @@ def main():
     judge_asyncapi(bad)
     stale = subprocess.run([sys.executable, SCHEMAS / "generate", "--check"], capture_output=True, text=True, check=False)
     bad += [stale.stdout.strip() or stale.stderr.strip()] if stale.returncode else []
-    print("\n".join(bad) or f"{len(schemas)} types, {count} examples, {len(WRONG + MORE + VALUES)} that are none: all judged well")
+    print("\n".join(bad) or f"{len(schemas)} types, {count} examples, {inbound} of senders, {len(WRONG + MORE + VALUES)} that are none: all judged well")
     return 1 if bad else 0
 
 

@@ -91,14 +91,14 @@ TEST(by_path_and_folder)
     assert_string_equal(thing->about, "of my own");
 }
 
-/* Every file of schemas/presets is compiled in, byte for byte; a file in AQUEDUCT_PRESETS goes before. */
+/* Every file of schemas/presets and schemas/inbound is compiled in, byte for byte; a file in AQUEDUCT_PRESETS goes before. */
 TEST(compiled_in)
 {
     static char text[1 << 20];
     size_t count = 0;
     for (const struct preset_text *p = preset_texts; p->name; p++, count++) {
         char path[256];
-        snprintf(path, sizeof path, SCHEMAS_DIR "/presets/%s.yaml", p->name);
+        snprintf(path, sizeof path, SCHEMAS_DIR "/%s.yaml", p->name);
         FILE *f = fopen(path, "r");
         assert_non_null(f);
         size_t n = fread(text, 1, sizeof text, f);

@@ -855,6 +855,51 @@ TEST(batch)
             413, "max_pending");
 }
 
+/* All events of a body are stored, or its sender is to send it again, under the same ids. */
+TEST(a_body_of_several_events)
+{
+    static const char body[] = "{\"b\":\"one\",\"runs\":[{\"id\":\"x\"},{\"id\":\"y\"}]}";
+    source_open("",
+                "  - {path: /in, verify: {scheme: none}, app: a, each: $.runs, id: \":body->>'$.b'\", data: {run.id: "
+                "\"r.value->>'$.id'\"}, map: [{type: run.finished}]}\n");
+    struct client c = client_connect(socket_path);
+    post(&c, "/in", JSON, STR(body));
+    take(2);
+    is(taken[0].event->id, "one/0");
+    is(taken[1].event->id, "one/1");
+    http_source.settle(source, taken[0].tag, OUTCOME_STORED, NULL);
+    http_source.settle(source, taken[1].tag, OUTCOME_UNAVAILABLE, NULL);
+    for (size_t i = 0; i < 2; i++)
+        event_unref(taken[i].event);
+    taken_count = 0;
+    assert_int_equal(receive(&c).status, 503);
+    client_close(&c);
+    c = client_connect(socket_path);
+    post(&c, "/in", JSON, STR(body));
+    take(2);
+    is(taken[0].event->id, "one/0");
+    is(taken[1].event->id, "one/1");
+    settle_all(OUTCOME_STORED, NULL);
+    struct answer a = receive(&c);
+    assert_int_equal(a.status, 202);
+    is(a.body, "{\"accepted\":2}");
+    client_close(&c);
+}
+
+TEST(a_body_that_is_dropped)
+{
+    source_open(
+        "", "  - {path: /in, verify: {scheme: none}, app: a, unmapped: drop, data: {run.id: \":body->>'$.id'\"}, map: "
+            "[{type: run.finished, when: \":body->>'$.id'\"}]}\n");
+    struct client c = client_connect(socket_path);
+    post(&c, "/in", JSON, STR("{}"));
+    struct answer a = receive(&c);
+    assert_int_equal(a.status, 202);
+    is(a.body, "{\"accepted\":0}");
+    client_close(&c);
+    event_unref(accepted("/in", JSON, "{\"id\":7}"));
+}
+
 TEST(batch_of_too_many)
 {
     source_open("", OPEN_PATH);
@@ -1092,6 +1137,8 @@ TEST(bad_options)
           "/a: type_header: makes no sense here" },
         { "paths: [{path: /a, cloudevents: structured, id_header: X-I, verify: {scheme: github, secrets: [a secret of enough length]}}]",
           "/a: id_header: makes no sense here" },
+        { "paths: [{path: /a, cloudevents: structured, preset: openai, verify: {scheme: github, secrets: [a secret of enough length]}}]",
+          "/a: preset: makes no sense here" },
         { "paths: [{path: /a, cloudevents: none, ce_source: any, verify: {scheme: none}}]",
           "/a: ce_source: makes no sense here: the path takes no CloudEvents" },
         { "paths: [{path: /a, ce_source: pin, verify: {scheme: github, secrets: [a secret of enough length]}}]",
@@ -1517,6 +1564,8 @@ int main(void)
         CLEANED(pinned_events_of_two_producers),
         CLEANED(conflicts),
         CLEANED(batch),
+        CLEANED(a_body_of_several_events),
+        CLEANED(a_body_that_is_dropped),
         CLEANED(batch_of_too_many),
         CLEANED(limits_that_are_set),
         CLEANED(options),

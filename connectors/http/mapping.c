@@ -1,0 +1,709 @@
+/* SPDX-License-Identifier: MIT */
+/* `map` of a path: its SQL prepared, and bodies put through it. */
+#include "connectors/http/mapping.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include "bridge/lib/jscan.h"
+#include "bridge/lib/log.h"
+#include "bridge/lib/mem.h"
+#include "bridge/map/data.h"
+#include "bridge/map/value.h"
+
+METRIC_COUNTER(aqueduct_http_unmapped_total,
+               "Bodies of paths with a map that it made no events of (other: no entry fits).", "source", "path",
+               "reason");
+METRIC_COUNTER(aqueduct_http_left_out_total,
+               "Values left out of mapped events because they have not the form of their path.", "source", "path");
+METRIC_COUNTER(aqueduct_http_repaired_total,
+               "Texts of mapped events that were no UTF-8, whose bad bytes became U+FFFD.", "source", "path");
+
+enum {
+    MAPPING_TEXT = 64 << 10, /* of attributes at work */
+    MAPPING_EXTENSIONS = 4,  /* traceparent, tracestate, partitionkey */
+    MAPPING_GROWTH = 16,     /* the events of a body have at most so many times its bytes, */
+    MAPPING_BYTES = 1 << 20, /* and so many */
+    MAPPING_KEPT = 1 << 20,  /* of memory, between two bodies */
+};
+enum { REQUEST_ID, REQUEST_TIME, REQUEST_COLUMNS };
+enum { CHOOSE_ID, CHOOSE_TIME, CHOOSE_PART, CHOOSE_KEY, CHOOSE_VALUE, CHOOSE_TYPE, CHOOSE_WHEN };
+
+struct mapping_entry {
+    struct outline of;
+    struct cell *cells; /* of the event at work */
+    bool *vital;        /* of a binding: events may lack something without it */
+    sqlite3_stmt *stmt;
+};
+
+struct mapping {
+    const struct mapping_rules *rules;
+    const struct telling *told;
+    const char *app, *source, *path;
+    enum unmapped unmapped;
+    struct sandbox *sandbox;
+    struct hmac *hmac;
+    sqlite3_stmt *request, *choose; /* NULL: neither id nor time is of the body; there is no map */
+    struct mapping_entry *entries;
+    bool id_is_of_part, headers_read, headers_in_id;
+    struct buf json, data, text, headers, given; /* given: id and time of the body */
+    struct log_limit log_limit;
+    struct metric *unmapped_count[MISS_COUNT], *left_out, *repaired;
+};
+
+const struct option mapping_entry_rows[] = {
+    MAP_ROWS("SQL condition: only these bodies, or elements of `each`: :body->>'$.type' = 'response.completed'.",
+             "Paths and SQL besides those of the path's `data`, or instead of one of the same path."),
+    { 0 },
+};
+
+const struct option mapping_preset_rows[] = {
+    OPTION(struct mapping_preset, about, .doc = "One sentence about the preset."),
+    OPTION(struct mapping_preset, app, .doc = "What events call the application: app.name."),
+    MAPPING_RULE_ROWS(struct mapping_preset, rules),
+    { 0 },
+};
+
+const struct option_value mapping_unmapped[] = {
+    { UNMAPPED_STORE, "store" }, { UNMAPPED_DROP, "drop" }, { UNMAPPED_REFUSE, "refuse" }, { 0 }
+};
+
+/* ---- SQL ---- */
+
+static const struct mapping_rules *mapping_rules_of(const struct mapping_options *o)
+{
+    const struct mapping_preset *preset = o->preset.content;
+    return preset ? &preset->rules : &o->rules;
+}
+
+static const char *mapping_app(const struct mapping_options *o)
+{
+    const struct mapping_preset *preset = o->preset.content;
+    return o->telling.app && *o->telling.app ? o->telling.app : preset ? preset->app : NULL;
+}
+
+static bool mapping_is_set(const char *s)
+{
+    return s && *s;
+}
+
+static void mapping_add_column(sqlite3_str *sql, const char *expression)
+{
+    sqlite3_str_appendf(sql, ",(%s\n)", mapping_is_set(expression) ? expression : "NULL");
+}
+
+static void mapping_add_from(sqlite3_str *sql, const struct mapping_rules *r, bool choose)
+{
+    if (mapping_is_set(r->each) && choose)
+        sqlite3_str_appendf(sql, " FROM json_each(:body, %Q) r", r->each);
+    else if (mapping_is_set(r->each))
+        sqlite3_str_appendall(sql, " FROM (SELECT :key AS key, :value AS value, :type AS type) r");
+}
+
+static sqlite3_stmt *mapping_prepare_choose(struct sandbox *b, const struct mapping_rules *r, bool id, struct err *e)
+{
+    const struct map_options *m = r->map.at;
+    sqlite3_str *sql = sqlite3_str_new(b->db);
+    sqlite3_str_appendf(sql, "SELECT (%s\n)", id ? r->id : "NULL");
+    mapping_add_column(sql, r->time);
+    mapping_add_column(sql, r->part);
+    sqlite3_str_appendall(sql, mapping_is_set(r->each) ? ",r.key,r.value,r.type" : ",NULL,NULL,NULL");
+    for (size_t i = 0; i < r->map.count; i++)
+        sqlite3_str_appendf(sql, ",((%s\n) IS TRUE)", mapping_is_set(m[i].when) ? m[i].when : "1");
+    mapping_add_from(sql, r, true);
+    return sandbox_prepare(b, sql, CHOOSE_WHEN + (int)r->map.count, e);
+}
+
+static sqlite3_stmt *mapping_prepare_entry(struct sandbox *b, const struct mapping_rules *r, const struct outline *of,
+                                           struct err *e)
+{
+    sqlite3_str *sql = sqlite3_str_new(b->db);
+    sqlite3_str_appendall(sql, "SELECT NULL");
+    mapping_add_column(sql, of->o->subject);
+    mapping_add_column(sql, of->o->partitionkey);
+    for (size_t i = 0; i < of->count; i++)
+        mapping_add_column(sql, of->bindings[i].sql);
+    mapping_add_from(sql, r, false);
+    return sandbox_prepare(b, sql, DATA_HEAD + (int)of->count, e);
+}
+
+/* One expression alone; with `row`, where it may read the element `r`. */
+static sqlite3_stmt *mapping_prepare_alone(struct sandbox *b, const struct mapping_rules *r, const char *expression,
+                                           bool row, struct err *e)
+{
+    sqlite3_str *sql = sqlite3_str_new(b->db);
+    sqlite3_str_appendf(sql, "SELECT (%s\n)", expression);
+    if (row)
+        mapping_add_from(sql, r, false);
+    return sandbox_prepare(b, sql, 1, e);
+}
+
+static bool mapping_reads_headers(sqlite3_stmt *stmt)
+{
+    return stmt && sqlite3_bind_parameter_index(stmt, ":headers") > 0;
+}
+
+/* Does SQL that was checked read the element? */
+static bool mapping_is_of_part(struct sandbox *b, const struct mapping_rules *r, const char *expression)
+{
+    sqlite3_stmt *stmt = mapping_prepare_alone(b, r, expression, false, NULL);
+    sqlite3_finalize(stmt);
+    return !stmt;
+}
+
+/* ---- checked ---- */
+
+static bool mapping_check_sql(struct sandbox *b, const struct mapping_rules *r, const char *expression,
+                              const char *what, struct err *e)
+{
+    if (!mapping_is_set(expression))
+        return true;
+    sqlite3_stmt *stmt = mapping_prepare_alone(b, r, expression, true, e);
+    sqlite3_finalize(stmt);
+    return stmt || err_prefix(e, "%s", what);
+}
+
+static bool mapping_check_data(struct sandbox *b, const struct mapping_rules *r, const struct map *data, struct err *e)
+{
+    for (size_t i = 0; i < data->count; i++)
+        if (!mapping_check_sql(b, r, data->at[i].value, data->at[i].key, e))
+            return err_prefix(e, "data");
+    return true;
+}
+
+static bool mapping_check_entries(struct sandbox *b, const struct mapping_rules *r, struct err *e)
+{
+    const struct map_options *m = r->map.at;
+    for (size_t i = 0; i < r->map.count; i++)
+        if (!mapping_check_sql(b, r, m[i].when, "when", e) || !mapping_check_data(b, r, &m[i].data, e)
+            || !mapping_check_sql(b, r, m[i].subject, "subject", e)
+            || !mapping_check_sql(b, r, m[i].partitionkey, "partitionkey", e))
+            return err_prefix(e, "map[%zu]", i);
+    return true;
+}
+
+/* Is it a JSON path? SQLite says so when it is used. */
+static bool mapping_check_each(struct sandbox *b, const struct mapping_rules *r, struct err *e)
+{
+    if (!mapping_is_set(r->each))
+        return true;
+    sqlite3_str *sql = sqlite3_str_new(b->db);
+    sqlite3_str_appendf(sql, "SELECT 1 FROM json_each('{}', %Q)", r->each);
+    sqlite3_stmt *stmt = sandbox_prepare(b, sql, 1, e);
+    bool good = stmt && (sqlite3_step(stmt) == SQLITE_DONE || err_set(e, "%s", sqlite3_errmsg(b->db)));
+    sqlite3_finalize(stmt);
+    return good || err_prefix(e, "each");
+}
+
+static bool mapping_check_prepared(const struct mapping_rules *r, struct err *e)
+{
+    struct sandbox b;
+    sandbox_open(&b, 0);
+    bool good = mapping_check_each(&b, r, e) && mapping_check_sql(&b, r, r->id, "id", e)
+                && mapping_check_sql(&b, r, r->time, "time", e) && mapping_check_sql(&b, r, r->part, "part", e)
+                && mapping_check_data(&b, r, &r->data, e) && mapping_check_entries(&b, r, e);
+    sandbox_close(&b);
+    return good;
+}
+
+/* What belongs to a map that is not there. */
+static bool mapping_check_without(const struct mapping_options *o, const struct mapping_rules *r, struct err *e)
+{
+    if (r->data.count || mapping_is_set(r->each) || mapping_is_set(r->part))
+        return err_set(e, "%s: belongs to a path with map",
+                       r->data.count             ? "data"
+                       : mapping_is_set(r->each) ? "each"
+                                                 : "part");
+    if (!tell_is_full(&o->telling) || mapping_is_set(o->telling.app) || o->unmapped != UNMAPPED_STORE)
+        return err_set(e, "%s: belongs to a path with map; other bodies are told as they come",
+                       mapping_is_set(o->telling.app)     ? "app"
+                       : o->telling.content != TELL_FULL  ? "content"
+                       : o->telling.personal != TELL_FULL ? "personal"
+                                                          : "unmapped");
+    return true;
+}
+
+static bool mapping_check_with(const struct mapping_options *o, const struct mapping_rules *r, struct err *e)
+{
+    if (!mapping_app(o))
+        return err_set(e, "app: is missing: what events call the application (app.name)");
+    if (mapping_is_set(r->part) && !mapping_is_set(r->each))
+        return err_set(e, "part: belongs to each");
+    if (!tell_is_full(&o->telling) && o->unmapped == UNMAPPED_STORE)
+        return err_set(e, "unmapped: is store, which tells bodies that no entry fits as they came; with content or "
+                          "personal other than full it is drop or refuse");
+    return map_check(&r->data, r->map, e);
+}
+
+bool mapping_check(const struct mapping_options *o, struct err *e)
+{
+    const struct mapping_rules *r = mapping_rules_of(o), *own = &o->rules;
+    bool preset = o->preset.content != NULL;
+    if (preset && (own->map.count || own->data.count || own->each || own->part || own->id || own->time))
+        return err_set(e,
+                       "preset: has its own map, data, each, part, id and time; write a file like it to change them");
+    bool good = tell_check(&o->telling, e)
+                && (r->map.count ? mapping_check_with(o, r, e) : mapping_check_without(o, r, e))
+                && mapping_check_prepared(r, e);
+    return good || (preset && err_prefix(e, "preset: %s", o->preset.name));
+}
+
+bool mapping_has_map(const struct mapping_options *o)
+{
+    return mapping_rules_of(o)->map.count > 0;
+}
+
+bool mapping_is_asked(const struct mapping_options *o)
+{
+    const struct mapping_rules *r = mapping_rules_of(o);
+    return r->map.count || mapping_is_set(r->id) || mapping_is_set(r->time);
+}
+
+void mapping_types(const struct mapping_options *o, bool content, void (*each)(void *ctx, const char *type), void *ctx)
+{
+    const struct mapping_rules *r = mapping_rules_of(o);
+    const struct map_options *m = r->map.at;
+    for (size_t i = 0; i < r->map.count; i++) {
+        if (content && (o->telling.content != TELL_FULL || !map_tells_content(&r->data, &m[i])))
+            continue;
+        char *type = str_join(o->telling.type_prefix ? o->telling.type_prefix : "", m[i].type, "");
+        each(ctx, type);
+        free(type);
+    }
+}
+
+/* ---- at work ---- */
+
+/* Does the path meet what events of the type must have, alone or as one of several? */
+static bool mapping_is_vital(const struct vocabulary_type *type, const struct vocabulary_path *path)
+{
+    struct str name = str_of(path->path), object = { path->path, strcspn(path->path, ".") };
+    bool vital = path->needed;
+    for (const char *const *required = type->required; *required; required++) {
+        struct str rest = str_of(*required), one;
+        while (str_cut(&rest, '|', &one))
+            vital = vital || str_eq(one, name) || str_eq(one, object);
+    }
+    return vital;
+}
+
+static void mapping_open_entry(struct mapping *m, size_t i)
+{
+    struct mapping_entry *x = &m->entries[i];
+    struct err e = { 0 };
+    map_outline(&m->rules->data, m->rules->map, i, &x->of);
+    x->cells = mem_alloc(x->of.count * sizeof *x->cells);
+    x->vital = mem_alloc(x->of.count * sizeof *x->vital);
+    for (size_t k = 0; k < x->of.count; k++)
+        x->vital[k] = mapping_is_vital(x->of.type, x->of.bindings[k].path);
+    x->stmt = mapping_prepare_entry(m->sandbox, m->rules, &x->of, &e);
+    CHECK(x->stmt);
+    m->headers_read = m->headers_read || mapping_reads_headers(x->stmt);
+}
+
+/* Id and time of the request; the id may be of the element alone. */
+static void mapping_open_request(struct mapping *m)
+{
+    const struct mapping_rules *r = m->rules;
+    sqlite3_stmt *id = mapping_is_set(r->id) ? mapping_prepare_alone(m->sandbox, r, r->id, true, NULL) : NULL;
+    m->headers_in_id = mapping_reads_headers(id);
+    m->id_is_of_part = id && mapping_is_of_part(m->sandbox, r, r->id);
+    sqlite3_finalize(id);
+    bool timed = mapping_is_set(r->time) && !mapping_is_of_part(m->sandbox, r, r->time);
+    bool named = id && !m->id_is_of_part;
+    if (!timed && !named)
+        return;
+    sqlite3_str *sql = sqlite3_str_new(m->sandbox->db);
+    sqlite3_str_appendf(sql, "SELECT (%s\n)", named ? r->id : "NULL");
+    mapping_add_column(sql, timed ? r->time : NULL);
+    m->request = sandbox_prepare(m->sandbox, sql, REQUEST_COLUMNS, NULL);
+    CHECK(m->request);
+    m->headers_read = m->headers_read || mapping_reads_headers(m->request);
+}
+
+static void mapping_open_metrics(struct mapping *m)
+{
+    static const char *const reasons[MISS_COUNT] = { "", "other", "failed", "not_json" };
+    for (int i = MISS_OTHER; i < MISS_COUNT; i++)
+        m->unmapped_count[i] = metric_get(&aqueduct_http_unmapped_total, LABELS(m->source, m->path, reasons[i]));
+    m->left_out = metric_get(&aqueduct_http_left_out_total, LABELS(m->source, m->path));
+    m->repaired = metric_get(&aqueduct_http_repaired_total, LABELS(m->source, m->path));
+}
+
+struct mapping *mapping_new(const struct mapping_options *o, struct sandbox *b, const char *source, const char *path)
+{
+    if (!mapping_is_asked(o))
+        return NULL;
+    struct mapping *m = mem_alloc(sizeof *m);
+    *m = (struct mapping){
+        .rules = mapping_rules_of(o),
+        .told = &o->telling,
+        .app = mapping_app(o),
+        .source = source,
+        .path = path,
+        .unmapped = o->unmapped,
+        .sandbox = b,
+        .hmac = tell_key(&o->telling),
+        .json = buf_new(EVENT_DATA_BYTES),
+        .data = buf_new(EVENT_DATA_BYTES),
+        .text = buf_new(MAPPING_TEXT),
+        .given = buf_new(MAPPING_TEXT),
+        .headers = buf_new(SIZE_MAX / 2), /* those of a request, which are bounded */
+    };
+    mapping_open_metrics(m);
+    mapping_open_request(m);
+    if (!m->rules->map.count)
+        return m;
+    m->choose = mapping_prepare_choose(b, m->rules, mapping_is_set(m->rules->id), NULL);
+    CHECK(m->choose);
+    m->headers_read = m->headers_read || mapping_reads_headers(m->choose);
+    m->entries = mem_alloc(m->rules->map.count * sizeof *m->entries);
+    for (size_t i = 0; i < m->rules->map.count; i++)
+        mapping_open_entry(m, i);
+    return m;
+}
+
+void mapping_free(struct mapping *m)
+{
+    if (!m)
+        return;
+    for (size_t i = 0; m->entries && i < m->rules->map.count; i++) {
+        sqlite3_finalize(m->entries[i].stmt);
+        map_end(&m->entries[i].of);
+        free(m->entries[i].cells);
+        free(m->entries[i].vital);
+    }
+    sqlite3_finalize(m->request);
+    sqlite3_finalize(m->choose);
+    struct buf *all[] = { &m->json, &m->data, &m->text, &m->headers, &m->given };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        buf_free(all[i]);
+    hmac_free(m->hmac);
+    free(m->entries);
+    free(m);
+}
+
+bool mapping_has_id(const struct mapping *m)
+{
+    return mapping_is_set(m->rules->id);
+}
+
+/* ---- what SQL reads ---- */
+
+/* As one JSON object, names in small letters; not what proves who the sender is. */
+static void mapping_write_headers(struct mapping *m, const struct mapping_call *c)
+{
+    struct buf *out = &m->headers;
+    buf_reset(out);
+    buf_add_char(out, '{');
+    for (size_t i = 0; i < c->header_count; i++) {
+        const struct header *h = &c->headers[i];
+        if (str_eq_nocase(h->name, STR("authorization")) || str_eq_nocase(h->name, STR("cookie"))
+            || (c->token && str_eq_nocase(h->name, str_of(c->token))))
+            continue;
+        if (out->at[out->n - 1] != '{')
+            buf_add_char(out, ',');
+        size_t begin = out->n;
+        jscan_add_string(out, h->name);
+        for (size_t k = begin; k < out->n; k++)
+            out->at[k] = (char)(out->at[k] >= 'A' && out->at[k] <= 'Z' ? out->at[k] | 0x20 : out->at[k]);
+        buf_add_char(out, ':');
+        jscan_add_string(out, h->value);
+    }
+    buf_add_char(out, '}');
+}
+
+static void mapping_bind_text(sqlite3_stmt *stmt, const char *name, struct str text)
+{
+    int at = sqlite3_bind_parameter_index(stmt, name);
+    if (at)
+        sqlite3_bind_text64(stmt, at, text.at, text.n, SQLITE_STATIC, SQLITE_UTF8);
+}
+
+static void mapping_bind_column(sqlite3_stmt *stmt, const char *name, sqlite3_stmt *row, int col)
+{
+    int at = sqlite3_bind_parameter_index(stmt, name);
+    if (at)
+        sqlite3_bind_value(stmt, at, sqlite3_column_value(row, col));
+}
+
+static void mapping_bind(struct mapping *m, const struct mapping_call *c, sqlite3_stmt *stmt)
+{
+    mapping_bind_text(stmt, ":body", c->body);
+    mapping_bind_text(stmt, ":headers", buf_str(&m->headers));
+}
+
+static void mapping_end(sqlite3_stmt *stmt)
+{
+    sqlite3_reset(stmt);
+    sqlite3_clear_bindings(stmt);
+}
+
+/* ---- an event ---- */
+
+/* A text that can stand in an attribute; else absent. */
+static struct str mapping_attribute(sqlite3_stmt *row, int col)
+{
+    struct str text = value_text(row, col);
+    return text.n && text.n <= EVENT_ATTRIBUTE_BYTES && event_is_value(text) ? text : STR_ABSENT;
+}
+
+static void mapping_shape(struct mapping *m, struct mapping_entry *x)
+{
+    static const struct strings nothing;
+    const struct shaping shaping = { m->told, m->hmac, &nothing, EVENT_DATA_BYTES, &m->json, m->repaired };
+    buf_reset(&m->json);
+    for (size_t i = 0; i < x->of.count; i++) {
+        const struct binding *b = &x->of.bindings[i];
+        const char *wrong = NULL;
+        int64_t lines;
+        if (b->sql)
+            wrong = shape_value(&shaping, b, x->stmt, DATA_HEAD + (int)i, &x->cells[i]);
+        else
+            shape_app(&shaping, m->app, &x->cells[i]);
+        if (!wrong)
+            continue;
+        metric_add(m->left_out, 1);
+        if (log_limit_pass(&m->log_limit, &lines))
+            LOG(WARN, "a value is left out of an event", LOG_C("source", m->source), LOG_C("path", m->path),
+                LOG_C("type", x->of.o->type), LOG_C("data", b->path->path), LOG_C("why", wrong));
+    }
+    data_drop_constants(&x->of, x->cells);
+}
+
+static bool mapping_has(void *ctx, const char *path)
+{
+    const struct mapping_entry *x = ctx;
+    for (size_t i = 0; i < x->of.count; i++)
+        if (x->of.bindings[i].path->path == path)
+            return x->cells[i].n || x->cells[i].more_n;
+    return false;
+}
+
+/* Has the event what its type must have, and none too large for it? */
+static bool mapping_is_whole(struct mapping_entry *x, struct err *e)
+{
+    bool doubtful = false;
+    for (size_t i = 0; i < x->of.count; i++) {
+        if (x->cells[i].large)
+            return err_set(e, "data: %s is too large", x->of.bindings[i].path->path);
+        doubtful = doubtful || (x->vital[i] && !x->cells[i].n && !x->cells[i].more_n);
+    }
+    const char *lack = doubtful ? vocabulary_lack(x->of.type, mapping_has, x) : NULL;
+    return !lack || err_set(e, "data: %s has no value, which events of %s must have", lack, x->of.o->type);
+}
+
+/* The id of the row's event by its entry; another one fitted the row before it: `again`. */
+static void mapping_write_id(struct mapping *m, struct mapping_call *c, const struct mapping_entry *x, bool again)
+{
+    struct buf *out = &m->text;
+    struct str own = mapping_attribute(m->choose, CHOOSE_ID), part = mapping_attribute(m->choose, CHOOSE_PART);
+    c->by_like = c->by_like || !own.at;
+    buf_add_str(out, own.at ? own : c->like.id);
+    if (mapping_is_set(m->rules->each) && !part.at && !(own.at && m->id_is_of_part))
+        part = value_text(m->choose, CHOOSE_KEY);
+    if (part.at) {
+        buf_add_char(out, '/');
+        buf_add_str(out, part);
+    }
+    if (again)
+        buf_printf(out, "/%s", x->of.o->type);
+    if (again && x->of.twin)
+        buf_printf(out, "-%zu", x->of.twin);
+}
+
+/* What was written behind `begin`, with nothing in it that an attribute cannot have. */
+static struct str mapping_end_subject(struct buf *out, size_t begin)
+{
+    for (size_t i = begin; i < out->n; i++)
+        if ((unsigned char)out->at[i] < 0x20 || out->at[i] == 0x7f)
+            out->at[i] = '_';
+    struct str subject = { out->at + begin, out->n - begin };
+    return subject.n && subject.n <= EVENT_ATTRIBUTE_BYTES && event_is_value(subject) ? subject : STR_ABSENT;
+}
+
+static const struct event *mapping_make(struct mapping *m, struct mapping_call *c, struct mapping_entry *x, bool again,
+                                        struct err *e)
+{
+    struct header extensions[MAPPING_EXTENSIONS];
+    struct event f = c->like;
+    char time[CLOCK_TEXT];
+    int64_t ms;
+    buf_reset(&m->text);
+    mapping_write_id(m, c, x, again);
+    size_t schema = m->text.n;
+    vocabulary_schema(x->of.type, m->told->schema_base, &m->text);
+    size_t type = m->text.n;
+    buf_printf(&m->text, "%s%s", m->told->type_prefix ? m->told->type_prefix : "", x->of.o->type);
+    size_t subject = m->text.n;
+    data_subject(&m->text, &x->of, x->stmt);
+    f.id = (struct str){ m->text.at, schema };
+    f.dataschema = (struct str){ m->text.at + schema, type - schema };
+    f.type = (struct str){ m->text.at + type, subject - type };
+    f.subject = mapping_end_subject(&m->text, subject);
+    f.datacontenttype = STR("application/json");
+    f.data = buf_str(&m->data);
+    if (value_time(m->choose, CHOOSE_TIME, &ms)) {
+        clock_text(ms, time);
+        f.time = str_of(time);
+    }
+    CHECK(f.extension_count < MAPPING_EXTENSIONS);
+    for (size_t i = 0; i < f.extension_count; i++)
+        extensions[i] = f.extensions[i];
+    f.extensions = extensions;
+    struct str key = data_partitionkey(&x->of, x->stmt);
+    if (key.at)
+        extensions[f.extension_count++] = (struct header){ STR("partitionkey"), key };
+    if (m->text.failed || m->data.failed || m->json.failed) {
+        err_set(e, "it is too large");
+        return NULL;
+    }
+    return event_new(&f, e);
+}
+
+/* The event that an entry makes of the row that `choose` stands on; NULL with *e. */
+static const struct event *mapping_event(struct mapping *m, struct mapping_call *c, size_t i, bool again, struct err *e)
+{
+    struct mapping_entry *x = &m->entries[i];
+    const struct event *ev = NULL;
+    mapping_bind(m, c, x->stmt);
+    mapping_bind_column(x->stmt, ":key", m->choose, CHOOSE_KEY);
+    mapping_bind_column(x->stmt, ":value", m->choose, CHOOSE_VALUE);
+    mapping_bind_column(x->stmt, ":type", m->choose, CHOOSE_TYPE);
+    if (sqlite3_step(x->stmt) != SQLITE_ROW) {
+        err_set(e, "%s", sqlite3_errmsg(m->sandbox->db));
+    } else {
+        mapping_shape(m, x);
+        buf_reset(&m->data);
+        buf_add_char(&m->data, '{');
+        data_add(&m->data, &x->of, x->cells, &m->json);
+        buf_add_char(&m->data, '}');
+        ev = mapping_is_whole(x, e) ? mapping_make(m, c, x, again, e) : NULL;
+    }
+    mapping_end(x->stmt);
+    if (!ev)
+        err_prefix(e, "map[%zu]", i);
+    return ev;
+}
+
+/* ---- a body ---- */
+
+/* Id and time of the body become those of `like`. */
+static void mapping_take_given(struct mapping *m, struct mapping_call *c, sqlite3_stmt *row, int id, int time)
+{
+    struct str text = mapping_attribute(row, id);
+    char at[CLOCK_TEXT];
+    int64_t ms;
+    buf_reset(&m->given);
+    if (text.at)
+        buf_add_str(&m->given, text);
+    if (value_time(row, time, &ms)) {
+        clock_text(ms, at);
+        buf_add_c(&m->given, at);
+        c->like.time = (struct str){ m->given.at + text.n, m->given.n - text.n };
+    }
+    c->by_like = !text.at;
+    if (text.at)
+        c->like.id = (struct str){ m->given.at, text.n };
+}
+
+static void mapping_ask_request(struct mapping *m, struct mapping_call *c)
+{
+    if (!m->request)
+        return;
+    mapping_bind(m, c, m->request);
+    if (sqlite3_step(m->request) == SQLITE_ROW)
+        mapping_take_given(m, c, m->request, REQUEST_ID, REQUEST_TIME);
+    mapping_end(m->request);
+}
+
+/* The events of the row that `choose` stands on, added to the n there are. */
+static int mapping_row(struct mapping *m, struct mapping_call *c, int n, size_t *bytes, struct err *e)
+{
+    bool again = false;
+    for (size_t i = 0; i < m->rules->map.count; i++) {
+        if (!sqlite3_column_int(m->choose, CHOOSE_WHEN + (int)i))
+            continue;
+        const struct event *ev = NULL;
+        if ((size_t)n == c->room)
+            err_set(e, "it is more than %zu events (max_batch)", c->room);
+        else
+            ev = mapping_event(m, c, i, again, e);
+        if (ev)
+            c->out[n++] = ev;
+        *bytes += ev ? event_bytes(ev) : 0;
+        bool large = *bytes > MAPPING_BYTES + MAPPING_GROWTH * c->body.n;
+        if (large)
+            err_set(e, "its events are much larger than itself");
+        if (!ev || large) {
+            while (n > 0)
+                event_unref(c->out[--n]);
+            return -1;
+        }
+        again = true;
+    }
+    return n;
+}
+
+static int mapping_rows(struct mapping *m, struct mapping_call *c, struct err *e)
+{
+    size_t bytes = 0;
+    int n = 0, rc = SQLITE_DONE;
+    while (n >= 0 && (rc = sqlite3_step(m->choose)) == SQLITE_ROW)
+        n = mapping_row(m, c, n, &bytes, e);
+    if (n >= 0 && rc != SQLITE_DONE) {
+        err_set(e, "%s", sqlite3_errmsg(m->sandbox->db));
+        while (n > 0)
+            event_unref(c->out[--n]);
+        return -1;
+    }
+    return n;
+}
+
+/* What a very large body needed is not kept. */
+static void mapping_shrink(struct mapping *m)
+{
+    if (m->json.cap + m->data.cap <= MAPPING_KEPT)
+        return;
+    buf_free(&m->json);
+    buf_free(&m->data);
+}
+
+int mapping_events(struct mapping *m, struct mapping_call *c, struct err *e)
+{
+    static const char nul[] = "\\u0000";
+    int n = 0;
+    sandbox_begin(m->sandbox);
+    c->by_like = true;
+    c->by_headers = m->headers_in_id;
+    c->of_headers = m->headers_read;
+    if (m->headers_read)
+        mapping_write_headers(m, c);
+    if (memmem(c->body.at, c->body.n, nul, sizeof nul - 1)) {
+        err_set(e, "it has a \\u0000, where texts end for SQL");
+        return -1;
+    }
+    if (m->choose) {
+        c->by_like = false;
+        mapping_bind(m, c, m->choose);
+        n = mapping_rows(m, c, e);
+        mapping_end(m->choose);
+    }
+    if (n <= 0) {
+        c->by_like = true;
+        sandbox_begin(m->sandbox);
+        mapping_ask_request(m, c);
+    }
+    mapping_shrink(m);
+    return n;
+}
+
+enum unmapped mapping_miss(struct mapping *m, enum mapping_miss why, const char *text)
+{
+    int64_t lines;
+    metric_add(m->unmapped_count[why], 1);
+    if (why == MISS_FAILED && log_limit_pass(&m->log_limit, &lines))
+        LOG(WARN,
+            m->unmapped == UNMAPPED_STORE ? "a body could not be mapped; it is stored as it came"
+                                          : "a body could not be mapped; it is refused",
+            LOG_C("source", m->source), LOG_C("path", m->path), LOG_C("why", text));
+    return m->unmapped == UNMAPPED_DROP && why != MISS_OTHER ? UNMAPPED_REFUSE : m->unmapped;
+}
