@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Hands every call on to the broker that was opened; the metrics that all brokers share. */
 #include "bridge/broker/broker.h"
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,28 +60,39 @@ static void broker_say_nothing(void *ctx, uint64_t tag, enum outcome o, const ch
     (void)ctx, (void)tag, (void)o, (void)why;
 }
 
-/* Mistakes that the ledger test must catch: AQUEDUCT_WRONG=ack-at-enqueue acknowledges before anything is stored,
- * forget-positions stores no position of a group, forget-waiting says of what is to wait that it is stored. */
+/* Mistakes that the ledger test must catch, named in AQUEDUCT_WRONG: ack-at-enqueue acknowledges before anything is
+ * stored, forget-positions stores no position of a group, forget-waiting says of what is to wait that it is stored,
+ * forget-state stores what a source read without how far it has read, forget-rows now and then the opposite. */
 static bool broker_is_wrong(const char *mistake)
 {
     const char *wrong = getenv("AQUEDUCT_WRONG");
-    return wrong && strcmp(wrong, mistake) == 0;
+    return wrong && strstr(wrong, mistake);
 }
 
-static bool broker_publish_wrongly(struct broker *b, const struct publication *p)
+static bool broker_wrong_now_and_then(void)
 {
+    static atomic_uint times;
+    return atomic_fetch_add(&times, 1) % 4 == 3;
+}
+
+static void broker_publish_wrongly(struct broker *b, const struct publication *p)
+{
+    struct publication less = *p;
     bool waits = p->record_count == 1 && memmem(p->records->topic.at, p->records->topic.n, ".waiting.", 9);
-    if (waits && broker_is_wrong("forget-waiting")) {
+    if (waits && broker_is_wrong("forget-waiting"))
+        less.record_count = 0;
+    if (p->change_count && broker_is_wrong("forget-state"))
+        less.change_count = 0;
+    if (p->change_count && p->record_count && broker_is_wrong("forget-rows") && broker_wrong_now_and_then())
+        less.record_count = 0;
+    bool empty = !less.record_count && !less.change_count && (p->record_count || p->change_count);
+    bool soon = empty || broker_is_wrong("ack-at-enqueue");
+    if (soon)
+        less.done = broker_say_nothing;
+    if (!empty)
+        b->ops->publish(b, &less);
+    if (soon)
         p->done(p->ctx, p->tag, OUTCOME_STORED, "");
-        return true;
-    }
-    if (!broker_is_wrong("ack-at-enqueue"))
-        return false;
-    struct publication silent = *p;
-    silent.done = broker_say_nothing;
-    b->ops->publish(b, &silent);
-    p->done(p->ctx, p->tag, OUTCOME_STORED, "");
-    return true;
 }
 #endif
 
@@ -92,10 +104,10 @@ int32_t broker_partitions(struct broker *b, const char *topic)
 void broker_publish(struct broker *b, const struct publication *p)
 {
 #ifdef AQUEDUCT_HOOKS
-    if (broker_publish_wrongly(b, p))
-        return;
-#endif
+    broker_publish_wrongly(b, p);
+#else
     b->ops->publish(b, p);
+#endif
 }
 
 bool broker_flush(struct broker *b, struct duration limit)

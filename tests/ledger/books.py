@@ -3,11 +3,14 @@
 
 An event is known by its pair (CloudEvents source, id). Everything that happens is noted here the moment it is known; balance()
 is a pure look at the notes, so it can be tested by falsifying them."""
+import functools
 import hashlib
+import json
 import threading
 import time
 
 import anythingllm_app
+import busy
 
 APP = "anythingllm"             # the source whose events come from the application's database
 
@@ -70,6 +73,7 @@ class Seen:
         self.first = None                       # number of the first 2xx among all of the sink's
         self.stamps = []                        # webhook-timestamps
         self.text = None                        # the data of a row, to be shown
+        self.row = None                         # of a busy database: its event
 
 
 def digest(data):
@@ -82,6 +86,7 @@ class Books:
         self.repeats_are_stored = repeats_are_stored    # kafka: a publication of unknown outcome may be there twice
         self.items = {}                 # pair: Item
         self.commits = []               # lines of the application's ledger
+        self.model = {}                 # source of a busy database: what is committed there
         self.seen = {sink: {} for sink in SINKS}
         self.dead = {sink: {} for sink in SINKS}        # sink: {pair: line of `dead list --json`}
         self.dead_others = []
@@ -128,6 +133,7 @@ class Books:
             if not seen:
                 seen = self.seen[sink][pair] = Seen(type, subject, data, body)
                 seen.text = None if pair in self.items else text
+                seen.row = {"type": type, "data": json.loads(text)} if pair[0] in self.model else None
             elif seen.data != data or seen.type != type:
                 self.wrong.append(f"{sink}: {pair[1]} came with two different contents: {seen.type} {seen.text}, {type} {text}")
             elif seen.body != body:
@@ -163,6 +169,7 @@ class Books:
     def figures(self):
         with self.lock:
             return {"posted": len(self.items), "acknowledged": sum(i.acknowledged for i in self.items.values()), "commits": len(self.commits),
+                    "rows": sum(s.row is not None for s in self.seen["steady"].values()),
                     "requests": self.requests, "delivered": sum(s.times > 0 for seen in self.seen.values() for s in seen.values()),
                     "repeats": {sink: sum(max(s.times - 1, 0) for s in seen.values()) for sink, seen in self.seen.items()},
                     "dead": sum(len(d) for d in self.dead.values()), "reposts": self.reposts, "twice": self.twice}
@@ -191,6 +198,8 @@ class Books:
                 self._letters(sink, out)
             for sink in ("steady", "moody", "ordered"):
                 self._missing_commits(sink, out)
+                for source in self.model:
+                    _list(out, f"{sink}: delivered or dead is not what {source} committed", self.rows(sink, source))
             for sink in ORDERED:
                 self._ordered(sink, out)
             self._accounted(out)
@@ -214,15 +223,19 @@ class Books:
 
     def _missing_commits(self, sink, out):
         must, may = anythingllm_app.expected(self.commits)
-        got = {(s.type, s.subject) for p, s in self.seen[sink].items() if s.times and p not in self.items}
-        got |= {(s.type, s.subject) for p, s in self.seen[sink].items() if p in self.dead[sink] and p not in self.items}
+        got = {(s.type, s.subject) for p, s in self.seen[sink].items() if APP in p[0] and self._delivered_or_dead(sink, p)}
         _list(out, f"{sink}: committed in the application's database, but neither delivered nor dead", sorted(must - got))
         _list(out, f"{sink}: an event of the application's database that nothing there explains", sorted(x for x in got - may if x[1] is not None))
+
+    def rows(self, sink, source):
+        """What of a busy database that sink got, against what is committed there."""
+        found = [seen.row for pair, seen in self.seen[sink].items() if pair[0] == source and self._delivered_or_dead(sink, pair)]
+        return busy.balance(found, self.model[source])
 
     def _unknown(self, sink, out):
         for pair, seen in self.seen[sink].items():
             item = self.items.get(pair)
-            if item is None and not pair[0].startswith(f"/{APP}") and APP not in pair[0]:
+            if item is None and APP not in pair[0] and pair[0] not in self.model:
                 out.append(f"{sink}: {pair} came, but nobody posted it")
             elif item and (digest(item.data) != seen.data or item.type != seen.type):
                 out.append(f"{sink}: {pair} is not what was posted")
@@ -293,6 +306,9 @@ class Books:
                 key, number = item.subject, item.sequence
             elif not item and seen.type in ("chat.started", "chat.response.generated"):
                 key, number = seen.subject, seen.type == "chat.response.generated"
+            elif seen.row and busy.place(**seen.row):
+                key, number = busy.place(**seen.row)
+                key = f"{key} of {pair[0]}"
             else:
                 continue
             if number < newest.get(key, -1):
@@ -311,9 +327,9 @@ def self_test(books):
     """The balance must notice what is wrong in the books; returns what it did not notice. `books` add up and are as they were afterwards."""
     blind = []
 
-    def expect(what, change, back):
+    def expect(what, change, back, look=books.balance):
         change()
-        if not books.balance():
+        if not look():
             blind.append(what)
         back()
 
@@ -325,6 +341,14 @@ def self_test(books):
             continue
         kept = books.seen["steady"][pair]
         expect(what, lambda: books.seen["steady"].pop(pair), lambda: books.seen["steady"].__setitem__(pair, kept))
+    for source, model in books.model.items():
+        look = functools.partial(books.rows, "steady", source)
+        for table, rows in model.items():
+            expect(f"{source}: a row of {table} that is lost", lambda: rows.update(nobody=(10**12, "new") if table == "jobs" else 10**12),
+                   lambda: rows.pop("nobody"), look)
+        told = next(s for p, s in books.seen["steady"].items() if p[0] == source and s.row["type"] == "log.line")
+        twin = (source, "another id")
+        expect(f"{source}: a row that was told twice", lambda: books.seen["steady"].__setitem__(twin, told), lambda: books.seen["steady"].pop(twin), look)
     letters = [p for p, line in books.dead["refusing"].items() if p in books.items and books.items[p].acknowledged and not books.seen["refusing"][p].times]
     if letters:
         kept = books.dead["refusing"][letters[0]]

@@ -6,6 +6,7 @@ import subprocess
 import time
 
 import aqueduct
+import busy
 from books import GUESTS
 from generator import GITHUB, STANDARD, TOKEN
 from receivers import SECRETS
@@ -18,6 +19,8 @@ topics:
   app.events: {{partitions: 2}}
 sources:
   anythingllm: {{type: sqlite, path: app.db, preset: anythingllm, start: snapshot, poll: 50ms}}
+  rollback: {{type: sqlite, path: rollback.db, start: snapshot, poll: 50ms, capture: {capture}}}
+  wal: {{type: sqlite, path: wal.db, start: snapshot, poll: 50ms, capture: {capture}}}
   hooks:
     type: http
     listen: 127.0.0.1:{port}
@@ -92,7 +95,7 @@ class Daemon(aqueduct.Daemon):
                      if name in self.guests or name not in GUESTS]
         former = [f"traveller-{n}" for n in range(self.names - 1, 0, -1)] if self.says_former_names else []
         text = CONFIG.format(broker=broker, port=self.port, admin=self.admin, url=url, standard=STANDARD, github=GITHUB, token=TOKEN, encoding=self.encoding,
-                             secret=SECRETS, endpoints="\n".join(endpoints), traveller=f"traveller-{self.names}", formerly=json.dumps(former))
+                             secret=SECRETS, capture=json.dumps(busy.CAPTURE), endpoints="\n".join(endpoints), traveller=f"traveller-{self.names}", formerly=json.dumps(former))
         (self.folder / "bridge.yaml").write_text(text)
 
     # ---- start and end ----

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The generators: senders that post until they are acknowledged, and the application that writes its database.
+"""The generators: senders that post until they are acknowledged, and the applications that write their databases.
 
 What is posted is decided by the seed and the sender's own count alone; when it is posted depends on how fast it gets through."""
 import base64
@@ -12,6 +12,7 @@ import threading
 import time
 
 import anythingllm_app
+import busy
 from books import Item
 
 STANDARD = "whsec_" + base64.b64encode(b"a key of the senders, 32 bytes..").decode()
@@ -141,7 +142,7 @@ class Sender(threading.Thread):
 
 
 class Application(threading.Thread):
-    """Writes the database as AnythingLLM does."""
+    """Writes a database all the time."""
 
     def __init__(self, path, journal, books, seed, pace):
         super().__init__(daemon=True)
@@ -149,20 +150,11 @@ class Application(threading.Thread):
         self.go, self.idle = threading.Event(), threading.Event()
         self.go.set()
         self.over = False
-        self.finish = False             # agents that still think answer before it rests
-
-    def write(self, text):              # it is the App's ledger
-        self.books.committed(json.loads(text))
-
-    def flush(self):
-        pass
 
     def run(self):
-        app = anythingllm_app.App(self.path, self.journal, f"{self.seed} application", self)
+        app = self.begin()
         while not self.over:
             if not self.go.is_set():
-                if self.finish:
-                    app.finish()
                 self.idle.set()
                 self.go.wait(0.05)
                 continue
@@ -171,3 +163,31 @@ class Application(threading.Thread):
             time.sleep(app.random.uniform(0.3, 1.7) * self.pace)
         app.db.close()
         self.idle.set()
+
+
+class AnythingLLM(Application):
+    """As AnythingLLM does."""
+    kind = "application"
+
+    def begin(self):
+        return anythingllm_app.App(self.path, self.journal, f"{self.seed} application", self)
+
+    def write(self, text):              # it is the App's ledger
+        self.books.committed(json.loads(text))
+
+    def flush(self):
+        pass
+
+
+class Busy(Application):
+    """Tables of every kind of rule, which change, are rebuilt and lose their newest rows."""
+
+    def __init__(self, name, *args):
+        super().__init__(*args)
+        self.kind = name
+        busy.create(self.path, self.journal)
+
+    def begin(self):
+        writer = busy.Writer(self.path, self.journal, f"{self.seed} {self.kind}")
+        self.books.model[f"/sqlite/{self.kind}"] = writer.model
+        return writer
