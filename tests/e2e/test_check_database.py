@@ -153,6 +153,19 @@ def test_tries_the_sql_of_a_map(run, database):
     assert "capture[0].join: it makes several rows of one; write `part`, SQL that tells them apart" in done.stderr
 
 
+@pytest.mark.parametrize("old, new, said", [
+    ("message.id:", "mesage.id:", 'capture[0].data: there is no path "mesage.id" in the vocabulary (did you mean message.id?)'),
+    ("output.text:", "output.txt:", 'there is no path "output.txt" in the vocabulary (did you mean output.text?)'),
+    ("message.id: r.id, ", "", "message.id is missing"),
+    ("response.generated", "response.generatd", '"chat.response.generatd" is no type of the vocabulary (did you mean chat.response.generated?)'),
+])
+def test_a_misspelt_path_is_a_mistake_without_a_database_too(run, old, new, said):
+    rules = "capture:\n      " + MAPPED.replace("TEXT", "state").replace(old, new)
+    done = run(config=CONFIG.replace("RULES", "app: desk\n    " + rules))
+    assert done.returncode == 1
+    assert re.search(r"^bridge.yaml:\d+:\d+: sources.app", done.stderr, re.M) and said in done.stderr, done.stderr
+
+
 def test_warns_of_a_costly_diff(run):
     with contextlib.closing(sqlite3.connect(run.folder / "app.db")) as db, db:
         db.execute("CREATE TABLE user(id INTEGER PRIMARY KEY, role)")
