@@ -87,6 +87,21 @@ TEST(what_is_read_ahead_is_divided_among_consumers_and_partitions)
     expect_prefetch(11, 33, "180", "7", "70000"); /* the user's own win */
 }
 
+/* A state of many small records is read at the speed at which it comes: its queue is bounded by bytes alone. */
+TEST(a_reader_does_not_wait_for_its_own_queue)
+{
+    struct err e = { "" };
+    char value[32];
+    size_t room = sizeof value;
+    rd_kafka_conf_t *conf = kafka_conf(&cluster_config, KAFKA_READER, "g", &e);
+    assert_int_equal(rd_kafka_conf_get(conf, "queued.min.messages", value, &room), RD_KAFKA_CONF_OK);
+    assert_string_equal(value, "100000");
+    room = sizeof value;
+    assert_int_equal(rd_kafka_conf_get(conf, "queued.max.messages.kbytes", value, &room), RD_KAFKA_CONF_OK);
+    assert_string_equal(value, "1024");
+    rd_kafka_conf_destroy(conf);
+}
+
 TEST(servers_are_needed)
 {
     struct err e = { "" };
@@ -669,6 +684,7 @@ int main(int argc, char **argv)
         CLUSTER_TEST(properties_that_break_the_promise_are_refused),
         CLUSTER_TEST(harmless_properties_are_taken_for_both_kinds),
         CLUSTER_TEST(what_is_read_ahead_is_divided_among_consumers_and_partitions),
+        CLUSTER_TEST(a_reader_does_not_wait_for_its_own_queue),
         CLUSTER_TEST(servers_are_needed),
         CLUSTER_TEST(a_cluster_that_does_not_answer_is_said_clearly),
         CLUSTER_TEST(topics_are_not_made_when_that_is_off),

@@ -39,6 +39,7 @@ static const struct setting defaults[] = {
     { CONSUMERS, "max.partition.fetch.bytes", "262144" },
     { CONSUMERS, "queued.max.messages.kbytes", "1024" }, /* per partition: each has its own queue */
     { CONSUMERS, "queued.min.messages", "1000" },
+    { KAFKA_READER, "queued.min.messages", "100000" }, /* small records: a full queue costs it a backoff each time */
 };
 
 /* As defaults, where librdkafka has them. */
