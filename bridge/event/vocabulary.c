@@ -102,6 +102,18 @@ const char *vocabulary_lack(const struct vocabulary_type *type, vocabulary_has_f
     return NULL;
 }
 
+bool vocabulary_is_vital(const struct vocabulary_type *type, const struct vocabulary_path *path)
+{
+    struct str own = str_of(path->path), object = vocabulary_object(own), rest, one;
+    for (const char *const *required = type->required; *required; required++) {
+        rest = str_of(*required);
+        while (str_cut(&rest, '|', &one))
+            if (str_eq(one, own) || str_eq(one, object))
+                return true;
+    }
+    return path->needed;
+}
+
 void vocabulary_subject(const struct vocabulary_type *type, vocabulary_value_fn *value, void *ctx, struct buf *out)
 {
     const char *between = "";

@@ -64,6 +64,9 @@ typedef bool vocabulary_has_fn(void *ctx, const char *path);
  * met, or a needed path of an object of which it has another. NULL: nothing. app.name is taken as given. */
 const char *vocabulary_lack(const struct vocabulary_type *type, vocabulary_has_fn *has, void *ctx);
 
+/* May data of that type that has not that path lack something? */
+bool vocabulary_is_vital(const struct vocabulary_type *type, const struct vocabulary_path *path);
+
 typedef struct str vocabulary_value_fn(void *ctx, const char *path); /* the text of an id, or absent */
 /* Appends the subject: of those ids that are not absent; nothing when all are. */
 void vocabulary_subject(const struct vocabulary_type *type, vocabulary_value_fn *value, void *ctx, struct buf *out);

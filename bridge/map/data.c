@@ -75,6 +75,30 @@ void data_leave_out(struct cell *c)
     c->large = true;
 }
 
+/* ---- what it must have ---- */
+
+struct data_cells {
+    const struct outline *o;
+    const struct cell *cells;
+};
+
+static bool data_has(void *ctx, const char *path)
+{
+    const struct data_cells *d = ctx;
+    for (size_t i = 0; i < d->o->count; i++)
+        if (strcmp(d->o->bindings[i].path->path, path) == 0)
+            return d->cells[i].n || d->cells[i].more_n;
+    return false;
+}
+
+const char *data_lack(const struct outline *o, const struct cell *cells)
+{
+    bool whole = true;
+    for (size_t i = 0; i < o->count; i++)
+        whole = whole && (!o->bindings[i].vital || cells[i].n || cells[i].more_n);
+    return whole ? NULL : vocabulary_lack(o->type, data_has, &(struct data_cells){ o, cells });
+}
+
 /* ---- attributes ---- */
 
 struct data_row {

@@ -14,6 +14,9 @@ void data_add(struct buf *out, const struct outline *o, const struct cell *cells
 struct cell *data_largest(struct cell *cells, size_t count);
 void data_leave_out(struct cell *c);
 
+/* What the type must have, and no cell has (vocabulary_lack); NULL: nothing. Such an event is not of its schema. */
+const char *data_lack(const struct outline *o, const struct cell *cells);
+
 /* The row's own subject, or that of its type's ids; nothing when none can stand in an attribute. */
 void data_subject(struct buf *out, const struct outline *o, sqlite3_stmt *row);
 /* Absent: what it should be is not known, or cannot stand in an attribute. */

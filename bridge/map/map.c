@@ -147,6 +147,7 @@ void map_outline(const struct map *data, struct list map, size_t i, struct outli
             .sql = sql,
             .constant = sql && map_is_literal(sql) && !str_ends(str_of(path->path), STR(".id")),
             .own = own,
+            .vital = vocabulary_is_vital(out->type, path),
             .counted = map_has_beside(path, "chars"),
             .digested = map_has_beside(path, "digest"),
             .marked = map_has_beside(path, "truncated"),

@@ -39,6 +39,7 @@ struct binding {
     const char *sql;                /* NULL: app.name, which the source knows */
     bool constant;                  /* a literal, and no id: it alone makes no object */
     bool own;                       /* of the entry, not of all */
+    bool vital;                     /* without it the data may lack what its type must have */
     bool counted, digested, marked; /* beside it the vocabulary has .chars, .digest, .truncated */
 };
 

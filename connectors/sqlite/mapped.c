@@ -13,6 +13,7 @@ struct mapped {
     struct buf left_out; /* paths that are too large */
     struct buf changed;  /* paths that are */
     bool before;         /* there are values of before */
+    const char *lack;    /* what its type must have, and it has not */
 };
 
 /* ---- values ---- */
@@ -137,6 +138,23 @@ static void mapped_data(struct sqlite_source *s, struct mapped *m)
             buf_printf(&m->left_out, "%s%s", m->left_out.n ? "," : "", p->of.bindings[i].path->path);
 }
 
+/* ---- what it must have ---- */
+
+/* An event that lacks something is told all the same, but is not said to be of its schema. */
+static void mapped_find_lack(struct sqlite_source *s, struct mapped *m)
+{
+    const struct projection *p = m->at->p;
+    m->lack = data_lack(&p->of, p->cells);
+    if (!m->lack)
+        return;
+    char text[WHY_BYTES];
+    snprintf(text, sizeof text,
+             "data: %s has no value in some rows, but %s must have it; their events have no dataschema", m->lack,
+             p->of.o->type);
+    rule_warn(s, m->at->r, text);
+    metric_add(s->incomplete, 1);
+}
+
 /* ---- attributes ---- */
 
 static void mapped_subject(struct buf *out, const struct mapped *m)
@@ -195,7 +213,7 @@ static const struct event *mapped_make(struct sqlite_source *s, struct mapped *m
         .source = str_of(s->origin),
         .time = str_of(time),
         .datacontenttype = STR("application/json"),
-        .dataschema = { s->scratch.at, schema_n },
+        .dataschema = m->lack ? STR_ABSENT : (struct str){ s->scratch.at, schema_n },
         .type = str_of(type),
         .subject = { s->scratch.at + schema_n, s->scratch.n - schema_n },
         .extensions = extensions,
@@ -231,6 +249,7 @@ static void mapped_row(struct sqlite_source *s, struct projecting *at, uint32_t 
     if (columns)
         mapped_take_changes(s, &m, columns, &now);
     mapped_data(s, &m);
+    mapped_find_lack(s, &m);
     const struct event *ev = mapped_make(s, &m);
     if (ev)
         each(s, ev);

@@ -15,6 +15,10 @@ METRIC_COUNTER(aqueduct_sqlite_events_total, "Events captured.", "source");
 METRIC_COUNTER(aqueduct_sqlite_refused_total, "Rows that could not be made into an event.", "source");
 METRIC_COUNTER(aqueduct_sqlite_truncated_total, "Events with columns left out because of max_event.", "source");
 METRIC_COUNTER(
+    aqueduct_sqlite_incomplete_total,
+    "Events that lack what their type must have, as a column was empty or too large; told without dataschema.",
+    "source");
+METRIC_COUNTER(
     aqueduct_sqlite_repaired_total,
     "Rows with what JSON cannot say: text that is no UTF-8, whose bad bytes became U+FFFD, or an infinite number, "
     "which became null.",
@@ -201,6 +205,7 @@ static void source_make_metrics(struct sqlite_source *s)
     s->events = metric_get(&aqueduct_sqlite_events_total, labels);
     s->refused = metric_get(&aqueduct_sqlite_refused_total, labels);
     s->truncated = metric_get(&aqueduct_sqlite_truncated_total, labels);
+    s->incomplete = metric_get(&aqueduct_sqlite_incomplete_total, labels);
     s->repaired = metric_get(&aqueduct_sqlite_repaired_total, labels);
     s->restarts = metric_get(&aqueduct_sqlite_restarts_total, labels);
     s->reopened = metric_get(&aqueduct_sqlite_reopened_total, labels);

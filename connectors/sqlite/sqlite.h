@@ -351,8 +351,8 @@ struct sqlite_source {
     const char *alone; /* while a statement is prepared: does it read anything but the rows of this table? */
     bool beyond;       /* it does */
     uint64_t tag, settled;
-    struct metric *rows_read, *busy, *held, *ack, *events, *refused, *truncated, *repaired, *restarts, *unusable,
-        *reopened, *behind, *unkeyed, *changed, *last_look, *last_change;
+    struct metric *rows_read, *busy, *held, *ack, *events, *refused, *truncated, *incomplete, *repaired, *restarts,
+        *unusable, *reopened, *behind, *unkeyed, *changed, *last_look, *last_change;
 };
 
 /* rule.c */

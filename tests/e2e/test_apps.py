@@ -101,7 +101,7 @@ def judge(events, name):
 
 
 @pytest.mark.parametrize("name", APPS)
-def test_what_is_told_is_what_happened(told, name):
+def test_what_is_told_is_what_happened(told, aqueduct, tmp_path, name):
     app, one = told(name)
     events = one.end()
     judge(events, name)
@@ -112,6 +112,12 @@ def test_what_is_told_is_what_happened(told, name):
     assert len(set(answers)) == len(answers) and set(answers) <= set(app.texts)
     questions = [event["data"]["input"]["text"] for event in events if event["type"] == "chat.response.generated"]
     assert set(questions) <= set(app.texts)
+    tried = subprocess.run([aqueduct, "check", "--json", "--database", "app.db"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    samples = [one["event"] for one in json.loads(tried.stdout)["events"]]
+    assert samples and tried.returncode == 0
+    for event in samples:
+        STRICT[event["type"]].validate(event["data"])
+        assert event["dataschema"] == f"urn:aqueduct:event/{event['type']}/1"
     misfits = [line for line in one.log.read_text().splitlines() if "does not fit" in line]
     assert not [line for line in misfits if not any(f"no such table: {table}" in line for table in app.gone)]
 
@@ -133,7 +139,7 @@ def records(bridge, topic, count):
     with contextlib.closing(sqlite3.connect(f"file:{bridge.folder}/data/aqueduct.db?mode=ro", uri=True)) as log:
         parts = log.execute("SELECT id FROM partition WHERE topic = ?", [topic]).fetchall()
         found = [one for part, in parts for one, in log.execute(f"SELECT record FROM log_{part} ORDER BY offset")]
-    return [{"value": one[one.index(b'{"'):], "all": one} for one in found]
+    return [{"value": one[max(one.find(b'{"specversion"'), 0):], "all": one} for one in found]
 
 
 def tell_all(bridge, receiver):

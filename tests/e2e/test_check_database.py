@@ -166,6 +166,14 @@ def test_a_misspelt_path_is_a_mistake_without_a_database_too(run, old, new, said
     assert re.search(r"^bridge.yaml:\d+:\d+: sources.app", done.stderr, re.M) and said in done.stderr, done.stderr
 
 
+def test_warns_of_a_required_path_that_is_empty(run, database):
+    rules = "capture:\n      " + MAPPED.replace("TEXT", "state").replace("NAME", "nobody").replace("conversation.id: r.id", "conversation.id: o.name")
+    done = run("--database", database, config=CONFIG.replace("RULES", "app: desk\n    " + rules))
+    assert done.returncode == 0, done.stderr
+    assert "sources.app.capture[0].data: conversation.id has no value in some rows, but chat.response.generated must have it" in done.stderr
+    assert '"type": "chat.response.generated"' in done.stdout and "dataschema" not in done.stdout
+
+
 def test_warns_of_a_costly_diff(run):
     with contextlib.closing(sqlite3.connect(run.folder / "app.db")) as db, db:
         db.execute("CREATE TABLE user(id INTEGER PRIMARY KEY, role)")

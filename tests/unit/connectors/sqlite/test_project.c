@@ -6,6 +6,7 @@
 #include "bridge/lib/jscan.h"
 #include "tests/support/connector.h"
 #include "tests/support/sqlite_rig.h"
+#include "tests/support/stderr.h"
 
 #define TABLES                                                                                                         \
     "CREATE TABLE users(id INTEGER PRIMARY KEY, name, password);"                                                      \
@@ -331,6 +332,31 @@ TEST(parts)
     rig_end(&rig);
 }
 
+/* What its type must have is empty in a row: told, counted, and not said to be of the schema. An empty text is one. */
+TEST(what_must_be_there_is_empty)
+{
+    rig_begin(&rig, "DELETE", TABLES, CHATS DATA GENERATED);
+    int64_t before = metric_value(rig_inside(&rig)->incomplete);
+    app_exec(&rig, "INSERT INTO chats(conv, prompt, response) VALUES (1, '', '{\"text\":\"\"}')");
+    const struct event *ev = only();
+    assert_true(rig_has(ev, "\"output\":{\"chars\":0}"));
+    assert_true(is(ev->dataschema, "urn:aqueduct:event/chat.response.generated/1"));
+    assert_int_equal(metric_value(rig_inside(&rig)->incomplete), before);
+    rig_forget(&rig);
+    stderr_catch();
+    app_exec(&rig, "INSERT INTO chats(conv, prompt, response) VALUES (NULL, 'a', '{\"text\":\"b\"}'), (2, 'a', '{}'), "
+                   "(NULL, 'a', '{\"text\":\"b\"}')");
+    rig_settle(&rig);
+    const char *said = stderr_caught();
+    assert_int_equal(rig.seen_count, 3);
+    for (size_t i = 0; i < rig.seen_count; i++)
+        assert_null(rig.seen[i]->dataschema.at);
+    assert_says(said, "data: conversation.id has no value in some rows, but chat.response.generated must have it");
+    assert_says(said, "data: output has no value in some rows");
+    assert_int_equal(metric_value(rig_inside(&rig)->incomplete), before + 3);
+    rig_end(&rig);
+}
+
 /* Values too large for an event, or for SQLite, are left out and named; the rest is told. */
 TEST(too_large)
 {
@@ -483,6 +509,7 @@ int main(void)
         cmocka_unit_test(update_of_what_is_not_kept),
         cmocka_unit_test(unfinished_and_gone),
         cmocka_unit_test(parts),
+        cmocka_unit_test(what_must_be_there_is_empty),
         cmocka_unit_test(too_large),
         cmocka_unit_test(tables_by_pattern),
         cmocka_unit_test(content_as_digest),
