@@ -143,7 +143,7 @@ enum verdict {
     VERDICT_DELIVERED = 1, /* no zero on purpose */
     VERDICT_RETRY,
     VERDICT_REJECT,
-    VERDICT_UNTRIED, /* our own machine lacked something (descriptors, memory, ports): no attempt, sent again soon */
+    VERDICT_UNTRIED, /* our own machine lacked something (descriptors, memory, ports, a key): no attempt, sent again soon */
 };
 
 /* Why it was not delivered, as a class a person can act on; becomes the dead letter's aqueduct-class header. */
@@ -163,10 +163,11 @@ struct result {
     /* With VERDICT_RETRY: the receiver is at fault, whatever the event: it did not answer, or said that it can do nothing
      * just now. */
     bool away;
-    int status;                  /* the receiver's status (HTTP), 0 when there is none */
-    struct duration retry_after; /* the receiver asked for this much patience; 0: did not say */
-    char why[WHY_BYTES];         /* for a person: "503 Service Unavailable", "timeout after 10 s"; never a secret */
-    struct duration took;        /* how long the attempt took; 0: unknown */
+    int status; /* the receiver's status (HTTP), 0 when there is none */
+    /* The receiver asked for this much patience, or what our own machine lacks is not there before; 0: nobody knows. */
+    struct duration retry_after;
+    char why[WHY_BYTES];  /* for a person: "503 Service Unavailable", "timeout after 10 s"; never a secret */
+    struct duration took; /* how long the attempt took; 0: unknown */
     /* The beginning of what the receiver answered, as it is, for the delivery log; never a secret; absent: nothing. Borrowed
      * until the next call of the sink. */
     struct str answer;
@@ -181,6 +182,7 @@ struct endpoint_ops {
     /* As that of a sink; may be NULL. */
     bool (*check)(const struct sink *s, const struct endpoint *ep, struct err *e);
     void (*faults)(const struct sink *s, const struct endpoint *ep, fault_fn *each, void *ctx); /* as of a source */
+    void (*review)(const struct sink *s, const struct endpoint *ep, fault_fn *wrong, fault_fn *doubtful, void *ctx);
     /* After the sink's open(): main thread, or, for one that is added later, the sink's own between two calls. On false
      * everything taken for this one has been released. */
     bool (*open)(struct sink *s, struct endpoint *ep, struct err *e);

@@ -54,6 +54,19 @@ enum {
     SECRET_PATH = 8,       /* letters of the shortest path */
 };
 
+const struct option secret_rows[] = {
+    { .key = "secret",
+      .type = OPT_SECRET,
+      .offset = offsetof(struct secret, text),
+      .required = true,
+      .doc = "The secret, as it would stand there alone." },
+    OPTION(
+        struct secret, until,
+        .doc =
+            "The key is not used after that: a date (to its end, in UTC), or a moment such as 2026-12-24T18:00:00Z."),
+    { 0 }
+};
+
 bool secret_has_prefix(struct str secret)
 {
     return str_starts(secret, STR(secret_prefix));

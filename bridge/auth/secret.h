@@ -4,12 +4,16 @@
 #pragma once
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/err.h"
+#include "bridge/lib/option.h"
 
 enum {
     SECRET_LEAST = 16,     /* bytes of a token, or of a key that signs by a provider's own scheme */
     SECRET_KEY_LEAST = 24, /* bytes of a Standard Webhooks key; its specification says 24 to 64 */
     SECRET_KEY_MOST = 512,
 };
+
+/* Of a list's element with an end: {secret: ..., until: ...}. */
+extern const struct option secret_rows[];
 
 /* False when it is empty, too short, or evidently something else: in quotes, with blanks around it, `v1,` or `Bearer `
  * in front of it, `NAME=`, a misspelt whsec_, a signature, another kind of key, a variable or placeholder that nobody

@@ -41,6 +41,8 @@ static void fill_list(struct fill *f, const struct option *row, enum option_type
     field->count = n->count;
     for (size_t i = 0; i < n->count; i++) {
         struct where inside = { .up = at, .index = i };
+        if (type == OPT_SECRET && row->of)
+            element.type = n->at[i].value->kind == NODE_MAPPING ? OPT_GROUP : OPT_SECRET;
         fill_value(f, &element, n->at[i].value, (char *)field->at + i * size, &inside);
     }
 }
@@ -171,6 +173,7 @@ static void fill_value(struct fill *f, const struct option *row, const struct no
     case OPT_SECRET:
     case OPT_ENUM:
     case OPT_DURATION:
+    case OPT_MOMENT:
     case OPT_BYTES: scalar_fill(f, row, n, field, at); return;
     case OPT_STRINGS: fill_list(f, row, OPT_STR, sizeof(char *), n, field, at); return;
     case OPT_SECRETS: fill_list(f, row, OPT_SECRET, sizeof(struct secret), n, field, at); return;

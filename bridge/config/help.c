@@ -60,6 +60,7 @@ static const char *help_type(const struct option *row)
     case OPT_ENUM: return "one of";
     case OPT_SECRET: return "secret";
     case OPT_DURATION: return "duration";
+    case OPT_MOMENT: return "date or moment";
     case OPT_BYTES: return "size";
     case OPT_STRINGS: return "list of texts";
     case OPT_SECRETS: return "list of secrets";
@@ -102,10 +103,10 @@ static void help_print_rows(const char *above, const struct option *rows, FILE *
 static void help_print_whole_row(const char *above, const struct option *row, FILE *out)
 {
     help_print_row(above, row, out);
-    if (row->type != OPT_LIST && row->type != OPT_GROUP)
+    if (!row->of || row->type == OPT_PRESET)
         return;
     struct buf below = buf_new(512);
-    buf_printf(&below, "%s%s%s.", above, row->key, row->type == OPT_LIST ? "[]" : "");
+    buf_printf(&below, "%s%s%s.", above, row->key, row->type == OPT_GROUP ? "" : "[]");
     help_print_rows(buf_c(&below), row->of, out);
     buf_free(&below);
 }

@@ -194,6 +194,24 @@ static void review_sink(const struct review *v, const struct sink *sink)
         sink->ops->review(sink, fault_say, fault_warn, &(struct faults){ v->out, s.n, &at, 0 });
 }
 
+static void review_endpoints(const struct review *v, const struct sink_config *c)
+{
+    const struct sink *s = c->sink;
+    const struct node *n = node_get(node_get(v->root, "sinks"), s->id);
+    struct where top = { .key = STR("sinks") }, at = { .up = &top, .key = str_of(s->id) },
+                 below = { .up = &at, .key = STR("endpoints") };
+    if (!s->ops->endpoints || !s->ops->endpoints->review)
+        return;
+    if (s->endpoint)
+        s->ops->endpoints->review(s, s->endpoint, fault_say, fault_warn, &(struct faults){ v->out, n, &at, 0 });
+    for (size_t i = 0; i < c->endpoint_count; i++) {
+        const struct endpoint *ep = c->endpoints[i].endpoint;
+        struct where one = { .up = &below, .key = str_of(ep->name) };
+        struct faults f = { v->out, node_get(node_get(n, "endpoints"), ep->name), &one, 0 };
+        s->ops->endpoints->review(s, ep, fault_say, fault_warn, &f);
+    }
+}
+
 /* How many records of the topic the sink begins with that its group, or that of an earlier name, has no position for. */
 static int64_t review_backlog(const struct review *v, const struct sink_config *s, const char *topic)
 {
@@ -262,6 +280,7 @@ void config_review(const struct config *c, const struct node *root, const struct
         review_source(&v, c->sources[i].source);
     for (size_t i = 0; i < c->sink_count; i++) {
         review_sink(&v, c->sinks[i].sink);
+        review_endpoints(&v, &c->sinks[i]);
         review_start(&v, &c->sinks[i]);
     }
     review_dead_letters(&v);

@@ -123,6 +123,18 @@ static void scalar_duration(struct fill *f, const struct option *row, const stru
         field->ms = ms;
 }
 
+static void scalar_moment(struct fill *f, const struct node *n, struct moment *field, const struct where *at)
+{
+    char whole[CLOCK_TEXT];
+    snprintf(whole, sizeof whole, "%.10sT00:00:00Z", n->text.at);
+    if (n->text.n == 10 && clock_parse(str_of(whole), &field->ms))
+        field->ms += 86400000;
+    else if (!clock_parse(n->text, &field->ms))
+        problem_at(f->out, n, at,
+                   "\"%.*s\" is neither a date (2026-12-24, to its end in UTC) nor a moment (2026-12-24T18:00:00Z)",
+                   SHOWN(n->written));
+}
+
 static void scalar_bytes(struct fill *f, const struct option *row, const struct node *n, struct bytes *field,
                          const struct where *at)
 {
@@ -189,6 +201,7 @@ void scalar_fill(struct fill *f, const struct option *row, const struct node *n,
     case OPT_STR: scalar_text(f, n, field); return;
     case OPT_SECRET: scalar_secret(f, n, field, at); return;
     case OPT_ENUM: scalar_enum(f, row, n, field, at); return;
+    case OPT_MOMENT: scalar_moment(f, n, field, at); return;
     case OPT_DURATION: scalar_duration(f, row, n, field, at); return;
     case OPT_BYTES: scalar_bytes(f, row, n, field, at); return;
     case OPT_STRINGS:

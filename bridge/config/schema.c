@@ -55,6 +55,12 @@ static json_t *schema_array(const struct option *row, json_t *items)
     return j;
 }
 
+static json_t *schema_secret(const struct option *row)
+{
+    json_t *text = schema_ref("secret");
+    return row->of ? json_pack("{s:[o, o]}", "anyOf", text, schema_of_rows(row->of)) : text;
+}
+
 static json_t *schema_of_type(const struct option *row)
 {
     switch (row->type) {
@@ -68,7 +74,8 @@ static json_t *schema_of_type(const struct option *row)
     case OPT_DURATION: return schema_ref("duration");
     case OPT_BYTES: return schema_ref("size");
     case OPT_STRINGS: return schema_array(row, schema_text());
-    case OPT_SECRETS: return schema_array(row, schema_ref("secret"));
+    case OPT_SECRETS: return schema_array(row, schema_secret(row));
+    case OPT_MOMENT: return schema_ref("moment");
     case OPT_DURATIONS: return schema_array(row, schema_ref("duration"));
     case OPT_MAP:
         return json_pack("{s:s, s:{s:[s, s, s]}}", "type", "object", "additionalProperties", "type", "string", "number",
@@ -105,6 +112,7 @@ static json_t *schema_default(const struct option *row)
     case OPT_ENUM:
     case OPT_SECRET:
     case OPT_DURATION:
+    case OPT_MOMENT:
     case OPT_BYTES:
     case OPT_PRESET: return json_string(row->fallback);
     case OPT_STRINGS:
@@ -232,6 +240,7 @@ static const char definitions[] =
     "{\"expression\": {\"type\": \"string\", \"pattern\": \"\\\\$\\\\{\", \"description\": \"${VAR}, ${VAR:-default} or ${file:/path}\"},"
     " \"secret\": {\"type\": \"string\", \"minLength\": 1},"
     " \"duration\": {\"anyOf\": [{\"type\": \"string\", \"pattern\": \"^(0|[0-9]+(ms|s|m|h|d))$\"}, {\"const\": 0}, {\"$ref\": \"#/$defs/expression\"}]},"
+    " \"moment\": {\"anyOf\": [{\"type\": \"string\", \"pattern\": \"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt].+)?$\"}, {\"$ref\": \"#/$defs/expression\"}]},"
     " \"size\": {\"anyOf\": [{\"type\": \"string\", \"pattern\": \"^[0-9]+(B|KiB|MiB|GiB|TiB)?$\"}, {\"type\": \"integer\", \"minimum\": 0},"
     " {\"$ref\": \"#/$defs/expression\"}]},"
     " \"pointers\": {\"type\": \"object\", \"minProperties\": 1, \"propertyNames\": {\"pattern\": \"^(/|$)\"},"

@@ -124,7 +124,7 @@ static void verdicts_untried(struct delivery *d, struct entry *en, const struct 
     metric_add(en->to->count.untried, 1);
     if (--en->attempts == 0)
         en->first_ms = 0;
-    verdicts_wait(d, en, UNTRIED_MS);
+    verdicts_wait(d, en, r->retry_after.ms > UNTRIED_MS ? r->retry_after.ms : UNTRIED_MS);
 }
 
 /* Ends an attempt as its result says. */

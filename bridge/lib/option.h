@@ -22,8 +22,12 @@ struct strings {
     char **at;
     size_t count;
 };
+struct moment { /* 2026-12-24 (its end, in UTC), 2026-12-24T18:00:00Z */
+    int64_t ms; /* since 1970; 0: not given */
+};
 struct secret { /* never printed */
     char *text;
+    struct moment until; /* in lists whose row has `.of` (secret_rows), else not given */
 };
 struct secrets {
     struct secret *at;
@@ -63,9 +67,10 @@ enum option_type {
     OPT_SECRET,
     OPT_ENUM, /* one of `.values` */
     OPT_DURATION,
+    OPT_MOMENT,
     OPT_BYTES,
     OPT_STRINGS,
-    OPT_SECRETS,
+    OPT_SECRETS, /* with `.of`, an element may also be a mapping by these rows */
     OPT_DURATIONS,
     OPT_MAP,
     OPT_FILTER,
@@ -83,7 +88,7 @@ struct option {
     const char *fallback; /* default, in the words of the YAML; NULL: zero, empty or absent */
     int64_t min, max; /* of numbers, durations (ms), sizes (bytes), and list lengths; both 0: no range beyond >= 0 */
     const struct option_value *values; /* of enums */
-    const struct option *of;           /* rows of OPT_LIST, OPT_GROUP and OPT_PRESET */
+    const struct option *of;           /* rows of OPT_LIST, OPT_GROUP, OPT_PRESET; OPT_SECRETS */
     size_t of_size;                    /* OPT_LIST, OPT_PRESET: bytes of the struct they fill */
     const char *folder;                /* OPT_PRESET: where such files are, below schemas/; NULL: presets */
     const char *doc;                   /* one sentence */
@@ -93,6 +98,7 @@ struct option {
     _Generic((field), bool: OPT_BOOL, int64_t: OPT_INT, double: OPT_REAL, char *: OPT_STR,     \
         int: OPT_ENUM, unsigned: OPT_ENUM, \
         struct secret: OPT_SECRET, struct duration: OPT_DURATION, struct bytes: OPT_BYTES,     \
+        struct moment: OPT_MOMENT, \
         struct strings: OPT_STRINGS, struct secrets: OPT_SECRETS, struct durations: OPT_DURATIONS, \
         struct map: OPT_MAP, struct filter *: OPT_FILTER, struct preset: OPT_PRESET, struct list: OPT_LIST)
 /* A row whose YAML key is the field's name. */

@@ -3,6 +3,7 @@
 #include "connectors/webhook/endpoint.h"
 
 #include <stdlib.h>
+#include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 
 enum {
@@ -29,7 +30,7 @@ const struct option endpoint_rows[] = {
     OPTION(struct webhook_endpoint, url, .required = true, .own = true,
            .doc = "Where events are posted: http or https, without user name and password."),
     OPTION(
-        struct webhook_endpoint, secrets, .own = true,
+        struct webhook_endpoint, secrets, .own = true, .of = secret_rows,
         .doc =
             "Keys that sign: whsec_ and base64, or at least 24 characters that are used as they are (with another signature.scheme: 16 of any kind); all of them sign, the first one first."),
     { .key = "unsigned",
@@ -229,6 +230,32 @@ void endpoint_faults(const struct sink *s, const struct endpoint *base, fault_fn
     endpoint_free_options(&probe);
 }
 
+void endpoint_review(const struct sink *s, const struct endpoint *base, fault_fn *wrong, fault_fn *doubtful, void *ctx)
+{
+    struct err e;
+    const struct webhook_endpoint *ep = (const struct webhook_endpoint *)base;
+    struct signer probe;
+    (void)s, (void)wrong;
+    if (signer_load(&probe, &ep->signature, &ep->secrets, ep->unsigned_, &e)
+        && signer_warning(&probe, clock_wall_ms(), &e))
+        doubtful(ctx, "", e.text);
+    signer_free(&probe);
+}
+
+static void endpoint_warn_of_keys(const struct sink *s, const struct webhook_endpoint *ep, int64_t wall_ms)
+{
+    struct err why;
+    if (signer_warning(&ep->signer, wall_ms, &why))
+        LOG(WARN, "keys end", LOG_C("sink", s->id), LOG_SOME("endpoint", ep->base.name), LOG_C("reason", why.text));
+}
+
+bool endpoint_may_sign(const struct sink *s, struct webhook_endpoint *ep, int64_t wall_ms, struct err *e)
+{
+    if (signer_turn(&ep->signer, wall_ms))
+        endpoint_warn_of_keys(s, ep, wall_ms);
+    return !signer_has_ended(&ep->signer) || !signer_warning(&ep->signer, wall_ms, e);
+}
+
 static void endpoint_open_metrics(const struct sink *s, struct webhook_endpoint *ep)
 {
     static const char *const classes[ENDPOINT_CLASSES] = { "none", "1xx", "2xx", "3xx", "4xx", "5xx" };
@@ -260,6 +287,7 @@ bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct mul
     ep->raised = false;
     ep->best_us = 0;
     endpoint_open_metrics(s, ep);
+    endpoint_warn_of_keys(s, ep, clock_wall_ms());
     return true;
 }
 

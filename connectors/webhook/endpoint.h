@@ -53,10 +53,13 @@ struct webhook_endpoint {
 extern const struct option endpoint_rows[];
 
 bool endpoint_check(const struct sink *s, const struct endpoint *ep, struct err *e);
+void endpoint_review(const struct sink *s, const struct endpoint *base, fault_fn *wrong, fault_fn *doubtful, void *ctx);
 void endpoint_faults(const struct sink *s, const struct endpoint *base, fault_fn *each, void *ctx);
 /* The sink's own half of open and close is webhook.c's. */
 bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct multi *m, struct err *e);
 void endpoint_close(struct webhook_endpoint *ep);
+/* Before an attempt. False with *e: no key signs any more. */
+bool endpoint_may_sign(const struct sink *s, struct webhook_endpoint *ep, int64_t wall_ms, struct err *e);
 /* How many requests a receiver gets at the same time (its limit) follows from how it keeps up: it begins with a few, takes
  * one more with each answer that comes about as soon as when it had little to do, if all that it may have were in use
  * meanwhile, so it doubles in a round; and it goes down to half, once a round, when the receiver says that it is overloaded

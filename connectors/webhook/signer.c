@@ -28,31 +28,40 @@ static bool signer_set_header(struct signer *s, const struct signature_options *
     return true;
 }
 
-/* A style with one signature in a request would never use a second key. */
-static bool signer_check_count(const struct signer *s, const struct signature_options *o, const struct secrets *secrets,
+#define SIGNER_SOON_MS (14 * (int64_t)86400000) /* before the last end */
+
+/* Where a request has one signature, a key comes into use when those before it have ended. */
+static bool signer_check_order(const struct signer *s, const struct signature_options *o, const struct secrets *secrets,
                                struct err *e)
 {
-    return s->style->between || secrets->count < 2
-           || err_set(e, "secrets[1]: scheme %s has one signature in a request, by one key", signature_name(o->scheme));
+    for (size_t i = 0; !s->style->between && i + 1 < secrets->count; i++)
+        if (!secrets->at[i].until.ms)
+            return err_set(e,
+                           "secrets[%zu]: scheme %s has one signature in a request, by the first key: say until when "
+                           "that one signs ({secret: ..., until: 2026-12-24})",
+                           i + 1, signature_name(o->scheme));
+    return true;
 }
 
 bool signer_load(struct signer *s, const struct signature_options *o, const struct secrets *secrets, bool unsigned_,
                  struct err *e)
 {
-    *s = (struct signer){ .style = signature_style(o->scheme) };
+    *s = (struct signer){ .style = signature_style(o->scheme), .secrets = secrets };
     if (secrets->count == 0 && !unsigned_)
         return err_set(e, "secrets: at least one is needed (or `unsigned: true`)");
     if (secrets->count > 0 && unsigned_)
         return err_set(e, "unsigned: true and secrets exclude each other");
-    if (!signer_set_header(s, o, e) || !signer_check_count(s, o, secrets, e))
+    if (!signer_set_header(s, o, e) || !signer_check_order(s, o, secrets, e))
         return false;
     s->keys = mem_grow(NULL, secrets->count + 1, sizeof *s->keys);
+    s->live = mem_grow(NULL, secrets->count + 1, sizeof *s->live);
     for (size_t i = 0; i < secrets->count; i++) {
         struct key *key = key_new(str_of(secrets->at[i].text), s->style->boxed, e);
         if (!key)
             return err_prefix(e, "secrets[%zu]", i);
         s->keys[s->count++] = key;
     }
+    signer_look(s, clock_wall_ms());
     return true;
 }
 
@@ -61,7 +70,53 @@ void signer_free(struct signer *s)
     for (size_t i = 0; i < s->count; i++)
         key_free(s->keys[i]);
     free(s->keys);
+    free(s->live);
     *s = (struct signer){ 0 };
+}
+
+/* When the last key ends; 0: one has no end, or there is none. */
+static int64_t signer_last_ms(const struct signer *s)
+{
+    int64_t last = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        int64_t until = s->secrets->at[i].until.ms;
+        if (!until)
+            return 0;
+        last = until > last ? until : last;
+    }
+    return last;
+}
+
+bool signer_look(struct signer *s, int64_t wall_ms)
+{
+    struct err why;
+    int64_t soon = signer_last_ms(s) - SIGNER_SOON_MS;
+    s->turn_ms = soon > wall_ms ? soon : INT64_MAX;
+    s->live_count = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        int64_t until = s->secrets->at[i].until.ms;
+        if (until && until <= wall_ms)
+            continue;
+        s->live[s->live_count++] = s->keys[i];
+        if (until && until < s->turn_ms)
+            s->turn_ms = until;
+    }
+    return signer_warning(s, wall_ms, &why);
+}
+
+bool signer_warning(const struct signer *s, int64_t wall_ms, struct err *why)
+{
+    char text[CLOCK_TEXT];
+    int64_t last = signer_last_ms(s);
+    if (!last || last - wall_ms > SIGNER_SOON_MS)
+        return false;
+    clock_text(last, text);
+    if (last > wall_ms)
+        err_set(why, "secrets: every key ends (until), the last one at %s; without another nothing is sent then", text);
+    else
+        err_set(why, "secrets: every key has ended (until), the last one at %s: nothing is sent until there is another",
+                text);
+    return true;
 }
 
 bool signer_has_header(const struct signer *s, const char *name)
@@ -91,6 +146,7 @@ static size_t signer_add_line(struct buf *text, const char *name, struct str val
 size_t signer_add(const struct signer *s, struct str id, int64_t wall_ms, struct str body, struct buf *text)
 {
     const struct signature_headers *own = &s->style->headers, *all = &signature_style(SIGNATURE_STANDARD)->headers;
+    CHECK(!signer_has_ended(s));
     char seconds[24];
     struct signed_parts p = { .id = id, .body = body };
     p.time = (struct str){ seconds, (size_t)snprintf(seconds, sizeof seconds, "%lld", (long long)(wall_ms / 1000)) };
@@ -102,7 +158,7 @@ size_t signer_add(const struct signer *s, struct str id, int64_t wall_ms, struct
     if (s->count == 0)
         return lines;
     signer_begin_line(text, s->header);
-    signature_add(s->style, s->keys, s->count, &p, text);
+    signature_add(s->style, s->live, s->live_count, &p, text);
     buf_add_char(text, '\0');
     return lines + 1;
 }

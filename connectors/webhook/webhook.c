@@ -11,7 +11,10 @@ METRIC_HISTOGRAM(aqueduct_webhook_seconds, "Time of one attempt to deliver a web
 METRIC_COUNTER(aqueduct_webhook_tokens_total, "Fetches of access tokens (oauth) by their outcome: fetched, failed.",
                "sink", "outcome");
 
-enum { TRANSFER_DESCRIPTORS = 3 }; /* a connection, and two while a name is looked up */
+enum {
+    TRANSFER_DESCRIPTORS = 3, /* a connection, and two while a name is looked up */
+    KEYLESS_MS = 30000,       /* until an event is looked at again for which no key signs any more */
+};
 
 struct webhook {
     struct webhook_base shared;
@@ -100,16 +103,28 @@ static void webhook_log_sent(const struct webhook *w, const struct transfer *t)
         LOG_STR("webhook_id", request_id(&t->message, room)), LOG_INT("bytes", t->request.body.n));
 }
 
+/* Ends an attempt of which nothing was sent. */
+static void webhook_refuse(struct webhook *w, struct transfer *t, enum verdict verdict, const struct err *e)
+{
+    t->result.verdict = verdict;
+    t->result.reason = REASON_CONFIGURATION;
+    why_copy(t->result.why, e->text);
+    webhook_end(w, t);
+}
+
 /* Sends the request; one that cannot be built ends at once. */
 static void webhook_go(struct webhook *w, struct transfer *t)
 {
     struct err e;
     struct webhook_endpoint *to = webhook_endpoint_of(w, &t->message);
-    if (!request_build(&t->request, &to->template, &t->message, clock_wall_ms(), &e)) {
-        t->result.verdict = VERDICT_REJECT;
-        t->result.reason = REASON_CONFIGURATION;
-        why_copy(t->result.why, e.text);
-        webhook_end(w, t);
+    int64_t now = clock_wall_ms();
+    if (!endpoint_may_sign(&w->shared.base, to, now, &e)) {
+        t->result.retry_after.ms = KEYLESS_MS;
+        webhook_refuse(w, t, VERDICT_UNTRIED, &e);
+        return;
+    }
+    if (!request_build(&t->request, &to->template, &t->message, now, &e)) {
+        webhook_refuse(w, t, VERDICT_REJECT, &e);
         return;
     }
     webhook_log_sent(w, t);
@@ -414,6 +429,7 @@ static const struct endpoint_ops webhook_endpoints = {
     .options = endpoint_rows,
     .check = endpoint_check,
     .faults = endpoint_faults,
+    .review = endpoint_review,
     .open = webhook_open_endpoint,
     .close = webhook_close_endpoint,
 };

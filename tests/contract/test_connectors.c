@@ -66,6 +66,7 @@ static size_t size_of(const struct option *o)
     case OPT_DURATION: return sizeof(struct duration);
     case OPT_BYTES: return sizeof(struct bytes);
     case OPT_STRINGS: return sizeof(struct strings);
+    case OPT_MOMENT: return sizeof(struct moment);
     case OPT_SECRETS: return sizeof(struct secrets);
     case OPT_DURATIONS: return sizeof(struct durations);
     case OPT_MAP: return sizeof(struct map);
@@ -93,7 +94,8 @@ static void check_row(const char *type, const struct option *rows, const struct 
         fail_msg("%s: %s has an empty range", type, o->key);
     if (o->offset < base || o->offset + size_of(o) > size)
         fail_msg("%s: %s lies outside of its struct", type, o->key);
-    if ((o->type == OPT_LIST || o->type == OPT_GROUP || o->type == OPT_PRESET) != (o->of != NULL))
+    if (o->type != OPT_SECRETS
+        && (o->type == OPT_LIST || o->type == OPT_GROUP || o->type == OPT_PRESET) != (o->of != NULL))
         fail_msg("%s: %s has rows of its own without being a list, group or preset, or the other way round", type,
                  o->key);
     if ((o->type == OPT_ENUM) != (o->values != NULL))
@@ -107,6 +109,8 @@ static void check_rows(const char *type, const struct option *rows, size_t base,
         fail_msg("%s has no table of options", type);
     for (const struct option *o = rows; o->key; o++) {
         check_row(type, rows, o, base, size);
+        if (o->type == OPT_SECRETS && o->of)
+            check_rows(type, o->of, 0, sizeof(struct secret), depth + 1);
         if (o->type == OPT_LIST || o->type == OPT_PRESET)
             check_rows(type, o->of, 0, o->of_size, depth + 1);
         else if (o->type == OPT_GROUP)

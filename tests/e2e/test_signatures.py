@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Signatures in every style, judged by the libraries of those who made it."""
 import base64
+import datetime
 import hashlib
 import hmac
 import json
@@ -8,7 +9,7 @@ import subprocess
 
 import pytest
 
-from conftest import HTTP_SOURCE, ROOT, event, post_ok
+from conftest import HTTP_SOURCE, OTHER_SECRET, ROOT, SECRET, event, post_ok, signed, wait_for
 
 TEXT, OTHER_TEXT = "a-secret-of-text-as-it-is-0123456789", "another-secret-of-text-as-it-is-9876"
 PLAIN = {"hmac_hex": lambda mac: mac.hex(), "hmac_base64": lambda mac: base64.b64encode(mac).decode()}
@@ -55,3 +56,45 @@ def test_each_style_is_verified_by_its_own_library(local_bridge, receivers, libr
     said = libraries(wrong)
     assert [one.split()[0] for one in said] == ["failed"] * 6, said
     assert got["github"]["headers"]["x-github-delivery"] == got["github"]["headers"]["webhook-id"]
+
+
+def day(from_today):
+    return (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=from_today)).strftime("%Y-%m-%d")
+
+
+def test_keys_end_at_their_dates_and_check_says_so(local_bridge, receivers, judge):
+    rotating, ended = receivers(), receivers()
+    daemon = local_bridge.run(HTTP_SOURCE + sink({
+        "rotating": {"url": rotating.url, "secrets": [{"secret": SECRET, "until": day(3)}, {"secret": OTHER_SECRET, "until": day(-2)}]},
+        "ended": {"url": ended.url, "secrets": [{"secret": SECRET, "until": day(-2)}]}}))
+    post_ok(daemon, event("an-event-of-this-test-2"))
+    request = rotating.arrived(1)[0]
+    assert judge([signed(request)]) == ["ok"]
+    assert request["headers"]["webhook-signature"].count("v1,") == 1
+    wait_for(lambda: daemon.metric("aqueduct_sink_untried_total", sink="out", endpoint="ended"))
+    assert ended.all() == []
+    assert 'msg="keys end" sink=out endpoint=rotating reason="secrets: every key ends (until), the last one at ' in daemon.log()
+    assert 'msg="keys end" sink=out endpoint=ended reason="secrets: every key has ended (until), the last one at ' in daemon.log()
+    done = local_bridge.command("check")
+    assert done.returncode == 0, done.stderr
+    warnings = [line for line in done.stderr.splitlines() if "until" in line]
+    assert len(warnings) == 2 and "sinks.out.endpoints.rotating.secrets: " in warnings[0], done.stderr
+
+
+@pytest.mark.parametrize("secrets, said", [
+    ([{"secret": SECRET, "until": "2026-13-01"}], "sinks.out.secrets[0].until: \"2026-13-01\" is neither a date (2026-12-24, to its end in UTC)"),
+    ([{"secret": SECRET, "until": "tomorrow"}], "is neither a date"),
+    ([SECRET, {"until": "2026-12-24"}], "sinks.out.secrets[1].secret: is missing"),
+    ([{"secret": SECRET, "til": "2026-12-24"}], "sinks.out.secrets[0]: unknown key \"til\""),
+    ([{"secret": "changeme"}], "sinks.out.secrets[0].secret: is a placeholder"),
+])
+def test_check_names_what_is_wrong_with_a_date(local_bridge, secrets, said):
+    local_bridge.configure(f"sinks:\n  out: {{type: webhook, topics: [$EVENTS], url: 'http://localhost/', secrets: {json.dumps(secrets)}}}\n")
+    done = local_bridge.command("check")
+    assert done.returncode == 1 and said in done.stderr, done.stderr
+
+
+def test_only_keys_that_sign_have_dates(local_bridge):
+    local_bridge.configure(HTTP_SOURCE.replace("secrets: [", "secrets: [{secret: x, until: 2026-12-24}, "))
+    done = local_bridge.command("check")
+    assert done.returncode == 1 and "verify.secrets[0]: must be one value, not a mapping" in done.stderr, done.stderr

@@ -19,7 +19,7 @@ static void check_schemes(const struct http_request *r)
 {
     static struct verifier *verifiers[VERIFY_COUNT];
     static char header[] = "X-Hook-Signature";
-    struct secret secret = { (char[]){ "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" } };
+    struct secret secret = { .text = (char[]){ "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" } };
     for (int i = VERIFY_UNSET + 1; i < VERIFY_COUNT; i++) {
         if (i == VERIFY_NONE)
             continue;
@@ -60,7 +60,7 @@ static void check_signed(const struct http_request *r, enum cloudevents takes)
     static struct path paths[CLOUDEVENTS_NONE + 1];
     static struct path_options options[CLOUDEVENTS_NONE + 1];
     static char name[] = "/in", text[] = "a secret of enough length";
-    static struct secret secret = { text };
+    static struct secret secret = { .text = text };
     struct path *path = &paths[takes];
     options[takes] = (struct path_options){ .path = name,
                                             .verify = { .scheme = VERIFY_GITHUB, .secrets = { &secret, 1 } },

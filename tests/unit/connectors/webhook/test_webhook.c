@@ -9,7 +9,7 @@
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 #include "connectors/webhook/answer.h"
-#include "connectors/webhook/request.h"
+#include "connectors/webhook/endpoint.h"
 #include "tests/support/connector.h"
 #include "tests/support/event.h"
 #include "tests/support/receiver.h"
@@ -637,8 +637,8 @@ TEST(published_vectors)
     };
     static char plain[] = "X-Hook-Signature";
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) {
-        struct secret secrets[2] = { { (char *)(uintptr_t)vectors[i].secrets[0] },
-                                     { (char *)(uintptr_t)vectors[i].secrets[1] } };
+        struct secret secrets[2] = { { .text = (char *)(uintptr_t)vectors[i].secrets[0] },
+                                     { .text = (char *)(uintptr_t)vectors[i].secrets[1] } };
         struct signature_options o = { .scheme = vectors[i].scheme };
         if (!signature_style(o.scheme)->headers.signature)
             o.header = plain;
@@ -662,6 +662,91 @@ TEST(published_vectors)
         event_unref(ev);
         signer_free(&signer);
     }
+}
+
+/* 2026-11-20T00:00:00Z */
+#define NOW_MS ((int64_t)1795132800 * 1000)
+#define DAY_MS ((int64_t)86400000)
+
+/* These secrets make the signatures `expected` (NULL: nothing is sent), and the warning (NULL: none). */
+static void signs(const char *more, const char *expected, const char *warning)
+{
+    char yaml[1024];
+    snprintf(yaml, sizeof yaml, "url: http://example.com/\n%s", more);
+    struct sink *s = sink_filled(&webhook_sink, "test", yaml);
+    struct webhook_endpoint *ep = (struct webhook_endpoint *)s->endpoint;
+    struct signer signer;
+    struct buf lines = buf_new(4096);
+    struct err e = { "" };
+    assert_true(signer_load(&signer, &ep->signature, &ep->secrets, ep->unsigned_, &e));
+    assert_int_equal(signer_warning(&signer, clock_wall_ms(), &e), warning != NULL);
+    if (warning)
+        assert_says(e.text, warning);
+    assert_int_equal(signer_has_ended(&signer), expected == NULL);
+    if (expected) {
+        signer_add(&signer, STR("m1"), NOW_MS, STR("{}"), &lines);
+        const char *found = memmem(lines.at, lines.n, "webhook-signature: ", 19);
+        assert_string_equal(found ? found + 19 : "", expected);
+    }
+    buf_free(&lines);
+    signer_free(&signer);
+    sink_free(s);
+}
+
+#define SHA256_OF_1 "sha256=f24443c8591b3b33fc725d7e97aa021b224c8e591cb63b79ed395fef40283e51"
+#define SHA256_OF_2 "sha256=41cc8eabe648096a7f487981bee2eac1c0719832be93b7c22af7635fd74722ab"
+#define SIGNED_1    "v1,JF3/hlJpha3tOtGn0+92nvMXpE5Iquwv5zOzX83J79w="
+#define SIGNED_2    "v1,A/aUZSIjUFtq3VXbR5jnBDsg8auBVba4clljbhx4UgI="
+
+TEST(a_key_signs_until_its_date)
+{
+    clock_fake(1000, NOW_MS);
+    signs("secrets: [" SECRET_1 ", " SECRET_2 "]", SIGNED_1 " " SIGNED_2, NULL);
+    signs("secrets: [" SECRET_1 ", {secret: " SECRET_2 ", until: 2026-11-20}]", SIGNED_1 " " SIGNED_2, NULL);
+    signs("secrets: [" SECRET_1 ", {secret: " SECRET_2 ", until: 2026-11-19}]", SIGNED_1, NULL); /* its end is now */
+    signs("secrets: [{secret: " SECRET_1 ", until: 2026-11-20T00:00:00Z}, " SECRET_2 "]", SIGNED_2, NULL);
+    signs("secrets: [{secret: " SECRET_1 ", until: '2026-11-20T02:00:00.001+02:00'}, {secret: " SECRET_2 "}]",
+          SIGNED_1 " " SIGNED_2, NULL);
+    signs("secrets: [{secret: " SECRET_1 ", until: 2026-12-05}]", SIGNED_1, NULL);
+    signs("secrets: [{secret: " SECRET_1 ", until: 2026-12-03}, {secret: " SECRET_2 ", until: 2026-11-01}]", SIGNED_1,
+          "every key ends (until), the last one at 2026-12-04T00:00:00.000Z");
+    signs("secrets: [{secret: " SECRET_1 ", until: 2026-11-19}]", NULL,
+          "every key has ended (until), the last one at 2026-11-20T00:00:00.000Z: nothing is sent");
+    signs("unsigned: true", "", NULL);
+    clock_real();
+}
+
+TEST(where_there_is_one_signature_the_next_key_signs_when_the_first_has_ended)
+{
+    static char text_1[] = "a secret for the time before", text_2[] = "a secret for the time after";
+    struct secret list[2] = { { .text = text_1, .until = { NOW_MS } }, { .text = text_2 } };
+    struct signer signer;
+    struct buf lines = buf_new(4096);
+    clock_fake(1000, NOW_MS - 1);
+    assert_true(signer_load(&signer, &(struct signature_options){ .scheme = SIGNATURE_GITHUB },
+                            &(struct secrets){ list, 2 }, false, NULL));
+    assert_false(signer_turn(&signer, NOW_MS - 1));
+    size_t n = signer_add(&signer, STR("m1"), NOW_MS - 1, STR("{}"), &lines);
+    assert_int_equal(n, 4);
+    assert_non_null(memmem(lines.at, lines.n, SHA256_OF_1, strlen(SHA256_OF_1) + 1));
+    buf_reset(&lines);
+    assert_false(signer_turn(&signer, NOW_MS)); /* there is another: nothing to warn of */
+    signer_add(&signer, STR("m1"), NOW_MS, STR("{}"), &lines);
+    assert_non_null(memmem(lines.at, lines.n, SHA256_OF_2, strlen(SHA256_OF_2) + 1));
+    buf_free(&lines);
+    signer_free(&signer);
+    clock_real();
+}
+
+TEST(without_a_key_that_signs_nothing_is_sent_and_no_attempt_counted)
+{
+    int before = atomic_load(&receiver.requests);
+    struct result r = deliver_to("/status/200", "secrets: [{secret: " SECRET_1 ", until: 2026-11-19}]");
+    assert_int_equal(r.verdict, VERDICT_UNTRIED);
+    assert_int_equal(r.reason, REASON_CONFIGURATION);
+    assert_says(r.why, "every key has ended (until), the last one at 2026-11-20T00:00:00.000Z");
+    assert_int_equal(r.retry_after.ms, 30000);
+    assert_int_equal(atomic_load(&receiver.requests), before);
 }
 
 TEST(ids)
@@ -873,7 +958,7 @@ TEST(wrong_options_are_refused)
         { "url: http://example.com/\nsignature: {scheme: github}\nsecrets: [\"fifteen letters\"]\n",
           "secrets[0]: has 15 characters, the least is 16" },
         { "url: http://example.com/\nsignature: {scheme: github}\nsecrets: [" SECRET_1 ", " SECRET_2 "]\n",
-          "secrets[1]: scheme github has one signature in a request, by one key" },
+          "secrets[1]: scheme github has one signature in a request, by the first key: say until when that one signs" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = sink_refused(&webhook_sink, cases[i].yaml);
@@ -908,6 +993,9 @@ int main(void)
         cmocka_unit_test(trace_headers),
         cmocka_unit_test(no_data_and_no_content_type),
         cmocka_unit_test(published_vectors),
+        cmocka_unit_test(a_key_signs_until_its_date),
+        cmocka_unit_test(where_there_is_one_signature_the_next_key_signs_when_the_first_has_ended),
+        cmocka_unit_test(without_a_key_that_signs_nothing_is_sent_and_no_attempt_counted),
         cmocka_unit_test(ids),
         cmocka_unit_test(what_does_not_fit_headers_is_rejected),
         cmocka_unit_test(the_environments_proxy_is_ignored),

@@ -452,7 +452,7 @@ TEST(bad_options)
         { VERIFY_STRIPE, "fifteen letters", NULL, "secrets[0]: has 15 characters, the least is 16" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct secret one = { (char *)(uintptr_t)cases[i].secret };
+        struct secret one = { .text = (char *)(uintptr_t)cases[i].secret };
         struct verify_options o = { .scheme = cases[i].scheme,
                                     .header = (char *)(uintptr_t)cases[i].header,
                                     .secrets = { &one, cases[i].secret != NULL } };
