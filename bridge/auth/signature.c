@@ -10,7 +10,7 @@ static const struct signature_style signature_styles[SIGNATURE_COUNT] = {
     [SIGNATURE_STANDARD] = {
         .headers = { "webhook-signature", "webhook-id", "webhook-timestamp" },
         .other = { "svix-signature", "svix-id", "svix-timestamp" },
-        .begin = { [KEY_HMAC] = "v1," },
+        .begin = { [KEY_HMAC] = "v1,", [KEY_ED25519] = "v1a," },
         .between = ' ',
         .base64 = true,
         .mark = '.',

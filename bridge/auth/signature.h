@@ -9,7 +9,7 @@
 
 /* Enum value, name in the YAML, what help says. */
 #define SIGNATURE_STYLES(STYLE)                                                                                        \
-    STYLE(STANDARD, standard, "Standard Webhooks v1, over id, time and body")                                          \
+    STYLE(STANDARD, standard, "Standard Webhooks v1 (keys whsec_) and v1a (whsk_), over id, time and body")            \
     STYLE(GITHUB, github, "GitHub's, over the body: X-Hub-Signature-256: sha256=<hex>")                                \
     STYLE(STRIPE, stripe, "Stripe's, over time and body: Stripe-Signature: t=<time>,v1=<hex>")                         \
     STYLE(SLACK, slack, "Slack's, over time and body: X-Slack-Signature: v0=<hex>")                                    \

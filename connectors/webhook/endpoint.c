@@ -32,7 +32,7 @@ const struct option endpoint_rows[] = {
     OPTION(
         struct webhook_endpoint, secrets, .own = true, .of = secret_rows,
         .doc =
-            "Keys that sign: whsec_ and base64, or at least 24 characters that are used as they are (with another signature.scheme: 16 of any kind); all of them sign, the first one first."),
+            "Keys that sign: whsec_ and base64, whsk_ and base64 (Ed25519, v1a), or at least 24 characters that are used as they are (with another signature.scheme: 16 of any kind); all of them sign, the first one first."),
     { .key = "unsigned",
       .type = OPT_BOOL,
       .offset = offsetof(struct webhook_endpoint, unsigned_),
@@ -196,7 +196,7 @@ static void endpoint_key_faults(struct webhook_endpoint *probe, fault_fn *each, 
     bool of_keys = false;
     for (size_t i = 0; i < probe->secrets.count; i++) {
         struct err why;
-        struct key *key = key_new(str_of(probe->secrets.at[i].text), probe->signer.style->boxed, &why);
+        struct key *key = key_new(str_of(probe->secrets.at[i].text), probe->signer.style->boxed, KEY_SIGNS, &why);
         key_free(key);
         if (key)
             continue;

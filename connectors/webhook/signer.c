@@ -56,7 +56,7 @@ bool signer_load(struct signer *s, const struct signature_options *o, const stru
     s->keys = mem_grow(NULL, secrets->count + 1, sizeof *s->keys);
     s->live = mem_grow(NULL, secrets->count + 1, sizeof *s->live);
     for (size_t i = 0; i < secrets->count; i++) {
-        struct key *key = key_new(str_of(secrets->at[i].text), s->style->boxed, e);
+        struct key *key = key_new(str_of(secrets->at[i].text), s->style->boxed, KEY_SIGNS, e);
         if (!key)
             return err_prefix(e, "secrets[%zu]", i);
         s->keys[s->count++] = key;

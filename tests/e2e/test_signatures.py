@@ -8,6 +8,7 @@ import json
 import subprocess
 
 import pytest
+import requests
 
 from conftest import HTTP_SOURCE, OTHER_SECRET, ROOT, SECRET, event, post_ok, signed, wait_for
 
@@ -56,6 +57,25 @@ def test_each_style_is_verified_by_its_own_library(local_bridge, receivers, libr
     said = libraries(wrong)
     assert [one.split()[0] for one in said] == ["failed"] * 6, said
     assert got["github"]["headers"]["x-github-delivery"] == got["github"]["headers"]["webhook-id"]
+
+
+PRIVATE = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
+PUBLIC = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="
+
+
+def test_a_pair_of_keys_and_a_secret_sign_side_by_side(local_bridge, receiver, judge):
+    daemon = local_bridge.run(
+        HTTP_SOURCE.replace("paths: [", f"paths: [{{path: /in, verify: {{scheme: standard, secrets: [{PUBLIC}]}}}}, ")
+        + f"sinks:\n  out: {{type: webhook, topics: [$EVENTS], url: '{receiver.url}', secrets: [{PRIVATE}, {SECRET}]}}\n")
+    post_ok(daemon, event("an-event-of-this-test-3", data={"n": 1}, datacontenttype="application/json"))
+    request = receiver.arrived(1)[0]
+    assert [one.split(",")[0] for one in request["headers"]["webhook-signature"].split(" ")] == ["v1a", "v1"]
+    right = [signed(request, PUBLIC), signed(request)]
+    assert judge([*right, {**right[0], "id": "another-id-than-the-event-has"}]) == ["ok", "ok", "failed node: no v1a signature matches"]
+    send = {name: request["headers"][name] for name in ("webhook-id", "webhook-timestamp", "webhook-signature", "content-type")}
+    answer = lambda body: requests.post(f"http://127.0.0.1:{daemon.port('hooks')}/in", data=body, headers=send, timeout=60).status_code
+    assert answer(request["body"] + b" ") == 401
+    assert answer(request["body"]) == 202
 
 
 def day(from_today):

@@ -5,6 +5,10 @@
 #include "bridge/lib/mem.h"
 #include "connectors/http/verify/scheme.h"
 
+enum {
+    SIGNED_PUBLICS = 8
+}; /* signatures by private keys that are looked at; senders have one, two while they rotate */
+
 static void signed_add_key(struct verifier *v, struct key *key)
 {
     size_t count = v->key_count + 1;
@@ -25,7 +29,7 @@ void signed_free_keys(struct verifier *v)
 
 static bool signed_add_secret(struct verifier *v, struct str secret, struct err *e)
 {
-    struct key *key = key_new(secret, v->style->boxed, e);
+    struct key *key = key_new(secret, v->style->boxed, KEY_VERIFIES, e);
     if (!key)
         return false;
     signed_add_key(v, key);
@@ -74,14 +78,25 @@ static bool signed_matches(const struct verifier *v, struct str mac)
 {
     bool found = false;
     for (size_t i = 0; i < v->key_count; i++)
-        found |= crypto_equal(mac, (struct str){ (const char *)v->macs[i].bytes, SHA256_BYTES });
+        found |= key_kind(v->keys[i]) == KEY_HMAC
+                 && crypto_equal(mac, (struct str){ (const char *)v->macs[i].bytes, SHA256_BYTES });
     return found;
 }
 
+/* The same of public keys, which are no secrets. */
+static bool signed_matches_public(const struct verifier *v, const struct str *parts, size_t n, struct str signature)
+{
+    for (size_t i = 0; i < v->key_count; i++)
+        if (key_kind(v->keys[i]) == KEY_ED25519 && key_verify(v->keys[i], parts, n, signature))
+            return true;
+    return false;
+}
+
 /* One of the signatures must match. Where there can be only one, the log says when it is none at all. */
-static enum refusal signed_compare(struct verifier *v, struct str value)
+static enum refusal signed_compare(struct verifier *v, struct str value, const struct str *parts, size_t n)
 {
     bool found = false, sound = v->style->between;
+    size_t publics = 0; /* each costs a pass over the body */
     enum key_kind kind;
     struct str text;
     while (signature_next(v->style, &value, &kind, &text)) {
@@ -89,7 +104,10 @@ static enum refusal signed_compare(struct verifier *v, struct str value)
         if (!signature_decode(v->style, text, &v->decoded))
             continue;
         sound |= v->decoded.n == SHA256_BYTES;
-        found |= signed_matches(v, buf_str(&v->decoded));
+        if (kind == KEY_HMAC)
+            found |= signed_matches(v, buf_str(&v->decoded));
+        else if (!found && publics++ < SIGNED_PUBLICS)
+            found = signed_matches_public(v, parts, n, buf_str(&v->decoded));
     }
     return found ? REFUSAL_NONE : sound ? REFUSAL_MISMATCH : REFUSAL_MALFORMED;
 }
@@ -105,8 +123,9 @@ static enum refusal signed_check(struct verifier *v, const struct http_request *
         return no;
     size_t n = signature_parts(v->style, &p, parts);
     for (size_t i = 0; i < v->key_count; i++)
-        key_sign(v->keys[i], parts, n, v->macs[i].bytes);
-    return signed_compare(v, value);
+        if (key_kind(v->keys[i]) == KEY_HMAC)
+            key_sign(v->keys[i], parts, n, v->macs[i].bytes);
+    return signed_compare(v, value, parts, n);
 }
 
 const struct scheme scheme_signed = {

@@ -17,8 +17,9 @@
 
 extern const struct sink_ops webhook_sink;
 
-#define SECRET_1 "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-#define SECRET_2 "a-raw-secret-of-more-than-24-characters"
+#define SECRET_1       "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+#define SECRET_PRIVATE "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
+#define SECRET_2       "a-raw-secret-of-more-than-24-characters"
 
 /* A sink that posts to `path` of the receiver, with more lines of YAML. */
 static struct sink *open_at(const char *path, const char *more)
@@ -575,7 +576,7 @@ static const char *line_of(const struct request *r, const char *name)
     "slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121."  \
     "803a0bc887a14d10d2c447fce8b6703c"
 
-/* Standard Webhooks', GitHub's and Slack's own examples; for Stripe and the plain ones what Python's hmac says. */
+/* Standard Webhooks', Svix's (v1a), GitHub's and Slack's own examples; for Stripe and the plain ones what Python's hmac says. */
 TEST(published_vectors)
 {
     static const struct {
@@ -598,6 +599,14 @@ TEST(published_vectors)
           "{\"email\":\"test@example.com\",\"username\":\"test_user\"}",
           "webhook-signature",
           "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=" },
+        { SIGNATURE_STANDARD,
+          { SECRET_PRIVATE, SECRET_1 },
+          "msg_p5jXN8AQM9LWM0D4loKWxJek",
+          1614265330,
+          "{\"test\": 2432232314}",
+          "webhook-signature",
+          "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg== "
+          "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=" },
         { SIGNATURE_GITHUB,
           { "It's a Secret to Everybody" },
           "0123456789abcdef",
@@ -948,6 +957,15 @@ TEST(wrong_options_are_refused)
         { "url: http://example.com/\nunsigned: true\ngzip: true\nheaders: {Content-Encoding: br}\n",
           "Content-Encoding is set by the bridge (see gzip)" },
         { "url: https://example.com/\nunsigned: true\nca_file: /nonexistent.pem\n", "ca_file: /nonexistent.pem" },
+        { "url: http://example.com/\nsecrets: [whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=]\n",
+          "secrets[0]: is the public half of a pair (whpk_), which verifies: to sign" },
+        { "url: http://example.com/\nsecrets: [whsk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4A]\n",
+          "secrets[0]: has 33 bytes behind whsk_: a private key has 32, or 64" },
+        { "url: http://example.com/\nsecrets: ['whsk_%']\n",
+          "secrets[0]: has something else than base64 behind whsk_" },
+        { "url: http://example.com/\nsecrets: "
+          "[whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvw==]\n",
+          "secrets[0]: is no pair" },
         { SIGNED "signature: {scheme: hmac_hex}\n", "signature.header: is missing: scheme hmac_hex has no header" },
         { SIGNED "signature: {header: X-Signature}\n", "signature.header: scheme standard has no header to choose" },
         { SIGNED "signature: {scheme: github, header: 'X A'}\n",

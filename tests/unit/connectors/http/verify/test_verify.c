@@ -237,6 +237,43 @@ TEST(standard_secrets)
     verifier_free(v);
 }
 
+#define S3_PUBLIC    "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="
+#define S3_SIGNATURE "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg=="
+#define NOT_IT       "v1a,AAO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg=="
+#define FOUR(x)      x " " x " " x " " x " "
+
+TEST(public_keys)
+{
+    static const struct {
+        const char *signature;
+        enum refusal expected;
+    } cases[] = {
+        { S3_SIGNATURE, REFUSAL_NONE },
+        { S1_SIGNATURE, REFUSAL_MISMATCH }, /* of the secret, which this path does not know */
+        { S1_SIGNATURE " " NOT_IT " " S3_SIGNATURE, REFUSAL_NONE },
+        { NOT_IT, REFUSAL_MISMATCH },
+        { "v1,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg==",
+          REFUSAL_MISMATCH },
+        { "v1a,", REFUSAL_MISMATCH },
+        { FOUR(NOT_IT) NOT_IT " " NOT_IT " " NOT_IT " " S3_SIGNATURE, REFUSAL_NONE },
+        { FOUR(NOT_IT) FOUR(NOT_IT) S3_SIGNATURE, REFUSAL_MISMATCH }, /* each costs work: no more than eight */
+    };
+    struct verifier *v = verifier(VERIFY_STANDARD, SECRETS(S3_PUBLIC), NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        s1(S1_ID, "1614265330", cases[i].signature);
+        check(v, cases[i].expected);
+    }
+    s1(S1_ID, "1614265331", S3_SIGNATURE);
+    check(v, REFUSAL_MISMATCH);
+    verifier_free(v);
+    v = verifier(VERIFY_STANDARD, SECRETS(S1_SECRET, S3_PUBLIC), NULL);
+    s1(S1_ID, "1614265330", S1_SIGNATURE);
+    check(v, REFUSAL_NONE);
+    s1(S1_ID, "1614265330", S3_SIGNATURE);
+    check(v, REFUSAL_NONE);
+    verifier_free(v);
+}
+
 /* ---- GitHub ---- */
 
 TEST(github)
@@ -449,6 +486,9 @@ TEST(bad_options)
         { VERIFY_NONE, NULL, "X-Y", "no header to choose" },
         { VERIFY_UNSET, "x", NULL, "is missing" },
         { VERIFY_HMAC_HEX, "a secret of enough length", NULL, "verify.header: is missing: scheme hmac_hex" },
+        { VERIFY_STANDARD, "whsk_AAAA", NULL,
+          "is the private half of a pair (whsk_), which signs: to verify, the public" },
+        { VERIFY_STANDARD, "whpk_AAAA", NULL, "has 3 bytes behind whpk_: a public key has 32" },
         { VERIFY_STRIPE, "fifteen letters", NULL, "secrets[0]: has 15 characters, the least is 16" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -494,6 +534,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(standard_signatures, at_s1, real_time),
         cmocka_unit_test_setup_teardown(standard_timestamps, at_s1, real_time),
         cmocka_unit_test_setup_teardown(standard_secrets, at_s1, real_time),
+        cmocka_unit_test_setup_teardown(public_keys, at_s1, real_time),
         cmocka_unit_test(github),
         cmocka_unit_test_setup_teardown(stripe, at_s1, real_time),
         cmocka_unit_test_setup_teardown(slack, at_s1, real_time),
