@@ -164,15 +164,31 @@ RIGHT = {       # of each type: an entry that is right
     "websocket": {"topics": ["t"], "listen": "127.0.0.1:0"},
     "dead_letter": {"path": "dead.db"},
 }
+OAUTH = {"token_url": "https://id.example.com/token", "client_id": "a", "client_secret": "a-secret-of-some-length-0123"}
 DIFF = {"kind": "diff", "types": {"insert": "t.added"}}
-MAPPED = {"path": "app.db", "app": "a", "capture": [{"name": "t", "kind": "append", "table": "t", "map": [
-    {"type": "user.created", "op": ["insert"], "data": {"user.id": "r.id"}}]}]}
-OF_MAP = re.compile(r"capture\[\]\.(map|data|join|part|content_columns)|content|personal|raw")
+MAPPED = {
+    "sqlite": {"path": "app.db", "app": "a", "capture": [{"name": "t", "kind": "append", "table": "t", "map": [
+        {"type": "user.created", "op": ["insert"], "data": {"user.id": "r.id"}}]}]},
+    "http": {"listen": "127.0.0.1:0", "paths": [{"path": "/v1", "verify": {"scheme": "none"}, "app": "a", "map": [
+        {"type": "user.created", "data": {"user.id": ":body->>'$.id'"}}]}]},
+}
+OF_MAP = re.compile(r"capture\[\]\.(map|data|join|part|content_columns)|content|personal|raw|"
+                    r"paths\[\]\.(map|data|each|part|app|content(?!_type)|personal|raw|unmapped)")
 SAMPLES = {     # (type, option): a value for it, where not any text will do, and what goes with it
     ("http", "tls_key"): {"tls_key": "one.key", "tls_certificate": "one.crt"},
     ("http", "tls_certificate"): {"tls_key": "one.key", "tls_certificate": "one.crt"},
     ("websocket", "tls_key"): {"tls_key": "one.key", "tls_certificate": "one.crt"},
     ("websocket", "tls_certificate"): {"tls_key": "one.key", "tls_certificate": "one.crt"},
+    ("webhook", "cert_file"): {"cert_file": "one.crt", "key_file": "one.key", "url": "https://crm.example.com/"},
+    ("webhook", "key_file"): {"cert_file": "one.crt", "key_file": "one.key", "url": "https://crm.example.com/"},
+    ("webhook", "proxy"): {"proxy": "http://proxy.example.com:3128"},
+    ("webhook", "oauth.token_url"): OAUTH,
+    ("webhook", "oauth.client_id"): OAUTH,
+    ("webhook", "oauth.client_secret"): OAUTH,
+    ("webhook", "oauth.scope"): OAUTH | {"scope": "events"},
+    ("webhook", "oauth.audience"): OAUTH | {"audience": "crm"},
+    ("webhook", "oauth.auth"): OAUTH | {"auth": "body"},
+    ("webhook", "signature.header"): {"scheme": "hmac_hex", "header": "X-Signature"},
     ("http", "max_body"): {"max_body": "64KiB"},
     ("http", "paths[].path"): {"path": "/x"},
     ("http", "paths[].verify"): {"verify": {"scheme": "none"}},
@@ -181,6 +197,18 @@ SAMPLES = {     # (type, option): a value for it, where not any text will do, an
     ("http", "paths[].cloudevents"): {"cloudevents": "none"},
     ("http", "paths[].content_type"): {"content_type": "text/plain"},
     ("http", "paths[].allowed_origins"): {"allowed_origins": ["https://a.example"]},
+    ("http", "paths[].preset"): {"preset": "openai"},
+    ("http", "paths[].map[].type"): {"type": "user.created"},
+    ("http", "paths[].map[].when"): {"when": ":body->>'$.new'"},
+    ("http", "paths[].map[].data"): {"data": {"user.id": ":body->>'$.id'", "user.email": ":body->>'$.mail'"}},
+    ("http", "paths[].map[].subject"): {"subject": "'users/' || (:body->>'$.id')"},
+    ("http", "paths[].map[].partitionkey"): {"partitionkey": ":body->>'$.id'"},
+    ("http", "paths[].data"): {"data": {"user.name": ":body->>'$.name'"}},
+    ("http", "paths[].each"): {"each": "$.users"},
+    ("http", "paths[].part"): {"each": "$.users", "part": "r.value->>'$.id'"},
+    ("http", "paths[].id"): {"id": ":body->>'$.id'"},
+    ("http", "paths[].time"): {"time": ":body->>'$.at'"},
+    ("http", "paths[].content_key"): {"content": "hash", "content_key": "a-secret-of-some-length-0123", "unmapped": "drop"},
     ("sqlite", "preset"): {"preset": "anythingllm"},
     ("sqlite", "capture[].kind"): {"kind": "append"},
     ("sqlite", "capture[].tables"): {"tables": "t_*", "table": ...},      # in the place of table
@@ -236,7 +264,7 @@ def test_check_takes_every_option_of_the_help(run):
     (run.folder / "one.key").chmod(0o600)
     seen, wrong = set(), []
     for section, kind, option, about in options_of(run):
-        entry = json.loads(json.dumps(MAPPED if kind == "sqlite" and OF_MAP.match(option) else RIGHT[kind]))
+        entry = json.loads(json.dumps(MAPPED[kind] if kind in MAPPED and OF_MAP.match(option) else RIGHT[kind]))
         place = entry
         for step in option.split(".")[:-1]:
             place = place.setdefault(step.removesuffix("[]"), {})
