@@ -39,6 +39,7 @@ struct mapping {
     const struct telling *told;
     const char *app, *source, *path;
     enum unmapped unmapped;
+    enum mapping_raw raw;
     struct sandbox *sandbox;
     struct hmac *hmac;
     sqlite3_stmt *request, *choose; /* NULL: neither id nor time is of the body; there is no map */
@@ -65,6 +66,8 @@ const struct option mapping_preset_rows[] = {
 const struct option_value mapping_unmapped[] = {
     { UNMAPPED_STORE, "store" }, { UNMAPPED_DROP, "drop" }, { UNMAPPED_REFUSE, "refuse" }, { 0 }
 };
+
+const struct option_value mapping_raws[] = { { MAPPING_RAW_NONE, "none" }, { MAPPING_RAW_BODY, "body" }, { 0 } };
 
 /* ---- SQL ---- */
 
@@ -212,11 +215,12 @@ static bool mapping_check_without(const struct mapping_options *o, const struct 
                        r->data.count             ? "data"
                        : mapping_is_set(r->each) ? "each"
                                                  : "part");
-    if (!tell_is_full(&o->telling) || mapping_is_set(o->telling.app) || o->unmapped != UNMAPPED_STORE)
+    if (!tell_is_full(&o->telling) || mapping_is_set(o->telling.app) || o->unmapped != UNMAPPED_STORE || o->raw)
         return err_set(e, "%s: belongs to a path with map; other bodies are told as they come",
                        mapping_is_set(o->telling.app)     ? "app"
                        : o->telling.content != TELL_FULL  ? "content"
                        : o->telling.personal != TELL_FULL ? "personal"
+                       : o->raw                           ? "raw"
                                                           : "unmapped");
     return true;
 }
@@ -230,6 +234,9 @@ static bool mapping_check_with(const struct mapping_options *o, const struct map
     if (!tell_is_full(&o->telling) && o->unmapped == UNMAPPED_STORE)
         return err_set(e, "unmapped: is store, which tells bodies that no entry fits as they came; with content or "
                           "personal other than full it is drop or refuse");
+    if (!tell_is_full(&o->telling) && o->raw)
+        return err_set(e, "raw: body tells what was posted as it came; it does not go with content or personal other "
+                          "than full");
     return map_check(&r->data, r->map, e);
 }
 
@@ -340,6 +347,7 @@ struct mapping *mapping_new(const struct mapping_options *o, struct sandbox *b, 
         .source = source,
         .path = path,
         .unmapped = o->unmapped,
+        .raw = o->raw,
         .sandbox = b,
         .hmac = tell_key(&o->telling),
         .json = buf_new(EVENT_DATA_BYTES),
@@ -559,6 +567,18 @@ static const struct event *mapping_make(struct mapping *m, struct mapping_call *
     return event_new(&f, e);
 }
 
+/* The body, or the element, as it is; an element that is a bare text or number is left out. */
+static void mapping_add_raw(struct mapping *m, const struct mapping_call *c)
+{
+    bool each = mapping_is_set(m->rules->each);
+    struct str raw = each ? value_text(m->choose, CHOOSE_VALUE) : c->body;
+    if (each && !str_eq(value_text(m->choose, CHOOSE_TYPE), STR("object")))
+        return;
+    buf_add_c(&m->data, ",\"raw\":{\"body\":");
+    buf_add_str(&m->data, raw);
+    buf_add_char(&m->data, '}');
+}
+
 /* The event that an entry makes of the row that `choose` stands on; NULL with *e. */
 static const struct event *mapping_event(struct mapping *m, struct mapping_call *c, size_t i, bool again, struct err *e)
 {
@@ -575,6 +595,8 @@ static const struct event *mapping_event(struct mapping *m, struct mapping_call 
         buf_reset(&m->data);
         buf_add_char(&m->data, '{');
         data_add(&m->data, &x->of, x->cells, &m->json);
+        if (m->raw)
+            mapping_add_raw(m, c);
         buf_add_char(&m->data, '}');
         ev = mapping_is_whole(x, e) ? mapping_make(m, c, x, again, e) : NULL;
     }

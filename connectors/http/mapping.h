@@ -23,6 +23,9 @@ enum unmapped {
     UNMAPPED_REFUSE,
 };
 
+/* What the events have beside what is mapped. */
+enum mapping_raw { MAPPING_RAW_NONE, MAPPING_RAW_BODY };
+
 struct mapping_rules { /* of a path, or of a preset */
     char *each, *part, *id, *time;
     struct map data;
@@ -34,13 +37,14 @@ struct mapping_options {
     struct mapping_rules rules;
     struct telling telling;
     enum unmapped unmapped;
+    enum mapping_raw raw;
 };
 struct mapping_preset {
     char *about, *app;
     struct mapping_rules rules;
 };
 extern const struct option mapping_entry_rows[], mapping_preset_rows[];
-extern const struct option_value mapping_unmapped[];
+extern const struct option_value mapping_unmapped[], mapping_raws[];
 
 /* Option rows of struct mapping_rules, the member `in` of T. */
 #define MAPPING_RULE_ROWS(T, in)                                                                                       \

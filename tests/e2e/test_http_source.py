@@ -170,6 +170,35 @@ def test_a_captured_body_takes_no_id_that_is_not_signed(bridge, receiver):
     assert len({r["headers"]["webhook-id"] for r in receiver.all()}) == 4     # a receiver that knows repeats by it takes all of them
 
 
+def test_mapped_bodies_that_are_sent_again_are_repeats(bridge, receiver):
+    """All events of a body under their own ids; and a map of headers that nobody signed takes nobody's place."""
+    paths = PATHS.replace("    paths:\n", f"""    paths:
+      - {{path: /runs, preset: langsmith, verify: {{scheme: bearer, secrets: [{TOKEN}]}}}}
+      - path: /kinds
+        verify: {{scheme: github, secrets: [{OTHER_SECRET}]}}
+        app: git
+        id: :body->>'$.n'
+        map: [{{type: audit.logged, data: {{audit.action: ":headers->>'$.x-github-event'"}}}}]
+""")
+    daemon = bridge.run(paths + webhook_sink("crm", receiver.url))
+    token = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    runs = json.dumps({"runs": [{"id": run, "is_root": True, "status": "success", "end_time": "2026-11-20T10:00:00"} for run in "xyz"]}).encode()
+    assert send(daemon, "/runs", runs, token).json() == {"accepted": 3}
+    assert send(daemon, "/runs", runs, token).json() == {"accepted": 3}
+    body = b'{"n": 7}'
+    for kind in ("forged", "push", "push"):
+        assert send(daemon, "/kinds", body, github_headers("d-1", body, kind=kind)).json() == {"id": "7"}
+    wait_for(lambda: len(receiver.all()) >= 5)
+    assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 4
+    daemon.stop()
+    daemon = bridge.start()
+    assert send(daemon, "/runs", runs, token).json() == {"accepted": 3}
+    assert send(daemon, "/kinds", body, github_headers("d-1", body)).json() == {"id": "7"}
+    assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 4
+    told = sorted(json.loads(r["body"])["subject"] if b"run.finished" in r["body"] else json.loads(r["body"])["data"]["audit"]["action"] for r in receiver.all())
+    assert told == ["forged", "push", "runs/x", "runs/y", "runs/z"]
+
+
 def test_an_open_path_does_not_make_the_bridge_forget_a_signed_one(bridge, receiver):
     daemon = bridge.run(PATHS.replace("max_body: 4KiB", "max_body: 4KiB\n    dedupe_size: 10") + webhook_sink("crm", receiver.url))
     assert send(daemon, "/standard", b"{}", standard_headers("m-1", b"{}")).status_code == 202

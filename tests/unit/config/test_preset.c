@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "bridge/config/config.h"
 #include "bridge/config/preset.h"
@@ -114,6 +115,35 @@ TEST(compiled_in)
     assert_string_equal(thing->about, "other");
 }
 
+/* Those of senders are others than those of databases, whatever their names. */
+TEST(of_another_folder)
+{
+    char file[PRESET_FILE], path[128];
+    struct buf text = buf_new(PRESET_BYTES + 1);
+    struct err e;
+    assert_true(preset_find(PRESET_INBOUND, "open-webui", &text, file, &e));
+    assert_non_null(strstr(buf_c(&text), "\nmap:\n"));
+    buf_reset(&text);
+    assert_true(preset_find(PRESET_FOLDER, "open-webui", &text, file, &e));
+    assert_null(strstr(buf_c(&text), "\nmap:\n"));
+    assert_false(preset_find(PRESET_INBOUND, "anythingllm", &text, file, &e));
+    assert_string_equal(e.text,
+                        "there is no preset \"anythingllm\" (there are: langfuse, langsmith, open-webui, openai)");
+    snprintf(path, sizeof path, "%s/inbound", folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+    write_preset("inbound/openai.yaml", "about: of my own\n");
+    setenv("AQUEDUCT_PRESETS", folder, 1);
+    buf_reset(&text);
+    assert_true(preset_find(PRESET_INBOUND, "openai", &text, file, &e));
+    assert_string_equal(buf_c(&text), "about: of my own\n");
+    assert_false(preset_find(PRESET_FOLDER, "openai", &text, file, &e));
+    snprintf(path, sizeof path, "%s/inbound/openai.yaml", folder);
+    unlink(path);
+    *strrchr(path, '/') = '\0';
+    assert_int_equal(rmdir(path), 0);
+    buf_free(&text);
+}
+
 TEST(failures)
 {
     assert_null(load("anythinglm"));
@@ -147,6 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(by_path_and_folder, set_up, clean_up),
         cmocka_unit_test_setup_teardown(compiled_in, set_up, clean_up),
+        cmocka_unit_test_setup_teardown(of_another_folder, set_up, clean_up),
         cmocka_unit_test(none),
         cmocka_unit_test_setup_teardown(failures, set_up, clean_up),
     };

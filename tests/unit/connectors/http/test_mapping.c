@@ -228,6 +228,21 @@ TEST(privacy)
     assert_true(has(events[0]->data, "{\"text\":\"H\",\"chars\":2,\"truncated\":true}"));
 }
 
+TEST(raw)
+{
+    begin("app: a\nraw: body\nmap: [{type: run.finished, data: {run.id: \":body->>'$.id'\"}}]\n");
+    post(" {\"id\": 7, \"more\": [1]} ");
+    is(events[0]->data,
+       "{\"app\":{\"name\":\"a\"},\"run\":{\"id\":\"7\"},\"raw\":{\"body\": {\"id\": 7, \"more\": [1]} }}");
+    end(NULL);
+    begin(
+        "app: a\nraw: body\neach: $\nmap: [{type: run.finished, data: {run.id: \"coalesce(r.value->>'$.id', r.key)\"}}]\n");
+    post("[{\"id\": 7}, 5]");
+    assert_int_equal(count, 2);
+    is(events[0]->data, "{\"app\":{\"name\":\"a\"},\"run\":{\"id\":\"7\"},\"raw\":{\"body\":{\"id\":7}}}");
+    is(events[1]->data, "{\"app\":{\"name\":\"a\"},\"run\":{\"id\":\"1\"}}");
+}
+
 /* ---- several of one body ---- */
 
 #define RUNS                                                                                                           \
@@ -431,6 +446,8 @@ TEST(refused)
                    "id: no such column: r.value");
     assert_refused("app: a\n", "app: belongs to a path with map");
     assert_refused("each: $.a\n", "each: belongs to a path with map");
+    assert_refused("raw: body\n", "raw: belongs to a path with map");
+    assert_refused(RUN("1") "unmapped: drop\nraw: body\npersonal: none\n", "raw: body tells what was posted");
     assert_refused("content: none\n", "content: belongs to a path with map");
     assert_refused(RUN("1") "content: none\n", "unmapped: is store");
     assert_refused("preset: openai\nid: \"1\"\n", "preset: has its own map");
@@ -558,6 +575,7 @@ int main(void)
         cmocka_unit_test_teardown(a_value_without_its_form_is_left_out, end),
         cmocka_unit_test_teardown(unmapped, end),
         cmocka_unit_test_teardown(privacy, end),
+        cmocka_unit_test_teardown(raw, end),
         cmocka_unit_test_teardown(each_element_is_an_event, end),
         cmocka_unit_test_teardown(all_or_none, end),
         cmocka_unit_test_teardown(two_entries_of_one_body, end),
