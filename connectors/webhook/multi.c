@@ -101,9 +101,15 @@ static int multi_on_close(void *ctx, curl_socket_t fd)
     struct multi_socket *s = multi_socket_of(m, fd);
     struct sockaddr_storage peer;
     socklen_t n = sizeof peer;
-    if (s->opened && s->opened->serial == s->serial && getpeername(fd, (struct sockaddr *)&peer, &n) == 0)
-        s->opened->connected = true;
-    *s = (struct multi_socket){ .listed = s->listed };
+    struct multi_opened *o = s->opened && s->opened->serial == s->serial ? s->opened : NULL;
+    if (o && getpeername(fd, (struct sockaddr *)&peer, &n) == 0)
+        o->connected = true;
+    *s = (struct multi_socket){ .listed = s->listed, .known = s->known };
+    if (o && o->connected && o->keep && o->fd < 0) {
+        o->fd = fd;
+        return 0;
+    }
+    s->known = 0;
     return close(fd); /* which takes it out of epoll as well */
 }
 
@@ -124,11 +130,27 @@ bool multi_open(struct multi *m, struct err *e)
 
 void multi_adopt(struct multi *m, CURL *easy, struct multi_opened *opened)
 {
-    *opened = (struct multi_opened){ .m = m, .serial = ++m->serial };
+    *opened = (struct multi_opened){ .m = m, .serial = ++m->serial, .fd = -1 };
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, multi_on_open);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, opened);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, multi_on_close);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, m);
+}
+
+bool multi_watch(struct multi *m, int fd, multi_ready_fn *ready, void *ctx)
+{
+    struct multi_socket *s = multi_socket_of(m, fd);
+    struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.fd = fd };
+    if (epoll_ctl(m->epoll, s->known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &ev) != 0)
+        return false;
+    *s = (struct multi_socket){ .listed = s->listed, .known = ev.events, .ready = ready, .ready_ctx = ctx };
+    return true;
+}
+
+void multi_unwatch(struct multi *m, int fd)
+{
+    struct multi_socket *s = multi_socket_of(m, fd);
+    *s = (struct multi_socket){ .listed = s->listed };
 }
 
 void multi_start(struct multi *m, CURL *easy)
@@ -188,7 +210,7 @@ static void multi_run_timers(struct multi *m)
 
 static int multi_wait_ms(const struct multi *m, struct duration wait)
 {
-    if (m->running < m->started) /* one ended already: a fast answer was there right behind the request */
+    if (m->ready || m->running < m->started) /* one ended already: a fast answer was there right behind the request */
         return 0;
     if (m->due_us == INT64_MAX)
         return (int)(wait.ms > INT32_MAX ? INT32_MAX : wait.ms);
@@ -212,7 +234,12 @@ bool multi_run(struct multi *m, int wake_fd, struct duration wait)
             woken = true;
             continue;
         }
-        if (multi_socket_of(m, fd)->wanted == 0) { /* an idle connection: libcurl looks when it wants to reuse it */
+        struct multi_socket *s = multi_socket_of(m, fd);
+        if (s->ready) {
+            s->ready(s->ready_ctx, events[i].events);
+            continue;
+        }
+        if (s->wanted == 0) { /* an idle connection: libcurl looks when it wants to reuse it */
             multi_forget(m, fd);
             continue;
         }

@@ -13,6 +13,9 @@
 #include "bridge/lib/err.h"
 #include "bridge/net/address.h"
 
+/* A descriptor is ready: epoll's events. */
+typedef void multi_ready_fn(void *ctx, uint32_t events);
+
 struct multi_socket {            /* indexed by file descriptor */
     uint32_t wanted;             /* epoll events that libcurl wants */
     uint32_t known;              /* epoll events that the kernel watches for us */
@@ -20,6 +23,8 @@ struct multi_socket {            /* indexed by file descriptor */
     bool listed;                 /* stands in `changed` */
     struct multi_opened *opened; /* of the transfer that opened it, as long as the serials agree */
     uint64_t serial;
+    multi_ready_fn *ready; /* of multi_watch; NULL: it is libcurl's */
+    void *ready_ctx;
 };
 
 struct multi_ended {
@@ -40,16 +45,19 @@ struct multi {
      * not said yet whenever a handle is taken out. */
     struct multi_ended *ended;
     size_t ended_at, ended_count, ended_cap;
+    size_t ready;         /* what others than libcurl have ended: no waiting */
     int started, running; /* transfers that multi_done has not returned; those of them that libcurl still works on */
 };
 
 /* The sockets of one transfer, which libcurl itself says little about. */
 struct multi_opened {
     struct multi *m;
-    uint64_t serial;                   /* differs for each handle */
-    int error;                         /* errno of the last socket() that failed; 0: none did */
-    bool opened;                       /* a socket */
-    bool connected;                    /* one that is closed by now was connected */
+    uint64_t serial; /* differs for each handle */
+    int error;       /* errno of the last socket() that failed; 0: none did */
+    bool keep;       /* the caller sets it: what is connected outlives the transfer (CURLOPT_CONNECT_ONLY), and */
+    int fd;          /* is this one, the caller's; -1: none */
+    bool opened;     /* a socket */
+    bool connected;  /* one that is closed by now was connected */
     const struct address_rules *rules; /* NULL: any address; the caller sets it */
     const char *blocked;               /* what kind of address the last one was that these did not let through */
     struct sockaddr_storage address;
@@ -59,6 +67,10 @@ struct multi_opened {
 bool multi_open(struct multi *m, struct err *e);
 /* Sets the options by which `easy` is known to m; once per handle. *opened outlives the handle. */
 void multi_adopt(struct multi *m, CURL *easy, struct multi_opened *opened);
+/* Has epoll tell of a descriptor that is not libcurl's, once for each change (edge-triggered), until it is unwatched,
+ * right before it is closed. False with errno when the kernel cannot. */
+bool multi_watch(struct multi *m, int fd, multi_ready_fn *ready, void *ctx);
+void multi_unwatch(struct multi *m, int fd);
 void multi_start(struct multi *m, CURL *easy);
 void multi_stop(struct multi *m, CURL *easy); /* breaks it off: multi_done does not return it */
 /* Moves all transfers on; waits at most `wait` for something to do, not at all when one has ended. True when wake_fd

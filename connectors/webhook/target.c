@@ -2,7 +2,10 @@
 /* URLs of receivers. */
 #include "connectors/webhook/target.h"
 
+#include <stdlib.h>
 #include "bridge/lib/mem.h"
+
+enum { TARGET_START = 32 << 20 };
 
 bool target_set_url(struct transfer_target *to, const char *option, const char *text, struct err *e)
 {
@@ -26,8 +29,43 @@ bool target_set_url(struct transfer_target *to, const char *option, const char *
     return true;
 }
 
+static char *target_part(const struct transfer_target *to, CURLUPart part)
+{
+    char *text = NULL;
+    curl_url_get(to->url, part, &text, 0);
+    return text;
+}
+
+/* The name itself; one of other letters has another form in Host, which libcurl knows. */
+static bool target_is_ascii(const char *host)
+{
+    while (*host > 0)
+        host++;
+    return *host == '\0';
+}
+
+void target_set_plain(struct transfer_target *to, struct plain *plain)
+{
+    if (to->transport.tls || to->transport.proxy || !target_is_ascii(to->host))
+        return;
+    to->plain = plain;
+    struct buf out = buf_new(TARGET_START);
+    char *path = target_part(to, CURLUPART_PATH), *query = target_part(to, CURLUPART_QUERY),
+         *port = target_part(to, CURLUPART_PORT);
+    bool default_port = !port || strcmp(port, "80") == 0;
+    buf_printf(&out, "POST %s%s%s HTTP/1.1\r\nHost: %s%s%s\r\n", path ? path : "/", query ? "?" : "",
+               query ? query : "", to->host, default_port ? "" : ":", default_port ? "" : port);
+    CHECK(buf_c(&out)); /* libcurl takes no longer URL */
+    to->start = out.at;
+    curl_free(path);
+    curl_free(query);
+    curl_free(port);
+}
+
 void target_free_url(struct transfer_target *to)
 {
+    free(to->start);
+    to->start = NULL;
     curl_url_cleanup(to->url);
     curl_free(to->host);
     to->url = NULL;

@@ -5,23 +5,29 @@
 #include "connectors/webhook/gzip.h"
 #include "connectors/webhook/hide.h"
 #include "connectors/webhook/multi.h"
+#include "connectors/webhook/plain.h"
 #include "connectors/webhook/transport.h"
 
 /* Fixed once it is open. */
 struct transfer_target {
     struct multi *multi;
     CURLU *url;
-    char *host; /* of the URL, for messages */
+    char *host;  /* of the URL, for messages */
+    char *start; /* of a request of plain HTTP/1.1: its first line and Host */
     struct transport transport;
     struct duration timeout, connect_timeout;
     struct hidden hidden; /* what no answer may show */
     struct answer_rules rules;
+    struct plain *plain;               /* the sink's; NULL: requests go by libcurl */
+    struct plain_owner connections;    /* kept there */
     struct gzip **gzip;                /* the sink's; NULL: bodies are sent as they are */
     const struct address_rules *guard; /* NULL: its host may be at any address */
 };
 
 /* Takes url, host and transport.tls from the text of an option. The error must not hold the URL: it may contain a token. */
 bool target_set_url(struct transfer_target *to, const char *option, const char *text, struct err *e);
+/* Has requests go by `plain` if nothing but plain HTTP/1.1 is to be spoken there. */
+void target_set_plain(struct transfer_target *to, struct plain *plain);
 void target_free_url(struct transfer_target *to);
 /* Is the URL's host itself an address that is blocked? For a name, the address is judged when it is known. */
 bool target_check_address(const struct transfer_target *to, const char *option, const struct address_rules *rules,

@@ -2,6 +2,9 @@
 /* Runs attempts: libcurl's options, repeats on a fresh connection, and what the end of a transfer tells. */
 #include "connectors/webhook/transfer.h"
 
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
 #include "bridge/lib/descriptors.h"
 #include "bridge/lib/mem.h"
 
@@ -9,6 +12,7 @@ enum {
     BODY_READ = 16 * 1024,     /* most bytes of an answer's body that are read */
     READ_BUFFER = 4 * 1024,    /* of a handle; answers are short */
     UPLOAD_BUFFER = 16 * 1024, /* the least that libcurl takes */
+    HEAD_BYTES = 40 << 20,     /* a URL has 8 MB at most */
     ZIPPED_KEEP = 256 * 1024,  /* a buffer above this is given back */
     LATE_MS = 100,             /* how inexact libcurl's clock may be */
 };
@@ -48,10 +52,15 @@ static void transfer_drop_handle(struct transfer *t)
 {
     if (t->easy)
         curl_easy_cleanup(t->easy); /* its connection stays with the others */
+    if (t->easy && t->opened.fd >= 0) {
+        close(t->opened.fd); /* opened to be kept, and not taken over */
+        t->opened.fd = -1;
+    }
     t->easy = NULL;
 }
 
-static void transfer_set_body(struct transfer *t)
+/* The body and the lines in front of the request's own, with what the target adds. */
+static struct curl_slist *transfer_lines(struct transfer *t, struct str *out)
 {
     struct str body = t->request.body;
     struct curl_slist *lines = t->request.lines;
@@ -66,30 +75,120 @@ static void transfer_set_body(struct transfer *t)
         t->token_line = (struct curl_slist){ t->authorization.at, lines };
         lines = &t->token_line;
     }
+    *out = body;
+    return lines;
+}
+
+static void transfer_set_body(struct transfer *t)
+{
+    struct str body;
+    struct curl_slist *lines = transfer_lines(t, &body);
     curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.n);
     curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, body.at);
     curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, lines);
+}
+
+/* ---- plain HTTP/1.1 ---- */
+
+static bool transfer_take_plain_body(void *ctx, const char *bytes, size_t n)
+{
+    return transfer_on_body((char *)(uintptr_t)bytes, 1, n, ctx) == n;
+}
+
+/* A line as libcurl reads it: "Name: value"; "Name;" has no value; "Name:" is left out. */
+static void transfer_add_line(struct buf *head, const char *line)
+{
+    size_t name = strcspn(line, ":;");
+    const char *value = line[name] ? line + name + 1 : "";
+    value += strspn(value, " ");
+    if (line[name] == ':' && !*value)
+        return;
+    if (line[name] == ';' && !*value)
+        buf_printf(head, "%.*s:\r\n", (int)name, line);
+    else {
+        buf_add_c(head, line);
+        buf_add(head, "\r\n", 2);
+    }
+}
+
+/* Writes the request as it goes out. */
+static void transfer_write_plain(struct transfer *t)
+{
+    bool named = false;
+    struct plain_request *r = &t->plain;
+    const struct curl_slist *lines = transfer_lines(t, &r->body);
+    t->head.max = HEAD_BYTES;
+    buf_reset(&t->head);
+    buf_add_c(&t->head, t->target->start);
+    for (const struct curl_slist *l = lines; l; l = l->next) {
+        transfer_add_line(&t->head, l->data);
+        named = named || str_starts_nocase(str_of(l->data), STR("user-agent:"));
+    }
+    if (!named)
+        buf_add_c(&t->head, "User-Agent: Aqueduct/" AQUEDUCT_VERSION "\r\n");
+    buf_printf(&t->head, "Content-Length: %zu\r\n\r\n", r->body.n);
+    CHECK(!t->head.failed); /* the request's lines are bounded, and so is a URL */
+    r->head = buf_str(&t->head);
+    r->take = transfer_take_plain_body;
+    r->ctx = t;
+}
+
+/* False: there is no connection for it. */
+static bool transfer_send_plain(struct transfer *t)
+{
+    struct transfer_target *to = t->target;
+    t->plain.due_us = t->began_us + to->timeout.ms * 1000;
+    t->on_plain = to->connections.idle != NULL;
+    if (t->on_plain) {
+        transfer_write_plain(t);
+        t->in_flight = true;
+        plain_send(to->plain, &to->connections, &t->plain);
+    }
+    return t->on_plain;
+}
+
+/* libcurl has connected: the request goes there. False: it ends as *a says. */
+static bool transfer_go_on_plain(struct transfer *t, struct answer *a)
+{
+    struct transfer_target *to = t->target;
+    int fd = t->opened.fd;
+    t->opened.fd = -1;
+    transfer_drop_handle(t);
+    if (fd >= 0 && plain_adopt(to->plain, &to->connections, fd))
+        return transfer_send_plain(t);
+    *a = (struct answer){ .code = CURLE_RECV_ERROR,
+                          .lack = fd >= 0 ? errno : 0,                        /* epoll's */
+                          .text = "Recv failure: Connection reset by peer" }; /* before libcurl let go of it */
+    return false;
 }
 
 /* Hands the request to libcurl, with a handle that has nothing of another event in it. */
 static void transfer_run(struct transfer *t)
 {
     const struct transfer_target *to = t->target;
+    t->began_us = clock_mono_us();
+    t->excerpt_n = t->body_n = 0;
+    if (t->whole)
+        buf_reset(t->whole);
+    if (to->plain && !t->repeat && transfer_send_plain(t))
+        return;
     if (t->easy && !t->reuse)
         transfer_drop_handle(t);
     if (!t->easy)
         transfer_set_up(t);
     if (t->repeat)
         curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
-    t->excerpt_n = t->body_n = 0;
-    if (t->whole)
-        buf_reset(t->whole);
     t->text[0] = '\0';
     t->opened.rules = to->guard;
     curl_easy_setopt(t->easy, CURLOPT_CURLU, to->url);
     curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)to->timeout.ms);
     curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)to->connect_timeout.ms);
-    transfer_set_body(t);
+    t->opened.keep = to->plain != NULL;
+    curl_easy_setopt(t->easy, CURLOPT_CONNECT_ONLY, (long)t->opened.keep);
+    if (t->opened.keep)
+        curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
+    else
+        transfer_set_body(t);
     t->in_flight = true;
     multi_start(t->target->multi, t->easy);
 }
@@ -185,43 +284,110 @@ static struct str transfer_header(const struct transfer *t, const char *name)
     return curl_easy_header(t->easy, name, 0, CURLH_HEADER, -1, &h) == CURLHE_OK ? str_of(h->value) : STR_ABSENT;
 }
 
+/* Judges the end of an attempt. */
+static void transfer_judge(struct transfer *t, struct answer *a)
+{
+    hide_in(&t->target->hidden, t->excerpt, t->excerpt_n);
+    if (t->authorization.n)
+        hide_line(t->authorization.at, t->excerpt, t->excerpt_n);
+    a->body = (struct str){ t->excerpt, t->excerpt_n };
+    a->cut = t->body_n > BODY_READ;
+    answer_judge(a, &t->target->rules, &t->result);
+    t->result.took.ms = t->us / 1000;
+    t->result.answer = a->body;
+}
+
+/* What libcurl would have called it. */
+static CURLcode transfer_plain_code(struct transfer *t)
+{
+    const struct plain_request *r = &t->plain;
+    switch (r->end) {
+    case PLAIN_WHOLE: return CURLE_OK;
+    case PLAIN_TIMED_OUT: return CURLE_OPERATION_TIMEDOUT;
+    case PLAIN_STALE:
+    case PLAIN_LOST:
+        if (r->os_errno)
+            snprintf(t->text, sizeof t->text, "Recv failure: %s", strerror(r->os_errno));
+        return r->status ? CURLE_PARTIAL_FILE : r->os_errno ? CURLE_RECV_ERROR : CURLE_GOT_NOTHING;
+    case PLAIN_BAD: break;
+    }
+    switch (r->reply) {
+    case REPLY_LONG_HEADER: return CURLE_OUT_OF_MEMORY;
+    case REPLY_LONG_HEADERS: snprintf(t->text, sizeof t->text, "Too large response headers"); return CURLE_RECV_ERROR;
+    case REPLY_ENOUGH: return CURLE_WRITE_ERROR;
+    case REPLY_BROKEN: return CURLE_PARTIAL_FILE;
+    case REPLY_MORE:
+    case REPLY_WHOLE:
+    case REPLY_GARBAGE: break;
+    }
+    return CURLE_WEIRD_SERVER_REPLY;
+}
+
+static bool transfer_end_plain(struct transfer *t)
+{
+    struct plain_request *r = &t->plain;
+    t->in_flight = t->on_plain = false;
+    t->us += clock_mono_us() - t->began_us;
+    if (r->end == PLAIN_STALE && !t->repeat) {
+        t->repeat = true;
+        transfer_run(t);
+        return false;
+    }
+    t->text[0] = '\0';
+    struct answer a = { .code = transfer_plain_code(t),
+                        .status = r->status,
+                        .phase = PHASE_SENT,
+                        .limit = t->target->timeout,
+                        .host = str_of(t->target->host),
+                        .text = t->text,
+                        .retry_after = r->retry_after[0] ? str_of(r->retry_after) : STR_ABSENT,
+                        .delivery = r->delivery[0] ? str_of(r->delivery) : STR_ABSENT };
+    transfer_judge(t, &a);
+    return true;
+}
+
 bool transfer_end(struct transfer *t, CURLcode code)
 {
     long status = 0, connects = 0;
     curl_off_t us = 0;
+    if (t->on_plain)
+        return transfer_end_plain(t);
     t->in_flight = false;
     curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &connects);
     curl_easy_getinfo(t->easy, CURLINFO_TOTAL_TIME_T, &us);
-    t->us += us;
     t->reuse = code == CURLE_OK && connects == 0;
+    struct answer a = { .code = code };
+    if (t->opened.keep && code == CURLE_OK && transfer_go_on_plain(t, &a))
+        return false;
+    t->us += us;
+    if (!t->easy) {
+        transfer_judge(t, &a);
+        return true;
+    }
     if (transfer_was_on_a_dead_connection(t, code, connects)) {
         t->repeat = true;
         transfer_run(t);
         return false;
     }
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    hide_in(&t->target->hidden, t->excerpt, t->excerpt_n);
-    if (t->authorization.n)
-        hide_line(t->authorization.at, t->excerpt, t->excerpt_n);
-    struct answer a = {
-        .code = code, .status = (int)status, .cut = t->body_n > BODY_READ, .body = { t->excerpt, t->excerpt_n }
-    };
+    a.status = (int)status;
     if (status / 100 != 2) {
         a.retry_after = transfer_header(t, "Retry-After");
         a.delivery = transfer_header(t, "webhook-delivery");
     }
     if (code != CURLE_OK)
         transfer_look_at_failure(t, &a);
-    answer_judge(&a, &t->target->rules, &t->result);
-    t->result.took.ms = t->us / 1000;
-    t->result.answer = a.body;
+    transfer_judge(t, &a);
     return true;
 }
 
 void transfer_stop(struct transfer *t)
 {
-    multi_stop(t->target->multi, t->easy);
-    t->in_flight = t->reuse = false;
+    if (t->on_plain)
+        plain_stop(t->target->plain, &t->plain);
+    else
+        multi_stop(t->target->multi, t->easy);
+    t->in_flight = t->reuse = t->on_plain = false;
 }
 
 void transfer_trim(struct transfer *t)
@@ -229,6 +395,8 @@ void transfer_trim(struct transfer *t)
     request_trim(&t->request);
     if (t->zipped.cap > ZIPPED_KEEP)
         buf_free(&t->zipped);
+    if (t->head.cap > ZIPPED_KEEP)
+        buf_free(&t->head);
 }
 
 void transfer_forget(struct transfer *t)
@@ -244,5 +412,6 @@ void transfer_free(struct transfer *t)
     transfer_drop_handle(t);
     request_free(&t->request);
     buf_free(&t->authorization);
+    buf_free(&t->head);
     buf_free(&t->zipped);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One attempt as a libcurl transfer, from the built request to the result.
+/* One attempt, from the built request to the result: a libcurl transfer, or, of plain HTTP/1.1, a request on a connection
+ * that libcurl has opened (plain.h).
  *
  *   transfer_start -> (multi_run ... multi_done) -> transfer_end -> its result     false: it goes on, see below
  *
@@ -29,6 +30,10 @@ struct transfer {
     struct message message; /* what it sends */
     uint64_t number;        /* among the attempts of its receiver */
     struct request request;
+    struct plain_request plain;
+    bool on_plain;                   /* it is in flight there, not in libcurl's hands */
+    int64_t began_us;                /* this go of the attempt */
+    struct buf head;                 /* its lines */
     struct buf zipped;               /* its body, when it is sent so */
     struct curl_slist token_line;    /* the receiver's token, if it wants one: also in front of them */
     struct curl_slist encoding_line; /* in front of the request's own header lines */

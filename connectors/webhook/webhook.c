@@ -21,6 +21,7 @@ struct webhook {
     int64_t connections;
 
     struct multi multi;
+    struct plain plain;
     struct gzip *gzip;
     struct oauth_token *tokens;  /* of its receivers */
     struct transfer *waiting;    /* for a token, the last one first */
@@ -260,6 +261,7 @@ static void webhook_want(struct webhook *w, int64_t more)
     int64_t before = webhook_most(w);
     w->wanted += more;
     descriptors_reserve(TRANSFER_DESCRIPTORS * (webhook_most(w) - before));
+    w->plain.most = w->wanted > 0 ? (size_t)webhook_most(w) : 1;
     if (w->wanted > 0)
         curl_multi_setopt(w->multi.curl, CURLMOPT_MAXCONNECTS, (long)webhook_most(w));
 }
@@ -305,7 +307,10 @@ static size_t webhook_work(struct sink *s, int wake_fd, struct duration wait, st
     struct webhook *w = (struct webhook *)s;
     int64_t until = clock_mono_ms() + wait.ms;
     for (;;) {
-        int64_t left = w->ended ? 0 : until - clock_mono_ms();
+        int64_t left = w->ended ? 0 : until - clock_mono_ms(), now_us = clock_mono_us();
+        int64_t due_us = plain_expire(&w->plain, now_us);
+        if (due_us != INT64_MAX && (due_us - now_us) / 1000 < left)
+            left = (due_us - now_us) / 1000 + 1;
         bool woken = multi_run(&w->multi, wake_fd, (struct duration){ left > 0 ? left : 0 });
         CURLcode code = CURLE_OK;
         for (CURL *easy; (easy = multi_done(&w->multi, &code));) {
@@ -313,6 +318,8 @@ static size_t webhook_work(struct sink *s, int wake_fd, struct duration wait, st
             curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
             webhook_judge(w, t, code);
         }
+        for (struct plain_request *r; (r = plain_done(&w->plain));)
+            webhook_judge(w, r->ctx, CURLE_OK);
         size_t n = webhook_take_results(w, out, room);
         webhook_start_queued(w);
         if (n || woken || clock_mono_ms() >= until)
@@ -328,6 +335,7 @@ static bool webhook_open_endpoint(struct sink *s, struct endpoint *ep, struct er
     struct webhook_endpoint *to = (struct webhook_endpoint *)ep;
     if (!endpoint_open(s, to, &w->multi, e))
         return false;
+    target_set_plain(&to->target, &w->plain);
     to->target.gzip = to->gzip ? &w->gzip : NULL;
     to->token = to->oauth.token_url ? oauth_take(&w->tokens, &to->oauth, &to->target, &w->shared.rules) : NULL;
     webhook_want(w, (int64_t)to->base.limit);
@@ -379,6 +387,7 @@ static void webhook_close_endpoint(struct sink *s, struct endpoint *ep)
         }
         transfer_forget(t);
     }
+    plain_forget(&to->target.connections);
     webhook_want(w, -(int64_t)to->base.limit);
     oauth_release(to->token);
     endpoint_close(to);
@@ -391,6 +400,7 @@ static void webhook_close(struct sink *s)
     struct webhook *w = (struct webhook *)s;
     for (size_t i = 0; i < w->transfer_count; i++)
         transfer_free(w->transfers[i]);
+    plain_close(&w->plain);
     multi_close(&w->multi);
     for (size_t i = 0; i < w->transfer_count; i++) /* not before: kept connections tell them of their end */
         free(w->transfers[i]);
@@ -418,6 +428,7 @@ static bool webhook_open(struct sink *s, struct err *e)
     }
     w->shared.base.limit = (size_t)w->connections;
     w->ended_tail = &w->ended;
+    plain_open(&w->plain, &w->multi);
     w->tokens_fetched = metric_get(&aqueduct_webhook_tokens_total, LABELS(s->id, "fetched"));
     w->tokens_failed = metric_get(&aqueduct_webhook_tokens_total, LABELS(s->id, "failed"));
     w->seconds = metric_get(&aqueduct_webhook_seconds, LABELS(s->id));

@@ -59,6 +59,32 @@ static void answer_status(struct conn *c, int status, const char *headers, const
     say(c->fd, text);
 }
 
+static void answer_raw(struct conn *c, const char *name)
+{
+    static const struct {
+        const char *name, *text;
+        bool close;
+    } answers[] = {
+        { "chunked",
+          "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n2\r\nde\r\n0\r\nX: y\r\n\r\n", false },
+        { "old", "HTTP/1.0 200 OK\nContent-Length: 5\n\nabcde", true },
+        { "unsized", "HTTP/1.1 200 OK\r\n\r\nabcde", true },
+        { "interim",
+          "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+          false },
+        { "more", "HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", false },
+        { "last", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", true },
+        { "broken-chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", false },
+    };
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
+        if (!strcmp(name, answers[i].name)) {
+            say(c->fd, answers[i].text);
+            if (answers[i].close)
+                drop(c, false);
+            return;
+        }
+}
+
 /* Answers one whole request; `path` is NUL-terminated. */
 static void answer(struct conn *c, const char *path)
 {
@@ -106,6 +132,8 @@ static void answer(struct conn *c, const char *path)
         say_long_headers(c->fd, false);
     } else if (!strcmp(path, "/redirect")) {
         answer_status(c, 302, "Location: /status/204\r\n", "");
+    } else if (!strncmp(path, "/raw/", 5)) {
+        answer_raw(c, path + 5);
     } else if (!strcmp(path, "/garbage")) {
         say(c->fd, "SSH-2.0-this is no HTTP\r\n\r\n");
         drop(c, false);
@@ -126,7 +154,10 @@ static bool take_request(struct receiver *r, struct conn *c)
     if (c->in.n < head + body)
         return false;
     char path[128] = "";
-    snprintf(path, sizeof path, "%.*s", (int)strcspn(c->in.at + 5, " "), c->in.at + 5); /* behind "POST " */
+    const char *url = c->in.at + 5; /* behind "POST " */
+    if (!strncmp(url, "http://", 7))
+        url = strchr(url + 7, '/');
+    snprintf(path, sizeof path, "%.*s", (int)strcspn(url, " "), url);
     pthread_mutex_lock(&r->lock);
     buf_reset(&r->last_head);
     buf_reset(&r->last_body);

@@ -17,7 +17,10 @@
  *   /long-header            200 and a header of 400 KiB
  *   /many-headers           200 and 400 headers of 1 KiB
  *   /redirect               302 to /status/204
- *   /garbage                bytes that are no HTTP */
+ *   /garbage                bytes that are no HTTP
+ *   /raw/NAME               an answer of unusual form: chunked, old, unsized, interim, more, early
+ *
+ * It takes whole URLs as well, as a proxy does, and answers itself. */
 #pragma once
 #include <pthread.h>
 #include <stdatomic.h>

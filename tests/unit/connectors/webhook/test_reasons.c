@@ -7,6 +7,7 @@
 #include "connectors/webhook/answer.h"
 #include "tests/support/connector.h"
 #include "tests/support/event.h"
+#include "tests/support/loopback.h"
 #include "tests/support/receiver.h"
 #include "tests/support/test.h"
 #include "tests/support/tls_receiver.h"
@@ -38,7 +39,10 @@ static void expect(struct result r, enum verdict verdict, const char *why)
 
 static void expect_plain(const char *path, const char *more, const char *why)
 {
+    char by_libcurl[256]; /* which proxies are left to; the reasons are the same */
     expect(attempt("http", "127.0.0.1", receiver.port, path, more), VERDICT_RETRY, why);
+    snprintf(by_libcurl, sizeof by_libcurl, "%sproxy: http://127.0.0.1:%d\n", more, receiver.port);
+    expect(attempt("http", "127.0.0.1", receiver.port, path, by_libcurl), VERDICT_RETRY, why);
 }
 
 /* An attempt at a TLS receiver, whose certificate is trusted unless `ca` is false. */
@@ -148,6 +152,38 @@ TEST(nobody_takes_the_connection)
     close(listener);
 }
 
+static void *reset_all(void *ctx)
+{
+    struct linger now = { .l_onoff = 1, .l_linger = 0 };
+    for (int fd; (fd = accept(*(int *)ctx, NULL, NULL)) >= 0; close(fd))
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    return NULL;
+}
+
+/* At whatever moment that comes: while it connects, before the request, or behind it. */
+TEST(a_receiver_that_resets_every_connection_at_once)
+{
+    pthread_t thread;
+    int port, listener = loopback_listen(&port);
+    char yaml[128];
+    assert_int_equal(pthread_create(&thread, NULL, reset_all, &listener), 0);
+    snprintf(yaml, sizeof yaml, "url: http://127.0.0.1:%d/\nunsigned: true\nconcurrency: 1\n", port);
+    struct sink *s = sink_opened(&webhook_sink, "test", yaml);
+    const struct event *ev = event_like((struct event){ .id = STR("1") });
+    for (int i = 0; i < 200; i++) {
+        struct result r = sink_deliver(s, ev);
+        assert_int_equal(r.verdict, VERDICT_RETRY);
+        assert_int_equal(r.reason, REASON_UNAVAILABLE);
+        assert_true(str_starts(str_of(r.why), STR("connection lost before an answer: "))
+                    || str_starts(str_of(r.why), STR("no connection: ")));
+    }
+    event_unref(ev);
+    sink_end(s);
+    shutdown(listener, SHUT_RDWR);
+    pthread_join(thread, NULL);
+    close(listener);
+}
+
 TEST(a_name_that_does_not_resolve)
 {
     struct result r = attempt("http", "no-such-host.invalid", 80, "/", "connect_timeout: 20s\ntimeout: 20s\n");
@@ -209,6 +245,7 @@ int main(void)
         cmocka_unit_test(tls_where_plain_http_is_spoken_and_the_other_way_round),
         cmocka_unit_test(nobody_listens),
         cmocka_unit_test(nobody_takes_the_connection),
+        cmocka_unit_test(a_receiver_that_resets_every_connection_at_once),
         cmocka_unit_test(a_name_that_does_not_resolve),
         cmocka_unit_test(answers_that_do_not_come_or_break_off),
         cmocka_unit_test(what_only_libcurl_can_say),

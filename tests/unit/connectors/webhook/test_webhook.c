@@ -21,11 +21,15 @@ extern const struct sink_ops webhook_sink;
 #define SECRET_PRIVATE "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
 #define SECRET_2       "a-raw-secret-of-more-than-24-characters"
 
+static bool by_libcurl; /* which proxies are left to; otherwise plain HTTP/1.1 is our own */
+
 /* A sink that posts to `path` of the receiver, with more lines of YAML. */
 static struct sink *open_at(const char *path, const char *more)
 {
-    char yaml[1024];
-    snprintf(yaml, sizeof yaml, "url: http://127.0.0.1:%d%s\n%s\n", receiver.port, path,
+    char yaml[1024], proxy[64] = "";
+    if (by_libcurl)
+        snprintf(proxy, sizeof proxy, "proxy: http://127.0.0.1:%d\n", receiver.port);
+    snprintf(yaml, sizeof yaml, "%surl: http://127.0.0.1:%d%s\n%s\n", proxy, receiver.port, path,
              more ? more : "secrets: [" SECRET_1 "]\n");
     return sink_opened(&webhook_sink, "test", yaml);
 }
@@ -213,6 +217,31 @@ TEST(an_endless_body_is_cut_and_its_status_counts)
     struct result r = deliver_to("/endless", NULL);
     assert_int_equal(r.verdict, VERDICT_DELIVERED);
     assert_int_equal(r.status, 200);
+}
+
+TEST(answers_of_unusual_form)
+{
+    static const struct {
+        const char *path;
+        enum verdict verdict;
+    } cases[] = {
+        { "/raw/chunked", VERDICT_DELIVERED },  { "/raw/old", VERDICT_DELIVERED },
+        { "/raw/unsized", VERDICT_DELIVERED },  { "/raw/interim", VERDICT_DELIVERED },
+        { "/raw/more", VERDICT_DELIVERED },     { "/raw/last", VERDICT_DELIVERED },
+        { "/raw/broken-chunk", VERDICT_RETRY },
+    };
+    const struct event *ev = make_event("1", "{}");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct sink *s = open_at(cases[i].path, NULL);
+        for (int times = 0; times < 3; times++) {
+            struct result r = sink_deliver(s, ev);
+            if (r.verdict != cases[i].verdict)
+                fail_msg("%s, %d: verdict %d, %s", cases[i].path, times, r.verdict, r.why);
+            assert_true(r.status == 200 || r.status == 204);
+        }
+        sink_end(s);
+    }
+    event_unref(ev);
 }
 
 TEST(an_idle_connection_that_was_closed_is_no_failure)
@@ -998,6 +1027,7 @@ int main(void)
         cmocka_unit_test(retry_after_is_heard),
         cmocka_unit_test(retry_after_forms),
         cmocka_unit_test(an_endless_body_is_cut_and_its_status_counts),
+        cmocka_unit_test(answers_of_unusual_form),
         cmocka_unit_test(an_idle_connection_that_was_closed_is_no_failure),
         cmocka_unit_test(a_kept_connection_that_was_reset_is_no_failure),
         cmocka_unit_test(a_kept_connection_that_was_reset_in_the_middle_of_a_request_is_no_failure),
@@ -1023,5 +1053,7 @@ int main(void)
         cmocka_unit_test(close_with_messages_in_line),
         cmocka_unit_test(wrong_options_are_refused),
     };
-    return cmocka_run_group_tests(tests, receiver_begin, receiver_end);
+    int failed = cmocka_run_group_tests_name("on its own", tests, receiver_begin, receiver_end);
+    by_libcurl = true;
+    return failed + cmocka_run_group_tests_name("by libcurl", tests, receiver_begin, receiver_end);
 }

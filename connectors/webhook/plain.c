@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+/* Keeps connections, sends requests on them and reads answers. */
+#include "connectors/webhook/plain.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include "bridge/lib/mem.h"
+
+enum {
+    PLAIN_READ = 16 * 1024,
+    PLAIN_LIFE_US = 600 * 1000 * 1000, /* a connection is not used for longer: its name is resolved again */
+};
+
+struct plain_conn {
+    struct plain_conn *next, *prev;             /* among the idle or the busy ones of all */
+    struct plain_conn *owner_next, *owner_prev; /* among the idle ones of its owner */
+    struct plain *p;
+    struct plain_owner *owner;
+    int fd;
+    bool kept; /* it has served a request */
+    int64_t opened_us;
+    struct plain_request *request; /* NULL: idle */
+    struct reply reply;
+    bool heard; /* a byte of the answer has come */
+};
+
+static void plain_link(struct plain *p, struct plain_conn *c)
+{
+    struct plain_conn **list = c->request ? &p->busy : &p->idle;
+    c->prev = NULL;
+    c->next = *list;
+    if (c->next)
+        c->next->prev = c;
+    else if (!c->request)
+        p->idle_last = c;
+    *list = c;
+    if (c->request)
+        return;
+    c->owner_prev = NULL;
+    c->owner_next = c->owner->idle;
+    if (c->owner_next)
+        c->owner_next->owner_prev = c;
+    c->owner->idle = c;
+}
+
+static void plain_unlink(struct plain *p, struct plain_conn *c)
+{
+    *(c->prev ? &c->prev->next : c->request ? &p->busy : &p->idle) = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    else if (!c->request)
+        p->idle_last = c->prev;
+    if (c->request)
+        return;
+    *(c->owner_prev ? &c->owner_prev->owner_next : &c->owner->idle) = c->owner_next;
+    if (c->owner_next)
+        c->owner_next->owner_prev = c->owner_prev;
+}
+
+static void plain_drop(struct plain_conn *c)
+{
+    struct plain *p = c->p;
+    plain_unlink(p, c);
+    multi_unwatch(p->m, c->fd);
+    close(c->fd);
+    reply_free(&c->reply);
+    p->count--;
+    free(c);
+}
+
+/* The request has ended; its connection serves another one, or not. */
+static void plain_finish(struct plain_conn *c, enum plain_end end, bool keep)
+{
+    struct plain *p = c->p;
+    struct plain_request *r = c->request;
+    r->end = end;
+    r->status = c->reply.status;
+    memcpy(r->retry_after, c->reply.retry_after, sizeof r->retry_after);
+    memcpy(r->delivery, c->reply.delivery, sizeof r->delivery);
+    r->conn = NULL;
+    r->next = NULL;
+    *p->ended_tail = r;
+    p->ended_tail = &r->next;
+    p->m->ready++;
+    if (!keep) {
+        plain_drop(c);
+        return;
+    }
+    plain_unlink(p, c);
+    c->request = NULL;
+    c->kept = true;
+    plain_link(p, c);
+}
+
+static void plain_lose(struct plain_conn *c, int os_errno)
+{
+    bool stale = c->kept && !c->heard;
+    c->request->os_errno = os_errno;
+    plain_finish(c, stale ? PLAIN_STALE : PLAIN_LOST, false);
+}
+
+/* Sends what the kernel takes; false: the connection is lost, and so is the request. */
+static bool plain_write(struct plain_conn *c)
+{
+    struct plain_request *r = c->request;
+    while (r->sent < r->head.n + r->body.n) {
+        size_t of_body = r->sent > r->head.n ? r->sent - r->head.n : 0, of_head = r->sent - of_body;
+        struct iovec parts[2] = { { (char *)(uintptr_t)r->head.at + of_head, r->head.n - of_head },
+                                  { (char *)(uintptr_t)r->body.at + of_body, r->body.n - of_body } };
+        struct msghdr m = { .msg_iov = parts, .msg_iovlen = 2 };
+        ssize_t n = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return true; /* epoll says when it takes more */
+        if (n < 0)
+            return false;
+        r->sent += (size_t)n;
+    }
+    return true;
+}
+
+/* Judges what was fed; true: the request has ended. */
+static bool plain_judge(struct plain_conn *c, enum reply_result w, bool nothing_behind)
+{
+    struct plain_request *r = c->request;
+    bool all_sent = r->sent == r->head.n + r->body.n;
+    if (w == REPLY_MORE)
+        return false;
+    r->reply = w;
+    bool fresh = clock_mono_us() - c->opened_us < PLAIN_LIFE_US;
+    plain_finish(c, w == REPLY_WHOLE ? PLAIN_WHOLE : PLAIN_BAD,
+                 w == REPLY_WHOLE && c->reply.keep_open && nothing_behind && all_sent && fresh);
+    return true;
+}
+
+/* Reads until the answer is whole or there is no more. */
+static void plain_read(struct plain_conn *c)
+{
+    char bytes[PLAIN_READ];
+    for (;;) {
+        size_t taken;
+        ssize_t n = recv(c->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return;
+        if (n == 0 && c->heard && reply_ends_whole(&c->reply)) {
+            plain_finish(c, PLAIN_WHOLE, false);
+            return;
+        }
+        if (n <= 0) {
+            plain_lose(c, n < 0 ? errno : 0);
+            return;
+        }
+        c->heard = true;
+        enum reply_result w = reply_feed(&c->reply, bytes, (size_t)n, &taken);
+        if (plain_judge(c, w, taken == (size_t)n && (size_t)n < sizeof bytes))
+            return;
+    }
+}
+
+static void plain_on_ready(void *ctx, uint32_t events)
+{
+    struct plain_conn *c = ctx;
+    if (!c->request) {
+        if (events & (EPOLLIN | EPOLLERR | EPOLLHUP | EPOLLRDHUP))
+            plain_drop(c);
+        return;
+    }
+    bool writes = (events & EPOLLOUT) && c->request->sent < c->request->head.n + c->request->body.n;
+    if (writes && !plain_write(c) && !(events & EPOLLIN)) { /* an answer may have come before the end */
+        plain_lose(c, errno);
+        return;
+    }
+    if (events & (EPOLLIN | EPOLLERR | EPOLLHUP | EPOLLRDHUP))
+        plain_read(c);
+}
+
+void plain_open(struct plain *p, struct multi *m)
+{
+    *p = (struct plain){ .m = m, .look_us = INT64_MAX, .most = 1 };
+    p->ended_tail = &p->ended;
+}
+
+void plain_close(struct plain *p)
+{
+    for (struct plain_conn *c = p->idle, *next; c; c = next) {
+        next = c->next;
+        plain_drop(c);
+    }
+}
+
+bool plain_adopt(struct plain *p, struct plain_owner *owner, int fd)
+{
+    struct plain_conn *c = mem_alloc(sizeof *c);
+    for (struct plain_conn *oldest = p->idle_last, *newer; oldest && p->count >= p->most; oldest = newer) {
+        newer = oldest->prev;
+        plain_drop(oldest);
+    }
+    *c = (struct plain_conn){ .p = p, .owner = owner, .fd = fd, .opened_us = clock_mono_us() };
+    p->count++;
+    plain_link(p, c);
+    if (multi_watch(p->m, fd, plain_on_ready, c))
+        return true;
+    int error = errno;
+    plain_drop(c);
+    errno = error;
+    return false;
+}
+
+bool plain_send(struct plain *p, struct plain_owner *owner, struct plain_request *r)
+{
+    struct plain_conn *c = owner->idle;
+    if (!c)
+        return false;
+    plain_unlink(p, c);
+    c->request = r;
+    c->heard = false;
+    plain_link(p, c);
+    reply_begin(&c->reply, r->take, r->ctx);
+    r->conn = c;
+    r->sent = 0;
+    r->os_errno = 0;
+    r->reply = REPLY_MORE;
+    if (r->due_us < p->look_us)
+        p->look_us = r->due_us;
+    if (!plain_write(c))
+        plain_lose(c, errno);
+    return true;
+}
+
+void plain_stop(struct plain *p, struct plain_request *r)
+{
+    if (r->conn) {
+        plain_drop(r->conn);
+        r->conn = NULL;
+        return;
+    }
+    for (struct plain_request **at = &p->ended; *at; at = &(*at)->next)
+        if (*at == r) {
+            *at = r->next;
+            p->m->ready--;
+            break;
+        }
+    p->ended_tail = &p->ended;
+    while (*p->ended_tail)
+        p->ended_tail = &(*p->ended_tail)->next;
+}
+
+void plain_forget(struct plain_owner *owner)
+{
+    for (struct plain_conn *c = owner->idle, *next; c; c = next) {
+        next = c->owner_next;
+        plain_drop(c);
+    }
+}
+
+struct plain_request *plain_done(struct plain *p)
+{
+    struct plain_request *r = p->ended;
+    if (!r)
+        return NULL;
+    p->ended = r->next;
+    if (!p->ended)
+        p->ended_tail = &p->ended;
+    p->m->ready--;
+    return r;
+}
+
+int64_t plain_expire(struct plain *p, int64_t now_us)
+{
+    if (now_us < p->look_us)
+        return p->look_us;
+    p->look_us = INT64_MAX;
+    for (struct plain_conn *c = p->busy, *next; c; c = next) {
+        next = c->next;
+        if (c->request->due_us <= now_us)
+            plain_finish(c, PLAIN_TIMED_OUT, false);
+        else if (c->request->due_us < p->look_us)
+            p->look_us = c->request->due_us;
+    }
+    return p->look_us;
+}
