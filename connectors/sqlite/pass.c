@@ -3,7 +3,16 @@
 #include "bridge/lib/log.h"
 #include "connectors/sqlite/sqlite.h"
 
-enum { PASS_QUIET_MS = 100 }; /* nothing has changed for so long: let go of the database */
+enum {
+    PASS_QUIET_MS = 100, /* nothing has changed for so long: let go of the database */
+    PASS_SAY_MS = 10000, /* from one word of how far the first pass is to the next */
+};
+
+METRIC_COUNTER(aqueduct_sqlite_rule_rows_read_total, "Rows read for a capture rule.", "source", "rule");
+METRIC_COUNTER(aqueduct_sqlite_rule_events_total, "Events captured by a rule.", "source", "rule");
+METRIC_GAUGE(aqueduct_sqlite_rule_open_rows, "Unfinished rows that a rule of kind open_row watches.", "source", "rule");
+METRIC_GAUGE(aqueduct_sqlite_rule_last_change_timestamp_seconds,
+             "When a rule last captured something, in seconds since 1970; 0: not since the start.", "source", "rule");
 
 /* When the next open row is to be aborted, be there a change or not. */
 static int64_t pass_due_ms(const struct sqlite_source *s)
@@ -20,7 +29,11 @@ static void pass_start(struct sqlite_source *s, int64_t version)
 {
     s->idle.quiet_ms = clock_mono_ms();
     s->pass = (struct pass){
-        .running = true, .number = s->pass.number + 1, .version = version, .began_us = clock_mono_us()
+        .running = true,
+        .number = s->pass.number + 1,
+        .version = version,
+        .began_us = clock_mono_us(),
+        .said_ms = clock_mono_ms(),
     };
 }
 
@@ -99,6 +112,43 @@ enum step pass_step(struct sqlite_source *s, struct rule *r, struct err *e)
     return STEP_DONE;
 }
 
+static void pass_make_counts(const struct sqlite_source *s, struct rule *r)
+{
+    const char *const *labels = LABELS(s->base.id, r->name);
+    r->counts.rows_read = metric_get(&aqueduct_sqlite_rule_rows_read_total, labels);
+    r->counts.events = metric_get(&aqueduct_sqlite_rule_events_total, labels);
+    r->counts.last_change = metric_get(&aqueduct_sqlite_rule_last_change_timestamp_seconds, labels);
+    if (r->o->kind == KIND_OPEN_ROW)
+        r->counts.open = metric_get(&aqueduct_sqlite_rule_open_rows, labels);
+}
+
+/* One step of a rule, and what of the source's counters is its own. */
+static enum step pass_count_step(struct sqlite_source *s, struct rule *r, struct err *e)
+{
+    int64_t rows = metric_value(s->rows_read), events = metric_value(s->events);
+    if (!r->counts.events)
+        pass_make_counts(s, r);
+    enum step step = pass_step(s, r, e);
+    metric_add(r->counts.rows_read, metric_value(s->rows_read) - rows);
+    metric_add(r->counts.events, metric_value(s->events) - events);
+    if (metric_value(s->events) != events)
+        metric_set(r->counts.last_change, clock_wall_ms() / 1000);
+    if (r->counts.open)
+        metric_set(r->counts.open, (int64_t)r->rows.count);
+    return step;
+}
+
+/* The first look at large tables takes its time. */
+static void pass_say_progress(struct sqlite_source *s)
+{
+    const struct rule *r = s->pass.rule < s->rule_count ? s->rules[s->pass.rule] : NULL;
+    if (s->seen_version >= 0 || !r || !r->counts.events || clock_mono_ms() - s->pass.said_ms < PASS_SAY_MS)
+        return;
+    s->pass.said_ms = clock_mono_ms();
+    LOG(INFO, "reading what is there", LOG_C("source", s->base.id), LOG_C("rule", r->name),
+        LOG_INT("rows", metric_value(r->counts.rows_read)), LOG_INT("events", metric_value(r->counts.events)));
+}
+
 /* Rules one after the other until all are done or it is enough for this time. */
 static enum step pass_run_rules(struct sqlite_source *s, struct err *e)
 {
@@ -106,7 +156,7 @@ static enum step pass_run_rules(struct sqlite_source *s, struct err *e)
         struct rule *r = s->rules[s->pass.rule];
         if (r->no_table && !r->ready)
             state_store_ready(s, r); /* what its table will hold, once there is one, is all new */
-        enum step step = pass_step(s, r, e);
+        enum step step = pass_count_step(s, r, e);
         if (step == STEP_FULL || step == STEP_BUSY || step == STEP_GONE)
             return step;
         r->failed = step == STEP_FAILED;
@@ -149,6 +199,8 @@ int pass_slice(struct sqlite_source *s, struct emission *out, size_t room, struc
         s->sight = SIGHT_GOOD;
     if (step == STEP_DONE)
         pass_end(s);
+    else
+        pass_say_progress(s);
     if (step == STEP_GONE)
         s->next_failure = why; /* after what was found so far has been handed out */
     int n = found_take(s, out, room);

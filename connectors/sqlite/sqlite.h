@@ -190,6 +190,9 @@ struct rule {
     struct census census;
     struct updated updated;
     struct rows rows; /* diff: every row; updated: the recent ones; open_row: the open ones (version = since) */
+    struct {
+        struct metric *rows_read, *events, *open, *last_change; /* NULL: not counted yet */
+    } counts;
     struct projection *projections; /* as many as o->map has entries; NULL: it has none, or was not compiled yet */
     uint64_t projected;             /* the schema and file that is known of them (a hash) */
     /* compiled for the schema of now */
@@ -335,6 +338,7 @@ struct sqlite_source {
         uint32_t number;
         size_t rule; /* whose turn it is */
         int64_t version, began_us, busy_us;
+        int64_t said_ms; /* when the log was last told how far the first pass is; it begins with the pass */
     } pass;
     struct pages pages;
     struct slice {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include "connectors/sqlite/sqlite.h"
 #include "tests/support/sqlite_rig.h"
+#include "tests/support/metric.h"
 #include "tests/support/stderr.h"
 
 #define DIFF                                                                                                                \
@@ -407,6 +408,47 @@ TEST(window)
     rig_end(&rig);
 }
 
+static int64_t of_rule(const char *name, const char *rule)
+{
+    return metric_value(metric_named(name, LABELS("app", rule)));
+}
+
+/* A first look that takes long says now and then how far it is; what each rule read and told is counted. */
+TEST(how_far_the_first_look_is)
+{
+    struct err e = { 0 };
+    rig_new(&rig, "DELETE");
+    app_exec(&rig, "CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, state);"
+                   "CREATE TABLE progress(id INTEGER PRIMARY KEY AUTOINCREMENT, a);"
+                   "INSERT INTO progress(a) VALUES (1), (2), (3), (4), (5), (6), (7), (8);"
+                   "INSERT INTO t(state) VALUES ('new'), ('ok'), ('new')");
+    rig.room = 1;
+    rig_open(&rig, "start: snapshot\ncapture:\n"
+                   "- {name: progress, kind: append, table: progress, types: {insert: p.made}}\n"
+                   "- {name: unfinished, kind: open_row, table: t, done: \"state = 'ok'\", abort_after: 1h,"
+                   " types: {started: t.started, done: t.done}}\n");
+    clock_fake(clock_mono_ms(), clock_wall_ms());
+    stderr_catch();
+    for (int i = 0; i < 40 && rig.seen_count < 8; i++) {
+        assert_true(rig_read(&rig, &e) >= 0);
+        clock_fake_advance(4000);
+    }
+    const char *said = stderr_caught();
+    assert_says(said, "msg=\"reading what is there\" source=app rule=progress rows=");
+    assert_null(strstr(said, "msg=watching"));
+    clock_real();
+    rig_settle(&rig);
+    assert_int_equal(of_rule("aqueduct_sqlite_rule_rows_read_total", "progress"), 8);
+    assert_int_equal(of_rule("aqueduct_sqlite_rule_events_total", "progress"), 8);
+    assert_int_equal(of_rule("aqueduct_sqlite_rule_events_total", "unfinished"), 3);
+    assert_int_equal(of_rule("aqueduct_sqlite_rule_open_rows", "unfinished"), 2);
+    assert_true(of_rule("aqueduct_sqlite_rule_last_change_timestamp_seconds", "unfinished") > 0);
+    app_exec(&rig, "UPDATE t SET state = 'ok' WHERE id = 1");
+    rig_settle(&rig);
+    assert_int_equal(of_rule("aqueduct_sqlite_rule_open_rows", "unfinished"), 1);
+    rig_end(&rig);
+}
+
 /* Rows that the window does not reach are said to be there, as their deletes are not told. */
 TEST(rows_below_the_window)
 {
@@ -670,6 +712,7 @@ int main(void)
         cmocka_unit_test(open_rows_of_an_earlier_version),
         cmocka_unit_test(open_rows_without_a_table),
         cmocka_unit_test(window),
+        cmocka_unit_test(how_far_the_first_look_is),
         cmocka_unit_test(rows_below_the_window),
         cmocka_unit_test(small_steps),
         cmocka_unit_test(watch_changed),
