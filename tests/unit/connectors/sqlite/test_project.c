@@ -454,6 +454,20 @@ TEST(content_not_told)
     rig_end(&rig);
 }
 
+/* What people wrote is told, who they are is not; names of one's own for types and schemas. */
+TEST(personal_not_told)
+{
+    rig_begin(&rig, "DELETE", TABLES,
+              "personal: none\ntype_prefix: com.example.\nschema_base: https://example.com/s\n" CHATS DATA GENERATED);
+    app_exec(&rig, INSERT_SECRET);
+    const struct event *ev = only();
+    assert_true(rig_has(ev, "\"user\":{\"id\":\"7\"},\"input\":{\"text\":\"geheimnis\",\"chars\":9}"));
+    assert_false(rig_has(ev, "Ann"));
+    assert_true(is(ev->type, "com.example.chat.response.generated"));
+    assert_true(is(ev->dataschema, "https://example.com/s/chat.response.generated/1"));
+    rig_end(&rig);
+}
+
 TEST(content_cut)
 {
     rig_begin(&rig, "DELETE", TABLES, "content_max: 5\n" CHATS DATA GENERATED);
@@ -490,6 +504,7 @@ TEST(refusals)
     refuse("content: none\ncapture:\n- {name: c, kind: append, table: chats, types: {insert: x}}\n",
            "a rule without map tells columns as they are");
     refuse("content: none\nraw: row\n" CHATS DATA GENERATED, "content_columns: is missing");
+    refuse("personal: none\nraw: row\n" CHATS DATA GENERATED, "it does not go with personal: hash or none");
     refuse(
         "capture:\n- {name: c, kind: append, table: users, map: [{type: user.created, op: [insert], data: {user.id: r.id}}]}\n",
         "map: the source's `app` is missing");
@@ -514,6 +529,7 @@ int main(void)
         cmocka_unit_test(tables_by_pattern),
         cmocka_unit_test(content_as_digest),
         cmocka_unit_test(content_not_told),
+        cmocka_unit_test(personal_not_told),
         cmocka_unit_test(content_cut),
         cmocka_unit_test(refusals),
     };
