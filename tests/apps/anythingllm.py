@@ -19,15 +19,15 @@ def log(app, event, kind, metadata, user=None):
 
 def answer(app, tokens_in, tokens_out, sources=()):
     app.turn(tokens_in, tokens_out)
-    return {"text": app.text("answer"), "type": "chat", "attachments": [], "sources": [{"id": s, "title": "handbook.txt", "text": app.text("chunk")} for s in sources],
+    return {"text": app.text("answer"), "type": "chat", "attachments": [], "sources": [{"id": s, "title": "handbook.txt", "score": 0.87, "text": app.text("chunk")} for s in sources],
             "metrics": {"prompt_tokens": tokens_in, "completion_tokens": tokens_out, "total_tokens": tokens_in + tokens_out, "outputTps": 600, "duration": 0.005,
                         "model": "fake-chat", "provider": "GenericOpenAiLLM"}}
 
 
-def document(app, space):
+def document(app, space, user):
     """Its chunks, its row, the log's line: what is embedded again is another row and another docId."""
     doc, ident = new_id(), new_id()
-    log(app, "document_uploaded", "document.uploaded", {"documentName": "handbook.txt"})
+    log(app, "document_uploaded", "document.uploaded", {"documentName": "handbook.txt"}, user)
     app.add("document_vectors", docId=doc, vectorId=new_id(), createdAt=ms())
     row = app.add("workspace_documents", docId=doc, filename=f"handbook-{ident}.json", docpath=f"custom-documents/handbook-{ident}.json", workspaceId=space, createdAt=ms(),
                   metadata={"id": ident, "title": "handbook.txt", "wordCount": 161, "token_count_estimate": 401, "description": app.text("page")})
@@ -99,7 +99,7 @@ def tell(app):
     app.wait("collection.created", f"collections/{space}")
     app.set("workspaces", space, name="People")
     app.wait("collection.updated", f"collections/{space}")
-    row, ident = document(app, space)
+    row, ident = document(app, space, user)
     thread = app.add("workspace_threads", name=app.text("Thread"), slug=new_id(), workspace_id=space, user_id=user, createdAt=ms())
     subject = f"conversations/ws/{space}/thread/{thread}"
     app.wait("conversation.created", subject)

@@ -11,11 +11,14 @@ def message(app, role, flow, chat, text, when=None, **more):
     return ident
 
 
+def sources(app):
+    return json.dumps([{"pageContent": app.text("page"), "metadata": {"source": "policy.pdf"}}])
+
+
 def chat_turn(app, flow, chat, **more):
     """Of a chat flow: the question, then the answer."""
     message(app, "userMessage", flow, chat, app.text("question"), **more)
-    sources = [{"pageContent": app.text("page"), "metadata": {"source": "policy.pdf"}}]
-    ident = message(app, "apiMessage", flow, chat, app.text("answer"), sourceDocuments=json.dumps(sources), **more)
+    ident = message(app, "apiMessage", flow, chat, app.text("answer"), sourceDocuments=sources(app), **more)
     app.turn()
     app.wait("chat.response.generated", f"conversations/{more.get('sessionId') or chat}/messages/{ident}")
     return ident
@@ -31,7 +34,8 @@ def run(app, flow, chat, state):
     app.wait({"FINISHED": "run.finished", "ERROR": "run.failed"}.get(state, "run.aborted"), f"runs/{ident}")
     if state == "FINISHED":
         message(app, "userMessage", flow, chat, app.text("question"), when=began, executionId=ident, sessionId=chat)
-        answer = message(app, "apiMessage", flow, chat, app.text("answer"), executionId=ident, sessionId=chat, chatType="EXTERNAL")
+        answer = message(app, "apiMessage", flow, chat, app.text("answer"), executionId=ident, sessionId=chat, chatType="EXTERNAL",
+                         sourceDocuments=sources(app))
         app.turn()
         app.wait("chat.response.generated", f"conversations/{chat}/messages/{answer}")
     return ident

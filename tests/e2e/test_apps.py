@@ -89,6 +89,16 @@ def consume(events):
     return counts
 
 
+def paths(data, above=""):
+    """The paths of data: {"user.id", "sources[].name"}."""
+    found = set()
+    for key, value in data.items():
+        for one in value if isinstance(value, list) else [value]:
+            inner = f"{above}{key}" + ("[]" if isinstance(value, list) else "")
+            found |= paths(one, inner + ".") if isinstance(one, dict) else {inner}
+    return found
+
+
 def judge(events, name):
     assert len({event["id"] for event in events}) == len(events), "an id stands for one event"
     for event in events:
@@ -106,6 +116,11 @@ def test_what_is_told_is_what_happened(told, aqueduct, tmp_path, name):
     events = one.end()
     judge(events, name)
     assert consume(events) == app.truth
+    for kind in {event["type"] for event in events}:        # what the help shows of the application is told
+        example = ROOT / f"schemas/examples/{kind}/{name}.json"
+        wanted = {path.replace(".digest", ".text") for path in paths(json.loads(example.read_text()))} if example.exists() else set()
+        lacking = [sorted(wanted - paths(event["data"])) for event in events if event["type"] == kind]
+        assert [] in lacking, (kind, lacking)
     out = one.out.read_text()
     assert not [text for text in app.secrets if text in out]
     answers = [event["data"]["output"]["text"] for event in events if event["type"] == "chat.response.generated"]
