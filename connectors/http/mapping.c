@@ -30,7 +30,6 @@ enum { CHOOSE_ID, CHOOSE_TIME, CHOOSE_PART, CHOOSE_KEY, CHOOSE_VALUE, CHOOSE_TYP
 struct mapping_entry {
     struct outline of;
     struct cell *cells; /* of the event at work */
-    bool *vital;        /* of a binding: events may lack something without it */
     sqlite3_stmt *stmt;
 };
 
@@ -279,28 +278,12 @@ void mapping_types(const struct mapping_options *o, bool content, void (*each)(v
 
 /* ---- at work ---- */
 
-/* Does the path meet what events of the type must have, alone or as one of several? */
-static bool mapping_is_vital(const struct vocabulary_type *type, const struct vocabulary_path *path)
-{
-    struct str name = str_of(path->path), object = { path->path, strcspn(path->path, ".") };
-    bool vital = path->needed;
-    for (const char *const *required = type->required; *required; required++) {
-        struct str rest = str_of(*required), one;
-        while (str_cut(&rest, '|', &one))
-            vital = vital || str_eq(one, name) || str_eq(one, object);
-    }
-    return vital;
-}
-
 static void mapping_open_entry(struct mapping *m, size_t i)
 {
     struct mapping_entry *x = &m->entries[i];
     struct err e = { 0 };
     map_outline(&m->rules->data, m->rules->map, i, &x->of);
     x->cells = mem_alloc(x->of.count * sizeof *x->cells);
-    x->vital = mem_alloc(x->of.count * sizeof *x->vital);
-    for (size_t k = 0; k < x->of.count; k++)
-        x->vital[k] = mapping_is_vital(x->of.type, x->of.bindings[k].path);
     x->stmt = mapping_prepare_entry(m->sandbox, m->rules, &x->of, &e);
     CHECK(x->stmt);
     m->headers_read = m->headers_read || mapping_reads_headers(x->stmt);
@@ -377,7 +360,6 @@ void mapping_free(struct mapping *m)
         sqlite3_finalize(m->entries[i].stmt);
         map_end(&m->entries[i].of);
         free(m->entries[i].cells);
-        free(m->entries[i].vital);
     }
     sqlite3_finalize(m->request);
     sqlite3_finalize(m->choose);
@@ -477,25 +459,13 @@ static void mapping_shape(struct mapping *m, struct mapping_entry *x)
     data_drop_constants(&x->of, x->cells);
 }
 
-static bool mapping_has(void *ctx, const char *path)
-{
-    const struct mapping_entry *x = ctx;
-    for (size_t i = 0; i < x->of.count; i++)
-        if (x->of.bindings[i].path->path == path)
-            return x->cells[i].n || x->cells[i].more_n;
-    return false;
-}
-
 /* Has the event what its type must have, and none too large for it? */
 static bool mapping_is_whole(struct mapping_entry *x, struct err *e)
 {
-    bool doubtful = false;
-    for (size_t i = 0; i < x->of.count; i++) {
+    for (size_t i = 0; i < x->of.count; i++)
         if (x->cells[i].large)
             return err_set(e, "data: %s is too large", x->of.bindings[i].path->path);
-        doubtful = doubtful || (x->vital[i] && !x->cells[i].n && !x->cells[i].more_n);
-    }
-    const char *lack = doubtful ? vocabulary_lack(x->of.type, mapping_has, x) : NULL;
+    const char *lack = data_lack(&x->of, x->cells);
     return !lack || err_set(e, "data: %s has no value, which events of %s must have", lack, x->of.o->type);
 }
 
