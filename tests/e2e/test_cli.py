@@ -189,6 +189,9 @@ SAMPLES = {     # (type, option): a value for it, where not any text will do, an
     ("webhook", "oauth.audience"): OAUTH | {"audience": "crm"},
     ("webhook", "oauth.auth"): OAUTH | {"auth": "body"},
     ("webhook", "signature.header"): {"scheme": "hmac_hex", "header": "X-Signature"},
+    ("webhook", "secrets[].until"): {"until": "2099-01-01"},
+    ("webhook", "success"): {"success": ["2xx", 409]},
+    ("webhook", "reject"): {"reject": ["4xx"]},
     ("http", "max_body"): {"max_body": "64KiB"},
     ("http", "paths[].path"): {"path": "/x"},
     ("http", "paths[].verify"): {"verify": {"scheme": "none"}},
@@ -267,8 +270,10 @@ def test_check_takes_every_option_of_the_help(run):
         entry = json.loads(json.dumps(MAPPED[kind] if kind in MAPPED and OF_MAP.match(option) else RIGHT[kind]))
         place = entry
         for step in option.split(".")[:-1]:
-            place = place.setdefault(step.removesuffix("[]"), {})
-            place = place[0] if step.endswith("[]") else place
+            place, name = place.setdefault(step.removesuffix("[]"), {}), step.removesuffix("[]")
+            if step.endswith("[]"):
+                place[0] = {name.removesuffix("s"): place[0]} if isinstance(place[0], str) else place[0]      # secrets: [text], short
+                place = place[0]
         place.update(sample(kind, option, about))
         for name in [name for name, value in place.items() if value is ...]:
             del place[name]
