@@ -460,7 +460,7 @@ static void mapping_shape(struct mapping *m, struct mapping_entry *x)
 }
 
 /* Has the event what its type must have, and none too large for it? */
-static bool mapping_is_whole(struct mapping_entry *x, struct err *e)
+static bool mapping_is_whole(const struct mapping_entry *x, struct err *e)
 {
     for (size_t i = 0; i < x->of.count; i++)
         if (x->cells[i].large)
