@@ -53,13 +53,15 @@ enum { COMMAND_DONE = 0, COMMAND_FAILED = 1, COMMAND_USAGE = 2 }; /* exit codes:
 
 struct config;
 struct connectors;
+struct endpoint;
 struct record;
 struct sink;
 struct source;
 
-struct command_names {        /* in the configuration, beside a sink */
-    struct strings endpoints; /* of its endpoints; none: it is without `endpoints:` */
-    struct strings formerly;  /* its earlier names */
+struct command_names {                 /* in the configuration, beside a sink */
+    struct strings endpoints;          /* of its endpoints; none: it is without `endpoints:` */
+    struct endpoint *const *receivers; /* these endpoints: options filled, not opened */
+    struct strings formerly;           /* its earlier names */
 };
 
 struct command_call;
@@ -96,6 +98,7 @@ struct command {
     size_t min_words, max_words;
     const char *const *verbs; /* what the first word can be: "list", "show"; ends with NULL; NULL: anything */
     bool config;              /* needs a configuration that passes the check */
+    bool (*needs_config)(const void *flags); /* does it with these flags? NULL: always */
     const char
         *sinks; /* it uses the sinks of this type alone, so that the secrets of all others may be missing; NULL: all */
     /* Returns the exit code. Prints to stdout and says errors on stderr. */

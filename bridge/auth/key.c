@@ -77,14 +77,19 @@ struct key *key_new(struct str secret, bool boxed, enum key_use use, struct err 
     return hmac ? key_of((struct key){ .kind = KEY_HMAC, .hmac = hmac }) : NULL;
 }
 
+struct key *key_of_bytes(struct str bytes)
+{
+    return key_of((struct key){ .kind = KEY_HMAC, .hmac = hmac_new(bytes) });
+}
+
 struct key *key_new_unboxed(struct str secret)
 {
     struct buf decoded = buf_new(secret.n + 1);
-    struct hmac *hmac = base64_decode(&decoded, secret) ? hmac_new(buf_str(&decoded)) : NULL;
+    struct key *k = base64_decode(&decoded, secret) ? key_of_bytes(buf_str(&decoded)) : NULL;
     if (decoded.at)
         crypto_wipe(decoded.at, decoded.cap);
     buf_free(&decoded);
-    return hmac ? key_of((struct key){ .kind = KEY_HMAC, .hmac = hmac }) : NULL;
+    return k;
 }
 
 void key_free(struct key *k)
@@ -126,4 +131,16 @@ void key_add_public(const struct key *k, struct buf *out)
     ed25519_public(k->pair, public);
     buf_add_str(out, key_public);
     base64_add(out, (struct str){ (const char *)public, sizeof public });
+}
+
+void key_add_pair(struct str seed, struct buf *out)
+{
+    unsigned char pair[2 * ED25519_KEY];
+    struct ed25519 *k = ed25519_signer((const unsigned char *)seed.at);
+    memcpy(pair, seed.at, ED25519_KEY);
+    ed25519_public(k, pair + ED25519_KEY);
+    ed25519_free(k);
+    buf_add_str(out, key_private);
+    base64_add(out, (struct str){ (const char *)pair, sizeof pair });
+    crypto_wipe(pair, sizeof pair);
 }

@@ -17,11 +17,14 @@ struct key *key_new(struct str secret, bool boxed, enum key_use use, struct err 
 /* People have Standard Webhooks secrets in base64 without whsec_ too: the key in that reading, of a secret that is good as
  * text. NULL: it has no such reading. */
 struct key *key_new_unboxed(struct str secret);
-void key_free(struct key *k); /* accepts NULL */
+struct key *key_of_bytes(struct str bytes); /* an HMAC key that is just these */
+void key_free(struct key *k);               /* accepts NULL */
 enum key_kind key_kind(const struct key *k);
 /* Signs the parts, as if joined, by a key that may; returns the length. */
 size_t key_sign(struct key *k, const struct str *parts, size_t count, unsigned char out[KEY_SIGNATURE_MOST]);
 /* Is this its signature of the parts? Of an HMAC in constant time. */
 bool key_verify(struct key *k, const struct str *parts, size_t count, struct str signature);
+/* Appends the private half, whsk_..., of the pair that is made of 32 random bytes. */
+void key_add_pair(struct str seed, struct buf *out);
 /* Appends the public half, whpk_..., of a pair's private one. */
 void key_add_public(const struct key *k, struct buf *out);

@@ -71,18 +71,31 @@ static bool cli_load(const struct command_call *call, struct str yaml, command_u
     return true;
 }
 
-/* The names beside each sink; free() each one's endpoints.at, and the whole. */
+/* The names beside each sink: cli_free_names. */
 static struct command_names *cli_names(const struct config *c)
 {
     struct command_names *names = mem_alloc((c->sink_count + 1) * sizeof *names);
     for (size_t i = 0; i < c->sink_count; i++) {
         const struct sink_config *s = &c->sinks[i];
         names[i].formerly = s->formerly;
+        struct endpoint **receivers = mem_alloc((s->endpoint_count + 1) * sizeof *receivers);
         names[i].endpoints.at = mem_alloc((s->endpoint_count + 1) * sizeof *names[i].endpoints.at);
-        for (size_t j = 0; j < s->endpoint_count; j++)
+        for (size_t j = 0; j < s->endpoint_count; j++) {
+            receivers[j] = s->endpoints[j].endpoint;
             names[i].endpoints.at[names[i].endpoints.count++] = (char *)s->endpoints[j].endpoint->name;
+        }
+        names[i].receivers = receivers;
     }
     return names;
+}
+
+static void cli_free_names(struct command_names *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(names[i].endpoints.at);
+        free((void *)(uintptr_t)names[i].receivers); /* ours; const is for the command */
+    }
+    free(names);
 }
 
 /* Calls a command that needs the configuration, if that passes the check. */
@@ -114,9 +127,7 @@ static int cli_call_with_config(const struct command *command, struct command_ca
     call->publish = cli_publish;
     log_setup(c->log.level, c->log.format);
     int code = command->run(call);
-    for (size_t i = 0; i < c->sink_count; i++)
-        free(names[i].endpoints.at);
-    free(names);
+    cli_free_names(names, c->sink_count);
     free(sources);
     free(sinks);
     config_free(c);
@@ -136,7 +147,8 @@ static int cli_call(const struct command *command, struct command_call *call, st
         return usage_wrong(command, "unknown word \"%s\"", call->words[command->max_words]);
     char *owned = files->count ? NULL : cli_default_files(files);
     call->files = *files;
-    int code = command->config ? cli_call_with_config(command, call) : command->run(call);
+    bool config = command->config && (!command->needs_config || command->needs_config(call->flags));
+    int code = config ? cli_call_with_config(command, call) : command->run(call);
     free(owned);
     return code;
 }

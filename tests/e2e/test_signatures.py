@@ -5,6 +5,8 @@ import datetime
 import hashlib
 import hmac
 import json
+import os
+import re
 import subprocess
 
 import pytest
@@ -118,3 +120,82 @@ def test_only_keys_that_sign_have_dates(local_bridge):
     local_bridge.configure(HTTP_SOURCE.replace("secrets: [", "secrets: [{secret: x, until: 2026-12-24}, "))
     done = local_bridge.command("check")
     assert done.returncode == 1 and "verify.secrets[0]: must be one value, not a mapping" in done.stderr, done.stderr
+
+
+# ---- the commands ----
+
+@pytest.fixture
+def run(aqueduct, tmp_path):
+    def ask(*words, text=None, code=0, **env):
+        done = subprocess.run([aqueduct, *map(str, words)], cwd=tmp_path, input=text, capture_output=True, text=True, timeout=60,
+                              env={**os.environ, **env})
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout if code == 0 else done.stdout + done.stderr
+    return ask
+
+
+def test_keys_are_drawn_and_kept_to_their_owner(run, tmp_path):
+    assert re.fullmatch(r"whsec_[A-Za-z0-9+/]{43}=\n", run("keys", "new"))
+    assert run("keys", "new") != run("keys", "new")
+    assert re.fullmatch(r"[0-9a-f]{64}\n", run("keys", "new", "--scheme", "github"))
+    public = run("keys", "new", "--scheme", "v1a", "--out", "pair")
+    assert (tmp_path / "pair").stat().st_mode & 0o777 == 0o600
+    assert re.fullmatch(r"whsk_[A-Za-z0-9+/]{86}==\n", (tmp_path / "pair").read_text())
+    assert re.fullmatch(r"whpk_[A-Za-z0-9+/]{43}=\n", public)
+    assert run("keys", "public", "--secret-file", "pair") == public
+    assert json.loads(run("keys", "public", "--secret-file", "pair", "--json")) == {"public": public.strip()}
+    assert set(json.loads(run("keys", "new", "--scheme", "v1a", "--json"))) == {"secret", "public"}
+    assert "--out pair: is there already" in run("keys", "new", "--out", "pair", code=1)
+    assert run("keys", "public", "--secret-env", "PAIR", PAIR=PRIVATE) == PUBLIC + "\n"
+    assert "it has no public one" in run("keys", "public", "--secret-env", "PAIR", PAIR=SECRET, code=1)
+    (tmp_path / "pair").chmod(0o644)
+    assert "pair" in run("keys", "public", "--secret-file", "pair", code=1)      # everybody may read it
+
+
+def test_what_is_signed_by_hand_verifies_as_what_is_sent(run, tmp_path, local_bridge, receivers, judge, libraries):
+    plain, pair = receivers(), receivers()
+    daemon = local_bridge.run(HTTP_SOURCE + sink({
+        "plain": {"url": plain.url, "secrets": [SECRET]},
+        "pair": {"url": pair.url, "secrets": [PRIVATE]},
+        "github": {"url": plain.url, "paused": True, "secrets": [TEXT], "signature": {"scheme": "github"}}}))
+    config = ["-c", local_bridge.config, "--sink", "out", "--endpoint"]
+    body = '{"greeting":"grüß dich"}'
+    (tmp_path / "body").write_text(body)
+    for name, secret in (("plain", SECRET), ("pair", PUBLIC)):
+        headers = json.loads(run("sign", *config, name, "--json", "body"))
+        assert judge([{"id": headers["webhook-id"], "timestamp": headers["webhook-timestamp"], "signature": headers["webhook-signature"],
+                       "body_base64": base64.b64encode(body.encode()).decode(), "secret": secret}]) == ["ok"]
+        printed = run("sign", *config, name, "--id", "msg_1", text=body)
+        assert run("verify", *config, name, text=printed + "\n" + body) == "verified\n"
+        said = json.loads(run("verify", *config, name, "--json", text=printed + "\n" + body + "\n", code=1))
+        assert (said["verified"], said["differs"]) == (False, "body")
+    headers = json.loads(run("sign", *config, "github", "--json", "body"))
+    assert libraries([("github", {name.lower(): value for name, value in headers.items()}, body.encode(), TEXT)]) == ["ok"]
+    post_ok(daemon, event("an-event-of-this-test-4", data={"n": 1}, datacontenttype="application/json"))
+    request = plain.arrived(1)[0]
+    (tmp_path / "headers").write_text("".join(f"{name}: {value}\n" for name, value in request["headers"].items()))
+    (tmp_path / "sent").write_bytes(request["body"])
+    verify = ["verify", "--secret-env", "KEY", "--headers", "headers"]
+    assert run(*verify, "sent", KEY=SECRET) == "verified\n"
+    assert run(*verify, "sent", KEY=OTHER_SECRET, code=1).startswith("not verified: key: ")
+    assert run(*verify, "--now", "4102444800", "sent", KEY=SECRET, code=1).startswith("not verified: timestamp: ")
+    assert run(*verify, "--scheme", "stripe", "sent", KEY=TEXT, code=1).startswith("not verified: scheme: ")
+
+
+@pytest.mark.parametrize("words, said", [
+    (["sign"], "with whose key?"),
+    (["sign", "--endpoint", "x", "--secret-env", "A"], "--endpoint goes with --sink"),
+    (["sign", "--sink", "x", "--secret-env", "A", "-c", "with-a-sink.yaml"], "has its scheme, header and secrets in the configuration"),
+    (["sign", "--secret-env", "A", "--id", "a.b"], "--id has neither blanks"),
+    (["verify", "--secret-env", "A", "--scheme", "githb"], "githb"),
+    (["verify", "--secret-env", "KEY", "--scheme", "hmac_hex"], "name it by --header"),
+    (["keys", "old"], "unknown word"),
+])
+def test_the_commands_say_what_is_missing(run, tmp_path, words, said):
+    (tmp_path / "with-a-sink.yaml").write_text(f"sinks: {{x: {{type: webhook, topics: [t], url: 'http://localhost/', secrets: [{SECRET}]}}}}\n")
+    assert said in run(*words, text="", code=2, KEY=TEXT)
+
+
+def test_a_secret_that_is_not_there(run):
+    assert "--secret-env: the variable NOTHING is not set" in run("sign", "--secret-env", "NOTHING", text="", code=1)
+    assert "nothing-there: No such file" in run("sign", "--secret-file", "nothing-there", text="", code=1)

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* What the commands keys, sign and verify share: which scheme, header and secrets their flags name. Secrets come from files,
+ * the environment or the configuration, never from the command line. Main thread. */
+#pragma once
+#include "bridge/command.h"
+#include "connectors/webhook/signer.h"
+
+enum { SEALING_SECRETS = 16, SEALING_BODY = 64 << 20 };
+
+struct sealing_flags {
+    struct str scheme, header, sink, endpoint;
+    struct strings files, variables; /* with secrets */
+};
+
+#define SEALING_CHOICE(VALUE, name, doc) #name "|"
+#define SEALING_CHOICES                  SIGNATURE_STYLES(SEALING_CHOICE) "v1a"
+#define SEALING_FLAGS(T)                                                                                               \
+    FLAG(T, sealing.scheme, .name = "--scheme", .value = "SCHEME", .choices = SEALING_CHOICES,                         \
+         .doc = "standard (default), v1a, github, stripe, slack, hmac_hex, hmac_base64"),                              \
+        FLAG(T, sealing.files, .name = "--secret-file", .value = "FILE",                                               \
+             .doc = "a file with a secret; several: each"),                                                            \
+        FLAG(T, sealing.variables, .name = "--secret-env", .value = "NAME",                                            \
+             .doc = "a variable of the environment with a secret"),                                                    \
+        FLAG(T, sealing.header, .name = "--header", .value = "NAME",                                                   \
+             .doc = "the signature's header, if not the scheme's"),                                                    \
+        FLAG(T, sealing.sink, .name = "--sink", .value = "NAME",                                                       \
+             .doc = "as this webhook sink of the configuration does"),                                                 \
+        FLAG(T, sealing.endpoint, .name = "--endpoint", .value = "NAME", .doc = "the one of the sink's endpoints")
+
+struct sealing {
+    struct signature_options options;
+    struct secrets secrets;
+    struct secret list[SEALING_SECRETS]; /* secrets of files and the environment; ours */
+    char *header;                        /* of the flags; ours */
+};
+
+bool sealing_needs_config(const struct sealing_flags *f);
+/* Returns COMMAND_DONE, or the exit code after saying why; sealing_close in any case. */
+int sealing_open(struct sealing *s, const char *command, const struct sealing_flags *f,
+                 const struct command_call *call);
+void sealing_close(struct sealing *s); /* wipes the secrets */
+/* The whole of a file, or of stdin ("-" or NULL), appended. False after saying why not. */
+bool sealing_read(const char *command, const char *path, size_t most, struct buf *out);
+/* A failure: one line on stderr. */
+int sealing_say(const char *command, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
