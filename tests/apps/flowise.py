@@ -30,7 +30,7 @@ def run(app, flow, chat, state):
     app.add("execution", id=ident, executionData=json.dumps([app.text("node")]), state="INPROGRESS", agentflowId=flow, sessionId=chat, createdDate=began,
             updatedDate=began)
     app.wait("run.started", f"runs/{ident}")
-    app.set("execution", ident, state=state, executionData=json.dumps([app.text("node")]), stoppedDate=utc())
+    app.set("execution", ident, state=state, executionData=json.dumps([app.text("node")]), updatedDate=utc(ms=False))
     app.wait({"FINISHED": "run.finished", "ERROR": "run.failed"}.get(state, "run.aborted"), f"runs/{ident}")
     if state == "FINISHED":
         message(app, "userMessage", flow, chat, app.text("question"), when=began, executionId=ident, sessionId=chat)
