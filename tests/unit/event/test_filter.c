@@ -311,8 +311,8 @@ TEST(canonical_text)
         "{\"all\":[{\"exact\":{\"id\":\"1\"}},{\"exact\":{\"type\":\"x\"}}]}",
         "{\"any\":[{\"prefix\":{\"id\":\"a\"}},{\"prefix\":{\"id\":\"b\"}}]}",
         "{\"not\":{\"suffix\":{\"id\":\"\\\"\"}}}",
-        "{\"all\":[{\"prefix\":{\"type\":\"x\"}},{\"exact\":{\"data\":{\"/a\":\"1\"}}},"
-        "{\"exact\":{\"data\":{\"/b\":null}}}]}",
+        ("{\"all\":[{\"prefix\":{\"type\":\"x\"}},{\"exact\":{\"data\":{\"/a\":\"1\"}}},"
+         "{\"exact\":{\"data\":{\"/b\":null}}}]}"),
         "{\"exact\":{\"data\":{\"\":\"\"}}}"
     };
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
