@@ -304,7 +304,7 @@ static void database_note_change(void *ctx, uint32_t page)
 {
     struct sqlite_source *s = ctx;
     for (size_t i = 0; i < s->rule_count; i++)
-        leaves_touch(&s->rules[i]->by_range.leaves, page);
+        leaves_touch(&s->rules[i]->by_range.leaves, page, s->pages.by_journal);
 }
 
 static bool database_needs_pages(const struct sqlite_source *s)
@@ -343,9 +343,12 @@ enum db database_begin(struct sqlite_source *s, struct err *e)
             database_end(s);
             return state;
         }
+        if (!database_needs_pages(s))
+            return DB_OK;
+        if (!s->pages.index)
+            wait_note(s); /* rollback mode: all that led to this snapshot */
         /* of a snapshot that the WAL has left behind already, the pages are not known */
-        if (!database_needs_pages(s) || pages_begin(&s->pages, s->db, database_note_change, s)
-            || tries == DATABASE_SNAPSHOTS)
+        if (pages_begin(&s->pages, s->db, database_note_change, s) || tries == DATABASE_SNAPSHOTS)
             return DB_OK;
         sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL);
     }

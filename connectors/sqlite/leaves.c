@@ -65,11 +65,14 @@ void leaves_free(struct leaves *l)
     *l = (struct leaves){ 0 };
 }
 
-void leaves_touch(struct leaves *l, uint32_t page)
+void leaves_touch(struct leaves *l, uint32_t page, bool by_journal)
 {
     struct leaf *leaf = leaves_find(l, page);
     if (!leaf)
         return;
+    if (by_journal && leaf->inner && leaf->generation)
+        for (size_t i = 0; i < l->cap; i++)
+            l->slots[i].generation = 0;
     leaf->generation = 0;
     l->touched = true;
     l->clean = false;

@@ -10,7 +10,9 @@
  *   - for rowids that were its own then: it may stand for more now, as where its neighbour is gone with all of its rows;
  *   - until the end of the next pass, unless that met it too.
  *
- * Where the WAL tells which pages changed, a leaf that did not is not even read; and if no page of the tree did, nothing is.
+ * Where the WAL or the journals tell which pages changed, a leaf that did not is not even read; and if no page of the tree
+ * did, nothing is. Journals do not tell of a leaf that left the tree and came back: but only with a page above leaves that
+ * changed, and then nothing is known.
  *
  * Whatever is not understood (a damaged tree, another format) ends the walk, and nothing is known. */
 #pragma once
@@ -79,9 +81,10 @@ void leaves_read(struct leaves *l,
  * stands outside it of long rows. Then the pass may read rows as it likes. */
 void leaves_learn(struct leaves *l, struct pages *p);
 bool leaves_are_clean(struct leaves *l, const struct pages *p,
-                      const struct leaves_of *of);  /* no page has changed since */
-void leaves_pass_by(struct leaves *l);              /* rows were compared without it */
-void leaves_end(struct leaves *l);                  /* the pass has come to its end */
-void leaves_touch(struct leaves *l, uint32_t page); /* that page may have changed */
+                      const struct leaves_of *of); /* no page has changed since */
+void leaves_pass_by(struct leaves *l);             /* rows were compared without it */
+void leaves_end(struct leaves *l);                 /* the pass has come to its end */
+/* That page may have changed. By a journal: then leaves below it may have, too. */
+void leaves_touch(struct leaves *l, uint32_t page, bool by_journal);
 void leaves_forget(struct leaves *l);
 void leaves_free(struct leaves *l);

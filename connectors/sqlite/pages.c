@@ -140,7 +140,7 @@ static bool pages_take_frames(struct pages *p, uint32_t frames, pages_changed_fn
 }
 
 /* Nothing is known of what changed. */
-void pages_forget(struct pages *p)
+static void pages_lose(struct pages *p)
 {
     p->generation += p->generation == UINT32_MAX ? 2 : 1; /* never 0 again */
     p->known = false;
@@ -148,6 +148,12 @@ void pages_forget(struct pages *p)
     p->slot_count = 0;
     if (p->slot_cap)
         memset(p->slots, 0, p->slot_cap * sizeof *p->slots);
+}
+
+void pages_forget(struct pages *p)
+{
+    pages_lose(p);
+    journals_forget(&p->journals);
 }
 
 /* ---- a transaction ---- */
@@ -164,13 +170,23 @@ static bool pages_size_fits(uint32_t size)
     return size >= 512 && size <= 65536 && !(size & (size - 1));
 }
 
-static bool pages_begin_file(struct pages *p, const uint8_t *head)
+/* The file itself is what the lock of the transaction keeps as it is. */
+static bool pages_begin_file(struct pages *p, const uint8_t *head, pages_changed_fn *changed, void *ctx)
 {
-    pages_forget(p);
     p->index = NULL;
     p->wal = NULL;
+    p->by_journal = true;
     p->count = pages_number(head + 28);
     p->good = p->count > 0 && memcmp(head + 24, head + 92, 4) == 0; /* else the count is not to be trusted */
+    if (p->first_size != p->size) {
+        free(p->first);
+        p->first = mem_alloc(p->size);
+        p->first_size = p->size;
+    }
+    if (!p->good || !pages_get(p->file, p->first, p->size, 0))
+        pages_forget(p);
+    else if (!journals_follow(&p->journals, p->first, p->size, changed, ctx))
+        pages_lose(p);
     return true;
 }
 
@@ -179,6 +195,8 @@ static bool pages_begin_wal(struct pages *p, pages_changed_fn *changed, void *ct
 {
     uint32_t now[PAGES_HEADER], again[PAGES_HEADER];
     bool first = !p->index;
+    p->by_journal = false;
+    journals_forget(&p->journals);
     p->index = pages_map(p, 0);
     if (first || !p->index || !pages_header(p->index, now))
         return !p->index; /* next time it is known what there was before */
@@ -187,11 +205,11 @@ static bool pages_begin_wal(struct pages *p, pages_changed_fn *changed, void *ct
         || memcmp(now, again, sizeof now) != 0)
         return false;
     if (!p->known || frames > PAGES_FRAMES || !pages_is_continued(p, now))
-        pages_forget(p);
+        pages_lose(p);
     memcpy(p->salt, &now[WORD_SALT], sizeof p->salt);
     p->count = now[WORD_PAGES];
     if (frames > PAGES_FRAMES || !pages_take_frames(p, frames, changed, ctx)) {
-        pages_forget(p);
+        pages_lose(p);
         return true;
     }
     memcpy(p->checksum, &now[WORD_CHECKSUM], sizeof p->checksum);
@@ -226,7 +244,7 @@ bool pages_begin(struct pages *p, sqlite3 *db, pages_changed_fn *changed, void *
     if (!pages_size_fits(p->size) || p->usable < 480)
         return true;
     if (!pages_is_wal(db))
-        return pages_begin_file(p, head);
+        return pages_begin_file(p, head, changed, ctx);
     if (sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &p->wal) != SQLITE_OK)
         return true;
     return pages_begin_wal(p, changed, ctx);
@@ -254,6 +272,8 @@ void pages_close(struct pages *p)
 void pages_free(struct pages *p)
 {
     free(p->slots);
+    free(p->first);
+    journals_free(&p->journals);
     *p = (struct pages){ 0 };
 }
 

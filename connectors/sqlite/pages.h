@@ -3,9 +3,9 @@
  *
  * They are read through the files that SQLite itself has open, never by another descriptor. Where a page is now comes
  * from SQLite's own index of the WAL (shared memory); formats: sqlite.org/fileformat2.html and /walformat.html. The WAL
- * also tells which pages changed since it was last looked at; where that is not known (rollback mode, a WAL that was
- * begun anew, a file that was opened again) the generation moves, and any page may have. Whatever is not understood
- * makes the pages unreadable (good = false) until the next transaction.
+ * also tells which pages changed since it was last looked at; where that is not known (a WAL that was
+ * begun anew, a file that was opened again) the generation moves, and any page may have. In rollback mode the journals
+ * tell the same, if all of them were seen (journals.h). Whatever is not understood makes the pages unreadable (good = false) until the next transaction.
  *
  * Used between pages_begin() and the end of the transaction, on the source's thread. */
 #pragma once
@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "connectors/sqlite/journals.h"
 
 enum { PAGES_HEADER = 12 }; /* words of the WAL's index header */
 
@@ -22,6 +23,7 @@ struct pages {
     uint32_t usable; /* of them for content */
     uint32_t count;  /* pages of the database */
     uint32_t generation;
+    bool by_journal; /* what changed is told by journals: of pages that were free, not all */
     /* inside */
     sqlite3_file *file, *wal;       /* SQLite's; wal NULL: all pages are in the file */
     const volatile uint32_t *index; /* the WAL's index; NULL: not mapped (yet), or no WAL */
@@ -30,6 +32,9 @@ struct pages {
     uint32_t frames, salt[2], checksum[2];
     struct pages_slot *slots;    /* where each page last stands in it, by page */
     size_t slot_count, slot_cap; /* cap: 0 or a power of two */
+    struct journals journals;
+    uint8_t *first; /* rollback mode: the first page */
+    uint32_t first_size;
 };
 
 typedef void pages_changed_fn(void *ctx, uint32_t page);

@@ -5,6 +5,7 @@
  *
  *   rows       the rows a rule remembers, by key
  *   times      where in a column of times the recent ones stand
+ *   journals   which pages changed in rollback mode
  *   pages      the database's pages as they are written, and which of them changed
  *   leaves     which parts of a table look as they did at the last pass
  *   instance   a rule with `tables`, for one of them
@@ -327,7 +328,9 @@ struct sqlite_source {
     struct wait {
         int inotify;           /* -1: none */
         char *name;            /* the file's name in its folder */
+        char *journal;         /* the path of its rollback journal */
         bool commit;           /* the last notices told of a commit, not only of writing */
+        bool noted;            /* some were taken that nobody waited for */
         int64_t lock_ms;       /* how long to wait for a lock; 0: it is not locked */
         int64_t poll_at_ms;    /* when to look without a notice */
         int64_t poll_after_ms; /* the wait that led there */
@@ -590,6 +593,7 @@ enum wake {
 void wait_open(struct sqlite_source *s);
 void wait_close(struct sqlite_source *s);
 void wait_watch(struct sqlite_source *s); /* the folder, for notices; without them `poll` does it alone */
+void wait_note(struct sqlite_source *s);  /* takes the notices that are there; the next wait for them does not wait */
 enum wake wait_for(struct sqlite_source *s, int wake_fd, int64_t ms, bool notices);
 void wait_locked(struct sqlite_source *s); /* the file is locked: how long the next wait_for_lock() takes */
 bool wait_is_over_for_lock(const struct sqlite_source *s); /* the waits have become as long as they do */

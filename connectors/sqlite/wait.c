@@ -21,6 +21,7 @@ void wait_open(struct sqlite_source *s)
 {
     const char *slash = strrchr(s->path, '/');
     s->wait.name = str_dup(str_of(slash ? slash + 1 : s->path));
+    s->wait.journal = str_join(s->path, "-journal", "");
     s->wait.inotify = -1;
 }
 
@@ -29,6 +30,7 @@ void wait_close(struct sqlite_source *s)
     if (s->wait.inotify >= 0)
         close(s->wait.inotify);
     free(s->wait.name);
+    free(s->wait.journal);
 }
 
 void wait_watch(struct sqlite_source *s)
@@ -38,10 +40,29 @@ void wait_watch(struct sqlite_source *s)
         slash[slash == folder] = '\0';
     if (s->wait.inotify < 0)
         s->wait.inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (s->wait.inotify >= 0) /* none (too many watches, no such folder): `poll` does it alone */
-        inotify_add_watch(s->wait.inotify, slash ? folder : ".",
-                          IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_ATTRIB);
+    s->pages.journals.watched = /* none (too many watches, no such folder): `poll` does it alone */
+        s->wait.inotify >= 0
+        && inotify_add_watch(s->wait.inotify, slash ? folder : ".",
+                             IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_ATTRIB)
+               >= 0;
     free(folder);
+}
+
+/* What a notice says of rollback journals. */
+static void wait_tell_journals(struct sqlite_source *s, const struct inotify_event *ev)
+{
+    struct journals *j = &s->pages.journals;
+    size_t n = strlen(s->wait.name);
+    const char *ending = ev->len ? ev->name + n : "";
+    bool journal = strcmp(ending, "-journal") == 0, file = ev->len && !*ending;
+    if (journal && ev->mask & IN_CREATE)
+        journals_made(j, s->wait.journal);
+    else if (journal && ev->mask & IN_DELETE)
+        journals_gone(j);
+    else if (file && ev->mask & IN_MODIFY)
+        journals_written(j);
+    else if (file || (journal && !(ev->mask & (IN_MODIFY | IN_ATTRIB))) || ev->mask & (IN_Q_OVERFLOW | IN_IGNORED))
+        journals_lose(j);
 }
 
 /* Empties the folder's notices; did any speak of our file, its -wal or its -journal? (A journal that goes away is a
@@ -58,6 +79,8 @@ static bool wait_take_notices(struct sqlite_source *s)
             bool mine = (ev->mask & IN_Q_OVERFLOW)
                         || (ev->len && strncmp(ev->name, s->wait.name, strlen(s->wait.name)) == 0);
             ours = ours || mine;
+            if (mine || ev->mask & IN_IGNORED)
+                wait_tell_journals(s, ev);
             s->wait.commit = s->wait.commit || (mine && ev->mask & (IN_DELETE | IN_Q_OVERFLOW));
             at += sizeof *ev + ev->len;
         }
@@ -70,7 +93,13 @@ enum wake wait_for(struct sqlite_source *s, int wake_fd, int64_t ms, bool notice
     int n = poll(fds, notices && s->wait.inotify >= 0 ? 2 : 1, ms < 0 ? 0 : ms > INT_MAX ? INT_MAX : (int)ms);
     if (n > 0 && fds[0].revents)
         return WAKE_CORE;
-    return n > 0 && wait_take_notices(s) ? WAKE_NOTICE : WAKE_TIME;
+    return n <= 0 ? WAKE_TIME : wait_take_notices(s) ? WAKE_NOTICE : WAKE_NOTHING;
+}
+
+void wait_note(struct sqlite_source *s)
+{
+    if (s->pages.journals.watched && wait_take_notices(s))
+        s->wait.noted = true;
 }
 
 void wait_locked(struct sqlite_source *s)
@@ -91,25 +120,39 @@ enum wake wait_for_lock(struct sqlite_source *s, int wake_fd)
     for (;;) {
         enum wake wake = wait_for(s, wake_fd, end - clock_mono_ms(), true);
         if (wake == WAKE_CORE || clock_mono_ms() >= end || (wake == WAKE_NOTICE && s->wait.commit))
-            return wake;
+            return wake == WAKE_NOTHING ? WAKE_TIME : wake;
     }
+}
+
+/* The application's turn. Journals that come meanwhile are not missed, if none was. */
+static bool wait_out_rest(struct sqlite_source *s, int wake_fd)
+{
+    for (int64_t now; (now = clock_mono_ms()) < s->wait.rest_until_ms;) {
+        enum wake wake = wait_for(s, wake_fd, s->wait.rest_until_ms - now, !s->pages.journals.lost);
+        if (wake == WAKE_CORE || wake == WAKE_TIME)
+            return wake == WAKE_TIME;
+        s->wait.noted = s->wait.noted || wake == WAKE_NOTICE;
+    }
+    return true;
 }
 
 enum wake wait_for_reason(struct sqlite_source *s, int wake_fd, int64_t due_ms)
 {
-    int64_t now = clock_mono_ms(), ms = s->wait.poll_at_ms - now;
-    if (s->wait.rest_until_ms > now && wait_for(s, wake_fd, s->wait.rest_until_ms - now, false) == WAKE_CORE)
+    if (!wait_out_rest(s, wake_fd))
         return WAKE_CORE;
     if (s->wait.lock_ms)
         return wait_for_lock(s, wake_fd);
-    if (s->seen_version < 0)
+    if (s->seen_version < 0 || s->wait.noted) {
+        s->wait.noted = false;
         return WAKE_NOTICE;
+    }
+    int64_t ms = s->wait.poll_at_ms - clock_mono_ms();
     if (due_ms != INT64_MAX && due_ms - clock_wall_ms() < ms)
         ms = due_ms - clock_wall_ms();
     enum wake wake = wait_for(s, wake_fd, ms, true);
-    if (wake == WAKE_TIME && clock_mono_ms() < s->wait.poll_at_ms && clock_wall_ms() < due_ms)
-        return WAKE_NOTHING;
-    return wake;
+    if (wake == WAKE_CORE || wake == WAKE_NOTICE)
+        return wake;
+    return clock_mono_ms() < s->wait.poll_at_ms && clock_wall_ms() < due_ms ? WAKE_NOTHING : WAKE_TIME;
 }
 
 /* In WAL mode the notice comes before the commit: the frames are written, then synced, and only then visible, which

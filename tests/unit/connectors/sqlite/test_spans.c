@@ -61,6 +61,99 @@ TEST(read_only_what_changed_with_a_wal)
     read_only_what_changed("WAL");
 }
 
+/* ---- journals ---- */
+
+static uint32_t overlooked; /* one journal in so many; 0: none */
+
+/* The source's thread takes notices while a transaction is at work, as a commit takes its time. */
+static int take_notices(void *ctx)
+{
+    (void)ctx;
+    if (!overlooked || any(overlooked))
+        wait_note(rig_inside(&rig));
+    return 0;
+}
+
+static void watch_commits(void)
+{
+    sqlite3_commit_hook(rig.app, take_notices, NULL);
+    app_exec(&rig, "PRAGMA secure_delete = OFF"); /* as SQLite is, but for some packages; else free pages are written */
+}
+
+/* Do the journals alone tell what this changed? */
+static bool told_by_journals(const char *sql, const char *types)
+{
+    uint32_t generation = rig_inside(&rig)->pages.generation;
+    app_exec(&rig, sql);
+    assert_captured(&rig, types);
+    return rig_inside(&rig)->pages.generation == generation;
+}
+
+TEST(journals_tell_what_changed)
+{
+    overlooked = 0;
+    rig_begin(&rig, "DELETE", USERS FILL, RULE TYPES);
+    watch_commits();
+    rows_read("UPDATE users SET note = 'x' WHERE id = 1", "");
+    assert_true(told_by_journals("INSERT INTO other(x) VALUES (1)", ""));
+    assert_true(rig_inside(&rig)->rules[0]->by_range.leaves.clean);
+    assert_true(told_by_journals("UPDATE users SET role = 'boss' WHERE id = 777", "u.changed"));
+    assert_true(told_by_journals("UPDATE users SET role = 'clerk' WHERE id = 5; DELETE FROM users WHERE id = 2000;"
+                                 "INSERT INTO other(x) VALUES (2)",
+                                 "u.changed u.gone"));
+    app_exec(&rig, "BEGIN; INSERT INTO users VALUES (9000, 'new', '')");
+    take_notices(NULL);
+    assert_true(told_by_journals("ROLLBACK; UPDATE users SET role = 'guest' WHERE id = 777", "u.changed"));
+    assert_true(told_by_journals("CREATE TABLE more(x); INSERT INTO more VALUES (zeroblob(9000))", ""));
+    while (!rig_inside(&rig)->idle.let_go) { /* notices are taken all the same */
+        struct err e = { 0 };
+        assert_true(rig_read(&rig, &e) >= 0);
+    }
+    assert_true(told_by_journals("UPDATE users SET role = 'host' WHERE id = 777", "u.changed"));
+    rig_end(&rig);
+}
+
+/* A page that left the tree and came back, in two transactions, stands in no journal: its row is read all the same. Each row
+ * has a page of its own. */
+TEST(journals_do_not_tell_of_free_pages)
+{
+    overlooked = 0;
+    rig_begin(&rig, "DELETE",
+              USERS FILL "DELETE FROM users WHERE id > 300; UPDATE users SET note = zeroblob(3000);"
+                         "INSERT INTO other(x) VALUES (zeroblob(90000)); DELETE FROM other;", /* there are free pages */
+              RULE TYPES);
+    watch_commits();
+    rows_read("UPDATE users SET note = zeroblob(3001) WHERE id = 1", "");
+    assert_true(told_by_journals("DELETE FROM users WHERE id = 100; BEGIN;"
+                                 "INSERT INTO users VALUES (100, 'role 100', zeroblob(3000));"
+                                 "UPDATE users SET role = 'boss' WHERE id BETWEEN 98 AND 102; COMMIT",
+                                 "u.changed u.changed u.changed u.changed u.changed"));
+    rig_end(&rig);
+}
+
+/* What no journal tells, or one that is not removed, is found as well. */
+TEST(journals_that_do_not_tell)
+{
+    static const char *const ways[] = {
+        "PRAGMA journal_mode = MEMORY; UPDATE users SET role = role || 'x' WHERE id = 777",
+        "BEGIN; UPDATE users SET role = 'y' WHERE id = 778; ROLLBACK; PRAGMA journal_mode = MEMORY;"
+        "UPDATE users SET role = role || 'x' WHERE id = 777",
+        "PRAGMA journal_mode = TRUNCATE; UPDATE users SET role = role || 'x' WHERE id = 777",
+        "PRAGMA journal_mode = PERSIST; UPDATE users SET role = role || 'x' WHERE id = 777",
+        "PRAGMA journal_mode = WAL; UPDATE users SET role = role || 'x' WHERE id = 777; PRAGMA journal_mode = DELETE",
+        "PRAGMA journal_mode = DELETE; VACUUM; UPDATE users SET role = role || 'x' WHERE id = 777",
+    };
+    overlooked = 0;
+    rig_begin(&rig, "DELETE", USERS FILL, RULE TYPES);
+    watch_commits();
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        rows_read("UPDATE users SET note = 'x' WHERE id = 1", "");
+        assert_false(told_by_journals(ways[i], "u.changed"));
+        app_exec(&rig, "PRAGMA journal_mode = DELETE");
+    }
+    rig_end(&rig);
+}
+
 /* What is known is still known after the database was let go. */
 TEST(known_although_let_go)
 {
@@ -123,6 +216,7 @@ TEST(a_condition_of_more_than_the_row)
 
 static const char *key;    /* what the key is declared as */
 static int64_t skipped;    /* reads that left leaves out */
+static int64_t followed;   /* passes for which journals told what changed */
 static int64_t model[IDS]; /* by id; the value that the last event told; -1: not there */
 
 static int64_t number_behind(struct str text, const char *prefix)
@@ -155,8 +249,11 @@ static void read_once(void)
 {
     struct err e = { 0 };
     rig.room = 1 + any(40);
+    uint32_t generation = rig_inside(&rig)->pages.generation, number = rig_inside(&rig)->pass.number;
     if (rig_read(&rig, &e) < 0)
         fail_msg("%s", e.text);
+    const struct pages *p = &rig_inside(&rig)->pages;
+    followed += p->by_journal && p->generation == generation && rig_inside(&rig)->pass.number != number;
     skipped += rig_inside(&rig)->rules[0]->by_range.leaves.skipped || rig_inside(&rig)->rules[0]->by_range.leaves.clean;
     take_events();
 }
@@ -243,8 +340,11 @@ static void keep_house(void)
     case 10:
         app_close(&rig);
         assert_int_equal(sqlite3_open(rig.path, &rig.app), SQLITE_OK);
+        watch_commits();
         break;
-    case 11: try_sql("PRAGMA journal_mode = %s", any(2) ? "WAL" : any(2) ? "TRUNCATE" : "DELETE"); break;
+    case 11:
+        try_sql("PRAGMA journal_mode = %s", any(2) ? "WAL" : any(2) ? "TRUNCATE" : any(2) ? "MEMORY" : "DELETE");
+        break;
     }
     while (!sqlite3_get_autocommit(rig.app))
         try_sql("ROLLBACK");
@@ -258,8 +358,11 @@ static void act(void)
         try_sql("BEGIN IMMEDIATE");
     for (uint32_t n = 1 + any(OPS_AT_ONCE); n > 0; n--)
         change();
-    if (together)
-        try_sql(any(5) ? "COMMIT" : "ROLLBACK");
+    if (together && any(5) == 0) {
+        take_notices(NULL);
+        try_sql("ROLLBACK");
+    } else if (together)
+        try_sql("COMMIT");
     while (!sqlite3_get_autocommit(rig.app))
         try_sql("ROLLBACK");
     if (any(4) == 0)
@@ -273,7 +376,7 @@ static void never_miss(const char *type, const char *journal, int page_size, int
         seed = chosen ? strtoull(chosen, NULL, 10) : times ? (uint64_t)clock_wall_ms() : 1;
     fprintf(stderr, "%s, %s, pages of %d, auto_vacuum %d, seed %llu\n", type, journal, page_size, vacuum,
             (unsigned long long)seed);
-    skipped = 0;
+    skipped = followed = 0;
     key = type;
     for (int i = 0; i < IDS; i++)
         model[i] = -1;
@@ -282,6 +385,8 @@ static void never_miss(const char *type, const char *journal, int page_size, int
            journal);
     app_do(&rig, "CREATE TABLE t(id %s PRIMARY KEY, a, b); CREATE TABLE other(id INTEGER PRIMARY KEY, x)", key);
     rig_open(&rig, rule);
+    overlooked = 12;
+    watch_commits();
     for (int i = 0; i < STEPS * (times ? strtoll(times, NULL, 10) : 1); i++) {
         act();
         for (uint32_t n = any(6); n > 0; n--)
@@ -293,6 +398,7 @@ static void never_miss(const char *type, const char *journal, int page_size, int
     }
     compare();
     assert_true(skipped > 0 || page_size > 4096); /* a few leaves may change all the time */
+    assert_true(followed > 0 || strcmp(journal, "DELETE") != 0);
     rig_end(&rig);
 }
 
@@ -317,6 +423,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(read_only_what_changed_with_a_rollback_journal),
         cmocka_unit_test(read_only_what_changed_with_a_wal),
+        cmocka_unit_test(journals_tell_what_changed),
+        cmocka_unit_test(journals_do_not_tell_of_free_pages),
+        cmocka_unit_test(journals_that_do_not_tell),
         cmocka_unit_test(known_although_let_go),
         cmocka_unit_test(read_when_any_page_changed),
         cmocka_unit_test(a_condition_of_more_than_the_row),
