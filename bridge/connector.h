@@ -74,7 +74,9 @@ struct source_ops {
     /* true: an event whose (scope, source, id) was stored in the recent past is not published again: it is settled as
      * stored when its content is the same, and otherwise as a conflict. */
     bool dedupe;
-    /* One pair of the state stored earlier, before open(); main thread. May be NULL for a source without state. */
+    /* One pair of the state stored earlier, after open() and before the first read(): on the source's own thread, so that
+     * nobody waits for a large state, or, when the broker may be away, on the main one. May be NULL for a source without
+     * state. */
     bool (*restore)(struct source *s, struct str key, struct str value, bool ahead, struct err *e);
     /* Looks at the options for what the rows cannot say (a preset that does not exist); opens and keeps nothing;
      * main thread. Called by config_load, so also by `aqueduct check`. May be NULL. */

@@ -35,8 +35,16 @@ static void intake_count(struct intake *in)
 
 static bool intake_restore(void *ctx, struct str key, struct str value, bool ahead, struct err *e)
 {
-    struct source *s = ctx;
-    return s->ops->restore(s, key, value, ahead, e);
+    const struct intake *in = ctx;
+    if (atomic_load(&in->stopping))
+        return err_set(e, "stopped while its state was restored");
+    return in->s->ops->restore(in->s, key, value, ahead, e);
+}
+
+static bool intake_restore_all(struct intake *in, struct err *e)
+{
+    in->restored = true;
+    return !in->s->ops->restore || broker_state(in->broker, in->s->id, intake_restore, in, e);
 }
 
 /* Is it a scope of this source, or none at all? */
@@ -88,11 +96,14 @@ static bool intake_remember_tails(struct intake *in, struct err *e)
     return true;
 }
 
-/* Reads them on the source's own thread: a start does not wait for a long log, only the first answer does. */
+/* On the source's own thread: a start does not wait for a large state or a long log, only the first read does. */
 static bool intake_begin(struct intake *in)
 {
-    if (intake_remember_tails(in, &in->failure))
+    if ((in->restored || intake_restore_all(in, &in->failure))
+        && (!in->unread || intake_remember_tails(in, &in->failure)))
         return true;
+    if (atomic_load(&in->stopping))
+        return false;
     err_prefix(&in->failure, "sources.%s", in->s->id);
     atomic_store(&in->failed, true);
     return false;
@@ -121,17 +132,17 @@ struct intake *intake_new(const struct source_config *source, const struct confi
     intake_count(in);
 
     const struct source_ops *ops = in->s->ops;
-    if (ops->restore && !broker_state(broker, in->s->id, intake_restore, in->s, e))
-        goto fail;
+    bool away = broker_facts(&config->broker)
+                    .may_be_away; /* then all that it has is read while the start can be tried again */
     if (ops->dedupe && source->dedupe_size > 0) {
         in->seen = seen_new((size_t)source->dedupe_size);
         in->unread = config;
         in->remembers = source->dedupe_size;
-        if (broker_facts(&config->broker).may_be_away && !intake_remember_tails(in, e))
+        if (away && !intake_remember_tails(in, e))
             goto fail;
     }
     in->open = ops->open(in->s, e);
-    if (in->open)
+    if (in->open && (!away || intake_restore_all(in, e)))
         return in;
 fail:
     err_prefix(e, "sources.%s", in->s->id);
@@ -256,7 +267,7 @@ static void intake_read(struct intake *in, bool stopping)
 
 bool intake_step(struct intake *in)
 {
-    if (in->unread && !intake_begin(in))
+    if ((!in->restored || in->unread) && !intake_begin(in))
         return false;
     bool stopping = atomic_load(&in->stopping);
     if (atomic_load(&in->abandoned) || (stopping && in->used == 0 && !in->batch))

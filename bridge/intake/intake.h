@@ -31,14 +31,14 @@
 
 struct intake;
 
-/* Restores the source's state and the memory of ids, and opens the source. Everything is borrowed and outlives the
- * intake. */
+/* Opens the source. Its state and the memory of ids are restored in the first step; of a broker that may be away, here.
+ * Everything is borrowed and outlives the intake. */
 struct intake *intake_new(const struct source_config *source, const struct config *config, struct broker *broker,
                           const struct router *router, struct err *e);
 /* One turn: waits for input or news, moves things on. False when there is nothing left to do: stopped and drained,
  * abandoned, or failed. */
 bool intake_step(struct intake *in);
-/* Could it not begin, because what the topics hold cannot be read? Any thread. */
+/* Could it not begin, because its state or what the topics hold cannot be read? Any thread. */
 bool intake_failed(struct intake *in, struct err *why);
 /* From now on no new events are read; what is on its way is finished. */
 void intake_stop(struct intake *in);

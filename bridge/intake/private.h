@@ -39,6 +39,7 @@ struct intake {
     struct broker *broker;
     const struct router *router;
     struct seen *seen;           /* NULL: no dedupe */
+    bool restored;               /* the source has its state */
     const struct config *unread; /* whose routes' topics are still to be read into it; NULL: they were */
     int64_t remembers;           /* so many events */
     atomic_bool failed;

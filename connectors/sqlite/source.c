@@ -152,7 +152,7 @@ static bool source_keep_instance(struct rule *r, struct rule **order, size_t *co
     return false;
 }
 
-/* Rules in the order written; what was restored for rules that are not written any more is let go. */
+/* Rules in the order written. */
 static bool source_make_rules(struct sqlite_source *s, struct err *e)
 {
     const struct preset_file *preset = s->preset.content;
@@ -166,13 +166,27 @@ static bool source_make_rules(struct sqlite_source *s, struct err *e)
         free(order);
         return false;
     }
+    free(s->rules);
+    s->rules = order;
+    s->rule_count = count;
+    return true;
+}
+
+/* All of the state is restored; what is of rules that are not written any more is let go. */
+static void source_end_restore(struct sqlite_source *s)
+{
+    struct rule **order = mem_alloc(RULES * sizeof *order);
+    size_t count = 0;
+    for (size_t i = 0; i < s->rule_count; i++)
+        if (s->rules[i]->o)
+            order[count++] = s->rules[i];
     for (size_t i = 0; i < s->rule_count; i++)
         if (!s->rules[i]->o && !source_keep_instance(s->rules[i], order, &count))
             rule_free(s->rules[i]);
     free(s->rules);
     s->rules = order;
     s->rule_count = count;
-    return true;
+    s->restoring = false;
 }
 
 /* The events' source attribute. */
@@ -218,9 +232,22 @@ static void source_make_metrics(struct sqlite_source *s)
     s->ack = metric_get(&aqueduct_sqlite_ack_seconds, labels);
 }
 
+/* Before a large state is restored: can the file be read? read() goes on from there. */
+static void source_glance(struct sqlite_source *s)
+{
+    struct err why;
+    wait_watch(s);
+    if (database_open(s, &why) == DB_OK)
+        s->sight = SIGHT_GOOD;
+}
+
 static bool source_restore(struct source *base, struct str key, struct str value, bool ahead, struct err *e)
 {
-    return state_restore((struct sqlite_source *)base, key, value, ahead)
+    struct sqlite_source *s = (struct sqlite_source *)base;
+    if (!s->restoring)
+        source_glance(s);
+    s->restoring = true;
+    return state_restore(s, key, value, ahead)
            || err_set(e, "its stored state \"%.*s\" cannot be read", key.n > 200 ? 200 : (int)key.n, key.at);
 }
 
@@ -358,9 +385,7 @@ static bool source_open(struct source *base, struct err *e)
         source_free_rules(s);
         return false;
     }
-    s->identity_given = s->identity[0] != '\0';
-    if (!s->identity_given)
-        uuid_random(s->identity);
+    uuid_random(s->identity);
     source_make_origin(s);
     source_make_metrics(s);
     wait_open(s);
@@ -448,6 +473,8 @@ static int source_give_identity(struct sqlite_source *s, struct emission *out, s
 static int source_read(struct source *base, int wake_fd, struct emission *out, size_t room, struct err *e)
 {
     struct sqlite_source *s = (struct sqlite_source *)base;
+    if (s->restoring)
+        source_end_restore(s);
     int n = room ? found_take(s, out, room) : 0;
     if (n)
         return n;

@@ -80,7 +80,8 @@
  * that large is refused alone: an OFFSET passes over it without reading it; where the rows are sorted, its rowid is left
  * out. A position is exact in memory; stored, a long value is cut, and its row is looked for among those that begin so.
  *
- * Threads: all of it runs on the source's own thread, but open, check, restore, ready and close on the main one. The source
+ * Threads: all of it runs on the source's own thread, but open, check, ready and close on the main one (and restore, when
+ * the broker may be away). The source
  * owns everything here; a rule's options belong to the configuration. */
 #pragma once
 #include <sqlite3.h>
@@ -296,11 +297,12 @@ struct sqlite_source {
     const char *app_name; /* of the events' data: `app`, or the preset's */
     struct hmac *hmac;    /* of content_key, or NULL */
     char *origin;         /* CloudEvents source */
-    char identity[40];    /* "" until restored or made */
+    char identity[40];    /* made, or restored */
     uint64_t versions;
     struct rule **rules;
     size_t rule_count;
     bool identity_given; /* it is stored, or on its way */
+    bool restoring;      /* there is some state, and the first read() is still to come */
     /* the file */
     sqlite3 *db; /* NULL: not open */
     /* During `aqueduct check`: takes what is otherwise logged about a rule. */

@@ -348,6 +348,7 @@ bool state_restore(struct sqlite_source *s, struct str key, struct str value, bo
         if (value.n != UUID_TEXT - 1)
             return false;
         snprintf(s->identity, sizeof s->identity, "%.*s", STR_ARG(value));
+        s->identity_given = true;
         return true;
     }
     if (str_eq(key, STR("versions"))) {

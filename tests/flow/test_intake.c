@@ -224,9 +224,18 @@ TEST(an_ordered_batch_is_published_until_it_is_stored)
     assert_int_equal(source.settled_count, 1);
     end();
     start(&script_source_ordered);
+    assert_int_equal(source.state_count, 0); /* a start does not wait for it */
+    turn(1);
     assert_int_equal(source.state_count, 1);
     assert_string_equal(source.state[0].key, "cursor");
     assert_string_equal(source.state[0].value, "5");
+    end();
+    start(&script_source_ordered);
+    intake_stop(in); /* nor does a stop */
+    assert_false(intake_step(in));
+    assert_int_equal(source.state_count, 0);
+    struct err why;
+    assert_false(intake_failed(in, &why));
 }
 
 TEST(an_event_that_is_too_large_stops_nobody)
@@ -278,6 +287,7 @@ TEST(an_event_that_is_too_large_stops_nobody)
     reconciles();
     end();
     start(&script_source_ordered);
+    turn(1);
     assert_int_equal(source.state_count, 1); /* and its place in the source is behind us */
     assert_string_equal(source.state[0].value, "9");
 }

@@ -133,7 +133,11 @@ bool rig_try(struct rig *rig, const char *yaml, struct err *e)
     buf_free(&text);
     if (problem)
         err_set(e, "%s", problem);
-    bool good = !problem && sqlite_source.check(rig->s, e) && rig_restore(rig, e) && sqlite_source.open(rig->s, e);
+    bool good = !problem && sqlite_source.check(rig->s, e) && sqlite_source.open(rig->s, e);
+    if (good && !rig_restore(rig, e)) {
+        sqlite_source.close(rig->s);
+        good = false;
+    }
     free(problem);
     if (!good) {
         free(rig->s);

@@ -677,19 +677,28 @@ TEST(broken_state_is_refused)
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct err e = { 0 };
-        rig.s = mem_alloc(sqlite_source.size);
-        rig.s->id = "app";
+        rig_open(&rig, NULL);
         bool good = sqlite_source.restore(rig.s, str_of(bad[i][0]), str_of(bad[i][1]), false, &e);
-        struct sqlite_source *s = rig_inside(&rig);
-        for (size_t k = 0; k < s->rule_count; k++)
-            rule_free(s->rules[k]);
-        free(s->rules);
-        free(rig.s);
-        rig.s = NULL;
+        rig_close(&rig);
         if (good)
             fail_msg("%s = %s was taken", bad[i][0], bad[i][1]);
         assert_non_null(strstr(e.text, bad[i][0]));
     }
+    rig_end(&rig);
+}
+
+/* While a large state is restored the file is seen already. */
+TEST(ready_before_the_state_is_restored)
+{
+    struct err why;
+    rig_begin(&rig, "DELETE", "CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 'a');",
+              "capture:\n- {name: t, kind: diff, table: t, watch: [v], types: {insert: t.made, update: t.changed}}\n");
+    app_exec(&rig, "UPDATE t SET v = 'b'");
+    rig_restart(&rig);
+    assert_true(sqlite_source.ready(rig.s, &why));
+    assert_true(rig_inside(&rig)->restoring);
+    assert_captured(&rig, "t.changed");
+    assert_false(rig_inside(&rig)->restoring);
     rig_end(&rig);
 }
 
@@ -724,6 +733,7 @@ int main(void)
         cmocka_unit_test(states_at_the_first_start),
         cmocka_unit_test(identity_first),
         cmocka_unit_test(broken_state_is_refused),
+        cmocka_unit_test(ready_before_the_state_is_restored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
