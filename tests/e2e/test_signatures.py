@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Signatures in every style, judged by the libraries of those who made it."""
 import base64
+import contextlib
 import datetime
 import hashlib
 import hmac
 import json
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -199,3 +201,70 @@ def test_the_commands_say_what_is_missing(run, tmp_path, words, said):
 def test_a_secret_that_is_not_there(run):
     assert "--secret-env: the variable NOTHING is not set" in run("sign", "--secret-env", "NOTHING", text="", code=1)
     assert "nothing-there: No such file" in run("sign", "--secret-file", "nothing-there", text="", code=1)
+
+
+# ---- the receiver's kit: connectors/webhook/receivers ----
+
+KIT = ROOT / "connectors/webhook/receivers"
+
+
+def go_binary():
+    """receive.go, built. Not by what Debian 12 has: the library wants Go 1.21."""
+    if not shutil.which("go"):
+        pytest.skip("there is no Go")
+    folder = ROOT / "build/verify-go"
+    folder.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(["go", "build", "-o", str(folder / "receive"), "."], cwd=KIT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return [str(folder / "receive")]
+
+
+def kit_command(name, node_folder, python_folder):
+    if name == "receive.mjs":
+        shutil.copy(KIT / name, node_folder / name)     # npm's packages are found from where it stands
+        return ["node", str(node_folder / name)]
+    return [str(python_folder / "bin/python"), str(KIT / name)] if name == "receive.py" else go_binary()
+
+
+@contextlib.contextmanager
+def kit_receiver(command):
+    process = subprocess.Popen([*command, "0"], stdout=subprocess.PIPE, text=True, env={**os.environ, "WEBHOOK_SECRET": SECRET})
+    try:
+        yield process, int(process.stdout.readline().split()[-1])
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("name", ["receive.py", "receive.mjs", pytest.param("receive.go", marks=pytest.mark.long)])
+def test_a_receiver_of_the_kit(local_bridge, node_folder, python_folder, name):
+    with kit_receiver(kit_command(name, node_folder, python_folder)) as (process, port):
+        url = f"http://127.0.0.1:{port}/"
+        daemon = local_bridge.run(HTTP_SOURCE + f"sinks:\n  out: {{type: webhook, topics: [$EVENTS], url: '{url}', secrets: [{SECRET}]}}\n")
+        post_ok(daemon, event("an-event-of-this-test-5", data={"greeting": "grüß dich"}, datacontenttype="application/json"))
+        assert process.stdout.readline() == "thing.happened an-event-of-this-test-5\n"
+        wait_for(lambda: daemon.metric("aqueduct_sink_delivered_total", sink="out") == 1)
+        body = b'{"type":"forged","id":"1"}'
+        headers = json.loads(local_bridge.command("sign", "--sink", "out", "--json", "/dev/null").stdout)     # of another body
+        assert requests.post(url, data=body, headers=headers, timeout=60).status_code == 400
+        assert requests.post(url, data=b"", timeout=60).status_code == 400
+
+
+def cgi(request, body=None, secret=SECRET):
+    """What receive.sh answers: (status line, id)."""
+    body = request["body"] if body is None else body
+    headers = {"HTTP_" + name.upper().replace("-", "_"): value for name, value in request["headers"].items()}
+    done = subprocess.run([str(KIT / "receive.sh")], input=body, capture_output=True, timeout=60, check=True,
+                          env={**os.environ, **headers, "CONTENT_LENGTH": str(len(body)), "WEBHOOK_SECRET": secret})
+    return done.stdout.decode().splitlines()[0], done.stderr.decode().strip()
+
+
+def test_the_receiver_of_the_kit_in_plain_shell(local_bridge, receiver):
+    daemon = local_bridge.run(HTTP_SOURCE + f"sinks:\n  out: {{type: webhook, topics: [$EVENTS], url: '{receiver.url}', secrets: [{PRIVATE}, {SECRET}]}}\n")
+    post_ok(daemon, event("an-event-of-this-test-6", data={"greeting": "grüß dich"}, datacontenttype="application/json"))
+    request = receiver.arrived(1)[0]
+    assert cgi(request) == ("Status: 204 No Content", request["webhook_id"])
+    assert cgi(request, request["body"] + b"\n") == ("Status: 400 Bad Request", "")
+    assert cgi(request, secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSx") == ("Status: 400 Bad Request", "")
+    for name, value in (("webhook-timestamp", "1614265330"), ("webhook-timestamp", "x[$(id)]"), ("webhook-id", ""), ("webhook-signature", "v1,")):
+        assert cgi({**request, "headers": {**request["headers"], name: value}}) == ("Status: 400 Bad Request", "")
