@@ -76,6 +76,9 @@ struct command_call {                    /* everything is borrowed for the call 
     /* Reads a configuration from text, as from a file, and calls use() with its sources: options filled, not opened, gone
      * afterwards. False with the first that is wrong with it. */
     bool (*load)(const struct command_call *call, struct str yaml, command_use_fn *use, void *ctx, struct err *e);
+    /* Reads the configuration of `files` and calls use() in the same way, if it passes the check. False: what is wrong with it
+     * was said on stderr. */
+    bool (*load_files)(const struct command_call *call, command_use_fn *use, void *ctx);
     /* What a command with `config` gets as well: */
     const struct config *config; /* for the core's commands */
     struct sink *const *sinks;   /* every configured sink, options filled, not opened; those of a type have its ops */

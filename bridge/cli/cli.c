@@ -52,6 +52,17 @@ static bool cli_publish(const struct command_call *call, const struct record *r,
     return o == OUTCOME_STORED;
 }
 
+/* Takes c. */
+static void cli_use(struct config *c, command_use_fn *use, void *ctx)
+{
+    struct source **sources = mem_alloc((c->source_count + 1) * sizeof *sources);
+    for (size_t i = 0; i < c->source_count; i++)
+        sources[i] = c->sources[i].source;
+    use(ctx, sources, c->source_count);
+    free(sources);
+    config_free(c);
+}
+
 static bool cli_load(const struct command_call *call, struct str yaml, command_use_fn *use, void *ctx, struct err *e)
 {
     struct problems problems = { 0 };
@@ -61,14 +72,21 @@ static bool cli_load(const struct command_call *call, struct str yaml, command_u
         problems_free(&problems);
         return false;
     }
-    struct source **sources = mem_alloc((c->source_count + 1) * sizeof *sources);
-    for (size_t i = 0; i < c->source_count; i++)
-        sources[i] = c->sources[i].source;
-    use(ctx, sources, c->source_count);
-    free(sources);
-    config_free(c);
+    cli_use(c, use, ctx);
     problems_free(&problems);
     return true;
+}
+
+static bool cli_load_files(const struct command_call *call, command_use_fn *use, void *ctx)
+{
+    struct problems problems = { 0 };
+    struct config *c = config_load(call->connectors, (const char *const *)call->files.at, call->files.count, &problems);
+    if (c)
+        cli_use(c, use, ctx);
+    else
+        problems_print(&problems, stderr);
+    problems_free(&problems);
+    return c != NULL;
 }
 
 /* The names beside each sink: cli_free_names. */
@@ -176,7 +194,11 @@ static int cli_run(const struct connectors *connectors, const struct command *co
 {
     struct err e = { "" };
     struct command_call call = {
-        .connectors = connectors, .load = cli_load, .words = argv, .flags = mem_alloc(command->size + 1)
+        .connectors = connectors,
+        .load = cli_load,
+        .load_files = cli_load_files,
+        .words = argv,
+        .flags = mem_alloc(command->size + 1),
     };
     const struct flag_target targets[] = { { command->flags, call.flags }, { cli_flags, flags } };
     int code = COMMAND_DONE, words = flags_parse(targets, 2, false, argc, argv, &e);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* `aqueduct sqlite inspect`. */
+/* `aqueduct sqlite inspect`; the rest of `aqueduct sqlite` is setup.c. */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdarg.h>
@@ -9,26 +9,36 @@
 #include "bridge/lib/mem.h"
 #include "connectors/sqlite/inspect.h"
 #include "bridge/map/map.h"
+#include "connectors/sqlite/setup.h"
 
 enum { COMMAND_YAML = 1 << 20, COMMAND_WIDTH = 28 };
 
-struct command_inspect {
-    bool json;
-};
-
 static const struct flag command_flags[] = {
-    FLAG(struct command_inspect, json, .name = "--json", .doc = "one JSON object, for programs"),
+    FLAG(struct setup_flags, source, .name = "--source", .value = "NAME",
+         .doc = "only that source of the configuration"),
+    FLAG(struct setup_flags, dry_run, .name = "--dry-run", .doc = "setup, teardown: print the SQL, and do nothing"),
+    FLAG(struct setup_flags, drop, .name = "--drop", .doc = "teardown: take away what may not be read yet, too"),
+    FLAG(struct setup_flags, json, .name = "--json", .doc = "JSON, for programs"),
     { 0 },
 };
 
-static const char command_usage[] = "aqueduct sqlite inspect FILE [--json]      what is in an application's database\n";
+static const char command_usage[] =
+    "aqueduct sqlite inspect FILE [--json]                  what is in an application's database\n"
+    "aqueduct sqlite setup [--source NAME] [--dry-run]      makes the triggers that rules of kind outbox need\n"
+    "aqueduct sqlite verify [--source NAME]                 are they there, and as they should be? (exit code 1: no)\n"
+    "aqueduct sqlite teardown [FILE | --source NAME] [--drop]  takes them away\n";
 
 static const char command_notes[] =
-    "Says which application's it is, its tables with their rows, and what would be captured, and proposes a configuration:\n"
+    "inspect says which application's it is, its tables with their rows, and what would be captured, and proposes a configuration:\n"
     "the application's preset, or a rule for each table. What it prints is that configuration, the rest being comments:\n\n"
     "  aqueduct sqlite inspect /app/server/storage/anythingllm.db > bridge.yaml\n"
     "  aqueduct check --database /app/server/storage/anythingllm.db\n\n"
-    "The file is only read, a few milliseconds at a time, and nothing is left beside it.\n";
+    "The file is only read, a few milliseconds at a time, and nothing is left beside it.\n\n"
+    "setup, verify and teardown take the sources of the configuration (-c FILE). setup and teardown write to the database, in\n"
+    "one transaction each, and are run as the application's user. setup makes what is missing, changes what a changed rule needs\n"
+    "otherwise, takes away what no rule needs, and does nothing where nothing is to be done; a rule that does not fit the\n"
+    "database is refused. teardown takes away the triggers, and the tables of changes that are empty; with --drop all\n"
+    "of them. teardown FILE does so for every source that ever set up that database.\n";
 
 /* ---- what would be captured ---- */
 
@@ -220,7 +230,7 @@ static int command_fail(struct err *e)
 
 static int command_show(const struct command_call *call, const struct inspection *in)
 {
-    const struct command_inspect *flags = call->flags;
+    const struct setup_flags *flags = call->flags;
     struct err e = { "" };
     struct buf yaml = buf_new(COMMAND_YAML);
     struct command_found found = { in, json_array(), json_array() };
@@ -240,13 +250,18 @@ static int command_show(const struct command_call *call, const struct inspection
     return all ? COMMAND_DONE : command_fail(&e);
 }
 
-static const char *const command_verbs[] = { "inspect", NULL };
+static const char *const command_verbs[] = { "inspect", "setup", "verify", "teardown", NULL };
 
 static int command_run(struct command_call *call)
 {
     struct inspection in;
     struct err e = { "" };
-    if (call->word_count != 2 || strcmp(call->words[0], command_verbs[0]) != 0) {
+    const struct setup_flags *flags = call->flags;
+    bool known;
+    int other = setup_run(call, flags, &known);
+    if (known)
+        return other;
+    if (call->word_count != 2 || flags->source.at || flags->dry_run || flags->drop) {
         fputs("aqueduct sqlite: what of a database? see aqueduct help sqlite\n", stderr);
         return COMMAND_USAGE;
     }
@@ -258,12 +273,12 @@ static int command_run(struct command_call *call)
 extern const struct command sqlite_command;
 const struct command sqlite_command = {
     .name = "sqlite",
-    .doc = "Say what is in an application's database, and propose a configuration.",
+    .doc = "Say what is in an application's database, propose a configuration, and set up triggers.",
     .usage = command_usage,
     .notes = command_notes,
     .flags = command_flags,
-    .size = sizeof(struct command_inspect),
-    .min_words = 2,
+    .size = sizeof(struct setup_flags),
+    .min_words = 1,
     .max_words = 2,
     .verbs = command_verbs,
     .run = command_run,

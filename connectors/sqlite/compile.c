@@ -2,15 +2,18 @@
 /* A rule's SQL, prepared against the tables that are there now. */
 #include "bridge/lib/mem.h"
 #include "connectors/sqlite/project.h"
+#include "connectors/sqlite/triggers.h"
 #include <stdio.h>
 #include <stdlib.h>
 
-static void compile_add_source(sqlite3_str *sql, const struct rule_options *o)
+static void compile_add_source(sqlite3_str *sql, const struct rule *r)
 {
-    if (o->select)
-        sqlite3_str_appendf(sql, "(%s\n)", o->select);
+    if (r->source)
+        sqlite3_str_appendall(sql, r->source);
+    else if (r->o->select)
+        sqlite3_str_appendf(sql, "(%s\n)", r->o->select);
     else
-        sqlite3_str_appendf(sql, "\"%w\"", o->table);
+        sqlite3_str_appendf(sql, "\"%w\"", r->o->table);
 }
 
 static void compile_add_column(sqlite3_str *sql, const char *name, const char *otherwise)
@@ -30,30 +33,39 @@ static void compile_add_skip(sqlite3_str *sql, const struct rule *r)
         sqlite3_str_appendall(sql, ") THEN 0 ELSE 1 END");
 }
 
-/* SELECT <head, watch, data> FROM <source> WHERE 1; of what is `large` no value, of a watched column its type. Without
- * `data` a diff reads of the data only what it keeps. */
-static void compile_add_select(sqlite3_str *sql, const struct rule *r, bool data, const bool *large)
+static void compile_add_watched(sqlite3_str *sql, const struct rule *r, const bool *large)
 {
-    const struct rule_options *o = r->o;
-    static const bool none[LARGE_COLUMNS];
-    large = large ? large : none;
-    sqlite3_str_appendall(sql, "SELECT ");
-    compile_add_column(sql, o->key, NULL);
-    compile_add_column(sql, r->by, NULL);
-    compile_add_column(sql, r->then, "NULL");
-    compile_add_column(sql, large[LARGE_TIME] ? NULL : o->time, "NULL");
-    sqlite3_str_appendf(sql, "(%s\n)", large[LARGE_DONE] ? "0" : o->done ? o->done : "1");
-    for (size_t i = 0; i < o->watch.count; i++)
+    for (size_t i = 0; i < r->o->watch.count; i++)
         sqlite3_str_appendf(sql,
                             r->lacks[i]              ? ",NULL"
                             : large[LARGE_WATCH + i] ? ",typeof(\"%w\")"
                                                      : ",\"%w\"",
-                            o->watch.at[i]);
+                            r->o->watch.at[i]);
+}
+
+/* SELECT <head, watch, data> FROM <source> WHERE 1; of what is `large` no value, of a watched column its type. Without
+ * `data` a diff reads of the data only what it keeps. An outbox rule has the change's mark as tie and its operation as
+ * `done`, and behind all when it was written down, and whether `where` holds. */
+static void compile_add_select(sqlite3_str *sql, const struct rule *r, bool data, const bool *large)
+{
+    const struct rule_options *o = r->o;
+    static const bool none[LARGE_COLUMNS];
+    bool outbox = o->kind == KIND_OUTBOX;
+    large = large ? large : none;
+    sqlite3_str_appendall(sql, "SELECT ");
+    compile_add_column(sql, o->key, NULL);
+    compile_add_column(sql, r->by, NULL);
+    compile_add_column(sql, r->then, outbox ? "aqueduct_mark" : "NULL");
+    compile_add_column(sql, large[LARGE_TIME] ? NULL : o->time, "NULL");
+    sqlite3_str_appendf(sql, "(%s\n)", large[LARGE_DONE] ? "0" : o->done ? o->done : outbox ? "aqueduct_op" : "1");
+    compile_add_watched(sql, r, large);
     for (int i = 0; i < r->field_count; i++)
         if (data || (o->kind != KIND_APPEND && r->fields[i].keep))
             sqlite3_str_appendf(sql, r->fields[i].large ? ",NULL" : ",\"%w\"", r->fields[i].name);
+    if (outbox)
+        sqlite3_str_appendf(sql, ",aqueduct_at,(%s\n) IS TRUE", o->where ? o->where : "1");
     sqlite3_str_appendall(sql, " FROM ");
-    compile_add_source(sql, o);
+    compile_add_source(sql, r);
     sqlite3_str_appendall(sql, " WHERE 1");
     compile_add_skip(sql, r);
 }
@@ -99,7 +111,7 @@ static void compile_add_field(struct rule *r, const char *name, enum form form)
     r->names = (r->field_count ? r->names : 1) * 31 + str_hash(str_of(name));
     r->fields[r->field_count++] = (struct field){ .name = str_dup(str_of(name)),
                                                   .form = form,
-                                                  .keep = rule_lists(&r->o->keep, str_of(name)) };
+                                                  .keep = rule_keeps(r->o, str_of(name)) };
 }
 
 /* Of a rule with `map` the look at the table reads what is kept, and what `raw` tells; an append rule all, as by that it
@@ -107,7 +119,7 @@ static void compile_add_field(struct rule *r, const char *name, enum form form)
 static bool compile_reads(const struct sqlite_source *s, const struct rule *r, const char *name)
 {
     const struct rule_options *o = r->o;
-    return !o->map.count || s->raw == RAW_ROW || o->kind == KIND_APPEND || rule_lists(&o->keep, str_of(name));
+    return !o->map.count || s->raw == RAW_ROW || o->kind == KIND_APPEND || rule_keeps(o, str_of(name));
 }
 
 static void compile_hide_content(const struct sqlite_source *s, struct rule *r)
@@ -138,6 +150,12 @@ static void compile_named_fields(const struct sqlite_source *s, struct rule *r, 
     }
 }
 
+/* Of the columns that an outbox has besides those of the application's table. */
+static bool compile_is_ours(const char *name)
+{
+    return str_starts(str_of(name), STR("aqueduct_")) || str_eq_nocase(str_of(name), STR("rowid"));
+}
+
 /* The data columns that are there; those that are not are named in `missing`. */
 static void compile_fields(const struct sqlite_source *s, struct rule *r, sqlite3_stmt *probe, struct buf *missing)
 {
@@ -145,7 +163,7 @@ static void compile_fields(const struct sqlite_source *s, struct rule *r, sqlite
     compile_named_fields(s, r, probe, missing);
     for (int i = 0; o->columns.count == 0 && i < sqlite3_column_count(probe); i++) {
         const char *name = sqlite3_column_name(probe, i);
-        if (!rule_lists(&o->never, str_of(name)) && compile_reads(s, r, name))
+        if (!rule_lists(&o->never, str_of(name)) && compile_reads(s, r, name) && !(r->outbox && compile_is_ours(name)))
             compile_add_field(r, name, FORM_VALUE);
     }
     for (size_t i = 0; i < o->keep.count; i++)
@@ -162,6 +180,8 @@ static void compile_fields(const struct sqlite_source *s, struct rule *r, sqlite
 static bool compile_check_never(const struct sqlite_source *s, const struct rule_options *o, sqlite3_stmt *probe,
                                 char why[WHY_BYTES])
 {
+    if (o->kind == KIND_OUTBOX) /* whose plan was checked */
+        return true;
     if (o->map.count && s->raw == RAW_NONE)
         return true; /* nothing is told but what its SQL names */
     for (size_t i = 0; o->columns.count == 0 && i < o->never.count; i++) {
@@ -219,7 +239,7 @@ static bool compile_columns(struct sqlite_source *s, struct rule *r, char why[WH
     sqlite3_stmt *probe = NULL;
     sqlite3_str *sql = sqlite3_str_new(s->db);
     sqlite3_str_appendall(sql, "SELECT * FROM ");
-    compile_add_source(sql, r->o);
+    compile_add_source(sql, r);
     if (!compile_prepare(s, sql, &probe, why)) {
         sqlite3_finalize(probe);
         return false;
@@ -232,8 +252,11 @@ static bool compile_columns(struct sqlite_source *s, struct rule *r, char why[WH
         compile_hide_content(s, r);
         compile_warn_mask(s, r, probe);
     } else if (lacking)
-        snprintf(why, WHY_BYTES, "there is no column %s in %s", lacking, r->o->table ? r->o->table : "the select");
-    if (missing.n)
+        snprintf(why, WHY_BYTES, "there is no column %s in %s", lacking,
+                 r->outbox     ? "what its triggers write"
+                 : r->o->table ? r->o->table
+                               : "the select");
+    if (missing.n && (!r->outbox || r->triggers == TRIGGERS_GOOD || r->triggers == TRIGGERS_NONE))
         compile_warn_missing(s, r, &missing);
     buf_free(&missing);
     sqlite3_finalize(probe);
@@ -284,6 +307,13 @@ static void compile_order(struct sqlite_source *s, struct rule *r)
                                  " sql LIKE '%AUTOINCREMENT%'";
     const struct rule_options *o = r->o;
     bool rowid = compile_has_rowid(s, o->table);
+    if (r->outbox) {
+        r->by = "aqueduct_seq";
+        r->by_rowid = r->rowid_is_kept = true;
+        r->has_rowid = r->key_is_rowid = false;
+        r->then = NULL;
+        return;
+    }
     r->has_rowid = rowid && !o->select;
     r->key_is_rowid = rowid && compile_is_rowid(s, o->table, o->key);
     bool by_rowid = r->has_rowid && !r->key_is_rowid && o->kind != KIND_DIFF;
@@ -310,14 +340,14 @@ static bool compile_guards(struct sqlite_source *s, struct rule *r, char why[WHY
 {
     sqlite3_str *max = sqlite3_str_new(s->db);
     sqlite3_str_appendf(max, "SELECT max(\"%w\") FROM ", r->by);
-    compile_add_source(max, r->o);
+    compile_add_source(max, r);
     if (!compile_prepare(s, max, &r->max, why))
         return false;
     if (r->o->kind == KIND_DIFF)
         return true;
     sqlite3_str *at = sqlite3_str_new(s->db);
     sqlite3_str_appendf(at, "SELECT \"%w\" FROM ", r->o->key);
-    compile_add_source(at, r->o);
+    compile_add_source(at, r);
     sqlite3_str_appendf(at, " WHERE \"%w\" = ?1", r->by);
     if (!compile_prepare(s, at, &r->at_cursor, why))
         return false;
@@ -343,7 +373,7 @@ static bool compile_counts(struct sqlite_source *s, struct rule *r, char why[WHY
     if (!r->key_is_rowid && (r->o->kind == KIND_DIFF || strcmp(r->by, r->o->key) == 0)) {
         sqlite3_str *unkeyed = sqlite3_str_new(s->db);
         sqlite3_str_appendall(unkeyed, "SELECT count(*) FROM ");
-        compile_add_source(unkeyed, r->o);
+        compile_add_source(unkeyed, r);
         sqlite3_str_appendf(unkeyed, " WHERE \"%w\" IS NULL", r->o->key);
         compile_add_where(unkeyed, r);
         if (!compile_prepare(s, unkeyed, &r->unkeyed, why))
@@ -401,7 +431,7 @@ static bool compile_updated(struct sqlite_source *s, struct rule *r, char why[WH
         sqlite3_str_appendf(sql, "SELECT \"%w\",\"%w\",\"%w\",", o->key, timed ? c : r->by, tie);
         compile_add_column(sql, o->time, "NULL");
         sqlite3_str_appendf(sql, "\"%w\" FROM ", c);
-        compile_add_source(sql, o);
+        compile_add_source(sql, r);
         if (timed)
             sqlite3_str_appendf(sql,
                                 " WHERE (\"%w\", \"%w\") > (?1, ?3) AND \"%w\" < ?4"
@@ -445,6 +475,32 @@ static bool compile_rows(struct sqlite_source *s, struct rule *r, char why[WHY_B
     compile_add_order(recent, r, " DESC");
     sqlite3_str_appendf(recent, " LIMIT %d", RECENT_ROWS);
     return compile_prepare(s, recent, &r->recent, why);
+}
+
+/* ---- an outbox ---- */
+
+/* Of the changes behind ?1 the next ?2; one as its row was before; the mark of one, and the largest number given out. */
+static bool compile_outbox(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
+{
+    sqlite3_str *sql = sqlite3_str_new(s->db);
+    compile_add_select(sql, r, true, NULL);
+    sqlite3_str_appendall(sql, " AND aqueduct_seq > ?1 ORDER BY aqueduct_seq LIMIT ?2");
+    if (!compile_prepare(s, sql, &r->next, why))
+        return false;
+    char *now = r->source;
+    sql = sqlite3_str_new(s->db);
+    r->source = r->source_old;
+    compile_add_select(sql, r, true, NULL);
+    r->source = now;
+    sqlite3_str_appendall(sql, " AND aqueduct_seq = ?1");
+    if (!compile_prepare(s, sql, &r->get, why))
+        return false;
+    sqlite3_str *at = sqlite3_str_new(s->db), *max = sqlite3_str_new(s->db);
+    sqlite3_str_appendf(at, "SELECT aqueduct_mark FROM %s WHERE aqueduct_seq = ?1", r->source);
+    sqlite3_str_appendf(max, "SELECT max(aqueduct_seq) FROM %s", r->source);
+    bool good = compile_prepare(s, max, &r->max, why);
+    r->sequence = compile_sequence(s, r->outbox);
+    return compile_prepare(s, at, &r->at_cursor, why) && good;
 }
 
 /* ---- a diff by the leaves of its table ---- */
@@ -499,6 +555,13 @@ static bool compile_table_is_missing(struct sqlite_source *s, const struct rule 
     return missing;
 }
 
+static bool compile_statements(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
+{
+    if (r->outbox)
+        return compile_outbox(s, r, why);
+    return compile_rows(s, r, why) && compile_guards(s, r, why) && compile_counts(s, r, why);
+}
+
 void compile_rule(struct sqlite_source *s, struct rule *r)
 {
     char why[WHY_BYTES] = "";
@@ -508,16 +571,22 @@ void compile_rule(struct sqlite_source *s, struct rule *r)
         return;
     }
     r->no_table = compile_table_is_missing(s, r);
+    if (r->o->kind == KIND_OUTBOX && !triggers_look(s, r, why)) {
+        rule_warn(s, r, why);
+        return;
+    }
     compile_order(s, r);
-    r->usable = compile_columns(s, r, why) && compile_rows(s, r, why) && compile_guards(s, r, why)
-                && compile_counts(s, r, why) && fit_check(s, r, why);
+    r->usable = compile_columns(s, r, why) && compile_statements(s, r, why) && fit_check(s, r, why);
     if (r->usable) {
         compile_range(s, r);
         project_check(s, r);
-        return;
+    } else {
+        rule_warn(s, r, why);
     }
-    rule_drop(r);
-    rule_warn(s, r, why);
+    if (r->outbox)
+        triggers_tell(s, r);
+    if (!r->usable || r->triggers == TRIGGERS_NONE) /* what it would read is not there */
+        rule_drop(r);
 }
 
 static sqlite3_stmt *compile_once(struct sqlite_source *s, sqlite3_str *sql)
@@ -530,11 +599,17 @@ static sqlite3_stmt *compile_once(struct sqlite_source *s, sqlite3_str *sql)
     return NULL;
 }
 
+/* The column that tells the rows apart that are read. */
+static const char *compile_identity(const struct rule *r)
+{
+    return r->outbox ? r->by : r->o->key;
+}
+
 sqlite3_stmt *compile_row(struct sqlite_source *s, struct rule *r, const bool large[LARGE_COLUMNS])
 {
     sqlite3_str *sql = sqlite3_str_new(s->db);
     compile_add_select(sql, r, true, large);
-    sqlite3_str_appendf(sql, " AND \"%w\" = ?1", r->o->key);
+    sqlite3_str_appendf(sql, " AND \"%w\" = ?1", compile_identity(r));
     compile_add_where(sql, r);
     return compile_once(s, sql);
 }
@@ -551,8 +626,8 @@ sqlite3_stmt *compile_cell(struct sqlite_source *s, struct rule *r, int column, 
         sqlite3_str_appendf(sql, "SELECT (%s\n) FROM ", where ? o->where : o->done);
     else
         sqlite3_str_appendf(sql, "SELECT \"%w\" FROM ", name);
-    compile_add_source(sql, o);
-    sqlite3_str_appendf(sql, " WHERE \"%w\" = ?1", o->key);
+    compile_add_source(sql, r);
+    sqlite3_str_appendf(sql, " WHERE \"%w\" = ?1", compile_identity(r));
     return compile_once(s, sql);
 }
 
@@ -591,7 +666,7 @@ sqlite3_stmt *compile_place(struct sqlite_source *s, struct rule *r, const struc
     sqlite3_str *sql = sqlite3_str_new(s->db);
     sqlite3_str_appendall(sql, "SELECT ");
     compile_add_place_columns(sql, r, p);
-    compile_add_source(sql, r->o);
+    compile_add_source(sql, r);
     sqlite3_str_appendall(sql, " WHERE 1");
     compile_add_skip(sql, r);
     compile_add_place_condition(sql, r, p);

@@ -286,7 +286,7 @@ enum db database_version(struct sqlite_source *s, int64_t *version, struct err *
 /* The schema is another one: so are the rules. */
 static void database_compile_rules(struct sqlite_source *s)
 {
-    int64_t unusable = 0;
+    int64_t unusable = 0, untriggered = 0;
     /* preparing alone would trust the old schema */
     sqlite3_exec(s->db, "SELECT 1 FROM sqlite_schema LIMIT 1", NULL, NULL, NULL);
     tables_find(s);
@@ -294,8 +294,11 @@ static void database_compile_rules(struct sqlite_source *s)
         s->rules[i]->skip_count = 0;
         compile_rule(s, s->rules[i]);
         unusable += !s->rules[i]->usable && !s->rules[i]->o->tables;
+        untriggered += s->rules[i]->triggers >= TRIGGERS_DIFFER;
     }
     metric_set(s->unusable, unusable);
+    metric_set(s->untriggered_rules, untriggered);
+    s->untriggered = (int)untriggered;
     s->pass.rule = 0; /* the pass begins again: rules have forgotten where they were, and what they met */
     s->pass.number += s->pass.busy_us > 0;
 }

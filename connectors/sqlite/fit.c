@@ -241,6 +241,10 @@ static bool fit_check_updated(struct sqlite_source *s, struct rule *r, char why[
 
 bool fit_check(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
 {
+    if (r->o->kind == KIND_OUTBOX) {
+        fit_learn_usual(s, r);
+        return true;
+    }
     fit_check_key(s, r);
     if (r->o->kind == KIND_DIFF) {
         fit_learn_usual(s, r);

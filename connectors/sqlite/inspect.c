@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Looks at a database file: which application's it is, its tables, their sizes. */
 #include "connectors/sqlite/inspect.h"
+#include "connectors/sqlite/triggers.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,6 +102,7 @@ static void inspect_tables(struct inspection *in)
         sql[] = "SELECT l.name, NOT l.wr, coalesce(s.sql LIKE '%AUTOINCREMENT%', 0) FROM pragma_table_list l"
                 " JOIN sqlite_schema s ON s.type = 'table' AND s.name = l.name"
                 " WHERE l.schema = 'main' AND l.type = 'table' AND l.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+                " AND l.name NOT LIKE '" TRIGGERS_PREFIX "%'"
                 " ORDER BY l.name";
     sqlite3_stmt *stmt = inspect_prepare(in->s, sql, NULL);
     in->tables = mem_alloc(INSPECT_TABLES * sizeof *in->tables);

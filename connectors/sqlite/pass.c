@@ -108,6 +108,7 @@ enum step pass_step(struct sqlite_source *s, struct rule *r, struct err *e)
     case KIND_OPEN_ROW: return append_step(s, r, e);
     case KIND_UPDATED: return updated_step(s, r, e);
     case KIND_DIFF: return diff_step(s, r, e);
+    case KIND_OUTBOX: return outbox_step(s, r, e);
     }
     return STEP_DONE;
 }

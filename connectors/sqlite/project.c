@@ -11,20 +11,26 @@
 static void project_add_kept(sqlite3_str *sql, const struct rule_options *o)
 {
     sqlite3_str_appendf(sql, "(SELECT ?1 AS \"%w\"", o->key);
-    for (size_t i = 0; i < o->keep.count; i++) {
-        char path[256];
-        snprintf(path, sizeof path, "$.\"%.200s\"", o->keep.at[i]);
-        if (!str_eq_nocase(str_of(o->keep.at[i]), str_of(o->key)))
-            sqlite3_str_appendf(sql, ",:kept->>%Q AS \"%w\"", path, o->keep.at[i]);
-    }
+    const struct strings *lists[] = { &o->keep, &o->watch };
+    for (size_t k = 0; k < (o->kind == KIND_OUTBOX ? 2 : 1); k++)
+        for (size_t i = 0; i < lists[k]->count; i++) {
+            char path[256];
+            const char *name = lists[k]->at[i];
+            snprintf(path, sizeof path, "$.\"%.200s\"", name);
+            if (!str_eq_nocase(str_of(name), str_of(o->key)) && !(k && rule_lists(&o->keep, str_of(name))))
+                sqlite3_str_appendf(sql, ",:kept->>%Q AS \"%w\"", path, name);
+        }
     sqlite3_str_appendall(sql, ")");
 }
 
-static void project_add_from(sqlite3_str *sql, const struct rule_options *o, enum view view, bool join)
+static void project_add_from(sqlite3_str *sql, const struct rule *r, enum view view, bool join)
 {
+    const struct rule_options *o = r->o;
     sqlite3_str_appendall(sql, " FROM ");
     if (view != VIEW_LIVE)
         project_add_kept(sql, o);
+    else if (r->source)
+        sqlite3_str_appendall(sql, r->source);
     else if (o->select)
         sqlite3_str_appendf(sql, "(%s\n)", o->select);
     else
@@ -85,7 +91,7 @@ static sqlite3_stmt *project_alone(struct sqlite_source *s, const struct rule *r
 {
     sqlite3_str *sql = sqlite3_str_new(s->db);
     sqlite3_str_appendf(sql, "SELECT (%s\n)", expression);
-    project_add_from(sql, r->o, view, join);
+    project_add_from(sql, r, view, join);
     if (p)
         project_add_where(sql, r, p, view);
     return project_prepare(s, r, sql, 1, why);
@@ -103,7 +109,7 @@ static sqlite3_stmt *project_whole(struct sqlite_source *s, const struct rule *r
     for (size_t i = 0; i < p->of.count; i++)
         project_add_column(sql, p->of.bindings[i].sql, p->fits[i].lacks[view] || p->fits[i].failed);
     sqlite3_str_appendall(sql, "1");
-    project_add_from(sql, r->o, view, !p->no_join[view]);
+    project_add_from(sql, r, view, !p->no_join[view]);
     project_add_where(sql, r, p, view);
     return project_prepare(s, r, sql, DATA_HEAD + p->of.count + 1, why);
 }
@@ -166,7 +172,7 @@ static void project_hint(struct sqlite_source *s, const struct rule *r, struct s
 {
     sqlite3_str *sql = sqlite3_str_new(s->db);
     sqlite3_str_appendall(sql, "SELECT r.*");
-    project_add_from(sql, r->o, VIEW_LIVE, false);
+    project_add_from(sql, r, VIEW_LIVE, false);
     char *text = sqlite3_str_finish(sql);
     sqlite3_stmt *probe = NULL;
     hint[0] = '\0';
@@ -270,7 +276,7 @@ static bool project_is_of_gone(const struct projection *p)
 void project_check(struct sqlite_source *s, struct rule *r)
 {
     size_t count = r->o->map.count;
-    uint64_t schema = ((uint64_t)s->schema * 31 + s->file.ino) * 31 + s->file.dev + 1;
+    uint64_t schema = sqlite_schema_of(s);
     if (!count)
         return;
     if (!r->projections)
@@ -281,7 +287,7 @@ void project_check(struct sqlite_source *s, struct rule *r)
         struct projection *p = &r->projections[i];
         if (!p->probed[VIEW_LIVE])
             project_stmt(s, r, p, VIEW_LIVE);
-        if (!p->probed[VIEW_GONE] && project_is_of_gone(p))
+        if (!p->probed[VIEW_GONE] && project_is_of_gone(p) && !r->outbox) /* whose deletes have the row */
             project_stmt(s, r, p, VIEW_GONE);
     }
 }
@@ -293,6 +299,8 @@ void project_learn_reads(struct sqlite_source *s, struct rule *r, struct project
     if (p->reads_known)
         return;
     p->reads_known = true;
+    char *source = r->source;
+    r->source = NULL; /* of its table itself: what a SELECT in FROM reads is not told by column */
     sqlite3_finalize(project_alone(s, r, NULL, VIEW_LIVE, true, "1", &why));
     memcpy(base, s->reads, sizeof base);
     for (size_t i = 0; i < p->of.count; i++) {
@@ -305,6 +313,7 @@ void project_learn_reads(struct sqlite_source *s, struct rule *r, struct project
         for (size_t k = 0; k < r->o->watch.count; k++)
             fit->reads |= s->reads[k] > base[k] ? (uint32_t)1 << k : 0;
     }
+    r->source = source;
 }
 
 /* ---- which entry ---- */

@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const struct option_value rule_kinds[] = {
-    { KIND_APPEND, "append" }, { KIND_OPEN_ROW, "open_row" }, { KIND_UPDATED, "updated" }, { KIND_DIFF, "diff" }, { 0 }
-};
+static const struct option_value rule_kinds[] = { { KIND_APPEND, "append" },   { KIND_OPEN_ROW, "open_row" },
+                                                  { KIND_UPDATED, "updated" }, { KIND_DIFF, "diff" },
+                                                  { KIND_OUTBOX, "outbox" },   { 0 } };
 
 static const struct option rule_map_rows[] = {
     MAP_ROWS("SQL condition: only these. :before has the kept columns as they were (JSON).",
@@ -29,7 +29,8 @@ const struct option rule_rows[] = {
         struct rule_options, kind, .required = true, .values = rule_kinds,
         .doc =
             "append: rows are only added; open_row: added unfinished and finished later; updated: inserts and updates by a "
-            "column that says when a row was changed; diff: inserts, updates and deletes by comparing."),
+            "column that says when a row was changed; diff: inserts, updates and deletes by comparing; outbox: all of them, each "
+            "state in between too, as triggers in the database write them down (`aqueduct sqlite setup` makes them)."),
     OPTION(struct rule_options, table, .doc = "The table; with `select`, the table that the keys come from."),
     OPTION(
         struct rule_options, tables,
@@ -65,7 +66,7 @@ const struct option rule_rows[] = {
         struct rule_options, types,
         .doc =
             "Event types of your own. append: insert; or by the value of type_column, else \"*\"; open_row: started, done, aborted; diff: "
-            "insert, delete, a watched column (pinned), its new value (pinned=1), else update; a row that has such a value "
+            "and outbox: insert, delete, a watched column (pinned), its new value (pinned=1), else update; a row that has such a value "
             "when it is first seen, and not by the table's default, tells it as well. What is not named gives no "
             "event. {column} is replaced."),
     OPTION(
@@ -95,17 +96,25 @@ const struct option rule_rows[] = {
     OPTION(struct rule_options, mask,
            .doc =
                "Columns, and members of JSON in any column, at any depth, whose values become \"***\" (NULL stays)."),
-    OPTION(struct rule_options, watch, .doc = "diff, updated: columns whose change is an update."),
+    OPTION(struct rule_options, watch, .doc = "diff, updated, outbox: columns whose change is an update."),
     OPTION(
         struct rule_options, keep,
         .doc =
             "diff: columns kept in the state, so that a delete can still tell them as they were last (at most 4 KiB a "
-            "row). Each look reads them."),
+            "row). Each look reads them. outbox: columns besides `watch` of which an update says what they were."),
     OPTION(
         struct rule_options, last,
         .doc =
             "diff: look only at the newest keys, so many below the largest (whole-number keys); 0: at all. What changes in "
             "older rows, and their deletes, is not told then."),
+    OPTION(
+        struct rule_options, retain, .fallback = "7d", .max = INT64_C(366) * 86400000,
+        .doc =
+            "outbox: changes written down longer ago are taken away by those that come, read or not; longer than this "
+            "source may ever be down. What goes unread is counted (lost) and told. 0: none is. A change of it needs "
+            "`aqueduct sqlite setup`."),
+    OPTION(struct rule_options, retain_rows, .fallback = "1000000", .max = INT64_C(1) << 40,
+           .doc = "outbox: the same of all but the newest so many. 0: none is."),
     { 0 }
 };
 
@@ -151,6 +160,7 @@ static bool rule_can_report(const struct rule_options *o, const char *op)
     case KIND_UPDATED: return strcmp(op, "insert") == 0 || strcmp(op, "update") == 0;
     case KIND_OPEN_ROW: return strcmp(op, "started") == 0 || strcmp(op, "done") == 0 || strcmp(op, "aborted") == 0;
     case KIND_DIFF:
+    case KIND_OUTBOX:
         return strcmp(op, "insert") == 0 || strcmp(op, "delete") == 0 || strcmp(op, "update") == 0
                || (str_cut(&rest, '=', &column) && rule_lists(&o->watch, column));
     }
@@ -178,13 +188,13 @@ static bool rule_fail_type(const struct rule_options *o, const struct map_entry 
             "types: \"%s\" is nothing that a rule of kind updated reports (insert, update; `kind: diff` sees "
             "deletes, and which column changed to what)%s",
             t->key, swapped);
-    case KIND_DIFF: break;
+    case KIND_DIFF:
+    case KIND_OUTBOX: break;
     }
-    return err_set(
-        e,
-        "types: \"%s\" is nothing that a rule of kind diff reports (insert, delete, update, or a column named "
-        "in watch)%s",
-        t->key, swapped);
+    return err_set(e,
+                   "types: \"%s\" is nothing that a rule of kind %s reports (insert, delete, update, or a column named "
+                   "in watch)%s",
+                   t->key, o->kind == KIND_DIFF ? "diff" : "outbox", swapped);
 }
 
 static const char *rule_ops(enum kind kind)
@@ -193,7 +203,8 @@ static const char *rule_ops(enum kind kind)
     case KIND_APPEND: return "insert";
     case KIND_OPEN_ROW: return "started, done, aborted";
     case KIND_UPDATED: return "insert, update";
-    case KIND_DIFF: break;
+    case KIND_DIFF:
+    case KIND_OUTBOX: break;
     }
     return "insert, delete, update, or a column named in watch";
 }
@@ -329,6 +340,10 @@ static bool rule_check_events(const struct rule_options *o, struct err *e)
 
 static bool rule_check_tables(const struct rule_options *o, struct err *e)
 {
+    if (o->kind == KIND_OUTBOX && o->select)
+        return err_set(e, "select: does not go with kind outbox, whose triggers stand at a table");
+    if (o->kind == KIND_OUTBOX && !o->table)
+        return err_set(e, "table is missing: the one that gets the triggers (kind outbox knows no `tables`)");
     if (!o->table && !o->select && !o->tables)
         return err_set(e, "needs a table or a select");
     if (o->tables && o->table)
@@ -345,7 +360,7 @@ static bool rule_check_options(const struct rule_options *o, struct err *e)
         return err_set(e, "done is missing: when is a row finished?");
     if (kind != KIND_OPEN_ROW && o->done)
         return err_set(e, "done: belongs to kind open_row");
-    if (kind == KIND_DIFF && o->cursor)
+    if ((kind == KIND_DIFF || kind == KIND_OUTBOX) && o->cursor)
         return err_set(e, "cursor: belongs to kinds append, open_row and updated");
     if (kind == KIND_UPDATED && !o->cursor)
         return err_set(e, "cursor is missing: which column says when a row was changed?");
@@ -353,10 +368,10 @@ static bool rule_check_options(const struct rule_options *o, struct err *e)
         return err_set(e, "type_column: belongs to kind append");
     if (kind != KIND_DIFF && o->last)
         return err_set(e, "last: belongs to kind diff");
-    if (kind != KIND_DIFF && kind != KIND_OPEN_ROW && o->keep.count)
-        return err_set(e, "keep: belongs to kinds diff and open_row");
-    if (kind != KIND_DIFF && kind != KIND_UPDATED && o->watch.count)
-        return err_set(e, "watch: belongs to kinds diff and updated");
+    if (kind != KIND_DIFF && kind != KIND_OPEN_ROW && kind != KIND_OUTBOX && o->keep.count)
+        return err_set(e, "keep: belongs to kinds diff, open_row and outbox");
+    if (kind != KIND_DIFF && kind != KIND_UPDATED && kind != KIND_OUTBOX && o->watch.count)
+        return err_set(e, "watch: belongs to kinds diff, updated and outbox");
     return rule_check_tables(o, e) && rule_check_columns(o, e) && rule_check_events(o, e);
 }
 
@@ -399,6 +414,11 @@ const char *rule_nearest(sqlite3_stmt *probe, struct str name)
     const char *nearest = str_nearest(name, names);
     free(names);
     return nearest;
+}
+
+bool rule_keeps(const struct rule_options *o, struct str name)
+{
+    return rule_lists(&o->keep, name) || (o->kind == KIND_OUTBOX && rule_lists(&o->watch, name));
 }
 
 uint64_t rule_signature(const struct rule *r)
@@ -503,6 +523,14 @@ void rule_drop(struct rule *r)
     r->stage = STAGE_BEGIN;
 }
 
+void rule_forget_outbox(struct rule *r)
+{
+    free(r->outbox);
+    sqlite3_free(r->source);
+    sqlite3_free(r->source_old);
+    r->outbox = r->source = r->source_old = NULL;
+}
+
 void rule_free(struct rule *r)
 {
     rule_drop(r);
@@ -511,6 +539,7 @@ void rule_free(struct rule *r)
     instance_free(r->instance);
     rows_free(&r->rows);
     leaves_free(&r->by_range.leaves);
+    rule_forget_outbox(r);
     free(r->by_range.spans);
     free(r->cursor);
     free(r->tie);

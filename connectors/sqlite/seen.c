@@ -140,6 +140,7 @@ static bool seen_report_columns(struct sqlite_source *s, struct rule *r, const s
                                          .type = op->value,
                                          .key = now->key,
                                          .version = version,
+                                         .birth = now->birth,
                                          .row = now->all,
                                          .at_ms = now->at_ms,
                                          .changed = changed ? buf_c(&names) : NULL });
@@ -162,6 +163,7 @@ static bool seen_report_mapped(struct sqlite_source *s, struct rule *r, const st
                     &(struct happening){ .op = first ? "state" : "update",
                                          .key = now->key,
                                          .version = version,
+                                         .birth = now->birth,
                                          .row = now->all,
                                          .at_ms = now->at_ms,
                                          .kept = kept,
@@ -170,11 +172,11 @@ static bool seen_report_mapped(struct sqlite_source *s, struct rule *r, const st
     return any;
 }
 
-static bool seen_report_update(struct sqlite_source *s, struct rule *r, const struct row *row, const struct seen *now,
-                               const bool *changed, uint64_t version)
+bool seen_report_update(struct sqlite_source *s, struct rule *r, const char *kept, const struct seen *now,
+                        const bool *changed, uint64_t version)
 {
     if (r->projections)
-        return seen_report_mapped(s, r, now, changed, version, row_kept(row), false);
+        return seen_report_mapped(s, r, now, changed, version, kept, false);
     const struct map_entry *ops[RULE_WATCH] = { 0 };
     for (size_t i = 0; i < now->watched; i++)
         if (changed[i])
@@ -191,8 +193,7 @@ static bool seen_report_unusual(struct sqlite_source *s, struct rule *r, const s
     return seen_report_mapped(s, r, now, columns, version, NULL, true);
 }
 
-/* A row of which nothing is remembered, and the states that it is in already. */
-static void seen_report_first(struct sqlite_source *s, struct rule *r, struct seen *now, uint64_t version)
+bool seen_report_new(struct sqlite_source *s, struct rule *r, struct seen *now, uint64_t version)
 {
     const char *op = now->touched ? "update" : "insert", *type = rule_type(r, str_of(op));
     const struct map_entry *states[RULE_WATCH] = { 0 };
@@ -202,14 +203,21 @@ static void seen_report_first(struct sqlite_source *s, struct rule *r, struct se
                                          .type = type,
                                          .key = now->key,
                                          .version = version,
+                                         .birth = now->birth,
                                          .row = now->all,
                                          .timed = !now->touched,
                                          .at_ms = now->at_ms });
     bool any = r->projections && !now->touched && seen_report_unusual(s, r, now, version);
     for (size_t i = 0; i < now->watched && !r->projections && !now->touched; i++)
         states[i] = seen_state(s, r, now, i);
-    any = seen_report_columns(s, r, now, states, version, false) || any;
-    seen_remember(s, r, now, version, type || any);
+    return seen_report_columns(s, r, now, states, version, false) || any || type;
+}
+
+/* A row of which nothing is remembered, and the states that it is in already. */
+static void seen_report_first(struct sqlite_source *s, struct rule *r, struct seen *now, uint64_t version)
+{
+    bool any = seen_report_new(s, r, now, version);
+    seen_remember(s, r, now, version, any);
 }
 
 /* ---- comparing ---- */
@@ -259,7 +267,7 @@ static void seen_tell_ahead(struct sqlite_source *s, struct rule *r, const struc
     seen_mark_columns(row, now, changed);
     if (!as_written)
         seen_mark_columns(row->ahead, now, changed);
-    bool any = seen_report_update(s, r, row, now, changed, version);
+    bool any = seen_report_update(s, r, row_kept(row), now, changed, version);
     seen_remember(s, r, now, version, any);
 }
 
@@ -276,7 +284,7 @@ static void seen_tell_change(struct sqlite_source *s, struct rule *r, const stru
         seen_remember(s, r, now, row->version, false);
     } else {
         uint64_t version = seen_new_version(s);
-        bool any = seen_report_update(s, r, row, now, changed, version);
+        bool any = seen_report_update(s, r, row_kept(row), now, changed, version);
         seen_remember(s, r, now, version, any);
     }
 }

@@ -12,6 +12,7 @@ struct seen {
     sqlite3_stmt *all;     /* the data as well; NULL: not fetched */
     int64_t at_ms;         /* when it was last written; 0: not known */
     bool touched;          /* it is not remembered, but no new row */
+    struct birth birth;    /* instead of a version: of an outbox, which change it is */
 };
 
 /* The row as the scan shows it, or as it was read without what is too large. */
@@ -22,5 +23,10 @@ bool seen_is_silent(const struct sqlite_source *s, const struct rule *r); /* the
 bool seen_is_known(const struct row *row, const struct seen *now);
 /* `ahead`: an event with this version is on its way. */
 void seen_remember(struct sqlite_source *s, struct rule *r, const struct seen *now, uint64_t version, bool ahead);
+/* What the row tells as a new one, by the states that it is in, too; as one that changed (`kept`: of it as it was). Nothing
+ * is remembered. Return whether there may be any event. */
+bool seen_report_new(struct sqlite_source *s, struct rule *r, struct seen *now, uint64_t version);
+bool seen_report_update(struct sqlite_source *s, struct rule *r, const char *kept, const struct seen *now,
+                        const bool *changed, uint64_t version);
 /* Tells what is new of it, its data fetched, and remembers it. row: what is remembered; NULL: nothing. */
 void seen_tell(struct sqlite_source *s, struct rule *r, const struct row *row, struct seen *now);

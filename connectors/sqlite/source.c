@@ -32,6 +32,12 @@ METRIC_COUNTER(aqueduct_sqlite_changed_total,
                "source");
 METRIC_COUNTER(aqueduct_sqlite_unkeyed_total, "Rows that were not captured because their key is NULL.", "source");
 METRIC_COUNTER(aqueduct_sqlite_reopened_total, "Times that the file was replaced and opened anew.", "source");
+METRIC_COUNTER(aqueduct_sqlite_lost_total,
+               "Changes that were taken away from an outbox before they were read, and are not told.", "source");
+METRIC_GAUGE(
+    aqueduct_sqlite_untriggered_rules,
+    "Outbox rules whose triggers are missing or others than they need, so that changes may not be written down.",
+    "source");
 METRIC_GAUGE(aqueduct_sqlite_last_look_timestamp_seconds,
              "When the database was last looked at with success, in seconds since 1970.", "source");
 METRIC_GAUGE(aqueduct_sqlite_last_change_timestamp_seconds,
@@ -114,11 +120,10 @@ static bool source_check_rule(const struct sqlite_source *s, const struct rule_o
     return rule_check(o, e) && privacy_check_rule(s, o, e);
 }
 
-/* What events call the application; NULL: nobody says it. */
-static void source_name_app(struct sqlite_source *s)
+const char *source_app(const struct sqlite_source *s)
 {
     const struct preset_file *preset = s->preset.content;
-    s->app_name = s->telling.app && *s->telling.app ? s->telling.app : preset ? preset->app : NULL;
+    return s->telling.app && *s->telling.app ? s->telling.app : preset ? preset->app : NULL;
 }
 
 /* Checks the rules as written and appends them to `order`, with what was restored for them. */
@@ -157,7 +162,7 @@ static bool source_make_rules(struct sqlite_source *s, struct err *e)
 {
     const struct preset_file *preset = s->preset.content;
     struct list ready = preset ? preset->capture : (struct list){ 0 };
-    source_name_app(s);
+    s->app_name = source_app(s);
     if (!ready.count && !s->capture.count)
         return err_set(e, "nothing to capture: give a preset or capture rules");
     struct rule **order = mem_alloc(RULES * sizeof *order);
@@ -226,6 +231,8 @@ static void source_make_metrics(struct sqlite_source *s)
     s->behind = metric_get(&aqueduct_sqlite_behind_total, labels);
     s->changed = metric_get(&aqueduct_sqlite_changed_total, labels);
     s->unkeyed = metric_get(&aqueduct_sqlite_unkeyed_total, labels);
+    s->lost = metric_get(&aqueduct_sqlite_lost_total, labels);
+    s->untriggered_rules = metric_get(&aqueduct_sqlite_untriggered_rules, labels);
     s->last_look = metric_get(&aqueduct_sqlite_last_look_timestamp_seconds, labels);
     s->last_change = metric_get(&aqueduct_sqlite_last_change_timestamp_seconds, labels);
     s->unusable = metric_get(&aqueduct_sqlite_rules_unusable, labels);
@@ -312,7 +319,7 @@ static void source_faults(const struct source *base, fault_fn *each, void *ctx)
     const struct preset_file *preset = s->preset.content;
     struct list ready = preset ? preset->capture : (struct list){ 0 }, none = { 0 };
     struct err e;
-    source_name_app(s);
+    s->app_name = source_app(s);
     if (!source_check_origin(s, &e))
         each(ctx, "", e.text);
     if (!ready.count && !s->capture.count)
@@ -399,7 +406,10 @@ static bool source_ready(const struct source *base, struct err *why)
 {
     const struct sqlite_source *s = (const struct sqlite_source *)base;
     switch ((enum sight)s->sight) {
-    case SIGHT_GOOD: return true;
+    case SIGHT_GOOD:
+        return !s->untriggered
+               || err_set(why, "%s: %d outbox rule(s) without the triggers they need; run `aqueduct sqlite setup`",
+                          s->path, s->untriggered);
     case SIGHT_LOST: return err_set(why, "%s cannot be read; the log says why", s->path);
     case SIGHT_NONE: break;
     }

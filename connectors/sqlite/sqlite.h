@@ -12,6 +12,7 @@
  *   rule       a capture rule: its options, checked
  *   privacy    do the options of privacy fit each rule?
  *   projection an entry of a rule's `map`, and what of it fits the tables that are there
+ *   triggers   of an outbox rule: the table of changes and the triggers that fill it, as they should be and as they are
  *   project    a row through the SQL of a rule's `map`
  *   compile    its SQL, prepared against the tables that are there
  *   fit        is the rule's cursor and key what it needs, in that schema and those rows?
@@ -31,11 +32,13 @@
  *   seen       a row as it is now, compared with what is remembered of it
  *   updated    kind updated: rows whose time of change is recent
  *   diff       kind diff: all keys and hashes of watched columns against the rows remembered
+ *   outbox     kind outbox: the changes that triggers wrote down
  *   wait       notices of the folder (inotify), polling, how the files look, waiting for a lock
  *   pass       rules one after the other, slice by slice; when to let go of the database
  *   trial      for `aqueduct check --database`: what a rule costs there, and the events of its newest row
  *   review     for `aqueduct check`: what of the rules does not fit the database that is there
  *   source     options, open, read, settle, close
+ *   setup      `aqueduct sqlite setup | verify | teardown`: the one part that writes to the database, with a connection of its own
  *
  * A *pass* runs every rule once, after data_version has moved or a database that was let go was opened again. It is read in *slices*: one short read transaction each,
  * over when enough was found or `hold` has passed, because a held read blocks the writers of a rollback-journal
@@ -53,6 +56,7 @@
  *                          without rows, and one without digest and look whose long values are hashed
  *   <rule>/passed          append, open_row by rowid: of the last rows before that, the oldest first, "<n>,<digest> " and
  *                          the key (n bytes)
+ *                          outbox: of the last changes told, "i<seq>" and its mark
  *   <rule>/epoch           moves when ids start again
  *   <rule>/open/<key>      "<since ms> <0|1 aborted>,<epoch>,<rowid>", and of a key that is hashed " <exact key>", else
  *                          if any are kept " <JSON of the kept columns>"; earlier versions' forms are without these, and
@@ -61,11 +65,14 @@
  *                          columns (earlier versions: not there)
  *   <rule>/since           updated: "<newest time> <rows from then on are remembered>", in ms; its rows have the time as their
  *                          last hash
- *   <rule>/top             diff with `last`: the largest key seen; append, open_row: the largest rowid looked at
+ *   <rule>/top             diff with `last`: the largest key seen; append, open_row: the largest rowid looked at;
+ *                          outbox: the last change told
  *
  * Ids: append and open_row: identity, rule, epoch, rowid unless it is the key, key, operation. Diff and updated: identity,
  * rule, key, operation, version (a new row that an updated rule does not remember: as append); the version is written ahead
- * (struct change.ahead), so an event that is sent again after a crash has the id it had. All changes of a slice travel on
+ * (struct change.ahead), so an event that is sent again after a crash has the id it had. Outbox: identity, rule, key,
+ * operation, and the change's number and its mark, a random number that the trigger gave it: when a backup is put back, changes that
+ * are told again have the ids they had, and new ones with the numbers of lost ones have others. All changes of a slice travel on
  * its last emission. The identity and a new epoch are stored alone before an event uses them.
  *
  * Rows are ordered by a column that grows: a rowid if there is one. A cursor of another column is told apart by the
@@ -110,7 +117,7 @@ enum { RULE_HASHES = RULE_WATCH + 1 }; /* of a row that a diff remembers */
 
 /* ---- a rule as written ---- */
 
-enum kind { KIND_APPEND, KIND_OPEN_ROW, KIND_UPDATED, KIND_DIFF };
+enum kind { KIND_APPEND, KIND_OPEN_ROW, KIND_UPDATED, KIND_DIFF, KIND_OUTBOX };
 
 struct rule_options {
     enum kind kind;
@@ -118,8 +125,8 @@ struct rule_options {
     struct map types, columns, data;
     struct list map; /* of struct map_options */
     struct strings never, watch, keep, mask, content_columns;
-    struct duration abort_after, overlap;
-    int64_t last;
+    struct duration abort_after, overlap, retain;
+    int64_t last, retain_rows;
 };
 extern const struct option rule_rows[];
 
@@ -150,6 +157,9 @@ struct census {
 };
 
 enum stage { STAGE_BEGIN, STAGE_SCAN, STAGE_REVISIT }; /* revisit: open rows again; rows that a diff did not meet */
+
+/* What stands in the database for an outbox rule. Older: it lacks columns that the table got later. */
+enum triggers { TRIGGERS_GOOD = 1, TRIGGERS_OLDER, TRIGGERS_DIFFER, TRIGGERS_MISSING, TRIGGERS_NONE };
 
 enum lap { LAP_MEASURE, LAP_NEW, LAP_RECENT, LAP_END };
 
@@ -215,6 +225,10 @@ struct rule {
     int64_t skip[RULE_SKIPPED]; /* rowids of rows that cannot be sorted */
     size_t skip_count;
     sqlite3_stmt *first, *next, *get, *recent, *at_cursor, *max, *sequence, *behind, *max_rowid, *unkeyed, *count;
+    enum triggers triggers, triggers_told; /* outbox: what is there; what was last said of it (0: nothing) */
+    uint64_t triggers_of;                  /* the schema and file that this is known of (a hash) */
+    char *outbox;                          /* its table of changes; NULL: another kind */
+    char *source, *source_old;      /* SQL that gives these as rows of the application's table, and as those were */
     sqlite3_stmt *range;            /* diff of a table whose key is its rowid: the rows ?1..?3 */
     uint32_t root;                  /* diff of rows that nothing but a table's pages decides: the first; else 0 */
     bool single;                    /* diff: row by row, up to one that is too large to be read */
@@ -326,7 +340,8 @@ struct sqlite_source {
         int64_t again_ms;      /* when to look once more; 0: not */
         int64_t due_ms;        /* wall clock: when an open row is next aborted */
     } idle;
-    _Atomic int sight; /* enum sight; the main thread reads it */
+    _Atomic int sight;       /* enum sight; the main thread reads it */
+    _Atomic int untriggered; /* outbox rules whose changes may not be written down; the same */
     struct wait {
         int inotify;           /* -1: none */
         char *name;            /* the file's name in its folder */
@@ -361,8 +376,14 @@ struct sqlite_source {
     bool beyond;       /* it does */
     uint64_t tag, settled;
     struct metric *rows_read, *busy, *held, *ack, *events, *refused, *truncated, *incomplete, *repaired, *restarts,
-        *unusable, *reopened, *behind, *unkeyed, *changed, *last_look, *last_change;
+        *unusable, *reopened, *behind, *unkeyed, *changed, *last_look, *last_change, *lost, *untriggered_rules;
 };
+
+/* A hash of the schema that the rules are compiled for, and of the file that has it. */
+static inline uint64_t sqlite_schema_of(const struct sqlite_source *s)
+{
+    return ((uint64_t)s->schema * 31 + s->file.ino) * 31 + s->file.dev + 1;
+}
 
 /* rule.c */
 bool rule_check(const struct rule_options *o, struct err *e);
@@ -372,6 +393,7 @@ bool rule_has_entry(const struct map *map, const char *name);
 struct rule *rule_of(struct sqlite_source *s, struct str name); /* makes it if need be */
 void rule_rewind(struct rule *r);                               /* its scan begins anew */
 void rule_drop(struct rule *r);                                 /* what was compiled; the rule begins its pass anew */
+void rule_forget_outbox(struct rule *r);                        /* what is known of its triggers */
 void rule_free(struct rule *r);
 void rule_warn(struct sqlite_source *s, struct rule *r, const char *why); /* once for the same reason */
 void rule_warn_of_cost(struct sqlite_source *s, struct rule *r, const char *why);
@@ -384,6 +406,7 @@ const char *rule_type(const struct rule *r,
                       struct str op); /* the type template of an operation, or NULL; some type of `map` */
 const char *rule_nearest(sqlite3_stmt *probe, struct str name); /* of its columns, or NULL */
 uint64_t rule_signature(const struct rule *r);                  /* of its watched columns */
+bool rule_keeps(const struct rule_options *o, struct str name); /* is known of a row as it was */
 
 /* instance.c */
 bool instance_fits(const struct rule_options *o, struct str table);
@@ -580,10 +603,11 @@ bool spans_have(const struct rule *r, int64_t rowid);
 bool spans_are_few(const struct rule *r);              /* in comparison with the remembered rows */
 bool spans_next_rowid(struct rule *r, int64_t *rowid); /* of those that were read, one after the other */
 
-/* append.c, updated.c, diff.c: one step of the rule's part of a pass */
+/* append.c, updated.c, diff.c, outbox.c: one step of the rule's part of a pass */
 enum step append_step(struct sqlite_source *s, struct rule *r, struct err *e);
 enum step updated_step(struct sqlite_source *s, struct rule *r, struct err *e);
 enum step diff_step(struct sqlite_source *s, struct rule *r, struct err *e);
+enum step outbox_step(struct sqlite_source *s, struct rule *r, struct err *e);
 
 /* wait.c */
 enum wake {
@@ -619,6 +643,7 @@ int pass_slice(struct sqlite_source *s, struct emission *out, size_t room, struc
 /* source.c: for a look from outside, on a copy (or a zeroed one with a path and limits): what rendering and reading need */
 void source_begin_look(struct sqlite_source *s);
 void source_end_look(struct sqlite_source *s);
+const char *source_app(const struct sqlite_source *s); /* what events call the application; NULL: nobody says it */
 /* The i-th rule as written, those of the preset first; NULL: there are no more. */
 const struct rule_options *source_rule(const struct sqlite_source *s, size_t i);
 

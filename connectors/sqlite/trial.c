@@ -193,6 +193,13 @@ static void trial_ignore(void *ctx, const char *why)
     (void)why;
 }
 
+static void trial_hand_out(struct sqlite_source *s, const struct rule *r, const struct trial *t)
+{
+    for (size_t i = 0; i < s->found.event_count; i++)
+        t->sample(t->ctx, r->name, s->found.events[i]);
+    found_reset(s);
+}
+
 static void trial_sample(struct sqlite_source *s, struct rule *r, const struct trial *t)
 {
     char *key = trial_newest(s, r);
@@ -209,13 +216,25 @@ static void trial_sample(struct sqlite_source *s, struct rule *r, const struct t
     compile_rule(s, r);
     s->told = told;
     trial_read(s, r);
-    for (size_t i = 0; i < s->found.event_count; i++)
-        t->sample(t->ctx, r->name, s->found.events[i]);
-    found_reset(s);
+    trial_hand_out(s, r, t);
     rule_drop(r);
     r->o = whole;
     sqlite3_free(where);
     sqlite3_free(key);
+}
+
+/* What the last change that is written down gives. */
+static void trial_change(struct sqlite_source *s, struct rule *r, const struct trial *t)
+{
+    bool any = sqlite3_step(r->max) == SQLITE_ROW && sqlite3_column_type(r->max, 0) != SQLITE_NULL;
+    if (any)
+        r->top = sqlite3_column_int64(r->max, 0) - 1;
+    sqlite3_reset(r->max);
+    r->top_known = true;
+    if (any)
+        trial_read(s, r);
+    trial_hand_out(s, r, t);
+    rule_drop(r);
 }
 
 void trial_rule(struct sqlite_source *s, struct rule *r, const struct trial *t)
@@ -224,5 +243,8 @@ void trial_rule(struct sqlite_source *s, struct rule *r, const struct trial *t)
     trial_check_cost(s, r);
     trial_check_doubled(s, r);
     trial_check_secrets(s, r);
-    trial_sample(s, r, t);
+    if (r->outbox)
+        trial_change(s, r, t);
+    else
+        trial_sample(s, r, t);
 }
