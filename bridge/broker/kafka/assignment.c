@@ -256,6 +256,14 @@ bool kafka_assignment_locate(struct kafka_consumer *c, struct kafka_assigned *as
     return true;
 }
 
+void kafka_assignment_set(struct kafka_consumer *c, const rd_kafka_topic_partition_list_t *list)
+{
+    rd_kafka_topic_partition_list_t *now;
+    rd_kafka_assign(c->rk, list);
+    if (rd_kafka_assignment(c->rk, &now) == RD_KAFKA_RESP_ERR_NO_ERROR) /* is answered after it */
+        rd_kafka_topic_partition_list_destroy(now);
+}
+
 void kafka_assignment_resume(struct kafka_consumer *c)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)c->assigned_count);
@@ -267,7 +275,7 @@ void kafka_assignment_resume(struct kafka_consumer *c)
                        : next >= 0                            ? next
                                                               : RD_KAFKA_OFFSET_INVALID;
     }
-    rd_kafka_assign(c->rk, list);
+    kafka_assignment_set(c, list);
     rd_kafka_topic_partition_list_destroy(list);
 }
 

@@ -43,16 +43,27 @@ static void consumer_revoke(struct kafka_consumer *c)
     free(taken);
 }
 
+/* Ends the assignment. */
+static void consumer_release(struct kafka_consumer *c, bool lost)
+{
+    consumer_revoke(c);
+    if (!lost) /* else they are somebody else's already */
+        kafka_positions_flush(c);
+    kafka_assigned_drop(c);
+}
+
 static void consumer_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list,
                                   void *opaque)
 {
     struct kafka_consumer *c = opaque;
     bool closing = c->closing || rk != c->rk; /* or a client that was fenced */
     if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && !closing) {
+        if (c->assigned_count) /* two rebalances at once: librdkafka may leave out the end of the first */
+            consumer_release(c, false);
         for (int i = 0; i < list->cnt; i++)
             kafka_assigned_add(c, list->elems[i].topic, list->elems[i].partition);
         kafka_assignment_begin(c, list);
-        rd_kafka_assign(rk, list);
+        kafka_assignment_set(c, list);
         kafka_access_granted(c->b, KAFKA_GROUP, c->group);
         LOG(INFO, "partitions assigned", LOG_C("group", c->group), LOG_INT("count", list->cnt));
         return;
@@ -60,10 +71,7 @@ static void consumer_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_k
     if (!closing) {
         LOG(INFO, "partitions revoked", LOG_C("group", c->group), LOG_INT("count", list->cnt),
             LOG_C("lost", rd_kafka_assignment_lost(rk) ? "yes" : "no"));
-        consumer_revoke(c);
-        if (!rd_kafka_assignment_lost(rk)) /* else they are somebody else's already */
-            kafka_positions_flush(c);
-        kafka_assigned_drop(c);
+        consumer_release(c, rd_kafka_assignment_lost(rk));
     }
     /* The group goes on only now. */
     rd_kafka_assign(rk, NULL);

@@ -366,6 +366,9 @@ bool kafka_assignment_pin(struct kafka_consumer *c, struct err *e);
 void kafka_assignment_look(struct kafka_consumer *c);
 /* A rebalance gave us these: fills in where each begins, as far as the cluster answers now. */
 void kafka_assignment_begin(struct kafka_consumer *c, rd_kafka_topic_partition_list_t *list);
+/* Fetches these and nothing else, once what is fetched now was told to stop: another assignment that came before that would
+ * stop it again, and librdkafka asserts that nothing is stopped twice. */
+void kafka_assignment_set(struct kafka_consumer *c, const rd_kafka_topic_partition_list_t *list);
 /* Goes to the last record of every partition, or to its `next`; what was read ahead is dropped. (A seek does nothing for a partition that is adrift.) */
 void kafka_assignment_resume(struct kafka_consumer *c);
 /* Finds the `next` of a partition that is adrift, damaged or made anew (whoever works on it is told that it is gone). */
