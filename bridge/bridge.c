@@ -84,7 +84,8 @@ static bool bridge_blocked_topic(void *ctx, const char *name, const char *like, 
     return bridge_ask_for(b,
                           &(struct topic_config){ .name = (char *)(uintptr_t)name,
                                                   .partitions = partitions ? partitions : 1,
-                                                  .consumed_by = group },
+                                                  .consumed_by = group,
+                                                  .like = like },
                           e);
 }
 

@@ -61,6 +61,8 @@ struct topic_config { /* an entry of `topics:` */
     /* A topic between the bridge and itself: what this consumer group has finished goes (local: at once; kafka: within
      * minutes, if we may delete records there). NULL: only the limits above count. */
     const char *consumed_by;
+    /* kafka: it has at least as many partitions as this topic, and gets more when that does. NULL: it goes with none. */
+    const char *like;
 };
 
 struct publication {
@@ -122,7 +124,7 @@ struct broker *broker_open(const struct broker_config *config, struct err *e);
 /* Says that the topic will be asked for, so that all of them are made at once (kafka: in one request); does not wait. */
 void broker_declare(struct broker *b, const struct topic_config *topic);
 /* Makes sure the topic exists with these settings (local: always; kafka: when create_topics). Existing partitions
- * never shrink. */
+ * never shrink. Any thread. */
 bool broker_topic(struct broker *b, const struct topic_config *topic, struct err *e);
 /* Every topic that exists and whose name begins with `prefix` (kafka: as the cluster says, asked for at most a few
  * seconds). */
@@ -134,7 +136,7 @@ void broker_gather(struct broker *b);
 /* Every group of the configuration has its consumer by now: from here on retention removes what all of them have
  * finished (kafka: the cluster's business). It does not wait for groups that nobody opened before; they are logged. */
 void broker_retain(struct broker *b);
-/* How many partitions the topic has; 0: it is not there, as far as is known within a few seconds. */
+/* How many partitions the topic has; 0: it is not there, as far as is known within a few seconds. Any thread. */
 int32_t broker_partitions(struct broker *b, const char *topic);
 /* For each group whose name begins with `prefix`, and each topic in which it has a position: how many records it has not
  * finished there, and whether it is idle (kafka: nobody consumes with it; local: no consumer of this process does).

@@ -22,7 +22,7 @@
  * emptied as a retry topic is; where a key has an order, all of it goes into the log of today, and gets a mark as well.
  *
  * Until the marks are read the entries of the partition are held. Where there is no log (BLOCKED_ABSENT: the topic got more partitions
- * since the start), keys wait in memory. */
+ * than the log, which is not let grow), keys wait in memory. */
 #include <stdlib.h>
 #include "bridge/delivery/private.h"
 #include "bridge/lib/mem.h"

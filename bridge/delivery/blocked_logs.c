@@ -68,13 +68,14 @@ static bool blocked_know(void *ctx, const char *topic, const char *like, const c
     struct delivery *d = ctx;
     (void)group;
     (void)e;
-    if (broker_partitions(d->broker, topic) == 0) {
+    int32_t partitions = broker_partitions(d->broker, topic);
+    if (partitions == 0) {
         LOG(WARN, "there is no blocked log: a key that waits long holds up others of its topic",
             LOG_C("sink", d->s->id), LOG_C("topic", like), LOG_C("log", topic));
         return true;
     }
     d->logs = mem_grow(d->logs, d->log_count + 1, sizeof *d->logs);
-    d->logs[d->log_count++] = (struct blocked_log){ str_dup(str_of(topic)), like };
+    d->logs[d->log_count++] = (struct blocked_log){ str_dup(str_of(topic)), like, partitions };
     return true;
 }
 
@@ -102,7 +103,7 @@ static bool blocked_meet(void *ctx, const char *topic, const char *like, const c
         return true;
     LOG(INFO, "empties a blocked log of an earlier configuration", LOG_C("sink", d->s->id), LOG_C("log", topic));
     d->old = mem_grow(d->old, d->old_count + 1, sizeof *d->old);
-    d->old[d->old_count++] = (struct blocked_log){ str_dup(str_of(topic)), like };
+    d->old[d->old_count++] = (struct blocked_log){ .topic = str_dup(str_of(topic)), .of = like };
     return false;
 }
 
@@ -157,12 +158,38 @@ static struct blocked *blocked_pair(struct delivery *d, const struct blocked_log
                            .where = { log->topic, partition },
                            .number = d->blocked ? d->blocked->number + 1 : 0,
                            .state = BLOCKED_UNREAD };
-    if (partition >= broker_partitions(d->broker, log->topic)) {
-        b->state = BLOCKED_ABSENT;
-        LOG(WARN, "a partition has no blocked log before the next start: a key that waits long holds up others",
-            LOG_C("sink", d->s->id), LOG_C("topic", log->of), LOG_INT("partition", partition));
-    }
     return d->blocked = b;
+}
+
+/* Is it known that the log has no such partition? The topic got more since; then the log gets as many, if it may. */
+static bool blocked_lacks(struct delivery *d, struct blocked_log *log, int32_t partition)
+{
+    if (partition < log->partitions)
+        return false;
+    int32_t wanted = broker_partitions(d->broker, log->of);
+    broker_topic(d->broker,
+                 &(struct topic_config){ .name = log->topic,
+                                         .partitions = wanted > partition ? wanted : partition + 1,
+                                         .consumed_by = d->group,
+                                         .like = log->of },
+                 NULL);
+    int32_t known = broker_partitions(d->broker, log->topic);
+    log->partitions = known > log->partitions ? known : log->partitions;
+    return known > 0 && partition >= known;
+}
+
+/* The topic's partition is ours from now on, or its mark could not be stored: true when there is no log of it. That may have
+ * come since it was ours before. */
+static bool blocked_look(struct delivery *d, struct blocked *b, struct blocked_log *log)
+{
+    bool lacks = blocked_lacks(d, log, b->where.partition);
+    if (lacks)
+        LOG(WARN,
+            "a partition has no blocked log while that has fewer than its topic: a key that waits long holds up others",
+            LOG_C("sink", d->s->id), LOG_C("topic", log->of), LOG_INT("partition", b->where.partition));
+    if (lacks || b->state == BLOCKED_ABSENT)
+        b->state = lacks ? BLOCKED_ABSENT : BLOCKED_UNREAD;
+    return lacks;
 }
 
 struct blocked *blocked_of(struct delivery *d, struct partition *p)
@@ -175,6 +202,8 @@ struct blocked *blocked_of(struct delivery *d, struct partition *p)
         p->blocked = blocked_pair(d, &d->logs[i], p->where.partition);
         if (is_log)
             p->blocked->read = p;
+        else
+            blocked_look(d, p->blocked, &d->logs[i]);
     }
     return p->blocked;
 }
@@ -286,11 +315,17 @@ static bool blocked_is_beside(const struct delivery *d, const struct blocked_log
            && broker_partitions(d->broker, old->topic) == broker_partitions(d->broker, log->topic);
 }
 
-void blocked_publish_mark(struct delivery *d, struct blocked *b)
+static struct blocked_log *blocked_log_of(const struct delivery *d, const struct blocked *b)
 {
-    const struct blocked_log *log = d->logs;
+    struct blocked_log *log = d->logs;
     while (log->topic != b->log)
         log++;
+    return log;
+}
+
+void blocked_publish_mark(struct delivery *d, struct blocked *b)
+{
+    const struct blocked_log *log = blocked_log_of(d, b);
     b->mark_again_ms = INT64_MAX;
     b->olds = 0;
     blocked_mark(d, b, b->log);
@@ -347,6 +382,11 @@ static void blocked_not_marked(struct delivery *d, uint64_t number, const char *
     struct blocked *b = d->blocked;
     while (b->number != number)
         b = b->next;
+    if (b->state == BLOCKED_MARKING && blocked_look(d, b, blocked_log_of(d, b))) {
+        b->olds = 0;
+        blocked_let_go(d, b);
+        return;
+    }
     if (!b->mark_failed)
         LOG(ERROR, "cannot mark the end of a blocked log; its topic waits", LOG_C("sink", d->s->id),
             LOG_C("log", b->log), LOG_INT("partition", b->where.partition), LOG_C("reason", why));

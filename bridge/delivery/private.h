@@ -215,7 +215,8 @@ struct blocked { /* a partition of a topic and its log */
 
 struct blocked_log {
     char *topic;
-    const char *of; /* whose log it is */
+    const char *of;     /* whose log it is */
+    int32_t partitions; /* that it is known to have */
 };
 
 struct delivery {

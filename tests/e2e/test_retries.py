@@ -413,6 +413,32 @@ def test_keys_keep_their_order_while_daemons_come_and_go(kafka_bridge, receivers
     second.stop()
 
 
+def test_keys_go_on_when_their_topic_gets_more_partitions(kafka_bridge, receivers):
+    """Two daemons of one group: the blocked log grows with its topic, so that who reads a partition reads its log, and no daemon is started anew."""
+    failing = {"key-0", "key-7"}
+    receiver = receivers(lambda r: 500 if r["subject"] in failing else 204)
+    kafka_bridge.broker_more = ", session_timeout: 6s, properties: {topic.metadata.refresh.interval.ms: 500}"
+    one = kafka_bridge.configure("topics: {$EVENTS: {partitions: 2}}\n" + HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, LONG_ORDERED) + DEAD_LETTERS)
+    two, three = kafka_bridge.folder / "two.yaml", kafka_bridge.folder / "three.yaml"
+    two.write_text(one.read_text().replace("instance: one", "instance: two").replace("dead.db", "dead-two.db"))
+    three.write_text(one.read_text().split("sinks:")[0].replace("instance: one", "instance: three").replace("partitions: 2", "partitions: 6"))
+    daemons = []
+    for config in one, two:
+        kafka_bridge.config = config
+        daemons.append(kafka_bridge.start())
+    wait_for(lambda: "partitions assigned" in daemons[1].log(), why=daemons[1].log)
+    kafka_bridge.config = three     # has no sink: it makes the partitions
+    daemons.append(kafka_bridge.start())
+    some = [event(f"event-{i}", subject=f"key-{i % 20}") for i in range(60)]
+    assert post(daemons[2], some).status_code == 202
+    receiver.delivered(e["id"] for e in some if e["subject"] not in failing)
+    failing.clear()
+    receiver.delivered(e["id"] for e in some)
+    assert first_deliveries_are_in_order(receiver)
+    for daemon in daemons:
+        daemon.stop()
+
+
 @pytest.mark.threads
 def test_a_receiver_that_hangs_holds_up_nobody_else(bridge, receivers):
     good, bad = receivers(), receivers(lambda r: "hang")

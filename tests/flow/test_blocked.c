@@ -437,6 +437,28 @@ TEST(without_a_log_keys_wait_in_memory)
     reconciles();
 }
 
+/* The topic got more partitions than its log has. */
+TEST(a_log_grows_with_its_topic)
+{
+    flow_topic(&flow, "in", 4);
+    start();
+    assert_int_equal(broker_partitions(flow.inner, log_topic), 1);
+    for (char key = 'a'; key <= 'h'; key++) {
+        failing[(int)key] = key < 'e';
+        put(key, 0, 3);
+    }
+    settle();
+    assert_int_equal(broker_partitions(flow.inner, log_topic), 4);
+    assert_int_equal(blocked_keys(), 4);
+    assert_int_equal(blocked(), 12);
+    memset(failing, 0, sizeof failing);
+    wait_ms(MINUTE);
+    for (char key = 'a'; key <= 'h'; key++)
+        assert_int_equal(delivered(key, 0), 3);
+    assert_int_equal(blocked(), 0);
+    reconciles();
+}
+
 TEST(keyless_events_are_not_ordered_and_wait_with_all_others)
 {
     failing[0] = true;
@@ -704,6 +726,7 @@ int main(void)
         flow_test(a_stop_waits_for_the_mark),
         flow_test(redriven_events_that_wait_long_hold_up_nobody),
         flow_test(without_a_log_keys_wait_in_memory),
+        flow_test(a_log_grows_with_its_topic),
         flow_test(keyless_events_are_not_ordered_and_wait_with_all_others),
         flow_test(a_sink_without_an_order_any_more_empties_its_log),
         flow_test(what_is_due_in_such_a_log_goes_on_with_its_attempts),

@@ -8,6 +8,7 @@
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mailbox.h"
+#include "tests/support/metric.h"
 #include "tests/support/stderr.h"
 #include "tests/support/test.h"
 
@@ -452,6 +453,51 @@ TEST(a_topic_that_may_not_be_described_any_more)
     broker_close(b);
 }
 
+static void give_partitions(const char *name, size_t count)
+{
+    char text[256];
+    rd_kafka_queue_t *q = rd_kafka_queue_new(admin);
+    rd_kafka_NewPartitions_t *p = rd_kafka_NewPartitions_new(name, count, text, sizeof text);
+    rd_kafka_CreatePartitions(admin, &p, 1, NULL, q);
+    wait_for_admin(q);
+    rd_kafka_NewPartitions_destroy(p);
+}
+
+/* The topic gets more partitions, and its log may not: that is said, with what mends it, and ends as soon as it may. */
+TEST(a_log_that_may_not_grow_with_its_topic)
+{
+    struct err e = { "" };
+    char mend[128];
+    struct metric *narrow = metric_named("aqueduct_kafka_topics_narrow", NULL);
+    as_alice("PLAIN", "alice-secret");
+    const char *topic = make_topic(0), *log = make_topic(1);
+    allow(TOPIC, topic, MAY(WRITE)); /* and so Describe */
+    allow(TOPIC, log, MAY(WRITE));
+    struct broker *b = open_broker();
+    topic_there(b, topic);
+    assert_true(broker_topic(b, &(struct topic_config){ .name = (char *)(uintptr_t)log, .like = topic }, &e));
+    stderr_catch();
+    give_partitions(topic, 3);
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    while (metric_value(narrow) == 0 && clock_mono_ms() < until)
+        poll(NULL, 0, 20);
+    const char *said = stderr_caught();
+    assert_int_equal(metric_value(narrow), 1);
+    assert_says(said, "a blocked log has fewer partitions than its topic");
+    assert_says(said, "user alice may not give it more partitions");
+    snprintf(mend, sizeof mend, "kafka-topics.sh --alter --topic %s --partitions 3", log);
+    assert_says(said, mend);
+    assert_int_equal(kafka_topic_partitions((struct kafka *)b, log), 1);
+    until_not_ready(b, "it has 1 partitions, and ");
+    allow(TOPIC, log, MAY(ALTER));
+    while ((metric_value(narrow) || kafka_topic_partitions((struct kafka *)b, log) < 3) && clock_mono_ms() < until)
+        poll(NULL, 0, 20);
+    assert_int_equal(kafka_topic_partitions((struct kafka *)b, log), 3);
+    assert_int_equal(metric_value(narrow), 0);
+    until_ready(b);
+    broker_close(b);
+}
+
 TEST(reading_is_denied_and_granted_again)
 {
     struct err e = { "" };
@@ -604,6 +650,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_client_that_may_write_nothing),
         cmocka_unit_test(writing_is_denied_and_granted_again),
         cmocka_unit_test(a_topic_that_may_not_be_described_any_more),
+        cmocka_unit_test(a_log_that_may_not_grow_with_its_topic),
         cmocka_unit_test(reading_is_denied_and_granted_again),
         cmocka_unit_test(a_group_is_denied_and_granted_again),
         cmocka_unit_test(what_is_denied_is_logged_once_a_minute),

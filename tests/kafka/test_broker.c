@@ -571,6 +571,32 @@ TEST(a_batch_with_a_refused_record_moves_no_state)
     broker_close(b);
 }
 
+/* Two daemons see that somebody gave the topic more partitions. */
+TEST(a_topic_that_is_like_another_grows_with_it)
+{
+    char topic[96], log[96];
+    struct broker *daemons[] = { cluster_open(), cluster_open() }, *other = cluster_open();
+    snprintf(topic, sizeof topic, "%s", cluster_fresh(0));
+    snprintf(log, sizeof log, "%s", cluster_fresh(0));
+    for (size_t i = 0; i < 2; i++) {
+        make_topic(daemons[i], &(struct topic_config){ .name = topic, .partitions = 2 });
+        make_topic(daemons[i], &(struct topic_config){ .name = log, .partitions = 2, .like = topic });
+    }
+    make_topic(other, &(struct topic_config){ .name = topic, .partitions = 5 });
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    for (size_t i = 0; i < 2; i++)
+        while (broker_partitions(daemons[i], log) != 5 && clock_mono_ms() < until)
+            poll(NULL, 0, 20);
+    struct err e = { "" };
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(broker_partitions(daemons[i], log), 5);
+        assert_true(broker_ready(daemons[i], &e));
+        broker_close(daemons[i]);
+    }
+    assert_int_equal(broker_partitions(other, log), 5);
+    broker_close(other);
+}
+
 /* As a cluster makes it that makes topics by itself. */
 TEST(a_state_topic_that_forgets_is_refused_until_it_is_mended)
 {
@@ -695,6 +721,7 @@ int main(int argc, char **argv)
         CLUSTER_TEST(a_batch_with_a_refused_record_moves_no_state),
         CLUSTER_TEST(topics_have_the_settings_that_were_said_and_the_bridges_own_what_they_need),
         CLUSTER_TEST(topics_that_are_declared_are_made_together),
+        CLUSTER_TEST(a_topic_that_is_like_another_grows_with_it),
         CLUSTER_TEST(a_state_topic_that_forgets_is_refused_until_it_is_mended),
         CLUSTER_TEST(fresh_topics_lose_nothing),
         CLUSTER_TEST(a_fatal_error_gets_a_new_producer),

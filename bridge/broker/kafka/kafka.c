@@ -17,6 +17,7 @@ static void kafka_free(struct kafka *b)
     for (size_t i = 0; i < b->topic_count; i++) {
         free(b->topics[i].name);
         free(b->topics[i].consumed_by);
+        free(b->topics[i].like);
     }
     free(b->topics);
     free(b->state_topic);

@@ -149,6 +149,7 @@ void kafka_making_create(struct kafka *b, struct kafka_client *client, struct ka
     free(topics);
 }
 
+/* True also when another daemon has done it meanwhile. */
 static bool making_widen(struct kafka *b, struct kafka_client *client, const struct kafka_topic *topic, char *why,
                          size_t room)
 {
@@ -164,7 +165,10 @@ static bool making_widen(struct kafka *b, struct kafka_client *client, const str
     size_t n = 0;
     const rd_kafka_topic_result_t *
         *results = ev ? rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(ev), &n) : NULL;
-    bool done = n == 1 && making_result(results[0], why, room) == RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_resp_err_t code = n == 1 ? making_result(results[0], why, room) : RD_KAFKA_RESP_ERR_UNKNOWN;
+    bool done = code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_INVALID_PARTITIONS;
+    if (kafka_access_is_denial(code))
+        kafka_making_say(b, "give it more partitions", code, why, room);
     if (ev)
         rd_kafka_event_destroy(ev);
     rd_kafka_AdminOptions_destroy(o);
@@ -290,8 +294,10 @@ static int32_t making_find_there(struct kafka *b, struct kafka_client *client, s
     if (count == 0 || topic->config.partitions <= count)
         return count;
     if (!making_widen(b, client, topic, topic->why, sizeof topic->why)) {
-        LOG(WARN, "topic has fewer partitions than configured", LOG_C("topic", topic->name),
-            LOG_INT("partitions", count), LOG_INT("configured", topic->config.partitions), LOG_C("why", topic->why));
+        if (!topic->like) /* else topics.c says more */
+            LOG(WARN, "topic has fewer partitions than configured", LOG_C("topic", topic->name),
+                LOG_INT("partitions", count), LOG_INT("configured", topic->config.partitions),
+                LOG_C("why", topic->why));
         return count;
     }
     return making_await(b, client, topic->name, (int32_t)topic->config.partitions, topic->why, sizeof topic->why);
@@ -306,6 +312,8 @@ int32_t kafka_making_finish(struct kafka *b, struct kafka_client *client, struct
         count = making_ask(b, client, topic->name, &undescribed, topic->why, sizeof topic->why);
         if (count == 0 && !undescribed && !atomic_load(&b->down))
             snprintf(topic->why, sizeof topic->why, "it does not exist and broker.create_topics is off");
+        if (count > 0)
+            snprintf(topic->why, sizeof topic->why, "broker.create_topics is off");
     } else if (asked->answered && asked->code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         return making_await(b, client, topic->name, 1, topic->why, sizeof topic->why);
     } else if (asked->answered) { /* it is there already, or we may not make it: then it may be there all the same */

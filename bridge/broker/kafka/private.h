@@ -221,7 +221,7 @@ enum topic_state { TOPIC_WANTED, TOPIC_THERE, TOPIC_FAILED };
 struct kafka_topic { /* what the keeper knows of a topic */
     char *name;
     struct topic_config config; /* partitions 0: nobody said how many */
-    char *consumed_by;          /* as in topic_config, of our own */
+    char *consumed_by, *like;   /* as in topic_config, of our own */
     bool compact;               /* the state topic */
     bool own;                   /* the bridge's: its name begins with the prefix */
     bool declared;              /* and not asked for since */
@@ -229,7 +229,8 @@ struct kafka_topic { /* what the keeper knows of a topic */
     int32_t partitions; /* as last heard; 0: unknown */
     int64_t retry_ms;   /* TOPIC_FAILED: try again then (clock_mono_ms) */
     unsigned tries;
-    int64_t said_ms; /* TOPIC_FAILED: when it was logged, 0: not yet */
+    int64_t said_ms;   /* TOPIC_FAILED: when it was logged, 0: not yet */
+    int64_t narrow_ms; /* when it was logged that it has fewer partitions than the topic it is like; 0: it has not */
     char why[WHY_BYTES];
 };
 
@@ -264,7 +265,7 @@ int32_t kafka_topic_wait(struct kafka *b, const char *name, struct duration limi
 int32_t kafka_topic_partitions(struct kafka *b, const char *name);
 /* Is the topic there for this group alone? */
 bool kafka_topic_consumed_by(struct kafka *b, const char *name, const char *group);
-/* The first topic that could not be made: true with its name and reason in *why. */
+/* The first topic that could not be made, or widened as the one it is like: true with its name and reason in *why. */
 bool kafka_topic_failed(struct kafka *b, struct err *why);
 
 /* ---- producer.c ---- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The keeper: one thread that makes the topics that are wanted, knows how many partitions they have, and notices
  * whether the cluster answers. Everybody else says what they want and waits, or does not. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/broker/kafka/private.h"
@@ -17,6 +18,12 @@ enum {
     SAY_MS = 60000,
     ASK_MOST = 500, /* topics in one request */
 };
+
+METRIC_GAUGE(
+    aqueduct_kafka_topics_narrow,
+    "Blocked logs with fewer partitions than their topics, which the cluster does not let us give more: with several "
+    "daemons, keys may stand still.",
+    NULL);
 
 /* ---- what the keeper knows (under topics_lock) ---- */
 
@@ -66,6 +73,44 @@ static struct kafka_asked *topics_due(struct kafka *b, size_t *count)
 
 /* ---- the keeper ---- */
 
+/* Says of a topic that got fewer partitions than the one it is like. */
+static void topics_keeper_say_narrow(struct kafka_topic *topic, const char *why)
+{
+    int64_t now = clock_mono_ms();
+    if (topic->narrow_ms && now - topic->narrow_ms < SAY_MS)
+        return;
+    char mend[WHY_BYTES];
+    snprintf(mend, sizeof mend, "kafka-topics.sh --alter --topic %s --partitions %" PRId64, topic->name,
+             topic->config.partitions);
+    topic->narrow_ms = now;
+    LOG(ERROR, "a blocked log has fewer partitions than its topic: with several daemons, keys of it may stand still",
+        LOG_C("topic", topic->like), LOG_C("log", topic->name), LOG_INT("partitions", topic->partitions),
+        LOG_C("why", why), LOG_C("mend", mend));
+}
+
+/* A topic that is like another gets as many partitions as that has by now. */
+static void topics_keeper_compare(struct kafka *b)
+{
+    int64_t narrow = 0;
+    for (size_t i = 0; i < b->topic_count; i++) {
+        struct kafka_topic *topic = &b->topics[i];
+        const struct kafka_topic *like = topic->like ? topics_find(b, str_of(topic->like)) : NULL;
+        if (!like || topic->state != TOPIC_THERE)
+            continue;
+        if (topic->partitions < like->partitions) {
+            narrow += topic->narrow_ms != 0;
+            topic->config.partitions = like->partitions;
+            topic->state = TOPIC_WANTED;
+            continue;
+        }
+        if (topic->narrow_ms)
+            LOG(INFO, "the blocked log has as many partitions as its topic again", LOG_C("topic", topic->like),
+                LOG_C("log", topic->name));
+        topic->narrow_ms = 0;
+    }
+    metric_set(metric_get(&aqueduct_kafka_topics_narrow, NULL), narrow);
+}
+
 /* What became of a topic. */
 static void topics_keeper_note(struct kafka *b, const struct kafka_topic *asked, int32_t count)
 {
@@ -77,6 +122,8 @@ static void topics_keeper_note(struct kafka *b, const struct kafka_topic *asked,
     topic->partitions = count > 0 ? count : topic->partitions;
     topic->retry_ms = clock_mono_ms() + (topic->tries < 20 ? 500 : 5000);
     memcpy(topic->why, asked->why, sizeof topic->why);
+    if (topic->like && same && count > 0 && count < topic->config.partitions)
+        topics_keeper_say_narrow(topic, asked->why);
     if (count > 0 && topic->said_ms)
         LOG(INFO, "the topic can be used again", LOG_C("topic", topic->name));
     if (count > 0)
@@ -133,6 +180,7 @@ static void topics_keeper_look(struct kafka *b)
         if (topic && !md->topics[i].err && md->topics[i].partition_cnt > topic->partitions)
             topic->partitions = md->topics[i].partition_cnt;
     }
+    topics_keeper_compare(b);
     pthread_mutex_unlock(&b->topics_lock);
     rd_kafka_metadata_destroy(md);
 }
@@ -257,9 +305,11 @@ static void topics_declare(struct kafka *b, const struct topic_config *config, b
     struct kafka_topic *topic = topics_get(b, str_of(config->name));
     topic->config = *config;
     topic->config.name = NULL;
-    topic->config.consumed_by = NULL;
+    topic->config.consumed_by = topic->config.like = NULL;
     free(topic->consumed_by);
     topic->consumed_by = config->consumed_by ? str_dup(str_of(config->consumed_by)) : NULL;
+    free(topic->like);
+    topic->like = config->like ? str_dup(str_of(config->like)) : NULL;
     topic->state = TOPIC_WANTED;
     topic->declared = only;
 }
@@ -324,6 +374,10 @@ bool kafka_topic_failed(struct kafka *b, struct err *why)
     for (size_t i = 0; i < b->topic_count && !failed; i++)
         if (b->topics[i].state == TOPIC_FAILED) {
             err_set(why, "topic %s: %s", b->topics[i].name, b->topics[i].why);
+            failed = true;
+        } else if (b->topics[i].narrow_ms) {
+            err_set(why, "topic %s: it has %d partitions, and %s has %" PRId64 ": %s", b->topics[i].name,
+                    (int)b->topics[i].partitions, b->topics[i].like, b->topics[i].config.partitions, b->topics[i].why);
             failed = true;
         }
     pthread_mutex_unlock(&b->topics_lock);

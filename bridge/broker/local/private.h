@@ -160,7 +160,7 @@ struct local_group { /* what one transaction stores */
     bool idle, last; /* nothing is queued behind it; the broker closes */
 };
 
-struct topic_request { /* main thread asks, writer answers */
+struct topic_request { /* any thread asks, writer answers */
     const struct topic_config *topic;
     const char *forget; /* a group: its positions in the topic go; NULL: the topic is made or changed */
     struct err *e;
@@ -366,7 +366,7 @@ struct local_publication *local_publication_new(const struct publication *p); /*
 
 bool local_queue_put(struct local *b, struct local_publication *p); /* takes it over; false: there is no room */
 bool local_queue_flush(struct local *b, struct duration limit);
-bool local_queue_ask(struct local *b, struct topic_request *r); /* waits for the answer; main thread */
+bool local_queue_ask(struct local *b, struct topic_request *r); /* waits for the answer; any thread */
 void local_queue_positions(struct local *b, int64_t due_ms);    /* positions are to be stored by then */
 /* Waits until positions that were asked for are durable, at most `limit`. */
 void local_queue_wait_positions(struct local_consumer *c, struct duration limit);

@@ -43,6 +43,8 @@ bool local_queue_put(struct local *b, struct local_publication *p)
 bool local_queue_ask(struct local *b, struct topic_request *r)
 {
     pthread_mutex_lock(&b->queue_lock);
+    while (b->request) /* another thread's */
+        pthread_cond_wait(&b->changed, &b->queue_lock);
     b->request = r;
     queue_wake(b);
     while (!r->answered)
