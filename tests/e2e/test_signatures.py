@@ -221,8 +221,8 @@ def go_binary():
 
 def kit_command(name, node_folder, python_folder):
     if name == "receive.mjs":
-        shutil.copy(KIT / name, node_folder / name)     # npm's packages are found from where it stands
-        return ["node", str(node_folder / name)]
+        shutil.copy(KIT / name, node_folder / "kit.mjs")    # npm's packages are found from where it stands
+        return ["node", str(node_folder / "kit.mjs")]
     return [str(python_folder / "bin/python"), str(KIT / name)] if name == "receive.py" else go_binary()
 
 
