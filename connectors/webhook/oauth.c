@@ -129,7 +129,7 @@ static void oauth_copy_settings(struct oauth_token *k, const struct oauth *o, co
 {
     k->settings = (struct oauth){ .token_url = oauth_copy(o->token_url),
                                   .client_id = oauth_copy(o->client_id),
-                                  .client_secret = { oauth_copy(o->client_secret.text) },
+                                  .client_secret = { .text = oauth_copy(o->client_secret.text) },
                                   .scope = oauth_copy(o->scope),
                                   .audience = oauth_copy(o->audience),
                                   .auth = o->auth };
