@@ -5,6 +5,7 @@ A test that takes `bridge` runs on both brokers, with topics and groups of its o
 import asyncio
 import base64
 import contextlib
+import fcntl
 import gzip
 import http.client
 import http.server
@@ -425,19 +426,32 @@ class SseListener(Listener):
 
 # ---- verifiers ----
 
+@contextlib.contextmanager
+def made_once(folder, wanted):
+    """Whether the folder is to be filled: not when it was, with what is wanted. Nobody else looks meanwhile: two runs of pytest may share it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp = folder / "installed"
+    with open(folder / "lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        missing = not stamp.exists() or stamp.read_text() != wanted
+        yield missing
+        if missing:
+            stamp.write_text(wanted)
+
+
 @pytest.fixture(scope="session")
 def node_folder():
     """The scripts of tests/e2e/verify with npm's packages installed beside them."""
     folder = ROOT / "build/verify"
-    folder.mkdir(parents=True, exist_ok=True)
     wanted = (ROOT / "tests/e2e/verify/package.json").read_text()
-    for file in (ROOT / "tests/e2e/verify").glob("*.mjs"):
-        shutil.copy(file, folder / file.name)
-    stamp = folder / "installed"
-    if not stamp.exists() or stamp.read_text() != wanted:
-        (folder / "package.json").write_text(wanted)
-        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"], cwd=folder, check=True, timeout=300)
-        stamp.write_text(wanted)
+    with made_once(folder, wanted) as missing:
+        for file in (ROOT / "tests/e2e/verify").glob("*.mjs"):
+            there = folder / file.name
+            if not there.exists() or there.read_text() != file.read_text():
+                shutil.copy(file, there)
+        if missing:
+            (folder / "package.json").write_text(wanted)
+            subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"], cwd=folder, check=True, timeout=300)
     return folder
 
 
@@ -453,15 +467,12 @@ def node(node_folder):
 
 @pytest.fixture(scope="session")
 def python_folder():
-    """The scripts of tests/e2e/verify with a Python that has the packages they need."""
-    folder = ROOT / "build/verify-python"
-    wanted = (ROOT / "tests/e2e/verify/requirements.txt").read_text()
-    stamp = folder / "installed"
-    if not stamp.exists() or stamp.read_text() != wanted:
-        subprocess.run(["/usr/bin/python3", "-m", "venv", str(folder)], check=True, timeout=300)
-        subprocess.run([str(folder / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", "-r",
-                        str(ROOT / "tests/e2e/verify/requirements.txt")], check=True, timeout=300)
-        stamp.write_text(wanted)
+    """A Python that has the packages which the scripts of tests/e2e/verify need."""
+    folder, wanted = ROOT / "build/verify-python", ROOT / "tests/e2e/verify/requirements.txt"
+    with made_once(folder, wanted.read_text()) as missing:
+        if missing:
+            subprocess.run(["/usr/bin/python3", "-m", "venv", str(folder)], check=True, timeout=300)
+            subprocess.run([str(folder / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", "-r", str(wanted)], check=True, timeout=300)
     return folder
 
 
