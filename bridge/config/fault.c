@@ -11,25 +11,6 @@ static const struct node *fault_element(const struct node *list, size_t i)
     return list && list->kind == NODE_LIST && i < list->count ? list->at[i].value : NULL;
 }
 
-static void fault_put_at_key(struct problems *out, fault_problem_fn *put, const struct node *n, const struct where *at,
-                             const char *text)
-{
-    size_t word = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_");
-    const char *colon = strstr(text, ": ");
-    char key[64];
-    snprintf(key, sizeof key, "%.*s", (int)(word < sizeof key ? word : 0), text);
-    const struct node *value = colon && (text[word] == ':' || text[word] == '[') ? node_get(n, key) : NULL;
-    if (value)
-        put(out, value, &(struct where){ at, { text, (size_t)(colon - text) }, 0 }, "%s", colon + 2);
-    else
-        put(out, n, at, "%s", text);
-}
-
-void fault_say_at_key(struct problems *out, const struct node *n, const struct where *at, const char *text)
-{
-    fault_put_at_key(out, problem_at, n, at, text);
-}
-
 /* The node at a place such as capture[2].types, or the last one above it that is written. */
 static const struct node *fault_node_at(const struct node *n, struct str place)
 {
@@ -50,6 +31,27 @@ static const struct node *fault_node_at(const struct node *n, struct str place)
         place = str_from(place, length + (length < place.n && place.at[length] == '.'));
     }
     return n;
+}
+
+static void fault_put_at_key(struct problems *out, fault_problem_fn *put, const struct node *n, const struct where *at,
+                             const char *text)
+{
+    size_t word = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_");
+    const char *colon = strstr(text, ": ");
+    char key[64];
+    snprintf(key, sizeof key, "%.*s", (int)(word < sizeof key ? word : 0), text);
+    const struct node *value = colon && strchr(":[.", text[word]) ? node_get(n, key) : NULL;
+    if (value && text[word] == '.') /* a place below it: body.blocks[0].text */
+        value = fault_node_at(value, (struct str){ text + word + 1, (size_t)(colon - text) - word - 1 });
+    if (value)
+        put(out, value, &(struct where){ at, { text, (size_t)(colon - text) }, 0 }, "%s", colon + 2);
+    else
+        put(out, n, at, "%s", text);
+}
+
+void fault_say_at_key(struct problems *out, const struct node *n, const struct where *at, const char *text)
+{
+    fault_put_at_key(out, problem_at, n, at, text);
 }
 
 static void fault_put(struct faults *f, fault_problem_fn *put, const char *place, const char *why)

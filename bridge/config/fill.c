@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Fills structs from a mapping of the tree by option rows; everything wrong with it becomes a problem. */
 #include <inttypes.h>
+#include <stdlib.h>
 #include "bridge/config/preset.h"
 #include "bridge/config/private.h"
 #include "bridge/lib/mem.h"
@@ -121,6 +122,70 @@ static void fill_filter(struct fill *f, const struct node *n, struct filter **fi
         problem_at(f->out, n, at, "%s", e.text[0] ? e.text : "is not UTF-8");
 }
 
+/* ---- trees ---- */
+
+/* A scalar that is written without quotes may be more than text. */
+static json_t *fill_plain(struct str text)
+{
+    if (str_eq(text, STR("true")) || str_eq(text, STR("false")) || (text.n && strchr("-0123456789", text.at[0]))) {
+        json_t *json = json_loadb(text.at, text.n, JSON_DECODE_ANY, NULL);
+        if (json)
+            return json;
+    }
+    return json_stringn(text.at, text.n);
+}
+
+/* NULL: it is not UTF-8, or a problem was said. */
+static json_t *fill_typed(struct fill *f, const struct node *n, const struct where *at)
+{
+    if (n->kind == NODE_SCALAR) {
+        if (node_is_null(n))
+            return json_null();
+        if (!scalar_check_secret(f, n, at))
+            return NULL;
+        return n->plain ? fill_plain(n->text) : json_stringn(n->text.at, n->text.n);
+    }
+    json_t *json = n->kind == NODE_LIST ? json_array() : json_object();
+    for (size_t i = 0; i < n->count; i++) {
+        const struct entry *entry = &n->at[i];
+        struct where inside = { .up = at, .key = entry->key ? entry->key->written : STR_ABSENT, .index = i };
+        json_t *value = fill_typed(f, entry->value, &inside);
+        bool added = value
+                     && (entry->key ? json_object_set_new(json, entry->key->text.at, value)
+                                    : json_array_append_new(json, value))
+                            == 0;
+        if (!added) {
+            json_decref(json);
+            return NULL;
+        }
+    }
+    return json;
+}
+
+static void fill_tree(struct fill *f, const struct option *row, const struct node *n, struct tree *field,
+                      const struct where *at)
+{
+    size_t before = f->out->count;
+    if (!fill_is_sound(n))
+        return;
+    bool word = n->kind == NODE_SCALAR && !memmem(n->text.at, n->text.n, "{{", 2);
+    if (word) {
+        int value;
+        struct option of_values = { .key = row->key, .type = OPT_ENUM, .values = row->values };
+        scalar_fill(f, &of_values, n, &value, at);
+        if (f->out->count > before)
+            return;
+    }
+    json_t *json = fill_typed(f, n, at);
+    char *text = json ? json_dumps(json, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    if (text)
+        field->json = arena_text(f->arena, str_of(text));
+    else if (f->out->count == before)
+        problem_at(f->out, n, at, "is not UTF-8");
+    json_decref(json);
+    free(text);
+}
+
 /* ---- presets ---- */
 
 /* Fills the struct from the text of a preset; of all that is wrong with it, the first problem is said at `n`. */
@@ -181,6 +246,8 @@ static void fill_value(struct fill *f, const struct option *row, const struct no
     case OPT_MAP: fill_map(f, n, field, at); return;
     case OPT_FILTER: fill_filter(f, n, field, at); return;
     case OPT_PRESET: fill_preset(f, row, n, field, at); return;
+    case OPT_TREE: fill_tree(f, row, n, field, at); return;
+    case OPT_DEFAULTS: scalar_fill(f, &(struct option){ .key = row->key, .type = OPT_STR }, n, field, at); return;
     case OPT_LIST: fill_list(f, row, OPT_GROUP, row->of_size, n, field, at); return;
     case OPT_GROUP:
         if (fill_is_mapping(f, n, at))

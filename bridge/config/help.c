@@ -27,6 +27,25 @@ static const char filter_help[] =
     "text, numbers as the data writes them. {/error: null} matches when it is null or not there; any other\n"
     "condition on what is not there, an object or a list does not match. Data that is not JSON has nothing in it.\n";
 
+static const char template_help[] =
+    "A template: text with expressions in double braces, or a mapping or list with such texts in it.\n"
+    "\n"
+    "  {{subject}}                        an attribute of the event, or an extension\n"
+    "  {{data.output.text}}               what stands there in the data; an element of a list by its number\n"
+    "  {{/output/text}}                   the same as a JSON pointer; {{data}} is all of it\n"
+    "  {{event}}                          the whole event as CloudEvents JSON\n"
+    "  {{webhook.id}}                     the webhook-id: [A-Za-z0-9_-], the same in every attempt\n"
+    "  {{data.user.name | \"someone\"}}     that, in JSON, when there is nothing, or null\n"
+    "  {{data.user.name | omit}}          the member, element, header or parameter is left out then\n"
+    "  {{data.output.text | cut 2000}}    at most so many characters\n"
+    "  {{data.output.text | html}}        with &amp; &lt; &gt; for & < >\n"
+    "  {{\"{{\"}}                          just this text\n"
+    "\n"
+    "In a mapping or list, a text that is one expression and nothing else becomes the value as it is in JSON: text: \"{{data.n}}\"\n"
+    "may become a number or an object. Beside other text it becomes text. What is put in is escaped as its place wants: in JSON,\n"
+    "percent-encoded in `path` and `query`; in headers a control character is refused. Where there is nothing, and neither\n"
+    "another value nor omit, the event is rejected: a dead letter that says what is missing.\n";
+
 static const char places_help[] =
     "\n"
     "${VAR}, ${VAR:-default} and ${file:/path} work in every value; $${ is a literal ${. A default is plain\n"
@@ -67,6 +86,8 @@ static const char *help_type(const struct option *row)
     case OPT_DURATIONS: return "list of durations";
     case OPT_MAP: return "mapping of texts";
     case OPT_PRESET: return "name of a preset, or its file";
+    case OPT_TREE: return "template (aqueduct help template), or one of";
+    case OPT_DEFAULTS: return "name of a receiver, or its file";
     case OPT_FILTER: return "filter (aqueduct help filter)";
     case OPT_LIST: return "list of mappings";
     case OPT_GROUP: return "mapping";
@@ -409,6 +430,10 @@ bool config_help(const struct connectors *connectors, const char *name, FILE *ou
         fputs(filter_help, out);
         return true;
     }
+    if (strcmp(name, "template") == 0) {
+        fputs(template_help, out);
+        return true;
+    }
     if (strcmp(name, "metrics") == 0) {
         help_metrics(out);
         return true;
@@ -453,6 +478,7 @@ const char *const *config_help_names(const struct connectors *connectors)
     size_t count = 0;
     names[count++] = "config";
     names[count++] = "filter";
+    names[count++] = "template";
     names[count++] = "metrics";
     names[count++] = "endpoints";
     for (size_t i = 0; i < SECTIONS; i++)

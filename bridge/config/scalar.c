@@ -209,6 +209,8 @@ void scalar_fill(struct fill *f, const struct option *row, const struct node *n,
     case OPT_DURATIONS:
     case OPT_MAP:
     case OPT_FILTER:
+    case OPT_TREE:
+    case OPT_DEFAULTS:
     case OPT_PRESET:
     case OPT_LIST:
     case OPT_GROUP: CHECK(false); /* no scalar */

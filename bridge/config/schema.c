@@ -69,7 +69,11 @@ static json_t *schema_of_type(const struct option *row)
     case OPT_REAL: return schema_number(row, "number");
     case OPT_ENUM: return schema_enum(row->values);
     case OPT_STR:
+    case OPT_DEFAULTS:
     case OPT_PRESET: return schema_text();
+    case OPT_TREE:
+        return json_pack("{s:[o, {s:s, s:s}, {s:[s, s]}]}", "anyOf", schema_enum(row->values), "type", "string",
+                         "pattern", "\\{\\{", "type", "object", "array");
     case OPT_SECRET: return schema_ref("secret");
     case OPT_DURATION: return schema_ref("duration");
     case OPT_BYTES: return schema_ref("size");
@@ -114,6 +118,8 @@ static json_t *schema_default(const struct option *row)
     case OPT_DURATION:
     case OPT_MOMENT:
     case OPT_BYTES:
+    case OPT_TREE:
+    case OPT_DEFAULTS:
     case OPT_PRESET: return json_string(row->fallback);
     case OPT_STRINGS:
     case OPT_SECRETS:

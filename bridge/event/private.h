@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of event/ share: a compiled filter. */
+/* What the files of event/ share: compiled filters and templates. */
 #pragma once
 #include "bridge/event/filter.h"
+#include "bridge/event/template.h"
 #include "bridge/lib/jpointer.h"
+
+/* ---- filters ---- */
 
 enum dialect { EXACT, PREFIX, SUFFIX, ALL, ANY, NOT };
 
@@ -20,3 +23,53 @@ struct filter {
 
 /* Does the text do what a leaf of that dialect wants? */
 bool filter_fits(enum dialect dialect, struct str text, struct str value);
+
+/* ---- templates ---- */
+
+enum template_source { SOURCE_NOTHING, SOURCE_ATTRIBUTE, SOURCE_DATA, SOURCE_EVENT, SOURCE_WEBHOOK_ID };
+
+/* A piece of a text: what stands there literally, or an expression. */
+struct template_piece {
+    char *text; /* literally; of an expression, as it is written */
+    size_t n;
+    bool expression;
+    enum template_source source;
+    char *attribute;
+    size_t place;   /* of its pointer, among the values; 0: the whole data */
+    char *fallback; /* JSON; NULL: none */
+    bool omit, html;
+    int64_t cut; /* characters; 0: all */
+};
+
+enum template_kind {
+    KIND_LITERAL, /* JSON as it is */
+    KIND_VALUE,   /* one expression as a JSON value */
+    KIND_STRING,  /* pieces in a JSON string */
+    KIND_TEXT,    /* pieces at a place */
+    KIND_LIST,
+    KIND_MEMBERS,
+};
+
+struct template
+{
+    enum template_kind kind;
+    enum template_place place; /* of KIND_TEXT */
+    char *name;                /* of a member: in quotes, with its colon */
+    char *literal;
+    struct template_piece *pieces;
+    size_t piece_count;
+    struct template **below;
+    size_t count;
+};
+
+struct template_set {
+    struct template **at;
+    size_t count, parts;
+    struct jpointers *pointers;
+    /* of the event that is rendered */
+    const struct event *event;
+    struct str webhook_id;
+    struct jscan_value values[TEMPLATE_PLACES];
+    bool found;
+    struct buf whole, text, shaped; /* the event as JSON; an expression's text; the same cut and escaped */
+};

@@ -408,15 +408,20 @@ static const char *jscan_add_special(struct buf *out, const char *p, const char 
     return p + length;
 }
 
-void jscan_add_string(struct buf *out, struct str s)
+void jscan_add_escaped(struct buf *out, struct str s)
 {
     const char *p = s.at ? s.at : "", *end = p + s.n;
-    buf_add_char(out, '"');
     while (p < end) {
         const char *run = jscan_plain_run(p, end);
         buf_add(out, p, (size_t)(run - p));
         p = run < end ? jscan_add_special(out, run, end) : end;
     }
+}
+
+void jscan_add_string(struct buf *out, struct str s)
+{
+    buf_add_char(out, '"');
+    jscan_add_escaped(out, s);
     buf_add_char(out, '"');
 }
 

@@ -43,6 +43,8 @@ bool jscan_next(struct jscan_value array, const char **at, struct jscan_value *e
 void jscan_unescape(struct buf *out, struct str quoted);
 /* Appends `s` as a JSON string with quotes. s must be UTF-8; bytes that are not become U+FFFD. */
 void jscan_add_string(struct buf *out, struct str s);
+/* The same without the quotes. */
+void jscan_add_escaped(struct buf *out, struct str s);
 
 /* ---- a walk of one's own through a text, while it is checked (jpointer.c) ----
  *

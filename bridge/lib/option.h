@@ -52,6 +52,13 @@ struct preset {
     char *name;    /* NULL or "": none */
     void *content; /* what its file says: the struct that the rows `.of` describe; NULL: none */
 };
+struct tree { /* whatever YAML may be */
+    char
+        *json; /* numbers, true, false and null are what they are when written without quotes; NULL: nothing was said */
+};
+struct defaults {
+    char *name; /* of the file */
+};
 struct filter;
 
 struct option_value { /* one of the values of an enum field */
@@ -75,8 +82,10 @@ enum option_type {
     OPT_MAP,
     OPT_FILTER,
     OPT_PRESET, /* the name of a file with the rows `.of`, which is loaded too */
-    OPT_LIST,   /* a sequence of mappings with the rows `.of` */
-    OPT_GROUP,  /* one mapping with the rows `.of`, a struct inside the struct */
+    OPT_TREE,   /* one of `.values`, a text with {{expressions}}, or a list or mapping of anything (event/template.h) */
+    OPT_DEFAULTS, /* the name of a file with keys of the same mapping, which hold where it does not say otherwise */
+    OPT_LIST,     /* a sequence of mappings with the rows `.of` */
+    OPT_GROUP,    /* one mapping with the rows `.of`, a struct inside the struct */
 };
 
 struct option {
@@ -87,7 +96,7 @@ struct option {
     bool own;             /* of an endpoint: what stands beside `endpoints:` is no default for it */
     const char *fallback; /* default, in the words of the YAML; NULL: zero, empty or absent */
     int64_t min, max; /* of numbers, durations (ms), sizes (bytes), and list lengths; both 0: no range beyond >= 0 */
-    const struct option_value *values; /* of enums */
+    const struct option_value *values; /* of enums, and of OPT_TREE */
     const struct option *of;           /* rows of OPT_LIST, OPT_GROUP, OPT_PRESET; OPT_SECRETS */
     size_t of_size;                    /* OPT_LIST, OPT_PRESET: bytes of the struct they fill */
     const char *folder;                /* OPT_PRESET: where such files are, below schemas/; NULL: presets */
@@ -100,7 +109,8 @@ struct option {
         struct secret: OPT_SECRET, struct duration: OPT_DURATION, struct bytes: OPT_BYTES,     \
         struct moment: OPT_MOMENT, \
         struct strings: OPT_STRINGS, struct secrets: OPT_SECRETS, struct durations: OPT_DURATIONS, \
-        struct map: OPT_MAP, struct filter *: OPT_FILTER, struct preset: OPT_PRESET, struct list: OPT_LIST)
+        struct map: OPT_MAP, struct filter *: OPT_FILTER, struct preset: OPT_PRESET, struct tree: OPT_TREE, \
+        struct defaults: OPT_DEFAULTS, struct list: OPT_LIST)
 /* A row whose YAML key is the field's name. */
 #define OPTION(T, field, ...)                                                                                          \
     {                                                                                                                  \

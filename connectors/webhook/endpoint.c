@@ -15,11 +15,8 @@ enum {
 METRIC_COUNTER(aqueduct_webhook_responses_total, "Attempts by the class of the answer's status; none: no answer.",
                "sink", "class", "endpoint");
 
-static const struct option_value endpoint_bodies[] = {
-    { BODY_STANDARD, "standard" },
-    { BODY_STRUCTURED, "structured" },
-    { BODY_BINARY, "binary" },
-    { 0 },
+static const struct option_value endpoint_methods[] = {
+    { METHOD_POST, "POST" }, { METHOD_PUT, "PUT" }, { METHOD_PATCH, "PATCH" }, { METHOD_DELETE, "DELETE" }, { 0 },
 };
 
 static const struct option_value endpoint_tls_versions[] = { { TLS_MIN_1_2, "1.2" }, { TLS_MIN_1_3, "1.3" }, { 0 } };
@@ -41,13 +38,21 @@ const struct option endpoint_rows[] = {
     OPTION_GROUP(struct webhook_endpoint, signature, signature_rows,
                  .doc = "The scheme of the signatures; without it, Standard Webhooks."),
     OPTION(
-        struct webhook_endpoint, body, .fallback = "standard", .values = endpoint_bodies,
+        struct webhook_endpoint, body, .fallback = "standard", .values = shape_bodies,
         .doc =
-            "The Standard Webhooks payload: one JSON with type, timestamp, data, id, source, subject and extensions (standard); the whole CloudEvent as one JSON (structured), or its attributes as headers and the data as it is (binary)."),
+            "The Standard Webhooks payload: one JSON with type, timestamp, data, id, source, subject and extensions (standard); the whole CloudEvent as one JSON (structured), or its attributes as headers and the data as it is (binary); the data alone, as it is (data); or a template: a text with {{expressions}}, or a mapping or list with such texts, which becomes JSON."),
     OPTION(
         struct webhook_endpoint, content_type,
         .doc =
-            "Content-Type of the requests; default: application/json with body standard, application/cloudevents+json with structured. With binary it is always the event's own."),
+            "Content-Type of the requests, which may have {{expressions}}; default: application/json with body standard and mappings, application/cloudevents+json with structured, the event's own with data. With binary it is always the event's own."),
+    OPTION(struct webhook_endpoint, method, .fallback = "POST", .values = endpoint_methods,
+           .doc = "Method of the requests."),
+    OPTION(
+        struct webhook_endpoint, path,
+        .doc =
+            "What comes behind the path of the url, with {{expressions}}, such as /dags/{{data.flow.id}}/runs: what they give is percent-encoded."),
+    OPTION(struct webhook_endpoint, query, .own = true,
+           .doc = "Parameters for the query of the url; values may have {{expressions}}; all is percent-encoded."),
     OPTION(struct webhook_endpoint, timeout, .fallback = "10s", .min = 1, .max = 600000,
            .doc = "Longest time for one attempt, connecting included."),
     OPTION(struct webhook_endpoint, connect_timeout, .fallback = "5s", .min = 1, .max = 600000,
@@ -55,7 +60,7 @@ const struct option endpoint_rows[] = {
     OPTION(struct webhook_endpoint, concurrency, .fallback = "512", .min = 1, .max = 1024,
            .doc = "Most requests at the same time. How many there are follows from how the receiver keeps up."),
     OPTION(struct webhook_endpoint, headers, .own = true,
-           .doc = "More headers for each request, such as Authorization."),
+           .doc = "More headers for each request, such as Authorization; values may have {{expressions}}."),
     OPTION(
         struct webhook_endpoint, success, .fallback = "[2xx]", .min = 1, .max = STATUS_END,
         .doc =
@@ -100,13 +105,13 @@ static bool endpoint_load_signer(struct webhook_endpoint *ep, struct err *e)
 {
     const char *header = ep->signature.header;
     return signer_load(&ep->signer, &ep->signature, &ep->secrets, ep->unsigned_, e)
-           && (!header || !*header || request_header_ok(header, "signature", NULL)
+           && (!header || !*header || shape_header_ok(header, "signature", NULL)
                || err_set(
                    e, "signature.header: \"%.64s\" is not the name of a header, or of one that the bridge sets itself",
                    header));
 }
 
-/* Also what compressing and tokens take for themselves, and (by the signer) the signature. */
+/* What compressing and tokens take for themselves, and (by the signer) the signature; the rest is the shape's. */
 static bool endpoint_check_header(const struct webhook_endpoint *ep, size_t i, struct err *e)
 {
     const struct map_entry *h = &ep->headers.at[i];
@@ -116,16 +121,24 @@ static bool endpoint_check_header(const struct webhook_endpoint *ep, size_t i, s
         return err_set(e, "headers: %s is set by the bridge (see oauth)", h->key);
     if (ep->signer.count && signer_has_header(&ep->signer, h->key))
         return err_set(e, "headers: %s is set by the bridge: it belongs to the signature", h->key);
-    return request_header_ok(h->key, h->value, e);
+    return true;
 }
 
-static bool endpoint_check_content_type(const struct webhook_endpoint *ep, struct err *e)
+static struct shape_options endpoint_shape(const struct webhook_endpoint *ep)
 {
-    if (!ep->content_type)
-        return true;
-    if (ep->body == BODY_BINARY)
-        return err_set(e, "content_type: with body: binary each request has that of its event");
-    return request_content_type_ok(ep->content_type, e);
+    return (struct shape_options){ .body = &ep->body,
+                                   .content_type = ep->content_type,
+                                   .path = ep->path,
+                                   .query = &ep->query,
+                                   .headers = &ep->headers };
+}
+
+static bool endpoint_load_shape(struct webhook_endpoint *ep, struct err *e)
+{
+    struct shape_options o = endpoint_shape(ep);
+    CHECK(curl_url_set(ep->target.url, CURLUPART_FRAGMENT, NULL, 0) == CURLUE_OK
+          && curl_url_get(ep->target.url, CURLUPART_URL, &ep->template.url, 0) == CURLUE_OK);
+    return shape_open(&ep->shape, &o, e);
 }
 
 /* Fills what the URL does not say of the way there. */
@@ -166,8 +179,8 @@ static bool endpoint_load_rules(struct webhook_endpoint *ep, struct err *e)
 /* Checks all options, and keeps what was parsed: endpoint_free_options. */
 static bool endpoint_load_options(const struct sink *s, struct webhook_endpoint *ep, struct err *e)
 {
-    bool ok = endpoint_check_url(s, ep, e) && endpoint_load_signer(ep, e) && endpoint_check_content_type(ep, e)
-              && endpoint_check_transport(s, ep, e) && endpoint_load_rules(ep, e) && endpoint_check_token(s, ep, e);
+    bool ok = endpoint_check_url(s, ep, e) && endpoint_load_signer(ep, e) && endpoint_check_transport(s, ep, e)
+              && endpoint_load_rules(ep, e) && endpoint_check_token(s, ep, e) && endpoint_load_shape(ep, e);
     for (size_t i = 0; ok && i < ep->headers.count; i++)
         ok = endpoint_check_header(ep, i, e);
     return ok;
@@ -177,6 +190,8 @@ static void endpoint_free_options(struct webhook_endpoint *ep)
 {
     target_free_url(&ep->target);
     signer_free(&ep->signer);
+    curl_free(ep->template.url);
+    shape_close(&ep->shape);
 }
 
 bool endpoint_check(const struct sink *s, const struct endpoint *ep, struct err *e)
@@ -216,14 +231,14 @@ void endpoint_faults(const struct sink *s, const struct endpoint *base, fault_fn
     if (!endpoint_check_url(s, &probe, &e))
         each(ctx, "", e.text);
     endpoint_key_faults(&probe, each, ctx);
-    if (!endpoint_check_content_type(ep, &e))
-        each(ctx, "", e.text);
     if (!endpoint_check_transport(s, &probe, &e))
         each(ctx, "", e.text);
     if (!endpoint_load_rules(&probe, &e))
         each(ctx, "", e.text);
     if (!endpoint_check_token(s, ep, &e))
         each(ctx, "", e.text);
+    struct shape_options shape = endpoint_shape(ep);
+    shape_faults(&shape, each, ctx);
     for (size_t i = 0; i < ep->headers.count; i++)
         if (!endpoint_check_header(&probe, i, &e))
             each(ctx, "", e.text);
@@ -274,12 +289,12 @@ bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct mul
     ep->target.connect_timeout = ep->connect_timeout;
     target_set_guard(&ep->target, &((const struct webhook_base *)s)->rules);
     hide_open(&ep->target.hidden, ep->target.url, &ep->headers);
+    hide_more(&ep->target.hidden, ep->path, &ep->query);
     if (ep->target.transport.proxy)
         hide_proxy(&ep->target.hidden, ep->target.transport.proxy);
+    ep->target.method = ep->method;
     ep->template.signer = &ep->signer;
-    ep->template.body = ep->body;
-    ep->template.content_type = ep->content_type;
-    ep->template.headers = &ep->headers;
+    ep->template.shape = &ep->shape;
     ep->base.limit = ep->concurrency < LIMIT_FIRST ? (size_t)ep->concurrency : LIMIT_FIRST;
     ep->flying = 0;
     ep->begun = ep->eased = ep->full = ep->faded = 0;

@@ -21,8 +21,10 @@ struct webhook_endpoint {
     struct secrets secrets;
     bool unsigned_;
     struct signature_options signature;
-    enum body_mode body;
-    char *content_type;
+    struct tree body;
+    enum transfer_method method;
+    char *content_type, *path;
+    struct map query;
     struct duration timeout, connect_timeout;
     int64_t concurrency;
     struct map headers;
@@ -34,6 +36,7 @@ struct webhook_endpoint {
     struct strings success, reject, success_unless;
 
     struct signer signer;
+    struct shape shape;
     struct request_template template;
     struct transfer_target target;
     struct oauth_token *token; /* NULL: it wants none */

@@ -81,6 +81,13 @@ void hide_proxy(struct hidden *h, const char *proxy)
     curl_url_cleanup(url);
 }
 
+void hide_more(struct hidden *h, const char *path, const struct map *query)
+{
+    hide_add_path(h, str_of(path));
+    for (size_t i = 0; i < query->count; i++)
+        hide_add(h, str_of(query->at[i].value));
+}
+
 static void hide_one(const char *secret, char *text, size_t n)
 {
     size_t length = strlen(secret);

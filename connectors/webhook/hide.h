@@ -15,6 +15,8 @@ void hide_open(struct hidden *h, CURLU *url, const struct map *headers);
 void hide_word(struct hidden *h, const char *secret); /* adds one */
 /* Adds the user name and password of a proxy's URL. */
 void hide_proxy(struct hidden *h, const char *proxy);
+/* And those of the path and the query that are added to it; the path may be NULL. */
+void hide_more(struct hidden *h, const char *path, const struct map *query);
 /* Puts a * in the place of each byte of a secret in the text, also of one that the text's end cuts. */
 void hide_in(const struct hidden *h, char *text, size_t n);
 /* The same for the words of a header line, "Authorization: Bearer TOKEN". */

@@ -12,15 +12,10 @@
 enum {
     BODY_BYTES = 128 << 20, /* the largest data as base64, with room for the attributes */
     HEADER_BYTES = 256 << 10,
+    URL_BYTES = 64 << 10,
     ID_OWN = 16,            /* shortest event id that stands for itself */
     KEEP_BYTES = 256 << 10, /* buffers above this are given back */
 };
-
-static bool request_is_token_char(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')
-           || (c && strchr("!#$%&'*+-.^_`|~", c));
-}
 
 static bool request_is_id_char(char c)
 {
@@ -42,56 +37,6 @@ struct str request_id(const struct message *m, char out[REQUEST_ID + 1])
         return ev->id;
     uuid_of((const struct str[]){ ev->source, ev->id }, 2, out);
     return str_of(out);
-}
-
-static bool request_is_text(const char *value)
-{
-    for (const char *c = value; *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            return false;
-    return true;
-}
-
-bool request_content_type_ok(const char *type, struct err *e)
-{
-    size_t major = 0, minor;
-    while (request_is_token_char(type[major]))
-        major++;
-    const char *rest = type[major] == '/' ? type + major + 1 : "";
-    for (minor = 0; request_is_token_char(rest[minor]);)
-        minor++;
-    rest += minor;
-    if (major == 0 || minor == 0 || (*rest && *rest != ';' && *rest != ' ') || strlen(type) > 256
-        || !request_is_text(type))
-        return err_set(e, "content_type: \"%.64s\" is not a media type such as application/json", type);
-    return true;
-}
-
-bool request_header_ok(const char *name, const char *value, struct err *e)
-{
-    static const char *const ours[] = { "host",        "content-length", "transfer-encoding",
-                                        "connection",  "expect",         "te",
-                                        "trailer",     "upgrade",        "keep-alive",
-                                        "traceparent", "tracestate",     NULL };
-    struct str n = str_of(name);
-    if (n.n == 0 || n.n > 128)
-        return err_set(e, "headers: a name has 1 to 128 characters");
-    for (size_t i = 0; i < n.n; i++)
-        if (!request_is_token_char(name[i]))
-            return err_set(e, "headers: \"%s\" is not the name of a header", name);
-    if (str_eq_nocase(n, STR("content-type")))
-        return err_set(e, "headers: %s is set by the bridge (see content_type)", name);
-    for (size_t i = 0; ours[i]; i++)
-        if (str_eq_nocase(n, str_of(ours[i])))
-            return err_set(e, "headers: %s is set by the bridge", name);
-    if (str_starts_nocase(n, STR("webhook-")) || str_starts_nocase(n, STR("ce-"))
-        || str_starts_nocase(n, STR("proxy-")))
-        return err_set(e, "headers: %s is set by the bridge", name);
-    if (!*value || strlen(value) > 4096)
-        return err_set(e, "headers: the value of %s must have 1 to 4096 characters", name);
-    if (!request_is_text(value))
-        return err_set(e, "headers: the value of %s has a control character", name);
-    return true;
 }
 
 /* Ends the header line that was written to r->text. */
@@ -151,22 +96,63 @@ static void request_write_payload(struct request *r, const struct message *m, in
     event_to_payload(m->event, time, &r->json);
 }
 
-/* The body as one JSON: the Standard Webhooks payload, or by the CloudEvents HTTP binding 3.2. */
-static bool request_set_json(struct request *r, const struct request_template *t, const struct message *m,
-                             int64_t wall_ms, struct err *e)
+static bool request_add_type(struct request *r, struct shape *shape, const char *own, struct err *e)
 {
-    bool standard = t->body == BODY_STANDARD;
-    if (standard)
+    size_t before = r->text.n;
+    buf_add_c(&r->text, "Content-Type: ");
+    size_t named = r->text.n;
+    if (!shape_add_type(shape, own, &r->text, e))
+        return false;
+    if (r->text.n == named && !r->text.failed) { /* none: libcurl leaves out its own */
+        r->text.n = before;
+        buf_add_c(&r->text, "Content-Type:");
+    }
+    request_end_line(r);
+    return true;
+}
+
+/* The data as it is, with its own type or the user's. */
+static bool request_set_data(struct request *r, const struct request_template *t, const struct event *ev, struct err *e)
+{
+    char own[256] = "";
+    r->body = ev->data.at ? ev->data : STR("");
+    if (ev->datacontenttype.at && ev->datacontenttype.n < sizeof own)
+        snprintf(own, sizeof own, "%.*s", STR_ARG(ev->datacontenttype));
+    return request_add_type(r, t->shape, own, e);
+}
+
+/* A body that is written for the request: the Standard Webhooks payload, JSON by the CloudEvents HTTP binding 3.2, or what
+ * the template gives. */
+static bool request_set_written(struct request *r, const struct request_template *t, const struct message *m,
+                                int64_t wall_ms, struct err *e)
+{
+    const char *own = "application/json";
+    if (t->shape->body == BODY_STANDARD)
         request_write_payload(r, m, wall_ms);
-    else
+    else if (t->shape->body == BODY_TEMPLATE) {
+        if (!shape_add_body(t->shape, &r->json, e))
+            return false;
+    } else {
         event_to_json(m->event, &r->json);
+        own = "application/cloudevents+json";
+    }
     if (r->json.failed)
         return err_set(e, "the event is too large for a body of JSON (%d MiB)", BODY_BYTES >> 20);
     r->body = buf_str(&r->json);
-    const char *own = standard ? "application/json" : "application/cloudevents+json";
-    buf_add_c(&r->text, "Content-Type: ");
-    request_add_line(r, t->content_type ? t->content_type : own);
-    return true;
+    return request_add_type(r, t->shape, own, e);
+}
+
+static bool request_set_body(struct request *r, const struct request_template *t, const struct message *m,
+                             int64_t wall_ms, struct err *e)
+{
+    switch (t->shape->body) {
+    case BODY_BINARY: request_set_binary(r, m->event); return true;
+    case BODY_DATA: return request_set_data(r, t, m->event, e);
+    case BODY_STANDARD:
+    case BODY_STRUCTURED:
+    case BODY_TEMPLATE: break;
+    }
+    return request_set_written(r, t, m, wall_ms, e);
 }
 
 /* The lines as a list in libcurl's form, without an allocation per line. */
@@ -183,8 +169,30 @@ static void request_link_lines(struct request *r)
     }
 }
 
+static bool request_add_users(struct request *r, struct shape *shape, struct err *e)
+{
+    for (size_t i = 0; i < shape->header_count; i++) {
+        bool omitted;
+        size_t before = r->text.n;
+        buf_printf(&r->text, "%s: ", shape->headers[i].name);
+        size_t named = r->text.n;
+        if (!shape_add_header(shape, i, &r->text, &omitted, e))
+            return false;
+        if (r->text.failed)
+            break;
+        if (omitted || r->text.n == named)
+            r->text.n = before;
+        if (!omitted && r->text.n == before)
+            buf_printf(&r->text, "%s;", shape->headers[i].name); /* libcurl's way to say an empty value */
+        if (!omitted)
+            request_end_line(r);
+    }
+    return true;
+}
+
 /* The event's trace context, the user's headers, and none of those that libcurl would add. */
-static void request_add_headers(struct request *r, const struct request_template *t, const struct event *ev)
+static bool request_add_headers(struct request *r, const struct request_template *t, const struct event *ev,
+                                struct err *e)
 {
     struct trace trace;
     trace_read(&trace, ev->extensions, ev->extension_count);
@@ -196,12 +204,24 @@ static void request_add_headers(struct request *r, const struct request_template
         buf_printf(&r->text, "tracestate: %.*s", STR_ARG(trace.state));
         request_end_line(r);
     }
-    for (size_t i = 0; i < t->headers->count; i++) {
-        buf_printf(&r->text, "%s: %s", t->headers->at[i].key, t->headers->at[i].value);
-        request_end_line(r);
-    }
+    if (!request_add_users(r, t->shape, e))
+        return false;
     request_add_line(r, "Accept:");
     request_add_line(r, "Expect:");
+    return true;
+}
+
+/* The URL, if it is the request's own; and what expressions are about. */
+static bool request_begin(struct request *r, const struct request_template *t, const struct message *m, struct err *e)
+{
+    if (!t->shape->uses_event)
+        return true;
+    shape_see(t->shape, m->event, request_id(m, r->id));
+    if (!shape_has_url(t->shape))
+        return true;
+    if (!shape_add_url(t->shape, str_of(t->url), &r->url, e))
+        return false;
+    return buf_c(&r->url) || err_set(e, "path and query: the URL is longer than %d bytes", URL_BYTES);
 }
 
 bool request_build(struct request *r, const struct request_template *t, const struct message *m, int64_t wall_ms,
@@ -211,15 +231,16 @@ bool request_build(struct request *r, const struct request_template *t, const st
     char id[REQUEST_ID + 1];
     r->json.max = BODY_BYTES;
     r->text.max = HEADER_BYTES;
+    r->url.max = URL_BYTES;
     buf_reset(&r->json);
     buf_reset(&r->text);
+    buf_reset(&r->url);
     r->line_count = 0;
-    if (t->body == BODY_BINARY)
-        request_set_binary(r, ev);
-    else if (!request_set_json(r, t, m, wall_ms, e))
+    if (!request_begin(r, t, m, e) || !request_set_body(r, t, m, wall_ms, e))
         return false;
     r->line_count += signer_add(t->signer, request_id(m, id), wall_ms, r->body, &r->text);
-    request_add_headers(r, t, ev);
+    if (!request_add_headers(r, t, ev, e))
+        return false;
     if (r->text.failed)
         return err_set(e, "the attributes are too large for HTTP headers (%d KiB): body: structured takes them",
                        HEADER_BYTES >> 10);
@@ -244,5 +265,6 @@ void request_free(struct request *r)
 {
     buf_free(&r->json);
     buf_free(&r->text);
+    buf_free(&r->url);
     free(r->lines);
 }

@@ -6,27 +6,23 @@
 #pragma once
 #include <curl/curl.h>
 #include "bridge/connector.h"
+#include "connectors/webhook/shape.h"
 #include "connectors/webhook/signer.h"
 
 enum { REQUEST_ID = 128 }; /* longest event id that is taken over as webhook-id */
 
-enum body_mode {
-    BODY_STANDARD,   /* the payload that Standard Webhooks recommends: what most receivers parse without being told */
-    BODY_STRUCTURED, /* the CloudEvent as one JSON */
-    BODY_BINARY,     /* its attributes as headers, the data as it is */
-};
-
 /* What all requests of a sink have in common. */
 struct request_template {
     const struct signer *signer;
-    enum body_mode body;
-    const char *content_type;  /* of the user; NULL: what the body is. Not with BODY_BINARY */
-    const struct map *headers; /* of the user; checked by request_header_ok */
+    struct shape *shape;
+    char *url; /* of the receiver, before the shape's path and query */
 };
 
 struct request {
-    struct buf json, text; /* the body, if it is JSON of ours; the header lines, each ended by NUL */
+    struct buf json, text; /* the body, if it is made for it; the header lines, each ended by NUL */
+    struct buf url;        /* of its own, ended by NUL; empty: the receiver's */
     struct str body;
+    char id[REQUEST_ID + 1];  /* what expressions know as webhook.id */
     struct curl_slist *lines; /* for CURLOPT_HTTPHEADER: an array whose elements point at each other */
     size_t line_count, line_cap;
 };
@@ -43,7 +39,3 @@ void request_free(struct request *r);
  * unique on its own and safe to sign, or else a UUID of source and id (ids such as "17" are unique only within their
  * source). The same for all attempts. */
 struct str request_id(const struct message *m, char out[REQUEST_ID + 1]);
-/* May a user set this content type? */
-bool request_content_type_ok(const char *type, struct err *e);
-/* May a user set this header? */
-bool request_header_ok(const char *name, const char *value, struct err *e);

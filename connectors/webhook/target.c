@@ -44,6 +44,14 @@ static bool target_is_ascii(const char *host)
     return *host == '\0';
 }
 
+const char *target_method(const struct transfer_target *to)
+{
+    static const char *const methods[] = {
+        [METHOD_POST] = "POST", [METHOD_PUT] = "PUT", [METHOD_PATCH] = "PATCH", [METHOD_DELETE] = "DELETE"
+    };
+    return methods[to->method];
+}
+
 void target_set_plain(struct transfer_target *to, struct plain *plain)
 {
     if (to->transport.tls || to->transport.proxy || !target_is_ascii(to->host))
@@ -53,7 +61,7 @@ void target_set_plain(struct transfer_target *to, struct plain *plain)
     char *path = target_part(to, CURLUPART_PATH), *query = target_part(to, CURLUPART_QUERY),
          *port = target_part(to, CURLUPART_PORT);
     bool default_port = !port || strcmp(port, "80") == 0;
-    buf_printf(&out, "POST %s%s%s HTTP/1.1\r\nHost: %s%s%s\r\n", path ? path : "/", query ? "?" : "",
+    buf_printf(&out, "%s %s%s%s HTTP/1.1\r\nHost: %s%s%s\r\n", target_method(to), path ? path : "/", query ? "?" : "",
                query ? query : "", to->host, default_port ? "" : ":", default_port ? "" : port);
     CHECK(buf_c(&out)); /* libcurl takes no longer URL */
     to->start = out.at;

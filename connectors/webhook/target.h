@@ -8,6 +8,8 @@
 #include "connectors/webhook/plain.h"
 #include "connectors/webhook/transport.h"
 
+enum transfer_method { METHOD_POST, METHOD_PUT, METHOD_PATCH, METHOD_DELETE };
+
 /* Fixed once it is open. */
 struct transfer_target {
     struct multi *multi;
@@ -15,6 +17,7 @@ struct transfer_target {
     char *host;  /* of the URL, for messages */
     char *start; /* of a request of plain HTTP/1.1: its first line and Host */
     struct transport transport;
+    enum transfer_method method;
     struct duration timeout, connect_timeout;
     struct hidden hidden; /* what no answer may show */
     struct answer_rules rules;
@@ -26,7 +29,9 @@ struct transfer_target {
 
 /* Takes url, host and transport.tls from the text of an option. The error must not hold the URL: it may contain a token. */
 bool target_set_url(struct transfer_target *to, const char *option, const char *text, struct err *e);
-/* Has requests go by `plain` if nothing but plain HTTP/1.1 is to be spoken there. */
+const char *target_method(const struct transfer_target *to);
+/* Has requests go by `plain` if nothing but plain HTTP/1.1 is to be spoken there; the method
+ * is known. */
 void target_set_plain(struct transfer_target *to, struct plain *plain);
 void target_free_url(struct transfer_target *to);
 /* Is the URL's host itself an address that is blocked? For a name, the address is judged when it is known. */

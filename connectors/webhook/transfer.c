@@ -88,6 +88,16 @@ static void transfer_set_body(struct transfer *t)
     curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, lines);
 }
 
+/* Where the request goes, and by which method: a URL of its own goes before the receiver's. */
+static void transfer_aim(struct transfer *t)
+{
+    const struct transfer_target *to = t->target;
+    const char *own = t->request.url.n > 0 ? t->request.url.at : NULL;
+    curl_easy_setopt(t->easy, CURLOPT_CURLU, own ? NULL : to->url);
+    curl_easy_setopt(t->easy, CURLOPT_URL, own);
+    curl_easy_setopt(t->easy, CURLOPT_CUSTOMREQUEST, to->method == METHOD_POST ? NULL : target_method(to));
+}
+
 /* ---- plain HTTP/1.1 ---- */
 
 static bool transfer_take_plain_body(void *ctx, const char *bytes, size_t n)
@@ -111,6 +121,19 @@ static void transfer_add_line(struct buf *head, const char *line)
     }
 }
 
+/* The first line and Host; a URL of the request's own goes before the receiver's. */
+static void transfer_add_start(struct transfer *t)
+{
+    const char *start = t->target->start;
+    if (t->request.url.n > 0) {
+        const char *path = strchr(t->request.url.at + strlen("http://"), '/');
+        CHECK(path); /* libcurl wrote what stands before the user's */
+        buf_printf(&t->head, "%s %s HTTP/1.1", target_method(t->target), path);
+        start += strcspn(start, "\r");
+    }
+    buf_add_c(&t->head, start);
+}
+
 /* Writes the request as it goes out. */
 static void transfer_write_plain(struct transfer *t)
 {
@@ -119,7 +142,7 @@ static void transfer_write_plain(struct transfer *t)
     const struct curl_slist *lines = transfer_lines(t, &r->body);
     t->head.max = HEAD_BYTES;
     buf_reset(&t->head);
-    buf_add_c(&t->head, t->target->start);
+    transfer_add_start(t);
     for (const struct curl_slist *l = lines; l; l = l->next) {
         transfer_add_line(&t->head, l->data);
         named = named || str_starts_nocase(str_of(l->data), STR("user-agent:"));
@@ -180,7 +203,7 @@ static void transfer_run(struct transfer *t)
         curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
     t->text[0] = '\0';
     t->opened.rules = to->guard;
-    curl_easy_setopt(t->easy, CURLOPT_CURLU, to->url);
+    transfer_aim(t);
     curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)to->timeout.ms);
     curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)to->connect_timeout.ms);
     t->opened.keep = to->plain != NULL;

@@ -72,6 +72,8 @@ static size_t size_of(const struct option *o)
     case OPT_MAP: return sizeof(struct map);
     case OPT_FILTER: return sizeof(struct filter *);
     case OPT_PRESET: return sizeof(struct preset);
+    case OPT_TREE: return sizeof(struct tree);
+    case OPT_DEFAULTS: return sizeof(struct defaults);
     case OPT_LIST: return sizeof(struct list);
     case OPT_GROUP: return 1;
     }
@@ -98,7 +100,7 @@ static void check_row(const char *type, const struct option *rows, const struct 
         && (o->type == OPT_LIST || o->type == OPT_GROUP || o->type == OPT_PRESET) != (o->of != NULL))
         fail_msg("%s: %s has rows of its own without being a list, group or preset, or the other way round", type,
                  o->key);
-    if ((o->type == OPT_ENUM) != (o->values != NULL))
+    if (o->type != OPT_TREE && (o->type == OPT_ENUM) != (o->values != NULL))
         fail_msg("%s: %s has values without being an enum, or the other way round", type, o->key);
 }
 

@@ -64,7 +64,8 @@ def test_nothing_to_do_is_wrong_usage(run):
     ("broker", ["type  (one of local, kafka, default local)", "properties  (mapping of texts)"]),
     ("topics", ["partitions  (whole number, from 1 to 1024"]),
     ("routes", ["topic  (text, required)", "filter  (filter"]),
-    ("filter", ["exact:", "any:"]),
+    ("filter", ["exact:", "any:", "data: {/collection/key: hr}"]),
+    ("template", ["{{subject}}", "{{data.output.text | cut 2000}}", "| omit}}"]),
     ("admin", ["listen  (text, default 127.0.0.1:9464)"]),
     ("log", ["level  (one of debug, info, warn, error, default info)"]),
     ("sink", ["window"]),
@@ -233,6 +234,9 @@ SAMPLES = {     # (type, option): a value for it, where not any text will do, an
     ("webhook", "url"): {"url": "https://crm.example.com/"},
     ("webhook", "unsigned"): {"unsigned": True, "secrets": []},
     ("webhook", "content_type"): {"content_type": "application/json"},
+    ("webhook", "path"): {"path": "/x/{{subject}}"},
+    ("webhook", "success"): {"success": ["2xx", 409]},
+    ("webhook", "reject"): {"reject": ["4xx"]},
     ("webhook", "ca_file"): {"ca_file": "one.crt", "url": "https://crm.example.com/"},
     ("websocket", "path"): {"path": "/live"},
     ("websocket", "origins"): {"origins": ["https://a.example"]},
@@ -287,6 +291,20 @@ def test_check_takes_every_option_of_the_help(run):
     assert {kind for kind, _ in seen} == set(RIGHT)
     assert set(SAMPLES) <= seen
     assert len(seen) > 100
+
+
+def test_check_names_the_place_in_a_template(run):
+    write(run, "bridge.yaml", GOOD.replace('url: "http://127.0.0.1:9/"', """url: "http://127.0.0.1:9/", path: x, body: {
+      blocks: [{text: "by {{data.user.name}}"},
+               {text: "{{user.name}}"}]}"""))
+    said = run("check").stderr.splitlines()
+    assert [line for line in said if "sinks.crm" in line] == [
+        "bridge.yaml:8:76: sinks.crm.path: begins with / (it stands behind that of the url)",
+        'bridge.yaml:10:23: sinks.crm.body.blocks[1].text: {{user.name: what is in the data begins with data: {{data.user.name}}']
+    for body, cause in [("standrad", '"standrad" is not one of standard, structured, binary, data (did you mean standard?)'),
+                        ('"{\\"a\\": {{type}"', "{{type: }} is missing")]:
+        write(run, "bridge.yaml", GOOD.replace('url: "http://127.0.0.1:9/"', 'url: "http://127.0.0.1:9/", body: ' + body))
+        assert run("check").stderr.endswith(f"sinks.crm.body: {cause}\n")
 
 
 def test_help_of_a_command(run):

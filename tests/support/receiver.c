@@ -154,7 +154,7 @@ static bool take_request(struct receiver *r, struct conn *c)
     if (c->in.n < head + body)
         return false;
     char path[128] = "";
-    const char *url = c->in.at + 5; /* behind "POST " */
+    const char *url = c->in.at + strcspn(c->in.at, " ") + 1; /* behind the method */
     if (!strncmp(url, "http://", 7))
         url = strchr(url + 7, '/');
     snprintf(path, sizeof path, "%.*s", (int)strcspn(url, " "), url);

@@ -415,11 +415,9 @@ TEST(a_structured_request)
 /* The body of a request that is built of `m`, which must have this content type; free() it. */
 static char *body_of(enum body_mode mode, const char *content_type, const struct message *m, const char *expected_type)
 {
-    struct map none = { 0 };
     struct signer unsigned_ = { .style = signature_style(SIGNATURE_STANDARD) };
-    struct request_template template = {
-        .signer = &unsigned_, .body = mode, .content_type = content_type, .headers = &none
-    };
+    struct shape shape = { .body = mode, .content_type = content_type };
+    struct request_template template = { .signer = &unsigned_, .shape = &shape };
     struct request r = { 0 };
     struct err e = { "" };
     if (!request_build(&r, &template, m, 1764115200123, &e))
@@ -513,7 +511,54 @@ TEST(content_types)
     free(body_of(BODY_STRUCTURED, NULL, &m, "application/cloudevents+json"));
     free(body_of(BODY_STRUCTURED, "application/json", &m, "application/json"));
     free(body_of(BODY_BINARY, NULL, &m, "text/csv"));
+    free(body_of(BODY_DATA, NULL, &m, "text/csv"));
+    char *body = body_of(BODY_DATA, "application/octet-stream", &m, "application/octet-stream");
+    assert_string_equal(body, "a,b");
+    free(body);
     event_unref(ev);
+}
+
+/* What is signed is what was rendered; each part of the request is escaped as its place wants. */
+TEST(a_templated_request)
+{
+    struct sink
+        *s = open_at("/status/204?v=1", BOTH_SECRETS
+                     "body: {text: \"{{data.who}} asked: {{data.text}}\", n: \"{{data.n}}\", fixed: [1, true, x]}\n"
+                     "method: PUT\n"
+                     "query: {q: \"{{data.text}}\", none: \"{{data.none | omit}}\"}\n"
+                     "headers: {X-Who: \"{{data.who}}\", X-None: \"{{data.none | omit}}\", X-Plain: x}\n");
+    const struct event *ev = make_event("01HZX3V7QK8N2M4P6R8T0W2Y4Z",
+                                        "{\"who\":\"Zo\\u00eb\",\"text\":\"a \\\"b\\\" & c\\n\",\"n\":1.50}");
+    int64_t before = clock_wall_ms() / 1000;
+    assert_int_equal(sink_deliver(s, ev).verdict, VERDICT_DELIVERED);
+    size_t n;
+    char *id, *body = take_signed(before, &id, &n);
+    assert_string_equal(body, "{\"text\":\"Zo\\u00eb asked: a \\\"b\\\" & c\\n\",\"n\":1.50,\"fixed\":[1,true,\"x\"]}");
+    take("content-type", "application/json");
+    take("x-who", "Zo\xc3\xab");
+    take("x-none", NULL);
+    take("x-plain", "x");
+    pthread_mutex_lock(&receiver.lock);
+    char *head = str_dup(buf_str(&receiver.last_head));
+    pthread_mutex_unlock(&receiver.lock);
+    assert_memory_equal(head, "PUT ", 4);
+    assert_non_null(strstr(head, "/status/204?v=1&q=a%20%22b%22%20%26%20c%0A HTTP/1.1\r\n")); /* whole for a proxy */
+    free(head);
+    event_unref(ev);
+    free(body);
+    free(id);
+    ev = make_event("01HZX3V7QK8N2M4P6R8T0W2Y4Z", "{\"who\":\"x\\r\\nSet-Cookie: a\",\"text\":\"\",\"n\":1}");
+    struct result r = sink_deliver(s, ev);
+    assert_int_equal(r.verdict, VERDICT_REJECT);
+    assert_int_equal(r.reason, REASON_CONFIGURATION);
+    assert_string_equal(r.why, "headers: X-Who: {{data.who}}: it has a control character, such as the end of a line");
+    event_unref(ev);
+    ev = make_event("01HZX3V7QK8N2M4P6R8T0W2Y4Z", "{\"who\":\"x\",\"n\":1}");
+    r = sink_deliver(s, ev);
+    assert_int_equal(r.verdict, VERDICT_REJECT);
+    assert_string_equal(r.why, "query: q: {{data.text}}: the event has none");
+    event_unref(ev);
+    sink_end(s);
 }
 
 TEST(a_binary_request)
@@ -683,8 +728,8 @@ TEST(published_vectors)
         struct signer signer;
         struct err e = { "" };
         assert_true(signer_load(&signer, &o, &(struct secrets){ secrets, secrets[1].text ? 2 : 1 }, false, &e));
-        struct map none = { 0 };
-        struct request_template template = { .signer = &signer, .body = BODY_BINARY, .headers = &none };
+        struct shape shape = { .body = BODY_BINARY };
+        struct request_template template = { .signer = &signer, .shape = &shape };
         const struct event *ev = event_like(
             (struct event){ .id = str_of(vectors[i].id), .data = str_of(vectors[i].body) });
         struct request r = { 0 };
@@ -1037,6 +1082,7 @@ int main(void)
         cmocka_unit_test(a_standard_request),
         cmocka_unit_test(standard_bodies),
         cmocka_unit_test(content_types),
+        cmocka_unit_test(a_templated_request),
         cmocka_unit_test(a_binary_request),
         cmocka_unit_test(trace_headers),
         cmocka_unit_test(no_data_and_no_content_type),
