@@ -32,7 +32,7 @@ const struct @type@ @rows@[] = {
 endfunction()
 
 set(schemas ${PROJECT_SOURCE_DIR}/schemas)
-file(GLOB files CONFIGURE_DEPENDS ${schemas}/presets/*.yaml ${schemas}/inbound/*.yaml)
+file(GLOB files CONFIGURE_DEPENDS ${schemas}/presets/*.yaml ${schemas}/inbound/*.yaml ${schemas}/receivers/*.yaml)
 embed(preset_texts preset_text bridge/config/preset.h TRUE ${files})
 file(GLOB files CONFIGURE_DEPENDS ${schemas}/events/*.schema.json ${schemas}/examples/*/*.json)
 embed(schema_texts schema_text bridge/cli/schemas.h FALSE ${files} ${schemas}/vocabulary.schema.json ${schemas}/asyncapi.yaml)

@@ -309,13 +309,65 @@ static void fill_say_unknown(struct fill *f, const struct fill_target *targets, 
     problem_at(f->out, key, at, "unknown key \"%.*s\"%s", SHOWN(key->written), problem_hint(key->text, names, hint));
 }
 
+static const struct option *fill_defaults_row(const struct option *rows)
+{
+    while (rows->key && rows->type != OPT_DEFAULTS)
+        rows++;
+    return rows->key ? rows : NULL;
+}
+
+/* The file that an OPT_DEFAULTS row of the targets names, as a tree in `tree`; NULL: none is named, or a problem was said. */
+static const struct node *fill_load_defaults(struct fill *f, const struct node *n, const struct fill_target *targets,
+                                             size_t count, const struct where *at, struct arena *tree)
+{
+    const struct option *row = NULL;
+    const struct node *name = NULL;
+    for (size_t i = 0; i < count && !row; i++) {
+        row = fill_defaults_row(targets[i].rows);
+        name = row ? node_get(n, row->key) : NULL;
+        if (row && !name && targets[i].defaults)
+            name = node_get(targets[i].defaults, row->key);
+    }
+    struct err e;
+    char file[PRESET_FILE];
+    struct where inside = { .up = at, .key = name ? str_of(row->key) : STR_ABSENT };
+    if (!name || name->kind != NODE_SCALAR || name->broken || name->text.n == 0)
+        return NULL; /* what is wrong with it is said where it is filled */
+    struct buf text = buf_new(PRESET_BYTES + 1);
+    const struct node *root = NULL;
+    if (preset_find(row->folder, arena_text(tree, name->text), &text, file, &e))
+        root = tree_load(tree, arena_text(tree, str_of(file)), buf_str(&text), f->out);
+    else
+        problem_at(f->out, name, &inside, "%s", e.text);
+    buf_free(&text);
+    return root && fill_is_mapping(f, root, at) ? root : NULL;
+}
+
+/* Has each key a row, which is no OPT_DEFAULTS itself? `about` is for people. */
+static void fill_check_defaults(struct fill *f, const struct node *base, const struct fill_target *targets,
+                                size_t count, const struct where *at)
+{
+    static const char *const others[] = { "about", NULL };
+    for (size_t i = 0; base && i < base->count; i++) {
+        const struct node *key = base->at[i].key;
+        const struct option *row = fill_find_row(targets, count, key->text);
+        if (row && row->type == OPT_DEFAULTS)
+            problem_at(f->out, key, at, "has no use in such a file: \"%.*s\"", SHOWN(key->written));
+        else if (!row && !fill_is_other(others, key->text))
+            fill_say_unknown(f, targets, count, others, key, at);
+    }
+}
+
+/* `base`: of a file that holds defaults; NULL: none. */
 static void fill_row(struct fill *f, const struct option *row, const struct node *n, const struct fill_target *target,
-                     const struct where *at)
+                     const struct node *base, const struct where *at)
 {
     void *field = (char *)target->obj + row->offset;
     struct node *value = n ? node_get(n, row->key) : NULL;
     if (!value && target->defaults && !row->own)
         value = node_get(target->defaults, row->key);
+    if (!value && base)
+        value = node_get(base, row->key);
     struct where inside = { .up = at, .key = str_of(row->key) };
     if (value) {
         fill_value(f, row, value, field, &inside);
@@ -334,9 +386,13 @@ void fill_mapping(struct fill *f, const struct node *n, const struct fill_target
         if (!fill_find_row(targets, count, key->text) && !fill_is_other(others, key->text))
             fill_say_unknown(f, targets, count, others, key, at);
     }
+    struct arena tree = { 0 };
+    const struct node *base = n ? fill_load_defaults(f, n, targets, count, at, &tree) : NULL;
+    fill_check_defaults(f, base, targets, count, at);
     for (size_t i = 0; i < count; i++)
         for (const struct option *row = targets[i].rows; row->key; row++)
-            fill_row(f, row, n, &targets[i], at);
+            fill_row(f, row, n, &targets[i], base, at);
+    arena_free(&tree);
 }
 
 const struct option *option_find(const struct option *rows, const char *key, enum option_type type)

@@ -263,7 +263,16 @@ static void help_print_preset(const struct preset_text *p, const char *name, FIL
     arena_free(&tree);
 }
 
-static const char *const help_preset_folders[] = { PRESET_FOLDER, PRESET_INBOUND, NULL };
+/* What `for: name` sets, as its file says it. */
+static void help_print_receiver(const struct preset_text *p, const char *name, FILE *out)
+{
+    fprintf(out,
+            "A receiver that the sink webhook knows:\n\nsinks:\n  <name>:\n    type: webhook\n    topics: [<topic>]\n"
+            "    for: %s\n    url: <its URL>\n\nWhat that sets, unless the sink (or endpoint) says otherwise:\n\n%.*s",
+            name, STR_ARG(p->text));
+}
+
+static const char *const help_preset_folders[] = { PRESET_FOLDER, PRESET_INBOUND, PRESET_RECEIVERS, NULL };
 
 /* Of each source that has one of that name. */
 static bool help_preset(const char *name, FILE *out)
@@ -276,7 +285,10 @@ static bool help_preset(const char *name, FILE *out)
                 continue;
             if (found)
                 fputc('\n', out);
-            help_print_preset(p, name, out);
+            if (strcmp(help_preset_folders[i], PRESET_RECEIVERS) == 0)
+                help_print_receiver(p, name, out);
+            else
+                help_print_preset(p, name, out);
             found = true;
         }
     return found;

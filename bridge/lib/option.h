@@ -99,8 +99,8 @@ struct option {
     const struct option_value *values; /* of enums, and of OPT_TREE */
     const struct option *of;           /* rows of OPT_LIST, OPT_GROUP, OPT_PRESET; OPT_SECRETS */
     size_t of_size;                    /* OPT_LIST, OPT_PRESET: bytes of the struct they fill */
-    const char *folder;                /* OPT_PRESET: where such files are, below schemas/; NULL: presets */
-    const char *doc;                   /* one sentence */
+    const char *folder; /* OPT_PRESET, OPT_DEFAULTS: where such files are, below schemas/; NULL: presets */
+    const char *doc;    /* one sentence */
 };
 
 #define OPTION_TYPE(field)                                                                                             \

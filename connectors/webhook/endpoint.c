@@ -37,6 +37,12 @@ const struct option endpoint_rows[] = {
       .doc = "Sends without a signature; needed to have no secrets." },
     OPTION_GROUP(struct webhook_endpoint, signature, signature_rows,
                  .doc = "The scheme of the signatures; without it, Standard Webhooks."),
+    { .key = "for",
+      .type = OPT_DEFAULTS,
+      .offset = offsetof(struct webhook_endpoint, for_),
+      .folder = "receivers",
+      .doc =
+          "Who receives: slack, discord, teams, airflow, n8n, flowise or zapier (aqueduct help slack), or a file of your own (./x.yaml); sets the options that it wants, where nothing else is said." },
     OPTION(
         struct webhook_endpoint, body, .fallback = "standard", .values = shape_bodies,
         .doc =
@@ -103,8 +109,11 @@ static bool endpoint_check_url(const struct sink *s, struct webhook_endpoint *ep
 
 static bool endpoint_load_signer(struct webhook_endpoint *ep, struct err *e)
 {
-    const char *header = ep->signature.header;
-    return signer_load(&ep->signer, &ep->signature, &ep->secrets, ep->unsigned_, e)
+    const char *header = ep->signature.header, *receiver = ep->for_.name;
+    bool loaded = signer_load(&ep->signer, &ep->signature, &ep->secrets, ep->unsigned_, e);
+    if (!loaded && receiver && *receiver && ep->unsigned_ && ep->secrets.count > 0)
+        return err_set(e, "secrets: for: %.64s says unsigned: true; to sign, say unsigned: false beside it", receiver);
+    return loaded
            && (!header || !*header || shape_header_ok(header, "signature", NULL)
                || err_set(
                    e, "signature.header: \"%.64s\" is not the name of a header, or of one that the bridge sets itself",

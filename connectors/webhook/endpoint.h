@@ -21,6 +21,7 @@ struct webhook_endpoint {
     struct secrets secrets;
     bool unsigned_;
     struct signature_options signature;
+    struct defaults for_;
     struct tree body;
     enum transfer_method method;
     char *content_type, *path;

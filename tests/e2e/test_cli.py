@@ -65,6 +65,8 @@ def test_nothing_to_do_is_wrong_usage(run):
     ("topics", ["partitions  (whole number, from 1 to 1024"]),
     ("routes", ["topic  (text, required)", "filter  (filter"]),
     ("filter", ["exact:", "any:", "data: {/collection/key: hr}"]),
+    ("slack", ["for: slack", "unsigned: true", "text: "]),
+    ("n8n", ["preset: n8n", "for: n8n"]),
     ("template", ["{{subject}}", "{{data.output.text | cut 2000}}", "| omit}}"]),
     ("admin", ["listen  (text, default 127.0.0.1:9464)"]),
     ("log", ["level  (one of debug, info, warn, error, default info)"]),
@@ -235,6 +237,7 @@ SAMPLES = {     # (type, option): a value for it, where not any text will do, an
     ("webhook", "unsigned"): {"unsigned": True, "secrets": []},
     ("webhook", "content_type"): {"content_type": "application/json"},
     ("webhook", "path"): {"path": "/x/{{subject}}"},
+    ("webhook", "for"): {"for": "n8n", "unsigned": True, "secrets": []},
     ("webhook", "success"): {"success": ["2xx", 409]},
     ("webhook", "reject"): {"reject": ["4xx"]},
     ("webhook", "ca_file"): {"ca_file": "one.crt", "url": "https://crm.example.com/"},
@@ -243,7 +246,7 @@ SAMPLES = {     # (type, option): a value for it, where not any text will do, an
 }
 BY_TYPE = [("true or false", True), ("whole number", 2), ("number", 1.0), ("text", "x"), ("secret", "a-secret-of-some-length-0123"), ("duration", "1s"),
            ("size", "4KiB"), ("list of texts", ["t"]), ("list of secrets", ["a-secret-of-some-length-0123"]), ("list of durations", ["1s"]),
-           ("mapping of texts", {"a": "b"}), ("filter", {"exact": {"type": "x"}}), ("one of ", None), ("list of mappings", None), ("mapping", None)]
+           ("mapping of texts", {"a": "b"}), ("filter", {"exact": {"type": "x"}}), ("one of ", None), ("name of a receiver", "n8n"), ("list of mappings", None), ("mapping", None)]
 
 
 def sample(kind, option, about):

@@ -238,10 +238,10 @@ def test_a_lack_of_descriptors_is_no_attempt(bridge, receiver):
     daemon.stop()
 
 
-@pytest.fixture
-def people(node_folder):
-    """The receivers of verify/receive.mjs: (url, a list that grows)."""
-    process = subprocess.Popen(["node", "receive.mjs", SECRET], cwd=node_folder, stdout=subprocess.PIPE, text=True)
+@pytest.fixture(params=["receive.mjs"])
+def people(request, node_folder):
+    """The receivers of verify/receive.mjs, or another of these scripts: (url, a list that grows)."""
+    process = subprocess.Popen(["node", request.param, SECRET], cwd=node_folder, stdout=subprocess.PIPE, text=True)
     port, found = process.stdout.readline().strip(), []
     threading.Thread(target=lambda: found.extend(map(json.loads, process.stdout)), daemon=True).start()
     yield f"http://127.0.0.1:{port}", found
@@ -266,6 +266,47 @@ def test_it_arrives_where_people_receive_it(bridge, people):
         told = next(line for line in here if line["body"] and "specversion" in line["body"])
         assert told["type"] == "application/json" and told["body"]["data"] == sent["data"] and told["body"]["id"] == sent["id"]
     daemon.stop()
+
+
+# What a user writes for each: two lines, and a token where the receiver wants one.
+FOR = {
+    "slack": ("/services/x", ""),
+    "discord": ("/api/webhooks/1/x", ""),
+    "teams": ("/workflows/x", ""),
+    "airflow": ("/api/v2/dags/answers/dagRuns", "headers: {Authorization: Bearer a-token-of-airflow}"),
+    "n8n": ("/webhook/x", ""),
+    "flowise": ("/api/v1/prediction/x", "headers: {Authorization: Bearer a-key-of-flowise}"),
+    "zapier": ("/hooks/catch/1/x", ""),
+}
+
+
+@pytest.mark.parametrize("people", ["receivers.mjs"], indirect=True)
+def test_each_receiver_that_has_a_name_takes_what_it_gets(bridge, people):
+    url, found = people
+    endpoints = "".join(f"""
+      {name}:
+        for: {name}
+        url: {url}{path}
+        {more}""" for name, (path, more) in FOR.items())
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n  all:\n    type: webhook\n    topics: [$EVENTS]\n    retry: [10ms]\n    endpoints:" + endpoints)
+    text = "He said \"<!channel> & go\"\n" + "long " * 1000
+    full = event("event-for-all-of-them", "chat.response.generated", subject="messages/17",
+                 data={"output": {"text": text}, "conversation": {"id": "c1"}, "n": 1.5})
+    post_ok(daemon, full, event("event-with-nothing-in-it"), event("event-whose-answer-is-lost", "answer.lost"))
+    wait_for(lambda: len(found) == 3 * len(FOR) + 1, why=lambda: found)
+    assert [line for line in found if line["status"] >= 300 and line["status"] != 409] == []
+    body = {name: next(line["body"] for line in found if line["path"] == path and "messages/17" in json.dumps(line["body"]))
+            for name, (path, _) in FOR.items()}
+    assert body["slack"]["text"].startswith('*chat.response.generated* messages/17\nHe said "&lt;!channel&gt; &amp; go"\nlong')
+    assert body["discord"]["content"].startswith('**chat.response.generated** messages/17\nHe said "<!channel> & go"\nlong')
+    assert body["teams"]["attachments"][0]["content"]["body"][1]["text"].startswith('He said "<!channel> & go"\nlong')
+    assert body["airflow"]["logical_date"] is None and body["airflow"]["conf"].items() >= full.items()
+    lost = [line["status"] for line in found if line["path"] == FOR["airflow"][0] and line["body"]["conf"]["type"] == "answer.lost"]
+    assert lost == [0, 409]         # the run was there already: delivered
+    assert body["n8n"]["data"] == full["data"]
+    assert body["flowise"]["overrideConfig"] == {"sessionId": "c1"}
+    assert body["zapier"]["data"] == full["data"] and body["zapier"]["subject"] == "messages/17"
+    wait_for(lambda: daemon.metric("aqueduct_sink_delivered_total", sink="all", endpoint="airflow") == 3)
 
 
 def test_gone_means_no_retry(setup):

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "bridge/config/config.h"
+#include "bridge/config/preset.h"
 #include "connectors/connectors.h"
 #include "tests/support/folder.h"
 #include "tests/support/test.h"
@@ -66,6 +67,85 @@ static int64_t number(const struct endpoint *ep, const char *key)
     int64_t n;
     memcpy(&n, (const char *)ep + row_of(key)->offset, sizeof n);
     return n;
+}
+
+static const char *text(const struct endpoint *ep, const char *key)
+{
+    const char *value;
+    memcpy(&value, (const char *)ep + row_of(key)->offset, sizeof value);
+    return value;
+}
+
+static void write_file(const char *name, const char *content)
+{
+    FILE *f = fopen(name, "we");
+    assert_non_null(f);
+    fputs(content, f);
+    fclose(f);
+}
+
+/* What the endpoint says goes first, then what stands beside `endpoints:`, then what the receiver's file says. */
+TEST(a_receivers_file_says_what_nobody_else_does)
+{
+    struct problems p = { 0 };
+    write_file("mine.yaml",
+               "about: mine\nunsigned: true\nbody: {mine: 1}\ntimeout: 1s\nrate: 7\nretry: [3s]\nheaders: {X-A: b}\n");
+    struct config *c = load("    for: flowise\n    connect_timeout: 4s\n    endpoints:\n"
+                            "      a: {url: http://a/}\n"
+                            "      b: {url: http://b/, timeout: 9s, body: structured, concurrency: 2}\n"
+                            "      c: {url: http://c/, for: ./mine.yaml, content_type: text/plain}\n",
+                            &p);
+    assert_int_equal(p.count, 0);
+    assert_non_null(c);
+    const struct endpoint_config *e = c->sinks[0].endpoints;
+    assert_int_equal(number(e[0].endpoint, "timeout"), 120000);
+    assert_int_equal(number(e[0].endpoint, "connect_timeout"), 4000);
+    assert_int_equal(number(e[0].endpoint, "concurrency"), 4);
+    assert_non_null(strstr(text(e[0].endpoint, "body"), "question"));
+    assert_int_equal(number(e[1].endpoint, "timeout"), 9000);
+    assert_int_equal(number(e[1].endpoint, "concurrency"), 2);
+    assert_string_equal(text(e[1].endpoint, "body"), "\"structured\"");
+    assert_int_equal(number(e[2].endpoint, "timeout"), 1000);
+    assert_int_equal(number(e[2].endpoint, "concurrency"), 512);
+    assert_string_equal(text(e[2].endpoint, "body"), "{\"mine\":1}");
+    assert_string_equal(text(e[2].endpoint, "content_type"), "text/plain");
+    assert_int_equal(e[2].rate * 10, 70);
+    assert_int_equal(e[2].retry.at[0].ms, 3000);
+    config_free(c);
+}
+
+TEST(every_receiver_that_has_a_name_is_good)
+{
+    size_t count = 0;
+    for (const struct preset_text *t = preset_texts; t->name; t++) {
+        const char *name = preset_name(t, PRESET_RECEIVERS);
+        struct problems p = { 0 };
+        char yaml[128];
+        if (!name)
+            continue;
+        snprintf(yaml, sizeof yaml, "    url: http://a/\n    for: %s\n", name);
+        struct config *c = load(yaml, &p);
+        if (!c)
+            fail_msg("%s: %s", name, p.at[0].text);
+        config_free(c);
+        count++;
+    }
+    assert_int_equal(count, 7);
+}
+
+TEST(what_is_wrong_with_a_receivers_file)
+{
+    expect("    url: http://a/\n    for: slak\n",
+           "a.yaml:7:10: sinks.w.for: there is no preset \"slak\"; did you mean \"slack\"?\n");
+    write_file("bad.yaml", "unsigned: true\nbdoy: data\n");
+    expect("    url: http://a/\n    for: ./bad.yaml\n",
+           "./bad.yaml:2:1: sinks.w: unknown key \"bdoy\" (did you mean body?)\n");
+    write_file("worse.yaml", "unsigned: true\nfor: slack\ntimeout: soon\n");
+    expect("    url: http://a/\n    for: ./worse.yaml\n",
+           "./worse.yaml:2:1: sinks.w: has no use in such a file: \"for\"\n"
+           "./worse.yaml:3:10: sinks.w.timeout: \"soon\" is not a duration (examples: 250ms 30s 5m 2h 7d)\n");
+    expect("    url: http://a/\n    for: slack\n    secrets: [a secret of at least 24 characters]\n",
+           "a.yaml:8:14: sinks.w.secrets: for: slack says unsigned: true; to sign, say unsigned: false beside it\n");
 }
 
 TEST(one_of_them_may_be_without_their_circuit)
@@ -194,6 +274,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_stands_beside_them_is_their_default),
+        cmocka_unit_test(a_receivers_file_says_what_nobody_else_does),
+        cmocka_unit_test(every_receiver_that_has_a_name_is_good),
+        cmocka_unit_test(what_is_wrong_with_a_receivers_file),
         cmocka_unit_test(one_of_them_may_be_without_their_circuit),
         cmocka_unit_test(a_sink_without_them_is_its_only_one),
         cmocka_unit_test(mistakes_are_said_where_they_are),
