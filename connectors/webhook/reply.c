@@ -95,6 +95,8 @@ static enum reply_result reply_end_head(struct reply *w)
     w->state = REPLY_STATUS;
     if (!w->final)
         return REPLY_MORE;
+    if (w->status == 204 && (w->chunked || (w->sized && w->left))) /* it must have no body, and one may follow */
+        w->keep_open = false;
     if (w->status == 204 || w->status == 304)
         return REPLY_WHOLE;
     if (w->chunked && w->sized) /* whoever stands between us may see another end */
@@ -119,7 +121,7 @@ static enum reply_result reply_take_chunk_size(struct reply *w, struct str line)
             return REPLY_BROKEN;
         w->left = w->left * 16 + (unsigned)d;
     }
-    if (digits == 0 || (digits < line.n && !strchr("; \t", line.at[digits])))
+    if (digits == 0 || (digits < line.n && !memchr("; \t", line.at[digits], 3)))
         return REPLY_BROKEN;
     w->state = w->left ? REPLY_CHUNK : REPLY_TRAILER;
     return REPLY_MORE;
@@ -152,8 +154,10 @@ static enum reply_result reply_feed_line(struct reply *w, const char *bytes, siz
         buf_add(&w->line, bytes, piece);
     if (w->line.failed || piece > REPLY_LINE)
         return REPLY_LONG_HEADER;
-    if (w->state != REPLY_CHUNK_SIZE && w->state != REPLY_CHUNK_END && (w->head_n += *taken) > REPLY_HEAD)
-        return REPLY_LONG_HEADERS;
+    bool of_chunk = w->state == REPLY_CHUNK_SIZE || w->state == REPLY_CHUNK_END;
+    size_t *sum = of_chunk ? &w->chunk_n : &w->head_n;
+    if ((*sum += *taken) > REPLY_HEAD)
+        return of_chunk ? REPLY_BROKEN : REPLY_LONG_HEADERS;
     struct str line = w->line.n ? buf_str(&w->line) : (struct str){ bytes, piece };
     if (w->state == REPLY_STATUS && memcmp(line.at, "HTTP/1.", line.n < 7 ? line.n : 7) != 0)
         return REPLY_GARBAGE; /* who speaks another protocol may never end a line */

@@ -6,7 +6,7 @@
 
 enum {
     REPLY_LINE = 100 * 1024, /* longest line of a head */
-    REPLY_HEAD = 300 * 1024, /* most bytes of all heads of an answer, interim ones too */
+    REPLY_HEAD = 300 * 1024, /* most bytes of all heads of an answer, interim ones too; and of all lines about chunks */
     REPLY_VALUE = 128,
 };
 
@@ -37,10 +37,11 @@ struct reply {
         REPLY_TO_END, /* of the connection */
     } state;
     struct buf line; /* the beginning of a line whose end has not come */
-    size_t head_n;
-    int status;     /* of the answer, 0 before it is known; interim ones are not */
-    bool final;     /* that is not an interim one */
-    bool keep_open; /* the connection can serve another request */
+    size_t head_n;   /* bytes of all heads */
+    size_t chunk_n;  /* of all lines about chunks: small ones, with extensions, would hardly end */
+    int status;      /* of the answer, 0 before it is known; interim ones are not */
+    bool final;      /* that is not an interim one */
+    bool keep_open;  /* the connection can serve another request */
     bool chunked, sized;
     uint64_t left;
     char retry_after[REPLY_VALUE], delivery[REPLY_VALUE]; /* "": there is none */

@@ -27,6 +27,9 @@ static const struct {
     { "HTTP/1.1 204\n\n", REPLY_WHOLE, 204, "", 0, true, false },
     { "HTTP/1.0 204 No Content\r\n\r\n", REPLY_WHOLE, 204, "", 0, false, false },
     { "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", REPLY_WHOLE, 304, "", 0, true, false },
+    { "HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nab", REPLY_WHOLE, 204, "", 2, false, false },
+    { "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", REPLY_WHOLE, 204, "", 0, false, false },
+    { "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", REPLY_WHOLE, 204, "", 0, true, false },
     { OK "Content-Length: 5\r\n\r\nabcde", REPLY_WHOLE, 200, "abcde", 0, true, false },
     { OK "content-LENGTH:5\r\n\r\nabcdefg", REPLY_WHOLE, 200, "abcde", 2, true, false },
     { OK "Content-Length: 0\r\nConnection: Close\r\n\r\n", REPLY_WHOLE, 200, "", 0, false, false },
@@ -132,6 +135,12 @@ TEST(what_has_no_end_is_bounded)
     reply_begin(&r, take, &body);
     assert_int_equal(feed_many(&r, "HTTP/1.1 100 Continue\r\n\r\n", 100000), REPLY_LONG_HEADERS);
     assert_int_equal(r.status, 0);
+    buf_free(&body);
+    body = buf_new(1 << 20);
+    reply_begin(&r, take, &body);
+    assert_int_equal(feed_many(&r, OK "Transfer-Encoding: chunked\r\n\r\n", 1), REPLY_MORE);
+    assert_int_equal(feed_many(&r, "1\r\nx\r\n", 16384), REPLY_MORE); /* as many as there is body at most */
+    assert_int_equal(feed_many(&r, "1;a=0123456789\r\nx\r\n", 100000), REPLY_BROKEN);
     reply_free(&r);
     buf_free(&body);
 }
