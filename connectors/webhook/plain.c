@@ -25,7 +25,10 @@ struct plain_conn {
     int64_t opened_us;
     struct plain_request *request; /* NULL: idle */
     struct reply reply;
-    bool heard; /* a byte of the answer has come */
+    bool heard;    /* a byte of the answer has come */
+    bool ending;   /* nothing comes behind what can be read: its end was told, and is not told again */
+    bool broken;   /* it takes nothing more */
+    bool answered; /* before the whole request was sent: the rest of it is still to be sent */
 };
 
 static void plain_link(struct plain *p, struct plain_conn *c)
@@ -124,7 +127,13 @@ static bool plain_write(struct plain_conn *c)
     return true;
 }
 
-/* Judges what was fed; true: the request has ended. */
+/* A receiver may answer first and read then: what it says is delivered has to arrive. One that refuses reads no further. */
+static bool plain_sends_on(const struct plain_conn *c, enum reply_result w)
+{
+    return w == REPLY_WHOLE && c->reply.status < 400 && !c->broken;
+}
+
+/* Judges what was fed; true: there is no more to read. */
 static bool plain_judge(struct plain_conn *c, enum reply_result w, bool nothing_behind)
 {
     struct plain_request *r = c->request;
@@ -132,9 +141,12 @@ static bool plain_judge(struct plain_conn *c, enum reply_result w, bool nothing_
     if (w == REPLY_MORE)
         return false;
     r->reply = w;
+    c->answered = !all_sent && plain_sends_on(c, w);
+    if (c->answered)
+        return true;
     bool fresh = clock_mono_us() - c->opened_us < PLAIN_LIFE_US;
     plain_finish(c, w == REPLY_WHOLE ? PLAIN_WHOLE : PLAIN_BAD,
-                 w == REPLY_WHOLE && c->reply.keep_open && nothing_behind && all_sent && fresh);
+                 w == REPLY_WHOLE && c->reply.keep_open && nothing_behind && all_sent && fresh && !c->ending);
     return true;
 }
 
@@ -172,9 +184,20 @@ static void plain_on_ready(void *ctx, uint32_t events)
             plain_drop(c);
         return;
     }
-    bool writes = (events & EPOLLOUT) && c->request->sent < c->request->head.n + c->request->body.n;
-    if (writes && !plain_write(c) && !(events & EPOLLIN)) { /* an answer may have come before the end */
-        plain_lose(c, errno);
+    const struct plain_request *r = c->request;
+    c->ending = c->ending || (events & (EPOLLERR | EPOLLHUP | EPOLLRDHUP));
+    c->broken = c->broken || (events & (EPOLLERR | EPOLLHUP));
+    bool writes = (events & EPOLLOUT) && r->sent < r->head.n + r->body.n;
+    if (writes && !plain_write(c)) {
+        c->broken = true;
+        if (!c->answered && !(events & EPOLLIN)) { /* an answer may have come before the end */
+            plain_lose(c, errno);
+            return;
+        }
+    }
+    if (c->answered) {
+        if (c->broken || r->sent == r->head.n + r->body.n)
+            plain_finish(c, PLAIN_WHOLE, false);
         return;
     }
     if (events & (EPOLLIN | EPOLLERR | EPOLLHUP | EPOLLRDHUP))

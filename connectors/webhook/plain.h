@@ -7,6 +7,7 @@
  *   plain_done: a request that has ended; what it came to stands in it
  *
  * It is registered with epoll once, edge-triggered: a request costs one sendmsg and one recv, and a wait is shared by all.
+ * An answer below 400 that comes before the whole request is sent counts when the rest is sent, too, or the connection has ended.
  * Idle connections are their owner's. One that turns readable has ended, or is of no use. The oldest idle ones give way when there would be more
  * than `most` connections. One thread. */
 #pragma once

@@ -19,6 +19,7 @@ struct conn {
     struct buf in;
     const char *drip;       /* sent once per tick, for ever */
     bool close_soon, dying; /* dying: the next byte resets it */
+    bool answered;          /* early */
 };
 
 static void say(int fd, const char *text)
@@ -123,6 +124,9 @@ static void answer(struct conn *c, const char *path)
     } else if (!strcmp(path, "/once")) {
         answer_status(c, 204, "", "");
         c->close_soon = true;
+    } else if (!strcmp(path, "/half")) {
+        answer_status(c, 204, "", "");
+        shutdown(c->fd, SHUT_WR);
     } else if (!strcmp(path, "/dying")) {
         answer_status(c, 204, "", "");
         c->dying = true;
@@ -137,7 +141,7 @@ static void answer(struct conn *c, const char *path)
     } else if (!strcmp(path, "/garbage")) {
         say(c->fd, "SSH-2.0-this is no HTTP\r\n\r\n");
         drop(c, false);
-    } else if (strcmp(path, "/hang")) {
+    } else if (strcmp(path, "/hang") && strcmp(path, "/early")) {
         answer_status(c, 404, "", "");
     }
 }
@@ -151,13 +155,18 @@ static bool take_request(struct receiver *r, struct conn *c)
     size_t head = (size_t)(end - c->in.at) + 4;
     const char *length = memmem(c->in.at, head, "Content-Length: ", 16);
     size_t body = length ? strtoul(length + 16, NULL, 10) : 0;
-    if (c->in.n < head + body)
-        return false;
     char path[128] = "";
     const char *url = c->in.at + strcspn(c->in.at, " ") + 1; /* behind the method */
     if (!strncmp(url, "http://", 7))
         url = strchr(url + 7, '/');
     snprintf(path, sizeof path, "%.*s", (int)strcspn(url, " "), url);
+    if (!strcmp(path, "/early") && !c->answered) {
+        answer_status(c, 200, "", "");
+        c->answered = true;
+    }
+    if (c->in.n < head + body)
+        return false;
+    c->answered = false;
     pthread_mutex_lock(&r->lock);
     buf_reset(&r->last_head);
     buf_reset(&r->last_body);
@@ -179,6 +188,7 @@ static void serve(struct receiver *r, struct conn *c)
     }
     ssize_t n = recv(c->fd, bytes, sizeof bytes, MSG_DONTWAIT);
     if (n <= 0) {
+        atomic_fetch_add(&r->cut, c->in.n > 0);
         drop(c, false);
         return;
     }

@@ -14,6 +14,8 @@
  *   /short                  200 with a Content-Length that the body does not reach
  *   /once                   204, and closes the connection without a word soon after
  *   /dying                  204, and resets the connection as soon as another request comes on it, unread
+ *   /half                   204, then sends no more on that connection, but goes on reading
+ *   /early                  200 as soon as the head is there, then reads the body
  *   /long-header            200 and a header of 400 KiB
  *   /many-headers           200 and 400 headers of 1 KiB
  *   /redirect               302 to /status/204
@@ -32,6 +34,7 @@ struct receiver {
     int listen_fd, port;
     atomic_bool stop;
     atomic_int requests, connections;
+    atomic_int cut; /* requests that broke off */
     pthread_t thread;
     pthread_mutex_t lock; /* guards last_head, last_body */
     struct buf last_head, last_body;

@@ -310,6 +310,41 @@ TEST(many_kept_connections_that_were_reset_are_no_failures)
     sink_end(s);
 }
 
+/* Its end may come with the answer, and a receiver that sends no more may still read: without a word, for ever. */
+TEST(a_kept_connection_whose_receiver_sends_no_more_is_no_failure)
+{
+    struct sink *s = open_at("/half", "unsigned: true\nconcurrency: 1\n");
+    const struct event *ev = make_event("1", "{}");
+    for (int i = 0; i < 20; i++) {
+        struct result r = sink_deliver(s, ev);
+        if (r.verdict != VERDICT_DELIVERED)
+            fail_msg("%d: %s", i, r.why);
+    }
+    event_unref(ev);
+    sink_end(s);
+}
+
+/* A receiver that answers first and reads then has not read a request that ends with its answer. */
+TEST(a_receiver_that_answers_early_gets_the_whole_request)
+{
+    size_t n = 7 << 20;
+    char *data = mem_alloc(n + 1);
+    memset(data, '1', n);
+    struct sink *s = open_at("/early", "unsigned: true\nbody: binary\nconcurrency: 1\n");
+    const struct event *ev = event_like((struct event){ .data = { data, n } });
+    int cut = atomic_load(&receiver.cut);
+    for (int i = 0; i < 5; i++) {
+        int before = atomic_load(&receiver.requests);
+        assert_int_equal(sink_deliver(s, ev).verdict, VERDICT_DELIVERED);
+        while (atomic_load(&receiver.requests) == before && atomic_load(&receiver.cut) == cut)
+            usleep(1000);
+        assert_int_equal(atomic_load(&receiver.cut), cut);
+    }
+    event_unref(ev);
+    free(data);
+    sink_end(s);
+}
+
 /* A receiver that is really broken still costs attempts: one request on a new connection each. */
 TEST(a_new_connection_that_is_reset_is_a_failure)
 {
@@ -1077,6 +1112,8 @@ int main(void)
         cmocka_unit_test(a_kept_connection_that_was_reset_is_no_failure),
         cmocka_unit_test(a_kept_connection_that_was_reset_in_the_middle_of_a_request_is_no_failure),
         cmocka_unit_test(many_kept_connections_that_were_reset_are_no_failures),
+        cmocka_unit_test(a_kept_connection_whose_receiver_sends_no_more_is_no_failure),
+        cmocka_unit_test(a_receiver_that_answers_early_gets_the_whole_request),
         cmocka_unit_test(a_new_connection_that_is_reset_is_a_failure),
         cmocka_unit_test(a_structured_request),
         cmocka_unit_test(a_standard_request),
