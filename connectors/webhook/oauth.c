@@ -65,6 +65,20 @@ static void oauth_add_field(struct buf *out, const char *name, const char *value
     oauth_add_escaped(out, value);
 }
 
+/* Hides the secret, in whichever form it is sent. */
+static void oauth_hide(struct oauth_token *k)
+{
+    struct buf form = buf_new(3 * strlen(k->settings.client_secret.text) + 1);
+    struct hidden *h = &k->target.hidden;
+    hide_word(h, k->settings.client_secret.text);
+    oauth_add_escaped(&form, k->settings.client_secret.text);
+    hide_word(h, buf_c(&form));
+    if (k->settings.auth == OAUTH_BASIC)
+        hide_word(h, strrchr(k->transfer.request.text.at, ' ') + 1);
+    crypto_wipe(form.at, form.n);
+    buf_free(&form);
+}
+
 static void oauth_add_basic(struct buf *out, const struct oauth *o)
 {
     struct buf pair = buf_new(OAUTH_BYTES);
@@ -150,13 +164,13 @@ static void oauth_fill(struct oauth_token *k, const struct oauth *o, const struc
     CHECK(target_set_url(&k->target, OAUTH_URL, k->settings.token_url, &e)); /* oauth_check said so */
     CHECK(statuses_load(&k->target.rules.statuses, &(struct strings){ successes, 1 }, &(struct strings){ 0 }, &e));
     target_set_guard(&k->target, rules);
-    hide_word(&k->target.hidden, k->settings.client_secret.text);
     k->target.multi = receiver->multi;
     k->target.timeout = k->target.connect_timeout = (struct duration){ OAUTH_TIMEOUT_MS };
     k->answer = buf_new(OAUTH_BYTES);
     k->transfer.fetches = k;
     k->transfer.whole = &k->answer;
     oauth_build(k);
+    oauth_hide(k);
 }
 
 struct oauth_token *oauth_take(struct oauth_token **list, const struct oauth *o, const struct transfer_target *receiver,

@@ -70,11 +70,38 @@ TEST(settings_that_lack_something_are_refused)
     }
 }
 
+/* Services that are being set up like to say what they have received. */
+static void check_echo(enum oauth_auth auth, const char *echo, const char *shown)
+{
+    char text[128];
+    struct oauth_token *tokens = NULL;
+    struct transfer_target receiver = { 0 };
+    char url[] = "http://127.0.0.1/", id[] = "crm", secret[] = "open/sesame+1";
+    struct oauth o = { .token_url = url, .client_id = id, .client_secret = { secret }, .auth = auth };
+    struct oauth_token *k = oauth_take(&tokens, &o, &receiver,
+                                       &(struct address_rules){ GUARD_OFF, &(struct strings){ 0 } });
+    snprintf(text, sizeof text, "%s", echo);
+    hide_in(&k->target.hidden, text, strlen(text));
+    assert_string_equal(text, shown);
+    oauth_release(k);
+    oauth_free(tokens);
+}
+
+TEST(an_answer_that_repeats_the_request_shows_no_secret)
+{
+    check_echo(OAUTH_BASIC, "Authorization: Basic Y3JtOm9wZW4lMkZzZXNhbWUlMkIx?",
+               "Authorization: Basic ****************************?");
+    check_echo(OAUTH_BASIC, "open/sesame+1?", "*************?");
+    check_echo(OAUTH_BODY, "client_id=crm&client_secret=open%2Fsesame%2B1&scope=a",
+               "client_id=crm&client_secret=*****************&scope=a");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_of_a_token_service),
         cmocka_unit_test(settings_that_lack_something_are_refused),
+        cmocka_unit_test(an_answer_that_repeats_the_request_shows_no_secret),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
