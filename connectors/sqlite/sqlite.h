@@ -348,6 +348,7 @@ struct sqlite_source {
         char *journal;         /* the path of its rollback journal */
         bool commit;           /* the last notices told of a commit, not only of writing */
         bool noted;            /* some were taken that nobody waited for */
+        bool heard;            /* a notice told of the last change that was found while it was let go */
         int64_t lock_ms;       /* how long to wait for a lock; 0: it is not locked */
         int64_t poll_at_ms;    /* when to look without a notice */
         int64_t poll_after_ms; /* the wait that led there */

@@ -15,6 +15,7 @@ enum {
     WAIT_LOCK_MS = 32,     /* longest wait before trying a locked file again, when no commit is noticed */
     WAIT_REST_FACTOR = 9,  /* rest so many times as long as a pass held the file: at most a tenth of the time is ours */
     WAIT_REST_MS = 1000,   /* longest rest */
+    WAIT_HEARD_FACTOR = 4, /* let go, it is looked at so many times less often where notices come */
 };
 
 void wait_open(struct sqlite_source *s)
@@ -196,18 +197,20 @@ bool wait_is_marked(const struct sqlite_source *s, const struct file_mark *now)
 enum wake wait_let_go(struct sqlite_source *s, int wake_fd)
 {
     struct idle *idle = &s->idle;
-    int64_t now = clock_mono_ms(), ms = s->poll.ms;
+    int64_t now = clock_mono_ms(), ms = s->poll.ms * (s->wait.heard ? WAIT_HEARD_FACTOR : 1);
     if (idle->again_ms && idle->again_ms - now < ms)
         ms = idle->again_ms - now;
     if (idle->due_ms != INT64_MAX && idle->due_ms - clock_wall_ms() < ms)
         ms = idle->due_ms - clock_wall_ms();
-    if (wait_for(s, wake_fd, ms, true) == WAKE_CORE)
+    enum wake wake = wait_for(s, wake_fd, ms, true);
+    if (wake == WAKE_CORE)
         return WAKE_CORE;
     struct file_mark mark;
     wait_mark(s, &mark);
     metric_set(s->last_look, clock_wall_ms() / 1000);
     if (!wait_is_marked(s, &mark)) {
         idle->second = false;
+        s->wait.heard = wake == WAKE_NOTICE;
         return WAKE_NOTICE;
     }
     bool again = idle->again_ms && clock_mono_ms() >= idle->again_ms;

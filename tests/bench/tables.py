@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The SQLite source at size: many rows, many databases, a writer that never pauses."""
+import contextlib
 import os
 import re
 import sqlite3
@@ -71,7 +72,7 @@ def snapshot(b):
 
 
 def idle(b):
-    """Databases in which nothing happens."""
+    """Databases in which nothing happens any more."""
     folder, count = b.room(), 20
     sources = ""
     for i in range(count):
@@ -80,6 +81,11 @@ def idle(b):
         sources += source(USERS, name=f"app{i}", path=f"{i}/app.db")
     with Daemon(b.binary, folder, b.broker("local", folder), sources) as d:
         watching(d, count)
+        time.sleep(3)
+        for i in range(count):
+            with contextlib.closing(sqlite3.connect(folder / str(i) / "app.db")) as db:
+                db.execute("UPDATE users SET role = 'last'")
+                db.commit()
         time.sleep(3)
         cpu, began = d.cpu_us(), time.monotonic()
         time.sleep(b.seconds * 2)

@@ -104,21 +104,26 @@ TEST(the_journal_mode_can_be_changed)
     rig_end(&rig);
 }
 
+static void hear_nothing(void)
+{
+    close(rig_inside(&rig)->wait.inotify);
+    rig_inside(&rig)->wait.inotify = -1;
+}
+
 /* What is committed meanwhile is seen at once by the notices of the folder, and without them by looking at the files
  * every `poll`. */
 static void take_up_again(const char *journal, bool notices)
 {
     rig_begin(&rig, journal, SCHEMA, notices ? APPEND "poll: 1h\n" : APPEND "poll: 10ms\n");
-    if (!notices) {
-        close(rig_inside(&rig)->wait.inotify);
-        rig_inside(&rig)->wait.inotify = -1;
-    }
     for (int i = 0; i < 3; i++) {
         wait_until_let_go();
+        if (!notices)
+            hear_nothing();
         app_do(&rig, "INSERT INTO log(x) VALUES (%d)", i);
         while (rig.seen_count == 0)
             read_on();
         assert_types(&rig, "log.line");
+        assert_int_equal(rig_inside(&rig)->wait.heard, notices);
     }
     rig_end(&rig);
 }
@@ -127,6 +132,19 @@ TEST(taken_up_by_notices)
 {
     take_up_again("DELETE", true);
     take_up_again("WAL", true);
+}
+
+/* Where they came, it is looked at less often, until a change is found that none told of. */
+TEST(taken_up_by_looking_where_notices_came)
+{
+    rig_begin(&rig, "DELETE", SCHEMA, APPEND "poll: 10ms\n");
+    wait_until_let_go();
+    rig_inside(&rig)->wait.heard = true;
+    hear_nothing();
+    app_exec(&rig, "INSERT INTO log(x) VALUES (1)");
+    assert_captured(&rig, "log.line");
+    assert_false(rig_inside(&rig)->wait.heard);
+    rig_end(&rig);
 }
 
 TEST(taken_up_by_looking)
@@ -212,6 +230,7 @@ int main(void)
         cmocka_unit_test(a_second_look),
         cmocka_unit_test(the_journal_mode_can_be_changed),
         cmocka_unit_test(taken_up_by_notices),
+        cmocka_unit_test(taken_up_by_looking_where_notices_came),
         cmocka_unit_test(taken_up_by_looking),
         cmocka_unit_test(replaced_meanwhile),
         cmocka_unit_test(an_open_row_is_aborted_in_time),
