@@ -292,7 +292,7 @@ def test_each_receiver_that_has_a_name_takes_what_it_gets(bridge, people):
     text = "He said \"<!channel> & go\"\n" + "long " * 1000
     full = event("event-for-all-of-them", "chat.response.generated", subject="messages/17",
                  data={"output": {"text": text}, "conversation": {"id": "c1"}, "n": 1.5})
-    post_ok(daemon, full, event("event-with-nothing-in-it"), event("event-whose-answer-is-lost", "answer.lost"))
+    post_ok(daemon, full, event("event-with-nothing-in-it", "<!channel>"), event("event-whose-answer-is-lost", "answer.lost"))
     wait_for(lambda: len(found) == 3 * len(FOR) + 1, why=lambda: found)
     assert [line for line in found if line["status"] >= 300 and line["status"] != 409] == []
     body = {name: next(line["body"] for line in found if line["path"] == path and "messages/17" in json.dumps(line["body"]))
