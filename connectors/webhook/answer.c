@@ -162,6 +162,10 @@ static void answer_say_lost(const struct answer *a, const char *begun, struct re
         snprintf(out->why, sizeof out->why, "the headers of the answer are too large%s", begun);
         return;
     }
+    if (strstr(a->text, "chunked-encod")) { /* "Illegal or missing hexadecimal sequence in chunked-encoding" */
+        snprintf(out->why, sizeof out->why, "the chunks of the answer are broken%s", begun);
+        return;
+    }
     if (a->status) {
         snprintf(out->why, sizeof out->why, "connection lost before the end of the answer%s", begun);
         return;
@@ -198,6 +202,10 @@ static void answer_say_failure(const struct answer *a, struct result *out)
     case CURLE_PARTIAL_FILE: answer_say_lost(a, begun, out); return;
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_WEIRD_SERVER_REPLY:
+        if (a->status) {
+            snprintf(out->why, room, "a header of the answer is broken%s", begun);
+            return;
+        }
         snprintf(out->why, room, "what answers at this address does not speak HTTP%s",
                  a->tls ? "" : " (is it an https address?)");
         return;

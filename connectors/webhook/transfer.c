@@ -338,7 +338,7 @@ static CURLcode transfer_plain_code(struct transfer *t)
     case REPLY_LONG_HEADER: return CURLE_OUT_OF_MEMORY;
     case REPLY_LONG_HEADERS: snprintf(t->text, sizeof t->text, "Too large response headers"); return CURLE_RECV_ERROR;
     case REPLY_ENOUGH: return CURLE_WRITE_ERROR;
-    case REPLY_BROKEN: return CURLE_PARTIAL_FILE;
+    case REPLY_BROKEN: snprintf(t->text, sizeof t->text, "bad chunked-encoding"); return CURLE_RECV_ERROR;
     case REPLY_MORE:
     case REPLY_WHOLE:
     case REPLY_GARBAGE: break;

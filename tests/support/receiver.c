@@ -75,6 +75,7 @@ static void answer_raw(struct conn *c, const char *name)
           false },
         { "more", "HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", false },
         { "last", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", true },
+        { "broken-length", "HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\n", false },
         { "broken-chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", false },
     };
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)

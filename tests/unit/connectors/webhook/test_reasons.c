@@ -197,6 +197,10 @@ TEST(answers_that_do_not_come_or_break_off)
     expect_plain("/short", "",
                  "connection lost before the end of the answer (the answer began with 200 and broke off)");
     expect_plain("/garbage", "", "what answers at this address does not speak HTTP (is it an https address?)");
+    expect_plain("/raw/broken-chunk", "",
+                 "the chunks of the answer are broken (the answer began with 200 and broke off)");
+    expect_plain("/raw/broken-length", "",
+                 "a header of the answer is broken (the answer began with 200 and broke off)");
     expect_plain("/hang", "timeout: 200ms\n", "timeout after 200 ms without an answer");
     expect_plain("/hang", "timeout: 1s\nconnect_timeout: 100ms\n", "timeout after 1 s without an answer");
     expect_plain("/slow", "timeout: 200ms\n", "timeout after 200 ms (the answer began with 200 and broke off)");
