@@ -109,8 +109,8 @@ static bool journals_read(struct journals *j, struct journal *now)
     return true;
 }
 
-/* A transaction that had this first page before it joins the chain. One that was rolled back had it as well, then the next
- * one begins where it did. */
+/* A transaction that had this first page before it joins the chain. One that wrote and was rolled back does so as well, but
+ * the counter did not move, so that the chain leads to another one than there is. */
 static bool journals_link(struct journals *j, const uint8_t *first, uint32_t size)
 {
     uint32_t counter = journals_number(first + JOURNALS_COUNTER);
@@ -119,7 +119,7 @@ static bool journals_link(struct journals *j, const uint8_t *first, uint32_t siz
     if (j->links == 0) {
         j->from = counter;
         memcpy(j->before, first, size);
-    } else if (counter != j->to && counter != j->to - 1)
+    } else if (counter != j->to)
         return false;
     j->to = counter + 1;
     j->links++;
@@ -132,12 +132,10 @@ static void journals_take(struct journals *j)
     struct journal now = { 0 };
     size_t count = j->count;
     bool good = !j->lost && j->known && journals_read(j, &now);
-    if (good && now.first)
-        good = journals_link(j, now.first, now.page);
-    else if (good && !j->written)
-        j->count = count; /* rolled back */
+    if (good && j->written)
+        good = now.first && journals_link(j, now.first, now.page);
     else
-        good = false;
+        j->count = count; /* rolled back */
     free(now.first);
     journals_close(j);
     if (!good)
@@ -187,10 +185,9 @@ void journals_written(struct journals *j)
 
 static bool journals_lead_to(const struct journals *j, uint32_t counter, const uint8_t *first)
 {
-    if (j->links == 0 || counter == j->change)
-        return counter == j->change && memcmp(first, j->first, j->size) == 0 && (j->links == 0 || j->from == counter);
-    return j->from == j->change && memcmp(j->before, j->first, j->size) == 0
-           && (counter == j->to || counter == j->to - 1);
+    if (j->links == 0)
+        return counter == j->change && memcmp(first, j->first, j->size) == 0;
+    return j->from == j->change && memcmp(j->before, j->first, j->size) == 0 && counter == j->to;
 }
 
 bool journals_follow(struct journals *j, const uint8_t *first, uint32_t size, journals_page_fn *each, void *ctx)

@@ -2,16 +2,16 @@
 /* Which pages transactions change in a database with a rollback journal, as their journals tell: SQLite writes there how a
  * page was before it writes the page. Format: sqlite.org/fileformat2.html, "The Rollback Journal".
  *
- *   a journal is made -- opened --.                        ,-- it has the first page: a link of the chain
+ *   a journal is made -- opened --.                        ,-- the database was written: a link of the chain
  *   the database is written       |-- a journal is gone --<
- *                                 '   (its file is still   '-- it does not: the transaction was rolled back
+ *                                 '   (its file is still   '-- it was not: the transaction was rolled back
  *                                      open, and whole)
  *
  * The first page, which every commit changes, has a counter: the pages of the journals are all that changed only if the
  * journals lead, without a gap, from the page as it was at the last look to the one that is there now. Where anything else
- * is seen (a journal that came and went unopened, one that is not removed but cut, a write without a journal, a WAL) nothing
- * is known. A page that was free before a transaction is not in its journal; nor is one that only becomes free. Both change
- * the page that points to it, which is.
+ * is seen (a journal that came and went unopened, one that is not removed but cut, a write without a journal, one that was
+ * rolled back, a WAL) nothing is known. A page that was free before a transaction is not in its journal; nor is one that only
+ * becomes free. Both change the page that points to it, which is.
  *
  * Journals are no part of a database to SQLite's locks, so they may be opened and closed. One is open at a time. Used on the
  * source's thread. */

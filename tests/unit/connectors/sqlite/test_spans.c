@@ -5,6 +5,7 @@
  * AQUEDUCT_TEST_TIMES=20: so many times as long, with another seed each time; AQUEDUCT_TEST_SEED: with this one. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "tests/support/sqlite_rig.h"
 
@@ -151,6 +152,32 @@ TEST(journals_that_do_not_tell)
         assert_false(told_by_journals(ways[i], "u.changed"));
         app_exec(&rig, "PRAGMA journal_mode = DELETE");
     }
+    rig_end(&rig);
+}
+
+/* A commit of which nothing is noticed (by another name of the file, by another machine) is found, although the transaction
+ * before it, which was rolled back, would have led to the counter that it has. */
+TEST(journals_of_what_was_rolled_back)
+{
+    char other[160], name[192];
+    sqlite3 *db;
+    overlooked = 0;
+    rig_begin(&rig, "DELETE", USERS FILL, RULE TYPES);
+    watch_commits();
+    snprintf(other, sizeof other, "%s/elsewhere", rig.folder);
+    snprintf(name, sizeof name, "%s/same.db", other);
+    assert_int_equal(mkdir(other, 0700), 0);
+    assert_int_equal(link(rig.path, name), 0);
+    assert_int_equal(sqlite3_open(name, &db), SQLITE_OK);
+    rows_read("UPDATE users SET note = 'x' WHERE id = 1", "");
+    app_exec(&rig, "PRAGMA synchronous = OFF; BEGIN; INSERT INTO other(x) VALUES (zeroblob(9000))");
+    take_notices(NULL);
+    app_exec(&rig, "ROLLBACK");
+    assert_int_equal(sqlite3_exec(db, "UPDATE users SET role = 'boss' WHERE id = 777", NULL, NULL, NULL), SQLITE_OK);
+    assert_captured(&rig, "u.changed");
+    sqlite3_close(db);
+    unlink(name);
+    rmdir(other);
     rig_end(&rig);
 }
 
@@ -426,6 +453,7 @@ int main(void)
         cmocka_unit_test(journals_tell_what_changed),
         cmocka_unit_test(journals_do_not_tell_of_free_pages),
         cmocka_unit_test(journals_that_do_not_tell),
+        cmocka_unit_test(journals_of_what_was_rolled_back),
         cmocka_unit_test(known_although_let_go),
         cmocka_unit_test(read_when_any_page_changed),
         cmocka_unit_test(a_condition_of_more_than_the_row),
