@@ -554,6 +554,11 @@ static const struct event *mapping_event(struct mapping *m, struct mapping_call 
 {
     struct mapping_entry *x = &m->entries[i];
     const struct event *ev = NULL;
+    bool whole = sqlite3_bind_parameter_index(x->stmt, ":body") > 0;
+    if (whole && !sandbox_may_read(m->sandbox, c->body.n, e)) {
+        err_prefix(e, "map[%zu]", i);
+        return NULL;
+    }
     mapping_bind(m, c, x->stmt);
     mapping_bind_column(x->stmt, ":key", m->choose, CHOOSE_KEY);
     mapping_bind_column(x->stmt, ":value", m->choose, CHOOSE_VALUE);

@@ -6,6 +6,7 @@
 
 enum {
     SANDBOX_STEPS = 2000,      /* thousands of steps of SQLite's machine a request: some 50 ms */
+    SANDBOX_BYTES = 128 << 20, /* of JSON a request, some 500 ms */
     SANDBOX_LENGTH = 1 << 20,  /* beside twice the longest body: of a value */
     SANDBOX_SQL = 64 << 10,    /* bytes of a statement */
     SANDBOX_PATTERN = 1 << 10, /* of LIKE and GLOB */
@@ -68,6 +69,13 @@ void sandbox_close(struct sandbox *b)
 void sandbox_begin(struct sandbox *b)
 {
     b->steps = SANDBOX_STEPS;
+    b->bytes = SANDBOX_BYTES;
+}
+
+bool sandbox_may_read(struct sandbox *b, size_t bytes, struct err *e)
+{
+    b->bytes -= (int64_t)bytes;
+    return b->bytes >= 0 || err_set(e, "the SQL of too many elements reads all of such a long body");
 }
 
 /* Everything that is bound is one of these. */

@@ -389,6 +389,35 @@ TEST(work_is_bounded)
     buf_free(&body);
 }
 
+/* A value is found in a long body in one step; SQL over the body does so for each element. */
+TEST(what_elements_read_of_the_body_is_bounded)
+{
+    enum { FEW = 100, MANY = 200, LONG = 900000 };
+    static const struct event *all[MANY];
+    const struct header json = { STR("Content-Type"), STR("application/json") };
+    const struct path_limits most = { MANY, 64 };
+    begin("app: a\neach: $.a\nunmapped: refuse\nmap: [{type: run.finished, data: {run.id: \":body->>'$.id'\"}}]\n");
+    struct buf body = buf_new(2 << 20);
+    for (int n = FEW; n <= MANY; n += MANY - FEW) {
+        buf_reset(&body);
+        buf_add_c(&body, "{\"id\":\"i\",\"x\":\"");
+        for (int i = 0; i < LONG; i++)
+            buf_add_char(&body, 'x');
+        buf_add_c(&body, "\",\"a\":[0");
+        for (int i = 1; i < n; i++)
+            buf_add_c(&body, ",0");
+        buf_add_c(&body, "]}");
+        struct http_request r = { .headers = &json, .header_count = 1, .body = buf_str(&body) };
+        int got = path_events(&path, &r, &most, all, &origins, &status, &failure);
+        assert_int_equal(got, n == FEW ? FEW : -1);
+        for (int i = 0; i < got; i++)
+            event_unref(all[i]);
+    }
+    assert_says(failure.text, "map[0]: the SQL of too many elements reads all of such a long body");
+    assert_int_equal(missed("failed"), 1);
+    buf_free(&body);
+}
+
 TEST(memory_is_bounded)
 {
     begin(
@@ -583,6 +612,7 @@ int main(void)
         cmocka_unit_test_teardown(an_id_of_the_body_without_a_map, end),
         cmocka_unit_test_teardown(headers_without_what_proves_the_sender, end),
         cmocka_unit_test_teardown(work_is_bounded, end),
+        cmocka_unit_test_teardown(what_elements_read_of_the_body_is_bounded, end),
         cmocka_unit_test_teardown(memory_is_bounded, end),
         cmocka_unit_test_teardown(refused, end),
         cmocka_unit_test_teardown(places_and_types, end),
