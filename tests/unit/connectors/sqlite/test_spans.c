@@ -137,8 +137,8 @@ TEST(journals_that_do_not_tell)
 {
     static const char *const ways[] = {
         "PRAGMA journal_mode = MEMORY; UPDATE users SET role = role || 'x' WHERE id = 777",
-        "BEGIN; UPDATE users SET role = 'y' WHERE id = 778; ROLLBACK; PRAGMA journal_mode = MEMORY;"
-        "UPDATE users SET role = role || 'x' WHERE id = 777",
+        ("BEGIN; UPDATE users SET role = 'y' WHERE id = 778; ROLLBACK; PRAGMA journal_mode = MEMORY;"
+         "UPDATE users SET role = role || 'x' WHERE id = 777"),
         "PRAGMA journal_mode = TRUNCATE; UPDATE users SET role = role || 'x' WHERE id = 777",
         "PRAGMA journal_mode = PERSIST; UPDATE users SET role = role || 'x' WHERE id = 777",
         "PRAGMA journal_mode = WAL; UPDATE users SET role = role || 'x' WHERE id = 777; PRAGMA journal_mode = DELETE",
