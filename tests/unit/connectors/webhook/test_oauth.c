@@ -77,7 +77,7 @@ static void check_echo(enum oauth_auth auth, const char *echo, const char *shown
     struct oauth_token *tokens = NULL;
     struct transfer_target receiver = { 0 };
     char url[] = "http://127.0.0.1/", id[] = "crm", secret[] = "open/sesame+1";
-    struct oauth o = { .token_url = url, .client_id = id, .client_secret = { secret }, .auth = auth };
+    struct oauth o = { .token_url = url, .client_id = id, .client_secret = { .text = secret }, .auth = auth };
     struct oauth_token *k = oauth_take(&tokens, &o, &receiver,
                                        &(struct address_rules){ GUARD_OFF, &(struct strings){ 0 } });
     snprintf(text, sizeof text, "%s", echo);
