@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* SQL over what was posted: one SQLite connection without a table or a file, for all paths of a source. A statement may
  * call functions and json_each() and json_tree(), and read what is bound to it; nothing else prepares: no table, no pragma, no
- * ATTACH, no write, no extension, no recursion, and no function whose result changes while what is bound does not (random()).
+ * ATTACH, no write, no extension, no recursion, and no random(). (That a date is that of 'now' is not seen: an `id` of it is
+ * another each time.)
  * The length of every value, and of every request the steps and the bytes of JSON that are read again for each element, are
  * bounded. One thread. */
 #pragma once
