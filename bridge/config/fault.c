@@ -11,12 +11,15 @@ static const struct node *fault_element(const struct node *list, size_t i)
     return list && list->kind == NODE_LIST && i < list->count ? list->at[i].value : NULL;
 }
 
-/* The node at a place such as capture[2].types, or the last one above it that is written. */
+/* The node at a place such as capture[2].types, or the last one above it that is written. A key may have dots. */
 static const struct node *fault_node_at(const struct node *n, struct str place)
 {
     while (place.n) {
         uint64_t index;
-        char key[64];
+        char key[128];
+        snprintf(key, sizeof key, "%.*s", (int)(place.n < sizeof key ? place.n : 0), place.at);
+        if (node_get(n, key))
+            return node_get(n, key);
         size_t length = 0;
         bool element = place.at[0] == '[';
         while (length < place.n && !(length && strchr(".[", place.at[length])))
@@ -33,6 +36,7 @@ static const struct node *fault_node_at(const struct node *n, struct str place)
     return n;
 }
 
+/* Of "map[1]: type: ..." at map[1].type. */
 static void fault_put_at_key(struct problems *out, fault_problem_fn *put, const struct node *n, const struct where *at,
                              const char *text)
 {
@@ -41,10 +45,12 @@ static void fault_put_at_key(struct problems *out, fault_problem_fn *put, const 
     char key[64];
     snprintf(key, sizeof key, "%.*s", (int)(word < sizeof key ? word : 0), text);
     const struct node *value = colon && strchr(":[.", text[word]) ? node_get(n, key) : NULL;
-    if (value && text[word] == '.') /* a place below it: body.blocks[0].text */
-        value = fault_node_at(value, (struct str){ text + word + 1, (size_t)(colon - text) - word - 1 });
+    if (value && text[word] != ':') { /* a place below it: body.blocks[0].text */
+        size_t from = word + (text[word] == '.');
+        value = fault_node_at(value, (struct str){ text + from, (size_t)(colon - text) - from });
+    }
     if (value)
-        put(out, value, &(struct where){ at, { text, (size_t)(colon - text) }, 0 }, "%s", colon + 2);
+        fault_put_at_key(out, put, value, &(struct where){ at, { text, (size_t)(colon - text) }, 0 }, colon + 2);
     else
         put(out, n, at, "%s", text);
 }

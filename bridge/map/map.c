@@ -35,12 +35,12 @@ static bool map_check_path(const char *name, const char *sql, struct err *e)
     const struct vocabulary_path *path = vocabulary_path(str_of(name));
     const char *near = path ? NULL : vocabulary_nearest_path(str_of(name));
     if (near)
-        return err_set(e, "data: there is no path \"%s\" in the vocabulary (did you mean %s?)", name, near);
+        return err_set(e, "data.%s: there is no path \"%s\" in the vocabulary (did you mean %s?)", name, name, near);
     if (!path || strchr(name, '['))
-        return err_set(e, "data: there is no path \"%s\" in the vocabulary", name);
+        return err_set(e, "data.%s: there is no path \"%s\" in the vocabulary", name, name);
     if (path->made)
-        return err_set(e, "data: %s is made of the text beside it, not mapped", name);
-    return sql[strspn(sql, " \t\r\n")] || err_set(e, "data: %s has no SQL", name);
+        return err_set(e, "data.%s: is made of the text beside it, not mapped", name);
+    return sql[strspn(sql, " \t\r\n")] || err_set(e, "data.%s: has no SQL", name);
 }
 
 static bool map_check_entry(const struct map *shared, const struct map_options *m, struct err *e)
@@ -55,7 +55,7 @@ static bool map_check_entry(const struct map *shared, const struct map_options *
         if (!map_check_path(path, m->data.at[i].value, e))
             return false;
         if (!vocabulary_carries(type, str_of(path)))
-            return err_set(e, "data: %s has no place in the data of %s", path, m->type);
+            return err_set(e, "data.%s: has no place in the data of %s", path, m->type);
     }
     struct map_lookup lookup = { &m->data, shared };
     const char *lack = vocabulary_lack(type, map_has, &lookup);
@@ -80,7 +80,7 @@ static bool map_check_shared(const struct map *shared, struct list map, struct e
         if (!map_check_path(shared->at[i].key, shared->at[i].value, e))
             return false;
         if (!map_has_place(map, shared->at[i].key))
-            return err_set(e, "data: %s has no place in the data of any type of `map`", shared->at[i].key);
+            return err_set(e, "data.%s: has no place in the data of any type of `map`", shared->at[i].key);
     }
     return true;
 }

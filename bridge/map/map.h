@@ -51,8 +51,8 @@ struct outline {
     size_t count;
 };
 
-/* `place` of what is wrong leads *e: "map[1]: data: ...". `map`: of struct map_options. What an op may be its connector
- * knows. */
+/* `place` of what is wrong leads *e: "map[1]: data.run.id: ...". `map`: of struct map_options. What an op may be its
+ * connector knows. */
 bool map_check(const struct map *data, struct list map, struct err *e);
 /* Has the data of its events anything that people wrote? */
 bool map_tells_content(const struct map *data, const struct map_options *m);

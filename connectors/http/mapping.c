@@ -165,9 +165,12 @@ static bool mapping_check_sql(struct sandbox *b, const struct mapping_rules *r, 
 
 static bool mapping_check_data(struct sandbox *b, const struct mapping_rules *r, const struct map *data, struct err *e)
 {
-    for (size_t i = 0; i < data->count; i++)
-        if (!mapping_check_sql(b, r, data->at[i].value, data->at[i].key, e))
-            return err_prefix(e, "data");
+    for (size_t i = 0; i < data->count; i++) {
+        char place[160];
+        snprintf(place, sizeof place, "data.%s", data->at[i].key);
+        if (!mapping_check_sql(b, r, data->at[i].value, place, e))
+            return false;
+    }
     return true;
 }
 

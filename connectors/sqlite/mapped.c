@@ -18,9 +18,12 @@ struct mapped {
 
 /* ---- values ---- */
 
-static void mapped_shape(struct sqlite_source *s, struct rule *r, const struct binding *b, sqlite3_stmt *row, int col,
+static void mapped_shape(struct sqlite_source *s, const struct projecting *at, size_t i, sqlite3_stmt *row,
                          struct cell *out)
 {
+    struct rule *r = at->r;
+    const struct binding *b = &at->p->of.bindings[i];
+    int col = DATA_HEAD + (int)i;
     const struct shaping shaping = {
         &s->telling, s->hmac, &r->o->mask, (size_t)s->max_event.n, &s->cells, s->repaired
     };
@@ -29,8 +32,9 @@ static void mapped_shape(struct sqlite_source *s, struct rule *r, const struct b
         shape_app(&shaping, s->app_name, out);
     if (!wrong)
         return;
-    char text[WHY_BYTES];
-    snprintf(text, sizeof text, "data: %s %s, and is left out of such rows", b->path->path, wrong);
+    char text[WHY_BYTES], place[PLACE_TEXT];
+    project_name(r, at->p, b->path->path, place);
+    snprintf(text, sizeof text, "%.80s: %s, and is left out of such rows", place, wrong);
     rule_warn(s, r, text);
 }
 
@@ -47,13 +51,13 @@ static void mapped_take_before(struct sqlite_source *s, struct mapped *m, const 
     struct projection *p = m->at->p;
     sqlite3_stmt *row = project_kept(s, r, p, m->at->h->key, m->at->h->kept);
     for (size_t i = 0; row && i < p->of.count; i++)
-        mapped_shape(s, r, &p->of.bindings[i], row, DATA_HEAD + (int)i, &p->before[i]);
+        mapped_shape(s, m->at, i, row, &p->before[i]);
     sqlite3_reset(row);
     row = row ? project_kept(s, r, p, m->at->h->key, now->at) : NULL;
     for (size_t i = 0; i < p->of.count; i++) {
         struct cell as_now = { 0 };
         if (row)
-            mapped_shape(s, r, &p->of.bindings[i], row, DATA_HEAD + (int)i, &as_now);
+            mapped_shape(s, m->at, i, row, &as_now);
         p->fits[i].differs = row && !mapped_is_same(s, &p->before[i], &as_now);
         if (!p->fits[i].differs)
             p->before[i] = (struct cell){ 0 };
@@ -79,7 +83,7 @@ static void mapped_take_values(struct sqlite_source *s, struct mapped *m)
     for (size_t i = 0; i < p->of.count; i++) {
         p->before[i] = (struct cell){ 0 };
         p->fits[i].differs = false;
-        mapped_shape(s, m->at->r, &p->of.bindings[i], m->at->row, DATA_HEAD + (int)i, &p->cells[i]);
+        mapped_shape(s, m->at, i, m->at->row, &p->cells[i]);
         p->cells[i].large = p->cells[i].large || p->fits[i].huge;
     }
     data_drop_constants(&p->of, p->cells);
@@ -147,10 +151,11 @@ static void mapped_find_lack(struct sqlite_source *s, struct mapped *m)
     m->lack = data_lack(&p->of, p->cells);
     if (!m->lack)
         return;
-    char text[WHY_BYTES];
+    char text[WHY_BYTES], place[PLACE_TEXT];
+    project_name(m->at->r, p, m->lack, place);
     snprintf(text, sizeof text,
-             "data: %s has no value in some rows, but %s must have it; their events have no dataschema", m->lack,
-             p->of.o->type);
+             "%.80s: %s has no value in some rows, but %s must have it; their events have no dataschema", place,
+             m->lack, p->of.o->type);
     rule_warn(s, m->at->r, text);
     metric_add(s->incomplete, 1);
 }

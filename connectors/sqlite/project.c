@@ -185,34 +185,45 @@ static void project_hint(struct sqlite_source *s, const struct rule *r, struct s
     sqlite3_free(text);
 }
 
+void project_name(const struct rule *r, const struct projection *p, const char *path, char place[PLACE_TEXT])
+{
+    const struct map_options *first = r->o->map.at;
+    const struct binding *b = NULL;
+    for (size_t i = 0; i < p->of.count; i++)
+        if (p->of.bindings[i].sql && strcmp(p->of.bindings[i].path->path, path) == 0)
+            b = &p->of.bindings[i];
+    int n = b && !b->own ? 0 : snprintf(place, PLACE_TEXT, "map[%td]", p->of.o - first);
+    if (b)
+        snprintf(place + n, PLACE_TEXT - (size_t)n, "%sdata.%s", n ? "." : "", path);
+}
+
+/* `place`: of the SQL, in the rule. What entries share is told once, as rule_warn tells the same text once. */
 static void project_tell(struct sqlite_source *s, struct rule *r, const struct projection *p, enum view view,
-                         const char *what, const struct err *why)
+                         const char *place, const struct err *why)
 {
     char text[WHY_BYTES], hint[128] = "";
-    const struct map_options *first = r->o->map.at;
     struct str missed = project_missed(why);
     if (missed.n && view == VIEW_LIVE)
         project_hint(s, r, missed, hint);
     if (missed.n && view != VIEW_LIVE)
         snprintf(text, sizeof text, "keep: %.*s is missing, which %.80s of %.60s reads of a row that is gone",
-                 missed.n > 60 ? 60 : (int)missed.n, missed.at, what, p->of.o->type);
+                 missed.n > 60 ? 60 : (int)missed.n, missed.at, place, p->of.o->type);
     else
-        snprintf(text, sizeof text, "map[%td] (%.40s): %.60s: %.80s%.40s", p->of.o - first, p->of.o->type, what,
-                 why->text, hint);
+        snprintf(text, sizeof text, "%.80s: %.80s%.40s", place, why->text, hint);
     rule_warn(s, r, text);
 }
 
 /* Does the expression (NULL: none) fit? */
 static bool project_fits_schema(struct sqlite_source *s, struct rule *r, const struct projection *p, enum view view,
-                                const char *expression, const char *what)
+                                const char *expression, const char *place)
 {
     struct err why = { 0 };
     if (!expression)
         return true;
     sqlite3_stmt *stmt = project_alone(s, r, NULL, view, !p->no_join[view], expression, &why);
     sqlite3_finalize(stmt);
-    if (!stmt && what)
-        project_tell(s, r, p, view, what, &why);
+    if (!stmt && place)
+        project_tell(s, r, p, view, place, &why);
     return stmt != NULL;
 }
 
@@ -231,16 +242,21 @@ static void project_find_lacking(struct sqlite_source *s, struct rule *r, struct
         project_tell(s, r, p, view, r->o->join ? "join" : "table", &why);
         return;
     }
-    bool decided = view == VIEW_BEFORE || project_fits_schema(s, r, p, view, o->when, "when");
+    char when[32], subject[32], key[32];
+    ptrdiff_t at = o - (const struct map_options *)r->o->map.at;
+    snprintf(when, sizeof when, "map[%td].when", at);
+    snprintf(subject, sizeof subject, "map[%td].subject", at);
+    snprintf(key, sizeof key, "map[%td].partitionkey", at);
+    bool decided = view == VIEW_BEFORE || project_fits_schema(s, r, p, view, o->when, when);
     p->lost[view] = !project_fits_schema(s, r, p, view, r->o->part, tell ? "part" : NULL) || !decided;
-    p->no_subject[view] = !project_fits_schema(s, r, p, view, o->subject, tell ? "subject" : NULL);
-    p->no_key[view] = !project_fits_schema(s, r, p, view, o->partitionkey, tell ? "partitionkey" : NULL);
+    p->no_subject[view] = !project_fits_schema(s, r, p, view, o->subject, tell ? subject : NULL);
+    p->no_key[view] = !project_fits_schema(s, r, p, view, o->partitionkey, tell ? key : NULL);
     for (size_t i = 0; i < p->of.count; i++) {
         const struct binding *b = &p->of.bindings[i];
-        char what[160];
-        snprintf(what, sizeof what, "data: %s", b->path->path);
+        char place[PLACE_TEXT];
+        project_name(r, p, b->path->path, place);
         p->fits[i].lacks[view] = !project_fits_schema(s, r, p, view, b->sql,
-                                                      view == VIEW_LIVE || (tell && b->own) ? what : NULL);
+                                                      view == VIEW_LIVE || (tell && b->own) ? place : NULL);
     }
 }
 
@@ -374,7 +390,7 @@ static void project_bind(const struct projecting *at, sqlite3_stmt *stmt)
 
 /* Does that expression of the row fail? *huge: by its length. */
 static bool project_fails(struct sqlite_source *s, const struct projecting *at, const char *expression,
-                          const char *what, bool *huge)
+                          const char *place, bool *huge)
 {
     struct err why = { 0 };
     int rc = SQLITE_ERROR;
@@ -386,7 +402,7 @@ static bool project_fails(struct sqlite_source *s, const struct projecting *at, 
     }
     *huge = rc == SQLITE_TOOBIG;
     if (rc != SQLITE_DONE && !*huge)
-        project_tell(s, at->r, at->p, VIEW_LIVE, what, &why);
+        project_tell(s, at->r, at->p, VIEW_LIVE, place, &why);
     sqlite3_finalize(stmt);
     return rc != SQLITE_DONE;
 }
@@ -401,9 +417,9 @@ static bool project_take_apart(struct sqlite_source *s, struct projecting *at)
     for (size_t i = 0; i < p->of.count; i++) {
         const struct binding *b = &p->of.bindings[i];
         struct fit *fit = &p->fits[i];
-        char what[160];
-        snprintf(what, sizeof what, "data: %s", b->path->path);
-        fit->failed = b->sql && !fit->lacks[at->view] && project_fails(s, at, b->sql, what, &fit->huge);
+        char place[PLACE_TEXT];
+        project_name(at->r, p, b->path->path, place);
+        fit->failed = b->sql && !fit->lacks[at->view] && project_fails(s, at, b->sql, place, &fit->huge);
     }
     at->apart = true;
     at->row = project_whole(s, at->r, p, at->view, &why);

@@ -10,6 +10,8 @@
 #pragma once
 #include "connectors/sqlite/projection.h"
 
+enum { PLACE_TEXT = 160 };
+
 struct projecting { /* begins zeroed but for the first three */
     struct rule *r;
     struct projection *p;
@@ -25,6 +27,8 @@ void project_check(struct sqlite_source *s, struct rule *r);
 /* Does that happening concern the entry? `columns`: the changed watched columns that do, a bit each. */
 bool project_fits(struct sqlite_source *s, const struct rule *r, const struct projection *p, const struct happening *h,
                   uint32_t *columns);
+/* Where in the rule the SQL of a path stands: data.run.id, or map[1].data.run.id; of one that has none the entry. */
+void project_name(const struct rule *r, const struct projection *p, const char *path, char place[PLACE_TEXT]);
 void project_begin(struct sqlite_source *s, struct projecting *at);
 bool project_next(struct sqlite_source *s, struct projecting *at); /* false: there is none more */
 void project_end(struct projecting *at);

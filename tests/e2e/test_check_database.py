@@ -148,13 +148,13 @@ def test_tries_the_sql_of_a_map(run, database):
     assert done.returncode == 0 and '"text": "new"' in done.stdout, done.stderr
     done = tried("stat", "nobody")
     assert done.returncode == 1
-    assert "sources.app.capture[0].map[0] (chat.response.generated): data: output.text: no such column: r.stat" in done.stderr
+    assert "sources.app.capture[0].data.output.text: no such column: r.stat" in done.stderr
     done = tried("state", "admin")
     assert "capture[0].join: it makes several rows of one; write `part`, SQL that tells them apart" in done.stderr
 
 
 @pytest.mark.parametrize("old, new, said", [
-    ("message.id:", "mesage.id:", 'capture[0].data: there is no path "mesage.id" in the vocabulary (did you mean message.id?)'),
+    ("message.id:", "mesage.id:", 'capture[0].data.mesage.id: there is no path "mesage.id" in the vocabulary (did you mean message.id?)'),
     ("output.text:", "output.txt:", 'there is no path "output.txt" in the vocabulary (did you mean output.text?)'),
     ("message.id: r.id, ", "", "message.id is missing"),
     ("response.generated", "response.generatd", '"chat.response.generatd" is no type of the vocabulary (did you mean chat.response.generated?)'),
@@ -166,11 +166,57 @@ def test_a_misspelt_path_is_a_mistake_without_a_database_too(run, old, new, said
     assert re.search(r"^bridge.yaml:\d+:\d+: sources.app", done.stderr, re.M) and said in done.stderr, done.stderr
 
 
+PLACED = """\
+sources:
+  app:
+    type: sqlite
+    path: elsewhere.db
+    app: desk
+    capture:
+      - name: jobs
+        kind: append
+        table: job
+        join: LEFT JOIN role o ON o.name = r.state
+        data:
+          document.id: r.id
+          document.bytes: r.created
+          document.words: r.created
+        map:
+          - type: document.uploaded
+            op: [insert]
+          - type: document.removed
+            when: r.state = 'gone'
+            op: [insert]
+            data:
+              document.name: r.state
+routes: [{topic: events}]
+sinks: {dead: {type: dead_letter, path: dead.db}}
+"""
+
+
+@pytest.mark.parametrize("old, new, said", [
+    ("document.bytes:", "document.byts:", '13:26: sources.app.capture[0].data.document.byts: there is no path "document.byts"'),
+    ("document.name:", "document.nmae:", '22:30: sources.app.capture[0].map[1].data.document.nmae: there is no path "document.nmae"'),
+    ("document.removed", "document.remved", '18:19: sources.app.capture[0].map[1].type: "document.remved" is no type'),
+    ("            op: [insert]\n            data:", "            op: [don]\n            data:", '20:17: sources.app.capture[0].map[1].op: "don" is nothing'),
+    ("bytes: r.created", "bytes: r.creatd", "13:27: sources.app.capture[0].data.document.bytes: no such column: r.creatd (did you mean r.created?)"),
+    ("bytes: r.created", "bytes: r.state", "13:27: warning: sources.app.capture[0].data.document.bytes: is no integer, and is left out of such rows"),
+    ("name: r.state\nr", "name: r.stat\nr", "22:30: sources.app.capture[0].map[1].data.document.name: no such column: r.stat (did you mean r.state?)"),
+    ("when: r.state", "when: r.stat", "19:19: sources.app.capture[0].map[1].when: no such column: r.stat (did you mean r.state?)"),
+    ("JOIN role", "JOIN roles", "10:15: sources.app.capture[0].join: no such table: roles"),
+])
+def test_a_mistake_in_a_rule_is_told_once_and_where_it_stands(run, database, old, new, said):
+    assert PLACED.count(old) == 1
+    done = run("--database", database, config=PLACED.replace(old, new))
+    lines = [line for line in done.stderr.splitlines() if "capture" in line]
+    assert len(lines) == 1 and lines[0].startswith("bridge.yaml:" + said), done.stderr
+
+
 def test_warns_of_a_required_path_that_is_empty(run, database):
     rules = "capture:\n      " + MAPPED.replace("TEXT", "state").replace("NAME", "nobody").replace("conversation.id: r.id", "conversation.id: o.name")
     done = run("--database", database, config=CONFIG.replace("RULES", "app: desk\n    " + rules))
     assert done.returncode == 0, done.stderr
-    assert "sources.app.capture[0].data: conversation.id has no value in some rows, but chat.response.generated must have it" in done.stderr
+    assert "sources.app.capture[0].data.conversation.id: conversation.id has no value in some rows, but chat.response.generated must have it" in done.stderr
     assert '"type": "chat.response.generated"' in done.stdout and "dataschema" not in done.stdout
 
 

@@ -445,7 +445,7 @@ static const struct bad {
     { "sources: {a: {type: all, listen: \"127.0.0.1:80\"}}\nadmin: {listen: \"127.0.0.1:80\"}\n" END,
       "a.yaml:2:17: admin.listen: 127.0.0.1:80 is taken by sources.a\n" },
     { "admin: {tokens: [a token that is long, short]}\n" SRC END,
-      "a.yaml:1:17: admin.tokens[1]: has 5 characters, the least is 16: a short one can be guessed (`openssl rand -base64 32` makes a good one)\n" },
+      "a.yaml:1:40: admin.tokens[1]: has 5 characters, the least is 16: a short one can be guessed (`openssl rand -base64 32` makes a good one)\n" },
     { "admin: {tls_key: key.pem}\n" SRC END,
       "a.yaml:1:8: admin: tls_certificate and tls_key belong together: set both or none\n" },
     { SRC "    listen: 127.0.0.1:9464\n" END, "a.yaml:1:1: admin.listen: 127.0.0.1:9464 is taken by sources.s\n" },
@@ -454,7 +454,7 @@ static const struct bad {
     { "admin: {listen: \"127.0.0.1:65536\"}\n" SRC END,
       "a.yaml:1:17: admin.listen: \"127.0.0.1:65536\" is not an address: the port must be 0 to 65535\n" },
     { SRC "    preset: unknown\n" END, "a.yaml:3:5: sources.s: there is no preset \"unknown\"\n" },
-    { SRC "    tags: [a, b, c]\n" END, "a.yaml:4:11: sources.s.tags[2]: is too much when fast\n" },
+    { SRC "    tags: [a, b, c]\n" END, "a.yaml:4:18: sources.s.tags[2]: is too much when fast\n" },
 };
 
 /* Are the problems of a.yaml exactly these? Says so if not, so that one run shows all that is different. */

@@ -455,13 +455,13 @@ TEST(refused)
     assert_refused("app: a\nmap: [{type: run.finishd, data: {run.id: \"1\"}}]\n",
                    "map[0]: type: \"run.finishd\" is no type of the vocabulary (did you mean run.finished?)");
     assert_refused("app: a\nmap: [{type: run.finished, data: {run.idd: \"1\"}}]\n",
-                   "map[0]: data: there is no path \"run.idd\" in the vocabulary (did you mean run.id?)");
+                   "map[0]: data.run.idd: there is no path \"run.idd\" in the vocabulary (did you mean run.id?)");
     assert_refused("app: a\nmap: [{type: run.finished}]\n", "map[0]: data: run.id is missing");
     assert_refused("map: [{type: run.finished, data: {run.id: \"1\"}}]\n", "app: is missing");
-    assert_refused(RUN("body->>'$.id'"), "map[0]: data: run.id: no such column: body");
-    assert_refused(RUN(":bdy->>'$.id'"), "map[0]: data: run.id: there is no parameter :bdy (:body, :headers)");
-    assert_refused(RUN("1, 2"), "map[0]: data: run.id: ");
-    assert_refused(RUN("1); SELECT (2"), "map[0]: data: run.id: ");
+    assert_refused(RUN("body->>'$.id'"), "map[0]: data.run.id: no such column: body");
+    assert_refused(RUN(":bdy->>'$.id'"), "map[0]: data.run.id: there is no parameter :bdy (:body, :headers)");
+    assert_refused(RUN("1, 2"), "map[0]: data.run.id: ");
+    assert_refused(RUN("1); SELECT (2"), "map[0]: data.run.id: ");
     assert_refused(RUN("(SELECT name FROM sqlite_schema)"), "prohibited");
     assert_refused(RUN("(SELECT name FROM pragma_database_list)"), "not authorized");
     assert_refused(RUN("load_extension('x')"), "not authorized to use function: load_extension");
@@ -502,7 +502,7 @@ TEST(places_and_types)
         "paths: [{path: /a, verify: {scheme: none}, app: a, map: [{type: run.finished, data: {run.id: \"1\"}},"
         " {type: run.failed, data: {run.id: \"1\", error.mesage: \"1\"}}]}]");
     http_source.faults(s, say_fault, &said);
-    is(buf_str(&said), "paths[0].map[1]|data: there is no path \"error.mesage\" in the vocabulary (did\n");
+    is(buf_str(&said), "paths[0].map[1]|data.error.mesage: there is no path \"error.mesage\" in the vo\n");
     free(s);
     buf_reset(&said);
     s = source_filled(

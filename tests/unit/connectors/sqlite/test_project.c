@@ -186,11 +186,11 @@ TEST(check_says_what_does_not_fit)
     struct source *s = source_filled(&sqlite_source, "app", buf_c(&yaml));
     sqlite_source.review(s, note, note, &doubtful);
     free(s);
-    assert_true(
-        is(buf_str(&doubtful),
-           "capture[0]: map[0] (chat.started): data: input.text: no such column: r.promt (did you mean r.prompt?)\n"
-           "capture[1]: keep: name is missing, which data: user.name of user.deleted reads of a row that is gone\n"
-           "capture[2]: tables: there is no table like \"x*\"\n"));
+    assert_true(is(
+        buf_str(&doubtful),
+        "capture[0]: data.input.text: no such column: r.promt (did you mean r.prompt?)\n"
+        "capture[1]: keep: name is missing, which map[0].data.user.name of user.deleted reads of a row that is gone\n"
+        "capture[2]: tables: there is no table like \"x*\"\n"));
     buf_free(&doubtful);
     buf_free(&yaml);
     app_close(&rig);
@@ -351,8 +351,10 @@ TEST(what_must_be_there_is_empty)
     assert_int_equal(rig.seen_count, 3);
     for (size_t i = 0; i < rig.seen_count; i++)
         assert_null(rig.seen[i]->dataschema.at);
-    assert_says(said, "data: conversation.id has no value in some rows, but chat.response.generated must have it");
-    assert_says(said, "data: output has no value in some rows");
+    assert_says(
+        said,
+        "data.conversation.id: conversation.id has no value in some rows, but chat.response.generated must have it");
+    assert_says(said, "map[0]: output has no value in some rows");
     assert_int_equal(metric_value(rig_inside(&rig)->incomplete), before + 3);
     rig_end(&rig);
 }
@@ -482,7 +484,7 @@ TEST(content_cut)
 TEST(refusals)
 {
     refuse(CHATS "  data: {mesage.id: r.id}\n" GENERATED,
-           "data: there is no path \"mesage.id\" in the vocabulary (did you mean message.id?)");
+           "data.mesage.id: there is no path \"mesage.id\" in the vocabulary (did you mean message.id?)");
     refuse(CHATS "  data: {message.id: r.id, conversation.id: r.conv}\n" GENERATED,
            "map[0]: data: output is missing, which events of chat.response.generated must have");
     refuse(
@@ -491,8 +493,8 @@ TEST(refusals)
     refuse(CHATS DATA "  map:\n  - {type: chat.response.generated, op: [done]}\n",
            "map[0]: op: \"done\" is nothing that a rule of kind append reports");
     refuse(CHATS DATA "    document.name: r.conv\n" GENERATED,
-           "data: document.name has no place in the data of any type");
-    refuse(CHATS DATA "    input.chars: 3\n" GENERATED, "data: input.chars is made of the text beside it");
+           "data.document.name: has no place in the data of any type");
+    refuse(CHATS DATA "    input.chars: 3\n" GENERATED, "data.input.chars: is made of the text beside it");
     refuse(CHATS DATA GENERATED "  types: {insert: x}\n", "types: does not go with map");
     refuse("capture:\n- {name: c, kind: append, table: chats, join: x, types: {insert: x}}\n",
            "join: belongs to a rule with map");
