@@ -209,7 +209,8 @@ static void project_tell(struct sqlite_source *s, struct rule *r, const struct p
         snprintf(text, sizeof text, "keep: %.*s is missing, which %.80s of %.60s reads of a row that is gone",
                  missed.n > 60 ? 60 : (int)missed.n, missed.at, place, p->of.o->type);
     else
-        snprintf(text, sizeof text, "%.80s: %.80s%.40s", place, why->text, hint);
+        snprintf(text, sizeof text, "%.80s: %.80s%.40s%s", place, why->text, hint,
+                 p->lost[view] ? "; no event of this rule is told until it fits" : "");
     rule_warn(s, r, text);
 }
 
@@ -222,6 +223,8 @@ static bool project_fits_schema(struct sqlite_source *s, struct rule *r, const s
         return true;
     sqlite3_stmt *stmt = project_alone(s, r, NULL, view, !p->no_join[view], expression, &why);
     sqlite3_finalize(stmt);
+    if (!stmt)
+        rule_find_cut(s->db, expression, &why);
     if (!stmt && place)
         project_tell(s, r, p, view, place, &why);
     return stmt != NULL;

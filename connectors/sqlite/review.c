@@ -179,13 +179,16 @@ static void review_names(struct review *v, const struct rule_options *o)
 
 /* ---- its SQL ---- */
 
-/* What SQLite said about an option's text. What is not there may come with another version of the application. */
-static void review_sql(struct review *v, const char *option)
+/* What SQLite said about an option's text (NULL: it is no expression). What is not there may come with another version of the application. */
+static void review_sql(struct review *v, const char *option, const char *expression)
 {
-    struct err e;
+    struct err e, said;
     char hint[128] = "";
     static const char no_column[] = "no such column: ";
-    const char *why = sqlite3_errmsg(v->s->db);
+    err_set(&said, "%s", sqlite3_errmsg(v->s->db));
+    if (expression)
+        rule_find_cut(v->s->db, expression, &said);
+    const char *why = said.text;
     if (strncmp(why, no_column, sizeof no_column - 1) == 0)
         review_hint(why + sizeof no_column - 1, v->names, hint);
     err_set(&e, "%s: %s%s", option, why, hint);
@@ -207,7 +210,7 @@ static void review_expression(struct review *v, const struct rule_options *o, co
     char *from = review_from(o);
     sqlite3_stmt *stmt = text ? review_prepare(v, sqlite3_mprintf("SELECT (%s\n) FROM %s", text, from)) : NULL;
     if (text && !stmt)
-        review_sql(v, option);
+        review_sql(v, option, text);
     sqlite3_finalize(stmt);
     sqlite3_free(from);
 }
@@ -221,7 +224,7 @@ static sqlite3_stmt *review_probe(struct review *v, const struct rule_options *o
     sqlite3_stmt *probe = review_prepare(v, sqlite3_mprintf("SELECT * FROM %s", from));
     sqlite3_free(from);
     if (!probe) {
-        review_sql(v, o->select ? "select" : "table");
+        review_sql(v, o->select ? "select" : "table", NULL);
         return NULL;
     }
     int count = sqlite3_column_count(probe);
@@ -235,10 +238,10 @@ static void review_told(void *ctx, const char *why)
 {
     struct err e;
     err_set(&e, "%s", why);
-    if (strstr(why, "no such column") || strstr(why, "no such table") || strstr(why, "syntax error"))
+    if (strstr(why, "no such column") || strstr(why, "no such table"))
         review_say_missing(ctx, &e);
     else
-        review_say(ctx, false, &e);
+        review_say(ctx, strstr(why, "syntax error") != NULL, &e);
 }
 
 /* A rule with `tables` is reviewed by its instances, if it has any. */

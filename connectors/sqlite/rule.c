@@ -416,6 +416,20 @@ const char *rule_nearest(sqlite3_stmt *probe, struct str name)
     return nearest;
 }
 
+void rule_find_cut(sqlite3 *db, const char *expression, struct err *why)
+{
+    sqlite3_stmt *stmt = NULL;
+    if (!str_ends(str_of(why->text), STR(": syntax error")))
+        return;
+    char *sql = sqlite3_mprintf("SELECT (%s", expression); /* which fails: what it misses, or what is wrong in it */
+    CHECK(sql);
+    sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
+    if (strcmp(sqlite3_errmsg(db), "incomplete input") == 0)
+        err_set(why, "syntax error: the SQL is not complete, something is missing at its end");
+    sqlite3_finalize(stmt);
+    sqlite3_free(sql);
+}
+
 bool rule_keeps(const struct rule_options *o, struct str name)
 {
     return rule_lists(&o->keep, name) || (o->kind == KIND_OUTBOX && rule_lists(&o->watch, name));

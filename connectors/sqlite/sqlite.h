@@ -406,6 +406,8 @@ void rule_warn_of_unkeyed(struct sqlite_source *s, struct rule *r);
 const char *rule_type(const struct rule *r,
                       struct str op); /* the type template of an operation, or NULL; some type of `map` */
 const char *rule_nearest(sqlite3_stmt *probe, struct str name); /* of its columns, or NULL */
+/* What SQLite said of an expression, in `why`, names what the bridge wrote behind it, where its own end is missing. */
+void rule_find_cut(sqlite3 *db, const char *expression, struct err *why);
 uint64_t rule_signature(const struct rule *r);                  /* of its watched columns */
 bool rule_keeps(const struct rule_options *o, struct str name); /* is known of a row as it was */
 

@@ -81,7 +81,7 @@ def test_masks_secrets_and_warns_of_them(run, database):
     ("key: id", "key: idd", 'capture[0].key: there is no column "idd" in job (did you mean id?)'),
     ("state = 'ok'", "stat = 'ok'", "capture[0].done: no such column: stat (did you mean state?)"),
     ("job.done", "'job.{stat}'", 'capture[0].types: there is no column "stat" in job (did you mean state?)'),
-    ("state = 'ok'", "state =", 'capture[0].done: near ")": syntax error'),
+    ("state = 'ok'", "state =", 'capture[0].done: syntax error: the SQL is not complete'),
 ])
 def test_what_does_not_fit_is_a_mistake(run, database, old, new, said):
     done = run("--database", database, rules=OPEN_ROW.replace(old, new))
@@ -203,13 +203,25 @@ sinks: {dead: {type: dead_letter, path: dead.db}}
     ("bytes: r.created", "bytes: r.state", "13:27: warning: sources.app.capture[0].data.document.bytes: is no integer, and is left out of such rows"),
     ("name: r.state\nr", "name: r.stat\nr", "22:30: sources.app.capture[0].map[1].data.document.name: no such column: r.stat (did you mean r.state?)"),
     ("when: r.state", "when: r.stat", "19:19: sources.app.capture[0].map[1].when: no such column: r.stat (did you mean r.state?)"),
-    ("JOIN role", "JOIN roles", "10:15: sources.app.capture[0].join: no such table: roles"),
+    ("JOIN role", "JOIN roles", "10:15: sources.app.capture[0].join: no such table: roles; no event of this rule is told until it fits"),
+    ("bytes: r.created", "bytes: r.created ||", "13:27: sources.app.capture[0].data.document.bytes: syntax error: the SQL is not complete"),
+    ("bytes: r.created", "bytes: (r.created", "13:27: sources.app.capture[0].data.document.bytes: syntax error: the SQL is not complete"),
+    ("bytes: r.created", "bytes: r.created r", '13:27: sources.app.capture[0].data.document.bytes: near "r": syntax error'),
 ])
 def test_a_mistake_in_a_rule_is_told_once_and_where_it_stands(run, database, old, new, said):
     assert PLACED.count(old) == 1
     done = run("--database", database, config=PLACED.replace(old, new))
     lines = [line for line in done.stderr.splitlines() if "capture" in line]
     assert len(lines) == 1 and lines[0].startswith("bridge.yaml:" + said), done.stderr
+
+
+def test_sql_that_is_none_is_a_mistake_in_every_version_of_the_application(run, database):
+    config = PLACED.replace("elsewhere.db", database)
+    done = run(config=config.replace("name: r.state", "name: r.stat"))
+    assert done.returncode == 0 and "22:30: warning: sources.app.capture[0].map[1].data.document.name: no such column" in done.stderr
+    done = run(config=config.replace("name: r.state", "name: r.state ||"))
+    assert done.returncode == 1
+    assert "22:30: sources.app.capture[0].map[1].data.document.name: syntax error: the SQL is not complete" in done.stderr
 
 
 def test_warns_of_a_required_path_that_is_empty(run, database):

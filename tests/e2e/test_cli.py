@@ -788,7 +788,7 @@ def test_check_refuses_sql_that_is_none(run, database):
     refused(run, CAPTURE.replace("RULE", ', where: "syntax error here("'),
             'bridge.yaml:6:72: ' + RULE_AT + 'where: near "error": syntax error')
     refused(run, CAPTURE.replace("append", "open_row").replace("RULE", ', done: "value >"').replace("insert", "done"),
-            'bridge.yaml:6:71: ' + RULE_AT + 'done: near ")": syntax error')
+            'bridge.yaml:6:71: ' + RULE_AT + 'done: syntax error: the SQL is not complete, something is missing at its end')
     refused(run, CAPTURE.replace("RULE", '').replace("table: t", 'select: "SELEC 1"'),
             'bridge.yaml:6:41: ' + RULE_AT + 'select: near "1": syntax error')
 
