@@ -140,8 +140,8 @@ static int outbox_go_back(struct sqlite_source *s, struct rule *r, int64_t newes
 
 static int outbox_begin(struct sqlite_source *s, struct rule *r, int64_t *newest)
 {
-    int64_t seq;
-    uint64_t mark;
+    int64_t seq = 0;
+    uint64_t mark = 0;
     bool there = false, same = false, known = outbox_remembered(r, 0, &seq, &mark) && seq == r->top;
     int rc = outbox_newest(r, newest);
     if (rc == SQLITE_OK && known)
