@@ -245,7 +245,7 @@ static void project_find_lacking(struct sqlite_source *s, struct rule *r, struct
         project_tell(s, r, p, view, r->o->join ? "join" : "table", &why);
         return;
     }
-    char when[32], subject[32], key[32];
+    char when[48], subject[48], key[48];
     ptrdiff_t at = o - (const struct map_options *)r->o->map.at;
     snprintf(when, sizeof when, "map[%td].when", at);
     snprintf(subject, sizeof subject, "map[%td].subject", at);
