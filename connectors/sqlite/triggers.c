@@ -392,7 +392,7 @@ bool triggers_look(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
         r->source_old = none ? triggers_stand_in(&whole, r->o) : triggers_source(s->db, &present, r->o, true);
     } else {
         r->triggers = r->no_table ? TRIGGERS_GOOD : TRIGGERS_NONE; /* without the table there is nothing to miss */
-        snprintf(why, WHY_BYTES, "%s", e.text);
+        snprintf(why, WHY_BYTES, "%.*s", WHY_BYTES - 1, e.text);
     }
     triggers_free(&whole);
     triggers_free(&present);
