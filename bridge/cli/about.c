@@ -26,8 +26,11 @@ static int about_unknown(const struct connectors *connectors, const char *name)
 static const struct vocabulary_type *about_type(const char *name)
 {
     const struct vocabulary_type *type = vocabulary_type(str_of(name));
-    const char *near = type ? NULL : vocabulary_nearest_type(str_of(name));
-    if (!type && near)
+    const struct vocabulary_type *now = type ? NULL : vocabulary_formerly(str_of(name), false);
+    const char *near = type || now ? NULL : vocabulary_nearest_type(str_of(name));
+    if (now)
+        usage_wrong(NULL, "there is no type \"%s\"; in the vocabulary that is %s", name, now->name);
+    else if (!type && near)
         usage_wrong(NULL, "there is no type \"%s\" in the vocabulary (did you mean %s?)", name, near);
     else if (!type)
         usage_wrong(NULL, "there is no type \"%s\" in the vocabulary (aqueduct help events lists them)", name);

@@ -66,11 +66,15 @@ static void check_print_content(const json_t *content)
     const json_t *one, *source;
     json_array_foreach(content, i, one)
     {
-        printf("topic %s has what people wrote, as it is, by content: full of",
-               json_string_value(json_object_get(one, "topic")));
-        json_array_foreach(json_object_get(one, "sources"), k, source)
+        const json_t *sources = json_object_get(one, "sources");
+        bool several = json_array_size(sources) > 1;
+        printf("topic %s gets what people wrote unchanged (source%s", json_string_value(json_object_get(one, "topic")),
+               several ? "s" : "");
+        json_array_foreach(sources, k, source)
+        {
             printf("%s %s", k ? "," : "", json_string_value(source));
-        putchar('\n');
+        }
+        printf(" %s content: full; hash or none tells less)\n", several ? "have" : "has");
     }
 }
 

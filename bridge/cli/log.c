@@ -267,6 +267,15 @@ static int log_check_names(const struct log_call *c, const struct command_call *
     return code;
 }
 
+/* Nothing was asked for, and some sink logs its failures alone? */
+static bool log_is_of_failures(const struct log_flags *f, const struct config *config)
+{
+    bool is = false;
+    for (size_t i = 0; i < config->sink_count; i++)
+        is = is || (sink_logs_attempts(&config->sinks[i]) && config->sinks[i].attempts == ATTEMPTS_FAILURES);
+    return is && !f->sink.at && !f->endpoint.at && !f->event.at && !f->since.at && !f->failures;
+}
+
 static bool log_show(struct log_call *c, struct look *look, const struct command_call *call, int *code, struct err *e)
 {
     bool good = look_on(look, log_record, c, e);
@@ -275,7 +284,10 @@ static bool log_show(struct log_call *c, struct look *look, const struct command
     bool none = c->kept_count == 0 && !c->flags->json && !c->flags->follow;
     log_print_kept(c);
     if (good && none)
-        fputs("no attempts match\n", stderr);
+        fputs(log_is_of_failures(c->flags, call->config)
+                  ? "no failed attempts (deliveries are logged with attempts: all)\n"
+                  : "no attempts match\n",
+              stderr);
     while (good && c->flags->follow && fflush(stdout) == 0) {
         nanosleep(&(struct timespec){ .tv_nsec = LOG_LOOK_MS * 1000000L }, NULL);
         good = look_on(look, log_record, c, e);

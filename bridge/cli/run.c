@@ -15,8 +15,9 @@ static const struct flag run_flags[] = {
 
 static const char run_notes[] =
     "A dry run opens the sources as a first start does (start: now or snapshot), but neither broker nor sinks nor admin\n"
-    "listener; it reads and stores no position, so it may stand beside a running daemon. Whoever sends to an http source\n"
-    "gets 503, as nothing is stored.\n";
+    "listener; it reads and stores no position, so it may stand beside a running daemon, unless there is an http source: it\n"
+    "listens at the same address, which the daemon has (listen:). Whoever sends to an http source gets 503, as nothing is\n"
+    "stored.\n";
 
 static int run_bridge(struct command_call *call)
 {

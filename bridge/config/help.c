@@ -255,7 +255,7 @@ static void help_print_preset(const struct preset_text *p, const char *name, FIL
     else
         fprintf(out,
                 "    paths:\n      - path: <where it posts to>\n        preset: %s\n        verify: <aqueduct help "
-                "verify>\n\nThe types of its events:\n\n",
+                "http verify>\n\nThe types of its events:\n\n",
                 name);
     for (size_t i = 0; rules && i < rules->count; i++)
         help_print_rule(rules->at[i].value, out);

@@ -195,7 +195,7 @@ char *str_dup(struct str s)
     return copy;
 }
 
-enum { NEAREST_LONGEST = 64 };
+enum { NEAREST_LONGEST = 64, NEAREST_EDITS = 3 };
 
 /* Edits (insert, delete, replace, swap of neighbours) from a to b, both at most NEAREST_LONGEST bytes, in any case. */
 static size_t str_edits(struct str a, struct str b)
@@ -230,6 +230,8 @@ const char *str_nearest(struct str word, const char *const *names)
 {
     const char *nearest = NULL;
     size_t limit = (word.n + 1) / 3; /* edits that a person may have made */
+    if (limit > NEAREST_EDITS)
+        limit = NEAREST_EDITS;
     if (word.n > NEAREST_LONGEST)
         return NULL;
     for (; *names; names++) {

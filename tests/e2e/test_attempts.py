@@ -41,6 +41,16 @@ def test_attempts_are_shown_while_the_daemon_runs_and_when_it_does_not(bridge, r
     assert lines(bridge, "--since", "2999-01-01T00:00:00Z") == [] and len(lines(bridge, "--since", "1h")) == 12
 
 
+def test_without_failures_it_says_how_deliveries_are_logged(bridge, receivers):
+    receiver = receivers()
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url))
+    post_ok(daemon, event("event-of-this-test"))
+    wait_for(lambda: daemon.metric("aqueduct_sink_delivered_total", sink="crm") == 1)
+    for words, said in (((), "no failed attempts (deliveries are logged with attempts: all)\n"), (("--failures",), "no attempts match\n")):
+        done = bridge.command("log", *words)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", said)
+
+
 @pytest.mark.parametrize("retry, comes", [("[]", "dead"), ("[20s]", "+20s"), ("[1h]", "+1h")])
 def test_the_table_is_for_a_person(bridge, receivers, retry, comes):
     receiver = receivers(lambda r: 503)

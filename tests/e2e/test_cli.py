@@ -67,6 +67,8 @@ def test_nothing_to_do_is_wrong_usage(run):
     ("filter", ["exact:", "any:", "data: {/collection/key: hr}"]),
     ("slack", ["for: slack", "unsigned: true", "text: "]),
     ("n8n", ["preset: n8n", "for: n8n"]),
+    ("openai", ["verify: <aqueduct help http verify>"]),
+    ("run", ["unless there is an http source"]),
     ("template", ["{{subject}}", "{{data.output.text | cut 2000}}", "| omit}}"]),
     ("admin", ["listen  (text, default 127.0.0.1:9464)"]),
     ("log", ["level  (one of debug, info, warn, error, default info)"]),
@@ -124,6 +126,7 @@ def test_help_about_nothing_known(run):
     ("sqlite", "capture", ["capture[].types"]),
     ("capture", "map", ["An option of the source sqlite", "capture[].map[].type"]),
     ("http", "scheme", ["paths[].verify.scheme"]),
+    ("http", "verify", ["paths[].verify.scheme"]),
     ("webhook", "retry", ["An option of every sink"]),
     ("webhook", "endpoints", ["A part of the sink webhook"]),
     ("webhook", "url", ["An option of the sink webhook"]),
@@ -143,6 +146,9 @@ def test_help_fits_a_terminal(run):
         assert not long, long
     text = run("--help").stdout
     assert text.count("or a preset:") == 1
+    named = set(re.split(r"[\s,:]+", text.split("\nMore: ")[1]))
+    of = {place: {file.stem for file in (ROOT / "schemas" / place).glob("*.yaml")} for place in ("presets", "inbound", "receivers")}
+    assert named >= of["presets"] | of["inbound"] | of["receivers"] | {"template"}
     assert [line for line in text.splitlines() if re.match(r"  status \[", line)] == [
         "  status [-c FILE]... [--json] [--sink NAME] [--list pending|waiting [--limit N]] [--event ID [--since TIME]]"]
 
@@ -326,6 +332,9 @@ def test_help_of_a_command(run):
     (["check", "--config="], 'FILE must follow "--config="'),
     (["check", "bridge.yaml"], 'unknown word "bridge.yaml"'),
     (["schema", "x"], 'there is no type "x" in the vocabulary (aqueduct help events lists them)'),
+    (["schema", "document.processed"], 'there is no type "document.processed"; in the vocabulary that is document.embedded'),
+    (["help", "events", "document.processed"], 'there is no type "document.processed"; in the vocabulary that is document.embedded'),
+    (["help", "events", "document.ready"], 'there is no type "document.ready" in the vocabulary (aqueduct help events lists them)'),
     (["schema", "chat.edit"], 'there is no type "chat.edit" in the vocabulary (did you mean chat.edited?)'),
     (["schema", "--closed"], "--closed is for the schema of a type"),
     (["schema", "--closed", "asyncapi"], "--closed is for the schema of a type"),
@@ -601,6 +610,7 @@ def warned(run, text):
     ("{any: [{exact: {type: chat.started}}, {prefix: {type: documents.}}]}", 'begins with "documents."'),
     ("{not: {exact: {type: chats.started}}}", 'is "chats.started" (did you mean chat.started?)'),
     ("{exact: {type: workspace.created}}", 'is "workspace.created"; in the vocabulary that is collection.created'),
+    ("{exact: {type: document.ready}}", 'is "document.ready"'),
     ("{prefix: {type: document.}}", None),
     ("{suffix: {type: .embedded}}", None),
     ("{exact: {subject: nothing}}", None),
@@ -682,7 +692,7 @@ def test_check_names_the_topics_that_get_what_people_wrote(run, content, topics)
     done = run("check")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == ["ok: 1 source, 1 sink"] + [
-        f"topic {topic} has what people wrote, as it is, by content: full of app" for topic in topics]
+        f"topic {topic} gets what people wrote unchanged (source app has content: full; hash or none tells less)" for topic in topics]
     assert json.loads(run("check", "--json").stdout) == {"ok": True, "problems": [], "content": [{"topic": t, "sources": ["app"]} for t in topics]}
 
 

@@ -52,6 +52,7 @@ TEST(types_are_a_closed_list)
     assert_null(vocabulary_type(STR("com.example.chat.started")));
     assert_string_equal(vocabulary_nearest_type(STR("chat.response.genrated")), "chat.response.generated");
     assert_null(vocabulary_nearest_type(STR("order_shipped")));
+    assert_null(vocabulary_nearest_type(STR("document.ready")));
 }
 
 TEST(earlier_names_lead_to_the_types_of_now)

@@ -138,6 +138,10 @@ TEST(nearest)
     for (size_t i = 0; i < sizeof far / sizeof *far; i++)
         assert_null(str_nearest(str_of(far[i]), names));
     assert_null(str_nearest(STR("type"), none));
+    static const char *const long_names[] = { "document.removed", NULL };
+    assert_null(
+        str_nearest(STR("document.ready"), long_names)); /* what is the same does not make up for what differs */
+    assert_string_equal(str_nearest(STR("document.remvd"), long_names), "document.removed");
 }
 
 /* What turns text around or breaks its lines is not fit to be shown; what joins letters is. */
