@@ -292,21 +292,27 @@ def test_each_receiver_that_has_a_name_takes_what_it_gets(bridge, people):
     text = "He said \"<!channel> & go\"\n" + "long " * 1000
     full = event("event-for-all-of-them", "chat.response.generated", subject="messages/17",
                  data={"output": {"text": text}, "conversation": {"id": "c1"}, "n": 1.5})
-    post_ok(daemon, full, event("event-with-nothing-in-it", "<!channel>"), event("event-whose-answer-is-lost", "answer.lost"))
-    wait_for(lambda: len(found) == 3 * len(FOR) + 1, why=lambda: found)
+    post_ok(daemon, full, event("event-with-nothing-in-it", "<!channel>"), event("event-whose-answer-is-lost", "answer.lost"),
+            event("event-of-a-document", "document.failed", data={
+                "document": {"name": "a & b.pdf"}, "collection": {"name": "<law>"}, "error": {"message": "no > text"}}))
+    wait_for(lambda: len(found) == 4 * len(FOR) + 1, why=lambda: found)
     assert [line for line in found if line["status"] >= 300 and line["status"] != 409] == []
     body = {name: next(line["body"] for line in found if line["path"] == path and "messages/17" in json.dumps(line["body"]))
             for name, (path, _) in FOR.items()}
     assert body["slack"]["text"].startswith('*chat.response.generated* messages/17\nHe said "&lt;!channel&gt; &amp; go"\nlong')
     assert body["discord"]["content"].startswith('**chat.response.generated** messages/17\nHe said "<!channel> & go"\nlong')
     assert body["teams"]["attachments"][0]["content"]["body"][1]["text"].startswith('He said "<!channel> & go"\nlong')
+    of_document = {name: next(json.dumps(line["body"]) for line in found if line["path"] == path and "document.failed" in json.dumps(line["body"]))
+                   for name, (path, _) in FOR.items()}
+    assert "\\na &amp; b.pdf &lt;law&gt; no &gt; text" in of_document["slack"]
+    assert "\\na & b.pdf <law> no > text" in of_document["discord"] and '"a & b.pdf <law> no > text ' in of_document["teams"]
     assert body["airflow"]["logical_date"] is None and body["airflow"]["conf"].items() >= full.items()
     lost = [line["status"] for line in found if line["path"] == FOR["airflow"][0] and line["body"]["conf"]["type"] == "answer.lost"]
     assert lost == [0, 409]         # the run was there already: delivered
     assert body["n8n"]["data"] == full["data"]
     assert body["flowise"]["overrideConfig"] == {"sessionId": "c1"}
     assert body["zapier"]["data"] == full["data"] and body["zapier"]["subject"] == "messages/17"
-    wait_for(lambda: daemon.metric("aqueduct_sink_delivered_total", sink="all", endpoint="airflow") == 3)
+    wait_for(lambda: daemon.metric("aqueduct_sink_delivered_total", sink="all", endpoint="airflow") == 4)
 
 
 def test_gone_means_no_retry(setup):
