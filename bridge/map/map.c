@@ -30,6 +30,15 @@ static bool map_has(void *ctx, const char *path)
     return strcmp(path, "app.name") == 0 || map_sql(ctx, path, &own) != NULL;
 }
 
+void map_hint_quotes(const char *sql, const char *why, char out[MAP_HINT_TEXT])
+{
+    static const char no_column[] = "no such column: ";
+    bool is = strncmp(why, no_column, sizeof no_column - 1) == 0 && strcmp(why + sizeof no_column - 1, sql) == 0;
+    out[0] = '\0';
+    if (is && !strchr(sql, '.'))
+        snprintf(out, MAP_HINT_TEXT, " (a text is quoted twice: \"'%.36s'\")", sql);
+}
+
 static bool map_check_path(const char *name, const char *sql, struct err *e)
 {
     const struct vocabulary_path *path = vocabulary_path(str_of(name));

@@ -54,6 +54,10 @@ struct outline {
 /* `place` of what is wrong leads *e: "map[1]: data.run.id: ...". `map`: of struct map_options. What an op may be its
  * connector knows. */
 bool map_check(const struct map *data, struct list map, struct err *e);
+/* SQL that SQLite refused for `why`, and that is nothing but a word: probably a text that lacks its quotes. Writes that as
+ * " (...)", else "". */
+enum { MAP_HINT_TEXT = 128 };
+void map_hint_quotes(const char *sql, const char *why, char out[MAP_HINT_TEXT]);
 /* Has the data of its events anything that people wrote? */
 bool map_tells_content(const struct map *data, const struct map_options *m);
 /* Of entries that were checked: the i-th. */

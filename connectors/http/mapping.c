@@ -158,9 +158,12 @@ static bool mapping_check_sql(struct sandbox *b, const struct mapping_rules *r, 
 {
     if (!mapping_is_set(expression))
         return true;
-    sqlite3_stmt *stmt = mapping_prepare_alone(b, r, expression, true, e);
+    char hint[MAP_HINT_TEXT];
+    struct err why = { "" };
+    sqlite3_stmt *stmt = mapping_prepare_alone(b, r, expression, true, &why);
     sqlite3_finalize(stmt);
-    return stmt || err_prefix(e, "%s", what);
+    map_hint_quotes(expression, why.text, hint);
+    return stmt || err_set(e, "%s: %.300s%s", what, why.text, hint);
 }
 
 static bool mapping_check_data(struct sandbox *b, const struct mapping_rules *r, const struct map *data, struct err *e)

@@ -199,17 +199,19 @@ void project_name(const struct rule *r, const struct projection *p, const char *
 
 /* `place`: of the SQL, in the rule. What entries share is told once, as rule_warn tells the same text once. */
 static void project_tell(struct sqlite_source *s, struct rule *r, const struct projection *p, enum view view,
-                         const char *place, const struct err *why)
+                         const char *place, const char *sql, const struct err *why)
 {
-    char text[WHY_BYTES], hint[128] = "";
+    char text[WHY_BYTES], hint[MAP_HINT_TEXT] = "";
     struct str missed = project_missed(why);
     if (missed.n && view == VIEW_LIVE)
         project_hint(s, r, missed, hint);
+    if (!hint[0])
+        map_hint_quotes(sql, why->text, hint);
     if (missed.n && view != VIEW_LIVE)
         snprintf(text, sizeof text, "keep: %.*s is missing, which %.80s of %.60s reads of a row that is gone",
                  missed.n > 60 ? 60 : (int)missed.n, missed.at, place, p->of.o->type);
     else
-        snprintf(text, sizeof text, "%.80s: %.80s%.40s%s", place, why->text, hint,
+        snprintf(text, sizeof text, "%.80s: %.80s%.68s%s", place, why->text, hint,
                  p->lost[view] ? "; no event of this rule is told until it fits" : "");
     rule_warn(s, r, text);
 }
@@ -226,7 +228,7 @@ static bool project_fits_schema(struct sqlite_source *s, struct rule *r, const s
     if (!stmt)
         rule_find_cut(s->db, expression, &why);
     if (!stmt && place)
-        project_tell(s, r, p, view, place, &why);
+        project_tell(s, r, p, view, place, expression, &why);
     return stmt != NULL;
 }
 
@@ -242,7 +244,7 @@ static void project_find_lacking(struct sqlite_source *s, struct rule *r, struct
     p->no_join[view] = !joined;
     p->lost[view] = !joined && view == VIEW_LIVE;
     if (p->lost[view]) {
-        project_tell(s, r, p, view, r->o->join ? "join" : "table", &why);
+        project_tell(s, r, p, view, r->o->join ? "join" : "table", "", &why);
         return;
     }
     char when[48], subject[48], key[48];
@@ -405,7 +407,7 @@ static bool project_fails(struct sqlite_source *s, const struct projecting *at, 
     }
     *huge = rc == SQLITE_TOOBIG;
     if (rc != SQLITE_DONE && !*huge)
-        project_tell(s, at->r, at->p, VIEW_LIVE, place, &why);
+        project_tell(s, at->r, at->p, VIEW_LIVE, place, "", &why);
     sqlite3_finalize(stmt);
     return rc != SQLITE_DONE;
 }

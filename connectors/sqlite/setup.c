@@ -29,6 +29,7 @@ struct setup {
     const struct setup_flags *flags;
     bool good;       /* nothing failed, and nothing is wrong */
     bool any;        /* there was a source with such rules */
+    bool wanting;    /* `setup` would change something that `verify` found */
     json_t *reports; /* one for each database */
     /* the database at work */
     const char *name, *path; /* of the source; NULL: of all */
@@ -165,7 +166,7 @@ static bool setup_rule(struct setup *t, const struct rule_options *o)
         if (t->verb == SETUP_SET_UP)
             setup_change_trigger(t, &p, op, state);
         else
-            t->good = t->good && state == TRIGGER_GOOD && there;
+            t->wanting = t->wanting || state != TRIGGER_GOOD || !there;
         if (p.sql[op] || state != TRIGGER_GOOD)
             json_object_set_new(triggers, triggers_op(op), json_string(setup_says(state)));
     }
@@ -194,7 +195,7 @@ static void setup_drop(struct setup *t, bool trigger, const char *name)
     int64_t rows = trigger ? 0 : setup_count(t, name);
     if (t->verb == SETUP_VERIFY) {
         setup_keep(t, trigger, name, rows);
-        t->good = t->good && !trigger; /* it costs the application, for nothing */
+        t->wanting = t->wanting || trigger; /* it costs the application, for nothing */
     } else if (rows && !t->flags->drop) {
         setup_keep(t, trigger, name, rows);
     } else {
@@ -266,8 +267,10 @@ static void setup_print_report(const struct setup *t)
     }
     for (i = 0; !t->flags->dry_run && i < t->step_count; i++)
         setup_print("%s: %s %s", name, t->steps[i].what, t->steps[i].name);
-    if (t->verb != SETUP_VERIFY && !t->step_count && !t->flags->dry_run)
-        setup_print("%s: %s", name, t->verb == SETUP_SET_UP ? "all is as it should be" : "nothing to take away");
+    if (t->verb == SETUP_TEAR_DOWN && !t->step_count && !t->flags->dry_run)
+        setup_print("%s: nothing to take away", name);
+    if (t->verb == SETUP_SET_UP && !t->step_count && !t->flags->dry_run && json_array_size(t->rules))
+        setup_print("%s: all is as it should be", name);
     json_array_foreach(t->kept, i, one)
         setup_print("%s%s: %s %s: %s", t->flags->dry_run ? "-- " : "", name, setup_text(one, "kind"),
                     setup_text(one, "name"),
@@ -480,6 +483,11 @@ int setup_run(const struct command_call *call, const struct setup_flags *flags, 
         setup_file(&t, call->words[1]);
     else
         t.good = call->load_files(call, setup_use, &t) && t.good;
+    if (t.verb == SETUP_VERIFY && t.wanting) {
+        t.good = false;
+        if (!flags->json)
+            puts("run aqueduct sqlite setup");
+    }
     if (flags->json && json_array_size(t.reports)) {
         json_dumpf(t.reports, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
         putchar('\n');

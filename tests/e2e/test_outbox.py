@@ -59,7 +59,8 @@ def triggers(name):
 
 def test_setup_verify_and_teardown(app):
     app.configure(rule(), rule("things", "things"))
-    assert "trigger insert: missing" in app("verify", code=1)
+    missing = app("verify", code=1)
+    assert "trigger insert: missing" in missing and missing.endswith("\nrun aqueduct sqlite setup\n")
     sql = app("setup", "--dry-run")
     assert not app.ours() and not app.ours("table")
     app("setup")
@@ -67,7 +68,7 @@ def test_setup_verify_and_teardown(app):
     schema = app.db.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall()
     assert app("setup") == "desk: all is as it should be\n"
     assert app.db.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall() == schema
-    assert "missing" not in app("verify")
+    assert "missing" not in app("verify") and "run aqueduct" not in app("verify")
     report, = json.loads(app("verify", "--json"))
     assert [(one["rule"], one["changes"], set(one["triggers"].values())) for one in report["rules"]] == [("people", 0, {"good"}), ("things", 0, {"good"})]
     app.db.execute("INSERT INTO people VALUES (1, 'user', 'the-hash')")
@@ -115,6 +116,8 @@ def test_setup_follows_the_rules(app):
     assert "no rule of kind outbox is configured" in app("verify", code=1)      # the triggers still cost
     app("teardown", "app.db", "--drop")         # of whatever source, without its configuration
     assert not app.ours() and not app.ours("table")
+    done = subprocess.run([app.program, "sqlite", "setup"], cwd=app.folder, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "aqueduct sqlite: no rule of kind outbox is configured\n")
 
 
 @pytest.mark.parametrize("wrong, says", [

@@ -458,6 +458,7 @@ TEST(refused)
                    "map[0]: data.run.idd: there is no path \"run.idd\" in the vocabulary (did you mean run.id?)");
     assert_refused("app: a\nmap: [{type: run.finished}]\n", "map[0]: data: run.id is missing");
     assert_refused("map: [{type: run.finished, data: {run.id: \"1\"}}]\n", "app: is missing");
+    assert_refused(RUN("bad"), "map[0]: data.run.id: no such column: bad (a text is quoted twice: \"'bad'\")");
     assert_refused(RUN("body->>'$.id'"), "map[0]: data.run.id: no such column: body");
     assert_refused(RUN(":bdy->>'$.id'"), "map[0]: data.run.id: there is no parameter :bdy (:body, :headers)");
     assert_refused(RUN("1, 2"), "map[0]: data.run.id: ");

@@ -181,7 +181,9 @@ TEST(check_says_what_does_not_fit)
         "r.promt}, map: [{type: chat.started, op: [insert], when: r.conv > 1}]}\n"
         "- {name: d, kind: diff, table: users, keep: [], data: {user.id: r.id}, map: [{type: user.deleted, op: [delete], "
         "data: {user.name: r.name}}]}\n"
-        "- {name: e, kind: append, tables: x*, data: {message.id: r.id}, map: [{type: chat.started, op: [insert]}]}\n",
+        "- {name: e, kind: append, tables: x*, data: {message.id: r.id}, map: [{type: chat.started, op: [insert]}]}\n"
+        "- {name: f, kind: append, table: chats, data: {message.id: r.id, input.text: bad}, map: [{type: chat.started, "
+        "op: [insert]}]}\n",
         rig.path);
     struct source *s = source_filled(&sqlite_source, "app", buf_c(&yaml));
     sqlite_source.review(s, note, note, &doubtful);
@@ -190,7 +192,8 @@ TEST(check_says_what_does_not_fit)
         buf_str(&doubtful),
         "capture[0]: data.input.text: no such column: r.promt (did you mean r.prompt?)\n"
         "capture[1]: keep: name is missing, which map[0].data.user.name of user.deleted reads of a row that is gone\n"
-        "capture[2]: tables: there is no table like \"x*\"\n"));
+        "capture[2]: tables: there is no table like \"x*\"\n"
+        "capture[3]: data.input.text: no such column: bad (a text is quoted twice: \"'bad'\")\n"));
     buf_free(&doubtful);
     buf_free(&yaml);
     app_close(&rig);
