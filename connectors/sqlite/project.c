@@ -201,7 +201,7 @@ void project_name(const struct rule *r, const struct projection *p, const char *
 static void project_tell(struct sqlite_source *s, struct rule *r, const struct projection *p, enum view view,
                          const char *place, const char *sql, const struct err *why)
 {
-    char text[WHY_BYTES], hint[MAP_HINT_TEXT] = "";
+    char text[2 * WHY_BYTES], hint[MAP_HINT_TEXT] = "";
     struct str missed = project_missed(why);
     if (missed.n && view == VIEW_LIVE)
         project_hint(s, r, missed, hint);
