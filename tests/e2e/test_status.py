@@ -39,7 +39,7 @@ def test_what_is_pending_and_what_fails(bridge, receivers):
     good.delivered({"e0", "e1", "e2"})
     wait_for(lambda: status(bridge)["sinks"]["later"]["waiting"] == 3)
     wait_for(lambda: status(bridge)["sinks"]["broken"]["destinations"][0]["waiting"] == 3)
-    wait_for(lambda: pending(status(bridge)["sinks"]["crm"]) == 0)
+    wait_for(lambda: pending(status(bridge)["sinks"]["crm"]) == 0 and pending(status(bridge)["sinks"]["later"]) == 0)   # the positions are stored
     account = status(bridge)
     assert (account["from"], account["broker"], account["ready"]) == ("daemon", bridge.kind, True)
     crm, broken, later = (account["sinks"][name] for name in ("crm", "broken", "later"))
