@@ -17,24 +17,20 @@
 static void outbox_remember(struct rule *r, int64_t seq, int64_t mark)
 {
     char text[24];
-    size_t slot = r->passed_count++ % RULE_PASSED;
     snprintf(text, sizeof text, "i%" PRId64, seq);
-    free(r->passed[slot].key);
-    r->passed[slot].key = str_dup(str_of(text));
-    r->passed[slot].digest = (uint64_t)mark;
+    passed_add(&r->passed, str_dup(str_of(text)), (uint64_t)mark);
     r->top = seq;
     r->moved = true;
 }
 
 /* That change, counted from the last one told; false: it is not remembered. */
-static bool outbox_remembered(const struct rule *r, size_t back, int64_t *seq, uint64_t *mark)
+static bool outbox_remembered(struct rule *r, size_t back, int64_t *seq, uint64_t *mark)
 {
-    if (back >= r->passed_count || back >= RULE_PASSED)
+    const struct passed_row *row = passed_row(&r->passed, back);
+    if (!row)
         return false;
-    size_t slot = (r->passed_count - 1 - back) % RULE_PASSED;
-    const char *key = r->passed[slot].key;
-    *mark = r->passed[slot].digest;
-    return key && key[0] == 'i' && str_to_i64(value_key_plain(str_of(key)), seq);
+    *mark = row->digest;
+    return row->key[0] == 'i' && str_to_i64(value_key_plain(str_of(row->key)), seq);
 }
 
 /* Is the change there, with that mark? */
@@ -79,21 +75,12 @@ static int outbox_next(struct sqlite_source *s, const struct rule *r, int64_t be
     return rc;
 }
 
-static void outbox_forget(struct rule *r)
-{
-    for (size_t i = 0; i < RULE_PASSED; i++) {
-        free(r->passed[i].key);
-        r->passed[i].key = NULL;
-    }
-    r->passed_count = 0;
-}
-
 /* Before the oldest change that is there. */
 static int outbox_go_to_oldest(struct sqlite_source *s, struct rule *r, int64_t newest)
 {
     int64_t oldest;
     int rc = outbox_next(s, r, INT64_MIN, &oldest);
-    outbox_forget(r);
+    passed_forget_all(&r->passed);
     r->top = oldest ? oldest - 1 : newest;
     r->top_known = r->moved = true;
     return rc;
@@ -126,7 +113,7 @@ static int outbox_go_back(struct sqlite_source *s, struct rule *r, int64_t newes
     if (rc != SQLITE_OK)
         return rc;
     if (same) {
-        r->passed_count -= back;
+        passed_forget(&r->passed, back);
         r->top = seq;
     }
     r->moved = true;

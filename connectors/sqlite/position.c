@@ -85,13 +85,11 @@ static void position_pass(struct rule *r)
     int64_t rowid = INT64_MAX;
     if (!r->cursor_key || !r->by_rowid)
         return;
-    r->whole = r->whole && r->passed_count < RULE_PASSED;
-    size_t slot = r->passed_count++ % RULE_PASSED;
-    free(r->passed[slot].key);
-    r->passed[slot].key = r->cursor_key;
-    r->passed[slot].digest = r->look == r->names ? position_digest_then(r, r->digest) : 0;
+    uint64_t digest = r->look == r->names ? position_digest_then(r, r->digest) : 0;
     if (!r->key_is_rowid && position_number(r, &rowid))
-        r->passed[slot].digest = (uint64_t)rowid;
+        digest = (uint64_t)rowid;
+    r->whole = r->whole && r->passed.count < PASSED_MOST;
+    passed_add(&r->passed, r->cursor_key, digest);
     r->cursor_key = NULL;
 }
 
@@ -235,45 +233,27 @@ static int position_move_to_key(struct sqlite_source *s, struct rule *r, const c
     return position_forgive(sqlite3_finalize(place));
 }
 
-/* The last rows that are remembered are behind the cursor now, which went back: they would crowd out those before it. */
-static void position_forget_last(struct rule *r, size_t count)
-{
-    for (; count > 0; count--) {
-        size_t slot = --r->passed_count % RULE_PASSED;
-        free(r->passed[slot].key);
-        r->passed[slot].key = NULL;
-    }
-}
-
-/* Is the i-th row before the cursor remembered? Those before it are not, either, if it is not. */
-static bool position_remembers(const struct rule *r, size_t i)
-{
-    return i < RULE_PASSED && i < r->passed_count && r->passed[(r->passed_count - 1 - i) % RULE_PASSED].key;
-}
-
 /* Goes where the row of the cursor is now, or else the last one before it that is still there, and still the same. */
 static int position_move_to_remembered(struct sqlite_source *s, struct rule *r, bool *found)
 {
+    const struct passed_row *row;
     int rc = SQLITE_OK;
-    size_t i;
+    size_t back;
     *found = false;
     position_pass(r);
-    for (i = 0; rc == SQLITE_OK && !*found && position_remembers(r, i); i++) {
-        size_t slot = (r->passed_count - 1 - i) % RULE_PASSED;
-        uint64_t digest = r->passed[slot].digest, now = 0;
+    for (back = 0; rc == SQLITE_OK && !*found && (row = passed_row(&r->passed, back)); back++) {
+        uint64_t now = 0;
         bool same = !r->key_is_rowid;
         if (!same)
-            rc = position_digest_of(r, r->passed[slot].key, &same, &now);
-        if (rc == SQLITE_OK && same && (!r->key_is_rowid || (now && position_digest_then(r, now) == digest))) {
-            char *key = str_dup(str_of(r->passed[slot].key));
-            rc = position_move_to_key(s, r, key, found);
+            rc = position_digest_of(r, row->key, &same, &now);
+        if (rc == SQLITE_OK && same && (!r->key_is_rowid || (now && position_digest_then(r, now) == row->digest))) {
+            rc = position_move_to_key(s, r, row->key, found);
             r->digest = *found ? now : 0;
             r->look = r->digest ? r->names : 0;
-            free(key);
         }
     }
-    if (*found)
-        position_forget_last(r, i);
+    if (*found) /* those behind it would crowd out those before it */
+        passed_forget(&r->passed, back);
     return rc;
 }
 
@@ -288,16 +268,16 @@ static void position_set_number(struct rule *r, int64_t number)
 /* The rows before the cursor that look different too, back to one that does not. */
 static int position_count_changed(struct rule *r, int64_t *changed)
 {
+    struct passed_row *row;
     int rc = SQLITE_OK;
-    for (size_t i = 0; rc == SQLITE_OK && position_remembers(r, i); i++) {
-        size_t slot = (r->passed_count - 1 - i) % RULE_PASSED;
+    for (size_t back = 0; rc == SQLITE_OK && (row = passed_row(&r->passed, back)); back++) {
         uint64_t now;
         bool found;
-        rc = position_digest_of(r, r->passed[slot].key, &found, &now);
+        rc = position_digest_of(r, row->key, &found, &now);
         now = position_digest_then(r, now);
-        if (rc != SQLITE_OK || !now || !r->passed[slot].digest || now == r->passed[slot].digest)
+        if (rc != SQLITE_OK || !now || !row->digest || now == row->digest)
             break;
-        r->passed[slot].digest = now;
+        row->digest = now;
         ++*changed;
     }
     return rc;
@@ -329,26 +309,17 @@ static int position_check_content(struct sqlite_source *s, struct rule *r)
 }
 
 /* The smallest rowid among the rows remembered, INT64_MAX: none. */
-static int64_t position_least(const struct rule *r)
+static int64_t position_least(struct rule *r)
 {
+    const struct passed_row *row;
     int64_t least = INT64_MAX;
-    for (size_t i = 0; position_remembers(r, i); i++) {
-        size_t slot = (r->passed_count - 1 - i) % RULE_PASSED;
-        const char *key = r->passed[slot].key;
-        int64_t id = (int64_t)r->passed[slot].digest;
-        if ((!r->key_is_rowid || (key[0] == 'i' && str_to_i64(value_key_plain(str_of(key)), &id))) && id < least)
+    for (size_t back = 0; (row = passed_row(&r->passed, back)); back++) {
+        int64_t id = (int64_t)row->digest;
+        bool read = !r->key_is_rowid || (row->key[0] == 'i' && str_to_i64(value_key_plain(str_of(row->key)), &id));
+        if (read && id < least)
             least = id;
     }
     return least;
-}
-
-static void position_forget_passed(struct rule *r)
-{
-    for (size_t i = 0; i < RULE_PASSED; i++) {
-        free(r->passed[i].key);
-        r->passed[i].key = NULL;
-    }
-    r->passed_count = 0;
 }
 
 /* Other rows took the place of all that are remembered, and of the one at the cursor: they are new. */
@@ -358,14 +329,14 @@ static void position_step_back(struct rule *r)
     if (!position_number(r, &cursor) || cursor == INT64_MIN)
         return;
     position_clear(r);
-    position_forget_passed(r);
+    passed_forget_all(&r->passed);
     position_set_number(r, (least > INT64_MIN && least < cursor ? least : cursor) - 1);
 }
 
 /* Are the rows remembered all that there were? */
 static bool position_is_whole(const struct rule *r)
 {
-    return r->whole && r->passed_count > 0;
+    return r->whole && r->passed.count > 0;
 }
 
 /* Ids went back and no row remembered is as it was told: what is new begins with the least of them; if they were all there
@@ -373,7 +344,7 @@ static bool position_is_whole(const struct rule *r)
 static int position_move_to_new(struct sqlite_source *s, struct rule *r, int64_t top, const char **how)
 {
     int64_t least = position_least(r);
-    bool tells = r->key_is_rowid ? position_has_digest(r) : r->cursor_key || r->passed_count;
+    bool tells = r->key_is_rowid ? position_has_digest(r) : r->cursor_key || r->passed.count;
     bool whole = tells && position_is_whole(r);
     if (!whole && (!tells || least > top)) {
         *how = "going on from the newest row: if rows came in the same look as the old ones went, they are not told";
@@ -384,7 +355,7 @@ static int position_move_to_new(struct sqlite_source *s, struct rule *r, int64_t
     position_clear(r);
     if (!whole)
         position_set_number(r, least - 1);
-    position_forget_passed(r);
+    passed_forget_all(&r->passed);
     return SQLITE_OK;
 }
 

@@ -558,8 +558,7 @@ void rule_free(struct rule *r)
     free(r->cursor);
     free(r->tie);
     free(r->cursor_key);
-    for (size_t i = 0; i < RULE_PASSED; i++)
-        free(r->passed[i].key);
+    passed_forget_all(&r->passed);
     free(r->name);
     free(r);
 }

@@ -99,12 +99,12 @@
 #include "bridge/map/value.h"
 #include "connectors/sqlite/times.h"
 #include "connectors/sqlite/leaves.h"
+#include "connectors/sqlite/passed.h"
 #include "connectors/sqlite/rows.h"
 
 enum {
     RULES = 64,            /* most rules of a source */
     RULE_WATCH = 32,       /* most watched columns of a rule */
-    RULE_PASSED = 1024,    /* keys of the rows just before the cursor that a rule remembers while it runs */
     RULE_WARNINGS = 16,    /* of a rule that are not repeated */
     RULE_REFUSED = 256,    /* rows of a rule whose refusal is not repeated */
     RULE_SKIPPED = 64,     /* rows of a rule that a sort must leave out */
@@ -190,12 +190,8 @@ struct rule {
     char *tie;             /* the same: which of the rows with that cursor; NULL: the cursor tells them apart */
     char *cursor_key;      /* the same: the key of that row; NULL: unknown */
     uint64_t digest, look; /* of that row, and of the names of its columns; 0: unknown */
-    struct {
-        char *key;
-        uint64_t digest;   /* where the key is another column: its rowid */
-    } passed[RULE_PASSED]; /* a ring of the rows before it; of the last some are stored */
-    size_t passed_count;
-    bool whole; /* that ring, until it is full, and the cursor are all rows that there were */
+    struct passed passed;  /* the rows before it; of the last some are stored */
+    bool whole;            /* that ring, until it is full, and the cursor are all rows that there were */
     int64_t epoch, top;
     int64_t above;  /* append: rows read whose rowid is above top */
     bool top_known; /* top was set */

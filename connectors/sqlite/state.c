@@ -58,11 +58,10 @@ void state_store_cursor(struct sqlite_source *s, struct rule *r)
 void state_store_passed(struct sqlite_source *s, struct rule *r)
 {
     struct buf text = buf_new(RULE_STORED * (STATE_KEY_BYTES + 32));
-    size_t from = r->passed_count > RULE_STORED ? r->passed_count - RULE_STORED : 0;
-    for (size_t i = from; i < r->passed_count; i++) {
-        const char *key = r->passed[i % RULE_PASSED].key;
-        if (key && strlen(key) <= STATE_KEY_BYTES)
-            buf_printf(&text, "%zu,%" PRIx64 " %s", strlen(key), r->passed[i % RULE_PASSED].digest, key);
+    for (size_t back = RULE_STORED; back-- > 0;) {
+        const struct passed_row *row = passed_row(&r->passed, back);
+        if (row && strlen(row->key) <= STATE_KEY_BYTES)
+            buf_printf(&text, "%zu,%" PRIx64 " %s", strlen(row->key), row->digest, row->key);
     }
     CHECK(!text.failed);
     found_change(s, r, "passed", STR(""), text.n ? buf_str(&text) : STR_ABSENT, false);
@@ -295,13 +294,11 @@ static bool state_restore_passed(struct rule *r, struct str value)
     int64_t key_n;
     while (value.n) {
         uint64_t number;
-        if (r->passed_count == RULE_STORED || !str_cut(&value, ',', &n) || !value.at || !str_cut(&value, ' ', &digest)
+        if (r->passed.count == RULE_STORED || !str_cut(&value, ',', &n) || !value.at || !str_cut(&value, ' ', &digest)
             || !value.at || !str_to_i64(n, &key_n) || key_n < 1 || key_n > (int64_t)value.n
             || !state_hex(digest, &number))
             return false;
-        free(r->passed[r->passed_count].key);
-        r->passed[r->passed_count].key = str_dup((struct str){ value.at, (size_t)key_n });
-        r->passed[r->passed_count++].digest = number;
+        passed_add(&r->passed, str_dup((struct str){ value.at, (size_t)key_n }), number);
         value = (struct str){ value.at + key_n, value.n - (size_t)key_n };
     }
     return true;
