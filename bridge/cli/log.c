@@ -8,6 +8,7 @@
 #include "bridge/config/config.h"
 #include "bridge/delivery/attempts.h"
 #include "bridge/event/trail.h"
+#include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 
 enum {
@@ -64,12 +65,6 @@ struct log_call {
 static const char *const log_heads[LOG_COLUMNS] = { "TIME",    "SINK",   "TYPE", "EVENT", "TRY",
                                                     "VERDICT", "STATUS", "MS",   "NEXT",  "REASON" };
 
-static const char *log_text(const json_t *of, const char *name)
-{
-    const char *text = json_string_value(json_object_get(of, name));
-    return text ? text : "";
-}
-
 static void log_number(char out[LOG_CELL_BYTES], const json_t *value)
 {
     if (json_is_integer(value))
@@ -85,11 +80,11 @@ static void log_next(char out[LOG_CELL_BYTES], const json_t *a)
         int64_t ms;
         const char *unit;
     } units[] = { { 86400000, "d" }, { 3600000, "h" }, { 60000, "m" }, { 1000, "s" } };
-    const char *end = log_text(a, "end");
+    const char *end = json_text(a, "end");
     int64_t time, next;
     snprintf(out, LOG_CELL_BYTES, "%s", strcmp(end, "delivered") == 0 ? "-" : end);
-    if (strcmp(end, "retry") != 0 || !clock_parse(str_of(log_text(a, "time")), &time)
-        || !clock_parse(str_of(log_text(a, "next")), &next))
+    if (strcmp(end, "retry") != 0 || !clock_parse(str_of(json_text(a, "time")), &time)
+        || !clock_parse(str_of(json_text(a, "next")), &next))
         return;
     int64_t wait = next > time ? next - time : 0;
     wait = wait > 1000 ? (wait + 500) / 1000 * 1000 : wait; /* the clock was read for each of the two */
@@ -104,17 +99,17 @@ static void log_next(char out[LOG_CELL_BYTES], const json_t *a)
 static void log_cells(const json_t *a, char cells[LOG_COLUMNS][LOG_CELL_BYTES])
 {
     const json_t *event = json_object_get(a, "event");
-    const char *endpoint = log_text(a, "endpoint");
-    snprintf(cells[0], LOG_CELL_BYTES, "%s", log_text(a, "time"));
-    snprintf(cells[1], LOG_CELL_BYTES, "%.200s%s%.200s", log_text(a, "sink"), *endpoint ? "/" : "", endpoint);
-    snprintf(cells[2], LOG_CELL_BYTES, "%s", log_text(event, "type"));
-    snprintf(cells[3], LOG_CELL_BYTES, "%s", log_text(event, "id"));
+    const char *endpoint = json_text(a, "endpoint");
+    snprintf(cells[0], LOG_CELL_BYTES, "%s", json_text(a, "time"));
+    snprintf(cells[1], LOG_CELL_BYTES, "%.200s%s%.200s", json_text(a, "sink"), *endpoint ? "/" : "", endpoint);
+    snprintf(cells[2], LOG_CELL_BYTES, "%s", json_text(event, "type"));
+    snprintf(cells[3], LOG_CELL_BYTES, "%s", json_text(event, "id"));
     log_number(cells[4], json_object_get(a, "attempt"));
-    snprintf(cells[5], LOG_CELL_BYTES, "%s", log_text(a, "verdict"));
+    snprintf(cells[5], LOG_CELL_BYTES, "%s", json_text(a, "verdict"));
     log_number(cells[6], json_object_get(a, "status"));
     log_number(cells[7], json_object_get(a, "duration_ms"));
     log_next(cells[8], a);
-    snprintf(cells[9], LOG_CELL_BYTES, "%s", log_text(a, "reason"));
+    snprintf(cells[9], LOG_CELL_BYTES, "%s", json_text(a, "reason"));
     for (int i = 0; i < LOG_COLUMNS; i++)
         str_make_shown(cells[i]);
 }
@@ -157,7 +152,7 @@ static void log_print(struct log_call *c, const json_t *a)
 
 static bool log_is(const json_t *of, const char *name, struct str want)
 {
-    return !want.at || str_eq(str_of(log_text(of, name)), want);
+    return !want.at || str_eq(str_of(json_text(of, name)), want);
 }
 
 static bool log_matches(struct log_call *c, const json_t *a)
@@ -166,10 +161,10 @@ static bool log_matches(struct log_call *c, const json_t *a)
     int64_t time = 0;
     bool named = json_is_object(a) && log_is(a, "sink", f->sink) && log_is(a, "endpoint", f->endpoint);
     c->named = c->named || named;
-    if (!named || (c->since_ms && (!clock_parse(str_of(log_text(a, "time")), &time) || time < c->since_ms)))
+    if (!named || (c->since_ms && (!clock_parse(str_of(json_text(a, "time")), &time) || time < c->since_ms)))
         return false;
     return log_is(json_object_get(a, "event"), "id", f->event)
-           && (!f->failures || strcmp(log_text(a, "verdict"), "delivered") != 0);
+           && (!f->failures || strcmp(json_text(a, "verdict"), "delivered") != 0);
 }
 
 static void log_keep(struct log_call *c, json_t *a)
@@ -203,7 +198,7 @@ static bool log_record(void *ctx, const struct record *r)
 
 static int log_by_time(const void *a, const void *b)
 {
-    return strcmp(log_text(*(json_t *const *)a, "time"), log_text(*(json_t *const *)b, "time"));
+    return strcmp(json_text(*(json_t *const *)a, "time"), json_text(*(json_t *const *)b, "time"));
 }
 
 /* Prints what was kept, oldest first; from then on everything is printed at once. */

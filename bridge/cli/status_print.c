@@ -5,6 +5,7 @@
 #include <string.h>
 #include "bridge/cli/status_print.h"
 #include "bridge/lib/clock.h"
+#include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 
 enum { FEW = 4, UNSERVED_LINES = 20, SECOND_MS = 1000, MINUTE_MS = 60000, HOUR_MS = 3600000, DAY_MS = 86400000 };
@@ -19,8 +20,7 @@ int64_t status_print_number(const json_t *j, const char *key)
 
 char *status_print_text(const json_t *j, const char *key)
 {
-    const char *value = json_string_value(json_object_get(j, key));
-    char *text = str_dup(str_of(value ? value : ""));
+    char *text = str_dup(str_of(json_text(j, key)));
     str_make_shown(text);
     return text;
 }

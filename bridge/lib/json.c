@@ -4,6 +4,12 @@
 #include "bridge/lib/clock.h"
 #include "bridge/lib/jscan.h"
 
+const char *json_text(const json_t *of, const char *name)
+{
+    const char *text = json_string_value(json_object_get(of, name));
+    return text ? text : "";
+}
+
 json_t *json_of_text(struct str s)
 {
     json_t *j = s.at ? json_stringn(s.at, s.n) : json_null();

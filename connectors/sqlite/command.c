@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/command.h"
+#include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 #include "connectors/sqlite/inspect.h"
 #include "bridge/map/map.h"
@@ -162,12 +163,6 @@ static json_t *command_all(const struct command_found *found, bool preset, const
                      command_tables(in, found->rules), "notes", found->notes, "configuration", yaml);
 }
 
-static const char *command_text(const json_t *of, const char *name)
-{
-    const char *text = json_string_value(json_object_get(of, name));
-    return text ? text : "";
-}
-
 /* One line of comment; names come from the file. */
 static void command_print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 static void command_print(const char *fmt, ...)
@@ -185,7 +180,7 @@ static void command_print_table(const json_t *table)
 {
     size_t i, k;
     json_t *rule, *type, *rules = json_object_get(table, "rules");
-    command_print("  %-*s %9" JSON_INTEGER_FORMAT "%s%s", COMMAND_WIDTH, command_text(table, "name"),
+    command_print("  %-*s %9" JSON_INTEGER_FORMAT "%s%s", COMMAND_WIDTH, json_text(table, "name"),
                   json_integer_value(json_object_get(table, "rows")),
                   json_is_true(json_object_get(table, "exact")) ? "" : " or more",
                   json_array_size(rules) ? "" : "  not captured");
@@ -195,7 +190,7 @@ static void command_print_table(const json_t *table)
         json_array_foreach(json_object_get(rule, "types"), k, type)
             buf_printf(&types, "%s%s", k ? ", " : "", json_string_value(type));
         const char *list = buf_c(&types);
-        command_print("      %s (%s): %s", command_text(rule, "name"), command_text(rule, "kind"),
+        command_print("      %s (%s): %s", json_text(rule, "name"), json_text(rule, "kind"),
                       list ? list : "many types");
         buf_free(&types);
     }
@@ -216,7 +211,7 @@ static void command_print_all(const struct inspection *in, const json_t *all)
     json_array_foreach(json_object_get(all, "notes"), i, one)
         command_print("%s%s", i ? "" : "note: ", json_string_value(one));
     command_print("%s", "");
-    fputs(command_text(all, "configuration"), stdout);
+    fputs(json_text(all, "configuration"), stdout);
 }
 
 /* ---- the command ---- */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 #include "bridge/map/map.h"
 #include "connectors/sqlite/triggers.h"
@@ -225,12 +226,6 @@ static void setup_drop_others(struct setup *t)
 
 /* ---- said ---- */
 
-static const char *setup_text(const json_t *of, const char *name)
-{
-    const char *text = json_string_value(json_object_get(of, name));
-    return text ? text : "";
-}
-
 static void setup_print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 static void setup_print(const char *fmt, ...)
 {
@@ -247,12 +242,12 @@ static void setup_print_rule(const struct setup *t, json_t *rule)
 {
     const char *op;
     json_t *state;
-    setup_print("%s: %s: table %s, %s (%" JSON_INTEGER_FORMAT " changes)", t->name, setup_text(rule, "rule"),
-                setup_text(rule, "table"),
-                json_is_true(json_object_get(rule, "there")) ? setup_text(rule, "outbox") : "no table of changes yet",
+    setup_print("%s: %s: table %s, %s (%" JSON_INTEGER_FORMAT " changes)", t->name, json_text(rule, "rule"),
+                json_text(rule, "table"),
+                json_is_true(json_object_get(rule, "there")) ? json_text(rule, "outbox") : "no table of changes yet",
                 json_integer_value(json_object_get(rule, "changes")));
     json_object_foreach(json_object_get(rule, "triggers"), op, state)
-        setup_print("%s: %s: trigger %s: %s", t->name, setup_text(rule, "rule"), op, json_string_value(state));
+        setup_print("%s: %s: trigger %s: %s", t->name, json_text(rule, "rule"), op, json_string_value(state));
 }
 
 static void setup_print_report(const struct setup *t)
@@ -272,8 +267,8 @@ static void setup_print_report(const struct setup *t)
     if (t->verb == SETUP_SET_UP && !t->step_count && !t->flags->dry_run && json_array_size(t->rules))
         setup_print("%s: all is as it should be", name);
     json_array_foreach(t->kept, i, one)
-        setup_print("%s%s: %s %s: %s", t->flags->dry_run ? "-- " : "", name, setup_text(one, "kind"),
-                    setup_text(one, "name"),
+        setup_print("%s%s: %s %s: %s", t->flags->dry_run ? "-- " : "", name, json_text(one, "kind"),
+                    json_text(one, "name"),
                     t->verb == SETUP_VERIFY
                         ? "belongs to no rule"
                         : "stays, as it holds changes that may not be read yet (teardown --drop takes it away)");

@@ -34,8 +34,19 @@ TEST(members)
     buf_free(&out);
 }
 
+TEST(text_of_a_member)
+{
+    json_t *j = json_pack("{s:s, s:i}", "a", "x", "b", 1);
+    assert_string_equal(json_text(j, "a"), "x");
+    assert_string_equal(json_text(j, "b"), "");
+    assert_string_equal(json_text(j, "c"), "");
+    assert_string_equal(json_text(NULL, "a"), "");
+    json_decref(j);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(values), cmocka_unit_test(members) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(values), cmocka_unit_test(members),
+                                        cmocka_unit_test(text_of_a_member) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
