@@ -245,35 +245,43 @@ static struct filter *filter_pointer(enum dialect dialect, const struct filter_p
     return f;
 }
 
-/* {/collection/key: hr} below data: all of them. */
-static struct filter *filter_pointers(enum dialect dialect, const struct filter_place *at, const json_t *json,
-                                      struct err *e)
+/* A member of a mapping, by its key. */
+typedef struct filter *(*filter_member)(enum dialect dialect, const struct filter_place *at, const json_t *json,
+                                        struct err *e);
+
+/* All members of a mapping, which holds `what`. */
+static struct filter *filter_members(enum dialect dialect, const struct filter_place *at, const json_t *json,
+                                     const char *what, filter_member one, struct err *e)
 {
     if (!json_is_object(json) || json_object_size(json) == 0)
-        return filter_refuse(at, e, "not a mapping of JSON pointers to values");
+        return filter_refuse(at, e, "not a mapping of %s", what);
     struct filter *all = filter_node(ALL, at, e);
     for (void *i = json_object_iter((json_t *)json); i && all; i = json_object_iter_next((json_t *)json, i)) {
         struct filter_place here = filter_below(at, json_object_iter_key(i), 0);
-        all = filter_adopt(all, filter_pointer(dialect, &here, json_object_iter_value(i), e));
+        all = filter_adopt(all, one(dialect, &here, json_object_iter_value(i), e));
     }
     return filter_simplify(all);
 }
 
-/* {type: x, source: y} of exact, prefix or suffix: all of them. */
+/* {/collection/key: hr} below data. */
+static struct filter *filter_pointers(enum dialect dialect, const struct filter_place *at, const json_t *json,
+                                      struct err *e)
+{
+    return filter_members(dialect, at, json, "JSON pointers to values", filter_pointer, e);
+}
+
+static struct filter *filter_leaf_or_data(enum dialect dialect, const struct filter_place *at, const json_t *json,
+                                          struct err *e)
+{
+    bool data = strcmp(at->key, "data") == 0;
+    return data ? filter_pointers(dialect, at, json, e) : filter_attribute(dialect, at, json, e);
+}
+
+/* {type: x, source: y} of exact, prefix or suffix. */
 static struct filter *filter_leaves(enum dialect dialect, const struct filter_place *at, const json_t *json,
                                     struct err *e)
 {
-    if (!json_is_object(json) || json_object_size(json) == 0)
-        return filter_refuse(at, e, "not a mapping of attribute names to strings");
-    struct filter *all = filter_node(ALL, at, e);
-    for (void *i = json_object_iter((json_t *)json); i && all; i = json_object_iter_next((json_t *)json, i)) {
-        struct filter_place here = filter_below(at, json_object_iter_key(i), 0);
-        const json_t *value = json_object_iter_value(i);
-        bool data = strcmp(here.key, "data") == 0;
-        all = filter_adopt(all, data ? filter_pointers(dialect, &here, value, e)
-                                     : filter_attribute(dialect, &here, value, e));
-    }
-    return filter_simplify(all);
+    return filter_members(dialect, at, json, "attribute names to strings", filter_leaf_or_data, e);
 }
 
 static struct filter *filter_at(const struct filter_place *at, const json_t *json, struct err *e);
