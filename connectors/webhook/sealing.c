@@ -35,9 +35,9 @@ bool sealing_read(const char *command, const char *path, size_t most, struct buf
     return false;
 }
 
-bool sealing_needs_config(const struct sealing_flags *f)
+bool sealing_needs_config(const void *flags)
 {
-    return f->sink.at != NULL;
+    return ((const struct sealing_flags *)flags)->sink.at != NULL;
 }
 
 /* ---- secrets ---- */

@@ -34,7 +34,7 @@ struct sealing {
     char *header;                        /* of the flags; ours */
 };
 
-bool sealing_needs_config(const struct sealing_flags *f);
+bool sealing_needs_config(const void *flags); /* of a command whose flags begin with sealing_flags */
 /* Returns COMMAND_DONE, or the exit code after saying why; sealing_close in any case. */
 int sealing_open(struct sealing *s, const char *command, const struct sealing_flags *f,
                  const struct command_call *call);

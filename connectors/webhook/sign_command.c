@@ -5,7 +5,7 @@
 #include "connectors/webhook/sealing.h"
 
 struct sign_flags {
-    struct sealing_flags sealing;
+    struct sealing_flags sealing; /* first */
     struct str id;
     int64_t time;
     bool json;
@@ -90,11 +90,6 @@ static int sign_run(struct command_call *call)
     return code;
 }
 
-static bool sign_needs_config(const void *flags)
-{
-    return sealing_needs_config(&((const struct sign_flags *)flags)->sealing);
-}
-
 const struct command sign_command = {
     .name = "sign",
     .doc = "Print the headers that a webhook with this body is sent with.",
@@ -104,7 +99,7 @@ const struct command sign_command = {
     .size = sizeof(struct sign_flags),
     .max_words = 1,
     .config = true,
-    .needs_config = sign_needs_config,
+    .needs_config = sealing_needs_config,
     .sinks = "webhook",
     .run = sign_run,
 };

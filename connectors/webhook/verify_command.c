@@ -8,7 +8,7 @@
 enum { VERIFY_HEADERS_BYTES = 256 << 10 };
 
 struct verify_flags {
-    struct sealing_flags sealing;
+    struct sealing_flags sealing; /* first */
     struct str headers;
     int64_t tolerance, now;
     bool json;
@@ -107,11 +107,6 @@ static int verify_run(struct command_call *call)
     return code;
 }
 
-static bool verify_needs_config(const void *flags)
-{
-    return sealing_needs_config(&((const struct verify_flags *)flags)->sealing);
-}
-
 const struct command verify_command = {
     .name = "verify",
     .doc = "Say whether a received webhook is signed, or what of it differs.",
@@ -121,7 +116,7 @@ const struct command verify_command = {
     .size = sizeof(struct verify_flags),
     .max_words = 1,
     .config = true,
-    .needs_config = verify_needs_config,
+    .needs_config = sealing_needs_config,
     .sinks = "webhook",
     .run = verify_run,
 };
