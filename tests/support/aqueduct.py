@@ -20,14 +20,20 @@ import urllib.request
 COMPLAINT = re.compile(r"(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|FATAL: ThreadSanitizer|runtime error:|CHECK failed).*")
 
 
+HANDED_OUT = set()      # the ports this process was given: one that is not yet listened on must not be given twice
+
+
 def free_port():
-    """A port that nobody listens on and that the kernel does not hand out to clients, so it is still free after a restart."""
+    """A port that nobody listens on, that was not handed out before and that the kernel does not give to clients, so it is still free after a
+    restart."""
     low = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     for _ in range(200):
         port = random.randint(10000, max(low - 1, 10999))
         with socket.socket() as s, contextlib.suppress(OSError):
             s.bind(("127.0.0.1", port))
-            return port
+            if port not in HANDED_OUT:
+                HANDED_OUT.add(port)
+                return port
     raise RuntimeError("no free port found")
 
 
