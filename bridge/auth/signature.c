@@ -41,6 +41,15 @@ static const struct signature_style signature_styles[SIGNATURE_COUNT] = {
         .signs_time = true,
         .type = "slack",
     },
+    [SIGNATURE_LANGFUSE] = {
+        .headers = { .signature = "x-langfuse-signature" },
+        .begin = { [KEY_HMAC] = "v1=" },
+        .time_begin = "t=",
+        .between = ',',
+        .mark = '.',
+        .signs_time = true,
+        .type = "langfuse",
+    },
     [SIGNATURE_HMAC_HEX] = { .begin = { [KEY_HMAC] = "" } },
     [SIGNATURE_HMAC_BASE64] = { .begin = { [KEY_HMAC] = "" }, .base64 = true },
 };

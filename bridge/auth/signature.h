@@ -13,6 +13,7 @@
     STYLE(GITHUB, github, "GitHub's, over the body: X-Hub-Signature-256: sha256=<hex>")                                \
     STYLE(STRIPE, stripe, "Stripe's, over time and body: Stripe-Signature: t=<time>,v1=<hex>")                         \
     STYLE(SLACK, slack, "Slack's, over time and body: X-Slack-Signature: v0=<hex>")                                    \
+    STYLE(LANGFUSE, langfuse, "Langfuse's, over time and body: x-langfuse-signature: t=<time>,v1=<hex>")               \
     STYLE(HMAC_HEX, hmac_hex, "HMAC-SHA256 of the body in hex, in a header that you name")                             \
     STYLE(HMAC_BASE64, hmac_base64, "HMAC-SHA256 of the body in base64, in a header that you name")
 

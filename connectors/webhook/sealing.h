@@ -16,7 +16,7 @@ struct sealing_flags {
 #define SEALING_CHOICES                  SIGNATURE_STYLES(SEALING_CHOICE) "v1a"
 #define SEALING_FLAGS(T)                                                                                               \
     FLAG(T, sealing.scheme, .name = "--scheme", .value = "SCHEME", .choices = SEALING_CHOICES,                         \
-         .doc = "standard (default), v1a, github, stripe, slack, hmac_hex, hmac_base64"),                              \
+         .doc = "standard (default), v1a, github, stripe, slack, langfuse, hmac_hex, hmac_base64"),                    \
         FLAG(T, sealing.files, .name = "--secret-file", .value = "FILE",                                               \
              .doc = "a file with a secret; several: each"),                                                            \
         FLAG(T, sealing.variables, .name = "--secret-env", .value = "NAME",                                            \

@@ -685,7 +685,7 @@ static const char *line_of(const struct request *r, const char *name)
     "slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121."  \
     "803a0bc887a14d10d2c447fce8b6703c"
 
-/* Standard Webhooks', Svix's (v1a), GitHub's and Slack's own examples; for Stripe and the plain ones what Python's hmac says. */
+/* Standard Webhooks', Svix's (v1a), GitHub's and Slack's own examples; for Stripe, Langfuse and the plain ones what Python's hmac says. */
 TEST(published_vectors)
 {
     static const struct {
@@ -738,6 +738,13 @@ TEST(published_vectors)
           "Stripe-Signature",
           "t=1614265330,v1=234ba0ffc057c5a2f83023c6c4db42adff8389a05b8a869d81bdc94bf13384b4,"
           "v1=2385e13eb2a2a7d513f6eb20e89c17bd4c4852801962f0b138a0578277c2c214" },
+        { SIGNATURE_LANGFUSE,
+          { "lf-whsec_0f3b9a1c2d4e5f60718293a4b5c6d7e8" },
+          "0123456789abcdef",
+          1614265330,
+          "{\"id\": \"evt_1\"}",
+          "x-langfuse-signature",
+          "t=1614265330,v1=32b4747d884d46590cbdf12cd64f0d23f4888b6a4775e3055919d14fcb496fcf" },
         { SIGNATURE_HMAC_HEX,
           { "a shop's shared secret" },
           "0123456789abcdef",

@@ -351,6 +351,31 @@ TEST(stripe)
     verifier_free(v);
 }
 
+/* Of the time and body of the stripe vectors, by Python's hmac and a secret as Langfuse draws them. */
+TEST(langfuse)
+{
+#define LANGFUSE_1 "32b4747d884d46590cbdf12cd64f0d23f4888b6a4775e3055919d14fcb496fcf"
+    static const struct {
+        const char *value;
+        enum refusal expected;
+    } cases[] = {
+        { "t=1614265330,v1=" LANGFUSE_1, REFUSAL_NONE },
+        { "t=1614265331,v1=" LANGFUSE_1, REFUSAL_MISMATCH },
+        { "t=1614265029,v1=" LANGFUSE_1, REFUSAL_STALE },
+        { "v1=" LANGFUSE_1, REFUSAL_MALFORMED },
+        { LANGFUSE_1, REFUSAL_MALFORMED },
+        { "", REFUSAL_MISSING },
+    };
+    struct verifier *v = verifier(VERIFY_LANGFUSE, SECRETS("lf-whsec_0f3b9a1c2d4e5f60718293a4b5c6d7e8"), NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        request_new("{\"id\": \"evt_1\"}");
+        add("X-Langfuse-Signature", cases[i].value);
+        check(v, cases[i].expected);
+    }
+    assert_string_equal(verifier_type(v), "langfuse");
+    verifier_free(v);
+}
+
 TEST(slack)
 {
     static const char good[] = "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503";
@@ -506,8 +531,8 @@ TEST(bad_options)
 
 TEST(schemes_are_named_in_the_options)
 {
-    static const char *const names[VERIFY_COUNT] = { NULL,       "standard",    "github", "stripe", "slack",
-                                                     "hmac_hex", "hmac_base64", "bearer", "none" };
+    static const char *const names[VERIFY_COUNT] = { NULL,       "standard", "github",      "stripe", "slack",
+                                                     "langfuse", "hmac_hex", "hmac_base64", "bearer", "none" };
     char yaml[64];
     for (int i = VERIFY_UNSET + 1; i < VERIFY_COUNT; i++) {
         struct verify_options o = { 0 };
@@ -519,7 +544,8 @@ TEST(schemes_are_named_in_the_options)
     struct verify_options o = { 0 };
     char *problem = options_problem(verify_rows, &o, "scheme: hmac\n");
     assert_non_null(
-        strstr(problem, "is not one of standard, github, stripe, slack, hmac_hex, hmac_base64, bearer, none"));
+        strstr(problem,
+               "is not one of standard, github, stripe, slack, langfuse, hmac_hex, hmac_base64, bearer, none"));
     free(problem);
     problem = options_problem(verify_rows, &o, "secrets: [x]\n");
     assert_non_null(strstr(problem, "scheme: is missing"));
@@ -537,6 +563,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(public_keys, at_s1, real_time),
         cmocka_unit_test(github),
         cmocka_unit_test_setup_teardown(stripe, at_s1, real_time),
+        cmocka_unit_test_setup_teardown(langfuse, at_s1, real_time),
         cmocka_unit_test_setup_teardown(slack, at_s1, real_time),
         cmocka_unit_test(plain_hmac_in_a_header_of_its_own),
         cmocka_unit_test(bearer),
