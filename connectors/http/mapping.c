@@ -39,6 +39,7 @@ struct mapping {
     const char *app, *source, *path;
     enum unmapped unmapped;
     enum mapping_raw raw;
+    const struct strings *mask;
     struct sandbox *sandbox;
     struct hmac *hmac;
     sqlite3_stmt *request, *choose; /* NULL: neither id nor time is of the body; there is no map */
@@ -220,12 +221,14 @@ static bool mapping_check_without(const struct mapping_options *o, const struct 
                        r->data.count             ? "data"
                        : mapping_is_set(r->each) ? "each"
                                                  : "part");
-    if (!tell_is_full(&o->telling) || mapping_is_set(o->telling.app) || o->unmapped != UNMAPPED_STORE || o->raw)
+    if (!tell_is_full(&o->telling) || mapping_is_set(o->telling.app) || o->unmapped != UNMAPPED_STORE || o->raw
+        || o->mask.count)
         return err_set(e, "%s: belongs to a path with map; other bodies are told as they come",
                        mapping_is_set(o->telling.app)     ? "app"
                        : o->telling.content != TELL_FULL  ? "content"
                        : o->telling.personal != TELL_FULL ? "personal"
                        : o->raw                           ? "raw"
+                       : o->mask.count                    ? "mask"
                                                           : "unmapped");
     return true;
 }
@@ -239,6 +242,10 @@ static bool mapping_check_with(const struct mapping_options *o, const struct map
     if (!tell_is_full(&o->telling) && o->unmapped == UNMAPPED_STORE)
         return err_set(e, "unmapped: is store, which tells bodies that no entry fits as they came; with content or "
                           "personal other than full it is drop or refuse");
+    if (o->mask.count && o->unmapped == UNMAPPED_STORE)
+        return err_set(e,
+                       "unmapped: is store, which tells bodies that no entry fits as they came; with mask it is drop "
+                       "or refuse");
     if (!tell_is_full(&o->telling) && o->raw)
         return err_set(e, "raw: body tells what was posted as it came; it does not go with content or personal other "
                           "than full");
@@ -337,6 +344,7 @@ struct mapping *mapping_new(const struct mapping_options *o, struct sandbox *b, 
         .path = path,
         .unmapped = o->unmapped,
         .raw = o->raw,
+        .mask = &o->mask,
         .sandbox = b,
         .hmac = tell_key(&o->telling),
         .json = buf_new(EVENT_DATA_BYTES),
@@ -444,8 +452,7 @@ static struct str mapping_attribute(sqlite3_stmt *row, int col)
 
 static void mapping_shape(struct mapping *m, struct mapping_entry *x)
 {
-    static const struct strings nothing;
-    const struct shaping shaping = { m->told, m->hmac, &nothing, EVENT_DATA_BYTES, &m->json, m->repaired };
+    const struct shaping shaping = { m->told, m->hmac, m->mask, EVENT_DATA_BYTES, &m->json, m->repaired };
     buf_reset(&m->json);
     for (size_t i = 0; i < x->of.count; i++) {
         const struct binding *b = &x->of.bindings[i];
@@ -543,16 +550,18 @@ static const struct event *mapping_make(struct mapping *m, struct mapping_call *
     return event_new(&f, e);
 }
 
-/* The body, or the element, as it is; an element that is a bare text or number is left out. */
+/* The body, or the element, as it is but for `mask`; an element that is a bare text or number is left out. */
 static void mapping_add_raw(struct mapping *m, const struct mapping_call *c)
 {
     bool each = mapping_is_set(m->rules->each);
     struct str raw = each ? value_text(m->choose, CHOOSE_VALUE) : c->body;
     if (each && !str_eq(value_text(m->choose, CHOOSE_TYPE), STR("object")))
         return;
+    struct buf masked = buf_new(raw.n * 4 + 64);
     buf_add_c(&m->data, ",\"raw\":{\"body\":");
-    buf_add_str(&m->data, raw);
+    buf_add_str(&m->data, value_mask_inside(&masked, raw, m->mask));
     buf_add_char(&m->data, '}');
+    buf_free(&masked);
 }
 
 /* The event that an entry makes of the row that `choose` stands on; NULL with *e. */

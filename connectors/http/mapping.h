@@ -38,6 +38,7 @@ struct mapping_options {
     struct telling telling;
     enum unmapped unmapped;
     enum mapping_raw raw;
+    struct strings mask;
 };
 struct mapping_preset {
     char *about, *app;

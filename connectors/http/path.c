@@ -88,6 +88,11 @@ const struct option path_rows[] = {
             "What becomes of a body that no entry of `map` fits: store (as it came, as without `map`), drop (2xx, and nothing is stored) or refuse (422). One that the map fails on is stored as it came with store, and else refused."),
     OPTION_IN(struct path_options, mapping, raw, .fallback = "none", .values = mapping_raws,
               .doc = "body: events of `map` have the body, too (raw.body), or with `each` the element."),
+    OPTION_IN(
+        struct path_options, mapping, mask,
+        .doc =
+            "Members of JSON, at any depth, whose values become \"***\" where events of `map` tell JSON of the body: in `raw`, "
+            "in objects and arrays of `data`, and in its texts that hold JSON. With `unmapped` drop or refuse."),
     TELL_ROWS(struct path_options, mapping.telling, "default: what the preset says. For paths with `map`.",
               "For paths with `map`.", "the body's length"),
     OPTION(

@@ -183,7 +183,7 @@ MAPPED = {
         {"type": "user.created", "data": {"user.id": ":body->>'$.id'"}}]}]},
 }
 OF_MAP = re.compile(r"capture\[\]\.(map|data|join|part|content_columns)|content|personal|raw|"
-                    r"paths\[\]\.(map|data|each|part|app|content(?!_type)|personal|raw|unmapped)")
+                    r"paths\[\]\.(map|data|each|part|app|content(?!_type)|personal|raw|mask|unmapped)")
 SAMPLES = {     # (type, option): a value for it, where not any text will do, and what goes with it
     ("http", "tls_key"): {"tls_key": "one.key", "tls_certificate": "one.crt"},
     ("http", "tls_certificate"): {"tls_key": "one.key", "tls_certificate": "one.crt"},
@@ -222,6 +222,7 @@ SAMPLES = {     # (type, option): a value for it, where not any text will do, an
     ("http", "paths[].id"): {"id": ":body->>'$.id'"},
     ("http", "paths[].time"): {"time": ":body->>'$.at'"},
     ("http", "paths[].content_key"): {"content": "hash", "content_key": "a-secret-of-some-length-0123", "unmapped": "drop"},
+    ("http", "paths[].mask"): {"mask": ["token"], "unmapped": "drop"},
     ("sqlite", "preset"): {"preset": "anythingllm"},
     ("sqlite", "capture[].kind"): {"kind": "append"},
     ("sqlite", "capture[].tables"): {"tables": "t_*", "table": ...},      # in the place of table

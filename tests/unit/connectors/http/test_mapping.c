@@ -243,6 +243,24 @@ TEST(raw)
     is(events[1]->data, "{\"app\":{\"name\":\"a\"},\"run\":{\"id\":\"1\"}}");
 }
 
+/* As of a source sqlite: at any depth, and in texts that hold JSON. What SQL takes out by itself is told. */
+TEST(mask)
+{
+#define AUDIT "app: a\nunmapped: drop\nraw: body\nmask: [token, Card]\n"
+    begin(AUDIT
+          "map: [{type: audit.logged, data: {audit.action: \":body->>'$.token'\", audit.detail: \":body->'$.d'\"}}]\n");
+    post("{\"token\": \"t1\", \"d\": {\"a\":[{\"card\":{\"no\": 41}}],\"in\":\"x\"}}");
+    is(events[0]->data, "{\"app\":{\"name\":\"a\"},"
+                        "\"audit\":{\"action\":\"t1\",\"detail\":{\"a\":[{\"card\":\"***\"}],\"in\":\"x\"}},"
+                        "\"raw\":{\"body\":{\"token\":\"***\", \"d\": {\"a\":[{\"card\":\"***\"}],\"in\":\"x\"}}}}");
+    end(NULL);
+    begin(AUDIT "each: $\nmap: [{type: audit.logged, data: {audit.action: r.value}}]\n");
+    post("[{\"token\": 5}]");
+    is(events[0]->data, "{\"app\":{\"name\":\"a\"},\"audit\":{\"action\":\"{\\\"token\\\":\\\"***\\\"}\"},"
+                        "\"raw\":{\"body\":{\"token\":\"***\"}}}");
+#undef AUDIT
+}
+
 /* ---- several of one body ---- */
 
 #define RUNS                                                                                                           \
@@ -480,6 +498,8 @@ TEST(refused)
     assert_refused(RUN("1") "unmapped: drop\nraw: body\npersonal: none\n", "raw: body tells what was posted");
     assert_refused("content: none\n", "content: belongs to a path with map");
     assert_refused(RUN("1") "content: none\n", "unmapped: is store");
+    assert_refused("mask: [token]\n", "mask: belongs to a path with map");
+    assert_refused(RUN("1") "mask: [token]\n", "unmapped: is store, which tells bodies that no entry fits");
     assert_refused("preset: openai\nid: \"1\"\n", "preset: has its own map");
 #undef RUN
 }
@@ -606,6 +626,7 @@ int main(void)
         cmocka_unit_test_teardown(unmapped, end),
         cmocka_unit_test_teardown(privacy, end),
         cmocka_unit_test_teardown(raw, end),
+        cmocka_unit_test_teardown(mask, end),
         cmocka_unit_test_teardown(each_element_is_an_event, end),
         cmocka_unit_test_teardown(all_or_none, end),
         cmocka_unit_test_teardown(two_entries_of_one_body, end),
