@@ -156,11 +156,12 @@ static json_t *command_tables(const struct inspection *in, json_t *rules)
 static json_t *command_all(const struct command_found *found, bool preset, const char *yaml)
 {
     const struct inspection *in = found->in;
-    return json_pack("{s:s, s:s?, s:s?, s:s, s:I, s:I, s:I, s:o, s:O, s:s}", "file", in->s->path, "application",
+    return json_pack("{s:s, s:s?, s:s?, s:s, s:I, s:I, s:I, s:o, s:O, s:s?, s:s}", "file", in->s->path, "application",
                      in->app ? in->app->title : NULL, "preset", preset && in->app ? in->app->preset : NULL,
                      "journal_mode", in->journal, "page_size", (json_int_t)in->page_size, "bytes",
                      (json_int_t)in->bytes, "wal_bytes", (json_int_t)in->wal_bytes, "tables",
-                     command_tables(in, found->rules), "notes", found->notes, "configuration", yaml);
+                     command_tables(in, found->rules), "notes", found->notes, "advice", preset ? NULL : propose_advice,
+                     "configuration", yaml);
 }
 
 /* One line of comment; names come from the file. */

@@ -49,6 +49,7 @@ struct inspection {
 bool inspect_open(struct inspection *in, const char *path, struct err *e);
 void inspect_free(struct inspection *in);
 
+extern const char propose_advice[]; /* to who uses a configuration without a preset */
 /* Appends a configuration for it: with the preset of the application, or with a rule for each table. False: there is no
  * table that could have one. */
 bool propose(const struct inspection *in, bool preset, struct buf *out);

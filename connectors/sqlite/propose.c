@@ -14,6 +14,9 @@ enum {
     PROPOSE_NAME = 40,
 };
 
+const char propose_advice[] =
+    "Look through the columns that each rule tells for passwords, keys and other secrets: what `never` lists is not read.";
+
 /* A text as it stands in YAML: in quotes unless it is a plain word, and never a variable. */
 static void propose_text(struct buf *out, const char *text)
 {
@@ -58,23 +61,48 @@ static const char *propose_time(const struct table *t)
     return NULL;
 }
 
+/* More names than secret_is_name() knows: what is proposed to be kept back is looked at by a person. */
+static bool propose_is_secret(const char *column)
+{
+    static const char *const ends[] = { "hash", "salt", "pwd", "pass", "passcode", "otp", "cookie" };
+    bool secret = secret_is_name(str_of(column));
+    size_t n = strlen(column);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        size_t m = strlen(ends[i]);
+        secret = secret || (n >= m && str_eq_nocase(str_of(column + n - m), str_of(ends[i])));
+    }
+    return secret;
+}
+
 static bool propose_watches(const struct table *t, const struct column *c)
 {
     static const char *const moving[] = { "updated_at",   "updatedat",    "last_active_at", "lastupdatedat",
                                           "last_read_at", "last_seen_at", "updateddate" };
-    bool watched = !c->blob && !secret_is_name(str_of(c->name)) && !(t->key && strcmp(c->name, t->key) == 0);
+    bool watched = !c->blob && !propose_is_secret(c->name) && !(t->key && strcmp(c->name, t->key) == 0);
     for (size_t i = 0; i < sizeof moving / sizeof *moving; i++)
         watched = watched && !str_eq_nocase(str_of(c->name), str_of(moving[i]));
     return watched;
 }
 
-/* `key: [columns]`, of those that fit; nothing when none does. */
-static void propose_columns(struct buf *out, const struct table *t, const char *key, bool secrets)
+enum columns { COLUMNS_WATCHED, COLUMNS_SECRET, COLUMNS_TOLD };
+
+static bool propose_lists(const struct table *t, const struct column *c, enum columns which)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < t->column_count && n < RULE_WATCH; i++) {
+    switch (which) {
+    case COLUMNS_WATCHED: return propose_watches(t, c);
+    case COLUMNS_SECRET: return propose_is_secret(c->name);
+    case COLUMNS_TOLD: break;
+    }
+    return !propose_is_secret(c->name);
+}
+
+/* `<key>: [columns]`, of those; nothing when there are none. */
+static void propose_columns(struct buf *out, const struct table *t, const char *key, enum columns which)
+{
+    size_t n = 0, most = which == COLUMNS_WATCHED ? RULE_WATCH : SIZE_MAX;
+    for (size_t i = 0; i < t->column_count && n < most; i++) {
         const struct column *c = &t->columns[i];
-        if (secrets ? !secret_is_name(str_of(c->name)) : !propose_watches(t, c))
+        if (!propose_lists(t, c, which))
             continue;
         if (n++)
             buf_add_c(out, ", ");
@@ -84,6 +112,12 @@ static void propose_columns(struct buf *out, const struct table *t, const char *
     }
     if (n)
         buf_add_c(out, "]\n");
+}
+
+/* Stands in every event's subject, so it is no secret; NULL: there is none. */
+static const char *propose_key(const struct table *t)
+{
+    return t->key && !propose_is_secret(t->key) ? t->key : t->has_rowid ? "rowid" : NULL;
 }
 
 /* Schema versions and the like, which say nothing of what happens. */
@@ -117,7 +151,7 @@ static void propose_rule(struct buf *out, const struct table *t, const char *nam
     buf_printf(out, "\n        kind: %s\n        table: ", diff ? "diff" : "append");
     propose_text(out, t->name);
     buf_add_c(out, "\n        key: ");
-    propose_text(out, t->key ? t->key : "rowid");
+    propose_text(out, propose_key(t));
     buf_add_char(out, '\n');
     if (time) {
         buf_add_c(out, "        time: ");
@@ -126,9 +160,10 @@ static void propose_rule(struct buf *out, const struct table *t, const char *nam
     }
     size_t before = out->n;
     if (diff)
-        propose_columns(out, t, "watch", false);
+        propose_columns(out, t, "watch", COLUMNS_WATCHED);
     bool watches = out->n > before;
-    propose_columns(out, t, "never", true);
+    propose_columns(out, t, "never", COLUMNS_SECRET);
+    propose_columns(out, t, "# tells", COLUMNS_TOLD);
     buf_printf(out, "        types: {insert: %s.created%s%s%s", name, watches ? ", update: " : "", watches ? name : "",
                watches ? ".updated" : "");
     buf_printf(out, "%s%s%s}\n", diff ? ", delete: " : "", diff ? name : "", diff ? ".deleted" : "");
@@ -152,11 +187,11 @@ static void propose_name(const struct inspection *in, size_t i, char name[PROPOS
 static bool propose_rules(const struct inspection *in, struct buf *out)
 {
     size_t rules = 0;
-    buf_add_c(out, "    capture:\n");
+    buf_printf(out, "    # %s\n    capture:\n", propose_advice);
     for (size_t i = 0; i < in->table_count && rules < RULES; i++) {
         const struct table *t = &in->tables[i];
         char name[PROPOSE_NAME + 1];
-        if (propose_is_machinery(t->name) || (!t->key && !t->has_rowid))
+        if (propose_is_machinery(t->name) || !propose_key(t))
             continue;
         propose_name(in, i, name);
         propose_rule(out, t, name);

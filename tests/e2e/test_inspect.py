@@ -61,7 +61,7 @@ def test_recognises_an_application_and_leaves_nothing(run, mode):
     text = run("sqlite", "inspect", "app.db").stdout
     assert text.startswith("# app.db: AnythingLLM\n") and "the-hash" not in text
     assert tree(run.folder) == before
-    assert check(run).stderr == ""
+    assert check(run).stderr == "" and found["advice"] is None
 
 
 # What a preset cannot spare its application: Kotaemon's vectors are without an index on their file.
@@ -110,6 +110,26 @@ def test_proposes_a_rule_for_each_table(run):
         "customer": "customer.created", "audit_log": "audit_log.created", "pair": "pair.created"}
     assert events["customer"]["time"] == "2025-06-15T15:06:40.000Z"
     assert "the-word" not in done.stdout
+
+
+def test_keeps_back_what_is_called_like_a_secret_and_says_to_look_for_more(run):
+    make(run, """
+        CREATE TABLE account(id INTEGER PRIMARY KEY, name, Passwd, clientSecret, "refresh-token", api_key, pw_hash, SALT, note, hashtags);
+        INSERT INTO account VALUES(1, 'Ann', 'p1', 'p2', 'p3', 'p4', 'p5', 'p6', 'n', '#a');
+        CREATE TABLE session(token TEXT PRIMARY KEY, at);
+        CREATE TABLE device(token TEXT PRIMARY KEY, at) WITHOUT ROWID;
+        INSERT INTO session VALUES('p7', 1);""").close()
+    text = run("sqlite", "inspect", "app.db").stdout
+    assert 'never: [Passwd, clientSecret, "refresh-token", api_key, pw_hash, SALT]' in text
+    assert "# tells: [id, name, note, hashtags]" in text
+    advice = inspect(run)["advice"]
+    assert advice.startswith("Look through the columns ") and f"    # {advice}\n    capture:\n" in text
+    done = check(run, "--json", "--database", "app.db")
+    events = {one["rule"]: one["event"] for one in json.loads(done.stdout)["events"]}
+    assert set(events) == {"account", "session"} # what only a secret tells apart is not captured
+    assert set(events["account"]["data"]) == {"id", "name", "note", "hashtags"}
+    assert set(events["session"]["data"]) == {"at"} and events["session"]["subject"] == "session/1"
+    assert not any(f"p{n}" in done.stdout for n in range(1, 8))
 
 
 def test_names_that_yaml_or_a_terminal_would_misread(run):
