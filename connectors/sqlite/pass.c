@@ -10,6 +10,9 @@ enum {
 
 METRIC_COUNTER(aqueduct_sqlite_rule_rows_read_total, "Rows read for a capture rule.", "source", "rule");
 METRIC_COUNTER(aqueduct_sqlite_rule_events_total, "Events captured by a rule.", "source", "rule");
+METRIC_HISTOGRAM(aqueduct_sqlite_rule_ack_seconds,
+                 "From noticing a rule's changes to the acknowledgement of their events by the broker.", "source",
+                 "rule");
 METRIC_GAUGE(aqueduct_sqlite_rule_open_rows, "Unfinished rows that a rule of kind open_row watches.", "source", "rule");
 METRIC_GAUGE(aqueduct_sqlite_rule_last_change_timestamp_seconds,
              "When a rule last captured something, in seconds since 1970; 0: not since the start.", "source", "rule");
@@ -118,6 +121,7 @@ static void pass_make_counts(const struct sqlite_source *s, struct rule *r)
     const char *const *labels = LABELS(s->base.id, r->name);
     r->counts.rows_read = metric_get(&aqueduct_sqlite_rule_rows_read_total, labels);
     r->counts.events = metric_get(&aqueduct_sqlite_rule_events_total, labels);
+    r->counts.ack = metric_get(&aqueduct_sqlite_rule_ack_seconds, labels);
     r->counts.last_change = metric_get(&aqueduct_sqlite_rule_last_change_timestamp_seconds, labels);
     if (r->o->kind == KIND_OPEN_ROW)
         r->counts.open = metric_get(&aqueduct_sqlite_rule_open_rows, labels);
@@ -132,8 +136,10 @@ static enum step pass_count_step(struct sqlite_source *s, struct rule *r, struct
     enum step step = pass_step(s, r, e);
     metric_add(r->counts.rows_read, metric_value(s->rows_read) - rows);
     metric_add(r->counts.events, metric_value(s->events) - events);
-    if (metric_value(s->events) != events)
+    if (metric_value(s->events) != events) {
         metric_set(r->counts.last_change, clock_wall_ms() / 1000);
+        r->counts.awaited = true;
+    }
     if (r->counts.open)
         metric_set(r->counts.open, (int64_t)r->rows.count);
     return step;

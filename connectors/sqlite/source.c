@@ -508,6 +508,20 @@ static int source_read(struct source *base, int wake_fd, struct emission *out, s
     return pass_slice(s, out, room, e);
 }
 
+/* What was handed out is stored; of a rule it counts once all that the slice found is. */
+static void source_observe_ack(struct sqlite_source *s)
+{
+    int64_t took_us = clock_mono_us() - s->pass.began_us;
+    metric_observe_us(s->ack, took_us);
+    for (size_t i = 0; i < s->rule_count; i++) {
+        struct rule *r = s->rules[i];
+        if (!r->counts.awaited || s->found.given < s->found.event_count)
+            continue;
+        metric_observe_us(r->counts.ack, took_us);
+        r->counts.awaited = false;
+    }
+}
+
 static void source_settle(struct source *base, uint64_t tag, enum outcome o, const char *why)
 {
     struct sqlite_source *s = (struct sqlite_source *)base;
@@ -515,7 +529,7 @@ static void source_settle(struct source *base, uint64_t tag, enum outcome o, con
     (void)why;
     s->settled = tag;
     if (tag == s->tag && s->pass.began_us)
-        metric_observe_us(s->ack, clock_mono_us() - s->pass.began_us);
+        source_observe_ack(s);
 }
 
 /* ---- on another file ---- */

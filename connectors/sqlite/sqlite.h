@@ -199,7 +199,8 @@ struct rule {
     struct updated updated;
     struct rows rows; /* diff: every row; updated: the recent ones; open_row: the open ones (version = since) */
     struct {
-        struct metric *rows_read, *events, *open, *last_change; /* NULL: not counted yet */
+        struct metric *rows_read, *events, *open, *last_change, *ack; /* NULL: not counted yet */
+        bool awaited; /* events of its last slice are not all acknowledged */
     } counts;
     struct projection *projections; /* as many as o->map has entries; NULL: it has none, or was not compiled yet */
     uint64_t projected;             /* the schema and file that is known of them (a hash) */

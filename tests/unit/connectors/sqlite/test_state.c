@@ -449,6 +449,25 @@ TEST(how_far_the_first_look_is)
     rig_end(&rig);
 }
 
+/* How long it took until a rule's events were stored is observed once for each look that found some, of that rule alone. */
+TEST(how_long_a_rule_takes_until_it_is_stored)
+{
+    struct buf page = buf_new(4 << 20);
+    rig_begin(&rig, "WAL", "CREATE TABLE t(id INTEGER PRIMARY KEY, a); CREATE TABLE u(id INTEGER PRIMARY KEY, a);",
+              "capture:\n"
+              "- {name: busy, kind: append, table: t, types: {insert: t.made}}\n"
+              "- {name: quiet, kind: append, table: u, types: {insert: u.made}}\n");
+    for (int i = 0; i < 2; i++) {
+        app_exec(&rig, "INSERT INTO t(a) VALUES (1), (2)");
+        rig_settle(&rig);
+    }
+    metrics_write(&page);
+    assert_says(buf_c(&page), "aqueduct_sqlite_rule_ack_seconds_count{source=\"app\",rule=\"busy\"} 2\n");
+    assert_says(buf_c(&page), "aqueduct_sqlite_rule_ack_seconds_count{source=\"app\",rule=\"quiet\"} 0\n");
+    buf_free(&page);
+    rig_end(&rig);
+}
+
 /* Rows that the window does not reach are said to be there, as their deletes are not told. */
 TEST(rows_below_the_window)
 {
@@ -722,6 +741,7 @@ int main(void)
         cmocka_unit_test(open_rows_without_a_table),
         cmocka_unit_test(window),
         cmocka_unit_test(how_far_the_first_look_is),
+        cmocka_unit_test(how_long_a_rule_takes_until_it_is_stored),
         cmocka_unit_test(rows_below_the_window),
         cmocka_unit_test(small_steps),
         cmocka_unit_test(watch_changed),
