@@ -355,14 +355,16 @@ static bool compile_guards(struct sqlite_source *s, struct rule *r, char why[WHY
     return true;
 }
 
-/* What counts a piece of the rows up to a rowid cursor: those from ?1 on, at most ?2, whatever meets the condition. */
+/* What counts a piece of the rows up to a rowid cursor, or of a diff those up to ?3: from ?1 on, at most ?2, whatever
+ * meets the condition. */
 static bool compile_census(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
 {
     sqlite3_str *count = sqlite3_str_new(s->db);
     sqlite3_str_appendf(count,
                         "SELECT count(*), sum(m), max(i) FROM (SELECT rowid AS i, (%s\n) IS TRUE AS m FROM \"%w\"",
                         r->o->where ? r->o->where : "1", r->o->table);
-    sqlite3_str_appendall(count, " WHERE rowid >= ?1 ORDER BY rowid LIMIT ?2)");
+    sqlite3_str_appendf(count, " WHERE rowid >= ?1%s ORDER BY rowid LIMIT ?2)",
+                        r->o->kind == KIND_DIFF ? " AND rowid <= ?3" : "");
     census_begin(r);
     return compile_prepare(s, count, &r->count, why);
 }
@@ -379,7 +381,8 @@ static bool compile_counts(struct sqlite_source *s, struct rule *r, char why[WHY
         if (!compile_prepare(s, unkeyed, &r->unkeyed, why))
             return false;
     }
-    if (r->o->kind == KIND_DIFF || r->o->kind == KIND_UPDATED || !r->has_rowid)
+    bool below = r->o->kind == KIND_DIFF && r->o->last && r->key_is_rowid;
+    if (!r->has_rowid || (r->o->kind == KIND_DIFF && !below) || r->o->kind == KIND_UPDATED)
         return true;
     if (r->by_rowid)
         return compile_census(s, r, why);

@@ -258,7 +258,9 @@ static bool diff_was_looked_for(const struct rule *r, struct str key)
 
 static void diff_miss(struct sqlite_source *s, struct rule *r, const struct row *row)
 {
-    if (seen_is_silent(s, r) || diff_is_below_window(r, row_key(row)))
+    bool below = diff_is_below_window(r, row_key(row));
+    r->census.passed += below;
+    if (seen_is_silent(s, r) || below)
         diff_forget(s, r, row, false);
     else
         diff_report_delete(s, r, row);
@@ -337,6 +339,9 @@ enum step diff_step(struct sqlite_source *s, struct rule *r, struct err *e)
     if (diff_revisit(s, r))
         return STEP_FULL;
     spans_end(r);
+    int counted = r->o->last ? census_count_below(s, r, diff_floor(r)) : SQLITE_OK;
+    if (counted != SQLITE_OK)
+        return slice_failed(s, r, counted, e);
     if (!r->ready || r->signature != rule_signature(r))
         state_store_ready(s, r);
     return STEP_DONE;

@@ -106,7 +106,7 @@ const struct option rule_rows[] = {
         struct rule_options, last,
         .doc =
             "diff: look only at the newest keys, so many below the largest (whole-number keys); 0: at all. What changes in "
-            "older rows, and their deletes, is not told then."),
+            "older rows, and their deletes, is not told then; where the key is the rowid the deletes are counted (unseen_deletes)."),
     OPTION(
         struct rule_options, retain, .fallback = "7d", .max = INT64_C(366) * 86400000,
         .doc =

@@ -24,7 +24,7 @@
  *   database   the one read-only connection; is the file still the same, did anything change (data_version)
  *   large      a row with a value that is too large to be read, without that value; where the next one stands
  *   slice      when a slice is full; what a failed statement means
- *   census     rows that came behind a rowid cursor, by their number
+ *   census     rows that came behind a rowid cursor, or went below a diff's window, by their number
  *   position   where an append or open_row rule stands: the first pass, ids that start again, values that are cut
  *   spans      which rows of a diff have to be read again
  *   open       open rows, read again until they are done
@@ -146,12 +146,12 @@ struct field { /* a column of the event's data */
     bool large;   /* of the row at work: it is too large to be read */
 };
 
-/* How many rows a rowid rule has up to its cursor. */
+/* How many rows a rowid rule has up to its cursor, or below the window of a diff. */
 struct census {
     uint64_t of;     /* of this table and `where`; 0: not known yet */
     bool known;      /* rows is known */
     int64_t rows;    /* at the last count */
-    int64_t passed;  /* by the cursor since then */
+    int64_t passed;  /* by the cursor, or the window, since then */
     bool begun;      /* a count is under way: */
     int64_t at, sum; /* where it goes on, and its rows so far */
 };
@@ -200,6 +200,7 @@ struct rule {
     struct rows rows; /* diff: every row; updated: the recent ones; open_row: the open ones (version = since) */
     struct {
         struct metric *rows_read, *events, *open, *last_change, *ack; /* NULL: not counted yet */
+        struct metric *below, *unseen_deletes;                        /* of a diff with `last` */
         bool awaited; /* events of its last slice are not all acknowledged */
     } counts;
     struct projection *projections; /* as many as o->map has entries; NULL: it has none, or was not compiled yet */
@@ -563,6 +564,8 @@ void census_forget(struct rule *r);        /* the cursor moved otherwise than pa
 int64_t census_rows(const struct rule *r); /* there should be up to the cursor; -1: unknown */
 int census_count(struct sqlite_source *s,
                  struct rule *r); /* a piece, after a scan to the end; of what came behind it warns */
+/* The same of a diff with `last`, after a pass: rows up to `floor`, and of what went warns. */
+int census_count_below(struct sqlite_source *s, struct rule *r, int64_t floor);
 
 /* position.c */
 #define POSITION_LEAST STR("i-9223372036854775808") /* typed: before all values but NULL */

@@ -493,6 +493,51 @@ TEST(rows_below_the_window)
     }
 }
 
+/* What lies below the window is counted, and so is what is deleted there: also what goes while the window moves past it. */
+TEST(deletes_below_the_window_are_counted)
+{
+    rig_begin(&rig, "WAL",
+              "CREATE TABLE t(id INTEGER PRIMARY KEY, a);"
+              "INSERT INTO t(a) SELECT value FROM json_each('[1,2,3,4,5,6,7,8,9,10]');",
+              "capture:\n- {name: window, kind: diff, table: t, watch: [a], last: 3,"
+              " types: {update: t.changed, delete: t.gone}}\n");
+    assert_int_equal(of_rule("aqueduct_sqlite_rule_rows_below_last", "window"), 7);
+    app_exec(&rig, "DELETE FROM t WHERE id IN (1, 2, 10)");
+    stderr_catch();
+    assert_captured(&rig, "t.gone");
+    assert_says(stderr_caught(), "counted as unseen_deletes");
+    assert_int_equal(of_rule("aqueduct_sqlite_rule_rows_below_last", "window"), 5);
+    assert_int_equal(of_rule("aqueduct_sqlite_rule_unseen_deletes_total", "window"), 2);
+    app_exec(&rig, "INSERT INTO t(id, a) VALUES (11, 11), (12, 12)"); /* 8 and 9 are below it now */
+    assert_captured(&rig, "");
+    assert_int_equal(of_rule("aqueduct_sqlite_rule_rows_below_last", "window"), 7);
+    app_exec(&rig, "DELETE FROM t WHERE id = 11; INSERT INTO t(id, a) VALUES (14, 14)");
+    assert_captured(&rig, "");
+    assert_int_equal(of_rule("aqueduct_sqlite_rule_rows_below_last", "window"), 7);
+    assert_int_equal(of_rule("aqueduct_sqlite_rule_unseen_deletes_total", "window"), 3);
+    rig_end(&rig);
+}
+
+/* More than one look can count. */
+TEST(what_lies_below_the_window_is_counted_piece_by_piece)
+{
+    rig_begin(
+        &rig, "WAL",
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, a);"
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20001) INSERT INTO t SELECT i, i FROM n;",
+        "capture:\n- {name: pieces, kind: diff, table: t, watch: [a], last: 1, types: {delete: t.gone}}\n");
+    for (int looks = 1; looks < 6; looks++) {
+        assert_int_equal(of_rule("aqueduct_sqlite_rule_rows_below_last", "pieces"), looks > 2 ? 20000 : looks * 8192);
+        app_do(&rig, "UPDATE t SET a = -%d WHERE id = 20001", looks);
+        assert_captured(&rig, "");
+    }
+    app_exec(&rig, "DELETE FROM t WHERE id <= 20000");
+    assert_captured(&rig, "");
+    assert_int_equal(of_rule("aqueduct_sqlite_rule_rows_below_last", "pieces"), 0);
+    assert_int_equal(of_rule("aqueduct_sqlite_rule_unseen_deletes_total", "pieces"), 20000);
+    rig_end(&rig);
+}
+
 /* Room for one emission at a time, and one row per statement: the same events in the same order. */
 TEST(small_steps)
 {
@@ -743,6 +788,8 @@ int main(void)
         cmocka_unit_test(how_far_the_first_look_is),
         cmocka_unit_test(how_long_a_rule_takes_until_it_is_stored),
         cmocka_unit_test(rows_below_the_window),
+        cmocka_unit_test(deletes_below_the_window_are_counted),
+        cmocka_unit_test(what_lies_below_the_window_is_counted_piece_by_piece),
         cmocka_unit_test(small_steps),
         cmocka_unit_test(watch_changed),
         cmocka_unit_test(kept_columns_follow),
