@@ -3,10 +3,7 @@
 #include "bridge/lib/log.h"
 #include "connectors/sqlite/sqlite.h"
 
-enum {
-    PASS_QUIET_MS = 100, /* nothing has changed for so long: let go of the database */
-    PASS_SAY_MS = 10000, /* from one word of how far the first pass is to the next */
-};
+enum { PASS_SAY_MS = 10000 }; /* from one word of how far the first pass is to the next */
 
 METRIC_COUNTER(aqueduct_sqlite_rule_rows_read_total, "Rows read for a capture rule.", "source", "rule");
 METRIC_COUNTER(aqueduct_sqlite_rule_events_total, "Events captured by a rule.", "source", "rule");
@@ -48,7 +45,7 @@ static bool pass_is_idle(struct sqlite_source *s, const struct file_mark *mark)
         s->idle.second = false;
         s->idle.quiet_ms = clock_mono_ms();
     }
-    return clock_mono_ms() - s->idle.quiet_ms >= PASS_QUIET_MS;
+    return clock_mono_ms() - s->idle.quiet_ms >= WAIT_QUIET_MS;
 }
 
 /* Closes the database until its files look different. */
@@ -81,9 +78,9 @@ int pass_begin(struct sqlite_source *s, int wake_fd, struct err *e)
     case DB_OK: break;
     }
     s->wait.lock_ms = 0;
-    wait_poll_next(s, wake == WAKE_NOTICE);
     metric_set(s->last_look, clock_wall_ms() / 1000);
     bool idle = pass_is_idle(s, &mark);
+    wait_poll_next(s, wake == WAKE_NOTICE);
     if (version != s->seen_version || clock_wall_ms() >= due_ms)
         pass_start(s, version);
     else if (idle)

@@ -283,12 +283,15 @@ struct file_id {
     uint64_t dev, ino;
 };
 
+enum { WAIT_QUIET_MS = 100 }; /* nothing has changed for so long: let go of the database */
+
 /* How the database and its -wal and -journal look from outside. */
+enum { MARK_FILE, MARK_WAL, MARK_JOURNAL, MARKS };
 struct file_mark {
     struct {
         uint64_t ino;
         int64_t size, modified_ns; /* not ctime: SQLite sets the owner of a -wal that it opens */
-    } of[3];
+    } of[MARKS];
 };
 
 enum sight { SIGHT_NONE, SIGHT_GOOD, SIGHT_LOST }; /* none: it has not looked yet */
@@ -351,6 +354,9 @@ struct sqlite_source {
         int64_t poll_at_ms;    /* when to look without a notice */
         int64_t poll_after_ms; /* the wait that led there */
         int64_t rest_until_ms; /* no read before: the application's turn */
+        int64_t owed_us;       /* of it, for what was held, when the last pass ended: */
+        int64_t rested_us;
+        int streak; /* passes close behind each other */
     } wait;
     struct pass {
         bool running;

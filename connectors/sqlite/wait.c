@@ -13,8 +13,13 @@
 enum {
     WAIT_SECOND_MS = 2000, /* look once more so long after letting go */
     WAIT_LOCK_MS = 32,     /* longest wait before trying a locked file again, when no commit is noticed */
-    WAIT_REST_FACTOR = 9,  /* rest so many times as long as a pass held the file: at most a tenth of the time is ours */
+    WAIT_SHARE = 20,       /* in the long run one part in so many of the time is ours */
+    WAIT_BURST_US = 10000, /* held at once without a rest */
     WAIT_REST_MS = 1000,   /* longest rest */
+    WAIT_STREAK = 4,       /* so many passes close behind each other: the application commits without a pause */
+    WAIT_STREAK_MS = 4,    /* then a rest of so long */
+    WAIT_FOLLOWED =
+        1024, /* pages; a smaller database is compared sooner than its journals are followed through a rest */
     WAIT_HEARD_FACTOR = 4, /* let go, it is looked at so many times less often where notices come */
 };
 
@@ -125,11 +130,14 @@ enum wake wait_for_lock(struct sqlite_source *s, int wake_fd)
     }
 }
 
-/* The application's turn. Journals that come meanwhile are not missed, if none was. */
+/* The application's turn. Notices wait in the queue, where equal ones become one, and wake nobody; but what journals would
+ * tell of many pages is not missed, if none was. */
 static bool wait_out_rest(struct sqlite_source *s, int wake_fd)
 {
+    const struct journals *j = &s->pages.journals;
     for (int64_t now; (now = clock_mono_ms()) < s->wait.rest_until_ms;) {
-        enum wake wake = wait_for(s, wake_fd, s->wait.rest_until_ms - now, !s->pages.journals.lost);
+        bool notices = j->known && !j->lost && s->pages.count > WAIT_FOLLOWED;
+        enum wake wake = wait_for(s, wake_fd, s->wait.rest_until_ms - now, notices);
         if (wake == WAKE_CORE || wake == WAKE_TIME)
             return wake == WAKE_TIME;
         s->wait.noted = s->wait.noted || wake == WAKE_NOTICE;
@@ -158,11 +166,11 @@ enum wake wait_for_reason(struct sqlite_source *s, int wake_fd, int64_t due_ms)
 
 /* In WAL mode the notice comes before the commit: the frames are written, then synced, and only then visible, which
  * happens in shared memory and tells nobody. So after a notice, and after a pass that may have swallowed one, soon,
- * then less and less often. */
+ * then less and less often. With a rollback journal it comes behind the commit: the next look is to let go. */
 void wait_poll_next(struct sqlite_source *s, bool soon)
 {
-    int64_t longer = s->wait.poll_after_ms * 2;
-    s->wait.poll_after_ms = soon ? 1 : longer > 0 && longer < s->poll.ms ? longer : s->poll.ms;
+    int64_t first = s->idle.mark.of[MARK_WAL].ino ? 1 : WAIT_QUIET_MS, ms = soon ? first : s->wait.poll_after_ms * 2;
+    s->wait.poll_after_ms = ms > 0 && ms < s->poll.ms ? ms : s->poll.ms;
     s->wait.poll_at_ms = clock_mono_ms() + s->wait.poll_after_ms;
 }
 
@@ -173,9 +181,9 @@ static int64_t wait_ns(struct timespec t)
 
 void wait_mark(const struct sqlite_source *s, struct file_mark *out)
 {
-    static const char *const endings[] = { "", "-wal", "-journal" };
+    static const char *const endings[MARKS] = { "", "-wal", "-journal" };
     *out = (struct file_mark){ 0 };
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+    for (size_t i = 0; i < MARKS; i++) {
         char *path = str_join(s->path, endings[i], "");
         struct stat st;
         if (stat(path, &st) == 0) {
@@ -220,12 +228,20 @@ enum wake wait_let_go(struct sqlite_source *s, int wake_fd)
 
 void wait_before_second_look(struct sqlite_source *s)
 {
-    bool wal = s->idle.mark.of[1].size > 0;
+    bool wal = s->idle.mark.of[MARK_WAL].size > 0;
     s->idle.again_ms = wal && !s->idle.second ? clock_mono_ms() + WAIT_SECOND_MS : 0;
 }
 
+/* Of what was held, each moment that passes pays a part; there is a rest until all but a burst is paid. */
 void wait_rest(struct sqlite_source *s, int64_t busy_us)
 {
-    int64_t rest_ms = busy_us * WAIT_REST_FACTOR / 1000;
-    s->wait.rest_until_ms = clock_mono_ms() + (rest_ms > WAIT_REST_MS ? WAIT_REST_MS : rest_ms);
+    struct wait *w = &s->wait;
+    int64_t now = clock_mono_us(), paid = (now - w->rested_us) / WAIT_SHARE;
+    bool close = now - w->rested_us < (WAIT_STREAK_MS + 1) * 1000;
+    w->owed_us = (w->owed_us > paid ? w->owed_us - paid : 0) + busy_us;
+    w->rested_us = now;
+    w->streak = close ? w->streak + (w->streak < WAIT_STREAK) : 0;
+    int64_t ms = (w->owed_us - WAIT_BURST_US) * WAIT_SHARE / 1000;
+    int64_t least = w->streak == WAIT_STREAK ? WAIT_STREAK_MS : 0;
+    w->rest_until_ms = now / 1000 + (ms < least ? least : ms > WAIT_REST_MS ? WAIT_REST_MS : ms);
 }

@@ -156,6 +156,40 @@ TEST(write_ahead_log)
     run("WAL");
 }
 
+/* One long look is made up for by the quiet that follows it; only looks that add up have the application's turn behind them. */
+TEST(a_rest_follows_what_adds_up)
+{
+    struct rig rig;
+    rig_begin(&rig, "DELETE", "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x)",
+              "capture:\n- {name: log, kind: append, table: log, types: {insert: log.line}}\n");
+    struct sqlite_source *s = rig_inside(&rig);
+    s->wait.owed_us = s->wait.streak = 0;
+    wait_rest(s, 9000);
+    assert_true(s->wait.rest_until_ms <= s->wait.rested_us / 1000);
+    wait_rest(s, 60000);
+    assert_true(s->wait.rest_until_ms > s->wait.rested_us / 1000 + 500);
+    s->wait.rested_us -= 3600 * INT64_C(1000000);
+    wait_rest(s, 9000);
+    assert_true(s->wait.rest_until_ms <= s->wait.rested_us / 1000);
+    rig_end(&rig);
+}
+
+/* Commits without a pause are not looked at one by one. */
+TEST(passes_close_behind_each_other_are_kept_apart)
+{
+    struct rig rig;
+    rig_begin(&rig, "WAL", "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, x)",
+              "capture:\n- {name: log, kind: append, table: log, types: {insert: log.line}}\n");
+    struct wait *w = &rig_inside(&rig)->wait;
+    for (int i = 0; i < 100000 && w->rest_until_ms <= w->rested_us / 1000; i++)
+        wait_rest(rig_inside(&rig), 0);
+    assert_true(w->rest_until_ms > w->rested_us / 1000);
+    w->rested_us -= 3600 * INT64_C(1000000);
+    wait_rest(rig_inside(&rig), 0);
+    assert_true(w->rest_until_ms <= w->rested_us / 1000);
+    rig_end(&rig);
+}
+
 /* Between two reads the source holds no lock at all, not even after a slice that was cut short. */
 TEST(no_lock_is_kept)
 {
@@ -305,6 +339,8 @@ int main(void)
     const struct CMUnitTest tests[] = { cmocka_unit_test(rollback_journal),
                                         cmocka_unit_test(write_ahead_log),
                                         cmocka_unit_test(seen_although_told_too_early),
+                                        cmocka_unit_test(a_rest_follows_what_adds_up),
+                                        cmocka_unit_test(passes_close_behind_each_other_are_kept_apart),
                                         cmocka_unit_test(no_lock_is_kept),
                                         cmocka_unit_test(no_snapshot_is_kept),
                                         cmocka_unit_test(a_commit_at_work_goes_first),
