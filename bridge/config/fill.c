@@ -168,7 +168,7 @@ static void fill_tree(struct fill *f, const struct option *row, const struct nod
     size_t before = f->out->count;
     if (!fill_is_sound(n))
         return;
-    bool word = n->kind == NODE_SCALAR && !memmem(n->text.at, n->text.n, "{{", 2);
+    bool word = row->values && n->kind == NODE_SCALAR && !memmem(n->text.at, n->text.n, "{{", 2);
     if (word) {
         int value;
         struct option of_values = { .key = row->key, .type = OPT_ENUM, .values = row->values };

@@ -86,7 +86,7 @@ static const char *help_type(const struct option *row)
     case OPT_DURATIONS: return "list of durations";
     case OPT_MAP: return "mapping of texts";
     case OPT_PRESET: return "name of a preset, or its file";
-    case OPT_TREE: return "template (aqueduct help template), or one of";
+    case OPT_TREE: return row->values ? "template (aqueduct help template), or one of" : "mapping";
     case OPT_DEFAULTS: return "name of a receiver, or its file";
     case OPT_FILTER: return "filter (aqueduct help filter)";
     case OPT_LIST: return "list of mappings";

@@ -72,6 +72,8 @@ static json_t *schema_of_type(const struct option *row)
     case OPT_DEFAULTS:
     case OPT_PRESET: return schema_text();
     case OPT_TREE:
+        if (!row->values)
+            return json_pack("{s:[s, s]}", "type", "object", "array");
         return json_pack("{s:[o, {s:s, s:s}, {s:[s, s]}]}", "anyOf", schema_enum(row->values), "type", "string",
                          "pattern", "\\{\\{", "type", "object", "array");
     case OPT_SECRET: return schema_ref("secret");

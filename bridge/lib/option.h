@@ -81,8 +81,9 @@ enum option_type {
     OPT_DURATIONS,
     OPT_MAP,
     OPT_FILTER,
-    OPT_PRESET, /* the name of a file with the rows `.of`, which is loaded too */
-    OPT_TREE,   /* one of `.values`, a text with {{expressions}}, or a list or mapping of anything (event/template.h) */
+    OPT_PRESET,   /* the name of a file with the rows `.of`, which is loaded too */
+    OPT_TREE,     /* one of `.values`, if it has some, a text with {{expressions}}, or a list or mapping of anything
+                 (event/template.h) */
     OPT_DEFAULTS, /* the name of a file with keys of the same mapping, which hold where it does not say otherwise */
     OPT_LIST,     /* a sequence of mappings with the rows `.of` */
     OPT_GROUP,    /* one mapping with the rows `.of`, a struct inside the struct */

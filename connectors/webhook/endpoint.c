@@ -97,6 +97,13 @@ const struct option endpoint_rows[] = {
             "Compresses bodies of 1 KiB or more (Content-Encoding: gzip). The signature is of the body before that, as frameworks hand it over."),
     OPTION_GROUP(struct webhook_endpoint, oauth, oauth_rows,
                  .doc = "OAuth 2.0 client credentials: a token in the header Authorization."),
+    OPTION_GROUP(
+        struct webhook_endpoint, login, login_rows,
+        .doc =
+            "How username and password give a token for the header Authorization; set by `for` of a receiver that wants it."),
+    OPTION(struct webhook_endpoint, username, .own = true,
+           .doc = "With it and the password the sink logs in (see login)."),
+    OPTION(struct webhook_endpoint, password, .own = true, .doc = "Password of that user."),
     { 0 }
 };
 
@@ -120,14 +127,21 @@ static bool endpoint_load_signer(struct webhook_endpoint *ep, struct err *e)
                    header));
 }
 
+static struct login_user endpoint_user(const struct webhook_endpoint *ep)
+{
+    return (struct login_user){ &ep->target, ep->username, ep->password.text };
+}
+
 /* What compressing and tokens take for themselves, and (by the signer) the signature; the rest is the shape's. */
 static bool endpoint_check_header(const struct webhook_endpoint *ep, size_t i, struct err *e)
 {
     const struct map_entry *h = &ep->headers.at[i];
+    struct login_user user = endpoint_user(ep);
     if (ep->gzip && str_eq_nocase(str_of(h->key), STR("content-encoding")))
         return err_set(e, "headers: %s is set by the bridge (see gzip)", h->key);
-    if (ep->oauth.token_url && str_eq_nocase(str_of(h->key), STR("authorization")))
-        return err_set(e, "headers: %s is set by the bridge (see oauth)", h->key);
+    const char *token = ep->oauth.token_url ? "oauth" : login_is_used(&user) ? "login" : NULL;
+    if (token && str_eq_nocase(str_of(h->key), STR("authorization")))
+        return err_set(e, "headers: %s is set by the bridge (see %s)", h->key, token);
     if (ep->signer.count && signer_has_header(&ep->signer, h->key))
         return err_set(e, "headers: %s is set by the bridge: it belongs to the signature", h->key);
     return true;
@@ -172,7 +186,11 @@ static bool endpoint_check_transport(const struct sink *s, struct webhook_endpoi
 static bool endpoint_check_token(const struct sink *s, const struct webhook_endpoint *ep, struct err *e)
 {
     const struct webhook_base *w = (const struct webhook_base *)s;
-    return oauth_check(&ep->oauth, &(struct address_rules){ w->guard, &w->allow }, e);
+    struct address_rules rules = { w->guard, &w->allow };
+    struct login_user user = endpoint_user(ep);
+    if (ep->oauth.token_url && login_is_used(&user))
+        return err_set(e, "password: is for login, and oauth gives a token already");
+    return oauth_check(&ep->oauth, &rules, e) && (!ep->target.host || login_check(&ep->login, &user, &rules, e));
 }
 
 static bool endpoint_load_rules(struct webhook_endpoint *ep, struct err *e)
@@ -244,7 +262,7 @@ void endpoint_faults(const struct sink *s, const struct endpoint *base, fault_fn
         each(ctx, "", e.text);
     if (!endpoint_load_rules(&probe, &e))
         each(ctx, "", e.text);
-    if (!endpoint_check_token(s, ep, &e))
+    if (!endpoint_check_token(s, &probe, &e))
         each(ctx, "", e.text);
     struct shape_options shape = endpoint_shape(ep);
     shape_faults(&shape, each, ctx);
@@ -271,6 +289,16 @@ static void endpoint_warn_of_keys(const struct sink *s, const struct webhook_end
     struct err why;
     if (signer_warning(&ep->signer, wall_ms, &why))
         LOG(WARN, "keys end", LOG_C("sink", s->id), LOG_SOME("endpoint", ep->base.name), LOG_C("reason", why.text));
+}
+
+bool endpoint_grant(const struct webhook_endpoint *ep, struct grant *g)
+{
+    struct login_user user = endpoint_user(ep);
+    if (ep->oauth.token_url)
+        oauth_grant(&ep->oauth, g);
+    else if (login_is_used(&user))
+        login_grant(&ep->login, &user, g);
+    return ep->oauth.token_url || login_is_used(&user);
 }
 
 bool endpoint_may_sign(const struct sink *s, struct webhook_endpoint *ep, int64_t wall_ms, struct err *e)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* One receiver of the webhook sink: its options, what follows from them, and how many requests it gets at the same time. */
 #pragma once
+#include "connectors/webhook/login.h"
 #include "connectors/webhook/oauth.h"
-#include "connectors/webhook/transfer.h"
+#include "connectors/webhook/token.h"
 
 /* The sink as its receivers know it; struct webhook begins with it. */
 struct webhook_base {
@@ -34,13 +35,16 @@ struct webhook_endpoint {
     enum http_version http;
     bool gzip;
     struct oauth oauth;
+    struct login login;
+    char *username;
+    struct secret password;
     struct strings success, reject, success_unless;
 
     struct signer signer;
     struct shape shape;
     struct request_template template;
     struct transfer_target target;
-    struct oauth_token *token; /* NULL: it wants none */
+    struct token *token; /* NULL: it wants none */
     struct metric *answers[ENDPOINT_CLASSES];
 
     size_t flying;   /* attempts in flight */
@@ -62,6 +66,8 @@ void endpoint_faults(const struct sink *s, const struct endpoint *base, fault_fn
 /* The sink's own half of open and close is webhook.c's. */
 bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct multi *m, struct err *e);
 void endpoint_close(struct webhook_endpoint *ep);
+/* How it gets its token. False: it wants none. */
+bool endpoint_grant(const struct webhook_endpoint *ep, struct grant *g);
 /* Before an attempt. False with *e: no key signs any more. */
 bool endpoint_may_sign(const struct sink *s, struct webhook_endpoint *ep, int64_t wall_ms, struct err *e);
 /* How many requests a receiver gets at the same time (its limit) follows from how it keeps up: it begins with a few, takes

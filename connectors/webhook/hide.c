@@ -9,17 +9,22 @@ enum {
     HIDE_SEGMENT = 16, /* shorter parts of a path are words */
 };
 
-static void hide_add(struct hidden *h, struct str secret)
+static void hide_keep(struct hidden *h, struct str secret)
 {
-    if (secret.n < HIDE_LEAST)
-        return;
     h->at = mem_grow(h->at, h->count + 1, sizeof *h->at);
     h->at[h->count++] = str_dup(secret);
 }
 
+static void hide_add(struct hidden *h, struct str secret)
+{
+    if (secret.n >= HIDE_LEAST)
+        hide_keep(h, secret);
+}
+
 void hide_word(struct hidden *h, const char *secret)
 {
-    hide_add(h, str_of(secret));
+    if (*secret)
+        hide_keep(h, str_of(secret));
 }
 
 /* "Bearer TOKEN": its words. */
@@ -90,8 +95,8 @@ void hide_more(struct hidden *h, const char *path, const struct map *query)
 
 static void hide_one(const char *secret, char *text, size_t n)
 {
-    size_t length = strlen(secret);
-    for (size_t i = 0; i + HIDE_LEAST <= n; i++) {
+    size_t length = strlen(secret), least = length < HIDE_LEAST ? length : HIDE_LEAST;
+    for (size_t i = 0; i + least <= n; i++) {
         size_t most = n - i < length ? n - i : length;
         if (memcmp(text + i, secret, most) == 0)
             memset(text + i, '*', most);

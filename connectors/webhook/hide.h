@@ -12,7 +12,7 @@ struct hidden { /* the secrets of one receiver; zeroed: none */
 
 /* Collects the values of the headers, and what of the URL can be a token: long parts of the path, values of the query. */
 void hide_open(struct hidden *h, CURLU *url, const struct map *headers);
-void hide_word(struct hidden *h, const char *secret); /* adds one */
+void hide_word(struct hidden *h, const char *secret); /* adds one, however short */
 /* Adds the user name and password of a proxy's URL. */
 void hide_proxy(struct hidden *h, const char *proxy);
 /* And those of the path and the query that are added to it; the path may be NULL. */

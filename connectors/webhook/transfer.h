@@ -41,7 +41,7 @@ struct transfer {
     struct buf authorization;       /* the line of the token that it is sent with; empty: none */
     uint64_t generation;            /* of that token */
     bool renewed;                   /* that is the second one of this attempt */
-    struct oauth_token *fetches;    /* the token that it fetches; NULL: it sends an event */
+    struct token *fetches;          /* the token that it fetches; NULL: it sends an event */
     struct buf *whole;              /* takes the answer's body, too; NULL: the excerpt is enough */
     char text[CURL_ERROR_SIZE];     /* libcurl's words of the failure */
     char excerpt[TRANSFER_EXCERPT]; /* of the answer's body */

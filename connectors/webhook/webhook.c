@@ -8,8 +8,8 @@
 
 METRIC_HISTOGRAM(aqueduct_webhook_seconds, "Time of one attempt to deliver a webhook.", "sink");
 
-METRIC_COUNTER(aqueduct_webhook_tokens_total, "Fetches of access tokens (oauth) by their outcome: fetched, failed.",
-               "sink", "outcome");
+METRIC_COUNTER(aqueduct_webhook_tokens_total,
+               "Fetches of access tokens (oauth, login) by their outcome: fetched, failed.", "sink", "outcome");
 
 enum {
     TRANSFER_DESCRIPTORS = 3, /* a connection, and two while a name is looked up */
@@ -23,7 +23,7 @@ struct webhook {
     struct multi multi;
     struct plain plain;
     struct gzip *gzip;
-    struct oauth_token *tokens;  /* of its receivers */
+    struct token *tokens;        /* of its receivers */
     struct transfer *waiting;    /* for a token, the last one first */
     int64_t wanted;              /* by its receivers, at the same time */
     struct transfer **transfers; /* made as they are needed, at most webhook_most() */
@@ -136,20 +136,20 @@ static void webhook_go(struct webhook *w, struct transfer *t)
 /* Begins an attempt as soon as its receiver's token is there; it ends at once when there will be none. */
 static void webhook_try(struct webhook *w, struct transfer *t)
 {
-    struct oauth_token *k = webhook_endpoint_of(w, &t->message)->token;
+    struct token *k = webhook_endpoint_of(w, &t->message)->token;
     t->result = (struct result){ .tag = t->message.tag };
     transfer_authorize(t, NULL, 0);
-    switch (k ? oauth_ask(k, clock_mono_ms()) : OAUTH_READY) {
-    case OAUTH_READY:
+    switch (k ? token_ask(k, clock_mono_ms()) : TOKEN_READY) {
+    case TOKEN_READY:
         if (k)
             transfer_authorize(t, k->line, k->generation);
         webhook_go(w, t);
         return;
-    case OAUTH_COMING:
+    case TOKEN_COMING:
         t->next = w->waiting;
         w->waiting = t;
         return;
-    case OAUTH_FAILED:
+    case TOKEN_FAILED:
         t->result = k->failure;
         t->result.tag = t->message.tag;
         webhook_end(w, t);
@@ -164,10 +164,10 @@ static void webhook_start(struct webhook *w, struct transfer *t, const struct me
 }
 
 /* A token has come, or will not: who waited for it goes on; who waits for another waits again. */
-static void webhook_take_token(struct webhook *w, struct oauth_token *k)
+static void webhook_take_token(struct webhook *w, struct token *k)
 {
     struct transfer *oldest = NULL;
-    oauth_took(k, clock_mono_ms());
+    token_took(k, clock_mono_ms());
     metric_add(k->failure.why[0] ? w->tokens_failed : w->tokens_fetched, 1);
     for (struct transfer *t; (t = w->waiting);) {
         w->waiting = t->next;
@@ -184,7 +184,7 @@ static void webhook_take_token(struct webhook *w, struct oauth_token *k)
 static bool webhook_renews(struct webhook *w, struct transfer *t)
 {
     struct webhook_endpoint *to = webhook_endpoint_of(w, &t->message);
-    if (t->result.status != 401 || !to->token || t->renewed || !oauth_refuse(to->token, t->generation, clock_mono_ms()))
+    if (t->result.status != 401 || !to->token || t->renewed || !token_refuse(to->token, t->generation, clock_mono_ms()))
         return false;
     endpoint_ended(to, t->number, &(struct result){ .verdict = VERDICT_UNTRIED }, 0);
     t->renewed = true;
@@ -333,11 +333,12 @@ static bool webhook_open_endpoint(struct sink *s, struct endpoint *ep, struct er
 {
     struct webhook *w = (struct webhook *)s;
     struct webhook_endpoint *to = (struct webhook_endpoint *)ep;
+    struct grant grant;
     if (!endpoint_open(s, to, &w->multi, e))
         return false;
     target_set_plain(&to->target, &w->plain);
     to->target.gzip = to->gzip ? &w->gzip : NULL;
-    to->token = to->oauth.token_url ? oauth_take(&w->tokens, &to->oauth, &to->target, &w->shared.rules) : NULL;
+    to->token = endpoint_grant(to, &grant) ? token_take(&w->tokens, &grant, &to->target, &w->shared.rules) : NULL;
     webhook_want(w, (int64_t)to->base.limit);
     return true;
 }
@@ -389,7 +390,7 @@ static void webhook_close_endpoint(struct sink *s, struct endpoint *ep)
     }
     plain_forget(&to->target.connections);
     webhook_want(w, -(int64_t)to->base.limit);
-    oauth_release(to->token);
+    token_release(to->token);
     endpoint_close(to);
 }
 
@@ -405,7 +406,7 @@ static void webhook_close(struct sink *s)
     for (size_t i = 0; i < w->transfer_count; i++) /* not before: kept connections tell them of their end */
         free(w->transfers[i]);
     free(w->transfers);
-    oauth_free(w->tokens);
+    token_free(w->tokens);
     free(w->queue);
     gzip_free(w->gzip);
     curl_global_cleanup();

@@ -175,6 +175,7 @@ RIGHT = {       # of each type: an entry that is right
     "dead_letter": {"path": "dead.db"},
 }
 OAUTH = {"token_url": "https://id.example.com/token", "client_id": "a", "client_secret": "a-secret-of-some-length-0123"}
+LOGIN = {"url": "/t", "body": {"a": "{{username}}", "b": "{{password}}"}}
 DIFF = {"kind": "diff", "types": {"insert": "t.added"}}
 MAPPED = {
     "sqlite": {"path": "app.db", "app": "a", "capture": [{"name": "t", "kind": "append", "table": "t", "map": [
@@ -198,6 +199,12 @@ SAMPLES = {     # (type, option): a value for it, where not any text will do, an
     ("webhook", "oauth.scope"): OAUTH | {"scope": "events"},
     ("webhook", "oauth.audience"): OAUTH | {"audience": "crm"},
     ("webhook", "oauth.auth"): OAUTH | {"auth": "body"},
+    ("webhook", "login.url"): LOGIN,
+    ("webhook", "login.body"): LOGIN,
+    ("webhook", "login.token"): LOGIN | {"token": "/data/token"},
+    ("webhook", "login.success"): LOGIN | {"success": [201]},
+    ("webhook", "username"): {"login": LOGIN, "username": "x", "password": "y"},
+    ("webhook", "password"): {"login": {"url": "/t", "body": {"key": "{{password}}"}}, "password": "y"},
     ("webhook", "signature.header"): {"scheme": "hmac_hex", "header": "X-Signature"},
     ("webhook", "secrets[].until"): {"until": "2099-01-01"},
     ("webhook", "success"): {"success": ["2xx", 409]},

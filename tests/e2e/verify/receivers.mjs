@@ -38,8 +38,19 @@ post("/workflows/:id", express.json(), (body) => {
 
 // Airflow 3: a token, known fields alone, an id of certain characters, and one run per id.
 const runs = new Set();
+const logins = [];      // how often each token was used
+post("/auth/token", express.json(), (body) => {
+  if (!fields(body, "username", "password")) return [422, { detail: [{ type: "extra_forbidden", input: body }] }];
+  if (body.username !== "bridge" || body.password !== 'pass"word') return [401, { input: body }];
+  return [201, { access_token: `issued.token.${logins.push(0)}` }];
+});
+function tokenFits(request) {     // of the DAG "logged": one that was issued; the first one ends with its third request
+  const number = /^Bearer issued\.token\.(\d+)$/.exec(request.headers.authorization)?.[1];
+  if (request.params.dag !== "logged") return request.headers.authorization === "Bearer a-token-of-airflow";
+  return number > 0 && (logins[number - 1]++ < 3 || number > 1);
+}
 post("/api/v2/dags/:dag/dagRuns", express.json(), (body, request) => {
-  if (request.headers.authorization !== "Bearer a-token-of-airflow") return [401, { detail: "Not authenticated" }];
+  if (!tokenFits(request)) return [401, { detail: "Token expired" }];
   if (!fields(body, "dag_run_id", "logical_date", "conf", "note", "data_interval_start", "data_interval_end", "run_after")
       || !("logical_date" in body) || (body.conf !== undefined && typeof body.conf !== "object")
       || !/^[A-Za-z0-9_.~:+-]+$/.test(body.dag_run_id)) return [422, { detail: "unprocessable" }];
