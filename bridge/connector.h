@@ -44,6 +44,10 @@ struct emission {
     /* The scopes that earlier versions gave such an id, or absent: what was stored under one with the same content is this
      * event, too. Borrowed as well. */
     struct str former_scopes[EMISSION_FORMERS];
+    /* Why the event is none for a topic (it tells of input of which no other could be made): it becomes a dead letter for
+     * that reason, and is settled as invalid once that is stored. NULL: an event like any other. Ordered sources only;
+     * borrowed until the next read(). */
+    const char *refused;
     /* They become durable together with the event, or after it, never before; borrowed until the next read(). */
     const struct change *changes;
     size_t change_count;

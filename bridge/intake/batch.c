@@ -17,6 +17,12 @@ void batch_free(struct batch *b)
     free(b);
 }
 
+/* The broker said so. */
+static bool batch_is_invalid(const struct batch *b, size_t i)
+{
+    return b->fate[i] == FATE_REFUSED || b->fate[i] == FATE_TOO_LARGE;
+}
+
 /* Turns one emission into its records; what no topic takes, and what is too large for one, into a dead letter. */
 static size_t batch_route(struct intake *in, size_t i, struct routed *out, char when[CLOCK_TEXT])
 {
@@ -24,8 +30,9 @@ static size_t batch_route(struct intake *in, size_t i, struct routed *out, char 
     const struct event *ev = b->emissions[i].event;
     if (!ev)
         return 0;
-    if (b->fate[i] == FATE_REFUSED || b->fate[i] == FATE_TOO_LARGE) {
-        routed_dead_letter(in, ev, when, "invalid", b->why, out);
+    bool invalid = batch_is_invalid(b, i);
+    if (invalid || b->emissions[i].refused) {
+        routed_dead_letter(in, ev, when, "invalid", invalid ? b->why : b->emissions[i].refused, out);
         if (b->fate[i] == FATE_TOO_LARGE)
             out->records[0].value = STR_ABSENT;
         return 1;
@@ -114,11 +121,6 @@ static void batch_narrow(struct intake *in, const char *why)
     }
 }
 
-static bool batch_is_invalid(const struct batch *b, size_t i)
-{
-    return b->fate[i] == FATE_REFUSED || b->fate[i] == FATE_TOO_LARGE;
-}
-
 /* Settles from..to; the rest of the batch, if any, goes on one by one. */
 static void batch_settle(struct intake *in)
 {
@@ -130,7 +132,8 @@ static void batch_settle(struct intake *in)
         else if (b->fate[i] == FATE_UNROUTED)
             settle_unrouted(in, em->tag, em->event);
         else
-            settle_event(in, em->tag, em->event, batch_is_invalid(b, i) ? OUTCOME_INVALID : OUTCOME_STORED, "");
+            settle_event(in, em->tag, em->event,
+                         em->refused || batch_is_invalid(b, i) ? OUTCOME_INVALID : OUTCOME_STORED, "");
     }
     b->from = b->to;
     b->to = b->from + 1; /* only ever used after batch_narrow */

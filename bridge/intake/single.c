@@ -191,7 +191,7 @@ static void single_publish(struct intake *in, const struct emission *em)
 void single_take(struct intake *in, const struct emission *emissions, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        CHECK(emissions[i].event); /* only what is ordered has a state to keep */
+        CHECK(emissions[i].event && !emissions[i].refused); /* only what is ordered has a state to keep */
         single_publish(in, &emissions[i]);
         event_unref(emissions[i].event);
     }

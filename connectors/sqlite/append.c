@@ -90,7 +90,7 @@ static void append_report_new(struct sqlite_source *s, struct rule *r, sqlite3_s
     if (!type)
         type = rule_type(r, STR("*"));
     if (type)
-        found_event(s, r,
+        mapped_tell(s, r,
                     &(struct happening){ .op = "insert",
                                          .type = type,
                                          .key = key,

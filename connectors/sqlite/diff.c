@@ -37,7 +37,7 @@ static void diff_report_delete(struct sqlite_source *s, struct rule *r, const st
     const struct row *last = row->ahead ? row->ahead : row;
     const char *type = rule_type(r, STR("delete"));
     if (type)
-        found_event(s, r,
+        mapped_tell(s, r,
                     &(struct happening){ .op = "delete",
                                          .type = type,
                                          .key = row_key(row),

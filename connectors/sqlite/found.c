@@ -8,7 +8,7 @@ void found_reset(struct sqlite_source *s)
 {
     struct found *f = &s->found;
     for (size_t i = f->given; i < f->event_count; i++)
-        event_unref(f->events[i]);
+        event_unref(f->events[i].event);
     f->event_count = f->given = f->bytes = f->change_count = 0;
     f->barrier = false;
     buf_reset(&f->text);
@@ -24,27 +24,19 @@ void found_free(struct sqlite_source *s)
     s->found = (struct found){ 0 };
 }
 
-static void found_add(struct sqlite_source *s, const struct event *ev)
+void found_add(struct sqlite_source *s, const struct event *ev, const char *refused)
 {
     struct found *f = &s->found;
     if (f->event_count == f->event_cap) {
         f->event_cap = f->event_cap ? f->event_cap * 2 : 64;
         f->events = mem_grow(f->events, f->event_cap, sizeof *f->events);
     }
-    f->events[f->event_count++] = ev;
+    f->events[f->event_count++] = (struct found_event){ ev, f->text.n, refused != NULL };
     f->bytes += event_bytes(ev);
-    metric_set(s->last_change, clock_wall_ms() / 1000);
-}
-
-void found_event(struct sqlite_source *s, struct rule *r, const struct happening *h)
-{
-    if (r->projections) {
-        mapped_events(s, r, h, found_add);
-        return;
-    }
-    const struct event *ev = render_event(s, r, h);
-    if (ev)
-        found_add(s, ev);
+    if (refused)
+        buf_add(&f->text, refused, strlen(refused) + 1);
+    else
+        metric_set(s->last_change, clock_wall_ms() / 1000);
 }
 
 void found_change(struct sqlite_source *s, const struct rule *r, const char *what, struct str key, struct str value,
@@ -89,8 +81,12 @@ int found_take(struct sqlite_source *s, struct emission *out, size_t room)
 {
     struct found *f = &s->found;
     size_t n = 0;
-    for (; n < room && f->given < f->event_count; n++)
-        out[n] = (struct emission){ .event = f->events[f->given++], .tag = ++s->tag };
+    for (; n < room && f->given < f->event_count; n++) {
+        const struct found_event *one = &f->events[f->given++];
+        out[n] = (struct emission){ .event = one->event,
+                                    .tag = ++s->tag,
+                                    .refused = one->refused ? f->text.at + one->why : NULL };
+    }
     if (f->given < f->event_count || !f->change_count || !room)
         return (int)n;
     if (n == 0)

@@ -60,7 +60,7 @@ void large_refuse(struct sqlite_source *s, struct rule *r, struct str key, sqlit
         large_name(name, r, place);
     else
         snprintf(name, sizeof name, "%.60s %.*s", r->o->key, key.n > 60 ? 60 : (int)key.n, value_key_plain(key).at);
-    rule_refuse_once(s, r, name, why);
+    refuse_row_once(s, r, name, why);
 }
 
 sqlite3_stmt *large_row(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_stmt *place, int *rc)
@@ -178,7 +178,7 @@ static int large_leave_out(struct sqlite_source *s, struct rule *r)
         if (!large_next_rowid(s, r, &rowid) || !large_skip(r, rowid))
             return SQLITE_TOOBIG;
         snprintf(name, sizeof name, "rowid %lld", (long long)rowid);
-        rule_refuse_once(s, r, name, "its cursor or key is too large to be read");
+        refuse_row_once(s, r, name, "its cursor or key is too large to be read");
     }
     if (rc != SQLITE_DONE || r->skip_count == before)
         return rc == SQLITE_DONE ? SQLITE_TOOBIG : rc;
@@ -196,12 +196,12 @@ static void large_refuse_place(struct sqlite_source *s, struct rule *r, sqlite3_
         return; /* it is not new */
     if (r->has_rowid) {
         large_name(name, r, place);
-        rule_refuse_once(s, r, name, why);
+        refuse_row_once(s, r, name, why);
     } else if (r->met++ >= r->known) {
         char *behind = value_cut(r->cursor ? r->cursor : "");
         snprintf(name, sizeof name, "%lld behind %.60s \"%.60s\"", (long long)p->offset + 1, r->by,
                  *behind ? behind + 1 : "");
-        rule_refuse(s, r, name, why);
+        refuse_row(s, r, name, why);
         free(behind);
     }
 }

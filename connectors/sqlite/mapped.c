@@ -229,7 +229,7 @@ static const struct event *mapped_make(struct sqlite_source *s, struct mapped *m
     if (ev)
         metric_add(s->events, 1);
     else
-        render_report_refused(s, m->at->r, m->at->h, &e);
+        render_refused(s, m->at->r, m->at->h, of->o->type, &e);
     if (m->left_out.n)
         render_report_truncated(s, m->at->r, m->at->h, &m->left_out);
     return ev;
@@ -237,7 +237,7 @@ static const struct event *mapped_make(struct sqlite_source *s, struct mapped *m
 
 /* ---- all of a happening ---- */
 
-static void mapped_row(struct sqlite_source *s, struct projecting *at, uint32_t columns, mapped_fn *each)
+static void mapped_row(struct sqlite_source *s, struct projecting *at, uint32_t columns)
 {
     struct mapped m = { .at = at,
                         .raw = buf_new((size_t)s->max_event.n),
@@ -257,14 +257,14 @@ static void mapped_row(struct sqlite_source *s, struct projecting *at, uint32_t 
     mapped_find_lack(s, &m);
     const struct event *ev = mapped_make(s, &m);
     if (ev)
-        each(s, ev);
+        found_add(s, ev, NULL);
     buf_free(&m.raw);
     buf_free(&m.left_out);
     buf_free(&m.changed);
     buf_free(&now);
 }
 
-void mapped_events(struct sqlite_source *s, struct rule *r, const struct happening *h, mapped_fn *each)
+static void mapped_events(struct sqlite_source *s, struct rule *r, const struct happening *h)
 {
     for (size_t i = 0; i < r->o->map.count; i++) {
         struct projecting at = { .r = r, .p = &r->projections[i], .h = h };
@@ -277,8 +277,19 @@ void mapped_events(struct sqlite_source *s, struct rule *r, const struct happeni
                 rule_warn(s, r, "join: it makes several rows of one; write `part`, SQL that tells them apart");
                 break;
             }
-            mapped_row(s, &at, columns, each);
+            mapped_row(s, &at, columns);
         }
         project_end(&at);
     }
+}
+
+void mapped_tell(struct sqlite_source *s, struct rule *r, const struct happening *h)
+{
+    if (r->projections) {
+        mapped_events(s, r, h);
+        return;
+    }
+    const struct event *ev = render_event(s, r, h);
+    if (ev)
+        found_add(s, ev, NULL);
 }

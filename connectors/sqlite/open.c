@@ -72,7 +72,7 @@ void open_report(struct sqlite_source *s, struct rule *r, const char *op, struct
 {
     const char *type = rule_type(r, str_of(op));
     if (type)
-        found_event(s, r,
+        mapped_tell(s, r,
                     &(struct happening){
                         .op = op, .type = type, .key = key, .birth = birth, .row = row, .kept = kept, .timed = timed });
 }

@@ -181,7 +181,7 @@ static void outbox_report(struct sqlite_source *s, struct rule *r, struct seen *
     else if (str_eq(op, STR("update")))
         outbox_report_update(s, r, now);
     else if (gone)
-        found_event(s, r,
+        mapped_tell(s, r,
                     &(struct happening){ .op = "delete",
                                          .type = gone,
                                          .key = now->key,

@@ -439,9 +439,9 @@ static bool project_take_apart(struct sqlite_source *s, struct projecting *at)
 
 static void project_refuse(struct sqlite_source *s, const struct projecting *at, const char *why)
 {
-    metric_add(s->refused, 1);
-    LOG(ERROR, "a row could not be made into an event", LOG_C("source", s->base.id), LOG_C("rule", at->r->name),
-        LOG_STR("key", at->h->key), LOG_C("type", at->p->of.o->type), LOG_C("why", why));
+    struct err e;
+    err_set(&e, "%s", why);
+    render_refused(s, at->r, at->h, at->p->of.o->type, &e);
 }
 
 void project_begin(struct sqlite_source *s, struct projecting *at)

@@ -9,7 +9,9 @@
 
 enum {
     RENDER_KEPT_BYTES = 4096,
-    RENDER_EXTENSIONS = 3, /* most of an event: changed, snapshot, truncated */
+    RENDER_EXTENSIONS = 3,           /* most of an event: changed, snapshot, truncated */
+    RENDER_REFUSED_BYTES = 64 << 10, /* of the row, in its dead letter */
+    RENDER_ROW_NAME = 512,
 };
 
 void render_open(struct sqlite_source *s)
@@ -273,12 +275,24 @@ static size_t render_extensions(const struct rule *r, const struct happening *h,
     return n;
 }
 
-void render_report_refused(struct sqlite_source *s, const struct rule *r, const struct happening *h,
-                           const struct err *why)
+void render_refused(struct sqlite_source *s, struct rule *r, const struct happening *h, const char *type,
+                    const struct err *why)
 {
-    metric_add(s->refused, 1);
-    LOG(ERROR, "a row could not be made into an event", LOG_C("source", s->base.id), LOG_C("rule", r->name),
-        LOG_STR("key", h->key), LOG_C("why", why->text));
+    char id[UUID_TEXT], row[RENDER_ROW_NAME], op[RENDER_ROW_NAME];
+    struct buf data = buf_new(RENDER_REFUSED_BYTES + 64), left_out = buf_new(EVENT_ATTRIBUTE_BYTES);
+    struct str key = value_key_plain(h->key);
+    LOG(ERROR, "a row could not be made into an event; it becomes a dead letter", LOG_C("source", s->base.id),
+        LOG_C("rule", r->name), LOG_STR("key", h->key), LOG_C("type", type), LOG_C("why", why->text));
+    snprintf(row, sizeof row, "%.60s %.*s", r->o->key, key.n > KEY_BYTES ? KEY_BYTES : (int)key.n, key.at);
+    snprintf(op, sizeof op, "refused:%.100s:%.200s", h->op, type);
+    render_id(s, r, h, str_of(op), id);
+    if (h->row && (!r->projections || s->raw == RAW_ROW))
+        render_row(s, r, h->row, false, RENDER_REFUSED_BYTES, &data, &left_out);
+    refuse_tell(s, r,
+                &(struct refusal){
+                    .id = id, .row = row, .op = h->op, .type = type, .why = why->text, .data = buf_str(&data) });
+    buf_free(&data);
+    buf_free(&left_out);
 }
 
 void render_report_truncated(struct sqlite_source *s, const struct rule *r, const struct happening *h,
@@ -319,7 +333,7 @@ const struct event *render_event(struct sqlite_source *s, struct rule *r, const 
     if (ev)
         metric_add(s->events, 1);
     else
-        render_report_refused(s, r, h, lacking.text[0] ? &lacking : &e);
+        render_refused(s, r, h, h->type, lacking.text[0] ? &lacking : &e);
     if (left_out.n)
         render_report_truncated(s, r, h, &left_out);
     buf_free(&left_out);

@@ -447,8 +447,7 @@ uint64_t rule_signature(const struct rule *r)
     return signature ? signature : 1;
 }
 
-/* Is it new in that ring of hashes? It is added then. */
-static bool rule_is_new(uint64_t *ring, size_t size, size_t *count, uint64_t hash)
+bool rule_is_new(uint64_t *ring, size_t size, size_t *count, uint64_t hash)
 {
     for (size_t i = 0; i < *count && i < size; i++)
         if (ring[i] == hash)
@@ -481,19 +480,6 @@ void rule_warn_of_cost(struct sqlite_source *s, struct rule *r, const char *why)
 void rule_warn_of_unkeyed(struct sqlite_source *s, struct rule *r)
 {
     rule_warn(s, r, "rows whose key is NULL are not captured (counted as unkeyed); name another `key`");
-}
-
-void rule_refuse(struct sqlite_source *s, struct rule *r, const char *row, const char *why)
-{
-    metric_add(s->refused, 1);
-    LOG(WARN, "a row is refused; the rows behind it go on", LOG_C("source", s->base.id), LOG_C("rule", r->name),
-        LOG_C("table", r->o->table ? r->o->table : "(select)"), LOG_C("row", row), LOG_C("why", why));
-}
-
-void rule_refuse_once(struct sqlite_source *s, struct rule *r, const char *row, const char *why)
-{
-    if (rule_is_new(r->refused, RULE_REFUSED, &r->refused_count, str_hash(str_of(row))))
-        rule_refuse(s, r, row, why);
 }
 
 void rule_stand_still(struct sqlite_source *s, struct rule *r, bool still, const char *why)

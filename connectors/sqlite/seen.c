@@ -135,7 +135,7 @@ static bool seen_report_columns(struct sqlite_source *s, struct rule *r, const s
             continue;
         struct buf names = buf_new(EVENT_ATTRIBUTE_BYTES);
         seen_take_columns(r, ops, now->watched, op->value, &names);
-        found_event(s, r,
+        mapped_tell(s, r,
                     &(struct happening){ .op = op->key,
                                          .type = op->value,
                                          .key = now->key,
@@ -159,7 +159,7 @@ static bool seen_report_mapped(struct sqlite_source *s, struct rule *r, const st
     for (size_t i = 0; i < now->watched; i++)
         any = any || columns[i];
     if (any)
-        found_event(s, r,
+        mapped_tell(s, r,
                     &(struct happening){ .op = first ? "state" : "update",
                                          .key = now->key,
                                          .version = version,
@@ -198,7 +198,7 @@ bool seen_report_new(struct sqlite_source *s, struct rule *r, struct seen *now, 
     const char *op = now->touched ? "update" : "insert", *type = rule_type(r, str_of(op));
     const struct map_entry *states[RULE_WATCH] = { 0 };
     if (type)
-        found_event(s, r,
+        mapped_tell(s, r,
                     &(struct happening){ .op = op,
                                          .type = type,
                                          .key = now->key,

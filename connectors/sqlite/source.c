@@ -12,7 +12,8 @@ METRIC_COUNTER(aqueduct_sqlite_rows_read_total, "Rows read from the application'
 METRIC_COUNTER(aqueduct_sqlite_busy_total, "Reads put off because the application was writing.", "source");
 METRIC_HISTOGRAM(aqueduct_sqlite_hold_seconds, "How long one read held the database.", "source");
 METRIC_COUNTER(aqueduct_sqlite_events_total, "Events captured.", "source");
-METRIC_COUNTER(aqueduct_sqlite_refused_total, "Rows that could not be made into an event.", "source");
+METRIC_COUNTER(aqueduct_sqlite_refused_total, "Rows that could not be made into an event, and became dead letters.",
+               "source");
 METRIC_COUNTER(aqueduct_sqlite_truncated_total, "Events with columns left out because of max_event.", "source");
 METRIC_COUNTER(
     aqueduct_sqlite_incomplete_total,

@@ -10,15 +10,16 @@
  *   leaves     which parts of a table look as they did at the last pass
  *   instance   a rule with `tables`, for one of them
  *   rule       a capture rule: its options, checked
+ *   found      what one slice found: events and changes of state, until read() hands them out
+ *   refuse     a row of which no event can be made becomes a dead letter
  *   privacy    do the options of privacy fit each rule?
  *   projection an entry of a rule's `map`, and what of it fits the tables that are there
  *   triggers   of an outbox rule: the table of changes and the triggers that fill it, as they should be and as they are
+ *   render     a row as an event
  *   project    a row through the SQL of a rule's `map`
  *   compile    its SQL, prepared against the tables that are there
  *   fit        is the rule's cursor and key what it needs, in that schema and those rows?
- *   render     a row as an event
  *   mapped     a row as the events of its rule's `map`
- *   found      what one slice found: events and changes of state, until read() hands them out
  *   state      what is stored, written and restored
  *   tables     of a rule with `tables`: those that are there
  *   database   the one read-only connection; is the file still the same, did anything change (data_version)
@@ -261,7 +262,11 @@ struct rule {
 /* ---- what a slice found ---- */
 
 struct found {
-    const struct event **events;
+    struct found_event {
+        const struct event *event;
+        size_t why; /* in `text`, if it is */
+        bool refused;
+    } * events;
     size_t event_count, event_cap, bytes, given;
     struct found_change {
         size_t key, key_n, value, value_n; /* in `text` */
@@ -402,9 +407,8 @@ void rule_forget_outbox(struct rule *r);                        /* what is known
 void rule_free(struct rule *r);
 void rule_warn(struct sqlite_source *s, struct rule *r, const char *why); /* once for the same reason */
 void rule_warn_of_cost(struct sqlite_source *s, struct rule *r, const char *why);
-/* That row alone is not captured: told and counted; or only if none of that name was. */
-void rule_refuse(struct sqlite_source *s, struct rule *r, const char *row, const char *why);
-void rule_refuse_once(struct sqlite_source *s, struct rule *r, const char *row, const char *why);
+/* Is it new in that ring of hashes? It is added then. */
+bool rule_is_new(uint64_t *ring, size_t size, size_t *count, uint64_t hash);
 void rule_stand_still(struct sqlite_source *s, struct rule *r, bool still, const char *why); /* it counts as unusable */
 void rule_warn_of_unkeyed(struct sqlite_source *s, struct rule *r);
 const char *rule_type(const struct rule *r,
@@ -431,6 +435,30 @@ bool privacy_check(const struct sqlite_source *s, struct err *e);
 bool privacy_check_rule(const struct sqlite_source *s, const struct rule_options *o, struct err *e);
 void privacy_open(struct sqlite_source *s);
 void privacy_close(struct sqlite_source *s);
+
+/* found.c */
+void found_reset(struct sqlite_source *s);
+void found_free(struct sqlite_source *s);
+/* Takes over the event; refused: it is to become a dead letter, for that reason. NULL: an event like any other. */
+void found_add(struct sqlite_source *s, const struct event *ev, const char *refused);
+/* value absent: forget. `r` NULL: of the source itself. */
+void found_change(struct sqlite_source *s, const struct rule *r, const char *what, struct str key, struct str value,
+                  bool ahead);
+int found_take(struct sqlite_source *s, struct emission *out, size_t room);
+
+/* refuse.c */
+#define REFUSED_TYPE "aqueduct.row.refused"
+struct refusal {
+    const char *id;        /* NULL: by the row's name */
+    const char *row;       /* what it is called: "id 17", "rowid 17" */
+    const char *op, *type; /* of the event that it would have been; NULL: unknown */
+    const char *why;
+    struct str data; /* JSON of what can be told of it; absent: nothing */
+};
+void refuse_tell(struct sqlite_source *s, const struct rule *r, const struct refusal *f);
+/* That row alone is not captured; or only if none of that name was told. */
+void refuse_row(struct sqlite_source *s, const struct rule *r, const char *row, const char *why);
+void refuse_row_once(struct sqlite_source *s, struct rule *r, const char *row, const char *why);
 
 /* compile.c */
 void compile_rule(struct sqlite_source *s, struct rule *r);
@@ -470,14 +498,14 @@ void render_id(const struct sqlite_source *s, const struct rule *r, const struct
 void render_time(const struct happening *h, char text[CLOCK_TEXT]);
 /* What was added to `out` behind `begin` becomes fit for an attribute; nothing, or too much: the default. */
 void render_end_subject(struct buf *out, size_t begin, const struct rule *r, const struct happening *h);
-void render_report_refused(struct sqlite_source *s, const struct rule *r, const struct happening *h,
-                           const struct err *why);
+/* No event of that type could be made of it. */
+void render_refused(struct sqlite_source *s, struct rule *r, const struct happening *h, const char *type,
+                    const struct err *why);
 void render_report_truncated(struct sqlite_source *s, const struct rule *r, const struct happening *h,
                              const struct buf *left_out);
 
-/* mapped.c: each event that a happening becomes by the rule's `map`, to `each` */
-typedef void mapped_fn(struct sqlite_source *s, const struct event *ev);
-void mapped_events(struct sqlite_source *s, struct rule *r, const struct happening *h, mapped_fn *each);
+/* mapped.c: the events that a happening becomes, by the rule's `map` or of its columns, are found */
+void mapped_tell(struct sqlite_source *s, struct rule *r, const struct happening *h);
 
 /* fit.c */
 /* Of a compiled rule; warns. False: it would lose rows, *why says what to do. */
@@ -500,15 +528,6 @@ struct place {
     int64_t offset, limit;
 };
 sqlite3_stmt *compile_place(struct sqlite_source *s, struct rule *r, const struct place *p);
-
-/* found.c */
-void found_reset(struct sqlite_source *s);
-void found_free(struct sqlite_source *s);
-void found_event(struct sqlite_source *s, struct rule *r, const struct happening *h);
-/* value absent: forget. `r` NULL: of the source itself. */
-void found_change(struct sqlite_source *s, const struct rule *r, const char *what, struct str key, struct str value,
-                  bool ahead);
-int found_take(struct sqlite_source *s, struct emission *out, size_t room);
 
 /* state.c: each stores what the rule (or the source) knows now */
 void state_store_identity(struct sqlite_source *s);

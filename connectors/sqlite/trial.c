@@ -196,7 +196,8 @@ static void trial_ignore(void *ctx, const char *why)
 static void trial_hand_out(struct sqlite_source *s, const struct rule *r, const struct trial *t)
 {
     for (size_t i = 0; i < s->found.event_count; i++)
-        t->sample(t->ctx, r->name, s->found.events[i]);
+        if (!s->found.events[i].refused)
+            t->sample(t->ctx, r->name, s->found.events[i].event);
     found_reset(s);
 }
 

@@ -167,7 +167,7 @@ static int updated_take_new(struct sqlite_source *s, struct rule *r, sqlite3_stm
     if (recent)
         seen_tell(s, r, row && row->fresh ? row : NULL, &now);
     else if (type) /* not remembered, so its id is that of one row of its key and rowid */
-        found_event(s, r,
+        mapped_tell(s, r,
                     &(struct happening){ .op = "insert",
                                          .type = type,
                                          .key = now.key,

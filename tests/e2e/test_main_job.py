@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The main job: what happens in an AnythingLLM database reaches signed webhooks, WebSocket and SSE listeners, whatever restarts."""
+import contextlib
 import io
 import json
 import sqlite3
@@ -182,3 +183,34 @@ def test_a_blind_source_is_not_ready(bridge, tmp_path):
     daemon.ready()
     path.rename(tmp_path / "away.db")
     wait_for(lambda: daemon.page("/readyz").status_code == 503)
+
+
+def test_a_row_of_which_no_event_can_be_made_is_a_dead_letter(local_bridge, tmp_path, receiver):
+    """Once, also when the daemon is killed; and the row behind it goes on."""
+    path = tmp_path / "desk.db"
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE log(id INTEGER PRIMARY KEY, kind TEXT, note TEXT, pw TEXT)")
+    local_bridge.configure("""
+sources:
+  app:
+    type: sqlite
+    path: %s
+    capture: [{name: log, kind: append, table: log, types: {insert: "{kind}"}, never: [pw], mask: [note]}]
+routes: [{topic: $EVENTS}]
+sinks:
+""" % path + webhook_sink("crm", receiver.url) + DEAD_LETTERS)
+    daemon = local_bridge.start().watching()
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO log VALUES (1, '', 'a', 'the-word'), (2, 'door.opened', 'b', 'the-word')")
+    dead, = wait_for(local_bridge.dead)
+    assert (dead["class"], dead["type"], dead["key"]) == ("invalid", "aqueduct.row.refused", "log/id 1")
+    wait_for(lambda: pairs(receiver.good()) == {("door.opened", "log/2")})
+    daemon.kill()
+    daemon = local_bridge.start().watching()
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO log VALUES (3, 'door.closed', 'c', 'the-word')")
+    wait_for(lambda: ("door.closed", "log/3") in pairs(receiver.good()))
+    assert [one["id"] for one in local_bridge.dead()] == [dead["id"]]
+    shown = json.loads(local_bridge.command("dead", "show", dead["id"], "--raw").stdout)
+    assert shown == {"table": "log", "rule": "log", "row": "id 1", "operation": "insert", "type": "{kind}", "why": "event attribute type is empty",
+                     "data": {"id": 1, "kind": "", "note": "***"}}

@@ -194,6 +194,42 @@ TEST(an_ordered_event_without_a_route_becomes_a_dead_letter)
     reconciles();
 }
 
+/* What its source says is none for a topic is a dead letter with its reason, whichever route would take it; the state that
+ * travels with it is stored with it, and not while it is not. */
+TEST(what_a_source_refused_becomes_a_dead_letter)
+{
+    const struct change change = { .key = STR("cursor"), .value = STR("3") };
+    start(&script_source_ordered);
+    script_emit(&source, "a", "t.one", 1);
+    source.emissions[0].refused = "its key is too large";
+    source.emissions[0].changes = &change;
+    source.emissions[0].change_count = 1;
+    script_emit(&source, "b", "t.one", 2);
+    flow.weather = REFUSE;
+    turn(2);
+    assert_int_equal(source.settled_count, 0);
+    flow.weather = CLEAR;
+    clock_fake_advance(10000);
+    turn(2);
+    assert_int_equal(source.settled_count, 2);
+    assert_int_equal(source.settled[0].outcome, OUTCOME_INVALID);
+    assert_int_equal(source.settled[1].outcome, OUTCOME_STORED);
+    assert_int_equal(refused("invalid"), 1);
+    assert_int_equal(flow_read(&flow, "out", found, 8), 1);
+    record_free(found[0]);
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 8), 1);
+    flow_expect_header(found[0], TRAIL_SOURCE, id);
+    flow_expect_header(found[0], TRAIL_CLASS, "invalid");
+    flow_expect_header(found[0], TRAIL_REASON, "its key is too large");
+    flow_expect_header(found[0], "ce_id", "a");
+    record_free(found[0]);
+    reconciles();
+    end();
+    start(&script_source_ordered);
+    turn(1);
+    assert_string_equal(source.state[0].value, "3");
+}
+
 TEST(an_ordered_batch_is_published_until_it_is_stored)
 {
     const struct change change = { .key = STR("cursor"), .value = STR("5") };
@@ -814,6 +850,7 @@ int main(void)
         flow_test(a_refusal_reaches_an_unordered_source),
         flow_test(no_route_is_invalid_or_dropped_as_configured),
         flow_test(an_ordered_event_without_a_route_becomes_a_dead_letter),
+        flow_test(what_a_source_refused_becomes_a_dead_letter),
         flow_test(an_ordered_batch_is_published_until_it_is_stored),
         flow_test(an_event_that_is_too_large_stops_nobody),
         flow_test(an_event_that_its_topic_refuses_is_dead_with_its_data),

@@ -198,7 +198,11 @@ static void rig_store(struct rig *rig, const struct emission *m)
         else if (c->ahead)
             rig_pair_set(&rig->ahead, c->key, c->value);
     }
-    if (m->event) {
+    if (m->refused) {
+        assert_true(m->event && rig->dead_count < RIG_DEAD);
+        rig->dead[rig->dead_count++] = m->event;
+        why_copy(rig->dead_why, m->refused);
+    } else if (m->event) {
         assert_true(rig->seen_count < RIG_EVENTS);
         rig->seen[rig->seen_count++] = m->event;
     }
@@ -212,7 +216,7 @@ int rig_read(struct rig *rig, struct err *e)
     for (int i = 0; i < n; i++)
         rig_store(rig, &out[i]);
     for (int i = 0; i < n && rig->confirm; i++)
-        sqlite_source.settle(rig->s, out[i].tag, OUTCOME_STORED, "");
+        sqlite_source.settle(rig->s, out[i].tag, out[i].refused ? OUTCOME_INVALID : OUTCOME_STORED, "");
     return n;
 }
 
@@ -260,6 +264,9 @@ void rig_forget(struct rig *rig)
     for (size_t i = 0; i < rig->seen_count; i++)
         event_unref(rig->seen[i]);
     rig->seen_count = 0;
+    for (size_t i = 0; i < rig->dead_count; i++)
+        event_unref(rig->dead[i]);
+    rig->dead_count = 0;
 }
 
 static bool rig_is(const struct event *ev, const char *type, const char *subject)

@@ -8,7 +8,7 @@
 #include "tests/support/folder.h"
 #include "tests/support/test.h"
 
-enum { RIG_EVENTS = 4096 };
+enum { RIG_EVENTS = 4096, RIG_DEAD = 64 };
 
 extern const struct source_ops sqlite_source;
 
@@ -32,6 +32,10 @@ struct rig {
     struct rig_pairs state, ahead; /* what the broker has; what was written ahead of the last batch */
     const struct event *seen[RIG_EVENTS];
     size_t seen_count;
+    const struct event
+        *dead[RIG_DEAD]; /* those that are to become dead letters, not among `seen`; and the last reason */
+    size_t dead_count;
+    char dead_why[WHY_BYTES];
     size_t room;
     bool confirm; /* false: the core dies between the events and their state */
 };
