@@ -125,6 +125,9 @@ struct endpoint {
     /* Most messages that it wants at the same time; 0: no limit. The connector sets it in open(), and changes it inside
      * work() as it likes: the core keeps what is above. */
     size_t limit;
+    /* Most attempts in a second; 0: no limit. As the configuration says; in work() the connector may set what the receiver
+     * allows: the lower one counts. */
+    double rate;
 };
 
 struct sink {
@@ -149,7 +152,8 @@ enum verdict {
     VERDICT_DELIVERED = 1, /* no zero on purpose */
     VERDICT_RETRY,
     VERDICT_REJECT,
-    VERDICT_UNTRIED, /* our own machine lacked something (descriptors, memory, ports, a key): no attempt, sent again soon */
+    VERDICT_UNTRIED, /* our own machine lacked something (descriptors, memory, ports, a key): no attempt, sent again soon;
+                        or, with `away`, the receiver is to get nothing yet */
 };
 
 /* Why it was not delivered, as a class a person can act on; becomes the dead letter's aqueduct-class header. */
@@ -167,7 +171,8 @@ struct result {
     enum verdict verdict;
     enum reason reason;
     /* With VERDICT_RETRY: the receiver is at fault, whatever the event: it did not answer, or said that it can do nothing
-     * just now. */
+     * just now. With VERDICT_UNTRIED: it is to get nothing until retry_after is over, for the reason in `why`; ""
+     * (nothing is wrong): only this event comes again, in its turn. */
     bool away;
     int status; /* the receiver's status (HTTP), 0 when there is none */
     /* The receiver asked for this much patience, or what our own machine lacks is not there before; 0: nobody knows. */

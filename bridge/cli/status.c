@@ -265,6 +265,7 @@ static const char status_notes[] =
     "    blocked, blocked_keys               order: key: events that stepped aside, in the blocked logs, and their keys\n"
     "    topics[]: topic, partition, position, start, end, finished_beyond, pending\n"
     "    destinations[]: endpoint, paused, removed (something of it is left), in_flight, waiting, oldest, next_due;\n"
+    "      held (it is to get nothing yet): since, reason, next;\n"
     "      failing: since, status, reason; circuit: state (closed, open, half_open), since, next_probe; and since the\n"
     "      daemon's start consumed = delivered + dead + filtered + moved + released + pending; attempts, retries, untried\n"
     "    events[] (--list): id, topic, partition, offset, time, endpoint, state, attempts, first, due, status, reason\n"

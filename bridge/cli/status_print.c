@@ -160,6 +160,21 @@ static void status_print_circuit(const json_t *destination, const char *indent, 
         fputs("a probe is in flight\n", out);
 }
 
+static void status_print_held(const json_t *destination, const char *indent, FILE *out)
+{
+    const json_t *held = json_object_get(destination, "held");
+    char ago[24] = "?", next[24];
+    if (!json_is_object(held))
+        return;
+    char *reason = status_print_text(held, "reason");
+    status_print_when(held, "since", false, ago);
+    fprintf(out, "%sgets nothing for %s: %s", indent, ago, reason);
+    if (status_print_when(held, "next", true, next))
+        fprintf(out, "; it is asked again in %s", next);
+    fputc('\n', out);
+    free(reason);
+}
+
 static void status_print_memory(const json_t *d, const char *indent, FILE *out)
 {
     char oldest[24], due[24];
@@ -173,9 +188,10 @@ static void status_print_memory(const json_t *d, const char *indent, FILE *out)
         fprintf(out, ", the next attempt in %s", due);
     if (others > 0)
         fprintf(out, ", %" PRId64 " %s", others,
-                status_print_is_paused(d) ? "held while it is paused"
-                : status_print_is_open(d) ? "held while its circuit is open"
-                                          : "ready or behind those");
+                status_print_is_paused(d)                    ? "held while it is paused"
+                : json_is_object(json_object_get(d, "held")) ? "held until it gets them"
+                : status_print_is_open(d)                    ? "held while its circuit is open"
+                                                             : "ready or behind those");
     fputc('\n', out);
 }
 
@@ -207,6 +223,7 @@ static void status_print_destination(const json_t *d, FILE *out)
     free(endpoint);
     if (status_print_is_paused(d))
         fprintf(out, "%spaused: what comes for it waits\n", indent);
+    status_print_held(d, indent, out);
     status_print_failing(d, indent, out);
     status_print_circuit(d, indent, out);
     if (status_print_number(d, "pending") > 0)
@@ -293,8 +310,8 @@ static void status_print_head(const json_t *sink, FILE *out)
 /* Has it something to say that is not among many others' totals? */
 static bool status_print_matters(const json_t *d)
 {
-    return status_print_is_paused(d) || json_is_object(json_object_get(d, "failing"))
-           || status_print_number(d, "pending") > 0;
+    return status_print_is_paused(d) || json_is_object(json_object_get(d, "held"))
+           || json_is_object(json_object_get(d, "failing")) || status_print_number(d, "pending") > 0;
 }
 
 static void status_print_destinations(const json_t *all, FILE *out)

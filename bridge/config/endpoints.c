@@ -56,6 +56,7 @@ static void endpoints_fill_one(struct fill *f, const struct connector_type *t, s
     const struct fill_target targets[] = { { endpoint_options, c, sink },
                                            { t->endpoints->options, c->endpoint, sink } };
     fill_mapping(f, entry->value, targets, 2, NULL, &at);
+    c->endpoint->rate = c->rate;
 }
 
 void endpoints_fill(struct fill *f, const struct connector_type *t, struct sink_config *s, const struct node *n,

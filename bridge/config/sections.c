@@ -310,6 +310,8 @@ static void sections_sink(const struct connectors *connectors, struct fill *f, s
     s->sink->ops = connectors->sinks[type];
     s->sink->id = arena_text(f->arena, entry->key->text);
     s->sink->endpoint = only;
+    if (only)
+        only->rate = s->rate;
     sections_sink_type(connectors, (size_t)type, &t);
     endpoints_fill(f, &t, s, entry->value, &(struct where){ .up = up, .key = entry->key->written });
     c->sink_count++;

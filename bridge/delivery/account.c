@@ -40,6 +40,16 @@ static json_t *account_known(int64_t n)
     return n < 0 ? json_null() : json_integer(n);
 }
 
+/* null: it is not. */
+static json_t *account_held(const struct destination *to)
+{
+    int64_t wait = to->again_ms - clock_mono_ms();
+    if (to->held_ms == 0)
+        return json_null();
+    return json_pack("{s:o,s:s,s:o}", "since", json_of_moment(to->held_ms), "reason", to->held_why, "next",
+                     json_of_moment(wait > 0 ? clock_wall_ms() + wait : 0));
+}
+
 static int64_t account_wake(const struct entry *en)
 {
     return en->state == ENTRY_WAITING ? clock_wall_ms() + en->wake_ms - clock_mono_ms() : 0;
@@ -157,11 +167,11 @@ void account_keep(const struct destination *to)
 
 static json_t *account_destination(const struct destination *to, const struct account_open *open)
 {
-    json_t *j = json_pack("{s:o,s:b,s:b,s:I,s:I,s:o,s:o,s:o,s:o}", "endpoint", json_of_text(str_of(to->name)), "paused",
-                          (int)to->paused, "removed", (int)to->gone, "in_flight", (json_int_t)open->flying, "waiting",
-                          (json_int_t)open->waiting, "oldest", json_of_moment(open->oldest_ms), "next_due",
-                          json_of_moment(open->due_ms), "failing", account_failing(to), "circuit",
-                          account_circuit(&to->circuit));
+    json_t *j = json_pack("{s:o,s:b,s:o,s:b,s:I,s:I,s:o,s:o,s:o,s:o}", "endpoint", json_of_text(str_of(to->name)),
+                          "paused", (int)to->paused, "held", account_held(to), "removed", (int)to->gone, "in_flight",
+                          (json_int_t)open->flying, "waiting", (json_int_t)open->waiting, "oldest",
+                          json_of_moment(open->oldest_ms), "next_due", json_of_moment(open->due_ms), "failing",
+                          account_failing(to), "circuit", account_circuit(&to->circuit));
     struct account_row rows[ACCOUNT_ROWS];
     account_rows(to, rows);
     for (size_t i = 0; i < ACCOUNT_ROWS; i++)

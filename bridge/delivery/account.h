@@ -7,7 +7,7 @@
  *
  *   {"sink": "crm", "type": "webhook", "group": "aqueduct.crm", "live": false, "waiting": 0,
  *    "topics": [{"topic", "partition", "position", "start", "end", "finished_beyond", "pending"}],
- *    "destinations": [{"endpoint", "paused", "removed", "pending", "in_flight", "waiting", "oldest", "next_due", "failing": {"since", "status",
+ *    "destinations": [{"endpoint", "paused", "held": {"since", "reason", "next"}, "removed", "pending", "in_flight", "waiting", "oldest", "next_due", "failing": {"since", "status",
  *                      "reason"}, "circuit": {"state", "since", "next_probe"}, "consumed", "delivered", ...}],
  *    "events": [{"id", "topic", "partition", "offset", "endpoint", "state", "attempts", "first", "due", "status", "reason"}]}
  *

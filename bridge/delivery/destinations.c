@@ -79,7 +79,8 @@ static void destination_fit(struct delivery *d, struct destination *to, const st
     to->retry_memory = c->retry_memory;
     to->share = (size_t)c->window;
     to->circuit = (struct circuit){ .config = &c->circuit };
-    rate_set(&to->rate, c->rate);
+    gates_set_rate(to, c->rate);
+    to->held_ms = to->again_ms = 0;
     if (to->count.circuit_open)
         metric_set(to->count.circuit_open, 0);
     destination_count(to, d->s->id);
@@ -117,14 +118,15 @@ void destinations_make(struct delivery *d)
     d->self = (struct destination){ .filter = c->filter, .retry = &c->retry, .retry_memory = c->retry_memory };
     if (!d->many)
         d->self.circuit.config = &c->circuit;
-    rate_set(&d->self.rate, c->rate);
     destination_count(&d->self, d->s->id);
     gates_pause(d, &d->self, c->paused);
     if (!d->many) {
         d->self.outlet = outlet_new(d, d->s->endpoint, NULL);
+        gates_set_rate(&d->self, c->rate);
         destination_order(&d->self, c->order, (size_t)c->window);
         return;
     }
+    rate_set(&d->self.rate, c->rate);
     d->index = index_new();
     for (size_t i = 0; i < c->endpoint_count; i++)
         destination_add(d, &c->endpoints[i], outlet_new(d, c->endpoints[i].endpoint, NULL));
@@ -212,7 +214,8 @@ static void destination_let_go(struct delivery *d, struct destination *to)
         metric_set(to->count.circuit_open, 0);
     to->count.circuit_open = NULL;
     to->circuit = (struct circuit){ 0 };
-    rate_set(&to->rate, 0);
+    gates_set_rate(to, 0);
+    to->held_ms = to->again_ms = 0;
     window_look_again(d);
 }
 

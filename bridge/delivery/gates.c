@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* When a destination may get an attempt: not while it is paused, while its circuit is open only a probe, and as fast as its
+/* When a destination may get an attempt: not while it is paused or held, while its circuit is open only a probe, and as fast as its
  * rate says. */
+#include <string.h>
 #include "bridge/delivery/private.h"
 #include "bridge/lib/log.h"
 
@@ -14,8 +15,40 @@ int64_t gates_due(const struct destination *to)
 {
     if (to->paused)
         return INT64_MAX;
-    int64_t rate = rate_due(&to->rate), circuit = circuit_due(&to->circuit);
-    return rate > circuit ? rate : circuit;
+    int64_t rate = rate_due(&to->rate), circuit = circuit_due(&to->circuit), due = rate > circuit ? rate : circuit;
+    return due > to->again_ms ? due : to->again_ms;
+}
+
+/* The lower one of what the configuration and the receiver say. */
+void gates_set_rate(struct destination *to, double in_a_second)
+{
+    const struct endpoint *ep = to->outlet ? to->outlet->endpoint : NULL;
+    to->said = in_a_second;
+    to->allowed = ep ? ep->rate : 0;
+    rate_set(&to->rate, to->allowed > 0 && (to->said <= 0 || to->allowed < to->said) ? to->allowed : to->said);
+}
+
+void gates_hold(struct delivery *d, struct destination *to, const struct result *r)
+{
+    if (!r->why[0])
+        return;
+    if (to->held_ms == 0) {
+        to->held_ms = clock_wall_ms();
+        LOG(WARN, "it gets nothing yet: what comes for it waits", LOG_C("sink", d->s->id),
+            LOG_SOME("endpoint", to->name), LOG_C("reason", r->why));
+    }
+    to->again_ms = clock_mono_ms() + r->retry_after.ms;
+    memcpy(to->held_why, r->why, sizeof to->held_why);
+}
+
+/* It has got something. */
+static void gates_let_go(struct delivery *d, struct destination *to)
+{
+    if (to->held_ms == 0)
+        return;
+    to->held_ms = to->again_ms = 0;
+    window_look_again(d);
+    LOG(INFO, "it gets what is for it", LOG_C("sink", d->s->id), LOG_SOME("endpoint", to->name));
 }
 
 void gates_sent(struct delivery *d, struct entry *en)
@@ -42,6 +75,10 @@ bool gates_heard(struct delivery *d, struct entry *en, const struct result *r)
     struct circuit *circuit = &en->to->circuit;
     bool was_open = circuit->open, probe = en->probe, failed = r->verdict == VERDICT_RETRY;
     en->probe = false;
+    if (en->via->endpoint && en->via->endpoint->rate != en->to->allowed)
+        gates_set_rate(en->to, en->to->said);
+    if (r->verdict != VERDICT_UNTRIED)
+        gates_let_go(d, en->to);
     if (r->verdict == VERDICT_UNTRIED || (r->verdict == VERDICT_REJECT && r->status == 0)) {
         circuit_unsent(circuit, probe);
         return false;
@@ -77,7 +114,10 @@ static int64_t gates_patience(int64_t since_ms)
 
 bool gates_stay_closed(const struct destination *to)
 {
-    int64_t since = to->paused ? to->paused_ms : to->circuit.open ? to->circuit.since_ms : INT64_MAX;
+    int64_t since = to->paused         ? to->paused_ms
+                    : to->held_ms      ? to->held_ms
+                    : to->circuit.open ? to->circuit.since_ms
+                                       : INT64_MAX;
     return clock_wall_ms() >= since && clock_wall_ms() - since >= ASIDE_MS;
 }
 
@@ -91,6 +131,8 @@ int64_t gates_aside_behind_ms(struct destination *to, size_t most)
 {
     if (to->paused)
         return gates_patience(to->paused_ms);
+    if (to->held_ms)
+        return gates_patience(to->held_ms);
     if (to->circuit.open)
         return gates_patience(to->circuit.since_ms);
     size_t stay = to->open - to->storing;

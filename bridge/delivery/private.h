@@ -149,8 +149,12 @@ struct destination {       /* one receiver of the sink */
     uint64_t looked_at;     /* the event that was last compared with its filter */
     struct rate rate;       /* of its attempts */
     struct circuit circuit;
+    double said, allowed; /* its rate by the configuration, and by the receiver */
     bool paused;
-    int64_t paused_ms;         /* since then, wall clock */
+    int64_t paused_ms; /* since then, wall clock */
+    int64_t held_ms,
+        again_ms; /* it is to get nothing: since then, wall clock, and until then, clock_mono_ms; 0: it is */
+    char held_why[WHY_BYTES];
     struct destination *after; /* among those that are gone */
     struct destination *next;  /* in the list of those with ready entries, or of those that rest */
     bool listed;               /* in one of them */
@@ -342,9 +346,13 @@ int64_t gates_due(const struct destination *to);
 void gates_sent(struct delivery *d, struct entry *en); /* it gets one */
 /* An attempt ended; true: it does not count among its event's, for the circuit is open and the receiver away. */
 bool gates_heard(struct delivery *d, struct entry *en, const struct result *r);
+/* What the configuration says of its rate. */
+void gates_set_rate(struct destination *to, double in_a_second);
+/* Its sink says that it is to get nothing for so long. */
+void gates_hold(struct delivery *d, struct destination *to, const struct result *r);
 /* It gets nothing any more, or again; of `self`: nobody does, and nothing is read. */
 void gates_pause(struct delivery *d, struct destination *to, bool paused);
-/* Are they closed for a while already: paused, or its circuit open? */
+/* Are they closed for a while already: paused, held, or its circuit open? */
 bool gates_stay_closed(const struct destination *to);
 /* Has it more than its share, more than what its rate lets through soon? */
 bool gates_take_long(const struct destination *to);

@@ -112,11 +112,15 @@ static void verdicts_retry(struct delivery *d, struct entry *en, const struct re
         verdicts_wait(d, en, wait);
 }
 
-/* Takes back an attempt that was none: the receiver saw nothing of it, and only our own machine is to blame. */
+/* Takes back an attempt that was none: the receiver saw nothing of it, for our own machine is to blame, or it is to get
+ * nothing yet. */
 static void verdicts_untried(struct delivery *d, struct entry *en, const struct result *r)
 {
     int64_t now = clock_mono_ms();
-    if (en->to->lack_said_ms == 0 || now - en->to->lack_said_ms >= LACK_SAID_MS) {
+    bool held = r->away;
+    if (held)
+        gates_hold(d, en->to, r);
+    else if (en->to->lack_said_ms == 0 || now - en->to->lack_said_ms >= LACK_SAID_MS) {
         LOG(WARN, "cannot send for lack of something on this machine; trying until it is there",
             LOG_C("sink", d->s->id), LOG_SOME("endpoint", en->to->name), LOG_C("reason", r->why));
         en->to->lack_said_ms = now;
@@ -124,7 +128,10 @@ static void verdicts_untried(struct delivery *d, struct entry *en, const struct 
     metric_add(en->to->count.untried, 1);
     if (--en->attempts == 0)
         en->first_ms = 0;
-    verdicts_wait(d, en, r->retry_after.ms > UNTRIED_MS ? r->retry_after.ms : UNTRIED_MS);
+    if (held)
+        window_ready(d, en);
+    else
+        verdicts_wait(d, en, r->retry_after.ms > UNTRIED_MS ? r->retry_after.ms : UNTRIED_MS);
 }
 
 /* Ends an attempt as its result says. */

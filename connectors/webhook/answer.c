@@ -260,6 +260,7 @@ void answer_judge(const struct answer *a, const struct answer_rules *rules, stru
     out->why[0] = '\0';
     if (a->lack) {
         out->verdict = VERDICT_UNTRIED;
+        out->away = false;
         why_copy(out->why, lack_text(a->lack));
         return;
     }

@@ -104,6 +104,10 @@ const struct option endpoint_rows[] = {
     OPTION(struct webhook_endpoint, username, .own = true,
            .doc = "With it and the password the sink logs in (see login)."),
     OPTION(struct webhook_endpoint, password, .own = true, .doc = "Password of that user."),
+    OPTION(
+        struct webhook_endpoint, validate_origin,
+        .doc =
+            "The name of our host: before it gets events, and once a day, the receiver is asked whether it wants events of that origin (CloudEvents webhooks, OPTIONS with WebHook-Request-Origin); until it says so, they wait. Its WebHook-Allowed-Rate counts as rate does."),
     { 0 }
 };
 
@@ -207,7 +211,8 @@ static bool endpoint_load_rules(struct webhook_endpoint *ep, struct err *e)
 static bool endpoint_load_options(const struct sink *s, struct webhook_endpoint *ep, struct err *e)
 {
     bool ok = endpoint_check_url(s, ep, e) && endpoint_load_signer(ep, e) && endpoint_check_transport(s, ep, e)
-              && endpoint_load_rules(ep, e) && endpoint_check_token(s, ep, e) && endpoint_load_shape(ep, e);
+              && endpoint_load_rules(ep, e) && endpoint_check_token(s, ep, e) && consent_check(ep->validate_origin, e)
+              && endpoint_load_shape(ep, e);
     for (size_t i = 0; ok && i < ep->headers.count; i++)
         ok = endpoint_check_header(ep, i, e);
     return ok;
@@ -263,6 +268,8 @@ void endpoint_faults(const struct sink *s, const struct endpoint *base, fault_fn
     if (!endpoint_load_rules(&probe, &e))
         each(ctx, "", e.text);
     if (!endpoint_check_token(s, &probe, &e))
+        each(ctx, "", e.text);
+    if (!consent_check(ep->validate_origin, &e))
         each(ctx, "", e.text);
     struct shape_options shape = endpoint_shape(ep);
     shape_faults(&shape, each, ctx);
@@ -332,6 +339,8 @@ bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct mul
     ep->target.method = ep->method;
     ep->template.signer = &ep->signer;
     ep->template.shape = &ep->shape;
+    ep->template.origin = ep->validate_origin;
+    consent_open(&ep->consent, ep->validate_origin, ep->base.rate, &ep->target);
     ep->base.limit = ep->concurrency < LIMIT_FIRST ? (size_t)ep->concurrency : LIMIT_FIRST;
     ep->flying = 0;
     ep->begun = ep->eased = ep->full = ep->faded = 0;
@@ -345,6 +354,7 @@ bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct mul
 
 void endpoint_close(struct webhook_endpoint *ep)
 {
+    consent_close(&ep->consent);
     hide_close(&ep->target.hidden);
     endpoint_free_options(ep);
 }

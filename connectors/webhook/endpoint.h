@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One receiver of the webhook sink: its options, what follows from them, and how many requests it gets at the same time. */
 #pragma once
+#include "connectors/webhook/consent.h"
 #include "connectors/webhook/login.h"
 #include "connectors/webhook/oauth.h"
 #include "connectors/webhook/token.h"
@@ -38,12 +39,14 @@ struct webhook_endpoint {
     struct login login;
     char *username;
     struct secret password;
+    char *validate_origin;
     struct strings success, reject, success_unless;
 
     struct signer signer;
     struct shape shape;
     struct request_template template;
     struct transfer_target target;
+    struct consent consent;
     struct token *token; /* NULL: it wants none */
     struct metric *answers[ENDPOINT_CLASSES];
 

@@ -17,6 +17,8 @@ enum {
     KEEP_BYTES = 256 << 10, /* buffers above this are given back */
 };
 
+#define REQUEST_ORIGIN "WebHook-Request-Origin"
+
 static bool request_is_id_char(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
@@ -206,6 +208,10 @@ static bool request_add_headers(struct request *r, const struct request_template
     }
     if (!request_add_users(r, t->shape, e))
         return false;
+    if (t->origin) {
+        buf_printf(&r->text, REQUEST_ORIGIN ": %s", t->origin);
+        request_end_line(r);
+    }
     request_add_line(r, "Accept:");
     request_add_line(r, "Expect:");
     return true;
@@ -224,11 +230,8 @@ static bool request_begin(struct request *r, const struct request_template *t, c
     return buf_c(&r->url) || err_set(e, "path and query: the URL is longer than %d bytes", URL_BYTES);
 }
 
-bool request_build(struct request *r, const struct request_template *t, const struct message *m, int64_t wall_ms,
-                   struct err *e)
+static void request_begin_lines(struct request *r)
 {
-    const struct event *ev = m->event;
-    char id[REQUEST_ID + 1];
     r->json.max = BODY_BYTES;
     r->text.max = HEADER_BYTES;
     r->url.max = URL_BYTES;
@@ -236,6 +239,30 @@ bool request_build(struct request *r, const struct request_template *t, const st
     buf_reset(&r->text);
     buf_reset(&r->url);
     r->line_count = 0;
+}
+
+void request_ask(struct request *r, const char *origin, double most)
+{
+    request_begin_lines(r);
+    r->body = STR("");
+    buf_printf(&r->text, REQUEST_ORIGIN ": %s", origin);
+    request_end_line(r);
+    if (most > 0) {
+        buf_printf(&r->text, "WebHook-Request-Rate: %.0f", most * 60 < 1 ? 1 : most * 60);
+        request_end_line(r);
+    }
+    request_add_line(r, "Content-Type:");
+    request_add_line(r, "Accept:");
+    request_add_line(r, "Expect:");
+    request_link_lines(r);
+}
+
+bool request_build(struct request *r, const struct request_template *t, const struct message *m, int64_t wall_ms,
+                   struct err *e)
+{
+    const struct event *ev = m->event;
+    char id[REQUEST_ID + 1];
+    request_begin_lines(r);
     if (!request_begin(r, t, m, e) || !request_set_body(r, t, m, wall_ms, e))
         return false;
     r->line_count += signer_add(t->signer, request_id(m, id), wall_ms, r->body, &r->text);

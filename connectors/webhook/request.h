@@ -15,7 +15,8 @@ enum { REQUEST_ID = 128 }; /* longest event id that is taken over as webhook-id 
 struct request_template {
     const struct signer *signer;
     struct shape *shape;
-    char *url; /* of the receiver, before the shape's path and query */
+    const char *origin; /* WebHook-Request-Origin; NULL: none */
+    char *url;          /* of the receiver, before the shape's path and query */
 };
 
 struct request {
@@ -30,6 +31,8 @@ struct request {
 /* False with *e when the event cannot be sent in this way, ever. */
 bool request_build(struct request *r, const struct request_template *t, const struct message *m, int64_t wall_ms,
                    struct err *e);
+/* The question for a receiver's consent to our events (consent.h); most: in a second, 0: as many as it takes. */
+void request_ask(struct request *r, const char *origin, double most);
 /* Gives back the memory of an unusually large request. */
 void request_trim(struct request *r);
 void request_free(struct request *r);

@@ -46,9 +46,11 @@ static bool target_is_ascii(const char *host)
 
 const char *target_method(const struct transfer_target *to)
 {
-    static const char *const methods[] = {
-        [METHOD_POST] = "POST", [METHOD_PUT] = "PUT", [METHOD_PATCH] = "PATCH", [METHOD_DELETE] = "DELETE"
-    };
+    static const char *const methods[] = { [METHOD_POST] = "POST",
+                                           [METHOD_PUT] = "PUT",
+                                           [METHOD_PATCH] = "PATCH",
+                                           [METHOD_DELETE] = "DELETE",
+                                           [METHOD_OPTIONS] = "OPTIONS" };
     return methods[to->method];
 }
 

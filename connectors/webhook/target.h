@@ -8,7 +8,7 @@
 #include "connectors/webhook/plain.h"
 #include "connectors/webhook/transport.h"
 
-enum transfer_method { METHOD_POST, METHOD_PUT, METHOD_PATCH, METHOD_DELETE };
+enum transfer_method { METHOD_POST, METHOD_PUT, METHOD_PATCH, METHOD_DELETE, METHOD_OPTIONS };
 
 /* Fixed once it is open. */
 struct transfer_target {

@@ -180,8 +180,8 @@ void token_took(struct token *k, int64_t now_ms)
     k->pause_ms = refused && k->pause_ms ? 2 * k->pause_ms : TOKEN_PAUSE_MS;
     k->pause_ms = k->pause_ms < TOKEN_PAUSE_MOST_MS ? k->pause_ms : TOKEN_PAUSE_MOST_MS;
     k->again_ms = now_ms + k->pause_ms;
-    k->failure.away = true;
     k->failure.verdict = r->verdict == VERDICT_UNTRIED ? VERDICT_UNTRIED : VERDICT_RETRY;
+    k->failure.away = k->failure.verdict == VERDICT_RETRY;
     k->failure.reason = refused                       ? REASON_CONFIGURATION
                         : r->reason == REASON_BLOCKED ? REASON_BLOCKED
                                                       : REASON_UNAVAILABLE;

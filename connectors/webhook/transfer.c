@@ -300,11 +300,11 @@ static void transfer_look_at_failure(const struct transfer *t, struct answer *a)
     descriptors_out(a->lack); /* counted and told, if it is that */
 }
 
-/* A header of the answer; absent: it has none. */
-static struct str transfer_header(const struct transfer *t, const char *name)
+struct str transfer_header(const struct transfer *t, const char *name)
 {
     struct curl_header *h;
-    return curl_easy_header(t->easy, name, 0, CURLH_HEADER, -1, &h) == CURLHE_OK ? str_of(h->value) : STR_ABSENT;
+    return t->easy && curl_easy_header(t->easy, name, 0, CURLH_HEADER, -1, &h) == CURLHE_OK ? str_of(h->value)
+                                                                                            : STR_ABSENT;
 }
 
 /* Judges the end of an attempt. */

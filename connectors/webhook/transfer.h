@@ -41,6 +41,7 @@ struct transfer {
     struct buf authorization;       /* the line of the token that it is sent with; empty: none */
     uint64_t generation;            /* of that token */
     bool renewed;                   /* that is the second one of this attempt */
+    bool asks;                      /* the receiver for its consent, before it sends its event */
     struct token *fetches;          /* the token that it fetches; NULL: it sends an event */
     struct buf *whole;              /* takes the answer's body, too; NULL: the excerpt is enough */
     char text[CURL_ERROR_SIZE];     /* libcurl's words of the failure */
@@ -56,6 +57,8 @@ void transfer_authorize(struct transfer *t, const char *line, uint64_t generatio
 void transfer_start(struct transfer *t, struct transfer_target *to);
 /* Fills result and us when libcurl says that it has ended. False: it does not, but was begun again. */
 bool transfer_end(struct transfer *t, CURLcode code);
+/* A header of the answer, until the next start; absent: it has none, or did not come by libcurl. */
+struct str transfer_header(const struct transfer *t, const char *name);
 void transfer_stop(struct transfer *t); /* breaks off what is in flight */
 /* Gives back the memory of an unusually large request. */
 void transfer_trim(struct transfer *t);

@@ -133,22 +133,46 @@ static void webhook_go(struct webhook *w, struct transfer *t)
     transfer_start(t, &to->target);
 }
 
-/* Begins an attempt as soon as its receiver's token is there; it ends at once when there will be none. */
+static void webhook_wait(struct webhook *w, struct transfer *t)
+{
+    t->next = w->waiting;
+    w->waiting = t;
+}
+
+/* May the receiver get an event? If not, the attempt waits, asks or ends. */
+static bool webhook_has_consent(struct webhook *w, struct transfer *t)
+{
+    struct consent *c = &webhook_endpoint_of(w, &t->message)->consent;
+    int64_t now = clock_mono_ms();
+    switch (consent_ask(c, now)) {
+    case CONSENT_GIVEN: return true;
+    case CONSENT_ASK:
+        t->asks = true;
+        consent_start(c, t);
+        return false;
+    case CONSENT_COMING: webhook_wait(w, t); return false;
+    case CONSENT_NONE: break;
+    }
+    consent_fail(c, now, &t->result);
+    webhook_end(w, t);
+    return false;
+}
+
+/* Begins an attempt as soon as its receiver's consent and token are there; it ends at once when there will be none. */
 static void webhook_try(struct webhook *w, struct transfer *t)
 {
     struct token *k = webhook_endpoint_of(w, &t->message)->token;
     t->result = (struct result){ .tag = t->message.tag };
     transfer_authorize(t, NULL, 0);
+    if (!webhook_has_consent(w, t))
+        return;
     switch (k ? token_ask(k, clock_mono_ms()) : TOKEN_READY) {
     case TOKEN_READY:
         if (k)
             transfer_authorize(t, k->line, k->generation);
         webhook_go(w, t);
         return;
-    case TOKEN_COMING:
-        t->next = w->waiting;
-        w->waiting = t;
-        return;
+    case TOKEN_COMING: webhook_wait(w, t); return;
     case TOKEN_FAILED:
         t->result = k->failure;
         t->result.tag = t->message.tag;
@@ -163,12 +187,10 @@ static void webhook_start(struct webhook *w, struct transfer *t, const struct me
     webhook_try(w, t);
 }
 
-/* A token has come, or will not: who waited for it goes on; who waits for another waits again. */
-static void webhook_take_token(struct webhook *w, struct token *k)
+/* What they waited for has come, or will not; who waits for something else waits again. */
+static void webhook_try_waiting(struct webhook *w)
 {
     struct transfer *oldest = NULL;
-    token_took(k, clock_mono_ms());
-    metric_add(k->failure.why[0] ? w->tokens_failed : w->tokens_fetched, 1);
     for (struct transfer *t; (t = w->waiting);) {
         w->waiting = t->next;
         t->next = oldest;
@@ -178,6 +200,33 @@ static void webhook_take_token(struct webhook *w, struct token *k)
         oldest = t->next;
         webhook_try(w, t);
     }
+}
+
+static void webhook_take_token(struct webhook *w, struct token *k)
+{
+    token_took(k, clock_mono_ms());
+    metric_add(k->failure.why[0] ? w->tokens_failed : w->tokens_fetched, 1);
+    webhook_try_waiting(w);
+}
+
+/* The receiver has answered whether it wants our events. Where it wants few, the core sends what waited, at that rate. */
+static void webhook_take_consent(struct webhook *w, struct transfer *t)
+{
+    struct webhook_endpoint *to = webhook_endpoint_of(w, &t->message);
+    t->asks = false;
+    consent_heard(&to->consent, t, clock_mono_ms());
+    transfer_forget(t); /* its handle has asked, and does nothing else */
+    to->base.rate = to->consent.allowed;
+    webhook_wait(w, t);
+    for (struct transfer **at = &w->waiting, *one; to->base.rate > 0 && (one = *at);)
+        if (webhook_endpoint_of(w, &one->message) == to) {
+            *at = one->next;
+            one->result = (struct result){ .tag = one->message.tag };
+            consent_fail(&to->consent, clock_mono_ms(), &one->result);
+            webhook_end(w, one);
+        } else
+            at = &one->next;
+    webhook_try_waiting(w);
 }
 
 /* The receiver does not take the token: the same attempt goes on with another one, once. */
@@ -273,6 +322,10 @@ static void webhook_judge(struct webhook *w, struct transfer *t, CURLcode code)
         return;
     if (t->fetches) {
         webhook_take_token(w, t->fetches);
+        return;
+    }
+    if (t->asks) {
+        webhook_take_consent(w, t);
         return;
     }
     if (webhook_renews(w, t))
@@ -380,8 +433,9 @@ static void webhook_close_endpoint(struct sink *s, struct endpoint *ep)
     webhook_forget_waiting(w, to);
     for (size_t i = 0; i < w->transfer_count; i++) {
         struct transfer *t = w->transfers[i];
-        if (t->target != &to->target)
+        if (t->target != &to->target && t->target != &to->consent.target)
             continue;
+        t->asks = false;
         if (t->in_flight) {
             transfer_stop(t);
             webhook_put_idle(w, t);

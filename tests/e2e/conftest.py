@@ -262,6 +262,7 @@ class Receiver:
 
     def __init__(self, answer=lambda request: 204, secrets=(SECRET,), port=0, tls=None):
         self.answer, self.requests, self.released = answer, [], threading.Event()
+        self.consent, self.asked = lambda n: (405, {}), []      # what the nth OPTIONS gets: (status, headers)
         keys, self.lock, outer = [demo_receiver.key_of(s) for s in secrets], threading.Lock(), self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -270,6 +271,14 @@ class Receiver:
 
             def log_message(self, *_):
                 pass
+
+            def do_OPTIONS(self):
+                outer.asked.append({name.lower(): value for name, value in self.headers.items()})
+                status, more = outer.consent(len(outer.asked))
+                self.send_response(status)
+                for name, value in {**more, "Content-Length": "0"}.items():
+                    self.send_header(name, value)
+                self.end_headers()
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))

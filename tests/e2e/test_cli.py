@@ -203,6 +203,7 @@ SAMPLES = {     # (type, option): a value for it, where not any text will do, an
     ("webhook", "login.body"): LOGIN,
     ("webhook", "login.token"): LOGIN | {"token": "/data/token"},
     ("webhook", "login.success"): LOGIN | {"success": [201]},
+    ("webhook", "validate_origin"): {"validate_origin": "events.example.com"},
     ("webhook", "username"): {"login": LOGIN, "username": "x", "password": "y"},
     ("webhook", "password"): {"login": {"url": "/t", "body": {"key": "{{password}}"}}, "password": "y"},
     ("webhook", "signature.header"): {"scheme": "hmac_hex", "header": "X-Signature"},

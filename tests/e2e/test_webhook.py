@@ -344,6 +344,37 @@ def test_airflow_is_logged_in_to(local_bridge, people):
     daemon.stop()
 
 
+def test_a_receiver_is_asked_for_its_consent(local_bridge, receivers):
+    """Nothing goes before it, and no attempt counts; what it allows is the rate."""
+    late, never, few = receivers(), receivers(), receivers()
+    late.consent = lambda n: (200, {"WebHook-Allowed-Origin": "events.example.com"}) if n > 1 else (200, {})
+    never.consent = lambda n: (200, {"WebHook-Allowed-Origin": "other.example.com"})
+    few.consent = lambda n: (204, {"WebHook-Allowed-Origin": "*", "WebHook-Allowed-Rate": "60"})
+    endpoints = "".join(f"      {name}: {{url: '{r.url}?x=1', secrets: [{SECRET}]{rate}}}\n" for name, r, rate in (("late", late, ", rate: 20"), ("never", never, ""), ("few", few, "")))
+    daemon = local_bridge.run(HTTP_SOURCE + f"sinks:\n  crm:\n    type: webhook\n    topics: [$EVENTS]\n    validate_origin: events.example.com\n"
+                              f"    retry: []\n    endpoints:\n{endpoints}" + DEAD_LETTERS)
+    ids = {f"event-number-{i}-of-many" for i in range(10)}
+    post_ok(daemon, *map(event, sorted(ids)))
+    late.delivered(ids)
+    assert len(late.asked) == 2 and len(few.asked) == 1 and never.all() == []
+    for receiver, rate in ((late, "1200"), (few, None)):
+        assert {(r["webhook-request-origin"], r.get("webhook-request-rate")) for r in receiver.asked} == {("events.example.com", rate)}
+        assert not any(name in r for r in receiver.asked for name in ("webhook-signature", "content-type", "authorization"))
+    few.arrived(1)
+    assert {r["headers"]["webhook-request-origin"] for r in late.all() + few.all()} == {"events.example.com"}
+    found = {d["endpoint"]: d["held"] for d in json.loads(local_bridge.command("status", "--json", "--sink", "crm").stdout)["sinks"][0]["destinations"]}
+    why = 'no consent to events of events.example.com: it allows the origin "other.example.com" alone'
+    assert found["never"]["reason"] == why and found["late"] is None and found["few"] is None
+    text = local_bridge.command("status", "--sink", "crm").stdout
+    assert re.search(rf"    gets nothing for \S+: {re.escape(why)}", text), text
+    assert daemon.metric("aqueduct_sink_attempts_total", sink="crm", endpoint="never") == 0
+    assert daemon.metric("aqueduct_sink_attempts_total", sink="crm", endpoint="late") == len(ids)
+    wait_for(lambda: daemon.metric("aqueduct_sink_throttled_total", sink="crm", endpoint="few") > 0)       # one a second
+    assert daemon.metric("aqueduct_sink_throttled_total", sink="crm", endpoint="never") == 0
+    assert local_bridge.dead() == []
+    daemon.stop()
+
+
 def test_gone_means_no_retry(setup):
     s = setup(path="/as/410", sink="retry: [10ms, 10ms]")
     s.post(id="event-for-nobody")

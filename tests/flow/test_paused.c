@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* `paused:` of a sink and of an endpoint: nothing is sent, nothing is lost, no attempt is counted, and nobody else waits. */
+/* `paused:` of a sink and of an endpoint, and receivers that are to get nothing yet (VERDICT_UNTRIED, away): nothing is sent, nothing is lost, no attempt is counted, and nobody else waits. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "bridge/lib/clock.h"
 #include "tests/support/many.h"
 
@@ -251,6 +252,80 @@ TEST(a_paused_sink_pauses_all_its_endpoints)
     assert_int_equal(sink.count, 20);
 }
 
+static const char *agrees; /* "": nobody; NULL: all */
+
+static enum verdict until_it_agrees(const struct sent *sent, struct result *r)
+{
+    if (!agrees || !sent->endpoint || strcmp(sent->endpoint, "e1") != 0)
+        return VERDICT_DELIVERED;
+    *r = (struct result){ .away = true, .reason = REASON_REFUSED, .retry_after = { HOUR }, .why = "no consent" };
+    return VERDICT_UNTRIED;
+}
+
+TEST(an_endpoint_that_is_to_get_nothing_yet_holds_up_no_other_and_says_why)
+{
+    agrees = "";
+    sink.verdict = until_it_agrees;
+    config.window = 64;
+    config.retry = (struct durations){ NULL, 0 };
+    for (size_t i = 0; i < 3; i++)
+        endpoint(i, NULL);
+    store_many(0, 500);
+    start();
+    for_a_while(60000, 1000);
+    assert_int_equal(times_sent("e0", NULL), 500);
+    assert_int_equal(times_sent("e2", NULL), 500);
+    assert_in_range(times_sent("e1", NULL), 1, 64); /* what came at once, before it said so */
+    assert_int_equal(count("attempts_total", "e1"), 0);
+    json_t *account = many_account(&(struct account_question){ 0 });
+    const json_t *held = json_object_get(json_array_get(json_object_get(account, "destinations"), 2), "held");
+    assert_string_equal(json_string_value(json_object_get(held, "reason")), "no consent");
+    assert_true(json_is_string(json_object_get(held, "since")) && json_is_string(json_object_get(held, "next")));
+    json_decref(account);
+    for_a_while(12 * (int64_t)HOUR, 10000);
+    assert_in_range(times_sent("e1", NULL), 12, 14 * 64); /* once an hour, what is in memory */
+    assert_int_equal(count("dead_total", NULL), 0);
+    reconciles();
+    agrees = NULL;
+    for_a_while(2 * (int64_t)HOUR, 1000);
+    assert_int_equal(count("delivered_total", "e1"), 500);
+    assert_int_equal(count("dead_total", "e1"), 0);
+    account = many_account(&(struct account_question){ 0 });
+    held = json_object_get(json_array_get(json_object_get(account, "destinations"), 2), "held");
+    assert_true(json_is_null(held));
+    json_decref(account);
+    reconciles();
+}
+
+/* It allows one in two seconds when it first answers; the configuration says ten a second. */
+static enum verdict allows_few(const struct sent *sent, struct result *r)
+{
+    if (receivers[1].rate == 0.5 || strcmp(sent->endpoint, "e1") != 0)
+        return VERDICT_DELIVERED;
+    receivers[1].rate = 0.5;
+    *r = (struct result){ .away = true };
+    return VERDICT_UNTRIED;
+}
+
+TEST(what_a_receiver_allows_bounds_its_rate)
+{
+    sink.verdict = allows_few;
+    for (size_t i = 0; i < 2; i++)
+        endpoint(i, NULL);
+    endpoints[1].rate = receivers[1].rate = 10;
+    store_many(0, 20);
+    start();
+    for_a_while(1000, 50);
+    size_t first = times_sent("e1", NULL);
+    assert_in_range(first, 1, 2); /* that to which it said so, and one more */
+    for_a_while(20000, 50);
+    assert_in_range(times_sent("e1", NULL) - first, 9, 11);
+    assert_int_equal(times_sent("e0", NULL), 20);
+    for_a_while(30000, 50);
+    assert_int_equal(count("delivered_total", "e1"), 20);
+    reconciles();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -262,6 +337,8 @@ int main(void)
         FLOW(a_paused_endpoint_with_an_order_holds_up_no_other),
         FLOW(blocked_keys_of_a_paused_endpoint_hold_up_those_of_no_other),
         FLOW(a_paused_sink_pauses_all_its_endpoints),
+        FLOW(an_endpoint_that_is_to_get_nothing_yet_holds_up_no_other_and_says_why),
+        FLOW(what_a_receiver_allows_bounds_its_rate),
     };
     return cmocka_run_group_tests_name("paused", tests, NULL, NULL);
 }
