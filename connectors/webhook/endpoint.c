@@ -63,7 +63,7 @@ const struct option endpoint_rows[] = {
            .doc = "Longest time for one attempt, connecting included."),
     OPTION(struct webhook_endpoint, connect_timeout, .fallback = "5s", .min = 1, .max = 600000,
            .doc = "Longest time to connect, TLS included."),
-    OPTION(struct webhook_endpoint, concurrency, .fallback = "512", .min = 1, .max = 1024,
+    OPTION(struct webhook_endpoint, concurrency, .fallback = "1024", .min = 1, .max = 1024,
            .doc = "Most requests at the same time. How many there are follows from how the receiver keeps up."),
     OPTION(struct webhook_endpoint, headers, .own = true,
            .doc = "More headers for each request, such as Authorization; values may have {{expressions}}."),

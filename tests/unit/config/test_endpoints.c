@@ -106,7 +106,7 @@ TEST(a_receivers_file_says_what_nobody_else_does)
     assert_int_equal(number(e[1].endpoint, "concurrency"), 2);
     assert_string_equal(text(e[1].endpoint, "body"), "\"structured\"");
     assert_int_equal(number(e[2].endpoint, "timeout"), 1000);
-    assert_int_equal(number(e[2].endpoint, "concurrency"), 512);
+    assert_int_equal(number(e[2].endpoint, "concurrency"), 1024);
     assert_string_equal(text(e[2].endpoint, "body"), "{\"mine\":1}");
     assert_string_equal(text(e[2].endpoint, "content_type"), "text/plain");
     assert_int_equal(e[2].rate * 10, 70);
