@@ -67,6 +67,32 @@ const struct option secret_rows[] = {
     { 0 }
 };
 
+int64_t secrets_last_ms(const struct secrets *s)
+{
+    int64_t last = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        int64_t until = s->at[i].until.ms;
+        if (!until)
+            return 0;
+        last = until > last ? until : last;
+    }
+    return last;
+}
+
+bool secrets_warning(const struct secrets *s, int64_t wall_ms, const char *then, struct err *why)
+{
+    char text[CLOCK_TEXT];
+    int64_t last = secrets_last_ms(s);
+    if (!last || last - wall_ms > SECRET_SOON_MS)
+        return false;
+    clock_text(last, text);
+    if (last > wall_ms)
+        err_set(why, "secrets: every key ends (until), the last one at %s; without another %s then", text, then);
+    else
+        err_set(why, "secrets: every key has ended (until), the last one at %s: %s until there is another", text, then);
+    return true;
+}
+
 bool secret_has_prefix(struct str secret)
 {
     return str_starts(secret, STR(secret_prefix));

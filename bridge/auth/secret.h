@@ -15,6 +15,16 @@ enum {
 /* Of a list's element with an end: {secret: ..., until: ...}. */
 extern const struct option secret_rows[];
 
+#define SECRET_SOON_MS (14 * (int64_t)86400000) /* before the last end: when a warning begins */
+
+static inline bool secret_has_ended(const struct secret *s, int64_t wall_ms)
+{
+    return s->until.ms && s->until.ms <= wall_ms;
+}
+int64_t secrets_last_ms(const struct secrets *s); /* when the last one ends; 0: one has no end, or there is none */
+/* True with *why ("secrets: every key ends ..."): all of them end soon, or have ended. `then`: what comes of that. */
+bool secrets_warning(const struct secrets *s, int64_t wall_ms, const char *then, struct err *why);
+
 /* False when it is empty, too short, or evidently something else: in quotes, with blanks around it, `v1,` or `Bearer `
  * in front of it, `NAME=`, a misspelt whsec_, a signature, another kind of key, a variable or placeholder that nobody
  * replaced, a command, a path or URL, one word again and again, or a few characters. What was drawn at random is never refused. */

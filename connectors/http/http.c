@@ -367,6 +367,20 @@ static void http_faults(const struct source *base, fault_fn *each, void *ctx)
     }
 }
 
+static void http_review(const struct source *base, fault_fn *wrong, fault_fn *doubtful, void *ctx)
+{
+    const struct http_source *s = (const struct http_source *)base;
+    const struct path_options *paths = s->path_options.at;
+    (void)wrong;
+    for (size_t i = 0; i < s->path_options.count; i++) {
+        struct err e;
+        char place[32];
+        snprintf(place, sizeof place, "paths[%zu]", i);
+        if (verify_warning(&paths[i].verify, clock_wall_ms(), &e))
+            doubtful(ctx, place, e.text);
+    }
+}
+
 /* No path of another source has the source of one of ours, or each could pass for the other. */
 static void http_beside(const struct source *base, const struct source *before, fault_fn *each, void *ctx)
 {
@@ -392,6 +406,7 @@ static void http_beside(const struct source *base, const struct source *before, 
 static bool http_open_paths(struct http_source *s, struct err *e)
 {
     const struct path_options *options = s->path_options.at;
+    struct err why;
     bool asked = false;
     for (size_t i = 0; i < s->path_options.count; i++)
         asked = asked || mapping_is_asked(&options[i].mapping);
@@ -403,6 +418,8 @@ static bool http_open_paths(struct http_source *s, struct err *e)
         if (!path_open(p, &options[i], &s->sandbox, s->base.id, e))
             return err_prefix(e, "paths: %.100s", options[i].path);
         p->accepted = reply_counter(&s->replies, p, 202);
+        if (verify_warning(&options[i].verify, clock_wall_ms(), &why))
+            LOG(WARN, "keys end", LOG_C("source", s->base.id), LOG_C("path", p->label), LOG_C("reason", why.text));
     }
     for (size_t i = 0; i < s->path_count; i++)
         for (size_t k = 0; k < s->path_count; k++)
@@ -474,6 +491,7 @@ const struct source_ops http_source = {
     .dedupe = true,
     .check = http_check,
     .faults = http_faults,
+    .review = http_review,
     .types = http_types,
     .content = http_content,
     .beside = http_beside,

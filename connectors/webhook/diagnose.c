@@ -14,6 +14,8 @@ struct judge {
     struct signed_parts parts;
     struct str value; /* of the signature's header */
     struct buf decoded;
+    const struct secret *by; /* whose key made the signature */
+    bool by_live;            /* it has not ended */
     struct diagnosis *out;
 };
 
@@ -155,10 +157,24 @@ static bool judge_matches_key(struct judge *j, const struct signature_style *sty
 
 static bool judge_matches(struct judge *j, const struct signature_style *style, const struct signed_parts *p)
 {
-    for (size_t i = 0; i < j->d->count; i++)
-        if (judge_matches_key(j, style, p, j->keys[i]))
-            return true;
-    return false;
+    bool found = false;
+    for (size_t i = 0; i < j->d->count && !(found && j->by_live); i++)
+        if (judge_matches_key(j, style, p, j->keys[i])) {
+            found = true;
+            j->by = &j->d->secrets[i];
+            j->by_live = !secret_has_ended(j->by, j->d->now_s * 1000);
+        }
+    return found;
+}
+
+/* Is one of the keys that made it valid still? */
+static bool judge_check_key(struct judge *j)
+{
+    char text[CLOCK_TEXT];
+    if (j->by_live)
+        return true;
+    clock_text(j->by->until.ms, text);
+    return JUDGE_SAY(j, DIFFERS_KEY, "the signature is right, but its key has ended (until: %s)", text), false;
 }
 
 /* ---- what would make it right? ---- */
@@ -320,7 +336,7 @@ static void judge(struct judge *j)
         return;
     if (!judge_matches(j, j->style, &j->parts))
         judge_look_for_cause(j);
-    else if (judge_check_time(j))
+    else if (judge_check_time(j) && judge_check_key(j))
         JUDGE_SAY(j, DIFFERS_NOTHING, "%s", "");
 }
 

@@ -26,7 +26,7 @@ enum differs {
     DIFFERS_ENCODING,    /* the signature is right, but written in another way */
     DIFFERS_BODY,        /* was changed on the way */
     DIFFERS_SCHEME,      /* other parts are signed than this scheme signs */
-    DIFFERS_KEY,         /* the secret is read in another way, or is another one */
+    DIFFERS_KEY,         /* the secret is read in another way, is another one, or has ended */
     DIFFERS_COUNT,
 };
 const char *differs_name(enum differs part); /* "timestamp" */

@@ -63,16 +63,27 @@ static bool keys_public(struct str secret, struct buf *out, struct err *e)
     return k != NULL;
 }
 
+/* Writes the temporary file and gives it its name; what fails leaves nothing. */
+static bool keys_put(int fd, const char *temporary, const char *name, struct str secret, struct err *e)
+{
+    errno = ENOSPC; /* when less than all is written */
+    bool written = write(fd, secret.at, secret.n) == (ssize_t)secret.n && write(fd, "\n", 1) == 1 && fsync(fd) == 0;
+    bool ok = written && link(temporary, name) == 0;
+    if (!ok)
+        err_set(e, "--out %s: %s", name, errno == EEXIST ? "is there already" : strerror(errno));
+    unlink(temporary);
+    return ok;
+}
+
 static bool keys_write(struct str path, struct str secret, struct err *e)
 {
-    char *name = str_dup(path);
-    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    bool ok = fd >= 0 || err_set(e, "--out %s: %s", name, errno == EEXIST ? "is there already" : strerror(errno));
-    ok = ok
-         && ((write(fd, secret.at, secret.n) == (ssize_t)secret.n && write(fd, "\n", 1) == 1 && fsync(fd) == 0)
-             || err_set(e, "--out %s: %s", name, strerror(errno)));
+    char *name = str_dup(path), *temporary = str_join(name, ".XXXXXX", "");
+    int fd = access(name, F_OK) == 0 ? (errno = EEXIST, -1) : mkostemp(temporary, O_CLOEXEC); /* mode 0600 */
+    bool ok = fd >= 0 ? keys_put(fd, temporary, name, secret, e)
+                      : err_set(e, "--out %s: %s", name, errno == EEXIST ? "is there already" : strerror(errno));
     if (fd >= 0)
         close(fd);
+    free(temporary);
     free(name);
     return ok;
 }

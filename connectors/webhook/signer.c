@@ -28,8 +28,6 @@ static bool signer_set_header(struct signer *s, const struct signature_options *
     return true;
 }
 
-#define SIGNER_SOON_MS (14 * (int64_t)86400000) /* before the last end */
-
 /* Where a request has one signature, a key comes into use when those before it have ended. */
 static bool signer_check_order(const struct signer *s, const struct signature_options *o, const struct secrets *secrets,
                                struct err *e)
@@ -74,28 +72,15 @@ void signer_free(struct signer *s)
     *s = (struct signer){ 0 };
 }
 
-/* When the last key ends; 0: one has no end, or there is none. */
-static int64_t signer_last_ms(const struct signer *s)
-{
-    int64_t last = 0;
-    for (size_t i = 0; i < s->count; i++) {
-        int64_t until = s->secrets->at[i].until.ms;
-        if (!until)
-            return 0;
-        last = until > last ? until : last;
-    }
-    return last;
-}
-
 bool signer_look(struct signer *s, int64_t wall_ms)
 {
     struct err why;
-    int64_t soon = signer_last_ms(s) - SIGNER_SOON_MS;
+    int64_t soon = secrets_last_ms(s->secrets) - SECRET_SOON_MS;
     s->turn_ms = soon > wall_ms ? soon : INT64_MAX;
     s->live_count = 0;
     for (size_t i = 0; i < s->count; i++) {
         int64_t until = s->secrets->at[i].until.ms;
-        if (until && until <= wall_ms)
+        if (secret_has_ended(&s->secrets->at[i], wall_ms))
             continue;
         s->live[s->live_count++] = s->keys[i];
         if (until && until < s->turn_ms)
@@ -106,17 +91,7 @@ bool signer_look(struct signer *s, int64_t wall_ms)
 
 bool signer_warning(const struct signer *s, int64_t wall_ms, struct err *why)
 {
-    char text[CLOCK_TEXT];
-    int64_t last = signer_last_ms(s);
-    if (!last || last - wall_ms > SIGNER_SOON_MS)
-        return false;
-    clock_text(last, text);
-    if (last > wall_ms)
-        err_set(why, "secrets: every key ends (until), the last one at %s; without another nothing is sent then", text);
-    else
-        err_set(why, "secrets: every key has ended (until), the last one at %s: nothing is sent until there is another",
-                text);
-    return true;
+    return secrets_warning(s->secrets, wall_ms, "nothing is sent", why);
 }
 
 bool signer_has_header(const struct signer *s, const char *name)

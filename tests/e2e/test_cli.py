@@ -207,6 +207,7 @@ SAMPLES = {     # (type, option): a value for it, where not any text will do, an
     ("webhook", "username"): {"login": LOGIN, "username": "x", "password": "y"},
     ("webhook", "password"): {"login": {"url": "/t", "body": {"key": "{{password}}"}}, "password": "y"},
     ("webhook", "signature.header"): {"scheme": "hmac_hex", "header": "X-Signature"},
+    ("http", "paths[].verify.secrets[].until"): {"until": "2099-01-01"},
     ("webhook", "secrets[].until"): {"until": "2099-01-01"},
     ("webhook", "success"): {"success": ["2xx", 409]},
     ("webhook", "reject"): {"reject": ["4xx"]},

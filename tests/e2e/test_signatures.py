@@ -8,13 +8,15 @@ import hmac
 import json
 import os
 import re
+import resource
 import shutil
+import signal
 import subprocess
 
 import pytest
 import requests
 
-from conftest import HTTP_SOURCE, OTHER_SECRET, ROOT, SECRET, event, post_ok, signed, wait_for
+from conftest import HTTP_SOURCE, OTHER_SECRET, ROOT, SECRET, TOKEN, event, post, post_ok, signed, wait_for
 
 TEXT, OTHER_TEXT = "a-secret-of-text-as-it-is-0123456789", "another-secret-of-text-as-it-is-9876"
 PLAIN = {"hmac_hex": lambda mac: mac.hex(), "hmac_base64": lambda mac: base64.b64encode(mac).decode()}
@@ -118,10 +120,24 @@ def test_check_names_what_is_wrong_with_a_date(local_bridge, secrets, said):
     assert done.returncode == 1 and said in done.stderr, done.stderr
 
 
-def test_only_keys_that_sign_have_dates(local_bridge):
-    local_bridge.configure(HTTP_SOURCE.replace("secrets: [", "secrets: [{secret: x, until: 2026-12-24}, "))
+def test_secrets_of_senders_end_at_their_dates(local_bridge):
+    """A path takes what is signed by a secret that has not ended; check warns when all of them end."""
+    ending = lambda until: HTTP_SOURCE.replace(f"secrets: [{TOKEN}]", f"secrets: [{{secret: {TOKEN}, until: {until}}}]")
+    assert ending("x") != HTTP_SOURCE
+    daemon = local_bridge.run(ending(day(3)))
+    post_ok(daemon, event("an-event-of-this-test-9"))
+    said = 'verify.secrets: every key ends (until), the last one at '
+    assert f'msg="keys end" source=hooks path=/v1 reason="{said}' in daemon.log()
     done = local_bridge.command("check")
-    assert done.returncode == 1 and "verify.secrets[0]: must be one value, not a mapping" in done.stderr, done.stderr
+    assert done.returncode == 0 and "sources.hooks.paths[0].verify.secrets: every key ends (until)" in done.stderr, done.stderr
+    daemon.stop()
+    daemon = local_bridge.run(ending(day(-2)))
+    assert post(daemon, event("an-event-of-this-test-10")).status_code == 401
+    assert daemon.metric("aqueduct_http_refused_total", source="hooks", path="/v1", reason="ended") == 1
+    daemon.stop()
+    local_bridge.configure("sinks:\n  live: {type: websocket, topics: [$EVENTS], listen: 127.0.0.1:0, tokens: [{secret: x, until: 2026-12-24}]}\n")
+    done = local_bridge.command("check")
+    assert done.returncode == 1 and "tokens[0]: must be one value, not a mapping" in done.stderr, done.stderr
 
 
 # ---- the commands ----
@@ -150,8 +166,17 @@ def test_keys_are_drawn_and_kept_to_their_owner(run, tmp_path):
     assert "--out pair: is there already" in run("keys", "new", "--out", "pair", code=1)
     assert run("keys", "public", "--secret-env", "PAIR", PAIR=PRIVATE) == PUBLIC + "\n"
     assert "it has no public one" in run("keys", "public", "--secret-env", "PAIR", PAIR=SECRET, code=1)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["pair"]
     (tmp_path / "pair").chmod(0o644)
     assert "pair" in run("keys", "public", "--secret-file", "pair", code=1)      # everybody may read it
+
+
+def test_a_key_that_has_no_room_leaves_no_file(aqueduct, tmp_path):
+    def full():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+    done = subprocess.run([aqueduct, "keys", "new", "--out", "key"], cwd=tmp_path, capture_output=True, text=True, timeout=60, preexec_fn=full)
+    assert done.returncode == 1 and "--out key: " in done.stderr and list(tmp_path.iterdir()) == []
 
 
 def test_what_is_signed_by_hand_verifies_as_what_is_sent(run, tmp_path, local_bridge, receivers, judge, libraries):

@@ -3,11 +3,11 @@
 #include "bridge/auth/token.h"
 #include "connectors/http/verify/scheme.h"
 
-static bool bearer_add_secret(struct verifier *v, struct str secret, struct err *e)
+static bool bearer_add_secret(struct verifier *v, struct str secret, bool ended, struct err *e)
 {
     if (!secret_check(secret, SECRET_LEAST, e))
         return false;
-    tokens_add(v->tokens, secret);
+    tokens_add(ended ? v->ended : v->tokens, secret);
     return true;
 }
 
@@ -21,7 +21,8 @@ static enum refusal bearer_check(struct verifier *v, const struct http_request *
         token = token_of_authorization(token);
     if (!token.at)
         return REFUSAL_MALFORMED;
-    return tokens_match(v->tokens, token) ? REFUSAL_NONE : REFUSAL_MISMATCH;
+    bool good = tokens_match(v->tokens, token), ended = tokens_match(v->ended, token);
+    return good ? REFUSAL_NONE : ended ? REFUSAL_ENDED : REFUSAL_MISMATCH;
 }
 
 const struct scheme scheme_bearer = {

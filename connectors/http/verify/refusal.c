@@ -4,6 +4,7 @@
 
 const char *refusal_text(enum refusal r)
 {
-    static const char *const texts[REFUSAL_COUNT] = { "none", "missing", "repeated", "malformed", "stale", "mismatch" };
+    static const char *const texts[REFUSAL_COUNT] = { "none",  "missing",  "repeated", "malformed",
+                                                      "stale", "mismatch", "ended" };
     return texts[r];
 }

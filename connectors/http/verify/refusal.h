@@ -9,6 +9,7 @@ enum refusal {
     REFUSAL_MALFORMED,
     REFUSAL_STALE, /* signed too long ago, or in the future */
     REFUSAL_MISMATCH,
+    REFUSAL_ENDED, /* right, by a secret that has ended (until), or there is no other any more */
     REFUSAL_COUNT,
 };
 

@@ -25,9 +25,12 @@ void signed_free_keys(struct verifier *v)
     if (v->macs)
         crypto_wipe(v->macs, v->key_count * sizeof *v->macs);
     free(v->macs);
+    v->keys = NULL;
+    v->macs = NULL;
+    v->key_count = v->live_count = 0;
 }
 
-static bool signed_add_secret(struct verifier *v, struct str secret, struct err *e)
+static bool signed_add_secret(struct verifier *v, struct str secret, bool ended, struct err *e)
 {
     struct key *key = key_new(secret, v->style->boxed, KEY_VERIFIES, e);
     if (!key)
@@ -35,6 +38,8 @@ static bool signed_add_secret(struct verifier *v, struct str secret, struct err 
     signed_add_key(v, key);
     if (v->style->boxed && (key = key_new_unboxed(secret)))
         signed_add_key(v, key);
+    if (!ended)
+        v->live_count = v->key_count;
     return true;
 }
 
@@ -73,29 +78,37 @@ static enum refusal signed_check_time(const struct verifier *v, struct str time)
     return age > v->tolerance_s || age < -v->tolerance_s ? REFUSAL_STALE : REFUSAL_NONE;
 }
 
+struct found { /* signatures by keys that are valid, and by those that have ended */
+    bool live, ended;
+};
+
 /* Is this the MAC by one of the keys? No early end: the time taken does not say which secret matched, or whether one did. */
-static bool signed_matches(const struct verifier *v, struct str mac)
+static void signed_match(const struct verifier *v, struct str mac, struct found *found)
 {
-    bool found = false;
-    for (size_t i = 0; i < v->key_count; i++)
-        found |= key_kind(v->keys[i]) == KEY_HMAC
-                 && crypto_equal(mac, (struct str){ (const char *)v->macs[i].bytes, SHA256_BYTES });
-    return found;
+    for (size_t i = 0; i < v->key_count; i++) {
+        bool equal = key_kind(v->keys[i]) == KEY_HMAC
+                     && crypto_equal(mac, (struct str){ (const char *)v->macs[i].bytes, SHA256_BYTES });
+        found->live |= equal && i < v->live_count;
+        found->ended |= equal && i >= v->live_count;
+    }
 }
 
 /* The same of public keys, which are no secrets. */
-static bool signed_matches_public(const struct verifier *v, const struct str *parts, size_t n, struct str signature)
+static void signed_match_public(const struct verifier *v, const struct str *parts, size_t n, struct str signature,
+                                struct found *found)
 {
-    for (size_t i = 0; i < v->key_count; i++)
-        if (key_kind(v->keys[i]) == KEY_ED25519 && key_verify(v->keys[i], parts, n, signature))
-            return true;
-    return false;
+    for (size_t i = 0; i < v->key_count && !found->live; i++)
+        if (key_kind(v->keys[i]) == KEY_ED25519 && key_verify(v->keys[i], parts, n, signature)) {
+            found->live |= i < v->live_count;
+            found->ended |= i >= v->live_count;
+        }
 }
 
 /* One of the signatures must match. Where there can be only one, the log says when it is none at all. */
 static enum refusal signed_compare(struct verifier *v, struct str value, const struct str *parts, size_t n)
 {
-    bool found = false, sound = v->style->between;
+    struct found found = { false, false };
+    bool sound = v->style->between;
     size_t publics = 0; /* each costs a pass over the body */
     enum key_kind kind;
     struct str text;
@@ -105,11 +118,11 @@ static enum refusal signed_compare(struct verifier *v, struct str value, const s
             continue;
         sound |= v->decoded.n == SHA256_BYTES;
         if (kind == KEY_HMAC)
-            found |= signed_matches(v, buf_str(&v->decoded));
-        else if (!found && publics++ < SIGNED_PUBLICS)
-            found = signed_matches_public(v, parts, n, buf_str(&v->decoded));
+            signed_match(v, buf_str(&v->decoded), &found);
+        else if (!found.live && publics++ < SIGNED_PUBLICS)
+            signed_match_public(v, parts, n, buf_str(&v->decoded), &found);
     }
-    return found ? REFUSAL_NONE : sound ? REFUSAL_MISMATCH : REFUSAL_MALFORMED;
+    return found.live ? REFUSAL_NONE : found.ended ? REFUSAL_ENDED : sound ? REFUSAL_MISMATCH : REFUSAL_MALFORMED;
 }
 
 static enum refusal signed_check(struct verifier *v, const struct http_request *r)

@@ -3,6 +3,7 @@
 #include "connectors/http/verify/verify.h"
 #include <stdlib.h>
 #include "bridge/auth/token.h"
+#include "bridge/lib/clock.h"
 #include "bridge/lib/mem.h"
 #include "connectors/http/verify/scheme.h"
 
@@ -30,7 +31,7 @@ const struct option verify_rows[] = {
     OPTION(struct verify_options, scheme, .required = true, .values = verify_names,
            .doc = "How senders prove who they are." VERIFY_SCHEMES(VERIFY_DOC)),
     OPTION(
-        struct verify_options, secrets,
+        struct verify_options, secrets, .of = secret_rows,
         .doc =
             "Signing secrets or tokens of at least 16 characters (scheme standard: whsec_ and the base64 of 24 bytes); all of them are valid, so that they can be rotated."),
     OPTION(struct verify_options, header,
@@ -77,7 +78,29 @@ static bool verify_set_tolerance(struct verifier *v, const struct verify_options
            || err_set(e, "verify.tolerance: scheme %s signs no time: leave it away", verify_name(o->scheme));
 }
 
-/* Hands the scheme its secrets. */
+/* Hands the scheme its secrets: those that have not ended, then the others. */
+static bool verify_load(struct verifier *v, int64_t wall_ms, struct err *e)
+{
+    signed_free_keys(v);
+    tokens_free(v->tokens);
+    tokens_free(v->ended);
+    v->tokens = tokens_new();
+    v->ended = tokens_new();
+    v->turn_ms = INT64_MAX;
+    for (int ended = 0; ended <= 1; ended++)
+        for (size_t i = 0; i < v->secrets.count; i++) {
+            const struct secret *s = &v->secrets.at[i];
+            if (secret_has_ended(s, wall_ms) != ended)
+                continue;
+            if (!v->scheme->add_secret(v, str_of(s->text), ended, e))
+                return err_prefix(e, "verify.secrets[%zu]", i);
+            if (s->until.ms && !ended && s->until.ms < v->turn_ms)
+                v->turn_ms = s->until.ms;
+        }
+    return true;
+}
+
+/* Do they go together with the scheme? */
 static bool verify_add_secrets(struct verifier *v, const struct verify_options *o, struct err *e)
 {
     bool takes = v->scheme->add_secret;
@@ -85,11 +108,8 @@ static bool verify_add_secrets(struct verifier *v, const struct verify_options *
         return err_set(e, "verify.secrets: scheme %s needs at least one secret", verify_name(o->scheme));
     if (!takes && o->secrets.count > 0)
         return err_set(e, "verify.secrets: scheme %s checks nothing, so secrets make no sense", verify_name(o->scheme));
-    for (size_t i = 0; i < o->secrets.count; i++) {
-        if (!v->scheme->add_secret(v, str_of(o->secrets.at[i].text), e))
-            return err_prefix(e, "verify.secrets[%zu]", i);
-    }
-    return true;
+    v->secrets = o->secrets;
+    return !takes || verify_load(v, clock_wall_ms(), e);
 }
 
 struct verifier *verifier_new(const struct verify_options *o, struct err *e)
@@ -102,7 +122,7 @@ struct verifier *verifier_new(const struct verify_options *o, struct err *e)
     v->scheme = verify_schemes[o->scheme];
     v->style = verify_style(o->scheme);
     v->covers = verify_covers(o->scheme);
-    v->tokens = tokens_new();
+    v->turn_ms = INT64_MAX;
     v->decoded = buf_new(SIGNATURE_BYTES);
     if (verify_set_header(v, o, e) && verify_set_tolerance(v, o, e) && verify_add_secrets(v, o, e))
         return v;
@@ -116,8 +136,18 @@ void verifier_free(struct verifier *v)
         return;
     signed_free_keys(v);
     tokens_free(v->tokens);
+    tokens_free(v->ended);
     buf_free(&v->decoded);
     free(v);
+}
+
+bool verify_warning(const struct verify_options *o, int64_t wall_ms, struct err *why)
+{
+    struct err e;
+    bool warned = secrets_warning(&o->secrets, wall_ms, "every request is refused", &e);
+    if (warned)
+        err_set(why, "verify.%s", e.text);
+    return warned;
 }
 
 bool verifier_by_head(const struct verifier *v)
@@ -127,6 +157,9 @@ bool verifier_by_head(const struct verifier *v)
 
 enum refusal verifier_check(struct verifier *v, const struct http_request *r)
 {
+    struct err e;
+    if (v->turn_ms != INT64_MAX && clock_wall_ms() >= v->turn_ms)
+        CHECK(verify_load(v, clock_wall_ms(), &e)); /* verifier_new has taken all of them */
     return v->scheme->check(v, r);
 }
 

@@ -6,7 +6,8 @@
  *
  * VERIFY_SCHEMES lists the schemes: the styles of bridge/auth/signature.h, and others, each with a file here (scheme.h says
  * how to add one). Every secret is tried, always
- * all of them, in constant time. One thread per verifier. */
+ * all of them, in constant time; one that has ended (until) only tells why a request is refused. One thread per
+ * verifier; its options stay borrowed. */
 #pragma once
 #include "bridge/auth/signature.h"
 #include "bridge/net/http/http.h"
@@ -40,6 +41,8 @@ const char *verify_name(enum verify_scheme scheme); /* as in the YAML */
 bool verify_check_name(const char *header, struct err *e);
 /* NULL with *e when secrets and scheme do not go together. */
 struct verifier *verifier_new(const struct verify_options *o, struct err *e);
+/* True with *why: all of its secrets end soon, or have ended. */
+bool verify_warning(const struct verify_options *o, int64_t wall_ms, struct err *why);
 void verifier_free(struct verifier *v); /* accepts NULL; wipes the secrets' copies */
 /* True: verifier_check needs only the head. */
 bool verifier_by_head(const struct verifier *v);

@@ -161,6 +161,37 @@ TEST(when_it_was_signed)
     free(value);
 }
 
+TEST(whose_key_has_ended)
+{
+    static char first[] = SECRET, second[] = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+    struct secret list[2] = { { .text = first, .until = { (NOW + 10) * 1000LL } }, { .text = second } };
+    static const struct {
+        int64_t now;
+        int twice; /* the same key is there once more, without an end */
+        enum differs part;
+        const char *says;
+    } cases[] = {
+        { NOW + 9, 0, DIFFERS_NOTHING, "" },
+        { NOW + 10, 0, DIFFERS_KEY, "the signature is right, but its key has ended (until: 2021-02-25T15:02:20.000Z)" },
+        { NOW + 10, 1, DIFFERS_NOTHING, "" },
+        { NOW + 301, 0, DIFFERS_TIMESTAMP, "too old" },
+    };
+    char *value = signature(SIGNATURE_STANDARD, SECRET, BODY);
+    char *request = standard("msg_1", "1614265330", value, BODY);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct received r;
+        struct diagnosis found = { 0 };
+        list[1].text = cases[i].twice ? first : second;
+        struct diagnose d = { SIGNATURE_STANDARD, NULL, list, 2, cases[i].now, 300 };
+        assert_true(received_read(&r, str_of(request), NULL));
+        assert_true(diagnose(&d, &r, &found, NULL));
+        assert_int_equal(found.part, cases[i].part);
+        assert_says(found.why.text, cases[i].says);
+    }
+    free(request);
+    free(value);
+}
+
 /* Signed by a key that is these bytes, where the receiver has the secret. */
 static void key_is(enum signature scheme, struct str bytes, const char *secret, const char *says)
 {
@@ -238,13 +269,10 @@ TEST(what_is_no_request)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_was_done_to_the_body),
-        cmocka_unit_test(what_is_wrong_with_the_headers),
-        cmocka_unit_test(when_it_was_signed),
-        cmocka_unit_test(how_the_secret_was_read),
-        cmocka_unit_test(how_the_signature_was_written),
-        cmocka_unit_test(which_parts_were_signed),
-        cmocka_unit_test(what_is_no_request),
+        cmocka_unit_test(what_was_done_to_the_body), cmocka_unit_test(what_is_wrong_with_the_headers),
+        cmocka_unit_test(when_it_was_signed),        cmocka_unit_test(whose_key_has_ended),
+        cmocka_unit_test(how_the_secret_was_read),   cmocka_unit_test(how_the_signature_was_written),
+        cmocka_unit_test(which_parts_were_signed),   cmocka_unit_test(what_is_no_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

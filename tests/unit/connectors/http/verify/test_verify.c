@@ -552,10 +552,82 @@ TEST(schemes_are_named_in_the_options)
     free(problem);
 }
 
+/* The secrets, the first of which ends at S1_TIME. */
+static struct verifier *ending(enum verify_scheme scheme, struct secrets *s)
+{
+    static struct secret list[2];
+    struct err e = { "" };
+    list[0].until.ms = (int64_t)S1_TIME * 1000;
+    list[0].text = s->at[0].text;
+    list[1] = s->at[1];
+    struct verify_options o = { .scheme = scheme, .secrets = { list, s->count } };
+    struct verifier *v = verifier_new(&o, &e);
+    assert_non_null(v);
+    return v;
+}
+
+TEST(a_secret_is_valid_until_its_end)
+{
+    struct secret bearers[2] = { { .text = (char[]){ "a-token-that-ends-soon" } },
+                                 { .text = (char[]){ "a-token-without-an-end" } } },
+                  keys[2] = { { .text = (char[]){ S1_SECRET } },
+                              { .text = (char[]){ "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD" } } };
+    clock_fake(1000, (int64_t)S1_TIME * 1000 - 1);
+    struct verifier *bearer = ending(VERIFY_BEARER, &(struct secrets){ bearers, 2 });
+    request_new("");
+    add("Authorization", "Bearer a-token-that-ends-soon");
+    check(bearer, REFUSAL_NONE);
+    clock_fake_advance(1);
+    check(bearer, REFUSAL_ENDED);
+    request_new("");
+    add("Authorization", "Bearer a-token-without-an-end");
+    check(bearer, REFUSAL_NONE);
+    request_new("");
+    add("Authorization", "Bearer a-token-of-nobody");
+    check(bearer, REFUSAL_MISMATCH);
+    verifier_free(bearer);
+
+    clock_fake(1000, (int64_t)S1_TIME * 1000 - 1);
+    for (size_t count = 1; count <= 2; count++) {
+        clock_fake(1000, (int64_t)S1_TIME * 1000 - 1);
+        struct verifier *v = ending(VERIFY_STANDARD, &(struct secrets){ keys, count });
+        s1(S1_ID, "1614265330", S1_SIGNATURE);
+        check(v, REFUSAL_NONE);
+        clock_fake_advance(1);
+        check(v, REFUSAL_ENDED);
+        s1(S1_ID, "1614265330", "v1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+        check(v, REFUSAL_MISMATCH);
+        verifier_free(v);
+    }
+    struct verifier *after = ending(VERIFY_STANDARD, &(struct secrets){ keys, 2 }); /* it had ended at the start */
+    s1(S1_ID, "1614265330", S1_SIGNATURE);
+    check(after, REFUSAL_ENDED);
+    verifier_free(after);
+}
+
+TEST(secrets_that_end_are_warned_of)
+{
+    struct err e;
+    struct secret list[2] = { { .until = { 1614265330000 } }, { .until = { 1614351730000 } } };
+    struct verify_options o = { .secrets = { list, 2 } };
+    assert_false(verify_warning(&o, 1614351730000 - 15 * 86400000LL, &e));
+    assert_true(verify_warning(&o, 1614351730000 - 14 * 86400000LL, &e));
+    assert_string_equal(e.text, "verify.secrets: every key ends (until), the last one at 2021-02-26T15:02:10.000Z; "
+                                "without another every request is refused then");
+    assert_true(verify_warning(&o, 1614351730000, &e));
+    assert_string_equal(e.text,
+                        "verify.secrets: every key has ended (until), the last one at 2021-02-26T15:02:10.000Z: "
+                        "every request is refused until there is another");
+    list[0].until.ms = 0;
+    assert_false(verify_warning(&o, 1614351730000, &e));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(standard_vectors, at_s1, real_time),
+        cmocka_unit_test_setup_teardown(a_secret_is_valid_until_its_end, at_s1, real_time),
+        cmocka_unit_test(secrets_that_end_are_warned_of),
         cmocka_unit_test_setup_teardown(standard_needs_each_header_once, at_s1, real_time),
         cmocka_unit_test_setup_teardown(standard_signatures, at_s1, real_time),
         cmocka_unit_test_setup_teardown(standard_timestamps, at_s1, real_time),
