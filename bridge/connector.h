@@ -136,6 +136,8 @@ struct sink {
     const struct strings *topics; /* what the core feeds it; set before open() */
     struct endpoint *endpoint;    /* its only receiver, or NULL: it has several, or its type knows no endpoints */
     size_t limit;                 /* as that of an endpoint, but for all of them together */
+    bool
+        draining; /* nothing more comes for now: what the sink still collects goes at once. The core sets it before work() */
 };
 
 /* One event on its way to a sink. Everything is borrowed and stays valid until its result is returned (for a
@@ -145,6 +147,7 @@ struct message {
     const struct record *record; /* as it stands in the topic: place, key, all headers */
     struct endpoint *endpoint;   /* whom it is for; NULL: sink.endpoint */
     unsigned attempt;            /* 1 for the first */
+    bool awaited; /* others wait for its result: a sink that collects messages does not let it wait for more of them */
     uint64_t tag;
 };
 
@@ -175,6 +178,10 @@ struct result {
      * (nothing is wrong): only this event comes again, in its turn. */
     bool away;
     int status; /* the receiver's status (HTTP), 0 when there is none */
+    /* How many messages the request carried, when it was one for several; and it is not the first result of that request:
+     * the receiver was tried once, whatever came with it. */
+    unsigned batch;
+    bool same_request;
     /* The receiver asked for this much patience, or what our own machine lacks is not there before; 0: nobody knows. */
     struct duration retry_after;
     char why[WHY_BYTES];  /* for a person: "503 Service Unavailable", "timeout after 10 s"; never a secret */

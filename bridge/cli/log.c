@@ -96,6 +96,17 @@ static void log_next(char out[LOG_CELL_BYTES], const json_t *a)
     snprintf(out, LOG_CELL_BYTES, "+%lldms", (long long)wait);
 }
 
+/* Why it failed, and with how many events it went. */
+static void log_reason(char out[LOG_CELL_BYTES], const json_t *a)
+{
+    const char *reason = json_text(a, "reason");
+    json_int_t batch = json_integer_value(json_object_get(a, "batch"));
+    if (batch)
+        snprintf(out, LOG_CELL_BYTES, "in a batch of %lld%s%s", (long long)batch, *reason ? ": " : "", reason);
+    else
+        snprintf(out, LOG_CELL_BYTES, "%s", reason);
+}
+
 static void log_cells(const json_t *a, char cells[LOG_COLUMNS][LOG_CELL_BYTES])
 {
     const json_t *event = json_object_get(a, "event");
@@ -109,7 +120,7 @@ static void log_cells(const json_t *a, char cells[LOG_COLUMNS][LOG_CELL_BYTES])
     log_number(cells[6], json_object_get(a, "status"));
     log_number(cells[7], json_object_get(a, "duration_ms"));
     log_next(cells[8], a);
-    snprintf(cells[9], LOG_CELL_BYTES, "%s", json_text(a, "reason"));
+    log_reason(cells[9], a);
     for (int i = 0; i < LOG_COLUMNS; i++)
         str_make_shown(cells[i]);
 }

@@ -100,6 +100,8 @@ static void attempts_add_result(struct buf *out, const struct attempt *a)
         buf_printf(out, ",\"status\":%d", r->status);
     else
         buf_add_c(out, ",\"status\":null");
+    if (r->batch)
+        buf_printf(out, ",\"batch\":%u", r->batch);
     buf_printf(out, ",\"duration_ms\":%" PRId64, r->took.ms);
     json_add_text(out, "end", str_of(attempts_end(a->end)));
     json_add_moment(out, "next", a->end == ATTEMPT_RETRY ? a->next_ms : 0);

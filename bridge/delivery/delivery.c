@@ -29,6 +29,7 @@ static void delivery_send(struct delivery *d, struct entry *en)
                                              .record = en->of->record,
                                              .endpoint = en->via->endpoint,
                                              .attempt = en->attempts,
+                                             .awaited = en->probe || window_is_awaited(en),
                                              .tag = window_tag(en) });
 }
 
@@ -72,11 +73,13 @@ static void delivery_revoked(void *ctx, const struct topic_partition *partitions
     for (size_t i = 0; i < count; i++)
         gone[i] = partition_find(d, str_of(partitions[i].topic), partitions[i].partition);
     int64_t limit = clock_mono_ms() + REVOKE_LIMIT_MS;
+    d->s->draining = true;
     while (partitions_busy(d, gone, count) && clock_mono_ms() < limit && !atomic_load(&d->abandoned)) {
         wake_clear(d->wake_fd);
         verdicts_take_stored(d);
         verdicts_take(d, REVOKE_WAIT_MS);
     }
+    d->s->draining = d->stopped;
     partitions_commit(d, true);
     for (size_t i = 0; i < count; i++)
         if (gone[i]) {
@@ -181,7 +184,7 @@ bool delivery_step(struct delivery *d, struct duration wait)
 {
     bool more = false;
     wake_clear(d->wake_fd); /* before anything is looked at, so that no news is slept over */
-    d->stopped = atomic_load(&d->stopping);
+    d->s->draining = d->stopped = atomic_load(&d->stopping);
     if (d->stopped) {
         moves_leave(d);
         blocked_leave(d);

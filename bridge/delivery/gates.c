@@ -79,6 +79,9 @@ bool gates_heard(struct delivery *d, struct entry *en, const struct result *r)
         gates_set_rate(en->to, en->to->said);
     if (r->verdict != VERDICT_UNTRIED)
         gates_let_go(d, en->to);
+    if (r->same_request && !probe)
+        return en->to->spared;
+    en->to->spared = false;
     if (r->verdict == VERDICT_UNTRIED || (r->verdict == VERDICT_REJECT && r->status == 0)) {
         circuit_unsent(circuit, probe);
         return false;
@@ -89,7 +92,8 @@ bool gates_heard(struct delivery *d, struct entry *en, const struct result *r)
     gates_say(d, en, r, change);
     if (probe)
         window_look_again(d);
-    return failed && was_open && r->away;
+    en->to->spared = failed && was_open && r->away;
+    return en->to->spared;
 }
 
 void gates_pause(struct delivery *d, struct destination *to, bool paused)

@@ -150,6 +150,7 @@ struct destination {       /* one receiver of the sink */
     struct rate rate;       /* of its attempts */
     struct circuit circuit;
     double said, allowed; /* its rate by the configuration, and by the receiver */
+    bool spared;          /* its last attempt did not count, for gates_heard */
     bool paused;
     int64_t paused_ms; /* since then, wall clock */
     int64_t held_ms,
@@ -327,6 +328,7 @@ void window_unready(struct entry *en);      /* takes it out of the ready ones */
 void window_renew(struct entry *en);        /* gives it a new tag: its timer means nothing any more */
 /* Puts it behind the others of its key; true when it may go at once. */
 bool window_chain_enter(struct entry *en);
+bool window_is_awaited(const struct entry *en); /* is another one of its key behind it? */
 
 /* ---- outlets.c ---- */
 

@@ -251,6 +251,14 @@ bool window_chain_enter(struct entry *en)
     return alone;
 }
 
+bool window_is_awaited(const struct entry *en)
+{
+    const struct entry *next = en->chained ? en->chain : NULL;
+    while (next && next->key_hash != en->key_hash)
+        next = next->chain;
+    return next;
+}
+
 /* Takes it out of its chain; the next one of its key becomes ready if it waited for that. */
 static void window_chain_leave(struct delivery *d, struct entry *en)
 {

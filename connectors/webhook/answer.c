@@ -229,6 +229,11 @@ static bool answer_has_one_of(struct str body, const struct strings *texts)
     return false;
 }
 
+bool answer_is_of_receiver(const struct answer *a)
+{
+    return a->status == 410 || (a->delivery.at && str_eq_nocase(str_trim(a->delivery), STR("disable")));
+}
+
 /* The verdict on a whole answer. */
 static void answer_judge_whole(const struct answer *a, const struct answer_rules *rules, struct result *out)
 {

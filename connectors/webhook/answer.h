@@ -53,5 +53,7 @@ struct answer {
 
 /* Fills everything of `out` but the tag. */
 void answer_judge(const struct answer *a, const struct answer_rules *rules, struct result *out);
+/* Does the receiver want nothing any more, whatever the event? */
+bool answer_is_of_receiver(const struct answer *a);
 /* Retry-After: seconds or an HTTP date; at most a day, never negative; 0 when it is neither. */
 struct duration answer_patience(struct str retry_after, int64_t wall_ms);

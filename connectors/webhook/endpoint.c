@@ -15,6 +15,13 @@ enum {
 METRIC_COUNTER(aqueduct_webhook_responses_total, "Attempts by the class of the answer's status; none: no answer.",
                "sink", "class", "endpoint");
 
+METRIC_COUNTER(aqueduct_webhook_batches_total, "Requests that carried a batch of events (batch), or a part of one.",
+               "sink", "endpoint");
+METRIC_COUNTER(aqueduct_webhook_batch_events_total, "Events in these requests, each time they went.", "sink",
+               "endpoint");
+METRIC_COUNTER(aqueduct_webhook_batch_splits_total,
+               "Batches, or parts of one, that were refused and went on in halves.", "sink", "endpoint");
+
 static const struct option_value endpoint_methods[] = {
     { METHOD_POST, "POST" }, { METHOD_PUT, "PUT" }, { METHOD_PATCH, "PATCH" }, { METHOD_DELETE, "DELETE" }, { 0 },
 };
@@ -95,6 +102,10 @@ const struct option endpoint_rows[] = {
         struct webhook_endpoint, gzip, .fallback = "false",
         .doc =
             "Compresses bodies of 1 KiB or more (Content-Encoding: gzip). The signature is of the body before that, as frameworks hand it over."),
+    OPTION_GROUP(
+        struct webhook_endpoint, batch, batches_rows,
+        .doc =
+            "Sends many events in one request, as a JSON array of what body says (structured: application/cloudevents-batch+json). One answer is for all of them; a batch that is refused is sent again in halves, until those events are found that are."),
     OPTION_GROUP(struct webhook_endpoint, oauth, oauth_rows,
                  .doc = "OAuth 2.0 client credentials: a token in the header Authorization."),
     OPTION_GROUP(
@@ -160,6 +171,12 @@ static struct shape_options endpoint_shape(const struct webhook_endpoint *ep)
                                    .headers = &ep->headers };
 }
 
+static bool endpoint_check_batch(const struct webhook_endpoint *ep, struct err *e)
+{
+    struct shape_options o = endpoint_shape(ep);
+    return batches_check(&ep->batch, &o, ep->for_.name, e);
+}
+
 static bool endpoint_load_shape(struct webhook_endpoint *ep, struct err *e)
 {
     struct shape_options o = endpoint_shape(ep);
@@ -212,7 +229,7 @@ static bool endpoint_load_options(const struct sink *s, struct webhook_endpoint 
 {
     bool ok = endpoint_check_url(s, ep, e) && endpoint_load_signer(ep, e) && endpoint_check_transport(s, ep, e)
               && endpoint_load_rules(ep, e) && endpoint_check_token(s, ep, e) && consent_check(ep->validate_origin, e)
-              && endpoint_load_shape(ep, e);
+              && endpoint_check_batch(ep, e) && endpoint_load_shape(ep, e);
     for (size_t i = 0; ok && i < ep->headers.count; i++)
         ok = endpoint_check_header(ep, i, e);
     return ok;
@@ -271,6 +288,8 @@ void endpoint_faults(const struct sink *s, const struct endpoint *base, fault_fn
         each(ctx, "", e.text);
     if (!consent_check(ep->validate_origin, &e))
         each(ctx, "", e.text);
+    if (!endpoint_check_batch(ep, &e))
+        each(ctx, "", e.text);
     struct shape_options shape = endpoint_shape(ep);
     shape_faults(&shape, each, ctx);
     for (size_t i = 0; i < ep->headers.count; i++)
@@ -315,11 +334,38 @@ bool endpoint_may_sign(const struct sink *s, struct webhook_endpoint *ep, int64_
     return !signer_has_ended(&ep->signer) || !signer_warning(&ep->signer, wall_ms, e);
 }
 
+bool endpoint_batches(const struct webhook_endpoint *ep)
+{
+    return ep->batch.count > 1;
+}
+
+void endpoint_count_batch(struct webhook_endpoint *ep, size_t events)
+{
+    metric_add(ep->sent_batches, 1);
+    metric_add(ep->sent_events, (int64_t)events);
+}
+
+void endpoint_count_split(struct webhook_endpoint *ep)
+{
+    metric_add(ep->splits, 1);
+}
+
 static void endpoint_open_metrics(const struct sink *s, struct webhook_endpoint *ep)
 {
     static const char *const classes[ENDPOINT_CLASSES] = { "none", "1xx", "2xx", "3xx", "4xx", "5xx" };
     for (size_t i = 0; i < ENDPOINT_CLASSES; i++)
         ep->answers[i] = metric_get(&aqueduct_webhook_responses_total, LABELS(s->id, classes[i], ep->base.name));
+    if (!endpoint_batches(ep))
+        return;
+    ep->sent_batches = metric_get(&aqueduct_webhook_batches_total, LABELS(s->id, ep->base.name));
+    ep->sent_events = metric_get(&aqueduct_webhook_batch_events_total, LABELS(s->id, ep->base.name));
+    ep->splits = metric_get(&aqueduct_webhook_batch_splits_total, LABELS(s->id, ep->base.name));
+}
+
+/* As many events as its requests can carry. */
+static void endpoint_set_events(struct webhook_endpoint *ep)
+{
+    ep->base.limit = ep->at_once * (endpoint_batches(ep) ? (size_t)ep->batch.count : 1);
 }
 
 bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct multi *m, struct err *e)
@@ -341,7 +387,10 @@ bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct mul
     ep->template.shape = &ep->shape;
     ep->template.origin = ep->validate_origin;
     consent_open(&ep->consent, ep->validate_origin, ep->base.rate, &ep->target);
-    ep->base.limit = ep->concurrency < LIMIT_FIRST ? (size_t)ep->concurrency : LIMIT_FIRST;
+    ep->at_once = ep->concurrency < LIMIT_FIRST ? (size_t)ep->concurrency : LIMIT_FIRST;
+    endpoint_set_events(ep);
+    batches_open(&ep->batches, &ep->batch, &ep->template);
+    ep->collecting = false;
     ep->flying = 0;
     ep->begun = ep->eased = ep->full = ep->faded = 0;
     ep->doubt = ep->credit = 0;
@@ -355,6 +404,7 @@ bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct mul
 void endpoint_close(struct webhook_endpoint *ep)
 {
     consent_close(&ep->consent);
+    batches_close(&ep->batches);
     hide_close(&ep->target.hidden);
     endpoint_free_options(ep);
 }
@@ -362,7 +412,7 @@ void endpoint_close(struct webhook_endpoint *ep)
 uint64_t endpoint_began(struct webhook_endpoint *ep)
 {
     ep->begun++;
-    if (++ep->flying >= ep->base.limit)
+    if (++ep->flying >= ep->at_once)
         ep->full = ep->begun;
     return ep->begun;
 }
@@ -380,19 +430,21 @@ static void endpoint_learn(struct webhook_endpoint *ep, uint64_t number, int64_t
 
 static void endpoint_raise_limit(struct webhook_endpoint *ep)
 {
-    bool doubtful = ep->doubt && ep->base.limit >= ep->doubt;
-    if (ep->base.limit >= (size_t)ep->concurrency || (doubtful && ++ep->credit < ep->base.limit))
+    bool doubtful = ep->doubt && ep->at_once >= ep->doubt;
+    if (ep->at_once >= (size_t)ep->concurrency || (doubtful && ++ep->credit < ep->at_once))
         return;
     ep->credit = 0;
-    ep->base.limit++;
+    ep->at_once++;
+    endpoint_set_events(ep);
     ep->raised = true;
 }
 
 static void endpoint_lower_limit(struct webhook_endpoint *ep)
 {
-    ep->base.limit = ep->base.limit > 1 ? ep->base.limit / 2 : 1;
+    ep->at_once = ep->at_once > 1 ? ep->at_once / 2 : 1;
+    endpoint_set_events(ep);
     if (ep->raised)
-        ep->doubt = ep->base.limit;
+        ep->doubt = ep->at_once;
     ep->raised = false;
     ep->credit = 0;
     ep->eased = ep->begun;

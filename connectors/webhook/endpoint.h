@@ -41,15 +41,21 @@ struct webhook_endpoint {
     struct secret password;
     char *validate_origin;
     struct strings success, reject, success_unless;
+    struct batches_options batch;
 
     struct signer signer;
     struct shape shape;
     struct request_template template;
     struct transfer_target target;
     struct consent consent;
-    struct token *token; /* NULL: it wants none */
-    struct metric *answers[ENDPOINT_CLASSES];
+    struct token *token;                                                            /* NULL: it wants none */
+    struct metric *answers[ENDPOINT_CLASSES], *sent_batches, *sent_events, *splits; /* the last three: of batches */
 
+    struct batches batches;
+    struct webhook_endpoint *next_collecting; /* among those with events in them */
+    bool collecting;
+
+    size_t at_once;  /* requests that it may have at the same time; base.limit is that in events */
     size_t flying;   /* attempts in flight */
     uint64_t begun;  /* attempts so far */
     uint64_t full;   /* the last of them that was begun with the limit in use; up to it, an answer raises the limit */
@@ -71,6 +77,9 @@ bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct mul
 void endpoint_close(struct webhook_endpoint *ep);
 /* How it gets its token. False: it wants none. */
 bool endpoint_grant(const struct webhook_endpoint *ep, struct grant *g);
+bool endpoint_batches(const struct webhook_endpoint *ep);              /* does it get many events in one request? */
+void endpoint_count_batch(struct webhook_endpoint *ep, size_t events); /* one is sent */
+void endpoint_count_split(struct webhook_endpoint *ep);
 /* Before an attempt. False with *e: no key signs any more. */
 bool endpoint_may_sign(const struct sink *s, struct webhook_endpoint *ep, int64_t wall_ms, struct err *e);
 /* How many requests a receiver gets at the same time (its limit) follows from how it keeps up: it begins with a few, takes

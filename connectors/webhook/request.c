@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include "bridge/event/trace.h"
 #include "bridge/event/trail.h"
+#include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"
 
 enum {
@@ -87,7 +88,7 @@ static void request_set_binary(struct request *r, const struct event *ev)
 }
 
 /* The event's time. Without one, that of its record, so that all attempts say the same. */
-static void request_write_payload(struct request *r, const struct message *m, int64_t wall_ms)
+static void request_write_payload(struct buf *out, const struct message *m, int64_t wall_ms)
 {
     char text[CLOCK_TEXT];
     struct str time = m->event->time;
@@ -95,7 +96,7 @@ static void request_write_payload(struct request *r, const struct message *m, in
         clock_text(m->record && m->record->timestamp_ms > 0 ? m->record->timestamp_ms : wall_ms, text);
         time = str_of(text);
     }
-    event_to_payload(m->event, time, &r->json);
+    event_to_payload(m->event, time, out);
 }
 
 static bool request_add_type(struct request *r, struct shape *shape, const char *own, struct err *e)
@@ -123,25 +124,28 @@ static bool request_set_data(struct request *r, const struct request_template *t
     return request_add_type(r, t->shape, own, e);
 }
 
-/* A body that is written for the request: the Standard Webhooks payload, JSON by the CloudEvents HTTP binding 3.2, or what
- * the template gives. */
+/* What is written for the event: the Standard Webhooks payload, JSON by the CloudEvents HTTP binding 3.2, or what the
+ * template gives. */
+static bool request_write(struct buf *out, const struct request_template *t, const struct message *m, int64_t wall_ms,
+                          struct err *e)
+{
+    if (t->shape->body == BODY_STANDARD)
+        request_write_payload(out, m, wall_ms);
+    else if (t->shape->body == BODY_STRUCTURED)
+        event_to_json(m->event, out);
+    else if (!shape_add_body(t->shape, out, e))
+        return false;
+    return !out->failed || err_set(e, "the event is too large for a body of JSON (%d MiB)", BODY_BYTES >> 20);
+}
+
 static bool request_set_written(struct request *r, const struct request_template *t, const struct message *m,
                                 int64_t wall_ms, struct err *e)
 {
-    const char *own = "application/json";
-    if (t->shape->body == BODY_STANDARD)
-        request_write_payload(r, m, wall_ms);
-    else if (t->shape->body == BODY_TEMPLATE) {
-        if (!shape_add_body(t->shape, &r->json, e))
-            return false;
-    } else {
-        event_to_json(m->event, &r->json);
-        own = "application/cloudevents+json";
-    }
-    if (r->json.failed)
-        return err_set(e, "the event is too large for a body of JSON (%d MiB)", BODY_BYTES >> 20);
+    bool structured = t->shape->body == BODY_STRUCTURED;
+    if (!request_write(&r->json, t, m, wall_ms, e))
+        return false;
     r->body = buf_str(&r->json);
-    return request_add_type(r, t->shape, own, e);
+    return request_add_type(r, t->shape, structured ? "application/cloudevents+json" : "application/json", e);
 }
 
 static bool request_set_body(struct request *r, const struct request_template *t, const struct message *m,
@@ -192,9 +196,7 @@ static bool request_add_users(struct request *r, struct shape *shape, struct err
     return true;
 }
 
-/* The event's trace context, the user's headers, and none of those that libcurl would add. */
-static bool request_add_headers(struct request *r, const struct request_template *t, const struct event *ev,
-                                struct err *e)
+static void request_add_trace(struct request *r, const struct event *ev)
 {
     struct trace trace;
     trace_read(&trace, ev->extensions, ev->extension_count);
@@ -206,15 +208,17 @@ static bool request_add_headers(struct request *r, const struct request_template
         buf_printf(&r->text, "tracestate: %.*s", STR_ARG(trace.state));
         request_end_line(r);
     }
-    if (!request_add_users(r, t->shape, e))
-        return false;
+}
+
+/* The origin that asked for consent, and none of those that libcurl would add. */
+static void request_add_ours(struct request *r, const struct request_template *t)
+{
     if (t->origin) {
         buf_printf(&r->text, REQUEST_ORIGIN ": %s", t->origin);
         request_end_line(r);
     }
     request_add_line(r, "Accept:");
     request_add_line(r, "Expect:");
-    return true;
 }
 
 /* The URL, if it is the request's own; and what expressions are about. */
@@ -260,17 +264,65 @@ void request_ask(struct request *r, const char *origin, double most)
 bool request_build(struct request *r, const struct request_template *t, const struct message *m, int64_t wall_ms,
                    struct err *e)
 {
-    const struct event *ev = m->event;
     char id[REQUEST_ID + 1];
     request_begin_lines(r);
     if (!request_begin(r, t, m, e) || !request_set_body(r, t, m, wall_ms, e))
         return false;
     r->line_count += signer_add(t->signer, request_id(m, id), wall_ms, r->body, &r->text);
-    if (!request_add_headers(r, t, ev, e))
+    request_add_trace(r, m->event);
+    if (!request_add_users(r, t->shape, e))
         return false;
+    request_add_ours(r, t);
     if (r->text.failed)
         return err_set(e, "the attributes are too large for HTTP headers (%d KiB): body: structured takes them",
                        HEADER_BYTES >> 10);
+    request_link_lines(r);
+    return true;
+}
+
+/* The data as it is, which has to be JSON. */
+static bool request_add_data(struct buf *out, const struct event *ev, struct err *e)
+{
+    struct jscan_value value;
+    if (!ev->data.at)
+        buf_add_c(out, "null");
+    else if (event_type_is_json(ev->datacontenttype) && jscan_check(ev->data, &value, NULL))
+        buf_add_str(out, value.raw);
+    else
+        return err_set(e, "batch: the event's data is no JSON, as a batch with body: data is");
+    return !out->failed || err_set(e, "the event is too large for a batch");
+}
+
+bool request_add_element(struct buf *out, const struct request_template *t, const struct message *m, struct err *e)
+{
+    size_t before = out->n;
+    char id[REQUEST_ID + 1];
+    if (t->shape->body == BODY_DATA)
+        return request_add_data(out, m->event, e);
+    if (t->shape->body == BODY_TEMPLATE)
+        shape_see(t->shape, m->event, request_id(m, id));
+    if (!request_write(out, t, m, clock_wall_ms(), e))
+        return false;
+    if (out->n == before)
+        buf_add_c(out, "null"); /* of a template that leaves out all */
+    return true;
+}
+
+bool request_build_batch(struct request *r, const struct request_template *t, const struct message *first,
+                         struct str id, struct str body, int64_t wall_ms, struct err *e)
+{
+    bool structured = t->shape->body == BODY_STRUCTURED;
+    request_begin_lines(r);
+    if (!request_begin(r, t, first, e)
+        || !request_add_type(r, t->shape, structured ? "application/cloudevents-batch+json" : "application/json", e))
+        return false;
+    r->body = body;
+    r->line_count += signer_add(t->signer, id, wall_ms, body, &r->text);
+    if (!request_add_users(r, t->shape, e))
+        return false;
+    request_add_ours(r, t);
+    if (r->text.failed)
+        return err_set(e, "headers: they are larger than %d KiB", HEADER_BYTES >> 10);
     request_link_lines(r);
     return true;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One event as an HTTP request: body, headers, signature.
+/* One event, or a batch of them (parcel.h), as an HTTP request: body, headers, signature.
  *
  * request_build runs once per attempt, because the timestamp, and with it the signature, is the attempt's. Buffers
  * are kept from request to request; the body points into them or, in binary mode, at the event's own data. */
@@ -33,6 +33,12 @@ bool request_build(struct request *r, const struct request_template *t, const st
                    struct err *e);
 /* The question for a receiver's consent to our events (consent.h); most: in a second, 0: as many as it takes. */
 void request_ask(struct request *r, const char *origin, double most);
+/* The event as one of several in a JSON array; false with *e when it cannot be that, ever, and something may have been
+ * appended. Not with BODY_BINARY. */
+bool request_add_element(struct buf *out, const struct request_template *t, const struct message *m, struct err *e);
+/* A request for several events; path, query and headers have no expressions. `body` is borrowed. */
+bool request_build_batch(struct request *r, const struct request_template *t, const struct message *first,
+                         struct str id, struct str body, int64_t wall_ms, struct err *e);
 /* Gives back the memory of an unusually large request. */
 void request_trim(struct request *r);
 void request_free(struct request *r);

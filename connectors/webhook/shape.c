@@ -110,15 +110,34 @@ static bool shape_body_text(struct shape *s, struct str text, struct err *e)
     return true;
 }
 
-static bool shape_compile_body(struct shape *s, const struct shape_options *o, struct err *e)
+/* The option, and which body it names; free it with json_decref. */
+static json_t *shape_read_body(const struct shape_options *o, enum body_mode *body, struct str *text)
 {
     json_t *json = o->body->json ? json_loads(o->body->json, JSON_DECODE_ANY, NULL) : NULL;
-    struct str text = { json_string_value(json), json_string_length(json) };
-    bool good = true;
-    s->body = json ? BODY_TEMPLATE : BODY_STANDARD;
+    *text = (struct str){ json_string_value(json), json_string_length(json) };
+    *body = json ? BODY_TEMPLATE : BODY_STANDARD;
     for (const struct option_value *v = shape_bodies; v->text; v++)
-        if (text.at && str_eq(text, str_of(v->text)))
-            s->body = (enum body_mode)v->value;
+        if (text->at && str_eq(*text, str_of(v->text)))
+            *body = (enum body_mode)v->value;
+    return json;
+}
+
+bool shape_body_is_text(const struct shape_options *o)
+{
+    struct str text;
+    enum body_mode body;
+    json_t *json = shape_read_body(o, &body, &text);
+    bool is = body == BODY_TEMPLATE && text.at
+              && shape_body_place(o->content_type, text, shape_is_alone(text)) != TEMPLATE_JSON;
+    json_decref(json);
+    return is;
+}
+
+static bool shape_compile_body(struct shape *s, const struct shape_options *o, struct err *e)
+{
+    struct str text;
+    bool good = true;
+    json_t *json = shape_read_body(o, &s->body, &text);
     if (s->body == BODY_TEMPLATE && text.at)
         good = shape_body_text(s, text, e);
     else if (s->body == BODY_TEMPLATE) {

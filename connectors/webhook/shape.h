@@ -46,7 +46,8 @@ struct shape {
 
 bool shape_open(struct shape *s, const struct shape_options *o, struct err *e);
 void shape_faults(const struct shape_options *o, fault_fn *each, void *ctx); /* all that is wrong with them */
-void shape_close(struct shape *s);                                           /* also fit for a zeroed one */
+bool shape_body_is_text(const struct shape_options *o); /* is it a template of something else than JSON? */
+void shape_close(struct shape *s);                      /* also fit for a zeroed one */
 
 void shape_see(struct shape *s, const struct event *ev, struct str webhook_id);
 bool shape_has_url(const struct shape *s); /* does each request have a URL of its own? */

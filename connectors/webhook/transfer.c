@@ -316,6 +316,7 @@ static void transfer_judge(struct transfer *t, struct answer *a)
     a->body = (struct str){ t->excerpt, t->excerpt_n };
     a->cut = t->body_n > BODY_READ;
     answer_judge(a, &t->target->rules, &t->result);
+    t->gone = answer_is_of_receiver(a);
     t->result.took.ms = t->us / 1000;
     t->result.answer = a->body;
 }

@@ -13,8 +13,8 @@
  * certificate's fault). Only one that has done nothing but deliver on a kept connection is used again; others are made
  * anew, which costs little beside the connection that they made. */
 #pragma once
+#include "connectors/webhook/batches.h"
 #include "connectors/webhook/lack.h"
-#include "connectors/webhook/request.h"
 #include "connectors/webhook/target.h"
 
 enum { TRANSFER_EXCERPT = 512 }; /* bytes of an answer that are kept */
@@ -28,6 +28,7 @@ struct transfer {
     bool repeat; /* a kept connection was gone: this is the second go of the attempt */
     bool in_flight;
     struct message message; /* what it sends */
+    struct parcel *batch;   /* ... which is the first of these; NULL: it alone */
     uint64_t number;        /* among the attempts of its receiver */
     struct request request;
     struct plain_request plain;
@@ -48,6 +49,7 @@ struct transfer {
     char excerpt[TRANSFER_EXCERPT]; /* of the answer's body */
     size_t excerpt_n, body_n;
     struct result result;
+    bool gone;  /* that says so of whatever is sent there */
     int64_t us; /* how long it took */
 };
 

@@ -32,6 +32,7 @@ struct webhook {
     struct transfer *ended, **ended_tail;
     struct message *queue; /* ring: sent by the core, no idle transfer yet */
     size_t queue_head, queue_count, queue_cap;
+    struct webhook_endpoint *collecting; /* those with events that wait for their batch */
     struct metric *seconds, *tokens_fetched, *tokens_failed;
 };
 
@@ -101,7 +102,8 @@ static void webhook_log_sent(const struct webhook *w, const struct transfer *t)
     LOG(DEBUG, "sent", LOG_C("sink", w->shared.base.id),
         LOG_SOME("endpoint", webhook_endpoint_of(w, &t->message)->base.name), LOG_STR("event", webhook_event_id(t)),
         LOG_STR("source", t->message.event->source), LOG_INT("attempt", t->message.attempt),
-        LOG_STR("webhook_id", request_id(&t->message, room)), LOG_INT("bytes", t->request.body.n));
+        LOG_STR("webhook_id", t->batch ? parcel_id(t->batch, room) : request_id(&t->message, room)),
+        LOG_INT("events", t->batch ? t->batch->last - t->batch->first : 1), LOG_INT("bytes", t->request.body.n));
 }
 
 /* Ends an attempt of which nothing was sent. */
@@ -111,6 +113,17 @@ static void webhook_refuse(struct webhook *w, struct transfer *t, enum verdict v
     t->result.reason = REASON_CONFIGURATION;
     why_copy(t->result.why, e->text);
     webhook_end(w, t);
+}
+
+static bool webhook_build(struct transfer *t, const struct request_template *template, int64_t wall_ms, struct err *e)
+{
+    char id[REQUEST_ID + 1];
+    struct parcel *b = t->batch;
+    if (!b)
+        return request_build(&t->request, template, &t->message, wall_ms, e);
+    if (b->why)
+        return err_set(e, "%s", b->why);
+    return request_build_batch(&t->request, template, &t->message, parcel_id(b, id), parcel_body(b), wall_ms, e);
 }
 
 /* Sends the request; one that cannot be built ends at once. */
@@ -124,11 +137,13 @@ static void webhook_go(struct webhook *w, struct transfer *t)
         webhook_refuse(w, t, VERDICT_UNTRIED, &e);
         return;
     }
-    if (!request_build(&t->request, &to->template, &t->message, now, &e)) {
+    if (!webhook_build(t, &to->template, now, &e)) {
         webhook_refuse(w, t, VERDICT_REJECT, &e);
         return;
     }
     webhook_log_sent(w, t);
+    if (t->batch)
+        endpoint_count_batch(to, t->batch->last - t->batch->first);
     t->number = endpoint_began(to);
     transfer_start(t, &to->target);
 }
@@ -264,6 +279,8 @@ static struct transfer *webhook_take_idle(struct webhook *w)
 static void webhook_put_idle(struct webhook *w, struct transfer *t)
 {
     transfer_trim(t);
+    parcel_free(t->batch);
+    t->batch = NULL;
     t->next = w->idle;
     w->idle = t;
 }
@@ -284,9 +301,78 @@ static void webhook_enqueue(struct webhook *w, const struct message *m)
     w->queue[(w->queue_head + w->queue_count++) % w->queue_cap] = *m;
 }
 
+/* ---- batches ---- */
+
+static void webhook_collect(struct webhook *w, struct webhook_endpoint *to, const struct message *m)
+{
+    batches_add(&to->batches, m);
+    if (to->collecting)
+        return;
+    to->collecting = true;
+    to->next_collecting = w->collecting;
+    w->collecting = to;
+}
+
+/* Sends the present part of its batch. */
+static void webhook_start_part(struct webhook *w, struct transfer *t)
+{
+    struct message first = t->batch->events[t->batch->first].message;
+    webhook_start(w, t, &first);
+}
+
+/* Sends the receiver's batches that are due, as many as it may have; when it wants to be asked again: clock_mono_ms. */
+static int64_t webhook_start_due(struct webhook *w, struct webhook_endpoint *to, int64_t now_ms)
+{
+    for (int64_t due; (due = batches_due(&to->batches)) != INT64_MAX;) {
+        struct transfer *t;
+        if (to->flying >= to->at_once)
+            return INT64_MAX; /* an answer comes before there is something to do */
+        if (due > now_ms && !w->shared.base.draining)
+            return due;
+        if (!(t = webhook_take_idle(w)))
+            return INT64_MAX;
+        t->batch = batches_take(&to->batches);
+        webhook_start_part(w, t);
+    }
+    return INT64_MAX;
+}
+
+/* The same of all receivers. */
+static int64_t webhook_start_batches(struct webhook *w)
+{
+    int64_t now = w->collecting ? clock_mono_ms() : 0, next = INT64_MAX;
+    for (struct webhook_endpoint **at = &w->collecting, *to; (to = *at);) {
+        int64_t due = webhook_start_due(w, to, now);
+        next = due < next ? due : next;
+        to->collecting = batches_due(&to->batches) != INT64_MAX;
+        if (to->collecting)
+            at = &to->next_collecting;
+        else
+            *at = to->next_collecting;
+    }
+    return next;
+}
+
+static void webhook_forget_collecting(struct webhook *w, struct webhook_endpoint *gone)
+{
+    struct webhook_endpoint **at = &w->collecting;
+    while (*at && *at != gone)
+        at = &(*at)->next_collecting;
+    if (*at)
+        *at = gone->next_collecting;
+    gone->collecting = false;
+}
+
+/* ---- attempts ---- */
+
 static void webhook_send(struct sink *s, const struct message *m)
 {
     struct webhook *w = (struct webhook *)s;
+    struct webhook_endpoint *to = webhook_endpoint_of(w, m);
+    if (endpoint_batches(to)) {
+        webhook_collect(w, to, m);
+        return;
+    }
     struct transfer *t = w->queue_count ? NULL : webhook_take_idle(w);
     if (t)
         webhook_start(w, t, m);
@@ -331,27 +417,39 @@ static void webhook_judge(struct webhook *w, struct transfer *t, CURLcode code)
     if (webhook_renews(w, t))
         return;
     struct webhook_endpoint *to = webhook_endpoint_of(w, &t->message);
-    size_t limit = to->base.limit;
+    size_t limit = to->at_once;
     if (t->result.verdict != VERDICT_UNTRIED)
         metric_observe_us(w->seconds, t->us);
     endpoint_ended(to, t->number, &t->result, t->us);
-    if (to->base.limit != limit)
-        webhook_want(w, (int64_t)to->base.limit - (int64_t)limit);
-    webhook_end(w, t);
+    if (to->at_once != limit)
+        webhook_want(w, (int64_t)to->at_once - (int64_t)limit);
+    if (t->batch && parcel_split(t->batch, &t->result, t->gone)) {
+        endpoint_count_split(to);
+        webhook_start_part(w, t);
+    } else
+        webhook_end(w, t);
 }
 
-/* Hands ended attempts to the core; their transfers are idle again. */
+/* Hands ended attempts to the core; their transfers are idle again, but for one whose batch has another part. */
 static size_t webhook_take_results(struct webhook *w, struct result *out, size_t room)
 {
     size_t n = 0;
     while (n < room && w->ended) {
         struct transfer *t = w->ended;
+        if (t->batch)
+            n += parcel_results(t->batch, &t->result, out + n, room - n);
+        else
+            out[n++] = t->result;
+        if (t->batch && !parcel_is_told(t->batch))
+            break;
         w->ended = t->next;
-        out[n++] = t->result;
-        webhook_put_idle(w, t);
+        if (!w->ended)
+            w->ended_tail = &w->ended;
+        if (t->batch && parcel_goes_on(t->batch))
+            webhook_start_part(w, t);
+        else
+            webhook_put_idle(w, t);
     }
-    if (!w->ended)
-        w->ended_tail = &w->ended;
     return n;
 }
 
@@ -360,7 +458,10 @@ static size_t webhook_work(struct sink *s, int wake_fd, struct duration wait, st
     struct webhook *w = (struct webhook *)s;
     int64_t until = clock_mono_ms() + wait.ms;
     for (;;) {
-        int64_t left = w->ended ? 0 : until - clock_mono_ms(), now_us = clock_mono_us();
+        int64_t batch_ms = webhook_start_batches(w);
+        int64_t now_us = clock_mono_us(), left = w->ended ? 0 : until - now_us / 1000;
+        if (batch_ms != INT64_MAX && batch_ms - now_us / 1000 < left)
+            left = batch_ms - now_us / 1000;
         int64_t due_us = plain_expire(&w->plain, now_us);
         if (due_us != INT64_MAX && (due_us - now_us) / 1000 < left)
             left = (due_us - now_us) / 1000 + 1;
@@ -392,7 +493,9 @@ static bool webhook_open_endpoint(struct sink *s, struct endpoint *ep, struct er
     target_set_plain(&to->target, &w->plain);
     to->target.gzip = to->gzip ? &w->gzip : NULL;
     to->token = endpoint_grant(to, &grant) ? token_take(&w->tokens, &grant, &to->target, &w->shared.rules) : NULL;
-    webhook_want(w, (int64_t)to->base.limit);
+    webhook_want(w, (int64_t)to->at_once);
+    if (endpoint_batches(to) && s->limit < (size_t)(w->connections * to->batch.count))
+        s->limit = (size_t)(w->connections * to->batch.count); /* its transfers bound the requests */
     return true;
 }
 
@@ -431,6 +534,7 @@ static void webhook_close_endpoint(struct sink *s, struct endpoint *ep)
     w->queue_count = kept;
     webhook_forget_ended(w, &to->target);
     webhook_forget_waiting(w, to);
+    webhook_forget_collecting(w, to);
     for (size_t i = 0; i < w->transfer_count; i++) {
         struct transfer *t = w->transfers[i];
         if (t->target != &to->target && t->target != &to->consent.target)
@@ -443,7 +547,7 @@ static void webhook_close_endpoint(struct sink *s, struct endpoint *ep)
         transfer_forget(t);
     }
     plain_forget(&to->target.connections);
-    webhook_want(w, -(int64_t)to->base.limit);
+    webhook_want(w, -(int64_t)to->at_once);
     token_release(to->token);
     endpoint_close(to);
 }
@@ -453,8 +557,10 @@ static void webhook_close_endpoint(struct sink *s, struct endpoint *ep)
 static void webhook_close(struct sink *s)
 {
     struct webhook *w = (struct webhook *)s;
-    for (size_t i = 0; i < w->transfer_count; i++)
+    for (size_t i = 0; i < w->transfer_count; i++) {
         transfer_free(w->transfers[i]);
+        parcel_free(w->transfers[i]->batch);
+    }
     plain_close(&w->plain);
     multi_close(&w->multi);
     for (size_t i = 0; i < w->transfer_count; i++) /* not before: kept connections tell them of their end */

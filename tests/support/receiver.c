@@ -87,6 +87,26 @@ static void answer_raw(struct conn *c, const char *name)
         }
 }
 
+/* By what the request's body is, or the test says; false: the path does not say so. */
+static bool answer_as_said(struct receiver *r, struct conn *c, const char *path)
+{
+    char text[64], quoted[68];
+    unsigned long most;
+    int status = atomic_load(&r->told);
+    bool hit;
+    if (!strcmp(path, "/told"))
+        hit = true;
+    else if (sscanf(path, "/above/%lu/%d", &most, &status) == 2)
+        hit = r->last_body.n > most;
+    else if (sscanf(path, "/on/%63[^/]/%d", text, &status) == 2) {
+        int n = snprintf(quoted, sizeof quoted, "\"%s\"", text);
+        hit = memmem(r->last_body.at, r->last_body.n, quoted, (size_t)n);
+    } else
+        return false;
+    answer_status(c, hit ? status : 204, "", "the receiver's words");
+    return true;
+}
+
 /* Answers one whole request; `path` is NUL-terminated. */
 static void answer(struct conn *c, const char *path)
 {
@@ -173,10 +193,13 @@ static bool take_request(struct receiver *r, struct conn *c)
     buf_reset(&r->last_body);
     buf_add(&r->last_head, c->in.at, head);
     buf_add(&r->last_body, c->in.at + head, body);
+    buf_add(&r->bodies, c->in.at + head, body);
+    buf_add_char(&r->bodies, '\n');
     pthread_mutex_unlock(&r->lock);
     atomic_fetch_add(&r->requests, 1);
     buf_drop(&c->in, head + body);
-    answer(c, path);
+    if (!answer_as_said(r, c, path))
+        answer(c, path);
     return true;
 }
 
@@ -248,6 +271,7 @@ void receiver_open(struct receiver *r)
     pthread_mutex_init(&r->lock, NULL);
     r->last_head = buf_new(1 << 20);
     r->last_body = buf_new(8 << 20);
+    r->bodies = buf_new(1 << 20);
     r->listen_fd = loopback_listen(&r->port);
     CHECK(pthread_create(&r->thread, NULL, run, r) == 0);
 }
@@ -259,6 +283,7 @@ void receiver_close(struct receiver *r)
     close(r->listen_fd);
     buf_free(&r->last_head);
     buf_free(&r->last_body);
+    buf_free(&r->bodies);
     pthread_mutex_destroy(&r->lock);
 }
 
@@ -302,4 +327,20 @@ char *receiver_body(struct receiver *r, size_t *n)
         *n = r->last_body.n;
     pthread_mutex_unlock(&r->lock);
     return body;
+}
+
+void receiver_forget(struct receiver *r)
+{
+    pthread_mutex_lock(&r->lock);
+    atomic_store(&r->requests, 0);
+    buf_reset(&r->bodies);
+    pthread_mutex_unlock(&r->lock);
+}
+
+char *receiver_bodies(struct receiver *r)
+{
+    pthread_mutex_lock(&r->lock);
+    char *bodies = str_dup(buf_str(&r->bodies));
+    pthread_mutex_unlock(&r->lock);
+    return bodies;
 }

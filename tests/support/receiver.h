@@ -20,6 +20,9 @@
  *   /many-headers           200 and 400 headers of 1 KiB
  *   /redirect               302 to /status/204
  *   /garbage                bytes that are no HTTP
+ *   /told                   answers with the status that `told` says
+ *   /on/TEXT/422            answers with that status when the body has the text in quotes; otherwise 204
+ *   /above/1000/413         ... when the body has more bytes
  *   /raw/NAME               an answer of unusual form: chunked, old, unsized, interim, more, early
  *
  * It takes whole URLs as well, as a proxy does, and answers itself. */
@@ -35,9 +38,11 @@ struct receiver {
     atomic_bool stop;
     atomic_int requests, connections;
     atomic_int cut; /* requests that broke off */
+    atomic_int told;
     pthread_t thread;
-    pthread_mutex_t lock; /* guards last_head, last_body */
+    pthread_mutex_t lock; /* guards the rest */
     struct buf last_head, last_body;
+    struct buf bodies; /* since receiver_forget, each with a line break */
 };
 
 void receiver_open(struct receiver *r);
@@ -50,3 +55,6 @@ int receiver_end(void **state);
 char *receiver_header(struct receiver *r, const char *name);
 /* The body of the last request, free() it; NUL-terminated. */
 char *receiver_body(struct receiver *r, size_t *n);
+void receiver_forget(struct receiver *r); /* requests and bodies so far */
+/* The bodies since then, free() it. */
+char *receiver_bodies(struct receiver *r);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // CloudEvents over HTTP by the CloudEvents project's library: JSON lines in, one line each out. {make: {attributes}, mode: "structured" |
-// "binary"} becomes the {headers, body} that a sender posts; {read: {headers, body}} what a receiver makes of a post, after strict validation.
+// "binary"} becomes the {headers, body} that a sender posts; {read: {headers, body}} what a receiver makes of a post, after strict validation:
+// an event, or the list of them that a batch holds.
 import { createInterface } from "node:readline";
 import { CloudEvent, HTTP } from "cloudevents";
 
@@ -12,7 +13,7 @@ for await (const line of createInterface({ input: process.stdin })) {
     console.log(JSON.stringify({ headers, body: typeof body === "string" ? body : JSON.stringify(body) }));
     continue;
   }
-  const event = HTTP.toEvent(read);
-  event.validate();
-  console.log(JSON.stringify(event));
+  const found = HTTP.toEvent(read);
+  for (const event of [found].flat()) event.validate();
+  console.log(JSON.stringify(found));
 }
