@@ -2,7 +2,11 @@
 /* When a circuit opens and closes. */
 #include "bridge/delivery/circuit.h"
 
-enum { PATIENCE_MS = 600000 }; /* longest wait for a probe that the receiver can ask for */
+enum {
+    PATIENCE_MS = 600000, /* longest wait for a probe that the receiver can ask for */
+    ROOM_FIRST = 2,       /* attempts at the same time after an outage */
+    ROOM_MOST = 1024,     /* from here on it is over */
+};
 
 bool circuit_is_used(const struct circuit *c)
 {
@@ -14,6 +18,11 @@ int64_t circuit_due(const struct circuit *c)
     if (c->probing)
         return INT64_MAX;
     return c->open ? c->probe_ms : 0;
+}
+
+bool circuit_has_room(const struct circuit *c, size_t flying)
+{
+    return !c->room || flying < c->room;
 }
 
 bool circuit_sent(struct circuit *c)
@@ -64,7 +73,17 @@ static enum circuit_change circuit_probed(struct circuit *c, bool failed, struct
     c->row = 0;
     c->history = 0;
     c->seen = 0;
+    c->room = ROOM_FIRST;
     return CIRCUIT_CLOSED;
+}
+
+/* Twice as many with each round of answers that are good, half as many with one that is not. */
+static void circuit_set_room(struct circuit *c, bool failed)
+{
+    if (c->room && failed)
+        c->room = c->room > 1 ? c->room / 2 : 1;
+    else if (c->room && ++c->room > ROOM_MOST)
+        c->room = 0;
 }
 
 enum circuit_change circuit_heard(struct circuit *c, bool probe, bool failed, struct duration patience)
@@ -76,9 +95,11 @@ enum circuit_change circuit_heard(struct circuit *c, bool probe, bool failed, st
     if (c->open)
         return CIRCUIT_SAME;
     circuit_remember(c, failed);
+    circuit_set_room(c, failed);
     if (!failed || !circuit_is_too_much(c))
         return CIRCUIT_SAME;
     c->open = true;
+    c->room = 0;
     c->since_ms = clock_wall_ms();
     circuit_rest(c, patience);
     return CIRCUIT_OPENED;

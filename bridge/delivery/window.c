@@ -202,7 +202,7 @@ int64_t window_rest(const struct delivery *d)
 static bool window_has_room(const struct destination *to)
 {
     const struct endpoint *ep = to->outlet ? to->outlet->endpoint : NULL;
-    return !ep || !ep->limit || to->flying < ep->limit;
+    return (!ep || !ep->limit || to->flying < ep->limit) && circuit_has_room(&to->circuit, to->flying);
 }
 
 struct entry *window_next(struct delivery *d, int64_t now_ms)

@@ -116,7 +116,49 @@ TEST(nothing_but_probes_while_it_is_open)
     assert_int_equal(sink.count, 31);
     script_answer(&sink, 30, VERDICT_DELIVERED);
     turn(3);
+    assert_int_equal(sink.count, 30 + 1 + 2);
+    for (size_t i = 31; i < 60; i++) {
+        script_answer(&sink, i, VERDICT_DELIVERED);
+        turn(3);
+    }
     assert_int_equal(sink.count, 30 + 1 + 29); /* all that are due */
+}
+
+/* Answers all that is in flight; what is then? */
+static size_t answered(enum verdict v)
+{
+    for (size_t i = 0; i < sink.count; i++)
+        if (sink.sent[i].open)
+            script_answer(&sink, i, v);
+    turn(3);
+    return sink.flying;
+}
+
+/* The receiver was away shortly: it is not to get at once all that has come meanwhile. */
+TEST(after_an_outage_what_is_in_flight_grows_from_little)
+{
+    sink.verdict = nobody_answers;
+    config.window = 1000;
+    store_many(0, 500);
+    start();
+    turn(5);
+    assert_int_equal(sink.flying, 500);
+    assert_int_equal(answered(VERDICT_RETRY), 0);
+    clock_fake_advance(30000);
+    turn(3);
+    assert_int_equal(sink.flying, 1); /* the probe */
+    for (size_t room = 2; room <= 128; room *= 2)
+        assert_int_equal(answered(VERDICT_DELIVERED), room);
+    assert_int_equal(answered(VERDICT_RETRY), 0); /* too much: the circuit is open again */
+    clock_fake_advance(30000);
+    turn(3);
+    assert_int_equal(sink.flying, 1);
+    assert_int_equal(answered(VERDICT_DELIVERED), 2);
+    for_a_while(60000, 1000);
+    while (sink.flying)
+        answered(VERDICT_DELIVERED);
+    assert_int_equal(count("delivered_total", NULL), 500);
+    reconciles();
 }
 
 TEST(of_an_endpoint_that_is_down_one_event_stays_for_the_probe)
@@ -327,6 +369,7 @@ int main(void)
         CIRCUIT(an_outage_of_six_hours_costs_no_event_its_life),
         CIRCUIT(with_order_by_key_the_order_outlives_an_outage),
         CIRCUIT(nothing_but_probes_while_it_is_open),
+        CIRCUIT(after_an_outage_what_is_in_flight_grows_from_little),
         CIRCUIT(of_an_endpoint_that_is_down_one_event_stays_for_the_probe),
         CIRCUIT(an_ordered_endpoint_that_is_down_keeps_little_in_memory),
         CIRCUIT(an_event_that_is_at_fault_itself_ends_by_its_schedule),
