@@ -138,4 +138,5 @@ void emitted_review(const struct config *c, const struct node *root, struct prob
     emitted_routes(&(struct emitted){ c, out, false }, node_get(root, "routes"));
     if (!broker_facts(&c->broker).is_shared) /* else others may fill the topics, too */
         emitted_sinks(&(struct emitted){ c, out, true }, node_get(root, "sinks"));
+    paths_review(c, root, out);
 }

@@ -184,7 +184,9 @@ void sections_fill(const struct connectors *connectors, struct config *c, struct
 
 /* What the sections say about each other. */
 void config_check(const struct config *c, const struct node *root, struct problems *out);
-/* Warns of filters for event types that nobody emits. */
+/* Warns of paths into the data that no event has which comes there; each source can say its types. */
+void paths_review(const struct config *c, const struct node *root, struct problems *out);
+/* Warns of filters for event types that nobody emits, and of such paths. */
 void emitted_review(const struct config *c, const struct node *root, struct problems *out);
 /* What this machine says about them, and warnings. */
 void config_review(const struct config *c, const struct node *root, const struct config_trial *trial,

@@ -651,6 +651,52 @@ def test_check_knows_what_is_posted_and_the_vocabulary(run, filter, said):
     assert warned(run, text.replace(", cloudevents: none", "")) == [], "a CloudEvent can have any type"
 
 
+SINK = """  crm:
+    type: webhook
+    topics: [events]
+    url: http://127.0.0.1:9/
+    unsigned: true
+"""
+NO = "no event that comes here has "
+
+
+@pytest.mark.parametrize("more, said", [
+    ('body: {text: "{{data.outptu.text}}", a: [{b: "{{data.output.text}} {{data.user.nmae | omit}}"}]}', [
+        f'sinks.crm.body.text: {NO}"data.outptu.text" (did you mean data.output.text?)',
+        f'sinks.crm.body.a[0].b: {NO}"data.user.nmae" (did you mean data.user.name?)']),
+    ('path: "/{{/conversation/idd}}/{{/conversation/id}}"', [f'sinks.crm.path: {NO}"/conversation/idd" (did you mean data.conversation.id?)']),
+    ('headers: {X-Thing: "{{ data.nothing_like_it }}"}', [f'sinks.crm.headers.X-Thing: {NO}"data.nothing_like_it"']),
+    ('filter: {exact: {type: chat.feedback}, not: {data: {/feedback/scrore: 1, /feedback/score: -1, /before/x: 1}}}', [
+        f'sinks.crm.filter.not.data./feedback/scrore: {NO}"/feedback/scrore" (did you mean data.feedback.score?)']),
+    ('filter: {exact: {type: document.embedded}}\n    body: {a: "{{data.feedback.score}}"}', [f'sinks.crm.body.a: {NO}"data.feedback.score"']),
+    ('body: {a: "{{data.sources.0.name}}", b: "{{data.sources}}", c: "{{data.conversation}}", d: "{{data}} {{data.raw.anything.at.all}}", '
+     'e: "{{data.before.x}} {{subject}} data.x {{webhook.id}}"}', []),
+    ('body: {a: "{{data.sources.0.nmae}}"}', [f'sinks.crm.body.a: {NO}"data.sources.0.nmae"']),
+])
+def test_check_warns_of_paths_that_no_event_has(run, more, said):
+    write(run, "app.db", "")
+    text = APP.replace(", filter: FILTER", "").replace("sinks: {dead: {type: dead_letter, path: dead.db}}", "sinks:\n  dead: {type: dead_letter, path: dead.db}") + SINK + f"    {more}\n"
+    assert [one for one in warned(run, text) if "known" not in one] == said
+    own = "hooks: {type: http, listen: 127.0.0.1:0, paths: [{path: /a, verify: {scheme: none}, type: order_shipped, cloudevents: none}]}, "
+    if "exact" not in more:
+        assert not [one for one in warned(run, text.replace("sources: {", "sources: {" + own)) if NO in one], "of other types nothing is known"
+
+
+def test_check_warns_of_such_paths_at_endpoints_and_routes(run):
+    write(run, "app.db", "")
+    sink = SINK.replace("    url: http://127.0.0.1:9/\n    unsigned: true\n", """    filter: {prefix: {type: chat.}}
+    endpoints:
+      a: {url: "http://127.0.0.1:9/", unsigned: true, body: {text: "{{data.documnet.name}}"}}
+      b: {url: "http://127.0.0.1:9/", unsigned: true, filter: {exact: {type: chat.feedback}}, body: {text: "{{data.delta.text}}"}}
+      c: {url: "http://127.0.0.1:9/", unsigned: true, filter: {exact: {type: chat.response.generated}}, body: {text: "{{data.output.text}}"}}
+""")
+    text = APP.replace("FILTER", "{data: {/collection/kye: hr}}").replace("sinks: {dead: {type: dead_letter, path: dead.db}}", "sinks:\n  dead: {type: dead_letter, path: dead.db}") + sink
+    assert [one for one in warned(run, text) if NO in one] == [
+        f'routes[0].filter.data./collection/kye: {NO}"/collection/kye" (did you mean data.collection.key?)',
+        f'sinks.crm.endpoints.a.body.text: {NO}"data.documnet.name"',
+        f'sinks.crm.endpoints.b.body.text: {NO}"data.delta.text"']
+
+
 def test_a_sink_may_want_the_events_of_the_bridge_itself(run):
     write(run, "app.db", "")
     sink = "  own: {type: webhook, topics: [aqueduct.attempts], url: http://127.0.0.1:9/, secrets: [a secret of at least 24 characters], filter: {exact: {type: TYPE}}}\n"
