@@ -54,8 +54,8 @@ void clock_real(void)
 
 enum { DAY_MS = 24 * 60 * 60 * 1000, DAYS_TO_1970 = 719468, ERA_DAYS = 146097 };
 
-/* Days since 1970 of a date in the Gregorian calendar; years begin in March here, so that the leap day comes last. */
-static int64_t clock_days_of(int year, int month, int day)
+/* Years begin in March here, so that the leap day comes last. */
+int64_t clock_days_of(int year, int month, int day)
 {
     int64_t y = month <= 2 ? year - 1 : year;
     int64_t era = (y >= 0 ? y : y - 399) / 400;
@@ -152,7 +152,7 @@ static bool clock_offset_minutes(struct str *s, int *out)
     return true;
 }
 
-static int clock_days_in(int year, int month)
+int clock_days_in(int year, int month)
 {
     static const int days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
     bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;

@@ -24,6 +24,9 @@ bool clock_parse(struct str text, int64_t *wall_ms);
 /* The same, or so long ago: 90s 30m 2h 7d. */
 bool clock_since(struct str text, int64_t *wall_ms);
 
+int64_t clock_days_of(int year, int month, int day); /* since 1970, in the Gregorian calendar */
+int clock_days_in(int year, int month);              /* how many days that month has */
+
 /* Tests only: from now on both clocks stand still at these values until moved; clock_real ends it. */
 void clock_fake(int64_t mono_ms, int64_t wall_ms);
 void clock_fake_advance(int64_t ms);

@@ -191,14 +191,14 @@ static bool shape_boolean(struct buf *json, sqlite3_stmt *row, int col)
     return true;
 }
 
-static bool shape_time(struct buf *json, sqlite3_stmt *row, int col)
+static bool shape_time(const struct shaping *w, sqlite3_stmt *row, int col)
 {
     int64_t ms;
     char text[CLOCK_TEXT];
-    if (!value_time(row, col, &ms))
+    if (!value_time_in(row, col, w->zone, &ms))
         return false;
     clock_text(ms, text);
-    jscan_add_string(json, str_of(text));
+    jscan_add_string(w->json, str_of(text));
     return true;
 }
 
@@ -299,7 +299,7 @@ static const char *shape_form(const struct shaping *w, const struct binding *b, 
     case VOCABULARY_INTEGER: return shape_integer(json, row, col) ? NULL : "is no integer";
     case VOCABULARY_NUMBER: return shape_number(json, row, col) ? NULL : "is no number";
     case VOCABULARY_BOOLEAN: return shape_boolean(json, row, col) ? NULL : "is neither true nor false";
-    case VOCABULARY_TIME: return shape_time(json, row, col) ? NULL : "is no time";
+    case VOCABULARY_TIME: return shape_time(w, row, col) ? NULL : "is no time";
     case VOCABULARY_ARRAY: return shape_json(w, b->path, value_text(row, col)) ? NULL : "is no JSON array";
     case VOCABULARY_OBJECT: return shape_json(w, b->path, value_text(row, col)) ? NULL : "is no JSON object";
     }

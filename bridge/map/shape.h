@@ -14,6 +14,7 @@ struct shaping { /* all borrowed */
     size_t max_event;           /* bytes of a value */
     struct buf *json;           /* members go to its end */
     struct metric *repaired;    /* counts texts that are no UTF-8 */
+    const struct zone *zone;    /* of times that do not say their offset; NULL: UTC */
 };
 
 /* The members to the end of w->json, where `out` says they stand. Returns what is wrong with the value, which then has no

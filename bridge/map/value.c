@@ -390,13 +390,14 @@ static void value_json_blob(struct buf *out, struct str bytes, const struct stri
     buf_free(&masked);
 }
 
-void value_json(struct buf *out, sqlite3_stmt *row, int col, enum form form, const struct strings *mask, bool *repaired)
+void value_json(struct buf *out, sqlite3_stmt *row, int col, enum form form, const struct strings *mask,
+                const struct zone *zone, bool *repaired)
 {
     int type = sqlite3_column_type(row, col);
     int64_t ms;
     if (type == SQLITE_NULL) {
         buf_add_c(out, "null");
-    } else if (form == FORM_TIME && value_time(row, col, &ms)) {
+    } else if (form == FORM_TIME && value_time_in(row, col, zone, &ms)) {
         char text[CLOCK_TEXT];
         clock_text(ms, text);
         jscan_add_string(out, str_of(text));
@@ -431,7 +432,8 @@ static bool value_time_of_number(double n, int64_t exact, int64_t *ms)
     return *ms > -62135596800000 && *ms < 253402300800000; /* years 1 to 9999 */
 }
 
-static bool value_time_of_text(struct str text, int64_t *ms)
+/* *local: it does not say its offset. */
+static bool value_time_of_text(struct str text, int64_t *ms, bool *local)
 {
     char iso[48];
     text = str_trim(text);
@@ -442,15 +444,18 @@ static bool value_time_of_text(struct str text, int64_t *ms)
     if (text.n == 10)
         snprintf(iso + 10, sizeof iso - 10, "T00:00:00");
     iso[10] = 'T';
-    if (!strpbrk(iso + 11, "Zz+-"))
+    bool bare = !strpbrk(iso + 11, "Zz+-");
+    if (bare)
         snprintf(iso + strlen(iso), sizeof iso - strlen(iso), "Z");
-    if (clock_parse(str_of(iso), ms))
+    *local = bare && clock_parse(str_of(iso), ms);
+    if (*local || clock_parse(str_of(iso), ms))
         return true;
     return str_to_i64(text, ms) && value_time_of_number((double)*ms, *ms, ms);
 }
 
-bool value_time(sqlite3_stmt *row, int col, int64_t *ms)
+static bool value_read_time(sqlite3_stmt *row, int col, int64_t *ms, bool *local)
 {
+    *local = false;
     switch (sqlite3_column_type(row, col)) {
     case SQLITE_INTEGER: {
         int64_t n = sqlite3_column_int64(row, col);
@@ -464,7 +469,32 @@ bool value_time(sqlite3_stmt *row, int col, int64_t *ms)
         }
         return fabs(n) < 9.2e18 && value_time_of_number(n, (int64_t)n, ms);
     }
-    case SQLITE_TEXT: return value_time_of_text(value_text(row, col), ms);
+    case SQLITE_TEXT: return value_time_of_text(value_text(row, col), ms, local);
     }
     return false;
+}
+
+bool value_time(sqlite3_stmt *row, int col, int64_t *ms)
+{
+    bool local;
+    return value_read_time(row, col, ms, &local);
+}
+
+bool value_time_in(sqlite3_stmt *row, int col, const struct zone *zone, int64_t *ms)
+{
+    bool local, good = value_read_time(row, col, ms, &local);
+    if (good && local)
+        *ms = zone_utc(zone, *ms);
+    return good;
+}
+
+bool value_time_until(sqlite3_stmt *row, int col, const struct zone *zone, int64_t now, int64_t *ms)
+{
+    bool local, good = value_read_time(row, col, ms, &local);
+    if (!good || !local)
+        return good;
+    int64_t begin, again = zone_again(zone, *ms, &begin);
+    *ms = zone_utc(zone, *ms);
+    *ms += *ms + again <= now ? again : 0;
+    return true;
 }

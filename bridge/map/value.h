@@ -4,6 +4,7 @@
 #include <sqlite3.h>
 #include "bridge/lib/buf.h"
 #include "bridge/lib/option.h"
+#include "bridge/lib/zone.h"
 
 enum form { FORM_VALUE, FORM_JSON, FORM_BOOL, FORM_TIME };
 
@@ -32,9 +33,13 @@ struct str value_blob(sqlite3_stmt *row, int col);
 struct str value_mask_inside(struct buf *out, struct str text, const struct strings *mask);
 void value_json_real(struct buf *out, double d); /* the shortest that reads back the same; NaN, infinity: null */
 void value_plain(struct buf *out, sqlite3_stmt *row, int col); /* for templates and maps: text, digits, "null" */
-/* The value as JSON. Members that `mask` names become "***", also within text and bytes that hold JSON. BLOB: base64; infinity becomes null, and bytes that are no UTF-8 U+FFFD (*repaired = true). */
+/* The value as JSON. Members that `mask` names become "***", also within text and bytes that hold JSON. BLOB: base64; infinity becomes null, and bytes that are no UTF-8 U+FFFD (*repaired = true). `zone`: as of value_time_in(). */
 void value_json(struct buf *out, sqlite3_stmt *row, int col, enum form form, const struct strings *mask,
-                bool *repaired);
+                const struct zone *zone, bool *repaired);
 /* Milliseconds since 1970 of an INTEGER or REAL (s, ms, us, ns by magnitude; a Julian day) or TEXT (ISO, UTC unless
  * it says otherwise); false when it is none of these. Columns may mix them. */
 bool value_time(sqlite3_stmt *row, int col, int64_t *ms);
+/* The same where texts that do not say their offset are of that zone; NULL: UTC. */
+bool value_time_in(sqlite3_stmt *row, int col, const struct zone *zone, int64_t *ms);
+/* Of a time that the zone's clock shows twice, the second one, unless that is still to come at `now`. */
+bool value_time_until(sqlite3_stmt *row, int col, const struct zone *zone, int64_t now, int64_t *ms);

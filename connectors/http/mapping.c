@@ -452,7 +452,7 @@ static struct str mapping_attribute(sqlite3_stmt *row, int col)
 
 static void mapping_shape(struct mapping *m, struct mapping_entry *x)
 {
-    const struct shaping shaping = { m->told, m->hmac, m->mask, EVENT_DATA_BYTES, &m->json, m->repaired };
+    const struct shaping shaping = { m->told, m->hmac, m->mask, EVENT_DATA_BYTES, &m->json, m->repaired, NULL };
     buf_reset(&m->json);
     for (size_t i = 0; i < x->of.count; i++) {
         const struct binding *b = &x->of.bindings[i];

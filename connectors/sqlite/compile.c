@@ -565,6 +565,19 @@ static bool compile_statements(struct sqlite_source *s, struct rule *r, char why
     return compile_rows(s, r, why) && compile_guards(s, r, why) && compile_counts(s, r, why);
 }
 
+/* It was there when the options were checked, and is kept from then on. */
+static bool compile_zone(const struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
+{
+    struct err e;
+    const char *name = r->o->time_zone && *r->o->time_zone ? r->o->time_zone : s->time_zone;
+    if (r->zone || !name || !*name)
+        return true;
+    r->zone = zone_new(name, &e);
+    if (!r->zone)
+        why_copy(why, e.text);
+    return r->zone != NULL;
+}
+
 void compile_rule(struct sqlite_source *s, struct rule *r)
 {
     char why[WHY_BYTES] = "";
@@ -579,7 +592,8 @@ void compile_rule(struct sqlite_source *s, struct rule *r)
         return;
     }
     compile_order(s, r);
-    r->usable = compile_columns(s, r, why) && compile_statements(s, r, why) && fit_check(s, r, why);
+    r->usable = compile_zone(s, r, why) && compile_columns(s, r, why) && compile_statements(s, r, why)
+                && fit_check(s, r, why);
     if (r->usable) {
         compile_range(s, r);
         project_check(s, r);

@@ -24,9 +24,8 @@ static void mapped_shape(struct sqlite_source *s, const struct projecting *at, s
     struct rule *r = at->r;
     const struct binding *b = &at->p->of.bindings[i];
     int col = DATA_HEAD + (int)i;
-    const struct shaping shaping = {
-        &s->telling, s->hmac, &r->o->mask, (size_t)s->max_event.n, &s->cells, s->repaired
-    };
+    const struct shaping shaping = { &s->telling, s->hmac,     &r->o->mask, (size_t)s->max_event.n,
+                                     &s->cells,   s->repaired, r->zone };
     const char *wrong = b->sql ? shape_value(&shaping, b, row, col, out) : NULL;
     if (!b->sql)
         shape_app(&shaping, s->app_name, out);
@@ -208,7 +207,7 @@ static const struct event *mapped_make(struct sqlite_source *s, struct mapped *m
     struct err e = { 0 };
     buf_reset(&s->scratch);
     mapped_id(s, m, id);
-    render_time(m->at->h, time);
+    render_time(m->at->r, m->at->h, time);
     vocabulary_schema(of->type, s->telling.schema_base, &s->scratch);
     size_t schema_n = s->scratch.n;
     mapped_subject(&s->scratch, m);

@@ -150,7 +150,7 @@ static void render_field(struct sqlite_source *s, const struct rule *r, struct f
     if (type != SQLITE_NULL && masked)
         buf_add_c(&s->cells, "\"***\"");
     else
-        value_json(&s->cells, row, col, f->form, &r->o->mask, repaired);
+        value_json(&s->cells, row, col, f->form, &r->o->mask, r->zone, repaired);
     f->n = s->cells.n - f->at;
     if (s->cells.failed || f->n > max) {
         s->cells.n = f->at;
@@ -254,10 +254,10 @@ void render_id(const struct sqlite_source *s, const struct rule *r, const struct
     uuid_of((struct str[]){ str_of(s->identity), str_of(r->name), h->key, op, str_of(number) }, 5, id);
 }
 
-void render_time(const struct happening *h, char text[CLOCK_TEXT])
+void render_time(const struct rule *r, const struct happening *h, char text[CLOCK_TEXT])
 {
     int64_t ms;
-    if (!h->timed || !h->row || !value_time(h->row, HEAD_TIME, &ms))
+    if (!h->timed || !h->row || !value_time_in(h->row, HEAD_TIME, r->zone, &ms))
         ms = h->at_ms ? h->at_ms : clock_wall_ms();
     clock_text(ms, text);
 }
@@ -309,7 +309,7 @@ const struct event *render_event(struct sqlite_source *s, struct rule *r, const 
     struct buf left_out = buf_new(EVENT_ATTRIBUTE_BYTES);
     struct header extensions[RENDER_EXTENSIONS];
     render_id(s, r, h, str_of(h->op), id);
-    render_time(h, time);
+    render_time(r, h, time);
     render_data(s, r, h, &left_out);
     buf_reset(&s->scratch);
     struct err lacking = { 0 }, e = { 0 };

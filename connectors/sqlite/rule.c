@@ -57,6 +57,9 @@ const struct option rule_rows[] = {
                "application lasts, and than a step of its times (a second). What was told is not told again."),
     OPTION(struct rule_options, time,
            .doc = "Column that says when the row was made; becomes the event's time (any usual format, also mixed)."),
+    OPTION(struct rule_options, time_zone,
+           .doc = "Time zone of times that the application writes as a wall clock shows them, without an offset "
+                  "(2026-03-29 01:30:00): Europe/Berlin, or +02:00. Default: that of the source, else UTC."),
     OPTION(struct rule_options, done, .doc = "open_row: SQL condition that is true once the row is finished."),
     OPTION(struct rule_options, abort_after, .fallback = "30m", .min = 1,
            .doc = "open_row: a row that is still unfinished then is reported as aborted (and watched 48 times as long, "
@@ -375,11 +378,19 @@ static bool rule_check_options(const struct rule_options *o, struct err *e)
     return rule_check_tables(o, e) && rule_check_columns(o, e) && rule_check_events(o, e);
 }
 
+bool rule_check_zone(const char *name, struct err *e)
+{
+    struct zone *zone = name && *name ? zone_new(name, e) : NULL;
+    bool good = zone || !name || !*name;
+    zone_free(zone);
+    return good || err_prefix(e, "time_zone");
+}
+
 bool rule_check(const struct rule_options *o, struct err *e)
 {
     if (!rule_is_name(o->name))
         return err_set(e, "name: \"%s\" is no name for a rule (1 to 40 of a-z 0-9 _ -)", o->name);
-    return rule_check_options(o, e);
+    return rule_check_zone(o->time_zone, e) && rule_check_options(o, e);
 }
 
 struct rule *rule_of(struct sqlite_source *s, struct str name)
@@ -537,6 +548,7 @@ void rule_free(struct rule *r)
     if (r->o)
         projection_free(r->projections, r->o->map.count);
     instance_free(r->instance);
+    zone_free(r->zone);
     rows_free(&r->rows);
     leaves_free(&r->by_range.leaves);
     rule_forget_outbox(r);

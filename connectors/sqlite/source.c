@@ -96,6 +96,8 @@ static const struct option source_options[] = {
         struct sqlite_source, source,
         .doc =
             "The events' source attribute; default: /<app of the preset, its name, or sqlite>/<name of the source>."),
+    OPTION(struct sqlite_source, time_zone,
+           .doc = "Time zone of all rules that do not name their own: of times without an offset. Default: UTC."),
     TELL_ROWS(struct sqlite_source, telling, "default: what the preset says. For rules with `map`.",
               "For rules with `map`; others are refused unless it is full.", "max_event"),
     OPTION(struct sqlite_source, raw, .fallback = "none", .values = source_raws,
@@ -262,7 +264,7 @@ static bool source_restore(struct source *base, struct str key, struct str value
 /* Would open() find its rules good? */
 static bool source_check_origin(const struct sqlite_source *s, struct err *e)
 {
-    if (!privacy_check(s, e))
+    if (!privacy_check(s, e) || !rule_check_zone(s->time_zone, e))
         return false;
     if (!s->source || uri_is_reference(str_of(s->source)))
         return true;

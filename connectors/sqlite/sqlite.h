@@ -122,7 +122,8 @@ enum kind { KIND_APPEND, KIND_OPEN_ROW, KIND_UPDATED, KIND_DIFF, KIND_OUTBOX };
 
 struct rule_options {
     enum kind kind;
-    char *name, *table, *select, *where, *key, *cursor, *time, *done, *type_column, *subject, *join, *part, *tables;
+    char *name, *table, *select, *where, *key, *cursor, *time, *done, *type_column, *subject, *join, *part, *tables,
+        *time_zone;
     struct map types, columns, data;
     struct list map; /* of struct map_options */
     struct strings never, watch, keep, mask, content_columns;
@@ -183,6 +184,7 @@ struct updated {
 struct rule {
     char *name;
     const struct rule_options *o; /* NULL: has only been restored so far */
+    struct zone *zone;            /* of texts that do not say their offset; NULL: UTC, or it was not compiled yet */
     struct instance *instance;    /* of a rule with `tables`, for one of them; owned. NULL: as written */
     /* state */
     bool ready;
@@ -304,7 +306,7 @@ enum sight { SIGHT_NONE, SIGHT_GOOD, SIGHT_LOST }; /* none: it has not looked ye
 struct sqlite_source {
     struct source base;
     /* options */
-    char *path, *source;
+    char *path, *source, *time_zone;
     struct preset preset; /* of struct preset_file */
     enum start start;
     struct list capture; /* of struct rule_options */
@@ -397,7 +399,8 @@ static inline uint64_t sqlite_schema_of(const struct sqlite_source *s)
 
 /* rule.c */
 bool rule_check(const struct rule_options *o, struct err *e);
-bool rule_form(const char *text, enum form *out); /* false: there is no such form */
+bool rule_check_zone(const char *name, struct err *e); /* accepts NULL */
+bool rule_form(const char *text, enum form *out);      /* false: there is no such form */
 bool rule_lists(const struct strings *list, struct str name);
 bool rule_has_entry(const struct map *map, const char *name);
 struct rule *rule_of(struct sqlite_source *s, struct str name); /* makes it if need be */
@@ -495,7 +498,7 @@ void render_row(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row, bool
                 struct buf *left_out);
 void render_id(const struct sqlite_source *s, const struct rule *r, const struct happening *h, struct str op,
                char id[UUID_TEXT]);
-void render_time(const struct happening *h, char text[CLOCK_TEXT]);
+void render_time(const struct rule *r, const struct happening *h, char text[CLOCK_TEXT]);
 /* What was added to `out` behind `begin` becomes fit for an attribute; nothing, or too much: the default. */
 void render_end_subject(struct buf *out, size_t begin, const struct rule *r, const struct happening *h);
 /* No event of that type could be made of it. */
@@ -604,8 +607,9 @@ void position_begin_epoch(struct sqlite_source *s, struct rule *r); /* ids start
 int position_check(struct sqlite_source *s, struct rule *r);
 
 /* open.c */
-enum { OPEN_BIRTH = 2 };                /* numbers kept of an open row (struct row's hashes): its epoch and rowid */
-uint64_t open_since(sqlite3_stmt *row); /* when the row began: its own time, unless that lies in the future */
+enum { OPEN_BIRTH = 2 }; /* numbers kept of an open row (struct row's hashes): its epoch and rowid */
+uint64_t open_since(const struct rule *r,
+                    sqlite3_stmt *row); /* when the row began: its own time, unless that lies in the future */
 bool open_can_be_kept(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row); /* else it is refused */
 void open_add(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_stmt *from);
 void open_report(struct sqlite_source *s, struct rule *r, const char *op, struct str key, struct birth birth,

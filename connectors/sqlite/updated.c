@@ -8,7 +8,11 @@
  * `since` lies an overlap before the newest time, as a row is committed later than its time says, and several share a
  * second. Rows from `floor` on are remembered with their hashes, so that none is told twice; older ones are forgotten, and
  * told when they are written again. `since` is never later than now, so that a row from the future hides nothing. When the
- * clock was set back, it goes back with it: rows that lie in the future then were told before. */
+ * clock was set back, it goes back with it: rows that lie in the future then were told before.
+ *
+ * Times are compared as they stand, text without an offset as if it were UTC, whatever its zone: so nothing moves when
+ * the zone is changed. Where the zone's clock shows an hour twice, `since` stays at that hour's beginning until it lies
+ * behind its end: what is written in the second one is compared with all of the first. */
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 #include "connectors/sqlite/seen.h"
@@ -78,6 +82,8 @@ static void updated_enter(struct sqlite_source *s, struct rule *r, enum lap lap)
     int64_t gap = u->looked_ms ? clock_mono_ms() - u->looked_ms : 0;
     int64_t from = u->high > u->now ? u->now - gap : u->high;
     u->since = u->high == INT64_MIN ? INT64_MIN : from - r->o->overlap.ms;
+    if (u->since != INT64_MIN)
+        zone_again(r->zone, u->since, &u->since);
     u->since_known = true;
     if (u->known && u->since < u->floor)
         LOG(WARN, "the clock was set back: rows since then are read again", LOG_C("source", s->base.id),
@@ -150,7 +156,7 @@ static bool updated_see(struct sqlite_source *s, struct rule *r, sqlite3_stmt *s
     if (!now->all)
         return false;
     seen_read(now, r, now->all);
-    now->at_ms = ms;
+    value_time_in(scan, HEAD_DONE, r->zone, &now->at_ms); /* as it is told; as it stands it is: */
     now->hashes[now->count++] = (uint64_t)ms;
     return true;
 }
@@ -174,7 +180,7 @@ static int updated_take_new(struct sqlite_source *s, struct rule *r, sqlite3_stm
                                          .birth = position_birth(r, scan),
                                          .row = now.all,
                                          .timed = true,
-                                         .at_ms = ms });
+                                         .at_ms = now.at_ms });
     updated_let_go(r, now.all);
     return SQLITE_OK;
 }

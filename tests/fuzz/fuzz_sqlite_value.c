@@ -33,7 +33,7 @@ static void check_value(const uint8_t *bytes, size_t n, bool blob)
             struct buf out = buf_new(1 << 20);
             struct jscan_value json;
             bool repaired = false;
-            value_json(&out, row, 0, (enum form)form, masked ? &mask : &none, &repaired);
+            value_json(&out, row, 0, (enum form)form, masked ? &mask : &none, NULL, &repaired);
             CHECK(jscan_check(buf_str(&out), &json, NULL));
             if (masked && form == FORM_JSON && json.type == JSCAN_OBJECT) {
                 struct jscan_member members[64];

@@ -23,6 +23,38 @@ static void copy_id(char out[64], const struct event *ev)
     snprintf(out, 64, "%.*s", STR_ARG(ev->id));
 }
 
+/* In an hour that comes twice a row is as old as it can be at least, whichever of the two it is of. */
+TEST(an_unfinished_row_of_an_hour_that_comes_twice)
+{
+    static const char *const utc[] = { "2026-11-01T05:35:00Z", "2026-11-01T06:35:00Z" };
+    setenv("TZDIR", TESTS_DIR "/data/zoneinfo", 1);
+    for (size_t i = 0; i < 2; i++) {
+        int64_t now;
+        struct err e = { 0 };
+        rig_begin(&rig, "WAL", "CREATE TABLE job(id INTEGER PRIMARY KEY, state, at)",
+                  "poll: 10ms\ncapture:\n- {name: job, kind: open_row, table: job, done: \"state = 'ok'\", time: at,"
+                  " time_zone: America/New_York, abort_after: 10m,\n"
+                  "   types: {started: job.started, done: job.done, aborted: job.aborted}}\n");
+        assert_true(clock_parse(str_of(utc[i]), &now));
+        clock_fake(clock_mono_ms(), now);
+        app_exec(&rig, "INSERT INTO job VALUES (1, 'new', '2026-11-01 01:30:00')");
+        for (int k = 0; k < 1000 && rig.seen_count == 0; k++) {
+            assert_true(rig_read(&rig, &e) >= 0);
+            clock_fake_advance(20);
+        }
+        assert_types(&rig, "job.started");
+        clock_fake_advance(6 * 60000);
+        for (int k = 0; k < 1000 && rig.seen_count == 0; k++) {
+            assert_true(rig_read(&rig, &e) >= 0);
+            clock_fake_advance(20);
+        }
+        assert_types(&rig, "job.aborted");
+        clock_real();
+        rig_end(&rig);
+    }
+    unsetenv("TZDIR");
+}
+
 /* A -> B -> A: three states, three events, three ids; by the new value, by the column, or as a plain update. */
 TEST(versions)
 {
@@ -769,6 +801,7 @@ TEST(ready_before_the_state_is_restored)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_unfinished_row_of_an_hour_that_comes_twice),
         cmocka_unit_test(versions),
         cmocka_unit_test(key_used_again),
         cmocka_unit_test(same_id_after_crash),

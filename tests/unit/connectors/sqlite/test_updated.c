@@ -191,6 +191,89 @@ TEST(the_clock_is_set_back)
     clock_set_back(TABLE INDEX);
 }
 
+/* What the application does at that time makes events of these types, at least one. */
+static void at(const char *utc, const char *sql, const char *types)
+{
+    int64_t ms;
+    struct err e = { 0 };
+    assert_true(clock_parse(str_of(utc), &ms));
+    clock_fake(clock_mono_ms(), ms);
+    app_exec(&rig, sql);
+    for (int i = 0, more = 2; i < 1000 && more > 0; i++, more -= rig.seen_count > 0) {
+        assert_true(rig_read(&rig, &e) >= 0);
+        clock_fake_advance(20);
+    }
+    assert_types(&rig, types);
+}
+
+/* The hour from 1 to 2 that comes twice in New York: what is written in the second one is told, once, and with its change. */
+static void an_hour_comes_twice(const char *schema, const char *zone)
+{
+    char rule[600];
+    setenv("TZDIR", TESTS_DIR "/data/zoneinfo", 1);
+    snprintf(rule, sizeof rule, RULE("%s") "poll: 10ms\n%s", *zone == ',' ? zone : "", *zone == ',' ? "" : zone);
+    rig_begin(&rig, "WAL", schema, rule);
+    at("2026-11-01T05:00:10Z", "INSERT INTO t VALUES ('x', 0, '2026-11-01 01:00:10')", "t.made");
+    at("2026-11-01T05:30:00Z", "INSERT INTO t VALUES ('a', 0, '2026-11-01 01:30:00')", "t.made");
+    at("2026-11-01T05:59:50Z", "UPDATE t SET v = 1, updated_at = '2026-11-01 01:59:50' WHERE id = 'a'", "t.changed");
+    at("2026-11-01T06:00:05Z", "UPDATE t SET v = 2, updated_at = '2026-11-01 01:00:05' WHERE id = 'a'", "t.changed");
+    at("2026-11-01T06:10:00Z", "UPDATE t SET v = 1, updated_at = '2026-11-01 01:10:00' WHERE id = 'x'", "t.changed");
+    at("2026-11-01T06:30:00Z", "INSERT INTO t VALUES ('b', 0, '2026-11-01 01:30:00')", "t.made");
+    rig_restart(&rig);
+    at("2026-11-01T06:40:00Z", "UPDATE t SET v = 1, updated_at = '2026-11-01 01:40:00' WHERE id = 'b'", "t.changed");
+    at("2026-11-01T07:05:00Z", "UPDATE t SET v = 3, updated_at = '2026-11-01 02:05:00' WHERE id = 'a'", "t.changed");
+    at("2026-11-01T07:05:04Z", "UPDATE t SET v = 2, updated_at = '2026-11-01 02:04:58' WHERE id = 'b'", "t.changed");
+    at("2026-11-01T09:00:00Z", "UPDATE t SET v = 4, updated_at = '2026-11-01 04:00:00' WHERE id = 'a'", "t.changed");
+    clock_real();
+    rig_end(&rig);
+    unsetenv("TZDIR");
+}
+
+TEST(an_hour_that_comes_twice)
+{
+    an_hour_comes_twice(TABLE, ", time_zone: America/New_York");
+    an_hour_comes_twice(TABLE INDEX, ", time_zone: America/New_York");
+    an_hour_comes_twice(TABLE INDEX, "time_zone: America/New_York\n");
+}
+
+/* The source was down over it, and the zone is named only then: nothing of what is stored is read otherwise. */
+TEST(an_hour_came_twice_meanwhile)
+{
+    setenv("TZDIR", TESTS_DIR "/data/zoneinfo", 1);
+    rig_begin(&rig, "WAL", TABLE INDEX, RULE("") "poll: 10ms\n");
+    at("2026-11-01T03:00:00Z", "INSERT INTO t VALUES ('a', 0, '2026-10-31 23:00:00')", "t.made");
+    at("2026-11-01T05:50:00Z", "INSERT INTO t VALUES ('b', 0, '2026-11-01 01:50:00')", "t.made");
+    rig_close(&rig);
+    rig_open(&rig, RULE(", time_zone: America/New_York") "poll: 10ms\n");
+    at("2026-11-01T06:20:00Z", "UPDATE t SET v = 1, updated_at = '2026-11-01 01:10:00' WHERE id = 'a'", "t.changed");
+    clock_real();
+    rig_end(&rig);
+    unsetenv("TZDIR");
+}
+
+/* Its time is told in UTC, and so are columns of the form `time`; one that says its offset is what it says. */
+TEST(times_of_a_zone)
+{
+    setenv("TZDIR", TESTS_DIR "/data/zoneinfo", 1);
+    rig_begin(&rig, "WAL", TABLE INDEX, RULE(", columns: {id: value, updated_at: time}, time_zone: Europe/Berlin"));
+    app_exec(&rig, "INSERT INTO t VALUES ('local', 0, '2026-07-01 12:00:00'), ('z', 0, '2026-07-01T12:00:00Z'),"
+                   " ('offset', 0, '2026-07-01T12:00:00+05:00'), ('number', 0, 1782907200), ('day', 0, '2026-07-01')");
+    rig_settle(&rig);
+    static const char *const times[][2] = { { "t/local", "2026-07-01T10:00:00.000Z" },
+                                            { "t/z", "2026-07-01T12:00:00.000Z" },
+                                            { "t/offset", "2026-07-01T07:00:00.000Z" },
+                                            { "t/number", "2026-07-01T12:00:00.000Z" },
+                                            { "t/day", "2026-06-30T22:00:00.000Z" } };
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        const struct event *ev = rig_event(&rig, "t.made", times[i][0], 0);
+        assert_true(str_eq(ev->time, str_of(times[i][1])));
+        assert_true(rig_has(ev, times[i][1]));
+    }
+    rig_forget(&rig);
+    rig_end(&rig);
+    unsetenv("TZDIR");
+}
+
 /* One row says 2099: it is told, and the rows of today go on. */
 TEST(a_row_from_the_future)
 {
@@ -390,6 +473,9 @@ int main(void)
         cmocka_unit_test(mixed_formats),
         cmocka_unit_test(text_sorts_above_numbers),
         cmocka_unit_test(the_clock_is_set_back),
+        cmocka_unit_test(an_hour_that_comes_twice),
+        cmocka_unit_test(an_hour_came_twice_meanwhile),
+        cmocka_unit_test(times_of_a_zone),
         cmocka_unit_test(a_row_from_the_future),
         cmocka_unit_test(many_rows_of_one_second),
         cmocka_unit_test(after_a_crash),
