@@ -15,6 +15,11 @@ enum {
     STUCK_MS = 1000, /* without a delivery */
 };
 
+METRIC_GAUGE(
+    aqueduct_sink_unstored,
+    "Events whose dead letter, or what is to wait, the broker does not take: they are held, and tried until it does.",
+    "sink");
+
 bool delivery_waits(const struct sink_config *sink)
 {
     return !sink->sink->ops->broadcast && !sink->sink->ops->dead_letters;
@@ -66,6 +71,7 @@ bool moves_open(struct delivery *d, const struct broker_config *names, struct er
     bool ok = true;
     d->group = str_join(names->group_prefix, d->s->id, "");
     d->dead_letter_topic = topic_name(names->prefix, TOPIC_DEAD_LETTER, NULL);
+    d->unstored = metric_get(&aqueduct_sink_unstored, LABELS(d->s->id));
     ladder_open(&d->ladder, names->prefix);
     d->formerly = mem_alloc((c->formerly.count + 1) * sizeof *d->formerly);
     d->redrive_topics = mem_alloc((c->formerly.count + 1) * sizeof *d->redrive_topics);
@@ -80,6 +86,8 @@ bool moves_open(struct delivery *d, const struct broker_config *names, struct er
 
 void moves_close(struct delivery *d)
 {
+    if (d->unstored)
+        metric_set(d->unstored, 0);
     for (size_t i = 0; i < d->retry_name_count; i++)
         free(d->retry_names[i]);
     free(d->retry_names);
@@ -225,11 +233,18 @@ void moves_again(struct delivery *d, struct entry *en)
         moves_publish_waiting(d, en);
 }
 
+void moves_count_stored(struct delivery *d, struct entry *en)
+{
+    if (en->store_attempts)
+        metric_add(d->unstored, -1);
+    en->store_attempts = 0;
+}
+
 /* Begins to move the entry, to wherever its dead_class says. */
 static void moves_start(struct delivery *d, struct entry *en)
 {
     en->state = ENTRY_STORING;
-    en->store_attempts = 0;
+    moves_count_stored(d, en);
     d->storing++;
     en->to->storing++;
     moves_again(d, en);
@@ -380,10 +395,12 @@ void moves_done(struct delivery *d, struct entry *en, enum outcome o, const char
         return;
     }
     if (o != OUTCOME_STORED) { /* never dropped: again until it is stored; meanwhile the watermark stays */
-        if (en->store_attempts++ == 0)
+        if (en->store_attempts++ == 0) {
+            metric_add(d->unstored, 1);
             LOG(ERROR, "cannot store a dead letter or what is to wait; trying until it is stored",
                 LOG_C("sink", d->s->id), LOG_SOME("endpoint", en->to->name),
                 LOG_STR("event", en->of->event ? en->of->event->id : STR("?")), LOG_C("reason", why));
+        }
         timers_add(&d->timers, clock_mono_ms() + STORE_AGAIN_MS, window_tag(en));
         return;
     }

@@ -278,8 +278,9 @@ struct delivery {
     struct metric *blocked_events, *blocked_keys;
 
     char *group, *dead_letter_topic;
-    char **formerly;       /* groups of the sink's earlier names */
-    char **redrive_topics; /* of its name, then of those */
+    char **formerly;         /* groups of the sink's earlier names */
+    char **redrive_topics;   /* of its name, then of those */
+    struct metric *unstored; /* entries that the broker does not take */
     struct ladder ladder;
     char **retry_names; /* the retry topics of an earlier version */
     size_t retry_name_count;
@@ -394,6 +395,8 @@ void moves_orphan(struct delivery *d, struct entry *en, struct str endpoint);
 bool moves_has_no_log(const struct entry *en);
 void moves_wait(struct delivery *d, struct entry *en, int64_t wait_ms); /* on a waiting topic */
 void moves_again(struct delivery *d, struct entry *en);                 /* its publication failed a while ago */
+/* The entry's copy is stored, or no longer tried: it is counted among the unstored no more. */
+void moves_count_stored(struct delivery *d, struct entry *en);
 void moves_done(struct delivery *d, struct entry *en, enum outcome o, const char *why);
 const char *moves_class(enum reason r); /* of the dead letter */
 /* Moves one that was to wait in memory, or for its turn, to a waiting topic, for at least so long. */

@@ -178,6 +178,8 @@ static void verdicts_take_one(struct delivery *d, const struct result *r)
 
 static void verdicts_take_outcome(struct delivery *d, struct entry *en, enum outcome o, const char *why)
 {
+    if (o == OUTCOME_STORED)
+        moves_count_stored(d, en);
     if (en->log && o == OUTCOME_STORED) {
         crash_point("delivery-after-retry");
         blocked_stored(d, en);

@@ -3,6 +3,7 @@
 #include "tests/support/event.h"
 #include "tests/support/flow.h"
 #include "tests/support/script.h"
+#include "tests/support/stderr.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/delivery/delivery.h"
@@ -19,7 +20,7 @@ static struct waiter *waiter;
 static struct duration waits[8];
 static char *topic_names[] = { "in" };
 static char id[32];
-static struct record *found[4];
+static struct record *found[5], *letters[5];
 
 static void start(void)
 {
@@ -239,9 +240,14 @@ TEST(a_dead_letter_that_cannot_be_stored_is_never_dropped)
     flow_event(&flow, "in", "a", NULL);
     start();
     flow.weather = REFUSE;
+    stderr_catch();
     turn(4);
+    const char *said = stderr_caught();
+    assert_non_null(strstr(said, "msg=\"cannot store a dead letter or what is to wait; trying until it is stored\""));
+    assert_non_null(strstr(said, " event=a "));
     assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 2), 0);
     assert_int_equal(count("dead"), 0);
+    assert_int_equal(flow_count("aqueduct_sink_unstored", id), 1);
     reconciles();
     clock_fake_advance(1000);
     turn(2);
@@ -252,6 +258,48 @@ TEST(a_dead_letter_that_cannot_be_stored_is_never_dropped)
     assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 2), 1);
     record_free(found[0]);
     assert_int_equal(count("dead"), 1);
+    assert_int_equal(flow_count("aqueduct_sink_unstored", id), 0);
+    reconciles();
+}
+
+static enum reason rejected_because;
+
+static enum verdict rejected_for(const struct sent *sent, struct result *r)
+{
+    (void)sent;
+    *r = (struct result){ .reason = rejected_because, .why = "because" };
+    return VERDICT_REJECT;
+}
+
+/* Of each class that a connector can say, with the record as it stood in its topic. */
+TEST(a_dead_letter_says_why_and_holds_the_record_untouched)
+{
+    static const char *const classes[] = { [REASON_REFUSED] = "refused",
+                                           [REASON_UNAVAILABLE] = "unavailable",
+                                           [REASON_CONFIGURATION] = "configuration",
+                                           [REASON_POISON] = "poison",
+                                           [REASON_BLOCKED] = "blocked" };
+    sink.verdict = rejected_for;
+    start();
+    for (enum reason because = REASON_REFUSED; because <= REASON_BLOCKED; because++) {
+        rejected_because = because;
+        flow_event(&flow, "in", classes[because], "the key");
+        turn(3);
+    }
+    assert_int_equal(flow_read(&flow, "in", found, 5), 5);
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", letters, 5), 5);
+    for (size_t i = 0; i < 5; i++) {
+        flow_expect_header(letters[i], TRAIL_CLASS, classes[REASON_REFUSED + i]);
+        flow_expect_header(letters[i], TRAIL_REASON, "because");
+        flow_expect_header(letters[i], "ce_id", classes[REASON_REFUSED + i]);
+        assert_true(str_eq(letters[i]->key, found[i]->key) && str_eq(letters[i]->value, found[i]->value));
+        assert_int_equal(letters[i]->timestamp_ms, found[i]->timestamp_ms);
+        for (size_t k = 0; k < found[i]->header_count; k++) /* in their order, before the trail */
+            assert_true(str_eq(letters[i]->headers[k].name, found[i]->headers[k].name)
+                        && str_eq(letters[i]->headers[k].value, found[i]->headers[k].value));
+        record_free(letters[i]);
+        record_free(found[i]);
+    }
     reconciles();
 }
 
@@ -758,6 +806,7 @@ int main(void)
         flow_test(without_a_schedule_nothing_counts_as_a_retry),
         flow_test(a_rejected_event_is_dead_at_once),
         flow_test(a_dead_letter_that_cannot_be_stored_is_never_dropped),
+        flow_test(a_dead_letter_says_why_and_holds_the_record_untouched),
         flow_test(a_dead_letter_that_is_too_large_goes_without_its_data),
         flow_test(a_foreign_record_with_too_much_in_its_headers_holds_up_nobody),
         flow_test(the_offset_waits_for_the_dead_letter),
