@@ -14,6 +14,7 @@
  */
 #pragma once
 #include <stdint.h>
+#include "bridge/event/outcome.h"
 #include "bridge/lib/err.h"
 #include "bridge/lib/option.h"
 #include "bridge/lib/str.h"
@@ -53,6 +54,7 @@ enum { COMMAND_DONE = 0, COMMAND_FAILED = 1, COMMAND_USAGE = 2 }; /* exit codes:
 
 struct config;
 struct connectors;
+struct publisher;
 struct endpoint;
 struct record;
 struct sink;
@@ -62,6 +64,11 @@ struct command_names {                 /* in the configuration, beside a sink */
     struct strings endpoints;          /* of its endpoints; none: it is without `endpoints:` */
     struct endpoint *const *receivers; /* these endpoints: options filled, not opened */
     struct strings formerly;           /* its earlier names */
+};
+
+struct command_place { /* to which an event can be given: borrowed from the configuration */
+    const char *sink;
+    const char *endpoint; /* NULL: the sink has no endpoints */
 };
 
 struct command_call;
@@ -86,9 +93,13 @@ struct command_call {                    /* everything is borrowed for the call 
     size_t sink_count;
     const char *const *sources; /* the names of all configured sources; ends with NULL */
     const char *prefix;         /* of the bridge's own topics */
-    /* Publishes one record durably (through the running daemon when it owns the log); returns when it is stored, or
-     * false. */
-    bool (*publish)(const struct command_call *call, const struct record *r, struct err *e);
+    /* Publishes the records durably, as one publication (through the running daemon when it owns the log): returns when they
+     * are stored, or says in *e why not. INVALID: one of them can never be. */
+    enum outcome (*publish)(const struct command_call *call, const struct record *records, size_t count, struct err *e);
+    struct publisher *publisher; /* of publish() */
+    /* Finds whom "SINK" or "SINK/ENDPOINT" names. False with *e, which says what there is: it is not configured, not told
+     * which endpoint, cannot be given single events, or never ran with this broker, so that it would not find them. */
+    bool (*place)(const struct command_call *call, struct str text, struct command_place *out, struct err *e);
 };
 
 struct command {

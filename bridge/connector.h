@@ -122,6 +122,7 @@ struct source_ops {
 /* One receiver of a sink that can serve several (endpoint_ops); a connector's own struct begins with it. */
 struct endpoint {
     const char *name; /* in the YAML, below `endpoints:`; NULL: the sink's only receiver */
+    const char *host; /* of its address, for dead letters: set in open(), kept until close(); NULL: it has none */
     /* Most messages that it wants at the same time; 0: no limit. The connector sets it in open(), and changes it inside
      * work() as it likes: the core keeps what is above. */
     size_t limit;

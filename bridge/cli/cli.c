@@ -6,6 +6,7 @@
 #include "bridge/cli/commands.h"
 #include "bridge/cli/flags.h"
 #include "bridge/cli/help.h"
+#include "bridge/cli/place.h"
 #include "bridge/cli/publish.h"
 #include "bridge/cli/usage.h"
 #include "bridge/config/config.h"
@@ -44,12 +45,12 @@ static char *cli_default_files(struct strings *files)
 
 /* ---- the call ---- */
 
-static bool cli_publish(const struct command_call *call, const struct record *r, struct err *e)
+static enum outcome cli_publish(const struct command_call *call, const struct record *records, size_t count,
+                                struct err *e)
 {
-    struct publisher *p = publisher_new(call->config);
-    enum outcome o = publisher_put(p, r, 1, e);
-    publisher_free(p);
-    return o == OUTCOME_STORED;
+    enum outcome o = publisher_put(call->publisher, records, count, e);
+    publisher_rest(call->publisher);
+    return o;
 }
 
 /* Takes c. */
@@ -143,8 +144,11 @@ static int cli_call_with_config(const struct command *command, struct command_ca
     call->sources = sources;
     call->prefix = c->broker.prefix;
     call->publish = cli_publish;
+    call->publisher = publisher_new(c);
+    call->place = place_find;
     log_setup(c->log.level, c->log.format);
     int code = command->run(call);
+    publisher_free(call->publisher);
     cli_free_names(names, c->sink_count);
     free(sources);
     free(sinks);

@@ -26,10 +26,22 @@ struct publisher *publisher_new(const struct config *config)
     return p;
 }
 
-void publisher_free(struct publisher *p)
+static void publish_close(struct publisher *p)
 {
     if (p->broker)
         broker_close(p->broker); /* whatever was not done by now is reported as unavailable */
+    p->broker = NULL;
+}
+
+void publisher_rest(struct publisher *p)
+{
+    if (broker_facts(&p->config->broker).own_folder)
+        publish_close(p);
+}
+
+void publisher_free(struct publisher *p)
+{
+    publish_close(p);
     mailbox_close(&p->box);
     close(p->wake_fd);
     free(p);

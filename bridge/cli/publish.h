@@ -11,5 +11,7 @@ struct publisher;
 struct publisher *publisher_new(const struct config *config); /* borrowed; opens nothing yet */
 /* Publishes the records durably, as one publication: waits until they are stored, or says in *e why not. */
 enum outcome publisher_put(struct publisher *p, const struct record *records, size_t count, struct err *e);
+/* Leaves the log, if it is of this machine alone, until the next publication: a daemon can start meanwhile. */
+void publisher_rest(struct publisher *p);
 bool publisher_forget(struct publisher *p, const char *group, const char *topic, struct err *e); /* broker_forget */
 void publisher_free(struct publisher *p);

@@ -166,6 +166,13 @@ static char *moves_endpoint(const struct entry *en)
     return en->to->name ? str_dup(str_of(en->to->name)) : orphan ? str_dup(gone) : NULL;
 }
 
+/* The host of the receiver's address; NULL: it has none, or is gone. */
+static const char *moves_host(const struct entry *en)
+{
+    const struct outlet *outlet = en->to->outlet;
+    return outlet && outlet->endpoint ? outlet->endpoint->host : NULL;
+}
+
 static void moves_publish_dead_letter(struct delivery *d, struct entry *en)
 {
     char attempts[16], status[16] = "", first[CLOCK_TEXT], last[CLOCK_TEXT];
@@ -177,9 +184,9 @@ static void moves_publish_dead_letter(struct delivery *d, struct entry *en)
     clock_text(en->first_ms ? en->first_ms : now, first);
     clock_text(en->last_ms ? en->last_ms : now, last);
     moves_publish(d, en, d->dead_letter_topic,
-                  (const char *const[]){ TRAIL_SINK, d->s->id, TRAIL_ENDPOINT, endpoint, TRAIL_ATTEMPTS, attempts,
-                                         TRAIL_FIRST, first, TRAIL_LAST, last, TRAIL_STATUS, status, TRAIL_CLASS,
-                                         en->dead_class, TRAIL_REASON, en->last.why, NULL });
+                  (const char *const[]){ TRAIL_SINK, d->s->id, TRAIL_ENDPOINT, endpoint, TRAIL_HOST, moves_host(en),
+                                         TRAIL_ATTEMPTS, attempts, TRAIL_FIRST, first, TRAIL_LAST, last, TRAIL_STATUS,
+                                         status, TRAIL_CLASS, en->dead_class, TRAIL_REASON, en->last.why, NULL });
     free(endpoint);
 }
 

@@ -13,10 +13,14 @@
  *                                                     mark, reason) and notes on an earlier record there (state: note, note, attempts, first,
  *                                                     last, due)
  *   <prefix>retry.<sink>.<wait>  earlier versions        attempts, first, due, origin
- *   <prefix>dead-letter          delivery, intake        sink and endpoint (or source), attempts, first, last, status, class, reason, origin
+ *   <prefix>dead-letter          delivery, intake        sink and endpoint (or source), host, attempts, first, last, status, class, reason, origin
  *   <prefix>dead-letter          `aqueduct dead redrive` sink, endpoint, state: redriven, last, origin; the event's headers, no value: "no longer dead
  *                                                     since that last attempt" (a later failure of the same event stays dead)
+ *   <prefix>dead-letter          `aqueduct dead discard` sink and endpoint (or source), state: discarded, letter, last, origin; likewise
+ *   <prefix>dead-letter          `aqueduct resend`, `aqueduct dead redrive --to`  sink, endpoint, state: resent, last (when it was), origin; the
+ *                                                     event's headers, no value: the sink got the event once more; of no letter
  *   <prefix>redrive.<sink>       `aqueduct dead redrive` endpoint, origin
+ *   <prefix>redrive.<sink>       `aqueduct resend`       endpoint, state: resent, origin
  *   <prefix>attempts             delivery                nothing: events of its own
  */
 #pragma once
@@ -28,6 +32,7 @@
 #define TRAIL_TYPES     "aqueduct-types" /* of the event's attributes that are no strings: "count=integer,flag=boolean" */
 #define TRAIL_SINK      "aqueduct-sink"     /* id of the sink that gave up, or for which the record waits */
 #define TRAIL_ENDPOINT  "aqueduct-endpoint" /* of the sink: the one that this is about; absent: all of them */
+#define TRAIL_HOST      "aqueduct-host"     /* of the receiver's address; left out when it has none */
 #define TRAIL_SOURCE    "aqueduct-source"   /* instead of sink: id of the source whose event no topic could take */
 #define TRAIL_ATTEMPTS  "aqueduct-attempts" /* decimal */
 #define TRAIL_FIRST     "aqueduct-first"    /* RFC 3339: first attempt */
@@ -39,7 +44,8 @@
 #define TRAIL_STATUS    "aqueduct-status"   /* decimal: the receiver's last status; left out when there was none */
 #define TRAIL_CLASS     "aqueduct-class" /* refused unavailable configuration poison blocked orphaned invalid unrouted */
 #define TRAIL_REASON    "aqueduct-reason" /* for a person */
-#define TRAIL_STATE     "aqueduct-state"  /* "redriven"; in a blocked log "mark", "note"; among orphans "settled" */
+#define TRAIL_STATE     "aqueduct-state"  /* "redriven" "discarded" "resent" "mark" "note" "settled" */
+#define TRAIL_LETTER    "aqueduct-letter" /* which of the owner's letters it is, as the dead-letter sink files them */
 #define TRAIL_NOTE      "aqueduct-note"   /* decimal: the offset in the same log that a note is about, or begins with */
 #define TRAIL_TOPIC     "aqueduct-topic"  /* origin: where the record stood first */
 #define TRAIL_PARTITION "aqueduct-partition"

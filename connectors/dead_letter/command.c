@@ -1,28 +1,54 @@
 /* SPDX-License-Identifier: MIT */
-/* `aqueduct dead list | show | redrive`. */
+/* `aqueduct dead list | show | redrive | discard`. */
 #include <inttypes.h>
+#include <stdlib.h>
 #include "bridge/command.h"
 #include "connectors/dead_letter/dead_letter.h"
 #include "connectors/dead_letter/names.h"
 #include "connectors/dead_letter/print.h"
 #include "connectors/dead_letter/redrive.h"
 
-enum { COMMAND_LIST = 50, COMMAND_SHOW_BYTES = 4096 };
+enum {
+    COMMAND_LIST = 50,
+    COMMAND_SHOW_BYTES = 4096,
+    COMMAND_REDRIVES = 3, /* of one letter; then it is not taken again */
+};
 
 static const char command_usage
-    [] = "aqueduct dead list    [filter] [--limit N] [--json]            what other sinks gave up, newest first\n"
-         "aqueduct dead show    [filter | ID] [--raw]                    everything about them, data included\n"
-         "aqueduct dead redrive (filter | ID | --all) [--dry-run]        gives them again to the sink that failed\n";
+    [] = "aqueduct dead list    [filter] [--limit N] [--json]     what other sinks gave up, newest first\n"
+         "aqueduct dead show    [filter | ID] [--raw]             everything about them, data included\n"
+         "aqueduct dead redrive (filter | ID | --all) [--to PLACE] [--rate N] [--dry-run] [--json]\n"
+         "                                                        gives them again to the sink that failed\n"
+         "aqueduct dead discard (filter | ID | --all) [--dry-run] [--json]\n"
+         "                                                        gives them up for good; they stay listed\n";
 
-static const char command_notes[] =
-    "A redriven event keeps its id, key and headers; it is signed afresh. From then on it counts as redriven, and is "
-    "not\ntaken again without --again; if it fails again, it is dead again.\n";
+static const char command_notes
+    [] = "A redriven event keeps its id, key and headers; it is signed afresh. From then on it counts as\n"
+         "redriven, and is not taken again without --again; if it fails again, it is dead again. What was\n"
+         "redriven three times and is dead is left out as well, until --again says otherwise.\n"
+         "\n"
+         "--to gives the events to one other place, whatever its topics and filter are. It must have run with\n"
+         "this broker. Long work says on stderr how far it is. Ctrl-C ends it behind the letters that are\n"
+         "under way and says how many are left; the same command goes on with those. The daemon may run or\n"
+         "not: what is redriven while none runs is delivered when it starts.\n"
+         "\n"
+         "--json of redrive and discard: a line for each letter, as list prints it, with result (redriven,\n"
+         "discarded, would, refused, skipped), why and to; then one with the result total: redriven or\n"
+         "discarded, refused, skipped, of, dry_run, interrupted.\n"
+         "\n"
+         "Exit codes: 0 done; 1 none matches, some were refused or left (ctrl-C), or it failed; 2 wrong usage.\n"
+         "\n"
+         "Examples:\n"
+         "  aqueduct dead list --class unavailable --since 2h\n"
+         "  aqueduct dead redrive --sink crm --until 2026-11-20T10:00:00Z --rate 50\n"
+         "  aqueduct dead redrive 8f14e45f-ceea --to audit/archive\n"
+         "  aqueduct dead discard --class refused --type test. --dry-run\n";
 
 struct request {
     struct selection selection;
-    struct str since, state, from; /* as written */
+    struct str since, until, state, from, to; /* as written */
     bool json, all, dry_run, raw, again;
-    int64_t most; /* --limit; 0: not given */
+    int64_t most, rate; /* 0: not given */
     struct print_table table;
 };
 
@@ -36,16 +62,23 @@ static const struct flag command_flags[] = {
          .doc = "refused unavailable configuration poison blocked orphaned invalid unrouted"),
     FLAG(struct request, selection.type_prefix, .name = "--type", .value = "PREFIX",
          .doc = "event types that begin like this"),
+    FLAG(struct request, selection.source_prefix, .name = "--source", .value = "PREFIX",
+         .doc = "event sources that begin like this"),
     FLAG(struct request, selection.id, .name = "--id", .value = "ID", .doc = "one event"),
     FLAG(struct request, since, .name = "--since", .value = "TIME",
          .doc = "last attempt since: 2026-11-20T10:00:00Z, or a time ago: 90s 30m 2h 7d"),
-    FLAG(struct request, state, .name = "--state", .value = "STATE", .choices = "dead|redriven|all",
-         .doc = "dead (default), redriven or all"),
+    FLAG(struct request, until, .name = "--until", .value = "TIME", .doc = "last attempt before that"),
+    FLAG(struct request, state, .name = "--state", .value = "STATE", .choices = "dead|redriven|discarded|all",
+         .doc = "dead (default), redriven, discarded or all"),
     FLAG(struct request, most, .name = "--limit", .value = "N", .min = 1, .max = INT32_MAX, .group = "",
          .doc = "at most N (list: 50 unless --json or --all)"),
-    FLAG(struct request, all, .name = "--all", .doc = "every letter: must be said to redrive without a filter"),
+    FLAG(struct request, all, .name = "--all",
+         .doc = "every letter: must be said to redrive or discard without a filter"),
     FLAG(struct request, json, .name = "--json", .doc = "one JSON object per line"),
-    FLAG(struct request, dry_run, .name = "--dry-run", .doc = "redrive: only say what would be done"),
+    FLAG(struct request, dry_run, .name = "--dry-run", .doc = "redrive, discard: only say what would be done"),
+    FLAG(struct request, to, .name = "--to", .value = "PLACE", .doc = "redrive: to this SINK or SINK/ENDPOINT instead"),
+    FLAG(struct request, rate, .name = "--rate", .value = "N", .min = 1, .max = 1000000,
+         .doc = "redrive: at most N letters a second"),
     FLAG(struct request, raw, .name = "--raw", .doc = "show: only the data, as it is"),
     FLAG(struct request, again, .name = "--again", .doc = "redrive: also what was redriven before"),
     FLAG(struct request, from, .name = "--from", .value = "NAME",
@@ -77,23 +110,27 @@ static int command_select(const struct command_call *call, struct request *r)
         return command_wrong("one ID at a time", str_of(call->words[1]));
     if (call->word_count == 2)
         s->id = str_of(call->words[1]);
-    bool all_states = str_eq(r->state, STR("all")) || (!r->state.at && r->again);
+    bool all_states = str_eq(r->state, STR("all"));
     s->dead = all_states || !r->state.at || str_eq(r->state, STR("dead"));
-    s->redriven = all_states || str_eq(r->state, STR("redriven"));
+    s->redriven = all_states || str_eq(r->state, STR("redriven")) || (!r->state.at && r->again);
+    s->discarded = all_states || str_eq(r->state, STR("discarded"));
     if (r->since.at && !clock_since(r->since, &s->since_ms))
         return command_wrong("--since is neither a moment nor a time ago", r->since);
+    if (r->until.at && !clock_since(r->until, &s->until_ms))
+        return command_wrong("--until is neither a moment nor a time ago", r->until);
     return 0;
 }
 
 static bool command_is_filtered(const struct request *r)
 {
     const struct selection *s = &r->selection;
-    return s->owner.at || s->endpoint.at || s->class.at || s->type_prefix.at || s->id.at || r->since.at;
+    return s->owner.at || s->endpoint.at || s->class.at || s->type_prefix.at || s->source_prefix.at || s->id.at
+           || r->since.at || r->until.at;
 }
 
 /* ---- list, show ---- */
 
-static bool command_fit_letter(void *ctx, const struct letter *l, struct err *e)
+static bool command_fit_letter(void *ctx, struct letter *l, struct err *e)
 {
     struct request *r = ctx;
     (void)e;
@@ -101,7 +138,7 @@ static bool command_fit_letter(void *ctx, const struct letter *l, struct err *e)
     return true;
 }
 
-static bool command_list_letter(void *ctx, const struct letter *l, struct err *e)
+static bool command_list_letter(void *ctx, struct letter *l, struct err *e)
 {
     const struct request *r = ctx;
     (void)e;
@@ -112,6 +149,21 @@ static bool command_list_letter(void *ctx, const struct letter *l, struct err *e
     return true;
 }
 
+/* Says how many letters are not listed because they were discarded. */
+static int command_say_discarded(struct letters *st, const struct request *r, struct err *e)
+{
+    struct selection discarded = r->selection;
+    discarded.dead = discarded.redriven = false;
+    discarded.discarded = true;
+    int64_t count = r->json || r->state.at ? 0 : letters_matches(st, &discarded, e);
+    if (count < 0)
+        return command_fail(e);
+    if (count)
+        fprintf(stderr, "%" PRId64 " more that match%s discarded (--state discarded)\n", count,
+                count == 1 ? "es was" : " were");
+    return COMMAND_DONE;
+}
+
 static int command_list(struct letters *st, struct request *r, const struct command_call *call)
 {
     struct err e;
@@ -120,7 +172,7 @@ static int command_list(struct letters *st, struct request *r, const struct comm
     int64_t most = r->most ? r->most : r->all || r->json ? INT64_MAX : COMMAND_LIST;
     if (matches < 0)
         return command_fail(&e);
-    r->table.with_state = r->selection.redriven;
+    r->table.with_state = r->selection.redriven || r->selection.discarded;
     if (!r->json && matches > 0) {
         if (letters_each(st, &r->selection, true, most, command_fit_letter, r, &e) < 0)
             return command_fail(&e);
@@ -133,10 +185,10 @@ static int command_list(struct letters *st, struct request *r, const struct comm
         fputs("no dead letters match\n", stderr);
     if (!r->json && matches > shown)
         printf("... and %" PRId64 " older ones (--limit N, --all)\n", matches - shown);
-    return COMMAND_DONE;
+    return command_say_discarded(st, r, &e);
 }
 
-static bool command_show_letter(void *ctx, const struct letter *l, struct err *e)
+static bool command_show_letter(void *ctx, struct letter *l, struct err *e)
 {
     const struct request *r = ctx;
     (void)e;
@@ -158,7 +210,7 @@ static int command_show(struct letters *st, struct request *r, const struct comm
     if (!command_is_filtered(r) && !r->all)
         return command_wrong("show needs an ID, a filter or --all", STR_ABSENT);
     if (!r->state.at)
-        r->selection.redriven = true;
+        r->selection.redriven = r->selection.discarded = true;
     int64_t shown = letters_each(st, &r->selection, true, r->most ? r->most : INT64_MAX, command_show_letter, r, &e);
     if (shown < 0)
         return command_fail(&e);
@@ -167,38 +219,88 @@ static int command_show(struct letters *st, struct request *r, const struct comm
     return shown ? COMMAND_DONE : COMMAND_FAILED;
 }
 
-/* ---- redrive ---- */
+/* ---- redrive, discard ---- */
 
-/* Nothing of the selection is dead; `skipped`: so many were redriven before. */
-static int command_nothing_to_redrive(int64_t skipped)
+/* Nothing of the selection is to be done; `skipped`: so many were redriven before. */
+static int command_nothing(const struct request *r, int64_t skipped)
 {
     if (skipped)
         fprintf(stderr, "nothing to redrive: %" PRId64 " that match%s redriven before (--again)\n", skipped,
                 skipped == 1 ? "es was" : " were");
-    else
+    else if (!r->json)
         fputs("no dead letters match\n", stderr);
     return COMMAND_FAILED;
+}
+
+/* Leaves out, says and counts what was redriven before. */
+static bool command_skip(struct redrive *d, struct letters *st, struct request *r, struct err *e)
+{
+    struct selection before = r->selection;
+    if (r->again || d->as.becomes == LETTER_DISCARDED)
+        return true;
+    before.redriven = r->selection.dead && !r->selection.redriven; /* else each is refused by itself */
+    before.discarded = false;
+    before.redrives_least = COMMAND_REDRIVES;
+    r->selection.redrives_below = COMMAND_REDRIVES;
+    return redrive_say_skipped(d, st, &before, e);
+}
+
+static int command_end(struct redrive *d, struct letters *st, struct request *r)
+{
+    struct err e = { "" };
+    int64_t matches = command_skip(d, st, r, &e) ? letters_matches(st, &r->selection, &e) : -1;
+    if (matches < 0)
+        return command_fail(&e);
+    d->total = r->most && r->most < matches ? r->most : matches; /* what dies again meanwhile is not taken twice */
+    bool good = d->total == 0 || redrive_letters(d, st, &r->selection, d->total, &e);
+    if (d->total || r->json)
+        results_say_total(&d->as, d->total);
+    if (!good)
+        return command_fail(&e);
+    if (d->as.interrupted)
+        fprintf(stderr, "aqueduct dead: interrupted: %" PRId64 " of %" PRId64 " are left; the same command goes on\n",
+                d->total - d->as.done - d->as.refused, d->total);
+    if (d->total == 0)
+        return command_nothing(r, d->as.skipped);
+    return d->as.refused || d->as.interrupted ? COMMAND_FAILED : COMMAND_DONE;
 }
 
 static int command_redrive(struct letters *st, struct request *r, const struct command_call *call)
 {
     struct err e;
+    struct command_place to = { 0 };
     if (!command_is_filtered(r) && !r->all)
         return command_wrong("redrive needs an ID, a filter or --all", STR_ABSENT);
-    struct redrive d = { .call = call, .again = r->again, .dry_run = r->dry_run };
-    int64_t skipped = 0;
-    d.total = letters_matches(st, &r->selection, &e);
-    if (d.total < 0 || (!r->selection.redriven && !redrive_say_skipped(st, &r->selection, &skipped, &e)))
-        return command_fail(&e);
-    if (d.total == 0)
-        return command_nothing_to_redrive(skipped);
-    int64_t most = r->most && r->most < d.total ? r->most : d.total; /* what dies again meanwhile is not taken twice */
-    bool good = redrive_letters(&d, st, &r->selection, most, &e);
-    printf("%s %" PRId64 ", refused %" PRId64 ", of %" PRId64 "\n", r->dry_run ? "would redrive" : "redriven", d.sent,
-           d.refused, most);
-    if (!good)
-        return command_fail(&e);
-    return d.refused ? COMMAND_FAILED : COMMAND_DONE;
+    if (r->to.at && !call->place(call, r->to, &to, &e)) {
+        command_fail(&e);
+        return COMMAND_USAGE;
+    }
+    struct redrive *d = mem_alloc(sizeof *d);
+    *d = (struct redrive){
+        .call = call,
+        .as = { .becomes = LETTER_REDRIVEN, .to = to, .dry_run = r->dry_run, .json = r->json },
+        .again = r->again,
+        .rate = r->rate,
+    };
+    int code = command_end(d, st, r);
+    free(d);
+    return code;
+}
+
+static int command_discard(struct letters *st, struct request *r, const struct command_call *call)
+{
+    if (!command_is_filtered(r) && !r->all)
+        return command_wrong("discard needs an ID, a filter or --all", STR_ABSENT);
+    if (r->to.at || r->rate || r->again)
+        return command_wrong("--to, --rate and --again go with redrive", STR_ABSENT);
+    struct redrive *d = mem_alloc(sizeof *d);
+    *d = (struct redrive){
+        .call = call,
+        .as = { .becomes = LETTER_DISCARDED, .dry_run = r->dry_run, .json = r->json },
+    };
+    int code = command_end(d, st, r);
+    free(d);
+    return code;
 }
 
 /* ---- the command ---- */
@@ -234,9 +336,14 @@ static const struct dead_letter *command_sink(const struct command_call *call, s
 static const struct verb {
     const char *name;
     int (*run)(struct letters *st, struct request *r, const struct command_call *call);
-} command_verbs[] = { { "list", command_list }, { "show", command_show }, { "redrive", command_redrive } };
+} command_verbs[] = {
+    { "list", command_list },
+    { "show", command_show },
+    { "redrive", command_redrive },
+    { "discard", command_discard },
+};
 
-static const char *const command_names[] = { "list", "show", "redrive", NULL };
+static const char *const command_names[] = { "list", "show", "redrive", "discard", NULL };
 
 static const struct verb *command_verb(const char *name)
 {
@@ -251,7 +358,7 @@ static int command_run(struct command_call *call)
     struct request *r = call->flags;
     const struct verb *verb = command_verb(call->word_count ? call->words[0] : "");
     if (!verb)
-        return command_wrong("list, show or redrive", call->word_count ? str_of(call->words[0]) : STR_ABSENT);
+        return command_wrong("list, show, redrive or discard", call->word_count ? str_of(call->words[0]) : STR_ABSENT);
     int code = command_select(call, r);
     if (code)
         return code;
@@ -269,7 +376,7 @@ static int command_run(struct command_call *call)
 
 const struct command dead_command = {
     .name = "dead",
-    .doc = "List, show and redrive the events that sinks gave up.",
+    .doc = "List, show, redrive and discard the events that sinks gave up.",
     .usage = command_usage,
     .notes = command_notes,
     .flags = command_flags,

@@ -8,6 +8,8 @@
 #include "bridge/event/trail.h"
 
 METRIC_GAUGE(aqueduct_dead_letters, "Letters in the dead-letter file.", "sink");
+METRIC_GAUGE(aqueduct_dead_letters_discarded, "Letters in the file that a person gave up (aqueduct dead discard).",
+             "sink");
 METRIC_COUNTER(aqueduct_dead_letters_dropped_total, "Letters that left the file by keep or max_age.", "sink");
 
 static const struct option dead_letter_options[] = {
@@ -32,9 +34,8 @@ static int64_t dead_letter_moment(const struct record *r, const char *header)
     return text.at && clock_parse(text, &ms) ? ms : 0;
 }
 
-/* What a record of the dead-letter topic says; everything is borrowed from m. True: it is no letter but says that one
- * was redriven. */
-static bool dead_letter_read(const struct message *m, struct letter *out)
+/* What a record of the dead-letter topic says of a letter; everything is borrowed from m. */
+static void dead_letter_read(const struct message *m, struct letter *out)
 {
     const struct record *r = m->record;
     struct str source = record_header(r, TRAIL_SOURCE), sink = record_header(r, TRAIL_SINK);
@@ -53,6 +54,7 @@ static bool dead_letter_read(const struct message *m, struct letter *out)
         .topic = record_header(r, TRAIL_TOPIC),
         .partition = dead_letter_number(r, TRAIL_PARTITION),
         .offset = dead_letter_number(r, TRAIL_OFFSET),
+        .identity = record_header(r, TRAIL_LETTER),
         .record = *r,
     };
     if (m->event) {
@@ -61,7 +63,25 @@ static bool dead_letter_read(const struct message *m, struct letter *out)
         out->type = m->event->type;
         out->time = m->event->time;
     }
-    return str_eq(record_header(r, TRAIL_STATE), STR("redriven"));
+}
+
+/* Files a letter, or what became of one. */
+static bool dead_letter_file(struct dead_letter *d, const struct message *m, struct err *e)
+{
+    struct letter l;
+    struct str state = record_header(m->record, TRAIL_STATE);
+    dead_letter_read(m, &l);
+    if (str_eq(state, STR("redriven")))
+        return letters_redriven(d->letters, &l, e);
+    if (str_eq(state, STR("discarded")))
+        return letters_discarded(d->letters, &l, e);
+    return str_eq(state, STR("resent")) || letters_file(d->letters, &l, e); /* an event alone: of no letter */
+}
+
+static void dead_letter_count(struct dead_letter *d)
+{
+    metric_set(d->filed, letters_count(d->letters));
+    metric_set(d->discarded, letters_count_discarded(d->letters));
 }
 
 static bool dead_letter_open(struct sink *s, struct err *e)
@@ -71,8 +91,9 @@ static bool dead_letter_open(struct sink *s, struct err *e)
     if (!d->letters)
         return false;
     d->filed = metric_get(&aqueduct_dead_letters, LABELS(s->id));
+    d->discarded = metric_get(&aqueduct_dead_letters_discarded, LABELS(s->id));
     d->dropped = metric_get(&aqueduct_dead_letters_dropped_total, LABELS(s->id));
-    metric_set(d->filed, letters_count(d->letters));
+    dead_letter_count(d);
     return true;
 }
 
@@ -97,14 +118,11 @@ static void dead_letter_send(struct sink *s, const struct message *m)
 }
 
 /* Files the first n waiting messages: all of them, durably, or none. */
-static bool dead_letter_file(struct dead_letter *d, size_t n, struct err *e)
+static bool dead_letter_file_first(struct dead_letter *d, size_t n, struct err *e)
 {
     bool ok = letters_begin(d->letters, e);
-    for (size_t i = 0; ok && i < n; i++) {
-        struct letter l;
-        bool redriven = dead_letter_read(&d->waiting[i], &l);
-        ok = redriven ? letters_redriven(d->letters, &l, e) : letters_file(d->letters, &l, e);
-    }
+    for (size_t i = 0; ok && i < n; i++)
+        ok = dead_letter_file(d, &d->waiting[i], e);
     int64_t oldest = d->max_age.ms > 0 ? clock_wall_ms() - d->max_age.ms : INT64_MIN;
     int64_t dropped = ok ? letters_trim(d->letters, d->keep, oldest, e) : -1;
     if (dropped < 0 || !letters_commit(d->letters, e)) {
@@ -112,7 +130,7 @@ static bool dead_letter_file(struct dead_letter *d, size_t n, struct err *e)
         return false;
     }
     metric_add(d->dropped, dropped);
-    metric_set(d->filed, letters_count(d->letters));
+    dead_letter_count(d);
     return true;
 }
 
@@ -126,7 +144,7 @@ static size_t dead_letter_work(struct sink *s, int wake_fd, struct duration wait
         return 0;
     }
     struct err e;
-    bool ok = dead_letter_file(d, n, &e);
+    bool ok = dead_letter_file_first(d, n, &e);
     for (size_t i = 0; i < n; i++) {
         out[i] = (struct result){ .tag = d->waiting[i].tag,
                                   .verdict = ok ? VERDICT_DELIVERED : VERDICT_RETRY,
@@ -149,7 +167,7 @@ static void dead_letter_close(struct sink *s)
 extern const struct sink_ops dead_letter_sink;
 const struct sink_ops dead_letter_sink = {
     .type = "dead_letter",
-    .doc = "Files the events that other sinks gave up, where `aqueduct dead` lists, shows and redrives them.",
+    .doc = "Files the events that other sinks gave up, where `aqueduct dead` lists, shows, redrives and discards them.",
     .size = sizeof(struct dead_letter),
     .options = dead_letter_options,
     .dead_letters = true,

@@ -13,5 +13,5 @@ struct dead_letter {
     struct letters *letters;
     struct message *waiting; /* sent by the core, not yet filed */
     size_t waiting_count, waiting_cap;
-    struct metric *filed, *dropped;
+    struct metric *filed, *discarded, *dropped;
 };

@@ -32,17 +32,21 @@ static const char *const texts[STATEMENTS] = {
     [INSERT_HEADER] = "INSERT INTO headers (letter, position, name, value) VALUES (?1, ?2, ?3, ?4)",
     [REDRIVEN] = "UPDATE letters SET state = 'redriven', redrives = redrives + 1"
                  " WHERE owner = ?1 AND of_source = 0 AND topic = ?2 AND partition = ?3 AND offset = ?4 AND last = ?5"
-                 " AND state = 'dead' AND coalesce(?6, '') =" OF_ENDPOINT,
-    [MARK_REDRIVEN] = "UPDATE letters SET state = 'redriven', redrives = redrives + 1"
-                      " WHERE seq = ?1 AND (state = 'dead' OR ?2)",
+                 " AND state <> 'redriven' AND coalesce(?6, '') =" OF_ENDPOINT,
+    [DISCARDED] = "UPDATE letters SET state = 'discarded'"
+                  " WHERE owner = ?1 AND of_source = ?2 AND identity = ?3 AND last = ?4 AND state = 'dead'",
+    [MARK] = "UPDATE letters SET state = ?2, redrives = redrives + (?2 = 'redriven') WHERE seq = ?1 AND state = ?3",
     [COUNT] = "SELECT count(*) FROM letters",
+    [COUNT_DISCARDED] = "SELECT count(*) FROM letters WHERE state = 'discarded'",
     [OLDEST] = "DELETE FROM letters WHERE seq IN (SELECT seq FROM letters ORDER BY seq LIMIT ?1)",
     [AGED] = "DELETE FROM letters WHERE last < ?1",
     [LOAD] = ("SELECT of_source, owner, id, source, type, time, first, last, attempts, status, class, reason, topic,"
-              " partition, offset, stored, state = 'redriven', redrives, key, value, nullif(" OF_ENDPOINT
-              ", '') FROM letters WHERE seq = ?1"),
+              " partition, offset, stored, state, redrives, key, value, nullif(" OF_ENDPOINT
+              ", ''), identity FROM letters WHERE seq = ?1"),
     [LOAD_HEADERS] = "SELECT name, value FROM headers WHERE letter = ?1 ORDER BY position",
 };
+
+#define DISCARDS "CREATE INDEX IF NOT EXISTS letters_discarded ON letters (seq) WHERE state = 'discarded';"
 
 static const char schema[] =
     "BEGIN;"
@@ -60,7 +64,7 @@ static const char schema[] =
     "CREATE INDEX letters_origin ON letters (owner, topic, partition, offset);"
     "CREATE INDEX letters_last ON letters (last);"
     "CREATE TABLE headers (letter INTEGER NOT NULL REFERENCES letters ON DELETE CASCADE, position INTEGER NOT NULL,"
-    " name BLOB NOT NULL, value BLOB, PRIMARY KEY (letter, position)) WITHOUT ROWID;"
+    " name BLOB NOT NULL, value BLOB, PRIMARY KEY (letter, position)) WITHOUT ROWID;" DISCARDS
     "PRAGMA application_id = 1095846980;"
     "PRAGMA user_version = 1;"
     "COMMIT;";
@@ -139,8 +143,8 @@ static bool letters_check_file(struct letters *st, bool write, struct err *e)
     bool empty;
     if (!letters_judge(st, &empty, e))
         return false;
-    if (!empty)
-        return true;
+    if (!empty) /* earlier versions did not know the index; they write it all the same */
+        return !write || sqlite3_exec(st->db, DISCARDS, NULL, NULL, NULL) == SQLITE_OK || letters_failed(st, e);
     if (!write)
         return err_set(e, "%s: holds no dead letters yet", st->path);
     return sqlite3_exec(st->db, schema, NULL, NULL, NULL) == SQLITE_OK || letters_failed(st, e);
@@ -395,14 +399,50 @@ bool letters_redriven(struct letters *st, const struct letter *l, struct err *e)
     return letters_step(st, s, NULL, e);
 }
 
-bool letters_mark_redriven(struct letters *st, const struct letter *l, struct err *e)
+bool letters_discarded(struct letters *st, const struct letter *l, struct err *e)
 {
-    sqlite3_stmt *s = letters_statement(st, MARK_REDRIVEN, e);
-    if (!s || sqlite3_exec(st->db, "PRAGMA query_only = OFF", NULL, NULL, NULL) != SQLITE_OK)
-        return s && letters_failed(st, e);
-    sqlite3_bind_int64(s, 1, l->seq);
-    sqlite3_bind_int(s, 2, l->redriven);
-    bool ok = letters_step(st, s, NULL, e);
+    sqlite3_stmt *s = letters_statement(st, DISCARDED, e);
+    if (!s)
+        return false;
+    letters_bind_text(s, 1, l->owner);
+    sqlite3_bind_int(s, 2, l->of_source);
+    letters_bind_text(s, 3, l->identity);
+    sqlite3_bind_int64(s, 4, l->last_ms);
+    return letters_step(st, s, NULL, e);
+}
+
+const char *letter_state(enum letter_state state)
+{
+    switch (state) {
+    case LETTER_DEAD: return "dead";
+    case LETTER_REDRIVEN: return "redriven";
+    case LETTER_DISCARDED: return "discarded";
+    }
+    return "dead";
+}
+
+static bool letters_mark_all(struct letters *st, const struct letter *letters, size_t count, enum letter_state now,
+                             struct err *e)
+{
+    sqlite3_stmt *s = letters_statement(st, MARK, e);
+    bool ok = s && letters_begin(st, e);
+    for (size_t i = 0; ok && i < count; i++) {
+        sqlite3_bind_int64(s, 1, letters[i].seq);
+        letters_bind_text(s, 2, str_of(letter_state(now)));
+        letters_bind_text(s, 3, str_of(letter_state(letters[i].state)));
+        ok = letters_step(st, s, NULL, e);
+    }
+    ok = ok && letters_commit(st, e);
+    if (!ok)
+        letters_rollback(st);
+    return ok;
+}
+
+bool letters_mark(struct letters *st, const struct letter *letters, size_t count, enum letter_state now, struct err *e)
+{
+    if (sqlite3_exec(st->db, "PRAGMA query_only = OFF", NULL, NULL, NULL) != SQLITE_OK)
+        return letters_failed(st, e);
+    bool ok = letters_mark_all(st, letters, count, now, e);
     return sqlite3_exec(st->db, "PRAGMA query_only = ON", NULL, NULL, NULL) == SQLITE_OK && ok;
 }
 
@@ -413,6 +453,13 @@ int64_t letters_count(struct letters *st)
     if (s && letters_step(st, s, &count, NULL))
         st->count = count;
     return st->count < 0 ? 0 : st->count;
+}
+
+int64_t letters_count_discarded(struct letters *st)
+{
+    int64_t count = 0;
+    sqlite3_stmt *s = letters_statement(st, COUNT_DISCARDED, NULL);
+    return s && letters_step(st, s, &count, NULL) ? count : 0;
 }
 
 /* Runs one of the deleting statements; returns how many letters went, or -1. */

@@ -42,7 +42,7 @@ static bool names_configured(const struct command_call *call, struct str sink, s
 /* Has a letter these, whatever its state? What cannot be read counts as one: reading it for good says why. */
 static bool names_of_letter(struct letters *st, struct str owner, struct str endpoint)
 {
-    struct selection all = { .owner = owner, .endpoint = endpoint, .dead = true, .redriven = true };
+    struct selection all = { .owner = owner, .endpoint = endpoint, .dead = true, .redriven = true, .discarded = true };
     return letters_matches(st, &all, NULL) != 0;
 }
 
@@ -102,11 +102,11 @@ bool names_reachable(const struct command_call *call, const struct letter *l, st
     if (!names_configured(call, l->owner, STR_ABSENT))
         return err_set(
             e,
-            "there is no sink %.*s in this configuration; put it back, or name it in formerly: of the sink that "
-            "takes its place",
+            "there is no sink %.*s in this configuration; put it back, name it in formerly: of the sink that takes its "
+            "place, or say --to another",
             STR_ARG(l->owner));
     if (l->endpoint.at && !names_configured(call, l->owner, l->endpoint))
-        return err_set(e, "the sink %.*s has no endpoint %.*s in this configuration; put it back to redrive this",
+        return err_set(e, "the sink %.*s has no endpoint %.*s in this configuration; put it back, or say --to another",
                        STR_ARG(l->owner), STR_ARG(l->endpoint));
     return true;
 }

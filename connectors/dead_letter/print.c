@@ -60,7 +60,7 @@ void print_table_fit(struct print_table *t, const struct letter *l)
 void print_table_head(const struct print_table *t, FILE *out)
 {
     fprintf(out, "%-19s %-*s %-13s %3s %3s %s%-26s %s\n", "LAST ATTEMPT (UTC)", print_owner_width(t), "SINK", "CLASS",
-            "TRY", "ST.", t->with_state ? "STATE    " : "", "TYPE", "ID");
+            "TRY", "ST.", t->with_state ? "STATE     " : "", "TYPE", "ID");
 }
 
 /* The sink or source; one of several endpoints as sink/endpoint. */
@@ -89,7 +89,7 @@ void print_table_row(const struct print_table *t, const struct letter *l, FILE *
     fprintf(out, "%3" PRId64 " ", l->attempts);
     fprintf(out, l->status ? "%3" PRId64 " " : "  - ", l->status);
     if (t->with_state)
-        print_cell(l->redriven ? STR("redriven") : STR("dead"), 8, out);
+        print_cell(str_of(letter_state(l->state)), 9, out);
     print_cell(l->type.at ? l->type : STR("(no event)"), 26, out);
     if (l->id.at)
         print_clean(l->id, 80, out);
@@ -156,17 +156,29 @@ static void print_json_line(struct str json, FILE *out)
     fputc('\n', out);
 }
 
-void print_json(const struct letter *l, FILE *out)
+void print_json_result(const char *result, const char *why, const char *to, const struct letter *l, FILE *out)
 {
     struct buf b = buf_new(LINE_BYTES);
-    buf_printf(&b, "{\"state\":\"%s\"", l->redriven ? "redriven" : "dead");
+    buf_add_char(&b, '{');
+    if (result) {
+        json_add_text(&b, "result", str_of(result));
+        json_add_text(&b, "why", str_of(why));
+        json_add_text(&b, "to", str_of(to));
+    }
+    json_add_text(&b, "state", str_of(letter_state(l->state)));
     print_json_event(&b, l);
     print_json_attempts(&b, l);
+    json_add_text(&b, "host", record_header(&l->record, TRAIL_HOST));
     print_json_origin(&b, l);
     json_add_text(&b, "key", l->record.key);
     buf_printf(&b, ",\"size\":%zu}", l->record.value.n);
     print_json_line(buf_str(&b), out);
     buf_free(&b);
+}
+
+void print_json(const struct letter *l, FILE *out)
+{
+    print_json_result(NULL, NULL, NULL, l, out);
 }
 
 /* ---- one letter, whole ---- */
@@ -266,7 +278,7 @@ static void print_number(const char *name, int64_t n, FILE *out)
 
 static void print_state(const struct letter *l, FILE *out)
 {
-    fprintf(out, "%-10s %s", "state", l->redriven ? "redriven" : "dead");
+    fprintf(out, "%-10s %s", "state", letter_state(l->state));
     if (l->redrives == 1)
         fputs(" (redriven once)", out);
     else if (l->redrives)
@@ -297,6 +309,7 @@ void print_letter(const struct letter *l, size_t limit, FILE *out)
     print_field("time", l->time, out);
     print_field(l->of_source ? "from" : "sink", l->owner, out);
     print_field("endpoint", l->endpoint, out);
+    print_field("host", record_header(&l->record, TRAIL_HOST), out);
     print_field("class", l->class, out);
     print_field("reason", l->reason, out);
     if (l->status)

@@ -15,6 +15,8 @@ void print_table_fit(struct print_table *t, const struct letter *l);
 void print_table_head(const struct print_table *t, FILE *out);
 void print_table_row(const struct print_table *t, const struct letter *l, FILE *out);
 void print_json(const struct letter *l, FILE *out);
+/* The same after what a command did with it; `why`, `to`: NULL: nothing to say. */
+void print_json_result(const char *result, const char *why, const char *to, const struct letter *l, FILE *out);
 /* Everything of one letter; data longer than `limit` bytes is cut and says so; 0: no limit. */
 void print_letter(const struct letter *l, size_t limit, FILE *out);
 void print_origin(const struct letter *l, int width,

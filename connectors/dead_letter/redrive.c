@@ -1,111 +1,236 @@
 /* SPDX-License-Identifier: MIT */
-/* Redriving dead letters: the event to the sink's redrive topic, then the news of it into the file, for a second call
- * while no daemon runs, and to the dead-letter topic, for every other list. */
+/* Redrives and discards dead letters, batch by batch. */
 #include "connectors/dead_letter/redrive.h"
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "bridge/event/trail.h"
+#include "bridge/lib/crash.h"
+#include "bridge/lib/interrupt.h"
 #include "connectors/dead_letter/names.h"
-#include "connectors/dead_letter/print.h"
 
 enum {
-    REDRIVE_PROGRESS = 500, /* a line after so many */
-    REDRIVE_SKIPPED = 20,   /* most that are named, newest first */
+    REDRIVE_BYTES = 8 << 20, /* of a batch's data */
+    REDRIVE_PARTS = 4,       /* batches a second, with a rate */
+    REDRIVE_SAY_MS = 2000,   /* between two lines about the progress */
+    REDRIVE_SKIPPED = 20,    /* most that are named, newest first */
     REDRIVE_FAILURES = 3, /* one record that cannot be published is that record's; so many in a row are the broker's */
 };
 
-/* Gives the event to the sink again, at the endpoint that gave it up. */
-static bool redrive_event(const struct command_call *call, const struct letter *l, struct err *e)
+/* ---- records ---- */
+
+struct redrive_record { /* one that is published, and what it borrows */
+    struct moved moved;
+    char *topic, *owner, *endpoint, *identity, last[CLOCK_TEXT];
+};
+
+static void redrive_free_records(struct redrive_record *records, size_t count)
 {
-    char *owner = str_dup(l->owner), *topic = topic_name(call->prefix, TOPIC_REDRIVE, owner);
-    char *endpoint = l->endpoint.at ? str_dup(l->endpoint) : NULL;
-    struct moved m;
-    trail_move(&m, &l->record, topic, (const char *const[]){ TRAIL_ENDPOINT, endpoint, NULL });
-    bool ok = call->publish(call, &m.record, e);
-    trail_free(&m);
-    free(endpoint);
-    free(topic);
-    free(owner);
+    for (size_t i = 0; i < count; i++) {
+        trail_free(&records[i].moved);
+        free(records[i].topic);
+        free(records[i].owner);
+        free(records[i].endpoint);
+        free(records[i].identity);
+    }
+    free(records);
+}
+
+static char *redrive_text(struct str s)
+{
+    return s.at ? str_dup(s) : NULL;
+}
+
+/* The event, for the sink's redrive topic. */
+static void redrive_event(const struct redrive *d, const struct letter *l, struct redrive_record *out)
+{
+    out->owner = d->as.to.sink ? str_dup(str_of(d->as.to.sink)) : str_dup(l->owner);
+    out->endpoint = d->as.to.sink ? redrive_text(str_of(d->as.to.endpoint)) : redrive_text(l->endpoint);
+    out->topic = topic_name(d->call->prefix, TOPIC_REDRIVE, out->owner);
+    trail_move(&out->moved, &l->record, out->topic, (const char *const[]){ TRAIL_ENDPOINT, out->endpoint, NULL });
+}
+
+/* What became of the letter, for the dead-letter topic: every list of dead letters learns it there, not only this file. */
+static void redrive_news(const struct redrive *d, const struct letter *l, struct redrive_record *out)
+{
+    out->owner = str_dup(l->owner);
+    out->endpoint = redrive_text(l->endpoint);
+    out->identity = d->as.becomes == LETTER_DISCARDED ? redrive_text(l->identity) : NULL;
+    out->topic = topic_name(d->call->prefix, TOPIC_DEAD_LETTER, NULL);
+    clock_text(l->last_ms, out->last);
+    trail_move(&out->moved, &l->record, out->topic,
+               (const char *const[]){ l->of_source ? TRAIL_SOURCE : TRAIL_SINK, out->owner, TRAIL_ENDPOINT,
+                                      out->endpoint, TRAIL_STATE, letter_state(d->as.becomes), TRAIL_LETTER,
+                                      out->identity, TRAIL_LAST, l->last_ms ? out->last : NULL, NULL });
+    out->moved.record.value = STR_ABSENT;
+}
+
+/* That another sink got the event, which has no letter of it. */
+static void redrive_resent(const struct redrive *d, const struct letter *l, struct redrive_record *out)
+{
+    out->topic = topic_name(d->call->prefix, TOPIC_DEAD_LETTER, NULL);
+    clock_text(clock_wall_ms(), out->last);
+    trail_move(&out->moved, &l->record, out->topic,
+               (const char *const[]){ TRAIL_SINK, d->as.to.sink, TRAIL_ENDPOINT, d->as.to.endpoint, TRAIL_STATE,
+                                      "resent", TRAIL_LAST, out->last, NULL });
+    out->moved.record.value = STR_ABSENT;
+}
+
+static enum outcome redrive_publish(const struct redrive *d, const struct redrive_record *records, size_t count,
+                                    struct err *e)
+{
+    struct record *plain = mem_alloc(count * sizeof *plain);
+    for (size_t i = 0; i < count; i++)
+        plain[i] = records[i].moved.record;
+    enum outcome o = d->call->publish(d->call, plain, count, e);
+    free(plain);
+    return o;
+}
+
+/* ---- the batch ---- */
+
+/* Takes letters that could not be published out of the batch: all but the `kept` first. */
+static void redrive_drop(struct redrive *d, size_t kept)
+{
+    for (size_t i = kept; i < d->count; i++)
+        letter_free(&d->batch[i]);
+    d->count = kept;
+    d->bytes = 0;
+}
+
+static void redrive_refuse(struct redrive *d, const struct letter *l, const char *why)
+{
+    results_say(&d->as, "refused", why, l);
+    d->as.refused++;
+}
+
+/* Publishes the events one after the other, since not all of them can be stored: what cannot is refused. False with *e when
+ * several in a row cannot; what was published stays in the batch. */
+static bool redrive_singly(struct redrive *d, const struct redrive_record *events, struct err *e)
+{
+    size_t kept = 0, i = 0;
+    for (; i < d->count && d->failures < REDRIVE_FAILURES; i++) {
+        if (redrive_publish(d, &events[i], 1, e) == OUTCOME_STORED) {
+            struct letter stored = d->batch[i];
+            d->batch[i] = d->batch[kept];
+            d->batch[kept++] = stored;
+            d->failures = 0;
+        } else {
+            redrive_refuse(d, &d->batch[i], e->text);
+            d->failures++;
+        }
+    }
+    redrive_drop(d, kept);
+    return d->failures < REDRIVE_FAILURES;
+}
+
+static bool redrive_events(struct redrive *d, struct err *e)
+{
+    if (d->as.becomes == LETTER_DISCARDED)
+        return true;
+    size_t count = d->count;
+    struct redrive_record *events = mem_alloc(count * sizeof *events);
+    for (size_t i = 0; i < count; i++)
+        redrive_event(d, &d->batch[i], &events[i]);
+    bool stored = count > 1 && redrive_publish(d, events, count, e) == OUTCOME_STORED;
+    if (stored)
+        d->failures = 0;
+    bool ok = stored || redrive_singly(d, events, e);
+    redrive_free_records(events, count);
     return ok;
 }
 
-/* Says so on the dead-letter topic: every list of dead letters learns it there, not only this file. */
-static bool redrive_tell(const struct command_call *call, const struct letter *l, struct err *e)
+static bool redrive_tell(const struct redrive *d, struct err *e)
 {
-    char last[CLOCK_TEXT], *owner = str_dup(l->owner), *endpoint = l->endpoint.at ? str_dup(l->endpoint) : NULL;
-    char *topic = topic_name(call->prefix, TOPIC_DEAD_LETTER, NULL);
-    clock_text(l->last_ms, last);
-    struct moved m;
-    trail_move(&m, &l->record, topic,
-               (const char *const[]){ TRAIL_SINK, owner, TRAIL_ENDPOINT, endpoint, TRAIL_STATE, "redriven", TRAIL_LAST,
-                                      l->last_ms ? last : NULL, NULL });
-    m.record.value = STR_ABSENT;
-    bool ok = call->publish(call, &m.record, e);
-    trail_free(&m);
-    free(endpoint);
-    free(topic);
-    free(owner);
+    size_t count = 0;
+    struct redrive_record *news = mem_alloc(2 * d->count * sizeof *news);
+    for (size_t i = 0; i < d->count; i++) {
+        redrive_news(d, &d->batch[i], &news[count++]);
+        if (d->as.to.sink)
+            redrive_resent(d, &d->batch[i], &news[count++]);
+    }
+    bool ok = redrive_publish(d, news, count, e) == OUTCOME_STORED;
+    redrive_free_records(news, count);
     return ok;
 }
 
-/* False with *e: why this letter cannot be redriven. */
+/* Notes in the file and in the topic what became of the batch. */
+static bool redrive_note(struct redrive *d, struct err *e)
+{
+    struct err why;
+    bool marked = letters_mark(d->letters, d->batch, d->count, d->as.becomes, &why);
+    if (!marked && !d->unmarked)
+        fprintf(stderr, "aqueduct dead: %s; the letters stay listed as they were until the daemon has noted them\n",
+                why.text);
+    d->unmarked = d->unmarked || !marked;
+    return redrive_tell(d, e)
+           || err_prefix(e, "the last %zu were %s, but the dead-letter topic could not be told%s", d->count,
+                         letter_state(d->as.becomes), marked ? "" : "; they are still listed as they were");
+}
+
+static void redrive_say_progress(struct redrive *d)
+{
+    int64_t now = clock_mono_ms();
+    if (isatty(STDOUT_FILENO) || now - d->said_ms < REDRIVE_SAY_MS)
+        return;
+    d->said_ms = now;
+    fprintf(stderr, "%" PRId64 " of %" PRId64 "\n", d->as.done + d->as.refused, d->total);
+}
+
+static bool redrive_flush(struct redrive *d, struct err *e)
+{
+    if (d->count == 0)
+        return true;
+    bool ok = redrive_events(d, e);
+    struct err untold;
+    crash_point("redrive-after-events");
+    if (d->count && !redrive_note(d, &untold)) {
+        *e = untold;
+        redrive_drop(d, 0);
+        return false;
+    }
+    for (size_t i = 0; i < d->count; i++)
+        results_say(&d->as, letter_state(d->as.becomes), NULL, &d->batch[i]);
+    d->as.done += (int64_t)d->count;
+    redrive_drop(d, 0);
+    redrive_say_progress(d);
+    return ok;
+}
+
+/* Waits until one more may be done; false: asked to end. */
+static bool redrive_may_go_on(struct redrive *d)
+{
+    int64_t due = d->rate ? d->began_ms + d->as.done * 1000 / d->rate : 0, now = clock_mono_ms();
+    d->as.interrupted = due > now ? !interrupt_wait(due - now) : interrupt_asked();
+    return !d->as.interrupted;
+}
+
+/* ---- the letters ---- */
+
+/* False with *e: why this letter cannot be redriven or discarded. */
 static bool redrive_allowed(const struct redrive *d, const struct letter *l, struct err *e)
 {
+    if (d->as.becomes == LETTER_DISCARDED)
+        return l->state == LETTER_DEAD || err_set(e, "is not dead");
     if (l->of_source)
         return err_set(e, "never reached a sink; it is of the source");
     if (l->owner.n == 0)
         return err_set(e, "does not say which sink gave up");
     if (l->cut)
         return err_set(e, "is too large to be read from the file of dead letters");
-    if (l->redriven && !d->again)
+    if (l->state == LETTER_REDRIVEN && !d->again)
         return err_set(e, "was redriven before (--again)");
-    return names_reachable(d->call, l, e); /* else the daemon would find nobody to send it to */
+    return d->as.to.sink || names_reachable(d->call, l, e); /* else the daemon would find nobody to send it to */
 }
 
-static void redrive_say(const char *verb, const struct letter *l)
+static size_t redrive_room(const struct redrive *d)
 {
-    printf("%-9s ", verb);
-    print_clean(l->owner.n ? l->owner : STR("?"), 0, stdout);
-    if (l->endpoint.at) {
-        fputc('/', stdout);
-        print_clean(l->endpoint, 0, stdout);
-    }
-    fputc(' ', stdout);
-    print_clean(l->type.at ? l->type : STR("(no event)"), 0, stdout);
-    fputc(' ', stdout);
-    if (l->id.at)
-        print_clean(l->id, 0, stdout);
-    else
-        print_origin(l, 0, stdout);
+    int64_t part = d->rate / REDRIVE_PARTS;
+    return d->rate == 0 || part > REDRIVE_BATCH ? REDRIVE_BATCH : part ? (size_t)part : 1;
 }
 
-static void redrive_refuse(struct redrive *d, const struct letter *l, const char *why)
-{
-    redrive_say("refused", l);
-    fputs(": ", stdout);
-    print_clean(str_of(why), 0, stdout);
-    fputc('\n', stdout);
-    d->refused++;
-}
-
-/* Gives the event to its sink again and notes it; false with *e. *sent: the event itself is stored. */
-static bool redrive_once(struct redrive *d, const struct letter *l, bool *sent, struct err *e)
-{
-    struct err why;
-    *sent = redrive_event(d->call, l, e);
-    if (!*sent)
-        return false;
-    bool marked = letters_mark_redriven(d->letters, l, &why);
-    if (!marked && !d->unmarked++)
-        fprintf(stderr, "aqueduct dead: %s; the letters stay listed as dead until the daemon has noted them\n",
-                why.text);
-    return redrive_tell(d->call, l, e)
-           || err_prefix(e, "the last event was redriven, but the dead-letter topic could not be told%s",
-                         marked ? "" : "; it is still listed as dead");
-}
-
-static bool redrive_letter(void *ctx, const struct letter *l, struct err *e)
+static bool redrive_letter(void *ctx, struct letter *l, struct err *e)
 {
     struct redrive *d = ctx;
     struct err why;
@@ -113,43 +238,45 @@ static bool redrive_letter(void *ctx, const struct letter *l, struct err *e)
         redrive_refuse(d, l, why.text);
         return true;
     }
-    bool sent = false;
-    if (!d->dry_run && !redrive_once(d, l, &sent, e)) {
-        if (sent)
-            return false;
-        redrive_refuse(d, l, e->text);
-        return ++d->failures < REDRIVE_FAILURES;
+    if (d->as.dry_run) {
+        results_say(&d->as, "would", NULL, l);
+        d->as.done++;
+        return true;
     }
-    d->failures = 0;
-    redrive_say(d->dry_run ? "would" : "redriven", l);
-    fputc('\n', stdout);
-    if (++d->sent % REDRIVE_PROGRESS == 0 && !isatty(STDOUT_FILENO))
-        fprintf(stderr, "%" PRId64 " of %" PRId64 "\n", d->sent + d->refused, d->total);
-    return true;
+    d->bytes += l->record.value.n;
+    d->batch[d->count++] = *l;
+    *l = (struct letter){ 0 };
+    if (d->count < redrive_room(d) && d->bytes < REDRIVE_BYTES)
+        return true;
+    return redrive_flush(d, e) && redrive_may_go_on(d);
 }
 
 bool redrive_letters(struct redrive *d, struct letters *st, const struct selection *sel, int64_t most, struct err *e)
 {
     d->letters = st;
-    return letters_each(st, sel, false, most, redrive_letter, d, e) >= 0;
+    d->began_ms = d->said_ms = clock_mono_ms();
+    interrupt_watch();
+    bool ok = letters_each(st, sel, false, most, redrive_letter, d, e) >= 0 && redrive_flush(d, e);
+    redrive_drop(d, 0);
+    return ok || d->as.interrupted;
 }
 
-static bool redrive_skip(void *ctx, const struct letter *l, struct err *e)
+static bool redrive_skip(void *ctx, struct letter *l, struct err *e)
 {
-    (void)ctx, (void)e;
-    redrive_say("skipped", l);
-    fputs(": was redriven before (--again)\n", stdout);
+    (void)e;
+    results_say(ctx, "skipped",
+                l->state == LETTER_DEAD ? "was redriven again and again, and is dead each time (--again)"
+                                        : "was redriven before (--again)",
+                l);
     return true;
 }
 
-bool redrive_say_skipped(struct letters *st, const struct selection *sel, int64_t *count, struct err *e)
+bool redrive_say_skipped(struct redrive *d, struct letters *st, const struct selection *sel, struct err *e)
 {
-    struct selection before = *sel;
-    before.dead = false;
-    before.redriven = true;
-    *count = letters_matches(st, &before, e);
-    int64_t said = *count < 0 ? -1 : letters_each(st, &before, true, REDRIVE_SKIPPED, redrive_skip, NULL, e);
-    if (said >= 0 && *count > said)
-        printf("... and %" PRId64 " older ones\n", *count - said);
+    int64_t count = letters_matches(st, sel, e);
+    int64_t said = count < 0 ? -1 : letters_each(st, sel, true, REDRIVE_SKIPPED, redrive_skip, &d->as, e);
+    if (said >= 0 && count > said && !d->as.json)
+        printf("... and %" PRId64 " older ones\n", count - said);
+    d->as.skipped = count;
     return said >= 0;
 }

@@ -1,28 +1,35 @@
 /* SPDX-License-Identifier: MIT */
-/* Redriving: dead letters are given again to the sinks that gave them up.
+/* Redriving: dead letters are given again to the sinks that gave them up, or to another. Discarding: they are given up for
+ * good.
  *
- * Each letter is two records, one after the other: the event on the sink's redrive topic, then on the dead-letter topic
- * the news that it was redriven, for whoever files letters. As soon as the event is stored, the file that was read says
- * so, too: a second call, with or without a daemon, does not redrive it again. A crash in between redrives it once more,
- * under the same id. */
+ * They go in batches, in three steps: the events on the redrive topic of the sink (none of discarded ones), then into the
+ * file that was read what became of the letters, so that a second call, with or without a daemon, does not take them again,
+ * then the news of it on the dead-letter topic, for whoever files letters. A crash in between redrives a batch once more,
+ * under the same ids. Asked to end (lib/interrupt.h), it does so between two batches. */
 #pragma once
 #include "bridge/command.h"
-#include "connectors/dead_letter/letters.h"
+#include "connectors/dead_letter/result.h"
+
+enum { REDRIVE_BATCH = 256 };
 
 struct redrive {
     const struct command_call *call;
-    bool again;   /* also what was redriven before */
-    bool dry_run; /* only say what would be done */
-    int64_t total, sent, refused;
-    int failures; /* to publish, in a row */
-    int unmarked; /* redriven, but the file could not say so */
+    struct results as; /* what the letters become, where they go, how it is said */
+    bool again;        /* also what was redriven before */
+    int64_t rate;      /* letters a second; 0: as fast as it goes */
+    int64_t total;     /* that are to be done; for the progress */
+
     struct letters *letters;
+    struct letter batch[REDRIVE_BATCH]; /* owned */
+    size_t count, bytes;
+    int64_t began_ms, said_ms;
+    int failures;  /* to publish, in a row */
+    bool unmarked; /* the file could not say so */
 };
 
-/* Redrives the selected letters, the oldest first, at most `most`; says each on stdout. One that cannot be
- * published is refused, and the next one's turn comes; false with *e when several in a row cannot, or the news of one
+/* Redrives or discards the selected letters, the oldest first, at most `most`; says each on stdout. One that cannot be
+ * published is refused, and the next one's turn comes; false with *e when several in a row cannot, or the news of a batch
  * cannot. */
 bool redrive_letters(struct redrive *d, struct letters *st, const struct selection *sel, int64_t most, struct err *e);
-/* Says which letters of the selection are left out because they were redriven before, the newest first, and how many
- * there are; false with *e. */
-bool redrive_say_skipped(struct letters *st, const struct selection *sel, int64_t *count, struct err *e);
+/* Says of letters of the selection, the newest first, that they are left out, and counts them; false with *e. */
+bool redrive_say_skipped(struct redrive *d, struct letters *st, const struct selection *sel, struct err *e);

@@ -12,7 +12,9 @@ enum {
 #define MATCHES                                                                                                        \
     " FROM letters WHERE (?1 IS NULL OR owner = ?1) AND (?2 IS NULL OR class = ?2)"                                    \
     " AND (?3 IS NULL OR substr(type, 1, length(?3)) = ?3) AND (?4 IS NULL OR id = ?4) AND (?5 = 0 OR last >= ?5)"     \
-    " AND ((?6 AND state = 'dead') OR (?7 AND state = 'redriven'))"                                                    \
+    " AND (?11 = 0 OR last < ?11) AND (?12 IS NULL OR substr(source, 1, length(?12)) = ?12)"                           \
+    " AND ((?6 AND state = 'dead' AND (?13 = 0 OR redrives < ?13) AND redrives >= ?14)"                                \
+    " OR (?7 AND state = 'redriven') OR (?15 AND state = 'discarded'))"                                                \
     " AND (?10 IS NULL OR ?10 =" OF_ENDPOINT ")"
 
 /* A statement about the selected letters; the caller finalizes it. */
@@ -32,6 +34,11 @@ static sqlite3_stmt *selection_prepare_selection(struct letters *st, const char 
     sqlite3_bind_int(s, 6, sel->dead);
     sqlite3_bind_int(s, 7, sel->redriven);
     letters_bind_text(s, 10, sel->endpoint);
+    sqlite3_bind_int64(s, 11, sel->until_ms);
+    letters_bind_text(s, 12, sel->source_prefix);
+    sqlite3_bind_int64(s, 13, sel->redrives_below);
+    sqlite3_bind_int64(s, 14, sel->redrives_least);
+    sqlite3_bind_int(s, 15, sel->discarded);
     return s;
 }
 
@@ -70,7 +77,7 @@ int64_t letters_matches(struct letters *st, const struct selection *sel, struct 
 
 /* ---- one letter ---- */
 
-enum { LETTER_TEXTS = 11 };
+enum { LETTER_TEXTS = 12 };
 
 /* A letter on its way out of the file. Bytes and headers move while they grow, so first all are copied, and then the
  * spans that point to them are set. */
@@ -103,15 +110,24 @@ static void selection_copy_column(struct loading *x, sqlite3_stmt *s, int i)
         buf_add(&x->bytes, bytes, n);
 }
 
+/* A state that this version does not know is none that anything is done with. */
+static enum letter_state selection_state(const char *word)
+{
+    for (enum letter_state s = LETTER_DEAD; word && s < LETTER_DISCARDED; s++)
+        if (strcmp(word, letter_state(s)) == 0)
+            return s;
+    return LETTER_DISCARDED;
+}
+
 static void selection_copy_row(struct loading *x, sqlite3_stmt *s, struct letter *l)
 {
     const struct {
         int column;
         struct str *to;
-    } texts_of[LETTER_TEXTS] = { { 1, &l->owner },         { 2, &l->id },       { 3, &l->source },
-                                 { 4, &l->type },          { 5, &l->time },     { 10, &l->class },
-                                 { 11, &l->reason },       { 12, &l->topic },   { 18, &l->record.key },
-                                 { 19, &l->record.value }, { 20, &l->endpoint } };
+    } texts_of[LETTER_TEXTS] = { { 1, &l->owner },         { 2, &l->id },        { 3, &l->source },
+                                 { 4, &l->type },          { 5, &l->time },      { 10, &l->class },
+                                 { 11, &l->reason },       { 12, &l->topic },    { 18, &l->record.key },
+                                 { 19, &l->record.value }, { 20, &l->endpoint }, { 21, &l->identity } };
     for (size_t i = 0; i < LETTER_TEXTS; i++) {
         x->to[i] = texts_of[i].to;
         selection_copy_column(x, s, texts_of[i].column);
@@ -125,7 +141,7 @@ static void selection_copy_row(struct loading *x, sqlite3_stmt *s, struct letter
     l->offset = sqlite3_column_int64(s, 14);
     l->record.timestamp_ms = sqlite3_column_int64(s, 15);
     l->record.partition = -1;
-    l->redriven = sqlite3_column_int(s, 16);
+    l->state = selection_state((const char *)sqlite3_column_text(s, 16));
     l->redrives = sqlite3_column_int64(s, 17);
 }
 

@@ -374,6 +374,7 @@ bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct mul
         endpoint_free_options(ep);
         return false;
     }
+    ep->base.host = ep->target.host;
     ep->target.multi = m;
     ep->target.timeout = ep->timeout;
     ep->target.connect_timeout = ep->connect_timeout;

@@ -2,6 +2,8 @@
 """What happens to webhooks that fail: waits in memory and on topics, Retry-After, dead letters, redrive, order."""
 import datetime
 import json
+import os
+import signal
 import subprocess
 import time
 
@@ -9,7 +11,7 @@ import pytest
 import requests
 
 from aqueduct import complaints, free_port
-from conftest import DEAD_LETTERS, HTTP_SOURCE, TOKEN, event, kafka_read, post, post_ok, signed, wait_for, webhook_sink
+from conftest import DEAD_LETTERS, HTTP_SOURCE, SECRET, TOKEN, event, kafka_read, post, post_ok, signed, wait_for, webhook_sink
 
 RAW = bytes(range(256)) * 4         # no text in any encoding
 
@@ -228,6 +230,22 @@ def test_keys_that_stepped_aside_go_on_with_another_configuration(bridge, receiv
     assert got == blocked or "order" not in options
 
 
+def test_a_dead_letter_says_its_class_and_the_host(local_bridge, receivers):
+    """What receivers, the network and our own set-up do; what is no event is in test_topics, a blocked address in unit.connectors.webhook.guard."""
+    refuses, closed = receivers(lambda r: 410), free_port()
+    sinks = {"refused": (refuses.url, ""), "unavailable": (f"http://localhost:{closed}", ""),
+             "configuration": (refuses.url, "body: {n: '{{data.missing.member}}'}")}
+    daemon = local_bridge.run(HTTP_SOURCE + "sinks:\n" + "".join(webhook_sink(name, url, f"retry: []\n{more}") for name, (url, more) in sinks.items()) + DEAD_LETTERS)
+    post_ok(daemon, event("event-for-nobody", data={"n": 1}))
+    wait_for(lambda: len(local_bridge.dead()) == 3, why=local_bridge.dead)
+    dead = {one["sink"]: one for one in local_bridge.dead()}
+    assert {name: one["class"] for name, one in dead.items()} == {name: name for name in sinks}
+    assert {name: one["host"] for name, one in dead.items()} == {"refused": "127.0.0.1", "configuration": "127.0.0.1", "unavailable": "localhost"}
+    for name in sinks:
+        assert [one["sink"] for one in local_bridge.dead("--class", name)] == [name]
+    assert "\nhost       localhost\n" in local_bridge.command("dead", "show", "--sink", "unavailable").stdout
+
+
 def test_410_is_a_dead_letter_at_once(bridge, receivers):
     receiver = receivers(lambda r: 410)
     daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "retry: [10ms, 10ms]") + DEAD_LETTERS)
@@ -298,6 +316,79 @@ def test_redrive_goes_only_to_the_sink_that_failed(bridge, receivers, daemon_is,
     good.delivered({"the-last-event-of-all"})
     assert len(good.all()) == 4, "the sink that had it was left alone"
     assert bridge.command("dead", "redrive", "--sink", "bad").returncode == 1       # nothing is dead any more
+
+
+@pytest.mark.parametrize("daemon_is", ["running", "stopped"])
+def test_redrive_to_another_place_and_discard(bridge, receivers, daemon_is):
+    """What one sink refuses is given to an endpoint of another, which reads none of its topics; what is left is given up."""
+    bad, other = receivers(lambda r: 400), receivers()
+    bridge.configure("topics: {$T_nothing: {}}\n" + HTTP_SOURCE + "sinks:\n" + webhook_sink("bad", bad.url, "retry: []")
+                     + f"  other: {{type: webhook, topics: [$T_nothing], endpoints: {{a: {{url: {other.url}, secrets: [{SECRET}]}}}}}}\n" + DEAD_LETTERS)
+    daemon = bridge.start()
+    ids = [f"event-number-{i}" for i in range(5)]
+    post_ok(daemon, *(event(i, "test.kept" if i[-1] in "34" else "test.sent") for i in ids))
+    wait_for(lambda: len(bridge.dead()) == 5)
+    if daemon_is == "stopped":
+        daemon.stop()
+    assert bridge.command("dead", "redrive", "--all", "--to", "other").returncode == 2
+    assert "there is bad, other/a\n" in bridge.command("dead", "redrive", "--all", "--to", "nosuch").stderr
+    done = bridge.command("dead", "redrive", "--type", "test.sent", "--to", "other/a", "--rate", "8", "--json")
+    assert done.returncode == 0, done.stderr
+    *letters, total = map(json.loads, done.stdout.splitlines())
+    assert sorted((one["result"], one["to"], one["sink"], one["id"]) for one in letters) == [("redriven", "other/a", "bad", i) for i in ids[:3]]
+    assert (total["redriven"], total["refused"], total["of"], total["interrupted"]) == (3, 0, 3, False)
+    done = bridge.command("dead", "discard", "--sink", "bad")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "discarded 2, refused 0, of 2"), done.stderr
+    if daemon_is == "stopped":
+        daemon = bridge.start()
+    other.delivered(ids[:3])
+    assert other.ids() == set(ids[:3]) and len(bad.all()) == 5
+    wait_for(lambda: daemon.metric("aqueduct_dead_letters_discarded", sink="failed") == 2)
+    assert bridge.dead() == [] and {one["id"] for one in bridge.dead("--state", "discarded")} == set(ids[3:])
+    assert {one["host"] for one in bridge.dead("--state", "all")} == {"127.0.0.1"}
+    if daemon_is == "stopped":          # another file learns all of it from the topic
+        daemon.stop()
+        bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("bad", bad.url) + "  again: {type: dead_letter, path: $FOLDER/again.db}\n")
+        bridge.start()
+        wait_for(lambda: {one["id"] for one in bridge.dead("--state", "discarded")} == set(ids[3:]))
+        assert {one["id"] for one in bridge.dead("--state", "redriven")} == set(ids[:3])
+
+
+def test_a_killed_redrive_sends_again_and_loses_nothing(local_bridge, receivers):
+    works = []
+    receiver = receivers(lambda r: 204 if works else 400)
+    daemon = local_bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "retry: []") + DEAD_LETTERS)
+    ids = {f"event-of-this-test-{i}" for i in range(3)}
+    post_ok(daemon, *map(event, ids))
+    wait_for(lambda: len(local_bridge.dead()) == 3)
+    works.append(True)
+    killed = subprocess.run([local_bridge.program, "dead", "redrive", "--all", "-c", str(local_bridge.config)], cwd=local_bridge.folder, capture_output=True,
+                            env=os.environ | {"AQUEDUCT_CRASH_AT": "redrive-after-events"}, timeout=60)
+    assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, b""), killed.stderr
+    receiver.delivered(ids)
+    assert {one["id"] for one in local_bridge.dead()} == ids, "nothing says yet that they were redriven"
+    assert local_bridge.command("dead", "redrive", "--all").returncode == 0
+    receiver.arrived(9)
+    assert len({r["webhook_id"] for r in receiver.good()}) == 3 and local_bridge.dead() == []
+
+
+def test_a_sink_that_never_ran_gets_nothing(bridge, receivers):
+    """It would begin behind what it is given: that is refused, and nothing is lost."""
+    bad, new = receivers(lambda r: 400), receivers()
+    sinks = HTTP_SOURCE + "sinks:\n" + webhook_sink("bad", bad.url, "retry: []") + DEAD_LETTERS
+    daemon = bridge.run(sinks)
+    post_ok(daemon, event("event-for-the-new-one"))
+    wait_for(bridge.dead)
+    daemon.stop()
+    bridge.configure(sinks + webhook_sink("new", new.url, "start: latest"))
+    done = bridge.command("dead", "redrive", "--all", "--to", "new")
+    assert (done.returncode, "never ran with this broker" in done.stderr) == (2, True), done.stderr
+    assert len(bridge.dead()) == 1
+    daemon = bridge.start()
+    daemon.stop()
+    assert bridge.command("dead", "redrive", "--all", "--to", "new").returncode == 0
+    bridge.start()
+    new.delivered(["event-for-the-new-one"])
 
 
 def test_what_dies_again_after_a_redrive_is_dead_again(bridge, receivers):

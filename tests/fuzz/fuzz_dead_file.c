@@ -17,7 +17,7 @@ enum { LETTERS = 64, TEXT = 64 << 20 };
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 extern const struct sink_ops dead_letter_sink;
-static const struct selection any = { .dead = true, .redriven = true };
+static const struct selection any = { .dead = true, .redriven = true, .discarded = true };
 static char folder[2][64] = { "/dev/shm/aqueduct-fuzz-XXXXXX", "/tmp/aqueduct-fuzz-XXXXXX" }, path[80], journal[96];
 static int which = -1;
 
@@ -72,7 +72,7 @@ static void check_printed(void (*print)(const struct letter *l, FILE *out), cons
     free(text);
 }
 
-static bool check_letter(void *ctx, const struct letter *l, struct err *e)
+static bool check_letter(void *ctx, struct letter *l, struct err *e)
 {
     (void)ctx, (void)e;
     check_printed(print_json, l);
@@ -81,9 +81,9 @@ static bool check_letter(void *ctx, const struct letter *l, struct err *e)
     return true;
 }
 
-static bool mark_letter(void *ctx, const struct letter *l, struct err *e)
+static bool mark_letter(void *ctx, struct letter *l, struct err *e)
 {
-    return letters_mark_redriven(ctx, l, e);
+    return letters_mark(ctx, l, 1, LETTER_REDRIVEN, e);
 }
 
 /* As `aqueduct dead` does. */

@@ -134,7 +134,7 @@ static void check_printed(const struct letter *l)
 /* The newest letter, which is this record. */
 static void check_newest(const struct record *r)
 {
-    static const struct selection any = { .dead = true, .redriven = true };
+    static const struct selection any = { .dead = true, .redriven = true, .discarded = true };
     struct letter l;
     int64_t seq;
     struct err e = { "" };

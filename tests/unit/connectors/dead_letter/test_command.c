@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* `aqueduct dead`: what is listed, what is shown, what is given again. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <jansson.h>
 #include <unistd.h>
 #include "bridge/cli/flags.h"
+#include "bridge/cli/place.h"
 #include "connectors/dead_letter/print.h"
 #include "tests/support/dead.h"
+#include "tests/support/stderr.h"
 
 extern const struct command dead_command;
 
@@ -14,17 +17,13 @@ static struct published {
     char topic[64], key[32], value[64], headers[1024];
     bool no_value;
     int64_t timestamp_ms;
-} published[16];
+} published[1024];
 static size_t published_count, publish_limit;
-static const char *refuse_key; /* records of this key are not published */
+static size_t publications, interrupt_after; /* calls; ctrl-C comes in that one, 0: in none */
+static const char *refuse_key;               /* records of this key are not published */
 
-static bool keep_publication(const struct command_call *call, const struct record *r, struct err *e)
+static void keep_record(const struct record *r)
 {
-    (void)call;
-    if (published_count == publish_limit)
-        return err_set(e, "the broker is away");
-    if (refuse_key && str_eq(r->key, str_of(refuse_key)))
-        return err_set(e, "too large for the broker");
     struct published *p = &published[published_count++];
     *p = (struct published){ .no_value = !r->value.at, .timestamp_ms = r->timestamp_ms };
     snprintf(p->topic, sizeof p->topic, "%.*s", STR_ARG(r->topic));
@@ -34,7 +33,28 @@ static bool keep_publication(const struct command_call *call, const struct recor
     for (size_t i = 0; i < r->header_count && n < sizeof p->headers; i++)
         n += (size_t)snprintf(p->headers + n, sizeof p->headers - n, "%.*s=%.*s;", STR_ARG(r->headers[i].name),
                               STR_ARG(r->headers[i].value));
-    return true;
+}
+
+/* Stores all of them or none. */
+static enum outcome keep_publication(const struct command_call *call, const struct record *records, size_t count,
+                                     struct err *e)
+{
+    (void)call;
+    publications++;
+    for (size_t i = 0; i < count; i++)
+        if (refuse_key && str_eq(records[i].key, str_of(refuse_key))) {
+            err_set(e, "too large for the broker");
+            return OUTCOME_INVALID;
+        }
+    if (published_count + count > publish_limit) {
+        err_set(e, "the broker is away");
+        return OUTCOME_UNAVAILABLE;
+    }
+    for (size_t i = 0; i < count; i++)
+        keep_record(&records[i]);
+    if (interrupt_after && publications == interrupt_after)
+        raise(SIGINT);
+    return OUTCOME_STORED;
 }
 
 static const struct sink_ops other_type;
@@ -55,6 +75,7 @@ static int dead_call(int argc, char **argv)
                                  .sink_count = 3,
                                  .sources = (const char *const[]){ "hooks", "inbox", NULL },
                                  .publish = keep_publication,
+                                 .place = place_named,
                                  .prefix = "aqueduct." };
     int words = flags_parse(&(struct flag_target){ dead_command.flags, call.flags }, 1, false, argc, argv, &e);
     call.word_count = words < 0 ? 0 : (size_t)words;
@@ -64,7 +85,7 @@ static int dead_call(int argc, char **argv)
     return code;
 }
 
-static char output[65536];
+static char output[1 << 20];
 
 /* Runs the command; its standard output is in `output` afterwards. */
 static int dead(const char *const *words)
@@ -141,6 +162,11 @@ TEST(list_filters)
         { "--id", "e-3", 1 },
         { "--since", "2026-11-20T10:30:00Z", 2 },
         { "--since", "2999-01-01T00:00:00Z", 0 },
+        { "--until", "2026-11-20T11:00:00Z", 1 },
+        { "--until", "2999-01-01T00:00:00Z", 3 },
+        { "--source", "/", 2 },
+        { "--source", "/t", 0 },
+        { "--state", "discarded", 0 },
         { "--limit", "2", 2 },
         { "--state", "redriven", 0 },
         { "--state", "all", 3 },
@@ -369,8 +395,8 @@ TEST(redrive_is_careful)
     assert_int_equal(DEAD("redrive", "nobody"), 1);
     assert_int_equal(published_count, 0);
     publish_limit = 1;
-    assert_int_equal(DEAD("redrive", "--all"), 1); /* the note cannot be stored */
-    assert_non_null(strstr(output, "redriven 0, refused 0, of 3"));
+    assert_int_equal(DEAD("redrive", "--sink", "crm"), 1); /* the note cannot be stored */
+    assert_non_null(strstr(output, "redriven 0, refused 0, of 1"));
 }
 
 TEST(what_was_redriven_needs_again)
@@ -387,7 +413,7 @@ TEST(what_was_redriven_needs_again)
     assert_int_equal(DEAD("redrive", "e-1", "--again"), 0);
     assert_int_equal(published_count, 2);
     assert_int_equal(DEAD("list", "--state", "redriven"), 0);
-    assert_non_null(strstr(output, "redriven chat.created"));
+    assert_non_null(strstr(output, "redriven  chat.created"));
 }
 
 static void file_the_note(void)
@@ -441,6 +467,200 @@ TEST(dead_again_is_redriven_again)
     assert_int_equal(published_count, 4);
 }
 
+/* Files so many letters of the sink crm, e-0 and on. */
+static void file_many(size_t count)
+{
+    struct err e;
+    struct letters *st = letters_open(dead_path, true, &e);
+    assert_non_null(st);
+    assert_true(letters_begin(st, &e));
+    for (size_t i = 0; i < count; i++) {
+        char id[24];
+        snprintf(id, sizeof id, "e-%zu", i);
+        const struct letter l = { .owner = STR("crm"),
+                                  .id = str_of(id),
+                                  .source = STR("/s"),
+                                  .type = STR("t"),
+                                  .last_ms = 1795000000000,
+                                  .class = STR("refused"),
+                                  .topic = STR("ai.chats"),
+                                  .offset = (int64_t)i,
+                                  .record = { .value = STR("{}") } };
+        assert_true(letters_file(st, &l, &e));
+    }
+    assert_true(letters_commit(st, &e));
+    letters_close(st);
+    published_count = publications = 0;
+    publish_limit = 1024;
+}
+
+static size_t count_of(const char *state)
+{
+    char *line = output;
+    size_t lines = 0;
+    assert_int_equal(DEAD("list", "--json", "--state", state), 0);
+    while ((line = strchr(line, '\n')))
+        lines++, line++;
+    return lines;
+}
+
+TEST(letters_are_redriven_in_batches)
+{
+    file_many(300);
+    assert_int_equal(DEAD("redrive", "--sink", "crm"), 0);
+    assert_int_equal(published_count, 600);
+    assert_int_equal(publications, 4); /* two batches, each of events and of news */
+    assert_string_equal(published[255].topic, "aqueduct.redrive.crm");
+    assert_string_equal(published[256].topic, "aqueduct.dead-letter");
+    assert_non_null(strstr(output, "redriven 300, refused 0, of 300\n"));
+    assert_int_equal(count_of("redriven"), 300);
+}
+
+/* Ctrl-C ends it behind what is under way; the same command goes on with the rest. */
+TEST(an_interrupted_redrive_goes_on)
+{
+    file_many(300);
+    interrupt_after = 1;
+    assert_int_equal(DEAD("redrive", "--sink", "crm", "--json"), 1);
+    interrupt_after = 0;
+    assert_non_null(strstr(output, "{\"result\":\"total\",\"redriven\":256,\"refused\":0,\"skipped\":0,\"of\":300,"
+                                   "\"dry_run\":false,\"interrupted\":true}\n"));
+    assert_int_equal(published_count, 512);
+    assert_int_equal(count_of("dead"), 44);
+    assert_int_equal(DEAD("redrive", "--sink", "crm"), 0);
+    assert_non_null(strstr(output, "redriven 44, refused 0, of 44\n"));
+    assert_int_equal(published_count, 600);
+}
+
+TEST(a_rate_makes_small_batches)
+{
+    file_many(3);
+    assert_int_equal(DEAD("redrive", "--sink", "crm", "--rate", "400"), 0);
+    assert_int_equal(publications, 2);
+    file_many(3);
+    int64_t began = clock_mono_ms();
+    assert_int_equal(DEAD("redrive", "--sink", "crm", "--rate", "7", "--again"), 0);
+    assert_int_equal(publications, 6);
+    assert_true(clock_mono_ms() - began >= 2 * 1000 / 7); /* the third was not to come before */
+}
+
+TEST(a_letter_goes_to_another_place)
+{
+    file_three();
+    assert_int_equal(DEAD("redrive", "--sink", "crm", "--to", "erp"), 0);
+    assert_int_equal(published_count, 3);
+    assert_string_equal(published[0].topic, "aqueduct.redrive.erp");
+    assert_null(strstr(published[0].headers, TRAIL_ENDPOINT));
+    assert_non_null(strstr(published[1].headers, "aqueduct-sink=crm;aqueduct-state=redriven;aqueduct-last=" LAST ";"));
+    assert_non_null(strstr(published[2].headers, "aqueduct-sink=erp;aqueduct-state=resent;aqueduct-last="));
+    assert_string_equal(published[2].topic, "aqueduct.dead-letter");
+    assert_string_equal(output, "redriven  crm chat.created e-1 to erp\nredriven 1, refused 0, of 1\n");
+    endpoints[0] = "b";
+    endpoint_count = 1;
+    assert_int_equal(DEAD("redrive", "--sink", "erp", "--to", "crm/b"), 0);
+    assert_string_equal(published[3].topic, "aqueduct.redrive.crm");
+    assert_non_null(strstr(published[3].headers, "aqueduct-endpoint=b;"));
+    stderr_catch();
+    assert_int_equal(DEAD("redrive", "--all", "--to", "crm"), COMMAND_USAGE);
+    assert_int_equal(DEAD("redrive", "--all", "--to", "crm/c"), COMMAND_USAGE);
+    assert_int_equal(DEAD("redrive", "--all", "--to", "nosuch"), COMMAND_USAGE);
+    assert_int_equal(DEAD("redrive", "--all", "--to", "failed"), COMMAND_USAGE);
+    endpoint_count = 0;
+    const char *said = stderr_caught();
+    assert_non_null(strstr(said, "--to crm: say which of the sink's endpoints; there is crm/b\n"));
+    assert_non_null(strstr(said, "--to crm/c: the sink has no such endpoint; there is crm/b\n"));
+    assert_non_null(strstr(said, "--to nosuch: there is no such sink; there is crm/b, erp\n"));
+    assert_non_null(strstr(said, "--to failed: that sink takes no single events; there is crm/b, erp\n"));
+    assert_int_equal(published_count, 6);
+}
+
+/* Where it came from need not be there any more. */
+TEST(an_orphan_goes_to_another_place)
+{
+    struct sink *s = dead_opened("");
+    dead_file(s, "x", PAIRS(EVENT("e-1", "t"), DIED("gone"), ORIGIN("1")));
+    sink_end(s);
+    published_count = 0;
+    assert_int_equal(DEAD("redrive", "e-1", "--to", "erp"), 0);
+    assert_string_equal(published[0].topic, "aqueduct.redrive.erp");
+}
+
+/* A letter that dies each time is not redriven for ever. */
+TEST(what_dies_again_and_again_needs_again)
+{
+    file_three();
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(DEAD("redrive", "e-1"), 0);
+        struct sink *s = dead_opened("");
+        dead_file(s, "{}", PAIRS(EVENT("e-1", "chat.created"), DIED("crm"), ORIGIN("1")));
+        sink_end(s);
+    }
+    published_count = 0;
+    assert_int_equal(DEAD("redrive", "e-1"), 1);
+    assert_string_equal(
+        output, "skipped   crm chat.created e-1: was redriven again and again, and is dead each time (--again)\n");
+    assert_int_equal(published_count, 0);
+    assert_int_equal(DEAD("redrive", "e-1", "--again"), 0);
+    assert_int_equal(published_count, 2);
+}
+
+TEST(a_discarded_letter_stays_listed)
+{
+    file_three();
+    assert_int_equal(DEAD("discard"), COMMAND_USAGE);
+    assert_int_equal(DEAD("discard", "--all", "--to", "erp"), COMMAND_USAGE);
+    assert_int_equal(DEAD("discard", "--sink", "crm", "--dry-run"), 0);
+    assert_string_equal(output, "would     crm chat.created e-1\nwould discard 1, refused 0, of 1\n");
+    assert_int_equal(published_count, 0);
+    assert_int_equal(DEAD("discard", "--sink", "crm"), 0);
+    assert_string_equal(output, "discarded crm chat.created e-1\ndiscarded 1, refused 0, of 1\n");
+    assert_int_equal(published_count, 1);
+    assert_string_equal(published[0].topic, "aqueduct.dead-letter");
+    assert_non_null(strstr(published[0].headers, "aqueduct-sink=crm;aqueduct-state=discarded;aqueduct-letter="));
+    assert_true(published[0].no_value);
+    assert_int_equal(DEAD("discard", "e-3"), 0); /* of a source */
+    assert_non_null(strstr(published[1].headers, "aqueduct-source=hooks;aqueduct-state=discarded;"));
+    assert_int_equal(count_of("dead"), 1);
+    assert_int_equal(count_of("discarded"), 2);
+    assert_int_equal(count_of("all"), 3);
+    assert_int_equal(DEAD("list", "--state", "discarded"), 0);
+    assert_non_null(strstr(output, "discarded chat.created"));
+    stderr_catch();
+    assert_int_equal(DEAD("list"), 0);
+    assert_non_null(strstr(stderr_caught(), "2 more that match were discarded (--state discarded)\n"));
+    assert_int_equal(DEAD("show", "e-1"), 0);
+    assert_non_null(strstr(output, "state      discarded\n"));
+    assert_int_equal(DEAD("discard", "--sink", "crm"), 1); /* nothing is dead */
+    assert_int_equal(DEAD("redrive", "--sink", "crm"), 1);
+    assert_int_equal(DEAD("redrive", "--sink", "crm", "--again"), 1);
+    assert_int_equal(published_count, 2);
+    assert_int_equal(DEAD("redrive", "e-1", "--state", "discarded"), 0); /* it was asked for */
+    assert_int_equal(published_count, 4);
+    assert_int_equal(count_of("redriven"), 1);
+}
+
+TEST(results_are_json)
+{
+    file_three();
+    assert_int_equal(DEAD("redrive", "--all", "--json", "--to", "erp"), 1);
+    char *rest = output, *line;
+    static const char *const results[] = { "redriven", "redriven", "refused", "total" };
+    size_t found[4] = { 0 };
+    while ((line = strtok_r(rest, "\n", &rest))) {
+        json_t *j = json_loads(line, 0, NULL);
+        assert_non_null(j);
+        for (size_t i = 1; i < 4; i++)
+            found[i] += strcmp(json_string_value(json_object_get(j, "result")), results[i]) == 0;
+        if (strcmp(json_string_value(json_object_get(j, "result")), "refused") == 0)
+            assert_string_equal(json_string_value(json_object_get(j, "why")),
+                                "never reached a sink; it is of the source");
+        json_decref(j);
+    }
+    assert_int_equal(found[1], 2);
+    assert_int_equal(found[2], 1);
+    assert_int_equal(found[3], 1);
+}
+
 TEST(wrong_usage)
 {
     file_three();
@@ -453,6 +673,8 @@ TEST(wrong_usage)
     assert_int_equal(DEAD("list", "--limit", "0"), 2);
     assert_int_equal(DEAD("list", "--limit", "many"), 2);
     assert_int_equal(DEAD("list", "--since", "yesterday"), 2);
+    assert_int_equal(DEAD("list", "--until", "tomorrow"), 2);
+    assert_int_equal(DEAD("redrive", "--all", "--rate", "0"), 2);
     assert_int_equal(DEAD("list", "--state", "alive"), 2);
     assert_int_equal(DEAD("show", "a", "b"), 2);
     assert_int_equal(DEAD("list", "--from", "nobody"), 1);
@@ -529,6 +751,14 @@ int main(void)
         DEAD_TEST(a_second_redrive_sends_nothing_again),
         DEAD_TEST(every_redrive_is_counted_once),
         DEAD_TEST(dead_again_is_redriven_again),
+        DEAD_TEST(letters_are_redriven_in_batches),
+        DEAD_TEST(an_interrupted_redrive_goes_on),
+        DEAD_TEST(a_rate_makes_small_batches),
+        DEAD_TEST(a_letter_goes_to_another_place),
+        DEAD_TEST(an_orphan_goes_to_another_place),
+        DEAD_TEST(what_dies_again_and_again_needs_again),
+        DEAD_TEST(a_discarded_letter_stays_listed),
+        DEAD_TEST(results_are_json),
         DEAD_TEST(wrong_usage),
         DEAD_TEST(strange_text_is_made_harmless),
         DEAD_TEST(json_steers_no_terminal),

@@ -8,8 +8,9 @@
 #include "bridge/lib/mailbox.h"
 #include "connectors/dead_letter/letters.h"
 #include "tests/support/dead.h"
+#include "tests/support/metric.h"
 
-static const struct selection everything = { .dead = true, .redriven = true };
+static const struct selection everything = { .dead = true, .redriven = true, .discarded = true };
 
 static struct letter load_only(void)
 {
@@ -45,7 +46,7 @@ TEST(a_letter_is_filed_whole)
     assert_true(str_eq(l.topic, STR("ai.chats")));
     assert_int_equal(l.partition, 3);
     assert_int_equal(l.offset, 42);
-    assert_false(l.redriven);
+    assert_int_equal(l.state, LETTER_DEAD);
     assert_true(str_eq(l.record.key, STR("the key")));
     assert_true(str_eq(l.record.value, STR("{\"n\":1}")));
     assert_int_equal(l.record.timestamp_ms, 1700000000123);
@@ -117,7 +118,7 @@ TEST(letters_of_the_version_before_are_taken_over)
     dead_file(s, "again", PAIRS(EVENT("e-1", "t"), DIED("crm"), TRAIL_FROM, "me", ORIGIN("42")));
     struct letter l = load_only();
     assert_true(str_eq(l.record.value, STR("again")));
-    assert_false(l.redriven);
+    assert_int_equal(l.state, LETTER_DEAD);
     assert_int_equal(l.redrives, 2);
     letter_free(&l);
     write_as_before();
@@ -233,23 +234,111 @@ TEST(a_redrive_is_noted_and_a_later_failure_is_dead_again)
               PAIRS(EVENT("e-1", "t"), TRAIL_SINK, "crm", TRAIL_STATE, "redriven", TRAIL_LAST,
                     "2026-11-20T10:00:05.499Z", ORIGIN("42")));
     struct letter l = load_only();
-    assert_false(l.redriven);
+    assert_int_equal(l.state, LETTER_DEAD);
     letter_free(&l);
     const char *const *note = PAIRS(EVENT("e-1", "t"), TRAIL_SINK, "crm", TRAIL_STATE, "redriven", TRAIL_LAST, LAST,
                                     ORIGIN("42"));
     dead_file(s, NULL, note);
     dead_file(s, NULL, note); /* told twice, counted once */
     l = load_only();
-    assert_true(l.redriven);
+    assert_int_equal(l.state, LETTER_REDRIVEN);
     assert_int_equal(l.redrives, 1);
     assert_true(str_eq(l.record.value, STR("x")));
     letter_free(&l);
     dead_file(s, "x", PAIRS(EVENT("e-1", "t"), TRAIL_SINK, "crm", TRAIL_LAST, "2026-11-20T11:00:00Z", ORIGIN("42")));
     dead_file(s, NULL, note); /* the old note comes again: it is about an earlier attempt */
     l = load_only();
-    assert_false(l.redriven);
+    assert_int_equal(l.state, LETTER_DEAD);
     assert_int_equal(l.redrives, 1);
     letter_free(&l);
+    sink_end(s);
+}
+
+static int64_t gauge(const char *name)
+{
+    return metric_value(metric_named(name, LABELS("failed")));
+}
+
+/* As `aqueduct dead discard` says it; the letter's name is what the file says. */
+static void file_the_discard(struct sink *s, const struct letter *l, const char *owner_header, const char *owner,
+                             const char *last)
+{
+    char name[160];
+    snprintf(name, sizeof name, "%.*s", STR_ARG(l->identity));
+    dead_file(s, NULL,
+              PAIRS(EVENT("e-1", "t"), owner_header, owner, TRAIL_STATE, "discarded", TRAIL_LETTER, name, TRAIL_LAST,
+                    last));
+}
+
+TEST(a_discard_is_noted_and_a_later_failure_is_dead_again)
+{
+    struct sink *s = dead_opened("");
+    dead_file(s, "x", PAIRS(EVENT("e-1", "t"), DIED("crm"), ORIGIN("42")));
+    struct letter l = load_only();
+    file_the_discard(s, &l, TRAIL_SINK, "erp", LAST); /* of another */
+    file_the_discard(s, &l, TRAIL_SINK, "crm", "2026-11-20T10:00:05.499Z");
+    letter_free(&l);
+    l = load_only();
+    assert_int_equal(l.state, LETTER_DEAD);
+    assert_int_equal(gauge("aqueduct_dead_letters_discarded"), 0);
+    file_the_discard(s, &l, TRAIL_SINK, "crm", LAST);
+    assert_int_equal(gauge("aqueduct_dead_letters_discarded"), 1);
+    assert_int_equal(gauge("aqueduct_dead_letters"), 1); /* it is not gone */
+    letter_free(&l);
+    l = load_only();
+    assert_int_equal(l.state, LETTER_DISCARDED);
+    assert_int_equal(l.redrives, 0);
+    dead_file(s, "x", PAIRS(EVENT("e-1", "t"), TRAIL_SINK, "crm", TRAIL_LAST, "2026-11-20T11:00:00Z", ORIGIN("42")));
+    file_the_discard(s, &l, TRAIL_SINK, "crm", LAST); /* comes again, about an earlier attempt */
+    letter_free(&l);
+    l = load_only();
+    assert_int_equal(l.state, LETTER_DEAD);
+    assert_int_equal(gauge("aqueduct_dead_letters_discarded"), 0);
+    letter_free(&l);
+    sink_end(s);
+}
+
+TEST(a_letter_of_a_source_can_be_discarded)
+{
+    struct sink *s = dead_opened("");
+    dead_file(s, "x", PAIRS(EVENT("e-1", "t"), TRAIL_SOURCE, "hooks", TRAIL_CLASS, "unrouted", TRAIL_LAST, LAST));
+    struct letter l = load_only();
+    file_the_discard(s, &l, TRAIL_SOURCE, "hooks", LAST);
+    letter_free(&l);
+    l = load_only();
+    assert_int_equal(l.state, LETTER_DISCARDED);
+    letter_free(&l);
+    sink_end(s);
+}
+
+/* That an event was resent is about no letter. */
+TEST(what_was_resent_is_no_letter)
+{
+    struct sink *s = dead_opened("");
+    dead_file(s, "x", PAIRS(EVENT("e-1", "t"), DIED("crm"), ORIGIN("42")));
+    dead_file(s, NULL,
+              PAIRS(EVENT("e-1", "t"), TRAIL_SINK, "crm", TRAIL_STATE, "resent", TRAIL_LAST, LAST, ORIGIN("42")));
+    struct letter l = load_only();
+    assert_int_equal(l.state, LETTER_DEAD);
+    letter_free(&l);
+    sink_end(s);
+}
+
+/* The file of the version before has no index of what was discarded, and goes on in either. */
+TEST(a_file_of_the_version_before_learns_to_discard)
+{
+    struct sink *s = dead_opened("");
+    dead_file(s, "x", PAIRS(EVENT("e-1", "t"), DIED("crm"), ORIGIN("42")));
+    sink_end(s);
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(dead_path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "DROP INDEX letters_discarded", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    struct letter l = load_only();
+    s = dead_opened("");
+    file_the_discard(s, &l, TRAIL_SINK, "crm", LAST);
+    letter_free(&l);
+    assert_int_equal(gauge("aqueduct_dead_letters_discarded"), 1);
     sink_end(s);
 }
 
@@ -411,6 +500,10 @@ int main(void)
         DEAD_TEST(a_last_attempt_of_any_time_is_listed),
         DEAD_TEST(what_is_no_event_is_filed_by_its_place),
         DEAD_TEST(a_redrive_is_noted_and_a_later_failure_is_dead_again),
+        DEAD_TEST(a_discard_is_noted_and_a_later_failure_is_dead_again),
+        DEAD_TEST(a_letter_of_a_source_can_be_discarded),
+        DEAD_TEST(what_was_resent_is_no_letter),
+        DEAD_TEST(a_file_of_the_version_before_learns_to_discard),
         DEAD_TEST(the_oldest_go_first),
         DEAD_TEST(the_aged_go),
         DEAD_TEST(a_batch_is_filed_as_a_whole_or_asked_for_again),
