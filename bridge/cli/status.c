@@ -145,24 +145,6 @@ static json_t *status_account(const struct command_call *call, const struct stat
 
 /* ---- one event ---- */
 
-/* A moment, or so long ago. */
-static bool status_since(struct str s, int64_t *ms)
-{
-    static const struct {
-        char unit;
-        int64_t ms;
-    } units[] = { { 's', 1000 }, { 'm', 60000 }, { 'h', 3600000 }, { 'd', 86400000 } };
-    uint64_t n;
-    if (clock_parse(s, ms))
-        return true;
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-        if (s.at[s.n - 1] == units[i].unit && str_to_u64((struct str){ s.at, s.n - 1 }, &n) && n < 1000000) {
-            *ms = clock_wall_ms() - (int64_t)n * units[i].ms;
-            return true;
-        }
-    return false;
-}
-
 /* The daemon's account with what it has in memory of the event; NULL: none runs, or *e. */
 static json_t *status_ask_event(const struct config *config, struct str id, struct err *e)
 {
@@ -182,7 +164,7 @@ static int status_of_event(const struct command_call *call, const struct status_
 {
     struct err e = { "" };
     int64_t since = 0;
-    if (flags->since.at && !status_since(flags->since, &since))
+    if (flags->since.at && !clock_since(flags->since, &since))
         return usage_wrong(&command_status, "--since is neither a moment nor a time ago");
     json_t *account = status_ask_event(call->config, flags->event, &e);
     json_t *event = e.text[0] ? NULL : status_event(call->config, account, flags->event, since, &e);
@@ -275,10 +257,12 @@ static const char status_notes[] =
     "\n"
     "--event finds every record of that id in the topics (one that retention removed by its copy that waits, is blocked or\n"
     "dead) and says of each sink that reads it, and each endpoint: finished (it was delivered, as far as the log can tell: it\n"
-    "is neither pending nor dead), filtered, pending, in_flight, waiting, dead, redriven, live; and unserved of a copy that is\n"
-    "kept for a sink but that nobody reads any more (aqueduct orphans). Its --json: event, stored[]: topic, partition, offset,\n"
-    "time, copy (the record itself was not found), type, source, destinations[]: sink, endpoint, state, attempts, due, last,\n"
-    "status, class, reason; refused[]: what no topic could take, by source. Exit code 1: no such event.\n"
+    "is neither pending nor dead), filtered, pending, in_flight, waiting, dead, discarded, redriven or resent (and pending),\n"
+    "live; and unserved of a copy that is kept for a sink but that nobody reads any more (aqueduct orphans). So of a sink that\n"
+    "does not read it and got it by aqueduct resend or aqueduct dead redrive --to. Its --json: event, stored[]: topic,\n"
+    "partition, offset, time, copy (the record itself was not found), type, source, destinations[]: sink, endpoint, state,\n"
+    "attempts, due, last, status, class, reason, resent (when it was); refused[]: what no topic could take, by source, and\n"
+    "whether it was discarded. Exit code 1: no such event.\n"
     "\n"
     "pending of a topic counts what the log holds and the sink has not finished; pending of a destination what of it the\n"
     "daemon has in memory. Dead letters: aqueduct dead list.\n";

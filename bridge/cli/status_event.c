@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include "bridge/cli/find_event.h"
 #include "bridge/cli/unserved.h"
 #include "bridge/delivery/delivery.h"
 #include "bridge/delivery/ladder.h"
@@ -12,7 +13,7 @@
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 
-enum { EVENT_SCAN = 1000000, EVENT_STORED = 20, EVENT_ORIGIN = TOPIC_NAME_MAX + 40 };
+enum { EVENT_STORED = 20, EVENT_ORIGIN = TOPIC_NAME_MAX + 40 };
 
 struct event_find {
     const struct config *config;
@@ -37,17 +38,6 @@ struct event_find {
 };
 
 /* ---- records ---- */
-
-static bool event_is(const struct event_find *f, const struct record *r)
-{
-    struct str id = record_header(r, EVENT_HEADER_PREFIX "id");
-    if (id.at)
-        return str_eq(id, f->id);
-    const struct event *ev = event_from_record(r, NULL);
-    bool is = ev && str_eq(ev->id, f->id);
-    event_unref(ev);
-    return is;
-}
 
 static json_t *event_number(struct str s)
 {
@@ -113,29 +103,62 @@ static void event_copy(struct event_find *f, const struct record *r)
     f->copies[f->copy_count++] = c;
 }
 
+/* What a record with this state says: of the dead-letter topic a letter, or news of one; of a redrive topic an event that
+ * was redriven, or resent. */
+static const char *event_kind(const struct event_find *f, struct str state)
+{
+    static const char *const kinds[] = { "redriven", "discarded", "resent" };
+    if (strcmp(f->kind, "redrive") == 0 && str_eq(state, STR("resent")))
+        return "resend";
+    for (size_t i = 0; strcmp(f->kind, "dead") == 0 && i < sizeof kinds / sizeof *kinds; i++)
+        if (str_eq(state, str_of(kinds[i])))
+            return kinds[i];
+    return f->kind;
+}
+
+/* What no topic could take; `news`: that a person discarded it. Takes the note. */
+static void event_refuse(struct event_find *f, struct str source, bool news, json_t *note)
+{
+    size_t i;
+    json_t *one;
+    json_object_set_new(note, "source", json_of_text(source));
+    json_object_set_new(note, "discarded", json_false());
+    if (!news) {
+        json_array_append_new(f->refused, note);
+        return;
+    }
+    json_array_foreach(f->refused, i, one)
+    {
+        if (json_equal(json_object_get(one, "source"), json_object_get(note, "source"))
+            && json_equal(json_object_get(one, "last"), json_object_get(note, "last")))
+            json_object_set_new(one, "discarded", json_true());
+    }
+    json_decref(note);
+}
+
 static bool event_note(void *ctx, const struct record *r)
 {
     struct event_find *f = ctx;
     char origin[EVENT_ORIGIN];
     struct str source = record_header(r, TRAIL_SOURCE);
-    if (!event_is(f, r))
+    if (!find_event_is(r, f->id))
         return true;
     struct trail t = trail_read(r);
     event_origin(r, origin);
-    bool redriven = str_eq(record_header(r, TRAIL_STATE), STR("redriven"));
-    json_t *note = json_pack("{s:s,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "kind", redriven ? "redriven" : f->kind,
-                             "sink", json_of_text(register_present(f->config, record_header(r, TRAIL_SINK))),
-                             "endpoint", json_of_text(record_header(r, TRAIL_ENDPOINT)), "origin", origin, "attempts",
+    const char *kind = event_kind(f, record_header(r, TRAIL_STATE));
+    bool news = strcmp(f->kind, "dead") == 0 && strcmp(kind, "dead") != 0;
+    json_t *note = json_pack("{s:s,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "kind", kind, "sink",
+                             json_of_text(register_present(f->config, record_header(r, TRAIL_SINK))), "endpoint",
+                             json_of_text(record_header(r, TRAIL_ENDPOINT)), "origin", origin, "attempts",
                              event_number(record_header(r, TRAIL_ATTEMPTS)), "due", json_of_moment(t.due_ms), "last",
                              json_of_moment(t.last_ms), "status", event_number(record_header(r, TRAIL_STATUS)), "class",
                              json_of_text(record_header(r, TRAIL_CLASS)), "reason",
                              json_of_text(record_header(r, TRAIL_REASON)));
-    if (source.at) {
-        json_object_set_new(note, "source", json_of_text(source));
-        json_array_append_new(f->refused, note);
-    } else
+    if (source.at)
+        event_refuse(f, source, news, note);
+    else
         json_array_append_new(f->notes, note);
-    if (!source.at && !redriven) /* a note that it was redriven has no data */
+    if (!source.at && !news) /* which has no data */
         event_copy(f, r);
     return true;
 }
@@ -145,7 +168,7 @@ static bool event_look(struct event_find *f, const char *topic, const char *grou
                        bool (*each)(void *ctx, const struct record *r), struct err *e)
 {
     const struct look_options o = {
-        .topic = topic, .group = group, .since_ms = f->since_ms, .most = EVENT_SCAN, .may_lack = true
+        .topic = topic, .group = group, .since_ms = f->since_ms, .most = FIND_EVENT_SCAN, .may_lack = true
     };
     return look_once(&f->config->broker, &o, each, f, e);
 }
@@ -217,13 +240,13 @@ static bool event_same(const json_t *note, const char *key, const char *text)
     return own && text ? strcmp(own, text) == 0 : !own && !text;
 }
 
-/* That a letter was redriven is said with the letter's own last attempt. */
+/* What became of a letter is said, behind it, with the letter's own last attempt. */
 static bool event_is_newer(const json_t *note, const json_t *than)
 {
     const char *a = json_string_value(json_object_get(note, "last")),
                *b = json_string_value(json_object_get(than, "last"));
     int order = strcmp(a ? a : "", b ? b : "");
-    return !than || order > 0 || (order == 0 && event_same(note, "kind", "redriven"));
+    return !than || order > 0 || (order == 0 && !event_same(note, "kind", "dead"));
 }
 
 /* The newest note of that kind about this destination and record (or, with `kind` NULL, any of dead letters). */
@@ -236,7 +259,8 @@ static const json_t *event_noted(const struct event_find *f, const char *kind, c
     {
         bool whole = event_same(note, "endpoint", NULL) || event_same(note, "endpoint", endpoint);
         bool is = kind ? event_same(note, "kind", kind)
-                       : event_same(note, "kind", "dead") || event_same(note, "kind", "redriven");
+                       : event_same(note, "kind", "dead") || event_same(note, "kind", "redriven")
+                             || event_same(note, "kind", "discarded");
         if (is && whole && event_same(note, "sink", sink) && event_same(note, "origin", origin)
             && event_is_newer(note, newest))
             newest = note;
@@ -272,12 +296,28 @@ static const char *event_state(const struct event_find *f, const char *sink, con
         return "waiting";
     if ((*why = event_noted(f, "redrive", sink, endpoint, origin)))
         return "redriven";
-    *why = letter;
-    if (letter && event_same(letter, "kind", "dead"))
-        return "dead";
+    if ((*why = event_noted(f, "resend", sink, endpoint, origin)))
+        return "resent";
+    *why = event_noted(f, "dead", sink, endpoint, origin); /* that it was discarded says no more */
+    if (letter && !event_same(letter, "kind", "redriven"))
+        return json_text(letter, "kind");
     *why = NULL;
     /* of a record that is open at others of the sink alone */
     return finished || (f->account && event_in_memory(f, sink, endpoint, true)) ? "finished" : "pending";
+}
+
+/* Was it given to the destination once more, whatever that reads, or is it there now? */
+static bool event_came(const struct event_find *f, const char *sink, const char *endpoint, const char *origin)
+{
+    size_t i;
+    const json_t *note;
+    json_array_foreach(f->notes, i, note)
+    {
+        if (event_same(note, "sink", sink) && event_same(note, "endpoint", endpoint)
+            && event_same(note, "origin", origin) && !event_same(note, "kind", "unserved"))
+            return true;
+    }
+    return event_in_memory(f, sink, endpoint, false) != NULL;
 }
 
 static void event_destination(json_t *list, const char *sink, const char *endpoint, const char *state,
@@ -296,10 +336,51 @@ static void event_destination(json_t *list, const char *sink, const char *endpoi
 
 static bool event_reads(const struct sink_config *sink, struct str topic)
 {
-    for (size_t i = 0; !sink->sink->ops->dead_letters && i < sink->topics.count; i++)
+    for (size_t i = 0; i < sink->topics.count; i++)
         if (str_eq(topic, str_of(sink->topics.at[i])))
             return true;
     return false;
+}
+
+struct event_place { /* a sink, and the record there */
+    const struct sink_config *sink;
+    const char *origin;
+    bool reads, finished; /* does it read the record's topic, and is it behind it? */
+};
+
+/* What became of it at the sink (`endpoint` NULL) or one of its endpoints; `wanted`: its filter takes it. Nothing is said
+ * when it does not read the topic and got nothing else. */
+static void event_at(const struct event_find *f, const struct event_place *at, const char *endpoint, bool wanted,
+                     json_t *list)
+{
+    const char *id = at->sink->sink->id, *state = at->reads ? "filtered" : NULL;
+    const json_t *why = NULL, *resent = event_noted(f, "resent", id, endpoint, at->origin);
+    if (wanted || event_came(f, id, endpoint, at->origin))
+        state = event_state(f, id, endpoint, at->origin, at->finished || !wanted, &why);
+    if (!state)
+        return;
+    event_destination(list, id, endpoint, state, why);
+    json_object_set(json_array_get(list, json_array_size(list) - 1), "resent",
+                    resent ? json_object_get(resent, "last") : json_null());
+}
+
+static void event_at_places(const struct event_find *f, const struct event_place *at, const struct event *ev,
+                            json_t *list)
+{
+    const struct sink_config *sink = at->sink;
+    bool wanted = at->reads && filter_match(sink->filter, ev);
+    struct event_place endpoints = *at;
+    if (sink->sink->ops->broadcast) {
+        if (at->reads)
+            event_destination(list, sink->sink->id, NULL, wanted ? "live" : "filtered", NULL);
+        return;
+    }
+    if (sink->endpoint_count == 0 || !wanted)
+        event_at(f, at, NULL, wanted, list);
+    endpoints.reads = wanted; /* else it was said of all of them */
+    for (size_t i = 0; i < sink->endpoint_count; i++)
+        event_at(f, &endpoints, sink->endpoints[i].endpoint->name,
+                 wanted && filter_match(sink->endpoints[i].filter, ev), list);
 }
 
 /* What became of it at one sink. */
@@ -308,25 +389,16 @@ static bool event_at_sink(struct event_find *f, const struct sink_config *sink, 
 {
     char origin[EVENT_ORIGIN], *topic = str_dup(r->topic),
                                *group = str_join(f->config->broker.group_prefix, sink->sink->id, "");
-    const char *id = sink->sink->id;
-    const json_t *why = NULL;
-    bool live = sink->sink->ops->broadcast, wanted = filter_match(sink->filter, ev);
-    bool ok = live || broker_standing(&f->config->broker, group, topic, event_stand, f, f->e);
-    bool finished = event_finished(f, r->partition, r->offset);
+    bool reads = event_reads(sink, r->topic);
+    bool ok = sink->sink->ops->broadcast || !reads
+              || broker_standing(&f->config->broker, group, topic, event_stand, f, f->e);
     snprintf(origin, sizeof origin, "%s/%" PRId32 "/%" PRId64, topic, r->partition, r->offset);
-    if (live || !wanted)
-        event_destination(list, id, NULL, live && wanted ? "live" : "filtered", NULL);
-    else if (sink->endpoint_count == 0) {
-        const char *state = event_state(f, id, NULL, origin, finished, &why);
-        event_destination(list, id, NULL, state, why);
-    }
-    for (size_t i = 0; wanted && !live && i < sink->endpoint_count; i++) {
-        const struct endpoint_config *to = &sink->endpoints[i];
-        const char *state = filter_match(to->filter, ev)
-                                ? event_state(f, id, to->endpoint->name, origin, finished, &why)
-                                : "filtered";
-        event_destination(list, id, to->endpoint->name, state, strcmp(state, "filtered") ? why : NULL);
-    }
+    event_at_places(f,
+                    &(struct event_place){ .sink = sink,
+                                           .origin = origin,
+                                           .reads = reads,
+                                           .finished = event_finished(f, r->partition, r->offset) },
+                    ev, list);
     event_stand_end(f);
     free(group);
     free(topic);
@@ -352,7 +424,7 @@ static bool event_store(struct event_find *f, const struct record *r, const stru
     json_t *list = json_array();
     bool ok = true;
     for (size_t i = 0; ok && i < f->config->sink_count; i++)
-        if (event_reads(&f->config->sinks[i], r->topic))
+        if (!f->config->sinks[i].sink->ops->dead_letters)
             ok = event_at_sink(f, &f->config->sinks[i], r, ev, list);
     if (ok) {
         event_at_nobody(f, r, list);
@@ -369,7 +441,7 @@ static bool event_store(struct event_find *f, const struct record *r, const stru
 static bool event_found(void *ctx, const struct record *r)
 {
     struct event_find *f = ctx;
-    if (!event_is(f, r))
+    if (!find_event_is(r, f->id))
         return true;
     const struct event *ev = event_from_record(r, f->e);
     bool ok = ev && event_store(f, r, ev, false);
@@ -407,41 +479,9 @@ static bool event_copies(struct event_find *f)
 
 /* ---- all topics ---- */
 
-/* Calls each() once with every topic that the configuration names. */
-static bool event_topics(const struct config *c, bool (*each)(struct event_find *f, const char *topic),
-                         struct event_find *f)
+static bool event_topic(void *ctx, const char *topic)
 {
-    const char **seen = NULL;
-    size_t count = 0;
-    const struct topic_config *topics = c->topics.at;
-    const struct route_config *routes = c->routes.at;
-    for (size_t i = 0; i < c->topics.count + c->routes.count + c->sink_count; i++) {
-        const struct sink_config *sink = i >= c->topics.count + c->routes.count
-                                             ? &c->sinks[i - c->topics.count - c->routes.count]
-                                             : NULL;
-        for (size_t k = 0; k < (sink ? sink->topics.count : 1); k++) {
-            seen = mem_grow(seen, count + 1, sizeof *seen);
-            seen[count++] = sink                  ? sink->topics.at[k]
-                            : i < c->topics.count ? topics[i].name
-                                                  : routes[i - c->topics.count].topic;
-        }
-    }
-    bool ok = true;
-    for (size_t i = 0; ok && i < count; i++) {
-        bool again = false;
-        for (size_t k = 0; k < i; k++)
-            again = again || strcmp(seen[i], seen[k]) == 0;
-        ok = again || each(f, seen[i]);
-    }
-    free(seen);
-    return ok;
-}
-
-static bool event_topic(struct event_find *f, const char *topic)
-{
-    size_t own = strlen(f->config->broker.prefix);
-    if (own && strncmp(topic, f->config->broker.prefix, own) == 0)
-        return true;
+    struct event_find *f = ctx;
     return event_look(f, topic, NULL, event_found, f->e) && !f->e->text[0];
 }
 
@@ -455,7 +495,7 @@ json_t *status_event(const struct config *config, const json_t *account, struct 
                             .refused = json_array(),
                             .notes = json_array(),
                             .e = e };
-    bool ok = event_all_notes(&f, e) && event_topics(config, event_topic, &f) && event_copies(&f);
+    bool ok = event_all_notes(&f, e) && find_event_topics(config, event_topic, &f) && event_copies(&f);
     for (size_t i = 0; i < f.copy_count; i++) {
         event_unref(f.copies[i].event);
         free(f.copies[i].topic);

@@ -3,10 +3,11 @@
  * daemon's memory.
  *
  *   {"event": "the id", "stored": [{"topic", "partition", "offset", "time", "type", "source", "destinations": [{"sink",
- *    "endpoint", "state", "attempts", "due", "last", "status", "class", "reason"}]}], "refused": [{"source", "class",
- *    "reason", "last"}]}
+ *    "endpoint", "state", "attempts", "due", "last", "status", "class", "reason", "resent"}]}], "refused": [{"source",
+ *    "class", "reason", "last", "discarded"}]}
  *
- * state: finished, filtered, pending, ready, behind, in_flight, storing, waiting, dead, redriven, live, unserved (kept, but
+ * state: finished, filtered, pending, ready, behind, in_flight, storing, waiting, dead, redriven, resent (pending, as
+ * redriven is), discarded, live, unserved (kept, but
  * nobody reads it any more). What was finished and left no dead letter was delivered, but the log keeps no word of that, so
  * it is not called so. */
 #pragma once

@@ -21,6 +21,8 @@ static const struct {
     { "waiting", "waiting", true },
     { "dead", "dead", true },
     { "redriven", "redriven, pending", false },
+    { "resent", "resent, pending", false },
+    { "discarded", "dead, and discarded by a person", true },
     { "unserved", "kept, but nobody reads it any more (aqueduct orphans list)", false },
     { "live", "shown to who listened then", false },
 };
@@ -48,8 +50,8 @@ static void event_print_cause(const json_t *d, FILE *out)
 
 static void event_print_destination(const json_t *d, FILE *out)
 {
-    char name[80], *sink = status_print_text(d, "sink"), *endpoint = status_print_text(d, "endpoint"),
-                   *state = status_print_text(d, "state");
+    char resent[24], name[80], *sink = status_print_text(d, "sink"), *endpoint = status_print_text(d, "endpoint"),
+                               *state = status_print_text(d, "state");
     size_t i = 0;
     snprintf(name, sizeof name, "%s%s%s", sink, endpoint[0] ? "/" : "", endpoint);
     while (i < sizeof event_states / sizeof *event_states - 1 && strcmp(event_states[i].state, state) != 0)
@@ -57,6 +59,8 @@ static void event_print_destination(const json_t *d, FILE *out)
     fprintf(out, "  %-24s %s", name, event_states[i].text);
     if (event_states[i].cause)
         event_print_cause(d, out);
+    if (status_print_when(d, "resent", false, resent))
+        fprintf(out, "; resent %s ago", resent);
     fputc('\n', out);
     free(state);
     free(endpoint);
@@ -92,7 +96,8 @@ void status_event_print(const json_t *event, FILE *out)
     json_array_foreach(json_object_get(event, "refused"), i, one)
     {
         char *source = status_print_text(one, "source");
-        fprintf(out, "no topic could take it from source %s", source);
+        fprintf(out, "no topic could take it from source %s%s", source,
+                json_is_true(json_object_get(one, "discarded")) ? " (discarded by a person)" : "");
         event_print_cause(one, out);
         fputc('\n', out);
         free(source);

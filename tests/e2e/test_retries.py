@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -344,6 +345,10 @@ def test_redrive_to_another_place_and_discard(bridge, receivers, daemon_is):
     other.delivered(ids[:3])
     assert other.ids() == set(ids[:3]) and len(bad.all()) == 5
     wait_for(lambda: daemon.metric("aqueduct_dead_letters_discarded", sink="failed") == 2)
+    if daemon_is == "running":
+        text = bridge.command("status", "--event", ids[0]).stdout
+        assert re.search(" other/a +finished: .*; resent .* ago\n", text) and re.search(" bad +finished", text)
+        assert re.search(" bad +dead, and discarded by a person, .* refused: 400 Bad Request\n", bridge.command("status", "--event", ids[4]).stdout)
     assert bridge.dead() == [] and {one["id"] for one in bridge.dead("--state", "discarded")} == set(ids[3:])
     assert {one["host"] for one in bridge.dead("--state", "all")} == {"127.0.0.1"}
     if daemon_is == "stopped":          # another file learns all of it from the topic

@@ -243,6 +243,42 @@ def test_an_event_that_was_redriven(bridge, receivers):
     assert receiver.ids() == {"one"}
 
 
+def test_an_event_that_is_resent(bridge, receivers):
+    """To a sink that had it, and to one that reads none of its topics; with a daemon and without."""
+    crm, other = receivers(), receivers()
+    daemon = run(bridge, "topics: {$T_nothing: {}}\n" + HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", crm.url)
+                 + f"  many: {{type: webhook, topics: [$T_nothing], endpoints: {{a: {{url: {other.url}, secrets: [{SECRET}]}}}}}}\n" + DEAD_LETTERS)
+    post_ok(daemon, event("one"), event("two", source="/e2e/a"), event("two", source="/e2e/b"))
+    crm.delivered({"one", "two"})
+    done = bridge.command("resend", "one", "--to", "crm")
+    assert (done.returncode, done.stdout) == (0, f"resent thing.happened from /e2e ({bridge.topic('events')}/0/0) to crm\n"), done.stderr
+    crm.arrived(4)
+    first, again = (r for r in crm.all() if r["id"] == "one")
+    assert (again["webhook_id"], again["body"], again["why"]) == (first["webhook_id"], first["body"], None)
+    wait_for(lambda: became(bridge, "one")["crm"]["state"] == "finished")
+    assert set(became(bridge, "one")) == {"crm"} and became(bridge, "one")["crm"]["resent"]
+    daemon.stop()
+    done = bridge.command("resend", "one", "--to", "many/a", "--topic", bridge.topic("events"), "--since", "1h", "--json")
+    assert (done.returncode, json.loads(done.stdout)["to"]) == (0, "many/a"), done.stderr
+    assert became(bridge, "one")["many/a"]["state"] == "resent"
+    assert re.search("many/a +resent, pending; resent .* ago\n", bridge.command("status", "--event", "one").stdout)
+    bridge.start()
+    other.delivered({"one"})
+    wait_for(lambda: became(bridge, "one")["many/a"]["state"] == "finished")
+    if bridge.kind == "kafka":
+        return
+    done = bridge.command("resend", "two", "--to", "crm")
+    assert (done.returncode, done.stdout.count("found thing.happened from /e2e/"), "choose one by --topic or --source" in done.stderr) == (1, 2, True)
+    assert bridge.command("resend", "two", "--to", "crm", "--source", "/e2e/b", "--dry-run").stdout.startswith("would resend thing.happened from /e2e/b ")
+    done = bridge.command("resend", "nobody", "--to", "crm")
+    assert (done.returncode, done.stderr) == (1, "aqueduct resend: there is no event with this id; looked at "
+                                              f"{bridge.topic('nothing')} (0 records), {bridge.topic('events')} (3 records)\n")
+    for wrong in (["--to", "crn"], ["--to", "many"], [], ["--to", "crm", "--since", "soon"]):
+        assert bridge.command("resend", "one", *wrong).returncode == 2
+    assert "there is crm, many/a\n" in bridge.command("resend", "one", "--to", "failed").stderr
+    assert len(crm.all()) == 4 and len(other.all()) == 1
+
+
 def test_a_key_that_stepped_aside(bridge, receivers):
     bad = receivers(lambda request: 503)
     daemon = run(bridge, HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", bad.url, "order: key\nretry: [1h]\nretry_memory: 1s") + DEAD_LETTERS)

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* Where an event can stand, and whether a record is that event. One thread. */
+#pragma once
+#include "bridge/config/config.h"
+#include "bridge/event/record.h"
+
+enum { FIND_EVENT_SCAN = 1000000 }; /* newest records of a topic that are looked at */
+
+bool find_event_is(const struct record *r, struct str id);
+/* Is it one of the bridge's own topics? */
+bool find_event_is_own(const struct config *c, const char *topic);
+/* Calls each() once with every topic that the configuration names, until it returns false. Of the bridge's own none. */
+bool find_event_topics(const struct config *c, bool (*each)(void *ctx, const char *topic), void *ctx);
