@@ -170,7 +170,9 @@ static void answer_say_lost(const struct answer *a, const char *begun, struct re
         snprintf(out->why, sizeof out->why, "connection lost before the end of the answer%s", begun);
         return;
     }
-    snprintf(out->why, sizeof out->why, "connection lost before an answer: %s", answer_cause(a));
+    const char *broken = tls && ERR_GET_REASON(tls) != SSL_R_UNEXPECTED_EOF_WHILE_READING ? ERR_reason_error_string(tls)
+                                                                                          : NULL;
+    snprintf(out->why, sizeof out->why, "connection lost before an answer: %s", broken ? broken : answer_cause(a));
 }
 
 /* Why there is no whole answer: "timeout after 10 s without an answer". */

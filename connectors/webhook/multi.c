@@ -277,11 +277,15 @@ CURL *multi_done(struct multi *m, CURLcode *code)
         if (!e->easy)
             continue;
         *code = e->code;
-        curl_multi_remove_handle(m->curl, e->easy);
         m->started--;
         return e->easy;
     }
     return NULL;
+}
+
+void multi_take_out(struct multi *m, CURL *easy)
+{
+    curl_multi_remove_handle(m->curl, easy);
 }
 
 void multi_close(struct multi *m)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* libcurl's multi interface on one epoll.
  *
- *   multi_open -> multi_start(m, easy) ... multi_run ... multi_done -> multi_close
+ *   multi_open -> multi_start(m, easy) ... multi_run ... multi_done -> multi_take_out(m, easy) ... multi_close
  *
  * The textbook way calls epoll_ctl for each change that libcurl reports, several times per request on the same socket.
  * Here a change is recorded, and applied before the next wait if it differs from what epoll knows; that saves three or
@@ -76,6 +76,8 @@ void multi_stop(struct multi *m, CURL *easy); /* breaks it off: multi_done does 
 /* Moves all transfers on; waits at most `wait` for something to do, not at all when one has ended. True when wake_fd
  * is readable. */
 bool multi_run(struct multi *m, int wake_fd, struct duration wait);
-/* A transfer that has ended (taken out of the multi handle), or NULL. */
+/* A transfer that has ended, or NULL. It is still in the multi handle, which has its connection if that is to outlive the
+ * transfer (CURLOPT_CONNECT_ONLY). */
 CURL *multi_done(struct multi *m, CURLcode *code);
-void multi_close(struct multi *m); /* the easy handles are gone already; accepts a zeroed struct */
+void multi_take_out(struct multi *m, CURL *easy); /* one that has ended */
+void multi_close(struct multi *m);                /* the easy handles are gone already; accepts a zeroed struct */

@@ -5,9 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
-#include <unistd.h>
 #include "bridge/lib/mem.h"
 
 enum {
@@ -20,7 +17,7 @@ struct plain_conn {
     struct plain_conn *owner_next, *owner_prev; /* among the idle ones of its owner */
     struct plain *p;
     struct plain_owner *owner;
-    int fd;
+    struct channel channel;
     bool kept; /* it has served a request */
     int64_t opened_us;
     struct plain_request *request; /* NULL: idle */
@@ -68,8 +65,8 @@ static void plain_drop(struct plain_conn *c)
 {
     struct plain *p = c->p;
     plain_unlink(p, c);
-    multi_unwatch(p->m, c->fd);
-    close(c->fd);
+    multi_unwatch(p->m, c->channel.fd);
+    channel_close(&c->channel, p->m);
     reply_free(&c->reply);
     p->count--;
     free(c);
@@ -99,28 +96,28 @@ static void plain_finish(struct plain_conn *c, enum plain_end end, bool keep)
     plain_link(p, c);
 }
 
-static void plain_lose(struct plain_conn *c, int os_errno)
+static void plain_lose(struct plain_conn *c)
 {
     bool stale = c->kept && !c->heard;
-    c->request->os_errno = os_errno;
+    c->request->os_errno = c->channel.os_errno;
+    c->request->tls_error = c->channel.tls_error;
     plain_finish(c, stale ? PLAIN_STALE : PLAIN_LOST, false);
+}
+
+static bool plain_all_sent(const struct plain_request *r)
+{
+    return r->sent == r->head.n + r->body.n;
 }
 
 /* Sends what the kernel takes; false: the connection is lost, and so is the request. */
 static bool plain_write(struct plain_conn *c)
 {
     struct plain_request *r = c->request;
-    while (r->sent < r->head.n + r->body.n) {
-        size_t of_body = r->sent > r->head.n ? r->sent - r->head.n : 0, of_head = r->sent - of_body;
-        struct iovec parts[2] = { { (char *)(uintptr_t)r->head.at + of_head, r->head.n - of_head },
-                                  { (char *)(uintptr_t)r->body.at + of_body, r->body.n - of_body } };
-        struct msghdr m = { .msg_iov = parts, .msg_iovlen = 2 };
-        ssize_t n = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN)
+    while (!plain_all_sent(r)) {
+        ssize_t n = channel_send(&c->channel, r->head, r->body, r->sent);
+        if (n == CHANNEL_AGAIN)
             return true; /* epoll says when it takes more */
-        if (n < 0)
+        if (n <= 0)
             return false;
         r->sent += (size_t)n;
     }
@@ -137,7 +134,7 @@ static bool plain_sends_on(const struct plain_conn *c, enum reply_result w)
 static bool plain_judge(struct plain_conn *c, enum reply_result w, bool nothing_behind)
 {
     struct plain_request *r = c->request;
-    bool all_sent = r->sent == r->head.n + r->body.n;
+    bool all_sent = plain_all_sent(r);
     if (w == REPLY_MORE)
         return false;
     r->reply = w;
@@ -156,17 +153,15 @@ static void plain_read(struct plain_conn *c)
     char bytes[PLAIN_READ];
     for (;;) {
         size_t taken;
-        ssize_t n = recv(c->fd, bytes, sizeof bytes, MSG_DONTWAIT);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN)
+        ssize_t n = channel_recv(&c->channel, bytes, sizeof bytes);
+        if (n == CHANNEL_AGAIN)
             return;
         if (n == 0 && c->heard && reply_ends_whole(&c->reply)) {
             plain_finish(c, PLAIN_WHOLE, false);
             return;
         }
         if (n <= 0) {
-            plain_lose(c, n < 0 ? errno : 0);
+            plain_lose(c);
             return;
         }
         c->heard = true;
@@ -179,28 +174,30 @@ static void plain_read(struct plain_conn *c)
 static void plain_on_ready(void *ctx, uint32_t events)
 {
     struct plain_conn *c = ctx;
-    if (!c->request) {
-        if (events & (EPOLLIN | EPOLLERR | EPOLLHUP | EPOLLRDHUP))
+    const struct plain_request *r = c->request;
+    bool ending = events & (EPOLLERR | EPOLLHUP | EPOLLRDHUP), comes = events & EPOLLIN;
+    if (!r) {
+        if (ending || (comes && !channel_is_quiet(&c->channel)))
             plain_drop(c);
         return;
     }
-    const struct plain_request *r = c->request;
-    c->ending = c->ending || (events & (EPOLLERR | EPOLLHUP | EPOLLRDHUP));
+    bool tls = c->channel.ssl; /* which may have to read in order to write, and the other way round */
+    c->ending = c->ending || ending;
     c->broken = c->broken || (events & (EPOLLERR | EPOLLHUP));
-    bool writes = (events & EPOLLOUT) && r->sent < r->head.n + r->body.n;
+    bool writes = ((events & EPOLLOUT) || tls) && !plain_all_sent(r);
     if (writes && !plain_write(c)) {
         c->broken = true;
-        if (!c->answered && !(events & EPOLLIN)) { /* an answer may have come before the end */
-            plain_lose(c, errno);
+        if (!c->answered && !comes) { /* an answer may have come before the end */
+            plain_lose(c);
             return;
         }
     }
     if (c->answered) {
-        if (c->broken || r->sent == r->head.n + r->body.n)
+        if (c->broken || plain_all_sent(r))
             plain_finish(c, PLAIN_WHOLE, false);
         return;
     }
-    if (events & (EPOLLIN | EPOLLERR | EPOLLHUP | EPOLLRDHUP))
+    if (comes || ending || tls)
         plain_read(c);
 }
 
@@ -218,17 +215,17 @@ void plain_close(struct plain *p)
     }
 }
 
-bool plain_adopt(struct plain *p, struct plain_owner *owner, int fd)
+bool plain_adopt(struct plain *p, struct plain_owner *owner, struct channel channel)
 {
     struct plain_conn *c = mem_alloc(sizeof *c);
     for (struct plain_conn *oldest = p->idle_last, *newer; oldest && p->count >= p->most; oldest = newer) {
         newer = oldest->prev;
         plain_drop(oldest);
     }
-    *c = (struct plain_conn){ .p = p, .owner = owner, .fd = fd, .opened_us = clock_mono_us() };
+    *c = (struct plain_conn){ .p = p, .owner = owner, .channel = channel, .opened_us = clock_mono_us() };
     p->count++;
     plain_link(p, c);
-    if (multi_watch(p->m, fd, plain_on_ready, c))
+    if (multi_watch(p->m, channel.fd, plain_on_ready, c))
         return true;
     int error = errno;
     plain_drop(c);
@@ -236,11 +233,20 @@ bool plain_adopt(struct plain *p, struct plain_owner *owner, int fd)
     return false;
 }
 
-bool plain_send(struct plain *p, struct plain_owner *owner, struct plain_request *r)
+bool plain_has(struct plain_owner *owner)
+{
+    for (struct plain_conn *c = owner->idle, *next; c; c = next) {
+        next = c->owner_next;
+        if (!c->kept /* the answer may be faster than the request */ || channel_is_quiet(&c->channel))
+            return true;
+        plain_drop(c);
+    }
+    return false;
+}
+
+void plain_send(struct plain *p, struct plain_owner *owner, struct plain_request *r)
 {
     struct plain_conn *c = owner->idle;
-    if (!c)
-        return false;
     plain_unlink(p, c);
     c->request = r;
     c->heard = false;
@@ -249,12 +255,12 @@ bool plain_send(struct plain *p, struct plain_owner *owner, struct plain_request
     r->conn = c;
     r->sent = 0;
     r->os_errno = 0;
+    r->tls_error = 0;
     r->reply = REPLY_MORE;
     if (r->due_us < p->look_us)
         p->look_us = r->due_us;
     if (!plain_write(c))
-        plain_lose(c, errno);
-    return true;
+        plain_lose(c);
 }
 
 void plain_stop(struct plain *p, struct plain_request *r)

@@ -56,13 +56,13 @@ const char *target_method(const struct transfer_target *to)
 
 void target_set_plain(struct transfer_target *to, struct plain *plain)
 {
-    if (to->transport.tls || to->transport.proxy || !target_is_ascii(to->host))
+    if ((to->transport.tls && to->transport.http == HTTP_2) || to->transport.proxy || !target_is_ascii(to->host))
         return;
     to->plain = plain;
     struct buf out = buf_new(TARGET_START);
     char *path = target_part(to, CURLUPART_PATH), *query = target_part(to, CURLUPART_QUERY),
          *port = target_part(to, CURLUPART_PORT);
-    bool default_port = !port || strcmp(port, "80") == 0;
+    bool default_port = !port || strcmp(port, to->transport.tls ? "443" : "80") == 0;
     buf_printf(&out, "%s %s%s%s HTTP/1.1\r\nHost: %s%s%s\r\n", target_method(to), path ? path : "/", query ? "?" : "",
                query ? query : "", to->host, default_port ? "" : ":", default_port ? "" : port);
     CHECK(buf_c(&out)); /* libcurl takes no longer URL */

@@ -15,7 +15,7 @@ struct transfer_target {
     struct multi *multi;
     CURLU *url;
     char *host;  /* of the URL, for messages */
-    char *start; /* of a request of plain HTTP/1.1: its first line and Host */
+    char *start; /* of a request of plain HTTP/1.1, if that is spoken: its first line and Host */
     struct transport transport;
     enum transfer_method method;
     struct duration timeout, connect_timeout;
@@ -30,8 +30,7 @@ struct transfer_target {
 /* Takes url, host and transport.tls from the text of an option. The error must not hold the URL: it may contain a token. */
 bool target_set_url(struct transfer_target *to, const char *option, const char *text, struct err *e);
 const char *target_method(const struct transfer_target *to);
-/* Has requests go by `plain` if nothing but plain HTTP/1.1 is to be spoken there; the method
- * is known. */
+/* Has requests go by `plain` if nothing but HTTP/1.1 is to be spoken there, with or without TLS; the method is known. */
 void target_set_plain(struct transfer_target *to, struct plain *plain);
 void target_free_url(struct transfer_target *to);
 /* Is the URL's host itself an address that is blocked? For a name, the address is judged when it is known. */

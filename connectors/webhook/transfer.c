@@ -3,6 +3,7 @@
 #include "connectors/webhook/transfer.h"
 
 #include <errno.h>
+#include <openssl/err.h>
 #include <stdio.h>
 #include <unistd.h>
 #include "bridge/lib/descriptors.h"
@@ -126,7 +127,7 @@ static void transfer_add_start(struct transfer *t)
 {
     const char *start = t->target->start;
     if (t->request.url.n > 0) {
-        const char *path = strchr(t->request.url.at + strlen("http://"), '/');
+        const char *host = strstr(t->request.url.at, "://"), *path = host ? strchr(host + strlen("://"), '/') : NULL;
         CHECK(path); /* libcurl wrote what stands before the user's */
         buf_printf(&t->head, "%s %s HTTP/1.1", target_method(t->target), path);
         start += strcspn(start, "\r");
@@ -161,7 +162,7 @@ static bool transfer_send_plain(struct transfer *t)
 {
     struct transfer_target *to = t->target;
     t->plain.due_us = t->began_us + to->timeout.ms * 1000;
-    t->on_plain = to->connections.idle != NULL;
+    t->on_plain = plain_has(&to->connections);
     if (t->on_plain) {
         transfer_write_plain(t);
         t->in_flight = true;
@@ -170,18 +171,36 @@ static bool transfer_send_plain(struct transfer *t)
     return t->on_plain;
 }
 
+/* Takes what libcurl has connected; otherwise *a says why not. */
+static bool transfer_take_connection(struct transfer *t, struct channel *c, struct answer *a)
+{
+    if (t->target->transport.tls) {
+        a->code = channel_take(c, t->easy);
+        if (a->code == CURLE_OK)
+            t->easy = NULL; /* the channel's */
+        else
+            multi_take_out(t->target->multi, t->easy);
+    } else {
+        multi_take_out(t->target->multi, t->easy); /* which hands the descriptor over */
+        a->code = t->opened.fd >= 0 ? CURLE_OK : CURLE_RECV_ERROR;
+        a->text = "Recv failure: Connection reset by peer"; /* before libcurl let go of it */
+        *c = channel_of(t->opened.fd);
+        t->opened.fd = -1;
+    }
+    transfer_drop_handle(t);
+    return a->code == CURLE_OK;
+}
+
 /* libcurl has connected: the request goes there. False: it ends as *a says. */
 static bool transfer_go_on_plain(struct transfer *t, struct answer *a)
 {
     struct transfer_target *to = t->target;
-    int fd = t->opened.fd;
-    t->opened.fd = -1;
-    transfer_drop_handle(t);
-    if (fd >= 0 && plain_adopt(to->plain, &to->connections, fd))
+    struct channel c;
+    if (!transfer_take_connection(t, &c, a))
+        return false;
+    if (plain_adopt(to->plain, &to->connections, c))
         return transfer_send_plain(t);
-    *a = (struct answer){ .code = CURLE_RECV_ERROR,
-                          .lack = fd >= 0 ? errno : 0,                        /* epoll's */
-                          .text = "Recv failure: Connection reset by peer" }; /* before libcurl let go of it */
+    a->lack = errno; /* epoll's */
     return false;
 }
 
@@ -206,9 +225,9 @@ static void transfer_run(struct transfer *t)
     transfer_aim(t);
     curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)to->timeout.ms);
     curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)to->connect_timeout.ms);
-    t->opened.keep = to->plain != NULL;
-    curl_easy_setopt(t->easy, CURLOPT_CONNECT_ONLY, (long)t->opened.keep);
-    if (t->opened.keep)
+    t->opened.keep = to->plain && !to->transport.tls;
+    curl_easy_setopt(t->easy, CURLOPT_CONNECT_ONLY, (long)(to->plain != NULL));
+    if (to->plain)
         curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
     else
         transfer_set_body(t);
@@ -272,7 +291,19 @@ static struct duration transfer_limit(const struct transfer *t, enum answer_phas
     return limit.ms - t->us / 1000 > LATE_MS ? (struct duration){ t->us / 1000 } : limit;
 }
 
-/* Adds to *a what there is to know of a failure. */
+/* What is known before it ends. */
+static struct answer transfer_answer(const struct transfer *t, CURLcode code)
+{
+    const struct transfer_target *to = t->target;
+    return (struct answer){ .code = code,
+                            .host = str_of(to->host),
+                            .tls = to->transport.tls,
+                            .proxied = to->transport.proxy != NULL,
+                            .tls_min = to->transport.tls_min == TLS_MIN_1_3 ? "1.3" : "1.2",
+                            .text = t->text };
+}
+
+/* Adds to *a what libcurl knows of a failure. */
 static void transfer_look_at_failure(const struct transfer *t, struct answer *a)
 {
     const struct transfer_target *to = t->target;
@@ -282,11 +313,6 @@ static void transfer_look_at_failure(const struct transfer *t, struct answer *a)
     a->os_errno = (int)os_errno;
     a->phase = transfer_phase(t);
     a->limit = transfer_limit(t, a->phase);
-    a->host = str_of(to->host);
-    a->tls = to->transport.tls;
-    a->proxied = to->transport.proxy != NULL;
-    a->tls_min = to->transport.tls_min == TLS_MIN_1_3 ? "1.3" : "1.2";
-    a->text = t->text;
     if (a->code == CURLE_COULDNT_CONNECT && t->opened.blocked && !t->opened.opened) {
         a->blocked = t->opened.blocked;
         address_text((const struct sockaddr *)&t->opened.address, a->blocked_at);
@@ -332,7 +358,9 @@ static CURLcode transfer_plain_code(struct transfer *t)
     case PLAIN_LOST:
         if (r->os_errno)
             snprintf(t->text, sizeof t->text, "Recv failure: %s", strerror(r->os_errno));
-        return r->status ? CURLE_PARTIAL_FILE : r->os_errno ? CURLE_RECV_ERROR : CURLE_GOT_NOTHING;
+        else if (r->tls_error)
+            ERR_error_string_n(r->tls_error, t->text, sizeof t->text);
+        return r->status ? CURLE_PARTIAL_FILE : *t->text ? CURLE_RECV_ERROR : CURLE_GOT_NOTHING;
     case PLAIN_BAD: break;
     }
     switch (r->reply) {
@@ -358,14 +386,12 @@ static bool transfer_end_plain(struct transfer *t)
         return false;
     }
     t->text[0] = '\0';
-    struct answer a = { .code = transfer_plain_code(t),
-                        .status = r->status,
-                        .phase = PHASE_SENT,
-                        .limit = t->target->timeout,
-                        .host = str_of(t->target->host),
-                        .text = t->text,
-                        .retry_after = r->retry_after[0] ? str_of(r->retry_after) : STR_ABSENT,
-                        .delivery = r->delivery[0] ? str_of(r->delivery) : STR_ABSENT };
+    struct answer a = transfer_answer(t, transfer_plain_code(t));
+    a.status = r->status;
+    a.phase = PHASE_SENT;
+    a.limit = t->target->timeout;
+    a.retry_after = r->retry_after[0] ? str_of(r->retry_after) : STR_ABSENT;
+    a.delivery = r->delivery[0] ? str_of(r->delivery) : STR_ABSENT;
     transfer_judge(t, &a);
     return true;
 }
@@ -380,10 +406,18 @@ bool transfer_end(struct transfer *t, CURLcode code)
     curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &connects);
     curl_easy_getinfo(t->easy, CURLINFO_TOTAL_TIME_T, &us);
     t->reuse = code == CURLE_OK && connects == 0;
-    struct answer a = { .code = code };
-    if (t->opened.keep && code == CURLE_OK && transfer_go_on_plain(t, &a))
+    struct answer a = transfer_answer(t, code);
+    bool goes_on = t->target->plain && code == CURLE_OK;
+    if (!goes_on)
+        multi_take_out(t->target->multi, t->easy);
+    else if (transfer_go_on_plain(t, &a))
         return false;
     t->us += us;
+    if (a.code == CURLE_NOT_BUILT_IN) {
+        t->target->plain = NULL; /* libcurl's TLS cannot be taken over */
+        transfer_run(t);
+        return false;
+    }
     if (!t->easy) {
         transfer_judge(t, &a);
         return true;

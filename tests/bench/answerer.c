@@ -18,6 +18,7 @@ static const char answer_text[] = "HTTP/1.1 204 No Content\r\n\r\n";
 static char bytes[1 << 18];
 static struct {
     size_t left;
+    SSL *ssl;
 } conns[DESCRIPTORS]; /* of the body that is being read */
 
 /* How many requests have their end in bytes; a head that is split between two reads does not happen here. */
@@ -45,7 +46,9 @@ static unsigned requests_in(int fd, size_t n)
 
 static void answer_once(struct answerer *a, int fd)
 {
-    if (send(fd, answer_text, sizeof answer_text - 1, MSG_NOSIGNAL) > 0)
+    SSL *ssl = conns[fd].ssl;
+    if (ssl ? SSL_write(ssl, answer_text, sizeof answer_text - 1) > 0
+            : send(fd, answer_text, sizeof answer_text - 1, MSG_NOSIGNAL) > 0)
         atomic_fetch_add_explicit(&a->answered, 1, memory_order_relaxed);
 }
 
@@ -80,39 +83,61 @@ static int answer_later(struct answerer *a)
                        : 100;
 }
 
+static void answerer_read(struct answerer *a, int fd)
+{
+    SSL *ssl = conns[fd].ssl;
+    ssize_t got = ssl ? SSL_read(ssl, bytes, sizeof bytes) : recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+    if (got > 0) {
+        do
+            answer(a, fd, requests_in(fd, (size_t)got));
+        while (ssl && (got = SSL_read(ssl, bytes, sizeof bytes)) > 0);
+        return;
+    }
+    if (ssl && SSL_get_error(ssl, (int)got) == SSL_ERROR_WANT_READ)
+        return;
+    SSL_free(ssl);
+    close(fd);
+}
+
+static void answerer_accept(struct answerer *a, int ep)
+{
+    int one = 1, fd = accept4(a->listener, NULL, NULL, a->tls ? SOCK_NONBLOCK : 0);
+    if (fd < 0 || fd >= DESCRIPTORS)
+        abort();
+    conns[fd].left = 0;
+    conns[fd].ssl = a->tls ? SSL_new(a->tls) : NULL;
+    if (conns[fd].ssl) {
+        SSL_set_fd(conns[fd].ssl, fd);
+        SSL_set_accept_state(conns[fd].ssl);
+    }
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    struct epoll_event ev = { .events = EPOLLIN, .data.fd = fd };
+    epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev);
+}
+
 static void serve(void *shared)
 {
     struct answerer *a = shared;
-    int ep = epoll_create1(0), one = 1;
+    int ep = epoll_create1(0);
     struct epoll_event events[EVENTS], ev = { .events = EPOLLIN, .data.fd = a->listener };
     epoll_ctl(ep, EPOLL_CTL_ADD, a->listener, &ev);
     while (!atomic_load(&a->child.stop)) {
         int n = epoll_wait(ep, events, EVENTS, answer_later(a));
         for (int i = 0; i < n; i++) {
             int fd = events[i].data.fd;
-            if (fd == a->listener) {
-                fd = accept(a->listener, NULL, NULL);
-                if (fd < 0 || fd >= DESCRIPTORS)
-                    abort();
-                conns[fd].left = 0;
-                setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-                ev = (struct epoll_event){ .events = EPOLLIN, .data.fd = fd };
-                epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev);
-                continue;
-            }
-            ssize_t got = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
-            if (got <= 0)
-                close(fd);
+            if (fd == a->listener)
+                answerer_accept(a, ep);
             else
-                answer(a, fd, requests_in(fd, (size_t)got));
+                answerer_read(a, fd);
         }
     }
 }
 
-struct answerer *answerer_start(int delay_ms)
+struct answerer *answerer_start(int delay_ms, SSL_CTX *tls)
 {
     struct answerer *a = child_memory(sizeof *a);
     a->delay_ms = delay_ms;
+    a->tls = tls;
     a->listener = loopback_listen(&a->port);
     bool started = child_start(&a->child, serve);
     close(a->listener);

@@ -2,11 +2,12 @@
 /* Posts out over keep-alive connections: the webhook sink, and its raw limit: libcurl alone with the same loop and
  * handles, a fixed body, no event, no signature.
  *
- *   bench.webhook raw|sink [in flight] [seconds] [bytes of data]
+ *   bench.webhook raw|sink|tls [in flight] [seconds] [bytes of data]      tls: the sink, over https
  *   bench.webhook receiver [ms]    prints its port, answers 204, each after so long, until its input ends, and then how many it
  *                                  answered (for a daemon)
  *
- * Prints one JSON object. CPU is the sender's process only. */
+ * Prints one JSON object. CPU is the sender's process only. As much time goes by before it counts: connections are opened
+ * then, and more of them the better the receiver keeps up. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -18,19 +19,45 @@
 #include "meter.h"
 #include "tests/support/connector.h"
 #include "tests/support/event.h"
+#include "tests/support/folder.h"
+#include "tests/support/tls_receiver.h"
 
 enum { ROOM = 256, MOST = 1024 };
 
 extern const struct sink_ops webhook_sink;
 
 static struct answerer *answerer;
+static char folder[FOLDER_BYTES], certificate[FOLDER_BYTES + 32]; /* of https; "": plain */
 static int in_flight;
 static uint64_t delivered, failed;
+static bool opening; /* connections; nothing counts */
+static double cpu, wall;
+static int64_t start_us, end_us, run_us;
 static struct delays delays;
 static int64_t started_us[MOST];
 
+static void begin_to_count(void)
+{
+    opening = false;
+    cpu = meter_cpu_s(0);
+    start_us = clock_mono_us();
+    end_us = start_us + run_us;
+}
+
+static void stop_counting(void)
+{
+    cpu = meter_cpu_s(0) - cpu;
+    wall = (double)(clock_mono_us() - start_us) / 1e6;
+}
+
 static void ended(size_t slot, bool ok)
 {
+    if (opening) {
+        failed += !ok;
+        if (clock_mono_us() > start_us + run_us)
+            begin_to_count();
+        return;
+    }
     delays_add(&delays, clock_mono_us() - started_us[slot]);
     delivered += ok;
     failed += !ok;
@@ -60,7 +87,7 @@ static void raw_start(struct multi *m, CURL *c, size_t slot)
     multi_start(m, c);
 }
 
-static void run_raw(int64_t end_us, const char *data, size_t n)
+static void run_raw(const char *data, size_t n)
 {
     struct multi m;
     struct err e;
@@ -92,12 +119,14 @@ static void run_raw(int64_t end_us, const char *data, size_t n)
         for (CURL *c; (c = multi_done(&m, &code));) {
             long status = 0;
             void *slot = NULL;
+            multi_take_out(&m, c);
             curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
             curl_easy_getinfo(c, CURLINFO_PRIVATE, &slot);
             ended((size_t)slot, code == CURLE_OK && status == 204);
             raw_start(&m, c, (size_t)slot);
         }
     }
+    stop_counting();
     for (int i = 0; i < in_flight; i++) {
         curl_multi_remove_handle(m.curl, easy[i]);
         curl_easy_cleanup(easy[i]);
@@ -114,12 +143,13 @@ static void begin(struct sink *s, const struct event *ev, uint64_t slot)
     s->ops->send(s, &(struct message){ .event = ev, .attempt = 1, .tag = slot });
 }
 
-static void run_sink(int64_t end_us, const char *data, size_t n)
+static void run_sink(const char *data, size_t n)
 {
-    char yaml[256];
-    snprintf(yaml, sizeof yaml,
-             "url: http://127.0.0.1:%d/hook\nsecrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]\nconcurrency: %d\n",
-             answerer->port, in_flight);
+    char yaml[512];
+    snprintf(
+        yaml, sizeof yaml,
+        "url: http%s://127.0.0.1:%d/hook\nsecrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]\nconcurrency: %d\n%s%s\n",
+        *certificate ? "s" : "", answerer->port, in_flight, *certificate ? "ca_file: " : "", certificate);
     struct sink *s = sink_opened(&webhook_sink, "bench", yaml);
     const struct event *ev = event_born(&(struct event){ .id = STR("3e4c9b4a-7d8e-5f1a-9b2c-1234567890ab"),
                                                          .source = STR("/http/hooks"),
@@ -139,6 +169,7 @@ static void run_sink(int64_t end_us, const char *data, size_t n)
             begin(s, ev, out[i].tag);
         }
     }
+    stop_counting();
     sink_end(s);
     close(wake_fd);
     event_unref(ev);
@@ -159,34 +190,44 @@ static int receive(void)
 int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "";
-    bool is_raw = !strcmp(mode, "raw"), is_sink = !strcmp(mode, "sink"), is_receiver = !strcmp(mode, "receiver");
+    bool is_raw = !strcmp(mode, "raw"), is_sink = !strcmp(mode, "sink"), is_receiver = !strcmp(mode, "receiver"),
+         is_tls = !strcmp(mode, "tls");
     in_flight = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 64;
     double seconds = argc > 3 ? strtod(argv[3], NULL) : 5;
     size_t bytes = argc > 4 ? strtoul(argv[4], NULL, 10) : 1024;
-    if ((!is_raw && !is_sink && !is_receiver) || in_flight < 1 || in_flight > MOST || bytes < 64) {
+    if ((!is_raw && !is_sink && !is_receiver && !is_tls) || in_flight < 1 || in_flight > MOST || bytes < 64) {
         fprintf(
             stderr,
-            "usage: bench.webhook raw|sink [in flight, at most %d] [seconds] [bytes of data, at least 64] | receiver [ms]\n",
+            "usage: bench.webhook raw|sink|tls [in flight, at most %d] [seconds] [bytes of data, at least 64] | receiver [ms]\n",
             MOST);
         return 2;
     }
     log_setup(LOG_ERROR, LOG_LOGFMT);
-    answerer = answerer_start(is_receiver && argc > 2 ? in_flight : 0);
+    SSL_CTX *tls = NULL;
+    if (is_tls) {
+        folder_make(folder);
+        snprintf(certificate, sizeof certificate, "%s/receiver.pem", folder);
+        tls = tls_server("IP:127.0.0.1", 3600, certificate);
+    }
+    answerer = answerer_start(is_receiver && argc > 2 ? in_flight : 0, tls);
     if (!answerer)
         return 1;
     if (is_receiver)
         return receive();
     curl_global_init(CURL_GLOBAL_DEFAULT);
     char *data = make_data(bytes);
-    double cpu = meter_cpu_s(0);
-    int64_t start_us = clock_mono_us(), end_us = start_us + (int64_t)(seconds * 1e6);
+    opening = true;
+    start_us = clock_mono_us();
+    run_us = (int64_t)(seconds * 1e6);
+    end_us = INT64_MAX;
     if (is_raw)
-        run_raw(end_us, data, bytes);
+        run_raw(data, bytes);
     else
-        run_sink(end_us, data, bytes);
-    cpu = meter_cpu_s(0) - cpu;
-    double wall = (double)(clock_mono_us() - start_us) / 1e6;
+        run_sink(data, bytes);
     child_stop(&answerer->child);
+    if (is_tls)
+        folder_remove(folder);
+    SSL_CTX_free(tls);
     printf(
         "{\"bench\":\"webhook\",\"mode\":\"%s\",\"in_flight\":%d,\"bytes\":%zu,\"delivered\":%llu,\"failed\":%llu,\"seconds\":%.2f,"
         "\"deliveries_per_s\":%.0f,\"cpu_us_per_delivery\":%.2f,\"deliveries_per_core_s\":%.0f,\"cpu_share\":%.2f,\"p50_ms\":%.3f,\"p99_ms\":%.3f}\n",

@@ -2,15 +2,21 @@
 /* The scripted HTTP receiver of the webhook tests. */
 #include "tests/support/receiver.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <openssl/err.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "bridge/lib/mem.h"
 #include "tests/support/loopback.h"
+#include "tests/support/tls_receiver.h"
 
 enum { TICK_MS = 5 };
 
@@ -20,26 +26,81 @@ struct conn {
     const char *drip;       /* sent once per tick, for ever */
     bool close_soon, dying; /* dying: the next byte resets it */
     bool answered;          /* early */
+    const char *later;      /* said once, soon; "": new keys */
+    SSL *ssl;               /* NULL: plain */
 };
 
-static void say(int fd, const char *text)
+/* Until the descriptor, which does not block, can do what OpenSSL wants; false: that is not what it wants. */
+static bool wait_for(struct conn *c, int result)
 {
-    if (send(fd, text, strlen(text), MSG_NOSIGNAL) < 0)
-        return; /* the sink gave up first: part of the game */
+    int why = SSL_get_error(c->ssl, result);
+    struct pollfd p = { .fd = c->fd, .events = why == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT };
+    return (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) && poll(&p, 1, 1000) == 1;
+}
+
+static void say(struct conn *c, const char *text)
+{
+    int n = (int)strlen(text), result;
+    if (n == 0)
+        return;
+    if (!c->ssl) {
+        if (send(c->fd, text, (size_t)n, MSG_NOSIGNAL) < 0)
+            return; /* the sink gave up first: part of the game */
+        return;
+    }
+    do
+        result = SSL_write(c->ssl, text, n);
+    while (result <= 0 && wait_for(c, result));
+    ERR_clear_error();
+}
+
+/* Bytes that came; 0: the end; -1: none for now. */
+static ssize_t hear(struct conn *c, char *bytes, size_t room)
+{
+    if (!c->ssl) {
+        ssize_t n = recv(c->fd, bytes, room, MSG_DONTWAIT);
+        return n < 0 && errno != EAGAIN ? 0 : n;
+    }
+    int n = SSL_read(c->ssl, bytes, (int)room), why = SSL_get_error(c->ssl, n);
+    ERR_clear_error();
+    return n > 0 ? n : why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? -1 : 0;
+}
+
+static void shake_hands(struct conn *c)
+{
+    int result;
+    do
+        result = SSL_do_handshake(c->ssl);
+    while (result <= 0 && wait_for(c, result));
+}
+
+/* A ticket and new keys; of TLS 1.2 the wish for another handshake. */
+static void say_new_keys(struct conn *c)
+{
+    if (!c->ssl)
+        return;
+    if (SSL_version(c->ssl) == TLS1_2_VERSION) {
+        CHECK(SSL_renegotiate(c->ssl) == 1 && SSL_do_handshake(c->ssl) == 1);
+        return;
+    }
+    CHECK(SSL_new_session_ticket(c->ssl) == 1);
+    shake_hands(c);
+    CHECK(SSL_key_update(c->ssl, SSL_KEY_UPDATE_REQUESTED) == 1);
+    shake_hands(c);
 }
 
 /* 400 KiB in one header, or in headers of 1 KiB each. */
-static void say_long_headers(int fd, bool one)
+static void say_long_headers(struct conn *c, bool one)
 {
     char piece[1025];
     memset(piece, 'x', sizeof piece - 1);
     piece[sizeof piece - 1] = '\0';
-    say(fd, "HTTP/1.1 200 OK\r\nX-Long: ");
+    say(c, "HTTP/1.1 200 OK\r\nX-Long: ");
     for (int i = 0; i < 400; i++) {
-        say(fd, piece);
-        say(fd, one ? "" : "\r\nX-Long: ");
+        say(c, piece);
+        say(c, one ? "" : "\r\nX-Long: ");
     }
-    say(fd, "\r\nContent-Length: 0\r\n\r\n");
+    say(c, "\r\nContent-Length: 0\r\n\r\n");
 }
 
 static void drop(struct conn *c, bool reset)
@@ -47,6 +108,10 @@ static void drop(struct conn *c, bool reset)
     struct linger now = { .l_onoff = 1, .l_linger = 0 };
     if (reset)
         setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    else if (c->ssl && SSL_is_init_finished(c->ssl))
+        SSL_shutdown(c->ssl);
+    SSL_free(c->ssl);
+    ERR_clear_error();
     close(c->fd);
     buf_free(&c->in);
     *c = (struct conn){ .fd = -1 };
@@ -57,7 +122,7 @@ static void answer_status(struct conn *c, int status, const char *headers, const
     char text[1024];
     snprintf(text, sizeof text, "HTTP/1.1 %d Whatever\r\n%sContent-Length: %zu\r\n\r\n%s", status, headers,
              status == 204 ? 0 : strlen(body), status == 204 ? "" : body);
-    say(c->fd, text);
+    say(c, text);
 }
 
 static void answer_raw(struct conn *c, const char *name)
@@ -80,7 +145,7 @@ static void answer_raw(struct conn *c, const char *name)
     };
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
         if (!strcmp(name, answers[i].name)) {
-            say(c->fd, answers[i].text);
+            say(c, answers[i].text);
             if (answers[i].close)
                 drop(c, false);
             return;
@@ -129,10 +194,10 @@ static void answer(struct conn *c, const char *path)
     } else if (!strcmp(path, "/close")) {
         drop(c, false);
     } else if (!strcmp(path, "/slow")) {
-        say(c->fd, "HTTP/1.1 200 OK\r\nX-Slow: ");
+        say(c, "HTTP/1.1 200 OK\r\nX-Slow: ");
         c->drip = "a";
     } else if (!strcmp(path, "/endless")) {
-        say(c->fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        say(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
         c->drip = "400\r\n"
 #define DRIP_64  "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define DRIP_256 DRIP_64 DRIP_64 DRIP_64 DRIP_64
@@ -140,27 +205,37 @@ static void answer(struct conn *c, const char *path)
     } else if (!strcmp(path, "/continue")) {
         c->drip = "HTTP/1.1 100 Continue\r\n\r\n";
     } else if (!strcmp(path, "/short")) {
-        say(c->fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort");
+        say(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort");
         drop(c, false);
     } else if (!strcmp(path, "/once")) {
         answer_status(c, 204, "", "");
         c->close_soon = true;
     } else if (!strcmp(path, "/half")) {
         answer_status(c, 204, "", "");
+        if (c->ssl)
+            SSL_shutdown(c->ssl);
         shutdown(c->fd, SHUT_WR);
     } else if (!strcmp(path, "/dying")) {
         answer_status(c, 204, "", "");
         c->dying = true;
+    } else if (!strcmp(path, "/later") || !strcmp(path, "/rekey")) {
+        answer_status(c, 204, "", "");
+        c->later = path[1] == 'l' ? "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n" : "";
+    } else if (!strcmp(path, "/torn")) {
+        say(c, "HTTP/1.1 200 OK\r\n\r\nsome");
+        SSL_free(c->ssl);
+        c->ssl = NULL;
+        drop(c, false);
     } else if (!strcmp(path, "/long-header")) {
-        say_long_headers(c->fd, true);
+        say_long_headers(c, true);
     } else if (!strcmp(path, "/many-headers")) {
-        say_long_headers(c->fd, false);
+        say_long_headers(c, false);
     } else if (!strcmp(path, "/redirect")) {
         answer_status(c, 302, "Location: /status/204\r\n", "");
     } else if (!strncmp(path, "/raw/", 5)) {
         answer_raw(c, path + 5);
     } else if (!strcmp(path, "/garbage")) {
-        say(c->fd, "SSH-2.0-this is no HTTP\r\n\r\n");
+        say(c, "SSH-2.0-this is no HTTP\r\n\r\n");
         drop(c, false);
     } else if (strcmp(path, "/hang") && strcmp(path, "/early")) {
         answer_status(c, 404, "", "");
@@ -210,23 +285,53 @@ static void serve(struct receiver *r, struct conn *c)
         drop(c, true);
         return;
     }
-    ssize_t n = recv(c->fd, bytes, sizeof bytes, MSG_DONTWAIT);
-    if (n <= 0) {
-        atomic_fetch_add(&r->cut, c->in.n > 0);
-        drop(c, false);
-        return;
+    ssize_t n;
+    while (c->fd >= 0 && !c->dying && (n = hear(c, bytes, sizeof bytes)) >= 0) {
+        if (n == 0) {
+            atomic_fetch_add(&r->cut, c->in.n > 0);
+            drop(c, false);
+            return;
+        }
+        buf_add(&c->in, bytes, (size_t)n);
+        while (c->fd >= 0 && take_request(r, c))
+            ;
+        if (!c->ssl) /* poll() tells of the rest, but of nothing that OpenSSL has read */
+            return;
     }
-    buf_add(&c->in, bytes, (size_t)n);
-    while (c->fd >= 0 && take_request(r, c))
-        ;
 }
 
-static void tick(struct conn *c)
+/* Until the other side's kernel has all that was said: a busy machine delivers later than send() returns. */
+static void wait_for_arrival(const struct receiver *r, const struct conn *c)
 {
+    int waiting = 0;
+    while (!atomic_load(&r->stop) && ioctl(c->fd, SIOCOUTQ, &waiting) == 0 && waiting > 0)
+        usleep(100);
+}
+
+static void tick(struct receiver *r, struct conn *c)
+{
+    if (c->fd >= 0 && c->later) {
+        say(c, c->later);
+        if (!*c->later)
+            say_new_keys(c);
+        c->later = NULL;
+        wait_for_arrival(r, c);
+        atomic_fetch_add(&r->later, 1);
+    }
     if (c->fd >= 0 && c->drip)
-        say(c->fd, c->drip);
+        say(c, c->drip);
     if (c->fd >= 0 && c->close_soon)
         drop(c, false);
+}
+
+static void begin(struct receiver *r, struct conn *c)
+{
+    *c = (struct conn){ .fd = accept(r->listen_fd, NULL, NULL), .in = buf_new(8 << 20) };
+    if (!r->tls || c->fd < 0)
+        return;
+    c->ssl = SSL_new(r->tls);
+    CHECK(c->ssl && SSL_set_fd(c->ssl, c->fd) == 1 && fcntl(c->fd, F_SETFL, O_NONBLOCK) == 0);
+    SSL_set_accept_state(c->ssl);
 }
 
 static void *run(void *ctx)
@@ -249,11 +354,11 @@ static void *run(void *ctx)
         for (nfds_t i = 1; i < count; i++) {
             if (fds[i].revents)
                 serve(r, of[i]);
-            tick(of[i]);
+            tick(r, of[i]);
         }
         for (size_t i = 0; fds[0].revents && i < RECEIVER_CONNECTIONS; i++)
             if (conns[i].fd < 0) {
-                conns[i] = (struct conn){ .fd = accept(r->listen_fd, NULL, NULL), .in = buf_new(8 << 20) };
+                begin(r, &conns[i]);
                 atomic_fetch_add(&r->connections, 1);
                 break;
             }
@@ -265,15 +370,30 @@ static void *run(void *ctx)
     return NULL;
 }
 
-void receiver_open(struct receiver *r)
+static void start(struct receiver *r)
 {
-    memset(r, 0, sizeof *r);
     pthread_mutex_init(&r->lock, NULL);
     r->last_head = buf_new(1 << 20);
     r->last_body = buf_new(8 << 20);
     r->bodies = buf_new(1 << 20);
     r->listen_fd = loopback_listen(&r->port);
     CHECK(pthread_create(&r->thread, NULL, run, r) == 0);
+}
+
+void receiver_open(struct receiver *r)
+{
+    memset(r, 0, sizeof *r);
+    start(r);
+}
+
+void receiver_open_tls(struct receiver *r, int newest)
+{
+    memset(r, 0, sizeof *r);
+    folder_make(r->folder);
+    snprintf(r->certificate, sizeof r->certificate, "%s/receiver.pem", r->folder);
+    r->tls = tls_server("IP:127.0.0.1", 3600, r->certificate);
+    CHECK(SSL_CTX_set_max_proto_version(r->tls, newest) == 1);
+    start(r);
 }
 
 void receiver_close(struct receiver *r)
@@ -285,6 +405,9 @@ void receiver_close(struct receiver *r)
     buf_free(&r->last_body);
     buf_free(&r->bodies);
     pthread_mutex_destroy(&r->lock);
+    if (r->tls)
+        folder_remove(r->folder);
+    SSL_CTX_free(r->tls);
 }
 
 struct receiver receiver;
@@ -294,6 +417,22 @@ int receiver_begin(void **state)
     (void)state;
     signal(SIGPIPE, SIG_IGN);
     receiver_open(&receiver);
+    return 0;
+}
+
+int receiver_begin_tls(void **state)
+{
+    (void)state;
+    signal(SIGPIPE, SIG_IGN);
+    receiver_open_tls(&receiver, 0);
+    return 0;
+}
+
+int receiver_begin_tls_1_2(void **state)
+{
+    (void)state;
+    signal(SIGPIPE, SIG_IGN);
+    receiver_open_tls(&receiver, TLS1_2_VERSION);
     return 0;
 }
 

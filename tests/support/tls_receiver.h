@@ -10,8 +10,13 @@
 #include <stdbool.h>
 #include "tests/support/folder.h"
 
+/* A context of a server, with a self-signed certificate for this name (IP:127.0.0.1, DNS:...), which is also written to a
+ * file, as PEM, and ends so many seconds from now. */
+SSL_CTX *tls_server(const char *subject, int valid_s, const char *file);
+
 enum tls_manner {
     TLS_ANSWERS,            /* 204 to each request */
+    TLS_ANSWERS_FIRST,      /* 503, as soon as hands are shaken */
     TLS_IS_SILENT,          /* takes the connection and never says a word */
     TLS_CLOSES,             /* closes it when the client has begun the handshake */
     TLS_RESETS,             /* resets it then */

@@ -15,6 +15,7 @@
 extern const struct sink_ops webhook_sink;
 
 static char folder[FOLDER_BYTES];
+static struct receiver secure; /* within TLS */
 
 /* The result of one attempt to POST to scheme://host:port/path. */
 static struct result attempt(const char *scheme, const char *host, int port, const char *path, const char *more)
@@ -37,23 +38,36 @@ static void expect(struct result r, enum verdict verdict, const char *why)
     assert_true(r.away || r.status);
 }
 
+/* Whoever writes the request, and within TLS or not. */
+static void expect_each(const char *path, const char *more, const char *why, const char *why_in_tls)
+{
+    char yaml[256]; /* proxies are left to libcurl */
+    expect(attempt("http", "127.0.0.1", receiver.port, path, more), VERDICT_RETRY, why);
+    snprintf(yaml, sizeof yaml, "%sproxy: http://127.0.0.1:%d\n", more, receiver.port);
+    expect(attempt("http", "127.0.0.1", receiver.port, path, yaml), VERDICT_RETRY, why);
+    snprintf(yaml, sizeof yaml, "%sca_file: %s\n", more, secure.certificate);
+    expect(attempt("https", "127.0.0.1", secure.port, path, yaml), VERDICT_RETRY, why_in_tls);
+}
+
 static void expect_plain(const char *path, const char *more, const char *why)
 {
-    char by_libcurl[256]; /* which proxies are left to; the reasons are the same */
-    expect(attempt("http", "127.0.0.1", receiver.port, path, more), VERDICT_RETRY, why);
-    snprintf(by_libcurl, sizeof by_libcurl, "%sproxy: http://127.0.0.1:%d\n", more, receiver.port);
-    expect(attempt("http", "127.0.0.1", receiver.port, path, by_libcurl), VERDICT_RETRY, why);
+    expect_each(path, more, why, why);
 }
 
 /* An attempt at a TLS receiver, whose certificate is trusted unless `ca` is false. */
-static void expect_tls(struct tls_receiver r, bool ca, const char *more, enum verdict verdict, const char *why)
+static struct result attempt_tls(struct tls_receiver r, bool ca, const char *more)
 {
     char yaml[256];
     tls_receiver_open(&r, folder);
     snprintf(yaml, sizeof yaml, "%s%s\n%s", ca ? "ca_file: " : "", ca ? r.certificate : "", more);
     struct result result = attempt("https", "127.0.0.1", r.port, "/status/204", yaml);
     tls_receiver_close(&r);
-    expect(result, verdict, why);
+    return result;
+}
+
+static void expect_tls(struct tls_receiver r, bool ca, const char *more, enum verdict verdict, const char *why)
+{
+    expect(attempt_tls(r, ca, more), verdict, why);
 }
 
 #define HERE "IP:127.0.0.1"
@@ -90,6 +104,21 @@ TEST(tls_handshakes)
     expect_tls((struct tls_receiver){ .name = HERE, .manner = TLS_WANTS_A_CERTIFICATE, .newest = TLS1_2_VERSION }, true,
                "", VERDICT_RETRY,
                "TLS: the receiver refused the handshake: no cipher in common, or it demands a client certificate");
+}
+
+/* Of TLS 1.2 the answer comes with the end of the handshake. */
+TEST(an_answer_that_is_faster_than_its_request)
+{
+    static const int newest[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+    for (size_t i = 0; i < sizeof newest / sizeof *newest; i++) {
+        struct result r = attempt_tls((struct tls_receiver){ .name = HERE,
+                                                             .manner = TLS_ANSWERS_FIRST,
+                                                             .newest = newest[i] },
+                                      true, "");
+        assert_string_equal(r.why, "503 Service Unavailable");
+        assert_int_equal(r.verdict, VERDICT_RETRY);
+        assert_int_equal(r.reason, REASON_REFUSED);
+    }
 }
 
 /* A handle that has failed tells nothing of that to the next attempt. */
@@ -196,7 +225,8 @@ TEST(answers_that_do_not_come_or_break_off)
     expect_plain("/close", "", "connection lost before an answer: closed by the receiver");
     expect_plain("/short", "",
                  "connection lost before the end of the answer (the answer began with 200 and broke off)");
-    expect_plain("/garbage", "", "what answers at this address does not speak HTTP (is it an https address?)");
+    expect_each("/garbage", "", "what answers at this address does not speak HTTP (is it an https address?)",
+                "what answers at this address does not speak HTTP");
     expect_plain("/raw/broken-chunk", "",
                  "the chunks of the answer are broken (the answer began with 200 and broke off)");
     expect_plain("/raw/broken-length", "",
@@ -222,6 +252,9 @@ TEST(what_only_libcurl_can_say)
     a = (struct answer){ .code = CURLE_COULDNT_CONNECT, .text = "libcurl's words" };
     answer_judge(&a, &rules, &r);
     expect(r, VERDICT_RETRY, "no connection: libcurl's words");
+    a = (struct answer){ .code = CURLE_RECV_ERROR, .text = "error:0A000119:SSL routines::decryption failed" };
+    answer_judge(&a, &rules, &r);
+    expect(r, VERDICT_RETRY, "connection lost before an answer: decryption failed or bad record mac");
     a.lack = 24;
     answer_judge(&a, &rules, &r);
     assert_int_equal(r.verdict, VERDICT_UNTRIED);
@@ -231,12 +264,14 @@ TEST(what_only_libcurl_can_say)
 static int start(void **state)
 {
     folder_make(folder);
+    receiver_open_tls(&secure, 0);
     return receiver_begin(state);
 }
 
 static int stop(void **state)
 {
     folder_remove(folder);
+    receiver_close(&secure);
     return receiver_end(state);
 }
 
@@ -245,6 +280,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tls_certificates),
         cmocka_unit_test(tls_handshakes),
+        cmocka_unit_test(an_answer_that_is_faster_than_its_request),
         cmocka_unit_test(a_reason_is_the_attempts_own),
         cmocka_unit_test(tls_where_plain_http_is_spoken_and_the_other_way_round),
         cmocka_unit_test(nobody_listens),

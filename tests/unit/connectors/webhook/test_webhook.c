@@ -21,16 +21,20 @@ extern const struct sink_ops webhook_sink;
 #define SECRET_PRIVATE "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
 #define SECRET_2       "a-raw-secret-of-more-than-24-characters"
 
-static bool by_libcurl; /* which proxies are left to; otherwise plain HTTP/1.1 is our own */
+/* Who writes the requests: we ourselves where HTTP/1.1 is spoken, within TLS or not; libcurl where there is a proxy, or
+ * where HTTP/2 may be. */
+static enum { ALONE, ALONE_IN_TLS, BY_LIBCURL, BY_LIBCURL_IN_TLS } way;
 
 /* A sink that posts to `path` of the receiver, with more lines of YAML. */
 static struct sink *open_at(const char *path, const char *more)
 {
-    char yaml[1024], proxy[64] = "";
-    if (by_libcurl)
-        snprintf(proxy, sizeof proxy, "proxy: http://127.0.0.1:%d\n", receiver.port);
-    snprintf(yaml, sizeof yaml, "%surl: http://127.0.0.1:%d%s\n%s\n", proxy, receiver.port, path,
-             more ? more : "secrets: [" SECRET_1 "]\n");
+    char yaml[1024], by[192] = "";
+    if (way == BY_LIBCURL)
+        snprintf(by, sizeof by, "proxy: http://127.0.0.1:%d\n", receiver.port);
+    if (receiver.tls)
+        snprintf(by, sizeof by, "ca_file: %s\n%s", receiver.certificate, way == BY_LIBCURL_IN_TLS ? "http: 2\n" : "");
+    snprintf(yaml, sizeof yaml, "%surl: http%s://127.0.0.1:%d%s\n%s\n", by, receiver.tls ? "s" : "", receiver.port,
+             path, more ? more : "secrets: [" SECRET_1 "]\n");
     return sink_opened(&webhook_sink, "test", yaml);
 }
 
@@ -38,6 +42,12 @@ static const struct event *make_event(const char *id, const char *data)
 {
     return event_like(
         (struct event){ .id = str_of(id), .datacontenttype = STR("application/json"), .data = str_of(data) });
+}
+
+/* How often something is done that costs a connection: less often where that costs a handshake, too. */
+static int many(int times)
+{
+    return receiver.tls ? times / 5 : times;
 }
 
 static struct result deliver_to(const char *path, const char *more)
@@ -261,13 +271,13 @@ TEST(an_idle_connection_that_was_closed_is_no_failure)
 /* Receivers may reset a kept connection at any moment, even while the next request is on its way to them. */
 TEST(a_kept_connection_that_was_reset_is_no_failure)
 {
-    enum { EVENTS = 150 };
+    int events = many(150);
     struct sink *s = open_at("/dying", "unsigned: true\nconcurrency: 1\n");
     const struct event *ev = make_event("1", "{}");
     int before = atomic_load(&receiver.requests);
-    for (int i = 0; i < EVENTS; i++)
+    for (int i = 0; i < events; i++)
         assert_int_equal(sink_deliver(s, ev).verdict, VERDICT_DELIVERED);
-    assert_int_equal(atomic_load(&receiver.requests) - before, EVENTS); /* answered ones, each once */
+    assert_int_equal(atomic_load(&receiver.requests) - before, events); /* answered ones, each once */
     event_unref(ev);
     sink_end(s);
 }
@@ -275,16 +285,16 @@ TEST(a_kept_connection_that_was_reset_is_no_failure)
 /* The body is larger than what the kernel takes at once, so that the reset comes in the middle of it. */
 TEST(a_kept_connection_that_was_reset_in_the_middle_of_a_request_is_no_failure)
 {
-    enum { EVENTS = 20 };
+    int events = many(20);
     size_t n = 6 << 20;
     char *data = mem_alloc(n + 1);
     memset(data, '1', n);
     struct sink *s = open_at("/dying", "unsigned: true\nbody: binary\nconcurrency: 1\n");
     const struct event *ev = event_like((struct event){ .data = { data, n } });
     int before = atomic_load(&receiver.requests);
-    for (int i = 0; i < EVENTS; i++)
+    for (int i = 0; i < events; i++)
         assert_int_equal(sink_deliver(s, ev).verdict, VERDICT_DELIVERED);
-    assert_int_equal(atomic_load(&receiver.requests) - before, EVENTS);
+    assert_int_equal(atomic_load(&receiver.requests) - before, events);
     event_unref(ev);
     free(data);
     sink_end(s);
@@ -292,10 +302,10 @@ TEST(a_kept_connection_that_was_reset_in_the_middle_of_a_request_is_no_failure)
 
 TEST(many_kept_connections_that_were_reset_are_no_failures)
 {
-    enum { EVENTS = 150, AT_A_TIME = 8 };
+    enum { AT_A_TIME = 8 };
     struct sink *s = open_at("/dying", "unsigned: true\nconcurrency: 8\n");
     const struct event *ev = make_event("1", "{}");
-    for (int round = 0; round < EVENTS / AT_A_TIME; round++) {
+    for (int round = 0; round < many(150) / AT_A_TIME; round++) {
         struct result r[AT_A_TIME];
         for (uint64_t i = 0; i < AT_A_TIME; i++)
             s->ops->send(s, &(struct message){ .event = ev, .attempt = 1, .tag = i });
@@ -343,6 +353,56 @@ TEST(a_receiver_that_answers_early_gets_the_whole_request)
     event_unref(ev);
     free(data);
     sink_end(s);
+}
+
+/* What a receiver says behind its answer, before it is asked again, is the answer to nothing. (libcurl does not look.) */
+TEST(what_comes_behind_an_answer_is_no_answer)
+{
+    struct sink *s = open_at("/later", "unsigned: true\nconcurrency: 1\n");
+    const struct event *ev = make_event("1", "{}");
+    for (int i = 0; i < 10; i++) {
+        int later = atomic_load(&receiver.later);
+        struct result r = sink_deliver(s, ev);
+        if (r.verdict != VERDICT_DELIVERED)
+            fail_msg("%d: %s", i, r.why);
+        while (atomic_load(&receiver.later) == later)
+            usleep(1000);
+        if (i % 2) /* the sink sees it while the connection is idle, or not before the next request */
+            s->ops->work(s, -1, (struct duration){ 15 }, &r, 1);
+    }
+    event_unref(ev);
+    sink_end(s);
+}
+
+/* Tickets, new keys and handshakes come at any time, and are no end of a connection and no answer. */
+TEST(what_tls_says_to_itself_costs_no_connection)
+{
+    struct sink *s = open_at("/rekey", "unsigned: true\nconcurrency: 1\n");
+    const struct event *ev = make_event("1", "{}");
+    int connections = atomic_load(&receiver.connections);
+    for (int i = 0; i < 10; i++) {
+        int later = atomic_load(&receiver.later);
+        struct result r = sink_deliver(s, ev);
+        if (r.verdict != VERDICT_DELIVERED)
+            fail_msg("%d: %s", i, r.why);
+        while (atomic_load(&receiver.later) == later)
+            usleep(1000);
+        if (i % 2)
+            s->ops->work(s, -1, (struct duration){ 15 }, &r, 1);
+    }
+    assert_int_equal(atomic_load(&receiver.connections) - connections, 1);
+    event_unref(ev);
+    sink_end(s);
+}
+
+/* Many a receiver does not say by TLS that it closes a connection, with which an answer without a length ends. */
+TEST(an_end_without_a_word)
+{
+    assert_int_equal(deliver_to("/torn", NULL).verdict, VERDICT_DELIVERED);
+    struct result r = deliver_to("/short", NULL);
+    assert_int_equal(r.verdict, VERDICT_RETRY);
+    assert_string_equal(r.why,
+                        "connection lost before the end of the answer (the answer began with 200 and broke off)");
 }
 
 /* A receiver that is really broken still costs attempts: one request on a new connection each. */
@@ -1121,6 +1181,7 @@ int main(void)
         cmocka_unit_test(many_kept_connections_that_were_reset_are_no_failures),
         cmocka_unit_test(a_kept_connection_whose_receiver_sends_no_more_is_no_failure),
         cmocka_unit_test(a_receiver_that_answers_early_gets_the_whole_request),
+        cmocka_unit_test(an_end_without_a_word),
         cmocka_unit_test(a_new_connection_that_is_reset_is_a_failure),
         cmocka_unit_test(a_structured_request),
         cmocka_unit_test(a_standard_request),
@@ -1143,7 +1204,18 @@ int main(void)
         cmocka_unit_test(close_with_messages_in_line),
         cmocka_unit_test(wrong_options_are_refused),
     };
-    int failed = cmocka_run_group_tests_name("on its own", tests, receiver_begin, receiver_end);
-    by_libcurl = true;
-    return failed + cmocka_run_group_tests_name("by libcurl", tests, receiver_begin, receiver_end);
+    const struct CMUnitTest ours[] = {
+        cmocka_unit_test(what_comes_behind_an_answer_is_no_answer),
+        cmocka_unit_test(what_tls_says_to_itself_costs_no_connection),
+    };
+    int failed = cmocka_run_group_tests_name("alone", tests, receiver_begin, receiver_end);
+    failed += cmocka_run_group_tests_name("alone, ours", ours, receiver_begin, receiver_end);
+    way = ALONE_IN_TLS;
+    failed += cmocka_run_group_tests_name("alone in TLS", tests, receiver_begin_tls, receiver_end);
+    failed += cmocka_run_group_tests_name("alone in TLS, ours", ours, receiver_begin_tls, receiver_end);
+    failed += cmocka_run_group_tests_name("alone in TLS 1.2, ours", ours, receiver_begin_tls_1_2, receiver_end);
+    way = BY_LIBCURL;
+    failed += cmocka_run_group_tests_name("by libcurl", tests, receiver_begin, receiver_end);
+    way = BY_LIBCURL_IN_TLS;
+    return failed + cmocka_run_group_tests_name("by libcurl in TLS", tests, receiver_begin_tls, receiver_end);
 }
