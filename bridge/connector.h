@@ -62,8 +62,12 @@ struct trial {
     const char *path;
     fault_fn *wrong, *doubtful; /* what of the options does not fit it; what fits, and is probably not meant */
     void *faults;               /* of both */
-    /* An event that the rule of that name would give of what the file holds; borrowed for the call. */
-    void (*sample)(void *ctx, const char *rule, const struct event *ev);
+    /* An event that the rule of that name would give of what the file holds, of its newest row or of one
+     * before that; borrowed for the call. */
+    void (*sample)(void *ctx, const char *rule, bool newest, const struct event *ev);
+    /* An entry of that rule of which none came, for a person: "map[1] (chat.feedback): none of its last 100 rows fits". May
+     * be NULL. */
+    void (*missed)(void *ctx, const char *rule, const char *what);
     void *ctx;
 };
 

@@ -24,19 +24,20 @@ static const char check_notes[] =
     "{column} that is not there is a mistake (of a preset, which is written for several versions, a warning), as is\n"
     "SQL that is none. It warns of what costs: a look-up without an index, a diff of many rows, rows that a join doubles;\n"
     "and of columns that are published and called like a secret. Then it prints the events that the newest row of each rule\n"
-    "would give (their ids are not those of a run). The file is only read, and nothing is left beside it.\n\n"
+    "would give, and one for each entry of a `map` that fits one of the last 100 rows; it names those that fit none\n"
+    "(their ids are not those of a run). The file is only read, and nothing is left beside it.\n\n"
     "Examples:\n"
     "  aqueduct check -c bridge.yaml\n"
     "  aqueduct check --database /app/server/storage/anythingllm.db\n"
     "  aqueduct check --database shop=/srv/shop/shop.db --database chat=/srv/chat/webui.db\n";
 
 struct check_samples {
-    json_t *list; /* --json */
+    json_t *list, *missed; /* --json */
     bool json;
     size_t count;
 };
 
-static void check_sample(void *ctx, const char *source, const char *rule, const struct event *ev)
+static void check_sample(void *ctx, const char *source, const char *rule, bool newest, const struct event *ev)
 {
     struct check_samples *samples = ctx;
     samples->count++;
@@ -45,8 +46,18 @@ static void check_sample(void *ctx, const char *source, const char *rule, const 
                                                        show_event_json(ev)));
         return;
     }
-    printf("%s: rule %s: its newest row would give\n", source, rule);
+    printf("%s: rule %s: %s would give\n", source, rule, newest ? "its newest row" : "an older row");
     show_event(ev, stdout);
+}
+
+static void check_missed(void *ctx, const char *source, const char *rule, const char *what)
+{
+    struct check_samples *samples = ctx;
+    if (samples->json)
+        json_array_append_new(samples->missed,
+                              json_pack("{s:s, s:s, s:s}", "source", source, "rule", rule, "what", what));
+    else
+        printf("%s: rule %s: %s\n", source, rule, what);
 }
 
 /* Which topics have what people wrote: a list of {"topic", "sources"}. */
@@ -93,8 +104,8 @@ static int check_run(struct command_call *call)
 {
     const struct check_flags *flags = call->flags;
     struct problems problems = { 0 };
-    struct check_samples samples = { .json = flags->json, .list = json_array() };
-    struct config_trial trial = { flags->databases, check_sample, &samples };
+    struct check_samples samples = { .json = flags->json, .list = json_array(), .missed = json_array() };
+    struct config_trial trial = { flags->databases, check_sample, check_missed, &samples };
     struct config *c = config_load_reviewed(call->connectors, (const char *const *)call->files.at, call->files.count,
                                             flags->databases.count ? &trial : NULL, &problems);
     json_t *content = json_array(), *more = json_object();
@@ -102,8 +113,10 @@ static int check_run(struct command_call *call)
         content_each(c, check_add_content, content);
     if (c)
         json_object_set(more, "content", content);
-    if (flags->databases.count)
+    if (flags->databases.count) {
         json_object_set(more, "events", samples.list);
+        json_object_set(more, "missed", samples.missed);
+    }
     if (flags->json) {
         problems_print_json(&problems, more, stdout);
     } else {
@@ -114,6 +127,7 @@ static int check_run(struct command_call *call)
     json_decref(more);
     json_decref(content);
     json_decref(samples.list);
+    json_decref(samples.missed);
     config_free(c);
     problems_free(&problems);
     return code;

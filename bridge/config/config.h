@@ -132,7 +132,8 @@ struct config *config_load(const struct connectors *connectors, const char *cons
                            struct problems *out);
 struct config_trial {         /* of a source's options on another file than its own (struct trial) */
     struct strings databases; /* each FILE, or NAME=FILE: of which source */
-    void (*sample)(void *ctx, const char *source, const char *rule, const struct event *ev);
+    void (*sample)(void *ctx, const char *source, const char *rule, bool newest, const struct event *ev);
+    void (*missed)(void *ctx, const char *source, const char *rule, const char *what);
     void *ctx;
 };
 /* The same, and looks at what starting would stumble over on this machine (files, folders, certificates); adds

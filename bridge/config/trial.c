@@ -59,10 +59,16 @@ struct trial_sample {
     const char *source;
 };
 
-static void trial_sample(void *ctx, const char *rule, const struct event *ev)
+static void trial_sample(void *ctx, const char *rule, bool newest, const struct event *ev)
 {
     const struct trial_sample *sample = ctx;
-    sample->trial->sample(sample->trial->ctx, sample->source, rule, ev);
+    sample->trial->sample(sample->trial->ctx, sample->source, rule, newest, ev);
+}
+
+static void trial_missed(void *ctx, const char *rule, const char *what)
+{
+    const struct trial_sample *sample = ctx;
+    sample->trial->missed(sample->trial->ctx, sample->source, rule, what);
 }
 
 bool trial_source(const struct config *c, const struct config_trial *t, const struct source *source,
@@ -80,6 +86,7 @@ bool trial_source(const struct config *c, const struct config_trial *t, const st
                                                     .doubtful = fault_warn,
                                                     .faults = faults,
                                                     .sample = trial_sample,
+                                                    .missed = trial_missed,
                                                     .ctx = &sample });
         any = true;
     }

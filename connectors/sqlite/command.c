@@ -55,9 +55,9 @@ static void command_note(void *ctx, const char *place, const char *why)
     json_array_append_new(found->notes, json_string(why));
 }
 
-static void command_ignore_sample(void *ctx, const char *rule, const struct event *ev)
+static void command_ignore_sample(void *ctx, const char *rule, bool newest, const struct event *ev)
 {
-    (void)ctx, (void)rule, (void)ev;
+    (void)ctx, (void)rule, (void)newest, (void)ev;
 }
 
 static void command_add_type(json_t *types, const char *type)

@@ -31,7 +31,7 @@ void found_add(struct sqlite_source *s, const struct event *ev, const char *refu
         f->event_cap = f->event_cap ? f->event_cap * 2 : 64;
         f->events = mem_grow(f->events, f->event_cap, sizeof *f->events);
     }
-    f->events[f->event_count++] = (struct found_event){ ev, f->text.n, refused != NULL };
+    f->events[f->event_count++] = (struct found_event){ ev, s->entry, f->text.n, refused != NULL };
     f->bytes += event_bytes(ev);
     if (refused)
         buf_add(&f->text, refused, strlen(refused) + 1);

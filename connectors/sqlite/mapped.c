@@ -268,6 +268,7 @@ static void mapped_events(struct sqlite_source *s, struct rule *r, const struct 
     for (size_t i = 0; i < r->o->map.count; i++) {
         struct projecting at = { .r = r, .p = &r->projections[i], .h = h };
         uint32_t columns;
+        s->entry = i;
         if (!project_fits(s, r, at.p, h, &columns))
             continue;
         project_begin(s, &at);
@@ -288,6 +289,7 @@ void mapped_tell(struct sqlite_source *s, struct rule *r, const struct happening
         mapped_events(s, r, h);
         return;
     }
+    s->entry = 0;
     const struct event *ev = render_event(s, r, h);
     if (ev)
         found_add(s, ev, NULL);

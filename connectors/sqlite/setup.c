@@ -387,9 +387,9 @@ static void setup_ignore(void *ctx, const char *place, const char *why)
     (void)ctx, (void)place, (void)why;
 }
 
-static void setup_ignore_sample(void *ctx, const char *rule, const struct event *ev)
+static void setup_ignore_sample(void *ctx, const char *rule, bool newest, const struct event *ev)
 {
-    (void)ctx, (void)rule, (void)ev;
+    (void)ctx, (void)rule, (void)newest, (void)ev;
 }
 
 /* What is tried is a source of that rule alone. */

@@ -266,7 +266,8 @@ struct rule {
 struct found {
     struct found_event {
         const struct event *event;
-        size_t why; /* in `text`, if it is */
+        size_t entry; /* of its rule's `map` */
+        size_t why;   /* in `text`, if it is */
         bool refused;
     } * events;
     size_t event_count, event_cap, bytes, given;
@@ -380,6 +381,7 @@ struct sqlite_source {
         bool over;
     } slice;
     struct found found;
+    size_t entry;                    /* of the `map` that is at work */
     struct buf cells, data, scratch; /* while rendering */
     /* While SQL of a `map` is prepared: its rule, and how often each watched column is read; else NULL. */
     const struct rule *projecting;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* A rule tried on a database that is there: what it costs, whether it tells a row twice, and what its newest row gives. */
+/* A rule tried on a database that is there: what it costs, whether it tells a row twice, and what its newest rows give. */
 #include "bridge/auth/secret.h"
 #include "bridge/lib/mem.h"
+#include "bridge/map/map.h"
 #include "connectors/sqlite/sqlite.h"
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum {
     TRIAL_COUNT_ROWS = 8192, /* counted by one read */
@@ -12,7 +14,8 @@ enum {
     TRIAL_COSTLY_ROWS = 100000, /* of a diff */
     TRIAL_ROWS = 1000,          /* looked at for keys that come twice */
     TRIAL_STEPS = 64,
-    TRIAL_ROOM = 64, /* events of the newest row */
+    TRIAL_ROOM = 64,     /* events of the newest row */
+    TRIAL_SAMPLES = 100, /* rows in which each entry of a `map` looks for one that fits */
 };
 
 static sqlite3_stmt *trial_prepare(struct sqlite_source *s, sqlite3_str *sql)
@@ -154,25 +157,57 @@ static void trial_check_secrets(struct sqlite_source *s, struct rule *r)
 
 /* ---- what it gives ---- */
 
-/* The newest row's key as an SQL literal, or NULL. Free with sqlite3_free. */
-static char *trial_newest(struct sqlite_source *s, const struct rule *r)
+/* What a trial of a rule has shown. */
+struct trial_shown {
+    const struct event **of; /* for each entry of its `map` the last event of the older rows; NULL: none */
+    bool *fits;              /* the newest row has one */
+};
+
+/* The keys of the newest rows as a list of SQL literals, but for the newest one, which goes to *newest; returns how many
+ * rows there are. sqlite3_free both. */
+static size_t trial_keys(struct sqlite_source *s, const struct rule *r, int most, char **newest, char **older)
 {
+    size_t n = 0;
     const struct rule_options *o = r->o;
-    sqlite3_str *sql = sqlite3_str_new(s->db);
+    sqlite3_str *sql = sqlite3_str_new(s->db), *list = sqlite3_str_new(s->db);
     sqlite3_str_appendf(sql, "SELECT quote(\"%w\") FROM ", o->key);
     sqlite3_str_appendf(sql, o->select ? "(%s\n)" : "\"%w\"", o->select ? o->select : o->table);
-    sqlite3_str_appendf(sql, " WHERE \"%w\" IS NOT NULL AND (%s\n) ORDER BY \"%w\" DESC LIMIT 1", o->key,
-                        o->where ? o->where : "1", r->has_rowid ? "rowid" : r->by);
+    sqlite3_str_appendf(sql, " WHERE \"%w\" IS NOT NULL AND (%s\n) ORDER BY \"%w\" DESC LIMIT %d", o->key,
+                        o->where ? o->where : "1", r->has_rowid ? "rowid" : r->by, most);
     sqlite3_stmt *stmt = trial_prepare(s, sql);
-    char *key = stmt && sqlite3_step(stmt) == SQLITE_ROW
-                    ? sqlite3_mprintf("%s", (const char *)sqlite3_column_text(stmt, 0))
-                    : NULL;
+    *newest = NULL;
+    for (; stmt && sqlite3_step(stmt) == SQLITE_ROW; n++)
+        if (n == 0)
+            *newest = sqlite3_mprintf("%s", (const char *)sqlite3_column_text(stmt, 0));
+        else
+            sqlite3_str_appendf(list, "%s%s", n > 1 ? ", " : "", (const char *)sqlite3_column_text(stmt, 0));
     sqlite3_finalize(stmt);
-    return key;
+    *older = sqlite3_str_finish(list);
+    return n;
 }
 
-/* Reads it as a rule reads whose first row it is. */
-static void trial_read(struct sqlite_source *s, struct rule *r)
+/* Of the newest row all events are shown, of each entry the last one of those before is kept. */
+static void trial_take(struct sqlite_source *s, const struct rule *r, const struct trial *t, bool newest,
+                       struct trial_shown *shown)
+{
+    for (size_t i = 0; i < s->found.event_count; i++) {
+        const struct found_event *f = &s->found.events[i];
+        if (f->refused)
+            continue;
+        if (newest) {
+            t->sample(t->ctx, r->name, true, f->event);
+            shown->fits[f->entry] = true;
+        } else {
+            event_unref(shown->of[f->entry]);
+            shown->of[f->entry] = event_ref(f->event);
+        }
+    }
+    found_reset(s);
+}
+
+/* Reads it as a rule reads whose first rows they are. */
+static void trial_read(struct sqlite_source *s, struct rule *r, const struct trial *t, bool newest,
+                       struct trial_shown *shown)
 {
     struct err e;
     enum step step = STEP_FULL;
@@ -183,45 +218,93 @@ static void trial_read(struct sqlite_source *s, struct rule *r)
         s->read_began_us = clock_mono_us();
         s->slice.rows = 0;
         step = pass_step(s, r, &e);
+        trial_take(s, r, t, newest, shown);
     }
 }
 
-/* Of one row alone: what is said of that statement does not hold for the rule's own. */
+/* Of some rows alone: what is said of that statement does not hold for the rule's own. */
 static void trial_ignore(void *ctx, const char *why)
 {
     (void)ctx;
     (void)why;
 }
 
-static void trial_hand_out(struct sqlite_source *s, const struct rule *r, const struct trial *t)
+/* Has the rule tell the rows of these keys alone. */
+static void trial_rows(struct sqlite_source *s, struct rule *r, const struct trial *t, const char *keys, bool newest,
+                       struct trial_shown *shown)
 {
-    for (size_t i = 0; i < s->found.event_count; i++)
-        if (!s->found.events[i].refused)
-            t->sample(t->ctx, r->name, s->found.events[i].event);
-    found_reset(s);
-}
-
-static void trial_sample(struct sqlite_source *s, struct rule *r, const struct trial *t)
-{
-    char *key = trial_newest(s, r);
-    if (!key)
-        return;
     const struct rule_options *whole = r->o;
-    struct rule_options one = *whole;
-    char *where = sqlite3_mprintf("(%s\n) AND \"%w\" IS %s", one.where ? one.where : "1", one.key, key);
+    struct rule_options some = *whole;
+    char *where = sqlite3_mprintf("(%s\n) AND \"%w\" IN (%s)", some.where ? some.where : "1", some.key, keys);
     CHECK(where);
-    one.where = where;
-    r->o = &one;
+    some.where = where;
+    r->o = &some;
     void (*told)(void *ctx, const char *why) = s->told;
     s->told = trial_ignore;
     compile_rule(s, r);
     s->told = told;
-    trial_read(s, r);
-    trial_hand_out(s, r, t);
+    trial_read(s, r, t, newest, shown);
     rule_drop(r);
     r->o = whole;
     sqlite3_free(where);
-    sqlite3_free(key);
+}
+
+/* Can a row that is there show it? One for changes and deletes alone needs what happens later. */
+static bool trial_can_show(const struct map_options *o)
+{
+    static const char *const now[] = { "insert", "started", "done", "aborted" };
+    bool can = false;
+    for (size_t i = 0; i < o->op.count; i++)
+        for (size_t k = 0; k < sizeof now / sizeof *now; k++)
+            can = can || strcmp(o->op.at[i], now[k]) == 0;
+    return can;
+}
+
+/* Entries that the newest row does not fit: an older one's event, or that there is none. */
+static void trial_show_older(const struct rule *r, const struct trial *t, const struct trial_shown *shown, size_t rows)
+{
+    const struct map_options *map = r->o->map.at;
+    for (size_t i = 0; i < r->o->map.count; i++) {
+        char what[WHY_BYTES];
+        if (shown->fits[i])
+            continue;
+        snprintf(what, sizeof what, "map[%zu] (%.80s): none of its last %zu rows fits", i, map[i].type, rows);
+        if (shown->of[i])
+            t->sample(t->ctx, r->name, false, shown->of[i]);
+        else if (t->missed && trial_can_show(&map[i]))
+            t->missed(t->ctx, r->name, what);
+    }
+}
+
+static struct trial_shown trial_shown_new(const struct rule *r)
+{
+    size_t entries = r->o->map.count + 1; /* without a map as if there were one */
+    return (struct trial_shown){ mem_alloc(entries * sizeof(const struct event *)), mem_alloc(entries) };
+}
+
+static void trial_shown_free(const struct rule *r, struct trial_shown *shown)
+{
+    for (size_t i = 0; i <= r->o->map.count; i++)
+        event_unref(shown->of[i]);
+    free(shown->of);
+    free(shown->fits);
+}
+
+/* The older rows first: a rule goes forward. */
+static void trial_sample(struct sqlite_source *s, struct rule *r, const struct trial *t)
+{
+    char *newest, *older;
+    struct trial_shown shown = trial_shown_new(r);
+    size_t rows = trial_keys(s, r, r->o->map.count ? TRIAL_SAMPLES : 1, &newest, &older);
+    if (rows > 1)
+        trial_rows(s, r, t, older, false, &shown);
+    if (rows)
+        trial_rows(s, r, t, newest, true, &shown);
+    if (rows)
+        trial_show_older(r, t, &shown, rows);
+    sqlite3_free(newest);
+    sqlite3_free(older);
+    trial_shown_free(r, &shown);
 }
 
 /* What the last change that is written down gives. */
@@ -232,9 +315,10 @@ static void trial_change(struct sqlite_source *s, struct rule *r, const struct t
         r->top = sqlite3_column_int64(r->max, 0) - 1;
     sqlite3_reset(r->max);
     r->top_known = true;
+    struct trial_shown shown = trial_shown_new(r);
     if (any)
-        trial_read(s, r);
-    trial_hand_out(s, r, t);
+        trial_read(s, r, t, true, &shown);
+    trial_shown_free(r, &shown);
     rule_drop(r);
 }
 

@@ -86,7 +86,7 @@ static bool consent_judge(const struct consent *c, const struct transfer *t, dou
 void consent_heard(struct consent *c, const struct transfer *t, int64_t now_ms)
 {
     struct err e;
-    double rate;
+    double rate = 0;
     const struct result *r = &t->result;
     c->asking = false;
     if (consent_judge(c, t, &rate, &e)) {

@@ -30,7 +30,7 @@ def run(aqueduct, tmp_path):
         text = CONFIG.replace("RULES", rules if rules and rules.startswith("preset") else "capture:\n      " + (rules or OPEN_ROW))
         (tmp_path / "bridge.yaml").write_text(config or text)
         return subprocess.run([aqueduct, "check", *args], cwd=tmp_path, capture_output=True, text=True, timeout=60, env={})
-    call.folder = tmp_path
+    call.folder, call.program = tmp_path, aqueduct
     return call
 
 
@@ -104,6 +104,50 @@ def test_a_preset_on_its_application(run):
     assert done.returncode == 0, done.stdout
     assert "user.created" in [e["type"] for rule, e in events_of(done)]
     assert "the-hash" not in done.stdout
+
+
+def mapped_on(run, rows, more="", kind="append", *words):
+    """check on a table of these (id, kind) rows, by a map with an entry for each kind."""
+    with contextlib.closing(sqlite3.connect(run.folder / "app.db")) as db, db:
+        db.execute("CREATE TABLE m(id INTEGER PRIMARY KEY, kind)")
+        db.executemany("INSERT INTO m VALUES(?, ?)", rows)
+    entries = ["{type: chat.response.generated, op: [insert], when: r.kind = 'answer', data: {output.text: r.kind}}",
+               "{type: chat.feedback, op: [insert], when: r.kind = 'rating', data: {feedback.score: '1'}}", *([more] if more else [])]
+    rule = f"{{name: talk, kind: {kind}, table: m, key: id, {'watch: [kind], ' if kind == 'diff' else ''}data: {{conversation.id: r.id, message.id: r.id}}, map: [{', '.join(entries)}]}}"
+    return run("--database", "app.db", *words, config=CONFIG.replace("RULES", f"app: desk\n    capture: [{rule}]"))
+
+
+def test_shows_an_event_of_each_entry_of_a_map(run):
+    rows = [(1, "rating"), (2, "rating"), (3, "answer"), (4, "answer"), (5, "noise")]
+    done = mapped_on(run, rows, "{type: chat.started, op: [insert], when: r.kind = 'start'}", "append", "--json")
+    assert done.returncode == 0, done.stdout
+    said = json.loads(done.stdout)
+    assert [(one["rule"], one["event"]["type"], one["event"]["data"]["message"]["id"]) for one in said["events"]] == [
+        ("talk", "chat.response.generated", "4"), ("talk", "chat.feedback", "2")], "the newest of each"
+    assert said["missed"] == [{"source": "app", "rule": "talk", "what": "map[2] (chat.started): none of its last 5 rows fits"}]
+    text = mapped_text(run)
+    assert text.index('"chat.response.generated"') < text.index('"chat.feedback"')
+    assert text.count("app: rule talk: an older row would give\n{\n") == 2
+    assert "app: rule talk: map[2] (chat.started): none of its last 5 rows fits\n" in text
+
+
+def mapped_text(run):
+    done = subprocess.run([run.program, "check", "--database", "app.db"], cwd=run.folder, capture_output=True, text=True, timeout=60, env={})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_looks_at_so_many_rows_and_says_how_many(run):
+    done = mapped_on(run, [(1, "rating")] + [(i, "answer") for i in range(2, 200)], "", "append", "--json")
+    said = json.loads(done.stdout)
+    assert [one["event"]["type"] for one in said["events"]] == ["chat.response.generated"]
+    assert [one["what"] for one in said["missed"]] == ["map[1] (chat.feedback): none of its last 100 rows fits"]
+
+
+def test_what_only_a_change_shows_is_not_missed(run):
+    done = mapped_on(run, [(1, "rating"), (2, "answer")], "{type: chat.feedback, op: [update], data: {feedback.score: '2'}}", "diff", "--json")
+    said = json.loads(done.stdout)
+    assert sorted(one["event"]["type"] for one in said["events"]) == ["chat.feedback", "chat.response.generated"] and said["missed"] == []
 
 
 def warnings_of(run, database, rules):
