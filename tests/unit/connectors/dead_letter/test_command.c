@@ -516,6 +516,15 @@ TEST(letters_are_redriven_in_batches)
     assert_int_equal(count_of("redriven"), 300);
 }
 
+TEST(a_limit_takes_the_oldest)
+{
+    file_many(3);
+    assert_int_equal(DEAD("redrive", "--sink", "crm", "--limit", "2"), 0);
+    assert_string_equal(output, "redriven  crm t e-0\nredriven  crm t e-1\nredriven 2, refused 0, of 2\n");
+    assert_int_equal(published_count, 4);
+    assert_int_equal(count_of("dead"), 1);
+}
+
 /* Ctrl-C ends it behind what is under way; the same command goes on with the rest. */
 TEST(an_interrupted_redrive_goes_on)
 {
@@ -752,6 +761,7 @@ int main(void)
         DEAD_TEST(every_redrive_is_counted_once),
         DEAD_TEST(dead_again_is_redriven_again),
         DEAD_TEST(letters_are_redriven_in_batches),
+        DEAD_TEST(a_limit_takes_the_oldest),
         DEAD_TEST(an_interrupted_redrive_goes_on),
         DEAD_TEST(a_rate_makes_small_batches),
         DEAD_TEST(a_letter_goes_to_another_place),
