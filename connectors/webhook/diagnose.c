@@ -171,7 +171,7 @@ static bool judge_matches(struct judge *j, const struct signature_style *style, 
 static bool judge_check_key(struct judge *j)
 {
     char text[CLOCK_TEXT];
-    if (j->by_live)
+    if (!j->by || j->by_live)
         return true;
     clock_text(j->by->until.ms, text);
     return JUDGE_SAY(j, DIFFERS_KEY, "the signature is right, but its key has ended (until: %s)", text), false;
