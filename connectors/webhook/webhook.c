@@ -500,11 +500,11 @@ static bool webhook_open_endpoint(struct sink *s, struct endpoint *ep, struct er
 }
 
 /* Takes what is for the receiver out of the list. */
-static void webhook_forget_ended(struct webhook *w, const struct transfer_target *gone)
+static void webhook_forget_ended(struct webhook *w, const struct webhook_endpoint *gone)
 {
     w->ended_tail = &w->ended;
     for (struct transfer *t; (t = *w->ended_tail);)
-        if (t->target == gone) {
+        if (webhook_endpoint_of(w, &t->message) == gone) { /* it may have ended before it had a target */
             *w->ended_tail = t->next;
             webhook_put_idle(w, t);
         } else
@@ -532,7 +532,7 @@ static void webhook_close_endpoint(struct sink *s, struct endpoint *ep)
             w->queue[(w->queue_head + kept++) % w->queue_cap] = m;
     }
     w->queue_count = kept;
-    webhook_forget_ended(w, &to->target);
+    webhook_forget_ended(w, to);
     webhook_forget_waiting(w, to);
     webhook_forget_collecting(w, to);
     for (size_t i = 0; i < w->transfer_count; i++) {

@@ -934,6 +934,35 @@ TEST(without_a_key_that_signs_nothing_is_sent_and_no_attempt_counted)
     assert_int_equal(atomic_load(&receiver.requests), before);
 }
 
+/* Requests of all receivers have the same transfers. */
+TEST(what_ended_unsent_is_told_though_the_receiver_that_its_transfer_served_before_goes)
+{
+    struct sink *s = open_at("/status/204", "secrets: [{secret: " SECRET_1 ", until: 2026-11-19}]");
+    const struct sink_ops *ops = s->ops;
+    const struct event *ev = make_event("1", "{}");
+    struct webhook_endpoint *other = calloc(1, sizeof *other);
+    struct result r;
+    struct err e;
+    char yaml[128];
+    assert_non_null(other);
+    snprintf(yaml, sizeof yaml, "url: http://127.0.0.1:%d/reset\nunsigned: true\n", receiver.port);
+    options_fill(endpoint_rows, other, yaml);
+    other->base.name = "other";
+    assert_true(ops->endpoints->open(s, &other->base, &e));
+    ops->send(s, &(struct message){ .event = ev, .endpoint = &other->base, .attempt = 1, .tag = 1 });
+    while (ops->work(s, -1, (struct duration){ 3600 * 1000 }, &r, 1) == 0)
+        continue;
+    assert_int_equal(r.tag, 1);
+    ops->send(s, &(struct message){ .event = ev, .attempt = 1, .tag = 2 }); /* every key has ended */
+    ops->endpoints->close(s, &other->base);
+    assert_int_equal(ops->work(s, -1, (struct duration){ 0 }, &r, 1), 1);
+    assert_int_equal(r.tag, 2);
+    assert_int_equal(r.verdict, VERDICT_UNTRIED);
+    free(other);
+    event_unref(ev);
+    sink_end(s);
+}
+
 TEST(ids)
 {
     char a[REQUEST_ID + 1], b[REQUEST_ID + 1];
@@ -1195,6 +1224,7 @@ int main(void)
         cmocka_unit_test(a_key_signs_until_its_date),
         cmocka_unit_test(where_there_is_one_signature_the_next_key_signs_when_the_first_has_ended),
         cmocka_unit_test(without_a_key_that_signs_nothing_is_sent_and_no_attempt_counted),
+        cmocka_unit_test(what_ended_unsent_is_told_though_the_receiver_that_its_transfer_served_before_goes),
         cmocka_unit_test(ids),
         cmocka_unit_test(what_does_not_fit_headers_is_rejected),
         cmocka_unit_test(the_environments_proxy_is_ignored),
