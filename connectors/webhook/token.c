@@ -149,6 +149,8 @@ static bool token_accept(struct token *k, int64_t now_ms, struct err *e)
 {
     char room[GRANT_BYTES];
     struct duration life;
+    if (k->answer.failed)
+        return err_set(e, "the answer is larger than %d KiB", GRANT_BYTES >> 10);
     if (!grant_read(&k->grant, buf_str(&k->answer), clock_wall_ms(), room, &life, e))
         return false;
     token_drop(k);
@@ -167,6 +169,22 @@ static bool token_is_our_fault(int status)
     return status == 400 || status == 401 || status == 403 || status == 422;
 }
 
+/* With a status that `success` does not name. */
+static bool token_is_unnamed(const struct result *r)
+{
+    return r->status / 100 == 2 && r->verdict != VERDICT_DELIVERED;
+}
+
+/* Says why there is no token; does not quote an answer that may have one. */
+static void token_say(struct token *k, const struct result *r, const struct err *e)
+{
+    char unnamed[64];
+    snprintf(unnamed, sizeof unnamed, "%d, which login.success does not name", r->status);
+    const char *why = token_is_unnamed(r) ? unnamed : r->verdict == VERDICT_DELIVERED ? e->text : r->why;
+    snprintf(k->failure.why, sizeof k->failure.why, "no access token from %.64s: %.*s", k->target.host,
+             (int)sizeof k->failure.why - 90, why);
+}
+
 void token_took(struct token *k, int64_t now_ms)
 {
     struct err e = { "" };
@@ -176,7 +194,7 @@ void token_took(struct token *k, int64_t now_ms)
     buf_reset(&k->answer);
     if (accepted)
         return;
-    bool refused = token_is_our_fault(r->status);
+    bool refused = token_is_our_fault(r->status) || token_is_unnamed(r);
     k->pause_ms = refused && k->pause_ms ? 2 * k->pause_ms : TOKEN_PAUSE_MS;
     k->pause_ms = k->pause_ms < TOKEN_PAUSE_MOST_MS ? k->pause_ms : TOKEN_PAUSE_MOST_MS;
     k->again_ms = now_ms + k->pause_ms;
@@ -186,6 +204,5 @@ void token_took(struct token *k, int64_t now_ms)
                         : r->reason == REASON_BLOCKED ? REASON_BLOCKED
                                                       : REASON_UNAVAILABLE;
     k->failure.retry_after = r->retry_after.ms > k->pause_ms ? r->retry_after : (struct duration){ k->pause_ms };
-    snprintf(k->failure.why, sizeof k->failure.why, "no access token from %.64s: %.*s", k->target.host,
-             (int)sizeof k->failure.why - 90, r->verdict == VERDICT_DELIVERED ? e.text : r->why);
+    token_say(k, r, &e);
 }

@@ -250,6 +250,31 @@ TEST(a_refused_login_is_tried_again_more_and_more_seldom)
     token_free(tokens);
 }
 
+TEST(an_answer_that_may_have_a_token_is_not_quoted)
+{
+    struct token *tokens = NULL, *k = take(&tokens, logged_in("http://a.example/", "word"));
+    k->transfer.result = (struct result){ .verdict = VERDICT_RETRY,
+                                          .status = 200,
+                                          .why = "200 OK: {\"access_token\":\"abc\"}" };
+    token_took(k, 1000);
+    assert_string_equal(k->failure.why, "no access token from a.example: 200, which login.success does not name");
+    assert_int_equal(k->failure.reason, REASON_CONFIGURATION);
+    token_release(k);
+    token_free(tokens);
+}
+
+TEST(an_answer_without_an_end_is_too_large)
+{
+    struct token *tokens = NULL, *k = take(&tokens, logged_in("http://a.example/", "word"));
+    k->transfer.result = (struct result){ .verdict = VERDICT_DELIVERED, .status = 201 };
+    for (int i = 0; i <= GRANT_BYTES; i++)
+        buf_add_char(&k->answer, ' ');
+    token_took(k, 1000);
+    assert_string_equal(k->failure.why, "no access token from a.example: the answer is larger than 16 KiB");
+    token_release(k);
+    token_free(tokens);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +286,8 @@ int main(void)
         cmocka_unit_test(receivers_with_the_same_grant_share_its_token),
         cmocka_unit_test(an_answer_that_repeats_the_request_shows_no_secret),
         cmocka_unit_test(a_refused_login_is_tried_again_more_and_more_seldom),
+        cmocka_unit_test(an_answer_that_may_have_a_token_is_not_quoted),
+        cmocka_unit_test(an_answer_without_an_end_is_too_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
