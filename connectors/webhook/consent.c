@@ -9,6 +9,7 @@ enum {
     CONSENT_FIRST_MS = 1000, /* after a no, until it is asked again; twice as long each time */
     CONSENT_MOST_MS = 600000,
     CONSENT_ORIGIN = 253,
+    CONSENT_SHOWN = 64,
     MINUTE_S = 60,
 };
 
@@ -56,19 +57,33 @@ void consent_start(struct consent *c, struct transfer *t)
     transfer_start(t, &c->target);
 }
 
-bool consent_read(const char *origin, struct str allowed_origin, struct str allowed_rate, double *rate, struct err *e)
+/* The beginning of a header, as it may be shown; NUL-terminated. */
+static const char *consent_shown(struct str value, const struct hidden *hidden, char out[CONSENT_SHOWN])
 {
+    size_t n = value.n < CONSENT_SHOWN - 1 ? value.n : CONSENT_SHOWN - 1;
+    if (n)
+        memcpy(out, value.at, n);
+    out[n] = '\0';
+    hide_in(hidden, out, n);
+    str_make_shown(out);
+    return out;
+}
+
+bool consent_read(const char *origin, struct str allowed_origin, struct str allowed_rate, const struct hidden *hidden,
+                  double *rate, struct err *e)
+{
+    char shown[CONSENT_SHOWN];
     uint64_t in_a_minute = 0;
     *rate = 0;
     if (!allowed_origin.at)
         return err_set(e, "it answered without WebHook-Allowed-Origin");
     if (!str_eq(allowed_origin, STR("*")) && !str_eq_nocase(allowed_origin, str_of(origin)))
-        return err_set(e, "it allows the origin \"%.64s\" alone", allowed_origin.at);
+        return err_set(e, "it allows the origin \"%s\" alone", consent_shown(allowed_origin, hidden, shown));
     if (!allowed_rate.at || str_eq(allowed_rate, STR("*")))
         return true;
     if (!str_to_u64(allowed_rate, &in_a_minute) || in_a_minute == 0)
-        return err_set(e, "its WebHook-Allowed-Rate \"%.32s\" is neither * nor a number of requests in a minute",
-                       allowed_rate.at);
+        return err_set(e, "its WebHook-Allowed-Rate \"%s\" is neither * nor a number of requests in a minute",
+                       consent_shown(allowed_rate, hidden, shown));
     *rate = (double)in_a_minute / MINUTE_S;
     return true;
 }
@@ -80,7 +95,7 @@ static bool consent_judge(const struct consent *c, const struct transfer *t, dou
     if (r->status / 100 != 2)
         return err_set(e, "%s", r->why);
     return consent_read(c->origin, transfer_header(t, "WebHook-Allowed-Origin"),
-                        transfer_header(t, "WebHook-Allowed-Rate"), rate, e);
+                        transfer_header(t, "WebHook-Allowed-Rate"), &c->target.hidden, rate, e);
 }
 
 void consent_heard(struct consent *c, const struct transfer *t, int64_t now_ms)

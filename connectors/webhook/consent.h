@@ -44,5 +44,6 @@ void consent_heard(struct consent *c, const struct transfer *t, int64_t now_ms);
 /* What an attempt that is NONE, or that waited for a consent with a rate, ends with. */
 void consent_fail(const struct consent *c, int64_t now_ms, struct result *out);
 
-/* What the headers of an answer say. False with *e: no consent. */
-bool consent_read(const char *origin, struct str allowed_origin, struct str allowed_rate, double *rate, struct err *e);
+/* What the headers of an answer say. False with *e, which shows nothing of what is hidden: no consent. */
+bool consent_read(const char *origin, struct str allowed_origin, struct str allowed_rate, const struct hidden *hidden,
+                  double *rate, struct err *e);

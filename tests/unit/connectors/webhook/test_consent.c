@@ -32,7 +32,7 @@ TEST(a_consent_is_said_by_a_header)
         double rate = -1;
         struct str origin = cases[i].origin ? str_of(cases[i].origin) : STR_ABSENT,
                    allowed = cases[i].rate ? str_of(cases[i].rate) : STR_ABSENT;
-        bool given = consent_read("our.host", origin, allowed, &rate, &e);
+        bool given = consent_read("our.host", origin, allowed, &(struct hidden){ 0 }, &rate, &e);
         assert_int_equal(given, cases[i].why == NULL);
         if (given)
             assert_int_equal((int)(rate * 60 + 0.5), (int)cases[i].in_a_minute);
@@ -95,6 +95,21 @@ TEST(a_consent_is_lost_by_a_no_and_not_by_silence)
     assert_string_equal(c.why, "no consent to events of our.host: 403 Forbidden");
 }
 
+TEST(what_a_no_quotes_shows_no_secret_and_is_harmless)
+{
+    struct err e;
+    double rate;
+    struct hidden hidden = { 0 };
+    hide_word(&hidden, "T00000000/B0000/secret");
+    assert_false(consent_read("our.host", STR("/hooks/T00000000/B0000/secret"), STR_ABSENT, &hidden, &rate, &e));
+    assert_string_equal(e.text, "it allows the origin \"/hooks/**********************\" alone");
+    assert_false(consent_read("our.host", STR("\x1b[31mred\xff"), STR_ABSENT, &hidden, &rate, &e));
+    assert_string_equal(e.text, "it allows the origin \" [31mred?\" alone");
+    assert_false(consent_read("our.host", STR("*"), STR("\x1b[2J"), &hidden, &rate, &e));
+    assert_string_equal(e.text, "its WebHook-Allowed-Rate \" [2J\" is neither * nor a number of requests in a minute");
+    hide_close(&hidden);
+}
+
 TEST(an_origin_that_is_no_host_is_refused)
 {
     static const char *const wrong[] = { "''", "'https://our.host'", "'our host'", "'our.host:8080'", "\"a\\r\\nb\"" };
@@ -111,6 +126,7 @@ int main(void)
         cmocka_unit_test(a_consent_is_said_by_a_header),
         cmocka_unit_test(who_says_no_is_asked_more_and_more_seldom),
         cmocka_unit_test(a_consent_is_lost_by_a_no_and_not_by_silence),
+        cmocka_unit_test(what_a_no_quotes_shows_no_secret_and_is_harmless),
         cmocka_unit_test(an_origin_that_is_no_host_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
