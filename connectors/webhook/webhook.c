@@ -33,6 +33,7 @@ struct webhook {
     struct message *queue; /* ring: sent by the core, no idle transfer yet */
     size_t queue_head, queue_count, queue_cap;
     struct webhook_endpoint *collecting; /* those with events that wait for their batch */
+    bool batches_next;                   /* a transfer that becomes idle is theirs first: the queue had the last one */
     struct metric *seconds, *tokens_fetched, *tokens_failed;
 };
 
@@ -320,8 +321,9 @@ static void webhook_start_part(struct webhook *w, struct transfer *t)
     webhook_start(w, t, &first);
 }
 
-/* Sends the receiver's batches that are due, as many as it may have; when it wants to be asked again: clock_mono_ms. */
-static int64_t webhook_start_due(struct webhook *w, struct webhook_endpoint *to, int64_t now_ms)
+/* Sends the receiver's batches that are due, as many as it may have; when it wants to be asked again: clock_mono_ms.
+ * *began: there was one. */
+static int64_t webhook_start_due(struct webhook *w, struct webhook_endpoint *to, int64_t now_ms, bool *began)
 {
     for (int64_t due; (due = batches_due(&to->batches)) != INT64_MAX;) {
         struct transfer *t;
@@ -332,24 +334,35 @@ static int64_t webhook_start_due(struct webhook *w, struct webhook_endpoint *to,
         if (!(t = webhook_take_idle(w)))
             return INT64_MAX;
         t->batch = batches_take(&to->batches);
+        *began = true;
+        w->batches_next = false;
         webhook_start_part(w, t);
     }
     return INT64_MAX;
 }
 
-/* The same of all receivers. */
+/* The same of all receivers. Who got a transfer comes behind the others: there may be too few of them. */
 static int64_t webhook_start_batches(struct webhook *w)
 {
     int64_t now = w->collecting ? clock_mono_ms() : 0, next = INT64_MAX;
-    for (struct webhook_endpoint **at = &w->collecting, *to; (to = *at);) {
-        int64_t due = webhook_start_due(w, to, now);
+    struct webhook_endpoint *served = NULL, **served_tail = &served, **at = &w->collecting;
+    for (struct webhook_endpoint *to; (to = *at);) {
+        bool began = false;
+        int64_t due = webhook_start_due(w, to, now, &began);
         next = due < next ? due : next;
         to->collecting = batches_due(&to->batches) != INT64_MAX;
-        if (to->collecting)
+        if (to->collecting && !began) {
             at = &to->next_collecting;
-        else
-            *at = to->next_collecting;
+            continue;
+        }
+        *at = to->next_collecting;
+        to->next_collecting = NULL;
+        if (to->collecting) {
+            *served_tail = to;
+            served_tail = &to->next_collecting;
+        }
     }
+    *at = served;
     return next;
 }
 
@@ -386,6 +399,7 @@ static void webhook_start_queued(struct webhook *w)
         struct message m = w->queue[w->queue_head];
         w->queue_head = (w->queue_head + 1) % w->queue_cap;
         w->queue_count--;
+        w->batches_next = true;
         webhook_start(w, t, &m);
     }
 }
@@ -475,6 +489,8 @@ static size_t webhook_work(struct sink *s, int wake_fd, struct duration wait, st
         for (struct plain_request *r; (r = plain_done(&w->plain));)
             webhook_judge(w, r->ctx, CURLE_OK);
         size_t n = webhook_take_results(w, out, room);
+        if (w->batches_next)
+            webhook_start_batches(w);
         webhook_start_queued(w);
         if (n || woken || clock_mono_ms() >= until)
             return n;

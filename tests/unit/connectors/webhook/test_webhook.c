@@ -934,31 +934,73 @@ TEST(without_a_key_that_signs_nothing_is_sent_and_no_attempt_counted)
     assert_int_equal(atomic_load(&receiver.requests), before);
 }
 
+/* Another receiver of the sink. */
+static struct endpoint *add_endpoint(struct sink *s, const char *name, const char *more)
+{
+    char yaml[256];
+    struct err e = { "" };
+    struct webhook_endpoint *ep = calloc(1, sizeof *ep);
+    assert_non_null(ep);
+    snprintf(yaml, sizeof yaml, "url: http://127.0.0.1:%d/status/204\nunsigned: true\n%s", receiver.port, more);
+    options_fill(endpoint_rows, ep, yaml);
+    ep->base.name = name;
+    if (!s->ops->endpoints->open(s, &ep->base, &e))
+        fail_msg("%s", e.text);
+    return &ep->base;
+}
+
+static void remove_endpoint(struct sink *s, struct endpoint *ep)
+{
+    s->ops->endpoints->close(s, ep);
+    free(ep);
+}
+
 /* Requests of all receivers have the same transfers. */
 TEST(what_ended_unsent_is_told_though_the_receiver_that_its_transfer_served_before_goes)
 {
     struct sink *s = open_at("/status/204", "secrets: [{secret: " SECRET_1 ", until: 2026-11-19}]");
     const struct sink_ops *ops = s->ops;
     const struct event *ev = make_event("1", "{}");
-    struct webhook_endpoint *other = calloc(1, sizeof *other);
+    struct endpoint *other = add_endpoint(s, "other", "");
     struct result r;
-    struct err e;
-    char yaml[128];
-    assert_non_null(other);
-    snprintf(yaml, sizeof yaml, "url: http://127.0.0.1:%d/reset\nunsigned: true\n", receiver.port);
-    options_fill(endpoint_rows, other, yaml);
-    other->base.name = "other";
-    assert_true(ops->endpoints->open(s, &other->base, &e));
-    ops->send(s, &(struct message){ .event = ev, .endpoint = &other->base, .attempt = 1, .tag = 1 });
+    ops->send(s, &(struct message){ .event = ev, .endpoint = other, .attempt = 1, .tag = 1 });
     while (ops->work(s, -1, (struct duration){ 3600 * 1000 }, &r, 1) == 0)
         continue;
     assert_int_equal(r.tag, 1);
     ops->send(s, &(struct message){ .event = ev, .attempt = 1, .tag = 2 }); /* every key has ended */
-    ops->endpoints->close(s, &other->base);
+    remove_endpoint(s, other);
     assert_int_equal(ops->work(s, -1, (struct duration){ 0 }, &r, 1), 1);
     assert_int_equal(r.tag, 2);
     assert_int_equal(r.verdict, VERDICT_UNTRIED);
-    free(other);
+    event_unref(ev);
+    sink_end(s);
+}
+
+TEST(where_connections_are_few_no_receiver_waits_for_all_that_others_get)
+{
+    enum { SINGLE, MANY, FEW, KINDS, AHEAD = 6, MOST = 200 };
+    struct sink *s = open_at("/status/204", "unsigned: true\nconnections: 1\n");
+    const struct event *ev = make_event("1", "{}");
+    struct endpoint *to[] = { s->endpoint, add_endpoint(s, "many", "batch: {count: 2}\n"),
+                              add_endpoint(s, "few", "batch: {count: 2}\n") };
+    int results[KINDS] = { 0 };
+    for (uint64_t i = 0; i < AHEAD; i++)
+        s->ops->send(s, &(struct message){ .event = ev, .endpoint = to[SINGLE], .attempt = 1, .tag = SINGLE });
+    s->ops->send(s, &(struct message){ .event = ev, .endpoint = to[FEW], .attempt = 1, .awaited = true, .tag = FEW });
+    for (uint64_t i = 0; i < AHEAD; i++)
+        s->ops->send(s, &(struct message){ .event = ev, .endpoint = to[MANY], .attempt = 1, .tag = MANY });
+    for (int count = 0; count < MOST && !results[FEW]; count++) {
+        struct result r;
+        while (s->ops->work(s, -1, (struct duration){ 3600 * 1000 }, &r, 1) == 0)
+            continue;
+        results[r.tag]++;
+        if (r.tag != FEW) /* the others never run dry */
+            s->ops->send(s, &(struct message){ .event = ev, .endpoint = to[r.tag], .attempt = 1, .tag = r.tag });
+    }
+    assert_int_equal(results[FEW], 1);
+    assert_true(results[SINGLE] > 0);
+    remove_endpoint(s, to[MANY]);
+    remove_endpoint(s, to[FEW]);
     event_unref(ev);
     sink_end(s);
 }
@@ -1225,6 +1267,7 @@ int main(void)
         cmocka_unit_test(where_there_is_one_signature_the_next_key_signs_when_the_first_has_ended),
         cmocka_unit_test(without_a_key_that_signs_nothing_is_sent_and_no_attempt_counted),
         cmocka_unit_test(what_ended_unsent_is_told_though_the_receiver_that_its_transfer_served_before_goes),
+        cmocka_unit_test(where_connections_are_few_no_receiver_waits_for_all_that_others_get),
         cmocka_unit_test(ids),
         cmocka_unit_test(what_does_not_fit_headers_is_rejected),
         cmocka_unit_test(the_environments_proxy_is_ignored),
