@@ -62,7 +62,8 @@ struct endpoint_config {       /* an entry of a sink's `endpoints:` */
     /* the core's own rows (endpoint_options): */
     struct filter *filter; /* which of the sink's events */
     struct durations retry;
-    struct duration retry_memory;
+    int64_t retry_jitter;
+    struct duration retry_for, retry_memory;
     int64_t window; /* most events of it that may hold up the sink's window */
     double rate;    /* most attempts in a second; 0: no limit */
     struct circuit_config circuit;
@@ -78,6 +79,8 @@ struct sink_config {
     struct strings topics;
     struct filter *filter;
     struct durations retry;        /* waits between attempts; afterwards a dead letter */
+    int64_t retry_jitter;          /* per cent by which a wait may be longer */
+    struct duration retry_for;     /* longest time from the first attempt to the last; 0: no limit */
     struct duration retry_memory;  /* waits up to this stay in memory, longer ones happen in waiting topics */
     int64_t window;                /* most events between poll and done */
     double rate;                   /* most attempts in a second, to all of its endpoints together; 0: no limit */

@@ -227,6 +227,21 @@ static void fill_preset(struct fill *f, const struct option *row, const struct n
 
 /* ---- rows ---- */
 
+/* A list, or a word that stands for one. */
+static void fill_durations(struct fill *f, const struct option *row, const struct node *n, void *field,
+                           const struct where *at)
+{
+    struct arena scratch = { 0 };
+    struct problems none = { 0 };
+    for (const struct option_word *w = row->words; w && w->text && n->kind == NODE_SCALAR; w++)
+        if (str_eq(n->text, str_of(w->text))) {
+            n = tree_load(&scratch, "", str_of(w->list), &none);
+            CHECK(n);
+        }
+    fill_list(f, row, OPT_DURATION, sizeof(struct duration), n, field, at);
+    arena_free(&scratch);
+}
+
 static void fill_value(struct fill *f, const struct option *row, const struct node *n, void *field,
                        const struct where *at)
 {
@@ -242,7 +257,7 @@ static void fill_value(struct fill *f, const struct option *row, const struct no
     case OPT_BYTES: scalar_fill(f, row, n, field, at); return;
     case OPT_STRINGS: fill_list(f, row, OPT_STR, sizeof(char *), n, field, at); return;
     case OPT_SECRETS: fill_list(f, row, OPT_SECRET, sizeof(struct secret), n, field, at); return;
-    case OPT_DURATIONS: fill_list(f, row, OPT_DURATION, sizeof(struct duration), n, field, at); return;
+    case OPT_DURATIONS: fill_durations(f, row, n, field, at); return;
     case OPT_MAP: fill_map(f, n, field, at); return;
     case OPT_FILTER: fill_filter(f, n, field, at); return;
     case OPT_PRESET: fill_preset(f, row, n, field, at); return;

@@ -108,6 +108,8 @@ static void help_print_row(const char *above, const struct option *row, FILE *ou
         fprintf(out, "%s%s", v == row->values ? " " : ", ", v->text);
     if (row->min || row->max)
         fprintf(out, ", %s%s", value_range(row, range), help_has_length(row) ? " entries" : "");
+    for (const struct option_word *w = row->words; w && w->text; w++)
+        fprintf(out, ", or %s", w->text);
     if (row->required)
         fputs(", required", out);
     if (row->own)

@@ -61,6 +61,14 @@ static json_t *schema_secret(const struct option *row)
     return row->of ? json_pack("{s:[o, o]}", "anyOf", text, schema_of_rows(row->of)) : text;
 }
 
+static json_t *schema_durations(const struct option *row)
+{
+    json_t *list = schema_array(row, schema_ref("duration")), *words = json_array();
+    for (const struct option_word *w = row->words; w && w->text; w++)
+        json_array_append_new(words, json_string(w->text));
+    return json_pack("{s:[{s:o}, o]}", "anyOf", "enum", words, list);
+}
+
 static json_t *schema_of_type(const struct option *row)
 {
     switch (row->type) {
@@ -82,7 +90,7 @@ static json_t *schema_of_type(const struct option *row)
     case OPT_STRINGS: return schema_array(row, schema_text());
     case OPT_SECRETS: return schema_array(row, schema_secret(row));
     case OPT_MOMENT: return schema_ref("moment");
-    case OPT_DURATIONS: return schema_array(row, schema_ref("duration"));
+    case OPT_DURATIONS: return schema_durations(row);
     case OPT_MAP:
         return json_pack("{s:s, s:{s:[s, s, s]}}", "type", "object", "additionalProperties", "type", "string", "number",
                          "boolean");

@@ -36,8 +36,26 @@ const struct option source_options[] = {
     { 0 },
 };
 
-#define RETRY_DOC                                                                                                      \
-    "The waits between attempts; after the last one the event becomes a dead letter. []: no second attempt."
+/* That of Standard Webhooks; and doubling up to an hour, half a day in all. */
+static const struct option_word retry_words[] = {
+    { "standard", "[5s, 5m, 30m, 2h, 5h, 10h, 14h, 20h, 24h]" },
+    { "exponential",
+      "[1s, 2s, 4s, 8s, 16s, 32s, 64s, 128s, 256s, 512s, 1024s, 2048s, 1h, 1h, 1h, 1h, 1h, 1h, 1h, 1h]" },
+    { 0 }
+};
+
+#define RETRY_DOC                                                                                                       \
+    "The waits between attempts; after the last one the event becomes a dead letter. []: no second attempt. standard: " \
+    "5s, 5m, 30m, 2h, 5h, 10h, 14h, 20h, 24h; exponential: 1s, 2s, 4s and so on up to 1h, 20 of them."
+#define RETRY_JITTER_DOC                                                                                               \
+    "Per cent: each wait, that of Retry-After as well, is longer by a random part of it, up to so much."
+#define RETRY_FOR_DOC                                                                                                  \
+    "Longest time from the first attempt to the last: an event that would be tried again later than that becomes a "   \
+    "dead letter, whatever else says how long it waits. 0: no limit."
+#define RETRY_ROWS(T)                                                                                                  \
+    OPTION(T, retry, .fallback = "[1s, 5s, 30s, 2m, 10m, 1h]", .max = 20, .words = retry_words, .doc = RETRY_DOC),     \
+        OPTION(T, retry_jitter, .fallback = "0", .max = 100, .doc = RETRY_JITTER_DOC),                                 \
+        OPTION(T, retry_for, .fallback = "0", .max = (int64_t)90 * DAY_MS, .doc = RETRY_FOR_DOC)
 #define RETRY_MEMORY_DOC                                                                                               \
     "Waits up to this stay in memory (in at most half of the window), longer ones happen on the broker."
 #define ORDER_DOC "key: events with the same record key are delivered one after the other."
@@ -61,7 +79,7 @@ const struct option sink_options[] = {
     OPTION(struct sink_config, topics, .max = 1000, .doc = "The topics whose events the sink gets."),
     OPTION(struct sink_config, filter,
            .doc = "Which of those events: exact, prefix, suffix, all, any, not. Without it: every one."),
-    OPTION(struct sink_config, retry, .fallback = "[1s, 5s, 30s, 2m, 10m, 1h]", .max = 20, .doc = RETRY_DOC),
+    RETRY_ROWS(struct sink_config),
     OPTION(struct sink_config, retry_memory, .fallback = "30s", .max = 10 * 60000, .doc = RETRY_MEMORY_DOC),
     OPTION(struct sink_config, window, .fallback = "1024", .min = 1, .max = 65536,
            .doc = "Most events on their way at the same time."),
@@ -91,7 +109,7 @@ const struct option sink_options[] = {
 const struct option endpoint_options[] = {
     OPTION(struct endpoint_config, filter, .own = true,
            .doc = "Which of the sink's events the endpoint gets. Without it: every one."),
-    OPTION(struct endpoint_config, retry, .fallback = "[1s, 5s, 30s, 2m, 10m, 1h]", .max = 20, .doc = RETRY_DOC),
+    RETRY_ROWS(struct endpoint_config),
     OPTION(struct endpoint_config, retry_memory, .fallback = "30s", .max = 10 * 60000, .doc = RETRY_MEMORY_DOC),
     OPTION(
         struct endpoint_config, window, .own = true, .fallback = "64", .min = 1, .max = 65536,
@@ -201,7 +219,7 @@ const char *sections_no_use(const struct connector_type *t, const char *key)
         return "has no receiver";
     if (t->dead_letters && (strcmp(key, "rate") == 0 || strcmp(key, "circuit") == 0 || strcmp(key, "paused") == 0))
         return "files them as they come";
-    if (t->dead_letters && (strcmp(key, "retry") == 0 || strcmp(key, "retry_memory") == 0))
+    if (t->dead_letters && strncmp(key, "retry", 5) == 0)
         return "tries until each is filed";
     for (size_t i = 0; of_broadcast[i]; i++)
         if (strcmp(key, of_broadcast[i]) == 0)

@@ -76,6 +76,8 @@ static void destination_fit(struct delivery *d, struct destination *to, const st
 {
     to->filter = c->filter;
     to->retry = &c->retry;
+    to->retry_jitter = c->retry_jitter;
+    to->retry_for = c->retry_for;
     to->retry_memory = c->retry_memory;
     to->share = (size_t)c->window;
     to->circuit = (struct circuit){ .config = &c->circuit };
@@ -115,7 +117,11 @@ void destinations_make(struct delivery *d)
     d->ready_tail = &d->ready;
     d->rest_ms = d->hold_ms = INT64_MAX;
     d->many = c->endpoint_count > 0;
-    d->self = (struct destination){ .filter = c->filter, .retry = &c->retry, .retry_memory = c->retry_memory };
+    d->self = (struct destination){ .filter = c->filter,
+                                    .retry = &c->retry,
+                                    .retry_jitter = c->retry_jitter,
+                                    .retry_for = c->retry_for,
+                                    .retry_memory = c->retry_memory };
     if (!d->many)
         d->self.circuit.config = &c->circuit;
     destination_count(&d->self, d->s->id);

@@ -140,7 +140,8 @@ struct destination {       /* one receiver of the sink */
     char *name;            /* the endpoint's; NULL: the sink as a whole */
     const struct filter *filter;
     const struct durations *retry;
-    struct duration retry_memory;
+    int64_t retry_jitter;
+    struct duration retry_for, retry_memory;
     size_t share;           /* entries that may hold up the window when others need it */
     size_t open;            /* entries */
     size_t keys;            /* blocked ones */

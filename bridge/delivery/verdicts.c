@@ -2,6 +2,7 @@
 /* Verdicts: what becomes of an entry after an attempt, and when the broker has stored what it was moved to. */
 #include "bridge/delivery/private.h"
 #include "bridge/lib/crash.h"
+#include "bridge/lib/crypto.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 
@@ -78,27 +79,42 @@ static void verdicts_give_up(struct delivery *d, struct entry *en, const struct 
     moves_dead_letter(d, en, moves_class(r->reason));
 }
 
+/* How long it waits for its next attempt; -1: there is none. */
+static int64_t verdicts_next(const struct delivery *d, const struct entry *en, const struct result *r, bool spared)
+{
+    const struct destination *to = en->to;
+    int64_t wait = 0;
+    uint32_t random;
+    if (d->s->ops->dead_letters)
+        return verdicts_refile_wait(en);
+    if (!spared && en->attempts > to->retry->count)
+        return -1;
+    if (!spared)
+        wait = to->retry->at[en->attempts - 1].ms;
+    if (r->retry_after.ms > wait)
+        wait = r->retry_after.ms;
+    if (to->retry_jitter) {
+        crypto_random(&random, sizeof random);
+        wait += wait * to->retry_jitter / 100 * (random % 1001) / 1000;
+    }
+    bool late = to->retry_for.ms && clock_wall_ms() + wait > en->first_ms + to->retry_for.ms;
+    return late ? -1 : wait;
+}
+
 /* Sets the time of the next attempt; after the last one the entry becomes a dead letter. */
 static void verdicts_retry(struct delivery *d, struct entry *en, const struct result *r, bool spared)
 {
-    int64_t wait;
+    int64_t wait = verdicts_next(d, en, r, spared);
     if (en->to->gone) {
         verdicts_tell(d, en, r, ATTEMPT_DEAD);
         moves_orphan(d, en, str_of(en->to->name));
         return;
     }
-    if (d->s->ops->dead_letters)
-        wait = verdicts_refile_wait(en);
-    else if (spared)
-        wait = 0;
-    else if (en->attempts > en->to->retry->count) {
+    if (wait < 0) {
         verdicts_give_up(d, en, r);
         return;
-    } else
-        wait = en->to->retry->at[en->attempts - 1].ms;
+    }
     metric_add(en->to->count.retries, 1);
-    if (r->retry_after.ms > wait)
-        wait = r->retry_after.ms;
     en->next_ms = wait ? clock_wall_ms() + wait : 0;
     verdicts_tell(d, en, r, spared ? ATTEMPT_SPARED : ATTEMPT_RETRY); /* before it is moved, which may end it */
     en->attempts -= spared;

@@ -89,6 +89,10 @@ enum option_type {
     OPT_GROUP,    /* one mapping with the rows `.of`, a struct inside the struct */
 };
 
+struct option_word { /* the last one is empty */
+    const char *text, *list;
+};
+
 struct option {
     const char *key; /* as written in YAML; NULL ends a table */
     enum option_type type;
@@ -98,6 +102,7 @@ struct option {
     const char *fallback; /* default, in the words of the YAML; NULL: zero, empty or absent */
     int64_t min, max; /* of numbers, durations (ms), sizes (bytes), and list lengths; both 0: no range beyond >= 0 */
     const struct option_value *values; /* of enums, and of OPT_TREE */
+    const struct option_word *words;   /* OPT_DURATIONS: what may stand for a whole list; NULL: nothing */
     const struct option *of;           /* rows of OPT_LIST, OPT_GROUP, OPT_PRESET; OPT_SECRETS */
     size_t of_size;                    /* OPT_LIST, OPT_PRESET: bytes of the struct they fill */
     const char *folder; /* OPT_PRESET, OPT_DEFAULTS: where such files are, below schemas/; NULL: presets */

@@ -79,6 +79,21 @@ TEST(an_outage_of_six_hours_costs_no_event_its_life)
     reconciles();
 }
 
+/* But where the owner says how long an event is worth sending, it ends there. */
+TEST(an_outage_ends_what_has_a_time_of_its_own)
+{
+    down = true;
+    config.retry_for = (struct duration){ HOUR };
+    store_many(0, 12);
+    start();
+    for_a_while(HOUR / 2, 10000);
+    assert_int_equal(letters(), 0);
+    for_a_while(HOUR, 10000);
+    assert_int_equal(letters(), 12);
+    assert_int_equal(count("circuit_open", NULL), 1);
+    reconciles();
+}
+
 TEST(with_order_by_key_the_order_outlives_an_outage)
 {
     down = true;
@@ -367,6 +382,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CIRCUIT(an_outage_of_six_hours_costs_no_event_its_life),
+        CIRCUIT(an_outage_ends_what_has_a_time_of_its_own),
         CIRCUIT(with_order_by_key_the_order_outlives_an_outage),
         CIRCUIT(nothing_but_probes_while_it_is_open),
         CIRCUIT(after_an_outage_what_is_in_flight_grows_from_little),

@@ -513,6 +513,57 @@ TEST(retry_after_is_respected)
     assert_int_equal(sink.count, 2);
 }
 
+/* Twenty that fail at the same moment do not come back at the same moment. */
+TEST(a_wait_is_longer_by_a_random_part_and_never_shorter)
+{
+    char name[8];
+    sink.verdict = always_503;
+    config.retry_jitter = 50;
+    for (int i = 0; i < 20; i++) {
+        snprintf(name, sizeof name, "n%d", i);
+        flow_event(&flow, "in", name, NULL);
+    }
+    start();
+    turn(3);
+    assert_int_equal(sink.count, 20);
+    clock_fake_advance(999);
+    turn(3);
+    assert_int_equal(sink.count, 20);
+    bool apart = false;
+    for (int ms = 999; ms < 1500; ms += 3) {
+        clock_fake_advance(3);
+        turn(2);
+        apart = apart || (sink.count > 20 && sink.count < 40);
+    }
+    assert_int_equal(sink.count, 40);
+    assert_true(apart);
+    reconciles();
+}
+
+TEST(what_would_be_tried_again_too_late_is_dead_at_once)
+{
+    sink.verdict = always_503;
+    config.retry_for = (struct duration){ 5999 };
+    flow_event(&flow, "in", "a", NULL);
+    start();
+    turn(2);
+    clock_fake_advance(1000);
+    turn(3);
+    assert_int_equal(sink.count, 2); /* the third would be at 6000 */
+    assert_int_equal(count("dead"), 1);
+    sink.verdict = patient_at_first;
+    flow_event(&flow, "in", "b", NULL); /* it is told to wait for twenty seconds */
+    turn(3);
+    assert_int_equal(sink.count, 3);
+    assert_int_equal(count("dead"), 2);
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 2), 2);
+    flow_expect_header(found[0], TRAIL_ATTEMPTS, "2");
+    flow_expect_header(found[1], TRAIL_REASON, "429");
+    record_free(found[0]);
+    record_free(found[1]);
+    reconciles();
+}
+
 TEST(what_is_finished_beyond_an_open_one_does_not_come_again)
 {
     sink.verdict = silent;
@@ -815,6 +866,8 @@ int main(void)
         flow_test(what_waits_is_read_before_the_cluster_lists_its_topic),
         flow_test(a_due_retry_does_not_wait_for_one_that_is_not),
         flow_test(retry_after_is_respected),
+        flow_test(a_wait_is_longer_by_a_random_part_and_never_shorter),
+        flow_test(what_would_be_tried_again_too_late_is_dead_at_once),
         flow_test(what_is_finished_beyond_an_open_one_does_not_come_again),
         flow_test(a_crowded_position_moves_on_what_waits),
         flow_test(the_window_bounds_what_is_in_flight),

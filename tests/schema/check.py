@@ -32,6 +32,7 @@ WRONG = [
     (["sinks", "crm", "filter"], {"not": []  , "all": "x"}),
     (["sinks", "crm", "retry"], ["soon"]),
     (["sinks", "crm", "retry"], ["1s"] * 21),
+    (["sinks", "crm", "retry"], "soon"),
     (["sinks", "crm", "topics"], "ai.chats"),
     (["sinks", "crm", "secrets"], [""]),
     (["sinks", "crm"], {"type": "webhook", "topics": ["ai.chats"]}),

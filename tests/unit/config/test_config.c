@@ -410,6 +410,9 @@ static const struct bad {
       "a.yaml:2:33: sinks.d.topics: has no use here: a dead sink gets the dead letters\n" },
     { "routes: [{topic: t}]\nsinks: {l: {type: live, topics: [t], retry: [1s]}}\n",
       "a.yaml:2:45: sinks.l.retry: has no use here: a live sink shows what comes and never tries again\n" },
+    { "routes: [{topic: t}]\nsinks: {w: {type: web, url: u, topics: [t], retry: soon, retry_jitter: 101}}\n",
+      "a.yaml:2:52: sinks.w.retry: must be a list ([a, b]), not one value\n"
+      "a.yaml:2:72: sinks.w.retry_jitter: 101 is out of range: must be from 0 to 100\n" },
     { "routes: [{topic: t}]\nsinks: {w: {type: web, url: u, topics: [t], retry: [1s, 8d]}}\n",
       "a.yaml:2:57: sinks.w.retry[1]: is longer than 7d\n" },
     { "routes: [{topic: t}]\nsinks: {v: {type: web, url: u, topics: [t]}, w: {type: web, url: u, topics: [t], formerly: [v]}}\n",
@@ -649,6 +652,40 @@ TEST(test_filter_into_the_data)
     config_free(c);
 }
 
+TEST(test_a_word_stands_for_a_list)
+{
+    static const struct {
+        const char *word;
+        size_t count;
+        int64_t first_ms, last_ms, sum_ms;
+    } cases[] = {
+        { "standard", 9, 5000, 86400000, 5000 + 300000 + 1800000 + (int64_t)75 * 3600000 },
+        { "exponential", 20, 1000, 3600000, 4095000 + 8 * 3600000 },
+        { "[]", 0, 0, 0, 0 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char yaml[256];
+        snprintf(yaml, sizeof yaml,
+                 "routes: [{topic: t}]\nsinks: {w: {type: web, url: u, topics: [t], retry: %s, retry_jitter: 20, "
+                 "retry_for: 2d}}\n",
+                 cases[i].word);
+        struct config *c = load_text(yaml);
+        const struct sink_config *w = &c->sinks[0];
+        int64_t sum = 0;
+        for (size_t at = 0; at < w->retry.count; at++)
+            sum += w->retry.at[at].ms;
+        assert_int_equal(w->retry.count, cases[i].count);
+        assert_int_equal(sum, cases[i].sum_ms);
+        if (cases[i].count) {
+            assert_int_equal(w->retry.at[0].ms, cases[i].first_ms);
+            assert_int_equal(w->retry.at[cases[i].count - 1].ms, cases[i].last_ms);
+        }
+        assert_int_equal(w->retry_jitter, 20);
+        assert_int_equal(w->retry_for.ms, 2 * 86400000);
+        config_free(c);
+    }
+}
+
 TEST(test_defaults)
 {
     struct config *c = load_text(SRC "log:\ntopics: {u: }\n" END);
@@ -664,6 +701,8 @@ TEST(test_defaults)
     const struct sink_config *w = &c->sinks[0];
     assert_int_equal(w->retry.count, 6);
     assert_int_equal(w->retry.at[5].ms, 3600000);
+    assert_int_equal(w->retry_jitter, 0);
+    assert_int_equal(w->retry_for.ms, 0);
     assert_int_equal(w->retry_memory.ms, 30000);
     assert_int_equal(w->window, 1024);
     assert_int_equal(w->order, ORDER_NONE);
@@ -908,6 +947,7 @@ int main(void)
         cmocka_unit_test(test_a_secret_that_all_users_can_read_is_refused),
         cmocka_unit_test(test_every_type),
         cmocka_unit_test(test_filter_into_the_data),
+        cmocka_unit_test(test_a_word_stands_for_a_list),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_enums),
         cmocka_unit_test(test_anchors_and_merge_keys),
