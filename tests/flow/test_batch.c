@@ -419,6 +419,52 @@ TEST(a_batch_counts_once_for_the_circuit)
     assert_int_equal(atomic_load(&receiver.requests), 3);
 }
 
+/* Of requests, not of events: two that hang hold four. */
+TEST(concurrency_counts_requests)
+{
+    start("/hang", "batch: {count: 2, age: 1m}\nconcurrency: 2\n");
+    store(0, 40);
+    while (atomic_load(&receiver.requests) < 2) {
+        turn(1);
+        usleep(100);
+    }
+    turn(50);
+    assert_int_equal(atomic_load(&receiver.requests), 2);
+    expect_requests("n0 n1\nn2 n3\n");
+}
+
+TEST(concurrency_bounds_the_connections)
+{
+    int before = atomic_load(&receiver.connections);
+    start("/status/204", "batch: {count: 2, age: 1m}\nconcurrency: 2\n");
+    store(0, 40);
+    until(DELIVERED, 40);
+    assert_int_equal(atomic_load(&receiver.requests), 20);
+    assert_in_range(atomic_load(&receiver.connections) - before, 1, 2);
+}
+
+/* Ten in a second, five of which are a request: it waits for its last event, not for its age. */
+TEST(a_rate_counts_events)
+{
+    config.rate = 10;
+    start("/status/204", "batch: {count: 5, age: 1m}\n");
+    store(0, 20);
+    for (int ms = 0; ms < 1000; ms += 20) {
+        turn(2);
+        clock_fake_advance(20);
+    }
+    until(DELIVERED, 10);
+    turn(20);
+    assert_int_equal(count(DELIVERED), 10);
+    assert_int_equal(atomic_load(&receiver.requests), 2);
+    for (int ms = 0; ms < 1000; ms += 20) {
+        turn(2);
+        clock_fake_advance(20);
+    }
+    until(DELIVERED, 20);
+    expect_requests("n0 n1 n2 n3 n4\nn5 n6 n7 n8 n9\nn10 n11 n12 n13 n14\nn15 n16 n17 n18 n19\n");
+}
+
 /* ---- parts ---- */
 
 static struct parcel *parcel_of(size_t n)
@@ -511,6 +557,9 @@ int main(void)
         BATCH(a_receiver_that_is_gone_says_so_of_all),
         BATCH(one_that_fails_again_is_told_from_the_others),
         BATCH(a_batch_counts_once_for_the_circuit),
+        BATCH(concurrency_counts_requests),
+        BATCH(concurrency_bounds_the_connections),
+        BATCH(a_rate_counts_events),
         cmocka_unit_test(when_the_receiver_goes_away_what_is_left_of_a_batch_waits),
         cmocka_unit_test(a_verdict_that_is_not_about_events_splits_nothing),
     };
