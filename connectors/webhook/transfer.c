@@ -428,7 +428,7 @@ bool transfer_end(struct transfer *t, CURLcode code)
         return false;
     }
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    a.status = (int)status;
+    a.status = status < 200 ? 0 : (int)status; /* 100: an answer was announced, and none came */
     if (status / 100 != 2) {
         a.retry_after = transfer_header(t, "Retry-After");
         a.delivery = transfer_header(t, "webhook-delivery");

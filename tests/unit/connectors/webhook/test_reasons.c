@@ -234,6 +234,7 @@ TEST(answers_that_do_not_come_or_break_off)
     expect_plain("/hang", "timeout: 200ms\n", "timeout after 200 ms without an answer");
     expect_plain("/hang", "timeout: 1s\nconnect_timeout: 100ms\n", "timeout after 1 s without an answer");
     expect_plain("/slow", "timeout: 200ms\n", "timeout after 200 ms (the answer began with 200 and broke off)");
+    expect_plain("/continue", "timeout: 200ms\n", "timeout after 200 ms without an answer");
     expect_plain("/long-header", "", "a header of the answer is too large (the answer began with 200 and broke off)");
     expect_plain("/many-headers", "",
                  "the headers of the answer are too large (the answer began with 200 and broke off)");
