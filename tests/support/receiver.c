@@ -232,6 +232,9 @@ static void answer(struct conn *c, const char *path)
         say_long_headers(c, false);
     } else if (!strcmp(path, "/redirect")) {
         answer_status(c, 302, "Location: /status/204\r\n", "");
+    } else if (!strncmp(path, "/redirect/", 10)) {
+        snprintf(line, sizeof line, "Location: http://%s/\r\n", path + 10);
+        answer_status(c, 302, line, "");
     } else if (!strncmp(path, "/raw/", 5)) {
         answer_raw(c, path + 5);
     } else if (!strcmp(path, "/garbage")) {

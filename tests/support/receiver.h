@@ -19,6 +19,7 @@
  *   /long-header            200 and a header of 400 KiB
  *   /many-headers           200 and 400 headers of 1 KiB
  *   /redirect               302 to /status/204
+ *   /redirect/HOST          302 to http://HOST/
  *   /later                  204, and soon after another answer, to nothing
  *   /rekey                  204, and soon after what TLS says to itself: a ticket and new keys, or, of 1.2, the wish for
  *                           another handshake; nothing when it is plain

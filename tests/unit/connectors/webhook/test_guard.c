@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include "bridge/lib/str.h"
 #include "bridge/net/address.h"
@@ -81,6 +82,26 @@ int connect(int fd, __CONST_SOCKADDR_ARG address, socklen_t n)
     return -1;
 }
 
+static atomic_long later_s; /* libcurl keeps what a name resolved to for a minute, by one of these clocks */
+
+int clock_gettime(clockid_t which, struct timespec *out)
+{
+    int result = (int)syscall(SYS_clock_gettime, which, out);
+    if (which != CLOCK_REALTIME)
+        out->tv_sec += atomic_load(&later_s);
+    return result;
+}
+
+time_t time(time_t *out)
+{
+    struct timespec now;
+    (void)syscall(SYS_clock_gettime, CLOCK_REALTIME, &now);
+    now.tv_sec += atomic_load(&later_s);
+    if (out)
+        *out = now.tv_sec;
+    return now.tv_sec;
+}
+
 static struct sink *open_at(const char *url, const char *more)
 {
     char yaml[512];
@@ -134,6 +155,27 @@ TEST(the_address_decides_whatever_the_name)
         assert_int_equal(atomic_load(&connects) > before, r.verdict != VERDICT_REJECT);
         assert_int_equal(r.status, r.verdict == VERDICT_DELIVERED ? 204 : 0);
     }
+    event_unref(ev);
+}
+
+/* What a name resolved to before says nothing of the next connection. */
+TEST(a_name_that_comes_to_mean_another_address)
+{
+    const struct event *ev = event_like((struct event){ .id = STR("01HZX3V7QK8N2M4P6R8T0W2Y4Z") });
+    struct sink *s = open_at("http://hooks.example/raw/last", "concurrency: 1\n"); /* closes each connection */
+    for (int i = 0; i < 3; i++) {
+        atomic_store(&resolved, "127.0.0.1");
+        assert_int_equal(sink_deliver(s, ev).verdict, VERDICT_DELIVERED);
+        int before = atomic_load(&connects);
+        atomic_store(&resolved, "169.254.169.254");
+        atomic_fetch_add(&later_s, 100);
+        struct result r = sink_deliver(s, ev);
+        assert_int_equal(r.verdict, VERDICT_REJECT);
+        assert_int_equal(r.reason, REASON_BLOCKED);
+        assert_int_equal(atomic_load(&connects), before);
+        atomic_fetch_add(&later_s, 100);
+    }
+    sink_end(s);
     event_unref(ev);
 }
 
@@ -285,6 +327,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_address_decides_whatever_the_name),
+        cmocka_unit_test(a_name_that_comes_to_mean_another_address),
         cmocka_unit_test(kinds_of_addresses),
         cmocka_unit_test(entries_of_allow),
         cmocka_unit_test(an_address_in_the_url_is_refused_at_once),

@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* Why a delivery failed, in words, each from a receiver that really behaves so. */
 #include <arpa/inet.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "connectors/webhook/answer.h"
 #include "tests/support/connector.h"
@@ -262,6 +269,115 @@ TEST(what_only_libcurl_can_say)
     assert_string_equal(r.why, "Too many open files");
 }
 
+/* ---- blocked addresses that are really there, in a network of our own ---- */
+
+/* 169.254.169.254 is an address of this machine there, names have the addresses that `hosts` says, and nothing leads
+ * out. False: that is not allowed here. */
+static bool enter_a_network_of_our_own(const char *hosts)
+{
+    char file[FOLDER_BYTES + 32];
+    struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP }, alias = { .ifr_name = "lo:1" };
+    struct sockaddr_in metadata = { .sin_family = AF_INET };
+    snprintf(file, sizeof file, "%s/hosts", folder);
+    FILE *f = fopen(file, "w");
+    if (!f || fputs(hosts, f) < 0 || fclose(f) != 0)
+        return false;
+    if (unshare(CLONE_NEWNET | CLONE_NEWNS) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS) != 0)
+        return false;
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    inet_pton(AF_INET, "169.254.169.254", &metadata.sin_addr);
+    memcpy(&alias.ifr_addr, &metadata, sizeof metadata);
+    return mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0
+           && mount(file, "/etc/hosts", NULL, MS_BIND, NULL) == 0 && ioctl(fd, SIOCSIFFLAGS, &lo) == 0
+           && ioctl(fd, SIOCSIFADDR, &alias) == 0 && close(fd) == 0;
+}
+
+/* How many connections came, all of which are closed. */
+static int take_connections(int listener)
+{
+    int n = 0, fd;
+    for (struct pollfd p = { .fd = listener, .events = POLLIN }; poll(&p, 1, 0) > 0; n++)
+        if ((fd = accept(listener, NULL, NULL)) >= 0)
+            close(fd);
+    return n;
+}
+
+static void reach_for_the_metadata(void)
+{
+    static const struct {
+        const char *host, *path, *options;
+        bool there; /* it gets to the metadata */
+        const char *why;
+    } cases[] = {
+        { "metadata.example", "/", "guard: off\n", true, "timeout" }, /* so it can be reached */
+        { "mapped.example", "/", "guard: off\n", true, "timeout" },
+        { "zero.example", "/", "guard: off\n", true, "timeout" },
+        { "metadata.example", "/", "", false, "blocked address: metadata.example is at 169.254.169.254 " },
+        { "mapped.example", "/", "", false, "blocked address: mapped.example is at ::ffff:169.254.169.254 " },
+        { "zero.example", "/", "", false, "blocked address: zero.example is at 0.0.0.0 " },
+        { "here.example", "/redirect/169.254.169.254:%d", "", false, "302 Found, redirects are not followed" },
+        { "here.example", "/status/418", "", false, "418" }, /* whatever http_proxy says */
+    };
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_ANY) };
+    socklen_t n = sizeof a;
+    int listener, v6 = socket(AF_INET6, SOCK_STREAM, 0);
+    bool speaks_v6 = v6 >= 0 && close(v6) == 0;
+    char proxy[64], path[128], options[128];
+    if (!enter_a_network_of_our_own("127.0.0.1 here.example\n169.254.169.254 metadata.example\n"
+                                    "::ffff:169.254.169.254 mapped.example\n0.0.0.0 zero.example\n"))
+        _exit(77);
+    listener = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&a, n), 0);
+    assert_int_equal(listen(listener, 64), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&a, &n), 0);
+    receiver_open(&receiver);
+    snprintf(proxy, sizeof proxy, "http://169.254.169.254:%d", ntohs(a.sin_port));
+    setenv("http_proxy", proxy, 1);
+    setenv("all_proxy", proxy, 1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        if (!speaks_v6 && strcmp(cases[i].host, "mapped.example") == 0)
+            continue;
+        bool here = strcmp(cases[i].host, "here.example") == 0;
+        snprintf(path, sizeof path, cases[i].path, ntohs(a.sin_port));
+        snprintf(options, sizeof options, "%s%s", cases[i].options, cases[i].there ? "timeout: 300ms\n" : "");
+        struct result r = attempt("http", cases[i].host, here ? receiver.port : ntohs(a.sin_port), path, options);
+        if ((take_connections(listener) > 0) != cases[i].there
+            || strncmp(r.why, cases[i].why, strlen(cases[i].why)) != 0) {
+            fprintf(stderr, "%s%s: %s\n", cases[i].host, path, r.why);
+            _exit(1);
+        }
+    }
+    receiver_close(&receiver);
+    _exit(0);
+}
+
+/* Skipped where nobody may make a network. */
+TEST(an_address_that_is_blocked_is_not_reached_though_it_is_there)
+{
+    int status;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        reach_for_the_metadata();
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+        skip();
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* The child that it forks wants to be the only thread. */
+static int run_alone(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_address_that_is_blocked_is_not_reached_though_it_is_there),
+    };
+    folder_make(folder);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    folder_remove(folder);
+    return failed;
+}
+
 static int start(void **state)
 {
     folder_make(folder);
@@ -291,5 +407,6 @@ int main(void)
         cmocka_unit_test(answers_that_do_not_come_or_break_off),
         cmocka_unit_test(what_only_libcurl_can_say),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    int failed = run_alone();
+    return failed + cmocka_run_group_tests(tests, start, stop);
 }
