@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
 """What happens to webhooks that fail: waits in memory and on topics, Retry-After, dead letters, redrive, order."""
+import contextlib
 import datetime
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -545,6 +548,61 @@ def test_a_receiver_that_hangs_holds_up_nobody_else(bridge, receivers):
     bad.arrived(4)
     assert daemon.metric("aqueduct_sink_delivered_total", sink="bad") == 0
     daemon.stop()
+
+
+@contextlib.contextmanager
+def stubborn(pieces):
+    """A receiver that says these pieces to each request, whatever it is, and never comes to an end: its URL, and the times that it was asked."""
+    asked, over = [], threading.Event()
+
+    def talk(connection):
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            asked.append(1)
+            for piece in pieces(over):
+                connection.sendall(piece)
+            over.wait()
+
+    def take():
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=talk, args=(server.accept()[0],), daemon=True).start()
+
+    server = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=take, daemon=True).start()
+    yield f"http://127.0.0.1:{server.getsockname()[1]}/", asked
+    over.set()
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+
+
+def trickle(over):
+    yield b"HTTP/1.1 200 OK\r\nX-Slow: "
+    while not over.wait(0.05):
+        yield b"a"
+
+
+def flood(over):
+    yield b"HTTP/1.1 500 Oops\r\nContent-Length: 1000000000000\r\n\r\n"
+    while not over.is_set():
+        yield bytes(1 << 20)
+
+
+def test_four_bad_receivers_hold_up_none_of_a_hundred_sinks(local_bridge, receivers):
+    good, ids = receivers(), [f"event-of-this-test-{i}" for i in range(3)]
+    with stubborn(lambda over: []) as (hangs, held), stubborn(trickle) as (trickles, trickled), stubborn(flood) as (floods, flooded):
+        bad = {"dead": f"http://127.0.0.1:{free_port()}/", "hangs": hangs, "trickles": trickles, "floods": floods}
+        daemon = local_bridge.run("drain: 1s\n" + HTTP_SOURCE + "sinks:\n"
+                                  + "".join(webhook_sink(name, url, "timeout: 120s\nwindow: 4\nretry: standard") for name, url in bad.items())
+                                  + "".join(webhook_sink(f"good-{i}", good.url.replace("hook", str(i))) for i in range(96)))
+        post_ok(daemon, event("event-that-comes-first"))
+        wait_for(lambda: held and trickled and flooded and daemon.metric("aqueduct_sink_attempts_total", sink="dead") > 0)
+        post_ok(daemon, *map(event, ids))
+        wait_for(lambda: len({(r["path"], r["id"]) for r in good.good()}) == 96 * 4, why=lambda: len(good.good()))
+        found = daemon.metrics()
+        done = {dict(labels)["sink"]: n for (name, labels), n in found.items() if name == "aqueduct_sink_delivered_total" and dict(labels)["sink"] in bad}
+        assert done == dict.fromkeys(bad, 0) and daemon.metric("aqueduct_sink_attempts_total", sink="hangs") == 0
+        daemon.stop()
 
 
 def test_body_binary(bridge, receiver):
