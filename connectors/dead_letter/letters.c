@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The file of dead letters, on SQLite: how it is opened and written. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <unistd.h>
 #include "bridge/lib/buf.h"
 #include "bridge/lib/clock.h"
@@ -36,6 +38,7 @@ static const char *const texts[STATEMENTS] = {
     [DISCARDED] = "UPDATE letters SET state = 'discarded'"
                   " WHERE owner = ?1 AND of_source = ?2 AND identity = ?3 AND last = ?4 AND state = 'dead'",
     [MARK] = "UPDATE letters SET state = ?2, redrives = redrives + (?2 = 'redriven') WHERE seq = ?1 AND state = ?3",
+    [UNCHANGED] = "SELECT count(*) FROM letters WHERE seq = ?1 AND state = ?2",
     [COUNT] = "SELECT count(*) FROM letters",
     [COUNT_DISCARDED] = "SELECT count(*) FROM letters WHERE state = 'discarded'",
     [OLDEST] = "DELETE FROM letters WHERE seq IN (SELECT seq FROM letters ORDER BY seq LIMIT ?1)",
@@ -183,7 +186,7 @@ struct letters *letters_open(const char *path, bool write, struct err *e)
 {
     struct letters *st = mem_alloc(sizeof *st);
     st->path = letters_full_path(path);
-    st->count = -1;
+    st->count = st->claim_fd = -1;
     /* A reader opens for writing too (and is then forbidden to): a journal that a killed daemon left must be rolled
      * back. */
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (write ? SQLITE_OPEN_CREATE : 0);
@@ -216,6 +219,7 @@ bool letters_check(const char *path, struct err *e)
     struct letters *st = mem_alloc(sizeof *st);
     char *uri = letters_uri(path);
     st->path = str_dup(str_of(path));
+    st->claim_fd = -1;
     if (access(path, R_OK) == 0
         && sqlite3_open_v2(uri, &st->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL)
                == SQLITE_OK)
@@ -232,6 +236,8 @@ void letters_close(struct letters *st)
     for (size_t i = 0; i < STATEMENTS; i++)
         sqlite3_finalize(st->statements[i]);
     sqlite3_close(st->db);
+    if (st->claim_fd >= 0)
+        close(st->claim_fd); /* not before: it would let go of SQLite's locks */
     free(st->path);
     free(st);
 }
@@ -444,6 +450,31 @@ bool letters_mark(struct letters *st, const struct letter *letters, size_t count
         return letters_failed(st, e);
     bool ok = letters_mark_all(st, letters, count, now, e);
     return sqlite3_exec(st->db, "PRAGMA query_only = ON", NULL, NULL, NULL) == SQLITE_OK && ok;
+}
+
+void letters_claim(struct letters *st)
+{
+    if (st->claim_fd < 0)
+        st->claim_fd = open(st->path, O_RDONLY | O_CLOEXEC);
+    while (st->claim_fd >= 0 && flock(st->claim_fd, LOCK_EX) != 0 && errno == EINTR)
+        continue;
+}
+
+void letters_unclaim(struct letters *st)
+{
+    if (st->claim_fd >= 0)
+        flock(st->claim_fd, LOCK_UN);
+}
+
+bool letters_is_unchanged(struct letters *st, const struct letter *l)
+{
+    int64_t count = 0;
+    sqlite3_stmt *s = letters_statement(st, UNCHANGED, NULL);
+    if (!s)
+        return true;
+    sqlite3_bind_int64(s, 1, l->seq);
+    letters_bind_text(s, 2, str_of(letter_state(l->state)));
+    return !letters_step(st, s, &count, NULL) || count;
 }
 
 int64_t letters_count(struct letters *st)

@@ -68,6 +68,12 @@ bool letters_discarded(struct letters *st, const struct letter *l, struct err *e
 /* A reader redrove or discarded these letters, as they were loaded. Nothing happens to one that was filed anew since, or
  * that the daemon marked meanwhile. All or, with *e, none, such as of a file that this user may only read. */
 bool letters_mark(struct letters *st, const struct letter *letters, size_t count, enum letter_state now, struct err *e);
+/* Of several readers at the same time one alone has the claim, until it gives it up: between it and letters_mark no other
+ * takes the same letters. The writer is not held up. A file system without such locks lets all of them go on. */
+void letters_claim(struct letters *st);
+void letters_unclaim(struct letters *st);
+/* Is the letter in the state in which it was loaded? True as well when that cannot be read. */
+bool letters_is_unchanged(struct letters *st, const struct letter *l);
 /* Drops the oldest letters beyond `keep`, and those with a last attempt before `before_ms`; -1 on failure, else how
  * many. */
 int64_t letters_trim(struct letters *st, int64_t keep, int64_t before_ms, struct err *e);

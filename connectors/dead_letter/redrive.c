@@ -178,10 +178,25 @@ static void redrive_say_progress(struct redrive *d)
     fprintf(stderr, "%" PRId64 " of %" PRId64 "\n", d->as.done + d->as.refused, d->total);
 }
 
-static bool redrive_flush(struct redrive *d, struct err *e)
+/* Takes out what another command, or the daemon, has redriven or discarded since it was loaded. */
+static void redrive_look_again(struct redrive *d)
 {
-    if (d->count == 0)
-        return true;
+    size_t kept = 0;
+    for (size_t i = 0; i < d->count; i++) {
+        struct letter l = d->batch[i];
+        if (!letters_is_unchanged(d->letters, &l)) {
+            redrive_refuse(d, &l, "was redriven, discarded or filed anew meanwhile");
+            continue;
+        }
+        d->batch[i] = d->batch[kept];
+        d->batch[kept++] = l;
+    }
+    redrive_drop(d, kept);
+}
+
+/* Does it with the batch and notes it. False with *e; what was done stays in the batch. */
+static bool redrive_do(struct redrive *d, struct err *e)
+{
     bool ok = redrive_events(d, e);
     struct err untold;
     crash_point("redrive-after-events");
@@ -190,6 +205,17 @@ static bool redrive_flush(struct redrive *d, struct err *e)
         redrive_drop(d, 0);
         return false;
     }
+    return ok;
+}
+
+static bool redrive_flush(struct redrive *d, struct err *e)
+{
+    if (d->count == 0)
+        return true;
+    letters_claim(d->letters);
+    redrive_look_again(d);
+    bool ok = d->count == 0 || redrive_do(d, e);
+    letters_unclaim(d->letters);
     for (size_t i = 0; i < d->count; i++)
         results_say(&d->as, letter_state(d->as.becomes), NULL, &d->batch[i]);
     d->as.done += (int64_t)d->count;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <jansson.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "bridge/cli/flags.h"
 #include "bridge/cli/place.h"
@@ -504,6 +505,45 @@ static size_t count_of(const char *state)
     return lines;
 }
 
+/* Does that process wait for the claim? */
+static bool waits_for_the_claim(pid_t one)
+{
+    char line[256], waiter[64];
+    bool found = false;
+    FILE *locks = fopen("/proc/locks", "r");
+    assert_non_null(locks);
+    while (fgets(line, sizeof line, locks)) /* 1: -> FLOCK  ADVISORY  WRITE 4711 00:2f:1234 0 EOF */
+        found = found || (sscanf(line, "%*d: -> FLOCK ADVISORY WRITE %63s", waiter) == 1 && atoi(waiter) == one);
+    fclose(locks);
+    return found;
+}
+
+TEST(two_redrives_at_the_same_time_send_nothing_twice)
+{
+    struct err e;
+    struct letter letters[3];
+    int status = 0;
+    file_many(3);
+    struct letters *st = letters_open(dead_path, false, &e);
+    letters_claim(st);
+    fflush(stdout);
+    pid_t other = fork();
+    if (other == 0)
+        _exit(DEAD("redrive", "--sink", "crm") == 1 && strstr(output, "redriven 0, refused 3, of 3\n") ? 7 : 8);
+    while (!waits_for_the_claim(other) && waitpid(other, &status, WNOHANG) == 0)
+        usleep(1000);
+    assert_int_equal(status, 0); /* it has not gone on */
+    for (int64_t i = 0; i < 3; i++)
+        assert_true(letters_load(st, i + 1, &letters[i], &e));
+    assert_true(letters_mark(st, letters, 3, LETTER_REDRIVEN, &e));
+    letters_unclaim(st);
+    assert_int_equal(waitpid(other, &status, 0), other);
+    assert_int_equal(WEXITSTATUS(status), 7);
+    for (size_t i = 0; i < 3; i++)
+        letter_free(&letters[i]);
+    letters_close(st);
+}
+
 TEST(letters_are_redriven_in_batches)
 {
     file_many(300);
@@ -760,6 +800,7 @@ int main(void)
         DEAD_TEST(a_second_redrive_sends_nothing_again),
         DEAD_TEST(every_redrive_is_counted_once),
         DEAD_TEST(dead_again_is_redriven_again),
+        DEAD_TEST(two_redrives_at_the_same_time_send_nothing_twice),
         DEAD_TEST(letters_are_redriven_in_batches),
         DEAD_TEST(a_limit_takes_the_oldest),
         DEAD_TEST(an_interrupted_redrive_goes_on),
