@@ -743,11 +743,10 @@ TEST(an_end_releases_those_that_wait_behind_others)
     reconciles();
 }
 
-TEST(the_filter_leaves_out_and_counts)
+static void leaves_out(json_t *filter)
 {
     struct err e = { "" };
-    json_t *j = json_pack("{s:{s:s}}", "exact", "type", "something.else");
-    config.filter = filter_new(j, &e);
+    config.filter = filter_new(filter, &e);
     assert_non_null(config.filter);
     flow_event(&flow, "in", "a", NULL);
     start();
@@ -758,6 +757,30 @@ TEST(the_filter_leaves_out_and_counts)
     restart();
     turn(2);
     assert_int_equal(count("consumed"), 1); /* committed: not read again */
+    filter_free(config.filter);
+    json_decref(filter);
+}
+
+TEST(the_filter_leaves_out_and_counts)
+{
+    leaves_out(json_pack("{s:{s:s}}", "exact", "type", "something.else"));
+}
+
+TEST(a_filter_that_looks_into_the_data_leaves_out_and_counts)
+{
+    leaves_out(json_pack("{s:{s:i}}", "data", "/n", 2));
+}
+
+TEST(a_filter_that_looks_into_the_data_lets_through)
+{
+    json_t *j = json_pack("{s:{s:i}}", "data", "/n", 1);
+    config.filter = filter_new(j, NULL);
+    assert_non_null(config.filter);
+    flow_event(&flow, "in", "a", NULL);
+    start();
+    turn(3);
+    assert_int_equal(sink.count, 1);
+    assert_int_equal(count("delivered"), 1);
     filter_free(config.filter);
     json_decref(j);
 }
@@ -875,6 +898,8 @@ int main(void)
         flow_test(order_by_key_sends_one_of_a_key_at_a_time),
         flow_test(an_end_releases_those_that_wait_behind_others),
         flow_test(the_filter_leaves_out_and_counts),
+        flow_test(a_filter_that_looks_into_the_data_leaves_out_and_counts),
+        flow_test(a_filter_that_looks_into_the_data_lets_through),
         flow_test(a_record_that_is_no_event_becomes_a_dead_letter),
         flow_test(a_redriven_event_comes_back_to_this_sink),
         flow_test(a_stop_finishes_what_is_in_flight_and_sends_no_more),
