@@ -508,12 +508,14 @@ static size_t count_of(const char *state)
 /* Does that process wait for the claim? */
 static bool waits_for_the_claim(pid_t one)
 {
-    char line[256], waiter[64];
+    char line[256], waiter[64], wanted[64];
     bool found = false;
     FILE *locks = fopen("/proc/locks", "r");
     assert_non_null(locks);
+    snprintf(wanted, sizeof wanted, "%d", (int)one);
     while (fgets(line, sizeof line, locks)) /* 1: -> FLOCK  ADVISORY  WRITE 4711 00:2f:1234 0 EOF */
-        found = found || (sscanf(line, "%*d: -> FLOCK ADVISORY WRITE %63s", waiter) == 1 && atoi(waiter) == one);
+        found = found
+                || (sscanf(line, "%*d: -> FLOCK ADVISORY WRITE %63s", waiter) == 1 && strcmp(waiter, wanted) == 0);
     fclose(locks);
     return found;
 }
