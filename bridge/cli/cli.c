@@ -159,6 +159,8 @@ static int cli_call_with_config(const struct command *command, struct command_ca
 /* Checks the number of words; `files`: those of -c, to which the default is added when there are none. */
 static int cli_call(const struct command *command, struct command_call *call, struct strings *files)
 {
+    if (call->word_count < command->min_words && !command->verbs)
+        return usage_wrong(command, "a word is missing: aqueduct %s %s", command->name, command->synopsis);
     if (call->word_count < command->min_words) {
         help_command(command, stderr);
         return COMMAND_USAGE;

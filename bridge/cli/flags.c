@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include "bridge/lib/buf.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/wrap.h"
 
-enum { FLAG_NAMES = 64 };
+enum { FLAG_NAMES = 64, FLAG_COLUMN = 26 };
 
 static bool flags_is_name(const struct flag *row, struct str name)
 {
@@ -155,13 +156,26 @@ void flags_free(const struct flag *rows, void *from)
             free(((struct strings *)(void *)((char *)from + row->offset))->at);
 }
 
+/* How wide the column of names is: that of the longest, where that leaves room for texts. */
+static int flags_column(const struct flag *rows, int width)
+{
+    for (const struct flag *row = rows; row && row->name; row++) {
+        int n = (int)((row->letter ? strlen(row->letter) + 2 : 0) + strlen(row->name)
+                      + (row->value ? strlen(row->value) + 1 : 0));
+        width = n + 3 > width && n + 3 <= FLAG_COLUMN ? n + 3 : width;
+    }
+    return width;
+}
+
 void flags_print(const struct flag *rows, int width, FILE *out)
 {
+    width = flags_column(rows, width);
     for (const struct flag *row = rows; row && row->name; row++) {
         if (row->group)
             fprintf(out, "%s\n", row->group);
         int n = fprintf(out, "  %s%s%s%s%s", row->letter ? row->letter : "", row->letter ? ", " : "", row->name,
                         row->value ? " " : "", row->value ? row->value : "");
-        fprintf(out, "%*s %s\n", n < width ? width - n : 0, "", row->doc);
+        n += fprintf(out, "%*s ", n < width ? width - n : 0, "");
+        wrap_print_behind(row->doc, n, n, out);
     }
 }

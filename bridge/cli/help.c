@@ -3,17 +3,31 @@
 #include "bridge/cli/help.h"
 #include <string.h>
 #include "bridge/cli/flags.h"
+#include "bridge/lib/wrap.h"
 
-enum { NAME_WIDTH = 30, FLAG_WIDTH = 19 };
+enum { HELP_COLUMN = 33, FLAG_WIDTH = 19 };
+
+/* A name, what follows it, and what it is: in columns. */
+static void help_line(const char *name, const char *synopsis, const char *doc, FILE *out)
+{
+    int used = fprintf(out, "  %s%s", name, *synopsis ? " " : "");
+    if (used + (int)strlen(synopsis) > HELP_COLUMN - 1) {
+        wrap_print_behind(synopsis, used, used, out);
+        used = 0;
+    } else
+        used += fprintf(out, "%s", synopsis);
+    fprintf(out, "%*s", HELP_COLUMN - used, "");
+    wrap_print_behind(doc, HELP_COLUMN, HELP_COLUMN, out);
+}
 
 static void help_types(const struct connectors *connectors, FILE *out)
 {
     fprintf(out, "\nSources:\n");
     for (const struct source_ops *const *type = connectors->sources; *type; type++)
-        fprintf(out, "  %-*s %s\n", NAME_WIDTH, (*type)->type, (*type)->doc);
+        help_line((*type)->type, "", (*type)->doc, out);
     fprintf(out, "\nSinks:\n");
     for (const struct sink_ops *const *type = connectors->sinks; *type; type++)
-        fprintf(out, "  %-*s %s\n", NAME_WIDTH, (*type)->type, (*type)->doc);
+        help_line((*type)->type, "", (*type)->doc, out);
 }
 
 static void help_commands(const struct connectors *connectors, FILE *out)
@@ -21,12 +35,7 @@ static void help_commands(const struct connectors *connectors, FILE *out)
     const struct command *command;
     fprintf(out, "\nCommands:\n");
     for (size_t i = 0; (command = commands_at(connectors, i)); i++) {
-        const char *synopsis = command->synopsis ? command->synopsis : "";
-        int rest = NAME_WIDTH - (int)strlen(command->name) - (*synopsis != 0);
-        fprintf(out, "  %s%s%-*s", command->name, *synopsis ? " " : "", rest, synopsis);
-        if ((int)strlen(synopsis) > rest)
-            fprintf(out, "\n  %-*s", NAME_WIDTH, "");
-        fprintf(out, " %s\n", command->doc);
+        help_line(command->name, command->synopsis ? command->synopsis : "", command->doc, out);
     }
 }
 
@@ -35,11 +44,11 @@ void help_all(const struct connectors *connectors, FILE *out)
     fprintf(out,
             "Aqueduct brings what happens in AI applications to Kafka topics, signed webhooks and live streams.\n");
     help_commands(connectors, out);
-    fprintf(out,
-            "\nFlags:\n"
-            "  %-*s The configuration; several files merge. Without it: the files in AQUEDUCT_CONFIG\n"
-            "  %-*s (with colons between), else ./bridge.yaml.\n",
-            NAME_WIDTH, "-c FILE, --config FILE", NAME_WIDTH, "");
+    fprintf(out, "\nFlags:\n");
+    help_line("-c FILE, --config FILE", "",
+              "The configuration; several files merge. Without it: the files in AQUEDUCT_CONFIG (with colons between), "
+              "else ./bridge.yaml.",
+              out);
     help_types(connectors, out);
     fprintf(out, "\nExample, bridge.yaml:\n\n"
                  "  sources:\n"
@@ -66,17 +75,23 @@ void help_all(const struct connectors *connectors, FILE *out)
 
 void help_command(const struct command *command, FILE *out)
 {
+    const char *synopsis = command->synopsis ? command->synopsis : "";
     if (command->usage)
-        fputs(command->usage, out);
-    else
-        fprintf(out, "aqueduct %s%s%s\n\n%s\n", command->name, command->synopsis ? " " : "",
-                command->synopsis ? command->synopsis : "", command->doc);
+        wrap_print_page(command->usage, out);
+    else {
+        int used = fprintf(out, "aqueduct %s%s", command->name, *synopsis ? " " : "");
+        wrap_print_behind(synopsis, used, used, out);
+        putc('\n', out);
+        wrap_print(command->doc, 0, out);
+    }
     if (command->flags) {
-        fputc('\n', out);
+        putc('\n', out);
         flags_print(command->flags, FLAG_WIDTH, out);
     }
-    if (command->notes)
-        fprintf(out, "\n%s", command->notes);
+    if (command->notes) {
+        putc('\n', out);
+        wrap_print_page(command->notes, out);
+    }
 }
 
 void help_version(FILE *out)

@@ -273,13 +273,22 @@ static int log_check_names(const struct log_call *c, const struct command_call *
     return code;
 }
 
-/* Nothing was asked for, and some sink logs its failures alone? */
+/* Does a sink that was asked for log its failures alone? */
 static bool log_is_of_failures(const struct log_flags *f, const struct config *config)
 {
     bool is = false;
     for (size_t i = 0; i < config->sink_count; i++)
-        is = is || (sink_logs_attempts(&config->sinks[i]) && config->sinks[i].attempts == ATTEMPTS_FAILURES);
-    return is && !f->sink.at && !f->endpoint.at && !f->event.at && !f->since.at && !f->failures;
+        is = is
+             || ((!f->sink.at || str_eq(f->sink, str_of(config->sinks[i].sink->id)))
+                 && sink_logs_attempts(&config->sinks[i]) && config->sinks[i].attempts == ATTEMPTS_FAILURES);
+    return is && !f->failures;
+}
+
+static void log_say_none(const struct log_flags *f, const struct config *config)
+{
+    bool all = !f->sink.at && !f->endpoint.at && !f->event.at && !f->since.at, failures = log_is_of_failures(f, config);
+    fprintf(stderr, "no %sattempts%s%s\n", all && failures ? "failed " : "", all && failures ? "" : " match",
+            failures ? " (deliveries are logged with attempts: all)" : "");
 }
 
 static bool log_show(struct log_call *c, struct look *look, const struct command_call *call, int *code, struct err *e)
@@ -290,10 +299,7 @@ static bool log_show(struct log_call *c, struct look *look, const struct command
     bool none = c->kept_count == 0 && !c->flags->json && !c->flags->follow;
     log_print_kept(c);
     if (good && none)
-        fputs(log_is_of_failures(c->flags, call->config)
-                  ? "no failed attempts (deliveries are logged with attempts: all)\n"
-                  : "no attempts match\n",
-              stderr);
+        log_say_none(c->flags, call->config);
     while (good && c->flags->follow && fflush(stdout) == 0) {
         nanosleep(&(struct timespec){ .tv_nsec = LOG_LOOK_MS * 1000000L }, NULL);
         good = look_on(look, log_record, c, e);

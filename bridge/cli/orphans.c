@@ -220,13 +220,13 @@ static const char orphans_usage[] =
 
 static const char orphans_notes[] =
     "WHAT\n"
-    "  waiting   for the next attempt of a sink that is gone, in the waiting topics. The daemon meets those behind others\n"
-    "            when their turn comes; only then can they be ended\n"
+    "  waiting   for the next attempt of a sink that is gone, in the waiting topics. The daemon meets those "
+    "behind others when their turn comes; only then can they be ended\n"
     "  blocked   of a key that stepped aside (order: key), in the blocked log of a sink that is gone\n"
     "  unread    in a topic, behind where the sink stood\n"
     "\n"
     "  aqueduct orphans list\n"
-    "  aqueduct orphans dead --sink old --yes      # dead letters of the class orphaned, which can be redriven to a sink\n"
+    "  aqueduct orphans dead --sink old --yes      # of class orphaned; redriven with --to, or to a sink\n"
     "                                              # that says formerly: [old]\n"
     "  aqueduct orphans drop --sink crm --topic ai.old --yes\n"
     "\n"

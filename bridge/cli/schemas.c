@@ -3,6 +3,7 @@
 #include "bridge/cli/schemas.h"
 #include <jansson.h>
 #include "bridge/lib/mem.h"
+#include "bridge/lib/wrap.h"
 
 #define SCHEMAS_BASE "urn:aqueduct:event" /* begins dataschema, unless a source's schema_base says otherwise */
 enum { SCHEMAS_TYPE_WIDTH = 24, SCHEMAS_PATH_WIDTH = 24, SCHEMAS_FORM_WIDTH = 8, SCHEMAS_NAME = 256 };
@@ -23,7 +24,7 @@ void schemas_list(FILE *out)
     fprintf(out,
             "Types of the vocabulary: what events of any application are called, and one shape of data for all.\n\n");
     for (const struct vocabulary_type *t = vocabulary_types; t->name; t++)
-        fprintf(out, "  %-*s %s\n", SCHEMAS_TYPE_WIDTH, t->name, t->doc);
+        wrap_print_behind(t->doc, fprintf(out, "  %-*s ", SCHEMAS_TYPE_WIDTH, t->name), SCHEMAS_TYPE_WIDTH + 3, out);
     fprintf(out,
             "\nMore: aqueduct help events TYPE has its fields and examples, aqueduct schema TYPE its JSON Schema.\n");
 }

@@ -13,6 +13,8 @@
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 
+#define EVENT_REDIRECTED "redirected"
+
 enum { EVENT_STORED = 20, EVENT_ORIGIN = TOPIC_NAME_MAX + 40 };
 
 struct event_find {
@@ -147,13 +149,14 @@ static bool event_note(void *ctx, const struct record *r)
     event_origin(r, origin);
     const char *kind = event_kind(f, record_header(r, TRAIL_STATE));
     bool news = strcmp(f->kind, "dead") == 0 && strcmp(kind, "dead") != 0;
-    json_t *note = json_pack("{s:s,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "kind", kind, "sink",
+    json_t *note = json_pack("{s:s,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "kind", kind, "sink",
                              json_of_text(register_present(f->config, record_header(r, TRAIL_SINK))), "endpoint",
                              json_of_text(record_header(r, TRAIL_ENDPOINT)), "origin", origin, "attempts",
                              event_number(record_header(r, TRAIL_ATTEMPTS)), "due", json_of_moment(t.due_ms), "last",
                              json_of_moment(t.last_ms), "status", event_number(record_header(r, TRAIL_STATUS)), "class",
                              json_of_text(record_header(r, TRAIL_CLASS)), "reason",
-                             json_of_text(record_header(r, TRAIL_REASON)));
+                             json_of_text(record_header(r, TRAIL_REASON)), "to",
+                             json_of_text(record_header(r, TRAIL_TO)));
     if (source.at)
         event_refuse(f, source, news, note);
     else
@@ -283,6 +286,18 @@ static const json_t *event_in_memory(const struct event_find *f, const char *sin
     return NULL;
 }
 
+/* Was the letter given to another place than its own? */
+static bool event_is_redirected(const json_t *letter, const char *sink, const char *endpoint)
+{
+    const char *to = json_text(letter, "to");
+    if (!event_same(letter, "kind", "redriven") || !to[0])
+        return false;
+    char *own = str_join(sink, endpoint ? "/" : "", endpoint ? endpoint : "");
+    bool is = strcmp(own, to) != 0;
+    free(own);
+    return is;
+}
+
 /* Its state and what that rests on (a note, an event in memory, or nothing). */
 static const char *event_state(const struct event_find *f, const char *sink, const char *endpoint, const char *origin,
                                bool finished, const json_t **why)
@@ -301,6 +316,8 @@ static const char *event_state(const struct event_find *f, const char *sink, con
     *why = event_noted(f, "dead", sink, endpoint, origin); /* that it was discarded says no more */
     if (letter && !event_same(letter, "kind", "redriven"))
         return json_text(letter, "kind");
+    if (event_is_redirected(letter, sink, endpoint))
+        return EVENT_REDIRECTED;
     *why = NULL;
     /* of a record that is open at others of the sink alone */
     return finished || (f->account && event_in_memory(f, sink, endpoint, true)) ? "finished" : "pending";
@@ -360,8 +377,10 @@ static void event_at(const struct event_find *f, const struct event_place *at, c
     if (!state)
         return;
     event_destination(list, id, endpoint, state, why);
-    json_object_set(json_array_get(list, json_array_size(list) - 1), "resent",
-                    resent ? json_object_get(resent, "last") : json_null());
+    json_t *said = json_array_get(list, json_array_size(list) - 1);
+    json_object_set(said, "resent", resent ? json_object_get(resent, "last") : json_null());
+    if (strcmp(state, EVENT_REDIRECTED) == 0)
+        json_object_set(said, "to", json_object_get(event_noted(f, NULL, id, endpoint, at->origin), "to"));
 }
 
 static void event_at_places(const struct event_find *f, const struct event_place *at, const struct event *ev,

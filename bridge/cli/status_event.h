@@ -3,12 +3,12 @@
  * daemon's memory.
  *
  *   {"event": "the id", "stored": [{"topic", "partition", "offset", "time", "type", "source", "destinations": [{"sink",
- *    "endpoint", "state", "attempts", "due", "last", "status", "class", "reason", "resent"}]}], "refused": [{"source",
- *    "class", "reason", "last", "discarded"}]}
+ *    "endpoint", "state", "attempts", "due", "last", "status", "class", "reason", "resent", "to"}]}], "refused":
+ *    [{"source", "class", "reason", "last", "discarded"}]}
  *
  * state: finished, filtered, pending, ready, behind, in_flight, storing, waiting, dead, redriven, resent (pending, as
- * redriven is), discarded, live, unserved (kept, but
- * nobody reads it any more). What was finished and left no dead letter was delivered, but the log keeps no word of that, so
+ * redriven is), redirected (dead, and redriven to another place, `to`), discarded, live, unserved (kept, but nobody reads it
+ * any more). What was finished and left no dead letter was delivered, but the log keeps no word of that, so
  * it is not called so. */
 #pragma once
 #include <jansson.h>

@@ -22,6 +22,7 @@ static const struct {
     { "dead", "dead", true },
     { "redriven", "redriven, pending", false },
     { "resent", "resent, pending", false },
+    { "redirected", "dead, and redriven to ", true },
     { "discarded", "dead, and discarded by a person", true },
     { "unserved", "kept, but nobody reads it any more (aqueduct orphans list)", false },
     { "live", "shown to who listened then", false },
@@ -56,7 +57,9 @@ static void event_print_destination(const json_t *d, FILE *out)
     snprintf(name, sizeof name, "%s%s%s", sink, endpoint[0] ? "/" : "", endpoint);
     while (i < sizeof event_states / sizeof *event_states - 1 && strcmp(event_states[i].state, state) != 0)
         i++;
-    fprintf(out, "  %-24s %s", name, event_states[i].text);
+    char *to = status_print_text(d, "to");
+    fprintf(out, "  %-24s %s%s", name, event_states[i].text, to);
+    free(to);
     if (event_states[i].cause)
         event_print_cause(d, out);
     if (status_print_when(d, "resent", false, resent))

@@ -195,7 +195,7 @@ static void status_print_memory(const json_t *d, const char *indent, FILE *out)
     fputc('\n', out);
 }
 
-/* What was done since the start; what did not happen is not said. */
+/* What was done since the start; what did not happen is not said, unless nothing did. */
 static void status_print_totals(const json_t *d, const char *indent, FILE *out)
 {
     static const char *const rows[][2] = { { "delivered", "delivered" },
@@ -212,6 +212,8 @@ static void status_print_totals(const json_t *d, const char *indent, FILE *out)
     }
     if (any)
         fputc('\n', out);
+    else if (json_is_integer(json_object_get(d, "delivered")) && json_is_string(json_object_get(d, "endpoint")))
+        fprintf(out, "%snothing since the start\n", indent); /* its name has a line of its own */
 }
 
 static void status_print_destination(const json_t *d, FILE *out)

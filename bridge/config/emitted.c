@@ -68,7 +68,7 @@ static void emitted_hint(const struct emitted *v, const struct emitted_wanted *w
     }
     emitted_each(v, emitted_near, near);
     const char *name = near->text[0] || suffix ? NULL : vocabulary_nearest_type(w->text);
-    if (name)
+    if (name && !str_eq(w->text, str_of(name)))
         emitted_near(near, name);
 }
 

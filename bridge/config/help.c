@@ -6,7 +6,7 @@
 #include "bridge/lib/mem.h"
 #include "bridge/lib/wrap.h"
 
-enum { NAMES = 512, DOC_INDENT = 6 };
+enum { NAMES = 512, DOC_INDENT = 6, HELP_HEAD = 8192 };
 
 static const char filter_help[] =
     "A filter: which events. It looks at CloudEvents attributes, and into the data where it says so.\n"
@@ -103,20 +103,22 @@ static bool help_has_length(const struct option *row)
 static void help_print_row(const char *above, const struct option *row, FILE *out)
 {
     char range[RANGE_TEXT];
-    fprintf(out, "\n  %s%s  (%s", above, row->key, help_type(row));
+    struct buf head = buf_new(HELP_HEAD);
+    int used = fprintf(out, "\n  %s%s  ", above, row->key) - 1;
+    buf_printf(&head, "(%s", help_type(row));
     for (const struct option_value *v = row->values; v && v->text; v++)
-        fprintf(out, "%s%s", v == row->values ? " " : ", ", v->text);
+        buf_printf(&head, "%s%s", v == row->values ? " " : ", ", v->text);
     if (row->min || row->max)
-        fprintf(out, ", %s%s", value_range(row, range), help_has_length(row) ? " entries" : "");
+        buf_printf(&head, ", %s%s", value_range(row, range), help_has_length(row) ? " entries" : "");
     for (const struct option_word *w = row->words; w && w->text; w++)
-        fprintf(out, ", or %s", w->text);
-    if (row->required)
-        fputs(", required", out);
-    if (row->own)
-        fputs(", own", out);
+        buf_printf(&head, ", or %s", w->text);
+    buf_add_c(&head, row->required ? ", required" : "");
+    buf_add_c(&head, row->own ? ", own" : "");
     if (row->fallback)
-        fprintf(out, ", default %s", *row->fallback ? row->fallback : "\"\"");
-    fputs(")\n", out);
+        buf_printf(&head, ", default %s", *row->fallback ? row->fallback : "\"\"");
+    buf_add_c(&head, ")");
+    wrap_print_behind(buf_c(&head), used, DOC_INDENT, out);
+    buf_free(&head);
     wrap_print(row->doc ? row->doc : "", DOC_INDENT, out);
 }
 
@@ -149,7 +151,7 @@ static void help_print_types(const struct connectors *connectors, const char *se
             continue;
         fputs("\nTypes (aqueduct help NAME):\n", out);
         for (size_t i = 0; connector_kinds[k].type(connectors, i, &t); i++)
-            fprintf(out, "  %-12s %s\n", t.type, t.doc);
+            wrap_print_behind(t.doc, fprintf(out, "  %-12s ", t.type), 15, out);
     }
 }
 
@@ -168,7 +170,10 @@ static bool help_section(const struct connectors *connectors, const char *name, 
         if (!help_is_section(s, name))
             continue;
         const struct option *group = s->rows ? NULL : option_find(config_options, s->name, OPT_GROUP);
-        fprintf(out, "%s%s\n", s->doc, group ? group->doc : "");
+        if (group)
+            wrap_print_behind(group->doc, fprintf(out, "%s", s->doc), 0, out);
+        else
+            wrap_print(s->doc, 0, out);
         help_print_types(connectors, s->name, out);
         help_print_rows("", group ? group->of : s->rows, out);
         return true;
@@ -303,13 +308,14 @@ static void help_metrics(FILE *out)
         fprintf(out, "\n  %s  (%s", f->name, metric_kind_name(f->kind));
         for (size_t i = 0; f->labels[i]; i++)
             fprintf(out, "%s%s", i ? ", " : ", by ", f->labels[i]);
-        fprintf(out, ")\n      %s\n", f->help);
+        fprintf(out, ")\n");
+        wrap_print(f->help, DOC_INDENT, out);
     }
 }
 
 static void help_print_endpoints(const struct connector_type *t, FILE *out)
 {
-    fputs(
+    wrap_print_page(
         "\nIts receiver; one beside the others, or several, by name, below `endpoints:` (what stands beside that is the\n"
         "default of all of them, except what is marked as own):\n",
         out);
@@ -325,8 +331,8 @@ static bool help_connector(const struct connectors *connectors, const struct con
     for (size_t i = 0; kind->type(connectors, i, &t); i++) {
         if (strcmp(t.type, name) != 0)
             continue;
-        fprintf(out, "A %s of type %s: %s\n\n%s:\n  <name>:\n    type: %s\n", kind->name, name, t.doc, kind->section,
-                name);
+        wrap_print_behind(t.doc, fprintf(out, "A %s of type %s: ", kind->name, name), 0, out);
+        fprintf(out, "\n%s:\n  <name>:\n    type: %s\n", kind->section, name);
         help_print_rows("", t.options, out);
         if (t.endpoints)
             help_print_endpoints(&t, out);
@@ -441,11 +447,11 @@ bool config_help_option(const struct connectors *connectors, const char *owner, 
 bool config_help(const struct connectors *connectors, const char *name, FILE *out)
 {
     if (strcmp(name, "filter") == 0) {
-        fputs(filter_help, out);
+        wrap_print_page(filter_help, out);
         return true;
     }
     if (strcmp(name, "template") == 0) {
-        fputs(template_help, out);
+        wrap_print_page(template_help, out);
         return true;
     }
     if (strcmp(name, "metrics") == 0) {
@@ -453,11 +459,11 @@ bool config_help(const struct connectors *connectors, const char *name, FILE *ou
         return true;
     }
     if (strcmp(name, "config") == 0) {
-        fprintf(
-            out,
-            "The configuration: these, and the mappings `topics:`, `sources:` and `sinks:` (aqueduct help topics, source, sink).\n");
+        wrap_print_page(
+            "The configuration: these, and the mappings `topics:`, `sources:` and `sinks:` (aqueduct help topics, source, sink).\n",
+            out);
         help_print_rows("", config_options, out);
-        fputs(places_help, out);
+        wrap_print_page(places_help, out);
         return true;
     }
     if (help_section(connectors, name, out) || help_broker(name, out) || help_preset(name, out))

@@ -48,10 +48,11 @@ static bool preset_unknown(const char *folder, const char *name, struct err *e)
         at += (size_t)snprintf(list + at, sizeof list - at, "%s%s", at ? ", " : "", one);
         names[n++] = one;
     }
-    const char *near = str_nearest(str_of(name), names);
+    const char *near = str_nearest(str_of(name), names),
+               *kind = strcmp(folder, PRESET_RECEIVERS) == 0 ? "receiver" : "preset";
     if (near)
-        return err_set(e, "there is no preset \"%s\"; did you mean \"%s\"?", name, near);
-    return err_set(e, "there is no preset \"%s\" (there are: %s)", name, list);
+        return err_set(e, "there is no %s \"%s\" (did you mean %s?)", kind, name, near);
+    return err_set(e, "there is no %s \"%s\" (there are: %s)", kind, name, list);
 }
 
 static bool preset_read(char file[PRESET_FILE], struct buf *out, struct err *e)

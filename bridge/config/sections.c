@@ -154,7 +154,7 @@ const struct option topic_options[] = {
 
 static const struct option admin_options[] = {
     OPTION(struct admin_config, listen, .fallback = "127.0.0.1:9464",
-           .doc = "Address of /metrics, /healthz and /readyz; \"\": none."),
+           .doc = "Address of /metrics, /status, /healthz and /readyz; \"\": none."),
     OPTION(struct admin_config, tokens,
            .doc = "Bearer tokens of who may see these pages, except /healthz; none: everybody."),
     OPTION(

@@ -5,12 +5,32 @@
 #include <unistd.h>
 #include "bridge/config/private.h"
 
+enum { TRIAL_NAMES = 64 }; /* sources among which a misspelt one is looked for */
+
 static const struct source *trial_source_named(const struct config *c, struct str name)
 {
     for (size_t i = 0; i < c->source_count; i++)
         if (str_eq(str_of(c->sources[i].source->id), name))
             return c->sources[i].source;
     return NULL;
+}
+
+/* A word without a file of its name: NAME=FILE of a source that is not there, or a file. */
+static bool trial_no_file(const struct config *c, const char *word, struct err *e)
+{
+    const char *names[TRIAL_NAMES + 1] = { 0 };
+    int error = errno;
+    size_t n = 0;
+    struct str rest = str_of(word), name;
+    str_cut(&rest, '=', &name);
+    if (!rest.at || memchr(name.at, '/', name.n) || access(rest.at, R_OK) != 0)
+        return err_set(e, "\"%s\": %s", word, strerror(error));
+    for (size_t i = 0; i < c->source_count && n < TRIAL_NAMES; i++)
+        if (c->sources[i].source->ops->trial)
+            names[n++] = c->sources[i].source->id;
+    const char *near = str_nearest(name, names);
+    return err_set(e, "\"%s\": there is no source named %.*s%s%s%s", word, STR_ARG(name), near ? " (did you mean " : "",
+                   near ? near : "", near ? "?)" : "");
 }
 
 /* Of NAME=FILE: the source of that name, and the file; of FILE: NULL and the file. */
@@ -38,7 +58,9 @@ static bool trial_check_word(const struct config *c, const struct config_trial *
         return err_set(e, "several sources read a database; write NAME=FILE with the name of one");
     if (!named && t->databases.count > 1)
         return err_set(e, "one file for each source");
-    return access(file, R_OK) == 0 || err_set(e, "\"%s\": %s", file, strerror(errno));
+    if (access(file, R_OK) == 0)
+        return true;
+    return named ? err_set(e, "\"%s\": %s", file, strerror(errno)) : trial_no_file(c, word, e);
 }
 
 bool trial_check(const struct config *c, const struct config_trial *t, struct problems *out)

@@ -14,8 +14,8 @@
  *                                                     last, due)
  *   <prefix>retry.<sink>.<wait>  earlier versions        attempts, first, due, origin
  *   <prefix>dead-letter          delivery, intake        sink and endpoint (or source), host, attempts, first, last, status, class, reason, origin
- *   <prefix>dead-letter          `aqueduct dead redrive` sink, endpoint, state: redriven, last, origin; the event's headers, no value: "no longer dead
- *                                                     since that last attempt" (a later failure of the same event stays dead)
+ *   <prefix>dead-letter          `aqueduct dead redrive` sink, endpoint, state: redriven, to, last, origin; the event's headers, no value: "no longer
+ *                                                     dead since that last attempt" (a later failure of the same event stays dead)
  *   <prefix>dead-letter          `aqueduct dead discard` sink and endpoint (or source), state: discarded, letter, last, origin; likewise
  *   <prefix>dead-letter          `aqueduct resend`, `aqueduct dead redrive --to`  sink, endpoint, state: resent, last (when it was), origin; the
  *                                                     event's headers, no value: the sink got the event once more; of no letter
@@ -45,6 +45,7 @@
 #define TRAIL_CLASS     "aqueduct-class" /* refused unavailable configuration poison blocked orphaned invalid unrouted */
 #define TRAIL_REASON    "aqueduct-reason" /* for a person */
 #define TRAIL_STATE     "aqueduct-state"  /* "redriven" "discarded" "resent" "mark" "note" "settled" */
+#define TRAIL_TO        "aqueduct-to" /* "<sink>" or "<sink>/<endpoint>": the other place that a letter was given to */
 #define TRAIL_LETTER    "aqueduct-letter" /* which of the owner's letters it is, as the dead-letter sink files them */
 #define TRAIL_NOTE      "aqueduct-note"   /* decimal: the offset in the same log that a note is about, or begins with */
 #define TRAIL_TOPIC     "aqueduct-topic"  /* origin: where the record stood first */

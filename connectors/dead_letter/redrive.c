@@ -22,7 +22,7 @@ enum {
 
 struct redrive_record { /* one that is published, and what it borrows */
     struct moved moved;
-    char *topic, *owner, *endpoint, *identity, last[CLOCK_TEXT];
+    char *topic, *owner, *endpoint, *identity, *to, last[CLOCK_TEXT];
 };
 
 static void redrive_free_records(struct redrive_record *records, size_t count)
@@ -33,6 +33,7 @@ static void redrive_free_records(struct redrive_record *records, size_t count)
         free(records[i].owner);
         free(records[i].endpoint);
         free(records[i].identity);
+        free(records[i].to);
     }
     free(records);
 }
@@ -57,12 +58,15 @@ static void redrive_news(const struct redrive *d, const struct letter *l, struct
     out->owner = str_dup(l->owner);
     out->endpoint = redrive_text(l->endpoint);
     out->identity = d->as.becomes == LETTER_DISCARDED ? redrive_text(l->identity) : NULL;
+    const struct command_place *to = &d->as.to;
+    out->to = to->sink ? str_join(to->sink, to->endpoint ? "/" : "", to->endpoint ? to->endpoint : "") : NULL;
     out->topic = topic_name(d->call->prefix, TOPIC_DEAD_LETTER, NULL);
     clock_text(l->last_ms, out->last);
     trail_move(&out->moved, &l->record, out->topic,
                (const char *const[]){ l->of_source ? TRAIL_SOURCE : TRAIL_SINK, out->owner, TRAIL_ENDPOINT,
                                       out->endpoint, TRAIL_STATE, letter_state(d->as.becomes), TRAIL_LETTER,
-                                      out->identity, TRAIL_LAST, l->last_ms ? out->last : NULL, NULL });
+                                      out->identity, TRAIL_TO, out->to, TRAIL_LAST, l->last_ms ? out->last : NULL,
+                                      NULL });
     out->moved.record.value = STR_ABSENT;
 }
 

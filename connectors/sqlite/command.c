@@ -23,11 +23,11 @@ static const struct flag command_flags[] = {
     { 0 },
 };
 
-static const char command_usage[] =
-    "aqueduct sqlite inspect FILE [--json]                  what is in an application's database\n"
-    "aqueduct sqlite setup [--source NAME] [--dry-run]      makes the triggers that rules of kind outbox need\n"
-    "aqueduct sqlite verify [--source NAME]                 are they there, and as they should be? (exit code 1: no)\n"
-    "aqueduct sqlite teardown [FILE | --source NAME] [--drop]  takes them away\n";
+static const char command_usage
+    [] = "aqueduct sqlite inspect FILE [--json]                    what is in an application's database\n"
+         "aqueduct sqlite setup [--source NAME] [--dry-run]        makes the triggers of rules of kind outbox\n"
+         "aqueduct sqlite verify [--source NAME]                   are they there, and as they should be? (1: no)\n"
+         "aqueduct sqlite teardown [FILE | --source NAME] [--drop]  takes them away\n";
 
 static const char command_notes[] =
     "inspect says which application's it is, its tables with their rows, and what would be captured, and proposes a configuration:\n"
@@ -39,7 +39,8 @@ static const char command_notes[] =
     "one transaction each, and are run as the application's user. setup makes what is missing, changes what a changed rule needs\n"
     "otherwise, takes away what no rule needs, and does nothing where nothing is to be done; a rule that does not fit the\n"
     "database is refused. teardown takes away the triggers, and the tables of changes that are empty; with --drop all\n"
-    "of them. teardown FILE does so for every source that ever set up that database.\n";
+    "of them. teardown FILE does so for every source that ever set up that database. The exit code of verify is 1 when\n"
+    "something is missing, or not as it should be.\n";
 
 /* ---- what would be captured ---- */
 

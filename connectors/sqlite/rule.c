@@ -68,8 +68,8 @@ const struct option rule_rows[] = {
     OPTION(
         struct rule_options, types,
         .doc =
-            "Event types of your own. append: insert; or by the value of type_column, else \"*\"; open_row: started, done, aborted; diff: "
-            "and outbox: insert, delete, a watched column (pinned), its new value (pinned=1), else update; a row that has such a value "
+            "Event types of your own. append: insert; or by the value of type_column, else \"*\"; open_row: started, done, aborted; diff, outbox: "
+            "insert, delete, a watched column (pinned), its new value (pinned=1), else update; a row that has such a value "
             "when it is first seen, and not by the table's default, tells it as well. What is not named gives no "
             "event. {column} is replaced."),
     OPTION(

@@ -10,9 +10,9 @@
 
 enum { KEYS_BYTES = 32, KEYS_TEXT = 256 };
 
-static const char keys_usage
-    [] = "aqueduct keys new    [--scheme SCHEME] [--out FILE] [--json]   draws a secret, or a pair of keys, at random\n"
-         "aqueduct keys public --secret-file FILE [--json]               says the public half of a pair\n";
+static const char
+    keys_usage[] = "aqueduct keys new    [--scheme SCHEME] [--out FILE] [--json]   draws a secret, or a pair\n"
+                   "aqueduct keys public --secret-file FILE [--json]               says the public half of a pair\n";
 
 static const char keys_notes[] =
     "Without --out the secret goes to stdout, and the public half of a pair to stderr; with it, the secret goes to the\n"

@@ -20,9 +20,10 @@ static const struct flag sign_flags[] = {
     { 0 },
 };
 
-static const char sign_notes[] =
-    "BODY is a file; without it, stdin. What is printed are headers, for example for curl:\n\n"
-    "  aqueduct sign --sink crm body.json | curl -H @- -H 'content-type: application/json' --data-binary @body.json URL\n";
+static const char
+    sign_notes[] = "BODY is a file; without it, stdin. What is printed are headers, for example for curl:\n\n"
+                   "  aqueduct sign --sink crm body.json > head.txt\n"
+                   "  curl -H @head.txt -H 'content-type: application/json' --data-binary @body.json URL\n";
 
 extern const struct command sign_command;
 

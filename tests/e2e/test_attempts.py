@@ -46,7 +46,8 @@ def test_without_failures_it_says_how_deliveries_are_logged(bridge, receivers):
     daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url))
     post_ok(daemon, event("event-of-this-test"))
     wait_for(lambda: daemon.metric("aqueduct_sink_delivered_total", sink="crm") == 1)
-    for words, said in (((), "no failed attempts (deliveries are logged with attempts: all)\n"), (("--failures",), "no attempts match\n")):
+    for words, said in (((), "no failed attempts (deliveries are logged with attempts: all)\n"), (("--failures",), "no attempts match\n"),
+                        (("--sink", "crm"), "no attempts match (deliveries are logged with attempts: all)\n")):
         done = bridge.command("log", *words)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", said)
 
@@ -64,7 +65,7 @@ def test_the_table_is_for_a_person(bridge, receivers, retry, comes):
     assert row.split()[1] == "crm" and row.split()[4:7] == ["1", "retry", "503"] and row.split()[8] == comes
     assert row.endswith("503 Service Unavailable")
     none = bridge.command("log", "--event", "another")
-    assert (none.returncode, none.stdout, none.stderr) == (0, "", "no attempts match\n")
+    assert (none.returncode, none.stdout, none.stderr) == (0, "", "no attempts match (deliveries are logged with attempts: all)\n")
 
 
 def test_each_endpoint_has_its_attempts(bridge, receivers):

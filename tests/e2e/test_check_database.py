@@ -65,6 +65,8 @@ def test_prints_the_event_of_the_newest_row(run, database):
     done = run("--database", "app=" + database)
     assert "app: rule jobs: its newest row would give\n{\n" in done.stdout and '"type": "job.started"' in done.stdout
     assert "\033" not in done.stdout, "colour is for terminals"
+    done = run("--database", "ap=" + database)
+    assert (done.returncode, done.stderr) == (1, f'--database: "ap={database}": there is no source named ap (did you mean app?)\n')
 
 
 def test_masks_secrets_and_warns_of_them(run, database):

@@ -113,6 +113,12 @@ def test_help_suggests(run, wrong, right):
     assert f"(did you mean {right}?)" in done.stderr
 
 
+def test_a_command_says_what_is_missing(run):
+    done = run("resend", "--to", "crm")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("aqueduct: a word is missing: aqueduct resend [-c FILE]... ID --to SINK") and done.stderr.endswith("; see aqueduct help resend\n")
+
+
 def test_help_about_nothing_known(run):
     done = run("help", "webhok")
     assert done.returncode == 2
@@ -141,16 +147,17 @@ def test_help_of_a_part(run, name, part, words):
 
 
 def test_help_fits_a_terminal(run):
-    for words in (["sqlite"], ["http"], ["webhook"], ["broker"]):
-        long = [line for line in run("help", *words).stdout.splitlines() if line.startswith("      ") and len(line) > 100]
-        assert not long, long
+    names = re.findall(r"^  ([a-z_]+)", run("--help").stdout, re.M)
+    assert {"status", "orphans", "sign", "sqlite", "dead_letter"} <= set(names)
+    for words in ([], *([name] for name in names), ["broker"], ["config"], ["filter"], ["template"], ["events"], ["metrics"], ["endpoints"]):
+        long = [line for line in run("help", *words).stdout.splitlines() if len(line) > 100]
+        assert not long, (words, long)
     text = run("--help").stdout
     assert text.count("or a preset:") == 1
     named = set(re.split(r"[\s,:]+", text.split("\nMore: ")[1]))
     of = {place: {file.stem for file in (ROOT / "schemas" / place).glob("*.yaml")} for place in ("presets", "inbound", "receivers")}
     assert named >= of["presets"] | of["inbound"] | of["receivers"] | {"template"}
-    assert [line for line in text.splitlines() if re.match(r"  status \[", line)] == [
-        "  status [-c FILE]... [--json] [--sink NAME] [--list pending|waiting [--limit N]] [--event ID [--since TIME]]"]
+    assert "status [-c FILE]... [--json] [--sink NAME] [--list pending|waiting [--limit N]] [--event ID [--since TIME]] Say of each sink" in " ".join(text.split())
 
 
 @pytest.mark.parametrize("args, said", [
@@ -285,8 +292,8 @@ def sample(kind, option, about):
 def options_of(run):
     for section in ["sources", "sinks"]:
         for kind in re.findall(r"^  (\w+) +\S", run("help", section).stdout.partition("Types")[2].partition("\n\n")[0], flags=re.M):
-            for option, about in re.findall(r"^  ([a-z_.\[\]]+)  \((.*)\)$", run("help", kind).stdout, flags=re.M):
-                yield section, kind, option, about
+            for option, about in re.findall(r"^  ([a-z_.\[\]]+)  \(((?:.|\n      )*?)\)$", run("help", kind).stdout, flags=re.M):
+                yield section, kind, option, about.replace("\n      ", " ")
 
 
 def test_check_takes_every_option_of_the_help(run):
@@ -640,6 +647,7 @@ def test_check_warns_of_types_that_no_source_has(run, filter, said):
     ("{prefix: {type: workspace.}}", 'begins with "workspace."; in the vocabulary that is collection.'),
     ("{exact: {type: thread.moved}}", 'is "thread.moved"'),
     ("{exact: {type: conversation.create}}", 'is "conversation.create" (did you mean conversation.created?)'),
+    ("{exact: {type: chat.response.generated}}", 'is "chat.response.generated"'),
     ("{exact: {type: order_shiped}}", 'is "order_shiped" (did you mean order_shipped?)'),
     ("{exact: {type: order_shipped}}", None),
     ("{exact: {type: github.push}}", None),

@@ -332,6 +332,7 @@ def test_redrive_to_another_place_and_discard(bridge, receivers, daemon_is):
     ids = [f"event-number-{i}" for i in range(5)]
     post_ok(daemon, *(event(i, "test.kept" if i[-1] in "34" else "test.sent") for i in ids))
     wait_for(lambda: len(bridge.dead()) == 5)
+    assert "  endpoint a:\n    nothing since the start\n" in bridge.command("status").stdout
     if daemon_is == "stopped":
         daemon.stop()
     assert bridge.command("dead", "redrive", "--all", "--to", "other").returncode == 2
@@ -350,7 +351,7 @@ def test_redrive_to_another_place_and_discard(bridge, receivers, daemon_is):
     wait_for(lambda: daemon.metric("aqueduct_dead_letters_discarded", sink="failed") == 2)
     if daemon_is == "running":
         text = bridge.command("status", "--event", ids[0]).stdout
-        assert re.search(" other/a +finished: .*; resent .* ago\n", text) and re.search(" bad +finished", text)
+        assert re.search(" other/a +finished: .*; resent .* ago\n", text) and re.search(" bad +dead, and redriven to other/a, last attempt .* refused: 400 Bad Request\n", text)
         assert re.search(" bad +dead, and discarded by a person, .* refused: 400 Bad Request\n", bridge.command("status", "--event", ids[4]).stdout)
     assert bridge.dead() == [] and {one["id"] for one in bridge.dead("--state", "discarded")} == set(ids[3:])
     assert {one["host"] for one in bridge.dead("--state", "all")} == {"127.0.0.1"}

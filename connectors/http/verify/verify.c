@@ -33,7 +33,7 @@ const struct option verify_rows[] = {
     OPTION(
         struct verify_options, secrets, .of = secret_rows,
         .doc =
-            "Signing secrets or tokens of at least 16 characters (scheme standard: whsec_ and the base64 of 24 bytes); all of them are valid, so that they can be rotated."),
+            "Signing secrets or tokens of at least 16 characters (scheme standard: whsec_ and the base64 of 24 bytes or more, a text of 24 characters, or the public half of a pair, whpk_); all of them are valid, so that they can be rotated."),
     OPTION(struct verify_options, header,
            .doc = "Header with the signature or the token, when it is not the scheme's own."),
     OPTION(struct verify_options, tolerance, .min = 1000, .max = 86400000,

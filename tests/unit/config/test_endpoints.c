@@ -136,7 +136,7 @@ TEST(every_receiver_that_has_a_name_is_good)
 TEST(what_is_wrong_with_a_receivers_file)
 {
     expect("    url: http://a/\n    for: slak\n",
-           "a.yaml:7:10: sinks.w.for: there is no preset \"slak\"; did you mean \"slack\"?\n");
+           "a.yaml:7:10: sinks.w.for: there is no receiver \"slak\" (did you mean slack?)\n");
     write_file("bad.yaml", "unsigned: true\nbdoy: data\n");
     expect("    url: http://a/\n    for: ./bad.yaml\n",
            "./bad.yaml:2:1: sinks.w: unknown key \"bdoy\" (did you mean body?)\n");

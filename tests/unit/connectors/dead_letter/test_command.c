@@ -602,7 +602,8 @@ TEST(a_letter_goes_to_another_place)
     assert_int_equal(published_count, 3);
     assert_string_equal(published[0].topic, "aqueduct.redrive.erp");
     assert_null(strstr(published[0].headers, TRAIL_ENDPOINT));
-    assert_non_null(strstr(published[1].headers, "aqueduct-sink=crm;aqueduct-state=redriven;aqueduct-last=" LAST ";"));
+    assert_non_null(strstr(published[1].headers,
+                           "aqueduct-sink=crm;aqueduct-state=redriven;aqueduct-to=erp;aqueduct-last=" LAST ";"));
     assert_non_null(strstr(published[2].headers, "aqueduct-sink=erp;aqueduct-state=resent;aqueduct-last="));
     assert_string_equal(published[2].topic, "aqueduct.dead-letter");
     assert_string_equal(output, "redriven  crm chat.created e-1 to erp\nredriven 1, refused 0, of 1\n");

@@ -279,7 +279,7 @@ TEST(wrong_rules)
         const char *yaml, *why;
     } bad[] = {
         { "start: now\n", "nothing to capture" },
-        { "preset: anythinglm\n", "did you mean \"anythingllm\"" },
+        { "preset: anythinglm\n", "(did you mean anythingllm?)" },
         { "preset: ./no/such.yaml\n", "No such file" },
         { "capture:\n- {name: 'A b', kind: append, table: t, types: {insert: x}}\n", "no name" },
         { "capture:\n- {name: a, kind: append, types: {insert: x}}\n", "needs a table or a select" },
