@@ -40,7 +40,6 @@ PATIENCE = float(os.environ.get("PATIENCE", 40))     # seconds; a bound for what
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "threads: also runs under ThreadSanitizer")
-    config.addinivalue_line("markers", "long: only in tests/run long")
     config.addinivalue_line("markers", "kafka: needs a Kafka (given by what a test takes)")
 
 
