@@ -21,9 +21,9 @@ def registry(aqueduct):
     done = subprocess.run([aqueduct, "help", "metrics"], env={}, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     found = {}
-    for name, kind, labels, doc in re.findall(r"^  (\w+)  \((\w+)(?:, by ([\w, ]+))?\)\n      (\S.*)$", done.stdout, flags=re.M):
+    for name, kind, labels, doc in re.findall(r"^  (\w+)  \((\w+)(?:, by ([\w, ]+))?\)\n((?:      \S.*\n)+)", done.stdout, flags=re.M):
         assert name not in found
-        found[name] = kind, doc, set(labels.split(", ")) - {""}
+        found[name] = kind, " ".join(doc.split()), set(labels.split(", ")) - {""}
     assert len(found) == done.stdout.count("\n  aqueduct_")
     return found
 

@@ -332,7 +332,8 @@ def test_redrive_to_another_place_and_discard(bridge, receivers, daemon_is):
     ids = [f"event-number-{i}" for i in range(5)]
     post_ok(daemon, *(event(i, "test.kept" if i[-1] in "34" else "test.sent") for i in ids))
     wait_for(lambda: len(bridge.dead()) == 5)
-    assert "  endpoint a:\n    nothing since the start\n" in bridge.command("status").stdout
+    if bridge.kind == "local":          # a daemon without an admin listener keeps its own account to itself
+        assert "  endpoint a:\n    nothing since the start\n" in bridge.command("status").stdout
     if daemon_is == "stopped":
         daemon.stop()
     assert bridge.command("dead", "redrive", "--all", "--to", "other").returncode == 2

