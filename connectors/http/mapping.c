@@ -213,24 +213,39 @@ static bool mapping_check_prepared(const struct mapping_rules *r, struct err *e)
     return good;
 }
 
+struct mapping_said {
+    const char *name; /* of an option */
+    bool said;        /* it has another value than its default */
+};
+
+/* The name of the first that is said, or NULL. */
+static const char *mapping_first(const struct mapping_said *options, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (options[i].said)
+            return options[i].name;
+    return NULL;
+}
+
 /* What belongs to a map that is not there. */
 static bool mapping_check_without(const struct mapping_options *o, const struct mapping_rules *r, struct err *e)
 {
-    if (r->data.count || mapping_is_set(r->each) || mapping_is_set(r->part))
-        return err_set(e, "%s: belongs to a path with map",
-                       r->data.count             ? "data"
-                       : mapping_is_set(r->each) ? "each"
-                                                 : "part");
-    if (!tell_is_full(&o->telling) || mapping_is_set(o->telling.app) || o->unmapped != UNMAPPED_STORE || o->raw
-        || o->mask.count)
-        return err_set(e, "%s: belongs to a path with map; other bodies are told as they come",
-                       mapping_is_set(o->telling.app)     ? "app"
-                       : o->telling.content != TELL_FULL  ? "content"
-                       : o->telling.personal != TELL_FULL ? "personal"
-                       : o->raw                           ? "raw"
-                       : o->mask.count                    ? "mask"
-                                                          : "unmapped");
-    return true;
+    const struct mapping_said of_rules[] = { { "data", r->data.count },
+                                             { "each", mapping_is_set(r->each) },
+                                             { "part", mapping_is_set(r->part) } };
+    const struct mapping_said of_telling[] = {
+        { "app", mapping_is_set(o->telling.app) },
+        { "content", o->telling.content != TELL_FULL },
+        { "personal", o->telling.personal != TELL_FULL },
+        { "raw", o->raw },
+        { "mask", o->mask.count },
+        { "unmapped", !tell_is_full(&o->telling) || o->unmapped != UNMAPPED_STORE },
+    };
+    const char *name = mapping_first(of_rules, sizeof of_rules / sizeof *of_rules);
+    if (name)
+        return err_set(e, "%s: belongs to a path with map", name);
+    name = mapping_first(of_telling, sizeof of_telling / sizeof *of_telling);
+    return !name || err_set(e, "%s: belongs to a path with map; other bodies are told as they come", name);
 }
 
 static bool mapping_check_with(const struct mapping_options *o, const struct mapping_rules *r, struct err *e)
