@@ -16,14 +16,36 @@ struct channel channel_of(int fd)
     return (struct channel){ .fd = fd };
 }
 
-CURLcode channel_take(struct channel *c, CURL *easy)
+/* What libcurl says last, as its error buffer keeps what it said first, be that of no consequence. */
+static int channel_hear(CURL *easy, curl_infotype type, char *text, size_t n, void *ctx)
+{
+    (void)easy;
+    n -= n > 0 && text[n - 1] == '\n';
+    if (type == CURLINFO_TEXT && n < CURL_ERROR_SIZE) {
+        memcpy(ctx, text, n);
+        ((char *)ctx)[n] = '\0';
+    }
+    return 0;
+}
+
+/* It also ties the connection to the handle: one that is tied to none is idle, and libcurl's to close. */
+static CURLcode channel_tie(struct channel *c, CURL *easy, size_t *n, char said[CURL_ERROR_SIZE])
+{
+    curl_easy_setopt(easy, CURLOPT_DEBUGFUNCTION, channel_hear);
+    curl_easy_setopt(easy, CURLOPT_DEBUGDATA, said);
+    curl_easy_setopt(easy, CURLOPT_VERBOSE, 1L);
+    CURLcode code = curl_easy_recv(easy, &c->first, 1, n);
+    curl_easy_setopt(easy, CURLOPT_VERBOSE, 0L);
+    return code;
+}
+
+CURLcode channel_take(struct channel *c, CURL *easy, char said[CURL_ERROR_SIZE])
 {
     size_t n = 0;
     struct curl_tlssessioninfo *tls = NULL;
     curl_socket_t fd = CURL_SOCKET_BAD;
     *c = (struct channel){ .fd = -1, .easy = easy };
-    /* It also ties the connection to the handle: one that is tied to none is idle, and libcurl's to close. */
-    CURLcode code = curl_easy_recv(easy, &c->first, 1, &n);
+    CURLcode code = channel_tie(c, easy, &n, said);
     if (code == CURLE_OK && n == 0)
         return CURLE_GOT_NOTHING;
     if (code != CURLE_OK && code != CURLE_AGAIN)

@@ -26,8 +26,8 @@ struct channel {
 
 struct channel channel_of(int fd); /* moved */
 /* Takes over the connection of a handle that has ended and is still in its multi handle. The handle is the channel's with
- * CURLE_OK alone. CURLE_NOT_BUILT_IN: libcurl has another TLS than OpenSSL. */
-CURLcode channel_take(struct channel *c, CURL *easy);
+ * CURLE_OK alone. CURLE_NOT_BUILT_IN: libcurl has another TLS than OpenSSL. `said`: what libcurl says of it, if anything. */
+CURLcode channel_take(struct channel *c, CURL *easy, char said[CURL_ERROR_SIZE]);
 /* Bytes of head and body from `sent` on; returns how many went, CHANNEL_AGAIN or CHANNEL_LOST. What did not go has to be
  * sent next. */
 ssize_t channel_send(struct channel *c, struct str head, struct str body, size_t sent);

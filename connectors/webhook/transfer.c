@@ -175,7 +175,7 @@ static bool transfer_send_plain(struct transfer *t)
 static bool transfer_take_connection(struct transfer *t, struct channel *c, struct answer *a)
 {
     if (t->target->transport.tls) {
-        a->code = channel_take(c, t->easy);
+        a->code = channel_take(c, t->easy, t->text);
         if (a->code == CURLE_OK)
             t->easy = NULL; /* the channel's */
         else
