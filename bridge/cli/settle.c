@@ -116,7 +116,7 @@ static bool settle_flush(struct settle *s)
     if (s->count == 0)
         return true;
     bool ok = !s->dead || settle_letters(s);
-    crash_point("orphans-after-letters");
+    crash_point("command-orphans-after-letters");
     ok = ok && (s->of->kind != UNSERVED_WAITING || settle_note(s));
     if (ok) {
         int64_t before = s->out->ended;

@@ -203,7 +203,7 @@ static bool redrive_do(struct redrive *d, struct err *e)
 {
     bool ok = redrive_events(d, e);
     struct err untold;
-    crash_point("redrive-after-events");
+    crash_point("command-redrive-after-events");
     if (d->count && !redrive_note(d, &untold)) {
         *e = untold;
         redrive_drop(d, 0);

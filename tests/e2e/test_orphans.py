@@ -148,7 +148,7 @@ def test_a_command_that_is_killed_repeats_letters_and_loses_nothing(bridge, rece
              any(one["later"] for one in orphans(bridge, "list")["orphans"]))
     for _ in range(2):
         killed = subprocess.run([bridge.program, "orphans", "dead", "--yes", "-c", str(bridge.config)], cwd=bridge.folder, capture_output=True,
-                                timeout=60, env=dict(os.environ, AQUEDUCT_CRASH_AT="orphans-after-letters"))
+                                timeout=60, env=dict(os.environ, AQUEDUCT_CRASH_AT="command-orphans-after-letters"))
         assert killed.returncode == -9
     assert left(bridge)[("waits", "waiting")] == 5
     assert bridge.command("orphans", "dead", "--yes").returncode == 0

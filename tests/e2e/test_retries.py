@@ -373,7 +373,7 @@ def test_a_killed_redrive_sends_again_and_loses_nothing(local_bridge, receivers)
     wait_for(lambda: len(local_bridge.dead()) == 3)
     works.append(True)
     killed = subprocess.run([local_bridge.program, "dead", "redrive", "--all", "-c", str(local_bridge.config)], cwd=local_bridge.folder, capture_output=True,
-                            env=os.environ | {"AQUEDUCT_CRASH_AT": "redrive-after-events"}, timeout=60)
+                            env=os.environ | {"AQUEDUCT_CRASH_AT": "command-redrive-after-events"}, timeout=60)
     assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, b""), killed.stderr
     receiver.delivered(ids)
     assert {one["id"] for one in local_bridge.dead()} == ids, "nothing says yet that they were redriven"
