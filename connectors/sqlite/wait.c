@@ -232,16 +232,19 @@ void wait_before_second_look(struct sqlite_source *s)
     s->idle.again_ms = wal && !s->idle.second ? clock_mono_ms() + WAIT_SECOND_MS : 0;
 }
 
-/* Of what was held, each moment that passes pays a part; there is a rest until all but a burst is paid. */
+/* Of what was held, each moment that passes pays a part; there is a rest until all but a burst is paid. More than the longest
+ * rest pays is not owed: a first look at a large table takes its time once. */
 void wait_rest(struct sqlite_source *s, int64_t busy_us)
 {
     struct wait *w = &s->wait;
+    const int64_t most = WAIT_BURST_US + WAIT_REST_MS * 1000 / WAIT_SHARE;
     int64_t now = clock_mono_us(), paid = (now - w->rested_us) / WAIT_SHARE;
     bool close = now - w->rested_us < (WAIT_STREAK_MS + 1) * 1000;
-    w->owed_us = (w->owed_us > paid ? w->owed_us - paid : 0) + busy_us;
+    int64_t owed = (w->owed_us > paid ? w->owed_us - paid : 0) + busy_us;
+    w->owed_us = owed < most ? owed : most;
     w->rested_us = now;
     w->streak = close ? w->streak + (w->streak < WAIT_STREAK) : 0;
     int64_t ms = (w->owed_us - WAIT_BURST_US) * WAIT_SHARE / 1000;
     int64_t least = w->streak == WAIT_STREAK ? WAIT_STREAK_MS : 0;
-    w->rest_until_ms = now / 1000 + (ms < least ? least : ms > WAIT_REST_MS ? WAIT_REST_MS : ms);
+    w->rest_until_ms = now / 1000 + (ms < least ? least : ms);
 }

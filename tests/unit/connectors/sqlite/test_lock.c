@@ -171,6 +171,11 @@ TEST(a_rest_follows_what_adds_up)
     s->wait.rested_us -= 3600 * INT64_C(1000000);
     wait_rest(s, 9000);
     assert_true(s->wait.rest_until_ms <= s->wait.rested_us / 1000);
+    wait_rest(s, 3600 * INT64_C(1000000)); /* a first look: one rest behind it, and all is paid */
+    assert_true(s->wait.rest_until_ms > s->wait.rested_us / 1000 + 500);
+    s->wait.rested_us -= 1000000;
+    wait_rest(s, 0);
+    assert_true(s->wait.rest_until_ms <= s->wait.rested_us / 1000);
     rig_end(&rig);
 }
 
