@@ -9,14 +9,6 @@
 #include "bridge/lib/buf.h"
 #include "bridge/lib/mem.h"
 
-static bool place_in(const struct strings *list, struct str name)
-{
-    for (size_t i = 0; i < list->count; i++)
-        if (str_eq(name, str_of(list->at[i])))
-            return true;
-    return false;
-}
-
 static bool place_takes(const struct sink *s)
 {
     return !s->ops->broadcast && !s->ops->dead_letters;
@@ -48,7 +40,7 @@ bool place_named(const struct command_call *call, struct str text, struct comman
     size_t i = 0;
     str_cut(&endpoint, '/', &sink);
     while (i < call->sink_count
-           && !(str_eq(sink, str_of(call->sinks[i]->id)) || place_in(&call->names[i].formerly, sink)))
+           && !(str_eq(sink, str_of(call->sinks[i]->id)) || strings_have(&call->names[i].formerly, sink)))
         i++;
     if (i == call->sink_count)
         return place_none(call, NULL, "there is no such sink", text, e);
@@ -56,7 +48,7 @@ bool place_named(const struct command_call *call, struct str text, struct comman
     const struct strings *endpoints = &call->names[i].endpoints;
     if (!place_takes(s))
         return place_none(call, NULL, "that sink takes no single events", text, e);
-    if (has_endpoint && !place_in(endpoints, endpoint))
+    if (has_endpoint && !strings_have(endpoints, endpoint))
         return place_none(call, s, "the sink has no such endpoint", text, e);
     if (!has_endpoint && endpoints->count)
         return place_none(call, s, "say which of the sink's endpoints", text, e);

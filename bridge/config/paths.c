@@ -23,14 +23,6 @@ struct paths {
 
 /* ---- which types come ---- */
 
-static bool paths_is_wanted(const struct strings *topics, const char *topic)
-{
-    for (size_t i = 0; i < topics->count; i++)
-        if (strcmp(topics->at[i], topic) == 0)
-            return true;
-    return false;
-}
-
 /* Can an event of that type come? */
 static bool paths_comes(const struct paths *p, struct str type)
 {
@@ -38,7 +30,7 @@ static bool paths_comes(const struct paths *p, struct str type)
     bool comes = false;
     for (size_t i = 0; i < p->c->routes.count; i++) {
         enum filter_answer taken = filter_match_type(routes[i].filter, type);
-        if (taken != FILTER_NO && (p->topics ? paths_is_wanted(p->topics, routes[i].topic) : i == p->route))
+        if (taken != FILTER_NO && (p->topics ? strings_have(p->topics, str_of(routes[i].topic)) : i == p->route))
             comes = true;
         if (taken == FILTER_YES && !routes[i].also)
             break;
@@ -114,10 +106,10 @@ static void paths_add_step(struct buf *out, struct str step)
 static void paths_check(const struct paths *p, struct str written, bool pointer, const struct node *n,
                         const struct where *at)
 {
-    struct buf path = buf_new(PATHS_BYTES);
-    struct str rest = str_from(written, pointer ? 1 : 5 /* data. */), step;
     if (memchr(written.at, '~', written.n) || (pointer && memchr(written.at, '.', written.n)))
         return; /* no path of the vocabulary is written so */
+    struct buf path = buf_new(PATHS_BYTES);
+    struct str rest = str_from(written, pointer ? 1 : strlen("data.")), step;
     while (str_cut(&rest, pointer ? '/' : '.', &step))
         paths_add_step(&path, step);
     if (path.n && !path.failed && !paths_has(p, buf_str(&path))) {

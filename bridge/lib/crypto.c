@@ -106,7 +106,12 @@ static int base64_sixbits(char c)
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-bool base64_decode(struct buf *out, struct str text)
+static char base64_plain(char c)
+{
+    return c == '-' ? '+' : c == '_' ? '/' : c;
+}
+
+static bool base64_decode_letters(struct buf *out, struct str text, bool of_urls)
 {
     size_t n = text.n;
     while (n > 0 && text.n - n < 2 && text.at[n - 1] == '=')
@@ -119,7 +124,7 @@ bool base64_decode(struct buf *out, struct str text)
         return false;
     unsigned bits = 0;
     for (size_t i = 0, held = 0; i < n; i++) {
-        int six = base64_sixbits(text.at[i]);
+        int six = base64_sixbits(of_urls ? base64_plain(text.at[i]) : text.at[i]);
         if (six < 0)
             return false;
         bits = bits << 6 | (unsigned)six;
@@ -131,6 +136,16 @@ bool base64_decode(struct buf *out, struct str text)
     }
     out->n += length;
     return true;
+}
+
+bool base64_decode(struct buf *out, struct str text)
+{
+    return base64_decode_letters(out, text, false);
+}
+
+bool base64url_decode(struct buf *out, struct str text)
+{
+    return base64_decode_letters(out, text, true);
 }
 
 void hex_add(struct buf *out, struct str bytes)

@@ -20,6 +20,7 @@ void crypto_wipe(void *p, size_t n);
 
 void base64_add(struct buf *out, struct str bytes);   /* RFC 4648 section 4, padded */
 bool base64_decode(struct buf *out, struct str text); /* strict alphabet; padding may be missing; false adds nothing */
+bool base64url_decode(struct buf *out, struct str text); /* the same, in the letters of URLs as well (section 5) */
 void hex_add(struct buf *out, struct str bytes);      /* lower case */
 bool hex_decode(struct buf *out, struct str text);    /* either case, even length */
 

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include "bridge/lib/clock.h"
 #include "bridge/lib/err.h"
+#include "bridge/lib/str.h"
 
 struct bytes { /* 64KiB 1MiB 500B */
     int64_t n;
@@ -132,3 +133,11 @@ struct option {
     {                                                                                                                  \
         .key = #field, .type = OPT_GROUP, .offset = offsetof(T, field), .of = (rows), __VA_ARGS__                      \
     }
+
+static inline bool strings_have(const struct strings *list, struct str text)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (str_eq(str_of(list->at[i]), text))
+            return true;
+    return false;
+}

@@ -7,18 +7,10 @@
 
 enum { NAMES_NEAR = 1000 }; /* most that a wrong one is compared with */
 
-static bool names_in(const struct strings *list, struct str name)
-{
-    for (size_t i = 0; i < list->count; i++)
-        if (str_eq(name, str_of(list->at[i])))
-            return true;
-    return false;
-}
-
 /* Does the i-th sink have this name now, or had it? */
 static bool names_is_sink(const struct command_call *call, size_t i, struct str name)
 {
-    return str_eq(name, str_of(call->sinks[i]->id)) || names_in(&call->names[i].formerly, name);
+    return str_eq(name, str_of(call->sinks[i]->id)) || strings_have(&call->names[i].formerly, name);
 }
 
 static bool names_is_source(const struct command_call *call, struct str name)
@@ -34,7 +26,7 @@ static bool names_configured(const struct command_call *call, struct str sink, s
 {
     for (size_t i = 0; i < call->sink_count; i++)
         if ((!sink.at || names_is_sink(call, i, sink))
-            && (!endpoint.at || names_in(&call->names[i].endpoints, endpoint)))
+            && (!endpoint.at || strings_have(&call->names[i].endpoints, endpoint)))
             return true;
     return false;
 }

@@ -256,14 +256,8 @@ static bool judge_try_secret(struct judge *j, struct str secret)
 /* Base64 with the letters of URLs, or as it is. */
 static bool judge_decode(struct str text, int how, struct buf *out)
 {
-    struct buf plain = buf_new(text.n + 1);
     buf_reset(out);
-    buf_add_str(&plain, text);
-    for (size_t i = 0; i < plain.n && how == 2; i++)
-        plain.at[i] = plain.at[i] == '-' ? '+' : plain.at[i] == '_' ? '/' : plain.at[i];
-    bool ok = how == 0 ? hex_decode(out, buf_str(&plain)) : base64_decode(out, buf_str(&plain));
-    buf_free(&plain);
-    return ok;
+    return how == 0 ? hex_decode(out, text) : how == 1 ? base64_decode(out, text) : base64url_decode(out, text);
 }
 
 /* Is one of the header's texts the right signature, in whatever way it is written? */

@@ -61,12 +61,9 @@ static int64_t grant_seconds(const json_t *value)
 static json_t *grant_claims(const char *token)
 {
     const char *first = strchr(token, '.'), *second = first ? strchr(first + 1, '.') : NULL;
-    struct buf text = buf_new(GRANT_BYTES), plain = buf_new(GRANT_BYTES);
-    for (const char *c = second ? first + 1 : second; c < second; c++)
-        buf_add_char(&text, *c == '-' ? '+' : *c == '_' ? '/' : *c);
-    bool decoded = second && base64_decode(&plain, buf_str(&text));
+    struct buf plain = buf_new(GRANT_BYTES);
+    bool decoded = second && base64url_decode(&plain, (struct str){ first + 1, (size_t)(second - first) - 1 });
     json_t *claims = decoded ? json_loadb(plain.at, plain.n, 0, NULL) : NULL;
-    buf_free(&text);
     buf_free(&plain);
     return claims;
 }

@@ -12,13 +12,8 @@ enum { TOKEN_BYTES = 4096 };
 
 static bool access_decode_url64(struct str text, struct buf *out)
 {
-    struct buf plain = buf_new(TOKEN_BYTES);
-    for (size_t i = 0; i < text.n; i++)
-        buf_add_char(&plain, text.at[i] == '-' ? '+' : text.at[i] == '_' ? '/' : text.at[i]);
     buf_reset(out);
-    bool good = !plain.failed && base64_decode(out, buf_str(&plain));
-    buf_free(&plain);
-    return good;
+    return text.n <= TOKEN_BYTES && base64url_decode(out, text);
 }
 
 /* The token that one of the offered subprotocols is, in *token. */

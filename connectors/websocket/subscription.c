@@ -44,12 +44,7 @@ struct parsing {
 
 static bool subscription_is_known(const struct strings *known, struct str topic)
 {
-    if (!known || known->count == 0)
-        return true;
-    for (size_t i = 0; i < known->count; i++)
-        if (str_eq(str_of(known->at[i]), topic))
-            return true;
-    return false;
+    return !known || known->count == 0 || strings_have(known, topic);
 }
 
 static bool subscription_add_topics(struct parsing *p, struct str list)
