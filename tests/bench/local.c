@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The embedded broker: publish and acknowledge, and its raw limit: plain SQLite inserting the same bytes in groups of
- * the same size, in the same run.
+/* The embedded broker: publish and acknowledge, and its raw limits: plain SQLite inserting the same bytes in groups of
+ * the same size, and a file that only grows, in the same run.
  *
  *   bench.local [in flight] [seconds] [bytes] [threads] [folder]
  *
  * Prints one JSON object. CPU is the whole process: publishers, writer and, in the last part, a reader. */
+#include <fcntl.h>
 #include <poll.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -182,6 +183,44 @@ static struct figures bench_raw(int batch)
     return figures_of(records, wall, cpu, samples);
 }
 
+/* ---- a file that only grows ---- */
+
+enum { SEGMENT_STEP = 64 << 20 }; /* bytes that are reserved ahead, so that a sync writes no metadata */
+
+/* What a log of segment files could cost at best: one write and one sync per group. */
+static struct figures bench_append(int batch)
+{
+    char file[300];
+    snprintf(file, sizeof file, "%s/append", folder);
+    int fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    size_t group_bytes = (size_t)batch * bytes, records = 0, samples = 0;
+    char *group = mem_alloc(group_bytes);
+    CHECK(fd >= 0);
+    off_t at = 0, reserved = 0;
+    int64_t began = clock_mono_us(), until = began + (int64_t)(seconds * 1e6), now = began;
+    double cpu = meter_cpu_s(0);
+    while (now < until) {
+        int64_t group_began = now;
+        if (at + (off_t)group_bytes > reserved)
+            CHECK(posix_fallocate(fd, reserved, SEGMENT_STEP) == 0);
+        if (at + (off_t)group_bytes > reserved)
+            reserved += SEGMENT_STEP;
+        for (int i = 0; i < batch; i++)
+            memcpy(group + (size_t)i * bytes, value, bytes);
+        CHECK(pwrite(fd, group, group_bytes, at) == (ssize_t)group_bytes && fdatasync(fd) == 0);
+        at += (off_t)group_bytes;
+        records += (size_t)batch;
+        now = clock_mono_us();
+        if (samples < LATENCIES)
+            latency_us[samples++] = (uint32_t)(now - group_began);
+    }
+    double wall = (double)(now - began) / 1e6;
+    cpu = meter_cpu_s(0) - cpu;
+    close(fd);
+    free(group);
+    return figures_of(records, wall, cpu, samples);
+}
+
 static void print(const char *name, struct figures f, const char *end)
 {
     printf("\"%s\": {\"records_per_s\": %.0f, \"cpu_us\": %.2f, \"p50_ms\": %.2f, \"p99_ms\": %.2f}%s", name, f.rate,
@@ -213,10 +252,12 @@ int main(int argc, char **argv)
     struct figures read = bench_read(b);
     broker_close(b);
     struct figures raw = bench_raw(batch ? batch : 1);
+    struct figures append = bench_append(batch ? batch : 1);
     printf("{\"bench\": \"local\", \"in_flight\": %d, \"threads\": %d, \"bytes\": %zu, \"records_per_commit\": %d, ",
            in_flight, threads, bytes, batch);
     print("broker", published, ", ");
     print("raw", raw, ", ");
+    print("append", append, ", ");
     print("read", read, ", ");
     printf("\"cpu_ratio\": %.2f, \"rate_ratio\": %.2f}\n", published.cpu_us / raw.cpu_us, published.rate / raw.rate);
     folder_remove(folder);
