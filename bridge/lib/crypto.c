@@ -148,6 +148,17 @@ bool base64url_decode(struct buf *out, struct str text)
     return base64_decode_letters(out, text, true);
 }
 
+bool base64url_decode_exact(struct buf *out, struct str text)
+{
+    for (size_t i = 0; i < text.n; i++)
+        if (text.at[i] == '+' || text.at[i] == '/' || base64_sixbits(base64_plain(text.at[i])) < 0)
+            return false;
+    int unused = text.n % 4 == 2 ? 15 : text.n % 4 == 3 ? 3 : 0; /* bits of the last letter */
+    if (text.n && (base64_sixbits(base64_plain(text.at[text.n - 1])) & unused))
+        return false;
+    return base64url_decode(out, text);
+}
+
 void hex_add(struct buf *out, struct str bytes)
 {
     static const char digits[] = "0123456789abcdef";

@@ -21,8 +21,10 @@ void crypto_wipe(void *p, size_t n);
 void base64_add(struct buf *out, struct str bytes);   /* RFC 4648 section 4, padded */
 bool base64_decode(struct buf *out, struct str text); /* strict alphabet; padding may be missing; false adds nothing */
 bool base64url_decode(struct buf *out, struct str text); /* the same, in the letters of URLs as well (section 5) */
-void hex_add(struct buf *out, struct str bytes);         /* lower case */
-bool hex_decode(struct buf *out, struct str text);       /* either case, even length */
+/* In the letters of URLs alone, without padding and bits left over, so that no bytes have two texts. */
+bool base64url_decode_exact(struct buf *out, struct str text);
+void hex_add(struct buf *out, struct str bytes);   /* lower case */
+bool hex_decode(struct buf *out, struct str text); /* either case, even length */
 
 void uuid_random(char out[UUID_TEXT]); /* version 4 */
 /* Version 5 (RFC 9562 section 5.5) of the fields under Aqueduct's namespace afceb73b-a43b-492d-9e86-9747940f047d.

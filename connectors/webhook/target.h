@@ -6,7 +6,7 @@
 #include "connectors/webhook/hide.h"
 #include "connectors/webhook/multi.h"
 #include "connectors/webhook/plain.h"
-#include "connectors/webhook/transport.h"
+#include "bridge/net/transport.h"
 
 enum transfer_method { METHOD_POST, METHOD_PUT, METHOD_PATCH, METHOD_DELETE, METHOD_OPTIONS };
 

@@ -20,6 +20,7 @@ LAYERS = [
     ["bridge/map"],
     ["bridge/connector", "bridge/command"],
     ["bridge/net", "bridge/broker"],
+    ["bridge/verify"],
     ["bridge/config"],
     ["connectors"],
     ["bridge/intake", "bridge/delivery"],
@@ -32,7 +33,7 @@ LAYERS = [
 ]
 # A connector knows the contract and the tools, nothing else that stands below it, and nothing of its neighbours.
 FOR_CONNECTORS = ["bridge/connector", "bridge/command", "bridge/event", "bridge/auth", "bridge/map", "bridge/net",
-                  "bridge/lib"]
+                  "bridge/verify", "bridge/lib"]
 # Hands the tables of all connectors on; the only room that knows them, and known by main alone.
 REGISTRY = "connectors/connectors"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Checks the ways to receivers, and hands them to libcurl. */
-#include "connectors/webhook/transport.h"
+#include "bridge/net/transport.h"
 
 #include <openssl/ssl.h>
 #include <string.h>

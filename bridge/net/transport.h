@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The way to a receiver, from its options to libcurl's: TLS, a certificate of our own, HTTP's version, a proxy. */
+/* The way to an HTTP server that we are a client of, from its options to libcurl's: TLS, a certificate of our own, HTTP's version, a proxy. */
 #pragma once
 #include <curl/curl.h>
 #include <stdbool.h>

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/* Fetches documents by libcurl, so that another thread can end it. */
+#include "bridge/net/fetch.h"
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "bridge/lib/mem.h"
+
+enum { FETCH_TIMEOUT_MS = 10000, FETCH_WAIT_MS = 1000 };
+
+struct fetch {
+    const struct transport *way;
+    const struct address_rules *rules;
+    const struct address_rules *guard; /* of the one at hand; NULL: its host may be at any address */
+    CURLM *multi;
+    atomic_bool stopped;
+    const char *blocked; /* what kind of address the one at hand would have gone to; NULL: none */
+    char why[CURL_ERROR_SIZE];
+};
+
+struct fetch *fetch_new(const struct transport *way, const struct address_rules *rules)
+{
+    CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
+    struct fetch *f = mem_alloc(sizeof *f);
+    *f = (struct fetch){ .way = way, .rules = rules, .multi = curl_multi_init() };
+    CHECK(f->multi);
+    return f;
+}
+
+void fetch_free(struct fetch *f)
+{
+    if (!f)
+        return;
+    curl_multi_cleanup(f->multi);
+    free(f);
+    curl_global_cleanup();
+}
+
+/* One part of it; curl_free() it. NULL: it is no URL, or has none. */
+static char *fetch_part(const char *url, CURLUPart part)
+{
+    char *text = NULL;
+    CURLU *u = curl_url();
+    CHECK(u);
+    if (curl_url_set(u, CURLUPART_URL, url, CURLU_DISALLOW_USER) == CURLUE_OK)
+        curl_url_get(u, part, &text, 0);
+    curl_url_cleanup(u);
+    return text;
+}
+
+char *fetch_host(const char *url)
+{
+    char *host = fetch_part(url, CURLUPART_HOST), *copy = str_dup(host ? str_of(host) : STR("?"));
+    curl_free(host);
+    return copy;
+}
+
+bool fetch_check_url(const char *url, bool plain, const struct address_rules *rules, struct err *e)
+{
+    char *scheme = fetch_part(url, CURLUPART_SCHEME), *host = fetch_part(url, CURLUPART_HOST);
+    const char *what = host ? address_blocked_host(rules, str_of(host)) : NULL;
+    bool http = scheme && strcmp(scheme, "http") == 0, https = scheme && strcmp(scheme, "https") == 0;
+    bool ok = false;
+    if (!host || !(http || https))
+        err_set(e, "is no URL that begins with https://, without user name and password");
+    else if (http && !plain)
+        err_set(e, "begins with http://: whoever stands between could answer in its place; use https://");
+    else if (what)
+        err_set(e, "%.64s is a blocked address (%s)", host, what);
+    else
+        ok = true;
+    curl_free(scheme);
+    curl_free(host);
+    return ok;
+}
+
+/* ---- one of them ---- */
+
+static curl_socket_t fetch_on_open(void *ctx, curlsocktype purpose, struct curl_sockaddr *a)
+{
+    struct fetch *f = ctx;
+    (void)purpose;
+    f->blocked = f->guard ? address_blocked(f->guard, &a->addr) : NULL;
+    return f->blocked ? CURL_SOCKET_BAD : socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+}
+
+static size_t fetch_on_body(char *bytes, size_t size, size_t n, void *ctx)
+{
+    struct buf *out = ctx;
+    buf_add(out, bytes, size * n);
+    return out->failed ? 0 : size * n;
+}
+
+static CURL *fetch_set_up(struct fetch *f, const char *url, struct buf *out)
+{
+    CURL *c = curl_easy_init();
+    CHECK(c);
+    transport_set_up(f->way, c);
+    curl_easy_setopt(c, CURLOPT_URL, url);
+    curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)FETCH_TIMEOUT_MS);
+    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, fetch_on_body);
+    curl_easy_setopt(c, CURLOPT_WRITEDATA, out);
+    curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, fetch_on_open);
+    curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, f);
+    curl_easy_setopt(c, CURLOPT_ERRORBUFFER, f->why);
+    curl_easy_setopt(c, CURLOPT_FORBID_REUSE, 1L);
+    return c;
+}
+
+/* Until it has ended, or is to be left. */
+static CURLcode fetch_run(struct fetch *f)
+{
+    int running = 1, left;
+    while (running && !atomic_load(&f->stopped)) {
+        curl_multi_perform(f->multi, &running);
+        if (running)
+            curl_multi_poll(f->multi, NULL, 0, FETCH_WAIT_MS, NULL);
+    }
+    const CURLMsg *m = curl_multi_info_read(f->multi, &left);
+    return m ? m->data.result : CURLE_ABORTED_BY_CALLBACK;
+}
+
+/* By its Cache-Control. */
+static int64_t fetch_max_age(CURL *c)
+{
+    struct curl_header *h;
+    uint64_t seconds;
+    int64_t found = -1;
+    if (curl_easy_header(c, "Cache-Control", 0, CURLH_HEADER, -1, &h) != CURLHE_OK)
+        return -1;
+    struct str rest = str_of(h->value), one, name = STR("max-age=");
+    while (str_cut(&rest, ',', &one)) {
+        one = str_trim(one);
+        if (str_eq_nocase(one, STR("no-cache")) || str_eq_nocase(one, STR("no-store")))
+            return 0;
+        if (str_starts_nocase(one, name) && str_to_u64(str_from(one, name.n), &seconds) && seconds <= INT32_MAX)
+            found = (int64_t)seconds;
+    }
+    return found;
+}
+
+static bool fetch_judge(const struct fetch *f, CURL *c, CURLcode code, const struct buf *out, struct err *e)
+{
+    long status = 0;
+    curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
+    if (f->blocked)
+        return err_set(e, "its address is blocked (%s)", f->blocked);
+    if (out->failed)
+        return err_set(e, "the answer is larger than %zu bytes", out->max);
+    if (code != CURLE_OK)
+        return err_set(e, "%s", *f->why ? f->why : curl_easy_strerror(code));
+    return status == 200 || err_set(e, "it answered with status %ld", status);
+}
+
+bool fetch_get(struct fetch *f, const char *url, struct buf *out, int64_t *max_age_s, struct err *e)
+{
+    char *host = fetch_host(url);
+    f->guard = address_allows_host(f->rules, str_of(host)) ? NULL : f->rules;
+    f->blocked = NULL;
+    *f->why = '\0';
+    CURL *c = fetch_set_up(f, url, out);
+    CHECK(curl_multi_add_handle(f->multi, c) == CURLM_OK);
+    CURLcode code = fetch_run(f);
+    bool ok = fetch_judge(f, c, code, out, e) || err_prefix(e, "%.100s", host);
+    *max_age_s = ok ? fetch_max_age(c) : -1;
+    curl_multi_remove_handle(f->multi, c);
+    curl_easy_cleanup(c);
+    free(host);
+    return ok;
+}
+
+void fetch_stop(struct fetch *f)
+{
+    atomic_store(&f->stopped, true);
+    curl_multi_wakeup(f->multi);
+}
