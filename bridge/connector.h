@@ -44,6 +44,8 @@ struct emission {
     /* The scopes that earlier versions gave such an id, or absent: what was stored under one with the same content is this
      * event, too. Borrowed as well. */
     struct str former_scopes[EMISSION_FORMERS];
+    /* With dedupe: its id is the sender's name of the thing, so that what has it is a repeat, whatever else is in it. */
+    bool named;
     /* Why the event is none for a topic (it tells of input of which no other could be made): it becomes a dead letter for
      * that reason, and is settled as invalid once that is stored. NULL: an event like any other. Ordered sources only;
      * borrowed until the next read(). */
@@ -80,7 +82,7 @@ struct source_ops {
      * stands alone, many are in flight, and the source hears every outcome. */
     bool ordered;
     /* true: an event whose (scope, source, id) was stored in the recent past is not published again: it is settled as
-     * stored when its content is the same, and otherwise as a conflict. */
+     * stored when its content is the same, or it is `named`, and otherwise as a conflict. */
     bool dedupe;
     /* One pair of the state stored earlier, after open() and before the first read(): on the source's own thread, so that
      * nobody waits for a large state, or, when the broker may be away, on the main one. May be NULL for a source without

@@ -17,6 +17,7 @@ static const struct signature_style signature_styles[SIGNATURE_COUNT] = {
         .signs_id = true,
         .signs_time = true,
         .boxed = true,
+        .type_pointers = { "/type" },
     },
     [SIGNATURE_GITHUB] = {
         .headers = { .signature = "X-Hub-Signature-256", .id = "X-GitHub-Delivery" },
@@ -32,6 +33,8 @@ static const struct signature_style signature_styles[SIGNATURE_COUNT] = {
         .mark = '.',
         .signs_time = true,
         .type = "stripe",
+        .type_pointers = { "/type" },
+        .id_pointer = "/id",
     },
     [SIGNATURE_SLACK] = {
         .headers = { .signature = "X-Slack-Signature", .time = "X-Slack-Request-Timestamp" },
@@ -40,6 +43,8 @@ static const struct signature_style signature_styles[SIGNATURE_COUNT] = {
         .mark = ':',
         .signs_time = true,
         .type = "slack",
+        .type_pointers = { "/event/type", "/type" },
+        .id_pointer = "/event_id",
     },
     [SIGNATURE_LANGFUSE] = {
         .headers = { .signature = "x-langfuse-signature" },
@@ -49,6 +54,7 @@ static const struct signature_style signature_styles[SIGNATURE_COUNT] = {
         .mark = '.',
         .signs_time = true,
         .type = "langfuse",
+        .id_pointer = "/id",
     },
     [SIGNATURE_HMAC_HEX] = { .begin = { [KEY_HMAC] = "" } },
     [SIGNATURE_HMAC_BASE64] = { .begin = { [KEY_HMAC] = "" }, .base64 = true },

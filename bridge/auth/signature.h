@@ -21,6 +21,8 @@
 enum signature { SIGNATURE_UNSET, SIGNATURE_STYLES(SIGNATURE_VALUE) SIGNATURE_COUNT };
 #undef SIGNATURE_VALUE
 
+enum { SIGNATURE_TYPES = 2 };
+
 struct signature_headers {
     const char *signature, *id, *time; /* NULL: it has none */
 };
@@ -37,6 +39,9 @@ struct signature_style {
     bool signs_id, signs_time;
     bool boxed;                     /* secrets are those of Standard Webhooks (whsec_), else texts as they are */
     const char *type, *type_header; /* of the events that its senders are known for, to name them by; or NULL */
+    /* Where a body in JSON has the event's type, the first that is there, and the sender's id of the event, which stays the
+     * same when it is sent again, perhaps with another content: JSON pointers, or NULL. */
+    const char *type_pointers[SIGNATURE_TYPES], *id_pointer;
 };
 
 const struct signature_style *signature_style(enum signature which); /* NULL: unset */

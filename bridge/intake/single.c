@@ -96,7 +96,7 @@ static bool single_is_known_in(const struct intake *in, const struct emission *e
 {
     bool same = false;
     seen_rescope(in->seen, f, scope, em->event);
-    return seen_find(in->seen, f, &same) == SEEN_STORED && same;
+    return seen_find(in->seen, f, &same) == SEEN_STORED && (same || em->named);
 }
 
 /* Was the same event stored by a version that wrote no scope, or another one? Then *f becomes its fingerprint. */
@@ -128,6 +128,7 @@ static bool single_is_known(struct intake *in, const struct emission *em, struct
 {
     bool same = false;
     int64_t known = seen_find(in->seen, &f, &same);
+    same |= known != SEEN_UNKNOWN && em->named;
     if (known == SEEN_UNKNOWN && !(same = single_is_known_from_before(in, em, &f)))
         return false;
     if (known < 0 && same && (*lacks = single_lacks(in, em->event, &f))) {

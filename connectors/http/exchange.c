@@ -115,6 +115,7 @@ size_t exchanges_take(struct exchanges *xs, struct emission *out, size_t room, s
             out[n++] = (struct emission){ .event = w.event,
                                           .tag = w.tag,
                                           .scope = exchange_scope(x, w.tag & UINT16_MAX),
+                                          .named = x->named,
                                           .former_scopes = { x->scopes.n ? x->scope : STR_ABSENT,
                                                              x->formers ? exchange_scope(x, 1) : STR_ABSENT } };
             continue;

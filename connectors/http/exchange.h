@@ -27,6 +27,7 @@ struct exchange {     /* one request and its answer to come */
     uint32_t refused;     /* settled as invalid, or as a conflict */
     bool batch, unavailable, conflict, answered;
     bool keyed;             /* its id came as an Idempotency-Key */
+    bool named;             /* it is the sender's name of the thing: what has it is a repeat, whatever else is in it */
     uint32_t before, after; /* neighbours in the order of arrival; `after` also links free ones */
     struct buf details;     /* of refused events, as the inside of a JSON array */
 };

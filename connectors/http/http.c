@@ -156,6 +156,7 @@ static void http_take(struct http_source *s, struct path *p, const struct http_r
     if (s->origins.n)
         exchange_set_scopes(x, p->scope, buf_str(&s->origins), PATH_ORIGIN);
     x->keyed = path_is_keyed(p, r);
+    x->named = !x->keyed && path_is_named(p, r);
     x->began_us = clock_mono_us();
     size_t length = r->peer.n < sizeof x->peer ? r->peer.n : sizeof x->peer - 1;
     memcpy(x->peer, r->peer.at, length); /* what follows is zeros */

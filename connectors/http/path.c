@@ -46,11 +46,11 @@ const struct option path_rows[] = {
     OPTION(
         struct path_options, type,
         .doc =
-            "Event type of bodies that are no CloudEvents; default by scheme (github: github), else webhook.received."),
+            "Event type of bodies that are no CloudEvents; default by scheme (github: github; standard: the body's `type`), else webhook.received."),
     OPTION(
         struct path_options, type_header,
         .doc =
-            "Header whose value is put behind the type and a dot; default by scheme (github: X-GitHub-Event, so that a push is github.push)."),
+            "Header whose value is put behind the type and a dot; default by scheme (github: X-GitHub-Event, so that a push is github.push; stripe and slack: the body's type, as long as neither `type` nor this is set)."),
     OPTION(
         struct path_options, source,
         .doc =
@@ -58,7 +58,7 @@ const struct option path_rows[] = {
     OPTION(
         struct path_options, id_header,
         .doc =
-            "Header with the sender's id, by which repeats are known; default by scheme (webhook-id, X-GitHub-Delivery), else Idempotency-Key."),
+            "Header with the sender's id, by which repeats are known; default by scheme (webhook-id, X-GitHub-Delivery; stripe and slack: the event's id in the body), else Idempotency-Key."),
     OPTION(
         struct path_options, cloudevents, .values = path_cloudevents,
         .doc =
@@ -167,6 +167,13 @@ static const char *path_type_header(const struct path_options *o, const struct v
     return path_is_set(o->type_header) ? o->type_header : verifier_type_header(v);
 }
 
+/* What a body is asked for: what the path's options do not say. */
+static struct naming *path_naming(const struct path_options *o, const struct verifier *v)
+{
+    return naming_new(verifier_style(v), !path_is_set(o->id_header),
+                      !path_is_set(o->type) && !path_is_set(o->type_header));
+}
+
 void path_types(const struct path_options *o, void (*each)(void *ctx, const char *type), void *ctx)
 {
     struct err e;
@@ -181,12 +188,16 @@ void path_types(const struct path_options *o, void (*each)(void *ctx, const char
     if (v && wrapped) {
         struct str type = path_type(o, v);
         struct buf b = buf_new(2 * TYPE_BYTES);
+        struct naming *naming = path_naming(o, v);
         buf_add_str(&b, type);
         each(ctx, buf_c(&b));
-        if (path_type_header(o, v)) {
-            buf_add_c(&b, ".{header}");
+        if (naming_knows_type(naming) && !verifier_type(v))
+            each(ctx, "{type}");
+        else if (path_type_header(o, v) || naming_knows_type(naming)) {
+            buf_add_c(&b, path_type_header(o, v) ? ".{header}" : ".{type}");
             each(ctx, buf_c(&b));
         }
+        naming_free(naming);
         buf_free(&b);
     }
     verifier_free(v);
@@ -221,6 +232,7 @@ bool path_open(struct path *p, const struct path_options *o, struct sandbox *b, 
     buf_free(&label);
     p->type = path_type(o, p->verifier);
     p->type_header = path_type_header(o, p->verifier);
+    p->naming = path_naming(o, p->verifier);
     struct buf source = buf_new(2 * EVENT_ATTRIBUTE_BYTES);
     called_add_source(o, source_id, &source);
     p->source = buf_str(&source); /* path_close frees it */
@@ -238,6 +250,7 @@ bool path_open(struct path *p, const struct path_options *o, struct sandbox *b, 
 
 void path_close(struct path *p)
 {
+    naming_free(p->naming);
     mapping_free(p->mapping);
     verifier_free(p->verifier);
     free(p->label);
@@ -281,13 +294,23 @@ bool path_is_batch(const struct path *p, const struct http_request *r)
     return path_reading(p, r) == READING_BATCH;
 }
 
+static const char path_no_json[] = "the body is not valid JSON";
+
 static bool path_check_data(struct str content_type, struct str data, struct err *e)
 {
     struct jscan_value value;
     if (!event_type_is_json(content_type) || jscan_check(data, &value, e))
         return true;
-    err_prefix(e, "the body is not valid JSON");
-    return false;
+    return err_prefix(e, path_no_json);
+}
+
+/* Also what the body says of itself, if the path's scheme knows where. */
+static bool path_read_data(const struct taking *t, struct named *out)
+{
+    *out = (struct named){ STR_ABSENT, STR_ABSENT };
+    if (!t->p->naming || !event_type_is_json(t->content_type))
+        return path_check_data(t->content_type, t->body, t->e);
+    return naming_read(t->p->naming, t->body, out, t->e) || err_prefix(t->e, path_no_json);
 }
 
 /* Puts the trace context of the request's headers, if it is valid, into out; returns how many extensions it is. */
@@ -396,13 +419,16 @@ static int path_cloudevent(struct taking *t, bool binary)
     return *t->out ? 1 : -1;
 }
 
-/* "<type>.<value of the type header>". In the value a '/' becomes '.'; what is not a letter, digit, '.', '_' or '-' becomes
- * '_'. */
-static struct str path_event_type(const struct path *p, const struct http_request *r, char out[2 * TYPE_BYTES])
+/* "<type>.<value of the type header, or of the body's type>", or the latter alone. In the value a '/' becomes '.'; what is not
+ * a letter, digit, '.', '_' or '-' becomes '_'. */
+static struct str path_event_type(const struct path *p, const struct http_request *r, struct str of_body,
+                                  char out[2 * TYPE_BYTES])
 {
-    struct str value = p->type_header ? http_header(r, p->type_header, NULL) : STR_ABSENT;
+    struct str value = p->type_header ? http_header(r, p->type_header, NULL) : of_body;
     if (value.n == 0)
         return p->type;
+    if (!p->type_header && !verifier_type(p->verifier))
+        return value;
     size_t n = p->type.n;
     memcpy(out, p->type.at, n);
     out[n++] = '.';
@@ -415,15 +441,24 @@ static struct str path_event_type(const struct path *p, const struct http_reques
     return (struct str){ out, n };
 }
 
-/* The sender's id of the delivery, which a repeat has as well; absent when there is none. *forgeable: nobody signed it. */
-static struct str path_sender_id(const struct path *p, const struct http_request *r, bool *forgeable)
+/* The sender's id of the delivery by the header that the user or the scheme names. */
+static struct str path_header_id(const struct path *p, const struct http_request *r, bool *forgeable)
 {
     bool named = path_is_set(p->o->id_header);
-    struct str id = named ? http_header(r, p->o->id_header, NULL) : verifier_id(p->verifier, r);
     *forgeable = named ? !verifier_vouches(p->verifier, r, p->o->id_header) : p->signs == COVER_BODY;
+    return named ? http_header(r, p->o->id_header, NULL) : verifier_id(p->verifier, r);
+}
+
+/* The sender's id of the delivery, which a repeat has as well; absent when there is none. *forgeable: nobody signed it. */
+static struct str path_sender_id(const struct path *p, const struct http_request *r, struct str of_body,
+                                 bool *forgeable)
+{
+    struct str id = path_header_id(p, r, forgeable);
     if (id.n)
         return id;
-    *forgeable = p->signs != COVER_REQUEST;
+    *forgeable = of_body.n == 0 && p->signs != COVER_REQUEST;
+    if (of_body.n)
+        return of_body;
     id = http_header(r, "Idempotency-Key", NULL); /* a quoted string by the draft, often sent bare */
     if (id.n >= 2 && id.at[0] == '"' && id.at[id.n - 1] == '"')
         id = (struct str){ id.at + 1, id.n - 2 };
@@ -436,7 +471,17 @@ bool path_is_keyed(const struct path *p, const struct http_request *r)
         return false;
     if (p->mapping && mapping_has_id(p->mapping))
         return false;
-    return (path_is_set(p->o->id_header) ? http_header(r, p->o->id_header, NULL) : verifier_id(p->verifier, r)).n == 0;
+    struct named named = { STR_ABSENT, STR_ABSENT };
+    if (naming_knows_id(p->naming))
+        naming_read(p->naming, jscan_skip_mark(r->body), &named, NULL);
+    bool forgeable;
+    return named.id.n == 0 && path_header_id(p, r, &forgeable).n == 0;
+}
+
+bool path_is_named(const struct path *p, const struct http_request *r)
+{
+    return naming_knows_id(p->naming) && !(p->mapping && mapping_has_id(p->mapping))
+           && path_reading(p, r) == READING_DATA;
 }
 
 /* What counts with the id of data, because whoever saw a request can send its body again under another id or type: the
@@ -504,7 +549,8 @@ static int path_map(struct taking *t, struct event *like, bool *forgeable)
 /* The events of what is no CloudEvent. */
 static int path_wrap(struct taking *t)
 {
-    if (!path_check_data(t->content_type, t->body, t->e))
+    struct named named;
+    if (!path_read_data(t, &named))
         return path_fail(t, 400);
     char type[2 * TYPE_BYTES], now[CLOCK_TEXT], random[UUID_TEXT];
     struct header extensions[2];
@@ -512,7 +558,7 @@ static int path_wrap(struct taking *t)
     bool forgeable;
     clock_text(clock_wall_ms(), now);
     struct event f = {
-        .id = path_sender_id(t->p, t->r, &forgeable),
+        .id = path_sender_id(t->p, t->r, named.id, &forgeable),
         .source = t->p->source,
         .time = str_of(now),
         .extensions = extensions,
@@ -528,13 +574,13 @@ static int path_wrap(struct taking *t)
         if (n || t->drop)
             return n;
     }
-    f.type = path_event_type(t->p, t->r, type);
+    f.type = path_event_type(t->p, t->r, named.type, type);
     f.datacontenttype = t->content_type.n ? t->content_type : STR("application/json");
     f.data = t->body;
     *t->out = event_new(&f, t->e);
     if (!*t->out)
         return path_fail(t, 400);
-    path_add_forgeable(t, *t->out, forgeable, t->p->reader.fixed && f.type.at == type);
+    path_add_forgeable(t, *t->out, forgeable, t->p->reader.fixed && t->p->type_header && f.type.at == type);
     return 1;
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 #include "bridge/event/event.h"
 #include "bridge/lib/metrics.h"
+#include "connectors/http/naming.h"
 #include "connectors/http/owner.h"
 #include "connectors/http/path_options.h"
 #include "connectors/http/reading.h"
@@ -30,6 +31,7 @@ struct path {
     struct verifier *verifier;
     enum cover signs; /* what the verifier vouches for */
     struct reader reader;
+    struct naming *naming;   /* NULL: no body is asked for its id or type */
     struct mapping *mapping; /* NULL: nothing of a body is read */
     struct metric *refused[REFUSAL_COUNT];
     struct metric *foreign;  /* requests whose CloudEvents name a source that is not the path's */
@@ -49,6 +51,9 @@ void path_close(struct path *p);
 
 /* Is the id of what path_events makes of it an Idempotency-Key? */
 bool path_is_keyed(const struct path *p, const struct http_request *r);
+/* Is the id of what it makes of it the sender's name of the thing, in the signed body? Then what has it is a repeat, whatever
+ * else is in it: Stripe counts in a body how often it has sent it. */
+bool path_is_named(const struct path *p, const struct http_request *r);
 /* Is the request a batch? Its answer looks different. */
 bool path_is_batch(const struct path *p, const struct http_request *r);
 /* The events of a verified request, at most most->events; each has one reference. 0: an empty batch, or a body that nothing

@@ -532,6 +532,33 @@ TEST(another_event_under_a_known_id_is_a_conflict)
     start(&script_source_unordered);
 }
 
+/* Of an id that is the sender's name of the thing: what has it is a repeat, whatever else is in it, also while the first one is
+ * on its way and after a restart. */
+TEST(a_named_event_with_other_content_is_a_repeat)
+{
+    start(&script_source_unordered);
+    flow.weather = HOLD;
+    for (uint64_t tag = 1; tag <= 2; tag++) {
+        emit_in("/p", "a", tag == 1 ? "1" : "2", tag);
+        source.emissions[source.count - 1].named = true;
+    }
+    turn(2);
+    assert_int_equal(source.settled_count, 0);
+    flow_release(&flow);
+    turn(2);
+    settled_as(0, OUTCOME_STORED);
+    settled_as(1, OUTCOME_STORED);
+    end();
+    start(&script_source_unordered);
+    emit_in("/p", "a", "3", 1);
+    source.emissions[0].named = true;
+    turn(1);
+    settled_as(0, OUTCOME_STORED);
+    assert_int_equal(refused("conflict"), 0);
+    assert_int_equal(published("out"), 1);
+    reconciles();
+}
+
 TEST(a_concurrent_conflict_waits_for_the_first_outcome)
 {
     start(&script_source_unordered);
@@ -860,6 +887,7 @@ int main(void)
         flow_test(an_id_of_one_scope_says_nothing_of_another),
         flow_test(a_repeat_goes_where_its_event_is_not),
         flow_test(another_event_under_a_known_id_is_a_conflict),
+        flow_test(a_named_event_with_other_content_is_a_repeat),
         flow_test(a_concurrent_conflict_waits_for_the_first_outcome),
         flow_test(a_conflict_with_what_is_not_stored_may_come_again),
         flow_test(records_without_a_scope),

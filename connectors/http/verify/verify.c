@@ -194,3 +194,8 @@ const char *verifier_type_header(const struct verifier *v)
 {
     return v->style ? v->style->type_header : NULL;
 }
+
+const struct signature_style *verifier_style(const struct verifier *v)
+{
+    return v->style;
+}

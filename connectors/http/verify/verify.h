@@ -54,3 +54,5 @@ bool verifier_vouches(const struct verifier *v, const struct http_request *r, co
 /* What the scheme proposes as type of the events, and as the header whose value is put behind it; NULL: nothing. */
 const char *verifier_type(const struct verifier *v);
 const char *verifier_type_header(const struct verifier *v);
+/* The row of its signatures; NULL: it has none. */
+const struct signature_style *verifier_style(const struct verifier *v);

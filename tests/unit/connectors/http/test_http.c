@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "bridge/auth/secret.h"
+#include "bridge/auth/signature.h"
 #include "bridge/connector.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/log.h"
@@ -519,6 +519,98 @@ TEST(an_id_that_is_not_signed_counts_with_the_body)
     settle_all(OUTCOME_STORED, NULL);
     for (size_t i = 0; i < POSTS; i++)
         client_close(&c[i]);
+}
+
+/* Headers of a body that is signed in that style. */
+static const char *styled(enum signature scheme, const char *secret, const char *body)
+{
+    static char headers[500];
+    char seconds[24];
+    struct err e;
+    const struct signature_style *style = signature_style(scheme);
+    struct key *key = key_new(str_of(secret), style->boxed, KEY_SIGNS, &e);
+    struct buf value = buf_new(400);
+    snprintf(seconds, sizeof seconds, "%lld", (long long)(clock_wall_ms() / 1000));
+    signature_add(style, &key, 1, &(struct signed_parts){ STR("m-1"), str_of(seconds), str_of(body) }, &value);
+    snprintf(headers, sizeof headers, JSON "%s: %s\r\n%s%s%s", style->headers.signature, buf_c(&value),
+             style->headers.time ? style->headers.time : "X-None", ": ", seconds);
+    snprintf(headers + strlen(headers), sizeof headers - strlen(headers), "\r\n%s%s",
+             style->headers.id ? style->headers.id : "X-Other", ": m-1\r\n");
+    buf_free(&value);
+    key_free(key);
+    return headers;
+}
+
+#define TEXT  "a secret of enough length"
+#define BOXED "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+/* What a provider signs of the event, its id and its type, stands in the body. */
+TEST(a_signed_body_names_its_event)
+{
+    static const struct {
+        enum signature scheme;
+        const char *more, *body, *id, *type; /* id NULL: one of ours */
+    } cases[] = {
+        { SIGNATURE_STRIPE, "", "{\"id\": \"evt_1\", \"type\": \"invoice.paid\"}", "evt_1", "stripe.invoice.paid" },
+        { SIGNATURE_STRIPE, "", "\xef\xbb\xbf{\"data\":{\"id\":\"x\"},\"i\\u0064\":\"evt\\u005f2\"}", "evt_2",
+          "stripe" },
+        { SIGNATURE_STRIPE, "", "{\"id\": 7, \"type\": \"a/b c\"}", NULL, "stripe.a.b_c" },
+        { SIGNATURE_STRIPE, "", "[1]", NULL, "stripe" },
+        { SIGNATURE_STRIPE, "type: pay, ", "{\"id\":\"evt_3\",\"type\":\"invoice.paid\"}", "evt_3", "pay" },
+        { SIGNATURE_STRIPE, "type_header: X-Other, ", "{\"id\":\"evt_4\",\"type\":\"x\"}", "evt_4", "stripe.m-1" },
+        { SIGNATURE_STRIPE, "id_header: X-Other, ", "{\"id\":\"evt_5\",\"type\":\"x\"}", "m-1", "stripe.x" },
+        { SIGNATURE_SLACK, "",
+          "{\"type\":\"event_callback\",\"event\":{\"type\":\"app_mention\"},\"event_id\":\"Ev1\"}", "Ev1",
+          "slack.app_mention" },
+        { SIGNATURE_SLACK, "", "{\"type\":\"app_rate_limited\"}", NULL, "slack.app_rate_limited" },
+        { SIGNATURE_LANGFUSE, "", "{\"id\":\"wh_1\",\"type\":\"prompt-version\"}", "wh_1", "langfuse" },
+        { SIGNATURE_STANDARD, "", "{\"type\":\"invoice.paid\",\"timestamp\":\"\",\"data\":{}}", "m-1", "invoice.paid" },
+        { SIGNATURE_STANDARD, "", "{\"type\":{}}", "m-1", "webhook.received" },
+        { SIGNATURE_STANDARD, "type: billing, ", "{\"type\":\"invoice.paid\"}", "m-1", "billing" },
+        { SIGNATURE_GITHUB, "", "{\"id\":\"x\",\"type\":\"y\"}", "m-1", "github" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bool boxed = signature_style(cases[i].scheme)->boxed;
+        char paths[300];
+        snprintf(paths, sizeof paths, "  - {path: /in, %sverify: {scheme: %s, secrets: [%s]}}\n", cases[i].more,
+                 signature_name(cases[i].scheme), boxed ? BOXED : TEXT);
+        source_open("", paths);
+        const struct event *ev = accepted("/in", styled(cases[i].scheme, boxed ? BOXED : TEXT, cases[i].body),
+                                          cases[i].body);
+        if (cases[i].id)
+            is(ev->id, cases[i].id);
+        else
+            assert_int_equal(ev->id.n, UUID_TEXT - 1);
+        is(ev->type, cases[i].type);
+        event_unref(ev);
+        source_close(NULL);
+    }
+    source_open("", "  - {path: /in, verify: {scheme: stripe, secrets: [" TEXT "]}}\n");
+    refused("/in", styled(SIGNATURE_STRIPE, TEXT, "{\"id\":"), "{\"id\":", 400, "the body is not valid JSON: ");
+}
+
+/* The id in a signed body is the sender's own: nothing counts with it, and what has it again is the same thing; an
+ * Idempotency-Key counts where the body has none. */
+TEST(an_id_in_a_signed_body_is_all_that_counts)
+{
+    source_open("", "  - {path: /in, verify: {scheme: stripe, secrets: [" TEXT "]}}\n");
+    static const struct {
+        const char *body;
+        bool named;
+    } posts[] = { { "{\"id\":\"evt_1\",\"pending_webhooks\":2}", true }, { "{\"n\":1}", false } };
+    for (size_t i = 0; i < 2; i++) {
+        char headers[600];
+        struct client c = client_connect(socket_path);
+        snprintf(headers, sizeof headers, "%sIdempotency-Key: k-1\r\n", styled(SIGNATURE_STRIPE, TEXT, posts[i].body));
+        post(&c, "/in", headers, str_of(posts[i].body));
+        take(1);
+        is(taken[0].event->id, posts[i].named ? "evt_1" : "k-1");
+        assert_int_equal(taken[0].named, posts[i].named);
+        assert_int_equal(str_eq(taken[0].scope, STR("hooks/in")), posts[i].named);
+        settle_all(OUTCOME_CONFLICT, "another one");
+        assert_int_equal(receive(&c).status, posts[i].named ? 409 : 422);
+        client_close(&c);
+    }
 }
 
 /* Nor is the type: it counts with the id, so that a resent request under another type takes no place. */
@@ -1096,6 +1188,9 @@ TEST(types_are_known_where_no_cloudevents_are_taken)
                       "order order.{header} ");
     assert_path_types("verify: {scheme: github, " SECRETS "}", "github github.{header} ");
     assert_path_types("verify: {scheme: github, " SECRETS "}, cloudevents: structured", "{type} ");
+    assert_path_types("verify: {scheme: stripe, " SECRETS "}", "stripe stripe.{type} ");
+    assert_path_types("verify: {scheme: stripe, " SECRETS "}, type: pay", "pay ");
+    assert_path_types("verify: {scheme: standard, " SECRETS "}", "webhook.received {type} ");
 #undef SECRETS
 }
 
@@ -1553,6 +1648,8 @@ int main(void)
         CLEANED(structured_and_signed),
         CLEANED(a_signed_body_has_one_reading),
         CLEANED(an_id_that_is_not_signed_counts_with_the_body),
+        CLEANED(a_signed_body_names_its_event),
+        CLEANED(an_id_in_a_signed_body_is_all_that_counts),
         CLEANED(a_type_that_is_not_signed_counts_with_the_id),
         CLEANED(content_type_of_a_recognised_sender),
         CLEANED(cloudevents_by_the_specification),
