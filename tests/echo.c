@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A small program around the HTTP server for conformance suites and benchmarks: it answers and echoes.
  *
- *   echo [PORT] [--tls CERTIFICATE KEY] [--max-message BYTES] [--max-body BYTES]
+ *   echo [PORT] [--tls CERTIFICATE KEY] [--max-message BYTES] [--max-body BYTES] [--http2]
  *
  * GET gets a line, POST its body and content type back, a WebSocket its messages. It prints "listening on
  * 127.0.0.1:PORT" and ends when its standard input does. */
@@ -105,6 +105,8 @@ int main(int argc, char **argv)
         if (strcmp(argv[i], "--tls") == 0 && i + 2 < argc) {
             o.tls_certificate = argv[++i];
             o.tls_key = argv[++i];
+        } else if (strcmp(argv[i], "--http2") == 0) {
+            o.http2_streams = 100;
         } else if (strcmp(argv[i], "--max-message") == 0) {
             o.max_message.n = number(argv[++i]);
         } else if (strcmp(argv[i], "--max-body") == 0) {

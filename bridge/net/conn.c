@@ -182,6 +182,24 @@ struct ssl_ctx_st *conn_tls(const char *certificate, const char *key, struct err
     return NULL;
 }
 
+/* Who offers ALPN and none of ours speaks of something else (RFC 7301 3.2). */
+static int conn_tls_choose(struct ssl_st *ssl, const unsigned char **out, unsigned char *out_n, const unsigned char *in,
+                           unsigned in_n, void *ctx)
+{
+    static const unsigned char ours[] = "\x02h2\x08http/1.1";
+    (void)ssl;
+    (void)ctx;
+    unsigned char *chosen;
+    int found = SSL_select_next_proto(&chosen, out_n, ours, sizeof ours - 1, in, in_n);
+    *out = chosen;
+    return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+void conn_tls_offer_http2(struct ssl_ctx_st *tls)
+{
+    SSL_CTX_set_alpn_select_cb(tls, conn_tls_choose, NULL);
+}
+
 void conn_tls_free(struct ssl_ctx_st *tls)
 {
     SSL_CTX_free(tls);

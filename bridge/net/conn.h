@@ -32,5 +32,6 @@ bool conn_is_ready(const struct conn *c);                     /* plain, or the T
 size_t conn_pending(const struct conn *c);                    /* bytes that TLS has read ahead or must still write */
 
 struct ssl_ctx_st *conn_tls(const char *certificate, const char *key,
-                            struct err *e); /* PEM files; TLS 1.2 with forward secrecy, or later */
-void conn_tls_free(struct ssl_ctx_st *tls); /* accepts NULL */
+                            struct err *e);        /* PEM files; TLS 1.2 with forward secrecy, or later */
+void conn_tls_offer_http2(struct ssl_ctx_st *tls); /* by ALPN, before HTTP/1.1 */
+void conn_tls_free(struct ssl_ctx_st *tls);        /* accepts NULL */

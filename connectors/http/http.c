@@ -49,6 +49,7 @@ static const struct option http_options[] = {
     HTTP_ROW(struct http_source, max_head),
     HTTP_ROW(struct http_source, max_connections),
     HTTP_ROW_AS(struct http_source, "max_connections_per_ip", max_per_address, HTTP_DEFAULT_TEXT(max_per_address)),
+    HTTP_ROW(struct http_source, http2_streams),
     HTTP_ROW(struct http_source, head_timeout),
     HTTP_ROW(struct http_source, body_timeout),
     HTTP_ROW(struct http_source, min_body_rate),

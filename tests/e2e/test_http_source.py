@@ -224,6 +224,36 @@ def test_batches_and_binary_mode(bridge, receiver):
     assert post(daemon, []).json() == {"accepted": 0}
 
 
+def test_http2_is_taken_like_http1(local_bridge, receiver, tmp_path):
+    """curl over TLS (ALPN) and without (prior knowledge), and h2load with eight requests at a time."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost",
+                    "-keyout", tmp_path / "key.pem", "-out", tmp_path / "crt.pem"], check=True, capture_output=True)
+    (tmp_path / "key.pem").chmod(0o600)
+    secure = PATHS.replace("sources:\n  hooks:", "  secure:").split("routes:")[0].replace("listen:", "tls_certificate: crt.pem\n    tls_key: key.pem\n    listen:")
+    secure = secure.replace("- {path: ", "- {path: /secure")
+    daemon = local_bridge.run(PATHS.replace("routes:", secure.strip("\n") + "\nroutes:") + webhook_sink("crm", receiver.url))
+
+    def curl(*words):
+        done = subprocess.run(["curl", "-sk", "-w", "%{http_version} %{response_code}", "-o", "/dev/null", "-H", "Content-Type: application/cloudevents+json",
+                               *words], stdout=subprocess.PIPE, text=True, timeout=60)
+        return done.stdout
+
+    plain, over_tls = f"http://127.0.0.1:{daemon.port('hooks')}", f"https://127.0.0.1:{daemon.port('secure')}/secure"
+    known = ["--http2-prior-knowledge", "-d"]
+    assert curl(*known, json.dumps(event("known")), plain + "/open") == "2 202"
+    assert curl("--http2", "-d", json.dumps(event("chosen") | {"source": "/e2e"}), over_tls + "/open") == "2 202"
+    assert curl("--http1.1", "-d", json.dumps(event("older") | {"source": "/e2e"}), over_tls + "/open") == "1.1 202"
+    assert curl(*known, "{}", plain + "/v1") == "2 401"
+    assert curl(*known, "{", plain + "/open") == "2 400"
+    assert curl(*known, "x" * 5000, plain + "/open") == "2 413"
+    receiver.delivered({"known", "chosen", "older"})
+    (tmp_path / "body").write_text('{"n": 1}')
+    load = subprocess.run(["h2load", "-n", "200", "-c", "2", "-m", "8", "-d", tmp_path / "body", "-H", "Content-Type: application/json", plain + "/open"],
+                          stdout=subprocess.PIPE, text=True, timeout=60, check=True)
+    assert "status codes: 200 2xx, 0 3xx, 0 4xx, 0 5xx" in load.stdout
+    wait_for(lambda: len({r["id"] for r in receiver.good()}) == 203, why=daemon.log)
+
+
 def test_what_the_official_library_sends_and_reads(bridge, receiver, receivers, node):
     """Made by npm's cloudevents, through the bridge, and read by it: all attributes are there, and of their types."""
     other = receivers()

@@ -73,8 +73,8 @@ static void answer_add_number(struct buf *out, uint64_t n)
     buf_add(out, digits + at, sizeof digits - at);
 }
 
-/* "Sun, 06 Nov 1994 08:49:37 GMT", written once a second. */
-static const char *answer_date(struct http_server *s)
+/* Written once a second. */
+const char *http_answer_date(struct http_server *s)
 {
     int64_t second = clock_wall_ms() / 1000;
     if (second == s->date_second)
@@ -96,6 +96,21 @@ static bool answer_breaks_lines(struct str s)
     return s.n && (memchr(s.at, '\r', s.n) || memchr(s.at, '\n', s.n) || memchr(s.at, 0, s.n));
 }
 
+/* A value may repeat what a client sent; it must never end the line. */
+bool http_answer_takes(const struct header *h)
+{
+    return !answer_breaks_lines(h->name) && !answer_breaks_lines(h->value);
+}
+
+void http_answer_refused(struct http_server *s, int status)
+{
+    enum http_refused why = status == 408                                     ? REFUSED_TIMEOUT
+                            : status == 413 || status == 414 || status == 431 ? REFUSED_SIZE
+                            : status == 503                                   ? REFUSED_MEMORY
+                                                                              : REFUSED_REQUEST;
+    metric_add(s->refused[why], 1);
+}
+
 struct buf *http_answer_begin(struct http_server *s, int status, const struct header *headers, size_t count)
 {
     struct buf *out = &s->output;
@@ -105,11 +120,10 @@ struct buf *http_answer_begin(struct http_server *s, int status, const struct he
     buf_add_char(out, ' ');
     buf_add_c(out, http_status_text(status));
     buf_add_str(out, STR("\r\nDate: "));
-    buf_add_c(out, answer_date(s));
+    buf_add_c(out, http_answer_date(s));
     buf_add_str(out, STR("\r\n"));
     for (size_t i = 0; i < count; i++) {
-        /* A value may repeat what a client sent; it must never end the line. */
-        if (answer_breaks_lines(headers[i].name) || answer_breaks_lines(headers[i].value))
+        if (!http_answer_takes(&headers[i]))
             continue;
         buf_add_str(out, headers[i].name);
         buf_add_str(out, STR(": "));

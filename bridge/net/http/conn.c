@@ -83,6 +83,17 @@ static void conn_on_events(struct loop_handler *h, uint32_t events)
     conn_continue(c);
 }
 
+/* ---- answers ---- */
+
+void http_server_reply(struct http_server *s, uint64_t id, int status, const struct header *headers, size_t count,
+                       struct str body)
+{
+    size_t slot = id & ((1u << HTTP_SLOT_BITS) - 1);
+    struct http_conn *c = slot < s->slots ? s->conns[slot] : NULL;
+    if (c && c->state == HTTP_OPEN && c->protocol->reply)
+        c->protocol->reply(c, id, status, headers, count, body);
+}
+
 /* ---- begin and end ---- */
 
 /* A free slot of the server's table, which grows. */

@@ -80,6 +80,35 @@ struct http_holder *http_holders_largest(struct http_server *s, bool by_bytes)
     return largest;
 }
 
+/* The address that keeps most of us busy loses its oldest incomplete request. False: that is c's own address. */
+static bool holders_evict_for(const struct http_conn *c)
+{
+    const struct http_holder *h = http_holders_largest(c->s, true);
+    struct http_conn *oldest = h->oldest;
+    if (h == c->holder)
+        return false;
+    while (oldest->held == 0)
+        oldest = oldest->newer;
+    metric_add(c->s->evicted[EVICTED_MEMORY], 1);
+    oldest->protocol->give_up(oldest);
+    return true;
+}
+
+bool http_holders_grow(struct http_conn *c, size_t held)
+{
+    const struct http_server_options *o = &c->s->o;
+    bool grew = held > c->held;
+    http_holders_hold(c, held);
+    if (!grew || c->state != HTTP_OPEN)
+        return true;
+    if (http_holder_is_limited(c->holder) && c->holder->held > (size_t)o->max_held_per_address.n)
+        return false;
+    while (c->s->held > (size_t)o->max_held.n)
+        if (!holders_evict_for(c))
+            return false;
+    return true;
+}
+
 bool http_holder_is_limited(const struct http_holder *h)
 {
     return h && strcmp(h->network, "unix") != 0;

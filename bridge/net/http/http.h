@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* A small strict HTTP/1.1 server (RFC 9110, 9112) for one thread: HTTP source, WebSocket/SSE sink, admin.
+/* A small strict server of HTTP/1.1 and HTTP/2 (RFC 9110, 9112, 9113) for one thread: HTTP source, WebSocket/SSE sink, admin.
  *
  * It owns a loop, a listener and its connections; the user calls http_server_run and gets whole requests by callback.
  * An answer may come later (http_server_reply with the request's id): the next request of that connection waits for it.
  * Smuggling cases get 400 and the connection closed. Every size and time is bounded by the options.
+ * With HTTP/2 (option http2_streams) a connection has many requests at a time, answered in any order; to the user there is no
+ * other difference. Streams are of HTTP/1.1 only: who takes connections over leaves http2_streams 0.
  *
  *                 head()            request()          http_server_reply
  *   [reading head] -----> [reading body] -----> [waiting for the answer] -----> [writing] --> [reading head]

@@ -24,7 +24,8 @@ struct http_server_options {
     struct bytes max_held_per_address; /* of that, one address's (IPv6: one /64's): 503; 0: half of it and one body */
     int64_t max_connections;           /* beyond: another one gives way, or it is closed with 503 */
     int64_t
-        max_per_address; /* beyond: an idle one gives way, or it is closed with 429; 0: no limit; not unix sockets */
+        max_per_address;   /* beyond: an idle one gives way, or it is closed with 429; 0: no limit; not unix sockets */
+    int64_t http2_streams; /* requests at a time on one connection of HTTP/2; 0: HTTP/1 only */
     struct bytes min_body_rate;   /* bytes a second of a body, over each part of body_timeout: 408; 0: none */
     bool reserved;                /* its descriptors are of the process's reserve, not of the listeners' share */
     struct duration head_timeout; /* from the first byte of a request to the end of its head: 408 */
@@ -40,6 +41,7 @@ struct http_server_options {
 #define HTTP_DEFAULT_max_message     64, KiB
 #define HTTP_DEFAULT_max_connections 10000,
 #define HTTP_DEFAULT_max_per_address 1000,
+#define HTTP_DEFAULT_http2_streams   100,
 #define HTTP_DEFAULT_min_body_rate   500,
 #define HTTP_DEFAULT_head_timeout    10, s
 #define HTTP_DEFAULT_body_timeout    30, s
@@ -63,6 +65,10 @@ enum { HTTP_UNIT_ = 1, HTTP_UNIT_s = 1000, HTTP_UNIT_KiB = 1 << 10, HTTP_UNIT_Mi
     .min = 1, .max = 1000000,                                                                                          \
     .doc =                                                                                                             \
         "Most connections of one address (IPv6: one /64); beyond, its longest idle one gives way, else: 429. Raise it behind a proxy; unix sockets have no such limit."
+#define HTTP_RULES_http2_streams                                                                                       \
+    .max = 1000,                                                                                                       \
+    .doc =                                                                                                             \
+        "Most requests at a time on one HTTP/2 connection, with TLS (ALPN) or without (prior knowledge); 0: HTTP/1.1 only."
 #define HTTP_RULES_min_body_rate                                                                                       \
     .max = 1 << 30,                                                                                                    \
     .doc =                                                                                                             \

@@ -4,17 +4,18 @@
  *   room.c         who gives way when connections are short
  *     ^
  *   server.c ----> conn.c ----> request.c ---> answer.c       the text of an answer's head
- *   listener,      reads, and     HTTP/1
- *   rounds         drives the       ^     \
- *                  protocol         |      +--> wire.c        bytes out, the end of a connection
- *                              stream.c ---+      |
- *                              WebSocket, SSE     v
+ *   listener,      reads, and     HTTP/1 \      view.c         a request as its user sees it
+ *   rounds         drives the       ^     +--> h2.c           HTTP/2 (h2_private.h)
+ *                  protocol         |      \     |
+ *                              stream.c ---+--> wire.c        bytes out, the end of a connection
+ *                              WebSocket, SSE     |
+ *                                                 v
  *                                               schedule.c    deadlines, what the end of a round is for
  *                                               holders.c     what each address holds
  *
  * conn.c knows bytes and sockets; what they mean is its protocol's (struct http_protocol). A connection begins with
- * HTTP/1 (request.c); when the user takes it over, stream.c puts its own table in that place. HTTP/2 would be the third,
- * chosen in conn.c by ALPN.
+ * HTTP/1 (request.c). When its first bytes are the preface of HTTP/2, over TLS or not, h2.c puts its own table in that
+ * place, and when the user takes the connection over, stream.c does.
  *
  * A connection that does nothing is one struct http_conn; what a request needs while it is incomplete is in struct
  * http_work. Nothing is freed while a callback may still be above it on the stack: a connection that ends is only
@@ -34,7 +35,8 @@ enum {
     HTTP_OUTPUT_MAX = 1 << 30, /* an answer with its head */
     HTTP_SLOT_BITS = 20,       /* of a request's id; the rest counts requests */
     HTTP_HOLDER_BUCKETS = 1024,
-    HTTP_RATE_MS = 10000, /* about how often the rate of a body is looked at */
+    HTTP_RATE_MS = 10000,   /* about how often the rate of a body is looked at */
+    HTTP_STREAMS_MS = 1000, /* how often the deadlines of HTTP/2's streams are */
 };
 
 enum http_state {
@@ -58,6 +60,7 @@ enum http_due {
     DUE_HEAD,
     DUE_BODY,
     DUE_ANSWER,
+    DUE_STREAMS, /* HTTP/2: its streams' own deadlines are looked at */
     DUE_LINGER,
     DUE_PING,
     DUE_PONG,
@@ -74,6 +77,7 @@ enum http_refused {
     REFUSED_MESSAGE,
     REFUSED_MEMORY,
     REFUSED_ADDRESS,
+    REFUSED_FLOOD,
     REFUSED_KINDS
 };
 
@@ -81,6 +85,7 @@ enum http_refused {
 enum http_evicted { EVICTED_IDLE, EVICTED_HEAD, EVICTED_LARGEST, EVICTED_MEMORY, EVICTED_KINDS };
 
 struct http_conn;
+struct http1_head;
 
 /* One address, or /64 of IPv6, and what it holds. */
 struct http_holder {
@@ -93,9 +98,14 @@ struct http_holder {
 /* What the bytes of an open connection mean. Every function may end the connection (http_wire_finish, http_wire_kill). */
 struct http_protocol {
     void (*input)(struct http_conn *c, struct str in); /* takes all of it; "" when c->unread was set */
-    void (*writable)(struct http_conn *c);             /* the kernel takes bytes again and nothing is kept for it */
+    /* To request `id`, if it waits for its answer. NULL: there are no requests. */
+    void (*reply)(struct http_conn *c, uint64_t id, int status, const struct header *headers, size_t count,
+                  struct str body);
+    void (*writable)(struct http_conn *c); /* the kernel takes bytes again and nothing is kept for it */
     void (*timeout)(struct http_conn *c, enum http_due kind); /* the deadline that was set has passed */
-    void (*stop)(struct http_conn *c); /* nobody new is accepted: end it if nothing is under way */
+    void (*stop)(struct http_conn *c);            /* nobody new is accepted: end it if nothing is under way */
+    bool (*gives_way)(const struct http_conn *c); /* may it be killed so that others get on? */
+    void (*give_up)(struct http_conn *c);         /* holds no bytes (http_holders_hold) any more; NULL: never does */
     /* The connection is not open any more: called once, at the end of the round, to free what is the protocol's. */
     void (*end)(struct http_conn *c);
 };
@@ -107,6 +117,7 @@ struct http_conn {
     struct buf *out;                      /* wire.c: waits for the kernel; NULL: nothing does */
     struct http_work *work;               /* request.c: of an incomplete request; NULL when there is nothing to keep */
     struct http_stream *stream;           /* stream.c */
+    struct http2 *two;                    /* h2.c */
     uint64_t id;                          /* of the request that waits for an answer; 0: none */
     struct http_conn *before, *after;     /* in the queue of its deadline */
     struct http_conn *next_later;
@@ -121,7 +132,8 @@ struct http_conn {
     bool ended;                      /* the peer shut its side: read until 0 */
     bool paused;                     /* the protocol takes no input for now */
     bool unread;                     /* what the protocol kept of the input may hold a whole request */
-    bool feeding;                    /* request.c looks at input right now */
+    bool feeding;                    /* its protocol looks at input right now */
+    bool asked;                      /* a request of HTTP/1 came: HTTP/2 cannot begin any more */
     bool keep_alive, old, head_only; /* of the current request; old: HTTP/1.0 */
     uint8_t request;                 /* enum http_request_state */
     char peer[];
@@ -173,9 +185,22 @@ struct http_conn *http_request_conn(const struct http_server *s, uint64_t id); /
 /* Our own answer to what is not taken; the connection ends with it. */
 void http_request_refuse(struct http_conn *c, int status, const struct header *headers, size_t count);
 
+/* h2.c */
+extern const struct http_protocol http2_requests;
+void http2_begin(struct http_conn *c); /* the connection is one of HTTP/2 from now on */
+
+/* view.c */
+void http_view_fill(const struct http_conn *c, uint64_t id, const struct http1_head *head, struct http_request *r);
+bool http_view_is_for_server(const struct http_request *r); /* OPTIONS *: nothing of the user's */
+/* Asks the user about the head. False: the request is answered or will be, and its body is not wanted. */
+bool http_view_ask(struct http_server *s, const struct http_request *r, int64_t *max_body);
+
 /* answer.c: builds an answer in s->output */
 struct buf *http_answer_begin(struct http_server *s, int status, const struct header *headers, size_t count);
 void http_answer_length(struct buf *out, size_t n);
+const char *http_answer_date(struct http_server *s);         /* "Sun, 06 Nov 1994 08:49:37 GMT" */
+bool http_answer_takes(const struct header *h);              /* it does not break lines */
+void http_answer_refused(struct http_server *s, int status); /* counts what we refuse with that status */
 
 /* wire.c */
 /* Gives bytes to the kernel: how many it took; -1: the connection was killed. Nothing may be kept for it. */
@@ -195,8 +220,10 @@ bool http_room_give_way(struct http_server *s, struct str network); /* one conne
 /* holders.c: counts connections and bytes, of the server and of each address */
 struct http_holder *http_holders_find(struct http_server *s, struct str network); /* NULL: it has nothing */
 void http_holders_enter(struct http_conn *c, struct str network);
-void http_holders_leave(struct http_conn *c);                                   /* twice is harmless */
-void http_holders_hold(struct http_conn *c, size_t held);                       /* bytes, instead of those before */
+void http_holders_leave(struct http_conn *c);             /* twice is harmless */
+void http_holders_hold(struct http_conn *c, size_t held); /* bytes, instead of those before */
+/* The same, and if it is more than before: is there room for it, if need be after others gave up what they hold? */
+bool http_holders_grow(struct http_conn *c, size_t held);
 struct http_holder *http_holders_largest(struct http_server *s, bool by_bytes); /* else by connections */
 bool http_holder_is_limited(const struct http_holder *h);                       /* all but unix sockets; NULL: no */
 

@@ -31,16 +31,29 @@ static struct http_work *request_work(struct http_conn *c)
     return c->work;
 }
 
+/* The connection has it no more; it is the caller's. NULL: there was none. */
+static struct http_work *request_take_work(struct http_conn *c)
+{
+    struct http_work *w = c->work;
+    c->work = NULL;
+    if (w)
+        http_holders_hold(c, 0);
+    return w;
+}
+
+static void request_work_free(struct http_work *w)
+{
+    if (!w)
+        return;
+    buf_free(&w->in);
+    buf_free(&w->head);
+    buf_free(&w->body);
+    free(w);
+}
+
 static void request_free_work(struct http_conn *c)
 {
-    if (!c->work)
-        return;
-    http_holders_hold(c, 0);
-    buf_free(&c->work->in);
-    buf_free(&c->work->head);
-    buf_free(&c->work->body);
-    free(c->work);
-    c->work = NULL;
+    request_work_free(request_take_work(c));
 }
 
 /* An idle connection keeps no buffers. */
@@ -114,13 +127,12 @@ struct http_conn *http_request_conn(const struct http_server *s, uint64_t id)
     return c && id && c->id == id && c->request == REQUEST_WAITING ? c : NULL;
 }
 
-void http_server_reply(struct http_server *s, uint64_t id, int status, const struct header *headers, size_t count,
-                       struct str body)
+static void request_reply(struct http_conn *c, uint64_t id, int status, const struct header *headers, size_t count,
+                          struct str body)
 {
-    struct http_conn *c = http_request_conn(s, id);
-    if (!c)
+    if (c->id != id || c->request != REQUEST_WAITING)
         return;
-    if (s->stopping)
+    if (c->s->stopping)
         c->keep_alive = false;
     request_answer(c, status, headers, count, body);
 }
@@ -136,77 +148,19 @@ void http_request_refuse(struct http_conn *c, int status, const struct header *h
 /* Refuses what the client sent, and counts it. */
 static void request_fail(struct http_conn *c, int status)
 {
-    enum http_refused why = status == 408                                     ? REFUSED_TIMEOUT
-                            : status == 413 || status == 414 || status == 431 ? REFUSED_SIZE
-                            : status == 503                                   ? REFUSED_MEMORY
-                                                                              : REFUSED_REQUEST;
     const struct header later = { STR("Retry-After"), STR("1") };
-    metric_add(c->s->refused[why], 1);
+    http_answer_refused(c->s, status);
     http_request_refuse(c, status, &later, status == 503);
 }
 
-/* ---- the user's view of a request ---- */
-
-struct str http_header(const struct http_request *r, const char *name, size_t *count)
-{
-    struct str wanted = str_of(name), value = STR_ABSENT;
-    size_t n = 0;
-    for (size_t i = 0; i < r->header_count; i++)
-        if (str_eq_nocase(r->headers[i].name, wanted) && n++ == 0)
-            value = r->headers[i].value;
-    if (count)
-        *count = n;
-    return value;
-}
-
-/* Of the absolute form: the path begins behind the authority, whose Host was checked. */
-static struct str request_behind_authority(struct str target)
-{
-    const char *authority = memchr(target.at, '/', target.n);
-    struct str path = { authority + 2, target.n - (size_t)(authority + 2 - target.at) };
-    while (path.n && path.at[0] != '/' && path.at[0] != '?') {
-        path.at++;
-        path.n--;
-    }
-    return path;
-}
-
-static void request_fill(const struct http_conn *c, const struct http1_head *head, struct http_request *r)
-{
-    *r = (struct http_request){
-        .id = c->id,
-        .method = head->method,
-        .target = head->target,
-        .headers = head->headers,
-        .header_count = head->header_count,
-        .peer = str_of(c->peer),
-        .network = str_of(c->holder->network),
-    };
-    struct str path = head->target;
-    if (path.at[0] != '/' && path.at[0] != '*')
-        path = request_behind_authority(path);
-    const char *question = path.n ? memchr(path.at, '?', path.n) : NULL;
-    if (question)
-        r->query = (struct str){ question + 1, (size_t)(path.at + path.n - question - 1) };
-    r->path = (struct str){ path.at, question ? (size_t)(question - path.at) : path.n };
-    if (r->path.n == 0)
-        r->path = STR("/");
-}
-
 /* ---- head and body ---- */
-
-/* OPTIONS *: about the server, not about anything of the user's. */
-static bool request_is_for_server(const struct http_request *r)
-{
-    return str_eq(r->path, STR("*"));
-}
 
 /* The request is whole: it is the user's. */
 static void request_hand_over(struct http_conn *c, const struct http_request *r)
 {
     request_set_state(c, REQUEST_WAITING);
     http_schedule_due(c, DUE_NEVER);
-    if (request_is_for_server(r)) {
+    if (http_view_is_for_server(r)) {
         request_answer(c, 204, NULL, 0, STR(""));
         return;
     }
@@ -236,35 +190,23 @@ static void request_start_body(struct http_conn *c, const struct http1_head *hea
     http_schedule_due(c, DUE_BODY);
 }
 
-/* Asks the user about the head. False: the request is answered or will be, and its body is not wanted. */
-static bool request_ask_user(struct http_conn *c, const struct http_request *r, int64_t *max_body)
-{
-    struct http_server *s = c->s;
-    if (!s->events.head || request_is_for_server(r))
-        return true;
-    int64_t limit = *max_body;
-    bool yes = s->events.head(s->events.ctx, r, &limit);
-    if (limit < *max_body)
-        *max_body = limit < 0 ? 0 : limit;
-    return yes && c->id == r->id;
-}
-
 /* The head is whole; *in is what follows it. */
 static void request_begin(struct http_conn *c, const struct http1_head *head, struct str bytes, struct str *in)
 {
     struct http_server *s = c->s;
     struct http_request r;
     c->id = ++s->serial << HTTP_SLOT_BITS | c->slot;
+    c->asked = true;
     c->old = head->minor == 0;
     c->head_only = str_eq(head->method, STR("HEAD"));
-    request_fill(c, head, &r);
+    http_view_fill(c, c->id, head, &r);
     /* Until the body is wanted: the connection can go on only if what it would have to skip is here. */
     bool body_here = !head->chunked && (uint64_t)head->content_length <= in->n;
     c->keep_alive = head->keep_alive && body_here && !s->stopping;
     request_set_state(c, REQUEST_WAITING);
     http_schedule_due(c, DUE_NEVER);
     int64_t max_body = s->o.max_body.n;
-    if (!request_ask_user(c, &r, &max_body)) {
+    if (!http_view_ask(s, &r, &max_body) || c->id != r.id) {
         if (body_here)
             request_skip(in, (size_t)head->content_length);
         return;
@@ -285,10 +227,26 @@ static void request_begin(struct http_conn *c, const struct http1_head *head, st
         http_wire_put(c, STR("HTTP/1.1 100 Continue\r\n\r\n"));
 }
 
+/* True if *in is the beginning of the preface that HTTP/2 begins with; all of it: HTTP/2 takes over. */
+static bool request_may_be_two(struct http_conn *c, struct str in)
+{
+    struct str preface = STR("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    if (c->asked || c->s->o.http2_streams <= 0
+        || !(in.n < preface.n ? str_starts(preface, in) : str_starts(in, preface)))
+        return false;
+    if (in.n >= preface.n)
+        http2_begin(c);
+    return true;
+}
+
 static void request_take_head(struct http_conn *c, struct str *in)
 {
     struct http1_head head;
     long n = http1_head(*in, (size_t)c->s->o.max_head.n, &head);
+    if (n == -505 && request_may_be_two(c, *in))
+        n = 0;
+    if (c->protocol != &http_requests)
+        return;
     if (n < 0) {
         request_fail(c, (int)-n);
     } else if (n > 0) {
@@ -328,7 +286,7 @@ static void request_take_body(struct http_conn *c, struct str *in)
     w->head = w->body = (struct buf){ 0 };
     CHECK(http1_head(buf_str(&head_bytes), head_bytes.n + 1, &head) > 0);
     struct http_request r;
-    request_fill(c, &head, &r);
+    http_view_fill(c, c->id, &head, &r);
     r.body = buf_str(&body);
     request_hand_over(c, &r);
     buf_free(&head_bytes);
@@ -363,44 +321,13 @@ static void request_give_up(struct http_conn *c)
     buf_free(&c->work->in);
 }
 
-/* The address that keeps most of us busy loses its oldest incomplete request. False: that is c's own address. */
-static bool request_evict_for(const struct http_conn *c)
-{
-    const struct http_holder *h = http_holders_largest(c->s, true);
-    struct http_conn *oldest = h->oldest;
-    if (h == c->holder)
-        return false;
-    while (oldest->held == 0)
-        oldest = oldest->newer;
-    metric_add(c->s->evicted[EVICTED_MEMORY], 1);
-    if (oldest->state == HTTP_OPEN)
-        request_give_up(oldest);
-    if (!oldest->paused || oldest->state != HTTP_OPEN)
-        request_free_work(oldest);
-    return true;
-}
-
 /* Many who send slowly must not take all memory: whoever asks for more than there is for its address, or for all of
  * them, has to come again. */
 static void request_count_held(struct http_conn *c)
 {
-    const struct http_server_options *o = &c->s->o;
-    if (!c->work)
-        return;
-    size_t held = c->work->in.n + c->work->head.n + c->work->body.n;
-    bool grew = held > c->held;
-    http_holders_hold(c, held);
-    if (!grew || c->state != HTTP_OPEN)
-        return;
-    if (http_holder_is_limited(c->holder) && c->holder->held > (size_t)o->max_held_per_address.n) {
+    const struct http_work *w = c->work;
+    if (w && !http_holders_grow(c, w->in.n + w->head.n + w->body.n) && c->state == HTTP_OPEN)
         request_give_up(c);
-        return;
-    }
-    while (c->s->held > (size_t)o->max_held.n)
-        if (!request_evict_for(c)) {
-            request_give_up(c);
-            return;
-        }
 }
 
 /* Puts new input behind what is kept. False: there is nothing to look at yet. */
@@ -430,6 +357,15 @@ static void request_take(struct http_conn *c, struct str *in)
     c->feeding = false;
 }
 
+/* The connection was taken over, by the user or by HTTP/2: the rest of the input is another protocol's. */
+static void request_hand_on(struct http_conn *c, struct str in)
+{
+    struct http_work *w = request_take_work(c);
+    if (c->state == HTTP_OPEN)
+        c->protocol->input(c, in);
+    request_work_free(w);
+}
+
 static void request_input(struct http_conn *c, struct str in)
 {
     bool from_kept = c->work && c->work->in.n;
@@ -440,10 +376,8 @@ static void request_input(struct http_conn *c, struct str in)
     if (from_kept)
         in = buf_str(&c->work->in);
     request_take(c, &in);
-    if (c->protocol != &http_requests) { /* taken over by the user */
-        if (c->state == HTTP_OPEN)
-            c->protocol->input(c, in);
-        request_free_work(c);
+    if (c->protocol != &http_requests) {
+        request_hand_on(c, in);
         return;
     }
     request_keep(c, in, from_kept);
@@ -495,10 +429,27 @@ static void request_stop(struct http_conn *c)
         http_wire_finish(c);
 }
 
+static bool request_gives_way(const struct http_conn *c)
+{
+    return c->request != REQUEST_WAITING;
+}
+
+/* Others need what it holds. */
+static void request_give_way(struct http_conn *c)
+{
+    if (c->state == HTTP_OPEN)
+        request_give_up(c);
+    if (!c->paused || c->state != HTTP_OPEN)
+        request_free_work(c);
+}
+
 const struct http_protocol http_requests = {
     .input = request_input,
+    .reply = request_reply,
     .writable = request_writable,
     .timeout = request_timeout,
     .stop = request_stop,
+    .gives_way = request_gives_way,
+    .give_up = request_give_way,
     .end = request_free_work,
 };

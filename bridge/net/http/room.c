@@ -72,7 +72,7 @@ static struct http_conn *room_slow_head(const struct http_server *s)
 
 static bool room_gives_way(const struct http_conn *c)
 {
-    return c->state != HTTP_OPEN || (c->protocol == &http_requests && c->request != REQUEST_WAITING);
+    return c->state != HTTP_OPEN || c->protocol->gives_way(c);
 }
 
 /* Whoever has fewest gets on: one of the largest holder goes if the newcomer's has fewer even then. */

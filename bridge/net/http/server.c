@@ -107,6 +107,11 @@ static void server_fill_options(struct http_server_options *o)
     o->tls_certificate = o->tls_key = NULL; /* not needed after http_server_new */
 }
 
+static int64_t server_least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 static void server_fill_durations(struct http_server *s)
 {
     const struct http_server_options *o = &s->o;
@@ -116,6 +121,7 @@ static void server_fill_durations(struct http_server *s)
     /* Equal parts, so that the last one ends when the time for a body does. */
     s->body_parts = o->min_body_rate.n > 0 ? (int)((o->body_timeout.ms + HTTP_RATE_MS - 1) / HTTP_RATE_MS) : 1;
     s->lasts[DUE_BODY] = o->body_timeout.ms / s->body_parts;
+    s->lasts[DUE_STREAMS] = server_least(HTTP_STREAMS_MS, server_least(o->head_timeout.ms, o->body_timeout.ms));
     s->lasts[DUE_LINGER] = LINGER_MS;
     s->lasts[DUE_PING] = o->ping.ms;
     s->lasts[DUE_PONG] = o->ping.ms < o->stream_idle.ms ? o->stream_idle.ms - o->ping.ms : o->stream_idle.ms;
@@ -125,7 +131,7 @@ static void server_fill_durations(struct http_server *s)
 static void server_fill_metrics(struct http_server *s)
 {
     static const char *const reasons[REFUSED_KINDS] = { "bad_request", "too_large", "connections", "timeout",
-                                                        "message",     "memory",    "address" };
+                                                        "message",     "memory",    "address",     "flood" };
     static const char *const evicted[EVICTED_KINDS] = { "idle", "head", "largest", "memory" };
     s->connections = metric_get(&aqueduct_net_connections, NULL);
     for (int i = 0; i < REFUSED_KINDS; i++)
@@ -151,6 +157,8 @@ static bool server_listen(struct http_server *s, const struct http_server_option
         return err_set(e, "cannot listen on %s: %s", o->listen, strerror(errno));
     if (o->tls_certificate && !(s->tls = conn_tls(o->tls_certificate, o->tls_key, e)))
         return false;
+    if (s->tls && o->http2_streams > 0)
+        conn_tls_offer_http2(s->tls);
     s->listen_fd = listen_open(o->listen, &s->port, e);
     if (s->listen_fd < 0)
         return false;

@@ -230,6 +230,12 @@ static void stream_stop(struct http_conn *c)
     (void)c;
 }
 
+static bool stream_gives_way(const struct http_conn *c)
+{
+    (void)c;
+    return false;
+}
+
 static void stream_end(struct http_conn *c)
 {
     struct http_stream *st = c->stream;
@@ -246,6 +252,7 @@ static const struct http_protocol stream_protocol = {
     .writable = stream_writable,
     .timeout = stream_timeout,
     .stop = stream_stop,
+    .gives_way = stream_gives_way,
     .end = stream_end,
 };
 
