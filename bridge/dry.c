@@ -135,10 +135,10 @@ static bool dry_state(struct broker *b, const char *source,
     return true;
 }
 
-static bool dry_tail(struct broker *b, const char *topic, int64_t most, void (*each)(void *, const struct record *),
-                     void *ctx, struct err *e)
+static bool dry_tail(struct broker *b, const char *topic, const struct tail_options *o,
+                     void (*each)(void *, const struct record *), void *ctx, struct err *e)
 {
-    (void)b, (void)topic, (void)most, (void)each, (void)ctx, (void)e;
+    (void)b, (void)topic, (void)o, (void)each, (void)ctx, (void)e;
     return true;
 }
 

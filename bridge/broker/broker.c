@@ -130,10 +130,10 @@ bool broker_state(struct broker *b, const char *source,
     return b->ops->state(b, source, each, ctx, e);
 }
 
-bool broker_tail(struct broker *b, const char *topic, int64_t most, void (*each)(void *ctx, const struct record *r),
-                 void *ctx, struct err *e)
+bool broker_tail(struct broker *b, const char *topic, const struct tail_options *o,
+                 void (*each)(void *ctx, const struct record *r), void *ctx, struct err *e)
 {
-    return b->ops->tail(b, topic, most, each, ctx, e);
+    return b->ops->tail(b, topic, o, each, ctx, e);
 }
 
 void broker_close(struct broker *b)

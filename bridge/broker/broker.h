@@ -163,10 +163,13 @@ bool broker_failed(struct broker *b);
 bool broker_state(struct broker *b, const char *source,
                   bool (*each)(void *ctx, struct str key, struct str value, bool ahead, struct err *e), void *ctx,
                   struct err *e);
-/* About the last `most` records of the topic: the same number of each partition, oldest first per partition (for the
- * intake's memory of ids). */
-bool broker_tail(struct broker *b, const char *topic, int64_t most, void (*each)(void *ctx, const struct record *r),
-                 void *ctx, struct err *e);
+struct tail_options {
+    int64_t most;     /* about so many of the last records: the same number of each partition */
+    int64_t since_ms; /* none that were stored before; 0: all */
+};
+/* The last records of the topic, oldest first per partition (for the intake's memory of ids). */
+bool broker_tail(struct broker *b, const char *topic, const struct tail_options *o,
+                 void (*each)(void *ctx, const struct record *r), void *ctx, struct err *e);
 /* Ends the broker's threads; what was not done is reported as UNAVAILABLE first. All consumers must be closed. */
 void broker_close(struct broker *b);
 
@@ -248,7 +251,8 @@ struct broker_ops {
     bool (*failed)(struct broker *);
     bool (*state)(struct broker *, const char *, bool (*)(void *, struct str, struct str, bool, struct err *), void *,
                   struct err *);
-    bool (*tail)(struct broker *, const char *, int64_t, void (*)(void *, const struct record *), void *, struct err *);
+    bool (*tail)(struct broker *, const char *, const struct tail_options *, void (*)(void *, const struct record *),
+                 void *, struct err *);
     void (*close)(struct broker *);
     struct consumer *(*consume)(struct broker *, const struct consumer_options *, struct err *);
     int (*poll)(struct consumer *, struct record **, size_t, struct err *);

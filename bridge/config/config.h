@@ -45,10 +45,11 @@ struct route_config {      /* an entry of `routes:`; rows in route_options */
 };
 
 struct source_config {
-    struct source *source;        /* allocated, options filled, not opened */
-    int64_t in_flight;            /* the core's own rows (source_options): most events between read() and settle() */
-    struct bytes in_flight_bytes; /* and most bytes of those; 0: no limit */
-    int64_t dedupe_size;          /* most ids remembered */
+    struct source *source;         /* allocated, options filled, not opened */
+    int64_t in_flight;             /* the core's own rows (source_options): most events between read() and settle() */
+    struct bytes in_flight_bytes;  /* and most bytes of those; 0: no limit */
+    int64_t dedupe_size;           /* most ids remembered */
+    struct duration dedupe_window; /* for how long; 0: no limit */
 };
 
 struct circuit_config {    /* rows in circuit_options */

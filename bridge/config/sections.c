@@ -32,7 +32,11 @@ const struct option source_options[] = {
     OPTION(
         struct source_config, dedupe_size, .fallback = "100000", .min = 0, .max = 10000000,
         .doc =
-            "How many event ids are remembered, so that a repeat is not published twice (sources that can repeat); beyond, the oldest of the path that has most is forgotten."),
+            "Most event ids that are remembered, so that a repeat is not published twice (sources that can repeat; some 50 bytes each); beyond, the oldest of the path that has most is forgotten, and if it is inside dedupe_window the log and aqueduct_source_ids_forgotten_total say so."),
+    OPTION(
+        struct source_config, dedupe_window, .fallback = "7d", .max = (int64_t)365 * DAY_MS,
+        .doc =
+            "How long an event's id is remembered after it was stored, restarts included; later it counts as new. 0: as long as dedupe_size allows."),
     { 0 },
 };
 

@@ -13,6 +13,8 @@ METRIC_COUNTER(aqueduct_source_repeats_total, "Stored events that were stored be
 METRIC_COUNTER(aqueduct_source_retries_total, "Batches published again because the broker did not take them.",
                "source");
 METRIC_GAUGE(aqueduct_source_pending, "Events read and not settled yet.", "source");
+METRIC_COUNTER(aqueduct_source_ids_forgotten_total,
+               "Ids forgotten before dedupe_window was over, because dedupe_size was full.", "source");
 METRIC_COUNTER(aqueduct_source_refused_total, "Events not stored, by reason.", "source", "reason");
 
 /* ---- start and end ---- */
@@ -26,6 +28,7 @@ static void intake_count(struct intake *in)
     c->repeats = metric_get(&aqueduct_source_repeats_total, id);
     c->retries = metric_get(&aqueduct_source_retries_total, id);
     c->pending = metric_get(&aqueduct_source_pending, id);
+    c->forgotten = metric_get(&aqueduct_source_ids_forgotten_total, id);
     c->invalid = metric_get(&aqueduct_source_refused_total, LABELS(in->s->id, "invalid"));
     c->conflict = metric_get(&aqueduct_source_refused_total, LABELS(in->s->id, "conflict"));
     c->unavailable = metric_get(&aqueduct_source_refused_total, LABELS(in->s->id, "unavailable"));
@@ -75,23 +78,29 @@ static void intake_remember(void *ctx, const struct record *r)
     const struct event *ev = intake_owns_scope(in, scope) ? event_from_record(r, NULL) : NULL;
     if (!ev)
         return;
+    int64_t now = clock_wall_ms();
     struct fingerprint f = seen_fingerprint(in->seen, scope, ev);
-    seen_add(in->seen, &f, intake_place(in, ev, r->topic));
+    seen_add(in->seen, &f, intake_place(in, ev, r->topic),
+             r->timestamp_ms > 0 && r->timestamp_ms < now ? r->timestamp_ms : now);
     in->unscoped |= scope.n == 0;
     event_unref(ev);
 }
 
-/* Remembers the newest events of every topic that routes name. */
+/* Remembers the newest events of every topic that routes name, as far as the window goes back. */
 static bool intake_remember_tails(struct intake *in, struct err *e)
 {
     const struct route_config *routes = in->unread->routes.at;
+    int64_t since = in->remembers_for.ms ? clock_wall_ms() - in->remembers_for.ms : 0;
+    const struct tail_options tail = { .most = in->remembers, .since_ms = since > 0 ? since : 0 };
     for (size_t i = 0; i < in->unread->routes.count; i++) {
         bool seen = false;
         for (size_t k = 0; k < i; k++)
             seen |= strcmp(routes[k].topic, routes[i].topic) == 0;
-        if (!seen && !broker_tail(in->broker, routes[i].topic, in->remembers, intake_remember, in, e))
+        if (!seen && !broker_tail(in->broker, routes[i].topic, &tail, intake_remember, in, e))
             return false;
     }
+    seen_settle(in->seen);
+    settle_forgotten(in);
     in->unread = NULL;
     return true;
 }
@@ -135,9 +144,10 @@ struct intake *intake_new(const struct source_config *source, const struct confi
     bool away = broker_facts(&config->broker)
                     .may_be_away; /* then all that it has is read while the start can be tried again */
     if (ops->dedupe && source->dedupe_size > 0) {
-        in->seen = seen_new((size_t)source->dedupe_size);
+        in->seen = seen_new((size_t)source->dedupe_size, source->dedupe_window);
         in->unread = config;
         in->remembers = source->dedupe_size;
+        in->remembers_for = source->dedupe_window;
         if (away && !intake_remember_tails(in, e))
             goto fail;
     }

@@ -12,8 +12,8 @@
  * `in_flight_bytes` on their way; an ordered one has one batch, whose changes are stored with it, so its state only ever moves past what is
  * stored.
  *
- * The memory of events (for sources with `dedupe`, seen.h) holds digests of `dedupe_size` stored events, the newest ones of
- * each sender; it is
+ * The memory of events (for sources with `dedupe`, seen.h) holds digests of the events that were stored within
+ * `dedupe_window`, of the newest ones of each sender if they are more than `dedupe_size`; it is
  * filled from the topics' tails before the source is first read (a broker that may be away: before it is opened), so what it knows was stored, whatever happened to the process; an event that is
  * in some of its topics only (kafka: the process ended in between) is known as such, and its repeat is published to the
  * others. The scope of an

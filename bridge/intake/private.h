@@ -31,7 +31,7 @@ struct slot { /* an emission between read() and settle() */
 
 struct intake_counters {
     struct metric *received, *stored, *repeats, *invalid, *conflict, *unavailable, *unrouted, *dropped, *retries,
-        *pending;
+        *pending, *forgotten;
 };
 
 struct intake {
@@ -42,6 +42,8 @@ struct intake {
     bool restored;               /* the source has its state */
     const struct config *unread; /* whose routes' topics are still to be read into it; NULL: they were */
     int64_t remembers;           /* so many events */
+    struct duration remembers_for;
+    bool crowded; /* that these do not go together was said */
     atomic_bool failed;
     struct err failure; /* why; set before `failed` */
     bool unscoped;      /* it knows records without a scope */
@@ -81,6 +83,8 @@ void settle_event(struct intake *in, uint64_t tag, const struct event *ev, enum 
 /* No route takes it: an error, unless the configuration says that such events may be dropped; then it counts as stored
  * for the sender. */
 void settle_unrouted(struct intake *in, uint64_t tag, const struct event *ev);
+/* Counts the ids that were forgotten before their time, and says so once. */
+void settle_forgotten(struct intake *in);
 /* Reading or publishing failed: waits before the next attempt, longer each time. */
 void settle_back_off(struct intake *in);
 

@@ -15,16 +15,18 @@ enum {
 
 struct seen_event { /* [0] is nobody, so that 0 ends every list */
     uint64_t identity[2], content;
-    int32_t slot;     /* or SEEN_STORED, SEEN_DROPPED */
-    uint16_t places;  /* of a stored one */
-    uint16_t sender;  /* index */
-    uint32_t next;    /* in its bucket, or in the list of free ones */
-    uint32_t younger; /* in the queue of its sender's stored ones */
+    int32_t slot;      /* or SEEN_STORED, SEEN_DROPPED */
+    uint16_t places;   /* of a stored one */
+    uint16_t sender;   /* index */
+    uint32_t next;     /* in its bucket, or in the list of free ones */
+    uint32_t younger;  /* in the queue of its sender's stored ones */
+    uint32_t stored_s; /* wall clock: since when a stored one is */
 };
 
 struct seen_sender {
     uint64_t name; /* digest */
     uint32_t oldest, youngest;
+    uint32_t oldest_s; /* stored_s of the oldest */
     size_t stored;
 };
 
@@ -39,9 +41,13 @@ struct seen {
     size_t sender_count;
     uint32_t *pending; /* by slot */
     size_t slots;
+    int64_t window_s; /* INT64_MAX: no limit */
+    bool unsorted;    /* some queue may not be in the order of time */
+    uint64_t crowded; /* how many had to go inside the window, since that was asked */
+    int64_t needed;
 };
 
-struct seen *seen_new(size_t most)
+struct seen *seen_new(size_t most, struct duration window)
 {
     struct seen *s = mem_alloc(sizeof *s);
     size_t buckets = 1024;
@@ -53,6 +59,7 @@ struct seen *seen_new(size_t most)
     s->senders[s->sender_count++] = (struct seen_sender){ 0 };
     s->mask = buckets - 1;
     s->most = most;
+    s->window_s = window.ms ? (window.ms + 999) / 1000 : INT64_MAX;
     crypto_random(&s->key, sizeof s->key);
     return s;
 }
@@ -211,15 +218,46 @@ static void seen_forget(struct seen *s, uint32_t gone)
     s->free = gone;
 }
 
-/* Forgets the oldest one of the sender that has most; of several it is that which sent just now. */
+/* ---- queues ---- */
+
+static int64_t seen_now_s(void)
+{
+    return clock_wall_ms() / 1000;
+}
+
+static bool seen_is_old(const struct seen *s, uint32_t stored_s, int64_t now_s)
+{
+    return now_s - stored_s > s->window_s;
+}
+
+/* One of that sender's has to go inside the window: how many there would have to be. */
+static void seen_crowd(struct seen *s, const struct seen_sender *of, int64_t now_s)
+{
+    int64_t age_s = now_s - of->oldest_s;
+    double window = (double)of->stored / (double)(age_s > 0 ? age_s : 1) * (double)s->window_s;
+    double needed = (double)(s->stored - of->stored) + window;
+    s->needed = needed < 1e15 ? (int64_t)needed : (int64_t)1e15;
+    s->crowded++;
+}
+
+/* Forgets the oldest one of the sender that has most, or one that is older than the window; of several senders it is that
+ * which sent just now. */
 static void seen_evict(struct seen *s, struct seen_sender *now)
 {
     struct seen_sender *most = now;
-    for (size_t i = 0; i < s->sender_count; i++)
-        if (s->senders[i].stored > most->stored)
-            most = &s->senders[i];
+    int64_t now_s = seen_now_s();
+    bool old = false;
+    for (size_t i = 0; i < s->sender_count && !old; i++) {
+        struct seen_sender *one = &s->senders[i];
+        old = one->stored > 0 && seen_is_old(s, one->oldest_s, now_s);
+        if (old || one->stored > most->stored)
+            most = one;
+    }
     uint32_t gone = most->oldest;
+    if (!old && s->at[gone].slot == SEEN_STORED && s->window_s != INT64_MAX)
+        seen_crowd(s, most, now_s);
     most->oldest = s->at[gone].younger;
+    most->oldest_s = s->at[most->oldest].stored_s;
     if (!most->oldest)
         most->youngest = 0;
     most->stored--;
@@ -227,28 +265,93 @@ static void seen_evict(struct seen *s, struct seen_sender *now)
     seen_forget(s, gone);
 }
 
+/* Two lists in the order of time become one; of the same second, those of the first come first. */
+static uint32_t seen_merge(struct seen *s, uint32_t first, uint32_t second)
+{
+    uint32_t head = 0, last = 0;
+    while (first || second) {
+        bool from_first = first && (!second || s->at[first].stored_s <= s->at[second].stored_s);
+        uint32_t next = from_first ? first : second;
+        if (from_first)
+            first = s->at[next].younger;
+        else
+            second = s->at[next].younger;
+        if (last)
+            s->at[last].younger = next;
+        else
+            head = next;
+        last = next;
+    }
+    return head;
+}
+
+/* Puts a sender's queue into the order of time: lists of 1, 2, 4 and so on are merged as soon as there are two of a length. */
+static void seen_sort(struct seen *s, struct seen_sender *sender)
+{
+    uint32_t lists[32] = { 0 }, rest = sender->oldest, all = 0;
+    while (rest) {
+        uint32_t list = rest;
+        size_t i = 0;
+        rest = s->at[list].younger;
+        s->at[list].younger = 0;
+        for (; lists[i]; i++) {
+            list = seen_merge(s, lists[i], list);
+            lists[i] = 0;
+        }
+        lists[i] = list;
+    }
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        all = seen_merge(s, lists[i], all);
+    sender->oldest = all;
+    sender->oldest_s = s->at[all].stored_s;
+    while (all && s->at[all].younger)
+        all = s->at[all].younger;
+    sender->youngest = all;
+}
+
+void seen_settle(struct seen *s)
+{
+    for (size_t i = 0; s->unsorted && i < s->sender_count; i++)
+        seen_sort(s, &s->senders[i]);
+    s->unsorted = false;
+    while (s->stored > s->most)
+        seen_evict(s, &s->senders[0]);
+}
+
 /* Puts it at the young end of its sender's queue; an old one goes if there are too many. */
-static void seen_keep(struct seen *s, uint32_t i, uint16_t places)
+static void seen_keep(struct seen *s, uint32_t i, uint16_t places, int64_t stored_s)
 {
     struct seen_sender *sender = &s->senders[s->at[i].sender];
     s->at[i].slot = SEEN_STORED;
     s->at[i].places = places;
     s->at[i].younger = 0;
-    if (sender->youngest)
+    s->at[i].stored_s = stored_s < 0 ? 0 : stored_s > UINT32_MAX ? UINT32_MAX : (uint32_t)stored_s;
+    if (sender->youngest) {
+        s->unsorted |= s->at[i].stored_s < s->at[sender->youngest].stored_s;
         s->at[sender->youngest].younger = i;
-    else
+    } else {
         sender->oldest = i;
+        sender->oldest_s = s->at[i].stored_s;
+    }
     sender->youngest = i;
     sender->stored++;
-    if (++s->stored > s->most)
+    if (++s->stored <= s->most)
+        return;
+    if (!s->unsorted)
         seen_evict(s, sender);
+    else if (s->stored > s->most + s->most / 4)
+        seen_settle(s);
 }
 
 /* ---- the memory ---- */
 
-int64_t seen_find(const struct seen *s, const struct fingerprint *f, bool *same)
+int64_t seen_find(struct seen *s, const struct fingerprint *f, bool *same)
 {
     uint32_t i = seen_lookup(s, f);
+    if (i && s->at[i].slot == SEEN_STORED && seen_is_old(s, s->at[i].stored_s, seen_now_s())) {
+        seen_drop(s, f);
+        i = 0;
+    }
     *same = i && s->at[i].content == f->content;
     return i ? s->at[i].slot : SEEN_UNKNOWN;
 }
@@ -272,18 +375,26 @@ void seen_end(struct seen *s, uint32_t slot, bool stored)
     uint32_t i = s->pending[slot];
     s->pending[slot] = 0;
     if (stored)
-        seen_keep(s, i, SEEN_EVERYWHERE);
+        seen_keep(s, i, SEEN_EVERYWHERE, seen_now_s());
     else
         seen_forget(s, i);
 }
 
-void seen_add(struct seen *s, const struct fingerprint *f, uint16_t places)
+void seen_add(struct seen *s, const struct fingerprint *f, uint16_t places, int64_t stored_ms)
 {
     uint32_t i = seen_lookup(s, f);
     if (!i)
-        seen_keep(s, seen_insert(s, f, SEEN_STORED), places);
+        seen_keep(s, seen_insert(s, f, SEEN_STORED), places, stored_ms / 1000);
     else if (s->at[i].content == f->content)
         s->at[i].places |= places;
+}
+
+uint64_t seen_crowded(struct seen *s, int64_t *needed)
+{
+    uint64_t crowded = s->crowded;
+    *needed = s->needed;
+    s->crowded = 0;
+    return crowded;
 }
 
 uint16_t seen_places(const struct seen *s, const struct fingerprint *f)

@@ -63,8 +63,10 @@ static const char single_conflict[] = "another event with this id was stored bef
 void single_done(struct intake *in, uint64_t tag, enum outcome o, const char *why)
 {
     int32_t first = (int32_t)tag;
-    if (in->slots[first].remembered)
+    if (in->slots[first].remembered) {
         seen_end(in->seen, (uint32_t)first, o == OUTCOME_STORED);
+        settle_forgotten(in);
+    }
     for (int32_t i = first, next; i >= 0; i = next) {
         struct slot slot = in->slots[i];
         next = slot.next;

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mem.h"
 #include "tests/support/broker.h"
@@ -341,15 +342,47 @@ TEST(tail_shares_evenly_what_it_gives)
     put_numbers(t, 0, 0, 10);
     put_numbers(t, 1, 50, 2);
     struct pairs p = { .count = 0 };
-    assert_true(broker_tail(broker, t, 8, note_tail, &p, &e));
+    assert_true(broker_tail(broker, t, &(struct tail_options){ .most = 8 }, note_tail, &p, &e));
     assert_int_equal(p.count, 5);
     int next[2] = { 7, 50 };
     for (size_t i = 0; i < 5; i++)
         assert_int_equal(strtol(p.at[i].value, NULL, 10), next[p.at[i].key[0] - '0']++);
     p.count = 0;
-    assert_true(broker_tail(broker, t, 0, note_tail, &p, &e));
+    assert_true(broker_tail(broker, t, &(struct tail_options){ 0 }, note_tail, &p, &e));
     assert_int_equal(p.count, 0);
-    broker_tail(broker, fresh(1), 3, note_tail, &p, &e); /* unknown: nothing, whether or not that is an error */
+    /* unknown: nothing, whether or not that is an error */
+    broker_tail(broker, fresh(1), &(struct tail_options){ .most = 3 }, note_tail, &p, &e);
+    assert_int_equal(p.count, 0);
+}
+
+static void wait_until(int64_t wall_ms)
+{
+    while (clock_wall_ms() < wall_ms)
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+}
+
+TEST(tail_goes_back_to_a_moment)
+{
+    struct err e = { "" };
+    const char *t = topic(0, 3);
+    put_numbers(t, 0, 0, 5);
+    put_numbers(t, 1, 50, 5); /* nothing else comes there */
+    int64_t since = clock_wall_ms() + 200;
+    wait_until(since + 200);
+    put_numbers(t, 0, 5, 3);
+    put_numbers(t, 2, 80, 2);
+    struct pairs p = { .count = 0 };
+    assert_true(broker_tail(broker, t, &(struct tail_options){ .most = 30, .since_ms = since }, note_tail, &p, &e));
+    assert_int_equal(p.count, 5);
+    int next[3] = { 5, 0, 80 };
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(strtol(p.at[i].value, NULL, 10), next[p.at[i].key[0] - '0']++);
+    p.count = 0;
+    assert_true(broker_tail(broker, t, &(struct tail_options){ .most = 6, .since_ms = since }, note_tail, &p, &e));
+    assert_int_equal(p.count, 4); /* two of each */
+    p.count = 0;
+    int64_t later = clock_wall_ms() + 1000;
+    assert_true(broker_tail(broker, t, &(struct tail_options){ .most = 6, .since_ms = later }, note_tail, &p, &e));
     assert_int_equal(p.count, 0);
 }
 
@@ -503,6 +536,7 @@ int main(void)
         BROKER_TEST(state_is_kept_with_and_without_records),
         BROKER_TEST(the_last_of_two_changes_counts),
         BROKER_TEST(tail_shares_evenly_what_it_gives),
+        BROKER_TEST(tail_goes_back_to_a_moment),
         BROKER_TEST(a_look_from_outside_goes_on_where_it_was),
         BROKER_TEST(a_look_at_what_a_group_has_not_finished),
         BROKER_TEST(a_look_at_what_was_stored_since),

@@ -685,6 +685,72 @@ TEST(the_memory_forgets_the_oldest)
         record_free(found[i]);
 }
 
+/* An id is new again when the window is over, and not before, whether or not the process is the same. */
+TEST(an_id_is_remembered_by_time)
+{
+    config.dedupe_size = 100;
+    config.dedupe_window = (struct duration){ 7 * 86400000 };
+    start(&script_source_unordered);
+    emit_in("/p", "a", "1", 1);
+    turn(2);
+    clock_fake_advance(3 * 86400000);
+    emit_in("/p", "b", "1", 2);
+    turn(2);
+    clock_fake_advance(4 * 86400000);
+    for (int started_again = 0; started_again < 2; started_again++) {
+        emit_in("/p", "a", "1", 3);
+        emit_in("/p", "b", "1", 4);
+        turn(2);
+        assert_int_equal(published("out"), 2);
+        end();
+        start(&script_source_unordered);
+    }
+    clock_fake_advance(1000);
+    emit_in("/p", "a", "2", 5); /* the id is free, also for another event */
+    emit_in("/p", "b", "1", 6);
+    turn(2);
+    settled_as(0, OUTCOME_STORED);
+    settled_as(1, OUTCOME_STORED);
+    assert_int_equal(published("out"), 3);
+    end();
+    start(&script_source_unordered);
+    clock_fake_advance(3 * 86400000);
+    emit_in("/p", "a", "2", 7);
+    emit_in("/p", "b", "1", 8);
+    turn(2);
+    assert_int_equal(published("out"), 4);
+    assert_int_equal(count("ids_forgotten"), 0);
+    reconciles();
+}
+
+/* What the size takes from the window is told: each time in the metric, once in the log, with the size that there should be. */
+TEST(a_size_that_is_too_small_for_the_window_is_told)
+{
+    config.dedupe_window = (struct duration){ 7 * 86400000 };
+    start(&script_source_unordered); /* remembers four */
+    stderr_catch();
+    char name[8];
+    for (int i = 0; i < 6; i++) {
+        snprintf(name, sizeof name, "%d", i);
+        emit_in("/p", name, "1", (uint64_t)i);
+        turn(2);
+        clock_fake_advance(86400000);
+    }
+    char line[256];
+    snprintf(line, sizeof line, "source=%s dedupe_size=4 needed_at_this_rate=8 dedupe_window_s=604800", id);
+    const char *text = stderr_caught(), *said = strstr(text, line);
+    assert_non_null(said);
+    assert_null(strstr(said + 1, line));
+    assert_int_equal(count("ids_forgotten"), 2);
+    clock_fake_advance(7 * 86400000);
+    for (int i = 0; i < 4; i++) { /* all of those were old */
+        snprintf(name, sizeof name, "x%d", i);
+        emit_in("/p", name, "1", (uint64_t)i);
+        turn(2);
+    }
+    assert_int_equal(count("ids_forgotten"), 2);
+}
+
 TEST(in_flight_is_bounded)
 {
     char name[16];
@@ -895,6 +961,8 @@ int main(void)
         flow_test(a_debug_log_shows_the_way_of_an_event),
         flow_test(what_is_stored_is_read_in_the_first_turn),
         flow_test(the_memory_forgets_the_oldest),
+        flow_test(an_id_is_remembered_by_time),
+        flow_test(a_size_that_is_too_small_for_the_window_is_told),
         flow_test(in_flight_is_bounded),
         flow_test(bytes_in_flight_are_bounded),
         flow_test(reading_works_again_only_when_it_does),

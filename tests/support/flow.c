@@ -93,11 +93,11 @@ static bool pass_state(struct broker *b, const char *s,
     return broker_state(flow_of(b)->inner, s, each, ctx, e);
 }
 
-static bool pass_tail(struct broker *b, const char *t, int64_t n, void (*each)(void *, const struct record *),
-                      void *ctx, struct err *e)
+static bool pass_tail(struct broker *b, const char *t, const struct tail_options *o,
+                      void (*each)(void *, const struct record *), void *ctx, struct err *e)
 {
     const char *why = flow_of(b)->tail_fails;
-    return why ? err_set(e, "%s", why) : broker_tail(flow_of(b)->inner, t, n, each, ctx, e);
+    return why ? err_set(e, "%s", why) : broker_tail(flow_of(b)->inner, t, o, each, ctx, e);
 }
 
 static int32_t pass_partitions(struct broker *b, const char *topic)

@@ -448,8 +448,8 @@ void kafka_look_close(struct look *base);
 
 bool kafka_state(struct broker *base, const char *source,
                  bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e);
-bool kafka_tail(struct broker *base, const char *topic, int64_t most, void (*each)(void *, const struct record *),
-                void *ctx, struct err *e);
+bool kafka_tail(struct broker *base, const char *topic, const struct tail_options *o,
+                void (*each)(void *, const struct record *), void *ctx, struct err *e);
 /* The first offset of the partition and one past its last. Asks again while it has no leader that knows that it is one:
  * after a restart or a change of leaders that takes a moment. */
 rd_kafka_resp_err_t kafka_ends(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *low, int64_t *high);

@@ -13,7 +13,8 @@ enum { SILENCE_MS = 30000, ASK_MS = 5000, TOPIC_MS = 5000, LEADER_MS = 10000 };
 struct stretch {
     struct kafka *b;
     const char *topic;
-    int64_t most; /* shared by the partitions evenly; INT64_MAX: all */
+    int64_t most;     /* shared by the partitions evenly; INT64_MAX: all */
+    int64_t since_ms; /* what is before need not come; 0: all */
     void (*each)(void *ctx, rd_kafka_message_t *m);
     void *ctx;
 };
@@ -53,6 +54,27 @@ static rd_kafka_topic_partition_list_t *read_plan(const struct stretch *s, rd_ka
             ends[p] = -1;
     }
     return list;
+}
+
+/* Begins later where the cluster knows that what is before was stored too early; partitions without anything else are left
+ * out. When it does not say, all of it is read. */
+static void read_later(const struct stretch *s, rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t *ends)
+{
+    rd_kafka_topic_partition_list_t *found = rd_kafka_topic_partition_list_copy(list);
+    for (int i = 0; i < found->cnt; i++)
+        found->elems[i].offset = s->since_ms;
+    bool fine = rd_kafka_offsets_for_times(rk, found, ASK_MS) == RD_KAFKA_RESP_ERR_NO_ERROR;
+    for (int i = list->cnt; fine && i-- > 0;) {
+        const rd_kafka_topic_partition_t *f = &found->elems[i];
+        if (f->err == RD_KAFKA_RESP_ERR_NO_ERROR && f->offset > list->elems[i].offset)
+            list->elems[i].offset = f->offset;
+        bool none = f->err == RD_KAFKA_RESP_ERR_NO_ERROR && f->offset == RD_KAFKA_OFFSET_END;
+        if (!none && list->elems[i].offset < ends[f->partition])
+            continue;
+        ends[f->partition] = -1;
+        rd_kafka_topic_partition_list_del_by_idx(list, i);
+    }
+    rd_kafka_topic_partition_list_destroy(found);
 }
 
 /* Takes one record, or the news that a partition has no more; closes a partition that has reached its end. */
@@ -114,6 +136,8 @@ static bool read_stretch(const struct stretch *s, struct err *e)
     int64_t *ends = mem_alloc((size_t)partitions * sizeof *ends);
     rd_kafka_topic_partition_list_t *list = read_plan(s, rk, partitions, ends, e);
     bool fine = list != NULL;
+    if (fine && list->cnt > 0 && s->since_ms)
+        read_later(s, rk, list, ends);
     if (fine && list->cnt > 0) {
         rd_kafka_assign(rk, list);
         fine = read_all(s, rk, list->cnt, ends, e);
@@ -128,6 +152,7 @@ static bool read_stretch(const struct stretch *s, struct err *e)
 /* ---- the tail ---- */
 
 struct tail {
+    int64_t since_ms;
     void (*each)(void *, const struct record *);
     void *ctx;
 };
@@ -136,17 +161,19 @@ static void read_tail_record(void *ctx, rd_kafka_message_t *m)
 {
     struct tail *t = ctx;
     struct record *r = kafka_record(m);
-    t->each(t->ctx, r);
+    if (t->since_ms == 0 || r->timestamp_ms >= t->since_ms)
+        t->each(t->ctx, r);
     record_free(r);
 }
 
-bool kafka_tail(struct broker *base, const char *topic, int64_t most, void (*each)(void *, const struct record *),
-                void *ctx, struct err *e)
+bool kafka_tail(struct broker *base, const char *topic, const struct tail_options *o,
+                void (*each)(void *, const struct record *), void *ctx, struct err *e)
 {
-    struct tail t = { each, ctx };
+    struct tail t = { o->since_ms, each, ctx };
     return read_stretch(&(struct stretch){ .b = (struct kafka *)base,
                                            .topic = topic,
-                                           .most = most,
+                                           .most = o->most,
+                                           .since_ms = o->since_ms,
                                            .each = read_tail_record,
                                            .ctx = &t },
                         e);

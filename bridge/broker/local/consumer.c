@@ -508,12 +508,14 @@ unsigned local_commit(struct consumer *base, struct topic_partition p, int64_t n
 
 /* ---- tail ---- */
 
-static bool consumer_tail(struct link *l, const struct partition *p, int64_t most,
+static bool consumer_tail(struct link *l, const struct partition *p, int64_t most, int64_t since_ms,
                           void (*each)(void *, const struct record *), void *ctx, struct err *e)
 {
     sqlite3_stmt *s = NULL;
     struct err why = { "" };
-    int64_t from = atomic_load(&p->end) - most;
+    int64_t end = atomic_load(&p->end), from = end > most ? end - most : 0;
+    if (since_ms)
+        from = local_look_since(l->db, p->id, from, end, since_ms);
     if (!local_store_prepare(l, &s, e,
                              "SELECT offset, stored, record FROM log_%lld WHERE offset >= %lld ORDER BY offset",
                              (long long)p->id, (long long)from))
@@ -536,8 +538,8 @@ static bool consumer_tail(struct link *l, const struct partition *p, int64_t mos
     return ok && (rc == SQLITE_OK || err_set(e, "%s/%d: %s", p->topic->name, (int)p->number, sqlite3_errstr(rc)));
 }
 
-bool local_tail(struct broker *base, const char *topic, int64_t most, void (*each)(void *, const struct record *),
-                void *ctx, struct err *e)
+bool local_tail(struct broker *base, const char *topic, const struct tail_options *o,
+                void (*each)(void *, const struct record *), void *ctx, struct err *e)
 {
     struct local *b = (struct local *)base;
     struct partition **partitions;
@@ -545,11 +547,11 @@ bool local_tail(struct broker *base, const char *topic, int64_t most, void (*eac
     if (!local_link_open(b, &l, e))
         return false;
     int32_t count = consumer_partitions(b, topic, &partitions);
-    int64_t share = count ? most / count + (most % count != 0) : 0;
+    int64_t share = count ? o->most / count + (o->most % count != 0) : 0;
     bool ok = true;
     local_link_lock(&l);
     for (int32_t i = 0; i < count && ok; i++)
-        ok = consumer_tail(&l, partitions[i], share, each, ctx, e);
+        ok = consumer_tail(&l, partitions[i], share, o->since_ms, each, ctx, e);
     local_link_unlock(&l);
     local_link_close(&l);
     free(partitions);

@@ -98,19 +98,25 @@ static int64_t look_stored(sqlite3 *db, int64_t id, int64_t offset)
     return stored;
 }
 
-/* Leaves out what was stored too early: the log's own time never goes back. */
-static void look_skip(const struct local_look *l, sqlite3 *db, struct local_seen *seen)
+/* The log's own time never goes back. */
+int64_t local_look_since(sqlite3 *db, int64_t id, int64_t low, int64_t high, int64_t since_ms)
 {
-    int64_t low = seen->next, high = seen->end;
-    while (l->since_ms && low < high) {
+    while (low < high) {
         int64_t middle = low + (high - low) / 2;
-        if (look_stored(db, seen->id, middle) < l->since_ms)
+        if (look_stored(db, id, middle) < since_ms)
             low = middle + 1;
         else
             high = middle;
     }
-    seen->next = low;
-    seen->end = low; /* it is there */
+    return low;
+}
+
+/* Leaves out what was stored too early. */
+static void look_skip(const struct local_look *l, sqlite3 *db, struct local_seen *seen)
+{
+    if (l->since_ms)
+        seen->next = local_look_since(db, seen->id, seen->next, seen->end, l->since_ms);
+    seen->end = seen->next; /* it is there */
 }
 
 static bool look_plan(struct local_look *l, sqlite3 *db, struct err *e)

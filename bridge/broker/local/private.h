@@ -328,6 +328,8 @@ bool local_backlog_readable(const struct broker_config *config, struct err *e); 
 struct look *local_look(const struct broker_config *config, const struct look_options *o, struct err *e);
 bool local_look_on(struct look *base, bool (*each)(void *, const struct record *), void *ctx, struct err *e);
 void local_look_close(struct look *base);
+/* The first offset in low..high of that partition that was stored at since_ms or later; `high`: none was. */
+int64_t local_look_since(sqlite3 *db, int64_t id, int64_t low, int64_t high, int64_t since_ms);
 
 /* ---- standing.c ---- */
 
@@ -411,5 +413,5 @@ void local_hold(struct consumer *base, struct topic_partition p, bool hold);
 void local_seek(struct consumer *base, struct topic_partition p, int64_t offset);
 unsigned local_commit(struct consumer *base, struct topic_partition p, int64_t next, const struct ranges *beyond);
 void local_leave(struct consumer *base);
-bool local_tail(struct broker *b, const char *topic, int64_t most, void (*each)(void *, const struct record *),
-                void *ctx, struct err *e);
+bool local_tail(struct broker *b, const char *topic, const struct tail_options *o,
+                void (*each)(void *, const struct record *), void *ctx, struct err *e);

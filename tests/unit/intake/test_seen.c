@@ -6,6 +6,8 @@
 #include "bridge/lib/mem.h"
 #include "tests/support/event.h"
 
+#define NO_WINDOW ((struct duration){ 0 })
+
 static struct seen *seen;
 
 static struct fingerprint of(const char *scope, struct event fields)
@@ -23,7 +25,7 @@ static bool same_identity(struct fingerprint a, struct fingerprint b)
 
 TEST(identity)
 {
-    seen = seen_new(8);
+    seen = seen_new(8, NO_WINDOW);
     const struct event ev = { .id = STR("1"), .source = STR("/s") };
     struct fingerprint f = of("a", ev);
     assert_true(same_identity(f, of("a", (struct event){ .id = STR("1"), .source = STR("/s"), .type = STR("other") })));
@@ -43,7 +45,7 @@ TEST(identity)
 
 TEST(content)
 {
-    seen = seen_new(8);
+    seen = seen_new(8, NO_WINDOW);
     const struct header one_two[] = { { STR("one"), STR("1") }, { STR("two"), STR("2") } };
     const struct header two_one[] = { { STR("two"), STR("2") },
                                       { STR("traceparent"), STR("x") },
@@ -89,7 +91,7 @@ TEST(the_last_ones_are_known)
     char id[16];
     unsigned random = 7;
     bool same;
-    seen = seen_new(MOST);
+    seen = seen_new(MOST, NO_WINDOW);
     for (int i = 0; i < ROUNDS; i++) {
         random = random * 1103515245u + 12345u;
         int n = (int)(random >> 16) % 200;
@@ -103,8 +105,8 @@ TEST(the_last_ones_are_known)
         if (known)
             continue;
         if (i % 3 == 0) {
-            seen_add(seen, &f, SEEN_EVERYWHERE);
-            seen_add(seen, &f, SEEN_EVERYWHERE);
+            seen_add(seen, &f, SEEN_EVERYWHERE, clock_wall_ms());
+            seen_add(seen, &f, SEEN_EVERYWHERE, clock_wall_ms());
         } else {
             seen_begin(seen, &f, (uint32_t)(i % 7));
             assert_int_equal(seen_find(seen, &f, &same), i % 7);
@@ -131,14 +133,14 @@ static void store(const char *scope, int n)
     char id[16];
     snprintf(id, sizeof id, "%d", n);
     struct fingerprint f = of(scope, (struct event){ .id = str_of(id) });
-    seen_add(seen, &f, SEEN_EVERYWHERE);
+    seen_add(seen, &f, SEEN_EVERYWHERE, clock_wall_ms());
 }
 
 /* Whoever may send to one path cannot make the bridge forget what came on another one, in however many ways he counts. */
 TEST(no_sender_drives_out_another)
 {
     char scope[64];
-    seen = seen_new(100);
+    seen = seen_new(100, NO_WINDOW);
     for (int i = 0; i < 20; i++)
         store("h/signed", i);
     for (int i = 0; i < 70; i++)
@@ -168,7 +170,7 @@ TEST(no_sender_drives_out_another)
 TEST(many_senders)
 {
     char scope[64];
-    seen = seen_new(3000);
+    seen = seen_new(3000, NO_WINDOW);
     for (int i = 0; i < 10000; i++) {
         snprintf(scope, sizeof scope, "h/%d", i);
         store(scope, i);
@@ -189,13 +191,13 @@ TEST(long_ids_cost_no_more_than_short_ones)
     enum { EVENTS = 15000 };
     static char id[EVENT_ATTRIBUTE_BYTES + 1];
     memset(id, 'i', EVENT_ATTRIBUTE_BYTES);
-    seen = seen_new(EVENTS);
+    seen = seen_new(EVENTS, NO_WINDOW);
     size_t before = mallinfo2().uordblks;
     for (int i = 0; i < EVENTS; i++) {
         snprintf(id, sizeof id, "%05d", i);
         id[5] = 'i';
         struct fingerprint f = of("a", (struct event){ .id = str_of(id), .source = str_of(id) });
-        seen_add(seen, &f, SEEN_EVERYWHERE);
+        seen_add(seen, &f, SEEN_EVERYWHERE, clock_wall_ms());
     }
     size_t after = mallinfo2().uordblks;
     assert_true(after - before < 2000000);
@@ -206,15 +208,15 @@ TEST(long_ids_cost_no_more_than_short_ones)
 TEST(places)
 {
     bool same;
-    seen = seen_new(4);
+    seen = seen_new(4, NO_WINDOW);
     struct fingerprint f = of("a", (struct event){ .id = STR("1") });
     struct fingerprint other = of("a", (struct event){ .id = STR("1"), .type = STR("other") });
     assert_int_equal(seen_places(seen, &f), 0);
     seen_drop(seen, &f);
-    seen_add(seen, &f, 1);
-    seen_add(seen, &other, 2); /* not the same event */
+    seen_add(seen, &f, 1, clock_wall_ms());
+    seen_add(seen, &other, 2, clock_wall_ms()); /* not the same event */
     assert_int_equal(seen_places(seen, &f), 1);
-    seen_add(seen, &f, 4);
+    seen_add(seen, &f, 4, clock_wall_ms());
     assert_int_equal(seen_places(seen, &f), 5);
     seen_drop(seen, &f);
     assert_int_equal(seen_find(seen, &f, &same), SEEN_UNKNOWN);
@@ -228,13 +230,110 @@ TEST(places)
         char id[8];
         snprintf(id, sizeof id, "x%d", i);
         struct fingerprint g = of("a", (struct event){ .id = str_of(id) });
-        seen_add(seen, &g, 1);
+        seen_add(seen, &g, 1, clock_wall_ms());
         if (i % 3 == 0)
             seen_drop(seen, &g);
         assert_int_equal(seen_find(seen, &g, &same), i % 3 ? SEEN_STORED : SEEN_UNKNOWN);
     }
     assert_int_equal(seen_find(seen, &f, &same), SEEN_UNKNOWN);
     seen_free(seen);
+}
+
+/* ---- time ---- */
+
+#define T0   INT64_C(1700000000000)
+#define DAY  INT64_C(86400000)
+#define WEEK ((struct duration){ 7 * DAY })
+
+static void store_at(const char *scope, int n, int64_t wall_ms)
+{
+    char id[16];
+    snprintf(id, sizeof id, "%d", n);
+    struct fingerprint f = of(scope, (struct event){ .id = str_of(id) });
+    seen_add(seen, &f, SEEN_EVERYWHERE, wall_ms);
+}
+
+/* How many of from..to-1 are known. */
+static int known(const char *scope, int from, int to)
+{
+    int n = 0;
+    for (int i = from; i < to; i++)
+        n += knows(scope, i);
+    return n;
+}
+
+TEST(an_id_is_known_as_long_as_the_window)
+{
+    bool same;
+    clock_fake(1000, T0);
+    seen = seen_new(100, WEEK);
+    struct fingerprint f = of("a", (struct event){ .id = STR("1") });
+    seen_begin(seen, &f, 0);
+    clock_fake_advance(DAY);
+    seen_end(seen, 0, true); /* from now on */
+    clock_fake_advance(7 * DAY);
+    assert_int_equal(seen_find(seen, &f, &same), SEEN_STORED);
+    clock_fake_advance(1000);
+    assert_int_equal(seen_find(seen, &f, &same), SEEN_UNKNOWN);
+    assert_false(same);
+    assert_int_equal(seen_places(seen, &f), 0);
+    seen_begin(seen, &f, 3); /* it is new */
+    seen_end(seen, 3, true);
+    clock_fake_advance(7 * DAY);
+    assert_int_equal(seen_find(seen, &f, &same), SEEN_STORED);
+    clock_fake_advance(-40 * DAY); /* a clock that goes back forgets nothing */
+    assert_int_equal(seen_find(seen, &f, &same), SEEN_STORED);
+    seen_free(seen);
+    clock_real();
+}
+
+TEST(what_is_older_than_the_window_makes_room_first)
+{
+    int64_t needed;
+    clock_fake(1000, T0);
+    seen = seen_new(100, WEEK);
+    for (int i = 0; i < 40; i++)
+        store_at("h/old", i, T0);
+    clock_fake_advance(6 * DAY);
+    for (int i = 0; i < 60; i++)
+        store_at("h/busy", i, T0 + 6 * DAY);
+    clock_fake_advance(2 * DAY);
+    for (int i = 60; i < 100; i++)
+        store_at("h/busy", i, T0 + 8 * DAY);
+    assert_int_equal(known("h/busy", 0, 100), 100);
+    assert_int_equal(known("h/old", 0, 40), 0);
+    assert_int_equal(seen_crowded(seen, &needed), 0);
+    store_at("h/new", 0, T0 + 8 * DAY); /* now somebody has to go */
+    assert_int_equal(known("h/busy", 0, 100), 99);
+    assert_false(knows("h/busy", 0));
+    assert_int_equal(seen_crowded(seen, &needed), 1);
+    assert_int_equal(needed, 1 + 100 * 7 / 2); /* a hundred in two days, and that one */
+    assert_int_equal(seen_crowded(seen, &needed), 0);
+    seen_free(seen);
+    clock_real();
+}
+
+/* As several topics and partitions give it, one after the other. */
+TEST(the_newest_stay_in_whatever_order_they_come)
+{
+    enum { MOST = 100, EACH = 90, LISTS = 5 };
+    int64_t needed;
+    clock_fake(1000, T0 + DAY);
+    seen = seen_new(MOST, WEEK);
+    for (int list = 0; list < LISTS; list++) /* 0, 5, 10 ...; 1, 6, 11 ... */
+        for (int i = 0; i < EACH; i++)
+            store_at("h/p", i * LISTS + list, T0 + (i * LISTS + list) * INT64_C(1000));
+    seen_settle(seen);
+    assert_int_equal(known("h/p", 0, EACH * LISTS - MOST), 0);
+    assert_int_equal(known("h/p", EACH * LISTS - MOST, EACH * LISTS), MOST);
+    assert_int_equal(seen_crowded(seen, &needed), EACH * LISTS - MOST);
+    for (int i = 0; i < 3; i++) { /* and from now on in their order */
+        store_at("h/p", 1000 + i, T0 + DAY);
+        assert_false(knows("h/p", EACH * LISTS - MOST + i));
+        assert_int_equal(known("h/p", EACH * LISTS - MOST + i + 1, EACH * LISTS), MOST - i - 1);
+    }
+    seen_free(seen);
+    clock_real();
 }
 
 int main(void)
@@ -247,6 +346,9 @@ int main(void)
         cmocka_unit_test(no_sender_drives_out_another),
         cmocka_unit_test(many_senders),
         cmocka_unit_test(long_ids_cost_no_more_than_short_ones),
+        cmocka_unit_test(an_id_is_known_as_long_as_the_window),
+        cmocka_unit_test(what_is_older_than_the_window_makes_room_first),
+        cmocka_unit_test(the_newest_stay_in_whatever_order_they_come),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
