@@ -46,6 +46,8 @@ struct emission {
     struct str former_scopes[EMISSION_FORMERS];
     /* With dedupe: its id is the sender's name of the thing, so that what has it is a repeat, whatever else is in it. */
     bool named;
+    /* Its id was made for it, and nobody sends it again: it is not remembered. Unordered sources only. */
+    bool unique;
     /* Why the event is none for a topic (it tells of input of which no other could be made): it becomes a dead letter for
      * that reason, and is settled as invalid once that is stored. NULL: an event like any other. Ordered sources only;
      * borrowed until the next read(). */
@@ -118,7 +120,7 @@ struct source_ops {
      * running, draining while stopping; the source still serves what it has begun (answers, time-outs). */
     int (*read)(struct source *s, int wake_fd, struct emission *out, size_t room, struct err *e);
     /* What became of emission `tag`; once per tag, never inside read(). An ordered source sees only STORED and
-     * INVALID. */
+     * INVALID. why: of STORED absent or "", unless the event was stored before (`dedupe`). */
     void (*settle)(struct source *s, uint64_t tag, enum outcome o, const char *why);
     void (*close)(struct source *s);
 };

@@ -57,6 +57,7 @@ static void single_give(struct intake *in, int32_t i)
 
 /* ---- the end of a publication ---- */
 
+static const char single_repeat[] = "stored before";
 static const char single_conflict[] = "another event with this id was stored before; an id is used once";
 
 /* Settles its emission and those that waited for it. */
@@ -76,8 +77,9 @@ void single_done(struct intake *in, uint64_t tag, enum outcome o, const char *wh
         else if (slot.conflicts) /* nobody has the id, after all */
             settle_event(in, slot.tag, slot.event, OUTCOME_UNAVAILABLE, "its id was in use for a moment");
         else {
-            metric_add(in->count.repeats, i != first && o == OUTCOME_STORED);
-            settle_event(in, slot.tag, slot.event, o, why);
+            bool repeat = i != first && o == OUTCOME_STORED;
+            metric_add(in->count.repeats, repeat);
+            settle_event(in, slot.tag, slot.event, o, repeat ? single_repeat : why);
         }
         event_unref(slot.event);
     }
@@ -90,7 +92,7 @@ static void single_settle_known(struct intake *in, const struct emission *em, bo
 {
     metric_add(in->count.repeats, same);
     settle_event(in, em->tag, em->event, same ? OUTCOME_STORED : OUTCOME_CONFLICT,
-                 same ? "stored before" : single_conflict);
+                 same ? single_repeat : single_conflict);
 }
 
 static bool single_is_known_in(const struct intake *in, const struct emission *em, struct str scope,
@@ -165,10 +167,11 @@ static void single_publish(struct intake *in, const struct emission *em)
 {
     struct routed r;
     struct fingerprint f = { 0 };
-    if (in->seen)
+    bool remembers = in->seen && !em->unique;
+    if (remembers)
         f = seen_fingerprint(in->seen, em->scope, em->event);
     uint32_t lacks = 0;
-    if (in->seen && single_is_known(in, em, f, &lacks))
+    if (remembers && single_is_known(in, em, f, &lacks))
         return;
     routed_make(in, em, &r);
     if (lacks)
@@ -178,7 +181,7 @@ static void single_publish(struct intake *in, const struct emission *em)
         return;
     }
     int32_t slot = single_slot(in, em);
-    if (in->seen) {
+    if (remembers) {
         seen_begin(in->seen, &f, (uint32_t)slot);
         in->slots[slot].remembered = true;
     }

@@ -685,6 +685,31 @@ TEST(the_memory_forgets_the_oldest)
         record_free(found[i]);
 }
 
+/* What only its source can make takes no place in the memory, so it drives out nothing that may come again. */
+TEST(what_nobody_sends_again_is_not_remembered)
+{
+    start(&script_source_unordered); /* remembers four */
+    emit_in("/p", "a", "1", 1);
+    turn(2);
+    for (int i = 0; i < 8; i++) {
+        emit_in("?log", "a", "1", 2);
+        source.emissions[source.count - 1].unique = true;
+    }
+    turn(2);
+    assert_int_equal(source.settled_count, 9);
+    assert_int_equal(count("repeats"), 0);
+    end();
+    for (int started_again = 0; started_again < 2; started_again++) {
+        config.dedupe_size = 20;
+        start(&script_source_unordered);
+        emit_in("/p", "a", "1", 3);
+        turn(2);
+        assert_int_equal(count("repeats"), started_again + 1);
+        end();
+    }
+    start(&script_source_unordered);
+}
+
 /* An id is new again when the window is over, and not before, whether or not the process is the same. */
 TEST(an_id_is_remembered_by_time)
 {
@@ -961,6 +986,7 @@ int main(void)
         flow_test(a_debug_log_shows_the_way_of_an_event),
         flow_test(what_is_stored_is_read_in_the_first_turn),
         flow_test(the_memory_forgets_the_oldest),
+        flow_test(what_nobody_sends_again_is_not_remembered),
         flow_test(an_id_is_remembered_by_time),
         flow_test(a_size_that_is_too_small_for_the_window_is_told),
         flow_test(in_flight_is_bounded),
