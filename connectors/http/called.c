@@ -77,6 +77,11 @@ void called_add_label(const struct path_options *o, struct buf *out)
         called_add_path(str_of(o->path), true, out);
 }
 
+void called_add_text(struct str path, struct buf *out)
+{
+    called_add_path(path, true, out);
+}
+
 void called_add_source(const struct path_options *o, const char *source_id, struct buf *out)
 {
     if (o->source && *o->source) {

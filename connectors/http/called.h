@@ -10,5 +10,7 @@
 void called_add(const struct path_options *o, struct buf *out);
 /* In metrics and logs: "/v1/github", its name, "/hooks/" and a star. */
 void called_add_label(const struct path_options *o, struct buf *out);
+/* The same of what somebody asked for. */
+void called_add_text(struct str path, struct buf *out);
 /* The path's own CloudEvents source: the user's, or the default. */
 void called_add_source(const struct path_options *o, const char *source_id, struct buf *out);

@@ -26,6 +26,7 @@ void exchanges_close(struct exchanges *xs)
         event_unref(xs->at[i].event);
         buf_free(&xs->at[i].details);
         buf_free(&xs->at[i].scopes);
+        free(xs->at[i].kept);
     }
     free(xs->at);
     free(xs->queue);
@@ -74,6 +75,13 @@ void exchange_set_scopes(struct exchange *x, struct str scope, struct str origin
     }
 }
 
+void exchange_keep(struct exchanges *xs, struct exchange *x, struct request_kept *kept, size_t bytes)
+{
+    x->kept = kept;
+    x->bytes += bytes;
+    xs->bytes += bytes;
+}
+
 static struct str exchange_scope(const struct exchange *x, uint64_t index)
 {
     size_t one = x->scopes.n / (x->count + x->formers);
@@ -97,6 +105,8 @@ void exchanges_end(struct exchanges *xs, struct exchange *x)
     x->event = NULL;
     buf_free(&x->details);
     buf_free(&x->scopes);
+    free(x->kept);
+    x->kept = NULL;
     xs->bytes -= x->bytes;
     x->after = xs->free;
     xs->free = (uint32_t)(x - xs->at);
@@ -146,7 +156,7 @@ struct exchange *exchanges_settle(struct exchanges *xs, uint64_t tag, enum outco
     struct exchange *x = &xs->at[tag >> INDEX_BITS];
     CHECK(tag >> INDEX_BITS <= xs->most && x->left > 0);
     switch (o) {
-    case OUTCOME_STORED: break;
+    case OUTCOME_STORED: x->repeats += why && *why; break;
     case OUTCOME_CONFLICT: x->conflict = true; /* fall through */
     case OUTCOME_INVALID: exchange_add_refused(x, tag & UINT16_MAX, why); break;
     case OUTCOME_UNAVAILABLE: x->unavailable = true; break;

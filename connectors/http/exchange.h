@@ -10,6 +10,7 @@
 #include "bridge/connector.h"
 
 struct path;
+struct request_kept;
 
 enum { EXCHANGE_PEER = 56 }; /* "[" an IPv6 address "]:" a port */
 
@@ -22,9 +23,11 @@ struct exchange {     /* one request and its answer to come */
     int64_t began_us;
     char peer[EXCHANGE_PEER];
     size_t bytes;
-    uint32_t count, left; /* events in all, not settled yet */
-    uint32_t formers;     /* 1: there is one more scope, which its event had in an earlier version */
-    uint32_t refused;     /* settled as invalid, or as a conflict */
+    struct request_kept *kept; /* for the request log; NULL: nothing */
+    uint32_t count, left;      /* events in all, not settled yet */
+    uint32_t formers;          /* 1: there is one more scope, which its event had in an earlier version */
+    uint32_t refused;          /* settled as invalid, or as a conflict */
+    uint32_t repeats;          /* settled as stored before */
     bool batch, unavailable, conflict, answered;
     bool keyed;             /* its id came as an Idempotency-Key */
     bool named;             /* it is the sender's name of the thing: what has it is a repeat, whatever else is in it */
@@ -55,6 +58,8 @@ struct exchange *exchanges_begin(struct exchanges *xs, uint64_t request, const s
 /* Gives each event of it a scope of its own: "<scope>?" and `size` bytes of `origins`; what is behind those is of the
  * scope that its event had in an earlier version. */
 void exchange_set_scopes(struct exchange *x, struct str scope, struct str origins, size_t size);
+/* Takes over what the request log is to tell of it (a block of free()), which takes so much memory. */
+void exchange_keep(struct exchanges *xs, struct exchange *x, struct request_kept *kept, size_t bytes);
 /* The next events for the core, the last one being that which brings them to `room_bytes` (0: no limit). Those of requests that were answered meanwhile are dropped: their senders send again. */
 size_t exchanges_take(struct exchanges *xs, struct emission *out, size_t room, size_t room_bytes);
 /* Records the outcome of an event. Returns the request, to be answered and ended, if that was its last event; else NULL. */

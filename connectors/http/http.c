@@ -20,7 +20,9 @@ struct http_source {
     int64_t max_pending;
     struct bytes max_pending_bytes;
     int64_t max_batch, max_attributes;
-    enum request_log requests;
+    enum requests requests;
+    struct request_log_options request_log;
+    struct limits_options limits;
     struct list path_options; /* of struct path_options */
     /* from here on: not options */
     struct http_server *server;
@@ -28,17 +30,11 @@ struct http_source {
     struct path *paths;
     size_t path_count;
     struct exchanges exchanges;
+    struct limits *limiter;
     struct replies replies;
     const struct event **events; /* of the request at hand: max_batch of them */
     struct buf origins;          /* of those */
     bool stopping;
-};
-
-static const struct option_value http_request_logs[] = {
-    { REQUESTS_ALL, "all" },
-    { REQUESTS_REFUSED, "refused" },
-    { REQUESTS_NONE, "none" },
-    { 0 },
 };
 
 static const struct option http_options[] = {
@@ -69,9 +65,14 @@ static const struct option http_options[] = {
         .doc =
             "Most extension attributes of one CloudEvent; beyond: 400. Its JSON has at most 80 members, those that are null included."),
     OPTION(
-        struct http_source, requests, .fallback = "refused", .values = http_request_logs,
+        struct http_source, requests, .fallback = "refused", .values = request_log_requests,
         .doc =
             "Which requests have a line in the log, at info: all, refused (at most 20 a second) or none; all of them are counted."),
+    OPTION_GROUP(struct http_source, request_log, request_log_rows,
+                 .doc = "Requests as events of their own, " REQUEST_LOG_TYPE
+                        ", which are stored and delivered like others."),
+    OPTION_GROUP(struct http_source, limits, limits_rows,
+                 .doc = "How much may come; what is beyond gets 429 and Retry-After."),
     { .key = "paths",
       .type = OPT_LIST,
       .offset = offsetof(struct http_source, path_options),
@@ -94,14 +95,52 @@ static struct path *http_path_of(struct http_source *s, struct str name)
     return NULL;
 }
 
+static int http_number(const struct http_source *s, const struct path *p)
+{
+    return p ? (int)(p - s->paths) : LIMITS_NO_PATH;
+}
+
+/* True if the limit is kept; otherwise answers 429. */
+static bool http_keeps(struct http_source *s, struct path *p, const struct http_request *r, struct limited_by by)
+{
+    if (by.what != LIMITED_NOT)
+        reply_limited(&s->replies, r, p, by);
+    return by.what == LIMITED_NOT;
+}
+
+/* It is from who it claims to be. All keys of a path count as one. */
+static void http_is_verified(struct http_source *s, const struct path *p)
+{
+    bool open = p->o->verify.scheme == VERIFY_NONE;
+    s->replies.verification = open ? "none" : "verified";
+    s->replies.key = open ? STR_ABSENT : STR("");
+}
+
 /* True if the request is from who it claims to be; otherwise answers it. */
 static bool http_verify(struct http_source *s, struct path *p, const struct http_request *r)
 {
     enum refusal no = verifier_check(p->verifier, r);
-    if (no == REFUSAL_NONE)
+    if (no == REFUSAL_NONE) {
+        http_is_verified(s, p);
         return true;
-    reply_unverified(&s->replies, r, p, no);
+    }
+    s->replies.verification = refusal_text(no);
+    metric_add(p->refused[no], 1);
+    if (http_keeps(s, p, r, limits_failed(s->limiter, http_number(s, p), r->network)))
+        reply_unverified(&s->replies, r, p, no);
     return false;
+}
+
+/* The same of a whole request, of which the head was verified before, if that is enough. */
+static bool http_verify_whole(struct http_source *s, struct path *p, const struct http_request *r)
+{
+    if (verifier_by_head(p->verifier)) {
+        http_is_verified(s, p);
+    } else if (!http_verify(s, p, r)) {
+        limits_spend(s->limiter, http_number(s, p), r->network, r->body.n);
+        return false;
+    }
+    return http_keeps(s, p, r, limits_verified(s->limiter, http_number(s, p), r->network, s->replies.key, r->body.n));
 }
 
 /* True if that many more events can be taken; otherwise answers 503. */
@@ -137,6 +176,9 @@ static bool http_head(void *ctx, const struct http_request *r, int64_t *max_body
     struct http_source *s = ctx;
     (void)max_body;
     struct path *p = http_path_of(s, r->path);
+    replies_begin(&s->replies);
+    if (!http_keeps(s, p, r, limits_arrive(s->limiter, http_number(s, p), r->network)))
+        return false;
     if (!p)
         reply_refused(&s->replies, r, NULL, 404, "there is nothing at this path");
     else if (str_eq(r->method, STR("OPTIONS")))
@@ -158,9 +200,7 @@ static void http_take(struct http_source *s, struct path *p, const struct http_r
         exchange_set_scopes(x, p->scope, buf_str(&s->origins), PATH_ORIGIN);
     x->keyed = path_is_keyed(p, r);
     x->named = !x->keyed && path_is_named(p, r);
-    x->began_us = clock_mono_us();
-    size_t length = r->peer.n < sizeof x->peer ? r->peer.n : sizeof x->peer - 1;
-    memcpy(x->peer, r->peer.at, length); /* what follows is zeros */
+    reply_keep(&s->replies, r, &s->exchanges, x);
 }
 
 static void http_request(void *ctx, const struct http_request *r)
@@ -170,7 +210,8 @@ static void http_request(void *ctx, const struct http_request *r)
     const struct path_limits most = { (size_t)s->max_batch, (size_t)s->max_attributes };
     struct err e;
     int status = 0;
-    if (!verifier_by_head(p->verifier) && !http_verify(s, p, r))
+    replies_begin(&s->replies);
+    if (!http_verify_whole(s, p, r))
         return;
     int n = path_events(p, r, &most, s->events, &s->origins, &status, &e);
     if (n < 0) {
@@ -200,20 +241,15 @@ static void http_request(void *ctx, const struct http_request *r)
 
 /* ---- outcomes ---- */
 
-/* Measures the time from request to answer. */
-static void http_observe(const struct exchange *x)
-{
-    metric_observe_us(x->path->seconds, clock_mono_us() - x->began_us);
-}
-
 static void http_settle(struct source *base, uint64_t tag, enum outcome o, const char *why)
 {
     struct http_source *s = (struct http_source *)base;
+    if (request_log_settled(&s->replies.log, tag, o, why))
+        return;
     struct exchange *x = exchanges_settle(&s->exchanges, tag, o, why);
     if (!x)
         return;
     if (!x->answered) {
-        http_observe(x);
         if (x->unavailable)
             reply_unavailable(&s->replies, x, "the event could not be stored now; send it again");
         else if (x->refused)
@@ -233,7 +269,6 @@ static int64_t http_expire(struct http_source *s)
         int64_t left_ms = s->wait.ms - (now - x->began_us) / 1000;
         if (left_ms > 0)
             return left_ms;
-        http_observe(x);
         reply_unavailable(&s->replies, x, "not stored in time, it may still be; send it again with the same id");
         exchanges_answered(&s->exchanges, x);
     }
@@ -252,6 +287,7 @@ static void http_stop(struct http_source *s)
             event_unref(left[i].event);
             http_settle(&s->base, left[i].tag, OUTCOME_UNAVAILABLE, NULL);
         }
+    request_log_stop(&s->replies.log);
 }
 
 /* ---- the source ---- */
@@ -263,10 +299,11 @@ static int http_read(struct source *base, int wake_fd, struct emission *out, siz
     if (base->draining && !s->stopping)
         http_stop(s);
     int64_t wait = http_expire(s);
-    if (s->exchanges.queued && room)
+    if ((s->exchanges.queued && room) || request_log_is_ready(&s->replies.log, room))
         wait = 0;
     http_server_run(s->server, wake_fd, (int)wait);
-    return (int)exchanges_take(&s->exchanges, out, room, base->room_bytes);
+    size_t n = exchanges_take(&s->exchanges, out, room, base->room_bytes);
+    return (int)(n + request_log_take(&s->replies.log, out + n, room - n));
 }
 
 /* Their ids would be taken for ids of one sender. */
@@ -321,10 +358,19 @@ static bool http_check_pair(const struct http_source *s, const struct path_optio
     return http_check_sources(s, a, b, e);
 }
 
+/* Is none of the headers that the request log tells one that a path is verified by? */
+static bool http_check_told(const struct http_source *s, const struct path_options *o, struct err *e)
+{
+    for (size_t i = 0; i < s->request_log.headers.count; i++)
+        if (o->verify.header && str_eq_nocase(str_of(o->verify.header), str_of(s->request_log.headers.at[i])))
+            return request_log_refuse(s->request_log.headers.at[i], e);
+    return true;
+}
+
 /* Is the i-th path right, also beside those before it? */
 static bool http_check_path(const struct http_source *s, const struct path_options *paths, size_t i, struct err *e)
 {
-    if (!path_check(&paths[i], e))
+    if (!path_check(&paths[i], e) || !http_check_told(s, &paths[i], e))
         return false;
     for (size_t k = 0; k < i; k++)
         if (!http_check_pair(s, &paths[k], &paths[i], e))
@@ -336,6 +382,8 @@ static bool http_check_whole(const struct http_source *s, struct err *e)
 {
     if (s->max_pending_bytes.n < s->server_options.max_body.n)
         return err_set(e, "max_pending_bytes: is less than max_body, so that a long body could never be taken");
+    if (!limits_check(&s->limits, e) || !request_log_check(&s->request_log, e))
+        return false;
     return s->path_options.count || err_set(e, "paths: there is none, so nothing could come in");
 }
 
@@ -420,6 +468,7 @@ static bool http_open_paths(struct http_source *s, struct err *e)
         if (!path_open(p, &options[i], &s->sandbox, s->base.id, e))
             return err_prefix(e, "paths: %.100s", options[i].path);
         p->accepted = reply_counter(&s->replies, p, 202);
+        limits_add_path(s->limiter, &options[i].limits, p->label);
         if (verify_warning(&options[i].verify, clock_wall_ms(), &why))
             LOG(WARN, "keys end", LOG_C("source", s->base.id), LOG_C("path", p->label), LOG_C("reason", why.text));
     }
@@ -434,6 +483,8 @@ static void http_types(const struct source *base, void (*each)(void *ctx, const 
     const struct http_source *s = (const struct http_source *)base;
     for (size_t i = 0; i < s->path_options.count; i++)
         path_types((const struct path_options *)s->path_options.at + i, each, ctx);
+    if (s->request_log.requests != REQUESTS_NONE)
+        each(ctx, REQUEST_LOG_TYPE);
 }
 
 static void http_content(const struct source *base, void (*each)(void *ctx, const char *type), void *ctx)
@@ -441,6 +492,8 @@ static void http_content(const struct source *base, void (*each)(void *ctx, cons
     const struct http_source *s = (const struct http_source *)base;
     for (size_t i = 0; i < s->path_options.count; i++)
         path_content((const struct path_options *)s->path_options.at + i, each, ctx);
+    if (s->request_log.requests != REQUESTS_NONE && s->request_log.body.n > 0)
+        each(ctx, REQUEST_LOG_TYPE);
 }
 
 static void http_close(struct source *base)
@@ -461,6 +514,8 @@ static void http_close(struct source *base)
     free(s->events);
     buf_free(&s->origins);
     replies_close(&s->replies);
+    limits_free(s->limiter);
+    s->limiter = NULL;
 }
 
 static bool http_open(struct source *base, struct err *e)
@@ -468,7 +523,8 @@ static bool http_open(struct source *base, struct err *e)
     struct http_source *s = (struct http_source *)base;
     if (!http_check(base, e))
         return false;
-    replies_open(&s->replies, base->id, s->requests);
+    replies_open(&s->replies, base->id, s->requests, &s->request_log);
+    s->limiter = limits_new(&s->limits, base->id);
     s->events = mem_alloc((size_t)s->max_batch * sizeof *s->events);
     s->origins = buf_new((size_t)(s->max_batch + 1) * PATH_ORIGIN);
     exchanges_open(&s->exchanges, (size_t)s->max_pending, (size_t)s->max_pending_bytes.n);

@@ -14,7 +14,11 @@ METRIC_COUNTER(aqueduct_http_refused_total, "Requests whose signature or token w
                "reason");
 METRIC_COUNTER(aqueduct_http_foreign_sources_total,
                "Requests refused because a CloudEvent names a source that is not the path's.", "source", "path");
-METRIC_HISTOGRAM(aqueduct_http_request_seconds, "From a whole request to its answer.", "source", "path");
+METRIC_HISTOGRAM(
+    aqueduct_http_request_seconds,
+    "From a whole request to its answer, by outcome: stored, repeat, unverified (401), refused (another 4xx), "
+    "conflict, limited (429) or unavailable (503).",
+    "source", "path", "outcome");
 
 enum {
     TYPE_BYTES = 256,
@@ -95,6 +99,8 @@ const struct option path_rows[] = {
             "in objects and arrays of `data`, and in its texts that hold JSON. With `unmapped` drop or refuse."),
     TELL_ROWS(struct path_options, mapping.telling, "default: what the preset says. For paths with `map`.",
               "For paths with `map`.", "the body's length"),
+    OPTION_GROUP(struct path_options, limits, limits_path_rows,
+                 .doc = "How much may come on this path; what is beyond gets 429 and Retry-After."),
     OPTION(
         struct path_options, allowed_origins,
         .doc =
@@ -140,6 +146,8 @@ static bool path_check_headers(const struct path_options *o, struct err *e)
 bool path_check(const struct path_options *o, struct err *e)
 {
     if (!path_check_name(o, e) || !path_check_called(o, e) || !path_check_headers(o, e))
+        return false;
+    if (!limits_check_path(&o->limits, e))
         return false;
     if (path_is_set(o->type) && strlen(o->type) > TYPE_BYTES)
         return err_set(e, "type is longer than %d bytes", TYPE_BYTES);
@@ -208,13 +216,20 @@ void path_content(const struct path_options *o, void (*each)(void *ctx, const ch
     mapping_types(&o->mapping, true, each, ctx);
 }
 
+struct metric *path_seconds(struct path *p, enum path_end end, const char *source_id)
+{
+    if (!p->seconds[end])
+        p->seconds[end] = metric_get(&aqueduct_http_request_seconds, LABELS(source_id, p->label, path_end_name(end)));
+    return p->seconds[end];
+}
+
 static void path_open_metrics(struct path *p, const char *source_id)
 {
     for (int i = REFUSAL_MISSING; i < REFUSAL_COUNT; i++)
         p->refused[i] = metric_get(&aqueduct_http_refused_total,
                                    LABELS(source_id, p->label, refusal_text((enum refusal)i)));
     p->foreign = metric_get(&aqueduct_http_foreign_sources_total, LABELS(source_id, p->label));
-    p->seconds = metric_get(&aqueduct_http_request_seconds, LABELS(source_id, p->label));
+    path_seconds(p, PATH_STORED, source_id);
 }
 
 bool path_open(struct path *p, const struct path_options *o, struct sandbox *b, const char *source_id, struct err *e)
@@ -627,4 +642,11 @@ bool path_allows_origin(const struct path *p, struct str origin)
         if (str_eq_nocase(str_of(allowed->at[i]), origin))
             return true;
     return allowed->count == 0;
+}
+
+const char *path_end_name(enum path_end end)
+{
+    static const char *const names[PATH_ENDS] = { "stored",   "repeat",  "unverified", "refused",
+                                                  "conflict", "limited", "unavailable" };
+    return names[end];
 }

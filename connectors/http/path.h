@@ -14,6 +14,19 @@
 
 enum { PATH_ORIGIN = 36 }; /* bytes of the digest of a source */
 
+/* What became of a request, as metrics and the request log have it. */
+enum path_end {
+    PATH_STORED,
+    PATH_REPEAT,      /* stored before */
+    PATH_UNVERIFIED,  /* 401 */
+    PATH_REFUSED,     /* another 4xx */
+    PATH_CONFLICT,    /* another event has the id */
+    PATH_LIMITED,     /* 429 */
+    PATH_UNAVAILABLE, /* 503 */
+    PATH_ENDS,
+};
+const char *path_end_name(enum path_end end);
+
 struct path_limits {   /* of one request */
     size_t events;     /* most of a batch */
     size_t attributes; /* most extension attributes of a CloudEvent */
@@ -34,10 +47,13 @@ struct path {
     struct naming *naming;   /* NULL: no body is asked for its id or type */
     struct mapping *mapping; /* NULL: nothing of a body is read */
     struct metric *refused[REFUSAL_COUNT];
-    struct metric *foreign;  /* requests whose CloudEvents name a source that is not the path's */
-    struct metric *accepted; /* requests answered with 202 */
-    struct metric *seconds;
+    struct metric *foreign;            /* requests whose CloudEvents name a source that is not the path's */
+    struct metric *accepted;           /* requests answered with 202 */
+    struct metric *seconds[PATH_ENDS]; /* path_seconds; NULL: there was none yet */
 };
+
+/* The histogram of that end, made when it is needed. */
+struct metric *path_seconds(struct path *p, enum path_end end, const char *source_id);
 
 /* Do the options go together? */
 bool path_check(const struct path_options *o, struct err *e);

@@ -2,6 +2,7 @@
 /* An entry of `paths:` of an HTTP source, as the user wrote it. */
 #pragma once
 #include "bridge/lib/option.h"
+#include "connectors/http/limits.h"
 #include "connectors/http/mapping.h"
 #include "connectors/http/verify/verify.h"
 
@@ -30,5 +31,6 @@ struct path_options { /* an entry of `paths:` as the user wrote it */
     enum source_rule ce_source;
     struct strings allowed_origins;
     struct mapping_options mapping;
+    struct limits_path_options limits;
 };
 extern const struct option path_rows[];

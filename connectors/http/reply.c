@@ -2,6 +2,7 @@
 /* Writes the answers of the HTTP source. */
 #include "connectors/http/reply.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include "bridge/lib/jscan.h"
 
 METRIC_COUNTER(aqueduct_http_requests_total, "Requests answered.", "source", "path", "status");
@@ -9,23 +10,44 @@ METRIC_COUNTER(aqueduct_http_requests_total, "Requests answered.", "source", "pa
 enum { BODY_BYTES = 32 * 1024 };
 enum { RETRY_SOON = 1, RETRY_LATER = 5 }; /* seconds, for Retry-After */
 
-void replies_open(struct replies *a, const char *source_id, enum request_log log)
+void replies_open(struct replies *a, const char *source_id, enum requests lines, const struct request_log_options *log)
 {
-    a->log = log;
+    a->lines = lines;
     a->source_id = source_id;
     a->body = buf_new(BODY_BYTES);
+    request_log_open(&a->log, log, source_id);
 }
 
 void replies_close(struct replies *a)
 {
     buf_free(&a->body);
+    request_log_close(&a->log);
 }
+
+void replies_begin(struct replies *a)
+{
+    a->began_us = clock_mono_us();
+    a->verification = NULL;
+    a->key = STR_ABSENT;
+}
+
+void reply_keep(struct replies *a, const struct http_request *r, struct exchanges *xs, struct exchange *x)
+{
+    x->began_us = a->began_us;
+    memcpy(x->peer, r->peer.at, r->peer.n < sizeof x->peer ? r->peer.n : sizeof x->peer - 1); /* the rest is zeros */
+    if (!request_log_wants(&a->log, 0))
+        return;
+    struct request_kept *kept = request_log_keep(&a->log, r, a->verification, a->key);
+    exchange_keep(xs, x, kept, sizeof *kept + kept->n);
+}
+
+/* ---- lines, counters, times, events ---- */
 
 /* One log line per request that was refused, up to the limit of lines per second. */
 static void reply_log_refused(struct replies *a, const struct path *p, struct str peer, int status, const char *why)
 {
     int64_t left_out;
-    if (a->log == REQUESTS_NONE)
+    if (a->lines == REQUESTS_NONE)
         return;
     if (!log_limit_pass(&a->log_limit, &left_out))
         return;
@@ -38,7 +60,7 @@ static void reply_log_refused(struct replies *a, const struct path *p, struct st
 /* One log line per request that was accepted, if the user wants that. */
 static void reply_log_accepted(struct replies *a, const struct exchange *x)
 {
-    if (a->log != REQUESTS_ALL)
+    if (a->lines != REQUESTS_ALL)
         return;
     LOG(INFO, "request accepted", LOG_C("source", a->source_id), LOG_C("path", x->path->label), LOG_C("peer", x->peer),
         LOG_INT("status", 202), LOG_STR("event", x->event ? x->event->id : STR("-")), LOG_INT("events", x->count),
@@ -53,22 +75,79 @@ struct metric *reply_counter(const struct replies *a, const struct path *p, int 
     return metric_get(&aqueduct_http_requests_total, LABELS(a->source_id, p ? p->label : "", text));
 }
 
-/* Counts an answered request. */
-static void reply_count(struct replies *a, const struct path *p, int status)
+static enum path_end reply_end(int status, bool repeat, bool conflict)
 {
-    metric_add(status == 202 && p ? p->accepted : reply_counter(a, p, status), 1);
+    if (conflict)
+        return PATH_CONFLICT;
+    switch (status) {
+    case 202: return repeat ? PATH_REPEAT : PATH_STORED;
+    case 401: return PATH_UNVERIFIED;
+    case 429: return PATH_LIMITED;
+    case 503: return PATH_UNAVAILABLE;
+    default: return PATH_REFUSED;
+    }
 }
 
+/* Counts and times an answered request. */
+static void reply_count(struct replies *a, struct path *p, int status, enum path_end end, int64_t us)
+{
+    metric_add(status == 202 && p ? p->accepted : reply_counter(a, p, status), 1);
+    if (p)
+        metric_observe_us(path_seconds(p, end, a->source_id), us);
+}
+
+/* It was answered at once. */
+static void reply_ended(struct replies *a, const struct http_request *r, struct path *p, int status, const char *why)
+{
+    enum path_end end = reply_end(status, false, false);
+    int64_t us = clock_mono_us() - a->began_us;
+    reply_count(a, p, status, end, us);
+    if (!request_log_wants(&a->log, status))
+        return;
+    struct request_kept *kept = request_log_keep(&a->log, r, a->verification, a->key);
+    request_log_add(&a->log, &(struct request_told){ .path = p ? p->label : NULL,
+                                                     .target = r->path,
+                                                     .method = r->method,
+                                                     .peer = r->peer,
+                                                     .status = status,
+                                                     .outcome = path_end_name(end),
+                                                     .why = why,
+                                                     .us = us,
+                                                     .kept = kept });
+    free(kept);
+}
+
+/* It was taken before, and is answered now. */
+static void reply_ended_later(struct replies *a, const struct exchange *x, int status, const char *why)
+{
+    enum path_end end = reply_end(status, x->repeats == x->count, x->conflict && !x->batch);
+    int64_t us = clock_mono_us() - x->began_us;
+    reply_count(a, x->path, status, end, us);
+    if (!x->kept || !request_log_wants(&a->log, status))
+        return;
+    request_log_add(&a->log, &(struct request_told){ .path = x->path->label,
+                                                     .method = STR("POST"),
+                                                     .peer = str_of(x->peer),
+                                                     .status = status,
+                                                     .outcome = path_end_name(end),
+                                                     .why = why,
+                                                     .us = us,
+                                                     .events = x->count,
+                                                     .event = x->event ? x->event->id : STR_ABSENT,
+                                                     .kept = x->kept });
+}
+
+/* ---- answers ---- */
+
 /* Sends a->body. retry_after: seconds, 0: none. */
-static void reply_send(struct replies *a, uint64_t request, const struct path *p, int status, const char *content_type,
-                       int retry_after)
+static void reply_send(struct replies *a, uint64_t request, int status, const char *content_type, int64_t retry_after)
 {
     struct header headers[4];
     size_t n = 0;
     headers[n++] = (struct header){ STR("Content-Type"), str_of(content_type) };
-    char seconds[12];
+    char seconds[24];
     if (retry_after) {
-        snprintf(seconds, sizeof seconds, "%d", retry_after);
+        snprintf(seconds, sizeof seconds, "%lld", (long long)retry_after);
         headers[n++] = (struct header){ STR("Retry-After"), str_of(seconds) };
     }
     if (status == 405)
@@ -78,7 +157,6 @@ static void reply_send(struct replies *a, uint64_t request, const struct path *p
     if (status == 415)
         headers[n++] = (struct header){ STR("Accept-Encoding"), STR("identity") };
     http_server_reply(a->server, request, status, headers, n, buf_str(&a->body));
-    reply_count(a, p, status);
 }
 
 /* Begins an RFC 9457 object in a->body. The caller may add members, and closes it. */
@@ -89,51 +167,62 @@ static void reply_begin_problem(struct replies *a, int status, const char *detai
     jscan_add_string(&a->body, str_of(detail));
 }
 
-static void reply_problem(struct replies *a, uint64_t request, const struct path *p, int status, const char *detail,
-                          int retry_after)
+static void reply_problem(struct replies *a, uint64_t request, int status, const char *detail, int64_t retry_after)
 {
     reply_begin_problem(a, status, detail);
     buf_add_char(&a->body, '}');
-    reply_send(a, request, p, status, "application/problem+json", retry_after);
+    reply_send(a, request, status, "application/problem+json", retry_after);
 }
 
-void reply_refused(struct replies *a, const struct http_request *r, const struct path *p, int status,
-                   const char *detail)
+/* why: for whoever looks at the logs. */
+static void reply_refuse(struct replies *a, const struct http_request *r, struct path *p, int status,
+                         const char *detail, const char *why, int64_t retry_after)
 {
-    reply_log_refused(a, p, r->peer, status, detail);
-    reply_problem(a, r->id, p, status, detail, status == 503 ? RETRY_SOON : 0);
+    reply_log_refused(a, p, r->peer, status, why);
+    reply_problem(a, r->id, status, detail, retry_after);
+    reply_ended(a, r, p, status, why);
 }
 
-void reply_foreign(struct replies *a, const struct http_request *r, const struct path *p, const char *detail)
+void reply_refused(struct replies *a, const struct http_request *r, struct path *p, int status, const char *detail)
 {
-    reply_log_refused(a, p, r->peer, 403, "a CloudEvent names a source that is not this path's");
-    reply_problem(a, r->id, p, 403, detail, 0);
+    reply_refuse(a, r, p, status, detail, detail, status == 503 ? RETRY_SOON : 0);
 }
 
-void reply_unverified(struct replies *a, const struct http_request *r, const struct path *p, enum refusal why)
+void reply_foreign(struct replies *a, const struct http_request *r, struct path *p, const char *detail)
 {
-    metric_add(p->refused[why], 1);
-    reply_log_refused(a, p, r->peer, 401, refusal_text(why));
-    reply_problem(a, r->id, p, 401, "the request could not be verified", 0);
+    reply_refuse(a, r, p, 403, detail, "a CloudEvent names a source that is not this path's", 0);
+}
+
+void reply_unverified(struct replies *a, const struct http_request *r, struct path *p, enum refusal why)
+{
+    reply_refuse(a, r, p, 401, "the request could not be verified", refusal_text(why), 0);
+}
+
+void reply_limited(struct replies *a, const struct http_request *r, struct path *p, struct limited_by by)
+{
+    enum { SECOND_US = 1000000 };
+    const char *detail = limited_text(by.what);
+    reply_refuse(a, r, p, 429, detail, detail, (by.wait_us + SECOND_US - 1) / SECOND_US);
 }
 
 /* A batch, all of it. */
-static void reply_send_count(struct replies *a, uint64_t request, const struct path *p, unsigned count)
+static void reply_send_count(struct replies *a, uint64_t request, unsigned count)
 {
     buf_reset(&a->body);
     buf_printf(&a->body, "{\"accepted\":%u}", count);
-    reply_send(a, request, p, 202, "application/json", 0);
+    reply_send(a, request, 202, "application/json", 0);
 }
 
-void reply_empty_batch(struct replies *a, const struct http_request *r, const struct path *p)
+void reply_empty_batch(struct replies *a, const struct http_request *r, struct path *p)
 {
-    if (a->log == REQUESTS_ALL)
+    if (a->lines == REQUESTS_ALL)
         LOG(INFO, "request accepted", LOG_C("source", a->source_id), LOG_C("path", p->label), LOG_STR("peer", r->peer),
             LOG_INT("status", 202), LOG_INT("events", 0));
-    reply_send_count(a, r->id, p, 0);
+    reply_send_count(a, r->id, 0);
+    reply_ended(a, r, p, 202, NULL);
 }
 
-void reply_options(struct replies *a, const struct http_request *r, const struct path *p, struct str origin)
+void reply_options(struct replies *a, const struct http_request *r, struct path *p, struct str origin)
 {
     struct header headers[4];
     size_t n = 0;
@@ -143,21 +232,22 @@ void reply_options(struct replies *a, const struct http_request *r, const struct
         headers[n++] = (struct header){ STR("WebHook-Allowed-Rate"), STR("*") };
     }
     http_server_reply(a->server, r->id, 200, headers, n, STR(""));
-    reply_count(a, p, 200);
+    metric_add(reply_counter(a, p, 200), 1); /* nothing that is an event: no time, no event of the request log */
 }
 
 void reply_stored(struct replies *a, const struct exchange *x)
 {
     reply_log_accepted(a, x);
     if (x->batch) {
-        reply_send_count(a, x->request, x->path, x->count);
-        return;
+        reply_send_count(a, x->request, x->count);
+    } else {
+        buf_reset(&a->body);
+        buf_add_c(&a->body, "{\"id\":");
+        jscan_add_string(&a->body, x->event->id);
+        buf_add_char(&a->body, '}');
+        reply_send(a, x->request, 202, "application/json", 0);
     }
-    buf_reset(&a->body);
-    buf_add_c(&a->body, "{\"id\":");
-    jscan_add_string(&a->body, x->event->id);
-    buf_add_char(&a->body, '}');
-    reply_send(a, x->request, x->path, 202, "application/json", 0);
+    reply_ended_later(a, x, 202, NULL);
 }
 
 void reply_invalid(struct replies *a, const struct exchange *x, const char *why)
@@ -173,16 +263,19 @@ void reply_invalid(struct replies *a, const struct exchange *x, const char *why)
         buf_printf(&a->body, ",\"accepted\":%u,\"invalid\":[%.*s]", x->count - x->refused,
                    STR_ARG(buf_str(&x->details)));
     buf_add_char(&a->body, '}');
-    reply_send(a, x->request, x->path, status, "application/problem+json", 0);
+    reply_send(a, x->request, status, "application/problem+json", 0);
+    reply_ended_later(a, x, status, detail);
 }
 
 void reply_unavailable(struct replies *a, const struct exchange *x, const char *detail)
 {
     reply_log_refused(a, x->path, str_of(x->peer), 503, detail);
-    reply_problem(a, x->request, x->path, 503, detail, RETRY_LATER);
+    reply_problem(a, x->request, 503, detail, RETRY_LATER);
+    reply_ended_later(a, x, 503, detail);
 }
 
 void reply_closing(struct replies *a, const struct exchange *x)
 {
-    reply_problem(a, x->request, x->path, 503, "shutting down; send it again", RETRY_LATER);
+    reply_problem(a, x->request, 503, "shutting down; send it again", RETRY_LATER);
+    metric_add(reply_counter(a, x->path, 503), 1); /* no event could be stored any more */
 }

@@ -270,6 +270,7 @@ SAMPLES = {     # (type, option): a value for it, where not any text will do, an
     ("webhook", "ca_file"): {"ca_file": "one.crt", "url": "https://crm.example.com/"},
     ("websocket", "path"): {"path": "/live"},
     ("websocket", "origins"): {"origins": ["https://a.example"]},
+    **{("http", f"{where}limits.{whose}.burst"): {"rate": 1, "burst": 2} for where in ["", "paths[]."] for whose in ["per_address", "per_key", "per_path"]},
 }
 BY_TYPE = [("true or false", True), ("whole number", 2), ("number", 1.0), ("text", "x"), ("secret", "a-secret-of-some-length-0123"), ("duration", "1s"),
            ("size", "4KiB"), ("list of texts", ["t"]), ("list of secrets", ["a-secret-of-some-length-0123"]), ("list of durations", ["1s"]),

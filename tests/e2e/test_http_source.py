@@ -208,6 +208,25 @@ def test_an_open_path_does_not_make_the_bridge_forget_a_signed_one(bridge, recei
     assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 1
 
 
+def test_an_address_is_limited_and_its_requests_are_told_of(bridge, receiver):
+    """Who sends too much hears when to come again; what came of each request is an event that is delivered like any other."""
+    more = "max_body: 4KiB\n    limits: {per_address: {rate: 0.001, burst: 3}}\n    request_log: {requests: all, headers: [User-Agent]}"
+    daemon = bridge.run(PATHS.replace("max_body: 4KiB", more) + webhook_sink("crm", receiver.url, "body: structured"))
+    answers = [send(daemon, "/standard", b"{}", standard_headers(f"m-{i}", b"{}", OTHER_SECRET if i == 1 else SECRET)) for i in range(5)]
+    assert [a.status_code for a in answers] == [202, 401, 202, 429, 429]
+    assert 900 <= int(answers[3].headers["Retry-After"]) <= 1000
+
+    def told():
+        events = [json.loads(r["body"]) for r in receiver.good()]
+        return [e["data"] for e in events if e["type"] == "http.request.logged"]
+    wait_for(lambda: len(told()) == 5)
+    outcomes = sorted((t["status"], t["outcome"], t.get("verification"), t.get("event")) for t in told())
+    assert outcomes[:3] == [(202, "stored", "verified", "m-0"), (202, "stored", "verified", "m-2"), (401, "unverified", "mismatch", None)]
+    assert outcomes[3:] == [(429, "limited", None, None)] * 2
+    assert all(t["address"].startswith("127.0.0.1:") and "python" in t["headers"]["User-Agent"] for t in told())
+    assert daemon.metric("aqueduct_http_limited_total", source="hooks", path="/standard", limit="address") == 2
+
+
 def test_batches_and_binary_mode(bridge, receiver):
     daemon = bridge.run(PATHS + webhook_sink("crm", receiver.url, "body: structured"))
     answer = post(daemon, [event(f"of-a-batch-{i}", data={"n": i}) for i in range(5)])

@@ -1249,6 +1249,15 @@ TEST(bad_options)
           "cloudevents: structured takes them" },
         { "paths: [{path: /a, verify: {scheme: none}}]\nlisten: nowhere", "nowhere" },
         { "paths: [{path: /a, verify: {scheme: none}}]\ntls_key: x.pem", "tls_certificate" },
+        { "paths: [{path: /a, verify: {scheme: none}}]\nlimits: {per_address: {burst: 3}}",
+          "limits.per_address.burst: makes no sense without a rate" },
+        { "paths: [{path: /a, verify: {scheme: none}, limits: {per_path: {burst: 3}}}]",
+          "/a: limits.per_path.burst: makes no sense without a rate" },
+        { "paths: [{path: /a, verify: {scheme: none}}]\nrequest_log: {headers: [User-Agent, X-Api-Key]}",
+          "request_log.headers: X-Api-Key holds a secret" },
+        { "paths: [{path: /a, verify: {scheme: bearer, header: X-Door, secrets: [a secret of enough length]}}]\n"
+          "request_log: {headers: [x-door]}",
+          "request_log.headers: x-door holds a secret" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = source_refused(&http_source, cases[i].yaml);
@@ -1564,6 +1573,182 @@ TEST(counters)
     assert_int_equal(metric_value(missing), 1);
 }
 
+/* How many requests of that path ended so, by the histogram. */
+static int64_t ended(const char *path, const char *outcome)
+{
+    char line[200];
+    struct buf page = buf_new(1 << 22);
+    metrics_write(&page);
+    snprintf(line, sizeof line, "\naqueduct_http_request_seconds_count{source=\"hooks\",path=\"%s\",outcome=\"%s\"} ",
+             path, outcome);
+    const char *at = strstr(buf_c(&page), line);
+    int64_t n = at ? strtol(at + strlen(line), NULL, 10) : 0;
+    buf_free(&page);
+    return n;
+}
+
+static void settled_as(const char *body, enum outcome o, const char *why, int status)
+{
+    struct client c = client_connect(socket_path);
+    post(&c, "/ends", JSON "Authorization: Bearer token-number-0001\r\n", str_of(body));
+    take(1);
+    settle_all(o, why);
+    assert_int_equal(receive(&c).status, status);
+    client_close(&c);
+}
+
+TEST(every_end_is_timed)
+{
+    source_open("limits: {per_path: {rate: 0.001, burst: 6}}\n",
+                "  - {path: /ends, verify: {scheme: bearer, secrets: [token-number-0001]}}\n");
+    refused("/ends", JSON, "{}", 401, "could not be verified");
+    refused("/ends", JSON "Authorization: Bearer token-number-0001\r\n", "{", 400, "JSON");
+    settled_as("1", OUTCOME_STORED, NULL, 202);
+    settled_as("2", OUTCOME_STORED, "stored before", 202);
+    settled_as("3", OUTCOME_CONFLICT, "another event", 409);
+    settled_as("4", OUTCOME_INVALID, "no route", 422);
+    settled_as("5", OUTCOME_UNAVAILABLE, "broker is down", 503);
+    refused("/ends", JSON "Authorization: Bearer token-number-0001\r\n", "{}", 429, "at this path");
+    static const char *const outcomes[] = { "stored", "repeat", "unverified", "conflict", "limited", "unavailable" };
+    for (size_t i = 0; i < sizeof outcomes / sizeof *outcomes; i++)
+        assert_int_equal(ended("/ends", outcomes[i]), 1);
+    assert_int_equal(ended("/ends", "refused"), 2);
+}
+
+/* The body of who may not send now is not waited for; he hears when he may. */
+TEST(a_limit_refuses_before_the_body)
+{
+    clock_fake(5000, 1600000000123);
+    source_open("", "  - {path: /in, verify: {scheme: none}, limits: {per_path: {rate: 0.4, burst: 2}}}\n"
+                    "  - {path: /free, verify: {scheme: none}}\n");
+    for (int i = 0; i < 2; i++)
+        event_unref(accepted("/in", JSON, "{}"));
+    int64_t waits[] = { 3, 1 };
+    for (int i = 0; i < 2; i++) {
+        struct client c = client_connect(socket_path);
+        client_write(&c, STR("POST /in HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"));
+        struct answer a = receive(&c);
+        assert_int_equal(a.status, 429);
+        assert_true(has(a.body, "\"status\":429,\"detail\":\"too many requests at this path"));
+        assert_int_equal(strtol(answer_header(&a, "Retry-After").at, NULL, 10), waits[i]);
+        client_close(&c);
+        clock_fake_advance(2400);
+    }
+    event_unref(accepted("/in", JSON, "{}"));
+    event_unref(accepted("/free", JSON, "{}"));
+}
+
+/* ---- requests as events ---- */
+
+/* The data of the next event that tells of a request, which is then stored. */
+static struct str told(char out[4096])
+{
+    take(1);
+    const struct event *ev = taken[0].event;
+    assert_true(taken[0].unique);
+    assert_true(str_eq(taken[0].scope, STR("hooks?log")));
+    is(ev->type, "http.request.logged");
+    is(ev->source, "/http/hooks");
+    snprintf(out, 4096, "%.*s", STR_ARG(ev->data));
+    settle_all(OUTCOME_STORED, NULL);
+    return str_of(out);
+}
+
+static void has_all(struct str data, const char *const *texts)
+{
+    for (; *texts; texts++) {
+        if (!has(data, *texts))
+            print_error("%s is not in %.*s\n", *texts, STR_ARG(data));
+        assert_true(has(data, *texts));
+    }
+}
+
+#define TOKEN "Authorization: Bearer token-number-0001\r\n"
+
+TEST(a_request_is_an_event)
+{
+    char data[4096];
+    clock_fake(5000, 1600000000123);
+    source_open("request_log: {requests: all, headers: [User-Agent, X-None], body: 200, mask: [iban]}\n",
+                "  - {path: /told, verify: {scheme: bearer, secrets: [token-number-0001]}}\n");
+    struct client c = client_connect(socket_path);
+    post(&c, "/told?key=sk-1", JSON TOKEN "User-Agent: \"us\"\r\nIdempotency-Key: k-17\r\n",
+         STR("{\"iban\": 7, \"password\": \"x\", \"n\": 1}"));
+    take(1); /* the event itself; nothing is told before it is answered */
+    for (int i = 0; i < 10; i++)
+        turn(ROOM);
+    assert_int_equal(taken_count, 1);
+    clock_fake_advance(12);
+    settle_all(OUTCOME_STORED, NULL);
+    assert_int_equal(receive(&c).status, 202);
+    client_close(&c);
+    struct str text = told(data);
+    has_all(text, (const char *const[]){
+                      "{\"method\":\"POST\",\"path\":\"/told\",\"address\":\"unix\",\"verification\":\"verified\"",
+                      "\"status\":202,\"outcome\":\"stored\",\"duration_ms\":12.000,\"bytes\":36,\"events\":1,",
+                      "\"event\":\"k-17\",\"headers\":{\"User-Agent\":\"\\\"us\\\"\"}",
+                      "\"body\":\"{\\\"iban\\\":\\\"***\\\",\\\"password\\\":\\\"***\\\",\\\"n\\\":1}\"}", NULL });
+    assert_false(has(text, "sk-1") || has(text, "token-number"));
+
+    refused_with(0, "/told", JSON "Authorization: Bearer token-number-0002\r\n", "{\"a\":1}", 401, "could not be");
+    has_all(told(data),
+            (const char *const[]){ "\"verification\":\"mismatch\",\"status\":401,\"outcome\":\"unverified\","
+                                   "\"reason\":\"mismatch\"",
+                                   NULL });
+    refused_with(0, "/none/0123456789abcdef0123?q=x", JSON, "{}", 404, "nothing at this path");
+    has_all(told(data), (const char *const[]){ "\"path\":\"/none/*\",", "\"status\":404", NULL });
+}
+
+TEST(requests_that_are_told_of)
+{
+    char data[4096];
+    source_open("request_log: {requests: refused}\n", "  - {path: /in, verify: {scheme: none}}\n");
+    event_unref(accepted("/in", JSON, "{}"));
+    struct client c = client_connect(socket_path);
+    post(&c, "/in", JSON, STR("{\"secret\":1}"));
+    take(1);
+    settle_all(OUTCOME_UNAVAILABLE, "broker is down");
+    assert_int_equal(receive(&c).status, 503);
+    client_close(&c);
+    struct str text = told(data);
+    has_all(text,
+            (const char *const[]){ "\"verification\":\"none\",\"status\":503,\"outcome\":\"unavailable\"", NULL });
+    assert_false(has(text, "secret"));
+    for (int i = 0; i < 10; i++)
+        turn(ROOM);
+    assert_int_equal(taken_count, 0);
+}
+
+static int64_t left_out(const char *reason)
+{
+    return metric_value(metric_named("aqueduct_http_log_left_out_total", LABELS("hooks", reason)));
+}
+
+/* A flood costs the log so much and no more, and costs no event its place. */
+TEST(a_flood_is_told_by_its_number)
+{
+    char data[4096];
+    int64_t before = left_out("rate"), lost = left_out("not_stored");
+    clock_fake(5000, 1600000000123);
+    source_open("request_log: {requests: refused, rate: 5}\n", "  - {path: /in, verify: {scheme: none}}\n");
+    for (int i = 0; i < 20; i++)
+        refused_with(0, "/in", JSON, "{", 400, "JSON");
+    assert_int_equal(left_out("rate") - before, 15);
+    for (int i = 0; i < 10; i++)
+        turn(1); /* no room for them: that is an event's */
+    assert_int_equal(taken_count, 0);
+    while (taken_count < 5)
+        turn(4);
+    settle_all(OUTCOME_UNAVAILABLE, "broker is down"); /* that loses nothing else */
+    assert_int_equal(left_out("not_stored") - lost, 5);
+    event_unref(accepted("/in", JSON, "{}"));
+    clock_fake_advance(1000);
+    refused_with(0, "/in", JSON, "{", 400, "JSON");
+    has_all(told(data), (const char *const[]){ "\"left_out\":20}", NULL });
+    refused_with(0, "/in", JSON, "{", 400, "JSON");
+    assert_false(has(told(data), "left_out"));
+}
+
 /* Whoever may read metrics or the log may not post for that. */
 TEST(secrets_in_paths_are_no_labels)
 {
@@ -1684,6 +1869,11 @@ int main(void)
         CLEANED(drain),
         CLEANED(close_with_requests_open),
         CLEANED(counters),
+        CLEANED(every_end_is_timed),
+        CLEANED(a_limit_refuses_before_the_body),
+        CLEANED(a_request_is_an_event),
+        CLEANED(requests_that_are_told_of),
+        CLEANED(a_flood_is_told_by_its_number),
         CLEANED(secrets_in_paths_are_no_labels),
         CLEANED(secrets_in_paths_are_in_no_event),
         CLEANED(a_name_stands_for_its_path),
