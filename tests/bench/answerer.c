@@ -14,15 +14,51 @@
 
 enum { DESCRIPTORS = 8192, EVENTS = 256 };
 
-static const char answer_text[] = "HTTP/1.1 204 No Content\r\n\r\n";
+static const char takes[] = "HTTP/1.1 204 No Content\r\n\r\n",
+                  refuses[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
 static char bytes[1 << 18];
 static struct {
     size_t left;
     SSL *ssl;
 } conns[DESCRIPTORS]; /* of the body that is being read */
 
+/* ---- what came ---- */
+
+enum { IDS = 1 << 23 };
+
+static uint64_t ids[IDS]; /* open addressing; of their hashes, which are no 0 */
+
+/* Takes note of the age of what is in a body, or in as much of it as came with the head. */
+static void know_age(struct answerer *a, const char *body, size_t n)
+{
+    const char *at = memmem(body, n, "\"at\":", 5);
+    if (at)
+        delays_add(&a->age, clock_mono_us() - strtoll(at + 5, NULL, 10));
+}
+
+/* Takes note of the id in a head. */
+static void know_id(struct answerer *a, const char *head, size_t n)
+{
+    const char *at = memmem(head, n, "webhook-id: ", 12), *end = at ? memchr(at, '\r', n - (size_t)(at - head)) : NULL;
+    if (!end)
+        return;
+    uint64_t hash = str_hash((struct str){ at + 12, (size_t)(end - at - 12) }) | 1;
+    size_t slot = hash / 2 % IDS;
+    while (ids[slot] && ids[slot] != hash)
+        slot = (slot + 1) % IDS;
+    if (ids[slot]) {
+        atomic_fetch_add(&a->again, 1);
+        return;
+    }
+    ids[slot] = hash;
+    if (atomic_load(&a->first_new_us) == 0)
+        atomic_store(&a->first_new_us, clock_mono_us());
+}
+
+/* ---- requests and answers ---- */
+
 /* How many requests have their end in bytes; a head that is split between two reads does not happen here. */
-static unsigned requests_in(int fd, size_t n)
+static unsigned requests_in(struct answerer *a, int fd, size_t n)
 {
     unsigned count = 0;
     for (const char *at = bytes; n > 0;) {
@@ -32,6 +68,10 @@ static unsigned requests_in(int fd, size_t n)
             if (!length) {
                 fprintf(stderr, "answerer: this is no POST that it understands\n");
                 abort();
+            }
+            if (a->knows) {
+                know_id(a, at, (size_t)(end + 2 - at));
+                know_age(a, end, n - (size_t)(end - at));
             }
             conns[fd].left = strtoul(length + 16, NULL, 10) + (size_t)(end + 4 - at);
         }
@@ -47,14 +87,16 @@ static unsigned requests_in(int fd, size_t n)
 static void answer_once(struct answerer *a, int fd)
 {
     SSL *ssl = conns[fd].ssl;
-    if (ssl ? SSL_write(ssl, answer_text, sizeof answer_text - 1) > 0
-            : send(fd, answer_text, sizeof answer_text - 1, MSG_NOSIGNAL) > 0)
+    bool no = atomic_load_explicit(&a->refuses, memory_order_relaxed);
+    const char *text = no ? refuses : takes;
+    size_t n = no ? sizeof refuses - 1 : sizeof takes - 1;
+    if (ssl ? SSL_write(ssl, text, (int)n) > 0 : send(fd, text, n, MSG_NOSIGNAL) > 0)
         atomic_fetch_add_explicit(&a->answered, 1, memory_order_relaxed);
 }
 
 static struct {
     int fd;
-    int64_t due_ms;
+    int64_t due_us;
 } later[DESCRIPTORS]; /* ring: answers that wait; a client sends its next request only after its answer */
 static size_t later_first, later_count;
 
@@ -67,20 +109,21 @@ static void answer(struct answerer *a, int fd, unsigned count)
         }
         size_t at = (later_first + later_count++) % DESCRIPTORS;
         later[at].fd = fd;
-        later[at].due_ms = clock_mono_ms() + a->delay_ms;
+        later[at].due_us = clock_mono_us() + a->delay_ms * INT64_C(1000);
     }
 }
 
-/* Sends the answers that are due; returns how long until the next one. */
-static int answer_later(struct answerer *a)
+/* Sends the answers that are due; returns how long until the next one, not rounded: of 20 ms one more would be a twentieth. */
+static struct timespec answer_later(struct answerer *a)
 {
-    for (int64_t now = clock_mono_ms(); later_count && later[later_first].due_ms <= now; later_count--) {
+    int64_t now = clock_mono_us(), wait = 100000;
+    for (; later_count && later[later_first].due_us <= now; later_count--) {
         answer_once(a, later[later_first].fd);
         later_first = (later_first + 1) % DESCRIPTORS;
     }
-    return later_count ? (
-               int)(later[later_first].due_ms - clock_mono_ms() > 0 ? later[later_first].due_ms - clock_mono_ms() : 0)
-                       : 100;
+    if (later_count)
+        wait = later[later_first].due_us - now;
+    return (struct timespec){ .tv_nsec = wait * 1000 };
 }
 
 static void answerer_read(struct answerer *a, int fd)
@@ -89,7 +132,7 @@ static void answerer_read(struct answerer *a, int fd)
     ssize_t got = ssl ? SSL_read(ssl, bytes, sizeof bytes) : recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
     if (got > 0) {
         do
-            answer(a, fd, requests_in(fd, (size_t)got));
+            answer(a, fd, requests_in(a, fd, (size_t)got));
         while (ssl && (got = SSL_read(ssl, bytes, sizeof bytes)) > 0);
         return;
     }
@@ -122,21 +165,24 @@ static void serve(void *shared)
     struct epoll_event events[EVENTS], ev = { .events = EPOLLIN, .data.fd = a->listener };
     epoll_ctl(ep, EPOLL_CTL_ADD, a->listener, &ev);
     while (!atomic_load(&a->child.stop)) {
-        int n = epoll_wait(ep, events, EVENTS, answer_later(a));
+        struct timespec wait = answer_later(a);
+        int n = epoll_pwait2(ep, events, EVENTS, &wait, NULL);
         for (int i = 0; i < n; i++) {
             int fd = events[i].data.fd;
             if (fd == a->listener)
                 answerer_accept(a, ep);
             else
                 answerer_read(a, fd);
+            answer_later(a); /* on time, however many came at once */
         }
     }
 }
 
-struct answerer *answerer_start(int delay_ms, SSL_CTX *tls)
+struct answerer *answerer_start(int delay_ms, bool knows, SSL_CTX *tls)
 {
     struct answerer *a = child_memory(sizeof *a);
     a->delay_ms = delay_ms;
+    a->knows = knows;
     a->tls = tls;
     a->listener = loopback_listen(&a->port);
     bool started = child_start(&a->child, serve);

@@ -5,13 +5,18 @@
 #include <openssl/ssl.h>
 #include <stdint.h>
 #include "child.h"
+#include "meter.h"
 
 struct answerer {
     struct child child;
     int listener, port, delay_ms;
     SSL_CTX *tls;
-    _Atomic uint64_t answered;
+    bool knows;                       /* keeps the webhook-ids, and how old the events were */
+    _Atomic bool refuses;             /* answers 503 */
+    _Atomic uint64_t answered, again; /* again: with an id that was there before */
+    _Atomic int64_t first_new_us;     /* when the first one with a new id came, since somebody put 0 here */
+    struct delays age;                /* since the moment that is "at" in the data: us of clock_mono_us() */
 };
 
-/* tls: NULL: plain. */
-struct answerer *answerer_start(int delay_ms, SSL_CTX *tls); /* NULL: it cannot; end it with child_stop() */
+/* tls: NULL: plain. NULL: it cannot; end it with child_stop() */
+struct answerer *answerer_start(int delay_ms, bool knows, SSL_CTX *tls);

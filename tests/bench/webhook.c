@@ -2,9 +2,12 @@
 /* Posts out over keep-alive connections: the webhook sink, and its raw limit: libcurl alone with the same loop and
  * handles, a fixed body, no event, no signature.
  *
- *   bench.webhook raw|sink|tls [in flight] [seconds] [bytes of data]      tls: the sink, over https
- *   bench.webhook receiver [ms]    prints its port, answers 204, each after so long, until its input ends, and then how many it
- *                                  answered (for a daemon)
+ *   bench.webhook raw|sink|tls [in flight] [seconds] [bytes of data] [ms]     tls: the sink, over https; ms: until each answer
+ *   bench.webhook receiver [ms [ids]]   prints its port, answers 204, each after so long, until its input ends (for a daemon).
+ *                                  Behind each line of its input, and at the end, it prints how many it answered; with "ids"
+ *                                  also how many came again, when the first new one came since the line before, and how old
+ *                                  they were ("at" in the data). The line "refuse" lets it answer 503, "take" 204 again
+ *   bench.webhook bad              prints the port of a receiver that misbehaves as the path says (tests/support/receiver.h)
  *
  * Prints one JSON object. CPU is the sender's process only. As much time goes by before it counts: connections are opened
  * then, and more of them the better the receiver keeps up. */
@@ -20,6 +23,7 @@
 #include "tests/support/connector.h"
 #include "tests/support/event.h"
 #include "tests/support/folder.h"
+#include "tests/support/receiver.h"
 #include "tests/support/tls_receiver.h"
 
 enum { ROOM = 256, MOST = 1024 };
@@ -92,7 +96,7 @@ static void run_raw(const char *data, size_t n)
     struct multi m;
     struct err e;
     char url[64];
-    CURL *easy[MOST];
+    CURL *easy[MOST] = { 0 };
     struct multi_opened opened[MOST];
     struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
     headers = curl_slist_append(curl_slist_append(headers, "Accept:"), "Expect:");
@@ -175,52 +179,67 @@ static void run_sink(const char *data, size_t n)
     event_unref(ev);
 }
 
-static int receive(void)
+static void report(void)
+{
+    printf("{\"answered\":%llu,\"again\":%llu,\"first_new_us\":%lld,\"p50_ms\":%.3f,\"p99_ms\":%.3f}\n",
+           (unsigned long long)atomic_load(&answerer->answered), (unsigned long long)atomic_load(&answerer->again),
+           (long long)atomic_load(&answerer->first_new_us), delays_ms(&answerer->age, 0.5),
+           delays_ms(&answerer->age, 0.99));
+    fflush(stdout);
+}
+
+static int misbehave(void)
 {
     char line[64];
-    printf("%d\n", answerer->port);
+    receiver_open(&receiver);
+    printf("%d\n", receiver.port);
     fflush(stdout);
     while (fgets(line, sizeof line, stdin))
         ;
-    child_stop(&answerer->child);
-    printf("{\"answered\":%llu}\n", (unsigned long long)atomic_load(&answerer->answered));
+    receiver_close(&receiver);
     return 0;
 }
 
-int main(int argc, char **argv)
+static int receive(int delay_ms, bool knows)
 {
-    const char *mode = argc > 1 ? argv[1] : "";
-    bool is_raw = !strcmp(mode, "raw"), is_sink = !strcmp(mode, "sink"), is_receiver = !strcmp(mode, "receiver"),
-         is_tls = !strcmp(mode, "tls");
-    in_flight = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 64;
-    double seconds = argc > 3 ? strtod(argv[3], NULL) : 5;
-    size_t bytes = argc > 4 ? strtoul(argv[4], NULL, 10) : 1024;
-    if ((!is_raw && !is_sink && !is_receiver && !is_tls) || in_flight < 1 || in_flight > MOST || bytes < 64) {
-        fprintf(
-            stderr,
-            "usage: bench.webhook raw|sink|tls [in flight, at most %d] [seconds] [bytes of data, at least 64] | receiver [ms]\n",
-            MOST);
-        return 2;
+    char line[64];
+    answerer = answerer_start(delay_ms, knows, NULL);
+    if (!answerer)
+        return 1;
+    printf("%d\n", answerer->port);
+    fflush(stdout);
+    while (fgets(line, sizeof line, stdin)) {
+        if (line[0] != '\n')
+            atomic_store(&answerer->refuses, line[0] == 'r');
+        report();
+        atomic_store(&answerer->first_new_us, 0);
     }
-    log_setup(LOG_ERROR, LOG_LOGFMT);
+    child_stop(&answerer->child);
+    report();
+    return 0;
+}
+
+/* ---- measuring ---- */
+
+static int measure(const char *mode, double seconds, size_t bytes, int delay_ms)
+{
     SSL_CTX *tls = NULL;
+    bool is_tls = !strcmp(mode, "tls");
     if (is_tls) {
         folder_make(folder);
         snprintf(certificate, sizeof certificate, "%s/receiver.pem", folder);
         tls = tls_server("IP:127.0.0.1", 3600, certificate);
     }
-    answerer = answerer_start(is_receiver && argc > 2 ? in_flight : 0, tls);
+    answerer = answerer_start(delay_ms, false, tls);
     if (!answerer)
         return 1;
-    if (is_receiver)
-        return receive();
     curl_global_init(CURL_GLOBAL_DEFAULT);
     char *data = make_data(bytes);
     opening = true;
     start_us = clock_mono_us();
     run_us = (int64_t)(seconds * 1e6);
     end_us = INT64_MAX;
-    if (is_raw)
+    if (!strcmp(mode, "raw"))
         run_raw(data, bytes);
     else
         run_sink(data, bytes);
@@ -228,12 +247,35 @@ int main(int argc, char **argv)
     if (is_tls)
         folder_remove(folder);
     SSL_CTX_free(tls);
+    free(data);
+    return failed ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    const char *mode = argc > 1 ? argv[1] : "";
+    if (!strcmp(mode, "bad"))
+        return misbehave();
+    log_setup(LOG_ERROR, LOG_LOGFMT);
+    if (!strcmp(mode, "receiver"))
+        return receive(argc > 2 ? (int)strtol(argv[2], NULL, 10) : 0, argc > 3);
+    in_flight = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 64;
+    size_t bytes = argc > 4 ? strtoul(argv[4], NULL, 10) : 1024;
+    if ((strcmp(mode, "raw") != 0 && strcmp(mode, "sink") != 0 && strcmp(mode, "tls") != 0) || in_flight < 1
+        || in_flight > MOST || bytes < 64) {
+        fprintf(
+            stderr,
+            "usage: bench.webhook raw|sink|tls [in flight, at most %d] [seconds] [bytes of data, at least 64] [ms] | receiver [ms [ids]] | bad\n",
+            MOST);
+        return 2;
+    }
+    int code = measure(mode, argc > 3 ? strtod(argv[3], NULL) : 5, bytes,
+                       argc > 5 ? (int)strtol(argv[5], NULL, 10) : 0);
     printf(
         "{\"bench\":\"webhook\",\"mode\":\"%s\",\"in_flight\":%d,\"bytes\":%zu,\"delivered\":%llu,\"failed\":%llu,\"seconds\":%.2f,"
         "\"deliveries_per_s\":%.0f,\"cpu_us_per_delivery\":%.2f,\"deliveries_per_core_s\":%.0f,\"cpu_share\":%.2f,\"p50_ms\":%.3f,\"p99_ms\":%.3f}\n",
         mode, in_flight, bytes, (unsigned long long)delivered, (unsigned long long)failed, wall,
         (double)delivered / wall, cpu / (double)delivered * 1e6, (double)delivered / cpu, cpu / wall,
         delays_ms(&delays, 0.5), delays_ms(&delays, 0.99));
-    free(data);
-    return failed ? 1 : 0;
+    return code;
 }
