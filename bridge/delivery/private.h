@@ -241,7 +241,8 @@ struct delivery {
 
     struct partition *partitions, *last_partition;
     bool changed;         /* some partition is */
-    int64_t committed_ms; /* clock_mono_ms of the last commit */
+    size_t finished;      /* records since the last commit, */
+    int64_t committed_ms; /* which was then (clock_mono_ms) */
     struct entry **entries;
     size_t entry_cap;
     uint32_t *free;

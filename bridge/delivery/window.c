@@ -32,6 +32,7 @@ void window_release(struct delivery *d, struct taken *t)
     else if (t->partition && !t->stays) {
         watermark_finish(&t->partition->done, t->record->offset);
         t->partition->changed = d->changed = true;
+        d->finished++;
     }
     d->window_used--;
     if (t->kept == 0)

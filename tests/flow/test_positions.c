@@ -189,9 +189,10 @@ TEST(after_a_crash_only_what_was_finished_since_the_last_commit_comes_again)
     assert_int_equal(sink.times[0], 1);
 }
 
-TEST(a_crash_in_full_flow_repeats_one_interval)
+/* Not an interval, of which more passes the faster the receiver is: a window in flight, and what a turn or two finish. */
+TEST(a_crash_in_full_flow_repeats_a_few_hundred)
 {
-    enum { TURNS = 1 + 200 / 10 };
+    enum { TURNS = 3 };
     for (int i = 0; i < OTHERS; i += BATCH)
         put_events(1 + i, BATCH);
     start();
@@ -216,7 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         flow_test(after_a_stop_nothing_finished_comes_again),
         flow_test(after_a_crash_only_what_was_finished_since_the_last_commit_comes_again),
-        flow_test(a_crash_in_full_flow_repeats_one_interval),
+        flow_test(a_crash_in_full_flow_repeats_a_few_hundred),
     };
     return cmocka_run_group_tests_name("positions", tests, NULL, NULL);
 }
