@@ -106,6 +106,8 @@ const struct option endpoint_rows[] = {
         struct webhook_endpoint, batch, batches_rows,
         .doc =
             "Sends many events in one request, as a JSON array of what body says (structured: application/cloudevents-batch+json). One answer is for all of them; a batch that is refused is sent again in halves, until those events are found that are."),
+    OPTION_GROUP(struct webhook_endpoint, basic, basic_rows, .own = true,
+                 .doc = "User name and password in the header Authorization (HTTP Basic)."),
     OPTION_GROUP(struct webhook_endpoint, oauth, oauth_rows,
                  .doc = "OAuth 2.0 client credentials: a token in the header Authorization."),
     OPTION_GROUP(
@@ -154,7 +156,10 @@ static bool endpoint_check_header(const struct webhook_endpoint *ep, size_t i, s
     struct login_user user = endpoint_user(ep);
     if (ep->gzip && str_eq_nocase(str_of(h->key), STR("content-encoding")))
         return err_set(e, "headers: %s is set by the bridge (see gzip)", h->key);
-    const char *token = ep->oauth.token_url ? "oauth" : login_is_used(&user) ? "login" : NULL;
+    const char *token = ep->oauth.token_url         ? "oauth"
+                        : login_is_used(&user)      ? "login"
+                        : basic_is_used(&ep->basic) ? "basic"
+                                                    : NULL;
     if (token && str_eq_nocase(str_of(h->key), STR("authorization")))
         return err_set(e, "headers: %s is set by the bridge (see %s)", h->key, token);
     if (ep->signer.count && signer_has_header(&ep->signer, h->key))
@@ -211,7 +216,10 @@ static bool endpoint_check_token(const struct sink *s, const struct webhook_endp
     struct login_user user = endpoint_user(ep);
     if (ep->oauth.token_url && login_is_used(&user))
         return err_set(e, "password: is for login, and oauth gives a token already");
-    return oauth_check(&ep->oauth, &rules, e) && (!ep->target.host || login_check(&ep->login, &user, &rules, e));
+    if (basic_is_used(&ep->basic) && (ep->oauth.token_url || login_is_used(&user)))
+        return err_set(e, "basic: %s sets the header Authorization already", ep->oauth.token_url ? "oauth" : "login");
+    return basic_check(&ep->basic, e) && oauth_check(&ep->oauth, &rules, e)
+           && (!ep->target.host || login_check(&ep->login, &user, &rules, e));
 }
 
 static bool endpoint_load_rules(struct webhook_endpoint *ep, struct err *e)
@@ -384,6 +392,7 @@ bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct mul
     if (ep->target.transport.proxy)
         hide_proxy(&ep->target.hidden, ep->target.transport.proxy);
     ep->target.method = ep->method;
+    ep->template.authorization = basic_line(&ep->basic, &ep->target.hidden);
     ep->template.signer = &ep->signer;
     ep->template.shape = &ep->shape;
     ep->template.origin = ep->validate_origin;
@@ -407,6 +416,7 @@ void endpoint_close(struct webhook_endpoint *ep)
     consent_close(&ep->consent);
     batches_close(&ep->batches);
     hide_close(&ep->target.hidden);
+    basic_wipe(ep->template.authorization);
     endpoint_free_options(ep);
 }
 

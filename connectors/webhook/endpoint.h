@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One receiver of the webhook sink: its options, what follows from them, and how many requests it gets at the same time. */
 #pragma once
+#include "connectors/webhook/basic.h"
 #include "connectors/webhook/consent.h"
 #include "connectors/webhook/login.h"
 #include "connectors/webhook/oauth.h"
@@ -35,6 +36,7 @@ struct webhook_endpoint {
     enum tls_version tls_min;
     enum http_version http;
     bool gzip;
+    struct basic basic;
     struct oauth oauth;
     struct login login;
     char *username;

@@ -210,9 +210,11 @@ static void request_add_trace(struct request *r, const struct event *ev)
     }
 }
 
-/* The origin that asked for consent, and none of those that libcurl would add. */
+/* What is the receiver's own, the origin that asked for consent, and none of those that libcurl would add. */
 static void request_add_ours(struct request *r, const struct request_template *t)
 {
+    if (t->authorization)
+        request_add_line(r, t->authorization);
     if (t->origin) {
         buf_printf(&r->text, REQUEST_ORIGIN ": %s", t->origin);
         request_end_line(r);

@@ -15,8 +15,9 @@ enum { REQUEST_ID = 128 }; /* longest event id that is taken over as webhook-id 
 struct request_template {
     const struct signer *signer;
     struct shape *shape;
-    const char *origin; /* WebHook-Request-Origin; NULL: none */
-    char *url;          /* of the receiver, before the shape's path and query */
+    const char *origin;  /* WebHook-Request-Origin; NULL: none */
+    char *authorization; /* a header line; NULL: none */
+    char *url;           /* of the receiver, before the shape's path and query */
 };
 
 struct request {

@@ -14,7 +14,8 @@ bool target_set_url(struct transfer_target *to, const char *option, const char *
     CURLUcode code = curl_url_set(to->url, CURLUPART_URL, text, CURLU_DISALLOW_USER);
     char *scheme = NULL;
     if (code == CURLUE_USER_NOT_ALLOWED)
-        return err_set(e, "%s: must not hold a user name or password (use headers: {Authorization: ...})", option);
+        return err_set(e, "%s: must not hold a user name or password%s", option,
+                       strcmp(option, "url") == 0 ? " (use basic: {username, password})" : "");
     if (code == CURLUE_OK)
         code = curl_url_get(to->url, CURLUPART_SCHEME, &scheme, 0);
     to->transport.tls = code == CURLUE_OK && strcmp(scheme, "https") == 0;

@@ -200,6 +200,8 @@ SAMPLES = {     # (type, option): a value for it, where not any text will do, an
     ("webhook", "cert_file"): {"cert_file": "one.crt", "key_file": "one.key", "url": "https://crm.example.com/"},
     ("webhook", "key_file"): {"cert_file": "one.crt", "key_file": "one.key", "url": "https://crm.example.com/"},
     ("webhook", "proxy"): {"proxy": "http://proxy.example.com:3128"},
+    ("webhook", "basic.username"): {"username": "x", "password": "y"},
+    ("webhook", "basic.password"): {"username": "x", "password": "y"},
     ("webhook", "oauth.token_url"): OAUTH,
     ("webhook", "oauth.client_id"): OAUTH,
     ("webhook", "oauth.client_secret"): OAUTH,

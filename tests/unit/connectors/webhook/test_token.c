@@ -146,6 +146,29 @@ TEST(a_login_that_lacks_something_is_refused)
     }
 }
 
+TEST(a_user_name_and_a_password_that_cannot_stand_in_a_header_are_refused)
+{
+    static const struct {
+        const char *yaml, *text;
+    } cases[] = {
+        { "basic: {username: a}", "basic.password: is missing" },
+        { "basic: {password: b}", "basic.username: is missing" },
+        { "basic: {username: 'a:b', password: c}", "basic.username: has a colon" },
+        { "basic: {username: a, password: \"b\\nc\"}", "basic.password: has a control character" },
+        { "basic: {username: a, password: b}\nheaders: {authorization: c}",
+          "headers: authorization is set by the bridge (see basic)" },
+        { "basic: {username: a, password: b}\noauth: {token_url: 'http://a.example/', client_id: a, client_secret: b}",
+          "basic: oauth sets the header Authorization already" },
+        { "basic: {username: a, password: b}\nlogin: {url: /t, body: {a: b}}\npassword: c",
+          "basic: login sets the header Authorization already" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char yaml[256];
+        snprintf(yaml, sizeof yaml, "url: http://b.example/\nunsigned: true\n%s\n", cases[i].yaml);
+        assert_says(sink_refused(&webhook_sink, yaml).text, cases[i].text);
+    }
+}
+
 static struct token *take(struct token **list, struct grant g)
 {
     struct transfer_target receiver = { 0 };
@@ -282,6 +305,7 @@ int main(void)
         cmocka_unit_test(a_token_that_names_its_end_lasts_until_then),
         cmocka_unit_test(settings_that_lack_something_are_refused),
         cmocka_unit_test(a_login_that_lacks_something_is_refused),
+        cmocka_unit_test(a_user_name_and_a_password_that_cannot_stand_in_a_header_are_refused),
         cmocka_unit_test(a_login_is_posted_as_json_to_the_receivers_own_host),
         cmocka_unit_test(receivers_with_the_same_grant_share_its_token),
         cmocka_unit_test(an_answer_that_repeats_the_request_shows_no_secret),

@@ -475,6 +475,20 @@ static char *take_signed(int64_t not_before, char **id, size_t *n)
     return body;
 }
 
+/* The pair is that of RFC 7617, section 2. */
+TEST(user_name_and_password_go_with_each_request_and_are_not_shown)
+{
+    struct sink *s = open_at("/status/503", "unsigned: true\nbasic: {username: Aladdin, password: receiver's}");
+    const struct event *ev = make_event("01HZX3V7QK8N2M4P6R8T0W2Y4Z", "{\"n\":1}");
+    assert_string_equal(sink_deliver(s, ev).why, "503 Service Unavailable: the ********** words");
+    sink_end(s);
+    s = open_at("/status/204", "unsigned: true\nbasic: {username: Aladdin, password: open sesame}");
+    assert_int_equal(sink_deliver(s, ev).verdict, VERDICT_DELIVERED);
+    take("authorization", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+    event_unref(ev);
+    sink_end(s);
+}
+
 TEST(a_structured_request)
 {
     struct sink *s = open_at("/status/204",
@@ -1242,6 +1256,7 @@ int main(void)
         cmocka_unit_test(a_redirect_is_never_followed),
         cmocka_unit_test(the_answers_words_are_made_harmless),
         cmocka_unit_test(the_answer_goes_with_the_result_and_shows_no_secret_of_the_request),
+        cmocka_unit_test(user_name_and_password_go_with_each_request_and_are_not_shown),
         cmocka_unit_test(retry_after_is_heard),
         cmocka_unit_test(retry_after_forms),
         cmocka_unit_test(an_endless_body_is_cut_and_its_status_counts),
