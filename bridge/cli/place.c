@@ -23,9 +23,11 @@ static bool place_none(const struct command_call *call, const struct sink *of, c
         const struct strings *endpoints = &call->names[i].endpoints;
         if (!place_takes(call->sinks[i]) || (of && of != call->sinks[i]))
             continue;
-        for (size_t j = 0; j < (endpoints->count ? endpoints->count : 1); j++)
-            buf_printf(&there, "%s%s%s%s", there.n ? ", " : "", call->sinks[i]->id, endpoints->count ? "/" : "",
-                       endpoints->count ? endpoints->at[j] : "");
+        for (size_t j = 0; j < (endpoints->count ? endpoints->count : 1); j++) {
+            char *one = trail_place(call->sinks[i]->id, endpoints->count ? endpoints->at[j] : NULL);
+            buf_printf(&there, "%s%s", there.n ? ", " : "", one);
+            free(one);
+        }
     }
     err_set(e, "--to %.*s: %s; there %s %.*s%s", STR_ARG(text), what, there.n ? "is" : "is none",
             STR_ARG(buf_str(&there)), there.failed ? ", ..." : "");

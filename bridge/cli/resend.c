@@ -160,14 +160,10 @@ static void resend_say(const struct resend *s, const char *verb, const struct re
 static bool resend_publish(const struct resend *s, const struct record *r, const struct command_place *to)
 {
     char *redrive = topic_name(s->call->prefix, TOPIC_REDRIVE, to->sink),
-         *dead = topic_name(s->call->prefix, TOPIC_DEAD_LETTER, NULL), now[CLOCK_TEXT];
+         *dead = topic_name(s->call->prefix, TOPIC_DEAD_LETTER, NULL);
     struct moved event, note;
-    clock_text(clock_wall_ms(), now);
     trail_move(&event, r, redrive, (const char *const[]){ TRAIL_ENDPOINT, to->endpoint, TRAIL_STATE, "resent", NULL });
-    trail_move(&note, r, dead,
-               (const char *const[]){ TRAIL_SINK, to->sink, TRAIL_ENDPOINT, to->endpoint, TRAIL_STATE, "resent",
-                                      TRAIL_LAST, now, NULL });
-    note.record.value = STR_ABSENT;
+    trail_resent(&note, r, dead, to->sink, to->endpoint);
     const struct record records[] = { event.record, note.record };
     bool ok = s->call->publish(s->call, records, 2, s->e) == OUTCOME_STORED;
     trail_free(&note);

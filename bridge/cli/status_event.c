@@ -292,7 +292,7 @@ static bool event_is_redirected(const json_t *letter, const char *sink, const ch
     const char *to = json_text(letter, "to");
     if (!event_same(letter, "kind", "redriven") || !to[0])
         return false;
-    char *own = str_join(sink, endpoint ? "/" : "", endpoint ? endpoint : "");
+    char *own = trail_place(sink, endpoint);
     bool is = strcmp(own, to) != 0;
     free(own);
     return is;

@@ -30,6 +30,11 @@ bool topic_name_ok(struct str name)
     return name.n > 0 && name.n <= TOPIC_NAME_MAX && !str_eq(name, STR(".")) && !str_eq(name, STR(".."));
 }
 
+char *trail_place(const char *sink, const char *endpoint)
+{
+    return str_join(sink, endpoint ? "/" : "", endpoint ? endpoint : "");
+}
+
 struct trail trail_read(const struct record *r)
 {
     struct trail t = { .sink = record_header(r, TRAIL_SINK), .endpoint = record_header(r, TRAIL_ENDPOINT) };
@@ -86,6 +91,15 @@ void trail_move(struct moved *m, const struct record *r, const char *topic, cons
                                  .value = r->value,
                                  .headers = m->headers,
                                  .header_count = n };
+}
+
+void trail_resent(struct moved *m, const struct record *r, const char *topic, const char *sink, const char *endpoint)
+{
+    clock_text(clock_wall_ms(), m->when);
+    trail_move(m, r, topic,
+               (const char *const[]){ TRAIL_SINK, sink, TRAIL_ENDPOINT, endpoint, TRAIL_STATE, "resent", TRAIL_LAST,
+                                      m->when, NULL });
+    m->record.value = STR_ABSENT;
 }
 
 void trail_free(struct moved *m)

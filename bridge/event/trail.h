@@ -69,6 +69,9 @@ char *topic_name(const char *prefix, enum topic_kind kind, const char *id);
 enum { TOPIC_NAME_MAX = 249 };
 bool topic_name_ok(struct str name); /* [a-zA-Z0-9._-], 1 to TOPIC_NAME_MAX bytes, not "." or ".." */
 
+/* How a place is written: "<sink>" or, unless `endpoint` is NULL, "<sink>/<endpoint>"; free() it. */
+char *trail_place(const char *sink, const char *endpoint);
+
 /* What is known of a record's way so far. */
 struct trail {
     unsigned attempts;
@@ -90,7 +93,9 @@ struct trail trail_read(const struct record *r);
 struct moved {
     struct record record;
     struct header *headers;
-    char partition[24], offset[24], timestamp[24];
+    char partition[24], offset[24], timestamp[24], when[CLOCK_TEXT];
 };
 void trail_move(struct moved *m, const struct record *r, const char *topic, const char *const *add);
+/* The note for the dead-letter topic that the place got the event of `r` now, once more: state resent. */
+void trail_resent(struct moved *m, const struct record *r, const char *topic, const char *sink, const char *endpoint);
 void trail_free(struct moved *m);

@@ -59,7 +59,7 @@ static void redrive_news(const struct redrive *d, const struct letter *l, struct
     out->endpoint = redrive_text(l->endpoint);
     out->identity = d->as.becomes == LETTER_DISCARDED ? redrive_text(l->identity) : NULL;
     const struct command_place *to = &d->as.to;
-    out->to = to->sink ? str_join(to->sink, to->endpoint ? "/" : "", to->endpoint ? to->endpoint : "") : NULL;
+    out->to = to->sink ? trail_place(to->sink, to->endpoint) : NULL;
     out->topic = topic_name(d->call->prefix, TOPIC_DEAD_LETTER, NULL);
     clock_text(l->last_ms, out->last);
     trail_move(&out->moved, &l->record, out->topic,
@@ -74,11 +74,7 @@ static void redrive_news(const struct redrive *d, const struct letter *l, struct
 static void redrive_resent(const struct redrive *d, const struct letter *l, struct redrive_record *out)
 {
     out->topic = topic_name(d->call->prefix, TOPIC_DEAD_LETTER, NULL);
-    clock_text(clock_wall_ms(), out->last);
-    trail_move(&out->moved, &l->record, out->topic,
-               (const char *const[]){ TRAIL_SINK, d->as.to.sink, TRAIL_ENDPOINT, d->as.to.endpoint, TRAIL_STATE,
-                                      "resent", TRAIL_LAST, out->last, NULL });
-    out->moved.record.value = STR_ABSENT;
+    trail_resent(&out->moved, &l->record, out->topic, d->as.to.sink, d->as.to.endpoint);
 }
 
 static enum outcome redrive_publish(const struct redrive *d, const struct redrive_record *records, size_t count,

@@ -3,26 +3,12 @@
 #include "connectors/dead_letter/result.h"
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include "bridge/event/trail.h"
 #include "connectors/dead_letter/print.h"
 
-enum { RESULTS_PLACE = 256 };
-
-/* "sink" or "sink/endpoint" of --to; "" without. */
-static void results_place(const struct results *r, char out[RESULTS_PLACE])
+static void results_print(const char *verb, const char *why, const char *to, const struct letter *l)
 {
-    const struct command_place *to = &r->to;
-    snprintf(out, RESULTS_PLACE, "%s%s%s", to->sink ? to->sink : "", to->endpoint ? "/" : "",
-             to->endpoint ? to->endpoint : "");
-}
-
-void results_say(const struct results *r, const char *verb, const char *why, const struct letter *l)
-{
-    char to[RESULTS_PLACE];
-    results_place(r, to);
-    if (r->json) {
-        print_json_result(verb, why, to[0] ? to : NULL, l, stdout);
-        return;
-    }
     printf("%-9s ", verb);
     print_clean(l->owner.n ? l->owner : STR("?"), 0, stdout);
     if (l->endpoint.at) {
@@ -36,12 +22,22 @@ void results_say(const struct results *r, const char *verb, const char *why, con
         print_clean(l->id, 0, stdout);
     else
         print_origin(l, 0, stdout);
-    if (to[0])
+    if (to)
         printf(" to %s", to);
     if (why)
         fputs(": ", stdout);
     print_clean(str_of(why ? why : ""), 0, stdout);
     fputc('\n', stdout);
+}
+
+void results_say(const struct results *r, const char *verb, const char *why, const struct letter *l)
+{
+    char *to = r->to.sink ? trail_place(r->to.sink, r->to.endpoint) : NULL;
+    if (r->json)
+        print_json_result(verb, why, to, l, stdout);
+    else
+        results_print(verb, why, to, l);
+    free(to);
 }
 
 void results_say_total(const struct results *r, int64_t of)
