@@ -11,3 +11,5 @@ bool find_event_is(const struct record *r, struct str id);
 bool find_event_is_own(const struct config *c, const char *topic);
 /* Calls each() once with every topic that the configuration names, until it returns false. Of the bridge's own none. */
 bool find_event_topics(const struct config *c, bool (*each)(void *ctx, const char *topic), void *ctx);
+/* The one of these topics that is written nearly so, but not so; NULL: none. */
+const char *find_event_nearest(const struct config *c, const char *topic);

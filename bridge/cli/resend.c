@@ -124,8 +124,12 @@ static bool resend_search(struct resend *s)
     if (!s->flags->topic.at)
         return find_event_topics(c, resend_topic, s);
     char *topic = str_dup(s->flags->topic);
+    const char *near = find_event_nearest(c, topic);
     bool ok = find_event_is_own(c, topic) ? err_set(s->e, "--topic %s: is the bridge's own", topic)
                                           : resend_topic(s, topic);
+    struct err why = *s->e;
+    if (!ok && near)
+        err_set(s->e, "%s (did you mean %s?)", why.text, near);
     free(topic);
     return ok;
 }

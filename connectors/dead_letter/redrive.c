@@ -267,7 +267,8 @@ static bool redrive_letter(void *ctx, struct letter *l, struct err *e)
     if (d->as.dry_run) {
         results_say(&d->as, "would", NULL, l);
         d->as.done++;
-        return true;
+        d->as.interrupted = interrupt_asked();
+        return !d->as.interrupted;
     }
     d->bytes += l->record.value.n;
     d->batch[d->count++] = *l;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <jansson.h>
+#include <sqlite3.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "bridge/cli/flags.h"
@@ -22,6 +23,7 @@ static struct published {
 static size_t published_count, publish_limit;
 static size_t publications, interrupt_after; /* calls; ctrl-C comes in that one, 0: in none */
 static const char *refuse_key;               /* records of this key are not published */
+static int64_t publication_ms;               /* what each takes, with a fake clock */
 
 static void keep_record(const struct record *r)
 {
@@ -42,6 +44,8 @@ static enum outcome keep_publication(const struct command_call *call, const stru
 {
     (void)call;
     publications++;
+    if (publication_ms)
+        clock_fake_advance(publication_ms);
     for (size_t i = 0; i < count; i++)
         if (refuse_key && str_eq(records[i].key, str_of(refuse_key))) {
             err_set(e, "too large for the broker");
@@ -583,6 +587,54 @@ TEST(an_interrupted_redrive_goes_on)
     assert_int_equal(published_count, 600);
 }
 
+static int letters_looked_at;
+
+/* Ctrl-C with the third letter that is read. */
+static int interrupt_third(unsigned what, void *ctx, void *stmt, void *none)
+{
+    (void)what;
+    (void)ctx;
+    (void)none;
+    const char *sql = sqlite3_sql(stmt);
+    if (sql && strstr(sql, "value") && ++letters_looked_at == 3)
+        raise(SIGINT);
+    return 0;
+}
+
+static int trace_rows(sqlite3 *db, char **why, const struct sqlite3_api_routines *api)
+{
+    (void)why;
+    (void)api;
+    return sqlite3_trace_v2(db, SQLITE_TRACE_ROW, interrupt_third, NULL);
+}
+
+TEST(an_interrupted_dry_run_ends_at_once)
+{
+    file_many(300);
+    letters_looked_at = 0;
+    sqlite3_auto_extension((void (*)(void))trace_rows);
+    int code = DEAD("redrive", "--sink", "crm", "--dry-run", "--json");
+    sqlite3_reset_auto_extension();
+    assert_int_equal(code, 1);
+    assert_non_null(strstr(output, "{\"result\":\"total\",\"redriven\":1,\"refused\":0,\"skipped\":0,\"of\":300,"
+                                   "\"dry_run\":true,\"interrupted\":true}\n"));
+}
+
+/* Every two seconds, whose output goes to a file. */
+TEST(a_long_redrive_says_how_far_it_is)
+{
+    file_many(400);
+    clock_fake(1000000, clock_wall_ms());
+    publication_ms = 1500;
+    stderr_catch();
+    int code = DEAD("redrive", "--sink", "crm");
+    const char *said = stderr_caught();
+    publication_ms = 0;
+    clock_real();
+    assert_int_equal(code, 0);
+    assert_string_equal(said, "256 of 400\n400 of 400\n");
+}
+
 TEST(a_rate_makes_small_batches)
 {
     file_many(3);
@@ -807,6 +859,8 @@ int main(void)
         DEAD_TEST(letters_are_redriven_in_batches),
         DEAD_TEST(a_limit_takes_the_oldest),
         DEAD_TEST(an_interrupted_redrive_goes_on),
+        DEAD_TEST(an_interrupted_dry_run_ends_at_once),
+        DEAD_TEST(a_long_redrive_says_how_far_it_is),
         DEAD_TEST(a_rate_makes_small_batches),
         DEAD_TEST(a_letter_goes_to_another_place),
         DEAD_TEST(an_orphan_goes_to_another_place),
