@@ -569,8 +569,8 @@ static bool compile_statements(struct sqlite_source *s, struct rule *r, char why
 static bool compile_zone(const struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
 {
     struct err e;
-    const char *name = r->o->time_zone && *r->o->time_zone ? r->o->time_zone : s->time_zone;
-    if (r->zone || !name || !*name)
+    const char *name = r->o->time_zone ? r->o->time_zone : s->time_zone;
+    if (r->zone || !name)
         return true;
     r->zone = zone_new(name, &e);
     if (!r->zone)

@@ -256,16 +256,53 @@ static void review_pattern(struct review *v, const struct rule *r)
         review_say(v, false, &e);
 }
 
-static void review_rule(struct review *v, struct rule *r)
+/* Is it the preset's? */
+static bool review_is_ready(const struct review *v, const struct rule *r)
 {
     const struct rule_options *first = v->s->capture.at;
-    bool ready = !first || r->o < first || r->o >= first + v->s->capture.count;
+    return !first || r->o < first || r->o >= first + v->s->capture.count;
+}
+
+/* Is its table, or all that its select reads, there? */
+static bool review_finds(const struct review *v, const struct rule *r)
+{
+    if (r->o->tables)
+        return false;
+    char *from = review_from(r->o);
+    sqlite3_stmt *probe = review_prepare(v, sqlite3_mprintf("SELECT * FROM %s", from));
+    sqlite3_free(from);
+    sqlite3_finalize(probe);
+    return probe != NULL;
+}
+
+/* Says it once when nothing of what the preset reads is there: it is another application's. */
+static bool review_is_foreign(struct review *v)
+{
+    struct err e;
+    size_t ready = 0;
+    for (size_t i = 0; i < v->s->rule_count; i++) {
+        ready += review_is_ready(v, v->s->rules[i]);
+        if (review_is_ready(v, v->s->rules[i]) && review_finds(v, v->s->rules[i]))
+            return false;
+    }
+    if (ready < 2)
+        return false;
+    err_set(&e, "this is not the database of %.80s, or not yet: nothing is there of what the preset's %zu rules read",
+            v->s->preset.name, ready);
+    snprintf(v->place, sizeof v->place, "preset");
+    review_say(v, false, &e);
+    return true;
+}
+
+static void review_rule(struct review *v, struct rule *r)
+{
+    bool ready = review_is_ready(v, r);
     v->label = ready ? r->name : NULL;
     v->found = 0;
     v->names = NULL;
     snprintf(v->place, sizeof v->place, "preset");
     if (!ready)
-        snprintf(v->place, sizeof v->place, "capture[%td]", r->o - first);
+        snprintf(v->place, sizeof v->place, "capture[%td]", r->o - (const struct rule_options *)v->s->capture.at);
     if (r->o->tables) {
         review_pattern(v, r);
         return;
@@ -305,7 +342,9 @@ void review_rules(struct sqlite_source *s, const struct review_how *how)
     s->told = review_told;
     s->told_ctx = &v;
     tables_find(s);
-    for (size_t i = 0; review_has_tables(&v) && i < s->rule_count; i++)
-        review_rule(&v, s->rules[i]);
+    bool filled = review_has_tables(&v), foreign = filled && review_is_foreign(&v);
+    for (size_t i = 0; filled && i < s->rule_count; i++)
+        if (!foreign || !review_is_ready(&v, s->rules[i]))
+            review_rule(&v, s->rules[i]);
     database_close(s);
 }

@@ -380,8 +380,10 @@ static bool rule_check_options(const struct rule_options *o, struct err *e)
 
 bool rule_check_zone(const char *name, struct err *e)
 {
-    struct zone *zone = name && *name ? zone_new(name, e) : NULL;
-    bool good = zone || !name || !*name;
+    if (name && !*name)
+        return err_set(e, "time_zone: is empty; leave it out, or say UTC");
+    struct zone *zone = name ? zone_new(name, e) : NULL;
+    bool good = zone || !name;
     zone_free(zone);
     return good || err_prefix(e, "time_zone");
 }

@@ -94,8 +94,14 @@ def test_what_does_not_fit_is_a_mistake(run, database, old, new, said):
 def test_of_a_preset_it_is_a_warning(run, database):
     done = run("--database", database, rules="preset: anythingllm")
     assert done.returncode == 0
-    assert 'warning: sources.app.preset: rule event_logs: table: there is no table "event_logs"' in done.stderr
+    assert re.fullmatch(r".*: warning: sources\.app\.preset: this is not the database of anythingllm, or not yet: nothing is there of what the preset's "
+                        r"\d+ rules read\n", done.stderr)
     assert "no event yet" in done.stdout
+    with contextlib.closing(sqlite3.connect(run.folder / "half.db")) as db, db:
+        db.execute("CREATE TABLE users(id INTEGER PRIMARY KEY)")
+    done = run("--database", "half.db", rules="preset: anythingllm")
+    (run.folder / "half.db").unlink()
+    assert 'warning: sources.app.preset: rule event_logs: table: there is no table "event_logs"' in done.stderr and "not the database" not in done.stderr
 
 
 def test_a_preset_on_its_application(run):

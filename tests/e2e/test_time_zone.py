@@ -68,6 +68,7 @@ def test_times_are_those_of_the_zone(aqueduct, tmp_path):
     ("Europe/Berln", 'time_zone: there is no time zone "Europe/Berln" (did you mean Europe/Berlin?)'),
     ("berlin", "(did you mean Europe/Berlin?)"),
     ("+2", "an offset is as +02:00"),
+    ("", "time_zone: is empty; leave it out, or say UTC"),
     ("Europe/Berlin", None),
     ("+02:00", None),
 ])
