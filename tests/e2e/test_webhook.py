@@ -316,7 +316,7 @@ def test_each_receiver_that_has_a_name_takes_what_it_gets(bridge, people):
 
 
 @pytest.mark.parametrize("people", ["receivers.mjs"], indirect=True)
-def test_airflow_is_logged_in_to(local_bridge, people):
+def test_airflow_is_logged_in_to_and_flowise_names_what_it_lacks(local_bridge, people):
     url, found = people
     ids = {f"event-number-{i}-of-many" for i in range(8)} | {"event-whose-answer-is-lost"}
     daemon = local_bridge.run(HTTP_SOURCE + f"""sinks:
@@ -328,6 +328,7 @@ def test_airflow_is_logged_in_to(local_bridge, people):
     endpoints:
       good: {{url: {url}/api/v2/dags/logged/dagRuns, username: bridge, password: 'pass"word'}}
       wrong: {{url: {url}/api/v2/dags/logged/dagRuns, username: bridge, password: 'no-"-way', filter: {{exact: {{id: event-number-0-of-many}}}}, retry: []}}
+      flow: {{for: flowise, url: {url}/api/v1/prediction/x, filter: {{exact: {{id: event-number-0-of-many}}}}, retry: []}}
 """ + DEAD_LETTERS)
     post_ok(daemon, *[event(one, "answer.lost" if "lost" in one else "thing.happened") for one in sorted(ids)])
     wait_for(lambda: daemon.metric("aqueduct_sink_delivered_total", sink="runs", endpoint="good") == len(ids))
@@ -337,8 +338,9 @@ def test_airflow_is_logged_in_to(local_bridge, people):
     logins = [line["status"] for line in found if line["path"] == "/auth/token" and line["body"]["password"] == 'pass"word']
     assert logins == [201, 201] and 401 in [line["status"] for line in runs]        # one for all that met the end of the first token
     assert daemon.metric("aqueduct_sink_attempts_total", sink="runs", endpoint="good") - len(ids) in (0, 1)      # the lost answer may cost one
-    dead = wait_for(local_bridge.dead)
-    assert [(letter["endpoint"], letter["class"], letter["reason"]) for letter in dead] == [
+    dead = wait_for(lambda: len(letters := local_bridge.dead()) == 2 and letters)
+    assert sorted((letter["endpoint"], letter["class"], letter["reason"]) for letter in dead) == [
+        ("flow", "refused", '401 Unauthorized: {"error":"Unauthorized Access"}'),
         ("wrong", "configuration", 'no access token from 127.0.0.1: 401 Unauthorized: {"input":{"username":"bridge","password":"*********"}}')]
     assert "-way" not in daemon.log() and '"word' not in daemon.log()
     daemon.stop()
