@@ -5,27 +5,27 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include "bridge/lib/str.h"
+#include <string.h>
 
 #ifdef AQUEDUCT_HOOKS
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static struct str wanted;
-static atomic_uint_least64_t left;
+static const char *wanted;
+static size_t wanted_bytes;
+static atomic_ullong left;
 
 static void crash_read_environment(void)
 {
-    struct str rest = str_of(getenv("AQUEDUCT_CRASH_AT"));
-    uint64_t count = 1;
-    str_cut(&rest, ':', &wanted);
-    if (rest.at && !str_to_u64(rest, &count))
-        count = 1;
-    left = count;
+    wanted = getenv("AQUEDUCT_CRASH_AT");
+    const char *count = wanted ? strchr(wanted, ':') : NULL;
+    wanted_bytes = count ? (size_t)(count - wanted) : wanted ? strlen(wanted) : 0;
+    left = count ? strtoull(count + 1, NULL, 10) : 1;
 }
 
+/* It allocates nothing: allocations are such points. */
 void crash_point(const char *name)
 {
     pthread_once(&once, crash_read_environment);
-    if (!wanted.at || !str_eq(wanted, str_of(name)))
+    if (!wanted || strncmp(wanted, name, wanted_bytes) != 0 || name[wanted_bytes])
         return;
     if (atomic_fetch_sub(&left, 1) == 1)
         raise(SIGKILL);

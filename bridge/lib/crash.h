@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Named crash points at each durable step, for the ledger test. Compiled to nothing unless AQUEDUCT_HOOKS.
+/* Named crash points at each durable step, and at each allocation (mem.h), for the ledger test. Compiled to nothing unless
+ * AQUEDUCT_HOOKS.
  *
  * AQUEDUCT_CRASH_AT=name[:count] ends the process as SIGKILL would when the point is passed for the count-th time. Points
  * of commands, not of the daemon, are called command-... */

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "bridge/lib/crash.h"
 
 static _Noreturn void mem_out_of_memory(void)
 {
@@ -13,6 +14,7 @@ static _Noreturn void mem_out_of_memory(void)
 
 void *mem_alloc(size_t n)
 {
+    crash_point("allocation"); /* any of them may end the process */
     void *p = calloc(1, n > 0 ? n : 1);
     if (!p)
         mem_out_of_memory();
@@ -23,6 +25,7 @@ void *mem_grow(void *p, size_t count, size_t size)
 {
     if (size > 0 && count > SIZE_MAX / size)
         mem_out_of_memory();
+    crash_point("allocation");
     size_t n = count * size;
     void *grown = realloc(p, n > 0 ? n : 1);
     if (!grown)
