@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The supervisor: the order of start and of stop. */
 #include "bridge/bridge.h"
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/thread.h"
+#include "bridge/lib/watch.h"
 #include "bridge/signals.h"
 #include "bridge/worker.h"
 #include "bridge/event/trail.h"
@@ -378,7 +380,10 @@ static int bridge_run(struct bridge *b)
             return 1;
         admin_run(b->admin, b->signal_fd, LOOK_MS);
         int sig = signals_take();
-        if (sig) {
+        if (sig == SIGHUP) {
+            LOG(INFO, "certificates and secrets are read again", LOG_INT("signal", sig));
+            watch_ask();
+        } else if (sig) {
             LOG(INFO, "stopping", LOG_INT("signal", sig), LOG_INT("drain_ms", b->config->drain.ms));
             return 0;
         }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* SIGTERM and SIGINT by signalfd. */
+/* SIGTERM, SIGINT and SIGHUP by signalfd. */
 #include "bridge/signals.h"
 #include <signal.h>
 #include <stdint.h>
@@ -13,6 +13,7 @@ static sigset_t signals_set(void)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     return set;
 }
 
@@ -35,7 +36,11 @@ static void *signals_thread(void *ctx)
 {
     int signal_fd = (int)(intptr_t)ctx;
     struct signalfd_siginfo info;
-    if (read(signal_fd, &info, sizeof info) > 0) {
+    ssize_t n;
+    do
+        n = read(signal_fd, &info, sizeof info);
+    while (n > 0 && info.ssi_signo == SIGHUP);
+    if (n > 0) {
         pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL); /* not in the middle of the log, which has a lock */
         LOG(WARN, "second signal: leaving at once", LOG_INT("signal", info.ssi_signo));
         _exit(1);

@@ -102,6 +102,11 @@ static void control_trust(CURL *curl, const struct admin_config *admin)
         return;
     curl_easy_setopt(curl, CURLOPT_CAINFO, admin->tls_certificate);
     curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+    const struct tls_options tls = admin_tls(admin);
+    if (!tls_asks(&tls) || tls.client == TLS_CLIENT_OPTIONAL)
+        return;
+    curl_easy_setopt(curl, CURLOPT_SSLCERT, admin->tls_certificate); /* its own, if tls_client_ca takes it */
+    curl_easy_setopt(curl, CURLOPT_SSLKEY, admin->tls_key);
 }
 
 static struct curl_slist *control_token(CURL *curl, const struct admin_config *admin)

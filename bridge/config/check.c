@@ -459,8 +459,9 @@ static void check_admin(const struct check *k)
         err_prefix(&e, "%s", place);
         fault_say_at_key(k->out, n, &at, e.text);
     }
-    if (!a->tls_certificate != !a->tls_key)
-        problem_at(k->out, n, &at, "tls_certificate and tls_key belong together: set both or none");
+    const struct tls_options tls = admin_tls(a);
+    if (!tls_fits(&tls, &e))
+        problem_at(k->out, n, &at, "%s", e.text);
 }
 
 void config_check(const struct config *c, const struct node *root, struct problems *out)

@@ -15,6 +15,7 @@
 #include "bridge/connector.h"
 #include "bridge/event/filter.h"
 #include "bridge/lib/log.h"
+#include "bridge/net/http/options.h"
 
 struct problem {
     char *file;       /* NULL: not of a file (an unset AQUEDUCT_CONFIG) */
@@ -101,10 +102,20 @@ static inline bool sink_logs_attempts(const struct sink_config *s)
 
 struct admin_config {
     char *listen; /* "" : none */
-    char *tls_certificate, *tls_key;
+    char *tls_certificate, *tls_key, *tls_client_ca, *tls_client_crl;
+    enum tls_client tls_client;
     struct secrets tokens;
     struct strings hosts;
 };
+
+static inline struct tls_options admin_tls(const struct admin_config *a)
+{
+    return (struct tls_options){ .certificate = a->tls_certificate,
+                                 .key = a->tls_key,
+                                 .client_ca = a->tls_client_ca,
+                                 .client_crl = a->tls_client_crl,
+                                 .client = a->tls_client };
+}
 
 struct log_config {
     enum log_level level; /* the least that is written */

@@ -9,8 +9,8 @@
 #include <unistd.h>
 #include "bridge/config/private.h"
 #include "bridge/lib/mem.h"
-#include "bridge/net/conn.h"
 #include "bridge/net/listen.h"
+#include "bridge/net/tls.h"
 
 struct review {
     const struct config *c;
@@ -110,21 +110,18 @@ static void review_broker(const struct review *v)
 static void review_tls(const struct review *v, const struct subject *s)
 {
     struct err e;
-    const char *certificate = review_text(s, "tls_certificate"), *key = review_text(s, "tls_key");
-    struct where at = { .up = s->at, .key = STR("tls_certificate") };
-    if (!certificate && !key)
+    struct tls_options tls = { .certificate = review_text(s, "tls_certificate"),
+                               .key = review_text(s, "tls_key"),
+                               .client_ca = review_text(s, "tls_client_ca"),
+                               .client_crl = review_text(s, "tls_client_crl") };
+    const struct option *client = option_find(s->rows, "tls_client", OPT_ENUM);
+    if (client)
+        memcpy(&tls.client, (const char *)s->options + client->offset, sizeof tls.client);
+    if (tls_check(&tls, &e))
         return;
-    if (!certificate || !key) {
-        problem_at(v->out, review_node(v, s, certificate ? "tls_certificate" : "tls_key"), s->at,
-                   "tls_certificate and tls_key belong together: set both or none");
-        return;
-    }
-    struct ssl_ctx_st *tls = conn_tls(certificate, key, &e);
-    bool of_key = str_starts(str_of(e.text), STR("tls_key"));
-    if (!tls)
-        problem_at(v->out, review_node(v, s, of_key ? "tls_key" : "tls_certificate"), of_key ? s->at : at.up, "%s",
-                   e.text);
-    conn_tls_free(tls);
+    char key[64]; /* what it says begins with the option */
+    snprintf(key, sizeof key, "%.*s", (int)strcspn(e.text, ": "), e.text);
+    problem_at(v->out, review_node(v, s, key), s->at, "%s", e.text);
 }
 
 /* The node of a `scheme: none` anywhere below; NULL: there is none. */

@@ -167,6 +167,9 @@ static const struct option admin_options[] = {
             "Names by which clients reach the listener, besides its address and localhost; without tokens, other names are refused: any site can make a name of its own point here."),
     OPTION(struct admin_config, tls_certificate, .doc = "PEM file with the certificate chain; with tls_key: HTTPS."),
     OPTION(struct admin_config, tls_key, .doc = "PEM file with the certificate's key."),
+    OPTION(struct admin_config, tls_client, .values = http_tls_clients, .doc = HTTP_TLS_CLIENT_DOC),
+    OPTION(struct admin_config, tls_client_ca, .doc = HTTP_TLS_CA_DOC),
+    OPTION(struct admin_config, tls_client_crl, .doc = HTTP_TLS_CRL_DOC),
     { 0 },
 };
 

@@ -8,11 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "bridge/lib/file.h"
 #include "bridge/lib/mem.h"
-
-/* Of TLS 1.2: a key that is stolen later opens nothing that was recorded, and none is known to be weak (RFC 9325). */
-#define CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 enum { RECORD = 16 * 1024 }; /* most that one TLS record holds */
 
@@ -147,60 +143,15 @@ size_t conn_pending(const struct conn *c)
     return c->record ? c->record->n : 0;
 }
 
-static bool conn_tls_fail(struct err *e, const char *what, const char *file)
+const struct x509_st *conn_certificate(const struct conn *c)
 {
-    unsigned long code = ERR_get_error(); /* of a file that cannot be opened, OpenSSL knows only errno */
-    const char *why = ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(code);
-    return err_set(e, "%s %s: %s; it must be a PEM file that this user may read", what, file,
-                   why ? why : "cannot be used");
+    return c->ssl && SSL_get_verify_mode(c->ssl) != SSL_VERIFY_NONE ? SSL_get0_peer_certificate(c->ssl) : NULL;
 }
 
-struct ssl_ctx_st *conn_tls(const char *certificate, const char *key, struct err *e)
+const char *conn_handshake_error(const struct conn *c)
 {
-    ERR_clear_error();
-    SSL_CTX *tls = SSL_CTX_new(TLS_server_method());
-    CHECK(tls);
-    SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION);
-    CHECK(SSL_CTX_set_cipher_list(tls, CIPHERS) == 1);
-    SSL_CTX_set_options(tls, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
-    SSL_CTX_set_mode(tls,
-                     SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    /* The key first: the other way round, a key of another certificate gives a cryptic error. */
-    if (!file_check_regular_at(key, e) || !file_check_secret_at(key, e))
-        err_prefix(e, "tls_key");
-    else if (!file_check_regular_at(certificate, e))
-        err_prefix(e, "tls_certificate");
-    else if (SSL_CTX_use_PrivateKey_file(tls, key, SSL_FILETYPE_PEM) != 1)
-        conn_tls_fail(e, "tls_key", key);
-    else if (SSL_CTX_use_certificate_chain_file(tls, certificate) != 1)
-        conn_tls_fail(e, "tls_certificate", certificate);
-    else if (SSL_CTX_check_private_key(tls) != 1)
-        err_set(e, "tls_key %s does not belong to tls_certificate %s", key, certificate);
-    else
-        return tls;
-    SSL_CTX_free(tls);
-    return NULL;
-}
-
-/* Who offers ALPN and none of ours speaks of something else (RFC 7301 3.2). */
-static int conn_tls_choose(struct ssl_st *ssl, const unsigned char **out, unsigned char *out_n, const unsigned char *in,
-                           unsigned in_n, void *ctx)
-{
-    static const unsigned char ours[] = "\x02h2\x08http/1.1";
-    (void)ssl;
-    (void)ctx;
-    unsigned char *chosen;
-    int found = SSL_select_next_proto(&chosen, out_n, ours, sizeof ours - 1, in, in_n);
-    *out = chosen;
-    return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
-}
-
-void conn_tls_offer_http2(struct ssl_ctx_st *tls)
-{
-    SSL_CTX_set_alpn_select_cb(tls, conn_tls_choose, NULL);
-}
-
-void conn_tls_free(struct ssl_ctx_st *tls)
-{
-    SSL_CTX_free(tls);
+    long refused = c->ssl ? SSL_get_verify_result(c->ssl) : X509_V_OK;
+    unsigned long code = ERR_peek_error();
+    bool gone = ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
+    return refused != X509_V_OK ? X509_verify_cert_error_string(refused) : gone ? NULL : ERR_reason_error_string(code);
 }

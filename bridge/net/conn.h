@@ -12,6 +12,7 @@
 
 struct ssl_st;
 struct ssl_ctx_st;
+struct x509_st;
 
 enum { CONN_AGAIN = -1, CONN_FAILED = -2 };
 
@@ -30,8 +31,7 @@ long conn_write(struct conn *c, const char *bytes, size_t n); /* how many were t
 void conn_end_write(struct conn *c);                          /* the peer sees the end after what was written */
 bool conn_is_ready(const struct conn *c);                     /* plain, or the TLS handshake is done */
 size_t conn_pending(const struct conn *c);                    /* bytes that TLS has read ahead or must still write */
-
-struct ssl_ctx_st *conn_tls(const char *certificate, const char *key,
-                            struct err *e);        /* PEM files; TLS 1.2 with forward secrecy, or later */
-void conn_tls_offer_http2(struct ssl_ctx_st *tls); /* by ALPN, before HTTP/1.1 */
-void conn_tls_free(struct ssl_ctx_st *tls);        /* accepts NULL */
+/* The client's certificate, once the handshake is done: it was verified. NULL: it showed none, or was not asked. */
+const struct x509_st *conn_certificate(const struct conn *c);
+/* Right after CONN_FAILED, if it was not ready before that: why there was no handshake; NULL: the client went. */
+const char *conn_handshake_error(const struct conn *c);

@@ -192,9 +192,16 @@ MAPPED = {
 }
 OF_MAP = re.compile(r"capture\[\]\.(map|data|join|part|content_columns)|content|personal|raw|"
                     r"paths\[\]\.(map|data|each|part|app|content(?!_type)|personal|raw|mask|unmapped)")
+MUTUAL = {"tls_key": "one.key", "tls_certificate": "one.crt", "tls_client_ca": "one.crt", "tls_client": "required"}
 SAMPLES = {     # (type, option): a value for it, where not any text will do, and what goes with it
     ("http", "tls_key"): {"tls_key": "one.key", "tls_certificate": "one.crt"},
     ("http", "tls_certificate"): {"tls_key": "one.key", "tls_certificate": "one.crt"},
+    ("http", "tls_client"): MUTUAL,
+    ("http", "tls_client_ca"): MUTUAL,
+    ("http", "tls_client_crl"): MUTUAL | {"tls_client_crl": "one.crl"},
+    ("websocket", "tls_client"): MUTUAL,
+    ("websocket", "tls_client_ca"): MUTUAL,
+    ("websocket", "tls_client_crl"): MUTUAL | {"tls_client_crl": "one.crl"},
     ("websocket", "tls_key"): {"tls_key": "one.key", "tls_certificate": "one.crt"},
     ("websocket", "tls_certificate"): {"tls_key": "one.key", "tls_certificate": "one.crt"},
     ("webhook", "cert_file"): {"cert_file": "one.crt", "key_file": "one.key", "url": "https://crm.example.com/"},
@@ -303,6 +310,10 @@ def test_check_takes_every_option_of_the_help(run):
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
                     "/CN=localhost", "-keyout", "one.key", "-out", "one.crt"], cwd=run.folder, check=True, capture_output=True)
     (run.folder / "one.key").chmod(0o600)
+    write(run, "ca.conf", "[ca]\ndefault_ca = x\n[x]\ndatabase = index.txt\n")
+    write(run, "index.txt", "")
+    subprocess.run(["openssl", "ca", "-gencrl", "-config", "ca.conf", "-keyfile", "one.key", "-cert", "one.crt", "-crldays", "2", "-md", "sha256",
+                    "-out", "one.crl"], cwd=run.folder, check=True, capture_output=True)
     seen, wrong = set(), []
     for section, kind, option, about in options_of(run):
         entry = json.loads(json.dumps(MAPPED[kind] if kind in MAPPED and OF_MAP.match(option) else RIGHT[kind]))

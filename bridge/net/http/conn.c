@@ -26,6 +26,19 @@ static void conn_drain(struct http_conn *c, size_t n)
         http_wire_kill(c);
 }
 
+/* A sender whose certificate is not taken hears little of it: its administrator must be able to ask ours. */
+static void conn_say_no_handshake(struct http_conn *c)
+{
+    int64_t left_out;
+    const char *why = conn_handshake_error(&c->io);
+    if (!why) /* it went, as whoever looks whether the port is open does */
+        return;
+    metric_add(c->s->refused[REFUSED_TLS], 1);
+    if (log_limit_pass(&c->s->log_limit, &left_out))
+        LOG(INFO, "no TLS handshake", LOG_C("listen", c->s->o.listen), LOG_C("peer", c->peer), LOG_C("why", why),
+            LOG_INT("lines_left_out", left_out));
+}
+
 /* Reads until the kernel has no more, nobody wants more, or it is the others' turn. */
 static void conn_read_on(struct http_conn *c)
 {
@@ -35,11 +48,14 @@ static void conn_read_on(struct http_conn *c)
             http_schedule_later(c);
             return;
         }
+        bool ready = conn_is_ready(&c->io);
         long n = conn_read(&c->io, s->input, sizeof s->input);
         if (n == CONN_AGAIN) {
             c->readable = false;
             return;
         }
+        if (n == CONN_FAILED && !ready)
+            conn_say_no_handshake(c);
         if (n <= 0) {
             http_wire_kill(c);
             return;
@@ -122,7 +138,7 @@ void http_conn_new(struct http_server *s, int fd, const char *peer, struct str n
     c->protocol = &http_requests;
     c->due = DUE_NEVER;
     c->keep_alive = true;
-    if (!conn_open(&c->io, fd, s->tls, s->loop)) {
+    if (!conn_open(&c->io, fd, s->tls ? tls_context(s->tls) : NULL, s->loop)) {
         free(c);
         return;
     }

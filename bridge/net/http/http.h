@@ -20,6 +20,7 @@
 #include "bridge/net/loop.h"
 
 struct http_server;
+struct x509_st;
 struct http_stream; /* a connection that was taken over: WebSocket or a response without end (SSE) */
 
 struct http_request {
@@ -28,9 +29,10 @@ struct http_request {
     struct str path, query;       /* target split at '?', path not decoded; query absent when there is no '?' */
     const struct header *headers; /* names as received; values trimmed */
     size_t header_count;
-    struct str body;    /* de-chunked; in head(): absent */
-    struct str peer;    /* "127.0.0.1:5000" */
-    struct str network; /* who that is for limits: "127.0.0.1", "2001:db8:1:2::/64", "unix" */
+    struct str body;                   /* de-chunked; in head(): absent */
+    struct str peer;                   /* "127.0.0.1:5000" */
+    struct str network;                /* who that is for limits: "127.0.0.1", "2001:db8:1:2::/64", "unix" */
+    const struct x509_st *certificate; /* the client's, verified (bridge/net/certificate.h); NULL: it showed none */
 };
 
 struct http_events {

@@ -13,14 +13,17 @@
  * What no row offers, and what code that has no rows leaves 0, gets the default in http_server_new. */
 #pragma once
 #include "bridge/lib/option.h"
+#include "bridge/net/tls.h"
 
 struct http_server_options {
     char *listen;                    /* "127.0.0.1:8080", "[::]:8080", "unix:/path"; port 0: any free one */
     char *tls_certificate, *tls_key; /* PEM files; both or none */
-    struct bytes max_head;           /* request line and headers together: 431 */
-    struct bytes max_body;           /* 413 */
-    struct bytes max_message;        /* one WebSocket message in: close 1009 */
-    struct bytes max_held;           /* of incomplete requests, all connections together: 503; 0: 32 MiB and one body */
+    char *tls_client_ca, *tls_client_crl;
+    enum tls_client tls_client;
+    struct bytes max_head;    /* request line and headers together: 431 */
+    struct bytes max_body;    /* 413 */
+    struct bytes max_message; /* one WebSocket message in: close 1009 */
+    struct bytes max_held;    /* of incomplete requests, all connections together: 503; 0: 32 MiB and one body */
     struct bytes max_held_per_address; /* of that, one address's (IPv6: one /64's): 503; 0: half of it and one body */
     int64_t max_connections;           /* beyond: another one gives way, or it is closed with 503 */
     int64_t
@@ -92,4 +95,18 @@ enum { HTTP_UNIT_ = 1, HTTP_UNIT_s = 1000, HTTP_UNIT_KiB = 1 << 10, HTTP_UNIT_Mi
 #define HTTP_ROWS_TLS(T, schemes)                                                                                      \
     HTTP_ROW_OF(T, "tls_certificate", tls_certificate,                                                                 \
                 .doc = "PEM file with the certificate chain; with tls_key: " schemes "."),                             \
-        HTTP_ROW_OF(T, "tls_key", tls_key, .doc = "PEM file with the certificate's key.")
+        HTTP_ROW_OF(T, "tls_key", tls_key, .doc = "PEM file with the certificate's key."),                             \
+        HTTP_ROW_OF(T, "tls_client", tls_client, .values = http_tls_clients, .doc = HTTP_TLS_CLIENT_DOC),              \
+        HTTP_ROW_OF(T, "tls_client_ca", tls_client_ca, .doc = HTTP_TLS_CA_DOC),                                        \
+        HTTP_ROW_OF(T, "tls_client_crl", tls_client_crl, .doc = HTTP_TLS_CRL_DOC)
+
+extern const struct option_value http_tls_clients[];
+#define HTTP_TLS_CLIENT_DOC                                                                                              \
+    "Whether clients must show a certificate: none, optional (who shows one must show a good one) or required; default " \
+    "required with tls_client_ca, else none."
+#define HTTP_TLS_CA_DOC                                                                                                \
+    "PEM file with the CAs whose certificates clients may show, or with such certificates themselves."
+#define HTTP_TLS_CRL_DOC                                                                                               \
+    "PEM file with these CAs' lists of revoked certificates; a CA whose list is not in it or out of date has no good one."
+/* What the listener asks TLS for. */
+struct tls_options http_tls_options(const struct http_server_options *o);

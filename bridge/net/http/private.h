@@ -26,6 +26,7 @@
  *       '----------------------------- http_wire_kill, from every state ------------------------------^ */
 #pragma once
 #include "bridge/lib/buf.h"
+#include "bridge/lib/log.h"
 #include "bridge/lib/metrics.h"
 #include "bridge/net/conn.h"
 #include "bridge/net/http/http.h"
@@ -78,6 +79,7 @@ enum http_refused {
     REFUSED_MEMORY,
     REFUSED_ADDRESS,
     REFUSED_FLOOD,
+    REFUSED_TLS,
     REFUSED_KINDS
 };
 
@@ -148,7 +150,7 @@ struct http_server {
     struct http_server_options o; /* strings copied */
     struct http_events events;
     struct loop *loop;
-    struct ssl_ctx_st *tls;
+    struct tls *tls;         /* NULL: plain */
     int listen_fd, port;     /* -1: stopped */
     int64_t accept_again_ms; /* out of descriptors until then; 0: accepting */
     bool stopping;
@@ -167,6 +169,7 @@ struct http_server {
     int64_t date_second;
     char date[30];
     struct http_holder *holders[HTTP_HOLDER_BUCKETS];
+    struct log_limit log_limit;
     int64_t warned_ms; /* that connections are short; 0: never */
     struct metric *connections, *refused[REFUSED_KINDS], *evicted[EVICTED_KINDS];
     char input[HTTP_INPUT];

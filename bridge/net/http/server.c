@@ -9,6 +9,7 @@
 #include "bridge/lib/descriptors.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/watch.h"
 #include "bridge/net/http/private.h"
 #include "bridge/net/listen.h"
 
@@ -104,7 +105,8 @@ static void server_fill_options(struct http_server_options *o)
     if (o->max_held_per_address.n <= 0)
         o->max_held_per_address.n = o->max_held.n / 2 + o->max_body.n;
     o->listen = str_dup(str_of(o->listen));
-    o->tls_certificate = o->tls_key = NULL; /* not needed after http_server_new */
+    o->tls_certificate = o->tls_key = o->tls_client_ca = o->tls_client_crl =
+        NULL; /* not needed after http_server_new */
 }
 
 static int64_t server_least(int64_t a, int64_t b)
@@ -130,8 +132,8 @@ static void server_fill_durations(struct http_server *s)
 
 static void server_fill_metrics(struct http_server *s)
 {
-    static const char *const reasons[REFUSED_KINDS] = { "bad_request", "too_large", "connections", "timeout",
-                                                        "message",     "memory",    "address",     "flood" };
+    static const char *const reasons[REFUSED_KINDS] = { "bad_request", "too_large", "connections", "timeout", "message",
+                                                        "memory",      "address",   "flood",       "tls" };
     static const char *const evicted[EVICTED_KINDS] = { "idle", "head", "largest", "memory" };
     s->connections = metric_get(&aqueduct_net_connections, NULL);
     for (int i = 0; i < REFUSED_KINDS; i++)
@@ -149,16 +151,32 @@ static void server_share_descriptors(const struct http_server *s, int n)
     descriptors_reserve((int64_t)n * REFUSED_ROOM);
 }
 
+const struct option_value http_tls_clients[] = {
+    { TLS_CLIENT_NONE, "none" },
+    { TLS_CLIENT_OPTIONAL, "optional" },
+    { TLS_CLIENT_REQUIRED, "required" },
+    { 0 },
+};
+
+struct tls_options http_tls_options(const struct http_server_options *o)
+{
+    return (struct tls_options){ .certificate = o->tls_certificate,
+                                 .key = o->tls_key,
+                                 .client_ca = o->tls_client_ca,
+                                 .client_crl = o->tls_client_crl,
+                                 .client = o->tls_client,
+                                 .http2 = o->http2_streams > 0 };
+}
+
 /* TLS and the listening socket. */
 static bool server_listen(struct http_server *s, const struct http_server_options *o, struct err *e)
 {
     s->loop = loop_new();
     if (!s->loop)
         return err_set(e, "cannot listen on %s: %s", o->listen, strerror(errno));
-    if (o->tls_certificate && !(s->tls = conn_tls(o->tls_certificate, o->tls_key, e)))
+    const struct tls_options tls = http_tls_options(o);
+    if (!tls_open(&tls, o->listen, &s->tls, e))
         return false;
-    if (s->tls && o->http2_streams > 0)
-        conn_tls_offer_http2(s->tls);
     s->listen_fd = listen_open(o->listen, &s->port, e);
     if (s->listen_fd < 0)
         return false;
@@ -170,10 +188,6 @@ static bool server_listen(struct http_server *s, const struct http_server_option
 struct http_server *http_server_new(const struct http_server_options *o, const struct http_events *events,
                                     struct err *e)
 {
-    if (!o->tls_certificate != !o->tls_key) {
-        err_set(e, "tls_certificate and tls_key belong together: set both or none");
-        return NULL;
-    }
     if (!o->listen) {
         err_set(e, "listen is missing");
         return NULL;
@@ -230,6 +244,8 @@ static int server_round_wait(const struct http_server *s, int wait_ms)
     if (s->later_first)
         return 0;
     int64_t next = http_schedule_next_ms(s);
+    if (s->tls && (wait_ms < 0 || wait_ms > WATCH_LOOK_MS))
+        wait_ms = WATCH_LOOK_MS;
     if (s->accept_again_ms && s->listen_fd >= 0 && s->accept_again_ms < next)
         next = s->accept_again_ms;
     if (next == INT64_MAX)
@@ -247,6 +263,8 @@ void http_server_run(struct http_server *s, int wake_fd, int wait_ms)
     server_expire(s);
     server_do_later(s);
     server_resume_accepting(s);
+    if (s->tls)
+        tls_context(s->tls); /* new files are not first looked at when somebody comes */
 }
 
 void http_server_stop_accepting(struct http_server *s)
@@ -273,7 +291,7 @@ void http_server_free(struct http_server *s)
         if (s->conns[i])
             http_wire_kill(s->conns[i]);
     server_do_later(s);
-    conn_tls_free(s->tls);
+    tls_close(s->tls);
     loop_free(s->loop);
     buf_free(&s->output);
     free(s->conns);

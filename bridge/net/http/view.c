@@ -37,6 +37,7 @@ void http_view_fill(const struct http_conn *c, uint64_t id, const struct http1_h
         .header_count = head->header_count,
         .peer = str_of(c->peer),
         .network = str_of(c->holder->network),
+        .certificate = conn_certificate(&c->io),
     };
     struct str path = head->target;
     if (path.at[0] != '/' && path.at[0] != '*')

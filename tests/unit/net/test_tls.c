@@ -4,6 +4,7 @@
 #include <openssl/ssl.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,9 +12,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "bridge/lib/buf.h"
+#include "bridge/lib/watch.h"
+#include "bridge/net/certificate.h"
 #include "bridge/net/http/http.h"
 #include "tests/support/folder.h"
 #include "tests/support/loopback.h"
+#include "tests/support/metric.h"
 #include "tests/support/test.h"
 
 enum { ROUNDS = 20000 };
@@ -23,10 +27,25 @@ static struct http_server *server;
 static struct http_stream *stream;
 static struct str answer;
 static int writable;
+static struct buf shown = { .max = 4096 }; /* what the client's certificate says */
+
+static bool show_name(void *ctx, struct str name)
+{
+    buf_add_c(ctx, " ");
+    buf_add_str(ctx, name);
+    return false;
+}
 
 static void on_request(void *ctx, const struct http_request *r)
 {
     (void)ctx;
+    buf_reset(&shown);
+    if (r->certificate) {
+        certificate_subject(r->certificate, &shown);
+        buf_add_c(&shown, " by ");
+        certificate_issuer(r->certificate, &shown);
+        certificate_any_name(r->certificate, show_name, &shown);
+    }
     if (http_header(r, "upgrade", NULL).at)
         stream = http_server_upgrade(server, r, STR_ABSENT, NULL);
     else
@@ -56,23 +75,59 @@ static void write_key(const char *path, EVP_PKEY *pkey)
     assert_int_equal(chmod(path, 0600), 0);
 }
 
-static void write_certificate(const char *path, EVP_PKEY *pkey)
+struct made {               /* a certificate that is made here */
+    const char *name, *san; /* its CN; alternative names as OpenSSL's configuration has them, or NULL */
+    EVP_PKEY *key, *ca_key; /* of a CA: NULL */
+    const char *ca_name;
+    long serial;
+};
+
+static void name_set(X509_NAME *name, const char *cn)
+{
+    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)cn, -1, -1, 0);
+}
+
+static void extension_add(X509 *x, int nid, const char *value)
+{
+    X509V3_CTX ctx;
+    X509V3_set_ctx_nodb(&ctx);
+    X509V3_set_ctx(&ctx, x, x, NULL, NULL, 0);
+    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+    assert_non_null(extension);
+    X509_add_ext(x, extension, -1);
+    X509_EXTENSION_free(extension);
+}
+
+static X509 *make(const struct made *m)
 {
     X509 *x = X509_new();
     X509_set_version(x, 2);
-    ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
+    ASN1_INTEGER_set(X509_get_serialNumber(x), m->serial ? m->serial : 1);
     X509_gmtime_adj(X509_getm_notBefore(x), -60);
     X509_gmtime_adj(X509_getm_notAfter(x), 3600);
-    X509_set_pubkey(x, pkey);
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, (const unsigned char *)"localhost", -1, -1,
-                               0);
-    X509_set_issuer_name(x, X509_get_subject_name(x));
-    assert_true(X509_sign(x, pkey, EVP_sha256()) > 0);
+    X509_set_pubkey(x, m->key);
+    name_set(X509_get_subject_name(x), m->name);
+    name_set(X509_get_issuer_name(x), m->ca_key ? m->ca_name : m->name);
+    if (m->san)
+        extension_add(x, NID_subject_alt_name, m->san);
+    if (!m->ca_key)
+        extension_add(x, NID_basic_constraints, "critical,CA:TRUE");
+    assert_true(X509_sign(x, m->ca_key ? m->ca_key : m->key, EVP_sha256()) > 0);
+    return x;
+}
+
+static void write_made(const char *path, X509 *x)
+{
     FILE *f = fopen(path, "w");
     assert_non_null(f);
     PEM_write_X509(f, x);
     fclose(f);
     X509_free(x);
+}
+
+static void write_certificate(const char *path, EVP_PKEY *pkey)
+{
+    write_made(path, make(&(struct made){ .name = "localhost", .key = pkey }));
 }
 
 static int begin_all(void **state)
@@ -406,6 +461,289 @@ TEST(tls_1_2_has_forward_secrecy)
             fail_msg("%s was refused", taken[i]);
 }
 
+/* ---- client certificates ---- */
+
+static char ca[160], crl[160];
+static EVP_PKEY *ca_key, *sender_key;
+
+static void begin_with_ca(enum tls_client client, char *lists)
+{
+    char address[] = "127.0.0.1:0";
+    struct err e;
+    const struct http_server_options o = { .listen = address,
+                                           .tls_certificate = certificate,
+                                           .tls_key = key,
+                                           .tls_client_ca = ca,
+                                           .tls_client_crl = lists,
+                                           .tls_client = client };
+    http_server_free(server);
+    server = http_server_new(&o, &(struct http_events){ .request = on_request }, &e);
+    if (!server)
+        fail_msg("%s", e.text);
+}
+
+static int begin_ca(void **state)
+{
+    snprintf(ca, sizeof ca, "%s/ca.pem", folder);
+    snprintf(crl, sizeof crl, "%s/crl.pem", folder);
+    ca_key = EVP_EC_gen("P-256");
+    sender_key = EVP_EC_gen("P-256");
+    write_made(ca, make(&(struct made){ .name = "our CA", .key = ca_key }));
+    return begin(state);
+}
+
+static int end_ca(void **state)
+{
+    EVP_PKEY_free(ca_key);
+    EVP_PKEY_free(sender_key);
+    return end(state);
+}
+
+/* Takes over the certificate; NULL: it shows none. Is its request answered? */
+static bool posts_with(X509 *x, int version)
+{
+    size_t others = http_server_connections(server);
+    struct client c = client_new(version);
+    buf_reset(&shown);
+    if (x) {
+        assert_int_equal(SSL_use_certificate(c.ssl, x), 1);
+        assert_int_equal(SSL_use_PrivateKey(c.ssl, sender_key), 1);
+        X509_free(x);
+    }
+    const char text[] = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    bool sent = handshake(&c) && SSL_write(c.ssl, text, sizeof text - 1) > 0;
+    http_server_run(server, -1, 1);
+    for (int i = 0; i < ROUNDS && sent && !c.ended && http_server_connections(server) > others; i++) {
+        http_server_run(server, -1, 1);
+        receive(&c);
+    }
+    bool answered = c.in.n && str_starts(buf_str(&c.in), STR("HTTP/1.1 200 "));
+    client_free(&c);
+    for (int i = 0; i < ROUNDS && http_server_connections(server) > others; i++)
+        http_server_run(server, -1, 1);
+    return answered;
+}
+
+static X509 *senders(const char *name, long serial)
+{
+    return make(
+        &(struct made){ .name = name,
+                        .san = "DNS:a.example.com,URI:spiffe://example.com/sa/a,email:a@example.com,IP:10.0.0.1",
+                        .key = sender_key,
+                        .ca_key = ca_key,
+                        .ca_name = "our CA",
+                        .serial = serial });
+}
+
+static X509 *strangers(void)
+{
+    return make(&(struct made){ .name = "sender", .key = sender_key, .ca_key = sender_key, .ca_name = "our CA" });
+}
+
+TEST(a_client_shows_its_certificate)
+{
+    const char *all = "CN=sender by CN=our CA a.example.com spiffe://example.com/sa/a a@example.com";
+    const int versions[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+    struct metric *refused = metric_named("aqueduct_net_refused_total", LABELS("tls"));
+    int64_t before = metric_value(refused);
+    begin_with_ca(TLS_CLIENT_BY_CA, NULL);
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(posts_with(senders("sender", 2), versions[i]));
+        assert_string_equal(buf_c(&shown), all);
+        assert_false(posts_with(NULL, versions[i]));
+        assert_false(posts_with(strangers(), versions[i]));
+    }
+    assert_int_equal(metric_value(refused), before + 4);
+    begin_with_ca(TLS_CLIENT_OPTIONAL, NULL);
+    assert_true(posts_with(senders("sender", 2), TLS1_3_VERSION));
+    assert_true(posts_with(NULL, TLS1_3_VERSION));
+    assert_int_equal(shown.n, 0);
+    assert_false(posts_with(strangers(), TLS1_3_VERSION));
+    begin_with_ca(TLS_CLIENT_NONE, NULL);
+    assert_true(posts_with(senders("sender", 2), TLS1_3_VERSION)); /* nobody asked for it */
+    assert_int_equal(shown.n, 0);
+}
+
+static void write_crl(long serial)
+{
+    X509_CRL *list = X509_CRL_new();
+    X509_NAME *issuer = X509_NAME_new();
+    ASN1_TIME *now = X509_gmtime_adj(NULL, -60), *next = X509_gmtime_adj(NULL, 3600);
+    name_set(issuer, "our CA");
+    X509_CRL_set_version(list, 1);
+    X509_CRL_set_issuer_name(list, issuer);
+    X509_CRL_set1_lastUpdate(list, now);
+    X509_CRL_set1_nextUpdate(list, next);
+    X509_REVOKED *revoked = X509_REVOKED_new();
+    ASN1_INTEGER *number = ASN1_INTEGER_new();
+    ASN1_INTEGER_set(number, serial);
+    X509_REVOKED_set_serialNumber(revoked, number);
+    X509_REVOKED_set_revocationDate(revoked, now);
+    X509_CRL_add0_revoked(list, revoked);
+    assert_true(X509_CRL_sign(list, ca_key, EVP_sha256()) > 0);
+    FILE *f = fopen(crl, "w");
+    assert_non_null(f);
+    PEM_write_X509_CRL(f, list);
+    fclose(f);
+    ASN1_INTEGER_free(number);
+    ASN1_TIME_free(now);
+    ASN1_TIME_free(next);
+    X509_NAME_free(issuer);
+    X509_CRL_free(list);
+}
+
+TEST(a_revoked_certificate_is_refused)
+{
+    write_crl(7);
+    begin_with_ca(TLS_CLIENT_REQUIRED, crl);
+    assert_true(posts_with(senders("sender", 2), TLS1_3_VERSION));
+    assert_false(posts_with(senders("sender", 7), TLS1_3_VERSION));
+}
+
+/* Looks twice, since a file must have stayed as it is. */
+static void look(void)
+{
+    for (int i = 0; i < 2; i++) {
+        clock_fake_advance(WATCH_LOOK_MS + 1);
+        http_server_run(server, -1, 0);
+    }
+}
+
+/* The file that the name leads to becomes another one, as certbot and Kubernetes do it. */
+static void replace(const char *path, X509 *x)
+{
+    char fresh[200];
+    snprintf(fresh, sizeof fresh, "%s.new", path);
+    write_made(fresh, x);
+    assert_int_equal(rename(fresh, path), 0);
+}
+
+TEST(files_that_change_are_read_again)
+{
+    begin_with_ca(TLS_CLIENT_REQUIRED, NULL);
+    struct client open = client_new(TLS1_3_VERSION);
+    X509 *x = senders("sender", 2);
+    SSL_use_certificate(open.ssl, x);
+    SSL_use_PrivateKey(open.ssl, sender_key);
+    X509_free(x);
+    assert_true(handshake(&open));
+    assert_true(posts_with(senders("sender", 2), TLS1_3_VERSION));
+    EVP_PKEY *other = EVP_EC_gen("P-256");
+    replace(ca, make(&(struct made){ .name = "our CA", .key = other }));
+    look();
+    assert_false(posts_with(senders("sender", 2), TLS1_3_VERSION));
+    say(&open, STR("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    expect(&open, STR("HTTP/1.1 200 ")); /* what is open goes on */
+    client_free(&open);
+    replace(ca, make(&(struct made){ .name = "our CA", .key = ca_key }));
+    look();
+    assert_true(posts_with(senders("sender", 2), TLS1_3_VERSION));
+    EVP_PKEY_free(other);
+}
+
+static int64_t reloads(const char *result)
+{
+    return metric_value(metric_named("aqueduct_reloads_total", LABELS("tls", "127.0.0.1:0", result)));
+}
+
+TEST(a_bad_file_changes_nothing)
+{
+    int64_t refused = reloads("refused"), taken = reloads("taken");
+    begin_with_ca(TLS_CLIENT_REQUIRED, NULL);
+    FILE *f = fopen(ca, "w");
+    assert_non_null(f);
+    fclose(f);
+    look();
+    look(); /* once is enough */
+    assert_int_equal(reloads("refused"), refused + 1);
+    assert_true(posts_with(senders("sender", 2), TLS1_3_VERSION));
+    watch_ask(); /* SIGHUP: looks at once, changed or not */
+    http_server_run(server, -1, 0);
+    assert_int_equal(reloads("refused"), refused + 2);
+    write_made(ca, make(&(struct made){ .name = "our CA", .key = ca_key }));
+    look();
+    assert_int_equal(reloads("taken"), taken + 1);
+    assert_true(posts_with(senders("sender", 2), TLS1_3_VERSION));
+}
+
+static void expect_no_options(struct tls_options o, const char *why)
+{
+    struct err e = { "" };
+    assert_false(tls_check(&o, &e));
+    if (!strstr(e.text, why))
+        fail_msg("\"%s\" does not say \"%s\"", e.text, why);
+}
+
+TEST(client_options_are_checked)
+{
+    expect_no_options((struct tls_options){ .client_ca = ca }, "tls_client_ca: needs tls_certificate");
+    expect_no_options((struct tls_options){ certificate, key, .client = TLS_CLIENT_REQUIRED }, "tls_client: needs");
+    expect_no_options((struct tls_options){ certificate, key, .client_crl = crl }, "tls_client_crl: needs");
+    expect_no_options((struct tls_options){ certificate, key, ca, crl, .client = TLS_CLIENT_NONE },
+                      "tls_client_crl: needs");
+    expect_no_options((struct tls_options){ certificate, key, .client_ca = "/nowhere.pem" },
+                      "tls_client_ca /nowhere.pem: No such file or directory; it must be a PEM file");
+    expect_no_options((struct tls_options){ certificate, key, .client_ca = key }, "tls_client_ca");
+    expect_no_options((struct tls_options){ certificate, key, .client_ca = "/" }, "is no regular file but a folder");
+    expect_no_options((struct tls_options){ certificate, key, ca, .client_crl = ca }, "tls_client_crl");
+}
+
+TEST(rules_fit)
+{
+    static const struct {
+        const char *rule, *text;
+        bool of_subject, fits;
+    } cases[] = {
+        { "a.example.com", "a.example.com", false, true },
+        { "a.example.com", "A.Example.COM", false, true },
+        { "a.example.com", "b.example.com", false, false },
+        { "a.example.com", "a.example.com.evil.org", false, false },
+        { "a.example.com", "xa.example.com", false, false },
+        { "*.example.com", "a.example.com", false, true },
+        { "*.example.com", "a.b.example.com", false, false },
+        { "*.example.com", ".example.com", false, false },
+        { "*.example.com", "example.com", false, false },
+        { "a.*.com", "a.b.com", false, true },
+        { "a.*.com", "a.b.c.com", false, false },
+        { "a.*", "a.b.c", false, false },
+        { "*.example.com", "x@a.example.com", false, false },
+        { "*.example.com", "http:a.example.com", false, false },
+        { "*@example.com", "first.last@example.com", false, true },
+        { "*@example.com", "a@b@example.com", false, false },
+        { "*@example.com", "a@example.org", false, false },
+        { "spiffe://example.com/sa/*", "spiffe://example.com/sa/a.b", false, true },
+        { "spiffe://example.com/sa/*", "spiffe://example.com/sa/a/b", false, false },
+        { "spiffe://example.com/*/a", "spiffe://example.com/x/y/a", false, false },
+        { "spiffe://*/sa/a", "spiffe://x.example.com/sa/a", false, true },
+        { "spiffe://Example.com/a", "spiffe://example.com/a", false, false },
+        { "CN=a,O=b", "CN=a,O=b", true, true },
+        { "CN=a,O=b", "CN=A,O=b", true, false },
+        { "CN=a", "CN=a,O=b", true, false },
+        { "CN=*,O=b", "CN=x.y z,O=b", true, true },
+        { "CN=*,O=b", "CN=x\\,O=b", true, false },
+        { "CN=*,O=b", "CN=x\\,O=c,O=b", true, true },
+        { "CN=*,O=b", "CN=x,OU=y,O=b", true, false },
+        { "CN=*", "CN=x+OU=y", true, false },
+        { "CN=*,O=b", "CN=,O=b", true, false },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (certificate_rule_fits(cases[i].rule, cases[i].of_subject, str_of(cases[i].text)) != cases[i].fits)
+            fail_msg("%s and %s", cases[i].rule, cases[i].text);
+    static const char nul[] = "a.example.com\0.evil.org";
+    assert_false(certificate_rule_fits("a.example.com", false, (struct str){ nul, sizeof nul - 1 }));
+    struct err e;
+    static const char *const bad[] = { "*", "", "a*.example.com", "*a.example.com", "a.b*" }, *const no_subject[] = {
+        "a", "CN=a*", "*"
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(certificate_check_rule(bad[i], false, &e));
+    for (size_t i = 0; i < sizeof no_subject / sizeof *no_subject; i++)
+        assert_false(certificate_check_rule(no_subject[i], true, &e));
+    assert_true(certificate_check_rule("*.example.com", false, &e) && certificate_check_rule("CN=*,O=b", true, &e));
+}
+
+#define WITH_CA(f) cmocka_unit_test_setup_teardown(f, begin_ca, end_ca)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -417,6 +755,12 @@ int main(void)
         CLEANED(a_handshake_has_a_deadline),
         CLEANED(files_are_checked),
         CLEANED(tls_1_2_has_forward_secrecy),
+        WITH_CA(a_client_shows_its_certificate),
+        WITH_CA(a_revoked_certificate_is_refused),
+        WITH_CA(files_that_change_are_read_again),
+        WITH_CA(a_bad_file_changes_nothing),
+        WITH_CA(client_options_are_checked),
+        cmocka_unit_test(rules_fit),
     };
     return cmocka_run_group_tests(tests, begin_all, end_all);
 }
