@@ -6,15 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 #include "bridge/lib/str.h"
+#include "bridge/net/networks.h"
 
-enum { ADDRESS_BYTES = 16, MAPPED_BITS = 96, HOST_BYTES = 253 };
-
-struct range { /* of IPv6; an IPv4 one stands below ::ffff:0:0 */
-    unsigned char at[ADDRESS_BYTES];
-    unsigned bits;
-};
-
-static const unsigned char address_mapped[ADDRESS_BYTES] = { [10] = 0xff, [11] = 0xff };
+enum { HOST_BYTES = 253 };
 
 static const struct {
     const char *range, *what;
@@ -52,66 +46,26 @@ static const struct {
     { "2001:db8::/32", "reserved", GUARD_PRIVATE },
 };
 
-static void address_map(const void *v4, unsigned char out[ADDRESS_BYTES])
+static bool address_is_in(const struct address *a, const char *range)
 {
-    memcpy(out, address_mapped, ADDRESS_BYTES);
-    memcpy(out + 12, v4, 4);
-}
-
-/* "10.0.0.1", "fe80::1"; returns its bits (32, 128), 0: it is no address. */
-static unsigned address_parse(struct str s, unsigned char out[ADDRESS_BYTES])
-{
-    char text[ADDRESS_TEXT];
-    unsigned char v4[4];
-    if (s.n == 0 || s.n >= sizeof text)
-        return 0;
-    memcpy(text, s.at, s.n);
-    text[s.n] = '\0';
-    if (inet_pton(AF_INET6, text, out) == 1)
-        return 128;
-    if (inet_pton(AF_INET, text, v4) != 1)
-        return 0;
-    address_map(v4, out);
-    return 32;
-}
-
-/* "10.0.0.0/8", or an address. */
-static bool address_parse_range(struct str s, struct range *out)
-{
-    struct str rest = s, address;
-    str_cut(&rest, '/', &address);
-    unsigned most = address_parse(address, out->at);
-    uint64_t bits = most;
-    if (most == 0 || (rest.at && (!str_to_u64(rest, &bits) || bits > most)))
-        return false;
-    out->bits = (unsigned)bits + (most == 32 ? MAPPED_BITS : 0);
-    return true;
-}
-
-static bool address_is_in(const unsigned char a[ADDRESS_BYTES], const char *range)
-{
-    struct range r;
-    if (!address_parse_range(str_of(range), &r))
-        return false;
-    size_t whole = r.bits / 8;
-    unsigned left = r.bits % 8;
-    return memcmp(a, r.at, whole) == 0 && (left == 0 || ((a[whole] ^ r.at[whole]) >> (8 - left)) == 0);
+    struct network n;
+    return network_read(str_of(range), &n) && network_has(&n, a);
 }
 
 /* The IPv4 address that is inside an IPv6 one, mapped. */
-static bool address_inner(const unsigned char a[ADDRESS_BYTES], unsigned char out[ADDRESS_BYTES])
+static bool address_inner(const struct address *a, struct address *out)
 {
     if (address_is_in(a, "2002::/16")) /* 6to4 */
-        address_map(a + 2, out);
-    else if (address_is_in(a, "64:ff9b::/96")                    /* NAT64 */
-             || (address_is_in(a, "::/96") && (a[12] || a[13]))) /* compatible; :: and ::1 are none */
-        address_map(a + 12, out);
+        address_map(a->at + 2, out);
+    else if (address_is_in(a, "64:ff9b::/96")                            /* NAT64 */
+             || (address_is_in(a, "::/96") && (a->at[12] || a->at[13]))) /* compatible; :: and ::1 are none */
+        address_map(a->at + 12, out);
     else
         return false;
     return true;
 }
 
-static const char *address_judge(const struct address_rules *r, const unsigned char a[ADDRESS_BYTES])
+static const char *address_judge(const struct address_rules *r, const struct address *a)
 {
     for (size_t i = 0; i < r->allow->count; i++)
         if (address_is_in(a, r->allow->at[i]))
@@ -119,22 +73,22 @@ static const char *address_judge(const struct address_rules *r, const unsigned c
     for (size_t i = 0; i < sizeof address_kinds / sizeof *address_kinds; i++)
         if (r->guard >= address_kinds[i].from && address_is_in(a, address_kinds[i].range))
             return address_kinds[i].what;
-    unsigned char inner[ADDRESS_BYTES];
-    return address_inner(a, inner) ? address_judge(r, inner) : NULL;
+    struct address inner;
+    return address_inner(a, &inner) ? address_judge(r, &inner) : NULL;
 }
 
 const char *address_blocked(const struct address_rules *r, const struct sockaddr *a)
 {
-    unsigned char bytes[ADDRESS_BYTES];
+    struct address bytes;
     if (r->guard == GUARD_OFF)
         return NULL;
     if (a->sa_family == AF_INET)
-        address_map(&((const struct sockaddr_in *)(const void *)a)->sin_addr, bytes);
+        address_map(&((const struct sockaddr_in *)(const void *)a)->sin_addr, &bytes);
     else if (a->sa_family == AF_INET6)
-        memcpy(bytes, &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr, ADDRESS_BYTES);
+        memcpy(bytes.at, &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr, ADDRESS_BYTES);
     else
         return "of an unknown family";
-    return address_judge(r, bytes);
+    return address_judge(r, &bytes);
 }
 
 static bool address_is_localhost(struct str host)
@@ -145,7 +99,7 @@ static bool address_is_localhost(struct str host)
 
 const char *address_blocked_host(const struct address_rules *r, struct str host)
 {
-    unsigned char bytes[ADDRESS_BYTES];
+    struct address bytes;
     struct str name = host, zone;
     if (host.n > 2 && host.at[0] == '[') {
         name = (struct str){ host.at + 1, host.n - 2 };
@@ -156,7 +110,7 @@ const char *address_blocked_host(const struct address_rules *r, struct str host)
         return NULL;
     if (address_is_localhost(name))
         name = STR("127.0.0.1");
-    return address_parse(name, bytes) ? address_judge(r, bytes) : NULL;
+    return address_read(name, &bytes) ? address_judge(r, &bytes) : NULL;
 }
 
 bool address_allows_host(const struct address_rules *r, struct str host)
@@ -183,9 +137,9 @@ static bool address_is_host_name(struct str s)
 
 bool address_check_allow(const struct strings *allow, struct err *e)
 {
-    struct range r;
+    struct network n;
     for (size_t i = 0; i < allow->count; i++)
-        if (!address_parse_range(str_of(allow->at[i]), &r) && !address_is_host_name(str_of(allow->at[i])))
+        if (!network_read(str_of(allow->at[i]), &n) && !address_is_host_name(str_of(allow->at[i])))
             return err_set(e, "allow[%zu]: \"%.64s\" is no address, network (10.0.0.0/8) or name of a host", i,
                            allow->at[i]);
     return true;

@@ -13,7 +13,7 @@
 
 enum { BACKLOG = 4096 };
 
-union address {
+union listen_address {
     struct sockaddr any;
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
@@ -32,7 +32,7 @@ bool listen_is_private(const char *address)
 }
 
 /* "127.0.0.1:8080" or "[::1]:8080": the length of the address, or 0 with *e set. */
-static socklen_t listen_parse_tcp(const char *text, union address *out, struct err *e)
+static socklen_t listen_parse_tcp(const char *text, union listen_address *out, struct err *e)
 {
     const char *shape = "an address: write 127.0.0.1:8080, [::1]:8080 or unix:/path";
     const char *colon = strrchr(text, ':');
@@ -61,7 +61,7 @@ static socklen_t listen_parse_tcp(const char *text, union address *out, struct e
     return err_set(e, "\"%s\" is not %s", text, shape);
 }
 
-static socklen_t listen_parse_local(const char *text, union address *out, struct err *e)
+static socklen_t listen_parse_local(const char *text, union listen_address *out, struct err *e)
 {
     size_t n = strlen(text + 5);
     if (n == 0 || n >= sizeof out->local.sun_path)
@@ -74,7 +74,7 @@ static socklen_t listen_parse_local(const char *text, union address *out, struct
 }
 
 /* A socket file that nobody answers at was left behind by a dead process: removed. Anything else stays. */
-static void listen_remove_stale(const union address *a)
+static void listen_remove_stale(const union listen_address *a)
 {
     struct stat st;
     if (lstat(a->local.sun_path, &st) != 0 || !S_ISSOCK(st.st_mode))
@@ -88,7 +88,7 @@ static void listen_remove_stale(const union address *a)
 }
 
 /* Binds; only this user may connect. Keeps errno of bind. */
-static bool listen_bind_local(int fd, const union address *a, socklen_t n)
+static bool listen_bind_local(int fd, const union listen_address *a, socklen_t n)
 {
     listen_remove_stale(a);
     mode_t before = umask(0177);
@@ -99,7 +99,7 @@ static bool listen_bind_local(int fd, const union address *a, socklen_t n)
     return bound == 0;
 }
 
-static bool listen_bind_tcp(int fd, const union address *a, socklen_t n)
+static bool listen_bind_tcp(int fd, const union listen_address *a, socklen_t n)
 {
     /* Accepted connections inherit TCP_NODELAY. */
     int on = 1;
@@ -108,14 +108,14 @@ static bool listen_bind_tcp(int fd, const union address *a, socklen_t n)
     return bind(fd, &a->any, n) == 0;
 }
 
-static socklen_t listen_parse(const char *text, union address *out, struct err *e)
+static socklen_t listen_parse(const char *text, union listen_address *out, struct err *e)
 {
     return listen_is_local(text) ? listen_parse_local(text, out, e) : listen_parse_tcp(text, out, e);
 }
 
 bool listen_check(const char *address, struct err *e)
 {
-    union address a;
+    union listen_address a;
     return listen_parse(address, &a, e) > 0;
 }
 
@@ -129,7 +129,7 @@ static const char *listen_hint(int why)
 
 bool listen_is_possible(const char *address, struct err *e)
 {
-    union address a = { 0 };
+    union listen_address a = { 0 };
     socklen_t n = listen_is_local(address) ? 0 : listen_parse(address, &a, e);
     int fd = n ? socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
     bool refused = fd >= 0 && !listen_bind_tcp(fd, &a, n) && (errno == EADDRNOTAVAIL || errno == EACCES);
@@ -141,7 +141,7 @@ bool listen_is_possible(const char *address, struct err *e)
 
 int listen_open(const char *address, int *port, struct err *e)
 {
-    union address a = { 0 };
+    union listen_address a = { 0 };
     bool local = listen_is_local(address);
     socklen_t n = listen_parse(address, &a, e);
     if (n == 0)
@@ -173,20 +173,32 @@ void listen_network_v6(const unsigned char address[16], char network[LISTEN_NETW
     snprintf(network, LISTEN_NETWORK, "%s/64", text);
 }
 
+void listen_name(const struct address *a, int port, char peer[LISTEN_PEER], char network[LISTEN_NETWORK])
+{
+    char text[INET6_ADDRSTRLEN], behind[8] = "";
+    if (port)
+        snprintf(behind, sizeof behind, ":%hu", (unsigned short)port);
+    listen_network_v6(a->at, network);
+    if (strchr(network, ':') == NULL)
+        snprintf(peer, LISTEN_PEER, "%.45s%s", network, behind);
+    else
+        snprintf(peer, LISTEN_PEER, "[%s]%s", inet_ntop(AF_INET6, a->at, text, sizeof text), behind);
+}
+
 int listen_accept(int fd, char peer[LISTEN_PEER], char network[LISTEN_NETWORK])
 {
-    union address a = { 0 }; /* a local peer has no address: nothing is written */
+    union listen_address a = { 0 }; /* a local peer has no address: nothing is written */
+    struct address from;
     socklen_t n = sizeof a;
     int taken = accept4(fd, &a.any, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (taken < 0)
         return -1;
-    char text[INET6_ADDRSTRLEN] = "";
-    if (a.any.sa_family == AF_INET && inet_ntop(AF_INET, &a.v4.sin_addr, text, sizeof text)) {
-        snprintf(peer, LISTEN_PEER, "%s:%d", text, ntohs(a.v4.sin_port));
-        snprintf(network, LISTEN_NETWORK, "%s", text);
-    } else if (a.any.sa_family == AF_INET6 && inet_ntop(AF_INET6, &a.v6.sin6_addr, text, sizeof text)) {
-        snprintf(peer, LISTEN_PEER, "[%s]:%d", text, ntohs(a.v6.sin6_port));
-        listen_network_v6(a.v6.sin6_addr.s6_addr, network);
+    if (a.any.sa_family == AF_INET) {
+        address_map(&a.v4.sin_addr, &from);
+        listen_name(&from, ntohs(a.v4.sin_port), peer, network);
+    } else if (a.any.sa_family == AF_INET6) {
+        memcpy(from.at, &a.v6.sin6_addr, sizeof from.at);
+        listen_name(&from, ntohs(a.v6.sin6_port), peer, network);
     } else {
         snprintf(peer, LISTEN_PEER, "unix");
         snprintf(network, LISTEN_NETWORK, "unix");

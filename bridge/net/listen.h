@@ -5,6 +5,7 @@
  * listen_accept returned usually to conn_open. */
 #pragma once
 #include "bridge/lib/err.h"
+#include "bridge/net/networks.h"
 
 enum { LISTEN_PEER = 64, LISTEN_NETWORK = 64 };
 
@@ -20,6 +21,8 @@ int listen_open(const char *address, int *port, struct err *e);
 /* Accepts one connection: fd, or -1 with errno. Writes "127.0.0.1:5000", "[::1]:5000" or "unix" to peer, and who is
  * behind it for limits, "127.0.0.1", "2001:db8:1:2::/64" or "unix", to network: one host has a whole /64 of IPv6. */
 int listen_accept(int fd, char peer[LISTEN_PEER], char network[LISTEN_NETWORK]);
+/* The same of an address from elsewhere; port 0: nobody knows it ("127.0.0.1", "[::1]"). */
+void listen_name(const struct address *a, int port, char peer[LISTEN_PEER], char network[LISTEN_NETWORK]);
 /* The network of an IPv6 address of 16 bytes: its /64, or the IPv4 address that is mapped in it. */
 void listen_network_v6(const unsigned char address[16], char network[LISTEN_NETWORK]);
 void listen_close(int fd, const char *address); /* removes a unix socket's file */

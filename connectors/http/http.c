@@ -40,6 +40,7 @@ struct http_source {
 static const struct option http_options[] = {
     HTTP_ROW_LISTEN(struct http_source, "8080"),
     HTTP_ROWS_TLS(struct http_source, "HTTPS"),
+    HTTP_ROWS_PROXIES(struct http_source),
     HTTP_ROW_OF(struct http_source, "max_body", max_body, .fallback = HTTP_DEFAULT_TEXT(max_body), .min = 1,
                 .max = EVENT_DATA_BYTES, .doc = "Longest body; beyond: 413."),
     HTTP_ROW(struct http_source, max_head),
@@ -382,7 +383,8 @@ static bool http_check_whole(const struct http_source *s, struct err *e)
 {
     if (s->max_pending_bytes.n < s->server_options.max_body.n)
         return err_set(e, "max_pending_bytes: is less than max_body, so that a long body could never be taken");
-    if (!limits_check(&s->limits, e) || !request_log_check(&s->request_log, e))
+    if (!http_server_check(&s->server_options, e) || !limits_check(&s->limits, e)
+        || !request_log_check(&s->request_log, e))
         return false;
     return s->path_options.count || err_set(e, "paths: there is none, so nothing could come in");
 }

@@ -59,6 +59,7 @@ struct websocket_sink {
 static const struct option websocket_options[] = {
     HTTP_ROW_LISTEN(struct websocket_sink, "8081"),
     HTTP_ROWS_TLS(struct websocket_sink, "wss and https"),
+    HTTP_ROWS_PROXIES(struct websocket_sink),
     OPTION(struct websocket_sink, path, .fallback = "/",
            .doc = "Path for WebSocket and, with Accept: text/event-stream, server-sent events."),
     OPTION(
@@ -413,6 +414,10 @@ static void websocket_open_metrics(struct websocket_sink *s)
 static bool websocket_check(const struct sink *base, struct err *e)
 {
     const struct websocket_sink *s = (const struct websocket_sink *)base;
+    const struct tls_options tls = http_tls_options(&s->server_options);
+    bool by_certificate = tls_asks(&tls) && tls.client != TLS_CLIENT_OPTIONAL;
+    if (!http_server_check(&s->server_options, e))
+        return false;
     if (!s->path || s->path[0] != '/')
         return err_set(e, "path must begin with /");
     for (size_t i = 0; i < s->tokens.count; i++)
@@ -422,7 +427,7 @@ static bool websocket_check(const struct sink *base, struct err *e)
         return err_set(
             e,
             "max_buffered is less than buffer, so that no listener could ever lag that far; raise it to at least that");
-    if (s->tokens.count == 0 && !s->open && !listen_is_private(s->server_options.listen))
+    if (s->tokens.count == 0 && !s->open && !by_certificate && !listen_is_private(s->server_options.listen))
         return err_set(e, "listen: %.100s can be reached by others, so give tokens, or say open: true",
                        s->server_options.listen);
     if (s->tokens.count && s->open)

@@ -193,9 +193,16 @@ MAPPED = {
 OF_MAP = re.compile(r"capture\[\]\.(map|data|join|part|content_columns)|content|personal|raw|"
                     r"paths\[\]\.(map|data|each|part|app|content(?!_type)|personal|raw|mask|unmapped)")
 MUTUAL = {"tls_key": "one.key", "tls_certificate": "one.crt", "tls_client_ca": "one.crt", "tls_client": "required"}
+BEHIND = {"trusted_proxies": ["10.0.0.0/8", "unix"]}
 SAMPLES = {     # (type, option): a value for it, where not any text will do, and what goes with it
     ("http", "tls_key"): {"tls_key": "one.key", "tls_certificate": "one.crt"},
     ("http", "tls_certificate"): {"tls_key": "one.key", "tls_certificate": "one.crt"},
+    ("http", "trusted_proxies"): BEHIND,
+    ("http", "proxy_header"): BEHIND | {"proxy_header": "forwarded"},
+    ("http", "proxy_protocol"): BEHIND | {"proxy_protocol": True},
+    ("websocket", "trusted_proxies"): BEHIND,
+    ("websocket", "proxy_header"): BEHIND | {"proxy_header": "forwarded"},
+    ("websocket", "proxy_protocol"): BEHIND | {"proxy_protocol": True},
     ("http", "tls_client"): MUTUAL,
     ("http", "tls_client_ca"): MUTUAL,
     ("http", "tls_client_crl"): MUTUAL | {"tls_client_crl": "one.crl"},

@@ -3,7 +3,11 @@
 import base64
 import hashlib
 import hmac
+import http.client
 import json
+import os
+import signal
+import ssl
 import subprocess
 import time
 
@@ -421,3 +425,93 @@ def test_max_size_of_the_local_log(local_bridge, receiver):
     daemon = local_bridge.run(text)
     assert post(daemon, event(f"number-{len(taken) - 1}")).status_code == 202
     receiver.delivered(f"number-{i}" for i in range(len(taken)))
+
+
+# ---- certificates ----
+
+def openssl(folder, *words):
+    subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+
+def self_signed(folder, name, subject="/CN=127.0.0.1"):
+    openssl(folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", subject,
+            "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f"{name}.key", "-out", f"{name}.crt")
+    os.chmod(folder / f"{name}.key", 0o600)
+
+
+def of_authority(folder, name, san):
+    (folder / "san").write_text(f"subjectAltName={san}")
+    openssl(folder, "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", f"/CN={name}", "-keyout", f"{name}.key",
+            "-out", f"{name}.csr")
+    openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "san",
+            "-out", f"{name}.crt")
+
+
+def curl(folder, url, trusted, *words):
+    """The status that curl got; 0: it got none."""
+    done = subprocess.run(["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", trusted, "-H", "Content-Type: application/json", "-d", "{}",
+                           *words, url], cwd=folder, capture_output=True, text=True, timeout=60)
+    return int(done.stdout)
+
+
+def test_senders_show_certificates_and_ours_is_replaced(local_bridge):
+    folder = local_bridge.folder
+    for name in ("ca", "one", "two"):
+        self_signed(folder, name)
+    of_authority(folder, "shop", "DNS:shop.example.com")
+    daemon = local_bridge.run("""
+sources:
+  hooks:
+    type: http
+    listen: 127.0.0.1:0
+    tls_certificate: $FOLDER/one.crt
+    tls_key: $FOLDER/one.key
+    tls_client_ca: $FOLDER/ca.crt
+    paths:
+      - {path: /v1, verify: {scheme: none}}
+routes:
+  - topic: $EVENTS
+""")
+    url, shop = f"https://127.0.0.1:{daemon.port('hooks')}/v1", ("--cert", "shop.crt", "--key", "shop.key")
+    assert curl(folder, url, "one.crt", *shop) == 202
+    assert curl(folder, url, "one.crt") == 0
+    assert 'msg="no TLS handshake"' in daemon.log() and "peer did not return a certificate" in daemon.log()
+    context = ssl.create_default_context(cafile=folder / "one.crt")
+    context.load_cert_chain(folder / "shop.crt", folder / "shop.key")
+    open_one = http.client.HTTPSConnection("127.0.0.1", daemon.port("hooks"), context=context, timeout=60)
+
+    def posts():
+        open_one.request("POST", "/v1", "{}", {"Content-Type": "application/json"})
+        answer = open_one.getresponse()
+        answer.read()
+        return answer.status
+    assert posts() == 202
+    for kind in ("crt", "key"):
+        os.replace(folder / f"two.{kind}", folder / f"one.{kind}.new")
+        os.replace(folder / f"one.{kind}.new", folder / f"one.{kind}")
+    daemon.process.send_signal(signal.SIGHUP)
+    (folder / "two.crt").write_bytes((folder / "one.crt").read_bytes())
+    wait_for(lambda: curl(folder, url, "two.crt", *shop) == 202, why=daemon.log)
+    assert posts() == 202               # what is open goes on, with what it began with
+    assert 'msg="files were read again" what=tls' in daemon.log()
+
+
+def test_a_proxy_says_whose_a_connection_is(local_bridge):
+    daemon = local_bridge.run("""
+sources:
+  hooks:
+    type: http
+    listen: 127.0.0.1:0
+    trusted_proxies: [127.0.0.1]
+    proxy_protocol: true
+    requests: all
+    paths:
+      - {path: /v1, verify: {scheme: none}}
+routes:
+  - topic: $EVENTS
+""")
+    url = f"http://127.0.0.1:{daemon.port('hooks')}/v1"
+    assert curl(local_bridge.folder, url, "/dev/null", "--haproxy-protocol", "-H", "X-Forwarded-For: 192.0.2.7") == 202
+    wait_for(lambda: "peer=192.0.2.7 " in daemon.log(), why=daemon.log)
+    assert curl(local_bridge.folder, url, "/dev/null") == 0
+    wait_for(lambda: 'msg="no PROXY header"' in daemon.log(), why=daemon.log)

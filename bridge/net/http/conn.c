@@ -39,10 +39,32 @@ static void conn_say_no_handshake(struct http_conn *c)
             LOG_INT("lines_left_out", left_out));
 }
 
+/* Before it has said anything. */
+static void conn_refuse(struct http_conn *c, int status)
+{
+    if (c->io.ssl)
+        http_wire_kill(c);
+    else
+        http_request_refuse(c, status, (const struct header[]){ { STR("Retry-After"), STR("1") } }, 1);
+}
+
+/* True: what a proxy says of the connection was read, and the client may go on. */
+static bool conn_take_client(struct http_conn *c)
+{
+    int status = 0;
+    if (!http_client_take(c, &status))
+        return false;
+    if (status)
+        conn_refuse(c, status);
+    return status == 0;
+}
+
 /* Reads until the kernel has no more, nobody wants more, or it is the others' turn. */
 static void conn_read_on(struct http_conn *c)
 {
     struct http_server *s = c->s;
+    if (c->proxying && c->readable && c->state == HTTP_OPEN && !conn_take_client(c))
+        return;
     for (int i = 0; c->readable && conn_wants_bytes(c); i++) {
         if (i == READS) {
             http_schedule_later(c);
@@ -130,9 +152,12 @@ static uint32_t conn_new_slot(struct http_server *s)
 
 void http_conn_new(struct http_server *s, int fd, const char *peer, struct str network, int status)
 {
+    char own[LISTEN_NETWORK] = "";
     size_t peer_n = strlen(peer) + 1;
-    struct http_conn *c = mem_alloc(sizeof *c + peer_n);
+    struct http_conn *c = mem_alloc(sizeof *c + (s->o.proxy_protocol ? LISTEN_PEER : peer_n));
     memcpy(c->peer, peer, peer_n);
+    c->from_proxy = http_client_is_proxy(s, peer, own);
+    c->proxying = c->from_proxy && s->o.proxy_protocol;
     c->s = s;
     c->io.handler.ready = conn_on_events;
     c->protocol = &http_requests;
@@ -145,11 +170,9 @@ void http_conn_new(struct http_server *s, int fd, const char *peer, struct str n
     c->slot = conn_new_slot(s);
     s->conns[c->slot] = c;
     http_holders_enter(c, network);
-    http_schedule_due(c, s->tls ? DUE_HEAD : DUE_IDLE);
-    if (status && s->tls)
-        http_wire_kill(c);
-    else if (status)
-        http_request_refuse(c, status, (const struct header[]){ { STR("Retry-After"), STR("1") } }, 1);
+    http_schedule_due(c, s->tls || c->proxying ? DUE_HEAD : DUE_IDLE);
+    if (status)
+        conn_refuse(c, status);
 }
 
 static void conn_free(struct http_conn *c)

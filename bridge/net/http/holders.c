@@ -26,6 +26,7 @@ void http_holders_enter(struct http_conn *c, struct str network)
         struct http_holder **bucket = holders_bucket(s, network);
         h = mem_alloc(sizeof *h + network.n + 1);
         memcpy(h->network, network.at, network.n);
+        h->unlimited = c->from_proxy || str_eq(network, STR("unix"));
         h->next = *bucket;
         *bucket = h;
     }
@@ -111,5 +112,5 @@ bool http_holders_grow(struct http_conn *c, size_t held)
 
 bool http_holder_is_limited(const struct http_holder *h)
 {
-    return h && strcmp(h->network, "unix") != 0;
+    return h && !h->unlimited;
 }

@@ -30,7 +30,7 @@ struct http_request {
     const struct header *headers; /* names as received; values trimmed */
     size_t header_count;
     struct str body;                   /* de-chunked; in head(): absent */
-    struct str peer;                   /* "127.0.0.1:5000" */
+    struct str peer;                   /* "127.0.0.1:5000"; of a client behind a trusted proxy perhaps "127.0.0.1" */
     struct str network;                /* who that is for limits: "127.0.0.1", "2001:db8:1:2::/64", "unix" */
     const struct x509_st *certificate; /* the client's, verified (bridge/net/certificate.h); NULL: it showed none */
 };
@@ -51,6 +51,9 @@ struct http_events {
 };
 
 /* ---- the server ---- */
+
+/* Do the options go together? Opens no file. */
+bool http_server_check(const struct http_server_options *o, struct err *e);
 
 struct http_server *http_server_new(const struct http_server_options *o, const struct http_events *events,
                                     struct err *e);

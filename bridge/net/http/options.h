@@ -13,6 +13,7 @@
  * What no row offers, and what code that has no rows leaves 0, gets the default in http_server_new. */
 #pragma once
 #include "bridge/lib/option.h"
+#include "bridge/net/forwarded.h"
 #include "bridge/net/tls.h"
 
 struct http_server_options {
@@ -20,6 +21,9 @@ struct http_server_options {
     char *tls_certificate, *tls_key; /* PEM files; both or none */
     char *tls_client_ca, *tls_client_crl;
     enum tls_client tls_client;
+    struct strings trusted_proxies; /* networks; who comes from there may say for whom (client.c) */
+    bool proxy_protocol;            /* and must, of each connection */
+    enum proxy_header_kind proxy_header;
     struct bytes max_head;    /* request line and headers together: 431 */
     struct bytes max_body;    /* 413 */
     struct bytes max_message; /* one WebSocket message in: close 1009 */
@@ -100,7 +104,18 @@ enum { HTTP_UNIT_ = 1, HTTP_UNIT_s = 1000, HTTP_UNIT_KiB = 1 << 10, HTTP_UNIT_Mi
         HTTP_ROW_OF(T, "tls_client_ca", tls_client_ca, .doc = HTTP_TLS_CA_DOC),                                        \
         HTTP_ROW_OF(T, "tls_client_crl", tls_client_crl, .doc = HTTP_TLS_CRL_DOC)
 
-extern const struct option_value http_tls_clients[];
+extern const struct option_value http_tls_clients[], http_proxy_headers[];
+#define HTTP_ROWS_PROXIES(T)                                                                                                                                                    \
+    HTTP_ROW_OF(                                                                                                                                                                \
+        T, "trusted_proxies", trusted_proxies,                                                                                                                                  \
+        .doc =                                                                                                                                                                  \
+            "Networks of proxies (10.0.0.0/8, or unix) that are believed when they say whose a request is; limits, logs and rules see that address then. Default: nobody is."), \
+        HTTP_ROW_OF(T, "proxy_header", proxy_header, .values = http_proxy_headers, .fallback = "x-forwarded-for",                                                               \
+                    .doc = "The header in which they say it: x-forwarded-for, forwarded (RFC 7239) or none."),                                                                  \
+        HTTP_ROW_OF(                                                                                                                                                            \
+            T, "proxy_protocol", proxy_protocol, .fallback = "false",                                                                                                           \
+            .doc = "Each connection from trusted_proxies begins with a header of the PROXY protocol, version 1 or 2.")
+
 #define HTTP_TLS_CLIENT_DOC                                                                                              \
     "Whether clients must show a certificate: none, optional (who shows one must show a good one) or required; default " \
     "required with tls_client_ca, else none."

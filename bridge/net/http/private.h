@@ -2,6 +2,7 @@
 /* What the files of the HTTP server share. Calls go from left to right and down only:
  *
  *   room.c         who gives way when connections are short
+ *   client.c       who the client is behind trusted proxies
  *     ^
  *   server.c ----> conn.c ----> request.c ---> answer.c       the text of an answer's head
  *   listener,      reads, and     HTTP/1 \      view.c         a request as its user sees it
@@ -30,6 +31,7 @@
 #include "bridge/lib/metrics.h"
 #include "bridge/net/conn.h"
 #include "bridge/net/http/http.h"
+#include "bridge/net/listen.h"
 
 enum {
     HTTP_INPUT = 64 * 1024,    /* the read buffer that all connections share */
@@ -80,6 +82,7 @@ enum http_refused {
     REFUSED_ADDRESS,
     REFUSED_FLOOD,
     REFUSED_TLS,
+    REFUSED_PROXY,
     REFUSED_KINDS
 };
 
@@ -93,6 +96,7 @@ struct http1_head;
 struct http_holder {
     struct http_holder *next;
     struct http_conn *oldest, *newest;
+    bool unlimited;           /* unix sockets, and proxies, behind whom there are many */
     size_t connections, held; /* held: bytes of incomplete requests */
     char network[];
 };
@@ -134,6 +138,8 @@ struct http_conn {
     bool ended;                      /* the peer shut its side: read until 0 */
     bool paused;                     /* the protocol takes no input for now */
     bool unread;                     /* what the protocol kept of the input may hold a whole request */
+    bool proxying;                   /* a trusted proxy still has to say whose it is (PROXY protocol) */
+    bool from_proxy;                 /* the peer is a trusted proxy */
     bool feeding;                    /* its protocol looks at input right now */
     bool asked;                      /* a request of HTTP/1 came: HTTP/2 cannot begin any more */
     bool keep_alive, old, head_only; /* of the current request; old: HTTP/1.0 */
@@ -150,9 +156,11 @@ struct http_server {
     struct http_server_options o; /* strings copied */
     struct http_events events;
     struct loop *loop;
-    struct tls *tls;         /* NULL: plain */
-    int listen_fd, port;     /* -1: stopped */
-    int64_t accept_again_ms; /* out of descriptors until then; 0: accepting */
+    struct tls *tls;                                               /* NULL: plain */
+    struct networks proxies;                                       /* trusted */
+    char client_peer[LISTEN_PEER], client_network[LISTEN_NETWORK]; /* of the request at hand, as its proxy says */
+    int listen_fd, port;                                           /* -1: stopped */
+    int64_t accept_again_ms;                                       /* out of descriptors until then; 0: accepting */
     bool stopping;
     struct http_conn **conns; /* by slot; NULL: free */
     uint32_t *free_slots;
@@ -171,9 +179,19 @@ struct http_server {
     struct http_holder *holders[HTTP_HOLDER_BUCKETS];
     struct log_limit log_limit;
     int64_t warned_ms; /* that connections are short; 0: never */
-    struct metric *connections, *refused[REFUSED_KINDS], *evicted[EVICTED_KINDS];
+    struct metric *connections, *refused[REFUSED_KINDS], *evicted[EVICTED_KINDS], *garbled;
     char input[HTTP_INPUT];
 };
+
+/* client.c */
+void http_client_open(struct http_server *s);
+/* Is the peer a trusted proxy? Then `network`, whose limits others have, becomes its own address. */
+bool http_client_is_proxy(const struct http_server *s, const char *peer, char network[LISTEN_NETWORK]);
+/* Takes the PROXY header from the beginning of the connection; *status: 0, or what the client is refused with. False: it is
+ * not there yet, or the connection was killed. */
+bool http_client_take(struct http_conn *c, int *status);
+/* Sets what the request says of its client; its headers are there. */
+void http_client_fill(const struct http_conn *c, struct http_request *r);
 
 /* conn.c */
 /* status: 0, or what it is refused with. */
@@ -216,9 +234,10 @@ void http_wire_finish(struct http_conn *c);                /* sends what is kept
 void http_wire_kill(struct http_conn *c);                  /* closes at once */
 
 /* room.c */
-size_t http_room_limit(const struct http_server *s);                /* of connections, now */
-int http_room_make(struct http_server *s, struct str network);      /* for one more from there: 0, or 429 or 503 */
-bool http_room_give_way(struct http_server *s, struct str network); /* one connection for one from there */
+size_t http_room_limit(const struct http_server *s);                  /* of connections, now */
+int http_room_make(struct http_server *s, struct str network);        /* for one more from there: 0, or 429 or 503 */
+bool http_room_of_address(struct http_server *s, struct str network); /* may it have one more? Else 429 */
+bool http_room_give_way(struct http_server *s, struct str network);   /* one connection for one from there */
 
 /* holders.c: counts connections and bytes, of the server and of each address */
 struct http_holder *http_holders_find(struct http_server *s, struct str network); /* NULL: it has nothing */
@@ -228,7 +247,7 @@ void http_holders_hold(struct http_conn *c, size_t held); /* bytes, instead of t
 /* The same, and if it is more than before: is there room for it, if need be after others gave up what they hold? */
 bool http_holders_grow(struct http_conn *c, size_t held);
 struct http_holder *http_holders_largest(struct http_server *s, bool by_bytes); /* else by connections */
-bool http_holder_is_limited(const struct http_holder *h);                       /* all but unix sockets; NULL: no */
+bool http_holder_is_limited(const struct http_holder *h);                       /* NULL: no */
 
 /* schedule.c */
 void http_schedule_due(struct http_conn *c, enum http_due kind); /* counted from now; replaces the one it had */

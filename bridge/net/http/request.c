@@ -414,8 +414,8 @@ static void request_timeout(struct http_conn *c, enum http_due kind)
         http_wire_kill(c);
         return;
     }
-    /* A handshake that hangs, or an answer that is not taken, has nobody to tell. */
-    if (kind != DUE_ANSWER && conn_is_ready(&c->io)) {
+    /* A handshake or PROXY header that hangs, or an answer that is not taken, has nobody to tell. */
+    if (kind != DUE_ANSWER && conn_is_ready(&c->io) && !c->proxying) {
         request_fail(c, 408);
         return;
     }

@@ -103,7 +103,7 @@ bool http_room_give_way(struct http_server *s, struct str network)
 }
 
 /* False: its address has as many as one may have, and none of them is idle. */
-static bool room_of_address(struct http_server *s, struct str network)
+bool http_room_of_address(struct http_server *s, struct str network)
 {
     const struct http_holder *h = http_holders_find(s, network);
     if (s->o.max_per_address == 0 || !http_holder_is_limited(h) || h->connections < (size_t)s->o.max_per_address)
@@ -111,15 +111,15 @@ static bool room_of_address(struct http_server *s, struct str network)
     struct http_conn *idle = room_idle_of(h);
     if (idle)
         room_evict(idle, EVICTED_IDLE);
+    else
+        room_warn(s, "an address has all the connections it may have: more are refused", network);
     return idle != NULL;
 }
 
 int http_room_make(struct http_server *s, struct str network)
 {
-    if (!room_of_address(s, network)) {
-        room_warn(s, "an address has all the connections it may have: more are refused", network);
+    if (!http_room_of_address(s, network))
         return 429;
-    }
     if (s->count < http_room_limit(s) || http_room_give_way(s, network))
         return 0;
     room_warn(s, "there are no connections left: more are refused", network);

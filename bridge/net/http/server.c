@@ -74,6 +74,7 @@ static void server_accept(struct loop_handler *h, uint32_t events)
             continue;
         if (fd < 0)
             return;
+        http_client_is_proxy(s, peer, network);
         int status = http_room_make(s, str_of(network));
         if (status)
             metric_add(s->refused[status == 429 ? REFUSED_ADDRESS : REFUSED_CONNECTION], 1);
@@ -107,6 +108,7 @@ static void server_fill_options(struct http_server_options *o)
     o->listen = str_dup(str_of(o->listen));
     o->tls_certificate = o->tls_key = o->tls_client_ca = o->tls_client_crl =
         NULL; /* not needed after http_server_new */
+    o->trusted_proxies = (struct strings){ 0 };
 }
 
 static int64_t server_least(int64_t a, int64_t b)
@@ -133,9 +135,10 @@ static void server_fill_durations(struct http_server *s)
 static void server_fill_metrics(struct http_server *s)
 {
     static const char *const reasons[REFUSED_KINDS] = { "bad_request", "too_large", "connections", "timeout", "message",
-                                                        "memory",      "address",   "flood",       "tls" };
+                                                        "memory",      "address",   "flood",       "tls",     "proxy" };
     static const char *const evicted[EVICTED_KINDS] = { "idle", "head", "largest", "memory" };
     s->connections = metric_get(&aqueduct_net_connections, NULL);
+    http_client_open(s);
     for (int i = 0; i < REFUSED_KINDS; i++)
         s->refused[i] = metric_get(&aqueduct_net_refused_total, LABELS(reasons[i]));
     for (int i = 0; i < EVICTED_KINDS; i++)
@@ -168,6 +171,25 @@ struct tls_options http_tls_options(const struct http_server_options *o)
                                  .http2 = o->http2_streams > 0 };
 }
 
+const struct option_value http_proxy_headers[] = {
+    { PROXY_HEADER_X_FORWARDED_FOR, "x-forwarded-for" },
+    { PROXY_HEADER_FORWARDED, "forwarded" },
+    { PROXY_HEADER_NONE, "none" },
+    { 0 },
+};
+
+bool http_server_check(const struct http_server_options *o, struct err *e)
+{
+    const struct tls_options tls = http_tls_options(o);
+    struct networks proxies;
+    if (!networks_open(&proxies, &o->trusted_proxies, e))
+        return err_prefix(e, "trusted_proxies");
+    networks_close(&proxies);
+    if (o->proxy_protocol && o->trusted_proxies.count == 0)
+        return err_set(e, "proxy_protocol: needs trusted_proxies: anybody else could say to be anybody");
+    return tls_fits(&tls, e);
+}
+
 /* TLS and the listening socket. */
 static bool server_listen(struct http_server *s, const struct http_server_options *o, struct err *e)
 {
@@ -175,6 +197,8 @@ static bool server_listen(struct http_server *s, const struct http_server_option
     if (!s->loop)
         return err_set(e, "cannot listen on %s: %s", o->listen, strerror(errno));
     const struct tls_options tls = http_tls_options(o);
+    if (!http_server_check(o, e) || !networks_open(&s->proxies, &o->trusted_proxies, e))
+        return false;
     if (!tls_open(&tls, o->listen, &s->tls, e))
         return false;
     s->listen_fd = listen_open(o->listen, &s->port, e);
@@ -292,6 +316,7 @@ void http_server_free(struct http_server *s)
             http_wire_kill(s->conns[i]);
     server_do_later(s);
     tls_close(s->tls);
+    networks_close(&s->proxies);
     loop_free(s->loop);
     buf_free(&s->output);
     free(s->conns);

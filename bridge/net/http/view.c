@@ -35,10 +35,8 @@ void http_view_fill(const struct http_conn *c, uint64_t id, const struct http1_h
         .target = head->target,
         .headers = head->headers,
         .header_count = head->header_count,
-        .peer = str_of(c->peer),
-        .network = str_of(c->holder->network),
-        .certificate = conn_certificate(&c->io),
     };
+    http_client_fill(c, r);
     struct str path = head->target;
     if (path.at[0] != '/' && path.at[0] != '*')
         path = view_behind_authority(path);
