@@ -3,7 +3,6 @@
  *
  *   load.c       files -> one tree -> struct config
  *   tree.c       text -> tree of nodes, each with its place; aliases, merge keys, several files
- *   expand.c     ${VAR} ${VAR:-default} ${file:/path} in one scalar
  *   sections.c   the sections: their rows, and the mappings by name
  *   endpoints.c  the receivers of a sink that has several
  *   fill.c       a mapping of the tree -> structs, by rows
@@ -22,12 +21,11 @@
 #include "bridge/lib/arena.h"
 
 enum {
-    CONFIG_PROBLEMS = 100,          /* most problems kept */
-    CONFIG_FILE_BYTES = 1 << 20,    /* longest configuration file */
-    CONFIG_SECRET_BYTES = 64 << 10, /* longest ${file:...} */
-    CONFIG_DEPTH = 64,              /* deepest nesting */
-    CONFIG_NODES = 100000,          /* most nodes after aliases are followed */
-    CONFIG_KEYS = 4096,             /* most keys of one mapping */
+    CONFIG_PROBLEMS = 100,       /* most problems kept */
+    CONFIG_FILE_BYTES = 1 << 20, /* longest configuration file */
+    CONFIG_DEPTH = 64,           /* deepest nesting */
+    CONFIG_NODES = 100000,       /* most nodes after aliases are followed */
+    CONFIG_KEYS = 4096,          /* most keys of one mapping */
 };
 
 /* ---- the tree ---- */
@@ -63,12 +61,6 @@ void tree_merge(struct arena *a, struct node *into, struct node *from, struct pr
 struct node *node_get(const struct node *mapping, const char *key); /* NULL: not there, or no mapping */
 bool node_is_null(const struct node *n);                            /* nothing, ~ or null */
 const char *node_kind_name(const struct node *n);                   /* "a list" */
-
-/* Appends what `in` says once expanded to out; false with *e when a part cannot be. *exposed is set when a file in it is
- * not fit for a secret (file_check_secret). */
-bool config_expand(struct str in, struct buf *out, struct err *exposed, struct err *e);
-
-bool config_is_variable(struct str s); /* may it be the name of an environment variable? */
 
 /* ---- problems ---- */
 

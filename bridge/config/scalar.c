@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include "bridge/config/private.h"
+#include "bridge/lib/expand.h"
 #include "bridge/lib/mem.h"
 
 /* A scalar that says something, or a problem. */
@@ -42,12 +43,12 @@ static bool scalar_is_placeholder(struct str s)
  * is none of that. */
 static const char *scalar_slip(struct str written)
 {
-    if (str_starts(written, STR("$")) && config_is_variable((struct str){ written.at + 1, written.n - 1 }))
+    if (str_starts(written, STR("$")) && expand_is_variable((struct str){ written.at + 1, written.n - 1 }))
         return "is $ and a name, which nothing replaces: write ${NAME}";
     if (str_starts(written, STR("$(")) && str_ends(written, STR(")")))
         return "is the text $(...), which nothing replaces: write ${NAME} or ${file:/path}";
     if (str_starts(written, STR("%")) && str_ends(written, STR("%")) && written.n > 2
-        && config_is_variable((struct str){ written.at + 1, written.n - 2 }))
+        && expand_is_variable((struct str){ written.at + 1, written.n - 2 }))
         return "is a name between %, which nothing replaces: write ${NAME}";
     if (str_starts(written, STR("file:")) || str_starts(written, STR("env:")))
         return "begins like a file or a variable, but nothing replaces it: write ${file:/path} or ${NAME}";
@@ -186,8 +187,11 @@ static void scalar_secret(struct fill *f, const struct node *n, struct secret *f
     else if (scalar_is_placeholder(n->text))
         problem_at(f->out, n, at,
                    "is a placeholder that everybody can guess: write ${NAME} or ${file:/path}, without a default");
-    else if (scalar_check_secret(f, n, at))
+    else if (scalar_check_secret(f, n, at)) {
+        struct str rest = n->written, path;
         field->text = arena_text(f->arena, n->text);
+        field->written = expand_next_file(&rest, &path) ? arena_text(f->arena, n->written) : NULL;
+    }
 }
 
 void scalar_fill(struct fill *f, const struct option *row, const struct node *n, void *field, const struct where *at)

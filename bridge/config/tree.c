@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <yaml.h>
 #include "bridge/config/private.h"
+#include "bridge/lib/expand.h"
 
 struct reader {
     struct arena *arena;
@@ -65,7 +66,7 @@ static void tree_expand(struct reader *r, struct node *n)
         return;
     struct buf b = buf_new(CONFIG_FILE_BYTES);
     struct err e, exposed = { "" };
-    if (config_expand(n->written, &b, &exposed, &e)) {
+    if (expand_text(n->written, &b, &exposed, &e)) {
         n->text = (struct str){ arena_text(r->arena, buf_str(&b)), b.n };
         n->exposed = exposed.text[0] ? arena_text(r->arena, str_of(exposed.text)) : NULL;
     } else {

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* ${VAR}, ${VAR:-default}, ${file:/path} and $${ in one scalar. No value ever gets into an error text. */
+/* Replaces variables and files in a text. */
+#include "bridge/lib/expand.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "bridge/config/private.h"
 #include "bridge/lib/file.h"
 
-bool config_is_variable(struct str s)
+bool expand_is_variable(struct str s)
 {
     for (size_t i = 0; i < s.n; i++) {
         char c = s.at[i];
@@ -31,11 +33,11 @@ static bool expand_is_dry(int fd, bool read, size_t bytes)
 static bool expand_fd(int fd, const char *path, struct buf *out, struct err *e)
 {
     size_t start = out->n;
-    bool read = file_read_fd(fd, CONFIG_SECRET_BYTES, out);
+    bool read = file_read_fd(fd, EXPAND_FILE_BYTES, out);
     if (expand_is_dry(fd, read, out->n - start))
         return err_set(e, "file %s is no regular file but %s, and nothing came from it", path, file_kind(fd));
     if (!read)
-        return errno == EFBIG ? err_set(e, "file %s is longer than %d KiB", path, CONFIG_SECRET_BYTES >> 10)
+        return errno == EFBIG ? err_set(e, "file %s is longer than %d KiB", path, EXPAND_FILE_BYTES >> 10)
                               : err_set(e, "cannot read file %s: %s", path, strerror(errno));
     if (out->n > start && memchr(out->at + start, '\0', out->n - start))
         return err_set(e, "file %s contains a NUL byte", path);
@@ -66,11 +68,11 @@ static bool expand_check_default(struct str name, struct str text, struct err *e
 {
     if (memchr(text.at, '{', text.n))
         return err_set(e, "the default of ${%.*s:-...} holds a {, but it ends at the first }", STR_ARG(name));
-    if (text.n > 1 && text.at[0] == '$' && config_is_variable((struct str){ text.at + 1, text.n - 1 }))
+    if (text.n > 1 && text.at[0] == '$' && expand_is_variable((struct str){ text.at + 1, text.n - 1 }))
         return err_set(e, "the default of ${%.*s:-...} is a variable, but a default is plain text: write ${%.*s} alone",
                        STR_ARG(name), (int)text.n - 1, text.at + 1);
     for (size_t i = 0; i + 1 < text.n; i++)
-        if (text.at[i] == '$' && (text.at[i + 1] == '(' || config_is_variable((struct str){ text.at + i + 1, 1 })))
+        if (text.at[i] == '$' && (text.at[i + 1] == '(' || expand_is_variable((struct str){ text.at + i + 1, 1 })))
             return err_set(e,
                            "the default of ${%.*s:-...} holds $ and a name, but a default is plain text and nothing in "
                            "it is replaced: leave the default away, or put ${NAME} behind the }",
@@ -83,7 +85,7 @@ static bool expand_variable(struct str inside, struct buf *out, struct err *e)
     const char *dash = memmem(inside.at, inside.n, ":-", 2);
     struct str name = { inside.at, dash ? (size_t)(dash - inside.at) : inside.n };
     char c_name[256];
-    if (!config_is_variable(name) || name.n >= sizeof c_name)
+    if (!expand_is_variable(name) || name.n >= sizeof c_name)
         return err_set(
             e,
             "${ begins a variable: write ${NAME}, ${NAME:-default} or ${file:/path}, or $${ for the characters themselves");
@@ -112,7 +114,7 @@ static bool expand_one(struct str inside, struct buf *out, struct err *exposed, 
     return expand_variable(inside, out, e);
 }
 
-bool config_expand(struct str in, struct buf *out, struct err *exposed, struct err *e)
+bool expand_text(struct str in, struct buf *out, struct err *exposed, struct err *e)
 {
     for (size_t i = 0; i < in.n;) {
         struct str rest = { in.at + i, in.n - i };
@@ -131,4 +133,20 @@ bool config_expand(struct str in, struct buf *out, struct err *exposed, struct e
         }
     }
     return out->failed ? err_set(e, "is longer than %zu bytes once expanded", out->max) : true;
+}
+
+bool expand_next_file(struct str *rest, struct str *path)
+{
+    for (size_t i = 0; i < rest->n; i++) {
+        struct str here = str_from(*rest, i);
+        if (str_starts(here, STR("$${")))
+            i += 2;
+        else if (str_starts(here, STR("${file:"))) {
+            here = str_from(here, 7);
+            bool closed = str_cut(&here, '}', path) && here.at;
+            *rest = here;
+            return closed;
+        }
+    }
+    return false;
 }

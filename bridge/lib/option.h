@@ -29,6 +29,7 @@ struct moment { /* 2026-12-24 (its end, in UTC), 2026-12-24T18:00:00Z */
 struct secret { /* never printed */
     char *text;
     struct moment until; /* in lists whose row has `.of` (secret_rows), else not given */
+    char *written;       /* as the configuration has it, where it comes from a file (${file:...}); else NULL */
 };
 struct secrets {
     struct secret *at;

@@ -337,6 +337,7 @@ bool endpoint_grant(const struct webhook_endpoint *ep, struct grant *g)
 
 bool endpoint_may_sign(const struct sink *s, struct webhook_endpoint *ep, int64_t wall_ms, struct err *e)
 {
+    signer_refresh(&ep->signer, s->id);
     if (signer_turn(&ep->signer, wall_ms))
         endpoint_warn_of_keys(s, ep, wall_ms);
     return !signer_has_ended(&ep->signer) || !signer_warning(&ep->signer, wall_ms, e);

@@ -41,20 +41,21 @@ static bool signer_check_order(const struct signer *s, const struct signature_op
     return true;
 }
 
-bool signer_load(struct signer *s, const struct signature_options *o, const struct secrets *secrets, bool unsigned_,
-                 struct err *e)
+static void signer_free_keys(struct signer *s)
 {
-    *s = (struct signer){ .style = signature_style(o->scheme), .secrets = secrets };
-    if (secrets->count == 0 && !unsigned_)
-        return err_set(e, "secrets: at least one is needed (or `unsigned: true`)");
-    if (secrets->count > 0 && unsigned_)
-        return err_set(e, "unsigned: true and secrets exclude each other");
-    if (!signer_set_header(s, o, e) || !signer_check_order(s, o, secrets, e))
-        return false;
-    s->keys = mem_grow(NULL, secrets->count + 1, sizeof *s->keys);
-    s->live = mem_grow(NULL, secrets->count + 1, sizeof *s->live);
-    for (size_t i = 0; i < secrets->count; i++) {
-        struct key *key = key_new(str_of(secrets->at[i].text), s->style->boxed, KEY_SIGNS, e);
+    for (size_t i = 0; i < s->count; i++)
+        key_free(s->keys[i]);
+    free(s->keys);
+    free(s->live);
+}
+
+/* Makes the keys of the secrets. */
+static bool signer_load_keys(struct signer *s, struct err *e)
+{
+    s->keys = mem_grow(NULL, s->secrets.count + 1, sizeof *s->keys);
+    s->live = mem_grow(NULL, s->secrets.count + 1, sizeof *s->live);
+    for (size_t i = 0; i < s->secrets.count; i++) {
+        struct key *key = key_new(str_of(s->secrets.at[i].text), s->style->boxed, KEY_SIGNS, e);
         if (!key)
             return err_prefix(e, "secrets[%zu]", i);
         s->keys[s->count++] = key;
@@ -63,24 +64,55 @@ bool signer_load(struct signer *s, const struct signature_options *o, const stru
     return true;
 }
 
+bool signer_load(struct signer *s, const struct signature_options *o, const struct secrets *secrets, bool unsigned_,
+                 struct err *e)
+{
+    *s = (struct signer){ .style = signature_style(o->scheme), .secrets = *secrets };
+    if (secrets->count == 0 && !unsigned_)
+        return err_set(e, "secrets: at least one is needed (or `unsigned: true`)");
+    if (secrets->count > 0 && unsigned_)
+        return err_set(e, "unsigned: true and secrets exclude each other");
+    if (!signer_set_header(s, o, e) || !signer_check_order(s, o, secrets, e))
+        return false;
+    secret_files_open(&s->files, secrets);
+    return signer_load_keys(s, e);
+}
+
 void signer_free(struct signer *s)
 {
-    for (size_t i = 0; i < s->count; i++)
-        key_free(s->keys[i]);
-    free(s->keys);
-    free(s->live);
+    signer_free_keys(s);
+    secret_files_close(&s->files);
     *s = (struct signer){ 0 };
+}
+
+static bool signer_take(void *ctx, const struct secrets *now, struct err *e)
+{
+    struct signer *s = ctx, fresh = { .style = s->style, .secrets = *now };
+    if (!signer_load_keys(&fresh, e)) {
+        signer_free_keys(&fresh);
+        return false;
+    }
+    signer_free_keys(s);
+    fresh.header = s->header;
+    fresh.files = s->files;
+    *s = fresh;
+    return true;
+}
+
+void signer_refresh(struct signer *s, const char *of)
+{
+    secret_files_turn(&s->files, signer_take, s, of);
 }
 
 bool signer_look(struct signer *s, int64_t wall_ms)
 {
     struct err why;
-    int64_t soon = secrets_last_ms(s->secrets) - SECRET_SOON_MS;
+    int64_t soon = secrets_last_ms(&s->secrets) - SECRET_SOON_MS;
     s->turn_ms = soon > wall_ms ? soon : INT64_MAX;
     s->live_count = 0;
     for (size_t i = 0; i < s->count; i++) {
-        int64_t until = s->secrets->at[i].until.ms;
-        if (secret_has_ended(&s->secrets->at[i], wall_ms))
+        int64_t until = s->secrets.at[i].until.ms;
+        if (secret_has_ended(&s->secrets.at[i], wall_ms))
             continue;
         s->live[s->live_count++] = s->keys[i];
         if (until && until < s->turn_ms)
@@ -91,7 +123,7 @@ bool signer_look(struct signer *s, int64_t wall_ms)
 
 bool signer_warning(const struct signer *s, int64_t wall_ms, struct err *why)
 {
-    return secrets_warning(s->secrets, wall_ms, "nothing is sent", why);
+    return secrets_warning(&s->secrets, wall_ms, "nothing is sent", why);
 }
 
 bool signer_has_header(const struct signer *s, const char *name)

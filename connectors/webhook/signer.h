@@ -5,6 +5,7 @@
  *
  * One thread per signer. */
 #pragma once
+#include "bridge/auth/secret_files.h"
 #include "bridge/auth/signature.h"
 #include "bridge/lib/option.h"
 
@@ -16,9 +17,10 @@ extern const struct option signature_rows[];
 
 struct signer {
     const struct signature_style *style;
-    const char *header; /* of the signature */
-    const struct secrets *secrets;
-    struct key **keys; /* of the secrets, in their order; none: requests are not signed */
+    const char *header;        /* of the signature */
+    struct secrets secrets;    /* borrowed */
+    struct secret_files files; /* where they come from files: what those say by now */
+    struct key **keys;         /* of the secrets, in their order; none: requests are not signed */
     size_t count;
     struct key **live; /* those of them that have not ended */
     size_t live_count;
@@ -44,6 +46,9 @@ static inline bool signer_turn(struct signer *s, int64_t wall_ms)
 {
     return wall_ms >= s->turn_ms && signer_look(s, wall_ms);
 }
+
+/* Takes over the keys that files say by now; before each request. `of`: whose they are, for the log. */
+void signer_refresh(struct signer *s, const char *of);
 
 /* Is this one of the headers that it adds? */
 bool signer_has_header(const struct signer *s, const char *name);

@@ -2,9 +2,10 @@
 /* ${...} in any text: what is escaped comes out as it was, what has no ${ is left alone, a failure has a text, and no
  * text of a failure holds a value. */
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "bridge/config/private.h"
+#include "bridge/lib/expand.h"
 #include "bridge/lib/mem.h"
 
 enum { MOST = 4096 };
@@ -40,7 +41,7 @@ static void set_up(void)
     f = fopen("nul", "w");
     CHECK(f && fwrite("a\0b", 1, 3, f) == 3 && fclose(f) == 0);
     f = fopen("long", "w");
-    CHECK(f && ftruncate(fileno(f), CONFIG_SECRET_BYTES + 1) == 0 && fclose(f) == 0);
+    CHECK(f && ftruncate(fileno(f), EXPAND_FILE_BYTES + 1) == 0 && fclose(f) == 0);
     CHECK(fchdir(back) == 0);
     atexit(clean_up);
 }
@@ -50,7 +51,7 @@ static bool expand(struct str in, struct buf *out, struct err *e)
     struct err exposed = { "" };
     *out = buf_new(MOST);
     CHECK(fchdir(here) == 0);
-    bool good = config_expand(in, out, &exposed, e);
+    bool good = expand_text(in, out, &exposed, e);
     CHECK(fchdir(back) == 0);
     return good;
 }

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Secrets: what is evidently not one, and what key a good one makes. */
-#include "bridge/auth/secret.h"
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "bridge/auth/secret_files.h"
+#include "tests/support/folder.h"
+#include "tests/support/metric.h"
 #include "tests/support/test.h"
 
 #define BASE64 "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" /* 24 bytes */
@@ -183,6 +188,110 @@ TEST(names_of_secrets)
             fail_msg("%s", no[i]);
 }
 
+/* ---- secrets that come from files ---- */
+
+static char folder[FOLDER_BYTES], path[FOLDER_BYTES + 16];
+
+static void write_secret(const char *text, mode_t mode)
+{
+    char fresh[sizeof path + 8];
+    snprintf(fresh, sizeof fresh, "%s.new", path);
+    FILE *f = fopen(fresh, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+    assert_int_equal(chmod(fresh, mode), 0);
+    assert_int_equal(rename(fresh, path), 0);
+}
+
+struct taker {
+    char texts[256]; /* of all secrets, each with a blank behind it */
+    int times;
+    bool refuses;
+};
+
+static bool take(void *ctx, const struct secrets *now, struct err *e)
+{
+    struct taker *t = ctx;
+    t->times++;
+    if (t->refuses)
+        return err_set(e, "secrets[0]: is not good");
+    t->texts[0] = '\0';
+    for (size_t i = 0; i < now->count; i++)
+        snprintf(t->texts + strlen(t->texts), sizeof t->texts - strlen(t->texts), "%s ", now->at[i].text);
+    return true;
+}
+
+/* Two looks: it must have stayed as it is. */
+static void look(struct secret_files *f, struct taker *t)
+{
+    for (int i = 0; i < 2; i++) {
+        clock_fake_advance(WATCH_LOOK_MS + 1);
+        secret_files_turn(f, take, t, "test");
+    }
+}
+
+static int64_t reloads(const char *result)
+{
+    return metric_value(metric_named("aqueduct_reloads_total", LABELS("secrets", "test", result)));
+}
+
+TEST(secrets_follow_their_files)
+{
+    char written[sizeof path + 16];
+    clock_fake(1000, 1700000000000);
+    folder_make(folder);
+    snprintf(path, sizeof path, "%s/secret", folder);
+    snprintf(written, sizeof written, "a-${file:%s}", path);
+    write_secret("first\n", 0600);
+    struct secret list[] = { { .text = (char[]){ "a-first" }, .written = written }, { .text = (char[]){ "fixed" } } };
+    const struct secrets secrets = { list, 2 };
+    struct secret_files f;
+    struct taker t = { .times = 0 };
+    secret_files_open(&f, &secrets);
+    assert_true(secret_files_any(&f));
+    look(&f, &t);
+    assert_int_equal(t.times, 0); /* nothing changed */
+    write_secret("second\n", 0600);
+    clock_fake_advance(WATCH_LOOK_MS + 1);
+    secret_files_turn(&f, take, &t, "test");
+    assert_int_equal(t.times, 0); /* it may be half written */
+    look(&f, &t);
+    assert_string_equal(t.texts, "a-second fixed ");
+    assert_int_equal(reloads("taken"), 1);
+    write_secret("for-all", 0644); /* all users of this machine can read it */
+    look(&f, &t);
+    unlink(path);
+    look(&f, &t);
+    look(&f, &t);
+    assert_int_equal(reloads("refused"), 2); /* each once */
+    assert_string_equal(t.texts, "a-second fixed ");
+    t.refuses = true;
+    write_secret("third", 0600);
+    look(&f, &t);
+    assert_int_equal(reloads("refused"), 3);
+    t.refuses = false;
+    watch_ask(); /* SIGHUP */
+    secret_files_turn(&f, take, &t, "test");
+    assert_string_equal(t.texts, "a-third fixed ");
+    secret_files_close(&f);
+    folder_remove(folder);
+    clock_real();
+}
+
+TEST(secrets_without_files_have_no_news)
+{
+    struct secret list[] = { { .text = (char[]){ "fixed" } } };
+    struct secret_files f;
+    struct taker t = { .times = 0 };
+    secret_files_open(&f, &(struct secrets){ list, 1 });
+    assert_false(secret_files_any(&f));
+    watch_ask();
+    secret_files_turn(&f, take, &t, "test");
+    assert_int_equal(t.times, 0);
+    secret_files_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -191,6 +300,8 @@ int main(void)
         cmocka_unit_test(random_ones_are_good),
         cmocka_unit_test(keys),
         cmocka_unit_test(names_of_secrets),
+        cmocka_unit_test(secrets_follow_their_files),
+        cmocka_unit_test(secrets_without_files_have_no_news),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

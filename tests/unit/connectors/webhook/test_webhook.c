@@ -4,14 +4,17 @@
 #include <stdlib.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "bridge/auth/secret.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/watch.h"
 #include "connectors/webhook/answer.h"
 #include "connectors/webhook/endpoint.h"
 #include "tests/support/connector.h"
 #include "tests/support/event.h"
+#include "tests/support/folder.h"
 #include "tests/support/receiver.h"
 #include "tests/support/test.h"
 
@@ -915,6 +918,49 @@ TEST(a_key_signs_until_its_date)
     clock_real();
 }
 
+static void expect_signature(struct signer *s, const char *expected)
+{
+    struct buf lines = buf_new(4096);
+    signer_refresh(s, "test");
+    signer_add(s, STR("m1"), NOW_MS, STR("{}"), &lines);
+    const char *found = memmem(lines.at, lines.n, "webhook-signature: ", 19);
+    assert_string_equal(found ? found + 19 : "", expected);
+    buf_free(&lines);
+}
+
+static void write_key(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+    assert_int_equal(chmod(path, 0600), 0);
+    watch_ask();
+}
+
+TEST(a_key_follows_its_file)
+{
+    char folder[FOLDER_BYTES], path[FOLDER_BYTES + 8], written[FOLDER_BYTES + 24];
+    struct err e;
+    struct signer signer;
+    clock_fake(1000, NOW_MS);
+    folder_make(folder);
+    snprintf(path, sizeof path, "%s/key", folder);
+    snprintf(written, sizeof written, "${file:%s}", path);
+    struct secret one = { .text = (char[]){ SECRET_1 }, .written = written };
+    const struct signature_options o = { .scheme = SIGNATURE_STANDARD };
+    assert_true(signer_load(&signer, &o, &(struct secrets){ &one, 1 }, false, &e));
+    write_key(path, SECRET_1);
+    expect_signature(&signer, SIGNED_1);
+    write_key(path, SECRET_2 "\n");
+    expect_signature(&signer, SIGNED_2);
+    write_key(path, "too short");
+    expect_signature(&signer, SIGNED_2);
+    signer_free(&signer);
+    folder_remove(folder);
+    clock_real();
+}
+
 TEST(where_there_is_one_signature_the_next_key_signs_when_the_first_has_ended)
 {
     static char text_1[] = "a secret for the time before", text_2[] = "a secret for the time after";
@@ -1279,6 +1325,7 @@ int main(void)
         cmocka_unit_test(no_data_and_no_content_type),
         cmocka_unit_test(published_vectors),
         cmocka_unit_test(a_key_signs_until_its_date),
+        cmocka_unit_test(a_key_follows_its_file),
         cmocka_unit_test(where_there_is_one_signature_the_next_key_signs_when_the_first_has_ended),
         cmocka_unit_test(without_a_key_that_signs_nothing_is_sent_and_no_attempt_counted),
         cmocka_unit_test(what_ended_unsent_is_told_though_the_receiver_that_its_transfer_served_before_goes),
