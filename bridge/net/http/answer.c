@@ -73,6 +73,29 @@ static void answer_add_number(struct buf *out, uint64_t n)
     buf_add(out, digits + at, sizeof digits - at);
 }
 
+/* What the client may do about it. */
+static const char *answer_detail(int status)
+{
+    switch (status) {
+    case 400: return "the request is not as RFC 9110 and RFC 9112 have it";
+    case 408: return "the request came too slowly";
+    case 413: return "the body is longer than is taken here";
+    case 414: return "the target is longer than is taken here";
+    case 417: return "no other expectation than 100-continue is known";
+    case 429: return "there are too many connections from this address; try again later";
+    case 431: return "the request's head is longer than is taken here";
+    case 503: return "too much is under way; try again later";
+    case 505: return "another version of HTTP is spoken here";
+    }
+    return http_status_text(status);
+}
+
+void http_answer_problem(int status, char out[HTTP_PROBLEM])
+{
+    snprintf(out, HTTP_PROBLEM, "{\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\"}", http_status_text(status), status,
+             answer_detail(status));
+}
+
 /* Written once a second. */
 const char *http_answer_date(struct http_server *s)
 {

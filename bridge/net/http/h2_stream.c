@@ -114,11 +114,12 @@ void h2_stream_answer(struct http_conn *c, struct http2_stream *st, int status, 
 
 void h2_stream_fail(struct http_conn *c, struct http2_stream *st, int status)
 {
-    char text[64];
-    snprintf(text, sizeof text, "%s\n", http_status_text(status));
-    const struct header later = { STR("Retry-After"), STR("1") };
+    char text[HTTP_PROBLEM];
+    const struct header headers[] = { { STR("Content-Type"), STR("application/problem+json") },
+                                      { STR("Retry-After"), STR("1") } };
+    http_answer_problem(status, text);
     http_answer_refused(c->s, status);
-    h2_stream_answer(c, st, status, &later, status == 503, str_of(text));
+    h2_stream_answer(c, st, status, headers, status == 503 ? 2 : 1, str_of(text));
 }
 
 void h2_stream_give_up(struct http_conn *c, struct http2_stream *st)

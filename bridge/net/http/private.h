@@ -217,6 +217,8 @@ bool http_view_is_for_server(const struct http_request *r); /* OPTIONS *: nothin
 bool http_view_ask(struct http_server *s, const struct http_request *r, int64_t *max_body);
 
 /* answer.c: builds an answer in s->output */
+enum { HTTP_PROBLEM = 256 };
+void http_answer_problem(int status, char out[HTTP_PROBLEM]); /* our own body of a refusal: application/problem+json */
 struct buf *http_answer_begin(struct http_server *s, int status, const struct header *headers, size_t count);
 void http_answer_length(struct buf *out, size_t n);
 const char *http_answer_date(struct http_server *s);         /* "Sun, 06 Nov 1994 08:49:37 GMT" */

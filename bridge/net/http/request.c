@@ -10,6 +10,8 @@
 #include "bridge/net/http/h1.h"
 #include "bridge/net/http/private.h"
 
+enum { REFUSAL_HEADERS = 4 }; /* most headers of our own answer to what is not taken */
+
 /* Kept of a request that is incomplete, and of what was sent ahead of its turn. */
 struct http_work {
     struct buf in;         /* received, not looked at yet */
@@ -139,10 +141,14 @@ static void request_reply(struct http_conn *c, uint64_t id, int status, const st
 
 void http_request_refuse(struct http_conn *c, int status, const struct header *headers, size_t count)
 {
-    char text[64];
-    snprintf(text, sizeof text, "%s\n", http_status_text(status));
+    char text[HTTP_PROBLEM];
+    struct header all[REFUSAL_HEADERS] = { { STR("Content-Type"), STR("application/problem+json") } };
+    CHECK(count < REFUSAL_HEADERS);
+    for (size_t i = 0; i < count; i++)
+        all[i + 1] = headers[i];
+    http_answer_problem(status, text);
     c->keep_alive = false;
-    request_answer(c, status, headers, count, str_of(text));
+    request_answer(c, status, all, count + 1, str_of(text));
 }
 
 /* Refuses what the client sent, and counts it. */
