@@ -69,7 +69,8 @@ void help_all(const struct connectors *connectors, FILE *out)
                  "  aqueduct check && aqueduct run\n\n"
                  "More: aqueduct help NAME, where NAME is a source, a sink, a command, an option (capture), or one of\n"
                  "  broker local kafka topics source sink routes filter template events admin log config metrics,\n"
-                 "  or a preset: anythingllm anythingllm-0 flowise kotaemon langfuse langsmith n8n open-webui openai,\n"
+                 "  or a preset: anythingllm anythingllm-0 flowise kotaemon langfuse langsmith message n8n\n"
+                 "  open-webui openai,\n"
                  "  or a receiver (for:): airflow discord flowise n8n slack teams zapier\n");
 }
 

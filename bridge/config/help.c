@@ -267,6 +267,9 @@ static void help_print_preset(const struct preset_text *p, const char *name, FIL
     for (size_t i = 0; rules && i < rules->count; i++)
         help_print_rule(rules->at[i].value, out);
     help_print_kinds(node_get(root, "map"), out);
+    const struct node *plain = node_get(root, "type"); /* of what is not mapped */
+    if (plain)
+        fprintf(out, "      %.*s\n", STR_ARG(plain->text));
     arena_free(&tree);
 }
 

@@ -3,6 +3,7 @@
 #include "bridge/event/event.h"
 #include <stdatomic.h>
 #include <stdlib.h>
+#include "bridge/event/trace.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/uri.h"
@@ -96,6 +97,11 @@ static bool event_is_string(struct str s)
 bool event_is_value(struct str value)
 {
     return value.n <= EVENT_ATTRIBUTE_BYTES && event_is_string(value);
+}
+
+bool event_is_content(struct str extension)
+{
+    return !trace_is_header(extension) && !str_starts(extension, STR(EVENT_KEPT_PREFIX));
 }
 
 static bool event_check_value(const char *name, size_t name_n, struct str value, struct err *e)

@@ -24,7 +24,8 @@ enum {
     EVENT_HEADERS = EVENT_ATTRIBUTES + 9, /* most headers that event_to_headers writes */
 };
 
-#define EVENT_HEADER_PREFIX "ce_" /* begins the names of a record's headers */
+#define EVENT_HEADER_PREFIX "ce_"  /* begins the names of a record's headers */
+#define EVENT_KEPT_PREFIX   "http" /* begins the names of attributes that tell of the request an event came with */
 
 struct event {
     struct str id, source, type;                           /* required, not empty */
@@ -52,6 +53,8 @@ void event_unref(const struct event *ev); /* accepts NULL */
 /* The memory that it takes, attributes and all: what limits count. */
 size_t event_bytes(const struct event *ev);
 bool event_is_value(struct str value); /* can an attribute have it? */
+/* Does the extension say what the event is? A trace and what tells of the request do not: a repeat has others. */
+bool event_is_content(struct str extension);
 /* The types of a born event's extensions as the header TRAIL_TYPES has them; absent when all are strings. */
 struct str event_types(const struct event *ev);
 /* Are source and dataschema what CloudEvents wants: a URI reference and a URI? Asked where events come in, not of stored

@@ -26,7 +26,7 @@ bool filter_fits(enum dialect dialect, struct str text, struct str value);
 
 /* ---- templates ---- */
 
-enum template_source { SOURCE_NOTHING, SOURCE_ATTRIBUTE, SOURCE_DATA, SOURCE_EVENT, SOURCE_WEBHOOK_ID };
+enum template_source { SOURCE_NOTHING, SOURCE_ATTRIBUTE, SOURCE_DATA, SOURCE_EVENT, SOURCE_WEBHOOK_ID, SOURCE_PART };
 
 /* A piece of a text: what stands there literally, or an expression. */
 struct template_piece {
@@ -34,9 +34,10 @@ struct template_piece {
     size_t n;
     bool expression;
     enum template_source source;
-    char *attribute;
-    size_t place;   /* of its pointer, among the values; 0: the whole data */
-    char *fallback; /* JSON; NULL: none */
+    char *attribute; /* or the name of a part */
+    size_t group;    /* of a part */
+    size_t place;    /* of its pointer, among the values; 0: the whole data */
+    char *fallback;  /* JSON; NULL: none */
     bool omit, html;
     int64_t cut; /* characters; 0: all */
 };
@@ -66,8 +67,13 @@ struct template_set {
     struct template **at;
     size_t count, parts;
     struct jpointers *pointers;
-    /* of the event that is rendered */
+    const struct template_world *world; /* NULL: of events */
+    /* of the event, or whatever else, that is rendered */
     const struct event *event;
+    struct str data;
+    bool json; /* it is JSON */
+    template_part_fn *part;
+    void *ctx;
     struct str webhook_id;
     struct jscan_value values[TEMPLATE_PLACES];
     bool found;

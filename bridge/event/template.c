@@ -53,6 +53,13 @@ struct template_set *template_set_new(void)
     return set;
 }
 
+struct template_set *template_set_new_of(const struct template_world *world)
+{
+    struct template_set *set = template_set_new();
+    set->world = world;
+    return set;
+}
+
 void template_set_free(struct template_set *set)
 {
     if (!set)
@@ -159,6 +166,28 @@ static bool template_is_attribute(struct str name)
     return n == name.n && n > 0 && n <= EVENT_NAME_BYTES;
 }
 
+/* A named text of something that is no event. */
+static bool template_part(const struct template_set *set, struct template_piece *p, struct str word, struct err *e)
+{
+    struct str name = word, group;
+    str_cut(&name, '.', &group);
+    for (size_t i = 0; name.n > 0 && set->world->groups[i]; i++)
+        if (str_eq(group, str_of(set->world->groups[i]))) {
+            p->source = SOURCE_PART;
+            p->group = i;
+            p->attribute = str_dup(name);
+            return true;
+        }
+    return err_set(e, "not %s", set->world->wanted);
+}
+
+/* Is it what the data is called, or a path in it? */
+static bool template_is_data(const struct template_set *set, struct str word)
+{
+    struct str name = str_of(set->world ? set->world->data : "data");
+    return str_starts(word, name) && (word.n == name.n || word.at[name.n] == '.');
+}
+
 /* Where the value comes from. */
 static bool template_operand(struct template_set *set, struct template_piece *p, struct str word, struct err *e)
 {
@@ -169,12 +198,14 @@ static bool template_operand(struct template_set *set, struct template_piece *p,
     }
     if (word.n > 0 && word.at[0] == '/')
         return template_pointer(set, p, word, e);
-    if (str_eq(word, STR("data")) || str_starts(word, STR("data."))) {
+    if (template_is_data(set, word)) {
         struct buf pointer = buf_new(JPOINTER_BYTES);
         bool good = template_path(word, &pointer, e) && template_pointer(set, p, buf_str(&pointer), e);
         buf_free(&pointer);
         return good;
     }
+    if (set->world)
+        return template_part(set, p, word, e);
     if (str_eq(word, STR("event")))
         p->source = SOURCE_EVENT;
     else if (str_eq(word, STR("webhook.id")))
@@ -481,4 +512,20 @@ const struct template *template_of_text(struct template_set *set, struct str tex
         return template_keep(set, t);
     template_free(t);
     return NULL;
+}
+
+void template_add_outline(struct buf *out, const struct template *t)
+{
+    for (size_t i = 0; i < t->piece_count; i++)
+        if (t->pieces[i].expression)
+            buf_add_c(out, "{x}");
+        else
+            buf_add(out, t->pieces[i].text, t->pieces[i].n);
+}
+
+void template_parts(const struct template *t, void (*each)(void *ctx, size_t group, const char *name), void *ctx)
+{
+    for (size_t i = 0; i < t->piece_count; i++)
+        if (t->pieces[i].source == SOURCE_PART)
+            each(ctx, t->pieces[i].group, t->pieces[i].attribute);
 }

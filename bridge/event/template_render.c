@@ -12,16 +12,35 @@ struct template_value {
     struct str raw;
 };
 
-void template_see(struct template_set *set, const struct event *ev, struct str webhook_id)
+static void template_begin(struct template_set *set)
 {
-    set->event = ev;
-    set->webhook_id = webhook_id;
     set->found = false;
     struct buf *const work[] = { &set->whole, &set->text, &set->shaped };
     for (size_t i = 0; i < sizeof work / sizeof *work; i++) {
         work[i]->max = WORK_BYTES;
         buf_reset(work[i]);
     }
+}
+
+void template_see(struct template_set *set, const struct event *ev, struct str webhook_id)
+{
+    template_begin(set);
+    set->event = ev;
+    set->webhook_id = webhook_id;
+    set->data = ev->data;
+    set->json = ev->data.at && event_type_is_json(ev->datacontenttype);
+}
+
+bool template_see_parts(struct template_set *set, struct str data, bool json, template_part_fn *part, void *ctx,
+                        struct err *e)
+{
+    template_begin(set);
+    set->data = data;
+    set->json = json;
+    set->part = part;
+    set->ctx = ctx;
+    set->found = json;
+    return !json || jpointers_find(set->pointers, data, set->values, e);
 }
 
 static struct template_value template_plain(struct str text)
@@ -44,15 +63,13 @@ static struct template_value template_attribute(const struct event *ev, struct s
 
 static struct template_value template_data(struct template_set *set, size_t place)
 {
-    const struct event *ev = set->event;
     if (!set->found) {
         set->found = true;
-        bool json = ev->data.at && event_type_is_json(ev->datacontenttype);
-        jpointers_find(set->pointers, json ? ev->data : STR_ABSENT, set->values, NULL);
+        jpointers_find(set->pointers, set->json ? set->data : STR_ABSENT, set->values, NULL);
     }
     struct jscan_value v = set->values[place];
-    if (place == 0 && v.type == JSCAN_NONE && str_is_utf8(ev->data))
-        return template_plain(ev->data); /* it is text */
+    if (place == 0 && v.type == JSCAN_NONE && str_is_utf8(set->data))
+        return template_plain(set->data); /* it is text */
     return (struct template_value){ v.type, false, v.raw };
 }
 
@@ -74,7 +91,10 @@ static struct template_value template_find(struct template_set *set, const struc
     case SOURCE_DATA: v = template_data(set, p->place); break;
     case SOURCE_EVENT: v = template_event(set); break;
     case SOURCE_WEBHOOK_ID: v = template_plain(set->webhook_id); break;
+    case SOURCE_PART: v = template_plain(set->part(set->ctx, p->group, p->attribute)); break;
     }
+    if (set->world && v.type == JSCAN_STRING && v.raw.n == (v.plain ? 0 : 2))
+        v.type = JSCAN_NONE;
     if (v.type > JSCAN_NULL || !p->fallback)
         return v;
     return (struct template_value){ jscan_value_of(p->fallback, p->fallback).type, false, str_of(p->fallback) };
@@ -148,6 +168,16 @@ void template_add_encoded(struct buf *out, struct str text)
     }
 }
 
+void template_add_type(struct buf *out, struct str text)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.at[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_'
+                     || c == '-';
+        buf_add_char(out, plain ? c : c == '/' ? '.' : '_');
+    }
+}
+
 /* May the text be a header's value? */
 static bool template_check_line(const struct template_piece *p, struct str text, struct err *e)
 {
@@ -176,6 +206,7 @@ static enum template_result template_add_expression(struct template_set *set, co
     case TEMPLATE_JSON: jscan_add_escaped(out, text); break;
     case TEMPLATE_URL:
     case TEMPLATE_QUERY: template_add_encoded(out, text); break;
+    case TEMPLATE_TYPE: template_add_type(out, text); break;
     case TEMPLATE_LINE:
         if (!template_check_line(p, text, e))
             return TEMPLATE_FAILED;

@@ -3,7 +3,6 @@
  * for each sender. */
 #include "bridge/intake/seen.h"
 #include <stdlib.h>
-#include "bridge/event/trace.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/siphash.h"
@@ -105,7 +104,7 @@ static uint64_t seen_extensions(const struct seen *s, const struct event *ev)
     uint64_t sum = 0;
     for (size_t i = 0; i < ev->extension_count; i++) {
         const struct header *x = &ev->extensions[i];
-        if (trace_is_header(x->name))
+        if (!event_is_content(x->name))
             continue;
         struct siphash h = siphash_begin(&s->key);
         siphash_add(&h, x->name);

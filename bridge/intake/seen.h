@@ -4,8 +4,8 @@
  * sender is a scope up to its first '?'. One thread.
  *
  * An event is known by the digest of (scope, source, id); a second digest, of its content, tells a repeat from another
- * event under the same id. Nothing else is kept, so what senders choose costs no more than this: some 50 bytes an event. Time
- * and trace context are no content: a repeat has others.
+ * event under the same id. Nothing else is kept, so what senders choose costs no more than this: some 50 bytes an event. Time,
+ * trace context and what tells of the request are no content (event_is_content): a repeat has others.
  *
  * A stored event is known with the places where it is, as bits of the user's: an event for several topics may be in one of
  * them and not in another, when what should have stored it there ended in between.

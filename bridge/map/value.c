@@ -474,6 +474,12 @@ static bool value_read_time(sqlite3_stmt *row, int col, int64_t *ms, bool *local
     return false;
 }
 
+bool value_time_of(struct str text, int64_t *ms)
+{
+    bool local;
+    return value_time_of_text(text, ms, &local);
+}
+
 bool value_time(sqlite3_stmt *row, int col, int64_t *ms)
 {
     bool local;

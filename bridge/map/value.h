@@ -39,7 +39,9 @@ void value_json(struct buf *out, sqlite3_stmt *row, int col, enum form form, con
 /* Milliseconds since 1970 of an INTEGER or REAL (s, ms, us, ns by magnitude; a Julian day) or TEXT (ISO, UTC unless
  * it says otherwise); false when it is none of these. Columns may mix them. */
 bool value_time(sqlite3_stmt *row, int col, int64_t *ms);
-/* The same where texts that do not say their offset are of that zone; NULL: UTC. */
+/* Of a text, which may also be the digits of such a number. */
+bool value_time_of(struct str text, int64_t *ms);
+/* The same as value_time where texts that do not say their offset are of that zone; NULL: UTC. */
 bool value_time_in(sqlite3_stmt *row, int col, const struct zone *zone, int64_t *ms);
 /* Of a time that the zone's clock shows twice, the second one, unless that is still to come at `now`. */
 bool value_time_until(sqlite3_stmt *row, int col, const struct zone *zone, int64_t now, int64_t *ms);

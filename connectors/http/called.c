@@ -2,6 +2,7 @@
 /* Names of paths, without the secrets in them. */
 #include "connectors/http/called.h"
 #include "bridge/lib/crypto.h"
+#include "connectors/http/pattern.h"
 
 enum {
     CALLED_MIXED = 16,   /* letters and digits: no word has so many with digits among them */
@@ -50,7 +51,11 @@ static void called_add_path(struct str path, bool star, struct buf *out)
     for (bool first = true; str_cut(&path, '/', &part); first = false) {
         if (!first)
             buf_add_char(out, '/');
-        if (!called_looks_secret(part))
+        struct str parameter = pattern_name(part);
+        if (parameter.at && !star) { /* braces are no characters of a URI */
+            buf_add_char(out, ':');
+            buf_add_str(out, parameter);
+        } else if (!called_looks_secret(part))
             buf_add_str(out, part);
         else if (star)
             buf_add_char(out, '*');
@@ -84,6 +89,12 @@ void called_add_text(struct str path, struct buf *out)
 
 void called_add_source(const struct path_options *o, const char *source_id, struct buf *out)
 {
+    const char *expression = o->source ? strstr(o->source, "{{") : NULL;
+    if (expression) { /* what stands before it, without the slash */
+        size_t n = (size_t)(expression - o->source);
+        buf_add(out, o->source, n ? n - 1 : 0);
+        return;
+    }
     if (o->source && *o->source) {
         buf_add_c(out, o->source);
         return;

@@ -8,7 +8,7 @@
 /* In scopes and sources: "/v1/github", "/" and its name, or "/hooks/~3f8a91c2" where a part looks like a secret: the
  * same digest for the same secret, so that two of them stay two. Two paths of one source must differ in it. */
 void called_add(const struct path_options *o, struct buf *out);
-/* In metrics and logs: "/v1/github", its name, "/hooks/" and a star. */
+/* In metrics and logs: "/v1/github", its name, "/hooks/" and a star; a parameter as it is configured, /v1/{event}. */
 void called_add_label(const struct path_options *o, struct buf *out);
 /* The same of what somebody asked for. */
 void called_add_text(struct str path, struct buf *out);

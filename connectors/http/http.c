@@ -9,7 +9,9 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 #include "connectors/http/called.h"
+#include "connectors/http/path_check.h"
 #include "connectors/http/reply.h"
+#include "connectors/http/unpack.h"
 
 enum { BATCH_MOST = 10000 };
 
@@ -34,6 +36,8 @@ struct http_source {
     struct replies replies;
     const struct event **events; /* of the request at hand: max_batch of them */
     struct buf origins;          /* of those */
+    struct buf form;             /* the body of the request at hand, if it was a form */
+    struct unpacker *unpacker;
     bool stopping;
 };
 
@@ -90,9 +94,10 @@ static const struct option http_options[] = {
 
 static struct path *http_path_of(struct http_source *s, struct str name)
 {
-    for (size_t i = 0; i < s->path_count; i++)
-        if (str_eq(s->paths[i].name, name))
-            return &s->paths[i];
+    for (int pattern = 0; pattern <= 1; pattern++)
+        for (size_t i = 0; i < s->path_count; i++)
+            if (s->paths[i].pattern == pattern && path_takes(&s->paths[i], name))
+                return &s->paths[i];
     return NULL;
 }
 
@@ -208,7 +213,11 @@ static void http_request(void *ctx, const struct http_request *r)
 {
     struct http_source *s = ctx;
     struct path *p = http_path_of(s, r->path);
-    const struct path_limits most = { (size_t)s->max_batch, (size_t)s->max_attributes };
+    const struct path_limits most = { .events = (size_t)s->max_batch,
+                                      .attributes = (size_t)s->max_attributes,
+                                      .body = (size_t)s->server_options.max_body.n,
+                                      .unpacker = s->unpacker,
+                                      .form = &s->form };
     struct err e;
     int status = 0;
     replies_begin(&s->replies);
@@ -351,8 +360,8 @@ static bool http_check_sources(const struct http_source *s, const struct path_op
 static bool http_check_pair(const struct http_source *s, const struct path_options *a, const struct path_options *b,
                             struct err *e)
 {
-    if (strcmp(a->path, b->path) == 0)
-        return err_set(e, "path: %.100s is there twice", b->path);
+    if (!path_check_pair(a, b, e))
+        return false;
     if (http_are_called_alike(a, b))
         return err_set(e, "name: another path is called like the name %.100s, and their ids would mix",
                        b->name ? b->name : a->name);
@@ -469,7 +478,7 @@ static bool http_open_paths(struct http_source *s, struct err *e)
         struct path *p = &s->paths[s->path_count++];
         if (!path_open(p, &options[i], &s->sandbox, s->base.id, e))
             return err_prefix(e, "paths: %.100s", options[i].path);
-        p->accepted = reply_counter(&s->replies, p, 202);
+        p->accepted = reply_counter(&s->replies, p, path_status(p));
         limits_add_path(s->limiter, &options[i].limits, p->label);
         if (verify_warning(&options[i].verify, clock_wall_ms(), &why))
             LOG(WARN, "keys end", LOG_C("source", s->base.id), LOG_C("path", p->label), LOG_C("reason", why.text));
@@ -515,6 +524,8 @@ static void http_close(struct source *base)
     free(s->paths);
     free(s->events);
     buf_free(&s->origins);
+    buf_free(&s->form);
+    unpacker_free(s->unpacker);
     replies_close(&s->replies);
     limits_free(s->limiter);
     s->limiter = NULL;
@@ -529,6 +540,7 @@ static bool http_open(struct source *base, struct err *e)
     s->limiter = limits_new(&s->limits, base->id);
     s->events = mem_alloc((size_t)s->max_batch * sizeof *s->events);
     s->origins = buf_new((size_t)(s->max_batch + 1) * PATH_ORIGIN);
+    s->unpacker = unpacker_new();
     exchanges_open(&s->exchanges, (size_t)s->max_pending, (size_t)s->max_pending_bytes.n);
     s->server_options.max_held.n = s->max_pending_bytes.n + s->server_options.max_head.n;
     struct http_events events = { .head = http_head, .request = http_request, .ctx = s };

@@ -3,6 +3,7 @@
 #include "connectors/http/mapping.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include "bridge/event/template.h"
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
@@ -19,7 +20,6 @@ METRIC_COUNTER(aqueduct_http_repaired_total,
 
 enum {
     MAPPING_TEXT = 64 << 10, /* of attributes at work */
-    MAPPING_EXTENSIONS = 4,  /* traceparent, tracestate, partitionkey */
     MAPPING_GROWTH = 16,     /* the events of a body have at most so many times its bytes, */
     MAPPING_BYTES = 1 << 20, /* and so many */
     MAPPING_KEPT = 1 << 20,  /* of memory, between two bodies */
@@ -59,6 +59,8 @@ const struct option mapping_entry_rows[] = {
 const struct option mapping_preset_rows[] = {
     OPTION(struct mapping_preset, about, .doc = "One sentence about the preset."),
     OPTION(struct mapping_preset, app, .doc = "What events call the application: app.name."),
+    OPTION(struct mapping_preset, type, .doc = "As in a path: the type of bodies that no entry of `map` fits."),
+    OPTION(struct mapping_preset, subject, .doc = "As in a path: the subject of such bodies."),
     MAPPING_RULE_ROWS(struct mapping_preset, rules),
     { 0 },
 };
@@ -71,7 +73,7 @@ const struct option_value mapping_raws[] = { { MAPPING_RAW_NONE, "none" }, { MAP
 
 /* ---- SQL ---- */
 
-static const struct mapping_rules *mapping_rules_of(const struct mapping_options *o)
+const struct mapping_rules *mapping_rules_of(const struct mapping_options *o)
 {
     const struct mapping_preset *preset = o->preset.content;
     return preset ? &preset->rules : &o->rules;
@@ -86,6 +88,12 @@ static const char *mapping_app(const struct mapping_options *o)
 static bool mapping_is_set(const char *s)
 {
     return s && *s;
+}
+
+/* An id or a time by SQL; by a template it is given in `like`. */
+static bool mapping_is_sql(const char *s)
+{
+    return mapping_is_set(s) && !template_has_expressions(str_of(s));
 }
 
 static void mapping_add_column(sqlite3_str *sql, const char *expression)
@@ -106,7 +114,7 @@ static sqlite3_stmt *mapping_prepare_choose(struct sandbox *b, const struct mapp
     const struct map_options *m = r->map.at;
     sqlite3_str *sql = sqlite3_str_new(b->db);
     sqlite3_str_appendf(sql, "SELECT (%s\n)", id ? r->id : "NULL");
-    mapping_add_column(sql, r->time);
+    mapping_add_column(sql, mapping_is_sql(r->time) ? r->time : NULL);
     mapping_add_column(sql, r->part);
     sqlite3_str_appendall(sql, mapping_is_set(r->each) ? ",r.key,r.value,r.type" : ",NULL,NULL,NULL");
     for (size_t i = 0; i < r->map.count; i++)
@@ -206,9 +214,10 @@ static bool mapping_check_prepared(const struct mapping_rules *r, struct err *e)
 {
     struct sandbox b;
     sandbox_open(&b, 0);
-    bool good = mapping_check_each(&b, r, e) && mapping_check_sql(&b, r, r->id, "id", e)
-                && mapping_check_sql(&b, r, r->time, "time", e) && mapping_check_sql(&b, r, r->part, "part", e)
-                && mapping_check_data(&b, r, &r->data, e) && mapping_check_entries(&b, r, e);
+    bool good = mapping_check_each(&b, r, e) && mapping_check_sql(&b, r, mapping_is_sql(r->id) ? r->id : NULL, "id", e)
+                && mapping_check_sql(&b, r, mapping_is_sql(r->time) ? r->time : NULL, "time", e)
+                && mapping_check_sql(&b, r, r->part, "part", e) && mapping_check_data(&b, r, &r->data, e)
+                && mapping_check_entries(&b, r, e);
     sandbox_close(&b);
     return good;
 }
@@ -288,7 +297,7 @@ bool mapping_has_map(const struct mapping_options *o)
 bool mapping_is_asked(const struct mapping_options *o)
 {
     const struct mapping_rules *r = mapping_rules_of(o);
-    return r->map.count || mapping_is_set(r->id) || mapping_is_set(r->time);
+    return r->map.count || mapping_is_sql(r->id) || mapping_is_sql(r->time);
 }
 
 void mapping_types(const struct mapping_options *o, bool content, void (*each)(void *ctx, const char *type), void *ctx)
@@ -321,11 +330,11 @@ static void mapping_open_entry(struct mapping *m, size_t i)
 static void mapping_open_request(struct mapping *m)
 {
     const struct mapping_rules *r = m->rules;
-    sqlite3_stmt *id = mapping_is_set(r->id) ? mapping_prepare_alone(m->sandbox, r, r->id, true, NULL) : NULL;
+    sqlite3_stmt *id = mapping_is_sql(r->id) ? mapping_prepare_alone(m->sandbox, r, r->id, true, NULL) : NULL;
     m->headers_in_id = mapping_reads_headers(id);
     m->id_is_of_part = id && mapping_is_of_part(m->sandbox, r, r->id);
     sqlite3_finalize(id);
-    bool timed = mapping_is_set(r->time) && !mapping_is_of_part(m->sandbox, r, r->time);
+    bool timed = mapping_is_sql(r->time) && !mapping_is_of_part(m->sandbox, r, r->time);
     bool named = id && !m->id_is_of_part;
     if (!timed && !named)
         return;
@@ -372,7 +381,7 @@ struct mapping *mapping_new(const struct mapping_options *o, struct sandbox *b, 
     mapping_open_request(m);
     if (!m->rules->map.count)
         return m;
-    m->choose = mapping_prepare_choose(b, m->rules, mapping_is_set(m->rules->id), NULL);
+    m->choose = mapping_prepare_choose(b, m->rules, mapping_is_sql(m->rules->id), NULL);
     CHECK(m->choose);
     m->headers_read = m->headers_read || mapping_reads_headers(m->choose);
     m->entries = mem_alloc(m->rules->map.count * sizeof *m->entries);
@@ -402,7 +411,7 @@ void mapping_free(struct mapping *m)
 
 bool mapping_has_id(const struct mapping *m)
 {
-    return mapping_is_set(m->rules->id);
+    return mapping_is_sql(m->rules->id);
 }
 
 /* ---- what SQL reads ---- */
@@ -529,7 +538,7 @@ static struct str mapping_end_subject(struct buf *out, size_t begin)
 static const struct event *mapping_make(struct mapping *m, struct mapping_call *c, struct mapping_entry *x, bool again,
                                         struct err *e)
 {
-    struct header extensions[MAPPING_EXTENSIONS];
+    struct header extensions[EVENT_ATTRIBUTES];
     struct event f = c->like;
     char time[CLOCK_TEXT];
     int64_t ms;
@@ -551,11 +560,13 @@ static const struct event *mapping_make(struct mapping *m, struct mapping_call *
         clock_text(ms, time);
         f.time = str_of(time);
     }
-    CHECK(f.extension_count < MAPPING_EXTENSIONS);
-    for (size_t i = 0; i < f.extension_count; i++)
-        extensions[i] = f.extensions[i];
-    f.extensions = extensions;
     struct str key = data_partitionkey(&x->of, x->stmt);
+    f.extensions = extensions;
+    f.extension_count = 0;
+    for (size_t i = 0; i < c->like.extension_count; i++)
+        if (!key.at || !str_eq(c->like.extensions[i].name, STR("partitionkey")))
+            extensions[f.extension_count++] = c->like.extensions[i];
+    CHECK(f.extension_count < EVENT_ATTRIBUTES);
     if (key.at)
         extensions[f.extension_count++] = (struct header){ STR("partitionkey"), key };
     if (m->text.failed || m->data.failed || m->json.failed) {

@@ -42,6 +42,7 @@ struct mapping_options {
 };
 struct mapping_preset {
     char *about, *app;
+    char *type, *subject; /* of bodies that are not mapped */
     struct mapping_rules rules;
 };
 extern const struct option mapping_entry_rows[], mapping_preset_rows[];
@@ -64,10 +65,14 @@ extern const struct option_value mapping_unmapped[], mapping_raws[];
                   .doc = "With `each`: SQL that tells the elements of a body apart; stands behind the id. Default: "   \
                          "the element's place (r.key), and nothing where `id` is of the element."),                    \
         OPTION_IN(T, in, id,                                                                                           \
-                  .doc = "SQL of the sender's id, by which repeats are known: :body->>'$.event_id'. Where it gives "   \
-                         "none, and by default: id_header."),                                                          \
-        OPTION_IN(T, in, time, .doc = "SQL of the event's time (any usual format); default: when it came.")
+                  .doc = "The sender's id, by which repeats are known: a template, {{body.event_id}}, or SQL, "        \
+                         ":body->>'$.event_id'. Where it gives none, and by default: id_header."),                     \
+        OPTION_IN(T, in, time,                                                                                         \
+                  .doc = "The event's time (any usual format): a template, {{body.at}}, or SQL; default: when it "     \
+                         "came.")
 
+/* The path's own, or those of its preset. */
+const struct mapping_rules *mapping_rules_of(const struct mapping_options *o);
 bool mapping_check(const struct mapping_options *o, struct err *e);
 bool mapping_is_asked(const struct mapping_options *o); /* is there anything to do with a body? */
 bool mapping_has_map(const struct mapping_options *o);

@@ -2,13 +2,17 @@
 /* Turns the requests of one path into events. */
 #include "connectors/http/path.h"
 #include <stdlib.h>
+#include "bridge/event/template.h"
 #include "bridge/event/trace.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"
-#include "bridge/lib/uri.h"
+#include "connectors/http/attributes.h"
 #include "connectors/http/called.h"
+#include "connectors/http/path_check.h"
+#include "connectors/http/pattern.h"
+#include "connectors/http/unpack.h"
 
 METRIC_COUNTER(aqueduct_http_refused_total, "Requests whose signature or token was refused.", "source", "path",
                "reason");
@@ -21,200 +25,9 @@ METRIC_HISTOGRAM(
     "source", "path", "outcome");
 
 enum {
-    TYPE_BYTES = 256,
-    NAME_BYTES = 64,
+    TYPE_BYTES = 2 * PATH_TYPE_BYTES,
+    FORM_KEPT = 1 << 20, /* of memory, between two bodies */
 };
-
-static const struct option_value path_source_rules[] = {
-    { SOURCE_PREFIX, "prefix" },
-    { SOURCE_PIN, "pin" },
-    { SOURCE_ANY, "any" },
-    { 0 },
-};
-
-static const struct option_value path_cloudevents[] = {
-    { CLOUDEVENTS_ALL, "all" },
-    { CLOUDEVENTS_STRUCTURED, "structured" },
-    { CLOUDEVENTS_NONE, "none" },
-    { 0 },
-};
-
-const struct option path_rows[] = {
-    OPTION(struct path_options, path, .required = true, .doc = "Path that senders post to, for example /v1/github."),
-    OPTION(
-        struct path_options, name,
-        .doc =
-            "What metrics, the log and events call the path, if only its senders may know it; without a name, a part that looks like a secret is shown as * in metrics and the log, and as a digest (~3f8a91c2) in events."),
-    OPTION_GROUP(struct path_options, verify, verify_rows, .required = true,
-                 .doc = "How requests are verified before anything is read from them."),
-    OPTION(
-        struct path_options, type,
-        .doc =
-            "Event type of bodies that are no CloudEvents; default by scheme (github: github; standard: the body's `type`), else webhook.received."),
-    OPTION(
-        struct path_options, type_header,
-        .doc =
-            "Header whose value is put behind the type and a dot; default by scheme (github: X-GitHub-Event, so that a push is github.push; stripe and slack: the body's type, as long as neither `type` nor this is set)."),
-    OPTION(
-        struct path_options, source,
-        .doc =
-            "The path's own CloudEvents source, that of such events; default /http/<name of the source><path>, without secrets in it."),
-    OPTION(
-        struct path_options, id_header,
-        .doc =
-            "Header with the sender's id, by which repeats are known; default by scheme (webhook-id, X-GitHub-Delivery; stripe and slack: the event's id in the body), else Idempotency-Key."),
-    OPTION(
-        struct path_options, cloudevents, .values = path_cloudevents,
-        .doc =
-            "Which CloudEvents are taken as they are: all, structured (one JSON, or a batch) or none; default all, but none for schemes that sign the body alone, where structured means that nothing else is taken: headers could be forged there."),
-    OPTION(
-        struct path_options, content_type,
-        .doc =
-            "Media type of bodies that are no CloudEvents, when there is one alone; others get 415. Default application/json for schemes that sign the body alone, else whatever the request says."),
-    OPTION(
-        struct path_options, ce_source, .values = path_source_rules, .fallback = "prefix",
-        .doc =
-            "Which source a CloudEvent may name: prefix (the path's own, or one below it; beyond: 403), pin (whatever it names, it gets the path's own) or any (its sender can then pass for every other source)."),
-    {
-        .key = "preset",
-        .type = OPT_PRESET,
-        .offset = offsetof(struct path_options, mapping.preset),
-        .of = mapping_preset_rows,
-        .of_size = sizeof(struct mapping_preset),
-        .folder = "inbound",
-        .doc =
-            "A ready-made `map` for a sender (langfuse, langsmith, open-webui, openai), or the path of a file like it.",
-    },
-    MAPPING_RULE_ROWS(struct path_options, mapping.rules),
-    OPTION_IN(
-        struct path_options, mapping, unmapped, .fallback = "store", .values = mapping_unmapped,
-        .doc =
-            "What becomes of a body that no entry of `map` fits: store (as it came, as without `map`), drop (2xx, and nothing is stored) or refuse (422). One that the map fails on is stored as it came with store, and else refused."),
-    OPTION_IN(struct path_options, mapping, raw, .fallback = "none", .values = mapping_raws,
-              .doc = "body: events of `map` have the body, too (raw.body), or with `each` the element."),
-    OPTION_IN(
-        struct path_options, mapping, mask,
-        .doc =
-            "Members of JSON, at any depth, whose values become \"***\" where events of `map` tell JSON of the body: in `raw`, "
-            "in objects and arrays of `data`, and in its texts that hold JSON. With `unmapped` drop or refuse."),
-    TELL_ROWS(struct path_options, mapping.telling, "default: what the preset says. For paths with `map`.",
-              "For paths with `map`.", "the body's length"),
-    OPTION_GROUP(struct path_options, limits, limits_path_rows,
-                 .doc = "How much may come on this path; what is beyond gets 429 and Retry-After."),
-    OPTION(
-        struct path_options, allowed_origins,
-        .doc =
-            "Senders that may register this path by OPTIONS and WebHook-Request-Origin (CloudEvents webhook specification); default: all, since each request is verified anyway."),
-    { 0 },
-};
-
-static bool path_is_set(const char *s)
-{
-    return s && *s;
-}
-
-static bool path_check_name(const struct path_options *o, struct err *e)
-{
-    if (!path_is_set(o->path) || o->path[0] != '/')
-        return err_set(e, "path must begin with /");
-    for (const char *c = o->path; *c; c++)
-        if (*c <= ' ' || *c > '~' || *c == '?' || *c == '#')
-            return err_set(e, "path is compared as it is sent: no spaces, ?, # or characters beyond ASCII");
-    return true;
-}
-
-static bool path_check_called(const struct path_options *o, struct err *e)
-{
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
-    if (!o->name)
-        return true;
-    size_t n = strspn(o->name, letters);
-    if (n == 0 || n > NAME_BYTES || o->name[n])
-        return err_set(e, "name has 1 to %d letters, digits, -, . and _", NAME_BYTES);
-    return true;
-}
-
-static bool path_check_headers(const struct path_options *o, struct err *e)
-{
-    if (path_is_set(o->id_header) && !verify_check_name(o->id_header, e))
-        return err_prefix(e, "id_header");
-    if (path_is_set(o->type_header) && !verify_check_name(o->type_header, e))
-        return err_prefix(e, "type_header");
-    return true;
-}
-
-bool path_check(const struct path_options *o, struct err *e)
-{
-    if (!path_check_name(o, e) || !path_check_called(o, e) || !path_check_headers(o, e))
-        return false;
-    if (!limits_check_path(&o->limits, e))
-        return false;
-    if (path_is_set(o->type) && strlen(o->type) > TYPE_BYTES)
-        return err_set(e, "type is longer than %d bytes", TYPE_BYTES);
-    if (path_is_set(o->source) && strlen(o->source) > EVENT_ATTRIBUTE_BYTES)
-        return err_set(e, "source is longer than %d bytes", EVENT_ATTRIBUTE_BYTES);
-    if (path_is_set(o->source) && !uri_is_reference(str_of(o->source)))
-        return err_set(e, "source is not a URI reference (RFC 3986), such as /shop or https://shop.example.com/");
-    if (!path_is_set(o->source) && !uri_is_reference(str_of(o->path)))
-        return err_set(e, "path has characters that no URI has, and the CloudEvents source is made of it: set source");
-    struct verifier *v = verifier_new(&o->verify, e);
-    bool ok = v && reader_check(o, e) && mapping_check(&o->mapping, e);
-    verifier_free(v);
-    return ok;
-}
-
-/* What the types of wrapped bodies begin with. */
-static struct str path_type(const struct path_options *o, const struct verifier *v)
-{
-    const char *of_scheme = verifier_type(v);
-    return path_is_set(o->type) ? str_of(o->type) : of_scheme ? str_of(of_scheme) : STR("webhook.received");
-}
-
-static const char *path_type_header(const struct path_options *o, const struct verifier *v)
-{
-    return path_is_set(o->type_header) ? o->type_header : verifier_type_header(v);
-}
-
-/* What a body is asked for: what the path's options do not say. */
-static struct naming *path_naming(const struct path_options *o, const struct verifier *v)
-{
-    return naming_new(verifier_style(v), !path_is_set(o->id_header),
-                      !path_is_set(o->type) && !path_is_set(o->type_header));
-}
-
-void path_types(const struct path_options *o, void (*each)(void *ctx, const char *type), void *ctx)
-{
-    struct err e;
-    struct verifier *v = verifier_new(&o->verify, &e);
-    struct reader d;
-    reader_open(&d, o);
-    if (!v || d.takes != CLOUDEVENTS_NONE)
-        each(ctx, "{type}");
-    mapping_types(&o->mapping, false, each, ctx);
-    bool wrapped = !(d.fixed && d.takes == CLOUDEVENTS_STRUCTURED)
-                   && (o->mapping.unmapped == UNMAPPED_STORE || !mapping_has_map(&o->mapping));
-    if (v && wrapped) {
-        struct str type = path_type(o, v);
-        struct buf b = buf_new(2 * TYPE_BYTES);
-        struct naming *naming = path_naming(o, v);
-        buf_add_str(&b, type);
-        each(ctx, buf_c(&b));
-        if (naming_knows_type(naming) && !verifier_type(v))
-            each(ctx, "{type}");
-        else if (path_type_header(o, v) || naming_knows_type(naming)) {
-            buf_add_c(&b, path_type_header(o, v) ? ".{header}" : ".{type}");
-            each(ctx, buf_c(&b));
-        }
-        naming_free(naming);
-        buf_free(&b);
-    }
-    verifier_free(v);
-}
-
-void path_content(const struct path_options *o, void (*each)(void *ctx, const char *type), void *ctx)
-{
-    mapping_types(&o->mapping, true, each, ctx);
-}
 
 struct metric *path_seconds(struct path *p, enum path_end end, const char *source_id)
 {
@@ -241,13 +54,13 @@ bool path_open(struct path *p, const struct path_options *o, struct sandbox *b, 
     p->signs = verify_covers(o->verify.scheme);
     reader_open(&p->reader, o);
     p->name = str_of(o->path);
+    p->pattern = pattern_is(o->path);
     struct buf label = buf_new(2 * EVENT_ATTRIBUTE_BYTES);
     called_add_label(o, &label);
     p->label = str_dup(buf_str(&label));
     buf_free(&label);
     p->type = path_type(o, p->verifier);
     p->type_header = path_type_header(o, p->verifier);
-    p->naming = path_naming(o, p->verifier);
     struct buf source = buf_new(2 * EVENT_ATTRIBUTE_BYTES);
     called_add_source(o, source_id, &source);
     p->source = buf_str(&source); /* path_close frees it */
@@ -259,19 +72,30 @@ bool path_open(struct path *p, const struct path_options *o, struct sandbox *b, 
         return err_set(e, "the path is too long");
     owner_open(&p->owner, p->source);
     path_open_metrics(p, source_id);
+    p->attributes = attributes_new(o, p->verifier, source_id, p->label);
     p->mapping = mapping_new(&o->mapping, b, source_id, p->label);
     return true;
 }
 
 void path_close(struct path *p)
 {
-    naming_free(p->naming);
     mapping_free(p->mapping);
+    attributes_free(p->attributes);
     verifier_free(p->verifier);
     free(p->label);
     owner_close(&p->owner);
     free((void *)(uintptr_t)p->scope.at);
     free((void *)(uintptr_t)p->source.at); /* ours; str is for borrowing, hence const */
+}
+
+bool path_takes(const struct path *p, struct str name)
+{
+    return p->pattern ? pattern_matches(p->name, name) : str_eq(p->name, name);
+}
+
+int path_status(const struct path *p)
+{
+    return p->o->answer.status ? (int)p->o->answer.status : 202;
 }
 
 /* One request on its way to events. */
@@ -280,7 +104,8 @@ struct taking {
     const struct http_request *r;
     const struct path_limits *most;
     struct str content_type;
-    struct str body; /* without a byte order mark, if it is JSON */
+    struct str body;              /* unpacked, and without a byte order mark, if it is JSON */
+    struct attributed attributes; /* of what is no CloudEvent */
     const struct event **out;
     struct buf *origins;
     bool drop; /* there are to be no events of it */
@@ -309,23 +134,13 @@ bool path_is_batch(const struct path *p, const struct http_request *r)
     return path_reading(p, r) == READING_BATCH;
 }
 
-static const char path_no_json[] = "the body is not valid JSON";
-
 static bool path_check_data(struct str content_type, struct str data, struct err *e)
 {
     struct jscan_value value;
     if (!event_type_is_json(content_type) || jscan_check(data, &value, e))
         return true;
-    return err_prefix(e, path_no_json);
-}
-
-/* Also what the body says of itself, if the path's scheme knows where. */
-static bool path_read_data(const struct taking *t, struct named *out)
-{
-    *out = (struct named){ STR_ABSENT, STR_ABSENT };
-    if (!t->p->naming || !event_type_is_json(t->content_type))
-        return path_check_data(t->content_type, t->body, t->e);
-    return naming_read(t->p->naming, t->body, out, t->e) || err_prefix(t->e, path_no_json);
+    err_prefix(e, "the body is not valid JSON");
+    return false;
 }
 
 /* Puts the trace context of the request's headers, if it is valid, into out; returns how many extensions it is. */
@@ -337,6 +152,17 @@ static size_t path_trace_headers(const struct http_request *r, struct trace *t, 
         out[n++] = (struct header){ STR("traceparent"), t->parent };
     if (t->state.at)
         out[n++] = (struct header){ STR("tracestate"), t->state };
+    return n;
+}
+
+/* What is kept of the request's headers, and its trace unless the event has one; returns how many extensions it is. */
+static size_t path_context(const struct taking *t, const struct event *ev, struct trace *trace, struct header *out,
+                           size_t n)
+{
+    bool traced = ev && (event_attribute(ev, STR("traceparent")).at || event_attribute(ev, STR("tracestate")).at);
+    if (!traced && n + 2 <= EVENT_ATTRIBUTES)
+        n += path_trace_headers(t->r, trace, out + n);
+    attributes_keep(t->p->attributes, t->r, ev, out, &n);
     return n;
 }
 
@@ -375,26 +201,23 @@ static const struct event *path_complete(const struct taking *t, const struct ev
 {
     struct header extensions[EVENT_ATTRIBUTES];
     struct trace trace;
-    size_t traces = 0;
     char now[CLOCK_TEXT];
     *t->status = 400;
     if (!path_check_event(t, ev)) {
         event_unref(ev);
         return NULL;
     }
-    bool traced = event_attribute(ev, STR("traceparent")).at || event_attribute(ev, STR("tracestate")).at;
-    if (!traced && ev->extension_count + 2 <= EVENT_ATTRIBUTES)
-        traces = path_trace_headers(t->r, &trace, extensions + ev->extension_count);
+    size_t count = path_context(t, ev, &trace, extensions, ev->extension_count);
     bool pinned = t->p->o->ce_source == SOURCE_PIN;
     if (pinned) /* two of its producers may use the same ids */
         path_add_origin(t, "a pinned source", ev->source);
-    if (ev->time.at && traces == 0 && !pinned)
+    if (ev->time.at && count == ev->extension_count && !pinned)
         return ev;
     for (size_t i = 0; i < ev->extension_count; i++)
         extensions[i] = ev->extensions[i]; /* in the same place: their types are bits */
     struct event f = *ev;
     f.extensions = extensions;
-    f.extension_count = traces + ev->extension_count;
+    f.extension_count = count;
     if (pinned)
         f.source = t->p->source;
     if (!f.time.at) {
@@ -434,29 +257,28 @@ static int path_cloudevent(struct taking *t, bool binary)
     return *t->out ? 1 : -1;
 }
 
-/* "<type>.<value of the type header, or of the body's type>", or the latter alone. In the value a '/' becomes '.'; what is not
- * a letter, digit, '.', '_' or '-' becomes '_'. */
-static struct str path_event_type(const struct path *p, const struct http_request *r, struct str of_body,
-                                  char out[2 * TYPE_BYTES])
+/* That of a template, or "<type>.<value of the type header, or of the body's type>", or the latter alone. In the value a '/' becomes '.'; what is not a letter, digit,
+ * '.', '_' or '-' becomes '_'. *header: it is of that. */
+static struct str path_event_type(const struct taking *t, struct buf *out, bool *header)
 {
-    struct str value = p->type_header ? http_header(r, p->type_header, NULL) : of_body;
+    const struct path *p = t->p;
+    *header = false;
+    if (t->attributes.type.at)
+        return t->attributes.type;
+    struct str value = p->type_header ? http_header(t->r, p->type_header, NULL) : attributes_scheme_type(p->attributes);
+    *header = p->type_header && value.n > 0;
     if (value.n == 0)
         return p->type;
     if (!p->type_header && !verifier_type(p->verifier))
         return value;
-    size_t n = p->type.n;
-    memcpy(out, p->type.at, n);
-    out[n++] = '.';
-    for (size_t i = 0; i < value.n && n < 2 * TYPE_BYTES; i++) {
-        char c = value.at[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_'
-                     || c == '-';
-        out[n++] = plain ? c : c == '/' ? '.' : '_';
-    }
-    return (struct str){ out, n };
+    buf_add_str(out, p->type);
+    buf_add_char(out, '.');
+    size_t room = out->max - out->n;
+    template_add_type(out, (struct str){ value.at, value.n < room ? value.n : room });
+    return buf_str(out);
 }
 
-/* The sender's id of the delivery by the header that the user or the scheme names. */
+/* The sender's id of the delivery by the header that the user or the scheme names. *forgeable: nobody signed it. */
 static struct str path_header_id(const struct path *p, const struct http_request *r, bool *forgeable)
 {
     bool named = path_is_set(p->o->id_header);
@@ -464,52 +286,83 @@ static struct str path_header_id(const struct path *p, const struct http_request
     return named ? http_header(r, p->o->id_header, NULL) : verifier_id(p->verifier, r);
 }
 
-/* The sender's id of the delivery, which a repeat has as well; absent when there is none. *forgeable: nobody signed it. */
-static struct str path_sender_id(const struct path *p, const struct http_request *r, struct str of_body,
-                                 bool *forgeable)
+/* A quoted string by the draft, often sent bare. */
+static struct str path_idempotency_key(const struct http_request *r)
 {
-    struct str id = path_header_id(p, r, forgeable);
+    struct str id = http_header(r, "Idempotency-Key", NULL);
+    bool quoted = id.n >= 2 && id.at[0] == '"' && id.at[id.n - 1] == '"';
+    return quoted ? (struct str){ id.at + 1, id.n - 2 } : id;
+}
+
+/* The sender's id of the delivery, which a repeat has as well; absent when there is none. */
+static struct str path_sender_id(const struct taking *t, bool *forgeable)
+{
+    struct attributes *a = t->p->attributes;
+    *forgeable = t->attributes.id_is_loose;
+    if (t->attributes.id.at)
+        return t->attributes.id;
+    struct str id = path_header_id(t->p, t->r, forgeable);
     if (id.n)
         return id;
-    *forgeable = of_body.n == 0 && p->signs != COVER_REQUEST;
-    if (of_body.n)
-        return of_body;
-    id = http_header(r, "Idempotency-Key", NULL); /* a quoted string by the draft, often sent bare */
-    if (id.n >= 2 && id.at[0] == '"' && id.at[id.n - 1] == '"')
-        id = (struct str){ id.at + 1, id.n - 2 };
-    return id;
+    *forgeable = false;
+    id = attributes_scheme_id(a);
+    if (id.n)
+        return id;
+    *forgeable = t->p->signs != COVER_REQUEST;
+    id = path_idempotency_key(t->r);
+    if (id.n)
+        return id;
+    *forgeable = true; /* nobody said that it is the event's: another body under it is another event */
+    return attributes_body_id(a);
 }
 
 bool path_is_keyed(const struct path *p, const struct http_request *r)
 {
+    bool forgeable;
     if (http_header(r, "Idempotency-Key", NULL).n == 0 || path_reading(p, r) != READING_DATA)
         return false;
-    if (p->mapping && mapping_has_id(p->mapping))
+    if ((p->mapping && mapping_has_id(p->mapping)) || attributes_gave_id(p->attributes))
         return false;
-    struct named named = { STR_ABSENT, STR_ABSENT };
-    if (naming_knows_id(p->naming))
-        naming_read(p->naming, jscan_skip_mark(r->body), &named, NULL);
-    bool forgeable;
-    return named.id.n == 0 && path_header_id(p, r, &forgeable).n == 0;
+    return !attributes_named(p->attributes) && path_header_id(p, r, &forgeable).n == 0;
 }
 
 bool path_is_named(const struct path *p, const struct http_request *r)
 {
-    return naming_knows_id(p->naming) && !(p->mapping && mapping_has_id(p->mapping))
+    return attributes_named(p->attributes) && !(p->mapping && mapping_has_id(p->mapping))
            && path_reading(p, r) == READING_DATA;
 }
 
-/* What counts with the id of data, because whoever saw a request can send its body again under another id or type: the
- * body, and the type. So nothing that is resent takes the real one's place. */
+/* The sender's id, or else ours. One that no attribute can be has a digest in its place, so that a repeat is still known. */
+static struct str path_id(const struct taking *t, char made[UUID_TEXT], bool *forgeable)
+{
+    struct str id = path_sender_id(t, forgeable);
+    if (id.n && event_is_value(id))
+        return id;
+    if (id.n) {
+        attributes_left_out(t->p->attributes);
+        uuid_of((const struct str[]){ STR("an id that no attribute can be"), id }, 2, made);
+    } else {
+        *forgeable = false;
+        uuid_random(made);
+    }
+    return str_of(made);
+}
+
+/* What counts with the id of data, because whoever saw a request can send its body again under another id, type or attribute:
+ * the body, and those. So nothing that is resent takes the real one's place. */
 static void path_add_forgeable(const struct taking *t, const struct event *ev, bool id, bool type)
 {
     char digest[UUID_TEXT];
-    const struct str fields[] = { STR("what is not signed"), type ? ev->type : STR(""), t->r->body };
+    struct str loose = t->attributes.loose;
+    const struct str fields[] = { STR("what is not signed"), type ? ev->type : STR(""), t->r->body, loose };
     if (id) {
-        uuid_of(fields, 3, digest);
+        uuid_of(fields, loose.n ? 4 : 3, digest);
         buf_add(t->origins, digest, PATH_ORIGIN);
     }
-    if (type) /* alone, or as an earlier version had it */
+    if (!id && loose.n) {
+        uuid_of((const struct str[]){ STR("attributes that are not signed"), fields[1], loose }, 3, digest);
+        buf_add(t->origins, digest, PATH_ORIGIN);
+    } else if (type && !loose.n) /* alone, or as an earlier version had it */
         path_add_origin(t, "a type that is not signed", ev->type);
 }
 
@@ -519,8 +372,9 @@ static void path_add_mapped(const struct taking *t, int n)
     for (int i = 0; i < n; i++) {
         const struct event *ev = t->out[i];
         char digest[UUID_TEXT];
-        const struct str all[] = { STR("a map of what is not signed"), ev->type, ev->data, t->r->body };
-        uuid_of(all, sizeof all / sizeof *all, digest);
+        struct str loose = t->attributes.loose;
+        const struct str all[] = { STR("a map of what is not signed"), ev->type, ev->data, t->r->body, loose };
+        uuid_of(all, loose.n ? 5 : 4, digest);
         buf_add(t->origins, digest, PATH_ORIGIN);
     }
 }
@@ -543,7 +397,7 @@ static int path_map(struct taking *t, struct event *like, bool *forgeable)
     int n = json ? mapping_events(t->p->mapping, &c, &why) : -1;
     bool unsigned_headers = t->p->signs != COVER_REQUEST;
     *forgeable = (c.by_like && *forgeable) || (c.by_headers && unsigned_headers);
-    if (n > 0 && (*forgeable || (c.of_headers && unsigned_headers)))
+    if (n > 0 && (*forgeable || (c.of_headers && unsigned_headers) || t->attributes.loose.n))
         path_add_mapped(t, n);
     if (n > 0)
         return n;
@@ -561,49 +415,64 @@ static int path_map(struct taking *t, struct event *like, bool *forgeable)
     return path_fail(t, 422);
 }
 
+/* The event's attributes but for the type, as the path's templates and the request say; the texts they point to are the
+ * caller's. */
+static void path_fill(struct taking *t, struct event *f, bool *forgeable, struct trace *trace, char made[UUID_TEXT],
+                      char now[CLOCK_TEXT])
+{
+    struct attributed *a = &t->attributes;
+    clock_text(clock_wall_ms(), now);
+    bool below = a->source.at && owner_has(&t->p->owner, a->source);
+    *f = (struct event){
+        .id = path_id(t, made, forgeable),
+        .source = below ? a->source : t->p->source,
+        .subject = a->subject,
+        .time = a->time.at ? a->time : str_of(now),
+        .extensions = a->extensions,
+        .extension_count = path_context(t, NULL, trace, a->extensions, a->extension_count),
+    };
+}
+
+/* The data's content type, if it can be one. */
+static struct str path_data_type(const struct taking *t)
+{
+    struct str type = t->content_type;
+    bool good = event_is_value(type);
+    for (size_t i = 0; i < type.n; i++)
+        good = good && (unsigned char)type.at[i] < 0x80;
+    if (!good)
+        attributes_left_out(t->p->attributes);
+    return !good ? STR("application/octet-stream") : type.n ? type : STR("application/json");
+}
+
 /* The events of what is no CloudEvent. */
 static int path_wrap(struct taking *t)
 {
-    struct named named;
-    if (!path_read_data(t, &named))
+    struct attributes *a = t->p->attributes;
+    if (!attributes_see(a, t->r, t->body, event_type_is_json(t->content_type), t->e)) {
+        err_prefix(t->e, "the body is not valid JSON");
         return path_fail(t, 400);
-    char type[2 * TYPE_BYTES], now[CLOCK_TEXT], random[UUID_TEXT];
-    struct header extensions[2];
-    struct trace trace;
-    bool forgeable;
-    clock_text(clock_wall_ms(), now);
-    struct event f = {
-        .id = path_sender_id(t->p, t->r, named.id, &forgeable),
-        .source = t->p->source,
-        .time = str_of(now),
-        .extensions = extensions,
-        .extension_count = path_trace_headers(t->r, &trace, extensions),
-    };
-    if (f.id.n == 0) {
-        forgeable = false; /* it is ours */
-        uuid_random(random);
-        f.id = str_of(random);
     }
+    char now[CLOCK_TEXT], made[UUID_TEXT], type[TYPE_BYTES];
+    struct buf types = buf_new(sizeof type);
+    struct trace trace;
+    struct event f;
+    bool forgeable, of_header;
+    attributes_read(a, &t->attributes);
+    path_fill(t, &f, &forgeable, &trace, made, now);
     if (t->p->mapping) {
         int n = path_map(t, &f, &forgeable);
         if (n || t->drop)
             return n;
     }
-    f.type = path_event_type(t->p, t->r, named.type, type);
-    f.datacontenttype = t->content_type.n ? t->content_type : STR("application/json");
+    f.type = path_event_type(t, &types, &of_header);
+    f.datacontenttype = path_data_type(t);
     f.data = t->body;
     *t->out = event_new(&f, t->e);
-    if (!*t->out)
-        return path_fail(t, 400);
-    path_add_forgeable(t, *t->out, forgeable, t->p->reader.fixed && t->p->type_header && f.type.at == type);
-    return 1;
-}
-
-/* What was verified is the body as it came; what is read of JSON begins behind the byte order mark. */
-static struct str path_body(const struct http_request *r, struct str content_type)
-{
-    bool json = content_type.n == 0 || event_type_is_json(content_type);
-    return json ? jscan_skip_mark(r->body) : r->body;
+    if (*t->out)
+        path_add_forgeable(t, *t->out, forgeable, t->p->reader.fixed && of_header);
+    buf_free(&types);
+    return *t->out ? 1 : path_fail(t, 400);
 }
 
 static int path_refuse(struct taking *t, int status, const char *why)
@@ -612,20 +481,61 @@ static int path_refuse(struct taking *t, int status, const char *why)
     return path_fail(t, status);
 }
 
+static int path_refuse_empty(struct taking *t)
+{
+    size_t lengths = 0, codings = 0;
+    http_header(t->r, "content-length", &lengths);
+    http_header(t->r, "transfer-encoding", &codings);
+    return lengths || codings ? path_refuse(t, 400, "the body is empty")
+                              : path_refuse(t, 411, "there is no body: no Content-Length, no Transfer-Encoding");
+}
+
+/* Unpacks the body. */
+static bool path_unpack(struct taking *t)
+{
+    struct str encoding = http_header(t->r, "content-encoding", NULL);
+    if (encoding.n == 0 || str_eq_nocase(encoding, STR("identity")))
+        return true;
+    *t->status = 415;
+    if (!unpack_knows(encoding))
+        return err_set(t->e, "bodies are taken with Content-Encoding gzip or deflate, or without");
+    if (!reader_unpacks(&t->p->reader, t->content_type))
+        return err_set(t->e,
+                       "Content-Encoding is not signed, so that a body that is not JSON is taken as it came: send "
+                       "it without");
+    *t->status = unpack(t->most->unpacker, encoding, t->r->body, t->most->body, &t->body, t->e);
+    return *t->status == 0;
+}
+
+/* The body as it is read: unpacked, a form as JSON where the path says so, without a byte order mark. What was verified is
+ * the body as it came. */
+static bool path_read_body(struct taking *t, enum reading how)
+{
+    t->body = t->r->body;
+    if (!path_unpack(t))
+        return false;
+    *t->status = 400;
+    if (t->most->form->cap > FORM_KEPT)
+        buf_free(t->most->form);
+    buf_reset(t->most->form);
+    if (how == READING_DATA && !reader_unform(&t->p->reader, &t->content_type, &t->body, t->most->form, t->e))
+        return false;
+    if (t->content_type.n == 0 || event_type_is_json(t->content_type))
+        t->body = jscan_skip_mark(t->body);
+    return true;
+}
+
 int path_events(const struct path *p, const struct http_request *r, const struct path_limits *most,
                 const struct event **out, struct buf *origins, int *status, struct err *e)
 {
-    struct str encoding = http_header(r, "content-encoding", NULL);
-    struct taking t = { .p = p, .r = r, .most = most, .out = out, .origins = origins, .status = status, .e = e };
+    struct taking t;
+    t.p = p, t.r = r, t.most = most, t.out = out, t.origins = origins, t.status = status, t.e = e, t.drop = false;
     buf_reset(origins);
     enum reading how;
-    if (!reader_read(&p->reader, r, &how, &t.content_type, status, e))
+    if (!reader_read(&p->reader, r, &how, &t.content_type, status, e) || !path_read_body(&t, how))
         return -1;
-    t.body = path_body(r, t.content_type);
-    if (encoding.n && !str_eq_nocase(encoding, STR("identity")))
-        return path_refuse(&t, 415, "the body is compressed; send it without Content-Encoding");
     if (t.body.n == 0 && how != READING_HEADERS)
-        return path_refuse(&t, 400, "the body is empty");
+        return path_refuse_empty(&t);
     switch (how) {
     case READING_BATCH: return path_batch(&t);
     case READING_EVENT: return path_cloudevent(&t, false);

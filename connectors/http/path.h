@@ -7,7 +7,6 @@
 #pragma once
 #include "bridge/event/event.h"
 #include "bridge/lib/metrics.h"
-#include "connectors/http/naming.h"
 #include "connectors/http/owner.h"
 #include "connectors/http/path_options.h"
 #include "connectors/http/reading.h"
@@ -27,47 +26,48 @@ enum path_end {
 };
 const char *path_end_name(enum path_end end);
 
-struct path_limits {   /* of one request */
-    size_t events;     /* most of a batch */
-    size_t attributes; /* most extension attributes of a CloudEvent */
+struct path_limits {           /* of one request */
+    size_t events;             /* most of a batch */
+    size_t attributes;         /* most extension attributes of a CloudEvent */
+    size_t body;               /* longest body, unpacked */
+    struct unpacker *unpacker; /* where that happens */
+    struct buf *form;          /* where a form becomes JSON */
 };
 
 struct path {
     const struct path_options *o;
     struct str name;    /* what requests are matched with */
+    bool pattern;       /* it has parameters */
     char *label;        /* in metrics and the log: nothing in it is secret */
     struct str source;  /* CloudEvents source of wrapped bodies */
     struct owner owner; /* which sources its CloudEvents may name */
     struct str scope;   /* of the ids that are sent here: "<source>/v1/github" */
     struct str type;
     const char *type_header; /* NULL: none */
+    struct attributes *attributes;
     struct verifier *verifier;
     enum cover signs; /* what the verifier vouches for */
     struct reader reader;
-    struct naming *naming;   /* NULL: no body is asked for its id or type */
     struct mapping *mapping; /* NULL: nothing of a body is read */
     struct metric *refused[REFUSAL_COUNT];
     struct metric *foreign;            /* requests whose CloudEvents name a source that is not the path's */
-    struct metric *accepted;           /* requests answered with 202 */
+    struct metric *accepted;           /* requests answered with path_status */
     struct metric *seconds[PATH_ENDS]; /* path_seconds; NULL: there was none yet */
 };
 
 /* The histogram of that end, made when it is needed. */
 struct metric *path_seconds(struct path *p, enum path_end end, const char *source_id);
 
-/* Do the options go together? */
-bool path_check(const struct path_options *o, struct err *e);
-/* Every type that its events can have, as source_ops.types tells it. */
-void path_types(const struct path_options *o, void (*each)(void *ctx, const char *type), void *ctx);
-/* The types of those of its events that tell what people wrote as it is, as far as it knows what they tell. */
-void path_content(const struct path_options *o, void (*each)(void *ctx, const char *type), void *ctx);
 /* *p was zeroed; on false it needs path_close like after success. Borrows the sandbox, in which its SQL is prepared. */
 bool path_open(struct path *p, const struct path_options *o, struct sandbox *b, const char *source_id, struct err *e);
 void path_close(struct path *p);
 
-/* Is the id of what path_events makes of it an Idempotency-Key? */
+/* Is the request for this path? Those without parameters are asked first. */
+bool path_takes(const struct path *p, struct str name);
+int path_status(const struct path *p); /* of the answer to what is stored */
+/* Is the id of what path_events made of it, just now, an Idempotency-Key? */
 bool path_is_keyed(const struct path *p, const struct http_request *r);
-/* Is the id of what it makes of it the sender's name of the thing, in the signed body? Then what has it is a repeat, whatever
+/* Is the id of what it made of it, just now, the sender's name of the thing, in the signed body? Then what has it is a repeat, whatever
  * else is in it: Stripe counts in a body how often it has sent it. */
 bool path_is_named(const struct path *p, const struct http_request *r);
 /* Is the request a batch? Its answer looks different. */

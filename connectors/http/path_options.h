@@ -21,12 +21,29 @@ enum source_rule {
     SOURCE_ANY,
 };
 
+/* What becomes of a form (application/x-www-form-urlencoded). */
+enum form_rule {
+    FORMS_BY_SCHEME, /* of GitHub's: as FORMS_PAYLOAD, unless a content type is said; else FORMS_KEEP */
+    FORMS_KEEP,      /* the data is the form as it came */
+    FORMS_PAYLOAD,   /* the data is the JSON in its field `payload` */
+    FORMS_JSON,      /* the data is an object of its fields */
+};
+
+struct answer_options { /* what the sender hears of what is stored */
+    int64_t status;     /* 0: 202 */
+    char *body, *content_type;
+};
+
 struct path_options { /* an entry of `paths:` as the user wrote it */
     char *path, *name;
     struct verify_options verify;
     char *type, *type_header;
-    char *source;
+    char *source, *subject;
     char *id_header, *content_type;
+    struct map attributes;
+    struct strings keep_headers;
+    enum form_rule form;
+    struct answer_options answer;
     enum cloudevents cloudevents;
     enum source_rule ce_source;
     struct strings allowed_origins;

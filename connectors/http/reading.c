@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Content types against what a path takes. */
 #include "connectors/http/reading.h"
+#include "connectors/http/form.h"
+#include "bridge/event/event.h"
 
 enum { SHOWN_BYTES = 100 };
 
@@ -52,10 +54,16 @@ static bool reading_check_data(const struct path_options *o, struct err *e)
     const struct {
         const char *key, *value;
     } options[] = {
-        { "content_type", o->content_type },  { "type", o->type },
-        { "type_header", o->type_header },    { "id_header", o->id_header },
-        { "preset", o->mapping.preset.name }, { "map", o->mapping.rules.map.count ? "map" : NULL },
-        { "id", o->mapping.rules.id },        { "time", o->mapping.rules.time },
+        { "content_type", o->content_type },
+        { "type", o->type },
+        { "type_header", o->type_header },
+        { "id_header", o->id_header },
+        { "preset", o->mapping.preset.name },
+        { "map", o->mapping.rules.map.count ? "map" : NULL },
+        { "id", o->mapping.rules.id },
+        { "time", o->mapping.rules.time },
+        { "subject", o->subject },
+        { "attributes", o->attributes.count ? "attributes" : NULL },
     };
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
         if (reading_is_set(options[i].value))
@@ -66,9 +74,25 @@ static bool reading_check_data(const struct path_options *o, struct err *e)
     return true;
 }
 
+/* Where the body alone says what it is, only what cannot be the other may be taken for a form. */
+static bool reading_check_form(const struct path_options *o, struct err *e)
+{
+    bool form = reading_is_set(o->content_type) && form_is(str_of(o->content_type));
+    if (o->form == FORMS_KEEP || o->form == FORMS_BY_SCHEME || !reading_is_fixed(o) || !reading_is_set(o->content_type))
+        return true;
+    if (o->form == FORMS_JSON && !form)
+        return err_set(e, "form: json reads each body as a form where the content type is not signed, so content_type "
+                          "can be no other");
+    if (o->form == FORMS_PAYLOAD && !event_type_is_json(str_of(o->content_type)) && !form)
+        return err_set(e, "form: payload takes JSON, and forms with JSON in payload; content_type can be no other");
+    return true;
+}
+
 bool reader_check(const struct path_options *o, struct err *e)
 {
     bool fixed = reading_is_fixed(o);
+    if (!reading_check_form(o, e))
+        return false;
     if (reading_is_set(o->content_type) && !reading_check_media(o->content_type, e))
         return false;
     if (fixed && o->cloudevents == CLOUDEVENTS_STRUCTURED && !reading_check_data(o, e))
@@ -92,17 +116,22 @@ void reader_open(struct reader *d, const struct path_options *o)
     if (unasked)
         d->takes = fixed ? CLOUDEVENTS_NONE : CLOUDEVENTS_ALL;
     d->scheme = verify_name(o->verify.scheme);
-    if (reading_is_set(o->content_type))
+    bool typed = reading_is_set(o->content_type);
+    d->form = o->form != FORMS_BY_SCHEME                    ? o->form
+              : !typed && o->verify.scheme == VERIFY_GITHUB ? FORMS_PAYLOAD
+                                                            : FORMS_KEEP;
+    if (typed && !(d->form == FORMS_PAYLOAD && form_is(str_of(o->content_type))))
         d->content_type = str_of(o->content_type);
     else if (fixed)
-        d->content_type = STR("application/json");
+        d->content_type = d->form == FORMS_JSON ? STR("application/x-www-form-urlencoded") : STR("application/json");
 }
 
 /* Data whose content type the configuration says: the request's must be the same, or none. */
 static bool reading_check_type(const struct reader *d, struct str type, struct err *e)
 {
     struct str media = reading_media(type), wanted = reading_media(d->content_type);
-    if (type.n == 0 || str_eq_nocase(media, wanted))
+    bool form = d->form == FORMS_PAYLOAD || d->form == FORMS_JSON;
+    if (type.n == 0 || str_eq_nocase(media, wanted) || (form && form_is(type)))
         return true;
     if (media.n > SHOWN_BYTES)
         media.n = SHOWN_BYTES;
@@ -158,6 +187,34 @@ bool reader_read(const struct reader *d, const struct http_request *r, enum read
     *how = READING_DATA;
     if (!d->content_type.n)
         return true;
-    *content_type = d->content_type;
+    *content_type = d->fixed || !form_is(type) ? d->content_type : type;
     return reading_check_type(d, type, e);
+}
+
+/* Where the content type is nobody's word, the body says whether it is such a form: no JSON begins like that. */
+static bool reading_has_payload(const struct reader *d, struct str content_type, struct str body)
+{
+    return d->form == FORMS_PAYLOAD && (d->fixed ? str_starts(body, STR("payload=")) : form_is(content_type));
+}
+
+bool reader_unform(const struct reader *d, struct str *content_type, struct str *body, struct buf *out, struct err *e)
+{
+    if (reading_has_payload(d, *content_type, *body)) {
+        out->max = body->n + 1;
+        if (!form_find(out, *body, "payload"))
+            return true; /* another form */
+    } else if (d->form == FORMS_JSON && form_is(*content_type)) {
+        out->max = EVENT_DATA_BYTES;
+        if (!form_to_json(out, *body, e))
+            return false;
+    } else
+        return true;
+    *content_type = STR("application/json");
+    *body = buf_str(out);
+    return true;
+}
+
+bool reader_unpacks(const struct reader *d, struct str content_type)
+{
+    return !d->fixed || event_type_is_json(content_type);
 }

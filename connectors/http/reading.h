@@ -5,6 +5,7 @@
  * whoever saw a request can send it again under another Content-Type; so there the configuration decides, once for all
  * requests of the path, and what does not fit is refused: one signed body is one event. Any thread. */
 #pragma once
+#include "bridge/lib/buf.h"
 #include "bridge/lib/err.h"
 #include "connectors/http/path_options.h"
 
@@ -20,6 +21,7 @@ struct reader {              /* of one path */
     bool fixed;              /* the Content-Type is nobody's word */
     bool unasked;            /* the user did not say what it takes */
     struct str content_type; /* of data; absent: what the request says */
+    enum form_rule form;     /* never BY_SCHEME */
     const char *scheme;
 };
 
@@ -29,3 +31,8 @@ void reader_open(struct reader *d, const struct path_options *o); /* borrows o's
 /* How to read it, and its data's content type (absent: none). False: *status and *e are what the sender should know. */
 bool reader_read(const struct reader *d, const struct http_request *r, enum reading *how, struct str *content_type,
                  int *status, struct err *e);
+/* May a body of that type come compressed? Where the content type is nobody's word, Content-Encoding is none, either: only
+ * what is JSON once it is unpacked can be nothing else while it is packed. */
+bool reader_unpacks(const struct reader *d, struct str content_type);
+/* Makes JSON (in `out`) of data that is a form, where the path says so. False with *e. */
+bool reader_unform(const struct reader *d, struct str *content_type, struct str *body, struct buf *out, struct err *e);

@@ -63,8 +63,8 @@ static void reply_log_accepted(struct replies *a, const struct exchange *x)
     if (a->lines != REQUESTS_ALL)
         return;
     LOG(INFO, "request accepted", LOG_C("source", a->source_id), LOG_C("path", x->path->label), LOG_C("peer", x->peer),
-        LOG_INT("status", 202), LOG_STR("event", x->event ? x->event->id : STR("-")), LOG_INT("events", x->count),
-        LOG_INT("bytes", x->bytes), LOG_INT("us", clock_mono_us() - x->began_us));
+        LOG_INT("status", path_status(x->path)), LOG_STR("event", x->event ? x->event->id : STR("-")),
+        LOG_INT("events", x->count), LOG_INT("bytes", x->bytes), LOG_INT("us", clock_mono_us() - x->began_us));
 }
 
 /* Looks the counter up by its labels: cheap enough for refusals. The counter of successes is kept in the path. */
@@ -79,8 +79,9 @@ static enum path_end reply_end(int status, bool repeat, bool conflict)
 {
     if (conflict)
         return PATH_CONFLICT;
+    if (status < 300)
+        return repeat ? PATH_REPEAT : PATH_STORED;
     switch (status) {
-    case 202: return repeat ? PATH_REPEAT : PATH_STORED;
     case 401: return PATH_UNVERIFIED;
     case 429: return PATH_LIMITED;
     case 503: return PATH_UNAVAILABLE;
@@ -91,7 +92,7 @@ static enum path_end reply_end(int status, bool repeat, bool conflict)
 /* Counts and times an answered request. */
 static void reply_count(struct replies *a, struct path *p, int status, enum path_end end, int64_t us)
 {
-    metric_add(status == 202 && p ? p->accepted : reply_counter(a, p, status), 1);
+    metric_add(p && status == path_status(p) ? p->accepted : reply_counter(a, p, status), 1);
     if (p)
         metric_observe_us(path_seconds(p, end, a->source_id), us);
 }
@@ -144,7 +145,8 @@ static void reply_send(struct replies *a, uint64_t request, int status, const ch
 {
     struct header headers[4];
     size_t n = 0;
-    headers[n++] = (struct header){ STR("Content-Type"), str_of(content_type) };
+    if (status != 204)
+        headers[n++] = (struct header){ STR("Content-Type"), str_of(content_type) };
     char seconds[24];
     if (retry_after) {
         snprintf(seconds, sizeof seconds, "%lld", (long long)retry_after);
@@ -154,8 +156,9 @@ static void reply_send(struct replies *a, uint64_t request, int status, const ch
         headers[n++] = (struct header){ STR("Allow"), STR("POST, OPTIONS") };
     if (status == 401)
         headers[n++] = (struct header){ STR("WWW-Authenticate"), STR("Bearer") };
-    if (status == 415)
-        headers[n++] = (struct header){ STR("Accept-Encoding"), STR("identity") };
+    if (a->accept.name.at)
+        headers[n++] = a->accept;
+    a->accept = (struct header){ STR_ABSENT, STR_ABSENT };
     http_server_reply(a->server, request, status, headers, n, buf_str(&a->body));
 }
 
@@ -174,10 +177,22 @@ static void reply_problem(struct replies *a, uint64_t request, int status, const
     reply_send(a, request, status, "application/problem+json", retry_after);
 }
 
+/* Which of two the sender of a body that is not taken should change (RFC 9110 15.5.16). */
+static void reply_set_accept(struct replies *a, const struct http_request *r, const struct path *p)
+{
+    struct str coding = http_header(r, "content-encoding", NULL);
+    if (coding.n && !str_eq_nocase(coding, STR("identity")))
+        a->accept = (struct header){ STR("Accept-Encoding"), STR("gzip, deflate, identity") };
+    else if (p && p->reader.content_type.n)
+        a->accept = (struct header){ STR("Accept"), p->reader.content_type };
+}
+
 /* why: for whoever looks at the logs. */
 static void reply_refuse(struct replies *a, const struct http_request *r, struct path *p, int status,
                          const char *detail, const char *why, int64_t retry_after)
 {
+    if (status == 415)
+        reply_set_accept(a, r, p);
     reply_log_refused(a, p, r->peer, status, why);
     reply_problem(a, r->id, status, detail, retry_after);
     reply_ended(a, r, p, status, why);
@@ -205,21 +220,39 @@ void reply_limited(struct replies *a, const struct http_request *r, struct path 
     reply_refuse(a, r, p, 429, detail, detail, (by.wait_us + SECOND_US - 1) / SECOND_US);
 }
 
+/* To what is stored: the path's own answer, or what stands in a->body. */
+static void reply_send_good(struct replies *a, uint64_t request, const struct path *p)
+{
+    const struct answer_options *own = &p->o->answer;
+    const char *type = "application/json";
+    if (own->body && *own->body) {
+        buf_reset(&a->body);
+        buf_add_c(&a->body, own->body);
+        if (!jscan_check(buf_str(&a->body), &(struct jscan_value){ 0 }, NULL))
+            type = "text/plain; charset=utf-8";
+    }
+    if (own->content_type && *own->content_type)
+        type = own->content_type;
+    if (path_status(p) == 204)
+        buf_reset(&a->body);
+    reply_send(a, request, path_status(p), type, 0);
+}
+
 /* A batch, all of it. */
-static void reply_send_count(struct replies *a, uint64_t request, unsigned count)
+static void reply_send_count(struct replies *a, uint64_t request, const struct path *p, unsigned count)
 {
     buf_reset(&a->body);
     buf_printf(&a->body, "{\"accepted\":%u}", count);
-    reply_send(a, request, 202, "application/json", 0);
+    reply_send_good(a, request, p);
 }
 
 void reply_empty_batch(struct replies *a, const struct http_request *r, struct path *p)
 {
     if (a->lines == REQUESTS_ALL)
         LOG(INFO, "request accepted", LOG_C("source", a->source_id), LOG_C("path", p->label), LOG_STR("peer", r->peer),
-            LOG_INT("status", 202), LOG_INT("events", 0));
-    reply_send_count(a, r->id, 0);
-    reply_ended(a, r, p, 202, NULL);
+            LOG_INT("status", path_status(p)), LOG_INT("events", 0));
+    reply_send_count(a, r->id, p, 0);
+    reply_ended(a, r, p, path_status(p), NULL);
 }
 
 void reply_options(struct replies *a, const struct http_request *r, struct path *p, struct str origin)
@@ -239,15 +272,15 @@ void reply_stored(struct replies *a, const struct exchange *x)
 {
     reply_log_accepted(a, x);
     if (x->batch) {
-        reply_send_count(a, x->request, x->count);
+        reply_send_count(a, x->request, x->path, x->count);
     } else {
         buf_reset(&a->body);
         buf_add_c(&a->body, "{\"id\":");
         jscan_add_string(&a->body, x->event->id);
         buf_add_char(&a->body, '}');
-        reply_send(a, x->request, 202, "application/json", 0);
+        reply_send_good(a, x->request, x->path);
     }
-    reply_ended_later(a, x, 202, NULL);
+    reply_ended_later(a, x, path_status(x->path), NULL);
 }
 
 void reply_invalid(struct replies *a, const struct exchange *x, const char *why)

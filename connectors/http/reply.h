@@ -13,6 +13,7 @@ struct replies {
     enum requests lines;        /* which requests have a line in the log */
     struct http_server *server; /* borrowed, set when there is one */
     struct buf body;            /* of the reply at hand */
+    struct header accept;       /* of it: what the sender's next body may be like; absent: says nothing */
     struct log_limit log_limit;
     struct request_log log;
     /* Of the request at hand, set by replies_begin: */

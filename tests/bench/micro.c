@@ -128,18 +128,27 @@ static struct map_entry mapped[] = {
     { "output.text", ":body->>'$.issue.body'" },
 };
 static struct map_options finished = { .type = "run.finished", .when = ":body->>'$.action' = 'opened'" };
+static struct map_entry templated[] = { { "repository", "{{body.repository.id}}" } };
 static struct path_options path_options[] = {
     { .path = "/plain", .verify = { .scheme = VERIFY_NONE }, .mapping = { .unmapped = UNMAPPED_STORE } },
     { .path = "/named",
       .verify = { .scheme = VERIFY_NONE },
       .mapping = { .rules = { .id = ":body->>'$.number'" }, .unmapped = UNMAPPED_STORE } },
+    { .path = "/templates",
+      .verify = { .scheme = VERIFY_NONE },
+      .type = "github.{{body.action}}",
+      .subject = "issues/{{body.number}}",
+      .attributes = { templated, 1 },
+      .mapping = { .rules = { .id = "{{body.issue.id}}", .time = "{{body.issue.created_at}}" },
+                   .unmapped = UNMAPPED_STORE } },
     { .path = "/mapped",
       .verify = { .scheme = VERIFY_NONE },
       .mapping = { .rules = { .id = ":body->>'$.number'", .data = { mapped, 10 }, .map = { &finished, 1 } },
                    .telling = { .app = "github", .schema_base = "urn:aqueduct:event" },
                    .unmapped = UNMAPPED_STORE } },
 };
-static struct path paths[3];
+enum { PATHS = sizeof path_options / sizeof *path_options };
+static struct path paths[PATHS];
 static struct sandbox sandbox;
 static struct buf origins = { .max = 1 << 10 };
 
@@ -147,7 +156,8 @@ static void post(size_t i, const char *type)
 {
     static const struct header json = { { "Content-Type", 12 }, { "application/json", 16 } };
     const struct http_request r = { .headers = &json, .header_count = 1, .body = fields.data };
-    const struct path_limits most = { 8, 8 };
+    static struct buf form;
+    const struct path_limits most = { .events = 8, .attributes = 8, .form = &form };
     const struct event *made[8];
     int status;
     CHECK(path_events(&paths[i], &r, &most, made, &origins, &status, NULL) == 1);
@@ -165,9 +175,14 @@ static void named_path(void)
     post(1, "webhook.received");
 }
 
+static void templates_path(void)
+{
+    post(2, "github.opened");
+}
+
 static void mapped_path(void)
 {
-    post(2, "run.finished");
+    post(3, "run.finished");
 }
 
 static int64_t cpu_ns(void)
@@ -230,12 +245,13 @@ int main(void)
     measure("hmac_sign", sign);
     measure("uuid_of", uuid);
     sandbox_open(&sandbox, 1 << 20);
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < PATHS; i++)
         CHECK(path_open(&paths[i], &path_options[i], &sandbox, "bench", NULL));
     measure("http path", plain_path);
     measure("http path, id of the body", named_path);
+    measure("http path, five templates", templates_path);
     measure("http path, map of 10 paths", mapped_path);
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < PATHS; i++)
         path_close(&paths[i]);
     sandbox_close(&sandbox);
     buf_free(&origins);

@@ -41,7 +41,7 @@ static void check_rendered(enum template_place place, bool plain, struct str out
         unsigned char c = (unsigned char)out.at[i];
         if (place == TEMPLATE_QUERY)
             CHECK(c > ' ' && c < 0x7f && c != '&' && c != '#' && c != '?' && c != '=');
-        if (place == TEMPLATE_LINE && plain)
+        if ((place == TEMPLATE_LINE || place == TEMPLATE_TYPE) && plain)
             CHECK(c >= ' ' && c != 0x7f);
     }
 }
@@ -50,20 +50,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
         return 0;
-    enum template_place place = (enum template_place)(1 + data[0] % 6);
+    enum template_place place = (enum template_place)(1 + data[0] % 7);
     struct str text = { (const char *)data + 1, size - 1 };
     struct err e = { "" };
     struct template_set *set = template_set_new();
     struct buf out = buf_new(1 << 16);
-    json_t *json = place > TEMPLATE_LINE ? json_loadb(text.at, text.n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL)
+    json_t *json = place > TEMPLATE_TYPE ? json_loadb(text.at, text.n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL)
                                          : NULL;
     const struct template *t = json                     ? template_of_json(set, "body", json, &e)
-                               : place <= TEMPLATE_LINE ? template_of_text(set, text, place, &e)
+                               : place <= TEMPLATE_TYPE ? template_of_text(set, text, place, &e)
                                                         : NULL;
     bool plain = true; /* no control character stands around expressions */
     for (size_t i = 0; i < text.n; i++)
         plain = plain && (unsigned char)text.at[i] >= ' ' && text.at[i] != 0x7f;
-    CHECK(t || json || place > TEMPLATE_LINE || e.text[0]);
+    CHECK(t || json || place > TEMPLATE_TYPE || e.text[0]);
     for (size_t i = 0; t && i < 3; i++) {
         const struct event *ev = make_event(i);
         buf_reset(&out);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Verifies signatures in the styles of GitHub and Stripe with their own libraries: JSON lines {scheme, headers, body_base64, secret} in, one
-// line each out: "ok" or "failed <why>".
+// line each out: "ok" or "failed <why>". {sign, secret} gives GitHub's signature of a text.
 import { createInterface } from "node:readline";
-import { verify as github } from "@octokit/webhooks-methods";
+import { sign as github_sign, verify as github } from "@octokit/webhooks-methods";
 import Stripe from "stripe";
 
 const judges = {
@@ -14,7 +14,11 @@ const judges = {
 
 for await (const line of createInterface({ input: process.stdin })) {
   if (!line.trim()) continue;
-  const { scheme, headers, body_base64, secret } = JSON.parse(line);
+  const { scheme, headers, body_base64, secret, sign } = JSON.parse(line);
+  if (sign) {
+    console.log(await github_sign(secret, sign));
+    continue;
+  }
   const body = Buffer.from(body_base64, "base64").toString("utf8");
   console.log(await judges[scheme](headers, body, secret).then(() => "ok", (problem) => `failed ${scheme}: ${problem.message.split("\n")[0]}`));
 }

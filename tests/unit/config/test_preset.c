@@ -127,8 +127,8 @@ TEST(of_another_folder)
     assert_true(preset_find(PRESET_FOLDER, "open-webui", &text, file, &e));
     assert_null(strstr(buf_c(&text), "\nmap:\n"));
     assert_false(preset_find(PRESET_INBOUND, "anythingllm", &text, file, &e));
-    assert_string_equal(e.text,
-                        "there is no preset \"anythingllm\" (there are: langfuse, langsmith, open-webui, openai)");
+    assert_string_equal(
+        e.text, "there is no preset \"anythingllm\" (there are: langfuse, langsmith, message, open-webui, openai)");
     snprintf(path, sizeof path, "%s/inbound", folder);
     assert_int_equal(mkdir(path, 0700), 0);
     write_preset("inbound/openai.yaml", "about: of my own\n");

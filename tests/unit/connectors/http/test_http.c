@@ -3,11 +3,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include <zlib.h>
 #include "bridge/auth/signature.h"
 #include "bridge/connector.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
+#include "connectors/http/form.h"
+#include "connectors/http/pattern.h"
 #include "tests/support/client.h"
 #include "tests/support/connector.h"
 #include "tests/support/metric.h"
@@ -381,11 +384,10 @@ TEST(attributes_that_nobody_signed)
 #define GITHUB_PATH(more) "  - {" more ", verify: {scheme: github, secrets: [a secret of enough length]}}\n"
 
 /* Headers of a body that is signed by GitHub's scheme, and more of them. */
-static const char *signed_body(const char *body, const char *more)
+static const char *signed_bytes(struct str text, const char *more)
 {
     static char headers[500];
     unsigned char mac[SHA256_BYTES];
-    struct str text = str_of(body);
     struct hmac *h = hmac_new(STR("a secret of enough length"));
     hmac_sign(h, &text, 1, mac);
     hmac_free(h);
@@ -395,6 +397,11 @@ static const char *signed_body(const char *body, const char *more)
              buf_c(&hex));
     buf_free(&hex);
     return headers;
+}
+
+static const char *signed_body(const char *body, const char *more)
+{
+    return signed_bytes(str_of(body), more);
 }
 
 /* A CloudEvent in the body is signed with it, where the path takes them. */
@@ -642,6 +649,240 @@ TEST(a_type_that_is_not_signed_counts_with_the_id)
     settle_all(OUTCOME_STORED, NULL);
     for (size_t i = 0; i < 4; i++)
         client_close(&c[i]);
+}
+
+/* ---- attributes from the request ---- */
+
+static struct str extension(const struct event *ev, const char *name)
+{
+    return event_attribute(ev, str_of(name));
+}
+
+TEST(attributes_by_templates)
+{
+    clock_fake(5000, 1600000000000);
+    source_open(
+        "", "  - path: /v1/{app}/{kind}\n    verify: {scheme: none}\n"
+            "    type: \"{{path.app}}.{{body.type}}\"\n    subject: \"{{/session~1Id}}\"\n"
+            "    id: \"{{body.event_id}}\"\n    time: \"{{body.at}}\"\n    source: /shops/{{query.shop}}\n"
+            "    attributes: {tenant: \"{{headers.X-Tenant}}\", sequence: \"n{{body.n}}\", kind: \"{{path.kind}}\", "
+            "always: \"yes\"}\n"
+            "  - {path: /v1/shop/fixed, verify: {scheme: none}}\n");
+    const struct event *ev = accepted("/v1/kotaemon/an%73wer?shop=a%2Fb+c&x=1", JSON "x-tenant: acme\r\n",
+                                      "{\"event_id\":17,\"type\":\"new/ticket \\u00fc\",\"session/Id\":\"s 1\",\"n\":3,"
+                                      "\"at\":1750287018}");
+    is(ev->id, "17");
+    is(ev->type, "kotaemon.new.ticket___");
+    is(ev->subject, "s 1");
+    is(ev->source, "/shops/a%2Fb%20c");
+    is(ev->time, "2025-06-18T22:50:18.000Z");
+    is(extension(ev, "tenant"), "acme");
+    is(extension(ev, "sequence"), "n3");
+    is(extension(ev, "kind"), "answer");
+    is(extension(ev, "always"), "yes");
+    event_unref(ev);
+    ev = accepted("/v1/kotaemon/x", JSON "Idempotency-Key: k\r\n",
+                  "{\"event_id\":\"\",\"type\":null,\"session/Id\":\"a\\nb\",\"n\":null,\"at\":\"soon\"}");
+    is(ev->id, "k"); /* what has no value is left out, and so is what can be none */
+    is(ev->type, "webhook.received");
+    is(ev->source, "/shops");
+    is(ev->time, "2020-09-13T12:26:40.000Z");
+    assert_null(ev->subject.at);
+    assert_null(extension(ev, "tenant").at);
+    assert_null(extension(ev, "sequence").at);
+    event_unref(ev);
+    assert_int_equal(metric_value(
+                         metric_named("aqueduct_http_attributes_left_out_total", LABELS("hooks", "/v1/{app}/{kind}"))),
+                     2);
+    assert_int_equal(counter("/v1/{app}/{kind}", "202"), 2); /* not by value */
+    ev = accepted("/v1/shop/fixed", JSON, "{}");             /* wins over parameters */
+    is(ev->source, "/http/hooks/v1/shop/fixed");
+    event_unref(ev);
+    ev = accepted("/v1/a/b?shop=..", "Content-Type: text/plain\r\n", "no json");
+    is(ev->source, "/shops");
+    event_unref(ev);
+    static const char *const none[] = { "/v1/a",    "/v1/a/",       "/v1/a/b/c", "/v1/a/%2e%2E", "/v1/a/b%2Fc",
+                                        "/v1/a/b%", "/v1/a/{kind}", "/v1/a/%00", "/v1//b" };
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        refused(none[i], JSON, "{}", 404, "nothing at this path");
+}
+
+/* The seeds' way: the body brings its id, and nobody has to say so; but a number may be anything's. */
+TEST(a_body_that_has_an_event_id)
+{
+    source_open("", OPEN_PATH GITHUB_PATH(
+                        "path: /gh") "  - {path: /own, id: \"{{body.event_id}}\", verify: {scheme: none}}\n");
+    static const struct {
+        const char *path, *headers, *body, *id;
+    } posts[] = {
+        { "/in", JSON, "{\"event_id\":\"e-\\u0031\"}", "e-1" },
+        { "/in", JSON, "{\"event_id\":\"e-1\"}", "e-1" },
+        { "/in", JSON, "{\"event_id\":\"e-\\u0031\"}", "e-1" },
+        { "/in", JSON "Idempotency-Key: k\r\n", "{\"event_id\":\"e-1\"}", "k" },
+        { "/own", JSON "Idempotency-Key: k\r\n", "{\"event_id\":1}", "1" },
+    };
+    enum { POSTS = sizeof posts / sizeof *posts };
+    struct client c[POSTS];
+    for (size_t i = 0; i < POSTS; i++) {
+        c[i] = client_connect(socket_path);
+        post(&c[i], posts[i].path, posts[i].headers, str_of(posts[i].body));
+        take(i + 1);
+        is(taken[i].event->id, posts[i].id);
+    }
+    assert_true(str_starts(taken[0].scope, STR("hooks/in?"))); /* nobody said that it is the event's id: */
+    assert_false(str_eq(taken[0].scope, taken[1].scope));      /* another body is another event, and no conflict */
+    assert_true(str_eq(taken[0].scope, taken[2].scope));
+    is(taken[3].scope, "hooks/in");
+    is(taken[4].scope, "hooks/own"); /* asked for: another body under it is a conflict */
+    settle_all(OUTCOME_STORED, NULL);
+    for (size_t i = 0; i < POSTS; i++)
+        client_close(&c[i]);
+    const struct event *one = accepted("/in", JSON, "{\"event_id\":17}"),
+                       *two = accepted("/in", JSON, "[\"event_id\"]");
+    assert_int_equal(one->id.n, UUID_TEXT - 1);
+    assert_int_equal(two->id.n, UUID_TEXT - 1);
+    event_unref(one);
+    event_unref(two);
+}
+
+TEST(plain_messages_by_a_preset)
+{
+    source_open("", "  - {path: /in, preset: message, verify: {scheme: none}}\n"
+                    "  - {path: /typed, preset: message, type: own, verify: {scheme: none}}\n");
+    const struct event
+        *ev = accepted("/in", JSON,
+                       "{\"event_id\":\"e-1\",\"type\":\"order_shipped\",\"content\":\"x\",\"sessionId\":\"s-1\"}");
+    is(ev->id, "e-1");
+    is(ev->type, "order_shipped");
+    is(ev->subject, "s-1");
+    assert_null(ev->dataschema.at);
+    event_unref(ev);
+    ev = accepted("/in", JSON, "{\"type\":\"token\",\"content\":\"x\",\"sessionId\":\"s-2\"}");
+    is(ev->type, "token");
+    is(ev->subject, "s-2");
+    assert_int_equal(ev->id.n, UUID_TEXT - 1);
+    event_unref(ev);
+    ev = accepted("/typed", JSON, "{\"type\":\"token\"}");
+    is(ev->type, "own");
+    assert_null(ev->subject.at);
+    event_unref(ev);
+}
+
+/* What a template takes from where nobody signed counts with the id: resent with another value, it takes no place. */
+TEST(attributes_that_are_not_signed_count_with_the_id)
+{
+    source_open("", STANDARD_PATH("path: \"/std/{kind}\", subject: \"{{body.s}}\", type: \"t.{{path.kind}}\"")
+                        STANDARD_PATH("path: /header, attributes: {tenant: \"{{headers.x-tenant}}\"}")
+                            STANDARD_PATH("path: /id, id: \"{{headers.webhook-id}}\", subject: \"{{body.s}}\"")
+                                STANDARD_PATH("path: /loose, id: \"{{headers.x-id}}\""));
+    static const struct {
+        const char *path, *more;
+    } posts[] = {
+        { "/std/a", "" },
+        { "/std/b", "" },
+        { "/std/a", "" },
+        { "/header", "X-Tenant: a\r\n" },
+        { "/header", "X-Tenant: b\r\n" },
+        { "/header", "" },
+        { "/id", "" },
+        { "/loose", "X-Id: m-1\r\n" },
+    };
+    enum { POSTS = sizeof posts / sizeof *posts };
+    struct client c[POSTS];
+    for (size_t i = 0; i < POSTS; i++) {
+        c[i] = client_connect(socket_path);
+        post(&c[i], posts[i].path, standard_signed("m-1", "{\"s\":\"x\"}", posts[i].more), STR("{\"s\":\"x\"}"));
+        take(i + 1);
+        is(taken[i].event->id, "m-1");
+    }
+    assert_true(str_starts(taken[0].scope, STR("hooks/std/:kind?")));
+    assert_false(str_eq(taken[0].scope, taken[1].scope));
+    assert_true(str_eq(taken[0].scope, taken[2].scope));
+    assert_false(str_eq(taken[3].scope, taken[4].scope));
+    assert_false(str_eq(taken[3].scope, taken[5].scope));
+    is(taken[6].scope, "hooks/id"); /* the body, and the header that is signed with it */
+    assert_true(str_starts(taken[7].scope, STR("hooks/loose?")));
+    settle_all(OUTCOME_STORED, NULL);
+    for (size_t i = 0; i < POSTS; i++)
+        client_close(&c[i]);
+}
+
+TEST(headers_that_are_kept)
+{
+    source_open("", "  - {path: /in, keep_headers: [X-Request-Id, user-agent, X-None], verify: {scheme: none}}\n"
+                    "  - {path: /map, keep_headers: [x-request-id], verify: {scheme: none}, app: a, "
+                    "attributes: {partitionkey: \"{{body.p}}\", more: \"{{body.p}}\"}, "
+                    "data: {run.id: \":body->>'$.id'\"}, map: [{type: run.finished}]}\n");
+    const struct event *ev = accepted("/in", JSON "x-request-id: r-1\r\nUser-Agent: \xff\r\n", "{}");
+    is(extension(ev, "httpxrequestid"), "r-1");
+    assert_null(extension(ev, "httpuseragent").at); /* can be no attribute */
+    assert_null(extension(ev, "httpxnone").at);
+    event_unref(ev);
+    ev = accepted(
+        "/in", CE "x-request-id: r-2\r\n",
+        "{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/http/hooks/in\",\"type\":\"t\",\"httpuseragent\":\"own\"}");
+    is(extension(ev, "httpxrequestid"), "r-2");
+    is(extension(ev, "httpuseragent"), "own");
+    event_unref(ev);
+    ev = accepted("/map", JSON "x-request-id: r-3\r\n", "{\"id\":7,\"p\":\"q\"}");
+    is(ev->type, "run.finished");
+    is(extension(ev, "httpxrequestid"), "r-3");
+    is(extension(ev, "more"), "q");
+    is(extension(ev, "partitionkey"), "7"); /* the map's */
+    event_unref(ev);
+}
+
+/* A 4xx is final: what no attribute can be costs no event. */
+TEST(what_cannot_be_an_attribute_is_left_out)
+{
+    source_open(
+        "", OPEN_PATH
+        "  - {path: /t, type_header: X-Type, id_header: X-Id, subject: \"{{body}}\", verify: {scheme: none}}\n");
+    char headers[9200] = "X-Id: ";
+    size_t n = strlen(headers);
+    memset(headers + n, 'i', 9000);
+    snprintf(headers + n + 9000, sizeof headers - n - 9000, "\r\n");
+    const struct event *one = accepted("/t", headers, "{}"), *two = accepted("/t", headers, "{}");
+    assert_int_equal(one->id.n, UUID_TEXT - 1);
+    assert_true(str_eq(one->id, two->id)); /* a repeat is still known */
+    event_unref(one);
+    event_unref(two);
+    one = accepted("/t", "X-Id: \xff\r\nX-Type: \xc3\xbc\r\nContent-Type: \xff/x\r\n", "\x01");
+    assert_int_equal(one->id.n, UUID_TEXT - 1);
+    is(one->type, "webhook.received.__");
+    is(one->datacontenttype, "application/octet-stream");
+    is(one->data, "\x01");
+    assert_null(one->subject.at);
+    event_unref(one);
+}
+
+TEST(parameters_of_paths)
+{
+    static const struct {
+        const char *pattern, *path, *value; /* of x; NULL: does not match */
+    } cases[] = {
+        { "/{x}", "/a", "a" },           { "/{x}", "/", NULL },
+        { "/{x}", "/a/", NULL },         { "/{x}", "/a.b_c-d", "a.b_c-d" },
+        { "/{x}", "/a~b", NULL },        { "/{x}", "/%41%2d", "A-" },
+        { "/{x}", "/%4", NULL },         { "/{x}", "/%g1", NULL },
+        { "/{x}/b/{y}", "/a/b/c", "a" }, { "/{x}/b/{y}", "/a/c/c", NULL },
+        { "/{y}/{x}", "/a/b", "b" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char out[PATTERN_VALUE];
+        bool matches = pattern_matches(str_of(cases[i].pattern), str_of(cases[i].path));
+        assert_int_equal(matches, cases[i].value != NULL);
+        if (matches)
+            is(pattern_value(str_of(cases[i].pattern), str_of(cases[i].path), "x", out), cases[i].value);
+    }
+    char longest[PATTERN_VALUE + 3] = "/";
+    memset(longest + 1, 'a', PATTERN_VALUE);
+    assert_true(pattern_matches(STR("/{x}"), str_of(longest)));
+    longest[PATTERN_VALUE + 1] = 'a';
+    assert_false(pattern_matches(STR("/{x}"), str_of(longest)));
+    assert_true(pattern_overlaps("/{x}/b", "/a/{y}"));
+    assert_false(pattern_overlaps("/{x}/b", "/a/c"));
+    assert_false(pattern_overlaps("/{x}", "/a/{y}"));
 }
 
 /* Where the sender itself is recognised, its content type counts, unless one alone is wanted. */
@@ -1059,6 +1300,246 @@ TEST(options)
     client_close(&c);
 }
 
+/* ---- bodies ---- */
+
+TEST(forms)
+{
+    static const struct {
+        const char *form, *json;
+    } cases[] = {
+        { "a=1&b=%C3%BC+x", "{\"a\":\"1\",\"b\":\"\xc3\xbc x\"}" },
+        { "a=1&b=2&a=3&&c", "{\"a\":[\"1\",\"3\"],\"b\":\"2\",\"c\":\"\"}" },
+        { "%61=%zz%4", "{\"a\":\"%zz%4\"}" },
+        { "=x&a==", "{\"\":\"x\",\"a\":\"=\"}" },
+        { "a=%ff%00%22", "{\"a\":\"\xef\xbf\xbd\\u0000\\\"\"}" },
+        { "", "{}" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct buf out = buf_new(1000);
+        assert_true(form_to_json(&out, str_of(cases[i].form), NULL));
+        is(buf_str(&out), cases[i].json);
+        buf_free(&out);
+    }
+    struct buf many = buf_new(1 << 16), out = buf_new(1 << 20);
+    struct err e;
+    for (int i = 0; i <= FORM_FIELDS; i++)
+        buf_printf(&many, "f%d=1&", i);
+    assert_false(form_to_json(&out, buf_str(&many), &e));
+    assert_says(e.text, "more than 1000 fields");
+    buf_free(&many);
+    buf_free(&out);
+}
+
+#define FORM "Content-Type: application/x-www-form-urlencoded\r\n"
+
+/* GitHub's other form: JSON in `payload`, signed as it comes. The content type is nobody's word: the body says which it is. */
+TEST(a_form_with_json_in_it)
+{
+    static const char form[] = "payload=%7B%22action%22%3A%22a+b%22%7D", json[] = "{\"action\":\"a b\"}";
+    source_open(
+        "",
+        GITHUB_PATH("path: /gh") GITHUB_PATH(
+            "path: /as-it-comes, content_type: application/x-www-form-urlencoded") "  - {path: /twilio, form: json, id: \"{{body.CallSid}}\", verify: {scheme: none}}\n"
+                                                                                   "  - {path: /payload, form: payload, verify: {scheme: none}}\n");
+    const char *const types[] = { FORM, JSON, "" };
+    for (size_t i = 0; i < 3; i++) {
+        const struct event *ev = accepted("/gh", signed_body(form, types[i]), form);
+        is(ev->data, json);
+        is(ev->datacontenttype, "application/json");
+        is(ev->id, "d-1");
+        event_unref(ev);
+        ev = accepted("/gh", signed_body(json, types[i]), json);
+        is(ev->data, json);
+        event_unref(ev);
+    }
+    refused("/gh", signed_body("a=1", FORM), "a=1", 400, "not valid JSON");
+    refused("/gh", signed_body("payload=%7B", FORM), "payload=%7B", 400, "not valid JSON");
+    refused("/gh", signed_body("payload=", FORM), "payload=", 400, "the body is empty");
+    const struct event *ev = accepted("/as-it-comes", signed_body(form, FORM), form);
+    is(ev->data, form);
+    event_unref(ev);
+    ev = accepted("/twilio", FORM, "CallSid=CA1&Digits=1&Digits=2");
+    is(ev->data, "{\"CallSid\":\"CA1\",\"Digits\":[\"1\",\"2\"]}");
+    is(ev->id, "CA1");
+    event_unref(ev);
+    ev = accepted("/payload", FORM, "x=1&payload=%7B%7D");
+    is(ev->data, "{}");
+    event_unref(ev);
+    ev = accepted("/payload", FORM, "x=1"); /* another form stays as it came */
+    is(ev->data, "x=1");
+    is(ev->datacontenttype, "application/x-www-form-urlencoded");
+    event_unref(ev);
+}
+
+/* The text `times` times, packed; free() it. */
+static struct str packed(const char *text, size_t times, bool gzip)
+{
+    struct buf all = buf_new(1 << 24);
+    for (size_t i = 0; i < times; i++)
+        buf_add_c(&all, text);
+    z_stream z = { 0 };
+    assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, gzip ? 31 : 15, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    size_t room = deflateBound(&z, all.n);
+    char *out = malloc(room);
+    z.next_in = (Bytef *)all.at;
+    z.avail_in = (uInt)all.n;
+    z.next_out = (Bytef *)out;
+    z.avail_out = (uInt)room;
+    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+    deflateEnd(&z);
+    buf_free(&all);
+    return (struct str){ out, room - z.avail_out };
+}
+
+static struct str joined(struct str a, struct str b)
+{
+    char *out = malloc(a.n + b.n);
+    memcpy(out, a.at, a.n);
+    memcpy(out + a.n, b.at, b.n);
+    return (struct str){ out, a.n + b.n };
+}
+
+static int posted(const char *path, const char *headers, struct str body, const char *expected)
+{
+    struct client c = client_connect(socket_path);
+    post(&c, path, headers, body);
+    struct answer a = { 0 };
+    for (int i = 0; i < 10000 && taken_count == 0 && !client_answer(&c, &a); i++) {
+        turn(ROOM);
+        client_read(&c);
+    }
+    if (taken_count) {
+        is(taken[0].event->data, expected);
+        settle_all(OUTCOME_STORED, NULL);
+    }
+    a = receive(&c);
+    int status = a.status;
+    if (status >= 300 && !has(a.body, expected))
+        fail_msg("%.*s", STR_ARG(a.body));
+    if (status == 415)
+        is(answer_header(&a, "Accept-Encoding"), "gzip, deflate, identity");
+    client_close(&c);
+    return status;
+}
+
+TEST(compressed_bodies)
+{
+#define GZIP    JSON "Content-Encoding: gzip\r\n"
+#define DEFLATE JSON "Content-Encoding: Deflate\r\n"
+    source_open("max_body: 256KiB",
+                OPEN_PATH GITHUB_PATH("path: /gh") GITHUB_PATH("path: /text, content_type: text/plain"));
+    struct str gzip = packed("{}", 1, true), deflate = packed("{}", 1, false), one = packed("[1", 1, true),
+               two = packed(",2]", 1, true), large = packed(" ", 256 << 10, true);
+    struct str members = joined(one, two), trailing = joined(gzip, STR("x")), after = joined(deflate, STR("x"));
+    const struct {
+        const char *path, *headers;
+        struct str body;
+        int status;
+        const char *expected;
+    } cases[] = {
+        { "/in", GZIP, gzip, 202, "{}" },
+        { "/in", JSON "Content-Encoding: X-GZip\r\n", gzip, 202, "{}" },
+        { "/in", DEFLATE, deflate, 202, "{}" },
+        { "/in", GZIP, members, 202, "[1,2]" },
+        { "/in", GZIP, deflate, 400, "not what Content-Encoding says" },
+        { "/in", DEFLATE, gzip, 400, "not what Content-Encoding says" },
+        { "/in", GZIP, STR("{}"), 400, "not what Content-Encoding says" },
+        { "/in", GZIP, { gzip.at, gzip.n - 1 }, 400, "cut off" },
+        { "/in", GZIP, trailing, 400, "bytes follow" },
+        { "/in", DEFLATE, after, 400, "bytes follow" },
+        { "/in", GZIP, one, 400, "not valid JSON" },
+        { "/in", GZIP, large, 400, "not valid JSON" }, /* as long as max_body */
+        { "/in", JSON "Content-Encoding: br\r\n", gzip, 415, "gzip or deflate" },
+        { "/in", JSON "Content-Encoding: gzip, gzip\r\n", gzip, 415, "gzip or deflate" },
+        { "/text", "Content-Encoding: gzip\r\n", gzip, 415, "is not signed" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *headers = cases[i].headers;
+        char more[400];
+        if (strcmp(cases[i].path, "/text") == 0) {
+            snprintf(more, sizeof more, "%s", signed_bytes(cases[i].body, headers));
+            headers = more;
+        }
+        if (posted(cases[i].path, headers, cases[i].body, cases[i].expected) != cases[i].status)
+            fail_msg("case %zu", i);
+    }
+    assert_int_equal(posted("/gh", signed_bytes(gzip, GZIP), gzip, "{}"), 202);             /* signed as it came */
+    assert_int_equal(posted("/gh", signed_bytes(gzip, JSON), gzip, "not valid JSON"), 400); /* and has one reading */
+    assert_int_equal(posted("/gh", signed_body("{}", GZIP), STR("{}"), "not what"), 400);
+    struct str longer = packed(" ", (256 << 10) + 1, true);
+    assert_int_equal(posted("/in", GZIP, longer, "longer than 262144 bytes"), 413);
+    const struct str all[] = { gzip, deflate, one, two, large, members, trailing, after, longer };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free((void *)(uintptr_t)all[i].at);
+}
+
+/* A body that grows beyond all measure is refused before it has grown. */
+TEST(compressed_bodies_that_are_bombs)
+{
+    source_open("max_body: 8MiB", OPEN_PATH);
+    struct str bomb = packed("          ", 800000, true);
+    assert_true(bomb.n < 20000);
+    char expected[60];
+    snprintf(expected, sizeof expected, "longer than %zu bytes", (1 << 20) + 200 * bomb.n);
+    assert_int_equal(posted("/in", GZIP, bomb, expected), 413);
+    free((void *)(uintptr_t)bomb.at);
+}
+
+/* ---- answers ---- */
+
+TEST(answers_that_a_path_chooses)
+{
+    source_open(
+        "",
+        "  - {path: /ok, answer: {status: 200, body: \"[accepted]\"}, verify: {scheme: none}}\n"
+        "  - {path: /json, answer: {status: 201, body: '{\"ok\": true}'}, verify: {scheme: none}}\n"
+        "  - {path: /xml, answer: {status: 200, body: <Response/>, content_type: text/xml}, verify: {scheme: none}}\n"
+        "  - {path: /none, answer: {status: 204}, verify: {scheme: none}}\n"
+        "  - {path: /status, answer: {status: 200}, verify: {scheme: none}}\n");
+    static const struct {
+        const char *path;
+        int status;
+        const char *type, *body;
+    } cases[] = {
+        { "/ok", 200, "text/plain; charset=utf-8", "[accepted]" },
+        { "/json", 201, "application/json", "{\"ok\": true}" },
+        { "/xml", 200, "text/xml", "<Response/>" },
+        { "/none", 204, NULL, "" },
+        { "/status", 200, "application/json", "{\"id\":\"k\"}" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct client c = client_connect(socket_path);
+        struct answer a;
+        post(&c, cases[i].path, JSON "Idempotency-Key: k\r\nPrefer: respond-async\r\n", STR("{}"));
+        take(1);
+        client_read(&c);
+        assert_false(client_answer(&c, &a)); /* not before it is stored, whatever the sender prefers */
+        settle_all(OUTCOME_UNAVAILABLE, NULL);
+        a = receive(&c);
+        assert_int_equal(a.status, 503); /* never instead of the truth */
+        client_drop(&c, &a);
+        post(&c, cases[i].path, JSON "Idempotency-Key: k\r\n", STR("{}"));
+        take(1);
+        settle_all(OUTCOME_STORED, NULL);
+        if (cases[i].status == 204) {
+            for (int k = 0; k < 10000 && !has(buf_str(&c.in), "\r\n\r\n"); k++) {
+                turn(0);
+                client_read(&c);
+            }
+            assert_true(has(buf_str(&c.in), "HTTP/1.1 204 "));
+            assert_false(has(buf_str(&c.in), "Content-"));
+        } else {
+            a = receive(&c);
+            assert_int_equal(a.status, cases[i].status);
+            is(a.body, cases[i].body);
+            is(answer_header(&a, "Content-Type"), cases[i].type);
+        }
+        client_close(&c);
+    }
+    assert_int_equal(counter("/none", "204"), 1);
+    assert_int_equal(counter("/xml", "200"), 1);
+}
+
 /* How many lines three posts, two accepted and one refused, write to the log. */
 static void logs(const char *option, int accepted_lines, int refused_lines)
 {
@@ -1126,7 +1607,7 @@ TEST(refusals)
     refused("/in", JSON, "{\"a\":1,}", 400, "not valid JSON");
     refused("/in", "", "no json", 400, "not valid JSON");
     refused("/in", JSON, "{}{}", 400, "2"); /* the offset */
-    refused("/in", JSON "Content-Encoding: gzip\r\n", "{}", 415, "Content-Encoding");
+    refused("/in", JSON "Content-Encoding: br\r\n", "{}", 415, "Content-Encoding gzip or deflate, or without");
     refused("/in", JSON JSON, "{}", 400, "Content-Type");
 
     static const char *const methods[] = { "GET", "PUT", "DELETE", "HEAD" };
@@ -1144,19 +1625,58 @@ TEST(refusals)
         client_close(&c);
     }
 
-    struct client c = client_connect(socket_path);
-    char body[102];
-    memset(body, '1', sizeof body);
-    post(&c, "/in", JSON, (struct str){ body, 101 });
-    assert_int_equal(receive(&c).status, 413);
-    client_close(&c);
-    c = client_connect(socket_path);
-    client_write(&c, STR("POST /in HTTP/1.1\r\nHost: x\r\nX: "));
-    char filler[3000];
-    memset(filler, 'x', sizeof filler);
-    client_write(&c, (struct str){ filler, sizeof filler });
-    assert_int_equal(receive(&c).status, 431);
-    client_close(&c);
+    assert_int_equal(taken_count, 0);
+}
+
+/* Each refusal is a problem (RFC 9457) that says what the sender can do, by whomever it is found. */
+TEST(every_refusal_is_a_problem)
+{
+    static char filler[3000], longest[9000];
+    static const struct {
+        const char *head, *filler, *body;
+        int status;
+        const char *detail, *header, *value;
+    } cases[] = {
+        { "POST /in HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n", "", "{", 400, "not valid JSON", NULL, NULL },
+        { "POST /in HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n", "", "", 400, "RFC 9112", NULL, NULL },
+        { "POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n", "", "{}", 401, "could not be verified",
+          "WWW-Authenticate", "Bearer" },
+        { "POST /no HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n", "", "{}", 404, "nothing at this path", NULL,
+          NULL },
+        { "DELETE /in HTTP/1.1\r\nHost: x\r\n\r\n", "", "", 405, "sent by POST", "Allow", "POST, OPTIONS" },
+        { "POST /in HTTP/1.1\r\nHost: x\r\n\r\n", "", "", 411, "no Content-Length", NULL, NULL },
+        { "POST /in HTTP/1.1\r\nHost: x\r\nContent-Length: 101\r\n\r\n", "", "", 413, "longer than is taken", NULL,
+          NULL },
+        { "POST /", longest, "", 414, "target is longer", NULL, NULL },
+        { "POST /in HTTP/1.1\r\nHost: x\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\n", "", "{}", 415,
+          "gzip or deflate", "Accept-Encoding", "gzip, deflate, identity" },
+        { "POST /text HTTP/1.1\r\nHost: x\r\nContent-Type: a/b\r\nContent-Length: 2\r\n\r\n", "", "{}", 415,
+          "takes text/plain", "Accept", "text/plain" },
+        { "POST /in HTTP/1.1\r\nHost: x\r\nExpect: more\r\nContent-Length: 2\r\n\r\n", "", "{}", 417, "100-continue",
+          NULL, NULL },
+        { "POST /in HTTP/1.1\r\nHost: x\r\nX: ", filler, "", 431, "head is longer", NULL, NULL },
+        { "POST /in HTTP/3.0\r\nHost: x\r\n\r\n", "", "", 505, "version", NULL, NULL },
+    };
+    memset(filler, 'x', sizeof filler - 1);
+    memset(longest, 'x', sizeof longest - 1);
+    source_open("max_body: 100\nmax_head: 2KiB",
+                OPEN_PATH "  - {path: /text, content_type: text/plain, verify: {scheme: none}}\n"
+                          "  - {path: /b, verify: {scheme: bearer, secrets: [token-number-0001]}}\n");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct client c = client_connect(socket_path);
+        client_write(&c, str_of(cases[i].head));
+        client_write(&c, str_of(cases[i].filler));
+        client_write(&c, str_of(cases[i].body));
+        struct answer a = receive(&c);
+        char status[20];
+        snprintf(status, sizeof status, "\"status\":%d,", cases[i].status);
+        if (a.status != cases[i].status || !has(a.body, cases[i].detail) || !has(a.body, status))
+            fail_msg("%.40s: %d %.*s", cases[i].head, a.status, STR_ARG(a.body));
+        assert_true(str_eq(answer_header(&a, "Content-Type"), STR("application/problem+json")));
+        if (cases[i].header)
+            is(answer_header(&a, cases[i].header), cases[i].value);
+        client_close(&c);
+    }
     assert_int_equal(taken_count, 0);
 }
 
@@ -1187,6 +1707,7 @@ TEST(types_are_known_where_no_cloudevents_are_taken)
     assert_path_types("verify: {scheme: none}, cloudevents: none, type: order, type_header: X-T",
                       "order order.{header} ");
     assert_path_types("verify: {scheme: github, " SECRETS "}", "github github.{header} ");
+    assert_path_types("verify: {scheme: github, " SECRETS "}, type: \"git.{{body.action}}\"", "git.{x} github ");
     assert_path_types("verify: {scheme: github, " SECRETS "}, cloudevents: structured", "{type} ");
     assert_path_types("verify: {scheme: stripe, " SECRETS "}", "stripe stripe.{type} ");
     assert_path_types("verify: {scheme: stripe, " SECRETS "}, type: pay", "pay ");
@@ -1247,6 +1768,43 @@ TEST(bad_options)
         { "paths: [{path: /a, content_type: application/json charset, verify: {scheme: none}}]", "is no media type" },
         { "paths: [{path: /a, content_type: application/cloudevents+json, verify: {scheme: none}}]",
           "cloudevents: structured takes them" },
+        { "paths: [{path: \"/{a}/x\", verify: {scheme: none}}, {path: \"/y/{b}\", verify: {scheme: none}}]",
+          "/{a}/x and /y/{b} fit the same requests" },
+        { "paths: [{path: \"/a{b}\", verify: {scheme: none}}]", "a parameter is a whole segment" },
+        { "paths: [{path: \"/{}\", verify: {scheme: none}}]", "a parameter is a whole segment" },
+        { "paths: [{path: \"/{A}\", verify: {scheme: none}}]", "a parameter has 1 to 32 small letters" },
+        { "paths: [{path: \"/{a}/{a}\", verify: {scheme: none}}]", "{a} is there twice" },
+        { "paths: [{path: /a, subject: \"{{path.b}}\", verify: {scheme: none}}]",
+          "subject: path.b: the path has no {b}" },
+        { "paths: [{path: /a, subject: \"{{data.x}}\", verify: {scheme: none}}]",
+          "subject: {{data.x: not a path in the body" },
+        { "paths: [{path: /a, id: \"{{body.x\", verify: {scheme: none}}]", "id: {{body.x: }} is missing" },
+        { "paths: [{path: /a, subject: \"{{headers.Cookie}}\", verify: {scheme: none}}]",
+          "subject: Cookie: proves who the sender is" },
+        { "paths: [{path: /a, subject: \"{{headers.a:b}}\", verify: {scheme: none}}]", "is no name of a header" },
+        { "paths: [{path: /a, keep_headers: [x-t], verify: {scheme: bearer, header: X-T, secrets: [a secret of enough length]}}]",
+          "keep_headers: x-t: proves who the sender is" },
+        { "paths: [{path: /a, keep_headers: [X-A, xa], verify: {scheme: none}}]",
+          "keep_headers: X-A and xa are both the attribute httpxa" },
+        { "paths: [{path: /a, attributes: {subject: x}, verify: {scheme: none}}]",
+          "attributes: subject: is not one of your own" },
+        { "paths: [{path: /a, attributes: {Tenant: x}, verify: {scheme: none}}]", "attributes: Tenant: a name has" },
+        { "paths: [{path: /a, attributes: {httpx: x}, verify: {scheme: none}}]",
+          "httpx: is the name of a trace, or of a header" },
+        { "paths: [{path: /a, source: \"{{body.x}}\", verify: {scheme: none}}]",
+          "source: begins with a source of the path's own and a /" },
+        { "paths: [{path: /a, source: \"/s{{body.x}}\", verify: {scheme: none}}]",
+          "source: begins with a source of the path's own and a /" },
+        { "paths: [{path: /a, type: \"{{body.x}}\", type_header: X-T, verify: {scheme: none}}]",
+          "type_header: makes no sense beside a type of expressions: {{headers.X-T}}" },
+        { "paths: [{path: /a, form: json, content_type: application/json, verify: {scheme: github, secrets: [a secret of enough length]}}]",
+          "form: json reads each body as a form" },
+        { "paths: [{path: /a, form: payload, content_type: text/plain, verify: {scheme: github, secrets: [a secret of enough length]}}]",
+          "form: payload takes JSON" },
+        { "paths: [{path: /a, answer: {status: 204, body: x}, verify: {scheme: none}}]",
+          "answer.body: an answer 204 has none" },
+        { "paths: [{path: /a, answer: {status: 203}, verify: {scheme: none}}]",
+          "answer.status: is 200, 201, 202 or 204" },
         { "paths: [{path: /a, verify: {scheme: none}}]\nlisten: nowhere", "nowhere" },
         { "paths: [{path: /a, verify: {scheme: none}}]\ntls_key: x.pem", "tls_certificate" },
         { "paths: [{path: /a, verify: {scheme: none}}]\nlimits: {per_address: {burst: 3}}",
@@ -1836,6 +2394,13 @@ int main(void)
         CLEANED(a_signed_body_names_its_event),
         CLEANED(an_id_in_a_signed_body_is_all_that_counts),
         CLEANED(a_type_that_is_not_signed_counts_with_the_id),
+        CLEANED(attributes_by_templates),
+        CLEANED(a_body_that_has_an_event_id),
+        CLEANED(plain_messages_by_a_preset),
+        CLEANED(attributes_that_are_not_signed_count_with_the_id),
+        CLEANED(headers_that_are_kept),
+        CLEANED(what_cannot_be_an_attribute_is_left_out),
+        cmocka_unit_test(parameters_of_paths),
         CLEANED(content_type_of_a_recognised_sender),
         CLEANED(cloudevents_by_the_specification),
         CLEANED(sources),
@@ -1851,9 +2416,15 @@ int main(void)
         CLEANED(batch_of_too_many),
         CLEANED(limits_that_are_set),
         CLEANED(options),
+        cmocka_unit_test(forms),
+        CLEANED(a_form_with_json_in_it),
+        CLEANED(compressed_bodies),
+        CLEANED(compressed_bodies_that_are_bombs),
+        CLEANED(answers_that_a_path_chooses),
         CLEANED(requests_in_the_log),
         CLEANED(long_list_of_invalid_events),
         CLEANED(refusals),
+        CLEANED(every_refusal_is_a_problem),
         CLEANED(types_are_known_where_no_cloudevents_are_taken),
         CLEANED(bad_options),
         CLEANED(sources_beside_each_other),

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include "bridge/lib/log.h"
 #include "connectors/http/path.h"
+#include "connectors/http/path_check.h"
 #include "tests/support/connector.h"
 #include "tests/support/metric.h"
 #include "tests/support/test.h"
@@ -87,7 +88,8 @@ static void begin(const char *yaml)
 
 static void post_with(const struct header *headers, size_t header_count, const char *body)
 {
-    const struct path_limits most = { ROOM, 64 };
+    static struct buf form;
+    const struct path_limits most = { .events = ROOM, .attributes = 64, .form = &form };
     struct http_request r = { .headers = headers, .header_count = header_count, .body = str_of(body) };
     forget();
     status = 0;
@@ -413,7 +415,8 @@ TEST(what_elements_read_of_the_body_is_bounded)
     enum { FEW = 100, MANY = 200, LONG = 900000 };
     static const struct event *all[MANY];
     const struct header json = { STR("Content-Type"), STR("application/json") };
-    const struct path_limits most = { MANY, 64 };
+    struct buf form = { 0 };
+    const struct path_limits most = { .events = MANY, .attributes = 64, .form = &form };
     begin("app: a\neach: $.a\nunmapped: refuse\nmap: [{type: run.finished, data: {run.id: \":body->>'$.id'\"}}]\n");
     struct buf body = buf_new(2 << 20);
     for (int n = FEW; n <= MANY; n += MANY - FEW) {

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* Compressed bodies: gzip (one member or several) and deflate (zlib's format, as RFC 9110 8.4.1 means it), unpacked in memory
+ * that is bounded whatever comes: the text by a length and by a multiple of what it was packed in. One thread. */
+#pragma once
+#include "bridge/lib/buf.h"
+#include "bridge/lib/err.h"
+
+struct unpacker;
+
+struct unpacker *unpacker_new(void);
+void unpacker_free(struct unpacker *u); /* accepts NULL */
+/* Can a body with this Content-Encoding be unpacked? */
+bool unpack_knows(struct str encoding);
+/* 0 with *text, good until the next call; else the status to refuse with, and *e. */
+int unpack(struct unpacker *u, struct str encoding, struct str packed, size_t most, struct str *text, struct err *e);
