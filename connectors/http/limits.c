@@ -5,7 +5,7 @@
 #include "bridge/lib/clock.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/mem.h"
-#include "bridge/lib/siphash.h"
+#include "connectors/http/limit_table.h"
 
 METRIC_COUNTER(aqueduct_http_limited_total,
                "Requests refused with 429 because of a limit: address, path, key, or failures (of verification).",
@@ -15,9 +15,6 @@ METRIC_COUNTER(aqueduct_http_limits_shared_total,
                "source");
 
 enum {
-    LIMITS_BUCKETS = 4096, /* of the hash table */
-    LIMITS_SHARED = 256,   /* places of those that have none of their own */
-    LIMITS_LOOKS = 32,     /* at places, until none of them is free */
     LIMITS_KEYS = 10000,
     LIMITS_SECONDS = 2, /* of the rate, as the burst */
 };
@@ -92,88 +89,6 @@ bool limits_check_path(const struct limits_path_options *o, struct err *e)
            && limits_check_one(&o->per_path, "per_path", e);
 }
 
-/* ---- the table ---- */
-
-enum limit_kind { LIMIT_REQUESTS, LIMIT_BYTES, LIMIT_FAILED, LIMIT_COUNTS };
-
-struct limit_place { /* [0] is nobody, so that 0 ends every list */
-    struct digest name;
-    int64_t full_us[LIMIT_COUNTS];
-    uint32_t next; /* in its bucket */
-};
-
-struct limit_table {
-    struct limit_place *at;
-    size_t count, cap, most, hand; /* hand: where to look next for one that is free */
-    uint32_t buckets[LIMITS_BUCKETS];
-    struct limit_place shared[LIMITS_SHARED];
-};
-
-static uint32_t *limit_bucket(struct limit_table *t, const struct digest *name)
-{
-    return &t->buckets[name->d[0] % LIMITS_BUCKETS];
-}
-
-static struct limit_place *limit_find(struct limit_table *t, const struct digest *name)
-{
-    uint32_t i = *limit_bucket(t, name);
-    while (i && memcmp(&t->at[i].name, name, sizeof *name) != 0)
-        i = t->at[i].next;
-    return i ? &t->at[i] : NULL;
-}
-
-/* Are its buckets full? Then it is like one that is not there. */
-static bool limit_is_idle(const struct limit_place *p, int64_t now_us)
-{
-    for (size_t i = 0; i < LIMIT_COUNTS; i++)
-        if (p->full_us[i] > now_us)
-            return false;
-    return true;
-}
-
-static uint32_t limit_recycle(struct limit_table *t, int64_t now_us)
-{
-    for (size_t looks = 0; looks < LIMITS_LOOKS && looks < t->most; looks++) {
-        t->hand = t->hand < t->most ? t->hand + 1 : 1;
-        struct limit_place *p = &t->at[t->hand];
-        if (!limit_is_idle(p, now_us))
-            continue;
-        uint32_t *at = limit_bucket(t, &p->name);
-        while (*at != t->hand)
-            at = &t->at[*at].next;
-        *at = p->next;
-        return (uint32_t)t->hand;
-    }
-    return 0;
-}
-
-static uint32_t limit_unused(struct limit_table *t, int64_t now_us)
-{
-    if (t->count >= t->most)
-        return limit_recycle(t, now_us);
-    if (t->count + 1 >= t->cap)
-        t->at = mem_grow(t->at, t->cap = t->cap ? 2 * t->cap : 64, sizeof *t->at);
-    return (uint32_t)++t->count;
-}
-
-/* The place of that name, a new one if need be, or one that is shared. */
-static struct limit_place *limit_place(struct limit_table *t, const struct digest *name, int64_t now_us,
-                                       struct metric *shared)
-{
-    struct limit_place *p = limit_find(t, name);
-    if (p)
-        return p;
-    uint32_t i = limit_unused(t, now_us);
-    if (i == 0) {
-        metric_add(shared, 1);
-        return &t->shared[name->d[1] % LIMITS_SHARED];
-    }
-    uint32_t *bucket = limit_bucket(t, name);
-    t->at[i] = (struct limit_place){ .name = *name, .next = *bucket };
-    *bucket = i;
-    return &t->at[i];
-}
-
 /* ---- limits ---- */
 
 struct limit { /* of requests, and of their bytes */
@@ -195,7 +110,6 @@ struct limits {
     struct limits_path *paths;
     size_t path_count;
     struct limits_path elsewhere; /* LIMITS_NO_PATH */
-    struct metric *shared;
 };
 
 static struct limit limit_of(const struct limit_options *o)
@@ -229,9 +143,9 @@ struct limits *limits_new(const struct limits_options *o, const char *source_id)
     l->source_id = str_dup(str_of(source_id));
     l->per_address = limit_of(&o->per_address);
     l->failures = limit_of(&o->failures);
-    l->addresses.most = (size_t)o->addresses;
-    l->keys.most = LIMITS_KEYS;
-    l->shared = metric_get(&aqueduct_http_limits_shared_total, LABELS(source_id));
+    struct metric *shared = metric_get(&aqueduct_http_limits_shared_total, LABELS(source_id));
+    limit_table_open(&l->addresses, (size_t)o->addresses, shared);
+    limit_table_open(&l->keys, LIMITS_KEYS, shared);
     crypto_random(&l->key, sizeof l->key);
     limits_count(l, &l->elsewhere, "");
     return l;
@@ -241,8 +155,8 @@ void limits_free(struct limits *l)
 {
     if (!l)
         return;
-    free(l->addresses.at);
-    free(l->keys.at);
+    limit_table_close(&l->addresses);
+    limit_table_close(&l->keys);
     free(l->paths);
     free(l->source_id);
     free(l);
@@ -294,7 +208,7 @@ static int64_t *limits_of_address(struct limits *l, const struct limit *limit, i
     if (!limit_is_set(limit) || str_eq(network, STR("unix")))
         return NULL;
     struct digest name = limits_name(l, path, network);
-    return limit_place(&l->addresses, &name, clock_mono_us(), l->shared)->full_us;
+    return limit_table_place(&l->addresses, &name, clock_mono_us())->full_us;
 }
 
 static struct limited_by limits_refuse(struct limits *l, int path, enum limited what, int64_t wait_us)
@@ -306,9 +220,11 @@ static struct limited_by limits_refuse(struct limits *l, int path, enum limited 
 /* Takes one request of an address's bucket. Returns how long it has to wait, if there is none. */
 static int64_t limits_take_address(struct limits *l, const struct limit *limit, int path, struct str network)
 {
-    int64_t now = clock_mono_us(), *full_us = limits_of_address(l, limit, path, network);
-    int64_t wait = full_us ? limit_wait(limit, full_us, now) : 0;
-    if (full_us && wait == 0)
+    int64_t *full_us = limits_of_address(l, limit, path, network);
+    if (!full_us)
+        return 0;
+    int64_t now = clock_mono_us(), wait = limit_wait(limit, full_us, now);
+    if (wait == 0)
         limit_take(limit, full_us, 1, 0, now);
     return wait;
 }
@@ -358,7 +274,7 @@ struct limited_by limits_verified(struct limits *l, int path, struct str network
         return limits_refuse(l, path, LIMITED_PATH, wait);
     if (by_key) {
         struct digest name = limits_name(l, path, key);
-        full_us = limit_place(&l->keys, &name, now, l->shared)->full_us;
+        full_us = limit_table_place(&l->keys, &name, now)->full_us;
         if ((wait = limit_wait(&p->per_key, full_us, now)))
             return limits_refuse(l, path, LIMITED_KEY, wait);
         limit_take(&p->per_key, full_us, 1, (double)bytes, now);
