@@ -2196,6 +2196,28 @@ TEST(a_limit_refuses_before_the_body)
     event_unref(accepted("/free", JSON, "{}"));
 }
 
+#define BY(address) JSON "X-Forwarded-For: " address "\r\n"
+#define RIGHT       "Authorization: Bearer token-number-0001\r\n"
+#define WRONG       "Authorization: Bearer token-number-0002\r\n"
+
+/* Behind a trusted proxy each client has limits of its own; who shares an address with one that guesses keys is served. */
+TEST(limits_of_those_behind_a_proxy)
+{
+    clock_fake(5000, 1600000000123);
+    source_open("trusted_proxies: [unix]\n"
+                "limits: {per_address: {rate: 0.1, burst: 4}, failures: {rate: 0.1, burst: 1}}\n",
+                "  - {path: /in, verify: {scheme: bearer, secrets: [token-number-0001]}}\n");
+    refused("/in", BY("192.0.2.1") WRONG, "{}", 401, "could not be verified");
+    refused("/in", BY("192.0.2.1") WRONG, "{}", 429, "that could not be verified; check the key");
+    refused("/in", BY("192.0.2.2") WRONG, "{}", 401, "could not be verified");
+    for (int i = 0; i < 2; i++)
+        event_unref(accepted("/in", BY("192.0.2.1") RIGHT, "{}"));
+    refused("/in", BY("192.0.2.1") RIGHT, "{}", 429, "from this address");
+    event_unref(accepted("/in", BY("192.0.2.2") RIGHT, "{}"));
+    clock_fake_advance(10000);
+    event_unref(accepted("/in", BY("192.0.2.1") RIGHT, "{}"));
+}
+
 /* ---- requests as events ---- */
 
 /* The data of the next event that tells of a request, which is then stored. */
@@ -2442,6 +2464,7 @@ int main(void)
         CLEANED(counters),
         CLEANED(every_end_is_timed),
         CLEANED(a_limit_refuses_before_the_body),
+        CLEANED(limits_of_those_behind_a_proxy),
         CLEANED(a_request_is_an_event),
         CLEANED(requests_that_are_told_of),
         CLEANED(a_flood_is_told_by_its_number),
