@@ -193,9 +193,9 @@ static void h2_set_due(struct http_conn *c)
 static void h2_settle(struct http_conn *c)
 {
     const struct http_protocol *p = c->protocol;
+    h2_flush(c);
     if (c->state == HTTP_OPEN && !http_holders_grow(c, c->two->held))
         p->give_up(c);
-    h2_flush(c);
     h2_set_due(c);
 }
 
@@ -287,12 +287,13 @@ static bool h2_gives_way(const struct http_conn *c)
     return true;
 }
 
-/* Refuses all that is incomplete. */
+/* Refuses all that is incomplete, and resets whose answer is not taken. */
 static void h2_give_up(struct http_conn *c)
 {
     for (struct http2_stream *st = c->two->oldest; st; st = st->after)
         h2_stream_give_up(c, st);
-    http_holders_hold(c, c->two->held);
+    CHECK(c->two->held == 0);
+    http_holders_hold(c, 0);
     h2_flush_later(c);
 }
 

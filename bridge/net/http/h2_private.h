@@ -13,6 +13,8 @@
  *   H2_HEAD --fields--> H2_BODY --body--> H2_WAITING --reply--> H2_ANSWER --sent, reset--> freed
  *                          '------------- refused -----------------^
  *
+ * What it holds for its client is counted and bounded: bytes of requests that are not whole, and of answers that are not taken.
+ *
  * What costs us something and brings no request (resets, PING, SETTINGS, empty DATA ...) is paid from h->patience, which time
  * and answered requests fill again; at its end the connection ends with ENHANCE_YOUR_CALM. */
 #pragma once
@@ -35,6 +37,7 @@ enum h2_state {
     H2_BODY,
     H2_WAITING, /* the user has it and will answer */
     H2_ANSWER,
+    H2_RESET, /* by us; nothing more is its */
 };
 
 struct http2_stream {
@@ -58,7 +61,7 @@ struct http2_stream {
 struct http2 {
     nghttp2_session *session;
     struct http2_stream *oldest, *newest;
-    size_t held; /* bytes of incomplete requests */
+    size_t held; /* bytes of incomplete requests, and of answers that are not taken */
     int64_t patience, patience_ms;
 };
 

@@ -6,7 +6,7 @@
 #include "bridge/net/http/h2_private.h"
 
 enum {
-    STREAM_COST = 1024, /* of an incomplete one, beside its bytes */
+    STREAM_COST = 1024, /* of one that holds something, beside its bytes */
     STREAM_FIELDS = 64, /* of an answer */
     LINGER_BYTES = 1 << 20,
 };
@@ -41,8 +41,9 @@ void h2_stream_free(struct http_conn *c, struct http2_stream *st)
 
 void h2_stream_count(struct http_conn *c, struct http2_stream *st)
 {
-    bool incomplete = st->state == H2_BODY || (st->state == H2_HEAD && st->head.status == 0);
-    size_t held = incomplete ? STREAM_COST + st->head.text.n + st->body.n : 0;
+    bool holds = st->state == H2_BODY || (st->state == H2_HEAD && st->head.status == 0)
+                 || (st->state == H2_ANSWER && st->sent < st->body.n);
+    size_t held = holds ? STREAM_COST + st->head.text.n + st->body.n : 0;
     c->two->held += held - st->counted;
     st->counted = held;
 }
@@ -66,12 +67,13 @@ static ssize_t stream_give(nghttp2_session *session, int32_t id, uint8_t *out, s
     size_t left = st->body.n - st->sent, n = left < room ? left : room;
     (void)session;
     (void)id;
-    (void)ctx;
     if (n)
         memcpy(out, st->body.at + st->sent, n);
     st->sent += n;
-    if (st->sent == st->body.n)
+    if (st->sent == st->body.n) {
         *flags |= NGHTTP2_DATA_FLAG_EOF;
+        h2_stream_count(ctx, st);
+    }
     return (ssize_t)n;
 }
 
@@ -117,20 +119,43 @@ void h2_stream_fail(struct http_conn *c, struct http2_stream *st, int status)
     char text[HTTP_PROBLEM];
     const struct header headers[] = { { STR("Content-Type"), STR("application/problem+json") },
                                       { STR("Retry-After"), STR("1") } };
+    h2_head_free(&st->head);
     http_answer_problem(status, text);
     http_answer_refused(c->s, status);
     h2_stream_answer(c, st, status, headers, status == 503 ? 2 : 1, str_of(text));
 }
 
+static void stream_reset(struct http_conn *c, struct http2_stream *st, uint32_t why)
+{
+    buf_free(&st->body);
+    st->sent = 0;
+    stream_set_state(c, st, H2_RESET);
+    st->due_ms = INT64_MAX;
+    nghttp2_submit_rst_stream(c->two->session, NGHTTP2_FLAG_NONE, st->id, why);
+}
+
+/* 503 without a body, which its client might not take. */
+static void stream_send_away(struct http_conn *c, struct http2_stream *st)
+{
+    const struct header later = { STR("Retry-After"), STR("1") };
+    h2_head_free(&st->head);
+    http_answer_refused(c->s, 503);
+    h2_stream_answer(c, st, 503, &later, 1, STR(""));
+}
+
 void h2_stream_give_up(struct http_conn *c, struct http2_stream *st)
 {
-    if (st->state == H2_BODY)
-        h2_stream_fail(c, st, 503);
-    if (st->state != H2_HEAD || st->head.status)
+    if (st->counted == 0)
         return;
-    st->head.status = 503; /* once its head is here */
-    buf_free(&st->head.text);
-    h2_stream_count(c, st);
+    if (st->state == H2_BODY) {
+        stream_send_away(c, st);
+    } else if (st->state == H2_ANSWER) {
+        stream_reset(c, st, NGHTTP2_CANCEL);
+    } else {
+        st->head.status = 503; /* once its head is here */
+        buf_free(&st->head.text);
+        h2_stream_count(c, st);
+    }
 }
 
 /* ---- requests ---- */
@@ -162,19 +187,14 @@ void h2_stream_ask(struct http_conn *c, struct http2_stream *st)
     st->max_body = s->o.max_body.n;
     http_view_fill(c, st->request, &head, &r);
     stream_set_state(c, st, H2_WAITING);
-    if (!http_view_ask(s, &r, &st->max_body) || st->state != H2_WAITING)
+    if (!http_view_ask(s, &r, &st->max_body) || st->state != H2_WAITING) {
+        h2_head_free(&st->head);
         return;
+    }
     if (head.content_length > st->max_body)
         h2_stream_fail(c, st, 413);
     else
         stream_begin_body(c, st, head.expect_continue);
-}
-
-/* Nobody listens (RFC 9113 8.1). */
-static void stream_end_lingering(struct http_conn *c, struct http2_stream *st)
-{
-    st->due_ms = INT64_MAX;
-    nghttp2_submit_rst_stream(c->two->session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_NO_ERROR);
 }
 
 /* A client that is reset while it sends may overlook its answer. */
@@ -187,8 +207,8 @@ void h2_stream_linger(struct http_conn *c, struct http2_stream *st)
 static void stream_throw_away(struct http_conn *c, struct http2_stream *st, size_t n)
 {
     st->seen += n;
-    if (st->lingers && st->seen > LINGER_BYTES && st->due_ms != INT64_MAX)
-        stream_end_lingering(c, st);
+    if (st->state == H2_ANSWER && st->lingers && st->seen > LINGER_BYTES)
+        stream_reset(c, st, NGHTTP2_NO_ERROR); /* nobody listens (RFC 9113 8.1) */
 }
 
 void h2_stream_data(struct http_conn *c, struct http2_stream *st, struct str data)
@@ -249,13 +269,12 @@ bool h2_stream_late(struct http_conn *c, struct http2_stream *st)
         return true;
     }
     if (st->lingers) {
-        stream_end_lingering(c, st);
+        stream_reset(c, st, NGHTTP2_NO_ERROR);
         return true;
     }
     metric_add(c->s->refused[REFUSED_TIMEOUT], 1);
     if (st->state == H2_HEAD || http_wire_waits(c)) /* nothing else comes, or goes, before it */
         return false;
-    st->due_ms = INT64_MAX;
-    nghttp2_submit_rst_stream(c->two->session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_CANCEL); /* its answer is not taken */
+    stream_reset(c, st, NGHTTP2_CANCEL); /* its answer is not taken */
     return true;
 }

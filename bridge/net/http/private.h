@@ -97,7 +97,7 @@ struct http_holder {
     struct http_holder *next;
     struct http_conn *oldest, *newest;
     bool unlimited;           /* unix sockets, and proxies, behind whom there are many */
-    size_t connections, held; /* held: bytes of incomplete requests */
+    size_t connections, held; /* held: bytes of incomplete requests, and of HTTP/2's answers that are not taken */
     char network[];
 };
 
@@ -129,7 +129,7 @@ struct http_conn {
     struct http_conn *next_later;
     struct http_holder *holder;      /* NULL: dead */
     struct http_conn *older, *newer; /* of the holder */
-    size_t held;                     /* bytes of an incomplete request, as counted in the holder's and the server's */
+    size_t held;                     /* bytes of incomplete requests, as counted in the holder's and the server's */
     int64_t due_ms;
     uint32_t slot, drained;
     uint8_t state, due;              /* enum http_state, enum http_due */

@@ -523,6 +523,29 @@ TEST(incomplete_requests_share_the_same_room_as_in_http1)
     buf_free(&half);
 }
 
+/* A client that gives no window to answers cannot make us keep as many as it likes. */
+TEST(answers_that_are_not_taken_share_the_room)
+{
+    START2(.max_body = { 4000 }, .max_held = { 12000 });
+    struct buf big = big_body(3000);
+    user.body = buf_str(&big);
+    struct h2c *t = h2c_new();
+    nghttp2_settings_entry none = { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0 };
+    nghttp2_submit_settings(t->session, NGHTTP2_FLAG_NONE, &none, 1);
+    struct h2c_stream *st[4];
+    for (int i = 0; i < 4; i++)
+        st[i] = h2c_ask(t, "GET", "/", STR(""), false, NULL);
+    H2C_UNTIL(t, st[0]->closed && st[1]->closed && st[2]->closed); /* the last one may have come behind that */
+    assert_int_equal(st[2]->why, NGHTTP2_CANCEL);
+    none.value = 65535;
+    nghttp2_submit_settings(t->session, NGHTTP2_FLAG_NONE, &none, 1);
+    struct h2c_stream *next = h2c_ask(t, "GET", "/", STR(""), false, NULL);
+    H2C_UNTIL(t, answered(next, 200));
+    assert_true(str_eq(buf_str(&next->body), buf_str(&big)));
+    h2c_close(t);
+    buf_free(&big);
+}
+
 TEST(connections_give_way_as_in_http1)
 {
     START2(.max_connections = 1);
@@ -642,6 +665,7 @@ int main(void)
         DIALOGUE(an_answer_that_is_not_taken_ends),
         DIALOGUE(who_reads_nothing_is_not_read_either),
         DIALOGUE(incomplete_requests_share_the_same_room_as_in_http1),
+        DIALOGUE(answers_that_are_not_taken_share_the_room),
         DIALOGUE(connections_give_way_as_in_http1),
         DIALOGUE(stop_lets_streams_finish),
         DIALOGUE(an_answer_right_before_the_end_of_the_server_arrives),
