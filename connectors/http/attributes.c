@@ -289,7 +289,9 @@ static const struct template *attributes_pointer(struct attributes *a, const cha
 static void attributes_add_scheme(struct attributes *a)
 {
     const struct signature_style *style = verifier_style(a->verifier);
-    if (style && !attributes_is_set(a->o->id_header))
+    if (!style)
+        return;
+    if (!attributes_is_set(a->o->id_header))
         a->scheme_id = attributes_pointer(a, style->id_pointer);
     for (size_t i = 0; attributes_wants_type(a->o, a->verifier) && i < SIGNATURE_TYPES; i++)
         a->scheme_types[i] = attributes_pointer(a, style->type_pointers[i]);
@@ -367,10 +369,13 @@ static struct str attributes_part(void *ctx, size_t group, const char *name)
     return value;
 }
 
-bool attributes_see(struct attributes *a, const struct http_request *r, struct str body, bool json, struct err *e)
+bool attributes_see(struct attributes *a, const struct http_request *r, struct str body, bool json, bool named,
+                    struct err *e)
 {
     a->r = r;
     a->gave_id = a->named = false;
+    if (named && a->count == 0 && !a->scheme_id && !a->scheme_types[0]) /* nothing of the body is wanted */
+        return !json || jscan_check(body, &(struct jscan_value){ 0 }, e);
     if (template_see_parts(a->set, body, true, attributes_part, a, json ? e : NULL))
         return true;
     return !json && template_see_parts(a->set, body, false, attributes_part, a, NULL);
@@ -430,7 +435,7 @@ static void attributes_add_loose(struct attributes *a, const struct attribute *x
 
 void attributes_read(struct attributes *a, struct attributed *out)
 {
-    size_t at[SLOT_EXTENSIONS + EVENT_ATTRIBUTES] = { 0 };
+    size_t at[SLOT_EXTENSIONS + EVENT_ATTRIBUTES]; /* of which 0 to count are written */
     out->id = out->time = out->type = out->source = out->subject = STR_ABSENT;
     out->extension_count = 0;
     out->id_is_loose = false;

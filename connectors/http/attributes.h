@@ -30,8 +30,10 @@ bool attributes_check(const struct path_options *o, struct err *e);
 struct attributes *attributes_new(const struct path_options *o, const struct verifier *v, const char *source_id,
                                   const char *label);
 void attributes_free(struct attributes *a); /* accepts NULL */
-/* Looks at a request whose body is `body`. False with *e: the body was said to be JSON, and is not. */
-bool attributes_see(struct attributes *a, const struct http_request *r, struct str body, bool json, struct err *e);
+/* Looks at a request whose body is `body`; `named`: a header has its id, so that the body is not asked for one. False with *e: the
+ * body was said to be JSON, and is not. */
+bool attributes_see(struct attributes *a, const struct http_request *r, struct str body, bool json, bool named,
+                    struct err *e);
 void attributes_read(struct attributes *a, struct attributed *out);
 bool attributes_gave_id(const struct attributes *a); /* of the last request: the id is by the path's template */
 /* What the signed body of the request has at the places that the scheme's row knows (bridge/auth/signature.h), where the

@@ -445,19 +445,36 @@ static struct str path_data_type(const struct taking *t)
     return !good ? STR("application/octet-stream") : type.n ? type : STR("application/json");
 }
 
+/* What is said to be JSON and is not: is it stored, as what it is? */
+static bool path_takes_text(struct taking *t, bool named)
+{
+    if (t->p->o->not_json != NOT_JSON_STORE)
+        return false;
+    t->content_type = str_is_utf8(t->body) ? STR("text/plain; charset=utf-8") : STR("application/octet-stream");
+    attributes_left_out(t->p->attributes); /* the content type */
+    return attributes_see(t->p->attributes, t->r, t->body, false, named, t->e);
+}
+
+/* Shows the body to the path's templates, and checks what is JSON. */
+static bool path_see(struct taking *t)
+{
+    bool forgeable, json = event_type_is_json(t->content_type);
+    bool named = path_header_id(t->p, t->r, &forgeable).n > 0 || path_idempotency_key(t->r).n > 0;
+    return attributes_see(t->p->attributes, t->r, t->body, json, named, t->e) || path_takes_text(t, named)
+           || err_prefix(t->e, "the body is not valid JSON");
+}
+
 /* The events of what is no CloudEvent. */
 static int path_wrap(struct taking *t)
 {
     struct attributes *a = t->p->attributes;
-    if (!attributes_see(a, t->r, t->body, event_type_is_json(t->content_type), t->e)) {
-        err_prefix(t->e, "the body is not valid JSON");
+    bool forgeable, of_header;
+    if (!path_see(t))
         return path_fail(t, 400);
-    }
     char now[CLOCK_TEXT], made[UUID_TEXT], type[TYPE_BYTES];
     struct buf types = buf_new(sizeof type);
     struct trace trace;
     struct event f;
-    bool forgeable, of_header;
     attributes_read(a, &t->attributes);
     path_fill(t, &f, &forgeable, &trace, made, now);
     if (t->p->mapping) {

@@ -29,6 +29,9 @@ enum form_rule {
     FORMS_JSON,      /* the data is an object of its fields */
 };
 
+/* What becomes of a body that is said to be JSON, and is not. */
+enum not_json { NOT_JSON_REFUSE = 1, NOT_JSON_STORE };
+
 struct answer_options { /* what the sender hears of what is stored */
     int64_t status;     /* 0: 202 */
     char *body, *content_type;
@@ -43,6 +46,7 @@ struct path_options { /* an entry of `paths:` as the user wrote it */
     struct map attributes;
     struct strings keep_headers;
     enum form_rule form;
+    enum not_json not_json;
     struct answer_options answer;
     enum cloudevents cloudevents;
     enum source_rule ce_source;

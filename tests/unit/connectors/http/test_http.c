@@ -856,6 +856,31 @@ TEST(what_cannot_be_an_attribute_is_left_out)
     event_unref(one);
 }
 
+/* Nor need a body that is no JSON, though it is said to be. */
+TEST(a_body_that_is_not_the_json_that_it_is_said_to_be)
+{
+    source_open("",
+                OPEN_PATH "  - {path: /store, not_json: store, id_header: X-Id, verify: {scheme: none}}\n" GITHUB_PATH(
+                    "path: /gh, not_json: store"));
+    refused("/in", JSON, "{\"score\": NaN}", 400, "the body is not valid JSON: ");
+    const struct event *ev = accepted("/store", JSON "X-Id: 1\r\n", "{\"score\": NaN}");
+    is(ev->data, "{\"score\": NaN}");
+    is(ev->datacontenttype, "text/plain; charset=utf-8");
+    event_unref(ev);
+    ev = accepted("/store", "", "\xff");
+    is(ev->datacontenttype, "application/octet-stream");
+    event_unref(ev);
+    ev = accepted("/store", JSON, "{}");
+    is(ev->datacontenttype, "application/json");
+    event_unref(ev);
+    assert_int_equal(metric_value(metric_named("aqueduct_http_attributes_left_out_total", LABELS("hooks", "/store"))),
+                     2);
+    ev = accepted("/gh", signed_body("{", JSON), "{");
+    is(ev->datacontenttype, "text/plain; charset=utf-8");
+    event_unref(ev);
+    refused("/store", CE, "{", 400, "");
+}
+
 TEST(parameters_of_paths)
 {
     static const struct {
@@ -2422,6 +2447,7 @@ int main(void)
         CLEANED(attributes_that_are_not_signed_count_with_the_id),
         CLEANED(headers_that_are_kept),
         CLEANED(what_cannot_be_an_attribute_is_left_out),
+        CLEANED(a_body_that_is_not_the_json_that_it_is_said_to_be),
         cmocka_unit_test(parameters_of_paths),
         CLEANED(content_type_of_a_recognised_sender),
         CLEANED(cloudevents_by_the_specification),
