@@ -4,7 +4,7 @@
 #include "bridge/lib/option.h"
 #include "connectors/http/limits.h"
 #include "connectors/http/mapping.h"
-#include "connectors/http/verify/verify.h"
+#include "bridge/verify/verify.h"
 
 /* Which of a path's requests are taken as CloudEvents. */
 enum cloudevents {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The scheme `bearer`: a token in the Authorization header, or alone in a header that the user names. */
 #include "bridge/auth/token.h"
-#include "connectors/http/verify/scheme.h"
+#include "bridge/verify/scheme.h"
 
 static bool bearer_add_secret(struct verifier *v, struct str secret, bool ended, struct err *e)
 {

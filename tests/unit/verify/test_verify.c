@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/lib/crypto.h"
-#include "connectors/http/verify/verify.h"
+#include "bridge/verify/verify.h"
 #include "tests/support/connector.h"
 #include "tests/support/test.h"
 

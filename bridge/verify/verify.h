@@ -11,8 +11,8 @@
 #pragma once
 #include "bridge/auth/signature.h"
 #include "bridge/net/http/http.h"
-#include "connectors/http/verify/cover.h"
-#include "connectors/http/verify/refusal.h"
+#include "bridge/verify/cover.h"
+#include "bridge/verify/refusal.h"
 
 /* Enum value, name in the YAML, what `aqueduct help http` says. Besides the styles of signatures: */
 #define VERIFY_OWN(SCHEME)                                                                                             \

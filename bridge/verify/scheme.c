@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What verification schemes share. */
-#include "connectors/http/verify/scheme.h"
+#include "bridge/verify/scheme.h"
 
 enum refusal scheme_header(const struct http_request *r, const char *name, struct str *out)
 {

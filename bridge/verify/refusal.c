@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The words for refusals in logs and metrics. */
-#include "connectors/http/verify/refusal.h"
+#include "bridge/verify/refusal.h"
 
 const char *refusal_text(enum refusal r)
 {

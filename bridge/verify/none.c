@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The scheme `none`: whoever can reach the port may send. */
-#include "connectors/http/verify/scheme.h"
+#include "bridge/verify/scheme.h"
 
 static enum refusal none_check(struct verifier *v, const struct http_request *r)
 {

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mem.h"
-#include "connectors/http/verify/scheme.h"
+#include "bridge/verify/scheme.h"
 
 enum {
     SIGNED_PUBLICS = 8

@@ -8,8 +8,8 @@
 #include "bridge/auth/signature.h"
 #include "bridge/lib/err.h"
 #include "bridge/net/http/http.h"
-#include "connectors/http/verify/cover.h"
-#include "connectors/http/verify/refusal.h"
+#include "bridge/verify/cover.h"
+#include "bridge/verify/refusal.h"
 
 struct mac {
     unsigned char bytes[KEY_SIGNATURE_MOST];

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The table of verification schemes, and the options that choose one. */
-#include "connectors/http/verify/verify.h"
+#include "bridge/verify/verify.h"
 #include <stdlib.h>
 #include "bridge/auth/token.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mem.h"
-#include "connectors/http/verify/scheme.h"
+#include "bridge/verify/scheme.h"
 
 enum { SIGNATURE_BYTES = 256, TOLERANCE_MS = 300000 };
 
