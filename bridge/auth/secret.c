@@ -54,17 +54,25 @@ enum {
     SECRET_PATH = 8,       /* letters of the shortest path */
 };
 
-const struct option secret_rows[] = {
-    { .key = "secret",
-      .type = OPT_SECRET,
-      .offset = offsetof(struct secret, text),
-      .required = true,
-      .doc = "The secret, as it would stand there alone." },
-    OPTION(
-        struct secret, until,
-        .doc =
-            "The key is not used after that: a date (to its end, in UTC), or a moment such as 2026-12-24T18:00:00Z."),
-    { 0 }
+#define SECRET_ROWS                                                                                                    \
+    { .key = "secret",                                                                                                 \
+      .type = OPT_SECRET,                                                                                              \
+      .offset = offsetof(struct secret, text),                                                                         \
+      .required = true,                                                                                                \
+      .doc = "The secret, as it would stand there alone." },                                                           \
+        OPTION(                                                                                                        \
+            struct secret, until,                                                                                      \
+            .doc =                                                                                                     \
+                "The key is not used after that: a date (to its end, in UTC), or a moment such as 2026-12-24T18:00:00Z.")
+
+const struct option secret_rows[] = { SECRET_ROWS, { 0 } };
+
+const struct option named_secret_rows[] = {
+    OPTION(struct secret, name,
+           .doc = "Whose it is, for the log, metrics and limits; two secrets may have one name, while it rotates. With "
+                  "scheme basic: the user."),
+    SECRET_ROWS,
+    { 0 },
 };
 
 int64_t secrets_last_ms(const struct secrets *s)
@@ -79,7 +87,7 @@ int64_t secrets_last_ms(const struct secrets *s)
     return last;
 }
 
-bool secrets_warning(const struct secrets *s, int64_t wall_ms, const char *then, struct err *why)
+bool secrets_warning(const struct secrets *s, int64_t wall_ms, const char *key, const char *then, struct err *why)
 {
     char text[CLOCK_TEXT];
     int64_t last = secrets_last_ms(s);
@@ -87,9 +95,9 @@ bool secrets_warning(const struct secrets *s, int64_t wall_ms, const char *then,
         return false;
     clock_text(last, text);
     if (last > wall_ms)
-        err_set(why, "secrets: every key ends (until), the last one at %s; without another %s then", text, then);
+        err_set(why, "%s: every key ends (until), the last one at %s; without another %s then", key, text, then);
     else
-        err_set(why, "secrets: every key has ended (until), the last one at %s: %s until there is another", text, then);
+        err_set(why, "%s: every key has ended (until), the last one at %s: %s until there is another", key, text, then);
     return true;
 }
 

@@ -14,6 +14,9 @@ enum {
 
 /* Of a list's element with an end: {secret: ..., until: ...}. */
 extern const struct option secret_rows[];
+/* The same of one that may have a name: {name: ..., secret: ..., until: ...}. */
+extern const struct option named_secret_rows[];
+enum { SECRET_NAME_MOST = 64 }; /* bytes */
 
 #define SECRET_SOON_MS (14 * (int64_t)86400000) /* before the last end: when a warning begins */
 
@@ -22,8 +25,9 @@ static inline bool secret_has_ended(const struct secret *s, int64_t wall_ms)
     return s->until.ms && s->until.ms <= wall_ms;
 }
 int64_t secrets_last_ms(const struct secrets *s); /* when the last one ends; 0: one has no end, or there is none */
-/* True with *why ("secrets: every key ends ..."): all of them end soon, or have ended. `then`: what comes of that. */
-bool secrets_warning(const struct secrets *s, int64_t wall_ms, const char *then, struct err *why);
+/* True with *why ("secrets: every key ends ..."): all of them end soon, or have ended. `key`: the option's; `then`: what comes
+ * of that. */
+bool secrets_warning(const struct secrets *s, int64_t wall_ms, const char *key, const char *then, struct err *why);
 
 /* False when it is empty, too short, or evidently something else: in quotes, with blanks around it, `v1,` or `Bearer `
  * in front of it, `NAME=`, a misspelt whsec_, a signature, another kind of key, a variable or placeholder that nobody

@@ -7,6 +7,7 @@
 
 struct token_mac {
     unsigned char bytes[SHA256_BYTES];
+    size_t id;
 };
 
 struct tokens {
@@ -36,15 +37,16 @@ void tokens_free(struct tokens *t)
     free(t);
 }
 
-void tokens_add(struct tokens *t, struct str token)
+void tokens_add(struct tokens *t, struct str token, size_t id)
 {
     if (token.n == 0)
         return;
     t->macs = mem_grow(t->macs, t->count + 1, sizeof *t->macs);
+    t->macs[t->count].id = id;
     hmac_sign(t->key, &token, 1, t->macs[t->count++].bytes);
 }
 
-bool tokens_match(struct tokens *t, struct str token)
+bool tokens_match(struct tokens *t, struct str token, size_t *id)
 {
     if (token.n == 0)
         return false;
@@ -52,13 +54,22 @@ bool tokens_match(struct tokens *t, struct str token)
     hmac_sign(t->key, &token, 1, mac.bytes);
     struct str presented = { (const char *)mac.bytes, sizeof mac.bytes };
     bool found = false;
-    for (size_t i = 0; i < t->count; i++) /* no early end */
-        found |= crypto_equal(presented, (struct str){ (const char *)t->macs[i].bytes, sizeof t->macs[i].bytes });
+    size_t which = 0;
+    for (size_t i = 0; i < t->count; i++) { /* no early end, and no branch on what is equal */
+        bool equal = crypto_equal(presented, (struct str){ (const char *)t->macs[i].bytes, sizeof t->macs[i].bytes });
+        size_t mask = (size_t)0 - equal;
+        which = (which & ~mask) | (t->macs[i].id & mask);
+        found |= equal;
+    }
+    if (found && id)
+        *id = which;
     return found;
 }
 
-struct str token_of_authorization(struct str header)
+struct str token_of_authorization(struct str header, const char *scheme)
 {
-    struct str word = STR("Bearer ");
-    return str_starts_nocase(header, word) ? str_trim(str_from(header, word.n)) : STR_ABSENT;
+    struct str word = str_of(scheme);
+    if (!str_starts_nocase(header, word) || header.n == word.n || header.at[word.n] != ' ')
+        return STR_ABSENT;
+    return str_trim(str_from(header, word.n));
 }

@@ -12,11 +12,12 @@
 struct tokens;
 struct tokens *tokens_new(void);    /* matches nothing yet */
 void tokens_free(struct tokens *t); /* accepts NULL; wipes what it holds */
-/* Copies nothing of the token but its HMAC. Adding an empty token changes nothing: it would match whoever has none. */
-void tokens_add(struct tokens *t, struct str token);
-/* False for an empty or absent token. */
-bool tokens_match(struct tokens *t, struct str token);
+/* Copies nothing of the token but its HMAC. Adding an empty token changes nothing: it would match whoever has none. `id`: what
+ * tokens_match calls it. */
+void tokens_add(struct tokens *t, struct str token, size_t id);
+/* False for an empty or absent token. *id, if not NULL: which one it is, the last added of equal ones; else untouched. */
+bool tokens_match(struct tokens *t, struct str token, size_t *id);
 
-/* The token of an Authorization header, "Bearer <token>" (the word in any case, space around the token dropped); absent
- * when the header has another form. Points into the header. */
-struct str token_of_authorization(struct str header);
+/* What stands behind the scheme in an Authorization header, "Bearer <token>" (the word in any case, space around the token
+ * dropped); absent when the header has another form. Points into the header. */
+struct str token_of_authorization(struct str header, const char *scheme);

@@ -128,7 +128,7 @@ static void help_print_rows(const char *above, const struct option *rows, FILE *
 static void help_print_whole_row(const char *above, const struct option *row, FILE *out)
 {
     help_print_row(above, row, out);
-    if (!row->of || row->type == OPT_PRESET)
+    if (!row->of || row->type == OPT_PRESET || row->folded)
         return;
     struct buf below = buf_new(512);
     buf_printf(&below, "%s%s%s.", above, row->key, row->type == OPT_GROUP ? "" : "[]");
@@ -362,7 +362,7 @@ static size_t help_print_key(const char *heading, const char *above, const struc
     for (const struct option *row = rows; row->key; row++) {
         struct buf below = buf_new(512);
         buf_printf(&below, "%s%s%s.", above, row->key, row->type == OPT_LIST ? "[]" : "");
-        bool nested = row->type == OPT_LIST || row->type == OPT_GROUP;
+        bool nested = (row->type == OPT_LIST || row->type == OPT_GROUP) && !row->folded;
         const struct help_key inside = { want->key, NULL };
         bool met = want->below && strcmp(row->key, want->below) == 0;
         if (!want->below && strcmp(row->key, want->key) == 0) {

@@ -30,6 +30,7 @@ struct secret { /* never printed */
     char *text;
     struct moment until; /* in lists whose row has `.of` (secret_rows), else not given */
     char *written;       /* as the configuration has it, where it comes from a file (${file:...}); else NULL */
+    char *name; /* in lists whose row has `.of` with one (named_secret_rows): whose it is, no secret; or NULL */
 };
 struct secrets {
     struct secret *at;
@@ -100,6 +101,7 @@ struct option {
     enum option_type type;
     size_t offset;
     bool required;
+    bool folded;          /* help leaves out the rows `.of`, which are those beside it */
     bool own;             /* of an endpoint: what stands beside `endpoints:` is no default for it */
     const char *fallback; /* default, in the words of the YAML; NULL: zero, empty or absent */
     int64_t min, max; /* of numbers, durations (ms), sizes (bytes), and list lengths; both 0: no range beyond >= 0 */

@@ -31,6 +31,10 @@ bool tls_fits(const struct tls_options *o, struct err *e); /* do they go togethe
 bool tls_check(const struct tls_options *o, struct err *e);
 /* Is a client asked for its certificate? */
 bool tls_asks(const struct tls_options *o);
+static inline bool tls_demands(const struct tls_options *o) /* does nobody get in without one? */
+{
+    return tls_asks(o) && o->client != TLS_CLIENT_OPTIONAL;
+}
 /* `name`: the listener's, for the log; copied. *out NULL: no TLS. False with *e as of tls_check. */
 bool tls_open(const struct tls_options *o, const char *name, struct tls **out, struct err *e);
 /* What the next connection is to use; borrowed until the next call. Looks for new files now and then. */

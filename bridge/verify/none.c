@@ -10,6 +10,7 @@ static enum refusal none_check(struct verifier *v, const struct http_request *r)
 
 const struct scheme scheme_none = {
     .covers = COVER_REQUEST,
+    .asks = ASKS_NOTHING,
     .by_head = true,
     .check = none_check,
 };

@@ -4,7 +4,10 @@
 
 const char *refusal_text(enum refusal r)
 {
-    static const char *const texts[REFUSAL_COUNT] = { "none",  "missing",  "repeated", "malformed",
-                                                      "stale", "mismatch", "ended" };
+    static const char *const texts[REFUSAL_COUNT] = {
+        [REFUSAL_NONE] = "none",         [REFUSAL_MISSING] = "missing",     [REFUSAL_ADDRESS] = "address",
+        [REFUSAL_REPEATED] = "repeated", [REFUSAL_MALFORMED] = "malformed", [REFUSAL_STALE] = "stale",
+        [REFUSAL_MISMATCH] = "mismatch", [REFUSAL_ENDED] = "ended",
+    };
     return texts[r];
 }

@@ -2,10 +2,12 @@
 /* Why a request was not verified: for log and metric only, the sender hears one text for all of them. */
 #pragma once
 
+/* Each says more than those before it: of several schemes (`any`), the last is the reason. */
 enum refusal {
     REFUSAL_NONE,
     REFUSAL_MISSING,  /* a header that the scheme needs is not there */
-    REFUSAL_REPEATED, /* or is there more than once */
+    REFUSAL_ADDRESS,  /* from an address that is not allowed */
+    REFUSAL_REPEATED, /* a header is there more than once */
     REFUSAL_MALFORMED,
     REFUSAL_STALE, /* signed too long ago, or in the future */
     REFUSAL_MISMATCH,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* What a verification scheme is made of, and what schemes share. For the files of this folder only.
  *
- * A scheme is one constant, `scheme_<name>`, in a file of its own; its line in VERIFY_OWN (verify.h) brings it into the
+ * A scheme is one constant, `scheme_<name>`, in a file of its own; its line in VERIFY_OWN (table.h) brings it into the
  * options, `aqueduct help`, the JSON Schema and the fuzzer. The styles of signatures need no code: they are rows of
- * bridge/auth/signature.c, all verified by signed.c. */
+ * bridge/auth/signature.c, all verified by signed.c. `any` and `all` are schemes as well, whose verifier has parts. */
 #pragma once
 #include "bridge/auth/signature.h"
 #include "bridge/lib/err.h"
@@ -11,42 +11,85 @@
 #include "bridge/verify/cover.h"
 #include "bridge/verify/refusal.h"
 
+struct verify_options;
+
 struct mac {
     unsigned char bytes[KEY_SIGNATURE_MOST];
 };
 
-struct verifier { /* one path's scheme with its secrets */
+enum { VERIFY_PLACE = 64, VERIFY_NUMBER = 32 };
+
+struct verifier { /* a scheme with its secrets, or some of them together */
     const struct scheme *scheme;
     const struct signature_style *style; /* NULL: the scheme is none of them */
     enum cover covers;                   /* what a verified request vouches for */
-    const char *header;                  /* named by the user, borrowed from the options; NULL: the scheme's own */
-    int64_t tolerance_s;                 /* between the signed time and ours */
+    enum asks asks;
+    bool by_head;             /* `check` needs the head alone */
+    char place[VERIFY_PLACE]; /* for errors: "verify.any[1]" */
+    const char *header;       /* named by the user, borrowed from the options; NULL: the scheme's own */
+    const char *query;        /* a parameter of the URL; NULL: none */
+    int64_t tolerance_s;      /* between the signed time and ours */
+    struct secrets secrets;   /* of the options */
+    size_t adding;            /* which of them add_secret is given */
+    int64_t turn_ms;          /* wall clock: when the next of them ends; INT64_MAX: none does */
+    struct tokens *tokens, *ended;
     struct key **keys;
     struct mac *macs;             /* one per key, of the message at hand */
+    size_t *owners;               /* one per key: whose secret it is of */
     size_t key_count, live_count; /* those that have not ended come first */
-    struct tokens *tokens, *ended;
-    struct secrets secrets; /* of the options */
-    int64_t turn_ms;        /* wall clock: when the next of them ends; INT64_MAX: none does */
-    struct buf decoded;     /* the signature at hand */
+    struct buf decoded;           /* the signature or user at hand */
+    void *own;                    /* the scheme's */
+    struct verifier **parts;      /* of any and all */
+    size_t part_count;
+    const struct verifier
+        *passed;                /* the part whose id and type are those of the request that passed last; else itself */
+    struct str key;             /* whose request that was (struct verified); check() sets it */
+    char number[VERIFY_NUMBER]; /* which part this is: "2", "2.1", ""; and, where it has no name, which key */
+    size_t number_length;       /* of the part alone */
+    struct buf challenge;       /* of the whole, for WWW-Authenticate */
 };
 
 struct scheme {
     enum cover covers; /* what a verified request vouches for */
-    /* True: `check` needs the head alone, and runs before the body is read. */
-    bool by_head;
-    /* Takes one of the secrets; `ended`: it only tells why a request is refused. NULL: the scheme has none. False: the
-     * error says what is wrong with it (secret.h), and nothing of itself. */
+    enum asks asks;    /* what a request must show */
+    bool by_head;      /* `check` needs the head alone, and runs before the body is read */
+    /* Options that only some schemes have. */
+    bool takes_query, takes_allow;
+    bool needs_names; /* of its secrets */
+    /* Reads options of its own into v->own, once, before any secret; close() frees that. NULL: there is nothing to do. */
+    bool (*open)(struct verifier *v, const struct verify_options *o, struct err *e);
+    void (*close)(struct verifier *v);
+    /* Takes one of the secrets (v->secrets.at[v->adding]); `ended`: it only tells why a request is refused. NULL: the scheme
+     * has none. False: the error says what is wrong with it (secret.h), and nothing of itself. */
     bool (*add_secret)(struct verifier *v, struct str secret, bool ended, struct err *e);
-    /* In constant time with regard to the secrets; tries all of them. Nothing of the request was parsed yet. */
+    void (*forget_secrets)(struct verifier *v); /* wipes what add_secret has made beside tokens; NULL: nothing */
+    /* In constant time with regard to the secrets; tries all of them. Nothing of the request was parsed yet. Says with
+     * scheme_set_key whose secret it was, when it was one's. */
     enum refusal (*check)(struct verifier *v, const struct http_request *r);
-    const char *header; /* with the token; the user may name another. NULL: no choice */
+    /* As far as the head says, where by_head is not set; REFUSAL_NONE: the body will tell. NULL: it says nothing. */
+    enum refusal (*check_head)(struct verifier *v, const struct http_request *r);
+    const char *header;    /* with the token; the user may name another. NULL: no choice */
+    const char *challenge; /* of WWW-Authenticate; NULL: there is none */
 };
 
 /* The scheme of all styles of signatures: signed.c. */
 extern const struct scheme scheme_signed;
+/* Of several verifiers together: combined.c. */
+extern const struct scheme scheme_any, scheme_all;
 /* Which headers this request is signed with. */
 const struct signature_headers *signed_headers(const struct verifier *v, const struct http_request *r);
-void signed_free_keys(struct verifier *v); /* wipes them; there are none then */
 
+/* Hands the scheme its secrets: those that have not ended, then the others. */
+bool scheme_load(struct verifier *v, int64_t wall_ms, struct err *e);
+void scheme_unload(struct verifier *v);
+/* Checks a request by a verifier, a part or the whole. */
+enum refusal scheme_check(struct verifier *v, const struct http_request *r);
+enum refusal scheme_check_head(struct verifier *v, const struct http_request *r);
+/* The request shows the secret at this place of the options. */
+void scheme_set_key(struct verifier *v, size_t secret);
 /* A header that must be there once, with a value. */
 enum refusal scheme_header(const struct http_request *r, const char *name, struct str *out);
+/* Is it one of the verifier's tokens? */
+enum refusal scheme_check_token(struct verifier *v, struct str token);
+/* For add_secret: a token of at least SECRET_LEAST characters. */
+bool scheme_add_token(struct verifier *v, struct str secret, bool ended, struct err *e);

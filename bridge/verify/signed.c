@@ -14,10 +14,12 @@ static void signed_add_key(struct verifier *v, struct key *key)
     size_t count = v->key_count + 1;
     v->keys = mem_grow(v->keys, count, sizeof *v->keys);
     v->macs = mem_grow(v->macs, count, sizeof *v->macs);
+    v->owners = mem_grow(v->owners, count, sizeof *v->owners);
+    v->owners[v->key_count] = v->adding;
     v->keys[v->key_count++] = key;
 }
 
-void signed_free_keys(struct verifier *v)
+static void signed_forget_secrets(struct verifier *v)
 {
     for (size_t i = 0; i < v->key_count; i++)
         key_free(v->keys[i]);
@@ -25,8 +27,10 @@ void signed_free_keys(struct verifier *v)
     if (v->macs)
         crypto_wipe(v->macs, v->key_count * sizeof *v->macs);
     free(v->macs);
+    free(v->owners);
     v->keys = NULL;
     v->macs = NULL;
+    v->owners = NULL;
     v->key_count = v->live_count = 0;
 }
 
@@ -80,7 +84,18 @@ static enum refusal signed_check_time(const struct verifier *v, struct str time)
 
 struct found { /* signatures by keys that are valid, and by those that have ended */
     bool live, ended;
+    size_t owner; /* of the last valid one */
 };
+
+/* Without a branch: which key it was takes no longer or shorter. */
+static void signed_note(const struct verifier *v, size_t key, bool equal, struct found *found)
+{
+    bool live = key < v->live_count;
+    size_t mask = (size_t)0 - (equal & live);
+    found->live |= equal & live;
+    found->ended |= equal & !live;
+    found->owner = (found->owner & ~mask) | (v->owners[key] & mask);
+}
 
 /* Is this the MAC by one of the keys? No early end: the time taken does not say which secret matched, or whether one did. */
 static void signed_match(const struct verifier *v, struct str mac, struct found *found)
@@ -88,8 +103,7 @@ static void signed_match(const struct verifier *v, struct str mac, struct found 
     for (size_t i = 0; i < v->key_count; i++) {
         bool equal = key_kind(v->keys[i]) == KEY_HMAC
                      && crypto_equal(mac, (struct str){ (const char *)v->macs[i].bytes, SHA256_BYTES });
-        found->live |= equal && i < v->live_count;
-        found->ended |= equal && i >= v->live_count;
+        signed_note(v, i, equal, found);
     }
 }
 
@@ -98,16 +112,14 @@ static void signed_match_public(const struct verifier *v, const struct str *part
                                 struct found *found)
 {
     for (size_t i = 0; i < v->key_count && !found->live; i++)
-        if (key_kind(v->keys[i]) == KEY_ED25519 && key_verify(v->keys[i], parts, n, signature)) {
-            found->live |= i < v->live_count;
-            found->ended |= i >= v->live_count;
-        }
+        if (key_kind(v->keys[i]) == KEY_ED25519)
+            signed_note(v, i, key_verify(v->keys[i], parts, n, signature), found);
 }
 
 /* One of the signatures must match. Where there can be only one, the log says when it is none at all. */
 static enum refusal signed_compare(struct verifier *v, struct str value, const struct str *parts, size_t n)
 {
-    struct found found = { false, false };
+    struct found found = { false, false, 0 };
     bool sound = v->style->between;
     size_t publics = 0; /* each costs a pass over the body */
     enum key_kind kind;
@@ -122,6 +134,8 @@ static enum refusal signed_compare(struct verifier *v, struct str value, const s
         else if (!found.live && publics++ < SIGNED_PUBLICS)
             signed_match_public(v, parts, n, buf_str(&v->decoded), &found);
     }
+    if (found.live)
+        scheme_set_key(v, found.owner);
     return found.live ? REFUSAL_NONE : found.ended ? REFUSAL_ENDED : sound ? REFUSAL_MISMATCH : REFUSAL_MALFORMED;
 }
 
@@ -142,6 +156,8 @@ static enum refusal signed_check(struct verifier *v, const struct http_request *
 }
 
 const struct scheme scheme_signed = {
+    .asks = ASKS_WHO,
     .add_secret = signed_add_secret,
+    .forget_secrets = signed_forget_secrets,
     .check = signed_check,
 };

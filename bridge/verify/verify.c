@@ -1,102 +1,63 @@
 /* SPDX-License-Identifier: MIT */
-/* The table of verification schemes, and the options that choose one. */
+/* Builds verifiers of options, and checks requests by them. */
 #include "bridge/verify/verify.h"
+#include <stdio.h>
 #include <stdlib.h>
-#include "bridge/auth/token.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mem.h"
 #include "bridge/verify/scheme.h"
 
-enum { SIGNATURE_BYTES = 256, TOLERANCE_MS = 300000 };
+enum { DECODED_BYTES = 4096, CHALLENGE_BYTES = 512, TOLERANCE_MS = 300000 };
 
-#define VERIFY_DECLARE(VALUE, name, doc) extern const struct scheme scheme_##name;
-VERIFY_OWN(VERIFY_DECLARE)
+/* ---- one scheme ---- */
 
-#define VERIFY_ENTRY(VALUE, name, doc)  [VERIFY_##VALUE] = &scheme_##name,
-#define VERIFY_SIGNED(VALUE, name, doc) [VERIFY_##VALUE] = &scheme_signed,
-static const struct scheme *const verify_schemes[VERIFY_COUNT] = { VERIFY_OWN(VERIFY_ENTRY)
-                                                                       SIGNATURE_STYLES(VERIFY_SIGNED) };
-
-/* Both enums begin with the same list. NULL: it is no style of signatures. */
-static const struct signature_style *verify_style(enum verify_scheme scheme)
-{
-    return (unsigned)scheme < SIGNATURE_COUNT ? signature_style((enum signature)scheme) : NULL;
-}
-
-#define VERIFY_NAME(VALUE, name, doc) { VERIFY_##VALUE, #name },
-static const struct option_value verify_names[] = { VERIFY_SCHEMES(VERIFY_NAME){ 0 } };
-
-#define VERIFY_DOC(VALUE, name, doc) " " #name ": " doc "."
-const struct option verify_rows[] = {
-    OPTION(struct verify_options, scheme, .required = true, .values = verify_names,
-           .doc = "How senders prove who they are." VERIFY_SCHEMES(VERIFY_DOC)),
-    OPTION(
-        struct verify_options, secrets, .of = secret_rows,
-        .doc =
-            "Signing secrets or tokens of at least 16 characters (scheme standard: whsec_ and the base64 of 24 bytes or more, a text of 24 characters, or the public half of a pair, whpk_); all of them are valid, so that they can be rotated."),
-    OPTION(struct verify_options, header,
-           .doc = "Header with the signature or the token, when it is not the scheme's own."),
-    OPTION(struct verify_options, tolerance, .min = 1000, .max = 86400000,
-           .doc = "How far the signed time may be from ours, when the scheme signs one; default 5m."),
-    { 0 },
-};
-
-const char *verify_name(enum verify_scheme scheme)
-{
-    return verify_names[scheme - 1].text;
-}
-
-enum cover verify_covers(enum verify_scheme scheme)
-{
-    const struct signature_style *style = verify_style(scheme);
-    return !style ? verify_schemes[scheme]->covers : style->signs_id ? COVER_ID_BODY : COVER_BODY;
-}
-
-bool verify_check_name(const char *header, struct err *e)
-{
-    static const char token[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
-    size_t n = strspn(header, token);
-    return (n > 0 && !header[n]) || err_set(e, "is no name of a header, such as X-Request-Id: no request can have it");
-}
-
-/* Takes over the user's header name, if the scheme leaves a choice. */
-static bool verify_set_header(struct verifier *v, const struct verify_options *o, struct err *e)
+/* Takes over the user's names of a header and a parameter, if the scheme leaves a choice. */
+static bool verify_set_places(struct verifier *v, const struct verify_options *o, struct err *e)
 {
     bool choice = v->style ? !v->style->other.signature : v->scheme->header != NULL;
     v->header = o->header && *o->header ? o->header : NULL;
+    v->query = o->query && *o->query ? o->query : NULL;
     if (v->header && !choice)
-        return err_set(e, "verify.header: scheme %s has no header to choose", verify_name(o->scheme));
+        return err_set(e, "%s.header: scheme %s has no header to choose", v->place, table_name(o->scheme));
     if (!v->header && v->style && !v->style->headers.signature)
-        return err_set(e, "verify.header: is missing: scheme %s has no header of its own", verify_name(o->scheme));
-    return !v->header || verify_check_name(v->header, e) || err_prefix(e, "verify.header");
+        return err_set(e, "%s.header: is missing: scheme %s has no header of its own", v->place, table_name(o->scheme));
+    if (v->query && !v->scheme->takes_query)
+        return err_set(e, "%s.query: scheme %s reads nothing in the URL: leave it away", v->place,
+                       table_name(o->scheme));
+    return !v->header || verify_check_name(v->header, e) || err_prefix(e, "%s.header", v->place);
 }
 
 static bool verify_set_tolerance(struct verifier *v, const struct verify_options *o, struct err *e)
 {
     v->tolerance_s = (o->tolerance.ms ? o->tolerance.ms : TOLERANCE_MS) / 1000;
     return o->tolerance.ms == 0 || (v->style && v->style->signs_time)
-           || err_set(e, "verify.tolerance: scheme %s signs no time: leave it away", verify_name(o->scheme));
+           || err_set(e, "%s.tolerance: scheme %s signs no time: leave it away", v->place, table_name(o->scheme));
 }
 
-/* Hands the scheme its secrets: those that have not ended, then the others. */
-static bool verify_load(struct verifier *v, int64_t wall_ms, struct err *e)
+static bool verify_check_allow(const struct verifier *v, const struct verify_options *o, struct err *e)
 {
-    signed_free_keys(v);
-    tokens_free(v->tokens);
-    tokens_free(v->ended);
-    v->tokens = tokens_new();
-    v->ended = tokens_new();
-    v->turn_ms = INT64_MAX;
-    for (int ended = 0; ended <= 1; ended++)
-        for (size_t i = 0; i < v->secrets.count; i++) {
-            const struct secret *s = &v->secrets.at[i];
-            if (secret_has_ended(s, wall_ms) != ended)
-                continue;
-            if (!v->scheme->add_secret(v, str_of(s->text), ended, e))
-                return err_prefix(e, "verify.secrets[%zu]", i);
-            if (s->until.ms && !ended && s->until.ms < v->turn_ms)
-                v->turn_ms = s->until.ms;
-        }
+    if (o->allow.count && !v->scheme->takes_allow)
+        return err_set(e, "%s.allow: scheme %s does not look at addresses: put `scheme: address` beside it, in `all`",
+                       v->place, table_name(o->scheme));
+    return o->allow.count || !v->scheme->takes_allow
+           || err_set(e, "%s.allow: scheme %s needs at least one network", v->place, table_name(o->scheme));
+}
+
+/* Can the log and metrics show it? */
+static bool verify_check_secret_name(const struct verifier *v, const char *name, struct err *e)
+{
+    struct str rest = str_of(name ? name : "");
+    if (!rest.n)
+        return !v->scheme->needs_names || err_set(e, "is missing: it is the user");
+    if (rest.n > SECRET_NAME_MOST)
+        return err_set(e, "is longer than %d bytes", SECRET_NAME_MOST);
+    if (v->scheme->needs_names && memchr(rest.at, ':', rest.n))
+        return err_set(e, "has a colon, which no user can have (RFC 7617)");
+    for (size_t n; rest.n; rest = str_from(rest, n)) {
+        n = str_utf8_length(rest);
+        if (n == 0 || !str_is_shown((struct str){ rest.at, n }))
+            return err_set(e, "is no text that can be shown");
+    }
     return true;
 }
 
@@ -105,67 +66,153 @@ static bool verify_add_secrets(struct verifier *v, const struct verify_options *
 {
     bool takes = v->scheme->add_secret;
     if (takes && o->secrets.count == 0)
-        return err_set(e, "verify.secrets: scheme %s needs at least one secret", verify_name(o->scheme));
+        return err_set(e, "%s.secrets: scheme %s needs at least one secret", v->place, table_name(o->scheme));
     if (!takes && o->secrets.count > 0)
-        return err_set(e, "verify.secrets: scheme %s checks nothing, so secrets make no sense", verify_name(o->scheme));
+        return err_set(e, "%s.secrets: scheme %s checks none, so secrets make no sense", v->place,
+                       table_name(o->scheme));
+    for (size_t i = 0; i < o->secrets.count; i++)
+        if (!verify_check_secret_name(v, o->secrets.at[i].name, e))
+            return err_prefix(e, "%s.secrets[%zu].name", v->place, i);
     v->secrets = o->secrets;
-    return !takes || verify_load(v, clock_wall_ms(), e);
+    return !takes || scheme_load(v, clock_wall_ms(), e);
+}
+
+static bool verify_fill(struct verifier *v, const struct verify_options *o, struct err *e)
+{
+    if (o->scheme == VERIFY_UNSET)
+        return err_set(e, "%s.scheme: is missing", v->place);
+    v->scheme = table_scheme(o->scheme);
+    v->style = table_style(o->scheme);
+    v->by_head = v->scheme->by_head;
+    v->decoded = buf_new(DECODED_BYTES);
+    if (!verify_set_places(v, o, e) || !verify_set_tolerance(v, o, e) || !verify_check_allow(v, o, e))
+        return false;
+    return (!v->scheme->open || v->scheme->open(v, o, e)) && verify_add_secrets(v, o, e);
+}
+
+/* ---- several together ---- */
+
+static struct verifier *verify_build(const struct verify_options *o, const struct verifier *whole, const char *list,
+                                     size_t i, struct err *e);
+
+static bool verify_check_combined(const struct verifier *v, const struct verify_options *o, struct err *e)
+{
+    const char *list = o->any.count ? "any" : "all", *beside = verify_first_option(o);
+    if (o->any.count && o->all.count)
+        return err_set(e, "%s.all: stands beside any: put it into an entry of any", v->place);
+    if (o->scheme != VERIFY_UNSET || beside)
+        return err_set(e, "%s.%s: stands beside %s: put it into an entry of %s", v->place, beside ? beside : "scheme",
+                       list, list);
+    return true;
+}
+
+static bool verify_fill_parts(struct verifier *v, const struct verify_options *o, struct err *e)
+{
+    const struct list *parts = o->any.count ? &o->any : &o->all;
+    const struct verify_options *at = parts->at;
+    if (!verify_check_combined(v, o, e))
+        return false;
+    v->scheme = o->any.count ? &scheme_any : &scheme_all;
+    v->by_head = true;
+    v->parts = mem_alloc(parts->count * sizeof *v->parts);
+    for (size_t i = 0; i < parts->count; i++) {
+        struct verifier *part = verify_build(&at[i], v, o->any.count ? "any" : "all", i, e);
+        if (!part)
+            return false;
+        v->parts[v->part_count++] = part;
+        v->by_head = v->by_head && part->by_head;
+        if (at[i].scheme == VERIFY_NONE)
+            return err_set(e, "%s.scheme: none asks for nothing, so it makes no sense beside others", part->place);
+    }
+    return true;
+}
+
+/* whole: NULL, or what it is the i-th part of. */
+static struct verifier *verify_build(const struct verify_options *o, const struct verifier *whole, const char *list,
+                                     size_t i, struct err *e)
+{
+    struct verifier *v = mem_alloc(sizeof *v);
+    int n = 0;
+    if (whole) {
+        snprintf(v->place, sizeof v->place, "%.*s.%s[%zu]", VERIFY_PLACE / 2, whole->place, list, i);
+        n = snprintf(v->number, VERIFY_NUMBER / 2, "%.*s%s%zu", (int)whole->number_length, whole->number,
+                     whole->number_length ? "." : "", i + 1);
+    } else
+        snprintf(v->place, sizeof v->place, "verify");
+    v->number_length = (size_t)n;
+    v->covers = verify_covers(o);
+    v->passed = v;
+    v->turn_ms = INT64_MAX;
+    if (o->any.count || o->all.count ? verify_fill_parts(v, o, e) : verify_fill(v, o, e))
+        return v;
+    verifier_free(v);
+    return NULL;
+}
+
+/* Each that a scheme has, once. */
+static void verify_add_challenges(const struct verifier *v, struct buf *out)
+{
+    struct str one = str_of(v->scheme->challenge);
+    for (size_t i = 0; i < v->part_count; i++)
+        verify_add_challenges(v->parts[i], out);
+    if (one.n == 0 || memmem(buf_str(out).at, out->n, one.at, one.n))
+        return;
+    if (out->n)
+        buf_add_c(out, ", ");
+    buf_add_str(out, one);
 }
 
 struct verifier *verifier_new(const struct verify_options *o, struct err *e)
 {
-    if (o->scheme == VERIFY_UNSET) {
-        err_set(e, "verify.scheme: is missing");
+    struct verifier *v = verify_build(o, NULL, NULL, 0, e);
+    if (!v)
         return NULL;
-    }
-    struct verifier *v = mem_alloc(sizeof *v);
-    v->scheme = verify_schemes[o->scheme];
-    v->style = verify_style(o->scheme);
-    v->covers = verify_covers(o->scheme);
-    v->turn_ms = INT64_MAX;
-    v->decoded = buf_new(SIGNATURE_BYTES);
-    if (verify_set_header(v, o, e) && verify_set_tolerance(v, o, e) && verify_add_secrets(v, o, e))
-        return v;
-    verifier_free(v);
-    return NULL;
+    v->challenge = buf_new(CHALLENGE_BYTES);
+    verify_add_challenges(v, &v->challenge);
+    if (v->challenge.n == 0)
+        buf_add_c(&v->challenge, "Bearer"); /* there must be one, and no scheme is registered for signatures */
+    return v;
 }
 
 void verifier_free(struct verifier *v)
 {
     if (!v)
         return;
-    signed_free_keys(v);
-    tokens_free(v->tokens);
-    tokens_free(v->ended);
+    for (size_t i = 0; i < v->part_count; i++)
+        verifier_free(v->parts[i]);
+    free(v->parts);
+    if (v->scheme) {
+        scheme_unload(v);
+        if (v->scheme->close)
+            v->scheme->close(v);
+    }
     buf_free(&v->decoded);
+    buf_free(&v->challenge);
     free(v);
 }
 
-bool verify_warning(const struct verify_options *o, int64_t wall_ms, struct err *why)
-{
-    struct err e;
-    bool warned = secrets_warning(&o->secrets, wall_ms, "every request is refused", &e);
-    if (warned)
-        err_set(why, "verify.%s", e.text);
-    return warned;
-}
+/* ---- requests ---- */
 
 bool verifier_by_head(const struct verifier *v)
 {
-    return v->scheme->by_head;
+    return v->by_head;
 }
 
-enum refusal verifier_check(struct verifier *v, const struct http_request *r)
+struct verified verifier_check_head(struct verifier *v, const struct http_request *r)
 {
-    struct err e;
-    if (v->turn_ms != INT64_MAX && clock_wall_ms() >= v->turn_ms)
-        CHECK(verify_load(v, clock_wall_ms(), &e)); /* verifier_new has taken all of them */
-    return v->scheme->check(v, r);
+    enum refusal no = scheme_check_head(v, r);
+    return (struct verified){ no, no || !v->by_head ? STR_ABSENT : v->key };
+}
+
+struct verified verifier_check(struct verifier *v, const struct http_request *r)
+{
+    enum refusal no = scheme_check(v, r);
+    return (struct verified){ no, no ? STR_ABSENT : v->key };
 }
 
 static const char *verifier_id_header(const struct verifier *v, const struct http_request *r)
 {
-    return v->style ? signed_headers(v, r)->id : NULL;
+    return v->passed->style ? signed_headers(v->passed, r)->id : NULL;
 }
 
 struct str verifier_id(const struct verifier *v, const struct http_request *r)
@@ -185,17 +232,35 @@ bool verifier_vouches(const struct verifier *v, const struct http_request *r, co
     return false;
 }
 
+/* ---- what holds for every request ---- */
+
+const struct signature_style *verifier_style(const struct verifier *v)
+{
+    const struct signature_style *best = v->style;
+    const struct verifier *of = NULL;
+    for (size_t i = 0; i < v->part_count; i++) {
+        const struct signature_style *one = verifier_style(v->parts[i]);
+        if (v->scheme == &scheme_any && i > 0 && one != best)
+            return NULL;
+        if (one && (!of || v->parts[i]->covers > of->covers))
+            best = one, of = v->parts[i];
+    }
+    return best;
+}
+
 const char *verifier_type(const struct verifier *v)
 {
-    return v->style ? v->style->type : NULL;
+    const struct signature_style *style = verifier_style(v);
+    return style ? style->type : NULL;
 }
 
 const char *verifier_type_header(const struct verifier *v)
 {
-    return v->style ? v->style->type_header : NULL;
+    const struct signature_style *style = verifier_style(v);
+    return style ? style->type_header : NULL;
 }
 
-const struct signature_style *verifier_style(const struct verifier *v)
+struct str verifier_challenge(const struct verifier *v)
 {
-    return v->style;
+    return buf_str(&v->challenge);
 }

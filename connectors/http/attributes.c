@@ -103,7 +103,7 @@ static bool attributes_is_secret(const struct path_options *o, const char *heade
 {
     struct str name = str_of(header);
     return str_eq_nocase(name, STR("authorization")) || str_eq_nocase(name, STR("cookie"))
-           || (o->verify.header && str_eq_nocase(name, str_of(o->verify.header)));
+           || verify_reads_header(&o->verify, name);
 }
 
 static bool attributes_check_header(const struct path_options *o, const char *header, struct err *e)
@@ -127,7 +127,10 @@ static void attributes_check_part(void *ctx, size_t group, const char *name)
         return;
     switch ((enum attributes_group)group) {
     case GROUP_HEADERS: c->good = attributes_check_header(c->o, name, c->e); return;
-    case GROUP_QUERY: return;
+    case GROUP_QUERY:
+        if (verify_reads_query(&c->o->verify, str_of(name)))
+            c->good = err_set(c->e, "query.%.60s: proves who the sender is, so that it stands in no event", name);
+        return;
     case GROUP_PATH: break;
     }
     if (!pattern_has(c->o->path, name))
@@ -355,13 +358,13 @@ static struct str attributes_part(void *ctx, size_t group, const char *name)
         value = http_header(a->r, name, NULL);
         break;
     case GROUP_QUERY:
-        vouched = verify_covers(a->o->verify.scheme) == COVER_REQUEST;
+        vouched = verify_covers(&a->o->verify) == COVER_REQUEST;
         buf_reset(&a->query);
         if (form_find(&a->query, a->r->query, name))
             value = buf_str(&a->query);
         break;
     case GROUP_PATH:
-        vouched = verify_covers(a->o->verify.scheme) == COVER_REQUEST;
+        vouched = verify_covers(&a->o->verify) == COVER_REQUEST;
         value = pattern_value(str_of(a->o->path), a->r->path, name, a->value);
         break;
     }

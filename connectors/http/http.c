@@ -8,6 +8,7 @@
 #include "bridge/connector.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
+#include "bridge/net/listen.h"
 #include "connectors/http/called.h"
 #include "connectors/http/path_check.h"
 #include "connectors/http/reply.h"
@@ -38,6 +39,8 @@ struct http_source {
     struct buf origins;          /* of those */
     struct buf form;             /* the body of the request at hand, if it was a form */
     struct unpacker *unpacker;
+    uint64_t verified; /* the request that was let in last; 0: none */
+    struct str key;    /* whose that is */
     bool stopping;
 };
 
@@ -114,35 +117,36 @@ static bool http_keeps(struct http_source *s, struct path *p, const struct http_
     return by.what == LIMITED_NOT;
 }
 
-/* It is from who it claims to be. All keys of a path count as one. */
-static void http_is_verified(struct http_source *s, const struct path *p)
+/* It is from who it claims to be; `key`: whose it is (struct verified). */
+static void http_is_verified(struct http_source *s, const struct path *p, struct str key)
 {
-    bool open = p->o->verify.scheme == VERIFY_NONE;
-    s->replies.verification = open ? "none" : "verified";
-    s->replies.key = open ? STR_ABSENT : STR("");
+    s->replies.verification = p->o->verify.scheme == VERIFY_NONE ? "none" : "verified";
+    s->replies.key = key;
 }
 
-/* True if the request is from who it claims to be; otherwise answers it. */
-static bool http_verify(struct http_source *s, struct path *p, const struct http_request *r)
+/* True if the request is from who it claims to be, as far as that can be told; otherwise answers it. */
+static bool http_verify(struct http_source *s, struct path *p, const struct http_request *r, bool head)
 {
-    enum refusal no = verifier_check(p->verifier, r);
-    if (no == REFUSAL_NONE) {
-        http_is_verified(s, p);
+    struct verified v = head ? verifier_check_head(p->verifier, r) : verifier_check(p->verifier, r);
+    s->verified = v.no ? 0 : r->id;
+    s->key = v.key;
+    if (v.no == REFUSAL_NONE) {
+        http_is_verified(s, p, v.key);
         return true;
     }
-    s->replies.verification = refusal_text(no);
-    metric_add(p->refused[no], 1);
+    s->replies.verification = refusal_text(v.no);
+    metric_add(p->refused[v.no], 1);
     if (http_keeps(s, p, r, limits_failed(s->limiter, http_number(s, p), r->network)))
-        reply_unverified(&s->replies, r, p, no);
+        reply_unverified(&s->replies, r, p, v.no);
     return false;
 }
 
-/* The same of a whole request, of which the head was verified before, if that is enough. */
+/* The same of a whole request. What the head has said is not asked again, when nothing came between. */
 static bool http_verify_whole(struct http_source *s, struct path *p, const struct http_request *r)
 {
-    if (verifier_by_head(p->verifier)) {
-        http_is_verified(s, p);
-    } else if (!http_verify(s, p, r)) {
+    if (verifier_by_head(p->verifier) && s->verified == r->id) {
+        http_is_verified(s, p, s->key);
+    } else if (!http_verify(s, p, r, false)) {
         limits_spend(s->limiter, http_number(s, p), r->network, r->body.n);
         return false;
     }
@@ -192,7 +196,7 @@ static bool http_head(void *ctx, const struct http_request *r, int64_t *max_body
     else if (!str_eq(r->method, STR("POST")))
         reply_refused(&s->replies, r, p, 405, "events are sent by POST");
     else
-        return (!verifier_by_head(p->verifier) || http_verify(s, p, r)) && http_has_room(s, p, r, 1, 0);
+        return http_verify(s, p, r, true) && http_has_room(s, p, r, 1, 0);
     return false;
 }
 
@@ -372,7 +376,7 @@ static bool http_check_pair(const struct http_source *s, const struct path_optio
 static bool http_check_told(const struct http_source *s, const struct path_options *o, struct err *e)
 {
     for (size_t i = 0; i < s->request_log.headers.count; i++)
-        if (o->verify.header && str_eq_nocase(str_of(o->verify.header), str_of(s->request_log.headers.at[i])))
+        if (verify_reads_header(&o->verify, str_of(s->request_log.headers.at[i])))
             return request_log_refuse(s->request_log.headers.at[i], e);
     return true;
 }
@@ -428,17 +432,35 @@ static void http_faults(const struct source *base, fault_fn *each, void *ctx)
     }
 }
 
+struct http_doubt { /* of one path */
+    fault_fn *doubtful;
+    void *ctx;
+    char place[32];
+};
+
+static void http_say_doubt(void *ctx, const char *text)
+{
+    const struct http_doubt *d = ctx;
+    d->doubtful(d->ctx, d->place, text);
+}
+
 static void http_review(const struct source *base, fault_fn *wrong, fault_fn *doubtful, void *ctx)
 {
     const struct http_source *s = (const struct http_source *)base;
     const struct path_options *paths = s->path_options.at;
+    struct http_doubt d = { doubtful, ctx, "" };
+    const struct tls_options tls = http_tls_options(&s->server_options);
+    bool reached = !listen_is_private(s->server_options.listen) && !tls_demands(&tls);
+    struct err e;
     (void)wrong;
     for (size_t i = 0; i < s->path_options.count; i++) {
-        struct err e;
-        char place[32];
-        snprintf(place, sizeof place, "paths[%zu]", i);
-        if (verify_warning(&paths[i].verify, clock_wall_ms(), &e))
-            doubtful(ctx, place, e.text);
+        snprintf(d.place, sizeof d.place, "paths[%zu]", i);
+        verify_doubts(&paths[i].verify, clock_wall_ms(), http_say_doubt, &d);
+        if (verify_asks(&paths[i].verify) != ASKS_NOTHING || !reached)
+            continue;
+        err_set(&e, "verify.scheme: none on %.100s, which others reach: whoever connects can send events",
+                s->server_options.listen);
+        doubtful(ctx, d.place, e.text);
     }
 }
 
@@ -464,10 +486,21 @@ static void http_beside(const struct source *base, const struct source *before, 
         }
 }
 
+struct http_opened { /* a path that runs now */
+    const struct http_source *s;
+    const struct path *p;
+};
+
+static void http_log_doubt(void *ctx, const char *text)
+{
+    const struct http_opened *o = ctx;
+    LOG(WARN, "verification is doubtful", LOG_C("source", o->s->base.id), LOG_C("path", o->p->label),
+        LOG_C("reason", text));
+}
+
 static bool http_open_paths(struct http_source *s, struct err *e)
 {
     const struct path_options *options = s->path_options.at;
-    struct err why;
     bool asked = false;
     for (size_t i = 0; i < s->path_options.count; i++)
         asked = asked || mapping_is_asked(&options[i].mapping);
@@ -480,8 +513,7 @@ static bool http_open_paths(struct http_source *s, struct err *e)
             return err_prefix(e, "paths: %.100s", options[i].path);
         p->accepted = reply_counter(&s->replies, p, path_status(p));
         limits_add_path(s->limiter, &options[i].limits, p->label);
-        if (verify_warning(&options[i].verify, clock_wall_ms(), &why))
-            LOG(WARN, "keys end", LOG_C("source", s->base.id), LOG_C("path", p->label), LOG_C("reason", why.text));
+        verify_doubts(&options[i].verify, clock_wall_ms(), http_log_doubt, &(struct http_opened){ s, p });
     }
     for (size_t i = 0; i < s->path_count; i++)
         for (size_t k = 0; k < s->path_count; k++)

@@ -37,9 +37,9 @@ static const struct option limit_failure_rows[] = {
     { 0 },
 };
 
-#define LIMITS_OF_KEY                                                                                                   \
-    "What those who show a key of `verify` may send to one path, all of its keys together. Refused before anything is " \
-    "stored."
+#define LIMITS_OF_KEY                                                                                                     \
+    "What each key of `verify` may send to one path: a secret, or those of one `name` together. Refused before anything " \
+    "is stored."
 #define LIMITS_OF_PATH                                                                                                  \
     "What a path lets through of verified requests, from all senders. Refused before the body is read when it is used " \
     "up."

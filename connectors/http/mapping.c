@@ -9,6 +9,7 @@
 #include "bridge/lib/mem.h"
 #include "bridge/map/data.h"
 #include "bridge/map/value.h"
+#include "bridge/verify/options.h"
 
 METRIC_COUNTER(aqueduct_http_unmapped_total,
                "Bodies of paths with a map that it made no events of (other: no entry fits).", "source", "path",
@@ -425,7 +426,7 @@ static void mapping_write_headers(struct mapping *m, const struct mapping_call *
     for (size_t i = 0; i < c->header_count; i++) {
         const struct header *h = &c->headers[i];
         if (str_eq_nocase(h->name, STR("authorization")) || str_eq_nocase(h->name, STR("cookie"))
-            || (c->token && str_eq_nocase(h->name, str_of(c->token))))
+            || (c->verify && verify_reads_header(c->verify, h->name)))
             continue;
         if (out->at[out->n - 1] != '{')
             buf_add_char(out, ',');

@@ -89,7 +89,7 @@ struct mapping_call {
     struct str body; /* JSON that was checked */
     const struct header *headers;
     size_t header_count;
-    const char *token; /* the header that proves who the sender is, which SQL is not shown; NULL: another */
+    const struct verify_options *verify; /* SQL is not shown the headers that prove who the sender is; or NULL */
     /* What its events are like: source, time, extensions (a trace), and the id where the body has none. */
     struct event like;
     const struct event **out;

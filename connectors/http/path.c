@@ -51,7 +51,7 @@ bool path_open(struct path *p, const struct path_options *o, struct sandbox *b, 
     p->verifier = verifier_new(&o->verify, e);
     if (!p->verifier)
         return false;
-    p->signs = verify_covers(o->verify.scheme);
+    p->signs = verify_covers(&o->verify);
     reader_open(&p->reader, o);
     p->name = str_of(o->path);
     p->pattern = pattern_is(o->path);
@@ -387,7 +387,7 @@ static int path_map(struct taking *t, struct event *like, bool *forgeable)
         .body = t->body,
         .headers = t->r->headers,
         .header_count = t->r->header_count,
-        .token = t->p->o->verify.header,
+        .verify = &t->p->o->verify,
         .like = *like,
         .out = t->out,
         .room = t->most->events,

@@ -34,7 +34,7 @@ static bool reading_is_json(struct str content_type)
 /* Does the scheme say nothing of headers? */
 static bool reading_is_fixed(const struct path_options *o)
 {
-    return verify_covers(o->verify.scheme) != COVER_REQUEST;
+    return verify_covers(&o->verify) != COVER_REQUEST;
 }
 
 static bool reading_check_media(const char *text, struct err *e)
@@ -70,7 +70,7 @@ static bool reading_check_data(const struct path_options *o, struct err *e)
             return err_set(e,
                            "%s: makes no sense here: scheme %s does not sign the content type, so with "
                            "cloudevents: structured nothing but CloudEvents is taken",
-                           options[i].key, verify_name(o->verify.scheme));
+                           options[i].key, verify_name(&o->verify));
     return true;
 }
 
@@ -106,7 +106,7 @@ bool reader_check(const struct path_options *o, struct err *e)
     return err_set(e,
                    "cloudevents: all takes attributes from headers, which scheme %s does not sign: whoever saw one "
                    "request could forge them (structured or none)",
-                   verify_name(o->verify.scheme));
+                   verify_name(&o->verify));
 }
 
 void reader_open(struct reader *d, const struct path_options *o)
@@ -115,11 +115,11 @@ void reader_open(struct reader *d, const struct path_options *o)
     *d = (struct reader){ .takes = o->cloudevents, .fixed = fixed, .unasked = unasked };
     if (unasked)
         d->takes = fixed ? CLOUDEVENTS_NONE : CLOUDEVENTS_ALL;
-    d->scheme = verify_name(o->verify.scheme);
+    d->scheme = verify_name(&o->verify);
     bool typed = reading_is_set(o->content_type);
-    d->form = o->form != FORMS_BY_SCHEME                    ? o->form
-              : !typed && o->verify.scheme == VERIFY_GITHUB ? FORMS_PAYLOAD
-                                                            : FORMS_KEEP;
+    d->form = o->form != FORMS_BY_SCHEME                              ? o->form
+              : !typed && verify_decides(&o->verify) == VERIFY_GITHUB ? FORMS_PAYLOAD
+                                                                      : FORMS_KEEP;
     if (typed && !(d->form == FORMS_PAYLOAD && form_is(str_of(o->content_type))))
         d->content_type = str_of(o->content_type);
     else if (fixed)

@@ -155,7 +155,7 @@ static void reply_send(struct replies *a, uint64_t request, int status, const ch
     if (status == 405)
         headers[n++] = (struct header){ STR("Allow"), STR("POST, OPTIONS") };
     if (status == 401)
-        headers[n++] = (struct header){ STR("WWW-Authenticate"), STR("Bearer") };
+        headers[n++] = (struct header){ STR("WWW-Authenticate"), a->challenge };
     if (a->accept.name.at)
         headers[n++] = a->accept;
     a->accept = (struct header){ STR_ABSENT, STR_ABSENT };
@@ -210,6 +210,7 @@ void reply_foreign(struct replies *a, const struct http_request *r, struct path 
 
 void reply_unverified(struct replies *a, const struct http_request *r, struct path *p, enum refusal why)
 {
+    a->challenge = verifier_challenge(p->verifier);
     reply_refuse(a, r, p, 401, "the request could not be verified", refusal_text(why), 0);
 }
 

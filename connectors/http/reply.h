@@ -20,6 +20,7 @@ struct replies {
     int64_t began_us;
     const char *verification;
     struct str key;
+    struct str challenge; /* of a 401 */
 };
 
 void replies_open(struct replies *a, const char *source_id, enum requests lines, const struct request_log_options *log);

@@ -123,7 +123,7 @@ bool signer_look(struct signer *s, int64_t wall_ms)
 
 bool signer_warning(const struct signer *s, int64_t wall_ms, struct err *why)
 {
-    return secrets_warning(&s->secrets, wall_ms, "nothing is sent", why);
+    return secrets_warning(&s->secrets, wall_ms, "secrets", "nothing is sent", why);
 }
 
 bool signer_has_header(const struct signer *s, const char *name)

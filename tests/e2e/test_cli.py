@@ -190,10 +190,15 @@ MAPPED = {
     "http": {"listen": "127.0.0.1:0", "paths": [{"path": "/v1", "verify": {"scheme": "none"}, "app": "a", "map": [
         {"type": "user.created", "data": {"user.id": ":body->>'$.id'"}}]}]},
 }
+LISTENERS = {   # that ask who listens
+    "verify": RIGHT["websocket"] | {"verify": {"scheme": "bearer", "secrets": ["a-token-of-some-length-0123"]}},
+    "tokens[]": RIGHT["websocket"] | {"tokens": [{"secret": "a-token-of-some-length-0123"}]},
+}
 OF_MAP = re.compile(r"capture\[\]\.(map|data|join|part|content_columns)|content|personal|raw|"
                     r"paths\[\]\.(map|data|each|part|app|content(?!_type)|personal|raw|mask|unmapped)")
 MUTUAL = {"tls_key": "one.key", "tls_certificate": "one.crt", "tls_client_ca": "one.crt", "tls_client": "required"}
 BEHIND = {"trusted_proxies": ["10.0.0.0/8", "unix"]}
+NEAR = {"scheme": "address", "allow": ["10.0.0.0/8"]}
 SAMPLES = {     # (type, option): a value for it, where not any text will do, and what goes with it
     ("http", "tls_key"): {"tls_key": "one.key", "tls_certificate": "one.crt"},
     ("http", "tls_certificate"): {"tls_key": "one.key", "tls_certificate": "one.crt"},
@@ -239,6 +244,10 @@ SAMPLES = {     # (type, option): a value for it, where not any text will do, an
     ("http", "paths[].verify"): {"verify": {"scheme": "none"}},
     ("http", "paths[].verify.scheme"): {"scheme": "none", "secrets": []},
     ("http", "paths[].verify.tolerance"): {"scheme": "standard", "tolerance": "1m"},
+    ("http", "paths[].verify.query"): {"scheme": "api_key", "query": "key"},
+    ("http", "paths[].verify.allow"): NEAR | {"secrets": []},
+    ("http", "paths[].verify.any"): {"scheme": ..., "secrets": ..., "any": [NEAR, {"all": [NEAR, NEAR]}]},
+    ("http", "paths[].verify.all"): {"scheme": ..., "secrets": ..., "all": [NEAR, NEAR]},
     ("http", "paths[].cloudevents"): {"cloudevents": "none"},
     ("http", "paths[].content_type"): {"content_type": "text/plain"},
     ("http", "paths[].allowed_origins"): {"allowed_origins": ["https://a.example"]},
@@ -285,6 +294,12 @@ SAMPLES = {     # (type, option): a value for it, where not any text will do, an
     ("webhook", "reject"): {"reject": ["4xx"]},
     ("webhook", "ca_file"): {"ca_file": "one.crt", "url": "https://crm.example.com/"},
     ("websocket", "path"): {"path": "/live"},
+    ("websocket", "tokens[].until"): {"until": "2099-01-01"},
+    ("websocket", "verify.secrets[].until"): {"until": "2099-01-01"},
+    ("websocket", "verify.query"): {"scheme": "api_key", "query": "key"},
+    ("websocket", "verify.allow"): NEAR | {"secrets": []},
+    ("websocket", "verify.any"): {"scheme": ..., "secrets": ..., "any": [NEAR, {"all": [NEAR, NEAR]}]},
+    ("websocket", "verify.all"): {"scheme": ..., "secrets": ..., "all": [NEAR, NEAR]},
     ("websocket", "origins"): {"origins": ["https://a.example"]},
     **{("http", f"{where}limits.{whose}.burst"): {"rate": 1, "burst": 2} for where in ["", "paths[]."] for whose in ["per_address", "per_key", "per_path"]},
 }
@@ -323,7 +338,8 @@ def test_check_takes_every_option_of_the_help(run):
                     "-out", "one.crl"], cwd=run.folder, check=True, capture_output=True)
     seen, wrong = set(), []
     for section, kind, option, about in options_of(run):
-        entry = json.loads(json.dumps(MAPPED[kind] if kind in MAPPED and OF_MAP.match(option) else RIGHT[kind]))
+        right = MAPPED[kind] if kind in MAPPED and OF_MAP.match(option) else LISTENERS.get(re.match(r"\w+(\[])?", option)[0], RIGHT[kind])
+        entry = json.loads(json.dumps(right))
         place = entry
         for step in option.split(".")[:-1]:
             place, name = place.setdefault(step.removesuffix("[]"), {}), step.removesuffix("[]")
@@ -797,7 +813,7 @@ def test_check_warns(run):
     open_path = GOOD.replace('{scheme: bearer, secrets: ["${TOKEN:-a-token-of-some-length}"]}', "{scheme: none}") + KEPT
     assert warned(run, open_path) == []
     assert warned(run, open_path.replace("127.0.0.1:0", "0.0.0.0:0")) == [
-        "sources.hooks: scheme: none on 0.0.0.0:0, which others reach: whoever connects can send events"]
+        "sources.hooks.paths[0].verify.scheme: none on 0.0.0.0:0, which others reach: whoever connects can send events"]
     admin = 'admin: {listen: "[::]:9464"}\n'
     assert warned(run, admin + GOOD + KEPT) == [
         "admin.listen: others reach [::]:9464, and without tokens whoever connects sees metrics and names"]

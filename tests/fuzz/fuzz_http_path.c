@@ -18,21 +18,44 @@ static struct path_limits most = { .events = 1000, .attributes = 64, .body = 1 <
 static const struct event *events[1000];
 static struct buf origins = { .max = 1000 * PATH_ORIGIN };
 
+/* The options of a scheme, as somebody could write them. */
+static struct verify_options options_of(enum verify_scheme scheme)
+{
+    static char header[] = "X-Hook-Signature", name[] = "somebody", query[] = "key", nowhere[] = "192.0.2.0/24",
+                text[] = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", *networks[] = { nowhere };
+    static struct secret secret = { .text = text, .name = name };
+    struct verify_options o = { .scheme = scheme };
+    if (scheme == VERIFY_ADDRESS)
+        o.allow = (struct strings){ networks, 1 };
+    else
+        o.secrets = (struct secrets){ &secret, 1 };
+    if (scheme == VERIFY_HMAC_HEX || scheme == VERIFY_HMAC_BASE64)
+        o.header = header;
+    if (scheme == VERIFY_API_KEY)
+        o.query = query;
+    return o;
+}
+
+/* Each by itself, and all of them together. */
 static void check_schemes(const struct http_request *r)
 {
     static struct verifier *verifiers[VERIFY_COUNT];
-    static char header[] = "X-Hook-Signature";
-    struct secret secret = { .text = (char[]){ "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" } };
-    for (int i = VERIFY_UNSET + 1; i < VERIFY_COUNT; i++) {
+    static struct verify_options parts[VERIFY_COUNT], any;
+    for (int i = VERIFY_UNSET + 1; i < VERIFY_COUNT && !verifiers[0]; i++) {
         if (i == VERIFY_NONE)
             continue;
-        struct verify_options o = { .scheme = (enum verify_scheme)i, .secrets = { &secret, 1 } };
-        if (i == VERIFY_HMAC_HEX || i == VERIFY_HMAC_BASE64)
-            o.header = header;
-        if (!verifiers[i])
-            verifiers[i] = verifier_new(&o, NULL);
+        parts[any.any.count] = options_of((enum verify_scheme)i);
+        verifiers[i] = verifier_new(&parts[any.any.count++], NULL);
         CHECK(verifiers[i]);
-        CHECK(verifier_check(verifiers[i], r) != REFUSAL_NONE);
+    }
+    any.any.at = parts;
+    if (!verifiers[0])
+        verifiers[0] = verifier_new(&any, NULL);
+    for (int i = 0; i < VERIFY_COUNT; i++) {
+        if (i == VERIFY_NONE)
+            continue;
+        CHECK(verifier_check(verifiers[i], r).no != REFUSAL_NONE);
+        verifier_check_head(verifiers[i], r);
         verifier_id(verifiers[i], r);
     }
 }
@@ -202,6 +225,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
                                                          memchr(line.at, '\0', line.n) ? STR("") : str_trim(line) };
     }
     r.body = rest.at ? rest : STR("");
+    r.peer = STR("127.0.0.1:1");
+    r.query = r.header_count ? headers[0].value : STR_ABSENT;
     check_schemes(&r);
     check_events(&r);
     check_signed(&r, CLOUDEVENTS_BY_SCHEME);

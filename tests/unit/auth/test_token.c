@@ -6,8 +6,8 @@
 static struct tokens *set_of(const char *const *valid)
 {
     struct tokens *t = tokens_new();
-    for (; *valid; valid++)
-        tokens_add(t, str_of(*valid));
+    for (size_t i = 0; valid[i]; i++)
+        tokens_add(t, str_of(valid[i]), i + 10);
     return t;
 }
 
@@ -15,9 +15,14 @@ TEST(every_valid_token_matches)
 {
     static const char *const valid[] = { "one", "two", "a longer one, with spaces and \xc3\xa4", NULL };
     struct tokens *t = set_of(valid);
-    for (size_t i = 0; valid[i]; i++)
-        assert_true(tokens_match(t, str_of(valid[i])));
-    assert_true(tokens_match(t, str_of(valid[0]))); /* again: matching changes nothing */
+    size_t id = 0;
+    for (size_t i = 0; valid[i]; i++) {
+        assert_true(tokens_match(t, str_of(valid[i]), &id));
+        assert_int_equal(id, i + 10);
+    }
+    assert_true(tokens_match(t, str_of(valid[0]), NULL)); /* again: matching changes nothing */
+    assert_false(tokens_match(t, STR("three"), &id));
+    assert_int_equal(id, 12);
     tokens_free(t);
 }
 
@@ -27,8 +32,8 @@ TEST(nothing_else_matches)
     static const char *const others[] = { "on", "onee", "ONE", "onetwo", " one", "three", "\xff\xfe" };
     struct tokens *t = set_of(valid);
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        assert_false(tokens_match(t, str_of(others[i])));
-    assert_false(tokens_match(t, ((struct str){ "one\0", 4 }))); /* bytes, not C strings */
+        assert_false(tokens_match(t, str_of(others[i]), NULL));
+    assert_false(tokens_match(t, ((struct str){ "one\0", 4 }), NULL)); /* bytes, not C strings */
     tokens_free(t);
 }
 
@@ -37,23 +42,23 @@ TEST(very_long_tokens_match)
     static char token[100000];
     memset(token, 'x', sizeof token);
     struct tokens *t = tokens_new();
-    tokens_add(t, (struct str){ token, sizeof token });
-    assert_true(tokens_match(t, (struct str){ token, sizeof token }));
-    assert_false(tokens_match(t, (struct str){ token, sizeof token - 1 }));
+    tokens_add(t, (struct str){ token, sizeof token }, 0);
+    assert_true(tokens_match(t, (struct str){ token, sizeof token }, NULL));
+    assert_false(tokens_match(t, (struct str){ token, sizeof token - 1 }, NULL));
     token[sizeof token - 1] = 'y';
-    assert_false(tokens_match(t, (struct str){ token, sizeof token }));
+    assert_false(tokens_match(t, (struct str){ token, sizeof token }, NULL));
     tokens_free(t);
 }
 
 TEST(an_empty_token_matches_nothing)
 {
     struct tokens *t = tokens_new();
-    assert_false(tokens_match(t, STR("one"))); /* an empty set */
-    assert_false(tokens_match(t, STR("")));
-    tokens_add(t, STR(""));
-    tokens_add(t, STR_ABSENT);
-    assert_false(tokens_match(t, STR("")));
-    assert_false(tokens_match(t, STR_ABSENT));
+    assert_false(tokens_match(t, STR("one"), NULL)); /* an empty set */
+    assert_false(tokens_match(t, STR(""), NULL));
+    tokens_add(t, STR(""), 0);
+    tokens_add(t, STR_ABSENT, 0);
+    assert_false(tokens_match(t, STR(""), NULL));
+    assert_false(tokens_match(t, STR_ABSENT, NULL));
     tokens_free(t);
     tokens_free(NULL);
 }
@@ -62,22 +67,26 @@ TEST(the_token_of_an_authorization_header)
 {
     static const struct {
         const char *header, *token;
+        bool basic;
     } cases[] = {
-        { "Bearer one", "one" },
-        { "bearer one", "one" },
-        { "BEARER \t one \t", "one" },
-        { "Bearer a b", "a b" },
-        { "Bearer ", "" },
-        { "Bearer", NULL },
-        { "Bearerone", NULL },
-        { " Bearer one", NULL },
-        { "Basic b25lOm9uZQ==", NULL },
-        { "one", NULL },
-        { "", NULL },
-        { NULL, NULL },
+        { "Bearer one", "one", false },
+        { "bearer one", "one", false },
+        { "BEARER \t one \t", "one", false },
+        { "Bearer a b", "a b", false },
+        { "Bearer ", "", false },
+        { "Bearer", NULL, false },
+        { "Bearerone", NULL, false },
+        { " Bearer one", NULL, false },
+        { "Basic b25lOm9uZQ==", NULL, false },
+        { "one", NULL, false },
+        { "", NULL, false },
+        { NULL, NULL, false },
+        { "basic b25lOm9uZQ==", "b25lOm9uZQ==", true },
+        { "Bearer one", NULL, true },
+        { "Basic", NULL, true },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct str token = token_of_authorization(str_of(cases[i].header));
+        struct str token = token_of_authorization(str_of(cases[i].header), cases[i].basic ? "Basic" : "Bearer");
         assert_int_equal(token.at != NULL, cases[i].token != NULL);
         assert_true(str_eq(token, str_of(cases[i].token)));
     }

@@ -1809,6 +1809,9 @@ TEST(bad_options)
         { "paths: [{path: /a, subject: \"{{headers.a:b}}\", verify: {scheme: none}}]", "is no name of a header" },
         { "paths: [{path: /a, keep_headers: [x-t], verify: {scheme: bearer, header: X-T, secrets: [a secret of enough length]}}]",
           "keep_headers: x-t: proves who the sender is" },
+        { "paths: [{path: /a, subject: \"{{query.key}}\", verify: {any: [{scheme: api_key, query: key, secrets: "
+          "[a-key-of-enough-length]}]}}]",
+          "subject: query.key: proves who the sender is" },
         { "paths: [{path: /a, keep_headers: [X-A, xa], verify: {scheme: none}}]",
           "keep_headers: X-A and xa are both the attribute httpxa" },
         { "paths: [{path: /a, attributes: {subject: x}, verify: {scheme: none}}]",
@@ -2198,6 +2201,22 @@ TEST(every_end_is_timed)
     assert_int_equal(ended("/ends", "refused"), 2);
 }
 
+/* Two secrets of one name are one sender's; who uses up his limit takes nothing of another's. */
+TEST(each_key_has_a_limit_of_its_own)
+{
+    source_open("",
+                "  - {path: /in, limits: {per_key: {rate: 0.001, burst: 2}}, verify: {any: [{scheme: bearer, secrets: "
+                "[{name: crm, secret: token-number-0001}, {name: crm, secret: token-number-0002}, "
+                "token-number-0003]}, {scheme: address, allow: [unix]}]}}\n");
+    event_unref(accepted("/in", JSON "Authorization: Bearer token-number-0001\r\n", "{}"));
+    event_unref(accepted("/in", JSON "Authorization: Bearer token-number-0002\r\n", "{}"));
+    refused("/in", JSON "Authorization: Bearer token-number-0001\r\n", "{}", 429, "key");
+    for (int i = 0; i < 2; i++)
+        event_unref(accepted("/in", JSON "Authorization: Bearer token-number-0003\r\n", "{}"));
+    for (int i = 0; i < 3; i++)
+        event_unref(accepted("/in", JSON, "{}")); /* by its address: nobody's in particular */
+}
+
 /* The body of who may not send now is not waited for; he hears when he may. */
 TEST(a_limit_refuses_before_the_body)
 {
@@ -2489,6 +2508,7 @@ int main(void)
         CLEANED(close_with_requests_open),
         CLEANED(counters),
         CLEANED(every_end_is_timed),
+        CLEANED(each_key_has_a_limit_of_its_own),
         CLEANED(a_limit_refuses_before_the_body),
         CLEANED(limits_of_those_behind_a_proxy),
         CLEANED(a_request_is_an_event),

@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: MIT */
+/* Who may send: users, keys and addresses; several schemes together; whose request it was. */
+#include <stdio.h>
+#include <stdlib.h>
+#include "bridge/lib/crypto.h"
+#include "bridge/verify/show.h"
+#include "bridge/verify/verify.h"
+#include "tests/support/connector.h"
+#include "tests/support/test.h"
+
+#define BODY      "Hello, World!"
+#define GITHUB    "It's a Secret to Everybody"
+#define SIGNATURE "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+
+/* ---- a request as the server hands it over ---- */
+
+static struct header headers[16];
+static struct http_request request;
+static struct verify_options options;
+
+static void request_new(const char *peer, const char *query)
+{
+    request = (struct http_request){
+        .headers = headers, .body = STR(BODY), .peer = str_of(peer), .query = query ? str_of(query) : STR_ABSENT
+    };
+}
+
+static void add(const char *name, const char *value)
+{
+    headers[request.header_count++] = (struct header){ str_of(name), str_of(value) };
+}
+
+static void add_basic(const char *name, const char *word, struct str user)
+{
+    static char values[4][8192];
+    struct buf b = buf_new(8000);
+    buf_printf(&b, "%s ", word);
+    base64_add(&b, user);
+    char *value = values[request.header_count % 4];
+    snprintf(value, sizeof values[0], "%s", buf_c(&b));
+    buf_free(&b);
+    add(name, value);
+}
+
+/* A verifier by what somebody would write. */
+static struct verifier *verifier(const char *yaml)
+{
+    struct err e = { "" };
+    options = (struct verify_options){ 0 };
+    options_fill(verify_rows, &options, yaml);
+    struct verifier *v = verifier_new(&options, &e);
+    if (!v)
+        fail_msg("%s", e.text);
+    return v;
+}
+
+/* What is said of the request: why it is refused, or whose it is. */
+static void check(struct verifier *v, const char *expected)
+{
+    struct verified is = verifier_check(v, &request);
+    struct str said = is.no ? str_of(refusal_text(is.no)) : is.key;
+    if (!str_eq(said, str_of(expected)))
+        fail_msg("%.*s, not %s", STR_ARG(said), expected);
+}
+
+/* ---- users ---- */
+
+#define USERS                                                                                                          \
+    "scheme: basic\nsecrets: [{name: crm, secret: the-password-of-crm}, {name: shop, secret: another-password-1}, "    \
+    "{name: shop, secret: 'with:a colon and \xc3\xa4'}]\n"
+
+TEST(users)
+{
+    static const struct {
+        const char *word, *user, *expected;
+    } cases[] = {
+        { "Basic", "crm:the-password-of-crm", "crm" },
+        { "bASIC", "shop:another-password-1", "shop" },
+        { "Basic  ", "shop:with:a colon and \xc3\xa4", "shop" },
+        { "Basic", "crm:another-password-1", "mismatch" }, /* a password of another user's */
+        { "Basic", "shop:the-password-of-crm", "mismatch" },
+        { "Basic", "CRM:the-password-of-crm", "mismatch" },
+        { "Basic", "crm:The-password-of-crm", "mismatch" },
+        { "Basic", "crm:the-password-of-cr", "mismatch" },
+        { "Basic", "crm:the-password-of-crmm", "mismatch" },
+        { "Basic", "crm:", "mismatch" },
+        { "Basic", ":the-password-of-crm", "mismatch" },
+        { "Basic", "crm", "malformed" },
+        { "Basic", "crm the-password-of-crm", "malformed" },
+        { "Basic", "crm:the-password-of-crm\n", "malformed" },
+        { "Basic", "crm\x7f:the-password-of-crm", "malformed" },
+        { "Basic", "", "malformed" },
+        { "Bearer", "crm:the-password-of-crm", "malformed" },
+    };
+    struct verifier *v = verifier(USERS);
+    assert_true(verifier_by_head(v));
+    assert_true(str_eq(verifier_challenge(v), STR("Basic realm=\"aqueduct\", charset=\"UTF-8\"")));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        request_new("127.0.0.1:1", NULL);
+        add_basic("authorization", cases[i].word, str_of(cases[i].user));
+        check(v, cases[i].expected);
+    }
+    request_new("127.0.0.1:1", NULL);
+    add_basic("Authorization", "Basic", STR("crm:the-password-of-crm\0"));
+    check(v, "malformed"); /* the byte 0 is no end */
+    verifier_free(v);
+}
+
+TEST(what_is_no_user)
+{
+    static const char *const values[] = {
+        "Basic",      "Basic ",      "Basic !!!!",      "Basic Y3JtOnRoZS1wYXNzd29yZC1vZi1jcm0=x", "BasicY3Jt",
+        "Basic Y3Jt", "Basic =Y3Jt", "Basic Y3 JtOg==", "Y3JtOnRoZS1wYXNzd29yZC1vZi1jcm0=",        "Basic \xff\xfe",
+    };
+    static char large[5000];
+    struct verifier *v = verifier(USERS);
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        request_new("127.0.0.1:1", NULL);
+        add("Authorization", values[i]);
+        check(v, "malformed");
+    }
+    memset(large, 'x', sizeof large - 1);
+    large[100] = ':';
+    request_new("127.0.0.1:1", NULL);
+    add_basic("Authorization", "Basic", str_of(large));
+    check(v, "malformed");
+    request_new("127.0.0.1:1", NULL);
+    check(v, "missing");
+    add("Authorization", "");
+    check(v, "missing");
+    add_basic("Authorization", "Basic", STR("crm:the-password-of-crm"));
+    check(v, "repeated");
+    verifier_free(v);
+}
+
+/* ---- keys ---- */
+
+TEST(keys)
+{
+    static const struct {
+        const char *options, *name, *value, *query, *expected;
+    } cases[] = {
+        { "", "X-API-Key", "the-key-number-one", NULL, "#1" },
+        { "", "x-api-key", "the-key-number-two", NULL, "two" },
+        { "", "X-API-Key", "the-key-number-on", NULL, "mismatch" },
+        { "", "X-API-Key", "the-key-number-one ", NULL, "mismatch" },
+        { "", "X-API-Key", "", NULL, "missing" },
+        { "", "X-Key", "the-key-number-one", NULL, "missing" },
+        { "", "X-Key", "x", "key=the-key-number-one", "missing" },
+        { "header: X-Key\n", "X-Key", "the-key-number-one", NULL, "#1" },
+        { "header: X-Key\n", "X-API-Key", "the-key-number-one", NULL, "missing" },
+        { "query: key\n", "X-API-Key", "the-key-number-one", NULL, "missing" },
+        { "query: key\n", "X", "x", "key=the-key-number-one", "#1" },
+        { "query: key\n", "X", "x", "a=b&key=the-key%2Dnumber-two&c", "two" },
+        { "query: key\n", "X", "x", "key=the-key-number-one&key=the-key-number-one", "repeated" },
+        { "query: key\n", "X", "x", "key=%zz", "malformed" },
+        { "query: key\n", "X", "x", "key=the-key-number-one%00", "malformed" },
+        { "query: key\n", "X", "x", "key=%ff", "malformed" },
+        { "query: key\n", "X", "x", "key", "malformed" },
+        { "query: key\n", "X", "x", "key=", "missing" },
+        { "query: key\n", "X", "x", "KEY=the-key-number-one", "missing" },
+        { "query: key\n", "X", "x", "k%65y=the-key-number-one", "missing" },
+        { "query: key\n", "X", "x", "", "missing" },
+        { "query: key\nheader: X-Key\n", "X-Key", "the-key-number-one", "a", "#1" },
+        { "query: key\nheader: X-Key\n", "X", "x", "key=the-key-number-one", "#1" },
+        { "query: key\nheader: X-Key\n", "X-Key", "the-key-number-one", "key=the-key-number-one", "repeated" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char yaml[256];
+        snprintf(yaml, sizeof yaml,
+                 "scheme: api_key\n%ssecrets: [the-key-number-one, {name: two, secret: the-key-number-two}]\n",
+                 cases[i].options);
+        struct verifier *v = verifier(yaml);
+        request_new("127.0.0.1:1", cases[i].query);
+        add(cases[i].name, cases[i].value);
+        check(v, cases[i].expected);
+        assert_int_equal(verify_reads_query(&options, STR("key")), strstr(cases[i].options, "query") != NULL);
+        assert_false(verify_reads_query(&options, STR("a")));
+        verifier_free(v);
+    }
+}
+
+/* ---- addresses ---- */
+
+TEST(addresses)
+{
+    static const struct {
+        const char *peer, *expected;
+    } cases[] = {
+        { "10.0.0.1:5000", "" },         { "10.255.255.255:1", "" },
+        { "11.0.0.1:1", "address" },     { "192.0.2.7:1", "" },
+        { "192.0.2.8:1", "address" },    { "[::ffff:10.1.2.3]:1", "" },
+        { "[2001:db8:1:2::9]:443", "" }, { "[2001:db8:2::1]:443", "address" },
+        { "unix", "address" },           { "", "address" },
+        { "nonsense", "address" },       { "[::1]:1", "address" },
+        { "0.0.0.0:1", "address" },
+    };
+    struct verifier *v = verifier("scheme: address\nallow: [10.0.0.0/8, 192.0.2.7, '2001:db8:1::/48']\n");
+    assert_true(verifier_by_head(v));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        request_new(cases[i].peer, NULL);
+        check(v, cases[i].expected);
+    }
+    verifier_free(v);
+    v = verifier("scheme: address\nallow: [unix]\n");
+    request_new("unix", NULL);
+    check(v, "");
+    request_new("127.0.0.1:1", NULL);
+    check(v, "address");
+    verifier_free(v);
+}
+
+/* ---- several together ---- */
+
+static void request_signed(const char *peer)
+{
+    request_new(peer, NULL);
+    add("X-Hub-Signature-256", SIGNATURE);
+    add("X-GitHub-Delivery", "d-1");
+}
+
+#define SIGNED "{scheme: github, secrets: [not-the-one-that-signs, \"" GITHUB "\"]}"
+#define BEARER "{scheme: bearer, secrets: [token-number-0001, {name: ours, secret: token-number-0002}]}"
+#define NEAR   "{scheme: address, allow: [10.0.0.0/8]}"
+
+TEST(any_of_several)
+{
+    struct verifier *v = verifier("any: [" BEARER ", " SIGNED "]\n");
+    assert_false(verifier_by_head(v));
+    assert_int_equal(verify_covers(&options), COVER_BODY);
+    assert_int_equal(verify_asks(&options), ASKS_WHO);
+    assert_string_equal(verify_name(&options), "github");
+    assert_true(str_eq(verifier_challenge(v), STR("Bearer")));
+    assert_null(verifier_type(v));
+    request_signed("10.0.0.1:1");
+    assert_int_equal(verifier_check_head(v, &request).no, REFUSAL_NONE); /* the body will tell */
+    check(v, "2#2");
+    assert_true(str_eq(verifier_id(v, &request), STR("d-1")));
+    assert_false(verifier_vouches(v, &request, "X-GitHub-Delivery"));
+    add("Authorization", "Bearer token-number-0002");
+    check(v, "ours");
+    assert_null(verifier_id(v, &request).at); /* this one has no header for it */
+    request_signed("10.0.0.1:1");
+    add("Authorization", "Bearer token-number-0001");
+    check(v, "1#1");
+    request_new("10.0.0.1:1", NULL);
+    check(v, "missing");
+    add("Authorization", "Bearer token-number-0003");
+    check(v, "mismatch"); /* says more than the missing signature */
+    verifier_free(v);
+    v = verifier("any: [{scheme: github, secrets: [a-secret-of-one-of-them]}, " SIGNED "]\n");
+    assert_string_equal(verifier_type(v), "github"); /* as all say */
+    assert_string_equal(verifier_type_header(v), "X-GitHub-Event");
+    verifier_free(v);
+}
+
+/* What the head alone says is said before the body is read. */
+TEST(all_of_several)
+{
+    struct verifier *v = verifier("all: [" NEAR ", " SIGNED "]\n");
+    assert_false(verifier_by_head(v));
+    assert_int_equal(verify_covers(&options), COVER_BODY); /* no address makes headers the sender's word */
+    assert_string_equal(verify_name(&options), "github");
+    assert_string_equal(verifier_type(v), "github");
+    request_signed("10.0.0.1:1");
+    assert_int_equal(verifier_check_head(v, &request).no, REFUSAL_NONE);
+    check(v, "2#2");
+    assert_true(str_eq(verifier_id(v, &request), STR("d-1")));
+    request_signed("11.0.0.1:1");
+    assert_int_equal(verifier_check_head(v, &request).no, REFUSAL_ADDRESS);
+    check(v, "address");
+    request_signed("10.0.0.1:1");
+    request.body = STR("other");
+    check(v, "mismatch");
+    verifier_free(v);
+
+    v = verifier("all: [" SIGNED ", " BEARER "]\n");
+    assert_int_equal(verify_covers(&options), COVER_REQUEST); /* the bearer of the token has sent all of it */
+    request_signed("10.0.0.1:1");
+    check(v, "missing");
+    assert_int_equal(verifier_check_head(v, &request).no, REFUSAL_MISSING);
+    add("Authorization", "Bearer token-number-0002");
+    check(v, "1#2");
+    assert_true(verifier_vouches(v, &request, "X-GitHub-Delivery"));
+    assert_true(verify_reads_header(&options, STR("authorization")));
+    verifier_free(v);
+}
+
+/* The id is that of the signature which vouches for it, in whatever order they are written. */
+TEST(the_id_is_the_best_signed_one)
+{
+    static const char *const orders[] = {
+        "all: [" SIGNED ", {scheme: standard, secrets: [a-key-that-signs-nothing-here]}]\n",
+        "all: [{scheme: standard, secrets: [a-key-that-signs-nothing-here]}, " SIGNED "]\n",
+    };
+    for (size_t i = 0; i < 2; i++) {
+        verifier_free(verifier(orders[i]));
+        assert_int_equal(verify_covers(&options), COVER_ID_BODY);
+        assert_string_equal(verify_name(&options), "standard");
+    }
+}
+
+TEST(all_within_any)
+{
+    struct verifier *v = verifier("any: [{all: [" NEAR ", " BEARER "]}, {scheme: basic, secrets: [{name: crm, secret: "
+                                  "the-password-of-crm}]}]\n");
+    assert_true(verifier_by_head(v));
+    assert_int_equal(verify_covers(&options), COVER_REQUEST);
+    assert_true(str_eq(verifier_challenge(v), STR("Bearer, Basic realm=\"aqueduct\", charset=\"UTF-8\"")));
+    request_new("10.0.0.1:1", NULL);
+    add("Authorization", "Bearer token-number-0001");
+    check(v, "1.2#1");
+    struct verified head = verifier_check_head(v, &request);
+    assert_int_equal(head.no, REFUSAL_NONE);
+    assert_true(str_eq(head.key, STR("1.2#1")));
+    request_new("192.0.2.1:1", NULL);
+    add("Authorization", "Bearer token-number-0001");
+    check(v, "malformed"); /* no user; that the address is wrong says less */
+    request_new("192.0.2.1:1", NULL);
+    add_basic("Authorization", "Basic", STR("crm:the-password-of-crm"));
+    check(v, "crm");
+    verifier_free(v);
+}
+
+TEST(what_must_be_shown)
+{
+    static const struct {
+        const char *yaml;
+        enum asks asks;
+    } cases[] = {
+        { "scheme: none\n", ASKS_NOTHING },
+        { "scheme: address\nallow: [10.0.0.0/8]\n", ASKS_WHERE },
+        { "any: [" NEAR ", " BEARER "]\n", ASKS_WHERE },
+        { "all: [" NEAR ", " BEARER "]\n", ASKS_WHO },
+        { "any: [" SIGNED ", " BEARER "]\n", ASKS_WHO },
+        { "any: [{all: [" NEAR "]}, " BEARER "]\n", ASKS_WHERE },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        verifier_free(verifier(cases[i].yaml));
+        assert_int_equal(verify_asks(&options), cases[i].asks);
+    }
+}
+
+/* ---- options ---- */
+
+TEST(what_does_not_go_together)
+{
+    static const struct {
+        const char *yaml, *expected;
+    } cases[] = {
+        { "{}", "verify.scheme: is missing" },
+        { "secrets: [a-token-of-some-length]", "verify.scheme: is missing" },
+        { "scheme: basic", "verify.secrets: scheme basic needs at least one secret" },
+        { "scheme: basic\nsecrets: [a-password-of-some-length]", "verify.secrets[0].name: is missing: it is the user" },
+        { "scheme: basic\nsecrets: [{name: 'a:b', secret: a-password-of-some-length}]", "has a colon" },
+        { "scheme: basic\nsecrets: [{name: a, secret: short}]", "verify.secrets[0]: has 5 characters" },
+        { "scheme: basic\nheader: X-User\nsecrets: [{name: a, secret: a-password-of-some-length}]",
+          "no header to choose" },
+        { "scheme: bearer\nsecrets: [{name: \"a\\nb\", secret: a-token-of-some-length}]",
+          "verify.secrets[0].name: is no text that can be shown" },
+        { "scheme: bearer\nsecrets: [{name: aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffggggg, secret: "
+          "a-token-of-some-length}]",
+          "is longer than 64 bytes" },
+        { "scheme: bearer\nquery: token\nsecrets: [a-token-of-some-length]",
+          "verify.query: scheme bearer reads nothing in the URL" },
+        { "scheme: bearer\nallow: [10.0.0.0/8]\nsecrets: [a-token-of-some-length]",
+          "verify.allow: scheme bearer does not look at addresses" },
+        { "scheme: address", "verify.allow: scheme address needs at least one network" },
+        { "scheme: address\nallow: [10.0.0.0/8]\nsecrets: [a-token-of-some-length]", "secrets make no sense" },
+        { "scheme: address\nallow: [10.0.0.0/8, localhost]", "verify.allow: \"localhost\" is no address, network" },
+        { "scheme: address\nallow: [10.0.0.0/33]", "verify.allow: \"10.0.0.0/33\" is no address, network" },
+        { "any: [" BEARER "]\nscheme: bearer", "verify.scheme: stands beside any: put it into an entry of any" },
+        { "all: [" BEARER "]\nheader: X", "verify.header: stands beside all" },
+        { "any: [" BEARER "]\nall: [" BEARER "]", "verify.all: stands beside any" },
+        { "any: [" BEARER ", {scheme: bearer}]", "verify.any[1].secrets: scheme bearer needs at least one secret" },
+        { "any: [" BEARER ", {all: [" NEAR ", {scheme: github, secrets: [x]}]}]",
+          "verify.any[1].all[1].secrets[0]: has 1 character" },
+        { "any: [" BEARER ", {scheme: none}]", "verify.any[1].scheme: none asks for nothing" },
+        { "any: [" BEARER ", {}]", "verify.any[1].scheme: is missing" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct err e = { "" };
+        options = (struct verify_options){ 0 };
+        options_fill(verify_rows, &options, cases[i].yaml);
+        assert_null(verifier_new(&options, &e));
+        if (!strstr(e.text, cases[i].expected))
+            fail_msg("%s: %s", cases[i].yaml, e.text);
+        assert_null(strstr(e.text, "a-token-of-some-length"));
+    }
+}
+
+static char doubts[2048];
+
+static void doubt(void *ctx, const char *text)
+{
+    (void)ctx;
+    size_t n = strlen(doubts);
+    snprintf(doubts + n, sizeof doubts - n, "%s\n", text);
+}
+
+TEST(what_is_doubtful)
+{
+    static const struct {
+        const char *yaml, *expected;
+    } cases[] = {
+        { "scheme: address\nallow: [10.0.0.0/8, 0.0.0.0/0]\n",
+          "verify.allow[1]: 0.0.0.0/0 is every address, so everybody may come\n" },
+        { "any: [" BEARER ", {all: [{scheme: address, allow: ['::/0']}, " BEARER "]}]\n",
+          "verify.any[1].all[0].allow[0]: ::/0 is every address, so everybody may come\n" },
+        { "scheme: bearer\nsecrets: [a-token-of-some-length, {name: b, secret: a-token-of-some-length}]\n",
+          "verify.secrets[1]: is the same as secrets[0]: write another one, or leave it away\n" },
+        { "scheme: basic\nsecrets: [{name: a, secret: the-same-password}, {name: b, secret: the-same-password}]\n",
+          "" },
+        { "any: [" BEARER ", {scheme: basic, secrets: [{name: a, secret: the-old-password, until: 2020-01-01}]}]\n",
+          "verify.any[1].secrets: every key has ended (until), the last one at 2020-01-02T00:00:00.000Z: every "
+          "request is refused until there is another\n" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        doubts[0] = '\0';
+        verifier_free(verifier(cases[i].yaml));
+        verify_doubts(&options, INT64_C(1800000000000), doubt, NULL);
+        assert_string_equal(doubts, cases[i].expected);
+    }
+}
+
+/* What our own client shows is what lets it in. */
+TEST(what_a_client_shows)
+{
+    static const struct {
+        const char *yaml, *headers, *query; /* NULL: it cannot */
+    } cases[] = {
+        { BEARER, "Authorization: Bearer token-number-0001\n", "" },
+        { "{scheme: bearer, header: X-T, secrets: [{secret: an-old-token-of-ours, until: 2020-01-01}, a-new-token-of-ours]}",
+          "X-T: a-new-token-of-ours\n", "" },
+        { "{scheme: bearer, secrets: [{secret: an-old-token-of-ours, until: 2020-01-01}]}", NULL, "" },
+        { "{scheme: basic, secrets: [{name: ops, secret: a-password-of-ops}]}",
+          "Authorization: Basic b3BzOmEtcGFzc3dvcmQtb2Ytb3Bz\n", "" },
+        { "{scheme: api_key, secrets: [the-key-of-a-board]}", "X-API-Key: the-key-of-a-board\n", "" },
+        { "{scheme: api_key, query: key, secrets: [\"the/key &of-a board\"]}", "",
+          "key=%74%68%65%2f%6b%65%79%20%26%6f%66%2d%61%20%62%6f%61%72%64" },
+        { NEAR, "", "" },
+        { SIGNED, NULL, "" },
+        { "{any: [" SIGNED ", " BEARER ", " NEAR "]}", "Authorization: Bearer token-number-0001\n", "" },
+        { "{all: [" NEAR ", {scheme: api_key, secrets: [the-key-of-a-board]}, " BEARER "]}",
+          "X-API-Key: the-key-of-a-board\nAuthorization: Bearer token-number-0001\n", "" },
+        { "{all: [" NEAR ", " SIGNED "]}", NULL, "" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct buf lines = buf_new(1024), query = buf_new(1024);
+        options = (struct verify_options){ 0 };
+        options_fill(verify_rows, &options, cases[i].yaml);
+        assert_int_equal(verify_show(&options, INT64_C(1800000000000), &lines, &query), cases[i].headers != NULL);
+        if (cases[i].headers)
+            assert_string_equal(buf_c(&lines), cases[i].headers);
+        assert_string_equal(buf_c(&query), cases[i].query);
+        buf_free(&lines);
+        buf_free(&query);
+    }
+}
+
+/* A user, or one of any, ends like every secret; a name that two secrets have is one sender's. */
+TEST(ends)
+{
+    clock_fake(1000, 1700000000000);
+    struct verifier *v = verifier("any: [{scheme: basic, secrets: [{name: crm, secret: the-old-password, until: "
+                                  "2023-11-14T22:13:21Z}, {name: crm, secret: the-new-password}]}, " BEARER "]\n");
+    request_new("10.0.0.1:1", NULL);
+    add_basic("Authorization", "Basic", STR("crm:the-old-password"));
+    check(v, "crm");
+    clock_fake_advance(1000);
+    check(v, "ended");
+    request_new("10.0.0.1:1", NULL);
+    add_basic("Authorization", "Basic", STR("crm:the-new-password"));
+    check(v, "crm");
+    verifier_free(v);
+    clock_real();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(users),
+        cmocka_unit_test(what_is_no_user),
+        cmocka_unit_test(keys),
+        cmocka_unit_test(addresses),
+        cmocka_unit_test(any_of_several),
+        cmocka_unit_test(all_of_several),
+        cmocka_unit_test(the_id_is_the_best_signed_one),
+        cmocka_unit_test(all_within_any),
+        cmocka_unit_test(what_must_be_shown),
+        cmocka_unit_test(what_does_not_go_together),
+        cmocka_unit_test(what_is_doubtful),
+        cmocka_unit_test(what_a_client_shows),
+        cmocka_unit_test(ends),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
