@@ -10,12 +10,14 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
+#include "bridge/verify/listener.h"
 
 enum { CONNECTIONS = 64 }; /* of each listener */
 
 struct admin {
-    struct pages pages;          /* its server is NULL when there is no `admin.listen` */
-    struct http_server *control; /* NULL: this broker needs none */
+    struct pages pages;           /* its server is NULL when there is no `admin.listen` */
+    struct verify_options verify; /* of those */
+    struct http_server *control;  /* NULL: this broker needs none */
     struct broker *broker;
     int stored_fd; /* woken when a control publication is done */
     struct mailbox stored;
@@ -117,19 +119,22 @@ static struct http_server *admin_listen(const struct admin_config *how, int64_t 
     return http_server_new(&o, &(struct http_events){ .request = request, .ctx = ctx }, e);
 }
 
-static void admin_open_tokens(struct admin *a, const struct secrets *tokens)
+static bool admin_open_verifier(struct admin *a, const struct admin_config *how, struct err *e)
 {
-    for (size_t i = 0; i < tokens->count; i++) {
-        if (!a->pages.tokens)
-            a->pages.tokens = tokens_new();
-        tokens_add(a->pages.tokens, str_of(tokens->at[i].text));
-    }
+    a->verify = listener_verify(&how->tokens, &how->verify);
+    a->pages.by_tokens = how->tokens.count > 0;
+    if (!verify_is_set(&a->verify))
+        return true;
+    a->pages.verify = &a->verify;
+    a->pages.verifier = verifier_new(&a->verify, e);
+    return a->pages.verifier || err_prefix(e, "admin");
 }
 
 static bool admin_open_pages(struct admin *a, const struct admin_config *how, struct err *e)
 {
     const char *listen = how->listen;
-    admin_open_tokens(a, &how->tokens);
+    if (!admin_open_verifier(a, how, e))
+        return false;
     a->pages.hosts = str_starts(str_of(listen), STR("unix:")) ? NULL : &how->hosts;
     a->pages.server = admin_listen(how, 0, pages_answer, &a->pages, e);
     if (!a->pages.server)
@@ -185,7 +190,7 @@ void admin_free(struct admin *a)
     descriptors_reserve(-2 * (CONNECTIONS + 1));
     http_server_free(a->pages.server);
     http_server_free(a->control);
-    tokens_free(a->pages.tokens);
+    verifier_free(a->pages.verifier);
     mailbox_close(&a->stored);
     close(a->stored_fd);
     free(a);

@@ -2,11 +2,16 @@
 /* One request to the running daemon. */
 #include "bridge/admin/control_client.h"
 #include <curl/curl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include "bridge/admin/wire.h"
+#include "bridge/lib/clock.h"
+#include "bridge/lib/crypto.h"
 #include "bridge/lib/mem.h"
+#include "bridge/verify/listener.h"
+#include "bridge/verify/show.h"
 
-enum { CONTROL_WAIT_MS = 30000 };
+enum { CONTROL_WAIT_MS = 30000, SHOWN_BYTES = 4096 };
 
 static size_t control_keep(char *data, size_t size, size_t n, void *ctx)
 {
@@ -103,20 +108,35 @@ static void control_trust(CURL *curl, const struct admin_config *admin)
     curl_easy_setopt(curl, CURLOPT_CAINFO, admin->tls_certificate);
     curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
     const struct tls_options tls = admin_tls(admin);
-    if (!tls_asks(&tls) || tls.client == TLS_CLIENT_OPTIONAL)
+    if (!tls_demands(&tls))
         return;
     curl_easy_setopt(curl, CURLOPT_SSLCERT, admin->tls_certificate); /* its own, if tls_client_ca takes it */
     curl_easy_setopt(curl, CURLOPT_SSLKEY, admin->tls_key);
 }
 
-static struct curl_slist *control_token(CURL *curl, const struct admin_config *admin)
+/* Shows what the listener asks for: header lines to the request, parameters to the URL, whose query is there already or not. */
+static struct curl_slist *control_show(CURL *curl, const struct admin_config *admin, struct buf *url)
 {
-    if (admin->tokens.count == 0)
-        return NULL;
-    char *line = str_join("Authorization: Bearer ", admin->tokens.at[0].text, "");
-    struct curl_slist *headers = curl_slist_append(NULL, line);
-    free(line);
+    struct verify_options o = listener_verify(&admin->tokens, &admin->verify);
+    struct buf lines = buf_new(SHOWN_BYTES), query = buf_new(SHOWN_BYTES);
+    struct curl_slist *headers = NULL;
+    struct str rest, line;
+    if (verify_is_set(&o) && verify_show(&o, clock_wall_ms(), &lines, &query)) {
+        rest = buf_str(&lines);
+        while (str_cut(&rest, '\n', &line) && line.n) {
+            lines.at[line.at + line.n - lines.at] = '\0';
+            headers = curl_slist_append(headers, line.at);
+        }
+        if (query.n)
+            buf_printf(url, "%c%.*s", memchr(url->at, '?', url->n) ? '&' : '?', STR_ARG(buf_str(&query)));
+    }
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    if (lines.at)
+        crypto_wipe(lines.at, lines.cap);
+    if (query.at)
+        crypto_wipe(query.at, query.cap);
+    buf_free(&lines);
+    buf_free(&query);
     return headers;
 }
 
@@ -126,6 +146,7 @@ static bool control_get(const struct config *config, const char *at, const char 
 {
     long status = 0;
     struct buf url = buf_new(8192);
+    char shown[256] = ""; /* the URL without a secret that its query may have */
     struct curl_slist *headers = NULL;
     CURL *curl = curl_easy_init();
     if (at) {
@@ -136,7 +157,8 @@ static bool control_get(const struct config *config, const char *at, const char 
         if (str_starts(str_of(config->admin.listen), STR("unix:")))
             control_to_socket(curl, config->admin.listen + sizeof "unix:" - 1);
         control_trust(curl, &config->admin);
-        headers = control_token(curl, &config->admin);
+        snprintf(shown, sizeof shown, "%s", buf_c(&url));
+        headers = control_show(curl, &config->admin, &url);
     }
     curl_easy_setopt(curl, CURLOPT_URL, buf_c(&url));
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
@@ -149,9 +171,9 @@ static bool control_get(const struct config *config, const char *at, const char 
     *nobody = code == CURLE_COULDNT_CONNECT;
     bool ok = code == CURLE_OK && status == 200 && !out->failed;
     if (code != CURLE_OK)
-        err_set(e, "no answer on %s: %s", at ? at : buf_c(&url), curl_easy_strerror(code));
+        err_set(e, "no answer on %s: %s", at ? at : shown, curl_easy_strerror(code));
     else if (!ok)
-        err_set(e, "%s answered %ld: %.*s", at ? at : buf_c(&url), status, (int)(out->n < 200 ? out->n : 200),
+        err_set(e, "%s answered %ld: %.*s", at ? at : shown, status, (int)(out->n < 200 ? out->n : 200),
                 out->at ? out->at : "");
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);

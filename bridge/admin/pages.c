@@ -59,7 +59,7 @@ static struct str pages_decode(struct buf *out, struct str s)
 }
 
 /* The question in the query; the id is decoded into `id`. False: it is none. */
-static bool pages_question(struct str query, struct account_question *q, struct buf *id)
+static bool pages_question(const struct pages *p, struct str query, struct account_question *q, struct buf *id)
 {
     struct str rest = query, pair, name;
     uint64_t n = 0;
@@ -67,6 +67,8 @@ static bool pages_question(struct str query, struct account_question *q, struct 
         struct str value = pair;
         if (!str_cut(&value, '=', &name))
             return false;
+        if (p->verifier && verify_reads_query(p->verify, name))
+            continue;
         if (str_eq(name, STR("events")) && str_to_u64(value, &n) && n <= ACCOUNT_EVENTS)
             q->events = (size_t)n;
         else if (str_eq(name, STR("id")) && !id->n)
@@ -81,7 +83,7 @@ void pages_status(const struct pages *p, struct http_server *server, const struc
 {
     struct account_question question = { 0 };
     struct buf out = buf_new(STATUS_BYTES), id = buf_new(ID_BYTES);
-    if (!pages_question(r->query, &question, &id))
+    if (!pages_question(p, r->query, &question, &id))
         pages_send(server, r, 400, "text/plain; charset=utf-8", STR("GET /status[?events=N&id=ID], N at most 1000\n"));
     else {
         p->account(p->ctx, &question, &out);
@@ -111,25 +113,27 @@ static bool pages_knows_host(const struct pages *p, struct str host)
     return false;
 }
 
-static bool pages_has_token(const struct pages *p, const struct http_request *r)
+/* False: the request is answered. */
+static bool pages_is_verified(const struct pages *p, const struct http_request *r)
 {
-    size_t count;
-    struct str token = token_of_authorization(http_header(r, "Authorization", &count));
-    return count == 1 && tokens_match(p->tokens, token);
+    enum refusal no = p->verifier ? verifier_check(p->verifier, r).no : REFUSAL_NONE;
+    if (!no)
+        return true;
+    metric_add(metric_get(&aqueduct_admin_refused_total, LABELS(p->by_tokens ? "token" : refusal_text(no))), 1);
+    pages_refuse(p, r, 401, (struct header){ STR("WWW-Authenticate"), verifier_challenge(p->verifier) },
+                 p->by_tokens ? "a token of admin.tokens is needed: Authorization: Bearer ...\n"
+                              : "the request could not be verified\n");
+    return false;
 }
 
-/* False: the request is answered. */
+/* The same. */
 static bool pages_may_see(const struct pages *p, const struct http_request *r)
 {
     if (str_eq(r->path, STR("/healthz")))
         return true;
-    if (p->tokens && !pages_has_token(p, r)) {
-        metric_add(metric_get(&aqueduct_admin_refused_total, LABELS("token")), 1);
-        pages_refuse(p, r, 401, (struct header){ STR("WWW-Authenticate"), STR("Bearer") },
-                     "a token of admin.tokens is needed: Authorization: Bearer ...\n");
+    if (!pages_is_verified(p, r))
         return false;
-    }
-    if (p->tokens || pages_knows_host(p, http_header(r, "Host", NULL)))
+    if ((p->verifier && verify_asks(p->verify) == ASKS_WHO) || pages_knows_host(p, http_header(r, "Host", NULL)))
         return true;
     metric_add(metric_get(&aqueduct_admin_refused_total, LABELS("host")), 1);
     pages_refuse(

@@ -3,11 +3,11 @@
  * and the like. */
 #include <stdio.h>
 #include <stdlib.h>
-#include "bridge/auth/secret.h"
 #include "bridge/config/private.h"
 #include "bridge/lib/mem.h"
 #include "bridge/net/listen.h"
 #include "bridge/event/trail.h"
+#include "bridge/verify/listener.h"
 
 struct check {
     const struct config *c;
@@ -451,14 +451,8 @@ static void check_admin(const struct check *k)
     const struct admin_config *a = &k->c->admin;
     const struct node *n = check_either(node_get(k->root, "admin"), k->root);
     struct where at = { .key = STR("admin") };
-    for (size_t i = 0; i < a->tokens.count; i++) {
-        char place[32];
-        snprintf(place, sizeof place, "tokens[%zu]", i);
-        if (secret_check(str_of(a->tokens.at[i].text), SECRET_LEAST, &e))
-            continue;
-        err_prefix(&e, "%s", place);
+    if (!listener_check(&a->tokens, &a->verify, &e))
         fault_say_at_key(k->out, n, &at, e.text);
-    }
     const struct tls_options tls = admin_tls(a);
     if (!tls_fits(&tls, &e))
         problem_at(k->out, n, &at, "%s", e.text);

@@ -16,6 +16,7 @@
 #include "bridge/event/filter.h"
 #include "bridge/lib/log.h"
 #include "bridge/net/http/options.h"
+#include "bridge/verify/options.h"
 
 struct problem {
     char *file;       /* NULL: not of a file (an unset AQUEDUCT_CONFIG) */
@@ -105,6 +106,7 @@ struct admin_config {
     char *tls_certificate, *tls_key, *tls_client_ca, *tls_client_crl;
     enum tls_client tls_client;
     struct secrets tokens;
+    struct verify_options verify;
     struct strings hosts;
 };
 

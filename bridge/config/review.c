@@ -11,6 +11,7 @@
 #include "bridge/lib/mem.h"
 #include "bridge/net/listen.h"
 #include "bridge/net/tls.h"
+#include "bridge/verify/listener.h"
 
 struct review {
     const struct config *c;
@@ -124,20 +125,6 @@ static void review_tls(const struct review *v, const struct subject *s)
     problem_at(v->out, review_node(v, s, key), s->at, "%s", e.text);
 }
 
-/* The node of a `scheme: none` anywhere below; NULL: there is none. */
-static const struct node *review_unverified(const struct node *n)
-{
-    const struct node *scheme = n ? node_get(n, "scheme") : NULL;
-    if (scheme && scheme->kind == NODE_SCALAR && str_eq(scheme->text, STR("none")))
-        return scheme;
-    for (size_t i = 0; n && i < n->count; i++) {
-        const struct node *found = review_unverified(n->at[i].value);
-        if (found)
-            return found;
-    }
-    return NULL;
-}
-
 static void review_listener(const struct review *v, const struct subject *s)
 {
     struct err e;
@@ -154,10 +141,6 @@ static void review_listener(const struct review *v, const struct subject *s)
         if (!review_folder(folder, &e))
             problem_at(v->out, review_node(v, s, "listen"), &at, "%s", e.text);
     }
-    const struct node *unverified = listen_is_private(listen) ? NULL : review_unverified(s->n);
-    if (unverified)
-        problem_warn(v->out, unverified, s->at,
-                     "scheme: none on %s, which others reach: whoever connects can send events", listen);
 }
 
 /* ---- connectors ---- */
@@ -253,6 +236,11 @@ static void review_dead_letters(const struct review *v)
             "dead` does not see it");
 }
 
+static void review_doubt(void *ctx, const char *text)
+{
+    fault_warn(ctx, "", text);
+}
+
 static void review_admin(const struct review *v)
 {
     const struct option *rows = option_find(config_options, "admin", OPT_GROUP)->of;
@@ -261,9 +249,13 @@ static void review_admin(const struct review *v)
     struct subject s = { rows, a, node_get(v->root, "admin"), &at };
     const char *address = review_text(&s, "listen");
     review_listener(v, &s);
-    if (address && !listen_is_private(address) && !a->tokens.count)
+    struct verify_options verify = listener_verify(&a->tokens, &a->verify);
+    const struct tls_options tls = admin_tls(a);
+    bool asks = (verify_is_set(&verify) && verify_asks(&verify) != ASKS_NOTHING) || tls_demands(&tls);
+    if (address && !listen_is_private(address) && !asks)
         problem_warn(v->out, review_node(v, &s, "listen"), &(struct where){ &at, STR("listen"), 0 },
                      "others reach %s, and without tokens whoever connects sees metrics and names", address);
+    listener_doubts(&a->tokens, &a->verify, clock_wall_ms(), review_doubt, &(struct faults){ v->out, s.n, &at, 0 });
 }
 
 void config_review(const struct config *c, const struct node *root, const struct config_trial *trial,

@@ -159,12 +159,14 @@ const struct option topic_options[] = {
 static const struct option admin_options[] = {
     OPTION(struct admin_config, listen, .fallback = "127.0.0.1:9464",
            .doc = "Address of /metrics, /status, /healthz and /readyz; \"\": none."),
-    OPTION(struct admin_config, tokens,
-           .doc = "Bearer tokens of who may see these pages, except /healthz; none: everybody."),
+    OPTION(struct admin_config, tokens, .of = named_secret_rows,
+           .doc = "Bearer tokens of who may see these pages, except /healthz; without these and `verify`: everybody."),
+    OPTION_GROUP(struct admin_config, verify, verify_head_rows,
+                 .doc = "Who may see these pages, by other schemes than tokens, or by several of them."),
     OPTION(
         struct admin_config, hosts,
         .doc =
-            "Names by which clients reach the listener, besides its address and localhost; without tokens, other names are refused: any site can make a name of its own point here."),
+            "Names by which clients reach the listener, besides its address and localhost; where nobody shows who it is, other names are refused: any site can make a name of its own point here."),
     OPTION(struct admin_config, tls_certificate, .doc = "PEM file with the certificate chain; with tls_key: HTTPS."),
     OPTION(struct admin_config, tls_key, .doc = "PEM file with the certificate's key."),
     OPTION(struct admin_config, tls_client, .values = http_tls_clients, .doc = HTTP_TLS_CLIENT_DOC),

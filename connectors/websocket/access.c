@@ -3,10 +3,11 @@
 #include "connectors/websocket/access.h"
 #include <stdlib.h>
 #include <string.h>
+#include "bridge/auth/token.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/query.h"
 #include "bridge/net/host.h"
-#include "connectors/websocket/subscription.h"
 
 enum { TOKEN_BYTES = 4096 };
 
@@ -29,21 +30,43 @@ static bool access_subprotocol_token(const struct http_request *r, struct buf *t
     return false;
 }
 
-bool access_token_ok(const struct http_request *r, struct tokens *valid, bool in_query)
+/* Checks the request as if the token stood in its Authorization header. */
+static struct verified access_check_token(struct verifier *v, const struct http_request *r, struct str token)
+{
+    struct buf value = buf_new(2 * TOKEN_BYTES);
+    struct header *headers = mem_alloc((r->header_count + 1) * sizeof *headers);
+    struct http_request shown = *r;
+    shown.headers = headers;
+    shown.header_count = 0;
+    for (size_t i = 0; i < r->header_count; i++)
+        if (!str_eq_nocase(r->headers[i].name, STR("Authorization")))
+            headers[shown.header_count++] = r->headers[i];
+    buf_add_c(&value, "Bearer ");
+    buf_add_str(&value, token);
+    headers[shown.header_count++] = (struct header){ STR("Authorization"), buf_str(&value) };
+    struct verified is = verifier_check(v, &shown);
+    crypto_wipe(value.at, value.cap);
+    buf_free(&value);
+    free(headers);
+    return is;
+}
+
+struct verified access_check(struct verifier *v, const struct http_request *r, bool in_query)
 {
     size_t count = 0;
-    struct str presented = token_of_authorization(http_header(r, "Authorization", &count));
-    if (count > 1)
-        return false;
-    if (presented.at)
-        return tokens_match(valid, presented);
+    struct str presented = token_of_authorization(http_header(r, "Authorization", &count), "Bearer");
+    struct verified is = verifier_check(v, r);
+    if (!is.no || count > 1 || presented.at)
+        return is;
     struct buf token = buf_new(TOKEN_BYTES);
-    bool good = (access_subprotocol_token(r, &token) && tokens_match(valid, buf_str(&token)))
-                || (in_query && query_value(r->query, STR("token"), &token) && tokens_match(valid, buf_str(&token)));
+    if (access_subprotocol_token(r, &token))
+        is = access_check_token(v, r, buf_str(&token));
+    if (is.no && in_query && query_value(r->query, STR("token"), &token, NULL))
+        is = access_check_token(v, r, buf_str(&token));
     if (token.at)
         crypto_wipe(token.at, token.cap);
     buf_free(&token);
-    return good;
+    return is;
 }
 
 bool access_origin_ok(const struct http_request *r, const struct strings *origins)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Who may listen: by token, by the site that a browser's script is from, by the name that the client used for us. */
 #pragma once
-#include "bridge/auth/token.h"
 #include "bridge/lib/option.h"
 #include "bridge/net/http/http.h"
+#include "bridge/verify/verify.h"
 
-/* Where the request carries its token: the Authorization header, a WebSocket subprotocol
- * "base64url.bearer.aqueduct.<base64url of the token>", or, only if in_query, the parameter `token`. */
-bool access_token_ok(const struct http_request *r, struct tokens *valid, bool in_query);
+/* Besides in the Authorization header a request may carry its token as a WebSocket subprotocol
+ * "base64url.bearer.aqueduct.<base64url of the token>", or, only if in_query, as the parameter `token`. */
+struct verified access_check(struct verifier *v, const struct http_request *r, bool in_query);
 
 /* A browser always says which site its script is from. No Origin: no browser. */
 bool access_origin_ok(const struct http_request *r, const struct strings *origins);

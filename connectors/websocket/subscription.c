@@ -2,42 +2,16 @@
 /* Parses a listener's query into topics and a filter. */
 #include "connectors/websocket/subscription.h"
 #include <stdlib.h>
-#include "bridge/lib/crypto.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/query.h"
 
 enum { VALUE_BYTES = 32 * 1024, NAME_BYTES = 32, TOPICS = 256, KEY_BYTES = 256 * 1024 };
-
-/* Percent-decoding as in application/x-www-form-urlencoded: + is a space. */
-static bool query_decode(struct str s, struct buf *out)
-{
-    buf_reset(out);
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.at[i] != '%') {
-            buf_add_char(out, s.at[i] == '+' ? ' ' : s.at[i]);
-            continue;
-        }
-        if (i + 2 >= s.n || !hex_decode(out, (struct str){ s.at + i + 1, 2 }))
-            return false;
-        i += 2;
-    }
-    return !out->failed && str_is_utf8(buf_str(out)) && !memchr(buf_str(out).at, '\0', out->n);
-}
-
-bool query_value(struct str query, struct str name, struct buf *out)
-{
-    struct str pair, key;
-    while (str_cut(&query, '&', &pair)) {
-        str_cut(&pair, '=', &key);
-        if (str_eq(key, name))
-            return pair.at && query_decode(pair, out);
-    }
-    return false;
-}
 
 struct parsing {
     struct subscription *s;
     const struct strings *known;
-    bool token_ok;
+    bool (*is_secret)(const void *ctx, struct str name);
+    const void *ctx;
     json_t *conditions; /* all of them must hold */
     struct err *e;
 };
@@ -103,8 +77,6 @@ static bool subscription_name_events(struct parsing *p, struct str value)
 
 static bool subscription_add_parameter(struct parsing *p, struct str name, struct str value)
 {
-    if (str_eq(name, STR("token")) && p->token_ok)
-        return true;
     if (value.n == 0)
         return err_set(p->e, "parameter \"%.*s\" has no value", STR_ARG(name));
     if (str_eq(name, STR("topics")))
@@ -144,6 +116,8 @@ static bool subscription_add_parameters(struct parsing *p, struct str query, str
         if (pair.n == 0)
             continue;
         str_cut(&pair, '=', &name);
+        if (p->is_secret && p->is_secret(p->ctx, name))
+            continue;
         struct str shown = { name.at, name.n < NAME_BYTES ? name.n : NAME_BYTES };
         if (!str_is_utf8(shown))
             return err_set(p->e, "a parameter's name is not text");
@@ -188,11 +162,13 @@ static bool subscription_finish(struct parsing *p)
     return s->key || err_set(p->e, "the subscription is too long");
 }
 
-bool subscription_parse(struct subscription *s, struct str query, bool sse, const struct strings *known, bool token_ok,
-                        struct err *e)
+bool subscription_parse(struct subscription *s, struct str query, bool sse, const struct strings *known,
+                        bool (*is_secret)(const void *ctx, struct str name), const void *ctx, struct err *e)
 {
     *s = (struct subscription){ .sse = sse };
-    struct parsing p = { .s = s, .known = known, .token_ok = token_ok, .conditions = json_array(), .e = e };
+    struct parsing p = {
+        .s = s, .known = known, .is_secret = is_secret, .ctx = ctx, .conditions = json_array(), .e = e
+    };
     struct buf value = buf_new(VALUE_BYTES);
     bool good = subscription_add_parameters(&p, query, &value) && subscription_finish(&p);
     buf_free(&value);

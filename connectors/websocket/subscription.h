@@ -17,12 +17,9 @@ struct subscription {
     char *key;             /* equal subscriptions have equal keys */
 };
 
-/* `known`: the sink's topics; NULL or empty: any name is fine. token_ok: a `token` parameter is none of our business
- * here. */
-bool subscription_parse(struct subscription *s, struct str query, bool sse, const struct strings *known, bool token_ok,
-                        struct err *e);
+/* `known`: the sink's topics; NULL or empty: any name is fine. is_secret: a parameter of that name is none of our business
+ * here, and no text of ours shows its value; NULL: there is none. */
+bool subscription_parse(struct subscription *s, struct str query, bool sse, const struct strings *known,
+                        bool (*is_secret)(const void *ctx, struct str name), const void *ctx, struct err *e);
 void subscription_free(struct subscription *s); /* also fit for a zeroed one */
 bool subscription_match(const struct subscription *s, struct str topic, const struct event *ev);
-
-/* The decoded value of a parameter in `out`; false when it is not there, or broken. */
-bool query_value(struct str query, struct str name, struct buf *out);

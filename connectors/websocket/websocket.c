@@ -7,13 +7,13 @@
  * What was sent while nobody listened is not kept, and a listener that is a whole buffer behind is closed. */
 #include <stdio.h>
 #include <stdlib.h>
-#include "bridge/auth/secret.h"
 #include "bridge/connector.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 #include "bridge/net/listen.h"
+#include "bridge/verify/listener.h"
 #include "connectors/websocket/access.h"
 #include "connectors/websocket/cohorts.h"
 #include "connectors/websocket/frames.h"
@@ -21,6 +21,8 @@
 
 METRIC_GAUGE(aqueduct_listeners, "Connected listeners.", "sink", "kind");
 METRIC_COUNTER(aqueduct_listeners_closed_total, "Listeners that ended, by reason.", "sink", "reason");
+METRIC_COUNTER(aqueduct_listeners_refused_total,
+               "Listeners refused because of what they showed to be let in, by reason.", "sink", "reason");
 METRIC_COUNTER(aqueduct_listener_events_total, "Events handed to listeners, once per listener.", "sink");
 METRIC_COUNTER(aqueduct_listener_bytes_total, "Bytes of events handed to listeners.", "sink");
 METRIC_COUNTER(aqueduct_listener_events_too_long_total, "Events longer than the buffer, which no listener got.",
@@ -39,13 +41,15 @@ struct websocket_sink {
     struct http_server_options server_options;
     char *path;
     struct secrets tokens;
+    struct verify_options verify_options;
     bool open, token_in_query;
     struct strings origins;
     int64_t max_listeners_per_ip, max_subscriptions;
     struct bytes buffer, max_buffered;
     /* from here on: not options */
     struct http_server *server;
-    struct tokens *valid_tokens;
+    struct verify_options verify; /* by either */
+    struct verifier *verifier;    /* NULL: everybody may listen */
     struct cohorts cohorts;
     struct peers peers;
     struct frames frames;
@@ -53,7 +57,7 @@ struct websocket_sink {
     int64_t listeners[2]; /* WebSocket, event streams */
     struct metric *connected[2], *events, *bytes, *too_long, *gone, *slow, *drained;
     bool draining;
-    bool by_browser_alone; /* no tokens: only a browser's rules keep others' sites from a local address */
+    bool by_browser_alone; /* nobody shows who it is: only a browser's rules keep others' sites from a local address */
 };
 
 static const struct option websocket_options[] = {
@@ -63,9 +67,14 @@ static const struct option websocket_options[] = {
     OPTION(struct websocket_sink, path, .fallback = "/",
            .doc = "Path for WebSocket and, with Accept: text/event-stream, server-sent events."),
     OPTION(
-        struct websocket_sink, tokens,
+        struct websocket_sink, tokens, .of = named_secret_rows,
         .doc =
-            "Bearer tokens of listeners, of at least 16 characters; none: everybody may listen, which needs a local address or open."),
+            "Bearer tokens of listeners, of at least 16 characters; without these and `verify` everybody may listen, which needs a local address or open."),
+    { .key = "verify",
+      .type = OPT_GROUP,
+      .offset = offsetof(struct websocket_sink, verify_options),
+      .of = verify_head_rows,
+      .doc = "Who may listen, by other schemes than tokens, or by several of them." },
     OPTION(struct websocket_sink, open, .fallback = "false",
            .doc = "Really let everybody listen on an address that others can reach."),
     OPTION(struct websocket_sink, token_in_query, .fallback = "false",
@@ -73,7 +82,7 @@ static const struct option websocket_options[] = {
     OPTION(
         struct websocket_sink, origins,
         .doc =
-            "Sites whose scripts may connect (https://app.example.com, or *); the listener's own host always may. Without tokens or open, a TCP listener is also reached only by an address, localhost or these sites' host names."),
+            "Sites whose scripts may connect (https://app.example.com, or *); the listener's own host always may. Where nobody shows who it is and open is not set, a TCP listener is also reached only by an address, localhost or these sites' host names."),
     HTTP_ROW_AS(struct websocket_sink, "max_listeners", max_connections, HTTP_DEFAULT_TEXT(max_connections)),
     OPTION(struct websocket_sink, max_listeners_per_ip, .fallback = "1000", .min = 1, .max = 1000000,
            .doc = "Most listeners of one address (IPv6: one /64); beyond: 429. Unix sockets have no such limit."),
@@ -113,7 +122,7 @@ static void websocket_log_refusal(struct websocket_sink *s, struct str peer, int
 }
 
 /* Answers with a problem document (RFC 9457). */
-static void websocket_refuse(struct websocket_sink *s, const struct http_request *r, int status, const char *detail)
+static void websocket_answer(struct websocket_sink *s, const struct http_request *r, int status, const char *detail)
 {
     struct buf body = buf_new(4096);
     buf_printf(&body, "{\"title\":\"%s\",\"status\":%d,\"detail\":", http_status_text(status), status);
@@ -122,7 +131,7 @@ static void websocket_refuse(struct websocket_sink *s, const struct http_request
     struct header headers[3] = { { STR("Content-Type"), STR("application/problem+json") } };
     size_t n = 1;
     if (status == 401)
-        headers[n++] = (struct header){ STR("WWW-Authenticate"), STR("Bearer") };
+        headers[n++] = (struct header){ STR("WWW-Authenticate"), verifier_challenge(s->verifier) };
     if (status == 405)
         headers[n++] = (struct header){ STR("Allow"), STR("GET, HEAD") };
     if (status == 426) {
@@ -131,9 +140,28 @@ static void websocket_refuse(struct websocket_sink *s, const struct http_request
     }
     if (status == 429 || status == 503)
         headers[n++] = (struct header){ STR("Retry-After"), STR("10") };
-    websocket_log_refusal(s, r->peer, status, detail);
     http_server_reply(s->server, r->id, status, headers, n, buf_str(&body));
     buf_free(&body);
+}
+
+static void websocket_refuse(struct websocket_sink *s, const struct http_request *r, int status, const char *detail)
+{
+    websocket_log_refusal(s, r->peer, status, detail);
+    websocket_answer(s, r, status, detail);
+}
+
+/* Does the client show what it must? Else it is answered; the reason is in log and metric alone. */
+static bool websocket_is_verified(struct websocket_sink *s, const struct http_request *r)
+{
+    struct verified is = { REFUSAL_NONE, STR_ABSENT };
+    if (s->verifier)
+        is = access_check(s->verifier, r, s->token_in_query);
+    if (!is.no)
+        return true;
+    metric_add(metric_get(&aqueduct_listeners_refused_total, LABELS(s->base.id, refusal_text(is.no))), 1);
+    websocket_log_refusal(s, r->peer, 401, refusal_text(is.no));
+    websocket_answer(s, r, 401, s->tokens.count ? "a valid token is needed" : "the request could not be verified");
+    return false;
 }
 
 /* Is the word in the comma-separated list of that header, whatever parameters follow it? */
@@ -156,12 +184,12 @@ static bool websocket_may_listen(struct websocket_sink *s, const struct http_req
         websocket_refuse(s, r, 404, "there is nothing at this path");
     else if (!str_eq(r->method, STR("GET")) && !str_eq(r->method, STR("HEAD")))
         websocket_refuse(s, r, 405, "listeners come by GET");
-    else if (s->tokens.count && !access_token_ok(r, s->valid_tokens, s->token_in_query))
-        websocket_refuse(s, r, 401, "a valid token is needed");
+    else if (!websocket_is_verified(s, r))
+        return false;
     else if (s->by_browser_alone && !access_host_ok(r, &s->origins))
         websocket_refuse(
             s, r, 403,
-            "this name is none of the listener's; connect by its address or localhost, or see options origins, tokens and open");
+            "this name is none of the listener's; connect by its address or localhost, or see options origins, verify and open");
     else if (!access_origin_ok(r, &s->origins))
         websocket_refuse(s, r, 403, "scripts of this origin may not listen; see option origins");
     else if (s->draining)
@@ -258,6 +286,13 @@ static void websocket_show_head(struct websocket_sink *s, const struct http_requ
     http_server_reply(s->server, r->id, 200, headers, websocket_stream_headers(r, headers), STR(""));
 }
 
+/* A parameter that is no part of the subscription. */
+static bool websocket_is_secret(const void *ctx, struct str name)
+{
+    const struct websocket_sink *s = ctx;
+    return (s->token_in_query && str_eq(name, STR("token"))) || verify_reads_query(&s->verify, name);
+}
+
 static void websocket_on_request(void *ctx, const struct http_request *r)
 {
     struct websocket_sink *s = ctx;
@@ -269,7 +304,7 @@ static void websocket_on_request(void *ctx, const struct http_request *r)
     if (!sse && !websocket_header_has(r, "Upgrade", STR("websocket")))
         websocket_refuse(s, r, 426,
                          "connect by WebSocket, or ask for server-sent events with Accept: text/event-stream");
-    else if (!subscription_parse(&wanted, r->query, sse, s->base.topics, s->token_in_query, &e))
+    else if (!subscription_parse(&wanted, r->query, sse, s->base.topics, websocket_is_secret, s, &e))
         websocket_refuse(s, r, 400, e.text);
     else {
         if (sse && str_eq(r->method, STR("HEAD")))
@@ -393,8 +428,8 @@ static void websocket_close(struct sink *base)
     s->server = NULL;
     cohorts_free_empty(&s->cohorts);
     frames_close(&s->frames);
-    tokens_free(s->valid_tokens);
-    s->valid_tokens = NULL;
+    verifier_free(s->verifier);
+    s->verifier = NULL;
 }
 
 static void websocket_open_metrics(struct websocket_sink *s)
@@ -411,41 +446,65 @@ static void websocket_open_metrics(struct websocket_sink *s)
     s->drained = metric_get(&aqueduct_listeners_closed_total, LABELS(id, "drain"));
 }
 
+/* What a listener must show. */
+static enum asks websocket_asks(const struct websocket_sink *s)
+{
+    struct verify_options o = listener_verify(&s->tokens, &s->verify_options);
+    return verify_is_set(&o) ? verify_asks(&o) : ASKS_NOTHING;
+}
+
+struct doubt {
+    fault_fn *doubtful;
+    void *ctx;
+};
+
+static void websocket_doubt(void *ctx, const char *text)
+{
+    const struct doubt *d = ctx;
+    d->doubtful(d->ctx, "", text);
+}
+
 static bool websocket_check(const struct sink *base, struct err *e)
 {
     const struct websocket_sink *s = (const struct websocket_sink *)base;
     const struct tls_options tls = http_tls_options(&s->server_options);
-    bool by_certificate = tls_asks(&tls) && tls.client != TLS_CLIENT_OPTIONAL;
     if (!http_server_check(&s->server_options, e))
         return false;
     if (!s->path || s->path[0] != '/')
         return err_set(e, "path must begin with /");
-    for (size_t i = 0; i < s->tokens.count; i++)
-        if (!secret_check(str_of(s->tokens.at[i].text), SECRET_LEAST, e))
-            return err_prefix(e, "tokens[%zu]", i);
+    if (!listener_check(&s->tokens, &s->verify_options, e))
+        return false;
     if (s->max_buffered.n < s->buffer.n)
         return err_set(
             e,
             "max_buffered is less than buffer, so that no listener could ever lag that far; raise it to at least that");
-    if (s->tokens.count == 0 && !s->open && !by_certificate && !listen_is_private(s->server_options.listen))
-        return err_set(e, "listen: %.100s can be reached by others, so give tokens, or say open: true",
+    bool asks = websocket_asks(s) != ASKS_NOTHING;
+    if (!asks && !s->open && !tls_demands(&tls) && !listen_is_private(s->server_options.listen))
+        return err_set(e, "listen: %.100s can be reached by others, so give tokens or verify, or say open: true",
                        s->server_options.listen);
-    if (s->tokens.count && s->open)
-        return err_set(e, "open: true and tokens contradict each other");
+    if (asks && s->open)
+        return err_set(e, "open: true and %s contradict each other", s->tokens.count ? "tokens" : "verify");
     return true;
+}
+
+static void websocket_review(const struct sink *base, fault_fn *wrong, fault_fn *doubtful, void *ctx)
+{
+    const struct websocket_sink *s = (const struct websocket_sink *)base;
+    (void)wrong;
+    listener_doubts(&s->tokens, &s->verify_options, clock_wall_ms(), websocket_doubt, &(struct doubt){ doubtful, ctx });
 }
 
 /* What is derived from the options. */
 static void websocket_prepare(struct websocket_sink *s)
 {
-    s->valid_tokens = tokens_new();
-    for (size_t i = 0; i < s->tokens.count; i++)
-        tokens_add(s->valid_tokens, str_of(s->tokens.at[i].text));
+    s->verify = listener_verify(&s->tokens, &s->verify_options);
+    if (verify_is_set(&s->verify))
+        s->verifier = verifier_new(&s->verify, NULL); /* it was checked */
     frames_open(&s->frames, (size_t)s->buffer.n);
     s->cohorts.ring_bytes = (size_t)s->buffer.n;
     s->cohorts.most = (size_t)s->max_subscriptions;
     s->cohorts.most_held = (size_t)s->max_buffered.n;
-    s->by_browser_alone = s->tokens.count == 0 && !s->open
+    s->by_browser_alone = websocket_asks(s) != ASKS_WHO && !s->open
                           && !str_starts(str_of(s->server_options.listen), STR("unix:"));
 }
 
@@ -477,6 +536,7 @@ const struct sink_ops websocket_sink = {
     .options = websocket_options,
     .broadcast = true,
     .check = websocket_check,
+    .review = websocket_review,
     .open = websocket_open,
     .send = websocket_send,
     .work = websocket_work,

@@ -3,11 +3,12 @@
 import base64
 import json
 import socket
+import subprocess
 
 import pytest
 import requests
 
-from conftest import HTTP_SOURCE, Listener, SseListener, event, post, post_ok, wait_for
+from conftest import HTTP_SOURCE, TOKEN, Listener, SseListener, event, post, post_ok, wait_for
 
 LIVE = HTTP_SOURCE.replace("routes: [{topic: $EVENTS}]", "routes: [{filter: {prefix: {type: chat.}}, topic: $T_chats}, {topic: $EVENTS}]") + """
 sinks:
@@ -147,3 +148,43 @@ def test_listeners_come_and_go(bridge):
             one.leave()
         listening(daemon, 0)
     assert daemon.metric("aqueduct_listeners_closed_total", sink="live", reason="gone") == 15
+
+
+def curl(url, *more):
+    """The status and the body of what curl gets."""
+    done = subprocess.run(["curl", "-sS", "-w", "\n%{http_code}", "--max-time", "30", *more, url], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    body, _, status = done.stdout.rpartition("\n")
+    return int(status), body
+
+
+def test_users_keys_and_addresses_for_all_who_come(local_bridge):
+    """One way to say who may come: to send, to listen, and to see the pages. A key in a URL is told to nobody."""
+    password, key = "a-password-of-ops-0123", "the-key-of-a-board-0123"
+    user, by_key = f"{{scheme: basic, secrets: [{{name: ops, secret: {password}}}]}}", f"{{scheme: api_key, query: key, secrets: [{{name: board, secret: {key}}}]}}"
+    far = f"{{all: [{{scheme: address, allow: [192.0.2.0/24]}}, {{scheme: bearer, secrets: [{GOOD_TOKEN}]}}]}}"
+    verify = f"verify: {{any: [{user}, {by_key}, {far}]}}"
+    local_bridge.configure((LIVE % f", {verify}").replace(f"verify: {{scheme: bearer, secrets: [{TOKEN}]}}", verify).replace("ce_source: any", "type: hook")
+                           .replace("    paths: [{path: /v1", "    requests: all\n    paths: [{path: /v1"))
+    local_bridge.config.write_text(local_bridge.config.read_text().replace("admin: {", f"admin: {{{verify}, "))
+    daemon = local_bridge.start(ready=False)
+    ports = {name: daemon.port(name) for name in ("hooks", "live", "admin")}
+    by_user, pages = ("--user", f"ops:{password}"), f"http://127.0.0.1:{ports['admin']}"
+    wait_for(lambda: curl(pages + "/readyz", *by_user)[0] == 200)
+    assert [curl(pages + "/metrics" + query, *more)[0] for query, more in (("", ()), ("", ("--user", "ops:wrong")), ("?key=wrong", ()), (f"?key={key}", ()))] \
+        == [401, 401, 401, 200]
+    right = [Listener(ports["live"], f"?key={key}"), Listener(ports["live"], headers={"Authorization": requests.auth._basic_auth_str("ops", password)})]
+    assert [one.refused for one in right] == [None, None]
+    assert Listener(ports["live"], headers={"Authorization": f"Bearer {GOOD_TOKEN}"}).refused == 401      # from another address
+    hooks = f"http://127.0.0.1:{ports['hooks']}/v1"
+    for query, more, status in (("", by_user, 202), (f"?key={key}", (), 202), ("", (), 401), (f"?key={key}&key={key}", (), 401),
+                                ("", ("-H", f"Authorization: Bearer {GOOD_TOKEN}"), 401), ("", ("--user", f"board:{key}"), 401)):
+        assert curl(hooks + query, "--json", '{"a": 1}', *more)[0] == status, (query, more)
+    for one in right:
+        wait_for(lambda: len(one.events) == 2, why=lambda: one.events)
+    metrics = curl(pages + "/metrics", *by_user)[1]
+    for reason in ("address", "repeated", "malformed", "mismatch"):
+        assert f'aqueduct_http_refused_total{{source="hooks",path="/v1",reason="{reason}"}} 1\n' in metrics, metrics
+    daemon.stop()
+    for text in (daemon.log(), metrics, json.dumps([one.events for one in right])):
+        assert password not in text and key not in text

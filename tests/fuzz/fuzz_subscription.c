@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct subscription s;
     struct err e = { "" };
     struct str query = { (const char *)data, n };
-    if (!subscription_parse(&s, query, n % 2, NULL, false, &e)) {
+    if (!subscription_parse(&s, query, n % 2, NULL, NULL, NULL, &e)) {
         CHECK(e.text[0]);
         return 0;
     }

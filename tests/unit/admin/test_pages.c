@@ -25,6 +25,17 @@ static void pages_gather(void *ctx)
     (void)ctx;
 }
 
+static struct verify_options verify;
+
+/* The pages ask for what `verify` says. */
+static void pages_verify(void)
+{
+    struct err e = { "" };
+    pages.verifier = verifier_new(&verify, &e);
+    assert_string_equal(e.text, "");
+    pages.verify = &verify;
+}
+
 static void pages_open(const struct strings *hosts, const char *token)
 {
     struct err e = { "" };
@@ -32,8 +43,11 @@ static void pages_open(const struct strings *hosts, const char *token)
         .ready = pages_are_ready, .account = pages_account, .gather = pages_gather, .hosts = hosts
     };
     if (token) {
-        pages.tokens = tokens_new();
-        tokens_add(pages.tokens, str_of(token));
+        static struct secret one;
+        one.text = (char *)(uintptr_t)token;
+        verify = (struct verify_options){ .scheme = VERIFY_BEARER, .secrets = { &one, 1 } };
+        pages_verify();
+        pages.by_tokens = true;
     }
     server = http_server_new(&(struct http_server_options){ .listen = (char[]){ "127.0.0.1:0" } },
                              &(struct http_events){ .request = pages_answer, .ctx = &pages }, &e);
@@ -43,8 +57,8 @@ static void pages_open(const struct strings *hosts, const char *token)
 
 static int pages_end(void **state)
 {
-    tokens_free(pages.tokens);
-    pages.tokens = NULL;
+    verifier_free(pages.verifier);
+    pages.verifier = NULL;
     return dialogue_end(state);
 }
 
@@ -100,6 +114,44 @@ TEST(tokens_are_asked_for)
     answers("/status", "localhost", "", "401 Unauthorized");
 }
 
+/* A user, or a key, which is none of the page's own questions. */
+TEST(users_and_keys)
+{
+    struct secret somebody = { .text = (char[]){ "a-password-of-ops" }, .name = (char[]){ "ops" } },
+                  key = { .text = (char[]){ "the-key-of-a-board" } };
+    struct verify_options parts[] = {
+        { .scheme = VERIFY_BASIC, .secrets = { &somebody, 1 } },
+        { .scheme = VERIFY_API_KEY, .query = (char[]){ "key" }, .secrets = { &key, 1 } },
+    };
+    pages_open(&none, NULL);
+    verify = (struct verify_options){ .any = { parts, 2 } };
+    pages_verify();
+    struct metric *refused = metric_named("aqueduct_admin_refused_total", LABELS("mismatch"));
+    int64_t before = metric_value(refused);
+    answers("/metrics", "localhost", "", "401 Unauthorized");
+    answers("/metrics", "localhost", "", "WWW-Authenticate: Basic realm=\"aqueduct\", charset=\"UTF-8\"");
+    answers("/status", "any.example", "Authorization: Basic b3BzOmFub3RoZXItcGFzc3dvcmQ=\r\n", "could not be verified");
+    assert_int_equal(metric_value(refused), before + 1);
+    answers("/metrics", "any.example", "Authorization: Basic b3BzOmEtcGFzc3dvcmQtb2Ytb3Bz\r\n", "200 OK");
+    answers("/status?events=12&key=the-key-of-a-board&id=a", "any.example", "", "{\"events\":12,\"id\":\"a\"}");
+    answers("/status?key=the-key-of-a-boar", "localhost", "", "401 Unauthorized");
+}
+
+/* A browser within the network is led here by whoever's site it is at. */
+TEST(an_address_shows_not_who_it_is)
+{
+    char *near[] = { (char[]){ "127.0.0.0/8" } }, *far[] = { (char[]){ "10.0.0.0/8" } };
+    pages_open(&none, NULL);
+    verify = (struct verify_options){ .scheme = VERIFY_ADDRESS, .allow = { near, 1 } };
+    pages_verify();
+    answers("/metrics", "evil.example", "", "403 Forbidden");
+    answers("/metrics", "localhost", "", "200 OK");
+    verifier_free(pages.verifier);
+    verify.allow.at = far;
+    pages_verify();
+    answers("/metrics", "localhost", "", "401 Unauthorized");
+}
+
 TEST(the_account)
 {
     pages_open(&none, NULL);
@@ -127,8 +179,12 @@ TEST(only_get_and_head)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        PAGES(names_of_others_are_refused), PAGES(names_of_ours_are_known),
-        PAGES(tokens_are_asked_for),        PAGES(the_account),
+        PAGES(names_of_others_are_refused),
+        PAGES(names_of_ours_are_known),
+        PAGES(tokens_are_asked_for),
+        PAGES(users_and_keys),
+        PAGES(an_address_shows_not_who_it_is),
+        PAGES(the_account),
         PAGES(only_get_and_head),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

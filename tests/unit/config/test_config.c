@@ -12,16 +12,16 @@
 
 /* ---- a source and two sinks with an option of every type ---- */
 
-enum scheme { SCHEME_UNSET, SCHEME_BEARER, SCHEME_GITHUB, SCHEME_STANDARD };
+enum path_scheme { SCHEME_UNSET, SCHEME_BEARER, SCHEME_GITHUB, SCHEME_STANDARD };
 static const struct option_value schemes[] = {
     { SCHEME_BEARER, "bearer" }, { SCHEME_GITHUB, "github" }, { SCHEME_STANDARD, "standard" }, { 0 }
 };
 
 struct verify {
-    enum scheme scheme;
+    enum path_scheme scheme;
     struct secrets secrets;
 };
-static const struct option verify_rows[] = {
+static const struct option path_verify_rows[] = {
     OPTION(struct verify, scheme, .required = true, .values = schemes, .doc = "How."),
     OPTION(struct verify, secrets, .min = 1, .max = 3, .doc = "With what."),
     { 0 },
@@ -34,7 +34,7 @@ struct path {
 };
 static const struct option path_rows[] = {
     OPTION(struct path, path, .required = true, .doc = "Where."),
-    OPTION_GROUP(struct path, verify, verify_rows, .doc = "Who."),
+    OPTION_GROUP(struct path, verify, path_verify_rows, .doc = "Who."),
     OPTION(struct path, weight, .fallback = "7", .doc = "How much."),
     { 0 },
 };

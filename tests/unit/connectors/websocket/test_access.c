@@ -6,6 +6,7 @@
 #include "connectors/websocket/access.h"
 #include "tests/support/connector.h"
 #include "tests/support/live.h"
+#include "tests/support/metric.h"
 
 TEST(bad_requests)
 {
@@ -83,6 +84,53 @@ TEST(token_in_query)
     live_refused("/?token=x", UPGRADE, 401, "token");
     struct client c = live_listener("/?token=t%2Fw%3Fo-of-enough-length&topics=ai.chats", UPGRADE, 101);
     client_close(&c);
+}
+
+TEST(users_and_keys)
+{
+    live_open(
+        "verify: {any: [{scheme: basic, secrets: [{name: ops, secret: a-password-of-ops}]}, {scheme: api_key, query: "
+        "key, secrets: [{name: board, secret: the-key-of-a-board}]}, {scheme: bearer, secrets: [a-token-of-enough-"
+        "length]}]}");
+    struct metric *refused = metric_named("aqueduct_listeners_refused_total", LABELS("live", "mismatch"));
+    int64_t before = metric_value(refused);
+    live_refused("/", UPGRADE, 401, "could not be verified");
+    live_refused("/", UPGRADE "Authorization: Basic b3BzOmFub3RoZXItcGFzc3dvcmQ=\r\n", 401, "verified");
+    live_refused("/?key=the-key-of-a-boat", UPGRADE, 401, "verified");
+    assert_int_equal(metric_value(refused), before + 2);
+    struct client c = live_request("/", UPGRADE);
+    char *head = live_head(&c);
+    assert_says(head, "WWW-Authenticate: Basic realm=\"aqueduct\", charset=\"UTF-8\", Bearer\r\n");
+    free(head);
+    client_close(&c);
+    live_refused("/?key=the-key-of-a-board&typ=x", UPGRADE, 400, "parameter \\\"typ\\\" is unknown");
+    live_refused("/?key=the-key-of-a-board&key=the-key-of-a-board", UPGRADE, 401, "verified");
+    c = live_listener("/", UPGRADE "Authorization: Basic b3BzOmEtcGFzc3dvcmQtb2Ytb3Bz\r\n", 101);
+    client_close(&c);
+    c = live_listener("/", EVENTS "Authorization: Basic b3BzOmEtcGFzc3dvcmQtb2Ytb3Bz\r\n", 200);
+    client_close(&c);
+    c = live_listener("/?topics=ai.chats&key=the-key-of-a-board", UPGRADE, 101);
+    client_close(&c);
+    c = live_listener(/* through a proxy that asks for a user of its own */
+                      "/",
+                      UPGRADE "Authorization: Basic b3BzOmFub3RoZXItcGFzc3dvcmQ=\r\nSec-WebSocket-Protocol: "
+                              "base64url.bearer.aqueduct.YS10b2tlbi1vZi1lbm91Z2gtbGVuZ3Ro\r\n",
+                      101);
+    client_close(&c);
+}
+
+/* An address says nothing of whose site a browser is at. */
+TEST(addresses_do_not_show_who_it_is)
+{
+    live_open_tcp("verify: {scheme: address, allow: [127.0.0.0/8]}");
+    live_refused("/", UPGRADE, 403, "this name is none of the listener's");
+    live_close(NULL);
+    live_open_tcp("verify: {scheme: address, allow: [127.0.0.0/8]}\norigins: [\"http://here\"]");
+    struct client c = live_listener("/", UPGRADE, 101);
+    client_close(&c);
+    live_close(NULL);
+    live_open_tcp("verify: {scheme: address, allow: [10.0.0.0/8]}");
+    live_refused("/", UPGRADE, 401, "verified");
 }
 
 /* A site whose name was made to point here (DNS rebinding) is not the listener's own. */
@@ -169,6 +217,12 @@ TEST(bad_options)
         { "listen: 127.0.0.1:0\npath: x", "path must begin with /" },
         { "listen: 127.0.0.1:0\ntokens: [a-token-of-enough-length]\nopen: true", "contradict" },
         { "listen: 127.0.0.1:0\ntokens: [a-token-of-enough-length, fifteen-letters]", "tokens[1]: has 15 characters" },
+        { "listen: 0.0.0.0:0\nverify: {scheme: none}", "can be reached by others" },
+        { "listen: 127.0.0.1:0\nverify: {scheme: bearer}", "verify.secrets: scheme bearer needs at least one secret" },
+        { "listen: 127.0.0.1:0\ntokens: [a-token-of-enough-length]\nverify: {scheme: none}",
+          "tokens: stand beside verify" },
+        { "listen: 127.0.0.1:0\nopen: true\nverify: {scheme: address, allow: [10.0.0.0/8]}",
+          "open: true and verify contradict" },
         { "listen: 127.0.0.1:0\ntokens: [Bearer a-token-of-enough-length]", "tokens[0]: begins with the word Bearer" },
         { "listen: nowhere\nopen: true", "nowhere" },
     };
@@ -183,6 +237,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         LIVE(bad_requests),
         LIVE(tokens),
+        LIVE(users_and_keys),
+        LIVE(addresses_do_not_show_who_it_is),
         LIVE(token_in_query),
         LIVE(host_names),
         LIVE(origins),
