@@ -63,14 +63,19 @@ const char *http_status_text(int status)
     return "";
 }
 
+struct str http_answer_digits(uint64_t n, char room[HTTP_DIGITS])
+{
+    size_t at = HTTP_DIGITS;
+    do
+        room[--at] = (char)('0' + n % 10);
+    while (n /= 10);
+    return (struct str){ room + at, HTTP_DIGITS - at };
+}
+
 static void answer_add_number(struct buf *out, uint64_t n)
 {
-    char digits[20];
-    size_t at = sizeof digits;
-    do
-        digits[--at] = (char)('0' + n % 10);
-    while (n /= 10);
-    buf_add(out, digits + at, sizeof digits - at);
+    char digits[HTTP_DIGITS];
+    buf_add_str(out, http_answer_digits(n, digits));
 }
 
 /* What the client may do about it. */

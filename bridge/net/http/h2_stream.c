@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* One request of HTTP/2, from its head to its answer. */
-#include <stdio.h>
 #include <stdlib.h>
 #include "bridge/lib/mem.h"
 #include "bridge/net/http/h2_private.h"
@@ -8,6 +7,7 @@
 enum {
     STREAM_COST = 1024, /* of one that holds something, beside its bytes */
     STREAM_FIELDS = 64, /* of an answer */
+    STREAM_HEAD = 512,  /* bytes of most heads */
     LINGER_BYTES = 1 << 20,
 };
 
@@ -20,6 +20,7 @@ struct http2_stream *h2_stream_new(struct http_conn *c, int32_t id)
     st->id = id;
     st->state = H2_HEAD;
     st->head.text = buf_new((size_t)c->s->o.max_head.n + 64); /* a field's cost is more than what its line adds */
+    buf_room(&st->head.text, STREAM_HEAD);
     st->due_ms = c->s->now_ms + c->s->o.head_timeout.ms;
     st->before = h->newest;
     *(h->newest ? &h->newest->after : &h->oldest) = st;
@@ -88,20 +89,18 @@ static nghttp2_nv stream_field(struct str name, struct str value)
 void h2_stream_answer(struct http_conn *c, struct http2_stream *st, int status, const struct header *headers,
                       size_t count, struct str body)
 {
-    char code[16], length[24];
+    char code[HTTP_DIGITS], length[HTTP_DIGITS];
     nghttp2_nv fields[STREAM_FIELDS];
     size_t n = 0;
     CHECK(count + 3 <= STREAM_FIELDS);
-    snprintf(code, sizeof code, "%d", status);
-    fields[n++] = stream_field(STR(":status"), str_of(code));
+    fields[n++] = stream_field(STR(":status"), http_answer_digits((uint64_t)status, code));
     fields[n++] = stream_field(STR("date"), str_of(http_answer_date(c->s)));
     for (size_t i = 0; i < count; i++)
         if (http_answer_takes(&headers[i]))
             fields[n++] = stream_field(headers[i].name, headers[i].value);
     bool has_body = status != 204 && status != 304 && (!st->head_only || body.n);
-    snprintf(length, sizeof length, "%zu", body.n);
     if (has_body)
-        fields[n++] = stream_field(STR("content-length"), str_of(length));
+        fields[n++] = stream_field(STR("content-length"), http_answer_digits(body.n, length));
     if (!has_body || st->head_only)
         body.n = 0;
     buf_free(&st->body);

@@ -38,6 +38,7 @@ enum {
     HTTP_OUTPUT_MAX = 1 << 30, /* an answer with its head */
     HTTP_SLOT_BITS = 20,       /* of a request's id; the rest counts requests */
     HTTP_HOLDER_BUCKETS = 1024,
+    HTTP_DIGITS = 20,
     HTTP_RATE_MS = 10000,   /* about how often the rate of a body is looked at */
     HTTP_STREAMS_MS = 1000, /* how often the deadlines of HTTP/2's streams are */
 };
@@ -221,6 +222,7 @@ enum { HTTP_PROBLEM = 256 };
 void http_answer_problem(int status, char out[HTTP_PROBLEM]); /* our own body of a refusal: application/problem+json */
 struct buf *http_answer_begin(struct http_server *s, int status, const struct header *headers, size_t count);
 void http_answer_length(struct buf *out, size_t n);
+struct str http_answer_digits(uint64_t n, char room[HTTP_DIGITS]);
 const char *http_answer_date(struct http_server *s);         /* "Sun, 06 Nov 1994 08:49:37 GMT" */
 bool http_answer_takes(const struct header *h);              /* it does not break lines */
 void http_answer_refused(struct http_server *s, int status); /* counts what we refuse with that status */
