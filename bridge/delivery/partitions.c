@@ -6,10 +6,7 @@
 #include "bridge/lib/mem.h"
 
 enum {
-    COMMIT_MS = 200,      /* from one commit to the next: what finished in between is what a crash repeats ... */
-    COMMIT_RECORDS = 256, /* ... so when as many have, */
-    COMMIT_LEAST_MS = 5,  /* it is this, about what a broker takes for one */
-    CROWDED = 75,         /* per cent */
+    CROWDED = 75, /* per cent */
 };
 
 struct partition *partition_find(struct delivery *d, struct str topic, int32_t partition)
@@ -54,8 +51,7 @@ void partition_free(struct delivery *d, struct partition *gone)
 
 int64_t partitions_commit_due(const struct delivery *d)
 {
-    int pause = d->finished < COMMIT_RECORDS ? COMMIT_MS : COMMIT_LEAST_MS;
-    return d->changed ? d->committed_ms + pause : INT64_MAX;
+    return d->changed ? d->committed_ms + watermark_pause_ms(d->finished) : INT64_MAX;
 }
 
 void partitions_commit(struct delivery *d, bool all)

@@ -9,7 +9,6 @@
 enum {
     PARKED_MOST = 64,
     PARKED_BYTES = 1 << 20, /* of a partition, in memory */
-    COMMIT_MS = 200,        /* from one commit to the next: what finished in between is what a crash repeats */
     TICKS = 65536,
 };
 
@@ -52,7 +51,7 @@ void shelf_hold(struct shelf *s)
 
 int64_t shelf_commit_due(const struct shelf *s)
 {
-    return s->changed ? s->committed_ms + COMMIT_MS : INT64_MAX;
+    return s->changed ? s->committed_ms + watermark_pause_ms(s->finished) : INT64_MAX;
 }
 
 void shelf_commit(struct shelf *s, bool all)
@@ -70,6 +69,7 @@ void shelf_commit(struct shelf *s, bool all)
         ranges_free(&beyond);
     }
     s->changed = false;
+    s->finished = 0;
     s->committed_ms = now;
 }
 
@@ -181,6 +181,7 @@ void shelf_finish(struct shelf *s, struct shelved *en)
 {
     watermark_finish(&en->partition->done, en->offset);
     en->partition->changed = s->changed = true;
+    s->finished++;
     shelf_leave(s, en);
 }
 

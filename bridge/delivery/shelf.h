@@ -51,7 +51,8 @@ struct shelf {
     size_t free_count;
     size_t handed, storing;
     bool changed;         /* some partition is */
-    int64_t committed_ms; /* clock_mono_ms of the last commit */
+    size_t finished;      /* records since the last commit, */
+    int64_t committed_ms; /* which was then (clock_mono_ms) */
     struct timers timers; /* on the wall clock, in 1/65536 ms: those of one time go in the order they were set */
     uint16_t sets;
 };

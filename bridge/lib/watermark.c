@@ -4,7 +4,12 @@
 #include <stdlib.h>
 #include "bridge/lib/mem.h"
 
-enum { FIRST_CAP = 64 }; /* a power of two, as all that follow */
+enum {
+    FIRST_CAP = 64,      /* a power of two, as all that follow */
+    PAUSE_MS = 200,      /* between two times that a position is stored, ... */
+    PAUSE_RECORDS = 256, /* ... but with as many finished */
+    PAUSE_LEAST_MS = 5,  /* this, about what a broker takes for one */
+};
 
 static size_t watermark_index(const struct watermark *w, size_t i)
 {
@@ -79,6 +84,11 @@ bool watermark_is_open(const struct watermark *w, int64_t offset)
         return false;
     size_t i = watermark_find(w, offset);
     return i < w->count && w->offsets[watermark_index(w, i)] == offset && !w->finished[watermark_index(w, i)];
+}
+
+int64_t watermark_pause_ms(size_t finished)
+{
+    return finished < PAUSE_RECORDS ? PAUSE_MS : PAUSE_LEAST_MS;
 }
 
 int64_t watermark_position(const struct watermark *w)

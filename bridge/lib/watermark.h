@@ -22,4 +22,7 @@ bool watermark_is_open(const struct watermark *w, int64_t offset); /* begun and 
 int64_t watermark_position(const struct watermark *w);
 /* What is finished beyond the position; free it. */
 struct ranges watermark_beyond(const struct watermark *w);
+/* How long a position is kept back from the last time it was stored, when so many records have finished meanwhile: those a
+ * crash repeats. */
+int64_t watermark_pause_ms(size_t finished);
 void watermark_free(struct watermark *w); /* {0} and ready for use again */

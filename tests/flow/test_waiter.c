@@ -456,6 +456,28 @@ TEST(a_sink_that_has_room_again_gets_at_once_what_is_due)
     reconciles(a);
 }
 
+TEST(a_crash_repeats_a_few_hundred_of_what_was_due)
+{
+    a->sink.verdict = failing_once;
+    events(a, "a", 500);
+    start();
+    turn(40);
+    a->sink.verdict = NULL;
+    clock_fake_advance(HOUR);
+    for (int i = 0; count(a, "delivered_total") < 480; i++) {
+        assert_in_range(i, 0, 200); /* in less time than usually is between two commits */
+        clock_fake_advance(1);
+        turn(1);
+    }
+    flow.crashed = true;
+    end();
+    flow.crashed = false;
+    restart_with(SINKS);
+    play(5000, 10);
+    assert_in_range(a->sink.count, 500 - 480, 500 - 480 + 256 + 2 * 64);
+    assert_int_equal(count(a, "waiting"), 0);
+}
+
 /* What waits for a sink that takes nothing is moved once in 30 s, not more often. */
 TEST(a_sink_that_takes_nothing_costs_little)
 {
@@ -834,6 +856,7 @@ int main(void)
         flow_test(one_topic_that_is_gone_takes_no_other_with_it),
         flow_test(a_sink_without_room_holds_up_no_other),
         flow_test(a_sink_that_has_room_again_gets_at_once_what_is_due),
+        flow_test(a_crash_repeats_a_few_hundred_of_what_was_due),
         flow_test(a_sink_that_takes_nothing_costs_little),
         flow_test(events_of_a_sink_that_is_gone_are_kept),
         flow_test(a_renamed_sink_takes_over_what_waits),
