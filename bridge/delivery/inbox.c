@@ -29,24 +29,28 @@ void delivery_hand(struct delivery *d, struct record *r, struct mailbox *reports
     struct handed *h = mem_alloc(sizeof *h);
     *h = (struct handed){ .record = r, .reports = reports, .tag = tag };
     pthread_mutex_lock(&d->inbox.lock);
-    if (d->inbox.last)
-        d->inbox.last->next = h;
-    else
+    bool first = !d->inbox.first;
+    if (first)
         d->inbox.first = h;
+    else
+        d->inbox.last->next = h;
     d->inbox.last = h;
     pthread_mutex_unlock(&d->inbox.lock);
-    wake_up(d->wake_fd);
+    if (first) /* else it is awake, or takes them when it has room */
+        wake_up(d->wake_fd);
 }
 
 struct handed *inbox_take(struct delivery *d)
 {
-    pthread_mutex_lock(&d->inbox.lock);
-    struct handed *h = d->inbox.first;
+    if (!d->inbox.taken) { /* all at once: a lock and a wake-up for each is what the two threads would wait for */
+        pthread_mutex_lock(&d->inbox.lock);
+        d->inbox.taken = d->inbox.first;
+        d->inbox.first = NULL;
+        pthread_mutex_unlock(&d->inbox.lock);
+    }
+    struct handed *h = d->inbox.taken;
     if (h)
-        d->inbox.first = h->next;
-    if (!d->inbox.first)
-        d->inbox.last = NULL;
-    pthread_mutex_unlock(&d->inbox.lock);
+        d->inbox.taken = h->next;
     return h;
 }
 

@@ -105,10 +105,11 @@ struct window_queue {
     struct entry *first, *last;
 };
 
-struct inbox {            /* what the waiter handed over and no turn has taken yet */
-    pthread_mutex_t lock; /* guards first, last */
-    struct handed *first, *last;
+struct inbox {                   /* what the waiter handed over and no turn has taken yet */
+    pthread_mutex_t lock;        /* guards first, last */
+    struct handed *first, *last; /* last: while there is a first */
     atomic_bool recalled;
+    struct handed *taken; /* of the sink's thread: taken out of these, and not looked at */
 };
 
 struct handed {

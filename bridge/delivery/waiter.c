@@ -24,7 +24,9 @@ enum {
     WAITER_ASLEEP_MS = 2000,
     WAITER_REVOKE_MS = 2000, /* how long a partition's hand-over may wait for the sinks */
     WAITER_REVOKE_TURN_MS = 20,
-    ROOM_HERE_MS = 1000,      /* how long a few may wait in memory for room before they go to a topic */
+    ROOM_HERE_MS = 1000,      /* how long a few may wait in memory for room before they go to a topic; of a sink that */
+    ROOM_GETS_ON_MS = 500,    /* took something in this time all wait, unless that was in vain */
+    ROOM_SLOW_MS = 10000,     /* in this one, because others stand behind them meanwhile */
     ROOM_LOOK_MS = 2000,      /* those that wait for room are looked at so often, besides when there is some */
     ROOM_MOVES = 200,         /* a second: what waits for room in topics costs about so many moves, */
     ROOM_STEP_MOST = 2,       /* or more, rather than that it stands in a topic of a longer delay */
@@ -34,7 +36,8 @@ enum {
 struct waiter_sink {
     const struct sink_config *config;
     struct delivery *delivery;
-    size_t room, out; /* most records handed over, and how many are */
+    size_t room, out;            /* most records handed over, and how many are */
+    int64_t took_ms, in_vain_ms; /* wall clock: when it was last done with one; when one had waited here for nothing */
     struct metric *waiting;
 };
 
@@ -112,7 +115,8 @@ static void waiter_hand(struct waiter *w, struct shelved *en)
 {
     struct record *r = en->record;
     en->record = NULL;
-    en->sink->out++;
+    if (en->sink->out++ == 0)
+        en->sink->took_ms = clock_wall_ms();
     metric_add(en->sink->waiting, -1);
     shelf_set(&w->shelf, en, SHELF_HANDED);
     delivery_hand(en->sink->delivery, r, &w->reports, shelf_tag(en));
@@ -134,12 +138,21 @@ static int64_t waiter_room_ms(const struct waiter_sink *s)
     return ladder_ms(step);
 }
 
-/* It is due and its sink has no room: it waits here as long as its topic says, or for a moment if few do, then in a topic
- * of its own choice; waiter_offer ends that sooner. */
+/* Will there soon be room? */
+static bool waiter_gets_on(const struct waiter_sink *s, int64_t now_ms)
+{
+    return now_ms - s->took_ms < ROOM_GETS_ON_MS && now_ms - s->in_vain_ms > ROOM_SLOW_MS;
+}
+
+/* It is due and its sink has no room: it waits here as long as its topic says, or for a moment if few do or the sink gets
+ * on, then in a topic of its own choice; waiter_offer ends that sooner. */
 static void waiter_queue(struct waiter *w, struct shelved *en, const struct trail *t, int64_t until_ms, int64_t now_ms)
 {
+    bool here = shelf_has_room(en->partition) || waiter_gets_on(en->sink, now_ms);
     if (!en->room_ms)
-        en->room_ms = until_ms > now_ms ? until_ms : now_ms + (shelf_has_room(en->partition) ? ROOM_HERE_MS : 0);
+        en->room_ms = until_ms > now_ms ? until_ms : now_ms + (here ? ROOM_HERE_MS : 0);
+    else if (en->room_ms <= now_ms)
+        en->sink->in_vain_ms = now_ms;
     if (en->room_ms > now_ms)
         shelf_park(&w->shelf, en, en->room_ms < now_ms + ROOM_LOOK_MS ? en->room_ms : now_ms + ROOM_LOOK_MS);
     else /* a second more, so that the step is not missed by the time that passes until it is stored */
@@ -361,6 +374,7 @@ static void waiter_take_reports(struct waiter *w)
             if (!en)
                 continue;
             en->sink->out--;
+            en->sink->took_ms = clock_wall_ms();
             w->offers = true;
             if (notices[i].code == HANDED_FINISHED)
                 shelf_finish(&w->shelf, en);

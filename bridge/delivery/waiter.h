@@ -7,7 +7,8 @@
  *                                                    --no such sink here----------> <prefix>waiting.orphaned
  *
  * It reads each topic in order and waits for the oldest record: the others are not looked at before. It sends nothing
- * itself. A sink has at most half of its window in records from here; what exceeds that goes back into a topic, where it
+ * itself. A sink has at most half of its window in records from here; what exceeds that waits in memory as long as the
+ * sink gets on, for a second at most, else goes back into a topic, where it
  * stands in nobody's way for longer than that topic's delay: 30 s, or up to 10 min when very many do. What is due and
  * stands at the head of any topic goes as soon as its sink has room, whatever that delay. The position moves past a
  * record when its sink is done with it, or its copy is stored further on, so kill -9 costs at most a repeat; a record

@@ -456,6 +456,23 @@ TEST(a_sink_that_has_room_again_gets_at_once_what_is_due)
     reconciles(a);
 }
 
+/* What is due and waits for its turn is not stored once more when the turn comes soon. */
+TEST(what_is_due_for_a_sink_that_gets_on_is_not_moved)
+{
+    a->sink.verdict = failing_once;
+    events(a, "a", 500);
+    start();
+    turn(40);
+    assert_int_equal(count(a, "waiting"), 500);
+    a->sink.verdict = NULL;
+    clock_fake_advance(HOUR);
+    int64_t before = flow_count("aqueduct_waiting_moves_total", NULL);
+    play(2000, 10);
+    assert_int_equal(count(a, "delivered_total"), 500);
+    assert_int_equal(flow_count("aqueduct_waiting_moves_total", NULL), before);
+    reconciles(a);
+}
+
 TEST(a_crash_repeats_a_few_hundred_of_what_was_due)
 {
     a->sink.verdict = failing_once;
@@ -856,6 +873,7 @@ int main(void)
         flow_test(one_topic_that_is_gone_takes_no_other_with_it),
         flow_test(a_sink_without_room_holds_up_no_other),
         flow_test(a_sink_that_has_room_again_gets_at_once_what_is_due),
+        flow_test(what_is_due_for_a_sink_that_gets_on_is_not_moved),
         flow_test(a_crash_repeats_a_few_hundred_of_what_was_due),
         flow_test(a_sink_that_takes_nothing_costs_little),
         flow_test(events_of_a_sink_that_is_gone_are_kept),
