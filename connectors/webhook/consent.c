@@ -28,8 +28,8 @@ void consent_open(struct consent *c, const char *origin, double most, const stru
         return;
     c->target = *receiver;
     c->target.method = METHOD_OPTIONS;
-    c->target.plain = NULL;
-    c->target.connections = (struct plain_owner){ 0 };
+    c->target.direct = NULL;
+    c->target.connections = (struct direct_owner){ 0 };
     c->target.gzip = NULL;
     c->target.start = NULL;
 }

@@ -55,11 +55,11 @@ const char *target_method(const struct transfer_target *to)
     return methods[to->method];
 }
 
-void target_set_plain(struct transfer_target *to, struct plain *plain)
+void target_set_direct(struct transfer_target *to, struct direct *direct)
 {
     if ((to->transport.tls && to->transport.http == HTTP_2) || to->transport.proxy || !target_is_ascii(to->host))
         return;
-    to->plain = plain;
+    to->direct = direct;
     struct buf out = buf_new(TARGET_START);
     char *path = target_part(to, CURLUPART_PATH), *query = target_part(to, CURLUPART_QUERY),
          *port = target_part(to, CURLUPART_PORT);

@@ -99,7 +99,7 @@ static void transfer_aim(struct transfer *t)
     curl_easy_setopt(t->easy, CURLOPT_CUSTOMREQUEST, to->method == METHOD_POST ? NULL : target_method(to));
 }
 
-/* ---- plain HTTP/1.1 ---- */
+/* ---- without libcurl ---- */
 
 static bool transfer_take_plain_body(void *ctx, const char *bytes, size_t n)
 {
@@ -139,7 +139,7 @@ static void transfer_add_start(struct transfer *t)
 static void transfer_write_plain(struct transfer *t)
 {
     bool named = false;
-    struct plain_request *r = &t->plain;
+    struct direct_request *r = &t->direct;
     const struct curl_slist *lines = transfer_lines(t, &r->body);
     t->head.max = HEAD_BYTES;
     buf_reset(&t->head);
@@ -158,15 +158,15 @@ static void transfer_write_plain(struct transfer *t)
 }
 
 /* False: there is no connection for it. */
-static bool transfer_send_plain(struct transfer *t)
+static bool transfer_send_direct(struct transfer *t)
 {
     struct transfer_target *to = t->target;
-    t->plain.due_us = t->began_us + to->timeout.ms * 1000;
-    t->on_plain = plain_has(&to->connections);
+    t->direct.due_us = t->began_us + to->timeout.ms * 1000;
+    t->on_plain = direct_has(&to->connections);
     if (t->on_plain) {
         transfer_write_plain(t);
         t->in_flight = true;
-        plain_send(to->plain, &to->connections, &t->plain);
+        direct_send(to->direct, &to->connections, &t->direct);
     }
     return t->on_plain;
 }
@@ -198,8 +198,8 @@ static bool transfer_go_on_plain(struct transfer *t, struct answer *a)
     struct channel c;
     if (!transfer_take_connection(t, &c, a))
         return false;
-    if (plain_adopt(to->plain, &to->connections, c))
-        return transfer_send_plain(t);
+    if (direct_adopt(to->direct, &to->connections, c))
+        return transfer_send_direct(t);
     a->lack = errno; /* epoll's */
     return false;
 }
@@ -212,7 +212,7 @@ static void transfer_run(struct transfer *t)
     t->excerpt_n = t->body_n = 0;
     if (t->whole)
         buf_reset(t->whole);
-    if (to->plain && !t->repeat && transfer_send_plain(t))
+    if (to->direct && !t->repeat && transfer_send_direct(t))
         return;
     if (t->easy && !t->reuse)
         transfer_drop_handle(t);
@@ -225,9 +225,9 @@ static void transfer_run(struct transfer *t)
     transfer_aim(t);
     curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)to->timeout.ms);
     curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)to->connect_timeout.ms);
-    t->opened.keep = to->plain && !to->transport.tls;
-    curl_easy_setopt(t->easy, CURLOPT_CONNECT_ONLY, (long)(to->plain != NULL));
-    if (to->plain)
+    t->opened.keep = to->direct && !to->transport.tls;
+    curl_easy_setopt(t->easy, CURLOPT_CONNECT_ONLY, (long)(to->direct != NULL));
+    if (to->direct)
         curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
     else
         transfer_set_body(t);
@@ -350,18 +350,18 @@ static void transfer_judge(struct transfer *t, struct answer *a)
 /* What libcurl would have called it. */
 static CURLcode transfer_plain_code(struct transfer *t)
 {
-    const struct plain_request *r = &t->plain;
+    const struct direct_request *r = &t->direct;
     switch (r->end) {
-    case PLAIN_WHOLE: return CURLE_OK;
-    case PLAIN_TIMED_OUT: return CURLE_OPERATION_TIMEDOUT;
-    case PLAIN_STALE:
-    case PLAIN_LOST:
+    case DIRECT_WHOLE: return CURLE_OK;
+    case DIRECT_TIMED_OUT: return CURLE_OPERATION_TIMEDOUT;
+    case DIRECT_STALE:
+    case DIRECT_LOST:
         if (r->os_errno)
             snprintf(t->text, sizeof t->text, "Recv failure: %s", strerror(r->os_errno));
         else if (r->tls_error)
             ERR_error_string_n(r->tls_error, t->text, sizeof t->text);
         return r->status ? CURLE_PARTIAL_FILE : *t->text ? CURLE_RECV_ERROR : CURLE_GOT_NOTHING;
-    case PLAIN_BAD: break;
+    case DIRECT_BAD: break;
     }
     switch (r->reply) {
     case REPLY_LONG_HEADER: return CURLE_OUT_OF_MEMORY;
@@ -377,10 +377,10 @@ static CURLcode transfer_plain_code(struct transfer *t)
 
 static bool transfer_end_plain(struct transfer *t)
 {
-    struct plain_request *r = &t->plain;
+    struct direct_request *r = &t->direct;
     t->in_flight = t->on_plain = false;
     t->us += clock_mono_us() - t->began_us;
-    if (r->end == PLAIN_STALE && !t->repeat) {
+    if (r->end == DIRECT_STALE && !t->repeat) {
         t->repeat = true;
         transfer_run(t);
         return false;
@@ -407,14 +407,14 @@ bool transfer_end(struct transfer *t, CURLcode code)
     curl_easy_getinfo(t->easy, CURLINFO_TOTAL_TIME_T, &us);
     t->reuse = code == CURLE_OK && connects == 0;
     struct answer a = transfer_answer(t, code);
-    bool goes_on = t->target->plain && code == CURLE_OK;
+    bool goes_on = t->target->direct && code == CURLE_OK;
     if (!goes_on)
         multi_take_out(t->target->multi, t->easy);
     else if (transfer_go_on_plain(t, &a))
         return false;
     t->us += us;
     if (a.code == CURLE_NOT_BUILT_IN) {
-        t->target->plain = NULL; /* libcurl's TLS cannot be taken over */
+        t->target->direct = NULL; /* libcurl's TLS cannot be taken over */
         transfer_run(t);
         return false;
     }
@@ -442,7 +442,7 @@ bool transfer_end(struct transfer *t, CURLcode code)
 void transfer_stop(struct transfer *t)
 {
     if (t->on_plain)
-        plain_stop(t->target->plain, &t->plain);
+        direct_stop(t->target->direct, &t->direct);
     else
         multi_stop(t->target->multi, t->easy);
     t->in_flight = t->reuse = t->on_plain = false;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One attempt, from the built request to the result: a libcurl transfer, or, of plain HTTP/1.1, a request on a connection
- * that libcurl has opened (plain.h).
+/* One attempt, from the built request to the result: a libcurl transfer, or, of HTTP/1.1, a request on a connection
+ * that libcurl has opened (direct.h).
  *
  *   transfer_start -> (multi_run ... multi_done) -> transfer_end -> its result     false: it goes on, see below
  *
@@ -31,7 +31,7 @@ struct transfer {
     struct parcel *batch;   /* ... which is the first of these; NULL: it alone */
     uint64_t number;        /* among the attempts of its receiver */
     struct request request;
-    struct plain_request plain;
+    struct direct_request direct;
     bool on_plain;                   /* it is in flight there, not in libcurl's hands */
     int64_t began_us;                /* this go of the attempt */
     struct buf head;                 /* its lines */

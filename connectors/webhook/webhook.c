@@ -21,7 +21,7 @@ struct webhook {
     int64_t connections;
 
     struct multi multi;
-    struct plain plain;
+    struct direct direct;
     struct gzip *gzip;
     struct token *tokens;        /* of its receivers */
     struct transfer *waiting;    /* for a token, the last one first */
@@ -410,7 +410,7 @@ static void webhook_want(struct webhook *w, int64_t more)
     int64_t before = webhook_most(w);
     w->wanted += more;
     descriptors_reserve(TRANSFER_DESCRIPTORS * (webhook_most(w) - before));
-    w->plain.most = w->wanted > 0 ? (size_t)webhook_most(w) : 1;
+    w->direct.most = w->wanted > 0 ? (size_t)webhook_most(w) : 1;
     if (w->wanted > 0)
         curl_multi_setopt(w->multi.curl, CURLMOPT_MAXCONNECTS, (long)webhook_most(w));
 }
@@ -476,7 +476,7 @@ static size_t webhook_work(struct sink *s, int wake_fd, struct duration wait, st
         int64_t now_us = clock_mono_us(), left = w->ended ? 0 : until - now_us / 1000;
         if (batch_ms != INT64_MAX && batch_ms - now_us / 1000 < left)
             left = batch_ms - now_us / 1000;
-        int64_t due_us = plain_expire(&w->plain, now_us);
+        int64_t due_us = direct_expire(&w->direct, now_us);
         if (due_us != INT64_MAX && (due_us - now_us) / 1000 < left)
             left = (due_us - now_us) / 1000 + 1;
         bool woken = multi_run(&w->multi, wake_fd, (struct duration){ left > 0 ? left : 0 });
@@ -486,7 +486,7 @@ static size_t webhook_work(struct sink *s, int wake_fd, struct duration wait, st
             curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
             webhook_judge(w, t, code);
         }
-        for (struct plain_request *r; (r = plain_done(&w->plain));)
+        for (struct direct_request *r; (r = direct_done(&w->direct));)
             webhook_judge(w, r->ctx, CURLE_OK);
         size_t n = webhook_take_results(w, out, room);
         if (w->batches_next)
@@ -506,7 +506,7 @@ static bool webhook_open_endpoint(struct sink *s, struct endpoint *ep, struct er
     struct grant grant;
     if (!endpoint_open(s, to, &w->multi, e))
         return false;
-    target_set_plain(&to->target, &w->plain);
+    target_set_direct(&to->target, &w->direct);
     to->target.gzip = to->gzip ? &w->gzip : NULL;
     to->token = endpoint_grant(to, &grant) ? token_take(&w->tokens, &grant, &to->target, &w->shared.rules) : NULL;
     webhook_want(w, (int64_t)to->at_once);
@@ -562,7 +562,7 @@ static void webhook_close_endpoint(struct sink *s, struct endpoint *ep)
         }
         transfer_forget(t);
     }
-    plain_forget(&to->target.connections);
+    direct_forget(&to->target.connections);
     webhook_want(w, -(int64_t)to->at_once);
     token_release(to->token);
     endpoint_close(to);
@@ -577,7 +577,7 @@ static void webhook_close(struct sink *s)
         transfer_free(w->transfers[i]);
         parcel_free(w->transfers[i]->batch);
     }
-    plain_close(&w->plain);
+    direct_close(&w->direct);
     multi_close(&w->multi);
     for (size_t i = 0; i < w->transfer_count; i++) /* not before: kept connections tell them of their end */
         free(w->transfers[i]);
@@ -605,7 +605,7 @@ static bool webhook_open(struct sink *s, struct err *e)
     }
     w->shared.base.limit = (size_t)w->connections;
     w->ended_tail = &w->ended;
-    plain_open(&w->plain, &w->multi);
+    direct_open(&w->direct, &w->multi);
     w->tokens_fetched = metric_get(&aqueduct_webhook_tokens_total, LABELS(s->id, "fetched"));
     w->tokens_failed = metric_get(&aqueduct_webhook_tokens_total, LABELS(s->id, "failed"));
     w->seconds = metric_get(&aqueduct_webhook_seconds, LABELS(s->id));
