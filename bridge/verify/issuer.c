@@ -3,6 +3,7 @@
 #include "bridge/verify/issuer.h"
 #include <pthread.h>
 #include <stdlib.h>
+#include "bridge/lib/json.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/metrics.h"
@@ -32,14 +33,54 @@ struct issuer {
     struct err failure; /* of the last fetch; "": it went well */
 };
 
+/* What an OpenID configuration says where the keys are, free() it; NULL with *e. It must be this issuer's own (OpenID
+ * Connect Discovery 1.0, 4.3). */
+static char *issuer_read_configuration(const struct issuer *i, struct str text, struct err *e)
+{
+    json_t *json = json_loadb(text.at, text.n, JSON_REJECT_DUPLICATES, NULL);
+    const char *url = json_text(json, "jwks_uri");
+    char *found = NULL;
+    if (strcmp(json_text(json, "issuer"), i->o.openid) != 0)
+        err_set(e, "its OpenID configuration is none, or names another issuer");
+    else if (!fetch_check_url(url, i->o.plain, i->o.rules, e))
+        err_prefix(e, "jwks_uri of its OpenID configuration");
+    else
+        found = str_dup(str_of(url));
+    json_decref(json);
+    return found;
+}
+
+static char *issuer_discover(struct issuer *i, struct err *e)
+{
+    size_t n = strlen(i->o.openid);
+    while (n > 0 && i->o.openid[n - 1] == '/')
+        n--;
+    struct buf url = buf_new(JWKS_BYTES), body = buf_new(JWKS_BYTES);
+    int64_t max_age_s;
+    buf_add(&url, i->o.openid, n);
+    buf_add_c(&url, "/.well-known/openid-configuration");
+    char *found = NULL;
+    if (fetch_get(i->fetch, buf_c(&url), &body, &max_age_s, e)) {
+        found = issuer_read_configuration(i, buf_str(&body), e);
+        if (!found)
+            err_prefix(e, "%.100s", i->host);
+    }
+    buf_free(&url);
+    buf_free(&body);
+    return found;
+}
+
 /* One fetch; the keys' one reference, or NULL with *e. */
 static struct jwks *issuer_fetch(struct issuer *i, int64_t *max_age_s, struct err *e)
 {
     struct buf body = buf_new(JWKS_BYTES);
     struct jwks *keys = jwks_new();
-    bool ok = fetch_get(i->fetch, i->o.url, &body, max_age_s, e)
+    char *found = i->o.url ? NULL : issuer_discover(i, e);
+    const char *url = i->o.url ? i->o.url : found;
+    bool ok = url && fetch_get(i->fetch, url, &body, max_age_s, e)
               && (jwks_add_json(keys, buf_str(&body), false, e) || err_prefix(e, "%.100s", i->host));
     buf_free(&body);
+    free(found);
     if (ok)
         return keys;
     jwks_unref(keys);
@@ -127,7 +168,7 @@ static void *issuer_run(void *arg)
 struct issuer *issuer_start(const struct issuer_options *o)
 {
     struct issuer *i = mem_alloc(sizeof *i);
-    *i = (struct issuer){ .o = *o, .host = fetch_host(o->url), .fetching = true };
+    *i = (struct issuer){ .o = *o, .host = fetch_host(o->url ? o->url : o->openid), .fetching = true };
     i->fetch = fetch_new(o->way, o->rules);
     i->fetched = metric_get(&aqueduct_jwt_key_fetches_total, LABELS(i->host, "fetched"));
     i->failed = metric_get(&aqueduct_jwt_key_fetches_total, LABELS(i->host, "failed"));

@@ -16,7 +16,9 @@
 enum { ISSUER_REFRESH_LEAST_MS = 60000 };
 
 struct issuer_options { /* all of it is borrowed until the end */
-    const char *url;
+    const char *url;    /* of the keys; NULL: the OpenID configuration of the issuer `openid` has it (jwks_uri) */
+    const char *openid; /* "https://login.example.com" */
+    bool plain;         /* may that one begin with http://? */
     const struct transport *way;
     const struct address_rules *rules;
     struct duration refresh;

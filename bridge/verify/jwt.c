@@ -42,18 +42,22 @@ const struct option jwt_rows[] = {
         struct jwt_options, keys_url,
         .doc =
             "Where the issuer publishes its keys (jwks_uri): a JSON Web Key Set. It is fetched at the start, each `refresh`, and when a token names a key that is not in it; until it is there, senders get 503."),
+    OPTION(
+        struct jwt_options, openid,
+        .doc =
+            "In place of keys_url: an issuer (its iss, exactly, beginning with https://) whose /.well-known/openid-configuration says where its keys are. Tokens must be its own unless `issuer` says otherwise."),
     OPTION(struct jwt_options, refresh, .fallback = "1h", .min = ISSUER_REFRESH_LEAST_MS, .max = 86400000,
-           .doc = "How often keys_url is fetched at least; more often if its Cache-Control says so."),
+           .doc = "How often an issuer's keys are fetched at least; more often if its Cache-Control says so."),
     OPTION(struct jwt_options, ca_file,
-           .doc = "PEM file of the authorities that keys_url's certificate is verified by; default: the system's."),
+           .doc = "PEM file of the authorities that the issuer's certificate is verified by; default: the system's."),
     OPTION(
         struct jwt_options, plain_http,
         .doc =
-            "May keys_url begin with http://? Whoever stands between could then forge every token; for the same machine only."),
+            "May keys_url and openid begin with http://? Whoever stands between could then forge every token; for the same machine only."),
     OPTION(
         struct jwt_options, guard, .fallback = "metadata", .values = jwt_guards,
         .doc =
-            "Addresses that keys_url never leads to, whatever name they have: link-local ones, where clouds keep metadata, and the like (metadata), this machine and private networks as well (private), or none (off)."),
+            "Addresses that keys are never fetched from, whatever name they have: link-local ones, where clouds keep metadata, and the like (metadata), this machine and private networks as well (private), or none (off)."),
     OPTION(struct jwt_options, allow, .max = 100,
            .doc = "Exceptions from guard: addresses, networks (10.0.0.0/8) and names of hosts."),
     OPTION(
@@ -89,7 +93,7 @@ static bool jwt_is_set(const char *text)
 
 bool jwt_is_used(const struct jwt_options *o)
 {
-    return o->secrets.count > 0 || jwt_is_set(o->keys_file) || jwt_is_set(o->keys_url);
+    return o->secrets.count > 0 || jwt_is_set(o->keys_file) || jwt_is_set(o->keys_url) || jwt_is_set(o->openid);
 }
 
 static bool jwt_set_algorithms(struct jwt *j, struct err *e)
@@ -117,6 +121,11 @@ static bool jwt_check_own(const struct jwt *j, struct err *e)
            || err_set(e, "algorithms: none of them fits a key of secrets or keys_file");
 }
 
+static bool jwt_check_url(const struct jwt *j, const char *option, const char *url, struct err *e)
+{
+    return !jwt_is_set(url) || fetch_check_url(url, j->o->plain_http, &j->rules, e) || err_prefix(e, "%s", option);
+}
+
 static bool jwt_set_url(struct jwt *j, struct err *e)
 {
     const struct jwt_options *o = j->o;
@@ -124,16 +133,17 @@ static bool jwt_set_url(struct jwt *j, struct err *e)
     j->way = (struct transport){
         .tls = true, .ca_file = jwt_is_set(o->ca_file) ? o->ca_file : NULL, .tls_min = TLS_MIN_1_2, .http = HTTP_1_1
     };
-    return address_check_allow(&o->allow, e)
-           && (!jwt_is_set(o->keys_url) || fetch_check_url(o->keys_url, o->plain_http, &j->rules, e)
-               || err_prefix(e, "keys_url"))
-           && transport_check(&j->way, e);
+    if (jwt_is_set(o->keys_url) && jwt_is_set(o->openid))
+        return err_set(e, "openid: says where the keys are, and so does keys_url: leave one of them away");
+    return address_check_allow(&o->allow, e) && jwt_check_url(j, "keys_url", o->keys_url, e)
+           && jwt_check_url(j, "openid", o->openid, e) && transport_check(&j->way, e);
 }
 
 static bool jwt_set_up(struct jwt *j, struct err *e)
 {
     if (!jwt_is_used(j->o))
-        return err_set(e, "keys_url: is missing, and so are keys_file and secrets: there is no key to verify with");
+        return err_set(
+            e, "keys_url: is missing, and so are openid, keys_file and secrets: there is no key to verify with");
     if (!jwks_add_secrets(j->own, &j->o->secrets, e))
         return false;
     if (jwt_is_set(j->o->keys_file) && !jwks_add_file(j->own, j->o->keys_file, e))
@@ -154,8 +164,14 @@ struct jwt *jwt_new(const struct jwt_options *o, struct err *e)
 
 void jwt_start(struct jwt *j)
 {
-    if (jwt_is_set(j->o->keys_url) && !j->issuer)
-        j->issuer = issuer_start(&(struct issuer_options){ j->o->keys_url, &j->way, &j->rules, j->o->refresh });
+    struct issuer_options o = { .url = jwt_is_set(j->o->keys_url) ? j->o->keys_url : NULL,
+                                .openid = j->o->openid,
+                                .plain = j->o->plain_http,
+                                .way = &j->way,
+                                .rules = &j->rules,
+                                .refresh = j->o->refresh };
+    if ((o.url || jwt_is_set(o.openid)) && !j->issuer)
+        j->issuer = issuer_start(&o);
 }
 
 void jwt_free(struct jwt *j)

@@ -149,6 +149,15 @@ static bool jwt_claims_has_scope(const struct jwt_claims *c, const json_t *claim
     return true;
 }
 
+/* Is it one of the issuers, or the one that OpenID's keys are of? */
+static bool jwt_claims_is_from(const struct jwt_options *o, const json_t *iss)
+{
+    struct str name = str_of(json_string_value(iss));
+    if (o->issuer.count)
+        return name.at && strings_have(&o->issuer, name);
+    return !o->openid || !*o->openid || (name.at && str_eq(name, str_of(o->openid)));
+}
+
 /* A token that says for whom it is has to be for us (RFC 7519 section 4.1.3). */
 static bool jwt_claims_is_for_us(const struct strings *audience, const json_t *aud)
 {
@@ -203,11 +212,10 @@ static enum jwt_verdict jwt_claims_check_times(const struct jwt_claims *c, const
 enum jwt_verdict jwt_claims_check(const struct jwt_claims *c, const json_t *claims, double now_s, const char **why)
 {
     enum jwt_verdict verdict = jwt_claims_check_times(c, claims, now_s, why);
-    const struct strings *issuers = &c->o->issuer;
-    const json_t *iss = json_object_get(claims, "iss"), *aud = json_object_get(claims, "aud");
+    const json_t *aud = json_object_get(claims, "aud");
     if (verdict != JWT_GOOD)
         return verdict;
-    if (issuers->count && !(json_is_string(iss) && strings_have(issuers, str_of(json_string_value(iss)))))
+    if (!jwt_claims_is_from(c->o, json_object_get(claims, "iss")))
         *why = "iss is none of ours, or missing";
     else if (!jwt_claims_is_for_us(&c->o->audience, aud))
         *why = !aud                        ? "it has no aud"

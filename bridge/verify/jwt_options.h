@@ -6,7 +6,7 @@
 
 struct jwt_options {
     struct secrets secrets;
-    char *keys_file, *keys_url, *ca_file;
+    char *keys_file, *keys_url, *openid, *ca_file;
     bool plain_http;
     enum address_guard guard;
     struct strings allow;

@@ -883,6 +883,40 @@ TEST(without_keys_a_token_is_awaited_and_the_reason_is_told)
     }
 }
 
+TEST(an_openid_configuration_says_where_the_keys_are)
+{
+    char yaml[256], text[512], issuer_name[64];
+    struct err why = { "" };
+    snprintf(issuer_name, sizeof issuer_name, "http://127.0.0.1:%d/", issuing.port);
+    snprintf(yaml, sizeof yaml, "openid: %s\nplain_http: true", issuer_name);
+    snprintf(text, sizeof text, "{\"issuer\":\"%s\",\"jwks_uri\":\"%sjwks\",\"keys\":[" EC_7515 "]}", issuer_name,
+             issuer_name); /* one document for both questions */
+    issue("200 OK", text);
+    struct jwt *j = jwt_of(yaml);
+    jwt_start(j);
+    await_keys(j);
+    assert_int_equal(asked(), 2);
+    check(j, str_dup(str_of(vectors[2].token)), JWT_FOREIGN, "iss is none of ours"); /* joe */
+    jwt_free(j);
+    static const char *const wrong[][2] = {
+        { "{\"issuer\":\"https://another.example\",\"jwks_uri\":\"https://x/\"}", "names another issuer" },
+        { "<html>", "its OpenID configuration is none" },
+        { NULL, "jwks_uri of its OpenID configuration: is no URL" },
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        snprintf(text, sizeof text, "{\"issuer\":\"%s\",\"jwks_uri\":\"file:///etc/passwd\"}", issuer_name);
+        issue("200 OK", wrong[i][0] ? wrong[i][0] : text);
+        j = jwt_of(yaml);
+        jwt_start(j);
+        while (!jwt_ready(j, &why) && !strstr(why.text, "could not be fetched yet"))
+            pause_a_little();
+        assert_says(why.text, wrong[i][1]);
+        jwt_free(j);
+    }
+    refused_options("openid: https://a.example\nkeys_url: https://a.example/jwks", "leave one of them away");
+    refused_options("openid: http://a.example", "openid: begins with http://");
+}
+
 TEST(a_fetch_that_hangs_is_broken_off_at_the_end)
 {
     issuing.hangs = true;
@@ -984,6 +1018,7 @@ int main(void)
         SERVED(keys_that_an_issuer_changes_are_fetched_again),
         SERVED(keys_stay_when_they_cannot_be_renewed),
         SERVED(without_keys_a_token_is_awaited_and_the_reason_is_told),
+        SERVED(an_openid_configuration_says_where_the_keys_are),
         SERVED(a_fetch_that_hangs_is_broken_off_at_the_end),
         SERVED(urls_are_judged),
         SERVED(answers_are_bounded_and_say_how_long_they_are_fresh),
