@@ -2,7 +2,7 @@
 /* Takes tokens apart, and has their signatures and claims verified. */
 #include "bridge/verify/jwt.h"
 #include <stdlib.h>
-#include "bridge/auth/secret.h"
+#include "bridge/auth/secret_files.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
@@ -14,8 +14,10 @@ enum { JWT_TRIES = 8 }; /* keys that one token is tried with */
 struct jwt {
     const struct jwt_options *o;
     bool allowed[JWT_COUNT];
-    struct jwks *own;     /* of secrets and file */
-    struct transport way; /* to the issuer */
+    struct jwks *own;          /* of secrets and file */
+    struct secret_files files; /* of the secrets */
+    struct watch watch;        /* of keys_file */
+    struct transport way;      /* to the issuer */
     struct address_rules rules;
     struct issuer *issuer; /* NULL: no URL, or not started */
     struct jwt_claims *claims;
@@ -110,15 +112,44 @@ static bool jwt_set_algorithms(struct jwt *j, struct err *e)
     return true;
 }
 
-/* Is there an algorithm for each own key? Without one it could never be used. */
-static bool jwt_check_own(const struct jwt *j, struct err *e)
+/* Is there an algorithm for one of these keys? Without one they could never be used. */
+static bool jwt_check_own(const struct jwt *j, const struct jwks *own, struct err *e)
 {
     size_t usable = 0;
     for (int a = JWT_NONE + 1; a < JWT_COUNT; a++)
-        for (size_t at = 0; j->allowed[a] && jwks_find(j->own, &at, (enum jwt_algorithm)a, STR_ABSENT);)
+        for (size_t at = 0; j->allowed[a] && jwks_find(own, &at, (enum jwt_algorithm)a, STR_ABSENT);)
             usable++;
-    return usable || jwks_count(j->own) == 0
-           || err_set(e, "algorithms: none of them fits a key of secrets or keys_file");
+    return usable || jwks_count(own) == 0 || err_set(e, "algorithms: none of them fits a key of secrets or keys_file");
+}
+
+/* Takes the keys of secrets and file in the place of those before; false with *e: none was taken. */
+static bool jwt_load(struct jwt *j, const struct secrets *secrets, struct err *e)
+{
+    struct jwks *own = jwks_new();
+    bool ok = jwks_add_secrets(own, secrets, e);
+    if (ok && jwt_is_set(j->o->keys_file))
+        ok = jwks_add_file(own, j->o->keys_file, e) || err_prefix(e, "keys_file");
+    ok = ok && jwt_check_own(j, own, e);
+    jwks_unref(ok ? j->own : own);
+    if (ok)
+        j->own = own;
+    return ok;
+}
+
+static bool jwt_take_secrets(void *ctx, const struct secrets *now, struct err *e)
+{
+    return jwt_load(ctx, now, e);
+}
+
+/* Reads the files again that have changed. */
+static void jwt_turn(struct jwt *j)
+{
+    struct err e;
+    secret_files_turn(&j->files, jwt_take_secrets, j, "jwt");
+    if (watch_has_news(&j->watch)) {
+        bool ok = jwt_load(j, j->files.now.count ? &j->files.now : &j->o->secrets, &e);
+        watch_tell("keys", j->o->keys_file, ok ? NULL : &e);
+    }
 }
 
 static bool jwt_check_url(const struct jwt *j, const char *option, const char *url, struct err *e)
@@ -144,18 +175,18 @@ static bool jwt_set_up(struct jwt *j, struct err *e)
     if (!jwt_is_used(j->o))
         return err_set(
             e, "keys_url: is missing, and so are openid, keys_file and secrets: there is no key to verify with");
-    if (!jwks_add_secrets(j->own, &j->o->secrets, e))
-        return false;
-    if (jwt_is_set(j->o->keys_file) && !jwks_add_file(j->own, j->o->keys_file, e))
-        return err_prefix(e, "keys_file");
+    secret_files_open(&j->files, &j->o->secrets);
+    if (jwt_is_set(j->o->keys_file))
+        watch_add(&j->watch, j->o->keys_file);
+    watch_begin(&j->watch);
     j->claims = jwt_claims_new(j->o, e);
-    return j->claims && jwt_set_algorithms(j, e) && jwt_check_own(j, e) && jwt_set_url(j, e);
+    return j->claims && jwt_set_algorithms(j, e) && jwt_load(j, &j->o->secrets, e) && jwt_set_url(j, e);
 }
 
 struct jwt *jwt_new(const struct jwt_options *o, struct err *e)
 {
     struct jwt *j = mem_alloc(sizeof *j);
-    *j = (struct jwt){ .o = o, .own = jwks_new(), .part = buf_new(JWT_BYTES), .subject = buf_new(JWT_SUBJECT + 1) };
+    *j = (struct jwt){ .o = o, .part = buf_new(JWT_BYTES), .subject = buf_new(JWT_SUBJECT + 1) };
     if (jwt_set_up(j, e))
         return j;
     jwt_free(j);
@@ -180,6 +211,8 @@ void jwt_free(struct jwt *j)
         return;
     issuer_stop(j->issuer);
     jwks_unref(j->own);
+    secret_files_close(&j->files);
+    watch_end(&j->watch);
     jwt_claims_free(j->claims);
     buf_free(&j->part);
     buf_free(&j->subject);
@@ -323,6 +356,7 @@ enum jwt_verdict jwt_check(struct jwt *j, struct str token, const char **why)
     enum jwt_verdict verdict = JWT_MALFORMED;
     *why = NULL;
     buf_reset(&j->subject);
+    jwt_turn(j);
     if (!jwt_cut(token, &parts))
         *why = token.n > JWT_BYTES ? "it is too long" : "it has not three parts with a dot between them";
     else if (!base64url_decode_exact(&signature, parts.signature))

@@ -3,7 +3,8 @@
  *
  *   jwt_new -> jwt_start -> jwt_check ... -> jwt_free
  *
- * Keys are secrets (HS*), a file (PEM, or a JWK set) and what an issuer publishes at a URL (issuer.h). A token chooses
+ * Keys are secrets (HS*), a file (PEM, or a JWK set), both of which are read again when they change, and what an issuer
+ * publishes at a URL (issuer.h). A token chooses
  * among them by its `kid`, and among the algorithms that the key and the options allow by its `alg`; nothing else in it
  * counts before the signature is verified: no key or URL of its own (`jwk`, `jku`, `x5c`, `x5u`), and `crit` is refused.
  * Whatever could be read in two ways is refused: a repeated member, padding, bits left over. How long checking takes says

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "bridge/auth/jwks.h"
 #include "bridge/lib/crypto.h"
+#include "bridge/lib/watch.h"
 #include "bridge/net/fetch.h"
 #include "tests/support/connector.h"
 #include "tests/support/folder.h"
@@ -457,6 +458,32 @@ TEST(several_pem_keys_stand_in_one_file)
     jwt_free(j);
     EVP_PKEY_free(a);
     EVP_PKEY_free(b);
+}
+
+TEST(a_file_of_keys_is_read_again_when_it_changes)
+{
+    EVP_PKEY *old = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"), *new = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+    char *first = signed_by(old, NULL, false, 0, "{\"alg\":\"EdDSA\"}", CLAIMS),
+         *second = signed_by(new, NULL, false, 0, "{\"alg\":\"EdDSA\"}", CLAIMS);
+    struct jwt *j = jwt_of_file(public_pem(old, "turn.pem"), "");
+    good(j, str_dup(str_of(first)));
+    file_of("turn.pem", "this is no key");
+    for (int look = 0; look < 3; look++) { /* it must stay as it is from one look to the next */
+        clock_fake_advance(WATCH_LOOK_MS);
+        good(j, str_dup(str_of(first)));
+    }
+    public_pem(new, "turn.pem");
+    for (int look = 0; look < 3; look++) {
+        const char *why;
+        clock_fake_advance(WATCH_LOOK_MS);
+        jwt_check(j, str_of(first), &why);
+    }
+    good(j, second);
+    check(j, first, JWT_MISMATCH, "does not match");
+    clock_fake(1000000, (int64_t)NOW * 1000);
+    jwt_free(j);
+    EVP_PKEY_free(old);
+    EVP_PKEY_free(new);
 }
 
 /* ---- tokens that nobody should make ---- */
@@ -1006,6 +1033,7 @@ int main(void)
         cmocka_unit_test(the_kid_picks_the_key),
         cmocka_unit_test(files_without_a_key_are_refused_by_their_cause),
         cmocka_unit_test(several_pem_keys_stand_in_one_file),
+        cmocka_unit_test(a_file_of_keys_is_read_again_when_it_changes),
         cmocka_unit_test(what_is_no_token_is_refused),
         cmocka_unit_test(none_is_no_algorithm),
         cmocka_unit_test(what_could_be_read_in_two_ways_is_refused),
