@@ -127,7 +127,10 @@ static bool admin_open_verifier(struct admin *a, const struct admin_config *how,
         return true;
     a->pages.verify = &a->verify;
     a->pages.verifier = verifier_new(&a->verify, e);
-    return a->pages.verifier || err_prefix(e, "admin");
+    if (!a->pages.verifier)
+        return err_prefix(e, "admin");
+    verifier_start(a->pages.verifier);
+    return true;
 }
 
 static bool admin_open_pages(struct admin *a, const struct admin_config *how, struct err *e)

@@ -45,14 +45,6 @@ size_t jwks_count(const struct jwks *s)
     return s->count;
 }
 
-bool jwks_has_kind(const struct jwks *s, bool secret)
-{
-    for (size_t i = 0; i < s->count; i++)
-        if (jwk_is_secret(s->keys[i]) == secret)
-            return true;
-    return false;
-}
-
 /* Takes the key over; false with *e: it is NULL, or there are too many. */
 static bool jwks_add(struct jwks *s, struct jwk *k, struct err *e)
 {
@@ -108,11 +100,12 @@ static bool jwks_add_pem(struct jwks *s, struct str pem, struct err *e)
 {
     size_t before = s->count;
     struct jwk *k;
-    while ((k = jwk_of_pem(&pem, e)))
+    struct err why;
+    while ((k = jwk_of_pem(&pem, &why)))
         if (!jwks_add(s, k, e))
             return false;
-    if (*e->text)
-        return false;
+    if (*why.text)
+        return err_set(e, "%s", why.text);
     return s->count > before || err_set(e, "has neither a PEM block nor a JSON Web Key Set");
 }
 
@@ -125,15 +118,25 @@ bool jwks_add_text(struct jwks *s, struct str text, struct err *e)
     return str_starts(rest, STR("{")) ? jwks_add_json(s, text, true, e) : jwks_add_pem(s, text, e);
 }
 
+/* Is one of the keys from that one on a secret? */
+static bool jwks_has_secret(const struct jwks *s, size_t from)
+{
+    for (size_t i = from; i < s->count; i++)
+        if (jwk_is_secret(s->keys[i]))
+            return true;
+    return false;
+}
+
 bool jwks_add_file(struct jwks *s, const char *path, struct err *e)
 {
     struct buf text = buf_new(JWKS_BYTES + 1);
+    size_t before = s->count;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     bool ok = fd >= 0 && file_read_fd(fd, JWKS_BYTES, &text);
     if (!ok)
         err_set(e, "cannot be read: %s", strerror(errno));
     else
-        ok = jwks_add_text(s, buf_str(&text), e) && (!jwks_has_kind(s, true) || file_check_secret(fd, path, e));
+        ok = jwks_add_text(s, buf_str(&text), e) && (!jwks_has_secret(s, before) || file_check_secret(fd, path, e));
     if (fd >= 0)
         close(fd);
     if (text.at)

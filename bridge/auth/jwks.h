@@ -15,7 +15,6 @@ struct jwks *jwks_new(void); /* one reference */
 struct jwks *jwks_ref(struct jwks *s);
 void jwks_unref(struct jwks *s); /* accepts NULL; the last one frees it, and wipes */
 size_t jwks_count(const struct jwks *s);
-bool jwks_has_kind(const struct jwks *s, bool secret); /* a secret, or a public key */
 
 bool jwks_add_secrets(struct jwks *s, const struct secrets *secrets, struct err *e); /* *e: "secrets[0]: ..." */
 /* The keys of a JWK set that verify; the others are passed over. False with *e: there are none, or it is no set.

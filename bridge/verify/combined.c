@@ -25,6 +25,8 @@ static enum refusal any_check(struct verifier *v, const struct http_request *r)
             return REFUSAL_NONE;
         }
         worst = combined_worse(worst, no);
+        if (worst == no)
+            v->why = v->parts[i]->why;
     }
     return worst;
 }
@@ -37,6 +39,8 @@ static enum refusal any_check_head(struct verifier *v, const struct http_request
         if (!no)
             return REFUSAL_NONE;
         worst = combined_worse(worst, no);
+        if (worst == no)
+            v->why = v->parts[i]->why;
     }
     return worst;
 }
@@ -48,8 +52,10 @@ static enum refusal all_check(struct verifier *v, const struct http_request *r)
     for (size_t i = 0; i < v->part_count; i++) {
         struct verifier *part = v->parts[i];
         enum refusal no = scheme_check(part, r);
-        if (no)
+        if (no) {
+            v->why = part->why;
             return no;
+        }
         if (!v->key.n)
             v->key = part->key;
         if (part->passed->style && (!v->passed->style || part->passed->covers > v->passed->covers))
@@ -61,8 +67,10 @@ static enum refusal all_check(struct verifier *v, const struct http_request *r)
 static enum refusal all_check_head(struct verifier *v, const struct http_request *r)
 {
     enum refusal no = REFUSAL_NONE;
-    for (size_t i = 0; i < v->part_count && !no; i++)
+    for (size_t i = 0; i < v->part_count && !no; i++) {
         no = scheme_check_head(v->parts[i], r);
+        v->why = v->parts[i]->why;
+    }
     return no;
 }
 

@@ -63,7 +63,7 @@ const struct option jwt_rows[] = {
     OPTION(struct jwt_options, allow, .max = 100,
            .doc = "Exceptions from guard: addresses, networks (10.0.0.0/8) and names of hosts."),
     OPTION(
-        struct jwt_options, algorithms, .max = JWT_COUNT,
+        struct jwt_options, algorithms, .max = JWT_COUNT - 1,
         .doc =
             "Algorithms that are accepted, of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512 and EdDSA (Ed25519); default: all that fit the keys."),
     OPTION(struct jwt_options, issuer, .max = 100, .doc = "Accepted values of iss, compared exactly; default: any."),
@@ -93,9 +93,15 @@ static bool jwt_is_set(const char *text)
     return text && *text;
 }
 
-bool jwt_is_used(const struct jwt_options *o)
+static bool jwt_has_keys(const struct jwt_options *o)
 {
     return o->secrets.count > 0 || jwt_is_set(o->keys_file) || jwt_is_set(o->keys_url) || jwt_is_set(o->openid);
+}
+
+bool jwt_is_given(const struct jwt_options *o)
+{
+    return jwt_has_keys(o) || jwt_is_set(o->ca_file) || o->plain_http || o->allow.count || o->algorithms.count
+           || o->issuer.count || o->audience.count || jwt_is_set(o->scope) || o->required.json || o->max_age.ms;
 }
 
 static bool jwt_set_algorithms(struct jwt *j, struct err *e)
@@ -172,7 +178,7 @@ static bool jwt_set_url(struct jwt *j, struct err *e)
 
 static bool jwt_set_up(struct jwt *j, struct err *e)
 {
-    if (!jwt_is_used(j->o))
+    if (!jwt_has_keys(j->o))
         return err_set(
             e, "keys_url: is missing, and so are openid, keys_file and secrets: there is no key to verify with");
     secret_files_open(&j->files, &j->o->secrets);
@@ -317,11 +323,21 @@ static enum jwt_verdict jwt_check_head(struct jwt *j, const json_t *head, struct
     return jwt_verify(j, c, why);
 }
 
+static bool jwt_is_shown(struct str text)
+{
+    for (size_t n; text.n; text = str_from(text, n)) {
+        n = str_utf8_length(text);
+        if (n == 0 || !str_is_shown((struct str){ text.at, n }))
+            return false;
+    }
+    return true;
+}
+
 static void jwt_keep_subject(struct jwt *j, const json_t *claims)
 {
-    const json_t *sub = json_object_get(claims, "sub");
-    if (json_is_string(sub) && json_string_length(sub) <= JWT_SUBJECT)
-        buf_add_c(&j->subject, json_string_value(sub));
+    struct str sub = str_of(json_text(claims, "sub"));
+    if (sub.n <= JWT_SUBJECT && jwt_is_shown(sub))
+        buf_add_str(&j->subject, sub);
 }
 
 static enum jwt_verdict jwt_check_parts(struct jwt *j, const struct jwt_parts *p, struct str signature,

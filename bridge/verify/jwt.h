@@ -17,7 +17,6 @@
 enum { JWT_BYTES = 16 * 1024, JWT_SUBJECT = 255 }; /* most of a token, and of its subject */
 
 struct jwt;
-bool jwt_is_used(const struct jwt_options *o); /* does it name keys? */
 /* Reads the secrets and the file. NULL with *e ("keys_file: ..."). Starts nothing: options can be checked so. */
 struct jwt *jwt_new(const struct jwt_options *o, struct err *e);
 void jwt_start(struct jwt *j); /* begins to fetch the keys, if there is a URL */
@@ -25,7 +24,7 @@ void jwt_free(struct jwt *j);  /* accepts NULL; wipes secrets */
 /* *why: a sentence without anything of the token; NULL when it is good. */
 enum jwt_verdict jwt_check(struct jwt *j, struct str token, const char **why);
 /* The `sub` of the last token that was good: until the next one is checked. Absent: it has none that is 1 to JWT_SUBJECT
- * bytes of text. */
+ * bytes of text that can be shown. */
 struct str jwt_subject(const struct jwt *j);
 /* False with *why: there are no keys yet. */
 bool jwt_ready(const struct jwt *j, struct err *why);

@@ -19,6 +19,8 @@ struct jwt_options {
 };
 extern const struct option jwt_rows[];
 
+bool jwt_is_given(const struct jwt_options *o); /* does it say anything that is no default? */
+
 enum jwt_verdict {
     JWT_GOOD = 1,
     JWT_MALFORMED,   /* no token, or one that could be read in two ways */

@@ -18,6 +18,7 @@ static const char options_tolerance[] = "How far the signed time may be from our
                                         "5m.";
 static const char options_allow[] = "Scheme address: networks (10.0.0.0/8, 2001:db8::/32), addresses, or unix for who "
                                     "comes by a unix socket.";
+static const char options_jwt[] = "Scheme jwt: whose tokens are accepted, and what they must say.";
 static const char options_any[] = "Several of these, of which one will do, the first that fits; an entry may also be "
                                   "`all` of some.";
 static const char options_all[] = "Several of these, all of which must fit: an address and a signature.";
@@ -29,7 +30,8 @@ static const char options_all[] = "Several of these, all of which must fit: an a
         OPTION(struct verify_options, secrets, .of = named_secret_rows, .doc = options_secrets),                       \
         OPTION(struct verify_options, header, .doc = options_header),                                                  \
         OPTION(struct verify_options, query, .doc = options_query),                                                    \
-        OPTION(struct verify_options, allow, .doc = options_allow), __VA_ARGS__
+        OPTION(struct verify_options, allow, .doc = options_allow),                                                    \
+        OPTION_GROUP(struct verify_options, jwt, jwt_rows, .doc = options_jwt), __VA_ARGS__
 
 #define VERIFY_PARTS(field, rows, text)                                                                                \
     {                                                                                                                  \
@@ -58,6 +60,7 @@ const char *verify_first_option(const struct verify_options *o)
            : o->query && *o->query   ? "query"
            : o->tolerance.ms         ? "tolerance"
            : o->allow.count          ? "allow"
+           : jwt_is_given(&o->jwt)   ? "jwt"
                                      : NULL;
 }
 
@@ -214,6 +217,8 @@ static void options_doubts(const struct doubts *d, const struct verify_options *
         const struct list *parts;
     } several[] = { { "any", &o->any }, { "all", &o->all } };
     if (secrets_warning(&o->secrets, d->wall_ms, "secrets", "every request is refused", &e))
+        options_doubt(d, place, e.text);
+    if (secrets_warning(&o->jwt.secrets, d->wall_ms, "jwt.secrets", "every token is refused", &e))
         options_doubt(d, place, e.text);
     options_doubt_repeated(d, &o->secrets, o->scheme == VERIFY_BASIC, place);
     for (size_t i = 0; i < o->allow.count; i++)

@@ -3,6 +3,7 @@
 #pragma once
 #include "bridge/auth/secret.h"
 #include "bridge/verify/cover.h"
+#include "bridge/verify/jwt_options.h"
 #include "bridge/verify/table.h"
 
 struct verify_options { /* `verify:` as the user wrote it: one scheme, or several */
@@ -11,6 +12,7 @@ struct verify_options { /* `verify:` as the user wrote it: one scheme, or severa
     char *header, *query;
     struct duration tolerance;
     struct strings allow;
+    struct jwt_options jwt;
     struct list any, all; /* of struct verify_options */
 };
 /* For requests with a body, which may be signed; for those without one. */

@@ -43,6 +43,7 @@ struct verifier { /* a scheme with its secrets, or some of them together */
     size_t part_count;
     const struct verifier
         *passed;                /* the part whose id and type are those of the request that passed last; else itself */
+    const char *why;            /* of the last request that was refused, beside the reason; check() sets it; or NULL */
     struct str key;             /* whose request that was (struct verified); check() sets it */
     char number[VERIFY_NUMBER]; /* which part this is: "2", "2.1", ""; and, where it has no name, which key */
     size_t number_length;       /* of the part alone */
@@ -54,11 +55,15 @@ struct scheme {
     enum asks asks;    /* what a request must show */
     bool by_head;      /* `check` needs the head alone, and runs before the body is read */
     /* Options that only some schemes have. */
-    bool takes_query, takes_allow;
+    bool takes_query, takes_allow, takes_jwt;
     bool needs_names; /* of its secrets */
     /* Reads options of its own into v->own, once, before any secret; close() frees that. NULL: there is nothing to do. */
     bool (*open)(struct verifier *v, const struct verify_options *o, struct err *e);
     void (*close)(struct verifier *v);
+    /* Begins what goes on beside requests, and says whether there is what they are checked with; as verifier_start and
+     * verifier_ready. NULL: nothing does, and there is. */
+    void (*start)(struct verifier *v);
+    bool (*ready)(const struct verifier *v, struct err *why);
     /* Takes one of the secrets (v->secrets.at[v->adding]); `ended`: it only tells why a request is refused. NULL: the scheme
      * has none. False: the error says what is wrong with it (secret.h), and nothing of itself. */
     bool (*add_secret)(struct verifier *v, struct str secret, bool ended, struct err *e);

@@ -8,6 +8,7 @@
 /* Enum value, name in the YAML, what `aqueduct help http` says. Besides the styles of signatures: */
 #define VERIFY_OWN(SCHEME)                                                                                             \
     SCHEME(BEARER, bearer, "a token in the Authorization header")                                                      \
+    SCHEME(JWT, jwt, "a JSON Web Token in the Authorization header, by the keys that `jwt` names")                     \
     SCHEME(BASIC, basic, "a user and a password (RFC 7617), of secrets whose `name` is the user")                      \
     SCHEME(API_KEY, api_key, "a key in the header X-API-Key, in another, or in a parameter of the URL (`query`)")      \
     SCHEME(ADDRESS, address, "no secret, but an address within the networks of `allow`")                               \

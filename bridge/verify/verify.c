@@ -34,6 +34,13 @@ static bool verify_set_tolerance(struct verifier *v, const struct verify_options
            || err_set(e, "%s.tolerance: scheme %s signs no time: leave it away", v->place, table_name(o->scheme));
 }
 
+static bool verify_check_jwt(const struct verifier *v, const struct verify_options *o, struct err *e)
+{
+    return v->scheme->takes_jwt || !jwt_is_given(&o->jwt)
+           || err_set(e, "%s.jwt: scheme %s looks at no tokens of that kind: scheme: jwt does", v->place,
+                      table_name(o->scheme));
+}
+
 static bool verify_check_allow(const struct verifier *v, const struct verify_options *o, struct err *e)
 {
     if (o->allow.count && !v->scheme->takes_allow)
@@ -68,8 +75,8 @@ static bool verify_add_secrets(struct verifier *v, const struct verify_options *
     if (takes && o->secrets.count == 0)
         return err_set(e, "%s.secrets: scheme %s needs at least one secret", v->place, table_name(o->scheme));
     if (!takes && o->secrets.count > 0)
-        return err_set(e, "%s.secrets: scheme %s checks none, so secrets make no sense", v->place,
-                       table_name(o->scheme));
+        return err_set(e, "%s.secrets: scheme %s checks none, so secrets make no sense%s", v->place,
+                       table_name(o->scheme), v->scheme->takes_jwt ? " (those that sign tokens stand in `jwt`)" : "");
     for (size_t i = 0; i < o->secrets.count; i++)
         if (!verify_check_secret_name(v, o->secrets.at[i].name, e))
             return err_prefix(e, "%s.secrets[%zu].name", v->place, i);
@@ -85,7 +92,8 @@ static bool verify_fill(struct verifier *v, const struct verify_options *o, stru
     v->style = table_style(o->scheme);
     v->by_head = v->scheme->by_head;
     v->decoded = buf_new(DECODED_BYTES);
-    if (!verify_set_places(v, o, e) || !verify_set_tolerance(v, o, e) || !verify_check_allow(v, o, e))
+    if (!verify_set_places(v, o, e) || !verify_set_tolerance(v, o, e) || !verify_check_allow(v, o, e)
+        || !verify_check_jwt(v, o, e))
         return false;
     return (!v->scheme->open || v->scheme->open(v, o, e)) && verify_add_secrets(v, o, e);
 }
@@ -191,6 +199,22 @@ void verifier_free(struct verifier *v)
     free(v);
 }
 
+void verifier_start(struct verifier *v)
+{
+    for (size_t i = 0; i < v->part_count; i++)
+        verifier_start(v->parts[i]);
+    if (v->scheme->start)
+        v->scheme->start(v);
+}
+
+bool verifier_ready(const struct verifier *v, struct err *why)
+{
+    for (size_t i = 0; i < v->part_count; i++)
+        if (!verifier_ready(v->parts[i], why))
+            return false;
+    return !v->scheme->ready || v->scheme->ready(v, why);
+}
+
 /* ---- requests ---- */
 
 bool verifier_by_head(const struct verifier *v)
@@ -201,13 +225,13 @@ bool verifier_by_head(const struct verifier *v)
 struct verified verifier_check_head(struct verifier *v, const struct http_request *r)
 {
     enum refusal no = scheme_check_head(v, r);
-    return (struct verified){ no, no || !v->by_head ? STR_ABSENT : v->key };
+    return (struct verified){ no, no ? v->why : NULL, no || !v->by_head ? STR_ABSENT : v->key };
 }
 
 struct verified verifier_check(struct verifier *v, const struct http_request *r)
 {
     enum refusal no = scheme_check(v, r);
-    return (struct verified){ no, no ? STR_ABSENT : v->key };
+    return (struct verified){ no, no ? v->why : NULL, no ? STR_ABSENT : v->key };
 }
 
 static const char *verifier_id_header(const struct verifier *v, const struct http_request *r)

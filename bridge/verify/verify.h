@@ -2,7 +2,7 @@
 /* Is this request from who it claims to be? Checks what it shows (a signature, a token, a password, where it comes from) on
  * the raw bytes, before anything is parsed.
  *
- *   verifier_new -> verifier_check_head per head, verifier_check per request -> verifier_free
+ *   verifier_new -> verifier_start -> verifier_check_head per head, verifier_check per request -> verifier_free
  *
  * table.h lists the schemes, options.h has the options. Several schemes go together as `any` of them or `all`. Every secret of
  * a scheme is tried, always all of them, in constant time; one that has ended (until) only tells why a request is refused. One
@@ -14,8 +14,9 @@
 
 struct verified {
     enum refusal no;
+    const char *why; /* a sentence about that, for the log; NULL: there is no more to say */
     /* Whose request it is: the name of the secret that it shows, else which one that is ("#2"; of several schemes "1#2", the
-     * second of the first). No secret. Absent: it is nobody's in particular. Valid until the next check. */
+     * second of the first); the `sub` of a JSON Web Token. No secret. Absent: it is nobody's in particular. Valid until the next check. */
     struct str key;
 };
 
@@ -23,6 +24,10 @@ struct verifier;
 
 /* NULL with *e ("verify.any[1].secrets: ...") when the options do not go together. */
 struct verifier *verifier_new(const struct verify_options *o, struct err *e);
+/* Begins what goes on beside requests: keys are fetched. Not for one that only checks options. */
+void verifier_start(struct verifier *v);
+/* False with *why: there is nothing yet to check requests with (REFUSAL_AWAITED). Any thread. */
+bool verifier_ready(const struct verifier *v, struct err *why);
 void verifier_free(struct verifier *v); /* accepts NULL; wipes the secrets' copies */
 /* True: the head says all of it, verifier_check needs no body. */
 bool verifier_by_head(const struct verifier *v);

@@ -136,8 +136,10 @@ static bool http_verify(struct http_source *s, struct path *p, const struct http
     }
     s->replies.verification = refusal_text(v.no);
     metric_add(p->refused[v.no], 1);
-    if (http_keeps(s, p, r, limits_failed(s->limiter, http_number(s, p), r->network)))
-        reply_unverified(&s->replies, r, p, v.no);
+    if (v.no == REFUSAL_AWAITED)
+        reply_awaited(&s->replies, r, p, &v);
+    else if (http_keeps(s, p, r, limits_failed(s->limiter, http_number(s, p), r->network)))
+        reply_unverified(&s->replies, r, p, &v);
     return false;
 }
 
@@ -539,6 +541,16 @@ static void http_content(const struct source *base, void (*each)(void *ctx, cons
         each(ctx, REQUEST_LOG_TYPE);
 }
 
+/* Are there the keys of all paths? */
+static bool http_ready(const struct source *base, struct err *why)
+{
+    const struct http_source *s = (const struct http_source *)base;
+    for (size_t i = 0; i < s->path_count; i++)
+        if (!verifier_ready(s->paths[i].verifier, why))
+            return err_prefix(why, "sources.%.64s: path %.100s", base->id, s->paths[i].label);
+    return true;
+}
+
 static void http_close(struct source *base)
 {
     struct http_source *s = (struct http_source *)base;
@@ -600,6 +612,7 @@ const struct source_ops http_source = {
     .content = http_content,
     .beside = http_beside,
     .open = http_open,
+    .ready = http_ready,
     .read = http_read,
     .settle = http_settle,
     .close = http_close,

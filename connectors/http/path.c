@@ -51,6 +51,7 @@ bool path_open(struct path *p, const struct path_options *o, struct sandbox *b, 
     p->verifier = verifier_new(&o->verify, e);
     if (!p->verifier)
         return false;
+    verifier_start(p->verifier);
     p->signs = verify_covers(&o->verify);
     reader_open(&p->reader, o);
     p->name = str_of(o->path);

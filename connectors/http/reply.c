@@ -208,10 +208,34 @@ void reply_foreign(struct replies *a, const struct http_request *r, struct path 
     reply_refuse(a, r, p, 403, detail, "a CloudEvent names a source that is not this path's", 0);
 }
 
-void reply_unverified(struct replies *a, const struct http_request *r, struct path *p, enum refusal why)
+/* The reason with its sentence. */
+static void reply_why(const struct verified *v, char out[WHY_BYTES])
 {
-    a->challenge = verifier_challenge(p->verifier);
-    reply_refuse(a, r, p, 401, "the request could not be verified", refusal_text(why), 0);
+    snprintf(out, WHY_BYTES, "%s%s%s", refusal_text(v->no), v->why ? ": " : "", v->why ? v->why : "");
+}
+
+/* Who has shown a token hears that it is none that counts (RFC 6750 section 3), whatever the cause. */
+static struct str reply_challenge(const struct path *p, enum refusal no)
+{
+    enum verify_scheme scheme = p->o->verify.scheme;
+    bool token = scheme == VERIFY_JWT || scheme == VERIFY_BEARER;
+    return token && no != REFUSAL_MISSING ? STR("Bearer error=\"invalid_token\"") : verifier_challenge(p->verifier);
+}
+
+void reply_unverified(struct replies *a, const struct http_request *r, struct path *p, const struct verified *v)
+{
+    char why[WHY_BYTES];
+    reply_why(v, why);
+    a->challenge = reply_challenge(p, v->no);
+    reply_refuse(a, r, p, 401, "the request could not be verified", why, 0);
+}
+
+void reply_awaited(struct replies *a, const struct http_request *r, struct path *p, const struct verified *v)
+{
+    char why[WHY_BYTES];
+    reply_why(v, why);
+    reply_refuse(a, r, p, 503, "the keys that requests are verified with are not there yet; send it again", why,
+                 RETRY_SOON);
 }
 
 void reply_limited(struct replies *a, const struct http_request *r, struct path *p, struct limited_by by)

@@ -39,7 +39,9 @@ void reply_refused(struct replies *a, const struct http_request *r, struct path 
 /* A CloudEvent names a source that is not the path's. The detail shows the path, so the log gets another text. */
 void reply_foreign(struct replies *a, const struct http_request *r, struct path *p, const char *detail);
 /* The sender gets one text for every cause; the log and the metric name it. */
-void reply_unverified(struct replies *a, const struct http_request *r, struct path *p, enum refusal why);
+void reply_unverified(struct replies *a, const struct http_request *r, struct path *p, const struct verified *v);
+/* 503: what it is verified with is on its way. */
+void reply_awaited(struct replies *a, const struct http_request *r, struct path *p, const struct verified *v);
 /* 429, and when to come again. */
 void reply_limited(struct replies *a, const struct http_request *r, struct path *p, struct limited_by by);
 void reply_empty_batch(struct replies *a, const struct http_request *r, struct path *p);

@@ -153,14 +153,18 @@ static void websocket_refuse(struct websocket_sink *s, const struct http_request
 /* Does the client show what it must? Else it is answered; the reason is in log and metric alone. */
 static bool websocket_is_verified(struct websocket_sink *s, const struct http_request *r)
 {
-    struct verified is = { REFUSAL_NONE, STR_ABSENT };
+    struct verified is = { .no = REFUSAL_NONE };
     if (s->verifier)
         is = access_check(s->verifier, r, s->token_in_query);
     if (!is.no)
         return true;
     metric_add(metric_get(&aqueduct_listeners_refused_total, LABELS(s->base.id, refusal_text(is.no))), 1);
-    websocket_log_refusal(s, r->peer, 401, refusal_text(is.no));
-    websocket_answer(s, r, 401, s->tokens.count ? "a valid token is needed" : "the request could not be verified");
+    int status = is.no == REFUSAL_AWAITED ? 503 : 401;
+    websocket_log_refusal(s, r->peer, status, is.why ? is.why : refusal_text(is.no));
+    websocket_answer(s, r, status,
+                     status == 503     ? "the keys that requests are verified with are not there yet"
+                     : s->tokens.count ? "a valid token is needed"
+                                       : "the request could not be verified");
     return false;
 }
 
@@ -497,15 +501,24 @@ static void websocket_review(const struct sink *base, fault_fn *wrong, fault_fn 
 /* What is derived from the options. */
 static void websocket_prepare(struct websocket_sink *s)
 {
-    s->verify = listener_verify(&s->tokens, &s->verify_options);
-    if (verify_is_set(&s->verify))
-        s->verifier = verifier_new(&s->verify, NULL); /* it was checked */
     frames_open(&s->frames, (size_t)s->buffer.n);
     s->cohorts.ring_bytes = (size_t)s->buffer.n;
     s->cohorts.most = (size_t)s->max_subscriptions;
     s->cohorts.most_held = (size_t)s->max_buffered.n;
     s->by_browser_alone = websocket_asks(s) != ASKS_WHO && !s->open
                           && !str_starts(str_of(s->server_options.listen), STR("unix:"));
+}
+
+/* The files of its options may have changed since they were checked. */
+static bool websocket_open_verifier(struct websocket_sink *s, struct err *e)
+{
+    s->verify = listener_verify(&s->tokens, &s->verify_options);
+    if (!verify_is_set(&s->verify))
+        return true;
+    s->verifier = verifier_new(&s->verify, e);
+    if (s->verifier)
+        verifier_start(s->verifier);
+    return s->verifier;
 }
 
 static bool websocket_open(struct sink *base, struct err *e)
@@ -519,9 +532,13 @@ static bool websocket_open(struct sink *base, struct err *e)
                                   .closed = websocket_on_closed,
                                   .ctx = s };
     s->server_options.body_timeout = s->server_options.idle_timeout = s->server_options.head_timeout;
-    s->server = http_server_new(&s->server_options, &events, e);
-    if (!s->server)
+    if (websocket_open_verifier(s, e))
+        s->server = http_server_new(&s->server_options, &events, e);
+    if (!s->server) {
+        verifier_free(s->verifier);
+        s->verifier = NULL;
         return false;
+    }
     websocket_prepare(s);
     websocket_open_metrics(s);
     LOG(INFO, "listening", LOG_C("sink", base->id), LOG_C("address", s->server_options.listen),

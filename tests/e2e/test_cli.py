@@ -194,6 +194,12 @@ LISTENERS = {   # that ask who listens
     "verify": RIGHT["websocket"] | {"verify": {"scheme": "bearer", "secrets": ["a-token-of-some-length-0123"]}},
     "tokens[]": RIGHT["websocket"] | {"tokens": [{"secret": "a-token-of-some-length-0123"}]},
 }
+SHARED = "a-secret-for-tokens-that-is-long-enough-0123"
+TOKENS = {      # that are JSON Web Tokens
+    "http": {"listen": "127.0.0.1:0", "paths": [{"path": "/v1", "verify": {"scheme": "jwt", "jwt": {"secrets": [SHARED]}}}]},
+    "websocket": RIGHT["websocket"] | {"verify": {"scheme": "jwt", "jwt": {"secrets": [SHARED]}}},
+}
+OF_TOKENS = re.compile(r"(paths\[\]\.)?verify\.jwt")
 OF_MAP = re.compile(r"capture\[\]\.(map|data|join|part|content_columns)|content|personal|raw|"
                     r"paths\[\]\.(map|data|each|part|app|content(?!_type)|personal|raw|mask|unmapped)")
 MUTUAL = {"tls_key": "one.key", "tls_certificate": "one.crt", "tls_client_ca": "one.crt", "tls_client": "required"}
@@ -303,6 +309,10 @@ SAMPLES = {     # (type, option): a value for it, where not any text will do, an
     ("websocket", "origins"): {"origins": ["https://a.example"]},
     **{("http", f"{where}limits.{whose}.burst"): {"rate": 1, "burst": 2} for where in ["", "paths[]."] for whose in ["per_address", "per_key", "per_path"]},
 }
+SAMPLES |= {(kind, f"{place}.{option}"): value for kind, place in (("http", "paths[].verify.jwt"), ("websocket", "verify.jwt")) for option, value in {
+    "secrets": {"secrets": [SHARED]}, "secrets[].secret": {"secret": SHARED}, "secrets[].until": {"until": "2099-01-01"}, "keys_file": {"keys_file": "one.crt"},
+    "keys_url": {"keys_url": "https://issuer.example.com/jwks"}, "openid": {"openid": "https://issuer.example.com"}, "ca_file": {"ca_file": "one.crt"},
+    "algorithms": {"algorithms": ["HS256"]}, "required": {"required": {"role": ["a", 1]}}}.items()}
 BY_TYPE = [("true or false", True), ("whole number", 2), ("number", 1.0), ("text", "x"), ("secret", "a-secret-of-some-length-0123"), ("duration", "1s"),
            ("size", "4KiB"), ("list of texts", ["t"]), ("list of secrets", ["a-secret-of-some-length-0123"]), ("list of durations", ["1s"]),
            ("mapping of texts", {"a": "b"}), ("filter", {"exact": {"type": "x"}}), ("one of ", None), ("name of a receiver", "n8n"), ("list of mappings", None), ("mapping", None)]
@@ -338,7 +348,7 @@ def test_check_takes_every_option_of_the_help(run):
                     "-out", "one.crl"], cwd=run.folder, check=True, capture_output=True)
     seen, wrong = set(), []
     for section, kind, option, about in options_of(run):
-        right = MAPPED[kind] if kind in MAPPED and OF_MAP.match(option) else LISTENERS.get(re.match(r"\w+(\[])?", option)[0], RIGHT[kind])
+        right = MAPPED[kind] if kind in MAPPED and OF_MAP.match(option) else TOKENS[kind] if OF_TOKENS.match(option) else LISTENERS.get(re.match(r"\w+(\[])?", option)[0], RIGHT[kind])
         entry = json.loads(json.dumps(right))
         place = entry
         for step in option.split(".")[:-1]:

@@ -27,6 +27,8 @@ static struct verify_options options_of(enum verify_scheme scheme)
     struct verify_options o = { .scheme = scheme };
     if (scheme == VERIFY_ADDRESS)
         o.allow = (struct strings){ networks, 1 };
+    else if (scheme == VERIFY_JWT)
+        o.jwt.secrets = (struct secrets){ &secret, 1 };
     else
         o.secrets = (struct secrets){ &secret, 1 };
     if (scheme == VERIFY_HMAC_HEX || scheme == VERIFY_HMAC_BASE64)

@@ -6,6 +6,7 @@
 #include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -20,6 +21,7 @@
 #include "tests/support/loopback.h"
 #include "tests/support/metric.h"
 #include "tests/support/test.h"
+#include "tests/support/tls_receiver.h"
 
 #define NOW    1300819000 /* before the end of RFC 7515's token */
 #define SECRET "a-secret-of-these-tests-which-is-long-enough-0123456789abcdefghi"
@@ -30,6 +32,7 @@ static int begin(void **state)
 {
     (void)state;
     folder_make(folder);
+    signal(SIGPIPE, SIG_IGN); /* as the daemon does */
     clock_fake(1000000, (int64_t)NOW * 1000);
     return 0;
 }
@@ -452,7 +455,9 @@ TEST(several_pem_keys_stand_in_one_file)
     fclose(f);
     char path[FOLDER_BYTES + 32];
     snprintf(path, sizeof path, "%s/keys.pem", folder);
-    struct jwt *j = jwt_of_file(path, "");
+    assert_int_equal(chmod(path, 0644), 0); /* public keys are no secrets */
+    struct jwt *j = jwt_of_file(path, "secrets: [" SECRET "]");
+    good(j, hs256(HEAD, CLAIMS));
     good(j, signed_by(a, EVP_sha256(), false, 32, "{\"alg\":\"ES256\",\"kid\":\"whatever\"}", CLAIMS));
     good(j, signed_by(b, NULL, false, 0, "{\"alg\":\"EdDSA\"}", CLAIMS));
     jwt_free(j);
@@ -713,7 +718,7 @@ TEST(the_subject_is_that_of_the_last_good_token)
     assert_true(str_eq(jwt_subject(j), STR("anna")));
     check(j, hs256(HEAD, "{\"exp\":1,\"sub\":\"bert\"}"), JWT_STALE, "expired");
     assert_null(jwt_subject(j).at);
-    static const char *const none[] = { CLAIMS, WITH("\"sub\":\"\""), WITH("\"sub\":7") };
+    static const char *const none[] = { CLAIMS, WITH("\"sub\":\"\""), WITH("\"sub\":7"), WITH("\"sub\":\"a\\u0007\"") };
     for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
         good(j, hs256(HEAD, none[i]));
         assert_null(jwt_subject(j).at);
@@ -1019,6 +1024,39 @@ TEST(answers_are_bounded_and_say_how_long_they_are_fresh)
     fetch_free(f);
 }
 
+TEST(a_server_is_known_by_its_certificate)
+{
+    static const struct {
+        const char *name;
+        bool trusted;
+        const char *why;
+    } rows[] = {
+        { "IP:127.0.0.1", true, "127.0.0.1: it answered with status 204" },
+        { "IP:127.0.0.1", false, "certificate" },
+        { "IP:127.0.0.2", true, "127.0.0.1" },
+    };
+    struct strings none = { 0 };
+    struct address_rules rules = { GUARD_OFF, &none };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct tls_receiver server = { .name = rows[i].name, .manner = TLS_ANSWERS };
+        tls_receiver_open(&server, folder);
+        struct transport way = { .tls = true, .http = HTTP_1_1, .tls_min = TLS_MIN_1_2 };
+        way.ca_file = rows[i].trusted ? server.certificate : NULL;
+        struct fetch *f = fetch_new(&way, &rules);
+        struct buf body = buf_new(100);
+        struct err e = { "" };
+        int64_t max_age;
+        char url[64];
+        snprintf(url, sizeof url, "https://127.0.0.1:%d/", server.port);
+        assert_false(fetch_get(f, url, &body, &max_age, &e));
+        assert_says(e.text, rows[i].why);
+        assert_int_equal(strstr(e.text, "status 204") != NULL, i == 0);
+        buf_free(&body);
+        fetch_free(f);
+        tls_receiver_close(&server);
+    }
+}
+
 #define SERVED(test) cmocka_unit_test_setup_teardown(test, begin_issuing, end_issuing)
 
 int main(void)
@@ -1049,6 +1087,7 @@ int main(void)
         SERVED(an_openid_configuration_says_where_the_keys_are),
         SERVED(a_fetch_that_hangs_is_broken_off_at_the_end),
         SERVED(urls_are_judged),
+        cmocka_unit_test(a_server_is_known_by_its_certificate),
         SERVED(answers_are_bounded_and_say_how_long_they_are_fresh),
     };
     return cmocka_run_group_tests(tests, begin, end);

@@ -63,6 +63,63 @@ static void check(struct verifier *v, const char *expected)
         fail_msg("%.*s, not %s", STR_ARG(said), expected);
 }
 
+/* ---- JSON Web Tokens ---- */
+
+#define JWT_YAML "scheme: jwt, jwt: {secrets: [a-secret-of-these-tokens-which-is-long-enough-01], needs_exp: false}"
+#define JWT      "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm5hIn0.JEPkyaVI58YLcmWv9fyVypeLD2zhRQinNtSZPYTLahY"
+
+TEST(a_token_says_whose_request_it_is)
+{
+    static const char *const yamls[] = { "{" JWT_YAML "}",
+                                         "any: [{scheme: bearer, secrets: [a-token-of-some-length]}, {" JWT_YAML "}]",
+                                         "all: [{scheme: address, allow: [192.0.2.0/24]}, {" JWT_YAML "}]" };
+    for (size_t i = 0; i < sizeof yamls / sizeof *yamls; i++) {
+        struct err why;
+        struct verifier *v = verifier(yamls[i]);
+        verifier_start(v);
+        assert_true(verifier_ready(v, &why));
+        assert_true(verifier_by_head(v));
+        request_new("192.0.2.1", NULL);
+        check(v, "missing");
+        add("Authorization", "Bearer " JWT);
+        check(v, "anna");
+        assert_null(verifier_check(v, &request).why);
+        request_new("192.0.2.1", NULL);
+        add("Authorization", "Bearer " JWT "=");
+        check(v, i == 1 ? "mismatch" : "malformed"); /* which says more: it is none of bearer's tokens */
+        if (i != 1)
+            assert_string_equal(verifier_check(v, &request).why, "its signature is no base64url");
+        request_new("192.0.2.1", NULL);
+        add("Authorization", "Basic " JWT);
+        check(v, "malformed");
+        assert_true(str_eq(verifier_challenge(v), STR("Bearer")));
+        verifier_free(v);
+    }
+    struct verifier *v = verifier("{header: X-Token, " JWT_YAML "}");
+    request_new("192.0.2.1", NULL);
+    add("X-Token", JWT);
+    check(v, "anna");
+    assert_true(verify_reads_header(&options, STR("x-token")));
+    verifier_free(v);
+}
+
+TEST(without_the_keys_of_tokens_it_cannot_be_told_yet)
+{
+    struct err why = { "" };
+    struct verifier *v = verifier("any: [{scheme: bearer, secrets: [a-token-of-some-length]}, "
+                                  "{scheme: jwt, jwt: {keys_url: 'http://127.0.0.1:1/', plain_http: true}}]");
+    verifier_start(v);
+    assert_false(verifier_ready(v, &why));
+    assert_non_null(strstr(why.text, "the keys of tokens"));
+    request_new("192.0.2.1", NULL);
+    add("Authorization", "Bearer " JWT);
+    check(v, "awaited");
+    request_new("192.0.2.1", NULL);
+    add("Authorization", "Bearer a-token-of-some-length");
+    check(v, "1#1");
+    verifier_free(v);
+}
+
 /* ---- users ---- */
 
 #define USERS                                                                                                          \
@@ -365,6 +422,13 @@ TEST(what_does_not_go_together)
           "verify.query: scheme bearer reads nothing in the URL" },
         { "scheme: bearer\nallow: [10.0.0.0/8]\nsecrets: [a-token-of-some-length]",
           "verify.allow: scheme bearer does not look at addresses" },
+        { "scheme: bearer\njwt: {issuer: [somebody]}\nsecrets: [a-token-of-some-length]",
+          "verify.jwt: scheme bearer looks at no tokens of that kind" },
+        { "scheme: jwt\nsecrets: [a-token-of-some-length]", "verify.jwt.keys_url: is missing, and so are openid" },
+        { "any: [{scheme: jwt, jwt: {secrets: [a-token-of-some-length]}}]",
+          "verify.any[0].jwt.secrets[0]: has 22 characters, tokens by HS256 need 32" },
+        { "scheme: jwt\njwt: {keys_url: 'https://issuer.example/'}\nsecrets: [a-token-of-some-length]",
+          "verify.secrets: scheme jwt checks none, so secrets make no sense (those that sign tokens stand in `jwt`)" },
         { "scheme: address", "verify.allow: scheme address needs at least one network" },
         { "scheme: address\nallow: [10.0.0.0/8]\nsecrets: [a-token-of-some-length]", "secrets make no sense" },
         { "scheme: address\nallow: [10.0.0.0/8, localhost]", "verify.allow: \"localhost\" is no address, network" },
@@ -479,6 +543,8 @@ TEST(ends)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_token_says_whose_request_it_is),
+        cmocka_unit_test(without_the_keys_of_tokens_it_cannot_be_told_yet),
         cmocka_unit_test(users),
         cmocka_unit_test(what_is_no_user),
         cmocka_unit_test(keys),

@@ -119,6 +119,27 @@ TEST(users_and_keys)
     client_close(&c);
 }
 
+#define JWT "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm5hIn0.JEPkyaVI58YLcmWv9fyVypeLD2zhRQinNtSZPYTLahY"
+
+TEST(json_web_tokens)
+{
+    live_open(
+        "verify: {scheme: jwt, jwt: {secrets: [a-secret-of-these-tokens-which-is-long-enough-01], needs_exp: false}}");
+    live_refused("/", UPGRADE, 401, "could not be verified");
+    live_refused("/", UPGRADE "Authorization: Bearer x" JWT "\r\n", 401, "could not be verified");
+    struct client c = live_listener("/", UPGRADE "Authorization: Bearer " JWT "\r\n", 101);
+    client_close(&c);
+    c = live_listener(
+        "/",
+        UPGRADE
+        "Sec-WebSocket-Protocol: base64url.bearer.aqueduct.ZXlKaGJHY2lPaUpJVXpJMU5pSjkuZXlKemRXSWlPaUpoYm01aEluMC5KRVBreWFWSTU4WUxjbVd2OWZ5VnlwZUxEMnpoUlFpbk50U1pQWVRMYWhZ\r\n",
+        101);
+    client_close(&c);
+    live_close(NULL);
+    live_open("verify: {scheme: jwt, jwt: {keys_url: 'http://127.0.0.1:1/', plain_http: true}}");
+    live_refused("/", UPGRADE "Authorization: Bearer " JWT "\r\n", 503, "are not there yet");
+}
+
 /* An address says nothing of whose site a browser is at. */
 TEST(addresses_do_not_show_who_it_is)
 {
@@ -238,6 +259,7 @@ int main(void)
         LIVE(bad_requests),
         LIVE(tokens),
         LIVE(users_and_keys),
+        LIVE(json_web_tokens),
         LIVE(addresses_do_not_show_who_it_is),
         LIVE(token_in_query),
         LIVE(host_names),
