@@ -120,7 +120,7 @@ static bool http_keeps(struct http_source *s, struct path *p, const struct http_
 /* It is from who it claims to be; `key`: whose it is (struct verified). */
 static void http_is_verified(struct http_source *s, const struct path *p, struct str key)
 {
-    s->replies.verification = p->o->verify.scheme == VERIFY_NONE ? "none" : "verified";
+    s->replies.verification = verify_asks(&p->o->verify) == ASKS_NOTHING ? "none" : "verified";
     s->replies.key = key;
 }
 

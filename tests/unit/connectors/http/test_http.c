@@ -2323,6 +2323,19 @@ TEST(a_request_is_an_event)
     has_all(told(data), (const char *const[]){ "\"path\":\"/none/*\",", "\"status\":404", NULL });
 }
 
+/* Whose a request is, by the name of its secret. */
+TEST(an_event_tells_whose_a_request_is)
+{
+    char data[4096];
+    source_open(
+        "request_log: {requests: all}\n",
+        "  - {path: /in, verify: {scheme: bearer, secrets: [{name: crm, secret: token-number-0001}, token-number-0002]}}\n");
+    event_unref(accepted("/in", JSON RIGHT, "{}"));
+    has_all(told(data), (const char *const[]){ "\"verification\":\"verified\",\"key\":\"crm\",\"status\":202", NULL });
+    event_unref(accepted("/in", JSON WRONG, "{}"));
+    has_all(told(data), (const char *const[]){ "\"key\":\"#2\",\"status\":202", NULL });
+}
+
 TEST(requests_that_are_told_of)
 {
     char data[4096];
@@ -2512,6 +2525,7 @@ int main(void)
         CLEANED(a_limit_refuses_before_the_body),
         CLEANED(limits_of_those_behind_a_proxy),
         CLEANED(a_request_is_an_event),
+        CLEANED(an_event_tells_whose_a_request_is),
         CLEANED(requests_that_are_told_of),
         CLEANED(a_flood_is_told_by_its_number),
         CLEANED(secrets_in_paths_are_no_labels),
