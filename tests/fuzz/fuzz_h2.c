@@ -54,7 +54,7 @@ static void user_on_request(void *ctx, const struct http_request *r)
     (void)ctx;
     char first = r->path.n > 1 ? r->path.at[1] : 0;
     CHECK(r->body.at && r->body.n <= (first == 'm' ? LOWERED : MAX_BODY) && first != 'n');
-    CHECK(r->path.at[0] == '/' && http_header(r, "host", NULL).n);
+    CHECK(r->path.at[0] == '/' && (http_header(r, "host", NULL).n || !(play.ways & PREFACE))); /* HTTP/1.0 has none */
     for (size_t i = 0; i < r->header_count; i++)
         CHECK(r->headers[i].name.n && !memchr(r->headers[i].name.at, '\n', r->headers[i].name.n)
               && (!r->headers[i].value.n || !memchr(r->headers[i].value.at, '\r', r->headers[i].value.n)));
