@@ -343,17 +343,45 @@ TEST(all_of_several)
     verifier_free(v);
 }
 
+/* Of Standard Webhooks, by a key that is a text. */
+static void add_signed(const char *secret, const char *id)
+{
+    static char time[24], signature[128];
+    struct hmac *key = hmac_new(str_of(secret));
+    unsigned char mac[SHA256_BYTES];
+    struct buf b = buf_new(sizeof signature);
+    snprintf(time, sizeof time, "%lld", (long long)(clock_wall_ms() / 1000));
+    const struct str parts[] = { str_of(id), STR("."), str_of(time), STR("."), STR(BODY) };
+    hmac_sign(key, parts, 5, mac);
+    buf_add_c(&b, "v1,");
+    base64_add(&b, (struct str){ (const char *)mac, sizeof mac });
+    snprintf(signature, sizeof signature, "%s", buf_c(&b));
+    add("webhook-id", id);
+    add("webhook-timestamp", time);
+    add("webhook-signature", signature);
+    buf_free(&b);
+    hmac_free(key);
+}
+
 /* The id is that of the signature which vouches for it, in whatever order they are written. */
 TEST(the_id_is_the_best_signed_one)
 {
     static const char *const orders[] = {
-        "all: [" SIGNED ", {scheme: standard, secrets: [a-key-that-signs-nothing-here]}]\n",
-        "all: [{scheme: standard, secrets: [a-key-that-signs-nothing-here]}, " SIGNED "]\n",
+        "all: [" SIGNED ", {scheme: standard, secrets: [a-key-that-signs-both-of-them]}]\n",
+        "all: [{scheme: standard, secrets: [a-key-that-signs-both-of-them]}, " SIGNED "]\n",
     };
     for (size_t i = 0; i < 2; i++) {
-        verifier_free(verifier(orders[i]));
+        struct verifier *v = verifier(orders[i]);
         assert_int_equal(verify_covers(&options), COVER_ID_BODY);
         assert_string_equal(verify_name(&options), "standard");
+        request_signed("10.0.0.1:1");
+        check(v, "missing");
+        add_signed("a-key-that-signs-both-of-them", "the-signed-id");
+        check(v, i == 0 ? "1#2" : "1#1");
+        assert_true(str_eq(verifier_id(v, &request), STR("the-signed-id")));
+        assert_true(verifier_vouches(v, &request, "webhook-id"));
+        assert_false(verifier_vouches(v, &request, "X-GitHub-Delivery"));
+        verifier_free(v);
     }
 }
 
