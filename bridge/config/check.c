@@ -451,9 +451,9 @@ static void check_admin(const struct check *k)
     const struct admin_config *a = &k->c->admin;
     const struct node *n = check_either(node_get(k->root, "admin"), k->root);
     struct where at = { .key = STR("admin") };
-    if (!listener_check(&a->tokens, &a->verify, &e))
-        fault_say_at_key(k->out, n, &at, e.text);
     const struct tls_options tls = admin_tls(a);
+    if (!listener_check(&a->tokens, &a->verify, &e) || !verify_fits_tls(&a->verify, &tls, &e))
+        fault_say_at_key(k->out, n, &at, e.text);
     if (!tls_fits(&tls, &e))
         problem_at(k->out, n, &at, "%s", e.text);
 }

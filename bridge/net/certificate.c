@@ -52,14 +52,14 @@ static bool certificate_is_edge(char c, bool of_subject)
 
 bool certificate_check_rule(const char *rule, bool of_subject, struct err *e)
 {
+    if (of_subject && !strchr(rule, '='))
+        return err_set(e, "\"%.64s\" is no subject, such as CN=sender,O=Example", rule);
     for (const char *c = strchr(rule, '*'); c; c = strchr(c + 1, '*'))
         if (!certificate_is_edge(c == rule ? '\0' : c[-1], of_subject) || !certificate_is_edge(c[1], of_subject))
             return err_set(e, "\"%.64s\": a * stands for a whole label, as in %s", rule,
                            of_subject ? "CN=*,O=Example" : "*.example.com");
     if (strcmp(rule, "*") == 0 || !*rule)
         return err_set(e, "\"%.64s\" is no rule: leave it away where every certificate of the CA is taken", rule);
-    if (of_subject && !strchr(rule, '='))
-        return err_set(e, "\"%.64s\" is no subject, such as CN=sender,O=Example", rule);
     return true;
 }
 

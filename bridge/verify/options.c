@@ -19,6 +19,12 @@ static const char options_tolerance[] = "How far the signed time may be from our
 static const char options_allow[] = "Scheme address: networks (10.0.0.0/8, 2001:db8::/32), addresses, or unix for who "
                                     "comes by a unix socket.";
 static const char options_jwt[] = "Scheme jwt: whose tokens are accepted, and what they must say.";
+static const char options_subject[] =
+    "Scheme certificate: subjects, of which the certificate has one (CN=sender,O=Example); a * stands for a whole label. "
+    "Default: all.";
+static const char
+    options_san[] = "Scheme certificate: DNS names, URIs and addresses of mail, of which the certificate has one "
+                    "(*.example.com, spiffe://example.com/sa/a). Default: all.";
 static const char options_any[] = "Several of these, of which one will do, the first that fits; an entry may also be "
                                   "`all` of some.";
 static const char options_all[] = "Several of these, all of which must fit: an address and a signature.";
@@ -31,7 +37,9 @@ static const char options_all[] = "Several of these, all of which must fit: an a
         OPTION(struct verify_options, header, .doc = options_header),                                                  \
         OPTION(struct verify_options, query, .doc = options_query),                                                    \
         OPTION(struct verify_options, allow, .doc = options_allow),                                                    \
-        OPTION_GROUP(struct verify_options, jwt, jwt_rows, .doc = options_jwt), __VA_ARGS__
+        OPTION_GROUP(struct verify_options, jwt, jwt_rows, .doc = options_jwt),                                        \
+        OPTION(struct verify_options, subject, .doc = options_subject),                                                \
+        OPTION(struct verify_options, san, .doc = options_san), __VA_ARGS__
 
 #define VERIFY_PARTS(field, rows, text)                                                                                \
     {                                                                                                                  \
@@ -55,13 +63,18 @@ VERIFY_ROWS(verify_head, table_head_names, VERIFY_OWN, );
 
 const char *verify_first_option(const struct verify_options *o)
 {
-    return o->secrets.count          ? "secrets"
-           : o->header && *o->header ? "header"
-           : o->query && *o->query   ? "query"
-           : o->tolerance.ms         ? "tolerance"
-           : o->allow.count          ? "allow"
-           : jwt_is_given(&o->jwt)   ? "jwt"
-                                     : NULL;
+    const struct {
+        const char *key;
+        bool set;
+    } options[] = {
+        { "secrets", o->secrets.count },  { "header", o->header && *o->header }, { "query", o->query && *o->query },
+        { "tolerance", o->tolerance.ms }, { "allow", o->allow.count },           { "subject", o->subject.count },
+        { "san", o->san.count },          { "jwt", jwt_is_given(&o->jwt) },
+    };
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        if (options[i].set)
+            return options[i].key;
+    return NULL;
 }
 
 bool verify_is_set(const struct verify_options *o)
@@ -90,6 +103,18 @@ bool verify_reads_header(const struct verify_options *o, struct str name)
 bool verify_reads_query(const struct verify_options *o, struct str name)
 {
     return (o->query && *o->query && str_eq(name, str_of(o->query))) || options_part_reads(o, name, verify_reads_query);
+}
+
+bool verify_fits_tls(const struct verify_options *o, const struct tls_options *tls, struct err *e)
+{
+    const struct list *lists[] = { &o->any, &o->all };
+    for (size_t k = 0; k < 2; k++)
+        for (size_t i = 0; i < lists[k]->count; i++)
+            if (!verify_fits_tls((const struct verify_options *)lists[k]->at + i, tls, e))
+                return false;
+    return o->scheme == VERIFY_UNSET || !table_scheme(o->scheme)->takes_rules || tls_asks(tls)
+           || err_set(e, "verify: scheme %s needs tls_client_ca: no client is asked for a certificate",
+                      table_name(o->scheme));
 }
 
 bool verify_check_name(const char *header, struct err *e)

@@ -2,6 +2,7 @@
 /* The options that choose how requests are verified, and what follows from them alone. Any thread. */
 #pragma once
 #include "bridge/auth/secret.h"
+#include "bridge/net/tls.h"
 #include "bridge/verify/cover.h"
 #include "bridge/verify/jwt_options.h"
 #include "bridge/verify/table.h"
@@ -13,11 +14,14 @@ struct verify_options { /* `verify:` as the user wrote it: one scheme, or severa
     struct duration tolerance;
     struct strings allow;
     struct jwt_options jwt;
+    struct strings subject, san;
     struct list any, all; /* of struct verify_options */
 };
 /* For requests with a body, which may be signed; for those without one. */
 extern const struct option verify_rows[], verify_head_rows[];
 
+/* Does it look at the client's certificate? Then `tls` must ask for one, or *e says so. */
+bool verify_fits_tls(const struct verify_options *o, const struct tls_options *tls, struct err *e);
 bool verify_is_set(const struct verify_options *o);
 /* The key of an option of one scheme that is set, `scheme` apart; NULL: there is none. */
 const char *verify_first_option(const struct verify_options *o);

@@ -58,6 +58,7 @@ struct scheme {
     bool takes_query, takes_allow, takes_jwt;
     bool needs_names; /* of its secrets */
     /* Reads options of its own into v->own, once, before any secret; close() frees that. NULL: there is nothing to do. */
+    bool takes_rules; /* of certificates, for which its listener must ask */
     bool (*open)(struct verifier *v, const struct verify_options *o, struct err *e);
     void (*close)(struct verifier *v);
     /* Begins what goes on beside requests, and says whether there is what they are checked with; as verifier_start and

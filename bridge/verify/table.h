@@ -12,6 +12,7 @@
     SCHEME(BASIC, basic, "a user and a password (RFC 7617), of secrets whose `name` is the user")                      \
     SCHEME(API_KEY, api_key, "a key in the header X-API-Key, in another, or in a parameter of the URL (`query`)")      \
     SCHEME(ADDRESS, address, "no secret, but an address within the networks of `allow`")                               \
+    SCHEME(CERTIFICATE, certificate, "a TLS certificate of a CA in tls_client_ca, by `subject` and `san`")             \
     SCHEME(NONE, none, "nothing, everybody may send")
 #define VERIFY_SCHEMES(SCHEME) SIGNATURE_STYLES(SCHEME) VERIFY_OWN(SCHEME)
 

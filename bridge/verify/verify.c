@@ -50,6 +50,13 @@ static bool verify_check_allow(const struct verifier *v, const struct verify_opt
            || err_set(e, "%s.allow: scheme %s needs at least one network", v->place, table_name(o->scheme));
 }
 
+static bool verify_check_rules(const struct verifier *v, const struct verify_options *o, struct err *e)
+{
+    return v->scheme->takes_rules || o->subject.count + o->san.count == 0
+           || err_set(e, "%s.%s: scheme %s looks at no certificate: leave it away", v->place,
+                      o->subject.count ? "subject" : "san", table_name(o->scheme));
+}
+
 /* Can the log and metrics show it? */
 static bool verify_check_secret_name(const struct verifier *v, const char *name, struct err *e)
 {
@@ -93,7 +100,7 @@ static bool verify_fill(struct verifier *v, const struct verify_options *o, stru
     v->by_head = v->scheme->by_head;
     v->decoded = buf_new(DECODED_BYTES);
     if (!verify_set_places(v, o, e) || !verify_set_tolerance(v, o, e) || !verify_check_allow(v, o, e)
-        || !verify_check_jwt(v, o, e))
+        || !verify_check_jwt(v, o, e) || !verify_check_rules(v, o, e))
         return false;
     return (!v->scheme->open || v->scheme->open(v, o, e)) && verify_add_secrets(v, o, e);
 }

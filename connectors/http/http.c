@@ -386,7 +386,8 @@ static bool http_check_told(const struct http_source *s, const struct path_optio
 /* Is the i-th path right, also beside those before it? */
 static bool http_check_path(const struct http_source *s, const struct path_options *paths, size_t i, struct err *e)
 {
-    if (!path_check(&paths[i], e) || !http_check_told(s, &paths[i], e))
+    const struct tls_options tls = http_tls_options(&s->server_options);
+    if (!path_check(&paths[i], e) || !verify_fits_tls(&paths[i].verify, &tls, e) || !http_check_told(s, &paths[i], e))
         return false;
     for (size_t k = 0; k < i; k++)
         if (!http_check_pair(s, &paths[k], &paths[i], e))

@@ -476,7 +476,7 @@ static bool websocket_check(const struct sink *base, struct err *e)
         return false;
     if (!s->path || s->path[0] != '/')
         return err_set(e, "path must begin with /");
-    if (!listener_check(&s->tokens, &s->verify_options, e))
+    if (!listener_check(&s->tokens, &s->verify_options, e) || !verify_fits_tls(&s->verify_options, &tls, e))
         return false;
     if (s->max_buffered.n < s->buffer.n)
         return err_set(

@@ -252,6 +252,8 @@ SAMPLES = {     # (type, option): a value for it, where not any text will do, an
     ("http", "paths[].verify.tolerance"): {"scheme": "standard", "tolerance": "1m"},
     ("http", "paths[].verify.query"): {"scheme": "api_key", "query": "key"},
     ("http", "paths[].verify.allow"): NEAR | {"secrets": []},
+    ("http", "paths[].verify.subject"): {"scheme": "certificate", "secrets": ..., "subject": ["CN=a"]},
+    ("http", "paths[].verify.san"): {"scheme": "certificate", "secrets": ..., "san": ["*.example.com"]},
     ("http", "paths[].verify.any"): {"scheme": ..., "secrets": ..., "any": [NEAR, {"all": [NEAR, NEAR]}]},
     ("http", "paths[].verify.all"): {"scheme": ..., "secrets": ..., "all": [NEAR, NEAR]},
     ("http", "paths[].cloudevents"): {"cloudevents": "none"},
@@ -304,6 +306,8 @@ SAMPLES = {     # (type, option): a value for it, where not any text will do, an
     ("websocket", "verify.secrets[].until"): {"until": "2099-01-01"},
     ("websocket", "verify.query"): {"scheme": "api_key", "query": "key"},
     ("websocket", "verify.allow"): NEAR | {"secrets": []},
+    ("websocket", "verify.subject"): {"scheme": "certificate", "secrets": ..., "subject": ["CN=a"]},
+    ("websocket", "verify.san"): {"scheme": "certificate", "secrets": ..., "san": ["*.example.com"]},
     ("websocket", "verify.any"): {"scheme": ..., "secrets": ..., "any": [NEAR, {"all": [NEAR, NEAR]}]},
     ("websocket", "verify.all"): {"scheme": ..., "secrets": ..., "all": [NEAR, NEAR]},
     ("websocket", "origins"): {"origins": ["https://a.example"]},
@@ -349,7 +353,7 @@ def test_check_takes_every_option_of_the_help(run):
     seen, wrong = set(), []
     for section, kind, option, about in options_of(run):
         right = MAPPED[kind] if kind in MAPPED and OF_MAP.match(option) else TOKENS[kind] if OF_TOKENS.match(option) else LISTENERS.get(re.match(r"\w+(\[])?", option)[0], RIGHT[kind])
-        entry = json.loads(json.dumps(right))
+        entry = json.loads(json.dumps(right)) | (MUTUAL if re.search(r"verify\.(subject|san)$", option) else {})
         place = entry
         for step in option.split(".")[:-1]:
             place, name = place.setdefault(step.removesuffix("[]"), {}), step.removesuffix("[]")

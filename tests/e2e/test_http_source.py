@@ -491,6 +491,7 @@ def test_senders_show_certificates_and_ours_is_replaced(local_bridge):
     for name in ("ca", "one", "two"):
         self_signed(folder, name)
     of_authority(folder, "shop", "DNS:shop.example.com")
+    of_authority(folder, "other", "DNS:other.example.org")
     daemon = local_bridge.run("""
 sources:
   hooks:
@@ -500,12 +501,13 @@ sources:
     tls_key: $FOLDER/one.key
     tls_client_ca: $FOLDER/ca.crt
     paths:
-      - {path: /v1, verify: {scheme: none}}
+      - {path: /v1, verify: {scheme: certificate, san: ["*.example.com"]}}
 routes:
   - topic: $EVENTS
 """)
     url, shop = f"https://127.0.0.1:{daemon.port('hooks')}/v1", ("--cert", "shop.crt", "--key", "shop.key")
     assert curl(folder, url, "one.crt", *shop) == 202
+    assert curl(folder, url, "one.crt", "--cert", "other.crt", "--key", "other.key") == 401
     assert curl(folder, url, "one.crt") == 0
     assert 'msg="no TLS handshake"' in daemon.log() and "peer did not return a certificate" in daemon.log()
     context = ssl.create_default_context(cafile=folder / "one.crt")

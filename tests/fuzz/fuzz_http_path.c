@@ -29,7 +29,7 @@ static struct verify_options options_of(enum verify_scheme scheme)
         o.allow = (struct strings){ networks, 1 };
     else if (scheme == VERIFY_JWT)
         o.jwt.secrets = (struct secrets){ &secret, 1 };
-    else
+    else if (scheme != VERIFY_CERTIFICATE)
         o.secrets = (struct secrets){ &secret, 1 };
     if (scheme == VERIFY_HMAC_HEX || scheme == VERIFY_HMAC_BASE64)
         o.header = header;

@@ -531,9 +531,9 @@ TEST(bad_options)
 
 TEST(schemes_are_named_in_the_options)
 {
-    static const char *const names[VERIFY_COUNT] = { NULL,       "standard", "github",      "stripe", "slack",
-                                                     "langfuse", "hmac_hex", "hmac_base64", "bearer", "jwt",
-                                                     "basic",    "api_key",  "address",     "none" };
+    static const char *const names[VERIFY_COUNT] = { NULL,       "standard", "github",      "stripe",      "slack",
+                                                     "langfuse", "hmac_hex", "hmac_base64", "bearer",      "jwt",
+                                                     "basic",    "api_key",  "address",     "certificate", "none" };
     char yaml[64];
     for (int i = VERIFY_UNSET + 1; i < VERIFY_COUNT; i++) {
         struct verify_options o = { 0 };
@@ -546,7 +546,7 @@ TEST(schemes_are_named_in_the_options)
     char *problem = options_problem(verify_rows, &o, "scheme: hmac\n");
     assert_non_null(strstr(
         problem,
-        "is not one of standard, github, stripe, slack, langfuse, hmac_hex, hmac_base64, bearer, jwt, basic, api_key, address, none"));
+        "is not one of standard, github, stripe, slack, langfuse, hmac_hex, hmac_base64, bearer, jwt, basic, api_key, address, certificate, none"));
     free(problem);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Who may send: users, keys and addresses; several schemes together; whose request it was. */
 #include <stdio.h>
+#include <openssl/x509v3.h>
 #include <stdlib.h>
 #include "bridge/lib/crypto.h"
 #include "bridge/verify/show.h"
@@ -464,6 +465,13 @@ TEST(what_does_not_go_together)
         { "any: [" BEARER "]\nscheme: bearer", "verify.scheme: stands beside any: put it into an entry of any" },
         { "all: [" BEARER "]\nheader: X", "verify.header: stands beside all" },
         { "any: [" BEARER "]\nall: [" BEARER "]", "verify.all: stands beside any" },
+        { "scheme: certificate\nsecrets: [a-token-of-some-length]", "secrets make no sense" },
+        { "scheme: certificate\nsan: ['*.example.com', 'a*']",
+          "verify.san[1]: \"a*\": a * stands for a whole label, as in *.example.com" },
+        { "scheme: certificate\nsubject: ['*.example.com']",
+          "verify.subject[0]: \"*.example.com\" is no subject, such as CN=sender,O=Example" },
+        { "scheme: none\nsan: [a.example.com]", "verify.san: scheme none looks at no certificate: leave it away" },
+        { "any: [" BEARER "]\nsubject: ['CN=a']", "verify.subject: stands beside any" },
         { "any: [" BEARER ", {scheme: bearer}]", "verify.any[1].secrets: scheme bearer needs at least one secret" },
         { "any: [" BEARER ", {all: [" NEAR ", {scheme: github, secrets: [x]}]}]",
           "verify.any[1].all[1].secrets[0]: has 1 character" },
