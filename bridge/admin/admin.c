@@ -178,6 +178,8 @@ void admin_run(struct admin *a, int wake_fd, int wait_ms)
                              { .fd = pages ? http_server_fd(pages) : -1, .events = POLLIN },
                              { .fd = a->control ? http_server_fd(a->control) : -1, .events = POLLIN } };
     poll(fds, 4, wait_ms);
+    if (a->pages.verifier)
+        verifier_refresh(a->pages.verifier, "admin");
     if (pages)
         http_server_run(pages, -1, 0);
     if (a->control)

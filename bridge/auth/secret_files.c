@@ -8,7 +8,7 @@
 
 void secret_files_open(struct secret_files *f, const struct secrets *written)
 {
-    *f = (struct secret_files){ .written = written };
+    *f = (struct secret_files){ .written = *written };
     for (size_t i = 0; i < written->count; i++) {
         struct str rest = str_of(written->at[i].written), path;
         while (rest.at && expand_next_file(&rest, &path)) {
@@ -49,9 +49,9 @@ static char *secret_files_expand(const char *written, struct err *e)
 /* A list whose texts that come from files are its own; false with *e, and there is none. */
 static bool secret_files_read(const struct secret_files *f, struct secrets *out, struct err *e)
 {
-    size_t n = f->written->count;
+    size_t n = f->written.count;
     *out = (struct secrets){ mem_alloc(n * sizeof *out->at), n };
-    memcpy(out->at, f->written->at, n * sizeof *out->at);
+    memcpy(out->at, f->written.at, n * sizeof *out->at);
     for (size_t i = 0; i < n; i++)
         if (out->at[i].written)
             out->at[i].text = NULL;

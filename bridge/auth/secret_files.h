@@ -8,8 +8,8 @@
 #include "bridge/auth/secret.h"
 #include "bridge/lib/watch.h"
 
-struct secret_files {              /* zeroed: none */
-    const struct secrets *written; /* as the configuration has them, borrowed */
+struct secret_files {       /* zeroed: none */
+    struct secrets written; /* as the configuration has them, borrowed */
     struct watch watch;
     struct secrets now; /* what was read since then; none: nothing was */
 };

@@ -54,8 +54,10 @@ void watch_begin(struct watch *w)
 
 bool watch_has_news(struct watch *w)
 {
+    if (w->count == 0)
+        return false;
     bool asked = w->asked != atomic_load(&watch_asked);
-    if (w->count == 0 || (!asked && clock_mono_ms() < w->look_ms))
+    if (!asked && clock_mono_ms() < w->look_ms)
         return false;
     uint64_t before = w->seen, taken = w->taken;
     watch_begin(w);

@@ -5,6 +5,7 @@
  * options, `aqueduct help`, the JSON Schema and the fuzzer. The styles of signatures need no code: they are rows of
  * bridge/auth/signature.c, all verified by signed.c. `any` and `all` are schemes as well, whose verifier has parts. */
 #pragma once
+#include "bridge/auth/secret_files.h"
 #include "bridge/auth/signature.h"
 #include "bridge/lib/err.h"
 #include "bridge/net/http/http.h"
@@ -24,14 +25,15 @@ struct verifier { /* a scheme with its secrets, or some of them together */
     const struct signature_style *style; /* NULL: the scheme is none of them */
     enum cover covers;                   /* what a verified request vouches for */
     enum asks asks;
-    bool by_head;             /* `check` needs the head alone */
-    char place[VERIFY_PLACE]; /* for errors: "verify.any[1]" */
-    const char *header;       /* named by the user, borrowed from the options; NULL: the scheme's own */
-    const char *query;        /* a parameter of the URL; NULL: none */
-    int64_t tolerance_s;      /* between the signed time and ours */
-    struct secrets secrets;   /* of the options */
-    size_t adding;            /* which of them add_secret is given */
-    int64_t turn_ms;          /* wall clock: when the next of them ends; INT64_MAX: none does */
+    bool by_head;              /* `check` needs the head alone */
+    char place[VERIFY_PLACE];  /* for errors: "verify.any[1]" */
+    const char *header;        /* named by the user, borrowed from the options; NULL: the scheme's own */
+    const char *query;         /* a parameter of the URL; NULL: none */
+    int64_t tolerance_s;       /* between the signed time and ours */
+    struct secrets secrets;    /* of the options */
+    struct secret_files files; /* where they come from files: what those say by now */
+    size_t adding;             /* which of them add_secret is given */
+    int64_t turn_ms;           /* wall clock: when the next of them ends; INT64_MAX: none does */
     struct tokens *tokens, *ended;
     struct key **keys;
     struct mac *macs;             /* one per key, of the message at hand */
@@ -56,9 +58,9 @@ struct scheme {
     bool by_head;      /* `check` needs the head alone, and runs before the body is read */
     /* Options that only some schemes have. */
     bool takes_query, takes_allow, takes_jwt;
+    bool takes_rules; /* of certificates, for which its listener must ask */
     bool needs_names; /* of its secrets */
     /* Reads options of its own into v->own, once, before any secret; close() frees that. NULL: there is nothing to do. */
-    bool takes_rules; /* of certificates, for which its listener must ask */
     bool (*open)(struct verifier *v, const struct verify_options *o, struct err *e);
     void (*close)(struct verifier *v);
     /* Begins what goes on beside requests, and says whether there is what they are checked with; as verifier_start and

@@ -88,6 +88,7 @@ static bool verify_add_secrets(struct verifier *v, const struct verify_options *
         if (!verify_check_secret_name(v, o->secrets.at[i].name, e))
             return err_prefix(e, "%s.secrets[%zu].name", v->place, i);
     v->secrets = o->secrets;
+    secret_files_open(&v->files, &o->secrets);
     return !takes || scheme_load(v, clock_wall_ms(), e);
 }
 
@@ -201,6 +202,7 @@ void verifier_free(struct verifier *v)
         if (v->scheme->close)
             v->scheme->close(v);
     }
+    secret_files_close(&v->files);
     buf_free(&v->decoded);
     buf_free(&v->challenge);
     free(v);
@@ -220,6 +222,36 @@ bool verifier_ready(const struct verifier *v, struct err *why)
         if (!verifier_ready(v->parts[i], why))
             return false;
     return !v->scheme->ready || v->scheme->ready(v, why);
+}
+
+/* ---- secrets of files ---- */
+
+/* All of them, or, with *e, none. */
+static bool verifier_take(void *ctx, const struct secrets *now, struct err *e)
+{
+    struct verifier *v = ctx;
+    struct secrets before = v->secrets;
+    v->secrets = *now;
+    if (scheme_load(v, clock_wall_ms(), e))
+        return true;
+    v->secrets = before;
+    CHECK(scheme_load(v, clock_wall_ms(), NULL)); /* they were taken before */
+    return false;
+}
+
+void verifier_refresh(struct verifier *v, const char *of)
+{
+    for (size_t i = 0; i < v->part_count; i++)
+        verifier_refresh(v->parts[i], of);
+    secret_files_turn(&v->files, verifier_take, v, of);
+}
+
+bool verifier_follows(const struct verifier *v)
+{
+    bool follows = secret_files_any(&v->files);
+    for (size_t i = 0; i < v->part_count && !follows; i++)
+        follows = verifier_follows(v->parts[i]);
+    return follows;
 }
 
 /* ---- requests ---- */

@@ -29,6 +29,9 @@ void verifier_start(struct verifier *v);
 /* False with *why: there is nothing yet to check requests with (REFUSAL_AWAITED). Any thread. */
 bool verifier_ready(const struct verifier *v, struct err *why);
 void verifier_free(struct verifier *v); /* accepts NULL; wipes the secrets' copies */
+/* Takes over the secrets that files say by now; before a check, and now and then. `of`: whose verifier it is, for the log. */
+void verifier_refresh(struct verifier *v, const char *of);
+bool verifier_follows(const struct verifier *v); /* do any of its secrets come from files? */
 /* True: the head says all of it, verifier_check needs no body. */
 bool verifier_by_head(const struct verifier *v);
 /* As much as the head says, before the body is read. Let in so far, not by_head: the body has the last word. */

@@ -8,6 +8,7 @@
 #include "bridge/connector.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/watch.h"
 #include "bridge/net/listen.h"
 #include "connectors/http/called.h"
 #include "connectors/http/path_check.h"
@@ -29,6 +30,8 @@ struct http_source {
     struct list path_options; /* of struct path_options */
     /* from here on: not options */
     struct http_server *server;
+    bool follows; /* some of its secrets come from files */
+    int64_t refresh_ms;
     struct sandbox sandbox; /* if some path reads bodies */
     struct path *paths;
     size_t path_count;
@@ -308,6 +311,22 @@ static void http_stop(struct http_source *s)
 
 /* ---- the source ---- */
 
+/* Takes over the secrets that files say by now, once a second. */
+static void http_refresh(struct http_source *s)
+{
+    int64_t now = clock_mono_ms();
+    if (!s->follows || now < s->refresh_ms)
+        return;
+    s->refresh_ms = now + WATCH_LOOK_MS;
+    for (size_t i = 0; i < s->path_count; i++) {
+        if (!verifier_follows(s->paths[i].verifier))
+            continue;
+        char *of = str_join(s->base.id, " ", s->paths[i].label);
+        verifier_refresh(s->paths[i].verifier, of);
+        free(of);
+    }
+}
+
 static int http_read(struct source *base, int wake_fd, struct emission *out, size_t room, struct err *e)
 {
     struct http_source *s = (struct http_source *)base;
@@ -317,6 +336,9 @@ static int http_read(struct source *base, int wake_fd, struct emission *out, siz
     int64_t wait = http_expire(s);
     if ((s->exchanges.queued && room) || request_log_is_ready(&s->replies.log, room))
         wait = 0;
+    if (s->follows && wait > WATCH_LOOK_MS)
+        wait = WATCH_LOOK_MS;
+    http_refresh(s);
     http_server_run(s->server, wake_fd, (int)wait);
     size_t n = exchanges_take(&s->exchanges, out, room, base->room_bytes);
     return (int)(n + request_log_take(&s->replies.log, out + n, room - n));
@@ -514,6 +536,7 @@ static bool http_open_paths(struct http_source *s, struct err *e)
         struct path *p = &s->paths[s->path_count++];
         if (!path_open(p, &options[i], &s->sandbox, s->base.id, e))
             return err_prefix(e, "paths: %.100s", options[i].path);
+        s->follows = s->follows || verifier_follows(p->verifier);
         p->accepted = reply_counter(&s->replies, p, path_status(p));
         limits_add_path(s->limiter, &options[i].limits, p->label);
         verify_doubts(&options[i].verify, clock_wall_ms(), http_log_doubt, &(struct http_opened){ s, p });

@@ -398,6 +398,8 @@ static size_t websocket_work(struct sink *base, int wake_fd, struct duration wai
         ms = wait.ms;
     if (s->listeners[true] && ms > SSE_LONGEST_WAIT_MS)
         ms = SSE_LONGEST_WAIT_MS;
+    if (s->verifier)
+        verifier_refresh(s->verifier, s->base.id);
     http_server_run(s->server, wake_fd, (int)ms);
     cohorts_heartbeat(&s->cohorts);
     cohorts_flush(&s->cohorts, false);

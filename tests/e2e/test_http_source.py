@@ -549,3 +549,34 @@ routes:
     wait_for(lambda: "peer=192.0.2.7 " in daemon.log(), why=daemon.log)
     assert curl(local_bridge.folder, url, "/dev/null") == 0
     wait_for(lambda: 'msg="no PROXY header"' in daemon.log(), why=daemon.log)
+
+
+def test_secrets_are_replaced(local_bridge, receiver):
+    folder, first, second = local_bridge.folder, "a-first-token-of-some-length", "a-second-token-of-some-length"
+    for name, text in (("token", first), ("key", SECRET)):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o600)
+    daemon = local_bridge.run("""
+sources:
+  hooks:
+    type: http
+    listen: 127.0.0.1:0
+    paths:
+      - {path: /v1, verify: {scheme: bearer, secrets: ["${file:$FOLDER/token}"]}}
+routes:
+  - topic: $EVENTS
+sinks:
+  crm: {type: webhook, topics: [$EVENTS], url: "%s", secrets: ["${file:$FOLDER/key}"], retry: [50ms, 50ms, 50ms, 50ms]}
+""" % receiver.url)
+
+    def posts(token, ident):
+        return send(daemon, "/v1", b"{}", {"Authorization": f"Bearer {token}", "Content-Type": "application/json", "Idempotency-Key": ident}).status_code
+    assert (posts(first, "one"), posts(second, "two")) == (202, 401)
+    receiver.delivered({"one"})
+    (folder / "token").write_text(second)
+    (folder / "key").write_text(OTHER_SECRET)
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: posts(second, "two") == 202, why=daemon.log)
+    assert posts(first, "three") == 401
+    wait_for(lambda: "two" in receiver.ids(), why=daemon.log)
+    assert [r["why"] is None for r in receiver.all() if r["id"] in ("one", "two")] == [True, False]     # who knows the first key alone sees that it is another

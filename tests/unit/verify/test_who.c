@@ -3,10 +3,13 @@
 #include <stdio.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include "bridge/lib/crypto.h"
+#include "bridge/lib/watch.h"
 #include "bridge/verify/show.h"
 #include "bridge/verify/verify.h"
 #include "tests/support/connector.h"
+#include "tests/support/folder.h"
 #include "tests/support/test.h"
 
 #define BODY      "Hello, World!"
@@ -462,9 +465,6 @@ TEST(what_does_not_go_together)
         { "scheme: address\nallow: [10.0.0.0/8]\nsecrets: [a-token-of-some-length]", "secrets make no sense" },
         { "scheme: address\nallow: [10.0.0.0/8, localhost]", "verify.allow: \"localhost\" is no address, network" },
         { "scheme: address\nallow: [10.0.0.0/33]", "verify.allow: \"10.0.0.0/33\" is no address, network" },
-        { "any: [" BEARER "]\nscheme: bearer", "verify.scheme: stands beside any: put it into an entry of any" },
-        { "all: [" BEARER "]\nheader: X", "verify.header: stands beside all" },
-        { "any: [" BEARER "]\nall: [" BEARER "]", "verify.all: stands beside any" },
         { "scheme: certificate\nsecrets: [a-token-of-some-length]", "secrets make no sense" },
         { "scheme: certificate\nsan: ['*.example.com', 'a*']",
           "verify.san[1]: \"a*\": a * stands for a whole label, as in *.example.com" },
@@ -472,6 +472,9 @@ TEST(what_does_not_go_together)
           "verify.subject[0]: \"*.example.com\" is no subject, such as CN=sender,O=Example" },
         { "scheme: none\nsan: [a.example.com]", "verify.san: scheme none looks at no certificate: leave it away" },
         { "any: [" BEARER "]\nsubject: ['CN=a']", "verify.subject: stands beside any" },
+        { "any: [" BEARER "]\nscheme: bearer", "verify.scheme: stands beside any: put it into an entry of any" },
+        { "all: [" BEARER "]\nheader: X", "verify.header: stands beside all" },
+        { "any: [" BEARER "]\nall: [" BEARER "]", "verify.all: stands beside any" },
         { "any: [" BEARER ", {scheme: bearer}]", "verify.any[1].secrets: scheme bearer needs at least one secret" },
         { "any: [" BEARER ", {all: [" NEAR ", {scheme: github, secrets: [x]}]}]",
           "verify.any[1].all[1].secrets[0]: has 1 character" },
@@ -576,6 +579,112 @@ TEST(ends)
     clock_real();
 }
 
+/* ---- certificates ---- */
+
+static X509 *certificate(const char *cn, const char *names)
+{
+    X509 *x = X509_new();
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "O", MBSTRING_ASC, (const unsigned char *)"Example", -1, -1,
+                               0);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, (const unsigned char *)cn, -1, -1, 0);
+    X509_EXTENSION *san = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, names);
+    assert_non_null(san);
+    X509_add_ext(x, san, -1);
+    X509_EXTENSION_free(san);
+    return x;
+}
+
+TEST(certificates)
+{
+    static const struct {
+        const char *rules, *expected; /* of the certificate below */
+    } cases[] = {
+        { "scheme: certificate", "CN=shop,O=Example" },
+        { "{scheme: certificate, subject: ['CN=x,O=Example', 'CN=shop,O=Example']}", "CN=shop,O=Example" },
+        { "{scheme: certificate, subject: ['CN=*,O=Example']}", "CN=shop,O=Example" },
+        { "{scheme: certificate, subject: ['CN=x,O=Example']}", "mismatch" },
+        { "{scheme: certificate, san: [spiffe://example.com/shop, '*.example.com']}", "CN=shop,O=Example" },
+        { "{scheme: certificate, san: ['*.example.org']}", "mismatch" },
+        { "{scheme: certificate, subject: ['CN=*,O=Example'], san: ['*.example.org']}", "mismatch" },
+        { "{scheme: certificate, subject: ['CN=x,O=Example'], san: ['*.example.com']}", "mismatch" },
+        { "{all: [{scheme: address, allow: [10.0.0.0/8]}, {scheme: certificate}]}", "CN=shop,O=Example" },
+    };
+    X509 *x = certificate("shop", "DNS:shop.example.com,email:shop@example.org");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct verifier *v = verifier(cases[i].rules);
+        request_new("10.0.0.1:5000", NULL);
+        check(v, "missing");
+        request.certificate = x;
+        check(v, cases[i].expected);
+        assert_true(verifier_by_head(v));
+        verifier_free(v);
+    }
+    X509_free(x);
+}
+
+TEST(certificates_need_a_listener_that_asks)
+{
+    static const struct {
+        const char *yaml;
+        bool looks;
+    } cases[] = {
+        { "scheme: none", false },
+        { "scheme: certificate", true },
+        { "{any: [{scheme: address, allow: [unix]}, {scheme: certificate}]}", true },
+        { "{any: [{scheme: address, allow: [unix]}, {all: [{scheme: certificate}]}]}", true },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct err e = { "" };
+        verifier_free(verifier(cases[i].yaml));
+        assert_int_equal(verify_fits_tls(&options, &(struct tls_options){ .client = TLS_CLIENT_BY_CA }, &e),
+                         !cases[i].looks);
+        if (cases[i].looks)
+            assert_string_equal(e.text,
+                                "verify: scheme certificate needs tls_client_ca: no client is asked for a certificate");
+        assert_true(verify_fits_tls(&options, &(struct tls_options){ .client_ca = "ca.pem" }, &e));
+    }
+}
+
+/* ---- secrets that come from files ---- */
+
+static void write_secret(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+    assert_int_equal(chmod(path, 0600), 0);
+    watch_ask();
+}
+
+TEST(secrets_follow_their_files)
+{
+    char folder[FOLDER_BYTES], path[FOLDER_BYTES + 8], yaml[512];
+    folder_make(folder);
+    snprintf(path, sizeof path, "%s/secret", folder);
+    write_secret(path, "the first of the tokens\n");
+    snprintf(yaml, sizeof yaml,
+             "{any: [{scheme: api_key, secrets: [a key that stays as it is]}, {scheme: bearer, secrets: "
+             "[{name: crm, secret: '${file:%s}'}]}]}",
+             path);
+    struct verifier *v = verifier(yaml);
+    assert_true(verifier_follows(v));
+    request_new("10.0.0.1:5000", NULL);
+    add("Authorization", "Bearer the second of the tokens");
+    check(v, "mismatch");
+    write_secret(path, "the second of the tokens");
+    verifier_refresh(v, "test");
+    check(v, "crm");
+    write_secret(path, "too short");
+    verifier_refresh(v, "test");
+    check(v, "crm");
+    verifier_free(v);
+    v = verifier("{scheme: bearer, secrets: [a token that stays as it is]}");
+    assert_false(verifier_follows(v));
+    verifier_free(v);
+    folder_remove(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -594,6 +703,9 @@ int main(void)
         cmocka_unit_test(what_is_doubtful),
         cmocka_unit_test(what_a_client_shows),
         cmocka_unit_test(ends),
+        cmocka_unit_test(certificates),
+        cmocka_unit_test(certificates_need_a_listener_that_asks),
+        cmocka_unit_test(secrets_follow_their_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
