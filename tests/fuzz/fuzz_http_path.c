@@ -205,7 +205,7 @@ static void check_templates(const struct http_request *r, bool is_signed)
     with.path = STR("/v1/a%62");
     with.query = http_header(r, "query", NULL);
     int n = path_events(path, &with, &most, events, &origins, &status, &e);
-    CHECK(n == 1 || (n == -1 && (status == 400 || status == 413 || status == 415) && e.text[0]));
+    CHECK(n == 1 || (n == -1 && (status == 400 || status == 411 || status == 413 || status == 415) && e.text[0]));
     if (n < 1)
         return;
     CHECK(str_starts(events[0]->source, STR("/own")) && str_starts(events[0]->type, STR("t.ab.")));
