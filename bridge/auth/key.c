@@ -10,6 +10,7 @@ static const struct str key_private = { "whsk_", 5 }, key_public = { "whpk_", 5 
 struct key {
     enum key_kind kind;
     struct hmac *hmac;
+    size_t bytes; /* of its MACs */
     struct ed25519 *pair;
 };
 
@@ -65,7 +66,12 @@ static struct key *key_of_pair(struct str secret, enum key_use use, struct err *
     return pair ? key_of((struct key){ .kind = KEY_ED25519, .pair = pair }) : NULL;
 }
 
-struct key *key_new(struct str secret, bool boxed, enum key_use use, struct err *e)
+static struct key *key_of_hmac(struct hmac *hmac, enum hash hash)
+{
+    return key_of((struct key){ .kind = KEY_HMAC, .hmac = hmac, .bytes = hash_bytes(hash) });
+}
+
+struct key *key_new(struct str secret, bool boxed, enum hash hash, enum key_use use, struct err *e)
 {
     struct hmac *hmac = NULL;
     if (boxed && (str_starts(secret, key_private) || str_starts(secret, key_public)))
@@ -73,19 +79,19 @@ struct key *key_new(struct str secret, bool boxed, enum key_use use, struct err 
     if (boxed)
         hmac = secret_hmac(secret, e);
     else if (secret_check(secret, SECRET_LEAST, e))
-        hmac = hmac_new(secret);
-    return hmac ? key_of((struct key){ .kind = KEY_HMAC, .hmac = hmac }) : NULL;
+        hmac = hmac_new_by(hash, secret);
+    return hmac ? key_of_hmac(hmac, boxed ? HASH_SHA256 : hash) : NULL;
 }
 
-struct key *key_of_bytes(struct str bytes)
+struct key *key_of_bytes(enum hash hash, struct str bytes)
 {
-    return key_of((struct key){ .kind = KEY_HMAC, .hmac = hmac_new(bytes) });
+    return key_of_hmac(hmac_new_by(hash, bytes), hash);
 }
 
 struct key *key_new_unboxed(struct str secret)
 {
     struct buf decoded = buf_new(secret.n + 1);
-    struct key *k = base64_decode(&decoded, secret) ? key_of_bytes(buf_str(&decoded)) : NULL;
+    struct key *k = base64_decode(&decoded, secret) ? key_of_bytes(HASH_SHA256, buf_str(&decoded)) : NULL;
     if (decoded.at)
         crypto_wipe(decoded.at, decoded.cap);
     buf_free(&decoded);
@@ -113,16 +119,16 @@ size_t key_sign(struct key *k, const struct str *parts, size_t count, unsigned c
         return ED25519_SIGNATURE;
     }
     hmac_sign(k->hmac, parts, count, out);
-    return SHA256_BYTES;
+    return k->bytes;
 }
 
 bool key_verify(struct key *k, const struct str *parts, size_t count, struct str signature)
 {
-    unsigned char mac[SHA256_BYTES];
+    unsigned char mac[HASH_MOST];
     if (k->kind == KEY_ED25519)
         return ed25519_verify(k->pair, parts, count, signature);
     hmac_sign(k->hmac, parts, count, mac);
-    return crypto_equal(signature, (struct str){ (const char *)mac, sizeof mac });
+    return crypto_equal(signature, (struct str){ (const char *)mac, k->bytes });
 }
 
 void key_add_public(const struct key *k, struct buf *out)

@@ -12,13 +12,13 @@ enum key_use { KEY_SIGNS = 1, KEY_VERIFIES }; /* no zero on purpose */
 enum { KEY_SIGNATURE_MOST = 64 };             /* bytes of the longest signature */
 
 struct key;
-/* NULL with *e, which says what is wrong with the secret and nothing of itself. */
-struct key *key_new(struct str secret, bool boxed, enum key_use use, struct err *e);
+/* `hash`: of the HMAC, of what is not boxed. NULL with *e, which says what is wrong with the secret and nothing of itself. */
+struct key *key_new(struct str secret, bool boxed, enum hash hash, enum key_use use, struct err *e);
 /* People have Standard Webhooks secrets in base64 without whsec_ too: the key in that reading, of a secret that is good as
  * text. NULL: it has no such reading. */
 struct key *key_new_unboxed(struct str secret);
-struct key *key_of_bytes(struct str bytes); /* an HMAC key that is just these */
-void key_free(struct key *k);               /* accepts NULL */
+struct key *key_of_bytes(enum hash hash, struct str bytes); /* an HMAC key that is just these */
+void key_free(struct key *k);                               /* accepts NULL */
 enum key_kind key_kind(const struct key *k);
 /* Signs the parts, as if joined, by a key that may; returns the length. */
 size_t key_sign(struct key *k, const struct str *parts, size_t count, unsigned char out[KEY_SIGNATURE_MOST]);

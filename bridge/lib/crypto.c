@@ -16,30 +16,56 @@ enum { SHA1_BYTES = 20, UUID_BYTES = 16 };
 /* Fetched once: OpenSSL looks algorithms up by name, which costs more than hashing a short text. */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static EVP_MAC *hmac_algorithm;
-static EVP_MD *sha1_algorithm;
+static EVP_MD *sha1_algorithm, *sha256_algorithm;
 
 static void crypto_fetch(void)
 {
     hmac_algorithm = EVP_MAC_fetch(NULL, "HMAC", NULL);
     sha1_algorithm = EVP_MD_fetch(NULL, "SHA1", NULL);
-    CHECK(hmac_algorithm && sha1_algorithm);
+    sha256_algorithm = EVP_MD_fetch(NULL, "SHA256", NULL);
+    CHECK(hmac_algorithm && sha1_algorithm && sha256_algorithm);
 }
 
 struct hmac {
     EVP_MAC_CTX *context;
+    size_t bytes;
 };
 
-struct hmac *hmac_new(struct str key)
+/* Of each enum hash. */
+static const struct {
+    char name[8];
+    size_t bytes;
+} hashes[] = { [HASH_SHA256] = { "SHA256", 32 }, [HASH_SHA1] = { "SHA1", 20 }, [HASH_SHA512] = { "SHA512", 64 } };
+
+size_t hash_bytes(enum hash which)
+{
+    return hashes[which].bytes;
+}
+
+void sha256_of(struct str text, unsigned char out[SHA256_BYTES])
+{
+    pthread_once(&once, crypto_fetch);
+    CHECK(EVP_Digest(text.n ? text.at : "", text.n, out, NULL, sha256_algorithm, NULL) == 1);
+}
+
+struct hmac *hmac_new_by(enum hash which, struct str key)
 {
     pthread_once(&once, crypto_fetch);
     struct hmac *h = mem_alloc(sizeof *h);
-    char digest[] = "SHA256";
+    char digest[sizeof hashes->name];
+    memcpy(digest, hashes[which].name, sizeof digest);
+    h->bytes = hashes[which].bytes;
     const OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
                                   OSSL_PARAM_construct_end() };
     h->context = EVP_MAC_CTX_new(hmac_algorithm);
     CHECK(h->context);
     CHECK(EVP_MAC_init(h->context, (const unsigned char *)(key.at ? key.at : ""), key.n, params) == 1);
     return h;
+}
+
+struct hmac *hmac_new(struct str key)
+{
+    return hmac_new_by(HASH_SHA256, key);
 }
 
 void hmac_free(struct hmac *h)
@@ -50,14 +76,14 @@ void hmac_free(struct hmac *h)
     free(h);
 }
 
-void hmac_sign(struct hmac *h, const struct str *parts, size_t count, unsigned char out[SHA256_BYTES])
+void hmac_sign(struct hmac *h, const struct str *parts, size_t count, unsigned char *out)
 {
     size_t n = 0;
     CHECK(EVP_MAC_init(h->context, NULL, 0, NULL) == 1); /* the same key again */
     for (size_t i = 0; i < count; i++)
         if (parts[i].n > 0)
             CHECK(EVP_MAC_update(h->context, (const unsigned char *)parts[i].at, parts[i].n) == 1);
-    CHECK(EVP_MAC_final(h->context, out, &n, SHA256_BYTES) == 1 && n == SHA256_BYTES);
+    CHECK(EVP_MAC_final(h->context, out, &n, h->bytes) == 1 && n == h->bytes);
 }
 
 bool crypto_equal(struct str a, struct str b)
@@ -92,6 +118,17 @@ void base64_add(struct buf *out, struct str bytes)
         n -= n > 2 ? 3 : n;
     }
     out->n += length;
+}
+
+void base64url_add(struct buf *out, struct str bytes)
+{
+    size_t begin = out->n;
+    base64_add(out, bytes);
+    for (size_t i = begin; i < out->n; i++)
+        if (out->at[i] == '+' || out->at[i] == '/')
+            out->at[i] = out->at[i] == '+' ? '-' : '_';
+    while (out->n > begin && out->at[out->n - 1] == '=')
+        out->n--;
 }
 
 /* The six bits of a base64 letter, or -1. */

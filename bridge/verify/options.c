@@ -16,6 +16,8 @@ static const char options_query[] = "Scheme api_key: parameter of the URL with t
                                     "are logged in many places.";
 static const char options_tolerance[] = "How far the signed time may be from ours, when the scheme signs one; default "
                                         "5m.";
+static const char options_url[] = "The path's address as senders see it, such as https://hooks.example.com/v1/twilio, "
+                                  "where that is signed (twilio; {url}).";
 static const char options_allow[] = "Scheme address: networks (10.0.0.0/8, 2001:db8::/32), addresses, or unix for who "
                                     "comes by a unix socket.";
 static const char options_jwt[] = "Scheme jwt: whose tokens are accepted, and what they must say.";
@@ -58,7 +60,8 @@ static const char options_all[] = "Several of these, all of which must fit: an a
         { 0 },                                                                                                         \
     }
 VERIFY_ROWS(verify, table_names, VERIFY_SCHEMES,
-            OPTION(struct verify_options, tolerance, .min = 1000, .max = 86400000, .doc = options_tolerance), );
+            OPTION(struct verify_options, tolerance, .min = 1000, .max = 86400000, .doc = options_tolerance),
+            OPTION(struct verify_options, url, .doc = options_url), DESCRIBED_ROWS(struct verify_options, described), );
 VERIFY_ROWS(verify_head, table_head_names, VERIFY_OWN, );
 
 const char *verify_first_option(const struct verify_options *o)
@@ -69,12 +72,12 @@ const char *verify_first_option(const struct verify_options *o)
     } options[] = {
         { "secrets", o->secrets.count },  { "header", o->header && *o->header }, { "query", o->query && *o->query },
         { "tolerance", o->tolerance.ms }, { "allow", o->allow.count },           { "subject", o->subject.count },
-        { "san", o->san.count },          { "jwt", jwt_is_given(&o->jwt) },
+        { "san", o->san.count },          { "jwt", jwt_is_given(&o->jwt) },      { "url", o->url && *o->url },
     };
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
         if (options[i].set)
             return options[i].key;
-    return NULL;
+    return described_first(&o->described);
 }
 
 bool verify_is_set(const struct verify_options *o)
@@ -97,6 +100,9 @@ bool verify_reads_header(const struct verify_options *o, struct str name)
     const char *own = o->header && *o->header     ? o->header
                       : o->scheme != VERIFY_UNSET ? table_scheme(o->scheme)->header
                                                   : NULL;
+    const struct signature_style *style = o->scheme == VERIFY_UNSET ? NULL : table_style(o->scheme);
+    if (style && style->tokens && str_eq_nocase(name, str_of(style->other.signature)))
+        return true;
     return (own && str_eq_nocase(name, str_of(own))) || options_part_reads(o, name, verify_reads_header);
 }
 
@@ -119,9 +125,7 @@ bool verify_fits_tls(const struct verify_options *o, const struct tls_options *t
 
 bool verify_check_name(const char *header, struct err *e)
 {
-    static const char token[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
-    size_t n = strspn(header, token);
-    return (n > 0 && !header[n]) || err_set(e, "is no name of a header, such as X-Request-Id: no request can have it");
+    return described_check_header(header, e);
 }
 
 /* ---- what they say of requests ---- */
@@ -132,13 +136,19 @@ struct said { /* of one scheme, or of several together */
     enum verify_scheme scheme; /* the one that says so */
 };
 
+static bool options_signs_id(const struct verify_options *o, const struct signature_style *style)
+{
+    const char *signs = o->scheme == VERIFY_HMAC ? o->described.signs : NULL;
+    return signs ? strstr(signs, "{id}") != NULL : signature_signs(style, "{id}");
+}
+
 static struct said options_leaf(const struct verify_options *o)
 {
     const struct signature_style *style = table_style(o->scheme);
     struct said s = { COVER_REQUEST, ASKS_NOTHING, o->scheme };
     if (o->scheme == VERIFY_UNSET)
         return s;
-    s.covers = !style ? table_scheme(o->scheme)->covers : style->signs_id ? COVER_ID_BODY : COVER_BODY;
+    s.covers = !style ? table_scheme(o->scheme)->covers : options_signs_id(o, style) ? COVER_ID_BODY : COVER_BODY;
     s.asks = table_scheme(o->scheme)->asks;
     return s;
 }
@@ -196,6 +206,13 @@ enum verify_scheme verify_decides(const struct verify_options *o)
 const char *verify_name(const struct verify_options *o)
 {
     return table_name(verify_decides(o));
+}
+
+const char *verify_media(const struct verify_options *o)
+{
+    enum verify_scheme scheme = verify_decides(o);
+    const struct signature_style *style = scheme == VERIFY_UNSET ? NULL : table_style(scheme);
+    return style && style->media ? style->media : "application/json";
 }
 
 /* ---- doubts ---- */

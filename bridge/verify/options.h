@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The options that choose how requests are verified, and what follows from them alone. Any thread. */
 #pragma once
+#include "bridge/auth/described.h"
 #include "bridge/auth/secret.h"
 #include "bridge/net/tls.h"
 #include "bridge/verify/cover.h"
@@ -10,11 +11,12 @@
 struct verify_options { /* `verify:` as the user wrote it: one scheme, or several */
     enum verify_scheme scheme;
     struct secrets secrets;
-    char *header, *query;
+    char *header, *query, *url;
     struct duration tolerance;
     struct strings allow;
     struct jwt_options jwt;
     struct strings subject, san;
+    struct described described;
     struct list any, all; /* of struct verify_options */
 };
 /* For requests with a body, which may be signed; for those without one. */
@@ -30,6 +32,7 @@ enum cover verify_covers(const struct verify_options *o);
 enum asks verify_asks(const struct verify_options *o);             /* the same of what it must show */
 enum verify_scheme verify_decides(const struct verify_options *o); /* the scheme by which verify_covers is what it is */
 const char *verify_name(const struct verify_options *o);           /* its name in the YAML */
+const char *verify_media(const struct verify_options *o);          /* media type of the bodies that it signs */
 /* Is it in this header, or in this parameter of the URL, that a sender shows its secret? Then nobody else is told the value. */
 bool verify_reads_header(const struct verify_options *o, struct str name);
 bool verify_reads_query(const struct verify_options *o, struct str name);

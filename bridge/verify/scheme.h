@@ -23,6 +23,10 @@ enum { VERIFY_PLACE = 64, VERIFY_NUMBER = 32 };
 struct verifier { /* a scheme with its secrets, or some of them together */
     const struct scheme *scheme;
     const struct signature_style *style; /* NULL: the scheme is none of them */
+    struct signature_style described;    /* of that which the user describes */
+    enum signature which;                /* the style's name; STANDARD where there is none */
+    const char *url;                     /* of the path, as senders see it; borrowed; NULL: it is not signed */
+    struct buf url_text, fields;         /* of the request at hand, as far as they are signed */
     enum cover covers;                   /* what a verified request vouches for */
     enum asks asks;
     bool by_head;              /* `check` needs the head alone */
@@ -86,6 +90,9 @@ extern const struct scheme scheme_signed;
 extern const struct scheme scheme_any, scheme_all;
 /* Which headers this request is signed with. */
 const struct signature_headers *signed_headers(const struct verifier *v, const struct http_request *r);
+
+/* The URL as the sender sees it, or with the other port; until the next call. */
+struct str signed_url(struct verifier *v, const struct http_request *r, bool other_port);
 
 /* Hands the scheme its secrets: those that have not ended, then the others. */
 bool scheme_load(struct verifier *v, int64_t wall_ms, struct err *e);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Verifies signatures of every style by its row (bridge/auth/signature.h). */
 #include <stdlib.h>
+#include "bridge/auth/fields.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mem.h"
 #include "bridge/verify/scheme.h"
@@ -36,7 +37,9 @@ static void signed_forget_secrets(struct verifier *v)
 
 static bool signed_add_secret(struct verifier *v, struct str secret, bool ended, struct err *e)
 {
-    struct key *key = key_new(secret, v->style->boxed, KEY_VERIFIES, e);
+    if (v->style->tokens && !secret_has_prefix(secret))
+        return scheme_add_token(v, secret, ended, e);
+    struct key *key = key_new(secret, v->style->boxed, v->style->hash, KEY_VERIFIES, e);
     if (!key)
         return false;
     signed_add_key(v, key);
@@ -52,7 +55,7 @@ const struct signature_headers *signed_headers(const struct verifier *v, const s
     size_t count = 1;
     if (v->style->other.signature)
         http_header(r, v->style->headers.signature, &count);
-    return count ? &v->style->headers : &v->style->other;
+    return count && !(v->style->tokens && v->key_count == 0) ? &v->style->headers : &v->style->other;
 }
 
 /* The parts that its headers hold. */
@@ -61,7 +64,7 @@ static enum refusal signed_read(const struct verifier *v, const struct http_requ
 {
     const struct signature_headers *h = signed_headers(v, r);
     enum refusal no = REFUSAL_NONE;
-    if (v->style->signs_id)
+    if (signature_signs(v->style, "{id}"))
         no = scheme_header(r, h->id, &p->id);
     if (!no && h->time)
         no = scheme_header(r, h->time, &p->time);
@@ -102,7 +105,7 @@ static void signed_match(const struct verifier *v, struct str mac, struct found 
 {
     for (size_t i = 0; i < v->key_count; i++) {
         bool equal = key_kind(v->keys[i]) == KEY_HMAC
-                     && crypto_equal(mac, (struct str){ (const char *)v->macs[i].bytes, SHA256_BYTES });
+                     && crypto_equal(mac, (struct str){ (const char *)v->macs[i].bytes, hash_bytes(v->style->hash) });
         signed_note(v, i, equal, found);
     }
 }
@@ -124,11 +127,12 @@ static enum refusal signed_compare(struct verifier *v, struct str value, const s
     size_t publics = 0; /* each costs a pass over the body */
     enum key_kind kind;
     struct str text;
-    while (signature_next(v->style, &value, &kind, &text)) {
+    struct signature_reader reader = { .rest = value };
+    while (signature_next(v->style, &reader, &kind, &text)) {
         buf_reset(&v->decoded);
         if (!signature_decode(v->style, text, &v->decoded))
             continue;
-        sound |= v->decoded.n == SHA256_BYTES;
+        sound |= v->decoded.n == hash_bytes(v->style->hash);
         if (kind == KEY_HMAC)
             signed_match(v, buf_str(&v->decoded), &found);
         else if (!found.live && publics++ < SIGNED_PUBLICS)
@@ -139,20 +143,60 @@ static enum refusal signed_compare(struct verifier *v, struct str value, const s
     return found.live ? REFUSAL_NONE : found.ended ? REFUSAL_ENDED : sound ? REFUSAL_MISMATCH : REFUSAL_MALFORMED;
 }
 
-static enum refusal signed_check(struct verifier *v, const struct http_request *r)
+static enum refusal signed_check_parts(struct verifier *v, struct str value, const struct signed_parts *p)
 {
-    struct signed_parts p = { 0 };
-    struct str value, parts[SIGNED_PARTS];
-    enum refusal no = signed_read(v, r, &p, &value);
-    if (!no && v->style->signs_time)
-        no = signed_check_time(v, p.time);
-    if (no)
-        return no;
-    size_t n = signature_parts(v->style, &p, parts);
+    struct str parts[SIGNED_PARTS];
+    size_t n = signature_parts(v->style, p, parts);
     for (size_t i = 0; i < v->key_count; i++)
         if (key_kind(v->keys[i]) == KEY_HMAC)
             key_sign(v->keys[i], parts, n, v->macs[i].bytes);
     return signed_compare(v, value, parts, n);
+}
+
+struct str signed_url(struct verifier *v, const struct http_request *r, bool other_port)
+{
+    buf_reset(&v->url_text);
+    if (other_port)
+        fields_add_other_port(str_of(v->url), &v->url_text);
+    else
+        buf_add_c(&v->url_text, v->url);
+    if (r->query.at) {
+        buf_add_char(&v->url_text, '?');
+        buf_add_str(&v->url_text, r->query);
+    }
+    return buf_str(&v->url_text);
+}
+
+static enum refusal signed_check_token(struct verifier *v, const struct http_request *r)
+{
+    struct str token;
+    enum refusal no = scheme_header(r, v->style->other.signature, &token);
+    return no ? no : scheme_check_token(v, token);
+}
+
+static enum refusal signed_check(struct verifier *v, const struct http_request *r)
+{
+    struct signed_parts p = { 0 };
+    struct str value;
+    if (v->style->tokens && signed_headers(v, r) == &v->style->other)
+        return signed_check_token(v, r);
+    enum refusal no = signed_read(v, r, &p, &value);
+    if (!no && signature_signs(v->style, "{timestamp}"))
+        no = signed_check_time(v, p.time);
+    if (no)
+        return no;
+    buf_reset(&v->fields);
+    if (signature_signs(v->style, "{fields}") && !fields_add(r->query, r->body, &v->fields))
+        return REFUSAL_MISMATCH;
+    p.fields = buf_str(&v->fields);
+    if (!v->url)
+        return signed_check_parts(v, value, &p);
+    p.url = signed_url(v, r, false);
+    no = signed_check_parts(v, value, &p);
+    if (no != REFUSAL_MISMATCH)
+        return no;
+    p.url = signed_url(v, r, true);
+    return signed_check_parts(v, value, &p);
 }
 
 const struct scheme scheme_signed = {

@@ -7,9 +7,38 @@
 #include "bridge/lib/mem.h"
 #include "bridge/verify/scheme.h"
 
-enum { DECODED_BYTES = 4096, CHALLENGE_BYTES = 512, TOLERANCE_MS = 300000 };
+enum {
+    DECODED_BYTES = 4096,
+    CHALLENGE_BYTES = 512,
+    TOLERANCE_MS = 300000,
+    URL_BYTES = 1 << 20,
+    FIELDS_BYTES = 64 << 20,
+};
 
 /* ---- one scheme ---- */
+
+/* The style of its signatures, if it has any; and the URL that they are over. */
+static bool verify_set_style(struct verifier *v, const struct verify_options *o, struct err *e)
+{
+    struct err why;
+    bool signed_ = table_style(o->scheme) != NULL;
+    v->which = signed_ ? (enum signature)o->scheme : SIGNATURE_STANDARD;
+    const struct signature_style *style = described_style(v->which, &o->described, &v->described, &why);
+    if (!style)
+        return err_set(e, "%s.%s", v->place, why.text);
+    v->style = signed_ ? style : NULL;
+    v->url = o->url && *o->url ? o->url : NULL;
+    bool signs = signed_ && signature_signs(style, "{url}");
+    if (signs && !v->url)
+        return err_set(e, "%s.url: is missing: scheme %s signs the path's address as the sender sees it", v->place,
+                       table_name(o->scheme));
+    if (v->url && !signs)
+        return err_set(e, "%s.url: scheme %s signs no URL: leave it away", v->place, table_name(o->scheme));
+    struct str url = str_of(v->url);
+    bool good = !v->url
+                || ((str_starts(url, STR("https://")) || str_starts(url, STR("http://"))) && !strpbrk(v->url, "?# "));
+    return good || err_set(e, "%s.url: begins with https:// or http://, and has no query", v->place);
+}
 
 /* Takes over the user's names of a header and a parameter, if the scheme leaves a choice. */
 static bool verify_set_places(struct verifier *v, const struct verify_options *o, struct err *e)
@@ -30,7 +59,7 @@ static bool verify_set_places(struct verifier *v, const struct verify_options *o
 static bool verify_set_tolerance(struct verifier *v, const struct verify_options *o, struct err *e)
 {
     v->tolerance_s = (o->tolerance.ms ? o->tolerance.ms : TOLERANCE_MS) / 1000;
-    return o->tolerance.ms == 0 || (v->style && v->style->signs_time)
+    return o->tolerance.ms == 0 || (v->style && signature_signs(v->style, "{timestamp}"))
            || err_set(e, "%s.tolerance: scheme %s signs no time: leave it away", v->place, table_name(o->scheme));
 }
 
@@ -97,11 +126,12 @@ static bool verify_fill(struct verifier *v, const struct verify_options *o, stru
     if (o->scheme == VERIFY_UNSET)
         return err_set(e, "%s.scheme: is missing", v->place);
     v->scheme = table_scheme(o->scheme);
-    v->style = table_style(o->scheme);
     v->by_head = v->scheme->by_head;
     v->decoded = buf_new(DECODED_BYTES);
-    if (!verify_set_places(v, o, e) || !verify_set_tolerance(v, o, e) || !verify_check_allow(v, o, e)
-        || !verify_check_jwt(v, o, e) || !verify_check_rules(v, o, e))
+    v->url_text = buf_new(URL_BYTES);
+    v->fields = buf_new(FIELDS_BYTES);
+    if (!verify_set_style(v, o, e) || !verify_set_places(v, o, e) || !verify_set_tolerance(v, o, e)
+        || !verify_check_allow(v, o, e) || !verify_check_jwt(v, o, e) || !verify_check_rules(v, o, e))
         return false;
     return (!v->scheme->open || v->scheme->open(v, o, e)) && verify_add_secrets(v, o, e);
 }
@@ -204,6 +234,8 @@ void verifier_free(struct verifier *v)
     }
     secret_files_close(&v->files);
     buf_free(&v->decoded);
+    buf_free(&v->url_text);
+    buf_free(&v->fields);
     buf_free(&v->challenge);
     free(v);
 }

@@ -38,6 +38,10 @@ bool verifier_by_head(const struct verifier *v);
 struct verified verifier_check_head(struct verifier *v, const struct http_request *r);
 struct verified verifier_check(struct verifier *v, const struct http_request *r);
 
+/* What would have made a request's signature right, as far as that is found at a bounded cost: for the log, never for the
+ * sender. False: nothing is known of it. */
+bool verifier_explain(struct verifier *v, const struct http_request *r, struct err *why);
+
 /* ---- of the request that was let in last ---- */
 
 /* The sender's own id of this delivery by the scheme's header, absent when there is none. */

@@ -8,7 +8,7 @@
 #include "bridge/lib/mem.h"
 #include "bridge/lib/metrics.h"
 #include "bridge/map/value.h"
-#include "connectors/http/form.h"
+#include "bridge/lib/form.h"
 #include "connectors/http/pattern.h"
 
 METRIC_COUNTER(aqueduct_http_attributes_left_out_total,

@@ -232,6 +232,10 @@ static void http_request(void *ctx, const struct http_request *r)
     replies_begin(&s->replies);
     if (!http_verify_whole(s, p, r))
         return;
+    if (path_answers(p, r, &s->replies.body)) {
+        reply_answer(&s->replies, r, p);
+        return;
+    }
     int n = path_events(p, r, &most, s->events, &s->origins, &status, &e);
     if (n < 0) {
         if (status == 403)

@@ -12,6 +12,7 @@
 #include "connectors/http/called.h"
 #include "connectors/http/path_check.h"
 #include "connectors/http/pattern.h"
+#include "connectors/http/question.h"
 #include "connectors/http/unpack.h"
 
 METRIC_COUNTER(aqueduct_http_refused_total, "Requests whose signature or token was refused.", "source", "path",
@@ -541,6 +542,12 @@ static bool path_read_body(struct taking *t, enum reading how)
     if (t->content_type.n == 0 || event_type_is_json(t->content_type))
         t->body = jscan_skip_mark(t->body);
     return true;
+}
+
+bool path_answers(const struct path *p, const struct http_request *r, struct buf *answer)
+{
+    const struct signature_style *style = verifier_style(p->verifier);
+    return style && style->asks && question_answer(jscan_skip_mark(r->body), answer);
 }
 
 int path_events(const struct path *p, const struct http_request *r, const struct path_limits *most,

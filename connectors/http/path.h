@@ -72,6 +72,9 @@ bool path_is_keyed(const struct path *p, const struct http_request *r);
 bool path_is_named(const struct path *p, const struct http_request *r);
 /* Is the request a batch? Its answer looks different. */
 bool path_is_batch(const struct path *p, const struct http_request *r);
+/* Is the verified request a question that its sender asks before the first event (Slack's url_verification)? Then writes the
+ * answer. */
+bool path_answers(const struct path *p, const struct http_request *r, struct buf *answer);
 /* The events of a verified request, at most most->events; each has one reference. 0: an empty batch, or a body that nothing
  * is to be made of. -1: no events, *status and *e are what
  * the sender should know; 403: an event names a source that is not the path's, and *e shows the path. `origins` gets

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Content types against what a path takes. */
 #include "connectors/http/reading.h"
-#include "connectors/http/form.h"
+#include "bridge/lib/form.h"
 #include "bridge/event/event.h"
 
 enum { SHOWN_BYTES = 100 };
@@ -123,7 +123,8 @@ void reader_open(struct reader *d, const struct path_options *o)
     if (typed && !(d->form == FORMS_PAYLOAD && form_is(str_of(o->content_type))))
         d->content_type = str_of(o->content_type);
     else if (fixed)
-        d->content_type = d->form == FORMS_JSON ? STR("application/x-www-form-urlencoded") : STR("application/json");
+        d->content_type = d->form == FORMS_JSON ? STR("application/x-www-form-urlencoded")
+                                                : str_of(verify_media(&o->verify));
 }
 
 /* Data whose content type the configuration says: the request's must be the same, or none. */

@@ -43,18 +43,29 @@ void reply_keep(struct replies *a, const struct http_request *r, struct exchange
 
 /* ---- lines, counters, times, events ---- */
 
-/* One log line per request that was refused, up to the limit of lines per second. */
-static void reply_log_refused(struct replies *a, const struct path *p, struct str peer, int status, const char *why)
+/* May a refused request have a line, within the limit of lines per second? */
+static bool reply_may_log(struct replies *a)
 {
     int64_t left_out;
-    if (a->lines == REQUESTS_NONE)
-        return;
-    if (!log_limit_pass(&a->log_limit, &left_out))
-        return;
+    if (a->lines == REQUESTS_NONE || !log_shows(LOG_INFO) || !log_limit_pass(&a->log_limit, &left_out))
+        return false;
     if (left_out)
         LOG(INFO, "more requests refused", LOG_C("source", a->source_id), LOG_INT("lines_left_out", left_out));
+    return true;
+}
+
+static void reply_log_line(struct replies *a, const struct path *p, struct str peer, int status, const char *why,
+                           const char *hint)
+{
     LOG(INFO, "request refused", LOG_C("source", a->source_id), LOG_C("path", p ? p->label : ""), LOG_STR("peer", peer),
-        LOG_INT("status", status), LOG_C("why", why));
+        LOG_INT("status", status), LOG_C("why", why), LOG_SOME("hint", hint));
+}
+
+/* One log line per request that was refused. */
+static void reply_log_refused(struct replies *a, const struct path *p, struct str peer, int status, const char *why)
+{
+    if (reply_may_log(a))
+        reply_log_line(a, p, peer, status, why, NULL);
 }
 
 /* One log line per request that was accepted, if the user wants that. */
@@ -227,7 +238,13 @@ void reply_unverified(struct replies *a, const struct http_request *r, struct pa
     char why[WHY_BYTES];
     reply_why(v, why);
     a->challenge = reply_challenge(p, v->no);
-    reply_refuse(a, r, p, 401, "the request could not be verified", why, 0);
+    if (reply_may_log(a)) {
+        struct err hint;
+        bool known = verifier_explain(p->verifier, r, &hint);
+        reply_log_line(a, p, r->peer, 401, why, known ? hint.text : NULL);
+    }
+    reply_problem(a, r->id, 401, "the request could not be verified", 0);
+    reply_ended(a, r, p, 401, why);
 }
 
 void reply_awaited(struct replies *a, const struct http_request *r, struct path *p, const struct verified *v)
@@ -278,6 +295,15 @@ void reply_empty_batch(struct replies *a, const struct http_request *r, struct p
             LOG_INT("status", path_status(p)), LOG_INT("events", 0));
     reply_send_count(a, r->id, p, 0);
     reply_ended(a, r, p, path_status(p), NULL);
+}
+
+void reply_answer(struct replies *a, const struct http_request *r, struct path *p)
+{
+    if (a->lines == REQUESTS_ALL)
+        LOG(INFO, "question answered", LOG_C("source", a->source_id), LOG_C("path", p->label),
+            LOG_STR("peer", r->peer));
+    reply_send(a, r->id, 200, "application/json", 0);
+    metric_add(reply_counter(a, p, 200), 1); /* as with OPTIONS */
 }
 
 void reply_options(struct replies *a, const struct http_request *r, struct path *p, struct str origin)

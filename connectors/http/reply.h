@@ -45,6 +45,8 @@ void reply_awaited(struct replies *a, const struct http_request *r, struct path 
 /* 429, and when to come again. */
 void reply_limited(struct replies *a, const struct http_request *r, struct path *p, struct limited_by by);
 void reply_empty_batch(struct replies *a, const struct http_request *r, struct path *p);
+/* What is in a->body, to a question that is no event. */
+void reply_answer(struct replies *a, const struct http_request *r, struct path *p);
 /* To OPTIONS: what the path takes, and whether the origin that asks may send events (absent: nobody asks). */
 void reply_options(struct replies *a, const struct http_request *r, struct path *p, struct str origin);
 

@@ -135,6 +135,8 @@ static bool endpoint_load_signer(struct webhook_endpoint *ep, struct err *e)
 {
     const char *header = ep->signature.header, *receiver = ep->for_.name;
     bool loaded = signer_load(&ep->signer, &ep->signature, &ep->secrets, ep->unsigned_, e);
+    if (loaded && (signature_signs(ep->signer.style, "{url}") || signature_signs(ep->signer.style, "{fields}")))
+        return err_set(e, "signature.signs: {url} and {fields} are verified by sources, and signed by no sink");
     if (!loaded && receiver && *receiver && ep->unsigned_ && ep->secrets.count > 0)
         return err_set(e, "secrets: for: %.64s says unsigned: true; to sign, say unsigned: false beside it", receiver);
     return loaded
@@ -268,7 +270,8 @@ static void endpoint_key_faults(struct webhook_endpoint *probe, fault_fn *each, 
     bool of_keys = false;
     for (size_t i = 0; i < probe->secrets.count; i++) {
         struct err why;
-        struct key *key = key_new(str_of(probe->secrets.at[i].text), probe->signer.style->boxed, KEY_SIGNS, &why);
+        struct key *key = key_new(str_of(probe->secrets.at[i].text), probe->signer.style->boxed,
+                                  probe->signer.style->hash, KEY_SIGNS, &why);
         key_free(key);
         if (key)
             continue;

@@ -25,11 +25,12 @@ struct keys_flags {
 };
 
 static const struct flag keys_flags[] = {
-    FLAG(struct keys_flags, sealing.scheme, .name = "--scheme", .value = "SCHEME", .choices = SEALING_CHOICES,
+    FLAG(struct keys_flags, sealing.given.scheme, .name = "--scheme", .value = "SCHEME", .choices = SEALING_CHOICES,
          .doc = "standard (default: whsec_...), v1a (a pair: whsk_, whpk_), or another: 64 hex digits"),
     FLAG(struct keys_flags, out, .name = "--out", .value = "FILE", .doc = "new: where the secret is written"),
-    FLAG(struct keys_flags, sealing.files, .name = "--secret-file", .value = "FILE", .doc = "public: the private half"),
-    FLAG(struct keys_flags, sealing.variables, .name = "--secret-env", .value = "NAME",
+    FLAG(struct keys_flags, sealing.given.files, .name = "--secret-file", .value = "FILE",
+         .doc = "public: the private half"),
+    FLAG(struct keys_flags, sealing.given.variables, .name = "--secret-env", .value = "NAME",
          .doc = "public: the same, in a variable of the environment"),
     FLAG(struct keys_flags, json, .name = "--json", .doc = "one JSON object"),
     { 0 },
@@ -56,7 +57,7 @@ static void keys_draw(struct str scheme, struct buf *secret)
 /* The public half of a private one; empty: it is none of a pair. */
 static bool keys_public(struct str secret, struct buf *out, struct err *e)
 {
-    struct key *k = key_new(secret, true, KEY_SIGNS, e);
+    struct key *k = key_new(secret, true, HASH_SHA256, KEY_SIGNS, e);
     if (k && key_kind(k) == KEY_ED25519)
         key_add_public(k, out);
     key_free(k);
@@ -103,8 +104,8 @@ static void keys_print_json(const char *secret, const char *public)
 static int keys_new(const struct keys_flags *f, struct buf *secret, struct buf *public)
 {
     struct err e;
-    keys_draw(f->sealing.scheme, secret);
-    if (str_eq(f->sealing.scheme, STR("v1a")) && !keys_public(buf_str(secret), public, &e))
+    keys_draw(f->sealing.given.scheme, secret);
+    if (str_eq(f->sealing.given.scheme, STR("v1a")) && !keys_public(buf_str(secret), public, &e))
         return sealing_say("keys", COMMAND_FAILED, "%s", e.text);
     if (f->out.at && !keys_write(f->out, buf_str(secret), &e))
         return sealing_say("keys", COMMAND_FAILED, "%s", e.text);

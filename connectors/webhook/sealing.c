@@ -2,15 +2,12 @@
 /* Flags to scheme, header and secrets. */
 #include "connectors/webhook/sealing.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "bridge/connector.h"
 #include "bridge/lib/file.h"
 #include "connectors/webhook/endpoint.h"
-
-enum { SEALING_SECRET_BYTES = 4096 };
 
 int sealing_say(const char *command, int code, const char *fmt, ...)
 {
@@ -40,60 +37,9 @@ bool sealing_needs_config(const void *flags)
     return ((const struct sealing_flags *)flags)->sink.at != NULL;
 }
 
-/* ---- secrets ---- */
-
-static bool sealing_add(struct sealing *s, struct str text, struct err *e)
-{
-    if (s->secrets.count == SEALING_SECRETS)
-        return err_set(e, "there are more than %d secrets", SEALING_SECRETS);
-    s->list[s->secrets.count++].text = str_dup(text);
-    return true;
-}
-
-/* Without the line break at its end. */
-static bool sealing_add_file(struct sealing *s, const char *path, struct err *e)
-{
-    struct buf text = buf_new(SEALING_SECRET_BYTES + 1);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool ok = fd >= 0 || err_set(e, "%s: %s", path, strerror(errno));
-    ok = ok && file_check_secret(fd, path, e);
-    ok = ok
-         && (file_read_fd(fd, SEALING_SECRET_BYTES, &text)
-             || err_set(e, "%s: %s", path, errno == EFBIG ? "is too long for a secret" : strerror(errno)));
-    if (fd >= 0)
-        close(fd);
-    while (text.n && (text.at[text.n - 1] == '\n' || text.at[text.n - 1] == '\r'))
-        text.n--;
-    ok = ok && (!memchr(buf_str(&text).at, '\0', text.n) || err_set(e, "%s: holds a NUL byte", path));
-    ok = ok && sealing_add(s, buf_str(&text), e);
-    if (text.at)
-        crypto_wipe(text.at, text.cap);
-    buf_free(&text);
-    return ok;
-}
-
-static bool sealing_add_all(struct sealing *s, const struct sealing_flags *f, struct err *e)
-{
-    for (size_t i = 0; i < f->files.count; i++)
-        if (!sealing_add_file(s, f->files.at[i], e))
-            return false;
-    for (size_t i = 0; i < f->variables.count; i++) {
-        const char *value = getenv(f->variables.at[i]);
-        if (!value || !*value)
-            return err_set(e, "--secret-env: the variable %.64s is not set", f->variables.at[i]);
-        if (!sealing_add(s, str_of(value), e))
-            return false;
-    }
-    return true;
-}
-
 void sealing_close(struct sealing *s)
 {
-    free(s->header);
-    for (size_t i = 0; i < SEALING_SECRETS && s->list[i].text; i++) {
-        crypto_wipe(s->list[i].text, strlen(s->list[i].text));
-        free(s->list[i].text);
-    }
+    given_close(&s->given);
 }
 
 /* ---- from the configuration ---- */
@@ -137,29 +83,31 @@ static bool sealing_take_sink(struct sealing *s, const struct sealing_flags *f, 
     return true;
 }
 
-static enum signature sealing_scheme(struct str name)
+/* Those of the flags; they are checked like a sink's. */
+static bool sealing_take_flags(struct sealing *s, struct err *e)
 {
-    for (int i = SIGNATURE_UNSET + 1; i < SIGNATURE_COUNT; i++)
-        if (str_eq(name, str_of(signature_name((enum signature)i))))
-            return (enum signature)i;
-    return SIGNATURE_STANDARD; /* v1a, or none given */
+    struct signature_style own;
+    s->options.scheme = s->given.scheme;
+    s->options.header = (char *)(uintptr_t)s->given.header; /* options are not written to */
+    s->options.described = s->given.described;
+    s->secrets = s->given.secrets;
+    return described_style(s->options.scheme, &s->options.described, &own, e) != NULL;
 }
 
 int sealing_open(struct sealing *s, const char *command, const struct sealing_flags *f, const struct command_call *call)
 {
     struct err e;
-    *s = (struct sealing){ .options.scheme = sealing_scheme(f->scheme), .secrets.at = s->list };
-    bool own = f->scheme.at || f->header.at || f->files.count || f->variables.count;
-    if (f->sink.at && own)
+    const struct given_flags *g = &f->given;
+    *s = (struct sealing){ 0 };
+    bool secrets = g->files.count || g->variables.count;
+    if (f->sink.at && (secrets || given_has_scheme(g)))
         return sealing_say(command, COMMAND_USAGE, "--sink has its scheme, header and secrets in the configuration");
     if (!f->sink.at && f->endpoint.at)
         return sealing_say(command, COMMAND_USAGE, "--endpoint goes with --sink");
-    if (!f->sink.at && !f->files.count && !f->variables.count)
+    if (!f->sink.at && !secrets)
         return sealing_say(command, COMMAND_USAGE,
                            "with whose key? --sink NAME, --secret-file FILE or --secret-env NAME");
-    if (f->header.at)
-        s->options.header = s->header = str_dup(f->header);
-    if (f->sink.at ? sealing_take_sink(s, f, call, &e) : sealing_add_all(s, f, &e))
+    if (given_open(&s->given, g, &e) && (f->sink.at ? sealing_take_sink(s, f, call, &e) : sealing_take_flags(s, &e)))
         return COMMAND_DONE;
     return sealing_say(command, COMMAND_FAILED, "%s", e.text);
 }

@@ -2,36 +2,35 @@
 /* What the commands keys, sign and verify share: which scheme, header and secrets their flags name. Secrets come from files,
  * the environment or the configuration, never from the command line. Main thread. */
 #pragma once
-#include "bridge/command.h"
+#include "bridge/command/given.h"
 #include "connectors/webhook/signer.h"
 
-enum { SEALING_SECRETS = 16, SEALING_BODY = 64 << 20 };
+enum { SEALING_BODY = 64 << 20 };
 
 struct sealing_flags {
-    struct str scheme, header, sink, endpoint;
-    struct strings files, variables; /* with secrets */
+    struct given_flags given;
+    struct str sink, endpoint;
 };
 
-#define SEALING_CHOICE(VALUE, name, doc) #name "|"
-#define SEALING_CHOICES                  SIGNATURE_STYLES(SEALING_CHOICE) "v1a"
+#define SEALING_CHOICES GIVEN_CHOICES "v1a"
 #define SEALING_FLAGS(T)                                                                                               \
-    FLAG(T, sealing.scheme, .name = "--scheme", .value = "SCHEME", .choices = SEALING_CHOICES,                         \
-         .doc = "standard (default), v1a, github, stripe, slack, langfuse, hmac_hex, hmac_base64"),                    \
-        FLAG(T, sealing.files, .name = "--secret-file", .value = "FILE",                                               \
-             .doc = "a file with a secret; several: each"),                                                            \
-        FLAG(T, sealing.variables, .name = "--secret-env", .value = "NAME",                                            \
-             .doc = "a variable of the environment with a secret"),                                                    \
-        FLAG(T, sealing.header, .name = "--header", .value = "NAME",                                                   \
+    FLAG(T, sealing.given.scheme, .name = "--scheme", .value = "SCHEME", .choices = SEALING_CHOICES,                   \
+         .doc = "standard (default), v1a, github, stripe, slack, langfuse, shopify, outpost, gitlab, twilio, "         \
+                "hmac_hex, hmac_base64, hmac"),                                                                        \
+        GIVEN_SECRET_FLAGS(T, sealing.given),                                                                          \
+        FLAG(T, sealing.given.header, .name = "--header", .value = "NAME",                                             \
              .doc = "the signature's header, if not the scheme's"),                                                    \
+        FLAG(T, sealing.given.url, .name = "--url", .value = "URL",                                                    \
+             .doc = "with its query, as the sender sees it, where that is signed (twilio)"),                           \
         FLAG(T, sealing.sink, .name = "--sink", .value = "NAME",                                                       \
              .doc = "as this webhook sink of the configuration does"),                                                 \
-        FLAG(T, sealing.endpoint, .name = "--endpoint", .value = "NAME", .doc = "the one of the sink's endpoints")
+        FLAG(T, sealing.endpoint, .name = "--endpoint", .value = "NAME", .doc = "the one of the sink's endpoints"),    \
+        GIVEN_DESCRIBED_FLAGS(T, sealing.given)
 
 struct sealing {
     struct signature_options options;
     struct secrets secrets;
-    struct secret list[SEALING_SECRETS]; /* secrets of files and the environment; ours */
-    char *header;                        /* of the flags; ours */
+    struct given given; /* of the flags */
 };
 
 bool sealing_needs_config(const void *flags); /* of a command whose flags begin with sealing_flags */

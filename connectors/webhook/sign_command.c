@@ -12,11 +12,11 @@ struct sign_flags {
 };
 
 static const struct flag sign_flags[] = {
-    SEALING_FLAGS(struct sign_flags),
     FLAG(struct sign_flags, id, .name = "--id", .value = "ID", .doc = "webhook-id; without it, one drawn at random"),
     FLAG(struct sign_flags, time, .name = "--time", .value = "SECONDS", .min = 1, .max = 253402300799,
          .doc = "webhook-timestamp, since 1970; without it, now"),
     FLAG(struct sign_flags, json, .name = "--json", .doc = "one JSON object"),
+    SEALING_FLAGS(struct sign_flags),
     { 0 },
 };
 
@@ -65,7 +65,11 @@ static int sign_body(const struct sign_flags *f, const struct sealing *s, struct
     if (!signer_load(&signer, &s->options, &s->secrets, false, &e)
         || (signer_has_ended(&signer) && signer_warning(&signer, now, &e)))
         code = sealing_say("sign", COMMAND_FAILED, "%s", e.text);
+    else if (signature_signs(signer.style, "{url}") && !s->given.url)
+        code = sealing_say("sign", COMMAND_USAGE, "scheme %s signs the URL: say it by --url",
+                           signature_name(s->options.scheme));
     else {
+        signer.url = str_of(s->given.url);
         signer_add(&signer, f->id.at ? f->id : str_of(drawn), now, body, &lines);
         sign_print(&lines, f->json);
     }

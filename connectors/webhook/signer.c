@@ -3,18 +3,33 @@
 #include "connectors/webhook/signer.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include "bridge/auth/fields.h"
 #include "bridge/lib/mem.h"
 
 #define SIGNER_NAME(VALUE, name, doc) { SIGNATURE_##VALUE, #name },
-static const struct option_value signer_schemes[] = { SIGNATURE_STYLES(SIGNER_NAME){ 0 } };
+static const struct option_value signer_schemes[] = { SIGNATURE_SENT(SIGNER_NAME){ 0 } };
 
 #define SIGNER_DOC(VALUE, name, doc) " " #name ": " doc "."
 const struct option signature_rows[] = {
     OPTION(struct signature_options, scheme, .fallback = "standard", .values = signer_schemes,
-           .doc = "How requests are signed." SIGNATURE_STYLES(SIGNER_DOC)),
+           .doc = "How requests are signed." SIGNATURE_SENT(SIGNER_DOC)),
     OPTION(struct signature_options, header, .doc = "Header with the signature, when it is not the scheme's own."),
+    DESCRIBED_ROWS(struct signature_options, described),
     { 0 }
 };
+
+/* The row of the scheme, or what the user describes. */
+static bool signer_set_style(struct signer *s, const struct signature_options *o, struct err *e)
+{
+    s->style = signature_style(o->scheme);
+    s->own = mem_alloc(sizeof *s->own);
+    struct err why;
+    const struct signature_style *style = described_style(o->scheme, &o->described, s->own, &why);
+    if (!style)
+        return err_set(e, "signature.%s", why.text);
+    s->style = style;
+    return true;
+}
 
 static bool signer_set_header(struct signer *s, const struct signature_options *o, struct err *e)
 {
@@ -55,7 +70,11 @@ static bool signer_load_keys(struct signer *s, struct err *e)
     s->keys = mem_grow(NULL, s->secrets.count + 1, sizeof *s->keys);
     s->live = mem_grow(NULL, s->secrets.count + 1, sizeof *s->live);
     for (size_t i = 0; i < s->secrets.count; i++) {
-        struct key *key = key_new(str_of(s->secrets.at[i].text), s->style->boxed, KEY_SIGNS, e);
+        struct str secret = str_of(s->secrets.at[i].text);
+        if (s->style->tokens && !secret_has_prefix(secret))
+            return err_set(e, "secrets[%zu]: signs nothing: a token is sent as it is, in %s", i,
+                           s->style->other.signature);
+        struct key *key = key_new(secret, s->style->boxed, s->style->hash, KEY_SIGNS, e);
         if (!key)
             return err_prefix(e, "secrets[%zu]", i);
         s->keys[s->count++] = key;
@@ -67,7 +86,9 @@ static bool signer_load_keys(struct signer *s, struct err *e)
 bool signer_load(struct signer *s, const struct signature_options *o, const struct secrets *secrets, bool unsigned_,
                  struct err *e)
 {
-    *s = (struct signer){ .style = signature_style(o->scheme), .secrets = *secrets };
+    *s = (struct signer){ .secrets = *secrets };
+    if (!signer_set_style(s, o, e))
+        return false;
     if (secrets->count == 0 && !unsigned_)
         return err_set(e, "secrets: at least one is needed (or `unsigned: true`)");
     if (secrets->count > 0 && unsigned_)
@@ -82,6 +103,7 @@ void signer_free(struct signer *s)
 {
     signer_free_keys(s);
     secret_files_close(&s->files);
+    free(s->own);
     *s = (struct signer){ 0 };
 }
 
@@ -150,6 +172,12 @@ static size_t signer_add_line(struct buf *text, const char *name, struct str val
     return 1;
 }
 
+/* Is it a header of its own, beside the other one? */
+static bool signer_is_other(const char *name, const char *other)
+{
+    return name && !str_eq_nocase(str_of(name), str_of(other));
+}
+
 size_t signer_add(const struct signer *s, struct str id, int64_t wall_ms, struct str body, struct buf *text)
 {
     const struct signature_headers *own = &s->style->headers, *all = &signature_style(SIGNATURE_STANDARD)->headers;
@@ -158,14 +186,23 @@ size_t signer_add(const struct signer *s, struct str id, int64_t wall_ms, struct
     struct signed_parts p = { .id = id, .body = body };
     p.time = (struct str){ seconds, (size_t)snprintf(seconds, sizeof seconds, "%lld", (long long)(wall_ms / 1000)) };
     size_t lines = signer_add_line(text, all->id, id) + signer_add_line(text, all->time, p.time);
-    if (own != all && own->id)
+    if (signer_is_other(own->id, all->id))
         lines += signer_add_line(text, own->id, id);
-    if (own != all && own->time)
+    if (signer_is_other(own->time, all->time))
         lines += signer_add_line(text, own->time, p.time);
     if (s->count == 0)
         return lines;
+    struct buf fields = buf_new(body.n + 1);
+    if (s->url.at) {
+        struct str query = s->url, address;
+        str_cut(&query, '?', &address);
+        fields_add(query, body, &fields);
+        p.url = s->url;
+        p.fields = buf_str(&fields);
+    }
     signer_begin_line(text, s->header);
     signature_add(s->style, s->live, s->live_count, &p, text);
     buf_add_char(text, '\0');
+    buf_free(&fields);
     return lines + 1;
 }

@@ -5,22 +5,24 @@
  *
  * One thread per signer. */
 #pragma once
+#include "bridge/auth/described.h"
 #include "bridge/auth/secret_files.h"
-#include "bridge/auth/signature.h"
-#include "bridge/lib/option.h"
 
 struct signature_options { /* `signature:` as the user wrote it */
     enum signature scheme;
     char *header;
+    struct described described;
 };
 extern const struct option signature_rows[];
 
 struct signer {
     const struct signature_style *style;
-    const char *header;        /* of the signature */
-    struct secrets secrets;    /* borrowed */
-    struct secret_files files; /* where they come from files: what those say by now */
-    struct key **keys;         /* of the secrets, in their order; none: requests are not signed */
+    struct signature_style *own; /* the same, if the user described it; ours */
+    const char *header;          /* of the signature */
+    struct str url;              /* set by the user of styles that sign it; absent: they have none */
+    struct secrets secrets;      /* borrowed */
+    struct secret_files files;   /* where they come from files: what those say by now */
+    struct key **keys;           /* of the secrets, in their order; none: requests are not signed */
     size_t count;
     struct key **live; /* those of them that have not ended */
     size_t live_count;

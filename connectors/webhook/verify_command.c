@@ -2,7 +2,7 @@
 /* `aqueduct verify`: is a received request signed, and what of it differs? */
 #include <jansson.h>
 #include <stdio.h>
-#include "connectors/webhook/diagnose.h"
+#include "bridge/auth/diagnose.h"
 #include "connectors/webhook/sealing.h"
 
 enum { VERIFY_HEADERS_BYTES = 256 << 10 };
@@ -15,7 +15,6 @@ struct verify_flags {
 };
 
 static const struct flag verify_flags[] = {
-    SEALING_FLAGS(struct verify_flags),
     FLAG(struct verify_flags, headers, .name = "--headers", .value = "FILE",
          .doc = "lines \"name: value\"; without it they stand above the body"),
     FLAG(struct verify_flags, tolerance, .name = "--tolerance", .value = "SECONDS", .min = 1, .max = 315360000,
@@ -23,13 +22,14 @@ static const struct flag verify_flags[] = {
     FLAG(struct verify_flags, now, .name = "--now", .value = "SECONDS", .min = 1, .max = 253402300799,
          .doc = "our time, since 1970, for a request of before"),
     FLAG(struct verify_flags, json, .name = "--json", .doc = "one JSON object"),
+    SEALING_FLAGS(struct verify_flags),
     { 0 },
 };
 
 static const char verify_notes[] =
     "BODY is a file with the body exactly as it came; without --headers, with the request's headers and an empty line\n"
     "above it. Without BODY it is read from stdin. When the request is not as it was signed, one line says which part\n"
-    "differs (id, timestamp, signature, encoding, body, scheme, key) and why, and the exit code is 1.\n";
+    "differs (id, timestamp, signature, encoding, body, url, scheme, key) and why, and the exit code is 1.\n";
 
 extern const struct command verify_command;
 
@@ -57,7 +57,10 @@ static int verify_received(const struct verify_flags *f, const struct sealing *s
 {
     struct err e;
     struct diagnosis found = { 0 };
+    struct signature_style own;
     struct diagnose d = {
+        .style = described_style(s->options.scheme, &s->options.described, &own, &e),
+        .url = str_of(s->given.url),
         .scheme = s->options.scheme,
         .header = s->options.header,
         .secrets = s->secrets.at,
@@ -65,7 +68,12 @@ static int verify_received(const struct verify_flags *f, const struct sealing *s
         .now_s = f->now ? f->now : clock_wall_ms() / 1000,
         .tolerance_s = f->tolerance ? f->tolerance : 300,
     };
-    if (!d.header && !signature_style(d.scheme)->headers.signature)
+    if (!d.style)
+        return sealing_say("verify", COMMAND_FAILED, "%s", e.text);
+    if (!d.url.at && signature_signs(d.style, "{url}"))
+        return sealing_say("verify", COMMAND_USAGE, "scheme %s signs the URL: say it by --url",
+                           signature_name(d.scheme));
+    if (!d.header && !d.style->headers.signature)
         return sealing_say("verify", COMMAND_USAGE, "scheme %s has no header of its own: name it by --header",
                            signature_name(d.scheme));
     if (!diagnose(&d, r, &found, &e))

@@ -317,6 +317,12 @@ SAMPLES |= {(kind, f"{place}.{option}"): value for kind, place in (("http", "pat
     "secrets": {"secrets": [SHARED]}, "secrets[].secret": {"secret": SHARED}, "secrets[].until": {"until": "2099-01-01"}, "keys_file": {"keys_file": "one.crt"},
     "keys_url": {"keys_url": "https://issuer.example.com/jwks"}, "openid": {"openid": "https://issuer.example.com"}, "ca_file": {"ca_file": "one.crt"},
     "algorithms": {"algorithms": ["HS256"]}, "required": {"required": {"role": ["a", 1]}}}.items()}
+FORM = {"hash": {"hash": "sha1"}, "encoding": {"encoding": "base64"}, "prefix": {"prefix": "v0="}, "separator": {"separator": ","}, "signs": {"signs": "x{body}"},
+        "timestamp_header": {"signs": "{timestamp}.{body}", "timestamp_header": "X-Time"}, "id_header": {"signs": "{id}.{body}", "id_header": "X-Id"},
+        "timestamp_prefix": {"signs": "{timestamp}.{body}", "timestamp_prefix": "t=", "separator": ","}}
+SAMPLES |= {(kind, f"{place}.{key}"): {"scheme": "hmac", "header": "X-Sig", **values} for kind, place in [("http", "paths[].verify"), ("webhook", "signature")]
+            for key, values in FORM.items()}
+SAMPLES["http", "paths[].verify.url"] = {"scheme": "twilio", "url": "https://hooks.example.com/in"}
 BY_TYPE = [("true or false", True), ("whole number", 2), ("number", 1.0), ("text", "x"), ("secret", "a-secret-of-some-length-0123"), ("duration", "1s"),
            ("size", "4KiB"), ("list of texts", ["t"]), ("list of secrets", ["a-secret-of-some-length-0123"]), ("list of durations", ["1s"]),
            ("mapping of texts", {"a": "b"}), ("filter", {"exact": {"type": "x"}}), ("one of ", None), ("name of a receiver", "n8n"), ("list of mappings", None), ("mapping", None)]

@@ -36,6 +36,47 @@ def libraries(node, python_folder):
     return ask
 
 
+@pytest.fixture(scope="module")
+def signing(node, python_folder):
+    """The headers with which these libraries send: [(library, body, secret)]."""
+    def ask(requests):
+        lines = [{"sign": library, "body": body, "secret": secret} for library, body, secret in requests]
+        slack = subprocess.run([str(python_folder / "bin/python"), str(ROOT / "tests/e2e/verify/styles.py")], text=True, timeout=120, check=True,
+                               input="".join(json.dumps(one) + "\n" for one in lines if one["sign"] == "slack"), capture_output=True).stdout
+        said = node("styles.mjs", [one for one in lines if one["sign"] != "slack"]) + slack.splitlines()
+        return list(map(json.loads, said))
+    return ask
+
+
+# path, library, secret, body, and the id and type of the event that it becomes
+SENT = [
+    ("/github", "octokit", TEXT, '{"action": "opened", "text": "Grüße 😀"}', "d-1", "github.push"),
+    ("/stripe", "stripe", TEXT, '{"id": "evt_1", "type": "invoice.paid", "data": {}}', "evt_1", "stripe.invoice.paid"),
+    ("/standard", "standardwebhooks", SECRET, '{"type": "user.created", "timestamp": "", "data": {"n": 1}}', "m-1", "user.created"),
+    ("/svix", "svix", SECRET, '{"type": "user.created", "timestamp": "", "data": {"n": 2}}', "m-1", "user.created"),
+    ("/gitlab", "standardwebhooks", SECRET, '{"object_kind": "push"}', "m-1", "gitlab"),
+    ("/slack", "slack", TEXT, '{"type": "event_callback", "event": {"type": "app_mention"}, "event_id": "Ev1"}', "Ev1", "slack.app_mention"),
+]
+
+
+def test_what_each_library_signs_is_taken(local_bridge, receiver, signing):
+    paths = ", ".join(f"{{path: {path}, verify: {{scheme: {'standard' if path == '/svix' else path[1:]}, secrets: [{secret}]}}}}"
+                      for path, _, secret, *_ in SENT)
+    daemon = local_bridge.run(f"sources:\n  hooks: {{type: http, listen: '127.0.0.1:0', paths: [{paths}]}}\nroutes: [{{topic: $EVENTS}}]\n"
+                              f"sinks:\n  out: {{type: webhook, topics: [$EVENTS], url: '{receiver.url}', secrets: [{SECRET}]}}\n")
+    url = f"http://127.0.0.1:{daemon.port('hooks')}"
+    for (path, _, _, body, ident, _), headers in zip(SENT, signing([(library, body, secret) for _, library, secret, body, *_ in SENT])):
+        send = lambda text, path=path, headers=headers: requests.post(url + path, data=text.encode(), timeout=60,
+                                                                      headers={**headers, "Content-Type": "application/json"})
+        assert send(body + "\n").status_code == 401
+        answer = send(body)
+        assert (answer.status_code, answer.json()) == (202, {"id": ident}), (path, answer.text)
+    wait_for(lambda: len(receiver.all()) == len(SENT))
+    assert sorted((r["id"], json.loads(r["body"])["type"]) for r in receiver.all()) == sorted((ident, kind) for *_, ident, kind in SENT)
+    hints = [line for line in daemon.log().splitlines() if 'msg="request refused"' in line]
+    assert len(hints) == len(SENT) and all("without the line break at its end" in line for line in hints), hints
+
+
 def sink(endpoints):
     lines = "".join(f"      {name}: {json.dumps(options)}\n" for name, options in endpoints.items())
     return f"sinks:\n  out:\n    type: webhook\n    topics: [$EVENTS]\n    endpoints:\n{lines}"

@@ -21,7 +21,7 @@ static struct buf origins = { .max = 1000 * PATH_ORIGIN };
 /* The options of a scheme, as somebody could write them. */
 static struct verify_options options_of(enum verify_scheme scheme)
 {
-    static char header[] = "X-Hook-Signature", name[] = "somebody", query[] = "key", nowhere[] = "192.0.2.0/24",
+    static char header[] = "X-Hook-Signature", name[] = "somebody", query[] = "key", nowhere[] = "192.0.2.0/24", url[] = "https://example.com/in",
                 text[] = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", *networks[] = { nowhere };
     static struct secret secret = { .text = text, .name = name };
     struct verify_options o = { .scheme = scheme };
@@ -31,8 +31,10 @@ static struct verify_options options_of(enum verify_scheme scheme)
         o.jwt.secrets = (struct secrets){ &secret, 1 };
     else if (scheme != VERIFY_CERTIFICATE)
         o.secrets = (struct secrets){ &secret, 1 };
-    if (scheme == VERIFY_HMAC_HEX || scheme == VERIFY_HMAC_BASE64)
+    if (scheme == VERIFY_HMAC_HEX || scheme == VERIFY_HMAC_BASE64 || scheme == VERIFY_HMAC)
         o.header = header;
+    if (scheme == VERIFY_TWILIO)
+        o.url = url;
     if (scheme == VERIFY_API_KEY)
         o.query = query;
     return o;

@@ -2,7 +2,7 @@
 /* Requests as a person hands them to `aqueduct verify`: reading them and looking for what differs never crashes, and
  * nothing is found good that nobody signed. */
 #include "bridge/lib/mem.h"
-#include "connectors/webhook/diagnose.h"
+#include "bridge/auth/diagnose.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -17,7 +17,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     for (int i = SIGNATURE_UNSET + 1; i < SIGNATURE_COUNT; i++) {
         struct diagnosis found = { 0 };
         bool boxed = signature_style((enum signature)i)->boxed;
-        struct diagnose d = { (enum signature)i, boxed ? NULL : header, secrets, boxed ? 2 : 1, 1614265330, 300 };
+        struct diagnose d = {
+            .scheme = (enum signature)i,
+            .header = boxed ? NULL : header,
+            .secrets = secrets,
+            .count = boxed ? 2 : 1,
+            .now_s = 1614265330,
+            .tolerance_s = 300,
+            .url = STR("https://example.com:8443/in?a=b"),
+        };
         CHECK(diagnose(&d, &r, &found, NULL));
         CHECK(found.part > DIFFERS_NOTHING && found.part < DIFFERS_COUNT && found.why.text[0]);
     }

@@ -2,6 +2,7 @@
 /* Verification of inbound requests: published vectors, and everything that must be refused. */
 #include <stdio.h>
 #include <stdlib.h>
+#include "bridge/auth/fields.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/verify/verify.h"
 #include "tests/support/connector.h"
@@ -433,6 +434,299 @@ TEST(plain_hmac_in_a_header_of_its_own)
     }
 }
 
+/* ---- rows, and what users describe; by Python's hmac ---- */
+
+#define BODY    "{\"id\": 1}"
+#define TEXT    "a secret of enough length"
+#define BODY_64 "Jpeabb+sxnLVSFrmYh30CFnp7O0iKFleOExkKrtkrRw="
+#define BODY_16 "26979a6dbfacc672d5485ae6621df40859e9eced2228595e384c642abb64ad1c"
+#define NEXT_16 "72bc1c80d3000d79d05146a300362d476e630b4b25eba5ab7325afa71ba710c6"
+#define SHA1_16 "eb43a0cc24c963e7f389d39e507cd90c45b898a3"
+#define LONG_64 "6qIeXQWhreVJu1yeVfqXsTameJGZvVcp9svIfSzw1bFYWpe4ty8NGp9HhfUsjP/SJy3OJIcZjQFuIBTVQy+/wQ=="
+#define TIME_U  "_mdqXZeFNGgUE-VHDNY0Lp9mI3Sfv2mjLQJPp-jmIzU"
+#define V0_16   "9e75edc4c098a2df3d3dd5a6b17ee0e5a08d04f2b5a9e6f6a09bb87cf6772a8a"
+#define ID_64   "A8aqCTKosCb66V0LuIpWxywbtADTDOfwPvprKpZtAfg="
+#define URL_64  "46EQ0eslKz8nelmqu8DA/QgP5eteM1SFuYSdEJHMYX8="
+#define PORT_64 "eS0ysjSewHyIax5gbzLX59u71yKvFvjUS/otvB8taiQ="
+
+/* A request with these headers, "name: value|name: value". */
+static void request_with(const char *lines, const char *body)
+{
+    struct str rest = str_of(lines), line, name;
+    request_new(body);
+    while (str_cut(&rest, '|', &line)) {
+        str_cut(&line, ':', &name);
+        headers[request.header_count++] = (struct header){ name, str_trim(line) };
+    }
+}
+
+static const struct {
+    const char *options, *request, *query;
+    enum refusal expected;
+} described[] = {
+    { "scheme: shopify", "X-Shopify-Hmac-SHA256: " BODY_64, NULL, REFUSAL_NONE },
+    { "scheme: shopify", "Shopify-Hmac-Sha256: " BODY_64, NULL, REFUSAL_NONE },
+    { "scheme: shopify", "X-Shopify-Hmac-SHA256: " BODY_16, NULL, REFUSAL_MALFORMED },
+    { "scheme: shopify", "X-Shopify-Hmac-SHA256: " URL_64, NULL, REFUSAL_MISMATCH },
+    { "scheme: shopify", "X-Shopify-Hmac-SHA256: " BODY_64 "|X-Shopify-Hmac-SHA256: " BODY_64, NULL, REFUSAL_REPEATED },
+    { "scheme: outpost", "x-outpost-signature: v0=" BODY_16, NULL, REFUSAL_NONE },
+    { "scheme: outpost", "x-outpost-signature: v0=" NEXT_16 "," BODY_16, NULL, REFUSAL_NONE },
+    { "scheme: outpost", "x-outpost-signature: v0=" NEXT_16 ", v0=" BODY_16, NULL, REFUSAL_NONE },
+    { "scheme: outpost", "x-outpost-signature: " BODY_16, NULL, REFUSAL_MISMATCH },
+    { "scheme: outpost", "x-outpost-signature: " NEXT_16 ",v0=" BODY_16, NULL, REFUSAL_NONE },
+    { "scheme: hmac, header: X-Sig", "X-Sig: " BODY_16, NULL, REFUSAL_NONE },
+    { "scheme: hmac, header: X-Sig, prefix: 'sha1=', hash: sha1", "X-Sig: sha1=" SHA1_16, NULL, REFUSAL_NONE },
+    { "scheme: hmac, header: X-Sig, prefix: 'sha1=', hash: sha1", "X-Sig: " SHA1_16, NULL, REFUSAL_MALFORMED },
+    { "scheme: hmac, header: X-Sig, hash: sha1", "X-Sig: " BODY_16, NULL, REFUSAL_MALFORMED },
+    { "scheme: hmac, header: X-Sig, hash: sha1", "X-Sig: db43a0cc24c963e7f389d39e507cd90c45b898a3", NULL,
+      REFUSAL_MISMATCH },
+    { "scheme: hmac, header: X-Sig, hash: sha512, encoding: base64", "X-Sig: " LONG_64, NULL, REFUSAL_NONE },
+    { "scheme: hmac, header: X-Sig, hash: sha512, encoding: base64", "X-Sig: " BODY_64, NULL, REFUSAL_MALFORMED },
+    { "scheme: hmac, header: X-Sig, separator: ','", "X-Sig: zz," NEXT_16 "," BODY_16 ",", NULL, REFUSAL_NONE },
+    { "scheme: hmac, header: X-Sig, separator: ','", "X-Sig: " NEXT_16 "," NEXT_16, NULL, REFUSAL_MISMATCH },
+    { "scheme: hmac, header: X-Sig, encoding: base64url, signs: '{timestamp}.{body}', timestamp_header: X-Time",
+      "X-Sig: " TIME_U "|X-Time: 1614265330", NULL, REFUSAL_NONE },
+    { "scheme: hmac, header: X-Sig, encoding: base64url, signs: '{timestamp}.{body}', timestamp_header: X-Time",
+      "X-Sig: " TIME_U "|X-Time: 1614265029", NULL, REFUSAL_STALE },
+    { "scheme: hmac, header: X-Sig, encoding: base64url, signs: '{timestamp}.{body}', timestamp_header: X-Time",
+      "X-Sig: " TIME_U, NULL, REFUSAL_MISSING },
+    { "scheme: hmac, header: X-Sig, encoding: base64url, signs: '{timestamp}.{body}', timestamp_header: X-Time",
+      "X-Sig: " TIME_U "|X-Time: 1614265330|X-Time: 1614265330", NULL, REFUSAL_REPEATED },
+    { "scheme: hmac, header: X-Sig, encoding: base64url, signs: '{timestamp}.{body}', tolerance: 10m, separator: ',', "
+      "prefix: 's=', timestamp_prefix: 'time='",
+      "X-Sig: time=1614265330,s=" TIME_U, NULL, REFUSAL_NONE },
+    { "scheme: hmac, header: X-Sig, signs: 'v0:{timestamp}:{body}', prefix: 'v0=', timestamp_header: X-Time",
+      "X-Sig: v0=" V0_16 "|X-Time: 1614265330", NULL, REFUSAL_NONE },
+    { "scheme: hmac, header: X-Sig, signs: '{id}.{timestamp}.{body}', encoding: base64, timestamp_header: X-Time, "
+      "id_header: X-Id",
+      "X-Sig: " ID_64 "|X-Time: 1614265330|X-Id: m-1", NULL, REFUSAL_NONE },
+    { "scheme: hmac, header: X-Sig, signs: '{id}.{timestamp}.{body}', encoding: base64, timestamp_header: X-Time, "
+      "id_header: X-Id",
+      "X-Sig: " ID_64 "|X-Time: 1614265330|X-Id: m-2", NULL, REFUSAL_MISMATCH },
+    { "scheme: hmac, header: X-Sig, signs: '{url}{body}', encoding: base64, url: 'https://example.com/in'",
+      "X-Sig: " URL_64, "a=b", REFUSAL_NONE },
+    { "scheme: hmac, header: X-Sig, signs: '{url}{body}', encoding: base64, url: 'https://example.com/in'",
+      "X-Sig: " PORT_64, "a=b", REFUSAL_NONE },
+    { "scheme: hmac, header: X-Sig, signs: '{url}{body}', encoding: base64, url: 'https://example.com:443/in'",
+      "X-Sig: " URL_64, "a=b", REFUSAL_NONE },
+    { "scheme: hmac, header: X-Sig, signs: '{url}{body}', encoding: base64, url: 'https://example.com/in'",
+      "X-Sig: " URL_64, "a=c", REFUSAL_MISMATCH },
+    { "scheme: gitlab", "X-Gitlab-Token: " TEXT, NULL, REFUSAL_NONE },
+    { "scheme: gitlab", "X-Gitlab-Token: " TEXT "|webhook-id: x|webhook-timestamp: 1|webhook-signature: v1,AAAA", NULL,
+      REFUSAL_NONE }, /* it sends both, and the path has the token alone */
+    { "scheme: gitlab", "X-Gitlab-Token: another", NULL, REFUSAL_MISMATCH },
+    { "scheme: gitlab", "X-Gitlab-Token: " TEXT "|X-Gitlab-Token: " TEXT, NULL, REFUSAL_REPEATED },
+    { "scheme: gitlab", "Authorization: Bearer " TEXT, NULL, REFUSAL_MISSING },
+};
+
+static struct verifier *verifier_of(struct verify_options *o, const char *options, const char *secret)
+{
+    char yaml[600];
+    struct err e = { "" };
+    *o = (struct verify_options){ 0 };
+    snprintf(yaml, sizeof yaml, "{%s, secrets: [%s]}\n", options, secret);
+    options_fill(verify_rows, o, yaml);
+    struct verifier *v = verifier_new(o, &e);
+    if (!v)
+        print_error("%s: %s\n", options, e.text);
+    return v;
+}
+
+TEST(signatures_as_they_are_described)
+{
+    for (size_t i = 0; i < sizeof described / sizeof *described; i++) {
+        struct verify_options o;
+        struct verifier *v = verifier_of(&o, described[i].options, TEXT);
+        assert_non_null(v);
+        request_with(described[i].request, BODY);
+        request.query = str_of(described[i].query);
+        enum refusal no = verifier_check(v, &request);
+        if (no != described[i].expected)
+            fail_msg("%s: %s: %s", described[i].options, described[i].request, refusal_text(no));
+        verifier_free(v);
+    }
+}
+
+/* GitLab's signing token is a Standard Webhooks secret; where the path has one, a token does not do. */
+TEST(gitlab_signs_as_standard_webhooks)
+{
+    struct verify_options o;
+    struct verifier *v = verifier_of(&o, "scheme: gitlab", S1_SECRET);
+    s1(S1_ID, "1614265330", S1_SIGNATURE);
+    check(v, REFUSAL_NONE);
+    assert_true(str_eq(verifier_id(v, &request), STR(S1_ID)));
+    assert_string_equal(verifier_type(v), "gitlab");
+    assert_int_equal(verify_covers(&o), COVER_ID_BODY);
+    s1(S1_ID, "1614265330", "v1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+    check(v, REFUSAL_MISMATCH);
+    request_with("X-Gitlab-Token: " S1_SECRET "|Idempotency-Key: k-1", BODY);
+    check(v, REFUSAL_MISMATCH);
+    verifier_free(v);
+    v = verifier_of(&o, "scheme: gitlab", S1_SECRET ", " TEXT);
+    s1(S1_ID, "1614265330", S1_SIGNATURE);
+    check(v, REFUSAL_NONE);
+    request_with("X-Gitlab-Token: " TEXT "|Idempotency-Key: k-1", BODY);
+    check(v, REFUSAL_NONE);
+    assert_true(str_eq(verifier_id(v, &request), STR("k-1")));
+    verifier_free(v);
+}
+
+#define FORM "To=%2B18005551212&Digits=1234&Caller=%2B14158675309&From=%2B14158675309&CallSid=CA1234567890ABCDE"
+
+TEST(twilio)
+{
+    static const char json[] = "{\"property\": \"value\", \"boolean\": true}",
+                      sum[] = "bodySHA256=0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620";
+    static const struct {
+        const char *query, *body, *signature;
+        enum refusal expected;
+    } cases[] = {
+        { "foo=1", FORM, "8R368T1rJGnpAlPrvjUNlZPMnH0=", REFUSAL_NONE },
+        { "foo=1", FORM, "HHs1ya1F9eDWp7JAXoWLIP6Iw2E=", REFUSAL_NONE }, /* over the URL with a port */
+        { "foo=2", FORM, "8R368T1rJGnpAlPrvjUNlZPMnH0=", REFUSAL_MISMATCH },
+        { NULL, FORM, "8R368T1rJGnpAlPrvjUNlZPMnH0=", REFUSAL_MISMATCH },
+        { "foo=1", FORM "&More=1", "8R368T1rJGnpAlPrvjUNlZPMnH0=", REFUSAL_MISMATCH },
+        { sum, json, "6D1DsxVY+DavJcYW11RzBPnEfSQ=", REFUSAL_NONE },
+        { sum, "{}", "6D1DsxVY+DavJcYW11RzBPnEfSQ=", REFUSAL_MISMATCH },
+        { NULL, "b=x&a=2&&a=1&a=2", "Ppq8TJY2", REFUSAL_MALFORMED },
+        { NULL, "b=+x&a=2&&a=1&a=2", "dy2Nl+HY01O85tHcSsMeUARa1EI=", REFUSAL_NONE },
+        { NULL, "", "+/06zlKt4hOlsWmfPGKPAyd+rkU=", REFUSAL_NONE },
+        { NULL, "{\"forged\": true}", "+/06zlKt4hOlsWmfPGKPAyd+rkU=", REFUSAL_MISMATCH }, /* JSON is a form here */
+    };
+    struct verify_options o;
+    struct verifier *v = verifier_of(&o, "scheme: twilio, url: 'https://example.com/sms'", "7f4e02c9b1d8a653e0f4");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        request_new(cases[i].body);
+        request.query = str_of(cases[i].query);
+        add("X-Twilio-Signature", cases[i].signature);
+        enum refusal no = verifier_check(v, &request);
+        if (no != cases[i].expected)
+            fail_msg("%s: %s: %s", cases[i].query, cases[i].body, refusal_text(no));
+    }
+    verifier_free(v);
+}
+
+/* Twilio's own examples, by a token that is too short for us. */
+TEST(twilio_vectors)
+{
+    static const char
+        url[] = "https://mycompany.com/myapp.php?foo=1&bar=2",
+        json[] = "{\"property\": \"value\", \"boolean\": true}",
+        query[] = "foo=1&bar=2&bodySHA256=0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620";
+    const struct signature_style *style = signature_style(SIGNATURE_TWILIO);
+    struct key *key = key_of_bytes(HASH_SHA1, STR("12345"));
+    struct buf fields = buf_new(4096), value = buf_new(100), whole = buf_new(400);
+    assert_true(fields_add(STR("foo=1&bar=2"), STR(FORM), &fields));
+    signature_add(style, &key, 1, &(struct signed_parts){ .url = STR(url), .fields = buf_str(&fields) }, &value);
+    assert_string_equal(buf_c(&value), "RSOYDt4T1cUTdK1PDd93/VVr8B8=");
+    buf_reset(&fields);
+    buf_reset(&value);
+    assert_true(fields_add(STR(query), STR(json), &fields));
+    assert_int_equal(fields.n, 0);
+    buf_printf(&whole, "https://mycompany.com/myapp.php?%s", query);
+    signature_add(style, &key, 1, &(struct signed_parts){ .url = buf_str(&whole) }, &value);
+    assert_string_equal(buf_c(&value), "a9nBmqA0ju/hNViExpshrM61xv4=");
+    key_free(key);
+    buf_free(&fields);
+    buf_free(&value);
+    buf_free(&whole);
+}
+
+TEST(what_cannot_be_described)
+{
+    static const char *const cases[][2] = {
+        { "scheme: hmac", "verify.header: is missing: scheme hmac has no header of its own" },
+        { "scheme: hmac, header: X, signs: '{timestamp}'", "verify.signs: has no {body}" },
+        { "scheme: hmac, header: X, signs: '{time}.{body}'", "verify.signs: {time} is none of {body}, {timestamp}" },
+        { "scheme: hmac, header: X, signs: '{timestamp}.{body}'", "verify.timestamp_header: is missing" },
+        { "scheme: hmac, header: X, signs: '{body}', timestamp_header: T", "`signs` has no {timestamp}" },
+        { "scheme: hmac, header: X, signs: '{id}{body}'", "verify.id_header: is missing" },
+        { "scheme: hmac, header: X, id_header: I", "verify.id_header: `signs` has no {id}" },
+        { "scheme: hmac, header: X, separator: ', '", "verify.separator: is one character" },
+        { "scheme: hmac, header: X, signs: '{timestamp}{body}', timestamp_prefix: t=", "verify.separator: is missing" },
+        { "scheme: hmac, header: X, signs: '{timestamp}{body}', timestamp_header: 'a b'",
+          "verify.timestamp_header: is no name of a header" },
+        { "scheme: hmac, header: X, signs: '{url}{body}'", "verify.url: is missing" },
+        { "scheme: hmac, header: X, url: 'https://x/'", "verify.url: scheme hmac signs no URL" },
+        { "scheme: twilio", "verify.url: is missing: scheme twilio signs the path's address" },
+        { "scheme: twilio, url: 'example.com'", "verify.url: begins with https://" },
+        { "scheme: twilio, url: 'https://example.com?a'", "and has no query" },
+        { "scheme: github, prefix: x", "verify.prefix: is for scheme hmac" },
+        { "scheme: bearer, hash: sha1", "verify.hash: is for scheme hmac" },
+        { "scheme: hmac, header: X, signs: '{body}{body}{body}{body}{body}{body}{body}{body}{body}{body}{body}{body}{body}"
+          "{body}{body}{body}{body}'",
+          "verify.signs: is longer than 200 bytes, or of more than 16 parts" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char yaml[500];
+        struct verify_options o = { 0 };
+        struct err e = { "" };
+        snprintf(yaml, sizeof yaml, "{%s, secrets: [" TEXT "]}\n", cases[i][0]);
+        options_fill(verify_rows, &o, yaml);
+        assert_null(verifier_new(&o, &e));
+        assert_says(e.text, cases[i][1]);
+    }
+}
+
+/* ---- what the log says of a signature that does not match ---- */
+
+TEST(causes_are_found_for_the_log)
+{
+    static const struct {
+        const char *options, *request, *body, *says; /* NULL: nothing */
+    } cases[] = {
+        { "scheme: shopify", "X-Shopify-Hmac-SHA256: " BODY_64, BODY "\n",
+          "body: the body was changed: the signature is "
+          "that of the body without the line break" },
+        { "scheme: shopify", "X-Shopify-Hmac-SHA256: " BODY_16, BODY,
+          "encoding: the signature is right, but written in hex" },
+        { "scheme: hmac_hex, header: X-Sig", "X-Sig: " BODY_64, BODY,
+          "encoding: the signature is right, but written in base64" },
+        { "scheme: github", "X-Hub-Signature-256: " BODY_16, BODY, "\"sha256=\" is missing in front of it" },
+        { "scheme: github", "Stripe-Signature: t=1", BODY,
+          "scheme: there is no X-Hub-Signature-256, but the signature of" },
+        { "scheme: github", "X-Hub-Signature-256: sha256=" BODY_16, "payload=%7B%22id%22%3A+1%7D",
+          "the field payload of the form, decoded" },
+        { "scheme: hmac, header: X-Sig, signs: 'v0:{timestamp}:{body}', timestamp_header: X-Time",
+          "X-Sig: " V0_16 "|X-Time: 1614265331|X-Sent-At: 1614265330", BODY,
+          "timestamp: the timestamp that is signed stands in the header X-Sent-At" },
+        { "scheme: hmac, header: X-Sig, signs: '{url}{body}', encoding: base64, url: 'http://example.com/in'",
+          "X-Sig: " URL_64, BODY, "url: it is signed for https://example.com/in?a=b" },
+        { "scheme: gitlab", "X-Gitlab-Token: x", BODY, "key: the token in X-Gitlab-Token is another one" },
+        { "scheme: github", "X-Hub-Signature-256: sha256=" NEXT_16, BODY,
+          "key: it is signed with another secret, or over another body" },
+        { "scheme: bearer", "Authorization: Bearer x", BODY, NULL },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct verify_options o;
+        struct err why = { "" };
+        struct verifier *v = verifier_of(&o, cases[i].options, TEXT);
+        request_with(cases[i].request, cases[i].body);
+        request.query = STR("a=b");
+        assert_int_not_equal(verifier_check(v, &request).no, REFUSAL_NONE);
+        assert_int_equal(verifier_explain(v, &request, &why), cases[i].says != NULL);
+        assert_says(why.text, cases[i].says ? cases[i].says : "");
+        assert_null(strstr(why.text, TEXT));
+        verifier_free(v);
+    }
+}
+
+/* Looking for the cause costs a pass over the body for each thing that it tries. */
+TEST(a_long_body_is_not_looked_at_for_the_log)
+{
+    struct verify_options o;
+    struct err why;
+    struct verifier *v = verifier_of(&o, "scheme: github", TEXT);
+    char *body = calloc(1, (32 << 10) + 2);
+    memset(body, ' ', (32 << 10) + 1);
+    request_with("X-Hub-Signature-256: sha256=" BODY_16, body);
+    assert_false(verifier_explain(v, &request, &why));
+    request.body.n--;
+    assert_true(verifier_explain(v, &request, &why));
+    free(body);
+    verifier_free(v);
+}
+
 /* ---- bearer, none ---- */
 
 TEST(bearer)
@@ -531,9 +825,8 @@ TEST(bad_options)
 
 TEST(schemes_are_named_in_the_options)
 {
-    static const char *const names[VERIFY_COUNT] = { NULL,       "standard", "github",      "stripe",      "slack",
-                                                     "langfuse", "hmac_hex", "hmac_base64", "bearer",      "jwt",
-                                                     "basic",    "api_key",  "address",     "certificate", "none" };
+#define NAME(VALUE, name, doc) [VERIFY_##VALUE] = #name,
+    static const char *const names[VERIFY_COUNT] = { VERIFY_SCHEMES(NAME) };
     char yaml[64];
     for (int i = VERIFY_UNSET + 1; i < VERIFY_COUNT; i++) {
         struct verify_options o = { 0 };
@@ -543,10 +836,11 @@ TEST(schemes_are_named_in_the_options)
         assert_non_null(strstr(verify_rows[0].doc, names[i]));
     }
     struct verify_options o = { 0 };
-    char *problem = options_problem(verify_rows, &o, "scheme: hmac\n");
+    char *problem = options_problem(verify_rows, &o, "scheme: hmac_hax\n");
     assert_non_null(strstr(
         problem,
-        "is not one of standard, github, stripe, slack, langfuse, hmac_hex, hmac_base64, bearer, jwt, basic, api_key, address, certificate, none"));
+        "is not one of standard, github, stripe, slack, langfuse, shopify, outpost, hmac_hex, hmac_base64, hmac, "
+        "gitlab, twilio, bearer, jwt, basic, api_key, address, certificate, none"));
     free(problem);
 }
 
@@ -651,6 +945,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(langfuse, at_s1, real_time),
         cmocka_unit_test_setup_teardown(slack, at_s1, real_time),
         cmocka_unit_test(plain_hmac_in_a_header_of_its_own),
+        cmocka_unit_test_setup_teardown(signatures_as_they_are_described, at_s1, real_time),
+        cmocka_unit_test_setup_teardown(gitlab_signs_as_standard_webhooks, at_s1, real_time),
+        cmocka_unit_test(twilio),
+        cmocka_unit_test(twilio_vectors),
+        cmocka_unit_test(what_cannot_be_described),
+        cmocka_unit_test_setup_teardown(causes_are_found_for_the_log, at_s1, real_time),
+        cmocka_unit_test(a_long_body_is_not_looked_at_for_the_log),
         cmocka_unit_test(bearer),
         cmocka_unit_test(none),
         cmocka_unit_test(bad_options),

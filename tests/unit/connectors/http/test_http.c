@@ -9,7 +9,7 @@
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
-#include "connectors/http/form.h"
+#include "bridge/lib/form.h"
 #include "connectors/http/pattern.h"
 #include "tests/support/client.h"
 #include "tests/support/connector.h"
@@ -535,10 +535,11 @@ static const char *styled(enum signature scheme, const char *secret, const char 
     char seconds[24];
     struct err e;
     const struct signature_style *style = signature_style(scheme);
-    struct key *key = key_new(str_of(secret), style->boxed, KEY_SIGNS, &e);
+    struct key *key = key_new(str_of(secret), style->boxed, style->hash, KEY_SIGNS, &e);
     struct buf value = buf_new(400);
     snprintf(seconds, sizeof seconds, "%lld", (long long)(clock_wall_ms() / 1000));
-    signature_add(style, &key, 1, &(struct signed_parts){ STR("m-1"), str_of(seconds), str_of(body) }, &value);
+    signature_add(style, &key, 1,
+                  &(struct signed_parts){ .id = STR("m-1"), .time = str_of(seconds), .body = str_of(body) }, &value);
     snprintf(headers, sizeof headers, JSON "%s: %s\r\n%s%s%s", style->headers.signature, buf_c(&value),
              style->headers.time ? style->headers.time : "X-None", ": ", seconds);
     snprintf(headers + strlen(headers), sizeof headers - strlen(headers), "\r\n%s%s",
@@ -594,6 +595,27 @@ TEST(a_signed_body_names_its_event)
     }
     source_open("", "  - {path: /in, verify: {scheme: stripe, secrets: [" TEXT "]}}\n");
     refused("/in", styled(SIGNATURE_STRIPE, TEXT, "{\"id\":"), "{\"id\":", 400, "the body is not valid JSON: ");
+}
+
+/* What Slack asks when its address is entered, is answered when it is signed, and is no event. */
+TEST(a_question_before_the_first_event)
+{
+    static const char question[] = "{\"token\":\"x\",\"challenge\":\"3eZbrw1a\\/\",\"type\":\"url_verification\"}";
+    static const char *const events[] = { "{\"challenge\":\"x\",\"type\":\"other\"}",
+                                          "{\"challenge\":7,\"type\":\"url_verification\"}" };
+    source_open("", "  - {path: /slack, verify: {scheme: slack, secrets: [" TEXT "]}}\n" GITHUB_PATH("path: /gh"));
+    struct client c = client_connect(socket_path);
+    post(&c, "/slack", styled(SIGNATURE_SLACK, TEXT, question), STR(question));
+    struct answer a = receive(&c);
+    assert_int_equal(a.status, 200);
+    is(a.body, "{\"challenge\":\"3eZbrw1a\\/\"}");
+    turn(ROOM);
+    assert_int_equal(taken_count, 0);
+    client_close(&c);
+    refused("/slack", styled(SIGNATURE_SLACK, TEXT, "{}"), question, 401, "could not be verified");
+    for (size_t i = 0; i < 2; i++)
+        event_unref(accepted("/slack", styled(SIGNATURE_SLACK, TEXT, events[i]), events[i]));
+    event_unref(accepted("/gh", signed_body(question, ""), question));
 }
 
 /* The id in a signed body is the sender's own: nothing counts with it, and what has it again is the same thing; an
@@ -2471,6 +2493,7 @@ int main(void)
         CLEANED(a_signed_body_has_one_reading),
         CLEANED(an_id_that_is_not_signed_counts_with_the_body),
         CLEANED(a_signed_body_names_its_event),
+        CLEANED(a_question_before_the_first_event),
         CLEANED(an_id_in_a_signed_body_is_all_that_counts),
         CLEANED(a_type_that_is_not_signed_counts_with_the_id),
         CLEANED(attributes_by_templates),

@@ -900,6 +900,53 @@ static void signs(const char *more, const char *expected, const char *warning)
 #define SIGNED_1    "v1,JF3/hlJpha3tOtGn0+92nvMXpE5Iquwv5zOzX83J79w="
 #define SIGNED_2    "v1,A/aUZSIjUFtq3VXbR5jnBDsg8auBVba4clljbhx4UgI="
 
+/* The lines that these options add to a request have these two among them, and the usual timestamp once. */
+static void signed_lines(const char *more, const char *one, const char *other)
+{
+    char yaml[1024];
+    snprintf(yaml, sizeof yaml, "url: http://example.com/\n%s", more);
+    struct sink *s = sink_filled(&webhook_sink, "test", yaml);
+    struct webhook_endpoint *ep = (struct webhook_endpoint *)s->endpoint;
+    struct signer signer;
+    struct buf lines = buf_new(4096);
+    struct err e = { "" };
+    assert_true(signer_load(&signer, &ep->signature, &ep->secrets, ep->unsigned_, &e));
+    signer_add(&signer, STR("m1"), NOW_MS, STR("{}"), &lines);
+    size_t times = 0;
+    for (size_t i = 0; i < lines.n; i += strlen(lines.at + i) + 1)
+        times += strncasecmp(lines.at + i, "webhook-timestamp:", 18) == 0;
+    assert_int_equal(times, 1);
+    assert_non_null(memmem(lines.at, lines.n, one, strlen(one) + 1));
+    assert_non_null(memmem(lines.at, lines.n, other, strlen(other) + 1));
+    buf_free(&lines);
+    signer_free(&signer);
+    sink_free(s);
+}
+
+/* The rows without a time, and a description; by Python's hmac. */
+TEST(other_rows_and_what_a_user_describes)
+{
+    static const struct {
+        const char *options, *lines[2];
+    } cases[] = {
+        { "secrets: [a secret of enough length, {secret: another secret of enough length}]\nsignature: {scheme: outpost}",
+          { "x-outpost-signature: v0=8886a355b9453d3377bb39517109b159f221fd11c43aeebbc9f864cadd40daf5,"
+            "34c3c8fa8277a471cafb9ea4d2f657ca26827edad3bc667e6515fede6dad794f",
+            "x-outpost-event-id: m1" } },
+        { "secrets: [a secret of enough length]\nsignature: {scheme: shopify}",
+          { "X-Shopify-Hmac-SHA256: iIajVblFPTN3uzlRcQmxWfIh/RHEOu67yfhkyt1A2vU=", "X-Shopify-Webhook-Id: m1" } },
+        { "secrets: [a secret of enough length]\nsignature: {scheme: hmac, header: X-Sig, prefix: 'v0=', signs: "
+          "'v0:{timestamp}:{body}', timestamp_header: X-Time}",
+          { "X-Sig: v0=e3a000919a39fe5bf54ca1ddede3be8620ff4c620cfd5c89be85c07122e4c9e8", "X-Time: 1795132800" } },
+        { "secrets: [a secret of enough length]\nsignature: {scheme: hmac, header: X-Sig, signs: "
+          "'{timestamp}{body}', timestamp_header: Webhook-Timestamp}",
+          { "X-Sig: 76ab57a69bdb4306b9ebe5039345429d54a819beec9df9ee94442ef007b0c232",
+            "webhook-timestamp: 1795132800" } },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        signed_lines(cases[i].options, cases[i].lines[0], cases[i].lines[1]);
+}
+
 TEST(a_key_signs_until_its_date)
 {
     clock_fake(1000, NOW_MS);
@@ -1273,6 +1320,10 @@ TEST(wrong_options_are_refused)
         { "url: http://example.com/\nsecrets: "
           "[whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvw==]\n",
           "secrets[0]: is no pair" },
+        { SIGNED "signature: {scheme: hmac, header: X, signs: '{url}{body}'}\n",
+          "signature.signs: {url} and {fields} are verified" },
+        { SIGNED "signature: {scheme: hmac, header: X, signs: x}\n", "signature.signs: has no {body}" },
+        { SIGNED "signature: {scheme: github, hash: sha1}\n", "signature.hash: is for scheme hmac" },
         { SIGNED "signature: {scheme: hmac_hex}\n", "signature.header: is missing: scheme hmac_hex has no header" },
         { SIGNED "signature: {header: X-Signature}\n", "signature.header: scheme standard has no header to choose" },
         { SIGNED "signature: {scheme: github, header: 'X A'}\n",
@@ -1324,6 +1375,7 @@ int main(void)
         cmocka_unit_test(trace_headers),
         cmocka_unit_test(no_data_and_no_content_type),
         cmocka_unit_test(published_vectors),
+        cmocka_unit_test(other_rows_and_what_a_user_describes),
         cmocka_unit_test(a_key_signs_until_its_date),
         cmocka_unit_test(a_key_follows_its_file),
         cmocka_unit_test(where_there_is_one_signature_the_next_key_signs_when_the_first_has_ended),

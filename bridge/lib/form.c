@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads forms. */
-#include "connectors/http/form.h"
+#include "bridge/lib/form.h"
 #include <stdlib.h>
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"

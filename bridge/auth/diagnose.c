@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* Verifies a request, and tries out what would make its signature right. */
-#include "connectors/webhook/diagnose.h"
+#include "bridge/auth/diagnose.h"
 #include <inttypes.h>
 #include <stdlib.h>
+#include "bridge/auth/fields.h"
 #include "bridge/lib/mem.h"
-#include "connectors/webhook/retold.h"
+#include "bridge/auth/retold.h"
 
 struct judge {
     const struct diagnose *d;
     const struct received *r;
     const struct signature_style *style;
-    struct key **keys;
+    struct key **keys; /* NULL in the place of a token */
     struct signed_parts parts;
     struct str value; /* of the signature's header */
-    struct buf decoded;
+    struct buf decoded, fields;
     const struct secret *by; /* whose key made the signature */
     bool by_live;            /* it has not ended */
     struct diagnosis *out;
@@ -22,10 +23,15 @@ struct judge {
 const char *differs_name(enum differs part)
 {
     static const char *const names[DIFFERS_COUNT] = {
-        [DIFFERS_NOTHING] = "nothing",     [DIFFERS_ID] = "id",
-        [DIFFERS_TIMESTAMP] = "timestamp", [DIFFERS_SIGNATURE] = "signature",
-        [DIFFERS_ENCODING] = "encoding",   [DIFFERS_BODY] = "body",
-        [DIFFERS_SCHEME] = "scheme",       [DIFFERS_KEY] = "key",
+        [DIFFERS_NOTHING] = "nothing",
+        [DIFFERS_ID] = "id",
+        [DIFFERS_TIMESTAMP] = "timestamp",
+        [DIFFERS_SIGNATURE] = "signature",
+        [DIFFERS_ENCODING] = "encoding",
+        [DIFFERS_BODY] = "body",
+        [DIFFERS_SCHEME] = "scheme",
+        [DIFFERS_KEY] = "key",
+        [DIFFERS_URL] = "url",
     };
     return names[part];
 }
@@ -89,6 +95,17 @@ static enum signature judge_other_scheme(const struct judge *j)
     return SIGNATURE_UNSET;
 }
 
+/* What of the body is signed beside the URL, if that is its scheme. */
+static bool judge_read_fields(struct judge *j)
+{
+    struct str query = j->d->url, address;
+    str_cut(&query, '?', &address);
+    if (signature_signs(j->style, "{fields}") && !fields_add(query, j->r->body, &j->fields))
+        return JUDGE_SAY(j, DIFFERS_BODY, "the body's SHA-256 is not the one that the URL names (bodySHA256)"), false;
+    j->parts.fields = buf_str(&j->fields);
+    return true;
+}
+
 /* Finds the parts that its headers hold. */
 static bool judge_read(struct judge *j)
 {
@@ -104,19 +121,20 @@ static bool judge_read(struct judge *j)
                          signature_name(other), signature_style(other)->headers.signature),
                false;
     if (!judge_take(j, DIFFERS_SIGNATURE, name, &j->value)
-        || (j->style->signs_id && !judge_take(j, DIFFERS_ID, h->id, &j->parts.id))
+        || (signature_signs(j->style, "{id}") && !judge_take(j, DIFFERS_ID, h->id, &j->parts.id))
         || (h->time && !judge_take(j, DIFFERS_TIMESTAMP, h->time, &j->parts.time)))
         return false;
     if (j->style->time_begin)
         j->parts.time = signature_time(j->style, j->value);
     j->parts.body = j->r->body;
-    return true;
+    j->parts.url = j->d->url;
+    return judge_read_fields(j);
 }
 
 static bool judge_check_time(struct judge *j)
 {
     int64_t signed_at;
-    if (!j->style->signs_time)
+    if (!signature_signs(j->style, "{timestamp}"))
         return true;
     if (!signature_read_time(j->parts.time, &signed_at))
         return JUDGE_SAY(j, DIFFERS_TIMESTAMP, "the timestamp is no number of seconds since 1970"), false;
@@ -144,9 +162,10 @@ static bool judge_matches_key(struct judge *j, const struct signature_style *sty
                               struct key *key)
 {
     enum key_kind kind;
-    struct str text, value = j->value, parts[SIGNED_PARTS];
+    struct str text, parts[SIGNED_PARTS];
+    struct signature_reader reader = { .rest = j->value };
     size_t n = signature_parts(style, p, parts);
-    while (signature_next(j->style, &value, &kind, &text)) {
+    while (key && signature_next(j->style, &reader, &kind, &text)) {
         buf_reset(&j->decoded);
         if (kind == key_kind(key) && signature_decode(j->style, text, &j->decoded)
             && key_verify(key, parts, n, buf_str(&j->decoded)))
@@ -183,7 +202,8 @@ static bool judge_try_body(struct judge *j)
 {
     struct buf body = buf_new(2 * j->r->body.n + 65536);
     bool found = false;
-    for (enum retold how = RETOLD_FIRST; how < RETOLD_COUNT && !found; how++) {
+    enum retold end = j->d->quick ? RETOLD_CHEAP : RETOLD_COUNT;
+    for (enum retold how = RETOLD_FIRST; how < end && !found; how++) {
         struct signed_parts p = j->parts;
         buf_reset(&body);
         if (!retold(j->r->body, how, &body))
@@ -197,21 +217,62 @@ static bool judge_try_body(struct judge *j)
     return found;
 }
 
+/* A time that stands in another header than the scheme's. */
+static bool judge_try_time(struct judge *j)
+{
+    int64_t seconds;
+    for (size_t i = 0; i < j->r->header_count && signature_signs(j->style, "{timestamp}"); i++) {
+        const struct header *h = &j->r->headers[i];
+        struct signed_parts p = j->parts;
+        p.time = h->value;
+        if (h->value.n < 9 || !signature_read_time(h->value, &seconds) || str_eq(h->value, j->parts.time)
+            || !judge_matches(j, j->style, &p))
+            continue;
+        JUDGE_SAY(j, DIFFERS_TIMESTAMP, "the timestamp that is signed stands in the header %.*s",
+                  (int)(h->name.n < 64 ? h->name.n : 64), h->name.at);
+        return true;
+    }
+    return false;
+}
+
+/* The address with another port, or scheme. */
+static bool judge_try_url(struct judge *j)
+{
+    struct buf url = buf_new(j->d->url.n + 16);
+    struct str secure = STR("https://"), plain = STR("http://");
+    bool found = false, is_secure = str_starts(j->d->url, secure);
+    for (int way = 0; j->d->url.n && way < 2 && !found; way++) {
+        struct signed_parts p = j->parts;
+        buf_reset(&url);
+        if (way == 0) {
+            fields_add_other_port(j->d->url, &url);
+        } else {
+            buf_add_str(&url, is_secure ? plain : secure);
+            buf_add_str(&url, str_from(j->d->url, is_secure ? secure.n : plain.n));
+        }
+        p.url = buf_str(&url);
+        found = judge_matches(j, j->style, &p);
+        if (found)
+            JUDGE_SAY(j, DIFFERS_URL, "it is signed for %.*s", (int)(p.url.n < 160 ? p.url.n : 160), p.url.at);
+    }
+    buf_free(&url);
+    return found;
+}
+
 static bool judge_try_scheme(struct judge *j)
 {
     static const struct {
-        bool id, time;
-        const char *what;
-    } ways[] = { { false, false, "the body alone" },
-                 { true, false, "id and body, without the timestamp" },
-                 { false, true, "timestamp and body, without an id" },
-                 { true, true, "id, timestamp and body" } };
+        const char *content, *what;
+    } ways[] = { { "{body}", "the body alone" },
+                 { "{id}.{body}", "id and body, without the timestamp" },
+                 { "{timestamp}.{body}", "timestamp and body, without an id" },
+                 { "v0:{timestamp}:{body}", "\"v0:\", timestamp and body, as Slack's" },
+                 { "{timestamp}{body}", "timestamp and body, with nothing between them" },
+                 { "{id}.{timestamp}.{body}", "id, timestamp and body" } };
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         struct signature_style other = *j->style;
-        other.signs_id = ways[i].id, other.signs_time = ways[i].time;
-        other.lead = ways[i].time ? other.lead : NULL;
-        other.mark = other.mark ? other.mark : '.';
-        if (!judge_matches(j, &other, &j->parts))
+        other.content = ways[i].content;
+        if (strcmp(j->style->content, other.content) == 0 || !judge_matches(j, &other, &j->parts))
             continue;
         JUDGE_SAY(j, DIFFERS_SCHEME, "the signature is over %s, which scheme %s does not sign like that", ways[i].what,
                   signature_name(j->d->scheme));
@@ -222,7 +283,7 @@ static bool judge_try_scheme(struct judge *j)
 
 static bool judge_try_key(struct judge *j, struct str bytes, const char *what)
 {
-    struct key *key = key_of_bytes(bytes);
+    struct key *key = key_of_bytes(j->style->hash, bytes);
     bool found = judge_matches_key(j, j->style, &j->parts, key);
     key_free(key);
     if (found)
@@ -270,7 +331,7 @@ static bool judge_try_encoding(struct judge *j)
                              : (one = value, value = STR_ABSENT, one.at != NULL))
         for (int how = 0; how < 3; how++)
             for (size_t i = 0; i < j->d->count; i++) {
-                const char *begin = j->style->begin[key_kind(j->keys[i])];
+                const char *begin = j->keys[i] ? j->style->begin[key_kind(j->keys[i])] : NULL;
                 bool begins = begin && str_starts(one, str_of(begin));
                 struct str text = begins ? str_from(one, strlen(begin)) : one;
                 if (!begin || !judge_decode(text, how, &j->decoded)
@@ -278,7 +339,7 @@ static bool judge_try_encoding(struct judge *j)
                     continue;
                 if (begins)
                     JUDGE_SAY(j, DIFFERS_ENCODING, "the signature is right, but written in %s: %s is expected",
-                              ways[how], ways[j->style->base64]);
+                              ways[how], ways[j->style->letters - 1]);
                 else
                     JUDGE_SAY(j, DIFFERS_ENCODING, "the signature is right, but \"%s\" is missing in front of it",
                               begin);
@@ -292,11 +353,13 @@ static bool judge_has_kind(struct judge *j)
 {
     bool has[KEY_KINDS] = { false }, wanted[KEY_KINDS] = { false };
     enum key_kind kind;
-    struct str text, value = j->value;
-    while (signature_next(j->style, &value, &kind, &text))
+    struct str text;
+    struct signature_reader reader = { .rest = j->value };
+    while (signature_next(j->style, &reader, &kind, &text))
         has[kind] = true;
     for (size_t i = 0; i < j->d->count; i++)
-        wanted[key_kind(j->keys[i])] = true;
+        if (j->keys[i])
+            wanted[key_kind(j->keys[i])] = true;
     if ((has[KEY_HMAC] && wanted[KEY_HMAC]) || (has[KEY_ED25519] && wanted[KEY_ED25519]))
         return true;
     if (has[KEY_ED25519])
@@ -312,7 +375,8 @@ static bool judge_has_kind(struct judge *j)
 
 static void judge_look_for_cause(struct judge *j)
 {
-    if (judge_try_encoding(j) || !judge_has_kind(j) || judge_try_body(j) || judge_try_scheme(j))
+    if (judge_try_encoding(j) || !judge_has_kind(j) || judge_try_body(j) || judge_try_time(j) || judge_try_url(j)
+        || judge_try_scheme(j))
         return;
     for (size_t i = 0; i < j->d->count; i++)
         if (judge_try_secret(j, str_of(j->d->secrets[i].text)))
@@ -321,12 +385,34 @@ static void judge_look_for_cause(struct judge *j)
         j, DIFFERS_KEY,
         "it is signed with another secret, or over another body%s than these %zu bytes: none of the usual changes "
         "explains it",
-        j->style->signs_id ? ", id or timestamp" : "", j->r->body.n);
+        signature_signs(j->style, "{id}")          ? ", id or timestamp"
+        : signature_signs(j->style, "{timestamp}") ? " or timestamp"
+        : signature_signs(j->style, "{url}")       ? " or URL"
+                                                   : "",
+        j->r->body.n);
+}
+
+/* Is it proved by a token, in a header of its own, where some of the secrets are such? */
+static bool judge_token(struct judge *j)
+{
+    struct str token, ignored;
+    bool has_key = false;
+    for (size_t i = 0; i < j->d->count; i++)
+        has_key |= j->keys[i] != NULL;
+    if (!j->style->tokens || (has_key && judge_header(j->r, j->style->headers.signature, &ignored)))
+        return false;
+    if (!judge_take(j, DIFFERS_KEY, j->style->other.signature, &token))
+        return true;
+    JUDGE_SAY(j, DIFFERS_KEY, "the token in %s is another one", j->style->other.signature);
+    for (size_t i = 0; i < j->d->count; i++)
+        if (!j->keys[i] && crypto_equal(token, str_of(j->d->secrets[i].text)))
+            JUDGE_SAY(j, DIFFERS_NOTHING, "%s", "");
+    return true;
 }
 
 static void judge(struct judge *j)
 {
-    if (!judge_read(j))
+    if (judge_token(j) || !judge_read(j))
         return;
     if (!judge_matches(j, j->style, &j->parts))
         judge_look_for_cause(j);
@@ -336,13 +422,18 @@ static void judge(struct judge *j)
 
 bool diagnose(const struct diagnose *d, const struct received *r, struct diagnosis *out, struct err *e)
 {
-    struct judge j = { .d = d, .r = r, .style = signature_style(d->scheme), .out = out, .decoded = buf_new(65536) };
+    struct judge j = { .d = d, .r = r, .style = d->style, .out = out, .decoded = buf_new(65536) };
+    j.fields = buf_new(r->body.n + 1);
+    if (!j.style)
+        j.style = signature_style(d->scheme);
     bool ok = true;
     j.keys = mem_alloc((d->count + 1) * sizeof *j.keys);
     for (size_t i = 0; i < d->count && ok; i++) {
         struct str secret = str_of(d->secrets[i].text);
         enum key_use use = str_starts(secret, STR("whsk_")) ? KEY_SIGNS : KEY_VERIFIES;
-        j.keys[i] = key_new(secret, j.style->boxed, use, e);
+        if (j.style->tokens && !secret_has_prefix(secret))
+            continue;
+        j.keys[i] = key_new(secret, j.style->boxed, j.style->hash, use, e);
         ok = j.keys[i] || err_prefix(e, "the secret");
     }
     if (ok)
@@ -351,5 +442,6 @@ bool diagnose(const struct diagnose *d, const struct received *r, struct diagnos
         key_free(j.keys[i]);
     free(j.keys);
     buf_free(&j.decoded);
+    buf_free(&j.fields);
     return ok;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Versions of a body: line breaks and JSON written anew. */
-#include "connectors/webhook/retold.h"
+#include "bridge/auth/retold.h"
 #include <jansson.h>
+#include "bridge/lib/form.h"
 
 const char *retold_name(enum retold how)
 {
@@ -12,6 +13,7 @@ const char *retold_name(enum retold how)
         [RETOLD_CR_TAKEN] = "the body with LF for each CR LF",
         [RETOLD_BOM_TAKEN] = "the body without the byte order mark",
         [RETOLD_EMPTY] = "an empty body",
+        [RETOLD_PAYLOAD] = "the field payload of the form, decoded",
         [RETOLD_JSON_COMPACT] = "the same JSON without blanks; something has parsed it and written it anew",
         [RETOLD_JSON_SPACED] =
             "the same JSON with a blank behind , and : ; something has parsed it and written it anew",
@@ -63,6 +65,7 @@ static bool retold_write(struct str body, enum retold how, struct buf *out)
         buf_add_str(out, str_starts(body, STR("\xef\xbb\xbf")) ? str_from(body, 3) : body);
         return true;
     case RETOLD_EMPTY: return true;
+    case RETOLD_PAYLOAD: return form_find(out, body, "payload");
     case RETOLD_JSON_COMPACT: return retold_json(body, JSON_COMPACT, out);
     case RETOLD_JSON_SPACED: return retold_json(body, 0, out);
     case RETOLD_JSON_ASCII: return retold_json(body, JSON_ENSURE_ASCII, out);

@@ -12,11 +12,13 @@ enum retold {
     RETOLD_CR_TAKEN,
     RETOLD_BOM_TAKEN,
     RETOLD_EMPTY,
+    RETOLD_PAYLOAD,
     RETOLD_JSON_COMPACT,
     RETOLD_JSON_SPACED,
     RETOLD_JSON_ASCII,
     RETOLD_JSON_INDENTED,
     RETOLD_COUNT,
+    RETOLD_CHEAP = RETOLD_JSON_COMPACT, /* those before it cost no more than a copy */
 };
 /* Appends that version; false: there is none that differs. */
 bool retold(struct str body, enum retold how, struct buf *out);

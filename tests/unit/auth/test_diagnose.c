@@ -2,7 +2,7 @@
 /* Which part of a received request differs from what was signed: everything that people get wrong, one at a time. */
 #include <stdio.h>
 #include <stdlib.h>
-#include "connectors/webhook/diagnose.h"
+#include "bridge/auth/diagnose.h"
 #include "tests/support/test.h"
 
 #define SECRET  "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -17,7 +17,8 @@ static char *signed_by(enum signature scheme, struct key *key, const char *body)
 {
     struct buf value = buf_new(4096);
     signature_add(signature_style(scheme), &key, 1,
-                  &(struct signed_parts){ STR("msg_1"), STR("1614265330"), str_of(body) }, &value);
+                  &(struct signed_parts){ .id = STR("msg_1"), .time = STR("1614265330"), .body = str_of(body) },
+                  &value);
     key_free(key);
     char *text = str_dup(buf_str(&value));
     buf_free(&value);
@@ -27,7 +28,8 @@ static char *signed_by(enum signature scheme, struct key *key, const char *body)
 static char *signature(enum signature scheme, const char *secret, const char *body)
 {
     struct err e;
-    struct key *key = key_new(str_of(secret), signature_style(scheme)->boxed, KEY_SIGNS, &e);
+    struct key *key = key_new(str_of(secret), signature_style(scheme)->boxed, signature_style(scheme)->hash, KEY_SIGNS,
+                              &e);
     assert_non_null(key);
     return signed_by(scheme, key, body);
 }
@@ -40,7 +42,9 @@ static void judged(enum signature scheme, const char *header, const char *secret
     struct received r;
     struct secret one = { .text = (char *)(uintptr_t)secret };
     struct diagnosis found = { 0 };
-    struct diagnose d = { scheme, header, &one, 1, NOW, 300 };
+    struct diagnose d = {
+        .scheme = scheme, .header = header, .secrets = &one, .count = 1, .now_s = NOW, .tolerance_s = 300
+    };
     assert_true(received_read(&r, str_of(request), &e));
     if (!diagnose(&d, &r, &found, &e))
         fail_msg("%s", e.text);
@@ -151,7 +155,9 @@ TEST(when_it_was_signed)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct received r;
         struct diagnosis found = { 0 };
-        struct diagnose d = { SIGNATURE_STANDARD, NULL, &one, 1, cases[i].now, 300 };
+        struct diagnose d = {
+            .scheme = SIGNATURE_STANDARD, .secrets = &one, .count = 1, .now_s = cases[i].now, .tolerance_s = 300
+        };
         assert_true(received_read(&r, str_of(request), NULL));
         assert_true(diagnose(&d, &r, &found, NULL));
         assert_int_equal(found.part, cases[i].part);
@@ -182,7 +188,9 @@ TEST(whose_key_has_ended)
         struct received r;
         struct diagnosis found = { 0 };
         list[1].text = cases[i].twice ? first : second;
-        struct diagnose d = { SIGNATURE_STANDARD, NULL, list, 2, cases[i].now, 300 };
+        struct diagnose d = {
+            .scheme = SIGNATURE_STANDARD, .secrets = list, .count = 2, .now_s = cases[i].now, .tolerance_s = 300
+        };
         assert_true(received_read(&r, str_of(request), NULL));
         assert_true(diagnose(&d, &r, &found, NULL));
         assert_int_equal(found.part, cases[i].part);
@@ -195,7 +203,7 @@ TEST(whose_key_has_ended)
 /* Signed by a key that is these bytes, where the receiver has the secret. */
 static void key_is(enum signature scheme, struct str bytes, const char *secret, const char *says)
 {
-    char *value = signed_by(scheme, key_of_bytes(bytes), BODY), request[1024];
+    char *value = signed_by(scheme, key_of_bytes(HASH_SHA256, bytes), BODY), request[1024];
     snprintf(request, sizeof request, "webhook-id: msg_1\nwebhook-timestamp: 1614265330\n%s: %s\n\n%s",
              signature_style(scheme)->headers.signature, value, BODY);
     judged(scheme, NULL, secret, request, DIFFERS_KEY, says);
@@ -262,7 +270,12 @@ TEST(what_is_no_request)
     assert_false(received_read(&r, buf_str(&many), &e));
     assert_says(e.text, "more than 200 headers");
     buf_free(&many);
-    assert_false(diagnose(&(struct diagnose){ SIGNATURE_GITHUB, NULL, &bad, 1, NOW, 300 }, &r, &found, &e));
+    assert_false(diagnose(&(struct diagnose){ .scheme = SIGNATURE_GITHUB,
+                                              .secrets = &bad,
+                                              .count = 1,
+                                              .now_s = NOW,
+                                              .tolerance_s = 300 },
+                          &r, &found, &e));
     assert_says(e.text, "the secret: has 5 characters");
 }
 
