@@ -48,6 +48,12 @@ struct flag {
         .type = FLAG_TYPE(((T *)0)->field), .offset = offsetof(T, field), __VA_ARGS__                                  \
     }
 
+/* The same of a field of a struct inside the struct. */
+#define FLAG_IN(T, in, field, ...)                                                                                     \
+    {                                                                                                                  \
+        .type = FLAG_TYPE(((T *)0)->in.field), .offset = offsetof(T, in.field), __VA_ARGS__                            \
+    }
+
 /* ---- commands ---- */
 
 enum { COMMAND_DONE = 0, COMMAND_FAILED = 1, COMMAND_USAGE = 2 }; /* exit codes: done, failed, wrong usage */

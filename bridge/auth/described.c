@@ -11,9 +11,9 @@ const struct option_value described_hashes[] = {
     { 0 },
 };
 const struct option_value described_letters[] = {
-    { LETTERS_HEX, "hex" },
-    { LETTERS_BASE64, "base64" },
-    { LETTERS_BASE64URL, "base64url" },
+    { NOTATION_HEX, "hex" },
+    { NOTATION_BASE64, "base64" },
+    { NOTATION_BASE64URL, "base64url" },
     { 0 },
 };
 

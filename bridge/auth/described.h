@@ -7,7 +7,7 @@
 struct described { /* as the user wrote it */
     char *signs, *prefix, *separator, *timestamp_header, *timestamp_prefix, *id_header;
     enum hash hash;
-    enum letters encoding;
+    enum notation encoding;
 };
 extern const struct option_value described_hashes[], described_letters[];
 

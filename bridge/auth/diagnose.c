@@ -321,6 +321,12 @@ static bool judge_decode(struct str text, int how, struct buf *out)
     return how == 0 ? hex_decode(out, text) : how == 1 ? base64_decode(out, text) : base64url_decode(out, text);
 }
 
+/* What stands before a signature by that key; NULL: it makes none. */
+static const char *judge_begin(const struct judge *j, size_t key)
+{
+    return j->keys[key] ? j->style->begin[key_kind(j->keys[key])] : NULL;
+}
+
 /* Is one of the header's texts the right signature, in whatever way it is written? */
 static bool judge_try_encoding(struct judge *j)
 {
@@ -331,7 +337,7 @@ static bool judge_try_encoding(struct judge *j)
                              : (one = value, value = STR_ABSENT, one.at != NULL))
         for (int how = 0; how < 3; how++)
             for (size_t i = 0; i < j->d->count; i++) {
-                const char *begin = j->keys[i] ? j->style->begin[key_kind(j->keys[i])] : NULL;
+                const char *begin = judge_begin(j, i);
                 bool begins = begin && str_starts(one, str_of(begin));
                 struct str text = begins ? str_from(one, strlen(begin)) : one;
                 if (!begin || !judge_decode(text, how, &j->decoded)

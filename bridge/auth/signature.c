@@ -15,7 +15,7 @@ static const struct signature_style signature_styles[SIGNATURE_COUNT] = {
         .begin = { [KEY_HMAC] = "v1,", [KEY_ED25519] = "v1a," },
         .between = ' ',
         .hash = HASH_SHA256,
-        .letters = LETTERS_BASE64,
+        .letters = NOTATION_BASE64,
         .content = "{id}.{timestamp}.{body}",
         .boxed = true,
         .type_pointers = { "/type" },
@@ -24,7 +24,7 @@ static const struct signature_style signature_styles[SIGNATURE_COUNT] = {
         .headers = { .signature = "X-Hub-Signature-256", .id = "X-GitHub-Delivery" },
         .begin = { [KEY_HMAC] = "sha256=" },
         SIGNATURE_BODY,
-        .letters = LETTERS_HEX,
+        .letters = NOTATION_HEX,
         .type = "github",
         .type_header = "X-GitHub-Event",
     },
@@ -34,7 +34,7 @@ static const struct signature_style signature_styles[SIGNATURE_COUNT] = {
         .time_begin = "t=",
         .between = ',',
         .hash = HASH_SHA256,
-        .letters = LETTERS_HEX,
+        .letters = NOTATION_HEX,
         .content = "{timestamp}.{body}",
         .type = "stripe",
         .type_pointers = { "/type" },
@@ -44,7 +44,7 @@ static const struct signature_style signature_styles[SIGNATURE_COUNT] = {
         .headers = { .signature = "X-Slack-Signature", .time = "X-Slack-Request-Timestamp" },
         .begin = { [KEY_HMAC] = "v0=" },
         .hash = HASH_SHA256,
-        .letters = LETTERS_HEX,
+        .letters = NOTATION_HEX,
         .content = "v0:{timestamp}:{body}",
         .asks = true,
         .type = "slack",
@@ -57,7 +57,7 @@ static const struct signature_style signature_styles[SIGNATURE_COUNT] = {
         .time_begin = "t=",
         .between = ',',
         .hash = HASH_SHA256,
-        .letters = LETTERS_HEX,
+        .letters = NOTATION_HEX,
         .content = "{timestamp}.{body}",
         .type = "langfuse",
         .id_pointer = "/id",
@@ -67,7 +67,7 @@ static const struct signature_style signature_styles[SIGNATURE_COUNT] = {
         .other = { .signature = "Shopify-Hmac-Sha256", .id = "Shopify-Webhook-Id" },
         .begin = { [KEY_HMAC] = "" },
         SIGNATURE_BODY,
-        .letters = LETTERS_BASE64,
+        .letters = NOTATION_BASE64,
         .type = "shopify",
         .type_header = "X-Shopify-Topic",
     },
@@ -77,20 +77,20 @@ static const struct signature_style signature_styles[SIGNATURE_COUNT] = {
         .between = ',',
         .begins_once = true,
         SIGNATURE_BODY,
-        .letters = LETTERS_HEX,
+        .letters = NOTATION_HEX,
         .type = "outpost",
         .type_header = "x-outpost-topic",
     },
-    [SIGNATURE_HMAC_HEX] = { .begin = { [KEY_HMAC] = "" }, SIGNATURE_BODY, .letters = LETTERS_HEX },
-    [SIGNATURE_HMAC_BASE64] = { .begin = { [KEY_HMAC] = "" }, SIGNATURE_BODY, .letters = LETTERS_BASE64 },
-    [SIGNATURE_HMAC] = { .begin = { [KEY_HMAC] = "" }, SIGNATURE_BODY, .letters = LETTERS_HEX },
+    [SIGNATURE_HMAC_HEX] = { .begin = { [KEY_HMAC] = "" }, SIGNATURE_BODY, .letters = NOTATION_HEX },
+    [SIGNATURE_HMAC_BASE64] = { .begin = { [KEY_HMAC] = "" }, SIGNATURE_BODY, .letters = NOTATION_BASE64 },
+    [SIGNATURE_HMAC] = { .begin = { [KEY_HMAC] = "" }, SIGNATURE_BODY, .letters = NOTATION_HEX },
     [SIGNATURE_GITLAB] = {
         .headers = { "webhook-signature", "webhook-id", "webhook-timestamp" },
         .other = { .signature = "X-Gitlab-Token", .id = "Idempotency-Key" },
         .begin = { [KEY_HMAC] = "v1," },
         .between = ' ',
         .hash = HASH_SHA256,
-        .letters = LETTERS_BASE64,
+        .letters = NOTATION_BASE64,
         .content = "{id}.{timestamp}.{body}",
         .boxed = true,
         .tokens = true,
@@ -101,7 +101,7 @@ static const struct signature_style signature_styles[SIGNATURE_COUNT] = {
         .headers = { .signature = "X-Twilio-Signature", .id = "I-Twilio-Idempotency-Token" },
         .begin = { [KEY_HMAC] = "" },
         .hash = HASH_SHA1,
-        .letters = LETTERS_BASE64,
+        .letters = NOTATION_BASE64,
         .content = "{url}{fields}",
         .media = "application/x-www-form-urlencoded",
         .type = "twilio",
@@ -190,9 +190,9 @@ struct str signature_check(const char *content, size_t *parts)
 static void signature_encode(const struct signature_style *st, struct str bytes, struct buf *out)
 {
     switch (st->letters) {
-    case LETTERS_HEX: hex_add(out, bytes); break;
-    case LETTERS_BASE64: base64_add(out, bytes); break;
-    case LETTERS_BASE64URL: base64url_add(out, bytes); break;
+    case NOTATION_HEX: hex_add(out, bytes); break;
+    case NOTATION_BASE64: base64_add(out, bytes); break;
+    case NOTATION_BASE64URL: base64url_add(out, bytes); break;
     }
 }
 
@@ -243,9 +243,9 @@ bool signature_next(const struct signature_style *st, struct signature_reader *r
 bool signature_decode(const struct signature_style *st, struct str text, struct buf *out)
 {
     switch (st->letters) {
-    case LETTERS_HEX: return hex_decode(out, text);
-    case LETTERS_BASE64: return base64_decode(out, text);
-    case LETTERS_BASE64URL: return base64url_decode(out, text);
+    case NOTATION_HEX: return hex_decode(out, text);
+    case NOTATION_BASE64: return base64_decode(out, text);
+    case NOTATION_BASE64URL: return base64url_decode(out, text);
     }
     return false;
 }

@@ -32,7 +32,7 @@ enum signature { SIGNATURE_UNSET, SIGNATURE_STYLES(SIGNATURE_VALUE) SIGNATURE_CO
 #undef SIGNATURE_VALUE
 
 /* No zero on purpose. Those of base64url are read in the letters of base64 as well. */
-enum letters { LETTERS_HEX = 1, LETTERS_BASE64, LETTERS_BASE64URL };
+enum notation { NOTATION_HEX = 1, NOTATION_BASE64, NOTATION_BASE64URL };
 enum { SIGNATURE_TYPES = 2 };
 
 struct signature_headers {
@@ -47,7 +47,7 @@ struct signature_style {
     char between;                     /* two signatures in one header; 0: there is one */
     bool begins_once;                 /* `begin` may be missing before the second one */
     enum hash hash;
-    enum letters letters;
+    enum notation letters;
     const char *content; /* what is signed */
     bool boxed;          /* secrets are those of Standard Webhooks (whsec_), else texts as they are */
     bool tokens;         /* those without whsec_ are tokens, and stand themselves in other.signature */

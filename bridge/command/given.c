@@ -3,6 +3,8 @@
 #include "bridge/command/given.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "bridge/lib/file.h"
@@ -83,7 +85,7 @@ bool given_open(struct given *g, const struct given_flags *f, struct err *e)
         .timestamp_prefix = given_text(f->timestamp_prefix),
         .id_header = given_text(f->id_header),
         .hash = (enum hash)given_value(described_hashes, f->hash),
-        .encoding = (enum letters)given_value(described_letters, f->encoding),
+        .encoding = (enum notation)given_value(described_letters, f->encoding),
     };
     for (size_t i = 0; i < f->files.count; i++)
         if (!given_add_file(g, f->files.at[i], e))
@@ -104,4 +106,29 @@ void given_close(struct given *g)
         crypto_wipe(g->list[i].text, strlen(g->list[i].text));
         free(g->list[i].text);
     }
+}
+
+/* ---- what commands say, and read ---- */
+
+int given_say(const char *command, int code, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    fprintf(stderr, "aqueduct %s: ", command);
+    vfprintf(stderr, fmt, args);
+    fputs(code == COMMAND_USAGE ? "; see aqueduct help " : "\n", stderr);
+    if (code == COMMAND_USAGE)
+        fprintf(stderr, "%s\n", command);
+    va_end(args);
+    return code;
+}
+
+bool given_read(const char *command, const char *path, size_t most, struct buf *out)
+{
+    bool in = !path || strcmp(path, "-") == 0;
+    if (in ? file_read_fd(STDIN_FILENO, most, out) : file_read(path, most, out))
+        return true;
+    const char *why = errno == EFBIG ? "is too long" : strerror(errno);
+    given_say(command, COMMAND_FAILED, "%s: %s", in ? "stdin" : path, why);
+    return false;
 }

@@ -16,24 +16,24 @@ struct given_flags {
 #define GIVEN_CHOICE(VALUE, name, doc) #name "|"
 #define GIVEN_CHOICES                  SIGNATURE_STYLES(GIVEN_CHOICE)
 #define GIVEN_SECRET_FLAGS(T, in)                                                                                      \
-    FLAG(T, in.files, .name = "--secret-file", .value = "FILE", .doc = "a file with a secret; several: each"),         \
-        FLAG(T, in.variables, .name = "--secret-env", .value = "NAME",                                                 \
-             .doc = "a variable of the environment with a secret")
+    FLAG_IN(T, in, files, .name = "--secret-file", .value = "FILE", .doc = "a file with a secret; several: each"),     \
+        FLAG_IN(T, in, variables, .name = "--secret-env", .value = "NAME",                                             \
+                .doc = "a variable of the environment with a secret")
 /* Of a scheme. --header is left to the command. */
 #define GIVEN_DESCRIBED_FLAGS(T, in)                                                                                   \
-    FLAG(T, in.signs, .name = "--signs", .value = "TEXT",                                                              \
-         .group = "With --scheme hmac:", .doc = "what is signed: \"v0:{timestamp}:{body}\"; \"{body}\" without it"),   \
-        FLAG(T, in.hash, .name = "--hash", .value = "HASH", .choices = "sha256|sha1|sha512",                           \
-             .doc = "sha256 (default), sha1, sha512"),                                                                 \
-        FLAG(T, in.encoding, .name = "--encoding", .value = "LETTERS", .choices = "hex|base64|base64url",              \
-             .doc = "hex (default), base64, base64url"),                                                               \
-        FLAG(T, in.prefix, .name = "--prefix", .value = "TEXT", .doc = "what stands before a signature"),              \
-        FLAG(T, in.separator, .name = "--separator", .value = "CHARACTER",                                             \
-             .doc = "between several signatures in the header"),                                                       \
-        FLAG(T, in.timestamp_header, .name = "--timestamp-header", .value = "NAME", .doc = "of the {timestamp}"),      \
-        FLAG(T, in.timestamp_prefix, .name = "--timestamp-prefix", .value = "TEXT",                                    \
-             .doc = "before the {timestamp}, where it stands in the signature's header"),                              \
-        FLAG(T, in.id_header, .name = "--id-header", .value = "NAME", .doc = "of the {id}")
+    FLAG_IN(T, in, signs, .name = "--signs", .value = "TEXT", .group = "With --scheme hmac:",                          \
+            .doc = "what is signed: \"v0:{timestamp}:{body}\"; \"{body}\" without it"),                                \
+        FLAG_IN(T, in, hash, .name = "--hash", .value = "HASH", .choices = "sha256|sha1|sha512",                       \
+                .doc = "sha256 (default), sha1, sha512"),                                                              \
+        FLAG_IN(T, in, encoding, .name = "--encoding", .value = "LETTERS", .choices = "hex|base64|base64url",          \
+                .doc = "hex (default), base64, base64url"),                                                            \
+        FLAG_IN(T, in, prefix, .name = "--prefix", .value = "TEXT", .doc = "what stands before a signature"),          \
+        FLAG_IN(T, in, separator, .name = "--separator", .value = "CHARACTER",                                         \
+                .doc = "between several signatures in the header"),                                                    \
+        FLAG_IN(T, in, timestamp_header, .name = "--timestamp-header", .value = "NAME", .doc = "of the {timestamp}"),  \
+        FLAG_IN(T, in, timestamp_prefix, .name = "--timestamp-prefix", .value = "TEXT",                                \
+                .doc = "before the {timestamp}, where it stands in the signature's header"),                           \
+        FLAG_IN(T, in, id_header, .name = "--id-header", .value = "NAME", .doc = "of the {id}")
 
 struct given {
     enum signature scheme; /* standard, if none is named */
@@ -47,3 +47,8 @@ struct given {
 bool given_open(struct given *g, const struct given_flags *f, struct err *e);
 void given_close(struct given *g);                  /* wipes the secrets */
 bool given_has_scheme(const struct given_flags *f); /* is anything said but secrets? */
+
+/* The whole of a file, or of stdin ("-" or NULL), appended. False after saying why not. */
+bool given_read(const char *command, const char *path, size_t most, struct buf *out);
+/* A failure: one line on stderr. */
+int given_say(const char *command, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

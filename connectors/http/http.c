@@ -13,6 +13,7 @@
 #include "connectors/http/called.h"
 #include "connectors/http/path_check.h"
 #include "connectors/http/reply.h"
+#include "connectors/http/source.h"
 #include "connectors/http/unpack.h"
 
 enum { BATCH_MOST = 10000 };
@@ -625,6 +626,18 @@ static bool http_open(struct source *base, struct err *e)
     LOG(INFO, "listening", LOG_C("source", base->id), LOG_C("address", s->server_options.listen),
         LOG_INT("port", http_server_port(s->server)));
     return true;
+}
+
+const struct path_options *http_source_paths(const struct source *base, size_t *count)
+{
+    const struct http_source *s = (const struct http_source *)base;
+    *count = s->path_options.count;
+    return s->path_options.at;
+}
+
+const struct http_server_options *http_source_server(const struct source *base)
+{
+    return &((const struct http_source *)base)->server_options;
 }
 
 const struct source_ops http_source = {

@@ -106,9 +106,9 @@ static int keys_new(const struct keys_flags *f, struct buf *secret, struct buf *
     struct err e;
     keys_draw(f->sealing.given.scheme, secret);
     if (str_eq(f->sealing.given.scheme, STR("v1a")) && !keys_public(buf_str(secret), public, &e))
-        return sealing_say("keys", COMMAND_FAILED, "%s", e.text);
+        return given_say("keys", COMMAND_FAILED, "%s", e.text);
     if (f->out.at && !keys_write(f->out, buf_str(secret), &e))
-        return sealing_say("keys", COMMAND_FAILED, "%s", e.text);
+        return given_say("keys", COMMAND_FAILED, "%s", e.text);
     if (f->json)
         keys_print_json(f->out.at ? NULL : buf_c(secret), buf_c(public));
     else if (f->out.at && public->n)
@@ -126,9 +126,9 @@ static int keys_say_public(const struct keys_flags *f, const struct command_call
     struct sealing s;
     int code = sealing_open(&s, "keys", &f->sealing, call);
     if (code == COMMAND_DONE && !keys_public(str_of(s.secrets.at[0].text), public, &e))
-        code = sealing_say("keys", COMMAND_FAILED, "%s", e.text);
+        code = given_say("keys", COMMAND_FAILED, "%s", e.text);
     else if (code == COMMAND_DONE && !public->n)
-        code = sealing_say("keys", COMMAND_FAILED, "this is no half of a pair (whsk_...): it has no public one");
+        code = given_say("keys", COMMAND_FAILED, "this is no half of a pair (whsk_...): it has no public one");
     sealing_close(&s);
     if (code == COMMAND_DONE && f->json)
         keys_print_json(NULL, buf_c(public));

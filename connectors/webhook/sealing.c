@@ -1,36 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Flags to scheme, header and secrets. */
 #include "connectors/webhook/sealing.h"
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 #include "bridge/connector.h"
-#include "bridge/lib/file.h"
 #include "connectors/webhook/endpoint.h"
-
-int sealing_say(const char *command, int code, const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    fprintf(stderr, "aqueduct %s: ", command);
-    vfprintf(stderr, fmt, args);
-    fputs(code == COMMAND_USAGE ? "; see aqueduct help " : "\n", stderr);
-    if (code == COMMAND_USAGE)
-        fprintf(stderr, "%s\n", command);
-    va_end(args);
-    return code;
-}
-
-bool sealing_read(const char *command, const char *path, size_t most, struct buf *out)
-{
-    bool in = !path || strcmp(path, "-") == 0;
-    if (in ? file_read_fd(STDIN_FILENO, most, out) : file_read(path, most, out))
-        return true;
-    const char *why = errno == EFBIG ? "is too long" : strerror(errno);
-    sealing_say(command, COMMAND_FAILED, "%s: %s", in ? "stdin" : path, why);
-    return false;
-}
 
 bool sealing_needs_config(const void *flags)
 {
@@ -101,13 +73,13 @@ int sealing_open(struct sealing *s, const char *command, const struct sealing_fl
     *s = (struct sealing){ 0 };
     bool secrets = g->files.count || g->variables.count;
     if (f->sink.at && (secrets || given_has_scheme(g)))
-        return sealing_say(command, COMMAND_USAGE, "--sink has its scheme, header and secrets in the configuration");
+        return given_say(command, COMMAND_USAGE, "--sink has its scheme, header and secrets in the configuration");
     if (!f->sink.at && f->endpoint.at)
-        return sealing_say(command, COMMAND_USAGE, "--endpoint goes with --sink");
+        return given_say(command, COMMAND_USAGE, "--endpoint goes with --sink");
     if (!f->sink.at && !secrets)
-        return sealing_say(command, COMMAND_USAGE,
-                           "with whose key? --sink NAME, --secret-file FILE or --secret-env NAME");
+        return given_say(command, COMMAND_USAGE,
+                         "with whose key? --sink NAME, --secret-file FILE or --secret-env NAME");
     if (given_open(&s->given, g, &e) && (f->sink.at ? sealing_take_sink(s, f, call, &e) : sealing_take_flags(s, &e)))
         return COMMAND_DONE;
-    return sealing_say(command, COMMAND_FAILED, "%s", e.text);
+    return given_say(command, COMMAND_FAILED, "%s", e.text);
 }

@@ -38,7 +38,3 @@ bool sealing_needs_config(const void *flags); /* of a command whose flags begin 
 int sealing_open(struct sealing *s, const char *command, const struct sealing_flags *f,
                  const struct command_call *call);
 void sealing_close(struct sealing *s); /* wipes the secrets */
-/* The whole of a file, or of stdin ("-" or NULL), appended. False after saying why not. */
-bool sealing_read(const char *command, const char *path, size_t most, struct buf *out);
-/* A failure: one line on stderr. */
-int sealing_say(const char *command, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

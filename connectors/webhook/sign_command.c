@@ -64,10 +64,10 @@ static int sign_body(const struct sign_flags *f, const struct sealing *s, struct
     uuid_random(drawn);
     if (!signer_load(&signer, &s->options, &s->secrets, false, &e)
         || (signer_has_ended(&signer) && signer_warning(&signer, now, &e)))
-        code = sealing_say("sign", COMMAND_FAILED, "%s", e.text);
+        code = given_say("sign", COMMAND_FAILED, "%s", e.text);
     else if (signature_signs(signer.style, "{url}") && !s->given.url)
-        code = sealing_say("sign", COMMAND_USAGE, "scheme %s signs the URL: say it by --url",
-                           signature_name(s->options.scheme));
+        code = given_say("sign", COMMAND_USAGE, "scheme %s signs the URL: say it by --url",
+                         signature_name(s->options.scheme));
     else {
         signer.url = str_of(s->given.url);
         signer_add(&signer, f->id.at ? f->id : str_of(drawn), now, body, &lines);
@@ -84,10 +84,10 @@ static int sign_run(struct command_call *call)
     struct sealing s;
     struct buf body = buf_new(SEALING_BODY + 1);
     if (f->id.at && !sign_is_id(f->id))
-        return sealing_say("sign", COMMAND_USAGE, "--id has neither blanks nor control characters nor dots");
+        return given_say("sign", COMMAND_USAGE, "--id has neither blanks nor control characters nor dots");
     int code = sealing_open(&s, "sign", &f->sealing, call);
     if (code == COMMAND_DONE)
-        code = sealing_read("sign", call->word_count ? call->words[0] : NULL, SEALING_BODY, &body)
+        code = given_read("sign", call->word_count ? call->words[0] : NULL, SEALING_BODY, &body)
                    ? sign_body(f, &s, buf_str(&body))
                    : COMMAND_FAILED;
     sealing_close(&s);

@@ -117,6 +117,8 @@ static bool signer_take(void *ctx, const struct secrets *now, struct err *e)
     signer_free_keys(s);
     fresh.header = s->header;
     fresh.files = s->files;
+    fresh.own = s->own;
+    fresh.url = s->url;
     *s = fresh;
     return true;
 }

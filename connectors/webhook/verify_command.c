@@ -69,15 +69,14 @@ static int verify_received(const struct verify_flags *f, const struct sealing *s
         .tolerance_s = f->tolerance ? f->tolerance : 300,
     };
     if (!d.style)
-        return sealing_say("verify", COMMAND_FAILED, "%s", e.text);
+        return given_say("verify", COMMAND_FAILED, "%s", e.text);
     if (!d.url.at && signature_signs(d.style, "{url}"))
-        return sealing_say("verify", COMMAND_USAGE, "scheme %s signs the URL: say it by --url",
-                           signature_name(d.scheme));
+        return given_say("verify", COMMAND_USAGE, "scheme %s signs the URL: say it by --url", signature_name(d.scheme));
     if (!d.header && !d.style->headers.signature)
-        return sealing_say("verify", COMMAND_USAGE, "scheme %s has no header of its own: name it by --header",
-                           signature_name(d.scheme));
+        return given_say("verify", COMMAND_USAGE, "scheme %s has no header of its own: name it by --header",
+                         signature_name(d.scheme));
     if (!diagnose(&d, r, &found, &e))
-        return sealing_say("verify", COMMAND_FAILED, "%s", e.text);
+        return given_say("verify", COMMAND_FAILED, "%s", e.text);
     return verify_say(&found, f->json);
 }
 
@@ -87,12 +86,12 @@ static bool verify_read(const struct command_call *call, const struct verify_fla
 {
     struct err e;
     char *headers = f->headers.at ? str_dup(f->headers) : NULL;
-    bool ok = !headers || sealing_read("verify", headers, VERIFY_HEADERS_BYTES, head);
+    bool ok = !headers || given_read("verify", headers, VERIFY_HEADERS_BYTES, head);
     free(headers);
-    if (!ok || !sealing_read("verify", call->word_count ? call->words[0] : NULL, SEALING_BODY, body))
+    if (!ok || !given_read("verify", call->word_count ? call->words[0] : NULL, SEALING_BODY, body))
         return false;
     if (!received_read(r, f->headers.at ? buf_str(head) : buf_str(body), &e)) {
-        sealing_say("verify", COMMAND_FAILED, "%s", e.text);
+        given_say("verify", COMMAND_FAILED, "%s", e.text);
         return false;
     }
     if (f->headers.at)

@@ -77,6 +77,38 @@ def test_what_each_library_signs_is_taken(local_bridge, receiver, signing):
     assert len(hints) == len(SENT) and all("without the line break at its end" in line for line in hints), hints
 
 
+def test_send_posts_as_the_sender_of_a_path_would(local_bridge, run, tmp_path):
+    socket = local_bridge.folder / "in.sock"
+    paths = (f"{{path: /github, verify: {{scheme: github, secrets: [{TEXT}]}}}}, {{path: /v1, verify: {{scheme: bearer, secrets: [{TOKEN}]}}}}, "
+             f"{{path: /own, verify: {{scheme: hmac, header: X-Sig, signs: '{{id}}.{{timestamp}}.{{body}}', id_header: X-Id, timestamp_header: X-Time, "
+             f"encoding: base64url, hash: sha512, secrets: [{TEXT}]}}}}, {{path: /lab, verify: {{scheme: gitlab, secrets: [{TOKEN}]}}}}")
+    daemon = local_bridge.run(f"sources:\n  hooks: {{type: http, listen: 'unix:{socket}', paths: [{paths}]}}\nroutes: [{{topic: $EVENTS}}]\n")
+    to = ["-c", str(local_bridge.config), "--json"]
+    (tmp_path / "push.json").write_text('{"a": 1}')
+    said = json.loads(run("send", "/github", "push.json", "--id", "d-1", "--header", "X-GitHub-Event: push", *to))
+    assert said == {"status": 202, "ok": True, "id": "d-1", "answer": {"id": "d-1"}}
+    for path in ("/own", "/lab"):
+        assert json.loads(run("send", path, *to, text="{}"))["status"] == 202
+    twice = run("send", "/v1", "--type", "order.shipped", "--data", '{"order": 7}', "--repeat", "2", *to).splitlines()
+    assert len(twice) == 2 and twice[0] == twice[1]
+    assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 1
+    assert json.loads(run("send", "/v1", "--data", "{", *to, code=1))["status"] == 400
+    assert "there is /github, /v1, /own, /lab" in run("send", "/nowhere", *to, text="", code=1)
+
+
+def test_send_posts_to_a_url(local_bridge, run):
+    daemon = local_bridge.run(HTTP_SOURCE)
+    url = f"http://127.0.0.1:{daemon.port('hooks')}/v1"
+    assert run("send", url, "--scheme", "bearer", "--secret-env", "KEY", "--data", "{}", KEY=TOKEN).startswith("202 {")
+    assert run("send", url, "--header", f"Authorization: Bearer {TOKEN}", "--data", "{}").startswith("202 {")
+    assert run("send", url, "--scheme", "github", "--secret-env", "KEY", "--data", "{}", KEY=TEXT, code=1).startswith("401 {")
+    assert "with whose secret?" in run("send", url, "--scheme", "github", "--data", "{}", code=2)
+    assert "is neither a path" in run("send", "example.com", text="", code=2)
+    assert "has its scheme and secrets in the configuration" in run("send", "/v1", "--scheme", "github", text="", code=2)
+    daemon.stop()
+    assert url in run("send", url, "--data", "{}", code=1)
+
+
 def sink(endpoints):
     lines = "".join(f"      {name}: {json.dumps(options)}\n" for name, options in endpoints.items())
     return f"sinks:\n  out:\n    type: webhook\n    topics: [$EVENTS]\n    endpoints:\n{lines}"

@@ -21,8 +21,9 @@ static struct buf origins = { .max = 1000 * PATH_ORIGIN };
 /* The options of a scheme, as somebody could write them. */
 static struct verify_options options_of(enum verify_scheme scheme)
 {
-    static char header[] = "X-Hook-Signature", name[] = "somebody", query[] = "key", nowhere[] = "192.0.2.0/24", url[] = "https://example.com/in",
-                text[] = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", *networks[] = { nowhere };
+    static char header[] = "X-Hook-Signature", name[] = "somebody", query[] = "key", nowhere[] = "192.0.2.0/24",
+                url[] = "https://example.com/in", text[] = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+                *networks[] = { nowhere };
     static struct secret secret = { .text = text, .name = name };
     struct verify_options o = { .scheme = scheme };
     if (scheme == VERIFY_ADDRESS)
