@@ -3,49 +3,64 @@
 #include "bridge/net/forwarded.h"
 #include <string.h>
 
-struct hops { /* the last ones, in a ring */
-    struct str at[FORWARDED_HOPS];
-    size_t count; /* of all */
-};
-
-/* Cuts at the separator, but not within a quoted string. */
-static bool forwarded_cut(struct str *rest, char sep, bool quotes, struct str *piece)
+/* Cuts at the next semicolon, but not within a quoted string. */
+static bool forwarded_cut_pair(struct str *rest, struct str *pair)
 {
     bool quoted = false;
     if (!rest->at)
         return false;
     for (size_t i = 0; i < rest->n; i++) {
         char c = rest->at[i];
-        if (quotes && c == '"')
+        if (c == '"')
             quoted = !quoted;
         else if (quoted && c == '\\')
             i++;
-        else if (c == sep && !quoted) {
-            *piece = (struct str){ rest->at, i };
+        else if (c == ';' && !quoted) {
+            *pair = (struct str){ rest->at, i };
             *rest = str_from(*rest, i + 1);
             return true;
         }
     }
-    *piece = *rest;
+    *pair = *rest;
     *rest = STR_ABSENT;
     return true;
 }
 
-static void forwarded_collect(struct hops *h, struct str value, bool quotes)
+static bool forwarded_is_escaped(struct str text, size_t at)
 {
-    struct str piece;
-    while (forwarded_cut(&value, ',', quotes, &piece)) {
-        piece = str_trim(piece);
-        if (piece.n) /* an empty element of a list says nothing (RFC 9110 5.6.1.2) */
-            h->at[h->count++ % FORWARDED_HOPS] = piece;
+    size_t backslashes = 0;
+    while (backslashes < at && text.at[at - 1 - backslashes] == '\\')
+        backslashes++;
+    return backslashes % 2;
+}
+
+/* Cuts off what stands behind the last comma outside of quoted strings. It begins at the end, as a quoted string that a client
+ * left open would else hold what its proxy appended. */
+static bool forwarded_cut_last(struct str *rest, bool quotes, struct str *element)
+{
+    bool quoted = false;
+    if (!rest->at)
+        return false;
+    for (size_t i = rest->n; i > 0; i--) {
+        char c = rest->at[i - 1];
+        if (quotes && c == '"' && !forwarded_is_escaped(*rest, i - 1))
+            quoted = !quoted;
+        else if (c == ',' && !quoted) {
+            *element = str_from(*rest, i);
+            rest->n = i - 1;
+            return true;
+        }
     }
+    *element = *rest;
+    *rest = STR_ABSENT;
+    return true;
 }
 
 /* The value of `for` among the pairs of an element; absent: there is none. */
 static struct str forwarded_for(struct str element)
 {
     struct str pair, name;
-    while (forwarded_cut(&element, ';', true, &pair)) {
+    while (forwarded_cut_pair(&element, &pair)) {
         str_cut(&pair, '=', &name);
         if (!str_eq_nocase(str_trim(name), STR("for")) || !pair.at)
             continue;
@@ -78,27 +93,44 @@ static bool forwarded_address(struct str text, struct address *out, int *port)
     return bracket ? bits == 128 : bits != 0 && (bits == 32 || !rest.at);
 }
 
+struct hops { /* followed from the right */
+    const struct networks *trusted;
+    struct address *client;
+    int *port;
+    size_t count;
+    bool *garbled;
+};
+
+/* Follows those of one header; false: this was the end of them all. */
+static bool forwarded_follow(struct hops *h, struct str value, bool rfc)
+{
+    struct str hop;
+    while (forwarded_cut_last(&value, rfc, &hop)) {
+        struct address next;
+        int of_next;
+        hop = str_trim(hop);
+        if (!hop.n) /* an empty element of a list says nothing (RFC 9110 5.6.1.2) */
+            continue;
+        *h->garbled = h->count == FORWARDED_HOPS || !forwarded_address(rfc ? forwarded_for(hop) : hop, &next, &of_next);
+        if (*h->garbled)
+            return false;
+        *h->client = next;
+        *h->port = of_next;
+        h->count++;
+        if (!networks_have(h->trusted, h->client))
+            return false;
+    }
+    return true;
+}
+
 size_t forwarded_read(const struct header *headers, size_t count, enum proxy_header_kind kind,
                       const struct networks *trusted, struct address *client, int *port, bool *garbled)
 {
-    bool rfc = kind == PROXY_HEADER_FORWARDED;
-    struct hops h = { .count = 0 };
-    size_t n = 0;
-    for (size_t i = 0; i < count && kind != PROXY_HEADER_NONE; i++)
-        if (str_eq_nocase(headers[i].name, rfc ? STR("Forwarded") : STR("X-Forwarded-For")))
-            forwarded_collect(&h, headers[i].value, rfc);
-    while (n < h.count) {
-        struct address next;
-        int of_next;
-        struct str hop = h.at[(h.count - 1 - n) % FORWARDED_HOPS];
-        *garbled = n == FORWARDED_HOPS || !forwarded_address(rfc ? forwarded_for(hop) : hop, &next, &of_next);
-        if (*garbled)
-            break;
-        *client = next;
-        *port = of_next;
-        n++;
-        if (!networks_have(trusted, client))
-            break;
-    }
-    return n;
+    bool rfc = kind == PROXY_HEADER_FORWARDED, more = kind != PROXY_HEADER_NONE;
+    struct str name = rfc ? STR("Forwarded") : STR("X-Forwarded-For");
+    struct hops h = { .trusted = trusted, .client = client, .port = port, .garbled = garbled };
+    for (size_t i = count; i > 0 && more; i--)
+        if (str_eq_nocase(headers[i - 1].name, name))
+            more = forwarded_follow(&h, headers[i - 1].value, rfc);
+    return h.count;
 }

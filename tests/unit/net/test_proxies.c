@@ -199,6 +199,13 @@ static const struct {
     { PROXY_HEADER_FORWARDED, "proto=https", NULL, NULL, true },
     { PROXY_HEADER_FORWARDED, "for", NULL, NULL, true },
     { PROXY_HEADER_FORWARDED, "for=\"192.0.2.1", NULL, NULL, true },
+    /* The client leaves a quoted string open, and its proxy appends an element to it, with quotes or without. */
+    { PROXY_HEADER_FORWARDED, "for=6.6.6.6;x=\", for=192.0.2.1", NULL, "192.0.2.1", false },
+    { PROXY_HEADER_FORWARDED, "for=6.6.6.6;x=\"\\, for=192.0.2.1", NULL, "192.0.2.1", false },
+    { PROXY_HEADER_FORWARDED, "for=6.6.6.6;x=\", for=\"[2001:db8::1]:4711\"", NULL, "[2001:db8::1]:4711", false },
+    { PROXY_HEADER_FORWARDED, "for=6.6.6.6;x=\", for=192.0.2.1;host=\"a\\\",\\\\\"", NULL, "192.0.2.1", false },
+    { PROXY_HEADER_FORWARDED, "for=6.6.6.6;x=\"", "for=192.0.2.1", "192.0.2.1", false },
+    { PROXY_HEADER_FORWARDED, "for=6.6.6.6;x=\"\\\"\", for=192.0.2.1", NULL, "192.0.2.1", false },
 };
 
 TEST(forwarded_addresses_are_read)
