@@ -452,6 +452,9 @@ static bool path_takes_text(struct taking *t, bool named)
 {
     if (t->p->o->not_json != NOT_JSON_STORE)
         return false;
+    if (t->p->reader.fixed
+        && unpack_looks_packed(t->body)) /* whoever takes Content-Encoding away would change the data */
+        return err_set(t->e, "it is compressed, which Content-Encoding does not say");
     t->content_type = str_is_utf8(t->body) ? STR("text/plain; charset=utf-8") : STR("application/octet-stream");
     attributes_left_out(t->p->attributes); /* the content type */
     return attributes_see(t->p->attributes, t->r, t->body, false, named, t->e);

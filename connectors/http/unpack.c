@@ -45,6 +45,15 @@ bool unpack_knows(struct str encoding)
     return unpack_is_gzip(encoding) || str_eq_nocase(encoding, STR("deflate"));
 }
 
+bool unpack_looks_packed(struct str body)
+{
+    const unsigned char *at = (const unsigned char *)body.at;
+    if (body.n < 2 || str_is_utf8(body))
+        return false;
+    bool gzip = at[0] == 0x1f && at[1] == 0x8b;
+    return gzip || ((at[0] & 0x8f) == Z_DEFLATED && (at[0] << 8 | at[1]) % 31 == 0); /* RFC 1950 2.2 */
+}
+
 static void unpack_begin(struct unpacker *u, bool gzip)
 {
     int window = gzip ? UNPACK_GZIP : UNPACK_ZLIB;

@@ -11,5 +11,7 @@ struct unpacker *unpacker_new(void);
 void unpacker_free(struct unpacker *u); /* accepts NULL */
 /* Can a body with this Content-Encoding be unpacked? */
 bool unpack_knows(struct str encoding);
+/* Does it begin like one that can be, and is it no text? */
+bool unpack_looks_packed(struct str body);
 /* 0 with *text, good until the next call; else the status to refuse with, and *e. */
 int unpack(struct unpacker *u, struct str encoding, struct str packed, size_t most, struct str *text, struct err *e);

@@ -1474,7 +1474,8 @@ TEST(compressed_bodies)
 #define GZIP    JSON "Content-Encoding: gzip\r\n"
 #define DEFLATE JSON "Content-Encoding: Deflate\r\n"
     source_open("max_body: 256KiB",
-                OPEN_PATH GITHUB_PATH("path: /gh") GITHUB_PATH("path: /text, content_type: text/plain"));
+                OPEN_PATH GITHUB_PATH("path: /gh") GITHUB_PATH("path: /text, content_type: text/plain")
+                    GITHUB_PATH("path: /store, not_json: store"));
     struct str gzip = packed("{}", 1, true), deflate = packed("{}", 1, false), one = packed("[1", 1, true),
                two = packed(",2]", 1, true), large = packed(" ", 256 << 10, true);
     struct str members = joined(one, two), trailing = joined(gzip, STR("x")), after = joined(deflate, STR("x"));
@@ -1512,6 +1513,8 @@ TEST(compressed_bodies)
     }
     assert_int_equal(posted("/gh", signed_bytes(gzip, GZIP), gzip, "{}"), 202);             /* signed as it came */
     assert_int_equal(posted("/gh", signed_bytes(gzip, JSON), gzip, "not valid JSON"), 400); /* and has one reading */
+    assert_int_equal(posted("/store", signed_bytes(gzip, JSON), gzip, "it is compressed"), 400);
+    assert_int_equal(posted("/store", signed_bytes(deflate, JSON), deflate, "it is compressed"), 400);
     assert_int_equal(posted("/gh", signed_body("{}", GZIP), STR("{}"), "not what"), 400);
     struct str longer = packed(" ", (256 << 10) + 1, true);
     assert_int_equal(posted("/in", GZIP, longer, "longer than 262144 bytes"), 413);
