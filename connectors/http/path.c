@@ -296,6 +296,12 @@ static struct str path_idempotency_key(const struct http_request *r)
     return quoted ? (struct str){ id.at + 1, id.n - 2 } : id;
 }
 
+/* Where nobody signed it, it counts only when the signed body has no id. */
+static bool path_prefers_body_id(const struct path *p)
+{
+    return p->signs != COVER_REQUEST;
+}
+
 /* The sender's id of the delivery, which a repeat has as well; absent when there is none. */
 static struct str path_sender_id(const struct taking *t, bool *forgeable)
 {
@@ -310,12 +316,12 @@ static struct str path_sender_id(const struct taking *t, bool *forgeable)
     id = attributes_scheme_id(a);
     if (id.n)
         return id;
-    *forgeable = t->p->signs != COVER_REQUEST;
-    id = path_idempotency_key(t->r);
-    if (id.n)
-        return id;
+    struct str key = path_idempotency_key(t->r);
+    if (key.n && !path_prefers_body_id(t->p))
+        return key;
     *forgeable = true; /* nobody said that it is the event's: another body under it is another event */
-    return attributes_body_id(a);
+    id = attributes_body_id(a);
+    return id.n ? id : key;
 }
 
 bool path_is_keyed(const struct path *p, const struct http_request *r)
@@ -325,7 +331,9 @@ bool path_is_keyed(const struct path *p, const struct http_request *r)
         return false;
     if ((p->mapping && mapping_has_id(p->mapping)) || attributes_gave_id(p->attributes))
         return false;
-    return !attributes_named(p->attributes) && path_header_id(p, r, &forgeable).n == 0;
+    if (attributes_named(p->attributes) || path_header_id(p, r, &forgeable).n > 0)
+        return false;
+    return !path_prefers_body_id(p) || attributes_body_id(p->attributes).n == 0;
 }
 
 bool path_is_named(const struct path *p, const struct http_request *r)
@@ -464,7 +472,8 @@ static bool path_takes_text(struct taking *t, bool named)
 static bool path_see(struct taking *t)
 {
     bool forgeable, json = event_type_is_json(t->content_type);
-    bool named = path_header_id(t->p, t->r, &forgeable).n > 0 || path_idempotency_key(t->r).n > 0;
+    bool named = path_header_id(t->p, t->r, &forgeable).n > 0
+                 || (!path_prefers_body_id(t->p) && path_idempotency_key(t->r).n > 0);
     return attributes_see(t->p->attributes, t->r, t->body, json, named, t->e) || path_takes_text(t, named)
            || err_prefix(t->e, "the body is not valid JSON");
 }

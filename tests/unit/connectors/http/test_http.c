@@ -383,19 +383,26 @@ TEST(attributes_that_nobody_signed)
 
 #define GITHUB_PATH(more) "  - {" more ", verify: {scheme: github, secrets: [a secret of enough length]}}\n"
 
-/* Headers of a body that is signed by GitHub's scheme, and more of them. */
-static const char *signed_bytes(struct str text, const char *more)
+static const char *signed_hex(struct str text)
 {
-    static char headers[500];
+    static char out[2 * SHA256_BYTES + 1];
     unsigned char mac[SHA256_BYTES];
     struct hmac *h = hmac_new(STR("a secret of enough length"));
     hmac_sign(h, &text, 1, mac);
     hmac_free(h);
-    struct buf hex = buf_new(2 * SHA256_BYTES + 1);
+    struct buf hex = buf_new(sizeof out);
     hex_add(&hex, (struct str){ (char *)mac, sizeof mac });
-    snprintf(headers, sizeof headers, "%sX-Hub-Signature-256: sha256=%s\r\nX-GitHub-Delivery: d-1\r\n", more,
-             buf_c(&hex));
+    snprintf(out, sizeof out, "%s", buf_c(&hex));
     buf_free(&hex);
+    return out;
+}
+
+/* Headers of a body that is signed by GitHub's scheme, and more of them. */
+static const char *signed_bytes(struct str text, const char *more)
+{
+    static char headers[500];
+    snprintf(headers, sizeof headers, "%sX-Hub-Signature-256: sha256=%s\r\nX-GitHub-Delivery: d-1\r\n", more,
+             signed_hex(text));
     return headers;
 }
 
@@ -639,6 +646,31 @@ TEST(an_id_in_a_signed_body_is_all_that_counts)
         settle_all(OUTCOME_CONFLICT, "another one");
         assert_int_equal(receive(&c).status, posts[i].named ? 409 : 422);
         client_close(&c);
+    }
+}
+
+/* Who sends a signed body again makes no second event of it by a header. */
+TEST(an_event_id_in_a_signed_body_goes_before_an_unsigned_key)
+{
+    source_open("",
+                "  - {path: /in, verify: {scheme: hmac_hex, header: X-Sig, secrets: [a secret of enough length]}}\n");
+    const char *const bodies[] = { "{\"event_id\":\"e-1\"}", "{\"event_id\":\"e-1\"}", "{\"n\":1}" };
+    struct client c[3];
+    for (size_t i = 0; i < 3; i++) {
+        char headers[300];
+        snprintf(headers, sizeof headers, JSON "X-Sig: %s\r\n%s", signed_hex(str_of(bodies[i])),
+                 i ? "Idempotency-Key: k-1\r\n" : "");
+        c[i] = client_connect(socket_path);
+        post(&c[i], "/in", headers, str_of(bodies[i]));
+        take(i + 1);
+    }
+    is(taken[1].event->id, "e-1");
+    assert_true(str_eq(taken[0].scope, taken[1].scope));
+    is(taken[2].event->id, "k-1");
+    settle_all(OUTCOME_CONFLICT, "another one");
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(receive(&c[i]).status, i < 2 ? 409 : 422);
+        client_close(&c[i]);
     }
 }
 
@@ -2501,6 +2533,7 @@ int main(void)
         CLEANED(a_type_that_is_not_signed_counts_with_the_id),
         CLEANED(attributes_by_templates),
         CLEANED(a_body_that_has_an_event_id),
+        CLEANED(an_event_id_in_a_signed_body_goes_before_an_unsigned_key),
         CLEANED(plain_messages_by_a_preset),
         CLEANED(attributes_that_are_not_signed_count_with_the_id),
         CLEANED(headers_that_are_kept),
