@@ -95,15 +95,21 @@ static bool options_part_reads(const struct verify_options *o, struct str name,
     return found;
 }
 
+static bool options_is_signature(const struct verify_options *o, struct str name)
+{
+    const struct signature_style *style = o->scheme == VERIFY_UNSET ? NULL : table_style(o->scheme);
+    return style
+           && (str_eq_nocase(name, str_of(style->headers.signature))
+               || str_eq_nocase(name, str_of(style->other.signature)));
+}
+
 bool verify_reads_header(const struct verify_options *o, struct str name)
 {
     const char *own = o->header && *o->header     ? o->header
                       : o->scheme != VERIFY_UNSET ? table_scheme(o->scheme)->header
                                                   : NULL;
-    const struct signature_style *style = o->scheme == VERIFY_UNSET ? NULL : table_style(o->scheme);
-    if (style && style->tokens && str_eq_nocase(name, str_of(style->other.signature)))
-        return true;
-    return (own && str_eq_nocase(name, str_of(own))) || options_part_reads(o, name, verify_reads_header);
+    return (own && str_eq_nocase(name, str_of(own))) || options_is_signature(o, name)
+           || options_part_reads(o, name, verify_reads_header);
 }
 
 bool verify_reads_query(const struct verify_options *o, struct str name)

@@ -1866,6 +1866,10 @@ TEST(bad_options)
         { "paths: [{path: /a, subject: \"{{headers.a:b}}\", verify: {scheme: none}}]", "is no name of a header" },
         { "paths: [{path: /a, keep_headers: [x-t], verify: {scheme: bearer, header: X-T, secrets: [a secret of enough length]}}]",
           "keep_headers: x-t: proves who the sender is" },
+        { "paths: [{path: /a, keep_headers: [x-hub-signature-256], verify: {scheme: github, secrets: [a secret of enough length]}}]",
+          "keep_headers: x-hub-signature-256: proves who the sender is" },
+        { "paths: [{path: /a, keep_headers: [Svix-Signature], verify: {any: [{scheme: standard, secrets: [a secret of 24 characters]}]}}]",
+          "keep_headers: Svix-Signature: proves who the sender is" },
         { "paths: [{path: /a, subject: \"{{query.key}}\", verify: {any: [{scheme: api_key, query: key, secrets: "
           "[a-key-of-enough-length]}]}}]",
           "subject: query.key: proves who the sender is" },
