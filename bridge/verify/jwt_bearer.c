@@ -53,6 +53,8 @@ static enum refusal jwt_bearer_check(struct verifier *v, const struct http_reque
         token = token_of_authorization(token, "Bearer");
     no = jwt_bearer_refusal(jwt_check(v->own, token, &v->why));
     v->key = jwt_subject(v->own);
+    if (!no && !v->key.at)
+        scheme_set_unnamed(v, "jwt");
     return no;
 }
 

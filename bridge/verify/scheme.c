@@ -70,15 +70,23 @@ enum refusal scheme_check_head(struct verifier *v, const struct http_request *r)
     return v->scheme->check_head ? v->scheme->check_head(v, r) : REFUSAL_NONE;
 }
 
+void scheme_set_unnamed(struct verifier *v, const char *whose)
+{
+    size_t room = sizeof v->number - v->number_length;
+    int n = snprintf(v->number + v->number_length, room, "#%s", whose);
+    v->key = (struct str){ v->number, v->number_length + ((size_t)n < room ? (size_t)n : room - 1) };
+}
+
 void scheme_set_key(struct verifier *v, size_t secret)
 {
     const char *name = v->secrets.at[secret].name;
+    char number[24];
     if (name && *name) {
         v->key = str_of(name);
         return;
     }
-    int n = snprintf(v->number + v->number_length, sizeof v->number - v->number_length, "#%zu", secret + 1);
-    v->key = (struct str){ v->number, v->number_length + (size_t)n };
+    snprintf(number, sizeof number, "%zu", secret + 1);
+    scheme_set_unnamed(v, number);
 }
 
 enum refusal scheme_header(const struct http_request *r, const char *name, struct str *out)

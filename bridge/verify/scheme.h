@@ -102,6 +102,8 @@ enum refusal scheme_check(struct verifier *v, const struct http_request *r);
 enum refusal scheme_check_head(struct verifier *v, const struct http_request *r);
 /* The request shows the secret at this place of the options. */
 void scheme_set_key(struct verifier *v, size_t secret);
+/* It is somebody's who has no name: "2#jwt". */
+void scheme_set_unnamed(struct verifier *v, const char *whose);
 /* A header that must be there once, with a value. */
 enum refusal scheme_header(const struct http_request *r, const char *name, struct str *out);
 /* Is it one of the verifier's tokens? */

@@ -71,6 +71,7 @@ static void check(struct verifier *v, const char *expected)
 
 #define JWT_YAML "scheme: jwt, jwt: {secrets: [a-secret-of-these-tokens-which-is-long-enough-01], needs_exp: false}"
 #define JWT      "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm5hIn0.JEPkyaVI58YLcmWv9fyVypeLD2zhRQinNtSZPYTLahY"
+#define NOBODY   "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJ4In0.6jULMb9znjZIecTZh2xgAshWEGn7SeerewT1slySJhg"
 
 TEST(a_token_says_whose_request_it_is)
 {
@@ -88,6 +89,9 @@ TEST(a_token_says_whose_request_it_is)
         add("Authorization", "Bearer " JWT);
         check(v, "anna");
         assert_null(verifier_check(v, &request).why);
+        request_new("192.0.2.1", NULL);
+        add("Authorization", "Bearer " NOBODY);
+        check(v, i ? "2#jwt" : "#jwt"); /* without a sub: of one key, which has its limit */
         request_new("192.0.2.1", NULL);
         add("Authorization", "Bearer " JWT "=");
         check(v, i == 1 ? "mismatch" : "malformed"); /* which says more: it is none of bearer's tokens */
