@@ -3,6 +3,7 @@
  *
  * Input: an even first byte, and the first bytes of a connection; or an odd one (its second bit: Forwarded), and values of
  * the header, one a line. */
+#include "bridge/lib/buf.h"
 #include "bridge/lib/mem.h"
 #include "bridge/net/forwarded.h"
 #include "bridge/net/listen.h"
@@ -40,6 +41,21 @@ static void check_protocol(struct str in)
         check_name(&h.client, h.port);
 }
 
+/* Whatever the client has written into the header, what its proxy appends counts. */
+static void check_appended(struct str written, enum proxy_header_kind kind, const struct networks *proxies)
+{
+    bool rfc = kind == PROXY_HEADER_FORWARDED, garbled = false;
+    struct buf value = buf_new(written.n + 64);
+    struct address client, wanted;
+    int port;
+    buf_add_str(&value, written);
+    buf_add_c(&value, rfc ? ", for=\"[2001:db8::1]:443\";proto=https" : ", 2001:db8::1");
+    const struct header header = { rfc ? STR("Forwarded") : STR("X-Forwarded-For"), buf_str(&value) };
+    CHECK(forwarded_read(&header, 1, kind, proxies, &client, &port, &garbled) == 1 && !garbled);
+    CHECK(address_read(STR("2001:db8::1"), &wanted) == 128 && memcmp(&client, &wanted, sizeof client) == 0);
+    buf_free(&value);
+}
+
 static void check_forwarded(struct str in, enum proxy_header_kind kind)
 {
     struct network trusted = { { { [10] = 0xff, [11] = 0xff, [12] = 10 } }, 104 }; /* 10.0.0.0/8 */
@@ -49,6 +65,7 @@ static void check_forwarded(struct str in, enum proxy_header_kind kind)
     size_t count = 0;
     int port;
     bool garbled = false;
+    check_appended(in, kind, &proxies);
     for (struct str value; count < HEADERS && str_cut(&in, '\n', &value); count++)
         headers[count] = (struct header){ kind == PROXY_HEADER_FORWARDED ? STR("Forwarded") : STR("X-Forwarded-For"),
                                           value };
