@@ -186,7 +186,8 @@ static enum refusal signed_check(struct verifier *v, const struct http_request *
     if (no)
         return no;
     buf_reset(&v->fields);
-    if (signature_signs(v->style, "{fields}") && !fields_add(r->query, r->body, &v->fields))
+    struct str query = v->url ? r->query : STR_ABSENT; /* which is signed with it; of another one nothing counts */
+    if (signature_signs(v->style, "{fields}") && !fields_add(query, r->body, &v->fields))
         return REFUSAL_MISMATCH;
     p.fields = buf_str(&v->fields);
     if (!v->url)

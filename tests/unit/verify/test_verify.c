@@ -606,6 +606,21 @@ TEST(twilio)
     verifier_free(v);
 }
 
+/* The digest of a body counts in a URL that is signed: in another one anybody could write it, beside a signature of no fields. */
+TEST(a_digest_in_a_query_that_is_not_signed_counts_for_nothing)
+{
+    struct verify_options o;
+    struct verifier *v = verifier_of(&o, "scheme: hmac, header: X-Sig, signs: '{fields}'", TEXT);
+    request_new("a=1");
+    add("X-Sig", "140efb3f36a9a13ebe7b6fa68afb505929cbea844d18844475567f6c2e77190d");
+    check(v, REFUSAL_NONE);
+    request_new("a=forged");
+    request.query = STR("bodySHA256=a612b30e7bda9843de5d9b022695298fc1df7f1eb67f9495d30f8583e2615600");
+    add("X-Sig", "9a1aebd8b78f14844bd22d2abf23c7d0e58e38883108dbdc5c457cf9b85a21cc"); /* of an empty form */
+    check(v, REFUSAL_MISMATCH);
+    verifier_free(v);
+}
+
 /* Twilio's own examples, by a token that is too short for us. */
 TEST(twilio_vectors)
 {
@@ -949,6 +964,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(gitlab_signs_as_standard_webhooks, at_s1, real_time),
         cmocka_unit_test(twilio),
         cmocka_unit_test(twilio_vectors),
+        cmocka_unit_test(a_digest_in_a_query_that_is_not_signed_counts_for_nothing),
         cmocka_unit_test(what_cannot_be_described),
         cmocka_unit_test_setup_teardown(causes_are_found_for_the_log, at_s1, real_time),
         cmocka_unit_test(a_long_body_is_not_looked_at_for_the_log),
