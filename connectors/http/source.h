@@ -7,5 +7,5 @@
 
 extern const struct source_ops http_source;
 /* Its paths, and where it listens; borrowed from the source, whose ops are &http_source. */
-const struct path_options *http_source_paths(const struct source *s, size_t *count);
-const struct http_server_options *http_source_server(const struct source *s);
+const struct path_options *http_source_paths(const struct source *base, size_t *count);
+const struct http_server_options *http_source_server(const struct source *base);
