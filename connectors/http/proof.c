@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include "bridge/auth/fields.h"
+#include "bridge/lib/crypto.h"
+#include "bridge/verify/show.h"
 
 static void proof_add_line(struct buf *lines, const char *name, const char *begin, struct str value)
 {
@@ -80,17 +82,45 @@ static bool proof_sign(const struct proof *p, struct str body, struct buf *lines
     return key != NULL;
 }
 
+/* What is no signature: a token, a user, a key; or nothing at all. */
+static bool proof_show(const struct proof *p, struct buf *lines, struct err *e)
+{
+    struct buf headers = buf_new(PROOF_BYTES), query = buf_new(PROOF_BYTES);
+    bool shown = verify_show(p->o, p->wall_ms, &headers, &query);
+    for (size_t i = 0; shown && i < headers.n; i++)
+        buf_add_char(lines, headers.at[i] == '\n' ? '\0' : headers.at[i]);
+    if (!shown && (p->o->secrets.count == 0 || proof_secret(p, e)))
+        err_set(e, "what scheme %s asks for is not made here: give it by --header", table_name(p->o->scheme));
+    if (query.n)
+        shown = err_set(e, "the key belongs into the URL: write ?%s=... behind the path", p->o->query);
+    crypto_wipe(headers.at, headers.cap);
+    crypto_wipe(query.at, query.cap);
+    buf_free(&headers);
+    buf_free(&query);
+    return shown;
+}
+
+/* Of `any` the first that can be proved, of `all` each. */
+static bool proof_add_parts(const struct proof *p, struct str body, struct buf *lines, struct err *e)
+{
+    const struct list *parts = p->o->any.count ? &p->o->any : &p->o->all;
+    bool any = p->o->any.count, good = !any;
+    for (size_t i = 0; i < parts->count && good == !any; i++) {
+        struct proof part = *p;
+        size_t before = lines->n;
+        part.o = (const struct verify_options *)parts->at + i;
+        good = proof_add(&part, body, lines, e);
+        if (!good)
+            lines->n = before;
+    }
+    return good;
+}
+
 bool proof_add(const struct proof *p, struct str body, struct buf *lines, struct err *e)
 {
-    bool named = p->o->header && *p->o->header;
+    if (p->o->any.count || p->o->all.count)
+        return proof_add_parts(p, body, lines, e);
     if ((unsigned)p->o->scheme < SIGNATURE_COUNT && p->o->scheme != VERIFY_UNSET)
         return proof_sign(p, body, lines, e);
-    if (p->o->scheme == VERIFY_NONE)
-        return true;
-    if (p->o->scheme != VERIFY_BEARER)
-        return err_set(e, "what scheme %s asks for is not made here: give it by --header", table_name(p->o->scheme));
-    const char *token = proof_secret(p, e);
-    if (token)
-        proof_add_line(lines, named ? p->o->header : "Authorization", named ? "" : "Bearer ", str_of(token));
-    return token != NULL;
+    return proof_show(p, lines, e);
 }

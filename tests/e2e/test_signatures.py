@@ -81,19 +81,24 @@ def test_send_posts_as_the_sender_of_a_path_would(local_bridge, run, tmp_path):
     socket = local_bridge.folder / "in.sock"
     paths = (f"{{path: /github, verify: {{scheme: github, secrets: [{TEXT}]}}}}, {{path: /v1, verify: {{scheme: bearer, secrets: [{TOKEN}]}}}}, "
              f"{{path: /own, verify: {{scheme: hmac, header: X-Sig, signs: '{{id}}.{{timestamp}}.{{body}}', id_header: X-Id, timestamp_header: X-Time, "
-             f"encoding: base64url, hash: sha512, secrets: [{TEXT}]}}}}, {{path: /lab, verify: {{scheme: gitlab, secrets: [{TOKEN}]}}}}")
+             f"encoding: base64url, hash: sha512, secrets: [{TEXT}]}}}}, {{path: /lab, verify: {{scheme: gitlab, secrets: [{TOKEN}]}}}}, "
+             f"{{path: /any, verify: {{any: [{{scheme: jwt, jwt: {{secrets: [{TEXT}]}}}}, {{scheme: basic, secrets: [{{name: ann, secret: {TOKEN}}}]}}]}}}}, "
+             f"{{path: /all, verify: {{all: [{{scheme: address, allow: [unix]}}, {{scheme: api_key, secrets: [{TOKEN}]}}, {{scheme: github, secrets: [{TEXT}]}}]}}}}, "
+             f"{{path: /jwt, verify: {{scheme: jwt, jwt: {{secrets: [{TEXT}]}}}}}}")
     daemon = local_bridge.run(f"sources:\n  hooks: {{type: http, listen: 'unix:{socket}', paths: [{paths}]}}\nroutes: [{{topic: $EVENTS}}]\n")
     to = ["-c", str(local_bridge.config), "--json"]
     (tmp_path / "push.json").write_text('{"a": 1}')
     said = json.loads(run("send", "/github", "push.json", "--id", "d-1", "--header", "X-GitHub-Event: push", *to))
     assert said == {"status": 202, "ok": True, "id": "d-1", "answer": {"id": "d-1"}}
-    for path in ("/own", "/lab"):
+    for path in ("/own", "/lab", "/any", "/all"):
         assert json.loads(run("send", path, *to, text="{}"))["status"] == 202
     twice = run("send", "/v1", "--type", "order.shipped", "--data", '{"order": 7}', "--repeat", "2", *to).splitlines()
     assert len(twice) == 2 and twice[0] == twice[1]
     assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 1
     assert json.loads(run("send", "/v1", "--data", "{", *to, code=1))["status"] == 400
-    assert "there is /github, /v1, /own, /lab" in run("send", "/nowhere", *to, text="", code=1)
+    assert "give it by --header" in run("send", "/jwt", *to, text="{}", code=1)
+    assert json.loads(run("send", "/jwt", "--header", "Authorization: Bearer a.b.c", *to, text="{}", code=1))["status"] == 401
+    assert "there is /github, /v1, /own, /lab, /any, /all, /jwt" in run("send", "/nowhere", *to, text="", code=1)
 
 
 def test_send_posts_to_a_url(local_bridge, run):
