@@ -191,6 +191,7 @@ bool delivery_step(struct delivery *d, struct duration wait)
     }
     if (atomic_load(&d->abandoned) || (d->stopped && d->flying == 0 && d->storing == 0)) {
         attempts_publish(d->attempts, true);
+        window_tell(d);
         return false;
     }
     account_answer(d);
@@ -210,7 +211,9 @@ bool delivery_step(struct delivery *d, struct duration wait)
     more = poll_records(d);
     if (!d->stopped)
         delivery_send_ready(d);
+    window_tell(d);
     verdicts_take(d, more ? 0 : delivery_wait(d, wait));
+    window_tell(d);
     attempts_publish(d->attempts, false);
     partitions_commit(d, false);
     moves_relieve(d);

@@ -119,6 +119,8 @@ struct handed {
     uint64_t tag;
 };
 
+enum { LENT_FINISHED = 64 }; /* records of the waiter that it hears of at once */
+
 struct delivery_counters {
     struct metric *consumed, *delivered, *dead, *filtered, *moved, *released, *attempts, *retries, *untried, *pending,
         *waiting, *throttled, *paused, *circuit_open; /* NULL: its circuit never opens */
@@ -252,6 +254,9 @@ struct delivery {
     size_t held;        /* of these: do not count in the window */
     size_t flying, storing;
     struct inbox inbox;
+    struct mailbox *lender; /* is to hear that these are finished: window_tell */
+    uint64_t lent_finished[LENT_FINISHED];
+    size_t lent_finished_count;
     struct partition lent; /* stands for where the waiter's records come from; not in the list */
     struct timers timers;
     bool poll_failed;
@@ -315,6 +320,8 @@ void window_close(struct delivery *d); /* what is still in it counts as released
 struct taken *window_take(struct delivery *d, struct record *r, const struct event *ev, struct partition *p);
 /* Gives back one share in it; with the last one it is done: its partition's watermark moves, or the waiter is told. */
 void window_release(struct delivery *d, struct taken *t);
+/* Tells the waiter what was finished of its records since the last time: it is woken once for many. Before each wait. */
+void window_tell(struct delivery *d);
 struct entry *window_add(struct delivery *d, struct taken *t, struct destination *to);
 void window_pass_on(struct delivery *d, struct entry *en, struct taken *t); /* it becomes t's entry */
 void window_landed(struct entry *en);                                       /* its attempt ended */

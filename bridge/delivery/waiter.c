@@ -3,6 +3,7 @@
 #include "bridge/delivery/waiter.h"
 #include <poll.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 #include "bridge/delivery/ladder.h"
 #include "bridge/delivery/orphans.h"
@@ -22,6 +23,8 @@ enum {
     WAITER_STORING = 256,   /* most copies on their way */
     WAITER_AGAIN_MS = 1000, /* until a copy that could not be stored is tried again */
     WAITER_ASLEEP_MS = 2000,
+    WAITER_STOCK = 256,      /* records: a sink that has so many is busy for a while, */
+    WAITER_REST_US = 1000,   /* for this one; a turn behind each that it finishes would cost more than the record */
     WAITER_REVOKE_MS = 2000, /* how long a partition's hand-over may wait for the sinks */
     WAITER_REVOKE_TURN_MS = 20,
     ROOM_HERE_MS = 1000,      /* how long a few may wait in memory for room before they go to a topic; of a sink that */
@@ -496,7 +499,7 @@ static bool waiter_poll(struct waiter *w)
     for (int i = 0; i < n; i++)
         waiter_take(w, records[i]);
     shelf_hold(&w->shelf);
-    return room > 0 && n == (int)room;
+    return n > 0;
 }
 
 static int64_t waiter_wait(const struct waiter *w, struct duration most)
@@ -508,6 +511,24 @@ static int64_t waiter_wait(const struct waiter *w, struct duration most)
     if (due != INT64_MAX && due - clock_mono_ms() < wait)
         wait = due - clock_mono_ms();
     return wait > 0 ? wait : 0;
+}
+
+/* Does a sink work on so much that its reports are better taken many at a time? */
+static bool waiter_has_stocked(const struct waiter *w)
+{
+    for (size_t i = 0; i < w->sink_count; i++)
+        if (w->sinks[i]->out >= WAITER_STOCK)
+            return true;
+    return false;
+}
+
+/* Until there is news, or the time of something has come. */
+static void waiter_sleep(const struct waiter *w, struct duration most)
+{
+    int64_t wait = waiter_wait(w, most);
+    if (wait > 0 && waiter_has_stocked(w))
+        nanosleep(&(struct timespec){ .tv_nsec = WAITER_REST_US * 1000L }, NULL);
+    poll(&(struct pollfd){ .fd = w->wake_fd, .events = POLLIN }, 1, (int)wait);
 }
 
 bool waiter_step(struct waiter *w, struct duration wait)
@@ -529,7 +550,7 @@ bool waiter_step(struct waiter *w, struct duration wait)
     if (stopped && w->shelf.storing == 0)
         return false;
     if (!more)
-        poll(&(struct pollfd){ .fd = w->wake_fd, .events = POLLIN }, 1, (int)waiter_wait(w, wait));
+        waiter_sleep(w, wait);
     return true;
 }
 

@@ -23,12 +23,32 @@ static void window_drop(struct taken *t)
     free(t);
 }
 
+void window_tell(struct delivery *d)
+{
+    if (d->lent_finished_count > 0)
+        mailbox_put_many(d->lender, d->lent_finished, d->lent_finished_count, HANDED_FINISHED);
+    d->lent_finished_count = 0;
+}
+
+/* One of the waiter's is done with, or goes back to it. */
+static void window_give_back(struct delivery *d, const struct taken *t)
+{
+    if (!t->partition) {
+        mailbox_put(t->lender, t->lent_tag, HANDED_BACK, NULL);
+        return;
+    }
+    if (d->lent_finished_count == LENT_FINISHED)
+        window_tell(d);
+    d->lender = t->lender;
+    d->lent_finished[d->lent_finished_count++] = t->lent_tag;
+}
+
 void window_release(struct delivery *d, struct taken *t)
 {
     if (--t->open > 0)
         return;
     if (t->lender)
-        mailbox_put(t->lender, t->lent_tag, t->partition ? HANDED_FINISHED : HANDED_BACK, NULL);
+        window_give_back(d, t);
     else if (t->partition && !t->stays) {
         watermark_finish(&t->partition->done, t->record->offset);
         t->partition->changed = d->changed = true;

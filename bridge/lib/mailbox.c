@@ -59,6 +59,19 @@ void mailbox_put(struct mailbox *m, uint64_t tag, int32_t code, const char *why)
     pthread_mutex_unlock(&m->lock);
 }
 
+void mailbox_put_many(struct mailbox *m, const uint64_t *tags, size_t count, int32_t code)
+{
+    pthread_mutex_lock(&m->lock);
+    bool news = m->count == 0 && count > 0;
+    for (size_t i = 0; i < count; i++) {
+        mailbox_make_room(m);
+        m->notices[m->head + m->count++] = (struct kept_notice){ .tag = tags[i], .code = code };
+    }
+    if (news)
+        wake_up(m->wake_fd);
+    pthread_mutex_unlock(&m->lock);
+}
+
 size_t mailbox_take(struct mailbox *m, struct notice *out, size_t room)
 {
     pthread_mutex_lock(&m->lock);

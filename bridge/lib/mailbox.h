@@ -29,6 +29,8 @@ void mailbox_open(struct mailbox *m, int wake_fd);
 void mailbox_close(struct mailbox *m);
 /* Any thread; why may be NULL. */
 void mailbox_put(struct mailbox *m, uint64_t tag, int32_t code, const char *why);
+/* The same for several at once that have nothing to say: one lock, one wake. */
+void mailbox_put_many(struct mailbox *m, const uint64_t *tags, size_t count, int32_t code);
 /* The taker; oldest first; wakes itself again if some are left. */
 size_t mailbox_take(struct mailbox *m, struct notice *out, size_t room);
 

@@ -37,6 +37,29 @@ TEST(one_notice)
     close(fd);
 }
 
+TEST(many_notices_at_once)
+{
+    struct mailbox m;
+    struct notice notices[64];
+    uint64_t tags[40];
+    int fd = wake_new();
+    for (uint64_t i = 0; i < 40; i++)
+        tags[i] = i;
+    mailbox_open(&m, fd);
+    mailbox_put_many(&m, tags, 0, 5);
+    assert_false(is_awake(fd));
+    mailbox_put_many(&m, tags, 40, 5);
+    assert_true(is_awake(fd));
+    wake_clear(fd);
+    mailbox_put_many(&m, tags, 2, 6);
+    assert_false(is_awake(fd)); /* only when it was empty */
+    assert_int_equal(mailbox_take(&m, notices, 64), 42);
+    for (size_t i = 0; i < 42; i++)
+        assert_true(notices[i].tag == i % 40 && notices[i].code == (i < 40 ? 5 : 6) && !*notices[i].why);
+    mailbox_close(&m);
+    close(fd);
+}
+
 TEST(a_long_reason_is_cut)
 {
     struct mailbox m;
@@ -113,7 +136,8 @@ TEST(many_threads)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(one_notice), cmocka_unit_test(a_long_reason_is_cut),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(one_notice), cmocka_unit_test(many_notices_at_once),
+                                        cmocka_unit_test(a_long_reason_is_cut),
                                         cmocka_unit_test(oldest_first_while_growing), cmocka_unit_test(many_threads) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
