@@ -80,6 +80,15 @@ def digest(data):
     return hashlib.sha256(data).digest()
 
 
+def own(type, text):
+    """The data of a row's event without what is joined to it: that is as it is when the row is read, so what a kill makes come again may tell it otherwise."""
+    data = json.loads(text)
+    for thing in {"collection", "user"} - {type.split(".")[0]}:
+        if isinstance(data.get(thing), dict):
+            data[thing] = {"id": data[thing].get("id")}
+    return data
+
+
 class Books:
     def __init__(self, repeats_are_stored=False):
         self.lock = threading.Lock()
@@ -134,7 +143,7 @@ class Books:
                 seen = self.seen[sink][pair] = Seen(type, subject, data, body)
                 seen.text = None if pair in self.items else text
                 seen.row = {"type": type, "data": json.loads(text)} if pair[0] in self.model else None
-            elif seen.data != data or seen.type != type:
+            elif seen.type != type or (seen.data != data and (pair in self.items or own(type, seen.text) != own(type, text))):
                 self.wrong.append(f"{sink}: {pair[1]} came with two different contents: {seen.type} {seen.text}, {type} {text}")
             elif seen.body != body:
                 self.twice += 1
