@@ -120,7 +120,7 @@ bool proof_add(const struct proof *p, struct str body, struct buf *lines, struct
 {
     if (p->o->any.count || p->o->all.count)
         return proof_add_parts(p, body, lines, e);
-    if ((unsigned)p->o->scheme < SIGNATURE_COUNT && p->o->scheme != VERIFY_UNSET)
+    if (table_style(p->o->scheme))
         return proof_sign(p, body, lines, e);
     return proof_show(p, lines, e);
 }

@@ -111,12 +111,6 @@ static void send_print(const struct sending *s, struct str id, long status, cons
     json_decref(j);
 }
 
-/* Is it a signature that its senders make, of which nobody writes a header himself? */
-static bool send_is_signed(const struct verify_options *o)
-{
-    return (unsigned)o->scheme < SIGNATURE_COUNT && o->scheme != VERIFY_UNSET;
-}
-
 static bool send_once(struct sending *s, struct str id, struct str body, struct err *e)
 {
     struct buf lines = buf_new(2 * PROOF_BYTES), answer = buf_new(SEND_ANSWER), media = buf_new(512);
@@ -132,7 +126,8 @@ static bool send_once(struct sending *s, struct str id, struct str body, struct 
         buf_printf(&media, "Content-Type: %s", s->media);
         all[post.headers.count++] = (char *)(uintptr_t)buf_c(&media);
     }
-    bool by_hand = s->f->headers.count > 0 && !send_is_signed(&s->verify); /* what it shows may be among these */
+    /* What it shows may be among these; a signature nobody writes himself. */
+    bool by_hand = s->f->headers.count > 0 && !table_style(s->verify.scheme);
     if (proof_add(&proof, body, &lines, e) || by_hand) {
         for (size_t at = 0; at < lines.n; at += strlen(lines.at + at) + 1)
             all[post.headers.count++] = lines.at + at;
