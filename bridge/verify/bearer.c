@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* The scheme `bearer`: a token in the Authorization header, or alone in a header that the user names. */
-#include "bridge/auth/token.h"
 #include "bridge/verify/scheme.h"
 
 static enum refusal bearer_check(struct verifier *v, const struct http_request *r)
 {
     struct str token;
-    enum refusal no = scheme_header(r, v->header ? v->header : v->scheme->header, &token);
+    enum refusal no = scheme_token(v, r, &token);
     if (no)
         return no;
-    if (!v->header)
-        token = token_of_authorization(token, "Bearer");
     return token.at ? scheme_check_token(v, token) : REFUSAL_MALFORMED;
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The scheme `jwt`: a JSON Web Token in the Authorization header, or alone in a header that the user names. Whose request it
  * is, its `sub` says. */
-#include "bridge/auth/token.h"
 #include "bridge/verify/jwt.h"
 #include "bridge/verify/options.h"
 #include "bridge/verify/scheme.h"
@@ -46,11 +45,9 @@ static enum refusal jwt_bearer_refusal(enum jwt_verdict verdict)
 static enum refusal jwt_bearer_check(struct verifier *v, const struct http_request *r)
 {
     struct str token;
-    enum refusal no = scheme_header(r, v->header ? v->header : v->scheme->header, &token);
+    enum refusal no = scheme_token(v, r, &token);
     if (no)
         return no;
-    if (!v->header)
-        token = token_of_authorization(token, "Bearer");
     no = jwt_bearer_refusal(jwt_check(v->own, token, &v->why));
     v->key = jwt_subject(v->own);
     if (!no && !v->key.at)

@@ -98,6 +98,14 @@ enum refusal scheme_header(const struct http_request *r, const char *name, struc
     return out->n ? REFUSAL_NONE : REFUSAL_MISSING;
 }
 
+enum refusal scheme_token(const struct verifier *v, const struct http_request *r, struct str *out)
+{
+    enum refusal no = scheme_header(r, v->header ? v->header : v->scheme->header, out);
+    if (!no && !v->header)
+        *out = token_of_authorization(*out, "Bearer");
+    return no;
+}
+
 enum refusal scheme_check_token(struct verifier *v, struct str token)
 {
     size_t which = 0;

@@ -106,6 +106,8 @@ void scheme_set_key(struct verifier *v, size_t secret);
 void scheme_set_unnamed(struct verifier *v, const char *whose);
 /* A header that must be there once, with a value. */
 enum refusal scheme_header(const struct http_request *r, const char *name, struct str *out);
+/* The bearer token of the scheme's header, or all of the header that the user named; absent: the former has another form. */
+enum refusal scheme_token(const struct verifier *v, const struct http_request *r, struct str *out);
 /* Is it one of the verifier's tokens? */
 enum refusal scheme_check_token(struct verifier *v, struct str token);
 /* For add_secret: a token of at least SECRET_LEAST characters. */
