@@ -5,24 +5,11 @@
  *   work(): each cohort with news is flushed, one write per listener: at once after silence, every few ms under load
  *
  * What was sent while nobody listened is not kept, and a listener that is a whole buffer behind is closed. */
-#include <stdio.h>
-#include <stdlib.h>
-#include "bridge/connector.h"
-#include "bridge/lib/crypto.h"
-#include "bridge/lib/jscan.h"
-#include "bridge/lib/log.h"
-#include "bridge/lib/mem.h"
 #include "bridge/net/listen.h"
-#include "bridge/verify/listener.h"
-#include "connectors/websocket/access.h"
-#include "connectors/websocket/cohorts.h"
-#include "connectors/websocket/frames.h"
-#include "connectors/websocket/peers.h"
+#include "connectors/websocket/private.h"
 
 METRIC_GAUGE(aqueduct_listeners, "Connected listeners.", "sink", "kind");
 METRIC_COUNTER(aqueduct_listeners_closed_total, "Listeners that ended, by reason.", "sink", "reason");
-METRIC_COUNTER(aqueduct_listeners_refused_total,
-               "Listeners refused because of what they showed to be let in, by reason.", "sink", "reason");
 METRIC_COUNTER(aqueduct_listener_events_total, "Events handed to listeners, once per listener.", "sink");
 METRIC_COUNTER(aqueduct_listener_bytes_total, "Bytes of events handed to listeners.", "sink");
 METRIC_COUNTER(aqueduct_listener_events_too_long_total, "Events longer than the buffer, which no listener got.",
@@ -30,34 +17,7 @@ METRIC_COUNTER(aqueduct_listener_events_too_long_total, "Events longer than the 
 
 enum {
     SSE_LONGEST_WAIT_MS = 5000, /* with event streams, so that heartbeats are in time */
-    RETRY_LEAST_MS = 3000,
-    RETRY_MOST_MS = 8000, /* when an event stream comes back, so that not all do at once */
     DRAIN_STEP_MS = 50,
-    STREAM_HEADERS = 5,
-};
-
-struct websocket_sink {
-    struct sink base;
-    struct http_server_options server_options;
-    char *path;
-    struct secrets tokens;
-    struct verify_options verify_options;
-    bool open, token_in_query;
-    struct strings origins;
-    int64_t max_listeners_per_ip, max_subscriptions;
-    struct bytes buffer, max_buffered;
-    /* from here on: not options */
-    struct http_server *server;
-    struct verify_options verify; /* by either */
-    struct verifier *verifier;    /* NULL: everybody may listen */
-    struct cohorts cohorts;
-    struct peers peers;
-    struct frames frames;
-    struct log_limit log_limit;
-    int64_t listeners[2]; /* WebSocket, event streams */
-    struct metric *connected[2], *events, *bytes, *too_long, *gone, *slow, *drained;
-    bool draining;
-    bool by_browser_alone; /* nobody shows who it is: only a browser's rules keep others' sites from a local address */
 };
 
 static const struct option websocket_options[] = {
@@ -106,248 +66,6 @@ static const struct option websocket_options[] = {
     HTTP_ROW(struct websocket_sink, head_timeout),
     { 0 },
 };
-
-/* ---- listeners come ---- */
-
-/* One line per listener that was refused, but never more than the log can bear. */
-static void websocket_log_refusal(struct websocket_sink *s, struct str peer, int status, const char *detail)
-{
-    int64_t left_out;
-    bool pass = log_limit_pass(&s->log_limit, &left_out);
-    if (left_out)
-        LOG(INFO, "more listeners refused", LOG_C("sink", s->base.id), LOG_INT("lines_left_out", left_out));
-    if (pass)
-        LOG(INFO, "listener refused", LOG_C("sink", s->base.id), LOG_STR("peer", peer), LOG_INT("status", status),
-            LOG_C("why", detail));
-}
-
-/* Answers with a problem document (RFC 9457). */
-static void websocket_answer(struct websocket_sink *s, const struct http_request *r, int status, const char *detail)
-{
-    struct buf body = buf_new(4096);
-    buf_printf(&body, "{\"title\":\"%s\",\"status\":%d,\"detail\":", http_status_text(status), status);
-    jscan_add_string(&body, str_of(detail));
-    buf_add_char(&body, '}');
-    struct header headers[3] = { { STR("Content-Type"), STR("application/problem+json") } };
-    size_t n = 1;
-    if (status == 401)
-        headers[n++] = (struct header){ STR("WWW-Authenticate"), verifier_challenge(s->verifier) };
-    if (status == 405)
-        headers[n++] = (struct header){ STR("Allow"), STR("GET, HEAD") };
-    if (status == 426) {
-        headers[n++] = (struct header){ STR("Upgrade"), STR("websocket") };
-        headers[n++] = (struct header){ STR("Connection"), STR("Upgrade") };
-    }
-    if (status == 429 || status == 503)
-        headers[n++] = (struct header){ STR("Retry-After"), STR("10") };
-    http_server_reply(s->server, r->id, status, headers, n, buf_str(&body));
-    buf_free(&body);
-}
-
-static void websocket_refuse(struct websocket_sink *s, const struct http_request *r, int status, const char *detail)
-{
-    websocket_log_refusal(s, r->peer, status, detail);
-    websocket_answer(s, r, status, detail);
-}
-
-/* Does the client show what it must? Else it is answered; the reason is in log and metric alone. */
-static bool websocket_is_verified(struct websocket_sink *s, const struct http_request *r)
-{
-    struct verified is = { .no = REFUSAL_NONE };
-    if (s->verifier)
-        is = access_check(s->verifier, r, s->token_in_query);
-    if (!is.no)
-        return true;
-    metric_add(metric_get(&aqueduct_listeners_refused_total, LABELS(s->base.id, refusal_text(is.no))), 1);
-    int status = is.no == REFUSAL_AWAITED ? 503 : 401;
-    websocket_log_refusal(s, r->peer, status, is.why ? is.why : refusal_text(is.no));
-    websocket_answer(s, r, status,
-                     status == 503     ? "the keys that requests are verified with are not there yet"
-                     : s->tokens.count ? "a valid token is needed"
-                                       : "the request could not be verified");
-    return false;
-}
-
-/* Is the word in the comma-separated list of that header, whatever parameters follow it? */
-static bool websocket_header_has(const struct http_request *r, const char *name, struct str word)
-{
-    struct str rest = http_header(r, name, NULL), one;
-    while (str_cut(&rest, ',', &one)) {
-        struct str bare;
-        str_cut(&one, ';', &bare);
-        if (str_eq_nocase(str_trim(bare), word))
-            return true;
-    }
-    return false;
-}
-
-/* False: the request is answered. */
-static bool websocket_may_listen(struct websocket_sink *s, const struct http_request *r)
-{
-    if (!str_eq(r->path, str_of(s->path)))
-        websocket_refuse(s, r, 404, "there is nothing at this path");
-    else if (!str_eq(r->method, STR("GET")) && !str_eq(r->method, STR("HEAD")))
-        websocket_refuse(s, r, 405, "listeners come by GET");
-    else if (!websocket_is_verified(s, r))
-        return false;
-    else if (s->by_browser_alone && !access_host_ok(r, &s->origins))
-        websocket_refuse(
-            s, r, 403,
-            "this name is none of the listener's; connect by its address or localhost, or see options origins, verify and open");
-    else if (!access_origin_ok(r, &s->origins))
-        websocket_refuse(s, r, 403, "scripts of this origin may not listen; see option origins");
-    else if (s->draining)
-        websocket_refuse(s, r, 503, "shutting down; come back later");
-    else
-        return true;
-    return false;
-}
-
-/* The first that the client offers of those that say what it gets. */
-static struct str websocket_subprotocol(const struct http_request *r)
-{
-    static const char *const known[] = { "cloudevents.json", "aqueduct.v1+json" };
-    struct str rest = http_header(r, "Sec-WebSocket-Protocol", NULL), one;
-    while (str_cut(&rest, ',', &one))
-        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-            if (str_eq(str_trim(one), str_of(known[i])))
-                return str_of(known[i]);
-    return STR_ABSENT;
-}
-
-static struct http_stream *websocket_take_frames(struct websocket_sink *s, const struct http_request *r,
-                                                 struct listener *l)
-{
-    return http_server_upgrade(s->server, r, websocket_subprotocol(r), l);
-}
-
-/* What an event stream begins with. Returns how many. */
-static size_t websocket_stream_headers(const struct http_request *r, struct header headers[STREAM_HEADERS])
-{
-    struct str origin = http_header(r, "Origin", NULL);
-    headers[0] = (struct header){ STR("Content-Type"), STR("text/event-stream") };
-    headers[1] = (struct header){ STR("Cache-Control"), STR("no-store") };
-    headers[2] = (struct header){ STR("X-Accel-Buffering"), STR("no") };
-    if (!origin.n)
-        return 3;
-    headers[3] = (struct header){ STR("Access-Control-Allow-Origin"), origin }; /* it was checked */
-    headers[4] = (struct header){ STR("Vary"), STR("Origin") };
-    return 5;
-}
-
-/* Begins an event stream with the time after which the client shall come back when it breaks. */
-static struct http_stream *websocket_take_events(struct websocket_sink *s, const struct http_request *r,
-                                                 struct listener *l)
-{
-    struct header headers[STREAM_HEADERS];
-    size_t n = websocket_stream_headers(r, headers);
-    struct http_stream *st = http_server_stream(s->server, r, 200, headers, n, l);
-    if (!st)
-        return NULL;
-    uint32_t random;
-    crypto_random(&random, sizeof random);
-    char retry[32];
-    int length = snprintf(retry, sizeof retry, "retry: %u\n\n",
-                          RETRY_LEAST_MS + random % (RETRY_MOST_MS - RETRY_LEAST_MS));
-    if (http_stream_write(st, retry, (size_t)length, true) != length)
-        http_stream_close(st, 1011, "the first bytes did not go out");
-    return st;
-}
-
-/* Makes the client a listener in the cohort of its subscription, which may be taken over. */
-static void websocket_listen(struct websocket_sink *s, const struct http_request *r, struct subscription *wanted)
-{
-    struct err e;
-    bool sse = wanted->sse;
-    struct peer *peer = peers_enter(&s->peers, r->network, s->max_listeners_per_ip);
-    if (!peer) {
-        websocket_refuse(s, r, 429, "too many listeners of this address; see option max_listeners_per_ip");
-        return;
-    }
-    struct cohort *c = cohorts_get(&s->cohorts, wanted, &e);
-    if (!c) {
-        peers_leave(&s->peers, peer);
-        websocket_refuse(s, r, 503, e.text);
-        return;
-    }
-    struct listener *l = mem_alloc(sizeof *l);
-    l->peer = peer;
-    cohort_join(c, l);
-    metric_set(s->connected[sse], ++s->listeners[sse]);
-    l->stream = sse ? websocket_take_events(s, r, l) : websocket_take_frames(s, r, l);
-    if (l->stream)
-        return;
-    metric_set(s->connected[sse], --s->listeners[sse]);
-    cohort_leave(l);
-    peers_leave(&s->peers, peer);
-    free(l);
-}
-
-/* HEAD: what GET would begin with. */
-static void websocket_show_head(struct websocket_sink *s, const struct http_request *r)
-{
-    struct header headers[STREAM_HEADERS];
-    http_server_reply(s->server, r->id, 200, headers, websocket_stream_headers(r, headers), STR(""));
-}
-
-/* A parameter that is no part of the subscription. */
-static bool websocket_is_secret(const void *ctx, struct str name)
-{
-    const struct websocket_sink *s = ctx;
-    return (s->token_in_query && str_eq(name, STR("token"))) || verify_reads_query(&s->verify, name);
-}
-
-static void websocket_on_request(void *ctx, const struct http_request *r)
-{
-    struct websocket_sink *s = ctx;
-    struct subscription wanted;
-    struct err e;
-    if (!websocket_may_listen(s, r))
-        return;
-    bool sse = websocket_header_has(r, "Accept", STR("text/event-stream"));
-    if (!sse && !websocket_header_has(r, "Upgrade", STR("websocket")))
-        websocket_refuse(s, r, 426,
-                         "connect by WebSocket, or ask for server-sent events with Accept: text/event-stream");
-    else if (!subscription_parse(&wanted, r->query, sse, s->base.topics, websocket_is_secret, s, &e))
-        websocket_refuse(s, r, 400, e.text);
-    else {
-        if (sse && str_eq(r->method, STR("HEAD")))
-            websocket_show_head(s, r);
-        else
-            websocket_listen(s, r, &wanted);
-        subscription_free(&wanted);
-    }
-}
-
-/* ---- and go ---- */
-
-static void websocket_on_closed(void *ctx, struct http_stream *st)
-{
-    struct websocket_sink *s = ctx;
-    struct listener *l = http_stream_user(st);
-    bool sse = !http_stream_is_websocket(st);
-    metric_set(s->connected[sse], --s->listeners[sse]);
-    if (!l->sent_away)
-        metric_add(s->gone, 1);
-    cohort_leave(l);
-    peers_leave(&s->peers, l->peer);
-    free(l);
-}
-
-static void websocket_on_writable(void *ctx, struct http_stream *st)
-{
-    (void)ctx;
-    cohort_writable(http_stream_user(st));
-}
-
-/* Listeners have nothing to say yet. */
-static void websocket_on_message(void *ctx, struct http_stream *st, bool text, struct str payload)
-{
-    (void)ctx;
-    (void)st;
-    (void)text;
-    (void)payload;
-}
 
 /* ---- events go out ---- */
 
@@ -528,11 +246,7 @@ static bool websocket_open(struct sink *base, struct err *e)
     struct websocket_sink *s = (struct websocket_sink *)base;
     if (!websocket_check(base, e))
         return false;
-    struct http_events events = { .request = websocket_on_request,
-                                  .message = websocket_on_message,
-                                  .writable = websocket_on_writable,
-                                  .closed = websocket_on_closed,
-                                  .ctx = s };
+    struct http_events events = accept_events(s);
     s->server_options.body_timeout = s->server_options.idle_timeout = s->server_options.head_timeout;
     if (websocket_open_verifier(s, e))
         s->server = http_server_new(&s->server_options, &events, e);

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/* A request becomes a listener in the cohort of its subscription, and a listener goes. */
+#include <stdio.h>
+#include <stdlib.h>
+#include "bridge/lib/crypto.h"
+#include "bridge/lib/mem.h"
+#include "connectors/websocket/access.h"
+#include "connectors/websocket/private.h"
+
+METRIC_COUNTER(aqueduct_listeners_refused_total,
+               "Listeners refused because of what they showed to be let in, by reason.", "sink", "reason");
+
+enum {
+    RETRY_LEAST_MS = 3000,
+    RETRY_MOST_MS = 8000, /* when an event stream comes back, so that not all do at once */
+    STREAM_HEADERS = 5,
+};
+
+/* Does the client show what it must? Else it is answered; the reason is in log and metric alone. */
+static bool accept_is_verified(struct websocket_sink *s, const struct http_request *r)
+{
+    struct verified is = { .no = REFUSAL_NONE };
+    if (s->verifier)
+        is = access_check(s->verifier, r, s->token_in_query);
+    if (!is.no)
+        return true;
+    metric_add(metric_get(&aqueduct_listeners_refused_total, LABELS(s->base.id, refusal_text(is.no))), 1);
+    int status = is.no == REFUSAL_AWAITED ? 503 : 401;
+    refuse_log(s, r->peer, status, is.why ? is.why : refusal_text(is.no));
+    refuse_answer(s, r, status,
+                  status == 503     ? "the keys that requests are verified with are not there yet"
+                  : s->tokens.count ? "a valid token is needed"
+                                    : "the request could not be verified");
+    return false;
+}
+
+/* Is the word in the comma-separated list of that header, whatever parameters follow it? */
+static bool accept_header_has(const struct http_request *r, const char *name, struct str word)
+{
+    struct str rest = http_header(r, name, NULL), one;
+    while (str_cut(&rest, ',', &one)) {
+        struct str bare;
+        str_cut(&one, ';', &bare);
+        if (str_eq_nocase(str_trim(bare), word))
+            return true;
+    }
+    return false;
+}
+
+/* False: the request is answered. */
+static bool accept_may_listen(struct websocket_sink *s, const struct http_request *r)
+{
+    if (!str_eq(r->path, str_of(s->path)))
+        refuse_request(s, r, 404, "there is nothing at this path");
+    else if (!str_eq(r->method, STR("GET")) && !str_eq(r->method, STR("HEAD")))
+        refuse_request(s, r, 405, "listeners come by GET");
+    else if (!accept_is_verified(s, r))
+        return false;
+    else if (s->by_browser_alone && !access_host_ok(r, &s->origins))
+        refuse_request(
+            s, r, 403,
+            "this name is none of the listener's; connect by its address or localhost, or see options origins, verify and open");
+    else if (!access_origin_ok(r, &s->origins))
+        refuse_request(s, r, 403, "scripts of this origin may not listen; see option origins");
+    else if (s->draining)
+        refuse_request(s, r, 503, "shutting down; come back later");
+    else
+        return true;
+    return false;
+}
+
+/* The first that the client offers of those that say what it gets. */
+static struct str accept_subprotocol(const struct http_request *r)
+{
+    static const char *const known[] = { "cloudevents.json", "aqueduct.v1+json" };
+    struct str rest = http_header(r, "Sec-WebSocket-Protocol", NULL), one;
+    while (str_cut(&rest, ',', &one))
+        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+            if (str_eq(str_trim(one), str_of(known[i])))
+                return str_of(known[i]);
+    return STR_ABSENT;
+}
+
+static struct http_stream *accept_take_frames(struct websocket_sink *s, const struct http_request *r,
+                                              struct listener *l)
+{
+    return http_server_upgrade(s->server, r, accept_subprotocol(r), l);
+}
+
+/* What an event stream begins with. Returns how many. */
+static size_t accept_stream_headers(const struct http_request *r, struct header headers[STREAM_HEADERS])
+{
+    struct str origin = http_header(r, "Origin", NULL);
+    headers[0] = (struct header){ STR("Content-Type"), STR("text/event-stream") };
+    headers[1] = (struct header){ STR("Cache-Control"), STR("no-store") };
+    headers[2] = (struct header){ STR("X-Accel-Buffering"), STR("no") };
+    if (!origin.n)
+        return 3;
+    headers[3] = (struct header){ STR("Access-Control-Allow-Origin"), origin }; /* it was checked */
+    headers[4] = (struct header){ STR("Vary"), STR("Origin") };
+    return 5;
+}
+
+/* Begins an event stream with the time after which the client shall come back when it breaks. */
+static struct http_stream *accept_take_events(struct websocket_sink *s, const struct http_request *r,
+                                              struct listener *l)
+{
+    struct header headers[STREAM_HEADERS];
+    size_t n = accept_stream_headers(r, headers);
+    struct http_stream *st = http_server_stream(s->server, r, 200, headers, n, l);
+    if (!st)
+        return NULL;
+    uint32_t random;
+    crypto_random(&random, sizeof random);
+    char retry[32];
+    int length = snprintf(retry, sizeof retry, "retry: %u\n\n",
+                          RETRY_LEAST_MS + random % (RETRY_MOST_MS - RETRY_LEAST_MS));
+    if (http_stream_write(st, retry, (size_t)length, true) != length)
+        http_stream_close(st, 1011, "the first bytes did not go out");
+    return st;
+}
+
+/* Makes the client a listener in the cohort of its subscription, which may be taken over. */
+static void accept_listen(struct websocket_sink *s, const struct http_request *r, struct subscription *wanted)
+{
+    struct err e;
+    bool sse = wanted->sse;
+    struct peer *peer = peers_enter(&s->peers, r->network, s->max_listeners_per_ip);
+    if (!peer) {
+        refuse_request(s, r, 429, "too many listeners of this address; see option max_listeners_per_ip");
+        return;
+    }
+    struct cohort *c = cohorts_get(&s->cohorts, wanted, &e);
+    if (!c) {
+        peers_leave(&s->peers, peer);
+        refuse_request(s, r, 503, e.text);
+        return;
+    }
+    struct listener *l = mem_alloc(sizeof *l);
+    l->peer = peer;
+    cohort_join(c, l);
+    metric_set(s->connected[sse], ++s->listeners[sse]);
+    l->stream = sse ? accept_take_events(s, r, l) : accept_take_frames(s, r, l);
+    if (l->stream)
+        return;
+    metric_set(s->connected[sse], --s->listeners[sse]);
+    cohort_leave(l);
+    peers_leave(&s->peers, peer);
+    free(l);
+}
+
+/* HEAD: what GET would begin with. */
+static void accept_show_head(struct websocket_sink *s, const struct http_request *r)
+{
+    struct header headers[STREAM_HEADERS];
+    http_server_reply(s->server, r->id, 200, headers, accept_stream_headers(r, headers), STR(""));
+}
+
+/* A parameter that is no part of the subscription. */
+static bool accept_is_secret(const void *ctx, struct str name)
+{
+    const struct websocket_sink *s = ctx;
+    return (s->token_in_query && str_eq(name, STR("token"))) || verify_reads_query(&s->verify, name);
+}
+
+static void accept_on_request(void *ctx, const struct http_request *r)
+{
+    struct websocket_sink *s = ctx;
+    struct subscription wanted;
+    struct err e;
+    if (!accept_may_listen(s, r))
+        return;
+    bool sse = accept_header_has(r, "Accept", STR("text/event-stream"));
+    if (!sse && !accept_header_has(r, "Upgrade", STR("websocket")))
+        refuse_request(s, r, 426, "connect by WebSocket, or ask for server-sent events with Accept: text/event-stream");
+    else if (!subscription_parse(&wanted, r->query, sse, s->base.topics, accept_is_secret, s, &e))
+        refuse_request(s, r, 400, e.text);
+    else {
+        if (sse && str_eq(r->method, STR("HEAD")))
+            accept_show_head(s, r);
+        else
+            accept_listen(s, r, &wanted);
+        subscription_free(&wanted);
+    }
+}
+
+/* ---- and go ---- */
+
+static void accept_on_closed(void *ctx, struct http_stream *st)
+{
+    struct websocket_sink *s = ctx;
+    struct listener *l = http_stream_user(st);
+    bool sse = !http_stream_is_websocket(st);
+    metric_set(s->connected[sse], --s->listeners[sse]);
+    if (!l->sent_away)
+        metric_add(s->gone, 1);
+    cohort_leave(l);
+    peers_leave(&s->peers, l->peer);
+    free(l);
+}
+
+static void accept_on_writable(void *ctx, struct http_stream *st)
+{
+    (void)ctx;
+    cohort_writable(http_stream_user(st));
+}
+
+/* Listeners have nothing to say yet. */
+static void accept_on_message(void *ctx, struct http_stream *st, bool text, struct str payload)
+{
+    (void)ctx;
+    (void)st;
+    (void)text;
+    (void)payload;
+}
+
+struct http_events accept_events(struct websocket_sink *s)
+{
+    return (struct http_events){ .request = accept_on_request,
+                                 .message = accept_on_message,
+                                 .writable = accept_on_writable,
+                                 .closed = accept_on_closed,
+                                 .ctx = s };
+}

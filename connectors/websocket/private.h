@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/* Inside the sink `websocket`:
+ *
+ *   websocket.c      its options, its life, its turn: events come, cohorts are flushed
+ *   accept.c         a request becomes a listener, and a listener goes
+ *   refuse.c         a request is answered with a problem
+ *   access.c         who may listen; peers.c: how many of one address
+ *   subscription.c   what a listener asks for
+ *   frames.c         an event as the bytes that listeners get
+ *   cohort.c cohorts.c ring.c   equal subscriptions share one ring of these
+ *
+ * One thread. */
+#pragma once
+#include "bridge/connector.h"
+#include "bridge/lib/log.h"
+#include "bridge/verify/listener.h"
+#include "connectors/websocket/cohorts.h"
+#include "connectors/websocket/frames.h"
+#include "connectors/websocket/peers.h"
+
+struct websocket_sink {
+    struct sink base;
+    struct http_server_options server_options;
+    char *path;
+    struct secrets tokens;
+    struct verify_options verify_options;
+    bool open, token_in_query;
+    struct strings origins;
+    int64_t max_listeners_per_ip, max_subscriptions;
+    struct bytes buffer, max_buffered;
+    /* from here on: not options */
+    struct http_server *server;
+    struct verify_options verify; /* by either */
+    struct verifier *verifier;    /* NULL: everybody may listen */
+    struct cohorts cohorts;
+    struct peers peers;
+    struct frames frames;
+    struct log_limit log_limit;
+    int64_t listeners[2]; /* WebSocket, event streams */
+    struct metric *connected[2], *events, *bytes, *too_long, *gone, *slow, *drained;
+    bool draining;
+    bool by_browser_alone; /* nobody shows who it is: only a browser's rules keep others' sites from a local address */
+};
+
+/* ---- accept.c ---- */
+
+/* What the server of the sink calls (ctx: the sink). */
+struct http_events accept_events(struct websocket_sink *s);
+
+/* ---- refuse.c ---- */
+
+/* One line per listener that was refused, but never more than the log can bear. */
+void refuse_log(struct websocket_sink *s, struct str peer, int status, const char *detail);
+/* Answers with a problem document (RFC 9457). */
+void refuse_answer(struct websocket_sink *s, const struct http_request *r, int status, const char *detail);
+/* Both. */
+void refuse_request(struct websocket_sink *s, const struct http_request *r, int status, const char *detail);

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests that become no listener. */
+#include "bridge/lib/jscan.h"
+#include "connectors/websocket/private.h"
+
+void refuse_log(struct websocket_sink *s, struct str peer, int status, const char *detail)
+{
+    int64_t left_out;
+    bool pass = log_limit_pass(&s->log_limit, &left_out);
+    if (left_out)
+        LOG(INFO, "more listeners refused", LOG_C("sink", s->base.id), LOG_INT("lines_left_out", left_out));
+    if (pass)
+        LOG(INFO, "listener refused", LOG_C("sink", s->base.id), LOG_STR("peer", peer), LOG_INT("status", status),
+            LOG_C("why", detail));
+}
+
+void refuse_answer(struct websocket_sink *s, const struct http_request *r, int status, const char *detail)
+{
+    struct buf body = buf_new(4096);
+    buf_printf(&body, "{\"title\":\"%s\",\"status\":%d,\"detail\":", http_status_text(status), status);
+    jscan_add_string(&body, str_of(detail));
+    buf_add_char(&body, '}');
+    struct header headers[3] = { { STR("Content-Type"), STR("application/problem+json") } };
+    size_t n = 1;
+    if (status == 401)
+        headers[n++] = (struct header){ STR("WWW-Authenticate"), verifier_challenge(s->verifier) };
+    if (status == 405)
+        headers[n++] = (struct header){ STR("Allow"), STR("GET, HEAD") };
+    if (status == 426) {
+        headers[n++] = (struct header){ STR("Upgrade"), STR("websocket") };
+        headers[n++] = (struct header){ STR("Connection"), STR("Upgrade") };
+    }
+    if (status == 429 || status == 503)
+        headers[n++] = (struct header){ STR("Retry-After"), STR("10") };
+    http_server_reply(s->server, r->id, status, headers, n, buf_str(&body));
+    buf_free(&body);
+}
+
+void refuse_request(struct websocket_sink *s, const struct http_request *r, int status, const char *detail)
+{
+    refuse_log(s, r->peer, status, detail);
+    refuse_answer(s, r, status, detail);
+}
