@@ -180,15 +180,10 @@ static int cli_call(const struct command *command, struct command_call *call, st
 /* ---- flags of every command ---- */
 
 struct cli_flags {
-    struct strings files;
-    bool help, version;
+    struct flags_all all;
+    bool version;
 };
 
-static const struct flag cli_flags[] = {
-    FLAG(struct cli_flags, files, .name = "--config", .letter = "-c", .value = "FILE"),
-    FLAG(struct cli_flags, help, .name = "--help", .letter = "-h"),
-    { 0 },
-};
 static const struct flag cli_front_flags[] = {
     FLAG(struct cli_flags, version, .name = "--version"),
     { 0 },
@@ -206,15 +201,15 @@ static int cli_run(const struct connectors *connectors, const struct command *co
         .words = argv,
         .flags = mem_alloc(command->size + 1),
     };
-    const struct flag_target targets[] = { { command->flags, call.flags }, { cli_flags, flags } };
+    const struct flag_target targets[] = { { command->flags, call.flags }, { flags_of_all, &flags->all } };
     int code = COMMAND_DONE, words = flags_parse(targets, 2, false, argc, argv, &e);
     if (words < 0) {
         code = usage_wrong(command, "%s", e.text);
-    } else if (flags->help) {
+    } else if (flags->all.help) {
         help_command(command, stdout);
     } else {
         call.word_count = (size_t)words;
-        code = cli_call(command, &call, &flags->files);
+        code = cli_call(command, &call, &flags->all.files);
     }
     flags_free(command->flags, call.flags);
     free(call.flags);
@@ -224,7 +219,7 @@ static int cli_run(const struct connectors *connectors, const struct command *co
 static int cli_dispatch(const struct connectors *connectors, struct cli_flags *flags, int argc, char **argv)
 {
     struct err e = { "" };
-    const struct flag_target targets[] = { { cli_front_flags, flags }, { cli_flags, flags } };
+    const struct flag_target targets[] = { { cli_front_flags, flags }, { flags_of_all, &flags->all } };
     int words = flags_parse(targets, 2, true, argc, argv, &e);
     if (words < 0)
         return usage_wrong(NULL, "%s", e.text);
@@ -233,8 +228,8 @@ static int cli_dispatch(const struct connectors *connectors, struct cli_flags *f
         return COMMAND_DONE;
     }
     if (words == 0) {
-        help_all(connectors, flags->help ? stdout : stderr);
-        return flags->help ? COMMAND_DONE : COMMAND_USAGE;
+        help_all(connectors, flags->all.help ? stdout : stderr);
+        return flags->all.help ? COMMAND_DONE : COMMAND_USAGE;
     }
     const struct command *command = commands_find(connectors, argv[0]);
     if (command)
@@ -249,7 +244,7 @@ int cli_main(const struct connectors *connectors, int argc, char **argv)
     struct cli_flags flags = { 0 };
     process_protect();
     int code = cli_dispatch(connectors, &flags, argc - 1, argv + 1);
-    flags_free(cli_flags, &flags);
+    flags_free(flags_of_all, &flags.all);
     if (fflush(stdout) != 0 && code == COMMAND_DONE)
         code = COMMAND_FAILED;
     return code;

@@ -9,6 +9,13 @@
 
 enum { FLAG_NAMES = 64, FLAG_COLUMN = 26 };
 
+const struct flag flags_of_all[] = {
+    FLAG(struct flags_all, files, .name = "--config", .letter = "-c", .value = "FILE",
+         .doc = "the configuration; several files merge"),
+    FLAG(struct flags_all, help, .name = "--help", .letter = "-h", .doc = "say what it does and takes"),
+    { 0 },
+};
+
 static bool flags_is_name(const struct flag *row, struct str name)
 {
     return str_eq(name, str_of(row->name)) || (row->letter && str_eq(name, str_of(row->letter)));

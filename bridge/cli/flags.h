@@ -9,6 +9,12 @@ struct flag_target {         /* one command line may fill several structs: the c
     void *into;
 };
 
+struct flags_all { /* what every command takes */
+    struct strings files;
+    bool help;
+};
+extern const struct flag flags_of_all[];
+
 /* Takes the flags out of the words wherever they stand, up to `--`; with `front` only up to the first other word. The
  * other words move to the front of argv; returns how many they are, or -1 with *e for a flag that is unknown or has a
  * wrong value. Texts point into argv. The struct was zeroed; flags_free, also after a failure. */

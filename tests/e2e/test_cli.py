@@ -1034,3 +1034,45 @@ def test_example_of_the_help_is_right(run):
     write(run, "bridge.yaml", example.replace("/run/secrets/crm", "secret"))
     done = run("check", env={"INGEST_TOKEN": "a token of some length"})
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# ---- completion, manual page ----
+
+def completed(shell, script, words):
+    """What the shell offers for the last of the words."""
+    if shell == "bash":
+        line = " ".join(words)
+        say = f"source {script}; COMP_WORDS=({line}{' ' + chr(39) * 2 if line.endswith(' ') else ''}); COMP_CWORD=$((${{#COMP_WORDS[@]}}-1)); _aqueduct; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        return subprocess.run(["bash", "-c", say], capture_output=True, text=True, check=True).stdout.split()
+    say = f"source {script}; complete -C '{' '.join(words)}'"
+    return [row.split("\t")[0] for row in subprocess.run(["fish", "-c", say], capture_output=True, text=True, check=True).stdout.splitlines()]
+
+
+@pytest.mark.parametrize("shell", ["bash", "fish"])
+def test_a_shell_completes_commands_words_flags_and_their_values(run, shell):
+    write(run, "script", run("completion", shell).stdout)
+    script = run.folder / "script"
+    assert completed(shell, script, ["aqueduct", "stat"]) == ["status"]
+    assert {"list", "show", "redrive", "discard"} <= set(completed(shell, script, ["aqueduct", "dead", ""]))
+    assert {"--json", "--sink", "--config"} <= set(completed(shell, script, ["aqueduct", "status", "--"]))
+    assert sorted(completed(shell, script, ["aqueduct", "status", "--list", ""])) == ["pending", "waiting"]
+
+
+def test_zsh_reads_its_completion(run):
+    write(run, "script", run("completion", "zsh").stdout)
+    say = "autoload -U compinit; compinit -u -D; source ./script; print $_comps[aqueduct]"
+    done = subprocess.run(["zsh", "-f", "-c", say], cwd=run.folder, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("_aqueduct\n", "")
+
+
+def test_a_shell_that_is_unknown_is_wrong_usage(run):
+    done = run("completion", "tcsh")
+    assert done.returncode == 2 and "tcsh" in done.stderr
+
+
+def test_the_manual_page_names_every_command_and_is_valid_roff(run):
+    page = run("man").stdout
+    names = re.findall(r"^  ([a-z]+)\b", run("--help").stdout.split("Flags:")[0], re.M)
+    assert len(names) > 10 and all(f".SS aqueduct {name}" in page for name in names)
+    done = subprocess.run(["groff", "-man", "-ww", "-z", "-Tutf8"], input=page, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
