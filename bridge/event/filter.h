@@ -33,6 +33,10 @@ struct filter *filter_new(const json_t *json, struct err *e);
 void filter_free(struct filter *f);                                /* accepts NULL */
 bool filter_match(const struct filter *f, const struct event *ev); /* NULL matches everything */
 
+/* Of a filter that does not match: adds the condition because of which, for a person: type "user.login" does not begin with
+ * "chat."; of several that could have held, the first few. */
+void filter_add_reason(const struct filter *f, const struct event *ev, struct buf *out);
+
 /* Filters that are asked about the same events: the data of an event is read once for all of them. They are borrowed. One
  * thread. */
 struct filter_group *filter_group_new(void);

@@ -4,14 +4,6 @@
 #include "bridge/event/private.h"
 #include "bridge/lib/mem.h"
 
-/* One event while it is matched. */
-struct filter_look {
-    const struct event *event;
-    const struct jpointers *pointers;
-    struct jscan_value *values; /* what they find in the data, once one of them was asked for */
-    bool found;
-};
-
 bool filter_fits(enum dialect dialect, struct str text, struct str value)
 {
     return dialect == EXACT ? str_eq(text, value) : dialect == PREFIX ? str_starts(text, value) : str_ends(text, value);
@@ -52,7 +44,7 @@ static bool filter_fits_data(const struct filter *f, struct filter_look *look, c
     return false;
 }
 
-static bool filter_holds(const struct filter *f, struct filter_look *look, const size_t *places)
+bool filter_holds(const struct filter *f, struct filter_look *look, const size_t *places)
 {
     if (f->bytes && f->data)
         return filter_fits_data(f, look, places);

@@ -24,6 +24,16 @@ struct filter {
 /* Does the text do what a leaf of that dialect wants? */
 bool filter_fits(enum dialect dialect, struct str text, struct str value);
 
+/* One event while it is matched. */
+struct filter_look {
+    const struct event *event;
+    const struct jpointers *pointers;
+    struct jscan_value *values; /* what they find in the data, once one of them was asked for */
+    bool found;
+};
+/* Does this part of a filter hold? `places`: where the values of its pointers stand among all; NULL: there are no others. */
+bool filter_holds(const struct filter *f, struct filter_look *look, const size_t *places);
+
 /* ---- templates ---- */
 
 enum template_source { SOURCE_NOTHING, SOURCE_ATTRIBUTE, SOURCE_DATA, SOURCE_EVENT, SOURCE_WEBHOOK_ID, SOURCE_PART };

@@ -1076,3 +1076,48 @@ def test_the_manual_page_names_every_command_and_is_valid_roff(run):
     assert len(names) > 10 and all(f".SS aqueduct {name}" in page for name in names)
     done = subprocess.run(["groff", "-man", "-ww", "-z", "-Tutf8"], input=page, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# ---- explain ----
+
+EXPLAINED = """\
+sources: {hooks: {type: http, listen: "127.0.0.1:0", paths: [{path: /v1, verify: {scheme: bearer, secrets: [a-token-of-some-length]}}]}}
+routes:
+  - {topic: docs, filter: {prefix: {type: document.}}}
+  - {topic: chats, filter: {prefix: {type: chat.}}}
+  - {topic: rest}
+sinks:
+  archive: {type: webhook, topics: [docs], url: "http://127.0.0.1:9/", secrets: ["a secret of at least 24 characters"]}
+  crm:
+    type: webhook
+    topics: [chats]
+    endpoints:
+      hr: {url: "http://127.0.0.1:9/", secrets: ["a secret of at least 24 characters"], filter: {data: {/collection/key: hr}}}
+      all: {url: "http://127.0.0.1:9/", secrets: ["a secret of at least 24 characters"]}
+"""
+
+
+def test_explain_says_who_takes_an_event_and_why_others_do_not(run):
+    write(run, "bridge.yaml", EXPLAINED)
+    write(run, "event.json", json.dumps({"specversion": "1.0", "id": "7", "type": "chat.edited", "source": "/s", "data": {"collection": {"key": "it"}}}))
+    done = run("explain", "event.json", "--json")
+    said = json.loads(done.stdout)
+    assert done.returncode == 0 and done.stderr == ""
+    assert [(r["topic"], r["takes"], r["why"]) for r in said["routes"]] == [
+        ("docs", False, 'type "chat.edited" does not begin with "document."'), ("chats", True, None),
+        ("rest", False, "route 2 took it before, and has no also: true")]
+    assert [(s["sink"], s["endpoint"], s["takes"], s["why"]) for s in said["sinks"]] == [
+        ("archive", None, False, "none of its topics gets it"), ("crm", "hr", False, 'data /collection/key "it" is not "hr"'), ("crm", "all", True, None)]
+    shown = run("explain", "event.json").stdout
+    assert re.search(r"^  crm/hr +no: data /collection/key \"it\" is not \"hr\"$", shown, re.M) and re.search(r"^  crm/all +yes$", shown, re.M)
+
+
+def test_explain_of_what_nobody_takes_and_of_what_is_no_event(run):
+    write(run, "bridge.yaml", EXPLAINED)
+    write(run, "event.json", json.dumps({"specversion": "1.0", "id": "7", "type": "user.login", "source": "/s"}))
+    assert run("explain", "event.json").returncode == 1
+    write(run, "event.json", "{}")
+    done = run("explain", "event.json")
+    assert done.returncode == 1 and done.stderr.startswith("aqueduct explain: the event: ")
+    assert run("explain", "event.json", "--event", "7").returncode == 2
+    assert "there is no log yet" in run("explain", "--event", "7").stderr

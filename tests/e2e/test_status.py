@@ -219,6 +219,9 @@ def test_what_became_of_an_event(bridge, receivers):
     assert (found["broken"]["attempts"], found["broken"]["reason"]) == (1, "503 Service Unavailable")
     assert (found["later"]["attempts"], found["refused"]["class"], found["refused"]["status"]) == (1, "refused", 503)
     assert found["later"]["due"] > found["broken"]["due"] > found["refused"]["last"]
+    asked = json.loads(bridge.command("explain", "--event", "one & only", "--json").stdout)
+    assert asked["stored"] and {one["sink"] for one in asked["sinks"] if not one["takes"]} == {"other", "many"}
+    assert [one["why"] for one in asked["sinks"] if one["sink"] == "other"] == ['type "thing.happened" is not "another.one"']
     text = bridge.command("status", "--event", "one & only").stdout
     assert "thing.happened from /e2e, stored " in text
     for line in ["crm +finished: delivered, as far as the log can tell", "broken +waiting, the next attempt in 9m, attempts: 1: 503 Service Unavailable",

@@ -334,6 +334,35 @@ TEST(canonical_text)
     free(text);
 }
 
+TEST(why_an_event_is_not_taken)
+{
+    static const struct {
+        const char *filter, *reason;
+    } cases[] = {
+        { "{\"exact\":{\"type\":\"x\"}}", "type \"com.example.someevent\" is not \"x\"" },
+        { "{\"prefix\":{\"type\":\"chat.\"}}", "type \"com.example.someevent\" does not begin with \"chat.\"" },
+        { "{\"suffix\":{\"type\":\"x\"}}", "type \"com.example.someevent\" does not end with \"x\"" },
+        { "{\"exact\":{\"expirytime\":\"1\"}}", "expirytime is absent, and is not \"1\"" },
+        { "{\"not\":{\"prefix\":{\"type\":\"com.\"}}}", "type \"com.example.someevent\" begins with \"com.\"" },
+        { "{\"all\":[{\"prefix\":{\"type\":\"com.\"}},{\"exact\":{\"partitionkey\":\"k2\"}}]}",
+          "partitionkey \"k1\" is not \"k2\"" },
+        { "{\"any\":[{\"exact\":{\"partitionkey\":\"a\"}},{\"exact\":{\"partitionkey\":\"b\"}}]}",
+          "partitionkey \"k1\" is not \"a\"; partitionkey \"k1\" is not \"b\"" },
+        { "{\"data\":{\"/none\":\"1\"}}", "data /none is absent, and is not \"1\"" },
+        { "{\"prefix\":{\"type\":\"com.\"}}", "" },
+    };
+    const struct event *ev = event_born(&event_full);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct filter *f = must_compile(cases[i].filter);
+        struct buf why = buf_new(1000);
+        filter_add_reason(f, ev, &why);
+        assert_string_equal(buf_c(&why), cases[i].reason);
+        buf_free(&why);
+        filter_free(f);
+    }
+    event_unref(ev);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(an_event_of_which_the_type_alone_is_known),
@@ -342,6 +371,7 @@ int main(void)
                                         cmocka_unit_test(data_in_which_there_is_nothing),
                                         cmocka_unit_test(refused_where_and_why),
                                         cmocka_unit_test(limits),
-                                        cmocka_unit_test(canonical_text) };
+                                        cmocka_unit_test(canonical_text),
+                                        cmocka_unit_test(why_an_event_is_not_taken) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/* `aqueduct explain`: which routes, sinks and endpoints take an event, and because of which condition the others do not.
+ *
+ *   {"event", "type", "stored": "topic/partition@offset" or null, "routes": [{"route", "topic", "takes", "why"}],
+ *    "sinks": [{"sink", "endpoint", "topic", "takes", "why"}]}
+ *
+ * It asks the configuration alone; what became of a stored event is `aqueduct status --event`. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include "bridge/broker/broker.h"
+#include "bridge/cli/commands.h"
+#include "bridge/cli/find_event.h"
+#include "bridge/cli/status_print.h"
+#include "bridge/cli/usage.h"
+#include "bridge/command/given.h"
+#include "bridge/intake/route.h"
+#include "bridge/lib/json.h"
+
+enum { EXPLAIN_EVENT = 16 << 20, EXPLAIN_WHY = 4096, EXPLAIN_NAME = 28 };
+
+struct explain_flags {
+    struct str event;
+    bool json;
+};
+
+static const struct flag explain_flags[] = {
+    FLAG(struct explain_flags, event, .name = "--event", .value = "ID",
+         .doc = "the newest stored event of this id, in place of a file"),
+    FLAG(struct explain_flags, json, .name = "--json", .doc = "one JSON object"),
+    { 0 },
+};
+
+struct explain {
+    const struct config *config;
+    const struct event *event;
+    struct str id;
+    struct record *record; /* where it is stored; NULL: it was given */
+    struct err *e;
+};
+
+/* ---- the event ---- */
+
+static bool explain_look_at(void *ctx, const struct record *r)
+{
+    struct explain *x = ctx;
+    if (!find_event_is(r, x->id) || (x->record && x->record->timestamp_ms > r->timestamp_ms))
+        return true;
+    record_free(x->record);
+    x->record = record_ref((struct record *)(uintptr_t)r);
+    return true;
+}
+
+static bool explain_topic(void *ctx, const char *topic)
+{
+    struct explain *x = ctx;
+    const struct look_options o = { .topic = topic, .most = FIND_EVENT_SCAN, .may_lack = true };
+    return look_once(&x->config->broker, &o, explain_look_at, x, x->e);
+}
+
+static bool explain_find(struct explain *x)
+{
+    if (!find_event_topics(x->config, explain_topic, x))
+        return false;
+    if (!x->record)
+        return err_set(x->e, "no topic of the configuration has an event with the id %.*s", STR_ARG(x->id));
+    x->event = event_from_record(x->record, x->e);
+    return x->event;
+}
+
+static bool explain_read(struct explain *x, const char *path)
+{
+    struct buf text = buf_new(EXPLAIN_EVENT + 1);
+    bool ok = given_read("explain", path, EXPLAIN_EVENT, &text);
+    x->e->text[0] = '\0'; /* it was said */
+    if (ok)
+        x->event = event_from_json(buf_str(&text), x->e);
+    if (ok && !x->event)
+        err_prefix(x->e, "the event");
+    buf_free(&text);
+    return x->event;
+}
+
+/* ---- who takes it ---- */
+
+static json_t *explain_why(const struct filter *f, const struct event *ev)
+{
+    struct buf why = buf_new(EXPLAIN_WHY);
+    filter_add_reason(f, ev, &why);
+    json_t *text = json_of_text(buf_str(&why));
+    buf_free(&why);
+    return text;
+}
+
+static json_t *explain_routes(const struct explain *x)
+{
+    json_t *list = json_array();
+    const struct route_config *routes = x->config->routes.at;
+    size_t taken = 0; /* the number of the route behind which no other is asked */
+    for (size_t i = 0; i < x->config->routes.count; i++) {
+        bool takes = !taken && filter_match(routes[i].filter, x->event);
+        json_t *why = takes   ? json_null()
+                      : taken ? json_sprintf("route %zu took it before, and has no also: true", taken)
+                              : explain_why(routes[i].filter, x->event);
+        json_array_append_new(list, json_pack("{s:I,s:s,s:b,s:o}", "route", (json_int_t)i + 1, "topic", routes[i].topic,
+                                              "takes", (int)takes, "why", why));
+        if (takes && !routes[i].also)
+            taken = i + 1;
+    }
+    return list;
+}
+
+/* The topic of the sink that the event is on, or would be; NULL: none. */
+static const char *explain_sink_topic(const struct explain *x, const struct sink_config *s)
+{
+    struct target targets[ROUTE_TARGETS];
+    struct router *router = router_new(x->config);
+    size_t n = router_targets(router, x->event, targets);
+    router_free(router);
+    for (size_t i = 0; i < s->topics.count; i++) {
+        if (x->record && str_eq(x->record->topic, str_of(s->topics.at[i])))
+            return s->topics.at[i];
+        for (size_t k = 0; k < n; k++)
+            if (strcmp(targets[k].topic, s->topics.at[i]) == 0)
+                return s->topics.at[i];
+    }
+    return NULL;
+}
+
+static void explain_place(const struct explain *x, json_t *list, const struct sink_config *s, const char *endpoint,
+                          const struct filter *f)
+{
+    const char *topic = explain_sink_topic(x, s);
+    bool wanted = topic && filter_match(s->filter, x->event), takes = wanted && filter_match(f, x->event);
+    json_t *why = takes    ? json_null()
+                  : !topic ? json_string("none of its topics gets it")
+                           : explain_why(wanted ? f : s->filter, x->event);
+    json_array_append_new(list, json_pack("{s:s,s:s?,s:s?,s:b,s:o}", "sink", s->sink->id, "endpoint", endpoint, "topic",
+                                          topic, "takes", (int)takes, "why", why));
+}
+
+static json_t *explain_sinks(const struct explain *x)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < x->config->sink_count; i++) {
+        const struct sink_config *s = &x->config->sinks[i];
+        if (s->sink->ops->dead_letters)
+            continue;
+        for (size_t k = 0; k < s->endpoint_count; k++)
+            explain_place(x, list, s, s->endpoints[k].endpoint->name, s->endpoints[k].filter);
+        if (s->endpoint_count == 0)
+            explain_place(x, list, s, NULL, NULL);
+    }
+    return list;
+}
+
+static json_t *explain_all(const struct explain *x)
+{
+    json_t *stored = x->record ? json_sprintf("%.*s/%" PRId32 "@%" PRId64, STR_ARG(x->record->topic),
+                                              x->record->partition, x->record->offset)
+                               : json_null();
+    return json_pack("{s:o,s:o,s:o,s:o,s:o}", "event", json_of_text(x->event->id), "type", json_of_text(x->event->type),
+                     "stored", stored, "routes", explain_routes(x), "sinks", explain_sinks(x));
+}
+
+/* ---- what is said ---- */
+
+static void explain_say(const char *name, const json_t *row)
+{
+    char *why = status_print_text(row, "why");
+    bool takes = json_is_true(json_object_get(row, "takes"));
+    printf("  %-*s %s%s%s\n", EXPLAIN_NAME, name, takes ? "yes" : "no", *why ? ": " : "", why);
+    free(why);
+}
+
+static void explain_print(const json_t *all)
+{
+    char name[512];
+    const json_t *row;
+    size_t i;
+    char *id = status_print_text(all, "event"), *type = status_print_text(all, "type");
+    printf("%s (%s)%s%s\nroutes\n", id, type, json_is_string(json_object_get(all, "stored")) ? ", stored as " : "",
+           json_text(all, "stored"));
+    json_array_foreach(json_object_get(all, "routes"), i, row)
+    {
+        snprintf(name, sizeof name, "%zu %s", i + 1, json_text(row, "topic"));
+        explain_say(name, row);
+    }
+    printf("sinks\n");
+    json_array_foreach(json_object_get(all, "sinks"), i, row)
+    {
+        const char *endpoint = json_text(row, "endpoint");
+        snprintf(name, sizeof name, "%s%s%s", json_text(row, "sink"), *endpoint ? "/" : "", endpoint);
+        explain_say(name, row);
+    }
+    free(type);
+    free(id);
+}
+
+static bool explain_is_taken(const json_t *all)
+{
+    const json_t *row;
+    size_t i;
+    json_array_foreach(json_object_get(all, "sinks"), i,
+                       row) if (json_is_true(json_object_get(row, "takes"))) return true;
+    return false;
+}
+
+static int explain_run(struct command_call *call)
+{
+    const struct explain_flags *f = call->flags;
+    struct err e = { "" };
+    struct explain x = { .config = call->config, .id = f->event, .e = &e };
+    if (f->event.at && call->word_count)
+        return usage_wrong(&command_explain, "the event is a file or --event, not both");
+    bool ok = f->event.at ? explain_find(&x) : explain_read(&x, call->word_count ? call->words[0] : NULL);
+    int code = COMMAND_FAILED;
+    if (!ok && *e.text)
+        usage_failed("explain", &e);
+    if (ok) {
+        json_t *all = explain_all(&x);
+        if (f->json)
+            json_dumpf(all, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
+        else
+            explain_print(all);
+        if (f->json)
+            putchar('\n');
+        code = explain_is_taken(all) ? COMMAND_DONE : COMMAND_FAILED;
+        json_decref(all);
+    }
+    event_unref(x.event);
+    record_free(x.record);
+    return code;
+}
+
+const struct command command_explain = {
+    .name = "explain",
+    .synopsis = "[-c FILE]... [FILE | --event ID] [--json]",
+    .doc = "Say which routes, sinks and endpoints take an event, and why the others do not.",
+    .notes = "FILE, or standard input, is one CloudEvent as JSON. Exit code 0: some sink takes it; 1: none does.\n"
+             "It reads the configuration alone; what became of a stored event: aqueduct status --event ID.\n\n"
+             "Examples:\n"
+             "  aqueduct explain event.json\n"
+             "  aqueduct explain --event 5f1c6c1e-0f4b --json | jq '.sinks[] | select(.takes | not)'\n",
+    .flags = explain_flags,
+    .size = sizeof(struct explain_flags),
+    .max_words = 1,
+    .config = true,
+    .run = explain_run,
+};
