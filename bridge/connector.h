@@ -16,6 +16,7 @@
  * one: connectors/README.md. */
 #pragma once
 #include "bridge/event/event.h"
+#include "bridge/event/log.h"
 #include "bridge/event/outcome.h"
 #include "bridge/event/record.h"
 #include "bridge/lib/err.h"
@@ -145,6 +146,9 @@ struct sink {
     const struct strings *topics; /* what the core feeds it; set before open() */
     struct endpoint *endpoint;    /* its only receiver, or NULL: it has several, or its type knows no endpoints */
     size_t limit;                 /* as that of an endpoint, but for all of them together */
+    /* Of a broadcast sink: what its topics hold, from any position, beside what send() brings. Set before open(). NULL: not
+     * a broadcast sink, or a broker that cannot (kafka). */
+    struct log *log;
     bool
         draining; /* nothing more comes for now: what the sink still collects goes at once. The core sets it before work() */
 };

@@ -158,6 +158,10 @@ void consumer_hold(struct consumer *c, struct topic_partition p, bool hold)
 {
     c->ops->hold(c, p, hold);
 }
+bool consumer_next(struct consumer *c, struct topic_partition p, int64_t *out)
+{
+    return c->ops->next(c, p, out);
+}
 unsigned consumer_commit(struct consumer *c, struct topic_partition p, int64_t next, const struct ranges *beyond)
 {
     static const struct ranges nothing;
@@ -190,6 +194,29 @@ void consumer_close(struct consumer *c)
 {
     if (c)
         c->ops->leave(c);
+}
+
+struct log *broker_log(struct broker *b, const struct log_options *o, struct err *e)
+{
+    return b->ops->log ? b->ops->log(b, o, e) : NULL;
+}
+
+bool broker_log_live(struct log *l, struct topic_partition p, int64_t *out)
+{
+    const struct log_options *o = &((struct broker_log *)l)->options;
+    return o->live(o->ctx, p, out);
+}
+
+bool broker_log_wanted(struct log *l, const struct event *ev)
+{
+    const struct log_options *o = &((struct broker_log *)l)->options;
+    return o->wanted(o->ctx, ev);
+}
+
+void broker_log_close(struct broker *b, struct log *l)
+{
+    if (l)
+        b->ops->log_close(l);
 }
 
 bool look_on(struct look *l, bool (*each)(void *ctx, const struct record *r), void *ctx, struct err *e)

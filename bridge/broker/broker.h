@@ -16,8 +16,8 @@
  * when it is refused at once), once, and must only put a notice into a mailbox. A consumer belongs to the thread that
  * uses it. The rest: main thread. */
 #pragma once
+#include "bridge/event/log.h"
 #include "bridge/event/outcome.h"
-#include "bridge/event/record.h"
 #include "bridge/lib/metrics.h"
 #include "bridge/lib/option.h"
 #include "bridge/lib/ranges.h"
@@ -173,11 +173,6 @@ bool broker_tail(struct broker *b, const char *topic, const struct tail_options 
 /* Ends the broker's threads; what was not done is reported as UNAVAILABLE first. All consumers must be closed. */
 void broker_close(struct broker *b);
 
-struct topic_partition {
-    const char *topic;
-    int32_t partition;
-};
-
 struct consumer_options {
     const char *group; /* NULL: broadcast: all partitions, no group, no commits, from the end */
     const char *const *topics;
@@ -206,6 +201,9 @@ void consumer_hold(struct consumer *c, struct topic_partition p, bool hold);
 /* Hands out the records of one partition from that offset on, once more or leaving some out; what the group had finished
  * when this consumer began does not come. */
 void consumer_seek(struct consumer *c, struct topic_partition p, int64_t offset);
+/* A consumer without a group: the offset from which on all that is stored comes out of consumer_poll, and nothing before
+ * it; known from the moment on that the partition has a place to begin at. False: not yet; wake_fd follows. */
+bool consumer_next(struct consumer *c, struct topic_partition p, int64_t *out);
 /* Everything before `next` is finished, and beyond it what is in the set (NULL: nothing; borrowed for the call). Not
  * waited for; later calls win; durable within a second, or at close. What the group had finished beyond its position
  * before this consumer began, the consumer itself adds until `next` has passed it. Returns how full the room for the
@@ -216,6 +214,17 @@ unsigned consumer_commit(struct consumer *c, struct topic_partition p, int64_t n
 void consumer_standing(struct consumer *c, void (*each)(void *ctx, const struct standing *s), void *ctx);
 /* Commits what was asked for (waits, bounded), leaves the group. */
 void consumer_close(struct consumer *c);
+
+struct log_options {
+    int wake_fd; /* made readable when something that was not known is, or there is more to read */
+    bool (*live)(void *ctx, struct topic_partition p, int64_t *out); /* answers log_ops.live */
+    bool (*wanted)(void *ctx, const struct event *ev);               /* and log_ops.wanted */
+    void *ctx;
+};
+/* The log from any position, beside a consumer without a group of the same topics and wake_fd that is polled: what that one
+ * gets wakes the readers, too. It belongs to the thread that uses it. NULL with *e. */
+struct log *broker_log(struct broker *b, const struct log_options *o, struct err *e);
+void broker_log_close(struct broker *b, struct log *l); /* accepts NULL; its readers are closed. Never waits long. */
 
 /* What both brokers count. */
 extern struct metric_family aqueduct_broker_stored_total, aqueduct_broker_refused_total, aqueduct_broker_commit_seconds,
@@ -258,9 +267,12 @@ struct broker_ops {
     int (*poll)(struct consumer *, struct record **, size_t, struct err *);
     void (*hold)(struct consumer *, struct topic_partition, bool);
     void (*seek)(struct consumer *, struct topic_partition, int64_t);
+    bool (*next)(struct consumer *, struct topic_partition, int64_t *);
     unsigned (*commit)(struct consumer *, struct topic_partition, int64_t, const struct ranges *);
     void (*stands)(struct consumer *, void (*)(void *, const struct standing *), void *); /* consumer_standing */
     void (*leave)(struct consumer *);
+    struct log *(*log)(struct broker *, const struct log_options *, struct err *);
+    void (*log_close)(struct log *);
 };
 struct broker {
     const struct broker_ops *ops;
@@ -271,4 +283,10 @@ struct consumer {
 struct look {
     const struct broker_ops *ops;
 };
+struct broker_log { /* each broker's own begins with it */
+    struct log base;
+    struct log_options options;
+};
+bool broker_log_live(struct log *l, struct topic_partition p, int64_t *out); /* for its table */
+bool broker_log_wanted(struct log *l, const struct event *ev);
 extern const struct broker_ops broker_local, broker_kafka;

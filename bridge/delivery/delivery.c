@@ -142,7 +142,8 @@ struct delivery *delivery_new(const struct sink_config *sink, const struct broke
     destinations_make(d);
     inbox_open(d);
     blocked_open(d, names);
-    d->open = moves_open(d, names, e) && blocked_find_old(d, names, e) && d->s->ops->open(d->s, e);
+    d->open = moves_open(d, names, e) && blocked_find_old(d, names, e) && (!d->s->ops->broadcast || live_open(d, e))
+              && d->s->ops->open(d->s, e);
     if (d->open && destinations_open(d, e) && delivery_consume(d, e))
         return d;
     err_prefix(e, "sinks.%s", d->s->id);
@@ -242,6 +243,7 @@ void delivery_close(struct delivery *d)
         d->s->ops->close(d->s);
     }
     d->open = false;
+    live_close(d);
 }
 
 void delivery_free(struct delivery *d)

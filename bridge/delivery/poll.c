@@ -209,6 +209,8 @@ bool poll_broadcast(struct delivery *d)
         metric_add(d->self.count.consumed, 1);
         bool wanted = ev && filter_match(d->self.filter, ev);
         metric_add(wanted ? d->self.count.delivered : d->self.count.filtered, 1);
+        d->coming = records + i + 1;
+        d->coming_count = n - i - 1;
         if (wanted)
             d->s->ops->send(d->s, &(struct message){ .event = ev, .record = records[i], .attempt = 1 });
         event_unref(ev);

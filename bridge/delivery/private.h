@@ -260,6 +260,8 @@ struct delivery {
     struct partition lent; /* stands for where the waiter's records come from; not in the list */
     struct timers timers;
     bool poll_failed;
+    struct record *const *coming; /* broadcast: polled, not sent yet */
+    size_t coming_count;
     struct destination self;           /* the sink as one destination, and what concerns no endpoint in particular */
     bool many;                         /* it has `endpoints:`; else self is the only one */
     struct destination **destinations; /* those */
@@ -528,6 +530,11 @@ void control_answer(struct delivery *d); /* a turn's share: nothing unless someb
 
 bool poll_records(struct delivery *d);   /* true: there may be more at once */
 bool poll_broadcast(struct delivery *d); /* the same for a broadcast sink */
+
+/* ---- live.c: of a broadcast sink ---- */
+
+bool live_open(struct delivery *d, struct err *e); /* gives the sink its log; before the sink's open() */
+void live_close(struct delivery *d);               /* after its close() */
 
 /* ---- verdicts.c ---- */
 

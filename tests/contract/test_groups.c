@@ -229,6 +229,237 @@ TEST(broadcast_sees_what_comes_from_now_on)
     reader_close(b);
 }
 
+/* ---- the log from any position (event/log.h) ---- */
+
+enum { UNTIL_END = 1 << 30 };
+
+static struct {
+    struct reader *in; /* without a group */
+    size_t sent;       /* of what it got */
+    struct log *log;
+} live;
+
+static bool live_next(void *ctx, struct topic_partition p, int64_t *out)
+{
+    (void)ctx;
+    for (size_t i = live.sent; i < live.in->count; i++)
+        if (live.in->got[i]->partition == p.partition && str_eq(live.in->got[i]->topic, str_of(p.topic))) {
+            *out = live.in->got[i]->offset;
+            return true;
+        }
+    return consumer_next(live.in->c, p, out);
+}
+
+static void live_open(const char *const *topics, size_t count)
+{
+    struct err e = { "" };
+    live.sent = 0;
+    live.in = reader_open(NULL, topics, count, false);
+    live.log = broker_log(broker, &(struct log_options){ .wake_fd = live.in->wake_fd, .live = live_next }, &e);
+    if (!live.log)
+        fail_msg("broker_log: %s", e.text);
+}
+
+static void live_close(void)
+{
+    broker_log_close(broker, live.log);
+    reader_close(live.in);
+}
+
+/* What is not known yet is waited for as a sink does: on the wake fd, while its consumer is polled. */
+static void live_wait(void)
+{
+    struct pollfd p = { .fd = live.in->wake_fd, .events = POLLIN };
+    poll(&p, 1, 1000);
+    wake_clear(live.in->wake_fd);
+    reader_poll(live.in, MOST - live.in->count < 16 ? MOST - live.in->count : 16);
+}
+
+#define KNOWN(call)                                                                                                    \
+    do {                                                                                                               \
+        int64_t known_until = clock_mono_ms() + PATIENCE_MS;                                                           \
+        while (!(call) && clock_mono_ms() < known_until)                                                               \
+            live_wait();                                                                                               \
+        if (clock_mono_ms() >= known_until)                                                                            \
+            fail_msg("not known in time: %s", #call);                                                                  \
+    } while (0)
+
+static uint64_t log_identity(const char *t)
+{
+    uint64_t identity = 0;
+    KNOWN(live.log->ops->identity(live.log, t, &identity));
+    return identity;
+}
+
+static struct log_reader *log_from(const char *t, int32_t p, int64_t offset)
+{
+    return live.log->ops->open(live.log, (struct topic_partition){ t, p }, log_identity(t), offset);
+}
+
+/* Reads until it stands at `until`, or `count` records came; the numbers are first, first + 1 ... */
+static void log_expect(struct log_reader *r, int64_t until, int first, int count)
+{
+    struct err e = { "" };
+    struct record *got[16];
+    int next = first;
+    int64_t patience = clock_mono_ms() + PATIENCE_MS;
+    while ((next < first + count || (until < UNTIL_END && r->next < until)) && clock_mono_ms() < patience) {
+        int n = live.log->ops->read(live.log, r, until, got, 16, 1 << 20, &e);
+        if (n < 0)
+            fail_msg("read: %s", e.text);
+        for (int i = 0; i < n; i++) {
+            assert_int_equal(number_of(got[i]), next++);
+            assert_true(got[i]->timestamp_ms > 0 && got[i]->offset < until);
+            record_free(got[i]);
+        }
+        if (n == 0)
+            live_wait();
+    }
+    assert_int_equal(next, first + count);
+}
+
+TEST(a_log_is_read_from_any_position)
+{
+    const char *t = topic(0, 2);
+    put_numbers(t, 1, 0, 100);
+    live_open(&t, 1);
+    struct log_bounds bounds;
+    KNOWN(live.log->ops->bounds(live.log, (struct topic_partition){ t, 1 }, &bounds));
+    assert_int_equal(bounds.start, 0);
+    assert_int_equal(bounds.end, 100);
+    int32_t partitions;
+    KNOWN((partitions = live.log->ops->partitions(live.log, t)));
+    assert_int_equal(partitions, 2);
+    struct log_reader *all = log_from(t, 1, 0), *middle = log_from(t, 1, 57), *end = log_from(t, 1, 100);
+    log_expect(all, 40, 0, 40);
+    log_expect(middle, UNTIL_END, 57, 43);
+    log_expect(all, 100, 40, 60);
+    put_numbers(t, 1, 100, 5);
+    log_expect(end, UNTIL_END, 100, 5);
+    log_expect(middle, UNTIL_END, 100, 5);
+    assert_int_equal(all->lost + middle->lost + end->lost, 0);
+    live.log->ops->close(live.log, all);
+    live.log->ops->close(live.log, middle);
+    live.log->ops->close(live.log, end);
+    live_close();
+}
+
+TEST(a_log_is_read_from_a_time)
+{
+    const char *t = topic(0, 1);
+    put_numbers(t, 0, 0, 3);
+    live_open(&t, 1);
+    struct topic_partition p = { t, 0 };
+    struct log_reader *r = log_from(t, 0, 2);
+    struct record *last;
+    struct err e = { "" };
+    int64_t offset = -1;
+    KNOWN(live.log->ops->read(live.log, r, UNTIL_END, &last, 1, 1, &e));
+    int64_t after = last->timestamp_ms + 300; /* the log's clock and that of who published may be some ms apart */
+    record_free(last);
+    KNOWN(live.log->ops->offset_at(live.log, p, 1, &offset));
+    assert_int_equal(offset, 0);
+    KNOWN(live.log->ops->offset_at(live.log, p, after + 3600000, &offset));
+    assert_int_equal(offset, 3);
+    int number = 3;
+    for (int64_t patience = clock_mono_ms() + PATIENCE_MS; clock_mono_ms() < patience;) {
+        put_numbers(t, 0, number++, 1);
+        KNOWN(live.log->ops->offset_at(live.log, p, after, &offset));
+        if (offset == number - 1)
+            break; /* the one that was put just now; none before it is so late */
+        assert_int_equal(offset, number);
+        live_wait();
+    }
+    assert_true(offset > 3 && offset == number - 1);
+    live.log->ops->close(live.log, r);
+    live_close();
+}
+
+/* A quiet partition, one that is written to all the time, and a reader that begins at the start of it: it ends exactly where
+ * the live stream goes on. */
+TEST(a_log_meets_the_live_stream_without_a_gap_or_a_repeat)
+{
+    const char *t = topic(0, 2);
+    put_numbers(t, 0, 0, 50);
+    live_open(&t, 1);
+    struct topic_partition p = { t, 0 }, quiet = { t, 1 };
+    int64_t at = -1;
+    KNOWN(live.log->ops->live(live.log, quiet, &at));
+    assert_int_equal(at, 0);
+    KNOWN(live.log->ops->live(live.log, p, &at));
+    assert_int_equal(at, 50);
+    struct log_reader *r = log_from(t, 0, 0);
+    int next = 0, number = 50;
+    struct err e = { "" };
+    int64_t patience = clock_mono_ms() + PATIENCE_MS;
+    for (bool joined = false; !joined && clock_mono_ms() < patience;) {
+        struct record *got[7];
+        put_numbers(t, 0, number, 3); /* faster than the live stream takes them */
+        number += 3;
+        reader_poll(live.in, 2);
+        live.sent = live.in->count - (live.in->count > 0 && number % 2);
+        assert_true(live.log->ops->live(live.log, p, &at));
+        int n = live.log->ops->read(live.log, r, at, got, 7, 1 << 20, &e);
+        assert_true(n >= 0);
+        for (int i = 0; i < n; i++) {
+            assert_int_equal(number_of(got[i]), next++);
+            record_free(got[i]);
+        }
+        joined = r->next == at;
+        if (n == 0 && !joined)
+            live_wait();
+    }
+    assert_int_equal(r->next, at);
+    assert_int_equal(next, at);
+    live.log->ops->close(live.log, r);
+    reader_wait(live.in, (size_t)number - 50);
+    for (size_t i = 0; i < live.in->count; i++)
+        if (live.in->got[i]->offset >= at)
+            assert_int_equal(number_of(live.in->got[i]), next++);
+    assert_int_equal(next, number);
+    live_close();
+}
+
+TEST(a_partition_that_is_added_is_live_from_its_start)
+{
+    const char *t = topic(0, 1);
+    put_numbers(t, 0, 0, 3);
+    live_open(&t, 1);
+    int64_t at = -1;
+    KNOWN(live.log->ops->live(live.log, (struct topic_partition){ t, 0 }, &at));
+    struct err e = { "" };
+    uint64_t before = log_identity(t);
+    assert_true(broker_topic(broker, &(struct topic_config){ .name = names[0], .partitions = 2 }, &e));
+    put_numbers(t, 1, 7, 2);
+    KNOWN(live.log->ops->live(live.log, (struct topic_partition){ t, 1 }, &at));
+    assert_true(at >= 0 && at <= 2);
+    reader_wait(live.in, 2);
+    assert_int_equal(live.in->got[0]->offset, 0);
+    assert_true(log_identity(t) == before);
+    struct log_reader *r = log_from(t, 1, 0);
+    log_expect(r, 2, 7, 2);
+    live.log->ops->close(live.log, r);
+    live_close();
+}
+
+TEST(the_identity_of_a_topic_outlives_the_broker)
+{
+    if (!survives)
+        return;
+    const char *t = topic(0, 1), *other = topic(1, 1);
+    live_open(&t, 1);
+    uint64_t identity = log_identity(t);
+    assert_true(log_identity(other) != identity);
+    live_close();
+    restart();
+    live_open(&t, 1);
+    assert_true(log_identity(t) == identity);
+    struct log_reader *r = live.log->ops->open(live.log, (struct topic_partition){ t, 0 }, identity + 1, 0);
+    assert_true(r->anew);
+    live.log->ops->close(live.log, r);
+    live_close();
+}
+
 TEST(a_small_room_is_respected)
 {
     const char *t = topic(0, 3);
@@ -261,6 +492,11 @@ int main(void)
         BROKER_TEST(a_partition_is_read_again_from_where_it_was_sought),
         BROKER_TEST(what_was_read_ahead_does_not_come_after_a_seek),
         BROKER_TEST(broadcast_sees_what_comes_from_now_on),
+        BROKER_TEST(a_log_is_read_from_any_position),
+        BROKER_TEST(a_log_is_read_from_a_time),
+        BROKER_TEST(a_log_meets_the_live_stream_without_a_gap_or_a_repeat),
+        BROKER_TEST(a_partition_that_is_added_is_live_from_its_start),
+        BROKER_TEST(the_identity_of_a_topic_outlives_the_broker),
         BROKER_TEST(a_small_room_is_respected),
     };
     return broker_play(tests, sizeof tests / sizeof *tests);

@@ -142,6 +142,16 @@ static bool pass_groups(struct broker *b, const char *prefix, const struct group
     return broker_groups(flow_of(b)->inner, prefix, seen, e);
 }
 
+static struct log *pass_log(struct broker *b, const struct log_options *o, struct err *e)
+{
+    return broker_log(flow_of(b)->inner, o, e);
+}
+
+static void pass_log_close(struct log *l)
+{
+    passed->log_close(l);
+}
+
 static const struct broker_ops pass_ops = { .type = "flow",
                                             .topic = pass_topic,
                                             .topics = pass_topics,
@@ -150,7 +160,9 @@ static const struct broker_ops pass_ops = { .type = "flow",
                                             .publish = pass_publish,
                                             .state = pass_state,
                                             .tail = pass_tail,
-                                            .consume = pass_consume };
+                                            .consume = pass_consume,
+                                            .log = pass_log,
+                                            .log_close = pass_log_close };
 
 void flow_open_in(struct flow *f, const char *folder)
 {

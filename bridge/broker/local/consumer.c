@@ -471,6 +471,14 @@ void local_seek(struct consumer *base, struct topic_partition p, int64_t offset)
     consumer_skip(at);
 }
 
+bool local_next(struct consumer *base, struct topic_partition p, int64_t *out)
+{
+    const struct local_assigned *at = consumer_find((struct local_consumer *)base, p);
+    if (at)
+        *out = at->next;
+    return at != NULL;
+}
+
 /* Asks the writer to store this position with these bytes, which it takes over. */
 static void consumer_ask(struct local_consumer *c, struct local_assigned *at, int64_t next, unsigned char *beyond,
                          size_t n)

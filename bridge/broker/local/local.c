@@ -59,6 +59,7 @@ static void local_free(struct local *b)
     pthread_mutex_destroy(&b->queue_lock);
     free(b->folder);
     free(b->file);
+    free(b->identity);
     free(b);
 }
 
@@ -80,7 +81,8 @@ static bool local_check(const struct broker_config *config, struct err *e)
 static struct broker *local_open(const struct broker_config *config, struct err *e)
 {
     struct local *b = local_new(config);
-    if ((local_in_memory(config) || local_folder_open(b, config->path, e)) && local_store_open(b, e)) {
+    if ((local_in_memory(config) || local_folder_open(b, config->path, e)) && local_store_open(b, e)
+        && local_identify(b, e)) {
         int rc = pthread_create(&b->writer, NULL, local_writer, b);
         if (rc == 0)
             return &b->base;
@@ -199,50 +201,6 @@ static bool local_topic(struct broker *base, const struct topic_config *topic, s
     return local_queue_ask(b, &r);
 }
 
-/* ---- state ---- */
-
-static struct str local_column(sqlite3_stmt *s, int i)
-{
-    const char *at = sqlite3_column_blob(s, i);
-    return (struct str){ at ? at : "", (size_t)sqlite3_column_bytes(s, i) };
-}
-
-static bool local_state_rows(sqlite3_stmt *s, const char *source,
-                             bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e)
-{
-    int rc;
-    while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
-        struct str key = local_column(s, 0), value = local_column(s, 1);
-        if (sqlite3_column_int64(s, 2) != (int64_t)local_state_crc(str_of(source), key, value))
-            return err_set(e, "broker.path: the state of source \"%s\" is damaged (checksum of key \"%.*s\")", source,
-                           (int)(key.n < 64 ? key.n : 64), key.at);
-        if (!each(ctx, key, value, false, e))
-            return false;
-    }
-    return rc == SQLITE_DONE
-           || err_set(e, "broker.path: reading the state of source \"%s\": %s", source, sqlite3_errstr(rc));
-}
-
-static bool local_state(struct broker *base, const char *source,
-                        bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e)
-{
-    struct local *b = (struct local *)base;
-    struct link l;
-    sqlite3_stmt *s = NULL;
-    if (!local_link_open(b, &l, e))
-        return false;
-    local_link_lock(&l);
-    bool ok = local_store_prepare(&l, &s, e, "SELECT key, value, crc FROM state WHERE source=?1");
-    if (ok) {
-        sqlite3_bind_text(s, 1, source, -1, SQLITE_STATIC);
-        ok = local_state_rows(s, source, each, ctx, e);
-    }
-    sqlite3_finalize(s);
-    local_link_unlock(&l);
-    local_link_close(&l);
-    return ok;
-}
-
 const struct broker_ops broker_local = {
     .type = "local",
     .doc = "An embedded durable log in one SQLite file; needs nothing else.",
@@ -272,6 +230,9 @@ const struct broker_ops broker_local = {
     .poll = local_poll,
     .hold = local_hold,
     .seek = local_seek,
+    .next = local_next,
+    .log = local_replay,
+    .log_close = local_replay_close,
     .commit = local_commit,
     .stands = local_stands,
     .leave = local_leave,

@@ -134,37 +134,51 @@ static bool look_plan(struct local_look *l, sqlite3 *db, struct err *e)
 
 /* ---- records ---- */
 
-/* Reads the next records, at most LOOK_BATCH; how many, or -1 with *e. */
-static int look_batch(const struct local_look *l, sqlite3 *db, const struct local_seen *seen, struct record **out,
-                      struct err *e)
+int local_look_rows(sqlite3 *db, const struct local_rows *w, struct record **out, struct err *e)
 {
     struct err why = { "" };
     sqlite3_stmt *s = NULL;
     char *
         sql = sqlite3_mprintf("SELECT offset, stored, record FROM log_%lld WHERE offset>=%lld ORDER BY offset LIMIT %d",
-                              (long long)seen->id, (long long)seen->next, LOOK_BATCH);
+                              (long long)w->id, (long long)w->from, w->most);
     CHECK(sql);
+    size_t bytes = 0;
     int n = 0, rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
     sqlite3_free(sql);
-    while (n < LOOK_BATCH && rc == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW) {
+    while (n < w->most && bytes < w->bytes && rc == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW) {
         struct str blob = { sqlite3_column_blob(s, 2), (size_t)sqlite3_column_bytes(s, 2) };
         int64_t offset = sqlite3_column_int64(s, 0);
-        out[n] = local_record_decode(blob, str_of(l->topic), seen->number, offset, sqlite3_column_int64(s, 1), &why);
+        out[n] = local_record_decode(blob, str_of(w->topic), w->number, offset, sqlite3_column_int64(s, 1), &why);
         if (!out[n])
             break;
+        bytes += blob.n;
         n++;
     }
     int end = sqlite3_finalize(s);
     if (why.text[0] && n == 0)
-        err_set(e, "%s/%d: a record behind offset %lld cannot be read: %s", l->topic, (int)seen->number,
-                (long long)seen->next - 1, why.text);
+        err_set(e, "%s/%d: a record behind offset %lld cannot be read: %s", w->topic, (int)w->number,
+                (long long)w->from - 1, why.text);
     else if (rc != SQLITE_OK || end != SQLITE_OK)
-        err_set(e, "%s/%d: %s", l->topic, (int)seen->number, sqlite3_errmsg(db));
+        err_set(e, "%s/%d: %s", w->topic, (int)w->number, sqlite3_errmsg(db));
     else
         return n;
     while (n > 0)
         record_free(out[--n]);
     return -1;
+}
+
+/* Reads the next records, at most LOOK_BATCH; how many, or -1 with *e. */
+static int look_batch(const struct local_look *l, sqlite3 *db, const struct local_seen *seen, struct record **out,
+                      struct err *e)
+{
+    return local_look_rows(db,
+                           &(struct local_rows){ .topic = l->topic,
+                                                 .number = seen->number,
+                                                 .id = seen->id,
+                                                 .from = seen->next,
+                                                 .most = LOOK_BATCH,
+                                                 .bytes = SIZE_MAX },
+                           out, e);
 }
 
 /* No statement is open while records are handed out, however long that takes: the owner's write-ahead log would grow. */

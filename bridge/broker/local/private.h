@@ -19,7 +19,9 @@
  *   writer.c        the writer's thread: groups of publications, positions, checkpoints
  *   groups.c        where groups stand, whether they are configured or not
  *   consumer.c      consumers and the tail of a topic
- *   local.c         open, publish, state, close; the table of the broker
+ *   replay.c        the log from any position, for a broadcast sink
+ *   state.c         the state of sources and sinks; the log's identity
+ *   local.c         open, publish, close; the table of the broker
  *
  *   broker_publish (any thread)          writer thread                         consumers (each its own thread)
  *   encode records  -> queue -> [ BEGIN, insert, state, positions,  ] -> end offsets (atomics) -> SELECT on its own
@@ -172,6 +174,7 @@ enum local_status { LOCAL_READY, LOCAL_BLOCKED, LOCAL_FAILED };
 struct local {
     struct broker base;
     char *folder, *file; /* NULL in memory */
+    char *identity;      /* of this log: random, made once, and no other log's; NULL: it could not be stored */
     int lock_fd;
     int64_t max_size;
     struct link link; /* the writer's; in memory everybody's */
@@ -331,6 +334,16 @@ void local_look_close(struct look *base);
 /* The first offset in low..high of that partition that was stored at since_ms or later; `high`: none was. */
 int64_t local_look_since(sqlite3 *db, int64_t id, int64_t low, int64_t high, int64_t since_ms);
 
+struct local_rows { /* of a partition: the next ones from an offset on */
+    const char *topic;
+    int32_t number; /* of the partition */
+    int64_t id, from;
+    int most;
+    size_t bytes; /* about: not one more when they have so many */
+};
+/* How many records, or -1 with *e; they are the caller's. The first may be another one than that at `from`. */
+int local_look_rows(sqlite3 *db, const struct local_rows *w, struct record **out, struct err *e);
+
 /* ---- standing.c ---- */
 
 bool local_standing(const struct broker_config *config, const char *group, const char *topic,
@@ -405,6 +418,12 @@ bool local_groups_outside(const struct broker_config *config, const char *prefix
                           struct err *e);
 bool local_forget(struct broker *b, const char *group, const char *topic, struct err *e);
 
+/* ---- state.c ---- */
+
+bool local_state(struct broker *base, const char *source,
+                 bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e);
+bool local_identify(struct local *b, struct err *e); /* finds the log's identity, or makes it; before the writer runs */
+
 /* ---- consumer.c ---- */
 
 struct consumer *local_consume(struct broker *b, const struct consumer_options *o, struct err *e);
@@ -412,6 +431,12 @@ int local_poll(struct consumer *base, struct record **out, size_t room, struct e
 void local_hold(struct consumer *base, struct topic_partition p, bool hold);
 void local_seek(struct consumer *base, struct topic_partition p, int64_t offset);
 unsigned local_commit(struct consumer *base, struct topic_partition p, int64_t next, const struct ranges *beyond);
+bool local_next(struct consumer *base, struct topic_partition p, int64_t *out);
 void local_leave(struct consumer *base);
 bool local_tail(struct broker *b, const char *topic, const struct tail_options *o,
                 void (*each)(void *, const struct record *), void *ctx, struct err *e);
+
+/* ---- replay.c ---- */
+
+struct log *local_replay(struct broker *base, const struct log_options *o, struct err *e);
+void local_replay_close(struct log *base);

@@ -153,6 +153,31 @@ TEST(a_file_of_the_first_format_is_taken_over)
     consumer_close(c);
 }
 
+static uint64_t identity_of(const char *topic)
+{
+    struct err e = { "" };
+    uint64_t identity = 0;
+    struct log *l = broker_log(local_broker, &(struct log_options){ .wake_fd = -1 }, &e);
+    assert_true(l->ops->identity(l, topic, &identity));
+    broker_log_close(local_broker, l);
+    return identity;
+}
+
+TEST(a_file_of_today_gets_an_identity_once)
+{
+    run_sql(format_1);
+    local_open();
+    uint64_t identity = identity_of("t");
+    local_close();
+    local_open();
+    assert_true(identity_of("t") == identity);
+    local_close();
+    unlink(local_path("aqueduct.db"));
+    run_sql(format_1);
+    local_open();
+    assert_true(identity_of("t") != identity);
+}
+
 TEST(a_finished_set_that_cannot_be_is_not_believed)
 {
     static const char *const blobs[] = {
@@ -372,6 +397,7 @@ int main(void)
         LOCAL_TEST(a_database_of_somebody_else_is_refused),
         LOCAL_TEST(a_newer_format_is_refused),
         LOCAL_TEST(a_file_of_the_first_format_is_taken_over),
+        LOCAL_TEST(a_file_of_today_gets_an_identity_once),
         LOCAL_TEST(a_finished_set_that_cannot_be_is_not_believed),
         LOCAL_TEST(rows_that_vanished_are_noticed),
         LOCAL_TEST(changed_state_is_found),

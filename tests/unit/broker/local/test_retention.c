@@ -50,6 +50,46 @@ TEST(age_removes_from_the_front)
     consumer_close(c);
 }
 
+TEST(a_reader_of_the_log_is_told_how_much_age_took)
+{
+    clock_fake(1000000, THEN);
+    local_open();
+    local_topic("t", 1, (struct duration){ SECONDS(60) }, UNBOUNDED);
+    broker_retain(local_broker);
+    local_put_numbers("t", 0, 0, 900);
+    struct err e = { "" };
+    struct log *l = broker_log(local_broker, &(struct log_options){ .wake_fd = -1 }, &e);
+    struct topic_partition p = { "t", 0 };
+    struct log_bounds bounds;
+    struct record *out[32];
+    uint64_t identity;
+    assert_true(l->ops->identity(l, "t", &identity));
+    struct log_reader *before = l->ops->open(l, p, identity, 0), *later = l->ops->open(l, p, identity, 100);
+    assert_int_equal(l->ops->read(l, before, 900, out, 10, SIZE_MAX, &e), 10);
+    for (int i = 0; i < 10; i++)
+        record_free(out[i]);
+    clock_fake_advance(SECONDS(40));
+    local_put_numbers("t", 0, 900, 10);
+    clock_fake_advance(SECONDS(30));
+    local_put_numbers("t", 0, 910, 1);
+    local_put_numbers("t", 0, 911, 1);
+    assert_true(l->ops->bounds(l, p, &bounds));
+    assert_int_equal(bounds.start, 900);
+    assert_int_equal(bounds.end, 912);
+    assert_int_equal(l->ops->read(l, before, 912, out, 32, SIZE_MAX, &e), 12);
+    assert_int_equal(out[0]->offset, 900);
+    for (int i = 0; i < 12; i++)
+        record_free(out[i]);
+    assert_int_equal(before->lost, 890);
+    assert_int_equal(l->ops->read(l, later, 905, out, 32, SIZE_MAX, &e), 5);
+    for (int i = 0; i < 5; i++)
+        record_free(out[i]);
+    assert_int_equal(later->lost, 800);
+    l->ops->close(l, before);
+    l->ops->close(l, later);
+    broker_log_close(local_broker, l);
+}
+
 TEST(what_its_group_finished_goes)
 {
     struct err e = { "" };
@@ -349,6 +389,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         LOCAL_TEST(age_removes_from_the_front),
+        LOCAL_TEST(a_reader_of_the_log_is_told_how_much_age_took),
         LOCAL_TEST(what_its_group_finished_goes),
         LOCAL_TEST(size_bounds_the_file),
         LOCAL_TEST(what_a_group_has_not_finished_stays),

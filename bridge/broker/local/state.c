@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* The state stored for sources and sinks, and the identity of the log, which is a row of it. */
+#include <string.h>
+#include "bridge/broker/local/private.h"
+#include "bridge/lib/crypto.h"
+#include "bridge/lib/log.h"
+
+#define STATE_LOG "aqueduct/log" /* whose row the identity is; no source has such a name */
+
+static struct str state_column(sqlite3_stmt *s, int i)
+{
+    const char *at = sqlite3_column_blob(s, i);
+    return (struct str){ at ? at : "", (size_t)sqlite3_column_bytes(s, i) };
+}
+
+static bool state_rows(sqlite3_stmt *s, const char *source,
+                       bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e)
+{
+    int rc;
+    while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
+        struct str key = state_column(s, 0), value = state_column(s, 1);
+        if (sqlite3_column_int64(s, 2) != (int64_t)local_state_crc(str_of(source), key, value))
+            return err_set(e, "broker.path: the state of source \"%s\" is damaged (checksum of key \"%.*s\")", source,
+                           (int)(key.n < 64 ? key.n : 64), key.at);
+        if (!each(ctx, key, value, false, e))
+            return false;
+    }
+    return rc == SQLITE_DONE
+           || err_set(e, "broker.path: reading the state of source \"%s\": %s", source, sqlite3_errstr(rc));
+}
+
+bool local_state(struct broker *base, const char *source,
+                 bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e)
+{
+    struct local *b = (struct local *)base;
+    struct link l;
+    sqlite3_stmt *s = NULL;
+    if (!local_link_open(b, &l, e))
+        return false;
+    local_link_lock(&l);
+    bool ok = local_store_prepare(&l, &s, e, "SELECT key, value, crc FROM state WHERE source=?1");
+    if (ok) {
+        sqlite3_bind_text(s, 1, source, -1, SQLITE_STATIC);
+        ok = state_rows(s, source, each, ctx, e);
+    }
+    sqlite3_finalize(s);
+    local_link_unlock(&l);
+    local_link_close(&l);
+    return ok;
+}
+
+static bool state_take_identity(void *ctx, struct str key, struct str value, bool ahead, struct err *e)
+{
+    (void)key, (void)ahead, (void)e;
+    *(char **)ctx = str_dup(value);
+    return true;
+}
+
+bool local_identify(struct local *b, struct err *e)
+{
+    char fresh[UUID_TEXT];
+    struct str scope = str_of(STATE_LOG), key = str_of("identity"), value;
+    if (!local_state(&b->base, STATE_LOG, state_take_identity, &b->identity, e) || b->identity)
+        return b->identity != NULL; /* false: its row is damaged */
+    uuid_random(fresh);
+    value = str_of(fresh);
+    sqlite3_bind_text(b->set_state, 1, scope.at, (int)scope.n, SQLITE_STATIC);
+    sqlite3_bind_blob(b->set_state, 2, key.at, (int)key.n, SQLITE_STATIC);
+    sqlite3_bind_blob(b->set_state, 3, value.at, (int)value.n, SQLITE_STATIC);
+    sqlite3_bind_int64(b->set_state, 4, local_state_crc(scope, key, value));
+    int rc = local_store_run(b->set_state);
+    b->identity = rc == SQLITE_OK ? str_dup(value) : NULL;
+    if (!b->identity)
+        LOG(WARN, "the log's identity could not be stored: positions in it are not handed out until the next start",
+            LOG_C("file", b->file ? b->file : ":memory:"), LOG_C("reason", sqlite3_errstr(rc)));
+    return true;
+}
