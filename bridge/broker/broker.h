@@ -107,6 +107,10 @@ struct look_options {
     int64_t since_ms;  /* none that were stored before; 0: all */
     int64_t most;      /* about so many, the newest, of those there are at the first call; 0: all */
     bool may_lack;     /* a topic that is not there is an empty one */
+    /* Called once for each partition, whose kept records go from start to before end: with which to begin. NULL: with the
+     * first that the others leave. */
+    int64_t (*begin)(void *ctx, const struct topic_partition *p, int64_t start, int64_t end);
+    void *ctx;
 };
 /* A look at one topic from outside, beside a daemon that runs or none: no group, no position, nothing is made or changed.
  * The options are borrowed for the call. NULL with *e: there is no such log. */

@@ -160,6 +160,9 @@ struct config *config_load_reviewed(const struct connectors *connectors, const c
 /* Of one file's text; `name` is what problems call it. */
 struct config *config_load_text(const struct connectors *connectors, const char *name, struct str yaml,
                                 struct problems *out);
+/* A text in the language of the configuration (YAML, so also JSON) as JSON in which every scalar is a text, as filters
+ * are read (filter_new); NULL with *e. The caller's reference. */
+json_t *config_json(struct str yaml, struct err *e);
 /* For a command that needs the sinks of that type alone: variables and files that other parts name may be missing.
  * Those parts are not filled; of a broker's, broker_missing says what is. */
 struct config *config_load_part(const struct connectors *connectors, const char *const *files, size_t count,

@@ -74,20 +74,20 @@ static void fill_map(struct fill *f, const struct node *n, struct map *field, co
 
 /* ---- filters ---- */
 
-static json_t *fill_json_of(const struct node *n)
+json_t *fill_json(const struct node *n)
 {
     switch (n->kind) {
     case NODE_SCALAR: return node_is_null(n) ? json_null() : json_stringn(n->text.at, n->text.n); /* NULL: not UTF-8 */
     case NODE_LIST: {
         json_t *list = json_array();
         for (size_t i = 0; i < n->count; i++)
-            json_array_append_new(list, fill_json_of(n->at[i].value));
+            json_array_append_new(list, fill_json(n->at[i].value));
         return list;
     }
     case NODE_MAPPING: {
         json_t *object = json_object();
         for (size_t i = 0; i < n->count; i++)
-            json_object_set_new(object, n->at[i].key->text.at, fill_json_of(n->at[i].value));
+            json_object_set_new(object, n->at[i].key->text.at, fill_json(n->at[i].value));
         return object;
     }
     }
@@ -113,7 +113,7 @@ static void fill_filter(struct fill *f, const struct node *n, struct filter **fi
     if (!fill_is_sound(n))
         return;
     struct err e = { 0 };
-    json_t *json = fill_json_of(n);
+    json_t *json = fill_json(n);
     *field = json ? filter_new(json, &e) : NULL;
     json_decref(json);
     if (*field)

@@ -167,6 +167,21 @@ struct config *config_load_text(const struct connectors *connectors, const char 
     return load_all(connectors, &name, 1, (struct load_how){ .text = yaml }, out);
 }
 
+json_t *config_json(struct str yaml, struct err *e)
+{
+    struct arena arena = { 0 };
+    struct problems problems = { 0 };
+    struct node *root = tree_load(&arena, "the text", yaml, &problems);
+    json_t *json = root && problems.count == 0 ? fill_json(root) : NULL;
+    if (problems.count)
+        err_set(e, "line %d, column %d: %s", problems.at[0].line, problems.at[0].column, problems.at[0].text);
+    else if (!json)
+        err_set(e, root ? "is not UTF-8" : "says nothing");
+    problems_free(&problems);
+    arena_free(&arena);
+    return json;
+}
+
 struct config *config_load_part(const struct connectors *connectors, const char *const *files, size_t count,
                                 const char *sink_type, struct problems *out)
 {

@@ -134,6 +134,7 @@ bool scalar_check(struct fill *f, const struct node *n, const struct where *at);
  * `others` (NULL-terminated, or NULL): keys that are read elsewhere. */
 void fill_mapping(struct fill *f, const struct node *n, const struct fill_target *targets, size_t count,
                   const char *const *others, const struct where *at);
+json_t *fill_json(const struct node *n); /* every scalar is a text; NULL: one is not UTF-8 */
 /* Is n a mapping? If not, a problem; null counts as an empty one. */
 bool fill_is_mapping(struct fill *f, const struct node *n, const struct where *at);
 

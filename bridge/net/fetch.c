@@ -6,7 +6,7 @@
 #include <unistd.h>
 #include "bridge/lib/mem.h"
 
-enum { FETCH_TIMEOUT_MS = 10000, FETCH_WAIT_MS = 1000 };
+enum { FETCH_TIMEOUT_MS = 10000, FETCH_WAIT_MS = 1000, FETCH_ASK_MS = 200 };
 
 struct fetch {
     const struct transport *way;
@@ -167,6 +167,89 @@ bool fetch_get(struct fetch *f, const char *url, struct buf *out, int64_t *max_a
     curl_easy_cleanup(c);
     free(host);
     return ok;
+}
+
+/* ---- an answer without end ---- */
+
+struct fetch_following {
+    struct fetch_stream *stream;
+    CURL *curl;
+    int64_t heard_ms; /* when something came last */
+    bool enough;
+};
+
+static size_t fetch_on_stream(char *bytes, size_t size, size_t n, void *ctx)
+{
+    struct fetch_following *w = ctx;
+    struct fetch_stream *s = w->stream;
+    w->heard_ms = clock_mono_ms();
+    curl_easy_getinfo(w->curl, CURLINFO_RESPONSE_CODE, &s->status);
+    if (s->status == 200)
+        w->enough = !s->on_bytes(s->ctx, (struct str){ bytes, size * n });
+    else if (s->refused)
+        buf_add(s->refused, bytes, size * n);
+    return w->enough ? 0 : size * n;
+}
+
+static struct curl_slist *fetch_headers(const struct fetch_stream *s)
+{
+    struct curl_slist *list = NULL;
+    for (size_t i = 0; i < s->header_count; i++) {
+        struct buf line = buf_new(64 * 1024);
+        buf_printf(&line, "%.*s: %.*s", STR_ARG(s->headers[i].name), STR_ARG(s->headers[i].value));
+        if (buf_c(&line))
+            list = curl_slist_append(list, line.at);
+        buf_free(&line);
+    }
+    return list;
+}
+
+/* Until it has ended or is enough. */
+static CURLcode fetch_run_stream(struct fetch *f, struct fetch_following *w)
+{
+    int running = 1, left;
+    while (running && !w->enough && !atomic_load(&f->stopped)) {
+        curl_multi_perform(f->multi, &running);
+        if (running)
+            curl_multi_poll(f->multi, NULL, 0, FETCH_ASK_MS, NULL);
+        w->enough = w->enough || !w->stream->go_on(w->stream->ctx);
+        if (running && clock_mono_ms() - w->heard_ms > w->stream->silence_ms)
+            return CURLE_OPERATION_TIMEDOUT;
+    }
+    const CURLMsg *m = curl_multi_info_read(f->multi, &left);
+    return m ? m->data.result : CURLE_ABORTED_BY_CALLBACK;
+}
+
+bool fetch_follow(struct fetch *f, struct fetch_stream *s, struct err *e)
+{
+    struct fetch_following w = { .stream = s, .heard_ms = clock_mono_ms() };
+    struct curl_slist *headers = fetch_headers(s);
+    curl_off_t after = -1;
+    f->guard = NULL;
+    f->blocked = NULL;
+    *f->why = '\0';
+    s->status = 0;
+    CURL *c = w.curl = fetch_set_up(f, s->url, NULL);
+    curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, 0L);
+    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)FETCH_TIMEOUT_MS);
+    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, fetch_on_stream);
+    curl_easy_setopt(c, CURLOPT_WRITEDATA, &w);
+    curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
+    CHECK(curl_multi_add_handle(f->multi, c) == CURLM_OK);
+    CURLcode code = fetch_run_stream(f, &w);
+    curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &s->status);
+    curl_easy_getinfo(c, CURLINFO_RETRY_AFTER, &after);
+    s->retry_after_s = after > 0 ? (int64_t)after : -1;
+    curl_multi_remove_handle(f->multi, c);
+    curl_easy_cleanup(c);
+    curl_slist_free_all(headers);
+    if (w.enough)
+        return true;
+    if (code == CURLE_OPERATION_TIMEDOUT && !*f->why)
+        return err_set(e, "nothing came for %d s", (int)(s->silence_ms / 1000));
+    if (code != CURLE_OK)
+        return err_set(e, "%s", *f->why ? f->why : curl_easy_strerror(code));
+    return s->status == 200 || err_set(e, "it answered with status %ld", s->status);
 }
 
 void fetch_stop(struct fetch *f)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Fetches small documents by HTTP GET, such as the keys of an issuer of tokens.
+/* Fetches small documents by HTTP GET, such as the keys of an issuer of tokens; and follows an answer without end.
  *
  *   fetch_new -> fetch_get ... -> fetch_free      one thread, which waits as long as it takes
  *   fetch_stop                                    any thread: the one at hand ends soon, and no other begins
@@ -8,6 +8,8 @@
  * host, and nothing else of the URL or the answer. */
 #pragma once
 #include "bridge/lib/buf.h"
+#include "bridge/lib/clock.h"
+#include "bridge/lib/header.h"
 #include "bridge/net/address.h"
 #include "bridge/net/transport.h"
 
@@ -21,4 +23,19 @@ bool fetch_check_url(const char *url, bool plain, const struct address_rules *ru
  * Cache-Control says; -1: it does not. */
 bool fetch_get(struct fetch *f, const char *url, struct buf *out, int64_t *max_age_s, struct err *e);
 void fetch_stop(struct fetch *f);
+
+struct fetch_stream { /* an answer that is read while it comes, perhaps without end; of any address */
+    const char *url;
+    const struct header *headers;
+    size_t header_count;
+    bool (*on_bytes)(void *ctx, struct str bytes); /* of a 200; false: enough */
+    bool (*go_on)(void *ctx);                      /* asked several times a second; false: enough */
+    void *ctx;
+    int64_t silence_ms;    /* it fails when nothing came for so long */
+    struct buf *refused;   /* gets the body of any other answer, as far as it has room */
+    long status;           /* of the answer; 0: none came */
+    int64_t retry_after_s; /* as it says; -1: it does not */
+};
+/* Until it ends or enough has come: then true. False with *e: no connection, it broke, or another status than 200. */
+bool fetch_follow(struct fetch *f, struct fetch_stream *s, struct err *e);
 char *fetch_host(const char *url); /* for messages; free() it */

@@ -91,6 +91,7 @@ def test_nothing_to_do_is_wrong_usage(run):
     ("retention", ["An option of the section topics"]),
     ("check", ["aqueduct check [-c FILE]... [--database FILE]... [--json]"]),
     ("dead", ["redrive"]),
+    ("tail", ["--from POINT", "last:20", "--url URL"]),
     ("endpoints", ["A part of the sink webhook", "url  (text, required, own)", "retry  (list of durations"]),
     ("unsigned", ["An option of the sink webhook"]),
 ])

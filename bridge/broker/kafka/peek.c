@@ -100,6 +100,8 @@ struct kafka_look {
     char *topic, *group; /* group NULL: everything is handed out */
     int64_t since_ms, most;
     bool may_lack, enough;
+    int64_t (*begin)(void *ctx, const struct topic_partition *p, int64_t start, int64_t end); /* NULL: see most */
+    void *ctx;
     struct peek_part *parts; /* by number */
     int32_t count;
     int open;
@@ -118,7 +120,9 @@ struct look *kafka_look(const struct broker_config *config, const struct look_op
                               .group = o->group ? str_dup(str_of(o->group)) : NULL,
                               .since_ms = o->since_ms,
                               .most = o->most,
-                              .may_lack = o->may_lack };
+                              .may_lack = o->may_lack,
+                              .begin = o->begin,
+                              .ctx = o->ctx };
     return &l->base;
 }
 
@@ -154,6 +158,8 @@ static bool peek_plan(struct kafka_look *l, rd_kafka_topic_partition_list_t *lis
             return err_set(e, "topic %s, partition %d: %s", at->topic, (int)at->partition, rd_kafka_err2str(code));
         if (!p->begun && high - low > share)
             low = high - share;
+        if (!p->begun && l->begin)
+            p->next = l->begin(l->ctx, &(struct topic_partition){ at->topic, at->partition }, low, high);
         p->begun = true;
         p->next = p->next < low || p->next > high ? low : p->next; /* beyond the end: the topic was made anew */
         p->end = high > p->next ? high : -1;

@@ -20,6 +20,8 @@ struct local_look {
     char *folder, *topic, *group; /* group NULL: everything is handed out */
     int64_t since_ms, most;
     bool may_lack, enough;
+    int64_t (*begin)(void *ctx, const struct topic_partition *p, int64_t start, int64_t end); /* NULL: see most */
+    void *ctx;
     struct local_seen *seen;
     size_t seen_count;
 };
@@ -35,7 +37,9 @@ struct look *local_look(const struct broker_config *config, const struct look_op
                               .group = o->group ? str_dup(str_of(o->group)) : NULL,
                               .since_ms = o->since_ms,
                               .most = o->most,
-                              .may_lack = o->may_lack };
+                              .may_lack = o->may_lack,
+                              .begin = o->begin,
+                              .ctx = o->ctx };
     return &l->base;
 }
 
@@ -65,6 +69,11 @@ static bool look_partitions(struct local_look *l, sqlite3 *db, struct err *e)
     return rc == SQLITE_OK || err_set(e, "%s: %s", l->folder, sqlite3_errmsg(db));
 }
 
+static int64_t look_between(int64_t n, int64_t least, int64_t most)
+{
+    return n < least ? least : n > most ? most : n;
+}
+
 /* Where the group stands, or the newest records begin. */
 static void look_begin(void *ctx, const struct standing *s)
 {
@@ -78,6 +87,10 @@ static void look_begin(void *ctx, const struct standing *s)
         seen->begun = true;
         seen->end = s->end;
         seen->next = s->end - s->start > share ? s->end - share : s->start;
+        if (l->begin)
+            seen->next = look_between(l->begin(l->ctx, &(struct topic_partition){ s->topic, s->partition }, s->start,
+                                               s->end),
+                                      s->start, s->end);
         seen->next = s->position > seen->next ? s->position : seen->next;
         seen->finished = ranges_union(s->beyond, &nothing);
     }

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/* An event as a line: for people time, type, subject and the beginning of its data; as JSON the whole CloudEvent. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include "bridge/cli/show_event.h"
+#include "bridge/cli/tail_private.h"
+
+#define TAIL_DIM   "\033[2m"
+#define TAIL_NAME  "\033[36m"
+#define TAIL_THING "\033[33m"
+#define TAIL_END   "\033[0m"
+
+enum {
+    TAIL_CELL = 40,  /* columns of type and subject, at most */
+    TAIL_TIGHT = 20, /* columns that are left for the data in any case */
+    TAIL_GAPS = 6,   /* between four cells */
+};
+
+void tail_say(const char *fmt, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    str_make_shown(text);
+    fflush(stdout); /* what came before it stands before it */
+    fprintf(stderr, "aqueduct tail: %s\n", text);
+}
+
+/* Columns of the terminal; 0: it is none, and nothing is cut. */
+static int tail_columns(void)
+{
+    struct winsize size;
+    if (!isatty(STDOUT_FILENO))
+        return 0;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
+}
+
+/* How many bytes the first `columns` characters have. */
+static size_t tail_cut(const char *text, int columns)
+{
+    size_t n = 0;
+    for (int i = 0; i < columns && text[n]; i++) {
+        size_t one = str_utf8_length(str_of(text + n));
+        n += one ? one : 1;
+    }
+    return n;
+}
+
+static int tail_length(const char *text)
+{
+    int n = 0;
+    for (; *text; n++)
+        text += tail_cut(text, 1);
+    return n;
+}
+
+/* A cell that is padded to the widest so far. */
+static void tail_cell(struct str value, int *width, const char *colour)
+{
+    char *text = str_dup(value.at ? value : STR("-"));
+    str_make_shown(text);
+    int n = tail_length(text);
+    int most = n < TAIL_CELL ? n : TAIL_CELL;
+    *width = most > *width ? most : *width;
+    printf("%s%s%s%*s  ", colour, text, *colour ? TAIL_END : "", n < *width ? *width - n : 0, "");
+    free(text);
+}
+
+/* The data as one line of JSON without secrets; free() it. */
+static char *tail_data(const struct event *ev)
+{
+    json_t *json = show_event_json(ev), *data = json_object_get(json, "data");
+    data = data ? data : json_object_get(json, "data_base64");
+    char *text = data ? json_dumps(data, JSON_COMPACT | JSON_ENCODE_ANY) : str_dup(STR("-"));
+    json_decref(json);
+    text = text ? text : str_dup(STR("?"));
+    str_make_shown(text);
+    return text;
+}
+
+static void tail_line(struct tail *t, const struct event *ev, int64_t ms)
+{
+    char at[CLOCK_TEXT];
+    int columns = tail_columns();
+    bool coloured = columns && !getenv("NO_COLOR");
+    struct str time = ev->time;
+    if (!time.at) {
+        clock_text(ms ? ms : clock_wall_ms(), at);
+        time = str_of(at);
+    }
+    char *data = tail_data(ev);
+    printf("%s%.*s%s  ", coloured ? TAIL_DIM : "", STR_ARG(time), coloured ? TAIL_END : "");
+    tail_cell(ev->type, &t->type_width, coloured ? TAIL_NAME : "");
+    tail_cell(ev->subject, &t->subject_width, coloured ? TAIL_THING : "");
+    int left = columns - (int)time.n - t->type_width - t->subject_width - TAIL_GAPS;
+    printf("%.*s\n", columns ? (int)tail_cut(data, left > TAIL_TIGHT ? left : TAIL_TIGHT) : (int)strlen(data), data);
+    free(data);
+}
+
+/* The event as it is, and the position behind it as one more attribute. */
+static void tail_json(const struct event *ev, struct str position)
+{
+    struct buf text = buf_new(2 * EVENT_DATA_BYTES);
+    event_to_json(ev, &text);
+    json_t *json = text.failed ? NULL : json_loadb(text.at, text.n, 0, NULL);
+    buf_free(&text);
+    if (!json)
+        return;
+    if (position.n)
+        json_object_set_new(json, "position", json_stringn(position.at, position.n));
+    json_dumpf(json, stdout, JSON_COMPACT);
+    putchar('\n');
+    json_decref(json);
+}
+
+bool tail_show(struct tail *t, const struct event *ev, int64_t ms, struct str position)
+{
+    if (!filter_match(t->filter, ev))
+        return true;
+    if (t->flags->json)
+        tail_json(ev, position);
+    else
+        tail_line(t, ev, ms);
+    t->failed = t->failed || fflush(stdout) != 0;
+    t->shown++;
+    return !t->failed && !(t->flags->count && t->shown >= t->flags->count);
+}
