@@ -32,13 +32,14 @@ def webhook_sink(url, in_flight):
     concurrency: {in_flight}"""
 
 
-def websocket_sink(port):
+def websocket_sink(port, **options):
+    more = "".join(f"\n    {name}: {value}" for name, value in options.items())
     return f"""
   live:
     type: websocket
     listen: 127.0.0.1:{port}
     topics: [bench]
-    max_listeners_per_ip: 100000"""
+    max_listeners_per_ip: 100000{more}"""
 
 
 class Daemon(aqueduct.Daemon):
