@@ -4,7 +4,6 @@
 #include <string.h>
 
 enum {
-    FLUSH_US = 2000,          /* under load, listeners are served this often */
     HEARTBEAT_MS = 20 * 1000, /* of silence */
     HEARTBEAT_CHECK_MS = 1000,
 };
@@ -48,13 +47,14 @@ int64_t cohorts_flush(struct cohorts *all, bool now)
         dirty = c->dirty;
     if (!dirty)
         return -1;
-    int64_t us = clock_mono_us(), left = all->flushed_us + FLUSH_US - us;
+    int64_t us = clock_mono_us(), left = pace_left_us(&all->pace, us);
     if (left > 0 && !now)
         return (left + 999) / 1000;
-    all->flushed_us = us;
+    pace_begin(&all->pace, us);
     for (struct cohort *c = all->first; c; c = c->next)
         if (c->dirty)
             cohort_flush(c);
+    pace_end(&all->pace, clock_mono_us());
     return -1;
 }
 

@@ -8,6 +8,7 @@
  *   subscription.c   what a listener asks for
  *   frames.c         an event as the bytes that listeners get
  *   cohort.c cohorts.c ring.c   equal subscriptions share one ring of these
+ *   pace.c           when they are sent
  *
  * One thread. */
 #pragma once

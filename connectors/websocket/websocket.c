@@ -2,7 +2,7 @@
 /* The sink `websocket`: every listener sees the events of its topics live, as WebSocket messages or server-sent events.
  *
  *   send(): JSON once per event, a frame once per format, appended once per cohort that wants it
- *   work(): each cohort with news is flushed, one write per listener: at once after silence, every few ms under load
+ *   work(): each cohort with news is flushed, one write per listener, when it is time (pace.h)
  *
  * What was sent while nobody listened is not kept, and a listener that is a whole buffer behind is closed. */
 #include "bridge/net/listen.h"
@@ -86,6 +86,8 @@ static void websocket_send(struct sink *base, const struct message *m)
         too_long |= !wire[format].at || !cohort_add(c, wire[format]);
         cohorts_relieve(&s->cohorts);
     }
+    if (built)
+        pace_add(&s->cohorts.pace, clock_mono_us(), wire[0].n);
     if (!too_long)
         return;
     metric_add(s->too_long, 1);

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include "bridge/lib/log.h"
 #include "bridge/net/ws.h"
+#include "connectors/websocket/pace.h"
 #include "tests/support/live.h"
 #include "tests/support/metric.h"
 
@@ -217,15 +218,71 @@ TEST(event_longer_than_the_buffer)
     client_close(&c);
 }
 
+/* Serves what waits, which takes so long. Returns when it is done. */
+static int64_t pace_serve(struct pace *p, int64_t begin_us, int64_t cost_us)
+{
+    pace_begin(p, begin_us);
+    pace_end(p, begin_us + cost_us);
+    return begin_us + cost_us;
+}
+
+TEST(an_event_after_silence_is_served_at_once)
+{
+    struct pace p = { 0 };
+    pace_add(&p, 5000000, 400);
+    assert_true(pace_left_us(&p, 5000000) <= 0);
+    int64_t now = pace_serve(&p, 5000000, 4500);
+    /* one at a time, each a while after the one before was served */
+    for (int i = 0; i < 10; i++) {
+        pace_add(&p, now += 5500, 400);
+        assert_true(pace_left_us(&p, now) <= 0);
+        now = pace_serve(&p, now, 4500);
+    }
+}
+
+TEST(an_event_that_is_one_of_several_waits_for_those_behind_it)
+{
+    struct pace p = { 0 };
+    pace_add(&p, 1000, 400);
+    int64_t now = pace_serve(&p, 1000, 20000);
+    for (int i = 0; i < 8; i++)
+        pace_add(&p, now, 400);
+    assert_int_equal(pace_left_us(&p, now), 5000); /* a quarter of what serving takes */
+    assert_int_equal(pace_left_us(&p, now + 5000), 0);
+    now = pace_serve(&p, now + 5000, 20000);
+    pace_add(&p, now + 300, 400); /* the first of the next ones: the last were several */
+    assert_int_equal(pace_left_us(&p, now + 300), 5000);
+    for (int i = 0; i < 200; i++)
+        pace_add(&p, now + 400, 400);
+    assert_int_equal(pace_left_us(&p, now + 400), 0); /* enough */
+    now = pace_serve(&p, now + 400, 20000);
+    pace_add(&p, now + 20001, 400); /* after silence, whatever was before */
+    assert_true(pace_left_us(&p, now + 20001) <= 0);
+}
+
+TEST(nobody_is_served_more_often_than_every_millisecond)
+{
+    struct pace p = { 0 };
+    pace_add(&p, 7000, 400);
+    int64_t now = pace_serve(&p, 7000, 10);
+    pace_add(&p, now + 40, 400);
+    assert_int_equal(pace_left_us(&p, now + 40), PACE_US - 50);
+    now = pace_serve(&p, 8000, 500000);
+    pace_add(&p, now, 400);
+    pace_add(&p, now, 400);
+    assert_int_equal(pace_left_us(&p, now), PACE_MOST_US);
+}
+
 int main(void)
 {
     log_setup(LOG_ERROR, LOG_LOGFMT);
-    const struct CMUnitTest tests[] = {
-        LIVE(wrap_around),
-        LIVE(slow_listener),
-        LIVE(laggards_share_a_bound),
-        LIVE(pause_within_the_buffer),
-        LIVE(event_longer_than_the_buffer),
-    };
+    const struct CMUnitTest tests[] = { LIVE(wrap_around),
+                                        LIVE(slow_listener),
+                                        LIVE(laggards_share_a_bound),
+                                        LIVE(pause_within_the_buffer),
+                                        LIVE(event_longer_than_the_buffer),
+                                        cmocka_unit_test(an_event_after_silence_is_served_at_once),
+                                        cmocka_unit_test(an_event_that_is_one_of_several_waits_for_those_behind_it),
+                                        cmocka_unit_test(nobody_is_served_more_often_than_every_millisecond) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
