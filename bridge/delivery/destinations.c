@@ -99,7 +99,7 @@ static void destination_add(struct delivery *d, const struct endpoint_config *c,
     destination_order(to, c->order, (size_t)d->config->window);
     d->destinations = mem_grow(d->destinations, d->destination_count + 1, sizeof *d->destinations);
     d->destinations[d->destination_count++] = to;
-    index_add(d->index, c->filter);
+    filter_index_add(d->index, c->filter);
 }
 
 static void destination_free(struct destination *to)
@@ -133,7 +133,7 @@ void destinations_make(struct delivery *d)
         return;
     }
     rate_set(&d->self.rate, c->rate);
-    d->index = index_new();
+    d->index = filter_index_new();
     for (size_t i = 0; i < c->endpoint_count; i++)
         destination_add(d, &c->endpoints[i], outlet_new(d, c->endpoints[i].endpoint, NULL));
 }
@@ -159,18 +159,18 @@ void destinations_free(struct delivery *d)
     }
     free(d->self.chains);
     free(d->destinations);
-    index_free(d->index);
+    filter_index_free(d->index);
 }
 
 /* ---- while it runs ---- */
 
 static void destinations_index(struct delivery *d)
 {
-    index_free(d->index);
-    d->index = index_new();
+    filter_index_free(d->index);
+    d->index = filter_index_new();
     for (size_t i = 0; i < d->destination_count; i++) {
         d->destinations[i]->number = i;
-        index_add(d->index, d->destinations[i]->filter);
+        filter_index_add(d->index, d->destinations[i]->filter);
     }
 }
 
@@ -278,16 +278,10 @@ struct destinations_found { /* while an event looks for its destinations */
     void *ctx;
 };
 
-/* One that may want the event; of several types in its filter, the first one found counts. */
-static void destinations_try(void *ctx, size_t i)
+static void destinations_take(void *ctx, size_t i)
 {
     struct destinations_found *f = ctx;
-    struct destination *to = f->d->destinations[i];
-    if (to->looked_at == f->d->looked_at)
-        return;
-    to->looked_at = f->d->looked_at;
-    if (index_match(f->d->index, i))
-        f->each(f->d, to, f->ctx);
+    f->each(f->d, f->d->destinations[i], f->ctx);
 }
 
 void destinations_match(struct delivery *d, const struct event *ev,
@@ -299,6 +293,5 @@ void destinations_match(struct delivery *d, const struct event *ev,
         each(d, &d->self, ctx);
         return;
     }
-    d->looked_at++;
-    index_find(d->index, ev, destinations_try, &(struct destinations_found){ d, each, ctx });
+    filter_index_find(d->index, ev, destinations_take, &(struct destinations_found){ d, each, ctx });
 }

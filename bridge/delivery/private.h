@@ -16,7 +16,6 @@
  *   gates.c        when a destination may get an attempt
  *   outlets.c      the endpoints as the sink has them open
  *   destinations.c the receivers that a sink serves
- *   index.c        which of them may want an event
  *   attempts.c     the delivery log
  *   account.c      what is finished, pending, waiting, and what fails
  *
@@ -28,9 +27,9 @@
 #include "bridge/delivery/circuit.h"
 #include "bridge/delivery/control.h"
 #include "bridge/delivery/delivery.h"
-#include "bridge/delivery/index.h"
 #include "bridge/delivery/ladder.h"
 #include "bridge/delivery/rate.h"
+#include "bridge/event/filter_index.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/timers.h"
 #include "bridge/lib/watermark.h"
@@ -150,7 +149,6 @@ struct destination {       /* one receiver of the sink */
     size_t keys;            /* blocked ones */
     size_t flying, storing; /* those that the sink has, and those that are being moved */
     int64_t delivered_ms;   /* when it took the last one, clock_mono_ms(); 0: never */
-    uint64_t looked_at;     /* the event that was last compared with its filter */
     struct rate rate;       /* of its attempts */
     struct circuit circuit;
     double said, allowed; /* its rate by the configuration, and by the receiver */
@@ -270,7 +268,6 @@ struct delivery {
     struct outlet *outlets;
     size_t left;                             /* how many of them their destinations have left */
     struct filter_index *index;              /* of their filters */
-    uint64_t looked_at;                      /* number of the event that looks for its destinations */
     struct destination *ready, **ready_tail; /* those with ready entries, in turns */
     size_t ready_count;
     struct destination *resting; /* those that may not get an attempt before a time */

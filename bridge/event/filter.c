@@ -382,35 +382,62 @@ enum filter_answer filter_match_type(const struct filter *f, struct str type)
     return f->dialect == ALL ? all : any;
 }
 
-/* Does it match nothing but certain types? */
-static bool filter_is_of_types(const struct filter *f)
+/* Somebody who looks for the conditions that a filter stands below. */
+struct filter_covering {
+    size_t (*cost)(void *ctx, const struct filter_condition *c);
+    void (*each)(void *ctx, const struct filter_condition *c);
+    void *ctx;
+};
+
+static struct filter_condition filter_condition_of(const struct filter *f)
 {
-    bool some = false, all = f->count > 0;
-    for (size_t i = 0; i < f->count; i++) {
-        bool one = filter_is_of_types(f->below[i]);
-        some = some || one;
-        all = all && one;
-    }
-    switch (f->dialect) {
-    case EXACT:
-    case PREFIX: return str_eq(f->name, STR("type"));
-    case ALL: return some;
-    case ANY: return all;
-    case SUFFIX:
-    case NOT: break;
-    }
-    return false;
+    return (struct filter_condition){ .attribute = f->name, .value = f->value, .prefix = f->dialect == PREFIX };
 }
 
-bool filter_types(const struct filter *f, void (*each)(void *ctx, bool prefix, struct str type), void *ctx)
+/* What its conditions cost; SIZE_MAX: there are none. */
+static size_t filter_cover_cost(const struct filter *f, const struct filter_covering *by)
 {
-    if (!f || !filter_is_of_types(f))
-        return false;
+    struct filter_condition c = filter_condition_of(f);
+    size_t least = SIZE_MAX, sum = 0;
+    if (f->dialect == NOT || f->dialect == SUFFIX || (f->bytes && f->data))
+        return SIZE_MAX;
     if (f->bytes)
-        each(ctx, f->dialect == PREFIX, f->value);
-    for (size_t i = 0; i < f->count; i++)
-        if (filter_types(f->below[i], each, ctx) && f->dialect == ALL)
-            break; /* one condition is enough where all must hold */
+        return by->cost(by->ctx, &c);
+    for (size_t i = 0; i < f->count; i++) {
+        size_t cost = filter_cover_cost(f->below[i], by);
+        least = cost < least ? cost : least;
+        sum = cost < SIZE_MAX - sum ? sum + cost : SIZE_MAX;
+    }
+    return f->dialect == ALL ? least : sum;
+}
+
+/* Of a filter that has conditions. */
+static void filter_cover_tell(const struct filter *f, const struct filter_covering *by)
+{
+    struct filter_condition c = filter_condition_of(f);
+    if (f->bytes) {
+        by->each(by->ctx, &c);
+        return;
+    }
+    size_t best = 0, least = SIZE_MAX;
+    for (size_t i = 0; i < f->count; i++) {
+        size_t cost = f->dialect == ALL ? filter_cover_cost(f->below[i], by) : 0;
+        if (f->dialect == ANY)
+            filter_cover_tell(f->below[i], by);
+        best = cost < least ? i : best;
+        least = cost < least ? cost : least;
+    }
+    if (f->dialect == ALL)
+        filter_cover_tell(f->below[best], by);
+}
+
+bool filter_cover(const struct filter *f, size_t (*cost)(void *ctx, const struct filter_condition *c),
+                  void (*each)(void *ctx, const struct filter_condition *c), void *ctx)
+{
+    struct filter_covering by = { cost, each, ctx };
+    if (!f || filter_cover_cost(f, &by) == SIZE_MAX)
+        return false;
+    filter_cover_tell(f, &by);
     return true;
 }
 

@@ -41,15 +41,23 @@ void filter_add_reason(const struct filter *f, const struct event *ev, struct bu
  * thread. */
 struct filter_group *filter_group_new(void);
 void filter_group_free(struct filter_group *g);                          /* accepts NULL */
-size_t filter_group_add(struct filter_group *g, const struct filter *f); /* its number: 0, 1, ... */
-void filter_group_see(struct filter_group *g, const struct event *ev);   /* the event that is asked about; borrowed */
+size_t filter_group_add(struct filter_group *g, const struct filter *f); /* its number: the lowest that is free */
+void filter_group_remove(struct filter_group *g, size_t member);
+void filter_group_see(struct filter_group *g, const struct event *ev); /* the event that is asked about; borrowed */
 bool filter_group_match(struct filter_group *g, size_t member);
 
 /* What becomes of an event of which nothing but the type is known. */
 enum filter_answer { FILTER_NO = 1, FILTER_PERHAPS, FILTER_YES };
 enum filter_answer filter_match_type(const struct filter *f, struct str type); /* NULL: yes */
-/* Tells each type, or with `prefix` each beginning of a type, without which the filter matches nothing; one event may have
- * several of them. False, without a call: it may match any type. For an index of filters. */
-bool filter_types(const struct filter *f, void (*each)(void *ctx, bool prefix, struct str type), void *ctx);
+/* A condition on an attribute: it has this value, or begins with it. */
+struct filter_condition {
+    struct str attribute, value;
+    bool prefix;
+};
+/* Tells each() conditions without one of which the filter matches nothing; one event may fulfil several of them, and one may
+ * be told twice. Where there is a choice, those that cost() least together. False, without a call of each(): there are
+ * none. For an index of filters. */
+bool filter_cover(const struct filter *f, size_t (*cost)(void *ctx, const struct filter_condition *c),
+                  void (*each)(void *ctx, const struct filter_condition *c), void *ctx);
 /* Equal filters have equal texts: a canonical form for grouping listeners; free() it. */
 char *filter_text(const struct filter *f);

@@ -73,14 +73,16 @@ bool filter_match(const struct filter *f, const struct event *ev)
 /* ---- groups ---- */
 
 struct filter_member {
-    const struct filter *filter;
-    size_t *places; /* of its pointers, among those of the group */
+    bool used;
+    const struct filter *filter; /* NULL: it matches everything */
+    size_t *places;              /* of its pointers, among those of the group; NULL: it has none */
 };
 
 struct filter_group {
     struct jpointers *pointers; /* of all of them */
     struct filter_member *members;
     size_t count, value_room;
+    size_t free, gone; /* no member below this number is free; places that those who left had, counted for each */
     struct filter_look look;
 };
 
@@ -112,16 +114,49 @@ static void filter_group_place(struct filter_group *g, const struct filter *f, s
         filter_group_place(g, f->below[i], places);
 }
 
+static void filter_group_place_all(struct filter_group *g, struct filter_member *m)
+{
+    m->places = mem_alloc(jpointers_count(m->filter->pointers) * sizeof *m->places);
+    filter_group_place(g, m->filter, m->places);
+}
+
 size_t filter_group_add(struct filter_group *g, const struct filter *f)
 {
-    g->members = mem_grow(g->members, g->count + 1, sizeof *g->members);
-    struct filter_member *m = &g->members[g->count];
-    *m = (struct filter_member){ .filter = f };
-    if (f && f->data) {
-        m->places = mem_alloc(jpointers_count(f->pointers) * sizeof *m->places);
-        filter_group_place(g, f, m->places);
-    }
-    return g->count++;
+    size_t i = g->free;
+    while (i < g->count && g->members[i].used)
+        i++;
+    g->free = i + 1;
+    if (i == g->count)
+        g->members = mem_grow(g->members, ++g->count, sizeof *g->members);
+    g->members[i] = (struct filter_member){ .used = true, .filter = f };
+    if (f && f->data)
+        filter_group_place_all(g, &g->members[i]);
+    return i;
+}
+
+/* Gives the data's places new numbers: most of them nobody asks for any more. */
+static void filter_group_tidy(struct filter_group *g)
+{
+    jpointers_free(g->pointers);
+    g->look.pointers = g->pointers = jpointers_new();
+    g->gone = 0;
+    for (size_t i = 0; i < g->count; i++)
+        if (g->members[i].places) {
+            free(g->members[i].places);
+            filter_group_place_all(g, &g->members[i]);
+        }
+}
+
+void filter_group_remove(struct filter_group *g, size_t member)
+{
+    struct filter_member *m = &g->members[member];
+    if (m->places)
+        g->gone += jpointers_count(m->filter->pointers);
+    free(m->places);
+    *m = (struct filter_member){ 0 };
+    g->free = member < g->free ? member : g->free;
+    if (2 * g->gone > jpointers_count(g->pointers) && g->gone > g->count)
+        filter_group_tidy(g);
 }
 
 void filter_group_see(struct filter_group *g, const struct event *ev)

@@ -164,13 +164,24 @@ static void cohort_make_room(struct cohort *c, size_t n)
     c->low = low;
 }
 
+/* There is something to be sent. */
+static void cohort_set_dirty(struct cohort *c)
+{
+    c->dirty = true;
+    if (c->is_listed)
+        return;
+    c->is_listed = true;
+    c->next_dirty = *c->dirty_cohorts;
+    *c->dirty_cohorts = c;
+}
+
 /* Puts bytes behind the head; makes room first if somebody still needs what they overwrite. */
 static void cohort_append(struct cohort *c, struct str bytes)
 {
     if (c->ring.head + bytes.n - c->low > c->ring.size)
         cohort_make_room(c, bytes.n);
     ring_add(&c->ring, bytes);
-    c->dirty = true;
+    cohort_set_dirty(c);
     c->added_ms = clock_mono_ms();
 }
 

@@ -31,6 +31,10 @@ struct tally {             /* since somebody looked */
 
 struct cohort {
     struct cohort *next;
+    size_t number;                 /* of its filter, in the index of all */
+    struct cohort **dirty_cohorts; /* the list of those with news, and whether it is one of them */
+    struct cohort *next_dirty;
+    bool is_listed;
     struct subscription subscription;
     struct ring ring;
     uint64_t frames;  /* ever added */

@@ -1,18 +1,47 @@
 /* SPDX-License-Identifier: MIT */
 /* The list of cohorts. */
 #include "connectors/websocket/cohorts.h"
+#include <stdlib.h>
 #include <string.h>
+#include "bridge/lib/mem.h"
 
 enum {
     HEARTBEAT_MS = 20 * 1000, /* of silence */
     HEARTBEAT_CHECK_MS = 1000,
 };
 
+void cohorts_open(struct cohorts *all, size_t ring_bytes, size_t most, size_t most_held)
+{
+    *all = (struct cohorts){ .ring_bytes = ring_bytes, .most = most, .most_held = most_held };
+    all->index = filter_index_new();
+}
+
+void cohorts_close(struct cohorts *all)
+{
+    cohorts_free_empty(all);
+    CHECK(all->count == 0);
+    filter_index_free(all->index);
+    free(all->numbered);
+    all->index = NULL;
+    all->numbered = NULL;
+}
+
+/* Puts the cohort where events find it. */
+static void cohorts_index(struct cohorts *all, struct cohort *c)
+{
+    c->number = filter_index_add(all->index, c->subscription.filter);
+    if (c->number == all->numbered_count)
+        all->numbered = mem_grow(all->numbered, ++all->numbered_count, sizeof(struct cohort *));
+    all->numbered[c->number] = c;
+}
+
 struct cohort *cohorts_get(struct cohorts *all, struct subscription *wanted, struct err *e)
 {
     for (struct cohort *c = all->first; c; c = c->next)
         if (strcmp(c->subscription.key, wanted->key) == 0)
             return c;
+    if (all->count >= all->most)
+        cohorts_free_empty(all);
     if (all->count >= all->most) {
         err_set(e, "too many different subscriptions; see option max_subscriptions");
         return NULL;
@@ -20,10 +49,23 @@ struct cohort *cohorts_get(struct cohorts *all, struct subscription *wanted, str
     struct cohort *c = cohort_new(wanted, all->ring_bytes, &all->held, &all->tally, e);
     if (!c)
         return NULL;
+    c->dirty_cohorts = &all->dirty;
     c->next = all->first;
     all->first = c;
     all->count++;
+    cohorts_index(all, c);
     return c;
+}
+
+/* Takes it out of the list of those with news. */
+static void cohorts_unlist(struct cohorts *all, struct cohort *c)
+{
+    struct cohort **at = &all->dirty;
+    while (c->is_listed && *at != c)
+        at = &(*at)->next_dirty;
+    if (c->is_listed)
+        *at = c->next_dirty;
+    c->is_listed = false;
 }
 
 void cohorts_free_empty(struct cohorts *all)
@@ -36,24 +78,47 @@ void cohorts_free_empty(struct cohorts *all)
         }
         *at = c->next;
         all->count--;
+        cohorts_unlist(all, c);
+        filter_index_remove(all->index, c->number);
         cohort_free(c);
     }
 }
 
+struct cohorts_search {
+    struct cohorts *all;
+    struct str topic;
+    void (*each)(void *ctx, struct cohort *c);
+    void *ctx;
+};
+
+/* The filter of the cohort with this number takes the event. */
+static void cohorts_found(void *ctx, size_t number)
+{
+    struct cohorts_search *s = ctx;
+    struct cohort *c = s->all->numbered[number];
+    if (c->count && subscription_has_topic(&c->subscription, s->topic))
+        s->each(s->ctx, c);
+}
+
+void cohorts_find(struct cohorts *all, const struct message *m, void (*each)(void *ctx, struct cohort *c), void *ctx)
+{
+    filter_index_find(all->index, m->event, cohorts_found,
+                      &(struct cohorts_search){ all, m->record->topic, each, ctx });
+}
+
 int64_t cohorts_flush(struct cohorts *all, bool now)
 {
-    bool dirty = false;
-    for (struct cohort *c = all->first; c && !dirty; c = c->next)
-        dirty = c->dirty;
-    if (!dirty)
+    if (!all->dirty)
         return -1;
     int64_t us = clock_mono_us(), left = pace_left_us(&all->pace, us);
     if (left > 0 && !now)
         return (left + 999) / 1000;
     pace_begin(&all->pace, us);
-    for (struct cohort *c = all->first; c; c = c->next)
-        if (c->dirty)
-            cohort_flush(c);
+    while (all->dirty) {
+        struct cohort *c = all->dirty;
+        cohorts_unlist(all, c);
+        cohort_flush(c);
+    }
     pace_end(&all->pace, clock_mono_us());
     return -1;
 }
@@ -79,6 +144,7 @@ void cohorts_heartbeat(struct cohorts *all)
     if (now - all->heartbeat_ms < HEARTBEAT_CHECK_MS)
         return;
     all->heartbeat_ms = now;
+    cohorts_free_empty(all);
     for (struct cohort *c = all->first; c; c = c->next)
         if (c->subscription.sse && now - c->added_ms >= HEARTBEAT_MS)
             cohort_comment(c, STR(":\n\n"));

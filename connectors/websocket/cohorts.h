@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* All cohorts of a sink: found by subscription, flushed together, and kept within one bound of memory. One thread. */
 #pragma once
+#include "bridge/connector.h"
+#include "bridge/event/filter_index.h"
 #include "connectors/websocket/cohort.h"
 #include "connectors/websocket/pace.h"
 
-struct cohorts {
+struct cohorts {                        /* begins with cohorts_open */
     size_t ring_bytes, most, most_held; /* of each cohort's ring; cohorts; bytes in all rings together */
     struct cohort *first;
+    struct cohort *dirty;       /* those with news */
+    struct filter_index *index; /* of their filters */
+    struct cohort **numbered;   /* by the numbers of these */
+    size_t numbered_count;
     size_t count;
     size_t held; /* bytes in the rings */
     struct tally tally;
@@ -14,9 +20,14 @@ struct cohorts {
     int64_t heartbeat_ms;
 };
 
+void cohorts_open(struct cohorts *all, size_t ring_bytes, size_t most, size_t most_held);
+void cohorts_close(struct cohorts *all); /* without listeners; zeroed is fine */
 /* The cohort of that subscription, a new one if need be, which takes it over. NULL with *e: there are too many. */
 struct cohort *cohorts_get(struct cohorts *all, struct subscription *wanted, struct err *e);
+/* Frees those without listeners; now and then, and by itself when there are too many. */
 void cohorts_free_empty(struct cohorts *all);
+/* Calls each() with every cohort that wants the event. */
+void cohorts_find(struct cohorts *all, const struct message *m, void (*each)(void *ctx, struct cohort *c), void *ctx);
 
 /* Serves everybody when it is time (pace.h); `now`: in any case. Returns how many ms until it will be time, -1: nothing
  * waits. */

@@ -188,10 +188,10 @@ void subscription_free(struct subscription *s)
     *s = (struct subscription){ 0 };
 }
 
-bool subscription_match(const struct subscription *s, struct str topic, const struct event *ev)
+bool subscription_has_topic(const struct subscription *s, struct str topic)
 {
     bool wanted = s->topics.count == 0;
     for (size_t i = 0; i < s->topics.count && !wanted; i++)
         wanted = str_eq(str_of(s->topics.at[i]), topic);
-    return wanted && filter_match(s->filter, ev);
+    return wanted;
 }

@@ -22,4 +22,4 @@ struct subscription {
 bool subscription_parse(struct subscription *s, struct str query, bool sse, const struct strings *known,
                         bool (*is_secret)(const void *ctx, struct str name), const void *ctx, struct err *e);
 void subscription_free(struct subscription *s); /* also fit for a zeroed one */
-bool subscription_match(const struct subscription *s, struct str topic, const struct event *ev);
+bool subscription_has_topic(const struct subscription *s, struct str topic);

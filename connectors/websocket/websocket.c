@@ -69,26 +69,35 @@ static const struct option websocket_options[] = {
 
 /* ---- events go out ---- */
 
+/* An event on its way to the cohorts that want it. */
+struct offer {
+    struct websocket_sink *s;
+    const struct message *m;
+    struct str wire[3]; /* WebSocket, event streams without and with names */
+    bool built, too_long;
+};
+
+static void websocket_offer(void *ctx, struct cohort *c)
+{
+    struct offer *o = ctx;
+    int format = c->subscription.sse ? 1 + c->subscription.named : 0;
+    if (!o->built)
+        o->wire[0] = frames_websocket(&o->s->frames, o->m->event);
+    o->built = true;
+    if (format && !o->wire[format].at && o->wire[0].at)
+        o->wire[format] = frames_sse(&o->s->frames, o->m, c->subscription.named);
+    o->too_long |= !o->wire[format].at || !cohort_add(c, o->wire[format]);
+    cohorts_relieve(&o->s->cohorts);
+}
+
 static void websocket_send(struct sink *base, const struct message *m)
 {
     struct websocket_sink *s = (struct websocket_sink *)base;
-    struct str wire[3] = { STR_ABSENT, STR_ABSENT, STR_ABSENT }; /* WebSocket, event streams without and with names */
-    bool built = false, too_long = false;
-    for (struct cohort *c = s->cohorts.first; c; c = c->next) {
-        int format = c->subscription.sse ? 1 + c->subscription.named : 0;
-        if (!subscription_match(&c->subscription, m->record->topic, m->event))
-            continue;
-        if (!built)
-            wire[0] = frames_websocket(&s->frames, m->event);
-        built = true;
-        if (format && !wire[format].at && wire[0].at)
-            wire[format] = frames_sse(&s->frames, m, c->subscription.named);
-        too_long |= !wire[format].at || !cohort_add(c, wire[format]);
-        cohorts_relieve(&s->cohorts);
-    }
-    if (built)
-        pace_add(&s->cohorts.pace, clock_mono_us(), wire[0].n);
-    if (!too_long)
+    struct offer o = { .s = s, .m = m, .wire = { STR_ABSENT, STR_ABSENT, STR_ABSENT } };
+    cohorts_find(&s->cohorts, m, websocket_offer, &o);
+    if (o.built)
+        pace_add(&s->cohorts.pace, clock_mono_us(), o.wire[0].n);
+    if (!o.too_long)
         return;
     metric_add(s->too_long, 1);
     LOG(WARN, "event is longer than the listeners' buffer", LOG_C("sink", base->id), LOG_STR("event", m->event->id),
@@ -123,7 +132,6 @@ static size_t websocket_work(struct sink *base, int wake_fd, struct duration wai
     http_server_run(s->server, wake_fd, (int)ms);
     cohorts_heartbeat(&s->cohorts);
     cohorts_flush(&s->cohorts, false);
-    cohorts_free_empty(&s->cohorts);
     websocket_count(s);
     return 0;
 }
@@ -152,7 +160,7 @@ static void websocket_close(struct sink *base)
     struct websocket_sink *s = (struct websocket_sink *)base;
     http_server_free(s->server); /* closed() takes every listener out of its cohort */
     s->server = NULL;
-    cohorts_free_empty(&s->cohorts);
+    cohorts_close(&s->cohorts);
     frames_close(&s->frames);
     verifier_free(s->verifier);
     s->verifier = NULL;
@@ -224,9 +232,7 @@ static void websocket_review(const struct sink *base, fault_fn *wrong, fault_fn 
 static void websocket_prepare(struct websocket_sink *s)
 {
     frames_open(&s->frames, (size_t)s->buffer.n);
-    s->cohorts.ring_bytes = (size_t)s->buffer.n;
-    s->cohorts.most = (size_t)s->max_subscriptions;
-    s->cohorts.most_held = (size_t)s->max_buffered.n;
+    cohorts_open(&s->cohorts, (size_t)s->buffer.n, (size_t)s->max_subscriptions, (size_t)s->max_buffered.n);
     s->by_browser_alone = websocket_asks(s) != ASKS_WHO && !s->open
                           && !str_starts(str_of(s->server_options.listen), STR("unix:"));
 }

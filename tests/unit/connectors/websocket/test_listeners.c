@@ -79,6 +79,8 @@ TEST(filters)
         { "/?filter=%7B%22data%22:%7B%22/collection/key%22:%22hr%22%7D%7D", "24" },
         { "/?type=chat.*&filter=%7B%22not%22:%7B%22data%22:%7B%22/collection/key%22:%22hr%22%7D%7D%7D", "1" },
         { "/?filter=%7B%22exact%22:%7B%22data%22:%7B%22/n%22:1,%22/ok%22:true%7D%7D%7D", "4" },
+        { "/?filter=%7B%22any%22:%5B%7B%22exact%22:%7B%22type%22:%22chat.a%22%7D%7D,%7B%22prefix%22:%7B%22subject%22:%22s/%22%7D%7D%5D%7D",
+          "123" }, /* both hold of the first, which comes once */
         { "/?", "1234" },
     };
     enum { COUNT = sizeof cases / sizeof *cases };
@@ -103,6 +105,28 @@ TEST(filters)
             print_error("%s\n", cases[i].query);
         assert_string_equal(ids, cases[i].ids);
         client_close(&c[i]);
+    }
+}
+
+/* Where there is room for one subscription, the next one takes the place of the one before. */
+TEST(subscriptions_come_and_go)
+{
+    live_open("max_subscriptions: 1");
+    for (int i = 0; i < 3; i++) {
+        struct client a = live_listener("/?type=chat.a", UPGRADE, 101);
+        live_refused("/?type=chat.b", UPGRADE, 503, "max_subscriptions");
+        live_send("ai.chats", "1", "chat.b", NULL, "1");
+        live_send("ai.chats", "2", "chat.a", NULL, "1"); /* on its way when the listener goes */
+        client_close(&a);
+        for (int k = 0; k < 20; k++)
+            live_turn();
+        struct client b = live_listener("/?type=chat.b", UPGRADE, 101);
+        live_send("ai.chats", "3", "chat.a", NULL, "1");
+        live_send("ai.chats", "4", "chat.b", NULL, "1");
+        live_expect(&b, JSON("4", "chat.b", ",\"data\":1"));
+        client_close(&b);
+        for (int k = 0; k < 20; k++)
+            live_turn();
     }
 }
 
@@ -339,17 +363,9 @@ int main(void)
 {
     log_setup(LOG_ERROR, LOG_LOGFMT);
     const struct CMUnitTest tests[] = {
-        LIVE(events_as_frames),
-        LIVE(subprotocol),
-        LIVE(browsers_get_messages),
-        LIVE(browsers_get_named_events),
-        LIVE(head_of_a_stream),
-        LIVE(filters),
-        LIVE(event_stream),
-        LIVE(heartbeats),
-        LIVE(ping_and_idle),
-        LIVE(messages_are_ignored),
-        LIVE(drain),
+        LIVE(events_as_frames), LIVE(subprotocol),   LIVE(browsers_get_messages),     LIVE(browsers_get_named_events),
+        LIVE(head_of_a_stream), LIVE(filters),       LIVE(subscriptions_come_and_go), LIVE(event_stream),
+        LIVE(heartbeats),       LIVE(ping_and_idle), LIVE(messages_are_ignored),      LIVE(drain),
         LIVE(gauges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
