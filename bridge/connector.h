@@ -147,7 +147,7 @@ struct sink {
     struct endpoint *endpoint;    /* its only receiver, or NULL: it has several, or its type knows no endpoints */
     size_t limit;                 /* as that of an endpoint, but for all of them together */
     /* Of a broadcast sink: what its topics hold, from any position, beside what send() brings. Set before open(). NULL: not
-     * a broadcast sink, or a broker that cannot (kafka). */
+     * a broadcast sink. */
     struct log *log;
     bool
         draining; /* nothing more comes for now: what the sink still collects goes at once. The core sets it before work() */

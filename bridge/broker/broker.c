@@ -198,7 +198,7 @@ void consumer_close(struct consumer *c)
 
 struct log *broker_log(struct broker *b, const struct log_options *o, struct err *e)
 {
-    return b->ops->log ? b->ops->log(b, o, e) : NULL;
+    return b->ops->log(b, o, e);
 }
 
 bool broker_log_live(struct log *l, struct topic_partition p, int64_t *out)

@@ -11,12 +11,13 @@ struct chunk {
     const void *of;
     int64_t from, to;
     size_t bytes, count;
+    bool taken;
     struct record *at[];
 };
 
 struct chunks {
     struct chunk *first;
-    size_t count, bytes, most_bytes;
+    size_t count, untaken, bytes, most_bytes;
 };
 
 struct chunks *chunks_new(size_t most_bytes)
@@ -31,6 +32,7 @@ static void chunks_drop(struct chunks *c, struct chunk **place)
     struct chunk *gone = *place;
     *place = gone->next;
     c->count--;
+    c->untaken -= !gone->taken;
     c->bytes -= gone->bytes;
     for (size_t i = 0; i < gone->count; i++)
         record_free(gone->at[i]);
@@ -42,6 +44,11 @@ void chunks_free(struct chunks *c)
     while (c->first)
         chunks_drop(c, &c->first);
     free(c);
+}
+
+size_t chunks_untaken(const struct chunks *c)
+{
+    return c->untaken;
 }
 
 void chunks_forget(struct chunks *c, const void *of)
@@ -65,6 +72,8 @@ static struct chunk *chunks_find(struct chunks *c, const void *of, int64_t offse
         struct chunk *found = *place;
         if (found->of != of || offset < found->from || offset >= found->to)
             continue;
+        c->untaken -= !found->taken;
+        found->taken = true;
         *place = found->next;
         found->next = c->first;
         c->first = found;
@@ -116,6 +125,7 @@ void chunks_put(struct chunks *c, const void *of, int64_t from, int64_t to, stru
     }
     c->first = fresh;
     c->count++;
+    c->untaken++;
     c->bytes += fresh->bytes;
     while (c->first->next && (c->bytes > c->most_bytes || c->count > CHUNKS_MOST)) {
         struct chunk **last = &c->first;

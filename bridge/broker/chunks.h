@@ -18,5 +18,6 @@ size_t chunks_take(struct chunks *c, const void *of, int64_t *next, int64_t unti
 /* Takes over the records, which are all there are in from..to; count may be 0. */
 void chunks_put(struct chunks *c, const void *of, int64_t from, int64_t to, struct record *const *records,
                 size_t count);
+size_t chunks_untaken(const struct chunks *c); /* chunks that nobody came to yet */
 void chunks_forget(struct chunks *c, const void *of);
 size_t record_weight(const struct record *r); /* about how many bytes it takes */

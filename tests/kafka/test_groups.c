@@ -587,6 +587,64 @@ TEST(a_topic_made_anew_before_anything_came_is_read_from_its_start)
 
 /* A broker that is no longer the coordinator says so: the question is asked again, or fails; librdkafka goes to the client's
  * group then, so it must have one. */
+/* ---- the log from any position ---- */
+
+/* Reads until something came, or the reader knows that something is wrong. */
+static int log_read(struct log *l, struct log_reader *r, int wake_fd, struct record **out, size_t room)
+{
+    struct err e = { "" };
+    int n = 0;
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    while (n == 0 && !r->anew && clock_mono_ms() < until) {
+        struct pollfd p = { .fd = wake_fd, .events = POLLIN };
+        wake_clear(wake_fd);
+        n = l->ops->read(l, r, 100, out, room, 1 << 20, &e);
+        if (n == 0 && !r->anew)
+            poll(&p, 1, 1000);
+    }
+    return n;
+}
+
+TEST(a_reader_of_the_log_is_told_what_is_gone_and_that_the_topic_is_another_one)
+{
+    struct err e = { "" };
+    struct record *got[64];
+    struct broker *b = cluster_open();
+    const char *topic = cluster_topic(b, 1);
+    struct topic_partition p = { topic, 0 };
+    uint64_t identity = 0;
+    cluster_forget();
+    put(b, topic, 0, 40);
+    delete_before(b, topic, 25);
+    int wake_fd = wake_new();
+    struct log *l = broker_log(b, &(struct log_options){ .wake_fd = wake_fd }, &e);
+    assert_true(l->ops->identity(l, topic, &identity));
+    struct log_reader *gone = l->ops->open(l, p, identity, 10), *kept = l->ops->open(l, p, identity, 25);
+    int n = log_read(l, gone, wake_fd, got, 64);
+    assert_true(n > 0);
+    assert_int_equal(got[0]->offset, 25);
+    assert_int_equal(gone->lost, 15);
+    while (n > 0)
+        record_free(got[--n]);
+    assert_int_equal(log_read(l, kept, wake_fd, got, 5), 5);
+    assert_int_equal(kept->lost, 0);
+    for (int i = 0; i < 5; i++)
+        record_free(got[i]);
+    remove_topic(b, topic);
+    make_topic(b, topic);
+    struct log_reader *beyond = l->ops->open(l, p, identity, 50);
+    assert_int_equal(log_read(l, beyond, wake_fd, got, 64), 0);
+    assert_true(beyond->anew);
+    assert_int_equal(log_read(l, kept, wake_fd, got, 64), 0);
+    assert_true(kept->anew);
+    l->ops->close(l, gone);
+    l->ops->close(l, kept);
+    l->ops->close(l, beyond);
+    broker_log_close(b, l);
+    close(wake_fd);
+    broker_close(b);
+}
+
 TEST(a_group_can_be_asked_for_while_its_coordinator_moves)
 {
     enum { OFFSET_FETCH = 9 };
@@ -657,6 +715,7 @@ int main(int argc, char **argv)
         CLUSTER_TEST(a_topic_made_anew_and_shorter_than_the_position_is_read_from_its_start),
         CLUSTER_TEST(a_topic_that_was_away_is_read_from_its_start),
         CLUSTER_TEST(a_topic_made_anew_before_anything_came_is_read_from_its_start),
+        CLUSTER_TEST(a_reader_of_the_log_is_told_what_is_gone_and_that_the_topic_is_another_one),
         CLUSTER_TEST(a_group_can_be_asked_for_while_its_coordinator_moves),
         CLUSTER_TEST(a_group_from_the_end_misses_nothing_after_its_start),
     };

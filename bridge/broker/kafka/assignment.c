@@ -11,6 +11,7 @@
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/log.h"
+#include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 
 METRIC_COUNTER(
@@ -149,8 +150,9 @@ void kafka_assignment_look(struct kafka_consumer *c)
             rd_kafka_topic_partition_list_add(fresh, p->topic, p->partition)->offset = c->pinned ? low : high;
         }
         for (int i = 0; i < fresh->cnt && fine; i++)
-            kafka_assigned_add(c, fresh->elems[i].topic, fresh->elems[i].partition);
+            kafka_assigned_add(c, fresh->elems[i].topic, fresh->elems[i].partition)->next = fresh->elems[i].offset;
         if (fine) {
+            wake_up(c->wake_fd);
             rd_kafka_error_destroy(rd_kafka_incremental_assign(c->rk, fresh));
             c->pinned = true;
             c->look_ms = clock_mono_ms() + LOOK_MS;

@@ -42,11 +42,21 @@ static void client_on_error(rd_kafka_t *rk, int code, const char *text, void *op
 
 rd_kafka_t *kafka_client_reader(const struct broker_config *config, struct kafka *b, struct err *e)
 {
+    return kafka_client_reader_of(config, b, 0, e);
+}
+
+rd_kafka_t *kafka_client_reader_of(const struct broker_config *config, struct kafka *b, int64_t partitions,
+                                   struct err *e)
+{
     char *group = str_join(config->group_prefix, "reader", "");
     rd_kafka_conf_t *conf = kafka_conf(config, KAFKA_READER, group, e);
     free(group);
     if (!conf)
         return NULL;
+    if (partitions && !kafka_conf_prefetch(conf, config, partitions, e)) {
+        rd_kafka_conf_destroy(conf);
+        return NULL;
+    }
     rd_kafka_conf_set_opaque(conf, b);
     if (b)
         rd_kafka_conf_set_error_cb(conf, client_on_error);

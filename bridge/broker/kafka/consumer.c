@@ -297,8 +297,7 @@ struct consumer *kafka_consume(struct broker *base, const struct consumer_option
 
 /* ---- poll ---- */
 
-/* Errors that librdkafka mends by itself. */
-static bool consumer_passing(rd_kafka_resp_err_t code)
+bool kafka_is_passing(rd_kafka_resp_err_t code)
 {
     switch ((int)code) {
     case RD_KAFKA_RESP_ERR__PARTITION_EOF:
@@ -366,7 +365,7 @@ static bool consumer_serve(struct kafka_consumer *c, struct err *e)
         CHECK(m->err); /* records come through the partitions' own queues */
         if (m->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && m->rkt)
             kafka_topic_want(c->b, str_of(rd_kafka_topic_name(m->rkt)), true);
-        if (consumer_passing(m->err))
+        if (kafka_is_passing(m->err))
             kafka_log(6, rd_kafka_err2name(m->err), rd_kafka_message_errstr(m));
         else if (kafka_access_is_denial(m->err))
             fine = consumer_denied(c, m, e);
@@ -388,7 +387,7 @@ static bool consumer_trouble(struct kafka_consumer *c, struct kafka_assigned *as
         assigned->adrift = true;
         return true;
     }
-    if (consumer_passing(m->err)) {
+    if (kafka_is_passing(m->err)) {
         kafka_log(6, rd_kafka_err2name(m->err), rd_kafka_message_errstr(m));
         return true;
     }
@@ -531,6 +530,21 @@ void kafka_seek(struct consumer *base, struct topic_partition p, int64_t offset)
     assigned->sought = true;
     assigned->seek_ms = 0;
     wake_up(((struct kafka_consumer *)base)->wake_fd);
+}
+
+bool kafka_next(struct consumer *base, struct topic_partition p, int64_t *out)
+{
+    struct kafka_consumer *c = (struct kafka_consumer *)base;
+    if (!consumer_is_open(c, NULL))
+        return false;
+    const struct kafka_assigned *assigned = kafka_assigned_find(c, p);
+    int64_t soon = clock_mono_ms() + RETRY_MS;
+    if (!assigned && c->look_ms > soon)
+        c->look_ms = soon; /* it may have been added */
+    if (!assigned || assigned->next < 0 || assigned->anew)
+        return false;
+    *out = assigned->next;
+    return true;
 }
 
 void kafka_leave(struct consumer *base)

@@ -18,12 +18,13 @@
  *   consumed.c      records that the one group they are for has finished are deleted
  *   positions.c     the positions of a group and what is finished beyond them: restored, asked for, committed
  *   consumer.c      consumers: groups and broadcast
+ *   replay.c        the log from any position, for a broadcast sink
  *   read.c          reading back: a source's state, the tail of a topic
  *   peek.c          a cluster looked at from outside: groups, where one stands, records
  *   kafka.c         open, ready, close; the table of the broker
  *
  * Threads of one broker: an opener for each consumer that is opened beside others, until it stands where it begins; the poller (delivery reports, the client's end and rebirth), the keeper (everything that
- * asks the cluster and waits), librdkafka's own. No lock is taken while another one is held. */
+ * asks the cluster and waits), one for each broadcast sink that reads the log back (replay.c), librdkafka's own. No lock is taken while another one is held. */
 #pragma once
 #include <librdkafka/rdkafka.h>
 #include <pthread.h>
@@ -160,6 +161,9 @@ rd_kafka_t *kafka_client_begin(rd_kafka_type_t type, rd_kafka_conf_t *conf, stru
 /* A consumer of no topics, for who asks about groups or reads a stretch; it joins no group. `b`: hears why it cannot connect;
  * NULL: nobody does. NULL with *e. */
 rd_kafka_t *kafka_client_reader(const struct broker_config *config, struct kafka *b, struct err *e);
+/* The same, and what it reads ahead is bounded as that of a consumer of so many partitions. */
+rd_kafka_t *kafka_client_reader_of(const struct broker_config *config, struct kafka *b, int64_t partitions,
+                                   struct err *e);
 void kafka_client_reader_end(rd_kafka_t *rk, struct kafka *b); /* of one with `b` */
 struct kafka_client *kafka_client_new(rd_kafka_t *rk);         /* takes over rk */
 void kafka_client_free(struct kafka_client *client);           /* waits for librdkafka's end, a few seconds at most */
@@ -432,7 +436,14 @@ struct consumer *kafka_consume(struct broker *base, const struct consumer_option
 int kafka_poll(struct consumer *base, struct record **out, size_t room, struct err *e);
 void kafka_hold(struct consumer *base, struct topic_partition p, bool hold);
 void kafka_seek(struct consumer *base, struct topic_partition p, int64_t offset);
+bool kafka_next(struct consumer *base, struct topic_partition p, int64_t *out);
 void kafka_leave(struct consumer *base);
+bool kafka_is_passing(rd_kafka_resp_err_t code); /* an error that librdkafka mends by itself */
+
+/* ---- replay.c ---- */
+
+struct log *kafka_replay(struct broker *base, const struct log_options *o, struct err *e);
+void kafka_replay_close(struct log *base);
 
 /* ---- peek.c ---- */
 
