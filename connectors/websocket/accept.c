@@ -138,13 +138,14 @@ static void accept_listen(struct websocket_sink *s, const struct http_request *r
     }
     struct listener *l = mem_alloc(sizeof *l);
     l->peer = peer;
-    cohort_join(c, l);
+    seat_take(&l->first, l);
+    cohort_join(c, &l->first);
     metric_set(s->connected[sse], ++s->listeners[sse]);
     l->stream = sse ? accept_take_events(s, r, l) : accept_take_frames(s, r, l);
     if (l->stream)
         return;
     metric_set(s->connected[sse], --s->listeners[sse]);
-    cohort_leave(l);
+    listener_leave(l);
     peers_leave(&s->peers, peer);
     free(l);
 }
@@ -194,7 +195,7 @@ static void accept_on_closed(void *ctx, struct http_stream *st)
     metric_set(s->connected[sse], --s->listeners[sse]);
     if (!l->sent_away)
         metric_add(s->gone, 1);
-    cohort_leave(l);
+    listener_leave(l);
     peers_leave(&s->peers, l->peer);
     free(l);
 }
@@ -202,7 +203,7 @@ static void accept_on_closed(void *ctx, struct http_stream *st)
 static void accept_on_writable(void *ctx, struct http_stream *st)
 {
     (void)ctx;
-    cohort_writable(http_stream_user(st));
+    listener_writable(http_stream_user(st));
 }
 
 /* Listeners have nothing to say yet. */

@@ -1,26 +1,45 @@
 /* SPDX-License-Identifier: MIT */
-/* Listeners with equal subscriptions are a cohort: they share one ring of ready wire bytes, and a listener is just a
- * position in it.
+/* Subscriptions that are equal are a cohort: they share one ring of ready wire bytes, and each of them is just a position
+ * in it.
  *
- *   cohort_add(frame)                      once per event and cohort
- *   [ ... | frame | frame | frame ]        the ring
- *       ^ slow listener      ^ head        cohort_flush: one write of everything between position and head, per listener
+ *   cohort_add(frame)                    once per event and cohort
+ *   [ ... | frame | frame | frame ]      the ring
+ *       ^ slow seat        ^ head        cohort_flush: one write of everything between position and head, per seat
  *
- * There is no queue per listener. One whose next byte would be overwritten is too slow: it is closed, and nobody
- * else notices. One thread. */
+ * A listener is a connection. It has a seat for each of its subscriptions: the first is part of it, further ones are its
+ * owner's. One seat writes at a time, from its position as far as the kernel takes bytes; another one's turn comes only at
+ * the boundary of a frame: a frame that went out in part is finished first (`unfinished`).
+ *
+ *          seat_take             cohort_join
+ *   [none] ----------> [no cohort] ----------> [live]
+ *      ^                |  ^                      |
+ *      +----------------+  +----------------------+
+ *         seat_give_up           seat_leave
+ *
+ * There is no queue per seat. When the next byte of one would be overwritten, its listener is too slow: it is closed, and
+ * nobody else notices. One thread. */
 #pragma once
 #include "bridge/net/http/http.h"
 #include "connectors/websocket/ring.h"
 #include "connectors/websocket/subscription.h"
 
-struct listener {
-    struct http_stream *stream;
-    struct cohort *cohort; /* NULL: being closed */
+/* One subscription of a listener. */
+struct seat {
+    struct listener *listener;
+    struct seat *next;     /* of the same listener */
+    struct cohort *cohort; /* NULL: in none */
     uint64_t position;     /* in the cohort's ring */
-    uint64_t frames;       /* of the cohort when this one was last level with it */
     uint32_t index;        /* in the cohort's list */
-    bool blocked;          /* the kernel takes no more for now */
+    uint32_t frames;       /* of the cohort when this one was last level with it; only the difference counts */
+};
+
+struct listener {
+    struct http_stream *stream; /* NULL: not yet */
     struct peer *peer;
+    struct seat *seats;      /* all of them, the latest first */
+    struct seat *unfinished; /* a frame of this one went out in part; NULL: the next byte begins a frame */
+    struct seat first;
+    bool blocked;   /* the kernel takes no more for now */
     bool sent_away; /* we closed it; else the other side went */
 };
 
@@ -38,20 +57,21 @@ struct cohort {
     struct subscription subscription;
     struct ring ring;
     uint64_t frames;  /* ever added */
-    uint64_t low;     /* no listener's position is below */
+    uint64_t low;     /* no seat's position is below */
     int64_t added_ms; /* when the last frame was */
-    struct listener **listeners;
-    uint32_t count, cap, blocked;
-    bool dirty; /* somebody who is not blocked is behind */
+    struct seat **seats;
+    uint32_t count, cap;
+    uint64_t flushed; /* the head at the last flush */
+    uint32_t behind;  /* seats whose position is below it: their listener was blocked */
+    bool dirty;       /* bytes were added since then */
     struct tally *tally;
 };
 
 /* Takes the subscription over on success. NULL with *e when there is no memory for the ring. */
 struct cohort *cohort_new(struct subscription *s, size_t ring_size, size_t *held, struct tally *t, struct err *e);
-void cohort_free(struct cohort *c);                     /* without listeners */
-void cohort_join(struct cohort *c, struct listener *l); /* from the head on */
-void cohort_leave(struct listener *l);
-/* Adds one whole frame; false: it is longer than the ring. Listeners that it overwrites are closed as too slow. */
+void cohort_free(struct cohort *c); /* without seats */
+/* Adds one whole frame; false: it is longer than the ring. Listeners with a seat that it overwrites are closed as too
+ * slow. */
 bool cohort_add(struct cohort *c, struct str frame);
 /* Adds bytes that are no event (a comment in an event stream). */
 void cohort_comment(struct cohort *c, struct str bytes);
@@ -60,6 +80,18 @@ void cohort_flush(struct cohort *c);
 size_t cohort_trim(struct cohort *c);
 /* Gives the rest of the ring's memory back: whoever waits for it is closed as too slow. Right after cohort_trim. */
 void cohort_relieve(struct cohort *c);
-void cohort_writable(struct listener *l); /* the kernel takes bytes again */
+
+/* ---- seats ---- */
+
+void seat_take(struct seat *t, struct listener *l); /* in no cohort */
+void cohort_join(struct cohort *c, struct seat *t); /* from the head on */
+void seat_leave(struct seat *t);                    /* out of its cohort, still the listener's */
+/* Off the listener, which keeps others; not while it is the one that is unfinished. */
+void seat_give_up(struct seat *t);
+
+/* ---- listeners ---- */
+
+void listener_writable(struct listener *l); /* the kernel takes bytes again */
+void listener_leave(struct listener *l);    /* all its seats leave */
 /* Takes the listener out and ends its stream; `l` may be gone afterwards. */
 void listener_close(struct listener *l, int code, const char *text);

@@ -147,7 +147,7 @@ static void websocket_drain(struct sink *base, struct duration limit)
     cohorts_flush(&s->cohorts, true);
     for (struct cohort *c = s->cohorts.first; c; c = c->next)
         while (c->count) {
-            listener_close(c->listeners[c->count - 1], 1012, "restarting");
+            listener_close(c->seats[c->count - 1]->listener, 1012, "restarting");
             metric_add(s->drained, 1);
         }
     while (http_server_connections(s->server) && clock_mono_ms() < end)

@@ -5,6 +5,7 @@
 #include "bridge/lib/log.h"
 #include "bridge/net/ws.h"
 #include "connectors/websocket/pace.h"
+#include "connectors/websocket/private.h"
 #include "tests/support/live.h"
 #include "tests/support/metric.h"
 
@@ -203,6 +204,64 @@ TEST(pause_within_the_buffer)
     client_close(&c);
 }
 
+/* Gives the only listener a seat more, for events of that type. */
+static void ring_second_seat(struct seat *t, const char *query)
+{
+    struct cohorts *all = &((struct websocket_sink *)live_sink)->cohorts;
+    struct subscription wanted;
+    struct err e;
+    struct listener *l = all->first->seats[0]->listener;
+    assert_true(subscription_parse(&wanted, str_of(query), false, NULL, NULL, NULL, &e));
+    seat_take(t, l);
+    cohort_join(cohorts_get(all, &wanted, &e), t);
+}
+
+/* Two subscriptions of one connection, which stops reading: every frame is whole, and each subscription in its order. */
+TEST(seats_change_between_frames)
+{
+    enum { EVENTS_SENT = 1200 };
+    live_open("buffer: 4MiB");
+    struct client c = live_listener("/?type=a", UPGRADE, 101);
+    struct seat second;
+    ring_second_seat(&second, "type=b");
+    char data[1002];
+    memset(data, 'x', 1000);
+    data[0] = data[999] = '"';
+    data[1000] = '\0';
+    for (int i = 0; i < EVENTS_SENT; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "%d", i);
+        live_send("ai.chats", id, i % 3 ? "a" : "b", NULL, data);
+        if (i % 10 == 0)
+            live_turn();
+    }
+    size_t seen[2] = { 1, 0 }, total = 0; /* the next of each */
+    for (int i = 0; i < 10000 && total < EVENTS_SENT; i++) {
+        size_t at = 0, n;
+        int opcode;
+        struct str payload;
+        live_turn();
+        client_read(&c);
+        while ((n = live_frame((struct str){ c.in.at + at, c.in.n - at }, &opcode, &payload))) {
+            bool b = memmem(payload.at, payload.n, "\"type\":\"b\"", 10);
+            char expected[32];
+            snprintf(expected, sizeof expected, "\"id\":\"%zu\"", seen[b]);
+            assert_int_equal(opcode, 0x81);
+            assert_non_null(memmem(payload.at, payload.n, expected, strlen(expected)));
+            seen[b] += b ? 3 : seen[b] % 3 == 2 ? 2 : 1;
+            total++;
+            at += n;
+        }
+        buf_drop(&c.in, at);
+    }
+    assert_int_equal(total, EVENTS_SENT);
+    seat_give_up(&second);
+    live_send("ai.chats", "b", "b", NULL, "1");
+    live_send("ai.chats", "a", "a", NULL, "1");
+    live_expect(&c, JSON("a", "a", ",\"data\":1"));
+    client_close(&c);
+}
+
 TEST(event_longer_than_the_buffer)
 {
     live_open("buffer: 4KiB");
@@ -280,6 +339,7 @@ int main(void)
                                         LIVE(slow_listener),
                                         LIVE(laggards_share_a_bound),
                                         LIVE(pause_within_the_buffer),
+                                        LIVE(seats_change_between_frames),
                                         LIVE(event_longer_than_the_buffer),
                                         cmocka_unit_test(an_event_after_silence_is_served_at_once),
                                         cmocka_unit_test(an_event_that_is_one_of_several_waits_for_those_behind_it),
