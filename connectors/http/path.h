@@ -7,6 +7,7 @@
 #pragma once
 #include "bridge/event/event.h"
 #include "bridge/lib/metrics.h"
+#include "connectors/http/mapping.h"
 #include "connectors/http/owner.h"
 #include "connectors/http/path_options.h"
 #include "connectors/http/reading.h"

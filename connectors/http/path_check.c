@@ -5,6 +5,7 @@
 #include "bridge/lib/uri.h"
 #include "connectors/http/attributes.h"
 #include "connectors/http/called.h"
+#include "connectors/http/mapping_check.h"
 #include "connectors/http/pattern.h"
 #include "connectors/http/reading.h"
 

@@ -3,7 +3,7 @@
 #pragma once
 #include "bridge/lib/option.h"
 #include "connectors/http/limits.h"
-#include "connectors/http/mapping.h"
+#include "connectors/http/mapping_options.h"
 #include "bridge/verify/verify.h"
 
 /* Which of a path's requests are taken as CloudEvents. */
