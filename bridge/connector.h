@@ -107,9 +107,12 @@ struct source_ops {
     /* Tells every type that its events can have; {column} in it stands for any text, so that {type} alone is any type. For
      * warnings about filters; NULL: any type may come. Main thread, when check() said yes, before open(). */
     void (*types)(const struct source *s, void (*each)(void *ctx, const char *type), void *ctx);
-    /* Tells, in the same way, the types of those events whose data has what people wrote, as it is. May be NULL: it does
-     * not know. */
-    void (*content)(const struct source *s, void (*each)(void *ctx, const char *type), void *ctx);
+    /* The type of events about the source itself, which it has only when it is asked for them: `types` tells it then. May be
+     * NULL. */
+    const char *own_type;
+    /* Tells, in the same way, the types of those events whose data has what people wrote, as it is; `why`: the option by
+     * which it has, and what tells less ("content: full; hash or none tells less"). May be NULL: it does not know. */
+    void (*content)(const struct source *s, void (*each)(void *ctx, const char *type, const char *why), void *ctx);
     /* Gives `each` what of it cannot stand beside another source of its type, like faults(). May be NULL. */
     void (*beside)(const struct source *s, const struct source *other, fault_fn *each, void *ctx);
     bool (*open)(struct source *s, struct err *e);

@@ -5,6 +5,7 @@
 #include "bridge/cli/commands.h"
 #include "bridge/cli/show_event.h"
 #include "bridge/config/config.h"
+#include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 
 struct check_flags {
@@ -60,15 +61,20 @@ static void check_missed(void *ctx, const char *source, const char *rule, const 
         printf("%s: rule %s: %s\n", source, rule, what);
 }
 
-/* Which topics have what people wrote: a list of {"topic", "sources"}. */
-static void check_add_content(void *ctx, const char *topic, const char *source)
+/* Which topics have what people wrote: a list of {"topic", "sources", "why"}. */
+static void check_add_content(void *ctx, const char *topic, const char *source, const char *why)
 {
-    json_t *list = ctx, *last = json_array_get(list, json_array_size(list) - 1);
-    if (!last || strcmp(json_string_value(json_object_get(last, "topic")), topic) != 0) {
-        last = json_pack("{s:s, s:[]}", "topic", topic, "sources");
-        json_array_append_new(list, last);
+    json_t *list = ctx, *one = NULL;
+    for (size_t i = json_array_size(list); i > 0 && !one; i--) {
+        json_t *before = json_array_get(list, i - 1);
+        bool same = strcmp(json_text(before, "topic"), topic) == 0 && strcmp(json_text(before, "why"), why) == 0;
+        one = same ? before : NULL;
     }
-    json_array_append_new(json_object_get(last, "sources"), json_string(source));
+    if (!one) {
+        one = json_pack("{s:s, s:[], s:s}", "topic", topic, "sources", "why", why);
+        json_array_append_new(list, one);
+    }
+    json_array_append_new(json_object_get(one, "sources"), json_string(source));
 }
 
 static void check_print_content(const json_t *content)
@@ -85,7 +91,7 @@ static void check_print_content(const json_t *content)
         {
             printf("%s %s", k ? "," : "", json_string_value(source));
         }
-        printf(" %s content: full; hash or none tells less)\n", several ? "have" : "has");
+        printf(" %s %s)\n", several ? "have" : "has", json_text(one, "why"));
     }
 }
 

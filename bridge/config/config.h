@@ -174,8 +174,10 @@ void problems_print(const struct problems *p, FILE *out); /* one line each: file
 /* {"ok":false,"problems":[{file,line,column,severity,text}]}, and behind it the members of `more`, unless that is NULL. */
 void problems_print_json(const struct problems *p, json_t *more, FILE *out);
 
-/* Tells which topics get what people wrote, as it is, as far as sources and routes say it: topic by topic, each source. */
-void content_each(const struct config *c, void (*each)(void *ctx, const char *topic, const char *source), void *ctx);
+/* Tells which topics get what people wrote, as it is, as far as sources and routes say it: topic by topic, each source,
+ * and by which of its options (source_ops.content). */
+void content_each(const struct config *c,
+                  void (*each)(void *ctx, const char *topic, const char *source, const char *why), void *ctx);
 /* JSON Schema (draft 2020-12) of the whole configuration, generated from the rows: schemas/config.schema.json. */
 void config_schema(const struct connectors *connectors, FILE *out);
 /* The options of one connector or section, all options of one key, or the metrics, as text for `aqueduct help <name>`;

@@ -5,21 +5,32 @@
 #include "bridge/connector.h"
 #include "bridge/event/filter.h"
 
+enum { CONTENT_WHYS = 4 };
+
 struct content_search {
     const struct config *c;
-    const char *topic;
-    bool found;
+    const char *topic, *whys[CONTENT_WHYS]; /* each once */
+    size_t count;
 };
 
+static void content_add(struct content_search *search, const char *why)
+{
+    for (size_t i = 0; i < search->count; i++)
+        if (strcmp(search->whys[i], why) == 0)
+            return;
+    if (search->count < CONTENT_WHYS)
+        search->whys[search->count++] = why;
+}
+
 /* Can an event of that type come to the topic? */
-static void content_follow(void *ctx, const char *type)
+static void content_follow(void *ctx, const char *type, const char *why)
 {
     struct content_search *search = ctx;
     const struct route_config *routes = search->c->routes.at;
     for (size_t i = 0; i < search->c->routes.count; i++) {
         enum filter_answer taken = filter_match_type(routes[i].filter, str_of(type));
         if (taken != FILTER_NO && strcmp(routes[i].topic, search->topic) == 0)
-            search->found = true;
+            content_add(search, why);
         if (taken == FILTER_YES && !routes[i].also)
             return;
     }
@@ -34,7 +45,8 @@ static bool content_is_repeated(const struct route_config *routes, size_t i)
     return false;
 }
 
-void content_each(const struct config *c, void (*each)(void *ctx, const char *topic, const char *source), void *ctx)
+void content_each(const struct config *c,
+                  void (*each)(void *ctx, const char *topic, const char *source, const char *why), void *ctx)
 {
     const struct route_config *routes = c->routes.at;
     for (size_t i = 0; i < c->routes.count; i++)
@@ -43,7 +55,7 @@ void content_each(const struct config *c, void (*each)(void *ctx, const char *to
             struct content_search search = { .c = c, .topic = routes[i].topic };
             if (s->ops->content)
                 s->ops->content(s, content_follow, &search);
-            if (search.found)
-                each(ctx, search.topic, s->id);
+            for (size_t w = 0; w < search.count; w++)
+                each(ctx, search.topic, s->id, search.whys[w]);
         }
 }

@@ -10,6 +10,7 @@
 
 struct emitted {
     const struct config *c;
+    const struct node *root;
     struct problems *out;
     bool own; /* may events of the bridge itself come? */
 };
@@ -128,6 +129,36 @@ static void emitted_sinks(const struct emitted *v, const struct node *sinks)
     }
 }
 
+struct emitted_own { /* the type of a source's events about itself */
+    const struct config *c;
+    const char *type;
+    bool lost; /* they come, and no route takes them */
+};
+
+static void emitted_lose(void *ctx, const char *type)
+{
+    struct emitted_own *own = ctx;
+    const struct route_config *routes = own->c->routes.at;
+    bool taken = false;
+    if (strcmp(type, own->type) != 0)
+        return;
+    for (size_t i = 0; i < own->c->routes.count && !taken; i++)
+        taken = filter_match_type(routes[i].filter, str_of(type)) != FILTER_NO;
+    own->lost = !taken;
+}
+
+/* Who asks a source to tell of itself has not thought of a route perhaps. */
+static void emitted_unrouted(const struct emitted *v, const struct source *s)
+{
+    struct emitted_own own = { v->c, s->ops->own_type, false };
+    struct where top = { .key = STR("sources") };
+    if (own.type && v->c->unrouted == UNROUTED_ERROR)
+        s->ops->types(s, emitted_lose, &own);
+    if (own.lost)
+        problem_warn(v->out, node_get(node_get(v->root, "sources"), s->id), &(struct where){ &top, str_of(s->id), 0 },
+                     "no route takes its events of type %s: they are lost", own.type);
+}
+
 void emitted_review(const struct config *c, const struct node *root, struct problems *out)
 {
     for (size_t i = 0; i < c->source_count; i++)
@@ -135,8 +166,11 @@ void emitted_review(const struct config *c, const struct node *root, struct prob
             return;
     if (c->source_count == 0)
         return;
-    emitted_routes(&(struct emitted){ c, out, false }, node_get(root, "routes"));
+    const struct emitted v = { c, root, out, false };
+    emitted_routes(&v, node_get(root, "routes"));
+    for (size_t i = 0; i < c->source_count; i++)
+        emitted_unrouted(&v, c->sources[i].source);
     if (!broker_facts(&c->broker).is_shared) /* else others may fill the topics, too */
-        emitted_sinks(&(struct emitted){ c, out, true }, node_get(root, "sinks"));
+        emitted_sinks(&(struct emitted){ c, root, out, true }, node_get(root, "sinks"));
     paths_review(c, root, out);
 }

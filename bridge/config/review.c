@@ -10,6 +10,7 @@
 #include "bridge/config/private.h"
 #include "bridge/lib/mem.h"
 #include "bridge/net/listen.h"
+#include "bridge/net/networks.h"
 #include "bridge/net/tls.h"
 #include "bridge/verify/listener.h"
 
@@ -125,6 +126,19 @@ static void review_tls(const struct review *v, const struct subject *s)
     problem_at(v->out, review_node(v, s, key), s->at, "%s", e.text);
 }
 
+static void review_proxies(const struct review *v, const struct subject *s)
+{
+    const struct option *row = option_find(s->rows, "trusted_proxies", OPT_STRINGS);
+    struct strings proxies = { 0 };
+    struct err e;
+    if (row)
+        memcpy(&proxies, (const char *)s->options + row->offset, sizeof proxies);
+    for (size_t i = 0; i < proxies.count; i++)
+        if (network_is_doubtful(proxies.at[i], &e))
+            problem_warn(v->out, review_node(v, s, "trusted_proxies"),
+                         &(struct where){ s->at, STR("trusted_proxies"), 0 }, "%s", e.text);
+}
+
 static void review_listener(const struct review *v, const struct subject *s)
 {
     struct err e;
@@ -134,6 +148,7 @@ static void review_listener(const struct review *v, const struct subject *s)
     if (!listen)
         return;
     review_tls(v, s);
+    review_proxies(v, s);
     if (!listen_is_possible(listen, &e))
         problem_at(v->out, review_node(v, s, "listen"), &at, "%s", e.text);
     if (str_starts(str_of(listen), STR("unix:"))) {

@@ -42,3 +42,9 @@ struct hmac *tell_key(const struct telling *t)
 {
     return t->content_key.text && *t->content_key.text ? hmac_new(str_of(t->content_key.text)) : NULL;
 }
+
+void tell_content(void *ctx, const char *type)
+{
+    const struct tell_caller *caller = ctx;
+    caller->each(caller->ctx, type, "content: full; hash or none tells less");
+}

@@ -42,3 +42,10 @@ bool tell_check(const struct telling *t, struct err *e);
 bool tell_is_full(const struct telling *t);
 /* Of content_key; NULL: there is none. The caller frees it. */
 struct hmac *tell_key(const struct telling *t);
+
+/* Hands a type on to a caller of source_ops.content, `content` being why; ctx: such a caller. */
+struct tell_caller {
+    void (*each)(void *ctx, const char *type, const char *why);
+    void *ctx;
+};
+void tell_content(void *ctx, const char *type);

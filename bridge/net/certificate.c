@@ -50,8 +50,45 @@ static bool certificate_is_edge(char c, bool of_subject)
     return c == '\0' || strchr(of_subject ? ",+=" : "./@:", c);
 }
 
+/* One attribute, "C = DE", in front of those that are there. */
+static void certificate_put_first(struct buf *out, struct str attribute)
+{
+    struct str name, value = attribute, behind = buf_str(out);
+    struct buf all = buf_new(out->max);
+    str_cut(&value, '=', &name);
+    name = str_trim(name);
+    value = str_trim(value);
+    buf_printf(&all, "%.*s=%.*s%s%.*s", STR_ARG(name), STR_ARG(value), behind.n ? "," : "", STR_ARG(behind));
+    buf_free(out);
+    *out = all;
+}
+
+/* As openssl x509 writes subjects: "C = DE, O = Example", or "/C=DE/O=Example". No subject of RFC 4514 looks like that. */
+static bool certificate_is_openssl(const char *rule)
+{
+    const char *equals = strchr(rule, '=');
+    bool spaced = equals > rule && (equals[-1] == ' ' || equals[1] == ' ');
+    for (const char *comma = strchr(rule, ','); comma && !spaced; comma = strchr(comma + 1, ','))
+        spaced = comma[1] == ' ' && comma > rule && comma[-1] != '\\';
+    return spaced || rule[0] == '/';
+}
+
+static bool certificate_refuse_openssl(const char *rule, struct err *e)
+{
+    struct str rest = str_of(rule[0] == '/' ? rule + 1 : rule), one;
+    struct buf told = buf_new(256);
+    while (str_cut(&rest, rule[0] == '/' ? '/' : ',', &one))
+        certificate_put_first(&told, one);
+    err_set(e, "\"%.100s\" is written as openssl x509 does: write %s, as subjects are compared (RFC 4514)", rule,
+            told.failed ? "CN=...,O=...,C=..." : buf_c(&told));
+    buf_free(&told);
+    return false;
+}
+
 bool certificate_check_rule(const char *rule, bool of_subject, struct err *e)
 {
+    if (of_subject && strchr(rule, '=') && certificate_is_openssl(rule))
+        return certificate_refuse_openssl(rule, e);
     if (of_subject && !strchr(rule, '='))
         return err_set(e, "\"%.64s\" is no subject, such as CN=sender,O=Example", rule);
     for (const char *c = strchr(rule, '*'); c; c = strchr(c + 1, '*'))

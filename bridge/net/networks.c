@@ -42,6 +42,33 @@ bool network_read(struct str text, struct network *out)
     return true;
 }
 
+/* The address with zeros behind the network's bits, as it is written. */
+static void network_text(const struct network *n, bool v4, char out[INET6_ADDRSTRLEN])
+{
+    struct address a = n->address;
+    for (unsigned i = n->bits; i < ADDRESS_BYTES * 8; i++)
+        a.at[i / 8] &= (unsigned char)~(0x80 >> i % 8);
+    inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? a.at + MAPPED_BITS / 8 : a.at, out, INET6_ADDRSTRLEN);
+}
+
+bool network_is_doubtful(const char *text, struct err *e)
+{
+    struct network n, whole;
+    char address[INET6_ADDRSTRLEN];
+    if (!network_read(str_of(text), &n))
+        return false;
+    bool v4 = !strchr(text, ':');
+    unsigned bits = n.bits - (v4 ? MAPPED_BITS : 0);
+    if (bits == 0)
+        return err_set(e, "%.64s is every address, so everybody may come", text), true;
+    network_text(&n, v4, address);
+    address_read(str_of(address), &whole.address);
+    if (memcmp(whole.address.at, n.address.at, ADDRESS_BYTES) == 0)
+        return false;
+    return err_set(e, "%.64s is the network %s/%u, all of it: write that, or the address alone", text, address, bits),
+           true;
+}
+
 bool network_has(const struct network *n, const struct address *a)
 {
     size_t whole = n->bits / 8;

@@ -28,6 +28,8 @@ bool network_has(const struct network *n, const struct address *a);
 /* Reads networks, addresses and "unix". False with *e, which names the entry; networks_close is harmless. */
 bool networks_open(struct networks *n, const struct strings *texts, struct err *e);
 void networks_close(struct networks *n);
+/* True with *e: an entry that is right, and probably not meant: every address, or an address with a length that cuts it off. */
+bool network_is_doubtful(const char *text, struct err *e);
 bool networks_have(const struct networks *n, const struct address *a);
 /* The same of a peer as a request has it: "127.0.0.1:5000", "127.0.0.1", "[::1]:5000", "[::1]", "unix". */
 bool networks_have_peer(const struct networks *n, struct str peer);

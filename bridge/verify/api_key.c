@@ -33,6 +33,7 @@ const struct scheme scheme_api_key = {
     .asks = ASKS_WHO,
     .by_head = true,
     .takes_query = true,
+    .shows_secret = true,
     .add_secret = scheme_add_token,
     .check = api_key_check,
     .header = "X-API-Key",

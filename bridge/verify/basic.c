@@ -54,6 +54,7 @@ const struct scheme scheme_basic = {
     .asks = ASKS_WHO,
     .by_head = true,
     .needs_names = true,
+    .shows_secret = true,
     .add_secret = basic_add_secret,
     .check = basic_check,
     .challenge = "Basic realm=\"aqueduct\", charset=\"UTF-8\"",

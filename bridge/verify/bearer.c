@@ -15,6 +15,7 @@ const struct scheme scheme_bearer = {
     .covers = COVER_REQUEST,
     .asks = ASKS_WHO,
     .by_head = true,
+    .shows_secret = true,
     .add_secret = scheme_add_token,
     .check = bearer_check,
     .header = "Authorization",

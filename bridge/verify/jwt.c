@@ -160,6 +160,12 @@ static void jwt_turn(struct jwt *j)
 
 static bool jwt_check_url(const struct jwt *j, const char *option, const char *url, struct err *e)
 {
+    if (jwt_is_set(url) && !j->o->plain_http && str_starts(str_of(url), STR("http://")))
+        return err_set(
+            e,
+            "%s: begins with http://: whoever stands between could answer in its place; use https://, or, for an "
+            "issuer on this machine, plain_http: true",
+            option);
     return !jwt_is_set(url) || fetch_check_url(url, j->o->plain_http, &j->rules, e) || err_prefix(e, "%s", option);
 }
 

@@ -60,6 +60,7 @@ const struct scheme scheme_jwt = {
     .asks = ASKS_WHO,
     .by_head = true,
     .takes_jwt = true,
+    .shows_secret = true,
     .open = jwt_bearer_open,
     .close = jwt_bearer_close,
     .start = jwt_bearer_start,

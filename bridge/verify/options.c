@@ -221,6 +221,22 @@ const char *verify_media(const struct verify_options *o)
     return style && style->media ? style->media : "application/json";
 }
 
+const char *verify_shown(const struct verify_options *o)
+{
+    const struct list *parts = o->any.count ? &o->any : &o->all;
+    const struct verify_options *at = parts->at;
+    const char *shown = NULL;
+    if (parts->count == 0)
+        return o->scheme != VERIFY_UNSET && table_scheme(o->scheme)->shows_secret ? table_name(o->scheme) : NULL;
+    for (size_t i = 0; i < parts->count; i++) {
+        const char *one = verify_shown(&at[i]);
+        if (o->all.count && !one && verify_asks(&at[i]) == ASKS_WHO)
+            return NULL; /* who has read the secret lacks this */
+        shown = shown ? shown : one;
+    }
+    return shown;
+}
+
 /* ---- doubts ---- */
 
 struct doubts {
@@ -250,11 +266,28 @@ static void options_doubt_repeated(const struct doubts *d, const struct secrets 
         }
 }
 
-/* Every address, or every one of IPv4? */
-static bool options_is_everybody(const char *text)
+static void options_doubt_jwt(const struct doubts *d, const struct jwt_options *o, const char *place)
 {
-    struct network n;
-    return network_read(str_of(text), &n) && (n.bits == 0 || (n.bits == 96 && strchr(text, '.')));
+    if (o->openid && *o->openid && o->audience.count == 0)
+        options_doubt(
+            d, place,
+            "jwt.audience: is missing: a token that has an aud is refused then, as for somebody else, and those of "
+            "OpenID issuers have one");
+}
+
+/* The attributes of a subject in the order of `openssl x509`, and not of RFC 4514? */
+static void options_doubt_subject(const struct doubts *d, const struct strings *subjects, const char *place)
+{
+    struct err e;
+    for (size_t i = 0; i < subjects->count; i++)
+        if (str_starts(str_of(subjects->at[i]), STR("C=")) && strstr(subjects->at[i], ",CN=")) {
+            err_set(
+                &e,
+                "subject[%zu]: begins with the country, as openssl x509 writes it: subjects are compared as RFC 4514 "
+                "writes them, CN=...,O=...,C=... (the log shows that of who is refused)",
+                i);
+            options_doubt(d, place, e.text);
+        }
 }
 
 static void options_doubts(const struct doubts *d, const struct verify_options *o, const char *place)
@@ -270,10 +303,14 @@ static void options_doubts(const struct doubts *d, const struct verify_options *
         options_doubt(d, place, e.text);
     options_doubt_repeated(d, &o->secrets, o->scheme == VERIFY_BASIC, place);
     for (size_t i = 0; i < o->allow.count; i++)
-        if (options_is_everybody(o->allow.at[i])) {
-            err_set(&e, "allow[%zu]: %s is every address, so everybody may come", i, o->allow.at[i]);
+        if (network_is_doubtful(o->allow.at[i], &e)) {
+            char key[24];
+            snprintf(key, sizeof key, "allow[%zu]", i);
+            err_prefix(&e, "%s", key);
             options_doubt(d, place, e.text);
         }
+    options_doubt_jwt(d, &o->jwt, place);
+    options_doubt_subject(d, &o->subject, place);
     for (size_t k = 0; k < sizeof several / sizeof *several; k++)
         for (size_t i = 0; i < several[k].parts->count; i++) {
             char below[PLACE_BYTES];

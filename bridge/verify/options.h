@@ -32,7 +32,9 @@ enum cover verify_covers(const struct verify_options *o);
 enum asks verify_asks(const struct verify_options *o);             /* the same of what it must show */
 enum verify_scheme verify_decides(const struct verify_options *o); /* the scheme by which verify_covers is what it is */
 const char *verify_name(const struct verify_options *o);           /* its name in the YAML */
-const char *verify_media(const struct verify_options *o);          /* media type of the bodies that it signs */
+/* The scheme whose requests show all that lets one in, so that whoever reads one without TLS has it; NULL: none. */
+const char *verify_shown(const struct verify_options *o);
+const char *verify_media(const struct verify_options *o); /* media type of the bodies that it signs */
 /* Is it in this header, or in this parameter of the URL, that a sender shows its secret? Then nobody else is told the value. */
 bool verify_reads_header(const struct verify_options *o, struct str name);
 bool verify_reads_query(const struct verify_options *o, struct str name);

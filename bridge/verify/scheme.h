@@ -62,8 +62,9 @@ struct scheme {
     bool by_head;      /* `check` needs the head alone, and runs before the body is read */
     /* Options that only some schemes have. */
     bool takes_query, takes_allow, takes_jwt;
-    bool takes_rules; /* of certificates, for which its listener must ask */
-    bool needs_names; /* of its secrets */
+    bool takes_rules;  /* of certificates, for which its listener must ask */
+    bool needs_names;  /* of its secrets */
+    bool shows_secret; /* a request has its secret, or a token that is good for others, too */
     /* Reads options of its own into v->own, once, before any secret; close() frees that. NULL: there is nothing to do. */
     bool (*open)(struct verifier *v, const struct verify_options *o, struct err *e);
     void (*close)(struct verifier *v);

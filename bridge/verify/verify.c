@@ -104,15 +104,24 @@ static bool verify_check_secret_name(const struct verifier *v, const char *name,
     return true;
 }
 
-/* Do they go together with the scheme? */
-static bool verify_add_secrets(struct verifier *v, const struct verify_options *o, struct err *e)
+/* Are there secrets where the scheme wants some, and else none? */
+static bool verify_check_secrets(const struct verifier *v, const struct verify_options *o, struct err *e)
 {
     bool takes = v->scheme->add_secret;
     if (takes && o->secrets.count == 0)
         return err_set(e, "%s.secrets: scheme %s needs at least one secret", v->place, table_name(o->scheme));
-    if (!takes && o->secrets.count > 0)
-        return err_set(e, "%s.secrets: scheme %s checks none, so secrets make no sense%s", v->place,
-                       table_name(o->scheme), v->scheme->takes_jwt ? " (those that sign tokens stand in `jwt`)" : "");
+    if (takes || o->secrets.count == 0)
+        return true;
+    if (v->scheme->takes_jwt)
+        return err_set(e, "%s.secrets: those that tokens are signed with stand below jwt: jwt: {secrets: [...]}",
+                       v->place);
+    return err_set(e, "%s.secrets: scheme %s checks none, so secrets make no sense", v->place, table_name(o->scheme));
+}
+
+/* Do they go together with the scheme? */
+static bool verify_add_secrets(struct verifier *v, const struct verify_options *o, struct err *e)
+{
+    bool takes = v->scheme->add_secret;
     for (size_t i = 0; i < o->secrets.count; i++)
         if (!verify_check_secret_name(v, o->secrets.at[i].name, e))
             return err_prefix(e, "%s.secrets[%zu].name", v->place, i);
@@ -131,7 +140,8 @@ static bool verify_fill(struct verifier *v, const struct verify_options *o, stru
     v->url_text = buf_new(URL_BYTES);
     v->fields = buf_new(FIELDS_BYTES);
     if (!verify_set_style(v, o, e) || !verify_set_places(v, o, e) || !verify_set_tolerance(v, o, e)
-        || !verify_check_allow(v, o, e) || !verify_check_jwt(v, o, e) || !verify_check_rules(v, o, e))
+        || !verify_check_allow(v, o, e) || !verify_check_jwt(v, o, e) || !verify_check_rules(v, o, e)
+        || !verify_check_secrets(v, o, e))
         return false;
     return (!v->scheme->open || v->scheme->open(v, o, e)) && verify_add_secrets(v, o, e);
 }

@@ -194,13 +194,15 @@ static void http_types(const struct source *base, void (*each)(void *ctx, const 
         each(ctx, REQUEST_LOG_TYPE);
 }
 
-static void http_content(const struct source *base, void (*each)(void *ctx, const char *type), void *ctx)
+static void http_content(const struct source *base, void (*each)(void *ctx, const char *type, const char *why),
+                         void *ctx)
 {
     const struct http_source *s = (const struct http_source *)base;
     for (size_t i = 0; i < s->path_options.count; i++)
-        path_content((const struct path_options *)s->path_options.at + i, each, ctx);
+        path_content((const struct path_options *)s->path_options.at + i, tell_content,
+                     &(struct tell_caller){ each, ctx });
     if (s->request_log.requests != REQUESTS_NONE && s->request_log.body.n > 0)
-        each(ctx, REQUEST_LOG_TYPE);
+        each(ctx, REQUEST_LOG_TYPE, "request_log.body; without it no body is told");
 }
 
 /* Are there the keys of all paths? */
@@ -283,6 +285,7 @@ const struct source_ops http_source = {
     .faults = source_faults,
     .review = source_review,
     .types = http_types,
+    .own_type = REQUEST_LOG_TYPE,
     .content = http_content,
     .beside = source_beside,
     .open = http_open,

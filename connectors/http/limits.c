@@ -71,6 +71,11 @@ const struct option limits_path_rows[] = {
     { 0 },
 };
 
+bool limit_is_asked(const struct limit_options *o)
+{
+    return o->rate > 0 || o->bytes.n > 0;
+}
+
 static bool limits_check_one(const struct limit_options *o, const char *name, struct err *e)
 {
     return o->rate > 0 || o->burst == 0
@@ -124,11 +129,6 @@ static bool limit_is_set(const struct limit *l)
     return l->requests.rate > 0 || l->bytes.rate > 0;
 }
 
-static bool limit_options_are_set(const struct limit_options *o)
-{
-    return o->rate > 0 || o->bytes.n > 0;
-}
-
 static void limits_count(const struct limits *l, struct limits_path *p, const char *label)
 {
     for (int i = LIMITED_NOT + 1; i < LIMITED_KINDS; i++)
@@ -168,8 +168,8 @@ void limits_add_path(struct limits *l, const struct limits_path_options *o, cons
     struct limits_path *p = &l->paths[l->path_count++];
     *p = (struct limits_path){
         .per_address = limit_of(&o->per_address),
-        .per_key = limit_of(limit_options_are_set(&o->per_key) ? &o->per_key : &l->o.per_key),
-        .per_path = limit_of(limit_options_are_set(&o->per_path) ? &o->per_path : &l->o.per_path),
+        .per_key = limit_of(limit_is_asked(&o->per_key) ? &o->per_key : &l->o.per_key),
+        .per_path = limit_of(limit_is_asked(&o->per_path) ? &o->per_path : &l->o.per_path),
     };
     limits_count(l, p, label);
 }

@@ -39,6 +39,7 @@ struct limited_by {
 
 struct limits;
 
+bool limit_is_asked(const struct limit_options *o); /* is there a rate, or one of bytes? */
 bool limits_check(const struct limits_options *o, struct err *e);
 bool limits_check_path(const struct limits_path_options *o, struct err *e);
 struct limits *limits_new(const struct limits_options *o, const char *source_id);

@@ -8,6 +8,7 @@
 #include "connectors/http/mapping_check.h"
 #include "connectors/http/pattern.h"
 #include "connectors/http/reading.h"
+#include "connectors/http/slip.h"
 
 enum { NAME_BYTES = 64 };
 
@@ -77,7 +78,7 @@ bool path_check(const struct path_options *o, struct err *e)
         return err_set(e, "type is longer than %d bytes", PATH_TYPE_BYTES);
     if (path_is_set(o->source) && strlen(o->source) > EVENT_ATTRIBUTE_BYTES)
         return err_set(e, "source is longer than %d bytes", EVENT_ATTRIBUTE_BYTES);
-    if (!path_check_source(o, e))
+    if (!slip_check(o, e) || !path_check_source(o, e))
         return false;
     struct verifier *v = verifier_new(&o->verify, e);
     bool ok = v && reader_check(o, e) && mapping_check(&o->mapping, e) && attributes_check(o, e);

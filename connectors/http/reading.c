@@ -88,6 +88,18 @@ static bool reading_check_form(const struct path_options *o, struct err *e)
     return true;
 }
 
+bool reader_is_sure(const struct path_options *o, struct err *e)
+{
+    bool silent = o->form == FORMS_JSON && reading_is_fixed(o) && !reading_is_set(o->content_type)
+                  && !form_is(str_of(verify_media(&o->verify)));
+    return !silent
+           || err_set(
+               e,
+               "form: json takes forms alone where the content type is not signed (scheme %s): JSON gets 415; say "
+               "content_type: application/x-www-form-urlencoded if that is meant, else leave it away",
+               verify_name(&o->verify));
+}
+
 bool reader_check(const struct path_options *o, struct err *e)
 {
     bool fixed = reading_is_fixed(o);

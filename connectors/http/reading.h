@@ -27,6 +27,8 @@ struct reader {              /* of one path */
 
 /* Do the options go together? */
 bool reader_check(const struct path_options *o, struct err *e);
+/* False with *e: they go together, and take less than was probably meant. */
+bool reader_is_sure(const struct path_options *o, struct err *e);
 void reader_open(struct reader *d, const struct path_options *o); /* borrows o's texts */
 /* How to read it, and its data's content type (absent: none). False: *status and *e are what the sender should know. */
 bool reader_read(const struct reader *d, const struct http_request *r, enum reading *how, struct str *content_type,

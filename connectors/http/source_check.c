@@ -5,6 +5,7 @@
 #include "connectors/http/called.h"
 #include "connectors/http/path_check.h"
 #include "connectors/http/private.h"
+#include "connectors/http/slip.h"
 
 /* Their ids would be taken for ids of one sender. */
 static bool source_are_called_alike(const struct path_options *a, const struct path_options *b)
@@ -131,24 +132,62 @@ static void source_say_doubt(void *ctx, const char *text)
     d->doubtful(d->ctx, d->place, text);
 }
 
+/* Of one path, on a listener whose address others reach or do not. */
+static void source_review_path(const struct path_options *o, const char *reached, struct source_doubt *d)
+{
+    struct err e;
+    verify_doubts(&o->verify, clock_wall_ms(), source_say_doubt, d);
+    slip_doubts(o, source_say_doubt, d);
+    if (!reader_is_sure(o, &e))
+        source_say_doubt(d, e.text);
+    if (limit_is_asked(&o->limits.per_key) && verify_asks(&o->verify) != ASKS_WHO)
+        source_say_doubt(d, "limits.per_key: limits nobody: no request shows whose it is by scheme none or address");
+    if (!reached || verify_asks(&o->verify) != ASKS_NOTHING)
+        return;
+    err_set(&e, "verify.scheme: none on %.100s, which others reach: whoever connects can send events", reached);
+    source_say_doubt(d, e.text);
+}
+
+/* A secret that whoever is between reads. A proxy that is trusted is there to have the TLS. */
+static void source_review_secrets(const struct http_source *s, struct source_doubt *d)
+{
+    const struct http_server_options *server = &s->server_options;
+    const struct path_options *paths = s->path_options.at;
+    if (listen_is_private(server->listen) || server->tls_certificate || server->trusted_proxies.count)
+        return;
+    for (size_t i = 0; i < s->path_options.count; i++) {
+        const char *scheme = verify_shown(&paths[i].verify);
+        struct err e;
+        if (!scheme)
+            continue;
+        err_set(
+            &e,
+            "listen: others reach %.60s, and requests to %.60s show their secret (scheme %s), without TLS to whoever is "
+            "between: set tls_certificate and tls_key, or, if a proxy before it has TLS, trusted_proxies",
+            server->listen, paths[i].path, scheme);
+        source_say_doubt(d, e.text);
+        return;
+    }
+}
+
 void source_review(const struct source *base, fault_fn *wrong, fault_fn *doubtful, void *ctx)
 {
     const struct http_source *s = (const struct http_source *)base;
     const struct path_options *paths = s->path_options.at;
     struct source_doubt d = { doubtful, ctx, "" };
     const struct tls_options tls = http_tls_options(&s->server_options);
-    bool reached = !listen_is_private(s->server_options.listen) && !tls_demands(&tls);
-    struct err e;
+    bool reached = !listen_is_private(s->server_options.listen) && !tls_demands(&tls), keys = false;
     (void)wrong;
+    source_review_secrets(s, &d);
     for (size_t i = 0; i < s->path_options.count; i++) {
         snprintf(d.place, sizeof d.place, "paths[%zu]", i);
-        verify_doubts(&paths[i].verify, clock_wall_ms(), source_say_doubt, &d);
-        if (verify_asks(&paths[i].verify) != ASKS_NOTHING || !reached)
-            continue;
-        err_set(&e, "verify.scheme: none on %.100s, which others reach: whoever connects can send events",
-                s->server_options.listen);
-        doubtful(ctx, d.place, e.text);
+        source_review_path(&paths[i], reached ? s->server_options.listen : NULL, &d);
+        keys = keys || verify_asks(&paths[i].verify) == ASKS_WHO;
     }
+    d.place[0] = '\0';
+    if (limit_is_asked(&s->limits.per_key) && !keys)
+        source_say_doubt(&d,
+                         "limits.per_key: limits nobody: no path has a scheme by which a request shows whose it is");
 }
 
 /* No path of another source has the source of one of ours, or each could pass for the other. */

@@ -381,11 +381,12 @@ static void source_types(const struct source *base, void (*each)(void *ctx, cons
 }
 
 /* What the columns of a rule without `map` are, nobody knows. */
-static void source_content(const struct source *base, void (*each)(void *ctx, const char *type), void *ctx)
+static void source_content(const struct source *base, void (*each)(void *ctx, const char *type, const char *why),
+                           void *ctx)
 {
     const struct sqlite_source *s = (const struct sqlite_source *)base;
     if (s->telling.content == TELL_FULL)
-        source_each_type(s, true, each, ctx);
+        source_each_type(s, true, tell_content, &(struct tell_caller){ each, ctx });
 }
 
 static bool source_open(struct source *base, struct err *e)

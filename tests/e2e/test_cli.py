@@ -819,7 +819,14 @@ def test_check_names_the_topics_that_get_what_people_wrote(run, content, topics)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == ["ok: 1 source, 1 sink"] + [
         f"topic {topic} gets what people wrote unchanged (source app has content: full; hash or none tells less)" for topic in topics]
-    assert json.loads(run("check", "--json").stdout) == {"ok": True, "problems": [], "content": [{"topic": t, "sources": ["app"]} for t in topics]}
+    assert json.loads(run("check", "--json").stdout) == {"ok": True, "problems": [], "content": [
+        {"topic": t, "sources": ["app"], "why": "content: full; hash or none tells less"} for t in topics]}
+
+
+def test_check_names_the_option_that_tells_bodies(run):
+    write(run, "bridge.yaml", GOOD.replace("    listen:", "    request_log: {requests: all, body: 1KiB}\n    listen:") + KEPT)
+    assert run("check").stdout.splitlines()[1:] == [
+        "topic events gets what people wrote unchanged (source hooks has request_log.body; without it no body is told)"]
 
 
 def test_any_type_may_come_by_http(run):
@@ -835,6 +842,14 @@ def test_check_warns(run):
     assert warned(run, open_path) == []
     assert warned(run, open_path.replace("127.0.0.1:0", "0.0.0.0:0")) == [
         "sources.hooks.paths[0].verify.scheme: none on 0.0.0.0:0, which others reach: whoever connects can send events"]
+    told = GOOD.replace("    listen:", "    request_log: {requests: all}\n    listen:").replace(
+        "{topic: events}", "{topic: events, filter: {prefix: {type: webhook.}}}") + KEPT
+    assert warned(run, told) == [
+        "sources.hooks: no route takes its events of type http.request.logged: they are lost"]
+    assert warned(run, "unrouted: drop\n" + told) == []
+    assert warned(run, GOOD.replace("    listen:", "    trusted_proxies: [10.0.0.1/8, \"::/0\", 10.1.0.0/16]\n    listen:") + KEPT) == [
+        "sources.hooks.trusted_proxies: 10.0.0.1/8 is the network 10.0.0.0/8, all of it: write that, or the address alone",
+        "sources.hooks.trusted_proxies: ::/0 is every address, so everybody may come"]
     admin = 'admin: {listen: "[::]:9464"}\n'
     assert warned(run, admin + GOOD + KEPT) == [
         "admin.listen: others reach [::]:9464, and without tokens whoever connects sees metrics and names"]

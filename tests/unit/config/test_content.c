@@ -5,17 +5,18 @@
 #include "bridge/lib/buf.h"
 #include "tests/support/test.h"
 
-static void tell_chats(const struct source *s, void (*each)(void *ctx, const char *type), void *ctx)
+static void tell_chats(const struct source *s, void (*each)(void *ctx, const char *type, const char *why), void *ctx)
 {
     (void)s;
-    each(ctx, "chat.response.generated");
-    each(ctx, "chat.edited");
+    each(ctx, "chat.response.generated", "full");
+    each(ctx, "chat.edited", "full");
 }
 
-static void tell_titles(const struct source *s, void (*each)(void *ctx, const char *type), void *ctx)
+static void tell_titles(const struct source *s, void (*each)(void *ctx, const char *type, const char *why), void *ctx)
 {
     (void)s;
-    each(ctx, "conversation.updated");
+    each(ctx, "conversation.updated", "full");
+    each(ctx, "http.request.logged", "logged");
 }
 
 static const struct source_ops chats_type = { .type = "chats", .content = tell_chats },
@@ -24,9 +25,10 @@ static const struct source_ops chats_type = { .type = "chats", .content = tell_c
 static struct source chats = { .ops = &chats_type, .id = "chats" }, titles = { .ops = &titles_type, .id = "titles" },
                      unknown = { .ops = &unknown_type, .id = "unknown" };
 
-static void add(void *ctx, const char *topic, const char *source)
+/* What is there by another option says so. */
+static void add(void *ctx, const char *topic, const char *source, const char *why)
 {
-    buf_printf(ctx, "%s:%s ", topic, source);
+    buf_printf(ctx, "%s:%s%s ", topic, source, strcmp(why, "full") == 0 ? "" : "(logged)");
 }
 
 struct way { /* a route; NULL ends a list */
@@ -61,29 +63,29 @@ static void assert_content(const struct way *ways, const char *expected)
 
 TEST(everything_goes_to_one_topic)
 {
-    assert_content(WAYS({ .topic = "all" }), "all:chats all:titles ");
+    assert_content(WAYS({ .topic = "all" }), "all:chats all:titles all:titles(logged) ");
 }
 
 TEST(what_an_earlier_route_takes_goes_no_further)
 {
     assert_content(WAYS({ "ai.chats", "{\"prefix\":{\"type\":\"chat.\"}}", false }, { .topic = "rest" }),
-                   "ai.chats:chats rest:titles ");
+                   "ai.chats:chats rest:titles rest:titles(logged) ");
     assert_content(WAYS({ "ai.chats", "{\"prefix\":{\"type\":\"chat.\"}}", true }, { .topic = "rest" }),
-                   "ai.chats:chats rest:chats rest:titles ");
+                   "ai.chats:chats rest:chats rest:titles rest:titles(logged) ");
 }
 
 TEST(a_route_that_takes_some_leaves_others)
 {
     assert_content(WAYS({ "hr", "{\"exact\":{\"subject\":\"x\"}}", false },
                         { "users", "{\"prefix\":{\"type\":\"user.\"}}", false }, { .topic = "rest" }),
-                   "hr:chats hr:titles rest:chats rest:titles ");
+                   "hr:chats hr:titles hr:titles(logged) rest:chats rest:titles rest:titles(logged) ");
 }
 
 TEST(a_topic_is_named_once)
 {
     assert_content(WAYS({ "a", "{\"exact\":{\"type\":\"chat.edited\"}}", false },
                         { "b", "{\"exact\":{\"type\":\"user.created\"}}", false }, { .topic = "a" }),
-                   "a:chats a:titles ");
+                   "a:chats a:titles a:titles(logged) ");
 }
 
 int main(void)

@@ -733,13 +733,14 @@ TEST(rules_fit)
     assert_false(certificate_rule_fits("a.example.com", false, (struct str){ nul, sizeof nul - 1 }));
     struct err e;
     static const char *const bad[] = { "*", "", "a*.example.com", "*a.example.com", "a.b*" }, *const no_subject[] = {
-        "a", "CN=a*", "*"
+        "a", "CN=a*", "*", "C = DE, O = x", "O=x, CN=y", "CN =y", "/C=DE/CN=y"
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_false(certificate_check_rule(bad[i], false, &e));
     for (size_t i = 0; i < sizeof no_subject / sizeof *no_subject; i++)
         assert_false(certificate_check_rule(no_subject[i], true, &e));
-    assert_true(certificate_check_rule("*.example.com", false, &e) && certificate_check_rule("CN=*,O=b", true, &e));
+    assert_true(certificate_check_rule("*.example.com", false, &e) && certificate_check_rule("CN=*,O=b", true, &e)
+                && certificate_check_rule("CN=Shop of A = B,O=x\\\\, y", true, &e));
 }
 
 #define WITH_CA(f) cmocka_unit_test_setup_teardown(f, begin_ca, end_ca)

@@ -460,11 +460,21 @@ TEST(what_does_not_go_together)
           "verify.allow: scheme bearer does not look at addresses" },
         { "scheme: bearer\njwt: {issuer: [somebody]}\nsecrets: [a-token-of-some-length]",
           "verify.jwt: scheme bearer looks at no tokens of that kind" },
-        { "scheme: jwt\nsecrets: [a-token-of-some-length]", "verify.jwt.keys_url: is missing, and so are openid" },
+        { "scheme: jwt", "verify.jwt.keys_url: is missing, and so are openid" },
         { "any: [{scheme: jwt, jwt: {secrets: [a-token-of-some-length]}}]",
           "verify.any[0].jwt.secrets[0]: has 22 characters, tokens by HS256 need 32" },
         { "scheme: jwt\njwt: {keys_url: 'https://issuer.example/'}\nsecrets: [a-token-of-some-length]",
-          "verify.secrets: scheme jwt checks none, so secrets make no sense (those that sign tokens stand in `jwt`)" },
+          "verify.secrets: those that tokens are signed with stand below jwt: jwt: {secrets: [...]}" },
+        { "scheme: jwt\nsecrets: [a-token-of-some-length]\n",
+          "verify.secrets: those that tokens are signed with stand" },
+        { "scheme: jwt\njwt: {openid: 'http://a.example.com'}\n",
+          "verify.jwt.openid: begins with http://: whoever stands between could answer in its place; use https://, or, for an "
+          "issuer on this machine, plain_http: true" },
+        { "scheme: certificate\nsubject: ['C = DE, O = Example, CN = shop']\n",
+          "verify.subject[0]: \"C = DE, O = Example, CN = shop\" is written as openssl x509 does: write "
+          "CN=shop,O=Example,C=DE" },
+        { "scheme: certificate\nsubject: [/C=DE/CN=shop]\n",
+          "write CN=shop,C=DE, as subjects are compared (RFC 4514)" },
         { "scheme: address", "verify.allow: scheme address needs at least one network" },
         { "scheme: address\nallow: [10.0.0.0/8]\nsecrets: [a-token-of-some-length]", "secrets make no sense" },
         { "scheme: address\nallow: [10.0.0.0/8, localhost]", "verify.allow: \"localhost\" is no address, network" },
@@ -512,6 +522,16 @@ TEST(what_is_doubtful)
     } cases[] = {
         { "scheme: address\nallow: [10.0.0.0/8, 0.0.0.0/0]\n",
           "verify.allow[1]: 0.0.0.0/0 is every address, so everybody may come\n" },
+        { "scheme: address\nallow: [10.0.0.1/8, 10.0.0.1, '2001:db8::1/32', 10.1.0.0/16, unix]\n",
+          "verify.allow[0]: 10.0.0.1/8 is the network 10.0.0.0/8, all of it: write that, or the address alone\n"
+          "verify.allow[2]: 2001:db8::1/32 is the network 2001:db8::/32, all of it: write that, or the address alone\n" },
+        { "scheme: jwt\njwt: {openid: 'https://a.example.com'}\n",
+          "verify.jwt.audience: is missing: a token that has an aud is refused then, as for somebody else, and those of "
+          "OpenID issuers have one\n" },
+        { "scheme: jwt\njwt: {openid: 'https://a.example.com', audience: [us]}\n", "" },
+        { "scheme: certificate\nsubject: ['CN=shop,O=Example,C=DE', 'C=DE,O=Example,CN=shop']\n",
+          "verify.subject[1]: begins with the country, as openssl x509 writes it: subjects are compared as RFC 4514 writes "
+          "them, CN=...,O=...,C=... (the log shows that of who is refused)\n" },
         { "any: [" BEARER ", {all: [{scheme: address, allow: ['::/0']}, " BEARER "]}]\n",
           "verify.any[1].all[0].allow[0]: ::/0 is every address, so everybody may come\n" },
         { "scheme: bearer\nsecrets: [a-token-of-some-length, {name: b, secret: a-token-of-some-length}]\n",
@@ -601,17 +621,21 @@ static X509 *certificate(const char *cn, const char *names)
 TEST(certificates)
 {
     static const struct {
-        const char *rules, *expected; /* of the certificate below */
+        const char *rules, *expected, *why; /* of the certificate below */
     } cases[] = {
-        { "scheme: certificate", "CN=shop,O=Example" },
-        { "{scheme: certificate, subject: ['CN=x,O=Example', 'CN=shop,O=Example']}", "CN=shop,O=Example" },
-        { "{scheme: certificate, subject: ['CN=*,O=Example']}", "CN=shop,O=Example" },
-        { "{scheme: certificate, subject: ['CN=x,O=Example']}", "mismatch" },
-        { "{scheme: certificate, san: [spiffe://example.com/shop, '*.example.com']}", "CN=shop,O=Example" },
-        { "{scheme: certificate, san: ['*.example.org']}", "mismatch" },
-        { "{scheme: certificate, subject: ['CN=*,O=Example'], san: ['*.example.org']}", "mismatch" },
-        { "{scheme: certificate, subject: ['CN=x,O=Example'], san: ['*.example.com']}", "mismatch" },
-        { "{all: [{scheme: address, allow: [10.0.0.0/8]}, {scheme: certificate}]}", "CN=shop,O=Example" },
+        { "scheme: certificate", "CN=shop,O=Example", NULL },
+        { "{scheme: certificate, subject: ['CN=x,O=Example', 'CN=shop,O=Example']}", "CN=shop,O=Example", NULL },
+        { "{scheme: certificate, subject: ['CN=*,O=Example']}", "CN=shop,O=Example", NULL },
+        { "{scheme: certificate, subject: ['CN=x,O=Example']}", "mismatch", "its subject is CN=shop,O=Example" },
+        { "{scheme: certificate, san: [spiffe://example.com/shop, '*.example.com']}", "CN=shop,O=Example", NULL },
+        { "{scheme: certificate, san: ['*.example.org']}", "mismatch",
+          "its names are shop.example.com shop@example.org" },
+        { "{scheme: certificate, subject: ['CN=*,O=Example'], san: ['*.example.org']}", "mismatch",
+          "its names are shop.example.com shop@example.org" },
+        { "{scheme: certificate, subject: ['CN=x,O=Example'], san: ['*.example.com']}", "mismatch",
+          "its subject is CN=shop,O=Example" },
+        { "{all: [{scheme: address, allow: [10.0.0.0/8]}, {scheme: certificate}]}", "CN=shop,O=Example", NULL },
+        { "{all: [{scheme: certificate, subject: ['CN=x']}]}", "mismatch", "its subject is CN=shop,O=Example" },
     };
     X509 *x = certificate("shop", "DNS:shop.example.com,email:shop@example.org");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -620,6 +644,8 @@ TEST(certificates)
         check(v, "missing");
         request.certificate = x;
         check(v, cases[i].expected);
+        if (cases[i].why)
+            assert_string_equal(verifier_check(v, &request).why, cases[i].why);
         assert_true(verifier_by_head(v));
         verifier_free(v);
     }

@@ -1864,6 +1864,24 @@ TEST(bad_options)
         { "paths: [{path: /a, subject: \"{{headers.Cookie}}\", verify: {scheme: none}}]",
           "subject: Cookie: proves who the sender is" },
         { "paths: [{path: /a, subject: \"{{headers.a:b}}\", verify: {scheme: none}}]", "is no name of a header" },
+        { "paths: [{path: /a, type: '{body.type}', verify: {scheme: none}}]",
+          "/a: type: an expression stands between two braces: {{body.type}}" },
+        { "paths: [{path: /a, subject: 'x/{ headers.x-id }', verify: {scheme: none}}]",
+          "/a: subject: an expression stands between two braces: {{headers.x-id}}" },
+        { "paths: [{path: /a, subject: '{{body.a}}/{query.b}', verify: {scheme: none}}]",
+          "/a: subject: an expression stands between two braces: {{query.b}}" },
+        { "paths: [{path: /a, source: '/x/{body.tenant}', verify: {scheme: none}}]",
+          "/a: source: an expression stands between two braces: {{body.tenant}}" },
+        { "paths: [{path: /a, attributes: {tenant: '{body}'}, verify: {scheme: none}}]",
+          "/a: attributes: tenant: an expression stands between two braces: {{body}}" },
+        { "paths: [{path: /a, id: '{body.id}', verify: {scheme: none}}]",
+          "/a: id: an expression stands between two braces: {{body.id}}" },
+        { "paths: [{path: /a, id: body.id, verify: {scheme: none}}]",
+          "/a: id: is neither a template nor SQL: write {{body.id}}" },
+        { "paths: [{path: /a, id: /user/id, verify: {scheme: none}}]",
+          "/a: id: is neither a template nor SQL: write {{/user/id}}" },
+        { "paths: [{path: /a, time: $.at, verify: {scheme: none}}]",
+          "/a: time: is neither a template nor SQL: write {{body.at}}" },
         { "paths: [{path: /a, keep_headers: [x-t], verify: {scheme: bearer, header: X-T, secrets: [a secret of enough length]}}]",
           "keep_headers: x-t: proves who the sender is" },
         { "paths: [{path: /a, keep_headers: [x-hub-signature-256], verify: {scheme: github, secrets: [a secret of enough length]}}]",
@@ -1910,6 +1928,59 @@ TEST(bad_options)
         struct err e = source_refused(&http_source, cases[i].yaml);
         assert_says(e.text, cases[i].expected);
         assert_null(strstr(e.text, "hidden-word"));
+    }
+    socket_path = client_path(); /* for the teardown */
+    wake_fd = wake_new();
+}
+
+static void say_doubt(void *ctx, const char *place, const char *why)
+{
+    buf_printf(ctx, "%s %s\n", place, why);
+}
+
+/* What is right, and probably not meant. */
+TEST(doubtful_options)
+{
+#define SIGNED_BY "verify: {scheme: github, secrets: [a secret of enough length]}"
+#define SHOWN_BY  "verify: {scheme: bearer, secrets: [a secret of enough length]}"
+    static const struct {
+        const char *yaml, *expected;
+    } cases[] = {
+        { "paths: [{path: /a, subject: body.id, type: headers.x-kind, verify: {scheme: none}}]",
+          "paths[0] type: is this text in every event: {{headers.x-kind}} gives what stands there\n"
+          "paths[0] subject: is this text in every event: {{body.id}} gives what stands there\n" },
+        { "paths: [{path: /a, subject: $.id, attributes: {tenant: query.t}, verify: {scheme: none}}]",
+          "paths[0] subject: is this text in every event: {{body.id}} gives what stands there\n"
+          "paths[0] attributes.tenant: is this text in every event: {{query.t}} gives what stands there\n" },
+        { "paths: [{path: /a, type: body, subject: 'the body.', source: /body.x, attributes: {a: path}, " SHOWN_BY "}]",
+          "" },
+        { "paths: [{path: /a, limits: {per_key: {rate: 1}}, verify: {scheme: none}}]",
+          "paths[0] limits.per_key: limits nobody: no request shows whose it is by scheme none or address\n" },
+        { "limits: {per_key: {bytes: 1KiB}}\npaths: [{path: /a, verify: {scheme: address, allow: [10.0.0.0/8]}}]",
+          " limits.per_key: limits nobody: no path has a scheme by which a request shows whose it is\n" },
+        { "limits: {per_key: {rate: 1}}\npaths: [{path: /a, verify: {scheme: none}}, {path: /b, " SHOWN_BY "}]", "" },
+        { "paths: [{path: /a, form: json, " SIGNED_BY "}]",
+          "paths[0] form: json takes forms alone where the content type is not signed (scheme github): JSON gets 415; say "
+          "content_type: application/x-www-form-urlencoded if that is meant, else leave it away\n" },
+        { "paths: [{path: /a, form: json, content_type: application/x-www-form-urlencoded, " SIGNED_BY "}]", "" },
+        { "paths: [{path: /a, form: json, " SHOWN_BY "}]", "" },
+        { "listen: 0.0.0.0:80\npaths: [{path: /a, " SIGNED_BY "}, {path: /b, " SHOWN_BY "}, {path: /c, " SHOWN_BY "}]",
+          " listen: others reach 0.0.0.0:80, and requests to /b show their secret (scheme bearer), without TLS to whoever is "
+          "between: set tls_certificate and tls_key, or, if a proxy before it has TLS, trusted_proxies\n" },
+        { "listen: 0.0.0.0:80\ntrusted_proxies: [10.0.0.0/8]\npaths: [{path: /b, " SHOWN_BY "}]", "" },
+        { "listen: 0.0.0.0:80\npaths: [{path: /b, verify: {all: [{scheme: bearer, secrets: [a secret of enough length]}, "
+          "{scheme: github, secrets: [a secret of enough length]}]}}]",
+          "" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct source *s = source_filled(&http_source, "hooks", cases[i].yaml);
+        struct buf said = buf_new(4096);
+        struct err e;
+        assert_true(http_source.check(s, &e));
+        http_source.review(s, say_doubt, say_doubt, &said);
+        assert_string_equal(buf_c(&said), cases[i].expected);
+        buf_free(&said);
+        free(s);
     }
     socket_path = client_path(); /* for the teardown */
     wake_fd = wake_new();
@@ -2570,6 +2641,7 @@ int main(void)
         CLEANED(every_refusal_is_a_problem),
         CLEANED(types_are_known_where_no_cloudevents_are_taken),
         CLEANED(bad_options),
+        CLEANED(doubtful_options),
         CLEANED(sources_beside_each_other),
         CLEANED(outcomes),
         CLEANED(wait_is_bounded),

@@ -517,6 +517,11 @@ static void say_type(void *ctx, const char *type)
     buf_printf(ctx, "%s ", type);
 }
 
+static void say_content(void *ctx, const char *type, const char *why)
+{
+    buf_printf(ctx, "%s (%s) ", type, why);
+}
+
 /* Where what is wrong stands, and what a filter may ask for. */
 TEST(places_and_types)
 {
@@ -540,7 +545,7 @@ TEST(places_and_types)
     is(buf_str(&said), "com.x.run.finished com.x.run.failed com.x.run.aborted "
                        "audit.logged webhook.received run.finished run.failed ");
     buf_reset(&said);
-    http_source.content(s, say_type, &said);
+    http_source.content(s, say_content, &said);
     is(buf_str(&said), "");
     free(s);
     buf_free(&said);
