@@ -7,6 +7,8 @@
 #include "bridge/lib/mem.h"
 #include "bridge/auth/retold.h"
 
+enum { DIAGNOSE_UNPACKED = 1 << 20 }; /* of a compressed body */
+
 struct judge {
     const struct diagnose *d;
     const struct received *r;
@@ -136,11 +138,12 @@ static bool judge_check_time(struct judge *j)
     int64_t signed_at;
     if (!signature_signs(j->style, "{timestamp}"))
         return true;
+    uint64_t ms;
+    if (str_to_u64(j->parts.time, &ms) && ms > 100000000000)
+        return JUDGE_SAY(j, DIFFERS_TIMESTAMP, "the timestamp is in milliseconds: seconds are expected"), false;
     if (!signature_read_time(j->parts.time, &signed_at))
         return JUDGE_SAY(j, DIFFERS_TIMESTAMP, "the timestamp is no number of seconds since 1970"), false;
     int64_t age = j->d->now_s - signed_at;
-    if (signed_at > 100000000000)
-        return JUDGE_SAY(j, DIFFERS_TIMESTAMP, "the timestamp is in milliseconds: seconds are expected"), false;
     if (age > j->d->tolerance_s)
         return JUDGE_SAY(j, DIFFERS_TIMESTAMP,
                          "the signature is right, but the timestamp is too old: %" PRId64 " s, where %" PRId64
@@ -200,7 +203,7 @@ static bool judge_check_key(struct judge *j)
 
 static bool judge_try_body(struct judge *j)
 {
-    struct buf body = buf_new(2 * j->r->body.n + 65536);
+    struct buf body = buf_new(2 * j->r->body.n + DIAGNOSE_UNPACKED);
     bool found = false;
     enum retold end = j->d->quick ? RETOLD_CHEAP : RETOLD_COUNT;
     for (enum retold how = RETOLD_FIRST; how < end && !found; how++) {
@@ -265,7 +268,8 @@ static bool judge_try_scheme(struct judge *j)
         const char *content, *what;
     } ways[] = { { "{body}", "the body alone" },
                  { "{id}.{body}", "id and body, without the timestamp" },
-                 { "{timestamp}.{body}", "timestamp and body, without an id" },
+                 { "{timestamp}.{body}", "timestamp and body, with a dot between them" },
+                 { "{timestamp}:{body}", "timestamp and body, with a colon between them" },
                  { "v0:{timestamp}:{body}", "\"v0:\", timestamp and body, as Slack's" },
                  { "{timestamp}{body}", "timestamp and body, with nothing between them" },
                  { "{id}.{timestamp}.{body}", "id, timestamp and body" } };
@@ -274,8 +278,11 @@ static bool judge_try_scheme(struct judge *j)
         other.content = ways[i].content;
         if (strcmp(j->style->content, other.content) == 0 || !judge_matches(j, &other, &j->parts))
             continue;
-        JUDGE_SAY(j, DIFFERS_SCHEME, "the signature is over %s, which scheme %s does not sign like that", ways[i].what,
-                  signature_name(j->d->scheme));
+        bool described = j->d->scheme == SIGNATURE_HMAC;
+        JUDGE_SAY(j, DIFFERS_SCHEME, "the signature is over %s, %s%s%s", ways[i].what,
+                  described ? "not as it is described: signs: \"" : "which scheme ",
+                  described ? ways[i].content : signature_name(j->d->scheme),
+                  described ? "\" would be" : " does not sign like that");
         return true;
     }
     return false;

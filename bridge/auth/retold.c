@@ -2,7 +2,10 @@
 /* Versions of a body: line breaks and JSON written anew. */
 #include "bridge/auth/retold.h"
 #include <jansson.h>
+#include <zlib.h>
 #include "bridge/lib/form.h"
+
+enum { RETOLD_PIECE = 16 << 10, RETOLD_WINDOW = 15 + 32 }; /* either format */
 
 const char *retold_name(enum retold how)
 {
@@ -14,6 +17,7 @@ const char *retold_name(enum retold how)
         [RETOLD_BOM_TAKEN] = "the body without the byte order mark",
         [RETOLD_EMPTY] = "an empty body",
         [RETOLD_PAYLOAD] = "the field payload of the form, decoded",
+        [RETOLD_UNPACKED] = "the body before it was compressed; what is signed must be what is sent",
         [RETOLD_JSON_COMPACT] = "the same JSON without blanks; something has parsed it and written it anew",
         [RETOLD_JSON_SPACED] =
             "the same JSON with a blank behind , and : ; something has parsed it and written it anew",
@@ -47,6 +51,23 @@ static bool retold_json(struct str body, size_t flags, struct buf *out)
     return text != NULL;
 }
 
+/* What gzip or zlib made of it, as far as there is room. */
+static bool retold_unpack(struct str body, struct buf *out)
+{
+    z_stream z = { .next_in = (Bytef *)(uintptr_t)body.at, .avail_in = (uInt)body.n };
+    int done = body.n > UINT32_MAX ? Z_DATA_ERROR : inflateInit2(&z, RETOLD_WINDOW);
+    if (done != Z_OK)
+        return false;
+    for (char *room; done == Z_OK && (room = buf_room(out, RETOLD_PIECE));) {
+        z.next_out = (Bytef *)room;
+        z.avail_out = RETOLD_PIECE;
+        done = inflate(&z, Z_NO_FLUSH);
+        out->n += RETOLD_PIECE - z.avail_out;
+    }
+    inflateEnd(&z);
+    return done == Z_STREAM_END && z.avail_in == 0;
+}
+
 static bool retold_write(struct str body, enum retold how, struct buf *out)
 {
     switch (how) {
@@ -66,6 +87,7 @@ static bool retold_write(struct str body, enum retold how, struct buf *out)
         return true;
     case RETOLD_EMPTY: return true;
     case RETOLD_PAYLOAD: return form_find(out, body, "payload");
+    case RETOLD_UNPACKED: return retold_unpack(body, out);
     case RETOLD_JSON_COMPACT: return retold_json(body, JSON_COMPACT, out);
     case RETOLD_JSON_SPACED: return retold_json(body, 0, out);
     case RETOLD_JSON_ASCII: return retold_json(body, JSON_ENSURE_ASCII, out);

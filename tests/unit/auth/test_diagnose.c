@@ -2,6 +2,8 @@
 /* Which part of a received request differs from what was signed: everything that people get wrong, one at a time. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <zlib.h>
+#include "bridge/auth/described.h"
 #include "bridge/auth/diagnose.h"
 #include "tests/support/test.h"
 
@@ -254,6 +256,65 @@ TEST(which_parts_were_signed)
     free(body_alone);
 }
 
+/* As a described HMAC over time and body, without anything between them. */
+static void described_is(const char *content, const char *time, enum differs part, const char *says)
+{
+    char signed_[256], request[512];
+    struct secret one = { .text = (char[]){ TEXT } };
+    struct described options = { .signs = (char[]){ "{timestamp}{body}" }, .timestamp_header = (char[]){ "X-Time" } };
+    struct signature_style own;
+    struct diagnosis found = { 0 };
+    struct received r;
+    snprintf(signed_, sizeof signed_, content, time, BODY);
+    char *value = signature(SIGNATURE_HMAC_HEX, TEXT, signed_);
+    snprintf(request, sizeof request, "X-Sig: %s\nX-Time: %s\n\n%s", value, time, BODY);
+    struct diagnose d = { .scheme = SIGNATURE_HMAC,
+                          .style = described_style(SIGNATURE_HMAC, &options, &own, NULL),
+                          .header = "X-Sig",
+                          .secrets = &one,
+                          .count = 1,
+                          .now_s = NOW,
+                          .tolerance_s = 300 };
+    assert_true(received_read(&r, str_of(request), NULL));
+    assert_true(diagnose(&d, &r, &found, NULL));
+    assert_int_equal(found.part, part);
+    assert_says(found.why.text, says);
+    free(value);
+}
+
+TEST(what_is_described)
+{
+    described_is("%s%s", "1614265330", DIFFERS_NOTHING, "");
+    described_is(
+        "%s.%s", "1614265330", DIFFERS_SCHEME,
+        "timestamp and body, with a dot between them, not as it is described: signs: \"{timestamp}.{body}\" would be");
+    described_is("%s:%s", "1614265330", DIFFERS_SCHEME, "signs: \"{timestamp}:{body}\" would be");
+    described_is("%s%s", "1614265330000", DIFFERS_TIMESTAMP, "the timestamp is in milliseconds: seconds are expected");
+}
+
+/* What is signed and then compressed is signed over another body. */
+TEST(what_was_compressed_behind_its_signature)
+{
+    unsigned char packed[256];
+    uLongf n = sizeof packed;
+    assert_int_equal(compress(packed, &n, (const Bytef *)BODY, sizeof BODY - 1), Z_OK);
+    char *value = signature(SIGNATURE_HMAC_HEX, TEXT, BODY), head[256];
+    struct secret one = { .text = (char[]){ TEXT } };
+    struct diagnosis found = { 0 };
+    struct received r;
+    struct diagnose d = { .scheme = SIGNATURE_HMAC_HEX, .header = "X-Sig", .secrets = &one, .count = 1, .quick = true };
+    snprintf(head, sizeof head, "X-Sig: %s\n\n", value);
+    assert_true(received_read(&r, str_of(head), NULL));
+    r.body = (struct str){ (const char *)packed, n };
+    assert_true(diagnose(&d, &r, &found, NULL));
+    assert_int_equal(found.part, DIFFERS_BODY);
+    assert_says(found.why.text, "the signature is that of the body before it was compressed");
+    r.body.n--; /* cut off: no hint, and no fault */
+    assert_true(diagnose(&d, &r, &found, NULL));
+    assert_int_equal(found.part, DIFFERS_KEY);
+    free(value);
+}
+
 TEST(what_is_no_request)
 {
     struct err e;
@@ -282,10 +343,16 @@ TEST(what_is_no_request)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_was_done_to_the_body), cmocka_unit_test(what_is_wrong_with_the_headers),
-        cmocka_unit_test(when_it_was_signed),        cmocka_unit_test(whose_key_has_ended),
-        cmocka_unit_test(how_the_secret_was_read),   cmocka_unit_test(how_the_signature_was_written),
-        cmocka_unit_test(which_parts_were_signed),   cmocka_unit_test(what_is_no_request),
+        cmocka_unit_test(what_was_done_to_the_body),
+        cmocka_unit_test(what_is_wrong_with_the_headers),
+        cmocka_unit_test(when_it_was_signed),
+        cmocka_unit_test(whose_key_has_ended),
+        cmocka_unit_test(how_the_secret_was_read),
+        cmocka_unit_test(how_the_signature_was_written),
+        cmocka_unit_test(which_parts_were_signed),
+        cmocka_unit_test(what_is_described),
+        cmocka_unit_test(what_was_compressed_behind_its_signature),
+        cmocka_unit_test(what_is_no_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
