@@ -270,12 +270,24 @@ static bool bridge_sources_ready(const struct config *c, struct err *why)
     return true;
 }
 
+/* Can every sink serve? */
+static bool bridge_sinks_ready(const struct config *c, struct err *why)
+{
+    for (size_t i = 0; i < c->sink_count; i++) {
+        const struct sink *s = c->sinks[i].sink;
+        if (s->ops->ready && !s->ops->ready(s, why))
+            return err_prefix(why, "sink %s", s->id);
+    }
+    return true;
+}
+
 static bool bridge_ready(void *ctx, struct err *why)
 {
     struct bridge *b = ctx;
     if (!b->started)
         return err_set(why, "%s", b->not_ready);
-    return descriptors_ready(why) && broker_ready(b->broker, why) && bridge_sources_ready(b->config, why);
+    return descriptors_ready(why) && broker_ready(b->broker, why) && bridge_sources_ready(b->config, why)
+           && bridge_sinks_ready(b->config, why);
 }
 
 /* ---- the account ---- */

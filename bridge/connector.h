@@ -238,6 +238,8 @@ struct sink_ops {
     bool (*check)(const struct sink *s, struct err *e); /* as for a source; may be NULL */
     void (*review)(const struct sink *s, fault_fn *wrong, fault_fn *doubtful, void *ctx); /* the same */
     bool (*open)(struct sink *s, struct err *e);
+    /* As that of a source, for /readyz: has it what it serves its receivers with? Any thread. May be NULL: always. */
+    bool (*ready)(const struct sink *s, struct err *why);
     /* Begins delivering. Never blocks, never refuses (the core respects the window). */
     void (*send)(struct sink *s, const struct message *m);
     /* Does I/O until something finishes, wake_fd is readable, or `wait` has passed; wait 0: only what can be done at

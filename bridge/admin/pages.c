@@ -120,6 +120,11 @@ static bool pages_is_verified(const struct pages *p, const struct http_request *
     if (!no)
         return true;
     metric_add(metric_get(&aqueduct_admin_refused_total, LABELS(p->by_tokens ? "token" : refusal_text(no))), 1);
+    if (no == REFUSAL_AWAITED) {
+        pages_refuse(p, r, 503, (struct header){ STR("Retry-After"), STR("1") },
+                     "the keys that requests are verified with are not there yet\n");
+        return false;
+    }
     pages_refuse(p, r, 401, (struct header){ STR("WWW-Authenticate"), verifier_challenge(p->verifier) },
                  p->by_tokens ? "a token of admin.tokens is needed: Authorization: Bearer ...\n"
                               : "the request could not be verified\n");

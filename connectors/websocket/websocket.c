@@ -270,6 +270,13 @@ static bool websocket_open(struct sink *base, struct err *e)
     return true;
 }
 
+/* Are there the keys by which listeners are let in? */
+static bool websocket_ready(const struct sink *base, struct err *why)
+{
+    const struct websocket_sink *s = (const struct websocket_sink *)base;
+    return !s->verifier || verifier_ready(s->verifier, why);
+}
+
 const struct sink_ops websocket_sink = {
     .type = "websocket",
     .doc = "Shows events live to WebSocket and server-sent-events listeners.",
@@ -279,6 +286,7 @@ const struct sink_ops websocket_sink = {
     .check = websocket_check,
     .review = websocket_review,
     .open = websocket_open,
+    .ready = websocket_ready,
     .send = websocket_send,
     .work = websocket_work,
     .drain = websocket_drain,

@@ -55,6 +55,8 @@ static void pages_open(const struct strings *hosts, const char *token)
     pages.server = server;
 }
 
+#define AWAITED "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbm5hIn0.c2ln" /* RS256, by a key that is not there yet */
+
 static int pages_end(void **state)
 {
     verifier_free(pages.verifier);
@@ -137,6 +139,21 @@ TEST(users_and_keys)
     answers("/status?key=the-key-of-a-boar", "localhost", "", "401 Unauthorized");
 }
 
+/* Nobody has shown a wrong token as long as it cannot be told. */
+TEST(keys_that_are_awaited)
+{
+    pages_open(&none, NULL);
+    verify = (struct verify_options){
+        .scheme = VERIFY_JWT,
+        .jwt = { .keys_url = (char[]){ "http://127.0.0.1:1/" }, .plain_http = true, .refresh = { 3600000 } }
+    };
+    pages_verify();
+    verifier_start(pages.verifier);
+    answers("/metrics", "localhost", "", "401 Unauthorized");
+    answers("/metrics", "localhost", "Authorization: Bearer " AWAITED "\r\n", "503 Service Unavailable");
+    answers("/metrics", "localhost", "Authorization: Bearer " AWAITED "\r\n", "Retry-After: 1");
+}
+
 /* A browser within the network is led here by whoever's site it is at. */
 TEST(an_address_shows_not_who_it_is)
 {
@@ -183,6 +200,7 @@ int main(void)
         PAGES(names_of_ours_are_known),
         PAGES(tokens_are_asked_for),
         PAGES(users_and_keys),
+        PAGES(keys_that_are_awaited),
         PAGES(an_address_shows_not_who_it_is),
         PAGES(the_account),
         PAGES(only_get_and_head),

@@ -86,6 +86,15 @@ TEST(token_in_query)
     client_close(&c);
 }
 
+TEST(keys_that_are_awaited)
+{
+    struct err why = { "" };
+    live_open("verify: {scheme: jwt, jwt: {keys_url: 'http://127.0.0.1:1/', plain_http: true}}");
+    assert_false(websocket_sink.ready(live_sink, &why));
+    assert_says(why.text, "127.0.0.1");
+    live_refused("/", UPGRADE "Authorization: Bearer eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbm5hIn0.c2ln\r\n", 503, "keys");
+}
+
 TEST(users_and_keys)
 {
     live_open(
@@ -259,6 +268,7 @@ int main(void)
         LIVE(bad_requests),
         LIVE(tokens),
         LIVE(users_and_keys),
+        LIVE(keys_that_are_awaited),
         LIVE(json_web_tokens),
         LIVE(addresses_do_not_show_who_it_is),
         LIVE(token_in_query),
