@@ -9,6 +9,13 @@ static void combined_pass(struct verifier *v, const struct verifier *part)
     v->key = part->key;
 }
 
+/* The part said no, and why. */
+static void combined_refuse(struct verifier *v, const struct verifier *part)
+{
+    v->refused = part->refused;
+    v->why = part->why;
+}
+
 /* Of several reasons the one that says most: that a header is missing says nothing when another's signature is wrong. */
 static enum refusal combined_worse(enum refusal a, enum refusal b)
 {
@@ -26,7 +33,7 @@ static enum refusal any_check(struct verifier *v, const struct http_request *r)
         }
         worst = combined_worse(worst, no);
         if (worst == no)
-            v->why = v->parts[i]->why;
+            combined_refuse(v, v->parts[i]);
     }
     return worst;
 }
@@ -40,7 +47,7 @@ static enum refusal any_check_head(struct verifier *v, const struct http_request
             return REFUSAL_NONE;
         worst = combined_worse(worst, no);
         if (worst == no)
-            v->why = v->parts[i]->why;
+            combined_refuse(v, v->parts[i]);
     }
     return worst;
 }
@@ -53,7 +60,7 @@ static enum refusal all_check(struct verifier *v, const struct http_request *r)
         struct verifier *part = v->parts[i];
         enum refusal no = scheme_check(part, r);
         if (no) {
-            v->why = part->why;
+            combined_refuse(v, part);
             return no;
         }
         if (!v->key.n)
@@ -69,7 +76,7 @@ static enum refusal all_check_head(struct verifier *v, const struct http_request
     enum refusal no = REFUSAL_NONE;
     for (size_t i = 0; i < v->part_count && !no; i++) {
         no = scheme_check_head(v->parts[i], r);
-        v->why = v->parts[i]->why;
+        combined_refuse(v, v->parts[i]);
     }
     return no;
 }

@@ -48,7 +48,9 @@ struct verifier { /* a scheme with its secrets, or some of them together */
     struct verifier **parts;      /* of any and all */
     size_t part_count;
     const struct verifier
-        *passed;                /* the part whose id and type are those of the request that passed last; else itself */
+        *passed; /* the part whose id and type are those of the request that passed last; else itself */
+    const struct verifier *refused; /* the part that said no to it; else itself */
+    const char *name;               /* of the scheme; NULL: it has parts */
     const char *why;            /* of the last request that was refused, beside the reason; check() sets it; or NULL */
     struct str key;             /* whose request that was (struct verified); check() sets it */
     char number[VERIFY_NUMBER]; /* which part this is: "2", "2.1", ""; and, where it has no name, which key */

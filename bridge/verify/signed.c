@@ -200,9 +200,20 @@ static enum refusal signed_check(struct verifier *v, const struct http_request *
     return signed_check_parts(v, value, &p);
 }
 
+/* Is a header missing without which the body says nothing? */
+static enum refusal signed_check_head(struct verifier *v, const struct http_request *r)
+{
+    struct signed_parts p = { 0 };
+    struct str value;
+    if (v->style->tokens && signed_headers(v, r) == &v->style->other)
+        return signed_check_token(v, r);
+    return signed_read(v, r, &p, &value);
+}
+
 const struct scheme scheme_signed = {
     .asks = ASKS_WHO,
     .add_secret = signed_add_secret,
     .forget_secrets = signed_forget_secrets,
     .check = signed_check,
+    .check_head = signed_check_head,
 };

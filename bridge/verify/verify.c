@@ -135,6 +135,7 @@ static bool verify_fill(struct verifier *v, const struct verify_options *o, stru
     if (o->scheme == VERIFY_UNSET)
         return err_set(e, "%s.scheme: is missing", v->place);
     v->scheme = table_scheme(o->scheme);
+    v->name = table_name(o->scheme);
     v->by_head = v->scheme->by_head;
     v->decoded = buf_new(DECODED_BYTES);
     v->url_text = buf_new(URL_BYTES);
@@ -197,7 +198,7 @@ static struct verifier *verify_build(const struct verify_options *o, const struc
         snprintf(v->place, sizeof v->place, "verify");
     v->number_length = (size_t)n;
     v->covers = verify_covers(o);
-    v->passed = v;
+    v->passed = v->refused = v;
     v->turn_ms = INT64_MAX;
     if (o->any.count || o->all.count ? verify_fill_parts(v, o, e) : verify_fill(v, o, e))
         return v;
@@ -303,16 +304,23 @@ bool verifier_by_head(const struct verifier *v)
     return v->by_head;
 }
 
+static struct verified verifier_verdict(const struct verifier *v, enum refusal no, struct str key)
+{
+    if (!no)
+        return (struct verified){ .key = key };
+    return (struct verified){ .no = no, .why = v->why, .scheme = v->part_count ? v->refused->name : NULL };
+}
+
 struct verified verifier_check_head(struct verifier *v, const struct http_request *r)
 {
     enum refusal no = scheme_check_head(v, r);
-    return (struct verified){ no, no ? v->why : NULL, no || !v->by_head ? STR_ABSENT : v->key };
+    return verifier_verdict(v, no, v->by_head ? v->key : STR_ABSENT);
 }
 
 struct verified verifier_check(struct verifier *v, const struct http_request *r)
 {
     enum refusal no = scheme_check(v, r);
-    return (struct verified){ no, no ? v->why : NULL, no ? STR_ABSENT : v->key };
+    return verifier_verdict(v, no, v->key);
 }
 
 static const char *verifier_id_header(const struct verifier *v, const struct http_request *r)
@@ -368,4 +376,11 @@ const char *verifier_type_header(const struct verifier *v)
 struct str verifier_challenge(const struct verifier *v)
 {
     return buf_str(&v->challenge);
+}
+
+struct str verifier_challenge_of(const struct verifier *v, enum refusal no)
+{
+    const char *scheme = v->refused->scheme->challenge;
+    bool token = scheme && strcmp(scheme, "Bearer") == 0;
+    return token && no != REFUSAL_MISSING ? STR("Bearer error=\"invalid_token\"") : verifier_challenge(v);
 }

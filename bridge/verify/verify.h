@@ -14,7 +14,8 @@
 
 struct verified {
     enum refusal no;
-    const char *why; /* a sentence about that, for the log; NULL: there is no more to say */
+    const char *why;    /* a sentence about that, for the log; NULL: there is no more to say */
+    const char *scheme; /* of several, the one that said no; NULL: there is one alone */
     /* Whose request it is: the name of the secret that it shows, else which one that is ("#2"; of several schemes "1#2", the
      * second of the first); the `sub` of a JSON Web Token. No secret. Absent: it is nobody's in particular. Valid until the next check. */
     struct str key;
@@ -58,3 +59,6 @@ const char *verifier_type(const struct verifier *v);
 const char *verifier_type_header(const struct verifier *v);
 /* For WWW-Authenticate of a refusal (RFC 9110, 11.6.1). */
 struct str verifier_challenge(const struct verifier *v);
+/* The same of the request that was refused last: who has shown a token hears that it is none that counts (RFC 6750 section 3),
+ * whatever the cause. */
+struct str verifier_challenge_of(const struct verifier *v, enum refusal no);

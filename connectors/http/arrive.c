@@ -44,10 +44,15 @@ static bool arrive_verify(struct http_source *s, struct path *p, const struct ht
     }
     s->replies.verification = refusal_text(v.no);
     metric_add(p->refused[v.no], 1);
-    if (v.no == REFUSAL_AWAITED)
+    if (v.no == REFUSAL_AWAITED) {
         reply_awaited(&s->replies, r, p, &v);
-    else if (arrive_keeps(s, p, r, limits_failed(s->limiter, arrive_number(s, p), r->network)))
+        return false;
+    }
+    struct limited_by by = limits_failed(s->limiter, arrive_number(s, p), r->network);
+    if (by.what == LIMITED_NOT)
         reply_unverified(&s->replies, r, p, &v);
+    else
+        reply_failed(&s->replies, r, p, by, &v);
     return false;
 }
 

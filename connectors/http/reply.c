@@ -4,10 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/lib/jscan.h"
+#include "connectors/http/called.h"
 
 METRIC_COUNTER(aqueduct_http_requests_total, "Requests answered.", "source", "path", "status");
 
-enum { BODY_BYTES = 32 * 1024 };
+enum { BODY_BYTES = 32 * 1024, TARGET_BYTES = 256 };
 enum { RETRY_SOON = 1, RETRY_LATER = 5 }; /* seconds, for Retry-After */
 
 void replies_open(struct replies *a, const char *source_id, enum requests lines, const struct request_log_options *log)
@@ -54,18 +55,27 @@ static bool reply_may_log(struct replies *a)
     return true;
 }
 
-static void reply_log_line(struct replies *a, const struct path *p, struct str peer, int status, const char *why,
+static void reply_log_line(struct replies *a, struct str path, struct str peer, int status, const char *why,
                            const char *hint)
 {
-    LOG(INFO, "request refused", LOG_C("source", a->source_id), LOG_C("path", p ? p->label : ""), LOG_STR("peer", peer),
+    LOG(INFO, "request refused", LOG_C("source", a->source_id), LOG_STR("path", path), LOG_STR("peer", peer),
         LOG_INT("status", status), LOG_C("why", why), LOG_SOME("hint", hint));
 }
 
 /* One log line per request that was refused. */
-static void reply_log_refused(struct replies *a, const struct path *p, struct str peer, int status, const char *why)
+static void reply_log_refused(struct replies *a, struct str path, struct str peer, int status, const char *why)
 {
     if (reply_may_log(a))
-        reply_log_line(a, p, peer, status, why, NULL);
+        reply_log_line(a, path, peer, status, why, NULL);
+}
+
+/* Of one that is for no path: what was asked for, as far as a path can be shown. */
+static void reply_log_nowhere(struct replies *a, const struct http_request *r, int status, const char *why)
+{
+    struct buf path = buf_new(2 * TARGET_BYTES);
+    called_add_text((struct str){ r->path.at, r->path.n < TARGET_BYTES ? r->path.n : TARGET_BYTES }, &path);
+    reply_log_refused(a, buf_str(&path), r->peer, status, why);
+    buf_free(&path);
 }
 
 /* One log line per request that was accepted, if the user wants that. */
@@ -145,7 +155,7 @@ static void reply_ended_later(struct replies *a, const struct exchange *x, int s
                                                      .why = why,
                                                      .us = us,
                                                      .events = x->count,
-                                                     .event = x->event ? x->event->id : STR_ABSENT,
+                                                     .event = x->event && status < 400 ? x->event->id : STR_ABSENT,
                                                      .kept = x->kept });
 }
 
@@ -204,7 +214,10 @@ static void reply_refuse(struct replies *a, const struct http_request *r, struct
 {
     if (status == 415)
         reply_set_accept(a, r, p);
-    reply_log_refused(a, p, r->peer, status, why);
+    if (p)
+        reply_log_refused(a, str_of(p->label), r->peer, status, why);
+    else
+        reply_log_nowhere(a, r, status, why);
     reply_problem(a, r->id, status, detail, retry_after);
     reply_ended(a, r, p, status, why);
 }
@@ -219,29 +232,22 @@ void reply_foreign(struct replies *a, const struct http_request *r, struct path 
     reply_refuse(a, r, p, 403, detail, "a CloudEvent names a source that is not this path's", 0);
 }
 
-/* The reason with its sentence. */
+/* The reason with its sentence, and which of several schemes says so. */
 static void reply_why(const struct verified *v, char out[WHY_BYTES])
 {
-    snprintf(out, WHY_BYTES, "%s%s%s", refusal_text(v->no), v->why ? ": " : "", v->why ? v->why : "");
-}
-
-/* Who has shown a token hears that it is none that counts (RFC 6750 section 3), whatever the cause. */
-static struct str reply_challenge(const struct path *p, enum refusal no)
-{
-    enum verify_scheme scheme = p->o->verify.scheme;
-    bool token = scheme == VERIFY_JWT || scheme == VERIFY_BEARER;
-    return token && no != REFUSAL_MISSING ? STR("Bearer error=\"invalid_token\"") : verifier_challenge(p->verifier);
+    snprintf(out, WHY_BYTES, "%s%s%s%s%s%s", refusal_text(v->no), v->scheme ? " (" : "", v->scheme ? v->scheme : "",
+             v->scheme ? ")" : "", v->why ? ": " : "", v->why ? v->why : "");
 }
 
 void reply_unverified(struct replies *a, const struct http_request *r, struct path *p, const struct verified *v)
 {
     char why[WHY_BYTES];
     reply_why(v, why);
-    a->challenge = reply_challenge(p, v->no);
+    a->challenge = verifier_challenge_of(p->verifier, v->no);
     if (reply_may_log(a)) {
         struct err hint;
         bool known = verifier_explain(p->verifier, r, &hint);
-        reply_log_line(a, p, r->peer, 401, why, known ? hint.text : NULL);
+        reply_log_line(a, str_of(p->label), r->peer, 401, why, known ? hint.text : NULL);
     }
     reply_problem(a, r->id, 401, "the request could not be verified", 0);
     reply_ended(a, r, p, 401, why);
@@ -255,11 +261,25 @@ void reply_awaited(struct replies *a, const struct http_request *r, struct path 
                  RETRY_SOON);
 }
 
-void reply_limited(struct replies *a, const struct http_request *r, struct path *p, struct limited_by by)
+static void reply_limit(struct replies *a, const struct http_request *r, struct path *p, struct limited_by by,
+                        const char *why)
 {
     enum { SECOND_US = 1000000 };
-    const char *detail = limited_text(by.what);
-    reply_refuse(a, r, p, 429, detail, detail, (by.wait_us + SECOND_US - 1) / SECOND_US);
+    reply_refuse(a, r, p, 429, limited_text(by.what), why, (by.wait_us + SECOND_US - 1) / SECOND_US);
+}
+
+void reply_limited(struct replies *a, const struct http_request *r, struct path *p, struct limited_by by)
+{
+    reply_limit(a, r, p, by, limited_text(by.what));
+}
+
+void reply_failed(struct replies *a, const struct http_request *r, struct path *p, struct limited_by by,
+                  const struct verified *v)
+{
+    char reason[WHY_BYTES], why[WHY_BYTES];
+    reply_why(v, reason);
+    snprintf(why, sizeof why, "%.170s; more failures of this address than limits.failures allows", reason);
+    reply_limit(a, r, p, by, why);
 }
 
 /* To what is stored: the path's own answer, or what stands in a->body. */
@@ -341,7 +361,7 @@ void reply_invalid(struct replies *a, const struct exchange *x, const char *why)
     if (x->batch)
         snprintf(detail, sizeof detail, "%u of %u events cannot be taken, the others are stored", x->refused, x->count);
     int status = x->conflict && !x->batch && !x->keyed ? 409 : 422;
-    reply_log_refused(a, x->path, str_of(x->peer), status, detail);
+    reply_log_refused(a, str_of(x->path->label), str_of(x->peer), status, detail);
     reply_begin_problem(a, status, detail);
     if (x->batch)
         buf_printf(&a->body, ",\"accepted\":%u,\"invalid\":[%.*s]", x->count - x->refused,
@@ -353,7 +373,7 @@ void reply_invalid(struct replies *a, const struct exchange *x, const char *why)
 
 void reply_unavailable(struct replies *a, const struct exchange *x, const char *detail)
 {
-    reply_log_refused(a, x->path, str_of(x->peer), 503, detail);
+    reply_log_refused(a, str_of(x->path->label), str_of(x->peer), 503, detail);
     reply_problem(a, x->request, 503, detail, RETRY_LATER);
     reply_ended_later(a, x, 503, detail);
 }

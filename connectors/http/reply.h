@@ -44,6 +44,9 @@ void reply_unverified(struct replies *a, const struct http_request *r, struct pa
 void reply_awaited(struct replies *a, const struct http_request *r, struct path *p, const struct verified *v);
 /* 429, and when to come again. */
 void reply_limited(struct replies *a, const struct http_request *r, struct path *p, struct limited_by by);
+/* The same of one that could not be verified, where a 401 is one too many. */
+void reply_failed(struct replies *a, const struct http_request *r, struct path *p, struct limited_by by,
+                  const struct verified *v);
 void reply_empty_batch(struct replies *a, const struct http_request *r, struct path *p);
 /* What is in a->body, to a question that is no event. */
 void reply_answer(struct replies *a, const struct http_request *r, struct path *p);

@@ -603,6 +603,53 @@ TEST(ends)
     clock_real();
 }
 
+/* Of several schemes together the log names the one that said no, and who has shown a token hears that it is none. */
+TEST(which_of_several_said_no)
+{
+    static const struct {
+        const char *yaml, *header, *value, *scheme, *challenge;
+    } cases[] = {
+        { BEARER, "Authorization", "Bearer another-token-0001", NULL, "Bearer error=\"invalid_token\"" },
+        { BEARER, "X", "", NULL, "Bearer" },
+        { "all: [" NEAR ", " BEARER "]", "Authorization", "Bearer another-token-0001", "bearer",
+          "Bearer error=\"invalid_token\"" },
+        { "all: [" BEARER ", " SIGNED "]", "Authorization", "Bearer token-number-0001", "github", "Bearer" },
+        { "any: [{scheme: basic, secrets: [{name: a, secret: the-password-of-a}]}, {all: [" NEAR ", {" JWT_YAML "}]}]",
+          "Authorization", "Bearer a.b.c", "jwt", "Bearer error=\"invalid_token\"" },
+        { "any: [{scheme: basic, secrets: [{name: a, secret: the-password-of-a}]}, {" JWT_YAML "}]", "X", "", "basic",
+          "Basic realm=\"aqueduct\", charset=\"UTF-8\", Bearer" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct verifier *v = verifier(cases[i].yaml);
+        request_new("10.0.0.1:1", NULL);
+        add(cases[i].header, cases[i].value);
+        struct verified is = verifier_check(v, &request);
+        assert_true(is.no != REFUSAL_NONE);
+        assert_true(str_eq(str_of(is.scheme), str_of(cases[i].scheme)));
+        assert_true(str_eq(verifier_challenge_of(v, is.no), str_of(cases[i].challenge)));
+        verifier_free(v);
+    }
+}
+
+/* The body cannot make a signature that is not there. */
+TEST(without_a_signature_no_body_is_read)
+{
+    struct verifier *v = verifier("{scheme: github, secrets: [\"" GITHUB "\"]}");
+    request_new("10.0.0.1:1", NULL);
+    assert_int_equal(verifier_check_head(v, &request).no, REFUSAL_MISSING);
+    add("X-Hub-Signature-256", "sha256=00");
+    assert_int_equal(verifier_check_head(v, &request).no, REFUSAL_NONE);
+    add("X-Hub-Signature-256", "sha256=00");
+    assert_int_equal(verifier_check_head(v, &request).no, REFUSAL_REPEATED);
+    verifier_free(v);
+    v = verifier("{scheme: gitlab, secrets: [the-token-of-gitlab]}");
+    request_new("10.0.0.1:1", NULL);
+    assert_int_equal(verifier_check_head(v, &request).no, REFUSAL_MISSING);
+    add("X-Gitlab-Token", "the-token-of-another");
+    assert_int_equal(verifier_check_head(v, &request).no, REFUSAL_MISMATCH);
+    verifier_free(v);
+}
+
 /* ---- certificates ---- */
 
 static X509 *certificate(const char *cn, const char *names)
@@ -728,6 +775,8 @@ int main(void)
         cmocka_unit_test(all_of_several),
         cmocka_unit_test(the_id_is_the_best_signed_one),
         cmocka_unit_test(all_within_any),
+        cmocka_unit_test(which_of_several_said_no),
+        cmocka_unit_test(without_a_signature_no_body_is_read),
         cmocka_unit_test(what_must_be_shown),
         cmocka_unit_test(what_does_not_go_together),
         cmocka_unit_test(what_is_doubtful),
