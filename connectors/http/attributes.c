@@ -5,6 +5,7 @@
 #include "bridge/event/template.h"
 #include "bridge/event/trace.h"
 #include "bridge/lib/jscan.h"
+#include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/metrics.h"
 #include "bridge/map/value.h"
@@ -13,6 +14,11 @@
 
 METRIC_COUNTER(aqueduct_http_attributes_left_out_total,
                "Attributes left out of events because what the request says cannot be one.", "source", "path");
+
+METRIC_COUNTER(
+    aqueduct_http_ids_missing_total,
+    "Bodies without the id that `id` or `id_header` asks for: each got one at random, so a repeat is another event.",
+    "source", "path");
 
 enum {
     TYPE_BYTES = 512,
@@ -45,7 +51,9 @@ struct attributes {
     size_t count;
     struct header *kept; /* name of the attribute, name of the header */
     size_t kept_count;
-    struct metric *left_out;
+    struct metric *left_out, *unnamed; /* unnamed: NULL: no id is asked for */
+    const char *source_id, *label;
+    bool unnamed_said;
     /* of the request */
     const struct http_request *r;
     bool asked_loose, gave_id, named;
@@ -308,7 +316,11 @@ struct attributes *attributes_new(const struct path_options *o, const struct ver
     CHECK(a); /* the options were checked */
     a->verifier = v;
     attributes_add_scheme(a);
+    a->source_id = source_id;
+    a->label = label;
     a->left_out = metric_get(&aqueduct_http_attributes_left_out_total, LABELS(source_id, label));
+    if (attributes_is_set(o->id_header) || !attributes_wants_body_id(o))
+        a->unnamed = metric_get(&aqueduct_http_ids_missing_total, LABELS(source_id, label));
     return a;
 }
 
@@ -518,4 +530,16 @@ void attributes_keep(struct attributes *a, const struct http_request *r, const s
 void attributes_left_out(struct attributes *a)
 {
     metric_add(a->left_out, 1);
+}
+
+void attributes_unnamed(struct attributes *a)
+{
+    if (!a->unnamed)
+        return;
+    metric_add(a->unnamed, 1);
+    if (!a->unnamed_said)
+        LOG(WARN, "bodies come without their id", LOG_C("source", a->source_id), LOG_C("path", a->label),
+            LOG_C("reason", "where id or id_header says there is none: each event gets one at random, and a repeat is "
+                            "another event"));
+    a->unnamed_said = true;
 }

@@ -27,6 +27,7 @@ const char *attributes_type_text(const struct path_options *o);
 /* Is it looked for in the body, where the scheme knows a place? */
 bool attributes_wants_type(const struct path_options *o, const struct verifier *v);
 bool attributes_check(const struct path_options *o, struct err *e);
+/* Borrows all of it. */
 struct attributes *attributes_new(const struct path_options *o, const struct verifier *v, const char *source_id,
                                   const char *label);
 void attributes_free(struct attributes *a); /* accepts NULL */
@@ -46,6 +47,8 @@ bool attributes_named(const struct attributes *a); /* the last request has attri
 /* The headers that are kept, added to out[*count]; not those that `ev` (NULL: none) has as attributes. */
 void attributes_keep(struct attributes *a, const struct http_request *r, const struct event *ev, struct header *out,
                      size_t *count);
+/* An event got an id at random: where the path asks for one that is counted, and said once. */
+void attributes_unnamed(struct attributes *a);
 void attributes_left_out(struct attributes *a); /* counts what cannot be an attribute */
 /* Appends the type that a template of the path gives, with {x} for what is not known. False: it has none. */
 bool attributes_outline(const struct path_options *o, struct buf *out);

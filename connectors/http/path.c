@@ -110,7 +110,8 @@ struct taking {
     struct attributed attributes; /* of what is no CloudEvent */
     const struct event **out;
     struct buf *origins;
-    bool drop; /* there are to be no events of it */
+    bool drop;   /* there are to be no events of it */
+    bool random; /* its sender named none */
     int *status;
     struct err *e;
 };
@@ -343,7 +344,7 @@ bool path_is_named(const struct path *p, const struct http_request *r)
 }
 
 /* The sender's id, or else ours. One that no attribute can be has a digest in its place, so that a repeat is still known. */
-static struct str path_id(const struct taking *t, char made[UUID_TEXT], bool *forgeable)
+static struct str path_id(struct taking *t, char made[UUID_TEXT], bool *forgeable)
 {
     struct str id = path_sender_id(t, forgeable);
     if (id.n && event_is_value(id))
@@ -354,6 +355,7 @@ static struct str path_id(const struct taking *t, char made[UUID_TEXT], bool *fo
     } else {
         *forgeable = false;
         uuid_random(made);
+        t->random = true;
     }
     return str_of(made);
 }
@@ -409,6 +411,8 @@ static int path_map(struct taking *t, struct event *like, bool *forgeable)
     *forgeable = (c.by_like && *forgeable) || (c.by_headers && unsigned_headers);
     if (n > 0 && (*forgeable || (c.of_headers && unsigned_headers) || t->attributes.loose.n))
         path_add_mapped(t, n);
+    if (n > 0 && t->random && c.by_like)
+        attributes_unnamed(t->p->attributes);
     if (n > 0)
         return n;
     *like = c.like;
@@ -496,6 +500,8 @@ static int path_wrap(struct taking *t)
         if (n || t->drop)
             return n;
     }
+    if (t->random && f.id.at == made)
+        attributes_unnamed(a);
     f.type = path_event_type(t, &types, &of_header);
     f.datacontenttype = path_data_type(t);
     f.data = t->body;
@@ -566,7 +572,8 @@ int path_events(const struct path *p, const struct http_request *r, const struct
                 const struct event **out, struct buf *origins, int *status, struct err *e)
 {
     struct taking t;
-    t.p = p, t.r = r, t.most = most, t.out = out, t.origins = origins, t.status = status, t.e = e, t.drop = false;
+    t.p = p, t.r = r, t.most = most, t.out = out, t.origins = origins, t.status = status, t.e = e,
+    t.drop = t.random = false;
     buf_reset(origins);
     enum reading how;
     if (!reader_read(&p->reader, r, &how, &t.content_type, status, e) || !path_read_body(&t, how))

@@ -298,6 +298,15 @@ TEST(bearer_is_checked_before_the_body)
     client_close(&c);
 }
 
+TEST(a_signature_that_is_missing_is_refused_before_the_body)
+{
+    source_open("", "  - {path: /b, verify: {scheme: github, secrets: [a secret of enough length]}}\n");
+    struct client c = client_connect(socket_path);
+    client_write(&c, STR("POST /b HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n"));
+    assert_int_equal(receive(&c).status, 401);
+    client_close(&c);
+}
+
 TEST(cloudevents_binary)
 {
     clock_fake(5000, 1600000000000);
@@ -797,6 +806,43 @@ TEST(a_body_that_has_an_event_id)
     assert_int_equal(two->id.n, UUID_TEXT - 1);
     event_unref(one);
     event_unref(two);
+}
+
+static int64_t unnamed(const char *path)
+{
+    return metric_value(metric_named("aqueduct_http_ids_missing_total", LABELS("hooks", path)));
+}
+
+/* What a path asks for and a body lacks is no silent matter: its repeats are other events. */
+TEST(bodies_without_the_id_that_is_asked_for)
+{
+    int64_t byid = unnamed("/id"), bysql = unnamed("/sql"), byheader = unnamed("/header"), mapped = unnamed("/map");
+    log_setup(LOG_WARN, LOG_LOGFMT);
+    stderr_catch();
+    source_open("", OPEN_PATH "  - {path: /id, id: '{{body.id}}-{{body.n}}', verify: {scheme: none}}\n"
+                              "  - {path: /sql, id: \":body->>'$.id'\", verify: {scheme: none}}\n"
+                              "  - {path: /header, id_header: X-Id, verify: {scheme: none}}\n"
+                              "  - {path: /map, app: a, id: \":body->>'$.id'\", verify: {scheme: none}, map: [{type: "
+                              "user.created}], data: {user.id: '1'}}\n");
+    static const char *const paths[] = { "/in", "/id", "/sql", "/header", "/map" };
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        for (int k = 0; k < 2; k++)
+            event_unref(accepted(paths[i], JSON, "{\"n\": 1}"));
+    event_unref(accepted("/id", JSON, "{\"n\": 1, \"id\": 2}"));
+    event_unref(accepted("/id", JSON "Idempotency-Key: k\r\n", "{\"n\": 1}"));
+    event_unref(accepted("/sql", JSON, "{\"id\": 2}"));
+    event_unref(accepted("/map", JSON, "{\"id\": 2}"));
+    event_unref(accepted("/header", JSON "X-Id: 2\r\n", "{}"));
+    const char *text = stderr_caught();
+    log_setup(LOG_ERROR, LOG_LOGFMT);
+    assert_int_equal(unnamed("/id"), byid + 2);
+    assert_int_equal(unnamed("/sql"), bysql + 2);
+    assert_int_equal(unnamed("/header"), byheader + 2);
+    assert_int_equal(unnamed("/map"), mapped + 2);
+    size_t lines = 0;
+    for (const char *at = text; (at = strstr(at, "bodies come without their id")); at++)
+        lines++;
+    assert_int_equal(lines, 4); /* one a path */
 }
 
 TEST(plain_messages_by_a_preset)
@@ -1656,6 +1702,57 @@ TEST(requests_in_the_log)
     wake_fd = wake_new();
 }
 
+/* Opens with these options, does as `play` does, and finds the texts in the log. */
+static void said_in_the_log(const char *more, const char *paths, void (*play)(void), const char *const *texts)
+{
+    log_setup(LOG_INFO, LOG_LOGFMT);
+    stderr_catch();
+    source_open(more, paths);
+    play();
+    source_close(NULL);
+    const char *text = stderr_caught();
+    log_setup(LOG_ERROR, LOG_LOGFMT);
+    for (; *texts; texts++)
+        assert_says(text, *texts);
+    socket_path = client_path(); /* for the teardown */
+    wake_fd = wake_new();
+}
+
+static void play_failures(void)
+{
+    static const char wrong[] = JSON "X-Forwarded-For: 192.0.2.7\r\nAuthorization: Bearer token-number-0002\r\n";
+    refused("/in", wrong, "{}", 401, "could not be verified");
+    refused("/in", wrong, "{}", 429, "too many requests from this address");
+    refused("/in", JSON "X-Forwarded-For: 192.0.2.7\r\nAuthorization: Basic x\r\n", "{}", 429, "too many requests");
+}
+
+/* Also when an address has failed too often; and of several schemes which one. */
+TEST(the_reason_of_a_refusal_in_the_log)
+{
+    said_in_the_log(
+        "trusted_proxies: [unix]\nlimits: {failures: {rate: 0.001, burst: 1}}",
+        "  - {path: /in, verify: {all: [{scheme: address, allow: [192.0.2.0/24]}, {scheme: bearer, secrets: "
+        "[token-number-0001]}]}}\n",
+        play_failures,
+        (const char *const[]){ "status=401 why=\"mismatch (bearer)\"",
+                               "status=429 why=\"mismatch (bearer); more failures of this address than "
+                               "limits.failures allows\"",
+                               "status=429 why=\"malformed (bearer); more failures", NULL });
+}
+
+static void play_elsewhere(void)
+{
+    refused("/v1/githb?key=x", JSON, "{}", 404, "nothing at this path");
+    refused("/v1/0123456789abcdef0123", JSON, "{}", 404, "nothing at this path");
+}
+
+TEST(paths_that_are_none_in_the_log)
+{
+    said_in_the_log("", OPEN_PATH, play_elsewhere,
+                    (const char *const[]){ "path=/v1/githb peer=unix status=404", "path=/v1/* peer=unix status=404",
+                                           NULL });
+}
+
 TEST(long_list_of_invalid_events)
 {
     source_open("", OPEN_PATH);
@@ -2468,6 +2565,22 @@ TEST(an_event_tells_whose_a_request_is)
     has_all(told(data), (const char *const[]){ "\"key\":\"#2\",\"status\":202", NULL });
 }
 
+/* What was not stored has no event. */
+TEST(an_event_of_a_refused_request_names_none)
+{
+    char data[4096];
+    source_open("request_log: {requests: refused}\n", "  - {path: /in, verify: {scheme: none}}\n");
+    struct client c = client_connect(socket_path);
+    post(&c, "/in", JSON "Idempotency-Key: k-17\r\n", STR("{}"));
+    take(1);
+    settle_all(OUTCOME_INVALID, "no route takes this event");
+    assert_int_equal(receive(&c).status, 422);
+    client_close(&c);
+    struct str text = told(data);
+    has_all(text, (const char *const[]){ "\"status\":422", "\"reason\":\"no route takes this event\"", NULL });
+    assert_false(has(text, "k-17"));
+}
+
 TEST(requests_that_are_told_of)
 {
     char data[4096];
@@ -2596,6 +2709,7 @@ int main(void)
         CLEANED(github_event),
         CLEANED(standard_webhook),
         CLEANED(bearer_is_checked_before_the_body),
+        CLEANED(a_signature_that_is_missing_is_refused_before_the_body),
         CLEANED(cloudevents_binary),
         CLEANED(cloudevents_structured),
         CLEANED(attributes_that_nobody_signed),
@@ -2609,6 +2723,7 @@ int main(void)
         CLEANED(attributes_by_templates),
         CLEANED(a_body_that_has_an_event_id),
         CLEANED(an_event_id_in_a_signed_body_goes_before_an_unsigned_key),
+        CLEANED(bodies_without_the_id_that_is_asked_for),
         CLEANED(plain_messages_by_a_preset),
         CLEANED(attributes_that_are_not_signed_count_with_the_id),
         CLEANED(headers_that_are_kept),
@@ -2636,6 +2751,8 @@ int main(void)
         CLEANED(compressed_bodies_that_are_bombs),
         CLEANED(answers_that_a_path_chooses),
         CLEANED(requests_in_the_log),
+        CLEANED(the_reason_of_a_refusal_in_the_log),
+        CLEANED(paths_that_are_none_in_the_log),
         CLEANED(long_list_of_invalid_events),
         CLEANED(refusals),
         CLEANED(every_refusal_is_a_problem),
@@ -2661,6 +2778,7 @@ int main(void)
         CLEANED(limits_of_those_behind_a_proxy),
         CLEANED(a_request_is_an_event),
         CLEANED(an_event_tells_whose_a_request_is),
+        CLEANED(an_event_of_a_refused_request_names_none),
         CLEANED(requests_that_are_told_of),
         CLEANED(a_flood_is_told_by_its_number),
         CLEANED(secrets_in_paths_are_no_labels),
