@@ -3,7 +3,7 @@
  *
  *   echo [PORT] [--tls CERTIFICATE KEY] [--max-message BYTES] [--max-body BYTES] [--http2]
  *
- * GET gets a line, POST its body and content type back, a WebSocket its messages. It prints "listening on
+ * GET gets a line, POST its body and content type back, a WebSocket its messages, deflated if it offers that. It prints "listening on
  * 127.0.0.1:PORT" and ends when its standard input does. */
 #include <poll.h>
 #include <signal.h>
@@ -16,9 +16,11 @@
 
 struct client {
     struct buf out; /* frames that the kernel did not take yet */
+    enum ws_window window;
 };
 
 static struct http_server *server;
+static struct ws_deflater *deflaters[WS_WINDOW_FULL + 1]; /* by window */
 
 static void flush(struct http_stream *st)
 {
@@ -38,7 +40,11 @@ static void on_message(void *ctx, struct http_stream *st, bool text, struct str 
     (void)ctx;
     struct client *client = http_stream_user(st);
     unsigned char head[WS_HEAD];
-    size_t n = ws_head(head, text ? WS_TEXT : WS_BINARY, payload.n);
+    struct str deflated = client->window ? ws_deflate(deflaters[client->window], payload) : STR_ABSENT;
+    int opcode = (text ? WS_TEXT : WS_BINARY) | (deflated.at ? WS_DEFLATED : 0);
+    if (deflated.at)
+        payload = deflated;
+    size_t n = ws_head(head, opcode, payload.n);
     buf_add(&client->out, head, n);
     buf_add_str(&client->out, payload);
     if (client->out.failed)
@@ -67,7 +73,10 @@ static void on_request(void *ctx, const struct http_request *r)
     if (http_header(r, "upgrade", NULL).at) {
         struct client *client = mem_alloc(sizeof *client);
         client->out = buf_new(256 << 20);
-        if (!http_server_upgrade(server, r, STR_ABSENT, client))
+        client->window = http_request_deflate(r);
+        if (client->window && !deflaters[client->window])
+            deflaters[client->window] = ws_deflater_new(client->window);
+        if (!http_server_upgrade(server, r, STR_ABSENT, client->window, client))
             free(client);
         return;
     }
@@ -130,5 +139,7 @@ int main(int argc, char **argv)
     while (!stdin_ended())
         http_server_run(server, 0, -1);
     http_server_free(server);
+    for (size_t i = 0; i < sizeof deflaters / sizeof *deflaters; i++)
+        ws_deflater_free(deflaters[i]);
     return 0;
 }

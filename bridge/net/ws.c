@@ -16,8 +16,10 @@ struct utf8 {
 
 struct ws_parser {
     size_t max_message;
-    struct buf message;
-    int message_opcode; /* 0: no message has begun */
+    struct ws_inflater *inflater; /* NULL: no message may be deflated */
+    struct buf message;           /* as it comes */
+    int message_opcode;           /* 0: no message has begun */
+    bool deflated;                /* the message is */
     struct utf8 utf8;
     unsigned char head[FRAME_HEAD];
     uint8_t head_n, opcode, masked_at; /* masked_at: which mask byte is next */
@@ -112,7 +114,6 @@ struct ws_parser *ws_parser_new(size_t max_message)
 {
     struct ws_parser *p = mem_alloc(sizeof *p);
     p->max_message = max_message;
-    p->message = buf_new(max_message);
     return p;
 }
 
@@ -121,6 +122,20 @@ void ws_parser_free(struct ws_parser *p)
     if (p)
         buf_free(&p->message);
     free(p);
+}
+
+void ws_parser_begin(struct ws_parser *p, struct ws_inflater *inflater)
+{
+    p->inflater = inflater;
+    p->utf8 = (struct utf8){ 0 }; /* the last message may have ended in the middle of a character */
+}
+
+bool ws_parser_rest(struct ws_parser *p)
+{
+    if (p->taken)
+        buf_free(&p->message);
+    p->taken = false;
+    return p->head_n == 0 && !p->in_payload && p->message_opcode == 0;
 }
 
 /* The first byte of a character. False: it cannot be one. */
@@ -201,7 +216,8 @@ static int ws_check_start(const struct ws_parser *p, int *code)
     int first = p->head[0], opcode = first & 0x0f, length = p->head[1] & 0x7f;
     bool final = first & 0x80, masked = p->head[1] & 0x80;
     bool known = opcode <= WS_BINARY || (opcode >= WS_CLOSE && opcode <= WS_PONG);
-    if (first & 0x70 || !known || !masked)
+    bool deflated = first & WS_DEFLATED, may_be = p->inflater && (opcode == WS_TEXT || opcode == WS_BINARY);
+    if (first & 0x30 || (deflated && !may_be) || !known || !masked)
         return ws_fail(code, PROTOCOL_ERROR);
     if (ws_is_control(opcode))
         return final && length <= CONTROL_MAX ? 0 : ws_fail(code, PROTOCOL_ERROR);
@@ -230,11 +246,12 @@ static int ws_start_frame(struct ws_parser *p, int *code)
     p->masked_at = p->head_n = p->control_n = 0;
     if (ws_is_control(p->opcode))
         return 0;
-    if (p->left > p->max_message - p->message.n)
-        return ws_fail(code, TOO_BIG);
-    if (p->opcode != WS_CONTINUATION)
+    if (p->opcode != WS_CONTINUATION) {
         p->message_opcode = p->opcode;
-    return 0;
+        p->deflated = p->head[0] & WS_DEFLATED;
+        p->message = buf_new(p->deflated ? ws_deflate_most(p->max_message) : p->max_message);
+    }
+    return p->left > p->message.max - p->message.n ? ws_fail(code, TOO_BIG) : 0;
 }
 
 static void ws_skip(struct str *in, size_t n)
@@ -275,7 +292,7 @@ static int ws_take_payload(struct ws_parser *p, struct str *in, int *code)
     CHECK(room); /* ws_start_frame has checked the size */
     ws_unmask(p, room, from, n);
     p->message.n += n;
-    if (p->message_opcode == WS_TEXT && !ws_utf8_more(&p->utf8, room, n))
+    if (p->message_opcode == WS_TEXT && !p->deflated && !ws_utf8_more(&p->utf8, room, n))
         return ws_fail(code, NOT_UTF8);
     return 0;
 }
@@ -301,6 +318,21 @@ static int ws_close_event(const struct ws_parser *p, struct ws_event *ev, int *c
     return str_is_utf8(ev->payload) ? 1 : ws_fail(code, NOT_UTF8);
 }
 
+/* The message is whole. 1 or -1. */
+static int ws_end_message(struct ws_parser *p, struct ws_event *ev, int *code)
+{
+    ev->opcode = p->message_opcode;
+    ev->payload = buf_str(&p->message);
+    p->message_opcode = 0;
+    p->taken = true;
+    if (!p->deflated)
+        return p->utf8.left ? ws_fail(code, NOT_UTF8) : 1;
+    int bad = ws_inflate(p->inflater, ev->payload, p->max_message, &ev->payload);
+    if (bad)
+        return ws_fail(code, bad);
+    return ev->opcode == WS_TEXT && !str_is_utf8(ev->payload) ? ws_fail(code, NOT_UTF8) : 1;
+}
+
 /* The frame is whole. 1: *ev is set; 0: a message goes on; -1. */
 static int ws_end_frame(struct ws_parser *p, struct ws_event *ev, int *code)
 {
@@ -310,25 +342,12 @@ static int ws_end_frame(struct ws_parser *p, struct ws_event *ev, int *code)
         ev->payload = (struct str){ (const char *)p->control, p->control_n };
         return p->opcode == WS_CLOSE ? ws_close_event(p, ev, code) : 1;
     }
-    if (!p->final)
-        return 0;
-    if (p->message_opcode == WS_TEXT && p->utf8.left)
-        return ws_fail(code, NOT_UTF8);
-    ev->opcode = p->message_opcode;
-    ev->payload = buf_str(&p->message);
-    p->message_opcode = 0;
-    p->taken = true;
-    return 1;
+    return p->final ? ws_end_message(p, ev, code) : 0;
 }
 
 int ws_parse(struct ws_parser *p, struct str *in, struct ws_event *ev, int *code)
 {
-    if (p->taken) {
-        /* Thousands of clients that sent one message each should not keep it. */
-        buf_free(&p->message);
-        p->message = buf_new(p->max_message);
-        p->taken = false;
-    }
+    ws_parser_rest(p);
     for (;;) {
         if (!p->in_payload) {
             int head = ws_take_head(p, in, code);

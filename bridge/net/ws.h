@@ -2,14 +2,16 @@
 /* The WebSocket framing layer (RFC 6455 section 5), sans-I/O: bytes in, messages and control frames out; frames built
  * for sending.
  *
- * A server's side: client frames must be masked, extensions are not negotiated, so reserved bits fail with 1002. One
- * thread. */
+ * A server's side: client frames must be masked, and of extensions there is permessage-deflate alone, for whom it was
+ * negotiated with (ws_deflate.h); other reserved bits fail with 1002. One thread. */
 #pragma once
 #include "bridge/lib/buf.h"
 #include "bridge/lib/str.h"
+#include "bridge/net/ws_deflate.h"
 
 enum { WS_CONTINUATION = 0, WS_TEXT = 1, WS_BINARY = 2, WS_CLOSE = 8, WS_PING = 9, WS_PONG = 10 };
-enum { WS_HEAD = 10 }; /* longest head of a server frame */
+enum { WS_DEFLATED = 0x40 }; /* with WS_TEXT or WS_BINARY in ws_head */
+enum { WS_HEAD = 10 };       /* longest head of a server frame */
 
 /* Writes the head of an unmasked final frame; returns its length (2, 4 or 10). */
 size_t ws_head(unsigned char out[WS_HEAD], int opcode, uint64_t payload);
@@ -32,8 +34,12 @@ struct ws_event {
     struct str payload; /* valid until the next call */
     int close_code;     /* of WS_CLOSE: the peer's code, 1005 when it gave none */
 };
+/* A parser at rest may go on with another connection, so that those that say nothing need none. */
 struct ws_parser *ws_parser_new(size_t max_message);
 void ws_parser_free(struct ws_parser *p);
+/* At rest: of whose connection the next bytes are. Deflated messages are taken if there is an inflater. */
+void ws_parser_begin(struct ws_parser *p, struct ws_inflater *inflater);
+bool ws_parser_rest(struct ws_parser *p); /* lets go of the last event; is nothing begun? */
 /* Takes bytes from *in (which moves forward) until one event is complete: 1 and *ev; 0: all taken, more is needed;
  * -1: a protocol error, *code is the close code to send (1002, 1007, 1009). Never wants bytes again after -1. */
 int ws_parse(struct ws_parser *p, struct str *in, struct ws_event *ev, int *code);

@@ -81,10 +81,16 @@ static struct str accept_subprotocol(const struct http_request *r)
     return STR_ABSENT;
 }
 
+/* Whether its frames are deflated, and how. */
+static enum ws_window accept_deflate(const struct websocket_sink *s, const struct http_request *r)
+{
+    return s->deflate ? http_request_deflate(r) : WS_WINDOW_NONE;
+}
+
 static struct http_stream *accept_take_frames(struct websocket_sink *s, const struct http_request *r,
                                               struct listener *l)
 {
-    return http_server_upgrade(s->server, r, accept_subprotocol(r), l);
+    return http_server_upgrade(s->server, r, accept_subprotocol(r), accept_deflate(s, r), l);
 }
 
 /* What an event stream begins with. Returns how many. */
@@ -177,6 +183,7 @@ static void accept_on_request(void *ctx, const struct http_request *r)
     else if (!subscription_parse(&wanted, r->query, sse, s->base.topics, accept_is_secret, s, &e))
         refuse_request(s, r, 400, e.text);
     else {
+        subscription_deflate(&wanted, sse ? WS_WINDOW_NONE : accept_deflate(s, r));
         if (sse && str_eq(r->method, STR("HEAD")))
             accept_show_head(s, r);
         else

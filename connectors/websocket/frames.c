@@ -6,14 +6,19 @@
 
 void frames_open(struct frames *f, size_t longest)
 {
-    *f = (struct frames){ .frame = buf_new(longest + WS_HEAD), .blocks = { buf_new(longest), buf_new(longest) } };
+    *f = (struct frames){ .frame = buf_new(longest + WS_HEAD),
+                          .blocks = { buf_new(longest), buf_new(longest) },
+                          .deflated = { buf_new(longest + WS_HEAD), buf_new(longest + WS_HEAD) } };
 }
 
 void frames_close(struct frames *f)
 {
     buf_free(&f->frame);
-    buf_free(&f->blocks[0]);
-    buf_free(&f->blocks[1]);
+    for (int i = 0; i < 2; i++) {
+        buf_free(&f->blocks[i]);
+        buf_free(&f->deflated[i]);
+        ws_deflater_free(f->deflaters[i]);
+    }
 }
 
 struct str frames_websocket(struct frames *f, const struct event *ev)
@@ -30,7 +35,26 @@ struct str frames_websocket(struct frames *f, const struct event *ev)
     size_t n = ws_head(head, WS_TEXT, f->json.n);
     char *at = f->frame.at + WS_HEAD - n;
     memcpy(at, head, n);
-    return (struct str){ at, n + f->json.n };
+    f->plain = (struct str){ at, n + f->json.n };
+    return f->plain;
+}
+
+struct str frames_deflated(struct frames *f, enum ws_window window)
+{
+    bool small = window == WS_WINDOW_SMALL;
+    struct buf *b = &f->deflated[small];
+    unsigned char head[WS_HEAD];
+    if (!f->json.at)
+        return STR_ABSENT;
+    if (!f->deflaters[small])
+        f->deflaters[small] = ws_deflater_new(window);
+    struct str payload = ws_deflate(f->deflaters[small], f->json);
+    if (!payload.at)
+        return f->plain;
+    buf_reset(b);
+    buf_add(b, head, ws_head(head, WS_TEXT | WS_DEFLATED, payload.n));
+    buf_add_str(b, payload);
+    return buf_str(b);
 }
 
 /* JSON may contain line breaks, between its values; each line is a field of its own. */

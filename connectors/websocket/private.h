@@ -25,7 +25,7 @@ struct websocket_sink {
     char *path;
     struct secrets tokens;
     struct verify_options verify_options;
-    bool open, token_in_query;
+    bool open, token_in_query, deflate;
     struct strings origins;
     int64_t max_listeners_per_ip, max_subscriptions;
     struct bytes buffer, max_buffered;

@@ -178,6 +178,18 @@ bool subscription_parse(struct subscription *s, struct str query, bool sse, cons
     return good;
 }
 
+void subscription_deflate(struct subscription *s, enum ws_window window)
+{
+    struct buf key = buf_new(SIZE_MAX);
+    if (!window)
+        return;
+    buf_printf(&key, "deflate %d\n%s", (int)window, s->key);
+    free(s->key);
+    s->key = str_dup(buf_str(&key));
+    s->deflate = window;
+    buf_free(&key);
+}
+
 void subscription_free(struct subscription *s)
 {
     for (size_t i = 0; i < s->topics.count; i++)

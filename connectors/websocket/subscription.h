@@ -8,18 +8,22 @@
 #pragma once
 #include "bridge/event/filter.h"
 #include "bridge/lib/option.h"
+#include "bridge/net/ws_deflate.h"
 
 struct subscription {
-    bool sse;              /* server-sent events; else WebSocket frames */
-    bool named;            /* of these: each has its type as name */
-    struct strings topics; /* sorted; empty: all that the sink gets */
-    struct filter *filter; /* NULL: everything */
-    char *key;             /* equal subscriptions have equal keys */
+    bool sse;               /* server-sent events; else WebSocket frames */
+    bool named;             /* of these: each has its type as name */
+    enum ws_window deflate; /* of WebSocket frames */
+    struct strings topics;  /* sorted; empty: all that the sink gets */
+    struct filter *filter;  /* NULL: everything */
+    char *key;              /* equal subscriptions have equal keys */
 };
 
 /* `known`: the sink's topics; NULL or empty: any name is fine. is_secret: a parameter of that name is none of our business
  * here, and no text of ours shows its value; NULL: there is none. */
 bool subscription_parse(struct subscription *s, struct str query, bool sse, const struct strings *known,
                         bool (*is_secret)(const void *ctx, struct str name), const void *ctx, struct err *e);
+/* Its frames are deflated, so that it is another one. */
+void subscription_deflate(struct subscription *s, enum ws_window window);
 void subscription_free(struct subscription *s); /* also fit for a zeroed one */
 bool subscription_has_topic(const struct subscription *s, struct str topic);

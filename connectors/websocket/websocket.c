@@ -58,6 +58,10 @@ static const struct option websocket_options[] = {
             "Most bytes kept for lagging listeners of all subscriptions together; beyond, the laggards of the fullest subscription are closed as too slow."),
     HTTP_ROW_OF(struct websocket_sink, "max_message", max_message, .fallback = "4KiB", .min = 125, .max = 1 << 20,
                 .doc = "Longest message of a listener; messages are ignored."),
+    OPTION(
+        struct websocket_sink, deflate, .fallback = "true",
+        .doc =
+            "Deflate events for WebSocket listeners that offer it (permessage-deflate, as browsers do), once for all of them; fewer bytes for some CPU."),
     HTTP_ROW_OF(struct websocket_sink, "ping", ping, .fallback = "30s", .max = 86400000,
                 .doc = "A WebSocket listener is pinged after this much silence; 0: never."),
     HTTP_ROW_OF(struct websocket_sink, "idle", stream_idle, .fallback = "30m", .max = 86400000,
@@ -69,23 +73,52 @@ static const struct option websocket_options[] = {
 
 /* ---- events go out ---- */
 
+/* What listeners get of an event; each is built once for all who want it. */
+enum wire { WIRE_TEXT, WIRE_DEFLATED, WIRE_DEFLATED_SMALL, WIRE_BLOCK, WIRE_NAMED_BLOCK, WIRES };
+
+static enum wire websocket_wire(const struct subscription *s)
+{
+    if (s->sse)
+        return s->named ? WIRE_NAMED_BLOCK : WIRE_BLOCK;
+    switch (s->deflate) {
+    case WS_WINDOW_NONE: break;
+    case WS_WINDOW_SMALL: return WIRE_DEFLATED_SMALL;
+    case WS_WINDOW_FULL: return WIRE_DEFLATED;
+    }
+    return WIRE_TEXT;
+}
+
+/* The text frame is there. */
+static struct str websocket_build(struct websocket_sink *s, const struct message *m, enum wire format)
+{
+    switch (format) {
+    case WIRE_TEXT:
+    case WIRES: break;
+    case WIRE_DEFLATED: return frames_deflated(&s->frames, WS_WINDOW_FULL);
+    case WIRE_DEFLATED_SMALL: return frames_deflated(&s->frames, WS_WINDOW_SMALL);
+    case WIRE_BLOCK:
+    case WIRE_NAMED_BLOCK: return frames_sse(&s->frames, m, format == WIRE_NAMED_BLOCK);
+    }
+    return STR_ABSENT;
+}
+
 /* An event on its way to the cohorts that want it. */
 struct offer {
     struct websocket_sink *s;
     const struct message *m;
-    struct str wire[3]; /* WebSocket, event streams without and with names */
+    struct str wire[WIRES];
     bool built, too_long;
 };
 
 static void websocket_offer(void *ctx, struct cohort *c)
 {
     struct offer *o = ctx;
-    int format = c->subscription.sse ? 1 + c->subscription.named : 0;
+    enum wire format = websocket_wire(&c->subscription);
     if (!o->built)
-        o->wire[0] = frames_websocket(&o->s->frames, o->m->event);
+        o->wire[WIRE_TEXT] = frames_websocket(&o->s->frames, o->m->event);
     o->built = true;
-    if (format && !o->wire[format].at && o->wire[0].at)
-        o->wire[format] = frames_sse(&o->s->frames, o->m, c->subscription.named);
+    if (!o->wire[format].at && o->wire[WIRE_TEXT].at)
+        o->wire[format] = websocket_build(o->s, o->m, format);
     o->too_long |= !o->wire[format].at || !cohort_add(c, o->wire[format]);
     cohorts_relieve(&o->s->cohorts);
 }
@@ -93,10 +126,10 @@ static void websocket_offer(void *ctx, struct cohort *c)
 static void websocket_send(struct sink *base, const struct message *m)
 {
     struct websocket_sink *s = (struct websocket_sink *)base;
-    struct offer o = { .s = s, .m = m, .wire = { STR_ABSENT, STR_ABSENT, STR_ABSENT } };
+    struct offer o = { .s = s, .m = m, .wire = { STR_ABSENT } };
     cohorts_find(&s->cohorts, m, websocket_offer, &o);
     if (o.built)
-        pace_add(&s->cohorts.pace, clock_mono_us(), o.wire[0].n);
+        pace_add(&s->cohorts.pace, clock_mono_us(), o.wire[WIRE_TEXT].n);
     if (!o.too_long)
         return;
     metric_add(s->too_long, 1);

@@ -64,7 +64,9 @@ static void connection_do(const struct http_request *r)
         CHECK(play.asked < IDS);
         play.ids[play.asked++] = r->id;
         break;
-    case 'u': /* upgrade */ play.stream = http_server_upgrade(play.server, r, STR_ABSENT, &play); break;
+    case 'u': /* upgrade */
+        play.stream = http_server_upgrade(play.server, r, STR_ABSENT, http_request_deflate(r), &play);
+        break;
     case 'e': /* an answer without end */ play.stream = http_server_stream(play.server, r, 200, NULL, 0, &play); break;
     case 'b': /* more than the kernel takes */ user_reply(r->id, (struct str){ big, BIG }); break;
     case 't': /* twice */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* WebSocket frames: the events, and the code of the failure, do not depend on how the bytes were cut in pieces.
  *
- * Input: one byte that chooses the pieces' length, then the stream. */
+ * Input: one byte that chooses the pieces' length, or with the bit 0x80 also that messages may be deflated, then the
+ * stream; or with the bit 0x40 what a client offers of permessage-deflate. */
 #include <stdlib.h>
 #include "bridge/lib/mem.h"
 #include "bridge/net/ws.h"
@@ -23,9 +24,11 @@ static void check_event(const struct ws_event *ev)
 }
 
 /* Writes all events to `out`; returns the failure's code, 0 when there is none. */
-static int events(struct str in, size_t piece, struct buf *out)
+static int events(struct str in, size_t piece, bool deflate, struct buf *out)
 {
     struct ws_parser *p = ws_parser_new(MAX_MESSAGE);
+    struct ws_inflater *z = deflate ? ws_inflater_new() : NULL;
+    ws_parser_begin(p, z);
     int code = 0;
     while (in.n && code == 0) {
         size_t n = in.n < piece ? in.n : piece;
@@ -46,7 +49,17 @@ static int events(struct str in, size_t piece, struct buf *out)
         in.n -= n;
     }
     ws_parser_free(p);
+    ws_inflater_free(z);
     return code;
+}
+
+static void try_offers(struct str offers)
+{
+    enum ws_window window = WS_WINDOW_NONE;
+    if (ws_deflate_choose(offers, &window))
+        CHECK(window == WS_WINDOW_NONE || window == WS_WINDOW_SMALL || window == WS_WINDOW_FULL);
+    else
+        CHECK(offers.n);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -54,8 +67,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2)
         return 0;
     struct str in = { (const char *)data + 1, size - 1 };
+    if (data[0] & 0x40) {
+        try_offers(in);
+        return 0;
+    }
+    bool deflate = data[0] & 0x80;
     struct buf whole = buf_new(LOG_MAX), parts = buf_new(LOG_MAX);
-    int a = events(in, in.n, &whole), b = events(in, 1 + data[0] % 32, &parts);
+    int a = events(in, in.n, deflate, &whole), b = events(in, 1 + data[0] % 32, deflate, &parts);
     CHECK(a == b && str_eq(buf_str(&whole), buf_str(&parts)));
     buf_free(&whole);
     buf_free(&parts);

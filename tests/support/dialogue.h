@@ -26,6 +26,8 @@ struct user {
     struct str body;  /* what to answer; absent: the request's body */
     struct buf paths;
     bool upgrade, endless; /* take every connection over */
+    bool deflate;          /* as the client offers */
+    bool many;             /* streams, of which `stream` is the last */
     struct http_stream *stream;
     struct buf messages;
     int writable, closed;

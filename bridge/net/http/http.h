@@ -18,6 +18,7 @@
 #include "bridge/lib/header.h"
 #include "bridge/net/http/options.h"
 #include "bridge/net/loop.h"
+#include "bridge/net/ws_deflate.h"
 
 struct http_server;
 struct x509_st;
@@ -80,11 +81,14 @@ const char *http_status_text(int status); /* "Service Unavailable"; "" when it h
 
 /* ---- streams ---- */
 
+/* What the client offers of permessage-deflate, for http_server_upgrade. */
+enum ws_window http_request_deflate(const struct http_request *r);
 /* Takes the connection of request `id` over, from within request() only. upgrade: checks the WebSocket handshake
- * (RFC 6455 4.2) and answers 101, or 400/426 and gives NULL. stream: sends status and headers of a response that
+ * (RFC 6455 4.2) and answers 101, or 400/426 and gives NULL; deflate: what http_request_deflate said, or
+ * WS_WINDOW_NONE; such a message's payload comes inflated, and frames may go deflated (ws_deflate). stream: sends status and headers of a response that
  * ends with the connection. */
 struct http_stream *http_server_upgrade(struct http_server *s, const struct http_request *r, struct str subprotocol,
-                                        void *user);
+                                        enum ws_window deflate, void *user);
 struct http_stream *http_server_stream(struct http_server *s, const struct http_request *r, int status,
                                        const struct header *headers, size_t count, void *user);
 void *http_stream_user(const struct http_stream *st);

@@ -178,6 +178,8 @@ struct http_server {
     int64_t date_second;
     char date[30];
     struct http_holder *holders[HTTP_HOLDER_BUCKETS];
+    struct ws_parser *parser;     /* stream.c: for all that are between two messages; NULL: one of them has it */
+    struct ws_inflater *inflater; /* NULL: nobody sends deflated messages */
     struct log_limit log_limit;
     int64_t warned_ms; /* that connections are short; 0: never */
     struct metric *connections, *refused[REFUSED_KINDS], *evicted[EVICTED_KINDS], *garbled;

@@ -11,6 +11,7 @@
 #include "bridge/lib/mem.h"
 #include "bridge/lib/watch.h"
 #include "bridge/net/http/private.h"
+#include "bridge/net/ws.h"
 #include "bridge/net/listen.h"
 
 METRIC_GAUGE(aqueduct_net_connections, "Open connections of the HTTP and WebSocket listeners.", NULL);
@@ -319,6 +320,8 @@ void http_server_free(struct http_server *s)
     networks_close(&s->proxies);
     loop_free(s->loop);
     buf_free(&s->output);
+    ws_parser_free(s->parser);
+    ws_inflater_free(s->inflater);
     free(s->conns);
     free(s->free_slots);
     free(s->o.listen);

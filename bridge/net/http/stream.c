@@ -8,12 +8,19 @@
 
 enum { CONTROL_FRAME = 2 + 125, CONTROL_HELD = 1024, NO_CODE = 1005 };
 
+/* Of a WebSocket whose output stands in the middle of a frame. */
+struct stream_cut {
+    struct ws_walk walk; /* where in the frames the next byte goes */
+    struct buf control;  /* frames that wait for a boundary */
+};
+
+/* One that is quiet is no more than this: there may be very many. */
 struct http_stream {
     struct http_conn *c;
     void *user;
-    struct ws_parser *parser;  /* NULL: not a WebSocket */
-    struct ws_walk walk;       /* where in the frames the next byte goes */
-    struct buf control;        /* frames that wait for a boundary */
+    struct ws_parser *parser;  /* of a message that has begun; NULL: the server's parser serves it */
+    struct stream_cut *cut;    /* NULL: at a boundary, and no control frame waits */
+    bool websocket, deflate;   /* deflate: messages may come deflated */
     bool blocked;              /* writable() is owed */
     bool closing, peer_closed; /* we sent (or hold) a close frame; nothing more is expected from the peer */
 };
@@ -29,12 +36,49 @@ static bool stream_is_open(const struct http_stream *st)
     return !stream_is_over(st) && !st->closing;
 }
 
+/* ---- where the output stands ---- */
+
+static bool stream_at_boundary(const struct http_stream *st)
+{
+    return !st->cut || ws_at_boundary(&st->cut->walk);
+}
+
+static size_t stream_control_held(const struct http_stream *st)
+{
+    return st->cut ? st->cut->control.n : 0;
+}
+
+static struct stream_cut *stream_cut(struct http_stream *st)
+{
+    if (!st->cut) {
+        st->cut = mem_alloc(sizeof *st->cut);
+        st->cut->control = buf_new(CONTROL_HELD);
+    }
+    return st->cut;
+}
+
+static void stream_free_cut(struct http_stream *st)
+{
+    if (st->cut)
+        buf_free(&st->cut->control);
+    free(st->cut);
+    st->cut = NULL;
+}
+
+/* These bytes went out. */
+static void stream_walk(struct http_stream *st, const char *bytes, size_t n)
+{
+    ws_walk(&stream_cut(st)->walk, bytes, n, false);
+    if (stream_at_boundary(st) && stream_control_held(st) == 0)
+        stream_free_cut(st);
+}
+
 /* ---- control frames and the end ---- */
 
 /* The closing handshake is done on both sides and nothing waits any more. */
 static void stream_finish_if_done(struct http_stream *st)
 {
-    if (stream_is_over(st) || !st->closing || !st->peer_closed || st->control.n)
+    if (stream_is_over(st) || !st->closing || !st->peer_closed || stream_control_held(st))
         return;
     http_wire_finish(st->c);
 }
@@ -49,13 +93,13 @@ static void stream_send_control(struct http_stream *st, int opcode, struct str p
     memcpy(frame + n, payload.at, payload.n);
     struct str bytes = { (const char *)frame, n + payload.n };
     /* A peer that pings without reading gets as many pongs as fit; there is always room for a close frame. */
-    size_t held = st->control.n + http_wire_kept(st->c);
+    size_t held = stream_control_held(st) + http_wire_kept(st->c);
     if (opcode != WS_CLOSE && held + 2 * CONTROL_FRAME > CONTROL_HELD)
         return;
-    if (ws_at_boundary(&st->walk) && st->control.n == 0)
+    if (stream_at_boundary(st) && stream_control_held(st) == 0)
         http_wire_put(st->c, bytes);
     else
-        buf_add_str(&st->control, bytes);
+        buf_add_str(&stream_cut(st)->control, bytes);
 }
 
 /* Begins the closing handshake, or answers the peer's. */
@@ -83,7 +127,7 @@ static void stream_send_close(struct http_stream *st, int code, struct str why)
 static void stream_heard(struct http_stream *st)
 {
     const struct http_server_options *o = &st->c->s->o;
-    if (st->closing || !st->parser)
+    if (st->closing || !st->websocket)
         return;
     bool ping = o->ping.ms > 0 && (o->stream_idle.ms <= 0 || o->ping.ms < o->stream_idle.ms);
     http_schedule_due(st->c, ping ? DUE_PING : o->stream_idle.ms > 0 ? DUE_PONG : DUE_NEVER);
@@ -125,12 +169,35 @@ static void stream_handle(struct http_stream *st, const struct ws_event *ev)
     }
 }
 
+/* Takes the server's parser, unless it has one of its own since a message began. */
+static void stream_take_parser(struct http_stream *st)
+{
+    struct http_server *s = st->c->s;
+    if (st->parser)
+        return;
+    st->parser = s->parser ? s->parser : ws_parser_new((size_t)s->o.max_message.n);
+    s->parser = NULL;
+    ws_parser_begin(st->parser, st->deflate ? s->inflater : NULL);
+}
+
+/* Between two messages it gives it back. */
+static void stream_rest_parser(struct http_stream *st)
+{
+    struct http_server *s = st->c->s;
+    if (!ws_parser_rest(st->parser))
+        return;
+    ws_parser_free(s->parser);
+    s->parser = st->parser;
+    st->parser = NULL;
+}
+
 static void stream_input(struct http_conn *c, struct str in)
 {
     struct http_stream *st = c->stream;
-    if (!st->parser || in.n == 0)
+    if (!st->websocket || in.n == 0)
         return;
     stream_heard(st);
+    stream_take_parser(st);
     while (!stream_is_over(st) && !st->peer_closed) {
         struct ws_event ev;
         int code;
@@ -145,6 +212,7 @@ static void stream_input(struct http_conn *c, struct str in)
         st->peer_closed = true; /* nothing that it sends can be understood any more */
         stream_send_close(st, code, STR(""));
     }
+    stream_rest_parser(st);
     stream_finish_if_done(st);
 }
 
@@ -164,25 +232,27 @@ static void stream_writable(struct http_conn *c)
 /* At a boundary: the control frames that waited. */
 static void stream_send_held(struct http_stream *st)
 {
-    struct buf held = st->control;
-    st->control = buf_new(CONTROL_HELD);
-    http_wire_put(st->c, buf_str(&held));
-    buf_free(&held);
+    struct stream_cut *cut = st->cut;
+    CHECK(cut);
+    st->cut = NULL;
+    http_wire_put(st->c, buf_str(&cut->control));
+    buf_free(&cut->control);
+    free(cut);
     stream_finish_if_done(st);
 }
 
 /* A control frame waits: bytes up to the end of the current frame go first, then it, then the rest. */
 static long stream_write_around_control(struct http_stream *st, const char *bytes, size_t n, bool boundary)
 {
-    struct ws_walk ahead = st->walk;
+    struct ws_walk ahead = st->cut->walk;
     size_t part = ws_at_boundary(&ahead) ? 0 : ws_walk(&ahead, bytes, n, true);
     long k = part ? http_wire_write(st->c, bytes, part) : 0;
     if (k < 0)
         return -1;
-    ws_walk(&st->walk, bytes, (size_t)k, false);
+    stream_walk(st, bytes, (size_t)k);
     if ((size_t)k < part)
         st->blocked = true;
-    if ((size_t)k < part || !ws_at_boundary(&st->walk))
+    if ((size_t)k < part || !stream_at_boundary(st))
         return k;
     stream_send_held(st);
     if (!stream_is_open(st) || (size_t)k == n)
@@ -193,21 +263,21 @@ static long stream_write_around_control(struct http_stream *st, const char *byte
 
 long http_stream_write(struct http_stream *st, const char *bytes, size_t n, bool boundary)
 {
-    if (stream_is_over(st) || (st->closing && st->control.n == 0))
+    if (stream_is_over(st) || (st->closing && stream_control_held(st) == 0))
         return -1;
     if (!http_wire_flush(st->c)) {
         st->blocked = true;
         return stream_is_over(st) ? -1 : 0;
     }
-    if (st->control.n)
+    if (stream_control_held(st))
         return stream_write_around_control(st, bytes, n, boundary);
     long k = http_wire_write(st->c, bytes, n);
     if (k < 0)
         return -1;
     if ((size_t)k == n && boundary)
-        st->walk = (struct ws_walk){ 0 };
-    else if (st->parser)
-        ws_walk(&st->walk, bytes, (size_t)k, false);
+        stream_free_cut(st);
+    else if (st->websocket)
+        stream_walk(st, bytes, (size_t)k);
     st->blocked = (size_t)k < n;
     return k;
 }
@@ -216,7 +286,7 @@ void http_stream_close(struct http_stream *st, int code, const char *why)
 {
     if (!stream_is_open(st))
         return;
-    if (!st->parser)
+    if (!st->websocket)
         http_wire_finish(st->c);
     else
         stream_send_close(st, code, why ? str_of(why) : STR(""));
@@ -243,7 +313,7 @@ static void stream_end(struct http_conn *c)
         c->s->events.closed(c->s->events.ctx, st);
     c->stream = NULL;
     ws_parser_free(st->parser);
-    buf_free(&st->control);
+    stream_free_cut(st);
     free(st);
 }
 
@@ -263,7 +333,7 @@ static struct http_stream *stream_take_over(struct http_conn *c, void *user, str
     struct http_stream *st = mem_alloc(sizeof *st);
     buf_add_str(answer, STR("\r\n"));
     CHECK(!answer->failed);
-    *st = (struct http_stream){ .c = c, .user = user, .control = buf_new(CONTROL_HELD) };
+    *st = (struct http_stream){ .c = c, .user = user };
     c->id = 0;
     c->stream = st;
     c->protocol = &stream_protocol;
@@ -296,6 +366,28 @@ static bool stream_key_is_good(struct str key)
     return good;
 }
 
+/* The offers may stand in several headers. False: one of them cannot be read. */
+static bool stream_choose_window(const struct http_request *r, enum ws_window *out)
+{
+    *out = WS_WINDOW_NONE;
+    for (size_t i = 0; i < r->header_count; i++) {
+        enum ws_window one = WS_WINDOW_NONE;
+        if (!str_eq_nocase(r->headers[i].name, STR("sec-websocket-extensions")))
+            continue;
+        if (!ws_deflate_choose(r->headers[i].value, &one))
+            return false;
+        if (!*out)
+            *out = one;
+    }
+    return true;
+}
+
+enum ws_window http_request_deflate(const struct http_request *r)
+{
+    enum ws_window window;
+    return stream_choose_window(r, &window) ? window : WS_WINDOW_NONE;
+}
+
 /* RFC 6455 4.2.1: 101, or the status that tells the client what is wrong. */
 static int stream_check_handshake(const struct http_conn *c, const struct http_request *r)
 {
@@ -305,12 +397,14 @@ static int stream_check_handshake(const struct http_conn *c, const struct http_r
     bool asks = stream_has_token(r, "upgrade", STR("websocket")) && stream_has_token(r, "connection", STR("upgrade"));
     if (!asks || versions != 1 || !str_eq(version, STR("13")))
         return 426;
-    bool good = str_eq(r->method, STR("GET")) && !c->old && r->body.n == 0 && keys == 1 && stream_key_is_good(key);
+    enum ws_window ignored;
+    bool good = str_eq(r->method, STR("GET")) && !c->old && r->body.n == 0 && keys == 1 && stream_key_is_good(key)
+                && stream_choose_window(r, &ignored);
     return good ? 101 : 400;
 }
 
 struct http_stream *http_server_upgrade(struct http_server *s, const struct http_request *r, struct str subprotocol,
-                                        void *user)
+                                        enum ws_window deflate, void *user)
 {
     struct http_conn *c = http_request_conn(s, r->id);
     CHECK(c);
@@ -324,14 +418,21 @@ struct http_stream *http_server_upgrade(struct http_server *s, const struct http
     }
     char accept[29];
     ws_accept(http_header(r, "sec-websocket-key", NULL), accept);
-    struct header headers[4] = {
+    struct header headers[5] = {
         { STR("Upgrade"), STR("websocket") },
         { STR("Connection"), STR("Upgrade") },
         { STR("Sec-WebSocket-Accept"), str_of(accept) },
-        { STR("Sec-WebSocket-Protocol"), subprotocol },
     };
-    struct http_stream *st = stream_take_over(c, user, http_answer_begin(s, 101, headers, subprotocol.n ? 4 : 3));
-    st->parser = ws_parser_new((size_t)s->o.max_message.n);
+    size_t n = 3;
+    if (subprotocol.n)
+        headers[n++] = (struct header){ STR("Sec-WebSocket-Protocol"), subprotocol };
+    if (deflate)
+        headers[n++] = (struct header){ STR("Sec-WebSocket-Extensions"), ws_deflate_answer(deflate) };
+    struct http_stream *st = stream_take_over(c, user, http_answer_begin(s, 101, headers, n));
+    st->websocket = true;
+    st->deflate = deflate;
+    if (deflate && !s->inflater)
+        s->inflater = ws_inflater_new();
     if (!stream_is_over(st))
         stream_heard(st);
     return st;
@@ -354,5 +455,5 @@ void *http_stream_user(const struct http_stream *st)
 
 bool http_stream_is_websocket(const struct http_stream *st)
 {
-    return st->parser != NULL;
+    return st->websocket;
 }

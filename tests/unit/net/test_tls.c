@@ -47,7 +47,7 @@ static void on_request(void *ctx, const struct http_request *r)
         certificate_any_name(r->certificate, show_name, &shown);
     }
     if (http_header(r, "upgrade", NULL).at)
-        stream = http_server_upgrade(server, r, STR_ABSENT, NULL);
+        stream = http_server_upgrade(server, r, STR_ABSENT, WS_WINDOW_NONE, NULL);
     else
         http_server_reply(server, r->id, 200, NULL, 0, answer.at ? answer : r->body);
 }

@@ -2,6 +2,7 @@
 /* WebSocket frames: a table of inputs and the events they give, whole, in two pieces and byte by byte. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <zlib.h>
 #include "bridge/net/ws.h"
 #include "tests/support/test.h"
 
@@ -23,9 +24,11 @@ struct ws_case {
     const char *events; /* "text:hello|ping:x|close 1000:bye|error 1002" */
 };
 
-#define FIN  0x80
-#define A50  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-#define A125 A50 A50 "aaaaaaaaaaaaaaaaaaaaaaaaa"
+#define FIN     0x80
+#define RSV1    0x40
+#define N(text) .payload = (text), .n = sizeof(text) - 1 /* with NULs */
+#define A50     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define A125    A50 A50 "aaaaaaaaaaaaaaaaaaaaaaaaa"
 
 static const struct ws_case cases[] = {
     { "text", { { .first = FIN | WS_TEXT, .payload = "hello" } }, "text:hello" },
@@ -131,6 +134,46 @@ static const struct ws_case cases[] = {
       "close 1000:" A50 A50 "aaaaaaaaaaaaaaaaaaaaaaa" },
 };
 
+static const struct ws_case deflated_cases[] = {
+    /* The examples of RFC 7692 7.2.3. */
+    { "deflated", { { .first = FIN | RSV1 | WS_TEXT, N("\xf2\x48\xcd\xc9\xc9\x07\x00") } }, "text:Hello" },
+    { "deflated in fragments",
+      { { .first = RSV1 | WS_TEXT, N("\xf2\x48\xcd") },
+        { .first = FIN | WS_PING, .payload = "p" },
+        { .first = FIN | WS_CONTINUATION, N("\xc9\xc9\x07\x00") } },
+      "ping:p|text:Hello" },
+    { "deflated without compression",
+      { { .first = FIN | RSV1 | WS_BINARY, N("\x00\x05\x00\xfa\xffHello\x00") } },
+      "binary:Hello" },
+    { "a last block", { { .first = FIN | RSV1 | WS_TEXT, N("\xf3\x48\xcd\xc9\xc9\x07\x00\x00") } }, "text:Hello" },
+    { "a last block with nothing behind it",
+      { { .first = FIN | RSV1 | WS_TEXT, N("\xf3\x48\xcd\xc9\xc9\x07\x00") } },
+      "text:Hello" },
+    { "two blocks",
+      { { .first = FIN | RSV1 | WS_TEXT, N("\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00") } },
+      "text:Hello" },
+    { "deflated and empty", { { .first = FIN | RSV1 | WS_TEXT, N("\x00") } }, "text:" },
+    { "deflated or not, one after the other",
+      { { .first = FIN | RSV1 | WS_TEXT, N("\xf2\x48\xcd\xc9\xc9\x07\x00") },
+        { .first = FIN | WS_TEXT, .payload = "plain" },
+        { .first = FIN | RSV1 | WS_BINARY, N("\xf2\x48\xcd\xc9\xc9\x07\x00") } },
+      "text:Hello|text:plain|binary:Hello" },
+    { "the window is empty each time", /* the second message refers to the first (RFC 7692 7.2.3.2) */
+      { { .first = FIN | RSV1 | WS_TEXT, N("\xf2\x48\xcd\xc9\xc9\x07\x00") },
+        { .first = FIN | RSV1 | WS_TEXT, N("\xf2\x00\x11\x00\x00") } },
+      "text:Hello|error 1007" },
+    { "RSV1 in the middle",
+      { { .first = RSV1 | WS_TEXT, N("\xf2") }, { .first = FIN | RSV1 | WS_CONTINUATION, N("\x48") } },
+      "error 1002" },
+    { "a deflated ping", { { .first = FIN | RSV1 | WS_PING, N("\x00") } }, "error 1002" },
+    { "RSV1 and RSV2", { { .first = FIN | RSV1 | 0x20 | WS_TEXT, N("\x00") } }, "error 1002" },
+    { "not deflated", { { .first = FIN | RSV1 | WS_TEXT, .payload = "Hello" } }, "error 1007" },
+    { "deflated, but nothing", { { .first = FIN | RSV1 | WS_TEXT, .payload = "" } }, "error 1007" },
+    { "deflated and cut off", { { .first = FIN | RSV1 | WS_TEXT, N("\xf2\x48\xcd\xc9") } }, "error 1007" },
+    { "deflated bad UTF-8", { { .first = FIN | RSV1 | WS_TEXT, N("\x00\x01\x00\xfe\xff\xff\x00") } }, "error 1007" },
+    { "deflated binary", { { .first = FIN | RSV1 | WS_BINARY, N("\x00\x01\x00\xfe\xff\xff\x00") } }, "binary:\xff" },
+};
+
 static void add_frame(struct buf *b, const struct frame *f)
 {
     static const unsigned char mask[4] = { 0x37, 0xfa, 0x21, 0x3d };
@@ -179,10 +222,12 @@ static bool feed(struct ws_parser *p, struct str piece, struct buf *out)
     return n == 0;
 }
 
-static void expect_events(const struct ws_case *t, struct str in, size_t split, bool bytewise)
+static void expect_events(const struct ws_case *t, bool deflate, struct str in, size_t split, bool bytewise)
 {
     struct ws_parser *p = ws_parser_new(MAX_MESSAGE);
+    struct ws_inflater *z = deflate ? ws_inflater_new() : NULL;
     struct buf out = buf_new(1 << 16);
+    ws_parser_begin(p, z);
     for (size_t from = 0, to; from < in.n; from = to) {
         to = bytewise ? from + 1 : from < split ? split : in.n;
         if (!feed(p, (struct str){ in.at + from, to - from }, &out))
@@ -192,19 +237,30 @@ static void expect_events(const struct ws_case *t, struct str in, size_t split, 
         fail_msg("%s, cut at %zu: \"%s\" instead of \"%s\"", t->name, split, buf_c(&out), t->events);
     buf_free(&out);
     ws_parser_free(p);
+    ws_inflater_free(z);
+}
+
+static void try_cases(const struct ws_case *all, size_t count, bool deflate)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct buf in = buf_new(1 << 16);
+        for (size_t k = 0; k < 6 && all[i].frames[k].payload; k++)
+            add_frame(&in, &all[i].frames[k]);
+        for (size_t split = 0; split <= in.n; split++)
+            expect_events(&all[i], deflate, buf_str(&in), split, false);
+        expect_events(&all[i], deflate, buf_str(&in), 0, true);
+        buf_free(&in);
+    }
 }
 
 TEST(frames_give_events)
 {
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct buf in = buf_new(1 << 16);
-        for (size_t k = 0; k < 6 && cases[i].frames[k].payload; k++)
-            add_frame(&in, &cases[i].frames[k]);
-        for (size_t split = 0; split <= in.n; split++)
-            expect_events(&cases[i], buf_str(&in), split, false);
-        expect_events(&cases[i], buf_str(&in), 0, true);
-        buf_free(&in);
-    }
+    try_cases(cases, sizeof cases / sizeof *cases, false);
+}
+
+TEST(deflated_frames_give_events)
+{
+    try_cases(deflated_cases, sizeof deflated_cases / sizeof *deflated_cases, true);
 }
 
 TEST(close_codes_are_checked)
@@ -302,15 +358,164 @@ TEST(the_walk_knows_the_boundaries)
     assert_true(ws_at_boundary(&w));
 }
 
+/* A parser at rest serves whoever comes next, and knows nothing of who was there before. */
+TEST(a_parser_goes_from_connection_to_connection)
+{
+    struct ws_parser *p = ws_parser_new(MAX_MESSAGE);
+    struct buf in = buf_new(100), out = buf_new(100);
+    assert_true(ws_parser_rest(p));
+    add_frame(&in, &(struct frame){ .first = FIN | WS_TEXT, .payload = "a\xe2\x82" }); /* ends in a character */
+    for (size_t n = 1; n < in.n; n++) {
+        assert_true(feed(p, (struct str){ in.at + n - 1, 1 }, &out));
+        assert_false(ws_parser_rest(p));
+    }
+    assert_false(feed(p, (struct str){ in.at + in.n - 1, 1 }, &out));
+    assert_true(ws_parser_rest(p));
+    ws_parser_begin(p, NULL);
+    buf_reset(&in);
+    add_frame(&in, &(struct frame){ .first = WS_TEXT, .payload = "b" });
+    add_frame(&in, &(struct frame){ .first = FIN | WS_PING, .payload = "p" });
+    assert_true(feed(p, buf_str(&in), &out));
+    assert_false(ws_parser_rest(p)); /* a message is open */
+    buf_reset(&in);
+    add_frame(&in, &(struct frame){ .first = FIN | WS_CONTINUATION, .payload = "c" });
+    assert_true(feed(p, buf_str(&in), &out));
+    assert_true(ws_parser_rest(p));
+    assert_string_equal(buf_c(&out), "error 1007|ping:p|text:bc");
+    ws_parser_free(p);
+    buf_free(&in);
+    buf_free(&out);
+}
+
+/* RFC 7692 7.1 and the syntax of RFC 6455 9.1. */
+static const struct {
+    const char *offers;
+    int window; /* -1: malformed */
+} offers[] = {
+    { "", 0 },
+    { "permessage-deflate", 15 },
+    { "permessage-deflate; client_max_window_bits", 15 }, /* browsers */
+    { "permessage-deflate;client_max_window_bits=10;server_no_context_takeover; client_no_context_takeover", 15 },
+    { "permessage-deflate ; server_max_window_bits = 15", 15 },
+    { "permessage-deflate; server_max_window_bits=\"15\"", 15 },
+    { "permessage-deflate; server_max_window_bits=14", 9 },
+    { "permessage-deflate; server_max_window_bits=9", 9 },
+    { "permessage-deflate; server_max_window_bits=8", 0 },
+    { "permessage-deflate; server_max_window_bits=8, permessage-deflate", 15 },
+    { "permessage-deflate; server_max_window_bits=10, permessage-deflate", 9 },
+    { "x-webkit-deflate-frame, permessage-deflate", 15 },
+    { "x; y=1; z=\"a\", , permessage-deflate,", 15 },
+    { "permessage-bzip2; client_max_window_bits", 0 },
+    { "permessage-deflate; server_max_window_bits", 0 },
+    { "permessage-deflate; server_max_window_bits=16", 0 },
+    { "permessage-deflate; server_max_window_bits=7", 0 },
+    { "permessage-deflate; server_max_window_bits=09", 0 },
+    { "permessage-deflate; server_max_window_bits=9x", 0 },
+    { "permessage-deflate; client_max_window_bits=16", 0 },
+    { "permessage-deflate; client_max_window_bits=0", 0 },
+    { "permessage-deflate; client_no_context_takeover=1", 0 },
+    { "permessage-deflate; client_no_context_takeover; client_no_context_takeover", 0 },
+    { "permessage-deflate; unknown", 0 },
+    { "permessage-deflate; unknown=1, permessage-deflate; client_no_context_takeover", 15 },
+    { "permessage-deflate;", -1 },
+    { "permessage-deflate; =", -1 },
+    { "permessage-deflate; server_max_window_bits=", -1 },
+    { "permessage-deflate; server_max_window_bits=\"", -1 },
+    { "permessage-deflate; server_max_window_bits=\"9", -1 },
+    { "permessage-deflate; server_max_window_bits=\"\"", -1 },
+    { "permessage-deflate x", -1 },
+    { "permessage-deflate, ;", -1 },
+    { "permessage-deflate, \"x\"", -1 },
+};
+
+TEST(offers_are_chosen_from)
+{
+    for (size_t i = 0; i < sizeof offers / sizeof *offers; i++) {
+        enum ws_window window = WS_WINDOW_NONE;
+        int got = ws_deflate_choose(str_of(offers[i].offers), &window) ? (int)window : -1;
+        if (got != offers[i].window)
+            fail_msg("\"%s\": %d, not %d", offers[i].offers, got, offers[i].window);
+    }
+}
+
+/* Inflates as a client with that window would. */
+static void inflate_as_client(enum ws_window window, struct str payload, struct str expected)
+{
+    static unsigned char out[300000];
+    z_stream z = { .next_out = out, .avail_out = sizeof out };
+    assert_int_equal(inflateInit2(&z, -(int)window), Z_OK);
+    z.next_in = (unsigned char *)(uintptr_t)payload.at;
+    z.avail_in = (unsigned)payload.n;
+    assert_int_equal(inflate(&z, Z_SYNC_FLUSH), Z_OK);
+    z.next_in = (unsigned char *)(uintptr_t) "\0\0\xff\xff";
+    z.avail_in = 4;
+    inflate(&z, Z_SYNC_FLUSH);
+    assert_int_equal(z.total_out, expected.n);
+    assert_memory_equal(out, expected.at, expected.n);
+    inflateEnd(&z);
+}
+
+TEST(what_is_deflated_is_inflated)
+{
+    static const size_t sizes[] = { 400, 5000, 70000, 250000 };
+    static const enum ws_window windows[] = { WS_WINDOW_SMALL, WS_WINDOW_FULL };
+    struct ws_inflater *in = ws_inflater_new();
+    char *text = malloc(250001);
+    for (int w = 0; w < 2; w++) {
+        struct ws_deflater *out = ws_deflater_new(windows[w]);
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            uint32_t random = 1;
+            for (size_t k = 0; k < sizes[i]; k++)
+                text[k] = (char)('a' + ((random = random * 1103515245 + 12345) >> 16) % (k % 3000 < 1500 ? 16 : 2));
+            struct str whole = { text, sizes[i] }, deflated = ws_deflate(out, whole), back;
+            assert_non_null(deflated.at);
+            assert_in_range(deflated.n, 1, whole.n - 1);
+            inflate_as_client(windows[w], deflated, whole);
+            assert_int_equal(ws_inflate(in, deflated, whole.n, &back), 0);
+            assert_true(str_eq(back, whole));
+            assert_int_equal(ws_inflate(in, deflated, whole.n - 1, &back), 1009);
+        }
+        assert_null(ws_deflate(out, STR("")).at);
+        assert_null(ws_deflate(out, STR("no shorter")).at);
+        ws_deflater_free(out);
+    }
+    free(text);
+    ws_inflater_free(in);
+}
+
+/* A megabyte of zeroes in a kilobyte is no message, whatever the limit; 64 KiB are allowed to anybody. */
+TEST(bombs_do_not_go_off)
+{
+    enum { BIG = 1 << 20, FAIR = 64 * 1024 };
+    char *zeroes = calloc(1, BIG);
+    struct ws_deflater *out = ws_deflater_new(WS_WINDOW_FULL);
+    struct ws_inflater *in = ws_inflater_new();
+    struct str back, bomb = ws_deflate(out, (struct str){ zeroes, BIG });
+    assert_int_equal(ws_inflate(in, bomb, BIG, &back), 1009);
+    assert_in_range(back.n, 0, 100 * bomb.n + 1);
+    struct str fair = ws_deflate(out, (struct str){ zeroes, FAIR });
+    assert_in_range(fair.n, 1, FAIR / 101);
+    assert_int_equal(ws_inflate(in, fair, BIG, &back), 0);
+    assert_int_equal(back.n, FAIR);
+    ws_inflater_free(in);
+    ws_deflater_free(out);
+    free(zeroes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_give_events),
+        cmocka_unit_test(deflated_frames_give_events),
         cmocka_unit_test(close_codes_are_checked),
         cmocka_unit_test(large_messages_come_whole),
         cmocka_unit_test(heads_are_as_short_as_can_be),
         cmocka_unit_test(accept_key),
         cmocka_unit_test(the_walk_knows_the_boundaries),
+        cmocka_unit_test(a_parser_goes_from_connection_to_connection),
+        cmocka_unit_test(offers_are_chosen_from),
+        cmocka_unit_test(what_is_deflated_is_inflated),
+        cmocka_unit_test(bombs_do_not_go_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* What listeners of the sink `websocket` get, byte for byte, and how they leave. */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/lib/log.h"
+#include "bridge/net/ws_deflate.h"
 #include "tests/support/live.h"
 #include "tests/support/metric.h"
 
@@ -27,6 +29,91 @@ TEST(events_as_frames)
     live_send("ai.events", "3", "t", NULL, "3");
     live_expect(&b, JSON("3", "t", ",\"data\":3"));
     client_close(&b);
+}
+
+#define OFFER(parameters) "Sec-WebSocket-Extensions: permessage-deflate" parameters "\r\n"
+#define LONG              "\"to be or not to be, to be or not to be, to be or not to be\""
+#define LONG_EVENT(id)    JSON(id, "t", ",\"data\":" LONG)
+
+/* The next frame is deflated, and this text is in it. Returns its length on the wire. */
+static size_t expect_deflated(struct client *c, const char *json)
+{
+    struct ws_inflater *z = ws_inflater_new();
+    struct str payload, text;
+    int opcode;
+    size_t n = 0;
+    for (int i = 0; i < 10000 && !n; i++) {
+        live_turn();
+        client_read(c);
+        n = live_frame(buf_str(&c->in), &opcode, &payload);
+    }
+    assert_true(n > 0);
+    assert_int_equal(opcode, 0xc1);
+    assert_int_equal(ws_inflate(z, payload, 10000, &text), 0);
+    assert_true(str_eq(text, str_of(json)));
+    buf_drop(&c->in, n);
+    ws_inflater_free(z);
+    return n;
+}
+
+/* Those who offer it get deflated frames, others of the same subscription plain ones. */
+TEST(deflated_frames)
+{
+    live_open("");
+    struct client a = live_request("/", UPGRADE OFFER("; client_max_window_bits"));
+    char *text = live_head(&a);
+    assert_non_null(strstr(text, OFFER("; server_no_context_takeover; client_no_context_takeover")));
+    free(text);
+    struct client b = live_listener("/", UPGRADE OFFER("; server_max_window_bits=10"), 101);
+    struct client c = live_listener("/", UPGRADE, 101);
+    struct client d = live_listener("/?topics=ai.chats", UPGRADE OFFER(""), 101);
+    struct client e = live_listener("/", EVENTS OFFER(""), 200);
+    for (int i = 0; i < 2; i++) {
+        live_send("ai.events", "1", "t", NULL, LONG);
+        assert_in_range(expect_deflated(&a, LONG_EVENT("1")), 1, 2 + strlen(LONG_EVENT("1")) * 7 / 8);
+        expect_deflated(&b, LONG_EVENT("1"));
+        live_expect(&c, LONG_EVENT("1"));
+        live_silent(&d);
+    }
+    live_send("ai.chats", "2", "t", NULL, LONG);
+    expect_deflated(&d, LONG_EVENT("2"));
+    client_close(&a);
+    client_close(&b);
+    client_close(&c);
+    client_close(&d);
+    client_close(&e);
+}
+
+TEST(nothing_is_deflated)
+{
+    live_open("deflate: false");
+    struct client c = live_request("/", UPGRADE OFFER(""));
+    char *text = live_head(&c);
+    assert_null(strstr(text, "Extensions"));
+    free(text);
+    live_send("ai.events", "1", "t", NULL, LONG);
+    live_expect(&c, LONG_EVENT("1"));
+    client_close(&c);
+}
+
+/* Fewer bytes than that of memory for each that is quiet. (Where a sanitizer counts memory, it tells nothing.) */
+TEST(a_quiet_listener_is_small)
+{
+    enum { FIRST = 65, MORE = 63, MOST = 410 };
+    static struct client all[FIRST + MORE];
+    live_open("");
+    size_t before = 0;
+    for (int i = 0; i < FIRST + MORE; i++) {
+        if (i == FIRST)
+            before = mallinfo2().uordblks;
+        all[i] = live_listener("/", UPGRADE OFFER(""), 101);
+        live_send("ai.events", "1", "t", NULL, LONG);
+        expect_deflated(&all[i], LONG_EVENT("1"));
+        buf_free(&all[i].in);
+    }
+    assert_in_range((mallinfo2().uordblks - before) / MORE, 0, MOST);
+    for (int i = 0; i < FIRST + MORE; i++)
+        client_close(&all[i]);
 }
 
 TEST(subprotocol)
@@ -363,9 +450,21 @@ int main(void)
 {
     log_setup(LOG_ERROR, LOG_LOGFMT);
     const struct CMUnitTest tests[] = {
-        LIVE(events_as_frames), LIVE(subprotocol),   LIVE(browsers_get_messages),     LIVE(browsers_get_named_events),
-        LIVE(head_of_a_stream), LIVE(filters),       LIVE(subscriptions_come_and_go), LIVE(event_stream),
-        LIVE(heartbeats),       LIVE(ping_and_idle), LIVE(messages_are_ignored),      LIVE(drain),
+        LIVE(events_as_frames),
+        LIVE(deflated_frames),
+        LIVE(nothing_is_deflated),
+        LIVE(a_quiet_listener_is_small),
+        LIVE(subprotocol),
+        LIVE(browsers_get_messages),
+        LIVE(browsers_get_named_events),
+        LIVE(head_of_a_stream),
+        LIVE(filters),
+        LIVE(subscriptions_come_and_go),
+        LIVE(event_stream),
+        LIVE(heartbeats),
+        LIVE(ping_and_idle),
+        LIVE(messages_are_ignored),
+        LIVE(drain),
         LIVE(gauges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Connections that were taken over: WebSocket, and answers without end. */
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include "bridge/net/ws.h"
@@ -65,6 +66,111 @@ TEST(frames_behind_the_handshake_are_not_lost)
     UNTIL(&nobody, user.closed == 1);
 }
 
+/* A listener that offers permessage-deflate; the server's user takes it. */
+static struct client deflating(const char *offer, const char *answer)
+{
+    user.upgrade = user.deflate = true;
+    struct client c = client_new();
+    say(&c, STR(HANDSHAKE "Sec-WebSocket-Extensions: "));
+    say(&c, str_of(offer));
+    SAY(&c, "\r\n\r\n");
+    expect(&c, "\r\n\r\n");
+    if (!said(&c, answer))
+        fail_msg("%s: %s", offer, buf_c(&c.in));
+    forget(&c);
+    return c;
+}
+
+#define NO_CONTEXTS "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+#define HELLO       "\xf2\x48\xcd\xc9\xc9\x07\x00" /* RFC 7692 7.2.3.1 */
+
+TEST(deflated_messages)
+{
+    START();
+    struct client c = deflating("x, permessage-deflate; client_max_window_bits",
+                                "Sec-WebSocket-Extensions: " NO_CONTEXTS "\r\n\r\n");
+    say_frame(&c, 0xc1, (struct str){ HELLO, 7 });
+    say_frame(&c, 0x81, STR("plain"));
+    say_frame(&c, 0x42, (struct str){ HELLO, 3 });
+    say_frame(&c, 0x80, str_from((struct str){ HELLO, 7 }, 3));
+    UNTIL(&c, user.messages.n == strlen("text:Hello|text:plain|binary:Hello|"));
+    assert_string_equal(buf_c(&user.messages), "text:Hello|text:plain|binary:Hello|");
+    say_frame(&c, 0xc1, STR("Hello"));
+    expect(&c, "\x88\x02\x03\xef"); /* 1007 */
+    client_close(&c);
+    UNTIL(&nobody, user.closed == 1);
+    c = deflating("permessage-deflate; server_max_window_bits=12", NO_CONTEXTS "; server_max_window_bits=9\r\n\r\n");
+    client_close(&c);
+    UNTIL(&nobody, user.closed == 2);
+}
+
+TEST(deflated_messages_are_refused_without_agreement)
+{
+    START();
+    struct client c = deflating("permessage-deflate; unknown",
+                                "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n");
+    say_frame(&c, 0xc1, (struct str){ HELLO, 7 });
+    expect(&c, "\x88\x02\x03\xea"); /* 1002 */
+    client_close(&c);
+    UNTIL(&nobody, user.closed == 1);
+    user.deflate = false; /* the user does not want it */
+    c = client_new();
+    SAY(&c, HANDSHAKE "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n");
+    expect(&c, "\r\n\r\n");
+    assert_false(said(&c, "Extensions"));
+    client_close(&c);
+    UNTIL(&nobody, user.closed == 2);
+}
+
+/* Messages that come in pieces, of connections that have one parser between them when they are quiet. */
+TEST(messages_of_many_at_once)
+{
+    enum { COUNT = 5 };
+    START();
+    user.many = true;
+    struct client all[COUNT];
+    for (int i = 0; i < COUNT; i++)
+        all[i] = deflating("permessage-deflate", NO_CONTEXTS);
+    for (int round = 0; round < 3; round++) {
+        for (size_t byte = 0; byte < 13; byte++)
+            for (int i = 0; i < COUNT; i++) {
+                char frame[13] = { (char)0xc1, (char)0x87 };
+                memcpy(frame + 6, HELLO, 7);
+                say(&all[i], (struct str){ frame + byte, 1 });
+            }
+        UNTIL(&nobody, user.messages.n == COUNT * strlen("text:Hello|"));
+        assert_string_equal(buf_c(&user.messages), "text:Hello|text:Hello|text:Hello|text:Hello|text:Hello|");
+        buf_reset(&user.messages);
+    }
+    for (int i = 0; i < COUNT; i++)
+        client_close(&all[i]);
+    UNTIL(&nobody, user.closed == COUNT);
+}
+
+/* Fewer bytes than that of memory for each that is quiet. (Where a sanitizer counts memory, it tells nothing.) */
+TEST(a_quiet_websocket_is_small)
+{
+    enum { FIRST = 65, MORE = 63, MOST = 352 };
+    static struct client all[FIRST + MORE];
+    START(.max_connections = FIRST + MORE, .ping = { 30000 });
+    user.many = true;
+    size_t before = 0;
+    for (int i = 0; i < FIRST + MORE; i++) {
+        if (i == FIRST)
+            before = mallinfo2().uordblks;
+        all[i] = deflating("permessage-deflate", NO_CONTEXTS);
+        say_frame(&all[i], 0xc1, (struct str){ HELLO, 7 });
+        say_frame(&all[i], 0x89, STR("ping"));
+        expect(&all[i], "\x8a\x04ping");
+        buf_free(&all[i].in);
+        buf_free(&user.messages);
+        buf_free(&user.paths);
+    }
+    assert_in_range((mallinfo2().uordblks - before) / MORE, 0, MOST);
+    for (int i = 0; i < FIRST + MORE; i++)
+        client_close(&all[i]);
+}
+
 TEST(bad_handshakes)
 {
     static const struct {
@@ -95,6 +201,7 @@ TEST(bad_handshakes)
         { "POST / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
           "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
           "400 Bad Request" },
+        { HANDSHAKE "Sec-WebSocket-Extensions: permessage-deflate;\r\n\r\n", "400 Bad Request" },
         { "GET / HTTP/1.0\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
           "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
           "400 Bad Request" },
@@ -306,6 +413,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         DIALOGUE(messages_come_and_go),
         DIALOGUE(frames_behind_the_handshake_are_not_lost),
+        DIALOGUE(deflated_messages),
+        DIALOGUE(deflated_messages_are_refused_without_agreement),
+        DIALOGUE(messages_of_many_at_once),
+        DIALOGUE(a_quiet_websocket_is_small),
         DIALOGUE(bad_handshakes),
         DIALOGUE(protocol_errors_close_with_their_code),
         DIALOGUE(we_close),
