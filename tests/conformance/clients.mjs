@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// An independent WebSocket client, npm's ws, against the echo program: node clients.mjs PORT FOLDER_OF_WS
+// Independent WebSocket clients, npm's ws and undici, against the echo program: node clients.mjs PORT FOLDER_OF_BOTH
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { createRequire } from 'node:module';
@@ -7,7 +7,8 @@ import { createRequire } from 'node:module';
 const [port, folder] = process.argv.slice(2);
 const require = createRequire(folder + '/');
 const WebSocket = require('ws');
-const { version } = require('ws/package.json');
+const undici = require('undici');
+const versions = [require('ws/package.json').version, require('undici/package.json').version];
 
 const once = (ws, event) => new Promise((resolve, reject) => {
   const early = (code) => reject(new Error(`closed with ${code} before ${event}`));
@@ -18,8 +19,8 @@ const once = (ws, event) => new Promise((resolve, reject) => {
   });
 });
 
-async function open() {
-  const ws = new WebSocket(`ws://127.0.0.1:${port}/`);
+async function open(perMessageDeflate = false) {
+  const ws = new WebSocket(`ws://127.0.0.1:${port}/`, { perMessageDeflate });
   ws.on('error', () => {});
   await once(ws, 'open');
   return ws;
@@ -36,6 +37,52 @@ async function echoes() {
   }
   ws.close(1000);
   assert.equal((await once(ws, 'close'))[0], 1000);
+}
+
+const text = Array.from({ length: 5000 }, (_, i) => `${i} bottles of beer on the wall`).join(', ');
+
+async function deflated() {
+  for (const options of [true, { threshold: 0 }, { threshold: 0, serverMaxWindowBits: 9, clientMaxWindowBits: 9 }, { threshold: 0, serverNoContextTakeover: true, clientNoContextTakeover: true }]) {
+    const ws = await open(options);
+    assert.match(ws.extensions, /permessage-deflate/);
+    for (const message of ['', 'hello', text, text.slice(0, 126), 'grüße \u{1f600}'.repeat(30), randomBytes(70000), randomBytes(100), Buffer.from(text)]) {
+      const answer = once(ws, 'message');
+      ws.send(message);
+      const [data, binary] = await answer;
+      assert.equal(binary, typeof message !== 'string');
+      assert.ok(data.equals(Buffer.from(message)));
+    }
+    const answer = once(ws, 'message'), pong = once(ws, 'pong');
+    ws.send(text.slice(0, 500), { fin: false, compress: true });
+    ws.ping('between');
+    ws.send(text.slice(500), { fin: true, compress: true });
+    assert.equal((await pong)[0].toString(), 'between');
+    assert.equal((await answer)[0].toString(), text);
+    ws.close(1000);
+    assert.equal((await once(ws, 'close'))[0], 1000);
+  }
+}
+
+async function bomb() {
+  const ws = await open({ threshold: 0 });
+  ws.send(Buffer.alloc(1 << 20));
+  assert.equal((await once(ws, 'close'))[0], 1009);
+}
+
+// It offers deflate, takes deflated messages, and sends none.
+async function browserlike() {
+  const ws = new undici.WebSocket(`ws://127.0.0.1:${port}/`);
+  const event = (name) => new Promise((resolve) => ws.addEventListener(name, resolve, { once: true }));
+  await event('open');
+  assert.match(ws.extensions, /permessage-deflate/);
+  for (const message of ['hello', text, 'grüße \u{1f600}'.repeat(30), 'x']) {
+    const answer = event('message');
+    ws.send(message);
+    assert.equal((await answer).data, message);
+  }
+  const closed = event('close');
+  ws.close(1000);
+  assert.equal((await closed).code, 1000);
 }
 
 async function fragments() {
@@ -76,6 +123,6 @@ async function refused() {
   assert.equal((await once(ws, 'close'))[0], 1009);
 }
 
-const checks = [echoes, fragments, pings, closes, refused];
+const checks = [echoes, deflated, bomb, browserlike, fragments, pings, closes, refused];
 for (const check of checks) await check();
-console.log(`npm ws ${version}: ${checks.length} checks ok`);
+console.log(`npm ws ${versions[0]}, undici ${versions[1]}: ${checks.length} checks ok`);

@@ -8,6 +8,7 @@ import ssl
 import sys
 
 import websockets
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 
 def trusting():
@@ -32,6 +33,21 @@ async def echoes(connect):
         assert await ws.recv() == big
         for payload in (b"", b"ping", b"p" * 125):
             await asyncio.wait_for(await ws.ping(payload), 10)
+
+
+async def deflated(connect):
+    """permessage-deflate as this client offers it, then with a small window, then with no word about contexts: both ways, also what cannot be shortened."""
+    text = "".join("%d bottles of beer on the wall, " % i for i in range(5000))
+    messages = ["", "hello", "grüße \U0001f600" * 20, text, text[:126], text.encode(), os.urandom(100), os.urandom(70000), b"z" * 60000]
+    for factory in (None, ClientPerMessageDeflateFactory(server_max_window_bits=9), ClientPerMessageDeflateFactory(client_max_window_bits=None)):
+        extra = {"compression": "deflate"} if factory is None else {"compression": None, "extensions": [factory]}
+        async with connect(max_size=None, **extra) as ws:
+            assert ws.extensions, "it was not agreed on"
+            for message in messages:
+                await ws.send(message)
+                assert await ws.recv() == message, "not what was sent: %d" % len(message)
+            await ws.send([text[:1000], "", text[1000:]])
+            assert await ws.recv() == text
 
 
 async def overlapping(connect):
@@ -72,7 +88,7 @@ async def many(connect):
 
 async def main(url):
     tls = {"ssl": trusting()} if url.startswith("wss:") else {}
-    checks = [echoes, overlapping, closes, too_big, many]
+    checks = [echoes, deflated, overlapping, closes, too_big, many]
     for check in checks:
         await check(functools.partial(websockets.connect, url, **tls))
     print("python websockets %s, %s: %d checks ok" % (websockets.__version__, url.split(":")[0], len(checks)))
